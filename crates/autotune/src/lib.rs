@@ -1,0 +1,1 @@
+//! Candidate search, measurement and records.

@@ -1,0 +1,126 @@
+//! The errors of compiling and running, in four kinds that are never mixed: invalid input, unsupported,
+//! device, and our own bugs.
+
+use std::time::Duration;
+
+use fulgurite_spec::{Code, Diagnostic, Diagnostics, Location};
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller's kernel, arguments or choice; every problem found.
+    #[error("{0}")]
+    Invalid(Diagnostics),
+    /// The device lacks something. The only kind that routing may act on.
+    #[error("error[{code}]: {0}\n  help: {help}", code = Code::Unsupported, help = Code::Unsupported.explanation())]
+    Unsupported(Unsupported),
+    /// A backend that could not start.
+    #[error("error[{}]: backend `{backend}` is not available: {reason}\n  help: {}", Code::BackendUnavailable, Code::BackendUnavailable.explanation())]
+    Unavailable {
+        /// The backend's id.
+        backend: String,
+        /// Why.
+        reason: String,
+    },
+    /// The device, while compiling or running.
+    #[error("error[{code}]: {0}\n  help: {help}", code = .0.code(), help = .0.code().explanation())]
+    Device(DeviceError),
+    /// A bug of Fulgurite.
+    #[error("error[{code}]: internal error: {0}\n  help: {help}", code = Code::Internal, help = Code::Internal.explanation())]
+    Internal(String),
+}
+
+/// What a kernel or launch needs and what the device has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("needs {needs}, the device has {have}")]
+pub struct Unsupported {
+    /// What is needed: a capability, or a limit with its value.
+    pub needs: String,
+    /// What there is.
+    pub have: String,
+}
+
+/// What a device did.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// An allocation failed.
+    #[error("out of device memory: {bytes} bytes")]
+    OutOfMemory {
+        /// How much was asked for.
+        bytes: u64,
+    },
+    /// A launch did not end in time and was stopped.
+    #[error("the launch did not end within {0:?}")]
+    Timeout(Duration),
+    /// The driver ended a loop that was still to go on.
+    #[error(
+        "the driver ended a loop of invocation {invocation} after {limit} iterations, although its condition still held"
+    )]
+    LoopLimit {
+        /// Flattened global invocation index, modulo 2³².
+        invocation: u32,
+        /// The driver's limit.
+        limit: u32,
+    },
+    /// The device is gone.
+    #[error("the device was lost during {0}")]
+    Lost(&'static str),
+    /// A driver call failed otherwise.
+    #[error("{call} failed: {result}")]
+    Call {
+        /// The call.
+        call: &'static str,
+        /// Its result, as the driver's API names it.
+        result: String,
+    },
+}
+
+impl DeviceError {
+    /// The diagnostic code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::OutOfMemory { .. } => Code::OutOfMemory,
+            Self::Timeout(_) => Code::Timeout,
+            Self::LoopLimit { .. } => Code::LoopLimit,
+            Self::Lost(_) => Code::DeviceLost,
+            Self::Call { .. } => Code::DeviceFault,
+        }
+    }
+}
+
+impl Error {
+    /// An invalid-input error with one diagnostic that has no place in a source.
+    pub fn invalid(code: Code, message: impl Into<String>) -> Self {
+        Self::Invalid(Diagnostic::new(code, Location::Unknown, message).into())
+    }
+
+    /// An unsupported error.
+    pub fn unsupported(needs: impl Into<String>, have: impl Into<String>) -> Self {
+        Self::Unsupported(Unsupported { needs: needs.into(), have: have.into() })
+    }
+
+    /// The diagnostic code; of several diagnostics, the first's.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Invalid(all) => all.all().first().map_or(Code::Internal, |d| d.code),
+            Self::Unsupported(_) => Code::Unsupported,
+            Self::Unavailable { .. } => Code::BackendUnavailable,
+            Self::Device(error) => error.code(),
+            Self::Internal(_) => Code::Internal,
+        }
+    }
+}
+
+impl From<Diagnostics> for Error {
+    fn from(all: Diagnostics) -> Self {
+        Self::Invalid(all)
+    }
+}
+
+impl From<DeviceError> for Error {
+    fn from(error: DeviceError) -> Self {
+        Self::Device(error)
+    }
+}

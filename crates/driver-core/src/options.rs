@@ -1,0 +1,108 @@
+//! Options of compiling and of launching. Every field is optional; the later of two merged options wins
+//! field by field.
+
+use std::time::Duration;
+
+use fulgurite_ir::Grid;
+
+/// Options that are fixed when a kernel is compiled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompileOptions {
+    /// Keep the names of values in the compiled form. Default: no.
+    pub debug_names: Option<bool>,
+}
+
+impl CompileOptions {
+    /// These options, with each field that `over` sets replaced.
+    #[must_use]
+    pub fn merged(&self, over: &Self) -> Self {
+        Self { debug_names: over.debug_names.or(self.debug_names) }
+    }
+
+    /// Keeps names in the compiled form, or not.
+    #[must_use]
+    pub fn debug_names(mut self, keep: bool) -> Self {
+        self.debug_names = Some(keep);
+        self
+    }
+}
+
+/// How much of a grid to launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GridSize {
+    /// Workgroups along x, y and z.
+    Workgroups(Grid),
+    /// At least so many invocations along x, y and z, rounded up to whole workgroups.
+    Invocations([u32; 3]),
+}
+
+impl GridSize {
+    /// The grid in workgroups of size `workgroup`.
+    pub fn workgroups(self, workgroup: [u32; 3]) -> Grid {
+        match self {
+            Self::Workgroups(grid) => grid,
+            Self::Invocations(count) => {
+                core::array::from_fn(|axis| count[axis].div_ceil(workgroup[axis].max(1)))
+            }
+        }
+    }
+}
+
+/// Options of one launch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LaunchOptions {
+    /// The grid. Default: one invocation along x for each element of the first buffer that the kernel writes.
+    pub grid: Option<GridSize>,
+    /// When to stop a launch that does not end. Default: [`LaunchOptions::DEFAULT_TIMEOUT`].
+    pub timeout: Option<Duration>,
+}
+
+impl LaunchOptions {
+    /// The timeout of a launch that states none.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+    /// A grid of `grid` workgroups.
+    pub fn workgroups(grid: Grid) -> Self {
+        Self { grid: Some(GridSize::Workgroups(grid)), ..Self::default() }
+    }
+
+    /// A grid of at least `count` invocations along each axis, rounded up to whole workgroups.
+    pub fn invocations(count: [u32; 3]) -> Self {
+        Self { grid: Some(GridSize::Invocations(count)), ..Self::default() }
+    }
+
+    /// Stops the launch if it takes longer.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// These options, with each field that `over` sets replaced.
+    #[must_use]
+    pub fn merged(&self, over: &Self) -> Self {
+        Self { grid: over.grid.or(self.grid), timeout: over.timeout.or(self.timeout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_merge_field_by_field() {
+        let base = LaunchOptions::invocations([1000, 1, 1]).timeout(Duration::from_secs(1));
+        let merged = base.merged(&LaunchOptions::workgroups([2, 2, 2]));
+        assert_eq!(merged.grid, Some(GridSize::Workgroups([2, 2, 2])));
+        assert_eq!(merged.timeout, Some(Duration::from_secs(1)));
+        let names = CompileOptions::default().debug_names(true).merged(&CompileOptions::default());
+        assert_eq!(names.debug_names, Some(true));
+    }
+
+    #[test]
+    fn invocations_round_up_to_workgroups() {
+        assert_eq!(GridSize::Invocations([257, 1, 0]).workgroups([256, 1, 1]), [2, 1, 0]);
+    }
+}

@@ -1,0 +1,288 @@
+//! Which backends there are, and which one is used, with the reasons.
+
+use std::fmt;
+use std::sync::Arc;
+
+use fulgurite_spec::Code;
+
+use crate::backend::Backend;
+use crate::error::Error;
+
+type Open = Box<dyn Fn() -> Result<Arc<dyn Backend>, Error> + Send + Sync>;
+
+/// A backend that can be opened.
+pub struct Registration {
+    id: String,
+    rank: u32,
+    open: Open,
+}
+
+impl Registration {
+    /// A backend called `id`. Of several, the one of the highest `rank` that opens is used where the caller
+    /// states no choice. `open` is called only when the backend is wanted.
+    pub fn new(
+        id: impl Into<String>,
+        rank: u32,
+        open: impl Fn() -> Result<Arc<dyn Backend>, Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self { id: id.into(), rank, open: Box::new(open) }
+    }
+
+    /// The backend's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The declared rank.
+    pub fn rank(&self) -> u32 {
+        self.rank
+    }
+
+    /// Opens the backend.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], or what else kept it from starting.
+    pub fn open(&self) -> Result<Arc<dyn Backend>, Error> {
+        (self.open)()
+    }
+}
+
+/// The backends that a program knows. Registration is explicit; listing opens no device.
+#[derive(Default)]
+pub struct Registry {
+    registrations: Vec<Registration>,
+}
+
+/// What the caller wants of routing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Choice {
+    /// The backend of the highest rank that opens.
+    #[default]
+    Best,
+    /// This one and no other.
+    Exactly(String),
+}
+
+/// Why a backend was or was not chosen.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It is the one.
+    Chosen,
+    /// One of a higher rank opened.
+    LowerRank,
+    /// The caller named another.
+    NotNamed,
+    /// It did not open.
+    Failed(Error),
+}
+
+/// A backend that routing looked at.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Considered {
+    /// Its id.
+    pub id: String,
+    /// Its declared rank.
+    pub rank: u32,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+/// A routing decision: the backend, and why. Prints its reasons.
+#[derive(Clone)]
+pub struct Route {
+    backend: Arc<dyn Backend>,
+    considered: Vec<Considered>,
+}
+
+impl Registry {
+    /// A registry without backends.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a backend.
+    ///
+    /// # Errors
+    /// `FG0303` if one of this id is there already.
+    pub fn register(&mut self, registration: Registration) -> Result<(), Error> {
+        if self.get(registration.id()).is_some() {
+            return Err(Error::invalid(
+                Code::BuilderMisuse,
+                format!("a backend `{}` is registered already", registration.id()),
+            ));
+        }
+        self.registrations.push(registration);
+        self.registrations.sort_by_key(|r| std::cmp::Reverse(r.rank));
+        Ok(())
+    }
+
+    /// The registered backends, highest rank first.
+    pub fn list(&self) -> impl Iterator<Item = &Registration> {
+        self.registrations.iter()
+    }
+
+    /// The registration of `id`.
+    pub fn get(&self, id: &str) -> Option<&Registration> {
+        self.registrations.iter().find(|r| r.id == id)
+    }
+
+    /// Chooses and opens a backend.
+    ///
+    /// # Errors
+    /// `FG0401` for an id that is not registered, the reason if the named one does not open, `FG0404` if none
+    /// does.
+    pub fn route(&self, choice: &Choice) -> Result<Route, Error> {
+        if let Choice::Exactly(id) = choice
+            && self.get(id).is_none()
+        {
+            let known: Vec<_> = self.list().map(|r| format!("`{}`", r.id)).collect();
+            return Err(Error::invalid(
+                Code::UnknownBackend,
+                format!("there is no backend `{id}`; registered are {}", known.join(", ")),
+            ));
+        }
+        let mut chosen = None;
+        let mut considered = Vec::new();
+        for registration in self.list() {
+            let wanted = match choice {
+                Choice::Best => true,
+                Choice::Exactly(id) => *id == registration.id,
+            };
+            let verdict = if !wanted {
+                Verdict::NotNamed
+            } else if chosen.is_some() {
+                Verdict::LowerRank
+            } else {
+                match registration.open() {
+                    Ok(backend) => {
+                        chosen = Some(backend);
+                        Verdict::Chosen
+                    }
+                    Err(error) if *choice == Choice::Best => Verdict::Failed(error),
+                    Err(error) => return Err(error),
+                }
+            };
+            considered.push(Considered { id: registration.id.clone(), rank: registration.rank, verdict });
+        }
+        let Some(backend) = chosen else {
+            let reasons: Vec<_> = considered.iter().map(Considered::to_string).collect();
+            return Err(Error::invalid(
+                Code::NoBackend,
+                if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") },
+            ));
+        };
+        Ok(Route { backend, considered })
+    }
+}
+
+impl Route {
+    /// The chosen backend.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// Every backend that was looked at, highest rank first.
+    pub fn considered(&self) -> &[Considered] {
+        &self.considered
+    }
+}
+
+impl fmt::Display for Considered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, rank, verdict } = self;
+        match verdict {
+            Verdict::Chosen => write!(f, "{id}: chosen (rank {rank})"),
+            Verdict::LowerRank => write!(f, "{id}: not tried, lower rank ({rank})"),
+            Verdict::NotNamed => write!(f, "{id}: not tried, another was named"),
+            Verdict::Failed(Error::Unavailable { reason, .. }) => write!(f, "{id}: not available, {reason}"),
+            Verdict::Failed(error) => write!(f, "{id}: not available, {error}"),
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.backend.snapshot();
+        write!(f, "{} on {} ({})", snapshot.backend, snapshot.device, snapshot.driver)?;
+        for considered in &self.considered {
+            write!(f, "\n  {considered}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CompileOptions, DeviceBuffer, Executable};
+    use fulgurite_ir::VerifiedKernel;
+    use fulgurite_spec::device::DeviceSnapshot;
+
+    struct Idle(DeviceSnapshot);
+
+    impl Backend for Idle {
+        fn snapshot(&self) -> &DeviceSnapshot {
+            &self.0
+        }
+        fn allocate(&self, _: u64) -> Result<Arc<dyn DeviceBuffer>, Error> {
+            Err(Error::Internal("idle".into()))
+        }
+        fn compile(&self, _: Arc<VerifiedKernel>, _: &CompileOptions) -> Result<Arc<dyn Executable>, Error> {
+            Err(Error::Internal("idle".into()))
+        }
+    }
+
+    fn idle(id: &'static str, rank: u32) -> Registration {
+        Registration::new(id, rank, move || Ok(Arc::new(Idle(DeviceSnapshot::new(id, "none", "none")))))
+    }
+
+    fn broken(id: &'static str, rank: u32) -> Registration {
+        Registration::new(id, rank, move || {
+            Err(Error::Unavailable { backend: id.to_owned(), reason: "no driver".to_owned() })
+        })
+    }
+
+    #[test]
+    fn the_best_that_opens_is_chosen_and_says_why() {
+        let mut registry = Registry::new();
+        registry.register(idle("slow", 1)).unwrap();
+        registry.register(broken("gone", 9)).unwrap();
+        registry.register(idle("fast", 5)).unwrap();
+        let route = registry.route(&Choice::Best).unwrap();
+        assert_eq!(route.backend().snapshot().backend, "fast");
+        let text = route.to_string();
+        assert!(text.contains("gone: not available, no driver"), "{text}");
+        assert!(text.contains("slow: not tried, lower rank (1)"), "{text}");
+    }
+
+    #[test]
+    fn a_named_backend_never_falls_back() {
+        let mut registry = Registry::new();
+        registry.register(idle("slow", 1)).unwrap();
+        registry.register(broken("gone", 9)).unwrap();
+        let error = registry.route(&Choice::Exactly("gone".into())).unwrap_err();
+        assert_eq!(error.code(), Code::BackendUnavailable);
+        let error = registry.route(&Choice::Exactly("cuda".into())).unwrap_err();
+        assert_eq!(error.code(), Code::UnknownBackend);
+        assert!(error.to_string().contains("registered are `gone`, `slow`"), "{error}");
+        assert_eq!(registry.register(idle("slow", 2)).unwrap_err().code(), Code::BuilderMisuse);
+    }
+
+    #[test]
+    fn no_backend_at_all_lists_every_reason() {
+        let mut registry = Registry::new();
+        assert_eq!(registry.route(&Choice::Best).unwrap_err().code(), Code::NoBackend);
+        registry.register(broken("gone", 9)).unwrap();
+        let error = registry.route(&Choice::Best).unwrap_err();
+        assert!(error.to_string().contains("gone: not available, no driver"), "{error}");
+    }
+}

@@ -1,0 +1,1 @@
+//! Analyses of kernels: facts that verifier and lowering read.

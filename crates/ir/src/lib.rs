@@ -1,0 +1,22 @@
+//! Kernels: one typed, structured SSA form, with its builder, text, verifier, analyses and digest.
+//!
+//! A [`Kernel`] comes from the [`builder`] or from [`text::parse`]; [`verify`] turns it into a
+//! [`VerifiedKernel`], the only form that backends accept. This crate knows neither SPIR-V nor Vulkan nor
+//! files nor threads. `docs/ir.md` describes the language.
+#![forbid(unsafe_code)]
+
+pub mod analysis;
+pub mod builder;
+mod digest;
+pub mod kernel;
+pub mod require;
+pub mod text;
+mod verify;
+
+pub use digest::Digest;
+pub use kernel::{
+    Access, ArrayDecl, Block, BlockId, BufferDecl, BufferId, Const, Grid, Inst, InstId, InstKind, Kernel,
+    LocalId, Memory, MemoryScopes, Operands, ParamDecl, ParamId, SharedId, Terminator, Value, ValueDef,
+    ValueId,
+};
+pub use verify::{TypingError, VerifiedKernel, main_type, scalar_result, verify};

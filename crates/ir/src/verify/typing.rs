@@ -1,0 +1,144 @@
+//! The typing rule of scalar ops, read off the op table. Builder, parser and verifier share it.
+
+use core::fmt;
+
+use fulgurite_spec::eval::{self, result_type};
+use fulgurite_spec::{Code, Op, Operand, Outcome, Semantics, Type};
+
+/// Why operands do not fit an op.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypingError {
+    /// The code.
+    pub code: Code,
+    /// The operand at fault, if it is one.
+    pub operand: Option<usize>,
+    message: String,
+}
+
+impl fmt::Display for TypingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+fn error(code: Code, operand: Option<usize>, message: String) -> TypingError {
+    TypingError { code, operand, message }
+}
+
+/// The main type of a scalar op: the type of its first operand that is the table's `Same`; for `construct`,
+/// the component type. `None` if there is no such operand.
+pub fn main_type(op: Op, operands: &[Type]) -> Option<Type> {
+    match op.info().semantics {
+        Semantics::Scalar { operands: kinds, .. } => {
+            let position = kinds.iter().position(|k| *k == Operand::Same)?;
+            operands.get(position).copied()
+        }
+        Semantics::Special(_) => operands.first().copied(),
+    }
+}
+
+/// The result type of scalar op `op` on operands of the given types; `stated` is the type the program gives
+/// for ops that need one (`convert`, `bitcast`), and must agree where one is given for others.
+///
+/// # Errors
+/// Which rule of the table is broken.
+pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<Type, TypingError> {
+    let name = op.mnemonic();
+    if op == Op::Construct {
+        return construct_result(operands, stated);
+    }
+    let Semantics::Scalar { domain, operands: kinds, outcome, .. } = op.info().semantics else {
+        return Err(error(
+            Code::UnknownOp,
+            None,
+            format!("`{name}` is not a function of its operands alone"),
+        ));
+    };
+    if kinds.len() != operands.len() {
+        return Err(error(
+            Code::BadOperandCount,
+            None,
+            format!("`{name}` takes {} operands, got {}", kinds.len(), operands.len()),
+        ));
+    }
+    let Some(main) = main_type(op, operands) else {
+        return Err(error(Code::BadOperandCount, None, format!("`{name}` has no operands")));
+    };
+    let main_position = kinds.iter().position(|k| *k == Operand::Same);
+    if !domain.contains(main.scalar) {
+        return Err(error(
+            Code::TypeMismatch,
+            main_position,
+            format!("`{name}` works on {domain}, not on {main}"),
+        ));
+    }
+    if !eval::lane_counts(op).any(|l| l == main.lanes) {
+        return Err(error(
+            Code::TypeMismatch,
+            main_position,
+            format!("`{name}` works on vectors, not on {main}"),
+        ));
+    }
+    for (position, (kind, actual)) in kinds.iter().zip(operands).enumerate() {
+        let wanted = match kind {
+            Operand::Same => main,
+            Operand::U32Lanes => Type::U32.with_lanes(main.lanes),
+            Operand::BoolLanes => Type::BOOL.with_lanes(main.lanes),
+            Operand::U32 => Type::U32,
+            Operand::Element => main.element(),
+        };
+        if wanted != *actual {
+            return Err(error(
+                Code::TypeMismatch,
+                Some(position),
+                format!("operand {} of `{name}` must be {wanted} here, is {actual}", position + 1),
+            ));
+        }
+    }
+    let Some(result) = result_type(outcome, main, stated) else {
+        return Err(error(
+            Code::BadResultType,
+            None,
+            match stated {
+                Some(stated) => format!("`{name}` cannot turn {main} into {stated}: the lane counts differ"),
+                None => format!("`{name}` needs a stated result type: `{name} … -> type`"),
+            },
+        ));
+    };
+    if op == Op::Bitcast && result.size() != main.size() {
+        return Err(error(
+            Code::BadResultType,
+            None,
+            format!("`bitcast` cannot turn {main} into {result}: the sizes differ"),
+        ));
+    }
+    if outcome != Outcome::Stated && stated.is_some_and(|s| s != result) {
+        return Err(error(Code::BadResultType, None, format!("`{name}` yields {result} here")));
+    }
+    Ok(result)
+}
+
+fn construct_result(operands: &[Type], stated: Option<Type>) -> Result<Type, TypingError> {
+    let lanes = fulgurite_spec::Lanes::from_count(operands.len() as u32).filter(|_| operands.len() > 1);
+    let (Some(lanes), Some(first)) = (lanes, operands.first().copied()) else {
+        return Err(error(
+            Code::BadOperandCount,
+            None,
+            format!("`construct` takes 2 or 4 scalars, got {}", operands.len()),
+        ));
+    };
+    if let Some(position) = operands.iter().position(|t| *t != first || !t.is_scalar()) {
+        return Err(error(
+            Code::TypeMismatch,
+            Some(position),
+            format!("`construct` takes scalars of one type, got {} and {first}", operands[position]),
+        ));
+    }
+    let result = first.with_lanes(lanes);
+    match stated {
+        Some(stated) if stated != result => {
+            Err(error(Code::BadResultType, None, format!("`construct` yields {result} here")))
+        }
+        _ => Ok(result),
+    }
+}

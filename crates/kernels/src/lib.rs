@@ -1,0 +1,1 @@
+//! The tuned kernel library.

@@ -1,0 +1,275 @@
+//! Stable diagnostic codes, and diagnostics: what is wrong, where, and what to do.
+//!
+//! Every problem that a user can cause or meet has a code here. A code's number and meaning are
+//! permanent. The text of [`Code::explanation`] is what `docs/diagnostics.md` prints.
+
+use core::fmt;
+use core::panic;
+
+macro_rules! codes {
+    ($($(#[$section:meta])* $number:literal $name:ident $title:literal: $explanation:literal;)*) => {
+        /// A stable diagnostic code, printed as `FG0123`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u16)]
+        #[non_exhaustive]
+        pub enum Code {
+            $(
+                #[doc = concat!($title, ". ", $explanation)]
+                $name = $number,
+            )*
+        }
+
+        impl Code {
+            /// Every code, ascending.
+            pub const ALL: &'static [Code] = &[$(Code::$name),*];
+
+            /// What the code stands for, in a few words.
+            pub const fn title(self) -> &'static str {
+                match self { $(Code::$name => $title,)* }
+            }
+
+            /// What happened and what to do about it.
+            pub const fn explanation(self) -> &'static str {
+                match self { $(Code::$name => $explanation,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // Text.
+    101 Syntax "syntax error": "The kernel text does not follow the grammar at the place shown. `docs/ir.md` describes it.";
+    102 BadHeader "missing or unknown language version": "A kernel text begins with `fulgurite 1`. Text of a newer version needs a newer Fulgurite.";
+    103 BadLiteral "malformed literal": "A literal is digits with its type, such as `4u32`, `-1i32`, `0x1p-3f32`, `1.5f32`, `nan:0x7fc00000`, `true`; its value must fit the type.";
+    104 UnknownName "unknown name": "The name is not defined before this use in this scope. A value can be used only after its definition, in the same block or one inside it.";
+    105 DuplicateName "name defined twice": "The name is already defined in this scope or an enclosing one. Give one of them another name.";
+    106 UnknownOp "unknown op": "There is no op of this name. `docs/ops.md` lists them.";
+    107 TextTooLarge "kernel too large": "The kernel exceeds a limit of the language: text length, number of values, nesting or length of a name.";
+    // Verification.
+    201 TypeMismatch "operand has the wrong type": "The op does not take an operand of this type. Insert `convert` or `bitcast`, or use another op.";
+    202 BadOperandCount "wrong number of operands": "The op takes another number of operands; `docs/ops.md` shows its form.";
+    203 BadResultType "stated result type not allowed": "The type stated after `->` cannot come out of this op with these operands.";
+    204 NotDominated "value used where it is not defined": "A value can be used only after its definition, in the same block or one inside it. Yield it from the region instead.";
+    205 NotUniform "barrier in non-uniform control flow": "Every invocation of a workgroup must reach a barrier together. Move it out of the varying `if` or loop, or make the condition the same for the whole workgroup.";
+    206 NotWritable "write to a read-only buffer": "The buffer is declared `read`. Declare it `write` or `read_write`.";
+    207 NotReadable "read from a write-only buffer": "The buffer is declared `write`. Declare it `read` or `read_write`.";
+    208 BadWorkgroup "bad workgroup size": "Each dimension must be at least 1 and their product at most 4,096.";
+    209 BadStep "bad loop step": "The step of a `for` must be a non-zero literal of the counter's type.";
+    210 BadElementType "type cannot be kept in memory": "`bool` and vectors of it have no memory form. Store a `u32` or `i32` instead.";
+    211 BadAtomic "op not allowed atomically here": "Atomics work on scalar `i32` and `u32` elements of buffers declared `read_write` and of shared memory.";
+    212 TooMuchMemory "too much shared or local memory": "The sizes of the declared arrays exceed what the language allows. Use smaller arrays, or a buffer.";
+    213 BadCarry "carried values do not match": "A region must yield as many values as are carried out of it, of the same types.";
+    214 BadRequire "bad precondition": "`require` takes a `bool` expression over parameters, lengths and the grid.";
+    215 TooManyDeclarations "too many declarations": "A kernel may declare at most 64 each of buffers, parameters, shared arrays, local arrays and preconditions.";
+    216 TooDeep "control flow nested too deeply": "Blocks may nest at most 400 deep.";
+    217 BadName "bad name": "A name is 1 to 128 letters, digits, `_` or `.`, and two memory objects or parameters cannot share one.";
+    218 Malformed "malformed kernel structure": "The kernel's tables do not fit together: it was not made by the builder or the parser. Build it again.";
+    // Builder.
+    301 ForeignValue "value of another kernel": "The value was made by another kernel's builder. Use only values of the kernel that is being built.";
+    302 EscapedValue "value escaped its region": "The value was made inside a region that has ended. Carry it out as the region's result.";
+    303 BuilderMisuse "builder used wrongly": "The builder was asked for something that has no meaning in the language; the message says what.";
+    // Finding and choosing a backend.
+    401 UnknownBackend "unknown backend": "No backend of this id is registered. The message lists those that are; a Cargo feature of the facade wires each in.";
+    402 BackendUnavailable "backend not available": "The backend is registered but could not start on this machine; the message says why. For Vulkan, install a driver (Debian: `mesa-vulkan-drivers libvulkan1`).";
+    403 Unsupported "not supported by this device": "The kernel or launch needs more than the device has; the message names both. Choose another device or backend, or change the kernel.";
+    404 NoBackend "no backend available": "None of the registered backends could start. Enable the facade's `cpu` feature, which needs no device.";
+    405 GridTooLarge "grid over the device's limit": "A dimension of the grid exceeds what the device takes in one launch. Use a smaller grid, more work an invocation, or spread the grid over more dimensions.";
+    // Arguments of a launch.
+    501 WrongArgumentCount "wrong number of arguments": "The launch must bind every buffer and parameter of the kernel, in order.";
+    502 WrongArgumentType "argument has the wrong type": "The argument's element or parameter type is not the one that the kernel declares.";
+    503 BufferSize "buffer has the wrong size": "The data does not fit the buffer: sizes must match, and be a whole number of elements.";
+    504 BufferOverlap "written buffer bound twice": "A buffer that the kernel writes may not be bound to two of its parameters. Use another buffer.";
+    505 RequireFailed "precondition not met": "The kernel states a `require` that these arguments or this grid do not satisfy.";
+    506 ForeignBuffer "buffer of another context": "The buffer was made by another context. Upload the data to this one.";
+    507 BadGrid "bad grid": "No grid was given, or one with a zero dimension where none can be derived from the arguments.";
+    // Devices.
+    601 OutOfMemory "out of device memory": "The device could not allocate. Free buffers or use smaller ones.";
+    602 Timeout "launch timed out": "The launch did not end within its timeout and was stopped; its outputs are unspecified. Raise the timeout or do less in one launch.";
+    603 LoopLimit "driver cut a loop short": "This driver silently ends loops after a fixed number of iterations. The launch's outputs are unspecified. Use fewer iterations per invocation, or another device.";
+    604 DeviceLost "device lost": "The driver reported that the device was lost. Open a new context.";
+    605 DeviceFault "driver call failed": "A driver call failed in a way that has no better name; the message gives the call and its result.";
+    // Files.
+    701 FileUnreadable "file cannot be read": "Check the path and its permissions.";
+    702 FileUnwritable "file cannot be written": "Check the path, its permissions and the space left.";
+    703 BadFileFormat "file has an unusable format": "The message says what was expected.";
+    704 BadUsage "bad command line": "See `--help`.";
+    // Our own bugs.
+    901 Internal "internal error": "This is a bug in Fulgurite. Please report it with the kernel text and the message.";
+}
+
+impl Code {
+    /// The permanent number.
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The code printed as `text` (`FG0205`), upper or lower case.
+    pub fn parse(text: &str) -> Option<Code> {
+        let digits = text.strip_prefix("FG").or_else(|| text.strip_prefix("fg"))?;
+        let number: u16 = digits.parse().ok()?;
+        Code::ALL.iter().copied().find(|c| c.number() == number)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FG{:04}", *self as u16)
+    }
+}
+
+/// Where something was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Location {
+    /// Nowhere that is known.
+    #[default]
+    Unknown,
+    /// In kernel text.
+    Text {
+        /// First byte.
+        start: u32,
+        /// One past the last byte.
+        end: u32,
+        /// Line, from 1.
+        line: u32,
+        /// Column in characters, from 1.
+        column: u32,
+    },
+    /// In the Rust program that built the kernel.
+    Rust(&'static panic::Location<'static>),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("unknown place"),
+            Self::Text { line, column, .. } => write!(f, "{line}:{column}"),
+            Self::Rust(location) => write!(f, "{location}"),
+        }
+    }
+}
+
+/// One problem: what, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Diagnostic {
+    /// The stable code.
+    pub code: Code,
+    /// What is wrong here, lower case, no full stop.
+    pub message: String,
+    /// Where.
+    pub location: Location,
+    /// Further places and facts, each with its own location.
+    pub notes: Vec<(Location, String)>,
+    /// What to do, if more can be said than the code's explanation does.
+    pub fix: Option<String>,
+}
+
+impl Diagnostic {
+    /// A diagnostic of `code` at `location`.
+    pub fn new(code: Code, location: Location, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), location, notes: Vec::new(), fix: None }
+    }
+
+    /// Adds a further place or fact.
+    #[must_use]
+    pub fn with_note(mut self, location: Location, note: impl Into<String>) -> Self {
+        self.notes.push((location, note.into()));
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn with_fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+
+    /// What to do: the specific fix, else the code's explanation.
+    pub fn fix_or_explanation(&self) -> &str {
+        self.fix.as_deref().unwrap_or_else(|| self.code.explanation())
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.location != Location::Unknown {
+            write!(f, "{}: ", self.location)?;
+        }
+        write!(f, "error[{}]: {}", self.code, self.message)?;
+        for (location, note) in &self.notes {
+            write!(f, "\n  note: {note}")?;
+            if *location != Location::Unknown {
+                write!(f, " ({location})")?;
+            }
+        }
+        write!(f, "\n  help: {}", self.fix_or_explanation())
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+/// Every problem that was found, at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostics(Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// `Ok(())` if there are none, else all of them as an error.
+    pub fn check(all: Vec<Diagnostic>) -> Result<(), Diagnostics> {
+        if all.is_empty() { Ok(()) } else { Err(Self(all)) }
+    }
+
+    /// All of them, in the order found; never empty.
+    pub fn all(&self) -> &[Diagnostic] {
+        &self.0
+    }
+}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(one: Diagnostic) -> Self {
+        Self(vec![one])
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, diagnostic) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            fmt::Display::fmt(diagnostic, f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_print_and_read_back() {
+        for code in Code::ALL {
+            assert_eq!(Code::parse(&code.to_string()), Some(*code));
+            assert!(!code.explanation().is_empty() && !code.title().ends_with('.'));
+        }
+        assert!(Code::ALL.windows(2).all(|w| w[0] < w[1]));
+        assert_eq!(Code::parse("FG9999"), None);
+        assert_eq!(Code::parse("E0308"), None);
+    }
+
+    #[test]
+    fn a_diagnostic_says_where_what_and_what_to_do() {
+        let location = Location::Text { start: 4, end: 6, line: 2, column: 3 };
+        let text = Diagnostic::new(Code::TypeMismatch, location, "`add` takes two equal types")
+            .with_note(Location::Unknown, "this is f32")
+            .to_string();
+        assert!(
+            text.starts_with(
+                "2:3: error[FG0201]: `add` takes two equal types\n  note: this is f32\n  help: "
+            )
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! What every scalar and vector op means, on bits.
+//!
+//! [`eval`] is the definition: the interpreters, constant folding and the conformance suites all go
+//! through it, so they cannot disagree. The typed functions below it ([`signed`], [`unsigned`],
+//! [`float`]) are the same definition for callers that hold typed values. Every function is total.
+
+pub mod float;
+mod integer;
+
+pub use integer::{signed, unsigned};
+
+use crate::ops::{Op, Outcome, Semantics};
+use crate::types::{Lanes, Literal, ScalarType, Type};
+
+/// The components of a value, each as bits, low first; components that the type lacks are 0.
+pub type Components = [u64; 4];
+
+/// Applies `op` to `operands`, whose main type is `main`, giving a value of type `result`.
+///
+/// `None` if `op` is not a pure function of its operands (loads, ids, control flow), or if the operand
+/// count or types do not fit the op's row of the table; a verified program never meets that.
+pub fn eval(op: Op, main: Type, result: Type, operands: &[Components]) -> Option<Components> {
+    let Semantics::Scalar { domain, operands: kinds, outcome, .. } = op.info().semantics else {
+        return construct(op, main, result, operands);
+    };
+    if kinds.len() != operands.len() || !domain.contains(main.scalar) {
+        return None;
+    }
+    let mut out = [0; 4];
+    match op {
+        Op::Extract => {
+            let index = operands[1][0] as u32;
+            out[0] = if index < main.lanes.count() { operands[0][index as usize] } else { 0 };
+        }
+        Op::Insert => {
+            out = operands[0];
+            let index = operands[1][0] as u32;
+            if index < main.lanes.count() {
+                out[index as usize] = operands[2][0];
+            }
+        }
+        Op::Dot => out[0] = dot(main, operands)?,
+        _ => {
+            debug_assert!(outcome != Outcome::Element);
+            for (lane, slot) in out.iter_mut().enumerate().take(main.lanes.count() as usize) {
+                let mut args = [0u64; 4];
+                for (arg, (value, kind)) in args.iter_mut().zip(operands.iter().zip(kinds)) {
+                    *arg = value[if *kind == crate::ops::Operand::U32 { 0 } else { lane }];
+                }
+                *slot = scalar(op, main.scalar, result.scalar, &args[..operands.len()])?;
+            }
+        }
+    }
+    Some(out)
+}
+
+fn construct(op: Op, main: Type, result: Type, operands: &[Components]) -> Option<Components> {
+    let count = result.lanes.count() as usize;
+    if op != Op::Construct || operands.len() != count || !main.is_scalar() || result.is_scalar() {
+        return None;
+    }
+    let mut out = [0; 4];
+    for (slot, value) in out.iter_mut().zip(operands) {
+        *slot = value[0];
+    }
+    Some(out)
+}
+
+fn dot(main: Type, operands: &[Components]) -> Option<u64> {
+    let product =
+        |lane: usize| scalar(Op::Mul, main.scalar, main.scalar, &[operands[0][lane], operands[1][lane]]);
+    let mut sum = product(0)?;
+    for lane in 1..main.lanes.count() as usize {
+        sum = scalar(Op::Add, main.scalar, main.scalar, &[sum, product(lane)?])?;
+    }
+    Some(sum)
+}
+
+/// Applies a lane-by-lane `op` of main type `main` to one lane.
+///
+/// `None` as for [`eval`].
+pub fn scalar(op: Op, main: ScalarType, result: ScalarType, args: &[u64]) -> Option<u64> {
+    match op {
+        Op::Convert => return convert(Literal::new(main, *args.first()?), result),
+        Op::Bitcast => {
+            return (main.size() == result.size() && main.size() != 0).then_some(*args.first()?);
+        }
+        Op::Select => {
+            return Some(if *args.first()? & 1 != 0 { *args.get(1)? } else { *args.get(2)? });
+        }
+        _ => {}
+    }
+    match main {
+        ScalarType::Bool => boolean(op, args),
+        ScalarType::I32 => signed::apply(op, args),
+        ScalarType::U32 => unsigned::apply(op, args),
+        ScalarType::F32 => float::apply(op, args),
+    }
+}
+
+fn boolean(op: Op, args: &[u64]) -> Option<u64> {
+    let a = *args.first()? & 1;
+    let b = || args.get(1).map(|b| b & 1);
+    Some(match op {
+        Op::And => a & b()?,
+        Op::Or => a | b()?,
+        Op::Xor | Op::Ne => a ^ b()?,
+        Op::Eq => a ^ b()? ^ 1,
+        Op::Not => a ^ 1,
+        _ => return None,
+    })
+}
+
+fn convert(value: Literal, to: ScalarType) -> Option<u64> {
+    let bits = value.bits as u32;
+    let from = match value.ty {
+        ScalarType::Bool => return Some(from_integer(i64::from(bits & 1), to)),
+        ScalarType::I32 => i64::from(bits as i32),
+        ScalarType::U32 => i64::from(bits),
+        ScalarType::F32 => return Some(float::convert(f32::from_bits(bits), to)),
+    };
+    Some(from_integer(from, to))
+}
+
+fn from_integer(value: i64, to: ScalarType) -> u64 {
+    match to {
+        ScalarType::Bool => u64::from(value != 0),
+        ScalarType::I32 | ScalarType::U32 => u64::from(value as u32),
+        // `as` rounds to nearest, ties to even, once.
+        ScalarType::F32 => u64::from((value as f32).to_bits()),
+    }
+}
+
+/// The result type of a scalar op whose main type is `main`; `stated` is used where the program states it.
+pub fn result_type(outcome: Outcome, main: Type, stated: Option<Type>) -> Option<Type> {
+    Some(match outcome {
+        Outcome::Same => main,
+        Outcome::BoolLanes => main.with_scalar(ScalarType::Bool),
+        Outcome::U32Lanes => main.with_scalar(ScalarType::U32),
+        Outcome::Element => main.element(),
+        Outcome::Stated => stated.filter(|t| t.lanes == main.lanes)?,
+    })
+}
+
+/// A scalar's bits as the first of four components.
+pub const fn splat_low(bits: u64) -> Components {
+    [bits, 0, 0, 0]
+}
+
+/// The bits of a value as little-endian bytes in memory, `ty.size()` of them; none for `bool`.
+pub fn write_bytes(value: &Components, ty: Type, out: &mut [u8]) {
+    let size = ty.scalar.size() as usize;
+    if size == 0 {
+        return;
+    }
+    for (component, chunk) in value.iter().zip(out.chunks_exact_mut(size)).take(ty.lanes.count() as usize) {
+        chunk.copy_from_slice(&component.to_le_bytes()[..size]);
+    }
+}
+
+/// The value of type `ty` that little-endian `bytes` hold; missing bytes read as zero.
+pub fn read_bytes(bytes: &[u8], ty: Type) -> Components {
+    let size = ty.scalar.size() as usize;
+    let mut out = [0; 4];
+    if size == 0 {
+        return out;
+    }
+    for (component, chunk) in out.iter_mut().zip(bytes.chunks_exact(size)).take(ty.lanes.count() as usize) {
+        let mut word = [0; 8];
+        word[..size].copy_from_slice(chunk);
+        *component = u64::from_le_bytes(word);
+    }
+    out
+}
+
+/// The integer that follows an atomic read-modify-write of `op`, given the old value and the operands.
+///
+/// `None` if `op` is no read-modify-write or `ty` no integer.
+pub fn atomic(op: Op, ty: ScalarType, old: u64, operands: &[u64]) -> Option<u64> {
+    let first = *operands.first()?;
+    let scalar_op = match op {
+        Op::AtomicStore | Op::AtomicExchange => return Some(first),
+        Op::AtomicCompareExchange => {
+            return Some(if old == first { *operands.get(1)? } else { old });
+        }
+        Op::AtomicAdd => Op::Add,
+        Op::AtomicMin => Op::Min,
+        Op::AtomicMax => Op::Max,
+        Op::AtomicAnd => Op::And,
+        Op::AtomicOr => Op::Or,
+        Op::AtomicXor => Op::Xor,
+        _ => return None,
+    };
+    if !ty.is_integer() {
+        return None;
+    }
+    scalar(scalar_op, ty, ty, &[old, first])
+}
+
+/// The number of iterations of `for` from `start` to `end` by `step`, all of integer type `ty`.
+///
+/// A zero step, which the verifier refuses, gives no iterations. `u32` steps are positive, `i32` steps may be
+/// negative: then the loop counts down while above `end`.
+pub fn trip_count(ty: ScalarType, start: u64, end: u64, step: u64) -> u32 {
+    let (distance, stride) = match ty {
+        ScalarType::I32 => {
+            let (start, end, step) = (i64::from(start as i32), i64::from(end as i32), i64::from(step as i32));
+            if step >= 0 { (end - start, step) } else { (start - end, -step) }
+        }
+        _ => (i64::from(end as u32) - i64::from(start as u32), i64::from(step as u32)),
+    };
+    if distance <= 0 || stride == 0 { 0 } else { ((distance - 1) / stride + 1) as u32 }
+}
+
+/// Every lane count that the main type of `op` may have.
+pub fn lane_counts(op: Op) -> impl Iterator<Item = Lanes> {
+    let vector_only =
+        matches!(op.info().semantics, Semantics::Scalar { lanes: crate::ops::LaneRule::VectorOnly, .. });
+    Lanes::ALL.into_iter().filter(move |l| !vector_only || *l != Lanes::One)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! The vocabulary that every other Fulgurite crate shares: types, the op table, the meaning of each
+//! scalar op on bits, device facts and diagnostic codes.
+//!
+//! This crate owns *what things are and mean*. It does no I/O, holds no kernels, knows no backend and
+//! depends on nothing.
+#![forbid(unsafe_code)]
+
+pub mod device;
+pub mod diagnostic;
+pub mod eval;
+pub mod limits;
+mod ops;
+mod types;
+
+pub use diagnostic::{Code, Diagnostic, Diagnostics, Location};
+pub use ops::{Family, FloatContract, OPS, Op, OpInfo, Operand, Outcome, Semantics, Special};
+pub use types::{Lanes, Literal, ScalarType, Type, TypeSet};

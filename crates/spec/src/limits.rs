@@ -1,0 +1,23 @@
+//! Limits of the language itself, the same on every backend. A device's own limits are in
+//! [`crate::device::Limits`].
+
+/// Longest kernel text that the parser reads, in bytes.
+pub const MAX_TEXT_BYTES: usize = 64 << 20;
+/// Most values in one kernel.
+pub const MAX_VALUES: usize = 1 << 24;
+/// Deepest nesting of control flow (SPIR-V allows 1,023 nested constructs; a loop of ours takes up to two).
+pub const MAX_NESTING: usize = 400;
+/// Longest name of a kernel, a value or a memory object, in bytes.
+pub const MAX_NAME_BYTES: usize = 128;
+/// Most invocations in a workgroup.
+pub const MAX_WORKGROUP_INVOCATIONS: u32 = 4096;
+/// Most buffers, parameters, shared arrays, local arrays and preconditions of one kernel, each.
+pub const MAX_DECLARATIONS: usize = 64;
+/// Most bytes of shared memory in one kernel.
+pub const MAX_SHARED_BYTES: u64 = 1 << 20;
+/// Most bytes of local memory in one invocation.
+pub const MAX_LOCAL_BYTES: u64 = 16 << 10;
+/// Most back edges that a `for` may be shown to take, in all, without polling the abort word.
+pub const MAX_UNPOLLED_TRIPS: u64 = 1 << 30;
+/// How many back edges lie between two polls of the abort word; a power of two.
+pub const POLL_INTERVAL: u32 = 4096;

@@ -1,0 +1,371 @@
+//! The op table: every op of the language as one row of data.
+//!
+//! Text, builder, verifier, interpreters, lowering, test generators and docs are driven by this table.
+//! An op's number is permanent: it is part of digests and, later, of the wire format. A number is never
+//! reused and a row is never renumbered. What a scalar op *means* is in [`crate::eval`].
+
+use crate::types::TypeSet;
+
+/// What one operand of a scalar op must be, in terms of the op's main type `T`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operand {
+    /// The main type itself, with its lanes.
+    Same,
+    /// `u32`, with the main type's lanes.
+    U32Lanes,
+    /// `bool`, with the main type's lanes.
+    BoolLanes,
+    /// One `u32`, whatever the main type's lanes.
+    U32,
+    /// One component of the main type.
+    Element,
+}
+
+/// What a scalar op yields, in terms of the op's main type `T`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The main type itself, with its lanes.
+    Same,
+    /// `bool`, with the main type's lanes.
+    BoolLanes,
+    /// `u32`, with the main type's lanes.
+    U32Lanes,
+    /// One component of the main type.
+    Element,
+    /// A type stated in the program, with the main type's lanes (`convert`, `bitcast`).
+    Stated,
+}
+
+/// The shape of an op that is not applied lane by lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Special {
+    /// Two or four scalars of one type to a vector.
+    Construct,
+    /// Reads buffers, shared or local memory.
+    Memory,
+    /// Reads and writes one integer in memory, indivisibly.
+    Atomic,
+    /// Orders the invocations of a workgroup.
+    Barrier,
+    /// A three-component id: the program names the component.
+    Id,
+    /// A scalar id.
+    ScalarId,
+    /// Structured control flow.
+    Control,
+}
+
+/// How an op is typed and executed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Semantics {
+    /// A pure function of its operands, meaning given by [`crate::eval`]. The main type `T` is the type
+    /// of the first [`Operand::Same`] operand.
+    Scalar {
+        /// The scalar types that `T` may be made of.
+        domain: TypeSet,
+        /// Whether `T` may (or must) be a vector.
+        lanes: LaneRule,
+        /// The operands in order.
+        operands: &'static [Operand],
+        /// The result.
+        outcome: Outcome,
+        /// What is promised of a float result.
+        float: FloatContract,
+    },
+    /// Anything else: the verifier has a rule of its own for it.
+    Special(Special),
+}
+
+/// Which lane counts the main type of a scalar op may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneRule {
+    /// Scalars and vectors; the op is applied to each lane.
+    Any,
+    /// Vectors only (`extract`, `insert`, `dot`).
+    VectorOnly,
+}
+
+/// What is promised of an op's float result, on every backend.
+///
+/// In all of them any NaN stands for any NaN, and where a device does not keep subnormals an operand or
+/// result that is subnormal may be replaced by a zero of its sign.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FloatContract {
+    /// No float result, or one that is picked or built from the operands' bits without rounding.
+    Exact,
+    /// Exact, and of −0 and +0 either may come back (`min`, `max`).
+    ExactEitherZero,
+    /// Correctly rounded, to nearest, ties to even.
+    Rounded,
+    /// `a × b + c` rounded once, or rounded after each step.
+    FusedOrUnfused,
+    /// A sum of products, each step rounded, left to right.
+    RoundedDot,
+    /// Within `ulp` units in the last place of the true value on the stated domain, with the edge cases
+    /// of [`crate::eval`] where the table's text names them.
+    Ulp {
+        /// The bound, in units in the last place of the true result.
+        ulp: f32,
+        /// For binary ops: the second operand's magnitude must lie in this range, or be one of the named
+        /// edge cases; outside it any value of the type may come back.
+        divisor: Option<(f32, f32)>,
+    },
+}
+
+/// A group of ops that live together in docs, code and tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// `add`, `mul`, `div`, …
+    Arithmetic,
+    /// `and`, `shl`, `popcount`, …
+    Bits,
+    /// `eq`, `lt`, `select`, …
+    Compare,
+    /// `floor`, `sqrt`, `is_nan`, …
+    Float,
+    /// `convert`, `bitcast`.
+    Conversion,
+    /// `construct`, `extract`, `insert`, `dot`.
+    Vector,
+    /// `load`, `store`, `len`.
+    Memory,
+    /// `atomic.add`, …
+    Atomic,
+    /// `barrier`.
+    Synchronization,
+    /// `global_id`, `local_index`, …
+    Id,
+    /// `if`, `for`, `while`.
+    Control,
+}
+
+/// One row of the op table.
+#[derive(Clone, Copy, Debug)]
+pub struct OpInfo {
+    /// The op.
+    pub op: Op,
+    /// Its permanent number.
+    pub number: u16,
+    /// Its name in kernel text.
+    pub mnemonic: &'static str,
+    /// The group it belongs to.
+    pub family: Family,
+    /// How it is typed and executed.
+    pub semantics: Semantics,
+    /// What it does on every input, in one line.
+    pub summary: &'static str,
+}
+
+macro_rules! semantics {
+    ($domain:ident $lanes:ident ($($operand:ident),*) -> $outcome:ident $float:expr) => {
+        Semantics::Scalar {
+            domain: TypeSet::$domain,
+            lanes: LaneRule::$lanes,
+            operands: &[$(Operand::$operand),*],
+            outcome: Outcome::$outcome,
+            float: $float,
+        }
+    };
+    ($special:ident) => { Semantics::Special(Special::$special) };
+}
+
+macro_rules! op_table {
+    ($($family:ident { $($number:literal $variant:ident $mnemonic:literal [$($semantics:tt)*] $summary:literal;)* })*) => {
+        /// An op of the language. [`Op::info`] gives its row of the table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u16)]
+        #[non_exhaustive]
+        pub enum Op {
+            $($(
+                #[doc = concat!("`", $mnemonic, "`: ", $summary)]
+                $variant = $number,
+            )*)*
+        }
+
+        /// The op table, in ascending order of number.
+        pub static OPS: &[OpInfo] = &[
+            $($(
+                OpInfo {
+                    op: Op::$variant,
+                    number: $number,
+                    mnemonic: $mnemonic,
+                    family: Family::$family,
+                    semantics: semantics!($($semantics)*),
+                    summary: $summary,
+                },
+            )*)*
+        ];
+    };
+}
+
+use FloatContract::{Exact, ExactEitherZero, FusedOrUnfused, Rounded, RoundedDot};
+
+/// `div`: Vulkan, "Precision and operation of SPIR-V instructions", single precision.
+const DIV: FloatContract = FloatContract::Ulp { ulp: 2.5, divisor: Some((f32::MIN_POSITIVE, 8.507_059e37)) };
+/// `rsqrt`: the same table.
+const RSQRT: FloatContract = FloatContract::Ulp { ulp: 2.0, divisor: None };
+/// `sqrt` inherits `1 / rsqrt(x)`: 2 ULP of the reciprocal root are at most 4 of the root, and 2.5 for the division.
+const SQRT: FloatContract = FloatContract::Ulp { ulp: 6.5, divisor: None };
+
+op_table! {
+    Arithmetic {
+        1 Add "add" [NUMERIC Any (Same, Same) -> Same Rounded] "sum; integers wrap";
+        2 Sub "sub" [NUMERIC Any (Same, Same) -> Same Rounded] "difference; integers wrap";
+        3 Mul "mul" [NUMERIC Any (Same, Same) -> Same Rounded] "product; integers wrap";
+        4 MulHi "mul_hi" [INTEGER Any (Same, Same) -> Same Exact] "the high half of the double-width product";
+        5 Div "div" [NUMERIC Any (Same, Same) -> Same DIV] "quotient; integers truncate, `x / 0` is `x` and `MIN / -1` is `MIN`; floats: within 2.5 ULP for a divisor of magnitude 2^-126 to 2^126, `x / ±0` is an infinity or NaN, `x / ±inf` a zero or NaN";
+        6 Rem "rem" [INTEGER Any (Same, Same) -> Same Exact] "remainder with the dividend's sign; `x % 0` and `MIN % -1` are 0";
+        7 Neg "neg" [NUMERIC Any (Same) -> Same Exact] "negation; integers wrap";
+        8 Abs "abs" [NUMERIC Any (Same) -> Same Exact] "magnitude; `abs(MIN)` is `MIN`";
+        9 Sign "sign" [NUMERIC Any (Same) -> Same Exact] "-1, 0 or 1; NaN for NaN";
+        10 Min "min" [NUMERIC Any (Same, Same) -> Same ExactEitherZero] "the smaller; the non-NaN operand if one is NaN; of -0 and +0 either";
+        11 Max "max" [NUMERIC Any (Same, Same) -> Same ExactEitherZero] "the larger; the non-NaN operand if one is NaN; of -0 and +0 either";
+        12 Clamp "clamp" [NUMERIC Any (Same, Same, Same) -> Same ExactEitherZero] "`min(max(x, lo), hi)`, also when lo > hi";
+        13 Fma "fma" [FLOAT Any (Same, Same, Same) -> Same FusedOrUnfused] "`a * b + c`, fused or unfused";
+    }
+    Bits {
+        32 And "and" [BOOL_OR_INTEGER Any (Same, Same) -> Same Exact] "bitwise and; on `bool`, logical";
+        33 Or "or" [BOOL_OR_INTEGER Any (Same, Same) -> Same Exact] "bitwise or; on `bool`, logical";
+        34 Xor "xor" [BOOL_OR_INTEGER Any (Same, Same) -> Same Exact] "bitwise exclusive or; on `bool`, logical";
+        35 Not "not" [BOOL_OR_INTEGER Any (Same) -> Same Exact] "bitwise complement; on `bool`, logical";
+        36 Shl "shl" [INTEGER Any (Same, U32Lanes) -> Same Exact] "shift left by the amount modulo the width";
+        37 Shr "shr" [INTEGER Any (Same, U32Lanes) -> Same Exact] "shift right by the amount modulo the width; arithmetic for signed types";
+        38 RotateLeft "rotl" [INTEGER Any (Same, U32Lanes) -> Same Exact] "rotate left by the amount modulo the width";
+        39 RotateRight "rotr" [INTEGER Any (Same, U32Lanes) -> Same Exact] "rotate right by the amount modulo the width";
+        40 PopCount "popcount" [INTEGER Any (Same) -> Same Exact] "the number of one bits";
+        41 LeadingZeros "clz" [INTEGER Any (Same) -> Same Exact] "the number of zero bits above the highest one bit; the width for 0";
+        42 TrailingZeros "ctz" [INTEGER Any (Same) -> Same Exact] "the number of zero bits below the lowest one bit; the width for 0";
+        43 ReverseBits "reverse_bits" [INTEGER Any (Same) -> Same Exact] "the bits in opposite order";
+        44 ExtractBits "extract_bits" [INTEGER Any (Same, U32, U32) -> Same Exact] "`count` bits from `offset`, sign-extended for signed types; offset clamped to the width, count to what is left; 0 for no bits";
+        45 InsertBits "insert_bits" [INTEGER Any (Same, Same, U32, U32) -> Same Exact] "the first operand with `count` bits from `offset` taken from the low bits of the second; clamped like `extract_bits`";
+    }
+    Compare {
+        64 Eq "eq" [ALL Any (Same, Same) -> BoolLanes Exact] "equal; false if either is NaN";
+        65 Ne "ne" [ALL Any (Same, Same) -> BoolLanes Exact] "not equal; true if either is NaN";
+        66 Lt "lt" [NUMERIC Any (Same, Same) -> BoolLanes Exact] "less; false if either is NaN";
+        67 Le "le" [NUMERIC Any (Same, Same) -> BoolLanes Exact] "less or equal; false if either is NaN";
+        68 Gt "gt" [NUMERIC Any (Same, Same) -> BoolLanes Exact] "greater; false if either is NaN";
+        69 Ge "ge" [NUMERIC Any (Same, Same) -> BoolLanes Exact] "greater or equal; false if either is NaN";
+        70 Select "select" [ALL Any (BoolLanes, Same, Same) -> Same Exact] "the second operand where the first is true, else the third";
+    }
+    Float {
+        96 Floor "floor" [FLOAT Any (Same) -> Same Exact] "rounds towards negative infinity";
+        97 Ceil "ceil" [FLOAT Any (Same) -> Same Exact] "rounds towards positive infinity";
+        98 Trunc "trunc" [FLOAT Any (Same) -> Same Exact] "rounds towards zero";
+        99 Round "round" [FLOAT Any (Same) -> Same Exact] "rounds to nearest, ties to even";
+        100 Fract "fract" [FLOAT Any (Same) -> Same Rounded] "`x - floor(x)`; may round up to 1; NaN for infinities";
+        101 Sqrt "sqrt" [FLOAT Any (Same) -> Same SQRT] "square root; a zero for zeros, NaN below zero, infinity for infinity";
+        102 Rsqrt "rsqrt" [FLOAT Any (Same) -> Same RSQRT] "reciprocal square root; an infinity for zeros, NaN below zero, 0 for infinity";
+        120 IsNan "is_nan" [FLOAT Any (Same) -> BoolLanes Exact] "whether the operand is NaN";
+        121 IsInf "is_inf" [FLOAT Any (Same) -> BoolLanes Exact] "whether the operand is an infinity";
+    }
+    Conversion {
+        128 Convert "convert" [ALL Any (Same) -> Stated Rounded] "by value: to nearest even into floats, towards zero and saturating into integers (NaN is 0); integer to integer keeps the low bits; `bool` is 0 or 1, and any value but zero is true";
+        129 Bitcast "bitcast" [NUMERIC Any (Same) -> Stated Exact] "the same bits as another type of the same width";
+    }
+    Vector {
+        160 Construct "construct" [Construct] "a vector from its components in order";
+        161 Extract "extract" [ALL VectorOnly (Same, U32) -> Element Exact] "the component at an index; zero if there is none";
+        162 Insert "insert" [ALL VectorOnly (Same, U32, Element) -> Same Exact] "the vector with one component replaced; unchanged if the index has none";
+        164 Dot "dot" [NUMERIC VectorOnly (Same, Same) -> Element RoundedDot] "products summed left to right; integers wrap";
+    }
+    Memory {
+        192 Load "load" [Memory] "reads an element; 0 if the index is out of bounds";
+        193 Store "store" [Memory] "writes an element; no effect if the index is out of bounds";
+        194 Len "len" [Memory] "the number of whole elements in a buffer, shared or local array";
+    }
+    Atomic {
+        224 AtomicLoad "atomic.load" [Atomic] "reads; 0 if out of bounds";
+        225 AtomicStore "atomic.store" [Atomic] "writes; no effect if out of bounds";
+        226 AtomicAdd "atomic.add" [Atomic] "adds, wrapping; yields the old value, 0 if out of bounds";
+        227 AtomicMin "atomic.min" [Atomic] "keeps the smaller; yields the old value, 0 if out of bounds";
+        228 AtomicMax "atomic.max" [Atomic] "keeps the larger; yields the old value, 0 if out of bounds";
+        229 AtomicAnd "atomic.and" [Atomic] "bitwise and; yields the old value, 0 if out of bounds";
+        230 AtomicOr "atomic.or" [Atomic] "bitwise or; yields the old value, 0 if out of bounds";
+        231 AtomicXor "atomic.xor" [Atomic] "bitwise exclusive or; yields the old value, 0 if out of bounds";
+        232 AtomicExchange "atomic.exchange" [Atomic] "replaces; yields the old value, 0 if out of bounds";
+        233 AtomicCompareExchange "atomic.compare_exchange" [Atomic] "replaces with the second operand if equal to the first; yields the old value, 0 if out of bounds";
+    }
+    Synchronization {
+        256 Barrier "barrier" [Barrier] "all invocations of the workgroup arrive, and memory they wrote is visible to all of them";
+    }
+    Id {
+        288 GlobalId "global_id" [Id] "workgroup_id * workgroup size + local_id";
+        289 LocalId "local_id" [Id] "the position in the workgroup";
+        290 WorkgroupId "workgroup_id" [Id] "the workgroup's position in the grid";
+        291 NumWorkgroups "num_workgroups" [Id] "the grid's size in workgroups";
+        292 LocalIndex "local_index" [ScalarId] "local_id flattened, x fastest";
+    }
+    Control {
+        384 If "if" [Control] "one of two blocks; yields values";
+        385 For "for" [Control] "a counted loop: the trip count is computed first, so it always ends";
+        386 While "while" [Control] "a loop that goes on while its condition holds";
+    }
+}
+
+impl TypeSet {
+    /// `bool` and the integers.
+    pub const BOOL_OR_INTEGER: TypeSet = TypeSet::BOOL.union(TypeSet::INTEGER);
+}
+
+impl Op {
+    /// This op's row of the table.
+    pub fn info(self) -> &'static OpInfo {
+        let index = OPS.partition_point(|row| row.number < self as u16);
+        &OPS[index]
+    }
+
+    /// The permanent number.
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// The name in kernel text.
+    pub fn mnemonic(self) -> &'static str {
+        self.info().mnemonic
+    }
+
+    /// The op named `mnemonic` in kernel text.
+    pub fn parse(mnemonic: &str) -> Option<Op> {
+        OPS.iter().find(|row| row.mnemonic == mnemonic).map(|row| row.op)
+    }
+
+    /// The op numbered `number`.
+    pub fn from_number(number: u16) -> Option<Op> {
+        OPS.binary_search_by_key(&number, |row| row.number).ok().map(|i| OPS[i].op)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn numbers_ascend_and_names_are_unique() {
+        assert!(OPS.windows(2).all(|w| w[0].number < w[1].number));
+        let names: BTreeSet<_> = OPS.iter().map(|row| row.mnemonic).collect();
+        assert_eq!(names.len(), OPS.len());
+        for row in OPS {
+            assert_eq!(row.op.info().mnemonic, row.mnemonic);
+            assert_eq!(Op::parse(row.mnemonic), Some(row.op));
+            assert_eq!(Op::from_number(row.number), Some(row.op));
+        }
+        assert_eq!(Op::from_number(0), None);
+    }
+
+    /// Numbers are permanent. A change here is a change of every digest: add rows, never edit one.
+    #[test]
+    fn numbers_are_permanent() {
+        let expected = "1 add,2 sub,3 mul,4 mul_hi,5 div,6 rem,7 neg,8 abs,9 sign,10 min,11 max,12 clamp,13 fma,\
+            32 and,33 or,34 xor,35 not,36 shl,37 shr,38 rotl,39 rotr,40 popcount,41 clz,42 ctz,43 reverse_bits,\
+            44 extract_bits,45 insert_bits,64 eq,65 ne,66 lt,67 le,68 gt,69 ge,70 select,96 floor,97 ceil,98 trunc,\
+            99 round,100 fract,101 sqrt,102 rsqrt,120 is_nan,121 is_inf,128 convert,129 bitcast,160 construct,\
+            161 extract,162 insert,164 dot,192 load,193 store,194 len,224 atomic.load,225 atomic.store,\
+            226 atomic.add,227 atomic.min,228 atomic.max,229 atomic.and,230 atomic.or,231 atomic.xor,\
+            232 atomic.exchange,233 atomic.compare_exchange,256 barrier,288 global_id,289 local_id,\
+            290 workgroup_id,291 num_workgroups,292 local_index,384 if,385 for,386 while";
+        let actual: Vec<_> = OPS.iter().map(|row| format!("{} {}", row.number, row.mnemonic)).collect();
+        assert_eq!(actual.join(","), expected);
+    }
+}

@@ -1,0 +1,25 @@
+//! Verified kernels to SPIR-V 1.6 with the Vulkan memory model: [`emit`], a pure function.
+//!
+//! This crate knows no device: what emission must know of one is in its [`Profile`]. The rules that it
+//! follows, and why, are in `docs/spirv-lowering.md`.
+#![forbid(unsafe_code)]
+
+mod layout;
+mod profile;
+
+pub use layout::{BlockPlacement, ControlWord, Layout};
+pub use profile::Profile;
+
+/// A SPIR-V module and how to bind what it reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// The module's words. The entry point is `main`, a `GLCompute` shader.
+    pub words: Vec<u32>,
+    /// Bindings and the parameter block.
+    pub layout: Layout,
+}
+
+/// Emits `kernel` for a device described by `profile`.
+pub fn emit(_kernel: &fulgurite_ir::VerifiedKernel, _profile: &Profile) -> Module {
+    unimplemented!()
+}
