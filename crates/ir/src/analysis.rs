@@ -1,1 +1,7 @@
-//! Analyses of kernels: facts that verifier and lowering read.
+//! Facts about kernels that verifier, lowering and backends read. Analyses never change a kernel.
+
+pub mod uniformity;
+pub mod walk;
+
+pub use uniformity::{Uniformity, UniformityMap};
+pub use walk::{Event, Walk};

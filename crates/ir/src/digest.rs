@@ -1,16 +1,31 @@
-//! The digest of a kernel: a hash of its canonical form.
+//! The digest of a kernel: a hash of its canonical form as submitted.
+//!
+//! Names and places do not count, and neither does the order of arenas; everything that can change a result
+//! or a binding does. Every list is length-prefixed and every item begins with its kind, so that no two
+//! kernels share a form.
 
 use core::fmt;
 
-use crate::kernel::Kernel;
+use fulgurite_spec::Type;
+
+use crate::analysis::walk::{Event, Walk};
+use crate::kernel::{
+    ArrayDecl, BlockId, InstKind, Kernel, Memory, MemoryScopes, Terminator, ValueDef, ValueId,
+};
+use crate::require::{Require, RequireNode};
+
+const DOMAIN: &[u8] = b"fulgurite kernel 1";
 
 /// 256 bits that identify what a kernel does and binds, whatever its names.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    pub(crate) fn of(_kernel: &Kernel) -> Self {
-        Self([0; 32])
+    /// The digest of a kernel whose structure the verifier has checked.
+    pub(crate) fn of(kernel: &Kernel) -> Self {
+        let mut form = Form { bytes: DOMAIN.to_vec(), numbers: vec![u32::MAX; kernel.values.len()], next: 0 };
+        form.kernel(kernel);
+        Self(*blake3::hash(&form.bytes).as_bytes())
     }
 
     /// The bytes.
@@ -29,5 +44,192 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// The canonical form under construction. Values are numbered in order of definition.
+struct Form {
+    bytes: Vec<u8>,
+    numbers: Vec<u32>,
+    next: u32,
+}
+
+impl Form {
+    fn kernel(&mut self, kernel: &Kernel) {
+        kernel.workgroup.iter().for_each(|n| self.word(*n));
+        self.word(kernel.buffers.len() as u32);
+        for buffer in &kernel.buffers {
+            self.ty(buffer.element);
+            self.bytes.push(buffer.access as u8);
+        }
+        self.word(kernel.params.len() as u32);
+        kernel.params.iter().for_each(|p| self.ty(p.ty));
+        self.arrays(&kernel.shared);
+        self.arrays(&kernel.locals);
+        self.word(kernel.requires.len() as u32);
+        kernel.requires.iter().for_each(|r| self.require(r));
+        for event in Walk::new(kernel) {
+            match event {
+                Event::Enter(block) => {
+                    self.bytes.push(b'{');
+                    self.define(kernel, &kernel.block(block).params);
+                }
+                Event::Inst(id) => self.inst(kernel, &kernel.inst(id).kind),
+                Event::Done(id) => self.define(kernel, &kernel.inst(id).results),
+                Event::Exit(block) => self.terminator(kernel, block),
+            }
+        }
+    }
+
+    fn word(&mut self, word: u32) {
+        self.bytes.extend_from_slice(&word.to_le_bytes());
+    }
+
+    fn ty(&mut self, ty: Type) {
+        self.bytes.extend_from_slice(&[ty.scalar.number(), ty.lanes.count() as u8]);
+    }
+
+    fn arrays(&mut self, arrays: &[ArrayDecl]) {
+        self.word(arrays.len() as u32);
+        for array in arrays {
+            self.ty(array.element);
+            self.word(array.len);
+        }
+    }
+
+    fn require(&mut self, require: &Require) {
+        self.word(require.nodes.len() as u32);
+        for node in &require.nodes {
+            match node {
+                RequireNode::Literal(literal) => {
+                    self.bytes.extend_from_slice(&[0, literal.ty.number()]);
+                    self.bytes.extend_from_slice(&literal.bits.to_le_bytes());
+                }
+                RequireNode::Param(id) => {
+                    self.bytes.push(1);
+                    self.word(id.index() as u32);
+                }
+                RequireNode::Len(id) => {
+                    self.bytes.push(2);
+                    self.word(id.index() as u32);
+                }
+                RequireNode::NumWorkgroups(axis) => self.bytes.extend_from_slice(&[3, *axis]),
+                RequireNode::Op { op, operands } => {
+                    self.bytes.push(4);
+                    self.word(u32::from(op.number()));
+                    self.word(operands.len() as u32);
+                    operands.iter().for_each(|i| self.word(*i));
+                }
+            }
+        }
+    }
+
+    /// Numbers values that are defined here. Their types count: nothing else tells what `convert` yields.
+    fn define(&mut self, kernel: &Kernel, values: &[ValueId]) {
+        self.word(values.len() as u32);
+        for value in values {
+            self.ty(kernel.ty(*value));
+            self.numbers[value.index()] = self.next;
+            self.next += 1;
+        }
+    }
+
+    fn value(&mut self, kernel: &Kernel, value: ValueId) {
+        match kernel.value(value).def {
+            ValueDef::Const(bits) => {
+                self.bytes.extend_from_slice(&[0, kernel.ty(value).scalar.number()]);
+                self.bytes.extend_from_slice(&bits.0.to_le_bytes());
+            }
+            ValueDef::Param(id) => {
+                self.bytes.push(1);
+                self.word(id.index() as u32);
+            }
+            ValueDef::Inst(..) | ValueDef::BlockParam(..) => {
+                self.bytes.push(2);
+                self.word(self.numbers[value.index()]);
+            }
+        }
+    }
+
+    fn values(&mut self, kernel: &Kernel, values: &[ValueId]) {
+        self.word(values.len() as u32);
+        values.iter().for_each(|v| self.value(kernel, *v));
+    }
+
+    fn memory(&mut self, memory: Memory) {
+        let (kind, index) = match memory {
+            Memory::Buffer(id) => (0, id.index()),
+            Memory::Shared(id) => (1, id.index()),
+            Memory::Local(id) => (2, id.index()),
+        };
+        self.bytes.push(kind);
+        self.word(index as u32);
+    }
+
+    fn inst(&mut self, kernel: &Kernel, kind: &InstKind) {
+        match kind {
+            InstKind::Scalar { op, operands } => {
+                self.bytes.push(10);
+                self.word(u32::from(op.number()));
+                self.values(kernel, operands);
+            }
+            InstKind::Id { op, component } => {
+                self.bytes.push(11);
+                self.word(u32::from(op.number()));
+                self.bytes.push(*component);
+            }
+            InstKind::Load { memory, index } => {
+                self.bytes.push(12);
+                self.memory(*memory);
+                self.value(kernel, *index);
+            }
+            InstKind::Store { memory, index, value } => {
+                self.bytes.push(13);
+                self.memory(*memory);
+                self.value(kernel, *index);
+                self.value(kernel, *value);
+            }
+            InstKind::Len { memory } => {
+                self.bytes.push(14);
+                self.memory(*memory);
+            }
+            InstKind::Atomic { op, memory, index, operands } => {
+                self.bytes.push(15);
+                self.word(u32::from(op.number()));
+                self.memory(*memory);
+                self.value(kernel, *index);
+                self.values(kernel, operands);
+            }
+            InstKind::Barrier { scopes: MemoryScopes { shared, buffers } } => {
+                self.bytes.extend_from_slice(&[16, u8::from(*shared), u8::from(*buffers)]);
+            }
+            InstKind::If { condition, .. } => {
+                self.bytes.push(17);
+                self.value(kernel, *condition);
+            }
+            InstKind::For { start, end, step, initial, .. } => {
+                self.bytes.push(18);
+                [start, end, step].into_iter().for_each(|v| self.value(kernel, *v));
+                self.values(kernel, initial);
+            }
+            InstKind::While { initial, .. } => {
+                self.bytes.push(19);
+                self.values(kernel, initial);
+            }
+        }
+    }
+
+    fn terminator(&mut self, kernel: &Kernel, block: BlockId) {
+        match &kernel.block(block).terminator {
+            Terminator::Return => self.bytes.push(20),
+            Terminator::Yield(values) => {
+                self.bytes.push(21);
+                self.values(kernel, values);
+            }
+            Terminator::Condition(go) => {
+                self.bytes.push(22);
+                self.value(kernel, *go);
+            }
+        }
     }
 }

@@ -1,7 +1,14 @@
 //! The verifier: what it accepts is safe to interpret, optimise and lower. It finds every problem, not only
 //! the first.
+//!
+//! Four passes: declarations, the shape of the arenas, dominance and types, uniform control flow. Only a
+//! malformed arena keeps later passes from running.
 
+mod body;
+mod declarations;
+mod structure;
 mod typing;
+mod uniform;
 
 pub use typing::{TypingError, main_type, scalar_result};
 
@@ -9,6 +16,7 @@ use core::ops::Deref;
 
 use fulgurite_spec::Diagnostics;
 
+use crate::analysis::UniformityMap;
 use crate::digest::Digest;
 use crate::kernel::Kernel;
 
@@ -17,21 +25,43 @@ use crate::kernel::Kernel;
 pub struct VerifiedKernel {
     kernel: Kernel,
     digest: Digest,
+    uniformity: UniformityMap,
 }
 
 /// Checks `kernel` against every rule of the language.
 ///
 /// # Errors
-/// Every diagnostic found.
+/// Every diagnostic found, with codes `FG0201` to `FG0218`.
 pub fn verify(kernel: Kernel) -> Result<VerifiedKernel, Diagnostics> {
+    let mut found = Vec::new();
+    declarations::check(&kernel, &mut found);
+    if let Err(malformed) = structure::check(&kernel) {
+        let mut all = Diagnostics::from(malformed);
+        all.extend(found);
+        return Err(all);
+    }
+    body::check(&kernel, &mut found);
+    let uniformity = UniformityMap::of(&kernel);
+    uniform::check(&kernel, &uniformity, &mut found);
+    Diagnostics::check(found)?;
     let digest = Digest::of(&kernel);
-    Ok(VerifiedKernel { kernel, digest })
+    Ok(VerifiedKernel { kernel, digest, uniformity })
 }
 
 impl VerifiedKernel {
     /// The digest of the kernel as submitted.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Which values are the same for which invocations.
+    pub fn uniformity(&self) -> &UniformityMap {
+        &self.uniformity
+    }
+
+    /// The kernel, to change it; it must be verified again.
+    pub fn into_kernel(self) -> Kernel {
+        self.kernel
     }
 }
 
@@ -42,3 +72,12 @@ impl Deref for VerifiedKernel {
         &self.kernel
     }
 }
+
+impl core::fmt::Debug for VerifiedKernel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Debug::fmt(&self.kernel, f)
+    }
+}
+
+#[cfg(test)]
+mod tests;

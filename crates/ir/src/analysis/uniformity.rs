@@ -1,0 +1,258 @@
+//! Which values are the same for which invocations, and which control flow they share.
+//!
+//! Four levels: the same in the whole dispatch, in a workgroup, in a subgroup, or varying. Levels spread
+//! along data flow, and from conditions to what they select, until nothing changes; each value is raised at
+//! most three times, so the analysis is linear in the size of the kernel.
+
+use fulgurite_spec::Op;
+
+use crate::analysis::walk::{Event, Walk, operands};
+use crate::kernel::{BlockId, Inst, InstId, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
+
+/// How widely a value is shared; later is more varying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Uniformity {
+    /// The same for every invocation of the dispatch.
+    Dispatch,
+    /// The same for every invocation of a workgroup.
+    Workgroup,
+    /// The same for every invocation of a subgroup.
+    Subgroup,
+    /// May differ between any two invocations.
+    Varying,
+}
+
+impl Uniformity {
+    /// The word in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dispatch => "dispatch-uniform",
+            Self::Workgroup => "workgroup-uniform",
+            Self::Subgroup => "subgroup-uniform",
+            Self::Varying => "varying",
+        }
+    }
+}
+
+/// The uniformity of every value, and why.
+#[derive(Clone, Debug)]
+pub struct UniformityMap {
+    levels: Vec<Uniformity>,
+    /// The value that a value's level came from, if it is not a source of its own.
+    causes: Vec<Option<ValueId>>,
+}
+
+impl UniformityMap {
+    /// Analyses `kernel`, whose structure the verifier has checked.
+    pub fn of(kernel: &Kernel) -> Self {
+        let count = kernel.values.len();
+        let mut map = Self { levels: vec![Uniformity::Dispatch; count], causes: vec![None; count] };
+        let edges = Edges::of(kernel);
+        let mut work: Vec<ValueId> = Vec::new();
+        for event in Walk::new(kernel) {
+            let Event::Inst(id) = event else { continue };
+            let inst = kernel.inst(id);
+            let level = source_level(kernel, &inst.kind);
+            if level > Uniformity::Dispatch {
+                for result in &inst.results {
+                    map.levels[result.index()] = level;
+                    work.push(*result);
+                }
+            }
+        }
+        while let Some(value) = work.pop() {
+            let level = map.levels[value.index()];
+            for user in edges.users(value) {
+                if map.levels[user.index()] < level {
+                    map.levels[user.index()] = level;
+                    map.causes[user.index()] = Some(value);
+                    work.push(user);
+                }
+            }
+        }
+        map
+    }
+
+    /// The level of a value.
+    pub fn level(&self, value: ValueId) -> Uniformity {
+        self.levels[value.index()]
+    }
+
+    /// From `value` to what made it vary: each value's level came from the next one's.
+    pub fn path(&self, value: ValueId) -> Vec<ValueId> {
+        let mut path = vec![value];
+        let mut current = value;
+        while let Some(cause) = self.causes[current.index()] {
+            // A level only rises, so causes cannot form a cycle; the bound is for a map of another kernel.
+            if path.len() > self.levels.len() {
+                break;
+            }
+            path.push(cause);
+            current = cause;
+        }
+        path
+    }
+
+    /// The value that decides how often or whether an instruction's nested blocks run, the most varying one.
+    pub fn deciding_value(&self, kernel: &Kernel, inst: &Inst) -> Option<ValueId> {
+        deciding_values(kernel, &inst.kind).into_iter().flatten().max_by_key(|v| self.level(*v))
+    }
+}
+
+/// The level that an instruction's results have of their own, whatever its operands.
+fn source_level(kernel: &Kernel, kind: &InstKind) -> Uniformity {
+    match kind {
+        InstKind::Id { op, component } => {
+            let alone = kernel.workgroup[usize::from(*component).min(2)] == 1;
+            match op {
+                Op::NumWorkgroups => Uniformity::Dispatch,
+                Op::WorkgroupId => Uniformity::Workgroup,
+                Op::GlobalId if alone => Uniformity::Workgroup,
+                Op::LocalId if alone => Uniformity::Dispatch,
+                Op::LocalIndex if kernel.workgroup_invocations() == 1 => Uniformity::Dispatch,
+                _ => Uniformity::Varying,
+            }
+        }
+        InstKind::Load { memory: Memory::Buffer(buffer), .. }
+            if !kernel.buffers[buffer.index()].access.can_write() =>
+        {
+            Uniformity::Dispatch
+        }
+        InstKind::Load { .. } | InstKind::Atomic { .. } => Uniformity::Varying,
+        _ => Uniformity::Dispatch,
+    }
+}
+
+/// The values that decide how often or whether the nested blocks of `kind` run.
+fn deciding_values(kernel: &Kernel, kind: &InstKind) -> [Option<ValueId>; 3] {
+    match kind {
+        InstKind::If { condition, .. } => [Some(*condition), None, None],
+        InstKind::For { start, end, step, .. } => [Some(*start), Some(*end), Some(*step)],
+        InstKind::While { header, .. } => match kernel.block(*header).terminator {
+            Terminator::Condition(go) => [Some(go), None, None],
+            _ => [None; 3],
+        },
+        _ => [None; 3],
+    }
+}
+
+/// For each value, the values whose level it raises; one array, indexed by offsets.
+struct Edges {
+    offsets: Vec<u32>,
+    targets: Vec<ValueId>,
+}
+
+impl Edges {
+    fn of(kernel: &Kernel) -> Self {
+        let mut pairs: Vec<(ValueId, ValueId)> = Vec::new();
+        for event in Walk::new(kernel) {
+            let Event::Inst(id) = event else { continue };
+            collect(kernel, id, &mut pairs);
+        }
+        let mut offsets = vec![0u32; kernel.values.len() + 1];
+        for (from, _) in &pairs {
+            offsets[from.index() + 1] += 1;
+        }
+        for i in 1..offsets.len() {
+            offsets[i] += offsets[i - 1];
+        }
+        let mut next = offsets.clone();
+        let mut targets = vec![ValueId::new(0); pairs.len()];
+        for (from, to) in pairs {
+            let slot = &mut next[from.index()];
+            targets[*slot as usize] = to;
+            *slot += 1;
+        }
+        Self { offsets, targets }
+    }
+
+    fn users(&self, value: ValueId) -> impl Iterator<Item = ValueId> + '_ {
+        let range = self.offsets[value.index()] as usize..self.offsets[value.index() + 1] as usize;
+        self.targets[range].iter().copied()
+    }
+}
+
+fn collect(kernel: &Kernel, id: InstId, pairs: &mut Vec<(ValueId, ValueId)>) {
+    let inst = kernel.inst(id);
+    let yields = |block: BlockId| match &kernel.block(block).terminator {
+        Terminator::Yield(values) => values.clone(),
+        _ => crate::Operands::EMPTY,
+    };
+    match &inst.kind {
+        InstKind::If { condition, then_block, else_block } => {
+            for block in [then_block, else_block] {
+                pairs.extend(yields(*block).iter().copied().zip(inst.results.iter().copied()));
+            }
+            pairs.extend(inst.results.iter().map(|r| (*condition, *r)));
+        }
+        InstKind::For { initial, body, .. } => {
+            // The counter comes first; carried values follow.
+            let params = &kernel.block(*body).params;
+            for decider in deciding_values(kernel, &inst.kind).into_iter().flatten() {
+                pairs.extend(params.iter().chain(&inst.results).map(|to| (decider, *to)));
+            }
+            carry(params.get(1..).unwrap_or_default(), initial, &yields(*body), &inst.results, pairs);
+        }
+        InstKind::While { initial, header, body } => {
+            let params = &kernel.block(*header).params;
+            for decider in deciding_values(kernel, &inst.kind).into_iter().flatten() {
+                pairs.extend(params.iter().chain(&inst.results).map(|to| (decider, *to)));
+            }
+            carry(params, initial, &yields(*body), &inst.results, pairs);
+        }
+        kind => {
+            for operand in operands(kind) {
+                pairs.extend(inst.results.iter().map(|r| (operand, *r)));
+            }
+        }
+    }
+}
+
+fn carry(
+    params: &[ValueId],
+    initial: &[ValueId],
+    yielded: &[ValueId],
+    results: &[ValueId],
+    pairs: &mut Vec<(ValueId, ValueId)>,
+) {
+    for (i, param) in params.iter().enumerate() {
+        for source in [initial.get(i), yielded.get(i)].into_iter().flatten() {
+            pairs.push((*source, *param));
+        }
+        if let Some(result) = results.get(i) {
+            pairs.push((*param, *result));
+        }
+    }
+}
+
+/// What a value is, for messages: its name or literal, else what defines it.
+pub(crate) fn describe(kernel: &Kernel, value: ValueId) -> String {
+    let data = kernel.value(value);
+    if let Some(name) = &data.name {
+        return format!("`%{name}`");
+    }
+    match data.def {
+        ValueDef::Const(_) => kernel.literal(value).map_or_else(String::new, |l| format!("`{l}`")),
+        ValueDef::Param(id) => format!("`%{}`", kernel.params[id.index()].name),
+        ValueDef::Inst(id, _) => format!("the result of `{}`", mnemonic(&kernel.inst(id).kind)),
+        ValueDef::BlockParam(..) => "a carried value".to_owned(),
+    }
+}
+
+/// The name of an instruction in kernel text, with the id's component.
+pub(crate) fn mnemonic(kind: &InstKind) -> String {
+    match kind {
+        InstKind::Scalar { op, .. } | InstKind::Atomic { op, .. } => op.mnemonic().to_owned(),
+        InstKind::Id { op: Op::LocalIndex, .. } => Op::LocalIndex.mnemonic().to_owned(),
+        InstKind::Id { op, component } => {
+            format!("{}.{}", op.mnemonic(), ["x", "y", "z"][usize::from(*component).min(2)])
+        }
+        InstKind::Load { .. } => Op::Load.mnemonic().to_owned(),
+        InstKind::Store { .. } => Op::Store.mnemonic().to_owned(),
+        InstKind::Len { .. } => Op::Len.mnemonic().to_owned(),
+        InstKind::Barrier { .. } => Op::Barrier.mnemonic().to_owned(),
+        InstKind::If { .. } => Op::If.mnemonic().to_owned(),
+        InstKind::For { .. } => Op::For.mnemonic().to_owned(),
+        InstKind::While { .. } => Op::While.mnemonic().to_owned(),
+    }
+}

@@ -1,0 +1,100 @@
+//! A walk over a kernel's blocks in program order, without recursion.
+
+use crate::kernel::{BlockId, InstId, InstKind, Kernel};
+
+/// A step of a [`Walk`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A block begins; its parameters are defined from here on.
+    Enter(BlockId),
+    /// An instruction begins; its operands are read. Nested blocks follow.
+    Inst(InstId),
+    /// An instruction is complete; its results are defined from here on.
+    Done(InstId),
+    /// A block ends. A `while` header's end comes after its body, which sees the header's values.
+    Exit(BlockId),
+}
+
+enum Pending {
+    /// Continue `block` at this instruction.
+    Resume(BlockId, usize),
+    Begin(BlockId),
+    Finish(InstId),
+    /// End of a block whose instructions are done.
+    End(BlockId),
+}
+
+/// The events of a kernel in program order.
+///
+/// Ids must be in range and blocks form a tree, which the verifier's first pass establishes.
+pub struct Walk<'a> {
+    kernel: &'a Kernel,
+    stack: Vec<Pending>,
+    /// Bodies of `while` loops, entered when their header's instructions are done.
+    bodies: Vec<(BlockId, BlockId)>,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk over all of `kernel`.
+    pub fn new(kernel: &'a Kernel) -> Self {
+        Self { kernel, stack: vec![Pending::Begin(kernel.body)], bodies: Vec::new() }
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.stack.pop()? {
+                Pending::Begin(block) => {
+                    self.stack.push(Pending::Resume(block, 0));
+                    return Some(Event::Enter(block));
+                }
+                Pending::Resume(block, position) => {
+                    let Some(id) = self.kernel.block(block).insts.get(position).copied() else {
+                        self.stack.push(Pending::End(block));
+                        if self.bodies.last().is_some_and(|(header, _)| *header == block)
+                            && let Some((_, body)) = self.bodies.pop()
+                        {
+                            self.stack.push(Pending::Begin(body));
+                        }
+                        continue;
+                    };
+                    self.stack.push(Pending::Resume(block, position + 1));
+                    self.stack.push(Pending::Finish(id));
+                    match self.kernel.inst(id).kind {
+                        InstKind::If { then_block, else_block, .. } => {
+                            self.stack.push(Pending::Begin(else_block));
+                            self.stack.push(Pending::Begin(then_block));
+                        }
+                        InstKind::For { body, .. } => self.stack.push(Pending::Begin(body)),
+                        InstKind::While { header, body, .. } => {
+                            self.bodies.push((header, body));
+                            self.stack.push(Pending::Begin(header));
+                        }
+                        _ => {}
+                    }
+                    return Some(Event::Inst(id));
+                }
+                Pending::Finish(id) => return Some(Event::Done(id)),
+                Pending::End(block) => return Some(Event::Exit(block)),
+            }
+        }
+    }
+}
+
+/// The operands that an instruction reads itself, not counting those of its nested blocks.
+pub fn operands(kind: &InstKind) -> impl Iterator<Item = crate::ValueId> + '_ {
+    let (fixed, list): ([Option<crate::ValueId>; 3], &[crate::ValueId]) = match kind {
+        InstKind::Scalar { operands, .. } => ([None; 3], operands),
+        InstKind::Id { .. } | InstKind::Len { .. } | InstKind::Barrier { .. } => ([None; 3], &[]),
+        InstKind::Load { index, .. } => ([Some(*index), None, None], &[]),
+        InstKind::Store { index, value, .. } => ([Some(*index), Some(*value), None], &[]),
+        InstKind::Atomic { index, operands, .. } => ([Some(*index), None, None], operands),
+        InstKind::If { condition, .. } => ([Some(*condition), None, None], &[]),
+        InstKind::For { start, end, step, initial, .. } => ([Some(*start), Some(*end), Some(*step)], initial),
+        InstKind::While { initial, .. } => ([None; 3], initial),
+    };
+    fixed.into_iter().flatten().chain(list.iter().copied())
+}

@@ -1,0 +1,142 @@
+//! Rules of declarations: names, sizes, element types, preconditions.
+
+use std::collections::HashMap;
+
+use fulgurite_spec::limits::{
+    MAX_DECLARATIONS, MAX_LOCAL_BYTES, MAX_NAME_BYTES, MAX_SHARED_BYTES, MAX_VALUES,
+    MAX_WORKGROUP_INVOCATIONS,
+};
+use fulgurite_spec::{Code, Diagnostic, Location, Type};
+
+use crate::kernel::{ArrayDecl, Kernel};
+use crate::require::RequireNode;
+
+pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
+    sizes(kernel, found);
+    names(kernel, found);
+    elements(kernel, found);
+    requires(kernel, found);
+}
+
+fn sizes(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
+    if kernel.workgroup.contains(&0) || kernel.workgroup_invocations() > MAX_WORKGROUP_INVOCATIONS {
+        let [x, y, z] = kernel.workgroup;
+        found.push(Diagnostic::new(
+            Code::BadWorkgroup,
+            Location::Unknown,
+            format!("a workgroup of {x} × {y} × {z} invocations is not allowed"),
+        ));
+    }
+    for (what, count) in [
+        ("buffers", kernel.buffers.len()),
+        ("parameters", kernel.params.len()),
+        ("shared arrays", kernel.shared.len()),
+        ("local arrays", kernel.locals.len()),
+        ("preconditions", kernel.requires.len()),
+    ] {
+        if count > MAX_DECLARATIONS {
+            found.push(Diagnostic::new(
+                Code::TooManyDeclarations,
+                Location::Unknown,
+                format!("{count} {what} are declared, {MAX_DECLARATIONS} are allowed"),
+            ));
+        }
+    }
+    for (what, arrays, bytes, most) in [
+        ("shared", &kernel.shared, kernel.shared_bytes(), MAX_SHARED_BYTES),
+        ("local", &kernel.locals, kernel.local_bytes(), MAX_LOCAL_BYTES),
+    ] {
+        if bytes > most {
+            found.push(Diagnostic::new(
+                Code::TooMuchMemory,
+                arrays.last().map_or(Location::Unknown, |a| a.location),
+                format!("the {what} arrays take {bytes} bytes, {most} are allowed"),
+            ));
+        }
+    }
+    if kernel.values.len() > MAX_VALUES {
+        found.push(Diagnostic::new(
+            Code::TextTooLarge,
+            Location::Unknown,
+            format!("the kernel has {} values, {MAX_VALUES} are allowed", kernel.values.len()),
+        ));
+    }
+}
+
+fn names(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
+    let arrays =
+        |list: &'_ [ArrayDecl]| list.iter().map(|a| (a.name.clone(), a.location)).collect::<Vec<_>>();
+    let mut declared: Vec<(String, Location)> =
+        kernel.buffers.iter().map(|b| (b.name.clone(), b.location)).collect();
+    declared.extend(kernel.params.iter().map(|p| (p.name.clone(), p.location)));
+    declared.extend(arrays(&kernel.shared));
+    declared.extend(arrays(&kernel.locals));
+    let mut seen: HashMap<&str, Location> = HashMap::new();
+    for (name, location) in &declared {
+        bad_name(name, *location, found);
+        if let Some(first) = seen.insert(name, *location) {
+            found.push(
+                Diagnostic::new(Code::BadName, *location, format!("`%{name}` is declared twice"))
+                    .with_note(first, "first declared here"),
+            );
+        }
+    }
+    bad_name(&kernel.name, Location::Unknown, found);
+    for name in kernel.values.iter().filter_map(|v| v.name.as_deref()) {
+        bad_name(name, Location::Unknown, found);
+    }
+}
+
+fn bad_name(name: &str, location: Location, found: &mut Vec<Diagnostic>) {
+    let good = (1..=MAX_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.');
+    if !good {
+        let shown: String = name.chars().take(40).collect();
+        found.push(Diagnostic::new(
+            Code::BadName,
+            location,
+            format!("`{}` is not a name", shown.escape_debug()),
+        ));
+    }
+}
+
+fn elements(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
+    let mut check = |name: &str, ty: Type, location: Location| {
+        if !ty.is_storable() {
+            found.push(Diagnostic::new(
+                Code::BadElementType,
+                location,
+                format!("`%{name}` cannot be of {ty}, which has no memory form"),
+            ));
+        }
+    };
+    kernel.buffers.iter().for_each(|b| check(&b.name, b.element, b.location));
+    kernel.params.iter().for_each(|p| check(&p.name, p.ty, p.location));
+    kernel.shared.iter().chain(&kernel.locals).for_each(|a| check(&a.name, a.element, a.location));
+    for array in kernel.shared.iter().chain(&kernel.locals).filter(|a| a.len == 0) {
+        found.push(Diagnostic::new(
+            Code::TooMuchMemory,
+            array.location,
+            format!("`%{}` has no elements; an array has at least one", array.name),
+        ));
+    }
+}
+
+fn requires(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
+    for require in &kernel.requires {
+        let types = require.types(kernel);
+        let message = if let Some(bad) = types.iter().position(Option::is_none) {
+            match &require.nodes[bad] {
+                RequireNode::Op { op, .. } => {
+                    format!("`{}` does not take these operands here", op.mnemonic())
+                }
+                _ => "it refers to what the kernel does not declare".to_owned(),
+            }
+        } else if types.last() != Some(&Some(Type::BOOL)) {
+            "it is not a `bool`".to_owned()
+        } else {
+            continue;
+        };
+        found.push(Diagnostic::new(Code::BadRequire, require.location, format!("precondition: {message}")));
+    }
+}

@@ -1,0 +1,183 @@
+//! The shape of a kernel's arenas: ids in range, blocks a tree, definitions where they say they are.
+//!
+//! Kernels from the builder and the parser always pass; this is what makes the later passes, which index
+//! freely, safe for a kernel from anywhere.
+
+use fulgurite_spec::limits::MAX_NESTING;
+use fulgurite_spec::{Code, Diagnostic, Literal, Location};
+
+use crate::analysis::walk::{Event, Walk, operands};
+use crate::kernel::{BlockId, Const, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
+
+fn malformed(location: Location, message: impl Into<String>) -> Diagnostic {
+    Diagnostic::new(Code::Malformed, location, message)
+}
+
+/// The first thing found malformed.
+pub(super) fn check(kernel: &Kernel) -> Result<(), Diagnostic> {
+    ids(kernel)?;
+    definitions(kernel)?;
+    tree(kernel)?;
+    depth(kernel)
+}
+
+fn depth(kernel: &Kernel) -> Result<(), Diagnostic> {
+    let mut depth = 0usize;
+    let mut location = Location::Unknown;
+    for event in Walk::new(kernel) {
+        match event {
+            Event::Enter(_) => depth += 1,
+            Event::Exit(_) => depth -= 1,
+            Event::Inst(id) => location = kernel.inst(id).location,
+            Event::Done(_) => {}
+        }
+        if depth > MAX_NESTING + 1 {
+            let message = format!("blocks nest more than {MAX_NESTING} deep");
+            return Err(Diagnostic::new(Code::TooDeep, location, message));
+        }
+    }
+    Ok(())
+}
+
+/// Every id is an index into its arena.
+fn ids(kernel: &Kernel) -> Result<(), Diagnostic> {
+    let value = |id: &ValueId, location| {
+        if id.index() < kernel.values.len() {
+            Ok(())
+        } else {
+            Err(malformed(location, format!("no value {id:?}")))
+        }
+    };
+    let block = |id: &BlockId, location| {
+        if id.index() < kernel.blocks.len() {
+            Ok(())
+        } else {
+            Err(malformed(location, format!("no block {id:?}")))
+        }
+    };
+    block(&kernel.body, Location::Unknown)?;
+    for param in &kernel.params {
+        value(&param.value, param.location)?;
+    }
+    for inst in &kernel.insts {
+        let location = inst.location;
+        operands(&inst.kind).try_for_each(|id| value(&id, location))?;
+        inst.results.iter().try_for_each(|id| value(id, location))?;
+        let memory = match &inst.kind {
+            InstKind::If { then_block, else_block, .. } => {
+                block(then_block, location)?;
+                block(else_block, location)?;
+                None
+            }
+            InstKind::For { body, .. } => {
+                block(body, location)?;
+                None
+            }
+            InstKind::While { header, body, .. } => {
+                block(header, location)?;
+                block(body, location)?;
+                None
+            }
+            InstKind::Load { memory, .. }
+            | InstKind::Store { memory, .. }
+            | InstKind::Len { memory }
+            | InstKind::Atomic { memory, .. } => Some(*memory),
+            InstKind::Scalar { .. } | InstKind::Id { .. } | InstKind::Barrier { .. } => None,
+        };
+        let declared = match memory {
+            Some(Memory::Buffer(id)) => id.index() < kernel.buffers.len(),
+            Some(Memory::Shared(id)) => id.index() < kernel.shared.len(),
+            Some(Memory::Local(id)) => id.index() < kernel.locals.len(),
+            None => true,
+        };
+        if !declared {
+            return Err(malformed(location, format!("no memory object {memory:?}")));
+        }
+    }
+    for block in &kernel.blocks {
+        for inst in &block.insts {
+            if inst.index() >= kernel.insts.len() {
+                return Err(malformed(block.location, format!("no instruction {inst:?}")));
+            }
+        }
+        block.params.iter().try_for_each(|id| value(id, block.location))?;
+        match &block.terminator {
+            Terminator::Return => {}
+            Terminator::Yield(values) => values.iter().try_for_each(|id| value(id, block.location))?,
+            Terminator::Condition(go) => value(go, block.location)?,
+        }
+    }
+    Ok(())
+}
+
+/// Every value is defined where it says, once.
+fn definitions(kernel: &Kernel) -> Result<(), Diagnostic> {
+    for (id, data) in kernel.values.iter().enumerate() {
+        let id = ValueId::new(id);
+        let holds = match data.def {
+            ValueDef::Const(Const(bits)) => {
+                data.ty.is_scalar() && Literal::new(data.ty.scalar, bits).bits == bits
+            }
+            ValueDef::Param(param) => {
+                kernel.params.get(param.index()).is_some_and(|p| p.value == id && p.ty == data.ty)
+            }
+            ValueDef::Inst(inst, i) => {
+                kernel.insts.get(inst.index()).is_some_and(|k| k.results.get(i as usize) == Some(&id))
+            }
+            ValueDef::BlockParam(block, i) => {
+                kernel.blocks.get(block.index()).is_some_and(|b| b.params.get(i as usize) == Some(&id))
+            }
+        };
+        if !holds {
+            return Err(malformed(
+                Location::Unknown,
+                format!("value {id:?} is not where it says it is defined"),
+            ));
+        }
+    }
+    let mut defined = vec![false; kernel.values.len()];
+    let results = kernel.insts.iter().flat_map(|i| i.results.iter().map(|r| (*r, i.location)));
+    let params = kernel.blocks.iter().flat_map(|b| b.params.iter().map(|p| (*p, b.location)));
+    let declared = kernel.params.iter().map(|p| (p.value, p.location));
+    for (id, location) in results.chain(params).chain(declared) {
+        if core::mem::replace(&mut defined[id.index()], true) {
+            return Err(malformed(location, format!("value {id:?} is defined twice")));
+        }
+    }
+    if let Some(bad) = kernel
+        .insts
+        .iter()
+        .find(|i| i.results.iter().any(|r| !matches!(kernel.value(*r).def, ValueDef::Inst(..))))
+    {
+        return Err(malformed(bad.location, "a result is not an instruction's value"));
+    }
+    Ok(())
+}
+
+/// Every block is nested in one instruction at most, every instruction in one block at most.
+fn tree(kernel: &Kernel) -> Result<(), Diagnostic> {
+    let mut used = vec![false; kernel.blocks.len()];
+    used[kernel.body.index()] = true;
+    for inst in &kernel.insts {
+        let nested = match inst.kind {
+            InstKind::If { then_block, else_block, .. } => [Some(then_block), Some(else_block)],
+            InstKind::For { body, .. } => [Some(body), None],
+            InstKind::While { header, body, .. } => [Some(header), Some(body)],
+            _ => [None, None],
+        };
+        for block in nested.into_iter().flatten() {
+            if core::mem::replace(&mut used[block.index()], true) {
+                return Err(malformed(inst.location, format!("block {block:?} is nested twice")));
+            }
+        }
+    }
+    let mut listed = vec![false; kernel.insts.len()];
+    for block in &kernel.blocks {
+        for inst in &block.insts {
+            if core::mem::replace(&mut listed[inst.index()], true) {
+                return Err(malformed(block.location, format!("instruction {inst:?} stands in two places")));
+            }
+        }
+    }
+    Ok(())
+}

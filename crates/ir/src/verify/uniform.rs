@@ -1,0 +1,70 @@
+//! Uniform control flow: what every invocation of a workgroup must reach together.
+
+use fulgurite_spec::{Code, Diagnostic, Location};
+
+use crate::analysis::uniformity::{describe, mnemonic};
+use crate::analysis::{Event, Uniformity, UniformityMap, Walk};
+use crate::kernel::{InstId, InstKind, Kernel, ValueDef, ValueId};
+
+pub(super) fn check(kernel: &Kernel, map: &UniformityMap, found: &mut Vec<Diagnostic>) {
+    // The enclosing control instructions whose deciding value is not workgroup-uniform, innermost last.
+    let mut divergent: Vec<(InstId, ValueId)> = Vec::new();
+    for event in Walk::new(kernel) {
+        match event {
+            Event::Inst(id) => {
+                let inst = kernel.inst(id);
+                if let InstKind::Barrier { .. } = inst.kind
+                    && let Some((control, decider)) = divergent.first()
+                {
+                    found.push(diagnostic(kernel, map, inst.location, *control, *decider));
+                }
+                if let Some(decider) = map.deciding_value(kernel, inst)
+                    && map.level(decider) > Uniformity::Workgroup
+                {
+                    divergent.push((id, decider));
+                }
+            }
+            Event::Done(id) => {
+                if divergent.last().is_some_and(|(control, _)| *control == id) {
+                    divergent.pop();
+                }
+            }
+            Event::Enter(_) | Event::Exit(_) => {}
+        }
+    }
+}
+
+fn diagnostic(
+    kernel: &Kernel,
+    map: &UniformityMap,
+    barrier: Location,
+    control: InstId,
+    decider: ValueId,
+) -> Diagnostic {
+    let control = kernel.inst(control);
+    let name = mnemonic(&control.kind);
+    let mut diagnostic = Diagnostic::new(
+        Code::NotUniform,
+        barrier,
+        format!(
+            "`barrier` inside an `{name}` that {} decides, which is {}, so not every invocation of the workgroup reaches it",
+            describe(kernel, decider),
+            map.level(decider).name(),
+        ),
+    )
+    .with_note(control.location, format!("this `{name}` is not workgroup-uniform"));
+    for value in map.path(decider) {
+        let ValueDef::Inst(inst, _) = kernel.value(value).def else { continue };
+        let inst = kernel.inst(inst);
+        diagnostic = diagnostic.with_note(
+            inst.location,
+            format!(
+                "{} is {}: it comes from `{}`",
+                describe(kernel, value),
+                map.level(value).name(),
+                mnemonic(&inst.kind)
+            ),
+        );
+    }
+    diagnostic
+}
