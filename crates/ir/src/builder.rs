@@ -1,1 +1,262 @@
-//! The typed Rust builder.
+//! The typed Rust builder: kernels that read like arithmetic.
+//!
+//! ```
+//! use fulgurite_ir::builder::{Read, ReadWrite, kernel};
+//!
+//! let saxpy = kernel::<(Read<f32>, ReadWrite<f32>, f32)>("saxpy", ["x", "y", "a"], [256, 1, 1], |k, (x, y, a)| {
+//!     let i = k.global_id().x();
+//!     k.if_(i.lt(y.len()), |_| y.store(i, a * x.load(i) + y.load(i)));
+//! })?;
+//! let verified = fulgurite_ir::verify(saxpy)?;
+//! assert_eq!(verified.buffers.len(), 2);
+//! # Ok::<(), fulgurite_spec::Diagnostics>(())
+//! ```
+//!
+//! A [`Val`] is `Copy` and belongs to its [`Builder`]. Operators never panic: a value of another kernel, or
+//! one that has left its region, is reported with its Rust position when the kernel is finished, all such
+//! errors together.
+
+mod args;
+mod control;
+mod memory;
+mod state;
+mod types;
+mod value;
+
+use std::cell::RefCell;
+use std::panic::Location as RustLocation;
+
+use fulgurite_spec::{Code, Diagnostics, Location, Op, Type};
+
+pub use args::{Arg, Args, Read, ReadWrite, Write};
+pub use control::Carry;
+pub use memory::{
+    Array, CanAtomic, CanLoad, CanStore, LocalArray, ReadAccess, ReadWriteAccess, SharedArray, WriteAccess,
+};
+pub use types::{Float, Integer, Logical, Number, Scalar, Storable, ValueType, Vector};
+pub use value::{IntoVal, Val};
+
+use crate::kernel::{InstKind, Kernel, MemoryScopes, Terminator};
+use crate::require::Require;
+use state::State;
+
+/// Builds a kernel of arguments `A`, called `name`, whose arguments are called `names`.
+///
+/// `body` receives the builder and one handle for each argument.
+///
+/// # Errors
+/// Everything that was done wrongly while building, each with its Rust position (`FG0301`–`FG0303`). The
+/// kernel is not verified yet.
+#[track_caller]
+pub fn kernel<A: Args>(
+    name: &str,
+    names: A::Names,
+    workgroup: [u32; 3],
+    body: impl for<'k> FnOnce(&'k Builder, A::Handles<'k>),
+) -> Result<Kernel, Diagnostics> {
+    let builder = Builder { state: RefCell::new(State::new(Kernel::empty(name, workgroup))) };
+    let handles = A::declare(&builder, names, RustLocation::caller());
+    body(&builder, handles);
+    builder.finish()
+}
+
+/// A kernel under construction.
+pub struct Builder {
+    state: RefCell<State>,
+}
+
+impl Builder {
+    fn finish(self) -> Result<Kernel, Diagnostics> {
+        let State { kernel, errors, .. } = self.state.into_inner();
+        Diagnostics::check(errors)?;
+        Ok(kernel)
+    }
+
+    fn state(&self) -> std::cell::RefMut<'_, State> {
+        self.state.borrow_mut()
+    }
+
+    /// A constant.
+    pub fn val<T: Scalar>(&self, value: T) -> Val<'_, T> {
+        Val::new(self, self.state().constant(value.literal()))
+    }
+
+    /// This invocation's position in the dispatch.
+    #[track_caller]
+    pub fn global_id(&self) -> Id3<'_> {
+        Id3::new(self, Op::GlobalId)
+    }
+
+    /// This invocation's position in its workgroup.
+    #[track_caller]
+    pub fn local_id(&self) -> Id3<'_> {
+        Id3::new(self, Op::LocalId)
+    }
+
+    /// The workgroup's position in the grid.
+    #[track_caller]
+    pub fn workgroup_id(&self) -> Id3<'_> {
+        Id3::new(self, Op::WorkgroupId)
+    }
+
+    /// The grid's size in workgroups.
+    #[track_caller]
+    pub fn num_workgroups(&self) -> Id3<'_> {
+        Id3::new(self, Op::NumWorkgroups)
+    }
+
+    /// This invocation's position in its workgroup, flattened, x fastest.
+    #[track_caller]
+    pub fn local_index(&self) -> Val<'_, u32> {
+        self.id(Op::LocalIndex, 0, RustLocation::caller())
+    }
+
+    /// Waits for every invocation of the workgroup, and makes what they wrote to shared memory and buffers
+    /// visible to all of them.
+    #[track_caller]
+    pub fn barrier(&self) {
+        self.barrier_of(MemoryScopes::ALL);
+    }
+
+    /// Like [`barrier`](Self::barrier), ordering shared memory only.
+    #[track_caller]
+    pub fn barrier_shared(&self) {
+        self.barrier_of(MemoryScopes { shared: true, buffers: false });
+    }
+
+    #[track_caller]
+    fn barrier_of(&self, scopes: MemoryScopes) {
+        let location = Location::Rust(RustLocation::caller());
+        self.state().inst(InstKind::Barrier { scopes }, &[], location);
+    }
+
+    /// A two-component vector.
+    #[track_caller]
+    pub fn vec2<'k, T: Scalar>(&'k self, x: impl IntoVal<'k, T>, y: impl IntoVal<'k, T>) -> Val<'k, [T; 2]>
+    where
+        [T; 2]: ValueType,
+    {
+        self.apply(
+            Op::Construct,
+            &[x.into_val(self).erase(), y.into_val(self).erase()],
+            RustLocation::caller(),
+        )
+    }
+
+    /// A four-component vector.
+    #[track_caller]
+    pub fn vec4<'k, T: Scalar>(
+        &'k self,
+        x: impl IntoVal<'k, T>,
+        y: impl IntoVal<'k, T>,
+        z: impl IntoVal<'k, T>,
+        w: impl IntoVal<'k, T>,
+    ) -> Val<'k, [T; 4]>
+    where
+        [T; 4]: ValueType,
+    {
+        let components =
+            [x.into_val(self), y.into_val(self), z.into_val(self), w.into_val(self)].map(Val::erase);
+        self.apply(Op::Construct, &components, RustLocation::caller())
+    }
+
+    /// States a precondition of every launch: a `bool` computed from parameters, lengths, the grid's size and
+    /// constants. The host checks it before each launch.
+    #[track_caller]
+    pub fn require<'k>(&'k self, condition: impl FnOnce(&'k Builder) -> Val<'k, bool>) {
+        let place = RustLocation::caller();
+        let location = Location::Rust(place);
+        self.state().open();
+        let value = condition(self);
+        let id = self.state().check(value.erase(), self, place);
+        let nodes = self.state().require_nodes(id);
+        let mut state = self.state();
+        state.discard();
+        match nodes {
+            Some(nodes) => state.kernel.requires.push(Require { nodes, location }),
+            None => state.report(
+                Code::BadRequire,
+                place,
+                "a precondition reads something else than parameters, buffer lengths, the grid and constants",
+            ),
+        }
+    }
+
+    fn id(&self, op: Op, component: u8, place: &'static RustLocation<'static>) -> Val<'_, u32> {
+        let id = self.state().single(InstKind::Id { op, component }, Type::U32, Location::Rust(place));
+        Val::new(self, id)
+    }
+
+    /// Applies a scalar op whose operands the types of the caller have checked.
+    fn apply<'k, T: ValueType>(
+        &'k self,
+        op: Op,
+        operands: &[value::Erased<'k>],
+        place: &'static RustLocation<'static>,
+    ) -> Val<'k, T> {
+        let mut state = self.state();
+        let operands = operands.iter().map(|v| state.check(*v, self, place)).collect();
+        let id = state.single(InstKind::Scalar { op, operands }, T::TYPE, Location::Rust(place));
+        drop(state);
+        Val::new(self, id)
+    }
+
+    /// Runs `body` in a new block that then ends in what `body` yields.
+    fn region<'k, C: Carry<'k>>(
+        &'k self,
+        place: &'static RustLocation<'static>,
+        body: impl FnOnce() -> C,
+    ) -> crate::kernel::BlockId {
+        let block = self.state().open();
+        let yielded = body();
+        self.close(block, yielded, place);
+        block
+    }
+
+    fn close<'k, C: Carry<'k>>(
+        &'k self,
+        block: crate::kernel::BlockId,
+        yielded: C,
+        place: &'static RustLocation<'static>,
+    ) {
+        let mut values = Vec::new();
+        yielded.collect(&mut values);
+        let mut state = self.state();
+        let ids = values.iter().map(|v| state.check(*v, self, place)).collect();
+        state.end(block, Terminator::Yield(ids), Location::Rust(place));
+    }
+}
+
+/// A three-component id; each component is read where it is asked for.
+#[derive(Clone, Copy)]
+pub struct Id3<'k> {
+    builder: &'k Builder,
+    op: Op,
+}
+
+impl<'k> Id3<'k> {
+    fn new(builder: &'k Builder, op: Op) -> Self {
+        Self { builder, op }
+    }
+
+    /// Along x.
+    #[track_caller]
+    pub fn x(self) -> Val<'k, u32> {
+        self.builder.id(self.op, 0, RustLocation::caller())
+    }
+
+    /// Along y.
+    #[track_caller]
+    pub fn y(self) -> Val<'k, u32> {
+        self.builder.id(self.op, 1, RustLocation::caller())
+    }
+
+    /// Along z.
+    #[track_caller]
+    pub fn z(self) -> Val<'k, u32> {
+        self.builder.id(self.op, 2, RustLocation::caller())
+    }
+}
+
+#[cfg(test)]
+mod tests;

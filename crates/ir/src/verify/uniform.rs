@@ -47,7 +47,7 @@ fn diagnostic(
         Code::NotUniform,
         barrier,
         format!(
-            "`barrier` inside an `{name}` that {} decides, which is {}, so not every invocation of the workgroup reaches it",
+            "`barrier` inside an `{name}` decided by {}, which is {}: not every invocation of the workgroup reaches it",
             describe(kernel, decider),
             map.level(decider).name(),
         ),

@@ -1,0 +1,112 @@
+//! The arguments of a kernel as types: buffers by access, and parameters.
+
+use std::marker::PhantomData;
+use std::panic::Location as RustLocation;
+
+use fulgurite_spec::Location;
+
+use super::Builder;
+use super::memory::{Array, ReadAccess, ReadWriteAccess, WriteAccess};
+use super::types::Storable;
+use super::value::Val;
+use crate::kernel::{Access, BufferDecl, BufferId, Memory, ParamDecl};
+
+/// A buffer of `T` that the kernel only reads.
+pub struct Read<T>(PhantomData<fn() -> T>);
+/// A buffer of `T` that the kernel only writes.
+pub struct Write<T>(PhantomData<fn() -> T>);
+/// A buffer of `T` that the kernel reads and writes.
+pub struct ReadWrite<T>(PhantomData<fn() -> T>);
+
+/// One argument: [`Read`], [`Write`] or [`ReadWrite`] for a buffer, or a value type for a parameter.
+pub trait Arg: 'static {
+    /// What the builder hands to the kernel's body.
+    type Handle<'k>;
+
+    /// Declares it.
+    fn declare<'k>(builder: &'k Builder, name: &str, location: Location) -> Self::Handle<'k>;
+}
+
+/// The arguments of a kernel: a tuple of up to twelve [`Arg`]s.
+pub trait Args: 'static {
+    /// An array of as many names.
+    type Names;
+    /// A tuple of handles.
+    type Handles<'k>;
+
+    /// Declares them in order.
+    fn declare<'k>(
+        builder: &'k Builder,
+        names: Self::Names,
+        place: &'static RustLocation<'static>,
+    ) -> Self::Handles<'k>;
+}
+
+macro_rules! buffer_args {
+    ($($marker:ident $access:ident;)*) => {
+        $(
+            impl<T: Storable> Arg for $marker<T> {
+                type Handle<'k> = Array<'k, T, $access>;
+
+                fn declare<'k>(builder: &'k Builder, name: &str, location: Location) -> Self::Handle<'k> {
+                    let mut state = builder.state();
+                    let id = BufferId::new(state.kernel.buffers.len());
+                    let name = name.to_owned();
+                    let access = Access::$marker;
+                    state.kernel.buffers.push(BufferDecl { name, element: T::TYPE, access, location });
+                    drop(state);
+                    Array::new(builder, Memory::Buffer(id))
+                }
+            }
+        )*
+    };
+}
+
+buffer_args! {
+    Read ReadAccess;
+    Write WriteAccess;
+    ReadWrite ReadWriteAccess;
+}
+
+impl<T: Storable> Arg for T {
+    type Handle<'k> = Val<'k, T>;
+
+    fn declare<'k>(builder: &'k Builder, name: &str, location: Location) -> Self::Handle<'k> {
+        let mut state = builder.state();
+        let value = state.param(T::TYPE);
+        state.kernel.params.push(ParamDecl { name: name.to_owned(), ty: T::TYPE, value, location });
+        drop(state);
+        Val::new(builder, value)
+    }
+}
+
+macro_rules! arg_tuples {
+    ($count:literal $($name:ident $index:tt)*) => {
+        impl<$($name: Arg),*> Args for ($($name,)*) {
+            type Names = [&'static str; $count];
+            type Handles<'k> = ($($name::Handle<'k>,)*);
+
+            fn declare<'k>(
+                builder: &'k Builder,
+                names: Self::Names,
+                place: &'static RustLocation<'static>,
+            ) -> Self::Handles<'k> {
+                let location = Location::Rust(place);
+                ($($name::declare(builder, names[$index], location),)*)
+            }
+        }
+    };
+}
+
+arg_tuples!(1 A 0);
+arg_tuples!(2 A 0 B 1);
+arg_tuples!(3 A 0 B 1 C 2);
+arg_tuples!(4 A 0 B 1 C 2 D 3);
+arg_tuples!(5 A 0 B 1 C 2 D 3 E 4);
+arg_tuples!(6 A 0 B 1 C 2 D 3 E 4 F 5);
+arg_tuples!(7 A 0 B 1 C 2 D 3 E 4 F 5 G 6);
+arg_tuples!(8 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7);
+arg_tuples!(9 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8);
+arg_tuples!(10 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9);
+arg_tuples!(11 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10);
+arg_tuples!(12 A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11);

@@ -1,0 +1,201 @@
+//! Structured control flow with carried values.
+
+use std::panic::Location as RustLocation;
+
+use fulgurite_spec::{Code, Location};
+
+use super::Builder;
+use super::types::{Integer, Scalar, ValueType};
+use super::value::{Erased, IntoVal, Val};
+use crate::kernel::{BlockId, InstKind, Terminator, ValueId};
+
+/// Values that a region carries: nothing, a value, or a tuple of up to six.
+pub trait Carry<'k>: Sized {
+    /// Appends the values.
+    fn collect(self, out: &mut Vec<Erased<'k>>);
+    /// The same shape made of `ids`, which are of these types, in order.
+    fn rebuild(builder: &'k Builder, ids: &mut Ids) -> Self;
+}
+
+/// The ids that [`Carry::rebuild`] takes from.
+pub struct Ids(std::vec::IntoIter<ValueId>);
+
+impl Ids {
+    fn next(&mut self) -> ValueId {
+        let id = self.0.next();
+        debug_assert!(id.is_some(), "a carry rebuilds from as many values as it collects");
+        id.unwrap_or(ValueId::new(0))
+    }
+}
+
+impl<'k> Carry<'k> for () {
+    fn collect(self, _: &mut Vec<Erased<'k>>) {}
+
+    fn rebuild(_: &'k Builder, _: &mut Ids) -> Self {}
+}
+
+impl<'k, T: ValueType> Carry<'k> for Val<'k, T> {
+    fn collect(self, out: &mut Vec<Erased<'k>>) {
+        out.push(self.erase());
+    }
+
+    fn rebuild(builder: &'k Builder, ids: &mut Ids) -> Self {
+        Val::new(builder, ids.next())
+    }
+}
+
+macro_rules! carry_tuples {
+    ($($name:ident)*) => {
+        impl<'k, $($name: Carry<'k>),*> Carry<'k> for ($($name,)*) {
+            fn collect(self, out: &mut Vec<Erased<'k>>) {
+                #[allow(non_snake_case, reason = "the macro's type names serve as variables")]
+                let ($($name,)*) = self;
+                $($name.collect(out);)*
+            }
+
+            fn rebuild(builder: &'k Builder, ids: &mut Ids) -> Self {
+                ($($name::rebuild(builder, ids),)*)
+            }
+        }
+    };
+}
+
+carry_tuples!(A);
+carry_tuples!(A B);
+carry_tuples!(A B C);
+carry_tuples!(A B C D);
+carry_tuples!(A B C D E);
+carry_tuples!(A B C D E F);
+
+impl Builder {
+    /// Runs `then` where `condition` holds.
+    #[track_caller]
+    pub fn if_<'k>(&'k self, condition: Val<'k, bool>, then: impl FnOnce(&'k Builder)) {
+        self.branch(condition, || then(self), || (), RustLocation::caller());
+    }
+
+    /// Runs `then` where `condition` holds and `otherwise` elsewhere; what they yield.
+    #[track_caller]
+    pub fn if_else<'k, C: Carry<'k>>(
+        &'k self,
+        condition: Val<'k, bool>,
+        then: impl FnOnce(&'k Builder) -> C,
+        otherwise: impl FnOnce(&'k Builder) -> C,
+    ) -> C {
+        self.branch(condition, || then(self), || otherwise(self), RustLocation::caller())
+    }
+
+    fn branch<'k, C: Carry<'k>>(
+        &'k self,
+        condition: Val<'k, bool>,
+        then: impl FnOnce() -> C,
+        otherwise: impl FnOnce() -> C,
+        place: &'static RustLocation<'static>,
+    ) -> C {
+        let condition = self.state().check(condition.erase(), self, place);
+        let then_block = self.region(place, then);
+        let else_block = self.region(place, otherwise);
+        let kind = InstKind::If { condition, then_block, else_block };
+        self.complete(then_block, kind, place)
+    }
+
+    /// Counts from `start` by 1 while below `end`, running `body` with the counter.
+    #[track_caller]
+    pub fn for_<'k, T: Integer + Scalar + From<bool>>(
+        &'k self,
+        start: impl IntoVal<'k, T>,
+        end: impl IntoVal<'k, T>,
+        body: impl FnOnce(&'k Builder, Val<'k, T>),
+    ) {
+        let (start, end) = (start.into_val(self), end.into_val(self));
+        self.counted(start, end, T::from(true), (), |k, i, ()| body(k, i), RustLocation::caller());
+    }
+
+    /// Counts from `start` by `step` until `end` is reached or passed, carrying `initial` and then what `body`
+    /// yields from one iteration to the next; what is carried at the end. The step must not be 0.
+    #[track_caller]
+    pub fn for_carry<'k, T: Integer + Scalar, C: Carry<'k>>(
+        &'k self,
+        start: impl IntoVal<'k, T>,
+        end: impl IntoVal<'k, T>,
+        step: T,
+        initial: C,
+        body: impl FnOnce(&'k Builder, Val<'k, T>, C) -> C,
+    ) -> C {
+        let (start, end) = (start.into_val(self), end.into_val(self));
+        self.counted(start, end, step, initial, body, RustLocation::caller())
+    }
+
+    fn counted<'k, T: Integer + Scalar, C: Carry<'k>>(
+        &'k self,
+        start: Val<'k, T>,
+        end: Val<'k, T>,
+        step: T,
+        initial: C,
+        body: impl FnOnce(&'k Builder, Val<'k, T>, C) -> C,
+        place: &'static RustLocation<'static>,
+    ) -> C {
+        if step.literal().bits == 0 {
+            self.state().report(Code::BadStep, place, "the step of a `for` is 0");
+        }
+        let mut erased = Vec::new();
+        initial.collect(&mut erased);
+        let mut state = self.state();
+        let start = state.check(start.erase(), self, place);
+        let end = state.check(end.erase(), self, place);
+        let step = state.constant(step.literal());
+        let initial = erased.iter().map(|v| state.check(*v, self, place)).collect();
+        let block = state.open();
+        let counter = state.block_param(block, T::TYPE);
+        let params: Vec<ValueId> = erased.iter().map(|v| state.block_param(block, v.ty)).collect();
+        drop(state);
+        let next = body(self, Val::new(self, counter), C::rebuild(self, &mut Ids(params.into_iter())));
+        self.close(block, next, place);
+        self.complete(block, InstKind::For { start, end, step, initial, body: block }, place)
+    }
+
+    /// Goes on while `condition` holds of the carried values, replacing them with what `body` yields; the
+    /// values for which it failed.
+    #[track_caller]
+    pub fn while_<'k, C: Carry<'k> + Copy>(
+        &'k self,
+        initial: C,
+        condition: impl FnOnce(&'k Builder, C) -> Val<'k, bool>,
+        body: impl FnOnce(&'k Builder, C) -> C,
+    ) -> C {
+        let place = RustLocation::caller();
+        let mut erased = Vec::new();
+        initial.collect(&mut erased);
+        let mut state = self.state();
+        let initial = erased.iter().map(|v| state.check(*v, self, place)).collect();
+        let header = state.open();
+        let params: Vec<ValueId> = erased.iter().map(|v| state.block_param(header, v.ty)).collect();
+        drop(state);
+        let carried = C::rebuild(self, &mut Ids(params.into_iter()));
+        let go = condition(self, carried);
+        let mut state = self.state();
+        let go = state.check(go.erase(), self, place);
+        state.terminate(header, Terminator::Condition(go), Location::Rust(place));
+        drop(state);
+        let block = self.region(place, || body(self, carried));
+        self.state().leave();
+        self.complete(block, InstKind::While { initial, header, body: block }, place)
+    }
+
+    /// Adds a control instruction whose results are what `block` yields.
+    fn complete<'k, C: Carry<'k>>(
+        &'k self,
+        block: BlockId,
+        kind: InstKind,
+        place: &'static RustLocation<'static>,
+    ) -> C {
+        let mut state = self.state();
+        let types: Vec<_> = match &state.kernel.block(block).terminator {
+            Terminator::Yield(values) => values.iter().map(|v| state.kernel.ty(*v)).collect(),
+            Terminator::Return | Terminator::Condition(_) => Vec::new(),
+        };
+        let results = state.inst(kind, &types, Location::Rust(place));
+        drop(state);
+        C::rebuild(self, &mut Ids(results.into_iter()))
+    }
+}

@@ -1,0 +1,90 @@
+//! Which Rust types stand for which kernel types, and what can be done with them.
+
+use fulgurite_spec::{Lanes, Literal, ScalarType, Type};
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A Rust type that stands for a kernel type: `bool`, `i32`, `u32`, `f32`, and arrays of two or four of one.
+pub trait ValueType: sealed::Sealed + Copy + 'static {
+    /// The kernel type.
+    const TYPE: Type;
+    /// The type of a component.
+    type Component: Scalar;
+    /// `bool` with the same lanes.
+    type Mask: ValueType;
+    /// `u32` with the same lanes.
+    type Amount: ValueType;
+}
+
+/// A scalar type.
+pub trait Scalar: ValueType<Component = Self> {
+    /// The literal of a value.
+    fn literal(self) -> Literal;
+}
+
+/// A vector type.
+pub trait Vector: ValueType {}
+
+/// A type that buffers and arrays can hold: everything but `bool`.
+pub trait Storable: ValueType {}
+
+/// Integers and floats, scalar or vector.
+pub trait Number: Storable {}
+
+/// Integers, scalar or vector.
+pub trait Integer: Number {}
+
+/// Floats, scalar or vector.
+pub trait Float: Number {}
+
+/// `bool` and integers, scalar or vector.
+pub trait Logical: ValueType {}
+
+macro_rules! value_types {
+    ($($t:ident $scalar:ident [$($class:ident),*];)*) => {
+        $(
+            impl sealed::Sealed for $t {}
+            impl sealed::Sealed for [$t; 2] {}
+            impl sealed::Sealed for [$t; 4] {}
+            impl ValueType for $t {
+                const TYPE: Type = Type::scalar(ScalarType::$scalar);
+                type Component = $t;
+                type Mask = bool;
+                type Amount = u32;
+            }
+            impl ValueType for [$t; 2] {
+                const TYPE: Type = Type::vector(ScalarType::$scalar, Lanes::Two);
+                type Component = $t;
+                type Mask = [bool; 2];
+                type Amount = [u32; 2];
+            }
+            impl ValueType for [$t; 4] {
+                const TYPE: Type = Type::vector(ScalarType::$scalar, Lanes::Four);
+                type Component = $t;
+                type Mask = [bool; 4];
+                type Amount = [u32; 4];
+            }
+            impl Scalar for $t {
+                fn literal(self) -> Literal {
+                    self.into()
+                }
+            }
+            impl Vector for [$t; 2] {}
+            impl Vector for [$t; 4] {}
+            $(
+                impl $class for $t {}
+                impl $class for [$t; 2] {}
+                impl $class for [$t; 4] {}
+            )*
+        )*
+    };
+}
+
+value_types! {
+    bool Bool [Logical];
+    i32 I32 [Storable, Number, Integer, Logical];
+    u32 U32 [Storable, Number, Integer, Logical];
+    f32 F32 [Storable, Number, Float];
+}

@@ -1,0 +1,305 @@
+//! Typed values and their operators.
+
+use std::marker::PhantomData;
+use std::ops;
+use std::panic::Location as RustLocation;
+
+use fulgurite_spec::Op;
+
+use super::Builder;
+use super::types::{Float, Integer, Logical, Number, Scalar, ValueType, Vector};
+use crate::kernel::ValueId;
+
+/// A value of type `T` in a kernel under construction.
+///
+/// It has no `PartialEq`, since comparing two of them in Rust would not compare what they hold at run time:
+/// [`eq`](Val::eq), [`lt`](Val::lt) and their kin compare in the kernel.
+pub struct Val<'k, T> {
+    builder: &'k Builder,
+    id: ValueId,
+    ty: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Val<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Val<'_, T> {}
+
+/// A value without its Rust type.
+#[derive(Clone, Copy)]
+pub struct Erased<'k> {
+    pub(super) builder: &'k Builder,
+    pub(super) id: ValueId,
+    pub(super) ty: fulgurite_spec::Type,
+}
+
+/// What can be used where a value of `T` is wanted: such a value, or a Rust constant.
+pub trait IntoVal<'k, T: ValueType> {
+    /// The value, in `builder`'s kernel if it is a constant.
+    fn into_val(self, builder: &'k Builder) -> Val<'k, T>;
+}
+
+impl<'k, T: ValueType> IntoVal<'k, T> for Val<'k, T> {
+    fn into_val(self, _: &'k Builder) -> Val<'k, T> {
+        self
+    }
+}
+
+impl<'k, T: Scalar> IntoVal<'k, T> for T {
+    fn into_val(self, builder: &'k Builder) -> Val<'k, T> {
+        builder.val(self)
+    }
+}
+
+impl<'k, T: ValueType> Val<'k, T> {
+    pub(super) fn new(builder: &'k Builder, id: ValueId) -> Self {
+        Self { builder, id, ty: PhantomData }
+    }
+
+    pub(super) fn erase(self) -> Erased<'k> {
+        Erased { builder: self.builder, id: self.id, ty: T::TYPE }
+    }
+
+    fn unary<R: ValueType>(self, op: Op, place: &'static RustLocation<'static>) -> Val<'k, R> {
+        self.builder.apply(op, &[self.erase()], place)
+    }
+
+    fn binary<U: ValueType, R: ValueType>(
+        self,
+        op: Op,
+        other: impl IntoVal<'k, U>,
+        place: &'static RustLocation<'static>,
+    ) -> Val<'k, R> {
+        let other = other.into_val(self.builder);
+        self.builder.apply(op, &[self.erase(), other.erase()], place)
+    }
+
+    /// Names the value in kernel text and in diagnostics.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        let mut state = self.builder.state();
+        if let Some(value) = state.kernel.values.get_mut(self.id.index()) {
+            value.name = Some(name.into());
+        }
+        drop(state);
+        self
+    }
+
+    /// Whether both are equal; never for NaN.
+    #[track_caller]
+    pub fn eq(self, other: impl IntoVal<'k, T>) -> Val<'k, T::Mask> {
+        self.binary(Op::Eq, other, RustLocation::caller())
+    }
+
+    /// Whether both differ; always for NaN.
+    #[track_caller]
+    pub fn ne(self, other: impl IntoVal<'k, T>) -> Val<'k, T::Mask> {
+        self.binary(Op::Ne, other, RustLocation::caller())
+    }
+
+    /// This value as type `U`: see `convert` in the op table.
+    #[track_caller]
+    pub fn convert<U: ValueType>(self) -> Val<'k, U>
+    where
+        T: SameLanes<U>,
+    {
+        self.unary(Op::Convert, RustLocation::caller())
+    }
+}
+
+/// Two types with the same number of lanes.
+pub trait SameLanes<U> {}
+
+impl<T: Scalar, U: Scalar> SameLanes<U> for T {}
+impl<T: Scalar, U: Scalar> SameLanes<[U; 2]> for [T; 2] {}
+impl<T: Scalar, U: Scalar> SameLanes<[U; 4]> for [T; 4] {}
+
+macro_rules! methods {
+    ($(impl $class:ident { $($(#[$doc:meta])* fn $name:ident($($arg:ident: $argtype:ty),*) -> $result:ty = $op:ident;)* })*) => {
+        $(
+            impl<'k, T: $class> Val<'k, T> {
+                $(
+                    $(#[$doc])*
+                    #[track_caller]
+                    pub fn $name(self, $($arg: impl IntoVal<'k, $argtype>),*) -> Val<'k, $result> {
+                        let operands = [self.erase(), $($arg.into_val(self.builder).erase()),*];
+                        self.builder.apply(Op::$op, &operands, RustLocation::caller())
+                    }
+                )*
+            }
+        )*
+    };
+}
+
+methods! {
+    impl Number {
+        /// Whether this is less.
+        fn lt(other: T) -> T::Mask = Lt;
+        /// Whether this is less or equal.
+        fn le(other: T) -> T::Mask = Le;
+        /// Whether this is greater.
+        fn gt(other: T) -> T::Mask = Gt;
+        /// Whether this is greater or equal.
+        fn ge(other: T) -> T::Mask = Ge;
+        /// The magnitude; the least integer stays as it is.
+        fn abs() -> T = Abs;
+        /// −1, 0 or 1; NaN for NaN.
+        fn sign() -> T = Sign;
+        /// The smaller; the operand that is not NaN if one is.
+        fn min(other: T) -> T = Min;
+        /// The larger; the operand that is not NaN if one is.
+        fn max(other: T) -> T = Max;
+        /// `min(max(self, lo), hi)`.
+        fn clamp(lo: T, hi: T) -> T = Clamp;
+    }
+    impl Integer {
+        /// The high half of the double-width product.
+        fn mul_hi(other: T) -> T = MulHi;
+        /// Rotates left, amount modulo the width.
+        fn rotate_left(amount: T::Amount) -> T = RotateLeft;
+        /// Rotates right, amount modulo the width.
+        fn rotate_right(amount: T::Amount) -> T = RotateRight;
+        /// The number of one bits.
+        fn count_ones() -> T = PopCount;
+        /// Zero bits above the highest one bit; the width for 0.
+        fn leading_zeros() -> T = LeadingZeros;
+        /// Zero bits below the lowest one bit; the width for 0.
+        fn trailing_zeros() -> T = TrailingZeros;
+        /// The bits in opposite order.
+        fn reverse_bits() -> T = ReverseBits;
+        /// `count` bits from `offset`, sign-extended for signed types.
+        fn extract_bits(offset: u32, count: u32) -> T = ExtractBits;
+        /// This with `count` bits from `offset` replaced by the low bits of `bits`.
+        fn insert_bits(bits: T, offset: u32, count: u32) -> T = InsertBits;
+    }
+    impl Float {
+        /// `self * factor + addend`, rounded once or twice.
+        fn mul_add(factor: T, addend: T) -> T = Fma;
+        /// Rounds towards negative infinity.
+        fn floor() -> T = Floor;
+        /// Rounds towards positive infinity.
+        fn ceil() -> T = Ceil;
+        /// Rounds towards zero.
+        fn trunc() -> T = Trunc;
+        /// Rounds to nearest, ties to even.
+        fn round() -> T = Round;
+        /// `self - floor(self)`.
+        fn fract() -> T = Fract;
+        /// Square root.
+        fn sqrt() -> T = Sqrt;
+        /// Reciprocal square root.
+        fn rsqrt() -> T = Rsqrt;
+        /// Whether this is NaN.
+        fn is_nan() -> T::Mask = IsNan;
+        /// Whether this is an infinity.
+        fn is_inf() -> T::Mask = IsInf;
+    }
+    impl Vector {
+        /// The component at an index; zero if there is none.
+        fn extract(index: u32) -> T::Component = Extract;
+        /// This with one component replaced; unchanged if there is none at the index.
+        fn insert(index: u32, component: T::Component) -> T = Insert;
+    }
+}
+
+impl<'k, T: Vector + Number> Val<'k, T> {
+    /// Products summed left to right.
+    #[track_caller]
+    pub fn dot(self, other: impl IntoVal<'k, T>) -> Val<'k, T::Component> {
+        self.binary(Op::Dot, other, RustLocation::caller())
+    }
+}
+
+impl<'k, T: Number> Val<'k, T> {
+    /// The same bits as another type of the same width.
+    #[track_caller]
+    pub fn bitcast<U: Number>(self) -> Val<'k, U>
+    where
+        T: SameLanes<U>,
+    {
+        self.unary(Op::Bitcast, RustLocation::caller())
+    }
+}
+
+impl<'k, M: ValueType> Val<'k, M> {
+    /// `yes` where this is true, else `no`, lane by lane.
+    #[track_caller]
+    pub fn select<T: ValueType<Mask = M>>(
+        self,
+        yes: impl IntoVal<'k, T>,
+        no: impl IntoVal<'k, T>,
+    ) -> Val<'k, T> {
+        let operands = [self.erase(), yes.into_val(self.builder).erase(), no.into_val(self.builder).erase()];
+        self.builder.apply(Op::Select, &operands, RustLocation::caller())
+    }
+}
+
+macro_rules! operators {
+    ($($trait:ident $method:ident $class:ident $op:ident $rhs:ty;)*) => {
+        $(
+            impl<'k, T: $class, R: IntoVal<'k, $rhs>> ops::$trait<R> for Val<'k, T> {
+                type Output = Val<'k, T>;
+
+                #[track_caller]
+                fn $method(self, other: R) -> Val<'k, T> {
+                    self.binary::<$rhs, T>(Op::$op, other, RustLocation::caller())
+                }
+            }
+        )*
+    };
+}
+
+operators! {
+    Add add Number Add T;
+    Sub sub Number Sub T;
+    Mul mul Number Mul T;
+    Div div Number Div T;
+    Rem rem Integer Rem T;
+    BitAnd bitand Logical And T;
+    BitOr bitor Logical Or T;
+    BitXor bitxor Logical Xor T;
+    Shl shl Integer Shl T::Amount;
+    Shr shr Integer Shr T::Amount;
+}
+
+impl<'k, T: Number> ops::Neg for Val<'k, T> {
+    type Output = Val<'k, T>;
+
+    #[track_caller]
+    fn neg(self) -> Val<'k, T> {
+        self.unary(Op::Neg, RustLocation::caller())
+    }
+}
+
+impl<'k, T: Logical> ops::Not for Val<'k, T> {
+    type Output = Val<'k, T>;
+
+    #[track_caller]
+    fn not(self) -> Val<'k, T> {
+        self.unary(Op::Not, RustLocation::caller())
+    }
+}
+
+macro_rules! constant_on_the_left {
+    ($($t:ty: $($trait:ident $method:ident $op:ident),*;)*) => {
+        $($(
+            impl<'k> ops::$trait<Val<'k, $t>> for $t {
+                type Output = Val<'k, $t>;
+
+                #[track_caller]
+                fn $method(self, other: Val<'k, $t>) -> Val<'k, $t> {
+                    self.into_val(other.builder).binary::<$t, $t>(Op::$op, other, RustLocation::caller())
+                }
+            }
+        )*)*
+    };
+}
+
+constant_on_the_left! {
+    i32: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem;
+    u32: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem;
+    f32: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div;
+}
