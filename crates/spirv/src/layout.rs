@@ -25,6 +25,8 @@ pub enum ControlWord {
     Invocation = 1,
     /// Non-zero when the host wants the launch to end.
     Abort = 2,
+    /// Always 0, which no compiler can know: it keeps a driver from seeing through the check for ended loops.
+    Zero = 3,
 }
 
 /// What a host binds. Everything is in descriptor set 0; binding `i` is the kernel's buffer `i`.

@@ -4,8 +4,12 @@
 //! follows, and why, are in `docs/spirv-lowering.md`.
 #![forbid(unsafe_code)]
 
+mod assembler;
+mod emit;
 mod layout;
+mod polls;
 mod profile;
+mod spv;
 
 pub use layout::{BlockPlacement, ControlWord, Layout};
 pub use profile::Profile;
@@ -19,7 +23,7 @@ pub struct Module {
     pub layout: Layout,
 }
 
-/// Emits `kernel` for a device described by `profile`.
-pub fn emit(_kernel: &fulgurite_ir::VerifiedKernel, _profile: &Profile) -> Module {
-    unimplemented!()
+/// Emits `kernel` for a device described by `profile`. A pure function: equal inputs give equal words.
+pub fn emit(kernel: &fulgurite_ir::VerifiedKernel, profile: &Profile) -> Module {
+    emit::emit(kernel, profile)
 }

@@ -1,0 +1,282 @@
+//! Words of a module by section, with types and constants made once.
+
+use std::collections::HashMap;
+
+use fulgurite_spec::{Lanes, Literal, ScalarType, Type};
+
+use crate::spv::{self, decoration, op, storage_class};
+
+/// A result id.
+pub(crate) type Id = u32;
+
+/// A module under construction. Sections are joined by [`finish`](Assembler::finish).
+pub(crate) struct Assembler {
+    next: Id,
+    pub(crate) capabilities: Vec<u32>,
+    pub(crate) modes: Vec<u32>,
+    pub(crate) names: Vec<u32>,
+    pub(crate) decorations: Vec<u32>,
+    pub(crate) globals: Vec<u32>,
+    /// Variables of the function, which SPIR-V wants first.
+    pub(crate) variables: Vec<u32>,
+    pub(crate) code: Vec<u32>,
+    /// Global variables of the entry point.
+    pub(crate) interface: Vec<Id>,
+    pub(crate) glsl: Id,
+    types: HashMap<Vec<u32>, Id>,
+    value_types: [[Id; 5]; 12],
+    constants: HashMap<(Type, u64), Id>,
+}
+
+/// Appends one instruction to `section`.
+pub(crate) fn push(section: &mut Vec<u32>, opcode: u32, operands: &[u32]) {
+    section.push(((operands.len() as u32 + 1) << 16) | opcode);
+    section.extend_from_slice(operands);
+}
+
+/// A string as SPIR-V words: little-endian bytes, closed by a zero.
+pub(crate) fn string(text: &str) -> Vec<u32> {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.resize(bytes.len() / 4 * 4 + 4, 0);
+    bytes.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect()
+}
+
+impl Assembler {
+    pub(crate) fn new() -> Self {
+        Self {
+            next: 2,
+            capabilities: Vec::new(),
+            modes: Vec::new(),
+            names: Vec::new(),
+            decorations: Vec::new(),
+            globals: Vec::new(),
+            variables: Vec::new(),
+            code: Vec::new(),
+            interface: Vec::new(),
+            glsl: 1,
+            types: HashMap::new(),
+            value_types: [[0; 5]; 12],
+            constants: HashMap::new(),
+        }
+    }
+
+    /// A fresh id.
+    pub(crate) fn id(&mut self) -> Id {
+        self.next += 1;
+        self.next - 1
+    }
+
+    pub(crate) fn capability(&mut self, capability: u32) {
+        push(&mut self.capabilities, op::Capability, &[capability]);
+    }
+
+    pub(crate) fn decorate(&mut self, id: Id, operands: &[u32]) {
+        let mut words = vec![id];
+        words.extend_from_slice(operands);
+        push(&mut self.decorations, op::Decorate, &words);
+    }
+
+    pub(crate) fn name(&mut self, id: Id, name: &str) {
+        let mut words = vec![id];
+        words.extend(string(name));
+        push(&mut self.names, op::Name, &words);
+    }
+
+    /// A type made of `opcode` and `operands`, once.
+    fn made(&mut self, opcode: u32, operands: &[u32]) -> Id {
+        let mut key = vec![opcode];
+        key.extend_from_slice(operands);
+        if let Some(id) = self.types.get(&key) {
+            return *id;
+        }
+        let id = self.id();
+        let mut words = vec![id];
+        words.extend_from_slice(operands);
+        push(&mut self.globals, opcode, &words);
+        self.types.insert(key, id);
+        id
+    }
+
+    pub(crate) fn void(&mut self) -> Id {
+        self.made(op::TypeVoid, &[])
+    }
+
+    /// The type of a value.
+    pub(crate) fn ty(&mut self, ty: Type) -> Id {
+        let (scalar, lanes) = (usize::from(ty.scalar.number()), ty.lanes.count() as usize);
+        let known = self.value_types[scalar][lanes];
+        if known != 0 {
+            return known;
+        }
+        let id = if ty.is_scalar() {
+            match ty.scalar {
+                ScalarType::Bool => self.made(op::TypeBool, &[]),
+                ScalarType::I32 => self.made(op::TypeInt, &[32, 1]),
+                ScalarType::F32 => self.made(op::TypeFloat, &[32]),
+                _ => self.made(op::TypeInt, &[32, 0]),
+            }
+        } else {
+            let element = self.ty(ty.element());
+            self.made(op::TypeVector, &[element, ty.lanes.count()])
+        };
+        self.value_types[scalar][lanes] = id;
+        id
+    }
+
+    /// `uvec3`, which only built-in ids are.
+    pub(crate) fn uvec3(&mut self) -> Id {
+        let u32_type = self.ty(Type::U32);
+        self.made(op::TypeVector, &[u32_type, 3])
+    }
+
+    /// The pair that extended multiplication gives.
+    pub(crate) fn pair(&mut self, ty: Type) -> Id {
+        let id = self.ty(ty);
+        self.made(op::TypeStruct, &[id, id])
+    }
+
+    pub(crate) fn pointer(&mut self, class: u32, pointee: Id) -> Id {
+        self.made(op::TypePointer, &[class, pointee])
+    }
+
+    pub(crate) fn function_type(&mut self, result: Id) -> Id {
+        self.made(op::TypeFunction, &[result])
+    }
+
+    /// An array without a stride, for shared and local memory.
+    pub(crate) fn array(&mut self, element: Type, len: u32) -> Id {
+        let element = self.ty(element);
+        let len = self.u32(len);
+        self.made(op::TypeArray, &[element, len])
+    }
+
+    /// A block whose one member is a run-time array of `element`.
+    pub(crate) fn buffer_block(&mut self, element: Type) -> Id {
+        let element_id = self.ty(element);
+        if let Some(array) = self.types.get([op::TypeRuntimeArray, element_id].as_slice()).copied() {
+            return self.made(op::TypeStruct, &[array]);
+        }
+        let array = self.made(op::TypeRuntimeArray, &[element_id]);
+        self.decorate(array, &[decoration::ArrayStride, element.size()]);
+        self.block(array)
+    }
+
+    /// A block whose one member is an array of `len` words.
+    pub(crate) fn words_block(&mut self, len: u32) -> Id {
+        let array = self.id();
+        let (word, len) = (self.ty(Type::U32), self.u32(len));
+        // Not shared with other arrays: this one has a stride.
+        push(&mut self.globals, op::TypeArray, &[array, word, len]);
+        self.decorate(array, &[decoration::ArrayStride, 4]);
+        self.block(array)
+    }
+
+    fn block(&mut self, array: Id) -> Id {
+        let block = self.made(op::TypeStruct, &[array]);
+        self.decorate(block, &[decoration::Block]);
+        push(&mut self.decorations, op::MemberDecorate, &[block, 0, decoration::Offset, 0]);
+        block
+    }
+
+    /// A global variable, listed in the entry point's interface.
+    pub(crate) fn global(&mut self, class: u32, pointee: Id, initializer: Option<Id>) -> Id {
+        let pointer = self.pointer(class, pointee);
+        let id = self.id();
+        let mut words = vec![pointer, id, class];
+        words.extend(initializer);
+        push(&mut self.globals, op::Variable, &words);
+        self.interface.push(id);
+        id
+    }
+
+    /// A variable of the function.
+    pub(crate) fn local(&mut self, pointee: Id, initializer: Id) -> Id {
+        let pointer = self.pointer(storage_class::Function, pointee);
+        let id = self.id();
+        push(&mut self.variables, op::Variable, &[pointer, id, storage_class::Function, initializer]);
+        id
+    }
+
+    /// Zero of any type.
+    pub(crate) fn null(&mut self, ty: Id) -> Id {
+        self.made(op::ConstantNull, &[ty])
+    }
+
+    pub(crate) fn literal(&mut self, literal: Literal) -> Id {
+        self.splat(Type::scalar(literal.ty), literal.bits)
+    }
+
+    pub(crate) fn u32(&mut self, value: u32) -> Id {
+        self.splat(Type::U32, u64::from(value))
+    }
+
+    /// A constant of `ty`, every lane of which is `bits`.
+    pub(crate) fn splat(&mut self, ty: Type, bits: u64) -> Id {
+        if let Some(id) = self.constants.get(&(ty, bits)) {
+            return *id;
+        }
+        let ty_id = self.ty(ty);
+        let id = if ty.lanes != Lanes::One {
+            let element = self.splat(ty.element(), bits);
+            let id = self.id();
+            let mut words = vec![ty_id, id];
+            words.extend(core::iter::repeat_n(element, ty.lanes.count() as usize));
+            push(&mut self.globals, op::ConstantComposite, &words);
+            id
+        } else {
+            let id = self.id();
+            match ty.scalar {
+                ScalarType::Bool if bits != 0 => push(&mut self.globals, op::ConstantTrue, &[ty_id, id]),
+                ScalarType::Bool => push(&mut self.globals, op::ConstantFalse, &[ty_id, id]),
+                _ => push(&mut self.globals, op::Constant, &[ty_id, id, bits as u32]),
+            }
+            id
+        };
+        self.constants.insert((ty, bits), id);
+        id
+    }
+
+    /// Appends an instruction with a result to the code.
+    pub(crate) fn value(&mut self, opcode: u32, ty: Id, operands: &[u32]) -> Id {
+        let id = self.id();
+        self.code.push(((operands.len() as u32 + 3) << 16) | opcode);
+        self.code.push(ty);
+        self.code.push(id);
+        self.code.extend_from_slice(operands);
+        id
+    }
+
+    /// Appends an instruction without a result to the code.
+    pub(crate) fn effect(&mut self, opcode: u32, operands: &[u32]) {
+        push(&mut self.code, opcode, operands);
+    }
+
+    /// Joins the sections. `main` is the entry point's function.
+    pub(crate) fn finish(mut self, main: Id) -> Vec<u32> {
+        let void = self.void();
+        let function = self.function_type(void);
+        let entry_label = self.id();
+        let mut prologue = Vec::new();
+        push(&mut prologue, op::Function, &[void, main, 0, function]);
+        push(&mut prologue, op::Label, &[entry_label]);
+        let mut words = vec![spv::MAGIC, spv::VERSION, 0, self.next, 0];
+        words.extend(self.capabilities);
+        let mut import = vec![self.glsl];
+        import.extend(string("GLSL.std.450"));
+        push(&mut words, op::ExtInstImport, &import);
+        push(&mut words, op::MemoryModel, &spv::MEMORY_MODEL);
+        let mut entry = vec![spv::GL_COMPUTE, main];
+        entry.extend(string("main"));
+        entry.extend(self.interface);
+        push(&mut words, op::EntryPoint, &entry);
+        words.extend(self.modes);
+        words.extend(self.names);
+        words.extend(self.decorations);
+        words.extend(self.globals);
+        words.extend(prologue);
+        words.extend(self.variables);
+        words.extend(self.code);
+        push(&mut words, op::FunctionEnd, &[]);
+        words
+    }
+}

@@ -1,0 +1,333 @@
+//! Emission of a kernel: declarations, then the body in one walk.
+
+mod control;
+mod convert;
+mod memory;
+mod scalar;
+
+use fulgurite_ir::analysis::{Event, Walk};
+use fulgurite_ir::{InstId, InstKind, Memory, ValueDef, ValueId, VerifiedKernel};
+use fulgurite_spec::{Op, Type};
+
+use crate::assembler::{Assembler, Id, push};
+use crate::layout::{BlockPlacement, Layout};
+use crate::profile::Profile;
+use crate::spv::{built_in, capability, decoration, execution_mode, op, storage_class};
+use crate::{Module, polls};
+
+/// Emits `kernel` for a device described by `profile`: a pure function of both.
+pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
+    let polled = polls::polled_loops(kernel);
+    let loops = kernel.insts.iter().any(|i| matches!(i.kind, InstKind::For { .. } | InstKind::While { .. }));
+    let control = polled.contains(&true) || (loops && profile.driver_ends_loops);
+    let layout = Layout::new(kernel, profile.push_constant_bytes, control);
+    let mut asm = Assembler::new();
+    let main = asm.id();
+    modes(&mut asm, main, kernel, profile);
+    let mut emitter = Emitter {
+        kernel,
+        profile,
+        polled,
+        ids: vec![0; kernel.values.len()],
+        buffers: Vec::new(),
+        shared: Vec::new(),
+        locals: Vec::new(),
+        lengths: vec![0; kernel.buffers.len()],
+        control: None,
+        built_ins: [0; 5],
+        label: 0,
+        frames: Vec::new(),
+        asm,
+    };
+    emitter.declare(&layout);
+    emitter.read_block(&layout);
+    emitter.body();
+    emitter.names();
+    Module { words: emitter.asm.finish(main), layout }
+}
+
+fn modes(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profile) {
+    asm.capability(capability::Shader);
+    asm.capability(capability::VulkanMemoryModel);
+    let [x, y, z] = kernel.workgroup;
+    push(&mut asm.modes, op::ExecutionMode, &[main, execution_mode::LocalSize, x, y, z]);
+    for (wanted, capability, mode) in [
+        (true, capability::SignedZeroInfNanPreserve, execution_mode::SignedZeroInfNanPreserve),
+        (profile.rounding_mode_rte_f32, capability::RoundingModeRTE, execution_mode::RoundingModeRTE),
+        (profile.denorm_preserve_f32, capability::DenormPreserve, execution_mode::DenormPreserve),
+    ] {
+        if wanted {
+            asm.capability(capability);
+            push(&mut asm.modes, op::ExecutionMode, &[main, mode, 32]);
+        }
+    }
+}
+
+/// The state of emission.
+struct Emitter<'a> {
+    kernel: &'a VerifiedKernel,
+    profile: &'a Profile,
+    /// For each instruction, whether it is a loop that polls.
+    polled: Vec<bool>,
+    asm: Assembler,
+    /// The id of each value; 0 for those not emitted yet.
+    ids: Vec<Id>,
+    buffers: Vec<Id>,
+    shared: Vec<Id>,
+    locals: Vec<Id>,
+    /// The length of each buffer, from the parameter block.
+    lengths: Vec<Id>,
+    control: Option<Id>,
+    /// Built-in inputs as loaded at the start, by [`built_in_slot`].
+    built_ins: [Id; 5],
+    /// The label of the block that code goes to: the parent that a phi names.
+    label: Id,
+    frames: Vec<control::Frame>,
+}
+
+/// Where an id op is kept in `built_ins`, and which built-in it reads.
+fn built_in_slot(op: Op) -> (usize, u32) {
+    match op {
+        Op::GlobalId => (0, built_in::GlobalInvocationId),
+        Op::LocalId => (1, built_in::LocalInvocationId),
+        Op::WorkgroupId => (2, built_in::WorkgroupId),
+        Op::NumWorkgroups => (3, built_in::NumWorkgroups),
+        _ => (4, built_in::LocalInvocationIndex),
+    }
+}
+
+impl Emitter<'_> {
+    fn declare(&mut self, layout: &Layout) {
+        let kernel = self.kernel;
+        for (binding, buffer) in (0u32..).zip(&kernel.buffers) {
+            let block = self.asm.buffer_block(buffer.element);
+            let id = self.bind(block, binding);
+            if !buffer.access.can_write() {
+                self.asm.decorate(id, &[decoration::NonWritable]);
+            }
+            if !buffer.access.can_read() {
+                self.asm.decorate(id, &[decoration::NonReadable]);
+            }
+            self.buffers.push(id);
+        }
+        if let Some(binding) = layout.control {
+            let block = self.asm.words_block(4);
+            self.control = Some(self.bind(block, binding));
+        }
+        for shared in &kernel.shared {
+            let array = self.asm.array(shared.element, shared.len);
+            let zero = self.asm.null(array);
+            let id = self.asm.global(storage_class::Workgroup, array, Some(zero));
+            self.shared.push(id);
+        }
+        for local in &kernel.locals {
+            let array = self.asm.array(local.element, local.len);
+            let zero = self.asm.null(array);
+            let id = self.asm.local(array, zero);
+            self.locals.push(id);
+        }
+    }
+
+    fn bind(&mut self, block: Id, binding: u32) -> Id {
+        let id = self.asm.global(storage_class::StorageBuffer, block, None);
+        self.asm.decorate(id, &[decoration::DescriptorSet, 0]);
+        self.asm.decorate(id, &[decoration::Binding, binding]);
+        id
+    }
+
+    /// Reads lengths, parameters and built-ins that the kernel uses, once, at its start.
+    fn read_block(&mut self, layout: &Layout) {
+        let kernel = self.kernel;
+        let entry = self.asm.id();
+        self.asm.effect(op::Branch, &[entry]);
+        self.begin(entry);
+        if layout.block_words > 0 {
+            let block = self.asm.words_block(layout.block_words);
+            let class = match layout.placement {
+                BlockPlacement::PushConstants => storage_class::PushConstant,
+                BlockPlacement::StorageBuffer { .. } => storage_class::StorageBuffer,
+            };
+            let variable = match layout.placement {
+                BlockPlacement::PushConstants => self.asm.global(class, block, None),
+                BlockPlacement::StorageBuffer { binding } => {
+                    let id = self.bind(block, binding);
+                    self.asm.decorate(id, &[decoration::NonWritable]);
+                    id
+                }
+            };
+            for i in 0..kernel.buffers.len() {
+                self.lengths[i] = self.block_word(variable, class, i as u32);
+            }
+            let mut position = kernel.buffers.len() as u32;
+            for param in &kernel.params {
+                let words: Vec<Id> = (0..param.ty.lanes.count())
+                    .map(|lane| self.block_word(variable, class, position + lane))
+                    .collect();
+                position += param.ty.lanes.count();
+                let id = self.assemble(param.ty, &words);
+                self.ids[param.value.index()] = id;
+            }
+        }
+        for inst in &kernel.insts {
+            if let InstKind::Id { op, .. } = inst.kind {
+                self.built_in(op);
+            }
+        }
+        if self.control.is_some() && self.profile.driver_ends_loops {
+            // The fault word wants the invocation that met it.
+            self.built_in(Op::GlobalId);
+            self.built_in(Op::NumWorkgroups);
+        }
+    }
+
+    fn block_word(&mut self, variable: Id, class: u32, position: u32) -> Id {
+        let word = self.asm.ty(Type::U32);
+        let pointer_type = self.asm.pointer(class, word);
+        let (member, position) = (self.asm.u32(0), self.asm.u32(position));
+        let pointer = self.asm.value(op::AccessChain, pointer_type, &[variable, member, position]);
+        self.asm.value(op::Load, word, &[pointer])
+    }
+
+    fn assemble(&mut self, ty: Type, words: &[Id]) -> Id {
+        let element = self.asm.ty(ty.element());
+        let mut components = Vec::with_capacity(words.len());
+        for word in words {
+            components.push(if ty.element() == Type::U32 {
+                *word
+            } else {
+                self.asm.value(op::Bitcast, element, &[*word])
+            });
+        }
+        if let [one] = components.as_slice() {
+            return *one;
+        }
+        let vector = self.asm.ty(ty);
+        self.asm.value(op::CompositeConstruct, vector, &components)
+    }
+
+    fn built_in(&mut self, id_op: Op) -> Id {
+        let (slot, number) = built_in_slot(id_op);
+        if self.built_ins[slot] == 0 {
+            let ty = if id_op == Op::LocalIndex { self.asm.ty(Type::U32) } else { self.asm.uvec3() };
+            let variable = self.asm.global(storage_class::Input, ty, None);
+            self.asm.decorate(variable, &[decoration::BuiltIn, number]);
+            self.built_ins[slot] = self.asm.value(op::Load, ty, &[variable]);
+        }
+        self.built_ins[slot]
+    }
+
+    /// One component of an id.
+    fn built_in_component(&mut self, id_op: Op, component: u8) -> Id {
+        let loaded = self.built_in(id_op);
+        if id_op == Op::LocalIndex {
+            return loaded;
+        }
+        let word = self.asm.ty(Type::U32);
+        self.asm.value(op::CompositeExtract, word, &[loaded, u32::from(component)])
+    }
+
+    /// Begins the block `label`.
+    fn begin(&mut self, label: Id) {
+        self.asm.effect(op::Label, &[label]);
+        self.label = label;
+    }
+
+    /// The id of a value; constants are made when first used.
+    fn id(&mut self, value: ValueId) -> Id {
+        let known = self.ids[value.index()];
+        if known != 0 {
+            return known;
+        }
+        debug_assert!(
+            matches!(self.kernel.value(value).def, ValueDef::Const(_)),
+            "{value:?} is used before it is made"
+        );
+        let id = match self.kernel.literal(value) {
+            Some(literal) => self.asm.literal(literal),
+            None => {
+                let ty = self.asm.ty(self.kernel.ty(value));
+                self.asm.null(ty)
+            }
+        };
+        self.ids[value.index()] = id;
+        id
+    }
+
+    fn define(&mut self, inst: InstId, id: Id) {
+        if let Some(result) = self.kernel.inst(inst).results.first() {
+            self.ids[result.index()] = id;
+        }
+    }
+
+    fn body(&mut self) {
+        let kernel = self.kernel;
+        for event in Walk::new(kernel) {
+            match event {
+                Event::Enter(block) => self.enter(block),
+                Event::Inst(id) => self.inst(id),
+                Event::Done(id) => self.done(id),
+                Event::Exit(block) => self.exit(block),
+            }
+        }
+        self.asm.effect(op::Return, &[]);
+    }
+
+    fn inst(&mut self, id: InstId) {
+        let kernel = self.kernel;
+        let inst = kernel.inst(id);
+        match &inst.kind {
+            InstKind::Scalar { op, operands } => {
+                let Some(result) = inst.results.first() else { return };
+                let value = self.scalar(*op, operands, kernel.ty(*result));
+                self.define(id, value);
+            }
+            InstKind::Id { op, component } => {
+                let value = self.built_in_component(*op, *component);
+                self.define(id, value);
+            }
+            InstKind::Load { memory, index } => {
+                let value = self.load(*memory, *index);
+                self.define(id, value);
+            }
+            InstKind::Store { memory, index, value } => self.store(*memory, *index, *value),
+            InstKind::Len { memory } => {
+                let value = self.len(*memory);
+                self.define(id, value);
+            }
+            InstKind::Atomic { op, memory, index, operands } => {
+                if let Some(value) = self.atomic(*op, *memory, *index, operands) {
+                    self.define(id, value);
+                }
+            }
+            InstKind::Barrier { scopes } => self.barrier(*scopes),
+            InstKind::If { .. } | InstKind::For { .. } | InstKind::While { .. } => self.begin_control(id),
+        }
+    }
+
+    /// The length of a memory object.
+    fn len(&mut self, memory: Memory) -> Id {
+        match memory {
+            Memory::Buffer(id) => self.lengths[id.index()],
+            Memory::Shared(id) => self.asm.u32(self.kernel.shared[id.index()].len),
+            Memory::Local(id) => self.asm.u32(self.kernel.locals[id.index()].len),
+        }
+    }
+
+    fn names(&mut self) {
+        if !self.profile.debug_names {
+            return;
+        }
+        let kernel = self.kernel;
+        for (value, id) in kernel.values.iter().zip(self.ids.clone()) {
+            if let (Some(name), true) = (&value.name, id != 0 && !matches!(value.def, ValueDef::Const(_))) {
+                self.asm.name(id, name);
+            }
+        }
+        let declared = kernel.buffers.iter().map(|b| &b.name).zip(self.buffers.clone());
+        let shared = kernel.shared.iter().map(|a| &a.name).zip(self.shared.clone());
+        let locals = kernel.locals.iter().map(|a| &a.name).zip(self.locals.clone());
+        for (name, id) in declared.chain(shared).chain(locals) {
+            self.asm.name(id, name);
+        }
+    }
+}

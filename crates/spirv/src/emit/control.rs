@@ -1,0 +1,368 @@
+//! Structured control flow: merges, phis, polls of the abort word, and the check for loops that a driver ends.
+//!
+//! A phi names the blocks that *end* regions, which nested control flow may have moved far from those that
+//! begin them.
+
+use fulgurite_ir::{BlockId, InstId, InstKind, Operands, Terminator, ValueId};
+use fulgurite_spec::limits::POLL_INTERVAL;
+use fulgurite_spec::{Op, ScalarType, Type};
+
+use super::Emitter;
+use crate::assembler::Id;
+use crate::layout::{ControlWord, Layout};
+use crate::spv::{op, scope, semantics, storage_class};
+
+/// A control instruction whose blocks are being emitted.
+pub(super) enum Frame {
+    If(IfFrame),
+    Loop(LoopFrame),
+}
+
+pub(super) struct IfFrame {
+    then_block: BlockId,
+    else_label: Id,
+    merge: Id,
+    /// What the taken block yields and where it ends.
+    yielded: Vec<(Vec<Id>, Id)>,
+}
+
+pub(super) struct LoopFrame {
+    inst: InstId,
+    body: BlockId,
+    header: Id,
+    body_label: Id,
+    continue_target: Id,
+    merge: Id,
+    /// Where the loop leaves to once its condition fails: the merge, or a block that says so first.
+    exit: Id,
+    /// Iterations so far, in the header; the next one, made in the continue target.
+    iteration: Id,
+    next_iteration: Id,
+    /// Carried values in the header.
+    carried: Vec<Id>,
+    /// Where the header's phis must be completed: positions in the code, one word each.
+    pending: Vec<usize>,
+    /// Set when the loop leaves by itself, where drivers end loops.
+    left: Option<(Id, Id)>,
+    /// `while` only: the header block, whose code comes first in each iteration.
+    condition_block: Option<BlockId>,
+}
+
+impl Emitter<'_> {
+    pub(super) fn begin_control(&mut self, inst: InstId) {
+        let kernel = self.kernel;
+        match &kernel.inst(inst).kind {
+            InstKind::If { condition, then_block, .. } => {
+                let condition = self.id(*condition);
+                let (then_label, else_label, merge) = (self.asm.id(), self.asm.id(), self.asm.id());
+                self.asm.effect(op::SelectionMerge, &[merge, 0]);
+                self.asm.effect(op::BranchConditional, &[condition, then_label, else_label]);
+                self.begin(then_label);
+                let (then_block, yielded) = (*then_block, Vec::new());
+                self.frames.push(Frame::If(IfFrame { then_block, else_label, merge, yielded }));
+            }
+            InstKind::For { start, end, step, initial, body } => {
+                let trips = self.trips(*start, *end, *step);
+                let frame = self.begin_loop(inst, *body, None, initial);
+                let bool_type = self.asm.ty(Type::BOOL);
+                let go = self.asm.value(op::ULessThan, bool_type, &[frame.iteration, trips]);
+                self.asm.effect(op::BranchConditional, &[go, frame.body_label, frame.exit]);
+                self.leave_block(&frame);
+                self.begin(frame.body_label);
+                self.poll(&frame);
+                let params = &kernel.block(*body).params;
+                let counter = self.counter(*start, *step, frame.iteration);
+                if let Some((first, carried)) = params.split_first() {
+                    self.ids[first.index()] = counter;
+                    self.set(carried, &frame.carried);
+                }
+                self.frames.push(Frame::Loop(frame));
+            }
+            InstKind::While { initial, header, body } => {
+                let frame = self.begin_loop(inst, *body, Some(*header), initial);
+                let first = self.asm.id();
+                self.asm.effect(op::Branch, &[first]);
+                self.begin(first);
+                self.set(&kernel.block(*header).params, &frame.carried);
+                self.frames.push(Frame::Loop(frame));
+            }
+            _ => {}
+        }
+    }
+
+    fn set(&mut self, values: &[ValueId], ids: &[Id]) {
+        for (value, id) in values.iter().zip(ids) {
+            self.ids[value.index()] = *id;
+        }
+    }
+
+    /// Emits the loop's header: phis and the merge declaration.
+    fn begin_loop(
+        &mut self,
+        inst: InstId,
+        body: BlockId,
+        condition_block: Option<BlockId>,
+        initial: &Operands,
+    ) -> LoopFrame {
+        let initial_ids: Vec<Id> = initial.iter().map(|v| self.id(*v)).collect();
+        let left = (self.profile.driver_ends_loops).then(|| self.clear_left());
+        let entered_from = self.label;
+        let [header, body_label, continue_target, merge] = core::array::from_fn(|_| self.asm.id());
+        let exit = if left.is_some() { self.asm.id() } else { merge };
+        let next_iteration = self.asm.id();
+        self.asm.effect(op::Branch, &[header]);
+        self.begin(header);
+        let (word, zero) = (self.asm.ty(Type::U32), self.asm.u32(0));
+        let iteration = self.asm.value(op::Phi, word, &[zero, entered_from, next_iteration, continue_target]);
+        let mut pending = Vec::new();
+        let mut carried = Vec::new();
+        for (value, id) in initial.iter().zip(initial_ids) {
+            let ty = self.asm.ty(self.kernel.ty(*value));
+            carried.push(self.asm.value(op::Phi, ty, &[id, entered_from, 0, continue_target]));
+            pending.push(self.asm.code.len() - 2);
+        }
+        self.asm.effect(op::LoopMerge, &[merge, continue_target, 0]);
+        LoopFrame {
+            inst,
+            body,
+            header,
+            body_label,
+            continue_target,
+            merge,
+            exit,
+            iteration,
+            next_iteration,
+            carried,
+            pending,
+            left,
+            condition_block,
+        }
+    }
+
+    pub(super) fn enter(&mut self, block: BlockId) {
+        match self.frames.last() {
+            Some(Frame::If(frame)) if frame.then_block != block => {
+                let label = frame.else_label;
+                self.begin(label);
+            }
+            Some(Frame::Loop(frame)) if frame.condition_block.is_some() && frame.body == block => {
+                self.header_done()
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn exit(&mut self, block: BlockId) {
+        let kernel = self.kernel;
+        let Terminator::Yield(values) = &kernel.block(block).terminator else { return };
+        let yielded: Vec<Id> = values.iter().map(|v| self.id(*v)).collect();
+        let label = self.label;
+        match self.frames.last_mut() {
+            Some(Frame::If(frame)) => {
+                let merge = frame.merge;
+                frame.yielded.push((yielded, label));
+                self.asm.effect(op::Branch, &[merge]);
+            }
+            Some(Frame::Loop(frame)) => {
+                let (header, continue_target) = (frame.header, frame.continue_target);
+                let (iteration, next) = (frame.iteration, frame.next_iteration);
+                for (position, id) in core::mem::take(&mut frame.pending).into_iter().zip(yielded) {
+                    self.asm.code[position] = id;
+                }
+                self.asm.effect(op::Branch, &[continue_target]);
+                self.begin(continue_target);
+                let (word, one) = (self.asm.ty(Type::U32), self.asm.u32(1));
+                self.asm.effect(op::IAdd, &[word, next, iteration, one]);
+                self.asm.effect(op::Branch, &[header]);
+            }
+            None => {}
+        }
+    }
+
+    /// Where a `while` header's code is complete and its body begins: leaves the loop unless the condition holds.
+    fn header_done(&mut self) {
+        let kernel = self.kernel;
+        let Some(Frame::Loop(frame)) = self.frames.pop() else { return };
+        if let Some(header) = frame.condition_block
+            && let Terminator::Condition(go) = kernel.block(header).terminator
+        {
+            let go = self.id(go);
+            if frame.left.is_some() {
+                // The exit is a block of its own then, so this is a selection.
+                self.asm.effect(op::SelectionMerge, &[frame.body_label, 0]);
+            }
+            self.asm.effect(op::BranchConditional, &[go, frame.body_label, frame.exit]);
+            self.leave_block(&frame);
+            self.begin(frame.body_label);
+            self.poll(&frame);
+        }
+        self.frames.push(Frame::Loop(frame));
+    }
+
+    pub(super) fn done(&mut self, inst: InstId) {
+        let kernel = self.kernel;
+        match kernel.inst(inst).kind {
+            InstKind::If { .. } => {
+                let Some(Frame::If(frame)) = self.frames.pop() else { return };
+                self.begin(frame.merge);
+                let [(then_values, then_end), (else_values, else_end)] = frame.yielded.as_slice() else {
+                    return;
+                };
+                for (i, result) in kernel.inst(inst).results.iter().enumerate() {
+                    let ty = self.asm.ty(kernel.ty(*result));
+                    let parents = [then_values[i], *then_end, else_values[i], *else_end];
+                    self.ids[result.index()] = self.asm.value(op::Phi, ty, &parents);
+                }
+            }
+            InstKind::For { .. } | InstKind::While { .. } => {
+                let Some(Frame::Loop(frame)) = self.frames.pop() else { return };
+                self.begin(frame.merge);
+                self.set(&kernel.inst(inst).results, &frame.carried);
+                if let Some((variable, position)) = frame.left {
+                    self.check_left(variable, position);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The number of iterations of a `for`, computed before it begins.
+    fn trips(&mut self, start: ValueId, end: ValueId, step: ValueId) -> Id {
+        let ty = self.kernel.ty(start).scalar;
+        let step_bits = self.kernel.literal(step).map_or(1, |l| l.bits as u32);
+        let down = ty == ScalarType::I32 && (step_bits as i32) < 0;
+        let stride = if down { (step_bits as i32).unsigned_abs() } else { step_bits };
+        let (start, end) = (self.id(start), self.id(end));
+        let (low, high) = if down { (end, start) } else { (start, end) };
+        let (bool_type, word) = (self.asm.ty(Type::BOOL), self.asm.ty(Type::U32));
+        let (zero, one) = (self.asm.u32(0), self.asm.u32(1));
+        let less = if ty == ScalarType::I32 { op::SLessThan } else { op::ULessThan };
+        let some = self.asm.value(less, bool_type, &[low, high]);
+        // As unsigned words the distance is right even where the signed difference overflows.
+        let distance = self.asm.value(op::ISub, word, &[high, low]);
+        let count = if stride == 1 {
+            distance
+        } else {
+            let last = self.asm.value(op::ISub, word, &[distance, one]);
+            let stride = self.asm.u32(stride);
+            let whole = self.asm.value(op::UDiv, word, &[last, stride]);
+            self.asm.value(op::IAdd, word, &[whole, one])
+        };
+        self.asm.value(op::Select, word, &[some, count, zero])
+    }
+
+    /// `start + iteration * step`.
+    fn counter(&mut self, start: ValueId, step: ValueId, iteration: Id) -> Id {
+        let ty = self.kernel.ty(start);
+        let type_id = self.asm.ty(ty);
+        let (start, step) = (self.id(start), self.id(step));
+        let scaled = self.asm.value(op::IMul, type_id, &[iteration, step]);
+        self.asm.value(op::IAdd, type_id, &[start, scaled])
+    }
+
+    fn control_pointer(&mut self, word: ControlWord) -> Option<Id> {
+        let variable = self.control?;
+        let word_type = self.asm.ty(Type::U32);
+        let pointer_type = self.asm.pointer(storage_class::StorageBuffer, word_type);
+        let (member, position) = (self.asm.u32(0), self.asm.u32(word as u32));
+        Some(self.asm.value(op::AccessChain, pointer_type, &[variable, member, position]))
+    }
+
+    fn control_load(&mut self, word: ControlWord) -> Id {
+        let zero = self.asm.u32(0);
+        let Some(pointer) = self.control_pointer(word) else { return zero };
+        let (reach, relaxed) = (self.asm.u32(scope::QueueFamily), self.asm.u32(semantics::Relaxed));
+        let word_type = self.asm.ty(Type::U32);
+        self.asm.value(op::AtomicLoad, word_type, &[pointer, reach, relaxed])
+    }
+
+    /// At the top of a body that polls: every so many iterations, leaves if the host wants the launch to end.
+    /// The host has then asked for it, so this need not count as leaving by itself.
+    fn poll(&mut self, frame: &LoopFrame) {
+        if !self.polled[frame.inst.index()] {
+            return;
+        }
+        let (word, bool_type) = (self.asm.ty(Type::U32), self.asm.ty(Type::BOOL));
+        let (zero, last) = (self.asm.u32(0), self.asm.u32(POLL_INTERVAL - 1));
+        let phase = self.asm.value(op::BitwiseAnd, word, &[frame.iteration, last]);
+        let due = self.asm.value(op::IEqual, bool_type, &[phase, last]);
+        let wanted = self.guarded(due, Type::U32, |e| e.control_load(ControlWord::Abort));
+        let stop = self.asm.value(op::INotEqual, bool_type, &[wanted, zero]);
+        let go_on = self.asm.id();
+        self.asm.effect(op::BranchConditional, &[stop, frame.merge, go_on]);
+        self.begin(go_on);
+    }
+
+    /// Before a loop, where drivers end loops: a variable that says that the loop left by itself, cleared.
+    ///
+    /// It is an array whose index the driver's compiler cannot know, since with a plain variable it concludes
+    /// that after the loop it was always set.
+    fn clear_left(&mut self) -> (Id, Id) {
+        let array = self.asm.array(Type::U32, 2);
+        let null = self.asm.null(array);
+        let variable = self.asm.local(array, null);
+        let hidden = self.control_load(ControlWord::Zero);
+        let (word, one, zero) = (self.asm.ty(Type::U32), self.asm.u32(1), self.asm.u32(0));
+        let position = self.asm.value(op::BitwiseAnd, word, &[hidden, one]);
+        let pointer = self.left_pointer(variable, position);
+        self.asm.effect(op::Store, &[pointer, zero]);
+        (variable, position)
+    }
+
+    fn left_pointer(&mut self, variable: Id, position: Id) -> Id {
+        let word = self.asm.ty(Type::U32);
+        let pointer_type = self.asm.pointer(storage_class::Function, word);
+        self.asm.value(op::AccessChain, pointer_type, &[variable, position])
+    }
+
+    /// The block in which a loop says that it leaves by itself, if drivers end loops.
+    fn leave_block(&mut self, frame: &LoopFrame) {
+        let Some((variable, position)) = frame.left else { return };
+        self.begin(frame.exit);
+        let pointer = self.left_pointer(variable, position);
+        let one = self.asm.u32(1);
+        self.asm.effect(op::Store, &[pointer, one]);
+        self.asm.effect(op::Branch, &[frame.merge]);
+    }
+
+    /// After a loop: records a fault if it did not leave by itself.
+    fn check_left(&mut self, variable: Id, position: Id) {
+        let (word, bool_type, zero) = (self.asm.ty(Type::U32), self.asm.ty(Type::BOOL), self.asm.u32(0));
+        let pointer = self.left_pointer(variable, position);
+        let left = self.asm.value(op::Load, word, &[pointer]);
+        let ended = self.asm.value(op::IEqual, bool_type, &[left, zero]);
+        self.where_true(ended, |e| e.record_fault(Layout::FAULT_LOOP_ENDED));
+    }
+
+    /// Records a fault and this invocation, if it is the launch's first.
+    fn record_fault(&mut self, fault: u32) {
+        let Some(pointer) = self.control_pointer(ControlWord::Fault) else { return };
+        let (word, bool_type) = (self.asm.ty(Type::U32), self.asm.ty(Type::BOOL));
+        let (reach, relaxed) = (self.asm.u32(scope::QueueFamily), self.asm.u32(semantics::Relaxed));
+        let (none, fault) = (self.asm.u32(0), self.asm.u32(fault));
+        let before =
+            self.asm.value(op::AtomicCompareExchange, word, &[pointer, reach, relaxed, relaxed, fault, none]);
+        let first = self.asm.value(op::IEqual, bool_type, &[before, none]);
+        self.where_true(first, |e| {
+            let invocation = e.flat_invocation();
+            let Some(pointer) = e.control_pointer(ControlWord::Invocation) else { return };
+            e.asm.effect(op::AtomicStore, &[pointer, reach, relaxed, invocation]);
+        });
+    }
+
+    /// The global invocation index, x fastest, modulo 2³².
+    fn flat_invocation(&mut self) -> Id {
+        let word = self.asm.ty(Type::U32);
+        let [width, height, _] = self.kernel.workgroup;
+        let extent = |e: &mut Self, component: u8, size: u32| {
+            let (groups, size) = (e.built_in_component(Op::NumWorkgroups, component), e.asm.u32(size));
+            e.asm.value(op::IMul, word, &[groups, size])
+        };
+        let (columns, rows) = (extent(self, 0, width), extent(self, 1, height));
+        let [x, y, z] = [0, 1, 2].map(|c| self.built_in_component(Op::GlobalId, c));
+        let layer = self.asm.value(op::IMul, word, &[z, rows]);
+        let row = self.asm.value(op::IAdd, word, &[layer, y]);
+        let before = self.asm.value(op::IMul, word, &[row, columns]);
+        self.asm.value(op::IAdd, word, &[before, x])
+    }
+}
