@@ -16,7 +16,7 @@ use fulgurite_spec::{Code, Diagnostic, Diagnostics, Literal, Location, Type};
 
 use super::lex::{Lexer, Token, TokenKind};
 use super::{is_number, literal};
-use crate::kernel::{BlockId, Const, Kernel, Memory, Operands, Terminator, ValueDef, ValueId};
+use crate::kernel::{BlockId, Const, Kernel, Operands, Terminator, ValueDef, ValueId};
 use scope::{Meaning, Scopes};
 
 /// Most problems that are reported: what follows that many is rarely worth reading.
