@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use fulgurite_spec::limits::MAX_NAME_BYTES;
 use fulgurite_spec::{Literal, Op};
 
+use crate::analysis::walk::operands;
 use crate::kernel::{
     BlockId, Const, InstKind, Kernel, Memory, MemoryScopes, ParamId, Terminator, ValueDef, ValueId,
 };
@@ -545,36 +546,14 @@ fn cleaned(name: &str) -> String {
 /// Which values an instruction or terminator uses.
 fn used_values(kernel: &Kernel) -> Vec<bool> {
     let mut used = vec![false; kernel.values.len()];
-    let mut mark = |values: &[ValueId]| {
-        for value in values {
-            if let Some(slot) = used.get_mut(value.index()) {
-                *slot = true;
-            }
-        }
-    };
-    for inst in &kernel.insts {
-        match &inst.kind {
-            InstKind::Scalar { operands, .. } => mark(operands),
-            InstKind::Id { .. } | InstKind::Len { .. } | InstKind::Barrier { .. } => {}
-            InstKind::Load { index, .. } => mark(&[*index]),
-            InstKind::Store { index, value, .. } => mark(&[*index, *value]),
-            InstKind::Atomic { index, operands, .. } => {
-                mark(&[*index]);
-                mark(operands);
-            }
-            InstKind::If { condition, .. } => mark(&[*condition]),
-            InstKind::For { start, end, step, initial, .. } => {
-                mark(&[*start, *end, *step]);
-                mark(initial);
-            }
-            InstKind::While { initial, .. } => mark(initial),
-        }
-    }
-    for block in &kernel.blocks {
-        match &block.terminator {
-            Terminator::Return => {}
-            Terminator::Yield(values) => mark(values),
-            Terminator::Condition(value) => mark(&[*value]),
+    let terminators = kernel.blocks.iter().flat_map(|block| match &block.terminator {
+        Terminator::Return => &[],
+        Terminator::Yield(values) => &values[..],
+        Terminator::Condition(value) => core::slice::from_ref(value),
+    });
+    for value in kernel.insts.iter().flat_map(|inst| operands(&inst.kind)).chain(terminators.copied()) {
+        if let Some(slot) = used.get_mut(value.index()) {
+            *slot = true;
         }
     }
     used
