@@ -1,24 +1,56 @@
-//! Kernel text: [`print`] and [`parse`] are inverse.
+//! Kernel text: [`print()`] and [`parse()`] are inverse.
+//!
+//! What is printed is canonical: printing what was parsed from it gives the same text again. Neither direction
+//! recurses on the depth of the input, and neither panics whatever it is given.
+
+mod lex;
+mod literal;
+mod parse;
+mod print;
 
 use fulgurite_spec::Diagnostics;
+use fulgurite_spec::limits::MAX_NAME_BYTES;
 
 use crate::kernel::Kernel;
 use crate::require::Require;
 
+/// The version in the first line of every kernel text.
+const VERSION: &str = "1";
+
 /// Prints `kernel` as text.
-pub fn print(_kernel: &Kernel) -> String {
-    String::new()
+///
+/// A malformed kernel prints too; what makes no sense in it prints in angle brackets (`%<bad>`), which does not
+/// parse. Names that clash or are no names are changed, values without one are numbered.
+pub fn print(kernel: &Kernel) -> String {
+    print::kernel(kernel)
 }
 
 /// Prints one precondition as it stands in text, without a newline: `require eq (rem (len %x), 4u32), 0u32`.
-pub(crate) fn print_require(_kernel: &Kernel, _require: &Require) -> String {
-    String::new()
+pub(crate) fn print_require(kernel: &Kernel, require: &Require) -> String {
+    print::require(kernel, require)
 }
 
 /// Parses the text of one kernel.
 ///
+/// Names and types are resolved; the other rules of the language are [`verify`](crate::verify)'s.
+///
 /// # Errors
-/// Every problem found, each with its place.
-pub fn parse(_text: &str) -> Result<Kernel, Diagnostics> {
-    Ok(Kernel::empty("k", [1, 1, 1]))
+/// The problems found (at most 64), each with its place: `FG01xx`, and `FG0201` to `FG0203` where the type of
+/// a result cannot be told.
+pub fn parse(text: &str) -> Result<Kernel, Diagnostics> {
+    parse::kernel(text)
 }
+
+/// Whether `name` can stand after `%` or `@`: 1 to 128 ASCII letters, digits, `_` or `.`.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
+}
+
+/// Whether `name` is a number, which stands for no name at all.
+fn is_number(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use fulgurite_spec::limits::{
-    MAX_DECLARATIONS, MAX_LOCAL_BYTES, MAX_NAME_BYTES, MAX_SHARED_BYTES, MAX_VALUES,
-    MAX_WORKGROUP_INVOCATIONS,
+    MAX_DECLARATIONS, MAX_LOCAL_BYTES, MAX_SHARED_BYTES, MAX_VALUES, MAX_WORKGROUP_INVOCATIONS,
 };
 use fulgurite_spec::{Code, Diagnostic, Location, Type};
 
@@ -88,9 +87,7 @@ fn names(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
 }
 
 fn bad_name(name: &str, location: Location, found: &mut Vec<Diagnostic>) {
-    let good = (1..=MAX_NAME_BYTES).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.');
-    if !good {
+    if !crate::text::is_name(name) {
         let shown: String = name.chars().take(40).collect();
         found.push(Diagnostic::new(
             Code::BadName,

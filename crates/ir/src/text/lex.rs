@@ -1,0 +1,151 @@
+//! Splits kernel text into tokens. Never fails: what it does not know becomes a token of its own kind.
+
+use fulgurite_spec::Location;
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenKind {
+    /// `%name`; the text is without the `%`.
+    Name,
+    /// `@name`; the text is without the `@`.
+    KernelName,
+    /// A keyword, op, type or `true`.
+    Word,
+    /// A literal that begins with a digit or sign, or `inf:…` and `nan:…`; not checked yet.
+    Number,
+    /// `->`.
+    Arrow,
+    /// One of `( ) { } [ ] , : =`.
+    Punctuation,
+    /// Something that no text contains.
+    Unknown,
+    /// The end of the text.
+    End,
+}
+
+/// A token and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Token<'t> {
+    pub(super) kind: TokenKind,
+    pub(super) text: &'t str,
+    pub(super) place: Location,
+    /// Whether it is the first of its line.
+    pub(super) first: bool,
+}
+
+impl Token<'_> {
+    /// Whether this is the punctuation `text`.
+    pub(super) fn is(&self, text: &str) -> bool {
+        self.kind == TokenKind::Punctuation && self.text == text
+    }
+
+    /// Whether this is the word `text`.
+    pub(super) fn is_word(&self, text: &str) -> bool {
+        self.kind == TokenKind::Word && self.text == text
+    }
+}
+
+/// The state of reading a text.
+pub(super) struct Lexer<'t> {
+    text: &'t str,
+    at: usize,
+    line: u32,
+    column: u32,
+    first: bool,
+}
+
+impl<'t> Lexer<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, at: 0, line: 1, column: 1, first: true }
+    }
+
+    /// The place after all that was read.
+    pub(super) fn here(&self) -> Location {
+        let at = self.at as u32;
+        Location::Text { start: at, end: at, line: self.line, column: self.column }
+    }
+
+    /// Moves to the end of the text.
+    pub(super) fn stop(&mut self) {
+        self.at = self.text.len();
+    }
+
+    /// The next token; at the end of the text, [`TokenKind::End`] again and again.
+    pub(super) fn next(&mut self) -> Token<'t> {
+        self.skip_blanks();
+        let rest = &self.text[self.at..];
+        let bytes = rest.as_bytes();
+        let word = |from: usize, extra: &[u8]| {
+            from + bytes[from..]
+                .iter()
+                .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.') || extra.contains(b))
+                .count()
+        };
+        let (kind, length) = match bytes {
+            [] => (TokenKind::End, 0),
+            [b'%', ..] if word(1, b"") > 1 => (TokenKind::Name, word(1, b"")),
+            [b'@', ..] if word(1, b"") > 1 => (TokenKind::KernelName, word(1, b"")),
+            [b'-', b'>', ..] => (TokenKind::Arrow, 2),
+            [b'0'..=b'9' | b'-', ..] => (TokenKind::Number, number_length(bytes)),
+            [b'i', b'n', b'f', b':', ..] | [b'n', b'a', b'n', b':', ..] => (TokenKind::Number, word(0, b":")),
+            [b'a'..=b'z' | b'A'..=b'Z' | b'_', ..] => (TokenKind::Word, word(0, b"")),
+            [b'(' | b')' | b'{' | b'}' | b'[' | b']' | b',' | b':' | b'=', ..] => (TokenKind::Punctuation, 1),
+            _ => (TokenKind::Unknown, rest.chars().next().map_or(0, char::len_utf8)),
+        };
+        let (start, line, column, first) = (self.at, self.line, self.column, self.first);
+        self.advance(length);
+        self.first = false;
+        let sigil = usize::from(matches!(kind, TokenKind::Name | TokenKind::KernelName));
+        Token {
+            kind,
+            text: &self.text[start + sigil..self.at],
+            place: Location::Text { start: start as u32, end: self.at as u32, line, column },
+            first: first || kind == TokenKind::End,
+        }
+    }
+
+    fn skip_blanks(&mut self) {
+        loop {
+            let bytes = &self.text.as_bytes()[self.at..];
+            match bytes {
+                [b'\n', ..] => {
+                    self.at += 1;
+                    self.line = self.line.saturating_add(1);
+                    self.column = 1;
+                    self.first = true;
+                }
+                [b' ' | b'\t' | b'\r', ..] => self.advance(1),
+                [b'/', b'/', ..] => {
+                    self.advance(bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len()));
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Goes past `length` bytes of one line.
+    fn advance(&mut self, length: usize) {
+        let passed = &self.text[self.at..self.at + length];
+        self.column = self.column.saturating_add(passed.chars().count() as u32);
+        self.at += length;
+    }
+}
+
+/// The length of the number at the start of `bytes`: letters, digits, `.`, `:`, and a sign in front or after an
+/// exponent's letter.
+fn number_length(bytes: &[u8]) -> usize {
+    let sign = usize::from(bytes.first() == Some(&b'-'));
+    let exponents: &[u8] = if matches!(bytes.get(sign..), Some([b'0', b'x', ..])) { b"pP" } else { b"eE" };
+    let mut length = sign;
+    while let Some(byte) = bytes.get(length) {
+        let after_exponent = length > sign && exponents.contains(&bytes[length - 1]);
+        match byte {
+            b'-' | b'+' if after_exponent => {}
+            b'_' | b'.' | b':' => {}
+            _ if byte.is_ascii_alphanumeric() => {}
+            _ => break,
+        }
+        length += 1;
+    }
+    length
+}

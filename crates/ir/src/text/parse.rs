@@ -1,0 +1,474 @@
+//! Reads kernel text: tokens, problems, operands and blocks. Header and declarations are in [`declare`],
+//! instructions in [`inst`], names in [`scope`].
+//!
+//! The parser keeps its own stack of open blocks. After a problem it goes on at the next line, and what a broken
+//! line would have defined is poisoned: uses of it are not reported again.
+
+mod declare;
+mod inst;
+mod require;
+mod scope;
+
+use std::collections::HashMap;
+
+use fulgurite_spec::limits::{MAX_NESTING, MAX_TEXT_BYTES, MAX_VALUES};
+use fulgurite_spec::{Code, Diagnostic, Diagnostics, Literal, Location, Type};
+
+use super::lex::{Lexer, Token, TokenKind};
+use super::{is_number, literal};
+use crate::kernel::{BlockId, Const, Kernel, Operands, Terminator, ValueDef, ValueId};
+use scope::{Meaning, Scopes};
+
+/// Most problems that are reported: what follows that many is rarely worth reading.
+const MAX_PROBLEMS: usize = 64;
+
+/// A problem was reported and the statement cannot be read on.
+struct Stop;
+
+type Parsed<T> = Result<T, Stop>;
+
+/// Parses the text of one kernel.
+pub(super) fn kernel(text: &str) -> Result<Kernel, Diagnostics> {
+    if text.len() > MAX_TEXT_BYTES {
+        let message = format!("the text has {} bytes, the limit is {MAX_TEXT_BYTES}", text.len());
+        return Err(Diagnostic::new(Code::TextTooLarge, Location::Unknown, message).into());
+    }
+    let mut parser = Parser::new(text);
+    if parser.header().is_ok() {
+        parser.blocks();
+    }
+    Diagnostics::check(parser.problems)?;
+    Ok(parser.kernel)
+}
+
+/// Which part of the kernel an open block is.
+enum Region<'t> {
+    /// The kernel's own block.
+    Body,
+    /// The first block of an `if`.
+    Then { otherwise: BlockId, results: Results<'t> },
+    /// The header of a `while`.
+    Header { body: BlockId, results: Results<'t> },
+    /// A block whose end is the end of its instruction.
+    Last { results: Results<'t> },
+    /// A block after a broken line; what is in it is checked and dropped.
+    Broken,
+}
+
+/// Names to define when the instruction ends, and the values that they get (`None`: poisoned).
+type Results<'t> = Vec<(Token<'t>, Option<ValueId>)>;
+
+struct Open<'t> {
+    region: Region<'t>,
+    block: BlockId,
+    /// Where names go back to when it ends.
+    mark: scope::Mark,
+    /// Where it was opened.
+    place: Location,
+    /// Whether its terminator was read.
+    ended: bool,
+}
+
+/// An operand: a value unless it is poisoned.
+#[derive(Clone, Copy)]
+struct Operand {
+    value: Option<ValueId>,
+    place: Location,
+}
+
+struct Parser<'t> {
+    lexer: Lexer<'t>,
+    token: Token<'t>,
+    /// Where the last token that was taken ends.
+    last_end: Location,
+    kernel: Kernel,
+    scopes: Scopes<'t>,
+    constants: HashMap<Literal, ValueId>,
+    open: Vec<Open<'t>>,
+    /// Where the statement at hand begins.
+    statement: Location,
+    /// Names that it defines.
+    pending: Vec<Token<'t>>,
+    /// Names that it defines, or may define, inside its first block.
+    inner: Vec<Token<'t>>,
+    problems: Vec<Diagnostic>,
+    in_declarations: bool,
+}
+
+impl<'t> Parser<'t> {
+    fn new(text: &'t str) -> Self {
+        let mut lexer = Lexer::new(text);
+        let last_end = lexer.here();
+        let token = lexer.next();
+        Self {
+            lexer,
+            token,
+            last_end,
+            kernel: Kernel::empty("", [1, 1, 1]),
+            scopes: Scopes::default(),
+            constants: HashMap::new(),
+            open: Vec::new(),
+            statement: Location::Unknown,
+            pending: Vec::new(),
+            inner: Vec::new(),
+            problems: Vec::new(),
+            in_declarations: true,
+        }
+    }
+
+    // Tokens.
+
+    fn bump(&mut self) -> Token<'t> {
+        let token = self.token;
+        self.last_end = self.lexer.here();
+        self.token = self.lexer.next();
+        token
+    }
+
+    fn eat(&mut self, punctuation: &str) -> bool {
+        let found = self.token.is(punctuation);
+        if found {
+            self.bump();
+        }
+        found
+    }
+
+    fn eat_word(&mut self, word: &str) -> bool {
+        let found = self.token.is_word(word);
+        if found {
+            self.bump();
+        }
+        found
+    }
+
+    fn expect(&mut self, punctuation: &str) -> Parsed<()> {
+        if self.eat(punctuation) { Ok(()) } else { Err(self.unexpected(&format!("`{punctuation}`"))) }
+    }
+
+    fn expect_word(&mut self, word: &str) -> Parsed<()> {
+        if self.eat_word(word) { Ok(()) } else { Err(self.unexpected(&format!("`{word}`"))) }
+    }
+
+    fn expect_kind(&mut self, kind: TokenKind, what: &str) -> Parsed<Token<'t>> {
+        if self.token.kind == kind { Ok(self.bump()) } else { Err(self.unexpected(what)) }
+    }
+
+    /// From `start` to the last token taken.
+    fn place_from(&self, start: Location) -> Location {
+        match (start, self.last_end) {
+            (Location::Text { start, line, column, .. }, Location::Text { end, .. }) => {
+                Location::Text { start, end: end.max(start), line, column }
+            }
+            _ => start,
+        }
+    }
+
+    // Problems.
+
+    fn report(&mut self, problem: Diagnostic) -> Stop {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+            if self.problems.len() == MAX_PROBLEMS {
+                let note = format!("only the first {MAX_PROBLEMS} problems are reported");
+                if let Some(last) = self.problems.last_mut() {
+                    last.notes.push((Location::Unknown, note));
+                }
+                self.give_up();
+            }
+        }
+        Stop
+    }
+
+    fn error(&mut self, code: Code, place: Location, message: impl Into<String>) -> Stop {
+        self.report(Diagnostic::new(code, place, message))
+    }
+
+    /// Reports that `wanted` was expected where the current token stands.
+    fn unexpected(&mut self, wanted: &str) -> Stop {
+        let token = self.token;
+        let (place, found) = match token.kind {
+            TokenKind::End => (self.last_end, "the end of the text".to_owned()),
+            _ if token.first && token.place != self.statement => {
+                (self.last_end, "the end of the line".to_owned())
+            }
+            TokenKind::Name => (token.place, format!("`%{}`", token.text)),
+            TokenKind::KernelName => (token.place, format!("`@{}`", token.text)),
+            _ => (token.place, format!("`{}`", token.text.escape_debug())),
+        };
+        self.error(Code::Syntax, place, format!("expected {wanted}, found {found}"))
+    }
+
+    /// Reads nothing more.
+    fn give_up(&mut self) {
+        self.lexer.stop();
+        self.token = self.lexer.next();
+        self.open.clear();
+    }
+
+    /// Reports a limit that is exceeded, and reads nothing more.
+    fn too_large(&mut self, place: Location, message: String) -> Stop {
+        self.error(Code::TextTooLarge, place, message);
+        self.give_up();
+        Stop
+    }
+
+    /// Goes to the next line, or to the brace that ends the block. A brace that opens one on the way opens a
+    /// block all the same, so that what is in it does not land in the block around it.
+    fn recover(&mut self) {
+        while let Some(name) = self.pending.pop() {
+            self.scopes.poison(name.text, name.place);
+        }
+        if self.token.place == self.statement && self.token.kind != TokenKind::End && !self.token.is("{") {
+            self.bump();
+        }
+        loop {
+            if self.token.kind == TokenKind::End
+                || self.token.is("}")
+                || self.token.first && !self.token.is("{")
+            {
+                return;
+            }
+            let token = self.bump();
+            if token.kind == TokenKind::Name {
+                self.inner.push(token);
+            }
+            if token.is("{") {
+                let block = self.kernel.add_block();
+                // Nothing to do if it nests too deeply: that is reported and ends the reading.
+                let _ = self.open_block(block, Region::Broken, token.place);
+                for name in std::mem::take(&mut self.inner) {
+                    self.scopes.poison(name.text, name.place);
+                }
+                return;
+            }
+        }
+    }
+
+    // Names and values.
+
+    /// Gives `name` a meaning in the innermost scope.
+    fn define(&mut self, name: Token<'t>, meaning: Meaning) {
+        self.check_name(name);
+        if let Meaning::Value(value) = meaning
+            && !is_number(name.text)
+        {
+            self.kernel.values[value.index()].name = Some(name.text.into());
+        }
+        if let Err(earlier) = self.scopes.define(name.text, meaning, name.place) {
+            let problem = Diagnostic::new(
+                Code::DuplicateName,
+                name.place,
+                format!("`%{}` is defined already", name.text),
+            )
+            .with_note(earlier, "here");
+            self.report(problem);
+        }
+    }
+
+    /// Defines results of an instruction: as many values as names, or poison.
+    fn define_results(&mut self, results: Results<'t>) {
+        for (name, value) in results {
+            self.define(name, value.map_or(Meaning::Poison, Meaning::Value));
+        }
+    }
+
+    fn unknown(&mut self, name: Token<'t>) {
+        let mut problem =
+            Diagnostic::new(Code::UnknownName, name.place, format!("`%{}` is not defined here", name.text));
+        if let Some(place) = self.scopes.ended(name.text) {
+            problem = problem.with_note(place, "the block that defines it has ended");
+        }
+        self.scopes.poison(name.text, name.place);
+        self.report(problem);
+    }
+
+    fn constant(&mut self, literal: Literal) -> ValueId {
+        *self.constants.entry(literal).or_insert_with(|| {
+            self.kernel.add_value(Type::scalar(literal.ty), ValueDef::Const(Const(literal.bits)), None)
+        })
+    }
+
+    fn literal(&mut self, token: Token<'t>) -> Option<Literal> {
+        match literal::parse(token.text) {
+            Ok(literal) => Some(literal),
+            Err(message) => {
+                self.error(Code::BadLiteral, token.place, message);
+                None
+            }
+        }
+    }
+
+    fn is_operand(&self) -> bool {
+        match self.token.kind {
+            TokenKind::Name | TokenKind::Number => true,
+            TokenKind::Word => matches!(self.token.text, "true" | "false"),
+            _ => false,
+        }
+    }
+
+    /// A value or literal. A name that is unknown or is no value is reported and poisoned.
+    fn operand(&mut self) -> Parsed<Operand> {
+        if !self.is_operand() || self.token.first {
+            return Err(self.unexpected("a value such as `%a` or `1u32`"));
+        }
+        let token = self.bump();
+        let value = if token.kind == TokenKind::Name {
+            match self.scopes.get(token.text) {
+                Some(Meaning::Value(value)) => Some(value),
+                Some(Meaning::Poison) => None,
+                Some(Meaning::Memory(_)) => {
+                    let message =
+                        format!("`%{}` is memory, not a value; `load` reads an element of it", token.text);
+                    self.error(Code::TypeMismatch, token.place, message);
+                    None
+                }
+                None => {
+                    self.unknown(token);
+                    None
+                }
+            }
+        } else {
+            self.literal(token).map(|literal| self.constant(literal))
+        };
+        Ok(Operand { value, place: token.place })
+    }
+
+    /// Operands with commas between them.
+    fn operands(&mut self) -> Parsed<Vec<Operand>> {
+        let mut all = vec![self.operand()?];
+        while self.eat(",") {
+            all.push(self.operand()?);
+        }
+        Ok(all)
+    }
+
+    // Blocks.
+
+    fn open_block(&mut self, block: BlockId, region: Region<'t>, place: Location) -> Parsed<()> {
+        if self.open.len() > MAX_NESTING {
+            return Err(self.too_large(place, format!("blocks nest deeper than {MAX_NESTING}")));
+        }
+        let mark = self.scopes.mark();
+        self.open.push(Open { region, block, mark, place, ended: false });
+        Ok(())
+    }
+
+    /// Reads all blocks, to the end of the text.
+    fn blocks(&mut self) {
+        while let Some(open) = self.open.last() {
+            let (ended, opened) = (open.ended, open.place);
+            self.statement = self.token.place;
+            let outcome = if self.token.kind == TokenKind::End {
+                let problem =
+                    Diagnostic::new(Code::Syntax, self.last_end, "expected `}`, found the end of the text")
+                        .with_note(opened, "for this block");
+                self.report(problem);
+                return;
+            } else if self.token.is("}") {
+                self.close()
+            } else if ended {
+                Err(self.error(Code::Syntax, self.statement, "nothing may follow what ends a block"))
+            } else {
+                self.statement()
+            };
+            if outcome.is_err() {
+                self.recover();
+            }
+            if self.kernel.values.len() > MAX_VALUES {
+                self.too_large(self.statement, format!("the kernel has more than {MAX_VALUES} values"));
+            }
+        }
+        if self.problems.is_empty() && self.token.kind != TokenKind::End {
+            self.statement = self.token.place;
+            self.unexpected("the end of the text after the kernel");
+        }
+    }
+
+    /// What must follow a statement: the end of its line, or of the block.
+    fn end_of_line(&mut self) -> Parsed<()> {
+        if self.token.first || self.token.is("}") {
+            Ok(())
+        } else {
+            Err(self.unexpected("the end of the line"))
+        }
+    }
+
+    /// Ends the innermost block at its brace, and begins the block that follows it.
+    fn close(&mut self) -> Parsed<()> {
+        let brace = self.bump().place;
+        let Some(open) = self.open.pop() else { return Ok(()) };
+        if !open.ended {
+            let terminator = match open.region {
+                Region::Body => Terminator::Return,
+                _ => Terminator::Yield(Operands::EMPTY),
+            };
+            let block = &mut self.kernel.blocks[open.block.index()];
+            block.terminator = terminator;
+            block.location = brace;
+        }
+        match open.region {
+            Region::Body => Ok(()),
+            Region::Broken => {
+                // The rest of the broken instruction is read too; its problem is reported already.
+                let place = self.token.place;
+                if self.eat_word("do") && self.eat("{") {
+                    self.open_block(open.block, Region::Broken, place)?;
+                    self.keep_names(open.mark);
+                    return Ok(());
+                }
+                self.scopes.back_to(open.mark);
+                if self.eat_word("else") && self.eat("{") {
+                    return self.open_block(open.block, Region::Broken, place);
+                }
+                self.end_of_line()
+            }
+            Region::Then { otherwise, results } => {
+                self.scopes.back_to(open.mark);
+                if self.eat_word("else") {
+                    return self.open_last(otherwise, results);
+                }
+                let block = &mut self.kernel.blocks[otherwise.index()];
+                block.terminator = Terminator::Yield(Operands::EMPTY);
+                block.location = brace;
+                self.define_results(results);
+                self.end_of_line()
+            }
+            Region::Header { body, results } => {
+                if !open.ended {
+                    self.error(Code::Syntax, brace, "the first block of a `while` ends in `condition %c`");
+                }
+                // The body sees the header's names, and its end ends them.
+                if self.expect_word("do").is_err() {
+                    self.scopes.back_to(open.mark);
+                    self.pending.extend(results.into_iter().map(|(name, _)| name));
+                    return Err(Stop);
+                }
+                self.open_last(body, results)?;
+                self.keep_names(open.mark);
+                Ok(())
+            }
+            Region::Last { results } => {
+                self.scopes.back_to(open.mark);
+                self.define_results(results);
+                self.end_of_line()
+            }
+        }
+    }
+
+    /// Begins the last block of an instruction at its brace.
+    fn open_last(&mut self, block: BlockId, results: Results<'t>) -> Parsed<()> {
+        let place = self.token.place;
+        if self.expect("{").is_err() {
+            self.pending.extend(results.into_iter().map(|(name, _)| name));
+            return Err(Stop);
+        }
+        self.open_block(block, Region::Last { results }, place)
+    }
+
+    /// Lets names defined since `mark` live until the innermost block ends.
+    fn keep_names(&mut self, mark: scope::Mark) {
+        if let Some(last) = self.open.last_mut() {
+            last.mark = mark;
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The header of a text, and declarations.
+
+use fulgurite_spec::limits::MAX_NAME_BYTES;
+use fulgurite_spec::{Code, Type};
+
+use super::super::{VERSION, is_number};
+use super::{Meaning, Parsed, Parser, Region, Stop, Token, TokenKind};
+use crate::kernel::{
+    Access, ArrayDecl, BufferDecl, BufferId, LocalId, Memory, ParamDecl, ParamId, SharedId, ValueDef,
+};
+
+impl<'t> Parser<'t> {
+    pub(super) fn header(&mut self) -> Parsed<()> {
+        let start = self.token.place;
+        if self.eat_word("fulgurite") {
+            let version = self.token;
+            if version.kind != TokenKind::Number || version.text != VERSION {
+                let message = format!(
+                    "the text is of version `{}`, only {VERSION} is known",
+                    version.text.escape_debug()
+                );
+                return Err(self.error(Code::BadHeader, version.place, message));
+            }
+            self.bump();
+        } else {
+            let message = format!("the text does not begin with `fulgurite {VERSION}`");
+            self.error(Code::BadHeader, start, message);
+            if !self.token.is_word("kernel") {
+                return Err(Stop);
+            }
+        }
+        self.expect_word("kernel")?;
+        let name = self.expect_kind(TokenKind::KernelName, "the kernel's name, such as `@main`")?;
+        self.check_name(name);
+        self.kernel.name = name.text.to_owned();
+        self.expect_word("workgroup")?;
+        self.expect("(")?;
+        for axis in 0..3 {
+            if axis > 0 {
+                self.expect(",")?;
+            }
+            self.kernel.workgroup[axis] = self.count("an invocation count")?;
+        }
+        self.expect(")")?;
+        let place = self.token.place;
+        self.expect("{")?;
+        let body = self.kernel.body;
+        self.open_block(body, Region::Body, place)
+    }
+
+    /// A plain number without a type.
+    fn count(&mut self, what: &str) -> Parsed<u32> {
+        let token = self.expect_kind(TokenKind::Number, what)?;
+        match token.text.parse::<u32>() {
+            Ok(count) if is_number(token.text) => Ok(count),
+            _ => {
+                let message = format!("`{}` is no number below 2^32", token.text);
+                Err(self.error(Code::BadLiteral, token.place, message))
+            }
+        }
+    }
+
+    pub(super) fn check_name(&mut self, name: Token<'t>) {
+        if name.text.len() > MAX_NAME_BYTES {
+            let message = format!("the name has {} bytes, the limit is {MAX_NAME_BYTES}", name.text.len());
+            self.error(Code::TextTooLarge, name.place, message);
+        }
+    }
+
+    pub(super) fn type_name(&mut self) -> Parsed<Type> {
+        const WANTED: &str = "a type, such as `f32` or `u32x4`";
+        if self.token.first {
+            return Err(self.unexpected(WANTED));
+        }
+        let token = self.expect_kind(TokenKind::Word, WANTED)?;
+        match Type::parse(token.text) {
+            Some(ty) => Ok(ty),
+            None => Err(self.error(Code::Syntax, token.place, format!("there is no type `{}`", token.text))),
+        }
+    }
+
+    /// Reads a declaration if one begins here.
+    pub(super) fn declaration(&mut self) -> Option<Parsed<()>> {
+        let start = self.token;
+        if start.kind != TokenKind::Word
+            || !matches!(start.text, "buffer" | "param" | "shared" | "local" | "require")
+        {
+            return None;
+        }
+        if !self.in_declarations {
+            let message = format!("`{}` stands after an instruction; declarations come first", start.text);
+            return Some(Err(self.error(Code::Syntax, start.place, message)));
+        }
+        self.bump();
+        Some(if start.text == "require" { self.require(start.place) } else { self.declare(start) })
+    }
+
+    fn declare(&mut self, word: Token<'t>) -> Parsed<()> {
+        let name = self.expect_kind(TokenKind::Name, "a name, such as `%x`")?;
+        self.pending.push(name);
+        if is_number(name.text) {
+            let message = format!("`%{}` is a number, which only values may have for a name", name.text);
+            return Err(self.error(Code::Syntax, name.place, message));
+        }
+        self.expect(":")?;
+        let text = name.text.to_owned();
+        let meaning = match word.text {
+            "buffer" => {
+                let access = self.expect_kind(TokenKind::Word, "`read`, `write` or `read_write`")?;
+                let Some(access) = Access::ALL.into_iter().find(|a| a.name() == access.text) else {
+                    let message =
+                        format!("a buffer is `read`, `write` or `read_write`, not `{}`", access.text);
+                    return Err(self.error(Code::Syntax, access.place, message));
+                };
+                let element = self.type_name()?;
+                self.expect("[")?;
+                self.expect("]")?;
+                let location = self.place_from(word.place);
+                let id = BufferId::new(self.kernel.buffers.len());
+                self.kernel.buffers.push(BufferDecl { name: text, element, access, location });
+                Meaning::Memory(Memory::Buffer(id))
+            }
+            "param" => {
+                let ty = self.type_name()?;
+                let location = self.place_from(word.place);
+                let id = ParamId::new(self.kernel.params.len());
+                let value = self.kernel.add_value(ty, ValueDef::Param(id), Some(name.text.into()));
+                self.kernel.params.push(ParamDecl { name: text, ty, value, location });
+                Meaning::Value(value)
+            }
+            _ => {
+                let element = self.type_name()?;
+                self.expect("[")?;
+                let len = self.count("a number of elements")?;
+                self.expect("]")?;
+                let declared = ArrayDecl { name: text, element, len, location: self.place_from(word.place) };
+                Meaning::Memory(if word.text == "shared" {
+                    self.kernel.shared.push(declared);
+                    Memory::Shared(SharedId::new(self.kernel.shared.len() - 1))
+                } else {
+                    self.kernel.locals.push(declared);
+                    Memory::Local(LocalId::new(self.kernel.locals.len() - 1))
+                })
+            }
+        };
+        self.pending.clear();
+        self.define(name, meaning);
+        Ok(())
+    }
+}

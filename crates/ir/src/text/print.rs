@@ -1,0 +1,560 @@
+//! Prints kernels. Must cope with any kernel, however malformed: it indexes nothing without asking, prints each
+//! block at most once, and keeps a stack of its own.
+
+use core::fmt::Write;
+use std::collections::HashMap;
+
+use fulgurite_spec::limits::MAX_NAME_BYTES;
+use fulgurite_spec::{Literal, Op};
+
+use crate::analysis::walk::operands;
+use crate::kernel::{
+    BlockId, Const, InstKind, Kernel, Memory, MemoryScopes, ParamId, Terminator, ValueDef, ValueId,
+};
+use crate::require::{Require, RequireNode};
+
+/// Deeper blocks are not indented further, so that the text stays linear in the kernel's size.
+const MAX_INDENT: usize = 64;
+/// Most nodes that a precondition prints: shared nodes are printed each time they are used.
+const MAX_REQUIRE_NODES: usize = 1 << 16;
+/// Longest part of a clashing name that is kept, which leaves room for a suffix.
+const MAX_STEM: usize = MAX_NAME_BYTES - 12;
+const BAD: &str = "%<bad>";
+
+/// Prints `kernel`.
+pub(super) fn kernel(kernel: &Kernel) -> String {
+    let mut printer = Printer::new(kernel);
+    printer.header();
+    printer.blocks();
+    printer.out
+}
+
+/// Prints one precondition.
+pub(super) fn require(kernel: &Kernel, require: &Require) -> String {
+    let mut printer = Printer::new(kernel);
+    printer.require(require);
+    printer.out
+}
+
+/// What follows a block.
+#[derive(Clone, Copy)]
+enum Region {
+    /// Nothing: the kernel ends.
+    Body,
+    /// `else`, unless there is nothing in it.
+    Then { otherwise: BlockId },
+    /// `do`, whose block sees the header's names.
+    Header { body: BlockId },
+    /// The instruction ends.
+    Last,
+}
+
+/// A block that is being printed.
+struct Cursor {
+    block: BlockId,
+    next: usize,
+    region: Region,
+    /// How many names were taken outside it.
+    mark: usize,
+    /// Whether it exists and was not printed before.
+    sound: bool,
+}
+
+struct Printer<'k> {
+    kernel: &'k Kernel,
+    out: String,
+    /// What each value prints as, once its definition was printed.
+    names: Vec<Option<Box<str>>>,
+    /// Names in scope, with the suffix to try next for each.
+    taken: HashMap<Box<str>, u32>,
+    /// The order in which names were taken, to free them when their scope ends.
+    log: Vec<Box<str>>,
+    used: Vec<bool>,
+    printed: Vec<bool>,
+    unnamed: u64,
+    buffers: Vec<Box<str>>,
+    shared: Vec<Box<str>>,
+    locals: Vec<Box<str>>,
+    stack: Vec<Cursor>,
+}
+
+impl<'k> Printer<'k> {
+    fn new(kernel: &'k Kernel) -> Self {
+        let mut printer = Self {
+            kernel,
+            out: String::new(),
+            names: vec![None; kernel.values.len()],
+            taken: HashMap::new(),
+            log: Vec::new(),
+            used: used_values(kernel),
+            printed: vec![false; kernel.blocks.len()],
+            unnamed: 0,
+            buffers: Vec::new(),
+            shared: Vec::new(),
+            locals: Vec::new(),
+            stack: Vec::new(),
+        };
+        printer.buffers = kernel.buffers.iter().map(|b| printer.declare(&b.name)).collect();
+        for param in &kernel.params {
+            let name = printer.declare(&param.name);
+            if let Some(slot) = printer.names.get_mut(param.value.index()) {
+                *slot = Some(name);
+            }
+        }
+        printer.shared = kernel.shared.iter().map(|a| printer.declare(&a.name)).collect();
+        printer.locals = kernel.locals.iter().map(|a| printer.declare(&a.name)).collect();
+        printer
+    }
+
+    /// Takes a name for something declared: `name`, made a name if it is none and unique if it is not.
+    fn declare(&mut self, name: &str) -> Box<str> {
+        let mut clean = cleaned(name);
+        if super::is_number(&clean) {
+            clean.insert(0, '_');
+        }
+        self.take(clean)
+    }
+
+    fn take(&mut self, name: String) -> Box<str> {
+        let mut unique = name;
+        if self.taken.contains_key(unique.as_str()) {
+            let stem = unique[..unique.len().min(MAX_STEM)].to_owned();
+            let mut suffix = self.taken.get(unique.as_str()).copied().unwrap_or(1);
+            let clashing = unique;
+            loop {
+                unique = format!("{stem}.{suffix}");
+                suffix = suffix.saturating_add(1);
+                if !self.taken.contains_key(unique.as_str()) {
+                    break;
+                }
+            }
+            if let Some(next) = self.taken.get_mut(clashing.as_str()) {
+                *next = suffix;
+            }
+        }
+        let unique: Box<str> = unique.into();
+        self.taken.insert(unique.clone(), 1);
+        self.log.push(unique.clone());
+        unique
+    }
+
+    /// Gives `value` the name it prints as from here on.
+    fn define(&mut self, value: ValueId) {
+        let Some(known) = self.kernel.values.get(value.index()) else { return };
+        let name = match known.name.as_deref().filter(|n| !n.is_empty() && !super::is_number(n)) {
+            Some(name) => self.take(cleaned(name)),
+            None => {
+                self.unnamed += 1;
+                (self.unnamed - 1).to_string().into()
+            }
+        };
+        self.names[value.index()] = Some(name);
+    }
+
+    fn free_names(&mut self, mark: usize) {
+        for name in self.log.drain(mark..) {
+            self.taken.remove(&name);
+        }
+    }
+
+    fn indent(&mut self) {
+        for _ in 0..self.stack.len().min(MAX_INDENT) {
+            self.out.push_str("  ");
+        }
+    }
+
+    fn header(&mut self) {
+        let kernel = self.kernel;
+        let [x, y, z] = kernel.workgroup;
+        let name = cleaned(&kernel.name);
+        let _ =
+            writeln!(self.out, "fulgurite {}\nkernel @{name} workgroup({x}, {y}, {z}) {{", super::VERSION);
+        for (declared, name) in kernel.buffers.iter().zip(&self.buffers) {
+            let (access, element) = (declared.access.name(), declared.element);
+            let _ = writeln!(self.out, "  buffer %{name}: {access} {element}[]");
+        }
+        for param in &kernel.params {
+            let name = self.names.get(param.value.index()).and_then(|n| n.as_deref()).unwrap_or("<bad>");
+            let _ = writeln!(self.out, "  param %{name}: {}", param.ty);
+        }
+        for (word, arrays, names) in
+            [("shared", &kernel.shared, &self.shared), ("local", &kernel.locals, &self.locals)]
+        {
+            for (declared, name) in arrays.iter().zip(names) {
+                let _ = writeln!(self.out, "  {word} %{name}: {}[{}]", declared.element, declared.len);
+            }
+        }
+        for require in &kernel.requires {
+            self.out.push_str("  ");
+            self.require(require);
+            self.out.push('\n');
+        }
+    }
+
+    fn require(&mut self, require: &Require) {
+        enum Task<'t> {
+            Node(usize),
+            Text(&'t str),
+        }
+        self.out.push_str("require ");
+        let Some(root) = require.nodes.len().checked_sub(1) else {
+            self.out.push_str("<bad>");
+            return;
+        };
+        let mut tasks = vec![Task::Node(root)];
+        let mut printed = 0usize;
+        while let Some(task) = tasks.pop() {
+            let index = match task {
+                Task::Node(index) => index,
+                Task::Text(text) => {
+                    self.out.push_str(text);
+                    continue;
+                }
+            };
+            printed += 1;
+            match require.nodes.get(index).filter(|_| printed <= MAX_REQUIRE_NODES) {
+                None => self.out.push_str("<bad>"),
+                Some(RequireNode::Literal(literal)) => {
+                    let _ = write!(self.out, "{literal}");
+                }
+                Some(RequireNode::Param(id)) => self.param(*id),
+                Some(RequireNode::Len(id)) => {
+                    self.out.push_str("(len ");
+                    self.memory(Memory::Buffer(*id));
+                    self.out.push(')');
+                }
+                Some(RequireNode::NumWorkgroups(axis)) => {
+                    let _ = write!(self.out, "num_workgroups.{}", axis_name(*axis));
+                }
+                Some(RequireNode::Op { op, operands }) => {
+                    if printed > 1 {
+                        self.out.push('(');
+                        tasks.push(Task::Text(")"));
+                    }
+                    self.out.push_str(op.mnemonic());
+                    for (position, operand) in operands.iter().enumerate().rev() {
+                        // Only earlier nodes may be named, or printing might never end.
+                        let operand = Some(*operand as usize).filter(|o| *o < index).unwrap_or(usize::MAX);
+                        tasks.push(Task::Node(operand));
+                        tasks.push(Task::Text(if position == 0 { " " } else { ", " }));
+                    }
+                }
+            }
+        }
+    }
+
+    fn param(&mut self, id: ParamId) {
+        let value = self.kernel.params.get(id.index()).map(|p| p.value);
+        match value.and_then(|v| self.names.get(v.index())).and_then(|n| n.as_deref()) {
+            Some(name) => {
+                let _ = write!(self.out, "%{name}");
+            }
+            None => self.out.push_str(BAD),
+        }
+    }
+
+    fn memory(&mut self, memory: Memory) {
+        let name = match memory {
+            Memory::Buffer(id) => self.buffers.get(id.index()),
+            Memory::Shared(id) => self.shared.get(id.index()),
+            Memory::Local(id) => self.locals.get(id.index()),
+        };
+        match name {
+            Some(name) => {
+                let _ = write!(self.out, "%{name}");
+            }
+            None => self.out.push_str(BAD),
+        }
+    }
+
+    fn value(&mut self, id: ValueId) {
+        let Some(value) = self.kernel.values.get(id.index()) else {
+            self.out.push_str(BAD);
+            return;
+        };
+        let _ = match (value.def, &self.names[id.index()]) {
+            (ValueDef::Const(Const(bits)), _) => {
+                write!(self.out, "{}", Literal::new(value.ty.scalar, bits))
+            }
+            (_, Some(name)) => write!(self.out, "%{name}"),
+            (_, None) => write!(self.out, "%<{id:?}>"),
+        };
+    }
+
+    fn list(&mut self, values: &[ValueId]) {
+        for (position, value) in values.iter().enumerate() {
+            self.out.push_str(if position == 0 { " " } else { ", " });
+            self.value(*value);
+        }
+    }
+
+    fn element(&mut self, memory: Memory, index: ValueId) {
+        self.out.push(' ');
+        self.memory(memory);
+        self.out.push('[');
+        self.value(index);
+        self.out.push(']');
+    }
+
+    fn blocks(&mut self) {
+        let (kernel, body) = (self.kernel, self.kernel.body);
+        let declarations = kernel.buffers.len()
+            + kernel.params.len()
+            + kernel.shared.len()
+            + kernel.locals.len()
+            + kernel.requires.len();
+        if declarations > 0 && kernel.blocks.get(body.index()).is_some_and(|b| !b.insts.is_empty()) {
+            self.out.push('\n');
+        }
+        self.open(body, Region::Body, self.log.len());
+        while let Some(cursor) = self.stack.last_mut() {
+            let block = kernel.blocks.get(cursor.block.index()).filter(|_| cursor.sound);
+            let inst = block.and_then(|b| b.insts.get(cursor.next));
+            cursor.next += 1;
+            match inst {
+                Some(id) => {
+                    self.indent();
+                    match kernel.insts.get(id.index()) {
+                        Some(inst) => self.inst(&inst.kind, &inst.results),
+                        None => self.out.push_str("<bad>\n"),
+                    }
+                }
+                None => self.close(),
+            }
+        }
+    }
+
+    /// Starts a block, whose end frees the names taken since `mark`.
+    fn open(&mut self, block: BlockId, region: Region, mark: usize) {
+        let printed = self.printed.get_mut(block.index()).map(|p| core::mem::replace(p, true));
+        let sound = printed == Some(false);
+        self.stack.push(Cursor { block, next: 0, region, mark, sound });
+        if !sound {
+            self.indent();
+            self.out.push_str("<bad>\n");
+        }
+    }
+
+    /// Ends the innermost block: its terminator, its brace, and the block that follows it.
+    fn close(&mut self) {
+        let Some(cursor) = self.stack.last() else { return };
+        let (region, mark) = (cursor.region, cursor.mark);
+        let block = self.kernel.blocks.get(cursor.block.index()).filter(|_| cursor.sound);
+        if let Some(block) = block {
+            self.terminator(&block.terminator, region);
+        }
+        self.stack.pop();
+        self.indent();
+        match region {
+            Region::Header { body } => {
+                self.out.push_str("} do {\n");
+                self.open(body, Region::Last, mark);
+            }
+            Region::Then { otherwise } if !self.is_trivial(otherwise) => {
+                self.free_names(mark);
+                self.out.push_str("} else {\n");
+                self.open(otherwise, Region::Last, mark);
+            }
+            Region::Body | Region::Then { .. } | Region::Last => {
+                self.free_names(mark);
+                self.out.push_str("}\n");
+            }
+        }
+    }
+
+    /// Whether nothing need be printed of an `else`.
+    fn is_trivial(&self, block: BlockId) -> bool {
+        self.kernel.blocks.get(block.index()).is_some_and(|b| {
+            b.insts.is_empty() && matches!(&b.terminator, Terminator::Yield(values) if values.is_empty())
+        })
+    }
+
+    fn terminator(&mut self, terminator: &Terminator, region: Region) {
+        let (word, values) = match (terminator, region) {
+            (Terminator::Return, Region::Body) => return,
+            (Terminator::Return, _) => ("<return>", &[][..]),
+            (Terminator::Yield(values), Region::Body | Region::Header { .. }) => ("<yield>", &values[..]),
+            (Terminator::Yield(values), _) if values.is_empty() => return,
+            (Terminator::Yield(values), _) => ("yield", &values[..]),
+            (Terminator::Condition(value), _) => ("condition", core::slice::from_ref(value)),
+        };
+        self.indent();
+        self.out.push_str(word);
+        self.list(values);
+        self.out.push('\n');
+    }
+
+    /// Prints one instruction after its indentation, and begins its first block if it has any.
+    fn inst(&mut self, kind: &InstKind, results: &[ValueId]) {
+        // The result of a read-modify-write that nothing reads is not written.
+        let is_silent = matches!(kind, InstKind::Atomic { op, .. } if *op != Op::AtomicLoad)
+            && results.iter().all(|r| self.is_dispensable(*r));
+        if !is_silent && !results.is_empty() {
+            for (position, result) in results.iter().enumerate() {
+                self.define(*result);
+                self.out.push_str(if position == 0 { "" } else { ", " });
+                self.value(*result);
+            }
+            self.out.push_str(" = ");
+        }
+        let mark = self.log.len();
+        match kind {
+            InstKind::If { condition, then_block, else_block } => {
+                self.out.push_str("if ");
+                self.value(*condition);
+                self.types(results);
+                self.out.push_str(" {\n");
+                self.open(*then_block, Region::Then { otherwise: *else_block }, mark);
+            }
+            InstKind::For { start, end, step, initial, body } => {
+                let params = self.block_params(*body);
+                self.out.push_str("for ");
+                match params.first() {
+                    Some(counter) => {
+                        self.define(*counter);
+                        self.value(*counter);
+                    }
+                    None => self.out.push_str(BAD),
+                }
+                for (word, value) in [(" in ", start), (" to ", end), (" step ", step)] {
+                    self.out.push_str(word);
+                    self.value(*value);
+                }
+                self.carry(params.get(1..).unwrap_or_default(), initial);
+                self.open(*body, Region::Last, mark);
+            }
+            InstKind::While { initial, header, body } => {
+                self.out.push_str("while");
+                self.carry(self.block_params(*header), initial);
+                self.open(*header, Region::Header { body: *body }, mark);
+            }
+            _ => {
+                self.plain(kind);
+                if matches!(kind, InstKind::Scalar { op: Op::Convert | Op::Bitcast, .. }) {
+                    self.types(results);
+                }
+                self.out.push('\n');
+            }
+        }
+    }
+
+    /// Whether a result can be left out: it has no name and no use.
+    fn is_dispensable(&self, result: ValueId) -> bool {
+        self.used.get(result.index()) == Some(&false)
+            && self.kernel.values.get(result.index()).is_some_and(|v| v.name.is_none())
+    }
+
+    fn types(&mut self, results: &[ValueId]) {
+        for (position, result) in results.iter().enumerate() {
+            self.out.push_str(if position == 0 { " -> " } else { ", " });
+            let _ = match self.kernel.values.get(result.index()) {
+                Some(value) => write!(self.out, "{}", value.ty),
+                None => self.out.write_str("<bad>"),
+            };
+        }
+    }
+
+    fn block_params(&self, block: BlockId) -> &'k [ValueId] {
+        let kernel = self.kernel;
+        kernel.blocks.get(block.index()).map_or(&[], |b| b.params.as_slice())
+    }
+
+    /// Carried values, and the brace that opens the region.
+    fn carry(&mut self, params: &[ValueId], initial: &[ValueId]) {
+        let count = params.len().max(initial.len());
+        for position in 0..count {
+            self.out.push_str(if position == 0 { " carry(" } else { ", " });
+            match params.get(position) {
+                Some(param) => {
+                    self.define(*param);
+                    self.value(*param);
+                }
+                None => self.out.push_str(BAD),
+            }
+            self.out.push_str(" = ");
+            match initial.get(position) {
+                Some(value) => self.value(*value),
+                None => self.out.push_str(BAD),
+            }
+        }
+        self.out.push_str(if count == 0 { " {\n" } else { ") {\n" });
+    }
+
+    /// An instruction without blocks.
+    fn plain(&mut self, kind: &InstKind) {
+        match kind {
+            InstKind::Scalar { op, operands } => {
+                self.out.push_str(op.mnemonic());
+                self.list(operands);
+            }
+            InstKind::Id { op, component } => {
+                self.out.push_str(op.mnemonic());
+                if *op != Op::LocalIndex {
+                    let _ = write!(self.out, ".{}", axis_name(*component));
+                }
+            }
+            InstKind::Load { memory, index } => {
+                self.out.push_str("load");
+                self.element(*memory, *index);
+            }
+            InstKind::Store { memory, index, value } => {
+                self.out.push_str("store");
+                self.element(*memory, *index);
+                self.out.push_str(", ");
+                self.value(*value);
+            }
+            InstKind::Len { memory } => {
+                self.out.push_str("len ");
+                self.memory(*memory);
+            }
+            InstKind::Atomic { op, memory, index, operands } => {
+                self.out.push_str(op.mnemonic());
+                self.element(*memory, *index);
+                for operand in operands {
+                    self.out.push_str(", ");
+                    self.value(*operand);
+                }
+            }
+            InstKind::Barrier { scopes } => {
+                self.out.push_str("barrier");
+                self.out.push_str(match scopes {
+                    MemoryScopes { shared: true, buffers: true } => "",
+                    MemoryScopes { shared: true, buffers: false } => "[shared]",
+                    MemoryScopes { shared: false, buffers: true } => "[buffers]",
+                    MemoryScopes { shared: false, buffers: false } => "[]",
+                });
+            }
+            InstKind::If { .. } | InstKind::For { .. } | InstKind::While { .. } => {}
+        }
+    }
+}
+
+fn axis_name(component: u8) -> &'static str {
+    ["x", "y", "z"].get(usize::from(component)).copied().unwrap_or("<bad>")
+}
+
+/// The name nearest to `name` that can be written.
+fn cleaned(name: &str) -> String {
+    if super::is_name(name) {
+        return name.to_owned();
+    }
+    let clean = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.') { c } else { '_' };
+    let name: String = name.chars().map(clean).take(MAX_NAME_BYTES).collect();
+    if name.is_empty() { "_".to_owned() } else { name }
+}
+
+/// Which values an instruction or terminator uses.
+fn used_values(kernel: &Kernel) -> Vec<bool> {
+    let mut used = vec![false; kernel.values.len()];
+    let terminators = kernel.blocks.iter().flat_map(|block| match &block.terminator {
+        Terminator::Return => &[],
+        Terminator::Yield(values) => &values[..],
+        Terminator::Condition(value) => core::slice::from_ref(value),
+    });
+    for value in kernel.insts.iter().flat_map(|inst| operands(&inst.kind)).chain(terminators.copied()) {
+        if let Some(slot) = used.get_mut(value.index()) {
+            *slot = true;
+        }
+    }
+    used
+}
