@@ -1,1 +1,68 @@
-//! Conformance suites that any backend can be held to.
+//! Suites that any backend can be held to, and the reports they give.
+//!
+//! [`run`] takes an open backend, whoever wrote it, and holds it to the language: every op on edge values and
+//! random ones against [`fulgurite_spec::eval`], and kernels against expectations computed in plain Rust. The
+//! reference is held to the same, so it is never compared with itself.
+//!
+//! A case is one op, or one kernel, on one input tuple. Nothing is counted twice, nothing is skipped in
+//! silence: what a device cannot do is counted as unsupported, with the reason.
+#![forbid(unsafe_code)]
+
+mod compare;
+mod harness;
+mod report;
+mod suites;
+mod validate;
+mod values;
+
+pub use harness::Harness;
+pub use report::{BackendReport, Failure, Report, SuiteReport};
+pub use suites::Suite;
+
+use std::sync::Arc;
+
+use fulgurite_driver_core::Backend;
+
+/// How much to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For every change: under a minute for all backends on two cores.
+    Smoke,
+    /// For nightly runs: many more random inputs.
+    Full,
+}
+
+/// What to run, and how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The suites, in order.
+    pub suites: Vec<Suite>,
+    /// How much.
+    pub level: Level,
+    /// What random inputs come from: equal seeds give equal inputs.
+    pub seed: u64,
+}
+
+impl Options {
+    /// Every suite at `level`.
+    pub fn new(level: Level, seed: u64) -> Self {
+        Self { suites: Suite::ALL.to_vec(), level, seed }
+    }
+}
+
+/// Runs the suites on `backend`. `progress` is told the suite, how many of its groups are done, and how many
+/// there are.
+pub fn run(
+    backend: &Arc<dyn Backend>,
+    options: &Options,
+    progress: &mut dyn FnMut(Suite, usize, usize),
+) -> BackendReport {
+    let mut reports = Vec::new();
+    for suite in &options.suites {
+        let mut harness = Harness::new(backend, options);
+        suite.run(&mut harness, &mut |done, all| progress(*suite, done, all));
+        reports.push(harness.finish(*suite));
+    }
+    BackendReport::new(backend.snapshot(), reports)
+}

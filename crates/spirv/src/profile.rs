@@ -18,6 +18,17 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// A device with every optional capability and every quirk: what tests emit for, besides the least.
+    pub const fn fullest() -> Self {
+        Self {
+            push_constant_bytes: 256,
+            rounding_mode_rte_f32: true,
+            denorm_preserve_f32: true,
+            driver_ends_loops: true,
+            debug_names: true,
+        }
+    }
+
     /// The least device: 128 bytes of push constants and no optional capability.
     pub const fn least() -> Self {
         Self {

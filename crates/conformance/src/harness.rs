@@ -1,0 +1,206 @@
+//! What suites run kernels with: compiles, launches, counts cases and keeps failures.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fulgurite_driver_core::{Backend, CompileOptions, DeviceError, Error, Executable, Launch, LaunchOptions};
+use fulgurite_ir::VerifiedKernel;
+use fulgurite_spec::device::Capability;
+use fulgurite_spec::eval::Components;
+
+use crate::report::{Failure, SuiteReport};
+use crate::validate::validate;
+use crate::values::Random;
+use crate::{Level, Options, Suite};
+
+/// How many failures of one group are kept in detail.
+const KEPT_FAILURES: u64 = 5;
+
+/// Cases of one op × type, or of one kernel.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group {
+    cases: u64,
+    failed: u64,
+    /// Every input tuple there is was run.
+    exhausted: bool,
+}
+
+/// Runs the kernels of one suite on one backend.
+pub struct Harness<'a> {
+    backend: &'a Arc<dyn Backend>,
+    options: &'a Options,
+    groups: BTreeMap<String, Group>,
+    report: SuiteReport,
+}
+
+/// What a launch gave.
+pub(crate) enum Outcome {
+    /// The contents of the buffers afterwards.
+    Done(Vec<Vec<u8>>),
+    /// It did not run; the harness has counted why.
+    Counted,
+    /// It was refused or stopped with this error.
+    Failed(Error),
+}
+
+impl<'a> Harness<'a> {
+    pub(crate) fn new(backend: &'a Arc<dyn Backend>, options: &'a Options) -> Self {
+        Self { backend, options, groups: BTreeMap::new(), report: SuiteReport::default() }
+    }
+
+    /// Whether the device promises to keep subnormals.
+    pub(crate) fn keeps_subnormals(&self) -> bool {
+        self.backend.snapshot().has(Capability::SubnormalsF32)
+    }
+
+    /// Random numbers for `group`, the same in every run with this seed.
+    pub(crate) fn random(&self, group: &str) -> Random {
+        let salt = group
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        Random::new(self.options.seed ^ salt)
+    }
+
+    /// `smoke` random inputs at the smoke level, more at higher ones.
+    pub(crate) fn random_count(&self, smoke: usize) -> usize {
+        match self.options.level {
+            Level::Smoke => smoke,
+            Level::Full => smoke * 20,
+        }
+    }
+
+    /// Parses, verifies, validates and compiles a kernel of the suite. `None` if the device does not support
+    /// it, or if anything fails: either is counted.
+    pub(crate) fn compile(&mut self, group: &str, text: &str) -> Option<Arc<dyn Executable>> {
+        let verified = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify);
+        let kernel = match verified {
+            Ok(kernel) => Arc::new(kernel),
+            Err(error) => {
+                self.fail(group, text, "a kernel that verifies", &error.to_string());
+                return None;
+            }
+        };
+        self.compile_kernel(group, &kernel)
+    }
+
+    pub(crate) fn compile_kernel(
+        &mut self,
+        group: &str,
+        kernel: &Arc<VerifiedKernel>,
+    ) -> Option<Arc<dyn Executable>> {
+        if let Err(message) = validate(kernel) {
+            self.fail(group, &format!("{kernel:?}"), "valid SPIR-V", &message);
+        }
+        match self.backend.compile(Arc::clone(kernel), &CompileOptions::default()) {
+            Ok(executable) => Some(executable),
+            Err(error) => {
+                self.error(group, &format!("{kernel:?}"), error);
+                None
+            }
+        }
+    }
+
+    /// Counts an error: what is unsupported, and a loop that the driver cut, as unsupported; all else failed.
+    pub(crate) fn error(&mut self, group: &str, input: &str, error: Error) {
+        match error {
+            Error::Unsupported(reason) => self.unsupported(group, &reason.to_string()),
+            Error::Device(DeviceError::LoopLimit { limit, .. }) => {
+                self.unsupported(group, &format!("the driver ends loops after {limit} iterations"));
+            }
+            error => self.fail(group, input, "no error", &error.to_string()),
+        }
+    }
+
+    fn unsupported(&mut self, group: &str, reason: &str) {
+        self.report.unsupported += 1;
+        let reason = format!("{group}: {reason}");
+        if !self.report.unsupported_reasons.contains(&reason) {
+            self.report.unsupported_reasons.push(reason);
+        }
+    }
+
+    /// Launches on buffers of these contents.
+    pub(crate) fn launch(
+        &mut self,
+        group: &str,
+        executable: &Arc<dyn Executable>,
+        buffers: &[Vec<u8>],
+        params: &[Components],
+        options: &LaunchOptions,
+    ) -> Outcome {
+        match self.try_launch(executable, buffers, params, options) {
+            Ok(contents) => Outcome::Done(contents),
+            Err(Error::Unsupported(reason)) => {
+                self.unsupported(group, &reason.to_string());
+                Outcome::Counted
+            }
+            Err(Error::Device(DeviceError::LoopLimit { limit, .. })) => {
+                self.unsupported(group, &format!("the driver ends loops after {limit} iterations"));
+                Outcome::Counted
+            }
+            Err(error) => Outcome::Failed(error),
+        }
+    }
+
+    fn try_launch(
+        &self,
+        executable: &Arc<dyn Executable>,
+        contents: &[Vec<u8>],
+        params: &[Components],
+        options: &LaunchOptions,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let mut buffers = Vec::with_capacity(contents.len());
+        for bytes in contents {
+            let buffer = self.backend.allocate(bytes.len() as u64)?;
+            buffer.write(0, bytes)?;
+            buffers.push(buffer);
+        }
+        let limits = &self.backend.snapshot().limits;
+        let launch = Launch::check(executable.kernel(), limits, &buffers, params, options)?;
+        executable.launch(&launch)?;
+        let mut after = Vec::with_capacity(contents.len());
+        for (buffer, bytes) in buffers.iter().zip(contents) {
+            let mut read = vec![0; bytes.len()];
+            buffer.read(0, &mut read)?;
+            after.push(read);
+        }
+        Ok(after)
+    }
+
+    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
+        self.backend
+    }
+
+    /// Counts a case of `group`; `detail` gives input, expected and actual if it failed.
+    pub(crate) fn case(&mut self, group: &str, passed: bool, detail: impl FnOnce() -> [String; 3]) {
+        let entry = self.groups.entry(group.to_owned()).or_default();
+        entry.cases += 1;
+        self.report.cases += 1;
+        if passed {
+            return;
+        }
+        entry.failed += 1;
+        self.report.failed += 1;
+        if entry.failed <= KEPT_FAILURES {
+            let [input, expected, actual] = detail();
+            self.report.failures.push(Failure { group: group.to_owned(), input, expected, actual });
+        }
+    }
+
+    /// Counts a failed case.
+    pub(crate) fn fail(&mut self, group: &str, input: &str, expected: &str, actual: &str) {
+        self.case(group, false, || [input.to_owned(), expected.to_owned(), actual.to_owned()]);
+    }
+
+    /// Says that every input tuple of `group` that there is was run.
+    pub(crate) fn exhausted(&mut self, group: &str) {
+        self.groups.entry(group.to_owned()).or_default().exhausted = true;
+    }
+
+    pub(crate) fn finish(mut self, suite: Suite) -> SuiteReport {
+        self.report.name = suite.name().to_owned();
+        let counted = self.groups.values().filter(|g| !g.exhausted).map(|g| g.cases);
+        self.report.min_per_op_type = counted.min().unwrap_or(self.report.cases);
+        self.report
+    }
+}

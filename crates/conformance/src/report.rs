@@ -1,0 +1,92 @@
+//! What a run of the suites found, as data for people and programs.
+
+use fulgurite_spec::device::DeviceSnapshot;
+use serde::Serialize;
+
+/// The whole report; its JSON form is stable under `schema`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Version of this form.
+    pub schema: u32,
+    /// Whether nothing failed and every required backend was there.
+    pub ok: bool,
+    /// One entry for each backend that ran.
+    pub backends: Vec<BackendReport>,
+}
+
+/// One backend's suites.
+#[derive(Clone, Debug, Serialize)]
+pub struct BackendReport {
+    /// The backend's id.
+    pub id: String,
+    /// The device.
+    pub device: String,
+    /// The driver and its version.
+    pub driver: String,
+    /// The suites in the order run.
+    pub suites: Vec<SuiteReport>,
+}
+
+/// One suite on one backend.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SuiteReport {
+    /// The suite.
+    pub name: String,
+    /// Cases compared with the oracle.
+    pub cases: u64,
+    /// Cases that differ, less the expected ones.
+    pub failed: u64,
+    /// Kernels that the device cannot run.
+    pub unsupported: u64,
+    /// Cases that differ and are known to.
+    pub expected_failures: u64,
+    /// The fewest cases that any op × type, or any kernel, got. A group that has fewer input tuples than the
+    /// suite wants, and got all of them, does not count.
+    pub min_per_op_type: u64,
+    /// The failures in detail, the first ones of each group.
+    pub failures: Vec<Failure>,
+    /// Why kernels were unsupported: each reason once.
+    pub unsupported_reasons: Vec<String>,
+}
+
+/// One failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// The op and type, or the kernel.
+    pub group: String,
+    /// What went in.
+    pub input: String,
+    /// What the oracle says.
+    pub expected: String,
+    /// What came out.
+    pub actual: String,
+}
+
+impl Report {
+    /// A report over `backends`; `missing` are the required backends that are not there.
+    pub fn new(backends: Vec<BackendReport>, missing: &[String]) -> Self {
+        let ok = missing.is_empty() && !backends.is_empty() && backends.iter().all(BackendReport::ok);
+        Self { schema: 1, ok, backends }
+    }
+}
+
+impl BackendReport {
+    pub(crate) fn new(snapshot: &DeviceSnapshot, suites: Vec<SuiteReport>) -> Self {
+        Self {
+            id: snapshot.backend.clone(),
+            device: snapshot.device.clone(),
+            driver: snapshot.driver.clone(),
+            suites,
+        }
+    }
+
+    /// Whether nothing failed and every suite had cases.
+    pub fn ok(&self) -> bool {
+        self.suites.iter().all(|s| s.failed == 0 && s.cases > 0)
+    }
+
+    /// Cases of all suites.
+    pub fn cases(&self) -> u64 {
+        self.suites.iter().map(|s| s.cases).sum()
+    }
+}

@@ -1,0 +1,283 @@
+//! Every scalar op of the table, on every type of its domain, against `spec::eval`.
+//!
+//! The kernels are generated from the table: a new row is tested as soon as it is there.
+
+use std::collections::HashSet;
+
+use fulgurite_driver_core::LaunchOptions;
+use fulgurite_spec::eval::{self, Components};
+use fulgurite_spec::{OPS, Op, Operand, Outcome, ScalarType, Semantics, Type, TypeSet};
+
+use crate::compare::Case;
+use crate::harness::{Harness, Outcome as Ran};
+use crate::values::{Random, edges};
+
+/// Cases that every op × type gets at least, or all tuples where there are fewer.
+const LEAST_CASES: usize = 100;
+/// Edge tuples of ops with three or more operands, whose grid would be too large, are sampled.
+const SAMPLED_EDGES: usize = 600;
+
+/// One op on one type.
+struct Subject {
+    op: Op,
+    main: Type,
+    result: Type,
+    operands: Vec<Type>,
+}
+
+pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
+    let subjects = subjects();
+    for (done, subject) in subjects.iter().enumerate() {
+        progress(done, subjects.len());
+        check(harness, subject);
+    }
+    progress(subjects.len(), subjects.len());
+}
+
+fn subjects() -> Vec<Subject> {
+    let mut subjects = Vec::new();
+    for row in OPS {
+        let Semantics::Scalar { domain, operands: kinds, outcome, .. } = row.semantics else { continue };
+        for scalar in domain.iter() {
+            for lanes in eval::lane_counts(row.op) {
+                let main = Type::vector(scalar, lanes);
+                let operands: Vec<Type> = kinds
+                    .iter()
+                    .map(|kind| match kind {
+                        Operand::Same => main,
+                        Operand::U32Lanes => main.with_scalar(ScalarType::U32),
+                        Operand::BoolLanes => main.with_scalar(ScalarType::Bool),
+                        Operand::U32 => Type::U32,
+                        Operand::Element => main.element(),
+                    })
+                    .collect();
+                let stated: Vec<Type> = match outcome {
+                    Outcome::Stated => TypeSet::ALL.iter().map(|s| main.with_scalar(s)).collect(),
+                    _ => vec![main],
+                };
+                for target in stated {
+                    let stated = (outcome == Outcome::Stated).then_some(target);
+                    if let Ok(result) = fulgurite_ir::scalar_result(row.op, &operands, stated) {
+                        subjects.push(Subject { op: row.op, main, result, operands: operands.clone() });
+                    }
+                }
+            }
+        }
+    }
+    for scalar in ScalarType::ALL {
+        for lanes in [fulgurite_spec::Lanes::Two, fulgurite_spec::Lanes::Four] {
+            let element = Type::scalar(scalar);
+            let operands = vec![element; lanes.count() as usize];
+            subjects.push(Subject {
+                op: Op::Construct,
+                main: element,
+                result: element.with_lanes(lanes),
+                operands,
+            });
+        }
+    }
+    subjects
+}
+
+impl Subject {
+    fn name(&self) -> String {
+        let Subject { op, main, result, .. } = self;
+        match op {
+            Op::Convert | Op::Bitcast => format!("{} {main} -> {result}", op.mnemonic()),
+            Op::Construct => format!("construct {result}"),
+            _ => format!("{} {main}", op.mnemonic()),
+        }
+    }
+
+    /// A kernel that applies the op to element `i` of each operand's buffer. `bool` travels as `u32`.
+    fn text(&self) -> String {
+        let stored =
+            |ty: Type| if ty.scalar == ScalarType::Bool { ty.with_scalar(ScalarType::U32) } else { ty };
+        let mut text = String::from("fulgurite 1\nkernel @op workgroup(64, 1, 1) {\n");
+        for (i, ty) in self.operands.iter().enumerate() {
+            text += &format!("  buffer %in{i}: read {}[]\n", stored(*ty));
+        }
+        text += &format!("  buffer %out: write {}[]\n", stored(self.result));
+        text += "  %i = global_id.x\n  %n = len %out\n  %go = lt %i, %n\n  if %go {\n";
+        for (i, ty) in self.operands.iter().enumerate() {
+            if ty.scalar == ScalarType::Bool {
+                text += &format!("    %w{i} = load %in{i}[%i]\n    %a{i} = convert %w{i} -> {ty}\n");
+            } else {
+                text += &format!("    %a{i} = load %in{i}[%i]\n");
+            }
+        }
+        let args: Vec<String> = (0..self.operands.len()).map(|i| format!("%a{i}")).collect();
+        text += &format!("    %r = {} {} -> {}\n", self.op.mnemonic(), args.join(", "), self.result);
+        if self.result.scalar == ScalarType::Bool {
+            text += &format!("    %s = convert %r -> {}\n    store %out[%i], %s\n", stored(self.result));
+        } else {
+            text += "    store %out[%i], %r\n";
+        }
+        text + "  }\n}\n"
+    }
+}
+
+fn check(harness: &mut Harness<'_>, subject: &Subject) {
+    let group = subject.name();
+    let mut random = harness.random(&group);
+    let (tuples, complete) = tuples(subject, &mut random, harness.random_count(LEAST_CASES));
+    let tuples: Vec<Vec<Components>> = tuples
+        .into_iter()
+        .filter(|t| {
+            Case { op: subject.op, main: subject.main, result: subject.result, operands: t }.is_decided()
+        })
+        .collect();
+    if complete {
+        harness.exhausted(&group);
+    }
+    let Some(executable) = harness.compile(&group, &subject.text()) else { return };
+    let mut buffers: Vec<Vec<u8>> = (0..subject.operands.len())
+        .map(|i| encode(subject.operands[i], tuples.iter().map(|t| &t[i])))
+        .collect();
+    // Poisoned, so that what is not written shows.
+    let out_size = memory_type(subject.result).size() as usize;
+    buffers.push(vec![0xa5; out_size * tuples.len()]);
+    let after = match harness.launch(&group, &executable, &buffers, &[], &LaunchOptions::default()) {
+        Ran::Done(after) => after,
+        Ran::Counted => return,
+        Ran::Failed(error) => return harness.fail(&group, "all tuples", "no error", &error.to_string()),
+    };
+    let Some(out) = after.last() else { return };
+    let keeps = harness.keeps_subnormals();
+    for (operands, bytes) in tuples.iter().zip(out.chunks_exact(out_size)) {
+        let case = Case { op: subject.op, main: subject.main, result: subject.result, operands };
+        let actual = eval::read_bytes(bytes, memory_type(subject.result));
+        harness.case(&group, case.accepts(&actual, keeps), || {
+            let shown: Vec<String> =
+                operands.iter().zip(&subject.operands).map(|(v, t)| show(v, *t)).collect();
+            let expected = case.expected().map_or_else(String::new, |v| show(&v, subject.result));
+            [shown.join(", "), expected, show(&actual, subject.result)]
+        });
+    }
+}
+
+/// The input tuples of a subject, and whether they are all there are.
+fn tuples(subject: &Subject, random: &mut Random, random_count: usize) -> (Vec<Vec<Components>>, bool) {
+    let grids: Vec<Vec<u64>> = subject.operands.iter().map(|t| edges_of(subject, *t)).collect();
+    let lanes = subject.main.lanes.count() as usize;
+    let whole = grids.iter().map(Vec::len).product::<usize>();
+    let boolean = subject.operands.iter().all(|t| t.scalar == ScalarType::Bool);
+    let mut all = Vec::new();
+    if boolean {
+        // Every tuple there is: each lane of each operand is one bit.
+        let bits: u32 = subject.operands.iter().map(|t| t.lanes.count()).sum();
+        if bits <= 10 {
+            for pattern in 0..1u32 << bits {
+                let mut rest = pattern;
+                let tuple = subject.operands.iter().map(|t| {
+                    let mut value = [0; 4];
+                    for lane in value.iter_mut().take(t.lanes.count() as usize) {
+                        *lane = u64::from(rest & 1);
+                        rest >>= 1;
+                    }
+                    value
+                });
+                all.push(tuple.collect());
+            }
+            return (all, true);
+        }
+    }
+    let sampled = grids.len() > 2;
+    let count = if sampled { SAMPLED_EDGES.min(whole.max(LEAST_CASES)) } else { whole };
+    for number in 0..count {
+        // Each lane takes another tuple of the grid, so that lanes cannot be confused.
+        let mut tuple = vec![[0u64; 4]; grids.len()];
+        for lane in 0..lanes {
+            let mut rest = if sampled { random.next() as usize % whole } else { (number + lane * 7) % whole };
+            for (value, grid) in tuple.iter_mut().zip(&grids) {
+                value[lane] = grid[rest % grid.len()];
+                rest /= grid.len();
+            }
+        }
+        all.push(tuple);
+    }
+    for _ in 0..random_count {
+        let tuple = subject.operands.iter().map(|t| {
+            let mut value = [0; 4];
+            for lane in value.iter_mut().take(t.lanes.count() as usize) {
+                *lane = random.value(t.scalar);
+            }
+            value
+        });
+        all.push(tuple.collect());
+    }
+    for tuple in &mut all {
+        for (value, ty) in tuple.iter_mut().zip(&subject.operands) {
+            value[ty.lanes.count() as usize..].fill(0);
+        }
+    }
+    // A case is never counted twice.
+    let mut seen = HashSet::new();
+    all.retain(|tuple| seen.insert(tuple.clone()));
+    (all, false)
+}
+
+/// The edge values of one operand; indices of components get small numbers besides.
+fn edges_of(subject: &Subject, ty: Type) -> Vec<u64> {
+    match subject.op {
+        Op::Extract | Op::Insert if ty == Type::U32 && subject.main.element() != Type::U32 => {
+            vec![0, 1, 2, 3, 4, 5, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff]
+        }
+        _ => edges(ty.scalar),
+    }
+}
+
+/// The type that values of `ty` have in a buffer.
+fn memory_type(ty: Type) -> Type {
+    if ty.scalar == ScalarType::Bool { ty.with_scalar(ScalarType::U32) } else { ty }
+}
+
+fn encode<'v>(ty: Type, values: impl Iterator<Item = &'v Components>) -> Vec<u8> {
+    let ty = memory_type(ty);
+    let size = ty.size() as usize;
+    let mut bytes = Vec::new();
+    for value in values {
+        let start = bytes.len();
+        bytes.resize(start + size, 0);
+        eval::write_bytes(value, ty, &mut bytes[start..]);
+    }
+    bytes
+}
+
+/// A value as text: its literals, with bits for floats.
+pub(super) fn show(value: &Components, ty: Type) -> String {
+    let lanes: Vec<String> = value[..ty.lanes.count() as usize]
+        .iter()
+        .map(|bits| {
+            let literal = fulgurite_spec::Literal::new(ty.scalar, *bits);
+            if ty.scalar.is_float() { format!("{literal} ({bits:#010x})") } else { literal.to_string() }
+        })
+        .collect();
+    lanes.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_subject_verifies_and_has_its_cases() {
+        let subjects = subjects();
+        assert!(subjects.len() > 300, "{}", subjects.len());
+        for subject in &subjects {
+            let parsed = fulgurite_ir::text::parse(&subject.text()).and_then(fulgurite_ir::verify);
+            assert!(parsed.is_ok(), "{}: {}", subject.name(), parsed.unwrap_err());
+            let (tuples, complete) = tuples(subject, &mut Random::new(1), LEAST_CASES);
+            assert!(complete || tuples.len() >= LEAST_CASES, "{}", subject.name());
+        }
+    }
+
+    #[test]
+    fn every_scalar_op_of_the_table_is_a_subject() {
+        let subjects = subjects();
+        for row in OPS {
+            let wanted = matches!(row.semantics, Semantics::Scalar { .. }) || row.op == Op::Construct;
+            assert_eq!(wanted, subjects.iter().any(|s| s.op == row.op), "{}", row.mnemonic);
+        }
+    }
+}
