@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fulgurite_driver_core::{Backend, CompileOptions, DeviceError, Error, Executable, Launch, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
+use fulgurite_spec::Type;
 use fulgurite_spec::device::Capability;
 use fulgurite_spec::eval::Components;
 
@@ -169,6 +170,22 @@ impl<'a> Harness<'a> {
 
     pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
         self.backend
+    }
+
+    /// Counts each element of `actual` as a case of `group`; `input` says what led to the element.
+    pub(crate) fn elements(
+        &mut self,
+        group: &str,
+        ty: Type,
+        [expected, actual]: [&[u8]; 2],
+        input: impl Fn(usize) -> String,
+    ) {
+        let size = ty.size().max(1) as usize;
+        debug_assert_eq!(expected.len(), actual.len());
+        for (i, (wanted, got)) in expected.chunks(size).zip(actual.chunks(size)).enumerate() {
+            let show = |bytes: &[u8]| crate::suites::show(&fulgurite_spec::eval::read_bytes(bytes, ty), ty);
+            self.case(group, wanted == got, || [input(i), show(wanted), show(got)]);
+        }
     }
 
     /// Counts a case of `group`; `detail` gives input, expected and actual if it failed.

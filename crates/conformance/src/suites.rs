@@ -5,6 +5,9 @@ mod control;
 mod memory;
 mod ops;
 
+use fulgurite_spec::Type;
+use fulgurite_spec::eval::Components;
+
 use crate::harness::Harness;
 
 /// A suite.
@@ -48,4 +51,21 @@ impl Suite {
             Self::Atomics => atomics::run(harness, progress),
         }
     }
+}
+
+/// A value as text: its literals, with bits for floats.
+pub(crate) fn show(value: &Components, ty: Type) -> String {
+    let lanes: Vec<String> = value[..ty.lanes.count() as usize]
+        .iter()
+        .map(|bits| {
+            let literal = fulgurite_spec::Literal::new(ty.scalar, *bits);
+            if ty.scalar.is_float() { format!("{literal} ({bits:#010x})") } else { literal.to_string() }
+        })
+        .collect();
+    lanes.join(" ")
+}
+
+/// Words as little-endian bytes.
+pub(crate) fn bytes(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|w| w.to_le_bytes()).collect()
 }

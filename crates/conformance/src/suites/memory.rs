@@ -1,2 +1,447 @@
-//! Suite.
-pub(super) fn run(_: &mut crate::harness::Harness<'_>, _: &mut dyn FnMut(usize, usize)) {}
+//! Memory: bounds, element types, zeroed arrays, lengths, parameters, and what a launch refuses.
+
+use fulgurite_driver_core::{CompileOptions, Error, Launch, LaunchOptions};
+use fulgurite_spec::eval::{self, Components};
+use fulgurite_spec::{Code, Type};
+
+use crate::harness::{Harness, Outcome};
+use crate::suites::bytes;
+use crate::values::Random;
+
+/// Elements of the memory that is indexed.
+const LENGTH: u32 = 37;
+/// Accesses of each kernel.
+const ACCESSES: usize = 160;
+
+type Part = fn(&mut Harness<'_>, Type);
+
+pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
+    let types: Vec<Type> = Type::all().filter(|t| t.is_storable()).collect();
+    let parts: [Part; 4] = [loads, stores, zeroed, parameters];
+    let all = types.len() * parts.len() + 3;
+    let mut done = 0;
+    for ty in &types {
+        for part in parts {
+            progress(done, all);
+            part(harness, *ty);
+            done += 1;
+        }
+    }
+    for part in [lengths, many_parameters, refusals] {
+        progress(done, all);
+        part(harness);
+        done += 1;
+    }
+    progress(done, all);
+}
+
+/// Indices around every boundary, then random ones, half of them inside.
+fn indices(random: &mut Random) -> Vec<u32> {
+    let n = LENGTH;
+    let mut all = vec![0, 1, n - 1, n, n + 1, 2 * n, 0x3fff_ffff, 0x4000_0000, 0x4000_0001, 0x7fff_ffff];
+    all.extend([0x8000_0000, 0x8000_0001, 0xc000_0001, 0xffff_fffe, 0xffff_ffff]);
+    while all.len() < ACCESSES {
+        all.push(if random.next() & 1 == 0 { random.below(n) } else { random.word() });
+    }
+    all
+}
+
+/// `count` random elements of `ty`. Floats are finite and normal, so that bits can be compared.
+fn elements(random: &mut Random, ty: Type, count: usize) -> Vec<u8> {
+    let words = count * ty.size() as usize / 4;
+    let word = |random: &mut Random| {
+        if ty.scalar.is_float() { (random.word() & 0x3fff_ffff) | 0x2000_0000 } else { random.word() }
+    };
+    bytes(&(0..words).map(|_| word(random)).collect::<Vec<_>>())
+}
+
+fn element(bytes: &[u8], ty: Type, index: u32) -> Vec<u8> {
+    let size = ty.size() as usize;
+    let start = index as usize * size;
+    bytes.get(start..start + size).map_or_else(|| vec![0; size], <[u8]>::to_vec)
+}
+
+/// Copies `%x` into the array `%a`, which is declared as `declaration`, with what must follow.
+fn through_array(declaration: &str) -> String {
+    if declaration.contains("shared") {
+        format!(
+            "  {declaration}
+  %l = local_index
+  %own = load %x[%l]
+  store %a[%l], %own
+  barrier[shared]
+"
+        )
+    } else {
+        format!(
+            "  {declaration}
+  for %j in 0u32 to {LENGTH}u32 step 1u32 {{
+    %own = load %x[%j]
+    store %a[%j], %own
+  }}
+"
+        )
+    }
+}
+
+fn loads(harness: &mut Harness<'_>, ty: Type) {
+    let shared = format!("shared %a: {ty}[{LENGTH}]");
+    let local = format!("local %a: {ty}[{LENGTH}]");
+    let places = [
+        ("read buffer", "read", String::new(), "%x"),
+        ("read_write buffer", "read_write", String::new(), "%x"),
+        ("shared array", "read", through_array(&shared), "%a"),
+        ("local array", "read", through_array(&local), "%a"),
+    ];
+    for (place, access, setup, from) in places {
+        let group = format!("load {ty}, {place}");
+        let (declarations, setup) = split_declaration(&setup);
+        let text = format!(
+            "fulgurite 1
+kernel @loads workgroup(64, 1, 1) {{
+  buffer %x: {access} {ty}[]
+  buffer %index: read u32[]
+  buffer %out: read_write {ty}[]
+{declarations}  %i = global_id.x
+{setup}  %at = load %index[%i]
+  %v = load {from}[%at]
+  store %out[%i], %v
+}}
+"
+        );
+        let mut random = harness.random(&group);
+        let (input, index) = (elements(&mut random, ty, LENGTH as usize), indices(&mut random));
+        let poison = vec![0xa5; ACCESSES * ty.size() as usize];
+        let Some(after) = launch(harness, &group, &text, &[input.clone(), bytes(&index), poison], &[]) else {
+            continue;
+        };
+        let expected: Vec<u8> = index.iter().flat_map(|at| element(&input, ty, *at)).collect();
+        harness.elements(&group, ty, [&expected, &after[2]], |i| format!("index {}", index[i]));
+    }
+}
+
+/// Splits off a leading declaration line, which must come before the body.
+fn split_declaration(setup: &str) -> (String, String) {
+    match setup.split_once('\n') {
+        Some((first, rest)) => (format!("{first}\n"), rest.to_owned()),
+        None => (String::new(), String::new()),
+    }
+}
+
+fn stores(harness: &mut Harness<'_>, ty: Type) {
+    let places = [
+        ("write buffer", "write", ""),
+        ("read_write buffer", "read_write", ""),
+        ("shared array", "write", "shared"),
+        ("local array", "write", "local"),
+    ];
+    for (place, access, array) in places {
+        let group = format!("store {ty}, {place}");
+        let text = if array.is_empty() {
+            format!(
+                "fulgurite 1
+kernel @stores workgroup(64, 1, 1) {{
+  buffer %x: read {ty}[]
+  buffer %index: read u32[]
+  buffer %out: {access} {ty}[]
+  %i = global_id.x
+  %n = len %index
+  %go = lt %i, %n
+  if %go {{
+    %at = load %index[%i]
+    %v = load %x[%i]
+    store %out[%at], %v
+  }}
+}}
+"
+            )
+        } else {
+            format!(
+                "fulgurite 1
+kernel @stores workgroup(1, 1, 1) {{
+  buffer %x: read {ty}[]
+  buffer %index: read u32[]
+  buffer %out: {access} {ty}[]
+  {array} %a: {ty}[{LENGTH}]
+  %n = len %index
+  for %i in 0u32 to %n step 1u32 {{
+    %at = load %index[%i]
+    %v = load %x[%i]
+    store %a[%at], %v
+  }}
+  %m = len %a
+  for %i in 0u32 to %m step 1u32 {{
+    %v = load %a[%i]
+    store %out[%i], %v
+  }}
+}}
+"
+            )
+        };
+        let mut random = harness.random(&group);
+        // Each place inside once, in some order, with places outside between them; three places stay unwritten.
+        let mut inside: Vec<u32> = (0..LENGTH - 3).collect();
+        for i in (1..inside.len()).rev() {
+            inside.swap(i, random.below(i as u32 + 1) as usize);
+        }
+        let outside: Vec<u32> = indices(&mut random).into_iter().filter(|at| *at >= LENGTH).collect();
+        let index: Vec<u32> = inside.iter().zip(outside.iter().cycle()).flat_map(|(a, b)| [*a, *b]).collect();
+        let input = elements(&mut random, ty, index.len());
+        let before = if array.is_empty() {
+            elements(&mut random, ty, LENGTH as usize)
+        } else {
+            vec![0; LENGTH as usize * ty.size() as usize]
+        };
+        let mut expected = before.clone();
+        let size = ty.size() as usize;
+        for (i, at) in index.iter().enumerate() {
+            if *at < LENGTH {
+                let start = *at as usize * size;
+                expected[start..start + size].copy_from_slice(&element(&input, ty, i as u32));
+            }
+        }
+        let options = LaunchOptions::workgroups([if array.is_empty() { 2 } else { 1 }, 1, 1]);
+        let contents = [input, bytes(&index), before];
+        let Some(after) = launch_with(harness, &group, &text, &contents, &[], &options) else { continue };
+        harness.elements(&group, ty, [&expected, &after[2]], |i| format!("element {i} after all stores"));
+    }
+}
+
+/// Shared and local arrays are zero at start, in every workgroup, although an earlier one left its data.
+fn zeroed(harness: &mut Harness<'_>, ty: Type) {
+    for array in ["shared", "local"] {
+        let group = format!("zero at start, {array} {ty}");
+        let text = format!(
+            "fulgurite 1
+kernel @zeroed workgroup(32, 1, 1) {{
+  buffer %x: read {ty}[]
+  buffer %out: write {ty}[]
+  {array} %a: {ty}[32]
+  %i = global_id.x
+  %l = local_index
+  %v = load %a[%l]
+  store %out[%i], %v
+  barrier
+  %dirt = load %x[%l]
+  for %j in 0u32 to 32u32 step 1u32 {{
+    store %a[%l], %dirt
+  }}
+  barrier
+  %kept = load %a[%l]
+  %n = len %x
+  %never = ge %l, %n
+  if %never {{
+    store %out[%i], %kept
+  }}
+}}
+"
+        );
+        let count = 32 * 40;
+        let mut random = harness.random(&group);
+        let contents = [elements(&mut random, ty, 32), vec![0xa5; count * ty.size() as usize]];
+        let Some(after) = launch(harness, &group, &text, &contents, &[]) else { continue };
+        let expected = vec![0; contents[1].len()];
+        harness.elements(&group, ty, [&expected, &after[1]], |i| {
+            format!("workgroup {}, element {}", i / 32, i % 32)
+        });
+    }
+}
+
+fn parameters(harness: &mut Harness<'_>, ty: Type) {
+    let group = format!("parameter {ty}");
+    let text = format!(
+        "fulgurite 1
+kernel @parameters workgroup(64, 1, 1) {{
+  buffer %out: write {ty}[]
+  param %before: u32
+  param %p: {ty}
+  param %after: u32
+  %i = global_id.x
+  %wanted = eq %before, %after
+  if %wanted {{
+    store %out[%i], %p
+  }}
+}}
+"
+    );
+    let mut random = harness.random(&group);
+    let value = elements(&mut random, ty, 1);
+    let param = eval::read_bytes(&value, ty);
+    let same = eval::splat_low(random.next() & 0xffff_ffff);
+    let contents = [vec![0xa5; 128 * ty.size() as usize]];
+    let Some(after) = launch(harness, &group, &text, &contents, &[same, param, same]) else { return };
+    let expected = value.repeat(128);
+    harness.elements(&group, ty, [&expected, &after[0]], |i| format!("invocation {i}"));
+}
+
+/// More parameters than push constants hold.
+fn many_parameters(harness: &mut Harness<'_>) {
+    let group = "60 parameters of four words";
+    let mut text =
+        "fulgurite 1\nkernel @many workgroup(1, 1, 1) {\n  buffer %out: write u32x4[]\n".to_owned();
+    for i in 0..60 {
+        text += &format!("  param %p{i}: u32x4\n");
+    }
+    for i in 0..60 {
+        text += &format!("  store %out[{i}u32], %p{i}\n");
+    }
+    text += "}\n";
+    let mut random = harness.random(group);
+    let ty = Type::U32.with_lanes(fulgurite_spec::Lanes::Four);
+    let expected = elements(&mut random, ty, 60);
+    let params: Vec<Components> = expected.chunks_exact(16).map(|c| eval::read_bytes(c, ty)).collect();
+    let options = LaunchOptions::workgroups([1, 1, 1]);
+    let Some(after) = launch_with(harness, group, &text, &[vec![0xa5; 60 * 16]], &params, &options) else {
+        return;
+    };
+    harness.elements(group, ty, [&expected, &after[0]], |i| format!("parameter {i}"));
+}
+
+fn lengths(harness: &mut Harness<'_>) {
+    let group = "len of buffers of every size";
+    let text = "fulgurite 1
+kernel @lengths workgroup(1, 1, 1) {
+  buffer %a: read f32[]
+  buffer %b: read u32x2[]
+  buffer %c: read_write i32x4[]
+  buffer %out: write u32[]
+  shared %s: u32[5]
+  local %l: f32x4[7]
+  %na = len %a
+  %nb = len %b
+  %nc = len %c
+  %ns = len %s
+  %nl = len %l
+  store %out[0u32], %na
+  store %out[1u32], %nb
+  store %out[2u32], %nc
+  store %out[3u32], %ns
+  store %out[4u32], %nl
+}
+";
+    let Some(executable) = harness.compile(group, text) else { return };
+    for size in 0..40u32 {
+        let [a, b, c] = [size, size * 3 % 7, size % 4];
+        let contents =
+            [vec![1; a as usize * 4], vec![2; b as usize * 8], vec![3; c as usize * 16], vec![0xa5; 20]];
+        let options = LaunchOptions::workgroups([1, 1, 1]);
+        match harness.launch(group, &executable, &contents, &[], &options) {
+            Outcome::Done(after) => {
+                let expected = bytes(&[a, b, c, 5, 7]);
+                harness.elements(group, Type::U32, [&expected, &after[3]], |i| {
+                    format!("lengths {a}, {b}, {c}: word {i}")
+                });
+            }
+            Outcome::Counted => {}
+            Outcome::Failed(error) => {
+                harness.fail(group, &format!("lengths {a}, {b}, {c}"), "no error", &error.to_string())
+            }
+        }
+    }
+}
+
+/// Launches that must be refused, each with its code.
+fn refusals(harness: &mut Harness<'_>) {
+    let group = "refused launches";
+    let text = "fulgurite 1
+kernel @strict workgroup(64, 1, 1) {
+  buffer %x: read f32x4[]
+  buffer %y: read_write f32x4[]
+  param %n: u32
+  require eq (rem (len %x), 4u32), 0u32
+  require le %n, len %x
+}
+";
+    let Some(executable) = harness.compile(group, text) else { return };
+    let backend = std::sync::Arc::clone(harness.backend());
+    let limits = backend.snapshot().limits.clone();
+    let param = |n: u64| [eval::splat_low(n)];
+    let mut attempt = |sizes: &[u64],
+                       same: &[usize],
+                       params: &[Components],
+                       options: &LaunchOptions,
+                       wanted: Option<Code>| {
+        let result = sizes.iter().map(|s| backend.allocate(*s)).collect::<Result<Vec<_>, _>>().and_then(
+            |mut buffers| {
+                for i in same {
+                    buffers[*i] = std::sync::Arc::clone(&buffers[0]);
+                }
+                let launch = Launch::check(executable.kernel(), &limits, &buffers, params, options)?;
+                executable.launch(&launch).map(|_| ())
+            },
+        );
+        let actual = result.as_ref().err().map(Error::code);
+        let show = |code: Option<Code>| code.map_or_else(|| "no error".to_owned(), |c| c.to_string());
+        harness.case(group, actual == wanted, || {
+            [format!("sizes {sizes:?}, same {same:?}, {params:?}, {options:?}"), show(wanted), show(actual)]
+        });
+    };
+    let default = LaunchOptions::default();
+    attempt(&[64, 64], &[], &param(4), &default, None);
+    attempt(&[0, 0], &[], &param(0), &default, None);
+    attempt(&[64], &[], &param(4), &default, Some(Code::WrongArgumentCount));
+    attempt(&[64, 64, 64], &[], &param(4), &default, Some(Code::WrongArgumentCount));
+    attempt(&[64, 64], &[], &[], &default, Some(Code::WrongArgumentCount));
+    attempt(&[60, 64], &[], &param(3), &default, Some(Code::BufferSize));
+    attempt(&[64, 65], &[], &param(4), &default, Some(Code::BufferSize));
+    attempt(&[64, 64], &[1], &param(4), &default, Some(Code::BufferOverlap));
+    attempt(&[48, 64], &[], &param(3), &default, Some(Code::RequireFailed));
+    attempt(&[64, 64], &[], &param(5), &default, Some(Code::RequireFailed));
+    attempt(&[64, 64], &[], &param(4), &LaunchOptions::workgroups([0, 1, 1]), None);
+    if let Some(over) = limits.max_workgroup_count[1].checked_add(1) {
+        attempt(
+            &[64, 64],
+            &[],
+            &param(4),
+            &LaunchOptions::workgroups([1, over, 1]),
+            Some(Code::GridTooLarge),
+        );
+    }
+    attempt(
+        &[64, 64],
+        &[],
+        &param(4),
+        &LaunchOptions::workgroups([u32::MAX, 1, 1]),
+        Some(Code::GridTooLarge),
+    );
+    let silent = "fulgurite 1\nkernel @silent workgroup(1, 1, 1) {\n  buffer %x: read u32[]\n}\n";
+    let Ok(kernel) = fulgurite_ir::text::parse(silent).and_then(fulgurite_ir::verify) else { return };
+    let result =
+        backend.compile(std::sync::Arc::new(kernel), &CompileOptions::default()).and_then(|executable| {
+            let buffers = [backend.allocate(4)?];
+            Launch::check(executable.kernel(), &limits, &buffers, &[], &default).map(|_| ())
+        });
+    let actual = result.err().map(|e| e.code());
+    harness.case(group, actual == Some(Code::BadGrid), || {
+        ["a kernel that writes nothing, no grid".to_owned(), Code::BadGrid.to_string(), format!("{actual:?}")]
+    });
+}
+
+fn launch(
+    harness: &mut Harness<'_>,
+    group: &str,
+    text: &str,
+    contents: &[Vec<u8>],
+    params: &[Components],
+) -> Option<Vec<Vec<u8>>> {
+    launch_with(harness, group, text, contents, params, &LaunchOptions::default())
+}
+
+fn launch_with(
+    harness: &mut Harness<'_>,
+    group: &str,
+    text: &str,
+    contents: &[Vec<u8>],
+    params: &[Components],
+    options: &LaunchOptions,
+) -> Option<Vec<Vec<u8>>> {
+    let executable = harness.compile(group, text)?;
+    match harness.launch(group, &executable, contents, params, options) {
+        Outcome::Done(after) => Some(after),
+        Outcome::Counted => None,
+        Outcome::Failed(error) => {
+            harness.fail(group, text, "no error", &error.to_string());
+            None
+        }
+    }
+}

@@ -10,6 +10,7 @@ use fulgurite_spec::{OPS, Op, Operand, Outcome, ScalarType, Semantics, Type, Typ
 
 use crate::compare::Case;
 use crate::harness::{Harness, Outcome as Ran};
+use crate::suites::show;
 use crate::values::{Random, edges};
 
 /// Cases that every op × type gets at least, or all tuples where there are fewer.
@@ -242,18 +243,6 @@ fn encode<'v>(ty: Type, values: impl Iterator<Item = &'v Components>) -> Vec<u8>
         eval::write_bytes(value, ty, &mut bytes[start..]);
     }
     bytes
-}
-
-/// A value as text: its literals, with bits for floats.
-pub(super) fn show(value: &Components, ty: Type) -> String {
-    let lanes: Vec<String> = value[..ty.lanes.count() as usize]
-        .iter()
-        .map(|bits| {
-            let literal = fulgurite_spec::Literal::new(ty.scalar, *bits);
-            if ty.scalar.is_float() { format!("{literal} ({bits:#010x})") } else { literal.to_string() }
-        })
-        .collect();
-    lanes.join(" ")
 }
 
 #[cfg(test)]
