@@ -7,7 +7,7 @@ use ash::{ext, vk};
 use fulgurite_driver_core::Error;
 
 use crate::error::{INSTALL_HINT, device_error, unavailable};
-use crate::validation::{Messages, ValidationMessage, messenger};
+use crate::validation::{ValidationLog, messenger};
 
 const VALIDATION_LAYER: &CStr = c"VK_LAYER_KHRONOS_validation";
 
@@ -15,7 +15,7 @@ const VALIDATION_LAYER: &CStr = c"VK_LAYER_KHRONOS_validation";
 pub(crate) struct Instance {
     pub(crate) raw: ash::Instance,
     validation: Option<Validation>,
-    messages: Arc<Messages>,
+    log: Arc<ValidationLog>,
     // Holds the loader's library, so it goes last.
     _entry: ash::Entry,
 }
@@ -47,7 +47,7 @@ impl Instance {
             check_validation_is_there(&entry)?;
         }
 
-        let messages = Arc::new(Messages::default());
+        let log = Arc::new(ValidationLog::default());
         let application = vk::ApplicationInfo::default()
             .engine_name(c"fulgurite")
             .engine_version(1)
@@ -55,7 +55,7 @@ impl Instance {
         let layers = [VALIDATION_LAYER.as_ptr()];
         let extensions = [ext::debug_utils::NAME.as_ptr()];
         // Chained to the instance, it also hears what is wrong with making and destroying the instance.
-        let mut messenger_info = messenger(&messages);
+        let mut messenger_info = messenger(&log);
         let mut info = vk::InstanceCreateInfo::default().application_info(&application);
         if validate {
             info = info
@@ -70,12 +70,12 @@ impl Instance {
             ),
             other => device_error("vkCreateInstance", other, 0).into(),
         })?;
-        let mut instance = Self { raw, validation: None, messages, _entry: entry };
+        let mut instance = Self { raw, validation: None, log, _entry: entry };
         if validate {
             let functions = ext::debug_utils::Instance::new(&instance._entry, &instance.raw);
-            // SAFETY: the extension is enabled, and `messages` lives until after the messenger is destroyed.
+            // SAFETY: the extension is enabled, and the log lives until after the messenger is destroyed.
             let messenger =
-                unsafe { functions.create_debug_utils_messenger(&messenger(&instance.messages), None) }
+                unsafe { functions.create_debug_utils_messenger(&messenger(&instance.log), None) }
                     .map_err(|r| device_error("vkCreateDebugUtilsMessengerEXT", r, 0))?;
             instance.validation = Some(Validation { functions, messenger });
         }
@@ -94,14 +94,9 @@ impl Instance {
         })
     }
 
-    /// What the validation layer said, up to a bound.
-    pub(crate) fn validation_messages(&self) -> Vec<ValidationMessage> {
-        self.messages.all()
-    }
-
-    /// How much the validation layer said.
-    pub(crate) fn validation_message_count(&self) -> usize {
-        self.messages.count()
+    /// What the validation layer says.
+    pub(crate) fn validation_log(&self) -> &Arc<ValidationLog> {
+        &self.log
     }
 }
 

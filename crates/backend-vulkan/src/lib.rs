@@ -48,7 +48,7 @@ use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
 
 pub use options::Options;
-pub use validation::{Severity, ValidationMessage};
+pub use validation::{Severity, ValidationLog, ValidationMessage};
 
 use device::Device;
 use error::{BACKEND, INSTALL_HINT, unavailable};
@@ -86,15 +86,15 @@ impl VulkanBackend {
         Ok(Arc::new(Self { device: Device::open(instance, physical, plan)? }))
     }
 
-    /// What the validation layer said so far, the first thousand messages; empty without
+    /// What the validation layer said so far, the first thousand messages; none without
     /// [`Options::validation`].
     pub fn validation_messages(&self) -> Vec<ValidationMessage> {
-        self.device.instance().validation_messages()
+        self.validation_log().messages()
     }
 
-    /// How many messages the validation layer gave so far.
-    pub fn validation_message_count(&self) -> usize {
-        self.device.instance().validation_message_count()
+    /// Where the validation layer's messages go, also after the backend is gone.
+    pub fn validation_log(&self) -> &Arc<ValidationLog> {
+        self.device.instance().validation_log()
     }
 }
 

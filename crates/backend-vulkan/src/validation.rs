@@ -41,9 +41,10 @@ impl fmt::Display for ValidationMessage {
     }
 }
 
-/// Where the layer's messages go. Shared by the instance and the callback.
+/// What the validation layer said, up to a bound. Outlives the backend, so that it also shows what the end of a
+/// device provoked.
 #[derive(Debug, Default)]
-pub(crate) struct Messages {
+pub struct ValidationLog {
     kept: Mutex<Kept>,
 }
 
@@ -53,7 +54,7 @@ struct Kept {
     count: usize,
 }
 
-impl Messages {
+impl ValidationLog {
     fn add(&self, message: ValidationMessage) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.count += 1;
@@ -62,20 +63,20 @@ impl Messages {
         }
     }
 
-    /// The first messages.
-    pub(crate) fn all(&self) -> Vec<ValidationMessage> {
+    /// The first thousand messages.
+    pub fn messages(&self) -> Vec<ValidationMessage> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).messages.clone()
     }
 
-    /// How many there were.
-    pub(crate) fn count(&self) -> usize {
+    /// How many messages there were.
+    pub fn count(&self) -> usize {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).count
     }
 }
 
-/// The messenger that gives `messages` every warning and error about our use of the API. Loader chatter
+/// The messenger that gives `log` every warning and error about our use of the API. Loader chatter
 /// (type `GENERAL`) is not about us and is left out.
-pub(crate) fn messenger(messages: &Messages) -> vk::DebugUtilsMessengerCreateInfoEXT<'_> {
+pub(crate) fn messenger(log: &ValidationLog) -> vk::DebugUtilsMessengerCreateInfoEXT<'_> {
     vk::DebugUtilsMessengerCreateInfoEXT::default()
         .message_severity(
             vk::DebugUtilsMessageSeverityFlagsEXT::WARNING | vk::DebugUtilsMessageSeverityFlagsEXT::ERROR,
@@ -84,7 +85,7 @@ pub(crate) fn messenger(messages: &Messages) -> vk::DebugUtilsMessengerCreateInf
             vk::DebugUtilsMessageTypeFlagsEXT::VALIDATION | vk::DebugUtilsMessageTypeFlagsEXT::PERFORMANCE,
         )
         .pfn_user_callback(Some(callback))
-        .user_data(std::ptr::from_ref(messages).cast_mut().cast())
+        .user_data(std::ptr::from_ref(log).cast_mut().cast())
 }
 
 /// # Safety
@@ -96,11 +97,11 @@ unsafe extern "system" fn callback(
     data: *const vk::DebugUtilsMessengerCallbackDataEXT<'_>,
     user_data: *mut c_void,
 ) -> vk::Bool32 {
-    // SAFETY: `user_data` is the `Messages` of `messenger`, which the instance keeps until the messenger is gone.
-    let messages = unsafe { user_data.cast::<Messages>().as_ref() };
+    // SAFETY: `user_data` is the `ValidationLog` of `messenger`, which the instance keeps until the messenger is gone.
+    let log = unsafe { user_data.cast::<ValidationLog>().as_ref() };
     // SAFETY: the layer passes data that is valid during the call, or null.
     let data = unsafe { data.as_ref() };
-    if let (Some(messages), Some(data)) = (messages, data) {
+    if let (Some(log), Some(data)) = (log, data) {
         let severity = if severity.contains(vk::DebugUtilsMessageSeverityFlagsEXT::ERROR) {
             Severity::Error
         } else {
@@ -108,7 +109,7 @@ unsafe extern "system" fn callback(
         };
         // SAFETY: both are null or strings that live as long as `data`.
         let (rule, text) = unsafe { (string(data.p_message_id_name), string(data.p_message)) };
-        messages.add(ValidationMessage { severity, rule, text });
+        log.add(ValidationMessage { severity, rule, text });
     }
     vk::FALSE
 }
@@ -129,8 +130,8 @@ mod tests {
 
     #[test]
     fn the_callback_keeps_what_it_is_told_up_to_a_bound() {
-        let messages = Messages::default();
-        let info = messenger(&messages);
+        let log = ValidationLog::default();
+        let info = messenger(&log);
         let data =
             vk::DebugUtilsMessengerCallbackDataEXT::default().message(c"bad").message_id_name(c"VUID-1");
         let call = info.pfn_user_callback.unwrap();
@@ -146,7 +147,7 @@ mod tests {
             };
             assert_eq!(go_on, vk::FALSE);
         }
-        assert_eq!((messages.count(), messages.all().len()), (KEPT + 5, KEPT));
-        assert_eq!(messages.all()[0].to_string(), "validation error [VUID-1]: bad");
+        assert_eq!((log.count(), log.messages().len()), (KEPT + 5, KEPT));
+        assert_eq!(log.messages()[0].to_string(), "validation error [VUID-1]: bad");
     }
 }
