@@ -82,7 +82,8 @@ impl VulkanBackend {
         let (physical, snapshot) = (physical[chosen], &snapshots[chosen]);
         let directory = options.probe_directory.as_deref();
         let verdicts = probe::verdicts(&instance, physical, snapshot, directory)?;
-        let plan = plan::plan(snapshot, verdicts).map_err(|reason| unavailable(reason.to_string()))?;
+        let plan =
+            plan::plan(snapshot, verdicts, options).map_err(|reason| unavailable(reason.to_string()))?;
         Ok(Arc::new(Self { device: Device::open(instance, physical, plan)? }))
     }
 

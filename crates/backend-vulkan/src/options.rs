@@ -11,6 +11,9 @@ pub struct Options {
     pub validation: bool,
     /// Which device: its index in the loader's order, or part of its name in any case. Default: the best one.
     pub device: Option<String>,
+    /// Keep buffers in the device's own memory and copy through staging buffers, even where the host could map
+    /// them. A device that does not share its memory does so anyway.
+    pub staging: bool,
     /// Where the verdicts of device probes are kept. Default: nowhere, so each opening probes.
     pub probe_directory: Option<PathBuf>,
 }
@@ -40,6 +43,7 @@ impl Options {
         Self {
             validation: text("FULGURITE_VULKAN_VALIDATION").is_some_and(|v| v.trim() != "0"),
             device: text("FULGURITE_VULKAN_DEVICE").map(|v| v.trim().to_owned()),
+            staging: false,
             probe_directory: cache.filter(|path| path.is_absolute()).map(|path| path.join("probes")),
         }
     }
@@ -55,6 +59,13 @@ impl Options {
     #[must_use]
     pub fn device(mut self, selector: impl Into<String>) -> Self {
         self.device = Some(selector.into());
+        self
+    }
+
+    /// Stages all copies, or maps where that is possible.
+    #[must_use]
+    pub fn staging(mut self, on: bool) -> Self {
+        self.staging = on;
         self
     }
 

@@ -11,6 +11,7 @@ use fulgurite_spec::limits::{MAX_DECLARATIONS, MAX_SHARED_BYTES, MAX_WORKGROUP_I
 use fulgurite_spirv::{BlockPlacement, Layout, Profile};
 
 use crate::error::BACKEND;
+use crate::options::Options;
 use crate::snapshot::{ApiVersion, DeviceKind, PhysicalSnapshot};
 
 /// What probes found out about a driver. The default is a driver without quirks.
@@ -116,7 +117,7 @@ pub(crate) fn choose(devices: &[PhysicalSnapshot], wanted: Option<&str>) -> Resu
     candidates.sort_by_key(|index| devices[*index].kind);
     let mut reasons = Vec::new();
     for index in candidates {
-        match plan(&devices[index], Verdicts::default()) {
+        match plan(&devices[index], Verdicts::default(), &Options::default()) {
             Ok(_) => return Ok(index),
             Err(reason) => reasons.push(reason),
         }
@@ -125,7 +126,11 @@ pub(crate) fn choose(devices: &[PhysicalSnapshot], wanted: Option<&str>) -> Resu
 }
 
 /// Plans a device.
-pub(crate) fn plan(physical: &PhysicalSnapshot, verdicts: Verdicts) -> Result<DevicePlan, PlanError> {
+pub(crate) fn plan(
+    physical: &PhysicalSnapshot,
+    verdicts: Verdicts,
+    options: &Options,
+) -> Result<DevicePlan, PlanError> {
     let queue_family = queue_family(physical);
     let missing = missing(physical, queue_family);
     let Some(queue_family) = queue_family.filter(|_| missing.is_empty()) else {
@@ -146,7 +151,7 @@ pub(crate) fn plan(physical: &PhysicalSnapshot, verdicts: Verdicts) -> Result<De
             zero_initialize_workgroup_memory: physical.features.zero_initialize_workgroup_memory,
         },
         queue_family: queue_family as u32,
-        memory: memory(physical),
+        memory: if options.staging { MemoryPlan::Staged } else { memory(physical) },
         timestamps: (valid_bits > 0).then(|| Timestamps {
             period: physical.limits.timestamp_period,
             mask: u64::MAX >> 64u32.saturating_sub(valid_bits).min(63),

@@ -17,6 +17,7 @@ use crate::device::Device;
 use crate::error::unavailable;
 use crate::instance::Instance;
 use crate::memory::VulkanBuffer;
+use crate::options::Options;
 use crate::pipeline::compile_for;
 use crate::plan::{Verdicts, plan};
 use crate::snapshot::PhysicalSnapshot;
@@ -51,9 +52,7 @@ pub(crate) fn verdicts(
     if let Some(known) = directory.and_then(|directory| store::load(directory, snapshot)) {
         return Ok(known);
     }
-    let verdicts = probe(instance, physical, snapshot).map_err(|error| {
-        unavailable(format!("probing `{}` ({}) failed: {error}", snapshot.name, snapshot.driver()))
-    })?;
+    let verdicts = probe(instance, physical, snapshot)?;
     if let Some(directory) = directory {
         // A verdict that cannot be kept is found out again next time.
         let _ = store::save(directory, snapshot, verdicts);
@@ -66,7 +65,8 @@ fn probe(
     physical: vk::PhysicalDevice,
     snapshot: &PhysicalSnapshot,
 ) -> Result<Verdicts, Error> {
-    let plan = plan(snapshot, Verdicts::default()).map_err(|reason| unavailable(reason.to_string()))?;
+    let plan = plan(snapshot, Verdicts::default(), &Options::default())
+        .map_err(|reason| unavailable(reason.to_string()))?;
     let device = Device::open(Arc::clone(instance), physical, plan)?;
     let kernel = loop_kernel().map_err(|d| Error::Internal(format!("the probe's own kernel: {d}")))?;
     let executable = compile_for(&device, Arc::new(kernel), &Profile::least())?;

@@ -12,7 +12,8 @@ mod common;
 use std::sync::Arc;
 use std::thread;
 
-use common::{COUNT, Opened, SAXPY, bytes, download, floats, open, scalar, words};
+use common::{COUNT, Opened, SAXPY, bytes, download, floats, open, open_with, scalar, words};
+use fulgurite_backend_vulkan::Options;
 use fulgurite_driver_core::{Backend, DeviceBuffer, DeviceError, Error, Executable, LaunchOptions};
 use fulgurite_spec::Code;
 
@@ -30,7 +31,14 @@ fn noise(length: usize) -> Vec<u8> {
 
 #[test]
 fn buffers_of_any_size_round_trip_and_begin_zero() {
-    let Some(vulkan) = open() else { return };
+    for staging in [false, true] {
+        let Some(vulkan) = open_with(Options::from_env().staging(staging)) else { return };
+        round_trip(&vulkan);
+        vulkan.finish();
+    }
+}
+
+fn round_trip(vulkan: &Opened) {
     // The last is more than one staging copy.
     for size in [0, 1, 2, 3, 4, 5, 15, 16, 17, 4095, 65_537, (16 << 20) + 3] {
         let buffer = vulkan.backend.allocate(size as u64).unwrap();
@@ -43,13 +51,18 @@ fn buffers_of_any_size_round_trip_and_begin_zero() {
     // Memory that was used before is zero again.
     let buffer = vulkan.backend.allocate(65_537).unwrap();
     assert!(download(&*buffer).iter().all(|byte| *byte == 0));
-    drop(buffer);
-    vulkan.finish();
 }
 
 #[test]
 fn parts_of_buffers_are_written_and_read_in_place() {
-    let Some(vulkan) = open() else { return };
+    for staging in [false, true] {
+        let Some(vulkan) = open_with(Options::from_env().staging(staging)) else { return };
+        write_and_read_parts(&vulkan);
+        vulkan.finish();
+    }
+}
+
+fn write_and_read_parts(vulkan: &Opened) {
     let buffer = vulkan.upload(&[7; 13]);
     buffer.write(3, &[1, 2, 3, 4, 5]).unwrap();
     buffer.write(13, &[]).unwrap();
@@ -62,8 +75,6 @@ fn parts_of_buffers_are_written_and_read_in_place() {
         assert_eq!(buffer.write(offset, &out).unwrap_err().code(), Code::BufferSize);
         assert_eq!(buffer.read(offset, &mut out).unwrap_err().code(), Code::BufferSize);
     }
-    drop(buffer);
-    vulkan.finish();
 }
 
 #[test]
@@ -130,11 +141,18 @@ fn the_id_is_that_of_what_was_compiled() {
 
 #[test]
 fn several_threads_launch_at_once() {
-    let Some(vulkan) = open() else { return };
+    for staging in [false, true] {
+        let Some(vulkan) = open_with(Options::from_env().staging(staging)) else { return };
+        launch_from_threads(&vulkan);
+        vulkan.finish();
+    }
+}
+
+fn launch_from_threads(vulkan: &Opened) {
     let executable = vulkan.compile(SAXPY);
     thread::scope(|scope| {
         for thread in 0..4 {
-            let (vulkan, shared) = (&vulkan, &executable);
+            let shared = &executable;
             scope.spawn(move || {
                 let own = vulkan.compile(SAXPY);
                 for round in 0..8 {
@@ -144,8 +162,6 @@ fn several_threads_launch_at_once() {
             });
         }
     });
-    drop(executable);
-    vulkan.finish();
 }
 
 #[test]

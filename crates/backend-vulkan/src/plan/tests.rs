@@ -1,11 +1,15 @@
 use super::*;
 use crate::snapshot::sample::{discrete, lavapipe};
 
+fn plan(physical: &PhysicalSnapshot, verdicts: Verdicts) -> Result<DevicePlan, PlanError> {
+    super::plan(physical, verdicts, &Options::default())
+}
+
 const NONE: Verdicts = Verdicts { loop_limit: None };
 
 #[test]
 fn lavapipe_is_planned_with_its_quirk() {
-    let plan = plan(&lavapipe(), Verdicts { loop_limit: Some(65_535) }).unwrap();
+    let plan = self::plan(&lavapipe(), Verdicts { loop_limit: Some(65_535) }).unwrap();
     assert_eq!(plan.extensions, [c"VK_EXT_robustness2"]);
     assert_eq!(plan.memory, MemoryPlan::Mapped);
     assert!(plan.profile.driver_ends_loops && plan.profile.rounding_mode_rte_f32);
@@ -20,7 +24,7 @@ fn lavapipe_is_planned_with_its_quirk() {
 
 #[test]
 fn a_discrete_device_is_staged_on_its_compute_family() {
-    let plan = plan(&discrete(), NONE).unwrap();
+    let plan = self::plan(&discrete(), NONE).unwrap();
     assert_eq!((plan.queue_family, plan.memory), (2, MemoryPlan::Staged));
     assert_eq!(plan.timestamps, Some(Timestamps { period: 2.0, mask: (1 << 36) - 1 }));
     assert_eq!(plan.profile.push_constant_bytes, 256);
@@ -83,10 +87,12 @@ fn optional_features_need_all_that_they_rest_on() {
 }
 
 #[test]
-fn an_integrated_device_is_mapped_only_if_it_shares_memory() {
+fn buffers_are_mapped_only_if_memory_is_shared_and_the_caller_agrees() {
     let mut device = discrete();
     device.kind = DeviceKind::Integrated;
     assert_eq!(plan(&device, NONE).unwrap().memory, MemoryPlan::Mapped);
+    let staging = super::plan(&device, NONE, &Options::default().staging(true)).unwrap();
+    assert_eq!(staging.memory, MemoryPlan::Staged);
     device.memory_types.pop();
     assert_eq!(plan(&device, NONE).unwrap().memory, MemoryPlan::Staged);
 }

@@ -12,30 +12,30 @@ use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::eval::Components;
 
 /// An opened backend. [`Opened::finish`] drops it and asserts that validation had nothing to say.
-pub struct Opened {
-    pub backend: Arc<VulkanBackend>,
+pub(crate) struct Opened {
+    pub(crate) backend: Arc<VulkanBackend>,
     log: Arc<ValidationLog>,
 }
 
 /// Whether a missing driver is a failure.
-pub fn required() -> bool {
+pub(crate) fn required() -> bool {
     std::env::var("FULGURITE_REQUIRE_BACKENDS")
         .is_ok_and(|list| list.split(',').any(|id| id.trim() == "vulkan"))
 }
 
 /// Says that Vulkan is not there, or fails if it must be.
-pub fn unavailable(reason: &Error) {
+pub(crate) fn unavailable(reason: &Error) {
     assert!(!required(), "vulkan is required, but: {reason}");
     println!("vulkan: unavailable ({reason})");
 }
 
 /// Opens the backend, or says why not.
-pub fn open() -> Option<Opened> {
+pub(crate) fn open() -> Option<Opened> {
     open_with(Options::from_env())
 }
 
 /// [`open`] with options.
-pub fn open_with(options: Options) -> Option<Opened> {
+pub(crate) fn open_with(options: Options) -> Option<Opened> {
     let opened = match VulkanBackend::open(&options.clone().validation(true)) {
         Err(error) if !options.validation && error.to_string().contains("VK_LAYER_KHRONOS_validation") => {
             println!("validation: unavailable ({error})");
@@ -55,23 +55,23 @@ pub fn open_with(options: Options) -> Option<Opened> {
 
 impl Opened {
     /// Compiles kernel text.
-    pub fn compile(&self, text: &str) -> Arc<dyn Executable> {
+    pub(crate) fn compile(&self, text: &str) -> Arc<dyn Executable> {
         self.try_compile(text).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    pub fn try_compile(&self, text: &str) -> Result<Arc<dyn Executable>, Error> {
+    pub(crate) fn try_compile(&self, text: &str) -> Result<Arc<dyn Executable>, Error> {
         self.backend.compile(Arc::new(kernel(text)), &CompileOptions::default())
     }
 
     /// A buffer with `data` in it.
-    pub fn upload(&self, data: &[u8]) -> Arc<dyn DeviceBuffer> {
+    pub(crate) fn upload(&self, data: &[u8]) -> Arc<dyn DeviceBuffer> {
         let buffer = self.backend.allocate(data.len() as u64).unwrap();
         buffer.write(0, data).unwrap();
         buffer
     }
 
     /// Launches with everything that a launch is checked for.
-    pub fn launch(
+    pub(crate) fn launch(
         &self,
         executable: &dyn Executable,
         buffers: &[Arc<dyn DeviceBuffer>],
@@ -84,7 +84,7 @@ impl Opened {
 
     /// Drops the backend and asserts that the validation layer, if it is there, had nothing to say, not even
     /// about the end of the device.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         let weak = Arc::downgrade(&self.backend);
         drop(self.backend);
         assert!(weak.upgrade().is_none(), "the test still holds the backend");
@@ -94,39 +94,39 @@ impl Opened {
 }
 
 /// A verified kernel.
-pub fn kernel(source: &str) -> VerifiedKernel {
+pub(crate) fn kernel(source: &str) -> VerifiedKernel {
     text::parse(source).and_then(verify).unwrap_or_else(|problems| panic!("{problems}\nin {source}"))
 }
 
 /// All of a buffer.
-pub fn download(buffer: &dyn DeviceBuffer) -> Vec<u8> {
+pub(crate) fn download(buffer: &dyn DeviceBuffer) -> Vec<u8> {
     let mut bytes = vec![0xaa; buffer.bytes() as usize];
     buffer.read(0, &mut bytes).unwrap();
     bytes
 }
 
 /// A buffer as words.
-pub fn words(buffer: &dyn DeviceBuffer) -> Vec<u32> {
+pub(crate) fn words(buffer: &dyn DeviceBuffer) -> Vec<u32> {
     download(buffer).chunks_exact(4).map(|b| u32::from_ne_bytes(b.try_into().unwrap())).collect()
 }
 
 /// A buffer as floats.
-pub fn floats(buffer: &dyn DeviceBuffer) -> Vec<f32> {
+pub(crate) fn floats(buffer: &dyn DeviceBuffer) -> Vec<f32> {
     words(buffer).into_iter().map(f32::from_bits).collect()
 }
 
 /// Words as bytes.
-pub fn bytes(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
+pub(crate) fn bytes(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
     words.into_iter().flat_map(u32::to_ne_bytes).collect()
 }
 
 /// A scalar parameter.
-pub fn scalar(bits: u32) -> Components {
+pub(crate) fn scalar(bits: u32) -> Components {
     [u64::from(bits), 0, 0, 0]
 }
 
 /// `y = a x + y`.
-pub const SAXPY: &str = "fulgurite 1
+pub(crate) const SAXPY: &str = "fulgurite 1
 kernel @saxpy workgroup(64, 1, 1) {
   buffer %x: read f32[]
   buffer %y: read_write f32[]
@@ -146,7 +146,7 @@ kernel @saxpy workgroup(64, 1, 1) {
 ";
 
 /// Counts to `%n` in a loop and stores the count.
-pub const COUNT: &str = "fulgurite 1
+pub(crate) const COUNT: &str = "fulgurite 1
 kernel @count workgroup(1, 1, 1) {
   buffer %out: write u32[]
   param %n: u32
