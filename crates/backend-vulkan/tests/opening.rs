@@ -9,22 +9,25 @@
 
 mod common;
 
-use common::{open, open_with, unavailable};
+use common::{in_child, open, open_with, options, unavailable};
 use fulgurite_backend_vulkan::{Options, VulkanBackend, registration};
 use fulgurite_driver_core::{Backend, Error};
 use fulgurite_spec::Code;
 
 #[test]
 fn the_registration_opens_the_backend() {
-    let registration = registration();
-    assert_eq!((registration.id(), registration.rank()), ("vulkan", 100));
-    match registration.open() {
-        Ok(backend) => assert_eq!(backend.snapshot().backend, "vulkan"),
-        Err(error) => {
-            assert_eq!(error.code(), Code::BackendUnavailable, "{error}");
-            unavailable(&error);
+    // An unusable cache folder: nothing is left behind.
+    in_child("the_registration_opens_the_backend", &[("FULGURITE_CACHE_DIR", "")], || {
+        let registration = registration();
+        assert_eq!((registration.id(), registration.rank()), ("vulkan", 100));
+        match registration.open() {
+            Ok(backend) => assert_eq!(backend.snapshot().backend, "vulkan"),
+            Err(error) => {
+                assert_eq!(error.code(), Code::BackendUnavailable, "{error}");
+                unavailable(&error);
+            }
         }
-    }
+    });
 }
 
 #[test]
@@ -47,7 +50,7 @@ fn a_device_is_selected_by_name_or_index_or_refused() {
     let Some(vulkan) = open() else { return };
     let name = vulkan.backend.snapshot().device.clone();
     vulkan.finish();
-    let by_name = open_with(Options::from_env().device(name.to_uppercase())).expect("it is there");
+    let by_name = open_with(options().device(name.to_uppercase())).expect("it is there");
     assert_eq!(by_name.backend.snapshot().device, name);
     by_name.finish();
     for selector in ["no such device", "4096"] {
@@ -62,8 +65,8 @@ fn a_device_is_selected_by_name_or_index_or_refused() {
 fn probe_verdicts_are_kept_and_survive_any_damage_to_their_file() {
     let folder = tempfile::tempdir().unwrap();
     let directory = folder.path().join("probes");
-    let options = || Options::from_env().probe_directory(&directory);
-    let Some(first) = open_with(options()) else { return };
+    let kept = || options().probe_directory(&directory);
+    let Some(first) = open_with(kept()) else { return };
     let snapshot = first.backend.snapshot().clone();
     first.finish();
     let files: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|e| e.unwrap().path()).collect();
@@ -73,13 +76,44 @@ fn probe_verdicts_are_kept_and_survive_any_damage_to_their_file() {
 
     for damage in [text.as_str(), "", "{", "[1]"] {
         std::fs::write(file, damage).unwrap();
-        let again = open_with(options()).expect("it opened before");
+        let again = open_with(kept()).expect("it opened before");
         assert_eq!(*again.backend.snapshot(), snapshot);
         again.finish();
         assert_eq!(std::fs::read_to_string(file).unwrap(), text);
     }
-    let nowhere = open_with(Options::from_env().probe_directory(file.join("below a file")));
+    let nowhere = open_with(options().probe_directory(file.join("below a file")));
     let nowhere = nowhere.expect("it opened before");
     assert_eq!(*nowhere.backend.snapshot(), snapshot);
     nowhere.finish();
+}
+
+/// The reason why opening with `options` fails.
+fn refusal(options: &Options) -> String {
+    match VulkanBackend::open(options).err() {
+        Some(Error::Unavailable { backend, reason }) if backend == "vulkan" => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_machine_without_a_driver_is_told_what_to_install() {
+    let none = "/nonexistent/icd.json";
+    let variables = [("VK_DRIVER_FILES", none), ("VK_ICD_FILENAMES", none)];
+    in_child("a_machine_without_a_driver_is_told_what_to_install", &variables, || {
+        let reason = refusal(&Options::default());
+        println!("{reason}");
+        assert!(reason.contains("install") && reason.contains("mesa-vulkan-drivers"), "{reason}");
+    });
+}
+
+#[test]
+fn validation_that_is_asked_for_and_missing_is_an_error() {
+    let variables = [("VK_LAYER_PATH", "/nonexistent"), ("VK_ADD_LAYER_PATH", "")];
+    in_child("validation_that_is_asked_for_and_missing_is_an_error", &variables, || {
+        if let Err(error) = VulkanBackend::open(&options().validation(false)) {
+            return unavailable(&error);
+        }
+        let reason = refusal(&options().validation(true));
+        assert!(reason.contains("VK_LAYER_KHRONOS_validation is not installed"), "{reason}");
+    });
 }

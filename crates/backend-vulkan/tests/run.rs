@@ -12,8 +12,7 @@ mod common;
 use std::sync::Arc;
 use std::thread;
 
-use common::{COUNT, Opened, SAXPY, bytes, download, floats, open, open_with, scalar, words};
-use fulgurite_backend_vulkan::Options;
+use common::{COUNT, Opened, SAXPY, bytes, download, floats, open, open_with, options, scalar, words};
 use fulgurite_driver_core::{Backend, DeviceBuffer, DeviceError, Error, Executable, LaunchOptions};
 use fulgurite_spec::Code;
 
@@ -32,7 +31,7 @@ fn noise(length: usize) -> Vec<u8> {
 #[test]
 fn buffers_of_any_size_round_trip_and_begin_zero() {
     for staging in [false, true] {
-        let Some(vulkan) = open_with(Options::from_env().staging(staging)) else { return };
+        let Some(vulkan) = open_with(options().staging(staging)) else { return };
         round_trip(&vulkan);
         vulkan.finish();
     }
@@ -56,7 +55,7 @@ fn round_trip(vulkan: &Opened) {
 #[test]
 fn parts_of_buffers_are_written_and_read_in_place() {
     for staging in [false, true] {
-        let Some(vulkan) = open_with(Options::from_env().staging(staging)) else { return };
+        let Some(vulkan) = open_with(options().staging(staging)) else { return };
         write_and_read_parts(&vulkan);
         vulkan.finish();
     }
@@ -142,7 +141,7 @@ fn the_id_is_that_of_what_was_compiled() {
 #[test]
 fn several_threads_launch_at_once() {
     for staging in [false, true] {
-        let Some(vulkan) = open_with(Options::from_env().staging(staging)) else { return };
+        let Some(vulkan) = open_with(options().staging(staging)) else { return };
         launch_from_threads(&vulkan);
         vulkan.finish();
     }

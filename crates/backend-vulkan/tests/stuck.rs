@@ -10,41 +10,11 @@
 
 mod common;
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{COUNT, open, scalar, words};
+use common::{COUNT, in_child, open, scalar, words};
 use fulgurite_driver_core::{Backend, DeviceError, Error, LaunchOptions};
 use fulgurite_spec::Code;
-
-const CHILD: &str = "FULGURITE_TEST_CHILD";
-const DEADLINE: Duration = Duration::from_secs(120);
-
-/// Runs `body` in a child process that runs only the test called `name`, and fails if the child does, or does
-/// not end in time.
-fn in_child(name: &str, body: impl FnOnce()) {
-    if std::env::var(CHILD).is_ok_and(|child| child == name) {
-        return body();
-    }
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(CHILD, name)
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
-    let start = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "the child ended with {status}");
-            return;
-        }
-        if start.elapsed() > DEADLINE {
-            child.kill().unwrap();
-            panic!("the child did not end within {DEADLINE:?}");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// Goes on for ever, and no compiler can tell.
 const ENDLESS: &str = "fulgurite 1
@@ -66,7 +36,7 @@ kernel @endless workgroup(1, 1, 1) {
 
 #[test]
 fn an_endless_launch_times_out_and_the_device_goes_on() {
-    in_child("an_endless_launch_times_out_and_the_device_goes_on", || {
+    in_child("an_endless_launch_times_out_and_the_device_goes_on", &[], || {
         let Some(vulkan) = open() else { return };
         let executable = vulkan.compile(ENDLESS);
         let buffers = [vulkan.upload(&1u32.to_ne_bytes())];
@@ -98,7 +68,7 @@ fn an_endless_launch_times_out_and_the_device_goes_on() {
 
 #[test]
 fn one_launch_timing_out_is_not_another_ones_timeout() {
-    in_child("one_launch_timing_out_is_not_another_ones_timeout", || {
+    in_child("one_launch_timing_out_is_not_another_ones_timeout", &[], || {
         let Some(vulkan) = open() else { return };
         let (endless, count) = (vulkan.compile(ENDLESS), vulkan.compile(COUNT));
         std::thread::scope(|scope| {
@@ -144,7 +114,7 @@ kernel @long workgroup(1, 1, 1) {
 
 #[test]
 fn a_device_that_does_not_come_back_is_given_up() {
-    in_child("a_device_that_does_not_come_back_is_given_up", || {
+    in_child("a_device_that_does_not_come_back_is_given_up", &[], || {
         let Some(vulkan) = open() else { return };
         let backend = &vulkan.backend;
         let executable = vulkan.compile(LONG);

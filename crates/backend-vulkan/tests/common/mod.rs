@@ -2,7 +2,9 @@
 //! all.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fulgurite_backend_vulkan::{Options, ValidationLog, VulkanBackend};
 use fulgurite_driver_core::{
@@ -29,9 +31,16 @@ pub(crate) fn unavailable(reason: &Error) {
     println!("vulkan: unavailable ({reason})");
 }
 
+/// Options from the environment, but without remembered verdicts: tests probe anew, and leave nothing behind.
+pub(crate) fn options() -> Options {
+    let mut options = Options::from_env();
+    options.probe_directory = None;
+    options
+}
+
 /// Opens the backend, or says why not.
 pub(crate) fn open() -> Option<Opened> {
-    open_with(Options::from_env())
+    open_with(options())
 }
 
 /// [`open`] with options.
@@ -53,10 +62,42 @@ pub(crate) fn open_with(options: Options) -> Option<Opened> {
     }
 }
 
+/// Names the test that a child process is to run.
+const CHILD: &str = "FULGURITE_TEST_CHILD";
+/// No child takes longer.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Runs `body` in a child process that has `variables` set and runs only the test called `name`, and fails if
+/// the child does, or does not end in time.
+pub(crate) fn in_child(name: &str, variables: &[(&str, &str)], body: impl FnOnce()) {
+    if std::env::var(CHILD).is_ok_and(|child| child == name) {
+        return body();
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD, name)
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "the child ended with {status}");
+            return;
+        }
+        if start.elapsed() > DEADLINE {
+            child.kill().unwrap();
+            panic!("the child did not end within {DEADLINE:?}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 impl Opened {
     /// Compiles kernel text.
     pub(crate) fn compile(&self, text: &str) -> Arc<dyn Executable> {
-        self.try_compile(text).unwrap_or_else(|error| panic!("{error}"))
+        self.try_compile(text).unwrap_or_else(|error| panic!("{error}\n{:#?}", self.log.messages()))
     }
 
     pub(crate) fn try_compile(&self, text: &str) -> Result<Arc<dyn Executable>, Error> {
