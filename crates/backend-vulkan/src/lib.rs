@@ -1,1 +1,118 @@
-//! The Vulkan backend.
+//! The Vulkan backend: compiles verified kernels to compute pipelines and runs them on one device.
+//!
+//! It decides purely and acts thinly. The facts of a physical device become a [`DeviceSnapshot`] and a plan by
+//! pure functions, which are tested without a GPU; the modules that call the driver follow the plan.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `options` | what a caller or the environment asks for |
+//! | `instance` | the loader, the `VkInstance`, the validation layer |
+//! | `validation` | what the validation layer said |
+//! | `snapshot` | the facts of a physical device, queried |
+//! | `plan` | which device, what to enable, what emission may use, whether a kernel fits; pure |
+//! | `probe` | quirks that no driver reports, and the file they are kept in |
+//! | `device` | the `VkDevice`, its end, and its loss |
+//! | `sync` | the queue's timeline, submission, waits that end |
+//! | `memory` | buffers |
+//! | `commands` | reusable slots that a launch or copy records into |
+//! | `pipeline` | from SPIR-V to a pipeline, and the executable's id |
+//! | `launch` | one launch |
+//! | `error` | from `VkResult` to the driver's errors |
+//!
+//! Everything may be used from several threads at once. No lock is held while the device is waited for, and
+//! every wait ends: a launch that does not end in time is told to through the control buffer, and if it does not
+//! come back, the device is given up, its handles leaked on purpose, and every later call says that it is lost.
+//!
+//! This is the one crate of the workspace with unsafe code. What it relies on is that the words which
+//! [`fulgurite_spirv::emit`] makes from a verified kernel are a valid module.
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod commands;
+mod device;
+mod error;
+mod instance;
+mod launch;
+mod memory;
+mod options;
+mod pipeline;
+mod plan;
+mod probe;
+mod snapshot;
+mod sync;
+mod validation;
+
+use std::sync::Arc;
+
+use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Executable, Registration};
+use fulgurite_ir::VerifiedKernel;
+use fulgurite_spec::device::DeviceSnapshot;
+
+pub use options::Options;
+pub use validation::{Severity, ValidationLog, ValidationMessage};
+
+use device::Device;
+use error::{BACKEND, INSTALL_HINT, unavailable};
+use instance::Instance;
+
+/// The backend's registration: id `vulkan`, rank 100, opened with [`Options::from_env`].
+pub fn registration() -> Registration {
+    Registration::new(BACKEND, 100, || Ok(VulkanBackend::open(&Options::from_env())?))
+}
+
+/// One Vulkan device.
+pub struct VulkanBackend {
+    device: Arc<Device>,
+}
+
+impl VulkanBackend {
+    /// Opens the device that `options` select. Probes its driver for quirks, unless that was done before.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if there is no loader, driver or suitable device, or no validation layer although
+    /// it was asked for; [`Error::Device`] if the driver fails.
+    pub fn open(options: &Options) -> Result<Arc<Self>, Error> {
+        let instance = Instance::open(options.validation)?;
+        let physical = instance.physical_devices()?;
+        let mut snapshots = Vec::with_capacity(physical.len());
+        for device in &physical {
+            snapshots.push(snapshot::query(&instance.raw, *device)?);
+        }
+        let chosen = plan::choose(&snapshots, options.device.as_deref())
+            .map_err(|reason| unavailable(format!("{reason}; {INSTALL_HINT}")))?;
+        let (physical, snapshot) = (physical[chosen], &snapshots[chosen]);
+        let directory = options.probe_directory.as_deref();
+        let verdicts = probe::verdicts(&instance, physical, snapshot, directory)?;
+        let plan =
+            plan::plan(snapshot, verdicts, options).map_err(|reason| unavailable(reason.to_string()))?;
+        Ok(Arc::new(Self { device: Device::open(instance, physical, plan)? }))
+    }
+
+    /// What the validation layer said so far, the first thousand messages; none without
+    /// [`Options::validation`].
+    pub fn validation_messages(&self) -> Vec<ValidationMessage> {
+        self.validation_log().messages()
+    }
+
+    /// Where the validation layer's messages go, also after the backend is gone.
+    pub fn validation_log(&self) -> &Arc<ValidationLog> {
+        self.device.instance().validation_log()
+    }
+}
+
+impl Backend for VulkanBackend {
+    fn snapshot(&self) -> &DeviceSnapshot {
+        &self.device.plan.snapshot
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error> {
+        Ok(Arc::new(memory::VulkanBuffer::create(&self.device, bytes)?))
+    }
+
+    fn compile(
+        &self,
+        kernel: Arc<VerifiedKernel>,
+        options: &CompileOptions,
+    ) -> Result<Arc<dyn Executable>, Error> {
+        Ok(Arc::new(pipeline::compile(&self.device, kernel, options)?))
+    }
+}

@@ -199,7 +199,14 @@ impl Assembler {
 
     /// Zero of any type.
     pub(crate) fn null(&mut self, ty: Id) -> Id {
-        self.made(op::ConstantNull, &[ty])
+        let key = vec![op::ConstantNull, ty];
+        if let Some(id) = self.types.get(&key) {
+            return *id;
+        }
+        let id = self.id();
+        push(&mut self.globals, op::ConstantNull, &[ty, id]);
+        self.types.insert(key, id);
+        id
     }
 
     pub(crate) fn literal(&mut self, literal: Literal) -> Id {

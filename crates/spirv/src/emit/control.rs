@@ -64,8 +64,14 @@ impl Emitter<'_> {
             InstKind::For { start, end, step, initial, body } => {
                 let trips = self.trips(*start, *end, *step);
                 let frame = self.begin_loop(inst, *body, None, initial);
+                let first = self.asm.id();
+                self.asm.effect(op::Branch, &[first]);
+                self.begin(first);
                 let bool_type = self.asm.ty(Type::BOOL);
                 let go = self.asm.value(op::ULessThan, bool_type, &[frame.iteration, trips]);
+                if frame.left.is_some() {
+                    self.asm.effect(op::SelectionMerge, &[frame.body_label, 0]);
+                }
                 self.asm.effect(op::BranchConditional, &[go, frame.body_label, frame.exit]);
                 self.leave_block(&frame);
                 self.begin(frame.body_label);

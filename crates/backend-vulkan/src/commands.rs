@@ -1,0 +1,208 @@
+//! Command slots: what one launch or copy records into and owns while it is under way, reused afterwards.
+
+use std::mem::ManuallyDrop;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use ash::vk;
+use fulgurite_driver_core::Error;
+use fulgurite_spec::limits::MAX_DECLARATIONS;
+use fulgurite_spirv::Layout;
+use gpu_allocator::MemoryLocation;
+use gpu_allocator::vulkan::Allocator;
+
+use crate::device::{Device, lock};
+use crate::memory::Memory;
+use crate::sync::Ticket;
+
+/// A kernel's buffers, the control buffer and the parameter block.
+const MOST_DESCRIPTORS: u32 = MAX_DECLARATIONS as u32 + 2;
+/// The least staging buffer.
+const LEAST_STAGING: u64 = 64 << 10;
+
+/// The reusable parts of a launch or copy.
+pub(crate) struct Slot {
+    pool: vk::CommandPool,
+    pub(crate) commands: vk::CommandBuffer,
+    pub(crate) descriptors: vk::DescriptorPool,
+    /// Null if the device writes no timestamps.
+    pub(crate) queries: vk::QueryPool,
+    /// The control buffer of [`Layout`].
+    pub(crate) control: Memory,
+    /// A parameter block that is not in push constants, or a staging buffer; grown as needed.
+    scratch: Option<Memory>,
+}
+
+impl Slot {
+    fn create(device: &Device) -> Result<Self, Error> {
+        let control = device.create_memory(Layout::CONTROL_BYTES, MemoryLocation::CpuToGpu)?;
+        let mut slot = Self {
+            pool: vk::CommandPool::null(),
+            commands: vk::CommandBuffer::null(),
+            descriptors: vk::DescriptorPool::null(),
+            queries: vk::QueryPool::null(),
+            control,
+            scratch: None,
+        };
+        match slot.fill(device) {
+            Ok(()) => Ok(slot),
+            Err(error) => {
+                slot.destroy(&device.raw, &mut device.allocator());
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&mut self, device: &Device) -> Result<(), Error> {
+        let raw = &device.raw;
+        let info = vk::CommandPoolCreateInfo::default()
+            .flags(vk::CommandPoolCreateFlags::TRANSIENT)
+            .queue_family_index(device.plan.queue_family);
+        // SAFETY: the device is alive, as for every call of this function.
+        self.pool = unsafe { raw.create_command_pool(&info, None) }
+            .map_err(|r| device.fail("vkCreateCommandPool", r, 0))?;
+        let info = vk::CommandBufferAllocateInfo::default().command_pool(self.pool).command_buffer_count(1);
+        // SAFETY: the pool was just made, and nobody else has it.
+        let commands = unsafe { raw.allocate_command_buffers(&info) }
+            .map_err(|r| device.fail("vkAllocateCommandBuffers", r, 0))?;
+        self.commands = commands.first().copied().unwrap_or_default();
+
+        let sizes = [vk::DescriptorPoolSize::default()
+            .ty(vk::DescriptorType::STORAGE_BUFFER)
+            .descriptor_count(MOST_DESCRIPTORS)];
+        let info = vk::DescriptorPoolCreateInfo::default().max_sets(1).pool_sizes(&sizes);
+        // SAFETY: as above.
+        self.descriptors = unsafe { raw.create_descriptor_pool(&info, None) }
+            .map_err(|r| device.fail("vkCreateDescriptorPool", r, 0))?;
+        if device.plan.timestamps.is_some() {
+            let info = vk::QueryPoolCreateInfo::default().query_type(vk::QueryType::TIMESTAMP).query_count(2);
+            // SAFETY: as above.
+            self.queries = unsafe { raw.create_query_pool(&info, None) }
+                .map_err(|r| device.fail("vkCreateQueryPool", r, 0))?;
+        }
+        Ok(())
+    }
+
+    /// Destroys the slot, which no submission may be using.
+    pub(crate) fn destroy(self, device: &ash::Device, allocator: &mut Allocator) {
+        // SAFETY: only idle slots are destroyed; the handles are of this device, or null, and used nowhere else.
+        unsafe {
+            device.destroy_query_pool(self.queries, None);
+            device.destroy_descriptor_pool(self.descriptors, None);
+            device.destroy_command_pool(self.pool, None);
+        }
+        for memory in [Some(self.control), self.scratch].into_iter().flatten() {
+            memory.destroy(device, allocator);
+        }
+    }
+}
+
+/// A slot in use. Dropped idle, it goes back to the device; dropped with its work still under way, the device is
+/// given up, because nothing would know when the slot and what it binds are free again.
+pub(crate) struct Lease<'d> {
+    device: &'d Device,
+    slot: ManuallyDrop<Slot>,
+    under_way: bool,
+}
+
+impl Device {
+    /// A slot for one launch or copy.
+    pub(crate) fn lease(&self) -> Result<Lease<'_>, Error> {
+        self.check_alive()?;
+        let idle = lock(&self.idle_slots).pop();
+        let slot = match idle {
+            Some(slot) => slot,
+            None => Slot::create(self)?,
+        };
+        Ok(Lease { device: self, slot: ManuallyDrop::new(slot), under_way: false })
+    }
+}
+
+impl Lease<'_> {
+    /// The slot.
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// Host-visible memory of at least `bytes` bytes that the host reads quickly.
+    pub(crate) fn scratch(&mut self, bytes: u64) -> Result<&Memory, Error> {
+        let memory = match self.slot.scratch.take() {
+            Some(memory) if memory.bytes() >= bytes => memory,
+            old => {
+                if let Some(old) = old {
+                    old.destroy(&self.device.raw, &mut self.device.allocator());
+                }
+                let size = bytes.max(LEAST_STAGING).next_power_of_two();
+                self.device.create_memory(size, MemoryLocation::GpuToCpu)?
+            }
+        };
+        Ok(self.slot.scratch.insert(memory))
+    }
+
+    /// Records what `body` records, ordered after all earlier work of the queue and before the host's reads.
+    pub(crate) fn record(&mut self, body: impl FnOnce(&ash::Device, vk::CommandBuffer)) -> Result<(), Error> {
+        let (device, raw, commands) = (self.device, &self.device.raw, self.slot.commands);
+        // SAFETY: the slot is idle and this lease its only user.
+        unsafe { raw.reset_command_pool(self.slot.pool, vk::CommandPoolResetFlags::empty()) }
+            .map_err(|r| device.fail("vkResetCommandPool", r, 0))?;
+        let info = vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
+        // SAFETY: the command buffer was just reset with its pool.
+        unsafe { raw.begin_command_buffer(commands, &info) }
+            .map_err(|r| device.fail("vkBeginCommandBuffer", r, 0))?;
+
+        let work = vk::PipelineStageFlags2::COMPUTE_SHADER | vk::PipelineStageFlags2::ALL_TRANSFER;
+        let after_earlier = vk::MemoryBarrier2::default()
+            .src_stage_mask(vk::PipelineStageFlags2::ALL_COMMANDS)
+            .src_access_mask(vk::AccessFlags2::MEMORY_WRITE)
+            .dst_stage_mask(work)
+            .dst_access_mask(vk::AccessFlags2::MEMORY_READ | vk::AccessFlags2::MEMORY_WRITE);
+        let before_host = vk::MemoryBarrier2::default()
+            .src_stage_mask(work)
+            .src_access_mask(vk::AccessFlags2::MEMORY_WRITE)
+            .dst_stage_mask(vk::PipelineStageFlags2::HOST)
+            .dst_access_mask(vk::AccessFlags2::HOST_READ | vk::AccessFlags2::HOST_WRITE);
+        barrier(raw, commands, after_earlier);
+        body(raw, commands);
+        barrier(raw, commands, before_host);
+        // SAFETY: recording was begun above.
+        unsafe { raw.end_command_buffer(commands) }.map_err(|r| device.fail("vkEndCommandBuffer", r, 0))
+    }
+
+    /// Submits what was recorded; see [`Device::submit`].
+    ///
+    /// # Safety
+    /// What was recorded is valid, and all that it refers to besides this slot stays alive and untouched by the
+    /// host until the ticket is reached or the device is given up.
+    pub(crate) unsafe fn submit(&mut self, budget: Duration, uses: &[&AtomicU64]) -> Result<Ticket, Error> {
+        // SAFETY: by this function's contract; the slot itself is kept by `under_way`.
+        let ticket = unsafe { self.device.submit(self.slot.commands, budget, uses) }?;
+        self.under_way = true;
+        Ok(ticket)
+    }
+
+    /// Says that the submission was waited for and is done.
+    pub(crate) fn done(&mut self) {
+        self.under_way = false;
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        if self.under_way {
+            // The reason was given to whoever waited; this also covers a panic in between.
+            let _ = self.device.lose("a launch that was not waited for");
+        }
+        if !self.device.is_lost() {
+            // SAFETY: the slot is taken here only, and the lease ends.
+            let slot = unsafe { ManuallyDrop::take(&mut self.slot) };
+            lock(&self.device.idle_slots).push(slot);
+        }
+    }
+}
+
+fn barrier(device: &ash::Device, commands: vk::CommandBuffer, barrier: vk::MemoryBarrier2<'_>) {
+    let barriers = [barrier];
+    let info = vk::DependencyInfo::default().memory_barriers(&barriers);
+    // SAFETY: `commands` is being recorded, outside a render pass; `synchronization2` is enabled.
+    unsafe { device.cmd_pipeline_barrier2(commands, &info) };
+}

@@ -1,0 +1,173 @@
+//! The `VkDevice`: made as its plan says, marked when lost, destroyed when idle or leaked on purpose. Decides
+//! nothing that [`crate::plan`] could.
+
+use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ash::vk;
+use fulgurite_driver_core::{DeviceError, Error};
+use gpu_allocator::vulkan::{Allocator, AllocatorCreateDesc};
+use gpu_allocator::{AllocationSizes, AllocatorDebugSettings};
+
+use crate::commands::Slot;
+use crate::error::{allocation_error, device_error};
+use crate::instance::Instance;
+use crate::plan::DevicePlan;
+use crate::sync::Timeline;
+
+/// A device and all that is shared by those who use it. Buffers and executables hold an `Arc` of it.
+pub(crate) struct Device {
+    pub(crate) raw: ash::Device,
+    pub(crate) plan: DevicePlan,
+    pub(crate) timeline: Timeline,
+    /// Command slots that no launch or copy uses now.
+    pub(crate) idle_slots: Mutex<Vec<Slot>>,
+    // Both are dropped by hand, in order, and only if the device is idle.
+    allocator: ManuallyDrop<Mutex<Allocator>>,
+    instance: ManuallyDrop<Arc<Instance>>,
+    lost: AtomicBool,
+}
+
+impl Device {
+    /// Makes the device that `plan` describes.
+    pub(crate) fn open(
+        instance: Arc<Instance>,
+        physical: vk::PhysicalDevice,
+        plan: DevicePlan,
+    ) -> Result<Arc<Self>, Error> {
+        let raw = create(&instance, physical, &plan)?;
+        let parts = allocator(&instance, physical, &raw).and_then(|allocator| {
+            // SAFETY: the plan's family has a queue, and one was asked for.
+            let queue = unsafe { raw.get_device_queue(plan.queue_family, 0) };
+            Ok((allocator, Timeline::create(&raw, queue)?))
+        });
+        match parts {
+            Ok((allocator, timeline)) => Ok(Arc::new(Self {
+                raw,
+                plan,
+                timeline,
+                idle_slots: Mutex::default(),
+                allocator: ManuallyDrop::new(Mutex::new(allocator)),
+                instance: ManuallyDrop::new(instance),
+                lost: AtomicBool::new(false),
+            })),
+            Err(error) => {
+                // SAFETY: nothing was made from the device that is still alive.
+                unsafe { raw.destroy_device(None) };
+                Err(error)
+            }
+        }
+    }
+
+    /// The instance it was made from.
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// The allocator. Never held across a wait.
+    pub(crate) fn allocator(&self) -> MutexGuard<'_, Allocator> {
+        lock(&self.allocator)
+    }
+
+    /// Whether the device was given up; then nothing of it may be destroyed.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::SeqCst)
+    }
+
+    /// An error if the device was given up.
+    pub(crate) fn check_alive(&self) -> Result<(), Error> {
+        if self.is_lost() { Err(DeviceError::Lost("an earlier launch").into()) } else { Ok(()) }
+    }
+
+    /// Gives the device up: all its handles are leaked from now on.
+    pub(crate) fn lose(&self, during: &'static str) -> Error {
+        self.lost.store(true, Ordering::SeqCst);
+        DeviceError::Lost(during).into()
+    }
+
+    /// What a failed call means; gives the device up if the driver lost it.
+    pub(crate) fn fail(&self, call: &'static str, result: vk::Result, bytes: u64) -> Error {
+        match device_error(call, result, bytes) {
+            DeviceError::Lost(call) => self.lose(call),
+            other => other.into(),
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if self.is_lost() || !self.is_idle() {
+            // Work may still run on it: destroying what it uses is undefined, and the driver may never return.
+            return;
+        }
+        for slot in lock(&self.idle_slots).drain(..) {
+            slot.destroy(&self.raw, &mut lock(&self.allocator));
+        }
+        // SAFETY: the device is idle, and those who made handles from it held an `Arc` of it and are gone. Both
+        // values are taken here only, the allocator before the device whose memory it frees.
+        unsafe {
+            self.timeline.destroy(&self.raw);
+            ManuallyDrop::drop(&mut self.allocator);
+            self.raw.destroy_device(None);
+            ManuallyDrop::drop(&mut self.instance);
+        }
+    }
+}
+
+/// Locks, also after a panic elsewhere: what these locks guard is whole between any two statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn create(
+    instance: &Instance,
+    physical: vk::PhysicalDevice,
+    plan: &DevicePlan,
+) -> Result<ash::Device, Error> {
+    let queues =
+        [vk::DeviceQueueCreateInfo::default().queue_family_index(plan.queue_family).queue_priorities(&[1.0])];
+    let extensions: Vec<_> = plan.extensions.iter().map(|name| name.as_ptr()).collect();
+    let features =
+        vk::PhysicalDeviceFeatures::default().robust_buffer_access(plan.features.robust_buffer_access);
+    let mut v12 = vk::PhysicalDeviceVulkan12Features::default()
+        .vulkan_memory_model(true)
+        .vulkan_memory_model_device_scope(true)
+        .timeline_semaphore(true)
+        .buffer_device_address(true);
+    let mut v13 = vk::PhysicalDeviceVulkan13Features::default()
+        .synchronization2(true)
+        .shader_zero_initialize_workgroup_memory(plan.features.zero_initialize_workgroup_memory);
+    let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default().robust_buffer_access2(true);
+    let mut info = vk::DeviceCreateInfo::default()
+        .queue_create_infos(&queues)
+        .enabled_extension_names(&extensions)
+        .enabled_features(&features)
+        .push_next(&mut v12)
+        .push_next(&mut v13);
+    if plan.features.robust_buffer_access2 {
+        info = info.push_next(&mut robustness2);
+    }
+    // SAFETY: the physical device is of this instance, and all that `info` asks for is in its snapshot.
+    unsafe { instance.raw.create_device(physical, &info, None) }
+        .map_err(|r| device_error("vkCreateDevice", r, 0).into())
+}
+
+fn allocator(
+    instance: &Instance,
+    physical: vk::PhysicalDevice,
+    device: &ash::Device,
+) -> Result<Allocator, Error> {
+    let mut debug_settings = AllocatorDebugSettings::default();
+    // Leaks only happen on purpose, with a lost device.
+    debug_settings.log_leaks_on_shutdown = false;
+    Allocator::new(&AllocatorCreateDesc {
+        instance: instance.raw.clone(),
+        device: device.clone(),
+        physical_device: physical,
+        debug_settings,
+        buffer_device_address: false,
+        allocation_sizes: AllocationSizes::default(),
+    })
+    .map_err(|error| allocation_error(&error, 0).into())
+}

@@ -1,0 +1,133 @@
+//! The loader and the `VkInstance`, with the validation layer if it was asked for. Knows no device.
+
+use std::ffi::CStr;
+use std::sync::Arc;
+
+use ash::{ext, vk};
+use fulgurite_driver_core::Error;
+
+use crate::error::{INSTALL_HINT, device_error, unavailable};
+use crate::validation::{ValidationLog, messenger};
+
+const VALIDATION_LAYER: &CStr = c"VK_LAYER_KHRONOS_validation";
+
+/// An instance. Destroyed when dropped; everything made from it must be gone by then.
+pub(crate) struct Instance {
+    pub(crate) raw: ash::Instance,
+    validation: Option<Validation>,
+    log: Arc<ValidationLog>,
+    // Holds the loader's library, so it goes last.
+    _entry: ash::Entry,
+}
+
+struct Validation {
+    functions: ext::debug_utils::Instance,
+    messenger: vk::DebugUtilsMessengerEXT,
+}
+
+impl Instance {
+    /// Loads Vulkan and makes an instance.
+    pub(crate) fn open(validate: bool) -> Result<Arc<Self>, Error> {
+        // SAFETY: loading runs the initialisers of the system's Vulkan loader, which is made to be loaded so.
+        let entry = unsafe { ash::Entry::load() }.map_err(|error| {
+            unavailable(format!("the Vulkan loader could not be loaded ({error}); {INSTALL_HINT}"))
+        })?;
+        // SAFETY: the entry points were just loaded.
+        let version = unsafe { entry.try_enumerate_instance_version() }
+            .map_err(|r| device_error("vkEnumerateInstanceVersion", r, 0))?
+            .unwrap_or(vk::API_VERSION_1_0);
+        if version < vk::API_VERSION_1_3 {
+            return Err(unavailable(format!(
+                "the Vulkan loader has version {}.{}, 1.3 is needed; {INSTALL_HINT}",
+                vk::api_version_major(version),
+                vk::api_version_minor(version)
+            )));
+        }
+        if validate {
+            check_validation_is_there(&entry)?;
+        }
+
+        let log = Arc::new(ValidationLog::default());
+        let application = vk::ApplicationInfo::default()
+            .engine_name(c"fulgurite")
+            .engine_version(1)
+            .api_version(vk::API_VERSION_1_3);
+        let layers = [VALIDATION_LAYER.as_ptr()];
+        let extensions = [ext::debug_utils::NAME.as_ptr()];
+        // Chained to the instance, it also hears what is wrong with making and destroying the instance.
+        let mut messenger_info = messenger(&log);
+        let mut info = vk::InstanceCreateInfo::default().application_info(&application);
+        if validate {
+            info = info
+                .enabled_layer_names(&layers)
+                .enabled_extension_names(&extensions)
+                .push_next(&mut messenger_info);
+        }
+        // SAFETY: `info` points only to what lives until the call returns.
+        let raw = unsafe { entry.create_instance(&info, None) }.map_err(|result| match result {
+            vk::Result::ERROR_INCOMPATIBLE_DRIVER | vk::Result::ERROR_INITIALIZATION_FAILED => unavailable(
+                format!("the loader found no Vulkan driver that works ({result:?}); {INSTALL_HINT}"),
+            ),
+            other => device_error("vkCreateInstance", other, 0).into(),
+        })?;
+        let mut instance = Self { raw, validation: None, log, _entry: entry };
+        if validate {
+            let functions = ext::debug_utils::Instance::new(&instance._entry, &instance.raw);
+            // SAFETY: the extension is enabled, and the log lives until after the messenger is destroyed.
+            let messenger =
+                unsafe { functions.create_debug_utils_messenger(&messenger(&instance.log), None) }
+                    .map_err(|r| device_error("vkCreateDebugUtilsMessengerEXT", r, 0))?;
+            instance.validation = Some(Validation { functions, messenger });
+        }
+        Ok(Arc::new(instance))
+    }
+
+    /// Every physical device, in the loader's order.
+    pub(crate) fn physical_devices(&self) -> Result<Vec<vk::PhysicalDevice>, Error> {
+        // SAFETY: the instance is alive.
+        let all = unsafe { self.raw.enumerate_physical_devices() };
+        all.map_err(|result| match result {
+            vk::Result::ERROR_INITIALIZATION_FAILED => {
+                unavailable(format!("no Vulkan driver could be initialised; {INSTALL_HINT}"))
+            }
+            other => device_error("vkEnumeratePhysicalDevices", other, 0).into(),
+        })
+    }
+
+    /// What the validation layer says.
+    pub(crate) fn validation_log(&self) -> &Arc<ValidationLog> {
+        &self.log
+    }
+}
+
+fn check_validation_is_there(entry: &ash::Entry) -> Result<(), Error> {
+    // SAFETY: the entry points were loaded.
+    let layers = unsafe { entry.enumerate_instance_layer_properties() }
+        .map_err(|r| device_error("vkEnumerateInstanceLayerProperties", r, 0))?;
+    if !layers.iter().any(|l| l.layer_name_as_c_str() == Ok(VALIDATION_LAYER)) {
+        return Err(unavailable(
+            "validation was asked for, but the layer VK_LAYER_KHRONOS_validation is not installed (Debian: \
+             `vulkan-validationlayers`)",
+        ));
+    }
+    for layer in [None, Some(VALIDATION_LAYER)] {
+        // SAFETY: as above; the layer is there.
+        let extensions = unsafe { entry.enumerate_instance_extension_properties(layer) }
+            .map_err(|r| device_error("vkEnumerateInstanceExtensionProperties", r, 0))?;
+        if extensions.iter().any(|e| e.extension_name_as_c_str() == Ok(ext::debug_utils::NAME)) {
+            return Ok(());
+        }
+    }
+    Err(unavailable("validation was asked for, but neither loader nor layer has VK_EXT_debug_utils"))
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(validation) = &self.validation {
+            // SAFETY: made from this instance, destroyed once.
+            unsafe { validation.functions.destroy_debug_utils_messenger(validation.messenger, None) };
+        }
+        // SAFETY: users of the instance hold an `Arc` of it, so none of its children is left.
+        unsafe { self.raw.destroy_instance(None) };
+    }
+}

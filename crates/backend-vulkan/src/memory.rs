@@ -1,0 +1,297 @@
+//! Buffers: device memory, its zeroing, and the host's reads and writes of it.
+
+use std::any::Any;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use ash::vk;
+use fulgurite_driver_core::{DeviceBuffer, DeviceError, Error};
+use fulgurite_spec::Code;
+use gpu_allocator::MemoryLocation;
+use gpu_allocator::vulkan::{Allocation, AllocationCreateDesc, AllocationScheme, Allocator};
+
+use crate::device::Device;
+use crate::error::allocation_error;
+use crate::plan::MemoryPlan;
+use crate::sync::Waited;
+
+/// Sizes are rounded up to this, and bases aligned to it.
+const ALIGNMENT: u64 = 16;
+/// The most that one staging copy moves.
+const CHUNK: usize = 16 << 20;
+/// How long a copy or fill may take once it is its turn.
+const COPY_BUDGET: Duration = Duration::from_secs(60);
+
+/// A `VkBuffer` with its memory. Must be destroyed by hand; dropped, it leaks.
+pub(crate) struct Memory {
+    pub(crate) buffer: vk::Buffer,
+    allocation: Allocation,
+    bytes: u64,
+}
+
+impl Device {
+    /// Memory of `bytes` bytes, rounded up; its contents are arbitrary.
+    pub(crate) fn create_memory(&self, bytes: u64, location: MemoryLocation) -> Result<Memory, Error> {
+        let most = self.plan.bounds.max_allocation_bytes;
+        let size = bytes.max(1).checked_next_multiple_of(ALIGNMENT).filter(|size| *size <= most);
+        let size = size.ok_or_else(|| {
+            Error::unsupported(format!("a buffer of {bytes} bytes"), format!("at most {most} bytes"))
+        })?;
+        let info = vk::BufferCreateInfo::default()
+            .size(size)
+            .usage(
+                vk::BufferUsageFlags::STORAGE_BUFFER
+                    | vk::BufferUsageFlags::TRANSFER_SRC
+                    | vk::BufferUsageFlags::TRANSFER_DST,
+            )
+            .sharing_mode(vk::SharingMode::EXCLUSIVE);
+        // SAFETY: the device is alive, and the size within its limit and not 0.
+        let buffer = unsafe { self.raw.create_buffer(&info, None) }
+            .map_err(|r| self.fail("vkCreateBuffer", r, bytes))?;
+        self.bind(buffer, size, location).inspect_err(|_| {
+            // SAFETY: made above and given to nobody; no memory is bound to it that is in use.
+            unsafe { self.raw.destroy_buffer(buffer, None) };
+        })
+    }
+
+    fn bind(&self, buffer: vk::Buffer, bytes: u64, location: MemoryLocation) -> Result<Memory, Error> {
+        // SAFETY: `buffer` is of this device.
+        let mut requirements = unsafe { self.raw.get_buffer_memory_requirements(buffer) };
+        requirements.alignment = requirements.alignment.max(ALIGNMENT);
+        let desc = AllocationCreateDesc {
+            name: "fulgurite",
+            requirements,
+            location,
+            linear: true,
+            allocation_scheme: AllocationScheme::GpuAllocatorManaged,
+        };
+        let allocation =
+            self.allocator().allocate(&desc).map_err(|error| match allocation_error(&error, bytes) {
+                DeviceError::Lost(call) => self.lose(call),
+                other => other.into(),
+            })?;
+        // SAFETY: the allocation was made for this buffer's requirements and is bound to nothing else.
+        let bound = unsafe { self.raw.bind_buffer_memory(buffer, allocation.memory(), allocation.offset()) };
+        if let Err(result) = bound {
+            // Nothing uses it; an allocator that cannot take it back keeps it.
+            let _ = self.allocator().free(allocation);
+            return Err(self.fail("vkBindBufferMemory", result, bytes));
+        }
+        Ok(Memory { buffer, allocation, bytes })
+    }
+}
+
+impl Memory {
+    /// Its size.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Destroys it; no submission may be using it.
+    pub(crate) fn destroy(self, device: &ash::Device, allocator: &mut Allocator) {
+        // SAFETY: the buffer is idle by this function's contract, and goes before its memory.
+        unsafe { device.destroy_buffer(self.buffer, None) };
+        let freed = allocator.free(self.allocation);
+        debug_assert!(freed.is_ok(), "{freed:?}");
+    }
+
+    /// Where `length` bytes from `offset` on are mapped.
+    fn mapped(&self, offset: u64, length: usize) -> Result<NonNull<u8>, Error> {
+        let inside = offset.checked_add(length as u64).is_some_and(|end| end <= self.bytes);
+        match self.allocation.mapped_ptr() {
+            // SAFETY: the mapping covers the allocation, which is at least `bytes` long.
+            Some(base) if inside => Ok(unsafe { base.cast::<u8>().add(offset as usize) }),
+            _ => Err(Error::Internal(format!(
+                "{length} bytes at {offset} of a buffer of {} bytes are not mapped",
+                self.bytes
+            ))),
+        }
+    }
+
+    /// Copies `data` to mapped memory.
+    pub(crate) fn write_mapped(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        let to = self.mapped(offset, data.len())?;
+        // SAFETY: `mapped` checked the range, and `data` cannot overlap memory that only the driver hands out.
+        unsafe { to.as_ptr().copy_from_nonoverlapping(data.as_ptr(), data.len()) };
+        Ok(())
+    }
+
+    /// Copies from mapped memory.
+    pub(crate) fn read_mapped(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        let from = self.mapped(offset, out.len())?;
+        // SAFETY: as in `write_mapped`.
+        unsafe { from.as_ptr().copy_to_nonoverlapping(out.as_mut_ptr(), out.len()) };
+        Ok(())
+    }
+
+    /// Writes a 32-bit word of mapped memory that the device may be reading.
+    pub(crate) fn write_word(&self, index: u32, value: u32) -> Result<(), Error> {
+        let to = self.mapped(u64::from(index) * 4, 4)?.cast::<u32>();
+        // SAFETY: in range, and aligned because bases are.
+        unsafe { to.as_ptr().write_volatile(value) };
+        Ok(())
+    }
+
+    /// Reads a 32-bit word of mapped memory.
+    pub(crate) fn read_word(&self, index: u32) -> Result<u32, Error> {
+        let from = self.mapped(u64::from(index) * 4, 4)?.cast::<u32>();
+        // SAFETY: as in `write_word`.
+        Ok(unsafe { from.as_ptr().read_volatile() })
+    }
+
+    fn zero_mapped(&self) -> Result<(), Error> {
+        let to = self.mapped(0, self.bytes as usize)?;
+        // SAFETY: `mapped` checked the range.
+        unsafe { to.as_ptr().write_bytes(0, self.bytes as usize) };
+        Ok(())
+    }
+}
+
+/// A buffer of this backend.
+pub(crate) struct VulkanBuffer {
+    device: Arc<Device>,
+    // Taken when dropped.
+    memory: Option<Memory>,
+    bytes: u64,
+    /// The last submission that uses it.
+    pub(crate) last_use: AtomicU64,
+}
+
+impl VulkanBuffer {
+    /// A buffer of `bytes` zeros.
+    pub(crate) fn create(device: &Arc<Device>, bytes: u64) -> Result<Self, Error> {
+        device.check_alive()?;
+        let location = match device.plan.memory {
+            // Cached, because the host reads results from it.
+            MemoryPlan::Mapped => MemoryLocation::GpuToCpu,
+            MemoryPlan::Staged => MemoryLocation::GpuOnly,
+        };
+        let memory = device.create_memory(bytes, location)?;
+        let buffer =
+            Self { device: Arc::clone(device), memory: Some(memory), bytes, last_use: AtomicU64::new(0) };
+        let memory = buffer.memory()?;
+        match device.plan.memory {
+            MemoryPlan::Mapped => memory.zero_mapped()?,
+            MemoryPlan::Staged => buffer.copy(|raw, commands| {
+                // SAFETY: `commands` is being recorded; the size is a multiple of 4.
+                unsafe { raw.cmd_fill_buffer(commands, memory.buffer, 0, memory.bytes, 0) };
+            })?,
+        }
+        Ok(buffer)
+    }
+
+    /// `buffer` as one of `device`'s.
+    pub(crate) fn of<'b>(device: &Arc<Device>, buffer: &'b dyn DeviceBuffer) -> Result<&'b Self, Error> {
+        let any: &dyn Any = buffer;
+        any.downcast_ref::<Self>().filter(|own| Arc::ptr_eq(&own.device, device)).ok_or_else(|| {
+            Error::invalid(
+                Code::ForeignBuffer,
+                format!("a buffer of {} bytes was made by another backend or device", buffer.bytes()),
+            )
+        })
+    }
+
+    /// What a descriptor binds: all of it in whole words, and something even of an empty buffer.
+    pub(crate) fn descriptor(&self) -> Result<vk::DescriptorBufferInfo, Error> {
+        let range = if self.bytes == 0 { ALIGNMENT } else { self.bytes.next_multiple_of(4) };
+        Ok(vk::DescriptorBufferInfo::default().buffer(self.memory()?.buffer).offset(0).range(range))
+    }
+
+    fn memory(&self) -> Result<&Memory, Error> {
+        self.memory.as_ref().ok_or_else(|| Error::Internal("a buffer without memory".to_owned()))
+    }
+
+    fn check_range(&self, offset: u64, length: usize) -> Result<(), Error> {
+        if offset.checked_add(length as u64).is_some_and(|end| end <= self.bytes) {
+            return Ok(());
+        }
+        let message = format!("{length} bytes at {offset} are not within a buffer of {} bytes", self.bytes);
+        Err(Error::invalid(Code::BufferSize, message))
+    }
+
+    /// Runs commands on this buffer, and waits for them.
+    fn copy(&self, body: impl FnOnce(&ash::Device, vk::CommandBuffer)) -> Result<(), Error> {
+        let mut lease = self.device.lease()?;
+        self.copy_with(&mut lease, body)
+    }
+
+    fn copy_with(
+        &self,
+        lease: &mut crate::commands::Lease<'_>,
+        body: impl FnOnce(&ash::Device, vk::CommandBuffer),
+    ) -> Result<(), Error> {
+        lease.record(body)?;
+        // SAFETY: what the callers record are copies and fills within this buffer, which outlives the wait, and
+        // the lease's own memory.
+        let ticket = unsafe { lease.submit(COPY_BUDGET, &[&self.last_use]) }?;
+        match self.device.wait(ticket, COPY_BUDGET)? {
+            Waited::Done => {
+                lease.done();
+                Ok(())
+            }
+            Waited::Expired => Err(self.device.lose("a copy")),
+        }
+    }
+}
+
+impl DeviceBuffer for VulkanBuffer {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        self.check_range(offset, data.len())?;
+        let memory = self.memory()?;
+        if self.device.plan.memory == MemoryPlan::Mapped {
+            self.device.wait_mark(&self.last_use)?;
+            return memory.write_mapped(offset, data);
+        }
+        self.device.check_alive()?;
+        let mut lease = self.device.lease()?;
+        for (chunk, at) in data.chunks(CHUNK).zip((offset..).step_by(CHUNK)) {
+            let staging = lease.scratch(chunk.len() as u64)?;
+            staging.write_mapped(0, chunk)?;
+            let (from, to) = (staging.buffer, memory.buffer);
+            let region = vk::BufferCopy::default().dst_offset(at).size(chunk.len() as u64);
+            self.copy_with(&mut lease, |raw, commands| {
+                // SAFETY: `commands` is being recorded; both ranges were checked and are of different buffers.
+                unsafe { raw.cmd_copy_buffer(commands, from, to, &[region]) };
+            })?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        self.check_range(offset, out.len())?;
+        let memory = self.memory()?;
+        if self.device.plan.memory == MemoryPlan::Mapped {
+            self.device.wait_mark(&self.last_use)?;
+            return memory.read_mapped(offset, out);
+        }
+        self.device.check_alive()?;
+        let mut lease = self.device.lease()?;
+        for (chunk, at) in out.chunks_mut(CHUNK).zip((offset..).step_by(CHUNK)) {
+            let to = lease.scratch(chunk.len() as u64)?.buffer;
+            let from = memory.buffer;
+            let region = vk::BufferCopy::default().src_offset(at).size(chunk.len() as u64);
+            self.copy_with(&mut lease, |raw, commands| {
+                // SAFETY: as in `write`.
+                unsafe { raw.cmd_copy_buffer(commands, from, to, &[region]) };
+            })?;
+            lease.scratch(chunk.len() as u64)?.read_mapped(0, chunk)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for VulkanBuffer {
+    fn drop(&mut self) {
+        // A lost device may still be using it. Of one that is not lost, every submission was waited for by the
+        // launch or copy that made it, which borrowed this buffer.
+        if let Some(memory) = self.memory.take().filter(|_| !self.device.is_lost()) {
+            memory.destroy(&self.device.raw, &mut self.device.allocator());
+        }
+    }
+}

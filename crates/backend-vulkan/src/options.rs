@@ -1,0 +1,113 @@
+//! What a caller or the environment may ask of the backend before it opens a device.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Options of opening the backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Run under `VK_LAYER_KHRONOS_validation` and keep what it says. It is an error if the layer is missing.
+    pub validation: bool,
+    /// Which device: its index in the loader's order, or part of its name in any case. Default: the best one.
+    pub device: Option<String>,
+    /// Keep buffers in the device's own memory and copy through staging buffers, even where the host could map
+    /// them. A device that does not share its memory does so anyway.
+    pub staging: bool,
+    /// Where the verdicts of device probes are kept. Default: nowhere, so each opening probes.
+    pub probe_directory: Option<PathBuf>,
+}
+
+impl Options {
+    /// Options from the environment: `FULGURITE_VULKAN_VALIDATION` (any value but `0` turns it on),
+    /// `FULGURITE_VULKAN_DEVICE`, and the probe directory `probes` under `FULGURITE_CACHE_DIR`, else under
+    /// `fulgurite` in the user's cache folder.
+    pub fn from_env() -> Self {
+        use etcetera::BaseStrategy;
+        let user_cache = etcetera::base_strategy::choose_native_strategy().ok().map(|s| s.cache_dir());
+        Self::from_variables(|name| std::env::var_os(name), user_cache)
+    }
+
+    /// [`Options::from_env`] on given variables.
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>, user_cache: Option<PathBuf>) -> Self {
+        let text =
+            |name: &str| variable(name).and_then(|v| v.into_string().ok()).filter(|v| !v.trim().is_empty());
+        // A variable that is set but unusable turns storing off: it never falls through to another folder.
+        let cache = match variable("FULGURITE_CACHE_DIR") {
+            Some(path) => Some(PathBuf::from(path)),
+            None => match variable("XDG_CACHE_HOME") {
+                Some(path) => Some(PathBuf::from(path).join("fulgurite")).filter(|p| p.is_absolute()),
+                None => user_cache.map(|path| path.join("fulgurite")),
+            },
+        };
+        Self {
+            validation: text("FULGURITE_VULKAN_VALIDATION").is_some_and(|v| v.trim() != "0"),
+            device: text("FULGURITE_VULKAN_DEVICE").map(|v| v.trim().to_owned()),
+            staging: false,
+            probe_directory: cache.filter(|path| path.is_absolute()).map(|path| path.join("probes")),
+        }
+    }
+
+    /// Runs under the validation layer, or not.
+    #[must_use]
+    pub fn validation(mut self, on: bool) -> Self {
+        self.validation = on;
+        self
+    }
+
+    /// Chooses a device by index or part of its name.
+    #[must_use]
+    pub fn device(mut self, selector: impl Into<String>) -> Self {
+        self.device = Some(selector.into());
+        self
+    }
+
+    /// Stages all copies, or maps where that is possible.
+    #[must_use]
+    pub fn staging(mut self, on: bool) -> Self {
+        self.staging = on;
+        self
+    }
+
+    /// Keeps probe verdicts in `directory`.
+    #[must_use]
+    pub fn probe_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.probe_directory = Some(directory.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Options {
+        Options::from_variables(
+            |name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v)),
+            Some(PathBuf::from("/home/someone/.cache")),
+        )
+    }
+
+    #[test]
+    fn the_environment_sets_each_option() {
+        let all = read(&[("FULGURITE_VULKAN_VALIDATION", "1"), ("FULGURITE_VULKAN_DEVICE", " llvm ")]);
+        assert!(all.validation);
+        assert_eq!(all.device.as_deref(), Some("llvm"));
+        let none = read(&[("FULGURITE_VULKAN_VALIDATION", "0"), ("FULGURITE_VULKAN_DEVICE", "")]);
+        assert!(!none.validation);
+        assert_eq!(none.device, None);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn the_probe_directory_is_never_relative() {
+        let directory = |variables: &[(&str, &str)]| read(variables).probe_directory;
+        assert_eq!(directory(&[]), Some("/home/someone/.cache/fulgurite/probes".into()));
+        assert_eq!(directory(&[("XDG_CACHE_HOME", "/x")]), Some("/x/fulgurite/probes".into()));
+        let both = [("FULGURITE_CACHE_DIR", "/f"), ("XDG_CACHE_HOME", "/x")];
+        assert_eq!(directory(&both), Some("/f/probes".into()));
+        assert_eq!(directory(&[("FULGURITE_CACHE_DIR", "")]), None);
+        assert_eq!(directory(&[("FULGURITE_CACHE_DIR", "here")]), None);
+        assert_eq!(directory(&[("XDG_CACHE_HOME", "")]), None);
+    }
+}

@@ -1,0 +1,181 @@
+//! From a module to a compute pipeline, and the identity of what was compiled. Launching it is
+//! [`crate::launch`]'s.
+
+use std::sync::Arc;
+
+use ash::vk;
+use fulgurite_driver_core::{CompileOptions, Error};
+use fulgurite_ir::VerifiedKernel;
+use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile, emit};
+
+use crate::device::Device;
+use crate::error::BACKEND;
+use crate::plan::{check_kernel, check_layout};
+
+/// A kernel compiled for one device.
+pub(crate) struct VulkanExecutable {
+    pub(crate) kernel: Arc<VerifiedKernel>,
+    pub(crate) layout: Layout,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) id: String,
+}
+
+/// A compute pipeline and its layouts. Handles that were not made are null.
+pub(crate) struct Pipeline {
+    pub(crate) device: Arc<Device>,
+    pub(crate) set_layout: vk::DescriptorSetLayout,
+    pub(crate) layout: vk::PipelineLayout,
+    pub(crate) handle: vk::Pipeline,
+}
+
+/// Compiles `kernel` with the options of a caller.
+pub(crate) fn compile(
+    device: &Arc<Device>,
+    kernel: Arc<VerifiedKernel>,
+    options: &CompileOptions,
+) -> Result<VulkanExecutable, Error> {
+    let mut profile = device.plan.profile.clone();
+    profile.debug_names = options.debug_names.unwrap_or(false);
+    compile_for(device, kernel, &profile)
+}
+
+/// Compiles `kernel` for `profile`, which the device fulfills.
+pub(crate) fn compile_for(
+    device: &Arc<Device>,
+    kernel: Arc<VerifiedKernel>,
+    profile: &Profile,
+) -> Result<VulkanExecutable, Error> {
+    device.check_alive()?;
+    check_kernel(&kernel, &device.plan.snapshot.limits)?;
+    let module = emit(&kernel, profile);
+    check_layout(&module.layout, &device.plan.bounds)?;
+    let id = id(&module);
+    let pipeline = Pipeline::create(Arc::clone(device), &module)?;
+    Ok(VulkanExecutable { kernel, layout: module.layout, pipeline, id })
+}
+
+impl Pipeline {
+    fn create(device: Arc<Device>, module: &Module) -> Result<Self, Error> {
+        let mut pipeline = Self {
+            device,
+            set_layout: vk::DescriptorSetLayout::null(),
+            layout: vk::PipelineLayout::null(),
+            handle: vk::Pipeline::null(),
+        };
+        pipeline.create_layouts(&module.layout)?;
+        pipeline.create_pipeline(&module.words)?;
+        Ok(pipeline)
+    }
+
+    fn create_layouts(&mut self, layout: &Layout) -> Result<(), Error> {
+        let device = &self.device;
+        let bindings: Vec<_> = (0..layout.descriptors())
+            .map(|binding| {
+                vk::DescriptorSetLayoutBinding::default()
+                    .binding(binding)
+                    .descriptor_type(vk::DescriptorType::STORAGE_BUFFER)
+                    .descriptor_count(1)
+                    .stage_flags(vk::ShaderStageFlags::COMPUTE)
+            })
+            .collect();
+        let info = vk::DescriptorSetLayoutCreateInfo::default().bindings(&bindings);
+        // SAFETY: the device is alive; the number of bindings was checked against its limits.
+        self.set_layout = unsafe { device.raw.create_descriptor_set_layout(&info, None) }
+            .map_err(|r| device.fail("vkCreateDescriptorSetLayout", r, 0))?;
+
+        let sets = [self.set_layout];
+        let ranges = [vk::PushConstantRange::default()
+            .stage_flags(vk::ShaderStageFlags::COMPUTE)
+            .size(layout.block_words * 4)];
+        let mut info = vk::PipelineLayoutCreateInfo::default().set_layouts(&sets);
+        if layout.placement == BlockPlacement::PushConstants && layout.block_words > 0 {
+            info = info.push_constant_ranges(&ranges);
+        }
+        // SAFETY: as above, and so were the push constants.
+        self.layout = unsafe { device.raw.create_pipeline_layout(&info, None) }
+            .map_err(|r| device.fail("vkCreatePipelineLayout", r, 0))?;
+        Ok(())
+    }
+
+    fn create_pipeline(&mut self, words: &[u32]) -> Result<(), Error> {
+        let device = &self.device;
+        let info = vk::ShaderModuleCreateInfo::default().code(words);
+        // SAFETY: the words were emitted from a verified kernel, so they are a valid module that uses only what
+        // the profile, and so the device, has.
+        let shader = unsafe { device.raw.create_shader_module(&info, None) }
+            .map_err(|r| device.fail("vkCreateShaderModule", r, 0))?;
+        let stage = vk::PipelineShaderStageCreateInfo::default()
+            .stage(vk::ShaderStageFlags::COMPUTE)
+            .module(shader)
+            .name(c"main");
+        let info = vk::ComputePipelineCreateInfo::default().stage(stage).layout(self.layout);
+        // SAFETY: the layout was made from the module's own; the workgroup was checked against the limits.
+        let created =
+            unsafe { device.raw.create_compute_pipelines(vk::PipelineCache::null(), &[info], None) };
+        // SAFETY: a shader module is needed only while pipelines are made from it.
+        unsafe { device.raw.destroy_shader_module(shader, None) };
+        let handles = created.map_err(|(_, r)| device.fail("vkCreateComputePipelines", r, 0))?;
+        self.handle = handles.first().copied().unwrap_or_default();
+        Ok(())
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        if self.device.is_lost() {
+            return;
+        }
+        let raw = &self.device.raw;
+        // SAFETY: of a device that is not lost every launch was waited for by whoever made it, holding this
+        // pipeline. The handles are of this device, or null.
+        unsafe {
+            raw.destroy_pipeline(self.handle, None);
+            raw.destroy_pipeline_layout(self.layout, None);
+            raw.destroy_descriptor_set_layout(self.set_layout, None);
+        }
+    }
+}
+
+/// The identity of what was compiled: the words, and how they are bound.
+fn id(module: &Module) -> String {
+    let layout = &module.layout;
+    let placement = match layout.placement {
+        BlockPlacement::PushConstants => 0,
+        BlockPlacement::StorageBuffer { binding } => 1 + u64::from(binding),
+    };
+    let facts = [
+        u64::from(layout.buffers),
+        layout.control.map_or(0, |binding| 1 + u64::from(binding)),
+        placement,
+        u64::from(layout.block_words),
+        module.words.len() as u64,
+    ];
+    let mut hasher = blake3::Hasher::new_derive_key("fulgurite vulkan executable 1");
+    for fact in facts {
+        hasher.update(&fact.to_le_bytes());
+    }
+    for word in &module.words {
+        hasher.update(&word.to_le_bytes());
+    }
+    format!("{BACKEND}:{}", hasher.finalize().to_hex())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fulgurite_ir::Kernel;
+
+    #[test]
+    fn the_id_depends_on_words_and_layout() {
+        let kernel = Kernel::empty("k", [1, 1, 1]);
+        let module = |words: &[u32], control| Module {
+            words: words.to_vec(),
+            layout: Layout::new(&kernel, 128, control),
+        };
+        let plain = id(&module(&[1, 2], false));
+        assert!(plain.starts_with("vulkan:") && plain.len() == 7 + 64, "{plain}");
+        assert_eq!(plain, id(&module(&[1, 2], false)));
+        assert_ne!(plain, id(&module(&[1, 3], false)));
+        assert_ne!(plain, id(&module(&[1, 2], true)));
+    }
+}

@@ -1,0 +1,310 @@
+//! What to do with a physical device, decided from its facts alone: which device to take, what to enable on
+//! it, what emission may use, and whether a kernel fits. Pure; makes no call.
+
+use std::ffi::CStr;
+
+use ash::ext;
+use fulgurite_driver_core::Error;
+use fulgurite_ir::Kernel;
+use fulgurite_spec::device::{Capability, DeviceSnapshot, Limits};
+use fulgurite_spec::limits::{MAX_DECLARATIONS, MAX_SHARED_BYTES, MAX_WORKGROUP_INVOCATIONS};
+use fulgurite_spirv::{BlockPlacement, Layout, Profile};
+
+use crate::error::BACKEND;
+use crate::options::Options;
+use crate::snapshot::{ApiVersion, DeviceKind, PhysicalSnapshot};
+
+/// What probes found out about a driver. The default is a driver without quirks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdicts {
+    /// Iterations after which the driver silently ends an invocation's loops.
+    pub(crate) loop_limit: Option<u32>,
+}
+
+/// Everything that making a device needs to know.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DevicePlan {
+    pub(crate) extensions: Vec<&'static CStr>,
+    pub(crate) features: OptionalFeatures,
+    pub(crate) queue_family: u32,
+    pub(crate) memory: MemoryPlan,
+    /// `None` if the queue family writes no timestamps.
+    pub(crate) timestamps: Option<Timestamps>,
+    pub(crate) bounds: Bounds,
+    pub(crate) profile: Profile,
+    pub(crate) snapshot: DeviceSnapshot,
+}
+
+/// Features to enable beyond those of the least device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OptionalFeatures {
+    pub(crate) robust_buffer_access: bool,
+    pub(crate) robust_buffer_access2: bool,
+    pub(crate) zero_initialize_workgroup_memory: bool,
+}
+
+/// Where buffers live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MemoryPlan {
+    /// In memory that the host maps: host and device share it.
+    Mapped,
+    /// In memory of the device's own, written and read through staging buffers.
+    Staged,
+}
+
+/// How to read timestamps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Timestamps {
+    /// Nanoseconds a tick.
+    pub(crate) period: f32,
+    /// The bits that count.
+    pub(crate) mask: u64,
+}
+
+/// Limits that only this backend checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Storage buffers that one pipeline may bind.
+    pub(crate) max_descriptors: u32,
+    pub(crate) max_push_constant_bytes: u32,
+    /// Bytes of the largest buffer that can be made.
+    pub(crate) max_allocation_bytes: u64,
+}
+
+/// Why a device cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PlanError {
+    /// Below the least device.
+    #[error("`{device}` lacks {}", missing.join(", "))]
+    BelowLeast {
+        device: String,
+        /// Every feature that is missing.
+        missing: Vec<String>,
+    },
+}
+
+/// Why no device was chosen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ChoiceError {
+    #[error("there is no Vulkan device")]
+    NoDevice,
+    #[error("no device matches `{wanted}`; there are {}", names.join(", "))]
+    NoMatch { wanted: String, names: Vec<String> },
+    #[error("no device is suitable: {}", reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NoneSuitable { reasons: Vec<PlanError> },
+}
+
+/// Chooses a device: of those that `wanted` fits (an index, or part of a name in any case) the best suitable
+/// one, discrete before integrated before virtual before CPU.
+pub(crate) fn choose(devices: &[PhysicalSnapshot], wanted: Option<&str>) -> Result<usize, ChoiceError> {
+    if devices.is_empty() {
+        return Err(ChoiceError::NoDevice);
+    }
+    let fits = |index: usize| match wanted {
+        None => true,
+        Some(wanted) => match wanted.parse::<usize>() {
+            Ok(number) => number == index,
+            Err(_) => devices[index].name.to_lowercase().contains(&wanted.to_lowercase()),
+        },
+    };
+    let mut candidates: Vec<usize> = (0..devices.len()).filter(|index| fits(*index)).collect();
+    if candidates.is_empty() {
+        return Err(ChoiceError::NoMatch {
+            wanted: wanted.unwrap_or_default().to_owned(),
+            names: devices.iter().enumerate().map(|(i, d)| format!("{i}: `{}`", d.name)).collect(),
+        });
+    }
+    candidates.sort_by_key(|index| devices[*index].kind);
+    let mut reasons = Vec::new();
+    for index in candidates {
+        match plan(&devices[index], Verdicts::default(), &Options::default()) {
+            Ok(_) => return Ok(index),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    Err(ChoiceError::NoneSuitable { reasons })
+}
+
+/// Plans a device.
+pub(crate) fn plan(
+    physical: &PhysicalSnapshot,
+    verdicts: Verdicts,
+    options: &Options,
+) -> Result<DevicePlan, PlanError> {
+    let queue_family = queue_family(physical);
+    let missing = missing(physical, queue_family);
+    let Some(queue_family) = queue_family.filter(|_| missing.is_empty()) else {
+        return Err(PlanError::BelowLeast { device: physical.name.clone(), missing });
+    };
+
+    let robustness2 = physical.features.robust_buffer_access2
+        && physical.features.robust_buffer_access
+        && physical.has_extension(ext::robustness2::NAME);
+    let bounds = bounds(physical);
+    let profile = profile(physical, &bounds, verdicts);
+    let valid_bits = physical.queue_families[queue_family].timestamp_valid_bits;
+    Ok(DevicePlan {
+        extensions: if robustness2 { vec![ext::robustness2::NAME] } else { Vec::new() },
+        features: OptionalFeatures {
+            robust_buffer_access: physical.features.robust_buffer_access,
+            robust_buffer_access2: robustness2,
+            zero_initialize_workgroup_memory: physical.features.zero_initialize_workgroup_memory,
+        },
+        queue_family: queue_family as u32,
+        memory: if options.staging { MemoryPlan::Staged } else { memory(physical) },
+        timestamps: (valid_bits > 0).then(|| Timestamps {
+            period: physical.limits.timestamp_period,
+            mask: u64::MAX >> 64u32.saturating_sub(valid_bits).min(63),
+        }),
+        bounds,
+        snapshot: public_snapshot(physical, &bounds, &profile, verdicts, robustness2),
+        profile,
+    })
+}
+
+/// What the device lacks of the least device.
+fn missing(physical: &PhysicalSnapshot, queue_family: Option<usize>) -> Vec<String> {
+    let ApiVersion(major, minor) = physical.api_version;
+    if physical.api_version < ApiVersion(1, 3) {
+        return vec![format!("Vulkan 1.3 (it has {major}.{minor})")];
+    }
+    let features = &physical.features;
+    [
+        (features.vulkan_memory_model, "vulkanMemoryModel"),
+        (features.vulkan_memory_model_device_scope, "vulkanMemoryModelDeviceScope"),
+        (features.timeline_semaphore, "timelineSemaphore"),
+        (features.synchronization2, "synchronization2"),
+        (features.buffer_device_address, "bufferDeviceAddress"),
+        (physical.float_controls.signed_zero_inf_nan_preserve_f32, "shaderSignedZeroInfNanPreserveFloat32"),
+        (queue_family.is_some(), "a compute queue"),
+        (
+            physical.memory_types.iter().any(|m| m.host_visible && m.host_coherent),
+            "host-visible coherent memory",
+        ),
+    ]
+    .into_iter()
+    .filter(|(there, _)| !there)
+    .map(|(_, name)| name.to_owned())
+    .collect()
+}
+
+/// A compute family: one without graphics if there is one, so that a desktop's drawing is not in the way.
+fn queue_family(physical: &PhysicalSnapshot) -> Option<usize> {
+    let families = &physical.queue_families;
+    let usable = |index: &usize| families[*index].compute && families[*index].queues > 0;
+    (0..families.len()).filter(usable).min_by_key(|index| families[*index].graphics)
+}
+
+/// A device that is not apart from the host shares its memory; mapped memory of a discrete one is slow to read.
+fn memory(physical: &PhysicalSnapshot) -> MemoryPlan {
+    let shared = physical.memory_types.iter().any(|m| m.device_local && m.host_visible && m.host_coherent);
+    match physical.kind {
+        DeviceKind::Integrated | DeviceKind::Cpu if shared => MemoryPlan::Mapped,
+        _ => MemoryPlan::Staged,
+    }
+}
+
+fn bounds(physical: &PhysicalSnapshot) -> Bounds {
+    let limits = &physical.limits;
+    Bounds {
+        max_descriptors: limits
+            .max_per_stage_descriptor_storage_buffers
+            .min(limits.max_descriptor_set_storage_buffers)
+            .min(limits.max_per_stage_resources),
+        max_push_constant_bytes: limits.max_push_constants_size,
+        max_allocation_bytes: limits.max_buffer_size.min(limits.max_memory_allocation_size),
+    }
+}
+
+/// A float control is demanded only where 32-bit floats can have it whatever the other widths do, because
+/// modules say nothing about widths that they don't use.
+fn profile(physical: &PhysicalSnapshot, bounds: &Bounds, verdicts: Verdicts) -> Profile {
+    let floats = &physical.float_controls;
+    let mut profile = Profile::least();
+    profile.push_constant_bytes = bounds.max_push_constant_bytes;
+    profile.rounding_mode_rte_f32 = floats.rounding_mode_rte_f32 && floats.rounding_independent_f32;
+    profile.denorm_preserve_f32 = floats.denorm_preserve_f32 && floats.denorm_independent_f32;
+    profile.driver_ends_loops = verdicts.loop_limit.is_some();
+    profile
+}
+
+fn public_snapshot(
+    physical: &PhysicalSnapshot,
+    bounds: &Bounds,
+    profile: &Profile,
+    verdicts: Verdicts,
+    robustness2: bool,
+) -> DeviceSnapshot {
+    let mut snapshot = DeviceSnapshot::new(BACKEND, &physical.name, physical.driver());
+    snapshot.capabilities = [
+        (profile.denorm_preserve_f32, Capability::SubnormalsF32),
+        (profile.rounding_mode_rte_f32, Capability::RoundingModeF32),
+        (robustness2, Capability::Robustness2),
+    ]
+    .into_iter()
+    .filter(|(there, _)| *there)
+    .map(|(_, capability)| capability)
+    .collect();
+
+    let from = &physical.limits;
+    let mut limits = Limits::unlimited();
+    limits.max_workgroup_invocations = from.max_compute_work_group_invocations.min(MAX_WORKGROUP_INVOCATIONS);
+    limits.max_workgroup_size = from.max_compute_work_group_size.map(|n| n.min(MAX_WORKGROUP_INVOCATIONS));
+    limits.max_workgroup_count = from.max_compute_work_group_count;
+    limits.max_shared_bytes = from.max_compute_shared_memory_size.min(MAX_SHARED_BYTES as u32);
+    // Descriptors cover whole words.
+    limits.max_buffer_bytes = u64::from(from.max_storage_buffer_range & !3).min(bounds.max_allocation_bytes);
+    // Two descriptors may go to the control buffer and the parameter block.
+    limits.max_bound_buffers = bounds.max_descriptors.saturating_sub(2).min(MAX_DECLARATIONS as u32);
+    limits.loop_limit = verdicts.loop_limit;
+    snapshot.limits = limits;
+    snapshot
+}
+
+/// Whether a kernel's workgroup fits.
+pub(crate) fn check_kernel(kernel: &Kernel, limits: &Limits) -> Result<(), Error> {
+    for (axis, name) in ["x", "y", "z"].into_iter().enumerate() {
+        let (size, most) = (kernel.workgroup[axis], limits.max_workgroup_size[axis]);
+        if size > most {
+            return Err(Error::unsupported(
+                format!("a workgroup of {size} invocations along {name}"),
+                format!("at most {most}"),
+            ));
+        }
+    }
+    let (invocations, most) = (kernel.workgroup_invocations(), limits.max_workgroup_invocations);
+    if invocations > most {
+        let needs = format!("a workgroup of {invocations} invocations");
+        return Err(Error::unsupported(needs, format!("at most {most}")));
+    }
+    let (bytes, most) = (kernel.shared_bytes(), limits.max_shared_bytes);
+    if bytes > u64::from(most) {
+        return Err(Error::unsupported(
+            format!("{bytes} bytes of shared memory"),
+            format!("at most {most} a workgroup"),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether what a module binds fits.
+pub(crate) fn check_layout(layout: &Layout, bounds: &Bounds) -> Result<(), Error> {
+    let (descriptors, most) = (layout.descriptors(), bounds.max_descriptors);
+    if descriptors > most {
+        return Err(Error::unsupported(
+            format!("{descriptors} storage buffers in one pipeline ({} of the kernel's)", layout.buffers),
+            format!("at most {most}"),
+        ));
+    }
+    let bytes = layout.block_words * 4;
+    if layout.placement == BlockPlacement::PushConstants && bytes > bounds.max_push_constant_bytes {
+        return Err(Error::unsupported(
+            format!("{bytes} bytes of push constants"),
+            format!("at most {}", bounds.max_push_constant_bytes),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+use super::*;
+use crate::snapshot::sample::{discrete, lavapipe};
+
+fn plan(physical: &PhysicalSnapshot, verdicts: Verdicts) -> Result<DevicePlan, PlanError> {
+    super::plan(physical, verdicts, &Options::default())
+}
+
+const NONE: Verdicts = Verdicts { loop_limit: None };
+
+#[test]
+fn lavapipe_is_planned_with_its_quirk() {
+    let plan = self::plan(&lavapipe(), Verdicts { loop_limit: Some(65_535) }).unwrap();
+    assert_eq!(plan.extensions, [c"VK_EXT_robustness2"]);
+    assert_eq!(plan.memory, MemoryPlan::Mapped);
+    assert!(plan.profile.driver_ends_loops && plan.profile.rounding_mode_rte_f32);
+    assert!(!plan.profile.denorm_preserve_f32);
+    let snapshot = &plan.snapshot;
+    assert_eq!(snapshot.backend, "vulkan");
+    assert_eq!(snapshot.limits.loop_limit, Some(65_535));
+    assert_eq!(snapshot.limits.max_bound_buffers, 30);
+    assert_eq!(snapshot.limits.max_buffer_bytes, 128 << 20);
+    assert_eq!(snapshot.capabilities, [Capability::RoundingModeF32, Capability::Robustness2]);
+}
+
+#[test]
+fn a_discrete_device_is_staged_on_its_compute_family() {
+    let plan = self::plan(&discrete(), NONE).unwrap();
+    assert_eq!((plan.queue_family, plan.memory), (2, MemoryPlan::Staged));
+    assert_eq!(plan.timestamps, Some(Timestamps { period: 2.0, mask: (1 << 36) - 1 }));
+    assert_eq!(plan.profile.push_constant_bytes, 256);
+    assert!(plan.snapshot.has(Capability::SubnormalsF32) && !plan.profile.driver_ends_loops);
+    assert_eq!(plan.snapshot.limits.max_bound_buffers, 64);
+    assert_eq!(plan.snapshot.limits.max_buffer_bytes, 0x8000_0000);
+    assert_eq!(plan.snapshot.limits.loop_limit, None);
+}
+
+#[test]
+fn timestamps_use_every_valid_bit_or_are_off() {
+    let mut device = lavapipe();
+    assert_eq!(plan(&device, NONE).unwrap().timestamps.unwrap().mask, u64::MAX);
+    device.queue_families[0].timestamp_valid_bits = 0;
+    assert_eq!(plan(&device, NONE).unwrap().timestamps, None);
+}
+
+#[test]
+fn a_device_below_the_least_is_refused_by_name() {
+    let mut device = lavapipe();
+    device.features.timeline_semaphore = false;
+    device.features.vulkan_memory_model_device_scope = false;
+    device.float_controls.signed_zero_inf_nan_preserve_f32 = false;
+    let error = plan(&device, NONE).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`llvmpipe (LLVM 15.0.6, 256 bits)` lacks vulkanMemoryModelDeviceScope, timelineSemaphore, \
+         shaderSignedZeroInfNanPreserveFloat32"
+    );
+    for (name, take) in [
+        ("vulkanMemoryModel", (|d| d.features.vulkan_memory_model = false) as fn(&mut PhysicalSnapshot)),
+        ("synchronization2", |d| d.features.synchronization2 = false),
+        ("bufferDeviceAddress", |d| d.features.buffer_device_address = false),
+        ("a compute queue", |d| d.queue_families[0].compute = false),
+        ("host-visible coherent memory", |d| d.memory_types.clear()),
+        ("Vulkan 1.3 (it has 1.2)", |d| d.api_version = ApiVersion(1, 2)),
+    ] {
+        let mut device = lavapipe();
+        take(&mut device);
+        let PlanError::BelowLeast { missing, .. } = plan(&device, NONE).unwrap_err();
+        assert_eq!(missing, [name]);
+    }
+}
+
+#[test]
+fn optional_features_need_all_that_they_rest_on() {
+    let mut device = lavapipe();
+    device.extensions.clear();
+    let without = plan(&device, NONE).unwrap();
+    assert!(without.extensions.is_empty() && !without.features.robust_buffer_access2);
+    assert!(without.features.robust_buffer_access);
+    assert!(!without.snapshot.has(Capability::Robustness2));
+
+    let mut device = discrete();
+    device.float_controls.denorm_independent_f32 = false;
+    device.float_controls.rounding_independent_f32 = false;
+    let dependent = plan(&device, NONE).unwrap();
+    assert!(!dependent.profile.denorm_preserve_f32 && !dependent.profile.rounding_mode_rte_f32);
+    assert!(!dependent.snapshot.has(Capability::SubnormalsF32));
+}
+
+#[test]
+fn buffers_are_mapped_only_if_memory_is_shared_and_the_caller_agrees() {
+    let mut device = discrete();
+    device.kind = DeviceKind::Integrated;
+    assert_eq!(plan(&device, NONE).unwrap().memory, MemoryPlan::Mapped);
+    let staging = super::plan(&device, NONE, &Options::default().staging(true)).unwrap();
+    assert_eq!(staging.memory, MemoryPlan::Staged);
+    device.memory_types.pop();
+    assert_eq!(plan(&device, NONE).unwrap().memory, MemoryPlan::Staged);
+}
+
+#[test]
+fn the_best_suitable_device_is_chosen() {
+    let mut old = discrete();
+    old.name = "Old GPU".to_owned();
+    old.api_version = ApiVersion(1, 1);
+    let devices = [lavapipe(), old, discrete()];
+    assert_eq!(choose(&devices, None), Ok(2));
+    assert_eq!(choose(&devices[..2], None), Ok(0));
+    assert_eq!(choose(&[], None), Err(ChoiceError::NoDevice));
+}
+
+#[test]
+fn a_selector_is_an_index_or_part_of_a_name() {
+    let mut old = discrete();
+    old.name = "Old GPU".to_owned();
+    old.api_version = ApiVersion(1, 1);
+    let devices = [lavapipe(), old, discrete()];
+    assert_eq!(choose(&devices, Some("LLVM")), Ok(0));
+    assert_eq!(choose(&devices, Some("2")), Ok(2));
+    assert_eq!(choose(&devices, Some("gpu")), Ok(2));
+    let error = choose(&devices, Some("1")).unwrap_err();
+    assert_eq!(error.to_string(), "no device is suitable: `Old GPU` lacks Vulkan 1.3 (it has 1.1)");
+    let error = choose(&devices[..1], Some("7")).unwrap_err();
+    assert_eq!(error.to_string(), "no device matches `7`; there are 0: `llvmpipe (LLVM 15.0.6, 256 bits)`");
+}
+
+#[test]
+fn a_kernel_over_a_limit_is_refused_with_both_numbers() {
+    let limits = plan(&lavapipe(), NONE).unwrap().snapshot.limits;
+    let refused = |kernel: &Kernel| check_kernel(kernel, &limits).unwrap_err().to_string();
+    assert_eq!(check_kernel(&Kernel::empty("k", [32, 32, 1]), &limits), Ok(()));
+    assert!(
+        refused(&Kernel::empty("k", [1, 2048, 1]))
+            .contains("needs a workgroup of 2048 invocations along y, the device has at most 1024")
+    );
+    assert!(
+        refused(&Kernel::empty("k", [64, 32, 1]))
+            .contains("needs a workgroup of 2048 invocations, the device has at most 1024")
+    );
+    let mut shared = Kernel::empty("k", [1, 1, 1]);
+    shared.shared.push(fulgurite_ir::kernel::ArrayDecl {
+        name: "s".to_owned(),
+        element: fulgurite_spec::Type::F32,
+        len: 8193,
+        location: fulgurite_spec::Location::Unknown,
+    });
+    assert!(refused(&shared).contains("needs 32772 bytes of shared memory, the device has at most 32768"));
+}
+
+fn kernel_with_buffers(count: usize) -> Kernel {
+    let mut kernel = Kernel::empty("k", [1, 1, 1]);
+    for i in 0..count {
+        kernel.buffers.push(fulgurite_ir::kernel::BufferDecl {
+            name: format!("b{i}"),
+            element: fulgurite_spec::Type::U32,
+            access: fulgurite_ir::kernel::Access::Read,
+            location: fulgurite_spec::Location::Unknown,
+        });
+    }
+    kernel
+}
+
+#[test]
+fn a_layout_over_a_limit_is_refused_with_both_numbers() {
+    let bounds = plan(&lavapipe(), NONE).unwrap().bounds;
+    let layout = Layout::new(&kernel_with_buffers(30), 128, true);
+    assert_eq!(check_layout(&layout, &bounds), Ok(()));
+    let layout = Layout::new(&kernel_with_buffers(32), 128, true);
+    let error = check_layout(&layout, &bounds).unwrap_err().to_string();
+    assert!(error.contains("needs 33 storage buffers in one pipeline (32 of the kernel's)"), "{error}");
+    assert!(error.contains("the device has at most 32"), "{error}");
+    let layout = Layout::new(&kernel_with_buffers(33), 256, false);
+    let wide = Bounds { max_descriptors: 64, ..bounds };
+    let error = check_layout(&layout, &wide).unwrap_err().to_string();
+    assert!(error.contains("needs 132 bytes of push constants, the device has at most 128"), "{error}");
+}

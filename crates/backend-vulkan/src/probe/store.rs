@@ -1,0 +1,164 @@
+//! Probe verdicts on disk: one small JSON file a device and driver version. Losing one, or finding a bad one,
+//! costs a probe and nothing else.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Verdicts;
+use crate::snapshot::PhysicalSnapshot;
+
+/// Raised when the format or what the probes look for changes; other files are then probed anew.
+const SCHEMA: u32 = 1;
+/// No file of ours is longer.
+const MAX_BYTES: u64 = 16 << 10;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    schema: u32,
+    subject: Subject,
+    loop_limit: Option<u32>,
+}
+
+/// What was probed.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Subject {
+    device: String,
+    vendor_id: u32,
+    device_id: u32,
+    driver: String,
+    driver_version: u32,
+}
+
+impl Subject {
+    fn of(snapshot: &PhysicalSnapshot) -> Self {
+        Self {
+            device: snapshot.name.clone(),
+            vendor_id: snapshot.vendor_id,
+            device_id: snapshot.device_id,
+            driver: snapshot.driver(),
+            driver_version: snapshot.driver_version,
+        }
+    }
+}
+
+/// The verdicts kept for `snapshot`, if there is a good file of them.
+pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<Verdicts> {
+    let subject = Subject::of(snapshot);
+    let file = File::open(path(directory, &subject)?).ok()?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).ok()?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return None;
+    }
+    let record: Record = serde_json::from_slice(&bytes).ok()?;
+    let good = record.schema == SCHEMA && record.subject == subject && record.loop_limit != Some(0);
+    good.then_some(Verdicts { loop_limit: record.loop_limit })
+}
+
+/// Keeps `verdicts`, whole or not at all.
+pub(super) fn save(directory: &Path, snapshot: &PhysicalSnapshot, verdicts: Verdicts) -> io::Result<()> {
+    let subject = Subject::of(snapshot);
+    let path = path(directory, &subject).ok_or(io::ErrorKind::InvalidInput)?;
+    let record = Record { schema: SCHEMA, subject, loop_limit: verdicts.loop_limit };
+    let text = serde_json::to_vec_pretty(&record)?;
+    fs::create_dir_all(directory)?;
+    let temporary = path.with_extension(unique_extension());
+    let written = write_new(&temporary, &text).and_then(|()| fs::rename(&temporary, &path));
+    if written.is_err() {
+        // Best effort: it may never have been there.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn path(directory: &Path, subject: &Subject) -> Option<PathBuf> {
+    let digest = blake3::hash(&serde_json::to_vec(subject).ok()?).to_hex();
+    Some(directory.join(format!("vulkan-{}.json", &digest[..16])))
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_data()
+}
+
+/// Unlike that of any other thread or process that writes here.
+fn unique_extension() -> String {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("{}-{now}-{count}.tmp", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::sample::{discrete, lavapipe};
+
+    const LIMITED: Verdicts = Verdicts { loop_limit: Some(65_535) };
+
+    fn files(directory: &Path) -> Vec<PathBuf> {
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    #[test]
+    fn verdicts_are_kept_by_device_and_driver_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("a").join("probes");
+        assert_eq!(load(&directory, &lavapipe()), None);
+        save(&directory, &lavapipe(), LIMITED).unwrap();
+        save(&directory, &discrete(), Verdicts::default()).unwrap();
+        assert_eq!(load(&directory, &lavapipe()), Some(LIMITED));
+        assert_eq!(load(&directory, &discrete()), Some(Verdicts::default()));
+        let mut newer = lavapipe();
+        newer.driver_version += 1;
+        assert_eq!(load(&directory, &newer), None);
+        save(&directory, &lavapipe(), Verdicts::default()).unwrap();
+        assert_eq!(load(&directory, &lavapipe()), Some(Verdicts::default()));
+        assert_eq!(files(&directory).len(), 2, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_bad_file_is_as_good_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        save(folder.path(), &lavapipe(), LIMITED).unwrap();
+        let path = files(folder.path()).remove(0);
+        let good = fs::read_to_string(&path).unwrap();
+        let bad = [
+            String::new(),
+            good[..good.len() / 2].to_owned(),
+            good.replace("\"schema\": 1", "\"schema\": 2"),
+            good.replace("65535", "0"),
+            good.replace("65535", "-1"),
+            good.replace("llvmpipe (LLVM", "llvmpipe (LLVN"),
+            good.replace("\"schema\"", "\"more\": 1, \"schema\""),
+            format!("{good}{}", " ".repeat(MAX_BYTES as usize)),
+        ];
+        for text in bad {
+            assert_ne!(text, good);
+            fs::write(&path, &text).unwrap();
+            assert_eq!(load(folder.path(), &lavapipe()), None, "{text}");
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(load(folder.path(), &lavapipe()), None);
+        assert!(save(folder.path(), &lavapipe(), LIMITED).is_err());
+        assert_eq!(files(folder.path()), [path], "no temporary file is left");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_an_error_of_saving_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(save(&file.join("probes"), &lavapipe(), LIMITED).is_err());
+        assert_eq!(load(&file.join("probes"), &lavapipe()), None);
+    }
+}

@@ -1,0 +1,387 @@
+//! The facts of a physical device that planning reads, as plain data: [`query`] asks the driver, nothing here
+//! decides.
+
+use std::ffi::CStr;
+
+use ash::{ext, vk};
+use fulgurite_driver_core::Error;
+
+use crate::error::device_error;
+
+/// What sort of device it is, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum DeviceKind {
+    Discrete,
+    Integrated,
+    Virtual,
+    Cpu,
+    Other,
+}
+
+/// An API version, major then minor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ApiVersion(pub(crate) u32, pub(crate) u32);
+
+/// Facts of one physical device.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PhysicalSnapshot {
+    pub(crate) name: String,
+    pub(crate) kind: DeviceKind,
+    pub(crate) vendor_id: u32,
+    pub(crate) device_id: u32,
+    pub(crate) api_version: ApiVersion,
+    pub(crate) driver_version: u32,
+    pub(crate) driver_name: String,
+    pub(crate) driver_info: String,
+    pub(crate) limits: PhysicalLimits,
+    pub(crate) features: Features,
+    pub(crate) float_controls: FloatControls,
+    pub(crate) queue_families: Vec<QueueFamily>,
+    pub(crate) extensions: Vec<String>,
+    pub(crate) memory_types: Vec<MemoryType>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct PhysicalLimits {
+    pub(crate) max_compute_work_group_invocations: u32,
+    pub(crate) max_compute_work_group_size: [u32; 3],
+    pub(crate) max_compute_work_group_count: [u32; 3],
+    pub(crate) max_compute_shared_memory_size: u32,
+    pub(crate) max_storage_buffer_range: u32,
+    pub(crate) max_push_constants_size: u32,
+    pub(crate) max_per_stage_descriptor_storage_buffers: u32,
+    pub(crate) max_descriptor_set_storage_buffers: u32,
+    pub(crate) max_per_stage_resources: u32,
+    /// Nanoseconds a timestamp tick.
+    pub(crate) timestamp_period: f32,
+    pub(crate) max_memory_allocation_size: u64,
+    pub(crate) max_buffer_size: u64,
+}
+
+/// Features that are needed or used; all off for a device below 1.3, which is not asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Features {
+    pub(crate) robust_buffer_access: bool,
+    pub(crate) vulkan_memory_model: bool,
+    pub(crate) vulkan_memory_model_device_scope: bool,
+    pub(crate) timeline_semaphore: bool,
+    pub(crate) buffer_device_address: bool,
+    pub(crate) synchronization2: bool,
+    pub(crate) zero_initialize_workgroup_memory: bool,
+    pub(crate) robust_buffer_access2: bool,
+}
+
+/// Float controls of 32-bit floats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FloatControls {
+    pub(crate) signed_zero_inf_nan_preserve_f32: bool,
+    pub(crate) denorm_preserve_f32: bool,
+    pub(crate) rounding_mode_rte_f32: bool,
+    /// Whether 32-bit floats can have denorm behavior of their own.
+    pub(crate) denorm_independent_f32: bool,
+    /// Whether 32-bit floats can have a rounding mode of their own.
+    pub(crate) rounding_independent_f32: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueFamily {
+    pub(crate) compute: bool,
+    pub(crate) graphics: bool,
+    pub(crate) queues: u32,
+    /// 0 if the family writes no timestamps.
+    pub(crate) timestamp_valid_bits: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MemoryType {
+    pub(crate) device_local: bool,
+    pub(crate) host_visible: bool,
+    pub(crate) host_coherent: bool,
+}
+
+/// Asks the driver for everything.
+pub(crate) fn query(instance: &ash::Instance, device: vk::PhysicalDevice) -> Result<PhysicalSnapshot, Error> {
+    // SAFETY: `device` was enumerated from `instance`.
+    let extensions = unsafe { instance.enumerate_device_extension_properties(device) }
+        .map_err(|r| device_error("vkEnumerateDeviceExtensionProperties", r, 0))?;
+    let extensions: Vec<String> =
+        extensions.iter().map(|e| text(e.extension_name_as_c_str().unwrap_or_default())).collect();
+    // SAFETY: as above.
+    let base = unsafe { instance.get_physical_device_properties(device) };
+    let api_version =
+        ApiVersion(vk::api_version_major(base.api_version), vk::api_version_minor(base.api_version));
+
+    let mut snapshot = PhysicalSnapshot {
+        name: text(base.device_name_as_c_str().unwrap_or_default()),
+        kind: kind(base.device_type),
+        vendor_id: base.vendor_id,
+        device_id: base.device_id,
+        api_version,
+        driver_version: base.driver_version,
+        driver_name: String::new(),
+        driver_info: String::new(),
+        limits: limits(&base.limits),
+        features: Features::default(),
+        float_controls: FloatControls::default(),
+        queue_families: Vec::new(),
+        extensions,
+        memory_types: Vec::new(),
+    };
+    // The structures below are for devices of 1.3; an older one is refused by its version alone.
+    if api_version >= ApiVersion(1, 3) {
+        query_properties(instance, device, &mut snapshot);
+        query_features(instance, device, &mut snapshot);
+    }
+    // SAFETY: as above.
+    let families = unsafe { instance.get_physical_device_queue_family_properties(device) };
+    snapshot.queue_families = families.iter().map(queue_family).collect();
+    // SAFETY: as above.
+    let memory = unsafe { instance.get_physical_device_memory_properties(device) };
+    snapshot.memory_types = memory.memory_types_as_slice().iter().map(memory_type).collect();
+    Ok(snapshot)
+}
+
+fn query_properties(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot: &mut PhysicalSnapshot) {
+    let mut v11 = vk::PhysicalDeviceVulkan11Properties::default();
+    let mut v12 = vk::PhysicalDeviceVulkan12Properties::default();
+    let mut v13 = vk::PhysicalDeviceVulkan13Properties::default();
+    let mut all =
+        vk::PhysicalDeviceProperties2::default().push_next(&mut v11).push_next(&mut v12).push_next(&mut v13);
+    // SAFETY: `device` was enumerated from `instance` and its version has these structures.
+    unsafe { instance.get_physical_device_properties2(device, &mut all) };
+    snapshot.driver_name = text(v12.driver_name_as_c_str().unwrap_or_default());
+    snapshot.driver_info = text(v12.driver_info_as_c_str().unwrap_or_default());
+    snapshot.limits.max_memory_allocation_size = v11.max_memory_allocation_size;
+    snapshot.limits.max_buffer_size = v13.max_buffer_size;
+    snapshot.float_controls = FloatControls {
+        signed_zero_inf_nan_preserve_f32: v12.shader_signed_zero_inf_nan_preserve_float32 != 0,
+        denorm_preserve_f32: v12.shader_denorm_preserve_float32 != 0,
+        rounding_mode_rte_f32: v12.shader_rounding_mode_rte_float32 != 0,
+        denorm_independent_f32: v12.denorm_behavior_independence != vk::ShaderFloatControlsIndependence::NONE,
+        rounding_independent_f32: v12.rounding_mode_independence != vk::ShaderFloatControlsIndependence::NONE,
+    };
+}
+
+fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot: &mut PhysicalSnapshot) {
+    let mut v12 = vk::PhysicalDeviceVulkan12Features::default();
+    let mut v13 = vk::PhysicalDeviceVulkan13Features::default();
+    let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default();
+    let mut all = vk::PhysicalDeviceFeatures2::default().push_next(&mut v12).push_next(&mut v13);
+    if snapshot.has_extension(ext::robustness2::NAME) {
+        all = all.push_next(&mut robustness2);
+    }
+    // SAFETY: `device` was enumerated from `instance`; its version and extensions have these structures.
+    unsafe { instance.get_physical_device_features2(device, &mut all) };
+    let robust_buffer_access = all.features.robust_buffer_access != 0;
+    snapshot.features = Features {
+        robust_buffer_access,
+        vulkan_memory_model: v12.vulkan_memory_model != 0,
+        vulkan_memory_model_device_scope: v12.vulkan_memory_model_device_scope != 0,
+        timeline_semaphore: v12.timeline_semaphore != 0,
+        buffer_device_address: v12.buffer_device_address != 0,
+        synchronization2: v13.synchronization2 != 0,
+        zero_initialize_workgroup_memory: v13.shader_zero_initialize_workgroup_memory != 0,
+        robust_buffer_access2: robustness2.robust_buffer_access2 != 0,
+    };
+}
+
+impl PhysicalSnapshot {
+    pub(crate) fn has_extension(&self, name: &CStr) -> bool {
+        self.extensions.iter().any(|e| e.as_bytes() == name.to_bytes())
+    }
+
+    /// Driver name and version, for people: `llvmpipe (Mesa 22.3.6)`.
+    pub(crate) fn driver(&self) -> String {
+        if self.driver_info.is_empty() {
+            let version = self.driver_version;
+            format!(
+                "{} ({}.{}.{})",
+                self.driver_name,
+                vk::api_version_major(version),
+                vk::api_version_minor(version),
+                vk::api_version_patch(version)
+            )
+        } else {
+            format!("{} ({})", self.driver_name, self.driver_info)
+        }
+    }
+}
+
+fn kind(kind: vk::PhysicalDeviceType) -> DeviceKind {
+    match kind {
+        vk::PhysicalDeviceType::DISCRETE_GPU => DeviceKind::Discrete,
+        vk::PhysicalDeviceType::INTEGRATED_GPU => DeviceKind::Integrated,
+        vk::PhysicalDeviceType::VIRTUAL_GPU => DeviceKind::Virtual,
+        vk::PhysicalDeviceType::CPU => DeviceKind::Cpu,
+        _ => DeviceKind::Other,
+    }
+}
+
+fn limits(l: &vk::PhysicalDeviceLimits) -> PhysicalLimits {
+    PhysicalLimits {
+        max_compute_work_group_invocations: l.max_compute_work_group_invocations,
+        max_compute_work_group_size: l.max_compute_work_group_size,
+        max_compute_work_group_count: l.max_compute_work_group_count,
+        max_compute_shared_memory_size: l.max_compute_shared_memory_size,
+        max_storage_buffer_range: l.max_storage_buffer_range,
+        max_push_constants_size: l.max_push_constants_size,
+        max_per_stage_descriptor_storage_buffers: l.max_per_stage_descriptor_storage_buffers,
+        max_descriptor_set_storage_buffers: l.max_descriptor_set_storage_buffers,
+        max_per_stage_resources: l.max_per_stage_resources,
+        timestamp_period: l.timestamp_period,
+        // Of later versions; filled in from their structures.
+        max_memory_allocation_size: 0,
+        max_buffer_size: 0,
+    }
+}
+
+fn queue_family(family: &vk::QueueFamilyProperties) -> QueueFamily {
+    QueueFamily {
+        compute: family.queue_flags.contains(vk::QueueFlags::COMPUTE),
+        graphics: family.queue_flags.contains(vk::QueueFlags::GRAPHICS),
+        queues: family.queue_count,
+        timestamp_valid_bits: family.timestamp_valid_bits,
+    }
+}
+
+fn memory_type(memory: &vk::MemoryType) -> MemoryType {
+    let has = |flags| memory.property_flags.contains(flags);
+    MemoryType {
+        device_local: has(vk::MemoryPropertyFlags::DEVICE_LOCAL),
+        host_visible: has(vk::MemoryPropertyFlags::HOST_VISIBLE),
+        host_coherent: has(vk::MemoryPropertyFlags::HOST_COHERENT),
+    }
+}
+
+fn text(name: &CStr) -> String {
+    name.to_string_lossy().trim().to_owned()
+}
+
+#[cfg(test)]
+pub(crate) mod sample {
+    //! Snapshots of real devices.
+
+    use super::*;
+
+    /// What lavapipe of Mesa 22.3.6 reports.
+    pub(crate) fn lavapipe() -> PhysicalSnapshot {
+        PhysicalSnapshot {
+            name: "llvmpipe (LLVM 15.0.6, 256 bits)".to_owned(),
+            kind: DeviceKind::Cpu,
+            vendor_id: 0x10005,
+            device_id: 0,
+            api_version: ApiVersion(1, 3),
+            driver_version: 1,
+            driver_name: "llvmpipe".to_owned(),
+            driver_info: "Mesa 22.3.6 (LLVM 15.0.6)".to_owned(),
+            limits: PhysicalLimits {
+                max_compute_work_group_invocations: 1024,
+                max_compute_work_group_size: [1024; 3],
+                max_compute_work_group_count: [65_535; 3],
+                max_compute_shared_memory_size: 32_768,
+                max_storage_buffer_range: 134_217_728,
+                max_push_constants_size: 128,
+                max_per_stage_descriptor_storage_buffers: 32,
+                max_descriptor_set_storage_buffers: 256,
+                max_per_stage_resources: 128,
+                timestamp_period: 1.0,
+                max_memory_allocation_size: 0x8000_0000,
+                max_buffer_size: 0xffff_ffff,
+            },
+            features: Features {
+                robust_buffer_access: true,
+                vulkan_memory_model: true,
+                vulkan_memory_model_device_scope: true,
+                timeline_semaphore: true,
+                buffer_device_address: true,
+                synchronization2: true,
+                zero_initialize_workgroup_memory: true,
+                robust_buffer_access2: true,
+            },
+            float_controls: FloatControls {
+                signed_zero_inf_nan_preserve_f32: true,
+                denorm_preserve_f32: false,
+                rounding_mode_rte_f32: true,
+                denorm_independent_f32: true,
+                rounding_independent_f32: true,
+            },
+            queue_families: vec![QueueFamily {
+                compute: true,
+                graphics: true,
+                queues: 1,
+                timestamp_valid_bits: 64,
+            }],
+            extensions: vec!["VK_EXT_robustness2".to_owned()],
+            memory_types: vec![MemoryType { device_local: true, host_visible: true, host_coherent: true }],
+        }
+    }
+
+    /// A discrete GPU of the usual sort: a compute-only family, and device memory apart from the host's.
+    pub(crate) fn discrete() -> PhysicalSnapshot {
+        let base = lavapipe();
+        PhysicalSnapshot {
+            name: "Example GPU 9".to_owned(),
+            kind: DeviceKind::Discrete,
+            driver_name: "Example".to_owned(),
+            driver_info: String::new(),
+            driver_version: vk::make_api_version(0, 5, 80, 1),
+            float_controls: FloatControls { denorm_preserve_f32: true, ..base.float_controls },
+            limits: PhysicalLimits {
+                max_storage_buffer_range: u32::MAX,
+                max_push_constants_size: 256,
+                max_per_stage_descriptor_storage_buffers: 1_048_576,
+                max_descriptor_set_storage_buffers: 1_048_576,
+                max_per_stage_resources: u32::MAX,
+                timestamp_period: 2.0,
+                ..base.limits
+            },
+            queue_families: vec![
+                QueueFamily { compute: true, graphics: true, queues: 16, timestamp_valid_bits: 64 },
+                QueueFamily { compute: false, graphics: false, queues: 2, timestamp_valid_bits: 64 },
+                QueueFamily { compute: true, graphics: false, queues: 8, timestamp_valid_bits: 36 },
+            ],
+            memory_types: vec![
+                MemoryType { device_local: true, host_visible: false, host_coherent: false },
+                MemoryType { device_local: false, host_visible: true, host_coherent: true },
+                MemoryType { device_local: true, host_visible: true, host_coherent: true },
+            ],
+            ..base
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_is_named_with_its_version() {
+        assert_eq!(sample::lavapipe().driver(), "llvmpipe (Mesa 22.3.6 (LLVM 15.0.6))");
+        assert_eq!(sample::discrete().driver(), "Example (5.80.1)");
+    }
+
+    #[test]
+    fn facts_are_read_from_the_drivers_structures() {
+        let family = vk::QueueFamilyProperties::default()
+            .queue_flags(vk::QueueFlags::COMPUTE | vk::QueueFlags::TRANSFER)
+            .queue_count(8)
+            .timestamp_valid_bits(36);
+        let expected = QueueFamily { compute: true, graphics: false, queues: 8, timestamp_valid_bits: 36 };
+        assert_eq!(queue_family(&family), expected);
+        let visible = vk::MemoryType::default()
+            .property_flags(vk::MemoryPropertyFlags::HOST_VISIBLE | vk::MemoryPropertyFlags::HOST_COHERENT);
+        let expected = MemoryType { device_local: false, host_visible: true, host_coherent: true };
+        assert_eq!(memory_type(&visible), expected);
+        assert_eq!(kind(vk::PhysicalDeviceType::VIRTUAL_GPU), DeviceKind::Virtual);
+        assert_eq!(kind(vk::PhysicalDeviceType::from_raw(77)), DeviceKind::Other);
+        assert!(DeviceKind::Discrete < DeviceKind::Integrated && DeviceKind::Virtual < DeviceKind::Cpu);
+        assert!(ApiVersion(1, 2) < ApiVersion(1, 3) && ApiVersion(1, 3) < ApiVersion(2, 0));
+    }
+
+    #[test]
+    fn extensions_are_found_by_their_whole_name() {
+        let snapshot = sample::lavapipe();
+        assert!(snapshot.has_extension(ext::robustness2::NAME));
+        assert!(!snapshot.has_extension(c"VK_EXT_robustness"));
+    }
+}

@@ -1,0 +1,164 @@
+//! The order of work on the queue: one timeline semaphore, one value a submission, and waits that all end.
+//!
+//! A launch's timeout counts from when everything before it on the queue is done, so that one thread's long
+//! launch is not another's timeout. Each submission extends the *horizon*, the time by which all that was
+//! submitted has either ended or been given up by whoever submitted it; waiting for others ends there.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ash::vk;
+use fulgurite_driver_core::Error;
+
+use crate::device::{Device, lock};
+use crate::error::device_error;
+
+/// How long an aborted launch may take to come back.
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
+/// The longest that anything is waited for, whatever the caller asks.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How late a submitter may be in giving its work up.
+const SLACK: Duration = Duration::from_secs(2);
+/// How often a wait looks whether another thread gave the device up.
+const SLICE: Duration = Duration::from_millis(100);
+/// How long dropping a device waits for it.
+const DROP_WAIT: Duration = Duration::from_secs(5);
+
+/// The queue and its timeline.
+pub(crate) struct Timeline {
+    semaphore: vk::Semaphore,
+    queue: Mutex<Queue>,
+    /// The highest value known to be reached.
+    reached: AtomicU64,
+}
+
+struct Queue {
+    handle: vk::Queue,
+    /// The value of the last submission.
+    last: u64,
+    /// By when it has ended or its submitter has given the device up.
+    horizon: Instant,
+}
+
+/// A submission.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    value: u64,
+    /// By when all earlier ones have ended or been given up.
+    turn: Instant,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    Done,
+    Expired,
+}
+
+impl Timeline {
+    pub(crate) fn create(device: &ash::Device, handle: vk::Queue) -> Result<Self, Error> {
+        let mut kind = vk::SemaphoreTypeCreateInfo::default()
+            .semaphore_type(vk::SemaphoreType::TIMELINE)
+            .initial_value(0);
+        let info = vk::SemaphoreCreateInfo::default().push_next(&mut kind);
+        // SAFETY: the device is alive and has timeline semaphores enabled.
+        let semaphore = unsafe { device.create_semaphore(&info, None) }
+            .map_err(|r| device_error("vkCreateSemaphore", r, 0))?;
+        let queue = Mutex::new(Queue { handle, last: 0, horizon: Instant::now() });
+        Ok(Self { semaphore, queue, reached: AtomicU64::new(0) })
+    }
+
+    /// # Safety
+    /// All submissions have ended, and nothing uses the timeline again.
+    pub(crate) unsafe fn destroy(&self, device: &ash::Device) {
+        // SAFETY: by this function's contract.
+        unsafe { device.destroy_semaphore(self.semaphore, None) };
+    }
+}
+
+impl Device {
+    /// Submits `commands`, which its submitter will wait for no longer than `budget` from its turn. `uses` are
+    /// the last-use marks of the buffers that it touches.
+    ///
+    /// # Safety
+    /// `commands` is recorded, of this device, and it and all that it refers to stay alive and untouched by the
+    /// host until the ticket is reached or the device is given up.
+    pub(crate) unsafe fn submit(
+        &self,
+        commands: vk::CommandBuffer,
+        budget: Duration,
+        uses: &[&AtomicU64],
+    ) -> Result<Ticket, Error> {
+        self.check_alive()?;
+        let commands = [vk::CommandBufferSubmitInfo::default().command_buffer(commands)];
+        let mut queue = lock(&self.timeline.queue);
+        let value = queue.last + 1;
+        let signals = [vk::SemaphoreSubmitInfo::default()
+            .semaphore(self.timeline.semaphore)
+            .value(value)
+            .stage_mask(vk::PipelineStageFlags2::ALL_COMMANDS)];
+        let info =
+            vk::SubmitInfo2::default().command_buffer_infos(&commands).signal_semaphore_infos(&signals);
+        // SAFETY: by this function's contract; the lock makes this the only use of the queue.
+        unsafe { self.raw.queue_submit2(queue.handle, &[info], vk::Fence::null()) }
+            .map_err(|r| self.fail("vkQueueSubmit2", r, 0))?;
+        let turn = queue.horizon.max(Instant::now());
+        queue.last = value;
+        queue.horizon = turn + budget.min(LONGEST);
+        for mark in uses {
+            mark.fetch_max(value, Ordering::SeqCst);
+        }
+        Ok(Ticket { value, turn: turn + SLACK })
+    }
+
+    /// Waits until everything submitted before `ticket` is done, and then for it, no longer than `limit`.
+    pub(crate) fn wait(&self, ticket: Ticket, limit: Duration) -> Result<Waited, Error> {
+        match self.wait_value(ticket.value - 1, ticket.turn)? {
+            Waited::Done => self.wait_value(ticket.value, Instant::now() + limit.min(LONGEST)),
+            Waited::Expired => Err(self.lose("a wait for earlier launches")),
+        }
+    }
+
+    /// Waits for the submission that left `mark`.
+    pub(crate) fn wait_mark(&self, mark: &AtomicU64) -> Result<(), Error> {
+        let value = mark.load(Ordering::SeqCst);
+        if self.timeline.reached.load(Ordering::SeqCst) >= value {
+            return self.check_alive();
+        }
+        let horizon = lock(&self.timeline.queue).horizon;
+        match self.wait_value(value, horizon + SLACK)? {
+            Waited::Done => Ok(()),
+            Waited::Expired => Err(self.lose("a wait for earlier launches")),
+        }
+    }
+
+    /// Whether all work has ended; waits a little for it.
+    pub(crate) fn is_idle(&self) -> bool {
+        let last = lock(&self.timeline.queue).last;
+        matches!(self.wait_value(last, Instant::now() + DROP_WAIT), Ok(Waited::Done))
+    }
+
+    fn wait_value(&self, value: u64, deadline: Instant) -> Result<Waited, Error> {
+        let (semaphores, values) = ([self.timeline.semaphore], [value]);
+        let info = vk::SemaphoreWaitInfo::default().semaphores(&semaphores).values(&values);
+        loop {
+            self.check_alive()?;
+            if self.timeline.reached.load(Ordering::SeqCst) >= value {
+                return Ok(Waited::Done);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let slice = left.min(SLICE);
+            // SAFETY: the semaphore lives as long as `self`.
+            match unsafe { self.raw.wait_semaphores(&info, slice.as_nanos() as u64) } {
+                Ok(()) => {
+                    self.timeline.reached.fetch_max(value, Ordering::SeqCst);
+                    return Ok(Waited::Done);
+                }
+                Err(vk::Result::TIMEOUT) if left <= SLICE => return Ok(Waited::Expired),
+                Err(vk::Result::TIMEOUT) => {}
+                Err(result) => return Err(self.fail("vkWaitSemaphores", result, 0)),
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Finding, choosing and opening a device.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "this is a test"
+)]
+
+mod common;
+
+use common::{in_child, open, open_with, options, unavailable};
+use fulgurite_backend_vulkan::{Options, VulkanBackend, registration};
+use fulgurite_driver_core::{Backend, Error};
+use fulgurite_spec::Code;
+
+#[test]
+fn the_registration_opens_the_backend() {
+    // An unusable cache folder: nothing is left behind.
+    in_child("the_registration_opens_the_backend", &[("FULGURITE_CACHE_DIR", "")], || {
+        let registration = registration();
+        assert_eq!((registration.id(), registration.rank()), ("vulkan", 100));
+        match registration.open() {
+            Ok(backend) => assert_eq!(backend.snapshot().backend, "vulkan"),
+            Err(error) => {
+                assert_eq!(error.code(), Code::BackendUnavailable, "{error}");
+                unavailable(&error);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_snapshot_describes_the_device() {
+    let Some(vulkan) = open() else { return };
+    let snapshot = vulkan.backend.snapshot();
+    println!("vulkan: {} ({})", snapshot.device, snapshot.driver);
+    assert!(!snapshot.device.is_empty() && !snapshot.driver.is_empty());
+    let limits = &snapshot.limits;
+    // Vulkan's least limits.
+    assert!(limits.max_workgroup_invocations >= 128 && limits.max_shared_bytes >= 16 << 10);
+    assert!(limits.max_workgroup_count.iter().all(|n| *n >= 65_535));
+    assert!(limits.max_buffer_bytes >= 1 << 27);
+    assert!(limits.loop_limit.is_none_or(|limit| limit > 0));
+    vulkan.finish();
+}
+
+#[test]
+fn a_device_is_selected_by_name_or_index_or_refused() {
+    let Some(vulkan) = open() else { return };
+    let name = vulkan.backend.snapshot().device.clone();
+    vulkan.finish();
+    let by_name = open_with(options().device(name.to_uppercase())).expect("it is there");
+    assert_eq!(by_name.backend.snapshot().device, name);
+    by_name.finish();
+    for selector in ["no such device", "4096"] {
+        let error = VulkanBackend::open(&Options::default().device(selector)).err().unwrap();
+        let Error::Unavailable { backend, reason } = &error else { panic!("{error}") };
+        assert_eq!(backend, "vulkan");
+        assert!(reason.contains(selector) && reason.contains(&name), "{reason}");
+    }
+}
+
+#[test]
+fn probe_verdicts_are_kept_and_survive_any_damage_to_their_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("probes");
+    let kept = || options().probe_directory(&directory);
+    let Some(first) = open_with(kept()) else { return };
+    let snapshot = first.backend.snapshot().clone();
+    first.finish();
+    let files: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|e| e.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains("\"loop_limit\""), "{text}");
+
+    for damage in [text.as_str(), "", "{", "[1]"] {
+        std::fs::write(file, damage).unwrap();
+        let again = open_with(kept()).expect("it opened before");
+        assert_eq!(*again.backend.snapshot(), snapshot);
+        again.finish();
+        assert_eq!(std::fs::read_to_string(file).unwrap(), text);
+    }
+    let nowhere = open_with(options().probe_directory(file.join("below a file")));
+    let nowhere = nowhere.expect("it opened before");
+    assert_eq!(*nowhere.backend.snapshot(), snapshot);
+    nowhere.finish();
+}
+
+/// The reason why opening with `options` fails.
+fn refusal(options: &Options) -> String {
+    match VulkanBackend::open(options).err() {
+        Some(Error::Unavailable { backend, reason }) if backend == "vulkan" => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_machine_without_a_driver_is_told_what_to_install() {
+    let none = "/nonexistent/icd.json";
+    let variables = [("VK_DRIVER_FILES", none), ("VK_ICD_FILENAMES", none)];
+    in_child("a_machine_without_a_driver_is_told_what_to_install", &variables, || {
+        let reason = refusal(&Options::default());
+        println!("{reason}");
+        assert!(reason.contains("install") && reason.contains("mesa-vulkan-drivers"), "{reason}");
+    });
+}
+
+#[test]
+fn validation_that_is_asked_for_and_missing_is_an_error() {
+    let variables = [("VK_LAYER_PATH", "/nonexistent"), ("VK_ADD_LAYER_PATH", "")];
+    in_child("validation_that_is_asked_for_and_missing_is_an_error", &variables, || {
+        if let Err(error) = VulkanBackend::open(&options().validation(false)) {
+            return unavailable(&error);
+        }
+        let reason = refusal(&options().validation(true));
+        assert!(reason.contains("VK_LAYER_KHRONOS_validation is not installed"), "{reason}");
+    });
+}
