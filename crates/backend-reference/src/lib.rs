@@ -1,1 +1,141 @@
-//! The reference interpreter.
+//! The oracle: a reference backend that is exact and slow.
+//!
+//! It interprets the verified kernel as it stands. Each invocation has explicit, resumable state; those of a
+//! workgroup take turns, a quantum of steps each, so that they may wait for one another at barriers and through
+//! atomics. Every scalar op goes through [`fulgurite_spec::eval`]. Workgroups run one after the other.
+//!
+//! Owns no scheduling policy of the host: no threads, no files, and a clock only under the feature `std`.
+#![forbid(unsafe_code)]
+
+mod buffer;
+mod clock;
+mod interpreter;
+mod memory;
+mod monitor;
+mod program;
+
+use std::sync::Arc;
+
+use fulgurite_driver_core::{
+    Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport, Registration,
+};
+use fulgurite_ir::VerifiedKernel;
+use fulgurite_spec::device::{Capability, DeviceSnapshot};
+
+use buffer::HostBuffer;
+use monitor::Quiet;
+use program::Program;
+
+/// The backend's id.
+pub const ID: &str = "reference";
+
+/// Its rank: used where no other backend opens.
+pub const RANK: u32 = 1;
+
+/// The registration of the reference backend.
+pub fn registration() -> Registration {
+    Registration::new(ID, RANK, || Ok(Arc::new(ReferenceBackend::new(ReferenceOptions::default()))))
+}
+
+/// How the interpreter runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReferenceOptions {
+    /// Steps that an invocation takes before it is another's turn; at least 1 is used.
+    pub quantum: u32,
+    /// Steps of one launch, all invocations together, after which it counts as timed out.
+    pub step_budget: Option<u64>,
+}
+
+impl ReferenceOptions {
+    /// The quantum where none is chosen.
+    pub const DEFAULT_QUANTUM: u32 = 64;
+
+    /// These options with another quantum.
+    #[must_use]
+    pub fn quantum(mut self, steps: u32) -> Self {
+        self.quantum = steps;
+        self
+    }
+
+    /// These options with a step budget.
+    #[must_use]
+    pub fn step_budget(mut self, steps: u64) -> Self {
+        self.step_budget = Some(steps);
+        self
+    }
+}
+
+/// Without a clock there is a step budget, so that a launch ends all the same.
+impl Default for ReferenceOptions {
+    fn default() -> Self {
+        let step_budget = if cfg!(feature = "std") { None } else { Some(1 << 36) };
+        Self { quantum: Self::DEFAULT_QUANTUM, step_budget }
+    }
+}
+
+/// The reference backend.
+pub struct ReferenceBackend {
+    snapshot: DeviceSnapshot,
+    options: ReferenceOptions,
+}
+
+impl ReferenceBackend {
+    /// A backend that interprets as `options` say.
+    pub fn new(options: ReferenceOptions) -> Self {
+        let mut snapshot =
+            DeviceSnapshot::new(ID, "interpreter", concat!("fulgurite ", env!("CARGO_PKG_VERSION")));
+        snapshot.capabilities =
+            vec![Capability::SubnormalsF32, Capability::RoundingModeF32, Capability::Robustness2];
+        Self { snapshot, options }
+    }
+}
+
+impl Backend for ReferenceBackend {
+    fn snapshot(&self) -> &DeviceSnapshot {
+        &self.snapshot
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error> {
+        let most = self.snapshot.limits.max_buffer_bytes;
+        if bytes > most {
+            return Err(Error::unsupported(
+                format!("a buffer of {bytes} bytes"),
+                format!("at most {most} bytes"),
+            ));
+        }
+        Ok(Arc::new(HostBuffer::zeroed(bytes)?))
+    }
+
+    fn compile(
+        &self,
+        kernel: Arc<VerifiedKernel>,
+        _options: &CompileOptions,
+    ) -> Result<Arc<dyn Executable>, Error> {
+        let id = format!("{ID}:{}", kernel.digest());
+        Ok(Arc::new(Interpreted { id, program: Program::new(kernel), options: self.options }))
+    }
+}
+
+struct Interpreted {
+    id: String,
+    program: Program,
+    options: ReferenceOptions,
+}
+
+impl Executable for Interpreted {
+    fn kernel(&self) -> &Arc<VerifiedKernel> {
+        self.program.kernel()
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn launch(&self, launch: &Launch<'_>) -> Result<LaunchReport, Error> {
+        interpreter::launch(&self.program, launch, self.options, &mut Quiet)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod compare;
+pub mod filetest;
 mod harness;
 mod report;
 mod suites;

@@ -8,8 +8,8 @@ mod literal;
 mod parse;
 mod print;
 
-use fulgurite_spec::Diagnostics;
 use fulgurite_spec::limits::MAX_NAME_BYTES;
+use fulgurite_spec::{Diagnostics, Literal};
 
 use crate::kernel::Kernel;
 use crate::require::Require;
@@ -39,6 +39,14 @@ pub(crate) fn print_require(kernel: &Kernel, require: &Require) -> String {
 /// a result cannot be told.
 pub fn parse(text: &str) -> Result<Kernel, Diagnostics> {
     parse::kernel(text)
+}
+
+/// Parses one literal, such as `4u32`, `0x1p-3f32`, `nan:0x7fc00000` or `true`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_literal(text: &str) -> Result<Literal, String> {
+    literal::parse(text)
 }
 
 /// Whether `name` can stand after `%` or `@`: 1 to 128 ASCII letters, digits, `_` or `.`.

@@ -5,6 +5,7 @@
 //!   there are none, as the text itself.
 //! - `// test: verify`: the text parses and verifies with exactly the problems of the `// error: FG0205 5:3 …`
 //!   lines, in order; what follows the place must be part of the message. No such line: no problem.
+//! - `// test: run`: the text parses and verifies; backends run it in the conformance crate's tests.
 //!
 //! `BLESS=1` rewrites the expectations.
 
@@ -53,7 +54,11 @@ fn run(path: &Path) -> Result<(), Failed> {
     let wanted = match (kinds.next(), kinds.next()) {
         (Some("print"), None) => print(&source)?,
         (Some("verify"), None) => problems(&source),
-        _ => return Err("the file needs one line `// test: print` or `// test: verify`".into()),
+        (Some("run"), None) => match diagnostics(&source).first() {
+            Some(problem) => return Err(problem.to_string().into()),
+            None => return Ok(()),
+        },
+        _ => return Err("the file needs one line `// test: print`, `verify` or `run`".into()),
     };
     if wanted == source {
         Ok(())

@@ -1,0 +1,399 @@
+//! Runs workgroups: who takes the next steps, and what a step does.
+
+use fulgurite_driver_core::{DeviceError, Error, Launch, LaunchReport};
+use fulgurite_ir::{BlockId, Grid, InstId, InstKind, Kernel, Memory, Terminator, ValueId};
+use fulgurite_spec::eval::{self, Components};
+use fulgurite_spec::{Op, ScalarType, Type};
+
+use crate::ReferenceOptions;
+use crate::buffer::Bound;
+use crate::clock::Deadline;
+use crate::memory::Memories;
+use crate::monitor::{Access, AccessKind, Monitor};
+use crate::program::{Program, Source};
+
+/// Most bytes that registers and local memory of one workgroup may take.
+const MAX_STATE_BYTES: u64 = 8 << 30;
+
+/// A block that an invocation is in.
+#[derive(Clone, Copy)]
+struct Frame {
+    block: BlockId,
+    /// Position of the next instruction.
+    next: usize,
+    /// The instruction that the block belongs to; none for the kernel's own.
+    owner: Option<InstId>,
+    /// Iterations of a `for` after this one.
+    remaining: u32,
+}
+
+/// Where an invocation stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Running,
+    /// At a barrier, until all have arrived.
+    Waiting(InstId),
+    Done,
+}
+
+struct Invocation {
+    frames: Vec<Frame>,
+    standing: Standing,
+}
+
+/// A launch that is being interpreted.
+struct Interpreter<'a, M> {
+    program: &'a Program,
+    kernel: &'a Kernel,
+    grid: Grid,
+    params: &'a [Components],
+    memory: Memories<'a>,
+    monitor: &'a mut M,
+    workgroup: Grid,
+    invocations: Vec<Invocation>,
+    /// Of all invocations, one after the other.
+    registers: Vec<Components>,
+    /// Values on their way from one block to another.
+    moving: Vec<Components>,
+}
+
+fn internal(what: &str) -> Error {
+    Error::Internal(format!("reference: {what}"))
+}
+
+/// Runs a launch to its end.
+pub(crate) fn launch<M: Monitor>(
+    program: &Program,
+    launch: &Launch<'_>,
+    options: ReferenceOptions,
+    monitor: &mut M,
+) -> Result<LaunchReport, Error> {
+    let mut deadline = Deadline::start(launch.timeout(), options.step_budget);
+    let kernel: &Kernel = program.kernel();
+    let count = kernel.workgroup_invocations() as usize;
+    let buffers = Bound::lock(launch.buffers())?;
+    let registers = state(program.registers(), count, [0; 4])?;
+    let local = state(program.local.bytes(), count, 0)?;
+    let invocations =
+        (0..count).map(|_| Invocation { frames: Vec::new(), standing: Standing::Done }).collect();
+    let mut interpreter = Interpreter {
+        program,
+        kernel,
+        grid: launch.grid(),
+        params: launch.params(),
+        memory: Memories::new(program, launch, buffers, local),
+        monitor,
+        workgroup: [0; 3],
+        invocations,
+        registers,
+        moving: Vec::new(),
+    };
+    let [x, y, z] = launch.grid();
+    if !launch.is_empty() {
+        for z in 0..z {
+            for y in 0..y {
+                for x in 0..x {
+                    interpreter.run([x, y, z], options.quantum.max(1), &mut deadline)?;
+                }
+            }
+        }
+    }
+    Ok(deadline.elapsed().map_or_else(LaunchReport::default, LaunchReport::timed))
+}
+
+/// Room for `each` items of `count` invocations.
+fn state<T: Copy>(each: usize, count: usize, zero: T) -> Result<Vec<T>, Error> {
+    let items = each.saturating_mul(count);
+    let bytes = (items as u64).saturating_mul(size_of::<T>() as u64);
+    let mut all = Vec::new();
+    if bytes > MAX_STATE_BYTES || all.try_reserve_exact(items).is_err() {
+        return Err(DeviceError::OutOfMemory { bytes }.into());
+    }
+    all.resize(items, zero);
+    Ok(all)
+}
+
+impl<M: Monitor> Interpreter<'_, M> {
+    /// Runs one workgroup to its end: its invocations in turn, `quantum` steps each.
+    fn run(&mut self, workgroup: Grid, quantum: u32, deadline: &mut Deadline) -> Result<(), Error> {
+        self.workgroup = workgroup;
+        self.memory.reset();
+        let first = Frame { block: self.kernel.body, next: 0, owner: None, remaining: 0 };
+        for invocation in &mut self.invocations {
+            invocation.frames.clear();
+            invocation.frames.push(first);
+            invocation.standing = Standing::Running;
+        }
+        loop {
+            let mut running = false;
+            for invocation in 0..self.invocations.len() {
+                let mut steps = 0;
+                while self.invocations[invocation].standing == Standing::Running && steps < quantum {
+                    self.step(invocation)?;
+                    steps += 1;
+                }
+                running |= self.invocations[invocation].standing == Standing::Running;
+                deadline.advance(u64::from(steps))?;
+            }
+            if !running && self.release()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// When no invocation can go on: lets them pass the barrier that all wait at. Whether all are done instead.
+    fn release(&mut self) -> Result<bool, Error> {
+        let first = self.invocations.first().map_or(Standing::Done, |i| i.standing);
+        if self.invocations.iter().any(|i| i.standing != first) {
+            return Err(internal("not all invocations of a workgroup arrived at a barrier"));
+        }
+        let Standing::Waiting(barrier) = first else { return Ok(true) };
+        if let InstKind::Barrier { scopes } = self.kernel.inst(barrier).kind {
+            self.monitor.barrier(self.workgroup, scopes);
+        }
+        for invocation in &mut self.invocations {
+            invocation.standing = Standing::Running;
+        }
+        Ok(false)
+    }
+
+    // Values.
+
+    fn get(&self, invocation: usize, value: ValueId) -> Components {
+        match self.program.source(value) {
+            Source::Constant(components) => components,
+            Source::Param(index) => self.params[index],
+            Source::Register(index) => self.registers[invocation * self.program.registers() + index],
+        }
+    }
+
+    /// A `u32`, `bool` or other scalar's low bits.
+    fn get_low(&self, invocation: usize, value: ValueId) -> u32 {
+        self.get(invocation, value)[0] as u32
+    }
+
+    fn set(&mut self, invocation: usize, value: ValueId, components: Components) {
+        if let Source::Register(index) = self.program.source(value) {
+            self.registers[invocation * self.program.registers() + index] = components;
+        }
+    }
+
+    fn set_result(&mut self, invocation: usize, inst: InstId, components: Components) {
+        if let Some(result) = self.kernel.inst(inst).results.first() {
+            self.set(invocation, *result, components);
+        }
+    }
+
+    /// Copies `from` to `to`, all at once: either may share registers with the other.
+    fn move_values(&mut self, invocation: usize, from: &[ValueId], to: &[ValueId]) {
+        let mut moving = core::mem::take(&mut self.moving);
+        moving.clear();
+        moving.extend(from.iter().map(|value| self.get(invocation, *value)));
+        for (value, components) in to.iter().zip(&moving) {
+            self.set(invocation, *value, *components);
+        }
+        self.moving = moving;
+    }
+
+    // Steps.
+
+    /// One instruction of one invocation, or the end of one of its blocks.
+    fn step(&mut self, invocation: usize) -> Result<(), Error> {
+        let Some(frame) = self.invocations[invocation].frames.last_mut() else {
+            self.invocations[invocation].standing = Standing::Done;
+            return Ok(());
+        };
+        match self.kernel.block(frame.block).insts.get(frame.next) {
+            Some(inst) => {
+                frame.next += 1;
+                self.execute(invocation, *inst)
+            }
+            None => {
+                let frame = *frame;
+                self.end_block(invocation, frame)
+            }
+        }
+    }
+
+    fn enter(&mut self, invocation: usize, block: BlockId, owner: InstId, remaining: u32) {
+        let frame = Frame { block, next: 0, owner: Some(owner), remaining };
+        self.invocations[invocation].frames.push(frame);
+    }
+
+    fn leave(&mut self, invocation: usize) {
+        self.invocations[invocation].frames.pop();
+    }
+
+    fn execute(&mut self, invocation: usize, id: InstId) -> Result<(), Error> {
+        let kernel = self.kernel;
+        let inst = kernel.inst(id);
+        match &inst.kind {
+            InstKind::Scalar { op, operands } => {
+                let mut args = [[0; 4]; 4];
+                for (arg, operand) in args.iter_mut().zip(operands) {
+                    *arg = self.get(invocation, *operand);
+                }
+                let result = inst.results.first().map_or(Type::U32, |r| kernel.ty(*r));
+                let args = &args[..operands.len().min(4)];
+                let value = eval::eval(*op, self.program.main_type(id), result, args)
+                    .ok_or_else(|| internal("an op that its operands do not fit"))?;
+                self.set_result(invocation, id, value);
+            }
+            InstKind::Id { op, component } => {
+                let value = self.id(invocation, *op, usize::from(*component));
+                self.set_result(invocation, id, eval::splat_low(u64::from(value)));
+            }
+            InstKind::Len { memory } => {
+                let len = self.memory.len(*memory);
+                self.set_result(invocation, id, eval::splat_low(u64::from(len)));
+            }
+            InstKind::Load { memory, index } => {
+                let index = self.access(invocation, id, AccessKind::Load, *memory, *index);
+                let value = self.memory.load(*memory, invocation, index);
+                self.set_result(invocation, id, value);
+            }
+            InstKind::Store { memory, index, value } => {
+                let index = self.access(invocation, id, AccessKind::Store, *memory, *index);
+                let value = self.get(invocation, *value);
+                self.memory.store(*memory, invocation, index, &value);
+            }
+            InstKind::Atomic { op, memory, index, operands } => {
+                let index = self.access(invocation, id, AccessKind::Atomic, *memory, *index);
+                let old = self.memory.load(*memory, invocation, index);
+                if *op != Op::AtomicLoad {
+                    let mut args = [0; 2];
+                    for (arg, operand) in args.iter_mut().zip(operands) {
+                        *arg = self.get(invocation, *operand)[0];
+                    }
+                    let ty = kernel.element(*memory).scalar;
+                    let new = eval::atomic(*op, ty, old[0], &args)
+                        .ok_or_else(|| internal("an atomic op that its operands do not fit"))?;
+                    self.memory.store(*memory, invocation, index, &eval::splat_low(new));
+                }
+                self.set_result(invocation, id, old);
+            }
+            InstKind::Barrier { .. } => self.invocations[invocation].standing = Standing::Waiting(id),
+            InstKind::If { condition, then_block, else_block } => {
+                let holds = self.get_low(invocation, *condition) & 1 != 0;
+                self.enter(invocation, if holds { *then_block } else { *else_block }, id, 0);
+            }
+            InstKind::For { start, end, step, initial, body } => {
+                let ty = kernel.ty(*start).scalar;
+                let bits = |value: ValueId| u64::from(self.get_low(invocation, value));
+                let (start_bits, trips) =
+                    (bits(*start), eval::trip_count(ty, bits(*start), bits(*end), bits(*step)));
+                if trips == 0 {
+                    self.move_values(invocation, initial, &inst.results);
+                    return Ok(());
+                }
+                if let Some((counter, carried)) = kernel.block(*body).params.split_first() {
+                    self.move_values(invocation, initial, carried);
+                    self.set(invocation, *counter, eval::splat_low(start_bits));
+                }
+                self.enter(invocation, *body, id, trips - 1);
+            }
+            InstKind::While { initial, header, .. } => {
+                self.move_values(invocation, initial, &kernel.block(*header).params);
+                self.enter(invocation, *header, id, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows the last instruction of a block.
+    fn end_block(&mut self, invocation: usize, frame: Frame) -> Result<(), Error> {
+        let kernel = self.kernel;
+        let block = kernel.block(frame.block);
+        let Some(owner) = frame.owner else {
+            self.leave(invocation);
+            self.invocations[invocation].standing = Standing::Done;
+            return Ok(());
+        };
+        let inst = kernel.inst(owner);
+        match (&block.terminator, &inst.kind) {
+            (Terminator::Yield(values), InstKind::If { .. }) => {
+                self.move_values(invocation, values, &inst.results);
+                self.leave(invocation);
+            }
+            (Terminator::Yield(values), InstKind::For { start, step, .. }) => {
+                let Some(remaining) = frame.remaining.checked_sub(1) else {
+                    self.move_values(invocation, values, &inst.results);
+                    self.leave(invocation);
+                    return Ok(());
+                };
+                if let Some((counter, carried)) = block.params.split_first() {
+                    let ty = kernel.ty(*start).scalar;
+                    let (now, step) = (self.get(invocation, *counter), self.get(invocation, *step));
+                    self.move_values(invocation, values, carried);
+                    self.set(invocation, *counter, eval::splat_low(next_counter(ty, now[0], step[0])?));
+                }
+                if let Some(frame) = self.invocations[invocation].frames.last_mut() {
+                    frame.next = 0;
+                    frame.remaining = remaining;
+                }
+            }
+            (Terminator::Yield(values), InstKind::While { header, .. }) => {
+                self.move_values(invocation, values, &kernel.block(*header).params);
+                self.leave(invocation);
+                self.enter(invocation, *header, owner, 0);
+            }
+            (Terminator::Condition(condition), InstKind::While { body, .. }) => {
+                let holds = self.get_low(invocation, *condition) & 1 != 0;
+                self.leave(invocation);
+                if holds {
+                    self.enter(invocation, *body, owner, 0);
+                } else {
+                    self.move_values(invocation, &block.params, &inst.results);
+                }
+            }
+            _ => return Err(internal("a block whose end does not fit its instruction")),
+        }
+        Ok(())
+    }
+
+    /// Reports an access to the monitor; gives the element's index.
+    fn access(
+        &mut self,
+        invocation: usize,
+        inst: InstId,
+        kind: AccessKind,
+        memory: Memory,
+        index: ValueId,
+    ) -> u32 {
+        let index = self.get_low(invocation, index);
+        self.monitor.access(&Access {
+            kind,
+            memory,
+            index,
+            in_bounds: index < self.memory.len(memory),
+            workgroup: self.workgroup,
+            invocation: invocation as u32,
+            inst,
+        });
+        index
+    }
+
+    fn id(&self, invocation: usize, op: Op, axis: usize) -> u32 {
+        let axis = axis.min(2);
+        let size = self.kernel.workgroup;
+        let flat = invocation as u32;
+        let local = match axis {
+            0 => flat % size[0],
+            1 => flat / size[0] % size[1],
+            _ => flat / size[0] / size[1],
+        };
+        match op {
+            Op::LocalIndex => flat,
+            Op::LocalId => local,
+            Op::WorkgroupId => self.workgroup[axis],
+            Op::NumWorkgroups => self.grid[axis],
+            _ => self.workgroup[axis].wrapping_mul(size[axis]).wrapping_add(local),
+        }
+    }
+}
+
+/// The counter of the next iteration.
+fn next_counter(ty: ScalarType, counter: u64, step: u64) -> Result<u64, Error> {
+    eval::scalar(Op::Add, ty, ty, &[counter, step])
+        .ok_or_else(|| internal("a counter that cannot be counted"))
+}

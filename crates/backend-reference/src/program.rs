@@ -1,0 +1,129 @@
+//! What is worked out once for each kernel: where every value is kept, and the types that ops are evaluated at.
+
+use std::sync::Arc;
+
+use fulgurite_ir::analysis::{Event, Walk};
+use fulgurite_ir::{ArrayDecl, Const, InstId, InstKind, ValueDef, ValueId, VerifiedKernel, main_type};
+use fulgurite_spec::Type;
+use fulgurite_spec::eval::{self, Components};
+
+/// Where a value is kept.
+#[derive(Clone, Copy)]
+pub(crate) enum Source {
+    /// In the kernel.
+    Constant(Components),
+    /// Among the launch's parameters.
+    Param(usize),
+    /// In each invocation's registers.
+    Register(usize),
+}
+
+/// Where the arrays of one kind lie in their memory.
+pub(crate) struct Layout {
+    offsets: Vec<usize>,
+    bytes: usize,
+}
+
+impl Layout {
+    fn new(arrays: &[ArrayDecl]) -> Self {
+        let mut bytes = 0;
+        let mut offsets = Vec::with_capacity(arrays.len());
+        for array in arrays {
+            offsets.push(bytes);
+            bytes += array.len as usize * array.element.size() as usize;
+        }
+        Self { offsets, bytes }
+    }
+
+    /// The first byte of an array.
+    pub(crate) fn offset(&self, array: usize) -> usize {
+        self.offsets[array]
+    }
+
+    /// All bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// A kernel made ready to interpret.
+pub(crate) struct Program {
+    kernel: Arc<VerifiedKernel>,
+    sources: Vec<Source>,
+    mains: Vec<Type>,
+    registers: usize,
+    pub(crate) shared: Layout,
+    pub(crate) local: Layout,
+}
+
+impl Program {
+    pub(crate) fn new(kernel: Arc<VerifiedKernel>) -> Self {
+        let mains = kernel
+            .insts
+            .iter()
+            .map(|inst| match &inst.kind {
+                InstKind::Scalar { op, operands } => {
+                    let types: Vec<Type> = operands.iter().map(|v| kernel.ty(*v)).collect();
+                    main_type(*op, &types).unwrap_or(Type::U32)
+                }
+                _ => Type::U32,
+            })
+            .collect();
+        let (sources, registers) = allocate(&kernel);
+        let (shared, local) = (Layout::new(&kernel.shared), Layout::new(&kernel.locals));
+        Self { kernel, sources, mains, registers, shared, local }
+    }
+
+    pub(crate) fn kernel(&self) -> &Arc<VerifiedKernel> {
+        &self.kernel
+    }
+
+    /// Where `value` is kept.
+    pub(crate) fn source(&self, value: ValueId) -> Source {
+        self.sources[value.index()]
+    }
+
+    /// The main type of a scalar instruction.
+    pub(crate) fn main_type(&self, inst: InstId) -> Type {
+        self.mains[inst.index()]
+    }
+
+    /// Registers of one invocation.
+    pub(crate) fn registers(&self) -> usize {
+        self.registers
+    }
+}
+
+/// Gives every value a place. Values of blocks that have ended leave their registers to later ones.
+fn allocate(kernel: &VerifiedKernel) -> (Vec<Source>, usize) {
+    let mut sources: Vec<Source> = kernel
+        .values
+        .iter()
+        .map(|value| match value.def {
+            ValueDef::Const(Const(bits)) => Source::Constant(eval::splat_low(bits)),
+            ValueDef::Param(id) => Source::Param(id.index()),
+            ValueDef::Inst(..) | ValueDef::BlockParam(..) => Source::Register(0),
+        })
+        .collect();
+    let (mut next, mut most) = (0, 0);
+    let mut marks = Vec::new();
+    let mut place = |values: &[ValueId], next: &mut usize| {
+        for value in values {
+            sources[value.index()] = Source::Register(*next);
+            *next += 1;
+        }
+        most = most.max(*next);
+    };
+    for event in Walk::new(kernel) {
+        match event {
+            Event::Enter(block) => {
+                marks.push(next);
+                place(&kernel.block(block).params, &mut next);
+            }
+            Event::Done(inst) => place(&kernel.inst(inst).results, &mut next),
+            Event::Exit(_) => next = marks.pop().unwrap_or(0),
+            Event::Inst(_) => {}
+        }
+    }
+    (sources, most)
+}

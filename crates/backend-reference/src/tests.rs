@@ -1,0 +1,283 @@
+//! What is particular to the interpreter: scheduling, limits, monitors, buffers. What kernels compute is tested
+//! by the run files under `crates/ir/filetests/run`, on every backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fulgurite_driver_core::{
+    Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions, Registry,
+};
+use fulgurite_ir::{Grid, MemoryScopes, VerifiedKernel, text, verify};
+use fulgurite_spec::Code;
+use fulgurite_spec::eval::Components;
+
+use crate::monitor::{Access, AccessKind, Monitor, Quiet};
+use crate::program::Program;
+use crate::{ReferenceBackend, ReferenceOptions, interpreter, registration};
+
+fn kernel(workgroup: &str, lines: &str) -> Arc<VerifiedKernel> {
+    let source = format!("fulgurite 1\nkernel @k workgroup({workgroup}) {{\n{lines}\n}}\n");
+    let parsed = text::parse(&source).unwrap_or_else(|e| panic!("{e}"));
+    Arc::new(verify(parsed).unwrap_or_else(|e| panic!("{e}")))
+}
+
+struct Setup {
+    backend: ReferenceBackend,
+    buffers: Vec<Arc<dyn DeviceBuffer>>,
+}
+
+impl Setup {
+    fn new(buffers: &[&[u32]]) -> Self {
+        Self::with(ReferenceOptions::default(), buffers)
+    }
+
+    fn with(options: ReferenceOptions, buffers: &[&[u32]]) -> Self {
+        let backend = ReferenceBackend::new(options);
+        let allocate = |words: &&[u32]| {
+            let buffer = backend.allocate(words.len() as u64 * 4).unwrap();
+            let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+            buffer.write(0, &bytes).unwrap();
+            buffer
+        };
+        let buffers = buffers.iter().map(allocate).collect();
+        Self { backend, buffers }
+    }
+
+    fn launch(
+        &self,
+        kernel: &Arc<VerifiedKernel>,
+        params: &[Components],
+        options: &LaunchOptions,
+    ) -> Result<(), Error> {
+        let executable = self.backend.compile(kernel.clone(), &CompileOptions::default())?;
+        let limits = &self.backend.snapshot().limits;
+        let launch = Launch::check(kernel, limits, &self.buffers, params, options)?;
+        executable.launch(&launch).map(|_| ())
+    }
+
+    fn words(&self, buffer: usize) -> Vec<u32> {
+        let mut bytes = vec![0; self.buffers[buffer].bytes() as usize];
+        self.buffers[buffer].read(0, &mut bytes).unwrap();
+        bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+}
+
+fn grid(x: u32) -> LaunchOptions {
+    LaunchOptions::workgroups([x, 1, 1])
+}
+
+/// Each invocation waits until the one before it has spoken: only turns make that end.
+const RELAY: &str = "buffer %out: read_write u32[]
+  %i = local_index
+  while {
+    %turn = atomic.load %out[0u32]
+    %not = ne %turn, %i
+    condition %not
+  } do {
+  }
+  atomic.add %out[0u32], 1u32";
+
+#[test]
+fn invocations_of_a_workgroup_take_turns() {
+    let relay = kernel("16, 1, 1", RELAY);
+    for quantum in [0, 1, 3, 64, 1000] {
+        let setup = Setup::with(ReferenceOptions::default().quantum(quantum), &[&[0]]);
+        setup.launch(&relay, &[], &grid(1)).unwrap();
+        assert_eq!(setup.words(0), [16], "quantum {quantum}");
+    }
+}
+
+#[test]
+fn an_endless_loop_times_out() {
+    let endless = kernel("1, 1, 1", "buffer %out: write u32[]\nwhile {\ncondition true\n} do {\n}");
+    let setup = Setup::new(&[&[0]]);
+    let timeout = Duration::from_millis(30);
+    let error = setup.launch(&endless, &[], &grid(1).timeout(timeout)).unwrap_err();
+    assert_eq!(error, DeviceError::Timeout(timeout).into());
+    let setup = Setup::with(ReferenceOptions::default().step_budget(100_000), &[&[0]]);
+    let error = setup.launch(&endless, &[], &grid(1)).unwrap_err();
+    assert_eq!(error.code(), Code::Timeout);
+}
+
+#[test]
+fn the_step_budget_counts_all_invocations() {
+    let short = kernel("4, 1, 1", "buffer %out: write u32[]\n%i = local_index\nstore %out[%i], %i");
+    // Two instructions and the end of the block, four invocations, two workgroups.
+    let setup = Setup::with(ReferenceOptions::default().step_budget(24), &[&[9; 4]]);
+    setup.launch(&short, &[], &grid(2)).unwrap();
+    assert_eq!(setup.words(0), [0, 1, 2, 3]);
+    let setup = Setup::with(ReferenceOptions::default().step_budget(23), &[&[9; 4]]);
+    assert_eq!(setup.launch(&short, &[], &grid(2)).unwrap_err().code(), Code::Timeout);
+}
+
+#[test]
+fn an_empty_grid_runs_nothing() {
+    let store = kernel("1, 1, 1", "buffer %out: write u32[]\nstore %out[0u32], 1u32");
+    let setup = Setup::new(&[&[7]]);
+    for empty in [[0, 1, 1], [5, 0, 5], [1, 1, 0]] {
+        setup.launch(&store, &[], &LaunchOptions::workgroups(empty)).unwrap();
+    }
+    assert_eq!(setup.words(0), [7]);
+}
+
+#[test]
+fn deep_nesting_runs_without_overflow() {
+    let mut lines = "buffer %out: write u32[]\n".to_owned();
+    lines += &"if true {\n".repeat(400);
+    lines += "store %out[0u32], 1u32\n";
+    lines += &"}\n".repeat(400);
+    let setup = Setup::new(&[&[0]]);
+    setup.launch(&kernel("1, 1, 1", &lines), &[], &grid(1)).unwrap();
+    assert_eq!(setup.words(0), [1]);
+}
+
+#[test]
+fn too_much_state_is_out_of_memory() {
+    let mut lines = "buffer %out: write u32[]\n%v0 = global_id.x\n".to_owned();
+    for i in 0..70_000 {
+        lines += &format!("%v{} = add %v{i}, 1u32\n", i + 1);
+    }
+    lines += "store %out[0u32], %v70000";
+    let setup = Setup::new(&[&[0]]);
+    let error = setup.launch(&kernel("4096, 1, 1", &lines), &[], &grid(1)).unwrap_err();
+    assert_eq!(error.code(), Code::OutOfMemory);
+}
+
+#[test]
+fn a_read_buffer_may_be_bound_twice() {
+    let copy = kernel(
+        "1, 1, 1",
+        "buffer %a: read u32[]\nbuffer %out: write u32[]\nbuffer %b: read u32[]
+         %x = load %a[0u32]\n%y = load %b[1u32]\n%z = add %x, %y\nstore %out[0u32], %z",
+    );
+    let mut setup = Setup::new(&[&[5, 6], &[0]]);
+    setup.buffers.push(setup.buffers[0].clone());
+    setup.launch(&copy, &[], &grid(1)).unwrap();
+    assert_eq!(setup.words(1), [11]);
+}
+
+#[test]
+fn launches_on_many_threads_do_not_wait_for_each_other_forever() {
+    let add = kernel(
+        "1, 1, 1",
+        "buffer %a: read_write u32[]\nbuffer %b: read_write u32[]
+         atomic.add %a[0u32], 1u32\natomic.add %b[0u32], 2u32",
+    );
+    let setup = Setup::new(&[&[0], &[0]]);
+    let swapped = Setup {
+        backend: ReferenceBackend::new(ReferenceOptions::default()),
+        buffers: setup.buffers.iter().rev().cloned().collect(),
+    };
+    std::thread::scope(|scope| {
+        for setup in [&setup, &swapped, &setup, &swapped] {
+            let add = &add;
+            scope.spawn(move || (0..200).for_each(|_| setup.launch(add, &[], &grid(1)).unwrap()));
+        }
+    });
+    assert_eq!((setup.words(0), setup.words(1)), (vec![1200], vec![1200]));
+}
+
+/// A buffer that no backend of ours made.
+struct Foreign;
+
+impl DeviceBuffer for Foreign {
+    fn bytes(&self) -> u64 {
+        4
+    }
+    fn write(&self, _: u64, _: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
+    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn buffers_check_their_ranges_and_their_origin() {
+    let setup = Setup::new(&[&[1, 2]]);
+    let buffer = &setup.buffers[0];
+    assert_eq!(buffer.write(5, &[0; 4]).unwrap_err().code(), Code::BufferSize);
+    assert_eq!(buffer.read(u64::MAX, &mut [0; 4]).unwrap_err().code(), Code::BufferSize);
+    buffer.write(8, &[]).unwrap();
+    assert_eq!(setup.backend.allocate(1 << 40).err().map(|e| e.code()), Some(Code::Unsupported));
+    let store = kernel("1, 1, 1", "buffer %out: write u32[]\nstore %out[0u32], 1u32");
+    let foreign = Setup {
+        backend: ReferenceBackend::new(ReferenceOptions::default()),
+        buffers: vec![Arc::new(Foreign)],
+    };
+    assert_eq!(foreign.launch(&store, &[], &grid(1)).unwrap_err().code(), Code::ForeignBuffer);
+}
+
+/// Notes what happens.
+#[derive(Default)]
+struct Notes {
+    accesses: Vec<(AccessKind, u32, bool, Grid, u32)>,
+    barriers: Vec<(usize, Grid, MemoryScopes)>,
+}
+
+impl Monitor for Notes {
+    fn access(&mut self, access: &Access) {
+        self.accesses.push((
+            access.kind,
+            access.index,
+            access.in_bounds,
+            access.workgroup,
+            access.invocation,
+        ));
+    }
+    fn barrier(&mut self, workgroup: Grid, scopes: MemoryScopes) {
+        self.barriers.push((self.accesses.len(), workgroup, scopes));
+    }
+}
+
+#[test]
+fn a_monitor_sees_every_access_and_barrier() {
+    let kernel = kernel(
+        "2, 1, 1",
+        "buffer %out: read_write u32[]\n%i = local_index\n%g = global_id.x
+         atomic.add %out[0u32], 1u32\nbarrier[shared]\n%x = load %out[%g]\nstore %out[%i], %x",
+    );
+    let program = Program::new(kernel.clone());
+    let setup = Setup::new(&[&[0, 0]]);
+    let limits = &setup.backend.snapshot().limits;
+    let launch = Launch::check(&kernel, limits, &setup.buffers, &[], &grid(2)).unwrap();
+    let mut notes = Notes::default();
+    interpreter::launch(&program, &launch, ReferenceOptions::default(), &mut notes).unwrap();
+    use AccessKind::{Atomic, Load, Store};
+    let (zero, one) = ([0, 0, 0], [1, 0, 0]);
+    assert_eq!(
+        notes.accesses,
+        [
+            (Atomic, 0, true, zero, 0),
+            (Atomic, 0, true, zero, 1),
+            (Load, 0, true, zero, 0),
+            (Store, 0, true, zero, 0),
+            (Load, 1, true, zero, 1),
+            (Store, 1, true, zero, 1),
+            (Atomic, 0, true, one, 0),
+            (Atomic, 0, true, one, 1),
+            (Load, 2, false, one, 0),
+            (Store, 0, true, one, 0),
+            (Load, 3, false, one, 1),
+            (Store, 1, true, one, 1),
+        ]
+    );
+    let scopes = MemoryScopes { shared: true, buffers: false };
+    assert_eq!(notes.barriers, [(2, zero, scopes), (8, one, scopes)]);
+    // The same launch unwatched gives the same memory.
+    let watched = setup.words(0);
+    setup.buffers[0].write(0, &[0; 8]).unwrap();
+    interpreter::launch(&program, &launch, ReferenceOptions::default(), &mut Quiet).unwrap();
+    assert_eq!(setup.words(0), watched);
+}
+
+#[test]
+fn the_registration_opens_it() {
+    let mut registry = Registry::new();
+    registry.register(registration()).unwrap();
+    let route = registry.route(&Default::default()).unwrap();
+    assert_eq!(route.backend().snapshot().backend, "reference");
+    let kernel = kernel("1, 1, 1", "");
+    let executable = route.backend().compile(kernel.clone(), &CompileOptions::default()).unwrap();
+    assert_eq!(executable.id(), format!("reference:{}", kernel.digest()));
+}

@@ -1,0 +1,224 @@
+//! Run files: kernel text with the buffers to run it on and what must be in them afterwards.
+//!
+//! The comments of a file say how it is run; literals are those of kernel text, `16 * 0u32` repeats one:
+//!
+//! ```text
+//! // test: run
+//! // grid: 2 1 1
+//! // timeout: 500
+//! // param %a = 2.0f32
+//! // buffer %x = 1u32 2u32 16 * 0u32
+//! // expect %x = 1u32 3u32 16 * 7u32
+//! // expect error: FG0602
+//! ```
+//!
+//! The grid is in workgroups, 1 1 1 if it is not stated; the timeout in milliseconds. Parameters and buffers are
+//! in the order of their declaration. Buffers that are not expected may hold anything. Floats are compared by
+//! bits, any NaN with any NaN.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Launch, LaunchOptions};
+use fulgurite_ir::{VerifiedKernel, text, verify};
+use fulgurite_spec::eval::Components;
+use fulgurite_spec::{Code, Literal, ScalarType};
+
+/// A run file that was read.
+pub struct RunFile {
+    kernel: Arc<VerifiedKernel>,
+    options: LaunchOptions,
+    params: Vec<Components>,
+    buffers: Vec<Vec<Literal>>,
+    expected: Vec<(usize, Vec<Literal>)>,
+    error: Option<Code>,
+}
+
+impl RunFile {
+    /// Reads a run file.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn parse(source: &str) -> Result<Self, String> {
+        let kernel = text::parse(source).and_then(verify).map_err(|e| e.to_string())?;
+        let mut file = Self {
+            kernel: Arc::new(kernel),
+            options: LaunchOptions::workgroups([1, 1, 1]),
+            params: Vec::new(),
+            buffers: Vec::new(),
+            expected: Vec::new(),
+            error: None,
+        };
+        for line in source.lines().filter_map(|l| l.strip_prefix("// ")) {
+            file.directive(line.trim()).map_err(|e| format!("`// {line}`: {e}"))?;
+        }
+        if file.expected.is_empty() && file.error.is_none() {
+            return Err("the file expects nothing".to_owned());
+        }
+        Ok(file)
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> &Arc<VerifiedKernel> {
+        &self.kernel
+    }
+
+    fn directive(&mut self, line: &str) -> Result<(), String> {
+        if let Some(grid) = line.strip_prefix("grid:") {
+            let numbers: Vec<u32> = grid.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+            let grid = numbers.try_into().map_err(|_| "three numbers are needed")?;
+            self.options = self.options.merged(&LaunchOptions::workgroups(grid));
+        } else if let Some(timeout) = line.strip_prefix("timeout:") {
+            let milliseconds = timeout.trim().parse().map_err(|_| "a number is needed")?;
+            self.options = self.options.clone().timeout(Duration::from_millis(milliseconds));
+        } else if let Some(code) = line.strip_prefix("expect error:") {
+            self.error = Some(Code::parse(code.trim()).ok_or("there is no such code")?);
+        } else if let Some((target, values)) = line.split_once('=') {
+            let mut words = target.split_whitespace();
+            let (kind, name) = (words.next(), words.next().and_then(|n| n.strip_prefix('%')));
+            let (Some(kind @ ("param" | "buffer" | "expect")), Some(name), None) = (kind, name, words.next())
+            else {
+                return Ok(());
+            };
+            self.values(kind, name, values)?;
+        }
+        Ok(())
+    }
+
+    fn values(&mut self, kind: &str, name: &str, values: &str) -> Result<(), String> {
+        let values = literals(values)?;
+        let kernel = &self.kernel;
+        if kind == "param" {
+            let declared = kernel.params.get(self.params.len()).filter(|p| p.name == name);
+            let ty = declared.ok_or("parameters stand in order of declaration")?.ty;
+            if values.len() != ty.lanes.count() as usize || values.iter().any(|v| v.ty != ty.scalar) {
+                return Err(format!("the parameter is of {ty}"));
+            }
+            let mut components = [0; 4];
+            components.iter_mut().zip(&values).for_each(|(c, v)| *c = v.bits);
+            self.params.push(components);
+            return Ok(());
+        }
+        let binding = kernel.buffers.iter().position(|b| b.name == name).ok_or("there is no such buffer")?;
+        if values.iter().any(|v| v.ty != kernel.buffers[binding].element.scalar) {
+            return Err(format!("the buffer holds {}", kernel.buffers[binding].element));
+        }
+        if kind == "expect" {
+            self.expected.push((binding, values));
+        } else if binding == self.buffers.len() {
+            self.buffers.push(values);
+        } else {
+            return Err("buffers stand in order of declaration".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Runs the file on `backend`.
+    ///
+    /// # Errors
+    /// How what happened differs from what was expected, for people.
+    pub fn run(&self, backend: &dyn Backend) -> Result<(), String> {
+        let outcome = self.outputs(backend);
+        let outputs = match (outcome, self.error) {
+            (Err(error), Some(code)) if error.code() == code => return Ok(()),
+            (Err(error), _) => return Err(error.to_string()),
+            (Ok(_), Some(code)) => return Err(format!("expected {code}, but it ran")),
+            (Ok(outputs), None) => outputs,
+        };
+        for (binding, expected) in &self.expected {
+            let found = &outputs[*binding];
+            let differs = |(a, b): (&Literal, &Literal)| !same(*a, *b);
+            let first = expected.iter().zip(found).position(differs);
+            if first.is_some() || expected.len() != found.len() {
+                let name = &self.kernel.buffers[*binding].name;
+                let place = first.map_or_else(|| "the length".to_owned(), |i| format!("element {i}"));
+                return Err(format!(
+                    "`%{name}` differs in {place}: expected\n{expected:?}, found\n{found:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The buffers after a launch.
+    fn outputs(&self, backend: &dyn Backend) -> Result<Vec<Vec<Literal>>, Error> {
+        let mut buffers: Vec<Arc<dyn DeviceBuffer>> = Vec::new();
+        for values in &self.buffers {
+            let bytes: Vec<u8> = values.iter().flat_map(|v| (v.bits as u32).to_le_bytes()).collect();
+            let buffer = backend.allocate(bytes.len() as u64)?;
+            buffer.write(0, &bytes)?;
+            buffers.push(buffer);
+        }
+        let executable = backend.compile(self.kernel.clone(), &CompileOptions::default())?;
+        let limits = &backend.snapshot().limits;
+        executable.launch(&Launch::check(&self.kernel, limits, &buffers, &self.params, &self.options)?)?;
+        let mut outputs = Vec::new();
+        for (buffer, declared) in buffers.iter().zip(&self.kernel.buffers) {
+            let mut bytes = vec![0; buffer.bytes() as usize];
+            buffer.read(0, &mut bytes)?;
+            let literal = |word: &[u8]| {
+                let mut bits = [0; 8];
+                bits[..4].copy_from_slice(word);
+                Literal::new(declared.element.scalar, u64::from_le_bytes(bits))
+            };
+            outputs.push(bytes.chunks_exact(4).map(literal).collect());
+        }
+        Ok(outputs)
+    }
+}
+
+/// Literals with blanks between them, each perhaps repeated.
+fn literals(text: &str) -> Result<Vec<Literal>, String> {
+    let mut all = Vec::new();
+    let mut words = text.split_whitespace().peekable();
+    while let Some(word) = words.next() {
+        let mut count = 1;
+        let mut literal = word;
+        if words.peek() == Some(&"*") {
+            words.next();
+            count = word.parse::<usize>().map_err(|_| format!("`{word}` is no count"))?;
+            literal = words.next().ok_or("a literal is missing")?;
+        }
+        let literal: Literal = text::parse_literal(literal)?;
+        all.extend(std::iter::repeat_n(literal, count));
+    }
+    Ok(all)
+}
+
+fn same(a: Literal, b: Literal) -> bool {
+    let is_nan = |v: Literal| v.ty == ScalarType::F32 && f32::from_bits(v.bits as u32).is_nan();
+    a == b || is_nan(a) && is_nan(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "// test: run\n// grid: 2 1 1\n// param %a = 3u32\n// buffer %x = 2 * 0u32 7u32\n\
+        // expect %x = 3u32 3u32 7u32\nfulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  buffer %x: write u32[]\n  \
+        param %a: u32\n\n  %i = global_id.x\n  store %x[%i], %a\n}\n";
+
+    fn outcome(source: &str) -> Result<(), String> {
+        let backend = fulgurite_backend_reference::registration().open().map_err(|e| e.to_string())?;
+        RunFile::parse(source)?.run(backend.as_ref())
+    }
+
+    #[test]
+    fn a_file_passes_only_if_everything_is_as_expected() {
+        outcome(FILE).unwrap();
+        let wrong = [
+            ("3u32 3u32 7u32", "3u32 4u32 7u32", "element 1"),
+            ("3u32 3u32 7u32", "3u32 3u32", "the length"),
+            ("expect %x = 3u32 3u32 7u32", "expect error: FG0602", "but it ran"),
+            ("// expect %x = 3u32 3u32 7u32", "", "expects nothing"),
+            ("param %a = 3u32", "param %a = 3i32", "is of u32"),
+            ("param %a = 3u32", "param %b = 3u32", "order of declaration"),
+            ("// param %a = 3u32", "", "FG0501"),
+            ("store %x", "stoer %x", "FG0106"),
+        ];
+        for (from, to, message) in wrong {
+            let error = outcome(&FILE.replace(from, to)).unwrap_err();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Runs `crates/ir/filetests/run/**/*.fg` on every backend that needs no device, one test a file and backend.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use fulgurite_conformance::filetest::RunFile;
+use fulgurite_driver_core::Backend;
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> io::Result<()> {
+    let arguments = Arguments::from_args();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ir/filetests/run");
+    let mut files = Vec::new();
+    collect(&root, &mut files)?;
+    files.sort();
+    let mut trials = Vec::new();
+    for registration in [fulgurite_backend_reference::registration()] {
+        let backend = registration.open().map_err(io::Error::other)?;
+        for path in &files {
+            let name = path.strip_prefix(&root).unwrap_or(path).display();
+            trials.push(trial(format!("{} {name}", registration.id()), backend.clone(), path.clone()));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit()
+}
+
+fn trial(name: String, backend: Arc<dyn Backend>, path: PathBuf) -> Trial {
+    Trial::test(name, move || {
+        let source = fs::read_to_string(&path)?;
+        Ok(RunFile::parse(&source).and_then(|file| file.run(backend.as_ref()))?)
+    })
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "fg") {
+                files.push(path);
+            }
+        }
+    }
+    Ok(())
+}
