@@ -1,1 +1,64 @@
-//! Facade.
+//! Fulgurite: GPU compute kernels in Rust, verified, compiled and run with the same results on every backend.
+//!
+//! A kernel is built once, by typed Rust or from text, and runs on any backend that this build has: Vulkan, a
+//! CPU backend, or the reference interpreter. Every op is defined on every input.
+//!
+//! ```
+//! use fulgurite::prelude::*;
+//!
+//! // y ← a·x + y
+//! let saxpy = kernel::<(Read<f32>, ReadWrite<f32>, f32)>("saxpy", ["x", "y", "a"], [256, 1, 1], |k, (x, y, a)| {
+//!     let i = k.global_id().x();
+//!     k.if_(i.lt(y.len()), |_| y.store(i, a * x.load(i) + y.load(i)));
+//! })?;
+//!
+//! let ctx = Context::open()?;
+//! let x = ctx.buffer(&[1.0f32, 2.0, 3.0])?;
+//! let mut y = ctx.buffer(&[10.0f32, 20.0, 30.0])?;
+//! ctx.compile(&saxpy)?.launch((&x, &mut y, 2.0))?;
+//! assert_eq!(y.read()?, [12.0, 24.0, 36.0]);
+//! # Ok::<(), fulgurite::Error>(())
+//! ```
+//!
+//! This crate is all that a user touches. It owns the typed surface and the wiring of backends by Cargo
+//! feature (`vulkan`, `cpu`, `reference`), and nothing else.
+#![forbid(unsafe_code)]
+
+mod args;
+mod buffer;
+mod context;
+mod dynamic;
+mod kernel;
+
+pub use args::{LaunchArg, LaunchArgs};
+pub use buffer::{Buffer, Element};
+pub use context::{Context, ContextBuilder, registry};
+pub use dynamic::{DynArg, DynBuffer, DynExecutable};
+pub use kernel::{Executable, Kernel, kernel, parse};
+
+pub use fulgurite_driver_core::{
+    Choice, CompileOptions, DeviceError, Error, GridSize, LaunchOptions, LaunchReport, Registration,
+    Registry, Route, render,
+};
+pub use fulgurite_ir::builder::{Read, ReadWrite, Write};
+pub use fulgurite_ir::{self as ir, VerifiedKernel};
+pub use fulgurite_spec::device::DeviceSnapshot;
+pub use fulgurite_spec::{self as spec, Code, Diagnostic, Diagnostics, Literal, ScalarType, Type};
+
+/// What most programs use.
+pub mod prelude {
+    pub use crate::{
+        Buffer, Context, Error, Executable, Kernel, LaunchOptions, Read, ReadWrite, Write, kernel,
+    };
+    pub use fulgurite_ir::builder::{Builder, Val};
+}
+
+/// What a diagnostic code stands for and what to do about it; `None` if there is no such code.
+///
+/// ```
+/// assert!(fulgurite::explain("FG0205").unwrap().contains("barrier"));
+/// assert_eq!(fulgurite::explain("FG9999"), None);
+/// ```
+pub fn explain(code: &str) -> Option<String> {
+    Code::parse(code).map(|c| format!("{c}: {}\n\n{}", c.title(), c.explanation()))
+}

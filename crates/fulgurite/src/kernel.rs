@@ -1,0 +1,136 @@
+//! Typed kernels and their executables.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use fulgurite_driver_core::{self as driver, Backend, Error, Launch, LaunchOptions, LaunchReport};
+use fulgurite_ir::VerifiedKernel;
+use fulgurite_ir::builder::{self, Args, Builder};
+
+use crate::args::{Bound, LaunchArgs};
+
+/// A verified kernel of arguments `A`. Cheap to clone.
+pub struct Kernel<A> {
+    verified: Arc<VerifiedKernel>,
+    args: PhantomData<fn() -> A>,
+}
+
+/// Builds and verifies a kernel of arguments `A`, called `name`, whose arguments are called `names`, with
+/// workgroups of `workgroup` invocations along x, y and z. `body` receives the builder and a handle for each
+/// argument.
+///
+/// # Errors
+/// [`Error::Invalid`] with everything that is wrong, each with its Rust position.
+#[track_caller]
+pub fn kernel<A: Args>(
+    name: &str,
+    names: A::Names,
+    workgroup: [u32; 3],
+    body: impl for<'k> FnOnce(&'k Builder, A::Handles<'k>),
+) -> Result<Kernel<A>, Error> {
+    let built = builder::kernel::<A>(name, names, workgroup, body)?;
+    Ok(Kernel { verified: Arc::new(fulgurite_ir::verify(built)?), args: PhantomData })
+}
+
+/// Parses and verifies the text of a kernel, for [`Context::compile_dynamic`](crate::Context::compile_dynamic).
+///
+/// # Errors
+/// [`Error::Invalid`] with everything that is wrong, each with its line and column;
+/// [`render`](crate::render) shows them in the source.
+pub fn parse(text: &str) -> Result<Arc<VerifiedKernel>, Error> {
+    let kernel = fulgurite_ir::text::parse(text)?;
+    Ok(Arc::new(fulgurite_ir::verify(kernel)?))
+}
+
+impl<A> Kernel<A> {
+    /// The kernel without its Rust types. It prints as text.
+    pub fn verified(&self) -> &Arc<VerifiedKernel> {
+        &self.verified
+    }
+}
+
+impl<A> Clone for Kernel<A> {
+    fn clone(&self) -> Self {
+        Self { verified: Arc::clone(&self.verified), args: PhantomData }
+    }
+}
+
+impl<A> fmt::Debug for Kernel<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.verified, f)
+    }
+}
+
+/// A compiled kernel of arguments `A` on one context. Cheap to clone.
+pub struct Executable<A> {
+    backend: Arc<dyn Backend>,
+    raw: Arc<dyn driver::Executable>,
+    options: LaunchOptions,
+    args: PhantomData<fn() -> A>,
+}
+
+impl<A: LaunchArgs> Executable<A> {
+    pub(crate) fn new(
+        backend: Arc<dyn Backend>,
+        raw: Arc<dyn driver::Executable>,
+        options: LaunchOptions,
+    ) -> Self {
+        Self { backend, raw, options, args: PhantomData }
+    }
+
+    /// Runs the kernel and waits for it: one invocation along x for each element of the first buffer that it
+    /// writes.
+    ///
+    /// # Errors
+    /// `FG05xx` for arguments that do not fit, `FG0403` and `FG0405` over the device's limits, `FG06xx` from
+    /// the device.
+    pub fn launch(&self, args: A::Values<'_>) -> Result<LaunchReport, Error> {
+        self.launch_with(&LaunchOptions::default(), args)
+    }
+
+    /// Like [`Executable::launch`], with options, which win over the context's field by field.
+    ///
+    /// # Errors
+    /// As [`Executable::launch`].
+    pub fn launch_with(&self, options: &LaunchOptions, args: A::Values<'_>) -> Result<LaunchReport, Error> {
+        let mut bound = Bound::new(&self.backend);
+        A::bind(args, &mut bound)?;
+        launch_bound(&self.backend, &self.raw, &bound, &self.options.merged(options))
+    }
+}
+
+pub(crate) fn launch_bound(
+    backend: &Arc<dyn Backend>,
+    executable: &Arc<dyn driver::Executable>,
+    bound: &Bound<'_>,
+    options: &LaunchOptions,
+) -> Result<LaunchReport, Error> {
+    let limits = &backend.snapshot().limits;
+    let launch = Launch::check(executable.kernel(), limits, &bound.buffers, &bound.params, options)?;
+    executable.launch(&launch)
+}
+
+impl<A> Executable<A> {
+    /// Starts with the backend's id and a colon, and is unique to what was compiled.
+    pub fn id(&self) -> &str {
+        self.raw.id()
+    }
+}
+
+impl<A> Clone for Executable<A> {
+    fn clone(&self) -> Self {
+        Self {
+            backend: Arc::clone(&self.backend),
+            raw: Arc::clone(&self.raw),
+            options: self.options.clone(),
+            args: PhantomData,
+        }
+    }
+}
+
+impl<A> fmt::Debug for Executable<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Executable").field(&self.raw.id()).finish()
+    }
+}
