@@ -1,3 +1,40 @@
-//! The project's own commands.
+//! `cargo xtask`: the project's own commands. It runs as a plain binary too.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod conformance;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "xtask", about = "Fulgurite's own commands", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Hold backends to the language: every op on edge values, and kernels against plain Rust
+    Conformance(conformance::Args),
+    /// Check dependency rules, file headers and sizes
+    Tidy(tidy::Args),
+}
+
+/// 0: all is well; 1: something failed; 2: the command could not be carried out.
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Conformance(args) => conformance::run(&args),
+        Command::Tidy(args) => tidy::run(&args),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -417,30 +417,28 @@ static SUBJECTS: &[Subject] = &[
   store %out[%i], %s",
         input: words,
         expected: |x, i| (0..60_000).fold(x[i], |p, _| p.wrapping_mul(1_664_525).wrapping_add(1_013_904_223)),
-        count: 8,
+        count: 100,
     },
     Subject {
-        name: "for of 200,000 iterations, constant bounds",
+        name: "for of 70,000 iterations, constant bounds",
         body: "  %i = global_id.x
   %v = load %x[%i]
-  %s = for %j in 0u32 to 200000u32 step 1u32 carry(%p = %v) {
+  %s = for %j in 0u32 to 70000u32 step 1u32 carry(%p = %v) {
     %m = mul %p, 1664525u32
     %a = add %m, 1013904223u32
     yield %a
   }
   store %out[%i], %s",
         input: words,
-        expected: |x, i| {
-            (0..200_000).fold(x[i], |p, _| p.wrapping_mul(1_664_525).wrapping_add(1_013_904_223))
-        },
-        count: 8,
+        expected: |x, i| (0..70_000).fold(x[i], |p, _| p.wrapping_mul(1_664_525).wrapping_add(1_013_904_223)),
+        count: 100,
     },
     Subject {
-        name: "while of 100,000 iterations",
+        name: "while of 70,000 iterations",
         body: "  %i = global_id.x
   %v = load %x[%i]
   %low = and %v, 1u32
-  %n = add %low, 100000u32
+  %n = add %low, 70000u32
   %c, %s = while carry(%c0 = 0u32, %p = %v) {
     %go = lt %c0, %n
     condition %go
@@ -454,10 +452,10 @@ static SUBJECTS: &[Subject] = &[
   store %out[%i], %r",
         input: words,
         expected: |x, i| {
-            let n = 100_000 + (x[i] & 1);
+            let n = 70_000 + (x[i] & 1);
             (0..n).fold(x[i], |p, _| p.wrapping_mul(1_664_525).wrapping_add(1_013_904_223)) ^ n
         },
-        count: 8,
+        count: 100,
     },
 ];
 

@@ -112,9 +112,9 @@ kernel @loads workgroup(64, 1, 1) {{
         let mut random = harness.random(&group);
         let (input, index) = (elements(&mut random, ty, LENGTH as usize), indices(&mut random));
         let poison = vec![0xa5; ACCESSES * ty.size() as usize];
-        let Some(after) = launch(harness, &group, &text, &[input.clone(), bytes(&index), poison], &[]) else {
-            continue;
-        };
+        let options = LaunchOptions::invocations([ACCESSES as u32, 1, 1]);
+        let contents = [input.clone(), bytes(&index), poison];
+        let Some(after) = launch_with(harness, &group, &text, &contents, &[], &options) else { continue };
         let expected: Vec<u8> = index.iter().flat_map(|at| element(&input, ty, *at)).collect();
         harness.elements(&group, ty, [&expected, &after[2]], |i| format!("index {}", index[i]));
     }

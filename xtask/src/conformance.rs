@@ -1,0 +1,191 @@
+//! `cargo xtask conformance`: runs the suites on backends and prints what they found.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+use fulgurite_backend_vulkan::{Options as VulkanOptions, ValidationLog, VulkanBackend};
+use fulgurite_conformance::{BackendReport, Level, Options, Report, Suite};
+use fulgurite_driver_core::{Backend, Error};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which backend: an id, or `all`
+    #[arg(long, default_value = "all")]
+    backend: String,
+    /// Only this suite
+    #[arg(long)]
+    suite: Vec<String>,
+    /// How much to run
+    #[arg(long, value_enum, default_value = "smoke")]
+    level: LevelArg,
+    /// Where random inputs come from; equal seeds give equal inputs
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LevelArg {
+    /// For every change: under a minute for all backends
+    Smoke,
+    /// For nightly runs: twenty times the random inputs
+    Full,
+}
+
+/// A backend that is open, and the validation layer's log if it has one.
+struct Opened {
+    backend: Arc<dyn Backend>,
+    log: Option<Arc<ValidationLog>>,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
+    let options = options(args)?;
+    let registry = fulgurite::registry();
+    let ids: Vec<String> = match args.backend.as_str() {
+        "all" => registry.list().map(|r| r.id().to_owned()).collect(),
+        id => vec![id.to_owned()],
+    };
+    let required: Vec<String> = std::env::var("FULGURITE_REQUIRE_BACKENDS")
+        .unwrap_or_default()
+        .split(',')
+        .map(|id| id.trim().to_owned())
+        .filter(|id| !id.is_empty() && (args.backend == "all" || *id == args.backend))
+        .collect();
+    let mut reports = Vec::new();
+    let mut missing: Vec<String> = required.iter().filter(|r| !ids.contains(r)).cloned().collect();
+    let mut clean = true;
+    for id in &ids {
+        let opened = match open(&registry, id) {
+            Ok(opened) => opened,
+            // Naming a backend demands it.
+            Err(error) if args.backend != "all" => bail!("{error}"),
+            Err(error) => {
+                eprintln!("{id}: unavailable: {error}");
+                if required.contains(id) {
+                    missing.push(id.clone());
+                }
+                continue;
+            }
+        };
+        let started = Instant::now();
+        let report = with_progress(&opened.backend, &options);
+        print_backend(&report, started.elapsed().as_secs_f64());
+        reports.push(report);
+        clean &= print_validation(opened.log.as_deref());
+    }
+    let report = Report::new(reports, &missing);
+    for id in &missing {
+        eprintln!("{id}: required by FULGURITE_REQUIRE_BACKENDS, and not there");
+    }
+    if let Some(path) = &args.json {
+        let mut text = serde_json::to_string_pretty(&report)?;
+        text.push('\n');
+        std::fs::write(path, text)
+            .with_context(|| format!("error[FG0702]: cannot write {}", path.display()))?;
+    }
+    let passed: u64 = report.backends.iter().map(|b| b.cases() - failed(b)).sum();
+    let failures: u64 = report.backends.iter().map(failed).sum();
+    print_line(&format!("{passed} passed, {failures} failed"));
+    Ok(report.ok && clean)
+}
+
+fn options(args: &Args) -> anyhow::Result<Options> {
+    let level = match args.level {
+        LevelArg::Smoke => Level::Smoke,
+        LevelArg::Full => Level::Full,
+    };
+    let mut options = Options::new(level, args.seed);
+    if !args.suite.is_empty() {
+        options.suites.clear();
+        for name in &args.suite {
+            let Some(suite) = Suite::parse(name) else {
+                let known: Vec<_> = Suite::ALL.iter().map(|s| s.name()).collect();
+                bail!("error[FG0704]: there is no suite `{name}`; there are {}", known.join(", "));
+            };
+            options.suites.push(suite);
+        }
+    }
+    Ok(options)
+}
+
+/// Opens a backend; Vulkan's in a way that keeps its validation log in reach.
+fn open(registry: &fulgurite::Registry, id: &str) -> Result<Opened, Error> {
+    if id == "vulkan" {
+        let options = VulkanOptions::from_env();
+        let backend = VulkanBackend::open(&options)?;
+        let log = options.validation.then(|| Arc::clone(backend.validation_log()));
+        return Ok(Opened { backend, log });
+    }
+    let route = registry.route(&fulgurite::Choice::Exactly(id.to_owned()))?;
+    Ok(Opened { backend: Arc::clone(route.backend()), log: None })
+}
+
+fn with_progress(backend: &Arc<dyn Backend>, options: &Options) -> BackendReport {
+    // Draws on a terminal only.
+    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{prefix} {msg:<8} {wide_bar} {pos}/{len}") {
+        bar.set_style(style);
+    }
+    bar.set_prefix(backend.snapshot().backend.clone());
+    let report = fulgurite_conformance::run(backend, options, &mut |suite, done, all| {
+        bar.set_message(suite.name());
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    report
+}
+
+fn failed(report: &BackendReport) -> u64 {
+    report.suites.iter().map(|s| s.failed).sum()
+}
+
+fn print_backend(report: &BackendReport, seconds: f64) {
+    print_line(&format!("{}: {}, {} ({seconds:.1} s)", report.id, report.device, report.driver));
+    print_line("  suite       cases   failed  unsupported  expected  fewest per op and type");
+    for suite in &report.suites {
+        print_line(&format!(
+            "  {:<8} {:>8} {:>8} {:>12} {:>9} {:>8}",
+            suite.name,
+            suite.cases,
+            suite.failed,
+            suite.unsupported,
+            suite.expected_failures,
+            suite.min_per_op_type
+        ));
+        for reason in &suite.unsupported_reasons {
+            print_line(&format!("    unsupported: {reason}"));
+        }
+        for failure in suite.failures.iter().take(20) {
+            print_line(&format!("    FAILED {}", failure.group));
+            print_line(&format!("      input    {}", failure.input));
+            print_line(&format!("      expected {}", failure.expected));
+            print_line(&format!("      actual   {}", failure.actual));
+        }
+        if suite.failures.len() > 20 {
+            print_line(&format!("    and {} more kinds of failure", suite.failures.len() - 20));
+        }
+    }
+}
+
+/// Prints what the validation layer said; whether that was nothing.
+fn print_validation(log: Option<&ValidationLog>) -> bool {
+    let Some(log) = log else { return true };
+    let messages = log.messages();
+    print_line(&format!("  validation layer: {} messages", messages.len()));
+    for message in messages.iter().take(10) {
+        print_line(&format!("    {message:?}"));
+    }
+    messages.is_empty()
+}
+
+#[allow(clippy::print_stdout, reason = "the table is this command's output")]
+fn print_line(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,237 @@
+//! `cargo xtask tidy`: the rules of `ARCHITECTURE.md` that a program can check.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+
+/// Lines above which a file must be split.
+const MAX_LINES: usize = 1000;
+
+/// Which workspace crates each crate may depend on. `ARCHITECTURE.md` has the same table in words.
+const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
+    ("fulgurite-spec", &[]),
+    ("fulgurite-ir", &["spec"]),
+    ("fulgurite-spirv", &["spec", "ir"]),
+    ("fulgurite-driver-core", &["spec", "ir"]),
+    ("fulgurite-pipeline-cache", &["spec"]),
+    ("fulgurite-autotune", &["spec", "ir", "driver-core"]),
+    ("fulgurite-backend-reference", &["spec", "ir", "driver-core"]),
+    ("fulgurite-backend-cpu", &["spec", "ir", "driver-core"]),
+    ("fulgurite-backend-vulkan", &["spec", "ir", "spirv", "driver-core", "pipeline-cache"]),
+    ("fulgurite-kernels", &["spec", "ir", "driver-core", "autotune"]),
+    (
+        "fulgurite-conformance",
+        &["spec", "ir", "spirv", "driver-core", "pipeline-cache", "autotune", "backend-reference"],
+    ),
+    (
+        "fulgurite",
+        &[
+            "spec",
+            "ir",
+            "spirv",
+            "driver-core",
+            "pipeline-cache",
+            "autotune",
+            "backend-reference",
+            "backend-cpu",
+            "backend-vulkan",
+            "kernels",
+        ],
+    ),
+];
+
+/// Packages that may depend on anything in the workspace.
+const FREE: &[&str] = &["xtask", "fulgurite-benches"];
+/// Packages that may call Vulkan and hold unsafe code.
+const UNSAFE: &[&str] = &["fulgurite-backend-vulkan", "fulgurite-benches"];
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The workspace to check
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    root: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
+    let problems = check(&args.root)?;
+    for problem in &problems {
+        eprintln!("tidy: {problem}");
+    }
+    if problems.is_empty() {
+        eprintln!("tidy: all rules hold");
+    }
+    Ok(problems.is_empty())
+}
+
+/// Everything that breaks a rule.
+fn check(root: &Path) -> anyhow::Result<Vec<String>> {
+    let metadata = MetadataCommand::new()
+        .manifest_path(root.join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .context("cannot read the workspace's metadata")?;
+    let mut problems = Vec::new();
+    let packages: Vec<&Package> = metadata.workspace_packages();
+    for package in &packages {
+        dependencies(package, &mut problems);
+        unsafe_code(package, &mut problems);
+    }
+    for (name, _) in MAY_DEPEND_ON {
+        if !packages.iter().any(|p| p.name.as_str() == *name) {
+            problems.push(format!("crate {name} is missing"));
+        }
+    }
+    files(&metadata, &mut problems)?;
+    neutral_driver_core(&metadata, &mut problems)?;
+    Ok(problems)
+}
+
+fn dependencies(package: &Package, problems: &mut Vec<String>) {
+    let name = package.name.as_str();
+    for dependency in &package.dependencies {
+        let on = dependency.name.as_str();
+        if on == "ash" && !UNSAFE.contains(&name) {
+            problems.push(format!("{name} depends on ash: only the Vulkan backend calls Vulkan"));
+        }
+        let ours = on == "fulgurite" || on.starts_with("fulgurite-");
+        if !ours || FREE.contains(&name) {
+            continue;
+        }
+        let Some((_, allowed)) = MAY_DEPEND_ON.iter().find(|(n, _)| *n == name) else {
+            problems.push(format!("{name} has no line in tidy's table of dependencies"));
+            return;
+        };
+        let short = on.trim_start_matches("fulgurite-");
+        let between_backends = name.starts_with("fulgurite-backend-") && on.starts_with("fulgurite-backend-");
+        // Tests may use more, but a backend never another backend, and nothing the facade.
+        let test_only =
+            dependency.kind == DependencyKind::Development && !between_backends && on != "fulgurite";
+        if !allowed.contains(&short) && !test_only {
+            problems.push(format!("{name} must not depend on {on}"));
+        }
+    }
+}
+
+/// Every target but those of the Vulkan backend and benchmarks forbids unsafe code.
+fn unsafe_code(package: &Package, problems: &mut Vec<String>) {
+    if UNSAFE.contains(&package.name.as_str()) {
+        return;
+    }
+    let roots = package.targets.iter().filter(|t| t.is_lib() || t.is_bin());
+    for root in roots {
+        let source = std::fs::read_to_string(&root.src_path).unwrap_or_default();
+        if !source.contains("#![forbid(unsafe_code)]") {
+            problems.push(format!("{}: add `#![forbid(unsafe_code)]`", root.src_path));
+        }
+    }
+}
+
+/// Headers and sizes of all Rust files.
+fn files(metadata: &Metadata, problems: &mut Vec<String>) -> anyhow::Result<()> {
+    let root = metadata.workspace_root.as_std_path();
+    let mut folders: Vec<PathBuf> =
+        ["crates", "xtask", "benches", "fuzz", "examples"].map(|f| root.join(f)).into();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_dir() {
+                let name = path.file_name().unwrap_or_default();
+                // What must not compile has no header of its own: its first lines are what the user would write.
+                if name != "target" && name != "compile-fail" {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                file(root, &path, problems)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn file(root: &Path, path: &Path, problems: &mut Vec<String>) -> anyhow::Result<()> {
+    let shown = path.strip_prefix(root).unwrap_or(path).display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+    if !text.starts_with("//!") {
+        problems.push(format!("{shown}: begins with no `//!` that says what it owns"));
+    }
+    let lines = text.lines().count();
+    if lines > MAX_LINES {
+        problems.push(format!("{shown}: {lines} lines, more than {MAX_LINES}; split it"));
+    }
+    Ok(())
+}
+
+/// `driver-core` names no backend.
+fn neutral_driver_core(metadata: &Metadata, problems: &mut Vec<String>) -> anyhow::Result<()> {
+    let folder = metadata.workspace_root.as_std_path().join("crates/driver-core/src");
+    let mut named: BTreeMap<String, usize> = BTreeMap::new();
+    for entry in std::fs::read_dir(&folder)? {
+        let path = entry?.path();
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+        for word in code.flat_map(|l| l.split(|c: char| !c.is_alphanumeric())) {
+            if matches!(word.to_ascii_lowercase().as_str(), "vulkan" | "rayon" | "cuda" | "metal") {
+                *named.entry(format!("{}: {word}", path.display())).or_default() += 1;
+            }
+        }
+    }
+    problems.extend(named.into_keys().map(|k| format!("driver-core names a backend: {k}")));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_workspace_is_tidy() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        assert_eq!(check(&root).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn broken_rules_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let package = |name: &str, dependencies: &str| {
+            format!(
+                "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[dependencies]\n{dependencies}\n"
+            )
+        };
+        write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"crates/*\"]\n");
+        write(
+            "crates/ir/Cargo.toml",
+            &package("fulgurite-ir", "ash = \"0.38\"\nfulgurite-spirv = { path = \"../spirv\" }"),
+        );
+        write("crates/ir/src/lib.rs", "fn no_header() {}\n");
+        write("crates/spirv/Cargo.toml", &package("fulgurite-spirv", ""));
+        write(
+            "crates/spirv/src/lib.rs",
+            &format!("//! Long.\n#![forbid(unsafe_code)]\n{}", "//\n".repeat(1001)),
+        );
+        write("crates/driver-core/Cargo.toml", &package("fulgurite-driver-core", ""));
+        write(
+            "crates/driver-core/src/lib.rs",
+            "//! Core.\n#![forbid(unsafe_code)]\nconst ID: &str = \"vulkan\";\n",
+        );
+        let problems = check(folder.path()).unwrap().join("\n");
+        for part in [
+            "fulgurite-ir must not depend on fulgurite-spirv",
+            "fulgurite-ir depends on ash",
+            "add `#![forbid(unsafe_code)]`",
+            "ir/src/lib.rs: begins with no `//!`",
+            "spirv/src/lib.rs: 1003 lines",
+            "driver-core names a backend",
+            "crate fulgurite-spec is missing",
+        ] {
+            assert!(problems.contains(part), "{part} not in:\n{problems}");
+        }
+    }
+}
