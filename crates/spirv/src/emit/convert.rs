@@ -27,10 +27,28 @@ impl Emitter<'_> {
                 self.make(op::INotEqual, to, &[value, zero])
             }
             (ScalarType::F32, _) => self.float_to_integer(value, from, to),
-            (ScalarType::I32, ScalarType::F32) => self.make(op::ConvertSToF, to, &[value]),
-            (_, ScalarType::F32) => self.make(op::ConvertUToF, to, &[value]),
+            (_, ScalarType::F32) => self.integer_to_float(value, from, to),
             _ => self.make(op::Bitcast, to, &[value]),
         }
+    }
+
+    /// To nearest even. Where the device does not promise that of conversions, both halves are converted, which
+    /// is exact, and their sum is rounded once.
+    fn integer_to_float(&mut self, value: Id, from: Type, to: Type) -> Id {
+        let signed = from.scalar == ScalarType::I32;
+        let convert = if signed { op::ConvertSToF } else { op::ConvertUToF };
+        if self.profile.rounding_mode_rte_f32 {
+            return self.make(convert, to, &[value]);
+        }
+        let words = from.with_scalar(ScalarType::U32);
+        let (half, mask) = (self.asm.splat(words, 16), self.asm.splat(from, 0xffff));
+        let shift = if signed { op::ShiftRightArithmetic } else { op::ShiftRightLogical };
+        let high = self.make(shift, from, &[value, half]);
+        let low = self.make(op::BitwiseAnd, from, &[value, mask]);
+        let [high, low] = [high, low].map(|part| self.make(convert, to, &[part]));
+        let scale = self.asm.splat(to, u64::from(65_536f32.to_bits()));
+        let high = self.arithmetic(op::FMul, to, &[high, scale]);
+        self.arithmetic(op::FAdd, to, &[high, low])
     }
 
     /// Truncates, saturates, NaN to 0: SPIR-V leaves what is out of range undefined.

@@ -40,7 +40,7 @@ impl Emitter<'_> {
     }
 
     /// An arithmetic instruction; on floats it must not be contracted or reassociated.
-    fn arithmetic(&mut self, opcode: u32, ty: Type, args: &[Id]) -> Id {
+    pub(super) fn arithmetic(&mut self, opcode: u32, ty: Type, args: &[Id]) -> Id {
         let id = self.make(opcode, ty, args);
         if ty.scalar.is_float() {
             self.asm.decorate(id, &[decoration::NoContraction]);
