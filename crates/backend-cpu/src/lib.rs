@@ -1,11 +1,128 @@
-//! The CPU backend.
+//! The production CPU backend.
+//!
+//! A kernel is compiled once to a flat list of steps over registers of 64 lanes; each step is one tight loop over the
+//! lanes, which the compiler turns into vector instructions. Divergence is a mask of active lanes. Workgroups are
+//! spread over rayon's threads. What an op means is [`fulgurite_spec::eval`]'s business: this crate only applies it
+//! many times.
+#![forbid(unsafe_code)]
 
-/// Registration.
-pub fn registration() -> fulgurite_driver_core::Registration {
-    fulgurite_driver_core::Registration::new("cpu", 50, || {
-        Err(fulgurite_driver_core::Error::Unavailable {
-            backend: "cpu".into(),
-            reason: "not written yet".into(),
-        })
-    })
+mod buffer;
+mod code;
+mod compile;
+mod compute;
+mod lanes;
+mod machine;
+mod memory;
+mod poll;
+mod schedule;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use fulgurite_driver_core::{
+    Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, Launch, LaunchReport, Registration,
+};
+use fulgurite_ir::VerifiedKernel;
+use fulgurite_spec::Code as DiagnosticCode;
+use fulgurite_spec::device::{Capability, DeviceSnapshot};
+
+use buffer::WordBuffer;
+use poll::Stop;
+use schedule::Engine;
+
+/// The backend's id.
+pub const ID: &str = "cpu";
+
+/// Its rank: above the reference, below devices.
+pub const RANK: u32 = 50;
+
+/// The registration of the CPU backend.
+pub fn registration() -> Registration {
+    Registration::new(ID, RANK, || Ok(Arc::new(CpuBackend::new())))
 }
+
+/// The CPU backend.
+pub struct CpuBackend {
+    snapshot: DeviceSnapshot,
+}
+
+impl CpuBackend {
+    /// The backend on rayon's global thread pool.
+    pub fn new() -> Self {
+        let device = format!("{} threads, {}", rayon::current_num_threads(), std::env::consts::ARCH);
+        let mut snapshot = DeviceSnapshot::new(ID, device, concat!("fulgurite ", env!("CARGO_PKG_VERSION")));
+        snapshot.capabilities =
+            vec![Capability::SubnormalsF32, Capability::RoundingModeF32, Capability::Robustness2];
+        Self { snapshot }
+    }
+}
+
+impl Default for CpuBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Backend for CpuBackend {
+    fn snapshot(&self) -> &DeviceSnapshot {
+        &self.snapshot
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error> {
+        let most = self.snapshot.limits.max_buffer_bytes;
+        if bytes > most {
+            return Err(Error::unsupported(
+                format!("a buffer of {bytes} bytes"),
+                format!("at most {most} bytes"),
+            ));
+        }
+        Ok(Arc::new(WordBuffer::zeroed(bytes)?))
+    }
+
+    fn compile(
+        &self,
+        kernel: Arc<VerifiedKernel>,
+        _options: &CompileOptions,
+    ) -> Result<Arc<dyn Executable>, Error> {
+        let id = format!("{ID}:{}", kernel.digest());
+        Ok(Arc::new(Compiled { id, engine: Engine::new(compile::compile(kernel)?) }))
+    }
+}
+
+struct Compiled {
+    id: String,
+    engine: Engine,
+}
+
+impl Executable for Compiled {
+    fn kernel(&self) -> &Arc<VerifiedKernel> {
+        &self.engine.code().kernel
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn launch(&self, launch: &Launch<'_>) -> Result<LaunchReport, Error> {
+        let stop = Stop::start(launch.timeout());
+        let mut buffers: Vec<&[AtomicU32]> = Vec::with_capacity(launch.buffers().len());
+        for buffer in launch.buffers() {
+            let any: &dyn Any = buffer.as_ref();
+            let Some(buffer) = any.downcast_ref::<WordBuffer>() else {
+                let message = "a buffer of another backend was bound to a launch on `cpu`";
+                return Err(Error::invalid(DiagnosticCode::ForeignBuffer, message));
+            };
+            buffers.push(buffer.words());
+        }
+        self.engine.run(launch, &buffers, &stop)?;
+        // Workers stop quietly; only a launch that took too long makes them.
+        if stop.is_stopped() {
+            return Err(DeviceError::Timeout(launch.timeout()).into());
+        }
+        Ok(LaunchReport::timed(stop.elapsed()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

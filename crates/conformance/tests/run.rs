@@ -15,7 +15,7 @@ fn main() -> io::Result<()> {
     collect(&root, &mut files)?;
     files.sort();
     let mut trials = Vec::new();
-    for registration in [fulgurite_backend_reference::registration()] {
+    for registration in [fulgurite_backend_reference::registration(), fulgurite_backend_cpu::registration()] {
         let backend = registration.open().map_err(io::Error::other)?;
         for path in &files {
             let name = path.strip_prefix(&root).unwrap_or(path).display();

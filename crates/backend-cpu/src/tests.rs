@@ -1,0 +1,222 @@
+//! What is particular to this backend: chunks and their edges, threads, timeouts, buffers. What kernels compute is
+//! tested by the run files under `crates/ir/filetests/run`, on every backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fulgurite_driver_core::{
+    Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, Launch, LaunchOptions, Registry,
+};
+use fulgurite_ir::{VerifiedKernel, text, verify};
+use fulgurite_spec::Code;
+
+use crate::code::Step;
+use crate::{CpuBackend, registration};
+
+fn kernel(workgroup: &str, lines: &str) -> Arc<VerifiedKernel> {
+    let source = format!("fulgurite 1\nkernel @k workgroup({workgroup}) {{\n{lines}\n}}\n");
+    let parsed = text::parse(&source).unwrap_or_else(|e| panic!("{e}"));
+    Arc::new(verify(parsed).unwrap_or_else(|e| panic!("{e}")))
+}
+
+/// Launches `kernel` on buffers of `sizes` words, all zero; gives what is in them afterwards.
+fn run(
+    kernel: &Arc<VerifiedKernel>,
+    sizes: &[usize],
+    options: &LaunchOptions,
+) -> Result<Vec<Vec<u32>>, Error> {
+    let backend = CpuBackend::new();
+    let buffers: Vec<_> = sizes.iter().map(|size| backend.allocate(*size as u64 * 4).unwrap()).collect();
+    let executable = backend.compile(kernel.clone(), &CompileOptions::default())?;
+    let limits = &backend.snapshot().limits;
+    let report = executable.launch(&Launch::check(kernel, limits, &buffers, &[], options)?)?;
+    assert!(report.device_time.is_some());
+    let words = |buffer: &Arc<dyn DeviceBuffer>| {
+        let mut bytes = vec![0; buffer.bytes() as usize];
+        buffer.read(0, &mut bytes).unwrap();
+        bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    Ok(buffers.iter().map(words).collect())
+}
+
+fn grid(x: u32) -> LaunchOptions {
+    LaunchOptions::workgroups([x, 1, 1])
+}
+
+/// Each invocation writes 1 more than its index, and counts itself.
+const COUNT: &str = "buffer %out: write u32[]\nbuffer %count: read_write u32[]
+  %i = global_id.x\n%i1 = add %i, 1u32\nstore %out[%i], %i1\natomic.add %count[0u32], 1u32";
+
+#[test]
+fn every_invocation_runs_once_however_chunks_are_cut() {
+    for size in [1u32, 3, 31, 63, 64, 65, 100, 128, 200] {
+        for workgroups in [1, 2, 7, 64, 101] {
+            let count = size * workgroups;
+            let wanted: Vec<u32> = (1..=count).chain([0]).collect();
+            // Without and with a meeting point.
+            for more in ["", "\nbarrier"] {
+                let kernel = kernel(&format!("{size}, 1, 1"), &format!("{COUNT}{more}"));
+                let words = run(&kernel, &[count as usize + 1, 1], &grid(workgroups)).unwrap();
+                assert_eq!(words[0], wanted, "{workgroups} of {size}{more}");
+                assert_eq!(words[1], [count], "{workgroups} of {size}{more}");
+            }
+        }
+    }
+}
+
+#[test]
+fn ids_are_right_in_chunks_of_many_workgroups() {
+    let lines = "buffer %out: write u32[]
+  %gx = global_id.x\n%gy = global_id.y\n%gz = global_id.z\n%l = local_index\n%wx = workgroup_id.x
+  %ly = local_id.y\n%nx = num_workgroups.x
+  %a = mul %gz, 8u32\n%b = add %a, %gy\n%c = mul %b, 15u32\n%at = add %c, %gx
+  %p = mul %l, 100u32\n%q = add %p, %wx\n%r = mul %ly, 10000u32\n%s = add %q, %r
+  %t = mul %nx, 100000u32\n%u = add %s, %t\nstore %out[%at], %u";
+    for more in ["", "\nbarrier"] {
+        let kernel = kernel("3, 2, 1", &format!("{lines}{more}"));
+        let words = run(&kernel, &[15 * 8 * 3], &LaunchOptions::workgroups([5, 4, 3])).unwrap();
+        for (at, found) in words[0].iter().enumerate() {
+            let (x, y) = (at as u32 % 15, at as u32 / 15 % 8);
+            let wanted = 500_000 + y % 2 * 10_000 + (y % 2 * 3 + x % 3) * 100 + x / 3;
+            assert_eq!(*found, wanted, "{at}{more}");
+        }
+    }
+}
+
+#[test]
+fn chunks_of_a_workgroup_meet_at_every_barrier() {
+    // Each invocation passes its number on to the next, around a ring of 200, four times.
+    let lines = "buffer %out: write u32[]\nshared %ring: u32[200]
+  %l = local_index\n%next = add %l, 1u32\n%to = rem %next, 200u32
+  %last = for %round in 0u32 to 4u32 step 1u32 carry(%mine = %l) {
+    store %ring[%to], %mine\nbarrier[shared]\n%got = load %ring[%l]\nbarrier[shared]\nyield %got
+  }
+  store %out[%l], %last";
+    let words = run(&kernel("200, 1, 1", lines), &[200], &grid(1)).unwrap();
+    let wanted: Vec<u32> = (0..200).map(|l| (l + 196) % 200).collect();
+    assert_eq!(words[0], wanted);
+}
+
+#[test]
+fn endless_loops_time_out_on_every_thread() {
+    let timeout = Duration::from_millis(40);
+    for more in ["", "\nbarrier"] {
+        let lines = format!("buffer %out: write u32[]\nwhile {{\ncondition true\n}} do {{\n}}{more}");
+        let error = run(&kernel("64, 1, 1", &lines), &[1], &grid(100).timeout(timeout)).unwrap_err();
+        assert_eq!(error, DeviceError::Timeout(timeout).into());
+    }
+    // One invocation of many keeps the launch from ending.
+    let lines = "buffer %out: write u32[]\n%i = global_id.x\n%one = eq %i, 5000u32
+        while {\ncondition %one\n} do {\n}";
+    let error = run(&kernel("64, 1, 1", lines), &[1], &grid(100).timeout(timeout)).unwrap_err();
+    assert_eq!(error.code(), Code::Timeout);
+}
+
+#[test]
+fn too_many_short_workgroups_time_out() {
+    let lines = "buffer %out: write u32[]\nbarrier";
+    let options = LaunchOptions::workgroups([1 << 30, 1 << 30, 1 << 30]).timeout(Duration::from_millis(40));
+    let error = run(&kernel("1, 1, 1", lines), &[1], &options).unwrap_err();
+    assert_eq!(error.code(), Code::Timeout);
+}
+
+#[test]
+fn contended_atomics_lose_nothing() {
+    let lines =
+        "buffer %sum: read_write u32[]\nbuffer %tickets: read_write u32[]\nbuffer %most: read_write i32[]
+  %i = global_id.x\natomic.add %sum[0u32], %i\n%t = atomic.add %sum[1u32], 1u32
+  atomic.add %tickets[%t], 1u32\n%s = convert %i -> i32\n%n = neg %s\natomic.min %most[0u32], %n";
+    let words = run(&kernel("50, 1, 1", lines), &[2, 10_000, 1], &grid(200)).unwrap();
+    assert_eq!(words[0], [49_995_000, 10_000]);
+    assert_eq!(words[1], vec![1; 10_000]);
+    assert_eq!(words[2], [-9999i32 as u32]);
+}
+
+#[test]
+fn an_executable_serves_many_launches_at_once() {
+    let kernel = kernel("64, 1, 1", COUNT);
+    let backend = CpuBackend::new();
+    let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let buffers = [backend.allocate(4 * 640).unwrap(), backend.allocate(4).unwrap()];
+                    let limits = &backend.snapshot().limits;
+                    let launch = Launch::check(&kernel, limits, &buffers, &[], &grid(10)).unwrap();
+                    executable.launch(&launch).unwrap();
+                    let mut count = [0; 4];
+                    buffers[1].read(0, &mut count).unwrap();
+                    assert_eq!(u32::from_le_bytes(count), 640);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn registers_are_used_again() {
+    let mut lines = "buffer %out: write u32[]\n%v0 = global_id.x\n".to_owned();
+    for i in 0..1000 {
+        lines += &format!("%v{} = add %v{i}, 1u32\n", i + 1);
+    }
+    lines += "store %out[%v0], %v1000";
+    let kernel = kernel("64, 1, 1", &lines);
+    let code = crate::compile::compile(kernel.clone()).unwrap();
+    assert_eq!(code.steps.iter().filter(|s| matches!(s, Step::Compute(..))).count(), 1000);
+    // Two fixed ones, one zero, and two that take turns.
+    assert_eq!(code.registers, 5);
+    let words = run(&kernel, &[64], &grid(1)).unwrap();
+    assert_eq!(words[0], (1000..1064).collect::<Vec<u32>>());
+}
+
+#[test]
+fn too_much_state_is_out_of_memory() {
+    let kernel = kernel("4096, 1, 1", "buffer %out: write u32[]\nbarrier");
+    for registers in [600_000, usize::MAX / 2] {
+        let mut code = crate::compile::compile(kernel.clone()).unwrap();
+        code.registers = registers;
+        let backend = CpuBackend::new();
+        let buffers = [backend.allocate(4).unwrap()];
+        let launch = Launch::check(&kernel, &backend.snapshot().limits, &buffers, &[], &grid(1)).unwrap();
+        let executable = crate::Compiled { id: String::new(), engine: crate::schedule::Engine::new(code) };
+        assert_eq!(executable.launch(&launch).unwrap_err().code(), Code::OutOfMemory);
+    }
+}
+
+/// A buffer that no backend of ours made.
+struct Foreign;
+
+impl DeviceBuffer for Foreign {
+    fn bytes(&self) -> u64 {
+        4
+    }
+    fn write(&self, _: u64, _: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
+    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn foreign_buffers_and_oversized_ones_are_refused() {
+    let kernel = kernel("1, 1, 1", "buffer %out: write u32[]\nstore %out[0u32], 1u32");
+    let backend = CpuBackend::default();
+    let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
+    let buffers: [Arc<dyn DeviceBuffer>; 1] = [Arc::new(Foreign)];
+    let launch = Launch::check(&kernel, &backend.snapshot().limits, &buffers, &[], &grid(1)).unwrap();
+    assert_eq!(executable.launch(&launch).unwrap_err().code(), Code::ForeignBuffer);
+    assert_eq!(backend.allocate(1 << 40).err().map(|e| e.code()), Some(Code::Unsupported));
+}
+
+#[test]
+fn the_registration_opens_it() {
+    let mut registry = Registry::new();
+    registry.register(registration()).unwrap();
+    let route = registry.route(&Default::default()).unwrap();
+    assert_eq!(route.backend().snapshot().backend, "cpu");
+    let kernel = kernel("1, 1, 1", "");
+    let executable = route.backend().compile(kernel.clone(), &CompileOptions::default()).unwrap();
+    assert_eq!(executable.id(), format!("cpu:{}", kernel.digest()));
+}
