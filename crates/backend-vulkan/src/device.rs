@@ -137,7 +137,7 @@ fn create(
         .buffer_device_address(true);
     let mut v13 = vk::PhysicalDeviceVulkan13Features::default()
         .synchronization2(true)
-        .shader_zero_initialize_workgroup_memory(plan.features.zero_initialize_workgroup_memory);
+        .shader_zero_initialize_workgroup_memory(true);
     let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default().robust_buffer_access2(true);
     let mut info = vk::DeviceCreateInfo::default()
         .queue_create_infos(&queues)

@@ -40,7 +40,6 @@ pub(crate) struct DevicePlan {
 pub(crate) struct OptionalFeatures {
     pub(crate) robust_buffer_access: bool,
     pub(crate) robust_buffer_access2: bool,
-    pub(crate) zero_initialize_workgroup_memory: bool,
 }
 
 /// Where buffers live.
@@ -148,7 +147,6 @@ pub(crate) fn plan(
         features: OptionalFeatures {
             robust_buffer_access: physical.features.robust_buffer_access,
             robust_buffer_access2: robustness2,
-            zero_initialize_workgroup_memory: physical.features.zero_initialize_workgroup_memory,
         },
         queue_family: queue_family as u32,
         memory: if options.staging { MemoryPlan::Staged } else { memory(physical) },
@@ -175,6 +173,8 @@ fn missing(physical: &PhysicalSnapshot, queue_family: Option<usize>) -> Vec<Stri
         (features.timeline_semaphore, "timelineSemaphore"),
         (features.synchronization2, "synchronization2"),
         (features.buffer_device_address, "bufferDeviceAddress"),
+        // Shared arrays are zero at start by an initializer.
+        (features.zero_initialize_workgroup_memory, "shaderZeroInitializeWorkgroupMemory"),
         (physical.float_controls.signed_zero_inf_nan_preserve_f32, "shaderSignedZeroInfNanPreserveFloat32"),
         (queue_family.is_some(), "a compute queue"),
         (

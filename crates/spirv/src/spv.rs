@@ -60,7 +60,7 @@ numbers! {
     }
     semantics {
         Relaxed = 0, AcquireRelease = 0x8, UniformMemory = 0x40, WorkgroupMemory = 0x100,
-        MakeAvailable = 0x2000, MakeVisible = 0x4000,
+        MakeAvailable = 0x2000, MakeVisible = 0x4000, Volatile = 0x8000,
     }
     memory_access {
         NonPrivatePointer = 32,

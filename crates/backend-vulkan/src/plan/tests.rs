@@ -58,6 +58,7 @@ fn a_device_below_the_least_is_refused_by_name() {
         ("vulkanMemoryModel", (|d| d.features.vulkan_memory_model = false) as fn(&mut PhysicalSnapshot)),
         ("synchronization2", |d| d.features.synchronization2 = false),
         ("bufferDeviceAddress", |d| d.features.buffer_device_address = false),
+        ("shaderZeroInitializeWorkgroupMemory", |d| d.features.zero_initialize_workgroup_memory = false),
         ("a compute queue", |d| d.queue_families[0].compute = false),
         ("host-visible coherent memory", |d| d.memory_types.clear()),
         ("Vulkan 1.3 (it has 1.2)", |d| d.api_version = ApiVersion(1, 2)),

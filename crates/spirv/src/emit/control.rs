@@ -277,9 +277,10 @@ impl Emitter<'_> {
     fn control_load(&mut self, word: ControlWord) -> Id {
         let zero = self.asm.u32(0);
         let Some(pointer) = self.control_pointer(word) else { return zero };
-        let (reach, relaxed) = (self.asm.u32(scope::QueueFamily), self.asm.u32(semantics::Relaxed));
+        // Volatile, for the host writes it: the load may be neither moved out of a loop nor merged with another.
+        let (reach, volatile) = (self.asm.u32(scope::QueueFamily), self.asm.u32(semantics::Volatile));
         let word_type = self.asm.ty(Type::U32);
-        self.asm.value(op::AtomicLoad, word_type, &[pointer, reach, relaxed])
+        self.asm.value(op::AtomicLoad, word_type, &[pointer, reach, volatile])
     }
 
     /// At the top of a body that polls: every so many iterations, leaves if the host wants the launch to end.

@@ -140,7 +140,12 @@ impl Emitter<'_> {
                 let raised = self.glsl(glsl::NMax, ty, &args[..2]);
                 self.glsl(glsl::NMin, ty, &[raised, args[2]])
             }
-            Op::Fma => self.glsl(glsl::Fma, ty, args),
+            Op::Fma => {
+                // Undecorated, it may be taken apart and its halves contracted with others.
+                let id = self.glsl(glsl::Fma, ty, args);
+                self.asm.decorate(id, &[decoration::NoContraction]);
+                id
+            }
             Op::Sign => {
                 let (zero, one) = (self.asm.splat(ty, 0), self.asm.splat(ty, u64::from(1f32.to_bits())));
                 let minus_one = self.asm.splat(ty, u64::from((-1f32).to_bits()));
