@@ -1,0 +1,117 @@
+//! Bad input through the facade: each a typed error with its code, none a panic.
+
+use std::time::Duration;
+
+use fulgurite::prelude::*;
+use fulgurite::{Code, DynArg, ScalarType, Type};
+
+fn cpu() -> Context {
+    Context::builder().backend("cpu").open().unwrap()
+}
+
+fn code<T>(result: Result<T, Error>) -> Option<Code> {
+    result.err().map(|e| e.code())
+}
+
+const COPY: &str = "fulgurite 1
+kernel @copy workgroup(64, 1, 1) {
+  buffer %x: read u32[]
+  buffer %y: write u32[]
+  param %n: u32
+  require le %n, len %x
+  %i = global_id.x
+  %v = load %x[%i]
+  store %y[%i], %v
+}
+";
+
+#[test]
+fn opening() {
+    assert_eq!(code(Context::builder().backend("cuda").open()), Some(Code::UnknownBackend));
+    let none = fulgurite::Registry::new();
+    assert_eq!(code(Context::builder().registry(none).open()), Some(Code::NoBackend));
+}
+
+#[test]
+fn malformed_text_says_where() {
+    let error = fulgurite::parse("fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  %a = add %b, 1u32\n}\n")
+        .unwrap_err();
+    assert_eq!(error.code(), Code::UnknownName);
+    assert!(error.to_string().contains("3:12"), "{error}");
+    assert_eq!(code(fulgurite::parse("")), Some(Code::BadHeader));
+    assert_eq!(code(fulgurite::parse("fulgurite 9\n")), Some(Code::BadHeader));
+    assert_eq!(code(fulgurite::parse(&COPY.replace("write", "read"))), Some(Code::NotWritable));
+}
+
+#[test]
+fn every_verification_error_comes_back() {
+    let result = kernel::<(Read<u32>, Write<u32>)>("k", ["x", "x"], [0, 1, 1], |k, (x, y)| {
+        let i = k.global_id().x();
+        k.if_(i.eq(0), |k| k.barrier());
+        y.store(i, x.load(i));
+    });
+    let Err(Error::Invalid(all)) = result else { panic!("it verified") };
+    let codes: Vec<Code> = all.all().iter().map(|d| d.code).collect();
+    assert_eq!(codes, [Code::BadWorkgroup, Code::BadName, Code::NotUniform]);
+}
+
+#[test]
+fn arguments_that_do_not_fit() {
+    let ctx = cpu();
+    let exe = ctx.compile_dynamic(&fulgurite::parse(COPY).unwrap()).unwrap();
+    let words = Type::scalar(ScalarType::U32);
+    let x = ctx.dyn_buffer(words, &[0; 16]).unwrap();
+    let y = ctx.dyn_buffer(words, &[0; 16]).unwrap();
+    let floats = ctx.dyn_buffer(Type::F32, &[0; 16]).unwrap();
+    let n = [4u8, 0, 0, 0];
+    let launch = |args: &[DynArg<'_>]| code(exe.launch_with(&LaunchOptions::default(), args));
+    use DynArg::{Buffer, Param};
+    assert_eq!(launch(&[Buffer(&x), Buffer(&y), Param(words, &n)]), None);
+    assert_eq!(launch(&[Buffer(&x), Buffer(&y)]), Some(Code::WrongArgumentCount));
+    assert_eq!(
+        launch(&[Buffer(&x), Buffer(&y), Buffer(&y), Param(words, &n)]),
+        Some(Code::WrongArgumentCount)
+    );
+    assert_eq!(launch(&[Buffer(&floats), Buffer(&y), Param(words, &n)]), Some(Code::WrongArgumentType));
+    assert_eq!(launch(&[Buffer(&x), Buffer(&y), Param(Type::F32, &n)]), Some(Code::WrongArgumentType));
+    assert_eq!(launch(&[Buffer(&x), Buffer(&y), Param(words, &n[..2])]), Some(Code::WrongArgumentType));
+    assert_eq!(launch(&[Buffer(&x), Buffer(&x), Param(words, &n)]), Some(Code::BufferOverlap));
+    assert_eq!(launch(&[Buffer(&x), Buffer(&y), Param(words, &[5, 0, 0, 0])]), Some(Code::RequireFailed));
+    assert_eq!(code(ctx.dyn_buffer(words, &[0; 3])), Some(Code::BufferSize));
+    assert_eq!(code(ctx.dyn_buffer(Type::BOOL, &[])), Some(Code::BadElementType));
+}
+
+#[test]
+fn buffers_of_another_size_or_context() {
+    let (ctx, other) = (cpu(), cpu());
+    let mut buffer = ctx.buffer(&[1u32, 2, 3]).unwrap();
+    assert_eq!(code(buffer.write(&[1, 2])), Some(Code::BufferSize));
+    assert_eq!(code(buffer.read_into(&mut [0; 4])), Some(Code::BufferSize));
+    assert_eq!(buffer.read().unwrap(), [1, 2, 3]);
+    let fill =
+        kernel::<(Write<u32>,)>("fill", ["y"], [64, 1, 1], |k, (y,)| y.store(k.global_id().x(), 7)).unwrap();
+    let exe = other.compile(&fill).unwrap();
+    assert_eq!(code(exe.launch((&mut buffer,))), Some(Code::ForeignBuffer));
+    assert_eq!(buffer.read().unwrap(), [1, 2, 3], "a refused launch changes nothing");
+    ctx.compile(&fill).unwrap().launch((&mut buffer,)).unwrap();
+    assert_eq!(buffer.read().unwrap(), [7, 7, 7]);
+}
+
+#[test]
+fn a_loop_without_end_is_stopped() {
+    let endless = kernel::<(ReadWrite<u32>,)>("endless", ["y"], [1, 1, 1], |k, (y,)| {
+        let n = k.while_(k.val(1u32), |_, n| n.ne(0), |_, n| n | 1);
+        y.store(0, n);
+    })
+    .unwrap();
+    for id in ["cpu", "reference"] {
+        let ctx = Context::builder().backend(id).open().unwrap();
+        let mut y = ctx.zeroed(1).unwrap();
+        let exe = ctx.compile(&endless).unwrap();
+        let options = LaunchOptions::default().timeout(Duration::from_millis(100));
+        assert_eq!(code(exe.launch_with(&options, (&mut y,))), Some(Code::Timeout), "{id}");
+        let fill = kernel::<(Write<u32>,)>("fill", ["y"], [1, 1, 1], |_, (y,)| y.store(0, 5)).unwrap();
+        ctx.compile(&fill).unwrap().launch((&mut y,)).unwrap();
+        assert_eq!(y.read().unwrap(), [5], "{id}: the next launch works");
+    }
+}
