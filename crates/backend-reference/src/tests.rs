@@ -2,11 +2,8 @@
 //! by the run files under `crates/ir/filetests/run`, on every backend.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use fulgurite_driver_core::{
-    Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions, Registry,
-};
+use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Launch, LaunchOptions, Registry};
 use fulgurite_ir::{Grid, MemoryScopes, VerifiedKernel, text, verify};
 use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
@@ -87,15 +84,22 @@ fn invocations_of_a_workgroup_take_turns() {
     }
 }
 
+/// A loop without an end.
+const ENDLESS: &str = "buffer %out: write u32[]\nwhile {\ncondition true\n} do {\n}";
+
 #[test]
-fn an_endless_loop_times_out() {
-    let endless = kernel("1, 1, 1", "buffer %out: write u32[]\nwhile {\ncondition true\n} do {\n}");
+#[cfg(feature = "std")]
+fn an_endless_loop_times_out_by_the_clock() {
+    let timeout = std::time::Duration::from_millis(30);
     let setup = Setup::new(&[&[0]]);
-    let timeout = Duration::from_millis(30);
-    let error = setup.launch(&endless, &[], &grid(1).timeout(timeout)).unwrap_err();
-    assert_eq!(error, DeviceError::Timeout(timeout).into());
+    let error = setup.launch(&kernel("1, 1, 1", ENDLESS), &[], &grid(1).timeout(timeout)).unwrap_err();
+    assert_eq!(error, fulgurite_driver_core::DeviceError::Timeout(timeout).into());
+}
+
+#[test]
+fn an_endless_loop_times_out_by_steps() {
     let setup = Setup::with(ReferenceOptions::default().step_budget(100_000), &[&[0]]);
-    let error = setup.launch(&endless, &[], &grid(1)).unwrap_err();
+    let error = setup.launch(&kernel("1, 1, 1", ENDLESS), &[], &grid(1)).unwrap_err();
     assert_eq!(error.code(), Code::Timeout);
 }
 

@@ -9,7 +9,7 @@ use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::eval::Components;
 
 /// Kernels that are tried.
-const KERNELS: u64 = 400;
+const KERNELS: u64 = 150;
 /// Words that each invocation may write.
 const OWN: u32 = 4;
 

@@ -22,6 +22,12 @@ use scope::{Meaning, Scopes};
 /// Most problems that are reported: what follows that many is rarely worth reading.
 const MAX_PROBLEMS: usize = 64;
 
+/// Most operands or results of one instruction, which keeps lists far smaller than the text.
+const MAX_LIST: usize = 1 << 16;
+
+/// Longest message in characters: messages quote the text, and a word can be as long as all of it.
+const MAX_MESSAGE: usize = 300;
+
 /// A problem was reported and the statement cannot be read on.
 struct Stop;
 
@@ -165,8 +171,12 @@ impl<'t> Parser<'t> {
 
     // Problems.
 
-    fn report(&mut self, problem: Diagnostic) -> Stop {
+    fn report(&mut self, mut problem: Diagnostic) -> Stop {
         if self.problems.len() < MAX_PROBLEMS {
+            if let Some((end, _)) = problem.message.char_indices().nth(MAX_MESSAGE) {
+                problem.message.truncate(end);
+                problem.message.push('…');
+            }
             self.problems.push(problem);
             if self.problems.len() == MAX_PROBLEMS {
                 let note = format!("only the first {MAX_PROBLEMS} problems are reported");
@@ -203,6 +213,14 @@ impl<'t> Parser<'t> {
         self.lexer.stop();
         self.token = self.lexer.next();
         self.open.clear();
+    }
+
+    /// Ends the reading at a list of more than [`MAX_LIST`] items.
+    fn check_length(&mut self, length: usize) -> Parsed<()> {
+        if length <= MAX_LIST {
+            return Ok(());
+        }
+        Err(self.too_large(self.token.place, format!("more than {MAX_LIST} items in one list")))
     }
 
     /// Reports a limit that is exceeded, and reads nothing more.
@@ -338,6 +356,7 @@ impl<'t> Parser<'t> {
         let mut all = vec![self.operand()?];
         while self.eat(",") {
             all.push(self.operand()?);
+            self.check_length(all.len())?;
         }
         Ok(all)
     }

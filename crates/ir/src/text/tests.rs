@@ -183,10 +183,16 @@ fn only_so_many_problems_are_reported() {
 
 #[test]
 fn one_long_line_takes_linear_time() {
-    let line = "%a, ".repeat(500_000);
-    assert!(parse(&in_kernel(&line)).is_err());
-    let operands = "1u32, ".repeat(500_000);
-    assert!(parse(&in_kernel(&format!("  %a = add {operands} 1u32"))).is_err());
+    let long = ["%a, ".repeat(500_000), format!("%a = add {} 1u32", "1u32, ".repeat(500_000))];
+    for line in long {
+        let problems = parse(&in_kernel(&line)).unwrap_err();
+        assert_eq!(codes(&problems).iter().map(|c| c.0).collect::<Vec<_>>(), [Code::TextTooLarge]);
+    }
+    assert!(parse(&in_kernel(&"é".repeat(500_000))).is_err());
+    let problems = parse(&in_kernel(&format!("%a = add 1u32, {}", "9".repeat(500_000)))).unwrap_err();
+    assert_eq!(problems.all()[0].code, Code::BadLiteral);
+    assert!(problems.to_string().len() < 4000);
+    assert!(parse(&in_kernel(&format!("%{} = add 1u32, 1u32", "a".repeat(500_000)))).is_err());
 }
 
 /// Writes the text of a well-typed kernel that `choices` decide.

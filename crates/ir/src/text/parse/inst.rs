@@ -26,6 +26,7 @@ impl<'t> Parser<'t> {
             loop {
                 let name = self.expect_kind(TokenKind::Name, "a name for the result")?;
                 self.pending.push(name);
+                self.check_length(self.pending.len())?;
                 if !self.eat(",") {
                     break;
                 }
@@ -330,6 +331,7 @@ impl<'t> Parser<'t> {
             self.bump();
             loop {
                 types.push(Some(self.type_name()?));
+                self.check_length(types.len())?;
                 if !self.eat(",") {
                     break;
                 }
@@ -387,6 +389,7 @@ impl<'t> Parser<'t> {
                 let name = self.expect_kind(TokenKind::Name, "a name for the carried value")?;
                 self.inner.push(name);
                 names.push(name);
+                self.check_length(names.len())?;
                 self.expect("=")?;
                 initial.push(self.operand()?);
                 if !self.eat(",") {

@@ -38,6 +38,7 @@ impl Parser<'_> {
             let mut term = match self.start(&mut nodes, stack.is_empty())? {
                 Start::Op(pending) => {
                     stack.push(pending);
+                    self.check_length(stack.len())?;
                     continue;
                 }
                 Start::Term(term) => term,
@@ -52,7 +53,8 @@ impl Parser<'_> {
                     return Ok(());
                 };
                 pending.operands.push(term);
-                let parenthesized = pending.parenthesized;
+                let (parenthesized, count) = (pending.parenthesized, pending.operands.len());
+                self.check_length(count)?;
                 if self.eat(",") {
                     break;
                 }
