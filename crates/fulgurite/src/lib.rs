@@ -62,3 +62,8 @@ pub mod prelude {
 pub fn explain(code: &str) -> Option<String> {
     Code::parse(code).map(|c| format!("{c}: {}\n\n{}", c.title(), c.explanation()))
 }
+
+/// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
