@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use fulgurite_backend_vulkan::{Options as VulkanOptions, ValidationLog, VulkanBackend};
-use fulgurite_conformance::{BackendReport, Level, Options, Report, Suite};
+use fulgurite_conformance::{BackendReport, Expectations, Level, Options, Report, Suite};
 use fulgurite_driver_core::{Backend, Error};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -19,12 +19,18 @@ pub(crate) struct Args {
     /// Only this suite
     #[arg(long)]
     suite: Vec<String>,
+    /// Only groups (an op and type, a kernel) whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// How much to run
     #[arg(long, value_enum, default_value = "smoke")]
     level: LevelArg,
     /// Where random inputs come from; equal seeds give equal inputs
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// A list of expected failures (TOML) besides those that come with the suites
+    #[arg(long, value_name = "FILE")]
+    expectations: Vec<PathBuf>,
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -101,6 +107,7 @@ fn options(args: &Args) -> anyhow::Result<Options> {
         LevelArg::Full => Level::Full,
     };
     let mut options = Options::new(level, args.seed);
+    options.only.clone_from(&args.only);
     if !args.suite.is_empty() {
         options.suites.clear();
         for name in &args.suite {
@@ -110,6 +117,12 @@ fn options(args: &Args) -> anyhow::Result<Options> {
             };
             options.suites.push(suite);
         }
+    }
+    for path in &args.expectations {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("error[FG0701]: cannot read {}", path.display()))?;
+        let list = Expectations::parse(&text).with_context(|| path.display().to_string())?;
+        options.expectations.push(list);
     }
     Ok(options)
 }

@@ -9,6 +9,7 @@ use fulgurite_spec::Type;
 use fulgurite_spec::device::Capability;
 use fulgurite_spec::eval::Components;
 
+use crate::expectations::expected_groups;
 use crate::report::{Failure, SuiteReport};
 use crate::validate::validate;
 use crate::values::Random;
@@ -31,6 +32,8 @@ pub struct Harness<'a> {
     backend: &'a Arc<dyn Backend>,
     options: &'a Options,
     groups: BTreeMap<String, Group>,
+    /// Groups that are known to fail.
+    expected: Vec<String>,
     report: SuiteReport,
 }
 
@@ -45,13 +48,20 @@ pub(crate) enum Outcome {
 }
 
 impl<'a> Harness<'a> {
-    pub(crate) fn new(backend: &'a Arc<dyn Backend>, options: &'a Options) -> Self {
-        Self { backend, options, groups: BTreeMap::new(), report: SuiteReport::default() }
+    pub(crate) fn new(backend: &'a Arc<dyn Backend>, options: &'a Options, suite: Suite) -> Self {
+        let expected = expected_groups(&options.expectations, &backend.snapshot().driver, suite.name());
+        let report = SuiteReport { name: suite.name().to_owned(), ..SuiteReport::default() };
+        Self { backend, options, groups: BTreeMap::new(), expected, report }
     }
 
     /// Whether the device promises to keep subnormals.
     pub(crate) fn keeps_subnormals(&self) -> bool {
         self.backend.snapshot().has(Capability::SubnormalsF32)
+    }
+
+    /// Whether the caller wants `group` run.
+    pub(crate) fn wants(&self, group: &str) -> bool {
+        self.options.only.as_ref().is_none_or(|only| group.contains(only.as_str()))
     }
 
     /// Random numbers for `group`, the same in every run with this seed.
@@ -70,9 +80,12 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// Parses, verifies, validates and compiles a kernel of the suite. `None` if the device does not support
-    /// it, or if anything fails: either is counted.
+    /// Parses, verifies, validates and compiles a kernel of the suite. `None` if the group is not wanted, or if
+    /// the device does not support it or anything fails, which is counted.
     pub(crate) fn compile(&mut self, group: &str, text: &str) -> Option<Arc<dyn Executable>> {
+        if !self.wants(group) {
+            return None;
+        }
         let verified = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify);
         let kernel = match verified {
             Ok(kernel) => Arc::new(kernel),
@@ -197,6 +210,10 @@ impl<'a> Harness<'a> {
             return;
         }
         entry.failed += 1;
+        if self.expected.iter().any(|e| e == group) {
+            self.report.expected_failures += 1;
+            return;
+        }
         self.report.failed += 1;
         if entry.failed <= KEPT_FAILURES {
             let [input, expected, actual] = detail();
@@ -214,8 +231,19 @@ impl<'a> Harness<'a> {
         self.groups.entry(group.to_owned()).or_default().exhausted = true;
     }
 
-    pub(crate) fn finish(mut self, suite: Suite) -> SuiteReport {
-        self.report.name = suite.name().to_owned();
+    pub(crate) fn finish(mut self) -> SuiteReport {
+        let passed = |group: &&String| self.groups.get(*group).is_none_or(|g| g.failed == 0);
+        let stale: Vec<String> =
+            self.expected.iter().filter(|g| self.wants(g)).filter(passed).cloned().collect();
+        for group in stale {
+            self.report.failed += 1;
+            self.report.failures.push(Failure {
+                group,
+                input: "the list of expected failures".to_owned(),
+                expected: "a failure".to_owned(),
+                actual: "none: take it off the list".to_owned(),
+            });
+        }
         let counted = self.groups.values().filter(|g| !g.exhausted).map(|g| g.cases);
         self.report.min_per_op_type = counted.min().unwrap_or(self.report.cases);
         self.report

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod compare;
+mod expectations;
 pub mod filetest;
 mod harness;
 mod report;
@@ -16,6 +17,7 @@ mod suites;
 mod validate;
 mod values;
 
+pub use expectations::{Expectations, ExpectationsError};
 pub use harness::Harness;
 pub use report::{BackendReport, Failure, Report, SuiteReport};
 pub use suites::Suite;
@@ -43,12 +45,16 @@ pub struct Options {
     pub level: Level,
     /// What random inputs come from: equal seeds give equal inputs.
     pub seed: u64,
+    /// Failures that are known.
+    pub expectations: Vec<Expectations>,
+    /// Only groups (an op × type, a kernel) whose name contains this.
+    pub only: Option<String>,
 }
 
 impl Options {
-    /// Every suite at `level`.
+    /// Every suite at `level`, with the expected failures that come with the suites.
     pub fn new(level: Level, seed: u64) -> Self {
-        Self { suites: Suite::ALL.to_vec(), level, seed }
+        Self { suites: Suite::ALL.to_vec(), level, seed, expectations: Expectations::shipped(), only: None }
     }
 }
 
@@ -61,9 +67,9 @@ pub fn run(
 ) -> BackendReport {
     let mut reports = Vec::new();
     for suite in &options.suites {
-        let mut harness = Harness::new(backend, options);
+        let mut harness = Harness::new(backend, options, *suite);
         suite.run(&mut harness, &mut |done, all| progress(*suite, done, all));
-        reports.push(harness.finish(*suite));
+        reports.push(harness.finish());
     }
     BackendReport::new(backend.snapshot(), reports)
 }
