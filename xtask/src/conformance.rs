@@ -95,6 +95,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         std::fs::write(path, text)
             .with_context(|| format!("error[FG0702]: cannot write {}", path.display()))?;
     }
+    if fulgurite_conformance::VALIDATES_SPIRV {
+        print_line("the SPIR-V of every kernel was validated, for the least and the fullest device");
+    }
     let passed: u64 = report.backends.iter().map(|b| b.cases() - failed(b)).sum();
     let failures: u64 = report.backends.iter().map(failed).sum();
     print_line(&format!("{passed} passed, {failures} failed"));

@@ -26,6 +26,9 @@ use std::sync::Arc;
 
 use fulgurite_driver_core::Backend;
 
+/// Whether this build validates the SPIR-V of every kernel of the suites: the feature `spirv-val`.
+pub const VALIDATES_SPIRV: bool = cfg!(feature = "spirv-val");
+
 /// How much to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
