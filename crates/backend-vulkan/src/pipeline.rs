@@ -10,7 +10,7 @@ use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile, emit};
 
 use crate::device::Device;
 use crate::error::BACKEND;
-use crate::plan::{check_kernel, check_layout};
+use crate::plan::{check_kernel, check_layout, check_module};
 
 /// A kernel compiled for one device.
 pub(crate) struct VulkanExecutable {
@@ -49,6 +49,7 @@ pub(crate) fn compile_for(
     check_kernel(&kernel, &device.plan.snapshot.limits)?;
     let module = emit(&kernel, profile);
     check_layout(&module.layout, &device.plan.bounds)?;
+    check_module(&module)?;
     let id = id(&module);
     let pipeline = Pipeline::create(Arc::clone(device), &module)?;
     Ok(VulkanExecutable { kernel, layout: module.layout, pipeline, id })

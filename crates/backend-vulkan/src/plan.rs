@@ -8,7 +8,7 @@ use fulgurite_driver_core::Error;
 use fulgurite_ir::Kernel;
 use fulgurite_spec::device::{Capability, DeviceSnapshot, Limits};
 use fulgurite_spec::limits::{MAX_DECLARATIONS, MAX_SHARED_BYTES, MAX_WORKGROUP_INVOCATIONS};
-use fulgurite_spirv::{BlockPlacement, Layout, Profile};
+use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile};
 
 use crate::error::BACKEND;
 use crate::options::Options;
@@ -66,6 +66,7 @@ pub(crate) struct Bounds {
     /// Storage buffers that one pipeline may bind.
     pub(crate) max_descriptors: u32,
     pub(crate) max_push_constant_bytes: u32,
+    pub(crate) max_shared_bytes: u32,
     /// Bytes of the largest buffer that can be made.
     pub(crate) max_allocation_bytes: u64,
 }
@@ -212,6 +213,7 @@ fn bounds(physical: &PhysicalSnapshot) -> Bounds {
             .min(limits.max_descriptor_set_storage_buffers)
             .min(limits.max_per_stage_resources),
         max_push_constant_bytes: limits.max_push_constants_size,
+        max_shared_bytes: limits.max_compute_shared_memory_size,
         max_allocation_bytes: limits.max_buffer_size.min(limits.max_memory_allocation_size),
     }
 }
@@ -302,6 +304,25 @@ pub(crate) fn check_layout(layout: &Layout, bounds: &Bounds) -> Result<(), Error
             format!("{bytes} bytes of push constants"),
             format!("at most {}", bounds.max_push_constant_bytes),
         ));
+    }
+    if layout.shared_bytes > u64::from(bounds.max_shared_bytes) {
+        return Err(Error::unsupported(
+            format!(
+                "{} bytes of shared memory with the 4 that stopping its loops takes",
+                layout.shared_bytes
+            ),
+            format!("at most {}", bounds.max_shared_bytes),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a module is small enough for any driver: SPIR-V asks no more of them.
+pub(crate) fn check_module(module: &Module) -> Result<(), Error> {
+    let (bound, most) = (module.id_bound(), Module::MAX_ID_BOUND);
+    if bound > most {
+        let needs = format!("a SPIR-V module of {bound} ids, for {} words", module.words.len());
+        return Err(Error::unsupported(needs, format!("at most {most}")));
     }
     Ok(())
 }

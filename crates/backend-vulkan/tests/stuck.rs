@@ -66,6 +66,44 @@ fn an_endless_launch_times_out_and_the_device_goes_on() {
     });
 }
 
+/// Goes on for ever in step: whoever left alone would leave the others at the barrier.
+const ENDLESS_IN_STEP: &str = "fulgurite 1
+kernel @endless_in_step workgroup(64, 1, 1) {
+  buffer %x: read_write u32[]
+  shared %s: u32[64]
+
+  %l = local_index
+  while {
+    condition true
+  } do {
+    %v = load %s[%l]
+    %w = add %v, 1u32
+    store %s[%l], %w
+    barrier
+    yield
+  }
+  store %x[%l], 1u32
+}
+";
+
+#[test]
+fn a_workgroup_that_meets_at_barriers_for_ever_is_stopped_together() {
+    in_child("a_workgroup_that_meets_at_barriers_for_ever_is_stopped_together", &[], || {
+        let Some(vulkan) = open() else { return };
+        let executable = vulkan.compile(ENDLESS_IN_STEP);
+        let buffers = [vulkan.upload(&[0; 256])];
+        let options = LaunchOptions::workgroups([3, 1, 1]).timeout(Duration::from_secs(1));
+        let error = vulkan.launch(&*executable, &buffers, &[], &options).unwrap_err();
+        match vulkan.backend.snapshot().limits.loop_limit {
+            None => assert_eq!(error.code(), Code::Timeout, "{error}"),
+            // The driver's own end may come before the timeout, or after it.
+            Some(_) => assert!([Code::Timeout, Code::LoopLimit].contains(&error.code()), "{error}"),
+        }
+        drop((executable, buffers));
+        vulkan.finish();
+    });
+}
+
 #[test]
 fn one_launch_timing_out_is_not_another_ones_timeout() {
     in_child("one_launch_timing_out_is_not_another_ones_timeout", &[], || {

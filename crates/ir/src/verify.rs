@@ -10,6 +10,7 @@ mod structure;
 mod typing;
 mod uniform;
 
+pub(crate) use typing::counted;
 pub use typing::{TypingError, main_type, scalar_result};
 
 use core::ops::Deref;

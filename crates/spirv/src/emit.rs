@@ -11,29 +11,39 @@ use fulgurite_spec::{Op, Type};
 
 use crate::assembler::{Assembler, Id, push};
 use crate::layout::{BlockPlacement, Layout};
+use crate::polls::Poll;
 use crate::profile::Profile;
 use crate::spv::{built_in, capability, decoration, execution_mode, op, storage_class};
 use crate::{Module, polls};
 
 /// Emits `kernel` for a device described by `profile`: a pure function of both.
 pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
-    let polled = polls::polled_loops(kernel);
+    let mut polls = polls::polls(kernel);
+    if profile.driver_ends_loops {
+        // Such a driver lets invocations leave loops apart anyway.
+        polls.iter_mut().filter(|poll| **poll == Poll::Together).for_each(|poll| *poll = Poll::Alone);
+    }
     let loops = kernel.insts.iter().any(|i| matches!(i.kind, InstKind::For { .. } | InstKind::While { .. }));
-    let control = polled.contains(&true) || (loops && profile.driver_ends_loops);
-    let layout = Layout::new(kernel, profile.push_constant_bytes, control);
+    let polled = polls.iter().any(|poll| *poll != Poll::Never);
+    let control = polled || (loops && profile.driver_ends_loops);
+    let mut layout = Layout::new(kernel, profile.push_constant_bytes, control);
+    if polls.contains(&Poll::Together) {
+        layout.shared_bytes += 4;
+    }
     let mut asm = Assembler::new();
     let main = asm.id();
     modes(&mut asm, main, kernel, profile);
     let mut emitter = Emitter {
         kernel,
         profile,
-        polled,
+        polls,
         ids: vec![0; kernel.values.len()],
         buffers: Vec::new(),
         shared: Vec::new(),
         locals: Vec::new(),
         lengths: vec![0; kernel.buffers.len()],
         control: None,
+        told: None,
         built_ins: [0; 5],
         label: 0,
         frames: Vec::new(),
@@ -67,8 +77,8 @@ fn modes(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profi
 struct Emitter<'a> {
     kernel: &'a VerifiedKernel,
     profile: &'a Profile,
-    /// For each instruction, whether it is a loop that polls.
-    polled: Vec<bool>,
+    /// For each instruction, how it polls.
+    polls: Vec<Poll>,
     asm: Assembler,
     /// The id of each value; 0 for those not emitted yet.
     ids: Vec<Id>,
@@ -78,6 +88,8 @@ struct Emitter<'a> {
     /// The length of each buffer, from the parameter block.
     lengths: Vec<Id>,
     control: Option<Id>,
+    /// A shared word in which one invocation tells the workgroup whether to stop.
+    told: Option<Id>,
     /// Built-in inputs as loaded at the start, by [`built_in_slot`].
     built_ins: [Id; 5],
     /// The label of the block that code goes to: the parent that a phi names.
@@ -113,6 +125,10 @@ impl Emitter<'_> {
         if let Some(binding) = layout.control {
             let block = self.asm.words_block(4);
             self.control = Some(self.bind(block, binding));
+        }
+        if self.polls.contains(&Poll::Together) {
+            let word = self.asm.ty(Type::U32);
+            self.told = Some(self.asm.global(storage_class::Workgroup, word, None));
         }
         for shared in &kernel.shared {
             let array = self.asm.array(shared.element, shared.len);
@@ -172,6 +188,9 @@ impl Emitter<'_> {
             if let InstKind::Id { op, .. } = inst.kind {
                 self.built_in(op);
             }
+        }
+        if self.told.is_some() {
+            self.built_in(Op::LocalIndex);
         }
         if self.control.is_some() && self.profile.driver_ends_loops {
             // The fault word wants the invocation that met it.

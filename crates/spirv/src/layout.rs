@@ -42,6 +42,8 @@ pub struct Layout {
     pub placement: BlockPlacement,
     /// 32-bit words in the parameter block: buffer lengths, then parameter components. May be 0.
     pub block_words: u32,
+    /// Bytes of shared memory: the kernel's, and 4 more if the module stops loops a workgroup at a time.
+    pub shared_bytes: u64,
 }
 
 impl Layout {
@@ -61,7 +63,7 @@ impl Layout {
         } else {
             BlockPlacement::StorageBuffer { binding: buffers + u32::from(control.is_some()) }
         };
-        Self { buffers, control, placement, block_words }
+        Self { buffers, control, placement, block_words, shared_bytes: kernel.shared_bytes() }
     }
 
     /// The number of descriptors in set 0.

@@ -23,6 +23,16 @@ pub struct Module {
     pub layout: Layout,
 }
 
+impl Module {
+    /// The largest [`id_bound`](Module::id_bound) that every driver must take (SPIR-V, "Universal Limits").
+    pub const MAX_ID_BOUND: u32 = 0x3f_ffff;
+
+    /// The bound of the ids: one more than the largest. A host refuses a module whose bound is too large.
+    pub fn id_bound(&self) -> u32 {
+        self.words.get(3).copied().unwrap_or_default()
+    }
+}
+
 /// Emits `kernel` for a device described by `profile`. A pure function: equal inputs give equal words.
 pub fn emit(kernel: &fulgurite_ir::VerifiedKernel, profile: &Profile) -> Module {
     emit::emit(kernel, profile)

@@ -1,38 +1,61 @@
-//! Which loops must poll the abort word: those that cannot be shown to end soon.
+//! Which loops must poll the abort word, those that cannot be shown to end soon, and how.
 
-use fulgurite_ir::analysis::{Event, Walk};
-use fulgurite_ir::{InstId, InstKind, Kernel};
+use fulgurite_ir::analysis::{Event, Uniformity, Walk};
+use fulgurite_ir::{InstId, InstKind, Kernel, VerifiedKernel};
 use fulgurite_spec::eval;
 use fulgurite_spec::limits::{MAX_UNPOLLED_TRIPS, POLL_INTERVAL};
 
-/// For each instruction, whether it is a loop that polls: every `while`, and a `for` that, with the loops
-/// around it, cannot be shown to stay under 2³⁰ iterations between two polls.
-pub(crate) fn polled_loops(kernel: &Kernel) -> Vec<bool> {
-    let mut polled = vec![false; kernel.insts.len()];
+/// How a loop looks at the abort word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Poll {
+    Never,
+    /// Each invocation on its own.
+    Alone,
+    /// The workgroup together: the loop's results may decide who reaches a barrier, or it contains one, so that
+    /// its invocations must all leave in the same iteration.
+    Together,
+}
+
+/// For each instruction, how it polls: every `while`, and a `for` that, with the loops around it, cannot be shown
+/// to stay under 2³⁰ iterations between two polls.
+pub(crate) fn polls(kernel: &VerifiedKernel) -> Vec<Poll> {
+    let mut polls = vec![Poll::Never; kernel.insts.len()];
+    let barriers = kernel.insts.iter().any(|inst| matches!(inst.kind, InstKind::Barrier { .. }));
+    let apart = barriers && kernel.workgroup_invocations() > 1;
     // The open loops, each with the most iterations that its body runs between two polls.
     let mut open: Vec<(InstId, u64)> = Vec::new();
+    // The open control instructions that invocations of a workgroup may decide differently.
+    let mut divergent: Vec<InstId> = Vec::new();
     for event in Walk::new(kernel) {
         match event {
             Event::Inst(id) => {
+                let inst = kernel.inst(id);
+                let uniformity = kernel.uniformity();
+                let decider = uniformity.deciding_value(kernel, inst);
+                if decider.is_some_and(|value| uniformity.level(value) > Uniformity::Workgroup) {
+                    divergent.push(id);
+                }
                 let around = open.last().map_or(1, |(_, trips)| *trips);
-                let trips = match kernel.inst(id).kind {
+                let trips = match inst.kind {
                     InstKind::For { .. } => around.saturating_mul(most_trips(kernel, id)),
                     InstKind::While { .. } => u64::MAX,
                     _ => continue,
                 };
-                polled[id.index()] = trips > MAX_UNPOLLED_TRIPS;
-                let between = if polled[id.index()] { u64::from(POLL_INTERVAL) } else { trips };
-                open.push((id, between));
+                let polled = trips > MAX_UNPOLLED_TRIPS;
+                if polled {
+                    polls[id.index()] =
+                        if apart && divergent.is_empty() { Poll::Together } else { Poll::Alone };
+                }
+                open.push((id, if polled { u64::from(POLL_INTERVAL) } else { trips }));
             }
             Event::Done(id) => {
-                if open.last().is_some_and(|(inner, _)| *inner == id) {
-                    open.pop();
-                }
+                open.pop_if(|(inner, _)| *inner == id);
+                divergent.pop_if(|control| *control == id);
             }
             Event::Enter(_) | Event::Exit(_) => {}
         }
     }
-    polled
+    polls
 }
 
 /// The most iterations that a `for` can take.

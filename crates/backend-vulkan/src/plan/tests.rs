@@ -173,4 +173,19 @@ fn a_layout_over_a_limit_is_refused_with_both_numbers() {
     let wide = Bounds { max_descriptors: 64, ..bounds };
     let error = check_layout(&layout, &wide).unwrap_err().to_string();
     assert!(error.contains("needs 132 bytes of push constants, the device has at most 128"), "{error}");
+    let mut layout = Layout::new(&kernel_with_buffers(1), 128, true);
+    layout.shared_bytes = 32_768;
+    assert_eq!(check_layout(&layout, &bounds), Ok(()));
+    layout.shared_bytes += 4;
+    let error = check_layout(&layout, &bounds).unwrap_err().to_string();
+    assert!(error.contains("needs 32772 bytes of shared memory with the 4 that"), "{error}");
+}
+
+#[test]
+fn a_module_of_more_ids_than_spirv_asks_drivers_to_take_is_refused() {
+    let layout = Layout::new(&kernel_with_buffers(1), 128, false);
+    let module = |bound| Module { words: vec![0, 0, 0, bound, 0], layout: layout.clone() };
+    assert_eq!(check_module(&module(4_194_303)), Ok(()));
+    let error = check_module(&module(4_194_304)).unwrap_err().to_string();
+    assert!(error.contains("needs a SPIR-V module of 4194304 ids"), "{error}");
 }

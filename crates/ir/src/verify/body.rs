@@ -121,12 +121,12 @@ impl Checker<'_> {
             }
             InstKind::Load { memory, index } => {
                 self.index(*index, at);
-                self.readable(*memory, at);
+                self.readable(*memory, at, "load");
                 self.results(inst, &[self.kernel.element(*memory)]);
             }
             InstKind::Store { memory, index, value } => {
                 self.index(*index, at);
-                self.writable(*memory, at);
+                self.writable(*memory, at, "store");
                 self.expect(*value, self.kernel.element(*memory), at, "the stored value");
                 self.results(inst, &[]);
             }
@@ -165,20 +165,29 @@ impl Checker<'_> {
         self.expect(index, Type::U32, at, "an index");
     }
 
-    fn readable(&mut self, memory: Memory, at: Location) {
+    fn readable(&mut self, memory: Memory, at: Location, op: &str) {
         if let Memory::Buffer(id) = memory
             && !self.kernel.buffers[id.index()].access.can_read()
         {
-            let message = format!("`%{}` is declared `write`", self.kernel.memory_name(memory));
+            let name = self.kernel.memory_name(memory);
+            let message =
+                format!("`{op}` reads `%{name}`, which is declared `write`; declare it `read_write`");
             self.report(Code::NotReadable, at, message);
         }
     }
 
-    fn writable(&mut self, memory: Memory, at: Location) {
+    fn writable(&mut self, memory: Memory, at: Location, op: &str) {
         if let Memory::Buffer(id) = memory
             && !self.kernel.buffers[id.index()].access.can_write()
         {
-            let message = format!("`%{}` is declared `read`", self.kernel.memory_name(memory));
+            let name = self.kernel.memory_name(memory);
+            let message = match op {
+                // Also `atomic.load`, which writes nothing: devices know no such load of read-only buffers.
+                _ if op.starts_with("atomic") => {
+                    format!("`{op}` needs `%{name}` to be declared `read_write`, not `read`")
+                }
+                _ => format!("`{op}` writes `%{name}`, which is declared `read`; declare it `read_write`"),
+            };
             self.report(Code::NotWritable, at, message);
         }
     }
@@ -187,14 +196,16 @@ impl Checker<'_> {
         let at = inst.location;
         let element = self.kernel.element(memory);
         self.index(index, at);
-        self.readable(memory, at);
-        self.writable(memory, at);
-        if matches!(memory, Memory::Local(_)) || !element.is_scalar() || !element.scalar.is_integer() {
-            let message = format!(
-                "`{}` does not work on `%{}`, whose elements are {element}",
-                op.mnemonic(),
-                self.kernel.memory_name(memory)
-            );
+        self.readable(memory, at, op.mnemonic());
+        self.writable(memory, at, op.mnemonic());
+        let (mnemonic, name) = (op.mnemonic(), self.kernel.memory_name(memory));
+        if matches!(memory, Memory::Local(_)) {
+            let message =
+                format!("`{mnemonic}` on `%{name}`, which is local to an invocation: use `load` and `store`");
+            self.report(Code::BadAtomic, at, message);
+        } else if !element.is_scalar() || !element.scalar.is_integer() {
+            let message =
+                format!("`{mnemonic}` works on elements of i32 and u32, those of `%{name}` are {element}");
             self.report(Code::BadAtomic, at, message);
         }
         let wanted = match op {
@@ -272,7 +283,11 @@ impl Checker<'_> {
             self.report(
                 Code::BadCarry,
                 place,
-                format!("the block yields {given:?}, {wanted:?} is carried out of it"),
+                format!(
+                    "the block yields {}, but {} carried out of it",
+                    list(&given, ""),
+                    list(&wanted, " is")
+                ),
             );
         }
     }
@@ -283,5 +298,14 @@ impl Checker<'_> {
             let location = self.kernel.block(block).location;
             self.expect(go, Type::BOOL, location, "the condition of `while`");
         }
+    }
+}
+
+/// Types in words, with a verb for one and its plural for more.
+fn list(types: &[Type], verb: &str) -> String {
+    let verb = if types.len() > 1 { verb.replace("is", "are") } else { verb.to_owned() };
+    match types {
+        [] => format!("nothing{verb}"),
+        _ => types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ") + &verb,
     }
 }

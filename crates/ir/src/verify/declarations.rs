@@ -23,7 +23,10 @@ fn sizes(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
         found.push(Diagnostic::new(
             Code::BadWorkgroup,
             Location::Unknown,
-            format!("a workgroup of {x} × {y} × {z} invocations is not allowed"),
+            format!(
+                "a workgroup of {x} × {y} × {z} invocations is not allowed: each dimension is at least 1, their \
+                 product at most {MAX_WORKGROUP_INVOCATIONS}"
+            ),
         ));
     }
     for (what, count) in [
@@ -103,7 +106,7 @@ fn elements(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
             found.push(Diagnostic::new(
                 Code::BadElementType,
                 location,
-                format!("`%{name}` cannot be of {ty}, which has no memory form"),
+                format!("`%{name}` cannot be of {ty}, which has no memory form; use u32 or i32"),
             ));
         }
     };
@@ -129,10 +132,15 @@ fn requires(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
                 }
                 _ => "it refers to what the kernel does not declare".to_owned(),
             }
-        } else if types.last() != Some(&Some(Type::BOOL)) {
-            "it is not a `bool`".to_owned()
         } else {
-            continue;
+            match types.last().copied().flatten() {
+                Some(Type::BOOL) => continue,
+                Some(other) if other.element() == Type::BOOL => {
+                    format!("it must be a bool, it is {other}; `extract` a component")
+                }
+                Some(other) => format!("it must be a bool, it is {other}; compare it with something"),
+                None => "it is empty".to_owned(),
+            }
         };
         found.push(Diagnostic::new(Code::BadRequire, require.location, format!("precondition: {message}")));
     }

@@ -178,3 +178,53 @@ fn the_digest_ignores_names_and_sees_everything_else() {
     assert_ne!(base, variant(Op::Bitcast, "a", 1, Type::F32));
     assert_eq!(base.to_string().len(), 64);
 }
+
+#[test]
+fn a_value_is_not_used_outside_the_block_that_defines_it() {
+    let mut kernel = sample();
+    let inner = kernel.insts.iter().position(|i| matches!(i.kind, InstKind::Load { .. })).unwrap();
+    let escaped = kernel.insts[inner].results[0];
+    for inst in &mut kernel.insts {
+        if let InstKind::Store { value, .. } = &mut inst.kind {
+            *value = escaped;
+        }
+    }
+    assert_eq!(codes(kernel), [Code::NotDominated]);
+
+    let mut kernel = sample();
+    let body = kernel.body;
+    kernel.blocks[body.index()].insts.reverse();
+    assert!(codes(kernel).contains(&Code::NotDominated), "after its use in the same block");
+}
+
+#[test]
+fn names_are_checked_however_a_kernel_was_made() {
+    for name in ["", "a b", "%a", "ä", &"n".repeat(129)] {
+        let mut kernel = sample();
+        kernel.buffers[0].name = name.to_owned();
+        assert_eq!(codes(kernel), [Code::BadName], "{name:?}");
+        let mut kernel = sample();
+        kernel.name = name.to_owned();
+        assert_eq!(codes(kernel), [Code::BadName], "{name:?}");
+        let mut kernel = sample();
+        kernel.values[0].name = Some(name.into());
+        assert_eq!(codes(kernel), [Code::BadName], "{name:?}");
+    }
+    let mut kernel = sample();
+    kernel.buffers[1].name = kernel.buffers[0].name.clone();
+    assert_eq!(codes(kernel), [Code::BadName]);
+    let mut kernel = sample();
+    kernel.buffers[0].name = "n".repeat(128);
+    assert_eq!(codes(kernel), []);
+}
+
+#[test]
+fn a_loop_begins_with_as_many_values_as_it_carries() {
+    let mut kernel = sample();
+    for inst in &mut kernel.insts {
+        if let InstKind::For { initial, .. } = &mut inst.kind {
+            *initial = Operands::EMPTY;
+        }
+    }
+    assert_eq!(codes(kernel), [Code::BadCarry]);
+}

@@ -58,7 +58,7 @@ pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<
         return Err(error(
             Code::BadOperandCount,
             None,
-            format!("`{name}` takes {} operands, got {}", kinds.len(), operands.len()),
+            format!("`{name}` takes {}, got {}", counted(kinds.len(), "operand"), operands.len()),
         ));
     }
     let Some(main) = main_type(op, operands) else {
@@ -116,6 +116,11 @@ pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<
         return Err(error(Code::BadResultType, None, format!("`{name}` yields {result} here")));
     }
     Ok(result)
+}
+
+/// A number of things, with the plural that it needs.
+pub(crate) fn counted(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
 fn construct_result(operands: &[Type], stated: Option<Type>) -> Result<Type, TypingError> {

@@ -43,11 +43,12 @@ fn diagnostic(
 ) -> Diagnostic {
     let control = kernel.inst(control);
     let name = mnemonic(&control.kind);
+    let article = if matches!(control.kind, InstKind::If { .. }) { "an" } else { "a" };
     let mut diagnostic = Diagnostic::new(
         Code::NotUniform,
         barrier,
         format!(
-            "`barrier` inside an `{name}` decided by {}, which is {}: not every invocation of the workgroup reaches it",
+            "`barrier` inside {article} `{name}` decided by {}, which is {}: not every invocation of the workgroup reaches it",
             describe(kernel, decider),
             map.level(decider).name(),
         ),

@@ -3,14 +3,15 @@
 //! A phi names the blocks that *end* regions, which nested control flow may have moved far from those that
 //! begin them.
 
-use fulgurite_ir::{BlockId, InstId, InstKind, Operands, Terminator, ValueId};
+use fulgurite_ir::{BlockId, InstId, InstKind, MemoryScopes, Operands, Terminator, ValueId};
 use fulgurite_spec::limits::POLL_INTERVAL;
 use fulgurite_spec::{Op, ScalarType, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
 use crate::layout::{ControlWord, Layout};
-use crate::spv::{op, scope, semantics, storage_class};
+use crate::polls::Poll;
+use crate::spv::{memory_access, op, scope, semantics, storage_class};
 
 /// A control instruction whose blocks are being emitted.
 pub(super) enum Frame {
@@ -286,18 +287,41 @@ impl Emitter<'_> {
     /// At the top of a body that polls: every so many iterations, leaves if the host wants the launch to end.
     /// The host has then asked for it, so this need not count as leaving by itself.
     fn poll(&mut self, frame: &LoopFrame) {
-        if !self.polled[frame.inst.index()] {
-            return;
-        }
+        let told = match (self.polls[frame.inst.index()], self.told) {
+            (Poll::Never, _) => return,
+            (Poll::Together, told) => told,
+            (Poll::Alone, _) => None,
+        };
         let (word, bool_type) = (self.asm.ty(Type::U32), self.asm.ty(Type::BOOL));
         let (zero, last) = (self.asm.u32(0), self.asm.u32(POLL_INTERVAL - 1));
         let phase = self.asm.value(op::BitwiseAnd, word, &[frame.iteration, last]);
         let due = self.asm.value(op::IEqual, bool_type, &[phase, last]);
-        let wanted = self.guarded(due, Type::U32, |e| e.control_load(ControlWord::Abort));
+        let wanted = self.guarded(due, Type::U32, |e| match told {
+            Some(told) => e.abort_told(told),
+            None => e.control_load(ControlWord::Abort),
+        });
         let stop = self.asm.value(op::INotEqual, bool_type, &[wanted, zero]);
         let go_on = self.asm.id();
         self.asm.effect(op::BranchConditional, &[stop, frame.merge, go_on]);
         self.begin(go_on);
+    }
+
+    /// The abort word as the workgroup's first invocation sees it, the same for all: the word may change between
+    /// two loads, and then some would leave a loop that others stay in, past whose barriers neither get.
+    fn abort_told(&mut self, told: Id) -> Id {
+        let (word, bool_type, zero) = (self.asm.ty(Type::U32), self.asm.ty(Type::BOOL), self.asm.u32(0));
+        let index = self.built_in(Op::LocalIndex);
+        let first = self.asm.value(op::IEqual, bool_type, &[index, zero]);
+        self.where_true(first, |e| {
+            let wanted = e.control_load(ControlWord::Abort);
+            e.asm.effect(op::Store, &[told, wanted, memory_access::NonPrivatePointer]);
+        });
+        let scopes = MemoryScopes { shared: true, buffers: false };
+        self.barrier(scopes);
+        let wanted = self.asm.value(op::Load, word, &[told, memory_access::NonPrivatePointer]);
+        // The next poll writes again only once all have read.
+        self.barrier(scopes);
+        wanted
     }
 
     /// Before a loop, where drivers end loops: a variable that says that the loop left by itself, cleared.

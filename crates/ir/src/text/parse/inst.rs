@@ -247,8 +247,8 @@ impl<'t> Parser<'t> {
             _ => 1,
         };
         if operands.len() != wanted {
-            let message =
-                format!("`{}` takes {wanted} operands after the element, got {}", word.text, operands.len());
+            let wanted = crate::verify::counted(wanted, "operand");
+            let message = format!("`{}` takes {wanted} after the element, got {}", word.text, operands.len());
             return Err(self.error(Code::BadOperandCount, word.place, message));
         }
         let ty = place.map(|m| self.kernel.element(m));

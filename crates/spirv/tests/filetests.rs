@@ -1,0 +1,64 @@
+//! Golden modules: emits `filetests/*.fg` and compares the disassembly with the `.spvasm` file beside each.
+//!
+//! A line `// profile: least` or `// profile: fullest` says for which device. `BLESS=1` rewrites the `.spvasm`
+//! files. Output that changes means that what was compiled before has another identity now.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use fulgurite_ir::{text, verify};
+use fulgurite_spirv::{Profile, emit};
+use libtest_mimic::{Arguments, Failed, Trial};
+use rspirv::binary::Disassemble;
+use rspirv::dr::load_words;
+
+fn main() -> io::Result<()> {
+    let arguments = Arguments::from_args();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("filetests");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("fg") => files.push(path),
+            Some("spvasm") if path.with_extension("fg").exists() => {}
+            _ => return Err(io::Error::other(format!("{} belongs to no test", path.display()))),
+        }
+    }
+    files.sort();
+    let trial = |path: PathBuf| {
+        let name = path.strip_prefix(&folder).unwrap_or(&path).display().to_string();
+        Trial::test(name, move || run(&path))
+    };
+    libtest_mimic::run(&arguments, files.into_iter().map(trial).collect()).exit()
+}
+
+fn run(path: &Path) -> Result<(), Failed> {
+    let source = fs::read_to_string(path)?;
+    let mut profiles = source.lines().filter_map(|l| l.strip_prefix("// profile: ")).map(str::trim);
+    let profile = match (profiles.next(), profiles.next()) {
+        (Some("least"), None) => Profile::least(),
+        (Some("fullest"), None) => Profile::fullest(),
+        _ => return Err("the file needs one line `// profile: least` or `fullest`".into()),
+    };
+    let kernel = text::parse(&source).and_then(verify).map_err(|e| e.to_string())?;
+    let module = load_words(emit(&kernel, &profile).words).map_err(|e| format!("{e:?}"))?;
+    let found = module.disassemble().trim_end().to_owned() + "\n";
+    let golden = path.with_extension("spvasm");
+    if env::var_os("BLESS").is_some_and(|v| v == "1") {
+        return Ok(fs::write(golden, found)?);
+    }
+    let expected = fs::read_to_string(&golden).map_err(|e| format!("{}: {e}", golden.display()))?;
+    if expected == found {
+        return Ok(());
+    }
+    let first = expected.lines().zip(found.lines()).position(|(a, b)| a != b);
+    let line = first.unwrap_or(expected.lines().count().min(found.lines().count()));
+    let show = |text: &str| text.lines().nth(line).unwrap_or("the end").to_owned();
+    let message = format!(
+        "line {} was `{}`, is `{}`; BLESS=1 rewrites it. All of it:\n{found}",
+        line + 1,
+        show(&expected),
+        show(&found)
+    );
+    Err(message.into())
+}

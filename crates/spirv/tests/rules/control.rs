@@ -1,0 +1,219 @@
+//! Structured control flow, polls, and loops that a driver ends.
+
+use fulgurite_spirv::{ControlWord, Layout};
+use rspirv::dr::Instruction;
+use rspirv::spirv::{Decoration, MemorySemantics, Op, StorageClass};
+
+use crate::support::{Loaded, fullest, id, least, result};
+
+/// A body of nested selections and loops with values.
+const NESTED: &str = "%i = local_index\n%c = lt %i, %n\n%d = lt %i, 7u32\n\
+    %r = if %c -> u32 {\n\
+      %s = if %d -> u32 {\n%t = load %y[%i]\nyield %t\n} else {\nyield 2u32\n}\n\
+      yield %s\n\
+    } else {\n\
+      %u = for %j in 0u32 to %n step 1u32 carry(%a = 0u32) {\n\
+        %b = if %d -> u32 {\n%e = add %a, %j\nyield %e\n} else {\nyield %a\n}\n\
+        yield %b\n\
+      }\n\
+      yield %u\n\
+    }\n\
+    %v = while carry(%w = %r) {\n%h = load %y[%w]\n%g = ne %h, 0u32\ncondition %g\n} do {\n\
+      %k = load %y[%w]\nyield %k\n}\n\
+    store %y[%i], %v";
+const DECLARATIONS: &str = "buffer %y: read_write u32[]\nparam %n: u32";
+
+/// The loads from the control buffer, each with the position of its word.
+fn control_loads(loaded: &Loaded) -> Vec<(u32, &Instruction)> {
+    let Some(binding) = loaded.layout.control else { return Vec::new() };
+    let control = loaded.binding(binding);
+    let loads = loaded.all(Op::AtomicLoad).into_iter();
+    loads
+        .filter(|l| loaded.variable(id(l, 0)) == control)
+        .map(|l| (loaded.constant(id(loaded.operand(l, 0), 2)).unwrap(), l))
+        .collect()
+}
+
+fn polls(loaded: &Loaded) -> usize {
+    control_loads(loaded).iter().filter(|(word, _)| *word == ControlWord::Abort as u32).count()
+}
+
+#[test]
+fn phi_parents_are_the_blocks_that_end_regions() {
+    for loaded in [least(DECLARATIONS, NESTED), fullest(DECLARATIONS, NESTED)] {
+        let phis = loaded.all(Op::Phi);
+        assert!(phis.len() >= 8, "{}", phis.len());
+        for phi in phis {
+            let mut parents: Vec<u32> = (0..phi.operands.len() / 2).map(|i| id(phi, 2 * i + 1)).collect();
+            parents.sort_unstable();
+            assert_eq!(parents, loaded.predecessors(loaded.block_of(phi)), "{phi:?}");
+        }
+    }
+    // The then block of the outer selection begins in one block and ends in another, behind the inner one.
+    let loaded = least(
+        DECLARATIONS,
+        "%i = local_index\n%c = lt %i, %n\n%d = lt %i, 7u32\n%r = if %c -> u32 {\n%s = if %d -> u32 {\nyield 1u32\n} \
+         else {\nyield 2u32\n}\nyield %s\n} else {\nyield 3u32\n}\nstore %y[%i], %r",
+    );
+    let (inner, outer) = (loaded.all(Op::Phi)[0], loaded.all(Op::Phi)[1]);
+    assert_eq!(id(outer, 0), result(inner));
+    assert_eq!(id(outer, 1), loaded.block_of(inner), "the block that ends the region");
+    let begins = id(loaded.all(Op::BranchConditional)[0], 1);
+    assert_ne!(id(outer, 1), begins, "not the one that begins it");
+}
+
+#[test]
+fn every_branch_of_two_ways_is_declared_or_leaves_a_loop() {
+    for loaded in [least(DECLARATIONS, NESTED), fullest(DECLARATIONS, NESTED)] {
+        let merges: Vec<u32> = loaded.all(Op::LoopMerge).iter().map(|m| id(m, 0)).collect();
+        assert_eq!(merges.len(), 2);
+        for block in &loaded.module.functions[0].blocks {
+            let [.., before, last] = block.instructions.as_slice() else { continue };
+            if last.class.opcode == Op::BranchConditional && before.class.opcode != Op::SelectionMerge {
+                assert!((1..3).any(|i| merges.contains(&id(last, i))), "{last:?}");
+            }
+        }
+        for merge in loaded.all(Op::LoopMerge) {
+            let header = loaded.block_of(merge);
+            assert_eq!(loaded.successors(id(merge, 1)), [header], "the continue target goes back");
+            assert_eq!(loaded.predecessors(id(merge, 1)).len(), 1, "and only the body's end goes to it");
+        }
+    }
+}
+
+#[test]
+fn a_for_compares_a_count_made_before_it() {
+    let trips = |text: &str| {
+        let loaded = least("buffer %y: write i32[]\nparam %n: i32\nparam %m: u32", text);
+        let header = loaded.block_of(loaded.one(Op::LoopMerge));
+        let less = loaded.all(Op::ULessThan)[usize::from(text.contains("u32 to"))];
+        assert_eq!(loaded.block_of(loaded.operand(less, 0)), header, "an iteration number, from the header");
+        let count = loaded.operand(less, 1).clone();
+        assert_eq!(count.class.opcode, Op::Select);
+        assert_ne!(loaded.block_of(&count), header);
+        assert_eq!(loaded.constant(id(&count, 2)), Some(0), "none where the end is not past the start");
+        let compared = loaded.operand(&count, 0).clone();
+        (loaded, compared)
+    };
+    let (up, compared) = trips("for %i in 3i32 to %n step 2i32 {\n}");
+    assert_eq!(compared.class.opcode, Op::SLessThan);
+    assert_eq!(up.constant(id(&compared, 0)), Some(3));
+    let (down, compared) = trips("for %i in 3i32 to %n step -2i32 {\n}");
+    assert_eq!(down.constant(id(&compared, 1)), Some(3), "the bounds change places");
+    for loaded in [up, down] {
+        assert_eq!(loaded.constant(id(loaded.one(Op::UDiv), 1)), Some(2), "the magnitude of the step");
+    }
+    let (one, compared) = trips("for %i in 3u32 to %m step 1u32 {\n}");
+    assert_eq!(compared.class.opcode, Op::ULessThan);
+    assert!(one.all(Op::UDiv).is_empty(), "a step of 1 takes no division");
+}
+
+#[test]
+fn only_loops_without_a_bound_poll() {
+    let count = |body: &str| polls(&least(DECLARATIONS, body));
+    assert_eq!(count("while {\ncondition true\n} do {\n}"), 1);
+    assert_eq!(count("for %i in 0u32 to %n step 1u32 {\n}"), 1);
+    assert_eq!(count("for %i in 0u32 to 1073741824u32 step 1u32 {\n}"), 0);
+    assert_eq!(count("for %i in 0u32 to 1073741825u32 step 1u32 {\n}"), 1);
+    let square = "for %i in 0u32 to 32768u32 step 1u32 {\nfor %j in 0u32 to SIDEu32 step 1u32 {\n}\n}";
+    assert_eq!(count(&square.replace("SIDE", "32768")), 0);
+    assert_eq!(count(&square.replace("SIDE", "32769")), 1, "the inner one");
+    // Between two polls of a loop lie 4,096 of its iterations.
+    let inside = "while {\ncondition true\n} do {\nfor %j in 0u32 to SIDEu32 step 1u32 {\n}\n}";
+    assert_eq!(count(&inside.replace("SIDE", "262144")), 1);
+    assert_eq!(count(&inside.replace("SIDE", "262145")), 2);
+    // One after the other, not one in the other.
+    assert_eq!(count(&"for %i in 0u32 to 1073741824u32 step 1u32 {\n}\n".repeat(3)), 0);
+}
+
+#[test]
+fn a_poll_looks_every_4096_iterations_and_leaves_the_loop() {
+    let loaded = least(DECLARATIONS, "while {\ncondition true\n} do {\n}");
+    let (_, load) = control_loads(&loaded)[0];
+    let before = loaded.predecessors(loaded.block_of(load));
+    let phase = loaded.all(Op::BitwiseAnd)[0];
+    assert_eq!(loaded.constant(id(phase, 1)), Some(4095));
+    assert_eq!(loaded.operand(phase, 0).class.opcode, Op::Phi, "the iteration number");
+    assert_eq!(before, [loaded.block_of(phase)]);
+    let stop = loaded.one(Op::INotEqual);
+    let leave = loaded.all(Op::BranchConditional).into_iter().find(|b| id(b, 0) == result(stop)).unwrap();
+    assert_eq!(id(leave, 1), id(loaded.one(Op::LoopMerge), 0));
+}
+
+#[test]
+fn a_workgroup_that_meets_at_barriers_polls_together() {
+    let declarations = "buffer %y: read_write u32[]\nshared %s: u32[64]\nparam %n: u32";
+    let inside = "for %j in 0u32 to %n step 1u32 {\nbarrier[buffers]\n}";
+    let before = "%t = for %j in 0u32 to %n step 1u32 carry(%a = 0u32) {\nyield %j\n}\n\
+        %c = eq %t, 5u32\nif %c {\nbarrier[buffers]\n}";
+    for body in [inside, before] {
+        let loaded = least(declarations, body);
+        assert_eq!((polls(&loaded), loaded.layout.shared_bytes), (1, 260));
+        let (_, load) = control_loads(&loaded)[0];
+        let store = loaded.one(Op::Store);
+        assert_eq!(loaded.class(id(store, 0)), StorageClass::Workgroup);
+        assert_eq!((id(store, 1), loaded.block_of(store)), (result(load), loaded.block_of(load)));
+        // Only invocation 0 asks; all read what it was told, between two barriers for shared memory.
+        let asks = loaded.predecessors(loaded.block_of(load))[0];
+        let first = loaded.all(Op::IEqual).into_iter().find(|e| loaded.block_of(e) == asks).unwrap();
+        assert_eq!(loaded.constant(id(first, 1)), Some(0));
+        let told = loaded.all(Op::Load).into_iter().find(|l| id(l, 0) == id(store, 0)).unwrap();
+        let block = loaded.module.functions[0].blocks.iter().find(|b| b.instructions.contains(told)).unwrap();
+        let ops: Vec<Op> = block.instructions.iter().map(|i| i.class.opcode).collect();
+        assert_eq!(ops, [Op::ControlBarrier, Op::Load, Op::ControlBarrier, Op::Branch]);
+        for barrier in [&block.instructions[0], &block.instructions[2]] {
+            assert!(loaded.semantics(barrier, 2).contains(MemorySemantics::WORKGROUP_MEMORY));
+        }
+        // A driver that ends loops lets invocations go apart by itself.
+        assert_eq!(fullest(declarations, body).layout.shared_bytes, 256);
+    }
+    // Alone where nothing has to stay together.
+    let varying = "%i = local_index\nfor %j in 0u32 to %i step 1u32 {\n}\nbarrier";
+    let no_barrier = "for %j in 0u32 to %n step 1u32 {\n}";
+    for body in [varying, no_barrier] {
+        let loaded = least(declarations, body);
+        assert_eq!((polls(&loaded), loaded.layout.shared_bytes), (1, 256), "{body}");
+    }
+}
+
+#[test]
+fn control_words_are_loaded_volatile() {
+    for loaded in [least(DECLARATIONS, NESTED), fullest(DECLARATIONS, NESTED)] {
+        let loads = control_loads(&loaded);
+        assert!(loads.len() >= 2, "{}", loads.len());
+        for (_, load) in loads {
+            assert_eq!(loaded.constant(id(load, 1)), Some(5), "the host is beyond any narrower scope");
+            assert_eq!(loaded.semantics(load, 2), MemorySemantics::VOLATILE);
+        }
+    }
+}
+
+#[test]
+fn a_loop_that_the_driver_ends_is_a_fault() {
+    let body = "for %i in 0u32 to 100u32 step 1u32 {\nstore %y[%i], %i\n}";
+    assert!(least(DECLARATIONS, body).all(Op::AtomicCompareExchange).is_empty());
+
+    let loaded = fullest(DECLARATIONS, body);
+    // A flag in a local array at an index that no compiler knows: cleared before, set where the loop leaves.
+    let flag = loaded.one(Op::Variable);
+    let stores: Vec<&Instruction> =
+        loaded.all(Op::Store).into_iter().filter(|s| loaded.variable(id(s, 0)) == flag).collect();
+    let [cleared, set] = stores.as_slice() else { panic!("{stores:?}") };
+    assert_eq!(loaded.constant(id(cleared, 1)), Some(0));
+    assert_eq!(loaded.constant(id(set, 1)), Some(1));
+    let hidden = loaded.operand(loaded.operand(loaded.operand(set, 0), 1), 0);
+    assert_eq!(control_loads(&loaded), [(ControlWord::Zero as u32, hidden)]);
+    let merge = id(loaded.one(Op::LoopMerge), 0);
+    assert_eq!(loaded.successors(loaded.block_of(set)), [merge]);
+    // Read after the loop; if it is not set, the first to come says so.
+    let read =
+        loaded.all(Op::Load).into_iter().find(|l| loaded.class(id(l, 0)) == StorageClass::Function).unwrap();
+    assert_eq!(loaded.block_of(read), merge);
+    let record = loaded.one(Op::AtomicCompareExchange);
+    assert_eq!(loaded.constant(id(record, 4)), Some(Layout::FAULT_LOOP_ENDED));
+    assert_eq!(loaded.constant(id(record, 5)), Some(0));
+    let word = |pointer| loaded.constant(id(loaded.def(pointer), 2));
+    assert_eq!(word(id(record, 0)), Some(ControlWord::Fault as u32));
+    assert_eq!(word(id(loaded.one(Op::AtomicStore), 0)), Some(ControlWord::Invocation as u32));
+    assert!(!loaded.is_decorated(result(loaded.binding(1)), Decoration::NonWritable));
+}

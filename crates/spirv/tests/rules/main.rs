@@ -1,0 +1,10 @@
+//! Holds the rules of `docs/spirv-lowering.md`: one test for each row, over modules read back by `rspirv`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
+
+mod control;
+mod document;
+mod interface;
+mod memory;
+mod module;
+mod scalar;
+mod support;
