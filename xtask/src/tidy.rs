@@ -139,8 +139,8 @@ fn files(metadata: &Metadata, problems: &mut Vec<String>) -> anyhow::Result<()> 
             let path = entry?.path();
             if path.is_dir() {
                 let name = path.file_name().unwrap_or_default();
-                // What must not compile has no header of its own: its first lines are what the user would write.
-                if name != "target" && name != "compile-fail" {
+                // What a test compiles, or must not, has no header: its lines are what a user would write.
+                if name != "target" && name != "compile-fail" && name != "compile-pass" {
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|e| e == "rs") {

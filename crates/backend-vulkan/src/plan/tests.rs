@@ -1,3 +1,5 @@
+//! Tests of the plan on snapshots of devices that need not be there.
+
 use super::*;
 use crate::snapshot::sample::{discrete, lavapipe};
 
