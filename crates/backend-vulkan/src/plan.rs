@@ -19,6 +19,8 @@ use crate::snapshot::{ApiVersion, DeviceKind, PhysicalSnapshot};
 pub(crate) struct Verdicts {
     /// Iterations after which the driver silently ends an invocation's loops.
     pub(crate) loop_limit: Option<u32>,
+    /// Whether it computes `x + 0` or `x · 0` wrongly where its compiler sees the zero.
+    pub(crate) folds_zeros: bool,
 }
 
 /// Everything that making a device needs to know.
@@ -227,6 +229,7 @@ fn profile(physical: &PhysicalSnapshot, bounds: &Bounds, verdicts: Verdicts) -> 
     profile.rounding_mode_rte_f32 = floats.rounding_mode_rte_f32 && floats.rounding_independent_f32;
     profile.denorm_preserve_f32 = floats.denorm_preserve_f32 && floats.denorm_independent_f32;
     profile.driver_ends_loops = verdicts.loop_limit.is_some();
+    profile.driver_folds_zeros = verdicts.folds_zeros;
     profile
 }
 

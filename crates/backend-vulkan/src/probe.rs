@@ -11,6 +11,7 @@ use ash::vk;
 use fulgurite_driver_core::{DeviceBuffer, Error, Executable, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Diagnostics;
+use fulgurite_spec::eval::Components;
 use fulgurite_spirv::Profile;
 
 use crate::device::Device;
@@ -38,6 +39,33 @@ kernel @loop_probe workgroup(1, 1, 1) {
   store %out[0u32], %count
 }
 ";
+/// Arithmetic with zeros that a compiler sees. lavapipe's takes `x + 0` for `x` and `x · 0` for 0.
+const ZERO_KERNEL: &str = "fulgurite 1
+kernel @zero_probe workgroup(1, 1, 1) {
+  buffer %x: read f32[]
+  buffer %out: write u32[]
+
+  %nan = load %x[0u32]
+  %minus_zero = load %x[1u32]
+  %zero = load %x[2u32]
+  %a = mul %nan, 0.0f32
+  %a1 = is_nan %a
+  %a2 = convert %a1 -> u32
+  store %out[0u32], %a2
+  %b = add %minus_zero, 0.0f32
+  %b1 = bitcast %b -> u32
+  store %out[1u32], %b1
+  %c = sub 0.0f32, %zero
+  %c1 = bitcast %c -> u32
+  store %out[2u32], %c1
+  %d = div 0.0f32, %nan
+  %d1 = is_nan %d
+  %d2 = convert %d1 -> u32
+  store %out[3u32], %d2
+}
+";
+/// What it finds where zeros are treated like any other number.
+const ZERO_WORDS: [u32; 4] = [1, 0, 0, 1];
 /// How far the kernel counts, in turn: a limit is most likely near 2¹⁶.
 const COUNTS: [u32; 2] = [100_000, 4_000_000];
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -68,35 +96,63 @@ fn probe(
     let plan = plan(snapshot, Verdicts::default(), &Options::default())
         .map_err(|reason| unavailable(reason.to_string()))?;
     let device = Device::open(Arc::clone(instance), physical, plan)?;
-    let kernel = loop_kernel().map_err(|d| Error::Internal(format!("the probe's own kernel: {d}")))?;
-    let executable = compile_for(&device, Arc::new(kernel), &Profile::least())?;
+    Ok(Verdicts { loop_limit: loop_limit(&device)?, folds_zeros: folds_zeros(&device)? })
+}
+
+fn compiled(device: &Arc<Device>, source: &str) -> Result<impl Executable + use<>, Error> {
+    let kernel = kernel(source).map_err(|d| Error::Internal(format!("the probe's own kernel: {d}")))?;
+    compile_for(device, Arc::new(kernel), &Profile::least())
+}
+
+fn folds_zeros(device: &Arc<Device>) -> Result<bool, Error> {
+    let executable = compiled(device, ZERO_KERNEL)?;
+    let inputs: Arc<dyn DeviceBuffer> = Arc::new(VulkanBuffer::create(device, 12)?);
+    let bytes: Vec<u8> = [f32::NAN, -0.0, 0.0].iter().flat_map(|x| x.to_ne_bytes()).collect();
+    inputs.write(0, &bytes)?;
+    let out: Arc<dyn DeviceBuffer> = Arc::new(VulkanBuffer::create(device, 16)?);
+    let words = run(device, &executable, &[inputs, out], &[])?;
+    Ok(words != ZERO_WORDS)
+}
+
+fn loop_limit(device: &Arc<Device>) -> Result<Option<u32>, Error> {
+    let executable = compiled(device, LOOP_KERNEL)?;
     for count in COUNTS {
-        let reached = count_to(&device, &executable, count)?;
+        let reached = count_to(device, &executable, count)?;
         if reached == 0 || reached > count {
             let result = format!("a loop of {count} iterations counted {reached}");
             return Err(fulgurite_driver_core::DeviceError::Call { call: "a probe kernel", result }.into());
         }
         if reached < count {
-            return Ok(Verdicts { loop_limit: Some(reached) });
+            return Ok(Some(reached));
         }
     }
-    Ok(Verdicts { loop_limit: None })
+    Ok(None)
 }
 
-fn loop_kernel() -> Result<VerifiedKernel, Diagnostics> {
-    verify(text::parse(LOOP_KERNEL)?)
+fn kernel(source: &str) -> Result<VerifiedKernel, Diagnostics> {
+    verify(text::parse(source)?)
 }
 
 fn count_to(device: &Arc<Device>, executable: &dyn Executable, count: u32) -> Result<u32, Error> {
     let out: Arc<dyn DeviceBuffer> = Arc::new(VulkanBuffer::create(device, 4)?);
-    let buffers = [Arc::clone(&out)];
-    let params = [[u64::from(count), 0, 0, 0]];
+    let words = run(device, executable, &[out], &[[u64::from(count), 0, 0, 0]])?;
+    Ok(words.first().copied().unwrap_or_default())
+}
+
+/// Runs one workgroup; what is in the last buffer afterwards.
+fn run(
+    device: &Arc<Device>,
+    executable: &dyn Executable,
+    buffers: &[Arc<dyn DeviceBuffer>],
+    params: &[Components],
+) -> Result<Vec<u32>, Error> {
     let options = LaunchOptions::workgroups([1, 1, 1]).timeout(TIMEOUT);
     let limits = &device.plan.snapshot.limits;
-    executable.launch(&Launch::check(executable.kernel(), limits, &buffers, &params, &options)?)?;
-    let mut bytes = [0; 4];
+    executable.launch(&Launch::check(executable.kernel(), limits, buffers, params, &options)?)?;
+    let Some(out) = buffers.last() else { return Ok(Vec::new()) };
+    let mut bytes = vec![0; out.bytes() as usize];
     out.read(0, &mut bytes)?;
-    Ok(u32::from_ne_bytes(bytes))
+    Ok(bytes.chunks_exact(4).map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect())
 }
 
 #[cfg(test)]
@@ -104,8 +160,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_probe_kernel_is_a_kernel() {
-        let kernel = loop_kernel().unwrap();
-        assert_eq!((kernel.buffers.len(), kernel.params.len()), (1, 1));
+    fn the_probe_kernels_are_kernels() {
+        for (source, declared) in [(LOOP_KERNEL, (1, 1)), (ZERO_KERNEL, (2, 0))] {
+            let kernel = kernel(source).unwrap();
+            assert_eq!((kernel.buffers.len(), kernel.params.len()), declared);
+        }
     }
 }

@@ -289,3 +289,67 @@ fn loops_run_to_their_end_or_say_that_the_driver_ended_them() {
     drop((buffers, executable));
     vulkan.finish();
 }
+
+/// Zeros that a compiler sees or may find out, each in arithmetic where it matters that they are numbers like others.
+const ZEROS: &str = "fulgurite 1
+kernel @zeros workgroup(1, 1, 1) {
+  buffer %x: read f32[]
+  buffer %out: write f32[]
+  local %none: f32[2]
+
+  %nan = load %x[0u32]
+  %minus = load %x[1u32]
+  %zero = load %x[2u32]
+  %0 = mul %nan, 0.0f32
+  store %out[0u32], %0
+  %1 = add %minus, 0.0f32
+  store %out[1u32], %1
+  %2 = sub 0.0f32, %zero
+  store %out[2u32], %2
+  %3 = div 0.0f32, %nan
+  store %out[3u32], %3
+  %4 = fma %nan, 0.0f32, 1.0f32
+  store %out[4u32], %4
+  %5 = fma %minus, 1.0f32, 0.0f32
+  store %out[5u32], %5
+  %n = load %none[1u32]
+  %6 = add %minus, %n
+  store %out[6u32], %6
+  %f = convert 0u32 -> f32
+  %7 = mul %f, %nan
+  store %out[7u32], %7
+  %same = sub 3.0f32, 3.0f32
+  %8 = mul %same, %nan
+  store %out[8u32], %8
+  %9 = for %i in 0u32 to 2u32 step 1u32 carry(%sum = 0.0f32) {
+    %c = convert %i -> f32
+    %p = mul %c, %nan
+    %first = eq %i, 0u32
+    %s = select %first, %p, %sum
+    yield %s
+  }
+  store %out[9u32], %9
+  %v = construct 0.0f32, 1.0f32
+  %w = construct %nan, %minus
+  %10 = dot %v, %w
+  store %out[10u32], %10
+  %11 = fract 0.0f32
+  store %out[11u32], %11
+}
+";
+
+#[test]
+fn zeros_that_a_compiler_sees_are_numbers_like_others() {
+    let Some(vulkan) = open() else { return };
+    let executable = vulkan.compile(ZEROS);
+    let inputs: Vec<u8> = [f32::NAN, -0.0, 0.0].iter().flat_map(|x| x.to_ne_bytes()).collect();
+    let buffers = [vulkan.upload(&inputs), vulkan.backend.allocate(48).unwrap()];
+    vulkan.launch(&*executable, &buffers, &[], &LaunchOptions::workgroups([1, 1, 1])).unwrap();
+    let nan = |word: u32| f32::from_bits(word).is_nan();
+    for (i, word) in words(&*buffers[1]).into_iter().enumerate() {
+        let good = if matches!(i, 1 | 2 | 5 | 6 | 11) { word == 0 } else { nan(word) };
+        assert!(good, "%{i} is {}", f32::from_bits(word));
+    }
+    drop((executable, buffers));
+    vulkan.finish();
+}

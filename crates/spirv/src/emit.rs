@@ -4,6 +4,7 @@ mod control;
 mod convert;
 mod memory;
 mod scalar;
+mod zeros;
 
 use fulgurite_ir::analysis::{Event, Walk};
 use fulgurite_ir::{InstId, InstKind, Memory, ValueDef, ValueId, VerifiedKernel};
@@ -44,6 +45,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         lengths: vec![0; kernel.buffers.len()],
         control: None,
         told: None,
+        hidden: None,
         built_ins: [0; 5],
         label: 0,
         frames: Vec::new(),
@@ -90,6 +92,8 @@ struct Emitter<'a> {
     control: Option<Id>,
     /// A shared word in which one invocation tells the workgroup whether to stop.
     told: Option<Id>,
+    /// A word that is 0, which no compiler can tell.
+    hidden: Option<Id>,
     /// Built-in inputs as loaded at the start, by [`built_in_slot`].
     built_ins: [Id; 5],
     /// The label of the block that code goes to: the parent that a phi names.
@@ -192,6 +196,7 @@ impl Emitter<'_> {
         if self.told.is_some() {
             self.built_in(Op::LocalIndex);
         }
+        self.hide_zero();
         if self.control.is_some() && self.profile.driver_ends_loops {
             // The fault word wants the invocation that met it.
             self.built_in(Op::GlobalId);

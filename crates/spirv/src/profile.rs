@@ -13,6 +13,9 @@ pub struct Profile {
     /// Whether the driver silently ends loops after some number of iterations: then the module records it in
     /// the fault word.
     pub driver_ends_loops: bool,
+    /// Whether the driver's compiler takes `x + 0` for `x` and `x · 0` for 0 where it knows the zero, although NaN,
+    /// infinities and the sign of zero are to be kept: then the module hides what may be a known zero.
+    pub driver_folds_zeros: bool,
     /// Emit `OpName` for values that have names.
     pub debug_names: bool,
 }
@@ -25,6 +28,7 @@ impl Profile {
             rounding_mode_rte_f32: true,
             denorm_preserve_f32: true,
             driver_ends_loops: true,
+            driver_folds_zeros: true,
             debug_names: true,
         }
     }
@@ -36,6 +40,7 @@ impl Profile {
             rounding_mode_rte_f32: false,
             denorm_preserve_f32: false,
             driver_ends_loops: false,
+            driver_folds_zeros: false,
             debug_names: false,
         }
     }

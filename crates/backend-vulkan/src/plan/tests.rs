@@ -7,11 +7,11 @@ fn plan(physical: &PhysicalSnapshot, verdicts: Verdicts) -> Result<DevicePlan, P
     super::plan(physical, verdicts, &Options::default())
 }
 
-const NONE: Verdicts = Verdicts { loop_limit: None };
+const NONE: Verdicts = Verdicts { loop_limit: None, folds_zeros: false };
 
 #[test]
 fn lavapipe_is_planned_with_its_quirk() {
-    let plan = self::plan(&lavapipe(), Verdicts { loop_limit: Some(65_535) }).unwrap();
+    let plan = self::plan(&lavapipe(), Verdicts { loop_limit: Some(65_535), folds_zeros: true }).unwrap();
     assert_eq!(plan.extensions, [c"VK_EXT_robustness2"]);
     assert_eq!(plan.memory, MemoryPlan::Mapped);
     assert!(plan.profile.driver_ends_loops && plan.profile.rounding_mode_rte_f32);
@@ -19,6 +19,7 @@ fn lavapipe_is_planned_with_its_quirk() {
     let snapshot = &plan.snapshot;
     assert_eq!(snapshot.backend, "vulkan");
     assert_eq!(snapshot.limits.loop_limit, Some(65_535));
+    assert!(plan.profile.driver_ends_loops && plan.profile.driver_folds_zeros);
     assert_eq!(snapshot.limits.max_bound_buffers, 30);
     assert_eq!(snapshot.limits.max_buffer_bytes, 128 << 20);
     assert_eq!(snapshot.capabilities, [Capability::RoundingModeF32, Capability::Robustness2]);
@@ -31,6 +32,7 @@ fn a_discrete_device_is_staged_on_its_compute_family() {
     assert_eq!(plan.timestamps, Some(Timestamps { period: 2.0, mask: (1 << 36) - 1 }));
     assert_eq!(plan.profile.push_constant_bytes, 256);
     assert!(plan.snapshot.has(Capability::SubnormalsF32) && !plan.profile.driver_ends_loops);
+    assert!(!plan.profile.driver_folds_zeros);
     assert_eq!(plan.snapshot.limits.max_bound_buffers, 64);
     assert_eq!(plan.snapshot.limits.max_buffer_bytes, 0x8000_0000);
     assert_eq!(plan.snapshot.limits.loop_limit, None);

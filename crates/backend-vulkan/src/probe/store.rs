@@ -13,7 +13,7 @@ use crate::plan::Verdicts;
 use crate::snapshot::PhysicalSnapshot;
 
 /// Raised when the format or what the probes look for changes; other files are then probed anew.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 /// No file of ours is longer.
 const MAX_BYTES: u64 = 16 << 10;
 
@@ -23,6 +23,7 @@ struct Record {
     schema: u32,
     subject: Subject,
     loop_limit: Option<u32>,
+    folds_zeros: bool,
 }
 
 /// What was probed.
@@ -59,14 +60,15 @@ pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<Verd
     }
     let record: Record = serde_json::from_slice(&bytes).ok()?;
     let good = record.schema == SCHEMA && record.subject == subject && record.loop_limit != Some(0);
-    good.then_some(Verdicts { loop_limit: record.loop_limit })
+    good.then_some(Verdicts { loop_limit: record.loop_limit, folds_zeros: record.folds_zeros })
 }
 
 /// Keeps `verdicts`, whole or not at all.
 pub(super) fn save(directory: &Path, snapshot: &PhysicalSnapshot, verdicts: Verdicts) -> io::Result<()> {
     let subject = Subject::of(snapshot);
     let path = path(directory, &subject).ok_or(io::ErrorKind::InvalidInput)?;
-    let record = Record { schema: SCHEMA, subject, loop_limit: verdicts.loop_limit };
+    let Verdicts { loop_limit, folds_zeros } = verdicts;
+    let record = Record { schema: SCHEMA, subject, loop_limit, folds_zeros };
     let text = serde_json::to_vec_pretty(&record)?;
     fs::create_dir_all(directory)?;
     let temporary = path.with_extension(unique_extension());
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
     use crate::snapshot::sample::{discrete, lavapipe};
 
-    const LIMITED: Verdicts = Verdicts { loop_limit: Some(65_535) };
+    const LIMITED: Verdicts = Verdicts { loop_limit: Some(65_535), folds_zeros: true };
 
     fn files(directory: &Path) -> Vec<PathBuf> {
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
@@ -134,7 +136,7 @@ mod tests {
         let bad = [
             String::new(),
             good[..good.len() / 2].to_owned(),
-            good.replace("\"schema\": 1", "\"schema\": 2"),
+            good.replace("\"schema\": 2", "\"schema\": 1"),
             good.replace("65535", "0"),
             good.replace("65535", "-1"),
             good.replace("llvmpipe (LLVM", "llvmpipe (LLVN"),

@@ -12,7 +12,8 @@ impl Emitter<'_> {
     pub(super) fn scalar(&mut self, scalar_op: Op, operands: &Operands, result: Type) -> Id {
         let types: Vec<Type> = operands.iter().map(|v| self.kernel.ty(*v)).collect();
         let main = main_type(scalar_op, &types).unwrap_or(result);
-        let args: Vec<Id> = operands.iter().map(|v| self.id(*v)).collect();
+        let mut args: Vec<Id> = operands.iter().map(|v| self.id(*v)).collect();
+        self.hide_known(scalar_op, main, operands, &mut args);
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
         match scalar_op {
             Op::Construct => self.make(op::CompositeConstruct, result, &args),
