@@ -271,7 +271,7 @@ mod tests {
         registry.register(broken("gone", 9)).unwrap();
         let error = registry.route(&Choice::Exactly("gone".into())).unwrap_err();
         assert_eq!(error.code(), Code::BackendUnavailable);
-        let error = registry.route(&Choice::Exactly("cuda".into())).unwrap_err();
+        let error = registry.route(&Choice::Exactly("absent".into())).unwrap_err();
         assert_eq!(error.code(), Code::UnknownBackend);
         assert!(error.to_string().contains("registered are `gone`, `slow`"), "{error}");
         assert_eq!(registry.register(idle("slow", 2)).unwrap_err().code(), Code::BuilderMisuse);

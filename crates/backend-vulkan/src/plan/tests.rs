@@ -1,3 +1,5 @@
+//! The plan on sample snapshots: no device is asked anything.
+
 use super::*;
 use crate::snapshot::sample::{discrete, lavapipe};
 
