@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's own commands. It runs as a plain binary too.
 #![forbid(unsafe_code)]
 
+mod bless;
 mod conformance;
 mod tidy;
 
@@ -17,15 +18,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write the docs that are generated from the op table and the diagnostic codes
+    Bless(bless::Args),
     /// Hold backends to the language: every op on edge values, and kernels against plain Rust
     Conformance(conformance::Args),
-    /// Check dependency rules, file headers and sizes
+    /// Check dependency rules, file headers and sizes, and that generated docs are fresh
     Tidy(tidy::Args),
 }
 
 /// 0: all is well; 1: something failed; 2: the command could not be carried out.
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Bless(args) => bless::run(&args),
         Command::Conformance(args) => conformance::run(&args),
         Command::Tidy(args) => tidy::run(&args),
     };

@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: the rules of `ARCHITECTURE.md` that a program can check.
+//! `cargo xtask tidy`: the rules of `ARCHITECTURE.md` that a program can check, and that generated docs are fresh.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -85,6 +85,7 @@ fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     }
     files(&metadata, &mut problems)?;
     neutral_driver_core(&metadata, &mut problems)?;
+    problems.extend(crate::bless::stale(metadata.workspace_root.as_std_path())?);
     Ok(problems)
 }
 
@@ -230,6 +231,7 @@ mod tests {
             "spirv/src/lib.rs: 1003 lines",
             "driver-core names a backend",
             "crate fulgurite-spec is missing",
+            "docs/ops.md is stale",
         ] {
             assert!(problems.contains(part), "{part} not in:\n{problems}");
         }

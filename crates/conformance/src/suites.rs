@@ -2,6 +2,7 @@
 
 mod atomics;
 mod control;
+mod literals;
 mod memory;
 mod ops;
 

@@ -13,5 +13,5 @@ mod ops;
 mod types;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Location};
-pub use ops::{Family, FloatContract, OPS, Op, OpInfo, Operand, Outcome, Semantics, Special};
+pub use ops::{Family, FloatContract, LaneRule, OPS, Op, OpInfo, Operand, Outcome, Semantics, Special};
 pub use types::{Lanes, Literal, ScalarType, Type, TypeSet};

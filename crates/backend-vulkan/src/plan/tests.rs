@@ -1,4 +1,4 @@
-//! Tests of the plan on snapshots of devices that need not be there.
+//! The plan on sample snapshots: no device is asked anything.
 
 use super::*;
 use crate::snapshot::sample::{discrete, lavapipe};

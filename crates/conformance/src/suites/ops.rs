@@ -10,7 +10,7 @@ use fulgurite_spec::{OPS, Op, Operand, Outcome, ScalarType, Semantics, Type, Typ
 
 use crate::compare::Case;
 use crate::harness::{Harness, Outcome as Ran};
-use crate::suites::show;
+use crate::suites::{literals, show};
 use crate::values::{Random, edges};
 
 /// Cases that every op × type gets at least, or all tuples where there are fewer.
@@ -27,12 +27,17 @@ struct Subject {
 }
 
 pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
-    let subjects = subjects();
+    let (subjects, folded) = (subjects(), literals::subjects());
+    let all = subjects.len() + folded.len();
     for (done, subject) in subjects.iter().enumerate() {
-        progress(done, subjects.len());
+        progress(done, all);
         check(harness, subject);
     }
-    progress(subjects.len(), subjects.len());
+    for (done, subject) in folded.iter().enumerate() {
+        progress(subjects.len() + done, all);
+        literals::check(harness, subject);
+    }
+    progress(all, all);
 }
 
 fn subjects() -> Vec<Subject> {

@@ -1,3 +1,5 @@
+//! A launch with arguments that fit compiles.
+
 use fulgurite::prelude::*;
 
 fn saxpy() -> Result<Kernel<(Read<f32>, ReadWrite<f32>, f32)>, Error> {

@@ -1,0 +1,141 @@
+//! Ops with literal operands: what a driver's compiler folds must come out as what it computes.
+//!
+//! One kernel for each op on each scalar type applies the op with each literal in each place. A case is one such
+//! kernel on one value for the other operand, and passes if all its results do.
+
+use fulgurite_driver_core::LaunchOptions;
+use fulgurite_spec::eval::{self, Components};
+use fulgurite_spec::{Literal, OPS, Op, Operand, Outcome, ScalarType, Semantics, Type};
+
+use crate::compare::Case;
+use crate::harness::{Harness, Outcome as Ran};
+use crate::suites::{bytes, show};
+use crate::values::edges;
+
+/// An op of two operands on one scalar type.
+pub(super) struct Subject {
+    op: Op,
+    main: Type,
+    result: Type,
+    other: Type,
+}
+
+pub(super) fn subjects() -> Vec<Subject> {
+    let mut subjects = Vec::new();
+    for row in OPS {
+        let Semantics::Scalar { domain, operands: [Operand::Same, second], outcome, .. } = row.semantics
+        else {
+            continue;
+        };
+        if outcome == Outcome::Element {
+            continue;
+        }
+        for scalar in domain.iter().filter(|s| *s != ScalarType::Bool) {
+            let main = Type::scalar(scalar);
+            let other = if *second == Operand::U32Lanes { Type::U32 } else { main };
+            if let Some(result) = eval::result_type(outcome, main, None) {
+                subjects.push(Subject { op: row.op, main, result, other });
+            }
+        }
+    }
+    subjects
+}
+
+/// Literals at which compilers simplify.
+fn literals(ty: Type) -> Vec<Literal> {
+    let bits: &[u32] = match ty.scalar {
+        ScalarType::F32 => {
+            &[0, 0x8000_0000, 0x3f80_0000, 0xbf80_0000, 0x4000_0000, 0x3f00_0000, 0x7f80_0000, 0x7fc0_0000]
+        }
+        _ => &[0, 1, 2, 0xffff_ffff, 0x8000_0000, 31, 32, 10],
+    };
+    bits.iter().map(|b| Literal::new(ty.scalar, u64::from(*b))).collect()
+}
+
+impl Subject {
+    fn name(&self) -> String {
+        format!("{} {} with literals", self.op.mnemonic(), self.main)
+    }
+
+    /// The operand pairs of one invocation, given the value of the operand that is no literal in each place.
+    fn pairs(&self, x: u64, amount: u64) -> Vec<[u64; 2]> {
+        let second = literals(self.other).into_iter().map(|l| [x, l.bits]);
+        let first = literals(self.main).into_iter().map(|l| [l.bits, amount]);
+        second.chain(first).collect()
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "fulgurite 1\nkernel @literals workgroup(64, 1, 1) {{\n  buffer %x: read {}[]\n  buffer %y: read {}[]\n  \
+             buffer %out: write u32[]\n  %i = global_id.x\n  %a = load %x[%i]\n  %b = load %y[%i]\n",
+            self.main, self.other
+        );
+        let mnemonic = self.op.mnemonic();
+        let mut calls: Vec<String> =
+            literals(self.other).iter().map(|l| format!("{mnemonic} %a, {l}")).collect();
+        calls.extend(literals(self.main).iter().map(|l| format!("{mnemonic} {l}, %b")));
+        let count = calls.len();
+        text += &format!("  %base = mul %i, {count}u32\n");
+        for (k, call) in calls.iter().enumerate() {
+            let word = match self.result.scalar {
+                ScalarType::Bool => format!("convert %r{k} -> u32"),
+                _ => format!("bitcast %r{k} -> u32"),
+            };
+            text += &format!(
+                "  %r{k} = {call}\n  %w{k} = {word}\n  %at{k} = add %base, {k}u32\n  store %out[%at{k}], %w{k}\n"
+            );
+        }
+        text + "}\n"
+    }
+}
+
+pub(super) fn check(harness: &mut Harness<'_>, subject: &Subject) {
+    let group = subject.name();
+    let Some(executable) = harness.compile(&group, &subject.text()) else { return };
+    let mut random = harness.random(&group);
+    let mut values = edges(subject.main.scalar);
+    let mut amounts = edges(subject.other.scalar);
+    let count = values.len().max(amounts.len()) + harness.random_count(100);
+    values.resize_with(count, || random.value(subject.main.scalar));
+    amounts.resize_with(count, || random.value(subject.other.scalar));
+    let words = |all: &[u64]| bytes(&all.iter().map(|v| *v as u32).collect::<Vec<_>>());
+    let each = subject.pairs(0, 0).len();
+    let contents = [words(&values), words(&amounts), vec![0xa5; count * each * 4]];
+    let options = LaunchOptions::invocations([count as u32, 1, 1]);
+    let after = match harness.launch(&group, &executable, &contents, &[], &options) {
+        Ran::Done(after) => after,
+        Ran::Counted => return,
+        Ran::Failed(error) => return harness.fail(&group, "all values", "no error", &error.to_string()),
+    };
+    let keeps = harness.keeps_subnormals();
+    for (i, results) in after[2].chunks_exact(each * 4).enumerate() {
+        let pairs = subject.pairs(values[i], amounts[i]);
+        let wrong = pairs.iter().zip(results.chunks_exact(4)).find_map(|(pair, word)| {
+            let operands: Vec<Components> = pair.iter().map(|bits| eval::splat_low(*bits)).collect();
+            let case =
+                Case { op: subject.op, main: subject.main, result: subject.result, operands: &operands };
+            let actual = eval::read_bytes(word, Type::U32);
+            (case.is_decided() && !case.accepts(&actual, keeps)).then(|| {
+                let expected = case.expected().map_or_else(String::new, |v| show(&v, subject.result));
+                let input = [show(&operands[0], subject.main), show(&operands[1], subject.other)].join(", ");
+                [input, expected, show(&actual, subject.result)]
+            })
+        });
+        harness.case(&group, wrong.is_none(), || wrong.unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_subject_verifies() {
+        let subjects = subjects();
+        assert!(subjects.len() > 40, "{}", subjects.len());
+        for subject in &subjects {
+            let parsed = fulgurite_ir::text::parse(&subject.text()).and_then(fulgurite_ir::verify);
+            assert!(parsed.is_ok(), "{}: {}", subject.name(), parsed.unwrap_err());
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The kernels in `docs/ir.md`: each parses, verifies, and is already as it prints but for comments. The limits
+//! that the page gives are the language's.
+#![expect(clippy::unwrap_used, reason = "a failure anywhere fails the test")]
+
+use std::fs;
+use std::path::Path;
+
+use fulgurite_ir::{text, verify};
+use fulgurite_spec::{OPS, limits};
+
+fn page() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/ir.md");
+    fs::read_to_string(path).unwrap().replace("\r\n", "\n")
+}
+
+/// The text of each code block of language `fulgurite`.
+fn kernels(page: &str) -> Vec<&str> {
+    page.split("```fulgurite\n").skip(1).map(|rest| rest.split("```").next().unwrap_or(rest)).collect()
+}
+
+#[test]
+fn every_kernel_of_the_page_is_one() {
+    let page = page();
+    let kernels = kernels(&page);
+    assert_eq!(kernels.len(), page.matches("\nkernel @").count(), "a kernel is not marked as one");
+    assert!(kernels.len() >= 8);
+    for source in kernels {
+        let kernel = text::parse(source).unwrap_or_else(|e| panic!("{source}\n{e}"));
+        let printed = text::print(&kernel);
+        let without_comments: Vec<&str> =
+            source.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+        assert_eq!(printed.lines().collect::<Vec<_>>(), without_comments);
+        verify(kernel).unwrap_or_else(|e| panic!("{source}\n{e}"));
+    }
+}
+
+#[test]
+fn the_limits_of_the_page_are_the_languages() {
+    let page = page();
+    for (what, limit) in [
+        ("kernel text", format!("{} MiB", limits::MAX_TEXT_BYTES >> 20)),
+        ("values", grouped(limits::MAX_VALUES)),
+        ("nesting of blocks", grouped(limits::MAX_NESTING)),
+        ("name", format!("{} bytes", limits::MAX_NAME_BYTES)),
+        ("invocations in a workgroup", grouped(limits::MAX_WORKGROUP_INVOCATIONS as usize)),
+        (
+            "buffers, parameters, shared arrays, local arrays, preconditions, each",
+            grouped(limits::MAX_DECLARATIONS),
+        ),
+        ("shared memory", format!("{} MiB", limits::MAX_SHARED_BYTES >> 20)),
+        ("local memory of one invocation", format!("{} KiB", limits::MAX_LOCAL_BYTES >> 10)),
+    ] {
+        let row = format!("\n| {what} | {limit} |\n");
+        assert!(page.contains(&row), "{row}");
+    }
+    assert!(
+        page.contains(&format!(
+            "looks at least every {} iterations",
+            grouped(limits::POLL_INTERVAL as usize)
+        ))
+    );
+    assert_eq!(limits::MAX_UNPOLLED_TRIPS, 1 << 30);
+}
+
+/// Digits in groups of three.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).unwrap()).collect();
+    groups.join(",")
+}
+
+#[test]
+fn every_op_keeps_to_the_range_of_its_family() {
+    let starts = [1, 32, 64, 96, 128, 160, 192, 224, 256, 288, 384];
+    for row in OPS {
+        let start = starts[row.family as usize];
+        let end = starts.get(row.family as usize + 1).map_or(u16::MAX, |next| next - 1);
+        assert!((start..=end).contains(&row.number) && !(320..384).contains(&row.number), "{row:?}");
+    }
+}
