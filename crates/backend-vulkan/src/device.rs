@@ -132,7 +132,6 @@ fn create(
         vk::PhysicalDeviceFeatures::default().robust_buffer_access(plan.features.robust_buffer_access);
     let mut v12 = vk::PhysicalDeviceVulkan12Features::default()
         .vulkan_memory_model(true)
-        .vulkan_memory_model_device_scope(true)
         .timeline_semaphore(true)
         .buffer_device_address(true);
     let mut v13 = vk::PhysicalDeviceVulkan13Features::default()

@@ -172,7 +172,6 @@ fn missing(physical: &PhysicalSnapshot, queue_family: Option<usize>) -> Vec<Stri
     let features = &physical.features;
     [
         (features.vulkan_memory_model, "vulkanMemoryModel"),
-        (features.vulkan_memory_model_device_scope, "vulkanMemoryModelDeviceScope"),
         (features.timeline_semaphore, "timelineSemaphore"),
         (features.synchronization2, "synchronization2"),
         (features.buffer_device_address, "bufferDeviceAddress"),

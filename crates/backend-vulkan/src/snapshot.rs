@@ -63,7 +63,6 @@ pub(crate) struct PhysicalLimits {
 pub(crate) struct Features {
     pub(crate) robust_buffer_access: bool,
     pub(crate) vulkan_memory_model: bool,
-    pub(crate) vulkan_memory_model_device_scope: bool,
     pub(crate) timeline_semaphore: bool,
     pub(crate) buffer_device_address: bool,
     pub(crate) synchronization2: bool,
@@ -176,7 +175,6 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
     snapshot.features = Features {
         robust_buffer_access,
         vulkan_memory_model: v12.vulkan_memory_model != 0,
-        vulkan_memory_model_device_scope: v12.vulkan_memory_model_device_scope != 0,
         timeline_semaphore: v12.timeline_semaphore != 0,
         buffer_device_address: v12.buffer_device_address != 0,
         synchronization2: v13.synchronization2 != 0,
@@ -291,7 +289,6 @@ pub(crate) mod sample {
             features: Features {
                 robust_buffer_access: true,
                 vulkan_memory_model: true,
-                vulkan_memory_model_device_scope: true,
                 timeline_semaphore: true,
                 buffer_device_address: true,
                 synchronization2: true,

@@ -54,8 +54,11 @@ pub fn kernel<A: Args>(
     workgroup: [u32; 3],
     body: impl for<'k> FnOnce(&'k Builder, A::Handles<'k>),
 ) -> Result<Kernel, Diagnostics> {
-    let builder = Builder { state: RefCell::new(State::new(Kernel::empty(name, workgroup))) };
-    let handles = A::declare(&builder, names, RustLocation::caller());
+    let place = RustLocation::caller();
+    let mut empty = Kernel::empty(name, workgroup);
+    empty.location = Location::Rust(place);
+    let builder = Builder { state: RefCell::new(State::new(empty)) };
+    let handles = A::declare(&builder, names, place);
     body(&builder, handles);
     builder.finish()
 }

@@ -289,6 +289,8 @@ pub struct Kernel {
     pub blocks: Vec<Block>,
     /// The outermost block.
     pub body: BlockId,
+    /// Where the kernel was declared.
+    pub location: Location,
 }
 
 impl Kernel {
@@ -306,6 +308,7 @@ impl Kernel {
             insts: Vec::new(),
             blocks: vec![Block::default()],
             body: BlockId::new(0),
+            location: Location::Unknown,
         }
     }
 

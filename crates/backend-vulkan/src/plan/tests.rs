@@ -50,13 +50,11 @@ fn timestamps_use_every_valid_bit_or_are_off() {
 fn a_device_below_the_least_is_refused_by_name() {
     let mut device = lavapipe();
     device.features.timeline_semaphore = false;
-    device.features.vulkan_memory_model_device_scope = false;
     device.float_controls.signed_zero_inf_nan_preserve_f32 = false;
     let error = plan(&device, NONE).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`llvmpipe (LLVM 15.0.6, 256 bits)` lacks vulkanMemoryModelDeviceScope, timelineSemaphore, \
-         shaderSignedZeroInfNanPreserveFloat32"
+        "`llvmpipe (LLVM 15.0.6, 256 bits)` lacks timelineSemaphore, shaderSignedZeroInfNanPreserveFloat32"
     );
     for (name, take) in [
         ("vulkanMemoryModel", (|d| d.features.vulkan_memory_model = false) as fn(&mut PhysicalSnapshot)),

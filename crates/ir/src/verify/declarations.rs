@@ -22,7 +22,7 @@ fn sizes(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
         let [x, y, z] = kernel.workgroup;
         found.push(Diagnostic::new(
             Code::BadWorkgroup,
-            Location::Unknown,
+            kernel.location,
             format!(
                 "a workgroup of {x} × {y} × {z} invocations is not allowed: each dimension is at least 1, their \
                  product at most {MAX_WORKGROUP_INVOCATIONS}"
@@ -39,7 +39,7 @@ fn sizes(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
         if count > MAX_DECLARATIONS {
             found.push(Diagnostic::new(
                 Code::TooManyDeclarations,
-                Location::Unknown,
+                kernel.location,
                 format!("{count} {what} are declared, {MAX_DECLARATIONS} are allowed"),
             ));
         }
@@ -51,7 +51,7 @@ fn sizes(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
         if bytes > most {
             found.push(Diagnostic::new(
                 Code::TooMuchMemory,
-                arrays.last().map_or(Location::Unknown, |a| a.location),
+                arrays.last().map_or(kernel.location, |a| a.location),
                 format!("the {what} arrays take {bytes} bytes, {most} are allowed"),
             ));
         }
@@ -59,7 +59,7 @@ fn sizes(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     if kernel.values.len() > MAX_VALUES {
         found.push(Diagnostic::new(
             Code::TextTooLarge,
-            Location::Unknown,
+            kernel.location,
             format!("the kernel has {} values, {MAX_VALUES} are allowed", kernel.values.len()),
         ));
     }
@@ -83,9 +83,9 @@ fn names(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
             );
         }
     }
-    bad_name(&kernel.name, Location::Unknown, found);
+    bad_name(&kernel.name, kernel.location, found);
     for name in kernel.values.iter().filter_map(|v| v.name.as_deref()) {
-        bad_name(name, Location::Unknown, found);
+        bad_name(name, kernel.location, found);
     }
 }
 

@@ -29,6 +29,7 @@ impl<'t> Parser<'t> {
                 return Err(Stop);
             }
         }
+        let keyword = self.token.place;
         self.expect_word("kernel")?;
         let name = self.expect_kind(TokenKind::KernelName, "the kernel's name, such as `@main`")?;
         self.check_name(name);
@@ -42,6 +43,7 @@ impl<'t> Parser<'t> {
             self.kernel.workgroup[axis] = self.count("an invocation count")?;
         }
         self.expect(")")?;
+        self.kernel.location = self.place_from(keyword);
         let place = self.token.place;
         self.expect("{")?;
         let body = self.kernel.body;
