@@ -1,11 +1,11 @@
-//! Runs `crates/ir/filetests/run/**/*.fg` on every backend that needs no device, one test a file and backend.
+//! Runs `crates/ir/filetests/run/**/*.fg` on every backend, one test a file and backend.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
 use fulgurite_conformance::filetest::RunFile;
-use fulgurite_driver_core::Backend;
+use fulgurite_driver_core::{Backend, Error};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> io::Result<()> {
@@ -15,14 +15,30 @@ fn main() -> io::Result<()> {
     collect(&root, &mut files)?;
     files.sort();
     let mut trials = Vec::new();
-    for registration in [fulgurite_backend_reference::registration(), fulgurite_backend_cpu::registration()] {
-        let backend = registration.open().map_err(io::Error::other)?;
+    for registration in [
+        fulgurite_backend_reference::registration(),
+        fulgurite_backend_cpu::registration(),
+        fulgurite_backend_vulkan::registration(),
+    ] {
+        let backend = match registration.open() {
+            Ok(backend) => backend,
+            Err(error @ Error::Unavailable { .. }) if !required(registration.id()) => {
+                println!("{}: unavailable ({error})", registration.id());
+                continue;
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        };
         for path in &files {
             let name = path.strip_prefix(&root).unwrap_or(path).display();
             trials.push(trial(format!("{} {name}", registration.id()), backend.clone(), path.clone()));
         }
     }
     libtest_mimic::run(&arguments, trials).exit()
+}
+
+/// Whether it is a failure if this backend is not there.
+fn required(id: &str) -> bool {
+    std::env::var("FULGURITE_REQUIRE_BACKENDS").is_ok_and(|list| list.split(',').any(|r| r.trim() == id))
 }
 
 fn trial(name: String, backend: Arc<dyn Backend>, path: PathBuf) -> Trial {
