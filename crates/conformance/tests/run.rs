@@ -23,7 +23,7 @@ fn main() -> io::Result<()> {
         let backend = match registration.open() {
             Ok(backend) => backend,
             Err(error @ Error::Unavailable { .. }) if !required(registration.id()) => {
-                println!("{}: unavailable ({error})", registration.id());
+                eprintln!("{}: unavailable ({error})", registration.id());
                 continue;
             }
             Err(error) => return Err(io::Error::other(error)),
