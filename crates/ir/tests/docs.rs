@@ -47,6 +47,7 @@ fn the_limits_of_the_page_are_the_languages() {
             "buffers, parameters, shared arrays, local arrays, preconditions, each",
             grouped(limits::MAX_DECLARATIONS),
         ),
+        ("operands and ops of one precondition", grouped(limits::MAX_REQUIRE_NODES)),
         ("shared memory", format!("{} MiB", limits::MAX_SHARED_BYTES >> 20)),
         ("local memory of one invocation", format!("{} KiB", limits::MAX_LOCAL_BYTES >> 10)),
     ] {
