@@ -12,6 +12,7 @@ mod compare;
 pub mod filetest;
 mod harness;
 mod report;
+pub mod robust;
 mod suites;
 mod validate;
 mod values;
