@@ -1,1 +1,59 @@
-//! Benches.
+//! Kernels that the benchmarks compile and run. Measures nothing itself.
+#![forbid(unsafe_code)]
+
+use std::fmt::Write as _;
+
+/// y ← a·x + y, as text.
+pub const SAXPY: &str = "fulgurite 1
+kernel @saxpy workgroup(256, 1, 1) {
+  buffer %x: read f32[]
+  buffer %y: read_write f32[]
+  param %a: f32
+
+  %i = global_id.x
+  %n = len %y
+  %in = lt %i, %n
+  if %in {
+    %0 = load %x[%i]
+    %1 = load %y[%i]
+    %2 = mul %a, %0
+    %3 = add %2, %1
+    store %y[%i], %3
+  }
+}
+";
+
+/// One workgroup of 64 invocations, each of which stores one word.
+pub const SMALL: &str = "fulgurite 1
+kernel @small workgroup(64, 1, 1) {
+  buffer %out: write u32[]
+
+  %i = global_id.x
+  store %out[%i], %i
+}
+";
+
+/// The text of a kernel of `count` additions, each of which takes the one before.
+pub fn chained_adds(count: usize) -> String {
+    let mut text = String::from(
+        "fulgurite 1\nkernel @chain workgroup(64, 1, 1) {\n  buffer %x: read_write u32[]\n\n  %i = global_id.x\n  %0 = load %x[%i]\n",
+    );
+    for n in 0..count {
+        let _ = writeln!(text, "  %{} = add %{n}, %i", n + 1);
+    }
+    let _ = writeln!(text, "  store %x[%i], %{count}\n}}");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kernels_verify() {
+        for text in [SAXPY, SMALL, &chained_adds(0), &chained_adds(1000)] {
+            fulgurite::parse(text).unwrap();
+        }
+        assert_eq!(fulgurite::parse(&chained_adds(1000)).unwrap().insts.len(), 1003);
+    }
+}

@@ -42,6 +42,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Crates that use no clock, thread or file; clippy checks it, by a file that each of them has.
+const PURE: &[&str] = &["spec", "ir", "spirv", "driver-core", "backend-reference"];
 /// Packages that may depend on anything in the workspace.
 const FREE: &[&str] = &["xtask", "fulgurite-benches"];
 /// Packages that may call Vulkan and hold unsafe code.
@@ -85,6 +87,7 @@ fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     }
     files(&metadata, &mut problems)?;
     neutral_driver_core(&metadata, &mut problems)?;
+    pure_crates(&metadata, &mut problems);
     problems.extend(crate::bless::stale(metadata.workspace_root.as_std_path())?);
     Ok(problems)
 }
@@ -165,6 +168,20 @@ fn file(root: &Path, path: &Path, problems: &mut Vec<String>) -> anyhow::Result<
     Ok(())
 }
 
+/// Every pure crate has clippy's list of what it must not use, and the same list.
+fn pure_crates(metadata: &Metadata, problems: &mut Vec<String>) {
+    let read = |name: &str| {
+        let path = metadata.workspace_root.as_std_path().join("crates").join(name).join("clippy.toml");
+        std::fs::read_to_string(path).unwrap_or_default()
+    };
+    let first = read(PURE[0]);
+    for name in PURE {
+        if !read(name).contains("disallowed-methods") || read(name) != first {
+            problems.push(format!("crates/{name}/clippy.toml is not the list that crates/{} has", PURE[0]));
+        }
+    }
+}
+
 /// `driver-core` names no backend.
 fn neutral_driver_core(metadata: &Metadata, problems: &mut Vec<String>) -> anyhow::Result<()> {
     let folder = metadata.workspace_root.as_std_path().join("crates/driver-core/src");
@@ -232,6 +249,7 @@ mod tests {
             "driver-core names a backend",
             "crate fulgurite-spec is missing",
             "docs/ops.md is stale",
+            "crates/ir/clippy.toml is not the list",
         ] {
             assert!(problems.contains(part), "{part} not in:\n{problems}");
         }

@@ -1,4 +1,8 @@
 //! When a launch must end: by the clock where there is one, and by steps.
+#![cfg_attr(
+    feature = "std",
+    expect(clippy::disallowed_types, reason = "the feature `std` is for this clock")
+)]
 
 use std::time::Duration;
 #[cfg(feature = "std")]

@@ -161,6 +161,7 @@ fn a_read_buffer_may_be_bound_twice() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "launches from several threads are what is tested")]
 fn launches_on_many_threads_do_not_wait_for_each_other_forever() {
     let add = kernel(
         "1, 1, 1",

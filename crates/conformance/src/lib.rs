@@ -13,6 +13,7 @@ mod expectations;
 pub mod filetest;
 mod harness;
 mod report;
+pub mod robust;
 mod suites;
 mod validate;
 mod values;

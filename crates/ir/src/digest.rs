@@ -5,6 +5,7 @@
 //! kernels share a form.
 
 use core::fmt;
+use std::collections::HashMap;
 
 use fulgurite_spec::Type;
 
@@ -97,31 +98,33 @@ impl Form {
         }
     }
 
+    /// The nodes that the condition depends on, operands first, equal ones once: neither the order of a
+    /// precondition's arena nor what it shares counts.
     fn require(&mut self, require: &Require) {
-        self.word(require.nodes.len() as u32);
-        for node in &require.nodes {
-            match node {
-                RequireNode::Literal(literal) => {
-                    self.bytes.extend_from_slice(&[0, literal.ty.number()]);
-                    self.bytes.extend_from_slice(&literal.bits.to_le_bytes());
-                }
-                RequireNode::Param(id) => {
-                    self.bytes.push(1);
-                    self.word(id.index() as u32);
-                }
-                RequireNode::Len(id) => {
-                    self.bytes.push(2);
-                    self.word(id.index() as u32);
-                }
-                RequireNode::NumWorkgroups(axis) => self.bytes.extend_from_slice(&[3, *axis]),
-                RequireNode::Op { op, operands } => {
-                    self.bytes.push(4);
-                    self.word(u32::from(op.number()));
-                    self.word(operands.len() as u32);
-                    operands.iter().for_each(|i| self.word(*i));
-                }
+        let mut forms: Vec<Vec<u8>> = Vec::new();
+        let mut known: HashMap<Vec<u8>, u32> = HashMap::new();
+        let mut numbers: Vec<Option<u32>> = vec![None; require.nodes.len()];
+        let mut stack: Vec<usize> = require.nodes.len().checked_sub(1).into_iter().collect();
+        while let Some(&index) = stack.last() {
+            let node = &require.nodes[index];
+            // Operands are earlier nodes, so this ends.
+            if numbers[index].is_none()
+                && let RequireNode::Op { operands, .. } = node
+                && let Some(next) = operands.iter().find(|i| numbers[**i as usize].is_none())
+            {
+                stack.push(*next as usize);
+                continue;
             }
+            stack.pop();
+            let form = require_node(node, &numbers);
+            let next = forms.len() as u32;
+            numbers[index] = Some(*known.entry(form).or_insert_with_key(|form| {
+                forms.push(form.clone());
+                next
+            }));
         }
+        self.word(forms.len() as u32);
+        forms.iter().for_each(|form| self.bytes.extend_from_slice(form));
     }
 
     /// Numbers values that are defined here. Their types count: nothing else tells what `convert` yields.
@@ -232,4 +235,31 @@ impl Form {
             }
         }
     }
+}
+
+/// A node of a precondition, its operands by `numbers`.
+fn require_node(node: &RequireNode, numbers: &[Option<u32>]) -> Vec<u8> {
+    let mut form = Form { bytes: Vec::new(), numbers: Vec::new(), next: 0 };
+    match node {
+        RequireNode::Literal(literal) => {
+            form.bytes.extend_from_slice(&[0, literal.ty.number()]);
+            form.bytes.extend_from_slice(&literal.bits.to_le_bytes());
+        }
+        RequireNode::Param(id) => {
+            form.bytes.push(1);
+            form.word(id.index() as u32);
+        }
+        RequireNode::Len(id) => {
+            form.bytes.push(2);
+            form.word(id.index() as u32);
+        }
+        RequireNode::NumWorkgroups(axis) => form.bytes.extend_from_slice(&[3, *axis]),
+        RequireNode::Op { op, operands } => {
+            form.bytes.push(4);
+            form.word(u32::from(op.number()));
+            form.word(operands.len() as u32);
+            operands.iter().for_each(|i| form.word(numbers[*i as usize].unwrap_or(u32::MAX)));
+        }
+    }
+    form.bytes
 }

@@ -8,6 +8,7 @@
 //! - `// test: run`: the text parses and verifies; backends run it in the conformance crate's tests.
 //!
 //! `BLESS=1` rewrites the expectations.
+#![expect(clippy::disallowed_methods, reason = "the tests are files")]
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};

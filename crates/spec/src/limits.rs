@@ -13,6 +13,8 @@ pub const MAX_NAME_BYTES: usize = 128;
 pub const MAX_WORKGROUP_INVOCATIONS: u32 = 4096;
 /// Most buffers, parameters, shared arrays, local arrays and preconditions of one kernel, each.
 pub const MAX_DECLARATIONS: usize = 64;
+/// Most nodes of one precondition as it is written, where what is used twice is written twice.
+pub const MAX_REQUIRE_NODES: usize = 1 << 16;
 /// Most bytes of shared memory in one kernel.
 pub const MAX_SHARED_BYTES: u64 = 1 << 20;
 /// Most bytes of local memory in one invocation.

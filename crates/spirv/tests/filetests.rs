@@ -2,6 +2,7 @@
 //!
 //! A line `// profile: least` or `// profile: fullest` says for which device. `BLESS=1` rewrites the `.spvasm`
 //! files. Output that changes means that what was compiled before has another identity now.
+#![expect(clippy::disallowed_methods, reason = "the tests are files")]
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};

@@ -4,7 +4,7 @@
 use core::fmt::Write;
 use std::collections::HashMap;
 
-use fulgurite_spec::limits::MAX_NAME_BYTES;
+use fulgurite_spec::limits::{MAX_NAME_BYTES, MAX_REQUIRE_NODES};
 use fulgurite_spec::{Literal, Op};
 
 use crate::analysis::walk::operands;
@@ -15,8 +15,6 @@ use crate::require::{Require, RequireNode};
 
 /// Deeper blocks are not indented further, so that the text stays linear in the kernel's size.
 const MAX_INDENT: usize = 64;
-/// Most nodes that a precondition prints: shared nodes are printed each time they are used.
-const MAX_REQUIRE_NODES: usize = 1 << 16;
 /// Longest part of a clashing name that is kept, which leaves room for a suffix.
 const MAX_STEM: usize = MAX_NAME_BYTES - 12;
 const BAD: &str = "%<bad>";

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use fulgurite_spec::limits::{
-    MAX_DECLARATIONS, MAX_LOCAL_BYTES, MAX_SHARED_BYTES, MAX_VALUES, MAX_WORKGROUP_INVOCATIONS,
+    MAX_DECLARATIONS, MAX_LOCAL_BYTES, MAX_REQUIRE_NODES, MAX_SHARED_BYTES, MAX_VALUES,
+    MAX_WORKGROUP_INVOCATIONS,
 };
-use fulgurite_spec::{Code, Diagnostic, Location, Type};
+use fulgurite_spec::{Code, Diagnostic, Literal, Location, Type};
 
 use crate::kernel::{ArrayDecl, Kernel};
-use crate::require::RequireNode;
+use crate::require::{Require, RequireNode};
 
 pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     sizes(kernel, found);
@@ -125,6 +126,7 @@ fn elements(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
 fn requires(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     for require in &kernel.requires {
         let types = require.types(kernel);
+        let whole = |literal: &Literal| Literal::new(literal.ty, literal.bits) == *literal;
         let message = if let Some(bad) = types.iter().position(Option::is_none) {
             match &require.nodes[bad] {
                 RequireNode::Op { op, .. } => {
@@ -132,6 +134,10 @@ fn requires(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
                 }
                 _ => "it refers to what the kernel does not declare".to_owned(),
             }
+        } else if require.nodes.iter().any(|n| matches!(n, RequireNode::Literal(l) if !whole(l))) {
+            "a literal has bits that its type does not".to_owned()
+        } else if types.last() == Some(&Some(Type::BOOL)) && written_size(require) > MAX_REQUIRE_NODES {
+            format!("it is longer than {MAX_REQUIRE_NODES} operands and ops when it is written out")
         } else {
             match types.last().copied().flatten() {
                 Some(Type::BOOL) => continue,
@@ -144,4 +150,20 @@ fn requires(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
         };
         found.push(Diagnostic::new(Code::BadRequire, require.location, format!("precondition: {message}")));
     }
+}
+
+/// Nodes of a precondition as it is written, where what is used twice is written twice.
+fn written_size(require: &Require) -> usize {
+    let mut sizes: Vec<usize> = Vec::with_capacity(require.nodes.len());
+    for node in &require.nodes {
+        let size = match node {
+            RequireNode::Op { operands, .. } => operands
+                .iter()
+                .filter_map(|i| sizes.get(*i as usize))
+                .fold(1usize, |sum, size| sum.saturating_add(*size)),
+            _ => 1,
+        };
+        sizes.push(size);
+    }
+    sizes.last().copied().unwrap_or(0)
 }

@@ -144,12 +144,16 @@ fn definitions(kernel: &Kernel) -> Result<(), Diagnostic> {
             return Err(malformed(location, format!("value {id:?} is defined twice")));
         }
     }
-    if let Some(bad) = kernel
-        .insts
-        .iter()
-        .find(|i| i.results.iter().any(|r| !matches!(kernel.value(*r).def, ValueDef::Inst(..))))
-    {
-        return Err(malformed(bad.location, "a result is not an instruction's value"));
+    // A value that says it is defined elsewhere stands in two of these lists or, if it is a constant, in one.
+    let constant = |id: ValueId| matches!(kernel.value(id).def, ValueDef::Const(_));
+    if let Some(bad) = kernel.insts.iter().find(|i| i.results.iter().any(|r| constant(*r))) {
+        return Err(malformed(bad.location, "a result is a constant"));
+    }
+    if let Some(bad) = kernel.blocks.iter().find(|b| b.params.iter().any(|p| constant(*p))) {
+        return Err(malformed(bad.location, "a block's parameter is a constant"));
+    }
+    if let Some(bad) = kernel.params.iter().find(|p| constant(p.value)) {
+        return Err(malformed(bad.location, "a parameter is a constant"));
     }
     Ok(())
 }

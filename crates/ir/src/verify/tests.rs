@@ -7,6 +7,7 @@ use super::*;
 use crate::analysis::Uniformity;
 use crate::builder::{Read, ReadWrite, kernel};
 use crate::kernel::{InstKind, Memory, Operands, Terminator, ValueDef, ValueId};
+use crate::require::{Require, RequireNode};
 use crate::{BlockId, InstId};
 
 fn sample() -> Kernel {
@@ -30,6 +31,16 @@ fn the_sample_verifies() {
 #[test]
 fn every_way_to_break_the_arenas_is_malformed_and_none_panics() {
     let breakages: Vec<fn(&mut Kernel)> = vec![
+        |k| {
+            // A block's parameter that is a constant. Found by fuzzing.
+            let counter = k.blocks.iter().find_map(|b| b.params.first().copied()).unwrap();
+            k.values[counter.index()].def = ValueDef::Const(crate::Const(1));
+        },
+        |k| {
+            let value = k.add_value(Type::U32, ValueDef::Const(crate::Const(1)), None);
+            let (name, location) = ("p".into(), Location::Unknown);
+            k.params.push(crate::ParamDecl { name, ty: Type::U32, value, location });
+        },
         |k| k.body = BlockId::new(99),
         |k| k.blocks[0].insts.push(InstId::new(999)),
         |k| k.blocks[0].insts.push(InstId::new(0)),
@@ -227,4 +238,54 @@ fn a_loop_begins_with_as_many_values_as_it_carries() {
         }
     }
     assert_eq!(codes(kernel), [Code::BadCarry]);
+}
+
+#[test]
+fn the_digest_sees_what_a_precondition_says_and_not_how_it_is_kept() {
+    let built = kernel::<(Read<u32>, u32)>("k", ["x", "n"], [64, 1, 1], |k, (x, n)| {
+        k.require(|_| {
+            let len = x.len();
+            (len % 4).eq(0) & n.le(len)
+        });
+    })
+    .unwrap();
+    let digest = |text: &str| verify(crate::text::parse(text).unwrap()).unwrap().digest();
+    let printed = crate::text::print(&built);
+    assert!(
+        printed.contains("require and (eq (rem (len %x), 4u32), 0u32), (le %n, (len %x))\n"),
+        "{printed}"
+    );
+    let mut padded = built.clone();
+    padded.requires[0].nodes.insert(0, RequireNode::NumWorkgroups(1));
+    for node in &mut padded.requires[0].nodes {
+        if let RequireNode::Op { operands, .. } = node {
+            operands.iter_mut().for_each(|i| *i += 1);
+        }
+    }
+    let base = verify(built).unwrap().digest();
+    assert_eq!(digest(&printed), base);
+    assert_eq!(verify(padded).unwrap().digest(), base);
+    for (from, to) in [("4u32", "8u32"), ("and", "or"), ("le %n, (len %x)", "le (len %x), %n")] {
+        assert_ne!(digest(&printed.replace(from, to)), base);
+    }
+}
+
+#[test]
+fn a_precondition_that_cannot_be_written_is_refused() {
+    let with_nodes = |nodes: Vec<RequireNode>| {
+        let mut kernel = Kernel::empty("k", [1, 1, 1]);
+        kernel.requires.push(Require { nodes, location: Location::Unknown });
+        codes(kernel)
+    };
+    let doubled = |times: u32| {
+        let mut nodes = vec![RequireNode::Literal(true.into())];
+        nodes.extend((0..times).map(|i| RequireNode::Op { op: Op::And, operands: vec![i, i] }));
+        nodes
+    };
+    // 2^16 - 1 nodes, and 2^17 - 1.
+    assert_eq!(with_nodes(doubled(15)), []);
+    assert_eq!(with_nodes(doubled(16)), [Code::BadRequire]);
+    assert_eq!(with_nodes(doubled(200)), [Code::BadRequire]);
+    let literal = fulgurite_spec::Literal { ty: fulgurite_spec::ScalarType::Bool, bits: 2 };
+    assert_eq!(with_nodes(vec![RequireNode::Literal(literal)]), [Code::BadRequire]);
 }

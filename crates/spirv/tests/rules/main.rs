@@ -1,4 +1,5 @@
 //! Holds the rules of `docs/spirv-lowering.md`: one test for each row, over modules read back by `rspirv`.
+#![expect(clippy::disallowed_methods, reason = "tests read the document and the file tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
 
 mod control;

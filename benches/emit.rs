@@ -1,0 +1,36 @@
+//! From text to SPIR-V: parse, verify and emit, each alone, on a small kernel and on long ones.
+#![allow(missing_docs, reason = "criterion's macros define undocumented functions")]
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use fulgurite::ir::{text, verify};
+use fulgurite_benches::{SAXPY, chained_adds};
+use fulgurite_spirv::Profile;
+
+fn from_text_to_spirv(criterion: &mut Criterion) {
+    for (name, source) in [
+        ("saxpy", SAXPY.to_owned()),
+        ("1,000 adds", chained_adds(1_000)),
+        ("100,000 adds", chained_adds(100_000)),
+    ] {
+        let parsed = text::parse(&source).and_then(|kernel| Ok((kernel.clone(), verify(kernel)?)));
+        let (kernel, verified) = match parsed {
+            Ok(both) => both,
+            Err(problems) => {
+                eprintln!("{name}: {problems}");
+                std::process::exit(1);
+            }
+        };
+        let profile = Profile::least();
+        let mut group = criterion.benchmark_group(name);
+        group.throughput(Throughput::Elements(kernel.insts.len() as u64)).sample_size(20);
+        group.bench_function("parse", |b| b.iter(|| text::parse(black_box(&source))));
+        group.bench_function("verify", |b| b.iter_batched(|| kernel.clone(), verify, BatchSize::LargeInput));
+        group.bench_function("emit", |b| b.iter(|| fulgurite_spirv::emit(black_box(&verified), &profile)));
+        group.finish();
+    }
+}
+
+criterion_group!(benches, from_text_to_spirv);
+criterion_main!(benches);

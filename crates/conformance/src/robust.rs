@@ -1,0 +1,127 @@
+//! Properties that hold for any bytes: what fuzz targets run, and a short property test in every test run.
+//!
+//! Owns no source of bytes: a fuzzer or a test gives them. A property that fails is an error in words; what may
+//! also happen is a panic, which is what the caller is looking for.
+
+mod scramble;
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use fulgurite_driver_core::{
+    Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
+};
+use fulgurite_ir::{Kernel, VerifiedKernel, text, verify};
+use fulgurite_spec::eval::Components;
+use fulgurite_spirv::Profile;
+
+/// Most bytes of one workgroup's local memory that a kernel is run with.
+const MAX_LOCAL_BYTES: u64 = 1 << 20;
+
+/// Elements of each buffer that a kernel is run with.
+const ELEMENTS: u64 = 9;
+
+/// Takes `bytes` as kernel text. Whatever parses makes the round trip through text, and whatever also verifies is
+/// emitted as SPIR-V. Whether it was a kernel that verifies.
+///
+/// # Errors
+/// The property that does not hold.
+pub fn text(bytes: &[u8]) -> Result<bool, String> {
+    let Ok(source) = core::str::from_utf8(bytes) else { return Ok(false) };
+    let Ok(kernel) = text::parse(source) else { return Ok(false) };
+    let printed = text::print(&kernel);
+    let again =
+        text::parse(&printed).map_err(|e| format!("what is printed does not parse: {e}\n{printed}"))?;
+    let reprinted = text::print(&again);
+    if reprinted != printed {
+        return Err(format!("printing is not stable:\n{printed}\nthen\n{reprinted}"));
+    }
+    match (verify(kernel), verify(again)) {
+        (Ok(kernel), Ok(again)) => {
+            if kernel.digest() != again.digest() {
+                return Err(format!("the digest changes when the kernel is printed and parsed:\n{printed}"));
+            }
+            emit(&kernel)?;
+            Ok(true)
+        }
+        (Err(_), Err(_)) => Ok(false),
+        (Ok(_), Err(e)) => Err(format!("verifies, but not when printed and parsed: {e}\n{printed}")),
+        (Err(e), Ok(_)) => Err(format!("verifies only when printed and parsed: {e}\n{printed}")),
+    }
+}
+
+/// Takes a kernel and scrambles its arenas as `bytes` say. Whatever the verifier accepts prints as a kernel of the
+/// same digest, is emitted as SPIR-V, and runs on `backends`. Whether it was accepted.
+///
+/// # Errors
+/// The property that does not hold.
+pub fn scrambled(bytes: &[u8], backends: &[Arc<dyn Backend>]) -> Result<bool, String> {
+    let kernel = scramble::kernel(bytes)?;
+    // Printing is for malformed kernels too.
+    let printed = text::print(&kernel);
+    let Ok(verified) = verify(kernel) else { return Ok(false) };
+    let again = text::parse(&printed)
+        .and_then(verify)
+        .map_err(|e| format!("verifies, but not when printed and parsed: {e}\n{printed}"))?;
+    if again.digest() != verified.digest() {
+        return Err(format!("the digest changes when the kernel is printed and parsed:\n{printed}"));
+    }
+    emit(&verified)?;
+    let verified = Arc::new(verified);
+    for backend in backends {
+        let name = &backend.snapshot().backend;
+        run(&verified, backend).map_err(|e| format!("{name}: {e}\n{printed}"))?;
+    }
+    Ok(true)
+}
+
+fn emit(kernel: &VerifiedKernel) -> Result<(), String> {
+    for profile in [Profile::least(), Profile::fullest()] {
+        // Five words are a module's header; the magic number is the first.
+        let words = fulgurite_spirv::emit(kernel, &profile).words;
+        if words.len() <= 5 || words[0] != 0x0723_0203 {
+            return Err(format!("no SPIR-V module for {profile:?}:\n{}", text::print(kernel)));
+        }
+    }
+    Ok(())
+}
+
+/// Runs `kernel`. What a caller may do wrongly, what the device may lack and not ending in time are no failures.
+fn run(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn Backend>) -> Result<(), Error> {
+    if kernel.local_bytes() * u64::from(kernel.workgroup_invocations()) > MAX_LOCAL_BYTES {
+        return Ok(());
+    }
+    match launch(kernel, backend) {
+        Err(Error::Invalid(_) | Error::Unsupported(_))
+        | Err(Error::Device(DeviceError::Timeout(_) | DeviceError::LoopLimit { .. })) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn launch(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn Backend>) -> Result<(), Error> {
+    let executable = backend.compile(Arc::clone(kernel), &CompileOptions::default())?;
+    let buffers: Vec<Arc<dyn DeviceBuffer>> = kernel
+        .buffers
+        .iter()
+        .map(|declared| {
+            let bytes = u64::from(declared.element.size()) * ELEMENTS;
+            let buffer = backend.allocate(bytes)?;
+            let data: Vec<u8> = (0..bytes).map(|i| (i * 37) as u8).collect();
+            buffer.write(0, &data)?;
+            Ok(buffer)
+        })
+        .collect::<Result<_, Error>>()?;
+    let params: Vec<Components> = kernel.params.iter().map(|_| [5, 0x8000_0000, 0x7f80_0001, 1]).collect();
+    let options = LaunchOptions::workgroups([2, 1, 2]).timeout(Duration::from_millis(5));
+    let launch = Launch::check(kernel, &backend.snapshot().limits, &buffers, &params, &options)?;
+    executable.launch(&launch)?;
+    Ok(())
+}
+
+/// The kernels that are scrambled.
+static SEEDS: LazyLock<Result<Vec<Kernel>, String>> = LazyLock::new(|| {
+    [include_str!("robust/control.fg"), include_str!("robust/ops.fg")]
+        .into_iter()
+        .map(|source| text::parse(source).map_err(|e| e.to_string()))
+        .collect()
+});

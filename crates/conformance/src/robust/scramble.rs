@@ -1,0 +1,431 @@
+//! Changes kernels at random through their public fields: ids, ops, types, declarations, order.
+//!
+//! Most changes are small, so that some kernels still verify; nothing is kept consistent.
+
+use fulgurite_ir::require::RequireNode;
+use fulgurite_ir::{
+    Access, Block, BlockId, BufferId, Const, Inst, InstId, InstKind, Kernel, LocalId, Memory, MemoryScopes,
+    Operands, ParamId, SharedId, Terminator, ValueDef, ValueId,
+};
+use fulgurite_spec::{Literal, Location, OPS, Op, ScalarType, Type};
+
+/// Most changes to one kernel.
+const MAX_CHANGES: usize = 48;
+
+/// The kernel that `bytes` stand for.
+pub(super) fn kernel(bytes: &[u8]) -> Result<Kernel, String> {
+    let mut choices = Choices { bytes: bytes.iter() };
+    let seeds = super::SEEDS.as_ref().map_err(Clone::clone)?;
+    let at = choices.below(seeds.len());
+    let mut kernel = seeds.get(at).cloned().ok_or("there are no seeds")?;
+    for _ in 0..MAX_CHANGES {
+        if choices.bytes.len() == 0 {
+            break;
+        }
+        choices.change(&mut kernel);
+    }
+    Ok(kernel)
+}
+
+/// Choices that bytes make; zeros when they are used up.
+struct Choices<'b> {
+    bytes: core::slice::Iter<'b, u8>,
+}
+
+impl Choices<'_> {
+    fn byte(&mut self) -> u8 {
+        self.bytes.next().copied().unwrap_or(0)
+    }
+
+    /// A number below `count`, or 0.
+    fn below(&mut self, count: usize) -> usize {
+        let mut number = usize::from(self.byte());
+        if count > 256 {
+            number = number << 8 | usize::from(self.byte());
+        }
+        if count == 0 { 0 } else { number % count }
+    }
+
+    /// An index into an arena of `count`, now and then one past it or far away.
+    fn id(&mut self, count: usize) -> usize {
+        match self.byte() {
+            0 => count,
+            1 => u32::MAX as usize,
+            _ => self.below(count),
+        }
+    }
+
+    fn word(&mut self) -> u32 {
+        match self.byte() % 6 {
+            0 => 0,
+            1 => u32::MAX,
+            2 => 1 << (self.byte() % 32),
+            _ => u32::from(self.byte()),
+        }
+    }
+
+    fn pick<T: Copy>(&mut self, all: &[T], default: T) -> T {
+        let at = self.below(all.len());
+        all.get(at).copied().unwrap_or(default)
+    }
+
+    fn value(&mut self, kernel: &Kernel) -> ValueId {
+        ValueId::new(self.id(kernel.values.len()))
+    }
+
+    fn block(&mut self, kernel: &Kernel) -> BlockId {
+        BlockId::new(self.id(kernel.blocks.len()))
+    }
+
+    fn ty(&mut self) -> Type {
+        let all: Vec<Type> = Type::all().collect();
+        self.pick(&all, Type::U32)
+    }
+
+    fn op(&mut self) -> Op {
+        let all: Vec<Op> = OPS.iter().map(|row| row.op).collect();
+        self.pick(&all, Op::Add)
+    }
+
+    fn memory(&mut self, kernel: &Kernel) -> Memory {
+        match self.byte() % 3 {
+            0 => Memory::Buffer(BufferId::new(self.id(kernel.buffers.len()))),
+            1 => Memory::Shared(SharedId::new(self.id(kernel.shared.len()))),
+            _ => Memory::Local(LocalId::new(self.id(kernel.locals.len()))),
+        }
+    }
+
+    fn operands(&mut self, kernel: &Kernel) -> Operands {
+        (0..self.byte() % 6).map(|_| self.value(kernel)).collect()
+    }
+
+    fn name(&mut self) -> String {
+        let long = "n".repeat(200);
+        self.pick(&["a", "", "7", "é", "x", "a.1", "%", "_", "if", "a b", long.as_str()], "a").to_owned()
+    }
+
+    fn definition(&mut self, kernel: &Kernel) -> ValueDef {
+        let position = u32::from(self.byte() % 4);
+        match self.byte() % 4 {
+            0 => ValueDef::Const(Const(u64::from(self.word()) << (self.byte() % 33))),
+            1 => ValueDef::Param(ParamId::new(self.id(kernel.params.len()))),
+            2 => ValueDef::Inst(InstId::new(self.id(kernel.insts.len())), position),
+            _ => ValueDef::BlockParam(self.block(kernel), position),
+        }
+    }
+
+    fn terminator(&mut self, kernel: &Kernel) -> Terminator {
+        match self.byte() % 3 {
+            0 => Terminator::Return,
+            1 => Terminator::Yield(self.operands(kernel)),
+            _ => Terminator::Condition(self.value(kernel)),
+        }
+    }
+
+    /// One change.
+    fn change(&mut self, kernel: &mut Kernel) {
+        match self.byte() % 16 {
+            0..=3 => self.operand(kernel),
+            4..=5 => self.instruction(kernel),
+            6 => self.kind(kernel),
+            7..=8 => self.order(kernel),
+            9 => self.structure(kernel),
+            10 => {
+                let definition = self.definition(kernel);
+                let (at, ty, name) = (self.below(kernel.values.len()), self.ty(), self.name());
+                let what = self.byte() % 3;
+                if let Some(value) = kernel.values.get_mut(at) {
+                    match what {
+                        0 => value.def = definition,
+                        1 => value.ty = ty,
+                        _ => value.name = Some(name.into()),
+                    }
+                }
+            }
+            11 => {
+                // Another constant for one that is used.
+                let (at, word) = (self.below(kernel.values.len()), self.word());
+                if let Some(value) = kernel.values.get_mut(at)
+                    && matches!(value.def, ValueDef::Const(_))
+                {
+                    value.def = ValueDef::Const(Const(u64::from(word)));
+                }
+            }
+            12 => self.addition(kernel),
+            13..=14 => self.declaration(kernel),
+            _ => self.precondition(kernel),
+        }
+    }
+
+    /// Another value for one operand.
+    fn operand(&mut self, kernel: &mut Kernel) {
+        let (at, position, new) =
+            (self.below(kernel.insts.len()), usize::from(self.byte() % 6), self.value(kernel));
+        let Some(inst) = kernel.insts.get_mut(at) else { return };
+        let slot: Option<&mut ValueId> = match &mut inst.kind {
+            InstKind::Scalar { operands, .. } => operands.get_mut(position),
+            InstKind::Load { index, .. } => Some(index),
+            InstKind::Store { index, value, .. } => Some(if position < 3 { index } else { value }),
+            InstKind::Atomic { index, operands, .. } => match position.checked_sub(1) {
+                None => Some(index),
+                Some(position) => operands.get_mut(position),
+            },
+            InstKind::If { condition, .. } => Some(condition),
+            InstKind::For { start, end, step, initial, .. } => match position {
+                0 => Some(start),
+                1 => Some(end),
+                2 => Some(step),
+                _ => initial.get_mut(position - 3),
+            },
+            InstKind::While { initial, .. } => initial.get_mut(position),
+            InstKind::Id { .. } | InstKind::Len { .. } | InstKind::Barrier { .. } => None,
+        };
+        match slot {
+            Some(slot) => *slot = new,
+            None => {
+                // A terminator's operand instead.
+                let blocks = kernel.blocks.len().max(1);
+                let Some(block) = kernel.blocks.get_mut(at % blocks) else { return };
+                match &mut block.terminator {
+                    Terminator::Condition(value) => *value = new,
+                    Terminator::Yield(values) => {
+                        if let Some(slot) = values.get_mut(position) {
+                            *slot = new;
+                        }
+                    }
+                    Terminator::Return => {}
+                }
+            }
+        }
+    }
+
+    /// Another op, memory object, component or nested block for one instruction.
+    fn instruction(&mut self, kernel: &mut Kernel) {
+        let at = self.below(kernel.insts.len());
+        let (new_op, new_memory, block, byte) =
+            (self.op(), self.memory(kernel), self.block(kernel), self.byte());
+        let results = if byte % 16 == 15 { Some(self.operands(kernel)) } else { None };
+        let Some(inst) = kernel.insts.get_mut(at) else { return };
+        if let Some(results) = results {
+            inst.results = results;
+            return;
+        }
+        match &mut inst.kind {
+            InstKind::Scalar { op, .. } => *op = new_op,
+            InstKind::Id { op, component } => {
+                if byte % 2 == 0 {
+                    *component = byte / 2 % 5;
+                } else {
+                    *op = new_op;
+                }
+            }
+            InstKind::Load { memory, .. } | InstKind::Store { memory, .. } | InstKind::Len { memory } => {
+                *memory = new_memory;
+            }
+            InstKind::Atomic { op, memory, .. } => {
+                if byte % 2 == 0 {
+                    *memory = new_memory;
+                } else {
+                    *op = new_op;
+                }
+            }
+            InstKind::Barrier { scopes } => {
+                *scopes = MemoryScopes { shared: byte % 2 == 0, buffers: byte % 4 < 2 };
+            }
+            InstKind::If { then_block, else_block, .. } => {
+                if byte % 3 == 0 {
+                    core::mem::swap(then_block, else_block);
+                } else {
+                    *then_block = block;
+                }
+            }
+            InstKind::For { body, .. } => *body = block,
+            InstKind::While { header, body, .. } => {
+                if byte % 3 == 0 {
+                    core::mem::swap(header, body);
+                } else {
+                    *body = block;
+                }
+            }
+        }
+    }
+
+    /// A whole other kind for one instruction, made up or another's.
+    fn kind(&mut self, kernel: &mut Kernel) {
+        let (at, other) = (self.below(kernel.insts.len()), self.below(kernel.insts.len()));
+        let kind = match self.byte() % 8 {
+            0 => InstKind::Scalar { op: self.op(), operands: self.operands(kernel) },
+            1 => InstKind::Id { op: self.op(), component: self.byte() % 4 },
+            2 => InstKind::Atomic {
+                op: self.op(),
+                memory: self.memory(kernel),
+                index: self.value(kernel),
+                operands: self.operands(kernel),
+            },
+            3 => InstKind::Barrier { scopes: MemoryScopes::ALL },
+            4 => InstKind::If {
+                condition: self.value(kernel),
+                then_block: self.block(kernel),
+                else_block: self.block(kernel),
+            },
+            5 => InstKind::While {
+                initial: self.operands(kernel),
+                header: self.block(kernel),
+                body: self.block(kernel),
+            },
+            _ => match kernel.insts.get(other) {
+                Some(inst) => inst.kind.clone(),
+                None => return,
+            },
+        };
+        if let Some(inst) = kernel.insts.get_mut(at) {
+            inst.kind = kind;
+        }
+    }
+
+    /// Instructions swapped, moved, dropped or listed twice.
+    fn order(&mut self, kernel: &mut Kernel) {
+        let (from, to) = (self.below(kernel.blocks.len()), self.below(kernel.blocks.len()));
+        let count = |block: Option<&Block>| block.map_or(0, |b| b.insts.len());
+        let (a, b) = (self.below(count(kernel.blocks.get(from))), self.below(count(kernel.blocks.get(from))));
+        let what = self.byte() % 4;
+        let Some(source) = kernel.blocks.get_mut(from).filter(|b| !b.insts.is_empty()) else { return };
+        let moved = match what {
+            0 => {
+                source.insts.swap(a, b);
+                return;
+            }
+            1 => {
+                source.insts.remove(a);
+                return;
+            }
+            2 => source.insts.remove(a),
+            _ => source.insts[a],
+        };
+        if let Some(target) = kernel.blocks.get_mut(to) {
+            let at = b.min(target.insts.len());
+            target.insts.insert(at, moved);
+        }
+    }
+
+    /// Blocks' parameters and ends, and which block is the kernel's.
+    fn structure(&mut self, kernel: &mut Kernel) {
+        let at = self.below(kernel.blocks.len());
+        let (terminator, value, body) = (self.terminator(kernel), self.value(kernel), self.block(kernel));
+        let what = self.byte() % 8;
+        if what == 0 {
+            kernel.body = body;
+        }
+        let Some(block) = kernel.blocks.get_mut(at) else { return };
+        match what {
+            1 | 2 => block.terminator = terminator,
+            3 => block.params.push(value),
+            4 => drop(block.params.pop()),
+            5 => block.params.reverse(),
+            6 => block.insts.truncate(block.insts.len() / 2),
+            _ => {}
+        }
+    }
+
+    /// A new instruction, with a result of its own or none.
+    fn addition(&mut self, kernel: &mut Kernel) {
+        let block = BlockId::new(self.below(kernel.blocks.len()));
+        let ty = self.ty();
+        let results = if self.byte().is_multiple_of(4) { &[][..] } else { &[ty][..] };
+        let kind = match self.byte() % 4 {
+            0 => InstKind::Load { memory: self.memory(kernel), index: self.value(kernel) },
+            1 => InstKind::Store {
+                memory: self.memory(kernel),
+                index: self.value(kernel),
+                value: self.value(kernel),
+            },
+            2 => {
+                let condition = self.value(kernel);
+                let (then_block, else_block) = (kernel.add_block(), kernel.add_block());
+                for block in [then_block, else_block] {
+                    let end = self.operands(kernel);
+                    kernel.blocks[block.index()].terminator = Terminator::Yield(end);
+                }
+                InstKind::If { condition, then_block, else_block }
+            }
+            _ => InstKind::Scalar { op: self.op(), operands: self.operands(kernel) },
+        };
+        if self.byte().is_multiple_of(8) {
+            // In no block at all.
+            kernel.insts.push(Inst { kind, results: Operands::EMPTY, location: Location::Unknown });
+        } else if block.index() < kernel.blocks.len() {
+            kernel.add_inst(block, kind, results, Location::Unknown);
+        }
+    }
+
+    fn declaration(&mut self, kernel: &mut Kernel) {
+        let (ty, word, name, what) = (self.ty(), self.word(), self.name(), self.byte());
+        match what % 9 {
+            0 => kernel.workgroup[usize::from(what / 9 % 3)] = word,
+            1 => {
+                let at = self.below(kernel.buffers.len());
+                let access = self.pick(&Access::ALL, Access::Read);
+                if let Some(buffer) = kernel.buffers.get_mut(at) {
+                    match what / 9 % 3 {
+                        0 => buffer.access = access,
+                        1 => buffer.element = ty,
+                        _ => buffer.name = name,
+                    }
+                }
+            }
+            2 | 3 => {
+                let arrays = if what % 9 == 2 { &mut kernel.shared } else { &mut kernel.locals };
+                let at = self.below(arrays.len());
+                if let Some(array) = arrays.get_mut(at) {
+                    match what / 9 % 3 {
+                        0 => array.len = word,
+                        1 => array.element = ty,
+                        _ => array.name = name,
+                    }
+                }
+            }
+            4 => {
+                let (at, value) = (self.below(kernel.params.len()), self.value(kernel));
+                if let Some(param) = kernel.params.get_mut(at) {
+                    match what / 9 % 3 {
+                        0 => param.ty = ty,
+                        1 => param.value = value,
+                        _ => param.name = name,
+                    }
+                }
+            }
+            5 => kernel.buffers.truncate(usize::from(what / 9 % 3)),
+            6 => kernel.buffers.extend_from_within(..kernel.buffers.len().min(1)),
+            7 => kernel.params.reverse(),
+            _ => kernel.name = name,
+        }
+    }
+
+    fn precondition(&mut self, kernel: &mut Kernel) {
+        let node = match self.byte() % 6 {
+            0 => RequireNode::Literal(Literal {
+                ty: self.pick(&ScalarType::ALL, ScalarType::U32),
+                bits: u64::from(self.word()),
+            }),
+            1 => RequireNode::Param(ParamId::new(self.id(kernel.params.len()))),
+            2 => RequireNode::Len(BufferId::new(self.id(kernel.buffers.len()))),
+            3 => RequireNode::NumWorkgroups(self.byte() % 4),
+            _ => RequireNode::Op {
+                op: self.op(),
+                operands: (0..self.byte() % 4).map(|_| u32::from(self.byte() % 12)).collect(),
+            },
+        };
+        let (what, at) = (self.byte() % 4, self.byte());
+        let Some(require) = kernel.requires.first_mut() else { return };
+        match what {
+            0 | 1 => require.nodes.push(node),
+            2 => {
+                let count = require.nodes.len().max(1);
+                if let Some(slot) = require.nodes.get_mut(usize::from(at) % count) {
+                    *slot = node;
+                }
+            }
+            _ => require.nodes.truncate(usize::from(at % 8)),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The properties of `robust` on random bytes, and on inputs that once broke one: a little of what the fuzz targets
+//! do, in every test run.
+#![expect(clippy::unwrap_used, reason = "a failure anywhere fails the test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fulgurite_backend_cpu::CpuBackend;
+use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
+use fulgurite_conformance::robust;
+use fulgurite_driver_core::Backend;
+use proptest::prelude::*;
+
+fn backends() -> Vec<Arc<dyn Backend>> {
+    let options = ReferenceOptions::default().step_budget(4_000);
+    vec![Arc::new(ReferenceBackend::new(options)), Arc::new(CpuBackend::new())]
+}
+
+/// The kernels of the filetests, whatever they are there for.
+fn texts() -> Vec<String> {
+    let mut folders: Vec<PathBuf> = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../ir/filetests")];
+    let mut texts = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                texts.push(fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    texts.sort();
+    texts
+}
+
+#[test]
+fn every_text_of_the_filetests_keeps_the_properties() {
+    let texts = texts();
+    let mut kernels = 0;
+    for text in &texts {
+        kernels += usize::from(robust::text(text.as_bytes()).unwrap_or_else(|e| panic!("{e}\nof\n{text}")));
+    }
+    assert!(kernels >= 20, "only {kernels} of {} texts are kernels", texts.len());
+}
+
+#[test]
+fn kernels_that_are_not_scrambled_are_accepted() {
+    assert_eq!(robust::scrambled(&[0], &backends()), Ok(true));
+    assert_eq!(robust::scrambled(&[1], &backends()), Ok(true));
+}
+
+/// Some scrambled kernels must verify, or running them shows nothing.
+#[test]
+fn some_scrambled_kernels_are_accepted() {
+    let backends = backends();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut accepted = 0;
+    for _ in 0..2000 {
+        let bytes: Vec<u8> = (0..24)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                (state >> 32) as u8
+            })
+            .collect();
+        accepted += usize::from(robust::scrambled(&bytes, &backends).unwrap());
+    }
+    assert!(accepted >= 20, "{accepted} of 2000");
+}
+
+proptest! {
+    #[test]
+    fn a_piece_of_another_text_in_a_text(
+        a in any::<prop::sample::Index>(),
+        b in any::<prop::sample::Index>(),
+        cuts in [any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<prop::sample::Index>()],
+        length in 0usize..60,
+    ) {
+        thread_local!(static TEXTS: Vec<String> = texts());
+        let bytes = TEXTS.with(|texts| {
+            let (a, b) = (a.get(texts).as_bytes(), b.get(texts).as_bytes());
+            let (at, from) = (cuts[0].index(a.len()), cuts[1].index(b.len()));
+            let skipped = cuts[2].index(20);
+            let piece = &b[from..(from + length).min(b.len())];
+            [&a[..at], piece, &a[(at + skipped).min(a.len())..]].concat()
+        });
+        prop_assert_eq!(robust::text(&bytes).err(), None);
+    }
+
+    #[test]
+    fn any_bytes_scramble(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert_eq!(robust::scrambled(&bytes, &backends()).err(), None);
+    }
+}

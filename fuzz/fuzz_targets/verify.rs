@@ -1,0 +1,21 @@
+//! Bytes as changes to a kernel's arenas: the properties are `fulgurite_conformance::robust::scrambled`'s.
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use fulgurite_backend_cpu::CpuBackend;
+use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
+use fulgurite_conformance::robust;
+use fulgurite_driver_core::Backend;
+use libfuzzer_sys::fuzz_target;
+
+static BACKENDS: LazyLock<Vec<Arc<dyn Backend>>> = LazyLock::new(|| {
+    let options = ReferenceOptions::default().step_budget(4_000);
+    vec![Arc::new(ReferenceBackend::new(options)), Arc::new(CpuBackend::new())]
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Err(problem) = robust::scrambled(bytes, &BACKENDS) {
+        panic!("{problem}");
+    }
+});
