@@ -136,7 +136,7 @@ fn requires(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
             }
         } else if require.nodes.iter().any(|n| matches!(n, RequireNode::Literal(l) if !whole(l))) {
             "a literal has bits that its type does not".to_owned()
-        } else if types.last() == Some(&Some(Type::BOOL)) && written_size(require) > MAX_REQUIRE_NODES {
+        } else if written_size(require) > MAX_REQUIRE_NODES {
             format!("it is longer than {MAX_REQUIRE_NODES} operands and ops when it is written out")
         } else {
             match types.last().copied().flatten() {
