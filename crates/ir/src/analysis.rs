@@ -1,7 +1,12 @@
 //! Facts about kernels that verifier, lowering and backends read. Analyses never change a kernel.
 
+pub mod bounds;
+mod numbering;
+pub mod ranges;
 pub mod uniformity;
 pub mod walk;
 
+pub use bounds::BoundsMap;
+pub use ranges::{Range, RangeMap};
 pub use uniformity::{Uniformity, UniformityMap};
 pub use walk::{Event, Walk};
