@@ -6,7 +6,7 @@ mod memory;
 mod scalar;
 mod zeros;
 
-use fulgurite_ir::analysis::{Event, Walk};
+use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk};
 use fulgurite_ir::{InstId, InstKind, Memory, ValueDef, ValueId, VerifiedKernel};
 use fulgurite_spec::{Op, Type};
 
@@ -19,7 +19,8 @@ use crate::{Module, polls};
 
 /// Emits `kernel` for a device described by `profile`: a pure function of both.
 pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
-    let mut polls = polls::polls(kernel);
+    let ranges = RangeMap::of(kernel);
+    let mut polls = polls::polls(kernel, &ranges);
     if profile.driver_ends_loops {
         // Such a driver lets invocations leave loops apart anyway.
         polls.iter_mut().filter(|poll| **poll == Poll::Together).for_each(|poll| *poll = Poll::Alone);
@@ -38,6 +39,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         kernel,
         profile,
         polls,
+        bounds: BoundsMap::of(kernel, &ranges),
         ids: vec![0; kernel.values.len()],
         buffers: Vec::new(),
         shared: Vec::new(),
@@ -81,6 +83,8 @@ struct Emitter<'a> {
     profile: &'a Profile,
     /// For each instruction, how it polls.
     polls: Vec<Poll>,
+    /// Which accesses need no guard.
+    bounds: BoundsMap,
     asm: Assembler,
     /// The id of each value; 0 for those not emitted yet.
     ids: Vec<Id>,
@@ -310,16 +314,16 @@ impl Emitter<'_> {
                 self.define(id, value);
             }
             InstKind::Load { memory, index } => {
-                let value = self.load(*memory, *index);
+                let value = self.load(id, *memory, *index);
                 self.define(id, value);
             }
-            InstKind::Store { memory, index, value } => self.store(*memory, *index, *value),
+            InstKind::Store { memory, index, value } => self.store(id, *memory, *index, *value),
             InstKind::Len { memory } => {
                 let value = self.len(*memory);
                 self.define(id, value);
             }
             InstKind::Atomic { op, memory, index, operands } => {
-                if let Some(value) = self.atomic(*op, *memory, *index, operands) {
+                if let Some(value) = self.atomic(id, *op, *memory, *index, operands) {
                     self.define(id, value);
                 }
             }

@@ -1,8 +1,7 @@
 //! Which loops must poll the abort word, those that cannot be shown to end soon, and how.
 
-use fulgurite_ir::analysis::{Event, Uniformity, Walk};
+use fulgurite_ir::analysis::{Event, RangeMap, Uniformity, Walk};
 use fulgurite_ir::{InstId, InstKind, Kernel, VerifiedKernel};
-use fulgurite_spec::eval;
 use fulgurite_spec::limits::{MAX_UNPOLLED_TRIPS, POLL_INTERVAL};
 
 /// How a loop looks at the abort word.
@@ -18,7 +17,7 @@ pub(crate) enum Poll {
 
 /// For each instruction, how it polls: every `while`, and a `for` that, with the loops around it, cannot be shown
 /// to stay under 2³⁰ iterations between two polls.
-pub(crate) fn polls(kernel: &VerifiedKernel) -> Vec<Poll> {
+pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap) -> Vec<Poll> {
     let mut polls = vec![Poll::Never; kernel.insts.len()];
     let barriers = kernel.insts.iter().any(|inst| matches!(inst.kind, InstKind::Barrier { .. }));
     let apart = barriers && kernel.workgroup_invocations() > 1;
@@ -37,7 +36,7 @@ pub(crate) fn polls(kernel: &VerifiedKernel) -> Vec<Poll> {
                 }
                 let around = open.last().map_or(1, |(_, trips)| *trips);
                 let trips = match inst.kind {
-                    InstKind::For { .. } => around.saturating_mul(most_trips(kernel, id)),
+                    InstKind::For { .. } => around.saturating_mul(most_trips(kernel, ranges, id)),
                     InstKind::While { .. } => u64::MAX,
                     _ => continue,
                 };
@@ -59,12 +58,7 @@ pub(crate) fn polls(kernel: &VerifiedKernel) -> Vec<Poll> {
 }
 
 /// The most iterations that a `for` can take.
-fn most_trips(kernel: &Kernel, id: InstId) -> u64 {
+fn most_trips(kernel: &Kernel, ranges: &RangeMap, id: InstId) -> u64 {
     let InstKind::For { start, end, step, .. } = kernel.inst(id).kind else { return 1 };
-    match (kernel.literal(start), kernel.literal(end), kernel.literal(step)) {
-        (Some(start), Some(end), Some(step)) => {
-            u64::from(eval::trip_count(start.ty, start.bits, end.bits, step.bits))
-        }
-        _ => u64::from(u32::MAX),
-    }
+    ranges.most_trips(kernel, start, end, step)
 }

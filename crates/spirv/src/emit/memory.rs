@@ -4,7 +4,7 @@
 //! nothing writes needs no branch: it reads element 0 instead (hosts bind at least 16 bytes) and the result
 //! is replaced by zero. All other accesses branch, so that what is out of bounds touches nothing.
 
-use fulgurite_ir::{InstKind, Memory, MemoryScopes, Operands, ValueDef, ValueId};
+use fulgurite_ir::{InstId, Memory, MemoryScopes, Operands, ValueId};
 use fulgurite_spec::{Op, Type};
 
 use super::Emitter;
@@ -41,36 +41,13 @@ impl Emitter<'_> {
         if self.is_contended(memory) { &[memory_access::NonPrivatePointer] } else { &[] }
     }
 
-    fn bounds(&mut self, memory: Memory, index: ValueId) -> Bounds {
-        let len = match memory {
-            Memory::Buffer(_) => None,
-            Memory::Shared(id) => Some(self.kernel.shared[id.index()].len),
-            Memory::Local(id) => Some(self.kernel.locals[id.index()].len),
-        };
-        if let Some(len) = len
-            && self.most(index).is_some_and(|most| most < u64::from(len))
-        {
+    /// Whether `access` needs a guard, and the guard's condition.
+    fn bounds(&mut self, access: InstId, memory: Memory, index: ValueId) -> Bounds {
+        if self.bounds.is_inside(access) {
             return Bounds::Inside;
         }
         let (bool_type, index, len) = (self.asm.ty(Type::BOOL), self.id(index), self.len(memory));
         Bounds::Unknown(self.asm.value(op::ULessThan, bool_type, &[index, len]))
-    }
-
-    /// The largest value of an index, where its definition alone tells.
-    fn most(&self, index: ValueId) -> Option<u64> {
-        if let Some(literal) = self.kernel.literal(index) {
-            return Some(literal.bits);
-        }
-        let ValueDef::Inst(inst, _) = self.kernel.value(index).def else { return None };
-        match self.kernel.inst(inst).kind {
-            InstKind::Id { op: Op::LocalIndex, .. } => {
-                Some(u64::from(self.kernel.workgroup_invocations()) - 1)
-            }
-            InstKind::Id { op: Op::LocalId, component } => {
-                Some(u64::from(self.kernel.workgroup[usize::from(component)]) - 1)
-            }
-            _ => None,
-        }
     }
 
     fn pointer(&mut self, memory: Memory, index: Id) -> Id {
@@ -101,9 +78,9 @@ impl Emitter<'_> {
         self.asm.value(op::Load, ty, &operands)
     }
 
-    pub(super) fn load(&mut self, memory: Memory, index: ValueId) -> Id {
+    pub(super) fn load(&mut self, access: InstId, memory: Memory, index: ValueId) -> Id {
         let element = self.kernel.element(memory);
-        let guard = self.bounds(memory, index);
+        let guard = self.bounds(access, memory, index);
         let index = self.id(index);
         let Bounds::Unknown(inside) = guard else { return self.load_at(memory, index) };
         if self.is_contended(memory) {
@@ -118,8 +95,8 @@ impl Emitter<'_> {
         self.asm.value(op::Select, ty, &[mask, loaded, nothing])
     }
 
-    pub(super) fn store(&mut self, memory: Memory, index: ValueId, value: ValueId) {
-        let guard = self.bounds(memory, index);
+    pub(super) fn store(&mut self, access: InstId, memory: Memory, index: ValueId, value: ValueId) {
+        let guard = self.bounds(access, memory, index);
         let (index, value) = (self.id(index), self.id(value));
         let write = |e: &mut Self| {
             let pointer = e.pointer(memory, index);
@@ -135,13 +112,14 @@ impl Emitter<'_> {
 
     pub(super) fn atomic(
         &mut self,
+        access: InstId,
         atomic: Op,
         memory: Memory,
         index: ValueId,
         operands: &Operands,
     ) -> Option<Id> {
         let element = self.kernel.element(memory);
-        let guard = self.bounds(memory, index);
+        let guard = self.bounds(access, memory, index);
         let index = self.id(index);
         let values: Vec<Id> = operands.iter().map(|v| self.id(*v)).collect();
         let ty = self.asm.ty(element);

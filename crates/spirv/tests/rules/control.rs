@@ -118,6 +118,7 @@ fn only_loops_without_a_bound_poll() {
     let square = "for %i in 0u32 to 32768u32 step 1u32 {\nfor %j in 0u32 to SIDEu32 step 1u32 {\n}\n}";
     assert_eq!(count(&square.replace("SIDE", "32768")), 0);
     assert_eq!(count(&square.replace("SIDE", "32769")), 1, "the inner one");
+    assert_eq!(count("%m = and %n, 1023u32\nfor %i in 0u32 to %m step 1u32 {\n}"), 0, "at most 1,023");
     // Between two polls of a loop lie 4,096 of its iterations.
     let inside = "while {\ncondition true\n} do {\nfor %j in 0u32 to SIDEu32 step 1u32 {\n}\n}";
     assert_eq!(count(&inside.replace("SIDE", "262144")), 1);
@@ -168,7 +169,7 @@ fn a_workgroup_that_meets_at_barriers_polls_together() {
         assert_eq!(fullest(declarations, body).layout.shared_bytes, 256);
     }
     // Alone where nothing has to stay together.
-    let varying = "%i = local_index\nfor %j in 0u32 to %i step 1u32 {\n}\nbarrier";
+    let varying = "%i = global_id.x\nfor %j in 0u32 to %i step 1u32 {\n}\nbarrier";
     let no_barrier = "for %j in 0u32 to %n step 1u32 {\n}";
     for body in [varying, no_barrier] {
         let loaded = least(declarations, body);

@@ -108,7 +108,7 @@ fn reads_of_what_nothing_writes_need_no_branch() {
 }
 
 #[test]
-fn an_index_that_its_definition_bounds_has_no_guard() {
+fn an_index_proven_inside_has_no_guard() {
     let guards = |body: &str| least(DECLARATIONS, body).all(Op::ULessThan).len();
     assert_eq!(guards("store %s[99u32], 1u32"), 0);
     assert_eq!(guards("store %s[100u32], 1u32"), 1);
@@ -118,8 +118,13 @@ fn an_index_that_its_definition_bounds_has_no_guard() {
     assert_eq!(guards("%j = local_id.x\nstore %s[%j], 1u32"), 0);
     assert_eq!(guards("%j = local_id.x\nstore %l[%j], 1u32"), 1, "64 invocations, 7 elements");
     assert_eq!(guards("%j = global_id.x\nstore %s[%j], 1u32"), 1);
+    assert_eq!(guards("%j = global_id.x\n%k = rem %j, 100u32\nstore %s[%k], 1u32"), 0);
     // A buffer may be empty.
     assert_eq!(guards("store %w[0u32], 1u32"), 1);
+    // The comparison of the kernel's own is the only one left.
+    let guarded = "%n1 = len %w\n%in = lt %i, %n1\nif %in {\nstore %w[%i], 1u32\n}";
+    assert_eq!(guards(guarded), 1);
+    assert_eq!(guards(&format!("{guarded}\nstore %w[%i], 2u32")), 2);
 }
 
 #[test]
