@@ -23,7 +23,7 @@ use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::{Capability, DeviceSnapshot};
 
 use buffer::HostBuffer;
-use monitor::Quiet;
+use monitor::Claims;
 use program::Program;
 
 /// The backend's id.
@@ -133,7 +133,10 @@ impl Executable for Interpreted {
     }
 
     fn launch(&self, launch: &Launch<'_>) -> Result<LaunchReport, Error> {
-        interpreter::launch(&self.program, launch, self.options, &mut Quiet)
+        let mut claims = Claims::new(self.program.bounds());
+        let report = interpreter::launch(&self.program, launch, self.options, &mut claims)?;
+        claims.check()?;
+        Ok(report)
     }
 }
 

@@ -1,6 +1,8 @@
-//! What can watch a launch. The plain interpreter watches nothing; a sanitizer finds races and reads out of
-//! bounds from these calls alone.
+//! What can watch a launch. The plain interpreter checks what analyses claim; a sanitizer finds races and reads
+//! out of bounds from these calls alone.
 
+use fulgurite_driver_core::Error;
+use fulgurite_ir::analysis::BoundsMap;
 use fulgurite_ir::{Grid, InstId, Memory, MemoryScopes};
 
 /// How memory is accessed.
@@ -34,7 +36,33 @@ pub(crate) trait Monitor {
     fn barrier(&mut self, _workgroup: Grid, _scopes: MemoryScopes) {}
 }
 
-/// Watches nothing.
-pub(crate) struct Quiet;
+/// Holds the analysis by which lowering leaves out guards to what happens: the oracle checks it in every run.
+pub(crate) struct Claims<'a> {
+    bounds: &'a BoundsMap,
+    /// The first access that was claimed to be in bounds and was not.
+    broken: Option<Access>,
+}
 
-impl Monitor for Quiet {}
+impl<'a> Claims<'a> {
+    pub(crate) fn new(bounds: &'a BoundsMap) -> Self {
+        Self { bounds, broken: None }
+    }
+
+    /// An error if a claim was broken.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match &self.broken {
+            None => Ok(()),
+            Some(Access { inst, index, .. }) => {
+                Err(Error::Internal(format!("{inst:?} is shown to be in bounds, but its index was {index}")))
+            }
+        }
+    }
+}
+
+impl Monitor for Claims<'_> {
+    fn access(&mut self, access: &Access) {
+        if !access.in_bounds && self.broken.is_none() && self.bounds.is_inside(access.inst) {
+            self.broken = Some(*access);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fulgurite_ir::analysis::{Event, Walk};
+use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk};
 use fulgurite_ir::{ArrayDecl, Const, InstId, InstKind, ValueDef, ValueId, VerifiedKernel, main_type};
 use fulgurite_spec::Type;
 use fulgurite_spec::eval::{self, Components};
@@ -52,6 +52,8 @@ pub(crate) struct Program {
     sources: Vec<Source>,
     mains: Vec<Type>,
     registers: usize,
+    /// Which accesses lowering takes to be in bounds.
+    bounds: BoundsMap,
     pub(crate) shared: Layout,
     pub(crate) local: Layout,
 }
@@ -71,7 +73,8 @@ impl Program {
             .collect();
         let (sources, registers) = allocate(&kernel);
         let (shared, local) = (Layout::new(&kernel.shared), Layout::new(&kernel.locals));
-        Self { kernel, sources, mains, registers, shared, local }
+        let bounds = BoundsMap::of(&kernel, &RangeMap::of(&kernel));
+        Self { kernel, sources, mains, registers, bounds, shared, local }
     }
 
     pub(crate) fn kernel(&self) -> &Arc<VerifiedKernel> {
@@ -86,6 +89,11 @@ impl Program {
     /// The main type of a scalar instruction.
     pub(crate) fn main_type(&self, inst: InstId) -> Type {
         self.mains[inst.index()]
+    }
+
+    /// Which accesses lowering takes to be in bounds.
+    pub(crate) fn bounds(&self) -> &BoundsMap {
+        &self.bounds
     }
 
     /// Registers of one invocation.

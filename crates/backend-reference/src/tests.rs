@@ -8,7 +8,7 @@ use fulgurite_ir::{Grid, MemoryScopes, VerifiedKernel, text, verify};
 use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
 
-use crate::monitor::{Access, AccessKind, Monitor, Quiet};
+use crate::monitor::{Access, AccessKind, Claims, Monitor};
 use crate::program::Program;
 use crate::{ReferenceBackend, ReferenceOptions, interpreter, registration};
 
@@ -272,7 +272,8 @@ fn a_monitor_sees_every_access_and_barrier() {
     // The same launch unwatched gives the same memory.
     let watched = setup.words(0);
     setup.buffers[0].write(0, &[0; 8]).unwrap();
-    interpreter::launch(&program, &launch, ReferenceOptions::default(), &mut Quiet).unwrap();
+    let mut claims = Claims::new(program.bounds());
+    interpreter::launch(&program, &launch, ReferenceOptions::default(), &mut claims).unwrap();
     assert_eq!(setup.words(0), watched);
 }
 
