@@ -17,7 +17,7 @@ use crate::lanes::{Lanes, WIDTH, first_lanes};
 use crate::machine::{Chunk, Pause};
 use crate::poll::{Poll, Stop, Stopped};
 
-/// Most bytes that one worker's registers and memory may take.
+/// Most bytes that the registers and memory of all workers together may take.
 const MAX_SCRATCH_BYTES: u64 = 8 << 30;
 /// How many times a worker comes back for work, if all go at the same speed.
 const BATCHES: u64 = 16;
@@ -120,7 +120,7 @@ impl Engine {
         let bytes = (count as u64)
             .saturating_mul((code.registers + code.local_words) as u64)
             .saturating_mul(size_of::<Lanes>() as u64);
-        if bytes > MAX_SCRATCH_BYTES {
+        if bytes.saturating_mul(rayon::current_num_threads() as u64) > MAX_SCRATCH_BYTES {
             return Err(DeviceError::OutOfMemory { bytes }.into());
         }
         let zeros = |length: usize| {

@@ -5,6 +5,8 @@
 
 use serde::Deserialize;
 
+use crate::Suite;
+
 /// The lists that come with the suites, one for each driver that needs one: none does so far.
 const SHIPPED: &[&str] = &[];
 
@@ -34,6 +36,12 @@ pub enum ExpectationsError {
     /// It is not the TOML that is expected.
     #[error("error[FG0703]: not a list of expected failures: {0}")]
     Format(#[from] toml::de::Error),
+    /// It names no driver, so it would be for all of them.
+    #[error("error[FG0703]: the list of expected failures names no driver")]
+    NoDriver,
+    /// There is no such suite.
+    #[error("error[FG0703]: expected failures of `{0}`, which is no suite")]
+    UnknownSuite(String),
     /// An entry says nothing of why.
     #[error("error[FG0703]: the expected failure `{0}` states no reason")]
     NoReason(String),
@@ -46,6 +54,12 @@ impl Expectations {
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, ExpectationsError> {
         let list: Self = toml::from_str(text)?;
+        if list.driver.trim().is_empty() {
+            return Err(ExpectationsError::NoDriver);
+        }
+        if let Some(unknown) = list.groups.iter().find(|g| Suite::parse(&g.suite).is_none()) {
+            return Err(ExpectationsError::UnknownSuite(unknown.suite.clone()));
+        }
         if let Some(silent) = list.groups.iter().find(|g| g.reason.trim().is_empty()) {
             return Err(ExpectationsError::NoReason(silent.group.clone()));
         }
@@ -81,6 +95,8 @@ mod tests {
         assert!(expected_groups(&lists, "NVIDIA", "ops").is_empty());
         assert!(Expectations::parse(&text.replace("rounds twice", " ")).is_err());
         assert!(Expectations::parse("driver = 3").is_err());
+        assert!(Expectations::parse(&text.replace("\"ops\"", "\"opps\"")).is_err());
+        assert!(Expectations::parse(&text.replace("llvmpipe", "")).is_err());
     }
 
     #[test]

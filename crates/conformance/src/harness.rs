@@ -25,6 +25,8 @@ struct Group {
     failed: u64,
     /// Every input tuple there is was run.
     exhausted: bool,
+    /// The device cannot run it.
+    unsupported: bool,
 }
 
 /// Runs the kernels of one suite on one backend.
@@ -86,6 +88,8 @@ impl<'a> Harness<'a> {
         if !self.wants(group) {
             return None;
         }
+        // From here on the group counts, also if nothing comes of it.
+        self.groups.entry(group.to_owned()).or_default();
         let verified = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify);
         let kernel = match verified {
             Ok(kernel) => Arc::new(kernel),
@@ -127,6 +131,7 @@ impl<'a> Harness<'a> {
 
     fn unsupported(&mut self, group: &str, reason: &str) {
         self.report.unsupported += 1;
+        self.groups.entry(group.to_owned()).or_default().unsupported = true;
         let reason = format!("{group}: {reason}");
         if !self.report.unsupported_reasons.contains(&reason) {
             self.report.unsupported_reasons.push(reason);
@@ -231,8 +236,13 @@ impl<'a> Harness<'a> {
         self.groups.entry(group.to_owned()).or_default().exhausted = true;
     }
 
-    pub(crate) fn finish(mut self) -> SuiteReport {
-        let passed = |group: &&String| self.groups.get(*group).is_none_or(|g| g.failed == 0);
+    /// The report; `None` if the suite has no group that the caller wants.
+    pub(crate) fn finish(mut self) -> Option<SuiteReport> {
+        if self.options.only.is_some() && self.groups.is_empty() {
+            return None;
+        }
+        let passed =
+            |group: &&String| self.groups.get(*group).is_none_or(|g| g.failed == 0 && !g.unsupported);
         let stale: Vec<String> =
             self.expected.iter().filter(|g| self.wants(g)).filter(passed).cloned().collect();
         for group in stale {
@@ -244,8 +254,8 @@ impl<'a> Harness<'a> {
                 actual: "none: take it off the list".to_owned(),
             });
         }
-        let counted = self.groups.values().filter(|g| !g.exhausted).map(|g| g.cases);
+        let counted = self.groups.values().filter(|g| !g.exhausted && !g.unsupported).map(|g| g.cases);
         self.report.min_per_op_type = counted.min().unwrap_or(self.report.cases);
-        self.report
+        Some(self.report)
     }
 }

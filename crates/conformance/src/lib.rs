@@ -73,7 +73,7 @@ pub fn run(
     for suite in &options.suites {
         let mut harness = Harness::new(backend, options, *suite);
         suite.run(&mut harness, &mut |done, all| progress(*suite, done, all));
-        reports.push(harness.finish());
+        reports.extend(harness.finish());
     }
     BackendReport::new(backend.snapshot(), reports)
 }

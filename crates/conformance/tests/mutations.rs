@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_conformance::{Expectations, Level, Options, Suite};
 use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport};
-use fulgurite_ir::{InstKind, Kernel, Terminator, ValueDef, VerifiedKernel, verify};
+use fulgurite_ir::{BlockId, InstKind, Kernel, Operands, Terminator, ValueDef, VerifiedKernel, verify};
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{Literal, Op, ScalarType, Type};
 
@@ -135,6 +135,30 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
         }
     }),
     ("add for atomic max", Suite::Atomics, "", |k| replace(k, Op::AtomicMax, Op::AtomicAdd)),
+    ("atomic or that tells what it made", Suite::Atomics, "atomic.or", |k| {
+        // The stored result is or-ed with the operand: what the cell holds afterwards.
+        for block in 0..k.blocks.len() {
+            for inst in k.blocks[block].insts.clone() {
+                let InstKind::Store { value, .. } = k.insts[inst.index()].kind else { continue };
+                let ValueDef::Inst(from, _) = k.values[value.index()].def else { continue };
+                let InstKind::Atomic { op: Op::AtomicOr, operands, .. } = &k.insts[from.index()].kind else {
+                    continue;
+                };
+                let (made, ty) = (Operands::new(&[value, operands[0]]), k.values[value.index()].ty);
+                let location = k.insts[inst.index()].location;
+                let kind = InstKind::Scalar { op: Op::Or, operands: made };
+                let or = k.add_inst(BlockId::new(block), kind, &[ty], location);
+                // It was added at the end and belongs before the store.
+                k.blocks[block].insts.pop();
+                let at = k.blocks[block].insts.iter().position(|i| *i == inst).unwrap_or_default();
+                k.blocks[block].insts.insert(at, or);
+                let result = k.insts[or.index()].results[0];
+                if let InstKind::Store { value, .. } = &mut k.insts[inst.index()].kind {
+                    *value = result;
+                }
+            }
+        }
+    }),
     ("atomic exchange that loses its value", Suite::Atomics, "", |k| {
         replace(k, Op::AtomicExchange, Op::AtomicOr)
     }),

@@ -50,6 +50,12 @@ impl<'a> Launch<'a> {
                 ),
             ));
         }
+        if want_buffers as u64 > u64::from(limits.max_bound_buffers) {
+            return Err(Error::unsupported(
+                format!("{want_buffers} bound buffers"),
+                format!("at most {}", limits.max_bound_buffers),
+            ));
+        }
         let lengths = element_counts(kernel, limits, buffers)?;
         check_overlaps(kernel, buffers)?;
         let grid = grid(kernel, limits, &lengths, options)?;

@@ -106,11 +106,11 @@ impl Registry {
     /// Adds a backend.
     ///
     /// # Errors
-    /// `FG0303` if one of this id is there already.
+    /// `FG0406` if one of this id is there already.
     pub fn register(&mut self, registration: Registration) -> Result<(), Error> {
         if self.get(registration.id()).is_some() {
             return Err(Error::invalid(
-                Code::BuilderMisuse,
+                Code::DuplicateBackend,
                 format!("a backend `{}` is registered already", registration.id()),
             ));
         }
@@ -161,7 +161,12 @@ impl Registry {
                         chosen = Some(backend);
                         Verdict::Chosen
                     }
-                    Err(error) if *choice == Choice::Best => Verdict::Failed(error),
+                    // A device that fails, or a bug of ours, is not passed over in silence.
+                    Err(error @ (Error::Unavailable { .. } | Error::Unsupported(_)))
+                        if *choice == Choice::Best =>
+                    {
+                        Verdict::Failed(error)
+                    }
                     Err(error) => return Err(error),
                 }
             };
@@ -274,7 +279,7 @@ mod tests {
         let error = registry.route(&Choice::Exactly("absent".into())).unwrap_err();
         assert_eq!(error.code(), Code::UnknownBackend);
         assert!(error.to_string().contains("registered are `gone`, `slow`"), "{error}");
-        assert_eq!(registry.register(idle("slow", 2)).unwrap_err().code(), Code::BuilderMisuse);
+        assert_eq!(registry.register(idle("slow", 2)).unwrap_err().code(), Code::DuplicateBackend);
     }
 
     #[test]

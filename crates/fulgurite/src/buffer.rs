@@ -23,7 +23,10 @@ pub struct Buffer<T> {
 
 impl<T: Element> Buffer<T> {
     pub(crate) fn allocate(backend: &Arc<dyn Backend>, len: usize) -> Result<Self, Error> {
-        let raw = backend.allocate(len as u64 * size_of::<T>() as u64)?;
+        let bytes = (len as u64).checked_mul(size_of::<T>() as u64).ok_or_else(|| {
+            Error::invalid(Code::BufferSize, format!("{len} elements of {} are over 2^64 bytes", T::TYPE))
+        })?;
+        let raw = backend.allocate(bytes)?;
         Ok(Self { raw, backend: Arc::clone(backend), len, element: PhantomData })
     }
 

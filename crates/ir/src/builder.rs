@@ -172,7 +172,8 @@ impl Builder {
         self.state().open();
         let value = condition(self);
         let id = self.state().check(value.erase(), self, place);
-        let nodes = self.state().require_nodes(id);
+        let computes = self.state().only_computes();
+        let nodes = self.state().require_nodes(id).filter(|_| computes);
         let mut state = self.state();
         state.discard();
         match nodes {

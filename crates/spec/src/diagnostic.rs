@@ -74,6 +74,7 @@ codes! {
     403 Unsupported "not supported by this device": "The kernel or launch needs more than the device has; the message names both. Choose another device or backend, or change the kernel.";
     404 NoBackend "no backend available": "None of the registered backends could start. Enable the facade's `cpu` feature, which needs no device.";
     405 GridTooLarge "grid over the device's limit": "A dimension of the grid exceeds what the device takes in one launch. Use a smaller grid, more work an invocation, or spread the grid over more dimensions.";
+    406 DuplicateBackend "backend registered twice": "A backend of this id is registered already. Register each once, under an id of its own.";
     // Arguments of a launch.
     501 WrongArgumentCount "wrong number of arguments": "The launch must bind every buffer and parameter of the kernel, in order.";
     502 WrongArgumentType "argument has the wrong type": "The argument's element or parameter type is not the one that the kernel declares.";

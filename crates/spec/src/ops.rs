@@ -213,7 +213,7 @@ op_table! {
         2 Sub "sub" [NUMERIC Any (Same, Same) -> Same Rounded] "difference; integers wrap";
         3 Mul "mul" [NUMERIC Any (Same, Same) -> Same Rounded] "product; integers wrap";
         4 MulHi "mul_hi" [INTEGER Any (Same, Same) -> Same Exact] "the high half of the double-width product";
-        5 Div "div" [NUMERIC Any (Same, Same) -> Same DIV] "quotient; integers truncate, `x / 0` is `x` and `MIN / -1` is `MIN`; floats: within 2.5 ULP for a divisor of magnitude 2^-126 to 2^126, `x / ±0` is an infinity or NaN, `x / ±inf` a zero or NaN";
+        5 Div "div" [NUMERIC Any (Same, Same) -> Same DIV] "quotient; integers truncate, `x / 0` is `x` and `MIN / -1` is `MIN`; floats: within 2.5 ULP for a divisor of magnitude 2^-126 to 2^126, `x / ±0` is an infinity or NaN and `x / ±inf` a zero or NaN, of the signs' product";
         6 Rem "rem" [INTEGER Any (Same, Same) -> Same Exact] "remainder with the dividend's sign; `x % 0` and `MIN % -1` are 0";
         7 Neg "neg" [NUMERIC Any (Same) -> Same Exact] "negation; integers wrap";
         8 Abs "abs" [NUMERIC Any (Same) -> Same Exact] "magnitude; `abs(MIN)` is `MIN`";

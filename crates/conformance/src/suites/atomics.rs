@@ -148,31 +148,42 @@ fn fold(harness: &mut Harness<'_>, ty: Type, place: Place, op: &str) {
         let mut expected = start.clone();
         for (i, v) in input.iter().enumerate() {
             let cell = &mut expected[i / place.sharers() * 4 + 1];
-            *cell = match (op, ty == Type::I32) {
-                ("add", _) => cell.wrapping_add(*v),
-                ("min", true) => (*cell as i32).min(*v as i32) as u32,
-                ("max", true) => (*cell as i32).max(*v as i32) as u32,
-                ("min", false) => (*cell).min(*v),
-                ("max", false) => (*cell).max(*v),
-                ("and", _) => *cell & v,
-                ("or", _) => *cell | v,
-                _ => *cell ^ v,
-            };
+            *cell = folded(op, ty, *cell, *v);
         }
         harness.elements(&group, ty, [&bytes(&expected), &bytes(&cells)], |i| {
             format!("round {round}, cell {i}")
         });
-        // Each set's old values: one of them is what the cell held before.
-        for (set, outs) in out.chunks(place.sharers()).enumerate() {
-            let first = start[set * 4 + 1];
-            harness.case(&group, outs.contains(&first), || {
-                [
-                    format!("round {round}, set {set}"),
-                    format!("one old value is {first}"),
-                    "none is".to_owned(),
-                ]
+        // In whatever order: each old value but the first is what another invocation made of its own.
+        for (set, (olds, values)) in
+            out.chunks(place.sharers()).zip(input.chunks(place.sharers())).enumerate()
+        {
+            let mut seen = olds.to_vec();
+            seen.push(cells[set * 4 + 1]);
+            let mut made: Vec<u32> =
+                olds.iter().zip(values).map(|(old, v)| folded(op, ty, *old, *v)).collect();
+            made.push(start[set * 4 + 1]);
+            seen.sort_unstable();
+            made.sort_unstable();
+            harness.case(&group, seen == made, || {
+                let first = seen.iter().zip(&made).find(|(a, b)| a != b);
+                let expected = "old values that follow from one another".to_owned();
+                [format!("round {round}, set {set}"), expected, format!("in order, {first:?} differ")]
             });
         }
+    }
+}
+
+/// What an op makes of a cell's value.
+fn folded(op: &str, ty: Type, cell: u32, v: u32) -> u32 {
+    match (op, ty == Type::I32) {
+        ("add", _) => cell.wrapping_add(v),
+        ("min", true) => (cell as i32).min(v as i32) as u32,
+        ("max", true) => (cell as i32).max(v as i32) as u32,
+        ("min", false) => cell.min(v),
+        ("max", false) => cell.max(v),
+        ("and", _) => cell & v,
+        ("or", _) => cell | v,
+        _ => cell ^ v,
     }
 }
 

@@ -161,6 +161,17 @@ impl State {
         zero
     }
 
+    /// Whether the innermost block does nothing but compute values.
+    pub(super) fn only_computes(&self) -> bool {
+        let insts = &self.kernel.block(self.current()).insts;
+        insts.iter().all(|i| {
+            matches!(
+                self.kernel.inst(*i).kind,
+                InstKind::Scalar { .. } | InstKind::Id { .. } | InstKind::Len { .. }
+            )
+        })
+    }
+
     /// The expression that computes `id`, if it reads only what a precondition may.
     pub(super) fn require_nodes(&self, id: ValueId) -> Option<Vec<RequireNode>> {
         let mut nodes: Vec<RequireNode> = Vec::new();

@@ -76,10 +76,14 @@ fn a_foreign_value_is_reported_and_so_is_everything_else() {
         assert_eq!(codes(inner), [Code::ForeignValue, Code::ForeignValue]);
         outer.for_carry(0u32, 4u32, 0, (), |_, _, ()| ());
         outer.require(|k| k.local_index().eq(0));
+        outer.require(|k| {
+            y.store(0, 2);
+            k.num_workgroups().x().gt(0)
+        });
         y.store(0, 1);
     });
     // The sum mixed both kernels; its left operand's kernel reports it too.
-    assert_eq!(codes(result), [Code::ForeignValue, Code::BadStep, Code::BadRequire]);
+    assert_eq!(codes(result), [Code::ForeignValue, Code::BadStep, Code::BadRequire, Code::BadRequire]);
 }
 
 #[test]

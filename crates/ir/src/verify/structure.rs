@@ -175,6 +175,12 @@ fn tree(kernel: &Kernel) -> Result<(), Diagnostic> {
             }
         }
     }
+    if !kernel.block(kernel.body).params.is_empty() {
+        return Err(malformed(
+            kernel.location,
+            "the kernel's own block has parameters, which nothing supplies",
+        ));
+    }
     let mut listed = vec![false; kernel.insts.len()];
     for block in &kernel.blocks {
         for inst in &block.insts {

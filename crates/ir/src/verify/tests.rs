@@ -77,6 +77,11 @@ fn every_way_to_break_the_arenas_is_malformed_and_none_panics() {
         },
         |k| k.blocks[1].terminator = Terminator::Condition(ValueId::new(9_999)),
         |k| k.blocks[1].terminator = Terminator::Return,
+        |k| {
+            let body = k.body;
+            let param = k.add_value(Type::U32, ValueDef::BlockParam(body, 0), None);
+            k.blocks[body.index()].params.push(param);
+        },
         |k| k.blocks[0].terminator = Terminator::Yield(Operands::EMPTY),
         |k| {
             let twice = k.insts[0].results.clone();

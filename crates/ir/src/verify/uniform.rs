@@ -6,9 +6,14 @@ use crate::analysis::uniformity::{describe, mnemonic};
 use crate::analysis::{Event, Uniformity, UniformityMap, Walk};
 use crate::kernel::{InstId, InstKind, Kernel, ValueDef, ValueId};
 
+/// Most barriers that are reported, and most steps of a path that are shown: a kernel may have millions of both.
+const MAX_REPORTED: usize = 64;
+const MAX_STEPS: usize = 16;
+
 pub(super) fn check(kernel: &Kernel, map: &UniformityMap, found: &mut Vec<Diagnostic>) {
     // The enclosing control instructions whose deciding value is not workgroup-uniform, innermost last.
     let mut divergent: Vec<(InstId, ValueId)> = Vec::new();
+    let mut reported = 0;
     for event in Walk::new(kernel) {
         match event {
             Event::Inst(id) => {
@@ -16,6 +21,10 @@ pub(super) fn check(kernel: &Kernel, map: &UniformityMap, found: &mut Vec<Diagno
                 if let InstKind::Barrier { .. } = inst.kind
                     && let Some((control, decider)) = divergent.first()
                 {
+                    reported += 1;
+                    if reported > MAX_REPORTED {
+                        return;
+                    }
                     found.push(diagnostic(kernel, map, inst.location, *control, *decider));
                 }
                 if let Some(decider) = map.deciding_value(kernel, inst)
@@ -54,7 +63,12 @@ fn diagnostic(
         ),
     )
     .with_note(control.location, format!("this `{name}` is not workgroup-uniform"));
-    for value in map.path(decider) {
+    let path = map.path(decider);
+    for (step, value) in path.iter().copied().enumerate() {
+        // The ends of a long path say most: what decides, and where it comes from.
+        if (MAX_STEPS / 2..path.len().saturating_sub(MAX_STEPS / 2)).contains(&step) {
+            continue;
+        }
         let ValueDef::Inst(inst, _) = kernel.value(value).def else { continue };
         let inst = kernel.inst(inst);
         diagnostic = diagnostic.with_note(
