@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use fulgurite_driver_core::Error;
-use fulgurite_ir::analysis::{Event, Walk};
+use fulgurite_ir::analysis::{Event, Walk, instructions};
 use fulgurite_ir::{
     BlockId, Const, InstId, InstKind, Memory, Operands, Terminator, ValueDef, ValueId, VerifiedKernel,
     main_type,
@@ -117,7 +117,7 @@ impl Compiler<'_> {
             }
         }
         self.fix(Fixed::Constant(0));
-        for inst in &kernel.insts {
+        for inst in instructions(kernel).map(|id| kernel.inst(id)) {
             let fixed = match &inst.kind {
                 InstKind::Id { op, component } => Fixed::Id(*op, *component),
                 InstKind::Len { memory: Memory::Buffer(id) } => Fixed::Len(id.index()),

@@ -9,4 +9,4 @@ pub mod walk;
 pub use bounds::BoundsMap;
 pub use ranges::{Range, RangeMap};
 pub use uniformity::{Uniformity, UniformityMap};
-pub use walk::{Event, Walk};
+pub use walk::{Event, Walk, instructions};

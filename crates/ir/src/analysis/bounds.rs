@@ -10,7 +10,7 @@ use fulgurite_spec::{Op, Type};
 
 use crate::analysis::numbering::{Number, Numbering, conjuncts};
 use crate::analysis::ranges::RangeMap;
-use crate::analysis::walk::{Event, Walk};
+use crate::analysis::walk::{Event, Walk, instructions};
 use crate::kernel::{BlockId, InstId, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
 use crate::require::RequireNode;
 
@@ -69,7 +69,7 @@ impl BoundsMap {
 /// What holds on entering each block: conditions, and whether they hold or fail.
 fn assumptions(kernel: &Kernel) -> HashMap<BlockId, Vec<(ValueId, bool)>> {
     let mut found: HashMap<BlockId, Vec<(ValueId, bool)>> = HashMap::new();
-    for inst in &kernel.insts {
+    for inst in instructions(kernel).map(|id| kernel.inst(id)) {
         match &inst.kind {
             InstKind::If { condition, then_block, else_block } => {
                 found.entry(*then_block).or_default().push((*condition, true));
@@ -88,7 +88,7 @@ fn assumptions(kernel: &Kernel) -> HashMap<BlockId, Vec<(ValueId, bool)>> {
 
 /// For the body of each `for` over `u32`, the counter and the end that it stays below.
 fn counters(kernel: &Kernel) -> HashMap<BlockId, (ValueId, ValueId)> {
-    let bodies = kernel.insts.iter().filter_map(|inst| match inst.kind {
+    let bodies = instructions(kernel).filter_map(|id| match kernel.inst(id).kind {
         InstKind::For { end, body, .. } if kernel.ty(end) == Type::U32 => {
             kernel.block(body).params.first().map(|counter| (body, (*counter, end)))
         }

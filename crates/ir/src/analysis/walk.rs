@@ -84,6 +84,15 @@ impl Iterator for Walk<'_> {
     }
 }
 
+/// The instructions that a kernel runs, in program order. Its arena may hold others, which stand in no block: they
+/// are not verified, and nothing may come of them.
+pub fn instructions(kernel: &Kernel) -> impl Iterator<Item = InstId> + '_ {
+    Walk::new(kernel).filter_map(|event| match event {
+        Event::Inst(id) => Some(id),
+        Event::Enter(_) | Event::Done(_) | Event::Exit(_) => None,
+    })
+}
+
 /// The operands that an instruction reads itself, not counting those of its nested blocks.
 pub fn operands(kind: &InstKind) -> impl Iterator<Item = crate::ValueId> + '_ {
     let (fixed, list): ([Option<crate::ValueId>; 3], &[crate::ValueId]) = match kind {
