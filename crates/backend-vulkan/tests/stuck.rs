@@ -104,6 +104,48 @@ fn a_workgroup_that_meets_at_barriers_for_ever_is_stopped_together() {
     });
 }
 
+/// Would take years, but no loop runs more than 1,000 iterations at a time.
+const NESTED: &str = "fulgurite 1
+kernel @nested workgroup(4, 1, 1) {
+  buffer %x: read_write u32[]
+  param %n: u32
+
+  for %a in 0u32 to %n step 1u32 {
+    for %b in 0u32 to %n step 1u32 {
+      for %c in 0u32 to %n step 1u32 {
+        for %d in 0u32 to %n step 1u32 {
+          for %e in 0u32 to %n step 1u32 {
+            BARRIER
+            store %x[%e], %a
+          }
+        }
+      }
+    }
+  }
+}
+";
+
+#[test]
+fn short_loops_in_short_loops_are_stopped() {
+    in_child("short_loops_in_short_loops_are_stopped", &[], || {
+        let Some(vulkan) = open() else { return };
+        for barrier in ["", "barrier"] {
+            let executable = vulkan.compile(&NESTED.replace("BARRIER", barrier));
+            let buffers = [vulkan.upload(&[0; 4000])];
+            let timeout = Duration::from_secs(1);
+            let options = LaunchOptions::workgroups([1, 1, 1]).timeout(timeout);
+            let start = Instant::now();
+            let error = vulkan.launch(&*executable, &buffers, &[scalar(1000)], &options).unwrap_err();
+            match vulkan.backend.snapshot().limits.loop_limit {
+                None => assert_eq!(error.code(), Code::Timeout, "{error}"),
+                Some(_) => assert!([Code::Timeout, Code::LoopLimit].contains(&error.code()), "{error}"),
+            }
+            assert!(start.elapsed() < timeout + Duration::from_secs(1), "{:?}", start.elapsed());
+        }
+        vulkan.finish();
+    });
+}
+
 #[test]
 fn one_launch_timing_out_is_not_another_ones_timeout() {
     in_child("one_launch_timing_out_is_not_another_ones_timeout", &[], || {
