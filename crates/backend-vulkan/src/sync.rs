@@ -14,8 +14,6 @@ use fulgurite_driver_core::Error;
 use crate::device::{Device, lock};
 use crate::error::device_error;
 
-/// How long an aborted launch may take to come back.
-pub(crate) const GRACE: Duration = Duration::from_secs(2);
 /// The longest that anything is waited for, whatever the caller asks.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How late a submitter may be in giving its work up.

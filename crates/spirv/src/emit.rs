@@ -58,7 +58,11 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
     };
     emitter.declare(&layout);
     emitter.read_block(&layout);
+    let end = emitter.begin_unless_aborted();
+    layout.abortable = polled || end.is_some();
     emitter.body();
+    emitter.end_unless_aborted(end);
+    emitter.asm.effect(op::Return, &[]);
     emitter.names();
     Module { words: emitter.asm.finish(main), layout }
 }
@@ -305,7 +309,6 @@ impl Emitter<'_> {
                 Event::Exit(block) => self.exit(block),
             }
         }
-        self.asm.effect(op::Return, &[]);
     }
 
     fn inst(&mut self, id: InstId) {

@@ -7,7 +7,7 @@ use fulgurite_spec::{Op, Type};
 use super::Emitter;
 use crate::assembler::Id;
 use crate::layout::ControlWord;
-use crate::polls::Poll;
+use crate::polls::{self, Poll};
 use crate::spv::{memory_access, op};
 
 /// Variables of the function that all loops which poll in the same way share: loops that are short, but entered
@@ -21,6 +21,39 @@ pub(super) struct Watch {
 }
 
 impl Emitter<'_> {
+    /// At the kernel's start: skips all of it if the host wants the launch to end, so that what has not begun by
+    /// then never does. The label to go on at, if there is such a test.
+    ///
+    /// There is none where invocations meet at barriers and no loop takes the means to tell a workgroup together.
+    pub(super) fn begin_unless_aborted(&mut self) -> Option<Id> {
+        if self.control.is_none() || (self.told.is_none() && polls::meets(self.kernel)) {
+            return None;
+        }
+        let wanted = self.abort_word(self.told);
+        let (bool_type, zero) = (self.asm.ty(Type::BOOL), self.asm.u32(0));
+        let stop = self.asm.value(op::INotEqual, bool_type, &[wanted, zero]);
+        let (begin, end) = (self.asm.id(), self.asm.id());
+        self.asm.effect(op::SelectionMerge, &[end, 0]);
+        self.asm.effect(op::BranchConditional, &[stop, end, begin]);
+        self.begin(begin);
+        Some(end)
+    }
+
+    /// Where [`begin_unless_aborted`](Self::begin_unless_aborted) goes on to.
+    pub(super) fn end_unless_aborted(&mut self, end: Option<Id>) {
+        let Some(end) = end else { return };
+        self.asm.effect(op::Branch, &[end]);
+        self.begin(end);
+    }
+
+    /// The abort word: as each invocation sees it, or as the workgroup is told it.
+    fn abort_word(&mut self, told: Option<Id>) -> Id {
+        match told {
+            Some(told) => self.abort_told(told),
+            None => self.control_load(ControlWord::Abort),
+        }
+    }
+
     /// The variables for loops that poll in this way, if there are any.
     pub(super) fn declare_watch(&mut self, poll: Poll) -> Option<Watch> {
         if !self.polls.contains(&poll) {
@@ -48,10 +81,7 @@ impl Emitter<'_> {
         let phase = self.asm.value(op::BitwiseAnd, word, &[count, last]);
         let due = self.asm.value(op::IEqual, bool_type, &[phase, last]);
         self.where_true(due, |e| {
-            let wanted = match told {
-                Some(told) => e.abort_told(told),
-                None => e.control_load(ControlWord::Abort),
-            };
+            let wanted = e.abort_word(told);
             e.asm.effect(op::Store, &[seen, wanted]);
         });
         let wanted = self.asm.value(op::Load, word, &[seen]);

@@ -34,8 +34,19 @@ fn control_loads(loaded: &Loaded) -> Vec<(u32, &Instruction)> {
         .collect()
 }
 
+/// The loads of the abort word: the one at the kernel's start, if there is one, and those in loops.
+fn abort_loads(loaded: &Loaded) -> (Option<&Instruction>, Vec<&Instruction>) {
+    let loads = control_loads(loaded).into_iter().filter(|(word, _)| *word == ControlWord::Abort as u32);
+    let code = loaded.code();
+    let place = |inst: &Instruction| code.iter().position(|i| *i == inst);
+    let first_loop = code.iter().position(|i| i.class.opcode == Op::LoopMerge);
+    let (before, inside): (Vec<_>, Vec<_>) = loads.map(|(_, l)| l).partition(|l| place(l) < first_loop);
+    assert!(before.len() <= 1, "{before:?}");
+    (before.first().copied(), inside)
+}
+
 fn polls(loaded: &Loaded) -> usize {
-    control_loads(loaded).iter().filter(|(word, _)| *word == ControlWord::Abort as u32).count()
+    abort_loads(loaded).1.len()
 }
 
 #[test]
@@ -130,7 +141,7 @@ fn only_loops_without_a_bound_poll() {
 #[test]
 fn a_poll_looks_every_4096_iterations_and_leaves_the_loop() {
     let loaded = least(DECLARATIONS, "while {\ncondition true\n} do {\n}");
-    let (_, load) = control_loads(&loaded)[0];
+    let load = abort_loads(&loaded).1[0];
     let before = loaded.predecessors(loaded.block_of(load));
     let phase = loaded.all(Op::BitwiseAnd)[0];
     assert_eq!(loaded.constant(id(phase, 1)), Some(4095));
@@ -142,7 +153,7 @@ fn a_poll_looks_every_4096_iterations_and_leaves_the_loop() {
     assert_eq!((id(next, 0), loaded.constant(id(next, 1))), (result(count), Some(1)));
     let kept = loaded.all(Op::Store).into_iter().find(|s| id(s, 1) == result(next)).unwrap();
     assert_eq!((id(kept, 0), loaded.block_of(kept)), (id(count, 0), loaded.block_of(phase)));
-    let stop = loaded.one(Op::INotEqual);
+    let stop = loaded.all(Op::INotEqual)[1];
     let leave = loaded.all(Op::BranchConditional).into_iter().find(|b| id(b, 0) == result(stop)).unwrap();
     assert_eq!(id(leave, 1), id(loaded.one(Op::LoopMerge), 0));
 }
@@ -176,7 +187,7 @@ fn loops_that_poll_count_and_leave_as_one() {
             assert_eq!(loaded.constant(id(loaded.def(variable), 1)), Some(0), "at the start, and only there");
         }
         // What each poll loaded is kept for the loops around it, which leave at the top of their next body.
-        for (_, load) in control_loads(&loaded).iter().filter(|(w, _)| *w == ControlWord::Abort as u32) {
+        for load in abort_loads(&loaded).1 {
             let kept = loaded.all(Op::Store).into_iter().find(|s| id(s, 1) == result(load)).unwrap();
             assert_eq!((id(kept, 0), loaded.block_of(kept)), (seen, loaded.block_of(load)));
         }
@@ -205,15 +216,15 @@ fn a_workgroup_that_meets_at_barriers_polls_together() {
     for body in [inside, before] {
         let loaded = least(declarations, body);
         assert_eq!((polls(&loaded), loaded.layout.shared_bytes), (1, 260));
-        let (_, load) = control_loads(&loaded)[0];
-        let to_shared = |s: &&Instruction| loaded.class(id(s, 0)) == StorageClass::Workgroup;
-        let store = loaded.all(Op::Store).into_iter().find(to_shared).unwrap();
+        let load = abort_loads(&loaded).1[0];
+        let store = loaded.all(Op::Store).into_iter().find(|s| id(s, 1) == result(load)).unwrap();
+        assert_eq!(loaded.class(id(store, 0)), StorageClass::Workgroup);
         assert_eq!((id(store, 1), loaded.block_of(store)), (result(load), loaded.block_of(load)));
         // Only invocation 0 asks; all read what it was told, between two barriers for shared memory.
         let asks = loaded.predecessors(loaded.block_of(load))[0];
-        let first = loaded.all(Op::IEqual).into_iter().find(|e| loaded.block_of(e) == asks).unwrap();
+        let first = loaded.all(Op::IEqual).into_iter().rfind(|e| loaded.block_of(e) == asks).unwrap();
         assert_eq!(loaded.constant(id(first, 1)), Some(0));
-        let told = loaded.all(Op::Load).into_iter().find(|l| id(l, 0) == id(store, 0)).unwrap();
+        let told = loaded.all(Op::Load).into_iter().rfind(|l| id(l, 0) == id(store, 0)).unwrap();
         let block = loaded.module.functions[0].blocks.iter().find(|b| b.instructions.contains(told)).unwrap();
         let ops: Vec<Op> = block.instructions.iter().map(|i| i.class.opcode).collect();
         assert_eq!(ops, [Op::ControlBarrier, Op::Load, Op::ControlBarrier, Op::Store, Op::Branch]);
@@ -230,6 +241,48 @@ fn a_workgroup_that_meets_at_barriers_polls_together() {
         let loaded = least(declarations, body);
         assert_eq!((polls(&loaded), loaded.layout.shared_bytes), (1, 256), "{body}");
     }
+}
+
+#[test]
+fn what_has_not_begun_when_the_launch_is_aborted_never_does() {
+    let endless = "store %y[0u32], 1u32\nwhile {\ncondition true\n} do {\nBARRIER\n}\nstore %y[1u32], 1u32";
+    let [alone, together] = ["", "barrier"].map(|barrier| endless.replace("BARRIER", barrier));
+    for (loaded, told) in [
+        (least(DECLARATIONS, &alone), false),
+        (fullest(DECLARATIONS, &alone), false),
+        (least(DECLARATIONS, &together), true),
+    ] {
+        assert!(loaded.layout.abortable);
+        let load = abort_loads(&loaded).0.unwrap();
+        let wanted = if told {
+            // As in a poll, all of a workgroup read what its first invocation was told.
+            let store = loaded.all(Op::Store)[0];
+            assert_eq!(id(store, 1), result(load));
+            loaded.all(Op::Load).into_iter().find(|l| id(l, 0) == id(store, 0)).unwrap()
+        } else {
+            load
+        };
+        let stop = loaded.all(Op::INotEqual)[0];
+        assert_eq!(id(stop, 0), result(wanted));
+        let leave = loaded.all(Op::BranchConditional).into_iter().find(|b| id(b, 0) == result(stop)).unwrap();
+        // Past everything: to the end of the function.
+        let end = loaded.block_of(loaded.one(Op::Return));
+        assert_eq!(id(leave, 1), end);
+        assert_eq!(loaded.module.functions[0].blocks.last().unwrap().label_id(), Some(end));
+        let buffer = loaded.binding(0);
+        for store in loaded.all(Op::Store).into_iter().filter(|s| loaded.variable(id(s, 0)) == buffer) {
+            assert_ne!(loaded.block_of(store), end);
+        }
+    }
+    // Nothing to look at, or no way to leave together: a driver that ends loops, or loops that invocations leave apart.
+    let straight = least(DECLARATIONS, "store %y[0u32], 1u32");
+    assert!(abort_loads(&straight).0.is_none() && !straight.layout.abortable);
+    let apart = fullest(DECLARATIONS, &together);
+    assert!(abort_loads(&apart).0.is_none() && apart.layout.abortable);
+    let short = fullest(DECLARATIONS, "for %i in 0u32 to 9u32 step 1u32 {\nbarrier\n}");
+    assert!(abort_loads(&short).0.is_none() && !short.layout.abortable);
+    let short = fullest(DECLARATIONS, "for %i in 0u32 to 9u32 step 1u32 {\n}");
+    assert!(abort_loads(&short).0.is_some() && short.layout.abortable);
 }
 
 #[test]
@@ -258,7 +311,9 @@ fn a_loop_that_the_driver_ends_is_a_fault() {
     assert_eq!(loaded.constant(id(cleared, 1)), Some(0));
     assert_eq!(loaded.constant(id(set, 1)), Some(1));
     let hidden = loaded.operand(loaded.operand(loaded.operand(set, 0), 1), 0);
-    assert_eq!(control_loads(&loaded), [(ControlWord::Zero as u32, hidden)]);
+    let abort = abort_loads(&loaded).0.unwrap();
+    let expected = [(ControlWord::Abort as u32, abort), (ControlWord::Zero as u32, hidden)];
+    assert_eq!(control_loads(&loaded), expected);
     let merge = id(loaded.one(Op::LoopMerge), 0);
     assert_eq!(loaded.successors(loaded.block_of(set)), [merge]);
     // Read after the loop; if it is not set, the first to come says so.
