@@ -1,7 +1,6 @@
 //! One launch: bind, record, submit, wait no longer than the timeout, and say what happened.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ash::vk;
@@ -13,7 +12,7 @@ use crate::commands::{Lease, Slot};
 use crate::device::Device;
 use crate::memory::VulkanBuffer;
 use crate::pipeline::VulkanExecutable;
-use crate::sync::Waited;
+use crate::sync::{Use, Waited};
 
 /// How long a launch that looks at the abort word may take to come back once it is set.
 const ABORTED: Duration = Duration::from_secs(10);
@@ -50,7 +49,7 @@ impl Executable for VulkanExecutable {
         let set = self.bind(&mut lease, &buffers, &block)?;
         self.record(&mut lease, set, &block, launch)?;
 
-        let uses: Vec<&AtomicU64> = buffers.iter().map(|buffer| &buffer.last_use).collect();
+        let uses: Vec<&Use> = buffers.iter().map(|buffer| &buffer.used).collect();
         let timeout = launch.timeout();
         let patience =
             device.plan.patience.unwrap_or_else(|| default_patience(timeout, self.layout.abortable));
