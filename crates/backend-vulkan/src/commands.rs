@@ -1,7 +1,6 @@
 //! Command slots: what one launch or copy records into and owns while it is under way, reused afterwards.
 
 use std::mem::ManuallyDrop;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ash::vk;
@@ -13,7 +12,7 @@ use gpu_allocator::vulkan::Allocator;
 
 use crate::device::{Device, lock};
 use crate::memory::Memory;
-use crate::sync::Ticket;
+use crate::sync::{Ticket, Use};
 
 /// A kernel's buffers, the control buffer and the parameter block.
 const MOST_DESCRIPTORS: u32 = MAX_DECLARATIONS as u32 + 2;
@@ -173,7 +172,7 @@ impl Lease<'_> {
     /// # Safety
     /// What was recorded is valid, and all that it refers to besides this slot stays alive and untouched by the
     /// host until the ticket is reached or the device is given up.
-    pub(crate) unsafe fn submit(&mut self, budget: Duration, uses: &[&AtomicU64]) -> Result<Ticket, Error> {
+    pub(crate) unsafe fn submit(&mut self, budget: Duration, uses: &[&Use]) -> Result<Ticket, Error> {
         // SAFETY: by this function's contract; the slot itself is kept by `under_way`.
         let ticket = unsafe { self.device.submit(self.slot.commands, budget, uses) }?;
         self.under_way = true;

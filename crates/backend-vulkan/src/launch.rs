@@ -1,7 +1,6 @@
 //! One launch: bind, record, submit, wait no longer than the timeout, and say what happened.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ash::vk;
@@ -13,7 +12,12 @@ use crate::commands::{Lease, Slot};
 use crate::device::Device;
 use crate::memory::VulkanBuffer;
 use crate::pipeline::VulkanExecutable;
-use crate::sync::{GRACE, Waited};
+use crate::sync::{Use, Waited};
+
+/// How long a launch that looks at the abort word may take to come back once it is set.
+const ABORTED: Duration = Duration::from_secs(10);
+/// The least that a launch may take to come back which nothing can end: it is slow rather than stuck.
+const UNSTOPPED: Duration = Duration::from_secs(60);
 
 impl Executable for VulkanExecutable {
     fn kernel(&self) -> &Arc<VerifiedKernel> {
@@ -45,19 +49,21 @@ impl Executable for VulkanExecutable {
         let set = self.bind(&mut lease, &buffers, &block)?;
         self.record(&mut lease, set, &block, launch)?;
 
-        let uses: Vec<&AtomicU64> = buffers.iter().map(|buffer| &buffer.last_use).collect();
+        let uses: Vec<&Use> = buffers.iter().map(|buffer| &buffer.used).collect();
         let timeout = launch.timeout();
+        let patience =
+            device.plan.patience.unwrap_or_else(|| default_patience(timeout, self.layout.abortable));
         // SAFETY: the recorded dispatch binds the caller's buffers, which `launch` keeps alive, this pipeline, and
         // the lease's own memory; it was checked against the kernel's layout and the device's limits.
-        let ticket = unsafe { lease.submit(timeout.saturating_add(GRACE), &uses) }?;
+        let ticket = unsafe { lease.submit(timeout.saturating_add(patience), &uses) }?;
         let mut ended = device.wait(ticket, timeout)?;
         let timed_out = ended == Waited::Expired;
         if timed_out {
             lease.slot().control.write_word(ControlWord::Abort as u32, 1)?;
-            ended = device.wait(ticket, GRACE)?;
+            ended = device.wait(ticket, patience)?;
         }
         if ended == Waited::Expired {
-            return Err(device.lose("a launch that neither ended in time nor when told to"));
+            return Err(device.lose("a launch that ended neither in time nor long after"));
         }
         lease.done();
         if timed_out {
@@ -177,6 +183,11 @@ impl VulkanExecutable {
     }
 }
 
+/// How long a launch that timed out may take to come back before the device is given up.
+fn default_patience(timeout: Duration, abortable: bool) -> Duration {
+    if abortable { ABORTED } else { UNSTOPPED.max(timeout.saturating_mul(10)) }
+}
+
 fn whole(buffer: vk::Buffer, bytes: u64) -> vk::DescriptorBufferInfo {
     vk::DescriptorBufferInfo::default().buffer(buffer).offset(0).range(bytes)
 }
@@ -190,4 +201,19 @@ fn device_time(device: &Device, slot: &Slot) -> Option<Duration> {
         .ok()?;
     let elapsed = ticks[1].wrapping_sub(ticks[0]) & timestamps.mask;
     Duration::try_from_secs_f64(elapsed as f64 * f64::from(timestamps.period) * 1e-9).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nothing_can_end_is_waited_for_long() {
+        let seconds = Duration::from_secs;
+        assert_eq!(default_patience(seconds(1), true), seconds(10));
+        assert_eq!(default_patience(seconds(100), true), seconds(10));
+        assert_eq!(default_patience(seconds(1), false), seconds(60));
+        assert_eq!(default_patience(seconds(100), false), seconds(1000));
+        assert_eq!(default_patience(Duration::MAX, false), Duration::MAX);
+    }
 }

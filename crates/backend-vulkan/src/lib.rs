@@ -20,8 +20,9 @@
 //! | `error` | from `VkResult` to the driver's errors |
 //!
 //! Everything may be used from several threads at once. No lock is held while the device is waited for, and
-//! every wait ends: a launch that does not end in time is told to through the control buffer, and if it does not
-//! come back, the device is given up, its handles leaked on purpose, and every later call says that it is lost.
+//! every wait ends: a launch that does not end in time is told to through the control buffer, or, if its kernel has
+//! no loop that listens, is given more time ([`Options::patience`]). It is a timeout if it then comes back. If it
+//! does not, the device is given up, its handles leaked on purpose, and every later call says that it is lost.
 //!
 //! This is the one crate of the workspace with unsafe code. What it relies on is that the words which
 //! [`fulgurite_spirv::emit`] makes from a verified kernel are a valid module.

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ash::vk;
@@ -15,7 +14,7 @@ use gpu_allocator::vulkan::{Allocation, AllocationCreateDesc, AllocationScheme, 
 use crate::device::Device;
 use crate::error::allocation_error;
 use crate::plan::MemoryPlan;
-use crate::sync::Waited;
+use crate::sync::{Use, Waited};
 
 /// Sizes are rounded up to this, and bases aligned to it.
 const ALIGNMENT: u64 = 16;
@@ -155,8 +154,8 @@ pub(crate) struct VulkanBuffer {
     // Taken when dropped.
     memory: Option<Memory>,
     bytes: u64,
-    /// The last submission that uses it.
-    pub(crate) last_use: AtomicU64,
+    /// When it is whose turn to use it.
+    pub(crate) used: Use,
 }
 
 impl VulkanBuffer {
@@ -169,8 +168,7 @@ impl VulkanBuffer {
             MemoryPlan::Staged => MemoryLocation::GpuOnly,
         };
         let memory = device.create_memory(bytes, location)?;
-        let buffer =
-            Self { device: Arc::clone(device), memory: Some(memory), bytes, last_use: AtomicU64::new(0) };
+        let buffer = Self { device: Arc::clone(device), memory: Some(memory), bytes, used: Use::default() };
         let memory = buffer.memory()?;
         match device.plan.memory {
             MemoryPlan::Mapped => memory.zero_mapped()?,
@@ -225,7 +223,7 @@ impl VulkanBuffer {
         lease.record(body)?;
         // SAFETY: what the callers record are copies and fills within this buffer, which outlives the wait, and
         // the lease's own memory.
-        let ticket = unsafe { lease.submit(COPY_BUDGET, &[&self.last_use]) }?;
+        let ticket = unsafe { lease.submit(COPY_BUDGET, &[&self.used]) }?;
         match self.device.wait(ticket, COPY_BUDGET)? {
             Waited::Done => {
                 lease.done();
@@ -245,8 +243,7 @@ impl DeviceBuffer for VulkanBuffer {
         self.check_range(offset, data.len())?;
         let memory = self.memory()?;
         if self.device.plan.memory == MemoryPlan::Mapped {
-            self.device.wait_mark(&self.last_use)?;
-            return memory.write_mapped(offset, data);
+            return self.device.with_host_turn(&self.used, || memory.write_mapped(offset, data));
         }
         self.device.check_alive()?;
         let mut lease = self.device.lease()?;
@@ -267,8 +264,7 @@ impl DeviceBuffer for VulkanBuffer {
         self.check_range(offset, out.len())?;
         let memory = self.memory()?;
         if self.device.plan.memory == MemoryPlan::Mapped {
-            self.device.wait_mark(&self.last_use)?;
-            return memory.read_mapped(offset, out);
+            return self.device.with_host_turn(&self.used, || memory.read_mapped(offset, out));
         }
         self.device.check_alive()?;
         let mut lease = self.device.lease()?;

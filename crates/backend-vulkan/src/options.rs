@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Options of opening the backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,10 @@ pub struct Options {
     pub staging: bool,
     /// Where the verdicts of device probes are kept. Default: nowhere, so each opening probes.
     pub probe_directory: Option<PathBuf>,
+    /// How long a launch that timed out may take to come back before the device is given up as lost; the caller waits
+    /// that long. Default: 10 seconds for a kernel that can be told to end (its loops poll), and for any other, which
+    /// always ends by itself, ten times its timeout but at least 60 seconds.
+    pub patience: Option<Duration>,
 }
 
 impl Options {
@@ -44,6 +49,7 @@ impl Options {
             validation: text("FULGURITE_VULKAN_VALIDATION").is_some_and(|v| v.trim() != "0"),
             device: text("FULGURITE_VULKAN_DEVICE").map(|v| v.trim().to_owned()),
             staging: false,
+            patience: None,
             probe_directory: cache.filter(|path| path.is_absolute()).map(|path| path.join("probes")),
         }
     }
@@ -66,6 +72,13 @@ impl Options {
     #[must_use]
     pub fn staging(mut self, on: bool) -> Self {
         self.staging = on;
+        self
+    }
+
+    /// Waits no longer than this for a launch that timed out.
+    #[must_use]
+    pub fn patience(mut self, limit: Duration) -> Self {
+        self.patience = Some(limit);
         self
     }
 

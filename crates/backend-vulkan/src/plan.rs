@@ -2,6 +2,7 @@
 //! it, what emission may use, and whether a kernel fits. Pure; makes no call.
 
 use std::ffi::CStr;
+use std::time::Duration;
 
 use ash::ext;
 use fulgurite_driver_core::Error;
@@ -33,6 +34,8 @@ pub(crate) struct DevicePlan {
     /// `None` if the queue family writes no timestamps.
     pub(crate) timestamps: Option<Timestamps>,
     pub(crate) bounds: Bounds,
+    /// How long a launch that timed out may take to come back, if the caller said so.
+    pub(crate) patience: Option<Duration>,
     pub(crate) profile: Profile,
     pub(crate) snapshot: DeviceSnapshot,
 }
@@ -158,6 +161,7 @@ pub(crate) fn plan(
             mask: u64::MAX >> 64u32.saturating_sub(valid_bits).min(63),
         }),
         bounds,
+        patience: options.patience,
         snapshot: public_snapshot(physical, &bounds, &profile, verdicts, robustness2),
         profile,
     })

@@ -3,9 +3,11 @@
 //! A launch's timeout counts from when everything before it on the queue is done, so that one thread's long
 //! launch is not another's timeout. Each submission extends the *horizon*, the time by which all that was
 //! submitted has either ended or been given up by whoever submitted it; waiting for others ends there.
+//!
+//! The host's own turn at memory that it maps is in the same order: see [`Use`].
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use ash::vk;
@@ -14,8 +16,6 @@ use fulgurite_driver_core::Error;
 use crate::device::{Device, lock};
 use crate::error::device_error;
 
-/// How long an aborted launch may take to come back.
-pub(crate) const GRACE: Duration = Duration::from_secs(2);
 /// The longest that anything is waited for, whatever the caller asks.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How late a submitter may be in giving its work up.
@@ -39,6 +39,16 @@ struct Queue {
     last: u64,
     /// By when it has ended or its submitter has given the device up.
     horizon: Instant,
+}
+
+/// When a buffer was last used, and whose turn it is: a submission that uses the buffer waits for the host's copies
+/// to and from it, and such a copy for all submissions.
+#[derive(Debug, Default)]
+pub(crate) struct Use {
+    /// The last submission that uses the buffer.
+    last: AtomicU64,
+    /// Held while the host copies, and while a submission is made; never while the device is waited for.
+    turn: Mutex<()>,
 }
 
 /// A submission.
@@ -79,7 +89,7 @@ impl Timeline {
 
 impl Device {
     /// Submits `commands`, which its submitter will wait for no longer than `budget` from its turn. `uses` are
-    /// the last-use marks of the buffers that it touches.
+    /// those of the buffers that it touches.
     ///
     /// # Safety
     /// `commands` is recorded, of this device, and it and all that it refers to stay alive and untouched by the
@@ -88,9 +98,11 @@ impl Device {
         &self,
         commands: vk::CommandBuffer,
         budget: Duration,
-        uses: &[&AtomicU64],
+        uses: &[&Use],
     ) -> Result<Ticket, Error> {
         self.check_alive()?;
+        let turns = in_order(uses).into_iter().map(|used| lock(&used.turn));
+        let turns: Vec<MutexGuard<'_, ()>> = turns.collect();
         let commands = [vk::CommandBufferSubmitInfo::default().command_buffer(commands)];
         let mut queue = lock(&self.timeline.queue);
         let value = queue.last + 1;
@@ -106,9 +118,10 @@ impl Device {
         let turn = queue.horizon.max(Instant::now());
         queue.last = value;
         queue.horizon = turn + budget.min(LONGEST);
-        for mark in uses {
-            mark.fetch_max(value, Ordering::SeqCst);
+        for used in uses {
+            used.last.store(value, Ordering::SeqCst);
         }
+        drop(turns);
         Ok(Ticket { value, turn: turn + SLACK })
     }
 
@@ -120,16 +133,25 @@ impl Device {
         }
     }
 
-    /// Waits for the submission that left `mark`.
-    pub(crate) fn wait_mark(&self, mark: &AtomicU64) -> Result<(), Error> {
-        let value = mark.load(Ordering::SeqCst);
-        if self.timeline.reached.load(Ordering::SeqCst) >= value {
-            return self.check_alive();
-        }
-        let horizon = lock(&self.timeline.queue).horizon;
-        match self.wait_value(value, horizon + SLACK)? {
-            Waited::Done => Ok(()),
-            Waited::Expired => Err(self.lose("a wait for earlier launches")),
+    /// Runs `copy` once no submission uses the buffer, and keeps others from doing so meanwhile.
+    pub(crate) fn with_host_turn(
+        &self,
+        used: &Use,
+        copy: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        loop {
+            let turn = lock(&used.turn);
+            let last = used.last.load(Ordering::SeqCst);
+            if self.timeline.reached.load(Ordering::SeqCst) >= last {
+                self.check_alive()?;
+                return copy();
+            }
+            // Another thread may submit as soon as it is let go, and then that is waited for, too.
+            drop(turn);
+            let horizon = lock(&self.timeline.queue).horizon;
+            if self.wait_value(last, horizon + SLACK)? == Waited::Expired {
+                return Err(self.lose("a wait for earlier launches"));
+            }
         }
     }
 
@@ -160,5 +182,30 @@ impl Device {
                 Err(result) => return Err(self.fail("vkWaitSemaphores", result, 0)),
             }
         }
+    }
+}
+
+/// `uses` in an order that all threads agree on, each once, so that locking them one by one cannot deadlock.
+fn in_order<'u>(uses: &[&'u Use]) -> Vec<&'u Use> {
+    let mut ordered = uses.to_vec();
+    ordered.sort_by_key(|used| std::ptr::from_ref(*used).addr());
+    ordered.dedup_by(|a, b| std::ptr::eq(*a, *b));
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uses_are_locked_in_one_order_and_once() {
+        let uses: [Use; 3] = Default::default();
+        let [a, b, c] = uses.each_ref();
+        let expected = [a, b, c].map(std::ptr::from_ref);
+        for given in [[a, b, c, a], [c, b, a, c], [b, c, a, b]] {
+            let ordered: Vec<*const Use> = in_order(&given).into_iter().map(std::ptr::from_ref).collect();
+            assert_eq!(ordered, expected);
+        }
+        assert!(in_order(&[]).is_empty());
     }
 }

@@ -163,6 +163,69 @@ fn launch_from_threads(vulkan: &Opened) {
     });
 }
 
+/// Adds 1 to each element.
+const INCREMENT: &str = "fulgurite 1
+kernel @increment workgroup(64, 1, 1) {
+  buffer %x: read_write u32[]
+  buffer %y: read_write u32[]
+
+  %i = global_id.x
+  %n = len %x
+  %in = lt %i, %n
+  if %in {
+    %0 = load %x[%i]
+    %1 = add %0, 1u32
+    store %x[%i], %1
+    %2 = load %y[%i]
+    %3 = add %2, 1u32
+    store %y[%i], %3
+  }
+}
+";
+
+#[test]
+fn the_host_and_launches_of_other_threads_take_turns_at_a_buffer() {
+    for staging in [false, true] {
+        let Some(vulkan) = open_with(options().staging(staging)) else { return };
+        take_turns(&vulkan);
+        vulkan.finish();
+    }
+}
+
+fn take_turns(vulkan: &Opened) {
+    const COUNT: usize = 100_000;
+    const ROUNDS: u32 = 40;
+    let executable = vulkan.compile(INCREMENT);
+    let zeros = vec![0; COUNT * 4];
+    let (x, y) = (vulkan.upload(&zeros), vulkan.upload(&zeros));
+    let (forth, back) = ([Arc::clone(&x), Arc::clone(&y)], [Arc::clone(&y), Arc::clone(&x)]);
+    // A copy sees all of a launch or nothing of it, and a launch all of a copy.
+    thread::scope(|scope| {
+        for buffers in [&forth, &back] {
+            let executable = &executable;
+            scope.spawn(move || {
+                for _ in 0..ROUNDS {
+                    vulkan.launch(&**executable, buffers, &[], &LaunchOptions::default()).unwrap();
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..ROUNDS {
+                let seen = words(&*x);
+                assert!(seen.iter().all(|word| *word == seen[0]), "a read saw a part of a launch");
+            }
+        });
+        scope.spawn(|| {
+            for round in 0..ROUNDS {
+                y.write(0, &bytes(vec![1000 * round; COUNT])).unwrap();
+            }
+        });
+    });
+    assert_eq!(words(&*x), vec![2 * ROUNDS; COUNT]);
+    let last = words(&*y);
+    assert!(last.iter().all(|word| *word == last[0]), "a launch saw a part of a write");
+}
+
 #[test]
 fn a_buffer_of_another_device_is_refused() {
     let (Some(vulkan), Some(other)) = (open(), open()) else { return };

@@ -1,5 +1,6 @@
 //! Emission of a kernel: declarations, then the body in one walk.
 
+mod abort;
 mod control;
 mod convert;
 mod memory;
@@ -47,6 +48,8 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         lengths: vec![0; kernel.buffers.len()],
         control: None,
         told: None,
+        alone: None,
+        together: None,
         hidden: None,
         built_ins: [0; 5],
         label: 0,
@@ -55,7 +58,11 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
     };
     emitter.declare(&layout);
     emitter.read_block(&layout);
+    let end = emitter.begin_unless_aborted();
+    layout.abortable = polled || end.is_some();
     emitter.body();
+    emitter.end_unless_aborted(end);
+    emitter.asm.effect(op::Return, &[]);
     emitter.names();
     Module { words: emitter.asm.finish(main), layout }
 }
@@ -96,6 +103,9 @@ struct Emitter<'a> {
     control: Option<Id>,
     /// A shared word in which one invocation tells the workgroup whether to stop.
     told: Option<Id>,
+    /// Of loops that poll each invocation on its own, and of those that poll as a workgroup.
+    alone: Option<abort::Watch>,
+    together: Option<abort::Watch>,
     /// A word that is 0, which no compiler can tell.
     hidden: Option<Id>,
     /// Built-in inputs as loaded at the start, by [`built_in_slot`].
@@ -138,6 +148,8 @@ impl Emitter<'_> {
             let word = self.asm.ty(Type::U32);
             self.told = Some(self.asm.global(storage_class::Workgroup, word, None));
         }
+        self.alone = self.declare_watch(Poll::Alone);
+        self.together = self.declare_watch(Poll::Together);
         for shared in &kernel.shared {
             let array = self.asm.array(shared.element, shared.len);
             let zero = self.asm.null(array);
@@ -297,7 +309,6 @@ impl Emitter<'_> {
                 Event::Exit(block) => self.exit(block),
             }
         }
-        self.asm.effect(op::Return, &[]);
     }
 
     fn inst(&mut self, id: InstId) {

@@ -38,6 +38,8 @@ pub struct Layout {
     /// The binding of the control buffer ([`Layout::CONTROL_BYTES`] bytes, zeroed before each launch), if the
     /// module has one.
     pub control: Option<u32>,
+    /// Whether the module looks at [`ControlWord::Abort`]: a host that sets it may then expect the launch to end.
+    pub abortable: bool,
     /// Where the parameter block is.
     pub placement: BlockPlacement,
     /// 32-bit words in the parameter block: buffer lengths, then parameter components. May be 0.
@@ -52,7 +54,8 @@ impl Layout {
     /// The driver ended a loop that was to go on.
     pub const FAULT_LOOP_ENDED: u32 = 1;
 
-    /// The layout for `kernel`: the same for every module emitted from it with these two facts.
+    /// The layout for `kernel`: the same for every module emitted from it with these two
+    /// facts, but for what [`emit`](crate::emit) alone knows: `abortable`, and the word in `shared_bytes`.
     pub fn new(kernel: &Kernel, push_constant_bytes: u32, control: bool) -> Self {
         let buffers = kernel.buffers.len() as u32;
         let params: u32 = kernel.params.iter().map(|p| p.ty.lanes.count()).sum();
@@ -63,7 +66,14 @@ impl Layout {
         } else {
             BlockPlacement::StorageBuffer { binding: buffers + u32::from(control.is_some()) }
         };
-        Self { buffers, control, placement, block_words, shared_bytes: kernel.shared_bytes() }
+        Self {
+            buffers,
+            control,
+            abortable: false,
+            placement,
+            block_words,
+            shared_bytes: kernel.shared_bytes(),
+        }
     }
 
     /// The number of descriptors in set 0.

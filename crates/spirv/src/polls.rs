@@ -19,8 +19,7 @@ pub(crate) enum Poll {
 /// to stay under 2³⁰ iterations between two polls.
 pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap) -> Vec<Poll> {
     let mut polls = vec![Poll::Never; kernel.insts.len()];
-    let barriers = kernel.insts.iter().any(|inst| matches!(inst.kind, InstKind::Barrier { .. }));
-    let apart = barriers && kernel.workgroup_invocations() > 1;
+    let meets = meets(kernel);
     // The open loops, each with the most iterations that its body runs between two polls.
     let mut open: Vec<(InstId, u64)> = Vec::new();
     // The open control instructions that invocations of a workgroup may decide differently.
@@ -43,7 +42,7 @@ pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap) -> Vec<Poll> {
                 let polled = trips > MAX_UNPOLLED_TRIPS;
                 if polled {
                     polls[id.index()] =
-                        if apart && divergent.is_empty() { Poll::Together } else { Poll::Alone };
+                        if meets && divergent.is_empty() { Poll::Together } else { Poll::Alone };
                 }
                 open.push((id, if polled { u64::from(POLL_INTERVAL) } else { trips }));
             }
@@ -55,6 +54,12 @@ pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap) -> Vec<Poll> {
         }
     }
     polls
+}
+
+/// Whether invocations of a workgroup wait for each other, so that none may leave without the others.
+pub(crate) fn meets(kernel: &Kernel) -> bool {
+    let barriers = kernel.insts.iter().any(|inst| matches!(inst.kind, InstKind::Barrier { .. }));
+    barriers && kernel.workgroup_invocations() > 1
 }
 
 /// The most iterations that a `for` can take.

@@ -1,17 +1,15 @@
-//! Structured control flow: merges, phis, polls of the abort word, and the check for loops that a driver ends.
+//! Structured control flow: merges, phis, and the check for loops that a driver ends.
 //!
 //! A phi names the blocks that *end* regions, which nested control flow may have moved far from those that
 //! begin them.
 
-use fulgurite_ir::{BlockId, InstId, InstKind, MemoryScopes, Operands, Terminator, ValueId};
-use fulgurite_spec::limits::POLL_INTERVAL;
+use fulgurite_ir::{BlockId, InstId, InstKind, Operands, Terminator, ValueId};
 use fulgurite_spec::{Op, ScalarType, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
 use crate::layout::{ControlWord, Layout};
-use crate::polls::Poll;
-use crate::spv::{memory_access, op, scope, semantics, storage_class};
+use crate::spv::{op, scope, semantics, storage_class};
 
 /// A control instruction whose blocks are being emitted.
 pub(super) enum Frame {
@@ -36,7 +34,8 @@ pub(super) struct LoopFrame {
     merge: Id,
     /// Where the loop leaves to once its condition fails: the merge, or a block that says so first.
     exit: Id,
-    /// Iterations so far, in the header; the next one, made in the continue target.
+    /// Iterations so far, in the header; the next one, made in the continue target. 0 for a `while`, which counts
+    /// none.
     iteration: Id,
     next_iteration: Id,
     /// Carried values in the header.
@@ -76,7 +75,7 @@ impl Emitter<'_> {
                 self.asm.effect(op::BranchConditional, &[go, frame.body_label, frame.exit]);
                 self.leave_block(&frame);
                 self.begin(frame.body_label);
-                self.poll(&frame);
+                self.poll(frame.inst, frame.merge);
                 let params = &kernel.block(*body).params;
                 let counter = self.counter(*start, *step, frame.iteration);
                 if let Some((first, carried)) = params.split_first() {
@@ -116,11 +115,15 @@ impl Emitter<'_> {
         let entered_from = self.label;
         let [header, body_label, continue_target, merge] = core::array::from_fn(|_| self.asm.id());
         let exit = if left.is_some() { self.asm.id() } else { merge };
-        let next_iteration = self.asm.id();
         self.asm.effect(op::Branch, &[header]);
         self.begin(header);
-        let (word, zero) = (self.asm.ty(Type::U32), self.asm.u32(0));
-        let iteration = self.asm.value(op::Phi, word, &[zero, entered_from, next_iteration, continue_target]);
+        let (mut iteration, mut next_iteration) = (0, 0);
+        if condition_block.is_none() {
+            let (word, zero) = (self.asm.ty(Type::U32), self.asm.u32(0));
+            next_iteration = self.asm.id();
+            let parents = [zero, entered_from, next_iteration, continue_target];
+            iteration = self.asm.value(op::Phi, word, &parents);
+        }
         let mut pending = Vec::new();
         let mut carried = Vec::new();
         for (value, id) in initial.iter().zip(initial_ids) {
@@ -178,8 +181,10 @@ impl Emitter<'_> {
                 }
                 self.asm.effect(op::Branch, &[continue_target]);
                 self.begin(continue_target);
-                let (word, one) = (self.asm.ty(Type::U32), self.asm.u32(1));
-                self.asm.effect(op::IAdd, &[word, next, iteration, one]);
+                if next != 0 {
+                    let (word, one) = (self.asm.ty(Type::U32), self.asm.u32(1));
+                    self.asm.effect(op::IAdd, &[word, next, iteration, one]);
+                }
                 self.asm.effect(op::Branch, &[header]);
             }
             None => {}
@@ -201,7 +206,7 @@ impl Emitter<'_> {
             self.asm.effect(op::BranchConditional, &[go, frame.body_label, frame.exit]);
             self.leave_block(&frame);
             self.begin(frame.body_label);
-            self.poll(&frame);
+            self.poll(frame.inst, frame.merge);
         }
         self.frames.push(Frame::Loop(frame));
     }
@@ -275,53 +280,13 @@ impl Emitter<'_> {
         Some(self.asm.value(op::AccessChain, pointer_type, &[variable, member, position]))
     }
 
-    fn control_load(&mut self, word: ControlWord) -> Id {
+    pub(super) fn control_load(&mut self, word: ControlWord) -> Id {
         let zero = self.asm.u32(0);
         let Some(pointer) = self.control_pointer(word) else { return zero };
         // Volatile, for the host writes it: the load may be neither moved out of a loop nor merged with another.
         let (reach, volatile) = (self.asm.u32(scope::QueueFamily), self.asm.u32(semantics::Volatile));
         let word_type = self.asm.ty(Type::U32);
         self.asm.value(op::AtomicLoad, word_type, &[pointer, reach, volatile])
-    }
-
-    /// At the top of a body that polls: every so many iterations, leaves if the host wants the launch to end.
-    /// The host has then asked for it, so this need not count as leaving by itself.
-    fn poll(&mut self, frame: &LoopFrame) {
-        let told = match (self.polls[frame.inst.index()], self.told) {
-            (Poll::Never, _) => return,
-            (Poll::Together, told) => told,
-            (Poll::Alone, _) => None,
-        };
-        let (word, bool_type) = (self.asm.ty(Type::U32), self.asm.ty(Type::BOOL));
-        let (zero, last) = (self.asm.u32(0), self.asm.u32(POLL_INTERVAL - 1));
-        let phase = self.asm.value(op::BitwiseAnd, word, &[frame.iteration, last]);
-        let due = self.asm.value(op::IEqual, bool_type, &[phase, last]);
-        let wanted = self.guarded(due, Type::U32, |e| match told {
-            Some(told) => e.abort_told(told),
-            None => e.control_load(ControlWord::Abort),
-        });
-        let stop = self.asm.value(op::INotEqual, bool_type, &[wanted, zero]);
-        let go_on = self.asm.id();
-        self.asm.effect(op::BranchConditional, &[stop, frame.merge, go_on]);
-        self.begin(go_on);
-    }
-
-    /// The abort word as the workgroup's first invocation sees it, the same for all: the word may change between
-    /// two loads, and then some would leave a loop that others stay in, past whose barriers neither get.
-    fn abort_told(&mut self, told: Id) -> Id {
-        let (word, bool_type, zero) = (self.asm.ty(Type::U32), self.asm.ty(Type::BOOL), self.asm.u32(0));
-        let index = self.built_in(Op::LocalIndex);
-        let first = self.asm.value(op::IEqual, bool_type, &[index, zero]);
-        self.where_true(first, |e| {
-            let wanted = e.control_load(ControlWord::Abort);
-            e.asm.effect(op::Store, &[told, wanted, memory_access::NonPrivatePointer]);
-        });
-        let scopes = MemoryScopes { shared: true, buffers: false };
-        self.barrier(scopes);
-        let wanted = self.asm.value(op::Load, word, &[told, memory_access::NonPrivatePointer]);
-        // The next poll writes again only once all have read.
-        self.barrier(scopes);
-        wanted
     }
 
     /// Before a loop, where drivers end loops: a variable that says that the loop left by itself, cleared.

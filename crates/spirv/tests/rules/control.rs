@@ -34,8 +34,19 @@ fn control_loads(loaded: &Loaded) -> Vec<(u32, &Instruction)> {
         .collect()
 }
 
+/// The loads of the abort word: the one at the kernel's start, if there is one, and those in loops.
+fn abort_loads(loaded: &Loaded) -> (Option<&Instruction>, Vec<&Instruction>) {
+    let loads = control_loads(loaded).into_iter().filter(|(word, _)| *word == ControlWord::Abort as u32);
+    let code = loaded.code();
+    let place = |inst: &Instruction| code.iter().position(|i| *i == inst);
+    let first_loop = code.iter().position(|i| i.class.opcode == Op::LoopMerge);
+    let (before, inside): (Vec<_>, Vec<_>) = loads.map(|(_, l)| l).partition(|l| place(l) < first_loop);
+    assert!(before.len() <= 1, "{before:?}");
+    (before.first().copied(), inside)
+}
+
 fn polls(loaded: &Loaded) -> usize {
-    control_loads(loaded).iter().filter(|(word, _)| *word == ControlWord::Abort as u32).count()
+    abort_loads(loaded).1.len()
 }
 
 #[test]
@@ -130,15 +141,70 @@ fn only_loops_without_a_bound_poll() {
 #[test]
 fn a_poll_looks_every_4096_iterations_and_leaves_the_loop() {
     let loaded = least(DECLARATIONS, "while {\ncondition true\n} do {\n}");
-    let (_, load) = control_loads(&loaded)[0];
+    let load = abort_loads(&loaded).1[0];
     let before = loaded.predecessors(loaded.block_of(load));
     let phase = loaded.all(Op::BitwiseAnd)[0];
     assert_eq!(loaded.constant(id(phase, 1)), Some(4095));
-    assert_eq!(loaded.operand(phase, 0).class.opcode, Op::Phi, "the iteration number");
     assert_eq!(before, [loaded.block_of(phase)]);
-    let stop = loaded.one(Op::INotEqual);
+    // The count is a variable that each iteration adds 1 to.
+    let count = loaded.operand(phase, 0);
+    assert_eq!(count.class.opcode, Op::Load);
+    let next = loaded.one(Op::IAdd);
+    assert_eq!((id(next, 0), loaded.constant(id(next, 1))), (result(count), Some(1)));
+    let kept = loaded.all(Op::Store).into_iter().find(|s| id(s, 1) == result(next)).unwrap();
+    assert_eq!((id(kept, 0), loaded.block_of(kept)), (id(count, 0), loaded.block_of(phase)));
+    let stop = loaded.all(Op::INotEqual)[1];
     let leave = loaded.all(Op::BranchConditional).into_iter().find(|b| id(b, 0) == result(stop)).unwrap();
     assert_eq!(id(leave, 1), id(loaded.one(Op::LoopMerge), 0));
+}
+
+/// The variables that a loop's polls count in and keep the word in, for each loop in the order of their tests.
+fn watches(loaded: &Loaded) -> Vec<(u32, u32)> {
+    let masked = |i: &&Instruction| loaded.constant(id(i, 1)) == Some(4095);
+    let phases = loaded.all(Op::BitwiseAnd).into_iter().filter(masked);
+    let seen = |i: &&Instruction| {
+        let loads = loaded.operand(i, 0);
+        loads.class.opcode == Op::Load && loaded.class(id(loads, 0)) == StorageClass::Function
+    };
+    let stops: Vec<&Instruction> = loaded.all(Op::INotEqual).into_iter().filter(seen).collect();
+    let found: Vec<(u32, u32)> =
+        phases.zip(&stops).map(|(p, s)| (id(loaded.operand(p, 0), 0), id(loaded.operand(s, 0), 0))).collect();
+    assert_eq!(found.len(), stops.len());
+    found
+}
+
+#[test]
+fn loops_that_poll_count_and_leave_as_one() {
+    let nested = "for %i in 0u32 to %n step 1u32 {\nfor %j in 0u32 to %n step 1u32 {\n}\n}\n\
+        while {\ncondition true\n} do {\n}";
+    for loaded in [least(DECLARATIONS, nested), fullest(DECLARATIONS, nested)] {
+        let watches = watches(&loaded);
+        assert_eq!((polls(&loaded), watches.len()), (3, 3));
+        assert!(watches.iter().all(|w| *w == watches[0]), "{watches:?}");
+        let (iterations, seen) = watches[0];
+        assert_ne!(iterations, seen);
+        for variable in [iterations, seen] {
+            assert_eq!(loaded.constant(id(loaded.def(variable), 1)), Some(0), "at the start, and only there");
+        }
+        // What each poll loaded is kept for the loops around it, which leave at the top of their next body.
+        for load in abort_loads(&loaded).1 {
+            let kept = loaded.all(Op::Store).into_iter().find(|s| id(s, 1) == result(load)).unwrap();
+            assert_eq!((id(kept, 0), loaded.block_of(kept)), (seen, loaded.block_of(load)));
+        }
+    }
+    // What is the same for a workgroup does not depend on what is not.
+    let both = "%i = local_index\nwhile {\ncondition true\n} do {\nbarrier\n\
+        for %j in 0u32 to %i step 1u32 {\nfor %k in 0u32 to %n step 1u32 {\n}\n}\n\
+        for %j in 0u32 to %n step 1u32 {\n}\n}";
+    let loaded = least(DECLARATIONS, both);
+    let [outer, inner, last] = watches(&loaded).try_into().unwrap();
+    assert_eq!(outer, last);
+    assert!(outer.0 != inner.0 && outer.1 != inner.1, "{outer:?} {inner:?}");
+    // Loops that do not poll have none of it.
+    let short = "for %i in 0u32 to 9u32 step 1u32 {\n}";
+    assert!(least(DECLARATIONS, short).all(Op::Variable).is_empty());
+    let both = format!("{short}\nwhile {{\ncondition true\n}} do {{\n}}");
+    assert_eq!(watches(&least(DECLARATIONS, &both)).len(), 1);
 }
 
 #[test]
@@ -150,18 +216,18 @@ fn a_workgroup_that_meets_at_barriers_polls_together() {
     for body in [inside, before] {
         let loaded = least(declarations, body);
         assert_eq!((polls(&loaded), loaded.layout.shared_bytes), (1, 260));
-        let (_, load) = control_loads(&loaded)[0];
-        let store = loaded.one(Op::Store);
+        let load = abort_loads(&loaded).1[0];
+        let store = loaded.all(Op::Store).into_iter().find(|s| id(s, 1) == result(load)).unwrap();
         assert_eq!(loaded.class(id(store, 0)), StorageClass::Workgroup);
         assert_eq!((id(store, 1), loaded.block_of(store)), (result(load), loaded.block_of(load)));
         // Only invocation 0 asks; all read what it was told, between two barriers for shared memory.
         let asks = loaded.predecessors(loaded.block_of(load))[0];
-        let first = loaded.all(Op::IEqual).into_iter().find(|e| loaded.block_of(e) == asks).unwrap();
+        let first = loaded.all(Op::IEqual).into_iter().rfind(|e| loaded.block_of(e) == asks).unwrap();
         assert_eq!(loaded.constant(id(first, 1)), Some(0));
-        let told = loaded.all(Op::Load).into_iter().find(|l| id(l, 0) == id(store, 0)).unwrap();
+        let told = loaded.all(Op::Load).into_iter().rfind(|l| id(l, 0) == id(store, 0)).unwrap();
         let block = loaded.module.functions[0].blocks.iter().find(|b| b.instructions.contains(told)).unwrap();
         let ops: Vec<Op> = block.instructions.iter().map(|i| i.class.opcode).collect();
-        assert_eq!(ops, [Op::ControlBarrier, Op::Load, Op::ControlBarrier, Op::Branch]);
+        assert_eq!(ops, [Op::ControlBarrier, Op::Load, Op::ControlBarrier, Op::Store, Op::Branch]);
         for barrier in [&block.instructions[0], &block.instructions[2]] {
             assert!(loaded.semantics(barrier, 2).contains(MemorySemantics::WORKGROUP_MEMORY));
         }
@@ -175,6 +241,48 @@ fn a_workgroup_that_meets_at_barriers_polls_together() {
         let loaded = least(declarations, body);
         assert_eq!((polls(&loaded), loaded.layout.shared_bytes), (1, 256), "{body}");
     }
+}
+
+#[test]
+fn what_has_not_begun_when_the_launch_is_aborted_never_does() {
+    let endless = "store %y[0u32], 1u32\nwhile {\ncondition true\n} do {\nBARRIER\n}\nstore %y[1u32], 1u32";
+    let [alone, together] = ["", "barrier"].map(|barrier| endless.replace("BARRIER", barrier));
+    for (loaded, told) in [
+        (least(DECLARATIONS, &alone), false),
+        (fullest(DECLARATIONS, &alone), false),
+        (least(DECLARATIONS, &together), true),
+    ] {
+        assert!(loaded.layout.abortable);
+        let load = abort_loads(&loaded).0.unwrap();
+        let wanted = if told {
+            // As in a poll, all of a workgroup read what its first invocation was told.
+            let store = loaded.all(Op::Store)[0];
+            assert_eq!(id(store, 1), result(load));
+            loaded.all(Op::Load).into_iter().find(|l| id(l, 0) == id(store, 0)).unwrap()
+        } else {
+            load
+        };
+        let stop = loaded.all(Op::INotEqual)[0];
+        assert_eq!(id(stop, 0), result(wanted));
+        let leave = loaded.all(Op::BranchConditional).into_iter().find(|b| id(b, 0) == result(stop)).unwrap();
+        // Past everything: to the end of the function.
+        let end = loaded.block_of(loaded.one(Op::Return));
+        assert_eq!(id(leave, 1), end);
+        assert_eq!(loaded.module.functions[0].blocks.last().unwrap().label_id(), Some(end));
+        let buffer = loaded.binding(0);
+        for store in loaded.all(Op::Store).into_iter().filter(|s| loaded.variable(id(s, 0)) == buffer) {
+            assert_ne!(loaded.block_of(store), end);
+        }
+    }
+    // Nothing to look at, or no way to leave together: a driver that ends loops, or loops that invocations leave apart.
+    let straight = least(DECLARATIONS, "store %y[0u32], 1u32");
+    assert!(abort_loads(&straight).0.is_none() && !straight.layout.abortable);
+    let apart = fullest(DECLARATIONS, &together);
+    assert!(abort_loads(&apart).0.is_none() && apart.layout.abortable);
+    let short = fullest(DECLARATIONS, "for %i in 0u32 to 9u32 step 1u32 {\nbarrier\n}");
+    assert!(abort_loads(&short).0.is_none() && !short.layout.abortable);
+    let short = fullest(DECLARATIONS, "for %i in 0u32 to 9u32 step 1u32 {\n}");
+    assert!(abort_loads(&short).0.is_some() && short.layout.abortable);
 }
 
 #[test]
@@ -203,7 +311,9 @@ fn a_loop_that_the_driver_ends_is_a_fault() {
     assert_eq!(loaded.constant(id(cleared, 1)), Some(0));
     assert_eq!(loaded.constant(id(set, 1)), Some(1));
     let hidden = loaded.operand(loaded.operand(loaded.operand(set, 0), 1), 0);
-    assert_eq!(control_loads(&loaded), [(ControlWord::Zero as u32, hidden)]);
+    let abort = abort_loads(&loaded).0.unwrap();
+    let expected = [(ControlWord::Abort as u32, abort), (ControlWord::Zero as u32, hidden)];
+    assert_eq!(control_loads(&loaded), expected);
     let merge = id(loaded.one(Op::LoopMerge), 0);
     assert_eq!(loaded.successors(loaded.block_of(set)), [merge]);
     // Read after the loop; if it is not set, the first to come says so.
