@@ -7,7 +7,7 @@ mod memory;
 mod scalar;
 mod zeros;
 
-use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk};
+use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk, instructions};
 use fulgurite_ir::{InstId, InstKind, Memory, ValueDef, ValueId, VerifiedKernel};
 use fulgurite_spec::{Op, Type};
 
@@ -26,7 +26,8 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         // Such a driver lets invocations leave loops apart anyway.
         polls.iter_mut().filter(|poll| **poll == Poll::Together).for_each(|poll| *poll = Poll::Alone);
     }
-    let loops = kernel.insts.iter().any(|i| matches!(i.kind, InstKind::For { .. } | InstKind::While { .. }));
+    let loops = instructions(kernel)
+        .any(|id| matches!(kernel.inst(id).kind, InstKind::For { .. } | InstKind::While { .. }));
     let polled = polls.iter().any(|poll| *poll != Poll::Never);
     let control = polled || (loops && profile.driver_ends_loops);
     let mut layout = Layout::new(kernel, profile.push_constant_bytes, control);
@@ -204,7 +205,7 @@ impl Emitter<'_> {
                 self.ids[param.value.index()] = id;
             }
         }
-        for inst in &kernel.insts {
+        for inst in instructions(kernel).map(|id| kernel.inst(id)) {
             if let InstKind::Id { op, .. } = inst.kind {
                 self.built_in(op);
             }

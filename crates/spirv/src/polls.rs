@@ -1,6 +1,6 @@
 //! Which loops must poll the abort word, those that cannot be shown to end soon, and how.
 
-use fulgurite_ir::analysis::{Event, RangeMap, Uniformity, Walk};
+use fulgurite_ir::analysis::{Event, RangeMap, Uniformity, Walk, instructions};
 use fulgurite_ir::{InstId, InstKind, Kernel, VerifiedKernel};
 use fulgurite_spec::limits::{MAX_UNPOLLED_TRIPS, POLL_INTERVAL};
 
@@ -58,7 +58,7 @@ pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap) -> Vec<Poll> {
 
 /// Whether invocations of a workgroup wait for each other, so that none may leave without the others.
 pub(crate) fn meets(kernel: &Kernel) -> bool {
-    let barriers = kernel.insts.iter().any(|inst| matches!(inst.kind, InstKind::Barrier { .. }));
+    let barriers = instructions(kernel).any(|id| matches!(kernel.inst(id).kind, InstKind::Barrier { .. }));
     barriers && kernel.workgroup_invocations() > 1
 }
 

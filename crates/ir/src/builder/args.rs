@@ -73,7 +73,7 @@ impl<T: Storable> Arg for T {
 
     fn declare<'k>(builder: &'k Builder, name: &str, location: Location) -> Self::Handle<'k> {
         let mut state = builder.state();
-        let value = state.param(T::TYPE);
+        let value = state.param(T::TYPE, name);
         state.kernel.params.push(ParamDecl { name: name.to_owned(), ty: T::TYPE, value, location });
         drop(state);
         Val::new(builder, value)

@@ -113,9 +113,9 @@ impl State {
     }
 
     /// Adds a declared parameter's value.
-    pub(super) fn param(&mut self, ty: Type) -> ValueId {
+    pub(super) fn param(&mut self, ty: Type, name: &str) -> ValueId {
         let param = crate::kernel::ParamId::new(self.kernel.params.len());
-        let id = self.kernel.add_value(ty, ValueDef::Param(param), None);
+        let id = self.kernel.add_value(ty, ValueDef::Param(param), Some(name.into()));
         self.home(None);
         id
     }

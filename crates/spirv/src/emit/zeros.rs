@@ -3,6 +3,7 @@
 //! Such a compiler looks for the constant itself, which a literal, a converted counter of an unrolled loop or a
 //! local array that nothing wrote may become. What cannot become one is not hidden.
 
+use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{InstKind, Memory, ValueDef, ValueId};
 use fulgurite_spec::{Op, ScalarType, Type};
 
@@ -18,7 +19,9 @@ fn is_arithmetic(op: Op) -> bool {
 impl Emitter<'_> {
     /// Makes the hidden zero, at the start of the function, if the driver and the kernel need it.
     pub(super) fn hide_zero(&mut self) {
-        let floats = self.kernel.values.iter().any(|value| value.ty.scalar == ScalarType::F32);
+        let kernel = self.kernel;
+        let floats = instructions(kernel)
+            .any(|id| kernel.inst(id).results.iter().any(|r| kernel.ty(*r).scalar == ScalarType::F32));
         if !self.profile.driver_folds_zeros || !floats {
             return;
         }
