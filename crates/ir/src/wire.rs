@@ -32,12 +32,11 @@ const CHECKSUM_BYTES: usize = 16;
 /// The bytes of a kernel. They hold everything but places in its source and what no instruction reaches.
 ///
 /// # Errors
-/// [`WireError::TooLarge`], and no other.
+/// [`WireError::OverLimit`] beyond 64 MiB, and no other.
 pub fn encode(kernel: &VerifiedKernel) -> Result<Vec<u8>, WireError> {
     let body = write::body(kernel);
     let mut bytes = header(0).to_vec();
-    body::append(&body, &mut bytes, MAX_WIRE_BYTES - CHECKSUM_BYTES)
-        .map_err(|_| WireError::TooLarge { limit: MAX_WIRE_BYTES })?;
+    body::append(&body, &mut bytes, MAX_WIRE_BYTES - CHECKSUM_BYTES).map_err(|_| too_long())?;
     let length = bytes.len() - HEADER_BYTES;
     bytes[..HEADER_BYTES].copy_from_slice(&header(length));
     bytes.extend_from_slice(&checksum(&bytes));
@@ -72,6 +71,10 @@ pub fn seal(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+fn too_long() -> WireError {
+    WireError::OverLimit { what: "bytes", limit: MAX_WIRE_BYTES }
+}
+
 fn header(length: usize) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..4].copy_from_slice(&MAGIC);
@@ -104,7 +107,7 @@ fn open(bytes: &[u8]) -> Result<&[u8], WireError> {
     let (length, rest) = rest.split_first_chunk::<8>().ok_or(short.clone())?;
     let length = u64::from_le_bytes(*length);
     if bytes.len() > MAX_WIRE_BYTES || length > MAX_WIRE_BYTES as u64 {
-        return Err(WireError::TooLarge { limit: MAX_WIRE_BYTES });
+        return Err(too_long());
     }
     let (body, stated) = rest.split_last_chunk::<CHECKSUM_BYTES>().ok_or(short)?;
     if body.len() as u64 != length {

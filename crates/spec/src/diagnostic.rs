@@ -99,7 +99,7 @@ codes! {
     803 WrongWireLength "kernel cut short or too long": "The number of bytes is not what the kernel's header says. They were cut, or something was added.";
     804 WrongWireChecksum "kernel damaged": "The bytes do not fit their checksum: they were changed after they were written. Get them again from where they came from.";
     805 MalformedWire "malformed kernel bytes": "The checksum fits, but the bytes are not as this version writes them. What wrote them is not Fulgurite, or has a bug.";
-    806 WireTooLarge "kernel too large for the wire format": "A kernel takes at most 64 MiB as bytes. Split it.";
+    806 WireOverLimit "kernel bytes over a limit": "A kernel takes at most 64 MiB as bytes, and the limits of the language hold. Split the kernel.";
     // Our own bugs.
     901 Internal "internal error": "This is a bug in Fulgurite. Please report it with the kernel text and the message.";
 }

@@ -3,11 +3,15 @@
 //! The structs are the format: their fields, in order, are what is written. Nothing in them is an arena's type or
 //! the position of an enum's variant, and nothing nests, so that reading needs no stack. Knows no kernels.
 
+use core::fmt;
+use core::marker::PhantomData;
+
 use bincode::config::{self, Configuration, Limit};
 use bincode::enc::write::Writer;
 use bincode::error::EncodeError;
 use fulgurite_spec::limits::MAX_WIRE_BYTES;
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::WireError;
 
@@ -16,26 +20,31 @@ use super::WireError;
 pub(super) struct Body<'a> {
     pub(super) name: &'a str,
     pub(super) workgroup: [u32; 3],
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "list")]
     pub(super) buffers: Vec<Buffer<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "list")]
     pub(super) params: Vec<TypedName<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "list")]
     pub(super) shared: Vec<Array<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "list")]
     pub(super) locals: Vec<Array<'a>>,
     /// Distinct, in order of their first use in `words`.
+    #[serde(deserialize_with = "list")]
     pub(super) constants: Vec<Constant>,
     /// How many nodes each precondition has.
+    #[serde(deserialize_with = "list")]
     pub(super) requires: Vec<u32>,
     /// Those of all preconditions.
+    #[serde(deserialize_with = "list")]
     pub(super) nodes: Vec<Node>,
     /// Parameters of blocks and results, in order of definition. The name is empty if there is none.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "list")]
     pub(super) values: Vec<TypedName<'a>>,
     /// Instructions and ends of blocks, in program order.
+    #[serde(deserialize_with = "list")]
     pub(super) insts: Vec<Inst>,
     /// What nodes and instructions work on, all one after the other.
+    #[serde(deserialize_with = "list")]
     pub(super) words: Vec<i32>,
 }
 
@@ -97,8 +106,35 @@ pub(super) struct Inst {
 /// In place of an instruction's op: the end of a block.
 pub(super) const END: u16 = 0;
 
-/// Counts from bytes are bounded by it before anything is allocated. Each byte counts as up to eight: bincode
-/// takes off the size of the type that is read, and a `usize` may take one byte.
+/// Most items that room is made for before they are there. Serde's own limit is a MiB, which is much for a kernel
+/// of a few bytes.
+const FIRST_ITEMS: usize = 64;
+
+/// Reads a list, whose count is not believed: it grows with what is there.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    struct Items<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Vec<T>, A::Error> {
+            let mut items = Vec::with_capacity(from.size_hint().unwrap_or(0).min(FIRST_ITEMS));
+            while let Some(item) = from.next_element()? {
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+
+    from.deserialize_seq(Items(PhantomData))
+}
+
+/// Most bytes that are read. Each counts as up to eight: bincode takes off the size of the type, and a `usize`
+/// may take one byte.
 const READ_LIMIT: usize = 8 * MAX_WIRE_BYTES;
 
 /// Little-endian, numbers in as few bytes as they take.

@@ -28,9 +28,11 @@ pub enum WireError {
     WrongChecksum,
     /// The checksum fits, but this is not the body of a kernel.
     Malformed(String),
-    /// The kernel is larger than the format allows.
-    TooLarge {
-        /// Most bytes, header and checksum included.
+    /// There is more of something than the language or the format allows.
+    OverLimit {
+        /// Of what.
+        what: &'static str,
+        /// How much is allowed.
         limit: usize,
     },
 }
@@ -44,7 +46,7 @@ impl WireError {
             Self::WrongLength { .. } => Code::WrongWireLength,
             Self::WrongChecksum => Code::WrongWireChecksum,
             Self::Malformed(_) => Code::MalformedWire,
-            Self::TooLarge { .. } => Code::WireTooLarge,
+            Self::OverLimit { .. } => Code::WireOverLimit,
         }
     }
 
@@ -65,7 +67,7 @@ impl fmt::Display for WireError {
             }
             Self::WrongChecksum => f.write_str("the kernel's bytes do not fit their checksum"),
             Self::Malformed(reason) => f.write_str(reason),
-            Self::TooLarge { limit } => write!(f, "the kernel takes more than {limit} bytes"),
+            Self::OverLimit { what, limit } => write!(f, "the kernel has more than {limit} {what}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A kernel from the flat structs of its bytes. What comes out has a structure that the verifier accepts,
 //! whatever went in; types, names and dominance are the verifier's to check.
 
+use fulgurite_spec::limits::{MAX_DECLARATIONS, MAX_REQUIRE_NODES, MAX_VALUES};
 use fulgurite_spec::{Lanes, Literal, Location, Op, ScalarType, Semantics, Special, Type};
 
 use super::WireError;
@@ -15,6 +16,7 @@ type Read<T> = Result<T, WireError>;
 
 /// The kernel that `body` is of.
 pub(super) fn kernel(body: &Body<'_>) -> Read<Kernel> {
+    limits(body)?;
     let mut kernel = Kernel::empty(body.name, body.workgroup);
     for buffer in &body.buffers {
         kernel.buffers.push(BufferDecl {
@@ -43,6 +45,25 @@ pub(super) fn kernel(body: &Body<'_>) -> Read<Kernel> {
     reader.requires()?;
     reader.blocks()?;
     Ok(reader.kernel)
+}
+
+/// The limits that keep a kernel small beside its bytes. The verifier knows them too, and those that are left.
+fn limits(body: &Body<'_>) -> Read<()> {
+    let nodes = body.requires.iter().copied().max().unwrap_or(0);
+    for (what, count, limit) in [
+        ("buffers", body.buffers.len(), MAX_DECLARATIONS),
+        ("parameters", body.params.len(), MAX_DECLARATIONS),
+        ("shared arrays", body.shared.len(), MAX_DECLARATIONS),
+        ("local arrays", body.locals.len(), MAX_DECLARATIONS),
+        ("preconditions", body.requires.len(), MAX_DECLARATIONS),
+        ("nodes of a precondition", nodes as usize, MAX_REQUIRE_NODES),
+        ("values", body.params.len() + body.constants.len() + body.values.len(), MAX_VALUES),
+    ] {
+        if count > limit {
+            return Err(WireError::OverLimit { what, limit });
+        }
+    }
+    Ok(())
 }
 
 fn malformed(what: &str, number: impl Into<i64>) -> WireError {

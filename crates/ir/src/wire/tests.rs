@@ -156,8 +156,8 @@ fn what_is_wrong_has_a_code() {
         decode(&[&good[..], &[0]].concat()).unwrap_err(),
         WireError::WrongLength { stated: n as u64, found: n as u64 + 1 }
     );
-    assert_eq!(code(&with(15, 1)).err(), Some(Code::WireTooLarge));
-    assert_eq!(code(&with(15, 0xff)).err(), Some(Code::WireTooLarge));
+    assert_eq!(code(&with(15, 1)).err(), Some(Code::WireOverLimit));
+    assert_eq!(code(&with(15, 0xff)).err(), Some(Code::WireOverLimit));
     assert_eq!(code(&with(16, 0)).err(), Some(Code::WrongWireChecksum));
     assert_eq!(code(&with(n - 1, good[n - 1] ^ 1)).err(), Some(Code::WrongWireChecksum));
     assert_eq!(code(&seal(&[])).err(), Some(Code::MalformedWire));
@@ -186,7 +186,7 @@ fn counts_are_not_believed() {
         let body = [start, &[253], &(1u64 << 62).to_le_bytes()].concat();
         assert!(reason(decode(&seal(&body))).starts_with("the body does not parse"));
     }
-    assert_eq!(reason(changed(|b| b.requires[0] = u32::MAX)), "there are too few nodes of preconditions");
+    assert_eq!(reason(changed(|b| b.requires[0] = 999)), "there are too few nodes of preconditions");
     assert_eq!(reason(changed(|b| b.nodes[0].words = u32::MAX)), "there are too few words");
     assert_eq!(reason(changed(|b| b.insts[0].words = u32::MAX)), "there are too few words");
     assert_eq!(reason(changed(|b| b.insts[0].results = u32::MAX)), "there are too few values");
@@ -238,7 +238,7 @@ fn what_makes_no_sense_is_named() {
     assert_eq!(reason(changed(|b| b.insts[1].op = 384)), "`if` has no such number of words: 2");
     let end = |results, words| Inst { op: 0, results, words };
     assert_eq!(reason(changed(|b| b.insts.push(end(0, 0)))), "something follows the end of the kernel");
-    assert_eq!(reason(changed(|b| drop(b.insts.pop()))), "a block does not end");
+    assert_eq!(reason(changed(|b| b.insts.truncate(1))), "a block does not end");
     assert_eq!(reason(changed(|b| b.words.push(0))), "there are words or values of no instruction");
     assert_eq!(
         reason(changed(|b| {
@@ -321,6 +321,35 @@ fn the_verifier_has_the_last_word() {
     }
 }
 
+fn arrays<'a>() -> impl Iterator<Item = body::Array<'a>> {
+    (0..65).map(|_| body::Array { name: "a", element: body::TypeCode { scalar: 7, lanes: 1 }, len: 1 })
+}
+
+fn params<'a>() -> impl Iterator<Item = body::TypedName<'a>> {
+    arrays().map(|a| body::TypedName { name: a.name, ty: a.element })
+}
+
+fn buffers<'a>() -> impl Iterator<Item = body::Buffer<'a>> {
+    arrays().map(|a| body::Buffer { name: a.name, element: a.element, access: 0 })
+}
+
+#[test]
+fn lists_have_limits() {
+    let over = |outcome: Result<Kernel, WireError>| match outcome {
+        Err(WireError::OverLimit { what, limit }) => (what, limit),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(over(changed(|b| b.locals.extend(arrays()))), ("local arrays", 64));
+    assert_eq!(over(changed(|b| b.shared.extend(arrays()))), ("shared arrays", 64));
+    assert_eq!(over(changed(|b| b.requires.extend([0; 65]))), ("preconditions", 64));
+    assert_eq!(over(changed(|b| b.requires[0] = u32::MAX)), ("nodes of a precondition", 65_536));
+    assert_eq!(over(changed(|b| b.params.extend(params()))), ("parameters", 64));
+    assert_eq!(over(changed(|b| b.buffers.extend(buffers()))), ("buffers", 64));
+    let error = changed(|b| b.buffers.extend(buffers())).unwrap_err();
+    assert_eq!(error.code(), Code::WireOverLimit);
+    assert_eq!(error.to_string(), "the kernel has more than 64 buffers");
+}
+
 #[test]
 fn a_kernel_may_be_too_large() {
     // Names of 128 bytes, as many as it takes.
@@ -332,6 +361,6 @@ fn a_kernel_may_be_too_large() {
     }
     kernel.values.iter_mut().for_each(|v| v.name = Some(name.clone()));
     let error = encode(&verify(kernel).unwrap()).unwrap_err();
-    assert_eq!(error.code(), Code::WireTooLarge);
-    assert_eq!(error.to_string(), "the kernel takes more than 67108864 bytes");
+    assert_eq!(error.code(), Code::WireOverLimit);
+    assert_eq!(error.to_string(), "the kernel has more than 67108864 bytes");
 }
