@@ -99,6 +99,9 @@ fn dependencies(package: &Package, problems: &mut Vec<String>) {
         if on == "ash" && !UNSAFE.contains(&name) {
             problems.push(format!("{name} depends on ash: only the Vulkan backend calls Vulkan"));
         }
+        if on == "bincode" && name != "fulgurite-ir" {
+            problems.push(format!("{name} depends on bincode: only the wire format of kernels uses it"));
+        }
         let ours = on == "fulgurite" || on.starts_with("fulgurite-");
         if !ours || FREE.contains(&name) {
             continue;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use fulgurite_driver_core::{
     Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
 };
-use fulgurite_ir::{Kernel, VerifiedKernel, text, verify};
+use fulgurite_ir::{Kernel, VerifiedKernel, text, verify, wire};
 use fulgurite_spec::eval::Components;
 use fulgurite_spirv::Profile;
 
@@ -21,8 +21,8 @@ const MAX_LOCAL_BYTES: u64 = 1 << 20;
 /// Elements of each buffer that a kernel is run with.
 const ELEMENTS: u64 = 9;
 
-/// Takes `bytes` as kernel text. Whatever parses makes the round trip through text, and whatever also verifies is
-/// emitted as SPIR-V. Whether it was a kernel that verifies.
+/// Takes `bytes` as kernel text. Whatever parses makes the round trip through text, and whatever also verifies that
+/// through the wire format, and is emitted as SPIR-V. Whether it was a kernel that verifies.
 ///
 /// # Errors
 /// The property that does not hold.
@@ -41,6 +41,10 @@ pub fn text(bytes: &[u8]) -> Result<bool, String> {
             if kernel.digest() != again.digest() {
                 return Err(format!("the digest changes when the kernel is printed and parsed:\n{printed}"));
             }
+            let decoded = text_from_bytes(&kernel)?;
+            if decoded != printed {
+                return Err(format!("another text comes back from bytes:\n{printed}\nthen\n{decoded}"));
+            }
             emit(&kernel)?;
             Ok(true)
         }
@@ -50,8 +54,8 @@ pub fn text(bytes: &[u8]) -> Result<bool, String> {
     }
 }
 
-/// Takes a kernel and scrambles its arenas as `bytes` say. Whatever the verifier accepts prints as a kernel of the
-/// same digest, is emitted as SPIR-V, and runs on `backends`. Whether it was accepted.
+/// Takes a kernel and scrambles its arenas as `bytes` say. Whatever the verifier accepts prints and encodes as a
+/// kernel of the same digest, is emitted as SPIR-V, and runs on `backends`. Whether it was accepted.
 ///
 /// # Errors
 /// The property that does not hold.
@@ -66,6 +70,7 @@ pub fn scrambled(bytes: &[u8], backends: &[Arc<dyn Backend>]) -> Result<bool, St
     if again.digest() != verified.digest() {
         return Err(format!("the digest changes when the kernel is printed and parsed:\n{printed}"));
     }
+    text_from_bytes(&verified)?;
     emit(&verified)?;
     let verified = Arc::new(verified);
     for backend in backends {
@@ -73,6 +78,54 @@ pub fn scrambled(bytes: &[u8], backends: &[Arc<dyn Backend>]) -> Result<bool, St
         run(&verified, backend).map_err(|e| format!("{name}: {e}\n{printed}"))?;
     }
     Ok(true)
+}
+
+/// Takes `bytes` as the wire format of a kernel, and what lies between header and checksum, or all of them, as the
+/// body of one. Whatever decodes prints; whatever also verifies makes the round trip through bytes and text and is
+/// emitted as SPIR-V. Whether the body was a kernel that verifies.
+///
+/// # Errors
+/// The property that does not hold.
+pub fn wire(bytes: &[u8]) -> Result<bool, String> {
+    decoded(bytes)?;
+    let body = match bytes {
+        [0x8f, b'F', b'G', b'K', rest @ ..] if rest.len() >= 28 => &rest[12..rest.len() - 16],
+        _ => bytes,
+    };
+    decoded(&wire::seal(body))
+}
+
+fn decoded(bytes: &[u8]) -> Result<bool, String> {
+    let Ok(kernel) = wire::decode(bytes) else { return Ok(false) };
+    // Printing is for malformed kernels too.
+    let printed = text::print(&kernel);
+    let Ok(verified) = verify(kernel) else { return Ok(false) };
+    if wire::encode(&verified).as_deref() != Ok(bytes) {
+        return Err(format!("decodes, but is not encoded as the same bytes:\n{printed}"));
+    }
+    let again = text::parse(&printed)
+        .and_then(verify)
+        .map_err(|e| format!("verifies, but not when printed and parsed: {e}\n{printed}"))?;
+    if again.digest() != verified.digest() {
+        return Err(format!("the digest changes when the kernel is printed and parsed:\n{printed}"));
+    }
+    emit(&verified)?;
+    Ok(true)
+}
+
+/// The text of what comes back when `kernel` is encoded and decoded.
+fn text_from_bytes(kernel: &VerifiedKernel) -> Result<String, String> {
+    let printed = text::print(kernel);
+    let bytes = wire::encode(kernel).map_err(|e| format!("does not encode: {e}\n{printed}"))?;
+    let decoded = wire::decode(&bytes).map_err(|e| format!("does not decode: {e}\n{printed}"))?;
+    let again = verify(decoded).map_err(|e| format!("verifies, but not when decoded: {e}\n{printed}"))?;
+    if again.digest() != kernel.digest() {
+        return Err(format!("the digest changes when the kernel is encoded and decoded:\n{printed}"));
+    }
+    if wire::encode(&again) != Ok(bytes) {
+        return Err(format!("encoding is not stable:\n{printed}"));
+    }
+    Ok(text::print(&again))
 }
 
 fn emit(kernel: &VerifiedKernel) -> Result<(), String> {

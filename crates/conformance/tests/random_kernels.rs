@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use fulgurite_conformance::robust;
 use fulgurite_driver_core::{Backend, CompileOptions, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::eval::Components;
@@ -355,6 +356,14 @@ fn outputs(backend: &dyn Backend, kernel: &Arc<VerifiedKernel>, count: u32, seed
         bytes
     };
     buffers.iter().map(read).collect()
+}
+
+#[test]
+fn random_kernels_keep_the_properties_of_texts() {
+    for seed in 0..KERNELS {
+        let (source, _) = random_kernel(seed);
+        assert_eq!(robust::text(source.as_bytes()), Ok(true), "seed {seed}:\n{source}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use fulgurite_backend_cpu::CpuBackend;
 use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_conformance::robust;
 use fulgurite_driver_core::Backend;
+use fulgurite_ir::{text, verify, wire};
 use proptest::prelude::*;
 
 fn backends() -> Vec<Arc<dyn Backend>> {
@@ -33,6 +34,22 @@ fn texts() -> Vec<String> {
     }
     texts.sort();
     texts
+}
+
+/// The bodies of those kernels in the wire format.
+fn bodies() -> Vec<Vec<u8>> {
+    let kernels = texts().into_iter().filter_map(|t| text::parse(&t).and_then(verify).ok());
+    kernels.map(|k| wire::encode(&k).unwrap()).map(|b| b[16..b.len() - 16].to_vec()).collect()
+}
+
+#[test]
+fn every_body_of_the_filetests_keeps_the_properties() {
+    for body in bodies() {
+        assert_eq!(robust::wire(&body), Ok(true));
+        assert_eq!(robust::wire(&wire::seal(&body)), Ok(true), "header and checksum are taken off");
+        assert_eq!(robust::wire(&body[1..]), Ok(false));
+    }
+    assert_eq!(robust::wire(b""), Ok(false));
 }
 
 #[test]
@@ -88,6 +105,24 @@ proptest! {
             [&a[..at], piece, &a[(at + skipped).min(a.len())..]].concat()
         });
         prop_assert_eq!(robust::text(&bytes).err(), None);
+    }
+
+    #[test]
+    fn any_bytes_in_the_wire_format(
+        a in any::<prop::sample::Index>(),
+        b in any::<prop::sample::Index>(),
+        cuts in [any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<prop::sample::Index>()],
+        length in 0usize..12,
+    ) {
+        thread_local!(static BODIES: Vec<Vec<u8>> = bodies());
+        let bytes = BODIES.with(|bodies| {
+            let (a, b) = (a.get(bodies), b.get(bodies));
+            let (at, from) = (cuts[0].index(a.len()), cuts[1].index(b.len()));
+            let skipped = cuts[2].index(12);
+            let piece = &b[from..(from + length).min(b.len())];
+            [&a[..at], piece, &a[(at + skipped).min(a.len())..]].concat()
+        });
+        prop_assert_eq!(robust::wire(&bytes).err(), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fulgurite_ir::wire::WireError;
 use fulgurite_spec::{Code, Diagnostic, Diagnostics, Location};
 
 /// What went wrong.
@@ -116,6 +117,12 @@ impl Error {
 impl From<Diagnostics> for Error {
     fn from(all: Diagnostics) -> Self {
         Self::Invalid(all)
+    }
+}
+
+impl From<WireError> for Error {
+    fn from(error: WireError) -> Self {
+        Self::invalid(error.code(), error.to_string())
     }
 }
 

@@ -43,7 +43,26 @@ pub fn parse(text: &str) -> Result<Arc<VerifiedKernel>, Error> {
     Ok(Arc::new(fulgurite_ir::verify(kernel)?))
 }
 
+/// Reads and verifies the bytes of a kernel, for [`Context::compile_dynamic`](crate::Context::compile_dynamic).
+/// The bytes may come from anywhere: whatever they are, they give a kernel that keeps every rule, or an error.
+///
+/// # Errors
+/// [`Error::Invalid`]: `FG08xx` for bytes that are no kernel's, or everything that the verifier finds wrong.
+pub fn decode(bytes: &[u8]) -> Result<Arc<VerifiedKernel>, Error> {
+    let kernel = fulgurite_ir::wire::decode(bytes)?;
+    Ok(Arc::new(fulgurite_ir::verify(kernel)?))
+}
+
 impl<A> Kernel<A> {
+    /// The kernel as bytes, to store or send: [`decode`] reads them back. `ir::wire::encode` does the same for a
+    /// kernel without Rust types.
+    ///
+    /// # Errors
+    /// `FG0806` for a kernel that takes more than 64 MiB.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        Ok(fulgurite_ir::wire::encode(&self.verified)?)
+    }
+
     /// The kernel without its Rust types. It prints as text.
     pub fn verified(&self) -> &Arc<VerifiedKernel> {
         &self.verified

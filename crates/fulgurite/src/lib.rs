@@ -34,7 +34,7 @@ pub use args::{LaunchArg, LaunchArgs};
 pub use buffer::{Buffer, Element};
 pub use context::{Context, ContextBuilder, registry};
 pub use dynamic::{DynArg, DynBuffer, DynExecutable};
-pub use kernel::{Executable, Kernel, kernel, parse};
+pub use kernel::{Executable, Kernel, decode, kernel, parse};
 
 pub use fulgurite_driver_core::{
     Choice, CompileOptions, DeviceError, Error, GridSize, LaunchOptions, LaunchReport, Registration,

@@ -45,6 +45,38 @@ fn malformed_text_says_where() {
 }
 
 #[test]
+fn bytes_of_a_kernel() {
+    let double = kernel::<(ReadWrite<u32>, u32)>("double", ["y", "n"], [64, 1, 1], |k, (y, n)| {
+        let i = k.global_id().x();
+        k.if_(i.lt(n), |_| y.store(i, y.load(i) * 2));
+    })
+    .unwrap();
+    let bytes = double.to_bytes().unwrap();
+    let decoded = fulgurite::decode(&bytes).unwrap();
+    assert_eq!(decoded.digest(), double.verified().digest());
+    assert_eq!(format!("{decoded:?}"), format!("{double:?}"));
+    let ctx = cpu();
+    let words = Type::scalar(ScalarType::U32);
+    let y = ctx.dyn_buffer(words, &[3, 0, 0, 0, 5, 0, 0, 0]).unwrap();
+    let args = [DynArg::Buffer(&y), DynArg::Param(words, &[1, 0, 0, 0])];
+    let exe = ctx.compile_dynamic(&decoded).unwrap();
+    exe.launch_with(&LaunchOptions::default(), &args).unwrap();
+    assert_eq!(y.read().unwrap(), [6, 0, 0, 0, 5, 0, 0, 0]);
+
+    assert_eq!(code(fulgurite::decode(COPY.as_bytes())), Some(Code::NotAKernel));
+    assert_eq!(code(fulgurite::decode(&bytes[..40])), Some(Code::WrongWireLength));
+    let error =
+        fulgurite::decode(&[&bytes[..bytes.len() - 1], &[!bytes[bytes.len() - 1]]].concat()).unwrap_err();
+    assert_eq!(error.code(), Code::WrongWireChecksum);
+    assert!(error.to_string().starts_with("error[FG0804]: the kernel's bytes do not fit"), "{error}");
+    // What decodes is verified: here, a workgroup of no invocations.
+    let mut body = bytes[16..bytes.len() - 16].to_vec();
+    assert_eq!(body[7..10], [64, 1, 1]);
+    body[7] = 0;
+    assert_eq!(code(fulgurite::decode(&fulgurite::ir::wire::seal(&body))), Some(Code::BadWorkgroup));
+}
+
+#[test]
 fn every_verification_error_comes_back() {
     let result = kernel::<(Read<u32>, Write<u32>)>("k", ["x", "x"], [0, 1, 1], |k, (x, y)| {
         let i = k.global_id().x();

@@ -1,6 +1,6 @@
-//! Kernels: one typed, structured SSA form, with its builder, text, verifier, analyses and digest.
+//! Kernels: one typed, structured SSA form, with its builder, text, wire format, verifier, analyses and digest.
 //!
-//! A [`Kernel`] comes from the [`builder`] or from [`text::parse`]; [`verify`] turns it into a
+//! A [`Kernel`] comes from the [`builder`], from [`text::parse`] or from [`wire::decode`]; [`verify`] turns it into a
 //! [`VerifiedKernel`], the only form that backends accept. This crate knows neither SPIR-V nor Vulkan nor
 //! files nor threads. `docs/ir.md` describes the language.
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod require;
 pub mod text;
 mod verify;
+pub mod wire;
 
 pub use digest::Digest;
 pub use kernel::{

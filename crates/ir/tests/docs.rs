@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 
-use fulgurite_ir::{text, verify};
+use fulgurite_ir::{text, verify, wire};
 use fulgurite_spec::{OPS, limits};
 
 fn page() -> String {
@@ -35,11 +35,25 @@ fn every_kernel_of_the_page_is_one() {
     }
 }
 
+/// The example of the wire format: the kernel, and its bytes as hex digits with words after them.
+#[test]
+fn the_bytes_of_the_page_are_the_kernels() {
+    let page = page();
+    let source = kernels(&page).into_iter().find(|k| k.contains("kernel @inc ")).unwrap();
+    let (_, block) = page.split_once("```text\n8f 46 47 4b").unwrap();
+    let block = ["8f 46 47 4b", block.split_once("```").unwrap().0].concat();
+    let byte = |word: &str| u8::from_str_radix(word, 16).ok().filter(|_| word.len() == 2);
+    let bytes: Vec<u8> = block.lines().flat_map(|line| line.split_whitespace().map_while(byte)).collect();
+    let encoded = wire::encode(&text::parse(source).and_then(verify).unwrap()).unwrap();
+    assert_eq!(encoded[..encoded.len() - 16], bytes);
+}
+
 #[test]
 fn the_limits_of_the_page_are_the_languages() {
     let page = page();
     for (what, limit) in [
         ("kernel text", format!("{} MiB", limits::MAX_TEXT_BYTES >> 20)),
+        ("kernel in the wire format", format!("{} MiB", limits::MAX_WIRE_BYTES >> 20)),
         ("values", grouped(limits::MAX_VALUES)),
         ("nesting of blocks", grouped(limits::MAX_NESTING)),
         ("name", format!("{} bytes", limits::MAX_NAME_BYTES)),

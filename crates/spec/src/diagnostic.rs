@@ -94,6 +94,13 @@ codes! {
     702 FileUnwritable "file cannot be written": "Check the path, its permissions and the space left.";
     703 BadFileFormat "file has an unusable format": "The message says what was expected.";
     704 BadUsage "bad command line": "See `--help`.";
+    // Wire format.
+    801 NotAKernel "not a kernel in the wire format": "The bytes do not begin as those of a kernel do. They may be kernel text, or something else.";
+    802 UnknownWireVersion "unknown version of the wire format": "The kernel was written by a newer Fulgurite. Use that one, or write the kernel again with this one.";
+    803 WrongWireLength "kernel cut short or too long": "The number of bytes is not what the kernel's header says. They were cut, or something was added.";
+    804 WrongWireChecksum "kernel damaged": "The bytes do not fit their checksum: they were changed after they were written. Get them again from where they came from.";
+    805 MalformedWire "malformed kernel bytes": "The checksum fits, but the bytes are not as this version writes them. What wrote them is not Fulgurite, or has a bug.";
+    806 WireOverLimit "kernel bytes over a limit": "A kernel takes at most 64 MiB as bytes, and the limits of the language hold. Split the kernel.";
     // Our own bugs.
     901 Internal "internal error": "This is a bug in Fulgurite. Please report it with the kernel text and the message.";
 }

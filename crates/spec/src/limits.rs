@@ -3,6 +3,8 @@
 
 /// Longest kernel text that the parser reads, in bytes.
 pub const MAX_TEXT_BYTES: usize = 64 << 20;
+/// Most bytes of a kernel in the wire format, header and checksum included.
+pub const MAX_WIRE_BYTES: usize = 64 << 20;
 /// Most values in one kernel.
 pub const MAX_VALUES: usize = 1 << 24;
 /// Deepest nesting of control flow (SPIR-V allows 1,023 nested constructs; a loop of ours takes up to two).

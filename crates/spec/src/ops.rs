@@ -1,7 +1,7 @@
 //! The op table: every op of the language as one row of data.
 //!
 //! Text, builder, verifier, interpreters, lowering, test generators and docs are driven by this table.
-//! An op's number is permanent: it is part of digests and, later, of the wire format. A number is never
+//! An op's number is permanent: it is part of digests and of the wire format. A number is never
 //! reused and a row is never renumbered. What a scalar op *means* is in [`crate::eval`].
 
 use crate::types::TypeSet;

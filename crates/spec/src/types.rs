@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-/// A scalar type. The discriminants are permanent: they go into digests.
+/// A scalar type. The discriminants are permanent: they go into digests and the wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 #[non_exhaustive]

@@ -1,0 +1,385 @@
+//! A kernel from the flat structs of its bytes. What comes out has a structure that the verifier accepts,
+//! whatever went in; types, names and dominance are the verifier's to check.
+
+use fulgurite_spec::limits::{MAX_DECLARATIONS, MAX_REQUIRE_NODES, MAX_VALUES};
+use fulgurite_spec::{Lanes, Literal, Location, Op, ScalarType, Semantics, Special, Type};
+
+use super::WireError;
+use super::body::{self, Body, END, LEAF, Node, TypeCode, TypedName};
+use crate::kernel::{
+    Access, ArrayDecl, BlockId, BufferDecl, BufferId, Const, Inst, InstId, InstKind, Kernel, LocalId, Memory,
+    MemoryScopes, Operands, ParamDecl, ParamId, SharedId, Terminator, ValueDef, ValueId,
+};
+use crate::require::{Require, RequireNode};
+
+type Read<T> = Result<T, WireError>;
+
+/// The kernel that `body` is of.
+pub(super) fn kernel(body: &Body<'_>) -> Read<Kernel> {
+    limits(body)?;
+    let mut kernel = Kernel::empty(body.name, body.workgroup);
+    for buffer in &body.buffers {
+        kernel.buffers.push(BufferDecl {
+            name: buffer.name.to_owned(),
+            element: ty(buffer.element)?,
+            access: Access::ALL
+                .into_iter()
+                .find(|a| *a as u8 == buffer.access)
+                .ok_or_else(|| malformed("there is no such access to a buffer", buffer.access))?,
+            location: Location::Unknown,
+        });
+    }
+    kernel.shared = arrays(&body.shared)?;
+    kernel.locals = arrays(&body.locals)?;
+    kernel.values.reserve_exact(body.params.len() + body.constants.len() + body.values.len());
+    for (i, param) in body.params.iter().enumerate() {
+        let ty = ty(param.ty)?;
+        let value = kernel.add_value(ty, ValueDef::Param(ParamId::new(i)), Some(param.name.into()));
+        kernel.params.push(ParamDecl { name: param.name.to_owned(), ty, value, location: Location::Unknown });
+    }
+    for constant in &body.constants {
+        let ty = Type::scalar(scalar(constant.scalar)?);
+        kernel.add_value(ty, ValueDef::Const(Const(constant.bits)), None);
+    }
+    let mut reader = Reader { body, kernel, words: &body.words, values: &body.values, open: Vec::new() };
+    reader.requires()?;
+    reader.blocks()?;
+    Ok(reader.kernel)
+}
+
+/// The limits that keep a kernel small beside its bytes. The verifier knows them too, and those that are left.
+fn limits(body: &Body<'_>) -> Read<()> {
+    let nodes = body.requires.iter().copied().max().unwrap_or(0);
+    for (what, count, limit) in [
+        ("buffers", body.buffers.len(), MAX_DECLARATIONS),
+        ("parameters", body.params.len(), MAX_DECLARATIONS),
+        ("shared arrays", body.shared.len(), MAX_DECLARATIONS),
+        ("local arrays", body.locals.len(), MAX_DECLARATIONS),
+        ("preconditions", body.requires.len(), MAX_DECLARATIONS),
+        ("nodes of a precondition", nodes as usize, MAX_REQUIRE_NODES),
+        ("values", body.params.len() + body.constants.len() + body.values.len(), MAX_VALUES),
+    ] {
+        if count > limit {
+            return Err(WireError::OverLimit { what, limit });
+        }
+    }
+    Ok(())
+}
+
+fn malformed(what: &str, number: impl Into<i64>) -> WireError {
+    WireError::malformed(format!("{what}: {}", number.into()))
+}
+
+fn scalar(number: u8) -> Read<ScalarType> {
+    let found = ScalarType::ALL.into_iter().find(|s| s.number() == number);
+    found.ok_or_else(|| malformed("there is no such scalar type", number))
+}
+
+fn ty(code: TypeCode) -> Read<Type> {
+    let lanes = Lanes::from_count(u32::from(code.lanes))
+        .ok_or_else(|| malformed("there are no vectors of so many components", code.lanes))?;
+    Ok(Type::vector(scalar(code.scalar)?, lanes))
+}
+
+fn arrays(arrays: &[body::Array<'_>]) -> Read<Vec<ArrayDecl>> {
+    let array = |a: &body::Array<'_>| {
+        let location = Location::Unknown;
+        Ok(ArrayDecl { name: a.name.to_owned(), element: ty(a.element)?, len: a.len, location })
+    };
+    arrays.iter().map(array).collect()
+}
+
+/// A block whose end is still to come.
+struct Open {
+    block: BlockId,
+    next: Next,
+}
+
+/// What follows a block.
+#[derive(Clone, Copy)]
+enum Next {
+    /// The end of the kernel.
+    Nothing,
+    /// Another block of the same instruction.
+    Block(BlockId, Nested),
+    /// The next instruction.
+    Results(Nested),
+}
+
+/// An instruction with blocks.
+#[derive(Clone, Copy)]
+struct Nested {
+    inst: InstId,
+    results: u32,
+}
+
+struct Reader<'b> {
+    body: &'b Body<'b>,
+    kernel: Kernel,
+    /// Words that were not read yet.
+    words: &'b [i32],
+    /// Values that were not defined yet.
+    values: &'b [TypedName<'b>],
+    open: Vec<Open>,
+}
+
+impl<'b> Reader<'b> {
+    fn take(&mut self, count: u32) -> Read<&'b [i32]> {
+        let (taken, rest) = (self.words.split_at_checked(count as usize))
+            .ok_or_else(|| WireError::malformed("there are too few words"))?;
+        self.words = rest;
+        Ok(taken)
+    }
+
+    fn requires(&mut self) -> Read<()> {
+        let mut nodes = &self.body.nodes[..];
+        for count in &self.body.requires {
+            let (these, rest) = (nodes.split_at_checked(*count as usize))
+                .ok_or_else(|| WireError::malformed("there are too few nodes of preconditions"))?;
+            nodes = rest;
+            let mut require = Require { nodes: Vec::with_capacity(these.len()), location: Location::Unknown };
+            for node in these {
+                let node = self.node(node, require.nodes.len())?;
+                require.nodes.push(node);
+            }
+            self.kernel.requires.push(require);
+        }
+        match nodes.len() {
+            0 => Ok(()),
+            _ => Err(WireError::malformed("there are nodes of no precondition")),
+        }
+    }
+
+    /// A node of a precondition, at position `index`.
+    fn node(&mut self, node: &Node, index: usize) -> Read<RequireNode> {
+        let words = self.take(node.words)?;
+        if node.op == LEAF {
+            let &[word] = words else {
+                return Err(malformed("a leaf has no such number of words", node.words));
+            };
+            let id = self.value(word)?;
+            return Ok(match self.kernel.value(id).def {
+                ValueDef::Const(bits) => {
+                    RequireNode::Literal(Literal { ty: self.kernel.ty(id).scalar, bits: bits.0 })
+                }
+                // Nothing else is defined yet.
+                _ => RequireNode::Param(ParamId::new(id.index())),
+            });
+        }
+        let op = op(node.op)?;
+        match (op, words) {
+            (Op::Len, [buffer]) => {
+                let known = usize::try_from(*buffer).ok().filter(|i| *i < self.kernel.buffers.len());
+                let known = known.ok_or_else(|| malformed("a precondition reads no such buffer", *buffer))?;
+                Ok(RequireNode::Len(BufferId::new(known)))
+            }
+            (Op::NumWorkgroups, [axis]) => Ok(RequireNode::NumWorkgroups(component(*axis)?)),
+            (Op::Len | Op::NumWorkgroups, _) => {
+                Err(malformed("a leaf has no such number of words", node.words))
+            }
+            _ => {
+                let earlier = |word: &i32| {
+                    let found = u32::try_from(*word).ok().filter(|i| (*i as usize) < index);
+                    found.ok_or_else(|| malformed("a precondition has no such earlier node", *word))
+                };
+                Ok(RequireNode::Op { op, operands: words.iter().map(earlier).collect::<Read<_>>()? })
+            }
+        }
+    }
+
+    fn blocks(&mut self) -> Read<()> {
+        self.open.push(Open { block: self.kernel.body, next: Next::Nothing });
+        // All but the ends of blocks are instructions, and each block has one end.
+        let ends = self.body.insts.iter().filter(|i| i.op == END).count();
+        self.kernel.insts.reserve_exact(self.body.insts.len() - ends);
+        self.kernel.blocks.reserve_exact(ends);
+        for inst in &self.body.insts {
+            let words = self.take(inst.words)?;
+            let Some(block) = self.open.last().map(|o| o.block) else {
+                return Err(WireError::malformed("something follows the end of the kernel"));
+            };
+            if inst.op == END {
+                self.end(inst.results, words)?;
+            } else {
+                self.inst(block, inst, words)?;
+            }
+        }
+        if !self.open.is_empty() {
+            return Err(WireError::malformed("a block does not end"));
+        }
+        if !self.words.is_empty() || !self.values.is_empty() {
+            return Err(WireError::malformed("there are words or values of no instruction"));
+        }
+        Ok(())
+    }
+
+    /// Defines the next `count` values.
+    fn define(&mut self, count: u32, define: impl Fn(u32) -> ValueDef) -> Read<Operands> {
+        let (these, rest) = (self.values.split_at_checked(count as usize))
+            .ok_or_else(|| WireError::malformed("there are too few values"))?;
+        self.values = rest;
+        let define = |(value, i): (&TypedName<'_>, u32)| {
+            let name = Some(value.name).filter(|n| !n.is_empty()).map(Into::into);
+            Ok(self.kernel.add_value(ty(value.ty)?, define(i), name))
+        };
+        these.iter().zip(0..).map(define).collect()
+    }
+
+    /// Defines the results of an instruction whose blocks have ended.
+    fn results(&mut self, of: Nested) -> Read<()> {
+        self.kernel.insts[of.inst.index()].results =
+            self.define(of.results, |i| ValueDef::Inst(of.inst, i))?;
+        Ok(())
+    }
+
+    /// Begins a block with `params` parameters.
+    fn begin(&mut self, block: BlockId, params: usize, next: Next) -> Read<()> {
+        let params = self.define(params as u32, |i| ValueDef::BlockParam(block, i))?;
+        self.kernel.blocks[block.index()].params = params.to_vec();
+        self.open.push(Open { block, next });
+        Ok(())
+    }
+
+    /// Ends the innermost block, and begins what follows it.
+    fn end(&mut self, results: u32, words: &[i32]) -> Read<()> {
+        let Some(Open { block, next }) = self.open.pop() else { return Ok(()) };
+        if results != 0 {
+            return Err(malformed("the end of a block has results", results));
+        }
+        let nested = match next {
+            Next::Block(_, of) | Next::Results(of) => Some(of.inst),
+            Next::Nothing => None,
+        };
+        let is_header = nested.is_some_and(
+            |id| matches!(self.kernel.inst(id).kind, InstKind::While { header, .. } if header == block),
+        );
+        let terminator = match (words, next) {
+            ([], Next::Nothing) => Terminator::Return,
+            (_, Next::Nothing) => return Err(WireError::malformed("the kernel's own block yields")),
+            ([go], _) if is_header => Terminator::Condition(self.value(*go)?),
+            _ if is_header => {
+                return Err(WireError::malformed("the first block of a `while` ends in one condition"));
+            }
+            _ => Terminator::Yield(self.operands(words)?),
+        };
+        self.kernel.blocks[block.index()].terminator = terminator;
+        match next {
+            Next::Nothing => Ok(()),
+            Next::Block(block, of) => self.begin(block, 0, Next::Results(of)),
+            Next::Results(of) => self.results(of),
+        }
+    }
+
+    fn inst(&mut self, block: BlockId, inst: &body::Inst, words: &[i32]) -> Read<()> {
+        let op = op(inst.op)?;
+        let kind = self.kind(op, words)?.ok_or_else(|| {
+            malformed(&format!("`{}` has no such number of words", op.mnemonic()), inst.words)
+        })?;
+        let id = InstId::new(self.kernel.insts.len());
+        let of = Nested { inst: id, results: inst.results };
+        let (carried, first) = match &kind {
+            InstKind::For { initial, body, .. } => (initial.len() + 1, Some((*body, Next::Results(of)))),
+            InstKind::While { initial, header, body } => {
+                (initial.len(), Some((*header, Next::Block(*body, of))))
+            }
+            InstKind::If { then_block, else_block, .. } => {
+                (0, Some((*then_block, Next::Block(*else_block, of))))
+            }
+            _ => (0, None),
+        };
+        self.kernel.insts.push(Inst { kind, results: Operands::EMPTY, location: Location::Unknown });
+        self.kernel.blocks[block.index()].insts.push(id);
+        match first {
+            Some((block, next)) => self.begin(block, carried, next),
+            None => self.results(of),
+        }
+    }
+
+    /// What an instruction of `op` with these words does; `None` if it never has as many.
+    fn kind(&mut self, op: Op, words: &[i32]) -> Read<Option<InstKind>> {
+        let special = match op.info().semantics {
+            Semantics::Scalar { .. } | Semantics::Special(Special::Construct) => {
+                return Ok(Some(InstKind::Scalar { op, operands: self.operands(words)? }));
+            }
+            Semantics::Special(special) => special,
+        };
+        Ok(Some(match (special, op, words) {
+            (Special::Id | Special::ScalarId, _, [axis]) => InstKind::Id { op, component: component(*axis)? },
+            (Special::Memory, Op::Load, [memory, index]) => {
+                InstKind::Load { memory: self.memory(*memory)?, index: self.value(*index)? }
+            }
+            (Special::Memory, Op::Store, [memory, index, value]) => InstKind::Store {
+                memory: self.memory(*memory)?,
+                index: self.value(*index)?,
+                value: self.value(*value)?,
+            },
+            (Special::Memory, Op::Len, [memory]) => InstKind::Len { memory: self.memory(*memory)? },
+            (Special::Atomic, _, [memory, index, operands @ ..]) => InstKind::Atomic {
+                op,
+                memory: self.memory(*memory)?,
+                index: self.value(*index)?,
+                operands: self.operands(operands)?,
+            },
+            (Special::Barrier, Op::Barrier, [scopes @ 0..=3]) => InstKind::Barrier {
+                scopes: MemoryScopes { shared: scopes & 1 != 0, buffers: scopes & 2 != 0 },
+            },
+            (Special::Control, Op::If, [condition]) => InstKind::If {
+                condition: self.value(*condition)?,
+                then_block: self.kernel.add_block(),
+                else_block: self.kernel.add_block(),
+            },
+            (Special::Control, Op::For, [start, end, step, initial @ ..]) => InstKind::For {
+                start: self.value(*start)?,
+                end: self.value(*end)?,
+                step: self.value(*step)?,
+                initial: self.operands(initial)?,
+                body: self.kernel.add_block(),
+            },
+            (Special::Control, Op::While, initial) => InstKind::While {
+                initial: self.operands(initial)?,
+                header: self.kernel.add_block(),
+                body: self.kernel.add_block(),
+            },
+            _ => return Ok(None),
+        }))
+    }
+
+    fn operands(&self, words: &[i32]) -> Read<Operands> {
+        words.iter().map(|w| self.value(*w)).collect()
+    }
+
+    /// The value numbered `word`, if it is defined by now. Parameters come first in the arena, then constants,
+    /// then the rest.
+    fn value(&self, word: i32) -> Read<ValueId> {
+        let (params, constants) = (self.body.params.len(), self.body.constants.len());
+        let index = if word < 0 {
+            // −1 is the first.
+            let constant = !word as usize;
+            (constant < constants).then_some(params + constant)
+        } else {
+            let number = word as usize;
+            let index = if number < params { number } else { number + constants };
+            (index < self.kernel.values.len()).then_some(index)
+        };
+        index.map(ValueId::new).ok_or_else(|| malformed("there is no such value here", word))
+    }
+
+    fn memory(&self, word: i32) -> Read<Memory> {
+        let (buffers, shared) = (self.kernel.buffers.len(), self.kernel.shared.len());
+        let locals = self.kernel.locals.len();
+        match usize::try_from(word) {
+            Ok(i) if i < buffers => Ok(Memory::Buffer(BufferId::new(i))),
+            Ok(i) if i < buffers + shared => Ok(Memory::Shared(SharedId::new(i - buffers))),
+            Ok(i) if i < buffers + shared + locals => Ok(Memory::Local(LocalId::new(i - buffers - shared))),
+            _ => Err(malformed("there is no such memory object", word)),
+        }
+    }
+}
+
+fn op(number: u16) -> Read<Op> {
+    Op::from_number(number).ok_or_else(|| malformed("there is no such op", number))
+}
+
+fn component(word: i32) -> Read<u8> {
+    u8::try_from(word).map_err(|_| malformed("there is no such component", word))
+}

@@ -1,0 +1,248 @@
+//! A kernel as the flat structs of its bytes. The order of arenas and what no instruction reaches is lost here.
+//!
+//! Takes any kernel whose structure the verifier would accept, as each is that was read from bytes.
+
+use std::collections::HashMap;
+
+use fulgurite_spec::{Op, Type};
+
+use super::body::{self, Body, Constant, END, LEAF, Node, TypeCode, TypedName};
+use crate::analysis::walk::{Event, Walk};
+use crate::kernel::{
+    ArrayDecl, BlockId, Inst, InstKind, Kernel, Memory, MemoryScopes, Terminator, ValueDef, ValueId,
+};
+use crate::require::{Require, RequireNode};
+
+/// The body of `kernel`.
+pub(super) fn body(kernel: &Kernel) -> Body<'_> {
+    let body = Body {
+        name: &kernel.name,
+        workgroup: kernel.workgroup,
+        buffers: (kernel.buffers.iter())
+            .map(|b| body::Buffer { name: &b.name, element: code(b.element), access: b.access as u8 })
+            .collect(),
+        params: kernel.params.iter().map(|p| TypedName { name: &p.name, ty: code(p.ty) }).collect(),
+        shared: arrays(&kernel.shared),
+        locals: arrays(&kernel.locals),
+        constants: Vec::new(),
+        requires: Vec::with_capacity(kernel.requires.len()),
+        nodes: Vec::new(),
+        values: Vec::with_capacity(kernel.values.len()),
+        insts: Vec::with_capacity(kernel.insts.len() + kernel.blocks.len()),
+        words: Vec::new(),
+    };
+    let mut writer =
+        Writer { kernel, body, numbers: vec![UNKNOWN; kernel.values.len()], constants: HashMap::new() };
+    for (param, number) in kernel.params.iter().zip(0..) {
+        writer.numbers[param.value.index()] = number;
+    }
+    kernel.requires.iter().for_each(|r| writer.require(r));
+    writer.blocks();
+    writer.body
+}
+
+fn code(ty: Type) -> TypeCode {
+    TypeCode { scalar: ty.scalar.number(), lanes: ty.lanes.count() as u8 }
+}
+
+fn arrays(arrays: &[ArrayDecl]) -> Vec<body::Array<'_>> {
+    (arrays.iter()).map(|a| body::Array { name: &a.name, element: code(a.element), len: a.len }).collect()
+}
+
+/// The number of a value that was not defined yet.
+const UNKNOWN: i32 = i32::MAX;
+
+struct Writer<'k> {
+    kernel: &'k Kernel,
+    body: Body<'k>,
+    /// Numbers of values: parameters from 0, then what blocks and instructions define; constants from −1 down.
+    numbers: Vec<i32>,
+    /// Numbers of constants, by type and bits.
+    constants: HashMap<(u8, u64), i32>,
+}
+
+impl Writer<'_> {
+    /// Writes the nodes that the condition depends on, operands first, equal ones once.
+    fn require(&mut self, require: &Require) {
+        let first = self.body.nodes.len();
+        let mut known: HashMap<(u16, Vec<i32>), i32> = HashMap::new();
+        let mut numbers: Vec<i32> = vec![UNKNOWN; require.nodes.len()];
+        // A node and how many of its operands were looked at. Operands are earlier nodes, so this ends.
+        let mut stack: Vec<(usize, usize)> =
+            require.nodes.len().checked_sub(1).map(|i| (i, 0)).into_iter().collect();
+        while let Some((index, position)) = stack.pop() {
+            let node = &require.nodes[index];
+            if let RequireNode::Op { operands, .. } = node
+                && let Some(operand) = operands.get(position)
+            {
+                stack.push((index, position + 1));
+                if numbers[*operand as usize] == UNKNOWN {
+                    stack.push((*operand as usize, 0));
+                }
+                continue;
+            }
+            let form = match node {
+                RequireNode::Literal(literal) => {
+                    (LEAF, vec![self.constant(literal.ty.number(), literal.bits)])
+                }
+                RequireNode::Param(id) => (LEAF, vec![id.index() as i32]),
+                RequireNode::Len(id) => (Op::Len.number(), vec![id.index() as i32]),
+                RequireNode::NumWorkgroups(axis) => (Op::NumWorkgroups.number(), vec![i32::from(*axis)]),
+                RequireNode::Op { op, operands } => {
+                    (op.number(), operands.iter().map(|i| numbers[*i as usize]).collect())
+                }
+            };
+            let body = &mut self.body;
+            numbers[index] = *known.entry(form).or_insert_with_key(|(op, words)| {
+                let number = (body.nodes.len() - first) as i32;
+                body.nodes.push(Node { op: *op, words: words.len() as u32 });
+                body.words.extend_from_slice(words);
+                number
+            });
+        }
+        self.body.requires.push((self.body.nodes.len() - first) as u32);
+    }
+
+    fn blocks(&mut self) {
+        let kernel = self.kernel;
+        // The `while` loops around, as their two blocks. A header ends where its body begins, although what
+        // follows is still inside it.
+        let mut whiles: Vec<(BlockId, BlockId)> = Vec::new();
+        for event in Walk::new(kernel) {
+            match event {
+                Event::Enter(block) => {
+                    if let Some((header, body)) = whiles.last()
+                        && *body == block
+                    {
+                        self.end(*header);
+                    }
+                    self.define(&kernel.block(block).params);
+                }
+                Event::Inst(id) => {
+                    let inst = kernel.inst(id);
+                    if let InstKind::While { header, body, .. } = inst.kind {
+                        whiles.push((header, body));
+                    }
+                    self.inst(inst);
+                }
+                Event::Done(id) => self.define(&kernel.inst(id).results),
+                Event::Exit(block) => {
+                    if whiles.last().is_some_and(|(header, _)| *header == block) {
+                        whiles.pop();
+                    } else {
+                        self.end(block);
+                    }
+                }
+            }
+        }
+    }
+
+    fn define(&mut self, values: &[ValueId]) {
+        let params = self.kernel.params.len();
+        for id in values {
+            let value = self.kernel.value(*id);
+            self.numbers[id.index()] = (params + self.body.values.len()) as i32;
+            let name = value.name.as_deref().unwrap_or("");
+            self.body.values.push(TypedName { name, ty: code(value.ty) });
+        }
+    }
+
+    fn constant(&mut self, scalar: u8, bits: u64) -> i32 {
+        let constants = &mut self.body.constants;
+        *self.constants.entry((scalar, bits)).or_insert_with(|| {
+            constants.push(Constant { scalar, bits });
+            -(constants.len() as i32)
+        })
+    }
+
+    fn value(&mut self, id: ValueId) {
+        let number = match self.kernel.value(id).def {
+            ValueDef::Const(bits) => self.constant(self.kernel.ty(id).scalar.number(), bits.0),
+            _ => self.numbers[id.index()],
+        };
+        self.body.words.push(number);
+    }
+
+    fn values(&mut self, values: &[ValueId]) {
+        values.iter().for_each(|v| self.value(*v));
+    }
+
+    fn memory(&mut self, memory: Memory) {
+        let (buffers, shared) = (self.kernel.buffers.len(), self.kernel.shared.len());
+        let number = match memory {
+            Memory::Buffer(id) => id.index(),
+            Memory::Shared(id) => buffers + id.index(),
+            Memory::Local(id) => buffers + shared + id.index(),
+        };
+        self.body.words.push(number as i32);
+    }
+
+    fn inst(&mut self, inst: &Inst) {
+        let first = self.body.words.len();
+        let op = match &inst.kind {
+            InstKind::Scalar { op, operands } => {
+                self.values(operands);
+                *op
+            }
+            InstKind::Id { op, component } => {
+                self.body.words.push(i32::from(*component));
+                *op
+            }
+            InstKind::Load { memory, index } => {
+                self.memory(*memory);
+                self.value(*index);
+                Op::Load
+            }
+            InstKind::Store { memory, index, value } => {
+                self.memory(*memory);
+                self.values(&[*index, *value]);
+                Op::Store
+            }
+            InstKind::Len { memory } => {
+                self.memory(*memory);
+                Op::Len
+            }
+            InstKind::Atomic { op, memory, index, operands } => {
+                self.memory(*memory);
+                self.value(*index);
+                self.values(operands);
+                *op
+            }
+            InstKind::Barrier { scopes: MemoryScopes { shared, buffers } } => {
+                self.body.words.push(i32::from(*shared) | i32::from(*buffers) << 1);
+                Op::Barrier
+            }
+            InstKind::If { condition, .. } => {
+                self.value(*condition);
+                Op::If
+            }
+            InstKind::For { start, end, step, initial, .. } => {
+                self.values(&[*start, *end, *step]);
+                self.values(initial);
+                Op::For
+            }
+            InstKind::While { initial, .. } => {
+                self.values(initial);
+                Op::While
+            }
+        };
+        self.push(op.number(), inst.results.len(), first);
+    }
+
+    /// The end of `block`. What it ends in is told by where it stands.
+    fn end(&mut self, block: BlockId) {
+        let first = self.body.words.len();
+        match &self.kernel.block(block).terminator {
+            Terminator::Return => {}
+            Terminator::Yield(values) => self.values(values),
+            Terminator::Condition(go) => self.value(*go),
+        }
+        self.push(END, 0, first);
+    }
+
+    /// An instruction whose words begin at `first`.
+    fn push(&mut self, op: u16, results: usize, first: usize) {
+        let words = (self.body.words.len() - first) as u32;
+        self.body.insts.push(body::Inst { op, results: results as u32, words });
+    }
+}

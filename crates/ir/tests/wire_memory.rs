@@ -1,0 +1,58 @@
+//! How much memory decoding takes for the bodies that cost most beside their bytes. A process of its own, because
+//! what is measured is the most that the process ever used. Only Linux says it.
+#![cfg(target_os = "linux")]
+#![expect(clippy::disallowed_methods, reason = "the system says it in a file")]
+#![expect(clippy::unwrap_used, reason = "a failure anywhere fails the test")]
+
+use std::fs;
+
+use fulgurite_ir::wire;
+
+/// What `docs/ir.md` promises: memory for each byte.
+const MOST: usize = 64;
+
+/// Most bytes of memory that this process has used.
+fn peak() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+}
+
+/// A count of more than 65,535.
+fn count(count: usize) -> Vec<u8> {
+    [&[252][..], &(count as u32).to_le_bytes()].concat()
+}
+
+#[test]
+fn decoding_takes_a_small_multiple_of_the_bytes() {
+    const N: usize = 500_000;
+    // A kernel `k` of one invocation without declarations; what follows is constants, preconditions, their nodes,
+    // values, instructions, words.
+    let start = [1, b'k', 1, 1, 1, 0, 0, 0, 0];
+    let many = |item: &[u8]| [count(N), item.repeat(N)].concat();
+    let with_end = |item: &[u8]| [count(N + 1), item.repeat(N), vec![0; 3]].concat();
+    let none = || vec![0];
+    let mut nested = count(3 * N + 1);
+    nested.extend([251, 128, 1, 0, 1].repeat(N));
+    nested.extend(vec![0; 6 * N + 3]);
+    let cases = [
+        // `add` of nothing, with and without a result: the verifier says that there is no such thing.
+        ("instructions", vec![none(), none(), none(), none(), with_end(&[1, 0, 0]), none()]),
+        ("results", vec![none(), none(), none(), many(&[0, 7, 1]), with_end(&[1, 1, 0]), none()]),
+        ("constants", vec![many(&[7, 1]), none(), none(), none(), vec![1, 0, 0, 0], none()]),
+        ("nested blocks", vec![vec![1, 0, 1], none(), none(), none(), nested, many(&[1])]),
+        ("preconditions", vec![none(), many(&[0]), none(), none(), vec![1, 0, 0, 0], none()]),
+        ("a count of 2^62", vec![[&[253][..], &(1u64 << 62).to_le_bytes()].concat()]),
+    ];
+    for (name, sections) in cases {
+        let bytes = wire::seal(&[&start[..], &sections.concat()].concat());
+        // Where the system cannot forget the peak so far, only what exceeds it is seen.
+        let _ = fs::write("/proc/self/clear_refs", "5");
+        let before = peak();
+        let decoded = wire::decode(&bytes).is_ok();
+        let taken = peak().saturating_sub(before);
+        println!("{name}: {taken} bytes for {}, decoded: {decoded}", bytes.len());
+        assert_eq!(decoded, ["instructions", "results", "nested blocks"].contains(&name), "{name}");
+        assert!(taken <= MOST * bytes.len() + (1 << 20), "{name}: {taken} bytes for {}", bytes.len());
+    }
+}
