@@ -19,8 +19,8 @@
 //! | `launch` | one launch |
 //! | `error` | from `VkResult` to the driver's errors |
 //!
-//! Everything may be used from several threads at once. No lock is held while the device is waited for, and
-//! every wait ends: a launch that does not end in time is told to through the control buffer, or, if its kernel has
+//! Everything may be used from several threads at once. No lock is held while the device is waited for, but that of
+//! a buffer which launches would otherwise keep from the host for ever; and every wait ends: a launch that does not end in time is told to through the control buffer, or, if its kernel has
 //! no loop that listens, is given more time ([`Options::patience`]). It is a timeout if it then comes back. If it
 //! does not, the device is given up, its handles leaked on purpose, and every later call says that it is lost.
 //!
