@@ -74,13 +74,10 @@ impl VulkanBackend {
     pub fn open(options: &Options) -> Result<Arc<Self>, Error> {
         let instance = Instance::open(options.validation)?;
         let physical = instance.physical_devices()?;
-        let mut snapshots = Vec::with_capacity(physical.len());
-        for device in &physical {
-            snapshots.push(snapshot::query(&instance.raw, *device)?);
-        }
-        let chosen = plan::choose(&snapshots, options.device.as_deref())
+        let queried: Vec<_> = physical.iter().map(|device| snapshot::query(&instance.raw, *device)).collect();
+        let (index, snapshot) = plan::choose(&queried, options.device.as_deref())
             .map_err(|reason| unavailable(format!("{reason}; {INSTALL_HINT}")))?;
-        let (physical, snapshot) = (physical[chosen], &snapshots[chosen]);
+        let physical = physical[index];
         let directory = options.probe_directory.as_deref();
         let verdicts = probe::verdicts(&instance, physical, snapshot, directory)?;
         let plan =
