@@ -19,8 +19,8 @@
 //! | `launch` | one launch |
 //! | `error` | from `VkResult` to the driver's errors |
 //!
-//! Everything may be used from several threads at once. No lock is held while the device is waited for, and
-//! every wait ends: a launch that does not end in time is told to through the control buffer, or, if its kernel has
+//! Everything may be used from several threads at once. No lock is held while the device is waited for, but that of
+//! a buffer which launches would otherwise keep from the host for ever; and every wait ends: a launch that does not end in time is told to through the control buffer, or, if its kernel has
 //! no loop that listens, is given more time ([`Options::patience`]). It is a timeout if it then comes back. If it
 //! does not, the device is given up, its handles leaked on purpose, and every later call says that it is lost.
 //!
@@ -74,13 +74,10 @@ impl VulkanBackend {
     pub fn open(options: &Options) -> Result<Arc<Self>, Error> {
         let instance = Instance::open(options.validation)?;
         let physical = instance.physical_devices()?;
-        let mut snapshots = Vec::with_capacity(physical.len());
-        for device in &physical {
-            snapshots.push(snapshot::query(&instance.raw, *device)?);
-        }
-        let chosen = plan::choose(&snapshots, options.device.as_deref())
+        let queried: Vec<_> = physical.iter().map(|device| snapshot::query(&instance.raw, *device)).collect();
+        let (index, snapshot) = plan::choose(&queried, options.device.as_deref())
             .map_err(|reason| unavailable(format!("{reason}; {INSTALL_HINT}")))?;
-        let (physical, snapshot) = (physical[chosen], &snapshots[chosen]);
+        let physical = physical[index];
         let directory = options.probe_directory.as_deref();
         let verdicts = probe::verdicts(&instance, physical, snapshot, directory)?;
         let plan =

@@ -13,7 +13,7 @@ use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile};
 
 use crate::error::BACKEND;
 use crate::options::Options;
-use crate::snapshot::{ApiVersion, DeviceKind, PhysicalSnapshot};
+use crate::snapshot::{ApiVersion, DeviceKind, PhysicalSnapshot, QueryError};
 
 /// What probes found out about a driver. The default is a driver without quirks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +86,13 @@ pub(crate) enum PlanError {
         /// Every feature that is missing.
         missing: Vec<String>,
     },
+    /// Its driver does not say what it is.
+    #[error(transparent)]
+    Unknown(#[from] QueryError),
 }
+
+/// What asking a physical device gave.
+pub(crate) type Queried = Result<PhysicalSnapshot, QueryError>;
 
 /// Why no device was chosen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,8 +106,15 @@ pub(crate) enum ChoiceError {
 }
 
 /// Chooses a device: of those that `wanted` fits (an index, or part of a name in any case) the best suitable
-/// one, discrete before integrated before virtual before CPU.
-pub(crate) fn choose(devices: &[PhysicalSnapshot], wanted: Option<&str>) -> Result<usize, ChoiceError> {
+/// one, discrete before integrated before virtual before CPU. Its index, and what is known of it.
+pub(crate) fn choose<'d>(
+    devices: &'d [Queried],
+    wanted: Option<&str>,
+) -> Result<(usize, &'d PhysicalSnapshot), ChoiceError> {
+    let name = |queried: &'d Queried| match queried {
+        Ok(known) => &known.name,
+        Err(unknown) => &unknown.device,
+    };
     if devices.is_empty() {
         return Err(ChoiceError::NoDevice);
     }
@@ -109,22 +122,25 @@ pub(crate) fn choose(devices: &[PhysicalSnapshot], wanted: Option<&str>) -> Resu
         None => true,
         Some(wanted) => match wanted.parse::<usize>() {
             Ok(number) => number == index,
-            Err(_) => devices[index].name.to_lowercase().contains(&wanted.to_lowercase()),
+            Err(_) => name(&devices[index]).to_lowercase().contains(&wanted.to_lowercase()),
         },
     };
     let mut candidates: Vec<usize> = (0..devices.len()).filter(|index| fits(*index)).collect();
     if candidates.is_empty() {
         return Err(ChoiceError::NoMatch {
             wanted: wanted.unwrap_or_default().to_owned(),
-            names: devices.iter().enumerate().map(|(i, d)| format!("{i}: `{}`", d.name)).collect(),
+            names: devices.iter().enumerate().map(|(i, d)| format!("{i}: `{}`", name(d))).collect(),
         });
     }
-    candidates.sort_by_key(|index| devices[*index].kind);
+    candidates.sort_by_key(|index| devices[*index].as_ref().map_or_else(|e| e.kind, |d| d.kind));
     let mut reasons = Vec::new();
     for index in candidates {
-        match plan(&devices[index], Verdicts::default(), &Options::default()) {
-            Ok(_) => return Ok(index),
-            Err(reason) => reasons.push(reason),
+        match &devices[index] {
+            Ok(known) => match plan(known, Verdicts::default(), &Options::default()) {
+                Ok(_) => return Ok((index, known)),
+                Err(reason) => reasons.push(reason),
+            },
+            Err(unknown) => reasons.push(unknown.clone().into()),
         }
     }
     Err(ChoiceError::NoneSuitable { reasons })

@@ -4,9 +4,18 @@
 use std::ffi::CStr;
 
 use ash::{ext, vk};
-use fulgurite_driver_core::Error;
+use fulgurite_driver_core::DeviceError;
 
 use crate::error::device_error;
+
+/// Why nothing is known of a device. It does not concern the others.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{device}` cannot be queried: {error}")]
+pub(crate) struct QueryError {
+    pub(crate) device: String,
+    pub(crate) kind: DeviceKind,
+    pub(crate) error: DeviceError,
+}
 
 /// What sort of device it is, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,20 +108,29 @@ pub(crate) struct MemoryType {
 }
 
 /// Asks the driver for everything.
-pub(crate) fn query(instance: &ash::Instance, device: vk::PhysicalDevice) -> Result<PhysicalSnapshot, Error> {
+pub(crate) fn query(
+    instance: &ash::Instance,
+    device: vk::PhysicalDevice,
+) -> Result<PhysicalSnapshot, QueryError> {
     // SAFETY: `device` was enumerated from `instance`.
-    let extensions = unsafe { instance.enumerate_device_extension_properties(device) }
-        .map_err(|r| device_error("vkEnumerateDeviceExtensionProperties", r, 0))?;
+    let base = unsafe { instance.get_physical_device_properties(device) };
+    let (name, kind) = (text(base.device_name_as_c_str().unwrap_or_default()), kind(base.device_type));
+    // SAFETY: as above.
+    let extensions = match unsafe { instance.enumerate_device_extension_properties(device) } {
+        Ok(extensions) => extensions,
+        Err(result) => {
+            let error = device_error("vkEnumerateDeviceExtensionProperties", result, 0);
+            return Err(QueryError { device: name, kind, error });
+        }
+    };
     let extensions: Vec<String> =
         extensions.iter().map(|e| text(e.extension_name_as_c_str().unwrap_or_default())).collect();
-    // SAFETY: as above.
-    let base = unsafe { instance.get_physical_device_properties(device) };
     let api_version =
         ApiVersion(vk::api_version_major(base.api_version), vk::api_version_minor(base.api_version));
 
     let mut snapshot = PhysicalSnapshot {
-        name: text(base.device_name_as_c_str().unwrap_or_default()),
-        kind: kind(base.device_type),
+        name,
+        kind,
         vendor_id: base.vendor_id,
         device_id: base.device_id,
         api_version,

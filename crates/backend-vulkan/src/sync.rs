@@ -22,6 +22,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 const SLACK: Duration = Duration::from_secs(2);
 /// How often a wait looks whether another thread gave the device up.
 const SLICE: Duration = Duration::from_millis(100);
+/// How often the host lets others go first before it keeps its turn at a buffer.
+const ROUNDS: u32 = 2;
 /// How long dropping a device waits for it.
 const DROP_WAIT: Duration = Duration::from_secs(5);
 
@@ -41,13 +43,21 @@ struct Queue {
     horizon: Instant,
 }
 
+impl Queue {
+    /// By when all that was submitted so far has ended or been given up; `reached` is known to have ended.
+    fn turn(&self, reached: u64, now: Instant) -> Instant {
+        // Once the queue is idle it does not matter how long earlier work might have taken.
+        if reached >= self.last { now } else { self.horizon.max(now) }
+    }
+}
+
 /// When a buffer was last used, and whose turn it is: a submission that uses the buffer waits for the host's copies
 /// to and from it, and such a copy for all submissions.
 #[derive(Debug, Default)]
 pub(crate) struct Use {
     /// The last submission that uses the buffer.
     last: AtomicU64,
-    /// Held while the host copies, and while a submission is made; never while the device is waited for.
+    /// Held while the host copies, and while a submission is made.
     turn: Mutex<()>,
 }
 
@@ -115,7 +125,7 @@ impl Device {
         // SAFETY: by this function's contract; the lock makes this the only use of the queue.
         unsafe { self.raw.queue_submit2(queue.handle, &[info], vk::Fence::null()) }
             .map_err(|r| self.fail("vkQueueSubmit2", r, 0))?;
-        let turn = queue.horizon.max(Instant::now());
+        let turn = queue.turn(self.timeline.reached.load(Ordering::SeqCst), Instant::now());
         queue.last = value;
         queue.horizon = turn + budget.min(LONGEST);
         for used in uses {
@@ -134,23 +144,33 @@ impl Device {
     }
 
     /// Runs `copy` once no submission uses the buffer, and keeps others from doing so meanwhile.
+    ///
+    /// The turn is let go while the device is waited for, so that submissions which use other buffers, too, do not
+    /// hold those up. But threads that always submit again before the last one is done would starve the host: after
+    /// a few rounds they wait with it, behind the same work of the same queue.
     pub(crate) fn with_host_turn(
         &self,
         used: &Use,
         copy: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let mut round = 0;
         loop {
-            let turn = lock(&used.turn);
+            let mut turn = Some(lock(&used.turn));
             let last = used.last.load(Ordering::SeqCst);
             if self.timeline.reached.load(Ordering::SeqCst) >= last {
                 self.check_alive()?;
                 return copy();
             }
-            // Another thread may submit as soon as it is let go, and then that is waited for, too.
-            drop(turn);
+            if round < ROUNDS {
+                turn = None;
+                round += 1;
+            }
             let horizon = lock(&self.timeline.queue).horizon;
             if self.wait_value(last, horizon + SLACK)? == Waited::Expired {
                 return Err(self.lose("a wait for earlier launches"));
+            }
+            if turn.is_some() {
+                return copy();
             }
         }
     }
@@ -196,6 +216,17 @@ fn in_order<'u>(uses: &[&'u Use]) -> Vec<&'u Use> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_horizon_begins_anew_when_the_queue_is_idle() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(100);
+        let queue = |last, horizon| Queue { handle: vk::Queue::null(), last, horizon };
+        assert_eq!(queue(0, now).turn(0, later), later);
+        assert_eq!(queue(7, later).turn(6, now), later, "one is under way");
+        assert_eq!(queue(7, now).turn(6, later), later, "and late");
+        assert_eq!(queue(7, later).turn(7, now), now, "none is");
+    }
 
     #[test]
     fn uses_are_locked_in_one_order_and_once() {

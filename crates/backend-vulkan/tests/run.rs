@@ -10,6 +10,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 use common::{COUNT, Opened, SAXPY, bytes, download, floats, open, open_with, options, scalar, words};
@@ -193,37 +194,38 @@ fn the_host_and_launches_of_other_threads_take_turns_at_a_buffer() {
 }
 
 fn take_turns(vulkan: &Opened) {
-    const COUNT: usize = 100_000;
-    const ROUNDS: u32 = 40;
+    const BYTES: usize = 8 << 20;
+    const ROUNDS: usize = 20;
     let executable = vulkan.compile(INCREMENT);
-    let zeros = vec![0; COUNT * 4];
+    let zeros = vec![0; BYTES];
     let (x, y) = (vulkan.upload(&zeros), vulkan.upload(&zeros));
     let (forth, back) = ([Arc::clone(&x), Arc::clone(&y)], [Arc::clone(&y), Arc::clone(&x)]);
+    let copying = AtomicBool::new(true);
+    let launches = AtomicU32::new(0);
+    // All elements are the same.
+    let whole = |bytes: &[u8]| bytes[4..] == bytes[..bytes.len() - 4];
     // A copy sees all of a launch or nothing of it, and a launch all of a copy.
     thread::scope(|scope| {
         for buffers in [&forth, &back] {
-            let executable = &executable;
+            let (executable, copying, launches) = (&executable, &copying, &launches);
             scope.spawn(move || {
-                for _ in 0..ROUNDS {
+                while copying.load(Ordering::SeqCst) {
                     vulkan.launch(&**executable, buffers, &[], &LaunchOptions::default()).unwrap();
+                    launches.fetch_add(1, Ordering::SeqCst);
                 }
             });
         }
-        scope.spawn(|| {
-            for _ in 0..ROUNDS {
-                let seen = words(&*x);
-                assert!(seen.iter().all(|word| *word == seen[0]), "a read saw a part of a launch");
-            }
-        });
-        scope.spawn(|| {
-            for round in 0..ROUNDS {
-                y.write(0, &bytes(vec![1000 * round; COUNT])).unwrap();
-            }
-        });
+        let reads = scope.spawn(|| (0..ROUNDS).all(|_| whole(&download(&*x))));
+        for round in 0..ROUNDS {
+            y.write(0, &vec![round as u8; BYTES]).unwrap();
+        }
+        let reads = reads.join();
+        copying.store(false, Ordering::SeqCst);
+        assert!(reads.unwrap(), "a read saw a part of a launch");
     });
-    assert_eq!(words(&*x), vec![2 * ROUNDS; COUNT]);
-    let last = words(&*y);
-    assert!(last.iter().all(|word| *word == last[0]), "a launch saw a part of a write");
+    let expected = launches.into_inner();
+    assert!(expected > 0 && words(&*x).into_iter().all(|word| word == expected));
+    assert!(whole(&download(&*y)), "a launch saw a part of a write");
 }
 
 #[test]

@@ -14,6 +14,10 @@ mod spv;
 pub use layout::{BlockPlacement, ControlWord, Layout};
 pub use profile::Profile;
 
+/// The version of code generation: raised whenever the words that any kernel is emitted as change. What was found out
+/// or kept about emitted words under another version does not hold.
+pub const CODEGEN_VERSION: u32 = 1;
+
 /// A SPIR-V module and how to bind what it reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {

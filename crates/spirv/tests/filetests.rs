@@ -1,7 +1,8 @@
 //! Golden modules: emits `filetests/*.fg` and compares the disassembly with the `.spvasm` file beside each.
 //!
 //! A line `// profile: least` or `// profile: fullest` says for which device. `BLESS=1` rewrites the `.spvasm`
-//! files. Output that changes means that what was compiled before has another identity now.
+//! files. Output that changes means that what was compiled before has another identity now, and takes another
+//! `CODEGEN_VERSION`.
 #![expect(clippy::disallowed_methods, reason = "the tests are files")]
 
 use std::path::{Path, PathBuf};

@@ -7,6 +7,13 @@ fn plan(physical: &PhysicalSnapshot, verdicts: Verdicts) -> Result<DevicePlan, P
     super::plan(physical, verdicts, &Options::default())
 }
 
+/// The index of the device that is chosen.
+fn index(devices: &[Queried], wanted: Option<&str>) -> Result<usize, ChoiceError> {
+    let (index, known) = choose(devices, wanted)?;
+    assert_eq!(devices[index].as_ref(), Ok(known));
+    Ok(index)
+}
+
 const NONE: Verdicts = Verdicts { loop_limit: None, folds_zeros: false };
 
 #[test]
@@ -67,7 +74,9 @@ fn a_device_below_the_least_is_refused_by_name() {
     ] {
         let mut device = lavapipe();
         take(&mut device);
-        let PlanError::BelowLeast { missing, .. } = plan(&device, NONE).unwrap_err();
+        let PlanError::BelowLeast { missing, .. } = plan(&device, NONE).unwrap_err() else {
+            panic!("{name}")
+        };
         assert_eq!(missing, [name]);
     }
 }
@@ -105,10 +114,10 @@ fn the_best_suitable_device_is_chosen() {
     let mut old = discrete();
     old.name = "Old GPU".to_owned();
     old.api_version = ApiVersion(1, 1);
-    let devices = [lavapipe(), old, discrete()];
-    assert_eq!(choose(&devices, None), Ok(2));
-    assert_eq!(choose(&devices[..2], None), Ok(0));
-    assert_eq!(choose(&[], None), Err(ChoiceError::NoDevice));
+    let devices = [lavapipe(), old, discrete()].map(Ok);
+    assert_eq!(index(&devices, None), Ok(2));
+    assert_eq!(index(&devices[..2], None), Ok(0));
+    assert_eq!(index(&[], None), Err(ChoiceError::NoDevice));
 }
 
 #[test]
@@ -116,14 +125,35 @@ fn a_selector_is_an_index_or_part_of_a_name() {
     let mut old = discrete();
     old.name = "Old GPU".to_owned();
     old.api_version = ApiVersion(1, 1);
-    let devices = [lavapipe(), old, discrete()];
-    assert_eq!(choose(&devices, Some("LLVM")), Ok(0));
-    assert_eq!(choose(&devices, Some("2")), Ok(2));
-    assert_eq!(choose(&devices, Some("gpu")), Ok(2));
+    let devices = [lavapipe(), old, discrete()].map(Ok);
+    assert_eq!(index(&devices, Some("LLVM")), Ok(0));
+    assert_eq!(index(&devices, Some("2")), Ok(2));
+    assert_eq!(index(&devices, Some("gpu")), Ok(2));
     let error = choose(&devices, Some("1")).unwrap_err();
     assert_eq!(error.to_string(), "no device is suitable: `Old GPU` lacks Vulkan 1.3 (it has 1.1)");
     let error = choose(&devices[..1], Some("7")).unwrap_err();
     assert_eq!(error.to_string(), "no device matches `7`; there are 0: `llvmpipe (LLVM 15.0.6, 256 bits)`");
+}
+
+#[test]
+fn a_device_that_cannot_be_queried_is_none_of_the_others_business() {
+    let broken = QueryError {
+        device: "Broken GPU".to_owned(),
+        kind: DeviceKind::Discrete,
+        error: fulgurite_driver_core::DeviceError::OutOfMemory { bytes: 0 },
+    };
+    let reason = format!("`Broken GPU` cannot be queried: {}", broken.error);
+    let devices = [Err(broken), Ok(lavapipe())];
+    assert_eq!(index(&devices, None), Ok(1));
+    assert_eq!(index(&devices, Some("llvm")), Ok(1));
+    for (devices, wanted) in
+        [(&devices[..], Some("broken")), (&devices[..], Some("0")), (&devices[..1], None)]
+    {
+        let error = choose(devices, wanted).unwrap_err();
+        assert_eq!(error.to_string(), format!("no device is suitable: {reason}"));
+    }
+    let error = choose(&devices, Some("7")).unwrap_err();
+    assert!(error.to_string().contains("0: `Broken GPU`, 1: `llvmpipe"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Probe verdicts on disk: one small JSON file a device and driver version. Losing one, or finding a bad one,
-//! costs a probe and nothing else.
+//! costs a probe and nothing else. A checksum tells what was written from what only parses.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -7,15 +7,25 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use fulgurite_spirv::CODEGEN_VERSION;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Verdicts;
 use crate::snapshot::PhysicalSnapshot;
 
 /// Raised when the format or what the probes look for changes; other files are then probed anew.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 /// No file of ours is longer.
 const MAX_BYTES: u64 = 16 << 10;
+
+/// What a file holds.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    record: Record,
+    /// The BLAKE3 of the record, as compact JSON, in hexadecimal.
+    blake3: String,
+}
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +45,8 @@ struct Subject {
     device_id: u32,
     driver: String,
     driver_version: u32,
+    /// The probes are compiled kernels: a quirk may show in some words and not in others.
+    codegen: u32,
 }
 
 impl Subject {
@@ -45,7 +57,14 @@ impl Subject {
             device_id: snapshot.device_id,
             driver: snapshot.driver(),
             driver_version: snapshot.driver_version,
+            codegen: CODEGEN_VERSION,
         }
+    }
+}
+
+impl Record {
+    fn checksum(&self) -> serde_json::Result<String> {
+        Ok(blake3::hash(&serde_json::to_vec(self)?).to_hex().to_string())
     }
 }
 
@@ -58,8 +77,9 @@ pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<Verd
     if bytes.len() as u64 > MAX_BYTES {
         return None;
     }
-    let record: Record = serde_json::from_slice(&bytes).ok()?;
-    let good = record.schema == SCHEMA && record.subject == subject && record.loop_limit != Some(0);
+    let Sealed { record, blake3 } = serde_json::from_slice(&bytes).ok()?;
+    let whole = record.checksum().is_ok_and(|checksum| checksum == blake3);
+    let good = whole && record.schema == SCHEMA && record.subject == subject && record.loop_limit != Some(0);
     good.then_some(Verdicts { loop_limit: record.loop_limit, folds_zeros: record.folds_zeros })
 }
 
@@ -69,7 +89,8 @@ pub(super) fn save(directory: &Path, snapshot: &PhysicalSnapshot, verdicts: Verd
     let path = path(directory, &subject).ok_or(io::ErrorKind::InvalidInput)?;
     let Verdicts { loop_limit, folds_zeros } = verdicts;
     let record = Record { schema: SCHEMA, subject, loop_limit, folds_zeros };
-    let text = serde_json::to_vec_pretty(&record)?;
+    let blake3 = record.checksum()?;
+    let text = serde_json::to_vec_pretty(&Sealed { record, blake3 })?;
     fs::create_dir_all(directory)?;
     let temporary = path.with_extension(unique_extension());
     let written = write_new(&temporary, &text).and_then(|()| fs::rename(&temporary, &path));
@@ -136,9 +157,14 @@ mod tests {
         let bad = [
             String::new(),
             good[..good.len() / 2].to_owned(),
-            good.replace("\"schema\": 2", "\"schema\": 1"),
+            good.replace("\"schema\": 3", "\"schema\": 2"),
             good.replace("65535", "0"),
             good.replace("65535", "-1"),
+            // These parse and could be true, but were never written.
+            good.replace("65535", "65534"),
+            good.replace("65535", "null"),
+            good.replace("\"folds_zeros\": true", "\"folds_zeros\": false"),
+            good.replace("\"blake3\": \"", "\"blake3\": \"0"),
             good.replace("llvmpipe (LLVM", "llvmpipe (LLVN"),
             good.replace("\"schema\"", "\"more\": 1, \"schema\""),
             format!("{good}{}", " ".repeat(MAX_BYTES as usize)),
@@ -153,6 +179,30 @@ mod tests {
         assert_eq!(load(folder.path(), &lavapipe()), None);
         assert!(save(folder.path(), &lavapipe(), LIMITED).is_err());
         assert_eq!(files(folder.path()), [path], "no temporary file is left");
+    }
+
+    #[test]
+    fn a_record_of_another_schema_subject_or_limit_is_no_good_however_well_sealed() {
+        let folder = tempfile::tempdir().unwrap();
+        let subject = || Subject::of(&lavapipe());
+        let path = path(folder.path(), &subject()).unwrap();
+        let put = |record: Record| {
+            let blake3 = record.checksum().unwrap();
+            fs::write(&path, serde_json::to_vec(&Sealed { record, blake3 }).unwrap()).unwrap();
+            load(folder.path(), &lavapipe())
+        };
+        let good =
+            || Record { schema: SCHEMA, subject: subject(), loop_limit: Some(65_535), folds_zeros: true };
+        assert_eq!(put(good()), Some(LIMITED));
+        assert_eq!(put(Record { schema: SCHEMA - 1, ..good() }), None);
+        assert_eq!(put(Record { loop_limit: Some(0), ..good() }), None);
+        assert_eq!(put(Record { subject: Subject { driver_version: 0, ..subject() }, ..good() }), None);
+        assert_eq!(
+            put(Record { subject: Subject { codegen: CODEGEN_VERSION + 1, ..subject() }, ..good() }),
+            None
+        );
+        let other = Subject { codegen: CODEGEN_VERSION + 1, ..subject() };
+        assert_ne!(super::path(folder.path(), &other), Some(path), "each version has a file of its own");
     }
 
     #[test]
