@@ -39,16 +39,6 @@ pub struct Harness<'a> {
     report: SuiteReport,
 }
 
-/// What a launch gave.
-pub(crate) enum Outcome {
-    /// The contents of the buffers afterwards.
-    Done(Vec<Vec<u8>>),
-    /// It did not run; the harness has counted why.
-    Counted,
-    /// It was refused or stopped with this error.
-    Failed(Error),
-}
-
 impl<'a> Harness<'a> {
     pub(crate) fn new(backend: &'a Arc<dyn Backend>, options: &'a Options, suite: Suite) -> Self {
         let expected = expected_groups(&options.expectations, &backend.snapshot().driver, suite.name());
@@ -119,7 +109,7 @@ impl<'a> Harness<'a> {
     }
 
     /// Counts an error: what is unsupported, and a loop that the driver cut, as unsupported; all else failed.
-    pub(crate) fn error(&mut self, group: &str, input: &str, error: Error) {
+    fn error(&mut self, group: &str, input: &str, error: Error) {
         match error {
             Error::Unsupported(reason) => self.unsupported(group, &reason.to_string()),
             Error::Device(DeviceError::LoopLimit { limit, .. }) => {
@@ -138,7 +128,8 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// Launches on buffers of these contents.
+    /// Launches on buffers of these contents and gives what is in them afterwards. `None` if it did not run,
+    /// which is counted.
     pub(crate) fn launch(
         &mut self,
         group: &str,
@@ -146,18 +137,13 @@ impl<'a> Harness<'a> {
         buffers: &[Vec<u8>],
         params: &[Components],
         options: &LaunchOptions,
-    ) -> Outcome {
+    ) -> Option<Vec<Vec<u8>>> {
         match self.try_launch(executable, buffers, params, options) {
-            Ok(contents) => Outcome::Done(contents),
-            Err(Error::Unsupported(reason)) => {
-                self.unsupported(group, &reason.to_string());
-                Outcome::Counted
+            Ok(contents) => Some(contents),
+            Err(error) => {
+                self.error(group, &format!("{:?}", executable.kernel()), error);
+                None
             }
-            Err(Error::Device(DeviceError::LoopLimit { limit, .. })) => {
-                self.unsupported(group, &format!("the driver ends loops after {limit} iterations"));
-                Outcome::Counted
-            }
-            Err(error) => Outcome::Failed(error),
         }
     }
 
