@@ -179,11 +179,13 @@ fn typing(row: &OpInfo) -> anyhow::Result<String> {
                 Outcome::U32Lanes => "u32 per lane",
                 Outcome::Element => "element of T",
                 Outcome::Stated => "the stated type, of as many lanes",
+                Outcome::Packed => "unsigned integer of T's width",
+                Outcome::Unpacked => "the stated vector, of T's width",
             };
             format!("{} → {result}", operands.join(", "))
         }
         Semantics::Special(special) => match special {
-            Special::Construct => "2 or 4 × element of T → T",
+            Special::Construct => "2 to 4 × element of T → T",
             Special::Barrier => "no operands, no result",
             Special::Id | Special::ScalarId => "→ u32",
             Special::Memory => match row.op {
@@ -211,16 +213,17 @@ fn typing(row: &OpInfo) -> anyhow::Result<String> {
 
 /// What `T` may be.
 fn main_types(row: &OpInfo) -> String {
-    let all_lanes = "1, 2, 4 lanes";
+    let all_lanes = "1 to 4 lanes";
     match row.semantics {
         Semantics::Scalar { domain, lanes, .. } => {
             let lanes = match lanes {
                 LaneRule::Any => all_lanes,
-                LaneRule::VectorOnly => "2, 4 lanes",
+                LaneRule::VectorOnly => "2 to 4 lanes",
+                LaneRule::ScalarOnly => "1 lane",
             };
             format!("{domain}; {lanes}")
         }
-        Semantics::Special(Special::Construct) => format!("{}; 2, 4 lanes", TypeSet::ALL),
+        Semantics::Special(Special::Construct) => format!("{}; 2 to 4 lanes", TypeSet::ALL),
         Semantics::Special(Special::Memory) if row.op != Op::Len => {
             format!("{}; {all_lanes}", TypeSet::NUMERIC)
         }
@@ -244,17 +247,8 @@ fn float(row: &OpInfo) -> String {
         FloatContract::Rounded => "rounded".to_owned(),
         FloatContract::FusedOrUnfused => "rounded once, or after each step".to_owned(),
         FloatContract::RoundedDot => "each product and sum rounded".to_owned(),
-        FloatContract::Ulp { ulp, divisor: None } => format!("{ulp} ULP"),
-        FloatContract::Ulp { ulp, divisor: Some((least, most)) } => {
-            format!("{ulp} ULP for a divisor of magnitude {} to {}", magnitude(least), magnitude(most))
-        }
+        FloatContract::Approximate => fulgurite::spec::accuracy::describe(row.op).to_owned(),
     }
-}
-
-/// A positive normal float, as a power of two if it is one.
-fn magnitude(value: f32) -> String {
-    let (exponent, fraction) = (value.to_bits() >> 23, value.to_bits() & 0x007f_ffff);
-    if fraction == 0 { format!("2^{}", i64::from(exponent) - 127) } else { format!("{value:e}") }
 }
 
 /// Inline code.

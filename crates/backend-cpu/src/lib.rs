@@ -85,6 +85,7 @@ impl Backend for CpuBackend {
         kernel: Arc<VerifiedKernel>,
         _options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
+        Error::check_needs(&kernel, &self.snapshot)?;
         let id = format!("{ID}:{}", kernel.digest());
         Ok(Arc::new(Compiled { id, engine: Engine::new(compile::compile(kernel)?) }))
     }

@@ -24,7 +24,7 @@ struct Frame {
     /// The instruction that the block belongs to; none for the kernel's own.
     owner: Option<InstId>,
     /// Iterations of a `for` after this one.
-    remaining: u32,
+    remaining: u64,
 }
 
 /// Where an invocation stands.
@@ -215,7 +215,7 @@ impl<M: Monitor> Interpreter<'_, M> {
         }
     }
 
-    fn enter(&mut self, invocation: usize, block: BlockId, owner: InstId, remaining: u32) {
+    fn enter(&mut self, invocation: usize, block: BlockId, owner: InstId, remaining: u64) {
         let frame = Frame { block, next: 0, owner: Some(owner), remaining };
         self.invocations[invocation].frames.push(frame);
     }
@@ -279,7 +279,7 @@ impl<M: Monitor> Interpreter<'_, M> {
             }
             InstKind::For { start, end, step, initial, body } => {
                 let ty = kernel.ty(*start).scalar;
-                let bits = |value: ValueId| u64::from(self.get_low(invocation, value));
+                let bits = |value: ValueId| self.get(invocation, value)[0];
                 let (start_bits, trips) =
                     (bits(*start), eval::trip_count(ty, bits(*start), bits(*end), bits(*step)));
                 if trips == 0 {

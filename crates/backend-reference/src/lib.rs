@@ -85,8 +85,22 @@ impl ReferenceBackend {
     pub fn new(options: ReferenceOptions) -> Self {
         let mut snapshot =
             DeviceSnapshot::new(ID, "interpreter", concat!("fulgurite ", env!("CARGO_PKG_VERSION")));
-        snapshot.capabilities =
-            vec![Capability::SubnormalsF32, Capability::RoundingModeF32, Capability::Robustness2];
+        snapshot.capabilities = vec![
+            Capability::SubnormalsF16,
+            Capability::SubnormalsF32,
+            Capability::SubnormalsF64,
+            Capability::RoundingModeF32,
+            Capability::Robustness2,
+            Capability::Int8,
+            Capability::Int16,
+            Capability::Int64,
+            Capability::Float16,
+            Capability::BFloat16,
+            Capability::Float64,
+            Capability::AtomicInt64,
+            Capability::AtomicFloatAdd,
+            Capability::AtomicDoubleAdd,
+        ];
         Self { snapshot, options }
     }
 }
@@ -112,6 +126,7 @@ impl Backend for ReferenceBackend {
         kernel: Arc<VerifiedKernel>,
         _options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
+        Error::check_needs(&kernel, &self.snapshot)?;
         let id = format!("{ID}:{}", kernel.digest());
         Ok(Arc::new(Interpreted { id, program: Program::new(kernel), options: self.options }))
     }

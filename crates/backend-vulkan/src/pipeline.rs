@@ -46,6 +46,7 @@ pub(crate) fn compile_for(
     profile: &Profile,
 ) -> Result<VulkanExecutable, Error> {
     device.check_alive()?;
+    Error::check_needs(&kernel, &device.plan.snapshot)?;
     check_kernel(&kernel, &device.plan.snapshot.limits)?;
     let module = emit(&kernel, profile);
     check_layout(&module.layout, &device.plan.bounds)?;

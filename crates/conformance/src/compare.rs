@@ -1,14 +1,16 @@
-//! Whether a result is one that the op table allows.
+//! Whether a result is one that the op table allows, and how far it is from the true value.
 //!
 //! Any NaN stands for any NaN. Where a device does not keep subnormals, operands, results or both may have
 //! been replaced by zeros of their sign, in each lane in its own way.
 
+use fulgurite_spec::accuracy::{self, Tolerance};
+use fulgurite_spec::eval::float::{self, FloatFormat};
 use fulgurite_spec::eval::{self, Components};
-use fulgurite_spec::{FloatContract, Op, Operand, ScalarType, Semantics, Type};
+use fulgurite_spec::{FloatContract, Op, Operand, ScalarType, Semantics, Type, TypeSet};
 
 /// What a device may do to subnormals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Flush {
+struct Flush {
     operands: bool,
     results: Results,
 }
@@ -24,46 +26,34 @@ enum Results {
 }
 
 impl Flush {
-    /// Every behavior that is allowed, given whether the device promises to keep subnormals.
-    pub(crate) fn allowed(keeps_subnormals: bool) -> &'static [Flush] {
-        const ALL: [Flush; 6] = [
-            Flush { operands: false, results: Results::Kept },
-            Flush { operands: true, results: Results::FlushedAfterRounding },
-            Flush { operands: true, results: Results::FlushedBeforeRounding },
-            Flush { operands: true, results: Results::Kept },
-            Flush { operands: false, results: Results::FlushedAfterRounding },
-            Flush { operands: false, results: Results::FlushedBeforeRounding },
-        ];
-        if keeps_subnormals { &ALL[..1] } else { &ALL }
+    fn operand(self, ty: ScalarType, bits: u64) -> u64 {
+        if self.operands { flushed(ty, bits) } else { bits }
     }
 
-    fn operand(self, bits: u64) -> u64 {
-        if self.operands { flushed(bits) } else { bits }
-    }
-
-    /// A rounded result, whose value before rounding is `exact` where that is known.
-    fn result(self, rounded: u64, exact: Option<f64>) -> u64 {
+    /// A rounded result of type `ty`, whose value before rounding is `exact` where that is known.
+    fn result(self, ty: ScalarType, rounded: u64, exact: Option<f64>) -> u64 {
+        let Some(format) = FloatFormat::of(ty) else { return rounded };
         match self.results {
             Results::Kept => rounded,
-            Results::FlushedBeforeRounding
-                if exact.is_some_and(|e| e.abs() < f64::from(f32::MIN_POSITIVE)) =>
-            {
-                rounded & 0x8000_0000
+            Results::FlushedBeforeRounding if exact.is_some_and(|e| e.abs() < format.min_normal()) => {
+                rounded & format.sign_bit()
             }
-            Results::FlushedAfterRounding | Results::FlushedBeforeRounding => flushed(rounded),
+            Results::FlushedAfterRounding | Results::FlushedBeforeRounding => flushed(ty, rounded),
         }
     }
 }
 
-/// The value of an arithmetic op before it is rounded. Products of two `f32` are exact in `f64`; sums are close
+/// The value of an arithmetic op before it is rounded. Products are exact in `f64` for narrower types; sums are close
 /// enough to tell on which side of the least normal number they lie.
-fn exact(op: Op, args: &[u64]) -> Option<f64> {
-    let arg = |i: usize| args.get(i).map(|bits| f64::from(f32::from_bits(*bits as u32)));
+fn exact(op: Op, ty: ScalarType, args: &[u64]) -> Option<f64> {
+    let format = FloatFormat::of(ty)?;
+    let arg = |i: usize| args.get(i).map(|bits| format.decode(*bits));
     Some(match op {
         Op::Add => arg(0)? + arg(1)?,
         Op::Sub => arg(0)? - arg(1)?,
         Op::Mul => arg(0)? * arg(1)?,
         Op::Fma => arg(0)? * arg(1)? + arg(2)?,
+        Op::Convert => arg(0)?,
         _ => return None,
     })
 }
@@ -75,22 +65,56 @@ pub(crate) struct Case<'a> {
     pub(crate) main: Type,
     pub(crate) result: Type,
     pub(crate) operands: &'a [Components],
+    /// Types whose subnormals the device promises to keep.
+    pub(crate) kept: TypeSet,
+}
+
+/// What is known of a result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Verdict {
+    /// Whether the contract allows it.
+    pub(crate) accepted: bool,
+    /// Of an approximate result within its domain: how far it is off.
+    pub(crate) error: Option<Error>,
+}
+
+/// The distance of a result from the true value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Error {
+    /// In units in the last place of the true value.
+    pub(crate) ulp: f64,
+    /// As a share of what is allowed.
+    pub(crate) share: f64,
+}
+
+impl Error {
+    /// The larger of both, each for itself.
+    pub(crate) fn worst(self, other: Self) -> Self {
+        Self { ulp: self.ulp.max(other.ulp), share: self.share.max(other.share) }
+    }
+}
+
+const ACCEPTED: Verdict = Verdict { accepted: true, error: None };
+const REFUSED: Verdict = Verdict { accepted: false, error: None };
+
+impl From<bool> for Verdict {
+    fn from(accepted: bool) -> Self {
+        if accepted { ACCEPTED } else { REFUSED }
+    }
 }
 
 impl Case<'_> {
     /// Whether the op table says anything of the result: `div` by a number outside its range is not a case.
     pub(crate) fn is_decided(&self) -> bool {
-        let Semantics::Scalar { float: FloatContract::Ulp { divisor: Some((least, most)), .. }, .. } =
-            self.op.info().semantics
-        else {
+        let Semantics::Scalar { float: FloatContract::Approximate, .. } = self.op.info().semantics else {
             return true;
         };
-        let lanes = self.main.lanes.count() as usize;
-        !self.main.scalar.is_float()
-            || self.operands[1][..lanes].iter().all(|bits| {
-                let magnitude = f32::from_bits(*bits as u32).abs();
-                (least..=most).contains(&magnitude) || magnitude == 0.0 || !magnitude.is_finite()
-            })
+        let Some(format) = FloatFormat::of(self.main.scalar) else { return true };
+        (0..self.main.lanes.count() as usize).all(|lane| {
+            let args: Vec<f64> = self.operands.iter().map(|v| format.decode(v[lane])).collect();
+            let truth = float::truth(self.op, &args).unwrap_or(f64::NAN);
+            accuracy::tolerance(self.op, self.main.scalar, &args, truth) != Tolerance::ANY
+        })
     }
 
     /// The oracle's result.
@@ -98,140 +122,178 @@ impl Case<'_> {
         eval::eval(self.op, self.main, self.result, self.operands)
     }
 
-    /// Whether `actual` is a result that the contract allows.
-    pub(crate) fn accepts(&self, actual: &Components, keeps_subnormals: bool) -> bool {
+    /// Every behavior towards subnormals that is allowed.
+    fn flushes(&self) -> impl Iterator<Item = Flush> {
+        let operands: &[bool] = if self.keeps(self.main.scalar) { &[false] } else { &[false, true] };
+        let results: &[Results] = if self.keeps(self.result.scalar) {
+            &[Results::Kept]
+        } else {
+            &[Results::Kept, Results::FlushedAfterRounding, Results::FlushedBeforeRounding]
+        };
+        operands.iter().flat_map(move |o| results.iter().map(move |r| Flush { operands: *o, results: *r }))
+    }
+
+    fn keeps(&self, ty: ScalarType) -> bool {
+        !ty.is_float() || self.kept.contains(ty)
+    }
+
+    /// What the contract says of `actual`.
+    pub(crate) fn judge(&self, actual: &Components) -> Verdict {
         if self.op == Op::Dot && self.main.scalar.is_float() {
-            return Flush::allowed(keeps_subnormals).iter().any(|f| self.accepts_dot(actual[0], *f));
+            return self.flushes().any(|f| self.accepts_dot(actual[0], f)).into();
         }
-        if matches!(self.op, Op::Extract | Op::Insert | Op::Construct | Op::Dot) {
-            let Some(expected) = self.expected() else { return false };
-            return (0..self.result.lanes.count() as usize)
-                .all(|i| moved(self.result.scalar, expected[i], actual[i], keeps_subnormals));
+        if matches!(self.op, Op::Extract | Op::Insert | Op::Construct | Op::Dot | Op::Pack | Op::Unpack) {
+            let Some(expected) = self.expected() else { return REFUSED };
+            let ty = self.result.scalar;
+            // Components that are packed are moved too.
+            let packed = self.op == Op::Pack && self.main.scalar.is_float();
+            let same =
+                |i: usize| moved(ty, expected[i], actual[i], self.kept) || (packed && self.packed(actual[0]));
+            return (0..self.result.lanes.count() as usize).all(same).into();
         }
-        let kinds = match self.op.info().semantics {
-            Semantics::Scalar { operands, .. } => operands,
-            Semantics::Special(_) => return false,
-        };
-        let mut lanes = 0..self.main.lanes.count() as usize;
-        let args_of = |lane: usize| -> Vec<u64> {
-            let pick = |kind: &Operand| if *kind == Operand::U32 { 0 } else { lane };
-            self.operands.iter().zip(kinds).map(|(v, kind)| v[pick(kind)]).collect()
-        };
+        let Semantics::Scalar { operands: kinds, .. } = self.op.info().semantics else { return REFUSED };
+        let mut verdict = ACCEPTED;
         // Lane by lane: SwiftShader flushes what goes through its `min`, but not what it selects beside a NaN.
-        lanes.all(|lane| {
-            let args = args_of(lane);
-            Flush::allowed(keeps_subnormals).iter().any(|f| self.accepts_lane(&args, actual[lane], *f))
+        for lane in 0..self.main.lanes.count() as usize {
+            let pick = |kind: &Operand| if *kind == Operand::U32 { 0 } else { lane };
+            let args: Vec<u64> = self.operands.iter().zip(kinds).map(|(v, kind)| v[pick(kind)]).collect();
+            let judged = self.flushes().map(|f| self.judge_lane(&args, actual[lane], f));
+            let Some(best) = judged.filter(|v| v.accepted).next() else { return REFUSED };
+            verdict.error = match (verdict.error, best.error) {
+                (Some(a), Some(b)) => Some(a.worst(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        verdict
+    }
+
+    /// Whether each component in `word` is one that packing may give.
+    fn packed(&self, word: u64) -> bool {
+        let ty = self.main.scalar;
+        (0..self.main.lanes.count()).all(|lane| {
+            let actual = word >> (lane * ty.bits()) & ty.mask();
+            moved(ty, self.operands[0][lane as usize], actual, self.kept)
         })
     }
 
-    fn accepts_lane(&self, args: &[u64], actual: u64, flush: Flush) -> bool {
-        let Semantics::Scalar { operands: kinds, float, .. } = self.op.info().semantics else { return false };
+    fn judge_lane(&self, args: &[u64], actual: u64, flush: Flush) -> Verdict {
+        let Semantics::Scalar { operands: kinds, float, .. } = self.op.info().semantics else {
+            return REFUSED;
+        };
+        let (main, result) = (self.main.scalar, self.result.scalar);
         let args: Vec<u64> = args
             .iter()
             .zip(kinds)
-            .map(|(bits, kind)| {
-                let float = self.main.scalar.is_float() && *kind == Operand::Same;
-                if float { flush.operand(*bits) } else { *bits }
-            })
+            .map(|(bits, kind)| if *kind == Operand::Same { flush.operand(main, *bits) } else { *bits })
             .collect();
-        let Some(expected) = eval::scalar(self.op, self.main.scalar, self.result.scalar, &args) else {
-            return false;
-        };
-        if self.op == Op::Bitcast && self.main.scalar.is_float() && is_nan(args[0]) {
+        let Some(expected) = eval::scalar(self.op, main, result, &args) else { return REFUSED };
+        if self.op == Op::Bitcast && is_nan(main, args[0]) {
             // A NaN's bits are any NaN's bits.
-            return is_nan(actual);
+            return is_nan(main, actual).into();
         }
-        if !self.result.scalar.is_float() {
-            return expected == actual;
-        }
-        let exact = exact(self.op, &args);
-        let same = |wanted: u64| flush.result(wanted, exact) == actual || (is_nan(wanted) && is_nan(actual));
+        let Some(format) = FloatFormat::of(result) else { return (expected == actual).into() };
+        let exact = exact(self.op, main, &args);
+        let same = |wanted: u64| {
+            flush.result(result, wanted, exact) == actual || (format.is_nan(wanted) && format.is_nan(actual))
+        };
         match float {
-            FloatContract::Ulp { ulp, .. } => {
-                same(expected) || self.within(&args, expected, actual, ulp, flush)
-            }
+            FloatContract::Approximate => self.judge_near(&args, expected, actual, flush),
             FloatContract::FusedOrUnfused => {
-                let [a, b, c] = [0, 1, 2].map(|i| f32::from_bits(args[i] as u32));
-                let whole = f64::from(a) * f64::from(b);
-                let product = flush.result(u64::from((a * b).to_bits()), Some(whole));
-                let sum = f32::from_bits(product as u32) + c;
-                same(expected) || same(u64::from(sum.to_bits()))
+                let step = |op: Op, args: &[u64]| {
+                    let rounded = eval::scalar(op, result, result, args).unwrap_or_default();
+                    (rounded, self::exact(op, result, args))
+                };
+                // A product that goes into a sum unrounded is no result; one that is rounded may be flushed.
+                let (product, whole) = step(Op::Mul, &args[..2]);
+                let product = flush.result(result, product, whole);
+                let (sum, _) = step(Op::Add, &[product, args[2]]);
+                (same(expected) || same(sum)).into()
             }
             FloatContract::ExactEitherZero => {
                 // Of −0 and +0 either; not the other one where there is only one.
-                let has = |bits: u64| args.iter().any(|a| flush.result(*a, None) == bits);
-                let both = has(0) && has(0x8000_0000);
-                same(expected) || (both && zero(flush.result(expected, None)) && zero(actual))
+                let has = |bits: u64| args.iter().any(|a| flush.result(main, *a, None) == bits);
+                let both = has(0) && has(format.sign_bit());
+                let zeros = format.is_zero(flush.result(main, expected, None)) && format.is_zero(actual);
+                (same(expected) || (both && zeros)).into()
             }
-            FloatContract::Exact | FloatContract::Rounded | FloatContract::RoundedDot => same(expected),
+            FloatContract::Exact | FloatContract::Rounded | FloatContract::RoundedDot => {
+                same(expected).into()
+            }
         }
     }
 
-    /// Whether `actual` lies within `bound` units in the last place of the true value.
-    fn within(&self, args: &[u64], expected: u64, actual: u64, bound: f32, flush: Flush) -> bool {
-        let arg = |i: usize| f64::from(f32::from_bits(args[i] as u32));
-        // In f64 these are within 2^-52 of the truth, 2^-29 of an f32 unit: far below any bound's last digit.
-        let truth = match self.op {
-            Op::Div => arg(0) / arg(1),
-            Op::Sqrt => arg(0).sqrt(),
-            Op::Rsqrt => 1.0 / arg(0).sqrt(),
-            _ => return false,
+    /// Whether `actual` lies within the op's tolerance of the true value. The `f64` truth is within a few 2^-52, of
+    /// which no bound is that near a multiple: what it cannot decide is refused.
+    fn judge_near(&self, args: &[u64], expected: u64, actual: u64, flush: Flush) -> Verdict {
+        let ty = self.main.scalar;
+        let Some(format) = FloatFormat::of(ty) else { return (expected == actual).into() };
+        let values: Vec<f64> = args.iter().map(|bits| format.decode(*bits)).collect();
+        let Some(truth) = float::truth(self.op, &values) else { return REFUSED };
+        let got = format.decode(actual);
+        let (ulp, absolute) = match accuracy::tolerance(self.op, ty, &values, truth) {
+            Tolerance::Any { least, most } => {
+                return (got.is_nan() || (least..=most).contains(&got)).into();
+            }
+            Tolerance::Within { ulp, absolute } => (ulp, absolute),
         };
-        let got = f32::from_bits(actual as u32);
-        if self.op != Op::Div && zero(expected) && zero(actual) {
-            // Roots of zeros: the table promises a zero, of either sign.
-            return true;
+        if truth.is_nan() || got.is_nan() {
+            return (truth.is_nan() && got.is_nan()).into();
         }
-        if truth == 0.0 || truth.is_nan() || truth.is_infinite() || got.is_nan() {
-            // Infinities of `rsqrt(±0)` may have either sign; all else was compared exactly.
-            return self.op == Op::Rsqrt && truth.is_infinite() && got.is_infinite();
+        if truth.is_infinite() {
+            // Of an infinity at a zero, the zero's sign need not be kept.
+            let either = self.op == Op::Rsqrt;
+            return (got == truth || (either && got.is_infinite())).into();
         }
-        let exponent = truth.abs().log2().floor().max(-126.0);
-        let unit = (exponent - 23.0).exp2();
-        let room = f64::from(bound) * unit;
+        let unit = accuracy::unit(ty, truth);
+        let room = (ulp * unit).max(absolute);
         if flush.results != Results::Kept && got == 0.0 {
-            return truth.abs() - room < f64::from(f32::MIN_POSITIVE);
+            return (truth.abs() - room < format.min_normal()).into();
         }
         if got.is_infinite() {
-            return truth.abs() + room >= f64::from(f32::MAX)
-                && truth.is_sign_positive() == got.is_sign_positive();
+            let beyond = truth.abs() + room >= format.decode(format.infinity() - 1);
+            return (beyond && truth.is_sign_positive() == got.is_sign_positive()).into();
         }
-        (f64::from(got) - truth).abs() <= room
+        let error = (got - truth).abs();
+        // What is rounded correctly is right whatever the bound.
+        let accepted = error <= room || actual == expected;
+        let share = if error == 0.0 { 0.0 } else { error / room.max(unit / 2.0) };
+        Verdict { accepted, error: Some(Error { ulp: error / unit, share }) }
     }
 
     fn accepts_dot(&self, actual: u64, flush: Flush) -> bool {
+        let ty = self.main.scalar;
         let lanes = self.main.lanes.count() as usize;
-        let operand = |i: usize, lane: usize| flush.operand(self.operands[i][lane]);
+        let operand = |i: usize, lane: usize| flush.operand(ty, self.operands[i][lane]);
         let step = |op: Op, a: u64, b: u64| {
             let args = [a, b];
-            let rounded = eval::scalar(op, self.main.scalar, self.main.scalar, &args).unwrap_or_default();
-            flush.result(rounded, exact(op, &args))
+            let rounded = eval::scalar(op, ty, ty, &args).unwrap_or_default();
+            flush.result(ty, rounded, exact(op, ty, &args))
         };
         let product = |lane: usize| step(Op::Mul, operand(0, lane), operand(1, lane));
-        let sum = (1..lanes)
-            .fold(product(0), |sum, lane| step(Op::Add, flush.operand(sum), flush.operand(product(lane))));
-        sum == actual || (is_nan(sum) && is_nan(actual))
+        let sum = (1..lanes).fold(product(0), |sum, lane| {
+            step(Op::Add, flush.operand(ty, sum), flush.operand(ty, product(lane)))
+        });
+        sum == actual || (is_nan(ty, sum) && is_nan(ty, actual))
     }
 }
 
 /// Whether `actual` is `expected`, carried unchanged; a NaN may become another, a subnormal its zero.
-pub(crate) fn moved(ty: ScalarType, expected: u64, actual: u64, keeps_subnormals: bool) -> bool {
+pub(crate) fn moved(ty: ScalarType, expected: u64, actual: u64, kept: TypeSet) -> bool {
     expected == actual
-        || (ty.is_float()
-            && ((is_nan(expected) && is_nan(actual)) || (!keeps_subnormals && flushed(expected) == actual)))
+        || (is_nan(ty, expected) && is_nan(ty, actual))
+        || (!kept.contains(ty) && flushed(ty, expected) == actual)
 }
 
-fn is_nan(bits: u64) -> bool {
-    f32::from_bits(bits as u32).is_nan()
-}
-
-fn zero(bits: u64) -> bool {
-    f32::from_bits(bits as u32) == 0.0
+fn is_nan(ty: ScalarType, bits: u64) -> bool {
+    FloatFormat::of(ty).is_some_and(|format| format.is_nan(bits))
 }
 
 /// A subnormal's zero; other values as they are.
-fn flushed(bits: u64) -> u64 {
-    if f32::from_bits(bits as u32).is_subnormal() { bits & 0x8000_0000 } else { bits }
+fn flushed(ty: ScalarType, bits: u64) -> u64 {
+    match FloatFormat::of(ty) {
+        Some(format) if format.is_subnormal(bits) => bits & format.sign_bit(),
+        _ => bits,
+    }
 }
 
 #[cfg(test)]
@@ -240,8 +302,9 @@ mod tests {
 
     fn accepts(op: Op, args: &[f32], actual: f32, keeps: bool) -> bool {
         let operands: Vec<Components> = args.iter().map(|v| [u64::from(v.to_bits()), 0, 0, 0]).collect();
-        let case = Case { op, main: Type::F32, result: Type::F32, operands: &operands };
-        case.accepts(&[u64::from(actual.to_bits()), 0, 0, 0], keeps)
+        let kept = if keeps { TypeSet::FLOAT } else { TypeSet::EMPTY };
+        let case = Case { op, main: Type::F32, result: Type::F32, operands: &operands, kept };
+        case.judge(&[u64::from(actual.to_bits()), 0, 0, 0]).accepted
     }
 
     fn nudge(v: f32, by: i32) -> f32 {
@@ -288,6 +351,15 @@ mod tests {
         assert!(!accepts(Op::Div, &[1.0, 0.0], f32::NEG_INFINITY, true));
         assert!(accepts(Op::Fma, &[1.000_000_1, 1.000_000_1, -1.0], 1.000_000_1 * 1.000_000_1 - 1.0, true));
         let operands = [[u64::from(1f32.to_bits()), 0, 0, 0], [u64::from(1e38f32.to_bits()), 0, 0, 0]];
-        assert!(!Case { op: Op::Div, main: Type::F32, result: Type::F32, operands: &operands }.is_decided());
+        assert!(
+            !Case {
+                op: Op::Div,
+                main: Type::F32,
+                result: Type::F32,
+                operands: &operands,
+                kept: TypeSet::EMPTY
+            }
+            .is_decided()
+        );
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use fulgurite_driver_core::{Backend, CompileOptions, DeviceError, Error, Executable, Launch, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
-use fulgurite_spec::Type;
 use fulgurite_spec::device::Capability;
 use fulgurite_spec::eval::Components;
+use fulgurite_spec::{Op, ScalarType, Type, TypeSet};
 
+use crate::compare;
 use crate::expectations::expected_groups;
-use crate::report::{Failure, SuiteReport};
+use crate::report::{Accuracy, Failure, SuiteReport};
 use crate::validate::validate;
 use crate::values::Random;
 use crate::{Level, Options, Suite};
@@ -34,6 +35,8 @@ pub struct Harness<'a> {
     backend: &'a Arc<dyn Backend>,
     options: &'a Options,
     groups: BTreeMap<String, Group>,
+    /// The largest errors of approximate ops.
+    worst: BTreeMap<(Op, ScalarType), compare::Error>,
     /// Groups that are known to fail.
     expected: Vec<String>,
     report: SuiteReport,
@@ -43,12 +46,26 @@ impl<'a> Harness<'a> {
     pub(crate) fn new(backend: &'a Arc<dyn Backend>, options: &'a Options, suite: Suite) -> Self {
         let expected = expected_groups(&options.expectations, &backend.snapshot().driver, suite.name());
         let report = SuiteReport { name: suite.name().to_owned(), ..SuiteReport::default() };
-        Self { backend, options, groups: BTreeMap::new(), expected, report }
+        Self { backend, options, groups: BTreeMap::new(), worst: BTreeMap::new(), expected, report }
     }
 
-    /// Whether the device promises to keep subnormals.
-    pub(crate) fn keeps_subnormals(&self) -> bool {
-        self.backend.snapshot().has(Capability::SubnormalsF32)
+    /// The types whose subnormals the device promises to keep; `bf16` is computed in `f32`.
+    pub(crate) fn kept_subnormals(&self) -> TypeSet {
+        let snapshot = self.backend.snapshot();
+        let kept = [
+            (Capability::SubnormalsF16, ScalarType::F16),
+            (Capability::SubnormalsF32, ScalarType::F32),
+            (Capability::SubnormalsF32, ScalarType::BF16),
+            (Capability::SubnormalsF64, ScalarType::F64),
+        ];
+        let types = kept.into_iter().filter(|(capability, _)| snapshot.has(*capability));
+        types.fold(TypeSet::EMPTY, |set, (_, ty)| set.union(TypeSet::of(ty)))
+    }
+
+    /// Notes how far an approximate result of `op` on `ty` was off.
+    pub(crate) fn accuracy(&mut self, op: Op, ty: ScalarType, error: compare::Error) {
+        let worst = self.worst.entry((op, ty)).or_insert(error);
+        *worst = worst.worst(error);
     }
 
     /// Whether the caller wants `group` run.
@@ -242,6 +259,16 @@ impl<'a> Harness<'a> {
         }
         let counted = self.groups.values().filter(|g| !g.exhausted && !g.unsupported).map(|g| g.cases);
         self.report.min_per_op_type = counted.min().unwrap_or(self.report.cases);
+        self.report.accuracy = self
+            .worst
+            .into_iter()
+            .map(|((op, ty), error)| Accuracy {
+                op: op.mnemonic().to_owned(),
+                ty: ty.name().to_owned(),
+                worst_ulp: error.ulp,
+                share_of_bound: error.share,
+            })
+            .collect();
         Some(self.report)
     }
 }

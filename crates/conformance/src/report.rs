@@ -47,6 +47,22 @@ pub struct SuiteReport {
     pub failures: Vec<Failure>,
     /// Why kernels were unsupported: each reason once.
     pub unsupported_reasons: Vec<String>,
+    /// The largest error of each approximate op on each type.
+    pub accuracy: Vec<Accuracy>,
+}
+
+/// How far an approximate op was from the true value, at worst.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Accuracy {
+    /// The op.
+    pub op: String,
+    /// The scalar type.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// In units in the last place of the true value.
+    pub worst_ulp: f64,
+    /// As a share of the op's bound; above 1 something failed. The two worst cases need not be the same one.
+    pub share_of_bound: f64,
 }
 
 /// One failure.

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use fulgurite_ir::Kernel;
 use fulgurite_ir::wire::WireError;
+use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{Code, Diagnostic, Diagnostics, Location};
 
 /// What went wrong.
@@ -100,6 +102,20 @@ impl Error {
     /// An unsupported error.
     pub fn unsupported(needs: impl Into<String>, have: impl Into<String>) -> Self {
         Self::Unsupported(Unsupported { needs: needs.into(), have: have.into() })
+    }
+
+    /// Refuses a kernel that needs what `device` lacks: every backend's first step of compiling.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], naming the capabilities.
+    pub fn check_needs(kernel: &Kernel, device: &DeviceSnapshot) -> Result<(), Self> {
+        let needs = fulgurite_ir::analysis::needs(kernel);
+        let missing: Vec<&str> = needs.iter().filter(|c| !device.has(**c)).map(|c| c.name()).collect();
+        match missing[..] {
+            [] => Ok(()),
+            [one] => Err(Self::unsupported(format!("the capability `{one}`"), "it not")),
+            _ => Err(Self::unsupported(format!("the capabilities `{}`", missing.join("`, `")), "them not")),
+        }
     }
 
     /// The diagnostic code; of several diagnostics, the first's.

@@ -1,12 +1,14 @@
 //! Facts about kernels that verifier, lowering and backends read. Analyses never change a kernel.
 
 pub mod bounds;
+mod needs;
 mod numbering;
 pub mod ranges;
 pub mod uniformity;
 pub mod walk;
 
 pub use bounds::BoundsMap;
+pub use needs::needs;
 pub use ranges::{Range, RangeMap};
 pub use uniformity::{Uniformity, UniformityMap};
 pub use walk::{Event, Walk, instructions};

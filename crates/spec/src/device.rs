@@ -4,26 +4,86 @@
 
 use core::fmt;
 
+use crate::types::ScalarType;
+
 /// An ability that a device may lack. A kernel that needs one it lacks is refused with
 /// [`Capability`] in the error, never run wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Capability {
+    /// Subnormal `f16` operands and results are kept, not flushed to zero.
+    SubnormalsF16,
     /// Subnormal `f32` operands and results are kept, not flushed to zero.
     SubnormalsF32,
+    /// Subnormal `f64` operands and results are kept, not flushed to zero.
+    SubnormalsF64,
     /// Float to nearest-even rounding can be demanded of the compiler (`RoundingModeRTE`).
     RoundingModeF32,
     /// Out-of-bounds descriptor accesses are contained by the device too.
     Robustness2,
+    /// `i8` and `u8`: arithmetic and storage.
+    Int8,
+    /// `i16` and `u16`: arithmetic and storage.
+    Int16,
+    /// `i64` and `u64`: arithmetic and storage.
+    Int64,
+    /// `f16`: arithmetic and storage.
+    Float16,
+    /// `bf16`: storage, with arithmetic in `f32`.
+    BFloat16,
+    /// `f64`: arithmetic and storage.
+    Float64,
+    /// Atomics on 64-bit integers in buffers and shared memory.
+    AtomicInt64,
+    /// `atomic.add` on `f32` in buffers and shared memory.
+    AtomicFloatAdd,
+    /// `atomic.add` on `f64` in buffers and shared memory.
+    AtomicDoubleAdd,
+    /// Subgroup ops.
+    Subgroups,
+    /// Cooperative matrices of some shapes and types.
+    CooperativeMatrix,
+    /// Buffers of more bytes than one descriptor reaches, through device addresses.
+    LargeBuffers,
+    /// Workgroups that have begun go on while others wait for them.
+    WorkgroupProgress,
 }
 
 impl Capability {
     /// The name in reports and errors.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::SubnormalsF16 => "subnormals_f16",
             Self::SubnormalsF32 => "subnormals_f32",
+            Self::SubnormalsF64 => "subnormals_f64",
             Self::RoundingModeF32 => "rounding_mode_f32",
             Self::Robustness2 => "robustness2",
+            Self::Int8 => "int8",
+            Self::Int16 => "int16",
+            Self::Int64 => "int64",
+            Self::Float16 => "float16",
+            Self::BFloat16 => "bfloat16",
+            Self::Float64 => "float64",
+            Self::AtomicInt64 => "atomic_int64",
+            Self::AtomicFloatAdd => "atomic_float_add",
+            Self::AtomicDoubleAdd => "atomic_double_add",
+            Self::Subgroups => "subgroups",
+            Self::CooperativeMatrix => "cooperative_matrix",
+            Self::LargeBuffers => "large_buffers",
+            Self::WorkgroupProgress => "workgroup_progress",
+        }
+    }
+
+    /// What a device needs to hold and compute values of `ty`, if not every device can.
+    pub const fn of_type(ty: ScalarType) -> Option<Self> {
+        match ty {
+            ScalarType::I8 | ScalarType::U8 => Some(Self::Int8),
+            ScalarType::I16 | ScalarType::U16 => Some(Self::Int16),
+            ScalarType::I64 | ScalarType::U64 => Some(Self::Int64),
+            ScalarType::F16 => Some(Self::Float16),
+            ScalarType::BF16 => Some(Self::BFloat16),
+            ScalarType::F64 => Some(Self::Float64),
+            ScalarType::Bool | ScalarType::I32 | ScalarType::U32 | ScalarType::F32 => None,
         }
     }
 }

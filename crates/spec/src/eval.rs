@@ -1,13 +1,13 @@
 //! What every scalar and vector op means, on bits.
 //!
 //! [`eval`] is the definition: the interpreters, constant folding and the conformance suites all go
-//! through it, so they cannot disagree. The typed functions below it ([`signed`], [`unsigned`],
-//! [`float`]) are the same definition for callers that hold typed values. Every function is total.
+//! through it, so they cannot disagree. [`integer`] and [`float`] hold the same definitions as typed functions, for
+//! callers that have typed values. Every function is total.
 
 pub mod float;
-mod integer;
+pub mod integer;
 
-pub use integer::{signed, unsigned};
+use float::FloatFormat;
 
 use crate::ops::{Op, Outcome, Semantics};
 use crate::types::{Lanes, Literal, ScalarType, Type};
@@ -40,6 +40,17 @@ pub fn eval(op: Op, main: Type, result: Type, operands: &[Components]) -> Option
             }
         }
         Op::Dot => out[0] = dot(main, operands)?,
+        Op::Pack => {
+            let components = operands[0].iter().take(main.lanes.count() as usize);
+            out[0] =
+                components.zip(0..).fold(0, |word, (bits, lane)| word | bits << (lane * main.scalar.bits()));
+        }
+        Op::Unpack => {
+            let width = result.scalar.bits();
+            for (component, lane) in out.iter_mut().zip(0..result.lanes.count()) {
+                *component = operands[0][0].checked_shr(lane * width).unwrap_or(0) & result.scalar.mask();
+            }
+        }
         _ => {
             debug_assert!(outcome != Outcome::Element);
             for (lane, slot) in out.iter_mut().enumerate().take(main.lanes.count() as usize) {
@@ -92,9 +103,17 @@ pub fn scalar(op: Op, main: ScalarType, result: ScalarType, args: &[u64]) -> Opt
     }
     match main {
         ScalarType::Bool => boolean(op, args),
-        ScalarType::I32 => signed::apply(op, args),
-        ScalarType::U32 => unsigned::apply(op, args),
-        ScalarType::F32 => float::apply(op, args),
+        ScalarType::I8 => integer::i8::apply(op, args),
+        ScalarType::I16 => integer::i16::apply(op, args),
+        ScalarType::I32 => integer::i32::apply(op, args),
+        ScalarType::I64 => integer::i64::apply(op, args),
+        ScalarType::U8 => integer::u8::apply(op, args),
+        ScalarType::U16 => integer::u16::apply(op, args),
+        ScalarType::U32 => integer::u32::apply(op, args),
+        ScalarType::U64 => integer::u64::apply(op, args),
+        ScalarType::F16 | ScalarType::BF16 | ScalarType::F32 | ScalarType::F64 => {
+            float::apply(FloatFormat::of(main)?, op, args)
+        }
     }
 }
 
@@ -112,23 +131,17 @@ fn boolean(op: Op, args: &[u64]) -> Option<u64> {
 }
 
 fn convert(value: Literal, to: ScalarType) -> Option<u64> {
-    let bits = value.bits as u32;
-    let from = match value.ty {
-        ScalarType::Bool => return Some(from_integer(i64::from(bits & 1), to)),
-        ScalarType::I32 => i64::from(bits as i32),
-        ScalarType::U32 => i64::from(bits),
-        ScalarType::F32 => return Some(float::convert(f32::from_bits(bits), to)),
-    };
-    Some(from_integer(from, to))
-}
-
-fn from_integer(value: i64, to: ScalarType) -> u64 {
-    match to {
-        ScalarType::Bool => u64::from(value != 0),
-        ScalarType::I32 | ScalarType::U32 => u64::from(value as u32),
-        // `as` rounds to nearest, ties to even, once.
-        ScalarType::F32 => u64::from((value as f32).to_bits()),
+    if let Some(format) = FloatFormat::of(value.ty) {
+        return Some(float::convert(format, value.bits, to));
     }
+    let negative = value.ty.is_signed() && value.bits >> (value.ty.bits() - 1) & 1 == 1;
+    // Sign-extended to 64 bits.
+    let wide = if negative { value.bits | !value.ty.mask() } else { value.bits };
+    Some(match FloatFormat::of(to) {
+        Some(format) => format.round(negative, if negative { wide.wrapping_neg() } else { wide }, 0),
+        None if to == ScalarType::Bool => u64::from(wide != 0),
+        None => wide & to.mask(),
+    })
 }
 
 /// The result type of a scalar op whose main type is `main`; `stated` is used where the program states it.
@@ -139,6 +152,13 @@ pub fn result_type(outcome: Outcome, main: Type, stated: Option<Type>) -> Option
         Outcome::U32Lanes => main.with_scalar(ScalarType::U32),
         Outcome::Element => main.element(),
         Outcome::Stated => stated.filter(|t| t.lanes == main.lanes)?,
+        Outcome::Packed => Type::scalar(match main.size() {
+            2 => ScalarType::U16,
+            4 => ScalarType::U32,
+            8 => ScalarType::U64,
+            _ => return None,
+        }),
+        Outcome::Unpacked => stated.filter(|t| !t.is_scalar() && t.size() == main.size())?,
     })
 }
 
@@ -173,9 +193,9 @@ pub fn read_bytes(bytes: &[u8], ty: Type) -> Components {
     out
 }
 
-/// The integer that follows an atomic read-modify-write of `op`, given the old value and the operands.
+/// The value that follows an atomic read-modify-write of `op`, given the old value and the operands.
 ///
-/// `None` if `op` is no read-modify-write or `ty` no integer.
+/// `None` if `op` is no read-modify-write of `ty`: floats are only added and moved.
 pub fn atomic(op: Op, ty: ScalarType, old: u64, operands: &[u64]) -> Option<u64> {
     let first = *operands.first()?;
     let scalar_op = match op {
@@ -191,7 +211,7 @@ pub fn atomic(op: Op, ty: ScalarType, old: u64, operands: &[u64]) -> Option<u64>
         Op::AtomicXor => Op::Xor,
         _ => return None,
     };
-    if !ty.is_integer() {
+    if !ty.is_integer() && !(ty.is_float() && op == Op::AtomicAdd) {
         return None;
     }
     scalar(scalar_op, ty, ty, &[old, first])
@@ -199,24 +219,31 @@ pub fn atomic(op: Op, ty: ScalarType, old: u64, operands: &[u64]) -> Option<u64>
 
 /// The number of iterations of `for` from `start` to `end` by `step`, all of integer type `ty`.
 ///
-/// A zero step, which the verifier refuses, gives no iterations. `u32` steps are positive, `i32` steps may be
-/// negative: then the loop counts down while above `end`.
-pub fn trip_count(ty: ScalarType, start: u64, end: u64, step: u64) -> u32 {
-    let (distance, stride) = match ty {
-        ScalarType::I32 => {
-            let (start, end, step) = (i64::from(start as i32), i64::from(end as i32), i64::from(step as i32));
-            if step >= 0 { (end - start, step) } else { (start - end, -step) }
-        }
-        _ => (i64::from(end as u32) - i64::from(start as u32), i64::from(step as u32)),
+/// A zero step, which the verifier refuses, gives no iterations. Steps of signed types may be negative: then the
+/// loop counts down while above `end`.
+pub fn trip_count(ty: ScalarType, start: u64, end: u64, step: u64) -> u64 {
+    let value = |bits: u64| {
+        let unused = 64 - ty.bits();
+        if ty.is_signed() { i128::from((bits << unused) as i64 >> unused) } else { i128::from(bits) }
     };
-    if distance <= 0 || stride == 0 { 0 } else { ((distance - 1) / stride + 1) as u32 }
+    let (start, end, step) = (value(start), value(end), value(step));
+    let (distance, stride) = if step >= 0 { (end - start, step) } else { (start - end, -step) };
+    // The distance is below 2^64, so the count is too.
+    if distance <= 0 || stride == 0 { 0 } else { ((distance - 1) / stride + 1) as u64 }
 }
 
 /// Every lane count that the main type of `op` may have.
 pub fn lane_counts(op: Op) -> impl Iterator<Item = Lanes> {
-    let vector_only =
-        matches!(op.info().semantics, Semantics::Scalar { lanes: crate::ops::LaneRule::VectorOnly, .. });
-    Lanes::ALL.into_iter().filter(move |l| !vector_only || *l != Lanes::One)
+    use crate::ops::LaneRule;
+    let rule = match op.info().semantics {
+        Semantics::Scalar { lanes, .. } => lanes,
+        Semantics::Special(_) => LaneRule::Any,
+    };
+    Lanes::ALL.into_iter().filter(move |lanes| match rule {
+        LaneRule::Any => true,
+        LaneRule::VectorOnly => *lanes != Lanes::One,
+        LaneRule::ScalarOnly => *lanes == Lanes::One,
+    })
 }
 
 #[cfg(test)]

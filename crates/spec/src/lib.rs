@@ -5,6 +5,7 @@
 //! depends on nothing.
 #![forbid(unsafe_code)]
 
+pub mod accuracy;
 pub mod device;
 pub mod diagnostic;
 pub mod eval;

@@ -34,12 +34,16 @@ pub enum Outcome {
     Element,
     /// A type stated in the program, with the main type's lanes (`convert`, `bitcast`).
     Stated,
+    /// The unsigned integer as wide as the whole vector (`pack`).
+    Packed,
+    /// A vector stated in the program, as wide as the integer (`unpack`).
+    Unpacked,
 }
 
 /// The shape of an op that is not applied lane by lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Special {
-    /// Two or four scalars of one type to a vector.
+    /// Two to four scalars of one type to a vector.
     Construct,
     /// Reads buffers, shared or local memory.
     Memory,
@@ -83,6 +87,8 @@ pub enum LaneRule {
     Any,
     /// Vectors only (`extract`, `insert`, `dot`).
     VectorOnly,
+    /// Scalars only (`unpack`).
+    ScalarOnly,
 }
 
 /// What is promised of an op's float result, on every backend.
@@ -101,15 +107,8 @@ pub enum FloatContract {
     FusedOrUnfused,
     /// A sum of products, each step rounded, left to right.
     RoundedDot,
-    /// Within `ulp` units in the last place of the true value on the stated domain, with the edge cases
-    /// of [`crate::eval`] where the table's text names them.
-    Ulp {
-        /// The bound, in units in the last place of the true result.
-        ulp: f32,
-        /// For binary ops: the second operand's magnitude must lie in this range, or be one of the named
-        /// edge cases; outside it any value of the type may come back.
-        divisor: Option<(f32, f32)>,
-    },
+    /// Within [`accuracy::tolerance`](crate::accuracy::tolerance) of the true value.
+    Approximate,
 }
 
 /// A group of ops that live together in docs, code and tests.
@@ -123,7 +122,7 @@ pub enum Family {
     Compare,
     /// `floor`, `sqrt`, `is_nan`, …
     Float,
-    /// `convert`, `bitcast`.
+    /// `convert`, `bitcast`, `pack`, …
     Conversion,
     /// `construct`, `extract`, `insert`, `dot`.
     Vector,
@@ -198,14 +197,7 @@ macro_rules! op_table {
     };
 }
 
-use FloatContract::{Exact, ExactEitherZero, FusedOrUnfused, Rounded, RoundedDot};
-
-/// `div`: Vulkan, "Precision and operation of SPIR-V instructions", single precision.
-const DIV: FloatContract = FloatContract::Ulp { ulp: 2.5, divisor: Some((f32::MIN_POSITIVE, 8.507_059e37)) };
-/// `rsqrt`: the same table.
-const RSQRT: FloatContract = FloatContract::Ulp { ulp: 2.0, divisor: None };
-/// `sqrt` inherits `1 / rsqrt(x)`: 2 ULP of the reciprocal root are at most 4 of the root, and 2.5 for the division.
-const SQRT: FloatContract = FloatContract::Ulp { ulp: 6.5, divisor: None };
+use FloatContract::{Approximate, Exact, ExactEitherZero, FusedOrUnfused, Rounded, RoundedDot};
 
 op_table! {
     Arithmetic {
@@ -213,7 +205,7 @@ op_table! {
         2 Sub "sub" [NUMERIC Any (Same, Same) -> Same Rounded] "difference; integers wrap";
         3 Mul "mul" [NUMERIC Any (Same, Same) -> Same Rounded] "product; integers wrap";
         4 MulHi "mul_hi" [INTEGER Any (Same, Same) -> Same Exact] "the high half of the double-width product";
-        5 Div "div" [NUMERIC Any (Same, Same) -> Same DIV] "quotient; integers truncate, `x / 0` is `x` and `MIN / -1` is `MIN`; floats: within 2.5 ULP for a divisor of magnitude 2^-126 to 2^126, `x / ±0` is an infinity or NaN and `x / ±inf` a zero or NaN, of the signs' product";
+        5 Div "div" [NUMERIC Any (Same, Same) -> Same Approximate] "quotient; integers truncate, `x / 0` is `x` and `MIN / -1` is `MIN`; floats: approximate for a normal divisor up to the greatest power of two less one, `x / ±0` is an infinity or NaN and `x / ±inf` a zero or NaN, of the signs' product";
         6 Rem "rem" [INTEGER Any (Same, Same) -> Same Exact] "remainder with the dividend's sign; `x % 0` and `MIN % -1` are 0";
         7 Neg "neg" [NUMERIC Any (Same) -> Same Exact] "negation; integers wrap";
         8 Abs "abs" [NUMERIC Any (Same) -> Same Exact] "magnitude; `abs(MIN)` is `MIN`";
@@ -222,6 +214,8 @@ op_table! {
         11 Max "max" [NUMERIC Any (Same, Same) -> Same ExactEitherZero] "the larger; the non-NaN operand if one is NaN; of -0 and +0 either";
         12 Clamp "clamp" [NUMERIC Any (Same, Same, Same) -> Same ExactEitherZero] "`min(max(x, lo), hi)`, also when lo > hi";
         13 Fma "fma" [FLOAT Any (Same, Same, Same) -> Same FusedOrUnfused] "`a * b + c`, fused or unfused";
+        14 AddSat "add_sat" [INTEGER Any (Same, Same) -> Same Exact] "sum; the nearest value of the type if it overflows";
+        15 SubSat "sub_sat" [INTEGER Any (Same, Same) -> Same Exact] "difference; the nearest value of the type if it overflows";
     }
     Bits {
         32 And "and" [BOOL_OR_INTEGER Any (Same, Same) -> Same Exact] "bitwise and; on `bool`, logical";
@@ -254,20 +248,38 @@ op_table! {
         98 Trunc "trunc" [FLOAT Any (Same) -> Same Exact] "rounds towards zero";
         99 Round "round" [FLOAT Any (Same) -> Same Exact] "rounds to nearest, ties to even";
         100 Fract "fract" [FLOAT Any (Same) -> Same Rounded] "`x - floor(x)`; may round up to 1; NaN for infinities";
-        101 Sqrt "sqrt" [FLOAT Any (Same) -> Same SQRT] "square root; a zero for zeros, NaN below zero, infinity for infinity";
-        102 Rsqrt "rsqrt" [FLOAT Any (Same) -> Same RSQRT] "reciprocal square root; an infinity for zeros, NaN below zero, 0 for infinity";
+        101 Sqrt "sqrt" [FLOAT Any (Same) -> Same Approximate] "square root; a zero for zeros, NaN below zero, infinity for infinity";
+        102 Rsqrt "rsqrt" [FLOAT Any (Same) -> Same Approximate] "reciprocal square root; an infinity for zeros, NaN below zero, 0 for infinity";
+        103 Exp "exp" [TRANSCENDENTAL Any (Same) -> Same Approximate] "e to the operand; an infinity and 0 for the infinities";
+        104 Exp2 "exp2" [TRANSCENDENTAL Any (Same) -> Same Approximate] "2 to the operand; an infinity and 0 for the infinities";
+        105 Log "log" [TRANSCENDENTAL Any (Same) -> Same Approximate] "natural logarithm; -infinity for zeros, NaN below zero, infinity for infinity";
+        106 Log2 "log2" [TRANSCENDENTAL Any (Same) -> Same Approximate] "logarithm to base 2; -infinity for zeros, NaN below zero, infinity for infinity";
+        107 Pow "pow" [TRANSCENDENTAL Any (Same, Same) -> Same Approximate] "the first operand to the second; NaN if the first is below zero; any value if either is not finite, the first is zero or the second is above 2^20";
+        108 Sin "sin" [TRANSCENDENTAL Any (Same) -> Same Approximate] "sine, for magnitudes up to 32768; above, some value from -1 to 1 or NaN; NaN for infinities";
+        109 Cos "cos" [TRANSCENDENTAL Any (Same) -> Same Approximate] "cosine, for magnitudes up to 32768; above, some value from -1 to 1 or NaN; NaN for infinities";
+        110 Tan "tan" [TRANSCENDENTAL Any (Same) -> Same Approximate] "tangent, for magnitudes up to 32768; above, any value; NaN for infinities";
+        111 Asin "asin" [TRANSCENDENTAL Any (Same) -> Same Approximate] "arcsine; NaN for magnitudes above 1";
+        112 Acos "acos" [TRANSCENDENTAL Any (Same) -> Same Approximate] "arccosine; NaN for magnitudes above 1";
+        113 Atan "atan" [TRANSCENDENTAL Any (Same) -> Same Approximate] "arctangent";
+        114 Atan2 "atan2" [TRANSCENDENTAL Any (Same, Same) -> Same Approximate] "the angle of the point (second, first), from -pi to pi; any value if both are zero or infinite, or the quotient is subnormal";
+        115 Sinh "sinh" [TRANSCENDENTAL Any (Same) -> Same Approximate] "hyperbolic sine";
+        116 Cosh "cosh" [TRANSCENDENTAL Any (Same) -> Same Approximate] "hyperbolic cosine";
+        117 Tanh "tanh" [TRANSCENDENTAL Any (Same) -> Same Approximate] "hyperbolic tangent; 1 and -1 for large magnitudes";
         120 IsNan "is_nan" [FLOAT Any (Same) -> BoolLanes Exact] "whether the operand is NaN";
         121 IsInf "is_inf" [FLOAT Any (Same) -> BoolLanes Exact] "whether the operand is an infinity";
     }
     Conversion {
         128 Convert "convert" [ALL Any (Same) -> Stated Rounded] "by value: to nearest even into floats, towards zero and saturating into integers (NaN is 0); integer to integer keeps the low bits; `bool` is 0 or 1, and any value but zero is true";
         129 Bitcast "bitcast" [NUMERIC Any (Same) -> Stated Exact] "the same bits as another type of the same width";
+        130 Pack "pack" [NUMERIC VectorOnly (Same) -> Packed Exact] "the components' bits side by side, the first lowest, as the unsigned integer of their whole width of 16, 32 or 64 bits";
+        131 Unpack "unpack" [UNSIGNED ScalarOnly (Same) -> Unpacked Exact] "a stated vector of the operand's width, its first component from the lowest bits";
     }
     Vector {
         160 Construct "construct" [Construct] "a vector from its components in order";
         161 Extract "extract" [ALL VectorOnly (Same, U32) -> Element Exact] "the component at an index; zero if there is none";
         162 Insert "insert" [ALL VectorOnly (Same, U32, Element) -> Same Exact] "the vector with one component replaced; unchanged if the index has none";
         164 Dot "dot" [NUMERIC VectorOnly (Same, Same) -> Element RoundedDot] "products summed left to right; integers wrap";
+        165 DotPacked "dot_packed" [INTEGER32 Any (Same, Same) -> Same Exact] "the products of the operands' four bytes, summed; bytes are signed for `i32`";
     }
     Memory {
         192 Load "load" [Memory] "reads an element; 0 if the index is out of bounds";
@@ -301,11 +313,6 @@ op_table! {
         385 For "for" [Control] "a counted loop: the trip count is computed first, so it always ends";
         386 While "while" [Control] "a loop that goes on while its condition holds";
     }
-}
-
-impl TypeSet {
-    /// `bool` and the integers.
-    pub const BOOL_OR_INTEGER: TypeSet = TypeSet::BOOL.union(TypeSet::INTEGER);
 }
 
 impl Op {
@@ -358,10 +365,11 @@ mod tests {
     #[test]
     fn numbers_are_permanent() {
         let expected = "1 add,2 sub,3 mul,4 mul_hi,5 div,6 rem,7 neg,8 abs,9 sign,10 min,11 max,12 clamp,13 fma,\
-            32 and,33 or,34 xor,35 not,36 shl,37 shr,38 rotl,39 rotr,40 popcount,41 clz,42 ctz,43 reverse_bits,\
+            14 add_sat,15 sub_sat,32 and,33 or,34 xor,35 not,36 shl,37 shr,38 rotl,39 rotr,40 popcount,41 clz,42 ctz,43 reverse_bits,\
             44 extract_bits,45 insert_bits,64 eq,65 ne,66 lt,67 le,68 gt,69 ge,70 select,96 floor,97 ceil,98 trunc,\
-            99 round,100 fract,101 sqrt,102 rsqrt,120 is_nan,121 is_inf,128 convert,129 bitcast,160 construct,\
-            161 extract,162 insert,164 dot,192 load,193 store,194 len,224 atomic.load,225 atomic.store,\
+            99 round,100 fract,101 sqrt,102 rsqrt,103 exp,104 exp2,105 log,106 log2,107 pow,\
+            108 sin,109 cos,110 tan,111 asin,112 acos,113 atan,114 atan2,115 sinh,116 cosh,117 tanh,120 is_nan,121 is_inf,128 convert,129 bitcast,130 pack,131 unpack,160 construct,\
+            161 extract,162 insert,164 dot,165 dot_packed,192 load,193 store,194 len,224 atomic.load,225 atomic.store,\
             226 atomic.add,227 atomic.min,228 atomic.max,229 atomic.and,230 atomic.or,231 atomic.xor,\
             232 atomic.exchange,233 atomic.compare_exchange,256 barrier,288 global_id,289 local_id,\
             290 workgroup_id,291 num_workgroups,292 local_index,384 if,385 for,386 while";

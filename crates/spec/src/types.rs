@@ -4,56 +4,121 @@
 
 use core::fmt;
 
-/// A scalar type. The discriminants are permanent: they go into digests and the wire format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum ScalarType {
-    /// Truth value. Lives in values only, never in a buffer.
-    Bool = 0,
-    /// 32-bit two's complement integer.
-    I32 = 3,
-    /// 32-bit unsigned integer.
-    U32 = 7,
-    /// IEEE 754 binary32.
-    F32 = 11,
+use crate::eval::float::FloatFormat;
+
+macro_rules! scalar_types {
+    ($($number:literal $variant:ident $name:literal $size:literal $class:ident $what:literal;)*) => {
+        /// A scalar type. The discriminants are permanent: they go into digests and the wire format.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum ScalarType {
+            $(
+                #[doc = $what]
+                $variant = $number,
+            )*
+        }
+
+        impl ScalarType {
+            /// Every scalar type, in ascending order of its number.
+            pub const ALL: [ScalarType; 13] = [$(Self::$variant),*];
+
+            /// The name in kernel text.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// Size in memory, in bytes; 0 for `bool`, which has no memory form.
+            pub const fn size(self) -> u32 {
+                match self {
+                    $(Self::$variant => $size,)*
+                }
+            }
+
+            const fn class(self) -> Class {
+                match self {
+                    $(Self::$variant => Class::$class,)*
+                }
+            }
+        }
+    };
+}
+
+/// What kind of number a scalar type is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Truth,
+    Signed,
+    Unsigned,
+    Float,
+}
+
+scalar_types! {
+    0 Bool "bool" 0 Truth "Truth value. Lives in values only, never in a buffer.";
+    1 I8 "i8" 1 Signed "8-bit two's complement integer.";
+    2 I16 "i16" 2 Signed "16-bit two's complement integer.";
+    3 I32 "i32" 4 Signed "32-bit two's complement integer.";
+    4 I64 "i64" 8 Signed "64-bit two's complement integer.";
+    5 U8 "u8" 1 Unsigned "8-bit unsigned integer.";
+    6 U16 "u16" 2 Unsigned "16-bit unsigned integer.";
+    7 U32 "u32" 4 Unsigned "32-bit unsigned integer.";
+    8 U64 "u64" 8 Unsigned "64-bit unsigned integer.";
+    9 F16 "f16" 2 Float "IEEE 754 binary16.";
+    10 BF16 "bf16" 2 Float "bfloat16: the upper half of a binary32.";
+    11 F32 "f32" 4 Float "IEEE 754 binary32.";
+    12 F64 "f64" 8 Float "IEEE 754 binary64.";
 }
 
 impl ScalarType {
-    /// Every scalar type, in ascending order of its number.
-    pub const ALL: [ScalarType; 4] = [Self::Bool, Self::I32, Self::U32, Self::F32];
-
-    /// The name in kernel text.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Bool => "bool",
-            Self::I32 => "i32",
-            Self::U32 => "u32",
-            Self::F32 => "f32",
-        }
-    }
-
-    /// Size in memory, in bytes; 0 for `bool`, which has no memory form.
-    pub const fn size(self) -> u32 {
-        match self {
-            Self::Bool => 0,
-            Self::I32 | Self::U32 | Self::F32 => 4,
-        }
-    }
-
     /// Whether this is an integer type.
     pub const fn is_integer(self) -> bool {
-        matches!(self, Self::I32 | Self::U32)
+        matches!(self.class(), Class::Signed | Class::Unsigned)
+    }
+
+    /// Whether this is a signed integer type.
+    pub const fn is_signed(self) -> bool {
+        matches!(self.class(), Class::Signed)
     }
 
     /// Whether this is a floating-point type.
     pub const fn is_float(self) -> bool {
-        matches!(self, Self::F32)
+        matches!(self.class(), Class::Float)
+    }
+
+    /// Width in bits; 1 for `bool`.
+    pub const fn bits(self) -> u32 {
+        match self.size() {
+            0 => 1,
+            bytes => bytes * 8,
+        }
+    }
+
+    /// The bits that a value of this type may have set.
+    pub const fn mask(self) -> u64 {
+        u64::MAX >> (64 - self.bits())
+    }
+
+    /// The unsigned integer type of this width; `bool` has none.
+    pub const fn unsigned(self) -> Option<ScalarType> {
+        match self.size() {
+            1 => Some(Self::U8),
+            2 => Some(Self::U16),
+            4 => Some(Self::U32),
+            8 => Some(Self::U64),
+            _ => None,
+        }
     }
 
     /// The permanent number of this type.
     pub const fn number(self) -> u8 {
         self as u8
+    }
+
+    /// The type numbered `number`.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
     }
 }
 
@@ -72,13 +137,15 @@ pub enum Lanes {
     One = 1,
     /// A vector of two.
     Two = 2,
+    /// A vector of three, packed: its stride is three components.
+    Three = 3,
     /// A vector of four.
     Four = 4,
 }
 
 impl Lanes {
     /// Every lane count, ascending.
-    pub const ALL: [Lanes; 3] = [Self::One, Self::Two, Self::Four];
+    pub const ALL: [Lanes; 4] = [Self::One, Self::Two, Self::Three, Self::Four];
 
     /// The count.
     pub const fn count(self) -> u32 {
@@ -90,6 +157,7 @@ impl Lanes {
         match count {
             1 => Some(Self::One),
             2 => Some(Self::Two),
+            3 => Some(Self::Three),
             4 => Some(Self::Four),
             _ => None,
         }
@@ -108,12 +176,30 @@ pub struct Type {
 impl Type {
     /// `bool`.
     pub const BOOL: Type = Type::scalar(ScalarType::Bool);
+    /// `i8`.
+    pub const I8: Type = Type::scalar(ScalarType::I8);
+    /// `i16`.
+    pub const I16: Type = Type::scalar(ScalarType::I16);
     /// `i32`.
     pub const I32: Type = Type::scalar(ScalarType::I32);
+    /// `i64`.
+    pub const I64: Type = Type::scalar(ScalarType::I64);
+    /// `u8`.
+    pub const U8: Type = Type::scalar(ScalarType::U8);
+    /// `u16`.
+    pub const U16: Type = Type::scalar(ScalarType::U16);
     /// `u32`.
     pub const U32: Type = Type::scalar(ScalarType::U32);
+    /// `u64`.
+    pub const U64: Type = Type::scalar(ScalarType::U64);
+    /// `f16`.
+    pub const F16: Type = Type::scalar(ScalarType::F16);
+    /// `bf16`.
+    pub const BF16: Type = Type::scalar(ScalarType::BF16);
     /// `f32`.
     pub const F32: Type = Type::scalar(ScalarType::F32);
+    /// `f64`.
+    pub const F64: Type = Type::scalar(ScalarType::F64);
 
     /// A scalar type.
     pub const fn scalar(scalar: ScalarType) -> Self {
@@ -166,6 +252,7 @@ impl Type {
             name.strip_prefix(t.scalar.name()).is_some_and(|rest| match t.lanes {
                 Lanes::One => rest.is_empty(),
                 Lanes::Two => rest == "x2",
+                Lanes::Three => rest == "x3",
                 Lanes::Four => rest == "x4",
             })
         })
@@ -198,13 +285,22 @@ impl TypeSet {
     /// `bool`.
     pub const BOOL: TypeSet = TypeSet::of(ScalarType::Bool);
     /// Signed integers.
-    pub const SIGNED: TypeSet = TypeSet::of(ScalarType::I32);
+    pub const SIGNED: TypeSet =
+        TypeSet::all_of(&[ScalarType::I8, ScalarType::I16, ScalarType::I32, ScalarType::I64]);
     /// Unsigned integers.
-    pub const UNSIGNED: TypeSet = TypeSet::of(ScalarType::U32);
+    pub const UNSIGNED: TypeSet =
+        TypeSet::all_of(&[ScalarType::U8, ScalarType::U16, ScalarType::U32, ScalarType::U64]);
     /// All integers.
     pub const INTEGER: TypeSet = TypeSet::SIGNED.union(TypeSet::UNSIGNED);
+    /// The 32-bit integers.
+    pub const INTEGER32: TypeSet = TypeSet::all_of(&[ScalarType::I32, ScalarType::U32]);
+    /// `bool` and the integers.
+    pub const BOOL_OR_INTEGER: TypeSet = TypeSet::BOOL.union(TypeSet::INTEGER);
+    /// Floats that have transcendental functions: all but `f64`.
+    pub const TRANSCENDENTAL: TypeSet =
+        TypeSet::all_of(&[ScalarType::F16, ScalarType::BF16, ScalarType::F32]);
     /// Floating-point types.
-    pub const FLOAT: TypeSet = TypeSet::of(ScalarType::F32);
+    pub const FLOAT: TypeSet = TypeSet::TRANSCENDENTAL.union(TypeSet::of(ScalarType::F64));
     /// Integers and floats.
     pub const NUMERIC: TypeSet = TypeSet::INTEGER.union(TypeSet::FLOAT);
     /// Every type.
@@ -213,6 +309,16 @@ impl TypeSet {
     /// The set of one type.
     pub const fn of(scalar: ScalarType) -> Self {
         TypeSet(1 << scalar as u32)
+    }
+
+    const fn all_of(members: &[ScalarType]) -> Self {
+        let mut set = 0;
+        let mut i = 0;
+        while i < members.len() {
+            set |= 1 << members[i] as u32;
+            i += 1;
+        }
+        TypeSet(set)
     }
 
     /// Both sets together.
@@ -261,11 +367,7 @@ pub struct Literal {
 impl Literal {
     /// A literal of `ty`; bits that the type does not have are dropped.
     pub const fn new(ty: ScalarType, bits: u64) -> Self {
-        let mask = match ty {
-            ScalarType::Bool => 1,
-            ScalarType::I32 | ScalarType::U32 | ScalarType::F32 => 0xffff_ffff,
-        };
-        Self { ty, bits: bits & mask }
+        Self { ty, bits: bits & ty.mask() }
     }
 
     /// Zero of `ty` (`false` for `bool`).
@@ -280,16 +382,27 @@ impl From<bool> for Literal {
     }
 }
 
-impl From<i32> for Literal {
-    fn from(value: i32) -> Self {
-        Self::new(ScalarType::I32, u64::from(value as u32))
-    }
+macro_rules! literal_from {
+    ($($t:ty, $unsigned:ty, $variant:ident;)*) => {
+        $(
+            impl From<$t> for Literal {
+                fn from(value: $t) -> Self {
+                    Self::new(ScalarType::$variant, u64::from(value as $unsigned))
+                }
+            }
+        )*
+    };
 }
 
-impl From<u32> for Literal {
-    fn from(value: u32) -> Self {
-        Self::new(ScalarType::U32, u64::from(value))
-    }
+literal_from! {
+    i8, u8, I8;
+    i16, u16, I16;
+    i32, u32, I32;
+    i64, u64, I64;
+    u8, u8, U8;
+    u16, u16, U16;
+    u32, u32, U32;
+    u64, u64, U64;
 }
 
 impl From<f32> for Literal {
@@ -298,24 +411,38 @@ impl From<f32> for Literal {
     }
 }
 
-/// Prints the literal as kernel text: `true`, `-3i32`, `4u32`, `1.5f32`, `inf:f32`, `nan:0x7fc00000`.
+impl From<f64> for Literal {
+    fn from(value: f64) -> Self {
+        Self::new(ScalarType::F64, value.to_bits())
+    }
+}
+
+/// Prints the literal as kernel text: `true`, `-3i32`, `4u64`, `1.5f32`, `inf:f16`, `nan:0x7fc00000`, `nan:0x7e00:f16`.
 impl fmt::Display for Literal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.ty {
-            ScalarType::Bool => write!(f, "{}", self.bits != 0),
-            ScalarType::I32 => write!(f, "{}i32", self.bits as u32 as i32),
-            ScalarType::U32 => write!(f, "{}u32", self.bits as u32),
-            ScalarType::F32 => {
-                let value = f32::from_bits(self.bits as u32);
-                if value.is_nan() {
-                    write!(f, "nan:{:#010x}", self.bits as u32)
-                } else if value.is_infinite() {
-                    write!(f, "{}inf:f32", if value < 0.0 { "-" } else { "" })
-                } else {
-                    // Debug prints the shortest decimal that reads back as the same bits, with a point or exponent.
-                    write!(f, "{value:?}f32")
+        let Some(format) = FloatFormat::of(self.ty) else {
+            return match self.ty.class() {
+                Class::Truth => write!(f, "{}", self.bits != 0),
+                Class::Signed => {
+                    let unused = 64 - self.ty.bits();
+                    write!(f, "{}{}", (self.bits << unused) as i64 >> unused, self.ty)
                 }
-            }
+                Class::Unsigned | Class::Float => write!(f, "{}{}", self.bits, self.ty),
+            };
+        };
+        let value = format.decode(self.bits);
+        if value.is_nan() {
+            let width = self.ty.size() as usize * 2 + 2;
+            write!(f, "nan:{:#0width$x}", self.bits)?;
+            if self.ty == ScalarType::F32 { Ok(()) } else { write!(f, ":{}", self.ty) }
+        } else if value.is_infinite() {
+            write!(f, "{}inf:{}", if value < 0.0 { "-" } else { "" }, self.ty)
+        } else if self.ty == ScalarType::F64 {
+            // Debug prints the shortest decimal that reads back as the same bits, with a point or exponent.
+            write!(f, "{value:?}f64")
+        } else {
+            // Narrower formats are exact in `f32`.
+            write!(f, "{:?}{}", value as f32, self.ty)
         }
     }
 }
@@ -335,9 +462,9 @@ mod tests {
         for ty in Type::all() {
             assert_eq!(Type::parse(&ty.to_string()), Some(ty));
         }
-        assert_eq!(Type::parse("f32x3"), None);
+        assert_eq!(Type::parse("f32x5"), None);
         assert_eq!(Type::parse("f32x"), None);
-        assert_eq!(Type::parse("f64"), None);
+        assert_eq!(Type::parse("f128"), None);
     }
 
     #[test]
@@ -349,5 +476,12 @@ mod tests {
         assert_eq!(Literal::from(f32::NEG_INFINITY).to_string(), "-inf:f32");
         assert_eq!(Literal::from(f32::from_bits(0x7fc0_0001)).to_string(), "nan:0x7fc00001");
         assert_eq!(Literal::from(true).to_string(), "true");
+        assert_eq!(Literal::from(-128i8).to_string(), "-128i8");
+        assert_eq!(Literal::from(i64::MIN).to_string(), "-9223372036854775808i64");
+        assert_eq!(Literal::from(u64::MAX).to_string(), "18446744073709551615u64");
+        assert_eq!(Literal::new(ScalarType::F16, 0x3c00).to_string(), "1.0f16");
+        assert_eq!(Literal::new(ScalarType::F16, 0x7e01).to_string(), "nan:0x7e01:f16");
+        assert_eq!(Literal::new(ScalarType::BF16, 0xff80).to_string(), "-inf:bf16");
+        assert_eq!(Literal::from(0.1f64).to_string(), "0.1f64");
     }
 }

@@ -1,7 +1,7 @@
 //! Ops on `f32`.
 
 use fulgurite_spec::Op;
-use fulgurite_spec::eval::float;
+use fulgurite_spec::eval::float::native::f32 as float;
 
 use super::{Compute, binary, ternary, unary};
 

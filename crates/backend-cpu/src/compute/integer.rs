@@ -5,10 +5,10 @@ use fulgurite_spec::Op;
 use super::{Compute, binary, quaternary, ternary, unary};
 
 macro_rules! integer_ops {
-    ($name:ident, $t:ty) => {
+    ($name:ident, $module:ident, $t:ty) => {
         /// The function for an op on this type.
         pub(super) fn $name(op: Op) -> Option<Compute> {
-            use fulgurite_spec::eval::$name as eval;
+            use fulgurite_spec::eval::integer::$module as eval;
 
             /// Around a function of two integers.
             macro_rules! two {
@@ -79,5 +79,5 @@ macro_rules! integer_ops {
     };
 }
 
-integer_ops!(signed, i32);
-integer_ops!(unsigned, u32);
+integer_ops!(signed, i32, i32);
+integer_ops!(unsigned, u32, u32);

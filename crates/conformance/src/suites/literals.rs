@@ -103,15 +103,20 @@ pub(super) fn check(harness: &mut Harness<'_>, subject: &Subject) {
     let contents = [words(&values), words(&amounts), vec![0xa5; count * each * 4]];
     let options = LaunchOptions::invocations([count as u32, 1, 1]);
     let Some(after) = harness.launch(&group, &executable, &contents, &[], &options) else { return };
-    let keeps = harness.keeps_subnormals();
+    let kept = harness.kept_subnormals();
     for (i, results) in after[2].chunks_exact(each * 4).enumerate() {
         let pairs = subject.pairs(values[i], amounts[i]);
         let wrong = pairs.iter().zip(results.chunks_exact(4)).find_map(|(pair, word)| {
             let operands: Vec<Components> = pair.iter().map(|bits| eval::splat_low(*bits)).collect();
-            let case =
-                Case { op: subject.op, main: subject.main, result: subject.result, operands: &operands };
+            let case = Case {
+                op: subject.op,
+                main: subject.main,
+                result: subject.result,
+                operands: &operands,
+                kept,
+            };
             let actual = eval::read_bytes(word, Type::U32);
-            (case.is_decided() && !case.accepts(&actual, keeps)).then(|| {
+            (case.is_decided() && !case.judge(&actual).accepted).then(|| {
                 let expected = case.expected().map_or_else(String::new, |v| show(&v, subject.result));
                 let input = [show(&operands[0], subject.main), show(&operands[1], subject.other)].join(", ");
                 [input, expected, show(&actual, subject.result)]

@@ -128,12 +128,14 @@ fn check(harness: &mut Harness<'_>, subject: &Subject) {
     if !harness.wants(&group) {
         return;
     }
+    let kept = harness.kept_subnormals();
     let mut random = harness.random(&group);
     let (tuples, complete) = tuples(subject, &mut random, harness.random_count(LEAST_CASES));
     let tuples: Vec<Vec<Components>> = tuples
         .into_iter()
         .filter(|t| {
-            Case { op: subject.op, main: subject.main, result: subject.result, operands: t }.is_decided()
+            Case { op: subject.op, main: subject.main, result: subject.result, operands: t, kept }
+                .is_decided()
         })
         .collect();
     let Some(executable) = harness.compile(&group, &subject.text()) else { return };
@@ -150,11 +152,14 @@ fn check(harness: &mut Harness<'_>, subject: &Subject) {
     if complete {
         harness.exhausted(&group);
     }
-    let keeps = harness.keeps_subnormals();
     for (operands, bytes) in tuples.iter().zip(out.chunks_exact(out_size)) {
-        let case = Case { op: subject.op, main: subject.main, result: subject.result, operands };
+        let case = Case { op: subject.op, main: subject.main, result: subject.result, operands, kept };
         let actual = eval::read_bytes(bytes, memory_type(subject.result));
-        harness.case(&group, case.accepts(&actual, keeps), || {
+        let verdict = case.judge(&actual);
+        if let Some(error) = verdict.error {
+            harness.accuracy(subject.op, subject.main.scalar, error);
+        }
+        harness.case(&group, verdict.accepted, || {
             let shown: Vec<String> =
                 operands.iter().zip(&subject.operands).map(|(v, t)| show(v, *t)).collect();
             let expected = case.expected().map_or_else(String::new, |v| show(&v, subject.result));

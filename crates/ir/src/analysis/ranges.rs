@@ -76,9 +76,9 @@ impl RangeMap {
         if ty != Type::U32 {
             return match (kernel.literal(start), kernel.literal(end)) {
                 (Some(start), Some(end)) => {
-                    u64::from(fulgurite_spec::eval::trip_count(step.ty, start.bits, end.bits, step.bits))
+                    fulgurite_spec::eval::trip_count(step.ty, start.bits, end.bits, step.bits)
                 }
-                _ => u64::from(u32::MAX),
+                _ => ty.scalar.mask(),
             };
         }
         let distance = self.range(end).most.saturating_sub(self.range(start).least);

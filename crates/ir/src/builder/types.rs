@@ -6,7 +6,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A Rust type that stands for a kernel type: `bool`, `i32`, `u32`, `f32`, and arrays of two or four of one.
+/// A Rust type that stands for a kernel type: `bool`, the integers of 8 to 64 bits,
+/// `f32`, `f64`, with the feature `half` its `f16` and `bf16`, and arrays of two to four of one.
 pub trait ValueType: sealed::Sealed + Copy + 'static {
     /// The kernel type.
     const TYPE: Type;
@@ -39,14 +40,18 @@ pub trait Integer: Number {}
 /// Floats, scalar or vector.
 pub trait Float: Number {}
 
+/// Floats that have transcendental functions: all but `f64`, scalar or vector.
+pub trait Transcendental: Float {}
+
 /// `bool` and integers, scalar or vector.
 pub trait Logical: ValueType {}
 
 macro_rules! value_types {
-    ($($t:ident $scalar:ident [$($class:ident),*];)*) => {
+    ($($t:ty, $scalar:ident, $bits:expr, [$($class:ident),*];)*) => {
         $(
             impl sealed::Sealed for $t {}
             impl sealed::Sealed for [$t; 2] {}
+            impl sealed::Sealed for [$t; 3] {}
             impl sealed::Sealed for [$t; 4] {}
             impl ValueType for $t {
                 const TYPE: Type = Type::scalar(ScalarType::$scalar);
@@ -60,6 +65,12 @@ macro_rules! value_types {
                 type Mask = [bool; 2];
                 type Amount = [u32; 2];
             }
+            impl ValueType for [$t; 3] {
+                const TYPE: Type = Type::vector(ScalarType::$scalar, Lanes::Three);
+                type Component = $t;
+                type Mask = [bool; 3];
+                type Amount = [u32; 3];
+            }
             impl ValueType for [$t; 4] {
                 const TYPE: Type = Type::vector(ScalarType::$scalar, Lanes::Four);
                 type Component = $t;
@@ -68,14 +79,17 @@ macro_rules! value_types {
             }
             impl Scalar for $t {
                 fn literal(self) -> Literal {
-                    self.into()
+                    let bits: fn($t) -> u64 = $bits;
+                    Literal::new(ScalarType::$scalar, bits(self))
                 }
             }
             impl Vector for [$t; 2] {}
+            impl Vector for [$t; 3] {}
             impl Vector for [$t; 4] {}
             $(
                 impl $class for $t {}
                 impl $class for [$t; 2] {}
+                impl $class for [$t; 3] {}
                 impl $class for [$t; 4] {}
             )*
         )*
@@ -83,8 +97,21 @@ macro_rules! value_types {
 }
 
 value_types! {
-    bool Bool [Logical];
-    i32 I32 [Storable, Number, Integer, Logical];
-    u32 U32 [Storable, Number, Integer, Logical];
-    f32 F32 [Storable, Number, Float];
+    bool, Bool, u64::from, [Logical];
+    i8, I8, |v| v as u64, [Storable, Number, Integer, Logical];
+    i16, I16, |v| v as u64, [Storable, Number, Integer, Logical];
+    i32, I32, |v| v as u64, [Storable, Number, Integer, Logical];
+    i64, I64, |v| v as u64, [Storable, Number, Integer, Logical];
+    u8, U8, |v| v as u64, [Storable, Number, Integer, Logical];
+    u16, U16, |v| v as u64, [Storable, Number, Integer, Logical];
+    u32, U32, |v| v as u64, [Storable, Number, Integer, Logical];
+    u64, U64, |v| v as u64, [Storable, Number, Integer, Logical];
+    f32, F32, |v| u64::from(v.to_bits()), [Storable, Number, Float, Transcendental];
+    f64, F64, f64::to_bits, [Storable, Number, Float];
+}
+
+#[cfg(feature = "half")]
+value_types! {
+    half::f16, F16, |v| u64::from(v.to_bits()), [Storable, Number, Float, Transcendental];
+    half::bf16, BF16, |v| u64::from(v.to_bits()), [Storable, Number, Float, Transcendental];
 }

@@ -7,7 +7,7 @@ use std::panic::Location as RustLocation;
 use fulgurite_spec::Op;
 
 use super::Builder;
-use super::types::{Float, Integer, Logical, Number, Scalar, ValueType, Vector};
+use super::types::{Float, Integer, Logical, Number, Scalar, Transcendental, ValueType, Vector};
 use crate::kernel::ValueId;
 
 /// A value of type `T` in a kernel under construction.
@@ -115,6 +115,7 @@ pub trait SameLanes<U> {}
 
 impl<T: Scalar, U: Scalar> SameLanes<U> for T {}
 impl<T: Scalar, U: Scalar> SameLanes<[U; 2]> for [T; 2] {}
+impl<T: Scalar, U: Scalar> SameLanes<[U; 3]> for [T; 3] {}
 impl<T: Scalar, U: Scalar> SameLanes<[U; 4]> for [T; 4] {}
 
 macro_rules! methods {
@@ -158,6 +159,10 @@ methods! {
     impl Integer {
         /// The high half of the double-width product.
         fn mul_hi(other: T) -> T = MulHi;
+        /// The sum, or the nearest value of the type.
+        fn saturating_add(other: T) -> T = AddSat;
+        /// The difference, or the nearest value of the type.
+        fn saturating_sub(other: T) -> T = SubSat;
         /// Rotates left, amount modulo the width.
         fn rotate_left(amount: T::Amount) -> T = RotateLeft;
         /// Rotates right, amount modulo the width.
@@ -197,6 +202,38 @@ methods! {
         /// Whether this is an infinity.
         fn is_inf() -> T::Mask = IsInf;
     }
+    impl Transcendental {
+        /// e to this.
+        fn exp() -> T = Exp;
+        /// 2 to this.
+        fn exp2() -> T = Exp2;
+        /// Natural logarithm.
+        fn ln() -> T = Log;
+        /// Logarithm to base 2.
+        fn log2() -> T = Log2;
+        /// This to a power; NaN if this is below zero.
+        fn powf(exponent: T) -> T = Pow;
+        /// Sine; bounded for magnitudes up to 32768.
+        fn sin() -> T = Sin;
+        /// Cosine; bounded for magnitudes up to 32768.
+        fn cos() -> T = Cos;
+        /// Tangent; bounded for magnitudes up to 32768.
+        fn tan() -> T = Tan;
+        /// Arcsine.
+        fn asin() -> T = Asin;
+        /// Arccosine.
+        fn acos() -> T = Acos;
+        /// Arctangent.
+        fn atan() -> T = Atan;
+        /// The angle of the point (`other`, `self`).
+        fn atan2(other: T) -> T = Atan2;
+        /// Hyperbolic sine.
+        fn sinh() -> T = Sinh;
+        /// Hyperbolic cosine.
+        fn cosh() -> T = Cosh;
+        /// Hyperbolic tangent.
+        fn tanh() -> T = Tanh;
+    }
     impl Vector {
         /// The component at an index; zero if there is none.
         fn extract(index: u32) -> T::Component = Extract;
@@ -223,6 +260,38 @@ impl<'k, T: Number> Val<'k, T> {
         self.unary(Op::Bitcast, RustLocation::caller())
     }
 }
+
+impl<'k, T: Vector + Number> Val<'k, T> {
+    /// The components' bits side by side, the first lowest, as the unsigned integer of their whole width.
+    #[track_caller]
+    pub fn pack<U: Scalar + Integer>(self) -> Val<'k, U> {
+        self.unary(Op::Pack, RustLocation::caller())
+    }
+}
+
+impl<'k, T: Scalar + Integer> Val<'k, T> {
+    /// A vector of this width, its first component from the lowest bits.
+    #[track_caller]
+    pub fn unpack<U: Vector + Number>(self) -> Val<'k, U> {
+        self.unary(Op::Unpack, RustLocation::caller())
+    }
+}
+
+macro_rules! packed_dots {
+    ($($t:ty)*) => {
+        $(
+            impl<'k> Val<'k, $t> {
+                /// The products of both operands' four bytes, summed.
+                #[track_caller]
+                pub fn dot_packed(self, other: impl IntoVal<'k, $t>) -> Val<'k, $t> {
+                    self.binary(Op::DotPacked, other, RustLocation::caller())
+                }
+            }
+        )*
+    };
+}
+
+packed_dots!(i32 u32);
 
 impl<'k, M: ValueType> Val<'k, M> {
     /// `yes` where this is true, else `no`, lane by lane.
@@ -299,7 +368,20 @@ macro_rules! constant_on_the_left {
 }
 
 constant_on_the_left! {
+    i8: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem;
+    i16: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem;
     i32: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem;
+    i64: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem;
+    u8: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem;
+    u16: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem;
     u32: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem;
+    u64: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div, Rem rem Rem;
     f32: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div;
+    f64: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div;
+}
+
+#[cfg(feature = "half")]
+constant_on_the_left! {
+    half::f16: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div;
+    half::bf16: Add add Add, Sub sub Sub, Mul mul Mul, Div div Div;
 }

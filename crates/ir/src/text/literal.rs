@@ -1,5 +1,6 @@
-//! Reads literals: `4u32`, `-1i32`, `0x10u32`, `1.5f32`, `0x1p-3f32`, `inf:f32`, `nan:0x7fc00000`, `true`.
+//! Reads literals: `4u32`, `-1i64`, `0x10u8`, `1.5f32`, `0x1p-3f16`, `inf:f32`, `nan:0x7fc00000`, `nan:0x7e00:f16`, `true`.
 
+use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Literal, ScalarType};
 
 /// The literal that `text` is, or what is wrong with it.
@@ -7,81 +8,114 @@ pub(super) fn parse(text: &str) -> Result<Literal, String> {
     match text {
         "true" => return Ok(Literal::from(true)),
         "false" => return Ok(Literal::from(false)),
-        "inf:f32" => return Ok(Literal::from(f32::INFINITY)),
-        "-inf:f32" => return Ok(Literal::from(f32::NEG_INFINITY)),
         _ => {}
     }
     if let Some(bits) = text.strip_prefix("nan:") {
-        return nan(bits).ok_or_else(|| format!("`{text}` does not give the bits of an `f32` NaN"));
+        return nan(bits).ok_or_else(|| {
+            format!(
+                "`{text}` does not give the bits of a NaN; it may need a type, such as in `nan:0x7e00:f16`"
+            )
+        });
     }
-    let Some(at) = text.len().checked_sub(3).filter(|at| text.is_char_boundary(*at)) else {
-        return Err(format!("`{text}` states no type, such as in `{text}u32`"));
-    };
-    let (body, suffix) = text.split_at(at);
-    let (negative, digits) = match body.strip_prefix('-') {
+    let (negative, magnitude) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
-        None => (false, body),
+        None => (false, text),
     };
-    match suffix {
-        "u32" | "i32" => {
-            let ty = if suffix == "u32" { ScalarType::U32 } else { ScalarType::I32 };
-            integer(ty, negative, digits).ok_or_else(|| format!("`{text}` is no value of `{suffix}`"))
-        }
-        "f32" => match digits.strip_prefix("0x") {
-            Some(hex) => hex_float(hex)
-                .map(|bits| Literal::new(ScalarType::F32, u64::from(bits | u32::from(negative) << 31)))
-                .ok_or_else(|| {
-                    format!("`{text}` is not exactly an `f32`; hexadecimal needs `p` and an exponent")
-                }),
-            None => decimal(body, digits).ok_or_else(|| format!("`{text}` is not a finite `f32`")),
-        },
-        _ => Err(format!("`{text}` states no type, such as in `1u32`, `1i32` or `1.0f32`")),
+    if let Some(name) = magnitude.strip_prefix("inf:") {
+        let (ty, format) = float_type(name).ok_or_else(|| format!("`{name}` is no type of floats"))?;
+        let sign = if negative { format.sign_bit() } else { 0 };
+        return Ok(Literal::new(ty, format.infinity() | sign));
     }
+    // The longest name that fits: `bf16` before `f16`. A hexadecimal float has a `p` before its type.
+    let suffix =
+        ScalarType::ALL.into_iter().filter(|ty| *ty != ScalarType::Bool && magnitude.ends_with(ty.name()));
+    let Some(ty) = suffix.max_by_key(|ty| ty.name().len()) else {
+        return Err(format!("`{text}` states no type, such as in `1u32`, `1i32` or `1.0f32`"));
+    };
+    let digits = &magnitude[..magnitude.len() - ty.name().len()];
+    let Some(format) = FloatFormat::of(ty) else {
+        return integer(ty, negative, digits).ok_or_else(|| format!("`{text}` is no value of `{ty}`"));
+    };
+    let bits = match digits.strip_prefix("0x") {
+        Some(hex) => hex_float(format, hex).ok_or_else(|| {
+            format!("`{text}` is not exactly an `{ty}`; hexadecimal needs `p` and an exponent")
+        })?,
+        None => decimal(format, digits).ok_or_else(|| {
+            format!("`{text}` is not a finite `{ty}`, or lies half-way between two: write it in hexadecimal")
+        })?,
+    };
+    Ok(Literal::new(ty, bits | if negative { format.sign_bit() } else { 0 }))
 }
 
-fn nan(bits: &str) -> Option<Literal> {
-    let value = f32::from_bits(hex_digits(bits.strip_prefix("0x")?)?);
-    value.is_nan().then(|| Literal::from(value))
+fn float_type(name: &str) -> Option<(ScalarType, FloatFormat)> {
+    let ty = ScalarType::ALL.into_iter().find(|ty| ty.name() == name)?;
+    Some((ty, FloatFormat::of(ty)?))
 }
 
-fn hex_digits(digits: &str) -> Option<u32> {
+fn nan(text: &str) -> Option<Literal> {
+    let (bits, name) = text.split_once(':').unwrap_or((text, "f32"));
+    let (ty, format) = float_type(name)?;
+    let bits = hex_digits(bits.strip_prefix("0x")?)?;
+    (bits & ty.mask() == bits && format.is_nan(bits)).then(|| Literal::new(ty, bits))
+}
+
+fn hex_digits(digits: &str) -> Option<u64> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
-    u32::from_str_radix(digits, 16).ok()
+    u64::from_str_radix(digits, 16).ok()
 }
 
 fn integer(ty: ScalarType, negative: bool, digits: &str) -> Option<Literal> {
     let magnitude = match digits.strip_prefix("0x") {
-        Some(hex) => i64::from(hex_digits(hex)?),
-        None if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
-            i64::from(digits.parse::<u32>().ok()?)
-        }
+        Some(hex) => hex_digits(hex)?,
+        None if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
         None => return None,
     };
-    let value = if negative { -magnitude } else { magnitude };
-    match ty {
-        ScalarType::I32 => i32::try_from(value).ok().map(Literal::from),
-        _ => u32::try_from(value).ok().map(Literal::from),
-    }
+    let most = match (ty.is_signed(), negative) {
+        (true, true) => ty.mask() / 2 + 1,
+        (true, false) => ty.mask() / 2,
+        (false, true) => 0,
+        (false, false) => ty.mask(),
+    };
+    let bits = if negative { magnitude.wrapping_neg() } else { magnitude };
+    (magnitude <= most).then(|| Literal::new(ty, bits))
 }
 
-fn decimal(body: &str, digits: &str) -> Option<Literal> {
+fn decimal(format: FloatFormat, digits: &str) -> Option<u64> {
     let plain = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'-' | b'+'));
     if !plain || !digits.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    body.parse::<f32>().ok().filter(|v| v.is_finite()).map(Literal::from)
+    let bits = match format.precision {
+        24 => u64::from(digits.parse::<f32>().ok()?.to_bits()),
+        _ => {
+            let value = digits.parse::<f64>().ok()?;
+            let bits = format.encode(value);
+            // The `f64` may itself be rounded, so that a value beside a midpoint looks like the midpoint.
+            let neighbor =
+                |step: i64| format.encode(f64::from_bits(value.to_bits().wrapping_add_signed(step)));
+            if format.precision < 53
+                && value != 0.0
+                && neighbor(1) != neighbor(-1)
+                && format.decode(bits) != value
+            {
+                return None;
+            }
+            bits
+        }
+    };
+    (bits < format.infinity()).then_some(bits)
 }
 
-/// The bits of `h.hhhp±d`, if that is exactly an `f32`.
-fn hex_float(text: &str) -> Option<u32> {
+/// The bits of `h.hhhp±d`, if that is exactly a value of `format`.
+fn hex_float(format: FloatFormat, text: &str) -> Option<u64> {
     let (mantissa, exponent) = text.split_once(['p', 'P'])?;
     let unsigned = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
     if unsigned.is_empty() || unsigned.len() > 6 || !unsigned.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let mut exponent: i64 = exponent.parse().ok()?;
+    let mut exponent: i32 = exponent.parse().ok()?;
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     if whole.is_empty()
         || !mantissa.bytes().all(|b| b.is_ascii_hexdigit() || b == b'.')
@@ -89,16 +123,16 @@ fn hex_float(text: &str) -> Option<u32> {
     {
         return None;
     }
-    exponent -= 4 * fraction.len() as i64;
-    // Significant digits fit 24 bits or the value is no `f32`; zeros at the end only scale.
+    exponent = exponent.checked_sub(i32::try_from(fraction.len()).ok()?.checked_mul(4)?)?;
+    // Significant digits fit 53 bits or the value is no float; zeros at the end only scale.
     let mut digits = whole.bytes().chain(fraction.bytes()).collect::<Vec<u8>>();
     while digits.last() == Some(&b'0') {
         digits.pop();
-        exponent += 4;
+        exponent = exponent.checked_add(4)?;
     }
     let mut value: u64 = 0;
     for digit in digits {
-        if value >> 32 != 0 {
+        if value >> 60 != 0 {
             return None;
         }
         value = value << 4 | u64::from(char::from(digit).to_digit(16)?);
@@ -108,19 +142,14 @@ fn hex_float(text: &str) -> Option<u32> {
     }
     let shift = value.trailing_zeros();
     value >>= shift;
-    exponent += i64::from(shift);
-    let width = 64 - i64::from(value.leading_zeros());
+    exponent = exponent.checked_add(shift as i32)?;
+    let width = 64 - value.leading_zeros() as i32;
     // The value is odd × 2^exponent, its top bit at width - 1 + exponent.
-    let top = width - 1 + exponent;
-    if width > 24 || top > 127 || exponent < -149 {
-        return None;
-    }
-    if top >= -126 {
-        let fraction = (value << (24 - width)) as u32 & 0x007f_ffff;
-        Some(((top + 127) as u32) << 23 | fraction)
-    } else {
-        Some((value as u32) << (exponent + 149))
-    }
+    let top = exponent.checked_add(width - 1)?;
+    let exact = width <= format.precision as i32
+        && top <= format.max_exponent()
+        && exponent >= format.least_exponent();
+    exact.then(|| format.round(false, value, exponent))
 }
 
 #[cfg(test)]
@@ -147,6 +176,21 @@ mod tests {
             ("0x100000000000p-44f32", 1.0f32.into()),
             ("nan:0xffc00001", f32::from_bits(0xffc0_0001).into()),
             ("-inf:f32", f32::NEG_INFINITY.into()),
+            ("-128i8", (-128i8).into()),
+            ("255u8", 255u8.into()),
+            ("18446744073709551615u64", u64::MAX.into()),
+            ("-9223372036854775808i64", i64::MIN.into()),
+            ("0.1f64", 0.1f64.into()),
+            ("0x1.fffffffffffffp1023f64", f64::MAX.into()),
+            ("0x1p-1074f64", f64::from_bits(1).into()),
+            ("1.0f16", Literal::new(ScalarType::F16, 0x3c00)),
+            ("-0.1f16", Literal::new(ScalarType::F16, 0xae66)),
+            ("0x1p-24f16", Literal::new(ScalarType::F16, 1)),
+            ("65504.0f16", Literal::new(ScalarType::F16, 0x7bff)),
+            ("1.0bf16", Literal::new(ScalarType::BF16, 0x3f80)),
+            ("-inf:bf16", Literal::new(ScalarType::BF16, 0xff80)),
+            ("nan:0x7e00:f16", Literal::new(ScalarType::F16, 0x7e00)),
+            ("0x1fu8", 0x1fu8.into()),
         ];
         for (text, literal) in good {
             assert_eq!(parse(text), Ok(*literal), "{text}");
@@ -168,13 +212,22 @@ mod tests {
             "0x1p-3",
             "nan:0x0",
             "nan:7",
-            "inf:f64",
+            "inf:f128",
+            "-129i8",
+            "256u8",
+            "18446744073709551616u64",
+            "65520.0f16",
+            "2049.0f16",
+            "0x1p-25f16",
+            "nan:0x7c00:f16",
+            "nan:0x17e00:f16",
+            "-nan:0x7fc00000",
             "1_0u32",
             "--1i32",
             "+1i32",
             "0xu32",
             "-nan:0x7fc00000",
-            "1u64",
+            "1u128",
             "ééé",
             "0x1p9999999f32",
             "",

@@ -238,7 +238,7 @@ impl Checker<'_> {
         let at = inst.location;
         let ty = self.kernel.ty(start);
         if !ty.is_scalar() || !ty.scalar.is_integer() {
-            let message = format!("a `for` counts in i32 or u32, not in {ty}");
+            let message = format!("a `for` counts in integers, not in {ty}");
             self.report(Code::TypeMismatch, at, message);
         }
         self.expect(end, ty, at, "the end of a `for`");

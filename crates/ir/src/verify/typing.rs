@@ -76,7 +76,10 @@ pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<
         return Err(error(
             Code::TypeMismatch,
             main_position,
-            format!("`{name}` works on vectors, not on {main}"),
+            format!(
+                "`{name}` works on {}, not on {main}",
+                if main.is_scalar() { "vectors" } else { "scalars" }
+            ),
         ));
     }
     for (position, (kind, actual)) in kinds.iter().zip(operands).enumerate() {
@@ -100,6 +103,12 @@ pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<
             Code::BadResultType,
             None,
             match stated {
+                _ if outcome == Outcome::Packed => {
+                    format!("`{name}` cannot put {main} into one integer: it has {} bits", main.size() * 8)
+                }
+                Some(stated) if outcome == Outcome::Unpacked => {
+                    format!("`{name}` cannot turn {main} into {stated}: that is no vector of the same width")
+                }
                 Some(stated) => format!("`{name}` cannot turn {main} into {stated}: the lane counts differ"),
                 None => format!("`{name}` needs a stated result type: `{name} … -> type`"),
             },
@@ -112,7 +121,7 @@ pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<
             format!("`bitcast` cannot turn {main} into {result}: the sizes differ"),
         ));
     }
-    if outcome != Outcome::Stated && stated.is_some_and(|s| s != result) {
+    if !matches!(outcome, Outcome::Stated | Outcome::Unpacked) && stated.is_some_and(|s| s != result) {
         return Err(error(Code::BadResultType, None, format!("`{name}` yields {result} here")));
     }
     Ok(result)
@@ -129,7 +138,7 @@ fn construct_result(operands: &[Type], stated: Option<Type>) -> Result<Type, Typ
         return Err(error(
             Code::BadOperandCount,
             None,
-            format!("`construct` takes 2 or 4 scalars, got {}", operands.len()),
+            format!("`construct` takes 2 to 4 scalars, got {}", operands.len()),
         ));
     };
     if let Some(position) = operands.iter().position(|t| *t != first || !t.is_scalar()) {

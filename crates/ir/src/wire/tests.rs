@@ -231,8 +231,8 @@ fn what_makes_no_sense_is_named() {
     assert_eq!(reason(changed(|b| b.buffers[0].access = 3)), "there is no such access to a buffer: 3");
     assert_eq!(reason(changed(|b| b.values[0].ty.scalar = 200)), "there is no such scalar type: 200");
     assert_eq!(
-        reason(changed(|b| b.values[0].ty.lanes = 3)),
-        "there are no vectors of so many components: 3"
+        reason(changed(|b| b.values[0].ty.lanes = 5)),
+        "there are no vectors of so many components: 5"
     );
     assert_eq!(reason(changed(|b| b.insts[1].op = 999)), "there is no such op: 999");
     assert_eq!(reason(changed(|b| b.insts[1].op = 384)), "`if` has no such number of words: 2");

@@ -1,108 +1,421 @@
-//! Ops on `f32`.
+//! Float formats and the ops on them.
 //!
-//! Where the op table allows a range of results (`div`, `sqrt`, `rsqrt`, `fma`) these give one near the
-//! true value; [`FloatContract`](crate::FloatContract) says what else is accepted.
+//! Every format is computed in `f64`, which holds each of their values exactly, and rounded once; `bf16` to `f32`
+//! first, since its arithmetic is defined as that of `f32`. Where the op table allows a range of results (`div`, `sqrt`, `exp`, …) these are near the true value;
+//! [`accuracy`](crate::accuracy) says what else is accepted.
 
 use crate::ops::Op;
 use crate::types::ScalarType;
 
-/// −1, 0 or 1 as a float; NaN for NaN.
-#[inline]
-pub fn sign(a: f32) -> f32 {
-    if a > 0.0 {
-        1.0
-    } else if a < 0.0 {
-        -1.0
-    } else if a.is_nan() {
-        a
-    } else {
-        0.0
+/// A binary interchange format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FloatFormat {
+    /// Bits of the significand, the hidden one included.
+    pub precision: u32,
+    /// Bits of the exponent.
+    pub exponent_bits: u32,
+}
+
+impl FloatFormat {
+    /// The format of a float type; `None` for other types.
+    pub const fn of(ty: ScalarType) -> Option<Self> {
+        match ty {
+            ScalarType::F16 => Some(Self { precision: 11, exponent_bits: 5 }),
+            ScalarType::BF16 => Some(Self { precision: 8, exponent_bits: 8 }),
+            ScalarType::F32 => Some(Self { precision: 24, exponent_bits: 8 }),
+            ScalarType::F64 => Some(Self { precision: 53, exponent_bits: 11 }),
+            _ => None,
+        }
+    }
+
+    /// The greatest exponent of a finite value's leading bit.
+    pub const fn max_exponent(self) -> i32 {
+        (1 << (self.exponent_bits - 1)) - 1
+    }
+
+    /// The exponent of the least normal value's only bit.
+    pub const fn min_exponent(self) -> i32 {
+        1 - self.max_exponent()
+    }
+
+    /// The exponent of the least subnormal value.
+    pub const fn least_exponent(self) -> i32 {
+        self.min_exponent() - (self.precision as i32 - 1)
+    }
+
+    /// The least normal value.
+    pub fn min_normal(self) -> f64 {
+        f64::from_bits(((self.min_exponent() + 1023) as u64) << 52)
+    }
+
+    /// The bits of positive infinity.
+    pub const fn infinity(self) -> u64 {
+        ((1 << self.exponent_bits) - 1) << (self.precision - 1)
+    }
+
+    /// The sign bit.
+    pub const fn sign_bit(self) -> u64 {
+        1 << (self.precision + self.exponent_bits - 1)
+    }
+
+    /// The bits of a quiet NaN.
+    pub const fn nan(self) -> u64 {
+        self.infinity() | 1 << (self.precision - 2)
+    }
+
+    /// The value of `bits`, exactly; of a NaN, some NaN.
+    pub fn decode(self, bits: u64) -> f64 {
+        if self.precision == 53 {
+            return f64::from_bits(bits);
+        }
+        if self.precision == 24 {
+            return f64::from(f32::from_bits(bits as u32));
+        }
+        let magnitude = bits & (self.sign_bit() - 1);
+        let value = if magnitude >= self.infinity() {
+            if magnitude == self.infinity() { f64::INFINITY } else { f64::NAN }
+        } else {
+            let fraction = magnitude & ((1 << (self.precision - 1)) - 1);
+            let exponent = (magnitude >> (self.precision - 1)) as i32;
+            let (significand, exponent) =
+                if exponent == 0 { (fraction, 1) } else { (fraction | 1 << (self.precision - 1), exponent) };
+            // Both factors and the product are exact: no format here but `f64` itself reaches below 2^-1022.
+            significand as f64 * power_of_two(self.least_exponent() + exponent - 1)
+        };
+        if bits & self.sign_bit() != 0 { -value } else { value }
+    }
+
+    /// `value` rounded to nearest, ties to even.
+    pub fn encode(self, value: f64) -> u64 {
+        if self.precision == 53 {
+            return value.to_bits();
+        }
+        if self.precision == 24 {
+            return u64::from((value as f32).to_bits());
+        }
+        if value.is_nan() {
+            return self.nan();
+        }
+        let bits = value.abs().to_bits();
+        if bits >= f64::INFINITY.to_bits() {
+            return self.infinity() | if value < 0.0 { self.sign_bit() } else { 0 };
+        }
+        let fraction = bits & ((1 << 52) - 1);
+        let (significand, exponent) = match bits >> 52 {
+            0 => (fraction, -1074),
+            biased => (fraction | 1 << 52, biased as i32 - 1075),
+        };
+        self.round(value.is_sign_negative(), significand, exponent)
+    }
+
+    /// `±significand × 2^exponent` rounded to nearest, ties to even.
+    pub fn round(self, negative: bool, significand: u64, exponent: i32) -> u64 {
+        let sign = if negative { self.sign_bit() } else { 0 };
+        if significand == 0 {
+            return sign;
+        }
+        let top = 63 - significand.leading_zeros() as i32 + exponent;
+        if top > self.max_exponent() {
+            return sign | self.infinity();
+        }
+        // The weight of the last bit kept.
+        let unit = (top - (self.precision as i32 - 1)).max(self.least_exponent());
+        let shift = unit - exponent;
+        let kept = if shift <= 0 {
+            significand << -shift
+        } else if shift > 64 {
+            0
+        } else {
+            let kept = significand.checked_shr(shift as u32).unwrap_or(0);
+            let rest = significand << (64 - shift);
+            let half = 1u64 << 63;
+            kept + u64::from(rest > half || (rest == half && kept & 1 == 1))
+        };
+        // A subnormal's exponent field is 0 and a normal's hidden bit adds 1 to the field: sums carry over rightly,
+        // into infinity too.
+        let field = (unit - self.least_exponent()) as u64;
+        sign | ((field << (self.precision - 1)) + kept)
+    }
+
+    /// Whether `bits` are a NaN.
+    pub const fn is_nan(self, bits: u64) -> bool {
+        bits & (self.sign_bit() - 1) > self.infinity()
+    }
+
+    /// Whether `bits` are a zero of either sign.
+    pub const fn is_zero(self, bits: u64) -> bool {
+        bits & (self.sign_bit() - 1) == 0
+    }
+
+    /// Whether `bits` are a subnormal value.
+    pub const fn is_subnormal(self, bits: u64) -> bool {
+        let magnitude = bits & (self.sign_bit() - 1);
+        magnitude != 0 && magnitude < 1 << (self.precision - 1)
     }
 }
 
-/// The smaller; the operand that is not NaN if one is.
-#[inline]
-pub fn min(a: f32, b: f32) -> f32 {
-    if a.is_nan() || b < a { b } else { a }
+/// 2 to a power that is a normal `f64`.
+fn power_of_two(exponent: i32) -> f64 {
+    f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 
-/// The larger; the operand that is not NaN if one is.
-#[inline]
-pub fn max(a: f32, b: f32) -> f32 {
-    if a.is_nan() || b > a { b } else { a }
+/// `a + b` rounded to odd: exact sums stay, others get an odd last bit, so that rounding again to a format of at
+/// most 51 bits rounds the true sum once.
+fn add_to_odd(a: f64, b: f64) -> f64 {
+    let sum = a + b;
+    if !sum.is_finite() {
+        return sum;
+    }
+    let bb = sum - a;
+    let error = (a - (sum - bb)) + (b - bb);
+    if error == 0.0 || sum.to_bits() & 1 == 1 {
+        return sum;
+    }
+    // The sum's last bit is even and the truth lies on the error's side of it.
+    let away = (error > 0.0) == (sum > 0.0);
+    f64::from_bits(if away { sum.to_bits() + 1 } else { sum.to_bits() - 1 })
 }
 
-/// `min(max(x, lo), hi)`.
-#[inline]
-pub fn clamp(x: f32, lo: f32, hi: f32) -> f32 {
-    min(max(x, lo), hi)
+/// The ops on one of Rust's own float types as functions, for callers that hold typed values.
+macro_rules! native_ops {
+    ($name:ident, $t:ty) => {
+        #[doc = concat!("Ops on `", stringify!($name), "`.")]
+        pub mod $name {
+            /// −1, 0 or 1 as a float; NaN for NaN.
+            #[inline]
+            pub fn sign(a: $t) -> $t {
+                if a > 0.0 {
+                    1.0
+                } else if a < 0.0 {
+                    -1.0
+                } else if a.is_nan() {
+                    a
+                } else {
+                    0.0
+                }
+            }
+            /// The smaller; the operand that is not NaN if one is.
+            #[inline]
+            pub fn min(a: $t, b: $t) -> $t {
+                if a.is_nan() || b < a { b } else { a }
+            }
+            /// The larger; the operand that is not NaN if one is.
+            #[inline]
+            pub fn max(a: $t, b: $t) -> $t {
+                if a.is_nan() || b > a { b } else { a }
+            }
+            /// `min(max(x, lo), hi)`.
+            #[inline]
+            pub fn clamp(x: $t, lo: $t, hi: $t) -> $t {
+                min(max(x, lo), hi)
+            }
+            /// `a × b + c` with one rounding.
+            #[inline]
+            pub fn fma(a: $t, b: $t, c: $t) -> $t {
+                a.mul_add(b, c)
+            }
+            /// `a × b + c` with a rounding after each step: the other value that `fma` may have.
+            #[inline]
+            pub fn fma_unfused(a: $t, b: $t, c: $t) -> $t {
+                a * b + c
+            }
+            /// `x − floor(x)`.
+            #[inline]
+            pub fn fract(a: $t) -> $t {
+                a - a.floor()
+            }
+            /// The reciprocal square root, rounded twice.
+            #[inline]
+            pub fn rsqrt(a: $t) -> $t {
+                1.0 / a.sqrt()
+            }
+        }
+    };
 }
 
-/// `a × b + c` with one rounding.
-#[inline]
-pub fn fma(a: f32, b: f32, c: f32) -> f32 {
-    a.mul_add(b, c)
+/// Typed functions on Rust's own float types.
+pub mod native {
+    native_ops!(f32, f32);
+    native_ops!(f64, f64);
 }
 
-/// `a × b + c` with a rounding after each step: the other value that `fma` may have.
-#[inline]
-pub fn fma_unfused(a: f32, b: f32, c: f32) -> f32 {
-    a * b + c
+/// A power as the op table has it: NaN below zero, whatever the exponent; 1 to any power and anything to 0 are 1,
+/// but NaNs stay.
+fn pow(x: f64, y: f64) -> f64 {
+    if x.is_nan() || y.is_nan() || x < 0.0 {
+        return f64::NAN;
+    }
+    x.abs().powf(y)
 }
 
-/// `x − floor(x)`.
-#[inline]
-pub fn fract(a: f32) -> f32 {
-    a - a.floor()
+pub(super) fn convert(ty: FloatFormat, bits: u64, to: ScalarType) -> u64 {
+    let value = ty.decode(bits);
+    if let Some(format) = FloatFormat::of(to) {
+        return if format == ty { bits } else { format.encode(value) };
+    }
+    // `as` truncates, saturates, and takes NaN to 0.
+    match to {
+        ScalarType::I8 => u64::from(value as i8 as u8),
+        ScalarType::I16 => u64::from(value as i16 as u16),
+        ScalarType::I32 => u64::from(value as i32 as u32),
+        ScalarType::I64 => value as i64 as u64,
+        ScalarType::U8 => u64::from(value as u8),
+        ScalarType::U16 => u64::from(value as u16),
+        ScalarType::U32 => u64::from(value as u32),
+        ScalarType::U64 => value as u64,
+        _ => u64::from(value != 0.0),
+    }
 }
 
-/// The reciprocal square root, by way of `f64`.
-#[inline]
-pub fn rsqrt(a: f32) -> f32 {
-    (1.0 / f64::from(a).sqrt()) as f32
-}
-
-pub(super) fn convert(value: f32, to: ScalarType) -> u64 {
-    u64::from(match to {
-        ScalarType::Bool => u32::from(value != 0.0),
-        // `as` truncates, saturates, and takes NaN to 0.
-        ScalarType::I32 => value as i32 as u32,
-        ScalarType::U32 => value as u32,
-        ScalarType::F32 => value.to_bits(),
-    })
-}
-
-pub(super) fn apply(op: Op, args: &[u64]) -> Option<u64> {
-    let arg = |i: usize| args.get(i).map(|v| f32::from_bits(*v as u32));
-    let a = arg(0)?;
-    let value = match op {
-        Op::Add => a + arg(1)?,
-        Op::Sub => a - arg(1)?,
+/// What `op` gives on exact operands, before it is rounded to the operands' format.
+///
+/// Sums and fused products are rounded to odd in `f64`; products are exact for every format but `f64`; the rest is
+/// within a few units of the `f64`'s last place.
+fn value(op: Op, wide: bool, args: &[f64]) -> Option<f64> {
+    let a = *args.first()?;
+    let arg = |i: usize| args.get(i).copied();
+    let add = |a: f64, b: f64| if wide { a + b } else { add_to_odd(a, b) };
+    Some(match op {
+        Op::Add => add(a, arg(1)?),
+        Op::Sub => add(a, -arg(1)?),
         Op::Mul => a * arg(1)?,
         Op::Div => a / arg(1)?,
         Op::Neg => -a,
         Op::Abs => a.abs(),
-        Op::Sign => sign(a),
-        Op::Min => min(a, arg(1)?),
-        Op::Max => max(a, arg(1)?),
-        Op::Clamp => clamp(a, arg(1)?, arg(2)?),
-        Op::Fma => fma(a, arg(1)?, arg(2)?),
+        Op::Sign => native::f64::sign(a),
+        Op::Min => native::f64::min(a, arg(1)?),
+        Op::Max => native::f64::max(a, arg(1)?),
+        Op::Clamp => native::f64::clamp(a, arg(1)?, arg(2)?),
+        Op::Fma if wide => a.mul_add(arg(1)?, arg(2)?),
+        Op::Fma => add_to_odd(a * arg(1)?, arg(2)?),
         Op::Floor => a.floor(),
         Op::Ceil => a.ceil(),
         Op::Trunc => a.trunc(),
         Op::Round => a.round_ties_even(),
-        Op::Fract => fract(a),
+        Op::Fract => add(a, -a.floor()),
         Op::Sqrt => a.sqrt(),
-        Op::Rsqrt => rsqrt(a),
-        Op::Eq => return Some(u64::from(a == arg(1)?)),
-        Op::Ne => return Some(u64::from(a != arg(1)?)),
-        Op::Lt => return Some(u64::from(a < arg(1)?)),
-        Op::Le => return Some(u64::from(a <= arg(1)?)),
-        Op::Gt => return Some(u64::from(a > arg(1)?)),
-        Op::Ge => return Some(u64::from(a >= arg(1)?)),
-        Op::IsNan => return Some(u64::from(a.is_nan())),
-        Op::IsInf => return Some(u64::from(a.is_infinite())),
+        Op::Rsqrt => 1.0 / a.sqrt(),
+        Op::Exp => a.exp(),
+        Op::Exp2 => a.exp2(),
+        Op::Log => a.ln(),
+        Op::Log2 => a.log2(),
+        Op::Pow => pow(a, arg(1)?),
+        Op::Sin => a.sin(),
+        Op::Cos => a.cos(),
+        Op::Tan => a.tan(),
+        Op::Asin => a.asin(),
+        Op::Acos => a.acos(),
+        Op::Atan => a.atan(),
+        Op::Atan2 => a.atan2(arg(1)?),
+        Op::Sinh => a.sinh(),
+        Op::Cosh => a.cosh(),
+        Op::Tanh => a.tanh(),
         _ => return None,
-    };
-    Some(u64::from(value.to_bits()))
+    })
+}
+
+/// The true result of a float op on exact operands, as nearly as `f64` has it: the oracle of ops that have a bound.
+pub fn truth(op: Op, args: &[f64]) -> Option<f64> {
+    value(op, true, args)
+}
+
+pub(super) fn apply(ty: FloatFormat, op: Op, bits: &[u64]) -> Option<u64> {
+    let mut args = [0.0; 4];
+    let args = args.get_mut(..bits.len())?;
+    for (arg, bits) in args.iter_mut().zip(bits) {
+        *arg = ty.decode(*bits);
+    }
+    let a = *args.first()?;
+    let compare = |f: fn(&f64, &f64) -> bool| args.get(1).map(|b| u64::from(f(&a, b)));
+    match op {
+        Op::Eq => compare(f64::eq),
+        Op::Ne => compare(f64::ne),
+        Op::Lt => compare(f64::lt),
+        Op::Le => compare(f64::le),
+        Op::Gt => compare(f64::gt),
+        Op::Ge => compare(f64::ge),
+        Op::IsNan => Some(u64::from(a.is_nan())),
+        Op::IsInf => Some(u64::from(a.is_infinite())),
+        // Moved, not computed: the bits of a NaN stay.
+        Op::Neg => Some(bits[0] ^ ty.sign_bit()),
+        Op::Abs => Some(bits[0] & (ty.sign_bit() - 1)),
+        // Arithmetic on bf16 is that of f32, rounded once more.
+        _ if ty.precision == 8 => value(op, false, args).map(|v| ty.encode(f64::from(v as f32))),
+        _ => value(op, ty.precision == 53, args).map(|v| ty.encode(v)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const F16: FloatFormat = FloatFormat { precision: 11, exponent_bits: 5 };
+    const BF16: FloatFormat = FloatFormat { precision: 8, exponent_bits: 8 };
+
+    #[test]
+    fn narrow_formats_read_back() {
+        for format in [F16, BF16] {
+            for bits in 0..=0xffffu64 {
+                let value = format.decode(bits);
+                let wanted = if value.is_nan() { format.nan() } else { bits };
+                assert_eq!(format.encode(value), wanted, "{bits:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn rounding_is_to_nearest_even() {
+        // Between neighbors, the midpoint goes to the even one, and what is off it to the nearer.
+        for format in [F16, BF16] {
+            for bits in 0..format.infinity() - 1 {
+                let (low, high) = (format.decode(bits), format.decode(bits + 1));
+                let middle = (low + high) / 2.0;
+                assert_eq!(format.encode(middle), bits + (bits & 1), "{bits:#x}");
+                assert_eq!(format.encode(f64::from_bits(middle.to_bits() + 1)), bits + 1, "{bits:#x}");
+                assert_eq!(format.encode(f64::from_bits(middle.to_bits() - 1)), bits, "{bits:#x}");
+            }
+        }
+        assert_eq!(F16.encode(65519.9), 0x7bff);
+        assert_eq!(F16.encode(65520.0), F16.infinity());
+        assert_eq!(F16.encode(f64::from_bits(1)), 0);
+        assert_eq!(BF16.encode(-f64::MAX), BF16.infinity() | BF16.sign_bit());
+    }
+
+    #[test]
+    fn the_general_rounding_agrees_with_the_hardware() {
+        let single = FloatFormat { precision: 24, exponent_bits: 8 };
+        let mut bits = 0x3ff0_0000_0000_0001u64;
+        for _ in 0..20_000 {
+            bits = bits.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            // Exponents around those of f32, subnormals and overflow among them.
+            let value =
+                f64::from_bits(bits & 0x800f_ffff_ffff_ffff | (1023 - 160 + (bits >> 52) % 320) << 52);
+            let exponent = (value.to_bits() >> 52 & 0x7ff) as i32 - 1075;
+            let significand = value.to_bits() & ((1 << 52) - 1) | 1 << 52;
+            let ours = single.round(value < 0.0, significand, exponent);
+            assert_eq!(ours, u64::from((value as f32).to_bits()), "{value:e}");
+        }
+    }
+
+    #[test]
+    fn sums_are_rounded_once() {
+        // 1 + 2^-11 is half-way between two f16; with 2^-60 more it lies above, which `f64` alone would lose.
+        let middle = 1.0 + 2f64.powi(-11);
+        assert_eq!(middle + 2f64.powi(-60), middle);
+        assert_eq!(F16.encode(add_to_odd(middle, 2f64.powi(-60))), 0x3c01);
+        assert_eq!(F16.encode(add_to_odd(middle, -2f64.powi(-60))), 0x3c00);
+        assert_eq!(F16.encode(add_to_odd(middle, 0.0)), 0x3c00);
+        let next = f64::from_bits(middle.to_bits() + 1);
+        assert_eq!(add_to_odd(-next, -2f64.powi(-60)), -next);
+    }
+
+    #[test]
+    fn bf16_is_rounded_to_f32_first() {
+        // 1 + 2^-8 + 2^-40: f32 loses the last part, and the tie goes to even.
+        let bits = |v: f64| BF16.encode(v);
+        let args = [bits(1.0 + 2f64.powi(-7)), bits(1.0), bits(0.0)];
+        assert_eq!(apply(BF16, Op::Fma, &args), Some(0x3f81));
+        let fused = [bits(2f64.powi(-20)), bits(2f64.powi(-20)), bits(1.0)];
+        assert_eq!(apply(BF16, Op::Fma, &fused), Some(0x3f80));
+    }
 }

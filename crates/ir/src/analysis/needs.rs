@@ -1,0 +1,33 @@
+//! Which capabilities of a device a kernel needs.
+
+use std::collections::BTreeSet;
+
+use fulgurite_spec::device::Capability;
+use fulgurite_spec::{Op, ScalarType, Type};
+
+use crate::analysis::instructions;
+use crate::kernel::{InstKind, Kernel};
+
+/// The capabilities that running `kernel`, which the verifier has seen, takes.
+pub fn needs(kernel: &Kernel) -> BTreeSet<Capability> {
+    let declared = kernel.buffers.iter().map(|b| b.element).chain(kernel.params.iter().map(|p| p.ty));
+    let arrays = kernel.shared.iter().chain(&kernel.locals).map(|a| a.element);
+    let values = kernel.values.iter().map(|v| v.ty);
+    let of_type = |ty: Type| Capability::of_type(ty.scalar);
+    let mut needs: BTreeSet<Capability> = declared.chain(arrays).chain(values).filter_map(of_type).collect();
+    for id in instructions(kernel) {
+        if let InstKind::Atomic { op, memory, .. } = &kernel.inst(id).kind {
+            needs.extend(of_atomic(*op, kernel.element(*memory).scalar));
+        }
+    }
+    needs
+}
+
+fn of_atomic(op: Op, ty: ScalarType) -> Option<Capability> {
+    match ty {
+        ScalarType::I64 | ScalarType::U64 => Some(Capability::AtomicInt64),
+        ScalarType::F32 if op == Op::AtomicAdd => Some(Capability::AtomicFloatAdd),
+        ScalarType::F64 if op == Op::AtomicAdd => Some(Capability::AtomicDoubleAdd),
+        _ => None,
+    }
+}

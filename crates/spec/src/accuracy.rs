@@ -1,0 +1,183 @@
+//! How far the result of an [`Approximate`](crate::FloatContract::Approximate) op may be from the true value.
+//!
+//! The bounds for `f32` and `f16` are those that Vulkan demands ("Precision and operation of SPIR-V
+//! instructions"), or follow from the formulas that it lets drivers use. `bf16` is computed in `f32` and rounded, and
+//! `f64` (which has `div`, `sqrt` and `rsqrt` only) has the bounds of `f32` in its own units.
+
+use core::f64::consts::{LN_2, PI};
+
+use crate::eval::float::FloatFormat;
+use crate::ops::Op;
+use crate::types::ScalarType;
+
+/// The room around a true value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tolerance {
+    /// Whatever the type can hold, within these limits, or NaN: the operands lie outside the op's domain.
+    Any {
+        /// The least value.
+        least: f64,
+        /// The greatest value.
+        most: f64,
+    },
+    /// Within either distance, whichever is more.
+    Within {
+        /// In units in the last place of the true value, in the op's type.
+        ulp: f64,
+        /// In absolute terms.
+        absolute: f64,
+    },
+}
+
+impl Tolerance {
+    /// Any value at all.
+    pub const ANY: Tolerance = Tolerance::Any { least: f64::NEG_INFINITY, most: f64::INFINITY };
+
+    const fn ulp(ulp: f64) -> Self {
+        Self::Within { ulp, absolute: 0.0 }
+    }
+}
+
+/// Operands of `sin`, `cos` and `tan` up to this magnitude have a bound.
+pub const LARGEST_ANGLE: f64 = 32768.0;
+/// Exponents of `pow` up to this magnitude have a bound.
+pub const LARGEST_EXPONENT: f64 = 1_048_576.0;
+
+/// What `op` on `ty` may give around its true value `truth` for `args`. Exact cases (NaN operands, zeros and infinities
+/// that the op table names) are the caller's: an infinite or NaN truth is met exactly.
+pub fn tolerance(op: Op, ty: ScalarType, args: &[f64], truth: f64) -> Tolerance {
+    let half = ty == ScalarType::F16;
+    let x = args.first().copied().unwrap_or(0.0);
+    let y = args.get(1).copied().unwrap_or(0.0);
+    // Of an operand x of `exp`: its own error, and what a rounded operand adds.
+    let exp = |x: f64| if half { 1.0 + 2.0 * x.abs() } else { 3.0 + 2.0 * x.abs() };
+    let log = if half { 2f64.powi(-7) } else { 2f64.powi(-21) };
+    let angle = if half { 2f64.powi(-7) } else { 2f64.powi(-11) };
+    let arc = if half { 5.0 } else { 4096.0 };
+    let unit = unit(ty, 1.0);
+    let bound = match op {
+        Op::Div => {
+            let format = FloatFormat::of(ty);
+            let most = format.map_or(0.0, |f| 2f64.powi(f.max_exponent() - 1));
+            let least = format.map_or(0.0, FloatFormat::min_normal);
+            let normal = (least..=most).contains(&y.abs());
+            if normal || y == 0.0 || !y.is_finite() { Tolerance::ulp(2.5) } else { Tolerance::ANY }
+        }
+        Op::Rsqrt => Tolerance::ulp(2.0),
+        // 1 / rsqrt(x): 2 ULP of the reciprocal root are at most 4 of the root, and 2.5 for the division.
+        Op::Sqrt => Tolerance::ulp(6.5),
+        Op::Exp | Op::Exp2 => Tolerance::ulp(exp(x)),
+        Op::Log | Op::Log2 if (0.5..=2.0).contains(&x) => Tolerance::Within { ulp: 0.0, absolute: log },
+        Op::Log | Op::Log2 => Tolerance::ulp(3.0),
+        // exp2(y * log2(x)): the error of the logarithm and of the product, through the exponential.
+        Op::Pow => {
+            if !x.is_finite() || !y.is_finite() || x == 0.0 || y.abs() > LARGEST_EXPONENT {
+                Tolerance::ANY
+            } else {
+                let log2 = x.abs().log2();
+                let error = if (0.5..=2.0).contains(&x) { log } else { 3.0 * log2.abs() * unit };
+                let exponent = y * log2;
+                let drift = (y.abs() * error + exponent.abs() * unit) * LN_2;
+                Tolerance::Within { ulp: exp(exponent), absolute: truth.abs() * drift.exp_m1() }
+            }
+        }
+        Op::Sin | Op::Cos if x.abs() <= LARGEST_ANGLE => Tolerance::Within { ulp: 0.0, absolute: angle },
+        Op::Sin | Op::Cos => Tolerance::Any { least: -1.0, most: 1.0 },
+        // sin(x) / cos(x).
+        Op::Tan if x.abs() <= LARGEST_ANGLE => {
+            let (sin, cos) = x.sin_cos();
+            if cos.abs() <= 2.0 * angle {
+                Tolerance::ANY
+            } else {
+                let most = (sin.abs() + angle) / (cos.abs() - angle) - truth.abs();
+                Tolerance::Within { ulp: 2.5, absolute: most }
+            }
+        }
+        Op::Tan => Tolerance::ANY,
+        // atan2(x, sqrt(1 - x * x)), whose subtraction cancels near 1.
+        Op::Asin | Op::Acos => Tolerance::Within { ulp: arc, absolute: (8.0 * unit).sqrt() },
+        Op::Atan => Tolerance::ulp(arc),
+        Op::Atan2 => {
+            let least = FloatFormat::of(ty).map_or(0.0, FloatFormat::min_normal);
+            let quotient = (x / y).abs();
+            let special = (x == 0.0 && y == 0.0) || (x.is_infinite() && y.is_infinite());
+            // The quotient of a division that has a bound itself.
+            if special || (quotient != 0.0 && !(least..=1.0 / least).contains(&quotient)) {
+                Tolerance::Any { least: -PI * 1.01, most: PI * 1.01 }
+            } else {
+                Tolerance::ulp(arc)
+            }
+        }
+        // (exp(x) ± exp(-x)) / 2; the difference cancels near 0.
+        Op::Sinh => Tolerance::Within { ulp: 2.0 + exp(x), absolute: unit * (exp(x) + 2.0) },
+        Op::Cosh => Tolerance::ulp(2.0 + exp(x)),
+        // sinh(x) / cosh(x), or 1 - 2 / (exp(2x) + 1).
+        Op::Tanh => Tolerance::Within { ulp: 8.0, absolute: 8.0 * unit },
+        _ => Tolerance::ulp(0.0),
+    };
+    match (ty, bound) {
+        // Computed in `f32`, whose units are 2^-16 of these, and rounded.
+        (ScalarType::BF16, Tolerance::Within { ulp, absolute }) => Tolerance::Within {
+            ulp: 0.5,
+            absolute: absolute.max(ulp * self::unit(ScalarType::F32, truth)) + 0.5 * self::unit(ty, truth),
+        },
+        _ => bound,
+    }
+}
+
+/// The bound of `op` for people, f32 with f16 in parentheses where it differs.
+pub const fn describe(op: Op) -> &'static str {
+    match op {
+        Op::Div => "2.5 ULP for a divisor from the least normal value to 2^126 (2^14, f64: 2^1022)",
+        Op::Rsqrt => "2 ULP",
+        Op::Sqrt => "6.5 ULP",
+        Op::Exp | Op::Exp2 => "3 + 2·\\|x\\| (1 + 2·\\|x\\|) ULP",
+        Op::Log | Op::Log2 => "3 ULP; 2^-21 (2^-7) absolute in [0.5, 2]",
+        Op::Pow => "that of exp2(y · log2(x))",
+        Op::Sin | Op::Cos => "2^-11 (2^-7) absolute",
+        Op::Tan => "that of sin(x) / cos(x)",
+        Op::Asin | Op::Acos => "4096 (5) ULP, or 2^-10 (2^-3.5) absolute",
+        Op::Atan | Op::Atan2 => "4096 (5) ULP",
+        Op::Sinh => "5 + 2·\\|x\\| (3 + 2·\\|x\\|) ULP, or as many of the unit at 1",
+        Op::Cosh => "5 + 2·\\|x\\| (3 + 2·\\|x\\|) ULP",
+        Op::Tanh => "8 ULP, or 8 of the unit at 1",
+        _ => "correctly rounded",
+    }
+}
+
+/// The unit in the last place of `ty` at `value`: the distance between the two values of `ty` around it.
+pub fn unit(ty: ScalarType, value: f64) -> f64 {
+    let Some(format) = FloatFormat::of(ty) else { return 0.0 };
+    let bits = value.abs().to_bits();
+    let exponent = ((bits >> 52) as i32 - 1023).clamp(format.min_exponent(), format.max_exponent());
+    f64::from(exponent - (format.precision as i32 - 1)).exp2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_distances_between_neighbors() {
+        for ty in [ScalarType::F16, ScalarType::BF16, ScalarType::F32] {
+            let format = FloatFormat::of(ty).unwrap();
+            for bits in [0, 1, 1 << (format.precision - 1), format.infinity() / 2, format.infinity() - 2] {
+                let (low, high) = (format.decode(bits), format.decode(bits + 1));
+                assert_eq!(unit(ty, low), high - low, "{ty} {bits:#x}");
+            }
+        }
+        assert_eq!(unit(ScalarType::F64, 1.0), f64::EPSILON);
+        assert_eq!(unit(ScalarType::F64, 0.0), f64::from_bits(1));
+    }
+
+    #[test]
+    fn domains_end_where_the_table_says() {
+        let div = |y: f64| tolerance(Op::Div, ScalarType::F32, &[1.0, y], 1.0 / y);
+        assert_eq!(div(2f64.powi(126)), Tolerance::ulp(2.5));
+        assert_eq!(div(2f64.powi(127)), Tolerance::ANY);
+        assert_eq!(div(2f64.powi(-127)), Tolerance::ANY);
+        let sin = |x: f64| tolerance(Op::Sin, ScalarType::F32, &[x], x.sin());
+        assert_eq!(sin(LARGEST_ANGLE), Tolerance::Within { ulp: 0.0, absolute: 2f64.powi(-11) });
+        assert_eq!(sin(LARGEST_ANGLE + 1.0), Tolerance::Any { least: -1.0, most: 1.0 });
+    }
+}
