@@ -322,6 +322,11 @@ impl Op {
         &OPS[index]
     }
 
+    /// Whether this is a transcendental function: an exponential, a logarithm, or a function of or to an angle.
+    pub const fn is_transcendental(self) -> bool {
+        Self::Exp as u16 <= self as u16 && self as u16 <= Self::Tanh as u16
+    }
+
     /// The permanent number.
     pub const fn number(self) -> u16 {
         self as u16
