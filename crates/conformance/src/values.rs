@@ -1,6 +1,9 @@
 //! Input values: edge grids and random ones.
 
+use std::collections::BTreeSet;
+
 use fulgurite_spec::ScalarType;
+use fulgurite_spec::eval::float::FloatFormat;
 
 /// A small generator of random numbers (SplitMix64): equal seeds give equal sequences on every machine.
 #[derive(Clone, Debug)]
@@ -30,57 +33,56 @@ impl Random {
 
     /// A value of `ty`: for floats any bits, or one of a moderate size, as often.
     pub(crate) fn value(&mut self, ty: ScalarType) -> u64 {
-        match ty {
-            ScalarType::Bool => self.next() & 1,
-            ScalarType::F32 if self.next() & 1 == 0 => {
+        let moderate = self.next() & 1 == 0;
+        match FloatFormat::of(ty) {
+            Some(format) if moderate => {
                 let unit = f64::from(self.word()) / f64::from(u32::MAX) - 0.5;
-                u64::from(((unit * 2000.0) as f32).to_bits())
+                format.encode(unit * 2000.0)
             }
+            Some(_) => self.next() & ty.mask(),
             // Small magnitudes meet small ones more often than uniform words would.
-            _ => u64::from(self.word() >> if self.next() & 1 == 0 { self.below(32) } else { 0 }),
+            None => (self.next() & ty.mask()) >> if moderate { self.below(ty.bits().max(1)) } else { 0 },
         }
     }
 }
 
 /// The values of `ty` at which ops change their behavior.
 pub(crate) fn edges(ty: ScalarType) -> Vec<u64> {
-    match ty {
-        ScalarType::Bool => vec![0, 1],
-        ScalarType::F32 => {
-            floats().into_iter().map(|v| u64::from(v.to_bits())).chain([0x7fa0_0001]).collect()
+    let values: BTreeSet<u64> = match FloatFormat::of(ty) {
+        Some(format) => {
+            floats(format).into_iter().flat_map(|bits| [bits, bits | format.sign_bit()]).collect()
         }
-        _ => {
-            let mut words =
-                vec![0u32, 1, 2, 3, 7, 10, 15, 31, 32, 33, 63, 64, 100, 255, 256, 0xffff, 0x1_0000];
-            words.extend([0x7fff_fffe, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xaaaa_aaaa, 0x1234_5678]);
-            let negated: Vec<u32> = words.iter().map(|w| w.wrapping_neg()).collect();
-            words.extend(negated);
-            words.sort_unstable();
-            words.dedup();
-            words.into_iter().map(u64::from).collect()
+        None if ty == ScalarType::Bool => [0, 1].into(),
+        None => {
+            let mut values =
+                vec![0u64, 1, 2, 3, 7, 8, 10, 15, 16, 31, 32, 33, 63, 64, 100, 255, 256, 0xffff, 0x1_0000];
+            values.extend([0xaaaa_aaaa_aaaa_aaaa, 0x1234_5678_1234_5678, 0xffff_ffff, 0x1_0000_0000]);
+            // Around the signed extremes.
+            let least = ty.mask() / 2 + 1;
+            values.extend([least - 2, least - 1, least, least + 1]);
+            values.into_iter().flat_map(|v| [v & ty.mask(), v.wrapping_neg() & ty.mask()]).collect()
         }
-    }
+    };
+    values.into_iter().collect()
 }
 
-fn floats() -> Vec<f32> {
-    let magnitudes = [
-        0.0,
-        f32::from_bits(1),
-        f32::from_bits(0x007f_ffff),
-        f32::MIN_POSITIVE,
-        f32::MIN_POSITIVE * 1.5,
+/// Magnitudes of a format, as bits.
+fn floats(format: FloatFormat) -> Vec<u64> {
+    let normal = 1 << (format.precision - 1);
+    let one = format.encode(1.0);
+    let (infinity, quiet) = (format.infinity(), format.nan());
+    let mut all = vec![0, 1, normal - 1, normal, normal + normal / 2, infinity - 1, infinity, quiet];
+    // A signaling NaN with a payload.
+    all.extend([infinity | (normal / 4) | 1, one - 1, one, one + 1, format.encode(0.5) - 1]);
+    let values = [
         1e-20,
         0.25,
-        0.499_999_97,
         0.5,
-        0.999_999_94,
-        1.0,
-        1.000_000_1,
         1.5,
         2.0,
         2.5,
         3.0,
-        std::f32::consts::PI,
+        std::f64::consts::PI,
         100.25,
         8_388_607.5,
         8_388_608.0,
@@ -89,19 +91,19 @@ fn floats() -> Vec<f32> {
         2_147_483_600.0,
         4_294_967_000.0,
         4_294_967_300.0,
+        9.3e18,
         1e20,
         8.507_059e37,
-        f32::MAX,
-        f32::INFINITY,
-        f32::NAN,
     ];
-    magnitudes.into_iter().flat_map(|v| [v, -v]).collect()
+    all.extend(values.map(|value| format.encode(value)));
+    // Around the ends of the smaller integers.
+    all.extend([127.0, 128.0, 255.0, 256.0, 32767.0, 32768.0, 65504.0].map(|value| format.encode(value)));
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn equal_seeds_give_equal_values_and_others_do_not() {
