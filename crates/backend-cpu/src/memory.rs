@@ -279,3 +279,6 @@ fn store_parts<W: Words, I: Indices>(
 fn part(layout: Layout) -> u32 {
     (1 << (8 * layout.size.min(3))) - 1
 }
+
+#[cfg(test)]
+mod tests;
