@@ -92,8 +92,22 @@ impl Emitter<'_> {
         self.modulo_width(ty, negated)
     }
 
-    /// By an amount below the width. To the right is to the left by the complement: lavapipe takes a shift right beside
-    /// a shift left, both by a literal 32 and of 64 bits, for the value itself.
+    /// By a literal amount, whose complement is a literal too.
+    pub(super) fn rotate_by(&mut self, scalar_op: Op, ty: Type, value: Id, amount: u32) -> Id {
+        let width = ty.scalar.bits();
+        let left =
+            if scalar_op == Op::RotateLeft { amount % width } else { (width - amount % width) % width };
+        if left == 0 {
+            return value;
+        }
+        let words = ty.with_scalar(ScalarType::U32);
+        let [left, right] = [left, width - left].map(|n| self.asm.splat(words, u64::from(n)));
+        let up = self.make(op::ShiftLeftLogical, ty, &[value, left]);
+        let down = self.make(op::ShiftRightLogical, ty, &[value, right]);
+        self.make(op::BitwiseOr, ty, &[up, down])
+    }
+
+    /// By an amount below the width; to the right is to the left by the complement.
     fn rotate_left(&mut self, ty: Type, value: Id, amount: Id) -> Id {
         let rest = self.complement(ty, amount);
         let up = self.make(op::ShiftLeftLogical, ty, &[value, amount]);

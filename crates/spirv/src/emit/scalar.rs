@@ -15,6 +15,11 @@ impl Emitter<'_> {
         let main = main_type(scalar_op, &types).unwrap_or(result);
         let mut args: Vec<Id> = operands.iter().map(|v| self.id(*v)).collect();
         self.hide_known(scalar_op, main, operands, &mut args);
+        if matches!(scalar_op, Op::RotateLeft | Op::RotateRight)
+            && let Some(amount) = operands.get(1).and_then(|v| self.kernel.literal(*v))
+        {
+            return self.rotate_by(scalar_op, main, args[0], amount.bits as u32);
+        }
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
         match scalar_op {
             Op::Construct => self.make(op::CompositeConstruct, result, &args),

@@ -25,8 +25,8 @@ impl Emitter<'_> {
         }
         let x = args[0];
         match scalar_op {
-            Op::Exp => self.glsl(glsl::Exp, ty, args),
-            Op::Exp2 => self.glsl(glsl::Exp2, ty, args),
+            Op::Exp => self.exponential(glsl::Exp, ty, x),
+            Op::Exp2 => self.exponential(glsl::Exp2, ty, x),
             Op::Log => self.logarithm(glsl::Log, core::f64::consts::LN_2, ty, x),
             Op::Log2 => self.logarithm(glsl::Log2, 1.0, ty, x),
             Op::Pow => self.power(ty, args),
@@ -42,8 +42,16 @@ impl Emitter<'_> {
         }
     }
 
+    /// NaN for NaN: SwiftShader gives an infinity for some.
+    fn exponential(&mut self, function: u32, ty: Type, x: Id) -> Id {
+        let power = self.glsl(function, ty, &[x]);
+        let nan = self.make(op::IsNan, ty.with_scalar(ScalarType::Bool), &[x]);
+        self.make(op::Select, ty, &[nan, x, power])
+    }
+
     /// Where subnormals need not be kept, drivers neither keep nor flush them here: they are scaled into the normal range,
-    /// which a driver that flushes makes a zero of too. `of_two` is the function of 2.
+    /// which a driver that flushes makes a zero of too. SwiftShader takes zeros for small numbers. `of_two` is the function
+    /// of 2.
     fn logarithm(&mut self, function: u32, of_two: f64, ty: Type, x: Id) -> Id {
         if self.profile.float_controls(ty.scalar).denorm_preserve {
             return self.glsl(function, ty, &[x]);
@@ -57,7 +65,10 @@ impl Emitter<'_> {
         let result = self.glsl(function, ty, &[x]);
         let excess = self.float_constant(ty, of_two * f64::from(SCALE));
         let less = self.arithmetic(op::FSub, ty, &[result, excess]);
-        self.make(op::Select, ty, &[small, less, result])
+        let result = self.make(op::Select, ty, &[small, less, result]);
+        let (zero, pole) = (self.float_constant(ty, 0.0), self.float_constant(ty, f64::NEG_INFINITY));
+        let none = self.make(op::FOrdEqual, mask, &[x, zero]);
+        self.make(op::Select, ty, &[none, pole, result])
     }
 
     /// NaN below zero, whatever the exponent.
@@ -89,7 +100,7 @@ impl Emitter<'_> {
         let (ln_2, quarter) =
             (self.float_constant(ty, core::f64::consts::LN_2), self.float_constant(ty, 0.25));
         let less = self.arithmetic(op::FSub, ty, &[magnitude, ln_2]);
-        let half = self.glsl(glsl::Exp, ty, &[less]);
+        let half = self.exponential(glsl::Exp, ty, less);
         let rest = self.arithmetic(op::FDiv, ty, &[quarter, half]);
         if scalar_op == Op::Cosh {
             return self.arithmetic(op::FAdd, ty, &[half, rest]);
