@@ -133,6 +133,8 @@ impl Code {
             Memory::Local(id) => {
                 (Space::Local(offset(&kernel.locals, id.index())), kernel.locals[id.index()].len)
             }
+            // Refused before compilation.
+            Memory::View(_) => (Space::Local(0), 0),
         };
         Place { space, len, components: kernel.element(memory).size() / 4 }
     }

@@ -199,7 +199,7 @@ impl Compiler<'_> {
         let kernel = self.kernel;
         let inst = kernel.inst(id);
         match &inst.kind {
-            InstKind::Scalar { op, operands } => self.scalar_op(*op, operands, &inst.results)?,
+            InstKind::Scalar { op, operands, .. } => self.scalar_op(*op, operands, &inst.results)?,
             InstKind::Id { .. } | InstKind::Len { .. } => {}
             InstKind::Load { memory, index } => {
                 let place = Code::place(kernel, *memory);
@@ -214,7 +214,7 @@ impl Compiler<'_> {
                 let (index, from) = (self.scalar(*index), self.value(*value));
                 self.steps.push(Step::Store { place, index, from });
             }
-            InstKind::Atomic { op, memory, index, operands } => {
+            InstKind::Atomic { op, memory, index, operands, .. } => {
                 let mut args = [0; 2];
                 for (arg, operand) in args.iter_mut().zip(operands) {
                     *arg = self.scalar(*operand);
@@ -271,6 +271,7 @@ impl Compiler<'_> {
                 self.begins.push(self.here());
                 self.steps.push(Step::While);
             }
+            _ => return Err(internal("an instruction that should have been refused")),
         }
         Ok(())
     }

@@ -228,7 +228,7 @@ impl Running<'_> {
             let bits = match *fixed {
                 Fixed::Constant(bits) => bits,
                 Fixed::Param(index, component) => self.launch.params()[index][component] as u32,
-                Fixed::Len(binding) => self.launch.lengths()[binding],
+                Fixed::Len(binding) => self.launch.lengths()[binding] as u32,
                 Fixed::Id(Op::NumWorkgroups, axis) => self.grid[usize::from(axis).min(2)],
                 Fixed::Id(..) => continue,
             };
