@@ -180,6 +180,8 @@ pub(crate) fn place(kernel: &VerifiedKernel, memory: Memory) -> Place {
         Memory::Local(id) => {
             Space::Local { base: base(&kernel.locals, id.index()), len: kernel.locals[id.index()].len }
         }
+        // Refused before compilation.
+        Memory::View(_) => Space::Local { base: 0, len: 0 },
     };
     Place { space, layout: Layout::of(kernel.element(memory)) }
 }

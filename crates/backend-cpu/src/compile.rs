@@ -142,6 +142,8 @@ impl Compiler<'_> {
                     Memory::Local(id) => {
                         self.constant(kernel.ty(result).scalar, kernel.locals[id.index()].len.into())
                     }
+                    // Refused before compilation.
+                    Memory::View(_) => continue,
                 },
                 // A component that there is not.
                 InstKind::Scalar { op: Op::Extract, .. } => {
@@ -232,7 +234,7 @@ impl Compiler<'_> {
         let kernel = self.kernel;
         let inst = kernel.inst(id);
         match &inst.kind {
-            InstKind::Scalar { op, operands } => self.scalar_op(*op, operands, &inst.results)?,
+            InstKind::Scalar { op, operands, .. } => self.scalar_op(*op, operands, &inst.results)?,
             InstKind::Id { .. } | InstKind::Len { .. } => {}
             InstKind::Load { memory, index } => {
                 let place = place(kernel, *memory);
@@ -247,7 +249,7 @@ impl Compiler<'_> {
                 let (index, from) = (self.index(*index), self.value(*value));
                 self.steps.push(Step::Store { place, index, from });
             }
-            InstKind::Atomic { op, memory, index, operands } => {
+            InstKind::Atomic { op, memory, index, operands, .. } => {
                 let mut args = [0; 2];
                 for (arg, operand) in args.iter_mut().zip(operands) {
                     *arg = self.scalar(*operand);
@@ -306,6 +308,7 @@ impl Compiler<'_> {
                 self.begins.push(self.here());
                 self.steps.push(Step::While);
             }
+            _ => return Err(internal("an instruction that should have been refused")),
         }
         Ok(())
     }

@@ -100,6 +100,7 @@ impl Backend for CpuBackend {
         _options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
         Error::check_needs(&kernel, &self.snapshot)?;
+        Error::check_recent(&kernel)?;
         let id = format!("{ID}:{}", kernel.digest());
         Ok(Arc::new(Compiled { id, engine: Engine::new(compile::compile(kernel)?) }))
     }

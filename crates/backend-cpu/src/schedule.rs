@@ -226,9 +226,7 @@ impl Running<'_> {
                 Fixed::Param { index, component, word } => {
                     (self.launch.params()[index][component] >> (32 * word)) as u32
                 }
-                Fixed::Len { binding, word } => {
-                    (u64::from(self.launch.lengths()[binding]) >> (32 * word)) as u32
-                }
+                Fixed::Len { binding, word } => (self.launch.lengths()[binding] >> (32 * word)) as u32,
                 Fixed::Id(Op::NumWorkgroups, axis) => self.grid[usize::from(axis).min(2)],
                 Fixed::Id(..) => continue,
             };
