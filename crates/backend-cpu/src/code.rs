@@ -1,14 +1,14 @@
 //! A compiled kernel: a flat list of steps over registers.
 //!
-//! A value of a vector type takes a register for each component. Registers up to [`Code::fixed`]'s length are
+//! A value of a vector type takes a register for each component, or two if components have 64 bits. Registers up to [`Code::fixed`]'s length are
 //! filled before the first step and never written by one.
 
 use std::sync::Arc;
 
-use fulgurite_ir::{Memory, VerifiedKernel};
-use fulgurite_spec::Op;
+use fulgurite_ir::{ArrayDecl, Memory, VerifiedKernel};
+use fulgurite_spec::{Op, ScalarType, Type};
 
-use crate::compute::{Args, Compute, Register};
+use crate::compute::{Args, Compute, Generic, Register};
 
 /// A position in the list of steps.
 pub(crate) type Position = u32;
@@ -18,33 +18,66 @@ pub(crate) type Position = u32;
 pub(crate) enum Fixed {
     /// Bits known to the compiler.
     Constant(u32),
-    /// A component of a parameter.
-    Param(usize, usize),
-    /// The length of a buffer in elements.
-    Len(usize),
+    /// A word of a component of a parameter.
+    Param { index: usize, component: usize, word: u32 },
+    /// A word of the length of a buffer in elements.
+    Len { binding: usize, word: u32 },
     /// An id along an axis.
     Id(Op, u8),
+}
+
+/// How elements lie in memory: components one behind the other, elements too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Bytes of a component: 1, 2, 4 or 8.
+    pub(crate) size: u32,
+    pub(crate) components: u32,
+}
+
+impl Layout {
+    /// One word.
+    pub(crate) const WORD: Self = Self { size: 4, components: 1 };
+
+    pub(crate) fn of(ty: Type) -> Self {
+        Self { size: ty.scalar.size(), components: ty.lanes.count() }
+    }
+
+    /// Bytes from an element to the next.
+    pub(crate) fn stride(self) -> usize {
+        self.size as usize * self.components as usize
+    }
+
+    /// Registers, and words of memory if they are whole, of a component.
+    pub(crate) fn words(self) -> u32 {
+        self.size.div_ceil(4)
+    }
 }
 
 /// Elements of a memory object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) space: Space,
-    /// Number of elements; of buffers, only the launch knows.
-    pub(crate) len: u32,
-    /// Words of one element.
-    pub(crate) components: u32,
+    pub(crate) layout: Layout,
 }
 
 /// Where a memory object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Space {
     /// A binding.
-    Buffer(usize),
-    /// Shared memory, from a word on.
-    Shared(usize),
-    /// Local memory, from a word on, counted for one lane.
-    Local(usize),
+    Buffer(u32),
+    /// Shared memory, from a word on, with so many elements.
+    Shared { base: u32, len: u32 },
+    /// Local memory, from a word on, counted for one lane, with so many elements.
+    Local { base: u32, len: u32 },
+}
+
+/// A register with an index into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Index {
+    /// 32 bits.
+    Narrow(Register),
+    /// 64 bits, in this register and the next.
+    Wide(Register),
 }
 
 /// The registers of a `for` loop.
@@ -56,29 +89,37 @@ pub(crate) struct ForLoop {
     /// Each lane's number of iterations.
     pub(crate) trips: Register,
     /// What the counter grows by, as bits; not zero.
-    pub(crate) step: u32,
-    pub(crate) is_signed: bool,
+    pub(crate) step: u64,
+    /// The counter's type, an integer. A 64-bit counter's trips have 64 bits too.
+    pub(crate) ty: ScalarType,
 }
 
-/// One step of all lanes.
+/// One step of all lanes. The tag stands by itself, which is quickest to branch on.
 #[derive(Clone, Copy)]
+#[repr(u8)]
 pub(crate) enum Step {
-    /// A scalar op.
+    /// A scalar op with a loop of its own.
     Compute(Compute, Args),
+    /// Any other scalar op.
+    Generic(Generic, Args),
     /// Copies a register, in all lanes.
     Copy { to: Register, from: Register },
     /// Copies a register, in active lanes.
     Blend { to: Register, from: Register },
-    /// The component at a varying position, zero past the end.
+    /// The register at a varying position, zero past the end.
     Extract { to: Register, components: [Register; 4], count: u32, index: Register },
-    /// Component `component` of a vector after `insert`.
+    /// A register of component `component` of a vector after `insert`.
     Insert { to: Register, from: Register, component: u32, index: Register, value: Register },
+    /// A register of narrow components side by side, so many bits from one to the next.
+    Pack { to: Register, components: [Register; 4], count: u32, bits: u32 },
+    /// A narrow component from a register.
+    Unpack { to: Register, from: Register, shift: u32, mask: u32 },
     /// Reads an element.
-    Load { place: Place, index: Register, to: [Register; 4] },
+    Load { place: Place, index: Index, to: [Register; 4] },
     /// Writes an element.
-    Store { place: Place, index: Register, from: [Register; 4] },
-    /// An atomic op on a one-word element; `to` gets the old value.
-    Atomic { op: Op, is_signed: bool, place: Place, index: Register, operands: [Register; 2], to: Register },
+    Store { place: Place, index: Index, from: [Register; 4] },
+    /// An atomic op on a scalar of one or two words; `to` gets the old value.
+    Atomic { op: Op, ty: ScalarType, place: Place, index: Index, operands: [Register; 2], to: Register },
     /// Keeps the lanes where the condition holds; goes to `otherwise`, an `Else`, if there are none.
     If { condition: Register, otherwise: Position },
     /// Turns to the other lanes; goes to `end`, an `EndIf`, if there are none.
@@ -118,24 +159,29 @@ pub(crate) struct Code {
     pub(crate) meets: bool,
 }
 
-impl Code {
-    /// Where `memory`'s elements are; lengths of buffers are filled in by the launch.
-    pub(crate) fn place(kernel: &VerifiedKernel, memory: Memory) -> Place {
-        let offset = |arrays: &[fulgurite_ir::ArrayDecl], index: usize| {
-            let words = |a: &fulgurite_ir::ArrayDecl| a.len as usize * (a.element.size() / 4) as usize;
-            arrays[..index].iter().map(words).sum()
-        };
-        let (space, len) = match memory {
-            Memory::Buffer(id) => (Space::Buffer(id.index()), 0),
-            Memory::Shared(id) => {
-                (Space::Shared(offset(&kernel.shared, id.index())), kernel.shared[id.index()].len)
-            }
-            Memory::Local(id) => {
-                (Space::Local(offset(&kernel.locals, id.index())), kernel.locals[id.index()].len)
-            }
-            // Refused before compilation.
-            Memory::View(_) => (Space::Local(0), 0),
-        };
-        Place { space, len, components: kernel.element(memory).size() / 4 }
-    }
+/// The words that an array takes.
+fn words(array: &ArrayDecl) -> usize {
+    (array.len as usize * array.element.size() as usize).div_ceil(4)
+}
+
+/// The words that arrays take, each from a whole word on.
+pub(crate) fn words_of(arrays: &[ArrayDecl]) -> usize {
+    arrays.iter().map(words).sum()
+}
+
+/// Where `memory`'s elements are.
+pub(crate) fn place(kernel: &VerifiedKernel, memory: Memory) -> Place {
+    let base = |arrays: &[ArrayDecl], index: usize| words_of(&arrays[..index]) as u32;
+    let space = match memory {
+        Memory::Buffer(id) => Space::Buffer(id.index() as u32),
+        Memory::Shared(id) => {
+            Space::Shared { base: base(&kernel.shared, id.index()), len: kernel.shared[id.index()].len }
+        }
+        Memory::Local(id) => {
+            Space::Local { base: base(&kernel.locals, id.index()), len: kernel.locals[id.index()].len }
+        }
+        // Refused before compilation.
+        Memory::View(_) => Space::Local { base: 0, len: 0 },
+    };
+    Place { space, layout: Layout::of(kernel.element(memory)) }
 }

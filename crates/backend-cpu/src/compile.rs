@@ -19,8 +19,8 @@ use fulgurite_ir::{
 };
 use fulgurite_spec::{Op, Operand, ScalarType, Semantics, Type};
 
-use crate::code::{Code, Fixed, ForLoop, Position, Step};
-use crate::compute::{Args, Register, compute};
+use crate::code::{Code, Fixed, ForLoop, Index, Position, Step, place, words_of};
+use crate::compute::{Args, Generic, Register, compute, registers_of};
 use lifetimes::Lifetimes;
 use registers::Registers;
 
@@ -44,14 +44,13 @@ pub(crate) fn compile(kernel: Arc<VerifiedKernel>) -> Result<Code, Error> {
     compiler.fix_registers();
     compiler.walk()?;
     let Compiler { registers, fixed, steps, .. } = compiler;
-    let words = |bytes: u64| (bytes / 4) as usize;
     let meets = !kernel.shared.is_empty() || steps.iter().any(|s| matches!(s, Step::Barrier));
     Ok(Code {
         steps,
         fixed,
         registers: registers.count(),
-        shared_words: words(kernel.shared_bytes()),
-        local_words: words(kernel.local_bytes()),
+        shared_words: words_of(&kernel.shared),
+        local_words: words_of(&kernel.locals),
         invocations: kernel.workgroup_invocations() as usize,
         meets,
         kernel,
@@ -78,9 +77,9 @@ struct Compiler<'k> {
     lifetimes: Lifetimes,
     registers: Registers,
     fixed: Vec<Fixed>,
-    /// Fixed registers by what they hold.
-    known: HashMap<Fixed, Register>,
-    /// Each value's registers, by component.
+    /// The first of the fixed registers that hold the same.
+    known: HashMap<Vec<Fixed>, Register>,
+    /// Each value's registers, by component the first.
     values: Vec<[Register; 4]>,
     steps: Vec<Step>,
     roles: Vec<Role>,
@@ -93,41 +92,67 @@ struct Compiler<'k> {
 impl Compiler<'_> {
     // Registers.
 
-    fn fix(&mut self, fixed: Fixed) -> Register {
-        *self.known.entry(fixed).or_insert_with(|| {
-            self.fixed.push(fixed);
-            self.registers.fix()
-        })
+    fn fix(&mut self, fixed: Vec<Fixed>) -> Register {
+        if let Some(register) = self.known.get(&fixed) {
+            return *register;
+        }
+        let register = self.registers.fix(fixed.len() as u32);
+        self.fixed.extend(&fixed);
+        self.known.insert(fixed, register);
+        register
+    }
+
+    /// A scalar known now.
+    fn constant(&mut self, ty: ScalarType, bits: u64) -> Register {
+        let words = 0..registers_of(ty);
+        self.fix(words.map(|word| Fixed::Constant((bits >> (32 * word)) as u32)).collect())
     }
 
     /// Gives registers to all that is known before the first step.
     fn fix_registers(&mut self) {
         let kernel = self.kernel;
-        for (index, value) in kernel.values.iter().enumerate() {
+        for (position, value) in kernel.values.iter().enumerate() {
+            let words = 0..registers_of(value.ty.scalar);
             match value.def {
                 ValueDef::Const(Const(bits)) => {
-                    self.values[index][0] = self.fix(Fixed::Constant(bits as u32));
+                    self.values[position][0] = self.constant(value.ty.scalar, bits);
                 }
                 ValueDef::Param(id) => {
+                    let index = id.index();
                     for component in 0..value.ty.lanes.count() as usize {
-                        self.values[index][component] = self.fix(Fixed::Param(id.index(), component));
+                        let param = words.clone().map(|word| Fixed::Param { index, component, word });
+                        self.values[position][component] = self.fix(param.collect());
                     }
                 }
                 ValueDef::Inst(..) | ValueDef::BlockParam(..) => {}
             }
         }
-        self.fix(Fixed::Constant(0));
         for inst in instructions(kernel).map(|id| kernel.inst(id)) {
-            let fixed = match &inst.kind {
-                InstKind::Id { op, component } => Fixed::Id(*op, *component),
-                InstKind::Len { memory: Memory::Buffer(id) } => Fixed::Len(id.index()),
-                InstKind::Len { memory } => Fixed::Constant(Code::place(kernel, *memory).len),
+            let Some(result) = inst.results.first().copied() else { continue };
+            let words = 0..registers_of(kernel.ty(result).scalar);
+            let register = match &inst.kind {
+                InstKind::Id { op, component } => self.fix(vec![Fixed::Id(*op, *component)]),
+                InstKind::Len { memory } => match *memory {
+                    Memory::Buffer(id) => {
+                        self.fix(words.map(|word| Fixed::Len { binding: id.index(), word }).collect())
+                    }
+                    Memory::Shared(id) => {
+                        self.constant(kernel.ty(result).scalar, kernel.shared[id.index()].len.into())
+                    }
+                    Memory::Local(id) => {
+                        self.constant(kernel.ty(result).scalar, kernel.locals[id.index()].len.into())
+                    }
+                    // Refused before compilation.
+                    Memory::View(_) => continue,
+                },
+                // A component that there is not.
+                InstKind::Scalar { op: Op::Extract, .. } => {
+                    self.constant(kernel.ty(result).scalar, 0);
+                    continue;
+                }
                 _ => continue,
             };
-            let register = self.fix(fixed);
-            if let Some(result) = inst.results.first() {
-                self.values[result.index()][0] = register;
-            }
+            self.values[result.index()][0] = register;
         }
     }
 
@@ -135,17 +160,17 @@ impl Compiler<'_> {
     fn define(&mut self, value: ValueId) -> [Register; 4] {
         let mut registers = [0; 4];
         let end = self.lifetimes.end(value);
-        let count = self.kernel.ty(value).lanes.count() as usize;
-        for register in &mut registers[..count] {
-            *register = self.registers.take(end);
+        let ty = self.kernel.ty(value);
+        for register in &mut registers[..ty.lanes.count() as usize] {
+            *register = self.registers.take(registers_of(ty.scalar), end);
         }
         self.values[value.index()] = registers;
         registers
     }
 
-    /// A register for the step at hand only.
-    fn temporary(&mut self) -> Register {
-        self.registers.take(self.now)
+    /// A scalar's registers for the step at hand only.
+    fn temporary(&mut self, ty: ScalarType) -> Register {
+        self.registers.take(registers_of(ty), self.now)
     }
 
     fn value(&self, value: ValueId) -> [Register; 4] {
@@ -156,8 +181,18 @@ impl Compiler<'_> {
         self.values[value.index()][0]
     }
 
-    fn components(&self, value: ValueId) -> usize {
-        self.kernel.ty(value).lanes.count() as usize
+    /// All of a value's registers.
+    fn all_registers(&self, value: ValueId) -> impl Iterator<Item = Register> + use<> {
+        let (registers, ty) = (self.values[value.index()], self.kernel.ty(value));
+        let components = registers.into_iter().take(ty.lanes.count() as usize);
+        components.flat_map(move |first| first..first + registers_of(ty.scalar))
+    }
+
+    fn index(&self, value: ValueId) -> Index {
+        match registers_of(self.kernel.ty(value).scalar) {
+            1 => Index::Narrow(self.scalar(value)),
+            _ => Index::Wide(self.scalar(value)),
+        }
     }
 
     // Steps.
@@ -202,16 +237,16 @@ impl Compiler<'_> {
             InstKind::Scalar { op, operands, .. } => self.scalar_op(*op, operands, &inst.results)?,
             InstKind::Id { .. } | InstKind::Len { .. } => {}
             InstKind::Load { memory, index } => {
-                let place = Code::place(kernel, *memory);
-                let index = self.scalar(*index);
+                let place = place(kernel, *memory);
+                let index = self.index(*index);
                 for result in &inst.results {
                     let to = self.define(*result);
                     self.steps.push(Step::Load { place, index, to });
                 }
             }
             InstKind::Store { memory, index, value } => {
-                let place = Code::place(kernel, *memory);
-                let (index, from) = (self.scalar(*index), self.value(*value));
+                let place = place(kernel, *memory);
+                let (index, from) = (self.index(*index), self.value(*value));
                 self.steps.push(Step::Store { place, index, from });
             }
             InstKind::Atomic { op, memory, index, operands, .. } => {
@@ -219,15 +254,16 @@ impl Compiler<'_> {
                 for (arg, operand) in args.iter_mut().zip(operands) {
                     *arg = self.scalar(*operand);
                 }
+                let ty = kernel.element(*memory).scalar;
                 let to = match inst.results.first() {
                     Some(result) => self.define(*result)[0],
-                    None => self.temporary(),
+                    None => self.temporary(ty),
                 };
                 self.steps.push(Step::Atomic {
                     op: *op,
-                    is_signed: kernel.element(*memory).scalar == ScalarType::I32,
-                    place: Code::place(kernel, *memory),
-                    index: self.scalar(*index),
+                    ty,
+                    place: place(kernel, *memory),
+                    index: self.index(*index),
                     operands: args,
                     to,
                 });
@@ -249,7 +285,8 @@ impl Compiler<'_> {
                 };
                 self.define_carried(carried, initial, &inst.results);
                 let counter_register = self.define(*counter)[0];
-                let trips = self.registers.take(self.lifetimes.end(*counter));
+                let ty = kernel.ty(*counter).scalar;
+                let trips = self.registers.take(registers_of(ty), self.lifetimes.end(*counter));
                 let Some(step) = kernel.literal(*step) else {
                     return Err(internal("a `for` whose step is no literal"));
                 };
@@ -258,8 +295,8 @@ impl Compiler<'_> {
                     end: self.scalar(*end),
                     counter: counter_register,
                     trips,
-                    step: step.bits as u32,
-                    is_signed: kernel.ty(*start).scalar == ScalarType::I32,
+                    step: step.bits,
+                    ty,
                 };
                 self.begins.push(self.here());
                 self.steps.push(Step::For { looping, next: 0 });
@@ -280,12 +317,9 @@ impl Compiler<'_> {
     fn define_carried(&mut self, carried: &[ValueId], initial: &Operands, results: &Operands) {
         for ((param, from), result) in carried.iter().zip(initial).zip(results) {
             // The result's lifetime covers the loop.
-            let to = self.define(*result);
-            self.values[param.index()] = to;
-            let from = self.value(*from);
-            for component in 0..self.components(*param) {
-                self.steps.push(Step::Copy { to: to[component], from: from[component] });
-            }
+            self.values[param.index()] = self.define(*result);
+            let moves = self.all_registers(*param).zip(self.all_registers(*from));
+            self.steps.extend(moves.map(|(to, from)| Step::Copy { to, from }));
         }
     }
 
@@ -367,15 +401,15 @@ impl Compiler<'_> {
     fn move_values(&mut self, from: &[ValueId], to: &[ValueId], step: fn(Register, Register) -> Step) {
         let mut moves: Vec<(Register, Register)> = Vec::new();
         for (from, to) in from.iter().zip(to) {
-            let (source, target) = (self.value(*from), self.value(*to));
-            moves.extend((0..self.components(*to)).map(|c| (target[c], source[c])).filter(|(t, s)| t != s));
+            let pairs = self.all_registers(*to).zip(self.all_registers(*from));
+            moves.extend(pairs.filter(|(to, from)| to != from));
         }
         // A source that an earlier move overwrites is saved first.
         let targets: HashMap<Register, usize> =
             moves.iter().enumerate().map(|(position, (to, _))| (*to, position)).collect();
         for (position, (_, from)) in moves.iter_mut().enumerate() {
             if targets.get(from).is_some_and(|overwritten| *overwritten < position) {
-                let saved = self.temporary();
+                let saved = self.registers.take(1, self.now);
                 self.steps.push(Step::Copy { to: saved, from: *from });
                 *from = saved;
             }
@@ -394,72 +428,122 @@ impl Compiler<'_> {
         let args: Vec<[Register; 4]> = operands.iter().map(|v| self.value(*v)).collect();
         let main = main_type(op, &types).ok_or_else(|| internal("an op without operands"))?;
         let count = main.lanes.count();
+        let words = 0..registers_of(main.scalar);
         match (op, &args[..]) {
             (Op::Construct, _) => {
                 for (to, from) in to.into_iter().zip(&args) {
-                    self.steps.push(Step::Copy { to, from: from[0] });
+                    self.copy(main.scalar, to, from[0]);
                 }
             }
             (Op::Extract, [vector, index]) => match self.kernel.literal(operands[1]) {
                 Some(index) => {
-                    let zero = self.fix(Fixed::Constant(0));
+                    let zero = self.constant(main.scalar, 0);
                     let inside = index.bits < u64::from(count);
-                    let from = if inside { vector[index.bits as usize] } else { zero };
-                    self.steps.push(Step::Copy { to: to[0], from });
+                    self.copy(main.scalar, to[0], if inside { vector[index.bits as usize] } else { zero });
                 }
                 None => {
-                    let (components, index) = (*vector, index[0]);
-                    self.steps.push(Step::Extract { to: to[0], components, count, index });
+                    let (to, index) = (to[0], index[0]);
+                    self.steps.extend(words.map(|word| {
+                        let components = vector.map(|first| first + word);
+                        Step::Extract { to: to + word, components, count, index }
+                    }));
                 }
             },
             (Op::Insert, [vector, index, value]) => {
+                let literal = self.kernel.literal(operands[1]);
                 for component in 0..count {
                     let (to, from) = (to[component as usize], vector[component as usize]);
-                    self.steps.push(match self.kernel.literal(operands[1]) {
+                    match literal {
                         Some(index) if index.bits == u64::from(component) => {
-                            Step::Copy { to, from: value[0] }
+                            self.copy(main.scalar, to, value[0]);
                         }
-                        Some(_) => Step::Copy { to, from },
-                        None => Step::Insert { to, from, component, index: index[0], value: value[0] },
-                    });
+                        Some(_) => self.copy(main.scalar, to, from),
+                        None => self.steps.extend(words.clone().map(|word| Step::Insert {
+                            to: to + word,
+                            from: from + word,
+                            component,
+                            index: index[0],
+                            value: value[0] + word,
+                        })),
+                    }
                 }
             }
             (Op::Dot, [a, b]) => self.dot(main, to[0], *a, *b)?,
+            (Op::Pack, [vector]) => self.pack(main, to[0], *vector),
+            (Op::Unpack, [from]) => self.unpack(self.kernel.ty(result), to, from[0]),
             _ => {
                 let Semantics::Scalar { operands: kinds, .. } = op.info().semantics else {
                     return Err(internal("an op that is none of its operands' components"));
                 };
-                let apply = compute(op, main.scalar, self.kernel.ty(result).scalar)
-                    .ok_or_else(|| internal("an op that its operands do not fit"))?;
+                let result = self.kernel.ty(result).scalar;
                 for component in 0..count as usize {
                     let mut registers = [0; 4];
                     for ((register, arg), kind) in registers.iter_mut().zip(&args).zip(kinds) {
                         *register = arg[if *kind == Operand::U32 { 0 } else { component }];
                     }
-                    self.steps
-                        .push(Step::Compute(apply, Args { result: to[component], operands: registers }));
+                    let args = Args { result: to[component], operands: registers };
+                    self.apply(op, main.scalar, result, &types, args)?;
                 }
             }
         }
         Ok(())
     }
 
+    fn copy(&mut self, ty: ScalarType, to: Register, from: Register) {
+        self.steps.extend((0..registers_of(ty)).map(|word| Step::Copy { to: to + word, from: from + word }));
+    }
+
+    /// An op on one component.
+    fn apply(
+        &mut self,
+        op: Op,
+        main: ScalarType,
+        result: ScalarType,
+        types: &[Type],
+        args: Args,
+    ) -> Result<(), Error> {
+        let step = match compute(op, main, result) {
+            Some(function) => Step::Compute(function, args),
+            None => Generic::new(op, main, result, types.iter().map(|ty| ty.scalar))
+                .map(|generic| Step::Generic(generic, args))
+                .ok_or_else(|| internal("an op that its operands do not fit"))?,
+        };
+        self.steps.push(step);
+        Ok(())
+    }
+
+    /// Components side by side: those of a word are copied, smaller ones put together word by word.
+    fn pack(&mut self, vector: Type, to: Register, from: [Register; 4]) {
+        let (bits, count) = (vector.scalar.bits(), vector.lanes.count() as usize);
+        let each = (32 / bits).max(1) as usize;
+        for (to, components) in (to..).zip(from[..count].chunks(each)) {
+            let mut registers = [0; 4];
+            registers[..components.len()].copy_from_slice(components);
+            let count = components.len() as u32;
+            self.steps.push(Step::Pack { to, components: registers, count, bits });
+        }
+    }
+
+    fn unpack(&mut self, vector: Type, to: [Register; 4], from: Register) {
+        let bits = vector.scalar.bits();
+        for (component, to) in (0..vector.lanes.count()).zip(to) {
+            let (from, shift) = (from + component * bits / 32, component * bits % 32);
+            self.steps.push(Step::Unpack { to, from, shift, mask: vector.scalar.mask() as u32 });
+        }
+    }
+
     /// Products, added left to right.
     fn dot(&mut self, main: Type, to: Register, a: [Register; 4], b: [Register; 4]) -> Result<(), Error> {
-        let find = |op| {
-            compute(op, main.scalar, main.scalar)
-                .ok_or_else(|| internal("a dot product of what is no number"))
-        };
-        let (multiply, add) = (find(Op::Mul)?, find(Op::Add)?);
+        let (ty, types) = (main.scalar, [main, main]);
         let count = main.lanes.count() as usize;
-        let mut sum = self.temporary();
-        self.steps.push(Step::Compute(multiply, Args { result: sum, operands: [a[0], b[0], 0, 0] }));
+        let mut sum = self.temporary(ty);
+        self.apply(Op::Mul, ty, ty, &types, Args { result: sum, operands: [a[0], b[0], 0, 0] })?;
         for component in 1..count {
-            let product = self.temporary();
+            let product = self.temporary(ty);
             let operands = [a[component], b[component], 0, 0];
-            self.steps.push(Step::Compute(multiply, Args { result: product, operands }));
-            let result = if component + 1 == count { to } else { self.temporary() };
-            self.steps.push(Step::Compute(add, Args { result, operands: [sum, product, 0, 0] }));
+            self.apply(Op::Mul, ty, ty, &types, Args { result: product, operands })?;
+            let result = if component + 1 == count { to } else { self.temporary(ty) };
+            self.apply(Op::Add, ty, ty, &types, Args { result, operands: [sum, product, 0, 0] })?;
             sum = result;
         }
         Ok(())

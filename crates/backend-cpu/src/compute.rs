@@ -1,20 +1,31 @@
 //! Scalar ops on whole registers: which function applies an op to every lane.
 //!
 //! Each function is one loop over the lanes around a typed function of [`fulgurite_spec::eval`], so that it means
-//! the same and becomes vector code. All lanes are computed, active or not: ops are total.
+//! the same and becomes vector code. All lanes are computed, active or not: ops are total. Ops that have no loop
+//! of their own go through the definition lane by lane.
 
 mod convert;
 mod float;
+mod generic;
+mod half;
 mod integer;
+mod map;
 
 use fulgurite_spec::{Op, ScalarType};
 
-use crate::lanes::{Lanes, WIDTH};
+use crate::lanes::Lanes;
+pub(crate) use generic::{Generic, bits, set_bits};
+use map::{map1, map2, map3, wide1, wide3};
 
 /// A register's position.
 pub(crate) type Register = u32;
 
-/// The registers of an op.
+/// How many registers, one behind the other, hold a scalar: two for 64 bits, the low words first.
+pub(crate) const fn registers_of(ty: ScalarType) -> u32 {
+    if ty.size() == 8 { 2 } else { 1 }
+}
+
+/// The registers of an op: of each operand and the result the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Args {
     /// Where the result goes; none of the operands.
@@ -28,91 +39,50 @@ pub(crate) type Compute = fn(&mut [Lanes], &Args);
 
 /// The function for `op` on components of type `main` that gives one of type `result`.
 ///
-/// `None` if the op does not work component by component, or not on this type.
+/// `None` if there is none: the op may still be [`Generic`].
 pub(crate) fn compute(op: Op, main: ScalarType, result: ScalarType) -> Option<Compute> {
     match op {
         Op::Convert => return convert::compute(main, result),
-        Op::Bitcast => return Some(copy),
-        Op::Select => return Some(|r, a| ternary(r, a, |c, x, y| if c & 1 != 0 { x } else { y })),
+        Op::Bitcast if main.size() == result.size() => return Some(copy(main)),
+        Op::Select if registers_of(main) == 2 => {
+            return Some(|r, a| wide3(r, a, |c: bool, x: u64, y: u64| if c { x } else { y }));
+        }
+        Op::Select => return Some(|r, a| map3(r, a, |c: bool, x: u32, y: u32| if c { x } else { y })),
         _ => {}
     }
     match main {
         ScalarType::Bool => boolean(op),
-        ScalarType::I32 => integer::signed(op),
-        ScalarType::U32 => integer::unsigned(op),
-        ScalarType::F32 => float::compute(op),
+        ScalarType::I8 => integer::i8(op),
+        ScalarType::I16 => integer::i16(op),
+        ScalarType::I32 => integer::i32(op),
+        ScalarType::I64 => integer::i64(op),
+        ScalarType::U8 => integer::u8(op),
+        ScalarType::U16 => integer::u16(op),
+        ScalarType::U32 => integer::u32(op),
+        ScalarType::U64 => integer::u64(op),
+        ScalarType::F16 => float::half(op),
+        ScalarType::BF16 => float::brain(op),
+        ScalarType::F32 => float::single(op),
+        ScalarType::F64 => float::double(op),
         _ => None,
     }
+    .or_else(|| integer::more(op, main))
 }
 
 /// The function that copies its operand.
-pub(crate) fn copy(registers: &mut [Lanes], args: &Args) {
-    registers[args.result as usize] = registers[args.operands[0] as usize];
+fn copy(ty: ScalarType) -> Compute {
+    if registers_of(ty) == 2 { |r, a| wide1(r, a, |x: u64| x) } else { |r, a| map1(r, a, |x: u32| x) }
 }
 
 fn boolean(op: Op) -> Option<Compute> {
     Some(match op {
-        Op::And => |r, a| binary(r, a, |x, y| x & y),
-        Op::Or => |r, a| binary(r, a, |x, y| x | y),
-        Op::Xor | Op::Ne => |r, a| binary(r, a, |x, y| x ^ y),
-        Op::Eq => |r, a| binary(r, a, |x, y| x ^ y ^ 1),
-        Op::Not => |r, a| unary(r, a, |x| x ^ 1),
+        Op::And => |r, a| map2(r, a, |x: u32, y: u32| x & y),
+        Op::Or => |r, a| map2(r, a, |x: u32, y: u32| x | y),
+        Op::Xor | Op::Ne => |r, a| map2(r, a, |x: u32, y: u32| x ^ y),
+        Op::Eq => |r, a| map2(r, a, |x: u32, y: u32| x ^ y ^ 1),
+        Op::Not => |r, a| map1(r, a, |x: u32| x ^ 1),
         _ => return None,
     })
-}
-
-fn unary(registers: &mut [Lanes], args: &Args, op: impl Fn(u32) -> u32) {
-    let [a, ..] = args.operands;
-    if let Ok([to, a]) = registers.get_disjoint_mut([args.result as usize, a as usize]) {
-        for lane in 0..WIDTH {
-            to.0[lane] = op(a.0[lane]);
-        }
-    }
-}
-
-fn binary(registers: &mut [Lanes], args: &Args, op: impl Fn(u32, u32) -> u32) {
-    let [a, b, ..] = args.operands;
-    if a == b {
-        return unary(registers, args, |x| op(x, x));
-    }
-    let positions = [args.result as usize, a as usize, b as usize];
-    if let Ok([to, a, b]) = registers.get_disjoint_mut(positions) {
-        for lane in 0..WIDTH {
-            to.0[lane] = op(a.0[lane], b.0[lane]);
-        }
-    }
-}
-
-fn ternary(registers: &mut [Lanes], args: &Args, op: impl Fn(u32, u32, u32) -> u32) {
-    let [a, b, c, _] = args.operands;
-    if a == b {
-        return binary(registers, &with(args, [a, c, 0, 0]), |x, y| op(x, x, y));
-    }
-    if a == c {
-        return binary(registers, &with(args, [a, b, 0, 0]), |x, y| op(x, y, x));
-    }
-    if b == c {
-        return binary(registers, &with(args, [a, b, 0, 0]), |x, y| op(x, y, y));
-    }
-    let positions = [args.result as usize, a as usize, b as usize, c as usize];
-    if let Ok([to, a, b, c]) = registers.get_disjoint_mut(positions) {
-        for lane in 0..WIDTH {
-            to.0[lane] = op(a.0[lane], b.0[lane], c.0[lane]);
-        }
-    }
-}
-
-/// Four operands are rare: they are copied, and may coincide.
-fn quaternary(registers: &mut [Lanes], args: &Args, op: impl Fn(u32, u32, u32, u32) -> u32) {
-    let [a, b, c, d] = args.operands.map(|r| registers[r as usize]);
-    let to = &mut registers[args.result as usize];
-    for lane in 0..WIDTH {
-        to.0[lane] = op(a.0[lane], b.0[lane], c.0[lane], d.0[lane]);
-    }
-}
-
-fn with(args: &Args, operands: [Register; 4]) -> Args {
-    Args { result: args.result, operands }
 }
 
 #[cfg(test)]

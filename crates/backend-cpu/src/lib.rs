@@ -18,7 +18,6 @@ mod schedule;
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use fulgurite_driver_core::{
     Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, Launch, LaunchReport, Registration,
@@ -28,6 +27,7 @@ use fulgurite_spec::Code as DiagnosticCode;
 use fulgurite_spec::device::{Capability, DeviceSnapshot};
 
 use buffer::WordBuffer;
+use memory::Bound;
 use poll::Stop;
 use schedule::Engine;
 
@@ -52,8 +52,22 @@ impl CpuBackend {
     pub fn new() -> Self {
         let device = format!("{} threads, {}", rayon::current_num_threads(), std::env::consts::ARCH);
         let mut snapshot = DeviceSnapshot::new(ID, device, concat!("fulgurite ", env!("CARGO_PKG_VERSION")));
-        snapshot.capabilities =
-            vec![Capability::SubnormalsF32, Capability::RoundingModeF32, Capability::Robustness2];
+        snapshot.capabilities = vec![
+            Capability::SubnormalsF16,
+            Capability::SubnormalsF32,
+            Capability::SubnormalsF64,
+            Capability::RoundingModeF32,
+            Capability::Robustness2,
+            Capability::Int8,
+            Capability::Int16,
+            Capability::Int64,
+            Capability::Float16,
+            Capability::BFloat16,
+            Capability::Float64,
+            Capability::AtomicInt64,
+            Capability::AtomicFloatAdd,
+            Capability::AtomicDoubleAdd,
+        ];
         Self { snapshot }
     }
 }
@@ -108,14 +122,14 @@ impl Executable for Compiled {
 
     fn launch(&self, launch: &Launch<'_>) -> Result<LaunchReport, Error> {
         let stop = Stop::start(launch.timeout());
-        let mut buffers: Vec<&[AtomicU32]> = Vec::with_capacity(launch.buffers().len());
+        let mut buffers: Vec<Bound<'_>> = Vec::with_capacity(launch.buffers().len());
         for buffer in launch.buffers() {
             let any: &dyn Any = buffer.as_ref();
             let Some(buffer) = any.downcast_ref::<WordBuffer>() else {
                 let message = "a buffer of another backend was bound to a launch on `cpu`";
                 return Err(Error::invalid(DiagnosticCode::ForeignBuffer, message));
             };
-            buffers.push(buffer.words());
+            buffers.push(Bound { words: buffer.words(), bytes: buffer.bytes() });
         }
         self.engine.run(launch, &buffers, &stop)?;
         // Workers stop quietly; only a launch that took too long makes them.

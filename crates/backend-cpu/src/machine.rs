@@ -1,8 +1,9 @@
 //! Runs the steps of one chunk of 64 lanes, up to a barrier or the end.
 
 use crate::code::{Code, ForLoop, Position, Step};
+use crate::compute::{bits, registers_of, set_bits};
 use crate::lanes::{Lanes, Mask, WIDTH, blend, lanes_of, mask_of};
-use crate::memory::{Atomic, View};
+use crate::memory::{Atomic, Bound, View};
 use crate::poll::{Poll, Stopped};
 
 /// Control flow that a chunk is in.
@@ -11,7 +12,7 @@ enum Frame {
     /// An `if`: all its lanes, and those of the block that comes second.
     If { outer: Mask, other: Mask },
     /// A `for`: all its lanes, the iteration, and the fewest and most iterations of a lane.
-    For { outer: Mask, iteration: u32, least: u32, most: u32 },
+    For { outer: Mask, iteration: u64, least: u64, most: u64 },
     /// A `while`: all its lanes.
     While { outer: Mask },
 }
@@ -56,7 +57,7 @@ impl Chunk {
     pub(crate) fn run(
         &mut self,
         code: &Code,
-        buffers: &[&[std::sync::atomic::AtomicU32]],
+        buffers: &[Bound<'_>],
         shared: &mut [u32],
         poll: &mut Poll<'_>,
     ) -> Result<Pause, Stopped> {
@@ -67,6 +68,7 @@ impl Chunk {
             self.position += 1;
             match step {
                 Step::Compute(apply, args) => apply(registers, args),
+                Step::Generic(generic, args) => generic.apply(registers, args),
                 Step::Copy { to, from } => registers[*to as usize] = registers[*from as usize],
                 Step::Blend { to, from } => {
                     if let Ok([to, from]) = registers.get_disjoint_mut([*to as usize, *from as usize]) {
@@ -95,13 +97,27 @@ impl Chunk {
                         to.0[lane] = if here { value.0[lane] } else { from.0[lane] };
                     }
                 }
+                Step::Pack { to, components, count, bits } => {
+                    let mut value = Lanes::splat(0);
+                    for (register, shift) in components.iter().take(*count as usize).zip(0u32..) {
+                        let from = &registers[*register as usize];
+                        for (value, from) in value.0.iter_mut().zip(&from.0) {
+                            *value |= from << (shift * bits);
+                        }
+                    }
+                    registers[*to as usize] = value;
+                }
+                Step::Unpack { to, from, shift, mask } => {
+                    let from = registers[*from as usize];
+                    for (to, from) in registers[*to as usize].0.iter_mut().zip(&from.0) {
+                        *to = from >> shift & mask;
+                    }
+                }
                 Step::Load { place, index, to } => view.load(registers, *place, *index, *to),
                 Step::Store { place, index, from } => view.store(registers, self.mask, *place, *index, *from),
-                Step::Atomic { op, is_signed, place, index, operands, to } => {
-                    let atomic = Atomic { op: *op, is_signed: *is_signed, place: *place };
-                    let operands = operands.map(|r| &registers[r as usize]);
-                    let old = view.atomic(&atomic, self.mask, &registers[*index as usize], operands);
-                    registers[*to as usize] = old;
+                Step::Atomic { op, ty, place, index, operands, to } => {
+                    let atomic = Atomic { op: *op, ty: *ty, place: *place };
+                    view.atomic(registers, self.mask, atomic, *index, *operands, *to);
                 }
                 Step::If { condition, otherwise } => {
                     let outer = self.mask;
@@ -133,7 +149,7 @@ impl Chunk {
                     } else {
                         self.frames.push(Frame::For { outer, iteration: 0, least, most });
                         if least == 0 {
-                            self.mask = outer & still_going(&registers[looping.trips as usize], 0);
+                            self.mask = outer & still_going(looping, registers, 0);
                         }
                     }
                 }
@@ -148,11 +164,9 @@ impl Chunk {
                         self.frames.pop();
                     } else {
                         if iteration >= least {
-                            self.mask = *outer & still_going(&registers[looping.trips as usize], *iteration);
+                            self.mask = *outer & still_going(looping, registers, *iteration);
                         }
-                        for counter in &mut registers[looping.counter as usize].0 {
-                            *counter = counter.wrapping_add(looping.step);
-                        }
+                        advance(looping, registers);
                         self.position = behind(*begin);
                     }
                 }
@@ -187,44 +201,97 @@ fn behind(position: Position) -> usize {
 }
 
 /// Sets the counter and works out how often each lane of `mask` iterates: the fewest and the most.
-fn begin_for(looping: &ForLoop, registers: &mut [Lanes], mask: Mask) -> (u32, u32) {
-    let (start, end) = (registers[looping.start as usize], registers[looping.end as usize]);
-    registers[looping.counter as usize] = start;
-    let trips = &mut registers[looping.trips as usize].0;
-    for (trips, (start, end)) in trips.iter_mut().zip(start.0.iter().zip(&end.0)) {
-        *trips = distance(looping, *start, *end);
+fn begin_for(looping: &ForLoop, registers: &mut [Lanes], mask: Mask) -> (u64, u64) {
+    for word in 0..registers_of(looping.ty) {
+        registers[(looping.counter + word) as usize] = registers[(looping.start + word) as usize];
     }
-    let stride = if looping.is_signed { (looping.step as i32).unsigned_abs() } else { looping.step };
+    let (mut least, mut most) = (u64::MAX, 0);
+    if registers_of(looping.ty) == 1 {
+        narrow_trips(looping, registers);
+        let trips = &registers[looping.trips as usize].0;
+        for lane in lanes_of(mask) {
+            least = least.min(trips[lane].into());
+            most = most.max(trips[lane].into());
+        }
+    } else {
+        for lane in lanes_of(mask) {
+            let [start, end] = [looping.start, looping.end].map(|r| bits(registers, r, looping.ty, lane));
+            let trips = wide_trips(looping, start, end);
+            set_bits(registers, looping.trips, looping.ty, lane, trips);
+            least = least.min(trips);
+            most = most.max(trips);
+        }
+    }
+    (least, most)
+}
+
+/// Each lane's number of iterations, of a counter of at most 32 bits.
+fn narrow_trips(looping: &ForLoop, registers: &mut [Lanes]) {
+    let (start, end) = (registers[looping.start as usize], registers[looping.end as usize]);
+    let trips = &mut registers[looping.trips as usize].0;
+    let is_signed = looping.ty.is_signed();
+    // Signed values are made whole words.
+    let shift = 32 - 8 * looping.ty.size();
+    let signed = |bits: u32| ((bits << shift) as i32) >> shift;
+    let step = looping.step as u32;
+    for (trips, (start, end)) in trips.iter_mut().zip(start.0.iter().zip(&end.0)) {
+        let (from, to, before) = if !is_signed {
+            (*start, *end, start < end)
+        } else {
+            let (start, end) = (signed(*start), signed(*end));
+            let (from, to) = if signed(step) < 0 { (end, start) } else { (start, end) };
+            (from as u32, to as u32, from < to)
+        };
+        *trips = if before { to.wrapping_sub(from) } else { 0 };
+    }
+    let stride = if is_signed { signed(step).unsigned_abs() } else { step };
     if stride > 1 {
         for trips in trips.iter_mut() {
             *trips = trips.div_ceil(stride);
         }
     }
-    let (mut least, mut most) = (u32::MAX, 0);
-    for lane in lanes_of(mask) {
-        least = least.min(trips[lane]);
-        most = most.max(trips[lane]);
-    }
-    (least, most)
 }
 
-/// How far a loop goes, in units of 1; the number of iterations of a step is that over the step, rounded up.
-fn distance(looping: &ForLoop, start: u32, end: u32) -> u32 {
-    let (from, to, before) = if !looping.is_signed {
-        (start, end, start < end)
-    } else if (looping.step as i32) < 0 {
-        (end, start, (end as i32) < start as i32)
+/// A lane's number of iterations, of a counter of 64 bits.
+fn wide_trips(looping: &ForLoop, start: u64, end: u64) -> u64 {
+    let (from, to, before, stride) = if looping.ty.is_signed() {
+        let (start, end, step) = (start as i64, end as i64, looping.step as i64);
+        let (from, to) = if step < 0 { (end, start) } else { (start, end) };
+        (from as u64, to as u64, from < to, step.unsigned_abs())
     } else {
-        (start, end, (start as i32) < end as i32)
+        (start, end, start < end, looping.step)
     };
-    if before { to.wrapping_sub(from) } else { 0 }
+    if before { to.wrapping_sub(from).div_ceil(stride.max(1)) } else { 0 }
+}
+
+/// Adds the step to all lanes' counters.
+fn advance(looping: &ForLoop, registers: &mut [Lanes]) {
+    if registers_of(looping.ty) == 1 {
+        let (step, mask) = (looping.step as u32, u32::MAX >> (32 - 8 * looping.ty.size()));
+        for counter in &mut registers[looping.counter as usize].0 {
+            *counter = counter.wrapping_add(step) & mask;
+        }
+    } else {
+        for lane in 0..WIDTH {
+            let counter = bits(registers, looping.counter, looping.ty, lane);
+            let next = counter.wrapping_add(looping.step);
+            set_bits(registers, looping.counter, looping.ty, lane, next);
+        }
+    }
 }
 
 /// The lanes with an iteration of this number.
-fn still_going(trips: &Lanes, iteration: u32) -> Mask {
+fn still_going(looping: &ForLoop, registers: &[Lanes], iteration: u64) -> Mask {
     let mut bools = Lanes::splat(0);
-    for (bool, trips) in bools.0.iter_mut().zip(&trips.0) {
-        *bool = u32::from(*trips > iteration);
+    if registers_of(looping.ty) == 1 {
+        let iteration = iteration as u32;
+        for (bool, trips) in bools.0.iter_mut().zip(&registers[looping.trips as usize].0) {
+            *bool = u32::from(*trips > iteration);
+        }
+    } else {
+        for (lane, bool) in bools.0.iter_mut().enumerate() {
+            *bool = u32::from(bits(registers, looping.trips, looping.ty, lane) > iteration);
+        }
     }
     mask_of(&bools)
 }
@@ -239,10 +306,11 @@ mod tests {
     fn trip_counts_are_those_of_the_language() {
         let edges =
             [0u32, 1, 2, 3, 7, 8, 100, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_fffe, 0xffff_ffff];
-        for (is_signed, ty) in [(false, ScalarType::U32), (true, ScalarType::I32)] {
+        for ty in [ScalarType::U32, ScalarType::I32] {
             for step in edges.into_iter().filter(|s| *s != 0) {
                 for start in edges {
-                    let looping = ForLoop { start: 0, end: 1, counter: 2, trips: 3, step, is_signed };
+                    let looping =
+                        ForLoop { start: 0, end: 1, counter: 2, trips: 3, step: u64::from(step), ty };
                     let ends = Lanes(core::array::from_fn(|lane| edges[lane % edges.len()]));
                     let zero = Lanes::splat(0);
                     let mut registers = [Lanes::splat(start), ends, zero, zero];
@@ -250,7 +318,7 @@ mod tests {
                     for lane in 0..WIDTH {
                         let end = u64::from(ends.0[lane]);
                         let wanted = trip_count(ty, u64::from(start), end, u64::from(step));
-                        assert_eq!(registers[3].0[lane], wanted, "{ty} {start} {end} {step}");
+                        assert_eq!(u64::from(registers[3].0[lane]), wanted, "{ty} {start} {end} {step}");
                     }
                 }
             }

@@ -1,213 +1,284 @@
-//! Loads, stores and atomics of all lanes.
+//! Loads and stores of all lanes, and the one way from a memory operand to its words.
 //!
-//! Lanes that are out of bounds read zeros and write nothing. Loads ignore the mask: a lane that is not active
-//! reads something harmless.
+//! Memory is words of 32 bits. Lanes that are out of bounds read zeros and write nothing. Loads ignore the mask: a
+//! lane that is not active reads something harmless.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+mod atomic;
+mod words;
 
-use fulgurite_spec::eval;
-use fulgurite_spec::{Op, ScalarType};
+use std::sync::atomic::AtomicU32;
 
-use crate::code::{Place, Space};
+use crate::code::{Index, Layout, Place, Space};
 use crate::compute::Register;
-use crate::lanes::{Lanes, Mask, WIDTH, lanes_of};
+use crate::lanes::{Lanes, Mask, lanes_of};
+
+pub(crate) use atomic::Atomic;
+use words::{Global, Indices, Local, Shared, Words};
+
+/// A buffer that is bound.
+#[derive(Clone, Copy)]
+pub(crate) struct Bound<'a> {
+    pub(crate) words: &'a [AtomicU32],
+    /// Not more than the words have.
+    pub(crate) bytes: u64,
+}
 
 /// The memory that the lanes of one chunk see.
 pub(crate) struct View<'a> {
-    pub(crate) buffers: &'a [&'a [AtomicU32]],
+    pub(crate) buffers: &'a [Bound<'a>],
     /// The workgroup's, by word.
     pub(crate) shared: &'a mut [u32],
     /// The chunk's, by word, then lane.
     pub(crate) local: &'a mut [Lanes],
 }
 
-/// The word of a component of an element; past every end if there are not so many elements.
-#[inline]
-fn word(index: u32, elements: usize, components: usize, component: usize) -> usize {
-    let index = index as usize;
-    // The product stays small for an index in bounds, whatever the width of `usize`.
-    if index < elements { index * components + component } else { usize::MAX }
-}
-
-/// The first element of 64 that lie next to each other, lane by lane, all in bounds.
-fn run_of(index: &Lanes, len: usize) -> Option<usize> {
-    let first = index.0[0];
-    let mut differences = 0;
-    for (lane, index) in index.0.iter().enumerate() {
-        differences |= index.wrapping_sub(first) ^ lane as u32;
-    }
-    let first = first as usize;
-    (differences == 0 && first + WIDTH <= len).then_some(first)
+/// What is done to elements of a place: a function for every kind of words and indices.
+trait Access {
+    fn run<W: Words, I: Indices>(self, words: &mut W, elements: u64, indices: &I, registers: &mut [Lanes]);
 }
 
 impl View<'_> {
-    /// Reads the elements at `index` into `to`.
-    pub(crate) fn load(&self, registers: &mut [Lanes], place: Place, index: Register, to: [Register; 4]) {
-        let index = registers[index as usize];
-        let components = place.components as usize;
-        let to = &to[..components.min(4)];
-        match place.space {
-            Space::Buffer(binding) => {
-                let words = self.buffers[binding];
-                let elements = words.len() / components;
-                if let ([to], Some(first)) = (to, run_of(&index, words.len())) {
-                    let lanes = &mut registers[*to as usize].0;
-                    for (lane, word) in lanes.iter_mut().zip(&words[first..first + WIDTH]) {
-                        *lane = word.load(Relaxed);
-                    }
-                    return;
-                }
-                for (component, to) in to.iter().enumerate() {
-                    let lanes = &mut registers[*to as usize].0;
-                    for (lane, index) in lanes.iter_mut().zip(&index.0) {
-                        let word = words.get(word(*index, elements, components, component));
-                        *lane = word.map_or(0, |word| word.load(Relaxed));
-                    }
-                }
+    /// Finds the words, the number of elements and the indices of a memory operand.
+    fn access(&mut self, registers: &mut [Lanes], place: Place, index: Index, access: impl Access) {
+        match index {
+            Index::Narrow(register) => {
+                let indices = registers[register as usize];
+                self.access_at(registers, place, &indices, access);
             }
-            Space::Shared(base) => {
-                let elements = place.len as usize;
-                let words = &self.shared[base..base + elements * components];
-                for (component, to) in to.iter().enumerate() {
-                    let lanes = &mut registers[*to as usize].0;
-                    for (lane, index) in lanes.iter_mut().zip(&index.0) {
-                        *lane =
-                            words.get(word(*index, elements, components, component)).copied().unwrap_or(0);
-                    }
-                }
-            }
-            Space::Local(base) => {
-                let elements = place.len as usize;
-                let words = &self.local[base..base + elements * components];
-                for (component, to) in to.iter().enumerate() {
-                    let lanes = &mut registers[*to as usize].0;
-                    for (number, (lane, index)) in lanes.iter_mut().zip(&index.0).enumerate() {
-                        let word = words.get(word(*index, elements, components, component));
-                        *lane = word.map_or(0, |word| word.0[number]);
-                    }
-                }
+            Index::Wide(register) => {
+                let indices = [registers[register as usize], registers[register as usize + 1]];
+                self.access_at(registers, place, &indices, access);
             }
         }
+    }
+
+    fn access_at(
+        &mut self,
+        registers: &mut [Lanes],
+        place: Place,
+        indices: &impl Indices,
+        access: impl Access,
+    ) {
+        let stride = place.layout.stride().max(1);
+        let range = |base: u32, len: u32| base as usize..base as usize + (len as usize * stride).div_ceil(4);
+        match place.space {
+            Space::Buffer(binding) => {
+                let bound = self.buffers[binding as usize];
+                access.run(&mut Global(bound.words), bound.bytes / stride as u64, indices, registers);
+            }
+            Space::Shared { base, len } => {
+                let words = &mut self.shared[range(base, len)];
+                access.run(&mut Shared(words), len.into(), indices, registers);
+            }
+            Space::Local { base, len } => {
+                let words = &mut self.local[range(base, len)];
+                access.run(&mut Local(words), len.into(), indices, registers);
+            }
+        }
+    }
+
+    /// Reads the elements at `index` into `to`.
+    pub(crate) fn load(&mut self, registers: &mut [Lanes], place: Place, index: Index, to: [Register; 4]) {
+        if let (Space::Buffer(binding), Layout::WORD, Index::Narrow(index)) =
+            (place.space, place.layout, index)
+        {
+            // By far the most common: nothing is copied, and no lane's index is made longer.
+            let bound = self.buffers[binding as usize];
+            if let Ok([index, to]) = registers.get_disjoint_mut([index as usize, to[0] as usize]) {
+                load_word(&Global(bound.words), bound.bytes / 4, &*index, to);
+            }
+            return;
+        }
+        self.access(registers, place, index, Load { layout: place.layout, to });
     }
 
     /// Writes `from` to the elements at `index`, in active lanes.
     pub(crate) fn store(
         &mut self,
-        registers: &[Lanes],
+        registers: &mut [Lanes],
         mask: Mask,
         place: Place,
-        index: Register,
+        index: Index,
         from: [Register; 4],
     ) {
-        let index = &registers[index as usize];
-        let components = place.components as usize;
-        let from = &from[..components.min(4)];
-        match place.space {
-            Space::Buffer(binding) => {
-                let words = self.buffers[binding];
-                let elements = words.len() / components;
-                if let ([from], Mask::MAX, Some(first)) = (from, mask, run_of(index, words.len())) {
-                    let lanes = &registers[*from as usize].0;
-                    for (word, lane) in words[first..first + WIDTH].iter().zip(lanes) {
-                        word.store(*lane, Relaxed);
-                    }
-                    return;
-                }
-                for lane in lanes_of(mask) {
-                    for (component, from) in from.iter().enumerate() {
-                        if let Some(word) = words.get(word(index.0[lane], elements, components, component)) {
-                            word.store(registers[*from as usize].0[lane], Relaxed);
-                        }
-                    }
-                }
-            }
-            Space::Shared(base) => {
-                let elements = place.len as usize;
-                let words = &mut self.shared[base..base + elements * components];
-                for lane in lanes_of(mask) {
-                    for (component, from) in from.iter().enumerate() {
-                        if let Some(word) =
-                            words.get_mut(word(index.0[lane], elements, components, component))
-                        {
-                            *word = registers[*from as usize].0[lane];
-                        }
-                    }
-                }
-            }
-            Space::Local(base) => {
-                let elements = place.len as usize;
-                let words = &mut self.local[base..base + elements * components];
-                for lane in lanes_of(mask) {
-                    for (component, from) in from.iter().enumerate() {
-                        if let Some(word) =
-                            words.get_mut(word(index.0[lane], elements, components, component))
-                        {
-                            word.0[lane] = registers[*from as usize].0[lane];
-                        }
-                    }
-                }
+        if let (Space::Buffer(binding), Layout::WORD, Index::Narrow(index), Mask::MAX) =
+            (place.space, place.layout, index, mask)
+        {
+            let bound = self.buffers[binding as usize];
+            if let Some(first) = registers[index as usize].row(bound.bytes / 4) {
+                return Global(bound.words).set_row(first, 1, &registers[from[0] as usize]);
             }
         }
-    }
-
-    /// Applies an atomic op in active lanes, lane by lane; gives the old values.
-    pub(crate) fn atomic(
-        &mut self,
-        atomic: &Atomic,
-        mask: Mask,
-        index: &Lanes,
-        operands: [&Lanes; 2],
-    ) -> Lanes {
-        let mut old = Lanes::splat(0);
-        for lane in lanes_of(mask) {
-            let (at, args) = (index.0[lane] as usize, operands.map(|o| o.0[lane]));
-            let value = match atomic.place.space {
-                Space::Buffer(binding) => self.buffers[binding].get(at).map(|word| atomic.apply(word, args)),
-                Space::Shared(base) => {
-                    let words = &mut self.shared[base..base + atomic.place.len as usize];
-                    words.get_mut(at).map(|word| core::mem::replace(word, atomic.next(*word, args)))
-                }
-                Space::Local(_) => None,
-            };
-            old.0[lane] = value.unwrap_or(0);
-        }
-        old
+        self.access(registers, place, index, Store { layout: place.layout, mask, from });
     }
 }
 
-/// An atomic op on one-word integers.
-pub(crate) struct Atomic {
-    pub(crate) op: Op,
-    pub(crate) is_signed: bool,
-    pub(crate) place: Place,
+struct Load {
+    layout: Layout,
+    to: [Register; 4],
 }
 
-impl Atomic {
-    /// What follows `old`.
-    fn next(&self, old: u32, args: [u32; 2]) -> u32 {
-        let ty = if self.is_signed { ScalarType::I32 } else { ScalarType::U32 };
-        let next = eval::atomic(self.op, ty, u64::from(old), &args.map(u64::from));
-        next.map_or(old, |bits| bits as u32)
+impl Access for Load {
+    fn run<W: Words, I: Indices>(self, words: &mut W, elements: u64, indices: &I, registers: &mut [Lanes]) {
+        let load = if self.layout.size < 4 { load_parts } else { load_words };
+        load(words, elements, self.layout, indices, registers, &self.to);
     }
+}
 
-    /// Indivisibly replaces a word by what follows it; gives what it was.
-    fn apply(&self, word: &AtomicU32, args: [u32; 2]) -> u32 {
-        let [first, second] = args;
-        match self.op {
-            Op::AtomicLoad => word.load(Relaxed),
-            Op::AtomicStore | Op::AtomicExchange => word.swap(first, Relaxed),
-            Op::AtomicAdd => word.fetch_add(first, Relaxed),
-            Op::AtomicAnd => word.fetch_and(first, Relaxed),
-            Op::AtomicOr => word.fetch_or(first, Relaxed),
-            Op::AtomicXor => word.fetch_xor(first, Relaxed),
-            Op::AtomicMin if !self.is_signed => word.fetch_min(first, Relaxed),
-            Op::AtomicMax if !self.is_signed => word.fetch_max(first, Relaxed),
-            Op::AtomicCompareExchange => match word.compare_exchange(first, second, Relaxed, Relaxed) {
-                Ok(old) | Err(old) => old,
-            },
-            _ => match word.fetch_update(Relaxed, Relaxed, |old| Some(self.next(old, args))) {
-                Ok(old) | Err(old) => old,
-            },
+struct Store {
+    layout: Layout,
+    mask: Mask,
+    from: [Register; 4],
+}
+
+impl Access for Store {
+    fn run<W: Words, I: Indices>(self, words: &mut W, elements: u64, indices: &I, registers: &mut [Lanes]) {
+        let store = if self.layout.size < 4 { store_parts } else { store_words };
+        store(words, elements, self.layout, indices, self.mask, registers, &self.from);
+    }
+}
+
+/// The registers of an element of whole words, in the order of memory.
+#[inline]
+fn element_registers(layout: Layout, components: &[Register; 4]) -> impl Iterator<Item = usize> + '_ {
+    let words = layout.words() as usize;
+    components
+        .iter()
+        .take(layout.components as usize)
+        .flat_map(move |first| *first as usize..*first as usize + words)
+}
+
+/// Loads elements of one word.
+#[inline]
+fn load_word<W: Words, I: Indices>(words: &W, elements: u64, indices: &I, to: &mut Lanes) {
+    if let Some(first) = indices.row(elements) {
+        return words.get_row(first, 1, to);
+    }
+    for (lane, value) in to.0.iter_mut().enumerate() {
+        let index = indices.at(lane);
+        *value = words.get(if index < elements { index as usize } else { usize::MAX }, lane);
+    }
+}
+
+fn load_words<W: Words, I: Indices>(
+    words: &W,
+    elements: u64,
+    layout: Layout,
+    indices: &I,
+    registers: &mut [Lanes],
+    to: &[Register; 4],
+) {
+    let stride = layout.stride() / 4;
+    if stride == 1 {
+        return load_word(words, elements, indices, &mut registers[to[0] as usize]);
+    }
+    if let Some(first) = indices.row(elements) {
+        for (offset, register) in element_registers(layout, to).enumerate() {
+            words.get_row(first * stride + offset, stride, &mut registers[register]);
+        }
+        return;
+    }
+    for (offset, register) in element_registers(layout, to).enumerate() {
+        for (lane, value) in registers[register].0.iter_mut().enumerate() {
+            let index = indices.at(lane);
+            // The product stays small for an index in bounds, whatever the width of `usize`.
+            let word = if index < elements { index as usize * stride + offset } else { usize::MAX };
+            *value = words.get(word, lane);
         }
     }
 }
+
+fn store_words<W: Words, I: Indices>(
+    words: &mut W,
+    elements: u64,
+    layout: Layout,
+    indices: &I,
+    mask: Mask,
+    registers: &[Lanes],
+    from: &[Register; 4],
+) {
+    let stride = layout.stride() / 4;
+    if mask == Mask::MAX
+        && let Some(first) = indices.row(elements)
+    {
+        for (offset, register) in element_registers(layout, from).enumerate() {
+            words.set_row(first * stride + offset, stride, &registers[register]);
+        }
+        return;
+    }
+    for lane in lanes_of(mask) {
+        let index = indices.at(lane);
+        if index < elements {
+            for (offset, register) in element_registers(layout, from).enumerate() {
+                words.set(index as usize * stride + offset, lane, u32::MAX, registers[register].0[lane]);
+            }
+        }
+    }
+}
+
+/// Loads components of less than a word, which never lie across two.
+fn load_parts<W: Words, I: Indices>(
+    words: &W,
+    elements: u64,
+    layout: Layout,
+    indices: &I,
+    registers: &mut [Lanes],
+    to: &[Register; 4],
+) {
+    let stride = layout.stride();
+    let part = part(layout);
+    for (component, register) in to.iter().enumerate().take(layout.components as usize) {
+        for (lane, value) in registers[*register as usize].0.iter_mut().enumerate() {
+            let index = indices.at(lane);
+            let inside = index < elements;
+            let byte = if inside { index as usize * stride } else { 0 } + component * layout.size as usize;
+            let word = if inside { byte / 4 } else { usize::MAX };
+            *value = words.get(word, lane) >> (byte % 4 * 8) & part;
+        }
+    }
+}
+
+/// Stores components of less than a word; neighbors in the same word are written together.
+fn store_parts<W: Words, I: Indices>(
+    words: &mut W,
+    elements: u64,
+    layout: Layout,
+    indices: &I,
+    mask: Mask,
+    registers: &[Lanes],
+    from: &[Register; 4],
+) {
+    let stride = layout.stride();
+    let whole_part = part(layout);
+    // What the lane behind has not written yet: word, part of it, bits.
+    let mut pending = (usize::MAX, 0, 0);
+    let mut last = 0;
+    for lane in lanes_of(mask) {
+        let index = indices.at(lane);
+        if index >= elements {
+            continue;
+        }
+        for (component, register) in from.iter().enumerate().take(layout.components as usize) {
+            let byte = index as usize * stride + component * layout.size as usize;
+            let (word, shift) = (byte / 4, byte % 4 * 8);
+            // Local memory is each lane's own.
+            if word != pending.0 || (lane != last && W::IS_PRIVATE) {
+                words.set(pending.0, last, pending.1, pending.2);
+                pending = (word, 0, 0);
+            }
+            let part = whole_part << shift;
+            let bits = registers[*register as usize].0[lane] << shift;
+            pending = (word, pending.1 | part, pending.2 & !part | bits & part);
+            last = lane;
+        }
+    }
+    words.set(pending.0, last, pending.1, pending.2);
+}
+
+/// The bits of a component, lowest first.
+fn part(layout: Layout) -> u32 {
+    (1 << (8 * layout.size.min(3))) - 1
+}
+
+#[cfg(test)]
+mod tests;

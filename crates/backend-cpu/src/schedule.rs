@@ -4,7 +4,7 @@
 //! barrier to barrier. Where they do not, chunks are cut from all invocations of the launch in a row, so that small
 //! workgroups fill them too. A worker's registers and memory are kept for the next launch.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use fulgurite_driver_core::{DeviceError, Error, Launch};
@@ -15,6 +15,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use crate::code::{Code, Fixed};
 use crate::lanes::{Lanes, WIDTH, first_lanes};
 use crate::machine::{Chunk, Pause};
+use crate::memory::Bound;
 use crate::poll::{Poll, Stop, Stopped};
 
 /// Most bytes that the registers and memory of all workers together may take.
@@ -41,7 +42,7 @@ pub(crate) struct Engine {
 /// What does not change during a launch.
 struct Running<'a> {
     engine: &'a Engine,
-    buffers: &'a [&'a [AtomicU32]],
+    buffers: &'a [Bound<'a>],
     launch: &'a Launch<'a>,
     grid: Grid,
     /// Chunks, or workgroups where invocations meet.
@@ -78,12 +79,7 @@ impl Engine {
     }
 
     /// Runs a launch to its end.
-    pub(crate) fn run(
-        &self,
-        launch: &Launch<'_>,
-        buffers: &[&[AtomicU32]],
-        stop: &Stop,
-    ) -> Result<(), Error> {
+    pub(crate) fn run(&self, launch: &Launch<'_>, buffers: &[Bound<'_>], stop: &Stop) -> Result<(), Error> {
         let grid = launch.grid();
         let workgroups = grid.iter().fold(1u64, |product, n| product.saturating_mul(u64::from(*n)));
         let total = workgroups.saturating_mul(self.code.invocations as u64);
@@ -227,8 +223,10 @@ impl Running<'_> {
         for (register, fixed) in registers.iter_mut().zip(&self.engine.code.fixed) {
             let bits = match *fixed {
                 Fixed::Constant(bits) => bits,
-                Fixed::Param(index, component) => self.launch.params()[index][component] as u32,
-                Fixed::Len(binding) => self.launch.lengths()[binding] as u32,
+                Fixed::Param { index, component, word } => {
+                    (self.launch.params()[index][component] >> (32 * word)) as u32
+                }
+                Fixed::Len { binding, word } => (self.launch.lengths()[binding] >> (32 * word)) as u32,
                 Fixed::Id(Op::NumWorkgroups, axis) => self.grid[usize::from(axis).min(2)],
                 Fixed::Id(..) => continue,
             };

@@ -128,24 +128,48 @@ fn create(
     let queues =
         [vk::DeviceQueueCreateInfo::default().queue_family_index(plan.queue_family).queue_priorities(&[1.0])];
     let extensions: Vec<_> = plan.extensions.iter().map(|name| name.as_ptr()).collect();
-    let features =
-        vk::PhysicalDeviceFeatures::default().robust_buffer_access(plan.features.robust_buffer_access);
+    let types = plan.features.types;
+    let features = vk::PhysicalDeviceFeatures::default()
+        .robust_buffer_access(plan.features.robust_buffer_access)
+        .shader_int16(types.int16)
+        .shader_int64(types.int64)
+        .shader_float64(types.float64);
+    let mut v11 = vk::PhysicalDeviceVulkan11Features::default().storage_buffer16_bit_access(types.storage16);
     let mut v12 = vk::PhysicalDeviceVulkan12Features::default()
+        .shader_int8(types.int8)
+        .shader_float16(types.float16)
+        .storage_buffer8_bit_access(types.storage8)
+        .shader_buffer_int64_atomics(types.atomic_int64)
+        .shader_shared_int64_atomics(types.atomic_int64)
         .vulkan_memory_model(true)
         .timeline_semaphore(true)
         .buffer_device_address(true);
     let mut v13 = vk::PhysicalDeviceVulkan13Features::default()
         .synchronization2(true)
+        .shader_integer_dot_product(true)
         .shader_zero_initialize_workgroup_memory(true);
     let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default().robust_buffer_access2(true);
+    let mut atomic_float = vk::PhysicalDeviceShaderAtomicFloatFeaturesEXT::default()
+        .shader_buffer_float32_atomics(types.atomic_float_add)
+        .shader_buffer_float32_atomic_add(types.atomic_float_add)
+        .shader_shared_float32_atomics(types.atomic_float_add)
+        .shader_shared_float32_atomic_add(types.atomic_float_add)
+        .shader_buffer_float64_atomics(types.atomic_double_add)
+        .shader_buffer_float64_atomic_add(types.atomic_double_add)
+        .shader_shared_float64_atomics(types.atomic_double_add)
+        .shader_shared_float64_atomic_add(types.atomic_double_add);
     let mut info = vk::DeviceCreateInfo::default()
         .queue_create_infos(&queues)
         .enabled_extension_names(&extensions)
         .enabled_features(&features)
+        .push_next(&mut v11)
         .push_next(&mut v12)
         .push_next(&mut v13);
     if plan.features.robust_buffer_access2 {
         info = info.push_next(&mut robustness2);
+    }
+    if types.atomic_float_add || types.atomic_double_add {
+        info = info.push_next(&mut atomic_float);
     }
     // SAFETY: the physical device is of this instance, and all that `info` asks for is in its snapshot.
     unsafe { instance.raw.create_device(physical, &info, None) }

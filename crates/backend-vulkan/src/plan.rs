@@ -13,7 +13,7 @@ use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile};
 
 use crate::error::BACKEND;
 use crate::options::Options;
-use crate::snapshot::{ApiVersion, DeviceKind, PhysicalSnapshot, QueryError};
+use crate::snapshot::{ApiVersion, DeviceKind, Independence, PhysicalSnapshot, QueryError, TypeFeatures};
 
 /// What probes found out about a driver. The default is a driver without quirks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +45,7 @@ pub(crate) struct DevicePlan {
 pub(crate) struct OptionalFeatures {
     pub(crate) robust_buffer_access: bool,
     pub(crate) robust_buffer_access2: bool,
+    pub(crate) types: TypeFeatures,
 }
 
 /// Where buffers live.
@@ -161,14 +162,23 @@ pub(crate) fn plan(
     let robustness2 = physical.features.robust_buffer_access2
         && physical.features.robust_buffer_access
         && physical.has_extension(ext::robustness2::NAME);
+    let types = types(physical);
+    let mut extensions = Vec::new();
+    if robustness2 {
+        extensions.push(ext::robustness2::NAME);
+    }
+    if types.atomic_float_add || types.atomic_double_add {
+        extensions.push(ext::shader_atomic_float::NAME);
+    }
     let bounds = bounds(physical);
     let profile = profile(physical, &bounds, verdicts);
     let valid_bits = physical.queue_families[queue_family].timestamp_valid_bits;
     Ok(DevicePlan {
-        extensions: if robustness2 { vec![ext::robustness2::NAME] } else { Vec::new() },
+        extensions,
         features: OptionalFeatures {
             robust_buffer_access: physical.features.robust_buffer_access,
             robust_buffer_access2: robustness2,
+            types,
         },
         queue_family: queue_family as u32,
         memory: if options.staging { MemoryPlan::Staged } else { memory(physical) },
@@ -178,7 +188,7 @@ pub(crate) fn plan(
         }),
         bounds,
         patience: options.patience,
-        snapshot: public_snapshot(physical, &bounds, &profile, verdicts, robustness2),
+        snapshot: public_snapshot(physical, &bounds, &profile, verdicts, robustness2, types),
         profile,
     })
 }
@@ -197,7 +207,11 @@ fn missing(physical: &PhysicalSnapshot, queue_family: Option<usize>) -> Vec<Stri
         (features.buffer_device_address, "bufferDeviceAddress"),
         // Shared arrays are zero at start by an initializer.
         (features.zero_initialize_workgroup_memory, "shaderZeroInitializeWorkgroupMemory"),
-        (physical.float_controls.signed_zero_inf_nan_preserve_f32, "shaderSignedZeroInfNanPreserveFloat32"),
+        (features.integer_dot_product, "shaderIntegerDotProduct"),
+        (
+            physical.float_controls.widths[1].signed_zero_inf_nan_preserve,
+            "shaderSignedZeroInfNanPreserveFloat32",
+        ),
         (queue_family.is_some(), "a compute queue"),
         (
             physical.memory_types.iter().any(|m| m.host_visible && m.host_coherent),
@@ -239,14 +253,37 @@ fn bounds(physical: &PhysicalSnapshot) -> Bounds {
     }
 }
 
-/// A float control is demanded only where 32-bit floats can have it whatever the other widths do, because
-/// modules say nothing about widths that they don't use.
+/// What modules may use of types: a type only where buffers can hold it, and floats only where their zeros, infinities
+/// and NaNs are kept.
+fn types(physical: &PhysicalSnapshot) -> TypeFeatures {
+    let has = physical.features.types;
+    let keeps = physical.float_controls.widths.map(|width| width.signed_zero_inf_nan_preserve);
+    TypeFeatures {
+        int8: has.int8 && has.storage8,
+        int16: has.int16 && has.storage16,
+        float16: has.float16 && has.storage16 && keeps[0],
+        float64: has.float64 && keeps[2],
+        atomic_int64: has.atomic_int64 && has.int64,
+        atomic_double_add: has.atomic_double_add && has.float64 && keeps[2],
+        ..has
+    }
+}
+
+/// A float control is demanded only where a width can have it whatever the others do, because modules say nothing about
+/// widths that they don't use.
 fn profile(physical: &PhysicalSnapshot, bounds: &Bounds, verdicts: Verdicts) -> Profile {
     let floats = &physical.float_controls;
     let mut profile = Profile::least();
     profile.push_constant_bytes = bounds.max_push_constant_bytes;
-    profile.rounding_mode_rte_f32 = floats.rounding_mode_rte_f32 && floats.rounding_independent_f32;
-    profile.denorm_preserve_f32 = floats.denorm_preserve_f32 && floats.denorm_independent_f32;
+    for (width, (has, demanded)) in floats.widths.iter().zip(&mut profile.floats).enumerate() {
+        let apart = |independence: Independence| match independence {
+            Independence::All => true,
+            Independence::Single => width == 1,
+            Independence::None => false,
+        };
+        demanded.rounding_mode_rte = has.rounding_mode_rte && apart(floats.rounding);
+        demanded.denorm_preserve = has.denorm_preserve && apart(floats.denorms);
+    }
     profile.driver_ends_loops = verdicts.loop_limit.is_some();
     profile.driver_folds_zeros = verdicts.folds_zeros;
     profile
@@ -258,12 +295,25 @@ fn public_snapshot(
     profile: &Profile,
     verdicts: Verdicts,
     robustness2: bool,
+    types: TypeFeatures,
 ) -> DeviceSnapshot {
     let mut snapshot = DeviceSnapshot::new(BACKEND, &physical.name, physical.driver());
     snapshot.capabilities = [
-        (profile.denorm_preserve_f32, Capability::SubnormalsF32),
-        (profile.rounding_mode_rte_f32, Capability::RoundingModeF32),
+        (profile.floats[0].denorm_preserve && types.float16, Capability::SubnormalsF16),
+        (profile.floats[1].denorm_preserve, Capability::SubnormalsF32),
+        (profile.floats[2].denorm_preserve && types.float64, Capability::SubnormalsF64),
+        (profile.floats[1].rounding_mode_rte, Capability::RoundingModeF32),
         (robustness2, Capability::Robustness2),
+        (types.int8, Capability::Int8),
+        (types.int16, Capability::Int16),
+        (types.int64, Capability::Int64),
+        (types.float16, Capability::Float16),
+        // Held and rounded as 16-bit integers.
+        (types.int16, Capability::BFloat16),
+        (types.float64, Capability::Float64),
+        (types.atomic_int64, Capability::AtomicInt64),
+        (types.atomic_float_add, Capability::AtomicFloatAdd),
+        (types.atomic_double_add, Capability::AtomicDoubleAdd),
     ]
     .into_iter()
     .filter(|(there, _)| *there)

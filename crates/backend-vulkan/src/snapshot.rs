@@ -5,6 +5,7 @@ use std::ffi::CStr;
 
 use ash::{ext, vk};
 use fulgurite_driver_core::DeviceError;
+use fulgurite_spirv::FloatControls;
 
 use crate::error::device_error;
 
@@ -44,7 +45,7 @@ pub(crate) struct PhysicalSnapshot {
     pub(crate) driver_info: String,
     pub(crate) limits: PhysicalLimits,
     pub(crate) features: Features,
-    pub(crate) float_controls: FloatControls,
+    pub(crate) float_controls: FloatProperties,
     pub(crate) queue_families: Vec<QueueFamily>,
     pub(crate) extensions: Vec<String>,
     pub(crate) memory_types: Vec<MemoryType>,
@@ -77,18 +78,50 @@ pub(crate) struct Features {
     pub(crate) synchronization2: bool,
     pub(crate) zero_initialize_workgroup_memory: bool,
     pub(crate) robust_buffer_access2: bool,
+    pub(crate) integer_dot_product: bool,
+    pub(crate) types: TypeFeatures,
 }
 
-/// Float controls of 32-bit floats.
+/// Features of types beyond 32 bits, and of atomics on them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FloatControls {
-    pub(crate) signed_zero_inf_nan_preserve_f32: bool,
-    pub(crate) denorm_preserve_f32: bool,
-    pub(crate) rounding_mode_rte_f32: bool,
-    /// Whether 32-bit floats can have denorm behavior of their own.
-    pub(crate) denorm_independent_f32: bool,
-    /// Whether 32-bit floats can have a rounding mode of their own.
-    pub(crate) rounding_independent_f32: bool,
+pub(crate) struct TypeFeatures {
+    pub(crate) int8: bool,
+    pub(crate) int16: bool,
+    pub(crate) int64: bool,
+    pub(crate) float16: bool,
+    pub(crate) float64: bool,
+    pub(crate) storage8: bool,
+    pub(crate) storage16: bool,
+    /// On buffers and on shared memory, as the two below.
+    pub(crate) atomic_int64: bool,
+    pub(crate) atomic_float_add: bool,
+    pub(crate) atomic_double_add: bool,
+}
+
+/// Float controls of 16, 32 and 64-bit floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FloatProperties {
+    pub(crate) widths: [FloatControls; 3],
+    /// Which widths can have a denorm behavior of their own.
+    pub(crate) denorms: Independence,
+    /// Which widths can have a rounding mode of their own.
+    pub(crate) rounding: Independence,
+}
+
+impl Default for FloatProperties {
+    fn default() -> Self {
+        let none = FloatControls { signed_zero_inf_nan_preserve: false, ..FloatControls::LEAST };
+        Self { widths: [none; 3], denorms: Independence::None, rounding: Independence::None }
+    }
+}
+
+/// Which float widths can be set apart from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Independence {
+    None,
+    /// 32 bits only.
+    Single,
+    All,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +172,7 @@ pub(crate) fn query(
         driver_info: String::new(),
         limits: limits(&base.limits),
         features: Features::default(),
-        float_controls: FloatControls::default(),
+        float_controls: FloatProperties::default(),
         queue_families: Vec::new(),
         extensions,
         memory_types: Vec::new(),
@@ -170,34 +203,85 @@ fn query_properties(instance: &ash::Instance, device: vk::PhysicalDevice, snapsh
     snapshot.driver_info = text(v12.driver_info_as_c_str().unwrap_or_default());
     snapshot.limits.max_memory_allocation_size = v11.max_memory_allocation_size;
     snapshot.limits.max_buffer_size = v13.max_buffer_size;
-    snapshot.float_controls = FloatControls {
-        signed_zero_inf_nan_preserve_f32: v12.shader_signed_zero_inf_nan_preserve_float32 != 0,
-        denorm_preserve_f32: v12.shader_denorm_preserve_float32 != 0,
-        rounding_mode_rte_f32: v12.shader_rounding_mode_rte_float32 != 0,
-        denorm_independent_f32: v12.denorm_behavior_independence != vk::ShaderFloatControlsIndependence::NONE,
-        rounding_independent_f32: v12.rounding_mode_independence != vk::ShaderFloatControlsIndependence::NONE,
+    let independence = |of: vk::ShaderFloatControlsIndependence| match of {
+        vk::ShaderFloatControlsIndependence::ALL => Independence::All,
+        vk::ShaderFloatControlsIndependence::TYPE_32_ONLY => Independence::Single,
+        _ => Independence::None,
+    };
+    let controls = |zero: vk::Bool32, rounding: vk::Bool32, denorm: vk::Bool32| FloatControls {
+        signed_zero_inf_nan_preserve: zero != 0,
+        rounding_mode_rte: rounding != 0,
+        denorm_preserve: denorm != 0,
+    };
+    snapshot.float_controls = FloatProperties {
+        widths: [
+            controls(
+                v12.shader_signed_zero_inf_nan_preserve_float16,
+                v12.shader_rounding_mode_rte_float16,
+                v12.shader_denorm_preserve_float16,
+            ),
+            controls(
+                v12.shader_signed_zero_inf_nan_preserve_float32,
+                v12.shader_rounding_mode_rte_float32,
+                v12.shader_denorm_preserve_float32,
+            ),
+            controls(
+                v12.shader_signed_zero_inf_nan_preserve_float64,
+                v12.shader_rounding_mode_rte_float64,
+                v12.shader_denorm_preserve_float64,
+            ),
+        ],
+        denorms: independence(v12.denorm_behavior_independence),
+        rounding: independence(v12.rounding_mode_independence),
     };
 }
 
 fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot: &mut PhysicalSnapshot) {
+    let mut v11 = vk::PhysicalDeviceVulkan11Features::default();
     let mut v12 = vk::PhysicalDeviceVulkan12Features::default();
     let mut v13 = vk::PhysicalDeviceVulkan13Features::default();
+    let mut atomic_float = vk::PhysicalDeviceShaderAtomicFloatFeaturesEXT::default();
     let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default();
-    let mut all = vk::PhysicalDeviceFeatures2::default().push_next(&mut v12).push_next(&mut v13);
+    let mut all =
+        vk::PhysicalDeviceFeatures2::default().push_next(&mut v11).push_next(&mut v12).push_next(&mut v13);
+    if snapshot.has_extension(ext::shader_atomic_float::NAME) {
+        all = all.push_next(&mut atomic_float);
+    }
     if snapshot.has_extension(ext::robustness2::NAME) {
         all = all.push_next(&mut robustness2);
     }
     // SAFETY: `device` was enumerated from `instance`; its version and extensions have these structures.
     unsafe { instance.get_physical_device_features2(device, &mut all) };
-    let robust_buffer_access = all.features.robust_buffer_access != 0;
+    let base = all.features;
+    let both = |buffer: vk::Bool32, shared: vk::Bool32| buffer != 0 && shared != 0;
+    let types = TypeFeatures {
+        int8: v12.shader_int8 != 0,
+        int16: base.shader_int16 != 0,
+        int64: base.shader_int64 != 0,
+        float16: v12.shader_float16 != 0,
+        float64: base.shader_float64 != 0,
+        storage8: v12.storage_buffer8_bit_access != 0,
+        storage16: v11.storage_buffer16_bit_access != 0,
+        atomic_int64: both(v12.shader_buffer_int64_atomics, v12.shader_shared_int64_atomics),
+        atomic_float_add: both(
+            atomic_float.shader_buffer_float32_atomic_add,
+            atomic_float.shader_shared_float32_atomic_add,
+        ),
+        atomic_double_add: both(
+            atomic_float.shader_buffer_float64_atomic_add,
+            atomic_float.shader_shared_float64_atomic_add,
+        ),
+    };
     snapshot.features = Features {
-        robust_buffer_access,
+        robust_buffer_access: base.robust_buffer_access != 0,
         vulkan_memory_model: v12.vulkan_memory_model != 0,
         timeline_semaphore: v12.timeline_semaphore != 0,
         buffer_device_address: v12.buffer_device_address != 0,
         synchronization2: v13.synchronization2 != 0,
         zero_initialize_workgroup_memory: v13.shader_zero_initialize_workgroup_memory != 0,
         robust_buffer_access2: robustness2.robust_buffer_access2 != 0,
+        integer_dot_product: v13.shader_integer_dot_product != 0,
+        types,
     };
 }
 
@@ -312,13 +396,24 @@ pub(crate) mod sample {
                 synchronization2: true,
                 zero_initialize_workgroup_memory: true,
                 robust_buffer_access2: true,
+                integer_dot_product: true,
+                types: TypeFeatures {
+                    int8: true,
+                    int16: true,
+                    int64: true,
+                    float16: true,
+                    float64: true,
+                    storage8: true,
+                    storage16: true,
+                    atomic_int64: true,
+                    atomic_float_add: true,
+                    atomic_double_add: false,
+                },
             },
-            float_controls: FloatControls {
-                signed_zero_inf_nan_preserve_f32: true,
-                denorm_preserve_f32: false,
-                rounding_mode_rte_f32: true,
-                denorm_independent_f32: true,
-                rounding_independent_f32: true,
+            float_controls: FloatProperties {
+                widths: [FloatControls { rounding_mode_rte: true, ..FloatControls::LEAST }; 3],
+                denorms: Independence::All,
+                rounding: Independence::All,
             },
             queue_families: vec![QueueFamily {
                 compute: true,
@@ -326,7 +421,7 @@ pub(crate) mod sample {
                 queues: 1,
                 timestamp_valid_bits: 64,
             }],
-            extensions: vec!["VK_EXT_robustness2".to_owned()],
+            extensions: vec!["VK_EXT_robustness2".to_owned(), "VK_EXT_shader_atomic_float".to_owned()],
             memory_types: vec![MemoryType { device_local: true, host_visible: true, host_coherent: true }],
         }
     }
@@ -340,7 +435,10 @@ pub(crate) mod sample {
             driver_name: "Example".to_owned(),
             driver_info: String::new(),
             driver_version: vk::make_api_version(0, 5, 80, 1),
-            float_controls: FloatControls { denorm_preserve_f32: true, ..base.float_controls },
+            float_controls: FloatProperties {
+                widths: base.float_controls.widths.map(|w| FloatControls { denorm_preserve: true, ..w }),
+                ..base.float_controls
+            },
             limits: PhysicalLimits {
                 max_storage_buffer_range: u32::MAX,
                 max_push_constants_size: 256,

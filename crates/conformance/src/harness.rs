@@ -89,6 +89,14 @@ impl<'a> Harness<'a> {
         }
     }
 
+    /// Ops whose operands have no more bits than this are run on every input.
+    pub(crate) fn exhaustive_bits(&self) -> u32 {
+        match self.options.level {
+            Level::Smoke => 8,
+            Level::Full => 16,
+        }
+    }
+
     /// Parses, verifies, validates and compiles a kernel of the suite. `None` if the group is not wanted, or if
     /// the device does not support it or anything fails, which is counted.
     pub(crate) fn compile(&mut self, group: &str, text: &str) -> Option<Arc<dyn Executable>> {

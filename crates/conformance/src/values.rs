@@ -1,6 +1,7 @@
 //! Input values: edge grids and random ones.
 
 use fulgurite_spec::ScalarType;
+use fulgurite_spec::eval::float::FloatFormat;
 
 /// A small generator of random numbers (SplitMix64): equal seeds give equal sequences on every machine.
 #[derive(Clone, Debug)]
@@ -30,72 +31,59 @@ impl Random {
 
     /// A value of `ty`: for floats any bits, or one of a moderate size, as often.
     pub(crate) fn value(&mut self, ty: ScalarType) -> u64 {
-        match ty {
-            ScalarType::Bool => self.next() & 1,
-            ScalarType::F32 if self.next() & 1 == 0 => {
+        if let Some(format) = FloatFormat::of(ty) {
+            if self.next() & 1 == 0 {
                 let unit = f64::from(self.word()) / f64::from(u32::MAX) - 0.5;
-                u64::from(((unit * 2000.0) as f32).to_bits())
+                return format.encode(unit * if self.next() & 1 == 0 { 2000.0 } else { 8.0 });
             }
-            // Small magnitudes meet small ones more often than uniform words would.
-            _ => u64::from(self.word() >> if self.next() & 1 == 0 { self.below(32) } else { 0 }),
+            return self.next() & ty.mask();
         }
+        // Small magnitudes meet small ones more often than uniform words would.
+        let shift = if self.next() & 1 == 0 { self.below(ty.bits()) } else { 0 };
+        (self.next() & ty.mask()) >> shift
     }
 }
 
 /// The values of `ty` at which ops change their behavior.
 pub(crate) fn edges(ty: ScalarType) -> Vec<u64> {
-    match ty {
-        ScalarType::Bool => vec![0, 1],
-        ScalarType::F32 => {
-            floats().into_iter().map(|v| u64::from(v.to_bits())).chain([0x7fa0_0001]).collect()
-        }
-        _ => {
-            let mut words =
-                vec![0u32, 1, 2, 3, 7, 10, 15, 31, 32, 33, 63, 64, 100, 255, 256, 0xffff, 0x1_0000];
-            words.extend([0x7fff_fffe, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xaaaa_aaaa, 0x1234_5678]);
-            let negated: Vec<u32> = words.iter().map(|w| w.wrapping_neg()).collect();
-            words.extend(negated);
-            words.sort_unstable();
-            words.dedup();
-            words.into_iter().map(u64::from).collect()
-        }
-    }
+    let mut all = match FloatFormat::of(ty) {
+        Some(format) => floats(format),
+        None => integers(ty),
+    };
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
-fn floats() -> Vec<f32> {
-    let magnitudes = [
-        0.0,
-        f32::from_bits(1),
-        f32::from_bits(0x007f_ffff),
-        f32::MIN_POSITIVE,
-        f32::MIN_POSITIVE * 1.5,
-        1e-20,
-        0.25,
-        0.499_999_97,
-        0.5,
-        0.999_999_94,
-        1.0,
-        1.000_000_1,
-        1.5,
-        2.0,
-        2.5,
-        3.0,
-        std::f32::consts::PI,
-        100.25,
-        8_388_607.5,
-        8_388_608.0,
-        16_777_216.0,
-        2_147_483_500.0,
-        2_147_483_600.0,
-        4_294_967_000.0,
-        4_294_967_300.0,
-        1e20,
-        8.507_059e37,
-        f32::MAX,
-        f32::INFINITY,
-        f32::NAN,
-    ];
-    magnitudes.into_iter().flat_map(|v| [v, -v]).collect()
+/// Small numbers, powers of two and their neighbors, the ends of this width and of narrower ones, and their negatives.
+fn integers(ty: ScalarType) -> Vec<u64> {
+    let mut words = vec![0u64, 1, 2, 3, 7, 10, 15, 31, 32, 33, 63, 64, 100, 255, 256, 0xffff, 0x1_0000];
+    words.extend([0x1234_5678, 0xaaaa_aaaa_aaaa_aaaa, 0xffff_ffff, 0x1_0000_0000, 0x8000_0000]);
+    let least = ty.mask() / 2 + 1;
+    words.extend([least.wrapping_sub(2), least - 1, least, least + 1]);
+    let negated: Vec<u64> = words.iter().map(|w| w.wrapping_neg()).collect();
+    words.into_iter().chain(negated).map(|w| w & ty.mask()).collect()
+}
+
+fn floats(format: FloatFormat) -> Vec<u64> {
+    let ones = format.encode(1.0);
+    let least_normal = format.encode(format.min_normal());
+    let infinity = format.infinity();
+    let mut bits = vec![0, 1, least_normal - 1, least_normal, least_normal + least_normal / 2];
+    bits.extend([ones - 1, ones, ones + 1, infinity - 1, infinity, format.nan(), infinity + 1]);
+    // Integers from here on, halves below; the ends of integer types, and the numbers beside them.
+    let whole = f64::from(format.precision - 1).exp2();
+    let mut values = vec![1e-20, 0.25, 0.5, 1.5, 2.0, 2.5, 3.0, std::f64::consts::PI, 100.25, 1e20];
+    values.extend([whole - 0.5, whole, 2.0 * whole, 8.507_059e37, 20_000.0, 88.0]);
+    bits.extend(values.into_iter().map(|v| format.encode(v)));
+    for end in [7, 8, 15, 16, 31, 32, 63, 64] {
+        let bits_of_end = format.encode(f64::from(end).exp2());
+        if bits_of_end < infinity {
+            bits.extend([bits_of_end - 1, bits_of_end]);
+        }
+    }
+    bits.push(format.encode(0.5) - 1);
+    bits.iter().flat_map(|b| [*b, *b | format.sign_bit()]).collect()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub(crate) type Id = u32;
 pub(crate) struct Assembler {
     next: Id,
     pub(crate) capabilities: Vec<u32>,
+    extensions: Vec<u32>,
     pub(crate) modes: Vec<u32>,
     pub(crate) names: Vec<u32>,
     pub(crate) decorations: Vec<u32>,
@@ -24,7 +25,7 @@ pub(crate) struct Assembler {
     pub(crate) interface: Vec<Id>,
     pub(crate) glsl: Id,
     types: HashMap<Vec<u32>, Id>,
-    value_types: [[Id; 5]; 12],
+    value_types: [[Id; 5]; ScalarType::ALL.len()],
     constants: HashMap<(Type, u64), Id>,
 }
 
@@ -46,6 +47,7 @@ impl Assembler {
         Self {
             next: 2,
             capabilities: Vec::new(),
+            extensions: Vec::new(),
             modes: Vec::new(),
             names: Vec::new(),
             decorations: Vec::new(),
@@ -55,7 +57,7 @@ impl Assembler {
             interface: Vec::new(),
             glsl: 1,
             types: HashMap::new(),
-            value_types: [[0; 5]; 12],
+            value_types: [[0; 5]; ScalarType::ALL.len()],
             constants: HashMap::new(),
         }
     }
@@ -66,8 +68,19 @@ impl Assembler {
         self.next - 1
     }
 
+    /// Declares a capability, once.
     pub(crate) fn capability(&mut self, capability: u32) {
-        push(&mut self.capabilities, op::Capability, &[capability]);
+        if !self.capabilities.chunks_exact(2).any(|words| words[1] == capability) {
+            push(&mut self.capabilities, op::Capability, &[capability]);
+        }
+    }
+
+    /// Declares an extension, once.
+    pub(crate) fn extension(&mut self, name: &str) {
+        let words = string(name);
+        if !self.extensions.windows(words.len()).any(|w| w == words) {
+            push(&mut self.extensions, op::Extension, &words);
+        }
     }
 
     pub(crate) fn decorate(&mut self, id: Id, operands: &[u32]) {
@@ -111,9 +124,11 @@ impl Assembler {
         let id = if ty.is_scalar() {
             match ty.scalar {
                 ScalarType::Bool => self.made(op::TypeBool, &[]),
-                ScalarType::I32 => self.made(op::TypeInt, &[32, 1]),
-                ScalarType::F32 => self.made(op::TypeFloat, &[32]),
-                _ => self.made(op::TypeInt, &[32, 0]),
+                ScalarType::F16 | ScalarType::F32 | ScalarType::F64 => {
+                    self.made(op::TypeFloat, &[ty.scalar.bits()])
+                }
+                // `bf16` is its bits: arithmetic on it is done in `f32`.
+                scalar => self.made(op::TypeInt, &[scalar.bits(), u32::from(scalar.is_signed())]),
             }
         } else {
             let element = self.ty(ty.element());
@@ -153,6 +168,8 @@ impl Assembler {
     /// A block whose one member is a run-time array of `element`.
     pub(crate) fn buffer_block(&mut self, element: Type) -> Id {
         let element_id = self.ty(element);
+        // Three components would be aligned as four.
+        debug_assert!(element.lanes != Lanes::Three);
         if let Some(array) = self.types.get([op::TypeRuntimeArray, element_id].as_slice()).copied() {
             return self.made(op::TypeStruct, &[array]);
         }
@@ -235,7 +252,17 @@ impl Assembler {
             match ty.scalar {
                 ScalarType::Bool if bits != 0 => push(&mut self.globals, op::ConstantTrue, &[ty_id, id]),
                 ScalarType::Bool => push(&mut self.globals, op::ConstantFalse, &[ty_id, id]),
-                _ => push(&mut self.globals, op::Constant, &[ty_id, id, bits as u32]),
+                scalar if scalar.bits() == 64 => {
+                    push(&mut self.globals, op::Constant, &[ty_id, id, bits as u32, (bits >> 32) as u32]);
+                }
+                scalar => {
+                    // Narrow signed constants fill the word with their sign.
+                    let unused = 32 - scalar.bits();
+                    let word = bits as u32;
+                    let word =
+                        if scalar.is_signed() { ((word << unused) as i32 >> unused) as u32 } else { word };
+                    push(&mut self.globals, op::Constant, &[ty_id, id, word]);
+                }
             }
             id
         };
@@ -268,6 +295,7 @@ impl Assembler {
         push(&mut prologue, op::Label, &[entry_label]);
         let mut words = vec![spv::MAGIC, spv::VERSION, 0, self.next, 0];
         words.extend(self.capabilities);
+        words.extend(self.extensions);
         let mut import = vec![self.glsl];
         import.extend(string("GLSL.std.450"));
         push(&mut words, op::ExtInstImport, &import);

@@ -1,15 +1,20 @@
 //! Emission of a kernel: declarations, then the body in one walk.
 
 mod abort;
+mod bits;
 mod control;
 mod convert;
+mod integer;
 mod memory;
 mod scalar;
+mod transcendental;
 mod zeros;
 
 use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk, instructions};
 use fulgurite_ir::{InstId, InstKind, Memory, ValueDef, ValueId, VerifiedKernel};
-use fulgurite_spec::{Op, Type};
+use std::collections::BTreeSet;
+
+use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
 use crate::assembler::{Assembler, Id, push};
 use crate::layout::{BlockPlacement, Layout};
@@ -73,14 +78,53 @@ fn modes(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profi
     asm.capability(capability::VulkanMemoryModel);
     let [x, y, z] = kernel.workgroup;
     push(&mut asm.modes, op::ExecutionMode, &[main, execution_mode::LocalSize, x, y, z]);
-    for (wanted, capability, mode) in [
-        (true, capability::SignedZeroInfNanPreserve, execution_mode::SignedZeroInfNanPreserve),
-        (profile.rounding_mode_rte_f32, capability::RoundingModeRTE, execution_mode::RoundingModeRTE),
-        (profile.denorm_preserve_f32, capability::DenormPreserve, execution_mode::DenormPreserve),
-    ] {
-        if wanted {
-            asm.capability(capability);
-            push(&mut asm.modes, op::ExecutionMode, &[main, mode, 32]);
+    types(asm, main, kernel, profile);
+}
+
+/// The capabilities of the types that the module uses, and what it demands of floats of those widths. `f32` is always
+/// there: other widths are computed in it.
+fn types(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profile) {
+    let stored = kernel.buffers.iter().map(|b| b.element.scalar);
+    let arrays = kernel.shared.iter().chain(&kernel.locals).map(|a| a.element.scalar);
+    let params = kernel.params.iter().map(|p| p.ty.scalar);
+    let values = kernel.values.iter().map(|v| v.ty.scalar);
+    let used: BTreeSet<ScalarType> = stored.clone().chain(arrays).chain(params).chain(values).collect();
+    // A float's bits are looked at as an integer where a driver folds zeros; the integers of a narrow float's
+    // width serve its conversions.
+    for ty in &used {
+        match ty {
+            ScalarType::I8 | ScalarType::U8 => asm.capability(capability::Int8),
+            ScalarType::I16 | ScalarType::U16 | ScalarType::BF16 => asm.capability(capability::Int16),
+            ScalarType::I64 | ScalarType::U64 => asm.capability(capability::Int64),
+            ScalarType::F16 => asm.capability(capability::Float16),
+            ScalarType::F64 => asm.capability(capability::Float64),
+            ScalarType::Bool | ScalarType::I32 | ScalarType::U32 | ScalarType::F32 => {}
+            _ => {}
+        }
+    }
+    for ty in stored {
+        match ty.size() {
+            1 => asm.capability(capability::StorageBuffer8BitAccess),
+            2 => asm.capability(capability::StorageBuffer16BitAccess),
+            _ => {}
+        }
+    }
+    let floats = [ScalarType::F16, ScalarType::F32, ScalarType::F64];
+    for ty in floats.into_iter().filter(|ty| *ty == ScalarType::F32 || used.contains(ty)) {
+        let controls = profile.float_controls(ty);
+        for (wanted, capability, mode) in [
+            (
+                controls.signed_zero_inf_nan_preserve,
+                capability::SignedZeroInfNanPreserve,
+                execution_mode::SignedZeroInfNanPreserve,
+            ),
+            (controls.rounding_mode_rte, capability::RoundingModeRTE, execution_mode::RoundingModeRTE),
+            (controls.denorm_preserve, capability::DenormPreserve, execution_mode::DenormPreserve),
+        ] {
+            if wanted {
+                asm.capability(capability);
+                push(&mut asm.modes, op::ExecutionMode, &[main, mode, ty.bits()]);
+            }
         }
     }
 }
@@ -131,7 +175,10 @@ impl Emitter<'_> {
     fn declare(&mut self, layout: &Layout) {
         let kernel = self.kernel;
         for (binding, buffer) in (0u32..).zip(&kernel.buffers) {
-            let block = self.asm.buffer_block(buffer.element);
+            // Packed vectors of three are reached by components.
+            let element =
+                if buffer.element.lanes == Lanes::Three { buffer.element.element() } else { buffer.element };
+            let block = self.asm.buffer_block(element);
             let id = self.bind(block, binding);
             if !buffer.access.can_write() {
                 self.asm.decorate(id, &[decoration::NonWritable]);
@@ -197,10 +244,10 @@ impl Emitter<'_> {
             }
             let mut position = kernel.buffers.len() as u32;
             for param in &kernel.params {
-                let words: Vec<Id> = (0..param.ty.lanes.count())
-                    .map(|lane| self.block_word(variable, class, position + lane))
-                    .collect();
-                position += param.ty.lanes.count();
+                let count = Layout::words(param.ty);
+                let words: Vec<Id> =
+                    (position..position + count).map(|at| self.block_word(variable, class, at)).collect();
+                position += count;
                 let id = self.assemble(param.ty, &words);
                 self.ids[param.value.index()] = id;
             }
@@ -229,21 +276,36 @@ impl Emitter<'_> {
         self.asm.value(op::Load, word, &[pointer])
     }
 
+    /// A parameter from its words: one for each component of up to 32 bits, two for wider ones.
     fn assemble(&mut self, ty: Type, words: &[Id]) -> Id {
-        let element = self.asm.ty(ty.element());
-        let mut components = Vec::with_capacity(words.len());
-        for word in words {
-            components.push(if ty.element() == Type::U32 {
-                *word
-            } else {
-                self.asm.value(op::Bitcast, element, &[*word])
+        let element = ty.element();
+        let per_component = words.len() / ty.lanes.count() as usize;
+        let mut components = Vec::with_capacity(ty.lanes.count() as usize);
+        for words in words.chunks(per_component) {
+            components.push(match (words, element.size()) {
+                ([word], 4) => self.as_type(Type::U32, element, *word),
+                ([word], _) if element == Type::F16 => {
+                    let pair = self.make(op::Bitcast, element.with_lanes(Lanes::Two), &[*word]);
+                    self.make(op::CompositeExtract, element, &[pair, 0])
+                }
+                ([word], 1) => {
+                    let byte = self.make(op::UConvert, Type::U8, &[*word]);
+                    self.as_type(Type::U8, element, byte)
+                }
+                ([word], _) => {
+                    let half = self.make(op::UConvert, Type::U16, &[*word]);
+                    self.as_type(Type::U16, element, half)
+                }
+                _ => {
+                    let pair = self.make(op::CompositeConstruct, Type::U32.with_lanes(Lanes::Two), words);
+                    self.make(op::Bitcast, element, &[pair])
+                }
             });
         }
         if let [one] = components.as_slice() {
             return *one;
         }
-        let vector = self.asm.ty(ty);
-        self.asm.value(op::CompositeConstruct, vector, &components)
+        self.make(op::CompositeConstruct, ty, &components)
     }
 
     fn built_in(&mut self, id_op: Op) -> Id {

@@ -1,6 +1,7 @@
 //! How a module's bindings and parameter block are laid out; what a host must do to launch it.
 
 use fulgurite_ir::Kernel;
+use fulgurite_spec::Type;
 use fulgurite_spec::eval::Components;
 
 /// Where the parameter block lives.
@@ -58,7 +59,7 @@ impl Layout {
     /// facts, but for what [`emit`](crate::emit) alone knows: `abortable`, and the word in `shared_bytes`.
     pub fn new(kernel: &Kernel, push_constant_bytes: u32, control: bool) -> Self {
         let buffers = kernel.buffers.len() as u32;
-        let params: u32 = kernel.params.iter().map(|p| p.ty.lanes.count()).sum();
+        let params: u32 = kernel.params.iter().map(|p| Self::words(p.ty)).sum();
         let block_words = buffers + params;
         let control = control.then_some(buffers);
         let placement = if block_words * 4 <= push_constant_bytes {
@@ -76,18 +77,29 @@ impl Layout {
         }
     }
 
+    /// 32-bit words that a parameter takes: one for each component, two for each of 64 bits.
+    pub fn words(ty: Type) -> u32 {
+        ty.lanes.count() * if ty.scalar.bits() == 64 { 2 } else { 1 }
+    }
+
     /// The number of descriptors in set 0.
     pub fn descriptors(&self) -> u32 {
         let block = matches!(self.placement, BlockPlacement::StorageBuffer { .. });
         self.buffers + u32::from(self.control.is_some()) + u32::from(block)
     }
 
-    /// The parameter block's words: `lengths` in elements for each buffer, then each parameter's components.
+    /// The parameter block's words: `lengths` in elements for each buffer, then each parameter's components,
+    /// low words first.
     pub fn block(&self, kernel: &Kernel, lengths: &[u64], params: &[Components]) -> Vec<u32> {
         // No buffer is `large`: that is refused before.
         let mut words: Vec<u32> = lengths.iter().map(|length| *length as u32).collect();
         for (declared, value) in kernel.params.iter().zip(params) {
-            words.extend(value.iter().take(declared.ty.lanes.count() as usize).map(|bits| *bits as u32));
+            for bits in value.iter().take(declared.ty.lanes.count() as usize) {
+                words.push(*bits as u32);
+                if declared.ty.scalar.bits() == 64 {
+                    words.push((*bits >> 32) as u32);
+                }
+            }
         }
         debug_assert_eq!(words.len(), self.block_words as usize);
         words

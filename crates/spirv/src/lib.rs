@@ -12,7 +12,7 @@ mod profile;
 mod spv;
 
 pub use layout::{BlockPlacement, ControlWord, Layout};
-pub use profile::Profile;
+pub use profile::{FloatControls, Profile};
 
 /// The version of code generation: raised whenever the words that any kernel is emitted as change. What was found out
 /// or kept about emitted words under another version does not hold.

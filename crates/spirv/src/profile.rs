@@ -1,15 +1,15 @@
 //! What emission reads of a device: capabilities, limits and quirks.
 
+use fulgurite_spec::ScalarType;
+
 /// The facts of a device that change the emitted words. Part of a compiled kernel's identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Profile {
     /// Bytes of push constants; a parameter block that does not fit becomes a storage buffer.
     pub push_constant_bytes: u32,
-    /// `shaderRoundingModeRTEFloat32`: the module may demand rounding to nearest even.
-    pub rounding_mode_rte_f32: bool,
-    /// `shaderDenormPreserveFloat32`: the module may demand that subnormals are kept.
-    pub denorm_preserve_f32: bool,
+    /// What modules may demand of floats of 16, 32 and 64 bits.
+    pub floats: [FloatControls; 3],
     /// Whether the driver silently ends loops after some number of iterations: then the module records it in
     /// the fault word.
     pub driver_ends_loops: bool,
@@ -20,13 +20,42 @@ pub struct Profile {
     pub debug_names: bool,
 }
 
+/// What a module may demand of floats of one width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FloatControls {
+    /// `shaderSignedZeroInfNanPreserveFloat…`. Needed to have the type at all.
+    pub signed_zero_inf_nan_preserve: bool,
+    /// `shaderRoundingModeRTEFloat…`: the module may demand rounding to nearest even.
+    pub rounding_mode_rte: bool,
+    /// `shaderDenormPreserveFloat…`: the module may demand that subnormals are kept.
+    pub denorm_preserve: bool,
+}
+
+impl FloatControls {
+    /// Of the least device that has floats of this width.
+    pub const LEAST: Self =
+        Self { signed_zero_inf_nan_preserve: true, rounding_mode_rte: false, denorm_preserve: false };
+}
+
 impl Profile {
+    /// What modules may demand of floats of type `ty`; `bf16` is computed in `f32`.
+    pub fn float_controls(&self, ty: ScalarType) -> FloatControls {
+        self.floats[match ty {
+            ScalarType::F16 => 0,
+            ScalarType::F64 => 2,
+            _ => 1,
+        }]
+    }
+
     /// A device with every optional capability and every quirk: what tests emit for, besides the least.
     pub const fn fullest() -> Self {
         Self {
             push_constant_bytes: 256,
-            rounding_mode_rte_f32: true,
-            denorm_preserve_f32: true,
+            floats: [FloatControls {
+                signed_zero_inf_nan_preserve: true,
+                rounding_mode_rte: true,
+                denorm_preserve: true,
+            }; 3],
             driver_ends_loops: true,
             driver_folds_zeros: true,
             debug_names: true,
@@ -37,8 +66,7 @@ impl Profile {
     pub const fn least() -> Self {
         Self {
             push_constant_bytes: 128,
-            rounding_mode_rte_f32: false,
-            denorm_preserve_f32: false,
+            floats: [FloatControls::LEAST; 3],
             driver_ends_loops: false,
             driver_folds_zeros: false,
             debug_names: false,

@@ -12,14 +12,14 @@ pub(crate) const VERSION: u32 = 0x0001_0600;
 
 numbers! {
     op {
-        Name = 5, ExtInstImport = 11, ExtInst = 12, MemoryModel = 14, EntryPoint = 15, ExecutionMode = 16,
+        Name = 5, Extension = 10, ExtInstImport = 11, ExtInst = 12, MemoryModel = 14, EntryPoint = 15, ExecutionMode = 16,
         Capability = 17, TypeVoid = 19, TypeBool = 20, TypeInt = 21, TypeFloat = 22, TypeVector = 23,
         TypeArray = 28, TypeRuntimeArray = 29, TypeStruct = 30, TypePointer = 32, TypeFunction = 33,
         ConstantTrue = 41, ConstantFalse = 42, Constant = 43, ConstantComposite = 44, ConstantNull = 46,
         Function = 54, FunctionEnd = 56, Variable = 59, Load = 61, Store = 62, AccessChain = 65,
         Decorate = 71, MemberDecorate = 72, VectorExtractDynamic = 77, VectorInsertDynamic = 78,
         CompositeConstruct = 80, CompositeExtract = 81, ConvertFToU = 109, ConvertFToS = 110, ConvertSToF = 111,
-        ConvertUToF = 112, Bitcast = 124, SNegate = 126, FNegate = 127, IAdd = 128, FAdd = 129, ISub = 130,
+        ConvertUToF = 112, UConvert = 113, SConvert = 114, FConvert = 115, Bitcast = 124, SNegate = 126, FNegate = 127, IAdd = 128, FAdd = 129, ISub = 130,
         FSub = 131, IMul = 132, FMul = 133, UDiv = 134, SDiv = 135, FDiv = 136, UMulExtended = 151,
         SMulExtended = 152, IsNan = 156, IsInf = 157, LogicalEqual = 164, LogicalNotEqual = 165, LogicalOr = 166,
         LogicalAnd = 167, LogicalNot = 168, Select = 169, IEqual = 170, INotEqual = 171, UGreaterThan = 172,
@@ -28,18 +28,23 @@ numbers! {
         FOrdGreaterThan = 186, FOrdLessThanEqual = 188, FOrdGreaterThanEqual = 190, ShiftRightLogical = 194,
         ShiftRightArithmetic = 195, ShiftLeftLogical = 196, BitwiseOr = 197, BitwiseXor = 198, BitwiseAnd = 199,
         Not = 200, BitReverse = 204, BitCount = 205,
+        SDot = 4450, UDot = 4451,
         ControlBarrier = 224, AtomicLoad = 227, AtomicStore = 228, AtomicExchange = 229,
         AtomicCompareExchange = 230, AtomicIAdd = 234, AtomicSMin = 236, AtomicUMin = 237, AtomicSMax = 238,
-        AtomicUMax = 239, AtomicAnd = 240, AtomicOr = 241, AtomicXor = 242, Phi = 245, LoopMerge = 246,
+        AtomicUMax = 239, AtomicAnd = 240, AtomicOr = 241, AtomicXor = 242, AtomicFAddEXT = 6035, Phi = 245, LoopMerge = 246,
         SelectionMerge = 247, Label = 248, Branch = 249, BranchConditional = 250, Return = 253,
     }
     glsl {
-        RoundEven = 2, Trunc = 3, FAbs = 4, SSign = 7, Floor = 8, Ceil = 9, Sqrt = 31, InverseSqrt = 32,
+        RoundEven = 2, Trunc = 3, FAbs = 4, Floor = 8, Ceil = 9, Sin = 13, Cos = 14, Tan = 15,
+        Asin = 16, Acos = 17, Atan = 18, Tanh = 21, Atan2 = 25, Pow = 26, Exp = 27, Log = 28,
+        Exp2 = 29, Log2 = 30, Sqrt = 31, InverseSqrt = 32,
         UMin = 38, SMin = 39, UMax = 41, SMax = 42, Fma = 50, FindILsb = 73, FindUMsb = 75, NMin = 79, NMax = 80,
     }
     capability {
-        Shader = 1, DenormPreserve = 4464, SignedZeroInfNanPreserve = 4466, RoundingModeRTE = 4467,
-        VulkanMemoryModel = 5345,
+        Shader = 1, Float16 = 9, Float64 = 10, Int64 = 11, Int64Atomics = 12, Int16 = 22, Int8 = 39,
+        StorageBuffer16BitAccess = 4433, StorageBuffer8BitAccess = 4448, DenormPreserve = 4464, SignedZeroInfNanPreserve = 4466, RoundingModeRTE = 4467,
+        VulkanMemoryModel = 5345, DotProductInput4x8BitPacked = 6018, DotProduct = 6019, AtomicFloat32AddEXT = 6033,
+        AtomicFloat64AddEXT = 6034,
     }
     execution_mode {
         LocalSize = 17, DenormPreserve = 4459, SignedZeroInfNanPreserve = 4461, RoundingModeRTE = 4462,

@@ -21,8 +21,8 @@ fn lavapipe_is_planned_with_its_quirk() {
     let plan = self::plan(&lavapipe(), Verdicts { loop_limit: Some(65_535), folds_zeros: true }).unwrap();
     assert_eq!(plan.extensions, [c"VK_EXT_robustness2"]);
     assert_eq!(plan.memory, MemoryPlan::Mapped);
-    assert!(plan.profile.driver_ends_loops && plan.profile.rounding_mode_rte_f32);
-    assert!(!plan.profile.denorm_preserve_f32);
+    assert!(plan.profile.driver_ends_loops && plan.profile.floats[1].rounding_mode_rte);
+    assert!(!plan.profile.floats[1].denorm_preserve);
     let snapshot = &plan.snapshot;
     assert_eq!(snapshot.backend, "vulkan");
     assert_eq!(snapshot.limits.loop_limit, Some(65_535));
@@ -57,7 +57,7 @@ fn timestamps_use_every_valid_bit_or_are_off() {
 fn a_device_below_the_least_is_refused_by_name() {
     let mut device = lavapipe();
     device.features.timeline_semaphore = false;
-    device.float_controls.signed_zero_inf_nan_preserve_f32 = false;
+    device.float_controls.widths[1].signed_zero_inf_nan_preserve = false;
     let error = plan(&device, NONE).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -91,10 +91,10 @@ fn optional_features_need_all_that_they_rest_on() {
     assert!(!without.snapshot.has(Capability::Robustness2));
 
     let mut device = discrete();
-    device.float_controls.denorm_independent_f32 = false;
-    device.float_controls.rounding_independent_f32 = false;
+    device.float_controls.denorms = Independence::None;
+    device.float_controls.rounding = Independence::None;
     let dependent = plan(&device, NONE).unwrap();
-    assert!(!dependent.profile.denorm_preserve_f32 && !dependent.profile.rounding_mode_rte_f32);
+    assert!(!dependent.profile.floats[1].denorm_preserve && !dependent.profile.floats[1].rounding_mode_rte);
     assert!(!dependent.snapshot.has(Capability::SubnormalsF32));
 }
 

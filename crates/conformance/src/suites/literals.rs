@@ -4,12 +4,14 @@
 //! kernel on one value for the other operand, and passes if all its results do.
 
 use fulgurite_driver_core::LaunchOptions;
+use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Literal, OPS, Op, Operand, Outcome, ScalarType, Semantics, Type};
 
 use crate::compare::Case;
 use crate::harness::Harness;
-use crate::suites::{bytes, show};
+use crate::suites::ops::{encode, memory_type};
+use crate::suites::show;
 use crate::values::edges;
 
 /// An op of two operands on one scalar type.
@@ -43,13 +45,24 @@ pub(super) fn subjects() -> Vec<Subject> {
 
 /// Literals at which compilers simplify.
 fn literals(ty: Type) -> Vec<Literal> {
-    let bits: &[u32] = match ty.scalar {
-        ScalarType::F32 => {
-            &[0, 0x8000_0000, 0x3f80_0000, 0xbf80_0000, 0x4000_0000, 0x3f00_0000, 0x7f80_0000, 0x7fc0_0000]
+    let scalar = ty.scalar;
+    let bits = match FloatFormat::of(scalar) {
+        Some(format) => {
+            let values = [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, f64::INFINITY, f64::NAN];
+            values.map(|v| format.encode(v))
         }
-        _ => &[0, 1, 2, 0xffff_ffff, 0x8000_0000, 31, 32, 10],
+        None => [
+            0,
+            1,
+            2,
+            scalar.mask(),
+            scalar.mask() / 2 + 1,
+            u64::from(scalar.bits()) - 1,
+            u64::from(scalar.bits()),
+            10,
+        ],
     };
-    bits.iter().map(|b| Literal::new(ty.scalar, u64::from(*b))).collect()
+    bits.into_iter().map(|b| Literal::new(scalar, b)).collect()
 }
 
 impl Subject {
@@ -65,9 +78,10 @@ impl Subject {
     }
 
     fn text(&self) -> String {
+        let stored = memory_type(self.result);
         let mut text = format!(
             "fulgurite 1\nkernel @literals workgroup(64, 1, 1) {{\n  buffer %x: read {}[]\n  buffer %y: read {}[]\n  \
-             buffer %out: write u32[]\n  %i = global_id.x\n  %a = load %x[%i]\n  %b = load %y[%i]\n",
+             buffer %out: write {stored}[]\n  %i = global_id.x\n  %a = load %x[%i]\n  %b = load %y[%i]\n",
             self.main, self.other
         );
         let mnemonic = self.op.mnemonic();
@@ -77,13 +91,14 @@ impl Subject {
         let count = calls.len();
         text += &format!("  %base = mul %i, {count}u32\n");
         for (k, call) in calls.iter().enumerate() {
-            let word = match self.result.scalar {
-                ScalarType::Bool => format!("convert %r{k} -> u32"),
-                _ => format!("bitcast %r{k} -> u32"),
+            text += &format!("  %r{k} = {call}\n  %at{k} = add %base, {k}u32\n");
+            let value = if stored == self.result {
+                format!("%r{k}")
+            } else {
+                text += &format!("  %w{k} = convert %r{k} -> {stored}\n");
+                format!("%w{k}")
             };
-            text += &format!(
-                "  %r{k} = {call}\n  %w{k} = {word}\n  %at{k} = add %base, {k}u32\n  store %out[%at{k}], %w{k}\n"
-            );
+            text += &format!("  store %out[%at{k}], {value}\n");
         }
         text + "}\n"
     }
@@ -98,15 +113,20 @@ pub(super) fn check(harness: &mut Harness<'_>, subject: &Subject) {
     let count = values.len().max(amounts.len()) + harness.random_count(100);
     values.resize_with(count, || random.value(subject.main.scalar));
     amounts.resize_with(count, || random.value(subject.other.scalar));
-    let words = |all: &[u64]| bytes(&all.iter().map(|v| *v as u32).collect::<Vec<_>>());
-    let each = subject.pairs(0, 0).len();
-    let contents = [words(&values), words(&amounts), vec![0xa5; count * each * 4]];
+    let bytes = |ty: Type, all: &[u64]| {
+        let values: Vec<Components> = all.iter().map(|bits| eval::splat_low(*bits)).collect();
+        encode(ty, values.iter())
+    };
+    let stored = memory_type(subject.result);
+    let (each, size) = (subject.pairs(0, 0).len(), stored.size() as usize);
+    let contents =
+        [bytes(subject.main, &values), bytes(subject.other, &amounts), vec![0xa5; count * each * size]];
     let options = LaunchOptions::invocations([count as u32, 1, 1]);
     let Some(after) = harness.launch(&group, &executable, &contents, &[], &options) else { return };
     let kept = harness.kept_subnormals();
-    for (i, results) in after[2].chunks_exact(each * 4).enumerate() {
+    for (i, results) in after[2].chunks_exact(each * size).enumerate() {
         let pairs = subject.pairs(values[i], amounts[i]);
-        let wrong = pairs.iter().zip(results.chunks_exact(4)).find_map(|(pair, word)| {
+        let wrong = pairs.iter().zip(results.chunks_exact(size)).find_map(|(pair, word)| {
             let operands: Vec<Components> = pair.iter().map(|bits| eval::splat_low(*bits)).collect();
             let case = Case {
                 op: subject.op,
@@ -115,7 +135,7 @@ pub(super) fn check(harness: &mut Harness<'_>, subject: &Subject) {
                 operands: &operands,
                 kept,
             };
-            let actual = eval::read_bytes(word, Type::U32);
+            let actual = eval::read_bytes(word, stored);
             (case.is_decided() && !case.judge(&actual).accepted).then(|| {
                 let expected = case.expected().map_or_else(String::new, |v| show(&v, subject.result));
                 let input = [show(&operands[0], subject.main), show(&operands[1], subject.other)].join(", ");

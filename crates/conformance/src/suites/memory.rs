@@ -1,6 +1,7 @@
 //! Memory: bounds, element types, zeroed arrays, lengths, parameters, and what a launch refuses.
 
 use fulgurite_driver_core::{CompileOptions, Error, Launch, LaunchOptions};
+use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Code, Type};
 
@@ -48,11 +49,21 @@ fn indices(random: &mut Random) -> Vec<u32> {
 
 /// `count` random elements of `ty`. Floats are finite and normal, so that bits can be compared.
 fn elements(random: &mut Random, ty: Type, count: usize) -> Vec<u8> {
-    let words = count * ty.size() as usize / 4;
-    let word = |random: &mut Random| {
-        if ty.scalar.is_float() { (random.word() & 0x3fff_ffff) | 0x2000_0000 } else { random.word() }
-    };
-    bytes(&(0..words).map(|_| word(random)).collect::<Vec<_>>())
+    let scalar = ty.scalar;
+    let mut all = Vec::with_capacity(count * ty.size() as usize);
+    for _ in 0..count * ty.lanes.count() as usize {
+        let bits = match FloatFormat::of(scalar) {
+            // Half of 1 and up, of either sign.
+            Some(format) => {
+                let fraction = random.next() & ((1 << (format.precision - 1)) - 1);
+                let sign = random.next() & format.sign_bit();
+                format.encode(0.5) | fraction | sign
+            }
+            None => random.next() & scalar.mask(),
+        };
+        all.extend_from_slice(&bits.to_le_bytes()[..scalar.size() as usize]);
+    }
+    all
 }
 
 fn element(bytes: &[u8], ty: Type, index: u32) -> Vec<u8> {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use fulgurite_driver_core::LaunchOptions;
 use fulgurite_spec::eval::{self, Components};
-use fulgurite_spec::{OPS, Op, Operand, Outcome, ScalarType, Semantics, Type, TypeSet};
+use fulgurite_spec::{Lanes, OPS, Op, Operand, Outcome, ScalarType, Semantics, Type, TypeSet};
 
 use crate::compare::Case;
 use crate::harness::Harness;
@@ -57,12 +57,12 @@ fn subjects() -> Vec<Subject> {
                         Operand::Element => main.element(),
                     })
                     .collect();
-                let stated: Vec<Type> = match outcome {
-                    Outcome::Stated => TypeSet::ALL.iter().map(|s| main.with_scalar(s)).collect(),
-                    _ => vec![main],
+                let stated: Vec<Option<Type>> = match outcome {
+                    Outcome::Stated => TypeSet::ALL.iter().map(|s| Some(main.with_scalar(s))).collect(),
+                    Outcome::Unpacked => Type::all().map(Some).collect(),
+                    _ => vec![None],
                 };
-                for target in stated {
-                    let stated = (outcome == Outcome::Stated).then_some(target);
+                for stated in stated {
                     if let Ok(result) = fulgurite_ir::scalar_result(row.op, &operands, stated) {
                         subjects.push(Subject { op: row.op, main, result, operands: operands.clone() });
                     }
@@ -71,7 +71,7 @@ fn subjects() -> Vec<Subject> {
         }
     }
     for scalar in ScalarType::ALL {
-        for lanes in [fulgurite_spec::Lanes::Two, fulgurite_spec::Lanes::Four] {
+        for lanes in Lanes::ALL.into_iter().filter(|l| *l != Lanes::One) {
             let element = Type::scalar(scalar);
             let operands = vec![element; lanes.count() as usize];
             subjects.push(Subject {
@@ -89,7 +89,7 @@ impl Subject {
     fn name(&self) -> String {
         let Subject { op, main, result, .. } = self;
         match op {
-            Op::Convert | Op::Bitcast => format!("{} {main} -> {result}", op.mnemonic()),
+            Op::Convert | Op::Bitcast | Op::Unpack => format!("{} {main} -> {result}", op.mnemonic()),
             Op::Construct => format!("construct {result}"),
             _ => format!("{} {main}", op.mnemonic()),
         }
@@ -130,7 +130,8 @@ fn check(harness: &mut Harness<'_>, subject: &Subject) {
     }
     let kept = harness.kept_subnormals();
     let mut random = harness.random(&group);
-    let (tuples, complete) = tuples(subject, &mut random, harness.random_count(LEAST_CASES));
+    let (tuples, complete) =
+        tuples(subject, &mut random, harness.random_count(LEAST_CASES), harness.exhaustive_bits());
     let tuples: Vec<Vec<Components>> = tuples
         .into_iter()
         .filter(|t| {
@@ -168,8 +169,14 @@ fn check(harness: &mut Harness<'_>, subject: &Subject) {
     }
 }
 
-/// The input tuples of a subject, and whether they are all there are.
-fn tuples(subject: &Subject, random: &mut Random, random_count: usize) -> (Vec<Vec<Components>>, bool) {
+/// The input tuples of a subject, and whether they are all there are: so they are where the operands' scalars have no
+/// more than `exhaustive_bits` together.
+fn tuples(
+    subject: &Subject,
+    random: &mut Random,
+    random_count: usize,
+    exhaustive_bits: u32,
+) -> (Vec<Vec<Components>>, bool) {
     let grids: Vec<Vec<u64>> = subject.operands.iter().map(|t| edges_of(subject, *t)).collect();
     let lanes = subject.main.lanes.count() as usize;
     let whole = grids.iter().map(Vec::len).product::<usize>();
@@ -193,6 +200,22 @@ fn tuples(subject: &Subject, random: &mut Random, random_count: usize) -> (Vec<V
             }
             return (all, true);
         }
+    }
+    let bits: u32 = subject.operands.iter().map(|t| t.scalar.bits()).sum();
+    if bits <= exhaustive_bits {
+        // Every tuple of scalars there is, another one in each lane.
+        for number in 0..1u64 << bits {
+            let mut tuple = vec![[0u64; 4]; grids.len()];
+            for lane in 0..lanes as u64 {
+                let mut rest = number.wrapping_add(lane * 7);
+                for (value, ty) in tuple.iter_mut().zip(&subject.operands) {
+                    value[lane as usize] = rest & ty.scalar.mask();
+                    rest >>= ty.scalar.bits();
+                }
+            }
+            all.push(tuple);
+        }
+        return (all, true);
     }
     let sampled = grids.len() > 2;
     let count = if sampled { SAMPLED_EDGES.min(whole.max(LEAST_CASES)) } else { whole };
@@ -240,11 +263,11 @@ fn edges_of(subject: &Subject, ty: Type) -> Vec<u64> {
 }
 
 /// The type that values of `ty` have in a buffer.
-fn memory_type(ty: Type) -> Type {
+pub(super) fn memory_type(ty: Type) -> Type {
     if ty.scalar == ScalarType::Bool { ty.with_scalar(ScalarType::U32) } else { ty }
 }
 
-fn encode<'v>(ty: Type, values: impl Iterator<Item = &'v Components>) -> Vec<u8> {
+pub(super) fn encode<'v>(ty: Type, values: impl Iterator<Item = &'v Components>) -> Vec<u8> {
     let ty = memory_type(ty);
     let size = ty.size() as usize;
     let mut bytes = Vec::new();
@@ -267,7 +290,7 @@ mod tests {
         for subject in &subjects {
             let parsed = fulgurite_ir::text::parse(&subject.text()).and_then(fulgurite_ir::verify);
             assert!(parsed.is_ok(), "{}: {}", subject.name(), parsed.unwrap_err());
-            let (tuples, complete) = tuples(subject, &mut Random::new(1), LEAST_CASES);
+            let (tuples, complete) = tuples(subject, &mut Random::new(1), LEAST_CASES, 8);
             assert!(complete || tuples.len() >= LEAST_CASES, "{}", subject.name());
         }
     }

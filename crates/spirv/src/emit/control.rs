@@ -4,7 +4,7 @@
 //! begin them.
 
 use fulgurite_ir::{BlockId, InstId, InstKind, Operands, Terminator, ValueId};
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_spec::{Op, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
@@ -38,6 +38,8 @@ pub(super) struct LoopFrame {
     /// none.
     iteration: Id,
     next_iteration: Id,
+    /// Of both.
+    iteration_type: Type,
     /// Carried values in the header.
     carried: Vec<Id>,
     /// Where the header's phis must be completed: positions in the code, one word each.
@@ -46,6 +48,14 @@ pub(super) struct LoopFrame {
     left: Option<(Id, Id)>,
     /// `while` only: the header block, whose code comes first in each iteration.
     condition_block: Option<BlockId>,
+}
+
+/// What decides whether a loop goes on.
+enum LoopHead {
+    /// A count of iterations, of this type.
+    Counted(Type),
+    /// A block that ends in a condition.
+    Tested(BlockId),
 }
 
 impl Emitter<'_> {
@@ -63,7 +73,8 @@ impl Emitter<'_> {
             }
             InstKind::For { start, end, step, initial, body } => {
                 let trips = self.trips(*start, *end, *step);
-                let frame = self.begin_loop(inst, *body, None, initial);
+                let counted_in = Self::iteration_type(kernel.ty(*start));
+                let frame = self.begin_loop(inst, *body, LoopHead::Counted(counted_in), initial);
                 let first = self.asm.id();
                 self.asm.effect(op::Branch, &[first]);
                 self.begin(first);
@@ -85,7 +96,7 @@ impl Emitter<'_> {
                 self.frames.push(Frame::Loop(frame));
             }
             InstKind::While { initial, header, body } => {
-                let frame = self.begin_loop(inst, *body, Some(*header), initial);
+                let frame = self.begin_loop(inst, *body, LoopHead::Tested(*header), initial);
                 let first = self.asm.id();
                 self.asm.effect(op::Branch, &[first]);
                 self.begin(first);
@@ -103,13 +114,7 @@ impl Emitter<'_> {
     }
 
     /// Emits the loop's header: phis and the merge declaration.
-    fn begin_loop(
-        &mut self,
-        inst: InstId,
-        body: BlockId,
-        condition_block: Option<BlockId>,
-        initial: &Operands,
-    ) -> LoopFrame {
+    fn begin_loop(&mut self, inst: InstId, body: BlockId, head: LoopHead, initial: &Operands) -> LoopFrame {
         let initial_ids: Vec<Id> = initial.iter().map(|v| self.id(*v)).collect();
         let left = (self.profile.driver_ends_loops).then(|| self.clear_left());
         let entered_from = self.label;
@@ -118,11 +123,15 @@ impl Emitter<'_> {
         self.asm.effect(op::Branch, &[header]);
         self.begin(header);
         let (mut iteration, mut next_iteration) = (0, 0);
+        let (iteration_type, condition_block) = match head {
+            LoopHead::Counted(ty) => (ty, None),
+            LoopHead::Tested(block) => (Type::U32, Some(block)),
+        };
         if condition_block.is_none() {
-            let (word, zero) = (self.asm.ty(Type::U32), self.asm.u32(0));
+            let zero = self.asm.splat(iteration_type, 0);
             next_iteration = self.asm.id();
             let parents = [zero, entered_from, next_iteration, continue_target];
-            iteration = self.asm.value(op::Phi, word, &parents);
+            iteration = self.make(op::Phi, iteration_type, &parents);
         }
         let mut pending = Vec::new();
         let mut carried = Vec::new();
@@ -142,6 +151,7 @@ impl Emitter<'_> {
             exit,
             iteration,
             next_iteration,
+            iteration_type,
             carried,
             pending,
             left,
@@ -175,14 +185,15 @@ impl Emitter<'_> {
             }
             Some(Frame::Loop(frame)) => {
                 let (header, continue_target) = (frame.header, frame.continue_target);
-                let (iteration, next) = (frame.iteration, frame.next_iteration);
+                let (iteration, next, counted_in) =
+                    (frame.iteration, frame.next_iteration, frame.iteration_type);
                 for (position, id) in core::mem::take(&mut frame.pending).into_iter().zip(yielded) {
                     self.asm.code[position] = id;
                 }
                 self.asm.effect(op::Branch, &[continue_target]);
                 self.begin(continue_target);
                 if next != 0 {
-                    let (word, one) = (self.asm.ty(Type::U32), self.asm.u32(1));
+                    let (word, one) = (self.asm.ty(counted_in), self.asm.splat(counted_in, 1));
                     self.asm.effect(op::IAdd, &[word, next, iteration, one]);
                 }
                 self.asm.effect(op::Branch, &[header]);
@@ -238,38 +249,46 @@ impl Emitter<'_> {
         }
     }
 
+    /// The type that iterations of a `for` over `ty` are counted in.
+    fn iteration_type(ty: Type) -> Type {
+        if ty.scalar.bits() == 64 { Type::U64 } else { Type::U32 }
+    }
+
     /// The number of iterations of a `for`, computed before it begins.
     fn trips(&mut self, start: ValueId, end: ValueId, step: ValueId) -> Id {
-        let ty = self.kernel.ty(start).scalar;
-        let step_bits = self.kernel.literal(step).map_or(1, |l| l.bits as u32);
-        let down = ty == ScalarType::I32 && (step_bits as i32) < 0;
-        let stride = if down { (step_bits as i32).unsigned_abs() } else { step_bits };
+        let ty = self.kernel.ty(start);
+        let signed = ty.scalar.is_signed();
+        let step_bits = self.kernel.literal(step).map_or(1, |l| l.bits);
+        let down = signed && step_bits > ty.scalar.mask() / 2;
+        let stride = if down { step_bits.wrapping_neg() & ty.scalar.mask() } else { step_bits };
         let (start, end) = (self.id(start), self.id(end));
         let (low, high) = if down { (end, start) } else { (start, end) };
-        let (bool_type, word) = (self.asm.ty(Type::BOOL), self.asm.ty(Type::U32));
-        let (zero, one) = (self.asm.u32(0), self.asm.u32(1));
-        let less = if ty == ScalarType::I32 { op::SLessThan } else { op::ULessThan };
-        let some = self.asm.value(less, bool_type, &[low, high]);
-        // As unsigned words the distance is right even where the signed difference overflows.
-        let distance = self.asm.value(op::ISub, word, &[high, low]);
+        let word = Self::iteration_type(ty);
+        let less = if signed { op::SLessThan } else { op::ULessThan };
+        let some = self.make(less, Type::BOOL, &[low, high]);
+        // Of narrow integers, as words; as unsigned words the distance is right even where the signed difference
+        // overflows.
+        let [low, high] = [low, high].map(|v| self.convert(v, ty, word));
+        let distance = self.make(op::ISub, word, &[high, low]);
+        let (zero, one) = (self.asm.splat(word, 0), self.asm.splat(word, 1));
         let count = if stride == 1 {
             distance
         } else {
-            let last = self.asm.value(op::ISub, word, &[distance, one]);
-            let stride = self.asm.u32(stride);
-            let whole = self.asm.value(op::UDiv, word, &[last, stride]);
-            self.asm.value(op::IAdd, word, &[whole, one])
+            let last = self.make(op::ISub, word, &[distance, one]);
+            let stride = self.asm.splat(word, stride);
+            let whole = self.make(op::UDiv, word, &[last, stride]);
+            self.make(op::IAdd, word, &[whole, one])
         };
-        self.asm.value(op::Select, word, &[some, count, zero])
+        self.make(op::Select, word, &[some, count, zero])
     }
 
     /// `start + iteration * step`.
     fn counter(&mut self, start: ValueId, step: ValueId, iteration: Id) -> Id {
         let ty = self.kernel.ty(start);
-        let type_id = self.asm.ty(ty);
         let (start, step) = (self.id(start), self.id(step));
-        let scaled = self.asm.value(op::IMul, type_id, &[iteration, step]);
-        self.asm.value(op::IAdd, type_id, &[start, scaled])
+        let iteration = self.convert(iteration, Self::iteration_type(ty), ty);
+        let scaled = self.make(op::IMul, ty, &[iteration, step]);
+        self.make(op::IAdd, ty, &[start, scaled])
     }
 
     fn control_pointer(&mut self, word: ControlWord) -> Option<Id> {

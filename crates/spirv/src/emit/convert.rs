@@ -1,43 +1,157 @@
-//! Lowering of `convert`: total where SPIR-V's conversions are not.
+//! Lowering of `convert`, total where SPIR-V's conversions are not, and of arithmetic on `bf16`, which is that of `f32`.
 
-use fulgurite_spec::{ScalarType, Type};
+use fulgurite_spec::eval::float::FloatFormat;
+use fulgurite_spec::{Op, Operand, ScalarType, Semantics, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
-use crate::spv::op;
+use crate::spv::{glsl, op};
 
 impl Emitter<'_> {
     pub(super) fn convert(&mut self, value: Id, from: Type, to: Type) -> Id {
+        let wide = from.with_scalar(ScalarType::F32);
         match (from.scalar, to.scalar) {
             (a, b) if a == b => value,
             (ScalarType::Bool, _) => {
-                let one = match to.scalar {
-                    ScalarType::F32 => u64::from(1f32.to_bits()),
-                    _ => 1,
-                };
+                let one = FloatFormat::of(to.scalar).map_or(1, |format| format.encode(1.0));
                 let (one, zero) = (self.asm.splat(to, one), self.asm.splat(to, 0));
                 self.make(op::Select, to, &[value, one, zero])
             }
-            (ScalarType::F32, ScalarType::Bool) => {
-                let zero = self.asm.splat(from, 0);
-                self.make(op::FUnordNotEqual, to, &[value, zero])
+            (ScalarType::BF16, _) => {
+                let value = self.widen_brain_float(from, value);
+                self.convert(value, wide, to)
             }
-            (_, ScalarType::Bool) => {
+            (a, ScalarType::Bool) => {
                 let zero = self.asm.splat(from, 0);
-                self.make(op::INotEqual, to, &[value, zero])
+                self.make(if a.is_float() { op::FUnordNotEqual } else { op::INotEqual }, to, &[value, zero])
             }
-            (ScalarType::F32, _) => self.float_to_integer(value, from, to),
-            (_, ScalarType::F32) => self.integer_to_float(value, from, to),
-            _ => self.make(op::Bitcast, to, &[value]),
+            (a, b) if a.is_float() && b.is_float() => self.float_to_float(value, from, to),
+            // Its range is small: in f32 the bounds of every integer type are exact.
+            (ScalarType::F16, _) => {
+                let value = self.make(op::FConvert, wide, &[value]);
+                self.float_to_integer(value, wide, to)
+            }
+            (a, _) if a.is_float() => self.float_to_integer(value, from, to),
+            (_, ScalarType::BF16) => {
+                let value = self.integer_to_odd(value, from);
+                self.narrow_to_brain_float(to, value)
+            }
+            // What does not fit 24 bits is above the largest f16 anyway.
+            (_, ScalarType::F16) => {
+                let value = self.integer_to_float(value, from, wide);
+                self.make(op::FConvert, to, &[value])
+            }
+            (_, b) if b.is_float() => self.integer_to_float(value, from, to),
+            _ => self.integer_to_integer(value, from, to),
+        }
+    }
+
+    fn integer_to_integer(&mut self, value: Id, from: Type, to: Type) -> Id {
+        if from.scalar.bits() == to.scalar.bits() {
+            return self.as_type(from, to, value);
+        }
+        if from.scalar.is_signed() {
+            return self.make(op::SConvert, to, &[value]);
+        }
+        // The result of `OpUConvert` is unsigned.
+        let unsigned = to.with_scalar(to.scalar.unsigned().unwrap_or(to.scalar));
+        let value = self.make(op::UConvert, unsigned, &[value]);
+        self.as_type(unsigned, to, value)
+    }
+
+    /// Between formats, rounded once.
+    fn float_to_float(&mut self, value: Id, from: Type, to: Type) -> Id {
+        let wide = from.with_scalar(ScalarType::F32);
+        match (from.scalar, to.scalar) {
+            (ScalarType::F32, ScalarType::BF16) => self.narrow_to_brain_float(to, value),
+            (ScalarType::F16, ScalarType::BF16) => {
+                let value = self.make(op::FConvert, wide, &[value]);
+                self.narrow_to_brain_float(to, value)
+            }
+            (ScalarType::F64, ScalarType::F16 | ScalarType::BF16) => {
+                let odd = self.double_to_odd(value, from);
+                self.float_to_float(odd, wide, to)
+            }
+            _ => self.make(op::FConvert, to, &[value]),
+        }
+    }
+
+    /// An `f64` as the `f32` that has an odd last bit unless it is exact: rounding that again rounds once.
+    fn double_to_odd(&mut self, value: Id, from: Type) -> Id {
+        let (wide, words) = (from.with_scalar(ScalarType::F32), from.with_scalar(ScalarType::U32));
+        let mask = from.with_scalar(ScalarType::Bool);
+        let near = self.make(op::FConvert, wide, &[value]);
+        let back = self.make(op::FConvert, from, &[near]);
+        let [magnitude, back_magnitude] = [value, back].map(|v| self.glsl(glsl::FAbs, from, &[v]));
+        let bits = self.make(op::Bitcast, words, &[near]);
+        let (zero, one) = (self.asm.splat(words, 0), self.asm.splat(words, 1));
+        let (more, less) = (one, self.asm.splat(words, u64::from(u32::MAX)));
+        let last = self.make(op::BitwiseAnd, words, &[bits, one]);
+        let even = self.make(op::IEqual, mask, &[last, zero]);
+        let above = self.make(op::FOrdGreaterThan, mask, &[magnitude, back_magnitude]);
+        let below = self.make(op::FOrdLessThan, mask, &[magnitude, back_magnitude]);
+        let step = self.make(op::Select, words, &[below, less, zero]);
+        let step = self.make(op::Select, words, &[above, more, step]);
+        let step = self.make(op::Select, words, &[even, step, zero]);
+        let bits = self.make(op::IAdd, words, &[bits, step]);
+        self.make(op::Bitcast, wide, &[bits])
+    }
+
+    /// An integer as an `f32` that keeps its sign and its leading bits; if bits are lost, the last one kept is odd:
+    /// rounding that again rounds once.
+    fn integer_to_odd(&mut self, value: Id, from: Type) -> Id {
+        let wide = from.with_scalar(ScalarType::F32);
+        if from.scalar.bits() <= 16 {
+            return self.integer_to_float(value, from, wide);
+        }
+        let (signed, bits) = (from.scalar.is_signed(), from.scalar.bits());
+        let unsigned = from.with_scalar(from.scalar.unsigned().unwrap_or(from.scalar));
+        let (mask, words) = (from.with_scalar(ScalarType::Bool), from.with_scalar(ScalarType::U32));
+        let mut magnitude = self.as_type(from, unsigned, value);
+        let mut negative = None;
+        if signed {
+            let zero = self.asm.splat(from, 0);
+            let below = self.make(op::SLessThan, mask, &[value, zero]);
+            let negated = self.make(op::SNegate, unsigned, &[magnitude]);
+            magnitude = self.make(op::Select, unsigned, &[below, negated, magnitude]);
+            negative = Some(below);
+        }
+        // Bits beyond 24.
+        let zeros = self.leading_zeros(unsigned, magnitude);
+        let zeros = self.convert(zeros, unsigned, words);
+        let spare = self.asm.splat(words, u64::from(bits - 24));
+        let kept_zeros = self.glsl(glsl::UMin, words, &[zeros, spare]);
+        let shift = self.make(op::ISub, words, &[spare, kept_zeros]);
+        let high = self.make(op::ShiftRightLogical, unsigned, &[magnitude, shift]);
+        let again = self.make(op::ShiftLeftLogical, unsigned, &[high, shift]);
+        let lost = self.make(op::INotEqual, mask, &[again, magnitude]);
+        let (one, zero) = (self.asm.splat(unsigned, 1), self.asm.splat(unsigned, 0));
+        let sticky = self.make(op::Select, unsigned, &[lost, one, zero]);
+        let kept = self.make(op::BitwiseOr, unsigned, &[high, sticky]);
+        let float = self.make(op::ConvertUToF, wide, &[kept]);
+        // 2^shift, by its exponent field.
+        let bias = self.asm.splat(words, 127);
+        let exponent = self.make(op::IAdd, words, &[shift, bias]);
+        let place = self.asm.splat(words, 23);
+        let scale = self.make(op::ShiftLeftLogical, words, &[exponent, place]);
+        let scale = self.make(op::Bitcast, wide, &[scale]);
+        let scaled = self.arithmetic(op::FMul, wide, &[float, scale]);
+        match negative {
+            Some(below) => {
+                let negated = self.make(op::FNegate, wide, &[scaled]);
+                self.make(op::Select, wide, &[below, negated, scaled])
+            }
+            None => scaled,
         }
     }
 
     /// To nearest even. Where the device does not promise that of conversions, both halves are converted, which
     /// is exact, and their sum is rounded once.
     fn integer_to_float(&mut self, value: Id, from: Type, to: Type) -> Id {
-        let signed = from.scalar == ScalarType::I32;
+        let (signed, bits) = (from.scalar.is_signed(), from.scalar.bits());
         let convert = if signed { op::ConvertSToF } else { op::ConvertUToF };
-        if self.profile.rounding_mode_rte_f32 {
+        let exact = FloatFormat::of(to.scalar).is_some_and(|format| bits <= format.precision);
+        if exact || bits > 32 || self.profile.float_controls(to.scalar).rounding_mode_rte {
             return self.make(convert, to, &[value]);
         }
         let words = from.with_scalar(ScalarType::U32);
@@ -46,7 +160,7 @@ impl Emitter<'_> {
         let high = self.make(shift, from, &[value, half]);
         let low = self.make(op::BitwiseAnd, from, &[value, mask]);
         let [high, low] = [high, low].map(|part| self.make(convert, to, &[part]));
-        let scale = self.asm.splat(to, u64::from(65_536f32.to_bits()));
+        let scale = self.float_constant(to, 65_536.0);
         let high = self.arithmetic(op::FMul, to, &[high, scale]);
         self.arithmetic(op::FAdd, to, &[high, low])
     }
@@ -54,26 +168,88 @@ impl Emitter<'_> {
     /// Truncates, saturates, NaN to 0: SPIR-V leaves what is out of range undefined.
     fn float_to_integer(&mut self, value: Id, from: Type, to: Type) -> Id {
         let mask = from.with_scalar(ScalarType::Bool);
-        let signed = to.scalar == ScalarType::I32;
+        let (signed, bits) = (to.scalar.is_signed(), to.scalar.bits());
         // Both bounds are powers of two or 0, so they are exact; the upper one is just out of range.
-        let (least, above, most) = if signed {
-            (-2_147_483_648f32, 2_147_483_648f32, 0x7fff_ffff)
+        let above = f64::from(bits - u32::from(signed)).exp2();
+        let (least, least_bits, most) = if signed {
+            (-above, to.scalar.mask() / 2 + 1, to.scalar.mask() / 2)
         } else {
-            (0.0, 4_294_967_296.0, 0xffff_ffff)
+            (0.0, 0, to.scalar.mask())
         };
-        let least_bits = if signed { 0x8000_0000 } else { 0 };
-        let [low, high] = [least, above].map(|bound| self.asm.splat(from, u64::from(bound.to_bits())));
+        let [low, high] = [least, above].map(|bound| self.float_constant(from, bound));
         let at_least = self.make(op::FOrdGreaterThanEqual, mask, &[value, low]);
         let below = self.make(op::FOrdLessThan, mask, &[value, high]);
         let inside = self.make(op::LogicalAnd, mask, &[at_least, below]);
         let zero = self.asm.splat(from, 0);
         let safe = self.make(op::Select, from, &[inside, value, zero]);
-        let converted = self.make(if signed { op::ConvertFToS } else { op::ConvertFToU }, to, &[safe]);
+        // Narrow integers by way of a word, which every driver converts to.
+        let through = match (bits < 32, signed) {
+            (true, true) => to.with_scalar(ScalarType::I32),
+            (true, false) => to.with_scalar(ScalarType::U32),
+            (false, _) => to,
+        };
+        let converted = self.make(if signed { op::ConvertFToS } else { op::ConvertFToU }, through, &[safe]);
+        let converted = self.convert(converted, through, to);
         let too_high = self.make(op::FOrdGreaterThanEqual, mask, &[value, high]);
         let too_low = self.make(op::FOrdLessThan, mask, &[value, low]);
         let (most, least) = (self.asm.splat(to, most), self.asm.splat(to, least_bits));
         // NaN is neither: what is left is the conversion of zero.
         let result = self.make(op::Select, to, &[too_high, most, converted]);
         self.make(op::Select, to, &[too_low, least, result])
+    }
+
+    /// A `bf16` is the upper half of an `f32`.
+    fn widen_brain_float(&mut self, ty: Type, value: Id) -> Id {
+        let words = ty.with_scalar(ScalarType::U32);
+        let word = self.make(op::UConvert, words, &[value]);
+        let half = self.asm.splat(words, 16);
+        let bits = self.make(op::ShiftLeftLogical, words, &[word, half]);
+        self.make(op::Bitcast, ty.with_scalar(ScalarType::F32), &[bits])
+    }
+
+    /// An `f32` to nearest even, on its bits; NaNs stay NaNs.
+    fn narrow_to_brain_float(&mut self, to: Type, value: Id) -> Id {
+        let words = to.with_scalar(ScalarType::U32);
+        let mask = to.with_scalar(ScalarType::Bool);
+        let bits = self.make(op::Bitcast, words, &[value]);
+        let [half, one, below, quiet] =
+            [16, 1, 0x7fff, 0x7fc0].map(|constant| self.asm.splat(words, constant));
+        let high = self.make(op::ShiftRightLogical, words, &[bits, half]);
+        let odd = self.make(op::BitwiseAnd, words, &[high, one]);
+        let round = self.make(op::IAdd, words, &[below, odd]);
+        let sum = self.make(op::IAdd, words, &[bits, round]);
+        let rounded = self.make(op::ShiftRightLogical, words, &[sum, half]);
+        let nan = self.make(op::IsNan, mask, &[value]);
+        let word = self.make(op::Select, words, &[nan, quiet, rounded]);
+        self.make(op::UConvert, to, &[word])
+    }
+
+    /// An op on `bf16`: moved as bits, or computed in `f32` and rounded.
+    pub(super) fn brain_float(&mut self, scalar_op: Op, ty: Type, args: &[Id]) -> Id {
+        let Semantics::Scalar { operands, outcome, .. } = scalar_op.info().semantics else {
+            return args[0];
+        };
+        match scalar_op {
+            Op::Neg => {
+                let sign = self.asm.splat(ty, 0x8000);
+                return self.make(op::BitwiseXor, ty, &[args[0], sign]);
+            }
+            Op::Abs => {
+                let rest = self.asm.splat(ty, 0x7fff);
+                return self.make(op::BitwiseAnd, ty, &[args[0], rest]);
+            }
+            _ => {}
+        }
+        let wide = ty.with_scalar(ScalarType::F32);
+        let args: Vec<Id> = args
+            .iter()
+            .zip(operands)
+            .map(|(arg, kind)| if *kind == Operand::Same { self.widen_brain_float(ty, *arg) } else { *arg })
+            .collect();
+        let result = self.float(scalar_op, wide, &args);
+        match outcome {
+            fulgurite_spec::Outcome::Same => self.narrow_to_brain_float(ty, result),
+            _ => result,
+        }
     }
 }

@@ -5,11 +5,11 @@
 //! is replaced by zero. All other accesses branch, so that what is out of bounds touches nothing.
 
 use fulgurite_ir::{InstId, Memory, MemoryScopes, Operands, ValueId};
-use fulgurite_spec::{Op, Type};
+use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
-use crate::spv::{memory_access, op, scope, semantics, storage_class};
+use crate::spv::{capability, memory_access, op, scope, semantics, storage_class};
 
 /// What is known of an index before the program runs.
 enum Bounds {
@@ -51,8 +51,12 @@ impl Emitter<'_> {
     }
 
     fn pointer(&mut self, memory: Memory, index: Id) -> Id {
+        self.pointer_to(memory, self.kernel.element(memory), index)
+    }
+
+    fn pointer_to(&mut self, memory: Memory, element: Type, index: Id) -> Id {
         let class = Self::storage_class(memory);
-        let element = self.asm.ty(self.kernel.element(memory));
+        let element = self.asm.ty(element);
         let pointer_type = self.asm.pointer(class, element);
         match memory {
             Memory::Buffer(id) => {
@@ -72,12 +76,59 @@ impl Emitter<'_> {
         }
     }
 
+    /// Whether elements are reached component by component: packed vectors of three in a buffer, which SPIR-V would
+    /// align as vectors of four.
+    fn is_packed(&self, memory: Memory) -> bool {
+        matches!(memory, Memory::Buffer(_)) && self.kernel.element(memory).lanes == Lanes::Three
+    }
+
     fn load_at(&mut self, memory: Memory, index: Id) -> Id {
+        let element = self.kernel.element(memory);
+        if self.is_packed(memory) {
+            let parts: Vec<Id> = (0..3)
+                .map(|part| {
+                    let pointer = self.part_pointer(memory, index, part);
+                    self.load_from(memory, element.element(), pointer)
+                })
+                .collect();
+            return self.make(op::CompositeConstruct, element, &parts);
+        }
         let pointer = self.pointer(memory, index);
-        let ty = self.asm.ty(self.kernel.element(memory));
+        self.load_from(memory, element, pointer)
+    }
+
+    fn load_from(&mut self, memory: Memory, ty: Type, pointer: Id) -> Id {
         let mut operands = vec![pointer];
         operands.extend_from_slice(self.access(memory));
-        self.asm.value(op::Load, ty, &operands)
+        self.make(op::Load, ty, &operands)
+    }
+
+    /// Where component `part` of the packed element `index` is.
+    fn part_pointer(&mut self, memory: Memory, index: Id, part: u32) -> Id {
+        let (three, part) = (self.asm.u32(3), self.asm.u32(part));
+        let first = self.make(op::IMul, Type::U32, &[index, three]);
+        let at = self.make(op::IAdd, Type::U32, &[first, part]);
+        self.pointer_to(memory, self.kernel.element(memory).element(), at)
+    }
+
+    fn store_at(&mut self, memory: Memory, index: Id, value: Id) {
+        let element = self.kernel.element(memory);
+        if self.is_packed(memory) {
+            for part in 0..3 {
+                let component = self.make(op::CompositeExtract, element.element(), &[value, part]);
+                let pointer = self.part_pointer(memory, index, part);
+                self.store_to(memory, pointer, component);
+            }
+            return;
+        }
+        let pointer = self.pointer(memory, index);
+        self.store_to(memory, pointer, value);
+    }
+
+    fn store_to(&mut self, memory: Memory, pointer: Id, value: Id) {
+        let mut operands = vec![pointer, value];
+        operands.extend_from_slice(self.access(memory));
+        self.asm.effect(op::Store, &operands);
     }
 
     pub(super) fn load(&mut self, access: InstId, memory: Memory, index: ValueId) -> Id {
@@ -100,12 +151,7 @@ impl Emitter<'_> {
     pub(super) fn store(&mut self, access: InstId, memory: Memory, index: ValueId, value: ValueId) {
         let guard = self.bounds(access, memory, index);
         let (index, value) = (self.id(index), self.id(value));
-        let write = |e: &mut Self| {
-            let pointer = e.pointer(memory, index);
-            let mut operands = vec![pointer, value];
-            operands.extend_from_slice(e.access(memory));
-            e.asm.effect(op::Store, &operands);
-        };
+        let write = |e: &mut Self| e.store_at(memory, index, value);
         match guard {
             Bounds::Inside => write(self),
             Bounds::Unknown(inside) => self.where_true(inside, write),
@@ -125,12 +171,26 @@ impl Emitter<'_> {
         let index = self.id(index);
         let values: Vec<Id> = operands.iter().map(|v| self.id(*v)).collect();
         let ty = self.asm.ty(element);
-        let signed = element == Type::I32;
+        match element.scalar {
+            ScalarType::I64 | ScalarType::U64 => self.asm.capability(capability::Int64Atomics),
+            ScalarType::F32 | ScalarType::F64 if atomic == Op::AtomicAdd => {
+                self.asm.extension("SPV_EXT_shader_atomic_float_add");
+                let double = element.scalar == ScalarType::F64;
+                self.asm.capability(if double {
+                    capability::AtomicFloat64AddEXT
+                } else {
+                    capability::AtomicFloat32AddEXT
+                });
+            }
+            _ => {}
+        }
+        let signed = element.scalar.is_signed();
         let opcode = match atomic {
             Op::AtomicLoad => op::AtomicLoad,
             Op::AtomicStore => op::AtomicStore,
             Op::AtomicExchange => op::AtomicExchange,
             Op::AtomicCompareExchange => op::AtomicCompareExchange,
+            Op::AtomicAdd if element.scalar.is_float() => op::AtomicFAddEXT,
             Op::AtomicAdd => op::AtomicIAdd,
             Op::AtomicMin if signed => op::AtomicSMin,
             Op::AtomicMin => op::AtomicUMin,

@@ -5,15 +5,17 @@
 
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{InstKind, Memory, ValueDef, ValueId};
+use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Op, ScalarType, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
 use crate::spv::op;
 
-/// Ops whose lowering adds, subtracts, multiplies or divides floats.
+/// Ops whose lowering, here or in the driver, adds, subtracts, multiplies or divides floats.
 fn is_arithmetic(op: Op) -> bool {
     matches!(op, Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Fma | Op::Fract | Op::Dot)
+        || op.is_transcendental()
 }
 
 impl Emitter<'_> {
@@ -21,7 +23,7 @@ impl Emitter<'_> {
     pub(super) fn hide_zero(&mut self) {
         let kernel = self.kernel;
         let floats = instructions(kernel)
-            .any(|id| kernel.inst(id).results.iter().any(|r| kernel.ty(*r).scalar == ScalarType::F32));
+            .any(|id| kernel.inst(id).results.iter().any(|r| kernel.ty(*r).scalar.is_float()));
         if !self.profile.driver_folds_zeros || !floats {
             return;
         }
@@ -34,8 +36,7 @@ impl Emitter<'_> {
 
     /// The operands of a float op, with what may be a known zero hidden where that matters.
     pub(super) fn hide_known(&mut self, scalar_op: Op, main: Type, operands: &[ValueId], args: &mut [Id]) {
-        let Some(hidden) = self.hidden.filter(|_| main.scalar == ScalarType::F32 && is_arithmetic(scalar_op))
-        else {
+        let Some(hidden) = self.hidden.filter(|_| main.scalar.is_float() && is_arithmetic(scalar_op)) else {
             return;
         };
         for (value, arg) in operands.iter().zip(args) {
@@ -43,17 +44,20 @@ impl Emitter<'_> {
                 continue;
             }
             let ty = self.kernel.ty(*value);
-            let words = ty.with_scalar(ScalarType::U32);
-            let bits = self.as_type(ty, words, *arg);
-            let hidden = self.splat_value(words, hidden);
-            let bits = self.make(op::BitwiseOr, words, &[bits, hidden]);
-            *arg = self.as_type(words, ty, bits);
+            let bits_type = ty.with_scalar(ty.scalar.unsigned().unwrap_or(ScalarType::U32));
+            let bits = self.as_type(ty, bits_type, *arg);
+            let hidden = self.convert(hidden, Type::U32, bits_type.element());
+            let hidden = self.splat_value(bits_type, hidden);
+            let bits = self.make(op::BitwiseOr, bits_type, &[bits, hidden]);
+            *arg = self.as_type(bits_type, ty, bits);
         }
     }
 
     /// Whether a value is a literal other than a zero.
     fn is_nonzero(&self, value: ValueId) -> bool {
-        self.kernel.literal(value).is_some_and(|literal| literal.bits & 0x7fff_ffff != 0)
+        self.kernel.literal(value).is_some_and(|literal| {
+            FloatFormat::of(literal.ty).is_some_and(|format| !format.is_zero(literal.bits))
+        })
     }
 
     /// Whether no compiler can know a value: it comes from the host, or from arithmetic with such a value, or with

@@ -1,0 +1,137 @@
+//! Atomic ops of all lanes, on integers and floats of 32 and 64 bits.
+//!
+//! A word is changed by the machine's own atomics. Two words are changed under one of a set of locks, chosen by
+//! address, which all launches share: a 64-bit location is atomic to all that access it atomically, which is all
+//! that the language promises.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use fulgurite_spec::eval;
+use fulgurite_spec::{Op, ScalarType};
+
+use super::{Access, Global, Indices, View, Words};
+use crate::code::{Index, Place};
+use crate::compute::{Register, bits, registers_of, set_bits};
+use crate::lanes::{Lanes, Mask, lanes_of};
+
+/// Locks of two-word locations.
+static LOCKS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
+
+/// An atomic op on integers or floats of one or two words.
+#[derive(Clone, Copy)]
+pub(crate) struct Atomic {
+    pub(crate) op: Op,
+    pub(crate) ty: ScalarType,
+    pub(crate) place: Place,
+}
+
+impl Atomic {
+    /// What follows `old`.
+    fn next(&self, old: u64, args: [u64; 2]) -> u64 {
+        let next = match self.op {
+            Op::AtomicLoad => None,
+            Op::AtomicAdd if self.ty.is_float() => eval::scalar(Op::Add, self.ty, self.ty, &[old, args[0]]),
+            op => eval::atomic(op, self.ty, old, &args),
+        };
+        next.unwrap_or(old)
+    }
+
+    /// Indivisibly replaces a word by what follows it; gives what it was.
+    fn apply(&self, word: &AtomicU32, args: [u64; 2]) -> u32 {
+        let [first, second] = args.map(|bits| bits as u32);
+        let signed_or_float = self.ty != ScalarType::U32;
+        match self.op {
+            Op::AtomicLoad => word.load(Relaxed),
+            Op::AtomicStore | Op::AtomicExchange => word.swap(first, Relaxed),
+            Op::AtomicAdd if !self.ty.is_float() => word.fetch_add(first, Relaxed),
+            Op::AtomicAnd => word.fetch_and(first, Relaxed),
+            Op::AtomicOr => word.fetch_or(first, Relaxed),
+            Op::AtomicXor => word.fetch_xor(first, Relaxed),
+            Op::AtomicMin if !signed_or_float => word.fetch_min(first, Relaxed),
+            Op::AtomicMax if !signed_or_float => word.fetch_max(first, Relaxed),
+            Op::AtomicCompareExchange => match word.compare_exchange(first, second, Relaxed, Relaxed) {
+                Ok(old) | Err(old) => old,
+            },
+            _ => {
+                let next = |old: u32| Some(self.next(old.into(), args) as u32);
+                match word.fetch_update(Relaxed, Relaxed, next) {
+                    Ok(old) | Err(old) => old,
+                }
+            }
+        }
+    }
+
+    /// Indivisibly replaces words of a buffer from `at` on; gives what they were.
+    pub(super) fn change_global(
+        &self,
+        words: &mut Global<'_>,
+        at: usize,
+        lane: usize,
+        args: [u64; 2],
+    ) -> u64 {
+        let Some(word) = words.0.get(at) else { return 0 };
+        if registers_of(self.ty) == 1 {
+            return self.apply(word, args).into();
+        }
+        let address = std::ptr::from_ref(word).addr();
+        let lock = &LOCKS[address / 8 % LOCKS.len()];
+        let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.replace(words, at, lane, args)
+    }
+
+    /// Replaces words from `at` on that nothing else changes meanwhile.
+    pub(super) fn replace<W: Words>(&self, words: &mut W, at: usize, lane: usize, args: [u64; 2]) -> u64 {
+        let count = registers_of(self.ty) as usize;
+        let mut old = 0;
+        for word in 0..count {
+            old |= u64::from(words.get(at + word, lane)) << (32 * word);
+        }
+        if self.op != Op::AtomicLoad {
+            let next = self.next(old, args);
+            for word in 0..count {
+                words.set(at + word, lane, u32::MAX, (next >> (32 * word)) as u32);
+            }
+        }
+        old
+    }
+}
+
+impl View<'_> {
+    /// Applies an atomic op in active lanes, lane by lane; `to` gets the old values.
+    pub(crate) fn atomic(
+        &mut self,
+        registers: &mut [Lanes],
+        mask: Mask,
+        atomic: Atomic,
+        index: Index,
+        operands: [Register; 2],
+        to: Register,
+    ) {
+        for word in 0..registers_of(atomic.ty) {
+            registers[(to + word) as usize] = Lanes::splat(0);
+        }
+        self.access(registers, atomic.place, index, Change { atomic, mask, operands, to });
+    }
+}
+
+struct Change {
+    atomic: Atomic,
+    mask: Mask,
+    operands: [Register; 2],
+    to: Register,
+}
+
+impl Access for Change {
+    fn run<W: Words, I: Indices>(self, words: &mut W, elements: u64, indices: &I, registers: &mut [Lanes]) {
+        let (atomic, count) = (&self.atomic, registers_of(self.atomic.ty) as usize);
+        for lane in lanes_of(self.mask) {
+            let index = indices.at(lane);
+            if index < elements {
+                let args = self.operands.map(|register| bits(registers, register, atomic.ty, lane));
+                let old = words.change(atomic, index as usize * count, lane, args);
+                set_bits(registers, self.to, atomic.ty, lane, old);
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Lowering of integer arithmetic: total where SPIR-V's division and shifts are not.
+
+use fulgurite_spec::{Op, ScalarType, Type};
+
+use super::Emitter;
+use crate::assembler::Id;
+use crate::spv::{capability, glsl, op};
+
+/// The packed format of `OpSDot` and `OpUDot`: four bytes in a word.
+const PACKED_VECTOR_FORMAT_4X8_BIT: u32 = 0;
+
+impl Emitter<'_> {
+    pub(super) fn integer(&mut self, scalar_op: Op, ty: Type, args: &[Id]) -> Id {
+        let signed = ty.scalar.is_signed();
+        let mask = ty.with_scalar(ScalarType::Bool);
+        let pick = |if_signed: u32, if_unsigned: u32| if signed { if_signed } else { if_unsigned };
+        match scalar_op {
+            Op::Add => self.make(op::IAdd, ty, args),
+            Op::Sub => self.make(op::ISub, ty, args),
+            Op::Mul => self.make(op::IMul, ty, args),
+            Op::MulHi => self.multiply_high(ty, args[0], args[1]),
+            Op::AddSat | Op::SubSat => self.saturating(scalar_op, ty, args[0], args[1]),
+            Op::DotPacked => self.dot_packed(ty, args[0], args[1]),
+            Op::Div => self.divide(ty, args[0], args[1]),
+            Op::Rem => self.remainder(ty, args[0], args[1]),
+            Op::Neg => self.make(op::SNegate, ty, args),
+            Op::Abs if signed => {
+                let zero = self.asm.splat(ty, 0);
+                let negative = self.make(op::SLessThan, mask, &[args[0], zero]);
+                let negated = self.make(op::SNegate, ty, args);
+                self.make(op::Select, ty, &[negative, negated, args[0]])
+            }
+            Op::Abs => args[0],
+            Op::Sign if signed => {
+                let (one, minus_one) = (self.asm.splat(ty, 1), self.asm.splat(ty, ty.scalar.mask()));
+                let raised = self.glsl(glsl::SMax, ty, &[args[0], minus_one]);
+                self.glsl(glsl::SMin, ty, &[raised, one])
+            }
+            Op::Sign => {
+                let one = self.asm.splat(ty, 1);
+                self.glsl(glsl::UMin, ty, &[args[0], one])
+            }
+            Op::Min => self.glsl(pick(glsl::SMin, glsl::UMin), ty, args),
+            Op::Max => self.glsl(pick(glsl::SMax, glsl::UMax), ty, args),
+            Op::Clamp => {
+                let raised = self.glsl(pick(glsl::SMax, glsl::UMax), ty, &args[..2]);
+                self.glsl(pick(glsl::SMin, glsl::UMin), ty, &[raised, args[2]])
+            }
+            Op::And => self.make(op::BitwiseAnd, ty, args),
+            Op::Or => self.make(op::BitwiseOr, ty, args),
+            Op::Xor => self.make(op::BitwiseXor, ty, args),
+            Op::Not => self.make(op::Not, ty, args),
+            Op::Shl | Op::Shr => {
+                let amount = self.modulo_width(ty, args[1]);
+                let right = pick(op::ShiftRightArithmetic, op::ShiftRightLogical);
+                let opcode = if scalar_op == Op::Shl { op::ShiftLeftLogical } else { right };
+                self.make(opcode, ty, &[args[0], amount])
+            }
+            Op::RotateLeft => {
+                let amount = self.modulo_width(ty, args[1]);
+                self.rotate_left(ty, args[0], amount)
+            }
+            Op::RotateRight => {
+                let amount = self.complement(ty, args[1]);
+                self.rotate_left(ty, args[0], amount)
+            }
+            Op::PopCount => self.population(ty, args[0]),
+            Op::ReverseBits => self.reverse_bits(ty, args[0]),
+            Op::LeadingZeros => self.leading_zeros(ty, args[0]),
+            Op::TrailingZeros => self.trailing_zeros(ty, args[0]),
+            Op::ExtractBits => self.extract_bits(ty, args[0], args[1], args[2]),
+            Op::InsertBits => self.insert_bits(ty, args),
+            Op::Eq => self.make(op::IEqual, mask, args),
+            Op::Ne => self.make(op::INotEqual, mask, args),
+            Op::Lt => self.make(pick(op::SLessThan, op::ULessThan), mask, args),
+            Op::Le => self.make(pick(op::SLessThanEqual, op::ULessThanEqual), mask, args),
+            Op::Gt => self.make(pick(op::SGreaterThan, op::UGreaterThan), mask, args),
+            _ => self.make(pick(op::SGreaterThanEqual, op::UGreaterThanEqual), mask, args),
+        }
+    }
+
+    fn modulo_width(&mut self, ty: Type, amount: Id) -> Id {
+        let words = ty.with_scalar(ScalarType::U32);
+        let mask = self.asm.splat(words, u64::from(ty.scalar.bits() - 1));
+        self.make(op::BitwiseAnd, words, &[amount, mask])
+    }
+
+    /// What is left of the width after an amount, modulo the width.
+    fn complement(&mut self, ty: Type, amount: Id) -> Id {
+        let words = ty.with_scalar(ScalarType::U32);
+        let negated = self.make(op::SNegate, words, &[amount]);
+        self.modulo_width(ty, negated)
+    }
+
+    /// By a literal amount, whose complement is a literal too.
+    pub(super) fn rotate_by(&mut self, scalar_op: Op, ty: Type, value: Id, amount: u32) -> Id {
+        let width = ty.scalar.bits();
+        let left =
+            if scalar_op == Op::RotateLeft { amount % width } else { (width - amount % width) % width };
+        if left == 0 {
+            return value;
+        }
+        let words = ty.with_scalar(ScalarType::U32);
+        let [left, right] = [left, width - left].map(|n| self.asm.splat(words, u64::from(n)));
+        let up = self.make(op::ShiftLeftLogical, ty, &[value, left]);
+        let down = self.make(op::ShiftRightLogical, ty, &[value, right]);
+        self.make(op::BitwiseOr, ty, &[up, down])
+    }
+
+    /// By an amount below the width; to the right is to the left by the complement.
+    fn rotate_left(&mut self, ty: Type, value: Id, amount: Id) -> Id {
+        let rest = self.complement(ty, amount);
+        let up = self.make(op::ShiftLeftLogical, ty, &[value, amount]);
+        let down = self.make(op::ShiftRightLogical, ty, &[value, rest]);
+        self.make(op::BitwiseOr, ty, &[up, down])
+    }
+
+    /// The divisor, with 1 where division is not defined: then the quotient is the dividend.
+    fn safe_divisor(&mut self, ty: Type, x: Id, y: Id) -> Id {
+        let mask = ty.with_scalar(ScalarType::Bool);
+        let (zero, one) = (self.asm.splat(ty, 0), self.asm.splat(ty, 1));
+        let mut bad = self.make(op::IEqual, mask, &[y, zero]);
+        if ty.scalar.is_signed() {
+            let (least, minus_one) =
+                (self.asm.splat(ty, ty.scalar.mask() / 2 + 1), self.asm.splat(ty, ty.scalar.mask()));
+            let at_least = self.make(op::IEqual, mask, &[x, least]);
+            let by_minus_one = self.make(op::IEqual, mask, &[y, minus_one]);
+            let overflows = self.make(op::LogicalAnd, mask, &[at_least, by_minus_one]);
+            bad = self.make(op::LogicalOr, mask, &[bad, overflows]);
+        }
+        self.make(op::Select, ty, &[bad, one, y])
+    }
+
+    fn divide(&mut self, ty: Type, x: Id, y: Id) -> Id {
+        let divisor = self.safe_divisor(ty, x, y);
+        self.quotient(ty, x, divisor)
+    }
+
+    fn quotient(&mut self, ty: Type, x: Id, divisor: Id) -> Id {
+        let opcode = if ty.scalar.is_signed() { op::SDiv } else { op::UDiv };
+        self.make(opcode, ty, &[x, divisor])
+    }
+
+    fn remainder(&mut self, ty: Type, x: Id, y: Id) -> Id {
+        let divisor = self.safe_divisor(ty, x, y);
+        let quotient = self.quotient(ty, x, divisor);
+        let whole = self.make(op::IMul, ty, &[quotient, divisor]);
+        self.make(op::ISub, ty, &[x, whole])
+    }
+
+    /// The high half of the double-width product.
+    fn multiply_high(&mut self, ty: Type, a: Id, b: Id) -> Id {
+        let signed = ty.scalar.is_signed();
+        if ty.scalar.bits() >= 32 {
+            let pair = self.asm.pair(ty);
+            let opcode = if signed { op::SMulExtended } else { op::UMulExtended };
+            let both = self.asm.value(opcode, pair, &[a, b]);
+            return self.make(op::CompositeExtract, ty, &[both, 1]);
+        }
+        // A product of narrow integers fits a word.
+        let words = ty.with_scalar(if signed { ScalarType::I32 } else { ScalarType::U32 });
+        let [a, b] = [a, b].map(|v| self.convert(v, ty, words));
+        let product = self.make(op::IMul, words, &[a, b]);
+        let width = self.asm.splat(words.with_scalar(ScalarType::U32), u64::from(ty.scalar.bits()));
+        let high = self.make(op::ShiftRightLogical, words, &[product, width]);
+        self.convert(high, words, ty)
+    }
+
+    /// The sum or difference, or the end of the type that it passed.
+    fn saturating(&mut self, scalar_op: Op, ty: Type, a: Id, b: Id) -> Id {
+        let mask = ty.with_scalar(ScalarType::Bool);
+        let most = ty.scalar.mask();
+        let plain = self.make(if scalar_op == Op::AddSat { op::IAdd } else { op::ISub }, ty, &[a, b]);
+        if !ty.scalar.is_signed() {
+            let (less, [x, y], end) = if scalar_op == Op::AddSat {
+                (op::ULessThan, [plain, a], most)
+            } else {
+                (op::ULessThan, [a, b], 0)
+            };
+            let passed = self.make(less, mask, &[x, y]);
+            let end = self.asm.splat(ty, end);
+            return self.make(op::Select, ty, &[passed, end, plain]);
+        }
+        // A sum passes if its sign differs from both operands'; a difference, if its own and the second's differ from
+        // the first's.
+        let other = if scalar_op == Op::AddSat { plain } else { b };
+        let first = self.make(op::BitwiseXor, ty, &[a, plain]);
+        let second = self.make(op::BitwiseXor, ty, &[if scalar_op == Op::AddSat { b } else { a }, other]);
+        let both = self.make(op::BitwiseAnd, ty, &[first, second]);
+        let zero = self.asm.splat(ty, 0);
+        let passed = self.make(op::SLessThan, mask, &[both, zero]);
+        let negative = self.make(op::SLessThan, mask, &[a, zero]);
+        let (least, most) = (self.asm.splat(ty, most / 2 + 1), self.asm.splat(ty, most / 2));
+        let end = self.make(op::Select, ty, &[negative, least, most]);
+        self.make(op::Select, ty, &[passed, end, plain])
+    }
+
+    fn dot_packed(&mut self, ty: Type, a: Id, b: Id) -> Id {
+        self.asm.capability(capability::DotProduct);
+        self.asm.capability(capability::DotProductInput4x8BitPacked);
+        let element = ty.element();
+        let opcode = if ty.scalar.is_signed() { op::SDot } else { op::UDot };
+        if ty.is_scalar() {
+            return self.make(opcode, ty, &[a, b, PACKED_VECTOR_FORMAT_4X8_BIT]);
+        }
+        let parts: Vec<Id> = (0..ty.lanes.count())
+            .map(|lane| {
+                let [a, b] = [a, b].map(|v| self.make(op::CompositeExtract, element, &[v, lane]));
+                self.make(opcode, element, &[a, b, PACKED_VECTOR_FORMAT_4X8_BIT])
+            })
+            .collect();
+        self.make(op::CompositeConstruct, ty, &parts)
+    }
+}

@@ -1,0 +1,125 @@
+//! Lowering of transcendental functions to `GLSL.std.450`, with what drivers disagree on taken out of their hands:
+//! the range of `sin` and its kin, negative bases of `pow`, large operands of the hyperbolics.
+//!
+//! `f16` is computed in `f32`: drivers do so anyway, and one set of edge cases is enough.
+
+use fulgurite_spec::{Op, ScalarType, Type};
+
+use super::Emitter;
+use crate::assembler::Id;
+use crate::spv::{glsl, op};
+
+/// 2π in three parts, the first two of 11 and 10 bits: their products with a number of turns below 2^13 are exact.
+const TURN: [f64; 3] = [6.28125, 0.001_934_051_513_671_875, 1.255_665_941_024_841_6e-6];
+
+/// The power of two that subnormal operands of logarithms are scaled by.
+const SCALE: u8 = 32;
+
+impl Emitter<'_> {
+    pub(super) fn transcendental(&mut self, scalar_op: Op, ty: Type, args: &[Id]) -> Id {
+        if ty.scalar != ScalarType::F32 {
+            let wide = ty.with_scalar(ScalarType::F32);
+            let args: Vec<Id> = args.iter().map(|arg| self.convert(*arg, ty, wide)).collect();
+            let result = self.transcendental(scalar_op, wide, &args);
+            return self.convert(result, wide, ty);
+        }
+        let x = args[0];
+        match scalar_op {
+            Op::Exp => self.exponential(glsl::Exp, ty, x),
+            Op::Exp2 => self.exponential(glsl::Exp2, ty, x),
+            Op::Log => self.logarithm(glsl::Log, core::f64::consts::LN_2, ty, x),
+            Op::Log2 => self.logarithm(glsl::Log2, 1.0, ty, x),
+            Op::Pow => self.power(ty, args),
+            Op::Sin => self.of_angle(glsl::Sin, ty, x),
+            Op::Cos => self.of_angle(glsl::Cos, ty, x),
+            Op::Tan => self.of_angle(glsl::Tan, ty, x),
+            Op::Asin => self.glsl(glsl::Asin, ty, args),
+            Op::Acos => self.glsl(glsl::Acos, ty, args),
+            Op::Atan => self.glsl(glsl::Atan, ty, args),
+            Op::Atan2 => self.glsl(glsl::Atan2, ty, args),
+            Op::Tanh => self.hyperbolic_tangent(ty, x),
+            _ => self.hyperbolic(scalar_op, ty, x),
+        }
+    }
+
+    /// NaN for NaN: SwiftShader gives an infinity for some.
+    fn exponential(&mut self, function: u32, ty: Type, x: Id) -> Id {
+        let power = self.glsl(function, ty, &[x]);
+        let nan = self.make(op::IsNan, ty.with_scalar(ScalarType::Bool), &[x]);
+        self.make(op::Select, ty, &[nan, x, power])
+    }
+
+    /// Where subnormals need not be kept, drivers neither keep nor flush them here: they are scaled into the normal range,
+    /// which a driver that flushes makes a zero of too. SwiftShader takes zeros for small numbers. `of_two` is the function
+    /// of 2.
+    fn logarithm(&mut self, function: u32, of_two: f64, ty: Type, x: Id) -> Id {
+        if self.profile.float_controls(ty.scalar).denorm_preserve {
+            return self.glsl(function, ty, &[x]);
+        }
+        let mask = ty.with_scalar(ScalarType::Bool);
+        let least = self.float_constant(ty, f64::from(f32::MIN_POSITIVE));
+        let small = self.make(op::FOrdLessThan, mask, &[x, least]);
+        let scale = self.float_constant(ty, f64::from(SCALE).exp2());
+        let scaled = self.arithmetic(op::FMul, ty, &[x, scale]);
+        let x = self.make(op::Select, ty, &[small, scaled, x]);
+        let result = self.glsl(function, ty, &[x]);
+        let excess = self.float_constant(ty, of_two * f64::from(SCALE));
+        let less = self.arithmetic(op::FSub, ty, &[result, excess]);
+        let result = self.make(op::Select, ty, &[small, less, result]);
+        let (zero, pole) = (self.float_constant(ty, 0.0), self.float_constant(ty, f64::NEG_INFINITY));
+        let none = self.make(op::FOrdEqual, mask, &[x, zero]);
+        self.make(op::Select, ty, &[none, pole, result])
+    }
+
+    /// NaN below zero, whatever the exponent.
+    fn power(&mut self, ty: Type, args: &[Id]) -> Id {
+        let mask = ty.with_scalar(ScalarType::Bool);
+        let power = self.glsl(glsl::Pow, ty, args);
+        let (zero, nan) = (self.float_constant(ty, 0.0), self.float_constant(ty, f64::NAN));
+        let negative = self.make(op::FOrdLessThan, mask, &[args[0], zero]);
+        self.make(op::Select, ty, &[negative, nan, power])
+    }
+
+    /// A function of period 2π, of the angle less whole turns.
+    fn of_angle(&mut self, function: u32, ty: Type, x: Id) -> Id {
+        let per_turn = self.float_constant(ty, core::f64::consts::TAU.recip());
+        let turns = self.arithmetic(op::FMul, ty, &[x, per_turn]);
+        let turns = self.glsl(glsl::RoundEven, ty, &[turns]);
+        let mut angle = x;
+        for part in TURN {
+            let part = self.float_constant(ty, part);
+            let whole = self.arithmetic(op::FMul, ty, &[turns, part]);
+            angle = self.arithmetic(op::FSub, ty, &[angle, whole]);
+        }
+        self.glsl(function, ty, &[angle])
+    }
+
+    /// `e ∓ 1 / 4e`, where `e` is half the exponential of the magnitude: nothing overflows before the result does.
+    fn hyperbolic(&mut self, scalar_op: Op, ty: Type, x: Id) -> Id {
+        let magnitude = self.glsl(glsl::FAbs, ty, &[x]);
+        let (ln_2, quarter) =
+            (self.float_constant(ty, core::f64::consts::LN_2), self.float_constant(ty, 0.25));
+        let less = self.arithmetic(op::FSub, ty, &[magnitude, ln_2]);
+        let half = self.exponential(glsl::Exp, ty, less);
+        let rest = self.arithmetic(op::FDiv, ty, &[quarter, half]);
+        if scalar_op == Op::Cosh {
+            return self.arithmetic(op::FAdd, ty, &[half, rest]);
+        }
+        let difference = self.arithmetic(op::FSub, ty, &[half, rest]);
+        let negated = self.make(op::FNegate, ty, &[difference]);
+        let zero = self.float_constant(ty, 0.0);
+        let negative = self.make(op::FOrdLessThan, ty.with_scalar(ScalarType::Bool), &[x, zero]);
+        self.make(op::Select, ty, &[negative, negated, difference])
+    }
+
+    /// Of magnitudes above 10, for which it is ±1, the tangent of ±10.
+    fn hyperbolic_tangent(&mut self, ty: Type, x: Id) -> Id {
+        let mask = ty.with_scalar(ScalarType::Bool);
+        let [most, least] = [10.0, -10.0].map(|v| self.float_constant(ty, v));
+        let above = self.make(op::FOrdGreaterThan, mask, &[x, most]);
+        let x = self.make(op::Select, ty, &[above, most, x]);
+        let below = self.make(op::FOrdLessThan, mask, &[x, least]);
+        let x = self.make(op::Select, ty, &[below, least, x]);
+        self.glsl(glsl::Tanh, ty, &[x])
+    }
+}
