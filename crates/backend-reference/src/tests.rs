@@ -1,6 +1,8 @@
 //! What is particular to the interpreter: scheduling, limits, monitors, buffers. What kernels compute is tested
 //! by the run files under `crates/ir/filetests/run`, on every backend.
 
+mod language;
+
 use std::sync::Arc;
 
 use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Launch, LaunchOptions, Registry};

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use fulgurite_spec::{Op, Type};
+use fulgurite_spec::{Op, ScalarType, Type};
 
 use crate::analysis::numbering::{Number, Numbering, conjuncts};
 use crate::analysis::ranges::RangeMap;
@@ -86,15 +86,20 @@ fn assumptions(kernel: &Kernel) -> HashMap<BlockId, Vec<(ValueId, bool)>> {
     found
 }
 
-/// For the body of each `for` over `u32`, the counter and the end that it stays below.
+/// For the body of each `for` over indices, the counter and the end that it stays below.
 fn counters(kernel: &Kernel) -> HashMap<BlockId, (ValueId, ValueId)> {
     let bodies = instructions(kernel).filter_map(|id| match kernel.inst(id).kind {
-        InstKind::For { end, body, .. } if kernel.ty(end) == Type::U32 => {
+        InstKind::For { end, body, .. } if is_index(kernel.ty(end)) => {
             kernel.block(body).params.first().map(|counter| (body, (*counter, end)))
         }
         _ => None,
     });
     bodies.collect()
+}
+
+/// Whether a value of this type can be an index. Facts are kept of those, as numbers: they hold whatever the width.
+fn is_index(ty: Type) -> bool {
+    ty == Type::U32 || ty == Type::scalar(ScalarType::U64)
 }
 
 /// A relation between two numbers.
@@ -122,8 +127,12 @@ impl<'a> Prover<'a> {
         let numbering = Numbering::of(kernel);
         let mut most: HashMap<Number, u32> = HashMap::new();
         for value in (0..kernel.values.len()).map(ValueId::new) {
-            let known = ranges.range(value).most;
-            if known != u32::MAX && kernel.ty(value) == Type::U32 {
+            let known = match kernel.literal(value).filter(|l| l.ty == ScalarType::U64) {
+                Some(literal) => u32::try_from(literal.bits).unwrap_or(u32::MAX),
+                None if kernel.ty(value) == Type::U32 => ranges.range(value).most,
+                None => u32::MAX,
+            };
+            if known != u32::MAX {
                 let entry = most.entry(numbering.number(value)).or_insert(known);
                 *entry = known.min(*entry);
             }
@@ -140,15 +149,18 @@ impl<'a> Prover<'a> {
                 let numbers =
                     (self.numbering.node(kernel, require, *a), self.numbering.node(kernel, require, *b));
                 let types = require.types(kernel);
-                let u32s = [a, b].iter().all(|i| types[**i as usize] == Some(Type::U32));
-                if let ((Some(a), Some(b)), true) = (numbers, u32s) {
+                let indices = [a, b].iter().all(|i| types[**i as usize].is_some_and(is_index));
+                if let ((Some(a), Some(b)), true) = (numbers, indices) {
                     self.relate(*op, a, b);
                 }
                 for (number, node) in [(numbers.0, a), (numbers.1, b)] {
-                    if let (Some(number), RequireNode::Literal(l)) = (number, &require.nodes[*node as usize])
+                    if let (Some(number), RequireNode::Literal(literal)) =
+                        (number, &require.nodes[*node as usize])
+                        && is_index(Type::scalar(literal.ty))
+                        && let Ok(bits) = u32::try_from(literal.bits)
                     {
-                        self.most.insert(number, l.bits as u32);
-                        self.literals.push((l.bits as u32, number));
+                        self.most.insert(number, bits);
+                        self.literals.push((bits, number));
                     }
                 }
             }
@@ -188,7 +200,14 @@ impl<'a> Prover<'a> {
         let kernel = self.kernel;
         let mut stack = vec![(condition, holds)];
         while let Some((condition, holds)) = stack.pop() {
-            let ValueDef::Inst(inst, _) = kernel.value(condition).def else { continue };
+            let ValueDef::Inst(inst, position) = kernel.value(condition).def else { continue };
+            // A region's result is what it yields.
+            if let InstKind::Region { body, .. } = kernel.inst(inst).kind {
+                if let Terminator::Yield(values) = &kernel.block(body).terminator {
+                    stack.extend(values.get(position as usize).map(|v| (*v, holds)));
+                }
+                continue;
+            }
             let InstKind::Scalar { op, operands, .. } = &kernel.inst(inst).kind else { continue };
             match (op, holds) {
                 (Op::And, true) | (Op::Or, false) if stack.len() < 64 => {
@@ -197,7 +216,7 @@ impl<'a> Prover<'a> {
                 (Op::Not, _) => stack.extend(operands.iter().map(|v| (*v, !holds))),
                 (op, _) => {
                     let [a, b] = **operands else { continue };
-                    if kernel.ty(a) != Type::U32 {
+                    if !is_index(kernel.ty(a)) {
                         continue;
                     }
                     let op = match (op, holds) {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use fulgurite_spec::{Literal, Op, Type};
+use fulgurite_spec::{Literal, Op, ScalarType, Type};
 
 use crate::analysis::walk::{Event, Walk};
 use crate::kernel::{BufferId, FloatMode, InstKind, Kernel, Memory, Operands, Terminator, ValueId};
@@ -60,6 +60,14 @@ impl Numbering {
             let Event::Inst(id) = event else { continue };
             let inst = kernel.inst(id);
             let [result] = *inst.results else { continue };
+            if let InstKind::Scalar { op: Op::Convert, operands, .. } = &inst.kind
+                && let [narrow] = **operands
+                && (kernel.ty(narrow), kernel.ty(result)) == (Type::U32, Type::scalar(ScalarType::U64))
+            {
+                // The same number. Unsigned ops whose result is of neither type give the same of both.
+                numbering.numbers[result.index()] = numbering.number(narrow);
+                continue;
+            }
             let form = match &inst.kind {
                 InstKind::Scalar { op, operands, mode } => {
                     numbering.scalar(*op, *mode, kernel.ty(result), operands)

@@ -61,8 +61,11 @@ pub struct Array<'k, T, A, I = u32> {
     /// What its atomics order, and among whom if they say.
     pub(super) order: AtomicOrder,
     pub(super) scope: Option<SyncScope>,
-    pub(super) marker: PhantomData<fn() -> (T, A, I)>,
+    pub(super) marker: Marker<T, A, I>,
 }
+
+/// Says what types an [`Array`] is of; holds nothing.
+type Marker<T, A, I> = PhantomData<fn() -> (T, A, I)>;
 
 /// A workgroup's shared array.
 pub type SharedArray<'k, T> = Array<'k, T, SharedAccess>;

@@ -106,3 +106,86 @@ fn preconditions_are_evaluated_on_the_host() {
     assert_eq!(holds(9, 128), Some(false));
     assert!(verified.blocks.iter().all(|b| b.insts.is_empty()), "a precondition leaves no code behind");
 }
+
+#[test]
+fn the_rest_of_the_language_builds_and_prints() {
+    let built = kernel::<(ReadWrite<u32>, Large<Read<f32>>, u32)>(
+        "all",
+        ["x", "big", "n"],
+        [64, 1, 1],
+        |k, (x, big, n)| {
+            let pairs = x.view::<[i32; 2]>("pairs");
+            let tile = k.shared_uninit::<f32>("tile", 64);
+            let words = tile.view::<[u32; 3]>("words");
+            let far = big.view::<[f32; 4]>("far");
+            let l = k.local_index();
+            let wide = l.convert::<u64>();
+            let f = big.load(wide).mul_add_exact(2.0, 1.0) + big.load(5).sqrt().fast();
+            tile.store(l, f);
+            let sum = k.region("reduction", |k| {
+                k.barrier_shared();
+                let total = f.subgroup_reduce(Combine::Add);
+                (total + f.subgroup_exclusive_scan(Combine::Max), l.subgroup_inclusive_scan(Combine::Xor))
+            });
+            k.region("nothing", |k| k.trap(n));
+            let picked = words.load(0).shuffle::<[u32; 2]>(words.load(1), &[5, 0]);
+            pairs.store(0, picked.bitcast::<[i32; 2]>());
+            x.ordered(AtomicOrder::AcquireRelease).scoped(SyncScope::Workgroup).atomic_add(l, sum.1);
+            tile.atomic_add(l, sum.0);
+            let first = x.ordered(AtomicOrder::Acquire).atomic_load(0);
+            k.fence(AtomicOrder::Release, SyncScope::Device);
+            k.subgroup_barrier();
+            let all = k.workgroup_broadcast(first, k.num_subgroups() - 1);
+            k.if_(all.eq(3), |k| k.barrier());
+            let lead = k.lane().subgroup_broadcast(0) + l.subgroup_shuffle(k.lane() ^ 1);
+            let odd = (lead.subgroup_shuffle_xor(1) & 1).eq(1);
+            let near = lead.subgroup_shuffle_up(1) + lead.subgroup_shuffle_down(k.subgroup_id());
+            let votes = odd.subgroup_ballot() & k.lane_mask_lt() & near.subgroup_match();
+            let any = odd.subgroup_any() & odd.subgroup_all() & k.subgroup_elect();
+            let count = odd.subgroup_ballot_count();
+            k.if_(any, |_| x.store(count, votes.extract(0)));
+            let _ = far.len() + big.len();
+        },
+    );
+    let text = crate::text::print(&verify(built.unwrap()).unwrap());
+    for part in [
+        "buffer %big: read f32[] large",
+        "shared %tile: f32[64] uninit",
+        "view %pairs = %x as i32x2[]",
+        "view %words = %tile as u32x3[]",
+        "fma[exact]",
+        "sqrt[fast]",
+        "region \"reduction\" -> f32, u32 {",
+        "trap %n",
+        "vec.shuffle[5, 0]",
+        "atomic.add[acquire_release, workgroup] %x",
+        "atomic.add %tile",
+        "atomic.load[acquire] %x",
+        "fence[release, device]",
+        "workgroup_broadcast",
+        "subgroup.exclusive_scan[max]",
+    ] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn attributes_that_do_not_fit_are_reported() {
+    let result = kernel::<(Write<u32>,)>("k", ["x"], [1, 1, 1], |k, (x,)| {
+        x.store(0, k.val(1u32).fast());
+    });
+    assert_eq!(codes(result), [Code::BuilderMisuse]);
+    let result = kernel::<(ReadWrite<[u32; 2]>,)>("k", ["x"], [1, 1, 1], |_, (x,)| {
+        let v = x.load(0);
+        x.store(0, v.shuffle::<[u32; 2]>(v, &[0, 4]));
+        x.store(0, v.shuffle::<[u32; 2]>(v, &[0, 1, 2, 3]));
+    });
+    assert_eq!(codes(result), [Code::BadAttribute; 2]);
+    let result = kernel::<(ReadWrite<u32>,)>("k", ["x"], [1, 1, 1], |k, (x,)| {
+        x.store(0, (k.val(1u32) + 2).fast());
+        x.ordered(AtomicOrder::Release).atomic_load(0);
+    });
+    let problems = verify(result.unwrap()).unwrap_err();
+    let found: Vec<Code> = problems.all().iter().map(|d| d.code).collect();
+    assert_eq!(found, [Code::BadAttribute, Code::BadOrder]);
+}

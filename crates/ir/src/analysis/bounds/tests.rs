@@ -168,3 +168,99 @@ fn signed_comparisons_say_nothing_of_indices() {
   }";
     assert_eq!(inside(body), [false]);
 }
+
+#[test]
+fn views_have_lengths_of_their_own() {
+    let body = "  shared %t: u32[256]
+  view %y4 = %y as u32x4[]
+  view %yi = %y as i32[]
+  view %t4 = %t as u32x4[]
+  %i = local_index
+  %len = len %y
+  %in = lt %i, %len
+  if %in {
+    %a = load %yi[%i]
+    %b = load %y4[%i]
+  }
+  %len4 = len %y4
+  %in4 = lt %i, %len4
+  if %in4 {
+    %c = load %y4[%i]
+    %d = load %y[%i]
+  }
+  %e = load %t4[%i]
+  %far = add %i, 1u32
+  %f = load %t4[%far]
+  %g = load %t[%far]";
+    assert_eq!(inside(body), [true, false, true, false, true, false, true]);
+}
+
+#[test]
+fn a_region_is_seen_through() {
+    let body = "  %i = global_id.x
+  %len = region \"r\" -> u32 {
+    %count = len %y
+    yield %count
+  }
+  %in = region \"c\" -> bool {
+    %c = lt %i, %len
+    yield %c
+  }
+  if %in {
+    %j = region \"index\" -> u32 {
+      yield %i
+    }
+    store %y[%j], 1u32
+  }
+  store %y[%i], 1u32";
+    assert_eq!(inside(body), [true, false]);
+}
+
+#[test]
+fn wide_indices_are_compared_as_they_are() {
+    let body = "  buffer %big: read_write u32[] large
+  shared %t: u32[8]
+  require ge (len %big), 64u64
+  %l = local_index
+  %w = convert %l -> u64
+  %a = load %big[%w]
+  %b = load %big[4294967301u64]
+  %c = load %t[5u64]
+  %d = load %t[4294967301u64]
+  %count = len %big
+  %g = global_id.x
+  %i = convert %g -> u64
+  %j = mul %i, 4u64
+  %in = lt %j, %count
+  if %in {
+    %e = load %big[%j]
+  }
+  for %k in 0u64 to %count step 1u64 {
+    %f = load %big[%k]
+  }
+  %len = len %y
+  %small = lt %g, %len
+  if %small {
+    %h = load %y[%i]
+  }";
+    assert_eq!(inside(body), [true, false, true, false, true, true, true]);
+}
+
+#[test]
+fn lanes_know_how_many_there_are() {
+    let body = "  shared %t: u32[64]
+  %lane = lane
+  %a = load %t[%lane]
+  %id = subgroup_id
+  %b = load %t[%id]
+  %yes = eq %lane, 0u32
+  %count = subgroup.ballot_count %yes
+  %c = load %t[%count]
+  %below = sub %count, 1u32
+  %l = local_index
+  %other = subgroup.shuffle_xor %l, 5u32
+  %d = load %t[%other]
+  %size = subgroup_size
+  %e = load %t[%size]";
+    assert_eq!(inside(body), [true, true, false, true, false]);
+}

@@ -1,0 +1,147 @@
+//! What counts in a digest and what does not, edit by edit, on kernels that use the whole language.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure anywhere fails the test")]
+
+use std::collections::BTreeMap;
+
+use fulgurite_ir::{Digest, text, verify, wire};
+
+/// Every kind of instruction, attribute and declaration.
+const KERNEL: &str = r#"fulgurite 1
+kernel @k workgroup(64, 1, 1) {
+  buffer %x: read_write f32[]
+  buffer %big: read_write u32[] large
+  param %p: f32
+  shared %t: f32[256] uninit
+  shared %c: i32[4]
+  view %x4 = %x as f32x4[]
+  view %t3 = %t as f32x3[]
+  require ge (len %big), 4u64
+
+  %l = local_index
+  %lane = lane
+  %v = load %x4[%l]
+  %w = load %t3[%l]
+  %r, %s = region "phase" -> f32, u32 {
+    %e = extract %v, 0u32
+    region "inner" {
+      trap 7u32
+    }
+    yield %e, %l
+  }
+  %a = add[fast] %r, %p
+  %f = fma[exact] %a, %a, %a
+  %g = vec.shuffle[0, 2, 5] %v, %v
+  atomic.add[acquire_release, device] %c[0u32], 1i32
+  %h = atomic.load[acquire] %c[0u32]
+  atomic.max[device] %c[1u32], %h
+  fence[acquire, workgroup]
+  barrier[shared]
+  subgroup_barrier[buffers]
+  %i = workgroup_broadcast %w, 3u32
+  %j = subgroup.reduce[add] %f
+  %k = subgroup.inclusive_scan[min] %v
+  %m = subgroup.shuffle_up %v, 1u32
+  %even = lt %l, 5u32
+  %n = subgroup.ballot %even
+  %q = subgroup.ballot_count %even
+  %u = subgroup.elect
+  store %x[%s], %j
+}
+"#;
+
+/// One change each: what is replaced, and by what.
+const EDITS: &[(&str, &str)] = &[
+    ("f32[]\n  buffer", "f32[] large\n  buffer"),
+    ("read_write f32[]\n", "read_write i32[]\n"),
+    ("f32[256] uninit", "f32[256]"),
+    ("i32[4]", "i32[4] uninit"),
+    ("i32[4]", "i32[5]"),
+    ("view %x4 = %x as", "view %x4 = %big as"),
+    ("  view %t3 = %t as f32x3[]", "  view %unused = %t as u32[]\n  view %t3 = %t as f32x3[]"),
+    ("ge (len %big), 4u64", "ge (len %big), 5u64"),
+    ("ge (len %big), 4u64", "gt (len %big), 4u64"),
+    ("trap 7u32", "trap 8u32"),
+    ("yield %e, %l", "yield %e, %lane"),
+    ("yield %e, %l", "yield 1.0f32, %l"),
+    ("lane = lane", "lane = subgroup_id"),
+    ("lane = lane", "lane = subgroup_size"),
+    ("add[fast]", "add"),
+    ("add[fast]", "sub[fast]"),
+    ("fma[exact]", "fma"),
+    ("fma[exact]", "fma[fast]"),
+    ("[0, 2, 5]", "[0, 2, 4]"),
+    ("add[acquire_release, device]", "add[acquire_release]"),
+    ("add[acquire_release, device]", "add[release, device]"),
+    ("add[acquire_release, device]", "add[device]"),
+    ("load[acquire]", "load"),
+    ("max[device]", "max"),
+    ("max[device]", "min[device]"),
+    ("fence[acquire, workgroup]", "fence[acquire]"),
+    ("fence[acquire, workgroup]", "fence[release, workgroup]"),
+    ("barrier[shared]", "barrier"),
+    ("barrier[shared]\n  subgroup_barrier[buffers]", "barrier[shared]\n  barrier[buffers]"),
+    ("subgroup_barrier[buffers]", "subgroup_barrier"),
+    ("broadcast %w, 3u32", "broadcast %w, 4u32"),
+    ("reduce[add]", "reduce[mul]"),
+    ("reduce[add]", "inclusive_scan[add]"),
+    ("inclusive_scan[min]", "exclusive_scan[min]"),
+    ("shuffle_up %v, 1u32", "shuffle_down %v, 1u32"),
+    ("shuffle_up %v, 1u32", "shuffle_up %v, 2u32"),
+    ("ballot_count %even", "any %even"),
+    ("store %x[%s], %j", "store %x[0u32], %j"),
+];
+
+fn digest(source: &str) -> Digest {
+    let kernel = text::parse(source).and_then(verify).unwrap_or_else(|e| panic!("{e}\n{source}"));
+    let bytes = wire::encode(&kernel).unwrap();
+    let again = verify(wire::decode(&bytes).unwrap()).unwrap();
+    assert_eq!(again.digest(), kernel.digest(), "{source}");
+    kernel.digest()
+}
+
+#[test]
+fn every_edit_has_a_digest_of_its_own() {
+    let mut seen: BTreeMap<Digest, String> = BTreeMap::new();
+    seen.insert(digest(KERNEL), "nothing".to_owned());
+    for (from, to) in EDITS {
+        assert!(KERNEL.contains(from), "{from}");
+        let mut edited = KERNEL.replacen(from, to, 1);
+        if from.contains("read_write f32[]") {
+            // The element decides what is stored.
+            edited = edited.replace("store %x[%s], %j", "store %x[%s], 1i32");
+        }
+        let name = format!("{from} -> {to}");
+        if let Some(other) = seen.insert(digest(&edited), name.clone()) {
+            panic!("`{name}` and `{other}` share a digest");
+        }
+    }
+}
+
+#[test]
+fn names_and_regions_do_not_count() {
+    let base = digest(KERNEL);
+    for (from, to) in
+        [("%even", "%odd"), ("\"phase\"", "\"another\""), ("%x4", "%wide"), ("%t", "%tile"), ("@k ", "@q ")]
+    {
+        assert_eq!(digest(&KERNEL.replace(from, to)), base, "{from}");
+    }
+    let flat = KERNEL
+        .replace("  %r, %s = region \"phase\" -> f32, u32 {\n", "")
+        .replace("    region \"inner\" {\n", "")
+        .replace("    }\n    yield %e, %l\n  }\n", "")
+        .replace("%r,", "%e,")
+        .replace("[%s]", "[%l]");
+    assert!(!flat.contains("region"));
+    assert_eq!(digest(&flat), base);
+    // A region around what there was, that yields a constant, a parameter and another region's result.
+    let body = "  %a = add 1u32, %p\n  store %x[0u32], %a\n";
+    let kernel = |body: &str| {
+        format!(
+            "fulgurite 1\nkernel @k workgroup(1, 1, 1) {{\n  buffer %x: write u32[]\n  param %p: u32\n{body}}}\n"
+        )
+    };
+    let wrapped = "  %c, %q = region \"a\" -> u32, u32 {\n    %i, %j = region \"b\" -> u32, u32 {\n      yield 1u32, %p\n    \
+                   }\n    yield %i, %j\n  }\n  region \"c\" {\n    %a = add %c, %q\n    store %x[0u32], %a\n  }\n";
+    assert_eq!(digest(&kernel(body)), digest(&kernel(wrapped)));
+    assert_ne!(digest(&kernel(body)), digest(&kernel(&wrapped.replace("1u32, %p", "%p, 1u32"))));
+}
