@@ -122,6 +122,7 @@ const fn family_title(family: Family) -> &'static str {
         Family::Atomic => "Atomics",
         Family::Synchronization => "Synchronization",
         Family::Id => "Ids",
+        Family::Subgroup => "Subgroups",
         Family::Control => "Control flow",
     }
 }
@@ -139,6 +140,22 @@ fn form(row: &OpInfo) -> anyhow::Result<String> {
         Semantics::Special(Special::Id) => format!("%r = {name}.x"),
         Semantics::Special(Special::ScalarId) => format!("%r = {name}"),
         Semantics::Special(Special::Barrier) => format!("{name}[shared, buffers]"),
+        Semantics::Special(Special::Fence) => format!("{name}[order, scope]"),
+        Semantics::Special(Special::Broadcast) => format!("%r = {name} %a, %i"),
+        Semantics::Special(Special::Shuffle) => format!("%r = {name}[0, 2, …] %a, %b"),
+        Semantics::Special(Special::Trap) => format!("{name} %a"),
+        Semantics::Special(Special::Subgroup) => match row.op {
+            Op::SubgroupReduce | Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan => {
+                format!("%r = {name}[kind] %a")
+            }
+            Op::SubgroupBroadcast
+            | Op::SubgroupShuffle
+            | Op::SubgroupShuffleXor
+            | Op::SubgroupShuffleUp
+            | Op::SubgroupShuffleDown => format!("%r = {name} %a, %b"),
+            Op::SubgroupElect => format!("%r = {name}"),
+            _ => format!("%r = {name} %a"),
+        },
         Semantics::Special(Special::Memory | Special::Atomic | Special::Control) => match row.op {
             Op::Load | Op::AtomicLoad => format!("%r = {name} %m[%i]"),
             Op::Store | Op::AtomicStore => format!("{name} %m[%i], %a"),
@@ -151,6 +168,7 @@ fn form(row: &OpInfo) -> anyhow::Result<String> {
             | Op::AtomicOr
             | Op::AtomicXor
             | Op::AtomicExchange => format!("%r = {name} %m[%i], %a"),
+            Op::Region => "%r = region \"name\" -> type { … yield %a }".to_owned(),
             Op::If => "%r = if %c -> type { … yield %a } else { … yield %b }".to_owned(),
             Op::For => "%r = for %i in %a to %b step 1u32 carry(%v = %c) { … yield %d }".to_owned(),
             Op::While => "%r = while carry(%v = %a) { … condition %c } do { … yield %b }".to_owned(),
@@ -186,24 +204,38 @@ fn typing(row: &OpInfo) -> anyhow::Result<String> {
         }
         Semantics::Special(special) => match special {
             Special::Construct => "2 to 4 × element of T → T",
-            Special::Barrier => "no operands, no result",
+            Special::Barrier | Special::Fence => "no operands, no result",
+            Special::Broadcast => "T, local index u32 → T",
+            Special::Shuffle => "T, T → 2 to 4 × element of T",
+            Special::Trap => "u32, no result",
+            Special::Subgroup => match row.op {
+                Op::SubgroupReduce | Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan => "T → T",
+                Op::SubgroupBallot => "bool → u32x4",
+                Op::SubgroupBallotCount => "bool → u32",
+                Op::SubgroupMatch => "T → u32x4",
+                Op::SubgroupAny | Op::SubgroupAll => "bool → bool",
+                Op::SubgroupElect => "→ bool",
+                _ => "T, u32 → T",
+            },
+            Special::ScalarId if row.op == Op::LaneMaskLt => "→ u32x4",
             Special::Id | Special::ScalarId => "→ u32",
             Special::Memory => match row.op {
-                Op::Load => "index u32 → T, the element type",
-                Op::Store => "index u32, T, the element type",
-                Op::Len => "→ u32",
+                Op::Load => "index u32 or u64 → T, the element type",
+                Op::Store => "index u32 or u64, T, the element type",
+                Op::Len => "→ u32; u64 for a `large` buffer",
                 op => bail!("`{}` has no typing rule in bless.rs", op.mnemonic()),
             },
             Special::Atomic => match row.op {
-                Op::AtomicLoad => "index u32 → T, the element type",
-                Op::AtomicStore => "index u32, T, the element type",
-                Op::AtomicCompareExchange => "index u32, T, T → T, the element type",
-                _ => "index u32, T → T, the element type",
+                Op::AtomicLoad => "index u32 or u64 → T, the element type",
+                Op::AtomicStore => "index u32 or u64, T, the element type",
+                Op::AtomicCompareExchange => "index u32 or u64, T, T → T, the element type",
+                _ => "index u32 or u64, T → T, the element type",
             },
             Special::Control => match row.op {
                 Op::If => "condition bool; yields the stated types",
                 Op::For => "start, end and step T; carries any types",
                 Op::While => "condition bool; carries any types",
+                Op::Region => "yields the stated types",
                 op => bail!("`{}` has no typing rule in bless.rs", op.mnemonic()),
             },
         }
@@ -227,7 +259,26 @@ fn main_types(row: &OpInfo) -> String {
         Semantics::Special(Special::Memory) if row.op != Op::Len => {
             format!("{}; {all_lanes}", TypeSet::NUMERIC)
         }
-        Semantics::Special(Special::Atomic) => format!("{}; 1 lane", TypeSet::INTEGER),
+        Semantics::Special(Special::Shuffle) => format!("{}; 2 to 4 lanes", TypeSet::ALL),
+        Semantics::Special(Special::Broadcast) => format!("{}; {all_lanes}", TypeSet::ALL),
+        Semantics::Special(Special::Subgroup) => match row.op {
+            Op::SubgroupReduce | Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan => {
+                format!("{}, integers for and, or, xor; {all_lanes}", TypeSet::NUMERIC)
+            }
+            Op::SubgroupMatch => format!("{}; 1 lane", TypeSet::NUMERIC),
+            Op::SubgroupBroadcast
+            | Op::SubgroupShuffle
+            | Op::SubgroupShuffleXor
+            | Op::SubgroupShuffleUp
+            | Op::SubgroupShuffleDown => format!("{}; {all_lanes}", TypeSet::ALL),
+            _ => "—".to_owned(),
+        },
+        Semantics::Special(Special::Atomic) => match row.op {
+            Op::AtomicLoad | Op::AtomicStore | Op::AtomicAdd | Op::AtomicExchange => {
+                "integers and floats of 32 and 64 bits; 1 lane".to_owned()
+            }
+            _ => "integers of 32 and 64 bits; 1 lane".to_owned(),
+        },
         Semantics::Special(Special::Control) if row.op == Op::For => format!("{}; 1 lane", TypeSet::INTEGER),
         Semantics::Special(_) => "—".to_owned(),
     }

@@ -1,7 +1,7 @@
 //! Runs workgroups: who takes the next steps, and what a step does.
 
 use fulgurite_driver_core::{DeviceError, Error, Launch, LaunchReport};
-use fulgurite_ir::{BlockId, Grid, InstId, InstKind, Kernel, Memory, Terminator, ValueId};
+use fulgurite_ir::{BlockId, Grid, InstId, InstKind, Kernel, Memory, MemoryScopes, Terminator, ValueId};
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Op, ScalarType, Type};
 
@@ -11,6 +11,7 @@ use crate::clock::Deadline;
 use crate::memory::Memories;
 use crate::monitor::{Access, AccessKind, Monitor};
 use crate::program::{Program, Source};
+use crate::subgroup;
 
 /// Most bytes that registers and local memory of one workgroup may take.
 const MAX_STATE_BYTES: u64 = 8 << 30;
@@ -42,7 +43,7 @@ struct Invocation {
 }
 
 /// A launch that is being interpreted.
-struct Interpreter<'a, M> {
+pub(crate) struct Interpreter<'a, M> {
     program: &'a Program,
     kernel: &'a Kernel,
     grid: Grid,
@@ -55,6 +56,10 @@ struct Interpreter<'a, M> {
     registers: Vec<Components>,
     /// Values on their way from one block to another.
     moving: Vec<Components>,
+    /// Lanes of a full subgroup.
+    lanes: u32,
+    /// The first code and invocation that trapped.
+    trap: Option<(u32, u32)>,
 }
 
 fn internal(what: &str) -> Error {
@@ -81,12 +86,14 @@ pub(crate) fn launch<M: Monitor>(
         kernel,
         grid: launch.grid(),
         params: launch.params(),
-        memory: Memories::new(program, launch, buffers, local),
+        memory: Memories::new(program, launch, buffers, local, options.uninit_seed),
         monitor,
         workgroup: [0; 3],
         invocations,
         registers,
         moving: Vec::new(),
+        lanes: options.lanes(),
+        trap: None,
     };
     let [x, y, z] = launch.grid();
     if !launch.is_empty() {
@@ -97,6 +104,9 @@ pub(crate) fn launch<M: Monitor>(
                 }
             }
         }
+    }
+    if let Some((code, invocation)) = interpreter.trap {
+        return Err(DeviceError::Trap { code, invocation }.into());
     }
     Ok(deadline.elapsed().map_or_else(LaunchReport::default, LaunchReport::timed))
 }
@@ -135,6 +145,7 @@ impl<M: Monitor> Interpreter<'_, M> {
                 running |= self.invocations[invocation].standing == Standing::Running;
                 deadline.advance(u64::from(steps))?;
             }
+            running |= self.release_subgroups()?;
             if !running && self.release()? {
                 return Ok(());
             }
@@ -148,13 +159,59 @@ impl<M: Monitor> Interpreter<'_, M> {
             return Err(internal("not all invocations of a workgroup arrived at a barrier"));
         }
         let Standing::Waiting(barrier) = first else { return Ok(true) };
-        if let InstKind::Barrier { scopes } = self.kernel.inst(barrier).kind {
-            self.monitor.barrier(self.workgroup, scopes);
+        match self.kernel.inst(barrier).kind {
+            InstKind::Barrier { scopes } => self.monitor.barrier(self.workgroup, scopes),
+            InstKind::WorkgroupBroadcast { value, index } => {
+                self.monitor.barrier(self.workgroup, MemoryScopes { shared: false, buffers: false });
+                let from = self.get_low(0, index) as usize;
+                let value = if from < self.invocations.len() { self.get(from, value) } else { [0; 4] };
+                for invocation in 0..self.invocations.len() {
+                    self.set_result(invocation, barrier, value);
+                }
+            }
+            _ => return Err(internal("a subgroup that waits although all of its lanes have arrived")),
         }
         for invocation in &mut self.invocations {
             invocation.standing = Standing::Running;
         }
         Ok(false)
+    }
+
+    /// Lets each subgroup whose lanes all wait at the same op across it go on. Whether any does.
+    fn release_subgroups(&mut self) -> Result<bool, Error> {
+        let mut any = false;
+        let lanes = self.lanes as usize;
+        for first in (0..self.invocations.len()).step_by(lanes) {
+            let subgroup = first..(first + lanes).min(self.invocations.len());
+            let standing = self.invocations[first].standing;
+            let Standing::Waiting(inst) = standing else { continue };
+            if self.invocations[subgroup.clone()].iter().any(|i| i.standing != standing) {
+                continue;
+            }
+            match &self.kernel.inst(inst).kind {
+                InstKind::SubgroupBarrier { scopes } => {
+                    self.monitor.subgroup_barrier(self.workgroup, (first / lanes) as u32, *scopes);
+                }
+                InstKind::Subgroup { op, combine, operands } => {
+                    let ty = operands.first().map_or(Type::BOOL, |v| self.kernel.ty(*v));
+                    let operand = |position: usize| -> Vec<Components> {
+                        let value = operands.get(position);
+                        subgroup.clone().map(|i| value.map_or([0; 4], |v| self.get(i, *v))).collect()
+                    };
+                    let results = subgroup::apply(*op, *combine, ty, &operand(0), &operand(1))
+                        .ok_or_else(|| internal("an op across a subgroup that its operands do not fit"))?;
+                    for (invocation, result) in subgroup.clone().zip(results) {
+                        self.set_result(invocation, inst, result);
+                    }
+                }
+                _ => continue,
+            }
+            for invocation in &mut self.invocations[subgroup] {
+                invocation.standing = Standing::Running;
+            }
+            any = true;
+        }
+        Ok(any)
     }
 
     // Values.
@@ -228,7 +285,7 @@ impl<M: Monitor> Interpreter<'_, M> {
         let kernel = self.kernel;
         let inst = kernel.inst(id);
         match &inst.kind {
-            InstKind::Scalar { op, operands } => {
+            InstKind::Scalar { op, operands, .. } => {
                 let mut args = [[0; 4]; 4];
                 for (arg, operand) in args.iter_mut().zip(operands) {
                     *arg = self.get(invocation, *operand);
@@ -239,13 +296,28 @@ impl<M: Monitor> Interpreter<'_, M> {
                     .ok_or_else(|| internal("an op that its operands do not fit"))?;
                 self.set_result(invocation, id, value);
             }
+            InstKind::VecShuffle { components, vectors: [a, b] } => {
+                let lanes = kernel.ty(*a).lanes.count() as usize;
+                let (a, b) = (self.get(invocation, *a), self.get(invocation, *b));
+                let mut value = [0; 4];
+                for (slot, component) in value.iter_mut().zip(components) {
+                    let position = usize::from(*component);
+                    let from = if position < lanes { a.get(position) } else { b.get(position - lanes) };
+                    *slot = from.copied().unwrap_or(0);
+                }
+                self.set_result(invocation, id, value);
+            }
+            InstKind::Id { op: Op::LaneMaskLt, .. } => {
+                let below = (1u128 << (invocation as u32 % self.lanes)) - 1;
+                self.set_result(invocation, id, subgroup::mask(below));
+            }
             InstKind::Id { op, component } => {
                 let value = self.id(invocation, *op, usize::from(*component));
                 self.set_result(invocation, id, eval::splat_low(u64::from(value)));
             }
             InstKind::Len { memory } => {
                 let len = self.memory.len(*memory);
-                self.set_result(invocation, id, eval::splat_low(u64::from(len)));
+                self.set_result(invocation, id, eval::splat_low(len));
             }
             InstKind::Load { memory, index } => {
                 let index = self.access(invocation, id, AccessKind::Load, *memory, *index);
@@ -257,7 +329,7 @@ impl<M: Monitor> Interpreter<'_, M> {
                 let value = self.get(invocation, *value);
                 self.memory.store(*memory, invocation, index, &value);
             }
-            InstKind::Atomic { op, memory, index, operands } => {
+            InstKind::Atomic { op, memory, index, operands, .. } => {
                 let index = self.access(invocation, id, AccessKind::Atomic, *memory, *index);
                 let old = self.memory.load(*memory, invocation, index);
                 if *op != Op::AtomicLoad {
@@ -266,13 +338,29 @@ impl<M: Monitor> Interpreter<'_, M> {
                         *arg = self.get(invocation, *operand)[0];
                     }
                     let ty = kernel.element(*memory).scalar;
-                    let new = eval::atomic(*op, ty, old[0], &args)
-                        .ok_or_else(|| internal("an atomic op that its operands do not fit"))?;
+                    let new = match op {
+                        Op::AtomicAdd => eval::scalar(Op::Add, ty, ty, &[old[0], args[0]]),
+                        _ => eval::atomic(*op, ty, old[0], &args),
+                    };
+                    let new = new.ok_or_else(|| internal("an atomic op that its operands do not fit"))?;
                     self.memory.store(*memory, invocation, index, &eval::splat_low(new));
                 }
                 self.set_result(invocation, id, old);
             }
-            InstKind::Barrier { .. } => self.invocations[invocation].standing = Standing::Waiting(id),
+            InstKind::Fence { order, scope } => {
+                self.monitor.fence(self.workgroup, invocation as u32, *order, *scope);
+            }
+            InstKind::Barrier { .. }
+            | InstKind::SubgroupBarrier { .. }
+            | InstKind::WorkgroupBroadcast { .. }
+            | InstKind::Subgroup { .. } => self.invocations[invocation].standing = Standing::Waiting(id),
+            InstKind::Trap { code } => {
+                let code = self.get_low(invocation, *code);
+                if self.trap.is_none() {
+                    self.trap = Some((code, self.flat_index(invocation)));
+                }
+            }
+            InstKind::Region { body, .. } => self.enter(invocation, *body, id, 0),
             InstKind::If { condition, then_block, else_block } => {
                 let holds = self.get_low(invocation, *condition) & 1 != 0;
                 self.enter(invocation, if holds { *then_block } else { *else_block }, id, 0);
@@ -311,7 +399,7 @@ impl<M: Monitor> Interpreter<'_, M> {
         };
         let inst = kernel.inst(owner);
         match (&block.terminator, &inst.kind) {
-            (Terminator::Yield(values), InstKind::If { .. }) => {
+            (Terminator::Yield(values), InstKind::If { .. } | InstKind::Region { .. }) => {
                 self.move_values(invocation, values, &inst.results);
                 self.leave(invocation);
             }
@@ -359,8 +447,8 @@ impl<M: Monitor> Interpreter<'_, M> {
         kind: AccessKind,
         memory: Memory,
         index: ValueId,
-    ) -> u32 {
-        let index = self.get_low(invocation, index);
+    ) -> u64 {
+        let index = self.get(invocation, index)[0];
         self.monitor.access(&Access {
             kind,
             memory,
@@ -371,6 +459,13 @@ impl<M: Monitor> Interpreter<'_, M> {
             inst,
         });
         index
+    }
+
+    /// Of all invocations of the launch, x fastest, modulo 2³².
+    fn flat_index(&self, invocation: usize) -> u32 {
+        let [x, y, z] = [0, 1, 2].map(|axis| self.id(invocation, Op::GlobalId, axis));
+        let [width, height] = [0, 1].map(|axis| self.grid[axis].wrapping_mul(self.kernel.workgroup[axis]));
+        z.wrapping_mul(height).wrapping_add(y).wrapping_mul(width).wrapping_add(x)
     }
 
     fn id(&self, invocation: usize, op: Op, axis: usize) -> u32 {
@@ -384,6 +479,10 @@ impl<M: Monitor> Interpreter<'_, M> {
         };
         match op {
             Op::LocalIndex => flat,
+            Op::Lane => flat % self.lanes,
+            Op::SubgroupId => flat / self.lanes,
+            Op::SubgroupSize => self.lanes,
+            Op::NumSubgroups => self.kernel.workgroup_invocations().div_ceil(self.lanes),
             Op::LocalId => local,
             Op::WorkgroupId => self.workgroup[axis],
             Op::NumWorkgroups => self.grid[axis],

@@ -13,6 +13,7 @@ mod interpreter;
 mod memory;
 mod monitor;
 mod program;
+mod subgroup;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use fulgurite_driver_core::{
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::{Capability, DeviceSnapshot};
+use fulgurite_spec::limits::MAX_SUBGROUP_SIZE;
 
 use buffer::HostBuffer;
 use monitor::Claims;
@@ -45,11 +47,37 @@ pub struct ReferenceOptions {
     pub quantum: u32,
     /// Steps of one launch, all invocations together, after which it counts as timed out.
     pub step_budget: Option<u64>,
+    /// Lanes of a full subgroup; the power of two from 1 to 128 that is nearest below is used.
+    pub subgroup_size: u32,
+    /// What decides the values that `uninit` shared memory begins with.
+    pub uninit_seed: u32,
 }
 
 impl ReferenceOptions {
     /// The quantum where none is chosen.
     pub const DEFAULT_QUANTUM: u32 = 64;
+
+    /// The lanes of a subgroup where no other number is chosen.
+    pub const DEFAULT_SUBGROUP_SIZE: u32 = 32;
+
+    /// These options with subgroups of `lanes`, a power of two from 1 to 128.
+    #[must_use]
+    pub fn subgroup_size(mut self, lanes: u32) -> Self {
+        self.subgroup_size = lanes;
+        self
+    }
+
+    /// These options with other values in `uninit` shared memory.
+    #[must_use]
+    pub fn uninit_seed(mut self, seed: u32) -> Self {
+        self.uninit_seed = seed;
+        self
+    }
+
+    /// The lanes that are used.
+    fn lanes(self) -> u32 {
+        1 << self.subgroup_size.clamp(1, MAX_SUBGROUP_SIZE).ilog2()
+    }
 
     /// These options with another quantum.
     #[must_use]
@@ -70,7 +98,8 @@ impl ReferenceOptions {
 impl Default for ReferenceOptions {
     fn default() -> Self {
         let step_budget = if cfg!(feature = "std") { None } else { Some(1 << 36) };
-        Self { quantum: Self::DEFAULT_QUANTUM, step_budget }
+        let subgroup_size = Self::DEFAULT_SUBGROUP_SIZE;
+        Self { quantum: Self::DEFAULT_QUANTUM, step_budget, subgroup_size, uninit_seed: 1 }
     }
 }
 
@@ -100,7 +129,11 @@ impl ReferenceBackend {
             Capability::AtomicInt64,
             Capability::AtomicFloatAdd,
             Capability::AtomicDoubleAdd,
+            Capability::Subgroups,
+            Capability::LargeBuffers,
+            Capability::ExactFma,
         ];
+        snapshot.limits.subgroup_size = options.lanes();
         Self { snapshot, options }
     }
 }

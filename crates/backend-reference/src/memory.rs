@@ -3,17 +3,22 @@
 use std::ops::Range;
 
 use fulgurite_driver_core::Launch;
-use fulgurite_ir::{Memory, VerifiedKernel};
+use fulgurite_ir::{Initial, Memory, VerifiedKernel};
 use fulgurite_spec::eval::{self, Components};
 
 use crate::buffer::Bound;
 use crate::program::Program;
 
+/// The high half of each word of an `uninit` array: no small number, and as a float a large negative one.
+const UNINIT: u32 = 0xbadd_0000;
+
 /// All memory of the workgroup that runs.
 pub(crate) struct Memories<'a> {
     program: &'a Program,
-    lengths: &'a [u32],
+    lengths: &'a [u64],
     buffers: Bound<'a>,
+    /// What decides the bytes that `uninit` arrays hold.
+    seed: u32,
     shared: Vec<u8>,
     /// Of all invocations, one after the other.
     local: Vec<u8>,
@@ -25,57 +30,73 @@ impl<'a> Memories<'a> {
         launch: &'a Launch<'_>,
         buffers: Bound<'a>,
         local: Vec<u8>,
+        seed: u32,
     ) -> Self {
         let shared = vec![0; program.shared.bytes()];
-        Self { program, lengths: launch.lengths(), buffers, shared, local }
+        Self { program, lengths: launch.lengths(), buffers, seed, shared, local }
     }
 
-    /// Clears shared and local memory for the next workgroup.
+    /// Clears shared and local memory for the next workgroup. Arrays that are `uninit` get bytes that differ from
+    /// workgroup to workgroup and from word to word, so that a kernel that reads them is seen to.
     pub(crate) fn reset(&mut self) {
         self.shared.fill(0);
         self.local.fill(0);
+        for (i, array) in self.program.kernel().shared.iter().enumerate() {
+            if array.initial == Initial::Uninit {
+                let start = self.program.shared.offset(i);
+                let end = start + array.len as usize * array.element.size() as usize;
+                for chunk in self.shared[start..end].chunks_mut(4) {
+                    self.seed = self.seed.wrapping_mul(0x915f_77f5).wrapping_add(0x9e37_79b9);
+                    let word = UNINIT | self.seed >> 16;
+                    chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
+                }
+            }
+        }
     }
 
     /// The number of elements of `memory`.
-    pub(crate) fn len(&self, memory: Memory) -> u32 {
+    pub(crate) fn len(&self, memory: Memory) -> u64 {
         let kernel: &VerifiedKernel = self.program.kernel();
-        match memory {
-            Memory::Buffer(id) => self.lengths[id.index()],
-            Memory::Shared(id) => kernel.shared[id.index()].len,
-            Memory::Local(id) => kernel.locals[id.index()].len,
+        match (memory, kernel.base(memory)) {
+            (Memory::Buffer(id), _) => self.lengths[id.index()],
+            (_, Memory::Buffer(id)) => {
+                self.buffers.get(id.index()).len() as u64 / u64::from(kernel.element(memory).size())
+            }
+            _ => u64::from(kernel.array_len(memory).unwrap_or(0)),
         }
     }
 
     /// The element at `index` of `memory` as `invocation` sees it; zero out of bounds.
-    pub(crate) fn load(&self, memory: Memory, invocation: usize, index: u32) -> Components {
+    pub(crate) fn load(&self, memory: Memory, invocation: usize, index: u64) -> Components {
         let Some(range) = self.range(memory, invocation, index) else { return [0; 4] };
-        let bytes = match memory {
+        let bytes = match self.program.kernel().base(memory) {
             Memory::Buffer(id) => self.buffers.get(id.index()),
-            Memory::Shared(_) => &self.shared,
             Memory::Local(_) => &self.local,
+            _ => &self.shared,
         };
         eval::read_bytes(&bytes[range], self.program.kernel().element(memory))
     }
 
     /// Changes the element at `index` of `memory`; nothing out of bounds.
-    pub(crate) fn store(&mut self, memory: Memory, invocation: usize, index: u32, value: &Components) {
+    pub(crate) fn store(&mut self, memory: Memory, invocation: usize, index: u64, value: &Components) {
         let Some(range) = self.range(memory, invocation, index) else { return };
-        let bytes = match memory {
+        let bytes = match self.program.kernel().base(memory) {
             Memory::Buffer(id) => self.buffers.get_mut(id.index()),
-            Memory::Shared(_) => &mut self.shared,
             Memory::Local(_) => &mut self.local,
+            _ => &mut self.shared,
         };
         eval::write_bytes(value, self.program.kernel().element(memory), &mut bytes[range]);
     }
 
     /// Where an element lies in the bytes of its kind of memory.
-    fn range(&self, memory: Memory, invocation: usize, index: u32) -> Option<Range<usize>> {
+    fn range(&self, memory: Memory, invocation: usize, index: u64) -> Option<Range<usize>> {
         if index >= self.len(memory) {
             return None;
         }
         let size = self.program.kernel().element(memory).size() as usize;
-        let base = match memory {
-            Memory::Buffer(_) => 0,
+        let base = match self.program.kernel().base(memory) {
+            // No view is of a view.
+            Memory::Buffer(_) | Memory::View(_) => 0,
             Memory::Shared(id) => self.program.shared.offset(id.index()),
             Memory::Local(id) => {
                 invocation * self.program.local.bytes() + self.program.local.offset(id.index())

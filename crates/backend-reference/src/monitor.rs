@@ -3,7 +3,7 @@
 
 use fulgurite_driver_core::Error;
 use fulgurite_ir::analysis::BoundsMap;
-use fulgurite_ir::{Grid, InstId, Memory, MemoryScopes};
+use fulgurite_ir::{AtomicOrder, Grid, InstId, Memory, MemoryScopes, SyncScope};
 
 /// How memory is accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) struct Access {
     pub(crate) kind: AccessKind,
     pub(crate) memory: Memory,
     /// Element index, as the kernel gave it.
-    pub(crate) index: u32,
+    pub(crate) index: u64,
     pub(crate) in_bounds: bool,
     pub(crate) workgroup: Grid,
     /// Flattened local index.
@@ -34,6 +34,12 @@ pub(crate) trait Monitor {
 
     /// All invocations of a workgroup have arrived at a barrier.
     fn barrier(&mut self, _workgroup: Grid, _scopes: MemoryScopes) {}
+
+    /// All invocations of a subgroup have arrived at a `subgroup_barrier`.
+    fn subgroup_barrier(&mut self, _workgroup: Grid, _subgroup: u32, _scopes: MemoryScopes) {}
+
+    /// An invocation passes a fence.
+    fn fence(&mut self, _workgroup: Grid, _invocation: u32, _order: AtomicOrder, _scope: SyncScope) {}
 }
 
 /// Holds the analysis by which lowering leaves out guards to what happens: the oracle checks it in every run.

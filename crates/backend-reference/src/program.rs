@@ -25,7 +25,12 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    fn new(arrays: &[ArrayDecl]) -> Self {
+    fn shared(kernel: &VerifiedKernel) -> Self {
+        let (offsets, bytes) = kernel.shared_layout();
+        Self { offsets: offsets.into_iter().map(|o| o as usize).collect(), bytes: bytes as usize }
+    }
+
+    fn local(arrays: &[ArrayDecl]) -> Self {
         let mut bytes = 0;
         let mut offsets = Vec::with_capacity(arrays.len());
         for array in arrays {
@@ -64,7 +69,7 @@ impl Program {
             .insts
             .iter()
             .map(|inst| match &inst.kind {
-                InstKind::Scalar { op, operands } => {
+                InstKind::Scalar { op, operands, .. } => {
                     let types: Vec<Type> = operands.iter().map(|v| kernel.ty(*v)).collect();
                     main_type(*op, &types).unwrap_or(Type::U32)
                 }
@@ -72,7 +77,7 @@ impl Program {
             })
             .collect();
         let (sources, registers) = allocate(&kernel);
-        let (shared, local) = (Layout::new(&kernel.shared), Layout::new(&kernel.locals));
+        let (shared, local) = (Layout::shared(&kernel), Layout::local(&kernel.locals));
         let bounds = BoundsMap::of(&kernel, &RangeMap::of(&kernel));
         Self { kernel, sources, mains, registers, bounds, shared, local }
     }

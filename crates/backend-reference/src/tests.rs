@@ -224,7 +224,7 @@ impl Monitor for Notes {
     fn access(&mut self, access: &Access) {
         self.accesses.push((
             access.kind,
-            access.index,
+            access.index as u32,
             access.in_bounds,
             access.workgroup,
             access.invocation,

@@ -47,6 +47,7 @@ pub(crate) fn compile_for(
 ) -> Result<VulkanExecutable, Error> {
     device.check_alive()?;
     Error::check_needs(&kernel, &device.plan.snapshot)?;
+    Error::check_recent(&kernel)?;
     check_kernel(&kernel, &device.plan.snapshot.limits)?;
     let module = emit(&kernel, profile);
     check_layout(&module.layout, &device.plan.bounds)?;

@@ -36,6 +36,15 @@ pub struct RunFile {
     error: Option<Code>,
 }
 
+/// How a file fared that did not fail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything was as the file says.
+    AsExpected,
+    /// The backend lacks what the kernel needs, for the reason given.
+    Unsupported(String),
+}
+
 impl RunFile {
     /// Reads a run file.
     ///
@@ -70,6 +79,9 @@ impl RunFile {
             let numbers: Vec<u32> = grid.split_whitespace().filter_map(|n| n.parse().ok()).collect();
             let grid = numbers.try_into().map_err(|_| "three numbers are needed")?;
             self.options = self.options.merged(&LaunchOptions::workgroups(grid));
+        } else if let Some(count) = line.strip_prefix("linear:") {
+            let count = count.trim().parse().map_err(|_| "a number is needed")?;
+            self.options = self.options.merged(&LaunchOptions::linear(count));
         } else if let Some(timeout) = line.strip_prefix("timeout:") {
             let milliseconds = timeout.trim().parse().map_err(|_| "a number is needed")?;
             self.options = self.options.clone().timeout(Duration::from_millis(milliseconds));
@@ -119,15 +131,22 @@ impl RunFile {
     ///
     /// # Errors
     /// How what happened differs from what was expected, for people.
-    pub fn run(&self, backend: &dyn Backend) -> Result<(), String> {
+    pub fn run(&self, backend: &dyn Backend) -> Result<Outcome, String> {
         let outcome = self.outputs(backend);
         let outputs = match (outcome, self.error) {
-            (Err(error), Some(code)) if error.code() == code => return Ok(()),
+            (Err(error), Some(code)) if error.code() == code => return Ok(Outcome::AsExpected),
+            // What the backend says it lacks is no failure, but what every backend has is.
+            (Err(Error::Unsupported(reason)), _)
+                if Error::check_needs(&self.kernel, backend.snapshot()).is_err()
+                    || Error::check_recent(&self.kernel).is_err() =>
+            {
+                return Ok(Outcome::Unsupported(reason.to_string()));
+            }
             // A driver that ends loops does so before a timeout could: the launch was stopped all the same.
             (Err(Error::Device(DeviceError::LoopLimit { .. })), Some(Code::Timeout))
                 if backend.snapshot().limits.loop_limit.is_some() =>
             {
-                return Ok(());
+                return Ok(Outcome::AsExpected);
             }
             (Err(error), _) => return Err(error.to_string()),
             (Ok(_), Some(code)) => return Err(format!("expected {code}, but it ran")),
@@ -145,14 +164,17 @@ impl RunFile {
                 ));
             }
         }
-        Ok(())
+        Ok(Outcome::AsExpected)
     }
 
     /// The buffers after a launch.
     fn outputs(&self, backend: &dyn Backend) -> Result<Vec<Vec<Literal>>, Error> {
         let mut buffers: Vec<Arc<dyn DeviceBuffer>> = Vec::new();
         for values in &self.buffers {
-            let bytes: Vec<u8> = values.iter().flat_map(|v| (v.bits as u32).to_le_bytes()).collect();
+            let bytes: Vec<u8> = values
+                .iter()
+                .flat_map(|v| v.bits.to_le_bytes().into_iter().take(v.ty.size() as usize))
+                .collect();
             let buffer = backend.allocate(bytes.len() as u64)?;
             buffer.write(0, &bytes)?;
             buffers.push(buffer);
@@ -164,12 +186,13 @@ impl RunFile {
         for (buffer, declared) in buffers.iter().zip(&self.kernel.buffers) {
             let mut bytes = vec![0; buffer.bytes() as usize];
             buffer.read(0, &mut bytes)?;
+            let size = declared.element.scalar.size() as usize;
             let literal = |word: &[u8]| {
                 let mut bits = [0; 8];
-                bits[..4].copy_from_slice(word);
+                bits[..size].copy_from_slice(word);
                 Literal::new(declared.element.scalar, u64::from_le_bytes(bits))
             };
-            outputs.push(bytes.chunks_exact(4).map(literal).collect());
+            outputs.push(bytes.chunks_exact(size).map(literal).collect());
         }
         Ok(outputs)
     }
@@ -208,7 +231,7 @@ mod tests {
 
     fn outcome(source: &str) -> Result<(), String> {
         let backend = fulgurite_backend_reference::registration().open().map_err(|e| e.to_string())?;
-        RunFile::parse(source)?.run(backend.as_ref())
+        RunFile::parse(source)?.run(backend.as_ref()).map(|_| ())
     }
 
     #[test]

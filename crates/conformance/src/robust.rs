@@ -146,7 +146,9 @@ fn run(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn Backend>) -> Result<(), E
     }
     match launch(kernel, backend) {
         Err(Error::Invalid(_) | Error::Unsupported(_))
-        | Err(Error::Device(DeviceError::Timeout(_) | DeviceError::LoopLimit { .. })) => Ok(()),
+        | Err(Error::Device(
+            DeviceError::Timeout(_) | DeviceError::LoopLimit { .. } | DeviceError::Trap { .. },
+        )) => Ok(()),
         outcome => outcome,
     }
 }

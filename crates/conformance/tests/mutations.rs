@@ -6,7 +6,9 @@ use std::sync::Arc;
 use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_conformance::{Expectations, Level, Options, Suite};
 use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport};
-use fulgurite_ir::{BlockId, InstKind, Kernel, Operands, Terminator, ValueDef, VerifiedKernel, verify};
+use fulgurite_ir::{
+    BlockId, FloatMode, InstKind, Kernel, Operands, Terminator, ValueDef, VerifiedKernel, verify,
+};
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{Literal, Op, ScalarType, Type};
 
@@ -72,7 +74,7 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
     ("nothing changed", Suite::Ops, "sub ", |_| {}),
     ("sub with its operands swapped", Suite::Ops, "sub ", |k| {
         for inst in &mut k.insts {
-            if let InstKind::Scalar { op: Op::Sub, operands } = &mut inst.kind {
+            if let InstKind::Scalar { op: Op::Sub, operands, .. } = &mut inst.kind {
                 operands.swap(0, 1);
             }
         }
@@ -86,7 +88,7 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
             .map(|v| matches!(v.def, ValueDef::Inst(i, _) if matches!(k.insts[i.index()].kind, InstKind::Load { .. })))
             .collect();
         for inst in &mut k.insts {
-            if let InstKind::Scalar { op: op @ Op::Lt, operands } = &mut inst.kind
+            if let InstKind::Scalar { op: op @ Op::Lt, operands, .. } = &mut inst.kind
                 && operands.iter().all(|v| loaded[v.index()])
             {
                 *op = Op::Le;
@@ -97,7 +99,7 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
     ("signed for unsigned high product", Suite::Ops, "mul_hi ", |k| replace(k, Op::MulHi, Op::Mul)),
     ("select with its values swapped", Suite::Ops, "select ", |k| {
         for inst in &mut k.insts {
-            if let InstKind::Scalar { op: Op::Select, operands } = &mut inst.kind {
+            if let InstKind::Scalar { op: Op::Select, operands, .. } = &mut inst.kind {
                 operands.swap(1, 2);
             }
         }
@@ -146,7 +148,7 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
                 };
                 let (made, ty) = (Operands::new(&[value, operands[0]]), k.values[value.index()].ty);
                 let location = k.insts[inst.index()].location;
-                let kind = InstKind::Scalar { op: Op::Or, operands: made };
+                let kind = InstKind::Scalar { op: Op::Or, operands: made, mode: FloatMode::Default };
                 let or = k.add_inst(BlockId::new(block), kind, &[ty], location);
                 // It was added at the end and belongs before the store.
                 k.blocks[block].insts.pop();

@@ -67,6 +67,14 @@ pub enum DeviceError {
         /// The driver's limit.
         limit: u32,
     },
+    /// The kernel executed `trap`.
+    #[error("invocation {invocation} trapped with code {code}")]
+    Trap {
+        /// The code that the kernel gave first.
+        code: u32,
+        /// Flattened global invocation index, modulo 2³².
+        invocation: u32,
+    },
     /// The device is gone.
     #[error("the device was lost during {0}")]
     Lost(&'static str),
@@ -87,6 +95,7 @@ impl DeviceError {
             Self::OutOfMemory { .. } => Code::OutOfMemory,
             Self::Timeout(_) => Code::Timeout,
             Self::LoopLimit { .. } => Code::LoopLimit,
+            Self::Trap { .. } => Code::Trap,
             Self::Lost(_) => Code::DeviceLost,
             Self::Call { .. } => Code::DeviceFault,
         }
@@ -115,6 +124,18 @@ impl Error {
             [] => Ok(()),
             [one] => Err(Self::unsupported(format!("the capability `{one}`"), "it not")),
             _ => Err(Self::unsupported(format!("the capabilities `{}`", missing.join("`, `")), "them not")),
+        }
+    }
+
+    /// Refuses a kernel that uses a part of the language that the backend cannot run yet, for backends that are still
+    /// being taught it.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], naming the first such part.
+    pub fn check_recent(kernel: &Kernel) -> Result<(), Self> {
+        match fulgurite_ir::analysis::recent_feature(kernel) {
+            None => Ok(()),
+            Some(part) => Err(Self::unsupported(part, "no such thing yet")),
         }
     }
 

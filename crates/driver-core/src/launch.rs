@@ -4,22 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fulgurite_ir::require::LaunchFacts;
-use fulgurite_ir::{Grid, VerifiedKernel};
+use fulgurite_ir::{Grid, Memory, VerifiedKernel};
 use fulgurite_spec::Code;
 use fulgurite_spec::device::Limits;
 use fulgurite_spec::eval::Components;
 
 use crate::backend::DeviceBuffer;
 use crate::error::Error;
-use crate::options::LaunchOptions;
+use crate::options::{GridSize, LaunchOptions};
 
 /// A launch that fits its kernel and its device: made only by [`Launch::check`].
 pub struct Launch<'a> {
     grid: Grid,
     buffers: &'a [Arc<dyn DeviceBuffer>],
-    lengths: Vec<u32>,
+    lengths: Vec<u64>,
     params: &'a [Components],
     timeout: Duration,
+    is_linear: bool,
 }
 
 impl<'a> Launch<'a> {
@@ -29,7 +30,7 @@ impl<'a> Launch<'a> {
     /// types' components.
     ///
     /// # Errors
-    /// `FG0501`, `FG0503`–`FG0505`, `FG0507` for arguments that do not fit, `FG0403` and `FG0405` over the
+    /// `FG0501`, `FG0503`–`FG0505`, `FG0507`, `FG0508` for arguments that do not fit, `FG0403` and `FG0405` over the
     /// device's limits.
     pub fn check(
         kernel: &VerifiedKernel,
@@ -67,12 +68,24 @@ impl<'a> Launch<'a> {
             ));
         }
         let timeout = options.timeout.unwrap_or(LaunchOptions::DEFAULT_TIMEOUT);
-        Ok(Self { grid, buffers, lengths, params, timeout })
+        let is_linear = matches!(options.grid, Some(GridSize::Linear(_)));
+        Ok(Self { grid, buffers, lengths, params, timeout, is_linear })
     }
 
-    /// Workgroups along x, y and z; within the device's limits; none of them need be non-zero.
+    /// Workgroups along x, y and z; within the device's limits unless it is linear; none of them need be non-zero.
     pub fn grid(&self) -> Grid {
         self.grid
+    }
+
+    /// Whether the grid is one-dimensional and may exceed the device's largest: see [`chunks`](Self::chunks).
+    pub fn is_linear(&self) -> bool {
+        self.is_linear
+    }
+
+    /// The workgroups along x in runs of at most `most`: the first workgroup of each run, and how many it has.
+    pub fn chunks(&self, most: u32) -> impl Iterator<Item = (u32, u32)> + use<> {
+        let (all, most) = (self.grid[0], most.max(1));
+        (0..all.div_ceil(most)).map(move |i| (i * most, most.min(all - i * most)))
     }
 
     /// The buffers, in binding order.
@@ -81,7 +94,7 @@ impl<'a> Launch<'a> {
     }
 
     /// The number of whole elements of each buffer.
-    pub fn lengths(&self) -> &[u32] {
+    pub fn lengths(&self) -> &[u64] {
         &self.lengths
     }
 
@@ -105,7 +118,7 @@ fn element_counts(
     kernel: &VerifiedKernel,
     limits: &Limits,
     buffers: &[Arc<dyn DeviceBuffer>],
-) -> Result<Vec<u32>, Error> {
+) -> Result<Vec<u64>, Error> {
     let mut lengths = Vec::with_capacity(buffers.len());
     for (declared, buffer) in kernel.buffers.iter().zip(buffers) {
         let (bytes, size) = (buffer.bytes(), u64::from(declared.element.size()));
@@ -115,16 +128,29 @@ fn element_counts(
                 format!("at most {} bytes a bound buffer", limits.max_buffer_bytes),
             ));
         }
-        let length = u32::try_from(bytes / size).ok().filter(|_| bytes % size == 0).ok_or_else(|| {
+        let most = if declared.large { u64::MAX } else { u64::from(u32::MAX) };
+        let length = Some(bytes / size).filter(|n| bytes % size == 0 && *n <= most).ok_or_else(|| {
+            let bound = if declared.large { "" } else { " (below 2^32)" };
             Error::invalid(
                 Code::BufferSize,
                 format!(
-                    "buffer `%{}` has {bytes} bytes, which is not a whole number (below 2^32) of {} elements",
+                    "buffer `%{}` has {bytes} bytes, which is not a whole number{bound} of {} elements",
                     declared.name, declared.element
                 ),
             )
         })?;
         lengths.push(length);
+    }
+    for view in &kernel.views {
+        let Memory::Buffer(id) = view.base else { continue };
+        let length = buffers[id.index()].bytes() / u64::from(view.element.size());
+        if !kernel.buffers[id.index()].large && length > u64::from(u32::MAX) {
+            let message = format!(
+                "view `%{}` would have {length} elements of {}; declare its buffer `large`",
+                view.name, view.element
+            );
+            return Err(Error::invalid(Code::BufferSize, message));
+        }
     }
     Ok(lengths)
 }
@@ -150,9 +176,12 @@ fn check_overlaps(kernel: &VerifiedKernel, buffers: &[Arc<dyn DeviceBuffer>]) ->
 fn grid(
     kernel: &VerifiedKernel,
     limits: &Limits,
-    lengths: &[u32],
+    lengths: &[u64],
     options: &LaunchOptions,
 ) -> Result<Grid, Error> {
+    if let Some(GridSize::Linear(count)) = options.grid {
+        return linear(kernel, count);
+    }
     let grid = match options.grid {
         Some(size) => size.workgroups(kernel.workgroup),
         None => {
@@ -164,7 +193,13 @@ fn grid(
                     format!("kernel `{}` writes no buffer, so its launch must state a grid", kernel.name),
                 ));
             };
-            crate::options::GridSize::Invocations([count, 1, 1]).workgroups(kernel.workgroup)
+            match u32::try_from(count) {
+                Ok(count) => GridSize::Invocations([count, 1, 1]).workgroups(kernel.workgroup),
+                Err(_) => {
+                    let message = format!("{count} elements are more than a grid can have: state one");
+                    return Err(Error::invalid(Code::BadGrid, message));
+                }
+            }
         }
     };
     for (axis, name) in ["x", "y", "z"].into_iter().enumerate() {
@@ -173,7 +208,8 @@ fn grid(
             return Err(Error::invalid(
                 Code::GridTooLarge,
                 format!(
-                    "the grid has {count} workgroups along {name}, the device takes at most {most} in one launch"
+                    "the grid has {count} workgroups along {name}, the device takes at most {most} in one launch; \
+                     `LaunchOptions::linear` splits a one-dimensional one"
                 ),
             ));
         }
@@ -187,4 +223,18 @@ fn grid(
         }
     }
     Ok(grid)
+}
+
+/// The grid of a one-dimensional launch, whatever the device's largest.
+fn linear(kernel: &VerifiedKernel, count: u64) -> Result<Grid, Error> {
+    let [x, y, z] = kernel.workgroup;
+    let grid = GridSize::Linear(count).workgroups(kernel.workgroup);
+    let message = if (y, z) != (1, 1) {
+        format!("the workgroup of kernel `{}` is {x} × {y} × {z}", kernel.name)
+    } else if count > 1 << 32 || u64::from(grid[0]) * u64::from(x) > 1 << 32 {
+        format!("{count} invocations in workgroups of {x} are more than 2^32, which `global_id` cannot count")
+    } else {
+        return Ok(grid);
+    };
+    Err(Error::invalid(Code::NotLinear, message))
 }

@@ -35,6 +35,9 @@ pub enum GridSize {
     Workgroups(Grid),
     /// At least so many invocations along x, y and z, rounded up to whole workgroups.
     Invocations([u32; 3]),
+    /// At least so many invocations along x, at most 2³², rounded up to whole workgroups. Not bounded by the
+    /// device's largest grid: a backend splits it and offsets the ids. The kernel's workgroup is one-dimensional.
+    Linear(u64),
 }
 
 impl GridSize {
@@ -44,6 +47,10 @@ impl GridSize {
             Self::Workgroups(grid) => grid,
             Self::Invocations(count) => {
                 core::array::from_fn(|axis| count[axis].div_ceil(workgroup[axis].max(1)))
+            }
+            Self::Linear(count) => {
+                let workgroups = count.div_ceil(u64::from(workgroup[0].max(1)));
+                [u32::try_from(workgroups).unwrap_or(u32::MAX), 1, 1]
             }
         }
     }
@@ -71,6 +78,11 @@ impl LaunchOptions {
     /// A grid of at least `count` invocations along each axis, rounded up to whole workgroups.
     pub fn invocations(count: [u32; 3]) -> Self {
         Self { grid: Some(GridSize::Invocations(count)), ..Self::default() }
+    }
+
+    /// At least `count` invocations along x, at most 2³², whatever the device's largest grid.
+    pub fn linear(count: u64) -> Self {
+        Self { grid: Some(GridSize::Linear(count)), ..Self::default() }
     }
 
     /// Stops the launch if it takes longer.
@@ -104,5 +116,7 @@ mod tests {
     #[test]
     fn invocations_round_up_to_workgroups() {
         assert_eq!(GridSize::Invocations([257, 1, 0]).workgroups([256, 1, 1]), [2, 1, 0]);
+        assert_eq!(GridSize::Linear(1 << 32).workgroups([256, 1, 1]), [1 << 24, 1, 1]);
+        assert_eq!(GridSize::Linear(0).workgroups([256, 1, 1]), [0, 1, 1]);
     }
 }

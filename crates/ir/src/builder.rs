@@ -17,26 +17,31 @@
 //! errors together.
 
 mod args;
+mod atomic;
 mod control;
+mod exact;
 mod memory;
 mod state;
+mod subgroup;
 mod types;
 mod value;
 
 use std::cell::RefCell;
 use std::panic::Location as RustLocation;
 
-use fulgurite_spec::{Code, Diagnostics, Location, Op, Type};
+use fulgurite_spec::{Code, Diagnostics, Location, Op};
 
-pub use args::{Arg, Args, Read, ReadWrite, Write};
+pub use args::{Arg, Args, Large, Read, ReadWrite, Write};
 pub use control::Carry;
 pub use memory::{
-    Array, CanAtomic, CanLoad, CanStore, LocalArray, ReadAccess, ReadWriteAccess, SharedArray, WriteAccess,
+    Array, CanAtomic, CanLoad, CanStore, CanView, Index, LocalArray, ReadAccess, ReadWriteAccess,
+    SharedArray, WriteAccess,
 };
 pub use types::{Float, Integer, Logical, Number, Scalar, Storable, ValueType, Vector};
 pub use value::{IntoVal, Val};
 
-use crate::kernel::{InstKind, Kernel, MemoryScopes, Terminator};
+pub use crate::kernel::{AtomicOrder, Combine, SyncScope};
+use crate::kernel::{FloatMode, InstKind, Kernel, MemoryScopes, Terminator};
 use crate::require::Require;
 use state::State;
 
@@ -133,6 +138,43 @@ impl Builder {
         self.state().inst(InstKind::Barrier { scopes }, &[], location);
     }
 
+    /// Orders this invocation's accesses to memory before it with those after it, among `scope`; waits for nobody.
+    #[track_caller]
+    pub fn fence(&self, order: AtomicOrder, scope: SyncScope) {
+        let location = Location::Rust(RustLocation::caller());
+        self.state().inst(InstKind::Fence { order, scope }, &[], location);
+    }
+
+    /// Reports `code`: the launch fails with the first that was reported, once it has ended; its outputs are
+    /// unspecified. The invocation goes on.
+    #[track_caller]
+    pub fn trap<'k>(&'k self, code: impl IntoVal<'k, u32>) {
+        let place = RustLocation::caller();
+        let code = code.into_val(self);
+        let mut state = self.state();
+        let code = state.check(code.erase(), self, place);
+        state.inst(InstKind::Trap { code }, &[], Location::Rust(place));
+    }
+
+    /// The value that the invocation of local index `index` has, to all of the workgroup; zero if there is no such
+    /// invocation. `index` must be the same for the whole workgroup, and all of it must get here.
+    #[track_caller]
+    pub fn workgroup_broadcast<'k, T: ValueType>(
+        &'k self,
+        value: Val<'k, T>,
+        index: impl IntoVal<'k, u32>,
+    ) -> Val<'k, T> {
+        let place = RustLocation::caller();
+        let index = index.into_val(self);
+        let mut state = self.state();
+        let value = state.check(value.erase(), self, place);
+        let index = state.check(index.erase(), self, place);
+        let kind = InstKind::WorkgroupBroadcast { value, index };
+        let id = state.single(kind, T::TYPE, Location::Rust(place));
+        drop(state);
+        Val::new(self, id)
+    }
+
     /// A two-component vector.
     #[track_caller]
     pub fn vec2<'k, T: Scalar>(&'k self, x: impl IntoVal<'k, T>, y: impl IntoVal<'k, T>) -> Val<'k, [T; 2]>
@@ -186,8 +228,8 @@ impl Builder {
         }
     }
 
-    fn id(&self, op: Op, component: u8, place: &'static RustLocation<'static>) -> Val<'_, u32> {
-        let id = self.state().single(InstKind::Id { op, component }, Type::U32, Location::Rust(place));
+    fn id<T: ValueType>(&self, op: Op, component: u8, place: &'static RustLocation<'static>) -> Val<'_, T> {
+        let id = self.state().single(InstKind::Id { op, component }, T::TYPE, Location::Rust(place));
         Val::new(self, id)
     }
 
@@ -200,13 +242,17 @@ impl Builder {
     ) -> Val<'k, T> {
         let mut state = self.state();
         let operands = operands.iter().map(|v| state.check(*v, self, place)).collect();
-        let id = state.single(InstKind::Scalar { op, operands }, T::TYPE, Location::Rust(place));
+        let id = state.single(
+            InstKind::Scalar { op, operands, mode: FloatMode::Default },
+            T::TYPE,
+            Location::Rust(place),
+        );
         drop(state);
         Val::new(self, id)
     }
 
     /// Runs `body` in a new block that then ends in what `body` yields.
-    fn region<'k, C: Carry<'k>>(
+    fn block<'k, C: Carry<'k>>(
         &'k self,
         place: &'static RustLocation<'static>,
         body: impl FnOnce() -> C,

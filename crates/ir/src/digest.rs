@@ -24,7 +24,12 @@ pub struct Digest([u8; 32]);
 impl Digest {
     /// The digest of a kernel whose structure the verifier has checked.
     pub(crate) fn of(kernel: &Kernel) -> Self {
-        let mut form = Form { bytes: DOMAIN.to_vec(), numbers: vec![u32::MAX; kernel.values.len()], next: 0 };
+        let mut form = Form {
+            bytes: DOMAIN.to_vec(),
+            numbers: vec![u32::MAX; kernel.values.len()],
+            aliases: (0..kernel.values.len()).map(ValueId::new).collect(),
+            next: 0,
+        };
         form.kernel(kernel);
         Self(*blake3::hash(&form.bytes).as_bytes())
     }
@@ -52,6 +57,8 @@ impl fmt::Debug for Digest {
 struct Form {
     bytes: Vec<u8>,
     numbers: Vec<u32>,
+    /// What each value stands for: itself, or what the region yields whose result it is.
+    aliases: Vec<ValueId>,
     next: u32,
 }
 
@@ -61,16 +68,35 @@ impl Form {
         self.word(kernel.buffers.len() as u32);
         for buffer in &kernel.buffers {
             self.ty(buffer.element);
-            self.bytes.push(buffer.access as u8);
+            self.bytes.extend_from_slice(&[buffer.access as u8, u8::from(buffer.large)]);
         }
         self.word(kernel.params.len() as u32);
         kernel.params.iter().for_each(|p| self.ty(p.ty));
         self.arrays(&kernel.shared);
         self.arrays(&kernel.locals);
+        self.word(kernel.views.len() as u32);
+        for view in &kernel.views {
+            self.memory(view.base);
+            self.ty(view.element);
+        }
         self.word(kernel.requires.len() as u32);
         kernel.requires.iter().for_each(|r| self.require(r));
+        // Regions leave no trace: their results are numbered as what they yield.
+        let mut regions: Vec<BlockId> = Vec::new();
         for event in Walk::new(kernel) {
+            if let Event::Inst(id) | Event::Done(id) = event
+                && let InstKind::Region { body, .. } = kernel.inst(id).kind
+            {
+                if matches!(event, Event::Inst(_)) {
+                    regions.push(body);
+                } else {
+                    regions.pop();
+                    self.alias(kernel, &kernel.inst(id).results, body);
+                }
+                continue;
+            }
             match event {
+                Event::Enter(block) | Event::Exit(block) if regions.last() == Some(&block) => {}
                 Event::Enter(block) => {
                     self.bytes.push(b'{');
                     self.define(kernel, &kernel.block(block).params);
@@ -95,6 +121,7 @@ impl Form {
         for array in arrays {
             self.ty(array.element);
             self.word(array.len);
+            self.bytes.push(array.initial as u8);
         }
     }
 
@@ -137,7 +164,16 @@ impl Form {
         }
     }
 
+    /// Lets the results of a region stand for what `body` yields.
+    fn alias(&mut self, kernel: &Kernel, results: &[ValueId], body: BlockId) {
+        let Terminator::Yield(values) = &kernel.block(body).terminator else { return };
+        for (result, value) in results.iter().zip(values) {
+            self.aliases[result.index()] = self.aliases[value.index()];
+        }
+    }
+
     fn value(&mut self, kernel: &Kernel, value: ValueId) {
+        let value = self.aliases[value.index()];
         match kernel.value(value).def {
             ValueDef::Const(bits) => {
                 self.bytes.extend_from_slice(&[0, kernel.ty(value).scalar.number()]);
@@ -164,6 +200,7 @@ impl Form {
             Memory::Buffer(id) => (0, id.index()),
             Memory::Shared(id) => (1, id.index()),
             Memory::Local(id) => (2, id.index()),
+            Memory::View(id) => (3, id.index()),
         };
         self.bytes.push(kind);
         self.word(index as u32);
@@ -171,8 +208,8 @@ impl Form {
 
     fn inst(&mut self, kernel: &Kernel, kind: &InstKind) {
         match kind {
-            InstKind::Scalar { op, operands } => {
-                self.bytes.push(10);
+            InstKind::Scalar { op, operands, mode } => {
+                self.bytes.extend_from_slice(&[10, mode.number()]);
                 self.word(u32::from(op.number()));
                 self.values(kernel, operands);
             }
@@ -196,8 +233,8 @@ impl Form {
                 self.bytes.push(14);
                 self.memory(*memory);
             }
-            InstKind::Atomic { op, memory, index, operands } => {
-                self.bytes.push(15);
+            InstKind::Atomic { op, order, scope, memory, index, operands } => {
+                self.bytes.extend_from_slice(&[15, order.number(), scope.number()]);
                 self.word(u32::from(op.number()));
                 self.memory(*memory);
                 self.value(kernel, *index);
@@ -206,6 +243,31 @@ impl Form {
             InstKind::Barrier { scopes: MemoryScopes { shared, buffers } } => {
                 self.bytes.extend_from_slice(&[16, u8::from(*shared), u8::from(*buffers)]);
             }
+            InstKind::VecShuffle { components, vectors } => {
+                self.bytes.extend_from_slice(&[23, components.len() as u8]);
+                self.bytes.extend_from_slice(components);
+                self.values(kernel, vectors);
+            }
+            InstKind::Fence { order, scope } => {
+                self.bytes.extend_from_slice(&[24, order.number(), scope.number()]);
+            }
+            InstKind::SubgroupBarrier { scopes: MemoryScopes { shared, buffers } } => {
+                self.bytes.extend_from_slice(&[25, u8::from(*shared), u8::from(*buffers)]);
+            }
+            InstKind::WorkgroupBroadcast { value, index } => {
+                self.bytes.push(26);
+                self.values(kernel, &[*value, *index]);
+            }
+            InstKind::Subgroup { op, combine, operands } => {
+                self.bytes.extend_from_slice(&[27, combine.map_or(0, |c| c.number())]);
+                self.word(u32::from(op.number()));
+                self.values(kernel, operands);
+            }
+            InstKind::Trap { code } => {
+                self.bytes.push(28);
+                self.value(kernel, *code);
+            }
+            InstKind::Region { .. } => {}
             InstKind::If { condition, .. } => {
                 self.bytes.push(17);
                 self.value(kernel, *condition);
@@ -239,7 +301,7 @@ impl Form {
 
 /// A node of a precondition, its operands by `numbers`.
 fn require_node(node: &RequireNode, numbers: &[Option<u32>]) -> Vec<u8> {
-    let mut form = Form { bytes: Vec::new(), numbers: Vec::new(), next: 0 };
+    let mut form = Form { bytes: Vec::new(), numbers: Vec::new(), aliases: Vec::new(), next: 0 };
     match node {
         RequireNode::Literal(literal) => {
             form.bytes.extend_from_slice(&[0, literal.ty.number()]);

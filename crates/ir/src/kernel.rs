@@ -3,115 +3,23 @@
 //! Nothing here checks anything: a [`Kernel`] may be malformed until [`verify`](crate::verify) has seen it.
 
 mod arena;
+mod attributes;
+mod declared;
+mod inst;
+mod layout;
 
-pub use arena::{BlockId, BufferId, InstId, LocalId, Operands, ParamId, SharedId, ValueId};
+pub use arena::{BlockId, BufferId, InstId, LocalId, Operands, ParamId, SharedId, ValueId, ViewId};
+pub use attributes::{AtomicOrder, Combine, FloatMode, MemoryScopes, SyncScope};
+pub use declared::{Access, ArrayDecl, BufferDecl, Initial, Memory, ParamDecl, ViewDecl};
+pub use inst::{Inst, InstKind};
+pub use layout::alignment;
 
-use fulgurite_spec::{Literal, Location, Op, Type};
+use fulgurite_spec::{Literal, Location, Type};
 
 use crate::require::Require;
 
 /// The number of workgroups along x, y and z.
 pub type Grid = [u32; 3];
-
-/// What a kernel may do with a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Access {
-    /// Loads only.
-    Read = 0,
-    /// Stores only.
-    Write = 1,
-    /// Loads, stores and atomics.
-    ReadWrite = 2,
-}
-
-impl Access {
-    /// Every access, in order of number.
-    pub const ALL: [Access; 3] = [Self::Read, Self::Write, Self::ReadWrite];
-
-    /// The word in kernel text.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::ReadWrite => "read_write",
-        }
-    }
-
-    /// Whether loads are allowed.
-    pub const fn can_read(self) -> bool {
-        !matches!(self, Self::Write)
-    }
-
-    /// Whether stores are allowed.
-    pub const fn can_write(self) -> bool {
-        !matches!(self, Self::Read)
-    }
-}
-
-/// A buffer that each launch binds. Its length in elements is known at launch.
-#[derive(Clone, Debug)]
-pub struct BufferDecl {
-    /// Name, without `%`.
-    pub name: String,
-    /// Element type.
-    pub element: Type,
-    /// What the kernel may do with it.
-    pub access: Access,
-    /// Where it was declared.
-    pub location: Location,
-}
-
-/// A value that each launch passes, the same for all invocations.
-#[derive(Clone, Debug)]
-pub struct ParamDecl {
-    /// Name, without `%`.
-    pub name: String,
-    /// Its type; not `bool`.
-    pub ty: Type,
-    /// The value that stands for it in the kernel.
-    pub value: ValueId,
-    /// Where it was declared.
-    pub location: Location,
-}
-
-/// A shared array (one per workgroup) or a local one (one per invocation), zero at start.
-#[derive(Clone, Debug)]
-pub struct ArrayDecl {
-    /// Name, without `%`.
-    pub name: String,
-    /// Element type.
-    pub element: Type,
-    /// Number of elements, at least 1.
-    pub len: u32,
-    /// Where it was declared.
-    pub location: Location,
-}
-
-/// A memory object that a kernel accesses by element index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Memory {
-    /// A bound buffer.
-    Buffer(BufferId),
-    /// A workgroup's shared array.
-    Shared(SharedId),
-    /// An invocation's own array.
-    Local(LocalId),
-}
-
-/// Which memory a barrier orders, besides execution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MemoryScopes {
-    /// Shared memory.
-    pub shared: bool,
-    /// Buffers.
-    pub buffers: bool,
-}
-
-impl MemoryScopes {
-    /// Shared memory and buffers: what a bare `barrier` orders.
-    pub const ALL: MemoryScopes = MemoryScopes { shared: true, buffers: true };
-}
 
 /// A value: its type, where it comes from, and its name if it has one.
 #[derive(Clone, Debug)]
@@ -140,104 +48,6 @@ pub enum ValueDef {
 /// The bits of a scalar constant; the type is the value's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Const(pub u64);
-
-/// An instruction: what it does, its results, and where it was written.
-#[derive(Clone, Debug)]
-pub struct Inst {
-    /// What it does.
-    pub kind: InstKind,
-    /// Its results; one for most ops, any number for control flow.
-    pub results: Operands,
-    /// Where it was written.
-    pub location: Location,
-}
-
-/// What an instruction does.
-#[derive(Clone, Debug)]
-pub enum InstKind {
-    /// A pure op of the table's `Scalar` semantics, or `construct`.
-    Scalar {
-        /// The op.
-        op: Op,
-        /// Operands in the table's order.
-        operands: Operands,
-    },
-    /// `global_id` and its kin. `component` is 0 for the scalar ids.
-    Id {
-        /// The op.
-        op: Op,
-        /// 0, 1 or 2: x, y or z.
-        component: u8,
-    },
-    /// `load`: one result of the element type.
-    Load {
-        /// From where.
-        memory: Memory,
-        /// Element index, `u32`.
-        index: ValueId,
-    },
-    /// `store`.
-    Store {
-        /// To where.
-        memory: Memory,
-        /// Element index, `u32`.
-        index: ValueId,
-        /// What.
-        value: ValueId,
-    },
-    /// `len`: one `u32`.
-    Len {
-        /// Of what.
-        memory: Memory,
-    },
-    /// An atomic op, relaxed; workgroup scope on shared memory, device scope on buffers.
-    Atomic {
-        /// Which.
-        op: Op,
-        /// Where.
-        memory: Memory,
-        /// Element index, `u32`.
-        index: ValueId,
-        /// What follows: none for `load`, comparator and value for `compare_exchange`, else one.
-        operands: Operands,
-    },
-    /// `barrier`.
-    Barrier {
-        /// Which memory it orders.
-        scopes: MemoryScopes,
-    },
-    /// `if`: results are what the taken block yields.
-    If {
-        /// `bool`.
-        condition: ValueId,
-        /// Taken when true.
-        then_block: BlockId,
-        /// Taken when false; empty if the text has none.
-        else_block: BlockId,
-    },
-    /// `for`: results are the carried values after the last iteration.
-    For {
-        /// First counter value.
-        start: ValueId,
-        /// The counter stops before this.
-        end: ValueId,
-        /// A non-zero literal.
-        step: ValueId,
-        /// What the carried values begin with.
-        initial: Operands,
-        /// Parameters: the counter, then the carried values; yields the next carried values.
-        body: BlockId,
-    },
-    /// `while`: results are the carried values when the condition fails.
-    While {
-        /// What the carried values begin with.
-        initial: Operands,
-        /// Parameters: the carried values; ends in `condition`.
-        header: BlockId,
-        /// Sees the header's values and parameters; yields the next carried values.
-        body: BlockId,
-    },
-}
 
 /// A straight run of instructions and what ends it.
 #[derive(Clone, Debug, Default)]
@@ -279,6 +89,8 @@ pub struct Kernel {
     pub shared: Vec<ArrayDecl>,
     /// Local arrays.
     pub locals: Vec<ArrayDecl>,
+    /// Views of buffers and shared arrays.
+    pub views: Vec<ViewDecl>,
     /// Preconditions of a launch.
     pub requires: Vec<Require>,
     /// All values.
@@ -303,6 +115,7 @@ impl Kernel {
             params: Vec::new(),
             shared: Vec::new(),
             locals: Vec::new(),
+            views: Vec::new(),
             requires: Vec::new(),
             values: Vec::new(),
             insts: Vec::new(),
@@ -346,34 +159,6 @@ impl Kernel {
         &self.blocks[id.index()]
     }
 
-    /// The element type of a memory object.
-    pub fn element(&self, memory: Memory) -> Type {
-        match memory {
-            Memory::Buffer(id) => self.buffers[id.index()].element,
-            Memory::Shared(id) => self.shared[id.index()].element,
-            Memory::Local(id) => self.locals[id.index()].element,
-        }
-    }
-
-    /// The name of a memory object, without `%`.
-    pub fn memory_name(&self, memory: Memory) -> &str {
-        match memory {
-            Memory::Buffer(id) => &self.buffers[id.index()].name,
-            Memory::Shared(id) => &self.shared[id.index()].name,
-            Memory::Local(id) => &self.locals[id.index()].name,
-        }
-    }
-
-    /// Bytes of shared memory.
-    pub fn shared_bytes(&self) -> u64 {
-        array_bytes(&self.shared)
-    }
-
-    /// Bytes of local memory of one invocation.
-    pub fn local_bytes(&self) -> u64 {
-        array_bytes(&self.locals)
-    }
-
     /// Adds a value.
     pub fn add_value(&mut self, ty: Type, def: ValueDef, name: Option<Box<str>>) -> ValueId {
         let id = ValueId::new(self.values.len());
@@ -403,10 +188,6 @@ impl Kernel {
         self.blocks[block.index()].insts.push(id);
         id
     }
-}
-
-fn array_bytes(arrays: &[ArrayDecl]) -> u64 {
-    arrays.iter().map(|a| u64::from(a.len) * u64::from(a.element.size())).sum()
 }
 
 /// Prints the kernel's text.

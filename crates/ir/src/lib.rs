@@ -16,8 +16,10 @@ pub mod wire;
 
 pub use digest::Digest;
 pub use kernel::{
-    Access, ArrayDecl, Block, BlockId, BufferDecl, BufferId, Const, Grid, Inst, InstId, InstKind, Kernel,
-    LocalId, Memory, MemoryScopes, Operands, ParamDecl, ParamId, SharedId, Terminator, Value, ValueDef,
-    ValueId,
+    Access, ArrayDecl, AtomicOrder, Block, BlockId, BufferDecl, BufferId, Combine, Const, FloatMode, Grid,
+    Initial, Inst, InstId, InstKind, Kernel, LocalId, Memory, MemoryScopes, Operands, ParamDecl, ParamId,
+    SharedId, SyncScope, Terminator, Value, ValueDef, ValueId, ViewDecl, ViewId,
 };
-pub use verify::{TypingError, VerifiedKernel, main_type, scalar_result, verify};
+pub use verify::{
+    TypingError, VerifiedKernel, id_type, main_type, scalar_result, shuffle_result, subgroup_result, verify,
+};

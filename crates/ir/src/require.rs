@@ -6,7 +6,7 @@
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Literal, Location, Op, Type};
 
-use crate::kernel::{BufferId, Grid, Kernel, ParamId};
+use crate::kernel::{BufferId, Grid, Kernel, Memory, ParamId};
 
 /// A precondition.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub enum RequireNode {
     Literal(Literal),
     /// A parameter's value.
     Param(ParamId),
-    /// The length of a buffer in elements, `u32`.
+    /// The length of a buffer in elements: `u32`, of a `large` one `u64`.
     Len(BufferId),
     /// The grid's size along x, y or z (0, 1 or 2), `u32`.
     NumWorkgroups(u8),
@@ -43,7 +43,7 @@ pub struct LaunchFacts<'a> {
     /// The grid.
     pub grid: Grid,
     /// Elements in each buffer, in binding order.
-    pub lengths: &'a [u32],
+    pub lengths: &'a [u64],
     /// Parameter values, in order.
     pub params: &'a [Components],
 }
@@ -56,7 +56,9 @@ impl Require {
             let ty = match node {
                 RequireNode::Literal(literal) => Some(Type::scalar(literal.ty)),
                 RequireNode::Param(id) => kernel.params.get(id.index()).map(|p| p.ty),
-                RequireNode::Len(id) => (id.index() < kernel.buffers.len()).then_some(Type::U32),
+                RequireNode::Len(id) => {
+                    (id.index() < kernel.buffers.len()).then(|| kernel.len_type(Memory::Buffer(*id)))
+                }
                 RequireNode::NumWorkgroups(axis) => (*axis < 3).then_some(Type::U32),
                 RequireNode::Op { op, operands } => {
                     let operand_types: Option<Vec<Type>> =
@@ -77,7 +79,7 @@ impl Require {
             let value = match node {
                 RequireNode::Literal(literal) => eval::splat_low(literal.bits),
                 RequireNode::Param(id) => *facts.params.get(id.index())?,
-                RequireNode::Len(id) => eval::splat_low(u64::from(*facts.lengths.get(id.index())?)),
+                RequireNode::Len(id) => eval::splat_low(*facts.lengths.get(id.index())?),
                 RequireNode::NumWorkgroups(axis) => {
                     eval::splat_low(u64::from(*facts.grid.get(usize::from(*axis))?))
                 }

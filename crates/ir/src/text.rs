@@ -11,7 +11,7 @@ mod print;
 use fulgurite_spec::limits::MAX_NAME_BYTES;
 use fulgurite_spec::{Diagnostics, Literal};
 
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Memory, SyncScope};
 use crate::require::Require;
 
 /// The version in the first line of every kernel text.
@@ -53,6 +53,24 @@ pub fn parse_literal(text: &str) -> Result<Literal, String> {
 pub(crate) fn is_name(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
+}
+
+/// Whether `name` can be a region's: up to 128 bytes, no quote, backslash or control character.
+pub(crate) fn is_region_name(name: &str) -> bool {
+    name.len() <= MAX_NAME_BYTES && !name.contains(|c: char| c.is_control() || matches!(c, '"' | '\\'))
+}
+
+/// The scope of an atomic op on `memory` that states none.
+pub(crate) fn default_scope(kernel: &Kernel, memory: Memory) -> SyncScope {
+    match memory {
+        Memory::View(id)
+            if kernel.views.get(id.index()).is_some_and(|v| matches!(v.base, Memory::Shared(_))) =>
+        {
+            SyncScope::Workgroup
+        }
+        Memory::Shared(_) => SyncScope::Workgroup,
+        _ => SyncScope::Device,
+    }
 }
 
 /// Whether `name` is a number, which stands for no name at all.

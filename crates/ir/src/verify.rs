@@ -6,10 +6,12 @@
 
 mod body;
 mod declarations;
+mod special;
 mod structure;
 mod typing;
 mod uniform;
 
+pub use special::{id_type, shuffle_result, subgroup_result};
 pub(crate) use typing::counted;
 pub use typing::{TypingError, main_type, scalar_result};
 
@@ -32,7 +34,7 @@ pub struct VerifiedKernel {
 /// Checks `kernel` against every rule of the language.
 ///
 /// # Errors
-/// Every diagnostic found, with codes `FG0201` to `FG0218`.
+/// Every diagnostic found, with codes `FG0201` to `FG0222`.
 pub fn verify(kernel: Kernel) -> Result<VerifiedKernel, Diagnostics> {
     let mut found = Vec::new();
     declarations::check(&kernel, &mut found);

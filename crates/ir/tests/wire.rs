@@ -19,8 +19,9 @@ use proptest::prelude::*;
 const MUTATIONS: u64 = 20_000;
 
 /// The filetests of which the corpus holds the kernels.
-const CORPUS: [&str; 13] = [
+const CORPUS: [&str; 14] = [
     "print/empty",
+    "print/extended",
     "print/literals",
     "print/memory",
     "print/names",

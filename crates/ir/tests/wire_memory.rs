@@ -27,21 +27,21 @@ fn count(count: usize) -> Vec<u8> {
 fn decoding_takes_a_small_multiple_of_the_bytes() {
     const N: usize = 500_000;
     // A kernel `k` of one invocation without declarations; what follows is constants, preconditions, their nodes,
-    // values, instructions, words.
-    let start = [1, b'k', 1, 1, 1, 0, 0, 0, 0];
+    // values, regions, instructions, words.
+    let start = [1, b'k', 1, 1, 1, 0, 0, 0, 0, 0];
     let many = |item: &[u8]| [count(N), item.repeat(N)].concat();
-    let with_end = |item: &[u8]| [count(N + 1), item.repeat(N), vec![0; 3]].concat();
+    let with_end = |item: &[u8]| [count(N + 1), item.repeat(N), vec![0; 4]].concat();
     let none = || vec![0];
     let mut nested = count(3 * N + 1);
-    nested.extend([251, 128, 1, 0, 1].repeat(N));
-    nested.extend(vec![0; 6 * N + 3]);
+    nested.extend([251, 128, 1, 0, 0, 1].repeat(N));
+    nested.extend(vec![0; 8 * N + 4]);
     let cases = [
         // `add` of nothing, with and without a result: the verifier says that there is no such thing.
-        ("instructions", vec![none(), none(), none(), none(), with_end(&[1, 0, 0]), none()]),
-        ("results", vec![none(), none(), none(), many(&[0, 7, 1]), with_end(&[1, 1, 0]), none()]),
-        ("constants", vec![many(&[7, 1]), none(), none(), none(), vec![1, 0, 0, 0], none()]),
-        ("nested blocks", vec![vec![1, 0, 1], none(), none(), none(), nested, many(&[1])]),
-        ("preconditions", vec![none(), many(&[0]), none(), none(), vec![1, 0, 0, 0], none()]),
+        ("instructions", vec![none(), none(), none(), none(), none(), with_end(&[1, 0, 0, 0]), none()]),
+        ("results", vec![none(), none(), none(), many(&[0, 7, 1]), none(), with_end(&[1, 0, 1, 0]), none()]),
+        ("constants", vec![many(&[7, 1]), none(), none(), none(), none(), vec![1, 0, 0, 0, 0], none()]),
+        ("nested blocks", vec![vec![1, 0, 1], none(), none(), none(), none(), nested, many(&[1])]),
+        ("preconditions", vec![none(), many(&[0]), none(), none(), none(), vec![1, 0, 0, 0, 0], none()]),
         ("a count of 2^62", vec![[&[253][..], &(1u64 << 62).to_le_bytes()].concat()]),
     ];
     for (name, sections) in cases {

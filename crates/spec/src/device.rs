@@ -39,6 +39,8 @@ pub enum Capability {
     AtomicFloatAdd,
     /// `atomic.add` on `f64` in buffers and shared memory.
     AtomicDoubleAdd,
+    /// `fma[exact]`: rounded once.
+    ExactFma,
     /// Subgroup ops.
     Subgroups,
     /// Cooperative matrices of some shapes and types.
@@ -67,6 +69,7 @@ impl Capability {
             Self::AtomicInt64 => "atomic_int64",
             Self::AtomicFloatAdd => "atomic_float_add",
             Self::AtomicDoubleAdd => "atomic_double_add",
+            Self::ExactFma => "exact_fma",
             Self::Subgroups => "subgroups",
             Self::CooperativeMatrix => "cooperative_matrix",
             Self::LargeBuffers => "large_buffers",
@@ -112,6 +115,8 @@ pub struct Limits {
     pub max_bound_buffers: u32,
     /// Iterations after which the driver silently ends an invocation's loops, if it has such a quirk.
     pub loop_limit: Option<u32>,
+    /// Lanes of a full subgroup: a power of two, at most 128.
+    pub subgroup_size: u32,
 }
 
 impl Limits {
@@ -125,6 +130,7 @@ impl Limits {
             max_buffer_bytes: 1 << 32,
             max_bound_buffers: crate::limits::MAX_DECLARATIONS as u32,
             loop_limit: None,
+            subgroup_size: 32,
         }
     }
 }

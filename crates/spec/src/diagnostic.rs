@@ -50,20 +50,24 @@ codes! {
     202 BadOperandCount "wrong number of operands": "The op takes another number of operands; `docs/ops.md` shows its form.";
     203 BadResultType "stated result type not allowed": "The type stated after `->` cannot come out of this op with these operands.";
     204 NotDominated "value used where it is not defined": "A value can be used only after its definition, in the same block or one inside it. Yield it from the region instead.";
-    205 NotUniform "barrier in non-uniform control flow": "Every invocation of a workgroup must reach a barrier together. Move it out of the varying `if` or loop, or make the condition the same for the whole workgroup.";
+    205 NotUniform "barrier in non-uniform control flow": "Every invocation of a workgroup must reach a barrier or `workgroup_broadcast` together, every invocation of a subgroup a `subgroup_barrier` or an op across the subgroup. Move it out of the varying `if` or loop, or make the condition the same for all of them.";
     206 NotWritable "write to a read-only buffer": "The buffer is declared `read`. Declare it `write` or `read_write`.";
     207 NotReadable "read from a write-only buffer": "The buffer is declared `write`. Declare it `read` or `read_write`.";
     208 BadWorkgroup "bad workgroup size": "Each dimension must be at least 1 and their product at most 4,096.";
     209 BadStep "bad loop step": "The step of a `for` must be a non-zero literal of the counter's type.";
     210 BadElementType "type cannot be kept in memory": "`bool` and vectors of it have no memory form. Store a `u32` or `i32` instead.";
-    211 BadAtomic "op not allowed atomically here": "Atomics work on scalar `i32` and `u32` elements of buffers declared `read_write` and of shared memory.";
+    211 BadAtomic "op not allowed atomically here": "Atomics work on scalar elements of 32 or 64 bits of buffers declared `read_write` and of shared memory: on integers, and on floats `atomic.add`, `load`, `store` and `exchange`.";
     212 TooMuchMemory "too much shared or local memory": "The sizes of the declared arrays exceed what the language allows. Use smaller arrays, or a buffer.";
     213 BadCarry "carried values do not match": "A region must yield as many values as are carried out of it, of the same types.";
     214 BadRequire "bad precondition": "`require` takes a `bool` expression over parameters, lengths and the grid.";
-    215 TooManyDeclarations "too many declarations": "A kernel may declare at most 64 each of buffers, parameters, shared arrays, local arrays and preconditions.";
+    215 TooManyDeclarations "too many declarations": "A kernel may declare at most 64 each of buffers, parameters, shared arrays, local arrays, views and preconditions.";
     216 TooDeep "control flow nested too deeply": "Blocks may nest at most 400 deep.";
     217 BadName "bad name": "A name is 1 to 128 letters, digits, `_` or `.`, and two memory objects or parameters cannot share one.";
     218 Malformed "malformed kernel structure": "The kernel's tables do not fit together: it was not made by the builder or the parser. Build it again.";
+    219 BadOrder "memory order not allowed here": "`atomic.load` may be relaxed or acquire, `atomic.store` relaxed or release, a `fence` anything but relaxed.";
+    220 NotUniformOperand "operand must be uniform": "The operand names an invocation whose value all others get, so it must be the same for all of them: for the workgroup in `workgroup_broadcast`, for the subgroup in `subgroup.broadcast`. Use `subgroup.shuffle` for a lane that varies.";
+    221 BadView "bad view": "A view is of a buffer or a shared array, not of a local array or another view, and at least one of its elements must fit a shared array.";
+    222 BadAttribute "attribute not allowed here": "The op does not take this attribute: `fast` stands on float ops, `exact` on `fma`, a way to combine values on `subgroup.reduce` and the scans, and `vec.shuffle` names 2 to 4 components that its vectors have.";
     // Builder.
     301 ForeignValue "value of another kernel": "The value was made by another kernel's builder. Use only values of the kernel that is being built.";
     302 EscapedValue "value escaped its region": "The value was made inside a region that has ended. Carry it out as the region's result.";
@@ -83,12 +87,14 @@ codes! {
     505 RequireFailed "precondition not met": "The kernel states a `require` that these arguments or this grid do not satisfy.";
     506 ForeignBuffer "buffer of another context": "The buffer was made by another context. Upload the data to this one.";
     507 BadGrid "bad grid": "No grid was given, or one with a zero dimension where none can be derived from the arguments.";
+    508 NotLinear "launch is not one-dimensional": "`linear` counts invocations along x alone: the kernel's workgroup must have one invocation along y and z, and the count must be at most 2^32.";
     // Devices.
     601 OutOfMemory "out of device memory": "The device could not allocate. Free buffers or use smaller ones.";
     602 Timeout "launch timed out": "The launch did not end within its timeout and was stopped; its outputs are unspecified. Raise the timeout or do less in one launch.";
     603 LoopLimit "driver cut a loop short": "This driver silently ends loops after a fixed number of iterations. The launch's outputs are unspecified. Use fewer iterations per invocation, or another device.";
     604 DeviceLost "device lost": "The driver reported that the device was lost. Open a new context.";
     605 DeviceFault "driver call failed": "A driver call failed in a way that has no better name; the message gives the call and its result.";
+    606 Trap "kernel trapped": "The kernel executed `trap`, which says that something is wrong; the message gives the code and the invocation. The launch's outputs are unspecified.";
     // Files.
     701 FileUnreadable "file cannot be read": "Check the path and its permissions.";
     702 FileUnwritable "file cannot be written": "Check the path, its permissions and the space left.";

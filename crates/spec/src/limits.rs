@@ -13,7 +13,9 @@ pub const MAX_NESTING: usize = 400;
 pub const MAX_NAME_BYTES: usize = 128;
 /// Most invocations in a workgroup.
 pub const MAX_WORKGROUP_INVOCATIONS: u32 = 4096;
-/// Most buffers, parameters, shared arrays, local arrays and preconditions of one kernel, each.
+/// Most lanes of a subgroup.
+pub const MAX_SUBGROUP_SIZE: u32 = 128;
+/// Most buffers, parameters, shared arrays, local arrays, views and preconditions of one kernel, each.
 pub const MAX_DECLARATIONS: usize = 64;
 /// Most nodes of one precondition as it is written, where what is used twice is written twice.
 pub const MAX_REQUIRE_NODES: usize = 1 << 16;

@@ -47,10 +47,20 @@ pub enum Special {
     Construct,
     /// Reads buffers, shared or local memory.
     Memory,
-    /// Reads and writes one integer in memory, indivisibly.
+    /// Reads and writes one scalar in memory, indivisibly.
     Atomic,
-    /// Orders the invocations of a workgroup.
+    /// Literal components of two vectors (`vec.shuffle`).
+    Shuffle,
+    /// Orders the invocations of a workgroup or subgroup.
     Barrier,
+    /// Orders memory and waits for nobody.
+    Fence,
+    /// One invocation's value to all of the workgroup.
+    Broadcast,
+    /// Works across the lanes of a subgroup.
+    Subgroup,
+    /// Reports a fault (`trap`).
+    Trap,
     /// A three-component id: the program names the component.
     Id,
     /// A scalar id.
@@ -130,11 +140,13 @@ pub enum Family {
     Memory,
     /// `atomic.add`, …
     Atomic,
-    /// `barrier`.
+    /// `barrier`, `fence`, …
     Synchronization,
     /// `global_id`, `local_index`, …
     Id,
-    /// `if`, `for`, `while`.
+    /// `subgroup.reduce`, `subgroup.ballot`, …
+    Subgroup,
+    /// `if`, `for`, `while`, `region`, `trap`.
     Control,
 }
 
@@ -278,6 +290,7 @@ op_table! {
         160 Construct "construct" [Construct] "a vector from its components in order";
         161 Extract "extract" [ALL VectorOnly (Same, U32) -> Element Exact] "the component at an index; zero if there is none";
         162 Insert "insert" [ALL VectorOnly (Same, U32, Element) -> Same Exact] "the vector with one component replaced; unchanged if the index has none";
+        163 VecShuffle "vec.shuffle" [Shuffle] "the components of the first vector, then those of the second, that the literal positions pick";
         164 Dot "dot" [NUMERIC VectorOnly (Same, Same) -> Element RoundedDot] "products summed left to right; integers wrap";
         165 DotPacked "dot_packed" [INTEGER32 Any (Same, Same) -> Same Exact] "the products of the operands' four bytes, summed; bytes are signed for `i32`";
     }
@@ -300,6 +313,9 @@ op_table! {
     }
     Synchronization {
         256 Barrier "barrier" [Barrier] "all invocations of the workgroup arrive, and memory they wrote is visible to all of them";
+        257 SubgroupBarrier "subgroup_barrier" [Barrier] "all invocations of the subgroup arrive, and memory they wrote is visible to all of them";
+        258 Fence "fence" [Fence] "orders this invocation's accesses to shared memory and buffers before it with those after it; waits for nobody";
+        259 WorkgroupBroadcast "workgroup_broadcast" [Broadcast] "the value of the invocation whose local index is the second operand, to all of the workgroup; 0 if there is none; waits as a barrier does";
     }
     Id {
         288 GlobalId "global_id" [Id] "workgroup_id * workgroup size + local_id";
@@ -307,11 +323,34 @@ op_table! {
         290 WorkgroupId "workgroup_id" [Id] "the workgroup's position in the grid";
         291 NumWorkgroups "num_workgroups" [Id] "the grid's size in workgroups";
         292 LocalIndex "local_index" [ScalarId] "local_id flattened, x fastest";
+        293 Lane "lane" [ScalarId] "the position in the subgroup: local_index modulo subgroup_size";
+        294 SubgroupId "subgroup_id" [ScalarId] "the subgroup's position in the workgroup: local_index / subgroup_size";
+        295 SubgroupSize "subgroup_size" [ScalarId] "the lanes of a full subgroup; the last of a workgroup may have fewer";
+        296 NumSubgroups "num_subgroups" [ScalarId] "the subgroups of the workgroup, the last perhaps partial";
+        297 LaneMaskLt "lane_mask_lt" [ScalarId] "128 bits, low first, of which those below this lane's are one";
+    }
+    Subgroup {
+        320 SubgroupReduce "subgroup.reduce" [Subgroup] "the values of all lanes combined, to all of them; floats in any order";
+        321 SubgroupInclusiveScan "subgroup.inclusive_scan" [Subgroup] "the values of this lane and those below combined; floats in any order";
+        322 SubgroupExclusiveScan "subgroup.exclusive_scan" [Subgroup] "the values of the lanes below combined, the kind's identity for the first; floats in any order";
+        323 SubgroupBroadcast "subgroup.broadcast" [Subgroup] "the value of one lane, the same for all; a lane's own value if there is no such lane";
+        324 SubgroupShuffle "subgroup.shuffle" [Subgroup] "the value of the lane of the given number; the lane's own value if there is no such lane";
+        325 SubgroupShuffleXor "subgroup.shuffle_xor" [Subgroup] "the value of the lane whose number is this one's exclusive-or the operand; the lane's own value if there is no such lane";
+        326 SubgroupShuffleUp "subgroup.shuffle_up" [Subgroup] "the value of the lane that is the operand below; the lane's own value if there is no such lane";
+        327 SubgroupShuffleDown "subgroup.shuffle_down" [Subgroup] "the value of the lane that is the operand above; the lane's own value if there is no such lane";
+        328 SubgroupBallot "subgroup.ballot" [Subgroup] "128 bits, low first: those of the lanes where the operand is true";
+        329 SubgroupBallotCount "subgroup.ballot_count" [Subgroup] "the number of lanes where the operand is true";
+        330 SubgroupMatch "subgroup.match" [Subgroup] "128 bits, low first: those of the lanes whose value has the same bits as this lane's";
+        331 SubgroupAny "subgroup.any" [Subgroup] "whether the operand is true in some lane";
+        332 SubgroupAll "subgroup.all" [Subgroup] "whether the operand is true in all lanes";
+        333 SubgroupElect "subgroup.elect" [Subgroup] "true in the first lane only";
     }
     Control {
         384 If "if" [Control] "one of two blocks; yields values";
         385 For "for" [Control] "a counted loop: the trip count is computed first, so it always ends";
         386 While "while" [Control] "a loop that goes on while its condition holds";
+        387 Region "region" [Control] "a block with a name, which says where it came from and changes nothing; yields values";
+        388 Trap "trap" [Trap] "the launch fails with this code, and the invocation goes on";
     }
 }
 
@@ -374,10 +413,15 @@ mod tests {
             44 extract_bits,45 insert_bits,64 eq,65 ne,66 lt,67 le,68 gt,69 ge,70 select,96 floor,97 ceil,98 trunc,\
             99 round,100 fract,101 sqrt,102 rsqrt,103 exp,104 exp2,105 log,106 log2,107 pow,\
             108 sin,109 cos,110 tan,111 asin,112 acos,113 atan,114 atan2,115 sinh,116 cosh,117 tanh,120 is_nan,121 is_inf,128 convert,129 bitcast,130 pack,131 unpack,160 construct,\
-            161 extract,162 insert,164 dot,165 dot_packed,192 load,193 store,194 len,224 atomic.load,225 atomic.store,\
+            161 extract,162 insert,163 vec.shuffle,164 dot,165 dot_packed,192 load,193 store,194 len,224 atomic.load,225 atomic.store,\
             226 atomic.add,227 atomic.min,228 atomic.max,229 atomic.and,230 atomic.or,231 atomic.xor,\
-            232 atomic.exchange,233 atomic.compare_exchange,256 barrier,288 global_id,289 local_id,\
-            290 workgroup_id,291 num_workgroups,292 local_index,384 if,385 for,386 while";
+            232 atomic.exchange,233 atomic.compare_exchange,256 barrier,257 subgroup_barrier,258 fence,\
+            259 workgroup_broadcast,288 global_id,289 local_id,290 workgroup_id,291 num_workgroups,292 local_index,\
+            293 lane,294 subgroup_id,295 subgroup_size,296 num_subgroups,297 lane_mask_lt,320 subgroup.reduce,\
+            321 subgroup.inclusive_scan,322 subgroup.exclusive_scan,323 subgroup.broadcast,324 subgroup.shuffle,\
+            325 subgroup.shuffle_xor,326 subgroup.shuffle_up,327 subgroup.shuffle_down,328 subgroup.ballot,\
+            329 subgroup.ballot_count,330 subgroup.match,331 subgroup.any,332 subgroup.all,333 subgroup.elect,\
+            384 if,385 for,386 while,387 region,388 trap";
         let actual: Vec<_> = OPS.iter().map(|row| format!("{} {}", row.number, row.mnemonic)).collect();
         assert_eq!(actual.join(","), expected);
     }

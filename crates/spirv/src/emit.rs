@@ -378,7 +378,7 @@ impl Emitter<'_> {
         let kernel = self.kernel;
         let inst = kernel.inst(id);
         match &inst.kind {
-            InstKind::Scalar { op, operands } => {
+            InstKind::Scalar { op, operands, .. } => {
                 let Some(result) = inst.results.first() else { return };
                 let value = self.scalar(*op, operands, kernel.ty(*result));
                 self.define(id, value);
@@ -396,13 +396,15 @@ impl Emitter<'_> {
                 let value = self.len(*memory);
                 self.define(id, value);
             }
-            InstKind::Atomic { op, memory, index, operands } => {
+            InstKind::Atomic { op, memory, index, operands, .. } => {
                 if let Some(value) = self.atomic(id, *op, *memory, *index, operands) {
                     self.define(id, value);
                 }
             }
             InstKind::Barrier { scopes } => self.barrier(*scopes),
             InstKind::If { .. } | InstKind::For { .. } | InstKind::While { .. } => self.begin_control(id),
+            // Refused before emission: see `recent_feature`.
+            _ => {}
         }
     }
 
@@ -412,6 +414,8 @@ impl Emitter<'_> {
             Memory::Buffer(id) => self.lengths[id.index()],
             Memory::Shared(id) => self.asm.u32(self.kernel.shared[id.index()].len),
             Memory::Local(id) => self.asm.u32(self.kernel.locals[id.index()].len),
+            // Refused before emission.
+            Memory::View(_) => self.asm.u32(0),
         }
     }
 

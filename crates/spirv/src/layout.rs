@@ -90,8 +90,9 @@ impl Layout {
 
     /// The parameter block's words: `lengths` in elements for each buffer, then each parameter's components,
     /// low words first.
-    pub fn block(&self, kernel: &Kernel, lengths: &[u32], params: &[Components]) -> Vec<u32> {
-        let mut words = lengths.to_vec();
+    pub fn block(&self, kernel: &Kernel, lengths: &[u64], params: &[Components]) -> Vec<u32> {
+        // No buffer is `large`: that is refused before.
+        let mut words: Vec<u32> = lengths.iter().map(|length| *length as u32).collect();
         for (declared, value) in kernel.params.iter().zip(params) {
             for bits in value.iter().take(declared.ty.lanes.count() as usize) {
                 words.push(*bits as u32);

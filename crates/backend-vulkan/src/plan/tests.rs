@@ -174,6 +174,7 @@ fn a_kernel_over_a_limit_is_refused_with_both_numbers() {
         name: "s".to_owned(),
         element: fulgurite_spec::Type::F32,
         len: 8193,
+        initial: fulgurite_ir::Initial::Zero,
         location: fulgurite_spec::Location::Unknown,
     });
     assert!(refused(&shared).contains("needs 32772 bytes of shared memory, the device has at most 32768"));
@@ -186,6 +187,7 @@ fn kernel_with_buffers(count: usize) -> Kernel {
             name: format!("b{i}"),
             element: fulgurite_spec::Type::U32,
             access: fulgurite_ir::kernel::Access::Read,
+            large: false,
             location: fulgurite_spec::Location::Unknown,
         });
     }

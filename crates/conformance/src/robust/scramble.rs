@@ -4,8 +4,9 @@
 
 use fulgurite_ir::require::RequireNode;
 use fulgurite_ir::{
-    Access, Block, BlockId, BufferId, Const, Inst, InstId, InstKind, Kernel, LocalId, Memory, MemoryScopes,
-    Operands, ParamId, SharedId, Terminator, ValueDef, ValueId,
+    Access, AtomicOrder, Block, BlockId, BufferId, Combine, Const, FloatMode, Inst, InstId, InstKind, Kernel,
+    LocalId, Memory, MemoryScopes, Operands, ParamId, SharedId, SyncScope, Terminator, ValueDef, ValueId,
+    ViewId,
 };
 use fulgurite_spec::{Literal, Location, OPS, Op, ScalarType, Type};
 
@@ -88,8 +89,9 @@ impl Choices<'_> {
     }
 
     fn memory(&mut self, kernel: &Kernel) -> Memory {
-        match self.byte() % 3 {
+        match self.byte() % 4 {
             0 => Memory::Buffer(BufferId::new(self.id(kernel.buffers.len()))),
+            3 => Memory::View(ViewId::new(self.id(kernel.views.len()))),
             1 => Memory::Shared(SharedId::new(self.id(kernel.shared.len()))),
             _ => Memory::Local(LocalId::new(self.id(kernel.locals.len()))),
         }
@@ -163,7 +165,12 @@ impl Choices<'_> {
             (self.below(kernel.insts.len()), usize::from(self.byte() % 6), self.value(kernel));
         let Some(inst) = kernel.insts.get_mut(at) else { return };
         let slot: Option<&mut ValueId> = match &mut inst.kind {
-            InstKind::Scalar { operands, .. } => operands.get_mut(position),
+            InstKind::Scalar { operands, .. } | InstKind::Subgroup { operands, .. } => {
+                operands.get_mut(position)
+            }
+            InstKind::VecShuffle { vectors, .. } => vectors.get_mut(position),
+            InstKind::WorkgroupBroadcast { value, index } => Some(if position < 3 { index } else { value }),
+            InstKind::Trap { code } => Some(code),
             InstKind::Load { index, .. } => Some(index),
             InstKind::Store { index, value, .. } => Some(if position < 3 { index } else { value }),
             InstKind::Atomic { index, operands, .. } => match position.checked_sub(1) {
@@ -178,7 +185,12 @@ impl Choices<'_> {
                 _ => initial.get_mut(position - 3),
             },
             InstKind::While { initial, .. } => initial.get_mut(position),
-            InstKind::Id { .. } | InstKind::Len { .. } | InstKind::Barrier { .. } => None,
+            InstKind::Id { .. }
+            | InstKind::Len { .. }
+            | InstKind::Fence { .. }
+            | InstKind::Barrier { .. }
+            | InstKind::SubgroupBarrier { .. }
+            | InstKind::Region { .. } => None,
         };
         match slot {
             Some(slot) => *slot = new,
@@ -211,7 +223,34 @@ impl Choices<'_> {
             return;
         }
         match &mut inst.kind {
-            InstKind::Scalar { op, .. } => *op = new_op,
+            InstKind::Scalar { op, mode, .. } => {
+                if byte % 4 == 0 {
+                    *mode = FloatMode::ALL[usize::from(byte / 4) % FloatMode::ALL.len()];
+                } else {
+                    *op = new_op;
+                }
+            }
+            InstKind::VecShuffle { components, .. } => {
+                *components = (0..byte % 6).map(|i| byte.rotate_left(u32::from(i)) % 9).collect();
+            }
+            InstKind::Fence { order, scope } => {
+                *order = AtomicOrder::ALL[usize::from(byte % 4)];
+                *scope = SyncScope::ALL[usize::from(byte / 4 % 2)];
+            }
+            InstKind::Subgroup { op, combine, .. } => match byte % 3 {
+                0 => *combine = None,
+                1 => *combine = Some(Combine::ALL[usize::from(byte / 3) % Combine::ALL.len()]),
+                _ => *op = new_op,
+            },
+            InstKind::WorkgroupBroadcast { value, index } => core::mem::swap(value, index),
+            InstKind::Trap { .. } => {}
+            InstKind::Region { name, body } => {
+                if byte % 2 == 0 {
+                    *body = block;
+                } else {
+                    *name = ["a", "", "\"", "é", "\n"][usize::from(byte / 2) % 5].into();
+                }
+            }
             InstKind::Id { op, component } => {
                 if byte % 2 == 0 {
                     *component = byte / 2 % 5;
@@ -222,14 +261,13 @@ impl Choices<'_> {
             InstKind::Load { memory, .. } | InstKind::Store { memory, .. } | InstKind::Len { memory } => {
                 *memory = new_memory;
             }
-            InstKind::Atomic { op, memory, .. } => {
-                if byte % 2 == 0 {
-                    *memory = new_memory;
-                } else {
-                    *op = new_op;
-                }
-            }
-            InstKind::Barrier { scopes } => {
+            InstKind::Atomic { op, order, scope, memory, .. } => match byte % 4 {
+                0 => *memory = new_memory,
+                1 => *order = AtomicOrder::ALL[usize::from(byte / 4 % 4)],
+                2 => *scope = SyncScope::ALL[usize::from(byte / 4 % 2)],
+                _ => *op = new_op,
+            },
+            InstKind::Barrier { scopes } | InstKind::SubgroupBarrier { scopes } => {
                 *scopes = MemoryScopes { shared: byte % 2 == 0, buffers: byte % 4 < 2 };
             }
             InstKind::If { then_block, else_block, .. } => {
@@ -253,11 +291,19 @@ impl Choices<'_> {
     /// A whole other kind for one instruction, made up or another's.
     fn kind(&mut self, kernel: &mut Kernel) {
         let (at, other) = (self.below(kernel.insts.len()), self.below(kernel.insts.len()));
-        let kind = match self.byte() % 8 {
-            0 => InstKind::Scalar { op: self.op(), operands: self.operands(kernel) },
+        let kind = match self.byte() % 12 {
+            0 => {
+                InstKind::Scalar { op: self.op(), operands: self.operands(kernel), mode: FloatMode::Default }
+            }
+            8 => InstKind::Region { name: "r".into(), body: self.block(kernel) },
+            9 => InstKind::Trap { code: self.value(kernel) },
+            10 => InstKind::Subgroup { op: self.op(), combine: None, operands: self.operands(kernel) },
+            11 => InstKind::WorkgroupBroadcast { value: self.value(kernel), index: self.value(kernel) },
             1 => InstKind::Id { op: self.op(), component: self.byte() % 4 },
             2 => InstKind::Atomic {
                 op: self.op(),
+                order: AtomicOrder::Relaxed,
+                scope: SyncScope::Device,
                 memory: self.memory(kernel),
                 index: self.value(kernel),
                 operands: self.operands(kernel),
@@ -348,7 +394,9 @@ impl Choices<'_> {
                 }
                 InstKind::If { condition, then_block, else_block }
             }
-            _ => InstKind::Scalar { op: self.op(), operands: self.operands(kernel) },
+            _ => {
+                InstKind::Scalar { op: self.op(), operands: self.operands(kernel), mode: FloatMode::Default }
+            }
         };
         if self.byte().is_multiple_of(8) {
             // In no block at all.

@@ -189,7 +189,7 @@ impl<'a> Prover<'a> {
         let mut stack = vec![(condition, holds)];
         while let Some((condition, holds)) = stack.pop() {
             let ValueDef::Inst(inst, _) = kernel.value(condition).def else { continue };
-            let InstKind::Scalar { op, operands } = &kernel.inst(inst).kind else { continue };
+            let InstKind::Scalar { op, operands, .. } = &kernel.inst(inst).kind else { continue };
             match (op, holds) {
                 (Op::And, true) | (Op::Or, false) if stack.len() < 64 => {
                     stack.extend(operands.iter().map(|v| (*v, holds)));
@@ -218,12 +218,10 @@ impl<'a> Prover<'a> {
 
     /// Whether `index` is surely an element of `memory`.
     fn is_inside(&self, memory: Memory, index: ValueId) -> bool {
-        let length = match memory {
-            Memory::Buffer(buffer) => match self.numbering.length(buffer) {
-                Some(number) => Length::Number(number),
-                None => return false,
-            },
-            _ => Length::Known(self.kernel.array_len(memory).unwrap_or(0)),
+        let length = match (self.kernel.array_len(memory), self.numbering.length(self.kernel, memory)) {
+            (Some(len), _) => Length::Known(len),
+            (None, Some(number)) => Length::Number(number),
+            (None, None) => return false,
         };
         // From bound to bound, each number once for each of: shown to be at most it, shown to be below it.
         let mut seen: Vec<(Number, bool)> = Vec::new();

@@ -6,7 +6,8 @@ use fulgurite_spec::device::Capability;
 use fulgurite_spec::{Op, ScalarType, Type};
 
 use crate::analysis::instructions;
-use crate::kernel::{InstKind, Kernel};
+use crate::kernel::{AtomicOrder, FloatMode, Initial, InstKind, Kernel};
+use crate::text::default_scope;
 
 /// The capabilities that running `kernel`, which the verifier has seen, takes.
 pub fn needs(kernel: &Kernel) -> BTreeSet<Capability> {
@@ -15,12 +16,59 @@ pub fn needs(kernel: &Kernel) -> BTreeSet<Capability> {
     let values = kernel.values.iter().map(|v| v.ty);
     let of_type = |ty: Type| Capability::of_type(ty.scalar);
     let mut needs: BTreeSet<Capability> = declared.chain(arrays).chain(values).filter_map(of_type).collect();
+    needs.extend(kernel.views.iter().map(|v| v.element).filter_map(of_type));
+    if kernel.buffers.iter().any(|b| b.large) {
+        needs.insert(Capability::LargeBuffers);
+    }
     for id in instructions(kernel) {
-        if let InstKind::Atomic { op, memory, .. } = &kernel.inst(id).kind {
-            needs.extend(of_atomic(*op, kernel.element(*memory).scalar));
+        match &kernel.inst(id).kind {
+            InstKind::Atomic { op, memory, .. } => {
+                needs.extend(of_atomic(*op, kernel.element(*memory).scalar));
+            }
+            InstKind::Scalar { mode: FloatMode::Exact, .. } => {
+                needs.insert(Capability::ExactFma);
+            }
+            InstKind::Subgroup { .. }
+            | InstKind::SubgroupBarrier { .. }
+            | InstKind::Id {
+                op: Op::Lane | Op::SubgroupId | Op::SubgroupSize | Op::NumSubgroups | Op::LaneMaskLt,
+                ..
+            } => {
+                needs.insert(Capability::Subgroups);
+            }
+            _ => {}
         }
     }
     needs
+}
+
+/// The first part of the language that `kernel` uses and that backends are still being taught: what to name in
+/// [`Unsupported`](Capability) until they are.
+pub fn recent_feature(kernel: &Kernel) -> Option<&'static str> {
+    if !kernel.views.is_empty() {
+        return Some("views");
+    }
+    if kernel.shared.iter().any(|a| a.initial == Initial::Uninit) {
+        return Some("`uninit` shared memory");
+    }
+    instructions(kernel).find_map(|id| match &kernel.inst(id).kind {
+        InstKind::VecShuffle { .. } => Some("`vec.shuffle`"),
+        InstKind::Fence { .. } => Some("`fence`"),
+        InstKind::WorkgroupBroadcast { .. } => Some("`workgroup_broadcast`"),
+        InstKind::Trap { .. } => Some("`trap`"),
+        InstKind::Region { .. } => Some("regions"),
+        InstKind::Atomic { order, scope, memory, .. }
+            if *order != AtomicOrder::Relaxed || *scope != default_scope(kernel, *memory) =>
+        {
+            Some("ordered atomics")
+        }
+        InstKind::Load { index, .. } | InstKind::Store { index, .. } | InstKind::Atomic { index, .. }
+            if kernel.ty(*index) != Type::U32 =>
+        {
+            Some("64-bit indices")
+        }
+        _ => None,
+    })
 }
 
 fn of_atomic(op: Op, ty: ScalarType) -> Option<Capability> {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use fulgurite_spec::{Literal, Op, Type};
 
 use crate::analysis::walk::{Event, Walk};
-use crate::kernel::{BufferId, InstKind, Kernel, Memory, Operands, ValueId};
+use crate::kernel::{BufferId, FloatMode, InstKind, Kernel, Memory, Operands, Terminator, ValueId};
 use crate::require::{Require, RequireNode};
 
 /// The number of a value; equal numbers are equal values.
@@ -21,8 +21,10 @@ enum Form {
     Literal(Literal),
     /// The length of a buffer, by the first of those of equal length.
     Len(BufferId),
+    /// The length of a view of a buffer, by the base and the size of an element.
+    ViewLen(BufferId, u32),
     Id(Op, u8),
-    Scalar(Op, Type, Vec<Number>),
+    Scalar(Op, FloatMode, Type, Vec<Number>),
     Own(ValueId),
 }
 
@@ -47,17 +49,28 @@ impl Numbering {
             numbering.set(id, form);
         }
         for event in Walk::new(kernel) {
+            if let Event::Done(id) = event
+                && let InstKind::Region { body, .. } = kernel.inst(id).kind
+                && let Terminator::Yield(values) = &kernel.block(body).terminator
+            {
+                for (result, value) in kernel.inst(id).results.iter().zip(values) {
+                    numbering.numbers[result.index()] = numbering.number(*value);
+                }
+            }
             let Event::Inst(id) = event else { continue };
             let inst = kernel.inst(id);
             let [result] = *inst.results else { continue };
             let form = match &inst.kind {
-                InstKind::Scalar { op, operands } => numbering.scalar(*op, kernel.ty(result), operands),
-                InstKind::Id { op, component } => Form::Id(*op, *component),
-                InstKind::Len { memory: Memory::Buffer(buffer) } => {
-                    Form::Len(numbering.equal_lengths[buffer.index()])
+                InstKind::Scalar { op, operands, mode } => {
+                    numbering.scalar(*op, *mode, kernel.ty(result), operands)
                 }
+                InstKind::Id { op, component } => Form::Id(*op, *component),
                 InstKind::Len { memory } => {
-                    Form::Literal(Literal::from(kernel.array_len(*memory).unwrap_or(0)))
+                    match (kernel.array_len(*memory), numbering.length_form(kernel, *memory)) {
+                        (Some(len), _) => Form::Literal(Literal::from(len)),
+                        (None, Some(form)) => form,
+                        (None, None) => continue,
+                    }
                 }
                 _ => continue,
             };
@@ -66,13 +79,13 @@ impl Numbering {
         numbering
     }
 
-    fn scalar(&self, op: Op, ty: Type, operands: &Operands) -> Form {
+    fn scalar(&self, op: Op, mode: FloatMode, ty: Type, operands: &Operands) -> Form {
         let mut numbers: Vec<Number> = operands.iter().map(|v| self.number(*v)).collect();
         let commutes = matches!(op, Op::Add | Op::Mul | Op::And | Op::Or | Op::Xor | Op::Min | Op::Max);
         if commutes && !ty.scalar.is_float() {
             numbers.sort_unstable();
         }
-        Form::Scalar(op, ty, numbers)
+        Form::Scalar(op, mode, ty, numbers)
     }
 
     fn set(&mut self, value: ValueId, form: Form) {
@@ -89,9 +102,21 @@ impl Numbering {
         self.numbers[value.index()]
     }
 
-    /// The number that the length of `buffer` has, if the kernel or a precondition computes it.
-    pub(crate) fn length(&self, buffer: BufferId) -> Option<Number> {
-        self.forms.get(&Form::Len(self.equal_lengths[buffer.index()])).copied()
+    /// What computes the length of a buffer or a view of one. A view whose elements have the size of the buffer's
+    /// has its length.
+    fn length_form(&self, kernel: &Kernel, memory: Memory) -> Option<Form> {
+        let Memory::Buffer(buffer) = kernel.base(memory) else { return None };
+        let (own, base) = (kernel.element(memory).size(), kernel.element(Memory::Buffer(buffer)).size());
+        Some(if own == base {
+            Form::Len(self.equal_lengths[buffer.index()])
+        } else {
+            Form::ViewLen(buffer, own)
+        })
+    }
+
+    /// The number that the length of a buffer or a view of one has, if the kernel or a precondition computes it.
+    pub(crate) fn length(&self, kernel: &Kernel, memory: Memory) -> Option<Number> {
+        self.forms.get(&self.length_form(kernel, memory)?).copied()
     }
 
     /// The number of a precondition's node, made if it has none; `None` for what is never numbered.

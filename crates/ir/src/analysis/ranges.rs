@@ -1,9 +1,10 @@
 //! The least and greatest value that each `u32` of a kernel can have, from its definition alone.
 
+use fulgurite_spec::limits::MAX_SUBGROUP_SIZE;
 use fulgurite_spec::{Op, ScalarType, Type};
 
 use crate::analysis::walk::{Event, Walk};
-use crate::kernel::{BlockId, Inst, InstKind, Kernel, Memory, Operands, Terminator, ValueId};
+use crate::kernel::{BlockId, Inst, InstKind, Kernel, Operands, Terminator, ValueId};
 
 /// A range of `u32`, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +104,7 @@ impl RangeMap {
                 continue;
             }
             self.ranges[result.index()] = match &inst.kind {
-                InstKind::Scalar { op, operands } => self.scalar(kernel, *op, operands),
+                InstKind::Scalar { op, operands, .. } => self.scalar(kernel, *op, operands),
                 InstKind::Id { op, component } => id_range(kernel, *op, *component),
                 InstKind::Len { memory } => {
                     kernel.array_len(*memory).map_or(Range::ALL, |len| Range::new(len, len))
@@ -111,6 +112,12 @@ impl RangeMap {
                 InstKind::If { then_block, else_block, .. } => self
                     .yielded(kernel, *then_block, position)
                     .union(self.yielded(kernel, *else_block, position)),
+                InstKind::Region { body, .. } => self.yielded(kernel, *body, position),
+                InstKind::WorkgroupBroadcast { value, .. } => Range::up_to(self.range(*value).most),
+                InstKind::Subgroup { op: Op::SubgroupBallotCount, .. } => Range::up_to(lanes(kernel)),
+                InstKind::Subgroup { op, operands, .. } if gives_some_lanes_value(*op) => {
+                    operands.first().map_or(Range::ALL, |v| self.range(*v))
+                }
                 _ => Range::ALL,
             };
         }
@@ -181,22 +188,31 @@ fn below_power_of_two(value: u32) -> u32 {
     u32::MAX.checked_shr(value.leading_zeros()).unwrap_or(0)
 }
 
+/// The most lanes that a subgroup of `kernel` can have.
+fn lanes(kernel: &Kernel) -> u32 {
+    kernel.workgroup_invocations().min(MAX_SUBGROUP_SIZE)
+}
+
+/// Whether an op across a subgroup gives each lane a value that one of them had.
+fn gives_some_lanes_value(op: Op) -> bool {
+    matches!(
+        op,
+        Op::SubgroupBroadcast
+            | Op::SubgroupShuffle
+            | Op::SubgroupShuffleXor
+            | Op::SubgroupShuffleUp
+            | Op::SubgroupShuffleDown
+    )
+}
+
 fn id_range(kernel: &Kernel, op: Op, component: u8) -> Range {
     let size = kernel.workgroup[usize::from(component).min(2)];
     match op {
         Op::LocalId => Range::up_to(size.saturating_sub(1)),
-        Op::LocalIndex => Range::up_to(kernel.workgroup_invocations().saturating_sub(1)),
+        Op::Lane => Range::up_to(lanes(kernel).saturating_sub(1)),
+        Op::SubgroupSize => Range::new(1, MAX_SUBGROUP_SIZE),
+        Op::NumSubgroups => Range::new(1, kernel.workgroup_invocations().max(1)),
+        Op::LocalIndex | Op::SubgroupId => Range::up_to(kernel.workgroup_invocations().saturating_sub(1)),
         _ => Range::ALL,
-    }
-}
-
-impl Kernel {
-    /// The length of a shared or local array; `None` for a buffer, which only a launch knows.
-    pub fn array_len(&self, memory: Memory) -> Option<u32> {
-        match memory {
-            Memory::Buffer(_) => None,
-            Memory::Shared(id) => Some(self.shared[id.index()].len),
-            Memory::Local(id) => Some(self.locals[id.index()].len),
-        }
     }
 }

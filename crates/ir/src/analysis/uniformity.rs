@@ -4,10 +4,10 @@
 //! along data flow, and from conditions to what they select, until nothing changes; each value is raised at
 //! most three times, so the analysis is linear in the size of the kernel.
 
-use fulgurite_spec::Op;
+use fulgurite_spec::{Op, Semantics, Special};
 
 use crate::analysis::walk::{Event, Walk, operands};
-use crate::kernel::{BlockId, Inst, InstId, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
+use crate::kernel::{BlockId, Inst, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
 
 /// How widely a value is shared; later is more varying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,11 +48,13 @@ impl UniformityMap {
         let count = kernel.values.len();
         let mut map = Self { levels: vec![Uniformity::Dispatch; count], causes: vec![None; count] };
         let edges = Edges::of(kernel);
+        let mut caps = vec![Uniformity::Varying; count];
         let mut work: Vec<ValueId> = Vec::new();
         for event in Walk::new(kernel) {
             let Event::Inst(id) = event else { continue };
             let inst = kernel.inst(id);
-            let level = source_level(kernel, &inst.kind);
+            let (level, cap) = (source_level(kernel, &inst.kind), cap(kernel, &inst.kind));
+            inst.results.iter().for_each(|result| caps[result.index()] = cap);
             if level > Uniformity::Dispatch {
                 for result in &inst.results {
                     map.levels[result.index()] = level;
@@ -63,6 +65,7 @@ impl UniformityMap {
         while let Some(value) = work.pop() {
             let level = map.levels[value.index()];
             for user in edges.users(value) {
+                let level = level.min(caps[user.index()]);
                 if map.levels[user.index()] < level {
                     map.levels[user.index()] = level;
                     map.causes[user.index()] = Some(value);
@@ -105,22 +108,58 @@ fn source_level(kernel: &Kernel, kind: &InstKind) -> Uniformity {
         InstKind::Id { op, component } => {
             let alone = kernel.workgroup[usize::from(*component).min(2)] == 1;
             match op {
-                Op::NumWorkgroups => Uniformity::Dispatch,
+                Op::NumWorkgroups | Op::SubgroupSize | Op::NumSubgroups => Uniformity::Dispatch,
                 Op::WorkgroupId => Uniformity::Workgroup,
                 Op::GlobalId if alone => Uniformity::Workgroup,
                 Op::LocalId if alone => Uniformity::Dispatch,
-                Op::LocalIndex if kernel.workgroup_invocations() == 1 => Uniformity::Dispatch,
+                Op::LocalIndex | Op::Lane | Op::SubgroupId | Op::LaneMaskLt
+                    if kernel.workgroup_invocations() == 1 =>
+                {
+                    Uniformity::Dispatch
+                }
+                Op::SubgroupId => Uniformity::Subgroup,
                 _ => Uniformity::Varying,
             }
         }
-        InstKind::Load { memory: Memory::Buffer(buffer), .. }
-            if !kernel.buffers[buffer.index()].access.can_write() =>
-        {
-            Uniformity::Dispatch
-        }
+        InstKind::Load { memory, .. } if !kernel.access(*memory).can_write() => Uniformity::Dispatch,
         InstKind::Load { .. } | InstKind::Atomic { .. } => Uniformity::Varying,
+        InstKind::WorkgroupBroadcast { .. } => Uniformity::Workgroup,
+        InstKind::Subgroup { op, .. } => match op {
+            Op::SubgroupReduce
+            | Op::SubgroupBallot
+            | Op::SubgroupBallotCount
+            | Op::SubgroupAny
+            | Op::SubgroupAll => Uniformity::Subgroup,
+            Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan | Op::SubgroupMatch | Op::SubgroupElect => {
+                Uniformity::Varying
+            }
+            // They give some lane's value: as uniform as that is.
+            _ => Uniformity::Dispatch,
+        },
         _ => Uniformity::Dispatch,
     }
+}
+
+/// The most varying that an instruction's results can be, whatever its operands.
+fn cap(kernel: &Kernel, kind: &InstKind) -> Uniformity {
+    match kind {
+        InstKind::WorkgroupBroadcast { .. } => Uniformity::Workgroup,
+        InstKind::Subgroup { op, operands, .. } => match op {
+            Op::SubgroupReduce
+            | Op::SubgroupBallot
+            | Op::SubgroupBallotCount
+            | Op::SubgroupAny
+            | Op::SubgroupAll => Uniformity::Subgroup,
+            // A lane that is not there gives each its own value; the first is always there.
+            Op::SubgroupBroadcast if is_zero(kernel, operands.get(1)) => Uniformity::Subgroup,
+            _ => Uniformity::Varying,
+        },
+        _ => Uniformity::Varying,
+    }
+}
+
+fn is_zero(kernel: &Kernel, value: Option<&ValueId>) -> bool {
+    value.and_then(|v| kernel.literal(*v)).is_some_and(|l| l.bits == 0)
 }
 
 /// The values that decide how often or whether the nested blocks of `kind` run.
@@ -200,6 +239,20 @@ fn collect(kernel: &Kernel, id: InstId, pairs: &mut Vec<(ValueId, ValueId)>) {
             }
             carry(params, initial, &yields(*body), &inst.results, pairs);
         }
+        InstKind::Region { body, .. } => {
+            pairs.extend(yields(*body).iter().copied().zip(inst.results.iter().copied()));
+        }
+        // Which lane's value it is does not matter where all are the same, and lanes never agree on a varying one.
+        InstKind::Subgroup {
+            op:
+                Op::SubgroupBroadcast
+                | Op::SubgroupShuffle
+                | Op::SubgroupShuffleXor
+                | Op::SubgroupShuffleUp
+                | Op::SubgroupShuffleDown,
+            operands,
+            ..
+        } => pairs.extend(operands.first().copied().into_iter().zip(inst.results.iter().copied())),
         kind => {
             for operand in operands(kind) {
                 pairs.extend(inst.results.iter().map(|r| (operand, *r)));
@@ -242,17 +295,32 @@ pub(crate) fn describe(kernel: &Kernel, value: ValueId) -> String {
 /// The name of an instruction in kernel text, with the id's component.
 pub(crate) fn mnemonic(kind: &InstKind) -> String {
     match kind {
-        InstKind::Scalar { op, .. } | InstKind::Atomic { op, .. } => op.mnemonic().to_owned(),
-        InstKind::Id { op: Op::LocalIndex, .. } => Op::LocalIndex.mnemonic().to_owned(),
-        InstKind::Id { op, component } => {
+        InstKind::Id { op, component } if op.info().semantics == Semantics::Special(Special::Id) => {
             format!("{}.{}", op.mnemonic(), ["x", "y", "z"][usize::from(*component).min(2)])
         }
-        InstKind::Load { .. } => Op::Load.mnemonic().to_owned(),
-        InstKind::Store { .. } => Op::Store.mnemonic().to_owned(),
-        InstKind::Len { .. } => Op::Len.mnemonic().to_owned(),
-        InstKind::Barrier { .. } => Op::Barrier.mnemonic().to_owned(),
-        InstKind::If { .. } => Op::If.mnemonic().to_owned(),
-        InstKind::For { .. } => Op::For.mnemonic().to_owned(),
-        InstKind::While { .. } => Op::While.mnemonic().to_owned(),
+        kind => op(kind).mnemonic().to_owned(),
+    }
+}
+
+/// The op of an instruction.
+pub fn op(kind: &InstKind) -> Op {
+    match kind {
+        InstKind::Scalar { op, .. }
+        | InstKind::Atomic { op, .. }
+        | InstKind::Id { op, .. }
+        | InstKind::Subgroup { op, .. } => *op,
+        InstKind::VecShuffle { .. } => Op::VecShuffle,
+        InstKind::Fence { .. } => Op::Fence,
+        InstKind::SubgroupBarrier { .. } => Op::SubgroupBarrier,
+        InstKind::WorkgroupBroadcast { .. } => Op::WorkgroupBroadcast,
+        InstKind::Trap { .. } => Op::Trap,
+        InstKind::Region { .. } => Op::Region,
+        InstKind::Load { .. } => Op::Load,
+        InstKind::Store { .. } => Op::Store,
+        InstKind::Len { .. } => Op::Len,
+        InstKind::Barrier { .. } => Op::Barrier,
+        InstKind::If { .. } => Op::If,
+        InstKind::For { .. } => Op::For,
+        InstKind::While { .. } => Op::While,
     }
 }

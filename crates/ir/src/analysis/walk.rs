@@ -68,7 +68,9 @@ impl Iterator for Walk<'_> {
                             self.stack.push(Pending::Begin(else_block));
                             self.stack.push(Pending::Begin(then_block));
                         }
-                        InstKind::For { body, .. } => self.stack.push(Pending::Begin(body)),
+                        InstKind::For { body, .. } | InstKind::Region { body, .. } => {
+                            self.stack.push(Pending::Begin(body))
+                        }
                         InstKind::While { header, body, .. } => {
                             self.bodies.push((header, body));
                             self.stack.push(Pending::Begin(header));
@@ -96,8 +98,16 @@ pub fn instructions(kernel: &Kernel) -> impl Iterator<Item = InstId> + '_ {
 /// The operands that an instruction reads itself, not counting those of its nested blocks.
 pub fn operands(kind: &InstKind) -> impl Iterator<Item = crate::ValueId> + '_ {
     let (fixed, list): ([Option<crate::ValueId>; 3], &[crate::ValueId]) = match kind {
-        InstKind::Scalar { operands, .. } => ([None; 3], operands),
-        InstKind::Id { .. } | InstKind::Len { .. } | InstKind::Barrier { .. } => ([None; 3], &[]),
+        InstKind::Scalar { operands, .. } | InstKind::Subgroup { operands, .. } => ([None; 3], operands),
+        InstKind::Id { .. }
+        | InstKind::Len { .. }
+        | InstKind::Fence { .. }
+        | InstKind::Barrier { .. }
+        | InstKind::SubgroupBarrier { .. }
+        | InstKind::Region { .. } => ([None; 3], &[]),
+        InstKind::VecShuffle { vectors, .. } => ([None; 3], vectors),
+        InstKind::WorkgroupBroadcast { value, index } => ([Some(*value), Some(*index), None], &[]),
+        InstKind::Trap { code } => ([Some(*code), None, None], &[]),
         InstKind::Load { index, .. } => ([Some(*index), None, None], &[]),
         InstKind::Store { index, value, .. } => ([Some(*index), Some(*value), None], &[]),
         InstKind::Atomic { index, operands, .. } => ([Some(*index), None, None], operands),

@@ -18,6 +18,9 @@ pub struct Write<T>(PhantomData<fn() -> T>);
 /// A buffer of `T` that the kernel reads and writes.
 pub struct ReadWrite<T>(PhantomData<fn() -> T>);
 
+/// A buffer that may have 2³² elements or more: its length and its indices are `u64`. `Large<Read<f32>>`.
+pub struct Large<B>(PhantomData<fn() -> B>);
+
 /// One argument: [`Read`], [`Write`] or [`ReadWrite`] for a buffer, or a value type for a parameter.
 pub trait Arg: 'static {
     /// What the builder hands to the kernel's body.
@@ -42,6 +45,12 @@ pub trait Args: 'static {
     ) -> Self::Handles<'k>;
 }
 
+fn buffer(builder: &Builder, declared: BufferDecl) -> Memory {
+    let buffers = &mut builder.state().kernel.buffers;
+    buffers.push(declared);
+    Memory::Buffer(BufferId::new(buffers.len() - 1))
+}
+
 macro_rules! buffer_args {
     ($($marker:ident $access:ident;)*) => {
         $(
@@ -49,13 +58,21 @@ macro_rules! buffer_args {
                 type Handle<'k> = Array<'k, T, $access>;
 
                 fn declare<'k>(builder: &'k Builder, name: &str, location: Location) -> Self::Handle<'k> {
-                    let mut state = builder.state();
-                    let id = BufferId::new(state.kernel.buffers.len());
                     let name = name.to_owned();
-                    let access = Access::$marker;
-                    state.kernel.buffers.push(BufferDecl { name, element: T::TYPE, access, location });
-                    drop(state);
-                    Array::new(builder, Memory::Buffer(id))
+                    let (element, access) = (T::TYPE, Access::$marker);
+                    let declared = BufferDecl { name, element, access, large: false, location };
+                    Array::new(builder, buffer(builder, declared))
+                }
+            }
+
+            impl<T: Storable> Arg for Large<$marker<T>> {
+                type Handle<'k> = Array<'k, T, $access, u64>;
+
+                fn declare<'k>(builder: &'k Builder, name: &str, location: Location) -> Self::Handle<'k> {
+                    let name = name.to_owned();
+                    let (element, access) = (T::TYPE, Access::$marker);
+                    let declared = BufferDecl { name, element, access, large: true, location };
+                    Array::new(builder, buffer(builder, declared))
                 }
             }
         )*

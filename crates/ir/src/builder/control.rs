@@ -93,10 +93,19 @@ impl Builder {
         place: &'static RustLocation<'static>,
     ) -> C {
         let condition = self.state().check(condition.erase(), self, place);
-        let then_block = self.region(place, then);
-        let else_block = self.region(place, otherwise);
+        let then_block = self.block(place, then);
+        let else_block = self.block(place, otherwise);
         let kind = InstKind::If { condition, then_block, else_block };
         self.complete(then_block, kind, place)
+    }
+
+    /// Runs `body` in a region called `name`, which says where its instructions come from and changes nothing else;
+    /// what it yields.
+    #[track_caller]
+    pub fn region<'k, C: Carry<'k>>(&'k self, name: &str, body: impl FnOnce(&'k Builder) -> C) -> C {
+        let place = RustLocation::caller();
+        let block = self.block(place, || body(self));
+        self.complete(block, InstKind::Region { name: name.into(), body: block }, place)
     }
 
     /// Counts from `start` by 1 while below `end`, running `body` with the counter.
@@ -177,7 +186,7 @@ impl Builder {
         let go = state.check(go.erase(), self, place);
         state.terminate(header, Terminator::Condition(go), Location::Rust(place));
         drop(state);
-        let block = self.region(place, || body(self, carried));
+        let block = self.block(place, || body(self, carried));
         self.state().leave();
         self.complete(block, InstKind::While { initial, header, body: block }, place)
     }

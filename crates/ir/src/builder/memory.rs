@@ -3,12 +3,14 @@
 use std::marker::PhantomData;
 use std::panic::Location as RustLocation;
 
-use fulgurite_spec::{Location, Op};
+use fulgurite_spec::Location;
 
 use super::Builder;
 use super::types::{Integer, Scalar, Storable};
 use super::value::{IntoVal, Val};
-use crate::kernel::{ArrayDecl, InstKind, LocalId, Memory, SharedId};
+use crate::kernel::{
+    ArrayDecl, AtomicOrder, Initial, InstKind, LocalId, Memory, SharedId, SyncScope, ViewDecl, ViewId,
+};
 
 /// Access marker: loads.
 pub enum ReadAccess {}
@@ -28,6 +30,13 @@ pub trait CanStore {}
 /// Accesses that allow atomics.
 pub trait CanAtomic {}
 
+/// Accesses whose memory can be viewed as elements of another type: buffers and shared arrays.
+pub trait CanView {}
+
+impl CanView for ReadAccess {}
+impl CanView for WriteAccess {}
+impl CanView for ReadWriteAccess {}
+impl CanView for SharedAccess {}
 impl CanLoad for ReadAccess {}
 impl CanLoad for ReadWriteAccess {}
 impl CanLoad for SharedAccess {}
@@ -39,11 +48,20 @@ impl CanStore for LocalAccess {}
 impl CanAtomic for ReadWriteAccess {}
 impl CanAtomic for SharedAccess {}
 
-/// A buffer or array of `T` that may be accessed as `A` says.
-pub struct Array<'k, T, A> {
-    builder: &'k Builder,
-    memory: Memory,
-    marker: PhantomData<fn() -> (T, A)>,
+/// What indices of a memory object and its length are: `u32`, or `u64` for a [`Large`](super::Large) buffer.
+pub trait Index: Integer + Scalar {}
+
+impl Index for u32 {}
+impl Index for u64 {}
+
+/// A buffer or array of `T` that may be accessed as `A` says, with indices `I`.
+pub struct Array<'k, T, A, I = u32> {
+    pub(super) builder: &'k Builder,
+    pub(super) memory: Memory,
+    /// What its atomics order, and among whom if they say.
+    pub(super) order: AtomicOrder,
+    pub(super) scope: Option<SyncScope>,
+    pub(super) marker: PhantomData<fn() -> (T, A, I)>,
 }
 
 /// A workgroup's shared array.
@@ -51,22 +69,39 @@ pub type SharedArray<'k, T> = Array<'k, T, SharedAccess>;
 /// An invocation's own array.
 pub type LocalArray<'k, T> = Array<'k, T, LocalAccess>;
 
-impl<T, A> Clone for Array<'_, T, A> {
+impl<T, A, I> Clone for Array<'_, T, A, I> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T, A> Copy for Array<'_, T, A> {}
+impl<T, A, I> Copy for Array<'_, T, A, I> {}
 
 impl Builder {
     /// Declares a shared array of `len` elements, zero at start, one for each workgroup.
     #[track_caller]
     pub fn shared<T: Storable>(&self, name: &str, len: u32) -> SharedArray<'_, T> {
-        let location = Location::Rust(RustLocation::caller());
+        self.declare_shared(name, len, Initial::Zero, RustLocation::caller())
+    }
+
+    /// Declares a shared array of `len` elements, one for each workgroup, that holds nothing until it is written:
+    /// to read an element before is a bug of the kernel.
+    #[track_caller]
+    pub fn shared_uninit<T: Storable>(&self, name: &str, len: u32) -> SharedArray<'_, T> {
+        self.declare_shared(name, len, Initial::Uninit, RustLocation::caller())
+    }
+
+    fn declare_shared<T: Storable>(
+        &self,
+        name: &str,
+        len: u32,
+        initial: Initial,
+        place: &'static RustLocation<'static>,
+    ) -> SharedArray<'_, T> {
+        let (name, location) = (name.to_owned(), Location::Rust(place));
         let mut state = self.state();
         let id = SharedId::new(state.kernel.shared.len());
-        state.kernel.shared.push(ArrayDecl { name: name.to_owned(), element: T::TYPE, len, location });
+        state.kernel.shared.push(ArrayDecl { name, element: T::TYPE, len, initial, location });
         drop(state);
         Array::new(self, Memory::Shared(id))
     }
@@ -77,35 +112,47 @@ impl Builder {
         let location = Location::Rust(RustLocation::caller());
         let mut state = self.state();
         let id = LocalId::new(state.kernel.locals.len());
-        state.kernel.locals.push(ArrayDecl { name: name.to_owned(), element: T::TYPE, len, location });
+        let (name, initial) = (name.to_owned(), Initial::Zero);
+        state.kernel.locals.push(ArrayDecl { name, element: T::TYPE, len, initial, location });
         drop(state);
         Array::new(self, Memory::Local(id))
     }
 }
 
-impl<'k, T: Storable, A> Array<'k, T, A> {
+impl<'k, T: Storable, A, I: Index> Array<'k, T, A, I> {
     pub(super) fn new(builder: &'k Builder, memory: Memory) -> Self {
-        Self { builder, memory, marker: PhantomData }
+        Self { builder, memory, order: AtomicOrder::Relaxed, scope: None, marker: PhantomData }
     }
 
     /// The number of elements.
     #[track_caller]
     #[allow(clippy::len_without_is_empty, reason = "a length in the kernel, not of a Rust collection")]
-    pub fn len(self) -> Val<'k, u32> {
+    pub fn len(self) -> Val<'k, I> {
         let location = Location::Rust(RustLocation::caller());
-        let id = self.builder.state().single(
-            InstKind::Len { memory: self.memory },
-            fulgurite_spec::Type::U32,
-            location,
-        );
+        let id = self.builder.state().single(InstKind::Len { memory: self.memory }, I::TYPE, location);
         Val::new(self.builder, id)
     }
 }
 
-impl<'k, T: Storable, A: CanLoad> Array<'k, T, A> {
+impl<'k, T: Storable, A: CanView, I: Index> Array<'k, T, A, I> {
+    /// The same bytes as elements of type `U`, as many as are whole. Both names are of the same memory: what is
+    /// stored through one is loaded through the other.
+    #[track_caller]
+    pub fn view<U: Storable>(self, name: &str) -> Array<'k, U, A, I> {
+        let location = Location::Rust(RustLocation::caller());
+        let mut state = self.builder.state();
+        let base = state.kernel.base(self.memory);
+        let id = ViewId::new(state.kernel.views.len());
+        state.kernel.views.push(ViewDecl { name: name.to_owned(), base, element: U::TYPE, location });
+        drop(state);
+        Array::new(self.builder, Memory::View(id))
+    }
+}
+
+impl<'k, T: Storable, A: CanLoad, I: Index> Array<'k, T, A, I> {
     /// The element at `index`; zero if there is none.
     #[track_caller]
-    pub fn load(self, index: impl IntoVal<'k, u32>) -> Val<'k, T> {
+    pub fn load(self, index: impl IntoVal<'k, I>) -> Val<'k, T> {
         let place = RustLocation::caller();
         let index = index.into_val(self.builder);
         let mut state = self.builder.state();
@@ -116,95 +163,15 @@ impl<'k, T: Storable, A: CanLoad> Array<'k, T, A> {
     }
 }
 
-impl<'k, T: Storable, A: CanStore> Array<'k, T, A> {
+impl<'k, T: Storable, A: CanStore, I: Index> Array<'k, T, A, I> {
     /// Replaces the element at `index`; does nothing if there is none.
     #[track_caller]
-    pub fn store(self, index: impl IntoVal<'k, u32>, value: impl IntoVal<'k, T>) {
+    pub fn store(self, index: impl IntoVal<'k, I>, value: impl IntoVal<'k, T>) {
         let place = RustLocation::caller();
         let (index, value) = (index.into_val(self.builder), value.into_val(self.builder));
         let mut state = self.builder.state();
         let index = state.check(index.erase(), self.builder, place);
         let value = state.check(value.erase(), self.builder, place);
         state.inst(InstKind::Store { memory: self.memory, index, value }, &[], Location::Rust(place));
-    }
-}
-
-macro_rules! atomics {
-    ($($(#[$doc:meta])* $name:ident $op:ident;)*) => {
-        $(
-            $(#[$doc])*
-            #[track_caller]
-            pub fn $name(self, index: impl IntoVal<'k, u32>, value: impl IntoVal<'k, T>) -> Val<'k, T> {
-                let value = value.into_val(self.builder);
-                self.atomic(Op::$op, index, &[value], RustLocation::caller())
-            }
-        )*
-    };
-}
-
-impl<'k, T: Integer + Scalar, A: CanAtomic> Array<'k, T, A> {
-    fn atomic(
-        self,
-        op: Op,
-        index: impl IntoVal<'k, u32>,
-        values: &[Val<'k, T>],
-        place: &'static RustLocation<'static>,
-    ) -> Val<'k, T> {
-        let index = index.into_val(self.builder);
-        let mut state = self.builder.state();
-        let index = state.check(index.erase(), self.builder, place);
-        let operands = values.iter().map(|v| state.check(v.erase(), self.builder, place)).collect();
-        let kind = InstKind::Atomic { op, memory: self.memory, index, operands };
-        let id = state.single(kind, T::TYPE, Location::Rust(place));
-        drop(state);
-        Val::new(self.builder, id)
-    }
-
-    /// Reads the element; zero if there is none.
-    #[track_caller]
-    pub fn atomic_load(self, index: impl IntoVal<'k, u32>) -> Val<'k, T> {
-        self.atomic(Op::AtomicLoad, index, &[], RustLocation::caller())
-    }
-
-    /// Writes the element.
-    #[track_caller]
-    pub fn atomic_store(self, index: impl IntoVal<'k, u32>, value: impl IntoVal<'k, T>) {
-        let place = RustLocation::caller();
-        let (index, value) = (index.into_val(self.builder), value.into_val(self.builder));
-        let mut state = self.builder.state();
-        let index = state.check(index.erase(), self.builder, place);
-        let value = state.check(value.erase(), self.builder, place);
-        let operands = crate::Operands::new(&[value]);
-        let kind = InstKind::Atomic { op: Op::AtomicStore, memory: self.memory, index, operands };
-        state.inst(kind, &[], Location::Rust(place));
-    }
-
-    atomics! {
-        /// Adds, wrapping; the old value.
-        atomic_add AtomicAdd;
-        /// Keeps the smaller; the old value.
-        atomic_min AtomicMin;
-        /// Keeps the larger; the old value.
-        atomic_max AtomicMax;
-        /// Bitwise and; the old value.
-        atomic_and AtomicAnd;
-        /// Bitwise or; the old value.
-        atomic_or AtomicOr;
-        /// Bitwise exclusive or; the old value.
-        atomic_xor AtomicXor;
-        /// Replaces; the old value.
-        atomic_exchange AtomicExchange;
-    }
-
-    /// Replaces the element with `value` if it equals `expected`; the old value.
-    #[track_caller]
-    pub fn atomic_compare_exchange(
-        self,
-        index: impl IntoVal<'k, u32>,
-        expected: impl IntoVal<'k, T>,
-        value: impl IntoVal<'k, T>,
-    ) -> Val<'k, T> {
-        let (expected, value) = (expected.into_val(self.builder), value.into_val(self.builder));
-        self.atomic(Op::AtomicCompareExchange, index, &[expected, value], RustLocation::caller())
     }
 }

@@ -94,8 +94,11 @@ fn preconditions_are_evaluated_on_the_host() {
     .unwrap();
     let verified = verify(built).unwrap();
     let holds = |length: u32, n: u64| {
-        let facts =
-            crate::require::LaunchFacts { grid: [2, 1, 1], lengths: &[length], params: &[[n, 0, 0, 0]] };
+        let facts = crate::require::LaunchFacts {
+            grid: [2, 1, 1],
+            lengths: &[u64::from(length)],
+            params: &[[n, 0, 0, 0]],
+        };
         verified.requires[0].holds(&verified, &facts)
     };
     assert_eq!(holds(8, 128), Some(true));

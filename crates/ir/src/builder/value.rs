@@ -63,6 +63,10 @@ impl<'k, T: ValueType> Val<'k, T> {
         Erased { builder: self.builder, id: self.id, ty: T::TYPE }
     }
 
+    pub(super) fn builder(self) -> &'k Builder {
+        self.builder
+    }
+
     fn unary<R: ValueType>(self, op: Op, place: &'static RustLocation<'static>) -> Val<'k, R> {
         self.builder.apply(op, &[self.erase()], place)
     }

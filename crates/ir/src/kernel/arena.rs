@@ -46,6 +46,8 @@ ids! {
     SharedId "shared";
     /// A local array of a kernel.
     LocalId "local";
+    /// A view of a kernel.
+    ViewId "view";
 }
 
 const INLINE: usize = 4;

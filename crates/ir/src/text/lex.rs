@@ -13,6 +13,8 @@ pub(super) enum TokenKind {
     Word,
     /// A literal that begins with a digit or sign, or `inf:…` and `nan:…`; not checked yet.
     Number,
+    /// Text in quotes; without them.
+    String,
     /// `->`.
     Arrow,
     /// One of `( ) { } [ ] , : =`.
@@ -85,6 +87,7 @@ impl<'t> Lexer<'t> {
             [] => (TokenKind::End, 0),
             [b'%', ..] if word(1, b"") > 1 => (TokenKind::Name, word(1, b"")),
             [b'@', ..] if word(1, b"") > 1 => (TokenKind::KernelName, word(1, b"")),
+            [b'"', rest @ ..] if quoted(rest).is_some() => (TokenKind::String, quoted(rest).unwrap_or(0) + 2),
             [b'-', b'>', ..] => (TokenKind::Arrow, 2),
             [b'0'..=b'9' | b'-', ..] => (TokenKind::Number, number_length(bytes)),
             [b'i', b'n', b'f', b':', ..] | [b'n', b'a', b'n', b':', ..] => (TokenKind::Number, word(0, b":")),
@@ -95,10 +98,11 @@ impl<'t> Lexer<'t> {
         let (start, line, column, first) = (self.at, self.line, self.column, self.first);
         self.advance(length);
         self.first = false;
-        let sigil = usize::from(matches!(kind, TokenKind::Name | TokenKind::KernelName));
+        let quote = usize::from(kind == TokenKind::String);
+        let sigil = quote.max(usize::from(matches!(kind, TokenKind::Name | TokenKind::KernelName)));
         Token {
             kind,
-            text: &self.text[start + sigil..self.at],
+            text: &self.text[start + sigil..self.at - quote],
             place: Location::Text { start: start as u32, end: self.at as u32, line, column },
             first: first || kind == TokenKind::End,
         }
@@ -129,6 +133,11 @@ impl<'t> Lexer<'t> {
         self.column = self.column.saturating_add(passed.chars().count() as u32);
         self.at += length;
     }
+}
+
+/// How many bytes stand before the quote that ends a text, if it ends in this line.
+fn quoted(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|b| matches!(b, b'"' | b'\n')).filter(|end| bytes[*end] == b'"')
 }
 
 /// The length of the number at the start of `bytes`: letters, digits, `.`, `:`, and a sign in front or after an

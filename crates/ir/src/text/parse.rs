@@ -1,9 +1,11 @@
 //! Reads kernel text: tokens, problems, operands and blocks. Header and declarations are in [`declare`],
-//! instructions in [`inst`], names in [`scope`].
+//! instructions in [`inst`] and [`control`], names in [`scope`].
 //!
 //! The parser keeps its own stack of open blocks. After a problem it goes on at the next line, and what a broken
 //! line would have defined is poisoned: uses of it are not reported again.
 
+mod attributes;
+mod control;
 mod declare;
 mod inst;
 mod require;

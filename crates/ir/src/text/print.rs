@@ -1,6 +1,8 @@
 //! Prints kernels. Must cope with any kernel, however malformed: it indexes nothing without asking, prints each
 //! block at most once, and keeps a stack of its own.
 
+mod plain;
+
 use core::fmt::Write;
 use std::collections::HashMap;
 
@@ -9,7 +11,7 @@ use fulgurite_spec::{Literal, Op};
 
 use crate::analysis::walk::operands;
 use crate::kernel::{
-    BlockId, Const, InstKind, Kernel, Memory, MemoryScopes, ParamId, Terminator, ValueDef, ValueId,
+    BlockId, Const, Initial, InstKind, Kernel, Memory, ParamId, Terminator, ValueDef, ValueId, ViewId,
 };
 use crate::require::{Require, RequireNode};
 
@@ -73,6 +75,7 @@ struct Printer<'k> {
     buffers: Vec<Box<str>>,
     shared: Vec<Box<str>>,
     locals: Vec<Box<str>>,
+    views: Vec<Box<str>>,
     stack: Vec<Cursor>,
 }
 
@@ -90,6 +93,7 @@ impl<'k> Printer<'k> {
             buffers: Vec::new(),
             shared: Vec::new(),
             locals: Vec::new(),
+            views: Vec::new(),
             stack: Vec::new(),
         };
         printer.buffers = kernel.buffers.iter().map(|b| printer.declare(&b.name)).collect();
@@ -101,6 +105,7 @@ impl<'k> Printer<'k> {
         }
         printer.shared = kernel.shared.iter().map(|a| printer.declare(&a.name)).collect();
         printer.locals = kernel.locals.iter().map(|a| printer.declare(&a.name)).collect();
+        printer.views = kernel.views.iter().map(|v| printer.declare(&v.name)).collect();
         printer
     }
 
@@ -169,7 +174,8 @@ impl<'k> Printer<'k> {
             writeln!(self.out, "fulgurite {}\nkernel @{name} workgroup({x}, {y}, {z}) {{", super::VERSION);
         for (declared, name) in kernel.buffers.iter().zip(&self.buffers) {
             let (access, element) = (declared.access.name(), declared.element);
-            let _ = writeln!(self.out, "  buffer %{name}: {access} {element}[]");
+            let large = if declared.large { " large" } else { "" };
+            let _ = writeln!(self.out, "  buffer %{name}: {access} {element}[]{large}");
         }
         for param in &kernel.params {
             let name = self.names.get(param.value.index()).and_then(|n| n.as_deref()).unwrap_or("<bad>");
@@ -179,8 +185,17 @@ impl<'k> Printer<'k> {
             [("shared", &kernel.shared, &self.shared), ("local", &kernel.locals, &self.locals)]
         {
             for (declared, name) in arrays.iter().zip(names) {
-                let _ = writeln!(self.out, "  {word} %{name}: {}[{}]", declared.element, declared.len);
+                let initial = if declared.initial == Initial::Uninit { " uninit" } else { "" };
+                let _ =
+                    writeln!(self.out, "  {word} %{name}: {}[{}]{initial}", declared.element, declared.len);
             }
+        }
+        for (position, view) in kernel.views.iter().enumerate() {
+            self.out.push_str("  view ");
+            self.memory(Memory::View(ViewId::new(position)));
+            self.out.push_str(" = ");
+            self.memory(view.base);
+            let _ = writeln!(self.out, " as {}[]", view.element);
         }
         for require in &kernel.requires {
             self.out.push_str("  ");
@@ -256,6 +271,7 @@ impl<'k> Printer<'k> {
             Memory::Buffer(id) => self.buffers.get(id.index()),
             Memory::Shared(id) => self.shared.get(id.index()),
             Memory::Local(id) => self.locals.get(id.index()),
+            Memory::View(id) => self.views.get(id.index()),
         };
         match name {
             Some(name) => {
@@ -300,6 +316,7 @@ impl<'k> Printer<'k> {
             + kernel.params.len()
             + kernel.shared.len()
             + kernel.locals.len()
+            + kernel.views.len()
             + kernel.requires.len();
         if declarations > 0 && kernel.blocks.get(body.index()).is_some_and(|b| !b.insts.is_empty()) {
             self.out.push('\n');
@@ -421,6 +438,17 @@ impl<'k> Printer<'k> {
                 self.carry(params.get(1..).unwrap_or_default(), initial);
                 self.open(*body, Region::Last, mark);
             }
+            InstKind::Region { name, body } => {
+                let clean = |c: char| if super::is_region_name(c.encode_utf8(&mut [0; 4])) { c } else { '_' };
+                let mut name: String = name.chars().map(clean).collect();
+                while name.len() > MAX_NAME_BYTES {
+                    name.pop();
+                }
+                let _ = write!(self.out, "region \"{name}\"");
+                self.types(results);
+                self.out.push_str(" {\n");
+                self.open(*body, Region::Last, mark);
+            }
             InstKind::While { initial, header, body } => {
                 self.out.push_str("while");
                 self.carry(self.block_params(*header), initial);
@@ -476,54 +504,6 @@ impl<'k> Printer<'k> {
             }
         }
         self.out.push_str(if count == 0 { " {\n" } else { ") {\n" });
-    }
-
-    /// An instruction without blocks.
-    fn plain(&mut self, kind: &InstKind) {
-        match kind {
-            InstKind::Scalar { op, operands } => {
-                self.out.push_str(op.mnemonic());
-                self.list(operands);
-            }
-            InstKind::Id { op, component } => {
-                self.out.push_str(op.mnemonic());
-                if *op != Op::LocalIndex {
-                    let _ = write!(self.out, ".{}", axis_name(*component));
-                }
-            }
-            InstKind::Load { memory, index } => {
-                self.out.push_str("load");
-                self.element(*memory, *index);
-            }
-            InstKind::Store { memory, index, value } => {
-                self.out.push_str("store");
-                self.element(*memory, *index);
-                self.out.push_str(", ");
-                self.value(*value);
-            }
-            InstKind::Len { memory } => {
-                self.out.push_str("len ");
-                self.memory(*memory);
-            }
-            InstKind::Atomic { op, memory, index, operands } => {
-                self.out.push_str(op.mnemonic());
-                self.element(*memory, *index);
-                for operand in operands {
-                    self.out.push_str(", ");
-                    self.value(*operand);
-                }
-            }
-            InstKind::Barrier { scopes } => {
-                self.out.push_str("barrier");
-                self.out.push_str(match scopes {
-                    MemoryScopes { shared: true, buffers: true } => "",
-                    MemoryScopes { shared: true, buffers: false } => "[shared]",
-                    MemoryScopes { shared: false, buffers: true } => "[buffers]",
-                    MemoryScopes { shared: false, buffers: false } => "[]",
-                });
-            }
-            InstKind::If { .. } | InstKind::For { .. } | InstKind::While { .. } => {}
-        }
     }
 }
 

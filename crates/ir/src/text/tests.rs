@@ -99,6 +99,7 @@ fn malformed_kernels_print() {
         name: "7".into(),
         element: Type::F32,
         access: Access::Read,
+        large: false,
         location: Location::Unknown,
     });
     kernel.buffers.push(kernel.buffers[0].clone());
@@ -121,10 +122,22 @@ fn malformed_kernels_print() {
     let operands = Operands::new(&[far, late]);
     let nowhere = Memory::Shared(SharedId::new(3));
     for kind in [
-        InstKind::Scalar { op: Op::Add, operands: operands.clone() },
+        InstKind::Scalar { op: Op::Add, operands: operands.clone(), mode: FloatMode::Default },
         InstKind::Id { op: Op::GlobalId, component: 77 },
         InstKind::Load { memory: nowhere, index: far },
-        InstKind::Atomic { op: Op::AtomicAdd, memory: nowhere, index: far, operands: operands.clone() },
+        InstKind::Atomic {
+            op: Op::AtomicAdd,
+            order: AtomicOrder::Acquire,
+            scope: SyncScope::Workgroup,
+            memory: Memory::View(ViewId::new(4)),
+            index: far,
+            operands: operands.clone(),
+        },
+        InstKind::VecShuffle { components: vec![1; 300].into(), vectors: [far, late] },
+        InstKind::Subgroup { op: Op::Add, combine: None, operands: operands.clone() },
+        InstKind::WorkgroupBroadcast { value: far, index: late },
+        InstKind::Trap { code: far },
+        InstKind::Region { name: "\"\n".repeat(200).into(), body: BlockId::new(70) },
         InstKind::If { condition: far, then_block: body, else_block: BlockId::new(50) },
         InstKind::For { start: far, end: far, step: far, initial: operands.clone(), body: BlockId::new(9) },
         InstKind::While { initial: operands, header: body, body },
@@ -134,6 +147,8 @@ fn malformed_kernels_print() {
     kernel.insts[0].results = Operands::new(&[far, far]);
     kernel.blocks[0].insts.push(InstId::new(500));
     kernel.blocks[0].terminator = Terminator::Condition(far);
+    let base = Memory::View(ViewId::new(0));
+    kernel.views.push(ViewDecl { name: "7".into(), base, element: Type::F32, location: Location::Unknown });
     let text = print(&kernel);
     assert!(text.contains("kernel @no_name__ workgroup(0, 4294967295, 1) {"), "{text}");
     assert!(text.contains("buffer %_7: read f32[]\n  buffer %_7.1: read f32[]"), "{text}");
@@ -163,7 +178,8 @@ fn names_of_values_from_elsewhere_are_made_unique() {
     let body = kernel.body;
     let one = kernel.add_value(Type::U32, ValueDef::Const(Const(1)), None);
     for name in ["a", "a", "a.1", "12", "", "b c"] {
-        let kind = InstKind::Scalar { op: Op::Neg, operands: Operands::new(&[one]) };
+        let kind =
+            InstKind::Scalar { op: Op::Neg, operands: Operands::new(&[one]), mode: FloatMode::Default };
         let inst = kernel.add_inst(body, kind, &[Type::U32], Location::Unknown);
         let value = kernel.insts[inst.index()].results[0];
         kernel.values[value.index()].name = Some(name.into());

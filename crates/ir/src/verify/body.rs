@@ -1,11 +1,14 @@
 //! Dominance and types of the body: each operand is defined before its use and is of the right type.
 
-use fulgurite_spec::{Code, Diagnostic, Location, Op, Type};
+mod memory;
 
-use super::typing::scalar_result;
+use fulgurite_spec::{Code, Diagnostic, Location, Semantics, Special, Type};
+
+use super::special::{id_type, shuffle_result, subgroup_result};
+use super::typing::{TypingError, scalar_result};
 use crate::analysis::uniformity::describe;
 use crate::analysis::walk::{Event, Walk, operands};
-use crate::kernel::{BlockId, Inst, InstKind, Kernel, Memory, Operands, Terminator, ValueDef, ValueId};
+use crate::kernel::{AtomicOrder, BlockId, Inst, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId};
 
 pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     let mut checker =
@@ -99,25 +102,39 @@ impl Checker<'_> {
         }
     }
 
+    /// The instruction has one result, of the type that a typing rule gives.
+    fn typed(&mut self, inst: &Inst, rule: Result<Type, TypingError>) {
+        match rule {
+            Ok(result) => self.results(inst, &[result]),
+            Err(error) => self.report(error.code, inst.location, error.to_string()),
+        }
+    }
+
     fn inst(&mut self, inst: &Inst) {
         let at = inst.location;
         match &inst.kind {
-            InstKind::Scalar { op, operands } => {
+            InstKind::Scalar { op, operands, mode } => {
                 let types: Vec<Type> = operands.iter().map(|v| self.kernel.ty(*v)).collect();
                 let stated = inst.results.first().map(|r| self.kernel.ty(*r));
-                match scalar_result(*op, &types, stated) {
-                    Ok(result) => self.results(inst, &[result]),
-                    Err(error) => self.report(error.code, at, error.to_string()),
+                let result = scalar_result(*op, &types, stated);
+                if let Ok(result) = result {
+                    self.mode(*op, *mode, types.iter().chain([&result]), at);
                 }
+                self.typed(inst, result);
+            }
+            InstKind::VecShuffle { components, vectors: [a, b] } => {
+                self.typed(inst, shuffle_result(components, self.kernel.ty(*a), self.kernel.ty(*b)));
             }
             InstKind::Id { op, component } => {
-                let scalar = *op == Op::LocalIndex;
-                let known =
-                    matches!(op, Op::GlobalId | Op::LocalId | Op::WorkgroupId | Op::NumWorkgroups) || scalar;
-                if !known || *component > 2 || (scalar && *component != 0) {
+                let most = match op.info().semantics {
+                    Semantics::Special(Special::Id) => Some(2),
+                    Semantics::Special(Special::ScalarId) => Some(0),
+                    _ => None,
+                };
+                if most.is_none_or(|most| *component > most) {
                     self.report(Code::Malformed, at, "there is no such id");
                 }
-                self.results(inst, &[Type::U32]);
+                self.results(inst, &[id_type(*op)]);
             }
             InstKind::Load { memory, index } => {
                 self.index(*index, at);
@@ -130,11 +147,40 @@ impl Checker<'_> {
                 self.expect(*value, self.kernel.element(*memory), at, "the stored value");
                 self.results(inst, &[]);
             }
-            InstKind::Len { .. } => self.results(inst, &[Type::U32]),
-            InstKind::Atomic { op, memory, index, operands } => {
+            InstKind::Len { memory } => self.results(inst, &[self.kernel.len_type(*memory)]),
+            InstKind::Atomic { op, order, scope: _, memory, index, operands } => {
+                self.order(*op, *order, at);
                 self.atomic(inst, *op, *memory, *index, operands)
             }
-            InstKind::Barrier { .. } => self.results(inst, &[]),
+            InstKind::Fence { order, .. } => {
+                if *order == AtomicOrder::Relaxed {
+                    self.report(Code::BadOrder, at, "a relaxed `fence` orders nothing");
+                }
+                self.results(inst, &[]);
+            }
+            InstKind::Barrier { .. } | InstKind::SubgroupBarrier { .. } => self.results(inst, &[]),
+            InstKind::WorkgroupBroadcast { value, index } => {
+                self.expect(*index, Type::U32, at, "the local index of `workgroup_broadcast`");
+                self.results(inst, &[self.kernel.ty(*value)]);
+            }
+            InstKind::Subgroup { op, combine, operands } => {
+                let types: Vec<Type> = operands.iter().map(|v| self.kernel.ty(*v)).collect();
+                self.typed(inst, subgroup_result(*op, *combine, &types));
+            }
+            InstKind::Trap { code } => {
+                self.expect(*code, Type::U32, at, "the code of `trap`");
+                self.results(inst, &[]);
+            }
+            InstKind::Region { name, body } => {
+                if !crate::text::is_region_name(name) {
+                    let message = "a region's name has at most 128 bytes and no quote, backslash or control";
+                    self.report(Code::BadName, at, message);
+                }
+                if !self.kernel.block(*body).params.is_empty() {
+                    self.report(Code::Malformed, at, "the block of a region has parameters");
+                }
+                self.yields(*body, &inst.results, at);
+            }
             InstKind::If { condition, then_block, else_block } => {
                 self.expect(*condition, Type::BOOL, at, "the condition of `if`");
                 for block in [then_block, else_block] {
@@ -159,79 +205,6 @@ impl Checker<'_> {
                 self.yields(*body, &inst.results, at);
             }
         }
-    }
-
-    fn index(&mut self, index: ValueId, at: Location) {
-        self.expect(index, Type::U32, at, "an index");
-    }
-
-    fn readable(&mut self, memory: Memory, at: Location, op: &str) {
-        if let Memory::Buffer(id) = memory
-            && !self.kernel.buffers[id.index()].access.can_read()
-        {
-            let name = self.kernel.memory_name(memory);
-            let message =
-                format!("`{op}` reads `%{name}`, which is declared `write`; declare it `read_write`");
-            self.report(Code::NotReadable, at, message);
-        }
-    }
-
-    fn writable(&mut self, memory: Memory, at: Location, op: &str) {
-        if let Memory::Buffer(id) = memory
-            && !self.kernel.buffers[id.index()].access.can_write()
-        {
-            let name = self.kernel.memory_name(memory);
-            let message = match op {
-                // Also `atomic.load`, which writes nothing: devices know no such load of read-only buffers.
-                _ if op.starts_with("atomic") => {
-                    format!("`{op}` needs `%{name}` to be declared `read_write`, not `read`")
-                }
-                _ => format!("`{op}` writes `%{name}`, which is declared `read`; declare it `read_write`"),
-            };
-            self.report(Code::NotWritable, at, message);
-        }
-    }
-
-    fn atomic(&mut self, inst: &Inst, op: Op, memory: Memory, index: ValueId, operands: &Operands) {
-        let at = inst.location;
-        let element = self.kernel.element(memory);
-        self.index(index, at);
-        self.readable(memory, at, op.mnemonic());
-        self.writable(memory, at, op.mnemonic());
-        let (mnemonic, name) = (op.mnemonic(), self.kernel.memory_name(memory));
-        if matches!(memory, Memory::Local(_)) {
-            let message =
-                format!("`{mnemonic}` on `%{name}`, which is local to an invocation: use `load` and `store`");
-            self.report(Code::BadAtomic, at, message);
-        } else if !element.is_scalar() || !element.scalar.is_integer() {
-            let message =
-                format!("`{mnemonic}` works on elements of i32 and u32, those of `%{name}` are {element}");
-            self.report(Code::BadAtomic, at, message);
-        }
-        let wanted = match op {
-            Op::AtomicLoad => 0,
-            Op::AtomicCompareExchange => 2,
-            Op::AtomicStore
-            | Op::AtomicExchange
-            | Op::AtomicAdd
-            | Op::AtomicMin
-            | Op::AtomicMax
-            | Op::AtomicAnd
-            | Op::AtomicOr
-            | Op::AtomicXor => 1,
-            _ => {
-                self.report(Code::Malformed, at, format!("`{}` is no atomic op", op.mnemonic()));
-                return;
-            }
-        };
-        if operands.len() != wanted {
-            let message = format!("`{}` takes {wanted} values, got {}", op.mnemonic(), operands.len());
-            self.report(Code::BadOperandCount, at, message);
-        }
-        for value in operands {
-            self.expect(*value, element, at, "the value of an atomic op");
-        }
-        self.results(inst, if op == Op::AtomicStore { &[] } else { core::slice::from_ref(&element) });
     }
 
     fn counted(&mut self, inst: &Inst, [start, end, step]: [ValueId; 3], initial: &Operands, body: BlockId) {

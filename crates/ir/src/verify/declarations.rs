@@ -8,13 +8,14 @@ use fulgurite_spec::limits::{
 };
 use fulgurite_spec::{Code, Diagnostic, Literal, Location, Type};
 
-use crate::kernel::{ArrayDecl, Kernel};
+use crate::kernel::{ArrayDecl, Initial, Kernel, Memory, ViewId};
 use crate::require::{Require, RequireNode};
 
 pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     sizes(kernel, found);
     names(kernel, found);
     elements(kernel, found);
+    views(kernel, found);
     requires(kernel, found);
 }
 
@@ -35,6 +36,7 @@ fn sizes(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
         ("parameters", kernel.params.len()),
         ("shared arrays", kernel.shared.len()),
         ("local arrays", kernel.locals.len()),
+        ("views", kernel.views.len()),
         ("preconditions", kernel.requires.len()),
     ] {
         if count > MAX_DECLARATIONS {
@@ -74,6 +76,7 @@ fn names(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     declared.extend(kernel.params.iter().map(|p| (p.name.clone(), p.location)));
     declared.extend(arrays(&kernel.shared));
     declared.extend(arrays(&kernel.locals));
+    declared.extend(kernel.views.iter().map(|v| (v.name.clone(), v.location)));
     let mut seen: HashMap<&str, Location> = HashMap::new();
     for (name, location) in &declared {
         bad_name(name, *location, found);
@@ -114,12 +117,35 @@ fn elements(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     kernel.buffers.iter().for_each(|b| check(&b.name, b.element, b.location));
     kernel.params.iter().for_each(|p| check(&p.name, p.ty, p.location));
     kernel.shared.iter().chain(&kernel.locals).for_each(|a| check(&a.name, a.element, a.location));
+    kernel.views.iter().for_each(|v| check(&v.name, v.element, v.location));
     for array in kernel.shared.iter().chain(&kernel.locals).filter(|a| a.len == 0) {
         found.push(Diagnostic::new(
             Code::TooMuchMemory,
             array.location,
             format!("`%{}` has no elements; an array has at least one", array.name),
         ));
+    }
+}
+
+fn views(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
+    for (i, view) in kernel.views.iter().enumerate() {
+        let message = match view.base {
+            Memory::Local(_) => "it is of a local array, which only its own elements reach",
+            Memory::View(_) => "it is of another view: make it of that view's buffer or array",
+            Memory::Shared(id) if id.index() < kernel.shared.len() => {
+                match kernel.array_len(Memory::View(ViewId::new(i))) {
+                    Some(0) => "the array is shorter than one of its elements",
+                    _ => continue,
+                }
+            }
+            Memory::Buffer(_) | Memory::Shared(_) => continue,
+        };
+        let message = format!("view `%{}`: {message}", view.name);
+        found.push(Diagnostic::new(Code::BadView, view.location, message));
+    }
+    for array in kernel.locals.iter().filter(|a| a.initial == Initial::Uninit) {
+        let message = format!("`%{}` is local, and only shared arrays can be `uninit`", array.name);
+        found.push(Diagnostic::new(Code::Malformed, array.location, message));
     }
 }
 

@@ -59,6 +59,11 @@ fn ids(kernel: &Kernel) -> Result<(), Diagnostic> {
     for param in &kernel.params {
         value(&param.value, param.location)?;
     }
+    for view in &kernel.views {
+        if !is_declared(kernel, view.base) {
+            return Err(malformed(view.location, format!("no memory object {:?}", view.base)));
+        }
+    }
     for inst in &kernel.insts {
         let location = inst.location;
         operands(&inst.kind).try_for_each(|id| value(&id, location))?;
@@ -69,7 +74,7 @@ fn ids(kernel: &Kernel) -> Result<(), Diagnostic> {
                 block(else_block, location)?;
                 None
             }
-            InstKind::For { body, .. } => {
+            InstKind::For { body, .. } | InstKind::Region { body, .. } => {
                 block(body, location)?;
                 None
             }
@@ -82,15 +87,17 @@ fn ids(kernel: &Kernel) -> Result<(), Diagnostic> {
             | InstKind::Store { memory, .. }
             | InstKind::Len { memory }
             | InstKind::Atomic { memory, .. } => Some(*memory),
-            InstKind::Scalar { .. } | InstKind::Id { .. } | InstKind::Barrier { .. } => None,
+            InstKind::Scalar { .. }
+            | InstKind::VecShuffle { .. }
+            | InstKind::Id { .. }
+            | InstKind::Fence { .. }
+            | InstKind::Barrier { .. }
+            | InstKind::SubgroupBarrier { .. }
+            | InstKind::WorkgroupBroadcast { .. }
+            | InstKind::Subgroup { .. }
+            | InstKind::Trap { .. } => None,
         };
-        let declared = match memory {
-            Some(Memory::Buffer(id)) => id.index() < kernel.buffers.len(),
-            Some(Memory::Shared(id)) => id.index() < kernel.shared.len(),
-            Some(Memory::Local(id)) => id.index() < kernel.locals.len(),
-            None => true,
-        };
-        if !declared {
+        if memory.is_some_and(|memory| !is_declared(kernel, memory)) {
             return Err(malformed(location, format!("no memory object {memory:?}")));
         }
     }
@@ -108,6 +115,15 @@ fn ids(kernel: &Kernel) -> Result<(), Diagnostic> {
         }
     }
     Ok(())
+}
+
+fn is_declared(kernel: &Kernel, memory: Memory) -> bool {
+    match memory {
+        Memory::Buffer(id) => id.index() < kernel.buffers.len(),
+        Memory::Shared(id) => id.index() < kernel.shared.len(),
+        Memory::Local(id) => id.index() < kernel.locals.len(),
+        Memory::View(id) => id.index() < kernel.views.len(),
+    }
 }
 
 /// Every value is defined where it says, once.
@@ -165,7 +181,7 @@ fn tree(kernel: &Kernel) -> Result<(), Diagnostic> {
     for inst in &kernel.insts {
         let nested = match inst.kind {
             InstKind::If { then_block, else_block, .. } => [Some(then_block), Some(else_block)],
-            InstKind::For { body, .. } => [Some(body), None],
+            InstKind::For { body, .. } | InstKind::Region { body, .. } => [Some(body), None],
             InstKind::While { header, body, .. } => [Some(header), Some(body)],
             _ => [None, None],
         };

@@ -179,7 +179,7 @@ fn the_digest_ignores_names_and_sees_everything_else() {
         let body = kernel.body;
         let inst = kernel.add_inst(
             body,
-            InstKind::Scalar { op, operands: Operands::new(&[a]) },
+            InstKind::Scalar { op, operands: Operands::new(&[a]), mode: crate::FloatMode::Default },
             &[to],
             Location::Unknown,
         );

@@ -21,7 +21,7 @@ impl fmt::Display for TypingError {
     }
 }
 
-fn error(code: Code, operand: Option<usize>, message: String) -> TypingError {
+pub(super) fn error(code: Code, operand: Option<usize>, message: String) -> TypingError {
     TypingError { code, operand, message }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Body<'a> {
     pub(super) shared: Vec<Array<'a>>,
     #[serde(borrow, deserialize_with = "list")]
     pub(super) locals: Vec<Array<'a>>,
+    #[serde(borrow, deserialize_with = "list")]
+    pub(super) views: Vec<View<'a>>,
     /// Distinct, in order of their first use in `words`.
     #[serde(deserialize_with = "list")]
     pub(super) constants: Vec<Constant>,
@@ -40,6 +42,9 @@ pub(super) struct Body<'a> {
     /// Parameters of blocks and results, in order of definition. The name is empty if there is none.
     #[serde(borrow, deserialize_with = "list")]
     pub(super) values: Vec<TypedName<'a>>,
+    /// Names of regions, in program order.
+    #[serde(borrow, deserialize_with = "list")]
+    pub(super) regions: Vec<&'a str>,
     /// Instructions and ends of blocks, in program order.
     #[serde(deserialize_with = "list")]
     pub(super) insts: Vec<Inst>,
@@ -59,8 +64,16 @@ pub(super) struct TypeCode {
 pub(super) struct Buffer<'a> {
     pub(super) name: &'a str,
     pub(super) element: TypeCode,
-    /// 0 read, 1 write, 2 both.
+    /// 0 read, 1 write, 2 both; plus 4 if it is large.
     pub(super) access: u8,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct View<'a> {
+    pub(super) name: &'a str,
+    /// The number of a buffer or array.
+    pub(super) base: u32,
+    pub(super) element: TypeCode,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,6 +87,8 @@ pub(super) struct Array<'a> {
     pub(super) name: &'a str,
     pub(super) element: TypeCode,
     pub(super) len: u32,
+    /// What it begins as: 0 zeros, 1 nothing.
+    pub(super) initial: u8,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,6 +112,8 @@ pub(super) const LEAF: u16 = 0;
 pub(super) struct Inst {
     /// The op's permanent number, or [`END`].
     pub(super) op: u16,
+    /// What stands in brackets after the op, or 0.
+    pub(super) attributes: u8,
     /// How many values it defines, not counting parameters of blocks.
     pub(super) results: u32,
     /// How many of the words are its.

@@ -7,10 +7,17 @@ use fulgurite_spec::{Lanes, Literal, Location, Op, ScalarType, Semantics, Specia
 use super::WireError;
 use super::body::{self, Body, END, LEAF, Node, TypeCode, TypedName};
 use crate::kernel::{
-    Access, ArrayDecl, BlockId, BufferDecl, BufferId, Const, Inst, InstId, InstKind, Kernel, LocalId, Memory,
-    MemoryScopes, Operands, ParamDecl, ParamId, SharedId, Terminator, ValueDef, ValueId,
+    Access, ArrayDecl, AtomicOrder, BlockId, BufferDecl, BufferId, Combine, Const, FloatMode, Initial, Inst,
+    InstId, InstKind, Kernel, LocalId, Memory, MemoryScopes, Operands, ParamDecl, ParamId, SharedId,
+    SyncScope, Terminator, ValueDef, ValueId, ViewDecl, ViewId,
 };
 use crate::require::{Require, RequireNode};
+
+/// What the access of a large buffer has added.
+const LARGE: u8 = 4;
+
+/// Most components that `vec.shuffle` is read with; the verifier knows how many there may be.
+const MAX_COMPONENTS: usize = 8;
 
 type Read<T> = Result<T, WireError>;
 
@@ -24,13 +31,20 @@ pub(super) fn kernel(body: &Body<'_>) -> Read<Kernel> {
             element: ty(buffer.element)?,
             access: Access::ALL
                 .into_iter()
-                .find(|a| *a as u8 == buffer.access)
+                .find(|a| *a as u8 == buffer.access & !LARGE)
                 .ok_or_else(|| malformed("there is no such access to a buffer", buffer.access))?,
+            large: buffer.access & LARGE != 0,
             location: Location::Unknown,
         });
     }
     kernel.shared = arrays(&body.shared)?;
     kernel.locals = arrays(&body.locals)?;
+    for view in &body.views {
+        let base = memory(&kernel, view.base);
+        let base = base.ok_or_else(|| malformed("a view has no such base", view.base))?;
+        let (name, element) = (view.name.to_owned(), ty(view.element)?);
+        kernel.views.push(ViewDecl { name, base, element, location: Location::Unknown });
+    }
     kernel.values.reserve_exact(body.params.len() + body.constants.len() + body.values.len());
     for (i, param) in body.params.iter().enumerate() {
         let ty = ty(param.ty)?;
@@ -41,7 +55,14 @@ pub(super) fn kernel(body: &Body<'_>) -> Read<Kernel> {
         let ty = Type::scalar(scalar(constant.scalar)?);
         kernel.add_value(ty, ValueDef::Const(Const(constant.bits)), None);
     }
-    let mut reader = Reader { body, kernel, words: &body.words, values: &body.values, open: Vec::new() };
+    let mut reader = Reader {
+        body,
+        kernel,
+        words: &body.words,
+        values: &body.values,
+        regions: &body.regions,
+        open: Vec::new(),
+    };
     reader.requires()?;
     reader.blocks()?;
     Ok(reader.kernel)
@@ -55,6 +76,7 @@ fn limits(body: &Body<'_>) -> Read<()> {
         ("parameters", body.params.len(), MAX_DECLARATIONS),
         ("shared arrays", body.shared.len(), MAX_DECLARATIONS),
         ("local arrays", body.locals.len(), MAX_DECLARATIONS),
+        ("views", body.views.len(), MAX_DECLARATIONS),
         ("preconditions", body.requires.len(), MAX_DECLARATIONS),
         ("nodes of a precondition", nodes as usize, MAX_REQUIRE_NODES),
         ("values", body.params.len() + body.constants.len() + body.values.len(), MAX_VALUES),
@@ -84,7 +106,12 @@ fn ty(code: TypeCode) -> Read<Type> {
 fn arrays(arrays: &[body::Array<'_>]) -> Read<Vec<ArrayDecl>> {
     let array = |a: &body::Array<'_>| {
         let location = Location::Unknown;
-        Ok(ArrayDecl { name: a.name.to_owned(), element: ty(a.element)?, len: a.len, location })
+        let initial = match a.initial {
+            0 => Initial::Zero,
+            1 => Initial::Uninit,
+            other => return Err(malformed("an array begins as no such thing", other)),
+        };
+        Ok(ArrayDecl { name: a.name.to_owned(), element: ty(a.element)?, len: a.len, initial, location })
     };
     arrays.iter().map(array).collect()
 }
@@ -120,6 +147,8 @@ struct Reader<'b> {
     words: &'b [i32],
     /// Values that were not defined yet.
     values: &'b [TypedName<'b>],
+    /// Names of regions that did not begin yet.
+    regions: &'b [&'b str],
     open: Vec<Open>,
 }
 
@@ -199,6 +228,9 @@ impl<'b> Reader<'b> {
                 return Err(WireError::malformed("something follows the end of the kernel"));
             };
             if inst.op == END {
+                if inst.attributes != 0 {
+                    return Err(malformed("the end of a block has attributes", inst.attributes));
+                }
                 self.end(inst.results, words)?;
             } else {
                 self.inst(block, inst, words)?;
@@ -207,8 +239,8 @@ impl<'b> Reader<'b> {
         if !self.open.is_empty() {
             return Err(WireError::malformed("a block does not end"));
         }
-        if !self.words.is_empty() || !self.values.is_empty() {
-            return Err(WireError::malformed("there are words or values of no instruction"));
+        if !self.words.is_empty() || !self.values.is_empty() || !self.regions.is_empty() {
+            return Err(WireError::malformed("there are words, values or names of no instruction"));
         }
         Ok(())
     }
@@ -272,12 +304,13 @@ impl<'b> Reader<'b> {
 
     fn inst(&mut self, block: BlockId, inst: &body::Inst, words: &[i32]) -> Read<()> {
         let op = op(inst.op)?;
-        let kind = self.kind(op, words)?.ok_or_else(|| {
+        let kind = self.kind(op, inst.attributes, words)?.ok_or_else(|| {
             malformed(&format!("`{}` has no such number of words", op.mnemonic()), inst.words)
         })?;
         let id = InstId::new(self.kernel.insts.len());
         let of = Nested { inst: id, results: inst.results };
         let (carried, first) = match &kind {
+            InstKind::Region { body, .. } => (0, Some((*body, Next::Results(of)))),
             InstKind::For { initial, body, .. } => (initial.len() + 1, Some((*body, Next::Results(of)))),
             InstKind::While { initial, header, body } => {
                 (initial.len(), Some((*header, Next::Block(*body, of))))
@@ -296,12 +329,25 @@ impl<'b> Reader<'b> {
     }
 
     /// What an instruction of `op` with these words does; `None` if it never has as many.
-    fn kind(&mut self, op: Op, words: &[i32]) -> Read<Option<InstKind>> {
+    fn kind(&mut self, op: Op, attributes: u8, words: &[i32]) -> Read<Option<InstKind>> {
+        let bad = || malformed(&format!("`{}` has no such attributes", op.mnemonic()), attributes);
         let special = match op.info().semantics {
             Semantics::Scalar { .. } | Semantics::Special(Special::Construct) => {
-                return Ok(Some(InstKind::Scalar { op, operands: self.operands(words)? }));
+                let mode = FloatMode::from_number(attributes).ok_or_else(bad)?;
+                return Ok(Some(InstKind::Scalar { op, operands: self.operands(words)?, mode }));
             }
             Semantics::Special(special) => special,
+        };
+        let takes_attributes =
+            matches!(special, Special::Atomic | Special::Fence | Special::Barrier | Special::Subgroup);
+        if attributes != 0 && !takes_attributes {
+            return Err(bad());
+        }
+        let order = || AtomicOrder::from_number(attributes & 3).ok_or_else(bad);
+        let scope = || SyncScope::from_number(attributes >> 2).ok_or_else(bad);
+        let scopes = || match attributes {
+            0..=3 => Ok(MemoryScopes { shared: attributes & 1 != 0, buffers: attributes & 2 != 0 }),
+            _ => Err(bad()),
         };
         Ok(Some(match (special, op, words) {
             (Special::Id | Special::ScalarId, _, [axis]) => InstKind::Id { op, component: component(*axis)? },
@@ -316,13 +362,39 @@ impl<'b> Reader<'b> {
             (Special::Memory, Op::Len, [memory]) => InstKind::Len { memory: self.memory(*memory)? },
             (Special::Atomic, _, [memory, index, operands @ ..]) => InstKind::Atomic {
                 op,
+                order: order()?,
+                scope: scope()?,
                 memory: self.memory(*memory)?,
                 index: self.value(*index)?,
                 operands: self.operands(operands)?,
             },
-            (Special::Barrier, Op::Barrier, [scopes @ 0..=3]) => InstKind::Barrier {
-                scopes: MemoryScopes { shared: scopes & 1 != 0, buffers: scopes & 2 != 0 },
+            (Special::Fence, _, []) => InstKind::Fence { order: order()?, scope: scope()? },
+            (Special::Barrier, Op::SubgroupBarrier, []) => InstKind::SubgroupBarrier { scopes: scopes()? },
+            (Special::Barrier, _, []) => InstKind::Barrier { scopes: scopes()? },
+            (Special::Broadcast, _, [value, index]) => {
+                InstKind::WorkgroupBroadcast { value: self.value(*value)?, index: self.value(*index)? }
+            }
+            (Special::Subgroup, _, operands) => InstKind::Subgroup {
+                op,
+                combine: match attributes {
+                    0 => None,
+                    number => Some(Combine::from_number(number).ok_or_else(bad)?),
+                },
+                operands: self.operands(operands)?,
             },
+            (Special::Shuffle, _, [a, b, components @ ..]) if components.len() <= MAX_COMPONENTS => {
+                InstKind::VecShuffle {
+                    vectors: [self.value(*a)?, self.value(*b)?],
+                    components: components.iter().map(|c| component(*c)).collect::<Read<_>>()?,
+                }
+            }
+            (Special::Trap, _, [code]) => InstKind::Trap { code: self.value(*code)? },
+            (Special::Control, Op::Region, []) => {
+                let (name, rest) = (self.regions.split_first())
+                    .ok_or_else(|| WireError::malformed("there are too few names of regions"))?;
+                self.regions = rest;
+                InstKind::Region { name: (*name).into(), body: self.kernel.add_block() }
+            }
             (Special::Control, Op::If, [condition]) => InstKind::If {
                 condition: self.value(*condition)?,
                 then_block: self.kernel.add_block(),
@@ -365,15 +437,26 @@ impl<'b> Reader<'b> {
     }
 
     fn memory(&self, word: i32) -> Read<Memory> {
-        let (buffers, shared) = (self.kernel.buffers.len(), self.kernel.shared.len());
-        let locals = self.kernel.locals.len();
-        match usize::try_from(word) {
-            Ok(i) if i < buffers => Ok(Memory::Buffer(BufferId::new(i))),
-            Ok(i) if i < buffers + shared => Ok(Memory::Shared(SharedId::new(i - buffers))),
-            Ok(i) if i < buffers + shared + locals => Ok(Memory::Local(LocalId::new(i - buffers - shared))),
-            _ => Err(malformed("there is no such memory object", word)),
-        }
+        let found = u32::try_from(word).ok().and_then(|n| memory(&self.kernel, n));
+        found.ok_or_else(|| malformed("there is no such memory object", word))
     }
+}
+
+/// The memory object of a number, if it is declared by now.
+fn memory(kernel: &Kernel, number: u32) -> Option<Memory> {
+    let mut rest = number as usize;
+    let counts = [kernel.buffers.len(), kernel.shared.len(), kernel.locals.len(), kernel.views.len()];
+    let kind = counts.iter().position(|count| {
+        let found = rest < *count;
+        rest -= if found { 0 } else { *count };
+        found
+    })?;
+    Some(match kind {
+        0 => Memory::Buffer(BufferId::new(rest)),
+        1 => Memory::Shared(SharedId::new(rest)),
+        2 => Memory::Local(LocalId::new(rest)),
+        _ => Memory::View(ViewId::new(rest)),
+    })
 }
 
 fn op(number: u16) -> Read<Op> {

@@ -72,17 +72,19 @@ fn the_bytes_are_as_the_page_says() {
     let bytes = encode(&verify(kernel).unwrap()).unwrap();
     #[rustfmt::skip]
     let expected = [
-        &[0x8f, b'F', b'G', b'K', 1, 0, 0, 0, 62, 0, 0, 0, 0, 0, 0, 0][..],
+        &[0x8f, b'F', b'G', b'K', 1, 0, 0, 0, 69, 0, 0, 0, 0, 0, 0, 0][..],
         // Name, workgroup.
         &[3, b'i', b'n', b'c', 251, 0, 1, 1, 1],
-        // Buffers; no parameters, shared or local arrays.
-        &[1, 1, b'x', 7, 1, 2, 0, 0, 0],
+        // Buffers; no parameters, shared or local arrays, views.
+        &[1, 1, b'x', 7, 1, 2, 0, 0, 0, 0],
         // Constants; no preconditions, none of their nodes.
         &[1, 7, 1, 0, 0],
         // Values: %i, %v, %0.
         &[3, 1, b'i', 7, 1, 1, b'v', 7, 1, 0, 7, 1],
+        // No regions.
+        &[0],
         // Instructions: global_id, load, add, store, the end.
-        &[5, 251, 32, 1, 1, 1, 192, 1, 2, 1, 1, 2, 193, 0, 3, 0, 0, 0],
+        &[5, 251, 32, 1, 0, 1, 1, 192, 0, 1, 2, 1, 0, 1, 2, 193, 0, 0, 3, 0, 0, 0, 0],
         // Words: .x; %x, %i; %v, 1u32; %x, %i, %0.
         &[8, 0, 0, 0, 2, 1, 0, 0, 4],
     ]
@@ -107,8 +109,11 @@ fn bytes_hold_no_leftovers() {
     let mut kernel = small();
     kernel.add_block();
     let (block, x) = (kernel.add_block(), kernel.params[0].value);
-    let kind =
-        crate::InstKind::Scalar { op: fulgurite_spec::Op::Add, operands: crate::Operands::new(&[x, x]) };
+    let kind = crate::InstKind::Scalar {
+        op: fulgurite_spec::Op::Add,
+        operands: crate::Operands::new(&[x, x]),
+        mode: crate::FloatMode::Default,
+    };
     kernel.add_inst(block, kind, &[fulgurite_spec::Type::U32], fulgurite_spec::Location::Unknown);
     let unused = crate::ValueDef::Const(crate::Const(99));
     kernel.add_value(fulgurite_spec::Type::U32, unused, Some("unused".into()));
@@ -236,10 +241,10 @@ fn what_makes_no_sense_is_named() {
     );
     assert_eq!(reason(changed(|b| b.insts[1].op = 999)), "there is no such op: 999");
     assert_eq!(reason(changed(|b| b.insts[1].op = 384)), "`if` has no such number of words: 2");
-    let end = |results, words| Inst { op: 0, results, words };
+    let end = |results, words| Inst { op: 0, attributes: 0, results, words };
     assert_eq!(reason(changed(|b| b.insts.push(end(0, 0)))), "something follows the end of the kernel");
     assert_eq!(reason(changed(|b| b.insts.truncate(1))), "a block does not end");
-    assert_eq!(reason(changed(|b| b.words.push(0))), "there are words or values of no instruction");
+    assert_eq!(reason(changed(|b| b.words.push(0))), "there are words, values or names of no instruction");
     assert_eq!(
         reason(changed(|b| {
             b.insts.pop();
@@ -259,6 +264,15 @@ fn what_makes_no_sense_is_named() {
         reason(changed(|b| b.nodes.push(Node { op: 0, words: 0 }))),
         "there are nodes of no precondition"
     );
+    assert_eq!(
+        reason(changed(|b| b.regions.push("r"))),
+        "there are words, values or names of no instruction"
+    );
+    assert_eq!(reason(changed(|b| b.insts[0].attributes = 1)), "`global_id` has no such attributes: 1");
+    assert_eq!(reason(changed(|b| b.insts[2].attributes = 9)), "`add` has no such attributes: 9");
+    assert_eq!(reason(changed(|b| b.shared[0].initial = 2)), "an array begins as no such thing: 2");
+    let view = |base| body::View { name: "v", base, element: body::TypeCode { scalar: 7, lanes: 1 } };
+    assert_eq!(reason(changed(|b| b.views.push(view(2)))), "a view has no such base: 2");
     // `global_id` has a component that no `u8` holds, `load` a memory object and an index that are not there.
     let first = |b: &Body<'_>| b.nodes.iter().map(|n| n.words as usize).sum::<usize>();
     assert_eq!(
@@ -322,7 +336,12 @@ fn the_verifier_has_the_last_word() {
 }
 
 fn arrays<'a>() -> impl Iterator<Item = body::Array<'a>> {
-    (0..65).map(|_| body::Array { name: "a", element: body::TypeCode { scalar: 7, lanes: 1 }, len: 1 })
+    (0..65).map(|_| body::Array {
+        name: "a",
+        element: body::TypeCode { scalar: 7, lanes: 1 },
+        len: 1,
+        initial: 0,
+    })
 }
 
 fn params<'a>() -> impl Iterator<Item = body::TypedName<'a>> {

@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use fulgurite_spec::{Op, Type};
 
 use super::body::{self, Body, Constant, END, LEAF, Node, TypeCode, TypedName};
+use crate::analysis::uniformity::op;
 use crate::analysis::walk::{Event, Walk};
 use crate::kernel::{
-    ArrayDecl, BlockId, Inst, InstKind, Kernel, Memory, MemoryScopes, Terminator, ValueDef, ValueId,
+    ArrayDecl, AtomicOrder, BlockId, Inst, InstKind, Kernel, Memory, MemoryScopes, SyncScope, Terminator,
+    ValueDef, ValueId,
 };
 use crate::require::{Require, RequireNode};
 
@@ -19,15 +21,23 @@ pub(super) fn body(kernel: &Kernel) -> Body<'_> {
         name: &kernel.name,
         workgroup: kernel.workgroup,
         buffers: (kernel.buffers.iter())
-            .map(|b| body::Buffer { name: &b.name, element: code(b.element), access: b.access as u8 })
+            .map(|b| body::Buffer {
+                name: &b.name,
+                element: code(b.element),
+                access: b.access as u8 | u8::from(b.large) << 2,
+            })
             .collect(),
         params: kernel.params.iter().map(|p| TypedName { name: &p.name, ty: code(p.ty) }).collect(),
         shared: arrays(&kernel.shared),
         locals: arrays(&kernel.locals),
+        views: (kernel.views.iter())
+            .map(|v| body::View { name: &v.name, base: memory(kernel, v.base), element: code(v.element) })
+            .collect(),
         constants: Vec::new(),
         requires: Vec::with_capacity(kernel.requires.len()),
         nodes: Vec::new(),
         values: Vec::with_capacity(kernel.values.len()),
+        regions: Vec::new(),
         insts: Vec::with_capacity(kernel.insts.len() + kernel.blocks.len()),
         words: Vec::new(),
     };
@@ -46,7 +56,34 @@ fn code(ty: Type) -> TypeCode {
 }
 
 fn arrays(arrays: &[ArrayDecl]) -> Vec<body::Array<'_>> {
-    (arrays.iter()).map(|a| body::Array { name: &a.name, element: code(a.element), len: a.len }).collect()
+    (arrays.iter())
+        .map(|a| body::Array {
+            name: &a.name,
+            element: code(a.element),
+            len: a.len,
+            initial: a.initial as u8,
+        })
+        .collect()
+}
+
+/// The number of a memory object: buffers from 0, then shared arrays, local arrays and views.
+fn memory(kernel: &Kernel, memory: Memory) -> u32 {
+    let (buffers, shared, locals) = (kernel.buffers.len(), kernel.shared.len(), kernel.locals.len());
+    let number = match memory {
+        Memory::Buffer(id) => id.index(),
+        Memory::Shared(id) => buffers + id.index(),
+        Memory::Local(id) => buffers + shared + id.index(),
+        Memory::View(id) => buffers + shared + locals + id.index(),
+    };
+    number as u32
+}
+
+fn scopes(scopes: MemoryScopes) -> u8 {
+    u8::from(scopes.shared) | u8::from(scopes.buffers) << 1
+}
+
+fn order(order: AtomicOrder, scope: SyncScope) -> u8 {
+    order.number() | scope.number() << 2
 }
 
 /// The number of a value that was not defined yet.
@@ -61,7 +98,7 @@ struct Writer<'k> {
     constants: HashMap<(u8, u64), i32>,
 }
 
-impl Writer<'_> {
+impl<'k> Writer<'k> {
     /// Writes the nodes that the condition depends on, operands first, equal ones once.
     fn require(&mut self, require: &Require) {
         let first = self.body.nodes.len();
@@ -168,65 +205,56 @@ impl Writer<'_> {
     }
 
     fn memory(&mut self, memory: Memory) {
-        let (buffers, shared) = (self.kernel.buffers.len(), self.kernel.shared.len());
-        let number = match memory {
-            Memory::Buffer(id) => id.index(),
-            Memory::Shared(id) => buffers + id.index(),
-            Memory::Local(id) => buffers + shared + id.index(),
-        };
-        self.body.words.push(number as i32);
+        self.body.words.push(self::memory(self.kernel, memory) as i32);
     }
 
-    fn inst(&mut self, inst: &Inst) {
+    fn inst(&mut self, inst: &'k Inst) {
         let first = self.body.words.len();
-        let op = match &inst.kind {
-            InstKind::Scalar { op, operands } => {
+        let mut attributes = 0;
+        match &inst.kind {
+            InstKind::Scalar { operands, mode, .. } => {
+                attributes = mode.number();
                 self.values(operands);
-                *op
             }
-            InstKind::Id { op, component } => {
-                self.body.words.push(i32::from(*component));
-                *op
+            InstKind::VecShuffle { components, vectors } => {
+                self.values(vectors);
+                self.body.words.extend(components.iter().map(|c| i32::from(*c)));
             }
+            InstKind::Id { component, .. } => self.body.words.push(i32::from(*component)),
             InstKind::Load { memory, index } => {
                 self.memory(*memory);
                 self.value(*index);
-                Op::Load
             }
             InstKind::Store { memory, index, value } => {
                 self.memory(*memory);
                 self.values(&[*index, *value]);
-                Op::Store
             }
-            InstKind::Len { memory } => {
-                self.memory(*memory);
-                Op::Len
-            }
-            InstKind::Atomic { op, memory, index, operands } => {
+            InstKind::Len { memory } => self.memory(*memory),
+            InstKind::Atomic { order, scope, memory, index, operands, .. } => {
+                attributes = self::order(*order, *scope);
                 self.memory(*memory);
                 self.value(*index);
                 self.values(operands);
-                *op
             }
-            InstKind::Barrier { scopes: MemoryScopes { shared, buffers } } => {
-                self.body.words.push(i32::from(*shared) | i32::from(*buffers) << 1);
-                Op::Barrier
+            InstKind::Fence { order, scope } => attributes = self::order(*order, *scope),
+            InstKind::Barrier { scopes } | InstKind::SubgroupBarrier { scopes } => {
+                attributes = self::scopes(*scopes);
             }
-            InstKind::If { condition, .. } => {
-                self.value(*condition);
-                Op::If
+            InstKind::WorkgroupBroadcast { value, index } => self.values(&[*value, *index]),
+            InstKind::Subgroup { combine, operands, .. } => {
+                attributes = combine.map_or(0, |c| c.number());
+                self.values(operands);
             }
+            InstKind::Trap { code } => self.value(*code),
+            InstKind::Region { name, .. } => self.body.regions.push(name),
+            InstKind::If { condition, .. } => self.value(*condition),
             InstKind::For { start, end, step, initial, .. } => {
                 self.values(&[*start, *end, *step]);
                 self.values(initial);
-                Op::For
             }
-            InstKind::While { initial, .. } => {
-                self.values(initial);
-                Op::While
-            }
-        };
-        self.push(op.number(), inst.results.len(), first);
+            InstKind::While { initial, .. } => self.values(initial),
+        }
+        self.push(op(&inst.kind).number(), attributes, inst.results.len(), first);
     }
 
     /// The end of `block`. What it ends in is told by where it stands.
@@ -237,12 +265,12 @@ impl Writer<'_> {
             Terminator::Yield(values) => self.values(values),
             Terminator::Condition(go) => self.value(*go),
         }
-        self.push(END, 0, first);
+        self.push(END, 0, 0, first);
     }
 
     /// An instruction whose words begin at `first`.
-    fn push(&mut self, op: u16, results: usize, first: usize) {
+    fn push(&mut self, op: u16, attributes: u8, results: usize, first: usize) {
         let words = (self.body.words.len() - first) as u32;
-        self.body.insts.push(body::Inst { op, results: results as u32, words });
+        self.body.insts.push(body::Inst { op, attributes, results: results as u32, words });
     }
 }

@@ -21,7 +21,7 @@ enum Bounds {
 impl Emitter<'_> {
     fn storage_class(memory: Memory) -> u32 {
         match memory {
-            Memory::Buffer(_) => storage_class::StorageBuffer,
+            Memory::Buffer(_) | Memory::View(_) => storage_class::StorageBuffer,
             Memory::Shared(_) => storage_class::Workgroup,
             Memory::Local(_) => storage_class::Function,
         }
@@ -31,7 +31,7 @@ impl Emitter<'_> {
     fn is_contended(&self, memory: Memory) -> bool {
         match memory {
             Memory::Buffer(id) => self.kernel.buffers[id.index()].access.can_write(),
-            Memory::Shared(_) => true,
+            Memory::Shared(_) | Memory::View(_) => true,
             Memory::Local(_) => false,
         }
     }
@@ -71,6 +71,8 @@ impl Emitter<'_> {
                 let variable = self.locals[id.index()];
                 self.asm.value(op::AccessChain, pointer_type, &[variable, index])
             }
+            // Refused before emission.
+            Memory::View(_) => self.asm.null(pointer_type),
         }
     }
 

@@ -67,7 +67,7 @@ impl Emitter<'_> {
             ValueDef::Param(_) => true,
             ValueDef::Inst(inst, _) => match &self.kernel.inst(inst).kind {
                 InstKind::Load { memory: Memory::Buffer(_), .. } => true,
-                InstKind::Scalar { op, operands } => {
+                InstKind::Scalar { op, operands, .. } => {
                     is_arithmetic(*op) && operands.iter().any(|operand| !self.is_nonzero(*operand))
                 }
                 _ => false,

@@ -6,7 +6,8 @@ use fulgurite_spec::{Code, Type};
 use super::super::{VERSION, is_number};
 use super::{Meaning, Parsed, Parser, Region, Stop, Token, TokenKind};
 use crate::kernel::{
-    Access, ArrayDecl, BufferDecl, BufferId, LocalId, Memory, ParamDecl, ParamId, SharedId, ValueDef,
+    Access, ArrayDecl, BufferDecl, BufferId, Initial, LocalId, Memory, ParamDecl, ParamId, SharedId,
+    ValueDef, ViewDecl, ViewId,
 };
 
 impl<'t> Parser<'t> {
@@ -85,7 +86,7 @@ impl<'t> Parser<'t> {
     pub(super) fn declaration(&mut self) -> Option<Parsed<()>> {
         let start = self.token;
         if start.kind != TokenKind::Word
-            || !matches!(start.text, "buffer" | "param" | "shared" | "local" | "require")
+            || !matches!(start.text, "buffer" | "param" | "shared" | "local" | "view" | "require")
         {
             return None;
         }
@@ -104,6 +105,9 @@ impl<'t> Parser<'t> {
             let message = format!("`%{}` is a number, which only values may have for a name", name.text);
             return Err(self.error(Code::Syntax, name.place, message));
         }
+        if word.text == "view" {
+            return self.view(word, name);
+        }
         self.expect(":")?;
         let text = name.text.to_owned();
         let meaning = match word.text {
@@ -117,9 +121,10 @@ impl<'t> Parser<'t> {
                 let element = self.type_name()?;
                 self.expect("[")?;
                 self.expect("]")?;
+                let large = self.eat_word("large");
                 let location = self.place_from(word.place);
                 let id = BufferId::new(self.kernel.buffers.len());
-                self.kernel.buffers.push(BufferDecl { name: text, element, access, location });
+                self.kernel.buffers.push(BufferDecl { name: text, element, access, large, location });
                 Meaning::Memory(Memory::Buffer(id))
             }
             "param" => {
@@ -135,7 +140,13 @@ impl<'t> Parser<'t> {
                 self.expect("[")?;
                 let len = self.count("a number of elements")?;
                 self.expect("]")?;
-                let declared = ArrayDecl { name: text, element, len, location: self.place_from(word.place) };
+                let initial = if word.text == "shared" && self.eat_word("uninit") {
+                    Initial::Uninit
+                } else {
+                    Initial::Zero
+                };
+                let location = self.place_from(word.place);
+                let declared = ArrayDecl { name: text, element, len, initial, location };
                 Meaning::Memory(if word.text == "shared" {
                     self.kernel.shared.push(declared);
                     Memory::Shared(SharedId::new(self.kernel.shared.len() - 1))
@@ -146,6 +157,28 @@ impl<'t> Parser<'t> {
             }
         };
         self.pending.clear();
+        self.define(name, meaning);
+        Ok(())
+    }
+
+    /// What follows the name of a view: `= %base as type[]`.
+    fn view(&mut self, word: Token<'t>, name: Token<'t>) -> Parsed<()> {
+        self.expect("=")?;
+        let base = self.memory()?;
+        self.expect_word("as")?;
+        let element = self.type_name()?;
+        self.expect("[")?;
+        self.expect("]")?;
+        let location = self.place_from(word.place);
+        self.pending.clear();
+        let meaning = match base {
+            Some(base) => {
+                let id = ViewId::new(self.kernel.views.len());
+                self.kernel.views.push(ViewDecl { name: name.text.to_owned(), base, element, location });
+                Meaning::Memory(Memory::View(id))
+            }
+            None => Meaning::Poison,
+        };
         self.define(name, meaning);
         Ok(())
     }

@@ -116,7 +116,10 @@ impl Parser<'_> {
                 if parenthesized {
                     self.expect(")")?;
                 }
-                (RequireNode::Len(id.unwrap_or(BufferId::new(0))), id.map(|_| Type::U32))
+                (
+                    RequireNode::Len(id.unwrap_or(BufferId::new(0))),
+                    id.map(|id| self.kernel.len_type(Memory::Buffer(id))),
+                )
             }
             TokenKind::Word if axis.is_some() && !parenthesized => {
                 self.bump();

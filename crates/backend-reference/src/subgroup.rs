@@ -1,0 +1,79 @@
+//! What ops across a subgroup mean, on the values of all its lanes. Knows nothing of scheduling.
+
+use fulgurite_ir::Combine;
+use fulgurite_spec::eval::{self, Components};
+use fulgurite_spec::{Op, Type};
+
+/// 128 bits as four `u32`, low first.
+pub(crate) fn mask(bits: u128) -> Components {
+    core::array::from_fn(|word| u64::from((bits >> (32 * word)) as u32))
+}
+
+/// The result of `op` in each lane, given the first operand of type `ty` and the second operand of all lanes.
+/// `None` if the op does not take them, which a verified kernel's always does.
+pub(crate) fn apply(
+    op: Op,
+    combine: Option<Combine>,
+    ty: Type,
+    values: &[Components],
+    others: &[Components],
+) -> Option<Vec<Components>> {
+    let count = values.len();
+    let all = |value: Components| vec![value; count];
+    let set = |lanes: &mut dyn Iterator<Item = bool>| {
+        lanes.enumerate().fold(0u128, |bits, (lane, holds)| bits | u128::from(holds) << lane)
+    };
+    let is_true = |value: &Components| value[0] & 1 != 0;
+    // The value of another lane, or the lane's own if there is none.
+    let from = |lane: usize, other: Option<u64>| {
+        let other = other.and_then(|other| values.get(usize::try_from(other).ok()?));
+        other.copied().unwrap_or(values[lane])
+    };
+    let lanes = 0..count;
+    Some(match op {
+        Op::SubgroupReduce => all(*scan(combine?, ty, values)?.last()?),
+        Op::SubgroupInclusiveScan => scan(combine?, ty, values)?.split_off(1),
+        Op::SubgroupExclusiveScan => {
+            let mut scanned = scan(combine?, ty, values)?;
+            scanned.pop();
+            scanned
+        }
+        Op::SubgroupBroadcast | Op::SubgroupShuffle => {
+            lanes.map(|lane| from(lane, Some(others[lane][0]))).collect()
+        }
+        Op::SubgroupShuffleXor => lanes.map(|lane| from(lane, Some(lane as u64 ^ others[lane][0]))).collect(),
+        Op::SubgroupShuffleUp => {
+            lanes.map(|lane| from(lane, (lane as u64).checked_sub(others[lane][0]))).collect()
+        }
+        Op::SubgroupShuffleDown => {
+            lanes.map(|lane| from(lane, (lane as u64).checked_add(others[lane][0]))).collect()
+        }
+        Op::SubgroupBallot => all(mask(set(&mut values.iter().map(is_true)))),
+        Op::SubgroupBallotCount => all(eval::splat_low(values.iter().filter(|v| is_true(v)).count() as u64)),
+        Op::SubgroupMatch => {
+            values.iter().map(|own| mask(set(&mut values.iter().map(|v| v[0] == own[0])))).collect()
+        }
+        Op::SubgroupAny => all(eval::splat_low(u64::from(values.iter().any(is_true)))),
+        Op::SubgroupAll => all(eval::splat_low(u64::from(values.iter().all(is_true)))),
+        Op::SubgroupElect => lanes.map(|lane| eval::splat_low(u64::from(lane == 0))).collect(),
+        _ => return None,
+    })
+}
+
+/// The identity, then the values of each lane and those below it combined. The first value is taken as it is, so
+/// that combining it with the identity cannot change a zero's sign.
+fn scan(combine: Combine, ty: Type, values: &[Components]) -> Option<Vec<Components>> {
+    let mut identity = [0; 4];
+    identity[..ty.lanes.count() as usize].fill(combine.identity(ty.scalar));
+    let mut all = vec![identity];
+    let mut before = None;
+    for value in values {
+        let next = match before {
+            None => *value,
+            Some(before) => eval::eval(combine.op(), ty, ty, &[before, *value])?,
+        };
+        before = Some(next);
+        all.push(next);
+    }
+    Some(all)
+}

@@ -1,0 +1,114 @@
+//! Memory objects of a kernel: what they are made of, how long they are, where they lie.
+
+use fulgurite_spec::{ScalarType, Type};
+
+use super::Kernel;
+use super::arena::SharedId;
+use super::declared::{Access, ArrayDecl, Memory, ViewDecl};
+
+/// What the length of a `large` buffer is counted in.
+const LARGE_LENGTH: Type = Type::scalar(ScalarType::U64);
+
+/// The alignment of elements of type `ty`: a packed vector of three has its component's, any other its size, up
+/// to 16 bytes. 1 for what has no memory form.
+pub fn alignment(ty: Type) -> u32 {
+    let size = if ty.lanes.count() == 3 { ty.scalar.size() } else { ty.size() };
+    size.clamp(1, 16)
+}
+
+fn bytes(array: &ArrayDecl) -> u64 {
+    u64::from(array.len) * u64::from(array.element.size())
+}
+
+impl Kernel {
+    /// The element type of a memory object.
+    pub fn element(&self, memory: Memory) -> Type {
+        match memory {
+            Memory::Buffer(id) => self.buffers[id.index()].element,
+            Memory::Shared(id) => self.shared[id.index()].element,
+            Memory::Local(id) => self.locals[id.index()].element,
+            Memory::View(id) => self.views[id.index()].element,
+        }
+    }
+
+    /// The name of a memory object, without `%`.
+    pub fn memory_name(&self, memory: Memory) -> &str {
+        match memory {
+            Memory::Buffer(id) => &self.buffers[id.index()].name,
+            Memory::Shared(id) => &self.shared[id.index()].name,
+            Memory::Local(id) => &self.locals[id.index()].name,
+            Memory::View(id) => &self.views[id.index()].name,
+        }
+    }
+
+    /// The buffer or array whose bytes a memory object is: itself, unless it is a view.
+    pub fn base(&self, memory: Memory) -> Memory {
+        match memory {
+            Memory::View(id) => self.views[id.index()].base,
+            other => other,
+        }
+    }
+
+    /// What the kernel may do with a memory object; arrays can be read and written.
+    pub fn access(&self, memory: Memory) -> Access {
+        match self.base(memory) {
+            Memory::Buffer(id) => self.buffers[id.index()].access,
+            _ => Access::ReadWrite,
+        }
+    }
+
+    /// The type of a memory object's length: `u64` for `large` buffers and their views.
+    pub fn len_type(&self, memory: Memory) -> Type {
+        match self.base(memory) {
+            Memory::Buffer(id) if self.buffers[id.index()].large => LARGE_LENGTH,
+            _ => Type::U32,
+        }
+    }
+
+    /// The length of a shared or local array or a view of one; `None` for buffers, which only a launch knows.
+    pub fn array_len(&self, memory: Memory) -> Option<u32> {
+        match memory {
+            Memory::Buffer(_) => None,
+            Memory::Shared(id) => Some(self.shared[id.index()].len),
+            Memory::Local(id) => Some(self.locals[id.index()].len),
+            Memory::View(id) => {
+                let view = &self.views[id.index()];
+                let bytes = match view.base {
+                    Memory::Shared(id) => bytes(&self.shared[id.index()]),
+                    _ => return None,
+                };
+                u32::try_from(bytes / u64::from(view.element.size().max(1))).ok()
+            }
+        }
+    }
+
+    /// The views of a buffer or array.
+    pub fn views_of(&self, base: Memory) -> impl Iterator<Item = &ViewDecl> {
+        self.views.iter().filter(move |v| v.base == base)
+    }
+
+    /// Where each shared array begins in the workgroup's memory, aligned as its own elements and those of its
+    /// views want it, and how many bytes they take together.
+    pub fn shared_layout(&self) -> (Vec<u64>, u64) {
+        let mut offsets = Vec::with_capacity(self.shared.len());
+        let mut end = 0u64;
+        for (i, array) in self.shared.iter().enumerate() {
+            let views = self.views_of(Memory::Shared(SharedId::new(i))).map(|v| v.element);
+            let aligned = views.chain([array.element]).map(alignment).max().unwrap_or(1);
+            end = end.next_multiple_of(u64::from(aligned));
+            offsets.push(end);
+            end += bytes(array);
+        }
+        (offsets, end)
+    }
+
+    /// Bytes of shared memory.
+    pub fn shared_bytes(&self) -> u64 {
+        self.shared_layout().1
+    }
+
+    /// Bytes of local memory of one invocation.
+    pub fn local_bytes(&self) -> u64 {
+        self.locals.iter().map(bytes).sum()
+    }
+}

@@ -1,0 +1,159 @@
+//! What stands in brackets after an op, and the ops that need it.
+
+use fulgurite_spec::{Code, Location, Op, Type};
+
+use super::super::lex::Token;
+use super::{Parsed, Parser, TokenKind};
+use crate::kernel::{AtomicOrder, Combine, FloatMode, InstKind, MemoryScopes, SyncScope};
+use crate::verify::{shuffle_result, subgroup_result};
+
+/// Most attributes of one op.
+const MAX_ATTRIBUTES: usize = 8;
+
+impl<'t> Parser<'t> {
+    /// `[add, 0, …]`, if it stands here: words and numbers.
+    pub(super) fn attributes(&mut self) -> Parsed<Vec<Token<'t>>> {
+        let mut found = Vec::new();
+        if !self.eat("[") {
+            return Ok(found);
+        }
+        loop {
+            if !matches!(self.token.kind, TokenKind::Word | TokenKind::Number)
+                || found.len() == MAX_ATTRIBUTES
+            {
+                return Err(self.unexpected("an attribute"));
+            }
+            found.push(self.bump());
+            if !self.eat(",") {
+                break;
+            }
+        }
+        self.expect("]")?;
+        Ok(found)
+    }
+
+    fn no_attribute(&mut self, op: Token<'t>, attribute: Token<'t>, known: &str) -> super::Stop {
+        let message = format!("`{}` is no attribute of `{}`, which takes {known}", attribute.text, op.text);
+        self.error(Code::Syntax, attribute.place, message)
+    }
+
+    /// An order, then a scope, each if it is there.
+    pub(super) fn order_and_scope(
+        &mut self,
+        op: Token<'t>,
+        attributes: &[Token<'t>],
+    ) -> Parsed<(Option<AtomicOrder>, Option<SyncScope>)> {
+        let (mut order, mut scope) = (None, None);
+        for attribute in attributes {
+            match (AtomicOrder::parse(attribute.text), SyncScope::parse(attribute.text)) {
+                (Some(found), _) if order.is_none() && scope.is_none() => order = Some(found),
+                (_, Some(found)) if scope.is_none() => scope = Some(found),
+                _ => return Err(self.no_attribute(op, *attribute, "an order and then a scope")),
+            }
+        }
+        Ok((order, scope))
+    }
+
+    pub(super) fn float_mode(&mut self, op: Token<'t>) -> Parsed<FloatMode> {
+        let attributes = self.attributes()?;
+        let mut mode = FloatMode::Default;
+        for attribute in attributes {
+            match FloatMode::parse(attribute.text) {
+                Some(found) if found != FloatMode::Default && mode == FloatMode::Default => mode = found,
+                _ => return Err(self.no_attribute(op, attribute, "`fast`, `fma` also `exact`")),
+            }
+        }
+        Ok(mode)
+    }
+
+    pub(super) fn barrier(&mut self, start: Location, word: Token<'t>, op: Op) -> Parsed<()> {
+        let mut scopes = MemoryScopes::ALL;
+        if self.eat("[") {
+            scopes = MemoryScopes { shared: false, buffers: false };
+            while !self.eat("]") {
+                if self.eat_word("shared") {
+                    scopes.shared = true;
+                } else if self.eat_word("buffers") {
+                    scopes.buffers = true;
+                } else {
+                    return Err(self.unexpected("`shared`, `buffers` or `]`"));
+                }
+                if !self.token.is("]") {
+                    self.expect(",")?;
+                }
+            }
+        }
+        let kind = match op {
+            Op::SubgroupBarrier => InstKind::SubgroupBarrier { scopes },
+            _ => InstKind::Barrier { scopes },
+        };
+        self.finish(start, word, kind, None)
+    }
+
+    pub(super) fn fence(&mut self, start: Location, word: Token<'t>) -> Parsed<()> {
+        let attributes = self.attributes()?;
+        let (order, scope) = self.order_and_scope(word, &attributes)?;
+        let order = order.unwrap_or(AtomicOrder::AcquireRelease);
+        let scope = scope.unwrap_or(SyncScope::Device);
+        self.finish(start, word, InstKind::Fence { order, scope }, None)
+    }
+
+    pub(super) fn broadcast(&mut self, start: Location, word: Token<'t>) -> Parsed<()> {
+        let value = self.operand()?;
+        self.expect(",")?;
+        let index = Self::value(self.operand()?);
+        let ty = value.value.map(|v| self.kernel.ty(v));
+        let kind = InstKind::WorkgroupBroadcast { value: Self::value(value), index };
+        self.finish(start, word, kind, Some(ty))
+    }
+
+    pub(super) fn subgroup(&mut self, start: Location, word: Token<'t>, op: Op) -> Parsed<()> {
+        let mut combine = None;
+        for attribute in self.attributes()? {
+            match Combine::parse(attribute.text) {
+                Some(found) if combine.is_none() => combine = Some(found),
+                _ => {
+                    let known = "one of `add mul min max and or xor` if it combines values";
+                    return Err(self.no_attribute(word, attribute, known));
+                }
+            }
+        }
+        let operands = if self.token.first || !self.is_operand() { Vec::new() } else { self.operands()? };
+        self.end_of_line()?;
+        self.expect_results(word, 1)?;
+        let ty = match self.types(&operands) {
+            Some(types) => match subgroup_result(op, combine, &types) {
+                Ok(ty) => Some(ty),
+                Err(problem) => {
+                    let place = problem.operand.and_then(|i| operands.get(i)).map_or(word.place, |o| o.place);
+                    return Err(self.error(problem.code, place, problem.to_string()));
+                }
+            },
+            None => None,
+        };
+        let kind = InstKind::Subgroup { op, combine, operands: Self::values(&operands) };
+        self.finish(start, word, kind, Some(ty))
+    }
+
+    pub(super) fn vec_shuffle(&mut self, start: Location, word: Token<'t>) -> Parsed<()> {
+        let mut components = Vec::new();
+        for attribute in self.attributes()? {
+            match attribute.text.parse::<u8>() {
+                Ok(component) => components.push(component),
+                Err(_) => return Err(self.no_attribute(word, attribute, "2 to 4 positions of components")),
+            }
+        }
+        let first = self.operand()?;
+        self.expect(",")?;
+        let second = self.operand()?;
+        let ty: Option<Type> = match self.types(&[first, second]) {
+            Some(types) => match shuffle_result(&components, types[0], types[1]) {
+                Ok(ty) => Some(ty),
+                Err(problem) => return Err(self.error(problem.code, word.place, problem.to_string())),
+            },
+            None => None,
+        };
+        let vectors = [Self::value(first), Self::value(second)];
+        self.finish(start, word, InstKind::VecShuffle { components: components.into(), vectors }, Some(ty))
+    }
+}

@@ -1,0 +1,129 @@
+//! Rules of accesses: indices, what buffers allow, atomic ops; and of attributes.
+
+use fulgurite_spec::{Code, Location, Op, Type, TypeSet};
+
+use super::Checker;
+use crate::analysis::uniformity::describe;
+use crate::kernel::{AtomicOrder, FloatMode, Inst, Memory, Operands, ValueId};
+
+/// Whether atomic `op` is known for floats too.
+fn float_atomic(op: Op) -> bool {
+    matches!(op, Op::AtomicLoad | Op::AtomicStore | Op::AtomicExchange | Op::AtomicAdd)
+}
+
+/// Whether atomic `op` works on elements of type `ty`.
+fn is_atomic(op: Op, ty: Type) -> bool {
+    let kind = ty.scalar.is_integer() || (ty.scalar.is_float() && float_atomic(op));
+    ty.is_scalar() && kind && matches!(ty.size(), 4 | 8)
+}
+
+impl Checker<'_> {
+    /// How exact a float op is may be said of float ops only.
+    pub(super) fn mode<'t>(
+        &mut self,
+        op: Op,
+        mode: FloatMode,
+        mut types: impl Iterator<Item = &'t Type>,
+        at: Location,
+    ) {
+        let fits = match mode {
+            FloatMode::Default => true,
+            FloatMode::Fast => types.any(|t| t.scalar.is_float()),
+            FloatMode::Exact => op == Op::Fma,
+        };
+        if !fits {
+            let message = format!("`{}` cannot be `{}` here", op.mnemonic(), mode.name());
+            self.report(Code::BadAttribute, at, message);
+        }
+    }
+
+    pub(super) fn order(&mut self, op: Op, order: AtomicOrder, at: Location) {
+        if !order.fits(op) {
+            let message = format!("`{}` cannot be `{}`", op.mnemonic(), order.name());
+            self.report(Code::BadOrder, at, message);
+        }
+    }
+
+    pub(super) fn index(&mut self, index: ValueId, at: Location) {
+        let ty = self.kernel.ty(index);
+        let fits = ty.is_scalar() && TypeSet::UNSIGNED.contains(ty.scalar) && ty.size() >= 4;
+        if !fits {
+            let message = format!("an index must be u32 or u64, {} is {ty}", describe(self.kernel, index));
+            self.report(Code::TypeMismatch, at, message);
+        }
+    }
+
+    pub(super) fn readable(&mut self, memory: Memory, at: Location, op: &str) {
+        if !self.kernel.access(memory).can_read() {
+            let name = self.kernel.memory_name(memory);
+            let message =
+                format!("`{op}` reads `%{name}`, which is declared `write`; declare it `read_write`");
+            self.report(Code::NotReadable, at, message);
+        }
+    }
+
+    pub(super) fn writable(&mut self, memory: Memory, at: Location, op: &str) {
+        if !self.kernel.access(memory).can_write() {
+            let name = self.kernel.memory_name(memory);
+            let message = match op {
+                // Also `atomic.load`, which writes nothing: devices know no such load of read-only buffers.
+                _ if op.starts_with("atomic") => {
+                    format!("`{op}` needs `%{name}` to be declared `read_write`, not `read`")
+                }
+                _ => format!("`{op}` writes `%{name}`, which is declared `read`; declare it `read_write`"),
+            };
+            self.report(Code::NotWritable, at, message);
+        }
+    }
+
+    pub(super) fn atomic(
+        &mut self,
+        inst: &Inst,
+        op: Op,
+        memory: Memory,
+        index: ValueId,
+        operands: &Operands,
+    ) {
+        let at = inst.location;
+        let element = self.kernel.element(memory);
+        self.index(index, at);
+        self.readable(memory, at, op.mnemonic());
+        self.writable(memory, at, op.mnemonic());
+        let (mnemonic, name) = (op.mnemonic(), self.kernel.memory_name(memory));
+        if matches!(memory, Memory::Local(_)) {
+            let message =
+                format!("`{mnemonic}` on `%{name}`, which is local to an invocation: use `load` and `store`");
+            self.report(Code::BadAtomic, at, message);
+        } else if !is_atomic(op, element) {
+            let kinds = if float_atomic(op) { "integers and floats" } else { "integers" };
+            let message = format!(
+                "`{mnemonic}` works on {kinds} of 32 or 64 bits, the elements of `%{name}` are {element}"
+            );
+            self.report(Code::BadAtomic, at, message);
+        }
+        let wanted = match op {
+            Op::AtomicLoad => 0,
+            Op::AtomicCompareExchange => 2,
+            Op::AtomicStore
+            | Op::AtomicExchange
+            | Op::AtomicAdd
+            | Op::AtomicMin
+            | Op::AtomicMax
+            | Op::AtomicAnd
+            | Op::AtomicOr
+            | Op::AtomicXor => 1,
+            _ => {
+                self.report(Code::Malformed, at, format!("`{}` is no atomic op", op.mnemonic()));
+                return;
+            }
+        };
+        if operands.len() != wanted {
+            let message = format!("`{}` takes {wanted} values, got {}", op.mnemonic(), operands.len());
+            self.report(Code::BadOperandCount, at, message);
+        }
+        for value in operands {
+            self.expect(*value, element, at, "the value of an atomic op");
+        }
+        self.results(inst, if op == Op::AtomicStore { &[] } else { core::slice::from_ref(&element) });
+    }
+}

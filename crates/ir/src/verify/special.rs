@@ -1,0 +1,106 @@
+//! The typing rules of ops that the table does not spell out: ids, `vec.shuffle`, ops across a subgroup.
+//! Builder, parser and verifier share them.
+
+use fulgurite_spec::{Code, Lanes, Op, Type, TypeSet};
+
+use super::typing::{TypingError, counted, error};
+use crate::kernel::Combine;
+
+/// 128 bits, one for each lane that a subgroup may have.
+const MASK: Type = Type::vector(fulgurite_spec::ScalarType::U32, Lanes::Four);
+
+/// The type of an id.
+pub const fn id_type(op: Op) -> Type {
+    match op {
+        Op::LaneMaskLt => MASK,
+        _ => Type::U32,
+    }
+}
+
+/// The result type of `vec.shuffle` with these positions on vectors of these types.
+///
+/// # Errors
+/// Which rule is broken.
+pub fn shuffle_result(components: &[u8], a: Type, b: Type) -> Result<Type, TypingError> {
+    if a.is_scalar() {
+        return Err(error(
+            Code::TypeMismatch,
+            Some(0),
+            format!("`vec.shuffle` works on vectors, not on {a}"),
+        ));
+    }
+    if a != b {
+        let message = format!("operand 2 of `vec.shuffle` must be {a} here, is {b}");
+        return Err(error(Code::TypeMismatch, Some(1), message));
+    }
+    let lanes = Lanes::from_count(components.len() as u32).filter(|l| *l != Lanes::One);
+    let Some(lanes) = lanes else {
+        let message = format!("`vec.shuffle` picks 2 to 4 components, not {}", components.len());
+        return Err(error(Code::BadAttribute, None, message));
+    };
+    let most = 2 * a.lanes.count() - 1;
+    if let Some(bad) = components.iter().find(|c| u32::from(**c) > most) {
+        let message = format!("two vectors of {a} have components 0 to {most}, not {bad}");
+        return Err(error(Code::BadAttribute, None, message));
+    }
+    Ok(a.with_lanes(lanes))
+}
+
+/// The result type of an op across a subgroup on operands of these types.
+///
+/// # Errors
+/// Which rule is broken.
+pub fn subgroup_result(op: Op, combine: Option<Combine>, operands: &[Type]) -> Result<Type, TypingError> {
+    let name = op.mnemonic();
+    let combines = matches!(op, Op::SubgroupReduce | Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan);
+    if combines != combine.is_some() {
+        let message = if combines {
+            format!("`{name}` states how it combines: `{name}[add]`")
+        } else {
+            format!("`{name}` combines no values")
+        };
+        return Err(error(Code::BadAttribute, None, message));
+    }
+    let any = TypeSet::NUMERIC.union(TypeSet::BOOL);
+    // What the value may be made of, and whether it may be a vector; then whether a `u32` follows.
+    let (wanted, vectors, follows) = match op {
+        Op::SubgroupReduce | Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan => {
+            (combine.map_or(TypeSet::EMPTY, Combine::domain), true, false)
+        }
+        Op::SubgroupBroadcast
+        | Op::SubgroupShuffle
+        | Op::SubgroupShuffleXor
+        | Op::SubgroupShuffleUp
+        | Op::SubgroupShuffleDown => (any, true, true),
+        Op::SubgroupBallot | Op::SubgroupBallotCount | Op::SubgroupAny | Op::SubgroupAll => {
+            (TypeSet::BOOL, false, false)
+        }
+        Op::SubgroupMatch => (TypeSet::NUMERIC, false, false),
+        Op::SubgroupElect => (TypeSet::EMPTY, false, false),
+        _ => return Err(error(Code::Malformed, None, format!("`{name}` does not work across a subgroup"))),
+    };
+    let count = if op == Op::SubgroupElect { 0 } else { 1 + usize::from(follows) };
+    if operands.len() != count {
+        let message = format!("`{name}` takes {}, got {}", counted(count, "operand"), operands.len());
+        return Err(error(Code::BadOperandCount, None, message));
+    }
+    let Some(value) = operands.first().copied() else { return Ok(Type::BOOL) };
+    if !wanted.contains(value.scalar) || !(vectors || value.is_scalar()) {
+        let name = combine.map_or_else(|| name.to_owned(), |c| format!("{name}[{}]", c.name()));
+        let scalars = if vectors { "" } else { "scalars of " };
+        let message = format!("`{name}` works on {scalars}{wanted}, not on {value}");
+        return Err(error(Code::TypeMismatch, Some(0), message));
+    }
+    if let Some(second) = operands.get(1)
+        && *second != Type::U32
+    {
+        let message = format!("operand 2 of `{name}` must be u32, is {second}");
+        return Err(error(Code::TypeMismatch, Some(1), message));
+    }
+    Ok(match op {
+        Op::SubgroupBallot | Op::SubgroupMatch => MASK,
+        Op::SubgroupBallotCount => Type::U32,
+        Op::SubgroupAny | Op::SubgroupAll => Type::BOOL,
+        _ => value,
+    })
+}
