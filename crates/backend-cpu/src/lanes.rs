@@ -52,19 +52,38 @@ pub(crate) fn lanes_of(mut mask: Mask) -> impl Iterator<Item = usize> {
     })
 }
 
+/// A mask with the word of each of its lanes all ones: worked out once for the many blends it is used in.
+pub(crate) struct Spread {
+    mask: Mask,
+    words: Lanes,
+}
+
+impl Spread {
+    /// No lanes.
+    pub(crate) const EMPTY: Self = Self { mask: 0, words: Lanes::splat(0) };
+
+    /// Becomes `mask`.
+    fn become_mask(&mut self, mask: Mask) {
+        if self.mask == mask {
+            return;
+        }
+        for (eight, byte) in self.words.0.chunks_exact_mut(8).zip(mask.to_le_bytes()) {
+            for (position, word) in eight.iter_mut().enumerate() {
+                *word = 0u32.wrapping_sub(u32::from(byte >> position) & 1);
+            }
+        }
+        self.mask = mask;
+    }
+}
+
 /// Copies the lanes of `mask` from `from` to `to`.
-pub(crate) fn blend(to: &mut Lanes, from: &Lanes, mask: Mask) {
+pub(crate) fn blend(to: &mut Lanes, from: &Lanes, mask: Mask, spread: &mut Spread) {
     if mask == Mask::MAX {
         *to = *from;
         return;
     }
-    let mut words = [0u32; WIDTH];
-    for (eight, byte) in words.chunks_exact_mut(8).zip(mask.to_le_bytes()) {
-        for (position, word) in eight.iter_mut().enumerate() {
-            *word = 0u32.wrapping_sub(u32::from(byte >> position) & 1);
-        }
-    }
-    for ((to, from), keep) in to.0.iter_mut().zip(&from.0).zip(&words) {
+    spread.become_mask(mask);
+    for ((to, from), keep) in to.0.iter_mut().zip(&from.0).zip(&spread.words.0) {
         *to = (from & keep) | (*to & !keep);
     }
 }
@@ -75,13 +94,14 @@ mod tests {
 
     #[test]
     fn masks_and_bools_agree() {
+        let mut spread = Spread::EMPTY;
         for seed in [0u64, 1, 0x8000_0000_0000_0000, 0xdead_beef_0bad_cafe, u64::MAX] {
             let bools = Lanes(core::array::from_fn(|lane| (seed >> lane) as u32 & 1));
             assert_eq!(mask_of(&bools), seed);
             let lanes: Vec<usize> = (0..WIDTH).filter(|lane| seed >> lane & 1 != 0).collect();
             assert_eq!(lanes_of(seed).collect::<Vec<_>>(), lanes);
             let mut to = Lanes::splat(7);
-            blend(&mut to, &Lanes(core::array::from_fn(|lane| lane as u32 + 100)), seed);
+            blend(&mut to, &Lanes(core::array::from_fn(|lane| lane as u32 + 100)), seed, &mut spread);
             for (lane, value) in to.0.iter().enumerate() {
                 assert_eq!(*value, if seed >> lane & 1 != 0 { lane as u32 + 100 } else { 7 });
             }

@@ -6,7 +6,7 @@ use fulgurite_ir::AtomicOrder;
 
 use crate::code::{Code, ForLoop, Position, Step};
 use crate::compute::{Register, bits, registers_of, set_bits};
-use crate::lanes::{Lanes, Mask, WIDTH, blend, lanes_of, mask_of};
+use crate::lanes::{Lanes, Mask, Spread, WIDTH, blend, lanes_of, mask_of};
 use crate::memory::{Bound, View};
 use crate::poll::{Poll, Stopped};
 use crate::subgroup::{self, Broadcast};
@@ -36,6 +36,8 @@ pub(crate) struct Chunk {
     /// By word, then lane.
     pub(crate) local: Vec<Lanes>,
     frames: Vec<Frame>,
+    /// The mask of the last blend.
+    spread: Spread,
     /// The lanes that the kernel began with.
     all: Mask,
     /// Those that are active.
@@ -56,7 +58,7 @@ pub(crate) enum Pause {
 
 impl Chunk {
     pub(crate) fn new(registers: Vec<Lanes>, local: Vec<Lanes>) -> Self {
-        Self { registers, local, frames: Vec::new(), all: 0, mask: 0, position: 0 }
+        Self { registers, local, frames: Vec::new(), spread: Spread::EMPTY, all: 0, mask: 0, position: 0 }
     }
 
     /// Goes to the kernel's begin, with the lanes of `mask`.
@@ -88,7 +90,7 @@ impl Chunk {
                 Step::Blend { to, from } => {
                     if let Ok([to, from]) = registers.get_disjoint_mut([*to as usize, *from as usize]) {
                         // Lanes that never ran may be overwritten, which makes most masks full.
-                        blend(to, from, self.mask | !self.all);
+                        blend(to, from, self.mask | !self.all, &mut self.spread);
                     }
                 }
                 Step::Extract { to, components, count, index } => {
@@ -332,22 +334,42 @@ mod tests {
     use fulgurite_spec::eval::trip_count;
 
     #[test]
-    fn trip_counts_are_those_of_the_language() {
-        let edges =
-            [0u32, 1, 2, 3, 7, 8, 100, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_fffe, 0xffff_ffff];
-        for ty in [ScalarType::U32, ScalarType::I32] {
-            for step in edges.into_iter().filter(|s| *s != 0) {
-                for start in edges {
-                    let looping =
-                        ForLoop { start: 0, end: 1, counter: 2, trips: 3, step: u64::from(step), ty };
-                    let ends = Lanes(core::array::from_fn(|lane| edges[lane % edges.len()]));
-                    let zero = Lanes::splat(0);
-                    let mut registers = [Lanes::splat(start), ends, zero, zero];
-                    begin_for(&looping, &mut registers, Mask::MAX);
+    fn loops_of_every_type_go_as_often_as_the_language_says() {
+        let zero = Lanes::splat(0);
+        for ty in ScalarType::ALL.into_iter().filter(|ty| ty.is_integer()) {
+            let half = ty.mask() / 2;
+            let small = [0u64, 1, 2, 3, 7, 8, 100];
+            let large = [half - 1, half, half + 1, half + 2, ty.mask() - 1, ty.mask()];
+            let edges: Vec<u64> = small.into_iter().chain(large).collect();
+            for step in edges.iter().copied().filter(|s| *s != 0) {
+                for start in &edges {
+                    let looping = ForLoop { start: 0, end: 2, counter: 4, trips: 6, step, ty };
+                    let mut registers = [zero; 8];
                     for lane in 0..WIDTH {
-                        let end = u64::from(ends.0[lane]);
-                        let wanted = trip_count(ty, u64::from(start), end, u64::from(step));
-                        assert_eq!(u64::from(registers[3].0[lane]), wanted, "{ty} {start} {end} {step}");
+                        set_bits(&mut registers, looping.start, ty, lane, *start);
+                        set_bits(&mut registers, looping.end, ty, lane, edges[lane % edges.len()]);
+                    }
+                    let (least, most) = begin_for(&looping, &mut registers, Mask::MAX);
+                    let trips = |lane: usize| trip_count(ty, *start, edges[lane % edges.len()], step);
+                    for lane in 0..WIDTH {
+                        let found = bits(&registers, looping.trips, ty, lane);
+                        assert_eq!(found, trips(lane), "{ty} {start} {step}");
+                        assert_eq!(bits(&registers, looping.counter, ty, lane), *start);
+                    }
+                    assert_eq!(Some(least), (0..WIDTH).map(trips).min());
+                    assert_eq!(Some(most), (0..WIDTH).map(trips).max());
+                    advance(&looping, &mut registers);
+                    let next = start.wrapping_add(step) & ty.mask();
+                    assert_eq!(bits(&registers, looping.counter, ty, WIDTH - 1), next, "{ty} {start} {step}");
+                    for iteration in [0, 1, 2].into_iter().filter(|i| *i < most) {
+                        let going = still_going(&looping, &registers, iteration);
+                        for lane in 0..WIDTH {
+                            assert_eq!(
+                                going >> lane & 1 != 0,
+                                trips(lane) > iteration,
+                                "{ty} {start} {step}"
+                            );
+                        }
                     }
                 }
             }

@@ -177,6 +177,18 @@ fn the_first_trap_fails_the_launch_which_goes_on() {
 }
 
 #[test]
+fn a_linear_launch_and_loops_of_wide_counters() {
+    let lines = "buffer %out: write u32[]\n%i = global_id.x\n%n = convert %i -> i64\n%m = neg %n
+  %s = for %j in %n to %m step -3i64 carry(%k = 0u32) {\n%k1 = add %k, 1u32\nyield %k1\n}
+  %b = convert %i -> u8\n%t = for %j in 0u8 to %b step 7u8 carry(%k = %s) {\n%k1 = add %k, 1000u32\nyield %k1\n}
+  store %out[%i], %t";
+    let words = run(&kernel("50, 1, 1", lines), &[300], &LaunchOptions::linear(270)).unwrap().remove(0);
+    for (i, found) in (0u32..300).zip(words) {
+        assert_eq!(found, (2 * i).div_ceil(3) + (i % 256).div_ceil(7) * 1000, "{i}");
+    }
+}
+
+#[test]
 fn regions_shuffles_and_exact_products() {
     // What one rounding keeps and two lose: (1 + 2^-12)^2 - (1 + 2^-11) is 2^-24.
     let lines = "buffer %out: write u32[]\n%i = global_id.x
