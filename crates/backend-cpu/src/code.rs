@@ -3,12 +3,15 @@
 //! A value of a vector type takes a register for each component, or two if components have 64 bits. Registers up to [`Code::fixed`]'s length are
 //! filled before the first step and never written by one.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use fulgurite_ir::{ArrayDecl, Memory, VerifiedKernel};
+use fulgurite_ir::{ArrayDecl, AtomicOrder, Initial, Memory, VerifiedKernel};
 use fulgurite_spec::{Op, ScalarType, Type};
 
 use crate::compute::{Args, Compute, Generic, Register};
+use crate::memory::Atomic;
+use crate::subgroup::{Broadcast, Scan, Shuffle, Vote};
 
 /// A position in the list of steps.
 pub(crate) type Position = u32;
@@ -20,8 +23,8 @@ pub(crate) enum Fixed {
     Constant(u32),
     /// A word of a component of a parameter.
     Param { index: usize, component: usize, word: u32 },
-    /// A word of the length of a buffer in elements.
-    Len { binding: usize, word: u32 },
+    /// A word of the length of a buffer in elements of so many bytes.
+    Len { binding: usize, stride: u32, word: u32 },
     /// An id along an axis.
     Id(Op, u8),
 }
@@ -119,7 +122,17 @@ pub(crate) enum Step {
     /// Writes an element.
     Store { place: Place, index: Index, from: [Register; 4] },
     /// An atomic op on a scalar of one or two words; `to` gets the old value.
-    Atomic { op: Op, ty: ScalarType, place: Place, index: Index, operands: [Register; 2], to: Register },
+    Atomic { atomic: Atomic, index: Index, operands: [Register; 2], to: Register },
+    /// Orders memory.
+    Fence(AtomicOrder),
+    /// Reports a fault of the active lanes, whose global ids are in three registers.
+    Trap { code: Register, ids: [Register; 3] },
+    /// A reduction or scan across subgroups.
+    Scan(Scan),
+    /// Values from other lanes of the subgroup.
+    Shuffle(Shuffle),
+    /// Counts lanes of the subgroup.
+    Vote(Vote),
     /// Keeps the lanes where the condition holds; goes to `otherwise`, an `Else`, if there are none.
     If { condition: Register, otherwise: Position },
     /// Turns to the other lanes; goes to `end`, an `EndIf`, if there are none.
@@ -138,6 +151,8 @@ pub(crate) enum Step {
     WhileNext { begin: Position },
     /// Waits for the workgroup.
     Barrier,
+    /// Waits for the workgroup, and gets the value of one of its invocations.
+    Broadcast(Broadcast),
     /// The kernel's end.
     End,
 }
@@ -150,6 +165,8 @@ pub(crate) struct Code {
     /// All registers, the fixed ones first.
     pub(crate) registers: usize,
     pub(crate) shared_words: usize,
+    /// The words of it that a workgroup finds zero.
+    pub(crate) zeroed: Vec<Range<usize>>,
     /// Of one lane.
     pub(crate) local_words: usize,
     /// Invocations in a workgroup.
@@ -169,18 +186,31 @@ pub(crate) fn words_of(arrays: &[ArrayDecl]) -> usize {
     arrays.iter().map(words).sum()
 }
 
-/// Where `memory`'s elements are.
+/// The words of shared arrays that begin as zeros.
+pub(crate) fn zeroed_words(arrays: &[ArrayDecl]) -> Vec<Range<usize>> {
+    let mut zeroed: Vec<Range<usize>> = Vec::new();
+    let mut start = 0;
+    for array in arrays {
+        let end = start + words(array);
+        match zeroed.last_mut() {
+            _ if array.initial == Initial::Uninit => {}
+            Some(last) if last.end == start => last.end = end,
+            _ => zeroed.push(start..end),
+        }
+        start = end;
+    }
+    zeroed
+}
+
+/// Where `memory`'s elements are. A view's are the words of what it views.
 pub(crate) fn place(kernel: &VerifiedKernel, memory: Memory) -> Place {
     let base = |arrays: &[ArrayDecl], index: usize| words_of(&arrays[..index]) as u32;
-    let space = match memory {
+    let len = kernel.array_len(memory).unwrap_or(0);
+    let space = match kernel.base(memory) {
         Memory::Buffer(id) => Space::Buffer(id.index() as u32),
-        Memory::Shared(id) => {
-            Space::Shared { base: base(&kernel.shared, id.index()), len: kernel.shared[id.index()].len }
-        }
-        Memory::Local(id) => {
-            Space::Local { base: base(&kernel.locals, id.index()), len: kernel.locals[id.index()].len }
-        }
-        // Refused before compilation.
+        Memory::Shared(id) => Space::Shared { base: base(&kernel.shared, id.index()), len },
+        Memory::Local(id) => Space::Local { base: base(&kernel.locals, id.index()), len },
+        // There is no view of a view.
         Memory::View(_) => Space::Local { base: 0, len: 0 },
     };
     Place { space, layout: Layout::of(kernel.element(memory)) }

@@ -5,8 +5,10 @@
 //! the second block of an `if`, and values carried by loops, which keep what they were in lanes that have left.
 //! A loop's results are its carried values' own registers.
 
+mod across;
 mod lifetimes;
 mod registers;
+mod scalar;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,12 +17,13 @@ use fulgurite_driver_core::Error;
 use fulgurite_ir::analysis::{Event, Walk, instructions};
 use fulgurite_ir::{
     BlockId, Const, InstId, InstKind, Memory, Operands, Terminator, ValueDef, ValueId, VerifiedKernel,
-    main_type,
 };
-use fulgurite_spec::{Op, Operand, ScalarType, Semantics, Type};
+use fulgurite_spec::{Op, ScalarType};
 
-use crate::code::{Code, Fixed, ForLoop, Index, Position, Step, place, words_of};
-use crate::compute::{Args, Generic, Register, compute, registers_of};
+use crate::code::{Code, Fixed, ForLoop, Index, Position, Step, place, words_of, zeroed_words};
+use crate::compute::{Register, registers_of};
+use crate::lanes::SUBGROUP;
+use crate::memory::Atomic;
 use lifetimes::Lifetimes;
 use registers::Registers;
 
@@ -44,12 +47,17 @@ pub(crate) fn compile(kernel: Arc<VerifiedKernel>) -> Result<Code, Error> {
     compiler.fix_registers();
     compiler.walk()?;
     let Compiler { registers, fixed, steps, .. } = compiler;
-    let meets = !kernel.shared.is_empty() || steps.iter().any(|s| matches!(s, Step::Barrier));
+    let meets = |step: &Step| {
+        use Step::{Barrier, Broadcast, Scan, Shuffle, Vote};
+        matches!(step, Barrier | Broadcast(_) | Scan(_) | Shuffle(_) | Vote(_))
+    };
+    let meets = !kernel.shared.is_empty() || steps.iter().any(meets);
     Ok(Code {
         steps,
         fixed,
         registers: registers.count(),
         shared_words: words_of(&kernel.shared),
+        zeroed: zeroed_words(&kernel.shared),
         local_words: words_of(&kernel.locals),
         invocations: kernel.workgroup_invocations() as usize,
         meets,
@@ -65,6 +73,7 @@ fn internal(what: &str) -> Error {
 #[derive(Clone, Copy)]
 enum Role {
     Body,
+    Region(InstId),
     Then(InstId),
     Else(InstId),
     For,
@@ -128,26 +137,37 @@ impl Compiler<'_> {
             }
         }
         for inst in instructions(kernel).map(|id| kernel.inst(id)) {
+            if let InstKind::Trap { .. } = inst.kind {
+                for axis in 0..3 {
+                    self.fix(vec![Fixed::Id(Op::GlobalId, axis)]);
+                }
+            }
             let Some(result) = inst.results.first().copied() else { continue };
-            let words = 0..registers_of(kernel.ty(result).scalar);
+            let ty = kernel.ty(result).scalar;
             let register = match &inst.kind {
+                InstKind::Id { op: Op::LaneMaskLt, .. } => {
+                    // Of 128 bits, subgroups of 32 lanes use the first 32.
+                    let zero = self.constant(ty, 0);
+                    self.values[result.index()] = [zero; 4];
+                    self.fix(vec![Fixed::Id(Op::LaneMaskLt, 0)])
+                }
+                InstKind::Id { op: Op::SubgroupSize, .. } => self.constant(ty, SUBGROUP as u64),
+                InstKind::Id { op: Op::NumSubgroups, .. } => {
+                    let count = kernel.workgroup_invocations().div_ceil(SUBGROUP as u32);
+                    self.constant(ty, count.into())
+                }
                 InstKind::Id { op, component } => self.fix(vec![Fixed::Id(*op, *component)]),
-                InstKind::Len { memory } => match *memory {
-                    Memory::Buffer(id) => {
-                        self.fix(words.map(|word| Fixed::Len { binding: id.index(), word }).collect())
+                InstKind::Len { memory } => match (kernel.base(*memory), kernel.array_len(*memory)) {
+                    (Memory::Buffer(id), _) => {
+                        let (binding, stride) = (id.index(), kernel.element(*memory).size());
+                        let words = 0..registers_of(ty);
+                        self.fix(words.map(|word| Fixed::Len { binding, stride, word }).collect())
                     }
-                    Memory::Shared(id) => {
-                        self.constant(kernel.ty(result).scalar, kernel.shared[id.index()].len.into())
-                    }
-                    Memory::Local(id) => {
-                        self.constant(kernel.ty(result).scalar, kernel.locals[id.index()].len.into())
-                    }
-                    // Refused before compilation.
-                    Memory::View(_) => continue,
+                    (_, len) => self.constant(ty, len.unwrap_or(0).into()),
                 },
                 // A component that there is not.
                 InstKind::Scalar { op: Op::Extract, .. } => {
-                    self.constant(kernel.ty(result).scalar, 0);
+                    self.constant(ty, 0);
                     continue;
                 }
                 _ => continue,
@@ -234,7 +254,10 @@ impl Compiler<'_> {
         let kernel = self.kernel;
         let inst = kernel.inst(id);
         match &inst.kind {
-            InstKind::Scalar { op, operands, .. } => self.scalar_op(*op, operands, &inst.results)?,
+            InstKind::Scalar { op, operands, mode } => self.scalar_op(*op, *mode, operands, &inst.results)?,
+            InstKind::VecShuffle { components, vectors } => {
+                self.vec_shuffle(components, *vectors, &inst.results)
+            }
             InstKind::Id { .. } | InstKind::Len { .. } => {}
             InstKind::Load { memory, index } => {
                 let place = place(kernel, *memory);
@@ -249,7 +272,7 @@ impl Compiler<'_> {
                 let (index, from) = (self.index(*index), self.value(*value));
                 self.steps.push(Step::Store { place, index, from });
             }
-            InstKind::Atomic { op, memory, index, operands, .. } => {
+            InstKind::Atomic { op, order, memory, index, operands, scope: _ } => {
                 let mut args = [0; 2];
                 for (arg, operand) in args.iter_mut().zip(operands) {
                     *arg = self.scalar(*operand);
@@ -259,16 +282,29 @@ impl Compiler<'_> {
                     Some(result) => self.define(*result)[0],
                     None => self.temporary(ty),
                 };
-                self.steps.push(Step::Atomic {
-                    op: *op,
-                    ty,
-                    place: place(kernel, *memory),
-                    index: self.index(*index),
-                    operands: args,
-                    to,
-                });
+                let atomic = Atomic { op: *op, order: *order, ty, place: place(kernel, *memory) };
+                let index = self.index(*index);
+                self.steps.push(Step::Atomic { atomic, index, operands: args, to });
             }
+            InstKind::Fence { order, .. } => self.steps.push(Step::Fence(*order)),
             InstKind::Barrier { .. } => self.steps.push(Step::Barrier),
+            // The lanes of a subgroup take every step together.
+            InstKind::SubgroupBarrier { .. } => {}
+            InstKind::WorkgroupBroadcast { value, index } => self.broadcast(*value, *index, &inst.results),
+            InstKind::Subgroup { op, combine, operands } => {
+                self.subgroup(*op, *combine, operands, &inst.results)?;
+            }
+            InstKind::Trap { code } => {
+                let code = self.scalar(*code);
+                let ids = [0, 1, 2].map(|axis| self.fix(vec![Fixed::Id(Op::GlobalId, axis)]));
+                self.steps.push(Step::Trap { code, ids });
+            }
+            InstKind::Region { body, .. } => {
+                self.roles[body.index()] = Role::Region(id);
+                for result in &inst.results {
+                    self.define(*result);
+                }
+            }
             InstKind::If { condition, then_block, else_block } => {
                 self.roles[then_block.index()] = Role::Then(id);
                 self.roles[else_block.index()] = Role::Else(id);
@@ -308,7 +344,6 @@ impl Compiler<'_> {
                 self.begins.push(self.here());
                 self.steps.push(Step::While);
             }
-            _ => return Err(internal("an instruction that should have been refused")),
         }
         Ok(())
     }
@@ -331,6 +366,9 @@ impl Compiler<'_> {
         };
         match self.roles[block.index()] {
             Role::Body | Role::Header => {}
+            Role::Region(id) => {
+                self.move_values(values, &kernel.inst(id).results, |to, from| Step::Copy { to, from });
+            }
             Role::Then(id) => {
                 // The other lanes' results are overwritten by the other block.
                 self.move_values(values, &kernel.inst(id).results, |to, from| Step::Copy { to, from });
@@ -415,137 +453,5 @@ impl Compiler<'_> {
             }
         }
         self.steps.extend(moves.into_iter().map(|(to, from)| step(to, from)));
-    }
-
-    // Scalar ops.
-
-    fn scalar_op(&mut self, op: Op, operands: &Operands, results: &Operands) -> Result<(), Error> {
-        let Some(result) = results.first().copied() else {
-            return Err(internal("an op without a result"));
-        };
-        let to = self.define(result);
-        let types: Vec<Type> = operands.iter().map(|v| self.kernel.ty(*v)).collect();
-        let args: Vec<[Register; 4]> = operands.iter().map(|v| self.value(*v)).collect();
-        let main = main_type(op, &types).ok_or_else(|| internal("an op without operands"))?;
-        let count = main.lanes.count();
-        let words = 0..registers_of(main.scalar);
-        match (op, &args[..]) {
-            (Op::Construct, _) => {
-                for (to, from) in to.into_iter().zip(&args) {
-                    self.copy(main.scalar, to, from[0]);
-                }
-            }
-            (Op::Extract, [vector, index]) => match self.kernel.literal(operands[1]) {
-                Some(index) => {
-                    let zero = self.constant(main.scalar, 0);
-                    let inside = index.bits < u64::from(count);
-                    self.copy(main.scalar, to[0], if inside { vector[index.bits as usize] } else { zero });
-                }
-                None => {
-                    let (to, index) = (to[0], index[0]);
-                    self.steps.extend(words.map(|word| {
-                        let components = vector.map(|first| first + word);
-                        Step::Extract { to: to + word, components, count, index }
-                    }));
-                }
-            },
-            (Op::Insert, [vector, index, value]) => {
-                let literal = self.kernel.literal(operands[1]);
-                for component in 0..count {
-                    let (to, from) = (to[component as usize], vector[component as usize]);
-                    match literal {
-                        Some(index) if index.bits == u64::from(component) => {
-                            self.copy(main.scalar, to, value[0]);
-                        }
-                        Some(_) => self.copy(main.scalar, to, from),
-                        None => self.steps.extend(words.clone().map(|word| Step::Insert {
-                            to: to + word,
-                            from: from + word,
-                            component,
-                            index: index[0],
-                            value: value[0] + word,
-                        })),
-                    }
-                }
-            }
-            (Op::Dot, [a, b]) => self.dot(main, to[0], *a, *b)?,
-            (Op::Pack, [vector]) => self.pack(main, to[0], *vector),
-            (Op::Unpack, [from]) => self.unpack(self.kernel.ty(result), to, from[0]),
-            _ => {
-                let Semantics::Scalar { operands: kinds, .. } = op.info().semantics else {
-                    return Err(internal("an op that is none of its operands' components"));
-                };
-                let result = self.kernel.ty(result).scalar;
-                for component in 0..count as usize {
-                    let mut registers = [0; 4];
-                    for ((register, arg), kind) in registers.iter_mut().zip(&args).zip(kinds) {
-                        *register = arg[if *kind == Operand::U32 { 0 } else { component }];
-                    }
-                    let args = Args { result: to[component], operands: registers };
-                    self.apply(op, main.scalar, result, &types, args)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn copy(&mut self, ty: ScalarType, to: Register, from: Register) {
-        self.steps.extend((0..registers_of(ty)).map(|word| Step::Copy { to: to + word, from: from + word }));
-    }
-
-    /// An op on one component.
-    fn apply(
-        &mut self,
-        op: Op,
-        main: ScalarType,
-        result: ScalarType,
-        types: &[Type],
-        args: Args,
-    ) -> Result<(), Error> {
-        let step = match compute(op, main, result) {
-            Some(function) => Step::Compute(function, args),
-            None => Generic::new(op, main, result, types.iter().map(|ty| ty.scalar))
-                .map(|generic| Step::Generic(generic, args))
-                .ok_or_else(|| internal("an op that its operands do not fit"))?,
-        };
-        self.steps.push(step);
-        Ok(())
-    }
-
-    /// Components side by side: those of a word are copied, smaller ones put together word by word.
-    fn pack(&mut self, vector: Type, to: Register, from: [Register; 4]) {
-        let (bits, count) = (vector.scalar.bits(), vector.lanes.count() as usize);
-        let each = (32 / bits).max(1) as usize;
-        for (to, components) in (to..).zip(from[..count].chunks(each)) {
-            let mut registers = [0; 4];
-            registers[..components.len()].copy_from_slice(components);
-            let count = components.len() as u32;
-            self.steps.push(Step::Pack { to, components: registers, count, bits });
-        }
-    }
-
-    fn unpack(&mut self, vector: Type, to: [Register; 4], from: Register) {
-        let bits = vector.scalar.bits();
-        for (component, to) in (0..vector.lanes.count()).zip(to) {
-            let (from, shift) = (from + component * bits / 32, component * bits % 32);
-            self.steps.push(Step::Unpack { to, from, shift, mask: vector.scalar.mask() as u32 });
-        }
-    }
-
-    /// Products, added left to right.
-    fn dot(&mut self, main: Type, to: Register, a: [Register; 4], b: [Register; 4]) -> Result<(), Error> {
-        let (ty, types) = (main.scalar, [main, main]);
-        let count = main.lanes.count() as usize;
-        let mut sum = self.temporary(ty);
-        self.apply(Op::Mul, ty, ty, &types, Args { result: sum, operands: [a[0], b[0], 0, 0] })?;
-        for component in 1..count {
-            let product = self.temporary(ty);
-            let operands = [a[component], b[component], 0, 0];
-            self.apply(Op::Mul, ty, ty, &types, Args { result: product, operands })?;
-            let result = if component + 1 == count { to } else { self.temporary(ty) };
-            self.apply(Op::Add, ty, ty, &types, Args { result, operands: [sum, product, 0, 0] })?;
-            sum = result;
-        }
-        Ok(())
     }
 }

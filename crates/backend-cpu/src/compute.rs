@@ -69,6 +69,16 @@ pub(crate) fn compute(op: Op, main: ScalarType, result: ScalarType) -> Option<Co
     .or_else(|| integer::more(op, main))
 }
 
+/// The function for `op` on `main` rounded once, where [`compute`] may give one that is not: `fma`. If there is none,
+/// the [`Generic`] one is.
+pub(crate) fn exact(op: Op, main: ScalarType) -> Option<Compute> {
+    match (op, main) {
+        (Op::Fma, ScalarType::F32) => Some(|r, a| map3(r, a, f32::mul_add)),
+        (Op::Fma, ScalarType::F64) => Some(|r, a| wide3(r, a, f64::mul_add)),
+        _ => None,
+    }
+}
+
 /// The function that copies its operand.
 fn copy(ty: ScalarType) -> Compute {
     if registers_of(ty) == 2 { |r, a| wide1(r, a, |x: u64| x) } else { |r, a| map1(r, a, |x: u32| x) }

@@ -3,6 +3,9 @@
 /// Lanes that run together.
 pub(crate) const WIDTH: usize = 64;
 
+/// Lanes of a full subgroup: those of a chunk are whole subgroups.
+pub(crate) const SUBGROUP: usize = 32;
+
 /// One value of each lane: an integer's or float's bits, or 0 or 1 for a `bool`.
 #[derive(Clone, Copy)]
 #[repr(align(64))]

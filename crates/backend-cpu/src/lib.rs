@@ -15,6 +15,8 @@ mod machine;
 mod memory;
 mod poll;
 mod schedule;
+mod subgroup;
+mod trap;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -27,9 +29,11 @@ use fulgurite_spec::Code as DiagnosticCode;
 use fulgurite_spec::device::{Capability, DeviceSnapshot};
 
 use buffer::WordBuffer;
+use machine::Launched;
 use memory::Bound;
 use poll::Stop;
 use schedule::Engine;
+use trap::Trap;
 
 /// The backend's id.
 pub const ID: &str = "cpu";
@@ -67,7 +71,11 @@ impl CpuBackend {
             Capability::AtomicInt64,
             Capability::AtomicFloatAdd,
             Capability::AtomicDoubleAdd,
+            Capability::ExactFma,
+            Capability::Subgroups,
+            Capability::LargeBuffers,
         ];
+        snapshot.limits.subgroup_size = lanes::SUBGROUP as u32;
         Self { snapshot }
     }
 }
@@ -100,7 +108,6 @@ impl Backend for CpuBackend {
         _options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
         Error::check_needs(&kernel, &self.snapshot)?;
-        Error::check_recent(&kernel)?;
         let id = format!("{ID}:{}", kernel.digest());
         Ok(Arc::new(Compiled { id, engine: Engine::new(compile::compile(kernel)?) }))
     }
@@ -131,7 +138,13 @@ impl Executable for Compiled {
             };
             buffers.push(Bound { words: buffer.words(), bytes: buffer.bytes() });
         }
-        self.engine.run(launch, &buffers, &stop)?;
+        let size =
+            [0, 1].map(|axis| launch.grid()[axis].wrapping_mul(self.engine.code().kernel.workgroup[axis]));
+        let trap = Trap::new(size);
+        self.engine.run(launch, Launched { buffers: &buffers, trap: &trap }, &stop)?;
+        if let Some(error) = trap.error() {
+            return Err(error.into());
+        }
         // Workers stop quietly; only a launch that took too long makes them.
         if stop.is_stopped() {
             return Err(DeviceError::Timeout(launch.timeout()).into());

@@ -1,10 +1,16 @@
 //! Runs the steps of one chunk of 64 lanes, up to a barrier or the end.
 
+use std::sync::atomic::{Ordering, fence};
+
+use fulgurite_ir::AtomicOrder;
+
 use crate::code::{Code, ForLoop, Position, Step};
-use crate::compute::{bits, registers_of, set_bits};
+use crate::compute::{Register, bits, registers_of, set_bits};
 use crate::lanes::{Lanes, Mask, WIDTH, blend, lanes_of, mask_of};
-use crate::memory::{Atomic, Bound, View};
+use crate::memory::{Bound, View};
 use crate::poll::{Poll, Stopped};
+use crate::subgroup::{self, Broadcast};
+use crate::trap::Trap;
 
 /// Control flow that a chunk is in.
 #[derive(Clone, Copy)]
@@ -15,6 +21,13 @@ enum Frame {
     For { outer: Mask, iteration: u64, least: u64, most: u64 },
     /// A `while`: all its lanes.
     While { outer: Mask },
+}
+
+/// What all chunks of a launch share.
+#[derive(Clone, Copy)]
+pub(crate) struct Launched<'a> {
+    pub(crate) buffers: &'a [Bound<'a>],
+    pub(crate) trap: &'a Trap,
 }
 
 /// Where a chunk stands.
@@ -35,6 +48,8 @@ pub(crate) struct Chunk {
 pub(crate) enum Pause {
     /// It waits at the barrier before this step.
     Barrier(usize),
+    /// It waits for a value of one invocation.
+    Broadcast(Broadcast),
     /// Its kernel ended.
     End,
 }
@@ -57,11 +72,11 @@ impl Chunk {
     pub(crate) fn run(
         &mut self,
         code: &Code,
-        buffers: &[Bound<'_>],
+        launched: &Launched<'_>,
         shared: &mut [u32],
         poll: &mut Poll<'_>,
     ) -> Result<Pause, Stopped> {
-        let mut view = View { buffers, shared, local: &mut self.local };
+        let mut view = View { buffers: launched.buffers, shared, local: &mut self.local };
         let registers = &mut self.registers[..];
         loop {
             let step = &code.steps[self.position];
@@ -115,10 +130,23 @@ impl Chunk {
                 }
                 Step::Load { place, index, to } => view.load(registers, *place, *index, *to),
                 Step::Store { place, index, from } => view.store(registers, self.mask, *place, *index, *from),
-                Step::Atomic { op, ty, place, index, operands, to } => {
-                    let atomic = Atomic { op: *op, ty: *ty, place: *place };
-                    view.atomic(registers, self.mask, atomic, *index, *operands, *to);
+                Step::Atomic { atomic, index, operands, to } => {
+                    view.atomic(registers, self.mask, *atomic, *index, *operands, *to);
                 }
+                Step::Fence(order) => fence(match order {
+                    AtomicOrder::Acquire => Ordering::Acquire,
+                    AtomicOrder::Release => Ordering::Release,
+                    AtomicOrder::Relaxed | AtomicOrder::AcquireRelease => Ordering::AcqRel,
+                }),
+                Step::Trap { code, ids } => {
+                    for lane in lanes_of(self.mask) {
+                        let of = |register: Register| registers[register as usize].0[lane];
+                        launched.trap.record(of(*code), ids.map(of));
+                    }
+                }
+                Step::Scan(scan) => subgroup::scan(scan, registers, self.all),
+                Step::Shuffle(shuffle) => subgroup::shuffle(shuffle, registers, self.all),
+                Step::Vote(vote) => subgroup::vote(vote, registers, self.all),
                 Step::If { condition, otherwise } => {
                     let outer = self.mask;
                     let holds = outer & mask_of(&registers[*condition as usize]);
@@ -185,6 +213,7 @@ impl Chunk {
                     self.position = behind(*begin);
                 }
                 Step::Barrier => return Ok(Pause::Barrier(self.position)),
+                Step::Broadcast(broadcast) => return Ok(Pause::Broadcast(*broadcast)),
                 Step::End => {
                     // To be run once more would be to end once more.
                     self.position -= 1;

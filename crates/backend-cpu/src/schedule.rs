@@ -13,10 +13,10 @@ use fulgurite_spec::Op;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::code::{Code, Fixed};
-use crate::lanes::{Lanes, WIDTH, first_lanes};
-use crate::machine::{Chunk, Pause};
-use crate::memory::Bound;
+use crate::lanes::{Lanes, SUBGROUP, WIDTH, first_lanes};
+use crate::machine::{Chunk, Launched, Pause};
 use crate::poll::{Poll, Stop, Stopped};
+use crate::subgroup::Broadcast;
 
 /// Most bytes that the registers and memory of all workers together may take.
 const MAX_SCRATCH_BYTES: u64 = 8 << 30;
@@ -42,7 +42,7 @@ pub(crate) struct Engine {
 /// What does not change during a launch.
 struct Running<'a> {
     engine: &'a Engine,
-    buffers: &'a [Bound<'a>],
+    launched: Launched<'a>,
     launch: &'a Launch<'a>,
     grid: Grid,
     /// Chunks, or workgroups where invocations meet.
@@ -56,6 +56,25 @@ struct Running<'a> {
 
 fn internal(what: &str) -> Error {
     Error::Internal(format!("cpu: {what}"))
+}
+
+/// Fills lanes by their local indices, which begin at `first`.
+fn fill(lanes: &mut [u32], first: usize, value: impl Fn(u32) -> u32) {
+    for (to, flat) in lanes.iter_mut().zip(first as u32..) {
+        *to = value(flat);
+    }
+}
+
+/// Gives the value of one invocation of a workgroup to all of them.
+fn spread(broadcast: &Broadcast, chunks: &mut [Chunk], invocations: usize) {
+    let Some(index) = chunks.first().map(|c| c.registers[broadcast.index as usize].0[0] as usize) else {
+        return;
+    };
+    let from = chunks.get(index / WIDTH).filter(|_| index < invocations);
+    let value = from.map_or([0; 4], |chunk| broadcast.get(&chunk.registers, index % WIDTH));
+    for chunk in chunks {
+        broadcast.set(&mut chunk.registers, value);
+    }
 }
 
 impl Engine {
@@ -79,7 +98,7 @@ impl Engine {
     }
 
     /// Runs a launch to its end.
-    pub(crate) fn run(&self, launch: &Launch<'_>, buffers: &[Bound<'_>], stop: &Stop) -> Result<(), Error> {
+    pub(crate) fn run(&self, launch: &Launch<'_>, launched: Launched<'_>, stop: &Stop) -> Result<(), Error> {
         let grid = launch.grid();
         let workgroups = grid.iter().fold(1u64, |product, n| product.saturating_mul(u64::from(*n)));
         let total = workgroups.saturating_mul(self.code.invocations as u64);
@@ -90,7 +109,7 @@ impl Engine {
         let threads = (rayon::current_num_threads() as u64).min(units);
         let batch = (units / (threads * BATCHES)).max(1);
         let next = AtomicU64::new(0);
-        let running = Running { engine: self, buffers, launch, grid, units, total, batch, next, stop };
+        let running = Running { engine: self, launched, launch, grid, units, total, batch, next, stop };
         if threads == 1 {
             running.work()
         } else {
@@ -183,7 +202,7 @@ impl Running<'_> {
             let size = self.engine.code.invocations as u64;
             self.fill_ids(&mut chunk.registers, first / size, (first % size) as usize, count);
             chunk.begin(first_lanes(count));
-            let pause = chunk.run(&self.engine.code, self.buffers, &mut [], poll)?;
+            let pause = chunk.run(&self.engine.code, &self.launched, &mut [], poll)?;
             Ok(if pause == Pause::End { Ok(()) } else { Err(internal("a barrier between workgroups")) })
         }
     }
@@ -196,7 +215,9 @@ impl Running<'_> {
         poll: &mut Poll<'_>,
     ) -> Result<Result<(), Error>, Stopped> {
         let code = &self.engine.code;
-        scratch.shared.fill(0);
+        for words in &code.zeroed {
+            scratch.shared[words.clone()].fill(0);
+        }
         for (number, chunk) in scratch.chunks.iter_mut().enumerate() {
             let first = number * WIDTH;
             let count = (code.invocations - first).min(WIDTH);
@@ -206,13 +227,17 @@ impl Running<'_> {
         loop {
             let mut all = None;
             for chunk in &mut scratch.chunks {
-                let pause = chunk.run(code, self.buffers, &mut scratch.shared, poll)?;
+                let pause = chunk.run(code, &self.launched, &mut scratch.shared, poll)?;
                 if *all.get_or_insert(pause) != pause {
                     return Ok(Err(internal("not all invocations of a workgroup arrived at a barrier")));
                 }
             }
-            if !matches!(all, Some(Pause::Barrier(_))) {
-                return Ok(Ok(()));
+            match all {
+                Some(Pause::Barrier(_)) => {}
+                Some(Pause::Broadcast(broadcast)) => {
+                    spread(&broadcast, &mut scratch.chunks, code.invocations)
+                }
+                Some(Pause::End) | None => return Ok(Ok(())),
             }
             poll.count()?;
         }
@@ -226,7 +251,10 @@ impl Running<'_> {
                 Fixed::Param { index, component, word } => {
                     (self.launch.params()[index][component] >> (32 * word)) as u32
                 }
-                Fixed::Len { binding, word } => (self.launch.lengths()[binding] >> (32 * word)) as u32,
+                Fixed::Len { binding, stride, word } => {
+                    let elements = self.launched.buffers[binding].bytes / u64::from(stride.max(1));
+                    (elements >> (32 * word)) as u32
+                }
                 Fixed::Id(Op::NumWorkgroups, axis) => self.grid[usize::from(axis).min(2)],
                 Fixed::Id(..) => continue,
             };
@@ -248,7 +276,10 @@ impl Running<'_> {
                 let position = self.position(workgroup)[axis];
                 let local = &self.engine.local_ids[axis][first..first + part];
                 match op {
-                    Op::LocalIndex => lanes.iter_mut().zip(first..).for_each(|(to, flat)| *to = flat as u32),
+                    Op::LocalIndex => fill(lanes, first, |flat| flat),
+                    Op::Lane => fill(lanes, first, |flat| flat % SUBGROUP as u32),
+                    Op::SubgroupId => fill(lanes, first, |flat| flat / SUBGROUP as u32),
+                    Op::LaneMaskLt => fill(lanes, first, |flat| (1 << (flat % SUBGROUP as u32)) - 1),
                     Op::LocalId => lanes.copy_from_slice(local),
                     Op::WorkgroupId => lanes.fill(position),
                     _ => {

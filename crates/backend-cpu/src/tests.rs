@@ -13,14 +13,14 @@ use fulgurite_spec::Code;
 use crate::code::Step;
 use crate::{CpuBackend, registration};
 
-fn kernel(workgroup: &str, lines: &str) -> Arc<VerifiedKernel> {
+pub(crate) fn kernel(workgroup: &str, lines: &str) -> Arc<VerifiedKernel> {
     let source = format!("fulgurite 1\nkernel @k workgroup({workgroup}) {{\n{lines}\n}}\n");
     let parsed = text::parse(&source).unwrap_or_else(|e| panic!("{e}"));
     Arc::new(verify(parsed).unwrap_or_else(|e| panic!("{e}")))
 }
 
 /// Launches `kernel` on buffers of `sizes` words, all zero; gives what is in them afterwards.
-fn run(
+pub(crate) fn run(
     kernel: &Arc<VerifiedKernel>,
     sizes: &[usize],
     options: &LaunchOptions,
@@ -39,7 +39,7 @@ fn run(
     Ok(buffers.iter().map(words).collect())
 }
 
-fn grid(x: u32) -> LaunchOptions {
+pub(crate) fn grid(x: u32) -> LaunchOptions {
     LaunchOptions::workgroups([x, 1, 1])
 }
 
@@ -152,6 +152,48 @@ fn an_executable_serves_many_launches_at_once() {
             });
         }
     });
+}
+
+#[test]
+fn the_first_trap_fails_the_launch_which_goes_on() {
+    let lines = "buffer %out: write u32[]\n%x = global_id.x\n%y = global_id.y\n%l = local_index
+  %odd = eq %x, 5u32\n%three = eq %y, 3u32\n%both = and %odd, %three\nif %both {\ntrap 77u32\n}
+  %w = mul %y, 12u32\n%i = add %w, %x\nstore %out[%i], 1u32";
+    let backend = CpuBackend::new();
+    let kernel = kernel("4, 2, 1", lines);
+    let buffers = [backend.allocate(4 * 96).unwrap()];
+    let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
+    let limits = &backend.snapshot().limits;
+    let options = LaunchOptions::workgroups([3, 4, 1]);
+    let launch = Launch::check(&kernel, limits, &buffers, &[], &options).unwrap();
+    let error = executable.launch(&launch).unwrap_err();
+    assert_eq!(error, DeviceError::Trap { code: 77, invocation: 3 * 12 + 5 }.into());
+    let mut bytes = vec![0; 4 * 96];
+    buffers[0].read(0, &mut bytes).unwrap();
+    assert!(bytes.chunks(4).all(|word| word == 1u32.to_le_bytes()));
+    // Nobody traps.
+    let options = LaunchOptions::workgroups([3, 1, 1]);
+    executable.launch(&Launch::check(&kernel, limits, &buffers, &[], &options).unwrap()).unwrap();
+}
+
+#[test]
+fn regions_shuffles_and_exact_products() {
+    // What one rounding keeps and two lose: (1 + 2^-12)^2 - (1 + 2^-11) is 2^-24.
+    let lines = "buffer %out: write u32[]\n%i = global_id.x
+  %a = region \"outer\" -> u32 {
+    %b = region \"inner\" -> u32 {\n%c = mul %i, 3u32\nyield %c\n}
+    %d = add %b, 1u32\nyield %d
+  }
+  %v = construct %i, %a, 7u32\n%w = construct %a, %i, 9u32\n%s = vec.shuffle[5, 1, 0] %v, %w
+  %s0 = extract %s, 0u32\n%s1 = extract %s, 1u32\n%s2 = extract %s, 2u32
+  %x0 = mul %s0, 1000u32\n%x1 = add %x0, %s1\n%x2 = mul %x1, 1000u32\n%x = add %x2, %s2\nstore %out[%i], %x
+  %f = fma[exact] 0x1.001p0f32, 0x1.001p0f32, -0x1.002p0f32\n%bits = bitcast %f -> u32
+  %last = eq %i, 63u32\nif %last {\nstore %out[64u32], %bits\n}\nfence";
+    let words = run(&kernel("64, 1, 1", lines), &[65], &grid(1)).unwrap().remove(0);
+    for (i, found) in (0u32..64).zip(&words) {
+        assert_eq!(*found, (9 * 1000 + 3 * i + 1) * 1000 + i);
+    }
+    assert_eq!(words[64], 2f32.powi(-24).to_bits());
 }
 
 #[test]

@@ -273,7 +273,7 @@ op_table! {
         111 Asin "asin" [TRANSCENDENTAL Any (Same) -> Same Approximate] "arcsine; NaN for magnitudes above 1";
         112 Acos "acos" [TRANSCENDENTAL Any (Same) -> Same Approximate] "arccosine; NaN for magnitudes above 1";
         113 Atan "atan" [TRANSCENDENTAL Any (Same) -> Same Approximate] "arctangent";
-        114 Atan2 "atan2" [TRANSCENDENTAL Any (Same, Same) -> Same Approximate] "the angle of the point (second, first), from -pi to pi; any angle if both are zero or infinite, if either is below 2^-125 and not 0, or if the quotient or its reciprocal is subnormal";
+        114 Atan2 "atan2" [TRANSCENDENTAL Any (Same, Same) -> Same Approximate] "the angle of the point (second, first), from -pi to pi; any angle if both are zero or infinite, or if the quotient or its reciprocal is subnormal";
         115 Sinh "sinh" [TRANSCENDENTAL Any (Same) -> Same Approximate] "hyperbolic sine";
         116 Cosh "cosh" [TRANSCENDENTAL Any (Same) -> Same Approximate] "hyperbolic cosine";
         117 Tanh "tanh" [TRANSCENDENTAL Any (Same) -> Same Approximate] "hyperbolic tangent; 1 and -1 for large magnitudes";

@@ -66,7 +66,7 @@ impl Lifetimes {
                             ends[value.index()] = now;
                         }
                     }
-                    if let InstKind::If { .. } = inst.kind {
+                    if let InstKind::If { .. } | InstKind::Region { .. } = inst.kind {
                         for value in &inst.results {
                             ends[value.index()] = now;
                         }

@@ -4,9 +4,11 @@
 //! address, which all launches share: a 64-bit location is atomic to all that access it atomically, which is all
 //! that the language promises.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{self, Relaxed};
+use std::sync::atomic::{AtomicU32, fence};
 use std::sync::{Mutex, PoisonError};
 
+use fulgurite_ir::AtomicOrder;
 use fulgurite_spec::eval;
 use fulgurite_spec::{Op, ScalarType};
 
@@ -19,9 +21,11 @@ use crate::lanes::{Lanes, Mask, lanes_of};
 static LOCKS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
 
 /// An atomic op on integers or floats of one or two words.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Atomic {
     pub(crate) op: Op,
+    /// What it orders besides its own access.
+    pub(crate) order: AtomicOrder,
     pub(crate) ty: ScalarType,
     pub(crate) place: Place,
 }
@@ -111,7 +115,14 @@ impl View<'_> {
         for word in 0..registers_of(atomic.ty) {
             registers[(to + word) as usize] = Lanes::splat(0);
         }
+        // Relaxed accesses between fences order as much as ordered ones.
+        if atomic.order.releases() {
+            fence(Ordering::Release);
+        }
         self.access(registers, atomic.place, index, Change { atomic, mask, operands, to });
+        if atomic.order.acquires() {
+            fence(Ordering::Acquire);
+        }
     }
 }
 

@@ -144,7 +144,7 @@ fn every_type_goes_through_shared_and_local_memory() {
 
 #[test]
 fn atomics_of_every_type_lose_nothing() {
-    for ty in ["i32", "u32", "i64", "u64"] {
+    for ty in ["i32", "u32", "i64", "u64", "f32", "f64"] {
         let scalar = Type::parse(ty).unwrap().scalar;
         // 10,000 invocations add 3 to each of two elements, in buffers and, by workgroup, in shared memory.
         let source = format!(
@@ -190,4 +190,58 @@ fn wide_atomics_are_indivisible_and_give_the_old_value() {
     assert!(bytes[1].chunks(4).all(|count| count == 1u32.to_le_bytes()));
     assert_eq!(bytes[2][..8], (-6399i64).to_le_bytes());
     assert_eq!(bytes[2][8..], 6399i64.to_le_bytes());
+}
+
+#[test]
+fn views_read_and_write_the_same_bytes() {
+    // Bytes of a buffer as vectors, through shared memory seen as two other types, and the length of what does not
+    // fit whole.
+    let source = "fulgurite 1\nkernel @k workgroup(16, 1, 1) {
+  buffer %x: read u8[]\nbuffer %out: write u16[]\nbuffer %len: write u32[]
+  shared %s: u32[16]\nview %x3 = %x as u16x3[]\nview %s2 = %s as u16x2[]\nview %s8 = %s as f64x2[]
+  %i = local_index\n%n = len %x3\n%m = len %s8\nstore %len[0u32], %n\nstore %len[1u32], %m
+  %v = load %x3[%i]\n%a = extract %v, 0u32\n%c = extract %v, 2u32\n%p = construct %c, %a\nstore %s2[%i], %p
+  barrier[shared]\n%w = load %s[%i]\n%h = shr %w, 16u32\n%r = convert %h -> u16\nstore %out[%i], %r\n}";
+    let x = random_bytes(77, 3);
+    let bytes = run(source, &[&x, &[0; 32], &[0; 8]], 1);
+    assert_eq!(bytes[2], words(&[77 / 6, 4]));
+    for (i, found) in bytes[1].chunks(2).enumerate() {
+        assert_eq!(found, &element(&x, i as u64, 6)[..2], "{i}");
+    }
+}
+
+#[test]
+fn wide_indices_reach_what_narrow_ones_do_and_nothing_more() {
+    for ty in ["u8", "u32", "f64x3"].map(|name| Type::parse(name).unwrap()) {
+        let size = ty.size() as usize;
+        let source = format!(
+            "fulgurite 1\nkernel @k workgroup(64, 1, 1) {{
+  buffer %x: read {ty}[] large\nbuffer %at: read u64[]\nbuffer %out: write {ty}[]\nbuffer %len: write u64[]
+  %i = global_id.x\n%index = load %at[%i]\n%v = load %x[%index]\n%n = len %x\nstore %len[0u32], %n
+  %wide = convert %i -> u64\nstore %out[%wide], %v\n}}"
+        );
+        let x = random_bytes(50 * size, 9);
+        for high in [0, 1 << 32, 1 << 63] {
+            let indices: Vec<u64> =
+                (0..128).map(|i| if i % 5 == 0 { (i % 60) | high } else { i % 60 }).collect();
+            let at: Vec<u8> = indices.iter().flat_map(|i| i.to_le_bytes()).collect();
+            let out = run(&source, &[&x, &at, &vec![0xaa; 127 * size], &[0; 8]], 2);
+            assert_eq!(out[3], 50u64.to_le_bytes());
+            for (i, (found, index)) in out[2].chunks(size).zip(&indices).enumerate() {
+                assert_eq!(found, element(&x, *index, size), "{ty} {i} {index:#x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn arrays_that_are_not_uninit_begin_as_zeros() {
+    // Every workgroup leaves its marks; the next finds those only where nothing promises zeros.
+    let source = "fulgurite 1\nkernel @k workgroup(32, 1, 1) {
+  buffer %sum: read_write u32[]\nshared %a: u32[32]\nshared %u: u32[32] uninit\nshared %b: u16[33]
+  %i = local_index\n%x = load %a[%i]\n%y0 = load %b[%i]\n%y = convert %y0 -> u32\n%z = or %x, %y
+  atomic.or %sum[0u32], %z\nstore %u[%i], 5u32\nbarrier[shared]\n%w = load %u[%i]\natomic.add %sum[1u32], %w
+  store %a[%i], 1u32\nstore %b[%i], 1u16\n}";
+    let sum = run(source, &[&[0; 8]], 50).remove(0);
+    assert_eq!(sum, words(&[0, 50 * 32 * 5]));
 }

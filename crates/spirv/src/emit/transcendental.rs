@@ -36,7 +36,7 @@ impl Emitter<'_> {
             Op::Asin => self.glsl(glsl::Asin, ty, args),
             Op::Acos => self.glsl(glsl::Acos, ty, args),
             Op::Atan => self.glsl(glsl::Atan, ty, args),
-            Op::Atan2 => self.glsl(glsl::Atan2, ty, args),
+            Op::Atan2 => self.angle_of_point(ty, args),
             Op::Tanh => self.hyperbolic_tangent(ty, x),
             _ => self.hyperbolic(scalar_op, ty, x),
         }
@@ -50,7 +50,8 @@ impl Emitter<'_> {
     }
 
     /// Where subnormals need not be kept, drivers neither keep nor flush them here: they are scaled into the normal range,
-    /// which a driver that flushes makes a zero of too. SwiftShader takes zeros for small numbers. `of_two` is the function
+    /// which a driver that flushes makes a zero of too. SwiftShader takes any bits for those of a
+    /// finite number above zero. `of_two` is the function
     /// of 2.
     fn logarithm(&mut self, function: u32, of_two: f64, ty: Type, x: Id) -> Id {
         if self.profile.float_controls(ty.scalar).denorm_preserve {
@@ -66,9 +67,16 @@ impl Emitter<'_> {
         let excess = self.float_constant(ty, of_two * f64::from(SCALE));
         let less = self.arithmetic(op::FSub, ty, &[result, excess]);
         let result = self.make(op::Select, ty, &[small, less, result]);
-        let (zero, pole) = (self.float_constant(ty, 0.0), self.float_constant(ty, f64::NEG_INFINITY));
+        // What is not above zero and finite, by itself.
+        let [zero, infinity, pole, nan] =
+            [0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN].map(|v| self.float_constant(ty, v));
+        let positive = self.make(op::FOrdGreaterThan, mask, &[x, zero]);
+        let finite = self.make(op::FOrdLessThan, mask, &[x, infinity]);
         let none = self.make(op::FOrdEqual, mask, &[x, zero]);
-        self.make(op::Select, ty, &[none, pole, result])
+        let below = self.make(op::Select, ty, &[none, pole, nan]);
+        let result = self.make(op::Select, ty, &[positive, result, below]);
+        let beyond = self.make(op::Select, ty, &[positive, infinity, below]);
+        self.make(op::Select, ty, &[finite, result, beyond])
     }
 
     /// NaN below zero, whatever the exponent.
@@ -92,6 +100,17 @@ impl Emitter<'_> {
             angle = self.arithmetic(op::FSub, ty, &[angle, whole]);
         }
         self.glsl(function, ty, &[angle])
+    }
+
+    /// To the right of the origin, a zero keeps its sign: SwiftShader takes −0 there for π.
+    fn angle_of_point(&mut self, ty: Type, args: &[Id]) -> Id {
+        let mask = ty.with_scalar(ScalarType::Bool);
+        let angle = self.glsl(glsl::Atan2, ty, args);
+        let zero = self.float_constant(ty, 0.0);
+        let on_axis = self.make(op::FOrdEqual, mask, &[args[0], zero]);
+        let right = self.make(op::FOrdGreaterThan, mask, &[args[1], zero]);
+        let both = self.make(op::LogicalAnd, mask, &[on_axis, right]);
+        self.make(op::Select, ty, &[both, args[0], angle])
     }
 
     /// `e ∓ 1 / 4e`, where `e` is half the exponential of the magnitude: nothing overflows before the result does.

@@ -1,0 +1,199 @@
+//! Ops across the lanes of subgroups: a chunk's 64 lanes are two subgroups of 32.
+//!
+//! Control is uniform in a subgroup, so all of its lanes take part, or none; only lanes that the workgroup does not
+//! have are missing, always the last ones.
+
+use fulgurite_spec::{Op, ScalarType};
+
+use crate::compute::{Args, Compute, Register, bits, registers_of, set_bits};
+use crate::lanes::{Lanes, Mask, SUBGROUP, WIDTH, mask_of};
+
+/// What a scan gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScanKind {
+    /// All lanes combined.
+    Reduce,
+    /// Those up to this one.
+    Inclusive,
+    /// Those before this one.
+    Exclusive,
+}
+
+/// A reduction or scan of a scalar.
+#[derive(Clone, Copy)]
+pub(crate) struct Scan {
+    pub(crate) kind: ScanKind,
+    /// Combines two values.
+    pub(crate) combine: Compute,
+    pub(crate) ty: ScalarType,
+    /// What an exclusive scan begins with, as bits.
+    pub(crate) identity: u64,
+    pub(crate) value: Register,
+    pub(crate) to: Register,
+    /// Two more scalars' registers.
+    pub(crate) scratch: [Register; 2],
+}
+
+/// An op that moves the values of lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shuffle {
+    /// `subgroup.broadcast`, or one of the shuffles.
+    pub(crate) op: Op,
+    pub(crate) ty: ScalarType,
+    pub(crate) value: Register,
+    /// The lane, mask or distance.
+    pub(crate) other: Register,
+    pub(crate) to: Register,
+}
+
+/// An op on one value of each lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Vote {
+    /// `subgroup.ballot`, or one of its kin.
+    pub(crate) op: Op,
+    /// The value's type.
+    pub(crate) ty: ScalarType,
+    pub(crate) value: Register,
+    /// Four components for 128 bits of lanes.
+    pub(crate) to: [Register; 4],
+}
+
+/// The lane's position in its subgroup.
+fn lane_of(lane: usize) -> usize {
+    lane % SUBGROUP
+}
+
+/// Computes a scan in steps of doubled distance.
+pub(crate) fn scan(scan: &Scan, registers: &mut [Lanes], all: Mask) {
+    let words = 0..registers_of(scan.ty);
+    let [shifted, combined] = scan.scratch;
+    for word in words.clone() {
+        registers[(scan.to + word) as usize] = registers[(scan.value + word) as usize];
+    }
+    let mut distance = 1;
+    while distance < SUBGROUP {
+        for word in words.clone() {
+            let from = registers[(scan.to + word) as usize];
+            registers[(shifted + word) as usize].0[distance..].copy_from_slice(&from.0[..WIDTH - distance]);
+        }
+        let args = Args { result: combined, operands: [shifted, scan.to, 0, 0] };
+        (scan.combine)(registers, &args);
+        for word in words.clone() {
+            let from = registers[(combined + word) as usize];
+            for (lane, to) in registers[(scan.to + word) as usize].0.iter_mut().enumerate() {
+                *to = if lane_of(lane) >= distance { from.0[lane] } else { *to };
+            }
+        }
+        distance *= 2;
+    }
+    for word in words {
+        let to = &mut registers[(scan.to + word) as usize].0;
+        let identity = (scan.identity >> (32 * word)) as u32;
+        for (subgroup, lanes) in to.chunks_exact_mut(SUBGROUP).enumerate() {
+            match scan.kind {
+                ScanKind::Inclusive => {}
+                ScanKind::Reduce => {
+                    let count = (all >> (SUBGROUP * subgroup) & GROUP).count_ones() as usize;
+                    let last = lanes[count.clamp(1, SUBGROUP) - 1];
+                    lanes.fill(last);
+                }
+                ScanKind::Exclusive => {
+                    lanes.copy_within(..SUBGROUP - 1, 1);
+                    lanes[0] = identity;
+                }
+            }
+        }
+    }
+}
+
+/// The lanes of one subgroup.
+const GROUP: Mask = (1 << SUBGROUP) - 1;
+
+/// Moves values between lanes; a lane that would get that of a missing lane keeps its own.
+pub(crate) fn shuffle(shuffle: &Shuffle, registers: &mut [Lanes], all: Mask) {
+    let others = registers[shuffle.other as usize];
+    let mut sources = [0u8; WIDTH];
+    for (lane, source) in sources.iter_mut().enumerate() {
+        let (own, other) = (lane_of(lane) as u32, others.0[lane]);
+        let wanted = match shuffle.op {
+            Op::SubgroupShuffleXor => Some(own ^ other),
+            Op::SubgroupShuffleUp => own.checked_sub(other),
+            Op::SubgroupShuffleDown => own.checked_add(other),
+            _ => Some(other),
+        };
+        let there = wanted
+            .filter(|wanted| (*wanted as usize) < SUBGROUP)
+            .map(|wanted| lane - lane_of(lane) + wanted as usize)
+            .filter(|source| all >> source & 1 != 0);
+        *source = there.unwrap_or(lane) as u8;
+    }
+    for word in 0..registers_of(shuffle.ty) {
+        let from = registers[(shuffle.value + word) as usize];
+        for (to, source) in registers[(shuffle.to + word) as usize].0.iter_mut().zip(sources) {
+            *to = from.0[usize::from(source) % WIDTH];
+        }
+    }
+}
+
+/// Counts lanes.
+pub(crate) fn vote(vote: &Vote, registers: &mut [Lanes], all: Mask) {
+    let lanes: [u32; WIDTH] = match vote.op {
+        Op::SubgroupElect => core::array::from_fn(|lane| u32::from(lane_of(lane) == 0)),
+        Op::SubgroupMatch => core::array::from_fn(|lane| {
+            let own = bits(registers, vote.value, vote.ty, lane);
+            let first = lane - lane_of(lane);
+            let is_same =
+                |other: &usize| all >> other & 1 != 0 && bits(registers, vote.value, vote.ty, *other) == own;
+            (first..first + SUBGROUP).filter(is_same).fold(0, |set, other| set | 1 << lane_of(other))
+        }),
+        op => {
+            let holds = mask_of(&registers[vote.value as usize]) & all;
+            core::array::from_fn(|lane| {
+                let subgroup = |mask: Mask| mask >> (lane - lane_of(lane)) & GROUP;
+                match op {
+                    Op::SubgroupBallotCount => subgroup(holds).count_ones(),
+                    Op::SubgroupAny => u32::from(subgroup(holds) != 0),
+                    Op::SubgroupAll => u32::from(subgroup(holds) == subgroup(all)),
+                    _ => subgroup(holds) as u32,
+                }
+            })
+        }
+    };
+    registers[vote.to[0] as usize] = Lanes(lanes);
+    if matches!(vote.op, Op::SubgroupBallot | Op::SubgroupMatch) {
+        // Of 128 bits, subgroups of 32 lanes use the first 32.
+        for to in &vote.to[1..] {
+            registers[*to as usize] = Lanes::splat(0);
+        }
+    }
+}
+
+/// `workgroup_broadcast`: a value of up to four components.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Broadcast {
+    pub(crate) ty: ScalarType,
+    pub(crate) count: u32,
+    pub(crate) value: [Register; 4],
+    /// Whose value; the same in all lanes.
+    pub(crate) index: Register,
+    pub(crate) to: [Register; 4],
+}
+
+impl Broadcast {
+    /// The value in one lane, as bits.
+    pub(crate) fn get(&self, registers: &[Lanes], lane: usize) -> [u64; 4] {
+        self.value.map(|register| bits(registers, register, self.ty, lane))
+    }
+
+    /// Gives a value to all lanes.
+    pub(crate) fn set(&self, registers: &mut [Lanes], value: [u64; 4]) {
+        for (register, bits) in self.to.into_iter().zip(value).take(self.count as usize) {
+            for lane in 0..WIDTH {
+                set_bits(registers, register, self.ty, lane, bits);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
