@@ -39,6 +39,12 @@ impl Executable for VulkanExecutable {
         if launch.is_empty() {
             return Ok(LaunchReport::default());
         }
+        let most = device.plan.snapshot.limits.max_workgroup_count[0];
+        if launch.grid()[0] > most {
+            // Only a linear launch gets here with such a grid.
+            let needs = format!("a linear launch of {} workgroups", launch.grid()[0]);
+            return Err(Error::unsupported(needs, format!("at most {most}")));
+        }
 
         let mut lease = device.lease()?;
         for index in 0..(Layout::CONTROL_BYTES / 4) as u32 {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fulgurite_driver_core::{Backend, DeviceBuffer, Error};
-use fulgurite_ir::builder::{Arg, Args, Read, ReadWrite, ValueType, Write};
+use fulgurite_ir::builder::{Arg, Args, Large, Read, ReadWrite, ValueType, Write};
 use fulgurite_spec::Code;
 use fulgurite_spec::eval::{self, Components};
 
@@ -50,7 +50,7 @@ impl<'b> Bound<'b> {
 /// [`ReadWrite`], a value for a parameter.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no kernel argument",
-    note = "use `Read<T>`, `Write<T>`, `ReadWrite<T>` or a value type"
+    note = "use `Read<T>`, `Write<T>`, `ReadWrite<T>`, each perhaps in `Large`, or a value type"
 )]
 pub trait LaunchArg: Arg {
     /// What is passed.
@@ -84,6 +84,18 @@ impl<T: Element> LaunchArg for ReadWrite<T> {
 
     fn bind(value: &mut Buffer<T>, bound: &mut Bound<'_>) -> Result<(), Error> {
         bound.buffer(value)
+    }
+}
+
+/// What may have 2³² elements or more is passed as any buffer is.
+impl<B: LaunchArg> LaunchArg for Large<B>
+where
+    Large<B>: Arg,
+{
+    type Value<'a> = B::Value<'a>;
+
+    fn bind(value: B::Value<'_>, bound: &mut Bound<'_>) -> Result<(), Error> {
+        B::bind(value, bound)
     }
 }
 

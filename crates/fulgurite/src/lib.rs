@@ -40,7 +40,7 @@ pub use fulgurite_driver_core::{
     Choice, CompileOptions, DeviceError, Error, GridSize, LaunchOptions, LaunchReport, Registration,
     Registry, Route, render,
 };
-pub use fulgurite_ir::builder::{Read, ReadWrite, Write};
+pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};
 pub use fulgurite_spec::device::DeviceSnapshot;
 pub use fulgurite_spec::{self as spec, Code, Diagnostic, Diagnostics, Literal, ScalarType, Type};
@@ -48,7 +48,8 @@ pub use fulgurite_spec::{self as spec, Code, Diagnostic, Diagnostics, Literal, S
 /// What most programs use.
 pub mod prelude {
     pub use crate::{
-        Buffer, Context, Error, Executable, Kernel, LaunchOptions, Read, ReadWrite, Write, kernel,
+        AtomicOrder, Buffer, Combine, Context, Error, Executable, Kernel, Large, LaunchOptions, Read,
+        ReadWrite, SyncScope, Write, kernel,
     };
     pub use fulgurite_ir::builder::{Builder, Val};
 }

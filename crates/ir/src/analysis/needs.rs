@@ -45,6 +45,9 @@ pub fn needs(kernel: &Kernel) -> BTreeSet<Capability> {
 /// The first part of the language that `kernel` uses and that backends are still being taught: what to name in
 /// [`Unsupported`](Capability) until they are.
 pub fn recent_feature(kernel: &Kernel) -> Option<&'static str> {
+    if kernel.buffers.iter().any(|b| b.large) {
+        return Some("large buffers");
+    }
     if !kernel.views.is_empty() {
         return Some("views");
     }
@@ -57,6 +60,8 @@ pub fn recent_feature(kernel: &Kernel) -> Option<&'static str> {
         InstKind::WorkgroupBroadcast { .. } => Some("`workgroup_broadcast`"),
         InstKind::Trap { .. } => Some("`trap`"),
         InstKind::Region { .. } => Some("regions"),
+        InstKind::Subgroup { .. } | InstKind::SubgroupBarrier { .. } => Some("subgroups"),
+        InstKind::Id { op, .. } if op.number() > Op::LocalIndex.number() => Some("subgroups"),
         InstKind::Atomic { order, scope, memory, .. }
             if *order != AtomicOrder::Relaxed || *scope != default_scope(kernel, *memory) =>
         {

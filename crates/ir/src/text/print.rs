@@ -2,18 +2,19 @@
 //! block at most once, and keeps a stack of its own.
 
 mod plain;
+mod require;
 
 use core::fmt::Write;
 use std::collections::HashMap;
 
-use fulgurite_spec::limits::{MAX_NAME_BYTES, MAX_REQUIRE_NODES};
+use fulgurite_spec::limits::MAX_NAME_BYTES;
 use fulgurite_spec::{Literal, Op};
 
 use crate::analysis::walk::operands;
 use crate::kernel::{
-    BlockId, Const, Initial, InstKind, Kernel, Memory, ParamId, Terminator, ValueDef, ValueId, ViewId,
+    BlockId, Const, Initial, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId, ViewId,
 };
-use crate::require::{Require, RequireNode};
+use crate::require::Require;
 
 /// Deeper blocks are not indented further, so that the text stays linear in the kernel's size.
 const MAX_INDENT: usize = 64;
@@ -201,68 +202,6 @@ impl<'k> Printer<'k> {
             self.out.push_str("  ");
             self.require(require);
             self.out.push('\n');
-        }
-    }
-
-    fn require(&mut self, require: &Require) {
-        enum Task<'t> {
-            Node(usize),
-            Text(&'t str),
-        }
-        self.out.push_str("require ");
-        let Some(root) = require.nodes.len().checked_sub(1) else {
-            self.out.push_str("<bad>");
-            return;
-        };
-        let mut tasks = vec![Task::Node(root)];
-        let mut printed = 0usize;
-        while let Some(task) = tasks.pop() {
-            let index = match task {
-                Task::Node(index) => index,
-                Task::Text(text) => {
-                    self.out.push_str(text);
-                    continue;
-                }
-            };
-            printed += 1;
-            match require.nodes.get(index).filter(|_| printed <= MAX_REQUIRE_NODES) {
-                None => self.out.push_str("<bad>"),
-                Some(RequireNode::Literal(literal)) => {
-                    let _ = write!(self.out, "{literal}");
-                }
-                Some(RequireNode::Param(id)) => self.param(*id),
-                Some(RequireNode::Len(id)) => {
-                    self.out.push_str("(len ");
-                    self.memory(Memory::Buffer(*id));
-                    self.out.push(')');
-                }
-                Some(RequireNode::NumWorkgroups(axis)) => {
-                    let _ = write!(self.out, "num_workgroups.{}", axis_name(*axis));
-                }
-                Some(RequireNode::Op { op, operands }) => {
-                    if printed > 1 {
-                        self.out.push('(');
-                        tasks.push(Task::Text(")"));
-                    }
-                    self.out.push_str(op.mnemonic());
-                    for (position, operand) in operands.iter().enumerate().rev() {
-                        // Only earlier nodes may be named, or printing might never end.
-                        let operand = Some(*operand as usize).filter(|o| *o < index).unwrap_or(usize::MAX);
-                        tasks.push(Task::Node(operand));
-                        tasks.push(Task::Text(if position == 0 { " " } else { ", " }));
-                    }
-                }
-            }
-        }
-    }
-
-    fn param(&mut self, id: ParamId) {
-        let value = self.kernel.params.get(id.index()).map(|p| p.value);
-        match value.and_then(|v| self.names.get(v.index())).and_then(|n| n.as_deref()) {
-            Some(name) => {
-                let _ = write!(self.out, "%{name}");
-            }
-            None => self.out.push_str(BAD),
         }
     }
 

@@ -262,14 +262,36 @@ impl Writer<'_> {
                 format!("{name} = load %mem[{a}]\n")
             }
             2 => format!("store %mem[{a}],{b} // so\n"),
-            3 => format!("atomic.add %tile[{a}], {b}\n"),
+            3 => {
+                let order = ["", "[acquire]", "[device]", "[acquire_release, workgroup]"][self.choose(4)];
+                format!("atomic.add{order} %tile[{a}], {b}\n")
+            }
             4 => format!("{0}f = convert {a} -> f32\n {0}c = construct {0}f, 1.5f32\n", self.name()),
-            5 => "barrier[shared]\n".to_owned(),
+            5 => match self.choose(5) {
+                0 => "barrier[shared]\n".to_owned(),
+                1 => "subgroup_barrier\n".to_owned(),
+                2 => {
+                    ["fence\n", "fence[release]\n", "fence[relaxed, workgroup]\n"][self.choose(3)].to_owned()
+                }
+                3 => format!("trap {a}\n"),
+                _ => {
+                    let (name, kind) = (self.name(), ["add", "max", "xor"][self.choose(3)]);
+                    self.values.push(name.clone());
+                    format!("{name} = subgroup.reduce[{kind}] {a}\n{name}b = workgroup_broadcast {a}, {b}\n")
+                }
+            },
             6 => {
                 let name = self.name();
                 self.text += &format!("{name}c = lt {a}, {b}\n{name} = if {name}c -> u32 {{\n");
                 self.block(depth + 1);
                 self.text += &format!("yield {a} }} else {{\n");
+                self.block(depth + 1);
+                self.values.push(name);
+                format!("yield {b}\n}}\n")
+            }
+            7 if self.choose(3) == 0 => {
+                let name = self.name();
+                self.text += &format!("{name} = region \"in {name}\" -> u32 {{\n");
                 self.block(depth + 1);
                 self.values.push(name);
                 format!("yield {b}\n}}\n")
@@ -360,7 +382,23 @@ fn pieces() -> impl Strategy<Value = String> {
         "// ",
         "nan:",
         "store ",
-        "atomic.add ",
+        "atomic.add",
+        " ",
+        "acquire",
+        "uninit",
+        "view ",
+        "as ",
+        "large",
+        "region ",
+        "\"",
+        "\"a\"",
+        "trap ",
+        "subgroup.reduce",
+        "vec.shuffle",
+        "fence",
+        "lane",
+        "workgroup_broadcast ",
+        "0, 1",
         "shared ",
         "256",
         "\r\n",

@@ -1,6 +1,8 @@
 //! Tests of the verifier on kernels that no builder or parser makes, and of uniformity. Rules that text can
 //! break have filetests.
 
+mod extended;
+
 use fulgurite_spec::{Code, Location, Op, Type};
 
 use super::*;
