@@ -8,7 +8,7 @@ pub mod uniformity;
 pub mod walk;
 
 pub use bounds::BoundsMap;
-pub use needs::{needs, recent_feature};
+pub use needs::needs;
 pub use ranges::{Range, RangeMap};
 pub use uniformity::{Uniformity, UniformityMap};
 pub use walk::{Event, Walk, instructions};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use fulgurite_spec::{Lanes, Literal, ScalarType, Type};
 
-use crate::spv::{self, decoration, op, storage_class};
+use crate::spv::{self, addressing_model, decoration, op, storage_class};
 
 /// A result id.
 pub(crate) type Id = u32;
@@ -24,6 +24,8 @@ pub(crate) struct Assembler {
     /// Global variables of the entry point.
     pub(crate) interface: Vec<Id>,
     pub(crate) glsl: Id,
+    /// The addressing model.
+    pub(crate) addressing: u32,
     types: HashMap<Vec<u32>, Id>,
     value_types: [[Id; 5]; ScalarType::ALL.len()],
     constants: HashMap<(Type, u64), Id>,
@@ -56,6 +58,7 @@ impl Assembler {
             code: Vec::new(),
             interface: Vec::new(),
             glsl: 1,
+            addressing: addressing_model::Logical,
             types: HashMap::new(),
             value_types: [[0; 5]; ScalarType::ALL.len()],
             constants: HashMap::new(),
@@ -188,6 +191,19 @@ impl Assembler {
         self.block(array)
     }
 
+    /// A block of shared memory with an explicit layout: `len` elements from `offset` on.
+    pub(crate) fn shared_block(&mut self, element: Type, len: u32, offset: u32) -> Id {
+        let array = self.id();
+        let (element_id, len) = (self.ty(element), self.u32(len));
+        push(&mut self.globals, op::TypeArray, &[array, element_id, len]);
+        self.decorate(array, &[decoration::ArrayStride, element.size()]);
+        let block = self.id();
+        push(&mut self.globals, op::TypeStruct, &[block, array]);
+        self.decorate(block, &[decoration::Block]);
+        push(&mut self.decorations, op::MemberDecorate, &[block, 0, decoration::Offset, offset]);
+        block
+    }
+
     fn block(&mut self, array: Id) -> Id {
         let block = self.made(op::TypeStruct, &[array]);
         self.decorate(block, &[decoration::Block]);
@@ -299,7 +315,7 @@ impl Assembler {
         let mut import = vec![self.glsl];
         import.extend(string("GLSL.std.450"));
         push(&mut words, op::ExtInstImport, &import);
-        push(&mut words, op::MemoryModel, &spv::MEMORY_MODEL);
+        push(&mut words, op::MemoryModel, &[self.addressing, spv::MEMORY_MODEL]);
         let mut entry = vec![spv::GL_COMPUTE, main];
         entry.extend(string("main"));
         entry.extend(self.interface);

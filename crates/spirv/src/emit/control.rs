@@ -15,6 +15,8 @@ use crate::spv::{op, scope, semantics, storage_class};
 pub(super) enum Frame {
     If(IfFrame),
     Loop(LoopFrame),
+    /// A region, whose code is part of what is around it.
+    Region(InstId),
 }
 
 pub(super) struct IfFrame {
@@ -103,6 +105,7 @@ impl Emitter<'_> {
                 self.set(&kernel.block(*header).params, &frame.carried);
                 self.frames.push(Frame::Loop(frame));
             }
+            InstKind::Region { .. } => self.frames.push(Frame::Region(inst)),
             _ => {}
         }
     }
@@ -198,6 +201,10 @@ impl Emitter<'_> {
                 }
                 self.asm.effect(op::Branch, &[header]);
             }
+            Some(Frame::Region(inst)) => {
+                let results = &kernel.inst(*inst).results;
+                self.set(results, &yielded);
+            }
             None => {}
         }
     }
@@ -244,6 +251,9 @@ impl Emitter<'_> {
                 if let Some((variable, position)) = frame.left {
                     self.check_left(variable, position);
                 }
+            }
+            InstKind::Region { .. } => {
+                self.frames.pop();
             }
             _ => {}
         }
@@ -346,11 +356,11 @@ impl Emitter<'_> {
         let pointer = self.left_pointer(variable, position);
         let left = self.asm.value(op::Load, word, &[pointer]);
         let ended = self.asm.value(op::IEqual, bool_type, &[left, zero]);
-        self.where_true(ended, |e| e.record_fault(Layout::FAULT_LOOP_ENDED));
+        self.where_true(ended, |e| e.record_fault(Layout::FAULT_LOOP_ENDED, None));
     }
 
-    /// Records a fault and this invocation, if it is the launch's first.
-    fn record_fault(&mut self, fault: u32) {
+    /// Records a fault, this invocation and what more there is to say, if it is the launch's first.
+    pub(super) fn record_fault(&mut self, fault: u32, more: Option<(ControlWord, Id)>) {
         let Some(pointer) = self.control_pointer(ControlWord::Fault) else { return };
         let (word, bool_type) = (self.asm.ty(Type::U32), self.asm.ty(Type::BOOL));
         let (reach, relaxed) = (self.asm.u32(scope::QueueFamily), self.asm.u32(semantics::Relaxed));
@@ -362,6 +372,11 @@ impl Emitter<'_> {
             let invocation = e.flat_invocation();
             let Some(pointer) = e.control_pointer(ControlWord::Invocation) else { return };
             e.asm.effect(op::AtomicStore, &[pointer, reach, relaxed, invocation]);
+            if let Some((word, value)) = more
+                && let Some(pointer) = e.control_pointer(word)
+            {
+                e.asm.effect(op::AtomicStore, &[pointer, reach, relaxed, value]);
+            }
         });
     }
 

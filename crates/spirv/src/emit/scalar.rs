@@ -1,7 +1,7 @@
 //! Lowering of the ops that are functions of their operands, so that each means what `fulgurite_spec::eval`
 //! says. `docs/spirv-lowering.md` lists where SPIR-V's own instructions would not.
 
-use fulgurite_ir::{Operands, main_type};
+use fulgurite_ir::{FloatMode, Operands, main_type};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Op, ScalarType, Type};
 
@@ -50,7 +50,7 @@ impl Emitter<'_> {
     /// An arithmetic instruction; on floats it must not be contracted or reassociated.
     pub(super) fn arithmetic(&mut self, opcode: u32, ty: Type, args: &[Id]) -> Id {
         let id = self.make(opcode, ty, args);
-        if ty.scalar.is_float() {
+        if ty.scalar.is_float() && self.mode != FloatMode::Fast {
             self.asm.decorate(id, &[decoration::NoContraction]);
         }
         id
