@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use fulgurite_spec::{Lanes, Literal, ScalarType, Type};
 
-use crate::spv::{self, addressing_model, decoration, op, storage_class};
+use crate::spv::{self, addressing_model, capability, decoration, op, storage_class};
 
 /// A result id.
 pub(crate) type Id = u32;
@@ -35,6 +35,18 @@ pub(crate) struct Assembler {
 pub(crate) fn push(section: &mut Vec<u32>, opcode: u32, operands: &[u32]) {
     section.push(((operands.len() as u32 + 1) << 16) | opcode);
     section.extend_from_slice(operands);
+}
+
+/// What a module must declare to have values of a type.
+fn capability_of(ty: ScalarType) -> Option<u32> {
+    match ty {
+        ScalarType::I8 | ScalarType::U8 => Some(capability::Int8),
+        ScalarType::I16 | ScalarType::U16 | ScalarType::BF16 => Some(capability::Int16),
+        ScalarType::I64 | ScalarType::U64 => Some(capability::Int64),
+        ScalarType::F16 => Some(capability::Float16),
+        ScalarType::F64 => Some(capability::Float64),
+        _ => None,
+    }
 }
 
 /// A string as SPIR-V words: little-endian bytes, closed by a zero.
@@ -125,6 +137,9 @@ impl Assembler {
             return known;
         }
         let id = if ty.is_scalar() {
+            if let Some(capability) = capability_of(ty.scalar) {
+                self.capability(capability);
+            }
             match ty.scalar {
                 ScalarType::Bool => self.made(op::TypeBool, &[]),
                 ScalarType::F16 | ScalarType::F32 | ScalarType::F64 => {

@@ -94,7 +94,6 @@ fn modes(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profi
     if kernel.buffers.iter().any(|b| b.large || profile.addresses) {
         asm.addressing = addressing_model::PhysicalStorageBuffer64;
         asm.capability(capability::PhysicalStorageBufferAddresses);
-        asm.capability(capability::Int64);
     }
     let subgroups = instructions(kernel).any(|id| matches!(kernel.inst(id).kind, InstKind::Subgroup { .. }));
     if subgroups && profile.subgroup_uniform_control_flow {
@@ -127,7 +126,7 @@ fn explicit_layout(asm: &mut Assembler, kernel: &VerifiedKernel, profile: &Profi
     }
 }
 
-/// The capabilities of the types that the module uses, and what it demands of floats of those widths. `f32` is always
+/// The capabilities of storing narrow types, and what the module demands of floats of the widths that it uses. `f32` is always
 /// there: other widths are computed in it.
 fn types(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profile) {
     let buffer_views = kernel.views.iter().filter(|v| matches!(v.base, Memory::Buffer(_)));
@@ -139,19 +138,6 @@ fn types(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profi
     let values = kernel.values.iter().map(|v| v.ty.scalar);
     let used: BTreeSet<ScalarType> =
         stored.clone().chain(arrays).chain(shared_views).chain(params).chain(values).collect();
-    // A float's bits are looked at as an integer where a driver folds zeros; the integers of a narrow float's
-    // width serve its conversions.
-    for ty in &used {
-        match ty {
-            ScalarType::I8 | ScalarType::U8 => asm.capability(capability::Int8),
-            ScalarType::I16 | ScalarType::U16 | ScalarType::BF16 => asm.capability(capability::Int16),
-            ScalarType::I64 | ScalarType::U64 => asm.capability(capability::Int64),
-            ScalarType::F16 => asm.capability(capability::Float16),
-            ScalarType::F64 => asm.capability(capability::Float64),
-            ScalarType::Bool | ScalarType::I32 | ScalarType::U32 | ScalarType::F32 => {}
-            _ => {}
-        }
-    }
     for ty in stored {
         match ty.size() {
             1 => asm.capability(capability::StorageBuffer8BitAccess),

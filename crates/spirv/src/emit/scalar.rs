@@ -189,7 +189,15 @@ impl Emitter<'_> {
                 self.arithmetic(op::FSub, ty, &[args[0], floor])
             }
             Op::Sqrt => self.glsl(glsl::Sqrt, ty, args),
-            Op::Rsqrt => self.glsl(glsl::InverseSqrt, ty, args),
+            Op::Rsqrt => {
+                let root = self.glsl(glsl::InverseSqrt, ty, args);
+                if ty.scalar != ScalarType::F64 {
+                    return root;
+                }
+                // NVIDIA's looks at the high word only, and takes some NaNs for infinities.
+                let nan = self.make(op::IsNan, mask, args);
+                self.make(op::Select, ty, &[nan, args[0], root])
+            }
             op if op.is_transcendental() => self.transcendental(scalar_op, ty, args),
             Op::IsNan => self.make(op::IsNan, mask, args),
             Op::IsInf => self.make(op::IsInf, mask, args),
