@@ -91,6 +91,25 @@ impl VulkanBackend {
         self.validation_log().messages()
     }
 
+    /// Compiles a SPIR-V module that others made, to be launched as a kernel with the declarations of `signature` would
+    /// be: binding `i` of set 0 is its buffer `i`; push constants hold the buffers' lengths, then its views', then its
+    /// parameters, then the grid if its body asks for it, in words.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] over the device's limits, [`Error::Device`] if the driver fails.
+    ///
+    /// # Safety
+    /// The module is valid for the device, binds no more than that, stays within its buffers and ends.
+    #[cfg(feature = "foreign")]
+    pub unsafe fn compile_foreign(
+        &self,
+        signature: Arc<VerifiedKernel>,
+        words: &[u32],
+    ) -> Result<Arc<dyn Executable>, Error> {
+        // SAFETY: the caller's promise.
+        Ok(Arc::new(unsafe { pipeline::compile_foreign(&self.device, signature, words) }?))
+    }
+
     /// Where the validation layer's messages go, also after the backend is gone.
     pub fn validation_log(&self) -> &Arc<ValidationLog> {
         self.device.instance().validation_log()

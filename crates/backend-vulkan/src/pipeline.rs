@@ -88,6 +88,29 @@ fn artifact(
     Ok((Artifact { layout: module.layout, pipeline }, id))
 }
 
+/// A module that others made, bound and launched as one emitted from `signature` would be.
+///
+/// # Safety
+/// The module is valid, uses only what the device's plan has enabled, binds what the layout of `signature` says, stays
+/// within its buffers and ends.
+#[cfg(feature = "foreign")]
+pub(crate) unsafe fn compile_foreign(
+    device: &Arc<Device>,
+    signature: Arc<VerifiedKernel>,
+    words: &[u32],
+) -> Result<VulkanExecutable, Error> {
+    device.check_alive()?;
+    let profile = device.plan.profile.clone();
+    let layout = Layout::new(&signature, &profile, false);
+    check_layout(&layout, &device.plan.bounds)?;
+    let module = Module { words: words.to_vec(), layout };
+    let id = id(&module);
+    let pipeline = Pipeline::create(Arc::clone(device), &module)?;
+    let bound = Artifact { layout: module.layout, pipeline };
+    let addressed = OnceLock::new();
+    Ok(VulkanExecutable { kernel: signature, device: Arc::clone(device), id, profile, bound, addressed })
+}
+
 impl VulkanExecutable {
     /// The form that can launch on buffers of which the largest has so many bytes.
     pub(crate) fn artifact(&self, largest: u64) -> Result<&Artifact, Error> {
