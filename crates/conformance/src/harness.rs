@@ -81,6 +81,11 @@ impl<'a> Harness<'a> {
         Random::new(self.options.seed ^ salt)
     }
 
+    /// How much to run.
+    pub(crate) fn level(&self) -> Level {
+        self.options.level
+    }
+
     /// `smoke` random inputs at the smoke level, more at higher ones.
     pub(crate) fn random_count(&self, smoke: usize) -> usize {
         match self.options.level {
@@ -114,6 +119,22 @@ impl<'a> Harness<'a> {
             }
         };
         self.compile_kernel(group, &kernel)
+    }
+
+    /// As [`compile`](Self::compile), for a kernel whose results belong to several groups.
+    pub(crate) fn compile_groups(&mut self, groups: &[String], text: &str) -> Option<Arc<dyn Executable>> {
+        let wanted: Vec<&String> = groups.iter().filter(|g| self.wants(g)).collect();
+        let first = *wanted.first()?;
+        for group in &wanted {
+            self.groups.entry((*group).clone()).or_default();
+        }
+        let executable = self.compile(first, text);
+        if self.groups.get(first).is_some_and(|g| g.unsupported) {
+            for group in wanted {
+                self.groups.entry(group.clone()).or_default().unsupported = true;
+            }
+        }
+        executable
     }
 
     pub(crate) fn compile_kernel(
