@@ -131,7 +131,7 @@ fn value(random: &mut Random, i: usize, ty: Type) -> Components {
     for component in value.iter_mut().take(ty.lanes.count() as usize) {
         *component = match ty.scalar {
             ScalarType::Bool => random.next() & 1,
-            scalar if i % 3 == 0 => super::pick(random, &edges(scalar)),
+            scalar if i.is_multiple_of(3) => super::pick(random, &edges(scalar)),
             scalar => {
                 let bits = random.next() & scalar.mask();
                 FloatFormat::of(scalar).map_or(bits, |format| super::normal(format, bits))
