@@ -289,7 +289,7 @@ mod tests {
         for (i, pair) in PAIRS.iter().enumerate() {
             assert!(!PAIRS[..i].contains(pair), "{pair:?}");
             let [base, view] = [pair.0, pair.1].map(|(scalar, lanes)| scalar.size() * lanes);
-            tails += u32::from((BYTES / base * base) % view != 0);
+            tails += u32::from(!(BYTES / base * base).is_multiple_of(view));
         }
         assert!(tails >= 8, "{tails}");
     }
