@@ -155,7 +155,7 @@ impl<'a> Harness<'a> {
     }
 
     /// Counts an error: what is unsupported, and a loop that the driver cut, as unsupported; all else failed.
-    fn error(&mut self, group: &str, input: &str, error: Error) {
+    pub(crate) fn error(&mut self, group: &str, input: &str, error: Error) {
         match error {
             Error::Unsupported(reason) => self.unsupported(group, &reason.to_string()),
             Error::Device(DeviceError::LoopLimit { limit, .. }) => {
@@ -193,7 +193,8 @@ impl<'a> Harness<'a> {
         }
     }
 
-    fn try_launch(
+    /// As [`launch`](Self::launch), where an error may be what is wanted: nothing is counted.
+    pub(crate) fn try_launch(
         &self,
         executable: &Arc<dyn Executable>,
         contents: &[Vec<u8>],

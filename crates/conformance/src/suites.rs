@@ -6,6 +6,7 @@ mod literals;
 mod memory;
 mod ops;
 mod subgroup;
+mod vec_shuffle;
 
 use fulgurite_spec::Type;
 use fulgurite_spec::eval::Components;
