@@ -65,7 +65,8 @@ pub enum Scale {
 }
 
 /// The problems there are.
-pub const NAMES: &[&str] = &["transpose", "softmax", "matmul_f32"];
+pub const NAMES: &[&str] =
+    &["transpose", "softmax", "matmul_f32", "scan_lookback", "scan_passes", "radix_pass"];
 
 /// A problem by name.
 pub fn problem(name: &str, scale: Scale) -> Option<Problem> {
@@ -77,6 +78,9 @@ pub fn problem(name: &str, scale: Scale) -> Option<Problem> {
         "softmax" => softmax(5, 1036),
         "matmul_f32" if full => matmul_f32(4096, 4096, 4096),
         "matmul_f32" => matmul_f32(128, 256, 48),
+        "scan_lookback" => scan_lookback(if full { 1 << 28 } else { 5 * 4096 }),
+        "scan_passes" => scan_passes(if full { 1 << 28 } else { 5 * 4096 }),
+        "radix_pass" => radix_pass(if full { 1 << 26 } else { 4 * 4096 }),
         _ => return None,
     })
 }
@@ -210,6 +214,137 @@ pub fn matmul_f32(m: u32, n: u32, k: u32) -> Problem {
             options: LaunchOptions::workgroups([n / 128, m / 128, 1]),
         }],
         work: Work::Operations(2.0 * f64::from(m) * f64::from(n) * f64::from(k)),
+        check: Box::new(check),
+    }
+}
+
+/// Checks inclusive sums of `input`, which wrap.
+fn check_sums(input: &[u32], out: &[u32]) -> Result<(), String> {
+    let mut sum = 0u32;
+    for (i, (x, y)) in input.iter().zip(out).enumerate() {
+        sum = sum.wrapping_add(*x);
+        if sum != *y {
+            return Err(format!("element {i} is {y}, not {sum}"));
+        }
+    }
+    Ok(())
+}
+
+/// y = inclusive sums of x, u32, by look-back.
+pub fn scan_lookback(count: u32) -> Problem {
+    let input = Random::new(4).words(count as usize);
+    let tiles = count / 4096;
+    let bytes = data::from_words(&input);
+    let check = move |after: &[Vec<u8>]| check_sums(&input, &data::to_words(&after[1]));
+    Problem {
+        name: "scan_lookback",
+        size: format!("{count} u32"),
+        buffers: vec![bytes, vec![0; count as usize * 4], vec![0; 4], vec![0; tiles as usize * 8]],
+        reset: vec![2, 3],
+        steps: vec![Step {
+            name: "scan_lookback",
+            text: text!("scan_lookback"),
+            buffers: vec![0, 1, 2, 3],
+            params: Vec::new(),
+            options: LaunchOptions::workgroups([tiles, 1, 1]),
+        }],
+        work: Work::Bytes(u64::from(count) * 8),
+        check: Box::new(check),
+    }
+}
+
+/// The three kernels of a scan without look-back: `from` to `to` by way of `sums`.
+fn scan_steps(tiles: u32, from: usize, sums: usize, to: usize) -> [Step; 3] {
+    let options = LaunchOptions::workgroups([tiles, 1, 1]);
+    [
+        Step {
+            name: "scan_reduce",
+            text: text!("scan_reduce"),
+            buffers: vec![from, sums],
+            params: Vec::new(),
+            options: options.clone(),
+        },
+        Step {
+            name: "scan_spine",
+            text: text!("scan_spine"),
+            buffers: vec![sums],
+            params: vec![u32_param(tiles.next_multiple_of(4))],
+            options: LaunchOptions::workgroups([1, 1, 1]),
+        },
+        Step {
+            name: "scan_down",
+            text: text!("scan_down"),
+            buffers: vec![from, sums, to],
+            params: Vec::new(),
+            options,
+        },
+    ]
+}
+
+/// y = inclusive sums of x, u32, in passes.
+pub fn scan_passes(count: u32) -> Problem {
+    let input = Random::new(5).words(count as usize);
+    let tiles = count / 4096;
+    let bytes = data::from_words(&input);
+    let check = move |after: &[Vec<u8>]| check_sums(&input, &data::to_words(&after[2]));
+    Problem {
+        name: "scan_passes",
+        size: format!("{count} u32"),
+        buffers: vec![bytes, vec![0; tiles.next_multiple_of(4) as usize * 4], vec![0; count as usize * 4]],
+        reset: Vec::new(),
+        steps: scan_steps(tiles, 0, 1, 2).into(),
+        work: Work::Bytes(u64::from(count) * 8),
+        check: Box::new(check),
+    }
+}
+
+/// Keys in the order of their second digit of four bits, equal ones as they were.
+pub fn radix_pass(count: u32) -> Problem {
+    const SHIFT: u32 = 4;
+    let input = Random::new(6).words(count as usize);
+    let tiles = count / 2048;
+    // Counts are scanned in whole tiles of 4,096; those beyond stay zero.
+    let counts = (tiles * 16).next_multiple_of(4096);
+    let bytes = data::from_words(&input);
+    let check = move |after: &[Vec<u8>]| {
+        let mut sorted = input.clone();
+        sorted.sort_by_key(|key| key >> SHIFT & 15);
+        let out = data::to_words(&after[4]);
+        match sorted.iter().zip(&out).position(|(a, b)| a != b) {
+            None => Ok(()),
+            Some(i) => Err(format!("element {i} is {:#x}, not {:#x}", out[i], sorted[i])),
+        }
+    };
+    let options = LaunchOptions::workgroups([tiles, 1, 1]);
+    let mut steps = vec![Step {
+        name: "radix_count",
+        text: text!("radix_count"),
+        buffers: vec![0, 1],
+        params: vec![u32_param(SHIFT)],
+        options: options.clone(),
+    }];
+    steps.extend(scan_steps(counts / 4096, 1, 2, 3));
+    steps.push(Step {
+        name: "radix_scatter",
+        text: text!("radix_scatter"),
+        buffers: vec![0, 3, 4],
+        params: vec![u32_param(SHIFT)],
+        options,
+    });
+    let words = |count: u32| vec![0; count as usize * 4];
+    Problem {
+        name: "radix_pass",
+        size: format!("{count} keys, 4 bits"),
+        buffers: vec![
+            bytes,
+            words(counts),
+            words((counts / 4096).next_multiple_of(4)),
+            words(counts),
+            words(count),
+        ],
+        reset: Vec::new(),
+        steps,
+        work: Work::Elements(u64::from(count)),
         check: Box::new(check),
     }
 }

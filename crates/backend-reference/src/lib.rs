@@ -132,6 +132,8 @@ impl ReferenceBackend {
             Capability::Subgroups,
             Capability::LargeBuffers,
             Capability::ExactFma,
+            // Workgroups that have begun have ended, or have a thread of their own.
+            Capability::WorkgroupProgress,
         ];
         snapshot.limits.subgroup_size = options.lanes();
         Self { snapshot, options }

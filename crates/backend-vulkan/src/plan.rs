@@ -17,6 +17,9 @@ use crate::error::BACKEND;
 use crate::options::Options;
 use crate::snapshot::{ApiVersion, DeviceKind, Independence, PhysicalSnapshot, QueryError, TypeFeatures};
 
+/// The vendor id of NVIDIA.
+const NVIDIA: u32 = 0x10de;
+
 /// What probes found out about a driver. The default is a driver without quirks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Verdicts {
@@ -319,6 +322,12 @@ fn profile(physical: &PhysicalSnapshot, bounds: &Bounds, verdicts: Verdicts) -> 
     profile
 }
 
+/// Whether workgroups that have begun are known to go on while others wait for them: no API says so, so these are the
+/// drivers on which scans by look-back were measured.
+fn progresses(physical: &PhysicalSnapshot) -> bool {
+    physical.vendor_id == NVIDIA && physical.driver_name == "NVIDIA"
+}
+
 /// Whether subgroups do all that the language asks of them, on values of every type that the device has.
 fn subgroups(physical: &PhysicalSnapshot) -> bool {
     let subgroups = &physical.subgroups;
@@ -355,6 +364,7 @@ fn public_snapshot(
         (types.atomic_float_add, Capability::AtomicFloatAdd),
         (types.atomic_double_add, Capability::AtomicDoubleAdd),
         (subgroups(physical) && !verdicts.scrambles_lanes, Capability::Subgroups),
+        (progresses(physical), Capability::WorkgroupProgress),
         // Addresses are computed as 64-bit integers.
         (types.int64, Capability::LargeBuffers),
     ]

@@ -16,6 +16,9 @@ pub fn needs(kernel: &Kernel) -> BTreeSet<Capability> {
     let of_type = |ty: Type| Capability::of_type(ty.scalar);
     let mut needs: BTreeSet<Capability> = declared.chain(arrays).chain(values).filter_map(of_type).collect();
     needs.extend(kernel.views.iter().map(|v| v.element).filter_map(of_type));
+    if kernel.needs_progress {
+        needs.insert(Capability::WorkgroupProgress);
+    }
     if kernel.buffers.iter().any(|b| b.large) {
         needs.insert(Capability::LargeBuffers);
     }
