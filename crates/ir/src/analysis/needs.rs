@@ -20,6 +20,9 @@ pub fn needs(kernel: &Kernel) -> BTreeSet<Capability> {
     if kernel.buffers.iter().any(|b| b.large) {
         needs.insert(Capability::LargeBuffers);
     }
+    if kernel.values.iter().any(|v| v.ty.is_matrix()) {
+        needs.insert(Capability::CooperativeMatrix);
+    }
     for id in instructions(kernel) {
         match &kernel.inst(id).kind {
             InstKind::Atomic { op, memory, .. } => {
@@ -50,6 +53,9 @@ pub fn recent_feature(kernel: &Kernel) -> Option<&'static str> {
     }
     if !kernel.views.is_empty() {
         return Some("views");
+    }
+    if kernel.values.iter().any(|v| v.ty.is_matrix()) {
+        return Some("cooperative matrices");
     }
     if kernel.shared.iter().any(|a| a.initial == Initial::Uninit) {
         return Some("`uninit` shared memory");
