@@ -122,6 +122,7 @@ const fn family_title(family: Family) -> &'static str {
         Family::Atomic => "Atomics",
         Family::Synchronization => "Synchronization",
         Family::Id => "Ids",
+        Family::Matrix => "Cooperative matrices",
         Family::Subgroup => "Subgroups",
         Family::Control => "Control flow",
     }
@@ -133,7 +134,7 @@ fn form(row: &OpInfo) -> anyhow::Result<String> {
     Ok(match row.semantics {
         Semantics::Scalar { operands, outcome, .. } => {
             let names: Vec<String> = ('a'..).zip(operands).map(|(letter, _)| format!("%{letter}")).collect();
-            let stated = if outcome == Outcome::Stated { " -> type" } else { "" };
+            let stated = if matches!(outcome, Outcome::Stated | Outcome::Unpacked) { " -> type" } else { "" };
             format!("%r = {name} {}{stated}", names.join(", "))
         }
         Semantics::Special(Special::Construct) => format!("%r = {name} %a, %b, …"),
@@ -144,6 +145,12 @@ fn form(row: &OpInfo) -> anyhow::Result<String> {
         Semantics::Special(Special::Broadcast) => format!("%r = {name} %a, %i"),
         Semantics::Special(Special::Shuffle) => format!("%r = {name}[0, 2, …] %a, %b"),
         Semantics::Special(Special::Trap) => format!("{name} %a"),
+        Semantics::Special(Special::Matrix) => match row.op {
+            Op::CoopLoad => format!("%r = {name}[layout] %m[%i], %stride -> type"),
+            Op::CoopStore => format!("{name}[layout] %m[%i], %stride, %a"),
+            Op::CoopMulAdd => format!("%r = {name} %a, %b, %c"),
+            _ => format!("%r = {name} %a -> type"),
+        },
         Semantics::Special(Special::Subgroup) => match row.op {
             Op::SubgroupReduce | Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan => {
                 format!("%r = {name}[kind] %a")
@@ -208,6 +215,13 @@ fn typing(row: &OpInfo) -> anyhow::Result<String> {
             Special::Broadcast => "T, local index u32 → T",
             Special::Shuffle => "T, T → 2 to 4 × element of T",
             Special::Trap => "u32, no result",
+            Special::Matrix => match row.op {
+                Op::CoopLoad => "offset u32 or u64, stride u32 → the stated matrix",
+                Op::CoopStore => "offset u32 or u64, stride u32, matrix",
+                Op::CoopFill => "element of T → T, the stated matrix",
+                Op::CoopConvert => "matrix → the stated matrix, of the same shape",
+                _ => "M × K, K × N, T → T, M × N",
+            },
             Special::Subgroup => match row.op {
                 Op::SubgroupReduce | Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan => "T → T",
                 Op::SubgroupBallot => "bool → u32x4",

@@ -294,6 +294,13 @@ impl Compiler<'_> {
             InstKind::Subgroup { op, combine, operands } => {
                 self.subgroup(*op, *combine, operands, &inst.results)?;
             }
+            InstKind::CoopLoad { .. }
+            | InstKind::CoopStore { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopMulAdd { .. }
+            | InstKind::CoopConvert { .. } => {
+                return Err(internal("a cooperative matrix that was not refused"));
+            }
             InstKind::Trap { code } => {
                 let code = self.scalar(*code);
                 let ids = [0, 1, 2].map(|axis| self.fix(vec![Fixed::Id(Op::GlobalId, axis)]));

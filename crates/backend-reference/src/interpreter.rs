@@ -354,6 +354,13 @@ impl<M: Monitor> Interpreter<'_, M> {
             | InstKind::SubgroupBarrier { .. }
             | InstKind::WorkgroupBroadcast { .. }
             | InstKind::Subgroup { .. } => self.invocations[invocation].standing = Standing::Waiting(id),
+            InstKind::CoopLoad { .. }
+            | InstKind::CoopStore { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopMulAdd { .. }
+            | InstKind::CoopConvert { .. } => {
+                return Err(internal("a cooperative matrix that was not refused"));
+            }
             InstKind::Trap { code } => {
                 let code = self.get_low(invocation, *code);
                 if self.trap.is_none() {

@@ -113,15 +113,16 @@ impl Error {
         Self::Unsupported(Unsupported { needs: needs.into(), have: have.into() })
     }
 
-    /// Refuses a kernel that needs what `device` lacks: every backend's first step of compiling.
+    /// Refuses a kernel that needs what `device` lacks, capabilities or matrices of some shape: every backend's first
+    /// step of compiling.
     ///
     /// # Errors
-    /// [`Error::Unsupported`], naming the capabilities.
+    /// [`Error::Unsupported`], naming the capabilities or the shape.
     pub fn check_needs(kernel: &Kernel, device: &DeviceSnapshot) -> Result<(), Self> {
         let needs = fulgurite_ir::analysis::needs(kernel);
         let missing: Vec<&str> = needs.iter().filter(|c| !device.has(**c)).map(|c| c.name()).collect();
         match missing[..] {
-            [] => Ok(()),
+            [] => crate::matrices::check(kernel, device),
             [one] => Err(Self::unsupported(format!("the capability `{one}`"), "it not")),
             _ => Err(Self::unsupported(format!("the capabilities `{}`", missing.join("`, `")), "them not")),
         }

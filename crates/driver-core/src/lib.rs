@@ -7,6 +7,7 @@
 mod backend;
 mod error;
 mod launch;
+mod matrices;
 mod options;
 mod registry;
 mod render;

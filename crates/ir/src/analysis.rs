@@ -1,6 +1,7 @@
 //! Facts about kernels that verifier, lowering and backends read. Analyses never change a kernel.
 
 pub mod bounds;
+pub mod divisibility;
 mod needs;
 mod numbering;
 pub mod ranges;
@@ -8,6 +9,7 @@ pub mod uniformity;
 pub mod walk;
 
 pub use bounds::BoundsMap;
+pub use divisibility::DivisibilityMap;
 pub use needs::needs;
 pub use ranges::{Range, RangeMap};
 pub use uniformity::{Uniformity, UniformityMap};

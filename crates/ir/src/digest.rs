@@ -114,7 +114,7 @@ impl Form {
     }
 
     fn ty(&mut self, ty: Type) {
-        self.bytes.extend_from_slice(&[ty.scalar.number(), ty.lanes.count() as u8]);
+        self.bytes.extend_from_slice(&[ty.scalar.number(), crate::kernel::components_code(ty)]);
     }
 
     fn arrays(&mut self, arrays: &[ArrayDecl]) {
@@ -267,6 +267,28 @@ impl Form {
             InstKind::Trap { code } => {
                 self.bytes.push(28);
                 self.value(kernel, *code);
+            }
+            InstKind::CoopLoad { layout, memory, offset, stride } => {
+                self.bytes.extend_from_slice(&[29, layout.number()]);
+                self.memory(*memory);
+                self.values(kernel, &[*offset, *stride]);
+            }
+            InstKind::CoopStore { layout, memory, offset, stride, value } => {
+                self.bytes.extend_from_slice(&[30, layout.number()]);
+                self.memory(*memory);
+                self.values(kernel, &[*offset, *stride, *value]);
+            }
+            InstKind::CoopFill { value } => {
+                self.bytes.push(31);
+                self.value(kernel, *value);
+            }
+            InstKind::CoopMulAdd { a, b, c } => {
+                self.bytes.push(32);
+                self.values(kernel, &[*a, *b, *c]);
+            }
+            InstKind::CoopConvert { value } => {
+                self.bytes.push(33);
+                self.value(kernel, *value);
             }
             InstKind::Region { .. } => {}
             InstKind::If { condition, .. } => {

@@ -10,9 +10,10 @@ mod layout;
 
 pub use arena::{BlockId, BufferId, InstId, LocalId, Operands, ParamId, SharedId, ValueId, ViewId};
 pub use attributes::{AtomicOrder, Combine, FloatMode, MemoryScopes, SyncScope};
+pub(crate) use declared::components_code;
 pub use declared::{Access, ArrayDecl, BufferDecl, Initial, Memory, ParamDecl, ViewDecl};
 pub use inst::{Inst, InstKind};
-pub use layout::alignment;
+pub use layout::{MATRIX_ALIGNMENT, alignment};
 
 use fulgurite_spec::{Literal, Location, Type};
 

@@ -21,5 +21,6 @@ pub use kernel::{
     SharedId, SyncScope, Terminator, Value, ValueDef, ValueId, ViewDecl, ViewId, alignment,
 };
 pub use verify::{
-    TypingError, VerifiedKernel, id_type, main_type, scalar_result, shuffle_result, subgroup_result, verify,
+    TypingError, VerifiedKernel, id_type, main_type, mul_add_result, scalar_result, shuffle_result,
+    subgroup_result, verify,
 };

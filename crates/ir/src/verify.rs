@@ -1,16 +1,18 @@
 //! The verifier: what it accepts is safe to interpret, optimise and lower. It finds every problem, not only
 //! the first.
 //!
-//! Four passes: declarations, the shape of the arenas, dominance and types, uniform control flow. Only a
-//! malformed arena keeps later passes from running.
+//! Five passes: declarations, the shape of the arenas, dominance and types, uniform control flow, alignment of
+//! matrices. A malformed arena keeps later passes from running, wrong types the last one.
 
 mod body;
 mod declarations;
+mod matrix;
 mod special;
 mod structure;
 mod typing;
 mod uniform;
 
+pub use matrix::mul_add_result;
 pub use special::{id_type, shuffle_result, subgroup_result};
 pub(crate) use typing::counted;
 pub use typing::{TypingError, main_type, scalar_result};
@@ -34,7 +36,7 @@ pub struct VerifiedKernel {
 /// Checks `kernel` against every rule of the language.
 ///
 /// # Errors
-/// Every diagnostic found, with codes `FG0201` to `FG0222`.
+/// Every diagnostic found, with codes `FG0201` to `FG0224`.
 pub fn verify(kernel: Kernel) -> Result<VerifiedKernel, Diagnostics> {
     let mut found = Vec::new();
     declarations::check(&kernel, &mut found);
@@ -44,8 +46,12 @@ pub fn verify(kernel: Kernel) -> Result<VerifiedKernel, Diagnostics> {
         return Err(all);
     }
     body::check(&kernel, &mut found);
+    let typed = found.is_empty();
     let uniformity = UniformityMap::of(&kernel);
     uniform::check(&kernel, &uniformity, &mut found);
+    if typed {
+        matrix::alignment(&kernel, &mut found);
+    }
     Diagnostics::check(found)?;
     let digest = Digest::of(&kernel);
     Ok(VerifiedKernel { kernel, digest, uniformity })

@@ -46,6 +46,12 @@ kernel @k workgroup(64, 1, 1) {
   %q = subgroup.ballot_count %even
   %u = subgroup.elect
   store %x[%s], %j
+  %mf = coop.load[row_major] %x4[0u32], 4u32 -> coopmat<f32, 16x16, a, subgroup>
+  %mg = coop.fill 1.0f32 -> coopmat<f32, 16x16, b, subgroup>
+  %mh = coop.convert %mf -> coopmat<f32, 16x16, acc, subgroup>
+  %mi0 = neg %mh
+  %mi = coop.mul_add %mf, %mg, %mh
+  coop.store[column_major] %x4[4u32], 8u32, %mi
 }
 "#;
 
@@ -89,7 +95,39 @@ const EDITS: &[(&str, &str)] = &[
     ("shuffle_up %v, 1u32", "shuffle_up %v, 2u32"),
     ("ballot_count %even", "any %even"),
     ("store %x[%s], %j", "store %x[0u32], %j"),
+    ("coop.load[row_major]", "coop.load[column_major]"),
+    ("coop.load[row_major] %x4[0u32], 4u32", "coop.load[row_major] %x4[1u32], 4u32"),
+    ("coop.load[row_major] %x4[0u32], 4u32", "coop.load[row_major] %x4[0u32], 5u32"),
+    ("coop.load[row_major] %x4[0u32]", "coop.load[row_major] %big[0u32]"),
+    ("fill 1.0f32", "fill 2.0f32"),
+    ("mul_add %mf, %mg, %mh", "mul_add %mf, %mg, %mi0"),
+    ("store[column_major]", "store[row_major]"),
+    ("%x4[4u32], 8u32, %mi", "%x4[5u32], 8u32, %mi"),
+    ("%x4[4u32], 8u32, %mi", "%x4[4u32], 9u32, %mi"),
+    ("%x4[4u32], 8u32, %mi", "%x4[4u32], 8u32, %mh"),
 ];
+
+/// The shapes of a lone matrix, each with a digest of its own.
+#[test]
+fn shapes_roles_scopes_and_components_count() {
+    let mut seen = BTreeMap::new();
+    for shape in ["16x16, a, subgroup", "16x32, a, subgroup", "32x16, a, subgroup", "16x16, b, subgroup"]
+        .into_iter()
+        .chain(["16x16, acc, subgroup", "16x16, a, workgroup", "256x8, acc, workgroup", "8x8, a, subgroup"])
+    {
+        for component in ["f32", "i32"] {
+            let value = if component == "f32" { "0.0f32" } else { "0i32" };
+            let source = format!(
+                "fulgurite 1\nkernel @k workgroup(64, 1, 1) {{\n  \
+                 %m = coop.fill {value} -> coopmat<{component}, {shape}>\n}}\n"
+            );
+            let name = format!("{component} {shape}");
+            if let Some(other) = seen.insert(digest(&source), name.clone()) {
+                panic!("`{name}` and `{other}` share a digest");
+            }
+        }
+    }
+}
 
 fn digest(source: &str) -> Digest {
     let kernel = text::parse(source).and_then(verify).unwrap_or_else(|e| panic!("{e}\n{source}"));

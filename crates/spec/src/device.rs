@@ -4,6 +4,7 @@
 
 use core::fmt;
 
+use crate::matrix::MatrixScope;
 use crate::types::ScalarType;
 
 /// An ability that a device may lack. A kernel that needs one it lacks is refused with
@@ -135,6 +136,46 @@ impl Limits {
     }
 }
 
+/// The types and shapes of one `coop.mul_add` that a device does: M × K by K × N, onto M × N.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MatrixShapes {
+    /// Rows of the left factor and of the sum.
+    pub m: u16,
+    /// Columns of the right factor and of the sum.
+    pub n: u16,
+    /// Columns of the left factor, rows of the right.
+    pub k: u16,
+    /// Components of the left factor.
+    pub a: ScalarType,
+    /// Components of the right factor.
+    pub b: ScalarType,
+    /// Components of what is added to, and of the result.
+    pub acc: ScalarType,
+    /// Who holds the matrices.
+    pub scope: MatrixScope,
+}
+
+/// Prints `16x16x16 f16 f16 f32 subgroup`: M × N × K, then components.
+impl fmt::Display for MatrixShapes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { m, n, k, a, b, acc, scope } = self;
+        write!(f, "{m}x{n}x{k} {a} {b} {acc} {}", scope.name())
+    }
+}
+
+/// Which cooperative matrices a device has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Matrices {
+    /// None.
+    #[default]
+    None,
+    /// All that the language has, in workgroups of any size.
+    Any,
+    /// Those of these products, in workgroups of whole subgroups.
+    Listed(Vec<MatrixShapes>),
+}
+
 /// What is known of a device before anything is compiled for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -149,6 +190,8 @@ pub struct DeviceSnapshot {
     pub capabilities: Vec<Capability>,
     /// What it cannot exceed.
     pub limits: Limits,
+    /// Which cooperative matrices it has; the capability goes with it.
+    pub matrices: Matrices,
 }
 
 impl DeviceSnapshot {
@@ -160,6 +203,7 @@ impl DeviceSnapshot {
             driver: driver.into(),
             capabilities: Vec::new(),
             limits: Limits::unlimited(),
+            matrices: Matrices::None,
         }
     }
 

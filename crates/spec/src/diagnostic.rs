@@ -68,6 +68,8 @@ codes! {
     220 NotUniformOperand "operand must be uniform": "The operand names an invocation whose value all others get, so it must be the same for all of them: for the workgroup in `workgroup_broadcast`, for the subgroup in `subgroup.broadcast`. Use `subgroup.shuffle` for a lane that varies.";
     221 BadView "bad view": "A view is of a buffer or a shared array, not of a local array or another view, and at least one of its elements must fit a shared array.";
     222 BadAttribute "attribute not allowed here": "The op does not take this attribute: `fast` stands on float ops, `exact` on `fma`, a way to combine values on `subgroup.reduce` and the scans, and `vec.shuffle` names 2 to 4 components that its vectors have.";
+    223 BadMatrix "bad cooperative matrix": "A matrix has components of i8, u8, i32, u32 or a float type and 8 to 256 rows and columns, powers of two. `coop.mul_add` takes an M x K matrix of role `a`, a K x N one of role `b` and an M x N one of role `acc`, of one scope; matrices lie in buffers and shared memory.";
+    224 BadMatrixAlignment "matrix not provably aligned": "The offset and the stride of `coop.load` and `coop.store`, in bytes, must be provable multiples of 16 or of a line of the matrix, whichever is less. Access it through a view of 16-byte elements such as `u32x4`, state `require eq (rem (...), k), 0`, or use literals.";
     // Builder.
     301 ForeignValue "value of another kernel": "The value was made by another kernel's builder. Use only values of the kernel that is being built.";
     302 EscapedValue "value escaped its region": "The value was made inside a region that has ended. Carry it out as the region's result.";

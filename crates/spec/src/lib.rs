@@ -10,9 +10,11 @@ pub mod device;
 pub mod diagnostic;
 pub mod eval;
 pub mod limits;
+mod matrix;
 mod ops;
 mod types;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Location};
+pub use matrix::{MatrixLayout, MatrixRole, MatrixScope, MatrixShape};
 pub use ops::{Family, FloatContract, LaneRule, OPS, Op, OpInfo, Operand, Outcome, Semantics, Special};
 pub use types::{Lanes, Literal, ScalarType, Type, TypeSet};

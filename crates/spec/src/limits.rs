@@ -27,3 +27,10 @@ pub const MAX_LOCAL_BYTES: u64 = 16 << 10;
 pub const MAX_UNPOLLED_TRIPS: u64 = 1 << 30;
 /// How many back edges lie between two polls of the abort word; a power of two.
 pub const POLL_INTERVAL: u32 = 4096;
+/// Fewest rows and columns of a cooperative matrix: no device is known to have fewer, and a line of eight bytes, the
+/// shortest there is, is aligned for its components whatever they are.
+pub const MIN_MATRIX_SIDE: u16 = 8;
+/// Most rows and columns of a cooperative matrix: the components of one already fill a workgroup's registers. Both
+/// sides are powers of two: lines are then aligned to their length or to 16 bytes, and shapes are few enough for one
+/// byte of the wire format.
+pub const MAX_MATRIX_SIDE: u16 = 256;

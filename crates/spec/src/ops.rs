@@ -59,6 +59,8 @@ pub enum Special {
     Broadcast,
     /// Works across the lanes of a subgroup.
     Subgroup,
+    /// Works on cooperative matrices.
+    Matrix,
     /// Reports a fault (`trap`).
     Trap,
     /// A three-component id: the program names the component.
@@ -146,6 +148,8 @@ pub enum Family {
     Id,
     /// `subgroup.reduce`, `subgroup.ballot`, …
     Subgroup,
+    /// `coop.load`, `coop.mul_add`, …
+    Matrix,
     /// `if`, `for`, `while`, `region`, `trap`.
     Control,
 }
@@ -345,6 +349,13 @@ op_table! {
         332 SubgroupAll "subgroup.all" [Subgroup] "whether the operand is true in all lanes";
         333 SubgroupElect "subgroup.elect" [Subgroup] "true in the first lane only";
     }
+    Matrix {
+        352 CoopLoad "coop.load" [Matrix] "reads a matrix, whose lines lie a stride apart; components out of bounds are 0";
+        353 CoopStore "coop.store" [Matrix] "writes a matrix; no effect where its components are out of bounds";
+        354 CoopFill "coop.fill" [Matrix] "a matrix whose components are all the operand";
+        355 CoopMulAdd "coop.mul_add" [Matrix] "the matrix product of the first two plus the third; integers wrap, floats are summed in any order";
+        356 CoopConvert "coop.convert" [Matrix] "the same matrix in another role or with components converted by value";
+    }
     Control {
         384 If "if" [Control] "one of two blocks; yields values";
         385 For "for" [Control] "a counted loop: the trip count is computed first, so it always ends";
@@ -421,6 +432,7 @@ mod tests {
             321 subgroup.inclusive_scan,322 subgroup.exclusive_scan,323 subgroup.broadcast,324 subgroup.shuffle,\
             325 subgroup.shuffle_xor,326 subgroup.shuffle_up,327 subgroup.shuffle_down,328 subgroup.ballot,\
             329 subgroup.ballot_count,330 subgroup.match,331 subgroup.any,332 subgroup.all,333 subgroup.elect,\
+            352 coop.load,353 coop.store,354 coop.fill,355 coop.mul_add,356 coop.convert,\
             384 if,385 for,386 while,387 region,388 trap";
         let actual: Vec<_> = OPS.iter().map(|row| format!("{} {}", row.number, row.mnemonic)).collect();
         assert_eq!(actual.join(","), expected);

@@ -1,10 +1,11 @@
-//! Scalar and vector types, sets of scalar types, and typed literals.
+//! Scalar, vector and matrix types, sets of scalar types, and typed literals.
 //!
 //! A value's bits travel as `u64`, low bits first, whatever the type; `bool` is 0 or 1.
 
 use core::fmt;
 
 use crate::eval::float::FloatFormat;
+use crate::matrix::{MatrixRole, MatrixScope, MatrixShape};
 
 macro_rules! scalar_types {
     ($($number:literal $variant:ident $name:literal $size:literal $class:ident $what:literal;)*) => {
@@ -164,13 +165,15 @@ impl Lanes {
     }
 }
 
-/// The type of a value: a scalar, or a vector of scalars.
+/// The type of a value: a scalar, a vector of scalars, or a cooperative matrix of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Type {
     /// The component type.
     pub scalar: ScalarType,
-    /// How many components.
+    /// How many components an invocation has; [`Lanes::One`] for matrices.
     pub lanes: Lanes,
+    /// The shape, if it is a matrix.
+    pub matrix: Option<MatrixShape>,
 }
 
 impl Type {
@@ -203,22 +206,27 @@ impl Type {
 
     /// A scalar type.
     pub const fn scalar(scalar: ScalarType) -> Self {
-        Self { scalar, lanes: Lanes::One }
+        Self { scalar, lanes: Lanes::One, matrix: None }
     }
 
     /// A vector type, or the scalar itself for [`Lanes::One`].
     pub const fn vector(scalar: ScalarType, lanes: Lanes) -> Self {
-        Self { scalar, lanes }
+        Self { scalar, lanes, matrix: None }
     }
 
-    /// The same component type with another lane count.
+    /// A cooperative matrix type.
+    pub const fn matrix_of(scalar: ScalarType, shape: MatrixShape) -> Self {
+        Self { scalar, lanes: Lanes::One, matrix: Some(shape) }
+    }
+
+    /// A scalar or vector of the same component type with another lane count.
     pub const fn with_lanes(self, lanes: Lanes) -> Self {
-        Self { scalar: self.scalar, lanes }
+        Self { scalar: self.scalar, lanes, matrix: None }
     }
 
-    /// The same lane count with another component type.
+    /// The same lane count and shape with another component type.
     pub const fn with_scalar(self, scalar: ScalarType) -> Self {
-        Self { scalar, lanes: self.lanes }
+        Self { scalar, lanes: self.lanes, matrix: self.matrix }
     }
 
     /// The component type as a type.
@@ -228,12 +236,22 @@ impl Type {
 
     /// Whether this is a scalar.
     pub const fn is_scalar(self) -> bool {
-        matches!(self.lanes, Lanes::One)
+        matches!(self.lanes, Lanes::One) && self.matrix.is_none()
     }
 
-    /// Size in memory, in bytes, which is also the array stride; 0 for `bool` and its vectors.
+    /// Whether this is a vector.
+    pub const fn is_vector(self) -> bool {
+        !matches!(self.lanes, Lanes::One)
+    }
+
+    /// Whether this is a cooperative matrix.
+    pub const fn is_matrix(self) -> bool {
+        self.matrix.is_some()
+    }
+
+    /// Size in memory, in bytes, which is also the array stride; 0 for `bool` and its vectors, and for matrices.
     pub const fn size(self) -> u32 {
-        self.scalar.size() * self.lanes.count()
+        if self.matrix.is_some() { 0 } else { self.scalar.size() * self.lanes.count() }
     }
 
     /// Whether values of this type can be kept in buffers, shared and local memory.
@@ -241,13 +259,16 @@ impl Type {
         self.size() != 0
     }
 
-    /// Every type there is, by component type, then lane count.
+    /// Every scalar and vector type there is, by component type, then lane count.
     pub fn all() -> impl Iterator<Item = Type> {
         ScalarType::ALL.into_iter().flat_map(|s| Lanes::ALL.into_iter().map(move |l| Type::vector(s, l)))
     }
 
-    /// The type named `name` in kernel text (`f32`, `u32x4`, …).
+    /// The type named `name` in kernel text (`f32`, `u32x4`, `coopmat<f16, 16x16, a, subgroup>`, …).
     pub fn parse(name: &str) -> Option<Type> {
+        if let Some(rest) = name.strip_prefix("coopmat<") {
+            return Type::parse_matrix(rest.strip_suffix('>')?);
+        }
         Type::all().find(|t| {
             name.strip_prefix(t.scalar.name()).is_some_and(|rest| match t.lanes {
                 Lanes::One => rest.is_empty(),
@@ -259,8 +280,28 @@ impl Type {
     }
 }
 
+impl Type {
+    /// What stands in a matrix type's angle brackets. Shapes that the language does not have are read too.
+    fn parse_matrix(inside: &str) -> Option<Type> {
+        let mut parts = inside.split(',').map(str::trim);
+        let [component, sides, role, scope] = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
+        let (rows, cols) = sides.split_once('x')?;
+        let scalar = ScalarType::ALL.into_iter().find(|s| s.name() == component)?;
+        let shape = MatrixShape {
+            rows: rows.parse().ok()?,
+            cols: cols.parse().ok()?,
+            role: MatrixRole::parse(role)?,
+            scope: MatrixScope::parse(scope)?,
+        };
+        parts.next().is_none().then_some(Type::matrix_of(scalar, shape))
+    }
+}
+
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(shape) = self.matrix {
+            return write!(f, "coopmat<{}, {shape}>", self.scalar);
+        }
         f.write_str(self.scalar.name())?;
         if !self.is_scalar() {
             write!(f, "x{}", self.lanes.count())?;

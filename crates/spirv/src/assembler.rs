@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use fulgurite_spec::{Lanes, Literal, ScalarType, Type};
+use fulgurite_spec::{Lanes, Literal, MatrixScope, MatrixShape, ScalarType, Type};
 
-use crate::spv::{self, addressing_model, capability, decoration, op, storage_class};
+use crate::spv::{self, addressing_model, capability, decoration, op, scope, storage_class};
 
 /// A result id.
 pub(crate) type Id = u32;
@@ -131,6 +131,9 @@ impl Assembler {
 
     /// The type of a value.
     pub(crate) fn ty(&mut self, ty: Type) -> Id {
+        if let Some(shape) = ty.matrix {
+            return self.matrix(ty.scalar, shape);
+        }
         let (scalar, lanes) = (usize::from(ty.scalar.number()), ty.lanes.count() as usize);
         let known = self.value_types[scalar][lanes];
         if known != 0 {
@@ -154,6 +157,20 @@ impl Assembler {
         };
         self.value_types[scalar][lanes] = id;
         id
+    }
+
+    fn matrix(&mut self, component: ScalarType, shape: MatrixShape) -> Id {
+        self.capability(capability::CooperativeMatrixKHR);
+        self.extension("SPV_KHR_cooperative_matrix");
+        let component = self.ty(Type::scalar(component));
+        let scope = match shape.scope {
+            MatrixScope::Subgroup => scope::Subgroup,
+            MatrixScope::Workgroup => scope::Workgroup,
+        };
+        // The roles have the numbers of SPIR-V's uses.
+        let [scope, rows, columns, role] =
+            [scope, shape.rows.into(), shape.cols.into(), shape.role as u32].map(|n| self.u32(n));
+        self.made(op::TypeCooperativeMatrixKHR, &[component, scope, rows, columns, role])
     }
 
     /// `uvec3`, which only built-in ids are.

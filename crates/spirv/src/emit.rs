@@ -5,6 +5,7 @@ mod bits;
 mod control;
 mod convert;
 mod integer;
+mod matrix;
 mod memory;
 mod objects;
 mod scalar;
@@ -20,6 +21,7 @@ use std::collections::{BTreeSet, HashMap};
 use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
 use crate::assembler::{Assembler, Id, push};
+use crate::emit::matrix::Tile;
 use crate::emit::memory::Atomic;
 use crate::emit::objects::{Home, Object};
 use crate::layout::{BlockPlacement, Field, Layout};
@@ -60,6 +62,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         shared_end: 0,
         lays_out_shared: false,
         broadcasts: HashMap::new(),
+        tiles: HashMap::new(),
         named: Vec::new(),
         control: None,
         told: None,
@@ -190,6 +193,8 @@ struct Emitter<'a> {
     lays_out_shared: bool,
     /// Shared memory for broadcasts, by type.
     broadcasts: HashMap<Type, Object>,
+    /// Shared memory for matrices that reach outside of theirs, by scalar and size.
+    tiles: HashMap<(Type, u32), Object>,
     /// Names of variables.
     named: Vec<(Id, String)>,
     control: Option<Id>,
@@ -308,7 +313,10 @@ impl Emitter<'_> {
                 InstKind::Id { op, .. } => {
                     self.built_in(op);
                 }
-                InstKind::Subgroup { .. } | InstKind::WorkgroupBroadcast { .. } => {
+                InstKind::Subgroup { .. }
+                | InstKind::WorkgroupBroadcast { .. }
+                | InstKind::CoopLoad { .. }
+                | InstKind::CoopStore { .. } => {
                     self.built_in(Op::LocalIndex);
                 }
                 InstKind::Trap { .. } => self.load_invocation(),
@@ -489,6 +497,31 @@ impl Emitter<'_> {
             }
             InstKind::Subgroup { op, combine, operands } => {
                 let value = self.subgroup(*op, *combine, operands);
+                self.define(id, value);
+            }
+            InstKind::CoopLoad { layout, memory, offset, stride } => {
+                let Some(result) = inst.results.first() else { return };
+                let tile = Tile { layout: *layout, memory: *memory, offset: *offset, stride: *stride };
+                let value = self.coop_load(id, kernel.ty(*result), tile);
+                self.define(id, value);
+            }
+            InstKind::CoopStore { layout, memory, offset, stride, value } => {
+                let tile = Tile { layout: *layout, memory: *memory, offset: *offset, stride: *stride };
+                self.coop_store(id, tile, *value);
+            }
+            InstKind::CoopFill { value } => {
+                let Some(result) = inst.results.first() else { return };
+                let value = self.coop_fill(kernel.ty(*result), *value);
+                self.define(id, value);
+            }
+            InstKind::CoopMulAdd { a, b, c } => {
+                let Some(result) = inst.results.first() else { return };
+                let value = self.coop_mul_add(kernel.ty(*result), [*a, *b], *c);
+                self.define(id, value);
+            }
+            InstKind::CoopConvert { value } => {
+                let Some(result) = inst.results.first() else { return };
+                let value = self.coop_convert(*value, kernel.ty(*result));
                 self.define(id, value);
             }
             InstKind::Trap { code } => self.trap(*code),

@@ -28,7 +28,8 @@ numbers! {
         FOrdGreaterThan = 186, FOrdLessThanEqual = 188, FOrdGreaterThanEqual = 190, ShiftRightLogical = 194,
         ShiftRightArithmetic = 195, ShiftLeftLogical = 196, BitwiseOr = 197, BitwiseXor = 198, BitwiseAnd = 199,
         Not = 200, BitReverse = 204, BitCount = 205,
-        SDot = 4450, UDot = 4451,
+        SDot = 4450, UDot = 4451, TypeCooperativeMatrixKHR = 4456, CooperativeMatrixLoadKHR = 4457,
+        CooperativeMatrixStoreKHR = 4458, CooperativeMatrixMulAddKHR = 4459,
         ControlBarrier = 224, MemoryBarrier = 225, AtomicLoad = 227, AtomicStore = 228, AtomicExchange = 229,
         AtomicCompareExchange = 230, AtomicIAdd = 234, AtomicSMin = 236, AtomicUMin = 237, AtomicSMax = 238,
         AtomicUMax = 239, AtomicAnd = 240, AtomicOr = 241, AtomicXor = 242, AtomicFAddEXT = 6035, Phi = 245, LoopMerge = 246,
@@ -52,7 +53,8 @@ numbers! {
         GroupNonUniformShuffle = 65, WorkgroupMemoryExplicitLayoutKHR = 4428,
         WorkgroupMemoryExplicitLayout8BitAccessKHR = 4429, WorkgroupMemoryExplicitLayout16BitAccessKHR = 4430,
         StorageBuffer16BitAccess = 4433, StorageBuffer8BitAccess = 4448, DenormPreserve = 4464, SignedZeroInfNanPreserve = 4466, RoundingModeRTE = 4467,
-        VulkanMemoryModel = 5345, PhysicalStorageBufferAddresses = 5347, DotProductInput4x8BitPacked = 6018, DotProduct = 6019, AtomicFloat32AddEXT = 6033,
+        VulkanMemoryModel = 5345, PhysicalStorageBufferAddresses = 5347, DotProductInput4x8BitPacked = 6018, DotProduct = 6019,
+        CooperativeMatrixKHR = 6022, AtomicFloat32AddEXT = 6033,
         AtomicFloat64AddEXT = 6034,
     }
     execution_mode {
@@ -79,6 +81,10 @@ numbers! {
     }
     memory_access {
         Aligned = 2, NonPrivatePointer = 32,
+    }
+    cooperative_matrix_operands {
+        MatrixASignedComponentsKHR = 1, MatrixBSignedComponentsKHR = 2, MatrixCSignedComponentsKHR = 4,
+        MatrixResultSignedComponentsKHR = 8,
     }
     group_operation {
         Reduce = 0, InclusiveScan = 1, ExclusiveScan = 2,

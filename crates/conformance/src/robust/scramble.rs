@@ -8,7 +8,9 @@ use fulgurite_ir::{
     LocalId, Memory, MemoryScopes, Operands, ParamId, SharedId, SyncScope, Terminator, ValueDef, ValueId,
     ViewId,
 };
-use fulgurite_spec::{Literal, Location, OPS, Op, ScalarType, Type};
+use fulgurite_spec::{
+    Literal, Location, MatrixLayout, MatrixRole, MatrixScope, MatrixShape, OPS, Op, ScalarType, Type,
+};
 
 /// Most changes to one kernel.
 const MAX_CHANGES: usize = 48;
@@ -79,6 +81,14 @@ impl Choices<'_> {
     }
 
     fn ty(&mut self) -> Type {
+        if self.byte().is_multiple_of(8) {
+            let sides = [8, 16, 32, 256, 1, 0, 12, 512];
+            let (rows, cols) = (self.pick(&sides, 8), self.pick(&sides, 8));
+            let role = self.pick(MatrixRole::ALL, MatrixRole::A);
+            let scope = self.pick(MatrixScope::ALL, MatrixScope::Subgroup);
+            let scalar = self.pick(&ScalarType::ALL, ScalarType::F32);
+            return Type::matrix_of(scalar, MatrixShape::new(rows, cols, role, scope));
+        }
         let all: Vec<Type> = Type::all().collect();
         self.pick(&all, Type::U32)
     }
@@ -171,6 +181,12 @@ impl Choices<'_> {
             InstKind::VecShuffle { vectors, .. } => vectors.get_mut(position),
             InstKind::WorkgroupBroadcast { value, index } => Some(if position < 3 { index } else { value }),
             InstKind::Trap { code } => Some(code),
+            InstKind::CoopLoad { offset, stride, .. } => Some(if position < 3 { offset } else { stride }),
+            InstKind::CoopStore { offset, stride, value, .. } => {
+                [offset, stride, value].into_iter().nth(position % 3)
+            }
+            InstKind::CoopFill { value } | InstKind::CoopConvert { value } => Some(value),
+            InstKind::CoopMulAdd { a, b, c } => [a, b, c].into_iter().nth(position % 3),
             InstKind::Load { index, .. } => Some(index),
             InstKind::Store { index, value, .. } => Some(if position < 3 { index } else { value }),
             InstKind::Atomic { index, operands, .. } => match position.checked_sub(1) {
@@ -243,7 +259,19 @@ impl Choices<'_> {
                 _ => *op = new_op,
             },
             InstKind::WorkgroupBroadcast { value, index } => core::mem::swap(value, index),
-            InstKind::Trap { .. } => {}
+            InstKind::Trap { .. } | InstKind::CoopFill { .. } | InstKind::CoopConvert { .. } => {}
+            InstKind::CoopMulAdd { a, b, c } => match byte % 3 {
+                0 => core::mem::swap(a, b),
+                1 => core::mem::swap(b, c),
+                _ => core::mem::swap(a, c),
+            },
+            InstKind::CoopLoad { layout, memory, .. } | InstKind::CoopStore { layout, memory, .. } => {
+                if byte % 2 == 0 {
+                    *layout = MatrixLayout::ALL[usize::from(byte / 2 % 2)];
+                } else {
+                    *memory = new_memory;
+                }
+            }
             InstKind::Region { name, body } => {
                 if byte % 2 == 0 {
                     *body = block;
@@ -291,7 +319,24 @@ impl Choices<'_> {
     /// A whole other kind for one instruction, made up or another's.
     fn kind(&mut self, kernel: &mut Kernel) {
         let (at, other) = (self.below(kernel.insts.len()), self.below(kernel.insts.len()));
-        let kind = match self.byte() % 12 {
+        let kind = match self.byte() % 16 {
+            12 => InstKind::CoopLoad {
+                layout: MatrixLayout::RowMajor,
+                memory: self.memory(kernel),
+                offset: self.value(kernel),
+                stride: self.value(kernel),
+            },
+            13 => InstKind::CoopStore {
+                layout: MatrixLayout::ColumnMajor,
+                memory: self.memory(kernel),
+                offset: self.value(kernel),
+                stride: self.value(kernel),
+                value: self.value(kernel),
+            },
+            14 => {
+                InstKind::CoopMulAdd { a: self.value(kernel), b: self.value(kernel), c: self.value(kernel) }
+            }
+            15 => InstKind::CoopConvert { value: self.value(kernel) },
             0 => {
                 InstKind::Scalar { op: self.op(), operands: self.operands(kernel), mode: FloatMode::Default }
             }

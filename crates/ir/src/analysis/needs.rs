@@ -22,6 +22,9 @@ pub fn needs(kernel: &Kernel) -> BTreeSet<Capability> {
     if kernel.buffers.iter().any(|b| b.large) {
         needs.insert(Capability::LargeBuffers);
     }
+    if kernel.values.iter().any(|v| v.ty.is_matrix()) {
+        needs.insert(Capability::CooperativeMatrix);
+    }
     for id in instructions(kernel) {
         match &kernel.inst(id).kind {
             InstKind::Atomic { op, memory, .. } => {

@@ -4,7 +4,7 @@
 //! along data flow, and from conditions to what they select, until nothing changes; each value is raised at
 //! most three times, so the analysis is linear in the size of the kernel.
 
-use fulgurite_spec::{Op, Semantics, Special};
+use fulgurite_spec::{MatrixScope, Op, Semantics, Special};
 
 use crate::analysis::walk::{Event, Walk, operands};
 use crate::kernel::{BlockId, Inst, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
@@ -54,6 +54,15 @@ impl UniformityMap {
             let Event::Inst(id) = event else { continue };
             let inst = kernel.inst(id);
             let (level, cap) = (source_level(kernel, &inst.kind), cap(kernel, &inst.kind));
+            let matrix = inst.results.first().and_then(|r| kernel.ty(*r).matrix);
+            let (level, cap) = match (&inst.kind, matrix) {
+                // Loaded once for all who hold it.
+                (InstKind::CoopLoad { memory, .. }, Some(shape)) => {
+                    let held = holders(shape.scope);
+                    (if kernel.access(*memory).can_write() { held } else { Uniformity::Dispatch }, held)
+                }
+                _ => (level, cap),
+            };
             inst.results.iter().for_each(|result| caps[result.index()] = cap);
             if level > Uniformity::Dispatch {
                 for result in &inst.results {
@@ -99,6 +108,14 @@ impl UniformityMap {
     /// The value that decides how often or whether an instruction's nested blocks run, the most varying one.
     pub fn deciding_value(&self, kernel: &Kernel, inst: &Inst) -> Option<ValueId> {
         deciding_values(kernel, &inst.kind).into_iter().flatten().max_by_key(|v| self.level(*v))
+    }
+}
+
+/// The most varying that a matrix of this scope can be: all who hold it hold the same.
+pub fn holders(scope: MatrixScope) -> Uniformity {
+    match scope {
+        MatrixScope::Subgroup => Uniformity::Subgroup,
+        MatrixScope::Workgroup => Uniformity::Workgroup,
     }
 }
 
@@ -313,6 +330,11 @@ pub fn op(kind: &InstKind) -> Op {
         InstKind::Fence { .. } => Op::Fence,
         InstKind::SubgroupBarrier { .. } => Op::SubgroupBarrier,
         InstKind::WorkgroupBroadcast { .. } => Op::WorkgroupBroadcast,
+        InstKind::CoopLoad { .. } => Op::CoopLoad,
+        InstKind::CoopStore { .. } => Op::CoopStore,
+        InstKind::CoopFill { .. } => Op::CoopFill,
+        InstKind::CoopMulAdd { .. } => Op::CoopMulAdd,
+        InstKind::CoopConvert { .. } => Op::CoopConvert,
         InstKind::Trap { .. } => Op::Trap,
         InstKind::Region { .. } => Op::Region,
         InstKind::Load { .. } => Op::Load,

@@ -107,6 +107,12 @@ pub fn operands(kind: &InstKind) -> impl Iterator<Item = crate::ValueId> + '_ {
         | InstKind::Region { .. } => ([None; 3], &[]),
         InstKind::VecShuffle { vectors, .. } => ([None; 3], vectors),
         InstKind::WorkgroupBroadcast { value, index } => ([Some(*value), Some(*index), None], &[]),
+        InstKind::CoopLoad { offset, stride, .. } => ([Some(*offset), Some(*stride), None], &[]),
+        InstKind::CoopStore { offset, stride, value, .. } => {
+            ([Some(*offset), Some(*stride), Some(*value)], &[])
+        }
+        InstKind::CoopFill { value } | InstKind::CoopConvert { value } => ([Some(*value), None, None], &[]),
+        InstKind::CoopMulAdd { a, b, c } => ([Some(*a), Some(*b), Some(*c)], &[]),
         InstKind::Trap { code } => ([Some(*code), None, None], &[]),
         InstKind::Load { index, .. } => ([Some(*index), None, None], &[]),
         InstKind::Store { index, value, .. } => ([Some(*index), Some(*value), None], &[]),

@@ -4,6 +4,11 @@ use fulgurite_spec::{Location, Type};
 
 use super::arena::{BufferId, LocalId, SharedId, ValueId, ViewId};
 
+/// The second byte of a type in digests and in the wire format: the number of components, or of the matrix's shape.
+pub(crate) fn components_code(ty: Type) -> u8 {
+    ty.matrix.map_or(ty.lanes.count() as u8, |shape| shape.number())
+}
+
 /// What a kernel may do with a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

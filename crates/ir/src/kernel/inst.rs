@@ -1,6 +1,6 @@
 //! Instructions.
 
-use fulgurite_spec::{Location, Op};
+use fulgurite_spec::{Location, MatrixLayout, Op};
 
 use super::arena::{BlockId, Operands, ValueId};
 use super::attributes::{AtomicOrder, Combine, FloatMode, MemoryScopes, SyncScope};
@@ -111,6 +111,50 @@ pub enum InstKind {
         combine: Option<Combine>,
         /// In order: the value, then a lane, mask or distance; none for `elect`.
         operands: Operands,
+    },
+    /// `coop.load`: a matrix, held by all invocations of its scope together. What a matrix is made of and who holds
+    /// it is in its type.
+    CoopLoad {
+        /// How its components lie in memory.
+        layout: MatrixLayout,
+        /// From where: a buffer, a shared array or a view of one.
+        memory: Memory,
+        /// The element where it begins: `u32` or `u64`, uniform in the matrix's scope.
+        offset: ValueId,
+        /// Elements from one row (or column) to the next: `u32`, uniform in the matrix's scope.
+        stride: ValueId,
+    },
+    /// `coop.store`.
+    CoopStore {
+        /// How its components lie in memory.
+        layout: MatrixLayout,
+        /// To where.
+        memory: Memory,
+        /// The element where it begins, as for `coop.load`.
+        offset: ValueId,
+        /// Elements from one row (or column) to the next.
+        stride: ValueId,
+        /// The matrix.
+        value: ValueId,
+    },
+    /// `coop.fill`: all components are this.
+    CoopFill {
+        /// A scalar of the component type, uniform in the matrix's scope.
+        value: ValueId,
+    },
+    /// `coop.mul_add`: `a × b + c`, of c's type.
+    CoopMulAdd {
+        /// M × K, of role a.
+        a: ValueId,
+        /// K × N, of role b.
+        b: ValueId,
+        /// M × N, of role acc.
+        c: ValueId,
+    },
+    /// `coop.convert`: to the same shape with other components or another role.
+    CoopConvert {
+        /// The matrix.
+        value: ValueId,
     },
     /// `trap`: the launch fails with this code, and goes on.
     Trap {

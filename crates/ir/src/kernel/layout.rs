@@ -5,6 +5,10 @@ use fulgurite_spec::{ScalarType, Type};
 use super::Kernel;
 use super::arena::SharedId;
 use super::declared::{Access, ArrayDecl, Memory, ViewDecl};
+use super::inst::{Inst, InstKind};
+
+/// Bytes to which a matrix in memory is aligned at most: what devices load at once.
+pub const MATRIX_ALIGNMENT: u32 = 16;
 
 /// What the length of a `large` buffer is counted in.
 const LARGE_LENGTH: Type = Type::scalar(ScalarType::U64);
@@ -88,13 +92,16 @@ impl Kernel {
     }
 
     /// Where each shared array begins in the workgroup's memory, aligned as its own elements and those of its
-    /// views want it, and how many bytes they take together.
+    /// views want it (to 16 bytes where matrices are loaded or stored), and how many bytes they take together.
     pub fn shared_layout(&self) -> (Vec<u64>, u64) {
+        let is_matrix_access =
+            |inst: &Inst| matches!(inst.kind, InstKind::CoopLoad { .. } | InstKind::CoopStore { .. });
+        let least = if self.insts.iter().any(is_matrix_access) { MATRIX_ALIGNMENT } else { 1 };
         let mut offsets = Vec::with_capacity(self.shared.len());
         let mut end = 0u64;
         for (i, array) in self.shared.iter().enumerate() {
             let views = self.views_of(Memory::Shared(SharedId::new(i))).map(|v| v.element);
-            let aligned = views.chain([array.element]).map(alignment).max().unwrap_or(1);
+            let aligned = views.chain([array.element]).map(alignment).max().unwrap_or(1).max(least);
             end = end.next_multiple_of(u64::from(aligned));
             offsets.push(end);
             end += bytes(array);

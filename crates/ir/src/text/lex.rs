@@ -17,7 +17,7 @@ pub(super) enum TokenKind {
     String,
     /// `->`.
     Arrow,
-    /// One of `( ) { } [ ] , : =`.
+    /// One of `( ) { } [ ] , : = < >`.
     Punctuation,
     /// Something that no text contains.
     Unknown,
@@ -92,7 +92,9 @@ impl<'t> Lexer<'t> {
             [b'0'..=b'9' | b'-', ..] => (TokenKind::Number, number_length(bytes)),
             [b'i', b'n', b'f', b':', ..] | [b'n', b'a', b'n', b':', ..] => (TokenKind::Number, word(0, b":")),
             [b'a'..=b'z' | b'A'..=b'Z' | b'_', ..] => (TokenKind::Word, word(0, b"")),
-            [b'(' | b')' | b'{' | b'}' | b'[' | b']' | b',' | b':' | b'=', ..] => (TokenKind::Punctuation, 1),
+            [b'(' | b')' | b'{' | b'}' | b'[' | b']' | b',' | b':' | b'=' | b'<' | b'>', ..] => {
+                (TokenKind::Punctuation, 1)
+            }
             _ => (TokenKind::Unknown, rest.chars().next().map_or(0, char::len_utf8)),
         };
         let (start, line, column, first) = (self.at, self.line, self.column, self.first);

@@ -400,7 +400,7 @@ impl<'k> Printer<'k> {
             }
             _ => {
                 self.plain(kind);
-                if matches!(kind, InstKind::Scalar { op: Op::Convert | Op::Bitcast, .. }) {
+                if states_result(kind) {
                     self.types(results);
                 }
                 self.out.push('\n');
@@ -449,6 +449,17 @@ impl<'k> Printer<'k> {
         }
         self.out.push_str(if count == 0 { " {\n" } else { ") {\n" });
     }
+}
+
+/// Whether the text of an instruction without blocks says what it yields.
+fn states_result(kind: &InstKind) -> bool {
+    matches!(
+        kind,
+        InstKind::Scalar { op: Op::Convert | Op::Bitcast | Op::Unpack, .. }
+            | InstKind::CoopLoad { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopConvert { .. }
+    )
 }
 
 fn axis_name(component: u8) -> &'static str {

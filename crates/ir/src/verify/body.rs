@@ -36,8 +36,8 @@ pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     }
 }
 
-struct Checker<'a> {
-    kernel: &'a Kernel,
+pub(super) struct Checker<'a> {
+    pub(super) kernel: &'a Kernel,
     found: &'a mut Vec<Diagnostic>,
     /// Whether each value is defined here. Constants and parameters always are.
     visible: Vec<bool>,
@@ -46,7 +46,7 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn report(&mut self, code: Code, location: Location, message: impl Into<String>) {
+    pub(super) fn report(&mut self, code: Code, location: Location, message: impl Into<String>) {
         self.found.push(Diagnostic::new(code, location, message));
     }
 
@@ -82,7 +82,7 @@ impl Checker<'_> {
         }
     }
 
-    fn expect(&mut self, value: ValueId, wanted: Type, location: Location, role: &str) {
+    pub(super) fn expect(&mut self, value: ValueId, wanted: Type, location: Location, role: &str) {
         let actual = self.kernel.ty(value);
         if actual != wanted {
             let message = format!("{role} must be {wanted}, {} is {actual}", describe(self.kernel, value));
@@ -90,7 +90,7 @@ impl Checker<'_> {
         }
     }
 
-    fn results(&mut self, inst: &Inst, wanted: &[Type]) {
+    pub(super) fn results(&mut self, inst: &Inst, wanted: &[Type]) {
         let same = inst.results.len() == wanted.len()
             && inst.results.iter().zip(wanted).all(|(r, t)| self.kernel.ty(*r) == *t);
         if !same {
@@ -103,7 +103,7 @@ impl Checker<'_> {
     }
 
     /// The instruction has one result, of the type that a typing rule gives.
-    fn typed(&mut self, inst: &Inst, rule: Result<Type, TypingError>) {
+    pub(super) fn typed(&mut self, inst: &Inst, rule: Result<Type, TypingError>) {
         match rule {
             Ok(result) => self.results(inst, &[result]),
             Err(error) => self.report(error.code, inst.location, error.to_string()),
@@ -161,12 +161,21 @@ impl Checker<'_> {
             InstKind::Barrier { .. } | InstKind::SubgroupBarrier { .. } => self.results(inst, &[]),
             InstKind::WorkgroupBroadcast { value, index } => {
                 self.expect(*index, Type::U32, at, "the local index of `workgroup_broadcast`");
+                if self.kernel.ty(*value).is_matrix() {
+                    let message = "`workgroup_broadcast` does not work on cooperative matrices";
+                    self.report(Code::TypeMismatch, at, message);
+                }
                 self.results(inst, &[self.kernel.ty(*value)]);
             }
             InstKind::Subgroup { op, combine, operands } => {
                 let types: Vec<Type> = operands.iter().map(|v| self.kernel.ty(*v)).collect();
                 self.typed(inst, subgroup_result(*op, *combine, &types));
             }
+            InstKind::CoopLoad { .. }
+            | InstKind::CoopStore { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopMulAdd { .. }
+            | InstKind::CoopConvert { .. } => self.matrix(inst),
             InstKind::Trap { code } => {
                 self.expect(*code, Type::U32, at, "the code of `trap`");
                 self.results(inst, &[]);

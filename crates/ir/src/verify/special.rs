@@ -22,7 +22,7 @@ pub const fn id_type(op: Op) -> Type {
 /// # Errors
 /// Which rule is broken.
 pub fn shuffle_result(components: &[u8], a: Type, b: Type) -> Result<Type, TypingError> {
-    if a.is_scalar() {
+    if !a.is_vector() {
         return Err(error(
             Code::TypeMismatch,
             Some(0),
@@ -85,7 +85,7 @@ pub fn subgroup_result(op: Op, combine: Option<Combine>, operands: &[Type]) -> R
         return Err(error(Code::BadOperandCount, None, message));
     }
     let Some(value) = operands.first().copied() else { return Ok(Type::BOOL) };
-    if !wanted.contains(value.scalar) || !(vectors || value.is_scalar()) {
+    if !wanted.contains(value.scalar) || !(value.is_scalar() || vectors && value.is_vector()) {
         let name = combine.map_or_else(|| name.to_owned(), |c| format!("{name}[{}]", c.name()));
         let scalars = if vectors { "" } else { "scalars of " };
         let message = format!("`{name}` works on {scalars}{wanted}, not on {value}");

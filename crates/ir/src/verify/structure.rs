@@ -86,6 +86,8 @@ fn ids(kernel: &Kernel) -> Result<(), Diagnostic> {
             InstKind::Load { memory, .. }
             | InstKind::Store { memory, .. }
             | InstKind::Len { memory }
+            | InstKind::CoopLoad { memory, .. }
+            | InstKind::CoopStore { memory, .. }
             | InstKind::Atomic { memory, .. } => Some(*memory),
             InstKind::Scalar { .. }
             | InstKind::VecShuffle { .. }
@@ -95,6 +97,9 @@ fn ids(kernel: &Kernel) -> Result<(), Diagnostic> {
             | InstKind::SubgroupBarrier { .. }
             | InstKind::WorkgroupBroadcast { .. }
             | InstKind::Subgroup { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopMulAdd { .. }
+            | InstKind::CoopConvert { .. }
             | InstKind::Trap { .. } => None,
         };
         if memory.is_some_and(|memory| !is_declared(kernel, memory)) {

@@ -47,6 +47,14 @@ pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<
     if op == Op::Construct {
         return construct_result(operands, stated);
     }
+    if operands.iter().chain(&stated).any(|t| t.is_matrix()) {
+        return match super::matrix::elementwise_result(op, operands) {
+            Ok(result) if stated.is_some_and(|s| s != result) => {
+                Err(error(Code::BadResultType, None, format!("`{name}` yields {result} here")))
+            }
+            other => other,
+        };
+    }
     let Semantics::Scalar { domain, operands: kinds, outcome, .. } = op.info().semantics else {
         return Err(error(
             Code::UnknownOp,

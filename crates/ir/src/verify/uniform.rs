@@ -3,7 +3,7 @@
 
 use fulgurite_spec::{Code, Diagnostic, Op};
 
-use crate::analysis::uniformity::{describe, mnemonic};
+use crate::analysis::uniformity::{describe, holders, mnemonic};
 use crate::analysis::{Event, Uniformity, UniformityMap, Walk};
 use crate::kernel::{Inst, InstId, InstKind, Kernel, ValueDef, ValueId};
 
@@ -11,18 +11,42 @@ use crate::kernel::{Inst, InstId, InstKind, Kernel, ValueDef, ValueId};
 const MAX_REPORTED: usize = 64;
 const MAX_STEPS: usize = 16;
 
-/// What an instruction asks for: who must reach it together, and an operand that they must agree on.
-fn demand(inst: &Inst) -> Option<(Uniformity, Option<ValueId>)> {
+/// What an instruction asks for: who must reach it together, and values that they must agree on, each with what it is.
+type Demand = (Uniformity, [Option<(&'static str, ValueId)>; 2]);
+
+fn demand(kernel: &Kernel, inst: &Inst) -> Option<Demand> {
+    if let Some(demand) = matrix_demand(kernel, inst) {
+        return Some(demand);
+    }
+    let second = |value: Option<ValueId>| [value.map(|v| ("operand 2", v)), None];
     match &inst.kind {
-        InstKind::Barrier { .. } => Some((Uniformity::Workgroup, None)),
-        InstKind::WorkgroupBroadcast { index, .. } => Some((Uniformity::Workgroup, Some(*index))),
-        InstKind::SubgroupBarrier { .. } => Some((Uniformity::Subgroup, None)),
+        InstKind::Barrier { .. } => Some((Uniformity::Workgroup, [None; 2])),
+        InstKind::WorkgroupBroadcast { index, .. } => Some((Uniformity::Workgroup, second(Some(*index)))),
+        InstKind::SubgroupBarrier { .. } => Some((Uniformity::Subgroup, [None; 2])),
         InstKind::Subgroup { op: Op::SubgroupBroadcast, operands, .. } => {
-            Some((Uniformity::Subgroup, operands.get(1).copied()))
+            Some((Uniformity::Subgroup, second(operands.get(1).copied())))
         }
-        InstKind::Subgroup { .. } => Some((Uniformity::Subgroup, None)),
+        InstKind::Subgroup { .. } => Some((Uniformity::Subgroup, [None; 2])),
         _ => None,
     }
+}
+
+/// What is done with matrices is done by all who hold them, and they hold the same.
+fn matrix_demand(kernel: &Kernel, inst: &Inst) -> Option<Demand> {
+    let matrix = |value: &ValueId| kernel.ty(*value).matrix.map(|shape| (shape, *value));
+    // Of several results, the one that most invocations hold.
+    let result = inst.results.iter().filter_map(matrix).min_by_key(|(shape, _)| holders(shape.scope));
+    let (shape, agreed) = match &inst.kind {
+        InstKind::CoopStore { offset, stride, value, .. } => {
+            (matrix(value)?.0, [Some(("the offset", *offset)), Some(("the stride", *stride))])
+        }
+        InstKind::CoopLoad { offset, stride, .. } => {
+            (result?.0, [Some(("the offset", *offset)), Some(("the stride", *stride))])
+        }
+        InstKind::CoopFill { value } => (result?.0, [Some(("operand 1", *value)), None]),
+        _ => (result?.0, [None; 2]),
+    };
+    Some((holders(shape.scope), agreed))
 }
 
 /// Whose invocations share a level.
@@ -41,15 +65,24 @@ pub(super) fn check(kernel: &Kernel, map: &UniformityMap, found: &mut Vec<Diagno
         match event {
             Event::Inst(id) => {
                 let inst = kernel.inst(id);
-                if let Some((wanted, agreed)) = demand(inst) {
+                if let Some((wanted, agreed)) = demand(kernel, inst) {
                     let control = divergent.iter().find(|(_, decider)| map.level(*decider) > wanted);
                     let control = control.map(|(control, decider)| {
                         control_problem(kernel, map, inst, wanted, *control, *decider)
                     });
-                    let operand = agreed
-                        .filter(|operand| map.level(*operand) > wanted)
-                        .map(|operand| operand_problem(kernel, map, inst, wanted, operand));
-                    for problem in control.into_iter().chain(operand) {
+                    let operands = agreed
+                        .into_iter()
+                        .flatten()
+                        .filter(|(_, operand)| map.level(*operand) > wanted)
+                        .map(|(role, operand)| operand_problem(kernel, map, inst, wanted, role, operand));
+                    let matrices = inst
+                        .results
+                        .iter()
+                        .filter_map(|r| kernel.ty(*r).matrix.map(|shape| (holders(shape.scope), *r)))
+                        .filter(|(wanted, result)| map.level(*result) > *wanted)
+                        .filter(|_| agreed == [None; 2])
+                        .map(|(wanted, result)| matrix_problem(kernel, map, inst, wanted, result));
+                    for problem in control.into_iter().chain(operands).chain(matrices) {
                         reported += 1;
                         if reported > MAX_REPORTED {
                             return;
@@ -78,16 +111,34 @@ fn operand_problem(
     map: &UniformityMap,
     inst: &Inst,
     wanted: Uniformity,
+    role: &str,
     operand: ValueId,
 ) -> Diagnostic {
     let message = format!(
-        "operand 2 of `{}` must be the same for the whole {}, {} is {}",
+        "{role} of `{}` must be the same for the whole {}, {} is {}",
         mnemonic(&inst.kind),
         whose(wanted),
         describe(kernel, operand),
         map.level(operand).name(),
     );
     with_path(Diagnostic::new(Code::NotUniformOperand, inst.location, message), kernel, map, operand)
+}
+
+/// A matrix that is chosen, or carried so many times, by what not all who hold it agree on.
+fn matrix_problem(
+    kernel: &Kernel,
+    map: &UniformityMap,
+    inst: &Inst,
+    wanted: Uniformity,
+    result: ValueId,
+) -> Diagnostic {
+    let message = format!(
+        "the matrix that `{}` yields must be the same for the whole {}, it is {}",
+        mnemonic(&inst.kind),
+        whose(wanted),
+        map.level(result).name(),
+    );
+    with_path(Diagnostic::new(Code::NotUniform, inst.location, message), kernel, map, result)
 }
 
 fn control_problem(

@@ -55,11 +55,11 @@ pub(super) struct Body<'a> {
     pub(super) words: Vec<i32>,
 }
 
-/// A type: the scalar's permanent number, and how many components.
+/// A type: the scalar's permanent number, and how many components or the number of a matrix's shape.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(super) struct TypeCode {
     pub(super) scalar: u8,
-    pub(super) lanes: u8,
+    pub(super) components: u8,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -2,7 +2,9 @@
 //! whatever went in; types, names and dominance are the verifier's to check.
 
 use fulgurite_spec::limits::{MAX_DECLARATIONS, MAX_REQUIRE_NODES, MAX_VALUES};
-use fulgurite_spec::{Lanes, Literal, Location, Op, ScalarType, Semantics, Special, Type};
+use fulgurite_spec::{
+    Lanes, Literal, Location, MatrixLayout, MatrixShape, Op, ScalarType, Semantics, Special, Type,
+};
 
 use super::WireError;
 use super::body::{self, Body, END, LEAF, Node, TypeCode, TypedName};
@@ -103,9 +105,12 @@ fn scalar(number: u8) -> Read<ScalarType> {
 }
 
 fn ty(code: TypeCode) -> Read<Type> {
-    let lanes = Lanes::from_count(u32::from(code.lanes))
-        .ok_or_else(|| malformed("there are no vectors of so many components", code.lanes))?;
-    Ok(Type::vector(scalar(code.scalar)?, lanes))
+    let scalar = scalar(code.scalar)?;
+    match (Lanes::from_count(u32::from(code.components)), MatrixShape::from_number(code.components)) {
+        (Some(lanes), _) => Ok(Type::vector(scalar, lanes)),
+        (None, Some(shape)) => Ok(Type::matrix_of(scalar, shape)),
+        (None, None) => Err(malformed("there are no vectors of so many components", code.components)),
+    }
 }
 
 fn arrays(arrays: &[body::Array<'_>]) -> Read<Vec<ArrayDecl>> {
@@ -344,12 +349,14 @@ impl<'b> Reader<'b> {
             Semantics::Special(special) => special,
         };
         let takes_attributes =
-            matches!(special, Special::Atomic | Special::Fence | Special::Barrier | Special::Subgroup);
+            matches!(special, Special::Atomic | Special::Fence | Special::Barrier | Special::Subgroup)
+                || matches!(op, Op::CoopLoad | Op::CoopStore);
         if attributes != 0 && !takes_attributes {
             return Err(bad());
         }
         let order = || AtomicOrder::from_number(attributes & 3).ok_or_else(bad);
         let scope = || SyncScope::from_number(attributes >> 2).ok_or_else(bad);
+        let layout = || MatrixLayout::from_number(attributes).ok_or_else(bad);
         let scopes = || match attributes {
             0..=3 => Ok(MemoryScopes { shared: attributes & 1 != 0, buffers: attributes & 2 != 0 }),
             _ => Err(bad()),
@@ -392,6 +399,26 @@ impl<'b> Reader<'b> {
                     vectors: [self.value(*a)?, self.value(*b)?],
                     components: components.iter().map(|c| component(*c)).collect::<Read<_>>()?,
                 }
+            }
+            (Special::Matrix, Op::CoopLoad, [memory, offset, stride]) => InstKind::CoopLoad {
+                layout: layout()?,
+                memory: self.memory(*memory)?,
+                offset: self.value(*offset)?,
+                stride: self.value(*stride)?,
+            },
+            (Special::Matrix, Op::CoopStore, [memory, offset, stride, value]) => InstKind::CoopStore {
+                layout: layout()?,
+                memory: self.memory(*memory)?,
+                offset: self.value(*offset)?,
+                stride: self.value(*stride)?,
+                value: self.value(*value)?,
+            },
+            (Special::Matrix, Op::CoopFill, [value]) => InstKind::CoopFill { value: self.value(*value)? },
+            (Special::Matrix, Op::CoopMulAdd, [a, b, c]) => {
+                InstKind::CoopMulAdd { a: self.value(*a)?, b: self.value(*b)?, c: self.value(*c)? }
+            }
+            (Special::Matrix, Op::CoopConvert, [value]) => {
+                InstKind::CoopConvert { value: self.value(*value)? }
             }
             (Special::Trap, _, [code]) => InstKind::Trap { code: self.value(*code)? },
             (Special::Control, Op::Region, []) => {

@@ -236,7 +236,7 @@ fn what_makes_no_sense_is_named() {
     assert_eq!(reason(changed(|b| b.buffers[0].access = 3)), "there is no such access to a buffer: 3");
     assert_eq!(reason(changed(|b| b.values[0].ty.scalar = 200)), "there is no such scalar type: 200");
     assert_eq!(
-        reason(changed(|b| b.values[0].ty.lanes = 5)),
+        reason(changed(|b| b.values[0].ty.components = 5)),
         "there are no vectors of so many components: 5"
     );
     assert_eq!(reason(changed(|b| b.insts[1].op = 999)), "there is no such op: 999");
@@ -271,7 +271,7 @@ fn what_makes_no_sense_is_named() {
     assert_eq!(reason(changed(|b| b.insts[0].attributes = 1)), "`global_id` has no such attributes: 1");
     assert_eq!(reason(changed(|b| b.insts[2].attributes = 9)), "`add` has no such attributes: 9");
     assert_eq!(reason(changed(|b| b.shared[0].initial = 2)), "an array begins as no such thing: 2");
-    let view = |base| body::View { name: "v", base, element: body::TypeCode { scalar: 7, lanes: 1 } };
+    let view = |base| body::View { name: "v", base, element: body::TypeCode { scalar: 7, components: 1 } };
     assert_eq!(reason(changed(|b| b.views.push(view(2)))), "a view has no such base: 2");
     // `global_id` has a component that no `u8` holds, `load` a memory object and an index that are not there.
     let first = |b: &Body<'_>| b.nodes.iter().map(|n| n.words as usize).sum::<usize>();
@@ -327,7 +327,7 @@ fn the_verifier_has_the_last_word() {
         (changed(|b| b.name = "not a name"), Code::BadName),
         (changed(|b| b.params[0].name = "x"), Code::BadName),
         (changed(|b| b.buffers[0].access = 0), Code::NotWritable),
-        (changed(|b| b.values[1].ty.lanes = 4), Code::BadResultType),
+        (changed(|b| b.values[1].ty.components = 4), Code::BadResultType),
         (changed(|b| b.constants[0].bits = 1 << 40), Code::Malformed),
     ] {
         let problems = verify(kernel.unwrap()).unwrap_err();
@@ -338,7 +338,7 @@ fn the_verifier_has_the_last_word() {
 fn arrays<'a>() -> impl Iterator<Item = body::Array<'a>> {
     (0..65).map(|_| body::Array {
         name: "a",
-        element: body::TypeCode { scalar: 7, lanes: 1 },
+        element: body::TypeCode { scalar: 7, components: 1 },
         len: 1,
         initial: 0,
     })

@@ -11,7 +11,7 @@ use crate::analysis::uniformity::op;
 use crate::analysis::walk::{Event, Walk};
 use crate::kernel::{
     ArrayDecl, AtomicOrder, BlockId, Inst, InstKind, Kernel, Memory, MemoryScopes, SyncScope, Terminator,
-    ValueDef, ValueId,
+    ValueDef, ValueId, components_code,
 };
 use crate::require::{Require, RequireNode};
 
@@ -53,7 +53,7 @@ pub(super) fn body(kernel: &Kernel) -> Body<'_> {
 }
 
 fn code(ty: Type) -> TypeCode {
-    TypeCode { scalar: ty.scalar.number(), lanes: ty.lanes.count() as u8 }
+    TypeCode { scalar: ty.scalar.number(), components: components_code(ty) }
 }
 
 fn arrays(arrays: &[ArrayDecl]) -> Vec<body::Array<'_>> {
@@ -246,6 +246,18 @@ impl<'k> Writer<'k> {
                 attributes = combine.map_or(0, |c| c.number());
                 self.values(operands);
             }
+            InstKind::CoopLoad { layout, memory, offset, stride } => {
+                attributes = layout.number();
+                self.memory(*memory);
+                self.values(&[*offset, *stride]);
+            }
+            InstKind::CoopStore { layout, memory, offset, stride, value } => {
+                attributes = layout.number();
+                self.memory(*memory);
+                self.values(&[*offset, *stride, *value]);
+            }
+            InstKind::CoopMulAdd { a, b, c } => self.values(&[*a, *b, *c]),
+            InstKind::CoopFill { value } | InstKind::CoopConvert { value } => self.value(*value),
             InstKind::Trap { code } => self.value(*code),
             InstKind::Region { name, .. } => self.body.regions.push(name),
             InstKind::If { condition, .. } => self.value(*condition),

@@ -29,7 +29,7 @@ pub(super) struct Atomic<'a> {
 
 impl Emitter<'_> {
     /// Whether other invocations may write this memory.
-    fn is_contended(&self, memory: Memory) -> bool {
+    pub(super) fn is_contended(&self, memory: Memory) -> bool {
         match self.kernel.base(memory) {
             Memory::Buffer(id) => self.kernel.buffers[id.index()].access.can_write(),
             Memory::Shared(_) => true,
@@ -84,6 +84,21 @@ impl Emitter<'_> {
         }
     }
 
+    /// Where component `component` of vector `at` of an object is.
+    pub(super) fn component_pointer(&mut self, object: Object, at: Id, component: Id) -> Id {
+        let scalar = self.asm.ty(object.stored.element());
+        let (class, mut operands) = match object.home {
+            Home::Array { variable, class } => (class, vec![variable]),
+            Home::Block { variable, class } => (class, vec![variable, self.asm.u32(0)]),
+            // Neither has vectors that anyone takes apart.
+            Home::Alone { variable } => return variable,
+            Home::Address(base) => return base,
+        };
+        operands.extend([at, component]);
+        let pointer = self.asm.pointer(class, scalar);
+        self.asm.value(op::AccessChain, pointer, &operands)
+    }
+
     /// Where piece `piece` of element `index` is.
     fn pointer(&mut self, object: Object, index: Id, piece: u32) -> Id {
         if object.pieces == 1 {
@@ -98,7 +113,7 @@ impl Emitter<'_> {
     }
 
     /// The memory operands of a load or store: without `NonPrivatePointer`, barriers would not order it.
-    fn access(object: Object, contended: bool) -> Vec<u32> {
+    pub(super) fn access(object: Object, contended: bool) -> Vec<u32> {
         let private = if contended { memory_access::NonPrivatePointer } else { 0 };
         match object.home {
             Home::Address(_) => vec![memory_access::Aligned | private, alignment(object.stored)],

@@ -1,7 +1,7 @@
 //! Memory objects as variables: buffers, arrays and views, and how their elements are reached.
 
 use fulgurite_ir::analysis::instructions;
-use fulgurite_ir::{Initial, InstKind, Kernel, Memory, SharedId, ViewId, alignment};
+use fulgurite_ir::{Initial, InstKind, Kernel, Memory, SharedId, VerifiedKernel, ViewId, alignment};
 use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
 use super::Emitter;
@@ -68,8 +68,22 @@ fn sharing(kernel: &Kernel, profile: &Profile, id: SharedId) -> Sharing {
 
 /// What of `kernel` cannot be lowered for `profile`, if anything: atomics on shared elements that are only there in
 /// pieces.
-pub(crate) fn unsupported(kernel: &Kernel, profile: &Profile) -> Option<String> {
+pub(crate) fn unsupported(kernel: &VerifiedKernel, profile: &Profile) -> Option<String> {
     instructions(kernel).find_map(|id| {
+        if let Some(needs) = super::matrix::unsupported(kernel, id) {
+            return Some(needs);
+        }
+        if let InstKind::CoopLoad { memory, .. } | InstKind::CoopStore { memory, .. } = kernel.inst(id).kind
+            && let Memory::Shared(base) = kernel.base(memory)
+            && let Sharing::Pieces(piece) = sharing(kernel, profile, base)
+            && Type::scalar(piece) != kernel.element(memory)
+        {
+            return Some(format!(
+                "matrices in `%{}`, whose shared memory is viewed as elements of another size \
+                 (VK_KHR_workgroup_memory_explicit_layout)",
+                kernel.memory_name(memory)
+            ));
+        }
         let InstKind::Atomic { memory, .. } = kernel.inst(id).kind else { return None };
         let Memory::Shared(base) = kernel.base(memory) else { return None };
         let Sharing::Pieces(piece) = sharing(kernel, profile, base) else { return None };
@@ -189,6 +203,18 @@ impl Emitter<'_> {
         Object { home, stored, pieces: 1 }
     }
 
+    /// An array of shared memory of the module's own.
+    pub(super) fn shared_scratch_array(&mut self, element: Type, len: u32) -> Object {
+        let offset = self.shared_end.next_multiple_of(16);
+        self.shared_end = offset + u64::from(element.size()) * u64::from(len);
+        if self.lays_out_shared {
+            return self.explicit(element, len, offset as u32);
+        }
+        let variable = self.shared_array(element, len, Initial::Uninit);
+        let home = Home::Array { variable, class: storage_class::Workgroup };
+        Object { home, stored: element, pieces: 1 }
+    }
+
     /// Shared memory of the module's own for one value of `ty`, which has a memory form.
     pub(super) fn shared_scratch(&mut self, ty: Type) -> Object {
         let (stored, pieces) = unpacked(ty);
@@ -237,7 +263,7 @@ impl Emitter<'_> {
     }
 
     /// Runs `body` for `first`, `first + step`, … below `len`.
-    fn strided(&mut self, first: Id, len: Id, step: Id, body: impl FnOnce(&mut Self, Id)) {
+    pub(super) fn strided(&mut self, first: Id, len: Id, step: Id, body: impl FnOnce(&mut Self, Id)) {
         let before = self.label;
         let [header, test, inside, next, merge] = core::array::from_fn(|_| self.asm.id());
         let following = self.asm.id();

@@ -20,6 +20,12 @@ impl Emitter<'_> {
         {
             return self.rotate_by(scalar_op, main, args[0], amount.bits as u32);
         }
+        if result.is_matrix() {
+            return match scalar_op {
+                Op::Select => self.coop_select(result, &args),
+                _ => self.coop_arithmetic(scalar_op, result, &args),
+            };
+        }
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
         match scalar_op {
             Op::Construct => self.make(op::CompositeConstruct, result, &args),

@@ -1,10 +1,12 @@
 //! What stands in brackets after an op, and the ops that need it.
 
-use fulgurite_spec::{Code, Location, Op, Type};
+use fulgurite_spec::{Code, Location, MatrixLayout, Op, Type};
 
 use super::super::lex::Token;
 use super::{Parsed, Parser, TokenKind};
-use crate::kernel::{AtomicOrder, Combine, FloatMode, InstKind, MemoryScopes, SyncScope};
+use crate::kernel::{
+    AtomicOrder, BufferId, Combine, FloatMode, InstKind, Memory, MemoryScopes, SyncScope, ValueId,
+};
 use crate::verify::{shuffle_result, subgroup_result};
 
 /// Most attributes of one op.
@@ -133,6 +135,79 @@ impl<'t> Parser<'t> {
         };
         let kind = InstKind::Subgroup { op, combine, operands: Self::values(&operands) };
         self.finish(start, word, kind, Some(ty))
+    }
+
+    /// A `coop` op. That types fit is the verifier's to check.
+    pub(super) fn matrix_op(&mut self, start: Location, word: Token<'t>, op: Op) -> Parsed<()> {
+        let nowhere = Memory::Buffer(BufferId::new(0));
+        let mut layout = None;
+        for attribute in self.attributes()? {
+            match MatrixLayout::parse(attribute.text) {
+                Some(found) if layout.is_none() && matches!(op, Op::CoopLoad | Op::CoopStore) => {
+                    layout = Some(found);
+                }
+                _ => {
+                    let known = "`row_major` or `column_major` if it accesses memory";
+                    return Err(self.no_attribute(word, attribute, known));
+                }
+            }
+        }
+        let (place, offset) = match op {
+            Op::CoopLoad | Op::CoopStore => {
+                let (place, offset) = self.element()?;
+                self.expect(",")?;
+                (place.unwrap_or(nowhere), Self::value(offset))
+            }
+            _ => (nowhere, super::inst::NOTHING),
+        };
+        let operands = self.operands()?;
+        let wanted = match op {
+            Op::CoopMulAdd => 3,
+            Op::CoopStore => 2,
+            _ => 1,
+        };
+        if operands.len() != wanted {
+            let after = if layout.is_some() { " after the element" } else { "" };
+            let wanted = crate::verify::counted(wanted, "operand");
+            let message = format!("`{}` takes {wanted}{after}, got {}", word.text, operands.len());
+            return Err(self.error(Code::BadOperandCount, word.place, message));
+        }
+        let layout = match (layout, op) {
+            (Some(layout), _) => layout,
+            (None, Op::CoopLoad | Op::CoopStore) => {
+                let message =
+                    format!("`{0}` needs a layout: `{0}[row_major]` or `{0}[column_major]`", word.text);
+                return Err(self.error(Code::BadAttribute, word.place, message));
+            }
+            (None, _) => MatrixLayout::RowMajor,
+        };
+        let result = match op {
+            Op::CoopStore => None,
+            // A poisoned operand gives a poisoned result.
+            Op::CoopMulAdd => Some(operands[2].value.map(|c| self.kernel.ty(c))),
+            _ if self.token.kind == TokenKind::Arrow => {
+                self.bump();
+                Some(Some(self.type_name()?))
+            }
+            _ => {
+                let message = format!("`{0}` needs a stated result type: `{0} … -> coopmat<…>`", word.text);
+                return Err(self.error(Code::BadResultType, word.place, message));
+            }
+        };
+        let values: Vec<ValueId> = operands.iter().map(|o| Self::value(*o)).collect();
+        let kind = match (op, values.as_slice()) {
+            (Op::CoopStore, [stride, value]) => {
+                InstKind::CoopStore { layout, memory: place, offset, stride: *stride, value: *value }
+            }
+            (Op::CoopMulAdd, [a, b, c]) => InstKind::CoopMulAdd { a: *a, b: *b, c: *c },
+            (Op::CoopLoad, [stride, ..]) => {
+                InstKind::CoopLoad { layout, memory: place, offset, stride: *stride }
+            }
+            (Op::CoopFill, [value, ..]) => InstKind::CoopFill { value: *value },
+            (_, [value, ..]) => InstKind::CoopConvert { value: *value },
+            _ => return Err(super::Stop),
+        };
+        self.finish(start, word, kind, result)
     }
 
     pub(super) fn vec_shuffle(&mut self, start: Location, word: Token<'t>) -> Parsed<()> {

@@ -77,9 +77,37 @@ impl<'t> Parser<'t> {
             return Err(self.unexpected(WANTED));
         }
         let token = self.expect_kind(TokenKind::Word, WANTED)?;
+        if token.is_word("coopmat") {
+            return self.matrix_type(token);
+        }
         match Type::parse(token.text) {
             Some(ty) => Ok(ty),
             None => Err(self.error(Code::Syntax, token.place, format!("there is no type `{}`", token.text))),
+        }
+    }
+
+    /// What follows `coopmat`: `<f16, 16x16, a, subgroup>`.
+    fn matrix_type(&mut self, word: Token<'t>) -> Parsed<Type> {
+        self.expect("<")?;
+        let component = self.expect_kind(TokenKind::Word, "a component type")?;
+        self.expect(",")?;
+        let sides = self.expect_kind(TokenKind::Number, "rows and columns, such as `16x16`")?;
+        self.expect(",")?;
+        let role = self.expect_kind(TokenKind::Word, "`a`, `b` or `acc`")?;
+        self.expect(",")?;
+        let scope = self.expect_kind(TokenKind::Word, "`subgroup` or `workgroup`")?;
+        self.expect(">")?;
+        let name = format!("coopmat<{}, {}, {}, {}>", component.text, sides.text, role.text, scope.text);
+        match Type::parse(&name) {
+            Some(ty) => Ok(ty),
+            None => {
+                let place = self.place_from(word.place);
+                let message = format!(
+                    "there is no type `{name}`; one is written like `coopmat<f16, 16x16, a, subgroup>`, of role `a`, \
+                     `b` or `acc`, and scope `subgroup` or `workgroup`"
+                );
+                Err(self.error(Code::Syntax, place, message))
+            }
         }
     }
 

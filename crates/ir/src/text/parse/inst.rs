@@ -9,7 +9,7 @@ use crate::text::default_scope;
 use crate::verify::{id_type, scalar_result};
 
 /// What stands for a poisoned value in a kernel that is not going to be returned.
-const NOTHING: ValueId = ValueId::new(0);
+pub(super) const NOTHING: ValueId = ValueId::new(0);
 
 /// A memory object that an instruction names, unless it is poisoned.
 pub(super) type Place = Option<Memory>;
@@ -113,6 +113,7 @@ impl<'t> Parser<'t> {
             Semantics::Special(Special::Fence) => self.fence(start, word),
             Semantics::Special(Special::Broadcast) => self.broadcast(start, word),
             Semantics::Special(Special::Subgroup) => self.subgroup(start, word, op),
+            Semantics::Special(Special::Matrix) => self.matrix_op(start, word, op),
             Semantics::Special(Special::Shuffle) => self.vec_shuffle(start, word),
             Semantics::Special(Special::Trap) => {
                 let code = Self::value(self.operand()?);
@@ -204,7 +205,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn element(&mut self) -> Parsed<(Place, Operand)> {
+    pub(super) fn element(&mut self) -> Parsed<(Place, Operand)> {
         let memory = self.memory()?;
         self.expect("[")?;
         let index = self.operand()?;

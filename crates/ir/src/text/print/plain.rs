@@ -91,6 +91,32 @@ impl Printer<'_> {
                 self.op(*op, &[combine.map(|c| c.name())]);
                 self.list(operands);
             }
+            InstKind::CoopLoad { layout, memory, offset, stride } => {
+                self.op(Op::CoopLoad, &[Some(layout.name())]);
+                self.element(*memory, *offset);
+                self.out.push_str(", ");
+                self.value(*stride);
+            }
+            InstKind::CoopStore { layout, memory, offset, stride, value } => {
+                self.op(Op::CoopStore, &[Some(layout.name())]);
+                self.element(*memory, *offset);
+                for operand in [stride, value] {
+                    self.out.push_str(", ");
+                    self.value(*operand);
+                }
+            }
+            InstKind::CoopFill { value } => {
+                self.op(Op::CoopFill, &[]);
+                self.list(&[*value]);
+            }
+            InstKind::CoopMulAdd { a, b, c } => {
+                self.op(Op::CoopMulAdd, &[]);
+                self.list(&[*a, *b, *c]);
+            }
+            InstKind::CoopConvert { value } => {
+                self.op(Op::CoopConvert, &[]);
+                self.list(&[*value]);
+            }
             InstKind::Trap { code } => {
                 self.op(Op::Trap, &[]);
                 self.list(&[*code]);

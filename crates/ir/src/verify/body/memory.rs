@@ -44,7 +44,7 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn index(&mut self, index: ValueId, at: Location) {
+    pub(in crate::verify) fn index(&mut self, index: ValueId, at: Location) {
         let ty = self.kernel.ty(index);
         let fits = ty.is_scalar() && TypeSet::UNSIGNED.contains(ty.scalar) && ty.size() >= 4;
         if !fits {
@@ -53,7 +53,7 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn readable(&mut self, memory: Memory, at: Location, op: &str) {
+    pub(in crate::verify) fn readable(&mut self, memory: Memory, at: Location, op: &str) {
         if !self.kernel.access(memory).can_read() {
             let name = self.kernel.memory_name(memory);
             let message =
@@ -62,7 +62,7 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn writable(&mut self, memory: Memory, at: Location, op: &str) {
+    pub(in crate::verify) fn writable(&mut self, memory: Memory, at: Location, op: &str) {
         if !self.kernel.access(memory).can_write() {
             let name = self.kernel.memory_name(memory);
             let message = match op {

@@ -1,0 +1,409 @@
+//! For each integer value, a number that it is surely a multiple of: what alignment and bounds are proven by.
+//!
+//! Values are taken as unsigned numbers of their width. A sum or product that wraps around keeps only the powers of
+//! two of what it would be a multiple of; that it does not wrap has to be shown by ranges. Carried values are
+//! supposed to be multiples of anything until what is yielded says otherwise.
+
+use std::collections::HashMap;
+
+use fulgurite_spec::{Literal, Op, ScalarType, Type};
+
+use crate::analysis::numbering::conjuncts;
+use crate::analysis::ranges::{Range, RangeMap};
+use crate::analysis::walk::{Event, Walk};
+use crate::kernel::{
+    BlockId, BufferId, Combine, Inst, InstKind, Kernel, Memory, Operands, ParamId, Terminator, ValueDef,
+    ValueId,
+};
+use crate::require::{Require, RequireNode};
+
+/// How often a kernel is gone through before its carried values are taken to be multiples of nothing.
+const MAX_PASSES: usize = 12;
+
+/// A number that a value is a multiple of; 0 for what is always 0, which is a multiple of all.
+type Divisor = u64;
+
+/// What preconditions speak of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Leaf {
+    Param(ParamId),
+    Len(BufferId),
+    NumWorkgroups(u8),
+}
+
+/// What each value of a kernel is a multiple of.
+#[derive(Clone, Debug)]
+pub struct DivisibilityMap {
+    divisors: Vec<Divisor>,
+    /// Those of the lengths of buffers.
+    lengths: Vec<Divisor>,
+}
+
+impl DivisibilityMap {
+    /// Analyses `kernel`, whose structure and types the verifier has checked, given the ranges of its values.
+    pub fn of(kernel: &Kernel, ranges: &RangeMap) -> Self {
+        let stated = stated(kernel);
+        let known = |leaf: Leaf| stated.get(&leaf).copied().unwrap_or(1);
+        let mut divisors = vec![1; kernel.values.len()];
+        for id in (0..kernel.values.len()).map(ValueId::new) {
+            let slot = &mut divisors[id.index()];
+            match (kernel.value(id).def, kernel.literal(id)) {
+                (_, Some(literal)) => *slot = of_literal(literal),
+                (ValueDef::Param(param), _) if kernel.ty(id).is_scalar() => *slot = known(Leaf::Param(param)),
+                _ => {}
+            }
+        }
+        let lengths = (0..kernel.buffers.len()).map(|i| known(Leaf::Len(BufferId::new(i)))).collect();
+        let mut finder = Finder {
+            kernel,
+            ranges,
+            map: Self { divisors, lengths },
+            grid: core::array::from_fn(|axis| known(Leaf::NumWorkgroups(axis as u8))),
+        };
+        finder.suppose(0);
+        let settled = (0..MAX_PASSES).any(|_| !finder.pass());
+        if !settled {
+            finder.suppose(1);
+            finder.pass();
+        }
+        finder.map
+    }
+
+    /// A number that this value is a multiple of: at least 1, and 0 for a value that is always 0. 1 for what is no
+    /// scalar integer. Negative numbers count as what their bits are without a sign.
+    pub fn divisor(&self, value: ValueId) -> u64 {
+        self.divisors[value.index()]
+    }
+
+    /// Whether so many `unit`s are surely a multiple of `wanted`.
+    pub fn is_multiple(&self, value: ValueId, unit: u32, wanted: u32) -> bool {
+        scaled(self.divisor(value), u64::from(unit)).is_multiple_of(u64::from(wanted))
+    }
+
+    /// A number that the length of a memory object is a multiple of.
+    pub fn length(&self, kernel: &Kernel, memory: Memory) -> u64 {
+        if let Some(len) = kernel.array_len(memory) {
+            return u64::from(len);
+        }
+        let Memory::Buffer(base) = kernel.base(memory) else { return 1 };
+        let bytes =
+            scaled(self.lengths[base.index()], u64::from(kernel.element(Memory::Buffer(base)).size()));
+        match u64::from(kernel.element(memory).size()) {
+            0 => 1,
+            own if bytes.is_multiple_of(own) => bytes / own,
+            _ => 1,
+        }
+    }
+}
+
+fn gcd(a: Divisor, b: Divisor) -> Divisor {
+    let (mut a, mut b) = (a, b);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// The least common multiple; one of both if that is too large.
+fn lcm(a: Divisor, b: Divisor) -> Divisor {
+    match gcd(a, b) {
+        0 => 0,
+        common => (a / common).checked_mul(b).unwrap_or(a.max(b)),
+    }
+}
+
+/// The greatest power of two that divides it.
+fn power(divisor: Divisor) -> Divisor {
+    divisor & divisor.wrapping_neg()
+}
+
+/// What products are multiples of; what does not fit is left out.
+fn scaled(a: Divisor, b: Divisor) -> Divisor {
+    a.checked_mul(b).unwrap_or_else(|| {
+        let shift = a.trailing_zeros() + b.trailing_zeros();
+        a.max(b).max(1u64.checked_shl(shift).unwrap_or(1 << 63))
+    })
+}
+
+fn of_literal(literal: Literal) -> Divisor {
+    match literal.ty {
+        ty if !ty.is_integer() => 1,
+        ty if ty.is_signed() => power(literal.bits),
+        _ => literal.bits,
+    }
+}
+
+/// What preconditions state of parameters, lengths and the grid: `eq (rem x, k), 0`, `eq (and x, 2ⁿ - 1), 0`,
+/// `eq x, k` and `eq x, y`.
+fn stated(kernel: &Kernel) -> HashMap<Leaf, Divisor> {
+    let mut known: HashMap<Leaf, Divisor> = HashMap::new();
+    let mut equal: Vec<(Leaf, Leaf)> = Vec::new();
+    for require in &kernel.requires {
+        for position in conjuncts(require) {
+            let RequireNode::Op { op: Op::Eq, operands } = &require.nodes[position as usize] else {
+                continue;
+            };
+            let [a, b] = operands.as_slice() else { continue };
+            for (a, b) in [(*a, *b), (*b, *a)] {
+                let fact = match (leaf(require, a), literal(require, b)) {
+                    (Some(leaf), Some(literal)) => Some((leaf, of_literal(literal))),
+                    (None, Some(zero)) if zero.bits == 0 => remainder(require, a),
+                    _ => None,
+                };
+                if let Some((leaf, divisor)) = fact {
+                    let entry = known.entry(leaf).or_insert(1);
+                    *entry = lcm(*entry, divisor);
+                }
+            }
+            if let (Some(a), Some(b)) = (leaf(require, *a), leaf(require, *b)) {
+                equal.push((a, b));
+            }
+        }
+    }
+    // What is equal to something equal may take a few turns.
+    for _ in 0..4 {
+        for (a, b) in &equal {
+            let both = lcm(known.get(a).copied().unwrap_or(1), known.get(b).copied().unwrap_or(1));
+            known.insert(*a, both);
+            known.insert(*b, both);
+        }
+    }
+    known
+}
+
+fn leaf(require: &Require, position: u32) -> Option<Leaf> {
+    match require.nodes.get(position as usize)? {
+        RequireNode::Param(id) => Some(Leaf::Param(*id)),
+        RequireNode::Len(id) => Some(Leaf::Len(*id)),
+        RequireNode::NumWorkgroups(axis) => Some(Leaf::NumWorkgroups(*axis)),
+        RequireNode::Literal(_) | RequireNode::Op { .. } => None,
+    }
+}
+
+fn literal(require: &Require, position: u32) -> Option<Literal> {
+    match require.nodes.get(position as usize)? {
+        RequireNode::Literal(literal) => Some(*literal),
+        _ => None,
+    }
+}
+
+/// What is a multiple of what if the node at `position` is zero.
+fn remainder(require: &Require, position: u32) -> Option<(Leaf, Divisor)> {
+    let RequireNode::Op { op, operands } = require.nodes.get(position as usize)? else { return None };
+    let [a, b] = operands.as_slice() else { return None };
+    match op {
+        // `x % 0` is 0 and says nothing.
+        Op::Rem => Some((leaf(require, *a)?, of_literal(literal(require, *b)?).max(1))),
+        Op::And => {
+            let low = |mask: Literal| power(mask.bits.wrapping_add(1)).max(1);
+            match (leaf(require, *a), leaf(require, *b)) {
+                (Some(leaf), None) => Some((leaf, low(literal(require, *b)?))),
+                (None, Some(leaf)) => Some((leaf, low(literal(require, *a)?))),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+struct Finder<'a> {
+    kernel: &'a Kernel,
+    ranges: &'a RangeMap,
+    map: DivisibilityMap,
+    grid: [Divisor; 3],
+}
+
+impl Finder<'_> {
+    /// Takes all carried values to be multiples of `divisor`.
+    fn suppose(&mut self, divisor: Divisor) {
+        let kernel = self.kernel;
+        for event in Walk::new(kernel) {
+            let Event::Inst(id) = event else { continue };
+            for param in carried(kernel, &kernel.inst(id).kind) {
+                if is_integer(kernel.ty(*param)) {
+                    self.map.divisors[param.index()] = divisor;
+                }
+            }
+        }
+    }
+
+    /// Goes through the kernel once. Whether a carried value changed.
+    fn pass(&mut self) -> bool {
+        let kernel = self.kernel;
+        let mut changed = false;
+        for event in Walk::new(kernel) {
+            match event {
+                Event::Inst(id) => {
+                    let kind = &kernel.inst(id).kind;
+                    if let InstKind::For { start, step, body, .. } = kind
+                        && let Some(counter) = kernel.block(*body).params.first()
+                    {
+                        // The counter never wraps.
+                        let common = gcd(self.of(*start), self.of(*step));
+                        self.set(*counter, common);
+                    }
+                }
+                Event::Done(id) => {
+                    let inst = kernel.inst(id);
+                    changed |= self.carry(inst);
+                    for (position, result) in inst.results.iter().enumerate() {
+                        let divisor = self.result(inst, *result, position);
+                        self.set(*result, divisor);
+                    }
+                }
+                Event::Enter(_) | Event::Exit(_) => {}
+            }
+        }
+        changed
+    }
+
+    fn of(&self, value: ValueId) -> Divisor {
+        self.map.divisors[value.index()]
+    }
+
+    fn set(&mut self, value: ValueId, divisor: Divisor) {
+        let ty = self.kernel.ty(value);
+        self.map.divisors[value.index()] = match () {
+            () if !is_integer(ty) => 1,
+            () if ty.scalar.is_signed() => power(divisor),
+            () => divisor,
+        };
+    }
+
+    /// Lets what a loop begins with and what it yields count. Whether a carried value changed.
+    fn carry(&mut self, inst: &Inst) -> bool {
+        let kernel = self.kernel;
+        let (initial, body) = match &inst.kind {
+            InstKind::For { initial, body, .. } | InstKind::While { initial, body, .. } => (initial, *body),
+            _ => return false,
+        };
+        let mut changed = false;
+        for (position, param) in carried(kernel, &inst.kind).iter().enumerate() {
+            let before = self.of(*param);
+            let first = initial.get(position).map_or(1, |v| self.of(*v));
+            let after = gcd(before, gcd(first, self.yielded(body, position)));
+            self.set(*param, after);
+            changed |= self.of(*param) != before;
+        }
+        changed
+    }
+
+    fn yielded(&self, block: BlockId, position: usize) -> Divisor {
+        match &self.kernel.block(block).terminator {
+            Terminator::Yield(values) => values.get(position).map_or(1, |v| self.of(*v)),
+            Terminator::Return | Terminator::Condition(_) => 1,
+        }
+    }
+
+    fn result(&self, inst: &Inst, result: ValueId, position: usize) -> Divisor {
+        let kernel = self.kernel;
+        match &inst.kind {
+            InstKind::Scalar { op, operands, .. } => self.scalar(*op, operands, result),
+            InstKind::Id { op: Op::NumWorkgroups, component } => {
+                self.grid.get(usize::from(*component)).copied().unwrap_or(1)
+            }
+            InstKind::Id { op: Op::LocalId, component }
+                if kernel.workgroup[usize::from(*component).min(2)] == 1 =>
+            {
+                0
+            }
+            InstKind::Len { memory } => self.map.length(kernel, *memory),
+            InstKind::If { then_block, else_block, .. } => {
+                gcd(self.yielded(*then_block, position), self.yielded(*else_block, position))
+            }
+            InstKind::Region { body, .. } => self.yielded(*body, position),
+            InstKind::For { .. } | InstKind::While { .. } => {
+                carried(kernel, &inst.kind).get(position).map_or(1, |v| self.of(*v))
+            }
+            // Some invocation's value, or zero.
+            InstKind::WorkgroupBroadcast { value, .. } => self.of(*value),
+            InstKind::Subgroup { op, combine, operands } => {
+                let value = operands.first().map_or(1, |v| self.of(*v));
+                match (op, combine) {
+                    (
+                        Op::SubgroupBroadcast
+                        | Op::SubgroupShuffle
+                        | Op::SubgroupShuffleXor
+                        | Op::SubgroupShuffleUp
+                        | Op::SubgroupShuffleDown,
+                        _,
+                    )
+                    | (Op::SubgroupReduce, Some(Combine::Min | Combine::Max)) => value,
+                    (Op::SubgroupReduce, Some(Combine::Add)) => power(value),
+                    _ => 1,
+                }
+            }
+            _ => 1,
+        }
+    }
+
+    fn scalar(&self, op: Op, operands: &Operands, result: ValueId) -> Divisor {
+        let kernel = self.kernel;
+        let of = |position: usize| operands.get(position).map_or(1, |v| self.of(*v));
+        let ty = |position: usize| operands.get(position).map(|v| kernel.ty(*v));
+        let literal = |position: usize| operands.get(position).and_then(|v| kernel.literal(*v));
+        let range = |position: usize| operands.get(position).map_or(Range::ALL, |v| self.ranges.range(*v));
+        // Everything but a choice is on integers.
+        if op == Op::Select {
+            return gcd(of(1), of(2));
+        }
+        let Some(main) = ty(0).filter(|t| is_integer(*t)) else { return 1 };
+        // What is left of a number if it may have wrapped around.
+        let is_u32 = main == Type::U32;
+        let wrapping = |divisor: Divisor, fits: bool| {
+            if is_u32 && fits { divisor } else { power(divisor) }
+        };
+        let (a, b) = (range(0), range(1));
+        match op {
+            Op::Add => wrapping(gcd(of(0), of(1)), a.most.checked_add(b.most).is_some()),
+            Op::Sub => wrapping(gcd(of(0), of(1)), a.least >= b.most),
+            Op::Mul => wrapping(scaled(of(0), of(1)), a.most.checked_mul(b.most).is_some()),
+            Op::Neg => power(of(0)),
+            Op::Shl => {
+                let Some(amount) = literal(1).map(|l| l.bits as u32 % main.scalar.bits()) else {
+                    return power(of(0));
+                };
+                wrapping(scaled(of(0), 1 << amount), a.most.leading_zeros() >= amount)
+            }
+            Op::Shr => match literal(1).map(|l| l.bits as u32 % main.scalar.bits()) {
+                Some(amount) if of(0) % (1 << amount) == 0 => of(0) >> amount,
+                _ => 1,
+            },
+            Op::And => match (power(of(0)), power(of(1))) {
+                (0, _) | (_, 0) => 0,
+                (a, b) => a.max(b),
+            },
+            Op::Or | Op::Xor => gcd(power(of(0)), power(of(1))),
+            Op::Min | Op::Max => gcd(of(0), of(1)),
+            Op::Clamp => gcd(of(0), gcd(of(1), of(2))),
+            Op::Div if !main.scalar.is_signed() => match literal(1).map(|l| l.bits) {
+                Some(by) if by != 0 && of(0) % by == 0 => of(0) / by,
+                _ => 1,
+            },
+            // `x - x / y * y`, and 0 for a divisor of 0.
+            Op::Rem => gcd(of(0), of(1)),
+            Op::Convert | Op::Bitcast => {
+                let to = kernel.ty(result).scalar;
+                let grows = to.bits() > main.scalar.bits() || to == main.scalar;
+                if grows && !main.scalar.is_signed() && !to.is_signed() { of(0) } else { power(of(0)) }
+            }
+            _ => 1,
+        }
+    }
+}
+
+fn is_integer(ty: Type) -> bool {
+    ty.is_scalar() && ty.scalar != ScalarType::Bool && ty.scalar.is_integer()
+}
+
+/// The carried values of a loop.
+fn carried<'k>(kernel: &'k Kernel, kind: &InstKind) -> &'k [ValueId] {
+    match kind {
+        InstKind::For { body, .. } => kernel.block(*body).params.get(1..).unwrap_or_default(),
+        InstKind::While { header, .. } => &kernel.block(*header).params,
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests;
