@@ -1,5 +1,6 @@
 //! The suites must catch a backend that is wrong: the reference, with each of these bugs seeded into the kernels
 //! that it runs.
+#![expect(clippy::expect_used, reason = "a mutant that does not verify fails the test")]
 
 use std::sync::Arc;
 
@@ -43,8 +44,7 @@ impl Backend for Broken {
         let mut changed = (*kernel).clone().into_kernel();
         (self.mutation)(&mut changed);
         // A kernel that does not verify would be caught for the wrong reason.
-        let changed =
-            verify(changed).unwrap_or_else(|e| panic!("a seeded bug makes a malformed kernel: {e}"));
+        let changed = verify(changed).expect("a seeded bug leaves a kernel that verifies");
         let inner = self.inner.compile(Arc::new(changed), options)?;
         Ok(Arc::new(BrokenExecutable { inner, original: kernel }))
     }
