@@ -39,13 +39,6 @@ impl Executable for VulkanExecutable {
         if launch.is_empty() {
             return Ok(LaunchReport::default());
         }
-        let most = device.plan.snapshot.limits.max_workgroup_count[0];
-        if launch.grid()[0] > most {
-            // Only a linear launch gets here with such a grid.
-            let needs = format!("a linear launch of {} workgroups", launch.grid()[0]);
-            return Err(Error::unsupported(needs, format!("at most {most}")));
-        }
-
         let largest = buffers.iter().zip(&self.kernel.buffers).filter(|(_, declared)| !declared.large);
         let largest = largest.map(|(buffer, _)| buffer.bytes()).max().unwrap_or(0);
         let artifact = self.artifact(largest)?;
