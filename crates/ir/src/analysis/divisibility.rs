@@ -96,7 +96,8 @@ impl DivisibilityMap {
     }
 }
 
-fn gcd(a: Divisor, b: Divisor) -> Divisor {
+/// The greatest common divisor, where 0 is a multiple of all.
+pub(crate) fn gcd(a: Divisor, b: Divisor) -> Divisor {
     let (mut a, mut b) = (a, b);
     while b != 0 {
         (a, b) = (b, a % b);
@@ -112,8 +113,8 @@ fn lcm(a: Divisor, b: Divisor) -> Divisor {
     }
 }
 
-/// The greatest power of two that divides it.
-fn power(divisor: Divisor) -> Divisor {
+/// The greatest power of two that divides it; 0 for 0.
+pub(crate) fn power(divisor: Divisor) -> Divisor {
     divisor & divisor.wrapping_neg()
 }
 
