@@ -1,6 +1,8 @@
 //! Kernels that the benchmarks compile and run. Measures nothing itself.
 #![forbid(unsafe_code)]
 
+pub mod problems;
+
 use std::fmt::Write as _;
 
 /// y ← a·x + y, as text.

@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// A list of expected failures (TOML) besides those that come with the suites
     #[arg(long, value_name = "FILE")]
     expectations: Vec<PathBuf>,
+    /// Print how far approximate ops were from the true values at worst
+    #[arg(long)]
+    accuracy: bool,
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -85,6 +88,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         let started = Instant::now();
         let report = with_progress(&opened.backend, &options);
         print_backend(&report, started.elapsed().as_secs_f64());
+        if args.accuracy {
+            print_accuracy(&report);
+        }
         reports.push(report);
         clean &= print_validation(opened.log.as_deref());
     }
@@ -192,6 +198,20 @@ fn print_backend(report: &BackendReport, seconds: f64) {
         if suite.failures.len() > 20 {
             print_line(&format!("    and {} more kinds of failure", suite.failures.len() - 20));
         }
+    }
+}
+
+/// Prints the largest error of each approximate op on each type.
+fn print_accuracy(report: &BackendReport) {
+    let rows: Vec<_> = report.suites.iter().flat_map(|s| &s.accuracy).collect();
+    if rows.is_empty() {
+        print_line("  accuracy: no approximate op was run");
+        return;
+    }
+    print_line("  op       type  worst ULP  share of bound");
+    for row in rows {
+        let (ulp, share) = (row.worst_ulp, row.share_of_bound * 100.0);
+        print_line(&format!("  {:<8} {:<5} {ulp:>9.3} {share:>14.1}%", row.op, row.ty));
     }
 }
 

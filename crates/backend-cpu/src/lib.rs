@@ -73,6 +73,8 @@ impl CpuBackend {
             Capability::AtomicFloatAdd,
             Capability::AtomicDoubleAdd,
             Capability::ExactFma,
+            // Workgroups that have begun have ended, or have a thread of their own.
+            Capability::WorkgroupProgress,
             Capability::Subgroups,
             Capability::LargeBuffers,
             Capability::CooperativeMatrix,

@@ -134,6 +134,8 @@ impl ReferenceBackend {
             Capability::LargeBuffers,
             Capability::CooperativeMatrix,
             Capability::ExactFma,
+            // Workgroups that have begun have ended, or have a thread of their own.
+            Capability::WorkgroupProgress,
         ];
         snapshot.limits.subgroup_size = options.lanes();
         snapshot.matrices = Matrices::Any;

@@ -137,6 +137,7 @@ fn create(
     let mut v11 = vk::PhysicalDeviceVulkan11Features::default().storage_buffer16_bit_access(types.storage16);
     let mut v12 = vk::PhysicalDeviceVulkan12Features::default()
         .shader_int8(types.int8)
+        .shader_subgroup_extended_types(plan.features.subgroup_extended_types)
         .shader_float16(types.float16)
         .storage_buffer8_bit_access(types.storage8)
         .shader_buffer_int64_atomics(types.atomic_int64)
@@ -146,9 +147,18 @@ fn create(
         .buffer_device_address(true);
     let mut v13 = vk::PhysicalDeviceVulkan13Features::default()
         .synchronization2(true)
+        .subgroup_size_control(plan.features.subgroup_size_control)
         .shader_integer_dot_product(true)
         .shader_zero_initialize_workgroup_memory(true);
     let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default().robust_buffer_access2(true);
+    let mut uniform_control_flow = vk::PhysicalDeviceShaderSubgroupUniformControlFlowFeaturesKHR::default()
+        .shader_subgroup_uniform_control_flow(true);
+    let mut cooperative_matrix =
+        vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default().cooperative_matrix(true);
+    let mut explicit_layout = vk::PhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHR::default()
+        .workgroup_memory_explicit_layout(true)
+        .workgroup_memory_explicit_layout8_bit_access(true)
+        .workgroup_memory_explicit_layout16_bit_access(true);
     let mut atomic_float = vk::PhysicalDeviceShaderAtomicFloatFeaturesEXT::default()
         .shader_buffer_float32_atomics(types.atomic_float_add)
         .shader_buffer_float32_atomic_add(types.atomic_float_add)
@@ -171,6 +181,15 @@ fn create(
     if types.atomic_float_add || types.atomic_double_add {
         info = info.push_next(&mut atomic_float);
     }
+    if plan.features.subgroup_uniform_control_flow {
+        info = info.push_next(&mut uniform_control_flow);
+    }
+    if plan.features.cooperative_matrix {
+        info = info.push_next(&mut cooperative_matrix);
+    }
+    if plan.features.explicit_shared_layout {
+        info = info.push_next(&mut explicit_layout);
+    }
     // SAFETY: the physical device is of this instance, and all that `info` asks for is in its snapshot.
     unsafe { instance.raw.create_device(physical, &info, None) }
         .map_err(|r| device_error("vkCreateDevice", r, 0).into())
@@ -189,7 +208,7 @@ fn allocator(
         device: device.clone(),
         physical_device: physical,
         debug_settings,
-        buffer_device_address: false,
+        buffer_device_address: true,
         allocation_sizes: AllocationSizes::default(),
     })
     .map_err(|error| allocation_error(&error, 0).into())

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ash::vk;
-use fulgurite_driver_core::{DeviceError, Error, Executable, Launch, LaunchReport};
+use fulgurite_driver_core::{DeviceBuffer, DeviceError, Error, Executable, Launch, LaunchReport};
 use fulgurite_ir::VerifiedKernel;
-use fulgurite_spirv::{BlockPlacement, ControlWord, Layout};
+use fulgurite_spirv::{BlockFacts, BlockPlacement, ControlWord, Layout};
 
 use crate::commands::{Lease, Slot};
 use crate::device::Device;
 use crate::memory::VulkanBuffer;
-use crate::pipeline::VulkanExecutable;
+use crate::pipeline::{Artifact, VulkanExecutable};
 use crate::sync::{Use, Waited};
 
 /// How long a launch that looks at the abort word may take to come back once it is set.
@@ -29,7 +29,7 @@ impl Executable for VulkanExecutable {
     }
 
     fn launch(&self, launch: &Launch<'_>) -> Result<LaunchReport, Error> {
-        let device = &self.pipeline.device;
+        let device = &self.device;
         device.check_alive()?;
         let buffers = launch
             .buffers()
@@ -39,26 +39,32 @@ impl Executable for VulkanExecutable {
         if launch.is_empty() {
             return Ok(LaunchReport::default());
         }
-        let most = device.plan.snapshot.limits.max_workgroup_count[0];
-        if launch.grid()[0] > most {
-            // Only a linear launch gets here with such a grid.
-            let needs = format!("a linear launch of {} workgroups", launch.grid()[0]);
-            return Err(Error::unsupported(needs, format!("at most {most}")));
-        }
-
+        let largest = buffers.iter().zip(&self.kernel.buffers).filter(|(_, declared)| !declared.large);
+        let largest = largest.map(|(buffer, _)| buffer.bytes()).max().unwrap_or(0);
+        let artifact = self.artifact(largest)?;
         let mut lease = device.lease()?;
         for index in 0..(Layout::CONTROL_BYTES / 4) as u32 {
             lease.slot().control.write_word(index, 0)?;
         }
-        let block = self.layout.block(&self.kernel, launch.lengths(), launch.params());
-        let block: Vec<u8> = block.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let set = self.bind(&mut lease, &buffers, &block)?;
-        self.record(&mut lease, set, &block, launch)?;
+        let layout = &artifact.layout;
+        let addresses = match layout.by_address.contains(&true) {
+            true => buffers.iter().map(|buffer| buffer.address()).collect::<Result<Vec<_>, Error>>()?,
+            false => Vec::new(),
+        };
+        let facts = BlockFacts {
+            lengths: launch.lengths(),
+            addresses: &addresses,
+            params: launch.params(),
+            grid: launch.grid(),
+        };
+        let block: Vec<u8> =
+            layout.block(&self.kernel, &facts).iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let set = artifact.bind(&mut lease, &buffers, &block)?;
+        artifact.record(&mut lease, set, &block, launch)?;
 
         let uses: Vec<&Use> = buffers.iter().map(|buffer| &buffer.used).collect();
         let timeout = launch.timeout();
-        let patience =
-            device.plan.patience.unwrap_or_else(|| default_patience(timeout, self.layout.abortable));
+        let patience = device.plan.patience.unwrap_or_else(|| default_patience(timeout, layout.abortable));
         // SAFETY: the recorded dispatch binds the caller's buffers, which `launch` keeps alive, this pipeline, and
         // the lease's own memory; it was checked against the kernel's layout and the device's limits.
         let ticket = unsafe { lease.submit(timeout.saturating_add(patience), &uses) }?;
@@ -75,11 +81,11 @@ impl Executable for VulkanExecutable {
         if timed_out {
             return Err(DeviceError::Timeout(timeout).into());
         }
-        self.report(device, lease.slot())
+        artifact.report(device, lease.slot())
     }
 }
 
-impl VulkanExecutable {
+impl Artifact {
     /// Makes the descriptor set; writes the parameter block if it is in a buffer.
     fn bind(
         &self,
@@ -87,12 +93,14 @@ impl VulkanExecutable {
         buffers: &[&VulkanBuffer],
         block: &[u8],
     ) -> Result<vk::DescriptorSet, Error> {
-        if self.layout.descriptors() == 0 {
+        if self.layout.bindings().is_empty() {
             return Ok(vk::DescriptorSet::null());
         }
         let mut infos: Vec<(u32, vk::DescriptorBufferInfo)> = Vec::new();
-        for (buffer, binding) in buffers.iter().zip(0..) {
-            infos.push((binding, buffer.descriptor()?));
+        for ((buffer, binding), by_address) in buffers.iter().zip(0..).zip(&self.layout.by_address) {
+            if !by_address {
+                infos.push((binding, buffer.descriptor()?));
+            }
         }
         if let Some(binding) = self.layout.control {
             infos.push((binding, whole(lease.slot().control.buffer, Layout::CONTROL_BYTES)));
@@ -140,7 +148,12 @@ impl VulkanExecutable {
         let queries = lease.slot().queries;
         let timed = pipeline.device.plan.timestamps.is_some();
         let pushed = self.layout.placement == BlockPlacement::PushConstants && !block.is_empty();
-        let [x, y, z] = launch.grid();
+        let [_, y, z] = launch.grid();
+        let most = if launch.is_linear() {
+            pipeline.device.plan.snapshot.limits.max_workgroup_count[0]
+        } else {
+            u32::MAX
+        };
         lease.record(|raw, commands| {
             // SAFETY: `commands` is being recorded. Pipeline, set, push constants and query pool are of this device
             // and fit each other; the grid was checked against the device's limits.
@@ -164,7 +177,9 @@ impl VulkanExecutable {
                         block,
                     );
                 }
-                raw.cmd_dispatch(commands, x, y, z);
+                for (first, count) in launch.chunks(most) {
+                    raw.cmd_dispatch_base(commands, first, 0, 0, count, y, z);
+                }
                 if timed {
                     raw.cmd_write_timestamp2(commands, vk::PipelineStageFlags2::ALL_COMMANDS, queries, 1);
                 }
@@ -181,6 +196,10 @@ impl VulkanExecutable {
                 Layout::FAULT_LOOP_ENDED => {
                     let limit = device.plan.snapshot.limits.loop_limit.unwrap_or_default();
                     return Err(DeviceError::LoopLimit { invocation, limit }.into());
+                }
+                Layout::FAULT_TRAP => {
+                    let code = slot.control.read_word(ControlWord::TrapCode as u32)?;
+                    return Err(DeviceError::Trap { code, invocation }.into());
                 }
                 unknown => return Err(Error::Internal(format!("unknown fault code {unknown}"))),
             }

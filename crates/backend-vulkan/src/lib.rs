@@ -74,7 +74,7 @@ impl VulkanBackend {
     pub fn open(options: &Options) -> Result<Arc<Self>, Error> {
         let instance = Instance::open(options.validation)?;
         let physical = instance.physical_devices()?;
-        let queried: Vec<_> = physical.iter().map(|device| snapshot::query(&instance.raw, *device)).collect();
+        let queried: Vec<_> = physical.iter().map(|device| instance.query(*device)).collect();
         let (index, snapshot) = plan::choose(&queried, options.device.as_deref())
             .map_err(|reason| unavailable(format!("{reason}; {INSTALL_HINT}")))?;
         let physical = physical[index];
@@ -89,6 +89,25 @@ impl VulkanBackend {
     /// [`Options::validation`].
     pub fn validation_messages(&self) -> Vec<ValidationMessage> {
         self.validation_log().messages()
+    }
+
+    /// Compiles a SPIR-V module that others made, to be launched as a kernel with the declarations of `signature` would
+    /// be: binding `i` of set 0 is its buffer `i`; push constants hold the buffers' lengths, then its views', then its
+    /// parameters, then the grid if its body asks for it, in words.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] over the device's limits, [`Error::Device`] if the driver fails.
+    ///
+    /// # Safety
+    /// The module is valid for the device, binds no more than that, stays within its buffers and ends.
+    #[cfg(feature = "foreign")]
+    pub unsafe fn compile_foreign(
+        &self,
+        signature: Arc<VerifiedKernel>,
+        words: &[u32],
+    ) -> Result<Arc<dyn Executable>, Error> {
+        // SAFETY: the caller's promise.
+        Ok(Arc::new(unsafe { pipeline::compile_foreign(&self.device, signature, words) }?))
     }
 
     /// Where the validation layer's messages go, also after the backend is gone.

@@ -42,6 +42,7 @@ impl Device {
             .size(size)
             .usage(
                 vk::BufferUsageFlags::STORAGE_BUFFER
+                    | vk::BufferUsageFlags::SHADER_DEVICE_ADDRESS
                     | vk::BufferUsageFlags::TRANSFER_SRC
                     | vk::BufferUsageFlags::TRANSFER_DST,
             )
@@ -195,6 +196,13 @@ impl VulkanBuffer {
     pub(crate) fn descriptor(&self) -> Result<vk::DescriptorBufferInfo, Error> {
         let range = if self.bytes == 0 { ALIGNMENT } else { self.bytes.next_multiple_of(4) };
         Ok(vk::DescriptorBufferInfo::default().buffer(self.memory()?.buffer).offset(0).range(range))
+    }
+
+    /// Where it is for the device.
+    pub(crate) fn address(&self) -> Result<u64, Error> {
+        let info = vk::BufferDeviceAddressInfo::default().buffer(self.memory()?.buffer);
+        // SAFETY: the buffer is alive, bound, and was made with the usage that this takes.
+        Ok(unsafe { self.device.raw.get_buffer_device_address(&info) })
     }
 
     fn memory(&self) -> Result<&Memory, Error> {

@@ -1,7 +1,7 @@
 //! From a module to a compute pipeline, and the identity of what was compiled. Launching it is
 //! [`crate::launch`]'s.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ash::vk;
 use fulgurite_driver_core::{CompileOptions, Error};
@@ -15,9 +15,20 @@ use crate::plan::{check_kernel, check_layout, check_module};
 /// A kernel compiled for one device.
 pub(crate) struct VulkanExecutable {
     pub(crate) kernel: Arc<VerifiedKernel>,
+    pub(crate) device: Arc<Device>,
+    pub(crate) id: String,
+    profile: Profile,
+    /// The form that binds buffers by descriptors, but for `large` ones.
+    bound: Artifact,
+    /// The form that reaches every buffer by its address: made when a launch first has a buffer that is larger than a
+    /// descriptor reaches.
+    addressed: OnceLock<Artifact>,
+}
+
+/// One compiled form of a kernel.
+pub(crate) struct Artifact {
     pub(crate) layout: Layout,
     pub(crate) pipeline: Pipeline,
-    pub(crate) id: String,
 }
 
 /// A compute pipeline and its layouts. Handles that were not made are null.
@@ -47,14 +58,74 @@ pub(crate) fn compile_for(
 ) -> Result<VulkanExecutable, Error> {
     device.check_alive()?;
     Error::check_needs(&kernel, &device.plan.snapshot)?;
-    Error::check_recent(&kernel)?;
     check_kernel(&kernel, &device.plan.snapshot.limits)?;
-    let module = emit(&kernel, profile);
+    let (bound, id) = artifact(device, &kernel, profile)?;
+    let addressed = OnceLock::new();
+    Ok(VulkanExecutable {
+        kernel,
+        device: Arc::clone(device),
+        id,
+        profile: profile.clone(),
+        bound,
+        addressed,
+    })
+}
+
+/// One form of `kernel`, and the identity of what was compiled.
+fn artifact(
+    device: &Arc<Device>,
+    kernel: &VerifiedKernel,
+    profile: &Profile,
+) -> Result<(Artifact, String), Error> {
+    if let Some(needs) = fulgurite_spirv::unsupported(kernel, profile) {
+        return Err(Error::unsupported(needs, "no such thing"));
+    }
+    let module = emit(kernel, profile);
     check_layout(&module.layout, &device.plan.bounds)?;
     check_module(&module)?;
     let id = id(&module);
     let pipeline = Pipeline::create(Arc::clone(device), &module)?;
-    Ok(VulkanExecutable { kernel, layout: module.layout, pipeline, id })
+    Ok((Artifact { layout: module.layout, pipeline }, id))
+}
+
+/// A module that others made, bound and launched as one emitted from `signature` would be.
+///
+/// # Safety
+/// The module is valid, uses only what the device's plan has enabled, binds what the layout of `signature` says, stays
+/// within its buffers and ends.
+#[cfg(feature = "foreign")]
+pub(crate) unsafe fn compile_foreign(
+    device: &Arc<Device>,
+    signature: Arc<VerifiedKernel>,
+    words: &[u32],
+) -> Result<VulkanExecutable, Error> {
+    device.check_alive()?;
+    let profile = device.plan.profile.clone();
+    let layout = Layout::new(&signature, &profile, false);
+    check_layout(&layout, &device.plan.bounds)?;
+    let module = Module { words: words.to_vec(), layout };
+    let id = id(&module);
+    let pipeline = Pipeline::create(Arc::clone(device), &module)?;
+    let bound = Artifact { layout: module.layout, pipeline };
+    let addressed = OnceLock::new();
+    Ok(VulkanExecutable { kernel: signature, device: Arc::clone(device), id, profile, bound, addressed })
+}
+
+impl VulkanExecutable {
+    /// The form that can launch on buffers of which the largest has so many bytes.
+    pub(crate) fn artifact(&self, largest: u64) -> Result<&Artifact, Error> {
+        if largest <= self.device.plan.bounds.max_descriptor_bytes {
+            return Ok(&self.bound);
+        }
+        if let Some(addressed) = self.addressed.get() {
+            return Ok(addressed);
+        }
+        let mut profile = self.profile.clone();
+        profile.addresses = true;
+        let (made, _) = artifact(&self.device, &self.kernel, &profile)?;
+        // Another thread may have been faster: then this one is dropped.
+        Ok(self.addressed.get_or_init(|| made))
+    }
 }
 
 impl Pipeline {
@@ -72,7 +143,9 @@ impl Pipeline {
 
     fn create_layouts(&mut self, layout: &Layout) -> Result<(), Error> {
         let device = &self.device;
-        let bindings: Vec<_> = (0..layout.descriptors())
+        let bindings: Vec<_> = layout
+            .bindings()
+            .into_iter()
             .map(|binding| {
                 vk::DescriptorSetLayoutBinding::default()
                     .binding(binding)
@@ -111,7 +184,15 @@ impl Pipeline {
             .stage(vk::ShaderStageFlags::COMPUTE)
             .module(shader)
             .name(c"main");
-        let info = vk::ComputePipelineCreateInfo::default().stage(stage).layout(self.layout);
+        let mut size = vk::PipelineShaderStageRequiredSubgroupSizeCreateInfo::default()
+            .required_subgroup_size(device.plan.profile.subgroup_size);
+        let stage =
+            if device.plan.features.subgroup_size_control { stage.push_next(&mut size) } else { stage };
+        // A one-dimensional grid may be launched in parts.
+        let info = vk::ComputePipelineCreateInfo::default()
+            .flags(vk::PipelineCreateFlags::DISPATCH_BASE)
+            .stage(stage)
+            .layout(self.layout);
         // SAFETY: the layout was made from the module's own; the workgroup was checked against the limits.
         let created =
             unsafe { device.raw.create_compute_pipelines(vk::PipelineCache::null(), &[info], None) };
@@ -152,6 +233,7 @@ fn id(module: &Module) -> String {
         placement,
         u64::from(layout.block_words),
         module.words.len() as u64,
+        layout.by_address.iter().fold(1, |bits, by| bits << 1 | u64::from(*by)),
     ];
     let mut hasher = blake3::Hasher::new_derive_key("fulgurite vulkan executable 1");
     for fact in facts {
@@ -173,7 +255,7 @@ mod tests {
         let kernel = Kernel::empty("k", [1, 1, 1]);
         let module = |words: &[u32], control| Module {
             words: words.to_vec(),
-            layout: Layout::new(&kernel, 128, control),
+            layout: Layout::new(&kernel, &Profile::least(), control),
         };
         let plain = id(&module(&[1, 2], false));
         assert!(plain.starts_with("vulkan:") && plain.len() == 7 + 64, "{plain}");

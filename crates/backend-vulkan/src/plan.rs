@@ -4,16 +4,22 @@
 use std::ffi::CStr;
 use std::time::Duration;
 
-use ash::ext;
+use ash::{ext, khr};
 use fulgurite_driver_core::Error;
 use fulgurite_ir::Kernel;
-use fulgurite_spec::device::{Capability, DeviceSnapshot, Limits};
-use fulgurite_spec::limits::{MAX_DECLARATIONS, MAX_SHARED_BYTES, MAX_WORKGROUP_INVOCATIONS};
+use fulgurite_spec::device::{Capability, DeviceSnapshot, Limits, Matrices, MatrixShapes};
+use fulgurite_spec::limits::{
+    MAX_DECLARATIONS, MAX_SHARED_BYTES, MAX_SUBGROUP_SIZE, MAX_WORKGROUP_INVOCATIONS,
+};
+use fulgurite_spec::{MatrixScope, ScalarType};
 use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile};
 
 use crate::error::BACKEND;
 use crate::options::Options;
 use crate::snapshot::{ApiVersion, DeviceKind, Independence, PhysicalSnapshot, QueryError, TypeFeatures};
+
+/// The vendor id of NVIDIA.
+const NVIDIA: u32 = 0x10de;
 
 /// What probes found out about a driver. The default is a driver without quirks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +28,8 @@ pub(crate) struct Verdicts {
     pub(crate) loop_limit: Option<u32>,
     /// Whether it computes `x + 0` or `x · 0` wrongly where its compiler sees the zero.
     pub(crate) folds_zeros: bool,
+    /// Whether subgroups are not runs of the flattened local index.
+    pub(crate) scrambles_lanes: bool,
 }
 
 /// Everything that making a device needs to know.
@@ -46,6 +54,12 @@ pub(crate) struct OptionalFeatures {
     pub(crate) robust_buffer_access: bool,
     pub(crate) robust_buffer_access2: bool,
     pub(crate) types: TypeFeatures,
+    pub(crate) subgroup_extended_types: bool,
+    pub(crate) subgroup_uniform_control_flow: bool,
+    /// Subgroups come in several sizes, so that pipelines ask for one.
+    pub(crate) subgroup_size_control: bool,
+    pub(crate) explicit_shared_layout: bool,
+    pub(crate) cooperative_matrix: bool,
 }
 
 /// Where buffers live.
@@ -73,6 +87,8 @@ pub(crate) struct Bounds {
     pub(crate) max_descriptors: u32,
     pub(crate) max_push_constant_bytes: u32,
     pub(crate) max_shared_bytes: u32,
+    /// Bytes that one descriptor reaches.
+    pub(crate) max_descriptor_bytes: u64,
     /// Bytes of the largest buffer that can be made.
     pub(crate) max_allocation_bytes: u64,
 }
@@ -172,6 +188,16 @@ pub(crate) fn plan(
     }
     let bounds = bounds(physical);
     let profile = profile(physical, &bounds, verdicts);
+    if profile.subgroup_uniform_control_flow {
+        extensions.push(khr::shader_subgroup_uniform_control_flow::NAME);
+    }
+    if profile.explicit_shared_layout {
+        extensions.push(khr::workgroup_memory_explicit_layout::NAME);
+    }
+    let cooperative_matrix = !matrices(physical, verdicts, types).is_empty();
+    if cooperative_matrix {
+        extensions.push(khr::cooperative_matrix::NAME);
+    }
     let valid_bits = physical.queue_families[queue_family].timestamp_valid_bits;
     Ok(DevicePlan {
         extensions,
@@ -179,6 +205,11 @@ pub(crate) fn plan(
             robust_buffer_access: physical.features.robust_buffer_access,
             robust_buffer_access2: robustness2,
             types,
+            subgroup_extended_types: physical.features.subgroup_extended_types,
+            subgroup_uniform_control_flow: profile.subgroup_uniform_control_flow,
+            subgroup_size_control: physical.subgroups.sizes_vary && physical.features.subgroup_size_control,
+            explicit_shared_layout: profile.explicit_shared_layout,
+            cooperative_matrix,
         },
         queue_family: queue_family as u32,
         memory: if options.staging { MemoryPlan::Staged } else { memory(physical) },
@@ -249,6 +280,8 @@ fn bounds(physical: &PhysicalSnapshot) -> Bounds {
             .min(limits.max_per_stage_resources),
         max_push_constant_bytes: limits.max_push_constants_size,
         max_shared_bytes: limits.max_compute_shared_memory_size,
+        // Descriptors cover whole words.
+        max_descriptor_bytes: u64::from(limits.max_storage_buffer_range & !3),
         max_allocation_bytes: limits.max_buffer_size.min(limits.max_memory_allocation_size),
     }
 }
@@ -257,6 +290,7 @@ fn bounds(physical: &PhysicalSnapshot) -> Bounds {
 /// and NaNs are kept.
 fn types(physical: &PhysicalSnapshot) -> TypeFeatures {
     let has = physical.features.types;
+    let atomic_floats = physical.has_extension(ext::shader_atomic_float::NAME);
     let keeps = physical.float_controls.widths.map(|width| width.signed_zero_inf_nan_preserve);
     TypeFeatures {
         int8: has.int8 && has.storage8,
@@ -264,7 +298,8 @@ fn types(physical: &PhysicalSnapshot) -> TypeFeatures {
         float16: has.float16 && has.storage16 && keeps[0],
         float64: has.float64 && keeps[2],
         atomic_int64: has.atomic_int64 && has.int64,
-        atomic_double_add: has.atomic_double_add && has.float64 && keeps[2],
+        atomic_float_add: has.atomic_float_add && atomic_floats,
+        atomic_double_add: has.atomic_double_add && atomic_floats && has.float64 && keeps[2],
         ..has
     }
 }
@@ -284,9 +319,49 @@ fn profile(physical: &PhysicalSnapshot, bounds: &Bounds, verdicts: Verdicts) -> 
         demanded.rounding_mode_rte = has.rounding_mode_rte && apart(floats.rounding);
         demanded.denorm_preserve = has.denorm_preserve && apart(floats.denorms);
     }
+    profile.subgroup_size = physical.subgroups.size;
+    profile.subgroup_uniform_control_flow = physical.features.subgroup_uniform_control_flow
+        && physical.has_extension(khr::shader_subgroup_uniform_control_flow::NAME);
+    profile.explicit_shared_layout = physical.features.explicit_shared_layout
+        && physical.has_extension(khr::workgroup_memory_explicit_layout::NAME);
     profile.driver_ends_loops = verdicts.loop_limit.is_some();
     profile.driver_folds_zeros = verdicts.folds_zeros;
     profile
+}
+
+/// The products of cooperative matrices that modules may use: of types that the device has otherwise too, by subgroups
+/// in which lanes are where they should be, with tiles placed by 64-bit integers.
+fn matrices(physical: &PhysicalSnapshot, verdicts: Verdicts, types: TypeFeatures) -> Vec<MatrixShapes> {
+    let known = physical.features.cooperative_matrix
+        && physical.has_extension(khr::cooperative_matrix::NAME)
+        && subgroups(physical)
+        && !verdicts.scrambles_lanes
+        && types.int64;
+    let has = |ty: ScalarType| match ty {
+        ScalarType::I8 | ScalarType::U8 => types.int8,
+        ScalarType::F16 => types.float16,
+        ScalarType::F64 => types.float64,
+        _ => true,
+    };
+    let usable =
+        |p: &&MatrixShapes| p.scope == MatrixScope::Subgroup && [p.a, p.b, p.acc].into_iter().all(has);
+    physical.products.iter().filter(|_| known).filter(usable).copied().collect()
+}
+
+/// Whether workgroups that have begun are known to go on while others wait for them: no API says so, so these are the
+/// drivers on which scans by look-back were measured.
+fn progresses(physical: &PhysicalSnapshot) -> bool {
+    physical.vendor_id == NVIDIA && physical.driver_name == "NVIDIA"
+}
+
+/// Whether subgroups do all that the language asks of them, on values of every type that the device has.
+fn subgroups(physical: &PhysicalSnapshot) -> bool {
+    let subgroups = &physical.subgroups;
+    let narrow =
+        physical.features.types.int8 || physical.features.types.int64 || physical.features.types.float16;
+    let sized = subgroups.size.is_power_of_two() && subgroups.size <= MAX_SUBGROUP_SIZE;
+    let controlled = !subgroups.sizes_vary || physical.features.subgroup_size_control;
+    subgroups.complete && sized && controlled && (!narrow || physical.features.subgroup_extended_types)
 }
 
 fn public_snapshot(
@@ -314,20 +389,30 @@ fn public_snapshot(
         (types.atomic_int64, Capability::AtomicInt64),
         (types.atomic_float_add, Capability::AtomicFloatAdd),
         (types.atomic_double_add, Capability::AtomicDoubleAdd),
+        (subgroups(physical) && !verdicts.scrambles_lanes, Capability::Subgroups),
+        (!matrices(physical, verdicts, types).is_empty(), Capability::CooperativeMatrix),
+        (progresses(physical), Capability::WorkgroupProgress),
+        // Addresses are computed as 64-bit integers.
+        (types.int64, Capability::LargeBuffers),
     ]
     .into_iter()
     .filter(|(there, _)| *there)
     .map(|(_, capability)| capability)
     .collect();
 
+    let products = matrices(physical, verdicts, types);
+    if !products.is_empty() {
+        snapshot.matrices = Matrices::Listed(products);
+    }
     let from = &physical.limits;
     let mut limits = Limits::unlimited();
     limits.max_workgroup_invocations = from.max_compute_work_group_invocations.min(MAX_WORKGROUP_INVOCATIONS);
     limits.max_workgroup_size = from.max_compute_work_group_size.map(|n| n.min(MAX_WORKGROUP_INVOCATIONS));
     limits.max_workgroup_count = from.max_compute_work_group_count;
     limits.max_shared_bytes = from.max_compute_shared_memory_size.min(MAX_SHARED_BYTES as u32);
-    // Descriptors cover whole words.
-    limits.max_buffer_bytes = u64::from(from.max_storage_buffer_range & !3).min(bounds.max_allocation_bytes);
+    let reach = if types.int64 { u64::MAX } else { bounds.max_descriptor_bytes };
+    limits.max_buffer_bytes = reach.min(bounds.max_allocation_bytes);
+    limits.subgroup_size = profile.subgroup_size;
     // Two descriptors may go to the control buffer and the parameter block.
     limits.max_bound_buffers = bounds.max_descriptors.saturating_sub(2).min(MAX_DECLARATIONS as u32);
     limits.loop_limit = verdicts.loop_limit;
@@ -363,7 +448,7 @@ pub(crate) fn check_kernel(kernel: &Kernel, limits: &Limits) -> Result<(), Error
 
 /// Whether what a module binds fits.
 pub(crate) fn check_layout(layout: &Layout, bounds: &Bounds) -> Result<(), Error> {
-    let (descriptors, most) = (layout.descriptors(), bounds.max_descriptors);
+    let (descriptors, most) = (layout.bindings().len() as u32, bounds.max_descriptors);
     if descriptors > most {
         return Err(Error::unsupported(
             format!("{descriptors} storage buffers in one pipeline ({} of the kernel's)", layout.buffers),

@@ -11,6 +11,7 @@ use ash::vk;
 use fulgurite_driver_core::{DeviceBuffer, Error, Executable, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Diagnostics;
+use fulgurite_spec::device::Capability;
 use fulgurite_spec::eval::Components;
 use fulgurite_spirv::Profile;
 
@@ -66,6 +67,34 @@ kernel @zero_probe workgroup(1, 1, 1) {
 ";
 /// What it finds where zeros are treated like any other number.
 const ZERO_WORDS: [u32; 4] = [1, 0, 0, 1];
+/// Whether lanes are counted along the flattened local index, in each of a few ways to see it.
+const LANE_KERNEL: &str = "fulgurite 1
+kernel @lane_probe workgroup(8, 5, 3) {
+  buffer %out: write u32[]
+
+  %index = local_index
+  %lane = lane
+  %first = sub %index, %lane
+  %from = subgroup.broadcast %index, 0u32
+  %a = eq %from, %first
+  %other = xor %lane, 1u32
+  %neighbor = subgroup.shuffle %index, %other
+  %expected = add %first, %other
+  %there = lt %expected, 120u32
+  %size = subgroup_size
+  %within = lt %other, %size
+  %both = and %there, %within
+  %wanted = select %both, %expected, %index
+  %b = eq %neighbor, %wanted
+  %sum = subgroup.inclusive_scan[add] 1u32
+  %below = add %lane, 1u32
+  %c = eq %sum, %below
+  %ab = and %a, %b
+  %abc = and %ab, %c
+  %word = convert %abc -> u32
+  store %out[%index], %word
+}
+";
 /// How far the kernel counts, in turn: a limit is most likely near 2¹⁶.
 const COUNTS: [u32; 2] = [100_000, 4_000_000];
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -96,12 +125,26 @@ fn probe(
     let plan = plan(snapshot, Verdicts::default(), &Options::default())
         .map_err(|reason| unavailable(reason.to_string()))?;
     let device = Device::open(Arc::clone(instance), physical, plan)?;
-    Ok(Verdicts { loop_limit: loop_limit(&device)?, folds_zeros: folds_zeros(&device)? })
+    let subgroups = device.plan.snapshot.has(Capability::Subgroups);
+    Ok(Verdicts {
+        loop_limit: loop_limit(&device)?,
+        folds_zeros: folds_zeros(&device)?,
+        scrambles_lanes: subgroups && scrambles_lanes(&device)?,
+    })
 }
 
 fn compiled(device: &Arc<Device>, source: &str) -> Result<impl Executable + use<>, Error> {
     let kernel = kernel(source).map_err(|d| Error::Internal(format!("the probe's own kernel: {d}")))?;
-    compile_for(device, Arc::new(kernel), &Profile::least())
+    let mut profile = Profile::least();
+    profile.subgroup_size = device.plan.profile.subgroup_size;
+    compile_for(device, Arc::new(kernel), &profile)
+}
+
+fn scrambles_lanes(device: &Arc<Device>) -> Result<bool, Error> {
+    let executable = compiled(device, LANE_KERNEL)?;
+    let out: Arc<dyn DeviceBuffer> = Arc::new(VulkanBuffer::create(device, 480)?);
+    let words = run(device, &executable, &[out], &[])?;
+    Ok(words.iter().any(|word| *word != 1))
 }
 
 fn folds_zeros(device: &Arc<Device>) -> Result<bool, Error> {
@@ -161,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_probe_kernels_are_kernels() {
-        for (source, declared) in [(LOOP_KERNEL, (1, 1)), (ZERO_KERNEL, (2, 0))] {
+        for (source, declared) in [(LOOP_KERNEL, (1, 1)), (ZERO_KERNEL, (2, 0)), (LANE_KERNEL, (1, 0))] {
             let kernel = kernel(source).unwrap();
             assert_eq!((kernel.buffers.len(), kernel.params.len()), declared);
         }

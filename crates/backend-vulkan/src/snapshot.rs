@@ -3,8 +3,10 @@
 
 use std::ffi::CStr;
 
-use ash::{ext, vk};
+use ash::{ext, khr, vk};
 use fulgurite_driver_core::DeviceError;
+use fulgurite_spec::device::MatrixShapes;
+use fulgurite_spec::{MatrixScope, ScalarType};
 use fulgurite_spirv::FloatControls;
 
 use crate::error::device_error;
@@ -46,9 +48,12 @@ pub(crate) struct PhysicalSnapshot {
     pub(crate) limits: PhysicalLimits,
     pub(crate) features: Features,
     pub(crate) float_controls: FloatProperties,
+    pub(crate) subgroups: SubgroupProperties,
     pub(crate) queue_families: Vec<QueueFamily>,
     pub(crate) extensions: Vec<String>,
     pub(crate) memory_types: Vec<MemoryType>,
+    /// The products of cooperative matrices that the language can express.
+    pub(crate) products: Vec<MatrixShapes>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,6 +84,11 @@ pub(crate) struct Features {
     pub(crate) zero_initialize_workgroup_memory: bool,
     pub(crate) robust_buffer_access2: bool,
     pub(crate) integer_dot_product: bool,
+    pub(crate) subgroup_extended_types: bool,
+    pub(crate) subgroup_size_control: bool,
+    pub(crate) subgroup_uniform_control_flow: bool,
+    pub(crate) explicit_shared_layout: bool,
+    pub(crate) cooperative_matrix: bool,
     pub(crate) types: TypeFeatures,
 }
 
@@ -113,6 +123,16 @@ impl Default for FloatProperties {
         let none = FloatControls { signed_zero_inf_nan_preserve: false, ..FloatControls::LEAST };
         Self { widths: [none; 3], denorms: Independence::None, rounding: Independence::None }
     }
+}
+
+/// What subgroups are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SubgroupProperties {
+    pub(crate) size: u32,
+    /// Whether compute shaders have every group of subgroup ops that is emitted.
+    pub(crate) complete: bool,
+    /// Whether there are other sizes too.
+    pub(crate) sizes_vary: bool,
 }
 
 /// Which float widths can be set apart from the others.
@@ -173,9 +193,11 @@ pub(crate) fn query(
         limits: limits(&base.limits),
         features: Features::default(),
         float_controls: FloatProperties::default(),
+        subgroups: SubgroupProperties::default(),
         queue_families: Vec::new(),
         extensions,
         memory_types: Vec::new(),
+        products: Vec::new(),
     };
     // The structures below are for devices of 1.3; an older one is refused by its version alone.
     if api_version >= ApiVersion(1, 3) {
@@ -191,6 +213,49 @@ pub(crate) fn query(
     Ok(snapshot)
 }
 
+/// The products of cooperative matrices that `device` has. Fails quietly: a device that cannot say has none.
+pub(crate) fn query_products(
+    functions: &khr::cooperative_matrix::Instance,
+    device: vk::PhysicalDevice,
+) -> Vec<MatrixShapes> {
+    // SAFETY: the caller found the extension on `device`, of the instance that the functions were loaded for.
+    let all = unsafe { functions.get_physical_device_cooperative_matrix_properties(device) };
+    all.unwrap_or_default().iter().filter_map(product).collect()
+}
+
+fn product(from: &vk::CooperativeMatrixPropertiesKHR<'_>) -> Option<MatrixShapes> {
+    if from.saturating_accumulation != 0 || from.c_type != from.result_type {
+        return None;
+    }
+    let side = |size: u32| u16::try_from(size).ok();
+    Some(MatrixShapes {
+        m: side(from.m_size)?,
+        n: side(from.n_size)?,
+        k: side(from.k_size)?,
+        a: component(from.a_type)?,
+        b: component(from.b_type)?,
+        acc: component(from.c_type)?,
+        scope: match from.scope {
+            vk::ScopeKHR::SUBGROUP => MatrixScope::Subgroup,
+            vk::ScopeKHR::WORKGROUP => MatrixScope::Workgroup,
+            _ => return None,
+        },
+    })
+}
+
+fn component(ty: vk::ComponentTypeKHR) -> Option<ScalarType> {
+    Some(match ty {
+        vk::ComponentTypeKHR::FLOAT16 => ScalarType::F16,
+        vk::ComponentTypeKHR::FLOAT32 => ScalarType::F32,
+        vk::ComponentTypeKHR::FLOAT64 => ScalarType::F64,
+        vk::ComponentTypeKHR::SINT8 => ScalarType::I8,
+        vk::ComponentTypeKHR::UINT8 => ScalarType::U8,
+        vk::ComponentTypeKHR::SINT32 => ScalarType::I32,
+        vk::ComponentTypeKHR::UINT32 => ScalarType::U32,
+        _ => return None,
+    })
+}
+
 fn query_properties(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot: &mut PhysicalSnapshot) {
     let mut v11 = vk::PhysicalDeviceVulkan11Properties::default();
     let mut v12 = vk::PhysicalDeviceVulkan12Properties::default();
@@ -203,6 +268,17 @@ fn query_properties(instance: &ash::Instance, device: vk::PhysicalDevice, snapsh
     snapshot.driver_info = text(v12.driver_info_as_c_str().unwrap_or_default());
     snapshot.limits.max_memory_allocation_size = v11.max_memory_allocation_size;
     snapshot.limits.max_buffer_size = v13.max_buffer_size;
+    let needed = vk::SubgroupFeatureFlags::BASIC
+        | vk::SubgroupFeatureFlags::VOTE
+        | vk::SubgroupFeatureFlags::ARITHMETIC
+        | vk::SubgroupFeatureFlags::BALLOT
+        | vk::SubgroupFeatureFlags::SHUFFLE;
+    snapshot.subgroups = SubgroupProperties {
+        size: v11.subgroup_size,
+        complete: v11.subgroup_supported_operations.contains(needed)
+            && v11.subgroup_supported_stages.contains(vk::ShaderStageFlags::COMPUTE),
+        sizes_vary: v13.min_subgroup_size != v13.max_subgroup_size,
+    };
     let independence = |of: vk::ShaderFloatControlsIndependence| match of {
         vk::ShaderFloatControlsIndependence::ALL => Independence::All,
         vk::ShaderFloatControlsIndependence::TYPE_32_ONLY => Independence::Single,
@@ -240,12 +316,24 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
     let mut v11 = vk::PhysicalDeviceVulkan11Features::default();
     let mut v12 = vk::PhysicalDeviceVulkan12Features::default();
     let mut v13 = vk::PhysicalDeviceVulkan13Features::default();
+    let mut uniform_control_flow = vk::PhysicalDeviceShaderSubgroupUniformControlFlowFeaturesKHR::default();
+    let mut cooperative_matrix = vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default();
+    let mut explicit_layout = vk::PhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHR::default();
     let mut atomic_float = vk::PhysicalDeviceShaderAtomicFloatFeaturesEXT::default();
     let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default();
     let mut all =
         vk::PhysicalDeviceFeatures2::default().push_next(&mut v11).push_next(&mut v12).push_next(&mut v13);
     if snapshot.has_extension(ext::shader_atomic_float::NAME) {
         all = all.push_next(&mut atomic_float);
+    }
+    if snapshot.has_extension(khr::shader_subgroup_uniform_control_flow::NAME) {
+        all = all.push_next(&mut uniform_control_flow);
+    }
+    if snapshot.has_extension(khr::cooperative_matrix::NAME) {
+        all = all.push_next(&mut cooperative_matrix);
+    }
+    if snapshot.has_extension(khr::workgroup_memory_explicit_layout::NAME) {
+        all = all.push_next(&mut explicit_layout);
     }
     if snapshot.has_extension(ext::robustness2::NAME) {
         all = all.push_next(&mut robustness2);
@@ -281,6 +369,14 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
         zero_initialize_workgroup_memory: v13.shader_zero_initialize_workgroup_memory != 0,
         robust_buffer_access2: robustness2.robust_buffer_access2 != 0,
         integer_dot_product: v13.shader_integer_dot_product != 0,
+        subgroup_extended_types: v12.shader_subgroup_extended_types != 0,
+        subgroup_size_control: v13.subgroup_size_control != 0,
+        subgroup_uniform_control_flow: uniform_control_flow.shader_subgroup_uniform_control_flow != 0,
+        cooperative_matrix: cooperative_matrix.cooperative_matrix != 0,
+        // Views may be of any type that the device has.
+        explicit_shared_layout: explicit_layout.workgroup_memory_explicit_layout != 0
+            && explicit_layout.workgroup_memory_explicit_layout8_bit_access != 0
+            && explicit_layout.workgroup_memory_explicit_layout16_bit_access != 0,
         types,
     };
 }
@@ -397,6 +493,11 @@ pub(crate) mod sample {
                 zero_initialize_workgroup_memory: true,
                 robust_buffer_access2: true,
                 integer_dot_product: true,
+                subgroup_extended_types: true,
+                subgroup_size_control: true,
+                subgroup_uniform_control_flow: false,
+                explicit_shared_layout: false,
+                cooperative_matrix: false,
                 types: TypeFeatures {
                     int8: true,
                     int16: true,
@@ -415,6 +516,7 @@ pub(crate) mod sample {
                 denorms: Independence::All,
                 rounding: Independence::All,
             },
+            subgroups: SubgroupProperties { size: 8, complete: true, sizes_vary: false },
             queue_families: vec![QueueFamily {
                 compute: true,
                 graphics: true,
@@ -423,6 +525,7 @@ pub(crate) mod sample {
             }],
             extensions: vec!["VK_EXT_robustness2".to_owned(), "VK_EXT_shader_atomic_float".to_owned()],
             memory_types: vec![MemoryType { device_local: true, host_visible: true, host_coherent: true }],
+            products: Vec::new(),
         }
     }
 

@@ -154,11 +154,11 @@ impl Case<'_> {
         let Semantics::Scalar { operands: kinds, .. } = self.op.info().semantics else { return REFUSED };
         let mut verdict = ACCEPTED;
         // Lane by lane: SwiftShader flushes what goes through its `min`, but not what it selects beside a NaN.
-        for lane in 0..self.main.lanes.count() as usize {
+        for (lane, actual) in actual.iter().enumerate().take(self.main.lanes.count() as usize) {
             let pick = |kind: &Operand| if *kind == Operand::U32 { 0 } else { lane };
             let args: Vec<u64> = self.operands.iter().zip(kinds).map(|(v, kind)| v[pick(kind)]).collect();
-            let judged = self.flushes().map(|f| self.judge_lane(&args, actual[lane], f));
-            let Some(best) = judged.filter(|v| v.accepted).next() else { return REFUSED };
+            let mut judged = self.flushes().map(|f| self.judge_lane(&args, *actual, f));
+            let Some(best) = judged.find(|v| v.accepted) else { return REFUSED };
             verdict.error = match (verdict.error, best.error) {
                 (Some(a), Some(b)) => Some(a.worst(b)),
                 (a, b) => a.or(b),

@@ -81,6 +81,11 @@ impl<'a> Harness<'a> {
         Random::new(self.options.seed ^ salt)
     }
 
+    /// How much to run.
+    pub(crate) fn level(&self) -> Level {
+        self.options.level
+    }
+
     /// `smoke` random inputs at the smoke level, more at higher ones.
     pub(crate) fn random_count(&self, smoke: usize) -> usize {
         match self.options.level {
@@ -116,6 +121,22 @@ impl<'a> Harness<'a> {
         self.compile_kernel(group, &kernel)
     }
 
+    /// As [`compile`](Self::compile), for a kernel whose results belong to several groups.
+    pub(crate) fn compile_groups(&mut self, groups: &[String], text: &str) -> Option<Arc<dyn Executable>> {
+        let wanted: Vec<&String> = groups.iter().filter(|g| self.wants(g)).collect();
+        let first = *wanted.first()?;
+        for group in &wanted {
+            self.groups.entry((*group).clone()).or_default();
+        }
+        let executable = self.compile(first, text);
+        if self.groups.get(first).is_some_and(|g| g.unsupported) {
+            for group in wanted {
+                self.groups.entry(group.clone()).or_default().unsupported = true;
+            }
+        }
+        executable
+    }
+
     pub(crate) fn compile_kernel(
         &mut self,
         group: &str,
@@ -134,7 +155,7 @@ impl<'a> Harness<'a> {
     }
 
     /// Counts an error: what is unsupported, and a loop that the driver cut, as unsupported; all else failed.
-    fn error(&mut self, group: &str, input: &str, error: Error) {
+    pub(crate) fn error(&mut self, group: &str, input: &str, error: Error) {
         match error {
             Error::Unsupported(reason) => self.unsupported(group, &reason.to_string()),
             Error::Device(DeviceError::LoopLimit { limit, .. }) => {
@@ -172,7 +193,8 @@ impl<'a> Harness<'a> {
         }
     }
 
-    fn try_launch(
+    /// As [`launch`](Self::launch), where an error may be what is wanted: nothing is counted.
+    pub(crate) fn try_launch(
         &self,
         executable: &Arc<dyn Executable>,
         contents: &[Vec<u8>],

@@ -5,6 +5,8 @@ mod control;
 mod literals;
 mod memory;
 mod ops;
+mod subgroup;
+mod vec_shuffle;
 
 use fulgurite_spec::Type;
 use fulgurite_spec::eval::Components;
@@ -21,13 +23,15 @@ pub enum Suite {
     Memory,
     /// Nested and divergent control flow, loops of every trip count.
     Control,
-    /// Contention: sums, tickets, compare-exchange loops.
+    /// Ops across subgroups, full and partial ones, and what surrounds them.
+    Subgroup,
+    /// Contention: sums, tickets, compare-exchange loops, message passing.
     Atomics,
 }
 
 impl Suite {
     /// Every suite, in the order they run.
-    pub const ALL: [Suite; 4] = [Self::Ops, Self::Memory, Self::Control, Self::Atomics];
+    pub const ALL: [Suite; 5] = [Self::Ops, Self::Memory, Self::Control, Self::Subgroup, Self::Atomics];
 
     /// Its name on command lines and in reports.
     pub const fn name(self) -> &'static str {
@@ -35,6 +39,7 @@ impl Suite {
             Self::Ops => "ops",
             Self::Memory => "memory",
             Self::Control => "control",
+            Self::Subgroup => "subgroup",
             Self::Atomics => "atomics",
         }
     }
@@ -49,6 +54,7 @@ impl Suite {
             Self::Ops => ops::run(harness, progress),
             Self::Memory => memory::run(harness, progress),
             Self::Control => control::run(harness, progress),
+            Self::Subgroup => subgroup::run(harness, progress),
             Self::Atomics => atomics::run(harness, progress),
         }
     }

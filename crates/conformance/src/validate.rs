@@ -15,6 +15,9 @@ pub(crate) fn validate(kernel: &fulgurite_ir::VerifiedKernel) -> Result<(), Stri
 
     let validator = spirv_tools::val::create(Some(spirv_tools::TargetEnv::Vulkan_1_3));
     for profile in [Profile::least(), Profile::fullest()] {
+        if fulgurite_spirv::unsupported(kernel, &profile).is_some() {
+            continue;
+        }
         let module = fulgurite_spirv::emit(kernel, &profile);
         validator.validate(&module.words, None).map_err(|e| format!("spirv-val, {profile:?}: {e}"))?;
     }

@@ -1,5 +1,6 @@
 //! The suites must catch a backend that is wrong: the reference, with each of these bugs seeded into the kernels
 //! that it runs.
+#![expect(clippy::expect_used, reason = "a mutant that does not verify fails the test")]
 
 use std::sync::Arc;
 
@@ -7,10 +8,11 @@ use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_conformance::{Expectations, Level, Options, Suite};
 use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport};
 use fulgurite_ir::{
-    BlockId, FloatMode, InstKind, Kernel, Operands, Terminator, ValueDef, VerifiedKernel, verify,
+    ArrayDecl, BlockId, Combine, FloatMode, Initial, Inst, InstId, InstKind, Kernel, Memory, MemoryScopes,
+    Operands, SharedId, Terminator, ValueDef, ValueId, VerifiedKernel, verify,
 };
 use fulgurite_spec::device::DeviceSnapshot;
-use fulgurite_spec::{Literal, Op, ScalarType, Type};
+use fulgurite_spec::{Literal, Location, Op, ScalarType, Type};
 
 /// A bug: changes a kernel before it is compiled.
 type Mutation = fn(&mut Kernel);
@@ -41,7 +43,9 @@ impl Backend for Broken {
     ) -> Result<Arc<dyn Executable>, Error> {
         let mut changed = (*kernel).clone().into_kernel();
         (self.mutation)(&mut changed);
-        let inner = self.inner.compile(Arc::new(verify(changed)?), options)?;
+        // A kernel that does not verify would be caught for the wrong reason.
+        let changed = verify(changed).expect("a seeded bug leaves a kernel that verifies");
+        let inner = self.inner.compile(Arc::new(changed), options)?;
         Ok(Arc::new(BrokenExecutable { inner, original: kernel }))
     }
 }
@@ -63,9 +67,66 @@ impl Executable for BrokenExecutable {
 fn replace(kernel: &mut Kernel, from: Op, to: Op) {
     for inst in &mut kernel.insts {
         match &mut inst.kind {
-            InstKind::Scalar { op, .. } | InstKind::Atomic { op, .. } if *op == from => *op = to,
+            InstKind::Scalar { op, .. }
+            | InstKind::Atomic { op, .. }
+            | InstKind::Subgroup { op, .. }
+            | InstKind::Id { op, .. }
+                if *op == from =>
+            {
+                *op = to;
+            }
             _ => {}
         }
+    }
+}
+
+/// Takes instructions that have no results out.
+fn remove(kernel: &mut Kernel, is_gone: impl Fn(&InstKind) -> bool) {
+    let gone: Vec<bool> = kernel.insts.iter().map(|inst| is_gone(&inst.kind)).collect();
+    for block in &mut kernel.blocks {
+        block.insts.retain(|id| !gone[id.index()]);
+    }
+}
+
+/// The instructions of `kernel`, with their blocks.
+fn instructions(kernel: &Kernel) -> Vec<(BlockId, InstId)> {
+    let blocks = kernel.blocks.iter().enumerate();
+    blocks.flat_map(|(b, block)| block.insts.iter().map(move |id| (BlockId::new(b), *id))).collect()
+}
+
+/// Puts an instruction right before another; its result if it has one of type `ty`.
+fn insert_before(
+    kernel: &mut Kernel,
+    (block, before): (BlockId, InstId),
+    kind: InstKind,
+    ty: Option<Type>,
+) -> Option<ValueId> {
+    let new = kernel.add_inst(block, kind, ty.as_slice(), Location::Unknown);
+    let insts = &mut kernel.blocks[block.index()].insts;
+    insts.pop();
+    let at = insts.iter().position(|id| *id == before).unwrap_or_default();
+    insts.insert(at, new);
+    kernel.insts[new.index()].results.first().copied()
+}
+
+/// What a `workgroup_broadcast` is computed as: through an array of its own, each invocation's value in its place.
+fn broadcast_without_its_last_barrier(kernel: &mut Kernel) {
+    for at in instructions(kernel) {
+        let InstKind::WorkgroupBroadcast { value, index } = kernel.inst(at.1).kind else { continue };
+        let element = kernel.ty(value);
+        let memory = Memory::Shared(SharedId::new(kernel.shared.len()));
+        kernel.shared.push(ArrayDecl {
+            name: format!("scratch{}", kernel.shared.len()),
+            element,
+            len: kernel.workgroup_invocations(),
+            initial: Initial::Zero,
+            location: Location::Unknown,
+        });
+        let id = InstKind::Id { op: Op::LocalIndex, component: 0 };
+        let Some(own) = insert_before(kernel, at, id, Some(Type::U32)) else { continue };
+        insert_before(kernel, at, InstKind::Store { memory, index: own, value }, None);
+        insert_before(kernel, at, InstKind::Barrier { scopes: MemoryScopes::ALL }, None);
+        kernel.insts[at.1.index()].kind = InstKind::Load { memory, index };
     }
 }
 
@@ -116,15 +177,7 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
         }
     }),
     ("no barrier", Suite::Control, "barrier", |k| {
-        for block in 0..k.blocks.len() {
-            let kept = k.blocks[block]
-                .insts
-                .iter()
-                .copied()
-                .filter(|i| !matches!(k.insts[i.index()].kind, InstKind::Barrier { .. }))
-                .collect();
-            k.blocks[block].insts = kept;
-        }
+        remove(k, |kind| matches!(kind, InstKind::Barrier { .. }));
     }),
     ("carried values in the wrong places", Suite::Control, "carried values change places", |k| {
         for block in &mut k.blocks {
@@ -136,7 +189,7 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
             }
         }
     }),
-    ("add for atomic max", Suite::Atomics, "", |k| replace(k, Op::AtomicMax, Op::AtomicAdd)),
+    ("add for atomic max", Suite::Atomics, "atomic.max", |k| replace(k, Op::AtomicMax, Op::AtomicAdd)),
     ("atomic or that tells what it made", Suite::Atomics, "atomic.or", |k| {
         // The stored result is or-ed with the operand: what the cell holds afterwards.
         for block in 0..k.blocks.len() {
@@ -161,8 +214,129 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
             }
         }
     }),
-    ("atomic exchange that loses its value", Suite::Atomics, "", |k| {
+    ("atomic exchange that loses its value", Suite::Atomics, "atomic.exchange u32", |k| {
         replace(k, Op::AtomicExchange, Op::AtomicOr)
+    }),
+    ("float atomics that replace", Suite::Atomics, "atomic.add f", |k| {
+        replace(k, Op::AtomicAdd, Op::AtomicExchange)
+    }),
+    ("64-bit minima that compare as unsigned", Suite::Atomics, "atomic.min i64", |k| {
+        replace(k, Op::AtomicMin, Op::AtomicAnd)
+    }),
+    ("atomics beyond the end that hit the first", Suite::Atomics, "atomic bounds at u64 i64", |k| {
+        let first = constant(k, 0);
+        let wide: Vec<bool> = k.values.iter().map(|v| v.ty == Type::U64).collect();
+        for inst in &mut k.insts {
+            if let InstKind::Atomic { index, .. } = &mut inst.kind
+                && wide[index.index()]
+            {
+                *index = first;
+            }
+        }
+    }),
+    ("shuffle_up for shuffle_down", Suite::Subgroup, "subgroup.shuffle_down u32", |k| {
+        replace(k, Op::SubgroupShuffleDown, Op::SubgroupShuffleUp)
+    }),
+    ("exclusive scans that are inclusive", Suite::Subgroup, "subgroup.exclusive_scan", |k| {
+        replace(k, Op::SubgroupExclusiveScan, Op::SubgroupInclusiveScan)
+    }),
+    ("scans off by one lane", Suite::Subgroup, "subgroup.inclusive_scan[add] u32", |k| {
+        replace(k, Op::SubgroupInclusiveScan, Op::SubgroupExclusiveScan)
+    }),
+    ("least for greatest of a subgroup", Suite::Subgroup, "subgroup.reduce[max] f16", |k| {
+        for inst in &mut k.insts {
+            if let InstKind::Subgroup { combine: Some(combine @ Combine::Max), .. } = &mut inst.kind {
+                *combine = Combine::Min;
+            }
+        }
+    }),
+    ("lanes counted over the workgroup", Suite::Subgroup, "lane", |k| replace(k, Op::Lane, Op::LocalIndex)),
+    ("any for all", Suite::Subgroup, "subgroup.all", |k| replace(k, Op::SubgroupAll, Op::SubgroupAny)),
+    ("shuffles that wrap into the subgroup", Suite::Subgroup, "subgroup.shuffle u32", |k| {
+        // As devices do that look at the low bits only.
+        let mask = constant(k, 31);
+        for at in instructions(k) {
+            if let InstKind::Subgroup { op: Op::SubgroupShuffle, operands, .. } = &k.inst(at.1).kind {
+                let operands = Operands::new(&[operands[1], mask]);
+                let kind = InstKind::Scalar { op: Op::And, operands, mode: FloatMode::Default };
+                let low = insert_before(k, at, kind, Some(Type::U32));
+                if let (InstKind::Subgroup { operands, .. }, Some(low)) =
+                    (&mut k.insts[at.1.index()].kind, low)
+                {
+                    operands[1] = low;
+                }
+            }
+        }
+    }),
+    ("no subgroup barrier", Suite::Subgroup, "subgroup_barrier", |k| {
+        remove(k, |kind| matches!(kind, InstKind::SubgroupBarrier { .. }));
+    }),
+    ("views off by one", Suite::Memory, "load u8x4 of u32", |k| {
+        let one = constant(k, 1);
+        for position in 0..k.insts.len() {
+            if let InstKind::Load { memory: Memory::View(_), index } = &mut k.insts[position].kind {
+                *index = one;
+            }
+        }
+    }),
+    ("views with an element in the tail", Suite::Memory, "f32x4 of f32 in shared", |k| {
+        // The array is longer, so that its last bytes are no tail but half an element.
+        k.shared.iter_mut().for_each(|array| array.len += 4);
+    }),
+    ("indices cut to 32 bits", Suite::Memory, "load u32 at u64", |k| {
+        for at in instructions(k) {
+            let InstKind::Load { index, .. } = k.inst(at.1).kind else { continue };
+            if k.ty(index) == Type::U64 {
+                let operands = Operands::new(&[index]);
+                let kind = InstKind::Scalar { op: Op::Convert, operands, mode: FloatMode::Default };
+                let low = insert_before(k, at, kind, Some(Type::U32));
+                if let (InstKind::Load { index, .. }, Some(low)) = (&mut k.insts[at.1.index()].kind, low) {
+                    *index = low;
+                }
+            }
+        }
+    }),
+    ("no barrier after uninit memory is written", Suite::Memory, "uninit shared", |k| {
+        remove(k, |kind| matches!(kind, InstKind::Barrier { .. }));
+    }),
+    ("traps that are dropped", Suite::Control, "trap", |k| {
+        remove(k, |kind| matches!(kind, InstKind::Trap { .. }));
+    }),
+    ("the last code for the first", Suite::Control, "the first of an invocation's traps", |k| {
+        let last = constant(k, 12);
+        for inst in &mut k.insts {
+            if let InstKind::Trap { code } = &mut inst.kind {
+                *code = last;
+            }
+        }
+    }),
+    ("broadcasts of the first invocation", Suite::Control, "workgroup_broadcast u32", |k| {
+        let first = constant(k, 0);
+        for inst in &mut k.insts {
+            if let InstKind::WorkgroupBroadcast { index, .. } = &mut inst.kind {
+                *index = first;
+            }
+        }
+    }),
+    ("a barrier missing in broadcasts", Suite::Control, "workgroup_broadcast u32", |k| {
+        broadcast_without_its_last_barrier(k);
+    }),
+    ("loops that count from their end", Suite::Control, "for i8", |k| {
+        for Inst { kind, .. } in &mut k.insts {
+            if let InstKind::For { start, end, .. } = kind {
+                core::mem::swap(start, end);
+            }
+        }
+    }),
+    ("workgroups numbered by invocation", Suite::Control, "ids of linear", |k| {
+        replace(k, Op::WorkgroupId, Op::GlobalId)
+    }),
+    ("shuffled vectors in the wrong order", Suite::Ops, "vec.shuffle i16", |k| {
+        for inst in &mut k.insts {
+            if let InstKind::VecShuffle { vectors, .. } = &mut inst.kind {
+                vectors.swap(0, 1);
+            }
+        }
     }),
 ];
 
@@ -203,10 +377,10 @@ fn expected_failures_are_counted_apart_and_must_fail() {
         Expectations::parse(&text).unwrap()
     };
     let bug: Mutation = |k| replace(k, Op::AtomicMax, Op::AtomicAdd);
-    let groups =
-        ["u32, buffer", "u32, shared", "i32, buffer", "i32, shared"].map(|g| format!("atomic.max {g}"));
+    let places = ["buffer", "shared", "view of buffer", "view of shared"];
+    let groups = places.map(|place| format!("atomic.max u32, {place}"));
     let lists: Vec<_> = groups.iter().map(|g| list(g)).collect();
-    assert_eq!(failures(Suite::Atomics, "atomic.max", bug, lists.clone()), 0);
+    assert_eq!(failures(Suite::Atomics, "atomic.max u32", bug, lists.clone()), 0);
     // The same lists on a backend without the bug: four expected failures that did not fail.
     assert_eq!(failures(Suite::Atomics, "", |_| {}, lists), 4);
 }

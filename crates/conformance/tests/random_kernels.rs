@@ -1,5 +1,5 @@
 //! Random kernels on the CPU backend against the reference: nested and divergent control flow, carried values,
-//! vectors, every kind of memory. Both compute through `spec::eval`, so every bit but a NaN's must agree.
+//! vectors, every kind of memory, views, ops across subgroups and workgroups. Both compute through `spec::eval`, so every bit but a NaN's must agree.
 #![expect(clippy::unwrap_used, reason = "a failure anywhere fails the test")]
 
 use std::sync::Arc;
@@ -131,7 +131,13 @@ impl Writer {
         let ty = TYPES[4 + self.numbers.below(3)];
         let element = TYPES.into_iter().find(|t| ty.split('x').next() == Some(t)).unwrap();
         let (vector, index) = (self.value(ty), self.value("u32"));
-        match self.numbers.below(3) {
+        match self.numbers.below(4) {
+            3 => {
+                let (other, lanes) = (self.value(ty), if ty.ends_with('2') { 2 } else { 4 });
+                let places: Vec<String> =
+                    (0..lanes).map(|_| self.numbers.below(2 * lanes).to_string()).collect();
+                self.define(ty, format!("vec.shuffle[{}] {vector}, {other}", places.join(", ")))
+            }
             0 => self.define(element, format!("extract {vector}, {index}")),
             1 => {
                 let part = self.value(element);
@@ -146,8 +152,22 @@ impl Writer {
 
     fn memory(&mut self) {
         let index = self.value("u32");
-        match self.numbers.below(7) {
+        match self.numbers.below(10) {
             0 => self.define("u32", format!("load %in[{index}]")),
+            7 => self.define("u32x2", format!("load %in2[{index}]")),
+            8 => {
+                let (wide, high) = (self.name(), self.numbers.below(2) * 32);
+                self.text +=
+                    &format!("{wide}.n = convert {index} -> u64\n{wide} = shl {wide}.n, {high}u32\n");
+                self.define("i32", format!("load %ini[{wide}]"))
+            }
+            9 => {
+                // Own words, stored by one type and loaded by another.
+                let value = self.value("u32x2");
+                let at = self.define("u32", "shr %own, 1u32".to_owned());
+                self.text += &format!("store %out2[{at}], {value}\n");
+                self.define("u32", "load %out[%own]".to_owned())
+            }
             1 => self.define("f32x4", format!("load %vectors[{index}]")),
             2 => {
                 let value = self.value("i32");
@@ -184,6 +204,37 @@ impl Writer {
     /// Everyone shows something to everyone.
     fn exchange(&mut self) {
         let (value, index) = (self.value("u32"), self.value("u32"));
+        match self.numbers.below(5) {
+            0 => {
+                let ty = TYPES[self.numbers.below(TYPES.len())];
+                let (value, whose) = (self.value(ty), self.numbers.below(40));
+                self.define(ty, format!("workgroup_broadcast {value}, {whose}u32"));
+                return;
+            }
+            1 => {
+                let ty = ["u32", "i32", "u32x2", "i32x4"][self.numbers.below(4)];
+                let value = self.value(ty);
+                let op = self.numbers.pick(&["reduce", "inclusive_scan", "exclusive_scan"]);
+                let combine = self.numbers.pick(&["add", "mul", "min", "max", "and", "or", "xor"]);
+                self.define(ty, format!("subgroup.{op}[{combine}] {value}"));
+                return;
+            }
+            2 => {
+                let ty = TYPES[self.numbers.below(TYPES.len())];
+                let (value, near) = (self.value(ty), self.define("u32", format!("and {index}, 47u32")));
+                let op = self.numbers.pick(&["shuffle", "shuffle_xor", "shuffle_up", "shuffle_down"]);
+                self.define(ty, format!("subgroup.{op} {value}, {near}"));
+                return;
+            }
+            3 => {
+                let condition = self.condition();
+                let (ty, op) =
+                    [("u32", "ballot_count"), ("bool", "any"), ("bool", "all")][self.numbers.below(3)];
+                self.define(ty, format!("subgroup.{op} {condition}"));
+                return;
+            }
+            _ => {}
+        }
         self.text += &format!("barrier\nstore %tile[%lane], {value}\nbarrier[shared]\n");
         let count = self.define("u32", "len %tile".to_owned());
         let at = self.define("u32", format!("rem {index}, {count}"));
@@ -215,7 +266,13 @@ impl Writer {
         let mut left = None;
         let equals = if names.is_empty() { String::new() } else { format!("{} = ", names.join(", ")) };
         let outer = self.values.len();
-        match self.numbers.below(4) {
+        match self.numbers.below(5) {
+            4 => {
+                let types =
+                    if results.is_empty() { String::new() } else { format!(" -> {}", results.join(", ")) };
+                self.text += &format!("{equals}region \"at depth {depth}\"{types} {{\n");
+                self.region(depth, uniform, &results);
+            }
             0 | 1 => {
                 let condition = self.condition();
                 let types =
@@ -291,9 +348,10 @@ fn random_kernel(seed: u64) -> (String, u32) {
     let count = x * y * z;
     writer.text += &format!(
         "fulgurite 1\nkernel @random{seed} workgroup({x}, {y}, {z}) {{\nbuffer %in: read u32[]\n\
-         buffer %vectors: read f32x4[]\nbuffer %out: write u32[]\nbuffer %sums: read_write u32[]\n\
+         buffer %vectors: read f32x4[]\nbuffer %out: read_write u32[]\nbuffer %sums: read_write u32[]\n\
          buffer %mins: read_write i32[]\nbuffer %maxs: read_write i32[]\nparam %n: u32\nparam %f: f32x4\n\
-         shared %tile: u32[{count}]\nlocal %array: i32[4]\nlocal %pairs: u32x2[2]\n"
+         shared %tile: u32[{count}]\n\
+         view %in2 = %in as u32x2[]\nview %ini = %in as i32[]\nview %out2 = %out as u32x2[]\nlocal %array: i32[4]\nlocal %pairs: u32x2[2]\n"
     );
     writer.values = vec![("%n".to_owned(), "u32"), ("%f".to_owned(), "f32x4")];
     writer.text += &format!(
@@ -356,6 +414,32 @@ fn outputs(backend: &dyn Backend, kernel: &Arc<VerifiedKernel>, count: u32, seed
         bytes
     };
     buffers.iter().map(read).collect()
+}
+
+#[test]
+fn random_kernels_hold_every_construct() {
+    let sources: Vec<String> = (0..KERNELS).map(|seed| random_kernel(seed).0).collect();
+    let constructs = [
+        "if ",
+        "for ",
+        "while ",
+        "region ",
+        "barrier",
+        "atomic.add",
+        "vec.shuffle",
+        "workgroup_broadcast",
+        "subgroup.reduce",
+        "subgroup.exclusive_scan",
+        "subgroup.shuffle",
+        "subgroup.any",
+        "%in2[",
+        "%ini[",
+        "%out2[",
+    ];
+    for construct in constructs {
+        let count = sources.iter().filter(|s| s.contains(construct)).count();
+        assert!(count >= 10, "`{construct}` is in {count} kernels only");
+    }
 }
 
 #[test]

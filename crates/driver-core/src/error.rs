@@ -128,18 +128,6 @@ impl Error {
         }
     }
 
-    /// Refuses a kernel that uses a part of the language that the backend cannot run yet, for backends that are still
-    /// being taught it.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`], naming the first such part.
-    pub fn check_recent(kernel: &Kernel) -> Result<(), Self> {
-        match fulgurite_ir::analysis::recent_feature(kernel) {
-            None => Ok(()),
-            Some(part) => Err(Self::unsupported(part, "no such thing yet")),
-        }
-    }
-
     /// The diagnostic code; of several diagnostics, the first's.
     pub fn code(&self) -> Code {
         match self {

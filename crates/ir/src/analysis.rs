@@ -10,7 +10,7 @@ pub mod walk;
 
 pub use bounds::BoundsMap;
 pub use divisibility::DivisibilityMap;
-pub use needs::{needs, recent_feature};
+pub use needs::needs;
 pub use ranges::{Range, RangeMap};
 pub use uniformity::{Uniformity, UniformityMap};
 pub use walk::{Event, Walk, instructions};

@@ -208,6 +208,11 @@ impl Builder {
         self.apply(Op::Construct, &components, RustLocation::caller())
     }
 
+    /// Workgroups may wait for others that have begun: the kernel runs only where those go on meanwhile.
+    pub fn needs_progress(&self) {
+        self.state().kernel.needs_progress = true;
+    }
+
     /// States a precondition of every launch: a `bool` computed from parameters, lengths, the grid's size and
     /// constants. The host checks it before each launch.
     #[track_caller]

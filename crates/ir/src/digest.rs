@@ -79,6 +79,7 @@ impl Form {
             self.memory(view.base);
             self.ty(view.element);
         }
+        self.bytes.push(u8::from(kernel.needs_progress));
         self.word(kernel.requires.len() as u32);
         kernel.requires.iter().for_each(|r| self.require(r));
         // Regions leave no trace: their results are numbered as what they yield.

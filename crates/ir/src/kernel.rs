@@ -92,6 +92,8 @@ pub struct Kernel {
     pub locals: Vec<ArrayDecl>,
     /// Views of buffers and shared arrays.
     pub views: Vec<ViewDecl>,
+    /// Whether workgroups may wait for others that have begun: `needs workgroup_progress`.
+    pub needs_progress: bool,
     /// Preconditions of a launch.
     pub requires: Vec<Require>,
     /// All values.
@@ -117,6 +119,7 @@ impl Kernel {
             shared: Vec::new(),
             locals: Vec::new(),
             views: Vec::new(),
+            needs_progress: false,
             requires: Vec::new(),
             values: Vec::new(),
             insts: Vec::new(),

@@ -26,9 +26,9 @@ fn count(count: usize) -> Vec<u8> {
 #[test]
 fn decoding_takes_a_small_multiple_of_the_bytes() {
     const N: usize = 500_000;
-    // A kernel `k` of one invocation without declarations; what follows is constants, preconditions, their nodes,
+    // A kernel `k` of one invocation without declarations or needs; what follows is constants, preconditions, their nodes,
     // values, regions, instructions, words.
-    let start = [1, b'k', 1, 1, 1, 0, 0, 0, 0, 0];
+    let start = [1, b'k', 1, 1, 1, 0, 0, 0, 0, 0, 0];
     let many = |item: &[u8]| [count(N), item.repeat(N)].concat();
     let with_end = |item: &[u8]| [count(N + 1), item.repeat(N), vec![0; 4]].concat();
     let none = || vec![0];

@@ -211,7 +211,8 @@ pub fn atomic(op: Op, ty: ScalarType, old: u64, operands: &[u64]) -> Option<u64>
         Op::AtomicXor => Op::Xor,
         _ => return None,
     };
-    if !ty.is_integer() && !(ty.is_float() && op == Op::AtomicAdd) {
+    let adds = ty.is_float() && op == Op::AtomicAdd;
+    if !ty.is_integer() && !adds {
         return None;
     }
     scalar(scalar_op, ty, ty, &[old, first])

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use fulgurite_spec::{Lanes, Literal, ScalarType, Type};
+use fulgurite_spec::{Lanes, Literal, MatrixScope, MatrixShape, ScalarType, Type};
 
-use crate::spv::{self, decoration, op, storage_class};
+use crate::spv::{self, addressing_model, capability, decoration, op, scope, storage_class};
 
 /// A result id.
 pub(crate) type Id = u32;
@@ -24,6 +24,8 @@ pub(crate) struct Assembler {
     /// Global variables of the entry point.
     pub(crate) interface: Vec<Id>,
     pub(crate) glsl: Id,
+    /// The addressing model.
+    pub(crate) addressing: u32,
     types: HashMap<Vec<u32>, Id>,
     value_types: [[Id; 5]; ScalarType::ALL.len()],
     constants: HashMap<(Type, u64), Id>,
@@ -33,6 +35,18 @@ pub(crate) struct Assembler {
 pub(crate) fn push(section: &mut Vec<u32>, opcode: u32, operands: &[u32]) {
     section.push(((operands.len() as u32 + 1) << 16) | opcode);
     section.extend_from_slice(operands);
+}
+
+/// What a module must declare to have values of a type.
+fn capability_of(ty: ScalarType) -> Option<u32> {
+    match ty {
+        ScalarType::I8 | ScalarType::U8 => Some(capability::Int8),
+        ScalarType::I16 | ScalarType::U16 | ScalarType::BF16 => Some(capability::Int16),
+        ScalarType::I64 | ScalarType::U64 => Some(capability::Int64),
+        ScalarType::F16 => Some(capability::Float16),
+        ScalarType::F64 => Some(capability::Float64),
+        _ => None,
+    }
 }
 
 /// A string as SPIR-V words: little-endian bytes, closed by a zero.
@@ -56,6 +70,7 @@ impl Assembler {
             code: Vec::new(),
             interface: Vec::new(),
             glsl: 1,
+            addressing: addressing_model::Logical,
             types: HashMap::new(),
             value_types: [[0; 5]; ScalarType::ALL.len()],
             constants: HashMap::new(),
@@ -116,12 +131,18 @@ impl Assembler {
 
     /// The type of a value.
     pub(crate) fn ty(&mut self, ty: Type) -> Id {
+        if let Some(shape) = ty.matrix {
+            return self.matrix(ty.scalar, shape);
+        }
         let (scalar, lanes) = (usize::from(ty.scalar.number()), ty.lanes.count() as usize);
         let known = self.value_types[scalar][lanes];
         if known != 0 {
             return known;
         }
         let id = if ty.is_scalar() {
+            if let Some(capability) = capability_of(ty.scalar) {
+                self.capability(capability);
+            }
             match ty.scalar {
                 ScalarType::Bool => self.made(op::TypeBool, &[]),
                 ScalarType::F16 | ScalarType::F32 | ScalarType::F64 => {
@@ -136,6 +157,20 @@ impl Assembler {
         };
         self.value_types[scalar][lanes] = id;
         id
+    }
+
+    fn matrix(&mut self, component: ScalarType, shape: MatrixShape) -> Id {
+        self.capability(capability::CooperativeMatrixKHR);
+        self.extension("SPV_KHR_cooperative_matrix");
+        let component = self.ty(Type::scalar(component));
+        let scope = match shape.scope {
+            MatrixScope::Subgroup => scope::Subgroup,
+            MatrixScope::Workgroup => scope::Workgroup,
+        };
+        // The roles have the numbers of SPIR-V's uses.
+        let [scope, rows, columns, role] =
+            [scope, shape.rows.into(), shape.cols.into(), shape.role as u32].map(|n| self.u32(n));
+        self.made(op::TypeCooperativeMatrixKHR, &[component, scope, rows, columns, role])
     }
 
     /// `uvec3`, which only built-in ids are.
@@ -188,6 +223,19 @@ impl Assembler {
         self.block(array)
     }
 
+    /// A block of shared memory with an explicit layout: `len` elements from `offset` on.
+    pub(crate) fn shared_block(&mut self, element: Type, len: u32, offset: u32) -> Id {
+        let array = self.id();
+        let (element_id, len) = (self.ty(element), self.u32(len));
+        push(&mut self.globals, op::TypeArray, &[array, element_id, len]);
+        self.decorate(array, &[decoration::ArrayStride, element.size()]);
+        let block = self.id();
+        push(&mut self.globals, op::TypeStruct, &[block, array]);
+        self.decorate(block, &[decoration::Block]);
+        push(&mut self.decorations, op::MemberDecorate, &[block, 0, decoration::Offset, offset]);
+        block
+    }
+
     fn block(&mut self, array: Id) -> Id {
         let block = self.made(op::TypeStruct, &[array]);
         self.decorate(block, &[decoration::Block]);
@@ -207,10 +255,12 @@ impl Assembler {
     }
 
     /// A variable of the function.
-    pub(crate) fn local(&mut self, pointee: Id, initializer: Id) -> Id {
+    pub(crate) fn local(&mut self, pointee: Id, initializer: Option<Id>) -> Id {
         let pointer = self.pointer(storage_class::Function, pointee);
         let id = self.id();
-        push(&mut self.variables, op::Variable, &[pointer, id, storage_class::Function, initializer]);
+        let mut words = vec![pointer, id, storage_class::Function];
+        words.extend(initializer);
+        push(&mut self.variables, op::Variable, &words);
         id
     }
 
@@ -299,7 +349,7 @@ impl Assembler {
         let mut import = vec![self.glsl];
         import.extend(string("GLSL.std.450"));
         push(&mut words, op::ExtInstImport, &import);
-        push(&mut words, op::MemoryModel, &spv::MEMORY_MODEL);
+        push(&mut words, op::MemoryModel, &[self.addressing, spv::MEMORY_MODEL]);
         let mut entry = vec![spv::GL_COMPUTE, main];
         entry.extend(string("main"));
         entry.extend(self.interface);

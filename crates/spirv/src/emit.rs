@@ -5,23 +5,32 @@ mod bits;
 mod control;
 mod convert;
 mod integer;
+mod matrix;
 mod memory;
+mod objects;
 mod scalar;
+mod subgroup;
+mod sync;
 mod transcendental;
 mod zeros;
 
 use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk, instructions};
-use fulgurite_ir::{InstId, InstKind, Memory, ValueDef, ValueId, VerifiedKernel};
-use std::collections::BTreeSet;
+use fulgurite_ir::{FloatMode, InstId, InstKind, LocalId, Memory, ValueDef, ValueId, VerifiedKernel};
+use std::collections::{BTreeSet, HashMap};
 
 use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
 use crate::assembler::{Assembler, Id, push};
-use crate::layout::{BlockPlacement, Layout};
+use crate::emit::matrix::Tile;
+use crate::emit::memory::Atomic;
+use crate::emit::objects::{Home, Object};
+use crate::layout::{BlockPlacement, Field, Layout};
 use crate::polls::Poll;
 use crate::profile::Profile;
-use crate::spv::{built_in, capability, decoration, execution_mode, op, storage_class};
+use crate::spv::{addressing_model, built_in, capability, decoration, execution_mode, op, storage_class};
 use crate::{Module, polls};
+
+pub(crate) use objects::unsupported;
 
 /// Emits `kernel` for a device described by `profile`: a pure function of both.
 pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
@@ -34,11 +43,9 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
     let loops = instructions(kernel)
         .any(|id| matches!(kernel.inst(id).kind, InstKind::For { .. } | InstKind::While { .. }));
     let polled = polls.iter().any(|poll| *poll != Poll::Never);
-    let control = polled || (loops && profile.driver_ends_loops);
-    let mut layout = Layout::new(kernel, profile.push_constant_bytes, control);
-    if polls.contains(&Poll::Together) {
-        layout.shared_bytes += 4;
-    }
+    let traps = instructions(kernel).any(|id| matches!(kernel.inst(id).kind, InstKind::Trap { .. }));
+    let control = polled || traps || (loops && profile.driver_ends_loops);
+    let mut layout = Layout::new(kernel, profile, control);
     let mut asm = Assembler::new();
     let main = asm.id();
     modes(&mut asm, main, kernel, profile);
@@ -47,11 +54,16 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         profile,
         polls,
         bounds: BoundsMap::of(kernel, &ranges),
+        ranges: &ranges,
         ids: vec![0; kernel.values.len()],
-        buffers: Vec::new(),
-        shared: Vec::new(),
-        locals: Vec::new(),
-        lengths: vec![0; kernel.buffers.len()],
+        objects: HashMap::new(),
+        lengths: HashMap::new(),
+        grid: None,
+        shared_end: 0,
+        lays_out_shared: false,
+        broadcasts: HashMap::new(),
+        tiles: HashMap::new(),
+        named: Vec::new(),
         control: None,
         told: None,
         alone: None,
@@ -60,13 +72,16 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         built_ins: [0; 5],
         label: 0,
         frames: Vec::new(),
+        mode: FloatMode::Default,
         asm,
     };
     emitter.declare(&layout);
     emitter.read_block(&layout);
+    emitter.zero_shared();
     let end = emitter.begin_unless_aborted();
     layout.abortable = polled || end.is_some();
     emitter.body();
+    layout.shared_bytes = emitter.shared_end;
     emitter.end_unless_aborted(end);
     emitter.asm.effect(op::Return, &[]);
     emitter.names();
@@ -79,29 +94,53 @@ fn modes(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profi
     let [x, y, z] = kernel.workgroup;
     push(&mut asm.modes, op::ExecutionMode, &[main, execution_mode::LocalSize, x, y, z]);
     types(asm, main, kernel, profile);
+    if kernel.buffers.iter().any(|b| b.large || profile.addresses) {
+        asm.addressing = addressing_model::PhysicalStorageBuffer64;
+        asm.capability(capability::PhysicalStorageBufferAddresses);
+    }
+    let subgroups = instructions(kernel).any(|id| matches!(kernel.inst(id).kind, InstKind::Subgroup { .. }));
+    if subgroups && profile.subgroup_uniform_control_flow {
+        asm.extension("SPV_KHR_subgroup_uniform_control_flow");
+        push(&mut asm.modes, op::ExecutionMode, &[main, execution_mode::SubgroupUniformControlFlowKHR]);
+    }
+    let subgroup_barriers =
+        instructions(kernel).any(|id| matches!(kernel.inst(id).kind, InstKind::SubgroupBarrier { .. }));
+    if subgroup_barriers {
+        asm.capability(capability::GroupNonUniform);
+    }
+    explicit_layout(asm, kernel, profile);
 }
 
-/// The capabilities of the types that the module uses, and what it demands of floats of those widths. `f32` is always
-/// there: other widths are computed in it.
-fn types(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profile) {
-    let stored = kernel.buffers.iter().map(|b| b.element.scalar);
-    let arrays = kernel.shared.iter().chain(&kernel.locals).map(|a| a.element.scalar);
-    let params = kernel.params.iter().map(|p| p.ty.scalar);
-    let values = kernel.values.iter().map(|v| v.ty.scalar);
-    let used: BTreeSet<ScalarType> = stored.clone().chain(arrays).chain(params).chain(values).collect();
-    // A float's bits are looked at as an integer where a driver folds zeros; the integers of a narrow float's
-    // width serve its conversions.
-    for ty in &used {
-        match ty {
-            ScalarType::I8 | ScalarType::U8 => asm.capability(capability::Int8),
-            ScalarType::I16 | ScalarType::U16 | ScalarType::BF16 => asm.capability(capability::Int16),
-            ScalarType::I64 | ScalarType::U64 => asm.capability(capability::Int64),
-            ScalarType::F16 => asm.capability(capability::Float16),
-            ScalarType::F64 => asm.capability(capability::Float64),
-            ScalarType::Bool | ScalarType::I32 | ScalarType::U32 | ScalarType::F32 => {}
+/// What views of shared memory need where they are variables of their own.
+fn explicit_layout(asm: &mut Assembler, kernel: &VerifiedKernel, profile: &Profile) {
+    let viewed = kernel.views.iter().any(|v| matches!(v.base, Memory::Shared(_)));
+    if !viewed || !profile.explicit_shared_layout {
+        return;
+    }
+    asm.extension("SPV_KHR_workgroup_memory_explicit_layout");
+    asm.capability(capability::WorkgroupMemoryExplicitLayoutKHR);
+    let views = kernel.views.iter().filter(|v| matches!(v.base, Memory::Shared(_))).map(|v| v.element);
+    for element in kernel.shared.iter().map(|a| a.element).chain(views) {
+        match element.scalar.size() {
+            1 => asm.capability(capability::WorkgroupMemoryExplicitLayout8BitAccessKHR),
+            2 => asm.capability(capability::WorkgroupMemoryExplicitLayout16BitAccessKHR),
             _ => {}
         }
     }
+}
+
+/// The capabilities of storing narrow types, and what the module demands of floats of the widths that it uses. `f32` is always
+/// there: other widths are computed in it.
+fn types(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profile) {
+    let buffer_views = kernel.views.iter().filter(|v| matches!(v.base, Memory::Buffer(_)));
+    let stored =
+        kernel.buffers.iter().map(|b| b.element.scalar).chain(buffer_views.map(|v| v.element.scalar));
+    let shared_views = kernel.views.iter().map(|v| v.element.scalar);
+    let arrays = kernel.shared.iter().chain(&kernel.locals).map(|a| a.element.scalar);
+    let params = kernel.params.iter().map(|p| p.ty.scalar);
+    let values = kernel.values.iter().map(|v| v.ty.scalar);
+    let used: BTreeSet<ScalarType> =
+        stored.clone().chain(arrays).chain(shared_views).chain(params).chain(values).collect();
     for ty in stored {
         match ty.size() {
             1 => asm.capability(capability::StorageBuffer8BitAccess),
@@ -140,14 +179,27 @@ struct Emitter<'a> {
     asm: Assembler,
     /// The id of each value; 0 for those not emitted yet.
     ids: Vec<Id>,
-    buffers: Vec<Id>,
-    shared: Vec<Id>,
-    locals: Vec<Id>,
-    /// The length of each buffer, from the parameter block.
-    lengths: Vec<Id>,
+    /// What is known of the range of each value.
+    ranges: &'a RangeMap,
+    /// Buffers, arrays and views. (Maps are only looked up: their order is nobody's.)
+    objects: HashMap<Memory, Object>,
+    /// The length of each buffer and view of one, from the parameter block.
+    lengths: HashMap<Memory, Id>,
+    /// The grid, from the parameter block: a launch may be split.
+    grid: Option<[Id; 3]>,
+    /// Bytes of shared memory so far.
+    shared_end: u64,
+    /// Whether shared memory has a layout that the module states.
+    lays_out_shared: bool,
+    /// Shared memory for broadcasts, by type.
+    broadcasts: HashMap<Type, Object>,
+    /// Shared memory for matrices that reach outside of theirs, by scalar and size.
+    tiles: HashMap<(Type, u32), Object>,
+    /// Names of variables.
+    named: Vec<(Id, String)>,
     control: Option<Id>,
     /// A shared word in which one invocation tells the workgroup whether to stop.
-    told: Option<Id>,
+    told: Option<Object>,
     /// Of loops that poll each invocation on its own, and of those that poll as a workgroup.
     alone: Option<abort::Watch>,
     together: Option<abort::Watch>,
@@ -158,6 +210,8 @@ struct Emitter<'a> {
     /// The label of the block that code goes to: the parent that a phi names.
     label: Id,
     frames: Vec<control::Frame>,
+    /// How exact the op at hand must be.
+    mode: FloatMode,
 }
 
 /// Where an id op is kept in `built_ins`, and which built-in it reads.
@@ -167,48 +221,38 @@ fn built_in_slot(op: Op) -> (usize, u32) {
         Op::LocalId => (1, built_in::LocalInvocationId),
         Op::WorkgroupId => (2, built_in::WorkgroupId),
         Op::NumWorkgroups => (3, built_in::NumWorkgroups),
+        // The subgroup's ids are computed from it.
         _ => (4, built_in::LocalInvocationIndex),
     }
+}
+
+/// Whether an id is loaded as one word, not three.
+fn loaded_as_word(op: Op) -> bool {
+    built_in_slot(op).0 == 4
 }
 
 impl Emitter<'_> {
     fn declare(&mut self, layout: &Layout) {
         let kernel = self.kernel;
-        for (binding, buffer) in (0u32..).zip(&kernel.buffers) {
-            // Packed vectors of three are reached by components.
-            let element =
-                if buffer.element.lanes == Lanes::Three { buffer.element.element() } else { buffer.element };
-            let block = self.asm.buffer_block(element);
-            let id = self.bind(block, binding);
-            if !buffer.access.can_write() {
-                self.asm.decorate(id, &[decoration::NonWritable]);
-            }
-            if !buffer.access.can_read() {
-                self.asm.decorate(id, &[decoration::NonReadable]);
-            }
-            self.buffers.push(id);
-        }
+        self.declare_buffers(layout);
         if let Some(binding) = layout.control {
-            let block = self.asm.words_block(4);
+            let block = self.asm.words_block((Layout::CONTROL_BYTES / 4) as u32);
             self.control = Some(self.bind(block, binding));
         }
+        self.declare_shared();
         if self.polls.contains(&Poll::Together) {
-            let word = self.asm.ty(Type::U32);
-            self.told = Some(self.asm.global(storage_class::Workgroup, word, None));
+            self.told = Some(self.shared_scratch(Type::U32));
         }
         self.alone = self.declare_watch(Poll::Alone);
         self.together = self.declare_watch(Poll::Together);
-        for shared in &kernel.shared {
-            let array = self.asm.array(shared.element, shared.len);
-            let zero = self.asm.null(array);
-            let id = self.asm.global(storage_class::Workgroup, array, Some(zero));
-            self.shared.push(id);
-        }
-        for local in &kernel.locals {
+        for (i, local) in kernel.locals.iter().enumerate() {
             let array = self.asm.array(local.element, local.len);
             let zero = self.asm.null(array);
-            let id = self.asm.local(array, zero);
-            self.locals.push(id);
+            let variable = self.asm.local(array, Some(zero));
+            let home = Home::Array { variable, class: storage_class::Function };
+            let object = Object { home, stored: local.element, pieces: 1 };
+            self.objects.insert(Memory::Local(LocalId::new(i)), object);
+            self.named.push((variable, local.name.clone()));
         }
     }
 
@@ -239,33 +283,59 @@ impl Emitter<'_> {
                     id
                 }
             };
-            for i in 0..kernel.buffers.len() {
-                self.lengths[i] = self.block_word(variable, class, i as u32);
-            }
-            let mut position = kernel.buffers.len() as u32;
-            for param in &kernel.params {
-                let count = Layout::words(param.ty);
+            let mut position = 0;
+            for field in &layout.fields {
+                let count = field.words(kernel);
                 let words: Vec<Id> =
                     (position..position + count).map(|at| self.block_word(variable, class, at)).collect();
                 position += count;
-                let id = self.assemble(param.ty, &words);
-                self.ids[param.value.index()] = id;
+                match *field {
+                    Field::Length(memory) => {
+                        let length = self.assemble(kernel.len_type(memory), &words);
+                        self.lengths.insert(memory, length);
+                    }
+                    Field::Address(id) => {
+                        let address = self.assemble(Type::U64, &words);
+                        self.place_at(Memory::Buffer(id), address);
+                    }
+                    Field::Param(id) => {
+                        let param = &kernel.params[id.index()];
+                        self.ids[param.value.index()] = self.assemble(param.ty, &words);
+                    }
+                    Field::Grid => self.grid = <[Id; 3]>::try_from(words).ok(),
+                }
             }
         }
         for inst in instructions(kernel).map(|id| kernel.inst(id)) {
-            if let InstKind::Id { op, .. } = inst.kind {
-                self.built_in(op);
+            match inst.kind {
+                // In the parameter block.
+                InstKind::Id { op: Op::NumWorkgroups, .. } => {}
+                InstKind::Id { op, .. } => {
+                    self.built_in(op);
+                }
+                InstKind::Subgroup { .. }
+                | InstKind::WorkgroupBroadcast { .. }
+                | InstKind::CoopLoad { .. }
+                | InstKind::CoopStore { .. } => {
+                    self.built_in(Op::LocalIndex);
+                }
+                InstKind::Trap { .. } => self.load_invocation(),
+                _ => {}
             }
         }
-        if self.told.is_some() {
+        if self.told.is_some() || self.lays_out_shared {
             self.built_in(Op::LocalIndex);
         }
         self.hide_zero();
         if self.control.is_some() && self.profile.driver_ends_loops {
-            // The fault word wants the invocation that met it.
-            self.built_in(Op::GlobalId);
-            self.built_in(Op::NumWorkgroups);
+            self.load_invocation();
         }
+    }
+
+    /// Loads what the fault word wants: the invocation that met the fault.
+    fn load_invocation(&mut self) {
+        self.built_in(Op::GlobalId);
+        self.built_in(Op::NumWorkgroups);
     }
 
     fn block_word(&mut self, variable: Id, class: u32, position: u32) -> Id {
@@ -311,7 +381,7 @@ impl Emitter<'_> {
     fn built_in(&mut self, id_op: Op) -> Id {
         let (slot, number) = built_in_slot(id_op);
         if self.built_ins[slot] == 0 {
-            let ty = if id_op == Op::LocalIndex { self.asm.ty(Type::U32) } else { self.asm.uvec3() };
+            let ty = if loaded_as_word(id_op) { self.asm.ty(Type::U32) } else { self.asm.uvec3() };
             let variable = self.asm.global(storage_class::Input, ty, None);
             self.asm.decorate(variable, &[decoration::BuiltIn, number]);
             self.built_ins[slot] = self.asm.value(op::Load, ty, &[variable]);
@@ -322,7 +392,7 @@ impl Emitter<'_> {
     /// One component of an id.
     fn built_in_component(&mut self, id_op: Op, component: u8) -> Id {
         let loaded = self.built_in(id_op);
-        if id_op == Op::LocalIndex {
+        if loaded_as_word(id_op) {
             return loaded;
         }
         let word = self.asm.ty(Type::U32);
@@ -378,13 +448,29 @@ impl Emitter<'_> {
         let kernel = self.kernel;
         let inst = kernel.inst(id);
         match &inst.kind {
-            InstKind::Scalar { op, operands, .. } => {
+            InstKind::Scalar { op, operands, mode } => {
                 let Some(result) = inst.results.first() else { return };
+                self.mode = *mode;
                 let value = self.scalar(*op, operands, kernel.ty(*result));
+                self.mode = FloatMode::Default;
+                self.define(id, value);
+            }
+            InstKind::VecShuffle { components, vectors } => {
+                let Some(result) = inst.results.first() else { return };
+                let [a, b] = vectors.map(|v| self.id(v));
+                let mut operands = vec![a, b];
+                operands.extend(components.iter().map(|c| u32::from(*c)));
+                let value = self.make(op::VectorShuffle, kernel.ty(*result), &operands);
                 self.define(id, value);
             }
             InstKind::Id { op, component } => {
-                let value = self.built_in_component(*op, *component);
+                let value = match (op, self.grid) {
+                    (Op::NumWorkgroups, Some(grid)) => grid[usize::from(*component).min(2)],
+                    (Op::Lane | Op::SubgroupId | Op::SubgroupSize | Op::NumSubgroups | Op::LaneMaskLt, _) => {
+                        self.subgroup_id(*op)
+                    }
+                    _ => self.built_in_component(*op, *component),
+                };
                 self.define(id, value);
             }
             InstKind::Load { memory, index } => {
@@ -396,26 +482,60 @@ impl Emitter<'_> {
                 let value = self.len(*memory);
                 self.define(id, value);
             }
-            InstKind::Atomic { op, memory, index, operands, .. } => {
-                if let Some(value) = self.atomic(id, *op, *memory, *index, operands) {
+            InstKind::Atomic { op, order, scope, memory, index, operands } => {
+                let atomic = Atomic { op: *op, order: *order, scope: *scope, operands };
+                if let Some(value) = self.atomic(id, *memory, *index, &atomic) {
                     self.define(id, value);
                 }
             }
+            InstKind::Fence { order, scope } => self.fence(*order, *scope),
             InstKind::Barrier { scopes } => self.barrier(*scopes),
-            InstKind::If { .. } | InstKind::For { .. } | InstKind::While { .. } => self.begin_control(id),
-            // Refused before emission: see `recent_feature`.
-            _ => {}
+            InstKind::SubgroupBarrier { scopes } => self.subgroup_barrier(*scopes),
+            InstKind::WorkgroupBroadcast { value, index } => {
+                let value = self.workgroup_broadcast(*value, *index);
+                self.define(id, value);
+            }
+            InstKind::Subgroup { op, combine, operands } => {
+                let value = self.subgroup(*op, *combine, operands);
+                self.define(id, value);
+            }
+            InstKind::CoopLoad { layout, memory, offset, stride } => {
+                let Some(result) = inst.results.first() else { return };
+                let tile = Tile { layout: *layout, memory: *memory, offset: *offset, stride: *stride };
+                let value = self.coop_load(id, kernel.ty(*result), tile);
+                self.define(id, value);
+            }
+            InstKind::CoopStore { layout, memory, offset, stride, value } => {
+                let tile = Tile { layout: *layout, memory: *memory, offset: *offset, stride: *stride };
+                self.coop_store(id, tile, *value);
+            }
+            InstKind::CoopFill { value } => {
+                let Some(result) = inst.results.first() else { return };
+                let value = self.coop_fill(kernel.ty(*result), *value);
+                self.define(id, value);
+            }
+            InstKind::CoopMulAdd { a, b, c } => {
+                let Some(result) = inst.results.first() else { return };
+                let value = self.coop_mul_add(kernel.ty(*result), [*a, *b], *c);
+                self.define(id, value);
+            }
+            InstKind::CoopConvert { value } => {
+                let Some(result) = inst.results.first() else { return };
+                let value = self.coop_convert(*value, kernel.ty(*result));
+                self.define(id, value);
+            }
+            InstKind::Trap { code } => self.trap(*code),
+            InstKind::If { .. } | InstKind::For { .. } | InstKind::While { .. } | InstKind::Region { .. } => {
+                self.begin_control(id);
+            }
         }
     }
 
     /// The length of a memory object.
     fn len(&mut self, memory: Memory) -> Id {
-        match memory {
-            Memory::Buffer(id) => self.lengths[id.index()],
-            Memory::Shared(id) => self.asm.u32(self.kernel.shared[id.index()].len),
-            Memory::Local(id) => self.asm.u32(self.kernel.locals[id.index()].len),
-            // Refused before emission.
-            Memory::View(_) => self.asm.u32(0),
+        match self.kernel.array_len(memory) {
+            Some(len) => self.asm.u32(len),
+            None => self.lengths.get(&memory).copied().unwrap_or_default(),
         }
     }
 
@@ -429,11 +549,8 @@ impl Emitter<'_> {
                 self.asm.name(id, name);
             }
         }
-        let declared = kernel.buffers.iter().map(|b| &b.name).zip(self.buffers.clone());
-        let shared = kernel.shared.iter().map(|a| &a.name).zip(self.shared.clone());
-        let locals = kernel.locals.iter().map(|a| &a.name).zip(self.locals.clone());
-        for (name, id) in declared.chain(shared).chain(locals) {
-            self.asm.name(id, name);
+        for (id, name) in core::mem::take(&mut self.named) {
+            self.asm.name(id, &name);
         }
     }
 }

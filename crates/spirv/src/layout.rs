@@ -1,8 +1,11 @@
 //! How a module's bindings and parameter block are laid out; what a host must do to launch it.
 
-use fulgurite_ir::Kernel;
-use fulgurite_spec::Type;
+use fulgurite_ir::analysis::instructions;
+use fulgurite_ir::{BufferId, Grid, InstKind, Kernel, Memory, ParamId, ViewId};
+use fulgurite_spec::Op;
 use fulgurite_spec::eval::Components;
+
+use crate::profile::Profile;
 
 /// Where the parameter block lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,14 +31,60 @@ pub enum ControlWord {
     Abort = 2,
     /// Always 0, which no compiler can know: it keeps a driver from seeing through the check for ended loops.
     Zero = 3,
+    /// What [`Layout::FAULT_TRAP`] was executed with.
+    TrapCode = 4,
 }
 
-/// What a host binds. Everything is in descriptor set 0; binding `i` is the kernel's buffer `i`.
+/// One entry of the parameter block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// The length in elements of a buffer or of a view of one: a word, of `large` buffers two.
+    Length(Memory),
+    /// The device address of a buffer: two words.
+    Address(BufferId),
+    /// A parameter: a word for each component, two for those of 64 bits.
+    Param(ParamId),
+    /// The grid's workgroups along x, y and z.
+    Grid,
+}
+
+impl Field {
+    /// 32-bit words that it takes.
+    pub fn words(self, kernel: &Kernel) -> u32 {
+        match self {
+            Self::Length(memory) => kernel.len_type(memory).size() / 4,
+            Self::Address(_) => 2,
+            Self::Param(id) => {
+                let ty = kernel.params[id.index()].ty;
+                ty.lanes.count() * if ty.scalar.bits() == 64 { 2 } else { 1 }
+            }
+            Self::Grid => 3,
+        }
+    }
+}
+
+/// What a launch tells the parameter block.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockFacts<'a> {
+    /// Whole elements of each buffer.
+    pub lengths: &'a [u64],
+    /// Device addresses, of the buffers that are reached by address.
+    pub addresses: &'a [u64],
+    /// Parameter values.
+    pub params: &'a [Components],
+    /// Workgroups along x, y and z.
+    pub grid: Grid,
+}
+
+/// What a host binds. Everything is in descriptor set 0; binding `i` is the kernel's buffer `i`, unless that is
+/// reached by its address and has none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Layout {
     /// The number of buffers.
     pub buffers: u32,
+    /// Whether each buffer is reached by its device address.
+    pub by_address: Vec<bool>,
     /// The binding of the control buffer ([`Layout::CONTROL_BYTES`] bytes, zeroed before each launch), if the
     /// module has one.
     pub control: Option<u32>,
@@ -43,65 +92,98 @@ pub struct Layout {
     pub abortable: bool,
     /// Where the parameter block is.
     pub placement: BlockPlacement,
-    /// 32-bit words in the parameter block: buffer lengths, then parameter components. May be 0.
+    /// What the parameter block holds, in order.
+    pub fields: Vec<Field>,
+    /// 32-bit words in the parameter block. May be 0.
     pub block_words: u32,
-    /// Bytes of shared memory: the kernel's, and 4 more if the module stops loops a workgroup at a time.
+    /// Bytes of shared memory: the kernel's, and those of what the module shares besides.
     pub shared_bytes: u64,
 }
 
 impl Layout {
     /// Bytes of a control buffer.
-    pub const CONTROL_BYTES: u64 = 16;
+    pub const CONTROL_BYTES: u64 = 32;
     /// The driver ended a loop that was to go on.
     pub const FAULT_LOOP_ENDED: u32 = 1;
+    /// The kernel executed `trap`.
+    pub const FAULT_TRAP: u32 = 2;
 
-    /// The layout for `kernel`: the same for every module emitted from it with these two
-    /// facts, but for what [`emit`](crate::emit) alone knows: `abortable`, and the word in `shared_bytes`.
-    pub fn new(kernel: &Kernel, push_constant_bytes: u32, control: bool) -> Self {
+    /// The layout for `kernel`: the same for every module emitted from it with this profile and control buffer, but
+    /// for what [`emit`](crate::emit) alone knows: `abortable`, and what is added to `shared_bytes`.
+    pub fn new(kernel: &Kernel, profile: &Profile, control: bool) -> Self {
         let buffers = kernel.buffers.len() as u32;
-        let params: u32 = kernel.params.iter().map(|p| Self::words(p.ty)).sum();
-        let block_words = buffers + params;
+        let ids = (0..kernel.buffers.len()).map(BufferId::new);
+        let by_address: Vec<bool> = kernel.buffers.iter().map(|b| b.large || profile.addresses).collect();
+        // Words of eight bytes first, so that none straddles.
+        let addresses = ids.clone().filter(|id| by_address[id.index()]).map(Field::Address);
+        let params = (0..kernel.params.len()).map(|i| Field::Param(ParamId::new(i)));
+        let views = (0..kernel.views.len()).map(|i| Memory::View(ViewId::new(i)));
+        let views = views.filter(|view| matches!(kernel.base(*view), Memory::Buffer(_)));
+        let lengths = ids.map(Memory::Buffer).chain(views).map(Field::Length);
+        let grid = instructions(kernel)
+            .any(|id| matches!(kernel.inst(id).kind, InstKind::Id { op: Op::NumWorkgroups, .. }))
+            .then_some(Field::Grid);
+        let fields: Vec<Field> = addresses.chain(lengths).chain(params).chain(grid).collect();
+        let block_words: u32 = fields.iter().map(|field| field.words(kernel)).sum();
         let control = control.then_some(buffers);
-        let placement = if block_words * 4 <= push_constant_bytes {
+        let placement = if block_words * 4 <= profile.push_constant_bytes {
             BlockPlacement::PushConstants
         } else {
             BlockPlacement::StorageBuffer { binding: buffers + u32::from(control.is_some()) }
         };
         Self {
             buffers,
+            by_address,
             control,
             abortable: false,
             placement,
+            fields,
             block_words,
             shared_bytes: kernel.shared_bytes(),
         }
     }
 
-    /// 32-bit words that a parameter takes: one for each component, two for each of 64 bits.
-    pub fn words(ty: Type) -> u32 {
-        ty.lanes.count() * if ty.scalar.bits() == 64 { 2 } else { 1 }
+    /// The bindings of descriptor set 0.
+    pub fn bindings(&self) -> Vec<u32> {
+        let buffers = (0..self.buffers).filter(|binding| !self.by_address[*binding as usize]);
+        let block = match self.placement {
+            BlockPlacement::StorageBuffer { binding } => Some(binding),
+            BlockPlacement::PushConstants => None,
+        };
+        buffers.chain(self.control).chain(block).collect()
     }
 
-    /// The number of descriptors in set 0.
-    pub fn descriptors(&self) -> u32 {
-        let block = matches!(self.placement, BlockPlacement::StorageBuffer { .. });
-        self.buffers + u32::from(self.control.is_some()) + u32::from(block)
-    }
-
-    /// The parameter block's words: `lengths` in elements for each buffer, then each parameter's components,
-    /// low words first.
-    pub fn block(&self, kernel: &Kernel, lengths: &[u64], params: &[Components]) -> Vec<u32> {
-        // No buffer is `large`: that is refused before.
-        let mut words: Vec<u32> = lengths.iter().map(|length| *length as u32).collect();
-        for (declared, value) in kernel.params.iter().zip(params) {
-            for bits in value.iter().take(declared.ty.lanes.count() as usize) {
-                words.push(*bits as u32);
-                if declared.ty.scalar.bits() == 64 {
-                    words.push((*bits >> 32) as u32);
+    /// The parameter block's words, of two the low one first.
+    pub fn block(&self, kernel: &Kernel, facts: &BlockFacts<'_>) -> Vec<u32> {
+        let mut words = Vec::with_capacity(self.block_words as usize);
+        let mut push = |bits: u64, count: u32| {
+            words.push(bits as u32);
+            if count == 2 {
+                words.push((bits >> 32) as u32);
+            }
+        };
+        for field in &self.fields {
+            match *field {
+                Field::Length(memory) => push(length(kernel, facts.lengths, memory), field.words(kernel)),
+                Field::Address(id) => push(facts.addresses[id.index()], 2),
+                Field::Param(id) => {
+                    let ty = kernel.params[id.index()].ty;
+                    for bits in &facts.params[id.index()][..ty.lanes.count() as usize] {
+                        push(*bits, if ty.scalar.bits() == 64 { 2 } else { 1 });
+                    }
                 }
+                Field::Grid => facts.grid.into_iter().for_each(|count| push(count.into(), 1)),
             }
         }
         debug_assert_eq!(words.len(), self.block_words as usize);
         words
     }
+}
+
+/// The elements of a buffer, or the whole ones of a view of it.
+fn length(kernel: &Kernel, lengths: &[u64], memory: Memory) -> u64 {
+    let base = kernel.base(memory);
+    let Memory::Buffer(id) = base else { return 0 };
+    let bytes = lengths[id.index()] * u64::from(kernel.element(base).size());
+    bytes / u64::from(kernel.element(memory).size().max(1))
 }

@@ -11,12 +11,12 @@ mod polls;
 mod profile;
 mod spv;
 
-pub use layout::{BlockPlacement, ControlWord, Layout};
+pub use layout::{BlockFacts, BlockPlacement, ControlWord, Field, Layout};
 pub use profile::{FloatControls, Profile};
 
 /// The version of code generation: raised whenever the words that any kernel is emitted as change. What was found out
 /// or kept about emitted words under another version does not hold.
-pub const CODEGEN_VERSION: u32 = 1;
+pub const CODEGEN_VERSION: u32 = 2;
 
 /// A SPIR-V module and how to bind what it reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,11 @@ impl Module {
     pub fn id_bound(&self) -> u32 {
         self.words.get(3).copied().unwrap_or_default()
     }
+}
+
+/// What of `kernel` no module for `profile` can express, if anything: a host asks before [`emit`].
+pub fn unsupported(kernel: &fulgurite_ir::VerifiedKernel, profile: &Profile) -> Option<String> {
+    emit::unsupported(kernel, profile)
 }
 
 /// Emits `kernel` for a device described by `profile`. A pure function: equal inputs give equal words.

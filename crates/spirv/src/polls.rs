@@ -58,7 +58,9 @@ pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap) -> Vec<Poll> {
 
 /// Whether invocations of a workgroup wait for each other, so that none may leave without the others.
 pub(crate) fn meets(kernel: &Kernel) -> bool {
-    let barriers = instructions(kernel).any(|id| matches!(kernel.inst(id).kind, InstKind::Barrier { .. }));
+    let barriers = instructions(kernel).any(|id| {
+        matches!(kernel.inst(id).kind, InstKind::Barrier { .. } | InstKind::WorkgroupBroadcast { .. })
+    });
     barriers && kernel.workgroup_invocations() > 1
 }
 

@@ -16,6 +16,16 @@ pub struct Profile {
     /// Whether the driver's compiler takes `x + 0` for `x` and `x · 0` for 0 where it knows the zero, although NaN,
     /// infinities and the sign of zero are to be kept: then the module hides what may be a known zero.
     pub driver_folds_zeros: bool,
+    /// Invocations in a whole subgroup; a power of two.
+    pub subgroup_size: u32,
+    /// `VK_KHR_shader_subgroup_uniform_control_flow`: the module demands that a subgroup stays together where its control
+    /// flow is uniform.
+    pub subgroup_uniform_control_flow: bool,
+    /// `VK_KHR_workgroup_memory_explicit_layout`: views of shared memory are variables of their own on the same bytes.
+    /// Without it elements are put together from pieces.
+    pub explicit_shared_layout: bool,
+    /// Reach every buffer by its device address, not only `large` ones.
+    pub addresses: bool,
     /// Emit `OpName` for values that have names.
     pub debug_names: bool,
 }
@@ -58,6 +68,10 @@ impl Profile {
             }; 3],
             driver_ends_loops: true,
             driver_folds_zeros: true,
+            subgroup_size: 32,
+            subgroup_uniform_control_flow: true,
+            explicit_shared_layout: true,
+            addresses: false,
             debug_names: true,
         }
     }
@@ -69,6 +83,10 @@ impl Profile {
             floats: [FloatControls::LEAST; 3],
             driver_ends_loops: false,
             driver_folds_zeros: false,
+            subgroup_size: 4,
+            subgroup_uniform_control_flow: false,
+            explicit_shared_layout: false,
+            addresses: false,
             debug_names: false,
         }
     }

@@ -14,12 +14,16 @@ fn index(devices: &[Queried], wanted: Option<&str>) -> Result<usize, ChoiceError
     Ok(index)
 }
 
-const NONE: Verdicts = Verdicts { loop_limit: None, folds_zeros: false };
+const NONE: Verdicts = Verdicts { loop_limit: None, folds_zeros: false, scrambles_lanes: false };
 
 #[test]
 fn lavapipe_is_planned_with_its_quirk() {
-    let plan = self::plan(&lavapipe(), Verdicts { loop_limit: Some(65_535), folds_zeros: true }).unwrap();
-    assert_eq!(plan.extensions, [c"VK_EXT_robustness2"]);
+    let plan = self::plan(
+        &lavapipe(),
+        Verdicts { loop_limit: Some(65_535), folds_zeros: true, scrambles_lanes: false },
+    )
+    .unwrap();
+    assert_eq!(plan.extensions, [c"VK_EXT_robustness2", c"VK_EXT_shader_atomic_float"]);
     assert_eq!(plan.memory, MemoryPlan::Mapped);
     assert!(plan.profile.driver_ends_loops && plan.profile.floats[1].rounding_mode_rte);
     assert!(!plan.profile.floats[1].denorm_preserve);
@@ -28,8 +32,15 @@ fn lavapipe_is_planned_with_its_quirk() {
     assert_eq!(snapshot.limits.loop_limit, Some(65_535));
     assert!(plan.profile.driver_ends_loops && plan.profile.driver_folds_zeros);
     assert_eq!(snapshot.limits.max_bound_buffers, 30);
-    assert_eq!(snapshot.limits.max_buffer_bytes, 128 << 20);
-    assert_eq!(snapshot.capabilities, [Capability::RoundingModeF32, Capability::Robustness2]);
+    // Larger ones are reached by their addresses.
+    assert_eq!((plan.bounds.max_descriptor_bytes, snapshot.limits.max_buffer_bytes), (128 << 20, 2 << 30));
+    for has in [Capability::RoundingModeF32, Capability::Robustness2, Capability::Int8, Capability::BFloat16]
+    {
+        assert!(snapshot.has(has), "{has}");
+    }
+    for lacks in [Capability::SubnormalsF32, Capability::AtomicDoubleAdd] {
+        assert!(!snapshot.has(lacks), "{lacks}");
+    }
 }
 
 #[test]
@@ -88,7 +99,20 @@ fn optional_features_need_all_that_they_rest_on() {
     let without = plan(&device, NONE).unwrap();
     assert!(without.extensions.is_empty() && !without.features.robust_buffer_access2);
     assert!(without.features.robust_buffer_access);
-    assert!(!without.snapshot.has(Capability::Robustness2));
+    assert!(
+        !without.snapshot.has(Capability::Robustness2) && !without.snapshot.has(Capability::AtomicFloatAdd)
+    );
+
+    let mut device = lavapipe();
+    device.features.types.storage16 = false;
+    device.features.types.storage8 = false;
+    device.float_controls.widths[2].signed_zero_inf_nan_preserve = false;
+    let narrow = plan(&device, NONE).unwrap();
+    for lacks in
+        [Capability::Int8, Capability::Int16, Capability::Float16, Capability::BFloat16, Capability::Float64]
+    {
+        assert!(!narrow.snapshot.has(lacks), "{lacks}");
+    }
 
     let mut device = discrete();
     device.float_controls.denorms = Independence::None;
@@ -180,6 +204,12 @@ fn a_kernel_over_a_limit_is_refused_with_both_numbers() {
     assert!(refused(&shared).contains("needs 32772 bytes of shared memory, the device has at most 32768"));
 }
 
+fn layout(buffers: usize, push_constant_bytes: u32, control: bool) -> Layout {
+    let mut profile = Profile::least();
+    profile.push_constant_bytes = push_constant_bytes;
+    Layout::new(&kernel_with_buffers(buffers), &profile, control)
+}
+
 fn kernel_with_buffers(count: usize) -> Kernel {
     let mut kernel = Kernel::empty("k", [1, 1, 1]);
     for i in 0..count {
@@ -197,17 +227,17 @@ fn kernel_with_buffers(count: usize) -> Kernel {
 #[test]
 fn a_layout_over_a_limit_is_refused_with_both_numbers() {
     let bounds = plan(&lavapipe(), NONE).unwrap().bounds;
-    let layout = Layout::new(&kernel_with_buffers(30), 128, true);
+    let layout = self::layout(30, 128, true);
     assert_eq!(check_layout(&layout, &bounds), Ok(()));
-    let layout = Layout::new(&kernel_with_buffers(32), 128, true);
+    let layout = self::layout(32, 128, true);
     let error = check_layout(&layout, &bounds).unwrap_err().to_string();
     assert!(error.contains("needs 33 storage buffers in one pipeline (32 of the kernel's)"), "{error}");
     assert!(error.contains("the device has at most 32"), "{error}");
-    let layout = Layout::new(&kernel_with_buffers(33), 256, false);
+    let layout = self::layout(33, 256, false);
     let wide = Bounds { max_descriptors: 64, ..bounds };
     let error = check_layout(&layout, &wide).unwrap_err().to_string();
     assert!(error.contains("needs 132 bytes of push constants, the device has at most 128"), "{error}");
-    let mut layout = Layout::new(&kernel_with_buffers(1), 128, true);
+    let mut layout = self::layout(1, 128, true);
     layout.shared_bytes = 32_768;
     assert_eq!(check_layout(&layout, &bounds), Ok(()));
     layout.shared_bytes += 4;
@@ -217,7 +247,7 @@ fn a_layout_over_a_limit_is_refused_with_both_numbers() {
 
 #[test]
 fn a_module_of_more_ids_than_spirv_asks_drivers_to_take_is_refused() {
-    let layout = Layout::new(&kernel_with_buffers(1), 128, false);
+    let layout = self::layout(1, 128, false);
     let module = |bound| Module { words: vec![0, 0, 0, bound, 0], layout: layout.clone() };
     assert_eq!(check_module(&module(4_194_303)), Ok(()));
     let error = check_module(&module(4_194_304)).unwrap_err().to_string();

@@ -1,42 +1,66 @@
 //! Atomics under contention, held to invariants that every order of execution keeps.
 
-use fulgurite_driver_core::LaunchOptions;
-use fulgurite_spec::Type;
+mod messages;
+
+use std::sync::Arc;
+
+use fulgurite_driver_core::{Executable, LaunchOptions};
+use fulgurite_spec::eval::float::FloatFormat;
+use fulgurite_spec::{Op, ScalarType, Type, eval};
 
 use crate::harness::Harness;
-use crate::suites::bytes;
+use crate::values::Random;
 
 /// Invocations of each kernel.
 const COUNT: usize = 1024;
 
+const PLACES: [Place; 4] = [Place::Buffer, Place::Shared, Place::BufferView, Place::SharedView];
+
 pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
-    let places = [Place::Buffer, Place::Shared];
     let ops = ["add", "min", "max", "and", "or", "xor"];
-    let all = 2 * places.len() * (ops.len() + 4);
+    let (integers, floats) = ([Type::U32, Type::I32, Type::U64, Type::I64], [Type::F32, Type::F64]);
+    let parts: [fn(&mut Harness<'_>, Type, Place); 4] = [tickets, exchanges, compare_exchanges, bounds];
+    let float_parts: [fn(&mut Harness<'_>, Type, Place); 2] = [exchanges, bounds];
+    let all = PLACES.len() * (4 * (ops.len() + parts.len()) + 2 * (1 + float_parts.len())) + messages::COUNT;
     let mut done = 0;
-    for ty in [Type::U32, Type::I32] {
-        for place in places {
+    let mut step = |done: &mut usize| {
+        progress(*done, all);
+        *done += 1;
+    };
+    for place in PLACES {
+        for ty in integers {
             for op in ops {
-                progress(done, all);
+                step(&mut done);
                 fold(harness, ty, place, op);
-                done += 1;
             }
-            for part in [tickets, exchanges, compare_exchanges, bounds] {
-                progress(done, all);
+            for part in parts {
+                step(&mut done);
                 part(harness, ty, place);
-                done += 1;
+            }
+        }
+        for ty in floats {
+            step(&mut done);
+            fold(harness, ty, place, "add");
+            for part in float_parts {
+                step(&mut done);
+                part(harness, ty, place);
             }
         }
     }
-    progress(done, all);
+    messages::run(harness, &mut || step(&mut done));
+    progress(all, all);
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// One cell for all workgroups.
     Buffer,
     /// One cell for each workgroup.
     Shared,
+    /// As `Buffer`, through a view.
+    BufferView,
+    /// As `Shared`, through a view.
+    SharedView,
 }
 
 impl Place {
@@ -44,14 +68,26 @@ impl Place {
         match self {
             Self::Buffer => "buffer",
             Self::Shared => "shared",
+            Self::BufferView => "view of buffer",
+            Self::SharedView => "view of shared",
         }
+    }
+
+    fn is_shared(self) -> bool {
+        matches!(self, Self::Shared | Self::SharedView)
     }
 
     /// How many invocations share a cell.
     fn sharers(self) -> usize {
+        if self.is_shared() { 64 } else { COUNT }
+    }
+
+    /// What is said of order and scope, in turn. Cells in buffers are shared by workgroups, so the scope stays theirs.
+    fn attributes(self) -> &'static [&'static str] {
         match self {
-            Self::Buffer => COUNT,
-            Self::Shared => 64,
+            Self::Buffer => &["", "[acquire_release]", "[release, device]", "[acquire]"],
+            Self::Shared => &["", "[acquire_release]", "[release, workgroup]", "[acquire, device]"],
+            Self::BufferView | Self::SharedView => &["", "[acquire_release]"],
         }
     }
 }
@@ -59,10 +95,19 @@ impl Place {
 /// A kernel with `%x`, `%cells` (four for each set of sharers) and `%out`. `body` works on `%m` at `%c` and
 /// sees `%i` and `%v`, the invocation's own element.
 fn text(ty: Type, place: Place, body: &str) -> String {
-    let (declaration, before, after) = match place {
-        Place::Buffer => ("", "", ""),
-        Place::Shared => (
-            "  shared %s: T[4]\n",
+    let cells = match place {
+        Place::BufferView => "  buffer %raw: read_write u32x2[]\n  view %cells = %raw as T[]\n",
+        _ => "  buffer %cells: read_write T[]\n",
+    };
+    let declaration = match place {
+        Place::Buffer | Place::BufferView => String::new(),
+        Place::Shared => "  shared %s: T[4]\n".to_owned(),
+        Place::SharedView => {
+            format!("  shared %base_of_s: u32x2[{}]\n  view %s = %base_of_s as T[]\n", ty.size() / 2)
+        }
+    };
+    let (before, after) = if place.is_shared() {
+        (
             "  %g = workgroup_id.x
   %base = mul %g, 4u32
   %lead = local_index
@@ -81,18 +126,16 @@ fn text(ty: Type, place: Place, body: &str) -> String {
     store %cells[%to], %is
   }
 ",
-        ),
+        )
+    } else {
+        ("", "")
     };
-    let cell = match place {
-        Place::Buffer => "%cells",
-        Place::Shared => "%s",
-    };
+    let cell = if place.is_shared() { "%s" } else { "%cells" };
     format!(
         "fulgurite 1
 kernel @atomics workgroup(64, 1, 1) {{
   buffer %x: read T[]
-  buffer %cells: read_write T[]
-  buffer %out: write T[]
+{cells}  buffer %out: write T[]
 {declaration}  %i = global_id.x
   %v = load %x[%i]
 {before}{body}{after}}}
@@ -100,27 +143,38 @@ kernel @atomics workgroup(64, 1, 1) {{
     )
     .replace("CELL", cell)
     .replace(" T[", &format!(" {ty}["))
-    .replace(": T[", &format!(": {ty}["))
     .replace("TYPE", &ty.to_string())
 }
 
-/// Runs `body` and gives the cells and the outputs.
+/// Runs a kernel and gives the cells and the outputs.
 fn ran(
     harness: &mut Harness<'_>,
     group: &str,
-    text: &str,
-    input: &[u32],
-    cells: &[u32],
-) -> Option<[Vec<u32>; 2]> {
-    let executable = harness.compile(group, text)?;
+    executable: &Arc<dyn Executable>,
+    ty: Type,
+    [input, cells]: [&[u64]; 2],
+) -> Option<[Vec<u64>; 2]> {
     let options = LaunchOptions::invocations([COUNT as u32, 1, 1]);
-    let contents = [bytes(input), bytes(cells), bytes(&vec![0xa5a5_a5a5; COUNT])];
-    let after = harness.launch(group, &executable, &contents, &[], &options)?;
-    Some([words(&after[1]), words(&after[2])])
+    let contents = [bytes(ty, input), bytes(ty, cells), vec![0xa5; COUNT * ty.size() as usize]];
+    let after = harness.launch(group, executable, &contents, &[], &options)?;
+    Some([values(ty, &after[1]), values(ty, &after[2])])
 }
 
-fn words(bytes: &[u8]) -> Vec<u32> {
-    bytes.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect()
+fn bytes(ty: Type, values: &[u64]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes().into_iter().take(ty.size() as usize)).collect()
+}
+
+fn values(ty: Type, bytes: &[u8]) -> Vec<u64> {
+    bytes.chunks_exact(ty.size() as usize).map(|c| eval::read_bytes(c, ty)[0]).collect()
+}
+
+/// Random values; of floats, multiples of 1/8 of which any thousand sum exactly.
+fn randoms(random: &mut Random, ty: Type, count: usize) -> Vec<u64> {
+    let mut draw = || match FloatFormat::of(ty.scalar) {
+        Some(format) => format.encode((f64::from(random.below(1024)) - 512.0) / 8.0),
+        None => random.next() & ty.scalar.mask(),
+    };
+    (0..count).map(|_| draw()).collect()
 }
 
 fn sets(place: Place) -> usize {
@@ -130,30 +184,35 @@ fn sets(place: Place) -> usize {
 /// All sharers fold their element into one cell: the result does not depend on the order.
 fn fold(harness: &mut Harness<'_>, ty: Type, place: Place, op: &str) {
     let group = format!("atomic.{op} {ty}, {}", place.name());
-    let body = format!("  %old = atomic.{op} CELL[1u32], %v\n  store %out[%i], %old\n");
+    let mut executables = Vec::new();
+    for attributes in place.attributes() {
+        let body = format!("  %old = atomic.{op}{attributes} CELL[1u32], %v\n  store %out[%i], %old\n");
+        let Some(executable) = harness.compile(&group, &text(ty, place, &body)) else { return };
+        executables.push(executable);
+    }
     let mut random = harness.random(&group);
     // Several rounds, each with its own inputs, are the cases: one for each cell.
     for round in 0..harness.random_count(8) {
-        let input: Vec<u32> = (0..COUNT).map(|_| random.word()).collect();
-        let start: Vec<u32> = (0..sets(place) * 4).map(|_| random.word()).collect();
-        let Some([cells, out]) = ran(harness, &group, &text(ty, place, &body), &input, &start) else {
-            return;
-        };
+        let input = randoms(&mut random, ty, COUNT);
+        let start = randoms(&mut random, ty, sets(place) * 4);
+        let executable = &executables[round % executables.len()];
+        let Some([cells, out]) = ran(harness, &group, executable, ty, [&input, &start]) else { return };
         let mut expected = start.clone();
         for (i, v) in input.iter().enumerate() {
             let cell = &mut expected[i / place.sharers() * 4 + 1];
             *cell = folded(op, ty, *cell, *v);
         }
-        harness.elements(&group, ty, [&bytes(&expected), &bytes(&cells)], |i| {
-            format!("round {round}, cell {i}")
-        });
+        let about = |i: usize| {
+            format!("round {round}, {:?}, cell {i}", place.attributes()[round % executables.len()])
+        };
+        harness.elements(&group, ty, [&bytes(ty, &expected), &bytes(ty, &cells)], about);
         // In whatever order: each old value but the first is what another invocation made of its own.
         for (set, (olds, values)) in
             out.chunks(place.sharers()).zip(input.chunks(place.sharers())).enumerate()
         {
             let mut seen = olds.to_vec();
             seen.push(cells[set * 4 + 1]);
-            let mut made: Vec<u32> =
+            let mut made: Vec<u64> =
                 olds.iter().zip(values).map(|(old, v)| folded(op, ty, *old, *v)).collect();
             made.push(start[set * 4 + 1]);
             seen.sort_unstable();
@@ -161,39 +220,37 @@ fn fold(harness: &mut Harness<'_>, ty: Type, place: Place, op: &str) {
             harness.case(&group, seen == made, || {
                 let first = seen.iter().zip(&made).find(|(a, b)| a != b);
                 let expected = "old values that follow from one another".to_owned();
-                [format!("round {round}, set {set}"), expected, format!("in order, {first:?} differ")]
+                [format!("round {round}, set {set}"), expected, format!("in order, {first:x?} differ")]
             });
         }
     }
 }
 
 /// What an op makes of a cell's value.
-fn folded(op: &str, ty: Type, cell: u32, v: u32) -> u32 {
-    match (op, ty == Type::I32) {
-        ("add", _) => cell.wrapping_add(v),
-        ("min", true) => (cell as i32).min(v as i32) as u32,
-        ("max", true) => (cell as i32).max(v as i32) as u32,
-        ("min", false) => cell.min(v),
-        ("max", false) => cell.max(v),
-        ("and", _) => cell & v,
-        ("or", _) => cell | v,
-        _ => cell ^ v,
-    }
+fn folded(op: &str, ty: Type, cell: u64, v: u64) -> u64 {
+    let op = match op {
+        "add" => Op::Add,
+        "min" => Op::Min,
+        "max" => Op::Max,
+        "and" => Op::And,
+        "or" => Op::Or,
+        _ => Op::Xor,
+    };
+    eval::scalar(op, ty.scalar, ty.scalar, &[cell, v]).unwrap_or_default()
 }
 
 /// Each sharer draws a number: together they are 0, 1, 2, …, each once.
 fn tickets(harness: &mut Harness<'_>, ty: Type, place: Place) {
     let group = format!("tickets {ty}, {}", place.name());
     let body = "  %old = atomic.add CELL[2u32], 1TYPE\n  store %out[%i], %old\n";
+    let Some(executable) = harness.compile(&group, &text(ty, place, body)) else { return };
     let start = vec![0; sets(place) * 4];
-    let Some([_, out]) = ran(harness, &group, &text(ty, place, body), &vec![0; COUNT], &start) else {
-        return;
-    };
+    let Some([_, out]) = ran(harness, &group, &executable, ty, [&vec![0; COUNT], &start]) else { return };
     for set in out.chunks(place.sharers()) {
         let mut drawn = set.to_vec();
         drawn.sort_unstable();
-        let expected: Vec<u32> = (0..place.sharers() as u32).collect();
-        harness.elements(&group, ty, [&bytes(&expected), &bytes(&drawn)], |i| format!("ticket {i}"));
+        let expected: Vec<u64> = (0..place.sharers() as u64).collect();
+        harness.elements(&group, ty, [&bytes(ty, &expected), &bytes(ty, &drawn)], |i| format!("ticket {i}"));
     }
 }
 
@@ -201,10 +258,11 @@ fn tickets(harness: &mut Harness<'_>, ty: Type, place: Place) {
 fn exchanges(harness: &mut Harness<'_>, ty: Type, place: Place) {
     let group = format!("atomic.exchange {ty}, {}", place.name());
     let body = "  %old = atomic.exchange CELL[3u32], %v\n  store %out[%i], %old\n";
+    let Some(executable) = harness.compile(&group, &text(ty, place, body)) else { return };
     let mut random = harness.random(&group);
-    let input: Vec<u32> = (0..COUNT).map(|_| random.word()).collect();
-    let start: Vec<u32> = (0..sets(place) * 4).map(|_| random.word()).collect();
-    let Some([cells, out]) = ran(harness, &group, &text(ty, place, body), &input, &start) else { return };
+    let input = randoms(&mut random, ty, COUNT);
+    let start = randoms(&mut random, ty, sets(place) * 4);
+    let Some([cells, out]) = ran(harness, &group, &executable, ty, [&input, &start]) else { return };
     for (set, (put, taken)) in input.chunks(place.sharers()).zip(out.chunks(place.sharers())).enumerate() {
         let cell = set * 4 + 3;
         let mut expected = put.to_vec();
@@ -213,7 +271,7 @@ fn exchanges(harness: &mut Harness<'_>, ty: Type, place: Place) {
         actual.push(cells[cell]);
         expected.sort_unstable();
         actual.sort_unstable();
-        harness.elements(&group, ty, [&bytes(&expected), &bytes(&actual)], |i| {
+        harness.elements(&group, ty, [&bytes(ty, &expected), &bytes(ty, &actual)], |i| {
             format!("set {set}, element {i} in order")
         });
     }
@@ -222,59 +280,95 @@ fn exchanges(harness: &mut Harness<'_>, ty: Type, place: Place) {
 /// Each sharer adds its element by compare-exchange, trying again until it succeeds.
 fn compare_exchanges(harness: &mut Harness<'_>, ty: Type, place: Place) {
     let group = format!("atomic.compare_exchange loop {ty}, {}", place.name());
-    let body = "  %seen = atomic.load CELL[0u32]
+    let mut executables = Vec::new();
+    for attributes in place.attributes() {
+        let body = "  %seen = atomic.load CELL[0u32]
   %done, %last = while carry(%ok = false, %guess = %seen) {
     %again = not %ok
     condition %again
   } do {
     %sum = add %guess, %v
-    %old = atomic.compare_exchange CELL[0u32], %guess, %sum
+    %old = atomic.compare_exchangeORDER CELL[0u32], %guess, %sum
     %same = eq %old, %guess
     yield %same, %old
   }
   store %out[%i], %last
-";
+"
+        .replace("ORDER", attributes);
+        let Some(executable) = harness.compile(&group, &text(ty, place, &body)) else { return };
+        executables.push(executable);
+    }
     let mut random = harness.random(&group);
     for round in 0..harness.random_count(4) {
-        let input: Vec<u32> = (0..COUNT).map(|_| random.word()).collect();
-        let start: Vec<u32> = (0..sets(place) * 4).map(|_| random.word()).collect();
-        let Some([cells, _]) = ran(harness, &group, &text(ty, place, body), &input, &start) else { return };
+        let input = randoms(&mut random, ty, COUNT);
+        let start = randoms(&mut random, ty, sets(place) * 4);
+        let executable = &executables[round % executables.len()];
+        let Some([cells, _]) = ran(harness, &group, executable, ty, [&input, &start]) else { return };
         let mut expected = start.clone();
         for (i, v) in input.iter().enumerate() {
             let cell = &mut expected[i / place.sharers() * 4];
-            *cell = cell.wrapping_add(*v);
+            *cell = folded("add", ty, *cell, *v);
         }
-        harness.elements(&group, ty, [&bytes(&expected), &bytes(&cells)], |i| {
+        harness.elements(&group, ty, [&bytes(ty, &expected), &bytes(ty, &cells)], |i| {
             format!("round {round}, cell {i}")
         });
     }
 }
 
+/// The ops that read and write, with an operand; floats have those of `FLOAT_OPS` only.
+const INTEGER_OPS: [&str; 8] = ["add", "exchange", "compare_exchange", "min", "max", "and", "or", "xor"];
+const FLOAT_OPS: [&str; 2] = ["add", "exchange"];
+
 /// Out of bounds, atomics touch nothing and give 0; `atomic.store` and `atomic.load` work inside.
 fn bounds(harness: &mut Harness<'_>, ty: Type, place: Place) {
-    let group = format!("atomic bounds {ty}, {}", place.name());
-    let body = "  %n = len CELL
-  %far = add %n, %i
-  %a = atomic.add CELL[%far], %v
-  %b = atomic.exchange CELL[0xffffffffu32], %v
-  %c = atomic.compare_exchange CELL[%far], 0TYPE, %v
-  %d = atomic.load CELL[%far]
-  atomic.store CELL[%far], %v
-  %ab = or %a, %b
-  %cd = or %c, %d
-  %all = or %ab, %cd
+    // Beyond the end in 32 bits, and in 64 where the low half is inside.
+    let far = [
+        ("", "  %n = len CELL\n  %far = add %n, %i\n", "0xffffffffu32"),
+        (
+            " at u64",
+            "  %high = shl 1u64, 32u32\n  %wide = convert %i -> u64\n  %far = add %wide, %high\n",
+            "0x8000000000000000u64",
+        ),
+    ];
+    for (which, setup, end) in far {
+        let group = format!("atomic bounds{which} {ty}, {}", place.name());
+        let is_float = ty.scalar.is_float();
+        let ops: &[&str] = if is_float { &FLOAT_OPS } else { &INTEGER_OPS };
+        let join = if is_float { "add" } else { "or" };
+        let mut body = format!("{setup}  %r0 = atomic.load CELL[%far]\n");
+        for (k, op) in ops.iter().enumerate() {
+            let index = if k % 2 == 0 { "%far" } else { end };
+            let operands = if *op == "compare_exchange" { "%zero, %v" } else { "%v" };
+            body += &format!(
+                "  %a{k} = atomic.{op} CELL[{index}], {operands}\n  %r{} = {join} %r{k}, %a{k}\n",
+                k + 1
+            );
+        }
+        body += &format!(
+            "  atomic.store CELL[%far], %v
   %inside = atomic.load CELL[0u32]
-  %r = add %all, %inside
-  atomic.store CELL[1u32], 77TYPE
+  %r = add %r{}, %inside
+  %seventy_seven = convert 77u32 -> TYPE
+  atomic.store CELL[1u32], %seventy_seven
   store %out[%i], %r
-";
-    let mut random = harness.random(&group);
-    let input: Vec<u32> = (0..COUNT).map(|_| random.word() | 1).collect();
-    let start: Vec<u32> = (0..sets(place) * 4).map(|_| random.word()).collect();
-    let Some([cells, out]) = ran(harness, &group, &text(ty, place, body), &input, &start) else { return };
-    let mut expected = start.clone();
-    expected.iter_mut().skip(1).step_by(4).for_each(|cell| *cell = 77);
-    harness.elements(&group, ty, [&bytes(&expected), &bytes(&cells)], |i| format!("cell {i}"));
-    let expected: Vec<u32> = (0..COUNT).map(|i| start[i / place.sharers() * 4]).collect();
-    harness.elements(&group, ty, [&bytes(&expected), &bytes(&out)], |i| format!("invocation {i}"));
+",
+            ops.len()
+        );
+        let body = format!("  %zero = convert 0u32 -> TYPE\n{body}");
+        let Some(executable) = harness.compile(&group, &text(ty, place, &body)) else { continue };
+        let mut random = harness.random(&group);
+        // Not zero, so that what is touched shows.
+        let one = eval::scalar(Op::Convert, ScalarType::U32, ty.scalar, &[1]).unwrap_or_default();
+        let input: Vec<u64> =
+            randoms(&mut random, ty, COUNT).into_iter().map(|v| if v == 0 { one } else { v }).collect();
+        let start = randoms(&mut random, ty, sets(place) * 4);
+        let Some([cells, out]) = ran(harness, &group, &executable, ty, [&input, &start]) else { continue };
+        let mut expected = start.clone();
+        let stored = eval::scalar(Op::Convert, ScalarType::U32, ty.scalar, &[77]).unwrap_or_default();
+        expected.iter_mut().skip(1).step_by(4).for_each(|cell| *cell = stored);
+        harness.elements(&group, ty, [&bytes(ty, &expected), &bytes(ty, &cells)], |i| format!("cell {i}"));
+        let expected: Vec<u64> = (0..COUNT).map(|i| start[i / place.sharers() * 4]).collect();
+        harness
+            .elements(&group, ty, [&bytes(ty, &expected), &bytes(ty, &out)], |i| format!("invocation {i}"));
+    }
 }

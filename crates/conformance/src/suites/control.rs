@@ -1,7 +1,13 @@
-//! Control flow: nested regions with carried values, divergence, loops of every trip count, barriers.
+//! Control flow: nested regions with carried values, divergence, loops of every trip count, barriers, traps, and
+//! launches of many workgroups.
 //!
 //! Each kernel reads one tuple of words an invocation and writes one word; the expectation is a Rust function
 //! of the same words, so no backend is compared with another.
+
+mod broadcast;
+mod counted;
+mod linear;
+mod trap;
 
 use fulgurite_driver_core::LaunchOptions;
 use fulgurite_spec::Type;
@@ -24,11 +30,31 @@ struct Subject {
 }
 
 pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
-    for (done, subject) in SUBJECTS.iter().enumerate() {
-        progress(done, SUBJECTS.len());
+    let (broadcasts, counted) = (broadcast::subjects(), counted::subjects());
+    let all = SUBJECTS.len() + broadcasts.len() + counted.len() + trap::SUBJECTS.len() + linear::COUNT;
+    let mut done = 0;
+    let mut step = || {
+        progress(done, all);
+        done += 1;
+    };
+    for subject in SUBJECTS {
+        step();
         check(harness, subject);
     }
-    progress(SUBJECTS.len(), SUBJECTS.len());
+    for subject in &broadcasts {
+        step();
+        broadcast::check(harness, subject);
+    }
+    for subject in &counted {
+        step();
+        counted::check(harness, subject);
+    }
+    for subject in trap::SUBJECTS {
+        step();
+        trap::check(harness, subject);
+    }
+    linear::run(harness, &mut step);
+    progress(all, all);
 }
 
 fn text(subject: &Subject) -> String {
@@ -398,6 +424,82 @@ static SUBJECTS: &[Subject] = &[
   store %out[%i], %total",
         input: words,
         expected: |x, i| x[i / 64 * 64..i / 64 * 64 + 64].iter().fold(0, |s, v| s.wrapping_add(*v)),
+        count: 256,
+    },
+    Subject {
+        name: "regions amid loops and branches",
+        body: "  %i = global_id.x
+  %v = load %x[%i]
+  %r, %s = region \"outer\" -> u32, u32 {
+    %n = and %v, 15u32
+    %sum = for %j in 0u32 to %n step 1u32 carry(%p = 0u32) {
+      %q = region \"each round, says this name\" -> u32 {
+        %odd = and %j, 1u32
+        %is = eq %odd, 1u32
+        %w = if %is -> u32 {
+          %a = region \"\" -> u32 {
+            %b = mul %j, 3u32
+            yield %b
+          }
+          yield %a
+        } else {
+          region \"nothing comes of it\" {
+            store %out[%i], 1u32
+          }
+          yield %j
+        }
+        yield %w
+      }
+      %p1 = add %p, %q
+      yield %p1
+    }
+    region \"empty\" {
+    }
+    yield %sum, %n
+  }
+  %t = mul %s, 1000u32
+  %u = add %t, %r
+  store %out[%i], %u",
+        input: words,
+        expected: |x, i| {
+            let n = x[i] & 15;
+            n * 1000 + (0..n).map(|j| if j % 2 == 1 { j * 3 } else { j }).sum::<u32>()
+        },
+        count: 128,
+    },
+    Subject {
+        name: "barriers in regions and uniform branches",
+        body: "  shared %tile: u32[64]
+  %i = global_id.x
+  %l = local_index
+  %v = load %x[%i]
+  %g = workgroup_id.x
+  %odd = and %g, 1u32
+  %is = eq %odd, 1u32
+  %r = if %is -> u32 {
+    %a = region \"odd workgroups\" -> u32 {
+      store %tile[%l], %v
+      barrier[shared]
+      %far = xor %l, 63u32
+      %b = load %tile[%far]
+      yield %b
+    }
+    yield %a
+  } else {
+    %c = mul %v, 3u32
+    yield %c
+  }
+  barrier
+  store %tile[%l], %r
+  barrier
+  %next = xor %l, 1u32
+  %s = load %tile[%next]
+  store %out[%i], %s",
+        input: words,
+        expected: |x, i| {
+            let of = |i: usize| if i / 64 % 2 == 1 { x[i ^ 63] } else { x[i].wrapping_mul(3) };
+            of(i ^ 1)
+        },
         count: 256,
     },
     Subject {

@@ -1,4 +1,7 @@
-//! Memory: bounds, element types, zeroed arrays, lengths, parameters, and what a launch refuses.
+//! Memory: bounds, element types, zeroed arrays, lengths, parameters, views, and what a launch refuses.
+
+mod views;
+mod wide;
 
 use fulgurite_driver_core::{CompileOptions, Error, Launch, LaunchOptions};
 use fulgurite_spec::eval::float::FloatFormat;
@@ -19,7 +22,8 @@ type Part = fn(&mut Harness<'_>, Type);
 pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
     let types: Vec<Type> = Type::all().filter(|t| t.is_storable()).collect();
     let parts: [Part; 4] = [loads, stores, zeroed, parameters];
-    let all = types.len() * parts.len() + 3;
+    let (pairs, wide) = (views::pairs(harness), wide::types());
+    let all = types.len() * parts.len() + 3 + pairs.len() + wide.len();
     let mut done = 0;
     for ty in &types {
         for part in parts {
@@ -31,6 +35,16 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
     for part in [lengths, many_parameters, refusals] {
         progress(done, all);
         part(harness);
+        done += 1;
+    }
+    for (base, view) in pairs {
+        progress(done, all);
+        views::run(harness, base, view);
+        done += 1;
+    }
+    for ty in wide {
+        progress(done, all);
+        wide::run(harness, ty);
         done += 1;
     }
     progress(done, all);

@@ -8,9 +8,10 @@ use fulgurite_driver_core::LaunchOptions;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Lanes, OPS, Op, Operand, Outcome, ScalarType, Semantics, Type, TypeSet};
 
+use crate::Level;
 use crate::compare::Case;
 use crate::harness::Harness;
-use crate::suites::{literals, show};
+use crate::suites::{literals, show, vec_shuffle};
 use crate::values::{Random, edges};
 
 /// Cases that every op × type gets at least, or all tuples where there are fewer.
@@ -27,8 +28,8 @@ struct Subject {
 }
 
 pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
-    let (subjects, folded) = (subjects(), literals::subjects());
-    let all = subjects.len() + folded.len();
+    let (subjects, folded, shuffled) = (subjects(), literals::subjects(), vec_shuffle::subjects());
+    let all = subjects.len() + folded.len() + shuffled.len();
     for (done, subject) in subjects.iter().enumerate() {
         progress(done, all);
         check(harness, subject);
@@ -36,6 +37,10 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
     for (done, subject) in folded.iter().enumerate() {
         progress(subjects.len() + done, all);
         literals::check(harness, subject);
+    }
+    for (done, ty) in shuffled.iter().enumerate() {
+        progress(subjects.len() + folded.len() + done, all);
+        vec_shuffle::check(harness, *ty);
     }
     progress(all, all);
 }
@@ -130,15 +135,25 @@ fn check(harness: &mut Harness<'_>, subject: &Subject) {
     }
     let kept = harness.kept_subnormals();
     let mut random = harness.random(&group);
-    let (tuples, complete) =
-        tuples(subject, &mut random, harness.random_count(LEAST_CASES), harness.exhaustive_bits());
-    let tuples: Vec<Vec<Components>> = tuples
-        .into_iter()
-        .filter(|t| {
-            Case { op: subject.op, main: subject.main, result: subject.result, operands: t, kept }
-                .is_decided()
-        })
-        .collect();
+    let amount = Amount {
+        random: harness.random_count(LEAST_CASES),
+        exhaustive_bits: harness.exhaustive_bits(),
+        share: if harness.level() == Level::Smoke { Share::Once } else { Share::EveryLane },
+    };
+    let (tuples, complete) = tuples(subject, &mut random, amount);
+    let is_decided = |operands: &[Components]| {
+        Case { op: subject.op, main: subject.main, result: subject.result, operands, kept }.is_decided()
+    };
+    let mut tuples: Vec<Vec<Components>> = tuples.into_iter().filter(|t| is_decided(t)).collect();
+    // Where the table says nothing of many inputs, others take their place.
+    let mut tries = 0;
+    while !complete && tuples.len() < LEAST_CASES && tries < 100 * LEAST_CASES {
+        tries += 1;
+        let tuple = random_tuple(subject, &mut random);
+        if is_decided(&tuple) && !tuples.contains(&tuple) {
+            tuples.push(tuple);
+        }
+    }
     let Some(executable) = harness.compile(&group, &subject.text()) else { return };
     let mut buffers: Vec<Vec<u8>> = (0..subject.operands.len())
         .map(|i| encode(subject.operands[i], tuples.iter().map(|t| &t[i])))
@@ -169,14 +184,28 @@ fn check(harness: &mut Harness<'_>, subject: &Subject) {
     }
 }
 
-/// The input tuples of a subject, and whether they are all there are: so they are where the operands' scalars have no
-/// more than `exhaustive_bits` together.
-fn tuples(
-    subject: &Subject,
-    random: &mut Random,
-    random_count: usize,
+/// How many tuples a subject gets.
+#[derive(Clone, Copy, Debug)]
+struct Amount {
+    /// Random ones.
+    random: usize,
+    /// Every input is run of ops whose operands' scalars have no more bits than this together.
     exhaustive_bits: u32,
-) -> (Vec<Vec<Components>>, bool) {
+    /// Whether the lanes of a vector share out the grid of edges, or each gets all of it.
+    share: Share,
+}
+
+/// How the grid of edges is spread over the lanes of a vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// Each tuple of the grid is in one lane of some vector.
+    Once,
+    /// Each tuple of the grid is in every lane.
+    EveryLane,
+}
+
+/// The input tuples of a subject, and whether they are all there are.
+fn tuples(subject: &Subject, random: &mut Random, amount: Amount) -> (Vec<Vec<Components>>, bool) {
     let grids: Vec<Vec<u64>> = subject.operands.iter().map(|t| edges_of(subject, *t)).collect();
     let lanes = subject.main.lanes.count() as usize;
     let whole = grids.iter().map(Vec::len).product::<usize>();
@@ -202,7 +231,7 @@ fn tuples(
         }
     }
     let bits: u32 = subject.operands.iter().map(|t| t.scalar.bits()).sum();
-    if bits <= exhaustive_bits {
+    if bits <= amount.exhaustive_bits {
         // Every tuple of scalars there is, another one in each lane.
         for number in 0..1u64 << bits {
             let mut tuple = vec![[0u64; 4]; grids.len()];
@@ -218,12 +247,22 @@ fn tuples(
         return (all, true);
     }
     let sampled = grids.len() > 2;
-    let count = if sampled { SAMPLED_EDGES.min(whole.max(LEAST_CASES)) } else { whole };
+    let wanted = if sampled { SAMPLED_EDGES.min(whole.max(LEAST_CASES)) } else { whole };
+    // From one lane to the next, and from one tuple to the next.
+    let (count, stride) = match amount.share {
+        Share::Once => (wanted.div_ceil(lanes), lanes),
+        Share::EveryLane => (wanted, 1),
+    };
+    let apart = if stride == 1 { 7 } else { 1 };
     for number in 0..count {
         // Each lane takes another tuple of the grid, so that lanes cannot be confused.
         let mut tuple = vec![[0u64; 4]; grids.len()];
         for lane in 0..lanes {
-            let mut rest = if sampled { random.next() as usize % whole } else { (number + lane * 7) % whole };
+            let mut rest = if sampled {
+                random.next() as usize % whole
+            } else {
+                (number * stride + lane * apart) % whole
+            };
             for (value, grid) in tuple.iter_mut().zip(&grids) {
                 value[lane] = grid[rest % grid.len()];
                 rest /= grid.len();
@@ -231,16 +270,9 @@ fn tuples(
         }
         all.push(tuple);
     }
-    for _ in 0..random_count {
-        let tuple = subject.operands.iter().map(|t| {
-            let mut value = [0; 4];
-            for lane in value.iter_mut().take(t.lanes.count() as usize) {
-                *lane = random.value(t.scalar);
-            }
-            value
-        });
-        all.push(tuple.collect());
-    }
+    let is_plenty = amount.share == Share::Once && lanes > 1 && count >= LEAST_CASES;
+    let drawn = if is_plenty { amount.random / 4 } else { amount.random };
+    all.extend((0..drawn).map(|_| random_tuple(subject, random)));
     for tuple in &mut all {
         for (value, ty) in tuple.iter_mut().zip(&subject.operands) {
             value[ty.lanes.count() as usize..].fill(0);
@@ -250,6 +282,17 @@ fn tuples(
     let mut seen = HashSet::new();
     all.retain(|tuple| seen.insert(tuple.clone()));
     (all, false)
+}
+
+fn random_tuple(subject: &Subject, random: &mut Random) -> Vec<Components> {
+    let tuple = subject.operands.iter().map(|t| {
+        let mut value = [0; 4];
+        for lane in value.iter_mut().take(t.lanes.count() as usize) {
+            *lane = random.value(t.scalar);
+        }
+        value
+    });
+    tuple.collect()
 }
 
 /// The edge values of one operand; indices of components get small numbers besides.
@@ -287,10 +330,11 @@ mod tests {
     fn every_subject_verifies_and_has_its_cases() {
         let subjects = subjects();
         assert!(subjects.len() > 300, "{}", subjects.len());
+        let amount = Amount { random: LEAST_CASES, exhaustive_bits: 8, share: Share::Once };
         for subject in &subjects {
             let parsed = fulgurite_ir::text::parse(&subject.text()).and_then(fulgurite_ir::verify);
             assert!(parsed.is_ok(), "{}: {}", subject.name(), parsed.unwrap_err());
-            let (tuples, complete) = tuples(subject, &mut Random::new(1), LEAST_CASES, 8);
+            let (tuples, complete) = tuples(subject, &mut Random::new(1), amount);
             assert!(complete || tuples.len() >= LEAST_CASES, "{}", subject.name());
         }
     }

@@ -6,8 +6,7 @@ use fulgurite_spec::device::Capability;
 use fulgurite_spec::{Op, ScalarType, Type};
 
 use crate::analysis::instructions;
-use crate::kernel::{AtomicOrder, FloatMode, Initial, InstKind, Kernel};
-use crate::text::default_scope;
+use crate::kernel::{FloatMode, InstKind, Kernel};
 
 /// The capabilities that running `kernel`, which the verifier has seen, takes.
 pub fn needs(kernel: &Kernel) -> BTreeSet<Capability> {
@@ -17,6 +16,9 @@ pub fn needs(kernel: &Kernel) -> BTreeSet<Capability> {
     let of_type = |ty: Type| Capability::of_type(ty.scalar);
     let mut needs: BTreeSet<Capability> = declared.chain(arrays).chain(values).filter_map(of_type).collect();
     needs.extend(kernel.views.iter().map(|v| v.element).filter_map(of_type));
+    if kernel.needs_progress {
+        needs.insert(Capability::WorkgroupProgress);
+    }
     if kernel.buffers.iter().any(|b| b.large) {
         needs.insert(Capability::LargeBuffers);
     }
@@ -43,43 +45,6 @@ pub fn needs(kernel: &Kernel) -> BTreeSet<Capability> {
         }
     }
     needs
-}
-
-/// The first part of the language that `kernel` uses and that backends are still being taught: what to name in
-/// [`Unsupported`](Capability) until they are.
-pub fn recent_feature(kernel: &Kernel) -> Option<&'static str> {
-    if kernel.buffers.iter().any(|b| b.large) {
-        return Some("large buffers");
-    }
-    if !kernel.views.is_empty() {
-        return Some("views");
-    }
-    if kernel.values.iter().any(|v| v.ty.is_matrix()) {
-        return Some("cooperative matrices");
-    }
-    if kernel.shared.iter().any(|a| a.initial == Initial::Uninit) {
-        return Some("`uninit` shared memory");
-    }
-    instructions(kernel).find_map(|id| match &kernel.inst(id).kind {
-        InstKind::VecShuffle { .. } => Some("`vec.shuffle`"),
-        InstKind::Fence { .. } => Some("`fence`"),
-        InstKind::WorkgroupBroadcast { .. } => Some("`workgroup_broadcast`"),
-        InstKind::Trap { .. } => Some("`trap`"),
-        InstKind::Region { .. } => Some("regions"),
-        InstKind::Subgroup { .. } | InstKind::SubgroupBarrier { .. } => Some("subgroups"),
-        InstKind::Id { op, .. } if op.number() > Op::LocalIndex.number() => Some("subgroups"),
-        InstKind::Atomic { order, scope, memory, .. }
-            if *order != AtomicOrder::Relaxed || *scope != default_scope(kernel, *memory) =>
-        {
-            Some("ordered atomics")
-        }
-        InstKind::Load { index, .. } | InstKind::Store { index, .. } | InstKind::Atomic { index, .. }
-            if kernel.ty(*index) != Type::U32 =>
-        {
-            Some("64-bit indices")
-        }
-        _ => None,
-    })
 }
 
 fn of_atomic(op: Op, ty: ScalarType) -> Option<Capability> {

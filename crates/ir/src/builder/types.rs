@@ -102,10 +102,10 @@ value_types! {
     i16, I16, |v| v as u64, [Storable, Number, Integer, Logical];
     i32, I32, |v| v as u64, [Storable, Number, Integer, Logical];
     i64, I64, |v| v as u64, [Storable, Number, Integer, Logical];
-    u8, U8, |v| v as u64, [Storable, Number, Integer, Logical];
-    u16, U16, |v| v as u64, [Storable, Number, Integer, Logical];
-    u32, U32, |v| v as u64, [Storable, Number, Integer, Logical];
-    u64, U64, |v| v as u64, [Storable, Number, Integer, Logical];
+    u8, U8, u64::from, [Storable, Number, Integer, Logical];
+    u16, U16, u64::from, [Storable, Number, Integer, Logical];
+    u32, U32, u64::from, [Storable, Number, Integer, Logical];
+    u64, U64, |v| v, [Storable, Number, Integer, Logical];
     f32, F32, |v| u64::from(v.to_bits()), [Storable, Number, Float, Transcendental];
     f64, F64, f64::to_bits, [Storable, Number, Float];
 }

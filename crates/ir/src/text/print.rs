@@ -7,6 +7,7 @@ mod require;
 use core::fmt::Write;
 use std::collections::HashMap;
 
+use fulgurite_spec::device::Capability;
 use fulgurite_spec::limits::MAX_NAME_BYTES;
 use fulgurite_spec::{Literal, Op};
 
@@ -198,6 +199,9 @@ impl<'k> Printer<'k> {
             self.memory(view.base);
             let _ = writeln!(self.out, " as {}[]", view.element);
         }
+        if kernel.needs_progress {
+            let _ = writeln!(self.out, "  needs {}", Capability::WorkgroupProgress);
+        }
         for require in &kernel.requires {
             self.out.push_str("  ");
             self.require(require);
@@ -256,6 +260,7 @@ impl<'k> Printer<'k> {
             + kernel.shared.len()
             + kernel.locals.len()
             + kernel.views.len()
+            + usize::from(kernel.needs_progress)
             + kernel.requires.len();
         if declarations > 0 && kernel.blocks.get(body.index()).is_some_and(|b| !b.insts.is_empty()) {
             self.out.push('\n');

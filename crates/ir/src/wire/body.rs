@@ -30,6 +30,8 @@ pub(super) struct Body<'a> {
     pub(super) locals: Vec<Array<'a>>,
     #[serde(borrow, deserialize_with = "list")]
     pub(super) views: Vec<View<'a>>,
+    /// 1 if workgroups may wait for others, else 0.
+    pub(super) needs: u8,
     /// Distinct, in order of their first use in `words`.
     #[serde(deserialize_with = "list")]
     pub(super) constants: Vec<Constant>,

@@ -47,6 +47,11 @@ pub(super) fn kernel(body: &Body<'_>) -> Read<Kernel> {
         let (name, element) = (view.name.to_owned(), ty(view.element)?);
         kernel.views.push(ViewDecl { name, base, element, location: Location::Unknown });
     }
+    kernel.needs_progress = match body.needs {
+        0 => false,
+        1 => true,
+        other => return Err(malformed("there are no such needs", other)),
+    };
     kernel.values.reserve_exact(body.params.len() + body.constants.len() + body.values.len());
     for (i, param) in body.params.iter().enumerate() {
         let ty = ty(param.ty)?;

@@ -72,11 +72,11 @@ fn the_bytes_are_as_the_page_says() {
     let bytes = encode(&verify(kernel).unwrap()).unwrap();
     #[rustfmt::skip]
     let expected = [
-        &[0x8f, b'F', b'G', b'K', 1, 0, 0, 0, 69, 0, 0, 0, 0, 0, 0, 0][..],
+        &[0x8f, b'F', b'G', b'K', 1, 0, 0, 0, 70, 0, 0, 0, 0, 0, 0, 0][..],
         // Name, workgroup.
         &[3, b'i', b'n', b'c', 251, 0, 1, 1, 1],
-        // Buffers; no parameters, shared or local arrays, views.
-        &[1, 1, b'x', 7, 1, 2, 0, 0, 0, 0],
+        // Buffers; no parameters, shared or local arrays, views; no needs.
+        &[1, 1, b'x', 7, 1, 2, 0, 0, 0, 0, 0],
         // Constants; no preconditions, none of their nodes.
         &[1, 7, 1, 0, 0],
         // Values: %i, %v, %0.

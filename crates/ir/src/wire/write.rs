@@ -33,6 +33,7 @@ pub(super) fn body(kernel: &Kernel) -> Body<'_> {
         views: (kernel.views.iter())
             .map(|v| body::View { name: &v.name, base: memory(kernel, v.base), element: code(v.element) })
             .collect(),
+        needs: u8::from(kernel.needs_progress),
         constants: Vec::new(),
         requires: Vec::with_capacity(kernel.requires.len()),
         nodes: Vec::new(),

@@ -5,10 +5,11 @@ use fulgurite_spec::limits::POLL_INTERVAL;
 use fulgurite_spec::{Op, Type};
 
 use super::Emitter;
+use super::objects::Object;
 use crate::assembler::Id;
 use crate::layout::ControlWord;
 use crate::polls::{self, Poll};
-use crate::spv::{memory_access, op};
+use crate::spv::op;
 
 /// Variables of the function that all loops which poll in the same way share: loops that are short, but entered
 /// often, must come to a poll too, and what one saw concerns those around it.
@@ -47,7 +48,7 @@ impl Emitter<'_> {
     }
 
     /// The abort word: as each invocation sees it, or as the workgroup is told it.
-    fn abort_word(&mut self, told: Option<Id>) -> Id {
+    fn abort_word(&mut self, told: Option<Object>) -> Id {
         match told {
             Some(told) => self.abort_told(told),
             None => self.control_load(ControlWord::Abort),
@@ -60,7 +61,7 @@ impl Emitter<'_> {
             return None;
         }
         let (word, zero) = (self.asm.ty(Type::U32), self.asm.u32(0));
-        Some(Watch { iterations: self.asm.local(word, zero), seen: self.asm.local(word, zero) })
+        Some(Watch { iterations: self.asm.local(word, Some(zero)), seen: self.asm.local(word, Some(zero)) })
     }
 
     /// At the top of a body that polls: looks every so many iterations, and leaves to `merge` if the host wants the
@@ -93,17 +94,17 @@ impl Emitter<'_> {
 
     /// The abort word as the workgroup's first invocation sees it, the same for all: the word may change between
     /// two loads, and then some would leave a loop that others stay in, past whose barriers neither get.
-    fn abort_told(&mut self, told: Id) -> Id {
-        let (word, bool_type, zero) = (self.asm.ty(Type::U32), self.asm.ty(Type::BOOL), self.asm.u32(0));
+    fn abort_told(&mut self, told: Object) -> Id {
+        let (bool_type, zero) = (self.asm.ty(Type::BOOL), self.asm.u32(0));
         let index = self.built_in(Op::LocalIndex);
         let first = self.asm.value(op::IEqual, bool_type, &[index, zero]);
         self.where_true(first, |e| {
             let wanted = e.control_load(ControlWord::Abort);
-            e.asm.effect(op::Store, &[told, wanted, memory_access::NonPrivatePointer]);
+            e.store_to(told, Type::U32, zero, wanted, true);
         });
         let scopes = MemoryScopes { shared: true, buffers: false };
         self.barrier(scopes);
-        let wanted = self.asm.value(op::Load, word, &[told, memory_access::NonPrivatePointer]);
+        let wanted = self.load_from(told, Type::U32, zero, true);
         // The next poll writes again only once all have read.
         self.barrier(scopes);
         wanted

@@ -1,13 +1,14 @@
-//! Loads, stores, atomics and barriers, with explicit bounds guards.
+//! Loads, stores and atomics, with explicit bounds guards.
 //!
-//! Every access that is not proven in bounds compares its index with the length. A load from memory that
-//! nothing writes needs no branch: it reads element 0 instead (hosts bind at least 16 bytes) and the result
+//! Every access that is not proven in bounds compares its index with the length, in the index's own width. A load from
+//! memory that nothing writes needs no branch: it reads element 0 instead (hosts bind at least 16 bytes) and the result
 //! is replaced by zero. All other accesses branch, so that what is out of bounds touches nothing.
 
-use fulgurite_ir::{InstId, Memory, MemoryScopes, Operands, ValueId};
+use fulgurite_ir::{AtomicOrder, InstId, Memory, Operands, SyncScope, ValueId, alignment};
 use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
 use super::Emitter;
+use super::objects::{Home, Object};
 use crate::assembler::Id;
 use crate::spv::{capability, memory_access, op, scope, semantics, storage_class};
 
@@ -18,27 +19,22 @@ enum Bounds {
     Unknown(Id),
 }
 
+/// One atomic op, less where it is.
+pub(super) struct Atomic<'a> {
+    pub(super) op: Op,
+    pub(super) order: AtomicOrder,
+    pub(super) scope: SyncScope,
+    pub(super) operands: &'a Operands,
+}
+
 impl Emitter<'_> {
-    fn storage_class(memory: Memory) -> u32 {
-        match memory {
-            Memory::Buffer(_) | Memory::View(_) => storage_class::StorageBuffer,
-            Memory::Shared(_) => storage_class::Workgroup,
-            Memory::Local(_) => storage_class::Function,
-        }
-    }
-
     /// Whether other invocations may write this memory.
-    fn is_contended(&self, memory: Memory) -> bool {
-        match memory {
+    pub(super) fn is_contended(&self, memory: Memory) -> bool {
+        match self.kernel.base(memory) {
             Memory::Buffer(id) => self.kernel.buffers[id.index()].access.can_write(),
-            Memory::Shared(_) | Memory::View(_) => true,
-            Memory::Local(_) => false,
+            Memory::Shared(_) => true,
+            Memory::Local(_) | Memory::View(_) => false,
         }
-    }
-
-    /// The memory operands of a load or store: without `NonPrivatePointer`, barriers would not order it.
-    fn access(&self, memory: Memory) -> &'static [u32] {
-        if self.is_contended(memory) { &[memory_access::NonPrivatePointer] } else { &[] }
     }
 
     /// Whether `access` needs a guard, and the guard's condition.
@@ -46,151 +42,212 @@ impl Emitter<'_> {
         if self.bounds.is_inside(access) {
             return Bounds::Inside;
         }
-        let (bool_type, index, len) = (self.asm.ty(Type::BOOL), self.id(index), self.len(memory));
-        Bounds::Unknown(self.asm.value(op::ULessThan, bool_type, &[index, len]))
+        let (index_type, len_type) = (self.kernel.ty(index), self.kernel.len_type(memory));
+        let (mut index, mut len) = (self.id(index), self.len(memory));
+        if index_type != len_type {
+            index = self.convert(index, index_type, Type::U64);
+            len = self.convert(len, len_type, Type::U64);
+        }
+        Bounds::Unknown(self.make(op::ULessThan, Type::BOOL, &[index, len]))
     }
 
-    fn pointer(&mut self, memory: Memory, index: Id) -> Id {
-        self.pointer_to(memory, self.kernel.element(memory), index)
+    /// The object and the index as its pointers take it: `u64` for addresses, else `u32`, which every index that is in
+    /// bounds fits.
+    fn reach(&mut self, memory: Memory, index: ValueId) -> Option<(Object, Id)> {
+        let object = self.objects.get(&memory).copied()?;
+        let wanted = if matches!(object.home, Home::Address(_)) { Type::U64 } else { Type::U32 };
+        let (id, ty) = (self.id(index), self.kernel.ty(index));
+        Some((object, self.convert(id, ty, wanted)))
     }
 
-    fn pointer_to(&mut self, memory: Memory, element: Type, index: Id) -> Id {
-        let class = Self::storage_class(memory);
-        let element = self.asm.ty(element);
-        let pointer_type = self.asm.pointer(class, element);
-        match memory {
-            Memory::Buffer(id) => {
-                let (variable, member) = (self.buffers[id.index()], self.asm.u32(0));
-                self.asm.value(op::AccessChain, pointer_type, &[variable, member, index])
+    /// Where piece `at` of an object is.
+    pub(super) fn piece_pointer(&mut self, object: Object, at: Id) -> Id {
+        let stored = self.asm.ty(object.stored);
+        match object.home {
+            Home::Alone { variable } => variable,
+            Home::Array { variable, class } => {
+                let pointer = self.asm.pointer(class, stored);
+                self.asm.value(op::AccessChain, pointer, &[variable, at])
             }
-            Memory::Shared(id) => {
-                let variable = self.shared[id.index()];
-                self.asm.value(op::AccessChain, pointer_type, &[variable, index])
+            Home::Block { variable, class } => {
+                let pointer = self.asm.pointer(class, stored);
+                let member = self.asm.u32(0);
+                self.asm.value(op::AccessChain, pointer, &[variable, member, at])
             }
-            Memory::Local(id) => {
-                let variable = self.locals[id.index()];
-                self.asm.value(op::AccessChain, pointer_type, &[variable, index])
+            Home::Address(base) => {
+                let size = self.asm.splat(Type::U64, u64::from(object.stored.size()));
+                let offset = self.make(op::IMul, Type::U64, &[at, size]);
+                let address = self.make(op::IAdd, Type::U64, &[base, offset]);
+                let pointer = self.asm.pointer(storage_class::PhysicalStorageBuffer, stored);
+                self.asm.value(op::ConvertUToPtr, pointer, &[address])
             }
-            // Refused before emission.
-            Memory::View(_) => self.asm.null(pointer_type),
         }
     }
 
-    /// Whether elements are reached component by component: packed vectors of three in a buffer, which SPIR-V would
-    /// align as vectors of four.
-    fn is_packed(&self, memory: Memory) -> bool {
-        matches!(memory, Memory::Buffer(_)) && self.kernel.element(memory).lanes == Lanes::Three
+    /// Where component `component` of vector `at` of an object is.
+    pub(super) fn component_pointer(&mut self, object: Object, at: Id, component: Id) -> Id {
+        let scalar = self.asm.ty(object.stored.element());
+        let (class, mut operands) = match object.home {
+            Home::Array { variable, class } => (class, vec![variable]),
+            Home::Block { variable, class } => (class, vec![variable, self.asm.u32(0)]),
+            // Neither has vectors that anyone takes apart.
+            Home::Alone { variable } => return variable,
+            Home::Address(base) => return base,
+        };
+        operands.extend([at, component]);
+        let pointer = self.asm.pointer(class, scalar);
+        self.asm.value(op::AccessChain, pointer, &operands)
     }
 
-    fn load_at(&mut self, memory: Memory, index: Id) -> Id {
-        let element = self.kernel.element(memory);
-        if self.is_packed(memory) {
-            let parts: Vec<Id> = (0..3)
-                .map(|part| {
-                    let pointer = self.part_pointer(memory, index, part);
-                    self.load_from(memory, element.element(), pointer)
-                })
-                .collect();
-            return self.make(op::CompositeConstruct, element, &parts);
+    /// Where piece `piece` of element `index` is.
+    fn pointer(&mut self, object: Object, index: Id, piece: u32) -> Id {
+        if object.pieces == 1 {
+            return self.piece_pointer(object, index);
         }
-        let pointer = self.pointer(memory, index);
-        self.load_from(memory, element, pointer)
+        let ty = if matches!(object.home, Home::Address(_)) { Type::U64 } else { Type::U32 };
+        let (count, piece) =
+            (self.asm.splat(ty, u64::from(object.pieces)), self.asm.splat(ty, u64::from(piece)));
+        let first = self.make(op::IMul, ty, &[index, count]);
+        let at = self.make(op::IAdd, ty, &[first, piece]);
+        self.piece_pointer(object, at)
     }
 
-    fn load_from(&mut self, memory: Memory, ty: Type, pointer: Id) -> Id {
-        let mut operands = vec![pointer];
-        operands.extend_from_slice(self.access(memory));
-        self.make(op::Load, ty, &operands)
+    /// The memory operands of a load or store: without `NonPrivatePointer`, barriers would not order it.
+    pub(super) fn access(object: Object, contended: bool) -> Vec<u32> {
+        let private = if contended { memory_access::NonPrivatePointer } else { 0 };
+        match object.home {
+            Home::Address(_) => vec![memory_access::Aligned | private, alignment(object.stored)],
+            _ if contended => vec![private],
+            _ => Vec::new(),
+        }
     }
 
-    /// Where component `part` of the packed element `index` is.
-    fn part_pointer(&mut self, memory: Memory, index: Id, part: u32) -> Id {
-        let (three, part) = (self.asm.u32(3), self.asm.u32(part));
-        let first = self.make(op::IMul, Type::U32, &[index, three]);
-        let at = self.make(op::IAdd, Type::U32, &[first, part]);
-        self.pointer_to(memory, self.kernel.element(memory).element(), at)
+    /// An element of type `ty`.
+    pub(super) fn load_from(&mut self, object: Object, ty: Type, index: Id, contended: bool) -> Id {
+        let mut pieces = Vec::with_capacity(object.pieces as usize);
+        for piece in 0..object.pieces {
+            let mut operands = vec![self.pointer(object, index, piece)];
+            operands.extend(Self::access(object, contended));
+            pieces.push(self.make(op::Load, object.stored, &operands));
+        }
+        if let ([whole], true) = (pieces.as_slice(), object.stored == ty) {
+            return *whole;
+        }
+        let per_component = pieces.len() / ty.lanes.count() as usize;
+        let components: Vec<Id> =
+            pieces.chunks(per_component).map(|p| self.join(p, object.stored, ty.element())).collect();
+        match components.as_slice() {
+            [one] => *one,
+            all => self.make(op::CompositeConstruct, ty, all),
+        }
     }
 
-    fn store_at(&mut self, memory: Memory, index: Id, value: Id) {
-        let element = self.kernel.element(memory);
-        if self.is_packed(memory) {
-            for part in 0..3 {
-                let component = self.make(op::CompositeExtract, element.element(), &[value, part]);
-                let pointer = self.part_pointer(memory, index, part);
-                self.store_to(memory, pointer, component);
+    pub(super) fn store_to(&mut self, object: Object, ty: Type, index: Id, value: Id, contended: bool) {
+        let pieces = if object.pieces == 1 && object.stored == ty {
+            vec![value]
+        } else {
+            let element = ty.element();
+            let components: Vec<Id> = match ty.lanes {
+                Lanes::One => vec![value],
+                lanes => (0..lanes.count())
+                    .map(|lane| self.make(op::CompositeExtract, element, &[value, lane]))
+                    .collect(),
+            };
+            components.into_iter().flat_map(|c| self.split(c, element, object.stored)).collect()
+        };
+        for (piece, value) in (0..).zip(pieces) {
+            let mut operands = vec![self.pointer(object, index, piece), value];
+            operands.extend(Self::access(object, contended));
+            self.asm.effect(op::Store, &operands);
+        }
+    }
+
+    /// A component put together from pieces, the first lowest.
+    fn join(&mut self, pieces: &[Id], stored: Type, to: Type) -> Id {
+        match pieces {
+            [one] => self.as_type(stored, to, *one),
+            [_, _] | [_, _, _, _] => {
+                let lanes = Lanes::from_count(pieces.len() as u32).unwrap_or(Lanes::Two);
+                let vector = self.make(op::CompositeConstruct, stored.with_lanes(lanes), pieces);
+                self.make(op::Bitcast, to, &[vector])
             }
-            return;
+            // Eight bytes to two words first.
+            _ => {
+                let words: Vec<Id> =
+                    pieces.chunks(4).map(|four| self.join(four, stored, Type::U32)).collect();
+                self.join(&words, Type::U32, to)
+            }
         }
-        let pointer = self.pointer(memory, index);
-        self.store_to(memory, pointer, value);
     }
 
-    fn store_to(&mut self, memory: Memory, pointer: Id, value: Id) {
-        let mut operands = vec![pointer, value];
-        operands.extend_from_slice(self.access(memory));
-        self.asm.effect(op::Store, &operands);
+    /// The pieces of a component, the first lowest.
+    fn split(&mut self, value: Id, from: Type, stored: Type) -> Vec<Id> {
+        match from.size() / stored.size() {
+            1 => vec![self.as_type(from, stored, value)],
+            8 => {
+                let words = self.split(value, from, Type::U32);
+                words.into_iter().flat_map(|word| self.split(word, Type::U32, stored)).collect()
+            }
+            count => {
+                let lanes = Lanes::from_count(count).unwrap_or(Lanes::Two);
+                let vector = self.make(op::Bitcast, stored.with_lanes(lanes), &[value]);
+                (0..count).map(|i| self.make(op::CompositeExtract, stored, &[vector, i])).collect()
+            }
+        }
     }
 
     pub(super) fn load(&mut self, access: InstId, memory: Memory, index: ValueId) -> Id {
         let element = self.kernel.element(memory);
+        let contended = self.is_contended(memory);
         let guard = self.bounds(access, memory, index);
-        let index = self.id(index);
-        let Bounds::Unknown(inside) = guard else { return self.load_at(memory, index) };
-        if self.is_contended(memory) {
-            return self.guarded(inside, element, |e| e.load_at(memory, index));
+        let Some((object, index)) = self.reach(memory, index) else { return self.asm.splat(element, 0) };
+        let Bounds::Unknown(inside) = guard else {
+            return self.load_from(object, element, index, contended);
+        };
+        if contended {
+            return self.guarded(inside, element, |e| e.load_from(object, element, index, contended));
         }
-        let (word, zero) = (self.asm.ty(Type::U32), self.asm.u32(0));
-        let safe = self.asm.value(op::Select, word, &[inside, index, zero]);
-        let loaded = self.load_at(memory, safe);
+        let index_type = if matches!(object.home, Home::Address(_)) { Type::U64 } else { Type::U32 };
+        let zero = self.asm.splat(index_type, 0);
+        let safe = self.make(op::Select, index_type, &[inside, index, zero]);
+        let loaded = self.load_from(object, element, safe, contended);
         let nothing = self.asm.splat(element, 0);
         let mask = self.splat_value(Type::BOOL.with_lanes(element.lanes), inside);
-        let ty = self.asm.ty(element);
-        self.asm.value(op::Select, ty, &[mask, loaded, nothing])
+        self.make(op::Select, element, &[mask, loaded, nothing])
     }
 
     pub(super) fn store(&mut self, access: InstId, memory: Memory, index: ValueId, value: ValueId) {
+        let (element, contended) = (self.kernel.element(memory), self.is_contended(memory));
         let guard = self.bounds(access, memory, index);
-        let (index, value) = (self.id(index), self.id(value));
-        let write = |e: &mut Self| e.store_at(memory, index, value);
+        let value = self.id(value);
+        let Some((object, index)) = self.reach(memory, index) else { return };
+        let write = |e: &mut Self| e.store_to(object, element, index, value, contended);
         match guard {
             Bounds::Inside => write(self),
             Bounds::Unknown(inside) => self.where_true(inside, write),
         }
     }
 
-    pub(super) fn atomic(
-        &mut self,
-        access: InstId,
-        atomic: Op,
-        memory: Memory,
-        index: ValueId,
-        operands: &Operands,
-    ) -> Option<Id> {
-        let element = self.kernel.element(memory);
-        let guard = self.bounds(access, memory, index);
-        let index = self.id(index);
-        let values: Vec<Id> = operands.iter().map(|v| self.id(*v)).collect();
-        let ty = self.asm.ty(element);
-        match element.scalar {
+    fn atomic_opcode(&mut self, atomic: Op, ty: ScalarType) -> u32 {
+        match ty {
             ScalarType::I64 | ScalarType::U64 => self.asm.capability(capability::Int64Atomics),
-            ScalarType::F32 | ScalarType::F64 if atomic == Op::AtomicAdd => {
+            ScalarType::F32 if atomic == Op::AtomicAdd => {
                 self.asm.extension("SPV_EXT_shader_atomic_float_add");
-                let double = element.scalar == ScalarType::F64;
-                self.asm.capability(if double {
-                    capability::AtomicFloat64AddEXT
-                } else {
-                    capability::AtomicFloat32AddEXT
-                });
+                self.asm.capability(capability::AtomicFloat32AddEXT);
+            }
+            ScalarType::F64 if atomic == Op::AtomicAdd => {
+                self.asm.extension("SPV_EXT_shader_atomic_float_add");
+                self.asm.capability(capability::AtomicFloat64AddEXT);
             }
             _ => {}
         }
-        let signed = element.scalar.is_signed();
-        let opcode = match atomic {
+        let signed = ty.is_signed();
+        match atomic {
             Op::AtomicLoad => op::AtomicLoad,
             Op::AtomicStore => op::AtomicStore,
             Op::AtomicExchange => op::AtomicExchange,
             Op::AtomicCompareExchange => op::AtomicCompareExchange,
-            Op::AtomicAdd if element.scalar.is_float() => op::AtomicFAddEXT,
+            Op::AtomicAdd if ty.is_float() => op::AtomicFAddEXT,
             Op::AtomicAdd => op::AtomicIAdd,
             Op::AtomicMin if signed => op::AtomicSMin,
             Op::AtomicMin => op::AtomicUMin,
@@ -199,25 +256,45 @@ impl Emitter<'_> {
             Op::AtomicAnd => op::AtomicAnd,
             Op::AtomicOr => op::AtomicOr,
             _ => op::AtomicXor,
-        };
-        // Device scope would need a capability of its own; one dispatch runs on one queue family.
-        let reach = if matches!(memory, Memory::Shared(_)) { scope::Workgroup } else { scope::QueueFamily };
-        let (reach, relaxed) = (self.asm.u32(reach), self.asm.u32(semantics::Relaxed));
+        }
+    }
+
+    pub(super) fn atomic(
+        &mut self,
+        access: InstId,
+        memory: Memory,
+        index: ValueId,
+        atomic: &Atomic<'_>,
+    ) -> Option<Id> {
+        let element = self.kernel.element(memory);
+        let guard = self.bounds(access, memory, index);
+        let values: Vec<Id> = atomic.operands.iter().map(|v| self.id(*v)).collect();
+        let (object, index) = self.reach(memory, index)?;
+        let opcode = self.atomic_opcode(atomic.op, element.scalar);
+        // Signedness is the op's: pieces may be of the other.
+        let stored = object.stored;
+        let reach = self.asm.u32(scope_of(atomic.scope));
+        let ordered = self.asm.u32(order(atomic.order));
+        // What a comparison that fails does is a load.
+        let acquire = atomic.order.acquires();
+        let failed = self.asm.u32(order(if acquire { AtomicOrder::Acquire } else { AtomicOrder::Relaxed }));
+        let kind = atomic.op;
         let perform = move |e: &mut Self| {
-            let pointer = e.pointer(memory, index);
-            let mut words = vec![pointer, reach, relaxed];
-            match (atomic, values.as_slice()) {
+            let values: Vec<Id> = values.iter().map(|v| e.as_type(element, stored, *v)).collect();
+            let mut words = vec![e.pointer(object, index, 0), reach, ordered];
+            match (kind, values.as_slice()) {
                 // SPIR-V wants the semantics of failure too, and the new value before the comparator.
-                (Op::AtomicCompareExchange, [expected, value]) => words.extend([relaxed, *value, *expected]),
+                (Op::AtomicCompareExchange, [expected, value]) => words.extend([failed, *value, *expected]),
                 (_, values) => words.extend_from_slice(values),
             }
-            if atomic == Op::AtomicStore {
+            if kind == Op::AtomicStore {
                 e.asm.effect(opcode, &words);
                 return 0;
             }
-            e.asm.value(opcode, ty, &words)
+            let old = e.make(opcode, stored, &words);
+            e.as_type(stored, element, old)
         };
-        match (guard, atomic) {
+        match (guard, kind) {
             (Bounds::Inside, Op::AtomicStore) => {
                 perform(self);
                 None
@@ -256,19 +333,25 @@ impl Emitter<'_> {
         let ty = self.asm.ty(ty);
         self.asm.value(op::Phi, ty, &[made.0, made.1, zero, before])
     }
+}
 
-    pub(super) fn barrier(&mut self, scopes: MemoryScopes) {
-        let mut ordered = 0;
-        if scopes.shared {
-            ordered |= semantics::WorkgroupMemory;
+/// Device scope would need a capability of its own; one dispatch runs on one queue family.
+pub(super) fn scope_of(scope: SyncScope) -> u32 {
+    match scope {
+        SyncScope::Workgroup => scope::Workgroup,
+        SyncScope::Device => scope::QueueFamily,
+    }
+}
+
+/// Memory semantics: ordered atomics and fences order buffers and shared memory alike.
+pub(super) fn order(order: AtomicOrder) -> u32 {
+    let memory = semantics::UniformMemory | semantics::WorkgroupMemory;
+    match order {
+        AtomicOrder::Relaxed => semantics::Relaxed,
+        AtomicOrder::Acquire => memory | semantics::Acquire | semantics::MakeVisible,
+        AtomicOrder::Release => memory | semantics::Release | semantics::MakeAvailable,
+        AtomicOrder::AcquireRelease => {
+            memory | semantics::AcquireRelease | semantics::MakeAvailable | semantics::MakeVisible
         }
-        if scopes.buffers {
-            ordered |= semantics::UniformMemory;
-        }
-        if ordered != 0 {
-            ordered |= semantics::AcquireRelease | semantics::MakeAvailable | semantics::MakeVisible;
-        }
-        let (workgroup, ordered) = (self.asm.u32(scope::Workgroup), self.asm.u32(ordered));
-        self.asm.effect(op::ControlBarrier, &[workgroup, workgroup, ordered]);
     }
 }

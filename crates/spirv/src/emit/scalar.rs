@@ -1,7 +1,7 @@
 //! Lowering of the ops that are functions of their operands, so that each means what `fulgurite_spec::eval`
 //! says. `docs/spirv-lowering.md` lists where SPIR-V's own instructions would not.
 
-use fulgurite_ir::{Operands, main_type};
+use fulgurite_ir::{FloatMode, Operands, main_type};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Op, ScalarType, Type};
 
@@ -19,6 +19,12 @@ impl Emitter<'_> {
             && let Some(amount) = operands.get(1).and_then(|v| self.kernel.literal(*v))
         {
             return self.rotate_by(scalar_op, main, args[0], amount.bits as u32);
+        }
+        if result.is_matrix() {
+            return match scalar_op {
+                Op::Select => self.coop_select(result, &args),
+                _ => self.coop_arithmetic(scalar_op, result, &args),
+            };
         }
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
         match scalar_op {
@@ -50,7 +56,7 @@ impl Emitter<'_> {
     /// An arithmetic instruction; on floats it must not be contracted or reassociated.
     pub(super) fn arithmetic(&mut self, opcode: u32, ty: Type, args: &[Id]) -> Id {
         let id = self.make(opcode, ty, args);
-        if ty.scalar.is_float() {
+        if ty.scalar.is_float() && self.mode != FloatMode::Fast {
             self.asm.decorate(id, &[decoration::NoContraction]);
         }
         id
@@ -189,7 +195,15 @@ impl Emitter<'_> {
                 self.arithmetic(op::FSub, ty, &[args[0], floor])
             }
             Op::Sqrt => self.glsl(glsl::Sqrt, ty, args),
-            Op::Rsqrt => self.glsl(glsl::InverseSqrt, ty, args),
+            Op::Rsqrt => {
+                let root = self.glsl(glsl::InverseSqrt, ty, args);
+                if ty.scalar != ScalarType::F64 {
+                    return root;
+                }
+                // NVIDIA's looks at the high word only, and takes some NaNs for infinities.
+                let nan = self.make(op::IsNan, mask, args);
+                self.make(op::Select, ty, &[nan, args[0], root])
+            }
             op if op.is_transcendental() => self.transcendental(scalar_op, ty, args),
             Op::IsNan => self.make(op::IsNan, mask, args),
             Op::IsInf => self.make(op::IsInf, mask, args),

@@ -102,15 +102,27 @@ impl Emitter<'_> {
         self.glsl(function, ty, &[angle])
     }
 
-    /// To the right of the origin, a zero keeps its sign: SwiftShader takes −0 there for π.
+    /// On the first axis by itself: a zero of the second coordinate may lose its sign, or a subnormal be one, before
+    /// a driver's own steps. To the right the angle is 0, to the left π with the zero's sign.
     fn angle_of_point(&mut self, ty: Type, args: &[Id]) -> Id {
-        let mask = ty.with_scalar(ScalarType::Bool);
+        let (mask, words) = (ty.with_scalar(ScalarType::Bool), ty.with_scalar(ScalarType::U32));
+        let (y, x) = (args[0], args[1]);
         let angle = self.glsl(glsl::Atan2, ty, args);
         let zero = self.float_constant(ty, 0.0);
-        let on_axis = self.make(op::FOrdEqual, mask, &[args[0], zero]);
-        let right = self.make(op::FOrdGreaterThan, mask, &[args[1], zero]);
-        let both = self.make(op::LogicalAnd, mask, &[on_axis, right]);
-        self.make(op::Select, ty, &[both, args[0], angle])
+        let on_axis = self.make(op::FOrdEqual, mask, &[y, zero]);
+        let left = self.make(op::FOrdLessThan, mask, &[x, zero]);
+        let right = self.make(op::FOrdGreaterThan, mask, &[x, zero]);
+        let (sign_bit, half_turn) =
+            (self.asm.splat(words, 1 << 31), self.float_constant(ty, core::f64::consts::PI));
+        let bits = self.make(op::Bitcast, words, &[y]);
+        let sign = self.make(op::BitwiseAnd, words, &[bits, sign_bit]);
+        let half_turn = self.make(op::Bitcast, words, &[half_turn]);
+        let turned = self.make(op::BitwiseOr, words, &[half_turn, sign]);
+        let turned = self.make(op::Bitcast, ty, &[turned]);
+        let to_the_left = self.make(op::LogicalAnd, mask, &[on_axis, left]);
+        let to_the_right = self.make(op::LogicalAnd, mask, &[on_axis, right]);
+        let angle = self.make(op::Select, ty, &[to_the_left, turned, angle]);
+        self.make(op::Select, ty, &[to_the_right, zero, angle])
     }
 
     /// `e ∓ 1 / 4e`, where `e` is half the exponential of the magnitude: nothing overflows before the result does.

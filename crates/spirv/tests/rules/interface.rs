@@ -33,7 +33,7 @@ fn buffers_are_blocks_in_binding_order() {
         "buffer %a: read f32x4[]\nbuffer %b: write f32x2[]\nbuffer %c: read_write u32[]\nbuffer %d: read u32[]",
         "%v = load %c[0u32]\nstore %c[1u32], %v",
     );
-    assert_eq!((loaded.layout.buffers, loaded.layout.descriptors()), (4, 4));
+    assert_eq!((loaded.layout.buffers, loaded.layout.bindings().len()), (4, 4));
     let strides = [16, 8, 4, 4];
     let access = [(true, false), (false, true), (false, false), (true, false)];
     for (binding, (stride, access)) in (0..).zip(strides.into_iter().zip(access)) {
@@ -98,13 +98,13 @@ fn the_parameter_block_is_pushed_where_it_fits() {
     );
     assert_eq!(control.layout.control, Some(1));
     assert_eq!(control.layout.placement, BlockPlacement::StorageBuffer { binding: 2 });
-    assert_eq!(control.layout.descriptors(), 3);
+    assert_eq!(control.layout.bindings(), [0, 1, 2]);
 }
 
 #[test]
 fn a_kernel_without_buffers_or_parameters_has_no_block() {
     let loaded = least("", "barrier");
-    assert_eq!((loaded.layout.block_words, loaded.layout.descriptors()), (0, 0));
+    assert_eq!((loaded.layout.block_words, loaded.layout.bindings().len()), (0, 0));
     assert!(loaded.module.types_global_values.iter().all(|i| i.class.opcode != Op::Variable));
 }
 

@@ -1,5 +1,6 @@
 //! The header of a text, and declarations.
 
+use fulgurite_spec::device::Capability;
 use fulgurite_spec::limits::MAX_NAME_BYTES;
 use fulgurite_spec::{Code, Type};
 
@@ -114,7 +115,7 @@ impl<'t> Parser<'t> {
     pub(super) fn declaration(&mut self) -> Option<Parsed<()>> {
         let start = self.token;
         if start.kind != TokenKind::Word
-            || !matches!(start.text, "buffer" | "param" | "shared" | "local" | "view" | "require")
+            || !matches!(start.text, "buffer" | "param" | "shared" | "local" | "view" | "needs" | "require")
         {
             return None;
         }
@@ -123,7 +124,21 @@ impl<'t> Parser<'t> {
             return Some(Err(self.error(Code::Syntax, start.place, message)));
         }
         self.bump();
-        Some(if start.text == "require" { self.require(start.place) } else { self.declare(start) })
+        Some(match start.text {
+            "require" => self.require(start.place),
+            "needs" => self.needs(),
+            _ => self.declare(start),
+        })
+    }
+
+    /// What the kernel relies on besides what its instructions show.
+    fn needs(&mut self) -> Parsed<()> {
+        if !self.token.is_word(Capability::WorkgroupProgress.name()) {
+            return Err(self.unexpected("`workgroup_progress`"));
+        }
+        self.bump();
+        self.kernel.needs_progress = true;
+        Ok(())
     }
 
     fn declare(&mut self, word: Token<'t>) -> Parsed<()> {

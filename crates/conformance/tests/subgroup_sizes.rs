@@ -1,0 +1,21 @@
+//! The suite `subgroup` on the reference at every size that subgroups may have: devices have only one.
+
+use std::sync::Arc;
+
+use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
+use fulgurite_conformance::{Level, Options, Suite};
+use fulgurite_driver_core::Backend;
+
+#[test]
+fn the_reference_passes_at_every_size() {
+    for size in [1, 2, 4, 8, 16, 64, 128] {
+        let options = ReferenceOptions::default().subgroup_size(size);
+        let backend: Arc<dyn Backend> = Arc::new(ReferenceBackend::new(options));
+        let mut options = Options::new(Level::Smoke, u64::from(size));
+        options.suites = vec![Suite::Subgroup];
+        let report = fulgurite_conformance::run(&backend, &options, &mut |_, _, _| {});
+        let suite = &report.suites[0];
+        assert_eq!(suite.failures, [], "subgroups of {size}");
+        assert!(suite.unsupported == 0 && suite.min_per_op_type >= 100, "{} cases", suite.min_per_op_type);
+    }
+}

@@ -1,0 +1,380 @@
+//! Cooperative matrices: `SPV_KHR_cooperative_matrix`.
+//!
+//! A matrix that is surely inside its memory is loaded and stored by the instruction for it. Where that is not proven, it
+//! is found out at run time, and one that reaches outside goes through shared memory of the module's own, scalar by
+//! scalar, each with a guard of its own.
+
+use fulgurite_ir::{InstId, InstKind, Memory, ValueId, VerifiedKernel};
+use fulgurite_spec::{MatrixLayout, MatrixShape, Op, Type};
+
+use super::Emitter;
+use super::objects::{Home, Object};
+use crate::assembler::Id;
+use crate::spv::{cooperative_matrix_operands, memory_access, op, scope, semantics};
+
+/// A place in memory where a matrix lies.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    pub(super) layout: MatrixLayout,
+    pub(super) memory: Memory,
+    pub(super) offset: ValueId,
+    pub(super) stride: ValueId,
+}
+
+/// A tile of which everything is known but what is in it.
+#[derive(Clone, Copy)]
+struct Placed {
+    object: Object,
+    element: Type,
+    contended: bool,
+    layout: MatrixLayout,
+    /// `u64`.
+    offset: Id,
+    /// `u32`.
+    stride: Id,
+    /// `u64`.
+    len: Id,
+    /// Rows, or columns if they lie one after the other.
+    lines: u32,
+    /// Scalars of the memory's type in each.
+    scalars: u32,
+    /// Scalars that a component takes, if it takes more than one.
+    pieces: u32,
+}
+
+/// What of the matrices of `kernel` no module can express.
+pub(super) fn unsupported(kernel: &VerifiedKernel, id: InstId) -> Option<String> {
+    let inst = kernel.inst(id);
+    let InstKind::CoopConvert { value } = &inst.kind else { return None };
+    let (from, to) = (kernel.ty(*value), kernel.ty(*inst.results.first()?));
+    if from.matrix.map(|m| m.role) != to.matrix.map(|m| m.role) {
+        return Some(format!("a conversion of {from} to another role"));
+    }
+    (from.scalar.is_float() && to.scalar.is_integer())
+        .then(|| format!("a conversion of {from} to integers, with saturation"))
+}
+
+/// Lines and scalars of `element`'s type in each, of a matrix of `ty`; and scalars to a component.
+fn extent(ty: Type, shape: MatrixShape, layout: MatrixLayout, element: Type) -> (u32, u32, u32) {
+    let (lines, components) = match layout {
+        MatrixLayout::RowMajor => (shape.rows, shape.cols),
+        MatrixLayout::ColumnMajor => (shape.cols, shape.rows),
+    };
+    let (component, scalar) = (ty.scalar.size(), element.scalar.size());
+    (lines.into(), u32::from(components) * component / scalar, (component / scalar).max(1))
+}
+
+impl Emitter<'_> {
+    fn placed(&mut self, ty: Type, shape: MatrixShape, tile: Tile) -> Option<Placed> {
+        let object = self.objects.get(&tile.memory).copied()?;
+        let element = self.kernel.element(tile.memory);
+        let (lines, scalars, pieces) = extent(ty, shape, tile.layout, element);
+        let (offset_type, len_type) = (self.kernel.ty(tile.offset), self.kernel.len_type(tile.memory));
+        let (offset, stride, len) = (self.id(tile.offset), self.id(tile.stride), self.len(tile.memory));
+        let (offset, len) =
+            (self.convert(offset, offset_type, Type::U64), self.convert(len, len_type, Type::U64));
+        let contended = self.is_contended(tile.memory);
+        let layout = tile.layout;
+        Some(Placed { object, element, contended, layout, offset, stride, len, lines, scalars, pieces })
+    }
+
+    /// Whether all of a tile lies inside its memory.
+    fn is_whole(&mut self, tile: &Placed) -> Id {
+        let lanes = tile.element.lanes.count();
+        let last_line = self.asm.splat(Type::U64, u64::from(tile.lines - 1));
+        let width = self.asm.splat(Type::U64, u64::from(tile.scalars.div_ceil(lanes)));
+        let stride = self.convert(tile.stride, Type::U32, Type::U64);
+        // Below 2^40.
+        let down = self.make(op::IMul, Type::U64, &[last_line, stride]);
+        let extent = self.make(op::IAdd, Type::U64, &[down, width]);
+        let left = self.make(op::ISub, Type::U64, &[tile.len, tile.offset]);
+        let begins = self.make(op::ULessThan, Type::BOOL, &[tile.offset, tile.len]);
+        let fits = self.make(op::ULessThanEqual, Type::BOOL, &[extent, left]);
+        self.make(op::LogicalAnd, Type::BOOL, &[begins, fits])
+    }
+
+    fn memory_operands(tile: &Placed) -> Vec<u32> {
+        let private = if tile.contended { memory_access::NonPrivatePointer } else { 0 };
+        match tile.object.home {
+            Home::Address(_) => vec![memory_access::Aligned | private, 16],
+            _ if tile.contended => vec![private],
+            _ => Vec::new(),
+        }
+    }
+
+    fn tile_pointer(&mut self, tile: &Placed) -> Id {
+        let at = match tile.object.home {
+            Home::Address(_) => tile.offset,
+            _ => self.convert(tile.offset, Type::U64, Type::U32),
+        };
+        self.piece_pointer(tile.object, at)
+    }
+
+    fn load_whole(&mut self, ty: Type, tile: &Placed) -> Id {
+        let layout = self.asm.u32(tile.layout as u32);
+        let mut operands = vec![self.tile_pointer(tile), layout, tile.stride];
+        operands.extend(Self::memory_operands(tile));
+        self.make(op::CooperativeMatrixLoadKHR, ty, &operands)
+    }
+
+    fn store_whole(&mut self, tile: &Placed, value: Id) {
+        let layout = self.asm.u32(tile.layout as u32);
+        let mut operands = vec![self.tile_pointer(tile), value, layout, tile.stride];
+        operands.extend(Self::memory_operands(tile));
+        self.asm.effect(op::CooperativeMatrixStoreKHR, &operands);
+    }
+
+    pub(super) fn coop_load(&mut self, access: InstId, ty: Type, tile: Tile) -> Id {
+        let matrix = self.asm.ty(ty);
+        let nothing = self.asm.null(matrix);
+        let Some(placed) = ty.matrix.and_then(|shape| self.placed(ty, shape, tile)) else { return nothing };
+        if self.bounds.is_inside(access) {
+            return self.load_whole(ty, &placed);
+        }
+        let whole = self.is_whole(&placed);
+        self.either(
+            whole,
+            ty,
+            |e| e.load_whole(ty, &placed),
+            |e| {
+                let scratch = e.tile_scratch(&placed);
+                e.each_scalar(&placed, |e, at, inside, own| {
+                    let element = placed.element.element();
+                    let value = e.guarded(inside, element, |e| {
+                        let pointer = e.scalar_pointer(&placed, at);
+                        let mut operands = vec![pointer];
+                        operands.extend(Emitter::access(e.scalar_object(&placed), placed.contended));
+                        e.make(op::Load, element, &operands)
+                    });
+                    let mut operands = vec![e.piece_pointer(scratch.object, own), value];
+                    operands.extend(Emitter::access(scratch.object, true));
+                    e.asm.effect(op::Store, &operands);
+                });
+                e.tile_barrier();
+                let loaded = e.load_whole(ty, &scratch);
+                // The next tile goes there only once all have read this one.
+                e.tile_barrier();
+                loaded
+            },
+        )
+    }
+
+    pub(super) fn coop_store(&mut self, access: InstId, tile: Tile, value: ValueId) {
+        let ty = self.kernel.ty(value);
+        let value = self.id(value);
+        let Some(placed) = ty.matrix.and_then(|shape| self.placed(ty, shape, tile)) else { return };
+        if self.bounds.is_inside(access) {
+            return self.store_whole(&placed, value);
+        }
+        let whole = self.is_whole(&placed);
+        self.either(
+            whole,
+            Type::U32,
+            |e| {
+                e.store_whole(&placed, value);
+                e.asm.u32(0)
+            },
+            |e| {
+                let scratch = e.tile_scratch(&placed);
+                e.store_whole(&scratch, value);
+                e.tile_barrier();
+                e.each_scalar(&placed, |e, at, inside, own| {
+                    let mut operands = vec![e.piece_pointer(scratch.object, own)];
+                    operands.extend(Emitter::access(scratch.object, true));
+                    let value = e.make(op::Load, placed.element.element(), &operands);
+                    e.where_true(inside, |e| {
+                        let mut operands = vec![e.scalar_pointer(&placed, at), value];
+                        operands.extend(Emitter::access(e.scalar_object(&placed), placed.contended));
+                        e.asm.effect(op::Store, &operands);
+                    });
+                });
+                e.tile_barrier();
+                e.asm.u32(0)
+            },
+        );
+    }
+
+    pub(super) fn coop_fill(&mut self, ty: Type, value: ValueId) -> Id {
+        let value = self.id(value);
+        self.make(op::CompositeConstruct, ty, &[value])
+    }
+
+    pub(super) fn coop_mul_add(&mut self, ty: Type, factors: [ValueId; 2], sum: ValueId) -> Id {
+        let signed = |e: &Self, value: ValueId| e.kernel.ty(value).scalar.is_signed();
+        let mut operands = 0;
+        for (value, bits) in [
+            (factors[0], cooperative_matrix_operands::MatrixASignedComponentsKHR),
+            (factors[1], cooperative_matrix_operands::MatrixBSignedComponentsKHR),
+            (
+                sum,
+                cooperative_matrix_operands::MatrixCSignedComponentsKHR
+                    | cooperative_matrix_operands::MatrixResultSignedComponentsKHR,
+            ),
+        ] {
+            if signed(self, value) {
+                operands |= bits;
+            }
+        }
+        let mut words = vec![self.id(factors[0]), self.id(factors[1]), self.id(sum)];
+        if operands != 0 {
+            words.push(operands);
+        }
+        self.make(op::CooperativeMatrixMulAddKHR, ty, &words)
+    }
+
+    pub(super) fn coop_convert(&mut self, value: ValueId, to: Type) -> Id {
+        let from = self.kernel.ty(value);
+        let value = self.id(value);
+        let (signed, floats) = (from.scalar.is_signed(), [from, to].map(|t| t.scalar.is_float()));
+        match floats {
+            _ if from == to => value,
+            [true, _] => self.make(op::FConvert, to, &[value]),
+            [false, true] if signed => self.make(op::ConvertSToF, to, &[value]),
+            [false, true] => self.make(op::ConvertUToF, to, &[value]),
+            [false, false] if from.scalar.bits() == to.scalar.bits() => self.make(op::Bitcast, to, &[value]),
+            [false, false] if signed => self.make(op::SConvert, to, &[value]),
+            [false, false] => {
+                let unsigned = to.with_scalar(to.scalar.unsigned().unwrap_or(to.scalar));
+                let value = self.make(op::UConvert, unsigned, &[value]);
+                if unsigned == to { value } else { self.make(op::Bitcast, to, &[value]) }
+            }
+        }
+    }
+
+    /// Component by component.
+    pub(super) fn coop_arithmetic(&mut self, scalar_op: Op, ty: Type, args: &[Id]) -> Id {
+        let float = ty.scalar.is_float();
+        let opcode = match scalar_op {
+            Op::Add if float => op::FAdd,
+            Op::Add => op::IAdd,
+            Op::Sub if float => op::FSub,
+            Op::Sub => op::ISub,
+            Op::Mul if float => op::FMul,
+            Op::Mul => op::IMul,
+            Op::Neg if float => op::FNegate,
+            Op::Neg => op::SNegate,
+            _ => op::FDiv,
+        };
+        self.make(opcode, ty, args)
+    }
+
+    /// A matrix chosen by a uniform condition: `OpSelect` takes none.
+    pub(super) fn coop_select(&mut self, ty: Type, args: &[Id]) -> Id {
+        let (yes, no) = (args[1], args[2]);
+        self.either(args[0], ty, |_| yes, |_| no)
+    }
+
+    /// What one of two blocks gives.
+    fn either(
+        &mut self,
+        condition: Id,
+        ty: Type,
+        yes: impl FnOnce(&mut Self) -> Id,
+        no: impl FnOnce(&mut Self) -> Id,
+    ) -> Id {
+        let [then_label, else_label, merge] = core::array::from_fn(|_| self.asm.id());
+        self.asm.effect(op::SelectionMerge, &[merge, 0]);
+        self.asm.effect(op::BranchConditional, &[condition, then_label, else_label]);
+        self.begin(then_label);
+        let first = (yes(self), self.label);
+        self.asm.effect(op::Branch, &[merge]);
+        self.begin(else_label);
+        let second = (no(self), self.label);
+        self.asm.effect(op::Branch, &[merge]);
+        self.begin(merge);
+        self.make(op::Phi, ty, &[first.0, first.1, second.0, second.1])
+    }
+
+    /// The subgroup's part of shared memory for a tile's scalars, line after line.
+    fn tile_scratch(&mut self, tile: &Placed) -> Placed {
+        let subgroups = self.kernel.workgroup_invocations().div_ceil(self.profile.subgroup_size);
+        let total = tile.lines * tile.scalars;
+        let element = tile.element.element();
+        let object = match self.tiles.get(&(element, total)) {
+            Some(object) => *object,
+            None => {
+                let object = self.shared_scratch_array(element, total * subgroups);
+                self.tiles.insert((element, total), object);
+                object
+            }
+        };
+        let subgroup = self.subgroup_id(Op::SubgroupId);
+        let size = self.asm.u32(total);
+        let first = self.make(op::IMul, Type::U32, &[subgroup, size]);
+        let offset = self.convert(first, Type::U32, Type::U64);
+        let stride = self.asm.u32(tile.scalars);
+        Placed { object, element, contended: true, offset, stride, ..*tile }
+    }
+
+    fn tile_barrier(&mut self) {
+        let ordered = semantics::WorkgroupMemory
+            | semantics::AcquireRelease
+            | semantics::MakeAvailable
+            | semantics::MakeVisible;
+        let (subgroup, ordered) = (self.asm.u32(scope::Subgroup), self.asm.u32(ordered));
+        self.asm.effect(op::ControlBarrier, &[subgroup, subgroup, ordered]);
+    }
+
+    /// Shares the scalars of a tile out to the subgroup's lanes. `body` gets where one is in its memory (the element, and
+    /// the component of it), whether the matrix's component that it belongs to is inside, and where it is in the scratch.
+    fn each_scalar(&mut self, tile: &Placed, body: impl FnOnce(&mut Self, [Id; 2], Id, Id)) {
+        let lane = self.subgroup_id(Op::Lane);
+        let total = tile.lines * tile.scalars;
+        let (count, step) = (self.asm.u32(total), self.asm.u32(self.profile.subgroup_size));
+        let scratch = self.tile_scratch(tile);
+        self.strided(lane, count, step, |e, at| {
+            let (per_line, lanes) = (e.asm.u32(tile.scalars), e.asm.u32(tile.element.lanes.count()));
+            let line = e.make(op::UDiv, Type::U32, &[at, per_line]);
+            let before = e.make(op::IMul, Type::U32, &[line, per_line]);
+            let along = e.make(op::ISub, Type::U32, &[at, before]);
+            let within = e.make(op::UDiv, Type::U32, &[along, lanes]);
+            let skipped = e.make(op::IMul, Type::U32, &[within, lanes]);
+            let component = e.make(op::ISub, Type::U32, &[along, skipped]);
+            // The last piece of the component decides.
+            let pieces = e.asm.u32(tile.pieces - 1);
+            let last = e.make(op::BitwiseOr, Type::U32, &[along, pieces]);
+            let last = e.make(op::UDiv, Type::U32, &[last, lanes]);
+            let [line, within, last, stride] =
+                [line, within, last, tile.stride].map(|v| e.convert(v, Type::U32, Type::U64));
+            let down = e.make(op::IMul, Type::U64, &[line, stride]);
+            let begin = e.make(op::IAdd, Type::U64, &[tile.offset, down]);
+            let element = e.make(op::IAdd, Type::U64, &[begin, within]);
+            let end = e.make(op::IAdd, Type::U64, &[begin, last]);
+            // Neither sum wraps unless the offset itself is beyond everything.
+            let below = e.make(op::ULessThan, Type::BOOL, &[tile.offset, tile.len]);
+            let inside = e.make(op::ULessThan, Type::BOOL, &[end, tile.len]);
+            let inside = e.make(op::LogicalAnd, Type::BOOL, &[below, inside]);
+            let own = e.convert(scratch.offset, Type::U64, Type::U32);
+            let own = e.make(op::IAdd, Type::U32, &[own, at]);
+            body(e, [element, component], inside, own);
+        });
+    }
+
+    /// The object of a tile's memory as single scalars.
+    fn scalar_object(&self, tile: &Placed) -> Object {
+        Object { stored: tile.element.element(), pieces: 1, ..tile.object }
+    }
+
+    /// Where component `at[1]` of element `at[0]` is.
+    fn scalar_pointer(&mut self, tile: &Placed, at: [Id; 2]) -> Id {
+        let lanes = tile.element.lanes.count();
+        if let Home::Address(_) = tile.object.home {
+            let lanes = self.asm.splat(Type::U64, u64::from(lanes));
+            let component = self.convert(at[1], Type::U32, Type::U64);
+            let first = self.make(op::IMul, Type::U64, &[at[0], lanes]);
+            let index = self.make(op::IAdd, Type::U64, &[first, component]);
+            return self.piece_pointer(self.scalar_object(tile), index);
+        }
+        let element = self.convert(at[0], Type::U64, Type::U32);
+        if tile.object.pieces > 1 {
+            let lanes = self.asm.u32(lanes);
+            let first = self.make(op::IMul, Type::U32, &[element, lanes]);
+            let index = self.make(op::IAdd, Type::U32, &[first, at[1]]);
+            return self.piece_pointer(tile.object, index);
+        }
+        if lanes == 1 {
+            return self.piece_pointer(tile.object, element);
+        }
+        self.component_pointer(tile.object, element, at[1])
+    }
+}

@@ -1,0 +1,287 @@
+//! Memory objects as variables: buffers, arrays and views, and how their elements are reached.
+
+use fulgurite_ir::analysis::instructions;
+use fulgurite_ir::{Initial, InstKind, Kernel, Memory, SharedId, VerifiedKernel, ViewId, alignment};
+use fulgurite_spec::{Lanes, Op, ScalarType, Type};
+
+use super::Emitter;
+use crate::assembler::Id;
+use crate::layout::Layout;
+use crate::profile::Profile;
+use crate::spv::{decoration, op, scope, semantics, storage_class};
+
+/// A memory object that has been declared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Object {
+    pub(super) home: Home,
+    /// What one access reaches: the element, or a piece of it.
+    pub(super) stored: Type,
+    /// Pieces of an element; 1 if `stored` is the element.
+    pub(super) pieces: u32,
+}
+
+/// Where an object is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Home {
+    /// A variable that is the only element.
+    Alone { variable: Id },
+    /// A variable that is an array.
+    Array { variable: Id, class: u32 },
+    /// A variable that is a block whose one member is an array.
+    Block { variable: Id, class: u32 },
+    /// At a device address, a `u64`.
+    Address(Id),
+}
+
+/// How a shared array and its views are declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    /// As it is: it has no views.
+    Plain,
+    /// Each as a variable of its own on the same bytes.
+    Explicit,
+    /// As an array of pieces of this type, of which the elements of all are put together.
+    Pieces(ScalarType),
+}
+
+/// Whether the module lays shared memory out by itself. It does so only for views, and then for all that it shares.
+fn lays_out_shared(kernel: &Kernel, profile: &Profile) -> bool {
+    profile.explicit_shared_layout && kernel.views.iter().any(|v| matches!(v.base, Memory::Shared(_)))
+}
+
+fn sharing(kernel: &Kernel, profile: &Profile, id: SharedId) -> Sharing {
+    let mut views = kernel.views_of(Memory::Shared(id)).peekable();
+    if lays_out_shared(kernel, profile) {
+        return Sharing::Explicit;
+    }
+    if views.peek().is_none() {
+        return Sharing::Plain;
+    }
+    let base = kernel.shared[id.index()].element.scalar;
+    let scalars: Vec<ScalarType> = views.map(|v| v.element.scalar).chain([base]).collect();
+    if scalars.iter().all(|s| *s == base) {
+        return Sharing::Pieces(base);
+    }
+    let least = scalars.into_iter().min_by_key(|s| s.size()).unwrap_or(base);
+    Sharing::Pieces(least.unsigned().unwrap_or(ScalarType::U32))
+}
+
+/// What of `kernel` cannot be lowered for `profile`, if anything: atomics on shared elements that are only there in
+/// pieces.
+pub(crate) fn unsupported(kernel: &VerifiedKernel, profile: &Profile) -> Option<String> {
+    instructions(kernel).find_map(|id| {
+        if let Some(needs) = super::matrix::unsupported(kernel, id) {
+            return Some(needs);
+        }
+        if let InstKind::CoopLoad { memory, .. } | InstKind::CoopStore { memory, .. } = kernel.inst(id).kind
+            && let Memory::Shared(base) = kernel.base(memory)
+            && let Sharing::Pieces(piece) = sharing(kernel, profile, base)
+            && Type::scalar(piece) != kernel.element(memory)
+        {
+            return Some(format!(
+                "matrices in `%{}`, whose shared memory is viewed as elements of another size \
+                 (VK_KHR_workgroup_memory_explicit_layout)",
+                kernel.memory_name(memory)
+            ));
+        }
+        let InstKind::Atomic { memory, .. } = kernel.inst(id).kind else { return None };
+        let Memory::Shared(base) = kernel.base(memory) else { return None };
+        let Sharing::Pieces(piece) = sharing(kernel, profile, base) else { return None };
+        let scalar = kernel.element(memory).scalar;
+        let whole = piece == scalar || (scalar.is_integer() && Some(piece) == scalar.unsigned());
+        (!whole).then(|| {
+            format!(
+                "atomics on `%{}`, whose shared memory is viewed as elements of another size \
+                 (VK_KHR_workgroup_memory_explicit_layout)",
+                kernel.memory_name(memory)
+            )
+        })
+    })
+}
+
+/// The type that one access reaches, and how many make an element, where an element may be a packed vector of three,
+/// which SPIR-V would align as one of four.
+fn unpacked(element: Type) -> (Type, u32) {
+    if element.lanes == Lanes::Three { (element.element(), 3) } else { (element, 1) }
+}
+
+impl Emitter<'_> {
+    pub(super) fn declare_buffers(&mut self, layout: &Layout) {
+        let kernel = self.kernel;
+        for (binding, buffer) in (0u32..).zip(&kernel.buffers) {
+            let base = Memory::Buffer(fulgurite_ir::BufferId::new(binding as usize));
+            let views = (0..kernel.views.len()).map(|i| Memory::View(ViewId::new(i)));
+            let all: Vec<Memory> =
+                [base].into_iter().chain(views.filter(|view| kernel.base(*view) == base)).collect();
+            if layout.by_address[binding as usize] {
+                // Where it is comes with the parameter block.
+                continue;
+            }
+            for memory in &all {
+                let (stored, pieces) = unpacked(kernel.element(*memory));
+                let block = self.asm.buffer_block(stored);
+                let variable = self.bind(block, binding);
+                if all.len() > 1 {
+                    self.asm.decorate(variable, &[decoration::Aliased]);
+                }
+                if !buffer.access.can_write() {
+                    self.asm.decorate(variable, &[decoration::NonWritable]);
+                }
+                if !buffer.access.can_read() {
+                    self.asm.decorate(variable, &[decoration::NonReadable]);
+                }
+                let home = Home::Block { variable, class: storage_class::StorageBuffer };
+                self.objects.insert(*memory, Object { home, stored, pieces });
+                self.named.push((variable, kernel.memory_name(*memory).to_owned()));
+            }
+        }
+    }
+
+    /// Makes the objects of a buffer that is reached by its address, once that is known.
+    pub(super) fn place_at(&mut self, buffer: Memory, address: Id) {
+        let kernel = self.kernel;
+        let views = (0..kernel.views.len()).map(|i| Memory::View(ViewId::new(i)));
+        for memory in [buffer].into_iter().chain(views.filter(|view| kernel.base(*view) == buffer)) {
+            let (stored, pieces) = unpacked(kernel.element(memory));
+            self.objects.insert(memory, Object { home: Home::Address(address), stored, pieces });
+        }
+    }
+
+    pub(super) fn declare_shared(&mut self) {
+        let kernel = self.kernel;
+        let (offsets, end) = kernel.shared_layout();
+        self.shared_end = end;
+        self.lays_out_shared = lays_out_shared(kernel, self.profile);
+        for (i, array) in kernel.shared.iter().enumerate() {
+            let id = SharedId::new(i);
+            let base = Memory::Shared(id);
+            let views = (0..kernel.views.len()).map(|i| Memory::View(ViewId::new(i)));
+            let all = [base].into_iter().chain(views.filter(|view| kernel.base(*view) == base));
+            match sharing(kernel, self.profile, id) {
+                Sharing::Explicit => {
+                    for memory in all {
+                        let (stored, pieces) = unpacked(kernel.element(memory));
+                        let len = kernel.array_len(memory).unwrap_or(0) * pieces;
+                        let object = self.explicit(stored, len, offsets[i] as u32);
+                        self.objects.insert(memory, Object { pieces, ..object });
+                    }
+                }
+                Sharing::Plain => {
+                    let stored = array.element;
+                    let variable = self.shared_array(stored, array.len, array.initial);
+                    let home = Home::Array { variable, class: storage_class::Workgroup };
+                    self.objects.insert(base, Object { home, stored, pieces: 1 });
+                    self.named.push((variable, array.name.clone()));
+                }
+                Sharing::Pieces(piece) => {
+                    let stored = Type::scalar(piece);
+                    let len = array.len * (array.element.size() / piece.size());
+                    let variable = self.shared_array(stored, len, array.initial);
+                    let home = Home::Array { variable, class: storage_class::Workgroup };
+                    for memory in all {
+                        let pieces = kernel.element(memory).size() / piece.size();
+                        self.objects.insert(memory, Object { home, stored, pieces });
+                    }
+                    self.named.push((variable, array.name.clone()));
+                }
+            }
+        }
+    }
+
+    fn shared_array(&mut self, element: Type, len: u32, initial: Initial) -> Id {
+        let array = self.asm.array(element, len);
+        let zero = (initial == Initial::Zero).then(|| self.asm.null(array));
+        self.asm.global(storage_class::Workgroup, array, zero)
+    }
+
+    /// A part of shared memory that the module lays out itself.
+    fn explicit(&mut self, stored: Type, len: u32, offset: u32) -> Object {
+        let block = self.asm.shared_block(stored, len.max(1), offset);
+        let variable = self.asm.global(storage_class::Workgroup, block, None);
+        self.asm.decorate(variable, &[decoration::Aliased]);
+        let home = Home::Block { variable, class: storage_class::Workgroup };
+        Object { home, stored, pieces: 1 }
+    }
+
+    /// An array of shared memory of the module's own.
+    pub(super) fn shared_scratch_array(&mut self, element: Type, len: u32) -> Object {
+        let offset = self.shared_end.next_multiple_of(16);
+        self.shared_end = offset + u64::from(element.size()) * u64::from(len);
+        if self.lays_out_shared {
+            return self.explicit(element, len, offset as u32);
+        }
+        let variable = self.shared_array(element, len, Initial::Uninit);
+        let home = Home::Array { variable, class: storage_class::Workgroup };
+        Object { home, stored: element, pieces: 1 }
+    }
+
+    /// Shared memory of the module's own for one value of `ty`, which has a memory form.
+    pub(super) fn shared_scratch(&mut self, ty: Type) -> Object {
+        let (stored, pieces) = unpacked(ty);
+        let offset = self.shared_end.next_multiple_of(u64::from(alignment(ty)));
+        self.shared_end = offset + u64::from(ty.size());
+        if self.lays_out_shared {
+            return Object { pieces, ..self.explicit(stored, pieces, offset as u32) };
+        }
+        let whole = self.asm.ty(ty);
+        let variable = self.asm.global(storage_class::Workgroup, whole, None);
+        Object { home: Home::Alone { variable }, stored: ty, pieces: 1 }
+    }
+
+    /// Zeroes the arrays that begin as zeros and are laid out by the module, which no initializer does: each invocation
+    /// its share, then all wait for all.
+    pub(super) fn zero_shared(&mut self) {
+        let kernel = self.kernel;
+        if !self.lays_out_shared {
+            return;
+        }
+        let invocations = kernel.workgroup_invocations();
+        let mut any = false;
+        for (i, array) in kernel.shared.iter().enumerate() {
+            if array.initial == Initial::Uninit {
+                continue;
+            }
+            any = true;
+            let memory = Memory::Shared(SharedId::new(i));
+            let Some(object) = self.objects.get(&memory).copied() else { continue };
+            let len = array.len * object.pieces;
+            let first = self.built_in_component(Op::LocalIndex, 0);
+            let (len, step) = (self.asm.u32(len), self.asm.u32(invocations));
+            self.strided(first, len, step, |e, at| {
+                let (pointer, zero) = (e.piece_pointer(object, at), e.asm.splat(object.stored, 0));
+                e.asm.effect(op::Store, &[pointer, zero, crate::spv::memory_access::NonPrivatePointer]);
+            });
+        }
+        if any {
+            let ordered = semantics::WorkgroupMemory
+                | semantics::AcquireRelease
+                | semantics::MakeAvailable
+                | semantics::MakeVisible;
+            let (workgroup, ordered) = (self.asm.u32(scope::Workgroup), self.asm.u32(ordered));
+            self.asm.effect(op::ControlBarrier, &[workgroup, workgroup, ordered]);
+        }
+    }
+
+    /// Runs `body` for `first`, `first + step`, … below `len`.
+    pub(super) fn strided(&mut self, first: Id, len: Id, step: Id, body: impl FnOnce(&mut Self, Id)) {
+        let before = self.label;
+        let [header, test, inside, next, merge] = core::array::from_fn(|_| self.asm.id());
+        let following = self.asm.id();
+        self.asm.effect(op::Branch, &[header]);
+        self.begin(header);
+        let at = self.make(op::Phi, Type::U32, &[first, before, following, next]);
+        self.asm.effect(op::LoopMerge, &[merge, next, 0]);
+        self.asm.effect(op::Branch, &[test]);
+        self.begin(test);
+        let go = self.make(op::ULessThan, Type::BOOL, &[at, len]);
+        self.asm.effect(op::BranchConditional, &[go, inside, merge]);
+        self.begin(inside);
+        body(self, at);
+        self.asm.effect(op::Branch, &[next]);
+        self.begin(next);
+        let word = self.asm.ty(Type::U32);
+        self.asm.effect(op::IAdd, &[word, following, at, step]);
+        self.asm.effect(op::Branch, &[header]);
+        self.begin(merge);
+    }
+}

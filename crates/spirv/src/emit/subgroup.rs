@@ -1,0 +1,226 @@
+//! Ops across a subgroup, and the ids of its lanes.
+//!
+//! Lanes are counted by [`fulgurite_spec::Op::Lane`]: the local index modulo the subgroup's size, which the host makes
+//! sure of. The last subgroup of a workgroup may have fewer.
+
+use fulgurite_ir::{Combine, Operands, ValueId};
+use fulgurite_spec::eval::float::FloatFormat;
+use fulgurite_spec::{Lanes, Op, ScalarType, Type};
+
+use super::Emitter;
+use crate::assembler::Id;
+use crate::spv::{capability, group_operation, op, scope};
+
+impl Emitter<'_> {
+    /// An id that says where in its subgroup an invocation is, or how large subgroups are.
+    pub(super) fn subgroup_id(&mut self, id_op: Op) -> Id {
+        let size = self.profile.subgroup_size;
+        let invocations = self.kernel.workgroup_invocations();
+        match id_op {
+            Op::SubgroupSize => self.asm.u32(size),
+            // Computed: lavapipe is wrong for workgroups that are no multiple of the size.
+            Op::NumSubgroups => self.asm.u32(invocations.div_ceil(size)),
+            Op::LaneMaskLt => self.lane_mask_lt(),
+            _ => {
+                let index = self.built_in(Op::LocalIndex);
+                let (opcode, amount) = match id_op {
+                    Op::Lane => (op::BitwiseAnd, size - 1),
+                    _ => (op::ShiftRightLogical, size.trailing_zeros()),
+                };
+                let amount = self.asm.u32(amount);
+                self.make(opcode, Type::U32, &[index, amount])
+            }
+        }
+    }
+
+    /// Bits of the lanes below the own, in four words.
+    fn lane_mask_lt(&mut self) -> Id {
+        let lane = self.subgroup_id(Op::Lane);
+        let size = self.profile.subgroup_size;
+        let (zero, one, all) = (self.asm.u32(0), self.asm.u32(1), self.asm.u32(u32::MAX));
+        let top = self.asm.u32(31);
+        let words: Vec<Id> = (0..4)
+            .map(|word| {
+                let first = word * 32;
+                if first >= size {
+                    return zero;
+                }
+                let (first, end) = (self.asm.u32(first), self.asm.u32(first + 32));
+                let within = self.make(op::BitwiseAnd, Type::U32, &[lane, top]);
+                let bit = self.make(op::ShiftLeftLogical, Type::U32, &[one, within]);
+                let below = self.make(op::ISub, Type::U32, &[bit, one]);
+                let before = self.make(op::ULessThan, Type::BOOL, &[lane, first]);
+                let mask = self.make(op::Select, Type::U32, &[before, zero, below]);
+                let after = self.make(op::UGreaterThanEqual, Type::BOOL, &[lane, end]);
+                self.make(op::Select, Type::U32, &[after, all, mask])
+            })
+            .collect();
+        self.make(op::CompositeConstruct, Type::U32.with_lanes(Lanes::Four), &words)
+    }
+
+    pub(super) fn subgroup(&mut self, subgroup_op: Op, combine: Option<Combine>, operands: &Operands) -> Id {
+        let args: Vec<Id> = operands.iter().map(|v| self.id(*v)).collect();
+        let ty = operands.first().map_or(Type::BOOL, |v| self.kernel.ty(*v));
+        let reach = self.asm.u32(scope::Subgroup);
+        self.asm.capability(capability::GroupNonUniform);
+        match (subgroup_op, combine) {
+            (Op::SubgroupReduce, Some(combine)) => {
+                self.combined(group_operation::Reduce, combine, ty, args[0])
+            }
+            (Op::SubgroupInclusiveScan, Some(combine)) => {
+                self.combined(group_operation::InclusiveScan, combine, ty, args[0])
+            }
+            (Op::SubgroupExclusiveScan, Some(combine)) => {
+                self.combined(group_operation::ExclusiveScan, combine, ty, args[0])
+            }
+            (Op::SubgroupBallot, _) => self.ballot(args[0]),
+            (Op::SubgroupBallotCount, _) => {
+                let ballot = self.ballot(args[0]);
+                let reduce = group_operation::Reduce;
+                self.make(op::GroupNonUniformBallotBitCount, Type::U32, &[reach, reduce, ballot])
+            }
+            (Op::SubgroupMatch, _) => self.matching(operands[0], args[0]),
+            (Op::SubgroupAny | Op::SubgroupAll, _) => {
+                self.asm.capability(capability::GroupNonUniformVote);
+                let opcode = if subgroup_op == Op::SubgroupAny {
+                    op::GroupNonUniformAny
+                } else {
+                    op::GroupNonUniformAll
+                };
+                self.make(opcode, Type::BOOL, &[reach, args[0]])
+            }
+            (Op::SubgroupElect, _) => self.make(op::GroupNonUniformElect, Type::BOOL, &[reach]),
+            _ => self.moved(subgroup_op, ty, &args),
+        }
+    }
+
+    fn ballot(&mut self, condition: Id) -> Id {
+        self.asm.capability(capability::GroupNonUniformBallot);
+        let reach = self.asm.u32(scope::Subgroup);
+        self.make(op::GroupNonUniformBallot, Type::U32.with_lanes(Lanes::Four), &[reach, condition])
+    }
+
+    /// The value of another lane, or the own if that is not there.
+    fn moved(&mut self, subgroup_op: Op, ty: Type, args: &[Id]) -> Id {
+        self.asm.capability(capability::GroupNonUniformShuffle);
+        let lane = self.subgroup_id(Op::Lane);
+        let wanted = match subgroup_op {
+            Op::SubgroupShuffleXor => self.make(op::BitwiseXor, Type::U32, &[lane, args[1]]),
+            Op::SubgroupShuffleUp | Op::SubgroupShuffleDown => {
+                // A distance past the subgroup is as good as any other: the sum must not wrap. Below the first lane, a
+                // difference wraps to what is above every one.
+                let most = self.asm.u32(self.profile.subgroup_size);
+                let distance = self.glsl(crate::spv::glsl::UMin, Type::U32, &[args[1], most]);
+                let opcode = if subgroup_op == Op::SubgroupShuffleUp { op::ISub } else { op::IAdd };
+                self.make(opcode, Type::U32, &[lane, distance])
+            }
+            _ => args[1],
+        };
+        let count = self.lanes_here();
+        let there = self.make(op::ULessThan, Type::BOOL, &[wanted, count]);
+        let from = self.make(op::Select, Type::U32, &[there, wanted, lane]);
+        // `bool` as words, `bf16` as its bits: both are types of the group ops.
+        let kept = if ty.scalar == ScalarType::Bool { ty.with_scalar(ScalarType::U32) } else { ty };
+        let value = self.convert(args[0], ty, kept);
+        let reach = self.asm.u32(scope::Subgroup);
+        let result = self.make(op::GroupNonUniformShuffle, kept, &[reach, value, from]);
+        self.convert(result, kept, ty)
+    }
+
+    /// The lanes that this subgroup has.
+    fn lanes_here(&mut self) -> Id {
+        let (size, invocations) = (self.profile.subgroup_size, self.kernel.workgroup_invocations());
+        if invocations % size == 0 {
+            return self.asm.u32(size);
+        }
+        let subgroup = self.subgroup_id(Op::SubgroupId);
+        let (shift, all, size) =
+            (self.asm.u32(size.trailing_zeros()), self.asm.u32(invocations), self.asm.u32(size));
+        let before = self.make(op::ShiftLeftLogical, Type::U32, &[subgroup, shift]);
+        let left = self.make(op::ISub, Type::U32, &[all, before]);
+        self.glsl(crate::spv::glsl::UMin, Type::U32, &[left, size])
+    }
+
+    fn combined(&mut self, operation: u32, combine: Combine, ty: Type, value: Id) -> Id {
+        self.asm.capability(capability::GroupNonUniformArithmetic);
+        if ty.scalar == ScalarType::BF16 {
+            let wide = ty.with_scalar(ScalarType::F32);
+            let value = self.convert(value, ty, wide);
+            let result = self.combined(operation, combine, wide, value);
+            return self.convert(result, wide, ty);
+        }
+        let (float, signed) = (ty.scalar.is_float(), ty.scalar.is_signed());
+        let opcode = match combine {
+            Combine::Add if float => op::GroupNonUniformFAdd,
+            Combine::Add => op::GroupNonUniformIAdd,
+            Combine::Mul if float => op::GroupNonUniformFMul,
+            Combine::Mul => op::GroupNonUniformIMul,
+            Combine::Min if float => op::GroupNonUniformFMin,
+            Combine::Min if signed => op::GroupNonUniformSMin,
+            Combine::Min => op::GroupNonUniformUMin,
+            Combine::Max if float => op::GroupNonUniformFMax,
+            Combine::Max if signed => op::GroupNonUniformSMax,
+            Combine::Max => op::GroupNonUniformUMax,
+            Combine::And => op::GroupNonUniformBitwiseAnd,
+            Combine::Or => op::GroupNonUniformBitwiseOr,
+            Combine::Xor => op::GroupNonUniformBitwiseXor,
+        };
+        let reach = self.asm.u32(scope::Subgroup);
+        if !float || !matches!(combine, Combine::Min | Combine::Max) {
+            return self.make(opcode, ty, &[reach, operation, value]);
+        }
+        // What a NaN does to these is nowhere said: none goes in, and one comes out only where nothing else went in.
+        let mask = ty.with_scalar(ScalarType::Bool);
+        let identity = self.asm.splat(ty, combine.identity(ty.scalar));
+        let nan = self.make(op::IsNan, mask, &[value]);
+        let known = self.make(op::Select, ty, &[nan, identity, value]);
+        let result = self.make(opcode, ty, &[reach, operation, known]);
+        let words = ty.with_scalar(ScalarType::U32);
+        let (zero, one) = (self.asm.splat(words, 0), self.asm.splat(words, 1));
+        let is_number = self.make(op::Select, words, &[nan, zero, one]);
+        let numbers = self.make(op::GroupNonUniformUMax, words, &[reach, operation, is_number]);
+        let mut none = self.make(op::IEqual, mask, &[numbers, zero]);
+        if operation == group_operation::ExclusiveScan {
+            // Nothing at all went into the first lane's.
+            let lane = self.subgroup_id(Op::Lane);
+            let word_zero = self.asm.u32(0);
+            let later = self.make(op::INotEqual, Type::BOOL, &[lane, word_zero]);
+            let later = self.splat_value(mask, later);
+            none = self.make(op::LogicalAnd, mask, &[none, later]);
+        }
+        let bits = FloatFormat::of(ty.scalar).map_or(0, FloatFormat::nan);
+        let nothing = self.asm.splat(ty, bits);
+        self.make(op::Select, ty, &[none, nothing, result])
+    }
+
+    /// The lanes whose value has the same bits, bit by bit: as many ballots as the value can have bits.
+    fn matching(&mut self, value: ValueId, id: Id) -> Id {
+        let ty = self.kernel.ty(value);
+        let masks = Type::U32.with_lanes(Lanes::Four);
+        let unsigned = match ty.scalar.unsigned() {
+            Some(unsigned) => Type::scalar(unsigned),
+            None => Type::U32,
+        };
+        let bits_id =
+            if ty == Type::BOOL { self.convert(id, ty, unsigned) } else { self.as_type(ty, unsigned, id) };
+        let width = match ty {
+            Type::U32 => 32 - self.ranges.range(value).most.leading_zeros(),
+            _ => ty.scalar.bits(),
+        };
+        let always = self.asm.splat(Type::BOOL, 1);
+        let mut same = self.ballot(always);
+        let (one, zero) = (self.asm.splat(unsigned, 1), self.asm.splat(unsigned, 0));
+        for bit in 0..width {
+            let amount = self.asm.u32(bit);
+            let moved = self.make(op::ShiftRightLogical, unsigned, &[bits_id, amount]);
+            let low = self.make(op::BitwiseAnd, unsigned, &[moved, one]);
+            let set = self.make(op::INotEqual, Type::BOOL, &[low, zero]);
+            let with = self.ballot(set);
+            let without = self.make(op::Not, masks, &[with]);
+            let set = self.splat_value(Type::BOOL.with_lanes(Lanes::Four), set);
+            let alike = self.make(op::Select, masks, &[set, with, without]);
+            same = self.make(op::BitwiseAnd, masks, &[same, alike]);
+        }
+        same
+    }
+}
