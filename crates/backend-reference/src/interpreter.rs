@@ -1,13 +1,16 @@
 //! Runs workgroups: who takes the next steps, and what a step does.
 
+mod matrix;
+
 use fulgurite_driver_core::{DeviceError, Error, Launch, LaunchReport};
 use fulgurite_ir::{BlockId, Grid, InstId, InstKind, Kernel, Memory, MemoryScopes, Terminator, ValueId};
 use fulgurite_spec::eval::{self, Components};
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_spec::{MatrixScope, Op, ScalarType, Type};
 
 use crate::ReferenceOptions;
 use crate::buffer::Bound;
 use crate::clock::Deadline;
+use crate::matrix::Matrix;
 use crate::memory::Memories;
 use crate::monitor::{Access, AccessKind, Monitor};
 use crate::program::{Program, Source};
@@ -56,6 +59,8 @@ pub(crate) struct Interpreter<'a, M> {
     registers: Vec<Components>,
     /// Values on their way from one block to another.
     moving: Vec<Components>,
+    /// Matrices of all invocations, one after the other; those who hold one together share it.
+    matrices: Vec<Option<Matrix>>,
     /// Lanes of a full subgroup.
     lanes: u32,
     /// The first code and invocation that trapped.
@@ -79,6 +84,12 @@ pub(crate) fn launch<M: Monitor>(
     let buffers = Bound::lock(launch.buffers())?;
     let registers = state(program.registers(), count, [0; 4])?;
     let local = state(program.local.bytes(), count, 0)?;
+    // Each subgroup has its own, and there may be as many subgroups as invocations.
+    let matrix_bytes = program.matrix_bytes().saturating_mul(count.div_ceil(options.lanes() as usize) as u64);
+    if matrix_bytes > MAX_STATE_BYTES {
+        return Err(DeviceError::OutOfMemory { bytes: matrix_bytes }.into());
+    }
+    let matrices = state(program.matrices(), count, None)?;
     let invocations =
         (0..count).map(|_| Invocation { frames: Vec::new(), standing: Standing::Done }).collect();
     let mut interpreter = Interpreter {
@@ -92,6 +103,7 @@ pub(crate) fn launch<M: Monitor>(
         invocations,
         registers,
         moving: Vec::new(),
+        matrices,
         lanes: options.lanes(),
         trap: None,
     };
@@ -112,7 +124,7 @@ pub(crate) fn launch<M: Monitor>(
 }
 
 /// Room for `each` items of `count` invocations.
-fn state<T: Copy>(each: usize, count: usize, zero: T) -> Result<Vec<T>, Error> {
+fn state<T: Clone>(each: usize, count: usize, zero: T) -> Result<Vec<T>, Error> {
     let items = each.saturating_mul(count);
     let bytes = (items as u64).saturating_mul(size_of::<T>() as u64);
     let mut all = Vec::new();
@@ -169,6 +181,9 @@ impl<M: Monitor> Interpreter<'_, M> {
                     self.set_result(invocation, barrier, value);
                 }
             }
+            _ if self::matrix::scope(self.kernel, barrier) == Some(MatrixScope::Workgroup) => {
+                self.matrix_op(barrier, 0..self.invocations.len())?;
+            }
             _ => return Err(internal("a subgroup that waits although all of its lanes have arrived")),
         }
         for invocation in &mut self.invocations {
@@ -204,6 +219,9 @@ impl<M: Monitor> Interpreter<'_, M> {
                         self.set_result(invocation, inst, result);
                     }
                 }
+                _ if self::matrix::scope(self.kernel, inst) == Some(MatrixScope::Subgroup) => {
+                    self.matrix_op(inst, subgroup.clone())?;
+                }
                 _ => continue,
             }
             for invocation in &mut self.invocations[subgroup] {
@@ -221,6 +239,23 @@ impl<M: Monitor> Interpreter<'_, M> {
             Source::Constant(components) => components,
             Source::Param(index) => self.params[index],
             Source::Register(index) => self.registers[invocation * self.program.registers() + index],
+            // Nothing reads a matrix as this.
+            Source::Matrix(_) => [0; 4],
+        }
+    }
+
+    /// A matrix; one without components where nothing was computed yet.
+    fn matrix(&self, invocation: usize, value: ValueId) -> Matrix {
+        let slot = match self.program.source(value) {
+            Source::Matrix(index) => self.matrices.get(invocation * self.program.matrices() + index),
+            _ => None,
+        };
+        slot.cloned().flatten().unwrap_or_else(|| Matrix::from([]))
+    }
+
+    fn set_matrix(&mut self, invocation: usize, value: ValueId, matrix: Matrix) {
+        if let Source::Matrix(index) = self.program.source(value) {
+            self.matrices[invocation * self.program.matrices() + index] = Some(matrix);
         }
     }
 
@@ -231,6 +266,7 @@ impl<M: Monitor> Interpreter<'_, M> {
 
     fn set(&mut self, invocation: usize, value: ValueId, components: Components) {
         if let Source::Register(index) = self.program.source(value) {
+            self.monitor.value(value, components[0]);
             self.registers[invocation * self.program.registers() + index] = components;
         }
     }
@@ -246,8 +282,18 @@ impl<M: Monitor> Interpreter<'_, M> {
         let mut moving = core::mem::take(&mut self.moving);
         moving.clear();
         moving.extend(from.iter().map(|value| self.get(invocation, *value)));
+        let is_matrix = |value: &ValueId| matches!(self.program.source(*value), Source::Matrix(_));
+        let matrices: Vec<(ValueId, Matrix)> = from
+            .iter()
+            .zip(to)
+            .filter(|(_, to)| is_matrix(to))
+            .map(|(from, to)| (*to, self.matrix(invocation, *from)))
+            .collect();
         for (value, components) in to.iter().zip(&moving) {
             self.set(invocation, *value, *components);
+        }
+        for (value, matrix) in matrices {
+            self.set_matrix(invocation, value, matrix);
         }
         self.moving = moving;
     }
@@ -285,6 +331,18 @@ impl<M: Monitor> Interpreter<'_, M> {
         let kernel = self.kernel;
         let inst = kernel.inst(id);
         match &inst.kind {
+            InstKind::Scalar { op: Op::Select, operands, .. } if self.program.is_matrix(inst) => {
+                let [condition, yes, no] = **operands else {
+                    return Err(internal("a choice without two values"));
+                };
+                let holds = self.get_low(invocation, condition) & 1 != 0;
+                let matrix = self.matrix(invocation, if holds { yes } else { no });
+                inst.results.iter().for_each(|r| self.set_matrix(invocation, *r, matrix.clone()));
+            }
+            // Done once for all who hold the matrix, when all of them are here.
+            InstKind::Scalar { .. } if self.program.is_matrix(inst) => {
+                self.invocations[invocation].standing = Standing::Waiting(id);
+            }
             InstKind::Scalar { op, operands, .. } => {
                 let mut args = [[0; 4]; 4];
                 for (arg, operand) in args.iter_mut().zip(operands) {
@@ -353,13 +411,13 @@ impl<M: Monitor> Interpreter<'_, M> {
             InstKind::Barrier { .. }
             | InstKind::SubgroupBarrier { .. }
             | InstKind::WorkgroupBroadcast { .. }
-            | InstKind::Subgroup { .. } => self.invocations[invocation].standing = Standing::Waiting(id),
-            InstKind::CoopLoad { .. }
+            | InstKind::Subgroup { .. }
+            | InstKind::CoopLoad { .. }
             | InstKind::CoopStore { .. }
             | InstKind::CoopFill { .. }
             | InstKind::CoopMulAdd { .. }
             | InstKind::CoopConvert { .. } => {
-                return Err(internal("a cooperative matrix that was not refused"));
+                self.invocations[invocation].standing = Standing::Waiting(id);
             }
             InstKind::Trap { code } => {
                 let code = self.get_low(invocation, *code);

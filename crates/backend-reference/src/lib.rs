@@ -10,6 +10,7 @@
 mod buffer;
 mod clock;
 mod interpreter;
+mod matrix;
 mod memory;
 mod monitor;
 mod program;
@@ -21,7 +22,7 @@ use fulgurite_driver_core::{
     Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport, Registration,
 };
 use fulgurite_ir::VerifiedKernel;
-use fulgurite_spec::device::{Capability, DeviceSnapshot};
+use fulgurite_spec::device::{Capability, DeviceSnapshot, Matrices};
 use fulgurite_spec::limits::MAX_SUBGROUP_SIZE;
 
 use buffer::HostBuffer;
@@ -131,11 +132,13 @@ impl ReferenceBackend {
             Capability::AtomicDoubleAdd,
             Capability::Subgroups,
             Capability::LargeBuffers,
+            Capability::CooperativeMatrix,
             Capability::ExactFma,
             // Workgroups that have begun have ended, or have a thread of their own.
             Capability::WorkgroupProgress,
         ];
         snapshot.limits.subgroup_size = options.lanes();
+        snapshot.matrices = Matrices::Any;
         Self { snapshot, options }
     }
 }
@@ -183,7 +186,7 @@ impl Executable for Interpreted {
     }
 
     fn launch(&self, launch: &Launch<'_>) -> Result<LaunchReport, Error> {
-        let mut claims = Claims::new(self.program.bounds());
+        let mut claims = Claims::new(&self.program);
         let report = interpreter::launch(&self.program, launch, self.options, &mut claims)?;
         claims.check()?;
         Ok(report)

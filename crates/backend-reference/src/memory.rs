@@ -5,6 +5,7 @@ use std::ops::Range;
 use fulgurite_driver_core::Launch;
 use fulgurite_ir::{Initial, Memory, VerifiedKernel};
 use fulgurite_spec::eval::{self, Components};
+use fulgurite_spec::{ScalarType, Type};
 
 use crate::buffer::Bound;
 use crate::program::Program;
@@ -86,6 +87,39 @@ impl<'a> Memories<'a> {
             _ => &mut self.shared,
         };
         eval::write_bytes(value, self.program.kernel().element(memory), &mut bytes[range]);
+    }
+
+    /// The scalar of type `ty` that begins at byte `offset` of `memory`, a buffer, a shared array or a view of one, at the
+    /// bits' low end; zero if it is not wholly inside.
+    pub(crate) fn load_scalar(&self, memory: Memory, ty: ScalarType, offset: u64) -> u64 {
+        let Some(range) = self.bytes(memory, ty, offset) else { return 0 };
+        let bytes = match self.program.kernel().base(memory) {
+            Memory::Buffer(id) => self.buffers.get(id.index()),
+            _ => &self.shared,
+        };
+        eval::read_bytes(&bytes[range], Type::scalar(ty))[0]
+    }
+
+    /// Changes the scalar of type `ty` that begins at byte `offset` of `memory`; nothing if it is not wholly inside.
+    pub(crate) fn store_scalar(&mut self, memory: Memory, ty: ScalarType, offset: u64, bits: u64) {
+        let Some(range) = self.bytes(memory, ty, offset) else { return };
+        let bytes = match self.program.kernel().base(memory) {
+            Memory::Buffer(id) => self.buffers.get_mut(id.index()),
+            _ => &mut self.shared,
+        };
+        eval::write_bytes(&eval::splat_low(bits), Type::scalar(ty), &mut bytes[range]);
+    }
+
+    /// Where a scalar lies in the bytes of its kind of memory, which is not local.
+    fn bytes(&self, memory: Memory, ty: ScalarType, offset: u64) -> Option<Range<usize>> {
+        let kernel = self.program.kernel();
+        let all = self.len(memory) * u64::from(kernel.element(memory).size());
+        let end = offset.checked_add(u64::from(ty.size())).filter(|end| *end <= all)?;
+        let base = match kernel.base(memory) {
+            Memory::Shared(id) => self.program.shared.offset(id.index()),
+            _ => 0,
+        };
+        Some(base + offset as usize..base + end as usize)
     }
 
     /// Where an element lies in the bytes of its kind of memory.

@@ -2,8 +2,10 @@
 //! out of bounds from these calls alone.
 
 use fulgurite_driver_core::Error;
-use fulgurite_ir::analysis::BoundsMap;
-use fulgurite_ir::{AtomicOrder, Grid, InstId, Memory, MemoryScopes, SyncScope};
+use fulgurite_ir::analysis::{BoundsMap, DivisibilityMap};
+use fulgurite_ir::{AtomicOrder, Grid, InstId, Memory, MemoryScopes, SyncScope, ValueId};
+
+use crate::program::Program;
 
 /// How memory is accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,9 @@ pub(crate) trait Monitor {
     /// An invocation accesses memory.
     fn access(&mut self, _access: &Access) {}
 
+    /// An invocation computes a value; of a vector, the first component.
+    fn value(&mut self, _value: ValueId, _bits: u64) {}
+
     /// All invocations of a workgroup have arrived at a barrier.
     fn barrier(&mut self, _workgroup: Grid, _scopes: MemoryScopes) {}
 
@@ -45,17 +50,25 @@ pub(crate) trait Monitor {
 /// Holds the analysis by which lowering leaves out guards to what happens: the oracle checks it in every run.
 pub(crate) struct Claims<'a> {
     bounds: &'a BoundsMap,
+    divisors: &'a DivisibilityMap,
     /// The first access that was claimed to be in bounds and was not.
     broken: Option<Access>,
+    /// The first value that was claimed to be a multiple of something and was not.
+    uneven: Option<(ValueId, u64)>,
 }
 
 impl<'a> Claims<'a> {
-    pub(crate) fn new(bounds: &'a BoundsMap) -> Self {
-        Self { bounds, broken: None }
+    pub(crate) fn new(program: &'a Program) -> Self {
+        Self { bounds: program.bounds(), divisors: program.divisors(), broken: None, uneven: None }
     }
 
     /// An error if a claim was broken.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        if let Some((value, bits)) = self.uneven {
+            let divisor = self.divisors.divisor(value);
+            let message = format!("{value:?} is shown to be a multiple of {divisor}, but was {bits}");
+            return Err(Error::Internal(message));
+        }
         match &self.broken {
             None => Ok(()),
             Some(Access { inst, index, .. }) => {
@@ -66,6 +79,14 @@ impl<'a> Claims<'a> {
 }
 
 impl Monitor for Claims<'_> {
+    fn value(&mut self, value: ValueId, bits: u64) {
+        // 0 stands for a value that is always 0, of which alone that is a multiple.
+        let divisor = self.divisors.divisor(value);
+        if divisor != 1 && !bits.is_multiple_of(divisor) && self.uneven.is_none() {
+            self.uneven = Some((value, bits));
+        }
+    }
+
     fn access(&mut self, access: &Access) {
         if !access.in_bounds && self.broken.is_none() && self.bounds.is_inside(access.inst) {
             self.broken = Some(*access);

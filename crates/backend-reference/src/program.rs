@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk};
-use fulgurite_ir::{ArrayDecl, Const, InstId, InstKind, ValueDef, ValueId, VerifiedKernel, main_type};
+use fulgurite_ir::analysis::{BoundsMap, DivisibilityMap, Event, RangeMap, Walk};
+use fulgurite_ir::{ArrayDecl, Const, Inst, InstId, InstKind, ValueDef, ValueId, VerifiedKernel, main_type};
 use fulgurite_spec::Type;
 use fulgurite_spec::eval::{self, Components};
 
@@ -16,6 +16,8 @@ pub(crate) enum Source {
     Param(usize),
     /// In each invocation's registers.
     Register(usize),
+    /// Among each invocation's matrices.
+    Matrix(usize),
 }
 
 /// Where the arrays of one kind lie in their memory.
@@ -57,8 +59,12 @@ pub(crate) struct Program {
     sources: Vec<Source>,
     mains: Vec<Type>,
     registers: usize,
+    matrices: usize,
+    matrix_bytes: u64,
     /// Which accesses lowering takes to be in bounds.
     bounds: BoundsMap,
+    /// What lowering takes values to be multiples of.
+    divisors: DivisibilityMap,
     pub(crate) shared: Layout,
     pub(crate) local: Layout,
 }
@@ -76,10 +82,11 @@ impl Program {
                 _ => Type::U32,
             })
             .collect();
-        let (sources, registers) = allocate(&kernel);
+        let Places { sources, registers, matrices, matrix_bytes } = allocate(&kernel);
         let (shared, local) = (Layout::shared(&kernel), Layout::local(&kernel.locals));
-        let bounds = BoundsMap::of(&kernel, &RangeMap::of(&kernel));
-        Self { kernel, sources, mains, registers, bounds, shared, local }
+        let ranges = RangeMap::of(&kernel);
+        let (bounds, divisors) = (BoundsMap::of(&kernel, &ranges), DivisibilityMap::of(&kernel, &ranges));
+        Self { kernel, sources, mains, registers, matrices, matrix_bytes, bounds, divisors, shared, local }
     }
 
     pub(crate) fn kernel(&self) -> &Arc<VerifiedKernel> {
@@ -101,14 +108,42 @@ impl Program {
         &self.bounds
     }
 
+    /// What lowering takes values to be multiples of.
+    pub(crate) fn divisors(&self) -> &DivisibilityMap {
+        &self.divisors
+    }
+
+    /// Whether an instruction yields a matrix.
+    pub(crate) fn is_matrix(&self, inst: &Inst) -> bool {
+        inst.results.first().is_some_and(|r| self.kernel.ty(*r).is_matrix())
+    }
+
+    /// Matrices of one invocation.
+    pub(crate) fn matrices(&self) -> usize {
+        self.matrices
+    }
+
+    /// The most bytes that those who hold them together can have in matrices at a time.
+    pub(crate) fn matrix_bytes(&self) -> u64 {
+        self.matrix_bytes
+    }
+
     /// Registers of one invocation.
     pub(crate) fn registers(&self) -> usize {
         self.registers
     }
 }
 
+/// Where the values of a kernel are kept.
+struct Places {
+    sources: Vec<Source>,
+    registers: usize,
+    matrices: usize,
+    matrix_bytes: u64,
+}
+
 /// Gives every value a place. Values of blocks that have ended leave their registers to later ones.
-fn allocate(kernel: &VerifiedKernel) -> (Vec<Source>, usize) {
+fn allocate(kernel: &VerifiedKernel) -> Places {
     let mut sources: Vec<Source> = kernel
         .values
         .iter()
@@ -118,14 +153,25 @@ fn allocate(kernel: &VerifiedKernel) -> (Vec<Source>, usize) {
             ValueDef::Inst(..) | ValueDef::BlockParam(..) => Source::Register(0),
         })
         .collect();
-    let (mut next, mut most) = (0, 0);
+    // Registers and matrices that are taken, and the most that ever are.
+    let (mut next, mut registers) = ((0, 0), 0);
+    // The most components that each matrix has.
+    let mut sizes: Vec<u32> = Vec::new();
     let mut marks = Vec::new();
-    let mut place = |values: &[ValueId], next: &mut usize| {
+    let mut place = |values: &[ValueId], next: &mut (usize, usize)| {
         for value in values {
-            sources[value.index()] = Source::Register(*next);
-            *next += 1;
+            sources[value.index()] = if let Some(shape) = kernel.ty(*value).matrix {
+                next.1 += 1;
+                sizes.resize(sizes.len().max(next.1), 0);
+                let size = &mut sizes[next.1 - 1];
+                *size = shape.components().max(*size);
+                Source::Matrix(next.1 - 1)
+            } else {
+                next.0 += 1;
+                Source::Register(next.0 - 1)
+            };
         }
-        most = most.max(*next);
+        registers = registers.max(next.0);
     };
     for event in Walk::new(kernel) {
         match event {
@@ -134,9 +180,10 @@ fn allocate(kernel: &VerifiedKernel) -> (Vec<Source>, usize) {
                 place(&kernel.block(block).params, &mut next);
             }
             Event::Done(inst) => place(&kernel.inst(inst).results, &mut next),
-            Event::Exit(_) => next = marks.pop().unwrap_or(0),
+            Event::Exit(_) => next = marks.pop().unwrap_or((0, 0)),
             Event::Inst(_) => {}
         }
     }
-    (sources, most)
+    let matrix_bytes = sizes.iter().map(|components| u64::from(*components) * 8).sum();
+    Places { sources, registers, matrices: sizes.len(), matrix_bytes }
 }

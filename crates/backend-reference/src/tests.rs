@@ -274,7 +274,7 @@ fn a_monitor_sees_every_access_and_barrier() {
     // The same launch unwatched gives the same memory.
     let watched = setup.words(0);
     setup.buffers[0].write(0, &[0; 8]).unwrap();
-    let mut claims = Claims::new(program.bounds());
+    let mut claims = Claims::new(&program);
     interpreter::launch(&program, &launch, ReferenceOptions::default(), &mut claims).unwrap();
     assert_eq!(setup.words(0), watched);
 }

@@ -2,12 +2,14 @@
 //!
 //! An access is in bounds if its index's range lies below the length, or if an enclosing `if`, `for` or `while`,
 //! or a precondition, says that the index is below something that is at most the length. Facts hold where they
-//! were found and in all blocks inside: values never change.
+//! were found and in all blocks inside: values never change. Where both are multiples of a number, what is below
+//! may have less than that number added. A matrix is in bounds if ranges say so of its last component.
 
 use std::collections::HashMap;
 
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_spec::{MatrixLayout, Op, ScalarType, Type};
 
+use crate::analysis::divisibility::{DivisibilityMap, gcd, power};
 use crate::analysis::numbering::{Number, Numbering, conjuncts};
 use crate::analysis::ranges::RangeMap;
 use crate::analysis::walk::{Event, Walk, instructions};
@@ -51,6 +53,15 @@ impl BoundsMap {
                     | InstKind::Atomic { memory, index, .. } => {
                         inside[id.index()] = prover.is_inside(memory, index);
                     }
+                    InstKind::CoopLoad { memory, offset, stride, layout } => {
+                        let matrix = kernel.inst(id).results.first().map(|r| kernel.ty(*r));
+                        inside[id.index()] = matrix
+                            .is_some_and(|ty| prover.holds_matrix(memory, ty, layout, [offset, stride]));
+                    }
+                    InstKind::CoopStore { memory, offset, stride, layout, value } => {
+                        let place = [offset, stride];
+                        inside[id.index()] = prover.holds_matrix(memory, kernel.ty(value), layout, place);
+                    }
                     _ => {}
                 },
                 Event::Exit(_) => prover.forget(marks.pop().unwrap_or(0)),
@@ -60,7 +71,7 @@ impl BoundsMap {
         Self { inside }
     }
 
-    /// Whether this load, store or atomic is surely in bounds.
+    /// Whether this load, store or atomic is surely in bounds; of a matrix, all of it.
     pub fn is_inside(&self, access: InstId) -> bool {
         self.inside[access.index()]
     }
@@ -112,6 +123,7 @@ enum Relation {
 struct Prover<'a> {
     kernel: &'a Kernel,
     numbering: Numbering,
+    divisors: DivisibilityMap,
     /// For each number, those that it is at most, and whether it is below.
     at_most: HashMap<Number, Vec<(Number, Relation)>>,
     /// The greatest value that each number can have, where that is known.
@@ -137,7 +149,15 @@ impl<'a> Prover<'a> {
                 *entry = known.min(*entry);
             }
         }
-        Self { kernel, numbering, at_most: HashMap::new(), most, literals: Vec::new(), undo: Vec::new() }
+        Self {
+            kernel,
+            numbering,
+            divisors: DivisibilityMap::of(kernel, ranges),
+            at_most: HashMap::new(),
+            most,
+            literals: Vec::new(),
+            undo: Vec::new(),
+        }
     }
 
     fn preconditions(&mut self) {
@@ -235,16 +255,123 @@ impl<'a> Prover<'a> {
         }
     }
 
+    /// How long `memory` would be if its elements had `size` bytes.
+    fn length(&self, memory: Memory, size: u32) -> Option<Length> {
+        let own = u64::from(self.kernel.element(memory).size());
+        match self.kernel.array_len(memory) {
+            Some(len) => {
+                // What is left over at the end of a view's array is not counted, and need not be.
+                let count = u64::from(len) * own / u64::from(size.max(1));
+                u32::try_from(count).ok().map(Length::Known)
+            }
+            None => self.numbering.length(self.kernel, memory, size).map(Length::Number),
+        }
+    }
+
     /// Whether `index` is surely an element of `memory`.
     fn is_inside(&self, memory: Memory, index: ValueId) -> bool {
-        let length = match (self.kernel.array_len(memory), self.numbering.length(self.kernel, memory)) {
-            (Some(len), _) => Length::Known(len),
-            (None, Some(number)) => Length::Number(number),
-            (None, None) => return false,
+        let size = self.kernel.element(memory).size();
+        let length = self.length(memory, size);
+        let is_below = |length: Option<Length>, value: ValueId| {
+            length.is_some_and(|length| self.is_below(length, vec![(self.numbering.number(value), false)]))
         };
+        if is_below(length, index) {
+            return true;
+        }
+        let (base, added) = self.sum(index);
+        // Both are multiples of this, so that what is below is so by this much. If the sum wraps it is smaller still.
+        let common = gcd(self.divisors.divisor(base), self.divisors.length(self.kernel, memory));
+        if added != 0 && added < common && is_below(length, base) {
+            return true;
+        }
+        // So many elements are one of a wider view, of which the index is one.
+        self.product(base).is_some_and(|(element, count)| {
+            added < u64::from(count)
+                && size.checked_mul(count).is_some_and(|size| is_below(self.length(memory, size), element))
+        })
+    }
+
+    /// An index as something and a literal that is added to it.
+    fn sum(&self, index: ValueId) -> (ValueId, u64) {
+        let index = self.unwidened(index);
+        let ValueDef::Inst(inst, _) = self.kernel.value(index).def else { return (index, 0) };
+        let InstKind::Scalar { op: op @ (Op::Add | Op::Or), operands, .. } = &self.kernel.inst(inst).kind
+        else {
+            return (index, 0);
+        };
+        let [a, b] = **operands else { return (index, 0) };
+        let literal = |v: ValueId| self.kernel.literal(v).map(|l| l.bits);
+        let (base, added) = match (literal(a), literal(b)) {
+            (_, Some(added)) => (a, added),
+            (Some(added), _) => (b, added),
+            (None, None) => return (index, 0),
+        };
+        // An `or` adds where the other has only zeros.
+        let zeros = match power(self.divisors.divisor(base)) {
+            0 => u64::MAX,
+            power => power,
+        };
+        if *op == Op::Or && added >= zeros { (index, 0) } else { (self.unwidened(base), added) }
+    }
+
+    /// A product as its factor and a literal one.
+    fn product(&self, value: ValueId) -> Option<(ValueId, u32)> {
+        let ValueDef::Inst(inst, _) = self.kernel.value(value).def else { return None };
+        let InstKind::Scalar { op, operands, .. } = &self.kernel.inst(inst).kind else { return None };
+        let [a, b] = **operands else { return None };
+        let literal = |v: ValueId| self.kernel.literal(v).and_then(|l| u32::try_from(l.bits).ok());
+        match (op, literal(a), literal(b)) {
+            (Op::Mul, _, Some(count)) => Some((a, count)),
+            (Op::Mul, Some(count), _) => Some((b, count)),
+            (Op::Shl, _, Some(amount)) if amount < 31 => Some((a, 1 << amount)),
+            _ => None,
+        }
+    }
+
+    /// What a number was before it was made wider.
+    fn unwidened(&self, value: ValueId) -> ValueId {
+        if let ValueDef::Inst(inst, _) = self.kernel.value(value).def
+            && let InstKind::Scalar { op: Op::Convert, operands, .. } = &self.kernel.inst(inst).kind
+            && let [narrow] = **operands
+            && self.kernel.ty(narrow) == Type::U32
+            && is_index(self.kernel.ty(value))
+        {
+            return narrow;
+        }
+        value
+    }
+
+    /// Whether all components of a matrix of type `ty` are surely inside `memory`, from an offset on with lines a stride
+    /// apart.
+    fn holds_matrix(
+        &self,
+        memory: Memory,
+        ty: Type,
+        layout: MatrixLayout,
+        [offset, stride]: [ValueId; 2],
+    ) -> bool {
+        let size = self.kernel.element(memory).size();
+        let (Some(shape), Some(length)) = (ty.matrix, self.length(memory, size)) else { return false };
+        let (lines, along) = shape.lines(layout);
+        let most = |value: ValueId| self.most.get(&self.numbering.number(value)).copied().map(u64::from);
+        let (Some(offset), Some(stride)) = (most(offset), most(stride)) else { return false };
+        let line = (u64::from(along) * u64::from(ty.scalar.size())).div_ceil(u64::from(size.max(1)));
+        let last = offset + u64::from(lines.saturating_sub(1)) * stride + line.saturating_sub(1);
+        match length {
+            Length::Known(length) => last < u64::from(length),
+            Length::Number(_) => {
+                let above = self.literals.iter().filter(|(literal, _)| u64::from(*literal) >= last);
+                let bounds = above.map(|(literal, bound)| (*bound, u64::from(*literal) > last)).collect();
+                self.is_below(length, bounds)
+            }
+        }
+    }
+
+    /// Whether one of these bounds, each of which may be shown to be more than what is asked about, not only as much,
+    /// leads to the length.
+    fn is_below(&self, length: Length, mut front: Vec<(Number, bool)>) -> bool {
         // From bound to bound, each number once for each of: shown to be at most it, shown to be below it.
         let mut seen: Vec<(Number, bool)> = Vec::new();
-        let mut front = vec![(self.numbering.number(index), false)];
         for _ in 0..MAX_STEPS {
             let mut next = Vec::new();
             for (number, below) in core::mem::take(&mut front) {

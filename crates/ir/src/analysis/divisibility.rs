@@ -96,7 +96,8 @@ impl DivisibilityMap {
     }
 }
 
-fn gcd(a: Divisor, b: Divisor) -> Divisor {
+/// The greatest common divisor, where 0 is a multiple of all.
+pub(crate) fn gcd(a: Divisor, b: Divisor) -> Divisor {
     let (mut a, mut b) = (a, b);
     while b != 0 {
         (a, b) = (b, a % b);
@@ -112,17 +113,15 @@ fn lcm(a: Divisor, b: Divisor) -> Divisor {
     }
 }
 
-/// The greatest power of two that divides it.
-fn power(divisor: Divisor) -> Divisor {
+/// The greatest power of two that divides it; 0 for 0.
+pub(crate) fn power(divisor: Divisor) -> Divisor {
     divisor & divisor.wrapping_neg()
 }
 
-/// What products are multiples of; what does not fit is left out.
+/// What products are multiples of; only powers of two where that does not fit.
 fn scaled(a: Divisor, b: Divisor) -> Divisor {
-    a.checked_mul(b).unwrap_or_else(|| {
-        let shift = a.trailing_zeros() + b.trailing_zeros();
-        a.max(b).max(1u64.checked_shl(shift).unwrap_or(1 << 63))
-    })
+    let powers = || 1u64.checked_shl(a.trailing_zeros() + b.trailing_zeros()).unwrap_or(1 << 63);
+    a.checked_mul(b).unwrap_or_else(powers)
 }
 
 fn of_literal(literal: Literal) -> Divisor {

@@ -74,7 +74,8 @@ impl Numbering {
                 }
                 InstKind::Id { op, component } => Form::Id(*op, *component),
                 InstKind::Len { memory } => {
-                    match (kernel.array_len(*memory), numbering.length_form(kernel, *memory)) {
+                    let size = kernel.element(*memory).size();
+                    match (kernel.array_len(*memory), numbering.length_form(kernel, *memory, size)) {
                         (Some(len), _) => Form::Literal(Literal::from(len)),
                         (None, Some(form)) => form,
                         (None, None) => continue,
@@ -110,21 +111,21 @@ impl Numbering {
         self.numbers[value.index()]
     }
 
-    /// What computes the length of a buffer or a view of one. A view whose elements have the size of the buffer's
-    /// has its length.
-    fn length_form(&self, kernel: &Kernel, memory: Memory) -> Option<Form> {
+    /// What computes the length of a buffer or a view of one, in elements of `size` bytes. In those of the buffer's own
+    /// size it is the buffer's length.
+    fn length_form(&self, kernel: &Kernel, memory: Memory, size: u32) -> Option<Form> {
         let Memory::Buffer(buffer) = kernel.base(memory) else { return None };
-        let (own, base) = (kernel.element(memory).size(), kernel.element(Memory::Buffer(buffer)).size());
-        Some(if own == base {
+        Some(if size == kernel.element(Memory::Buffer(buffer)).size() {
             Form::Len(self.equal_lengths[buffer.index()])
         } else {
-            Form::ViewLen(buffer, own)
+            Form::ViewLen(buffer, size)
         })
     }
 
-    /// The number that the length of a buffer or a view of one has, if the kernel or a precondition computes it.
-    pub(crate) fn length(&self, kernel: &Kernel, memory: Memory) -> Option<Number> {
-        self.forms.get(&self.length_form(kernel, memory)?).copied()
+    /// The number that the length of a buffer or a view of one has in elements of `size` bytes, if the kernel or a
+    /// precondition computes it.
+    pub(crate) fn length(&self, kernel: &Kernel, memory: Memory, size: u32) -> Option<Number> {
+        self.forms.get(&self.length_form(kernel, memory, size)?).copied()
     }
 
     /// The number of a precondition's node, made if it has none; `None` for what is never numbered.

@@ -15,7 +15,11 @@ fn inside(body: &str) -> Vec<bool> {
         let Event::Inst(id) = event else { continue };
         let accesses = matches!(
             kernel.inst(id).kind,
-            InstKind::Load { .. } | InstKind::Store { .. } | InstKind::Atomic { .. }
+            InstKind::Load { .. }
+                | InstKind::Store { .. }
+                | InstKind::Atomic { .. }
+                | InstKind::CoopLoad { .. }
+                | InstKind::CoopStore { .. }
         );
         if accesses {
             found.push(map.is_inside(id));
@@ -263,4 +267,129 @@ fn lanes_know_how_many_there_are() {
   %size = subgroup_size
   %e = load %t[%size]";
     assert_eq!(inside(body), [true, true, false, true, false]);
+}
+
+#[test]
+fn what_is_below_by_a_multiple_has_room_for_less() {
+    let body = "  require eq (rem (len %x), 4u32), 0u32
+  %i = local_index
+  %i4 = mul %i, 4u32
+  %len = len %x
+  %in = lt %i4, %len
+  if %in {
+    %i3 = add %i4, 3u32
+    %a = load %x[%i3]
+    %i1 = or %i4, 1u32
+    %b = load %x[%i1]
+    %next = add %i4, 4u32
+    %c = load %x[%next]
+    %i5 = or %i4, 5u32
+    %d = load %x[%i5]
+    %wide = convert %i3 -> u64
+    %e = load %x[%wide]
+    %f = load %y[%i3]
+  }
+  %leny = len %y
+  %iny = lt %i4, %leny
+  if %iny {
+    %i3 = add %i4, 3u32
+    %g = load %y[%i3]
+  }
+  for %j in 0u32 to %len step 2u32 {
+    %j1 = add %j, 1u32
+    %h = load %x[%j1]
+    %j2 = add %j, 2u32
+    %k = load %x[%j2]
+  }
+  for %j in 1u32 to %len step 2u32 {
+    %j1 = add %j, 1u32
+    %l = load %x[%j1]
+  }
+  %g12 = mul %i, 12u32
+  %in12 = lt %g12, %len
+  if %in12 {
+    %m3 = add %g12, 3u32
+    %m = load %x[%m3]
+    %g5 = add %g12, 5u32
+    %o = load %x[%g5]
+  }";
+    let wanted = [true, true, false, false, true, false, false, true, false, false, true, false];
+    assert_eq!(inside(body), wanted);
+}
+
+#[test]
+fn an_element_of_a_wide_view_is_as_many_narrow_ones() {
+    let body = "  view %y4 = %y as u32x4[]
+  view %bytes = %y as u8[]
+  shared %t: u32[66] uninit
+  %i = global_id.x
+  %len = len %y4
+  %in = lt %i, %len
+  if %in {
+    %i4 = mul %i, 4u32
+    %a = load %y[%i4]
+    %i3 = add %i4, 3u32
+    %b = load %y[%i3]
+    %s4 = shl %i, 2u32
+    %s1 = add 1u32, %s4
+    %c = load %y[%s1]
+    %next = add %i4, 4u32
+    %d = load %y[%next]
+    %i3x = mul %i, 3u32
+    %e = load %y[%i3x]
+    %i16 = mul %i, 16u32
+    %last = add %i16, 15u32
+    %f = load %bytes[%last]
+    %far = add %i16, 16u32
+    %g = load %bytes[%far]
+    %h = load %x[%i3]
+  }
+  %small = lt %i, 16u32
+  if %small {
+    %i4 = mul %i, 4u32
+    %i3 = add %i4, 3u32
+    %j = load %t[%i3]
+    %i6 = add %i4, 6u32
+    %k = load %t[%i6]
+  }
+  %rest = lt %i, 17u32
+  if %rest {
+    %i4 = mul %i, 4u32
+    %l = load %t[%i4]
+  }";
+    let wanted = [true, true, true, false, false, true, false, false, true, false, false];
+    assert_eq!(inside(body), wanted);
+}
+
+#[test]
+fn matrices_are_inside_if_their_last_component_is() {
+    let matrix = "coopmat<u32, 8x16, acc, subgroup>";
+    let body = "  shared %t: u32[256] uninit
+  view %t4 = %t as u32x4[]
+  view %bytes = %y as u8[]
+  require ge (len %x), 512u32
+  %l = subgroup_id
+  %a = coop.load[row_major] %t[0u32], 32u32 -> M
+  %b = coop.load[row_major] %t[16u32], 32u32 -> M
+  %c = coop.load[row_major] %t[20u32], 32u32 -> M
+  %d = coop.load[column_major] %t[0u32], 16u32 -> M
+  %e = coop.load[column_major] %t[8u32], 16u32 -> M
+  %f = coop.load[column_major] %t[12u32], 16u32 -> M
+  %g = coop.load[row_major] %t4[60u32], 0u32 -> M
+  %h = coop.load[row_major] %t4[61u32], 0u32 -> M
+  %at = min %l, 4u32
+  %at4 = mul %at, 4u32
+  %i = coop.load[row_major] %t4[%at4], 4u32 -> M
+  %j = coop.load[row_major] %t4[%at], 9u32 -> M
+  %k = coop.load[row_major] %x[384u32], 16u32 -> M
+  %m = coop.load[row_major] %x[388u32], 16u32 -> M
+  coop.store[row_major] %y[0u32], 16u32, %a
+  coop.store[row_major] %bytes[0u32], 64u32, %a
+  coop.store[row_major] %t[128u64], 16u32, %a
+  coop.store[row_major] %t[132u64], 16u32, %a";
+    let wanted = [
+        true, true, false, true, true, false, true, false, true, false, true, false, false, false, true,
+        false,
+    ];
+    assert_eq!(inside(&body.replace('M', matrix)), wanted);
 }
