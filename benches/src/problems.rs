@@ -66,7 +66,7 @@ pub enum Scale {
 
 /// The problems there are.
 pub const NAMES: &[&str] =
-    &["transpose", "softmax", "matmul_f32", "scan_lookback", "scan_passes", "radix_pass"];
+    &["transpose", "softmax", "matmul_f32", "scan_lookback", "scan_passes", "radix_pass", "matmul_f16"];
 
 /// A problem by name.
 pub fn problem(name: &str, scale: Scale) -> Option<Problem> {
@@ -78,6 +78,8 @@ pub fn problem(name: &str, scale: Scale) -> Option<Problem> {
         "softmax" => softmax(5, 1036),
         "matmul_f32" if full => matmul_f32(4096, 4096, 4096),
         "matmul_f32" => matmul_f32(128, 256, 48),
+        "matmul_f16" if full => matmul_f16(8192, 8192, 8192),
+        "matmul_f16" => matmul_f16(128, 256, 96),
         "scan_lookback" => scan_lookback(if full { 1 << 28 } else { 5 * 4096 }),
         "scan_passes" => scan_passes(if full { 1 << 28 } else { 5 * 4096 }),
         "radix_pass" => radix_pass(if full { 1 << 26 } else { 4 * 4096 }),
@@ -345,6 +347,48 @@ pub fn radix_pass(count: u32) -> Problem {
         reset: Vec::new(),
         steps,
         work: Work::Elements(u64::from(count)),
+        check: Box::new(check),
+    }
+}
+
+/// C = A · B, factors f16, sums f32.
+pub fn matmul_f16(m: u32, n: u32, k: u32) -> Problem {
+    let mut random = Random::new(7);
+    let [rows, columns, depth] = [m, n, k].map(|size| size as usize);
+    let mut halves = |count: usize| -> Vec<half::f16> {
+        random.floats(count, 1.0).into_iter().map(half::f16::from_f32).collect()
+    };
+    let (a, b) = (halves(rows * depth), halves(depth * columns));
+    let bytes = |values: &[half::f16]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    let buffers = vec![bytes(&a), bytes(&b), vec![0; rows * columns * 4]];
+    let check = move |after: &[Vec<u8>]| {
+        let out = data::to_floats(&after[2]);
+        for r in picked(rows) {
+            for c in picked(columns) {
+                let products = (0..depth).map(|i| a[r * depth + i].to_f64() * b[i * columns + c].to_f64());
+                let (sum, size) = products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
+                let got = f64::from(out[r * columns + c]);
+                // Each of as many additions rounds once, in whatever order.
+                if (got - sum).abs() > depth as f64 * f64::from(f32::EPSILON) * size {
+                    return Err(format!("element ({r}, {c}) is {got}, not {sum}"));
+                }
+            }
+        }
+        Ok(())
+    };
+    Problem {
+        name: "matmul_f16",
+        size: format!("{m} × {k} · {k} × {n}"),
+        buffers,
+        reset: Vec::new(),
+        steps: vec![Step {
+            name: "matmul_f16",
+            text: text!("matmul_f16"),
+            buffers: vec![0, 1, 2],
+            params: [m, n, k].map(u32_param).to_vec(),
+            options: LaunchOptions::workgroups([n / 128, m / 128, 1]),
+        }],
+        work: Work::Operations(2.0 * f64::from(m) * f64::from(n) * f64::from(k)),
         check: Box::new(check),
     }
 }

@@ -152,6 +152,8 @@ fn create(
     let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default().robust_buffer_access2(true);
     let mut uniform_control_flow = vk::PhysicalDeviceShaderSubgroupUniformControlFlowFeaturesKHR::default()
         .shader_subgroup_uniform_control_flow(true);
+    let mut cooperative_matrix =
+        vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default().cooperative_matrix(true);
     let mut explicit_layout = vk::PhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHR::default()
         .workgroup_memory_explicit_layout(true)
         .workgroup_memory_explicit_layout8_bit_access(true)
@@ -180,6 +182,9 @@ fn create(
     }
     if plan.features.subgroup_uniform_control_flow {
         info = info.push_next(&mut uniform_control_flow);
+    }
+    if plan.features.cooperative_matrix {
+        info = info.push_next(&mut cooperative_matrix);
     }
     if plan.features.explicit_shared_layout {
         info = info.push_next(&mut explicit_layout);

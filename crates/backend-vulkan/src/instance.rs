@@ -3,10 +3,11 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use ash::{ext, vk};
+use ash::{ext, khr, vk};
 use fulgurite_driver_core::Error;
 
 use crate::error::{INSTALL_HINT, device_error, unavailable};
+use crate::snapshot::{self, PhysicalSnapshot, QueryError};
 use crate::validation::{ValidationLog, messenger};
 
 const VALIDATION_LAYER: &CStr = c"VK_LAYER_KHRONOS_validation";
@@ -17,7 +18,7 @@ pub(crate) struct Instance {
     validation: Option<Validation>,
     log: Arc<ValidationLog>,
     // Holds the loader's library, so it goes last.
-    _entry: ash::Entry,
+    entry: ash::Entry,
 }
 
 struct Validation {
@@ -70,9 +71,9 @@ impl Instance {
             ),
             other => device_error("vkCreateInstance", other, 0).into(),
         })?;
-        let mut instance = Self { raw, validation: None, log, _entry: entry };
+        let mut instance = Self { raw, validation: None, log, entry: entry };
         if validate {
-            let functions = ext::debug_utils::Instance::new(&instance._entry, &instance.raw);
+            let functions = ext::debug_utils::Instance::new(&instance.entry, &instance.raw);
             // SAFETY: the extension is enabled, and the log lives until after the messenger is destroyed.
             let messenger =
                 unsafe { functions.create_debug_utils_messenger(&messenger(&instance.log), None) }
@@ -92,6 +93,16 @@ impl Instance {
             }
             other => device_error("vkEnumeratePhysicalDevices", other, 0).into(),
         })
+    }
+
+    /// The facts of one of its physical devices.
+    pub(crate) fn query(&self, device: vk::PhysicalDevice) -> Result<PhysicalSnapshot, QueryError> {
+        let mut snapshot = snapshot::query(&self.raw, device)?;
+        if snapshot.features.cooperative_matrix {
+            let functions = khr::cooperative_matrix::Instance::new(&self.entry, &self.raw);
+            snapshot.products = snapshot::query_products(&functions, device);
+        }
+        Ok(snapshot)
     }
 
     /// What the validation layer says.

@@ -74,7 +74,7 @@ impl VulkanBackend {
     pub fn open(options: &Options) -> Result<Arc<Self>, Error> {
         let instance = Instance::open(options.validation)?;
         let physical = instance.physical_devices()?;
-        let queried: Vec<_> = physical.iter().map(|device| snapshot::query(&instance.raw, *device)).collect();
+        let queried: Vec<_> = physical.iter().map(|device| instance.query(*device)).collect();
         let (index, snapshot) = plan::choose(&queried, options.device.as_deref())
             .map_err(|reason| unavailable(format!("{reason}; {INSTALL_HINT}")))?;
         let physical = physical[index];

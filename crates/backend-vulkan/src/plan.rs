@@ -7,10 +7,11 @@ use std::time::Duration;
 use ash::{ext, khr};
 use fulgurite_driver_core::Error;
 use fulgurite_ir::Kernel;
-use fulgurite_spec::device::{Capability, DeviceSnapshot, Limits};
+use fulgurite_spec::device::{Capability, DeviceSnapshot, Limits, Matrices, MatrixShapes};
 use fulgurite_spec::limits::{
     MAX_DECLARATIONS, MAX_SHARED_BYTES, MAX_SUBGROUP_SIZE, MAX_WORKGROUP_INVOCATIONS,
 };
+use fulgurite_spec::{MatrixScope, ScalarType};
 use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile};
 
 use crate::error::BACKEND;
@@ -60,6 +61,7 @@ pub(crate) struct OptionalFeatures {
     /// Subgroups come in several sizes, so that pipelines ask for one.
     pub(crate) subgroup_size_control: bool,
     pub(crate) explicit_shared_layout: bool,
+    pub(crate) cooperative_matrix: bool,
 }
 
 /// Where buffers live.
@@ -194,6 +196,10 @@ pub(crate) fn plan(
     if profile.explicit_shared_layout {
         extensions.push(khr::workgroup_memory_explicit_layout::NAME);
     }
+    let cooperative_matrix = !matrices(physical, verdicts, types).is_empty();
+    if cooperative_matrix {
+        extensions.push(khr::cooperative_matrix::NAME);
+    }
     let valid_bits = physical.queue_families[queue_family].timestamp_valid_bits;
     Ok(DevicePlan {
         extensions,
@@ -205,6 +211,7 @@ pub(crate) fn plan(
             subgroup_uniform_control_flow: profile.subgroup_uniform_control_flow,
             subgroup_size_control: physical.subgroups.sizes_vary && physical.features.subgroup_size_control,
             explicit_shared_layout: profile.explicit_shared_layout,
+            cooperative_matrix,
         },
         queue_family: queue_family as u32,
         memory: if options.staging { MemoryPlan::Staged } else { memory(physical) },
@@ -323,6 +330,25 @@ fn profile(physical: &PhysicalSnapshot, bounds: &Bounds, verdicts: Verdicts) -> 
     profile
 }
 
+/// The products of cooperative matrices that modules may use: of types that the device has otherwise too, by subgroups
+/// in which lanes are where they should be, with tiles placed by 64-bit integers.
+fn matrices(physical: &PhysicalSnapshot, verdicts: Verdicts, types: TypeFeatures) -> Vec<MatrixShapes> {
+    let known = physical.features.cooperative_matrix
+        && physical.has_extension(khr::cooperative_matrix::NAME)
+        && subgroups(physical)
+        && !verdicts.scrambles_lanes
+        && types.int64;
+    let has = |ty: ScalarType| match ty {
+        ScalarType::I8 | ScalarType::U8 => types.int8,
+        ScalarType::F16 => types.float16,
+        ScalarType::F64 => types.float64,
+        _ => true,
+    };
+    let usable =
+        |p: &&MatrixShapes| p.scope == MatrixScope::Subgroup && [p.a, p.b, p.acc].into_iter().all(has);
+    physical.products.iter().filter(|_| known).filter(usable).copied().collect()
+}
+
 /// Whether workgroups that have begun are known to go on while others wait for them: no API says so, so these are the
 /// drivers on which scans by look-back were measured.
 fn progresses(physical: &PhysicalSnapshot) -> bool {
@@ -365,6 +391,7 @@ fn public_snapshot(
         (types.atomic_float_add, Capability::AtomicFloatAdd),
         (types.atomic_double_add, Capability::AtomicDoubleAdd),
         (subgroups(physical) && !verdicts.scrambles_lanes, Capability::Subgroups),
+        (!matrices(physical, verdicts, types).is_empty(), Capability::CooperativeMatrix),
         (progresses(physical), Capability::WorkgroupProgress),
         // Addresses are computed as 64-bit integers.
         (types.int64, Capability::LargeBuffers),
@@ -374,6 +401,10 @@ fn public_snapshot(
     .map(|(_, capability)| capability)
     .collect();
 
+    let products = matrices(physical, verdicts, types);
+    if !products.is_empty() {
+        snapshot.matrices = Matrices::Listed(products);
+    }
     let from = &physical.limits;
     let mut limits = Limits::unlimited();
     // Workgroups that see subgroups lie along x.

@@ -5,6 +5,8 @@ use std::ffi::CStr;
 
 use ash::{ext, khr, vk};
 use fulgurite_driver_core::DeviceError;
+use fulgurite_spec::device::MatrixShapes;
+use fulgurite_spec::{MatrixScope, ScalarType};
 use fulgurite_spirv::FloatControls;
 
 use crate::error::device_error;
@@ -50,6 +52,8 @@ pub(crate) struct PhysicalSnapshot {
     pub(crate) queue_families: Vec<QueueFamily>,
     pub(crate) extensions: Vec<String>,
     pub(crate) memory_types: Vec<MemoryType>,
+    /// The products of cooperative matrices that the language can express.
+    pub(crate) products: Vec<MatrixShapes>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,6 +87,7 @@ pub(crate) struct Features {
     pub(crate) subgroup_size_control: bool,
     pub(crate) subgroup_uniform_control_flow: bool,
     pub(crate) explicit_shared_layout: bool,
+    pub(crate) cooperative_matrix: bool,
     pub(crate) types: TypeFeatures,
 }
 
@@ -191,6 +196,7 @@ pub(crate) fn query(
         queue_families: Vec::new(),
         extensions,
         memory_types: Vec::new(),
+        products: Vec::new(),
     };
     // The structures below are for devices of 1.3; an older one is refused by its version alone.
     if api_version >= ApiVersion(1, 3) {
@@ -204,6 +210,49 @@ pub(crate) fn query(
     let memory = unsafe { instance.get_physical_device_memory_properties(device) };
     snapshot.memory_types = memory.memory_types_as_slice().iter().map(memory_type).collect();
     Ok(snapshot)
+}
+
+/// The products of cooperative matrices that `device` has. Fails quietly: a device that cannot say has none.
+pub(crate) fn query_products(
+    functions: &khr::cooperative_matrix::Instance,
+    device: vk::PhysicalDevice,
+) -> Vec<MatrixShapes> {
+    // SAFETY: the caller found the extension on `device`, of the instance that the functions were loaded for.
+    let all = unsafe { functions.get_physical_device_cooperative_matrix_properties(device) };
+    all.unwrap_or_default().iter().filter_map(product).collect()
+}
+
+fn product(from: &vk::CooperativeMatrixPropertiesKHR<'_>) -> Option<MatrixShapes> {
+    if from.saturating_accumulation != 0 || from.c_type != from.result_type {
+        return None;
+    }
+    let side = |size: u32| u16::try_from(size).ok();
+    Some(MatrixShapes {
+        m: side(from.m_size)?,
+        n: side(from.n_size)?,
+        k: side(from.k_size)?,
+        a: component(from.a_type)?,
+        b: component(from.b_type)?,
+        acc: component(from.c_type)?,
+        scope: match from.scope {
+            vk::ScopeKHR::SUBGROUP => MatrixScope::Subgroup,
+            vk::ScopeKHR::WORKGROUP => MatrixScope::Workgroup,
+            _ => return None,
+        },
+    })
+}
+
+fn component(ty: vk::ComponentTypeKHR) -> Option<ScalarType> {
+    Some(match ty {
+        vk::ComponentTypeKHR::FLOAT16 => ScalarType::F16,
+        vk::ComponentTypeKHR::FLOAT32 => ScalarType::F32,
+        vk::ComponentTypeKHR::FLOAT64 => ScalarType::F64,
+        vk::ComponentTypeKHR::SINT8 => ScalarType::I8,
+        vk::ComponentTypeKHR::UINT8 => ScalarType::U8,
+        vk::ComponentTypeKHR::SINT32 => ScalarType::I32,
+        vk::ComponentTypeKHR::UINT32 => ScalarType::U32,
+        _ => return None,
+    })
 }
 
 fn query_properties(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot: &mut PhysicalSnapshot) {
@@ -267,6 +316,7 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
     let mut v12 = vk::PhysicalDeviceVulkan12Features::default();
     let mut v13 = vk::PhysicalDeviceVulkan13Features::default();
     let mut uniform_control_flow = vk::PhysicalDeviceShaderSubgroupUniformControlFlowFeaturesKHR::default();
+    let mut cooperative_matrix = vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default();
     let mut explicit_layout = vk::PhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHR::default();
     let mut atomic_float = vk::PhysicalDeviceShaderAtomicFloatFeaturesEXT::default();
     let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default();
@@ -277,6 +327,9 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
     }
     if snapshot.has_extension(khr::shader_subgroup_uniform_control_flow::NAME) {
         all = all.push_next(&mut uniform_control_flow);
+    }
+    if snapshot.has_extension(khr::cooperative_matrix::NAME) {
+        all = all.push_next(&mut cooperative_matrix);
     }
     if snapshot.has_extension(khr::workgroup_memory_explicit_layout::NAME) {
         all = all.push_next(&mut explicit_layout);
@@ -324,6 +377,7 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
         subgroup_extended_types: v12.shader_subgroup_extended_types != 0,
         subgroup_size_control: v13.subgroup_size_control != 0,
         subgroup_uniform_control_flow: uniform_control_flow.shader_subgroup_uniform_control_flow != 0,
+        cooperative_matrix: cooperative_matrix.cooperative_matrix != 0,
         // Views may be of any type that the device has.
         explicit_shared_layout: explicit_layout.workgroup_memory_explicit_layout != 0
             && explicit_layout.workgroup_memory_explicit_layout8_bit_access != 0
@@ -447,6 +501,7 @@ pub(crate) mod sample {
                 subgroup_size_control: true,
                 subgroup_uniform_control_flow: false,
                 explicit_shared_layout: false,
+                cooperative_matrix: false,
                 types: TypeFeatures {
                     int8: true,
                     int16: true,
@@ -474,6 +529,7 @@ pub(crate) mod sample {
             }],
             extensions: vec!["VK_EXT_robustness2".to_owned(), "VK_EXT_shader_atomic_float".to_owned()],
             memory_types: vec![MemoryType { device_local: true, host_visible: true, host_coherent: true }],
+            products: Vec::new(),
         }
     }
 

@@ -255,10 +255,12 @@ impl Assembler {
     }
 
     /// A variable of the function.
-    pub(crate) fn local(&mut self, pointee: Id, initializer: Id) -> Id {
+    pub(crate) fn local(&mut self, pointee: Id, initializer: Option<Id>) -> Id {
         let pointer = self.pointer(storage_class::Function, pointee);
         let id = self.id();
-        push(&mut self.variables, op::Variable, &[pointer, id, storage_class::Function, initializer]);
+        let mut words = vec![pointer, id, storage_class::Function];
+        words.extend(initializer);
+        push(&mut self.variables, op::Variable, &words);
         id
     }
 

@@ -270,7 +270,7 @@ impl Emitter<'_> {
         for (i, local) in kernel.locals.iter().enumerate() {
             let array = self.asm.array(local.element, local.len);
             let zero = self.asm.null(array);
-            let variable = self.asm.local(array, zero);
+            let variable = self.asm.local(array, Some(zero));
             let home = Home::Array { variable, class: storage_class::Function };
             let object = Object { home, stored: local.element, pieces: 1 };
             self.objects.insert(Memory::Local(LocalId::new(i)), object);

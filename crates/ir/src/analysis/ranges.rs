@@ -1,10 +1,13 @@
-//! The least and greatest value that each `u32` of a kernel can have, from its definition alone.
+//! The least and greatest value that each `u32` of a kernel can have, from its definition and from
+//! preconditions that compare parameters and lengths with literals.
 
 use fulgurite_spec::limits::MAX_SUBGROUP_SIZE;
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_spec::{Literal, Op, ScalarType, Type};
 
+use crate::analysis::numbering::conjuncts;
 use crate::analysis::walk::{Event, Walk};
-use crate::kernel::{BlockId, Inst, InstKind, Kernel, Operands, Terminator, ValueId};
+use crate::kernel::{BlockId, Inst, InstKind, Kernel, Memory, Operands, Terminator, ValueId};
+use crate::require::{Require, RequireNode};
 
 /// A range of `u32`, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,18 +47,22 @@ impl Range {
 #[derive(Clone, Debug)]
 pub struct RangeMap {
     ranges: Vec<Range>,
+    /// What preconditions say of the length of each buffer.
+    lengths: Vec<Range>,
 }
 
 impl RangeMap {
     /// Analyses `kernel`, whose structure and types the verifier has checked. One walk: carried values are taken
     /// to be any, so nothing has to be found again.
     pub fn of(kernel: &Kernel) -> Self {
-        let mut map = Self { ranges: vec![Range::ALL; kernel.values.len()] };
+        let lengths = vec![Range::ALL; kernel.buffers.len()];
+        let mut map = Self { ranges: vec![Range::ALL; kernel.values.len()], lengths };
         for id in (0..kernel.values.len()).map(ValueId::new) {
             if let Some(literal) = kernel.literal(id).filter(|l| l.ty == ScalarType::U32) {
                 map.ranges[id.index()] = Range::new(literal.bits as u32, literal.bits as u32);
             }
         }
+        kernel.requires.iter().for_each(|require| map.precondition(kernel, require));
         for event in Walk::new(kernel) {
             match event {
                 Event::Inst(id) => map.before(kernel, kernel.inst(id)),
@@ -64,6 +71,53 @@ impl RangeMap {
             }
         }
         map
+    }
+
+    /// Takes in comparisons of parameters and lengths with literals.
+    fn precondition(&mut self, kernel: &Kernel, require: &Require) {
+        for position in conjuncts(require) {
+            let RequireNode::Op { op, operands } = &require.nodes[position as usize] else { continue };
+            let [a, b] = operands.as_slice() else { continue };
+            let [a, b] = [a, b].map(|i| &require.nodes[*i as usize]);
+            match (a, b) {
+                (subject, RequireNode::Literal(bound)) => self.bounded(kernel, subject, *op, *bound),
+                (RequireNode::Literal(bound), subject) => {
+                    let turned = match op {
+                        Op::Lt => Op::Gt,
+                        Op::Le => Op::Ge,
+                        Op::Gt => Op::Lt,
+                        Op::Ge => Op::Le,
+                        op => *op,
+                    };
+                    self.bounded(kernel, subject, turned, *bound);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// `subject op bound` holds.
+    fn bounded(&mut self, kernel: &Kernel, subject: &RequireNode, op: Op, bound: Literal) {
+        let range = match subject {
+            RequireNode::Param(id) if kernel.params[id.index()].ty == Type::U32 => {
+                &mut self.ranges[kernel.params[id.index()].value.index()]
+            }
+            RequireNode::Len(id) => &mut self.lengths[id.index()],
+            _ => return,
+        };
+        if bound.ty != ScalarType::U32 {
+            return;
+        }
+        let bound = bound.bits as u32;
+        // What contradicts itself is never launched.
+        match op {
+            Op::Lt => range.most = range.most.min(bound.saturating_sub(1)),
+            Op::Le => range.most = range.most.min(bound),
+            Op::Gt => range.least = range.least.max(bound.saturating_add(1)),
+            Op::Ge => range.least = range.least.max(bound),
+            Op::Eq => *range = Range::new(bound, bound),
+            _ => {}
+        }
     }
 
     /// The range of a value.
@@ -106,9 +160,11 @@ impl RangeMap {
             self.ranges[result.index()] = match &inst.kind {
                 InstKind::Scalar { op, operands, .. } => self.scalar(kernel, *op, operands),
                 InstKind::Id { op, component } => id_range(kernel, *op, *component),
-                InstKind::Len { memory } => {
-                    kernel.array_len(*memory).map_or(Range::ALL, |len| Range::new(len, len))
-                }
+                InstKind::Len { memory } => match (kernel.array_len(*memory), memory) {
+                    (Some(len), _) => Range::new(len, len),
+                    (None, Memory::Buffer(id)) => self.lengths[id.index()],
+                    (None, _) => Range::ALL,
+                },
                 InstKind::If { then_block, else_block, .. } => self
                     .yielded(kernel, *then_block, position)
                     .union(self.yielded(kernel, *else_block, position)),

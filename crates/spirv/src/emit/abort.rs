@@ -61,7 +61,7 @@ impl Emitter<'_> {
             return None;
         }
         let (word, zero) = (self.asm.ty(Type::U32), self.asm.u32(0));
-        Some(Watch { iterations: self.asm.local(word, zero), seen: self.asm.local(word, zero) })
+        Some(Watch { iterations: self.asm.local(word, Some(zero)), seen: self.asm.local(word, Some(zero)) })
     }
 
     /// At the top of a body that polls: looks every so many iterations, and leaves to `merge` if the host wants the

@@ -44,13 +44,24 @@ pub(super) struct LoopFrame {
     iteration_type: Type,
     /// Carried values in the header.
     carried: Vec<Id>,
-    /// Where the header's phis must be completed: positions in the code, one word each.
-    pending: Vec<usize>,
+    /// How each is replaced by what the body yields.
+    pending: Vec<Pending>,
     /// Set when the loop leaves by itself, where drivers end loops.
     left: Option<(Id, Id)>,
     /// `while` only: the header block, whose code comes first in each iteration.
     condition_block: Option<BlockId>,
 }
+
+/// How a carried value gets its next value.
+enum Pending {
+    /// A phi in the header, which a word of the code completes.
+    Phi { position: usize },
+    /// A variable: NVIDIA's compiler keeps the parts of matrices that go through phis in memory.
+    Variable(Id),
+}
+
+/// The longest loop that drivers are asked to unroll, in iterations and in instructions once that is done.
+const UNROLLED: (u64, u64) = (32, 4096);
 
 /// What decides whether a loop goes on.
 enum LoopHead {
@@ -120,6 +131,16 @@ impl Emitter<'_> {
     fn begin_loop(&mut self, inst: InstId, body: BlockId, head: LoopHead, initial: &Operands) -> LoopFrame {
         let initial_ids: Vec<Id> = initial.iter().map(|v| self.id(*v)).collect();
         let left = (self.profile.driver_ends_loops).then(|| self.clear_left());
+        let mut variables: Vec<Option<Id>> = Vec::with_capacity(initial.len());
+        for (value, id) in initial.iter().zip(&initial_ids) {
+            let ty = self.kernel.ty(*value);
+            variables.push(ty.is_matrix().then(|| {
+                let ty = self.asm.ty(ty);
+                let variable = self.asm.local(ty, None);
+                self.asm.effect(op::Store, &[variable, *id]);
+                variable
+            }));
+        }
         let entered_from = self.label;
         let [header, body_label, continue_target, merge] = core::array::from_fn(|_| self.asm.id());
         let exit = if left.is_some() { self.asm.id() } else { merge };
@@ -138,12 +159,23 @@ impl Emitter<'_> {
         }
         let mut pending = Vec::new();
         let mut carried = Vec::new();
-        for (value, id) in initial.iter().zip(initial_ids) {
+        for ((value, id), variable) in initial.iter().zip(initial_ids).zip(&variables) {
+            if variable.is_some() {
+                carried.push(0);
+                continue;
+            }
             let ty = self.asm.ty(self.kernel.ty(*value));
             carried.push(self.asm.value(op::Phi, ty, &[id, entered_from, 0, continue_target]));
-            pending.push(self.asm.code.len() - 2);
+            pending.push(Pending::Phi { position: self.asm.code.len() - 2 });
         }
-        self.asm.effect(op::LoopMerge, &[merge, continue_target, 0]);
+        // Loads come after all phis.
+        for (position, variable) in variables.into_iter().enumerate() {
+            let Some(variable) = variable else { continue };
+            carried[position] = self.make(op::Load, self.kernel.ty(initial[position]), &[variable]);
+            pending.insert(position, Pending::Variable(variable));
+        }
+        let unroll = u32::from(self.is_short(inst, body));
+        self.asm.effect(op::LoopMerge, &[merge, continue_target, unroll]);
         LoopFrame {
             inst,
             body,
@@ -160,6 +192,31 @@ impl Emitter<'_> {
             left,
             condition_block,
         }
+    }
+
+    /// Whether a loop is so short that the driver is asked to unroll it: a `for` of a few iterations, known here, of a body
+    /// without loops that is not long.
+    fn is_short(&self, inst: InstId, body: BlockId) -> bool {
+        let kernel = self.kernel;
+        let InstKind::For { start, end, step, .. } = kernel.inst(inst).kind else { return false };
+        let trips = self.ranges.most_trips(kernel, start, end, step);
+        if trips > UNROLLED.0 || self.profile.driver_ends_loops {
+            return false;
+        }
+        let mut blocks = vec![body];
+        let mut count = 0u64;
+        while let Some(block) = blocks.pop() {
+            for id in &kernel.block(block).insts {
+                count += 1;
+                match &kernel.inst(*id).kind {
+                    InstKind::For { .. } | InstKind::While { .. } => return false,
+                    InstKind::If { then_block, else_block, .. } => blocks.extend([*then_block, *else_block]),
+                    InstKind::Region { body, .. } => blocks.push(*body),
+                    _ => {}
+                }
+            }
+        }
+        count * trips <= UNROLLED.1
     }
 
     pub(super) fn enter(&mut self, block: BlockId) {
@@ -190,11 +247,15 @@ impl Emitter<'_> {
                 let (header, continue_target) = (frame.header, frame.continue_target);
                 let (iteration, next, counted_in) =
                     (frame.iteration, frame.next_iteration, frame.iteration_type);
-                for (position, id) in core::mem::take(&mut frame.pending).into_iter().zip(yielded) {
-                    self.asm.code[position] = id;
-                }
+                let pending = core::mem::take(&mut frame.pending);
                 self.asm.effect(op::Branch, &[continue_target]);
                 self.begin(continue_target);
+                for (pending, id) in pending.into_iter().zip(yielded) {
+                    match pending {
+                        Pending::Phi { position } => self.asm.code[position] = id,
+                        Pending::Variable(variable) => self.asm.effect(op::Store, &[variable, id]),
+                    }
+                }
                 if next != 0 {
                     let (word, one) = (self.asm.ty(counted_in), self.asm.splat(counted_in, 1));
                     self.asm.effect(op::IAdd, &[word, next, iteration, one]);
@@ -325,7 +386,7 @@ impl Emitter<'_> {
     fn clear_left(&mut self) -> (Id, Id) {
         let array = self.asm.array(Type::U32, 2);
         let null = self.asm.null(array);
-        let variable = self.asm.local(array, null);
+        let variable = self.asm.local(array, Some(null));
         let hidden = self.control_load(ControlWord::Zero);
         let (word, one, zero) = (self.asm.ty(Type::U32), self.asm.u32(1), self.asm.u32(0));
         let position = self.asm.value(op::BitwiseAnd, word, &[hidden, one]);
