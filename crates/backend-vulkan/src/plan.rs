@@ -189,7 +189,8 @@ pub(crate) fn plan(
         extensions.push(ext::shader_atomic_float::NAME);
     }
     let bounds = bounds(physical);
-    let profile = profile(physical, &bounds, verdicts);
+    let mut profile = profile(physical, &bounds, verdicts);
+    profile.addresses = options.addresses && types.int64;
     if profile.subgroup_uniform_control_flow {
         extensions.push(khr::shader_subgroup_uniform_control_flow::NAME);
     }

@@ -129,6 +129,16 @@ fn optional_features_need_all_that_they_rest_on() {
 }
 
 #[test]
+fn every_buffer_is_reached_by_address_only_if_the_caller_asks_and_the_device_has_wide_integers() {
+    let with = Options::default().addresses(true);
+    assert!(!plan(&lavapipe(), NONE).unwrap().profile.addresses);
+    assert!(super::plan(&lavapipe(), NONE, &with).unwrap().profile.addresses);
+    let mut device = lavapipe();
+    device.features.types.int64 = false;
+    assert!(!super::plan(&device, NONE, &with).unwrap().profile.addresses);
+}
+
+#[test]
 fn buffers_are_mapped_only_if_memory_is_shared_and_the_caller_agrees() {
     let mut device = discrete();
     device.kind = DeviceKind::Integrated;
