@@ -148,8 +148,7 @@ fn create(
     let mut v13 = vk::PhysicalDeviceVulkan13Features::default()
         .synchronization2(true)
         .subgroup_size_control(plan.features.subgroup_size_control)
-        .shader_integer_dot_product(true)
-        .shader_zero_initialize_workgroup_memory(true);
+        .shader_integer_dot_product(true);
     let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default().robust_buffer_access2(true);
     let mut uniform_control_flow = vk::PhysicalDeviceShaderSubgroupUniformControlFlowFeaturesKHR::default()
         .shader_subgroup_uniform_control_flow(true);

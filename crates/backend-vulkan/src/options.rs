@@ -15,6 +15,9 @@ pub struct Options {
     /// Keep buffers in the device's own memory and copy through staging buffers, even where the host could map
     /// them. A device that does not share its memory does so anyway.
     pub staging: bool,
+    /// Reach every buffer by its device address where the device has 64-bit integers, not only buffers too large for a
+    /// descriptor.
+    pub addresses: bool,
     /// Where the verdicts of device probes are kept. Default: nowhere, so each opening probes.
     pub probe_directory: Option<PathBuf>,
     /// How long a launch that timed out may take to come back before the device is given up as lost; the caller waits
@@ -24,8 +27,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// Options from the environment: `FULGURITE_VULKAN_VALIDATION` (any value but `0` turns it on),
-    /// `FULGURITE_VULKAN_DEVICE`, and the probe directory `probes` under `FULGURITE_CACHE_DIR`, else under
+    /// Options from the environment: `FULGURITE_VULKAN_VALIDATION` and `FULGURITE_VULKAN_ADDRESSES` (any value but `0`
+    /// turns them on), `FULGURITE_VULKAN_DEVICE`, and the probe directory `probes` under `FULGURITE_CACHE_DIR`, else under
     /// `fulgurite` in the user's cache folder.
     pub fn from_env() -> Self {
         use etcetera::BaseStrategy;
@@ -49,6 +52,7 @@ impl Options {
             validation: text("FULGURITE_VULKAN_VALIDATION").is_some_and(|v| v.trim() != "0"),
             device: text("FULGURITE_VULKAN_DEVICE").map(|v| v.trim().to_owned()),
             staging: false,
+            addresses: text("FULGURITE_VULKAN_ADDRESSES").is_some_and(|v| v.trim() != "0"),
             patience: None,
             probe_directory: cache.filter(|path| path.is_absolute()).map(|path| path.join("probes")),
         }
@@ -72,6 +76,13 @@ impl Options {
     #[must_use]
     pub fn staging(mut self, on: bool) -> Self {
         self.staging = on;
+        self
+    }
+
+    /// Reaches every buffer by its address, or only large ones.
+    #[must_use]
+    pub fn addresses(mut self, on: bool) -> Self {
+        self.addresses = on;
         self
     }
 
@@ -103,11 +114,15 @@ mod tests {
 
     #[test]
     fn the_environment_sets_each_option() {
-        let all = read(&[("FULGURITE_VULKAN_VALIDATION", "1"), ("FULGURITE_VULKAN_DEVICE", " llvm ")]);
-        assert!(all.validation);
+        let all = read(&[
+            ("FULGURITE_VULKAN_VALIDATION", "1"),
+            ("FULGURITE_VULKAN_ADDRESSES", "1"),
+            ("FULGURITE_VULKAN_DEVICE", " llvm "),
+        ]);
+        assert!(all.validation && all.addresses);
         assert_eq!(all.device.as_deref(), Some("llvm"));
         let none = read(&[("FULGURITE_VULKAN_VALIDATION", "0"), ("FULGURITE_VULKAN_DEVICE", "")]);
-        assert!(!none.validation);
+        assert!(!none.validation && !none.addresses);
         assert_eq!(none.device, None);
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Verdicts {
     pub(crate) folds_zeros: bool,
     /// Whether subgroups are not runs of the flattened local index.
     pub(crate) scrambles_lanes: bool,
+    /// Whether invocations wait for others at ordered atomics of workgroup scope.
+    pub(crate) waits_at_fences: bool,
 }
 
 /// Everything that making a device needs to know.
@@ -187,7 +189,8 @@ pub(crate) fn plan(
         extensions.push(ext::shader_atomic_float::NAME);
     }
     let bounds = bounds(physical);
-    let profile = profile(physical, &bounds, verdicts);
+    let mut profile = profile(physical, &bounds, verdicts);
+    profile.addresses = options.addresses && types.int64;
     if profile.subgroup_uniform_control_flow {
         extensions.push(khr::shader_subgroup_uniform_control_flow::NAME);
     }
@@ -236,8 +239,6 @@ fn missing(physical: &PhysicalSnapshot, queue_family: Option<usize>) -> Vec<Stri
         (features.timeline_semaphore, "timelineSemaphore"),
         (features.synchronization2, "synchronization2"),
         (features.buffer_device_address, "bufferDeviceAddress"),
-        // Shared arrays are zero at start by an initializer.
-        (features.zero_initialize_workgroup_memory, "shaderZeroInitializeWorkgroupMemory"),
         (features.integer_dot_product, "shaderIntegerDotProduct"),
         (
             physical.float_controls.widths[1].signed_zero_inf_nan_preserve,
@@ -326,6 +327,7 @@ fn profile(physical: &PhysicalSnapshot, bounds: &Bounds, verdicts: Verdicts) -> 
         && physical.has_extension(khr::workgroup_memory_explicit_layout::NAME);
     profile.driver_ends_loops = verdicts.loop_limit.is_some();
     profile.driver_folds_zeros = verdicts.folds_zeros;
+    profile.driver_waits_at_workgroup_fences = verdicts.waits_at_fences;
     profile
 }
 
@@ -406,7 +408,9 @@ fn public_snapshot(
     }
     let from = &physical.limits;
     let mut limits = Limits::unlimited();
-    limits.max_workgroup_invocations = from.max_compute_work_group_invocations.min(MAX_WORKGROUP_INVOCATIONS);
+    // Workgroups that see subgroups lie along x.
+    let invocations = from.max_compute_work_group_invocations.min(from.max_compute_work_group_size[0]);
+    limits.max_workgroup_invocations = invocations.min(MAX_WORKGROUP_INVOCATIONS);
     limits.max_workgroup_size = from.max_compute_work_group_size.map(|n| n.min(MAX_WORKGROUP_INVOCATIONS));
     limits.max_workgroup_count = from.max_compute_work_group_count;
     limits.max_shared_bytes = from.max_compute_shared_memory_size.min(MAX_SHARED_BYTES as u32);

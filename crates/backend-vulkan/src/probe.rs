@@ -95,6 +95,33 @@ kernel @lane_probe workgroup(8, 5, 3) {
   store %out[%index], %word
 }
 ";
+/// Every invocation adds one to a shared word by ordered compare-exchange, each at its own pace. Whoever fails does so
+/// because another succeeded, so 64 tries are enough for all. lavapipe makes those who are still trying wait for those
+/// who are not, and loses what they add.
+const FENCE_KERNEL: &str = "fulgurite 1
+kernel @fence_probe workgroup(64, 1, 1) {
+  buffer %out: write u32[]
+  shared %sum: u32[1]
+
+  %seen = atomic.load %sum[0u32]
+  %done, %last, %count = while carry(%ok = false, %guess = %seen, %tries = 0u32) {
+    %again = not %ok
+    %few = lt %tries, 64u32
+    %go = and %again, %few
+    condition %go
+  } do {
+    %next = add %guess, 1u32
+    %old = atomic.compare_exchange[acquire_release, workgroup] %sum[0u32], %guess, %next
+    %same = eq %old, %guess
+    %tried = add %tries, 1u32
+    yield %same, %old, %tried
+  }
+  barrier[shared]
+  %i = local_index
+  %all = load %sum[0u32]
+  store %out[%i], %all
+}
+";
 /// How far the kernel counts, in turn: a limit is most likely near 2¹⁶.
 const COUNTS: [u32; 2] = [100_000, 4_000_000];
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -130,6 +157,7 @@ fn probe(
         loop_limit: loop_limit(&device)?,
         folds_zeros: folds_zeros(&device)?,
         scrambles_lanes: subgroups && scrambles_lanes(&device)?,
+        waits_at_fences: waits_at_fences(&device)?,
     })
 }
 
@@ -145,6 +173,13 @@ fn scrambles_lanes(device: &Arc<Device>) -> Result<bool, Error> {
     let out: Arc<dyn DeviceBuffer> = Arc::new(VulkanBuffer::create(device, 480)?);
     let words = run(device, &executable, &[out], &[])?;
     Ok(words.iter().any(|word| *word != 1))
+}
+
+fn waits_at_fences(device: &Arc<Device>) -> Result<bool, Error> {
+    let executable = compiled(device, FENCE_KERNEL)?;
+    let out: Arc<dyn DeviceBuffer> = Arc::new(VulkanBuffer::create(device, 256)?);
+    let words = run(device, &executable, &[out], &[])?;
+    Ok(words.iter().any(|word| *word != 64))
 }
 
 fn folds_zeros(device: &Arc<Device>) -> Result<bool, Error> {
@@ -204,7 +239,9 @@ mod tests {
 
     #[test]
     fn the_probe_kernels_are_kernels() {
-        for (source, declared) in [(LOOP_KERNEL, (1, 1)), (ZERO_KERNEL, (2, 0)), (LANE_KERNEL, (1, 0))] {
+        for (source, declared) in
+            [(LOOP_KERNEL, (1, 1)), (ZERO_KERNEL, (2, 0)), (LANE_KERNEL, (1, 0)), (FENCE_KERNEL, (1, 0))]
+        {
             let kernel = kernel(source).unwrap();
             assert_eq!((kernel.buffers.len(), kernel.params.len()), declared);
         }

@@ -81,7 +81,6 @@ pub(crate) struct Features {
     pub(crate) timeline_semaphore: bool,
     pub(crate) buffer_device_address: bool,
     pub(crate) synchronization2: bool,
-    pub(crate) zero_initialize_workgroup_memory: bool,
     pub(crate) robust_buffer_access2: bool,
     pub(crate) integer_dot_product: bool,
     pub(crate) subgroup_extended_types: bool,
@@ -351,13 +350,20 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
         storage8: v12.storage_buffer8_bit_access != 0,
         storage16: v11.storage_buffer16_bit_access != 0,
         atomic_int64: both(v12.shader_buffer_int64_atomics, v12.shader_shared_int64_atomics),
+        // What is added to may be loaded, stored and exchanged too.
         atomic_float_add: both(
             atomic_float.shader_buffer_float32_atomic_add,
             atomic_float.shader_shared_float32_atomic_add,
+        ) && both(
+            atomic_float.shader_buffer_float32_atomics,
+            atomic_float.shader_shared_float32_atomics,
         ),
         atomic_double_add: both(
             atomic_float.shader_buffer_float64_atomic_add,
             atomic_float.shader_shared_float64_atomic_add,
+        ) && both(
+            atomic_float.shader_buffer_float64_atomics,
+            atomic_float.shader_shared_float64_atomics,
         ),
     };
     snapshot.features = Features {
@@ -366,7 +372,6 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
         timeline_semaphore: v12.timeline_semaphore != 0,
         buffer_device_address: v12.buffer_device_address != 0,
         synchronization2: v13.synchronization2 != 0,
-        zero_initialize_workgroup_memory: v13.shader_zero_initialize_workgroup_memory != 0,
         robust_buffer_access2: robustness2.robust_buffer_access2 != 0,
         integer_dot_product: v13.shader_integer_dot_product != 0,
         subgroup_extended_types: v12.shader_subgroup_extended_types != 0,
@@ -490,7 +495,6 @@ pub(crate) mod sample {
                 timeline_semaphore: true,
                 buffer_device_address: true,
                 synchronization2: true,
-                zero_initialize_workgroup_memory: true,
                 robust_buffer_access2: true,
                 integer_dot_product: true,
                 subgroup_extended_types: true,

@@ -2,6 +2,7 @@
 
 mod atomics;
 mod control;
+mod coopmat;
 mod literals;
 mod memory;
 mod ops;
@@ -25,13 +26,16 @@ pub enum Suite {
     Control,
     /// Ops across subgroups, full and partial ones, and what surrounds them.
     Subgroup,
+    /// Cooperative matrices: products, their memory, and what is done to each component.
+    Coopmat,
     /// Contention: sums, tickets, compare-exchange loops, message passing.
     Atomics,
 }
 
 impl Suite {
     /// Every suite, in the order they run.
-    pub const ALL: [Suite; 5] = [Self::Ops, Self::Memory, Self::Control, Self::Subgroup, Self::Atomics];
+    pub const ALL: [Suite; 6] =
+        [Self::Ops, Self::Memory, Self::Control, Self::Subgroup, Self::Coopmat, Self::Atomics];
 
     /// Its name on command lines and in reports.
     pub const fn name(self) -> &'static str {
@@ -40,6 +44,7 @@ impl Suite {
             Self::Memory => "memory",
             Self::Control => "control",
             Self::Subgroup => "subgroup",
+            Self::Coopmat => "coopmat",
             Self::Atomics => "atomics",
         }
     }
@@ -55,6 +60,7 @@ impl Suite {
             Self::Memory => memory::run(harness, progress),
             Self::Control => control::run(harness, progress),
             Self::Subgroup => subgroup::run(harness, progress),
+            Self::Coopmat => coopmat::run(harness, progress),
             Self::Atomics => atomics::run(harness, progress),
         }
     }

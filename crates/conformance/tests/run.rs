@@ -1,11 +1,13 @@
-//! Runs `crates/ir/filetests/run/**/*.fg` on every backend, one test a file and backend.
+//! Runs `crates/ir/filetests/run/**/*.fg` on every backend, one test a file and backend, and on the Vulkan backend once
+//! more with every buffer reached by its address.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
+use fulgurite_backend_vulkan::{Options, VulkanBackend};
 use fulgurite_conformance::filetest::{Outcome, RunFile};
-use fulgurite_driver_core::{Backend, Error};
+use fulgurite_driver_core::{Backend, Error, Registration};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> io::Result<()> {
@@ -15,10 +17,13 @@ fn main() -> io::Result<()> {
     collect(&root, &mut files)?;
     files.sort();
     let mut trials = Vec::new();
-    for registration in [
-        fulgurite_backend_reference::registration(),
-        fulgurite_backend_cpu::registration(),
-        fulgurite_backend_vulkan::registration(),
+    let by_address =
+        Registration::new("vulkan", 0, || Ok(VulkanBackend::open(&Options::from_env().addresses(true))?));
+    for (label, registration) in [
+        ("reference", fulgurite_backend_reference::registration()),
+        ("cpu", fulgurite_backend_cpu::registration()),
+        ("vulkan", fulgurite_backend_vulkan::registration()),
+        ("vulkan-addresses", by_address),
     ] {
         let backend = match registration.open() {
             Ok(backend) => backend,
@@ -30,7 +35,7 @@ fn main() -> io::Result<()> {
         };
         for path in &files {
             let name = path.strip_prefix(&root).unwrap_or(path).display();
-            trials.push(trial(format!("{} {name}", registration.id()), backend.clone(), path.clone()));
+            trials.push(trial(format!("{label} {name}"), backend.clone(), path.clone()));
         }
     }
     libtest_mimic::run(&arguments, trials).exit()

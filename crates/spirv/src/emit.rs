@@ -15,7 +15,9 @@ mod transcendental;
 mod zeros;
 
 use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk, instructions};
-use fulgurite_ir::{FloatMode, InstId, InstKind, LocalId, Memory, ValueDef, ValueId, VerifiedKernel};
+use fulgurite_ir::{
+    FloatMode, Initial, InstId, InstKind, LocalId, Memory, ValueDef, ValueId, VerifiedKernel,
+};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use fulgurite_spec::{Lanes, Op, ScalarType, Type};
@@ -70,7 +72,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         alone: None,
         together: None,
         hidden: None,
-        built_ins: [0; 5],
+        built_ins: [0; 6],
         label: 0,
         frames: Vec::new(),
         mode: FloatMode::Default,
@@ -92,7 +94,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
 fn modes(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profile) {
     asm.capability(capability::Shader);
     asm.capability(capability::VulkanMemoryModel);
-    let [x, y, z] = kernel.workgroup;
+    let [x, y, z] = local_size(kernel);
     push(&mut asm.modes, op::ExecutionMode, &[main, execution_mode::LocalSize, x, y, z]);
     types(asm, main, kernel, profile);
     if kernel.buffers.iter().any(|b| b.large || profile.addresses) {
@@ -110,6 +112,26 @@ fn modes(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profi
         asm.capability(capability::GroupNonUniform);
     }
     explicit_layout(asm, kernel, profile);
+}
+
+/// Whether anything in `kernel` depends on how invocations are divided into subgroups.
+fn sees_subgroups(kernel: &VerifiedKernel) -> bool {
+    let ids = [Op::Lane, Op::SubgroupId, Op::SubgroupSize, Op::NumSubgroups, Op::LaneMaskLt];
+    instructions(kernel).any(|id| match &kernel.inst(id).kind {
+        InstKind::Id { op, .. } => ids.contains(op),
+        InstKind::Subgroup { .. }
+        | InstKind::SubgroupBarrier { .. }
+        | InstKind::CoopLoad { .. }
+        | InstKind::CoopStore { .. }
+        | InstKind::CoopFill { .. } => true,
+        _ => false,
+    })
+}
+
+/// The size of a workgroup as the module states it: along x alone in a kernel that sees subgroups, because drivers may
+/// divide each row of others anew.
+fn local_size(kernel: &VerifiedKernel) -> [u32; 3] {
+    if sees_subgroups(kernel) { [kernel.workgroup_invocations(), 1, 1] } else { kernel.workgroup }
 }
 
 /// What views of shared memory need where they are variables of their own.
@@ -209,7 +231,7 @@ struct Emitter<'a> {
     /// A word that is 0, which no compiler can tell.
     hidden: Option<Id>,
     /// Built-in inputs as loaded at the start, by [`built_in_slot`].
-    built_ins: [Id; 5],
+    built_ins: [Id; 6],
     /// The label of the block that code goes to: the parent that a phi names.
     label: Id,
     frames: Vec<control::Frame>,
@@ -237,14 +259,15 @@ fn built_in_slot(op: Op) -> (usize, u32) {
         Op::LocalId => (1, built_in::LocalInvocationId),
         Op::WorkgroupId => (2, built_in::WorkgroupId),
         Op::NumWorkgroups => (3, built_in::NumWorkgroups),
-        // The subgroup's ids are computed from it.
+        // A driver knows that this one is uniform in the subgroup; the other ids of subgroups are computed.
+        Op::SubgroupId => (5, built_in::SubgroupId),
         _ => (4, built_in::LocalInvocationIndex),
     }
 }
 
 /// Whether an id is loaded as one word, not three.
 fn loaded_as_word(op: Op) -> bool {
-    built_in_slot(op).0 == 4
+    built_in_slot(op).0 >= 4
 }
 
 impl Emitter<'_> {
@@ -334,12 +357,15 @@ impl Emitter<'_> {
                 | InstKind::CoopLoad { .. }
                 | InstKind::CoopStore { .. } => {
                     self.built_in(Op::LocalIndex);
+                    if !matches!(inst.kind, InstKind::WorkgroupBroadcast { .. }) {
+                        self.built_in(Op::SubgroupId);
+                    }
                 }
                 InstKind::Trap { .. } => self.load_invocation(),
                 _ => {}
             }
         }
-        if self.told.is_some() || self.lays_out_shared {
+        if self.told.is_some() || kernel.shared.iter().any(|array| array.initial == Initial::Zero) {
             self.built_in(Op::LocalIndex);
         }
         self.hide_zero();
@@ -396,13 +422,48 @@ impl Emitter<'_> {
 
     fn built_in(&mut self, id_op: Op) -> Id {
         let (slot, number) = built_in_slot(id_op);
+        if self.built_ins[slot] == 0 && local_size(self.kernel) != self.kernel.workgroup {
+            match id_op {
+                Op::LocalId => self.built_ins[slot] = self.local_id(),
+                Op::GlobalId => self.built_ins[slot] = self.global_id(),
+                _ => {}
+            }
+        }
         if self.built_ins[slot] == 0 {
             let ty = if loaded_as_word(id_op) { self.asm.ty(Type::U32) } else { self.asm.uvec3() };
+            if id_op == Op::SubgroupId {
+                self.asm.capability(capability::GroupNonUniform);
+            }
             let variable = self.asm.global(storage_class::Input, ty, None);
             self.asm.decorate(variable, &[decoration::BuiltIn, number]);
             self.built_ins[slot] = self.asm.value(op::Load, ty, &[variable]);
         }
         self.built_ins[slot]
+    }
+
+    /// The local id in a workgroup that the module states along x alone.
+    fn local_id(&mut self) -> Id {
+        let [x, y, _] = self.kernel.workgroup;
+        let index = self.built_in(Op::LocalIndex);
+        let [x, y, layer] = [x, y, x * y].map(|size| self.asm.u32(size));
+        let line = self.make(op::UDiv, Type::U32, &[index, x]);
+        let before = self.make(op::IMul, Type::U32, &[line, x]);
+        let column = self.make(op::ISub, Type::U32, &[index, before]);
+        let depth = self.make(op::UDiv, Type::U32, &[index, layer]);
+        let before = self.make(op::IMul, Type::U32, &[depth, y]);
+        let row = self.make(op::ISub, Type::U32, &[line, before]);
+        let ty = self.asm.uvec3();
+        self.asm.value(op::CompositeConstruct, ty, &[column, row, depth])
+    }
+
+    /// The global id in such a workgroup.
+    fn global_id(&mut self) -> Id {
+        let (local, workgroup) = (self.built_in(Op::LocalId), self.built_in(Op::WorkgroupId));
+        let size = self.kernel.workgroup.map(|size| self.asm.u32(size));
+        let ty = self.asm.uvec3();
+        let size = self.asm.value(op::CompositeConstruct, ty, &size);
+        let first = self.asm.value(op::IMul, ty, &[workgroup, size]);
+        self.asm.value(op::IAdd, ty, &[first, local])
     }
 
     /// One component of an id.

@@ -16,7 +16,7 @@ pub use profile::{FloatControls, Profile};
 
 /// The version of code generation: raised whenever the words that any kernel is emitted as change. What was found out
 /// or kept about emitted words under another version does not hold.
-pub const CODEGEN_VERSION: u32 = 2;
+pub const CODEGEN_VERSION: u32 = 3;
 
 /// A SPIR-V module and how to bind what it reads.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,6 +16,9 @@ pub struct Profile {
     /// Whether the driver's compiler takes `x + 0` for `x` and `x · 0` for 0 where it knows the zero, although NaN,
     /// infinities and the sign of zero are to be kept: then the module hides what may be a known zero.
     pub driver_folds_zeros: bool,
+    /// Whether the driver makes invocations wait at ordered atomics and fences of workgroup scope as at a barrier, wherever
+    /// control flow has taken them: then the module orders at the scope of the device.
+    pub driver_waits_at_workgroup_fences: bool,
     /// Invocations in a whole subgroup; a power of two.
     pub subgroup_size: u32,
     /// `VK_KHR_shader_subgroup_uniform_control_flow`: the module demands that a subgroup stays together where its control
@@ -68,6 +71,7 @@ impl Profile {
             }; 3],
             driver_ends_loops: true,
             driver_folds_zeros: true,
+            driver_waits_at_workgroup_fences: true,
             subgroup_size: 32,
             subgroup_uniform_control_flow: true,
             explicit_shared_layout: true,
@@ -83,6 +87,7 @@ impl Profile {
             floats: [FloatControls::LEAST; 3],
             driver_ends_loops: false,
             driver_folds_zeros: false,
+            driver_waits_at_workgroup_fences: false,
             subgroup_size: 4,
             subgroup_uniform_control_flow: false,
             explicit_shared_layout: false,

@@ -70,7 +70,7 @@ numbers! {
     }
     built_in {
         NumWorkgroups = 24, WorkgroupId = 26, LocalInvocationId = 27, GlobalInvocationId = 28,
-        LocalInvocationIndex = 29,
+        LocalInvocationIndex = 29, SubgroupId = 40,
     }
     scope {
         Workgroup = 2, Subgroup = 3, QueueFamily = 5,

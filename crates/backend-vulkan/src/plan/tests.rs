@@ -14,13 +14,19 @@ fn index(devices: &[Queried], wanted: Option<&str>) -> Result<usize, ChoiceError
     Ok(index)
 }
 
-const NONE: Verdicts = Verdicts { loop_limit: None, folds_zeros: false, scrambles_lanes: false };
+const NONE: Verdicts =
+    Verdicts { loop_limit: None, folds_zeros: false, scrambles_lanes: false, waits_at_fences: false };
 
 #[test]
 fn lavapipe_is_planned_with_its_quirk() {
     let plan = self::plan(
         &lavapipe(),
-        Verdicts { loop_limit: Some(65_535), folds_zeros: true, scrambles_lanes: false },
+        Verdicts {
+            loop_limit: Some(65_535),
+            folds_zeros: true,
+            scrambles_lanes: false,
+            waits_at_fences: true,
+        },
     )
     .unwrap();
     assert_eq!(plan.extensions, [c"VK_EXT_robustness2", c"VK_EXT_shader_atomic_float"]);
@@ -31,6 +37,7 @@ fn lavapipe_is_planned_with_its_quirk() {
     assert_eq!(snapshot.backend, "vulkan");
     assert_eq!(snapshot.limits.loop_limit, Some(65_535));
     assert!(plan.profile.driver_ends_loops && plan.profile.driver_folds_zeros);
+    assert!(plan.profile.driver_waits_at_workgroup_fences);
     assert_eq!(snapshot.limits.max_bound_buffers, 30);
     // Larger ones are reached by their addresses.
     assert_eq!((plan.bounds.max_descriptor_bytes, snapshot.limits.max_buffer_bytes), (128 << 20, 2 << 30));
@@ -78,7 +85,6 @@ fn a_device_below_the_least_is_refused_by_name() {
         ("vulkanMemoryModel", (|d| d.features.vulkan_memory_model = false) as fn(&mut PhysicalSnapshot)),
         ("synchronization2", |d| d.features.synchronization2 = false),
         ("bufferDeviceAddress", |d| d.features.buffer_device_address = false),
-        ("shaderZeroInitializeWorkgroupMemory", |d| d.features.zero_initialize_workgroup_memory = false),
         ("a compute queue", |d| d.queue_families[0].compute = false),
         ("host-visible coherent memory", |d| d.memory_types.clear()),
         ("Vulkan 1.3 (it has 1.2)", |d| d.api_version = ApiVersion(1, 2)),
@@ -120,6 +126,16 @@ fn optional_features_need_all_that_they_rest_on() {
     let dependent = plan(&device, NONE).unwrap();
     assert!(!dependent.profile.floats[1].denorm_preserve && !dependent.profile.floats[1].rounding_mode_rte);
     assert!(!dependent.snapshot.has(Capability::SubnormalsF32));
+}
+
+#[test]
+fn every_buffer_is_reached_by_address_only_if_the_caller_asks_and_the_device_has_wide_integers() {
+    let with = Options::default().addresses(true);
+    assert!(!plan(&lavapipe(), NONE).unwrap().profile.addresses);
+    assert!(super::plan(&lavapipe(), NONE, &with).unwrap().profile.addresses);
+    let mut device = lavapipe();
+    device.features.types.int64 = false;
+    assert!(!super::plan(&device, NONE, &with).unwrap().profile.addresses);
 }
 
 #[test]

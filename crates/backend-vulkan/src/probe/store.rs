@@ -14,7 +14,7 @@ use crate::plan::Verdicts;
 use crate::snapshot::PhysicalSnapshot;
 
 /// Raised when the format or what the probes look for changes; other files are then probed anew.
-const SCHEMA: u32 = 4;
+const SCHEMA: u32 = 5;
 /// No file of ours is longer.
 const MAX_BYTES: u64 = 16 << 10;
 
@@ -35,6 +35,7 @@ struct Record {
     loop_limit: Option<u32>,
     folds_zeros: bool,
     scrambles_lanes: bool,
+    waits_at_fences: bool,
 }
 
 /// What was probed.
@@ -81,16 +82,17 @@ pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<Verd
     let Sealed { record, blake3 } = serde_json::from_slice(&bytes).ok()?;
     let whole = record.checksum().is_ok_and(|checksum| checksum == blake3);
     let good = whole && record.schema == SCHEMA && record.subject == subject && record.loop_limit != Some(0);
-    let Record { loop_limit, folds_zeros, scrambles_lanes, .. } = record;
-    good.then_some(Verdicts { loop_limit, folds_zeros, scrambles_lanes })
+    let Record { loop_limit, folds_zeros, scrambles_lanes, waits_at_fences, .. } = record;
+    good.then_some(Verdicts { loop_limit, folds_zeros, scrambles_lanes, waits_at_fences })
 }
 
 /// Keeps `verdicts`, whole or not at all.
 pub(super) fn save(directory: &Path, snapshot: &PhysicalSnapshot, verdicts: Verdicts) -> io::Result<()> {
     let subject = Subject::of(snapshot);
     let path = path(directory, &subject).ok_or(io::ErrorKind::InvalidInput)?;
-    let Verdicts { loop_limit, folds_zeros, scrambles_lanes } = verdicts;
-    let record = Record { schema: SCHEMA, subject, loop_limit, folds_zeros, scrambles_lanes };
+    let Verdicts { loop_limit, folds_zeros, scrambles_lanes, waits_at_fences } = verdicts;
+    let record =
+        Record { schema: SCHEMA, subject, loop_limit, folds_zeros, scrambles_lanes, waits_at_fences };
     let blake3 = record.checksum()?;
     let text = serde_json::to_vec_pretty(&Sealed { record, blake3 })?;
     fs::create_dir_all(directory)?;
@@ -127,8 +129,12 @@ mod tests {
     use super::*;
     use crate::snapshot::sample::{discrete, lavapipe};
 
-    const LIMITED: Verdicts =
-        Verdicts { loop_limit: Some(65_535), folds_zeros: true, scrambles_lanes: false };
+    const LIMITED: Verdicts = Verdicts {
+        loop_limit: Some(65_535),
+        folds_zeros: true,
+        scrambles_lanes: false,
+        waits_at_fences: true,
+    };
 
     fn files(directory: &Path) -> Vec<PathBuf> {
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
@@ -160,7 +166,7 @@ mod tests {
         let bad = [
             String::new(),
             good[..good.len() / 2].to_owned(),
-            good.replace("\"schema\": 4", "\"schema\": 3"),
+            good.replace("\"schema\": 5", "\"schema\": 4"),
             good.replace("65535", "0"),
             good.replace("65535", "-1"),
             // These parse and could be true, but were never written.
@@ -200,6 +206,7 @@ mod tests {
             loop_limit: Some(65_535),
             folds_zeros: true,
             scrambles_lanes: false,
+            waits_at_fences: true,
         };
         assert_eq!(put(good()), Some(LIMITED));
         assert_eq!(put(Record { schema: SCHEMA - 1, ..good() }), None);

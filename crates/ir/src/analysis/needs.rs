@@ -52,6 +52,8 @@ fn of_atomic(op: Op, ty: ScalarType) -> Option<Capability> {
         ScalarType::I64 | ScalarType::U64 => Some(Capability::AtomicInt64),
         ScalarType::F32 if op == Op::AtomicAdd => Some(Capability::AtomicFloatAdd),
         ScalarType::F64 if op == Op::AtomicAdd => Some(Capability::AtomicDoubleAdd),
+        // Moved as words.
+        ScalarType::F64 => Some(Capability::AtomicInt64),
         _ => None,
     }
 }

@@ -222,6 +222,7 @@ impl Emitter<'_> {
     fn atomic_opcode(&mut self, atomic: Op, ty: ScalarType) -> u32 {
         match ty {
             ScalarType::I64 | ScalarType::U64 => self.asm.capability(capability::Int64Atomics),
+            ScalarType::F64 if atomic != Op::AtomicAdd => self.asm.capability(capability::Int64Atomics),
             ScalarType::F32 if atomic == Op::AtomicAdd => {
                 self.asm.extension("SPV_EXT_shader_atomic_float_add");
                 self.asm.capability(capability::AtomicFloat32AddEXT);
@@ -264,7 +265,7 @@ impl Emitter<'_> {
         let opcode = self.atomic_opcode(atomic.op, element.scalar);
         // Signedness is the op's: pieces may be of the other.
         let stored = object.stored;
-        let reach = self.asm.u32(scope_of(atomic.scope));
+        let reach = self.reach_of(atomic.scope, atomic.order);
         let ordered = self.asm.u32(order(atomic.order));
         // What a comparison that fails does is a load.
         let acquire = atomic.order.acquires();
@@ -301,6 +302,14 @@ impl Emitter<'_> {
         }
     }
 
+    /// The scope of what is ordered. Device scope would need a capability of its own; one dispatch runs on one queue
+    /// family.
+    pub(super) fn reach_of(&mut self, scope: SyncScope, order: AtomicOrder) -> Id {
+        let waits = self.profile.driver_waits_at_workgroup_fences && order != AtomicOrder::Relaxed;
+        let wide = scope == SyncScope::Device || waits;
+        self.asm.u32(if wide { scope::QueueFamily } else { scope::Workgroup })
+    }
+
     /// Runs `then` where `condition` holds.
     pub(super) fn where_true(&mut self, condition: Id, then: impl FnOnce(&mut Self)) {
         let (inside, merge) = (self.asm.id(), self.asm.id());
@@ -323,14 +332,6 @@ impl Emitter<'_> {
         let zero = self.asm.splat(ty, 0);
         let ty = self.asm.ty(ty);
         self.asm.value(op::Phi, ty, &[made.0, made.1, zero, before])
-    }
-}
-
-/// Device scope would need a capability of its own; one dispatch runs on one queue family.
-pub(super) fn scope_of(scope: SyncScope) -> u32 {
-    match scope {
-        SyncScope::Workgroup => scope::Workgroup,
-        SyncScope::Device => scope::QueueFamily,
     }
 }
 

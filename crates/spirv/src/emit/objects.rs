@@ -1,14 +1,19 @@
 //! Memory objects as variables: buffers, arrays and views, and how their elements are reached.
 
 use fulgurite_ir::analysis::instructions;
-use fulgurite_ir::{Initial, InstKind, Kernel, Memory, SharedId, VerifiedKernel, ViewId, alignment};
+use fulgurite_ir::{
+    Initial, InstKind, Kernel, Memory, MemoryScopes, SharedId, VerifiedKernel, ViewId, alignment,
+};
 use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
 use crate::layout::Layout;
 use crate::profile::Profile;
-use crate::spv::{decoration, op, scope, semantics, storage_class};
+use crate::spv::{decoration, op, storage_class};
+
+/// The most stores by which an invocation zeroes its share of an array without a loop.
+const STRAIGHT_ROUNDS: u32 = 8;
 
 /// A memory object that has been declared.
 #[derive(Clone, Copy, Debug)]
@@ -50,16 +55,20 @@ fn lays_out_shared(kernel: &Kernel, profile: &Profile) -> bool {
 }
 
 fn sharing(kernel: &Kernel, profile: &Profile, id: SharedId) -> Sharing {
-    let mut views = kernel.views_of(Memory::Shared(id)).peekable();
+    let memory = Memory::Shared(id);
+    let mut views = kernel.views_of(memory).peekable();
     if lays_out_shared(kernel, profile) {
         return Sharing::Explicit;
     }
-    if views.peek().is_none() {
-        return Sharing::Plain;
-    }
     let base = kernel.shared[id.index()].element.scalar;
+    if views.peek().is_none() {
+        let words = words_of_floats(kernel, memory);
+        return words.map_or(Sharing::Plain, |words| Sharing::Pieces(words.scalar));
+    }
     let scalars: Vec<ScalarType> = views.map(|v| v.element.scalar).chain([base]).collect();
-    if scalars.iter().all(|s| *s == base) {
+    let mut all = (0..kernel.views.len()).map(|i| Memory::View(ViewId::new(i))).chain([memory]);
+    let moved = all.any(|m| kernel.base(m) == memory && words_of_floats(kernel, m).is_some());
+    if !moved && scalars.iter().all(|s| *s == base) {
         return Sharing::Pieces(base);
     }
     let least = scalars.into_iter().min_by_key(|s| s.size()).unwrap_or(base);
@@ -84,11 +93,12 @@ pub(crate) fn unsupported(kernel: &VerifiedKernel, profile: &Profile) -> Option<
                 kernel.memory_name(memory)
             ));
         }
-        let InstKind::Atomic { memory, .. } = kernel.inst(id).kind else { return None };
+        let InstKind::Atomic { op, memory, .. } = kernel.inst(id).kind else { return None };
         let Memory::Shared(base) = kernel.base(memory) else { return None };
         let Sharing::Pieces(piece) = sharing(kernel, profile, base) else { return None };
         let scalar = kernel.element(memory).scalar;
-        let whole = piece == scalar || (scalar.is_integer() && Some(piece) == scalar.unsigned());
+        let words = Type::scalar(piece).size() == scalar.size() && !piece.is_float();
+        let whole = piece == scalar || (words && (scalar.is_integer() || op != Op::AtomicAdd));
         (!whole).then(|| {
             format!(
                 "atomics on `%{}`, whose shared memory is viewed as elements of another size \
@@ -99,10 +109,35 @@ pub(crate) fn unsupported(kernel: &VerifiedKernel, profile: &Profile) -> Option<
     })
 }
 
+/// The unsigned integers as which floats are kept that atomics move and none adds: moving floats takes features that
+/// drivers lack.
+fn words_of_floats(kernel: &Kernel, memory: Memory) -> Option<Type> {
+    let atomics = || {
+        instructions(kernel).filter_map(|id| match kernel.inst(id).kind {
+            InstKind::Atomic { op, memory: at, .. } if at == memory => Some(op),
+            _ => None,
+        })
+    };
+    let moved = atomics().next().is_some() && atomics().all(|op| op != Op::AtomicAdd);
+    match kernel.element(memory) {
+        Type::F32 if moved => Some(Type::U32),
+        Type::F64 if moved => Some(Type::U64),
+        _ => None,
+    }
+}
+
 /// The type that one access reaches, and how many make an element, where an element may be a packed vector of three,
 /// which SPIR-V would align as one of four.
 fn unpacked(element: Type) -> (Type, u32) {
     if element.lanes == Lanes::Three { (element.element(), 3) } else { (element, 1) }
+}
+
+/// The same for the elements of `memory`.
+fn stored_as(kernel: &Kernel, memory: Memory) -> (Type, u32) {
+    match words_of_floats(kernel, memory) {
+        Some(words) => (words, 1),
+        None => unpacked(kernel.element(memory)),
+    }
 }
 
 impl Emitter<'_> {
@@ -121,7 +156,7 @@ impl Emitter<'_> {
             // that a buffer which is written is bound once.
             let all: Vec<Memory> = all.into_iter().filter(|memory| self.reached.contains(memory)).collect();
             for memory in &all {
-                let (stored, pieces) = unpacked(kernel.element(*memory));
+                let (stored, pieces) = stored_as(kernel, *memory);
                 let block = self.asm.buffer_block(stored);
                 let variable = self.bind(block, binding);
                 let alias = if all.len() > 1 { decoration::Aliased } else { decoration::Restrict };
@@ -144,7 +179,7 @@ impl Emitter<'_> {
         let kernel = self.kernel;
         let views = (0..kernel.views.len()).map(|i| Memory::View(ViewId::new(i)));
         for memory in [buffer].into_iter().chain(views.filter(|view| kernel.base(*view) == buffer)) {
-            let (stored, pieces) = unpacked(kernel.element(memory));
+            let (stored, pieces) = stored_as(kernel, memory);
             self.objects.insert(memory, Object { home: Home::Address(address), stored, pieces });
         }
     }
@@ -162,7 +197,7 @@ impl Emitter<'_> {
             match sharing(kernel, self.profile, id) {
                 Sharing::Explicit => {
                     for memory in all {
-                        let (stored, pieces) = unpacked(kernel.element(memory));
+                        let (stored, pieces) = stored_as(kernel, memory);
                         let len = kernel.array_len(memory).unwrap_or(0) * pieces;
                         let object = self.explicit(stored, len, offsets[i] as u32);
                         self.objects.insert(memory, Object { pieces, ..object });
@@ -170,7 +205,7 @@ impl Emitter<'_> {
                 }
                 Sharing::Plain => {
                     let stored = array.element;
-                    let variable = self.shared_array(stored, array.len, array.initial);
+                    let variable = self.shared_array(stored, array.len);
                     let home = Home::Array { variable, class: storage_class::Workgroup };
                     self.objects.insert(base, Object { home, stored, pieces: 1 });
                     self.named.push((variable, array.name.clone()));
@@ -178,7 +213,7 @@ impl Emitter<'_> {
                 Sharing::Pieces(piece) => {
                     let stored = Type::scalar(piece);
                     let len = array.len * (array.element.size() / piece.size());
-                    let variable = self.shared_array(stored, len, array.initial);
+                    let variable = self.shared_array(stored, len);
                     let home = Home::Array { variable, class: storage_class::Workgroup };
                     for memory in all {
                         let pieces = kernel.element(memory).size() / piece.size();
@@ -190,10 +225,9 @@ impl Emitter<'_> {
         }
     }
 
-    fn shared_array(&mut self, element: Type, len: u32, initial: Initial) -> Id {
+    fn shared_array(&mut self, element: Type, len: u32) -> Id {
         let array = self.asm.array(element, len);
-        let zero = (initial == Initial::Zero).then(|| self.asm.null(array));
-        self.asm.global(storage_class::Workgroup, array, zero)
+        self.asm.global(storage_class::Workgroup, array, None)
     }
 
     /// A part of shared memory that the module lays out itself.
@@ -212,7 +246,7 @@ impl Emitter<'_> {
         if self.lays_out_shared {
             return self.explicit(element, len, offset as u32);
         }
-        let variable = self.shared_array(element, len, Initial::Uninit);
+        let variable = self.shared_array(element, len);
         let home = Home::Array { variable, class: storage_class::Workgroup };
         Object { home, stored: element, pieces: 1 }
     }
@@ -230,37 +264,49 @@ impl Emitter<'_> {
         Object { home: Home::Alone { variable }, stored: ty, pieces: 1 }
     }
 
-    /// Zeroes the arrays that begin as zeros and are laid out by the module, which no initializer does: each invocation
-    /// its share, then all wait for all.
+    /// Zeroes the shared arrays that begin as zeros: each invocation its share, then all wait for all. No initializer
+    /// does it for memory that the module lays out, and what an initializer does drivers have done again later on.
     pub(super) fn zero_shared(&mut self) {
         let kernel = self.kernel;
-        if !self.lays_out_shared {
-            return;
-        }
         let invocations = kernel.workgroup_invocations();
         let mut any = false;
-        for (i, array) in kernel.shared.iter().enumerate() {
-            if array.initial == Initial::Uninit {
-                continue;
-            }
-            any = true;
+        for (i, _) in kernel.shared.iter().enumerate().filter(|(_, array)| array.initial == Initial::Zero) {
             let memory = Memory::Shared(SharedId::new(i));
             let Some(object) = self.objects.get(&memory).copied() else { continue };
-            let len = array.len * object.pieces;
-            let first = self.built_in_component(Op::LocalIndex, 0);
-            let (len, step) = (self.asm.u32(len), self.asm.u32(invocations));
-            self.strided(first, len, step, |e, at| {
-                let (pointer, zero) = (e.piece_pointer(object, at), e.asm.splat(object.stored, 0));
-                e.asm.effect(op::Store, &[pointer, zero, crate::spv::memory_access::NonPrivatePointer]);
-            });
+            any = true;
+            self.zero_object(object, kernel.shared[i].len * object.pieces, invocations);
         }
         if any {
-            let ordered = semantics::WorkgroupMemory
-                | semantics::AcquireRelease
-                | semantics::MakeAvailable
-                | semantics::MakeVisible;
-            let (workgroup, ordered) = (self.asm.u32(scope::Workgroup), self.asm.u32(ordered));
-            self.asm.effect(op::ControlBarrier, &[workgroup, workgroup, ordered]);
+            self.barrier(MemoryScopes { shared: true, buffers: false });
+        }
+    }
+
+    /// Stores zero to `len` pieces of an object, shared out to all invocations.
+    fn zero_object(&mut self, object: Object, len: u32, invocations: u32) {
+        let zero = self.asm.splat(object.stored, 0);
+        let store = |e: &mut Self, at: Id| {
+            let pointer = e.piece_pointer(object, at);
+            e.asm.effect(op::Store, &[pointer, zero, crate::spv::memory_access::NonPrivatePointer]);
+        };
+        let own = self.built_in(Op::LocalIndex);
+        if len.div_ceil(invocations) > STRAIGHT_ROUNDS {
+            let (len, step) = (self.asm.u32(len), self.asm.u32(invocations));
+            self.strided(own, len, step, store);
+            return;
+        }
+        for first in (0..len).step_by(invocations as usize) {
+            let mut at = own;
+            if first > 0 {
+                let first = self.asm.u32(first);
+                at = self.make(op::IAdd, Type::U32, &[own, first]);
+            }
+            if len - first >= invocations {
+                store(self, at);
+            } else {
+                let len = self.asm.u32(len);
+                let inside = self.make(op::ULessThan, Type::BOOL, &[at, len]);
+                self.where_true(inside, |e| store(e, at));
+            }
         }
     }
 

@@ -21,14 +21,11 @@ impl Emitter<'_> {
             // Computed: lavapipe is wrong for workgroups that are no multiple of the size.
             Op::NumSubgroups => self.asm.u32(invocations.div_ceil(size)),
             Op::LaneMaskLt => self.lane_mask_lt(),
+            Op::SubgroupId => self.built_in(Op::SubgroupId),
             _ => {
                 let index = self.built_in(Op::LocalIndex);
-                let (opcode, amount) = match id_op {
-                    Op::Lane => (op::BitwiseAnd, size - 1),
-                    _ => (op::ShiftRightLogical, size.trailing_zeros()),
-                };
-                let amount = self.asm.u32(amount);
-                self.make(opcode, Type::U32, &[index, amount])
+                let mask = self.asm.u32(size - 1);
+                self.make(op::BitwiseAnd, Type::U32, &[index, mask])
             }
         }
     }

@@ -4,7 +4,7 @@ use fulgurite_ir::{AtomicOrder, MemoryScopes, SyncScope, ValueId};
 use fulgurite_spec::{Op, ScalarType, Type};
 
 use super::Emitter;
-use super::memory::{order, scope_of};
+use super::memory::order;
 use crate::assembler::Id;
 use crate::layout::{ControlWord, Layout};
 use crate::spv::{op, scope, semantics};
@@ -36,7 +36,7 @@ impl Emitter<'_> {
     }
 
     pub(super) fn fence(&mut self, how: AtomicOrder, among: SyncScope) {
-        let (reach, ordered) = (self.asm.u32(scope_of(among)), self.asm.u32(order(how)));
+        let (reach, ordered) = (self.reach_of(among, how), self.asm.u32(order(how)));
         self.asm.effect(op::MemoryBarrier, &[reach, ordered]);
     }
 

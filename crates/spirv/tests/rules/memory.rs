@@ -6,7 +6,7 @@ use rspirv::spirv::{Decoration, MemoryAccess, MemorySemantics, Op, StorageClass}
 use crate::support::{Loaded, fullest, id, least, result};
 
 const DECLARATIONS: &str = "buffer %r: read u32[]\nbuffer %w: write u32[]\nbuffer %b: read_write u32[]\n\
-    shared %s: u32[100]\nlocal %l: u32[7]\nparam %i: u32";
+    shared %s: u32[100] uninit\nlocal %l: u32[7]\nparam %i: u32";
 
 /// The memory operands of a load or store.
 fn access(inst: &Instruction) -> Option<MemoryAccess> {
@@ -174,17 +174,57 @@ fn only_blocks_have_strides() {
 }
 
 #[test]
-fn shared_and_local_arrays_start_at_zero() {
-    let loaded = least("shared %s: f32x4[3]\nshared %t: u32[3]\nlocal %l: f32[5]", "barrier");
-    let variables: Vec<_> =
-        loaded.module.all_inst_iter().filter(|i| i.class.opcode == Op::Variable).collect();
-    assert_eq!(variables.len(), 3);
-    for variable in variables {
-        let initializer = loaded.operand(variable, 1);
-        assert_eq!(initializer.class.opcode, Op::ConstantNull);
-        let pointee = id(loaded.def(variable.result_type.unwrap()), 1);
-        assert_eq!(initializer.result_type, Some(pointee));
+fn local_arrays_have_an_initializer() {
+    let loaded = least("local %l: f32[5]\nbuffer %w: write f32[]", "%v = load %l[0u32]\nstore %w[0u32], %v");
+    let variable = loaded.one(Op::Variable);
+    let initializer = loaded.operand(variable, 1);
+    assert_eq!(initializer.class.opcode, Op::ConstantNull);
+    let pointee = id(loaded.def(variable.result_type.unwrap()), 1);
+    assert_eq!(initializer.result_type, Some(pointee));
+}
+
+#[test]
+fn shared_arrays_are_zeroed_by_stores_and_a_barrier() {
+    // A part of the workgroup, all of it and a bit, a loop; of vectors, and in pieces.
+    let declarations = "shared %s: f32x3[3]\nshared %t: u32[100]\nshared %u: u8[5000]\nshared %v: f32x4[64]\n\
+        view %v1 = %v as u16[]\nshared %no: u32[8] uninit\nbuffer %w: write f32[]";
+    for loaded in
+        [least(declarations, "store %w[0u32], 1.0f32"), fullest(declarations, "store %w[0u32], 1.0f32")]
+    {
+        for inst in loaded.module.types_global_values.iter().filter(|i| i.class.opcode == Op::Variable) {
+            assert_eq!(inst.operands.len(), 1, "no initializer: {inst:?}");
+        }
+        let barrier = loaded.one(Op::ControlBarrier);
+        let code = loaded.code();
+        let at = code.iter().position(|i| *i == barrier).unwrap();
+        let stores = |part: &[&Instruction]| -> Vec<u32> {
+            part.iter()
+                .filter(|i| i.class.opcode == Op::Store)
+                .filter(|i| loaded.class(id(i, 0)) == StorageClass::Workgroup)
+                .map(|i| result(loaded.variable(id(i, 0))))
+                .collect()
+        };
+        let (before, after) = (stores(&code[..at]), stores(&code[at..]));
+        let distinct: std::collections::BTreeSet<u32> = before.iter().copied().collect();
+        assert_eq!(distinct.len(), 4, "each array that begins as zeros");
+        assert!(after.is_empty());
+        assert!(loaded.all(Op::LoopMerge).len() == 1, "5000 elements take a loop of 64 invocations");
+        for store in code[..at].iter().filter(|i| i.class.opcode == Op::Store) {
+            let value = loaded.operand(store, 1);
+            assert!(matches!(value.class.opcode, Op::Constant | Op::ConstantComposite), "{value:?}");
+            assert_eq!(access(store), Some(MemoryAccess::NON_PRIVATE_POINTER));
+        }
     }
+}
+
+#[test]
+fn uninit_arrays_are_not_zeroed() {
+    let declarations = "shared %s: u32[64] uninit\nbuffer %w: write u32[]";
+    let loaded = least(declarations, "store %w[0u32], 1u32");
+    loaded.assert_without(&[Op::ControlBarrier]);
+    assert_eq!(loaded.all(Op::Store).len(), 1);
+    let variables = loaded.module.types_global_values.iter().filter(|i| i.class.opcode == Op::Variable);
+    assert!(variables.into_iter().all(|i| i.operands.len() == 1));
 }
 
 #[test]
