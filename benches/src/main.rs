@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Parser;
@@ -24,10 +24,16 @@ struct Args {
     /// Small problems
     #[arg(long)]
     small: bool,
+    /// Print the time of every run, in order
+    #[arg(long)]
+    times: bool,
     /// Timed runs of each
     #[arg(long, default_value_t = 20)]
     runs: usize,
 }
+
+/// How long a problem runs before it is timed.
+const WARM_UP: Duration = Duration::from_millis(700);
 
 /// One way to do a problem: an executable for each step.
 type Way = Vec<Arc<dyn Executable>>;
@@ -88,6 +94,13 @@ fn measure(backend: &Arc<VulkanBackend>, problem: &Problem, args: &Args) -> anyh
         once(backend, problem, other, &buffers)?;
         check(problem, &buffers).context("the other module")?;
     }
+    // Clocks rise only under load.
+    let begun = Instant::now();
+    while begun.elapsed() < WARM_UP {
+        for way in [Some(&ours), other.as_ref()].into_iter().flatten() {
+            once(backend, problem, way, &buffers)?;
+        }
+    }
     // Turn by turn, so that both meet the same clocks.
     let (mut times, mut other_times) = (Vec::new(), Vec::new());
     for _ in 0..args.runs {
@@ -95,6 +108,9 @@ fn measure(backend: &Arc<VulkanBackend>, problem: &Problem, args: &Args) -> anyh
         if let Some(other) = &other {
             other_times.push(once(backend, problem, other, &buffers)?);
         }
+    }
+    if args.times {
+        println!("{}: {times:.1?}\n{}, other: {other_times:.1?}", problem.name, problem.name);
     }
     let time = median(&mut times);
     let (other_time, ratio) = match other_times.is_empty() {

@@ -10,6 +10,7 @@ use fulgurite_ir::{ArrayDecl, AtomicOrder, Initial, Memory, VerifiedKernel};
 use fulgurite_spec::{Op, ScalarType, Type};
 
 use crate::compute::{Args, Compute, Generic, Register};
+use crate::matrix::MatrixStep;
 use crate::memory::Atomic;
 use crate::subgroup::{Broadcast, Scan, Shuffle, Vote};
 
@@ -149,6 +150,8 @@ pub(crate) enum Step {
     Condition { condition: Register, next: Position },
     /// Back behind `begin`, the loop's `While`.
     WhileNext { begin: Position },
+    /// A step on matrices, by its position among them.
+    Matrix(u32),
     /// Waits for the workgroup.
     Barrier,
     /// Waits for the workgroup, and gets the value of one of its invocations.
@@ -161,7 +164,12 @@ pub(crate) enum Step {
 pub(crate) struct Code {
     pub(crate) kernel: Arc<VerifiedKernel>,
     pub(crate) steps: Vec<Step>,
+    pub(crate) matrix_steps: Vec<MatrixStep>,
     pub(crate) fixed: Vec<Fixed>,
+    /// Registers of matrices.
+    pub(crate) matrices: usize,
+    /// Components that the largest matrix has.
+    pub(crate) matrix_components: usize,
     /// All registers, the fixed ones first.
     pub(crate) registers: usize,
     pub(crate) shared_words: usize,

@@ -7,6 +7,7 @@
 
 mod across;
 mod lifetimes;
+mod matrix;
 mod registers;
 mod scalar;
 
@@ -18,11 +19,12 @@ use fulgurite_ir::analysis::{Event, Walk, instructions};
 use fulgurite_ir::{
     BlockId, Const, InstId, InstKind, Memory, Operands, Terminator, ValueDef, ValueId, VerifiedKernel,
 };
-use fulgurite_spec::{Op, ScalarType};
+use fulgurite_spec::{Op, ScalarType, Type};
 
 use crate::code::{Code, Fixed, ForLoop, Index, Position, Step, place, words_of, zeroed_words};
 use crate::compute::{Register, registers_of};
 use crate::lanes::SUBGROUP;
+use crate::matrix::MatrixStep;
 use crate::memory::Atomic;
 use lifetimes::Lifetimes;
 use registers::Registers;
@@ -36,6 +38,8 @@ pub(crate) fn compile(kernel: Arc<VerifiedKernel>) -> Result<Code, Error> {
         lifetimes: Lifetimes::of(&kernel),
         kernel: &kernel,
         registers: Registers::default(),
+        matrices: Registers::default(),
+        matrix_steps: Vec::new(),
         fixed: Vec::new(),
         known: HashMap::new(),
         values: vec![[0; 4]; kernel.values.len()],
@@ -46,16 +50,21 @@ pub(crate) fn compile(kernel: Arc<VerifiedKernel>) -> Result<Code, Error> {
     };
     compiler.fix_registers();
     compiler.walk()?;
-    let Compiler { registers, fixed, steps, .. } = compiler;
+    let Compiler { registers, matrices, fixed, steps, matrix_steps, .. } = compiler;
+    let components = |ty: Type| ty.matrix.map_or(0, |shape| shape.components() as usize);
+    let matrix_components = kernel.values.iter().map(|v| components(v.ty)).max().unwrap_or(0);
     let meets = |step: &Step| {
-        use Step::{Barrier, Broadcast, Scan, Shuffle, Vote};
-        matches!(step, Barrier | Broadcast(_) | Scan(_) | Shuffle(_) | Vote(_))
+        use Step::{Barrier, Broadcast, Matrix, Scan, Shuffle, Vote};
+        matches!(step, Barrier | Broadcast(_) | Matrix(_) | Scan(_) | Shuffle(_) | Vote(_))
     };
     let meets = !kernel.shared.is_empty() || steps.iter().any(meets);
     Ok(Code {
         steps,
         fixed,
         registers: registers.count(),
+        matrices: matrices.count(),
+        matrix_components,
+        matrix_steps,
         shared_words: words_of(&kernel.shared),
         zeroed: zeroed_words(&kernel.shared),
         local_words: words_of(&kernel.locals),
@@ -85,12 +94,15 @@ struct Compiler<'k> {
     kernel: &'k VerifiedKernel,
     lifetimes: Lifetimes,
     registers: Registers,
+    /// Registers of matrices.
+    matrices: Registers,
     fixed: Vec<Fixed>,
     /// The first of the fixed registers that hold the same.
     known: HashMap<Vec<Fixed>, Register>,
     /// Each value's registers, by component the first.
     values: Vec<[Register; 4]>,
     steps: Vec<Step>,
+    matrix_steps: Vec<MatrixStep>,
     roles: Vec<Role>,
     /// Steps of open control flow, whose targets are not known yet.
     begins: Vec<Position>,
@@ -181,6 +193,11 @@ impl Compiler<'_> {
         let mut registers = [0; 4];
         let end = self.lifetimes.end(value);
         let ty = self.kernel.ty(value);
+        if ty.is_matrix() {
+            registers[0] = self.matrices.take(1, end);
+            self.values[value.index()] = registers;
+            return registers;
+        }
         for register in &mut registers[..ty.lanes.count() as usize] {
             *register = self.registers.take(registers_of(ty.scalar), end);
         }
@@ -201,10 +218,11 @@ impl Compiler<'_> {
         self.values[value.index()][0]
     }
 
-    /// All of a value's registers.
+    /// All of a value's registers; none of a matrix.
     fn all_registers(&self, value: ValueId) -> impl Iterator<Item = Register> + use<> {
         let (registers, ty) = (self.values[value.index()], self.kernel.ty(value));
-        let components = registers.into_iter().take(ty.lanes.count() as usize);
+        let count = if ty.is_matrix() { 0 } else { ty.lanes.count() as usize };
+        let components = registers.into_iter().take(count);
         components.flat_map(move |first| first..first + registers_of(ty.scalar))
     }
 
@@ -232,6 +250,7 @@ impl Compiler<'_> {
                 Event::Exit(block) => self.exit(block)?,
             }
             self.registers.expire(now);
+            self.matrices.expire(now);
         }
         self.steps.push(Step::End);
         Ok(())
@@ -254,6 +273,9 @@ impl Compiler<'_> {
         let kernel = self.kernel;
         let inst = kernel.inst(id);
         match &inst.kind {
+            InstKind::Scalar { .. } if inst.results.iter().any(|r| kernel.ty(*r).is_matrix()) => {
+                self.matrix_op(inst)?;
+            }
             InstKind::Scalar { op, operands, mode } => self.scalar_op(*op, *mode, operands, &inst.results)?,
             InstKind::VecShuffle { components, vectors } => {
                 self.vec_shuffle(components, *vectors, &inst.results)
@@ -298,9 +320,7 @@ impl Compiler<'_> {
             | InstKind::CoopStore { .. }
             | InstKind::CoopFill { .. }
             | InstKind::CoopMulAdd { .. }
-            | InstKind::CoopConvert { .. } => {
-                return Err(internal("a cooperative matrix that was not refused"));
-            }
+            | InstKind::CoopConvert { .. } => self.matrix_op(inst)?,
             InstKind::Trap { code } => {
                 let code = self.scalar(*code);
                 let ids = [0, 1, 2].map(|axis| self.fix(vec![Fixed::Id(Op::GlobalId, axis)]));
@@ -362,6 +382,10 @@ impl Compiler<'_> {
             self.values[param.index()] = self.define(*result);
             let moves = self.all_registers(*param).zip(self.all_registers(*from));
             self.steps.extend(moves.map(|(to, from)| Step::Copy { to, from }));
+            if self.kernel.ty(*param).is_matrix() {
+                let (to, from) = (self.matrix(*param), self.matrix(*from));
+                self.matrix_step(MatrixStep::Copy { to, from });
+            }
         }
     }
 
@@ -374,11 +398,11 @@ impl Compiler<'_> {
         match self.roles[block.index()] {
             Role::Body | Role::Header => {}
             Role::Region(id) => {
-                self.move_values(values, &kernel.inst(id).results, |to, from| Step::Copy { to, from });
+                self.move_values(values, &kernel.inst(id).results, Move::Copy);
             }
             Role::Then(id) => {
                 // The other lanes' results are overwritten by the other block.
-                self.move_values(values, &kernel.inst(id).results, |to, from| Step::Copy { to, from });
+                self.move_values(values, &kernel.inst(id).results, Move::Copy);
                 let position = self.here();
                 self.steps.push(Step::Else { end: 0 });
                 self.patch(|step| {
@@ -389,7 +413,7 @@ impl Compiler<'_> {
                 self.begins.push(position);
             }
             Role::Else(id) => {
-                self.move_values(values, &kernel.inst(id).results, |to, from| Step::Blend { to, from });
+                self.move_values(values, &kernel.inst(id).results, Move::Blend);
                 let position = self.here();
                 self.steps.push(Step::EndIf);
                 self.patch(|step| {
@@ -400,7 +424,7 @@ impl Compiler<'_> {
             }
             Role::For => {
                 let carried = kernel.block(block).params.get(1..).unwrap_or_default();
-                self.move_values(values, carried, |to, from| Step::Blend { to, from });
+                self.move_values(values, carried, Move::Blend);
                 let position = self.here();
                 let Some(begin) = self.begins.last().copied() else {
                     return Err(internal("a loop that ends before it begins"));
@@ -419,7 +443,7 @@ impl Compiler<'_> {
                 let InstKind::While { header, .. } = kernel.inst(id).kind else {
                     return Err(internal("a body without its loop"));
                 };
-                self.move_values(values, &kernel.block(header).params, |to, from| Step::Blend { to, from });
+                self.move_values(values, &kernel.block(header).params, Move::Blend);
                 let position = self.here();
                 self.patch(|step| {
                     if let Step::Condition { next, .. } = step {
@@ -443,22 +467,53 @@ impl Compiler<'_> {
     }
 
     /// Copies values to where others are kept, all at once.
-    fn move_values(&mut self, from: &[ValueId], to: &[ValueId], step: fn(Register, Register) -> Step) {
+    fn move_values(&mut self, from: &[ValueId], to: &[ValueId], how: Move) {
         let mut moves: Vec<(Register, Register)> = Vec::new();
+        let mut matrices: Vec<(Register, Register)> = Vec::new();
         for (from, to) in from.iter().zip(to) {
             let pairs = self.all_registers(*to).zip(self.all_registers(*from));
             moves.extend(pairs.filter(|(to, from)| to != from));
-        }
-        // A source that an earlier move overwrites is saved first.
-        let targets: HashMap<Register, usize> =
-            moves.iter().enumerate().map(|(position, (to, _))| (*to, position)).collect();
-        for (position, (_, from)) in moves.iter_mut().enumerate() {
-            if targets.get(from).is_some_and(|overwritten| *overwritten < position) {
-                let saved = self.registers.take(1, self.now);
-                self.steps.push(Step::Copy { to: saved, from: *from });
-                *from = saved;
+            if self.kernel.ty(*to).is_matrix() && self.matrix(*to) != self.matrix(*from) {
+                matrices.push((self.matrix(*to), self.matrix(*from)));
             }
         }
-        self.steps.extend(moves.into_iter().map(|(to, from)| step(to, from)));
+        for from in overwritten(&mut moves) {
+            let saved = self.registers.take(1, self.now);
+            self.steps.push(Step::Copy { to: saved, from: *from });
+            *from = saved;
+        }
+        self.steps.extend(moves.into_iter().map(|(to, from)| match how {
+            Move::Copy => Step::Copy { to, from },
+            Move::Blend => Step::Blend { to, from },
+        }));
+        for from in overwritten(&mut matrices) {
+            let saved = self.matrices.take(1, self.now);
+            self.matrix_step(MatrixStep::Copy { to: saved, from: *from });
+            *from = saved;
+        }
+        for (to, from) in matrices {
+            self.matrix_step(match how {
+                Move::Copy => MatrixStep::Copy { to, from },
+                Move::Blend => MatrixStep::Blend { to, from },
+            });
+        }
     }
+}
+
+/// How values are moved.
+#[derive(Clone, Copy)]
+enum Move {
+    /// In all lanes.
+    Copy,
+    /// In active lanes.
+    Blend,
+}
+
+/// The sources that an earlier move overwrites: they are to be saved first.
+fn overwritten(moves: &mut [(Register, Register)]) -> impl Iterator<Item = &mut Register> {
+    let targets: HashMap<Register, usize> =
+        moves.iter().enumerate().map(|(position, (to, _))| (*to, position)).collect();
+    moves.iter_mut().enumerate().filter_map(move |(position, (_, from))| {
+        targets.get(from).is_some_and(|overwritten| *overwritten < position).then_some(from)
+    })
 }

@@ -15,7 +15,26 @@ use fulgurite_spec::{Op, ScalarType};
 
 use crate::lanes::Lanes;
 pub(crate) use generic::{Generic, bits, set_bits};
-use map::{map1, map2, map3, wide1, wide3};
+use half::{BF16, F16};
+use map::{Value, map1, map2, map3, wide1, wide3};
+
+/// A narrow float's value; other bits are an `f32`.
+pub(crate) fn widened(ty: ScalarType, bits: u32) -> f32 {
+    match ty {
+        ScalarType::F16 => F16::from_bits(bits).0,
+        ScalarType::BF16 => BF16::from_bits(bits).0,
+        _ => f32::from_bits(bits),
+    }
+}
+
+/// The bits of a value rounded to a narrow float, or of an `f32`.
+pub(crate) fn narrowed(ty: ScalarType, value: f32) -> u32 {
+    match ty {
+        ScalarType::F16 => F16(value).bits(),
+        ScalarType::BF16 => BF16(value).bits(),
+        _ => value.to_bits(),
+    }
+}
 
 /// A register's position.
 pub(crate) type Register = u32;

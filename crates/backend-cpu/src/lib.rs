@@ -12,6 +12,7 @@ mod compile;
 mod compute;
 mod lanes;
 mod machine;
+mod matrix;
 mod memory;
 mod poll;
 mod schedule;
@@ -26,7 +27,7 @@ use fulgurite_driver_core::{
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::Code as DiagnosticCode;
-use fulgurite_spec::device::{Capability, DeviceSnapshot};
+use fulgurite_spec::device::{Capability, DeviceSnapshot, Matrices};
 
 use buffer::WordBuffer;
 use machine::Launched;
@@ -76,8 +77,10 @@ impl CpuBackend {
             Capability::WorkgroupProgress,
             Capability::Subgroups,
             Capability::LargeBuffers,
+            Capability::CooperativeMatrix,
         ];
         snapshot.limits.subgroup_size = lanes::SUBGROUP as u32;
+        snapshot.matrices = Matrices::Any;
         Self { snapshot }
     }
 }

@@ -7,6 +7,7 @@ use fulgurite_ir::AtomicOrder;
 use crate::code::{Code, ForLoop, Position, Step};
 use crate::compute::{Register, bits, registers_of, set_bits};
 use crate::lanes::{Lanes, Mask, Spread, WIDTH, blend, lanes_of, mask_of};
+use crate::matrix::{self, Held};
 use crate::memory::{Bound, View};
 use crate::poll::{Poll, Stopped};
 use crate::subgroup::{self, Broadcast};
@@ -35,6 +36,7 @@ pub(crate) struct Chunk {
     pub(crate) registers: Vec<Lanes>,
     /// By word, then lane.
     pub(crate) local: Vec<Lanes>,
+    matrices: Vec<Held>,
     frames: Vec<Frame>,
     /// The mask of the last blend.
     spread: Spread,
@@ -57,8 +59,10 @@ pub(crate) enum Pause {
 }
 
 impl Chunk {
-    pub(crate) fn new(registers: Vec<Lanes>, local: Vec<Lanes>) -> Self {
-        Self { registers, local, frames: Vec::new(), spread: Spread::EMPTY, all: 0, mask: 0, position: 0 }
+    pub(crate) fn new(registers: Vec<Lanes>, local: Vec<Lanes>, matrices: usize) -> Self {
+        let matrices = (0..matrices).map(|_| Held::default()).collect();
+        let (frames, spread) = (Vec::new(), Spread::EMPTY);
+        Self { registers, local, matrices, frames, spread, all: 0, mask: 0, position: 0 }
     }
 
     /// Goes to the kernel's begin, with the lanes of `mask`.
@@ -80,6 +84,7 @@ impl Chunk {
     ) -> Result<Pause, Stopped> {
         let mut view = View { buffers: launched.buffers, shared, local: &mut self.local };
         let registers = &mut self.registers[..];
+        let matrices = &mut self.matrices[..];
         loop {
             let step = &code.steps[self.position];
             self.position += 1;
@@ -145,6 +150,10 @@ impl Chunk {
                         let of = |register: Register| registers[register as usize].0[lane];
                         launched.trap.record(of(*code), ids.map(of));
                     }
+                }
+                Step::Matrix(position) => {
+                    let step = &code.matrix_steps[*position as usize];
+                    matrix::step(step, matrices, registers, &mut view, self.mask);
                 }
                 Step::Scan(scan) => subgroup::scan(scan, registers, self.all),
                 Step::Shuffle(shuffle) => subgroup::shuffle(shuffle, registers, self.all),

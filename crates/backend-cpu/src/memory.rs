@@ -4,6 +4,7 @@
 //! lane that is not active reads something harmless.
 
 mod atomic;
+mod matrix;
 mod words;
 
 use std::sync::atomic::AtomicU32;

@@ -15,6 +15,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use crate::code::{Code, Fixed};
 use crate::lanes::{Lanes, SUBGROUP, WIDTH, first_lanes};
 use crate::machine::{Chunk, Launched, Pause};
+use crate::matrix::{Components, SUBGROUPS};
 use crate::poll::{Poll, Stop, Stopped};
 use crate::subgroup::Broadcast;
 
@@ -135,6 +136,11 @@ impl Engine {
         let bytes = (count as u64)
             .saturating_mul((code.registers + code.local_words) as u64)
             .saturating_mul(size_of::<Lanes>() as u64);
+        // More than there can be: a register may share its matrix with another.
+        let matrix_bytes = (code.matrices as u64)
+            .saturating_mul((count * SUBGROUPS * Components::MAX_BYTES) as u64)
+            .saturating_mul(code.matrix_components as u64);
+        let bytes = bytes.saturating_add(matrix_bytes);
         if bytes.saturating_mul(rayon::current_num_threads() as u64) > MAX_SCRATCH_BYTES {
             return Err(DeviceError::OutOfMemory { bytes }.into());
         }
@@ -145,7 +151,7 @@ impl Engine {
             Ok::<_, DeviceError>(lanes)
         };
         let chunks = (0..count)
-            .map(|_| Ok(Chunk::new(zeros(code.registers)?, zeros(code.local_words)?)))
+            .map(|_| Ok(Chunk::new(zeros(code.registers)?, zeros(code.local_words)?, code.matrices)))
             .collect::<Result<_, DeviceError>>()?;
         Ok(Scratch { chunks, shared: vec![0; code.shared_words] })
     }

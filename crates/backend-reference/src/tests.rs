@@ -289,3 +289,23 @@ fn the_registration_opens_it() {
     let executable = route.backend().compile(kernel.clone(), &CompileOptions::default()).unwrap();
     assert_eq!(executable.id(), format!("reference:{}", kernel.digest()));
 }
+
+#[test]
+fn a_value_that_is_no_multiple_of_what_is_claimed_is_an_internal_error() {
+    let kernel = kernel(
+        "2, 1, 1",
+        "buffer %out: write u32[]\n%i = local_index\n%j = mul %i, 12u32\nstore %out[%i], %j",
+    );
+    let program = Program::new(kernel.clone());
+    let value = kernel.values.iter().position(|v| v.name.as_deref() == Some("j")).unwrap();
+    let value = fulgurite_ir::ValueId::new(value);
+    assert_eq!(program.divisors().divisor(value), 12);
+    let mut claims = Claims::new(&program);
+    claims.value(value, 24);
+    assert_eq!(claims.check(), Ok(()));
+    claims.value(value, 18);
+    claims.value(value, 36);
+    let error = claims.check().unwrap_err();
+    assert_eq!(error.code(), Code::Internal);
+    assert!(error.to_string().contains("multiple of 12, but was 18"), "{error}");
+}

@@ -178,7 +178,7 @@ fn launch(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn Backend>) -> Result<()
 
 /// The kernels that are scrambled.
 static SEEDS: LazyLock<Result<Vec<Kernel>, String>> = LazyLock::new(|| {
-    [include_str!("robust/control.fg"), include_str!("robust/ops.fg")]
+    [include_str!("robust/control.fg"), include_str!("robust/ops.fg"), include_str!("robust/matrices.fg")]
         .into_iter()
         .map(|source| text::parse(source).map_err(|e| e.to_string()))
         .collect()

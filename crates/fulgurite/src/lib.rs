@@ -40,10 +40,13 @@ pub use fulgurite_driver_core::{
     Choice, CompileOptions, DeviceError, Error, GridSize, LaunchOptions, LaunchReport, Registration,
     Registry, Route, render,
 };
-pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Read, ReadWrite, SyncScope, Write};
+pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Matrix, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};
 pub use fulgurite_spec::device::DeviceSnapshot;
-pub use fulgurite_spec::{self as spec, Code, Diagnostic, Diagnostics, Literal, ScalarType, Type};
+pub use fulgurite_spec::{
+    self as spec, Code, Diagnostic, Diagnostics, Literal, MatrixLayout, MatrixRole, MatrixScope, MatrixShape,
+    ScalarType, Type,
+};
 
 /// What most programs use.
 pub mod prelude {

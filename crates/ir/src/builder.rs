@@ -20,6 +20,7 @@ mod args;
 mod atomic;
 mod control;
 mod exact;
+mod matrix;
 mod memory;
 mod state;
 mod subgroup;
@@ -33,6 +34,7 @@ use fulgurite_spec::{Code, Diagnostics, Location, Op};
 
 pub use args::{Arg, Args, Large, Read, ReadWrite, Write};
 pub use control::Carry;
+pub use matrix::Matrix;
 pub use memory::{
     Array, CanAtomic, CanLoad, CanStore, CanView, Index, LocalArray, ReadAccess, ReadWriteAccess,
     SharedArray, WriteAccess,
@@ -43,6 +45,7 @@ pub use value::{IntoVal, Val};
 pub use crate::kernel::{AtomicOrder, Combine, SyncScope};
 use crate::kernel::{FloatMode, InstKind, Kernel, MemoryScopes, Terminator};
 use crate::require::Require;
+pub use fulgurite_spec::{MatrixLayout, MatrixRole, MatrixScope, MatrixShape};
 use state::State;
 
 /// Builds a kernel of arguments `A`, called `name`, whose arguments are called `names`.

@@ -19,7 +19,8 @@ use proptest::prelude::*;
 const MUTATIONS: u64 = 20_000;
 
 /// The filetests of which the corpus holds the kernels.
-const CORPUS: [&str; 14] = [
+const CORPUS: [&str; 16] = [
+    "print/coop",
     "print/empty",
     "print/extended",
     "print/literals",
@@ -29,6 +30,7 @@ const CORPUS: [&str; 14] = [
     "print/requires",
     "run/atomics",
     "run/collatz",
+    "run/coop_f16",
     "run/ids",
     "run/matmul",
     "run/reduce",

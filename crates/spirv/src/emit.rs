@@ -18,7 +18,7 @@ use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk, instructions};
 use fulgurite_ir::{
     FloatMode, Initial, InstId, InstKind, LocalId, Memory, ValueDef, ValueId, VerifiedKernel,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
@@ -58,6 +58,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         bounds: BoundsMap::of(kernel, &ranges),
         ranges: &ranges,
         ids: vec![0; kernel.values.len()],
+        reached: reached(kernel),
         objects: HashMap::new(),
         lengths: HashMap::new(),
         grid: None,
@@ -203,6 +204,8 @@ struct Emitter<'a> {
     ids: Vec<Id>,
     /// What is known of the range of each value.
     ranges: &'a RangeMap,
+    /// What some instruction loads, stores or changes.
+    reached: HashSet<Memory>,
     /// Buffers, arrays and views. (Maps are only looked up: their order is nobody's.)
     objects: HashMap<Memory, Object>,
     /// The length of each buffer and view of one, from the parameter block.
@@ -234,6 +237,19 @@ struct Emitter<'a> {
     frames: Vec<control::Frame>,
     /// How exact the op at hand must be.
     mode: FloatMode,
+}
+
+/// The memory objects that instructions of `kernel` reach.
+fn reached(kernel: &VerifiedKernel) -> HashSet<Memory> {
+    let memory = |id: InstId| match kernel.inst(id).kind {
+        InstKind::Load { memory, .. }
+        | InstKind::Store { memory, .. }
+        | InstKind::Atomic { memory, .. }
+        | InstKind::CoopLoad { memory, .. }
+        | InstKind::CoopStore { memory, .. } => Some(memory),
+        _ => None,
+    };
+    instructions(kernel).filter_map(memory).collect()
 }
 
 /// Where an id op is kept in `built_ins`, and which built-in it reads.

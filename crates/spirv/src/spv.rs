@@ -61,7 +61,7 @@ numbers! {
         LocalSize = 17, SubgroupUniformControlFlowKHR = 4421, DenormPreserve = 4459, SignedZeroInfNanPreserve = 4461, RoundingModeRTE = 4462,
     }
     decoration {
-        Block = 2, ArrayStride = 6, Aliased = 20, BuiltIn = 11, NonWritable = 24, NonReadable = 25, Binding = 33,
+        Block = 2, ArrayStride = 6, Restrict = 19, Aliased = 20, BuiltIn = 11, NonWritable = 24, NonReadable = 25, Binding = 33,
         DescriptorSet = 34, Offset = 35, NoContraction = 42,
     }
     storage_class {

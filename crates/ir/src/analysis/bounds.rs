@@ -3,7 +3,9 @@
 //! An access is in bounds if its index's range lies below the length, or if an enclosing `if`, `for` or `while`,
 //! or a precondition, says that the index is below something that is at most the length. Facts hold where they
 //! were found and in all blocks inside: values never change. Where both are multiples of a number, what is below
-//! may have less than that number added. A matrix is in bounds if ranges say so of its last component.
+//! may have less than that number added. An index may also lie in its workgroup's part of a buffer. A matrix is in bounds if ranges say so of its last component.
+
+mod tiles;
 
 use std::collections::HashMap;
 
@@ -15,6 +17,8 @@ use crate::analysis::ranges::RangeMap;
 use crate::analysis::walk::{Event, Walk, instructions};
 use crate::kernel::{BlockId, InstId, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
 use crate::require::RequireNode;
+
+use tiles::Tiles;
 
 /// How many steps from one bound to the next a proof may take.
 const MAX_STEPS: usize = 8;
@@ -124,6 +128,7 @@ struct Prover<'a> {
     kernel: &'a Kernel,
     numbering: Numbering,
     divisors: DivisibilityMap,
+    tiles: Tiles<'a>,
     /// For each number, those that it is at most, and whether it is below.
     at_most: HashMap<Number, Vec<(Number, Relation)>>,
     /// The greatest value that each number can have, where that is known.
@@ -153,6 +158,7 @@ impl<'a> Prover<'a> {
             kernel,
             numbering,
             divisors: DivisibilityMap::of(kernel, ranges),
+            tiles: Tiles::of(kernel, ranges),
             at_most: HashMap::new(),
             most,
             literals: Vec::new(),
@@ -275,7 +281,7 @@ impl<'a> Prover<'a> {
         let is_below = |length: Option<Length>, value: ValueId| {
             length.is_some_and(|length| self.is_below(length, vec![(self.numbering.number(value), false)]))
         };
-        if is_below(length, index) {
+        if is_below(length, index) || self.tiles.is_inside(memory, index) {
             return true;
         }
         let (base, added) = self.sum(index);

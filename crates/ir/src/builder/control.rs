@@ -21,7 +21,7 @@ pub trait Carry<'k>: Sized {
 pub struct Ids(std::vec::IntoIter<ValueId>);
 
 impl Ids {
-    fn next(&mut self) -> ValueId {
+    pub(super) fn next(&mut self) -> ValueId {
         let id = self.0.next();
         debug_assert!(id.is_some(), "a carry rebuilds from as many values as it collects");
         id.unwrap_or(ValueId::new(0))

@@ -189,3 +189,59 @@ fn attributes_that_do_not_fit_are_reported() {
     let found: Vec<Code> = problems.all().iter().map(|d| d.code).collect();
     assert_eq!(found, [Code::BadAttribute, Code::BadOrder]);
 }
+
+#[test]
+fn matrices_build_as_their_text() {
+    let built =
+        kernel::<(Read<f32>, ReadWrite<f32>, u32)>("m", ["x", "y", "n"], [32, 1, 1], |k, (x, y, n)| {
+            k.require(|_| (n % 8).eq(0));
+            let x4 = x.view::<[u32; 4]>("x4");
+            let a = MatrixShape::new(16, 8, MatrixRole::A, MatrixScope::Subgroup);
+            let zero = k.matrix(0.0f32, 16, 16, MatrixRole::Acc, MatrixScope::Subgroup);
+            let sum = k.for_carry(0, n, 8, zero, |_, i, sum| {
+                let left = x4.load_matrix::<f32>(MatrixLayout::RowMajor, i, 2u32, a).named("left");
+                let right = MatrixShape::new(8, 16, MatrixRole::B, MatrixScope::Subgroup);
+                let right = x.load_matrix::<f32>(MatrixLayout::ColumnMajor, i, n, right);
+                left.mul_add(right, sum)
+            });
+            let scaled = -(sum + sum) * zero - sum / zero;
+            let chosen = n.eq(8).select_matrix(scaled, sum);
+            let counts = chosen.convert::<i32>(MatrixRole::A).convert::<f32>(MatrixRole::Acc);
+            y.store_matrix(MatrixLayout::RowMajor, 0, 16u32, counts);
+        })
+        .unwrap();
+    let printed = crate::text::print(&built);
+    for line in [
+        "%left = coop.load[row_major] %x4[%2], 2u32 -> coopmat<f32, 16x8, a, subgroup>",
+        "coop.load[column_major] %x[%2], %n -> coopmat<f32, 8x16, b, subgroup>",
+        "coop.mul_add %left, ",
+        " -> coopmat<i32, 16x16, a, subgroup>",
+        "coop.store[row_major] %y[0u32], 16u32, ",
+    ] {
+        assert!(printed.contains(line), "{line} is not in\n{printed}");
+    }
+    let verified = verify(built).unwrap();
+    assert_eq!(crate::text::print(&crate::text::parse(&printed).unwrap()), printed);
+    assert!(
+        crate::analysis::needs(&verified).contains(&fulgurite_spec::device::Capability::CooperativeMatrix)
+    );
+}
+
+#[test]
+fn matrices_that_do_not_fit_are_refused_when_verified() {
+    let shape = |role| MatrixShape::new(16, 16, role, MatrixScope::Subgroup);
+    let build = |rows: u16, offset: u32| {
+        kernel::<(ReadWrite<f32>,)>("m", ["x"], [32, 1, 1], move |k, (x,)| {
+            let a = x.load_matrix::<f32>(MatrixLayout::RowMajor, offset, 16u32, shape(MatrixRole::A));
+            let b = x.load_matrix::<f32>(MatrixLayout::RowMajor, 0, 16u32, shape(MatrixRole::B));
+            let zero = k.matrix(0.0f32, rows, 16, MatrixRole::Acc, MatrixScope::Subgroup);
+            x.store_matrix(MatrixLayout::RowMajor, 0, 16u32, a.mul_add(b, zero));
+        })
+        .unwrap()
+    };
+    let code = |built| verify(built).err().map(|d| d.all()[0].code);
+    assert_eq!(code(build(16, 4)), None);
+    assert_eq!(code(build(32, 4)), Some(Code::BadMatrix));
+    assert_eq!(code(build(12, 4)), Some(Code::BadMatrix));
+    assert_eq!(code(build(16, 2)), Some(Code::BadMatrixAlignment));
+}

@@ -1,8 +1,8 @@
 //! Loads, stores and atomics, with explicit bounds guards.
 //!
-//! Every access that is not proven in bounds compares its index with the length, in the index's own width. A load from
-//! memory that nothing writes needs no branch: it reads element 0 instead (hosts bind at least 16 bytes) and the result
-//! is replaced by zero. All other accesses branch, so that what is out of bounds touches nothing.
+//! Every access that is not proven in bounds compares its index with the length, in the index's own width, and branches,
+//! so that what is out of bounds touches nothing. Drivers make predicated loads of that, which nothing waits for before
+//! their values are used; a zero selected afterwards would be waited for at once.
 
 use fulgurite_ir::{AtomicOrder, InstId, Memory, Operands, SyncScope, ValueId, alignment};
 use fulgurite_spec::{Lanes, Op, ScalarType, Type};
@@ -204,16 +204,7 @@ impl Emitter<'_> {
         let Bounds::Unknown(inside) = guard else {
             return self.load_from(object, element, index, contended);
         };
-        if contended {
-            return self.guarded(inside, element, |e| e.load_from(object, element, index, contended));
-        }
-        let index_type = if matches!(object.home, Home::Address(_)) { Type::U64 } else { Type::U32 };
-        let zero = self.asm.splat(index_type, 0);
-        let safe = self.make(op::Select, index_type, &[inside, index, zero]);
-        let loaded = self.load_from(object, element, safe, contended);
-        let nothing = self.asm.splat(element, 0);
-        let mask = self.splat_value(Type::BOOL.with_lanes(element.lanes), inside);
-        self.make(op::Select, element, &[mask, loaded, nothing])
+        self.guarded(inside, element, |e| e.load_from(object, element, index, contended))
     }
 
     pub(super) fn store(&mut self, access: InstId, memory: Memory, index: ValueId, value: ValueId) {

@@ -152,13 +152,15 @@ impl Emitter<'_> {
                 // Where it is comes with the parameter block.
                 continue;
             }
+            // What nothing reaches needs no variable, and what is reached in one way only has no alias: the host sees to it
+            // that a buffer which is written is bound once.
+            let all: Vec<Memory> = all.into_iter().filter(|memory| self.reached.contains(memory)).collect();
             for memory in &all {
                 let (stored, pieces) = stored_as(kernel, *memory);
                 let block = self.asm.buffer_block(stored);
                 let variable = self.bind(block, binding);
-                if all.len() > 1 {
-                    self.asm.decorate(variable, &[decoration::Aliased]);
-                }
+                let alias = if all.len() > 1 { decoration::Aliased } else { decoration::Restrict };
+                self.asm.decorate(variable, &[alias]);
                 if !buffer.access.can_write() {
                     self.asm.decorate(variable, &[decoration::NonWritable]);
                 }

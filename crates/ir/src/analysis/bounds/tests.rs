@@ -393,3 +393,58 @@ fn matrices_are_inside_if_their_last_component_is() {
     ];
     assert_eq!(inside(&body.replace('M', matrix)), wanted);
 }
+
+/// Loads of `body`, which follow in order, with these preconditions besides; whether each is proven inside.
+fn in_tiles(requires: &str, body: &str) -> Vec<bool> {
+    let text = format!(
+        "fulgurite 1\nkernel @k workgroup(64, 1, 1) {{\n  buffer %x: read f32[]\n  buffer %y: write f32[]\n  view %x4 = %x as f32x4[]\n  \
+         {requires}\n  %l = local_index\n  %w = workgroup_id.x\n{body}\n}}\n"
+    );
+    let kernel = crate::text::parse(&text).and_then(crate::verify).unwrap_or_else(|e| panic!("{e}"));
+    let bounds = BoundsMap::of(&kernel, &RangeMap::of(&kernel));
+    instructions(&kernel)
+        .filter(|id| matches!(kernel.inst(*id).kind, InstKind::Load { .. }))
+        .map(|id| bounds.is_inside(id))
+        .collect()
+}
+
+#[test]
+fn a_workgroups_own_part_is_inside() {
+    let room =
+        "require eq (mul num_workgroups.x, 256u32), (len %x)\n  require le num_workgroups.x, 16777215u32";
+    let own = "  %a = mul %w, 256u32\n  %b = add %a, %l\n  %c = add %b, 192u32\n  %v = load %x[%c]";
+    assert_eq!(in_tiles(room, own), [true]);
+    let wide = "  %a = mul %w, 64u32\n  %b = add %l, %a\n  %v = load %x4[%b]";
+    assert_eq!(in_tiles(room, wide), [true]);
+    let shifted = "  %a = shl %w, 8u32\n  %b = add %a, %l\n  %v = load %x[%b]";
+    assert_eq!(in_tiles(room, shifted), [true]);
+    let at_most =
+        "require ge (len %x), (mul num_workgroups.x, 256u32)\n  require le num_workgroups.x, 16777215u32";
+    assert_eq!(in_tiles(at_most, own), [true]);
+}
+
+#[test]
+fn what_may_leave_its_workgroups_part_is_not_inside() {
+    let room =
+        "require eq (mul num_workgroups.x, 256u32), (len %x)\n  require le num_workgroups.x, 16777215u32";
+    for outside in [
+        // One past the part; another workgroup's part twice; a part larger than there is room for.
+        "  %a = mul %w, 256u32\n  %b = add %a, %l\n  %c = add %b, 193u32\n  %v = load %x[%c]",
+        "  %a = mul %w, 256u32\n  %b = add %a, %a\n  %v = load %x[%b]",
+        "  %a = mul %w, 257u32\n  %b = add %a, %l\n  %v = load %x[%b]",
+        "  %a = mul %w, 65u32\n  %b = add %a, %l\n  %v = load %x4[%b]",
+        "  %g = workgroup_id.y\n  %a = mul %g, 256u32\n  %b = add %a, %l\n  %v = load %x[%b]",
+    ] {
+        assert_eq!(in_tiles(room, outside), [false], "{outside}");
+    }
+    let own = "  %a = mul %w, 256u32\n  %b = add %a, %l\n  %v = load %x[%b]";
+    // The host's product may have wrapped, or says too little.
+    let wraps = "require eq (mul num_workgroups.x, 256u32), (len %x)";
+    let enough =
+        "require eq (mul num_workgroups.x, 256u32), (len %x)\n  require le num_workgroups.x, 16777216u32";
+    let less =
+        "require ge (mul num_workgroups.x, 256u32), (len %x)\n  require le num_workgroups.x, 16777215u32";
+    for short in [wraps, enough, less] {
+        assert_eq!(in_tiles(short, own), [false], "{short}");
+    }
+}

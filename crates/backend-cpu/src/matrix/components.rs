@@ -1,0 +1,94 @@
+//! The components of a matrix, row after row, in the type that they are computed in.
+
+use fulgurite_spec::ScalarType;
+
+use crate::compute::{narrowed, widened};
+
+/// Components, row after row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Components {
+    /// `f16`, `bf16` and `f32`.
+    Single(Vec<f32>),
+    /// `f64`.
+    Double(Vec<f64>),
+    /// Integers; narrow ones with their sign, or zeros, in the high bits.
+    Word(Vec<i32>),
+}
+
+/// The value of an integer's low bits.
+pub(super) fn extended(ty: ScalarType, bits: i32) -> i32 {
+    match ty {
+        ScalarType::I8 => i32::from(bits as i8),
+        ScalarType::U8 => i32::from(bits as u8),
+        _ => bits,
+    }
+}
+
+impl Components {
+    /// `count` zeros.
+    pub(super) fn zeros(ty: ScalarType, count: usize) -> Self {
+        match ty {
+            ScalarType::F64 => Self::Double(vec![0.0; count]),
+            ty if ty.is_float() => Self::Single(vec![0.0; count]),
+            _ => Self::Word(vec![0; count]),
+        }
+    }
+
+    /// Bytes of one component at most.
+    pub(crate) const MAX_BYTES: usize = 8;
+
+    /// How many.
+    pub(super) fn count(&self) -> usize {
+        match self {
+            Self::Single(all) => all.len(),
+            Self::Double(all) => all.len(),
+            Self::Word(all) => all.len(),
+        }
+    }
+
+    /// All become this.
+    pub(super) fn fill(&mut self, ty: ScalarType, bits: u64) {
+        match self {
+            Self::Single(all) => all.fill(widened(ty, bits as u32)),
+            Self::Double(all) => all.fill(f64::from_bits(bits)),
+            Self::Word(all) => all.fill(extended(ty, bits as i32)),
+        }
+    }
+
+    /// Sets every `step`th component from `first` on.
+    pub(super) fn set_bits(&mut self, ty: ScalarType, first: usize, step: usize, from: &[u64]) {
+        match self {
+            Self::Single(all) => {
+                let to = all[first..].iter_mut().step_by(step);
+                to.zip(from).for_each(|(to, bits)| *to = widened(ty, *bits as u32));
+            }
+            Self::Double(all) => {
+                let to = all[first..].iter_mut().step_by(step);
+                to.zip(from).for_each(|(to, bits)| *to = f64::from_bits(*bits));
+            }
+            Self::Word(all) => {
+                let to = all[first..].iter_mut().step_by(step);
+                to.zip(from).for_each(|(to, bits)| *to = extended(ty, *bits as i32));
+            }
+        }
+    }
+
+    /// The bits of every `step`th component from `first` on.
+    pub(super) fn bits(&self, ty: ScalarType, first: usize, step: usize, to: &mut [u64]) {
+        match self {
+            Self::Single(all) => {
+                let from = all[first..].iter().step_by(step);
+                to.iter_mut().zip(from).for_each(|(to, value)| *to = narrowed(ty, *value).into());
+            }
+            Self::Double(all) => {
+                let from = all[first..].iter().step_by(step);
+                to.iter_mut().zip(from).for_each(|(to, value)| *to = value.to_bits());
+            }
+            Self::Word(all) => {
+                let from = all[first..].iter().step_by(step);
+                let mask = ty.mask();
+                to.iter_mut().zip(from).for_each(|(to, value)| *to = u64::from(*value as u32) & mask);
+            }
+        }
+    }
+}
