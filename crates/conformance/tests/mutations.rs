@@ -12,7 +12,7 @@ use fulgurite_ir::{
     Operands, SharedId, Terminator, ValueDef, ValueId, VerifiedKernel, verify,
 };
 use fulgurite_spec::device::DeviceSnapshot;
-use fulgurite_spec::{Literal, Location, Op, ScalarType, Type};
+use fulgurite_spec::{Literal, Location, MatrixLayout, Op, ScalarType, Type};
 
 /// A bug: changes a kernel before it is compiled.
 type Mutation = fn(&mut Kernel);
@@ -127,6 +127,13 @@ fn broadcast_without_its_last_barrier(kernel: &mut Kernel) {
         insert_before(kernel, at, InstKind::Store { memory, index: own, value }, None);
         insert_before(kernel, at, InstKind::Barrier { scopes: MemoryScopes::ALL }, None);
         kernel.insts[at.1.index()].kind = InstKind::Load { memory, index };
+    }
+}
+
+fn other(layout: MatrixLayout) -> MatrixLayout {
+    match layout {
+        MatrixLayout::RowMajor => MatrixLayout::ColumnMajor,
+        MatrixLayout::ColumnMajor => MatrixLayout::RowMajor,
     }
 }
 
@@ -330,6 +337,101 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
     }),
     ("workgroups numbered by invocation", Suite::Control, "ids of linear", |k| {
         replace(k, Op::WorkgroupId, Op::GlobalId)
+    }),
+    ("the addend left out of products", Suite::Coopmat, "coop.mul_add 16x16x16 f16", |k| {
+        for at in instructions(k) {
+            let InstKind::CoopMulAdd { c, .. } = k.inst(at.1).kind else { continue };
+            let ty = k.ty(c);
+            let zero = k.add_value(ty.element(), ValueDef::Const(fulgurite_ir::Const(0)), None);
+            let zeros = insert_before(k, at, InstKind::CoopFill { value: zero }, Some(ty));
+            if let (InstKind::CoopMulAdd { c, .. }, Some(zeros)) = (&mut k.insts[at.1.index()].kind, zeros) {
+                *c = zeros;
+            }
+        }
+    }),
+    ("products with square factors swapped", Suite::Coopmat, "coop.mul_add 8x8x8 f64", |k| {
+        // As their transposes, which are loaded in the other layout.
+        for inst in &mut k.insts {
+            if let InstKind::CoopLoad { layout, .. } = &mut inst.kind {
+                *layout = other(*layout);
+            }
+        }
+    }),
+    ("accumulators that a loop forgets", Suite::Coopmat, "coop.mul_add in a loop 16x16x32 i8", |k| {
+        let carried: Vec<ValueId> = (0..k.insts.len())
+            .filter_map(|i| match k.insts[i].kind {
+                InstKind::CoopLoad { .. } => k.insts[i].results.first().copied(),
+                _ => None,
+            })
+            .collect();
+        for position in 0..k.insts.len() {
+            if let InstKind::CoopMulAdd { c, .. } = k.insts[position].kind
+                && let Some(start) = carried.iter().find(|v| k.ty(**v) == k.ty(c)).copied()
+                && let InstKind::CoopMulAdd { c, .. } = &mut k.insts[position].kind
+            {
+                *c = start;
+            }
+        }
+    }),
+    ("matrices stored in the other layout", Suite::Coopmat, "coop.store coopmat<f16, 16x16, a, ", |k| {
+        for inst in &mut k.insts {
+            if let InstKind::CoopStore { layout, .. } = &mut inst.kind {
+                *layout = other(*layout);
+            }
+        }
+    }),
+    ("lines of matrices too close", Suite::Coopmat, "coop.load coopmat<bf16, 8x8, b, ", |k| {
+        // As if there were nothing between them.
+        for position in 0..k.insts.len() {
+            let InstKind::CoopLoad { memory, layout, .. } = k.insts[position].kind else { continue };
+            let ty = k.ty(k.insts[position].results[0]);
+            let along = ty.matrix.map_or(0, |shape| shape.lines(layout).1) * ty.scalar.size();
+            let tight = constant(k, along / k.element(memory).size());
+            if let InstKind::CoopLoad { stride, .. } = &mut k.insts[position].kind {
+                *stride = tight;
+            }
+        }
+    }),
+    (
+        "matrices always at the beginning",
+        Suite::Coopmat,
+        "coop.store coopmat<i32, 16x16, acc, subgroup>, shared",
+        |k| {
+            let first = constant(k, 0);
+            for inst in &mut k.insts {
+                if let InstKind::CoopStore { offset, .. } = &mut inst.kind {
+                    *offset = first;
+                }
+            }
+        },
+    ),
+    ("matrices filled with something else", Suite::Coopmat, "coop.fill coopmat<f", |k| {
+        for at in instructions(k) {
+            let InstKind::CoopFill { value } = k.inst(at.1).kind else { continue };
+            let ty = k.ty(value);
+            let kind =
+                InstKind::Scalar { op: Op::Neg, operands: Operands::new(&[value]), mode: FloatMode::Default };
+            let changed = insert_before(k, at, kind, Some(ty));
+            if let (InstKind::CoopFill { value }, Some(changed)) = (&mut k.insts[at.1.index()].kind, changed)
+            {
+                *value = changed;
+            }
+        }
+    }),
+    ("sub for add of matrices", Suite::Coopmat, "add coopmat", |k| {
+        for inst in 0..k.insts.len() {
+            let matrix = k.insts[inst].results.first().is_some_and(|r| k.ty(*r).is_matrix());
+            if let (InstKind::Scalar { op: op @ Op::Add, .. }, true) = (&mut k.insts[inst].kind, matrix) {
+                *op = Op::Sub;
+            }
+        }
+    }),
+    ("choices between matrices swapped", Suite::Coopmat, "select coopmat<f64", |k| {
+        for inst in &mut k.insts {
+            if let InstKind::Scalar { op: Op::Select, operands, .. } = &mut inst.kind {
+                operands.swap(1, 2);
+            }
+        }
     }),
     ("shuffled vectors in the wrong order", Suite::Ops, "vec.shuffle i16", |k| {
         for inst in &mut k.insts {

@@ -255,7 +255,7 @@ impl Emitter<'_> {
             Op::Neg => op::SNegate,
             _ => op::FDiv,
         };
-        self.make(opcode, ty, args)
+        self.arithmetic(opcode, ty, args)
     }
 
     /// A matrix chosen by a uniform condition: `OpSelect` takes none.

@@ -31,7 +31,8 @@ fn the_interface_lists_every_global_variable() {
 fn buffers_are_blocks_in_binding_order() {
     let loaded = least(
         "buffer %a: read f32x4[]\nbuffer %b: write f32x2[]\nbuffer %c: read_write u32[]\nbuffer %d: read u32[]",
-        "%v = load %c[0u32]\nstore %c[1u32], %v",
+        "%v = load %c[0u32]\nstore %c[1u32], %v\n%f = load %a[0u32]\n%g = vec.shuffle[0, 1] %f, %f\n\
+            store %b[0u32], %g\n%u = load %d[0u32]\nstore %c[2u32], %u",
     );
     assert_eq!((loaded.layout.buffers, loaded.layout.bindings().len()), (4, 4));
     let strides = [16, 8, 4, 4];
@@ -43,6 +44,7 @@ fn buffers_are_blocks_in_binding_order() {
         assert_eq!(set, [[Operand::LiteralBit32(0)]]);
         let decorated = |d| loaded.is_decorated(result(variable), d);
         assert_eq!((decorated(Decoration::NonWritable), decorated(Decoration::NonReadable)), access);
+        assert!(decorated(Decoration::Restrict) && !decorated(Decoration::Aliased));
         let block = loaded.operand(loaded.def(variable.result_type.unwrap()), 1);
         assert!(loaded.is_decorated(result(block), Decoration::Block));
         assert_eq!(block.operands.len(), 1, "one member");
