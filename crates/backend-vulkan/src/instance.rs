@@ -71,7 +71,7 @@ impl Instance {
             ),
             other => device_error("vkCreateInstance", other, 0).into(),
         })?;
-        let mut instance = Self { raw, validation: None, log, entry: entry };
+        let mut instance = Self { raw, validation: None, log, entry };
         if validate {
             let functions = ext::debug_utils::Instance::new(&instance.entry, &instance.raw);
             // SAFETY: the extension is enabled, and the log lives until after the messenger is destroyed.
