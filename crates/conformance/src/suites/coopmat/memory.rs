@@ -111,7 +111,7 @@ pub(super) fn run(harness: &mut Harness<'_>, ty: Type) {
                 let tight = line(ty, layout) * ty.scalar.size();
                 // Lines of 8 bytes may lie 8 apart, but vectors of 16 begin where vectors do.
                 let step = place.sizes(ty).1;
-                if stride % step != 0 {
+                if !stride.is_multiple_of(step) {
                     continue;
                 }
                 let lines = shape(ty).lines(layout).0;
