@@ -5,7 +5,7 @@
 //! scalar, each with a guard of its own.
 
 use fulgurite_ir::{InstId, InstKind, Memory, ValueId, VerifiedKernel};
-use fulgurite_spec::{MatrixLayout, MatrixShape, Op, Type};
+use fulgurite_spec::{MatrixLayout, MatrixShape, Op, ScalarType, Type};
 
 use super::Emitter;
 use super::objects::{Home, Object};
@@ -45,6 +45,12 @@ struct Placed {
 /// What of the matrices of `kernel` no module can express.
 pub(super) fn unsupported(kernel: &VerifiedKernel, id: InstId) -> Option<String> {
     let inst = kernel.inst(id);
+    // Held as 16-bit integers, of which no product is one of floats.
+    let brain =
+        inst.results.iter().map(|r| kernel.ty(*r)).find(|ty| ty.is_matrix() && ty.scalar == ScalarType::BF16);
+    if let Some(ty) = brain {
+        return Some(format!("matrices of type {ty} (VK_KHR_shader_bfloat16)"));
+    }
     let InstKind::CoopConvert { value } = &inst.kind else { return None };
     let (from, to) = (kernel.ty(*value), kernel.ty(*inst.results.first()?));
     if from.matrix.map(|m| m.role) != to.matrix.map(|m| m.role) {

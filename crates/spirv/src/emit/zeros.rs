@@ -36,9 +36,9 @@ impl Emitter<'_> {
 
     /// The operands of a float op, with what may be a known zero hidden where that matters.
     pub(super) fn hide_known(&mut self, scalar_op: Op, main: Type, operands: &[ValueId], args: &mut [Id]) {
-        let Some(hidden) = self.hidden.filter(|_| main.scalar.is_float() && is_arithmetic(scalar_op)) else {
-            return;
-        };
+        // Matrices have no bits to be combined with.
+        let matters = main.scalar.is_float() && !main.is_matrix() && is_arithmetic(scalar_op);
+        let Some(hidden) = self.hidden.filter(|_| matters) else { return };
         for (value, arg) in operands.iter().zip(args) {
             if self.is_nonzero(*value) || self.is_unknown(*value) {
                 continue;

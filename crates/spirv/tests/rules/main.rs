@@ -7,5 +7,8 @@ mod document;
 mod interface;
 mod memory;
 mod module;
+mod objects;
 mod scalar;
+mod subgroup;
 mod support;
+mod types;
