@@ -1,5 +1,6 @@
 //! Times the kernels of `examples/kernels` on the Vulkan device, beside SPIR-V that others made for the same buffers
 //! and grid where there is some: a folder of `<kernel>.spv`, such as `glslc` makes of `benches/glsl`.
+#![allow(clippy::print_stdout, reason = "it prints its table")]
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -88,8 +89,8 @@ fn measure(backend: &Arc<VulkanBackend>, problem: &Problem, args: &Args) -> anyh
     once(backend, problem, &ours, &buffers)?;
     check(problem, &buffers)?;
     if let Some(other) = &other {
-        for binding in 0..buffers.len() {
-            buffers[binding].write(0, &problem.buffers[binding])?;
+        for (buffer, bytes) in buffers.iter().zip(&problem.buffers) {
+            buffer.write(0, bytes)?;
         }
         once(backend, problem, other, &buffers)?;
         check(problem, &buffers).context("the other module")?;

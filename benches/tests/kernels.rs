@@ -36,34 +36,35 @@ fn run(problem: &Problem, backend: &Arc<dyn Backend>) -> Result<bool, String> {
     (problem.check)(&after).map(|()| true)
 }
 
-fn on(id: &str, may_lack: &[&str]) {
+fn on(id: &str, may_lack: &[&str]) -> Result<(), String> {
     let registry = registry();
     let opened = registry.get(id).map(fulgurite_driver_core::Registration::open);
     let Some(Ok(backend)) = opened else {
         let required = std::env::var("FULGURITE_REQUIRE_BACKENDS").unwrap_or_default();
         assert!(!required.split(',').any(|r| r == id), "{id} is required");
         eprintln!("{id}: unavailable");
-        return;
+        return Ok(());
     };
     for name in problems::NAMES {
-        let problem = problems::problem(name, Scale::Test).unwrap();
-        let ran = run(&problem, &backend).unwrap_or_else(|e| panic!("{id}, {name}: {e}"));
+        let problem = problems::problem(name, Scale::Test).ok_or_else(|| format!("there is no {name}"))?;
+        let ran = run(&problem, &backend).map_err(|e| format!("{id}, {name}: {e}"))?;
         assert!(ran || may_lack.contains(name), "{id} cannot run {name}");
     }
+    Ok(())
 }
 
 #[test]
-fn the_reference_runs_every_kernel() {
-    on("reference", &[]);
+fn the_reference_runs_every_kernel() -> Result<(), String> {
+    on("reference", &[])
 }
 
 #[test]
-fn the_cpu_runs_every_kernel() {
-    on("cpu", &[]);
+fn the_cpu_runs_every_kernel() -> Result<(), String> {
+    on("cpu", &[])
 }
 
 /// What a poor Vulkan driver may lack is said by each kernel's needs.
 #[test]
-fn vulkan_runs_what_it_has() {
-    on("vulkan", &["matmul_f16", "scan_lookback"]);
+fn vulkan_runs_what_it_has() -> Result<(), String> {
+    on("vulkan", &["matmul_f16", "scan_lookback"])
 }
