@@ -1,5 +1,6 @@
 //! `cargo xtask conformance`: runs the suites on backends and prints what they found.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -186,8 +187,17 @@ fn print_backend(report: &BackendReport, seconds: f64) {
             suite.expected_failures,
             suite.min_per_op_type
         ));
-        for reason in &suite.unsupported_reasons {
-            print_line(&format!("    unsupported: {reason}"));
+        for (reason, groups) in by_reason(&suite.unsupported_reasons) {
+            match groups.as_slice() {
+                [one] => print_line(&format!("    unsupported: {one}: {reason}")),
+                many => {
+                    print_line(&format!(
+                        "    unsupported: {} kernels, such as {}: {reason}",
+                        many.len(),
+                        many[0]
+                    ));
+                }
+            }
         }
         for failure in suite.failures.iter().take(20) {
             print_line(&format!("    FAILED {}", failure.group));
@@ -229,4 +239,14 @@ fn print_validation(log: Option<&ValidationLog>) -> bool {
 #[allow(clippy::print_stdout, reason = "the table is this command's output")]
 fn print_line(line: &str) {
     println!("{line}");
+}
+
+/// What devices lack, each with the kernels that need it; each reason comes as `kernel: reason`.
+fn by_reason(reasons: &[String]) -> BTreeMap<&str, Vec<&str>> {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for line in reasons {
+        let (group, reason) = line.rsplit_once(": ").unwrap_or(("", line));
+        groups.entry(reason).or_default().push(group);
+    }
+    groups
 }

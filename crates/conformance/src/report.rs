@@ -96,13 +96,37 @@ impl BackendReport {
         }
     }
 
-    /// Whether every suite had cases and none failed.
+    /// Whether none failed, and a suite without cases says what the device lacks.
     pub fn ok(&self) -> bool {
-        !self.suites.is_empty() && self.suites.iter().all(|s| s.failed == 0 && s.cases > 0)
+        let good = |s: &SuiteReport| s.failed == 0 && (s.cases > 0 || s.unsupported > 0);
+        !self.suites.is_empty() && self.suites.iter().all(good)
     }
 
     /// Cases of all suites.
     pub fn cases(&self) -> u64 {
         self.suites.iter().map(|s| s.cases).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend(suites: &[(u64, u64, u64)]) -> BackendReport {
+        let suites = suites.iter().map(|(cases, failed, unsupported)| SuiteReport {
+            cases: *cases,
+            failed: *failed,
+            unsupported: *unsupported,
+            ..SuiteReport::default()
+        });
+        BackendReport::new(&DeviceSnapshot::new("b", "d", "v"), suites.collect())
+    }
+
+    #[test]
+    fn a_suite_that_ran_nothing_must_say_why() {
+        assert!(backend(&[(10, 0, 0), (0, 0, 3)]).ok());
+        assert!(!backend(&[(10, 0, 0), (0, 0, 0)]).ok());
+        assert!(!backend(&[(10, 1, 0)]).ok());
+        assert!(!backend(&[]).ok());
     }
 }
