@@ -184,18 +184,31 @@ fn picked(count: usize) -> impl Iterator<Item = usize> + Clone {
 /// C = A · B, f32.
 pub fn matmul_f32(m: u32, n: u32, k: u32) -> Problem {
     let mut random = Random::new(3);
+    let mut floats = |rows: u32, columns: u32| random.floats(rows as usize * columns as usize, 1.0);
+    let (a, b) = (floats(m, k), floats(k, n));
+    let buffers = [data::from_floats(&a), data::from_floats(&b)];
+    product("matmul_f32", text!("matmul_f32"), [m, n, k], buffers, move |i| a[i].into(), move |i| b[i].into())
+}
+
+/// C = A · B of matrices that lie row after row: `buffers` are A (M × K) and B (K × N), `a` and `b` their elements by
+/// position; C is f32.
+fn product(
+    name: &'static str,
+    text: &'static str,
+    [m, n, k]: [u32; 3],
+    [a_bytes, b_bytes]: [Vec<u8>; 2],
+    a: impl Fn(usize) -> f64 + Send + Sync + 'static,
+    b: impl Fn(usize) -> f64 + Send + Sync + 'static,
+) -> Problem {
     let [rows, columns, depth] = [m, n, k].map(|size| size as usize);
-    let (a, b) = (random.floats(rows * depth, 1.0), random.floats(depth * columns, 1.0));
-    let buffers = vec![data::from_floats(&a), data::from_floats(&b), vec![0; rows * columns * 4]];
     let check = move |after: &[Vec<u8>]| {
         let out = data::to_floats(&after[2]);
         for r in picked(rows) {
             for c in picked(columns) {
-                let products =
-                    (0..depth).map(|i| f64::from(a[r * depth + i]) * f64::from(b[i * columns + c]));
+                let products = (0..depth).map(|i| a(r * depth + i) * b(i * columns + c));
                 let (sum, size) = products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
                 let got = f64::from(out[r * columns + c]);
-                // Each of as many additions rounds once.
+                // Each of as many additions rounds once, in whatever order.
                 if (got - sum).abs() > depth as f64 * f64::from(f32::EPSILON) * size {
                     return Err(format!("element ({r}, {c}) is {got}, not {sum}"));
                 }
@@ -204,13 +217,13 @@ pub fn matmul_f32(m: u32, n: u32, k: u32) -> Problem {
         Ok(())
     };
     Problem {
-        name: "matmul_f32",
+        name,
         size: format!("{m} × {k} · {k} × {n}"),
-        buffers,
+        buffers: vec![a_bytes, b_bytes, vec![0; rows * columns * 4]],
         reset: Vec::new(),
         steps: vec![Step {
-            name: "matmul_f32",
-            text: text!("matmul_f32"),
+            name,
+            text,
             buffers: vec![0, 1, 2],
             params: [m, n, k].map(u32_param).to_vec(),
             options: LaunchOptions::workgroups([n / 128, m / 128, 1]),
@@ -354,41 +367,12 @@ pub fn radix_pass(count: u32) -> Problem {
 /// C = A · B, factors f16, sums f32.
 pub fn matmul_f16(m: u32, n: u32, k: u32) -> Problem {
     let mut random = Random::new(7);
-    let [rows, columns, depth] = [m, n, k].map(|size| size as usize);
-    let mut halves = |count: usize| -> Vec<half::f16> {
-        random.floats(count, 1.0).into_iter().map(half::f16::from_f32).collect()
+    let mut halves = |rows: u32, columns: u32| -> Vec<half::f16> {
+        let floats = random.floats(rows as usize * columns as usize, 1.0);
+        floats.into_iter().map(half::f16::from_f32).collect()
     };
-    let (a, b) = (halves(rows * depth), halves(depth * columns));
-    let bytes = |values: &[half::f16]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    let buffers = vec![bytes(&a), bytes(&b), vec![0; rows * columns * 4]];
-    let check = move |after: &[Vec<u8>]| {
-        let out = data::to_floats(&after[2]);
-        for r in picked(rows) {
-            for c in picked(columns) {
-                let products = (0..depth).map(|i| a[r * depth + i].to_f64() * b[i * columns + c].to_f64());
-                let (sum, size) = products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()));
-                let got = f64::from(out[r * columns + c]);
-                // Each of as many additions rounds once, in whatever order.
-                if (got - sum).abs() > depth as f64 * f64::from(f32::EPSILON) * size {
-                    return Err(format!("element ({r}, {c}) is {got}, not {sum}"));
-                }
-            }
-        }
-        Ok(())
-    };
-    Problem {
-        name: "matmul_f16",
-        size: format!("{m} × {k} · {k} × {n}"),
-        buffers,
-        reset: Vec::new(),
-        steps: vec![Step {
-            name: "matmul_f16",
-            text: text!("matmul_f16"),
-            buffers: vec![0, 1, 2],
-            params: [m, n, k].map(u32_param).to_vec(),
-            options: LaunchOptions::workgroups([n / 128, m / 128, 1]),
-        }],
-        work: Work::Operations(2.0 * f64::from(m) * f64::from(n) * f64::from(k)),
-        check: Box::new(check),
-    }
+    let (a, b) = (halves(m, k), halves(k, n));
+    let bytes = |values: &[half::f16]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let buffers = [bytes(&a), bytes(&b)];
+    product("matmul_f16", text!("matmul_f16"), [m, n, k], buffers, move |i| a[i].into(), move |i| b[i].into())
 }

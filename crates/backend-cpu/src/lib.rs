@@ -27,7 +27,7 @@ use fulgurite_driver_core::{
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::Code as DiagnosticCode;
-use fulgurite_spec::device::{Capability, DeviceSnapshot, Matrices};
+use fulgurite_spec::device::DeviceSnapshot;
 
 use buffer::WordBuffer;
 use machine::Launched;
@@ -56,32 +56,9 @@ impl CpuBackend {
     /// The backend on rayon's global thread pool.
     pub fn new() -> Self {
         let device = format!("{} threads, {}", rayon::current_num_threads(), std::env::consts::ARCH);
-        let mut snapshot = DeviceSnapshot::new(ID, device, concat!("fulgurite ", env!("CARGO_PKG_VERSION")));
-        snapshot.capabilities = vec![
-            Capability::SubnormalsF16,
-            Capability::SubnormalsF32,
-            Capability::SubnormalsF64,
-            Capability::RoundingModeF32,
-            Capability::Robustness2,
-            Capability::Int8,
-            Capability::Int16,
-            Capability::Int64,
-            Capability::Float16,
-            Capability::BFloat16,
-            Capability::Float64,
-            Capability::AtomicInt64,
-            Capability::AtomicFloatAdd,
-            Capability::AtomicDoubleAdd,
-            Capability::ExactFma,
-            // Workgroups that have begun have ended, or have a thread of their own.
-            Capability::WorkgroupProgress,
-            Capability::Subgroups,
-            Capability::LargeBuffers,
-            Capability::CooperativeMatrix,
-        ];
-        snapshot.limits.subgroup_size = lanes::SUBGROUP as u32;
-        snapshot.matrices = Matrices::Any;
-        Self { snapshot }
+        let driver = concat!("fulgurite ", env!("CARGO_PKG_VERSION"));
+        // Every capability: workgroups that have begun have ended, or have a thread of their own.
+        Self { snapshot: DeviceSnapshot::complete(ID, device, driver, lanes::SUBGROUP as u32) }
     }
 }
 
@@ -97,13 +74,7 @@ impl Backend for CpuBackend {
     }
 
     fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error> {
-        let most = self.snapshot.limits.max_buffer_bytes;
-        if bytes > most {
-            return Err(Error::unsupported(
-                format!("a buffer of {bytes} bytes"),
-                format!("at most {most} bytes"),
-            ));
-        }
+        Error::check_allocation(bytes, &self.snapshot)?;
         Ok(Arc::new(WordBuffer::zeroed(bytes)?))
     }
 

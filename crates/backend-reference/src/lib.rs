@@ -22,7 +22,7 @@ use fulgurite_driver_core::{
     Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport, Registration,
 };
 use fulgurite_ir::VerifiedKernel;
-use fulgurite_spec::device::{Capability, DeviceSnapshot, Matrices};
+use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::limits::MAX_SUBGROUP_SIZE;
 
 use buffer::HostBuffer;
@@ -113,33 +113,9 @@ pub struct ReferenceBackend {
 impl ReferenceBackend {
     /// A backend that interprets as `options` say.
     pub fn new(options: ReferenceOptions) -> Self {
-        let mut snapshot =
-            DeviceSnapshot::new(ID, "interpreter", concat!("fulgurite ", env!("CARGO_PKG_VERSION")));
-        snapshot.capabilities = vec![
-            Capability::SubnormalsF16,
-            Capability::SubnormalsF32,
-            Capability::SubnormalsF64,
-            Capability::RoundingModeF32,
-            Capability::Robustness2,
-            Capability::Int8,
-            Capability::Int16,
-            Capability::Int64,
-            Capability::Float16,
-            Capability::BFloat16,
-            Capability::Float64,
-            Capability::AtomicInt64,
-            Capability::AtomicFloatAdd,
-            Capability::AtomicDoubleAdd,
-            Capability::Subgroups,
-            Capability::LargeBuffers,
-            Capability::CooperativeMatrix,
-            Capability::ExactFma,
-            // Workgroups that have begun have ended, or have a thread of their own.
-            Capability::WorkgroupProgress,
-        ];
-        snapshot.limits.subgroup_size = options.lanes();
-        snapshot.matrices = Matrices::Any;
-        Self { snapshot, options }
+        let driver = concat!("fulgurite ", env!("CARGO_PKG_VERSION"));
+        // Every capability: workgroups that have begun have ended, or have a thread of their own.
+        Self { snapshot: DeviceSnapshot::complete(ID, "interpreter", driver, options.lanes()), options }
     }
 }
 
@@ -149,13 +125,7 @@ impl Backend for ReferenceBackend {
     }
 
     fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error> {
-        let most = self.snapshot.limits.max_buffer_bytes;
-        if bytes > most {
-            return Err(Error::unsupported(
-                format!("a buffer of {bytes} bytes"),
-                format!("at most {most} bytes"),
-            ));
-        }
+        Error::check_allocation(bytes, &self.snapshot)?;
         Ok(Arc::new(HostBuffer::zeroed(bytes)?))
     }
 

@@ -283,7 +283,12 @@ fn bounds(physical: &PhysicalSnapshot) -> Bounds {
         max_shared_bytes: limits.max_compute_shared_memory_size,
         // Descriptors cover whole words.
         max_descriptor_bytes: u64::from(limits.max_storage_buffer_range & !3),
-        max_allocation_bytes: limits.max_buffer_size.min(limits.max_memory_allocation_size),
+        // An allocation beyond maxMemoryAllocationSize may still succeed, and if not it is refused in so many words;
+        // but a driver on the CPU may count its bytes in 32 bits.
+        max_allocation_bytes: match physical.kind {
+            DeviceKind::Cpu => limits.max_buffer_size.min(limits.max_memory_allocation_size),
+            _ => limits.max_buffer_size,
+        },
     }
 }
 

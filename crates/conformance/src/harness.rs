@@ -165,7 +165,8 @@ impl<'a> Harness<'a> {
         }
     }
 
-    fn unsupported(&mut self, group: &str, reason: &str) {
+    /// Counts a kernel that the device cannot run.
+    pub(crate) fn unsupported(&mut self, group: &str, reason: &str) {
         self.report.unsupported += 1;
         self.groups.entry(group.to_owned()).or_default().unsupported = true;
         let reason = format!("{group}: {reason}");

@@ -128,6 +128,23 @@ impl Error {
         }
     }
 
+    /// Refuses a buffer of more bytes than `device` has at most: the first step of every [`Backend::allocate`].
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], naming the limit.
+    ///
+    /// [`Backend::allocate`]: crate::Backend::allocate
+    pub fn check_allocation(bytes: u64, device: &DeviceSnapshot) -> Result<(), Self> {
+        let most = device.limits.max_buffer_bytes;
+        if bytes > most {
+            return Err(Self::unsupported(
+                format!("a buffer of {bytes} bytes"),
+                format!("at most {most} bytes"),
+            ));
+        }
+        Ok(())
+    }
+
     /// The diagnostic code; of several diagnostics, the first's.
     pub fn code(&self) -> Code {
         match self {

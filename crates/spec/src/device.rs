@@ -53,6 +53,29 @@ pub enum Capability {
 }
 
 impl Capability {
+    /// Each.
+    pub const ALL: &'static [Capability] = &[
+        Self::SubnormalsF16,
+        Self::SubnormalsF32,
+        Self::SubnormalsF64,
+        Self::RoundingModeF32,
+        Self::Robustness2,
+        Self::Int8,
+        Self::Int16,
+        Self::Int64,
+        Self::Float16,
+        Self::BFloat16,
+        Self::Float64,
+        Self::AtomicInt64,
+        Self::AtomicFloatAdd,
+        Self::AtomicDoubleAdd,
+        Self::ExactFma,
+        Self::Subgroups,
+        Self::CooperativeMatrix,
+        Self::LargeBuffers,
+        Self::WorkgroupProgress,
+    ];
+
     /// The name in reports and errors.
     pub const fn name(self) -> &'static str {
         match self {
@@ -205,6 +228,21 @@ impl DeviceSnapshot {
             limits: Limits::unlimited(),
             matrices: Matrices::None,
         }
+    }
+
+    /// A snapshot of a device that is software: every capability, matrices of any shape, subgroups as large as it
+    /// likes.
+    pub fn complete(
+        backend: impl Into<String>,
+        device: impl Into<String>,
+        driver: impl Into<String>,
+        subgroup_size: u32,
+    ) -> Self {
+        let mut snapshot = Self::new(backend, device, driver);
+        snapshot.capabilities = Capability::ALL.to_vec();
+        snapshot.matrices = Matrices::Any;
+        snapshot.limits.subgroup_size = subgroup_size;
+        snapshot
     }
 
     /// Whether the device has `capability`.

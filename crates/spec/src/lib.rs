@@ -13,6 +13,7 @@ pub mod limits;
 mod matrix;
 mod ops;
 mod types;
+mod words;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Location};
 pub use matrix::{MatrixLayout, MatrixRole, MatrixScope, MatrixShape};

@@ -4,45 +4,7 @@ use core::fmt;
 
 use crate::types::{ScalarType, TypeSet};
 
-macro_rules! words {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$each:meta])* $variant:ident $number:literal $word:literal,)* })*) => {
-        $(
-            $(#[$doc])*
-            #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-            #[repr(u8)]
-            pub enum $name {
-                $($(#[$each])* $variant = $number,)*
-            }
-
-            impl $name {
-                /// Each, in order of number.
-                pub const ALL: &'static [$name] = &[$($name::$variant),*];
-
-                /// The word in kernel text.
-                pub const fn name(self) -> &'static str {
-                    match self { $($name::$variant => $word,)* }
-                }
-
-                /// The permanent number.
-                pub const fn number(self) -> u8 {
-                    self as u8
-                }
-
-                /// The one of this number.
-                pub fn from_number(number: u8) -> Option<Self> {
-                    Self::ALL.iter().copied().find(|a| a.number() == number)
-                }
-
-                /// The one that this word stands for.
-                pub fn parse(word: &str) -> Option<Self> {
-                    Self::ALL.iter().copied().find(|a| a.name() == word)
-                }
-            }
-        )*
-    };
-}
-
-words! {
+crate::numbered_words! {
     /// What a matrix may be in `coop.mul_add`: devices keep each in a way of its own.
     MatrixRole {
         /// The left factor, M × K.

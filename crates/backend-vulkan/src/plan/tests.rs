@@ -59,7 +59,8 @@ fn a_discrete_device_is_staged_on_its_compute_family() {
     assert!(plan.snapshot.has(Capability::SubnormalsF32) && !plan.profile.driver_ends_loops);
     assert!(!plan.profile.driver_folds_zeros);
     assert_eq!(plan.snapshot.limits.max_bound_buffers, 64);
-    assert_eq!(plan.snapshot.limits.max_buffer_bytes, 0x8000_0000);
+    // What it may allocate at once is no bound: more may succeed.
+    assert_eq!(plan.snapshot.limits.max_buffer_bytes, 0xffff_ffff);
     assert_eq!(plan.snapshot.limits.loop_limit, None);
 }
 

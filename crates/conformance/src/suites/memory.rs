@@ -1,5 +1,6 @@
 //! Memory: bounds, element types, zeroed arrays, lengths, parameters, views, and what a launch refuses.
 
+mod huge;
 mod views;
 mod wide;
 
@@ -22,8 +23,8 @@ type Part = fn(&mut Harness<'_>, Type);
 pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
     let types: Vec<Type> = Type::all().filter(|t| t.is_storable()).collect();
     let parts: [Part; 4] = [loads, stores, zeroed, parameters];
-    let (pairs, wide) = (views::pairs(harness), wide::types());
-    let all = types.len() * parts.len() + 3 + pairs.len() + wide.len();
+    let (pairs, wide, huge) = (views::pairs(harness), wide::types(), huge::places(harness));
+    let all = types.len() * parts.len() + 3 + pairs.len() + wide.len() + huge.len();
     let mut done = 0;
     for ty in &types {
         for part in parts {
@@ -45,6 +46,11 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
     for ty in wide {
         progress(done, all);
         wide::run(harness, ty);
+        done += 1;
+    }
+    for place in &huge {
+        progress(done, all);
+        huge::run(harness, place);
         done += 1;
     }
     progress(done, all);

@@ -114,6 +114,19 @@ fn exponentials_of_nan_are_selected() {
 }
 
 #[test]
+fn rsqrt_of_a_double_nan_is_selected() {
+    let guards = |loaded: &Loaded| (loaded.all(Op::IsNan).len(), loaded.all(Op::Select).len());
+    let double = of("f64", "f64", "%r = rsqrt %a");
+    assert_eq!((glsl(&double, GLOp::InverseSqrt), guards(&double)), (1, (1, 1)));
+    // Where the operand is NaN, it is what is selected.
+    let select = double.one(Op::Select);
+    assert_eq!(double.operand(select, 0).class.opcode, Op::IsNan);
+    assert_eq!(id(select, 1), id(double.operand(select, 0), 0));
+    let single = of("f32", "f32", "%r = rsqrt %a");
+    assert_eq!((glsl(&single, GLOp::InverseSqrt), guards(&single)), (1, (0, 0)));
+}
+
+#[test]
 fn logarithms_scale_subnormals_and_select_what_is_not_positive_and_finite() {
     let loaded = of("f32", "f32", "%r = log2 %a");
     assert_eq!(
