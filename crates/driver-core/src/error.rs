@@ -123,8 +123,11 @@ impl Error {
         let missing: Vec<&str> = needs.iter().filter(|c| !device.has(**c)).map(|c| c.name()).collect();
         match missing[..] {
             [] => crate::matrices::check(kernel, device),
-            [one] => Err(Self::unsupported(format!("the capability `{one}`"), "it not")),
-            _ => Err(Self::unsupported(format!("the capabilities `{}`", missing.join("`, `")), "them not")),
+            [one] => Err(Self::unsupported(format!("the capability `{one}`"), "no such capability")),
+            _ => Err(Self::unsupported(
+                format!("the capabilities `{}`", missing.join("`, `")),
+                "no such capabilities",
+            )),
         }
     }
 

@@ -151,7 +151,8 @@ impl Limits {
             max_workgroup_size: [crate::limits::MAX_WORKGROUP_INVOCATIONS; 3],
             max_workgroup_count: [u32::MAX; 3],
             max_shared_bytes: crate::limits::MAX_SHARED_BYTES as u32,
-            max_buffer_bytes: 1 << 32,
+            // No allocation of a host is larger.
+            max_buffer_bytes: i64::MAX as u64,
             max_bound_buffers: crate::limits::MAX_DECLARATIONS as u32,
             loop_limit: None,
             subgroup_size: 32,

@@ -181,8 +181,7 @@ fn a_view_may_not_have_more_elements_than_an_index_can_say() {
     let narrow = |large: &str| {
         let lines = format!("buffer %x: write u32x4[]{large}\nview %b = %x as u8[]\nstore %b[0u32], 1u8");
         let kernel = kernel("1, 1, 1", &lines);
-        let mut limits = ReferenceBackend::new(ReferenceOptions::default()).snapshot().limits.clone();
-        limits.max_buffer_bytes = 1 << 40;
+        let limits = ReferenceBackend::new(ReferenceOptions::default()).snapshot().limits.clone();
         let code = |bytes: u64| {
             let buffers: [Arc<dyn DeviceBuffer>; 1] = [Arc::new(Huge(bytes))];
             Launch::check(&kernel, &limits, &buffers, &[], &grid(1)).err().map(|e| e.code())
