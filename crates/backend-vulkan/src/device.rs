@@ -10,6 +10,7 @@ use fulgurite_driver_core::{DeviceError, Error};
 use gpu_allocator::vulkan::{Allocator, AllocatorCreateDesc};
 use gpu_allocator::{AllocationSizes, AllocatorDebugSettings};
 
+use crate::bfloat16;
 use crate::commands::Slot;
 use crate::error::{allocation_error, device_error};
 use crate::instance::Instance;
@@ -154,6 +155,7 @@ fn create(
         .shader_subgroup_uniform_control_flow(true);
     let mut cooperative_matrix =
         vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default().cooperative_matrix(true);
+    let mut bfloat16 = bfloat16::Features::matrices();
     let mut explicit_layout = vk::PhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHR::default()
         .workgroup_memory_explicit_layout(true)
         .workgroup_memory_explicit_layout8_bit_access(true)
@@ -185,6 +187,9 @@ fn create(
     }
     if plan.features.cooperative_matrix {
         info = info.push_next(&mut cooperative_matrix);
+    }
+    if plan.features.bfloat16_matrix {
+        info = info.push_next(&mut bfloat16);
     }
     if plan.features.explicit_shared_layout {
         info = info.push_next(&mut explicit_layout);

@@ -17,6 +17,7 @@
 //! | `commands` | reusable slots that a launch or copy records into |
 //! | `pipeline` | from SPIR-V to a pipeline, and the executable's id |
 //! | `launch` | one launch |
+//! | `bfloat16` | an extension that `ash` does not know |
 //! | `error` | from `VkResult` to the driver's errors |
 //!
 //! Everything may be used from several threads at once. No lock is held while the device is waited for, but that of
@@ -28,6 +29,7 @@
 //! [`fulgurite_spirv::emit`] makes from a verified kernel are a valid module.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod bfloat16;
 mod commands;
 mod device;
 mod error;

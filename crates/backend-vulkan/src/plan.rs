@@ -14,6 +14,7 @@ use fulgurite_spec::limits::{
 use fulgurite_spec::{MatrixScope, ScalarType};
 use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile};
 
+use crate::bfloat16;
 use crate::error::BACKEND;
 use crate::options::Options;
 use crate::snapshot::{ApiVersion, DeviceKind, Independence, PhysicalSnapshot, QueryError, TypeFeatures};
@@ -62,6 +63,7 @@ pub(crate) struct OptionalFeatures {
     pub(crate) subgroup_size_control: bool,
     pub(crate) explicit_shared_layout: bool,
     pub(crate) cooperative_matrix: bool,
+    pub(crate) bfloat16_matrix: bool,
 }
 
 /// Where buffers live.
@@ -197,9 +199,14 @@ pub(crate) fn plan(
     if profile.explicit_shared_layout {
         extensions.push(khr::workgroup_memory_explicit_layout::NAME);
     }
-    let cooperative_matrix = !matrices(physical, verdicts, types).is_empty();
+    let products = matrices(physical, verdicts, types);
+    let cooperative_matrix = !products.is_empty();
     if cooperative_matrix {
         extensions.push(khr::cooperative_matrix::NAME);
+    }
+    let bfloat16_matrix = products.iter().any(has_bfloat16);
+    if bfloat16_matrix {
+        extensions.push(bfloat16::NAME);
     }
     let valid_bits = physical.queue_families[queue_family].timestamp_valid_bits;
     Ok(DevicePlan {
@@ -213,6 +220,7 @@ pub(crate) fn plan(
             subgroup_size_control: physical.subgroups.sizes_vary && physical.features.subgroup_size_control,
             explicit_shared_layout: profile.explicit_shared_layout,
             cooperative_matrix,
+            bfloat16_matrix,
         },
         queue_family: queue_family as u32,
         memory: if options.staging { MemoryPlan::Staged } else { memory(physical) },
@@ -222,7 +230,7 @@ pub(crate) fn plan(
         }),
         bounds,
         patience: options.patience,
-        snapshot: public_snapshot(physical, &bounds, &profile, verdicts, robustness2, types),
+        snapshot: public_snapshot(physical, &bounds, &profile, verdicts, robustness2, types, products),
         profile,
     })
 }
@@ -344,15 +352,22 @@ fn matrices(physical: &PhysicalSnapshot, verdicts: Verdicts, types: TypeFeatures
         && subgroups(physical)
         && !verdicts.scrambles_lanes
         && types.int64;
+    let brain = physical.features.bfloat16_matrix && physical.has_extension(bfloat16::NAME);
     let has = |ty: ScalarType| match ty {
         ScalarType::I8 | ScalarType::U8 => types.int8,
         ScalarType::F16 => types.float16,
+        // Elsewhere they are 16-bit integers.
+        ScalarType::BF16 => brain && types.int16,
         ScalarType::F64 => types.float64,
         _ => true,
     };
     let usable =
         |p: &&MatrixShapes| p.scope == MatrixScope::Subgroup && [p.a, p.b, p.acc].into_iter().all(has);
     physical.products.iter().filter(|_| known).filter(usable).copied().collect()
+}
+
+fn has_bfloat16(product: &MatrixShapes) -> bool {
+    [product.a, product.b, product.acc].contains(&ScalarType::BF16)
 }
 
 /// Whether workgroups that have begun are known to go on while others wait for them: no API says so, so these are the
@@ -378,6 +393,7 @@ fn public_snapshot(
     verdicts: Verdicts,
     robustness2: bool,
     types: TypeFeatures,
+    products: Vec<MatrixShapes>,
 ) -> DeviceSnapshot {
     let mut snapshot = DeviceSnapshot::new(BACKEND, &physical.name, physical.driver());
     snapshot.capabilities = [
@@ -397,7 +413,7 @@ fn public_snapshot(
         (types.atomic_float_add, Capability::AtomicFloatAdd),
         (types.atomic_double_add, Capability::AtomicDoubleAdd),
         (subgroups(physical) && !verdicts.scrambles_lanes, Capability::Subgroups),
-        (!matrices(physical, verdicts, types).is_empty(), Capability::CooperativeMatrix),
+        (!products.is_empty(), Capability::CooperativeMatrix),
         (progresses(physical), Capability::WorkgroupProgress),
         // Addresses are computed as 64-bit integers.
         (types.int64, Capability::LargeBuffers),
@@ -407,7 +423,6 @@ fn public_snapshot(
     .map(|(_, capability)| capability)
     .collect();
 
-    let products = matrices(physical, verdicts, types);
     if !products.is_empty() {
         snapshot.matrices = Matrices::Listed(products);
     }

@@ -9,6 +9,7 @@ use fulgurite_spec::device::MatrixShapes;
 use fulgurite_spec::{MatrixScope, ScalarType};
 use fulgurite_spirv::FloatControls;
 
+use crate::bfloat16;
 use crate::error::device_error;
 
 /// Why nothing is known of a device. It does not concern the others.
@@ -88,6 +89,8 @@ pub(crate) struct Features {
     pub(crate) subgroup_uniform_control_flow: bool,
     pub(crate) explicit_shared_layout: bool,
     pub(crate) cooperative_matrix: bool,
+    /// Cooperative matrices of `bf16`.
+    pub(crate) bfloat16_matrix: bool,
     pub(crate) types: TypeFeatures,
 }
 
@@ -251,6 +254,7 @@ fn component(ty: vk::ComponentTypeKHR) -> Option<ScalarType> {
         vk::ComponentTypeKHR::UINT8 => ScalarType::U8,
         vk::ComponentTypeKHR::SINT32 => ScalarType::I32,
         vk::ComponentTypeKHR::UINT32 => ScalarType::U32,
+        bfloat16::COMPONENT => ScalarType::BF16,
         _ => return None,
     })
 }
@@ -317,6 +321,7 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
     let mut v13 = vk::PhysicalDeviceVulkan13Features::default();
     let mut uniform_control_flow = vk::PhysicalDeviceShaderSubgroupUniformControlFlowFeaturesKHR::default();
     let mut cooperative_matrix = vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default();
+    let mut bfloat16 = bfloat16::Features::default();
     let mut explicit_layout = vk::PhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHR::default();
     let mut atomic_float = vk::PhysicalDeviceShaderAtomicFloatFeaturesEXT::default();
     let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default();
@@ -330,6 +335,9 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
     }
     if snapshot.has_extension(khr::cooperative_matrix::NAME) {
         all = all.push_next(&mut cooperative_matrix);
+    }
+    if snapshot.has_extension(bfloat16::NAME) {
+        all = all.push_next(&mut bfloat16);
     }
     if snapshot.has_extension(khr::workgroup_memory_explicit_layout::NAME) {
         all = all.push_next(&mut explicit_layout);
@@ -378,6 +386,7 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
         subgroup_size_control: v13.subgroup_size_control != 0,
         subgroup_uniform_control_flow: uniform_control_flow.shader_subgroup_uniform_control_flow != 0,
         cooperative_matrix: cooperative_matrix.cooperative_matrix != 0,
+        bfloat16_matrix: both(bfloat16.bfloat16_type, bfloat16.bfloat16_cooperative_matrix),
         // Views may be of any type that the device has.
         explicit_shared_layout: explicit_layout.workgroup_memory_explicit_layout != 0
             && explicit_layout.workgroup_memory_explicit_layout8_bit_access != 0
@@ -502,6 +511,7 @@ pub(crate) mod sample {
                 subgroup_uniform_control_flow: false,
                 explicit_shared_layout: false,
                 cooperative_matrix: false,
+                bfloat16_matrix: false,
                 types: TypeFeatures {
                     int8: true,
                     int16: true,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use fulgurite_spec::{Lanes, Literal, MatrixScope, MatrixShape, ScalarType, Type};
 
-use crate::spv::{self, addressing_model, capability, decoration, op, scope, storage_class};
+use crate::spv::{self, addressing_model, capability, decoration, float_encoding, op, scope, storage_class};
 
 /// A result id.
 pub(crate) type Id = u32;
@@ -162,7 +162,10 @@ impl Assembler {
     fn matrix(&mut self, component: ScalarType, shape: MatrixShape) -> Id {
         self.capability(capability::CooperativeMatrixKHR);
         self.extension("SPV_KHR_cooperative_matrix");
-        let component = self.ty(Type::scalar(component));
+        let component = match component {
+            ScalarType::BF16 => self.bfloat16(),
+            component => self.ty(Type::scalar(component)),
+        };
         let scope = match shape.scope {
             MatrixScope::Subgroup => scope::Subgroup,
             MatrixScope::Workgroup => scope::Workgroup,
@@ -171,6 +174,14 @@ impl Assembler {
         let [scope, rows, columns, role] =
             [scope, shape.rows.into(), shape.cols.into(), shape.role as u32].map(|n| self.u32(n));
         self.made(op::TypeCooperativeMatrixKHR, &[component, scope, rows, columns, role])
+    }
+
+    /// What components of matrices of `bf16` are; elsewhere `bf16` is its bits.
+    pub(crate) fn bfloat16(&mut self) -> Id {
+        self.capability(capability::BFloat16TypeKHR);
+        self.capability(capability::BFloat16CooperativeMatrixKHR);
+        self.extension("SPV_KHR_bfloat16");
+        self.made(op::TypeFloat, &[16, float_encoding::BFloat16KHR])
     }
 
     /// `uvec3`, which only built-in ids are.

@@ -219,7 +219,7 @@ struct Emitter<'a> {
     /// Shared memory for broadcasts, by type.
     broadcasts: HashMap<Type, Object>,
     /// Shared memory for matrices that reach outside of theirs, by scalar and size.
-    tiles: HashMap<(Type, u32), Object>,
+    tiles: HashMap<(Type, u32, usize), Object>,
     /// Names of variables.
     named: Vec<(Id, String)>,
     control: Option<Id>,

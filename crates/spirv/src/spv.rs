@@ -55,7 +55,7 @@ numbers! {
         StorageBuffer16BitAccess = 4433, StorageBuffer8BitAccess = 4448, DenormPreserve = 4464, SignedZeroInfNanPreserve = 4466, RoundingModeRTE = 4467,
         VulkanMemoryModel = 5345, PhysicalStorageBufferAddresses = 5347, DotProductInput4x8BitPacked = 6018, DotProduct = 6019,
         CooperativeMatrixKHR = 6022, AtomicFloat32AddEXT = 6033,
-        AtomicFloat64AddEXT = 6034,
+        AtomicFloat64AddEXT = 6034, BFloat16TypeKHR = 5116, BFloat16CooperativeMatrixKHR = 5118,
     }
     execution_mode {
         LocalSize = 17, SubgroupUniformControlFlowKHR = 4421, DenormPreserve = 4459, SignedZeroInfNanPreserve = 4461, RoundingModeRTE = 4462,
@@ -85,6 +85,9 @@ numbers! {
     cooperative_matrix_operands {
         MatrixASignedComponentsKHR = 1, MatrixBSignedComponentsKHR = 2, MatrixCSignedComponentsKHR = 4,
         MatrixResultSignedComponentsKHR = 8,
+    }
+    float_encoding {
+        BFloat16KHR = 0,
     }
     group_operation {
         Reduce = 0, InclusiveScan = 1, ExclusiveScan = 2,

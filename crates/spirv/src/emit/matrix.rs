@@ -2,9 +2,9 @@
 //!
 //! A matrix that is surely inside its memory is loaded and stored by the instruction for it. Where that is not proven, it
 //! is found out at run time, and one that reaches outside goes through shared memory of the module's own, scalar by
-//! scalar, each with a guard of its own.
+//! scalar, each with a guard of its own. So does, component by component, what SPIR-V has no instruction for.
 
-use fulgurite_ir::{InstId, InstKind, Memory, ValueId, VerifiedKernel};
+use fulgurite_ir::{InstId, Memory, ValueId};
 use fulgurite_spec::{MatrixLayout, MatrixShape, Op, ScalarType, Type};
 
 use super::Emitter;
@@ -40,24 +40,6 @@ struct Placed {
     scalars: u32,
     /// Scalars that a component takes, if it takes more than one.
     pieces: u32,
-}
-
-/// What of the matrices of `kernel` no module can express.
-pub(super) fn unsupported(kernel: &VerifiedKernel, id: InstId) -> Option<String> {
-    let inst = kernel.inst(id);
-    // Held as 16-bit integers, of which no product is one of floats.
-    let brain =
-        inst.results.iter().map(|r| kernel.ty(*r)).find(|ty| ty.is_matrix() && ty.scalar == ScalarType::BF16);
-    if let Some(ty) = brain {
-        return Some(format!("matrices of type {ty} (VK_KHR_shader_bfloat16)"));
-    }
-    let InstKind::CoopConvert { value } = &inst.kind else { return None };
-    let (from, to) = (kernel.ty(*value), kernel.ty(*inst.results.first()?));
-    if from.matrix.map(|m| m.role) != to.matrix.map(|m| m.role) {
-        return Some(format!("a conversion of {from} to another role"));
-    }
-    (from.scalar.is_float() && to.scalar.is_integer())
-        .then(|| format!("a conversion of {from} to integers, with saturation"))
 }
 
 /// Lines and scalars of `element`'s type in each, of a matrix of `ty`; and scalars to a component.
@@ -201,7 +183,11 @@ impl Emitter<'_> {
     }
 
     pub(super) fn coop_fill(&mut self, ty: Type, value: ValueId) -> Id {
-        let value = self.id(value);
+        let mut value = self.id(value);
+        if ty.scalar == ScalarType::BF16 {
+            let component = self.asm.bfloat16();
+            value = self.asm.value(op::Bitcast, component, &[value]);
+        }
         self.make(op::CompositeConstruct, ty, &[value])
     }
 
@@ -228,12 +214,20 @@ impl Emitter<'_> {
         self.make(op::CooperativeMatrixMulAddKHR, ty, &words)
     }
 
+    /// SPIR-V converts within a role, without saturation, and `bf16` by no rounding that it names: all else goes component
+    /// by component.
     pub(super) fn coop_convert(&mut self, value: ValueId, to: Type) -> Id {
         let from = self.kernel.ty(value);
         let value = self.id(value);
         let (signed, floats) = (from.scalar.is_signed(), [from, to].map(|t| t.scalar.is_float()));
+        let moves = from.matrix.map(|m| m.role) != to.matrix.map(|m| m.role);
+        let brain = [from, to].iter().any(|t| t.scalar == ScalarType::BF16);
         match floats {
             _ if from == to => value,
+            _ if moves || brain || floats == [true, false] => {
+                let [from_scalar, to_scalar] = [from, to].map(|t| Type::scalar(t.scalar));
+                self.componentwise(&[value], from, to, |e, args| e.convert(args[0], from_scalar, to_scalar))
+            }
             [true, _] => self.make(op::FConvert, to, &[value]),
             [false, true] if signed => self.make(op::ConvertSToF, to, &[value]),
             [false, true] => self.make(op::ConvertUToF, to, &[value]),
@@ -249,6 +243,10 @@ impl Emitter<'_> {
 
     /// Component by component.
     pub(super) fn coop_arithmetic(&mut self, scalar_op: Op, ty: Type, args: &[Id]) -> Id {
+        if ty.scalar == ScalarType::BF16 {
+            let scalar = Type::scalar(ty.scalar);
+            return self.componentwise(args, ty, ty, |e, args| e.brain_float(scalar_op, scalar, args));
+        }
         let float = ty.scalar.is_float();
         let opcode = match scalar_op {
             Op::Add if float => op::FAdd,
@@ -262,6 +260,53 @@ impl Emitter<'_> {
             _ => op::FDiv,
         };
         self.arithmetic(opcode, ty, args)
+    }
+
+    /// What `body` makes of the components of matrices of type `from`, as a matrix of type `to`: the subgroup's lanes share
+    /// them out by way of shared memory.
+    fn componentwise(
+        &mut self,
+        args: &[Id],
+        from: Type,
+        to: Type,
+        body: impl FnOnce(&mut Self, &[Id]) -> Id,
+    ) -> Id {
+        let (Some(shape), Some(result_shape)) = (from.matrix, to.matrix) else {
+            let matrix = self.asm.ty(to);
+            return self.asm.null(matrix);
+        };
+        let mut sources = Vec::with_capacity(args.len());
+        for (slot, value) in args.iter().enumerate() {
+            let source = self.scratch(from.element(), shape.lines(MatrixLayout::RowMajor), slot);
+            self.store_whole(&source, *value);
+            sources.push(source);
+        }
+        // Each lane reads what was there before it writes.
+        let result = self.scratch(to.element(), result_shape.lines(MatrixLayout::RowMajor), 0);
+        self.tile_barrier();
+        let lane = self.subgroup_id(Op::Lane);
+        let (count, step) = (self.asm.u32(shape.components()), self.asm.u32(self.profile.subgroup_size));
+        self.strided(lane, count, step, |e, at| {
+            let place = |e: &mut Self, tile: &Placed| {
+                let first = e.convert(tile.offset, Type::U64, Type::U32);
+                let own = e.make(op::IAdd, Type::U32, &[first, at]);
+                e.piece_pointer(tile.object, own)
+            };
+            let mut components = Vec::with_capacity(sources.len());
+            for source in &sources {
+                let mut operands = vec![place(e, source)];
+                operands.extend(Emitter::access(source.object, true));
+                components.push(e.make(op::Load, source.element, &operands));
+            }
+            let value = body(e, &components);
+            let mut operands = vec![place(e, &result), value];
+            operands.extend(Emitter::access(result.object, true));
+            e.asm.effect(op::Store, &operands);
+        });
+        self.tile_barrier();
+        let loaded = self.load_whole(to, &result);
+        self.tile_barrier();
+        loaded
     }
 
     /// A matrix chosen by a uniform condition: `OpSelect` takes none.
@@ -293,14 +338,20 @@ impl Emitter<'_> {
 
     /// The subgroup's part of shared memory for a tile's scalars, line after line.
     fn tile_scratch(&mut self, tile: &Placed) -> Placed {
+        let scratch = self.scratch(tile.element.element(), (tile.lines, tile.scalars), 0);
+        Placed { layout: tile.layout, len: tile.len, pieces: tile.pieces, ..scratch }
+    }
+
+    /// The subgroup's part of shared memory for lines of so many scalars of type `element`, one after the other; `slot`
+    /// tells apart those that are needed at the same time.
+    fn scratch(&mut self, element: Type, (lines, scalars): (u32, u32), slot: usize) -> Placed {
         let subgroups = self.kernel.workgroup_invocations().div_ceil(self.profile.subgroup_size);
-        let total = tile.lines * tile.scalars;
-        let element = tile.element.element();
-        let object = match self.tiles.get(&(element, total)) {
+        let total = lines * scalars;
+        let object = match self.tiles.get(&(element, total, slot)) {
             Some(object) => *object,
             None => {
                 let object = self.shared_scratch_array(element, total * subgroups);
-                self.tiles.insert((element, total), object);
+                self.tiles.insert((element, total, slot), object);
                 object
             }
         };
@@ -308,8 +359,10 @@ impl Emitter<'_> {
         let size = self.asm.u32(total);
         let first = self.make(op::IMul, Type::U32, &[subgroup, size]);
         let offset = self.convert(first, Type::U32, Type::U64);
-        let stride = self.asm.u32(tile.scalars);
-        Placed { object, element, contended: true, offset, stride, ..*tile }
+        let stride = self.asm.u32(scalars);
+        let len = self.asm.splat(Type::U64, u64::from(total));
+        let layout = MatrixLayout::RowMajor;
+        Placed { object, element, contended: true, layout, offset, stride, len, lines, scalars, pieces: 1 }
     }
 
     fn tile_barrier(&mut self) {

@@ -79,9 +79,6 @@ fn sharing(kernel: &Kernel, profile: &Profile, id: SharedId) -> Sharing {
 /// pieces.
 pub(crate) fn unsupported(kernel: &VerifiedKernel, profile: &Profile) -> Option<String> {
     instructions(kernel).find_map(|id| {
-        if let Some(needs) = super::matrix::unsupported(kernel, id) {
-            return Some(needs);
-        }
         if let InstKind::CoopLoad { memory, .. } | InstKind::CoopStore { memory, .. } = kernel.inst(id).kind
             && let Memory::Shared(base) = kernel.base(memory)
             && let Sharing::Pieces(piece) = sharing(kernel, profile, base)

@@ -200,13 +200,44 @@ fn components_of_float_matrices_are_not_contracted() {
     assert!(loaded.extended(GLOp::Fma as u32).is_empty());
 }
 
+/// A kernel that fills a matrix with `one`, and what `body` makes of it.
+fn filled(ty: &str, one: &str, body: &str) -> Loaded {
+    let text = format!(
+        "fulgurite 1\nkernel @k workgroup(32, 1, 1) {{\nbuffer %z: write f32[]\n%m = coop.fill {one} -> \
+         coopmat<{ty}, 16x16, acc, subgroup>\n{body}\n}}\n"
+    );
+    load(&kernel(&text), &Profile::fullest())
+}
+
 #[test]
-fn matrices_of_bf16_are_refused() {
-    let text = "fulgurite 1\nkernel @k workgroup(32, 1, 1) {\n%a = coop.fill SCALAR -> coopmat<TYPE, 16x16, a, subgroup>\n}\n";
-    let refused = |ty: &str, one: &str| {
-        let text = text.replace("SCALAR", one).replace("TYPE", ty);
-        fulgurite_spirv::unsupported(&kernel(&text), &Profile::fullest())
-    };
-    assert_eq!(refused("f16", "1.0f16"), None);
-    assert!(refused("bf16", "1.0bf16").unwrap().contains("VK_KHR_shader_bfloat16"));
+fn components_of_bf16_matrices_are_of_its_own_type_and_computed_one_by_one() {
+    let loaded = filled("bf16", "1.0bf16", "%s = add %m, %m");
+    let matrix = loaded.def(loaded.one(Op::CompositeConstruct).result_type.unwrap());
+    let component = loaded.operand(matrix, 0);
+    // Its width and its encoding.
+    assert_eq!((component.class.opcode, component.operands.len()), (Op::TypeFloat, 2));
+    // Filled with the bits; stored twice, loaded once, with arithmetic in `f32` between.
+    assert_eq!(loaded.operand(loaded.one(Op::CompositeConstruct), 0).class.opcode, Op::Bitcast);
+    assert_eq!(loaded.all(Op::CooperativeMatrixStoreKHR).len(), 2);
+    let sum = loaded.def(loaded.one(Op::FAdd).result_type.unwrap());
+    assert_eq!((sum.class.opcode, &sum.operands[..]), (Op::TypeFloat, &[Operand::LiteralBit32(32)][..]));
+    let half = filled("f16", "1.0f16", "%s = add %m, %m");
+    half.assert_without(&[Op::CooperativeMatrixStoreKHR]);
+}
+
+#[test]
+fn matrices_change_role_and_saturate_component_by_component() {
+    for (to, by_component) in [
+        ("coopmat<f32, 16x16, acc, subgroup>", false),
+        ("coopmat<f16, 16x16, a, subgroup>", true),
+        ("coopmat<i32, 16x16, acc, subgroup>", true),
+        ("coopmat<bf16, 16x16, acc, subgroup>", true),
+    ] {
+        let loaded = filled("f16", "1.0f16", &format!("%s = coop.convert %m -> {to}"));
+        let stores = loaded.all(Op::CooperativeMatrixStoreKHR).len();
+        assert_eq!(
+            (stores, loaded.all(Op::CooperativeMatrixLoadKHR).len()),
+            if by_component { (1, 1) } else { (0, 0) }
+        );
+    }
 }
