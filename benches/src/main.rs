@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Parser;
 use fulgurite_backend_vulkan::{Options, VulkanBackend};
 use fulgurite_benches::problems::{self, Problem, Scale, Work};
-use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Executable, Launch};
+use fulgurite_driver_core::{Backend, Binding, CompileOptions, DeviceBuffer, Executable, Launch};
 
 #[derive(Parser)]
 #[command(about = "Times kernels on the Vulkan device, beside other SPIR-V for the same work")]
@@ -164,7 +164,8 @@ fn once(
     for (step, executable) in problem.steps.iter().zip(way) {
         let bound: Vec<_> = step.buffers.iter().map(|i| Arc::clone(&buffers[*i])).collect();
         let limits = &backend.snapshot().limits;
-        let launch = Launch::check(executable.kernel(), limits, &bound, &step.params, &step.options)?;
+        let launch =
+            Launch::check(executable.kernel(), limits, Binding::each(&bound), &step.params, &step.options)?;
         let report = executable.launch(&launch)?;
         time += report.device_time.ok_or_else(|| anyhow!("the device measures no time"))?;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fulgurite::registry;
 use fulgurite_benches::problems::{self, Problem, Scale};
-use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Launch};
+use fulgurite_driver_core::{Backend, Binding, CompileOptions, DeviceBuffer, Error, Launch};
 
 /// Runs a problem; `Ok(false)` if the device lacks what it needs.
 fn run(problem: &Problem, backend: &Arc<dyn Backend>) -> Result<bool, String> {
@@ -24,7 +24,8 @@ fn run(problem: &Problem, backend: &Arc<dyn Backend>) -> Result<bool, String> {
         };
         let bound: Vec<_> = step.buffers.iter().map(|i| Arc::clone(&buffers[*i])).collect();
         let limits = &backend.snapshot().limits;
-        let launch = Launch::check(executable.kernel(), limits, &bound, &step.params, &step.options);
+        let launch =
+            Launch::check(executable.kernel(), limits, Binding::each(&bound), &step.params, &step.options);
         executable.launch(&launch.map_err(text)?).map_err(text)?;
     }
     let mut after = Vec::new();

@@ -103,16 +103,16 @@ impl Executable for Compiled {
         &self.id
     }
 
-    fn launch(&self, launch: &Launch<'_>) -> Result<LaunchReport, Error> {
+    fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
         let stop = Stop::start(launch.timeout());
         let mut buffers: Vec<Bound<'_>> = Vec::with_capacity(launch.buffers().len());
-        for buffer in launch.buffers() {
-            let any: &dyn Any = buffer.as_ref();
+        for binding in launch.buffers() {
+            let any: &dyn Any = binding.buffer().as_ref();
             let Some(buffer) = any.downcast_ref::<WordBuffer>() else {
                 let message = "a buffer of another backend was bound to a launch on `cpu`";
                 return Err(Error::invalid(DiagnosticCode::ForeignBuffer, message));
             };
-            buffers.push(Bound { words: buffer.words(), bytes: buffer.bytes() });
+            buffers.push(Bound::new(buffer.words(), binding.range()));
         }
         let size =
             [0, 1].map(|axis| launch.grid()[axis].wrapping_mul(self.engine.code().kernel.workgroup[axis]));

@@ -7,6 +7,7 @@ mod atomic;
 mod matrix;
 mod words;
 
+use std::ops::Range;
 use std::sync::atomic::AtomicU32;
 
 use crate::code::{Index, Layout, Place, Space};
@@ -14,14 +15,34 @@ use crate::compute::Register;
 use crate::lanes::{Lanes, Mask, lanes_of};
 
 pub(crate) use atomic::Atomic;
-use words::{Global, Indices, Local, Shared, Words};
+use words::{Global, Indices, Local, Shared, Skipping, Words};
 
-/// A buffer that is bound.
+/// A part of a buffer that is bound.
 #[derive(Clone, Copy)]
 pub(crate) struct Bound<'a> {
-    pub(crate) words: &'a [AtomicU32],
-    /// Not more than the words have.
-    pub(crate) bytes: u64,
+    words: &'a [AtomicU32],
+    /// Bytes of the words that come before the part: whole elements of less than a word each.
+    skipped: u64,
+    bytes: u64,
+}
+
+impl<'a> Bound<'a> {
+    /// The bytes `range` of the buffer that `words` are.
+    pub(crate) fn new(words: &'a [AtomicU32], range: Range<u64>) -> Self {
+        // What begins within a word has elements of 1, 2, 3 or 6 bytes only, of which 12 bytes hold whole ones.
+        let skipped = if range.start.is_multiple_of(4) { 0 } else { range.start % 12 };
+        let (first, end) = ((range.start - skipped) / 4, range.end.div_ceil(4));
+        Self {
+            words: &words[first as usize..end.max(first) as usize],
+            skipped,
+            bytes: range.end - range.start,
+        }
+    }
+
+    /// How many whole elements of `stride` bytes it has.
+    pub(crate) fn elements(&self, stride: usize) -> u64 {
+        self.bytes / stride.max(1) as u64
+    }
 }
 
 /// The memory that the lanes of one chunk see.
@@ -65,7 +86,17 @@ impl View<'_> {
         match place.space {
             Space::Buffer(binding) => {
                 let bound = self.buffers[binding as usize];
-                access.run(&mut Global(bound.words), bound.bytes / stride as u64, indices, registers);
+                let elements = bound.elements(stride);
+                if bound.skipped == 0 {
+                    return access.run(&mut Global(bound.words), elements, indices, registers);
+                }
+                let skipped = bound.skipped / stride as u64;
+                access.run(
+                    &mut Global(bound.words),
+                    elements + skipped,
+                    &Skipping(indices, skipped),
+                    registers,
+                );
             }
             Space::Shared { base, len } => {
                 let words = &mut self.shared[range(base, len)];
@@ -86,7 +117,7 @@ impl View<'_> {
             // By far the most common: nothing is copied, and no lane's index is made longer.
             let bound = self.buffers[binding as usize];
             if let Ok([index, to]) = registers.get_disjoint_mut([index as usize, to[0] as usize]) {
-                load_word(&Global(bound.words), bound.bytes / 4, &*index, to);
+                load_word(&Global(bound.words), bound.elements(4), &*index, to);
             }
             return;
         }
@@ -106,7 +137,7 @@ impl View<'_> {
             (place.space, place.layout, index, mask)
         {
             let bound = self.buffers[binding as usize];
-            if let Some(first) = registers[index as usize].row(bound.bytes / 4) {
+            if let Some(first) = registers[index as usize].row(bound.elements(4)) {
                 return Global(bound.words).set_row(first, 1, &registers[from[0] as usize]);
             }
         }

@@ -44,7 +44,7 @@ pub(crate) struct Engine {
 struct Running<'a> {
     engine: &'a Engine,
     launched: Launched<'a>,
-    launch: &'a Launch<'a>,
+    launch: &'a Launch,
     grid: Grid,
     /// Chunks, or workgroups where invocations meet.
     units: u64,
@@ -99,7 +99,7 @@ impl Engine {
     }
 
     /// Runs a launch to its end.
-    pub(crate) fn run(&self, launch: &Launch<'_>, launched: Launched<'_>, stop: &Stop) -> Result<(), Error> {
+    pub(crate) fn run(&self, launch: &Launch, launched: Launched<'_>, stop: &Stop) -> Result<(), Error> {
         let grid = launch.grid();
         let workgroups = grid.iter().fold(1u64, |product, n| product.saturating_mul(u64::from(*n)));
         let total = workgroups.saturating_mul(self.code.invocations as u64);
@@ -258,7 +258,7 @@ impl Running<'_> {
                     (self.launch.params()[index][component] >> (32 * word)) as u32
                 }
                 Fixed::Len { binding, stride, word } => {
-                    let elements = self.launched.buffers[binding].bytes / u64::from(stride.max(1));
+                    let elements = self.launched.buffers[binding].elements(stride as usize);
                     (elements >> (32 * word)) as u32
                 }
                 Fixed::Id(Op::NumWorkgroups, axis) => self.grid[usize::from(axis).min(2)],

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fulgurite_driver_core::{
-    Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, Launch, LaunchOptions, Registry,
+    Backend, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, Launch, LaunchOptions,
+    Registry,
 };
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Code;
@@ -29,7 +30,7 @@ pub(crate) fn run(
     let buffers: Vec<_> = sizes.iter().map(|size| backend.allocate(*size as u64 * 4).unwrap()).collect();
     let executable = backend.compile(kernel.clone(), &CompileOptions::default())?;
     let limits = &backend.snapshot().limits;
-    let report = executable.launch(&Launch::check(kernel, limits, &buffers, &[], options)?)?;
+    let report = executable.launch(&Launch::check(kernel, limits, Binding::each(&buffers), &[], options)?)?;
     assert!(report.device_time.is_some());
     let words = |buffer: &Arc<dyn DeviceBuffer>| {
         let mut bytes = vec![0; buffer.bytes() as usize];
@@ -143,7 +144,8 @@ fn an_executable_serves_many_launches_at_once() {
                 for _ in 0..20 {
                     let buffers = [backend.allocate(4 * 640).unwrap(), backend.allocate(4).unwrap()];
                     let limits = &backend.snapshot().limits;
-                    let launch = Launch::check(&kernel, limits, &buffers, &[], &grid(10)).unwrap();
+                    let launch =
+                        Launch::check(&kernel, limits, Binding::each(&buffers), &[], &grid(10)).unwrap();
                     executable.launch(&launch).unwrap();
                     let mut count = [0; 4];
                     buffers[1].read(0, &mut count).unwrap();
@@ -165,7 +167,7 @@ fn the_first_trap_fails_the_launch_which_goes_on() {
     let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
     let limits = &backend.snapshot().limits;
     let options = LaunchOptions::workgroups([3, 4, 1]);
-    let launch = Launch::check(&kernel, limits, &buffers, &[], &options).unwrap();
+    let launch = Launch::check(&kernel, limits, Binding::each(&buffers), &[], &options).unwrap();
     let error = executable.launch(&launch).unwrap_err();
     assert_eq!(error, DeviceError::Trap { code: 77, invocation: 3 * 12 + 5 }.into());
     let mut bytes = vec![0; 4 * 96];
@@ -173,7 +175,9 @@ fn the_first_trap_fails_the_launch_which_goes_on() {
     assert!(bytes.chunks(4).all(|word| word == 1u32.to_le_bytes()));
     // Nobody traps.
     let options = LaunchOptions::workgroups([3, 1, 1]);
-    executable.launch(&Launch::check(&kernel, limits, &buffers, &[], &options).unwrap()).unwrap();
+    executable
+        .launch(&Launch::check(&kernel, limits, Binding::each(&buffers), &[], &options).unwrap())
+        .unwrap();
 }
 
 #[test]
@@ -232,7 +236,9 @@ fn too_much_state_is_out_of_memory() {
         code.registers = registers;
         let backend = CpuBackend::new();
         let buffers = [backend.allocate(4).unwrap()];
-        let launch = Launch::check(&kernel, &backend.snapshot().limits, &buffers, &[], &grid(1)).unwrap();
+        let launch =
+            Launch::check(&kernel, &backend.snapshot().limits, Binding::each(&buffers), &[], &grid(1))
+                .unwrap();
         let executable = crate::Compiled { id: String::new(), engine: crate::schedule::Engine::new(code) };
         assert_eq!(executable.launch(&launch).unwrap_err().code(), Code::OutOfMemory);
     }
@@ -259,7 +265,8 @@ fn foreign_buffers_and_oversized_ones_are_refused() {
     let backend = CpuBackend::default();
     let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
     let buffers: [Arc<dyn DeviceBuffer>; 1] = [Arc::new(Foreign)];
-    let launch = Launch::check(&kernel, &backend.snapshot().limits, &buffers, &[], &grid(1)).unwrap();
+    let launch =
+        Launch::check(&kernel, &backend.snapshot().limits, Binding::each(&buffers), &[], &grid(1)).unwrap();
     assert_eq!(executable.launch(&launch).unwrap_err().code(), Code::ForeignBuffer);
     assert_eq!(backend.allocate(1 << 63).err().map(|e| e.code()), Some(Code::Unsupported));
 }

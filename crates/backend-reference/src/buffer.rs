@@ -1,9 +1,10 @@
 //! Buffers: plain bytes behind a lock.
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fulgurite_driver_core::{DeviceBuffer, DeviceError, Error};
+use fulgurite_driver_core::{Binding, DeviceBuffer, DeviceError, Error};
 use fulgurite_spec::Code;
 
 /// A buffer of this backend.
@@ -30,7 +31,7 @@ impl HostBuffer {
 }
 
 /// The range of `length` bytes from `offset` on, if a buffer of `size` bytes has it.
-fn range(offset: u64, length: usize, size: usize) -> Result<core::ops::Range<usize>, Error> {
+fn range(offset: u64, length: usize, size: usize) -> Result<Range<usize>, Error> {
     usize::try_from(offset)
         .ok()
         .and_then(|start| Some(start..start.checked_add(length)?))
@@ -64,16 +65,16 @@ impl DeviceBuffer for HostBuffer {
 /// The buffers of a launch, locked until it ends.
 pub(crate) struct Bound<'a> {
     guards: Vec<MutexGuard<'a, Vec<u8>>>,
-    /// Which guard a binding has; read-only bindings may share one.
-    positions: Vec<usize>,
+    /// Which guard a binding has, and which of its bytes; bindings may share one.
+    parts: Vec<(usize, Range<usize>)>,
 }
 
 impl<'a> Bound<'a> {
     /// Locks `buffers`, in an order that all launches share so that no two wait for each other.
-    pub(crate) fn lock(buffers: &'a [Arc<dyn DeviceBuffer>]) -> Result<Self, Error> {
-        let mut own: Vec<&'a HostBuffer> = Vec::with_capacity(buffers.len());
-        for buffer in buffers {
-            let any: &dyn Any = buffer.as_ref();
+    pub(crate) fn lock(bindings: &'a [Binding]) -> Result<Self, Error> {
+        let mut own: Vec<&'a HostBuffer> = Vec::with_capacity(bindings.len());
+        for binding in bindings {
+            let any: &dyn Any = binding.buffer().as_ref();
             let Some(buffer) = any.downcast_ref() else {
                 let message = "a buffer of another backend was bound to a launch on `reference`";
                 return Err(Error::invalid(Code::ForeignBuffer, message));
@@ -83,22 +84,26 @@ impl<'a> Bound<'a> {
         let mut order: Vec<*const HostBuffer> = own.iter().map(|b| std::ptr::from_ref(*b)).collect();
         order.sort_unstable();
         order.dedup();
-        let positions: Vec<usize> =
-            own.iter().map(|b| order.partition_point(|o| *o < std::ptr::from_ref(*b))).collect();
+        let position = |buffer: &HostBuffer| order.partition_point(|o| *o < std::ptr::from_ref(buffer));
+        let positions: Vec<usize> = own.iter().map(|buffer| position(buffer)).collect();
         let guards = (0..order.len())
             .filter_map(|position| positions.iter().position(|p| *p == position))
             .map(|binding| own[binding].lock())
             .collect();
-        Ok(Self { guards, positions })
+        // Buffers are no larger than the host's memory.
+        let bytes = bindings.iter().map(|b| b.range().start as usize..b.range().end as usize);
+        Ok(Self { guards, parts: positions.into_iter().zip(bytes).collect() })
     }
 
     /// The bytes of a binding.
     pub(crate) fn get(&self, binding: usize) -> &[u8] {
-        &self.guards[self.positions[binding]]
+        let (guard, bytes) = &self.parts[binding];
+        &self.guards[*guard][bytes.clone()]
     }
 
     /// The bytes of a binding, to be changed.
     pub(crate) fn get_mut(&mut self, binding: usize) -> &mut [u8] {
-        &mut self.guards[self.positions[binding]]
+        let (guard, bytes) = &self.parts[binding];
+        &mut self.guards[*guard][bytes.clone()]
     }
 }

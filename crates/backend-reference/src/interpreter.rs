@@ -74,7 +74,7 @@ fn internal(what: &str) -> Error {
 /// Runs a launch to its end.
 pub(crate) fn launch<M: Monitor>(
     program: &Program,
-    launch: &Launch<'_>,
+    launch: &Launch,
     options: ReferenceOptions,
     monitor: &mut M,
 ) -> Result<LaunchReport, Error> {

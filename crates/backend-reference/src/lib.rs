@@ -155,7 +155,7 @@ impl Executable for Interpreted {
         &self.id
     }
 
-    fn launch(&self, launch: &Launch<'_>) -> Result<LaunchReport, Error> {
+    fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
         let mut claims = Claims::new(&self.program);
         let report = interpreter::launch(&self.program, launch, self.options, &mut claims)?;
         claims.check()?;

@@ -28,7 +28,7 @@ pub(crate) struct Memories<'a> {
 impl<'a> Memories<'a> {
     pub(crate) fn new(
         program: &'a Program,
-        launch: &'a Launch<'_>,
+        launch: &'a Launch,
         buffers: Bound<'a>,
         local: Vec<u8>,
         seed: u32,

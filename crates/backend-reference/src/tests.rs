@@ -5,7 +5,9 @@ mod language;
 
 use std::sync::Arc;
 
-use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Launch, LaunchOptions, Registry};
+use fulgurite_driver_core::{
+    Backend, Binding, CompileOptions, DeviceBuffer, Error, Launch, LaunchOptions, Registry,
+};
 use fulgurite_ir::{Grid, MemoryScopes, VerifiedKernel, text, verify};
 use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
@@ -50,7 +52,7 @@ impl Setup {
     ) -> Result<(), Error> {
         let executable = self.backend.compile(kernel.clone(), &CompileOptions::default())?;
         let limits = &self.backend.snapshot().limits;
-        let launch = Launch::check(kernel, limits, &self.buffers, params, options)?;
+        let launch = Launch::check(kernel, limits, Binding::each(&self.buffers), params, options)?;
         executable.launch(&launch).map(|_| ())
     }
 
@@ -247,7 +249,7 @@ fn a_monitor_sees_every_access_and_barrier() {
     let program = Program::new(kernel.clone());
     let setup = Setup::new(&[&[0, 0]]);
     let limits = &setup.backend.snapshot().limits;
-    let launch = Launch::check(&kernel, limits, &setup.buffers, &[], &grid(2)).unwrap();
+    let launch = Launch::check(&kernel, limits, Binding::each(&setup.buffers), &[], &grid(2)).unwrap();
     let mut notes = Notes::default();
     interpreter::launch(&program, &launch, ReferenceOptions::default(), &mut notes).unwrap();
     use AccessKind::{Atomic, Load, Store};

@@ -1,10 +1,11 @@
 //! One launch: bind, record, submit, wait no longer than the timeout, and say what happened.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ash::vk;
-use fulgurite_driver_core::{DeviceBuffer, DeviceError, Error, Executable, Launch, LaunchReport};
+use fulgurite_driver_core::{DeviceError, Error, Executable, Launch, LaunchReport};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spirv::{BlockFacts, BlockPlacement, ControlWord, Layout};
 
@@ -28,38 +29,46 @@ impl Executable for VulkanExecutable {
         &self.id
     }
 
-    fn launch(&self, launch: &Launch<'_>) -> Result<LaunchReport, Error> {
+    fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
         let device = &self.device;
         device.check_alive()?;
         let buffers = launch
             .buffers()
             .iter()
-            .map(|buffer| VulkanBuffer::of(device, buffer.as_ref()))
+            .map(|part| VulkanBuffer::of(device, part.buffer().as_ref()))
             .collect::<Result<Vec<_>, Error>>()?;
         if launch.is_empty() {
             return Ok(LaunchReport::default());
         }
-        let largest = buffers.iter().zip(&self.kernel.buffers).filter(|(_, declared)| !declared.large);
-        let largest = largest.map(|(buffer, _)| buffer.bytes()).max().unwrap_or(0);
-        let artifact = self.artifact(largest)?;
+        let parts: Vec<Part<'_>> = buffers
+            .iter()
+            .zip(launch.buffers())
+            .zip(&self.alignments)
+            .map(|((buffer, binding), alignment)| Part::new(buffer, binding.range(), *alignment))
+            .collect();
+        let offsets: Vec<u64> = parts.iter().map(|part| part.before).collect();
+        let described = parts.iter().zip(&self.kernel.buffers).filter(|(_, declared)| !declared.large);
+        let largest = described.map(|(part, _)| part.before + part.bytes()).max().unwrap_or(0);
+        let artifact = self.artifact(largest, &offsets)?;
         let mut lease = device.lease()?;
         for index in 0..(Layout::CONTROL_BYTES / 4) as u32 {
             lease.slot().control.write_word(index, 0)?;
         }
         let layout = &artifact.layout;
         let addresses = match layout.by_address.contains(&true) {
-            true => buffers.iter().map(|buffer| buffer.address()).collect::<Result<Vec<_>, Error>>()?,
+            true => parts.iter().map(Part::address).collect::<Result<Vec<_>, Error>>()?,
             false => Vec::new(),
         };
         let facts = BlockFacts {
             lengths: launch.lengths(),
             addresses: &addresses,
+            offsets: &offsets,
             params: launch.params(),
             grid: launch.grid(),
         };
         let block: Vec<u8> =
             layout.block(&self.kernel, &facts).iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let set = artifact.bind(&mut lease, &buffers, &block)?;
+        let set = artifact.bind(&mut lease, &parts, &block)?;
         artifact.record(&mut lease, set, &block, launch)?;
 
         let uses: Vec<&Use> = buffers.iter().map(|buffer| &buffer.used).collect();
@@ -85,21 +94,48 @@ impl Executable for VulkanExecutable {
     }
 }
 
+/// A part of a buffer as a launch binds it.
+struct Part<'b> {
+    buffer: &'b VulkanBuffer,
+    range: Range<u64>,
+    /// Bytes of its descriptor that come before it: a descriptor begins only where it may.
+    before: u64,
+}
+
+impl<'b> Part<'b> {
+    fn new(buffer: &'b VulkanBuffer, range: Range<u64>, alignment: u64) -> Self {
+        let before = if range.is_empty() { 0 } else { range.start % alignment };
+        Self { buffer, range, before }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    fn descriptor(&self) -> Result<vk::DescriptorBufferInfo, Error> {
+        self.buffer.descriptor(self.range.start - self.before..self.range.end)
+    }
+
+    fn address(&self) -> Result<u64, Error> {
+        Ok(self.buffer.address()? + self.range.start)
+    }
+}
+
 impl Artifact {
     /// Makes the descriptor set; writes the parameter block if it is in a buffer.
     fn bind(
         &self,
         lease: &mut Lease<'_>,
-        buffers: &[&VulkanBuffer],
+        parts: &[Part<'_>],
         block: &[u8],
     ) -> Result<vk::DescriptorSet, Error> {
         if self.layout.bindings().is_empty() {
             return Ok(vk::DescriptorSet::null());
         }
         let mut infos: Vec<(u32, vk::DescriptorBufferInfo)> = Vec::new();
-        for ((buffer, binding), by_address) in buffers.iter().zip(0..).zip(&self.layout.by_address) {
+        for ((part, binding), by_address) in parts.iter().zip(0..).zip(&self.layout.by_address) {
             if !by_address {
-                infos.push((binding, buffer.descriptor()?));
+                infos.push((binding, part.descriptor()?));
             }
         }
         if let Some(binding) = self.layout.control {
@@ -142,7 +178,7 @@ impl Artifact {
         lease: &mut Lease<'_>,
         set: vk::DescriptorSet,
         block: &[u8],
-        launch: &Launch<'_>,
+        launch: &Launch,
     ) -> Result<(), Error> {
         let pipeline = &self.pipeline;
         let queries = lease.slot().queries;

@@ -1,6 +1,7 @@
 //! Buffers: device memory, its zeroing, and the host's reads and writes of it.
 
 use std::any::Any;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
@@ -192,10 +193,12 @@ impl VulkanBuffer {
         })
     }
 
-    /// What a descriptor binds: all of it in whole words, and something even of an empty buffer.
-    pub(crate) fn descriptor(&self) -> Result<vk::DescriptorBufferInfo, Error> {
-        let range = if self.bytes == 0 { ALIGNMENT } else { self.bytes.next_multiple_of(4) };
-        Ok(vk::DescriptorBufferInfo::default().buffer(self.memory()?.buffer).offset(0).range(range))
+    /// What a descriptor binds: whole words, and something even of an empty part.
+    pub(crate) fn descriptor(&self, bytes: Range<u64>) -> Result<vk::DescriptorBufferInfo, Error> {
+        let (offset, size) =
+            if bytes.is_empty() { (0, ALIGNMENT) } else { (bytes.start, bytes.end - bytes.start) };
+        let info = vk::DescriptorBufferInfo::default().buffer(self.memory()?.buffer);
+        Ok(info.offset(offset).range(size.next_multiple_of(4)))
     }
 
     /// Where it is for the device.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use ash::vk;
 use fulgurite_driver_core::{CompileOptions, Error};
-use fulgurite_ir::VerifiedKernel;
+use fulgurite_ir::{BufferId, Memory, VerifiedKernel};
 use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile, emit};
 
 use crate::device::Device;
@@ -18,8 +18,12 @@ pub(crate) struct VulkanExecutable {
     pub(crate) device: Arc<Device>,
     pub(crate) id: String,
     profile: Profile,
+    /// What parts of buffers begin at a multiple of: for each, what holds whole elements and may begin a descriptor.
+    pub(crate) alignments: Vec<u64>,
     /// The form that binds buffers by descriptors, but for `large` ones.
     bound: Artifact,
+    /// The form for parts of buffers that begin where no descriptor may; made when a launch first has one.
+    offset: OnceLock<Artifact>,
     /// The form that reaches every buffer by its address: made when a launch first has a buffer that is larger than a
     /// descriptor reaches.
     addressed: OnceLock<Artifact>,
@@ -60,15 +64,7 @@ pub(crate) fn compile_for(
     Error::check_needs(&kernel, &device.plan.snapshot)?;
     check_kernel(&kernel, &device.plan.snapshot.limits)?;
     let (bound, id) = artifact(device, &kernel, profile)?;
-    let addressed = OnceLock::new();
-    Ok(VulkanExecutable {
-        kernel,
-        device: Arc::clone(device),
-        id,
-        profile: profile.clone(),
-        bound,
-        addressed,
-    })
+    Ok(VulkanExecutable::new(device, kernel, id, profile.clone(), bound))
 }
 
 /// One form of `kernel`, and the identity of what was compiled.
@@ -107,25 +103,56 @@ pub(crate) unsafe fn compile_foreign(
     let id = id(&module);
     let pipeline = Pipeline::create(Arc::clone(device), &module)?;
     let bound = Artifact { layout: module.layout, pipeline };
-    let addressed = OnceLock::new();
-    Ok(VulkanExecutable { kernel: signature, device: Arc::clone(device), id, profile, bound, addressed })
+    Ok(VulkanExecutable::new(device, signature, id, profile, bound))
 }
 
 impl VulkanExecutable {
-    /// The form that can launch on buffers of which the largest has so many bytes.
-    pub(crate) fn artifact(&self, largest: u64) -> Result<&Artifact, Error> {
-        if largest <= self.device.plan.bounds.max_descriptor_bytes {
-            return Ok(&self.bound);
-        }
-        if let Some(addressed) = self.addressed.get() {
-            return Ok(addressed);
-        }
+    fn new(
+        device: &Arc<Device>,
+        kernel: Arc<VerifiedKernel>,
+        id: String,
+        profile: Profile,
+        bound: Artifact,
+    ) -> Self {
+        let alignments = (0..kernel.buffers.len()).map(|i| {
+            let elements = kernel.aliases(Memory::Buffer(BufferId::new(i))).map(|m| kernel.element(m).size());
+            elements
+                .fold(device.plan.bounds.descriptor_alignment, |all, size| least_multiple(all, size.into()))
+        });
+        let alignments = alignments.collect();
+        let (offset, addressed) = (OnceLock::new(), OnceLock::new());
+        Self { kernel, device: Arc::clone(device), id, profile, alignments, bound, offset, addressed }
+    }
+
+    /// The form that can launch on parts of buffers that reach to `largest` bytes of a descriptor at most and begin
+    /// `before` bytes after it.
+    pub(crate) fn artifact(&self, largest: u64, before: &[u64]) -> Result<&Artifact, Error> {
         let mut profile = self.profile.clone();
-        profile.addresses = true;
+        let form = if largest > self.device.plan.bounds.max_descriptor_bytes {
+            profile.addresses = true;
+            &self.addressed
+        } else if before.iter().any(|bytes| *bytes > 0) {
+            profile.offsets = true;
+            &self.offset
+        } else {
+            return Ok(&self.bound);
+        };
+        if let Some(made) = form.get() {
+            return Ok(made);
+        }
         let (made, _) = artifact(&self.device, &self.kernel, &profile)?;
         // Another thread may have been faster: then this one is dropped.
-        Ok(self.addressed.get_or_init(|| made))
+        Ok(form.get_or_init(|| made))
     }
+}
+
+/// The least common multiple.
+fn least_multiple(a: u64, b: u64) -> u64 {
+    let (mut divisor, mut rest) = (a, b);
+    while rest > 0 {
+        (divisor, rest) = (rest, divisor % rest);
+    }
+    a / divisor.max(1) * b
 }
 
 impl Pipeline {

@@ -91,6 +91,8 @@ pub(crate) struct Bounds {
     pub(crate) max_descriptors: u32,
     pub(crate) max_push_constant_bytes: u32,
     pub(crate) max_shared_bytes: u32,
+    /// What descriptors begin at a multiple of.
+    pub(crate) descriptor_alignment: u64,
     /// Bytes that one descriptor reaches.
     pub(crate) max_descriptor_bytes: u64,
     /// Bytes of the largest buffer that can be made.
@@ -289,6 +291,7 @@ fn bounds(physical: &PhysicalSnapshot) -> Bounds {
             .min(limits.max_per_stage_resources),
         max_push_constant_bytes: limits.max_push_constants_size,
         max_shared_bytes: limits.max_compute_shared_memory_size,
+        descriptor_alignment: limits.min_storage_buffer_offset_alignment.max(4),
         // Descriptors cover whole words.
         max_descriptor_bytes: u64::from(limits.max_storage_buffer_range & !3),
         // An allocation beyond maxMemoryAllocationSize may still succeed, and if not it is refused in so many words;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ash::vk;
-use fulgurite_driver_core::{DeviceBuffer, Error, Executable, Launch, LaunchOptions};
+use fulgurite_driver_core::{Binding, DeviceBuffer, Error, Executable, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Diagnostics;
 use fulgurite_spec::device::Capability;
@@ -226,7 +226,13 @@ fn run(
 ) -> Result<Vec<u32>, Error> {
     let options = LaunchOptions::workgroups([1, 1, 1]).timeout(TIMEOUT);
     let limits = &device.plan.snapshot.limits;
-    executable.launch(&Launch::check(executable.kernel(), limits, buffers, params, &options)?)?;
+    executable.launch(&Launch::check(
+        executable.kernel(),
+        limits,
+        Binding::each(buffers),
+        params,
+        &options,
+    )?)?;
     let Some(out) = buffers.last() else { return Ok(Vec::new()) };
     let mut bytes = vec![0; out.bytes() as usize];
     out.read(0, &mut bytes)?;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fulgurite_driver_core::{
-    Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
+    Backend, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
 };
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::eval::Components;
@@ -180,7 +180,13 @@ impl RunFile {
         }
         let executable = backend.compile(self.kernel.clone(), &CompileOptions::default())?;
         let limits = &backend.snapshot().limits;
-        executable.launch(&Launch::check(&self.kernel, limits, &buffers, &self.params, &self.options)?)?;
+        executable.launch(&Launch::check(
+            &self.kernel,
+            limits,
+            Binding::each(&buffers),
+            &self.params,
+            &self.options,
+        )?)?;
         let mut outputs = Vec::new();
         for (buffer, declared) in buffers.iter().zip(&self.kernel.buffers) {
             let mut bytes = vec![0; buffer.bytes() as usize];

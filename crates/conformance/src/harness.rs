@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fulgurite_driver_core::{Backend, CompileOptions, DeviceError, Error, Executable, Launch, LaunchOptions};
+use fulgurite_driver_core::{
+    Backend, Binding, CompileOptions, DeviceError, Error, Executable, Launch, LaunchOptions,
+};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::Capability;
 use fulgurite_spec::eval::Components;
@@ -209,7 +211,7 @@ impl<'a> Harness<'a> {
             buffers.push(buffer);
         }
         let limits = &self.backend.snapshot().limits;
-        let launch = Launch::check(executable.kernel(), limits, &buffers, params, options)?;
+        let launch = Launch::check(executable.kernel(), limits, Binding::each(&buffers), params, options)?;
         executable.launch(&launch)?;
         let mut after = Vec::with_capacity(contents.len());
         for (buffer, bytes) in buffers.iter().zip(contents) {

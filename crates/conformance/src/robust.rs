@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use fulgurite_driver_core::{
-    Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
+    Backend, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
 };
 use fulgurite_ir::{Kernel, VerifiedKernel, text, verify, wire};
 use fulgurite_spec::eval::Components;
@@ -171,7 +171,8 @@ fn launch(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn Backend>) -> Result<()
         .collect::<Result<_, Error>>()?;
     let params: Vec<Components> = kernel.params.iter().map(|_| [5, 0x8000_0000, 0x7f80_0001, 1]).collect();
     let options = LaunchOptions::workgroups([2, 1, 2]).timeout(Duration::from_millis(5));
-    let launch = Launch::check(kernel, &backend.snapshot().limits, &buffers, &params, &options)?;
+    let launch =
+        Launch::check(kernel, &backend.snapshot().limits, Binding::each(&buffers), &params, &options)?;
     executable.launch(&launch)?;
     Ok(())
 }

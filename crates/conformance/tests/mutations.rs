@@ -59,7 +59,7 @@ impl Executable for BrokenExecutable {
         self.inner.id()
     }
 
-    fn launch(&self, launch: &Launch<'_>) -> Result<LaunchReport, Error> {
+    fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
         self.inner.launch(launch)
     }
 }

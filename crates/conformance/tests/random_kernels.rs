@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use fulgurite_conformance::robust;
-use fulgurite_driver_core::{Backend, CompileOptions, Launch, LaunchOptions};
+use fulgurite_driver_core::{Backend, Binding, CompileOptions, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::eval::Components;
 
@@ -406,7 +406,9 @@ fn outputs(backend: &dyn Backend, kernel: &Arc<VerifiedKernel>, count: u32, seed
     let params = [[u64::from(seed as u32 % 100), 0, 0, 0], f];
     let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
     let options = LaunchOptions::workgroups([WORKGROUPS, 1, 1]);
-    let launch = Launch::check(kernel, &backend.snapshot().limits, &buffers, &params, &options).unwrap();
+    let launch =
+        Launch::check(kernel, &backend.snapshot().limits, Binding::each(&buffers), &params, &options)
+            .unwrap();
     executable.launch(&launch).unwrap();
     let read = |buffer: &Arc<dyn fulgurite_driver_core::DeviceBuffer>| {
         let mut bytes = vec![0; buffer.bytes() as usize];

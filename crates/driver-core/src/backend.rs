@@ -72,7 +72,7 @@ pub trait Executable: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Device`] or `FG0506`. After an error the written buffers' contents are unspecified.
-    fn launch(&self, launch: &Launch<'_>) -> Result<LaunchReport, Error>;
+    fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error>;
 }
 
 /// What a launch did.

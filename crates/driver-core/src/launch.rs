@@ -1,29 +1,31 @@
 //! The checks that every launch passes before a backend sees it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use fulgurite_ir::analysis::instructions;
+use fulgurite_ir::kernel::MATRIX_ALIGNMENT;
 use fulgurite_ir::require::LaunchFacts;
-use fulgurite_ir::{Grid, Memory, VerifiedKernel};
+use fulgurite_ir::{BufferDecl, BufferId, Grid, InstKind, Memory, VerifiedKernel};
 use fulgurite_spec::Code;
 use fulgurite_spec::device::Limits;
 use fulgurite_spec::eval::Components;
 
-use crate::backend::DeviceBuffer;
+use crate::binding::Binding;
 use crate::error::Error;
 use crate::options::{GridSize, LaunchOptions};
 
 /// A launch that fits its kernel and its device: made only by [`Launch::check`].
-pub struct Launch<'a> {
+#[derive(Clone, Debug)]
+pub struct Launch {
     grid: Grid,
-    buffers: &'a [Arc<dyn DeviceBuffer>],
+    buffers: Vec<Binding>,
     lengths: Vec<u64>,
-    params: &'a [Components],
+    params: Vec<Components>,
     timeout: Duration,
     is_linear: bool,
 }
 
-impl<'a> Launch<'a> {
+impl Launch {
     /// Checks counts, sizes, overlaps, preconditions and the grid.
     ///
     /// `buffers` and `params` are in the kernel's order of declaration; parameter values have the declared
@@ -35,8 +37,8 @@ impl<'a> Launch<'a> {
     pub fn check(
         kernel: &VerifiedKernel,
         limits: &Limits,
-        buffers: &'a [Arc<dyn DeviceBuffer>],
-        params: &'a [Components],
+        buffers: Vec<Binding>,
+        params: &[Components],
         options: &LaunchOptions,
     ) -> Result<Self, Error> {
         let (want_buffers, want_params) = (kernel.buffers.len(), kernel.params.len());
@@ -57,8 +59,8 @@ impl<'a> Launch<'a> {
                 format!("at most {}", limits.max_bound_buffers),
             ));
         }
-        let lengths = element_counts(kernel, limits, buffers)?;
-        check_overlaps(kernel, buffers)?;
+        let lengths = element_counts(kernel, limits, &buffers)?;
+        check_overlaps(kernel, &buffers)?;
         let grid = grid(kernel, limits, &lengths, options)?;
         let facts = LaunchFacts { grid, lengths: &lengths, params };
         if let Some(text) = kernel.failed_require(&facts) {
@@ -69,7 +71,7 @@ impl<'a> Launch<'a> {
         }
         let timeout = options.timeout.unwrap_or(LaunchOptions::DEFAULT_TIMEOUT);
         let is_linear = matches!(options.grid, Some(GridSize::Linear(_)));
-        Ok(Self { grid, buffers, lengths, params, timeout, is_linear })
+        Ok(Self { grid, buffers, lengths, params: params.to_vec(), timeout, is_linear })
     }
 
     /// Workgroups along x, y and z; within the device's limits unless it is linear; none of them need be non-zero.
@@ -89,8 +91,8 @@ impl<'a> Launch<'a> {
     }
 
     /// The buffers, in binding order.
-    pub fn buffers(&self) -> &'a [Arc<dyn DeviceBuffer>] {
-        self.buffers
+    pub fn buffers(&self) -> &[Binding] {
+        &self.buffers
     }
 
     /// The number of whole elements of each buffer.
@@ -99,8 +101,8 @@ impl<'a> Launch<'a> {
     }
 
     /// Parameter values, in order.
-    pub fn params(&self) -> &'a [Components] {
-        self.params
+    pub fn params(&self) -> &[Components] {
+        &self.params
     }
 
     /// When to stop it.
@@ -114,13 +116,9 @@ impl<'a> Launch<'a> {
     }
 }
 
-fn element_counts(
-    kernel: &VerifiedKernel,
-    limits: &Limits,
-    buffers: &[Arc<dyn DeviceBuffer>],
-) -> Result<Vec<u64>, Error> {
+fn element_counts(kernel: &VerifiedKernel, limits: &Limits, buffers: &[Binding]) -> Result<Vec<u64>, Error> {
     let mut lengths = Vec::with_capacity(buffers.len());
-    for (declared, buffer) in kernel.buffers.iter().zip(buffers) {
+    for (i, (declared, buffer)) in kernel.buffers.iter().zip(buffers).enumerate() {
         let (bytes, size) = (buffer.bytes(), u64::from(declared.element.size()));
         if bytes > limits.max_buffer_bytes {
             return Err(Error::unsupported(
@@ -139,6 +137,7 @@ fn element_counts(
                 ),
             )
         })?;
+        check_alignment(kernel, declared, BufferId::new(i), buffer)?;
         lengths.push(length);
     }
     for view in &kernel.views {
@@ -155,15 +154,45 @@ fn element_counts(
     Ok(lengths)
 }
 
-fn check_overlaps(kernel: &VerifiedKernel, buffers: &[Arc<dyn DeviceBuffer>]) -> Result<(), Error> {
+/// A part of a buffer begins where the elements of every type begin that the kernel finds in it.
+fn check_alignment(
+    kernel: &VerifiedKernel,
+    declared: &BufferDecl,
+    id: BufferId,
+    bound: &Binding,
+) -> Result<(), Error> {
+    let base = Memory::Buffer(id);
+    let elements = kernel.aliases(base).map(|memory| u64::from(kernel.element(memory).size()));
+    let matrices = instructions(kernel).filter_map(|id| match kernel.inst(id).kind {
+        InstKind::CoopLoad { memory, .. } | InstKind::CoopStore { memory, .. } => Some(memory),
+        _ => None,
+    });
+    let matrices =
+        matrices.filter(|memory| kernel.base(*memory) == base).map(|_| u64::from(MATRIX_ALIGNMENT));
+    let misaligned = |size: &u64| !bound.offset().is_multiple_of(*size);
+    match elements.chain(matrices).find(misaligned) {
+        Some(size) => Err(Error::invalid(
+            Code::BufferSize,
+            format!(
+                "`%{}` would begin at byte {} of its buffer, which is no multiple of the {size} bytes that the kernel \
+                 accesses at once",
+                declared.name,
+                bound.offset()
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check_overlaps(kernel: &VerifiedKernel, buffers: &[Binding]) -> Result<(), Error> {
     for (i, a) in buffers.iter().enumerate() {
         for (j, b) in buffers.iter().enumerate().skip(i + 1) {
             let (one, other) = (&kernel.buffers[i], &kernel.buffers[j]);
-            if Arc::ptr_eq(a, b) && (one.access.can_write() || other.access.can_write()) {
+            if a.overlaps(b) && (one.access.can_write() || other.access.can_write()) {
                 return Err(Error::invalid(
                     Code::BufferOverlap,
                     format!(
-                        "`%{}` and `%{}` are the same buffer, and the kernel writes it",
+                        "`%{}` and `%{}` are the same memory, at least in part, and the kernel writes it",
                         one.name, other.name
                     ),
                 ));

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod binding;
 mod error;
 mod launch;
 mod matrices;
@@ -13,6 +14,7 @@ mod registry;
 mod render;
 
 pub use backend::{Backend, DeviceBuffer, Executable, LaunchReport};
+pub use binding::Binding;
 pub use error::{DeviceError, Error, Unsupported};
 pub use launch::Launch;
 pub use options::{CompileOptions, GridSize, LaunchOptions};

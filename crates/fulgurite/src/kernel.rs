@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use fulgurite_driver_core::{self as driver, Backend, Error, Launch, LaunchOptions, LaunchReport};
+use fulgurite_driver_core::{self as driver, Backend, Binding, Error, Launch, LaunchOptions, LaunchReport};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{self, Args, Builder};
 
@@ -126,7 +126,8 @@ pub(crate) fn launch_bound(
     options: &LaunchOptions,
 ) -> Result<LaunchReport, Error> {
     let limits = &backend.snapshot().limits;
-    let launch = Launch::check(executable.kernel(), limits, &bound.buffers, &bound.params, options)?;
+    let launch =
+        Launch::check(executable.kernel(), limits, Binding::each(&bound.buffers), &bound.params, options)?;
     executable.launch(&launch)
 }
 

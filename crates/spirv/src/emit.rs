@@ -337,6 +337,10 @@ impl Emitter<'_> {
                         let address = self.assemble(Type::U64, &words);
                         self.place_at(Memory::Buffer(id), address);
                     }
+                    Field::Offset(id) => {
+                        let bytes = self.assemble(Type::U32, &words);
+                        self.begin_at(Memory::Buffer(id), bytes);
+                    }
                     Field::Param(id) => {
                         let param = &kernel.params[id.index()];
                         self.ids[param.value.index()] = self.assemble(param.ty, &words);

@@ -42,6 +42,8 @@ pub enum Field {
     Length(Memory),
     /// The device address of a buffer: two words.
     Address(BufferId),
+    /// The bytes of a buffer's descriptor that come before the part which the launch binds: a word.
+    Offset(BufferId),
     /// A parameter: a word for each component, two for those of 64 bits.
     Param(ParamId),
     /// The grid's workgroups along x, y and z.
@@ -54,6 +56,7 @@ impl Field {
         match self {
             Self::Length(memory) => kernel.len_type(memory).size() / 4,
             Self::Address(_) => 2,
+            Self::Offset(_) => 1,
             Self::Param(id) => {
                 let ty = kernel.params[id.index()].ty;
                 ty.lanes.count() * if ty.scalar.bits() == 64 { 2 } else { 1 }
@@ -70,6 +73,8 @@ pub struct BlockFacts<'a> {
     pub lengths: &'a [u64],
     /// Device addresses, of the buffers that are reached by address.
     pub addresses: &'a [u64],
+    /// Bytes of each buffer's descriptor before the part that is bound.
+    pub offsets: &'a [u64],
     /// Parameter values.
     pub params: &'a [Components],
     /// Workgroups along x, y and z.
@@ -119,11 +124,12 @@ impl Layout {
         let params = (0..kernel.params.len()).map(|i| Field::Param(ParamId::new(i)));
         let views = (0..kernel.views.len()).map(|i| Memory::View(ViewId::new(i)));
         let views = views.filter(|view| matches!(kernel.base(*view), Memory::Buffer(_)));
+        let offsets = ids.clone().filter(|id| profile.offsets && !by_address[id.index()]).map(Field::Offset);
         let lengths = ids.map(Memory::Buffer).chain(views).map(Field::Length);
         let grid = instructions(kernel)
             .any(|id| matches!(kernel.inst(id).kind, InstKind::Id { op: Op::NumWorkgroups, .. }))
             .then_some(Field::Grid);
-        let fields: Vec<Field> = addresses.chain(lengths).chain(params).chain(grid).collect();
+        let fields: Vec<Field> = addresses.chain(lengths).chain(offsets).chain(params).chain(grid).collect();
         let block_words: u32 = fields.iter().map(|field| field.words(kernel)).sum();
         let control = control.then_some(buffers);
         let placement = if block_words * 4 <= profile.push_constant_bytes {
@@ -166,6 +172,7 @@ impl Layout {
             match *field {
                 Field::Length(memory) => push(length(kernel, facts.lengths, memory), field.words(kernel)),
                 Field::Address(id) => push(facts.addresses[id.index()], 2),
+                Field::Offset(id) => push(facts.offsets[id.index()], 1),
                 Field::Param(id) => {
                     let ty = kernel.params[id.index()].ty;
                     for bits in &facts.params[id.index()][..ty.lanes.count() as usize] {

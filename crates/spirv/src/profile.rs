@@ -29,6 +29,8 @@ pub struct Profile {
     pub explicit_shared_layout: bool,
     /// Reach every buffer by its device address, not only `large` ones.
     pub addresses: bool,
+    /// Bind parts of buffers that begin at any element, not only where descriptors may: every access adds where.
+    pub offsets: bool,
     /// Emit `OpName` for values that have names.
     pub debug_names: bool,
 }
@@ -76,6 +78,7 @@ impl Profile {
             subgroup_uniform_control_flow: true,
             explicit_shared_layout: true,
             addresses: false,
+            offsets: false,
             debug_names: true,
         }
     }
@@ -92,6 +95,7 @@ impl Profile {
             subgroup_uniform_control_flow: false,
             explicit_shared_layout: false,
             addresses: false,
+            offsets: false,
             debug_names: false,
         }
     }

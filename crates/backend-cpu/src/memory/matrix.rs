@@ -28,7 +28,7 @@ impl View<'_> {
         match place.space {
             Space::Buffer(binding) => {
                 let bound = self.buffers[binding as usize];
-                Found::Global(Global(bound.words), bound.bytes - bound.bytes % stride as u64)
+                Found::Global(Global(bound.words), bound.elements(stride) * stride as u64)
             }
             Space::Shared { base, len } => {
                 let bytes = len as usize * stride;

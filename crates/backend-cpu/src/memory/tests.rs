@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Launch, LaunchOptions};
+use fulgurite_driver_core::{Backend, Binding, CompileOptions, DeviceBuffer, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::{ScalarType, Type};
 
@@ -27,7 +27,9 @@ fn run(source: &str, bytes: &[&[u8]], workgroups: u32) -> Vec<Vec<u8>> {
     let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
     let options = LaunchOptions::workgroups([workgroups, 1, 1]);
     let limits = &backend.snapshot().limits;
-    executable.launch(&Launch::check(&kernel, limits, &buffers, &[], &options).unwrap()).unwrap();
+    executable
+        .launch(&Launch::check(&kernel, limits, Binding::each(&buffers), &[], &options).unwrap())
+        .unwrap();
     let read = |buffer: &Arc<dyn DeviceBuffer>| {
         let mut bytes = vec![0; buffer.bytes() as usize];
         buffer.read(0, &mut bytes).unwrap();

@@ -178,6 +178,17 @@ impl Indices for Lanes {
     }
 }
 
+/// Indices of elements that follow some others.
+pub(super) struct Skipping<'i, I>(pub(super) &'i I, pub(super) u64);
+
+impl<I: Indices> Indices for Skipping<'_, I> {
+    #[inline]
+    fn at(&self, lane: usize) -> u64 {
+        // What is far out of bounds stays there.
+        self.0.at(lane).saturating_add(self.1)
+    }
+}
+
 /// Low words, then high words.
 impl Indices for [Lanes; 2] {
     #[inline]

@@ -1,7 +1,7 @@
 //! What the run files cannot say: subgroups of every size, what `uninit` memory holds, which trap is reported, and
 //! launches that are refused.
 
-use fulgurite_driver_core::DeviceError;
+use fulgurite_driver_core::{Binding, DeviceError};
 
 use super::*;
 
@@ -141,7 +141,7 @@ fn linear_launches_exceed_the_largest_grid_in_chunks() {
     let mut limits = setup.backend.snapshot().limits.clone();
     limits.max_workgroup_count = [3, 3, 3];
     let check = |options: &LaunchOptions| {
-        Launch::check(&kernel, &limits, &setup.buffers, &[], options)
+        Launch::check(&kernel, &limits, Binding::each(&setup.buffers), &[], options)
             .map(|launch| (launch.grid(), launch.is_linear(), launch.chunks(3).collect::<Vec<_>>()))
     };
     let error = check(&LaunchOptions::invocations([28, 1, 1])).unwrap_err();
@@ -184,7 +184,7 @@ fn a_view_may_not_have_more_elements_than_an_index_can_say() {
         let limits = ReferenceBackend::new(ReferenceOptions::default()).snapshot().limits.clone();
         let code = |bytes: u64| {
             let buffers: [Arc<dyn DeviceBuffer>; 1] = [Arc::new(Huge(bytes))];
-            Launch::check(&kernel, &limits, &buffers, &[], &grid(1)).err().map(|e| e.code())
+            Launch::check(&kernel, &limits, Binding::each(&buffers), &[], &grid(1)).err().map(|e| e.code())
         };
         (code((1 << 32) - 16), code(1 << 32))
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use fulgurite_backend_vulkan::{Options, ValidationLog, VulkanBackend};
 use fulgurite_driver_core::{
-    Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchOptions, LaunchReport,
+    Backend, Binding, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchOptions, LaunchReport,
 };
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::eval::Components;
@@ -120,7 +120,13 @@ impl Opened {
         options: &LaunchOptions,
     ) -> Result<LaunchReport, Error> {
         let limits = &self.backend.snapshot().limits;
-        executable.launch(&Launch::check(executable.kernel(), limits, buffers, params, options)?)
+        executable.launch(&Launch::check(
+            executable.kernel(),
+            limits,
+            Binding::each(buffers),
+            params,
+            options,
+        )?)
     }
 
     /// Drops the backend and asserts that the validation layer, if it is there, had nothing to say, not even

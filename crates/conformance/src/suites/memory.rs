@@ -1,10 +1,11 @@
 //! Memory: bounds, element types, zeroed arrays, lengths, parameters, views, and what a launch refuses.
 
 mod huge;
+mod parts;
 mod views;
 mod wide;
 
-use fulgurite_driver_core::{CompileOptions, Error, Launch, LaunchOptions};
+use fulgurite_driver_core::{Binding, CompileOptions, Error, Launch, LaunchOptions};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Code, Type};
@@ -22,7 +23,7 @@ type Part = fn(&mut Harness<'_>, Type);
 
 pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
     let types: Vec<Type> = Type::all().filter(|t| t.is_storable()).collect();
-    let parts: [Part; 4] = [loads, stores, zeroed, parameters];
+    let parts: [Part; 5] = [loads, stores, zeroed, parameters, parts::run];
     let (pairs, wide, huge) = (views::pairs(harness), wide::types(), huge::places(harness));
     let all = types.len() * parts.len() + 3 + pairs.len() + wide.len() + huge.len();
     let mut done = 0;
@@ -390,7 +391,8 @@ kernel @strict workgroup(64, 1, 1) {
                 for i in same {
                     buffers[*i] = std::sync::Arc::clone(&buffers[0]);
                 }
-                let launch = Launch::check(executable.kernel(), &limits, &buffers, params, options)?;
+                let launch =
+                    Launch::check(executable.kernel(), &limits, Binding::each(&buffers), params, options)?;
                 executable.launch(&launch).map(|_| ())
             },
         );
@@ -433,7 +435,7 @@ kernel @strict workgroup(64, 1, 1) {
     let result =
         backend.compile(std::sync::Arc::new(kernel), &CompileOptions::default()).and_then(|executable| {
             let buffers = [backend.allocate(4)?];
-            Launch::check(executable.kernel(), &limits, &buffers, &[], &default).map(|_| ())
+            Launch::check(executable.kernel(), &limits, Binding::each(&buffers), &[], &default).map(|_| ())
         });
     let actual = result.err().map(|e| e.code());
     harness.case(group, actual == Some(Code::BadGrid), || {

@@ -3,7 +3,7 @@
 use fulgurite_spec::{ScalarType, Type};
 
 use super::Kernel;
-use super::arena::SharedId;
+use super::arena::{SharedId, ViewId};
 use super::declared::{Access, ArrayDecl, Memory, ViewDecl};
 use super::inst::{Inst, InstKind};
 
@@ -89,6 +89,12 @@ impl Kernel {
     /// The views of a buffer or array.
     pub fn views_of(&self, base: Memory) -> impl Iterator<Item = &ViewDecl> {
         self.views.iter().filter(move |v| v.base == base)
+    }
+
+    /// A memory object and the views of it: everything by which kernels reach its bytes.
+    pub fn aliases(&self, base: Memory) -> impl Iterator<Item = Memory> + Clone + '_ {
+        let views = (0..self.views.len()).map(|i| Memory::View(ViewId::new(i)));
+        std::iter::once(base).chain(views.filter(move |view| self.base(*view) == base))
     }
 
     /// Where each shared array begins in the workgroup's memory, aligned as its own elements and those of its

@@ -69,7 +69,8 @@ impl Emitter<'_> {
                 let pointer = self.asm.pointer(class, stored);
                 self.asm.value(op::AccessChain, pointer, &[variable, at])
             }
-            Home::Block { variable, class } => {
+            Home::Block { variable, class, before } => {
+                let at = self.after(before, at);
                 let pointer = self.asm.pointer(class, stored);
                 let member = self.asm.u32(0);
                 self.asm.value(op::AccessChain, pointer, &[variable, member, at])
@@ -87,9 +88,13 @@ impl Emitter<'_> {
     /// Where component `component` of vector `at` of an object is.
     pub(super) fn component_pointer(&mut self, object: Object, at: Id, component: Id) -> Id {
         let scalar = self.asm.ty(object.stored.element());
+        let mut at = at;
         let (class, mut operands) = match object.home {
             Home::Array { variable, class } => (class, vec![variable]),
-            Home::Block { variable, class } => (class, vec![variable, self.asm.u32(0)]),
+            Home::Block { variable, class, before } => {
+                at = self.after(before, at);
+                (class, vec![variable, self.asm.u32(0)])
+            }
             // Neither has vectors that anyone takes apart.
             Home::Alone { variable } => return variable,
             Home::Address(base) => return base,
@@ -97,6 +102,14 @@ impl Emitter<'_> {
         operands.extend([at, component]);
         let pointer = self.asm.pointer(class, scalar);
         self.asm.value(op::AccessChain, pointer, &operands)
+    }
+
+    /// Piece `at` of those that follow `before` others.
+    fn after(&mut self, before: Option<Id>, at: Id) -> Id {
+        match before {
+            Some(before) => self.make(op::IAdd, Type::U32, &[at, before]),
+            None => at,
+        }
     }
 
     /// Where piece `piece` of element `index` is.

@@ -32,8 +32,8 @@ pub(super) enum Home {
     Alone { variable: Id },
     /// A variable that is an array.
     Array { variable: Id, class: u32 },
-    /// A variable that is a block whose one member is an array.
-    Block { variable: Id, class: u32 },
+    /// A variable that is a block whose one member is an array, in which so many pieces come before the object.
+    Block { variable: Id, class: u32, before: Option<Id> },
     /// At a device address, a `u64`.
     Address(Id),
 }
@@ -142,16 +142,14 @@ impl Emitter<'_> {
         let kernel = self.kernel;
         for (binding, buffer) in (0u32..).zip(&kernel.buffers) {
             let base = Memory::Buffer(fulgurite_ir::BufferId::new(binding as usize));
-            let views = (0..kernel.views.len()).map(|i| Memory::View(ViewId::new(i)));
-            let all: Vec<Memory> =
-                [base].into_iter().chain(views.filter(|view| kernel.base(*view) == base)).collect();
             if layout.by_address[binding as usize] {
                 // Where it is comes with the parameter block.
                 continue;
             }
             // What nothing reaches needs no variable, and what is reached in one way only has no alias: the host sees to it
             // that a buffer which is written is bound once.
-            let all: Vec<Memory> = all.into_iter().filter(|memory| self.reached.contains(memory)).collect();
+            let all: Vec<Memory> =
+                kernel.aliases(base).filter(|memory| self.reached.contains(memory)).collect();
             for memory in &all {
                 let (stored, pieces) = stored_as(kernel, *memory);
                 let block = self.asm.buffer_block(stored);
@@ -164,7 +162,7 @@ impl Emitter<'_> {
                 if !buffer.access.can_read() {
                     self.asm.decorate(variable, &[decoration::NonReadable]);
                 }
-                let home = Home::Block { variable, class: storage_class::StorageBuffer };
+                let home = Home::Block { variable, class: storage_class::StorageBuffer, before: None };
                 self.objects.insert(*memory, Object { home, stored, pieces });
                 self.named.push((variable, kernel.memory_name(*memory).to_owned()));
             }
@@ -174,10 +172,22 @@ impl Emitter<'_> {
     /// Makes the objects of a buffer that is reached by its address, once that is known.
     pub(super) fn place_at(&mut self, buffer: Memory, address: Id) {
         let kernel = self.kernel;
-        let views = (0..kernel.views.len()).map(|i| Memory::View(ViewId::new(i)));
-        for memory in [buffer].into_iter().chain(views.filter(|view| kernel.base(*view) == buffer)) {
+        for memory in kernel.aliases(buffer) {
             let (stored, pieces) = stored_as(kernel, memory);
             self.objects.insert(memory, Object { home: Home::Address(address), stored, pieces });
+        }
+    }
+
+    /// Says that so many bytes, a `u32`, come before a buffer in its descriptor.
+    pub(super) fn begin_at(&mut self, buffer: Memory, bytes: Id) {
+        let kernel = self.kernel;
+        for memory in kernel.aliases(buffer) {
+            let Some(mut object) = self.objects.get(&memory).copied() else { continue };
+            if let Home::Block { before, .. } = &mut object.home {
+                let size = self.asm.u32(object.stored.size());
+                *before = Some(self.make(op::UDiv, Type::U32, &[bytes, size]));
+            }
+            self.objects.insert(memory, object);
         }
     }
 
@@ -189,8 +199,7 @@ impl Emitter<'_> {
         for (i, array) in kernel.shared.iter().enumerate() {
             let id = SharedId::new(i);
             let base = Memory::Shared(id);
-            let views = (0..kernel.views.len()).map(|i| Memory::View(ViewId::new(i)));
-            let all = [base].into_iter().chain(views.filter(|view| kernel.base(*view) == base));
+            let all = kernel.aliases(base);
             match sharing(kernel, self.profile, id) {
                 Sharing::Explicit => {
                     for memory in all {
@@ -232,7 +241,7 @@ impl Emitter<'_> {
         let block = self.asm.shared_block(stored, len.max(1), offset);
         let variable = self.asm.global(storage_class::Workgroup, block, None);
         self.asm.decorate(variable, &[decoration::Aliased]);
-        let home = Home::Block { variable, class: storage_class::Workgroup };
+        let home = Home::Block { variable, class: storage_class::Workgroup, before: None };
         Object { home, stored, pieces: 1 }
     }
 

@@ -1,9 +1,10 @@
 //! Loads, stores, atomics, barriers and their guards.
 
+use fulgurite_spirv::{Field, Profile};
 use rspirv::dr::{Instruction, Operand};
 use rspirv::spirv::{Decoration, MemoryAccess, MemorySemantics, Op, StorageClass};
 
-use crate::support::{Loaded, fullest, id, least, result};
+use crate::support::{Loaded, fullest, id, kernel, least, load, result, source};
 
 const DECLARATIONS: &str = "buffer %r: read u32[]\nbuffer %w: write u32[]\nbuffer %b: read_write u32[]\n\
     shared %s: u32[100] uninit\nlocal %l: u32[7]\nparam %i: u32";
@@ -271,4 +272,28 @@ fn barriers_order_the_memory_they_name() {
         assert_eq!([0, 1].map(|i| loaded.constant(id(found, i))), [Some(2); 2], "workgroup scope");
         assert_eq!(loaded.semantics(found, 2), semantics, "{barrier}");
     }
+}
+
+#[test]
+fn parts_that_begin_within_a_descriptor_add_where() {
+    let declarations = "buffer %r: read u8[]\nview %v = %r as u32[]\nbuffer %w: write u32[]\nparam %i: u32";
+    let kernel = kernel(&source(declarations, "%a = load %v[%i]\nstore %w[%i], %a"));
+    let mut profile = Profile::least();
+    assert!(load(&kernel, &profile).all(Op::UDiv).is_empty());
+    profile.offsets = true;
+    let loaded = load(&kernel, &profile);
+    let offsets = loaded.layout.fields.iter().filter(|field| matches!(field, Field::Offset(_))).count();
+    assert_eq!(offsets, 2);
+    for binding in [0, 1] {
+        let touches = |c: &&Instruction| loaded.variable(result(c)) == loaded.binding(binding);
+        let chain = loaded.all(Op::AccessChain).into_iter().find(touches).expect("it is accessed");
+        let sum = loaded.operand(chain, 2);
+        assert_eq!(sum.class.opcode, Op::IAdd);
+        // Bytes of the block, as words.
+        let before = loaded.operand(sum, 1);
+        assert_eq!((before.class.opcode, loaded.constant(id(before, 1))), (Op::UDiv, Some(4)));
+    }
+    // The guard compares the index alone.
+    let compared = loaded.all(Op::ULessThan);
+    assert!(compared.iter().all(|c| loaded.operand(c, 0).class.opcode == Op::Load), "{compared:?}");
 }

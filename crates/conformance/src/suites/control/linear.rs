@@ -1,6 +1,6 @@
 //! Linear launches: more workgroups than a device takes at once are one grid to the kernel.
 
-use fulgurite_driver_core::{Error, Launch, LaunchOptions};
+use fulgurite_driver_core::{Binding, Error, Launch, LaunchOptions};
 use fulgurite_spec::{Code, Lanes, Type};
 
 use crate::harness::Harness;
@@ -83,8 +83,14 @@ fn refused(harness: &mut Harness<'_>) {
         let backend = std::sync::Arc::clone(harness.backend());
         let result = backend.allocate(64).and_then(|buffer| {
             let (limits, buffers) = (&backend.snapshot().limits, [buffer]);
-            Launch::check(executable.kernel(), limits, &buffers, &[], &LaunchOptions::linear(count))
-                .map(|_| ())
+            Launch::check(
+                executable.kernel(),
+                limits,
+                Binding::each(&buffers),
+                &[],
+                &LaunchOptions::linear(count),
+            )
+            .map(|_| ())
         });
         let actual = result.err().as_ref().map(Error::code);
         harness.case(group, actual == wanted, || {

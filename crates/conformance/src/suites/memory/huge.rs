@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fulgurite_driver_core::{DeviceBuffer, DeviceError, Error, Launch, LaunchOptions};
+use fulgurite_driver_core::{Binding, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions};
 use fulgurite_spec::Type;
 
 use super::elements;
@@ -95,7 +95,13 @@ kernel @huge workgroup(64, 1, 1) {{
             let buffers = [Arc::clone(&huge), filled(&bytes)?, Arc::clone(list)];
             let options = LaunchOptions::invocations([index.len() as u32, 1, 1]);
             let limits = &backend.snapshot().limits;
-            executable.launch(&Launch::check(executable.kernel(), limits, &buffers, &[], &options)?)?;
+            executable.launch(&Launch::check(
+                executable.kernel(),
+                limits,
+                Binding::each(&buffers),
+                &[],
+                &options,
+            )?)?;
         }
         let mut by_kernel = vec![0; expected.len()];
         lists[1].read(0, &mut by_kernel)?;
