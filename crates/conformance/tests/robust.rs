@@ -65,8 +65,9 @@ fn every_text_of_the_filetests_keeps_the_properties() {
 
 #[test]
 fn kernels_that_are_not_scrambled_are_accepted() {
-    assert_eq!(robust::scrambled(&[0], &backends()), Ok(true));
-    assert_eq!(robust::scrambled(&[1], &backends()), Ok(true));
+    for seed in 0..3 {
+        assert_eq!(robust::scrambled(&[seed], &backends()), Ok(true));
+    }
 }
 
 /// Some scrambled kernels must verify, or running them shows nothing.
