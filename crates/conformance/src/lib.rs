@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use fulgurite_driver_core::Backend;
 
-/// Whether this build validates the SPIR-V of every kernel of the suites: the feature `spirv-val`.
+/// Whether this build validates the SPIR-V of every kernel of the suites and of `robust`: the feature `spirv-val`.
 pub const VALIDATES_SPIRV: bool = cfg!(feature = "spirv-val");
 
 /// How much to run.

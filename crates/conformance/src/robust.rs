@@ -15,6 +15,8 @@ use fulgurite_ir::{Kernel, VerifiedKernel, text, verify, wire};
 use fulgurite_spec::eval::Components;
 use fulgurite_spirv::Profile;
 
+use crate::validate::validate;
+
 /// Most bytes of one workgroup's local memory that a kernel is run with.
 const MAX_LOCAL_BYTES: u64 = 1 << 20;
 
@@ -139,7 +141,7 @@ fn emit(kernel: &VerifiedKernel) -> Result<(), String> {
             return Err(format!("no SPIR-V module for {profile:?}:\n{}", text::print(kernel)));
         }
     }
-    Ok(())
+    validate(kernel).map_err(|e| format!("{e}\n{}", text::print(kernel)))
 }
 
 /// Runs `kernel`. What a caller may do wrongly, what the device may lack and not ending in time are no failures.

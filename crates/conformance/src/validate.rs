@@ -1,4 +1,4 @@
-//! Validation of the SPIR-V that kernels of the suites lower to.
+//! Validation of the SPIR-V that kernels of the suites and of `robust` lower to.
 //!
 //! With the feature `spirv-val`, every kernel is emitted for the least device and for one with every option
 //! and quirk, and a current SPIR-V validator judges both. Without it, nothing is checked here and the reports

@@ -392,6 +392,20 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
             }
         }
     }),
+    ("places of matrices cut to 32 bits", Suite::Coopmat, "coop.load coopmat<f16, 16x16, a, ", |k| {
+        for at in instructions(k) {
+            let InstKind::CoopLoad { offset: whole, .. } = k.inst(at.1).kind else { continue };
+            if k.ty(whole) != Type::scalar(ScalarType::U64) {
+                continue;
+            }
+            let operands = Operands::new(&[whole]);
+            let kind = InstKind::Scalar { op: Op::Convert, operands, mode: FloatMode::Default };
+            let cut = insert_before(k, at, kind, Some(Type::U32));
+            if let (InstKind::CoopLoad { offset, .. }, Some(cut)) = (&mut k.insts[at.1.index()].kind, cut) {
+                *offset = cut;
+            }
+        }
+    }),
     (
         "matrices always at the beginning",
         Suite::Coopmat,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use fulgurite_ir::{text, verify};
-use fulgurite_spirv::{Profile, emit};
+use fulgurite_spirv::{Profile, emit, unsupported};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rspirv::binary::Disassemble;
 use rspirv::dr::load_words;
@@ -43,6 +43,9 @@ fn run(path: &Path) -> Result<(), Failed> {
         _ => return Err("the file needs one line `// profile: least` or `fullest`".into()),
     };
     let kernel = text::parse(&source).and_then(verify).map_err(|e| e.to_string())?;
+    if let Some(needs) = unsupported(&kernel, &profile) {
+        return Err(format!("no module can express {needs}").into());
+    }
     let module = load_words(emit(&kernel, &profile).words).map_err(|e| format!("{e:?}"))?;
     let found = module.disassemble().trim_end().to_owned() + "\n";
     let golden = path.with_extension("spvasm");

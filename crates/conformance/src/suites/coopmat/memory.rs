@@ -1,7 +1,10 @@
-//! Where matrices are loaded from and stored to: buffers, shared memory and views of both; at an offset, with lines apart,
-//! and cut off by the end of the memory.
+//! Where matrices are loaded from and stored to: buffers, shared memory and views of both; at an offset, with lines apart
+//! or across each other, and cut off by the end of the memory.
 
-use fulgurite_driver_core::LaunchOptions;
+use std::sync::Arc;
+
+use fulgurite_driver_core::{Executable, LaunchOptions};
+use fulgurite_spec::eval::Components;
 use fulgurite_spec::{MatrixLayout, MatrixScope, Type};
 
 use super::{LAYOUTS, WORKGROUP, components, line, shape, show, values};
@@ -10,6 +13,8 @@ use crate::harness::Harness;
 
 /// Bytes before the matrix, and between its lines.
 const GAPS: [(u32, u32); 3] = [(0, 0), (16, 16), (48, 64)];
+/// Words of each array that is declared beside a shared one.
+const BESIDE: u32 = 32;
 
 /// What a matrix is loaded from or stored to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,9 @@ enum Place {
 
 const PLACES: [Place; 6] =
     [Place::Buffer, Place::Vectors, Place::BufferView, Place::WordView, Place::Shared, Place::SharedView];
+
+/// Those of them that matrices lie in in unusual ways.
+const UNUSUAL: [Place; 3] = [Place::Buffer, Place::BufferView, Place::Shared];
 
 impl Place {
     fn name(self) -> &'static str {
@@ -71,16 +79,34 @@ impl Place {
     }
 }
 
+/// What the compiler knows of where a matrix begins and how far its lines are apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// All: they are literals.
+    Literals,
+    /// What they are multiples of: they are parameters.
+    Alignment,
+}
+
 /// A matrix in memory.
 #[derive(Clone, Copy, Debug)]
 struct Lies {
     place: Place,
     layout: MatrixLayout,
-    /// Bytes before it, and from one line to the next.
-    offset: u32,
+    known: Known,
+    /// Elements before it, and from the beginning of one line to that of the next.
+    offset: u64,
     stride: u32,
     /// Bytes of memory.
     length: u32,
+}
+
+impl Lies {
+    /// Whether a component lies where another does, too.
+    fn overlaps(self, ty: Type) -> bool {
+        let stride = u64::from(self.stride) * u64::from(self.place.sizes(ty).1);
+        stride < u64::from(line(ty, self.layout) * ty.scalar.size())
+    }
 }
 
 /// Where each component begins, in bytes, row after row; `None` where it is not wholly inside.
@@ -88,8 +114,9 @@ fn inside(ty: Type, lies: Lies) -> Vec<Option<usize>> {
     let (_, element) = lies.place.sizes(ty);
     // A view ends with its last whole element.
     let length = lies.length / element * element;
-    let (shape, size) = (shape(ty), ty.scalar.size());
-    let at = |line: u32, along: u32| lies.offset + line * lies.stride + along * size;
+    let (shape, size) = (shape(ty), u128::from(ty.scalar.size()));
+    let first = |line: u32| u128::from(lies.offset) + u128::from(line) * u128::from(lies.stride);
+    let at = |line: u32, along: u32| first(line) * u128::from(element) + u128::from(along) * size;
     (0..shape.components())
         .map(|i| {
             let (row, col) = (i / u32::from(shape.cols), i % u32::from(shape.cols));
@@ -97,7 +124,7 @@ fn inside(ty: Type, lies: Lies) -> Vec<Option<usize>> {
                 MatrixLayout::RowMajor => at(row, col),
                 MatrixLayout::ColumnMajor => at(col, row),
             };
-            (byte + size <= length).then_some(byte as usize)
+            (byte + size <= u128::from(length)).then_some(byte as usize)
         })
         .collect()
 }
@@ -119,8 +146,19 @@ pub(super) fn run(harness: &mut Harness<'_>, ty: Type) {
                 // All of it and a bit; all but its end; half of it; nothing of it.
                 for length in [whole + 32, whole, whole - 8, offset + (lines / 2) * stride + 8, offset] {
                     let length = length.next_multiple_of(place.sizes(ty).0);
-                    let lies = Lies { place, layout, offset, stride, length };
+                    let known = Known::Literals;
+                    let (offset, stride) = (u64::from(offset / step), stride / step);
+                    let lies = Lies { place, layout, known, offset, stride, length };
                     loads(harness, &load, ty, lies);
+                    stores(harness, &store, ty, lies);
+                }
+            }
+            if !UNUSUAL.contains(&place) {
+                continue;
+            }
+            for lies in unusual(ty, place, layout) {
+                loads(harness, &load, ty, lies);
+                if !lies.overlaps(ty) {
                     stores(harness, &store, ty, lies);
                 }
             }
@@ -128,13 +166,54 @@ pub(super) fn run(harness: &mut Harness<'_>, ty: Type) {
     }
 }
 
+/// What offset and stride must be multiples of, in elements: 16 bytes, or a line that is shorter.
+fn alignment(ty: Type, place: Place, layout: MatrixLayout) -> u32 {
+    let (tight, step) = (line(ty, layout) * ty.scalar.size(), place.sizes(ty).1);
+    tight.min(16).max(step) / step
+}
+
+/// Matrices whose lines lie across each other, and such that only numbers of more than 32 or 64 bits say that they are
+/// outside.
+fn unusual(ty: Type, place: Place, layout: MatrixLayout) -> Vec<Lies> {
+    let step = place.sizes(ty).1;
+    let tight = line(ty, layout) * ty.scalar.size();
+    // In elements: the least distance, and that of lines which do not overlap.
+    let unit = alignment(ty, place, layout);
+    let whole = tight.div_ceil(step).next_multiple_of(unit);
+    let lines = shape(ty).lines(layout).0;
+    let mut found = Vec::new();
+    for known in [Known::Literals, Known::Alignment] {
+        let lies = |offset: u64, stride: u32, length: u32| {
+            let length = length.next_multiple_of(place.sizes(ty).0);
+            Lies { place, layout, known, offset, stride, length }
+        };
+        for stride in [0, unit] {
+            let end = (unit + (lines - 1) * stride) * step + tight;
+            found.extend([end + 32, end - 8].map(|length| lies(unit.into(), stride, length)));
+        }
+        // Every other line begins at a multiple of 2³² elements; the first does; the first begins just below 2³² and just
+        // below 2⁶⁴.
+        let below = |end: u128| (end - u128::from(unit)) as u64;
+        for (offset, stride) in
+            [(0, 1 << 31), (1 << 32, whole), (below(1 << 32), whole), (below(1 << 64), whole)]
+        {
+            found.push(lies(offset, stride, 4 * tight));
+        }
+    }
+    found
+}
+
 /// Declarations of `%x` and what it is accessed through, and copies to and from it if that is in shared memory.
 struct Memory {
     declarations: String,
-    access: &'static str,
+    /// What is accessed, and where in it: `%x[0u32], 16u32`.
+    access: String,
     fill: String,
     empty: String,
     invocations: u32,
+    /// What the buffers hold that are declared with it, `%x` left out.
+    beside: Vec<Vec<u8>>,
+    params: Vec<Components>,
 }
 
 fn memory(harness: &Harness<'_>, ty: Type, lies: Lies, access: &str) -> Memory {
@@ -145,20 +224,32 @@ fn memory(harness: &Harness<'_>, ty: Type, lies: Lies, access: &str) -> Memory {
     };
     let mut declarations = format!("  buffer %x: {access} {element}[]\n");
     let count = lies.length / lies.place.sizes(ty).0;
-    let copy = |to: &str, from: &str| {
+    let copy = |to: &str, from: &str, count: u32| {
         format!(
             "  for %{to}_i in %l to {count}u32 step {invocations}u32 {{\n    %v = load %{from}[%{to}_i]\n    \
              store %{to}[%{to}_i], %v\n  }}\n"
         )
     };
-    let (mut fill, mut empty) = (String::new(), String::new());
+    let (mut fill, mut empty, mut beside) = (String::new(), String::new(), Vec::new());
     if lies.place.is_shared() {
+        // What no access may reach is declared on both sides of the array.
+        for side in ["low", "high"] {
+            declarations += &format!("  buffer %{side}: read_write u32[]\n");
+            fill += &copy(&format!("{side}_s"), side, BESIDE);
+            empty += &copy(side, &format!("{side}_s"), BESIDE);
+            beside.push(vec![0x5a; BESIDE as usize * 4]);
+        }
+        declarations += &format!("  shared %low_s: u32[{BESIDE}] uninit\n");
         // No array is empty.
         declarations += &format!("  shared %s: {element}[{}] uninit\n", count.max(1));
-        fill = format!("  %l = local_index\n{}  barrier[shared]\n", copy("s", "x"));
-        empty = format!("  barrier[shared]\n{}", copy("x", "s"));
+        declarations += &format!("  shared %high_s: u32[{BESIDE}] uninit\n");
+        fill = format!("  %l = local_index\n{fill}{}  barrier[shared]\n", copy("s", "x", count));
+        empty = format!("  barrier[shared]\n{empty}");
+        if access != "read" {
+            empty += &copy("x", "s", count);
+        }
     }
-    let access = match lies.place {
+    let name = match lies.place {
         Place::Buffer | Place::Vectors => "x",
         Place::Shared => "s",
         Place::BufferView | Place::WordView => {
@@ -170,7 +261,22 @@ fn memory(harness: &Harness<'_>, ty: Type, lies: Lies, access: &str) -> Memory {
             "w"
         }
     };
-    Memory { declarations, access, fill, empty, invocations }
+    let (access, params) = match lies.known {
+        Known::Literals if lies.offset <= u64::from(u32::MAX) => {
+            (format!("%{name}[{}u32], {}u32", lies.offset, lies.stride), Vec::new())
+        }
+        Known::Literals => (format!("%{name}[{}u64], {}u32", lies.offset, lies.stride), Vec::new()),
+        Known::Alignment => {
+            let unit = alignment(ty, lies.place, lies.layout);
+            declarations += &format!(
+                "  param %offset: u64\n  param %stride: u32\n  require eq (rem %offset, {unit}u64), 0u64\n  \
+                 require eq (rem %stride, {unit}u32), 0u32\n"
+            );
+            let params = [lies.offset, lies.stride.into()].map(|value| [value, 0, 0, 0]);
+            (format!("%{name}[%offset], %stride"), params.to_vec())
+        }
+    };
+    Memory { declarations, access, fill, empty, invocations, beside, params }
 }
 
 /// Whether the memory has no element where a shared array must have one.
@@ -184,19 +290,17 @@ fn loads(harness: &mut Harness<'_>, group: &str, ty: Type, lies: Lies) {
         return;
     }
     let memory = memory(harness, ty, lies, "read");
-    let (_, step) = lies.place.sizes(ty);
     let text = format!(
-        "fulgurite 1\nkernel @load workgroup({}, 1, 1) {{\n{}  buffer %y: write {}[]\n{}  \
-         %m = coop.load[{}] %{}[{}u32], {}u32 -> {ty}\n  coop.store[row_major] %y[0u32], {}u32, %m\n}}\n",
+        "fulgurite 1\nkernel @load workgroup({}, 1, 1) {{\n  buffer %y: write {}[]\n{}{}  \
+         %m = coop.load[{}] {} -> {ty}\n  coop.store[row_major] %y[0u32], {}u32, %m\n{}}}\n",
         memory.invocations,
-        memory.declarations,
         ty.scalar,
+        memory.declarations,
         memory.fill,
         lies.layout.name(),
         memory.access,
-        lies.offset / step,
-        lies.stride / step,
         shape(ty).cols,
+        memory.empty,
     );
     let Some(executable) = harness.compile(group, &text) else { return };
     let mut random = harness.random(&format!("{group} {lies:?}"));
@@ -204,17 +308,14 @@ fn loads(harness: &mut Harness<'_>, group: &str, ty: Type, lies: Lies) {
         .flat_map(|_| super::bytes(ty.scalar, &[random.value(ty.scalar)]))
         .collect();
     let poison = vec![0xa5; components(ty) * ty.scalar.size() as usize];
-    let options = LaunchOptions::workgroups([1, 1, 1]);
-    let Some(after) = harness.launch(group, &executable, &[input.clone(), poison], &[], &options) else {
-        return;
-    };
+    let Some(after) = launch(harness, group, &executable, &memory, [poison, input.clone()]) else { return };
     let expected: Vec<u64> = inside(ty, lies)
         .into_iter()
         .map(|byte| {
             byte.map_or(0, |byte| values(ty.scalar, &input[byte..byte + ty.scalar.size() as usize])[0])
         })
         .collect();
-    same(harness, group, ty, lies, [&expected, &values(ty.scalar, &after[1])]);
+    same(harness, group, ty, lies, [&expected, &values(ty.scalar, &after[0])]);
 }
 
 fn stores(harness: &mut Harness<'_>, group: &str, ty: Type, lies: Lies) {
@@ -222,19 +323,16 @@ fn stores(harness: &mut Harness<'_>, group: &str, ty: Type, lies: Lies) {
         return;
     }
     let memory = memory(harness, ty, lies, "read_write");
-    let (_, step) = lies.place.sizes(ty);
     let text = format!(
-        "fulgurite 1\nkernel @store workgroup({}, 1, 1) {{\n{}  buffer %y: read {}[]\n{}  \
-         %m = coop.load[row_major] %y[0u32], {}u32 -> {ty}\n  coop.store[{}] %{}[{}u32], {}u32, %m\n{}}}\n",
+        "fulgurite 1\nkernel @store workgroup({}, 1, 1) {{\n  buffer %y: read {}[]\n{}{}  \
+         %m = coop.load[row_major] %y[0u32], {}u32 -> {ty}\n  coop.store[{}] {}, %m\n{}}}\n",
         memory.invocations,
-        memory.declarations,
         ty.scalar,
+        memory.declarations,
         memory.fill,
         shape(ty).cols,
         lies.layout.name(),
         memory.access,
-        lies.offset / step,
-        lies.stride / step,
         memory.empty,
     );
     let Some(executable) = harness.compile(group, &text) else { return };
@@ -249,11 +347,30 @@ fn stores(harness: &mut Harness<'_>, group: &str, ty: Type, lies: Lies) {
             expected[byte..byte + component.len()].copy_from_slice(&component);
         }
     }
-    let options = LaunchOptions::workgroups([1, 1, 1]);
-    let contents = [before, super::bytes(ty.scalar, &matrix)];
-    let Some(after) = harness.launch(group, &executable, &contents, &[], &options) else { return };
+    let matrix = super::bytes(ty.scalar, &matrix);
+    let Some(after) = launch(harness, group, &executable, &memory, [matrix, before]) else { return };
     let read = |bytes: &[u8]| values(ty.scalar, bytes);
-    same(harness, group, ty, lies, [&read(&expected), &read(&after[0])]);
+    same(harness, group, ty, lies, [&read(&expected), &read(&after[1])]);
+}
+
+/// Runs a kernel on `%y` and `%x` and gives what is in them then. What lies beside a shared array is a case of its own.
+fn launch(
+    harness: &mut Harness<'_>,
+    group: &str,
+    executable: &Arc<dyn Executable>,
+    memory: &Memory,
+    contents: [Vec<u8>; 2],
+) -> Option<Vec<Vec<u8>>> {
+    let contents = [&contents[..], &memory.beside].concat();
+    let options = LaunchOptions::workgroups([1, 1, 1]);
+    let after = harness.launch(group, executable, &contents, &memory.params, &options)?;
+    if !memory.beside.is_empty() {
+        harness.case(group, after[2..] == memory.beside, || {
+            let show = |all: &[Vec<u8>]| format!("{all:x?}");
+            [format!("{:?}", executable.kernel()), show(&memory.beside), show(&after[2..])]
+        });
+    }
+    Some(after)
 }
 
 /// Counts a case: all values are what they should be.

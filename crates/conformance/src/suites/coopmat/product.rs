@@ -23,11 +23,17 @@ enum Inputs {
     Chosen,
     /// −1, 0 and 1.
     Small,
-    /// Anything.
+    /// Anything that is finite.
     Random,
+    /// The same, with infinities, NaNs and zeros for them to meet.
+    NonFinite,
 }
 
-const INPUTS: [Inputs; 3] = [Inputs::Chosen, Inputs::Small, Inputs::Random];
+/// Those that components of type `ty` can hold.
+fn inputs(ty: ScalarType) -> &'static [Inputs] {
+    const ALL: [Inputs; 4] = [Inputs::Chosen, Inputs::Small, Inputs::Random, Inputs::NonFinite];
+    if ty.is_float() { &ALL } else { &ALL[..3] }
+}
 
 /// A product's matrices, row after row.
 struct Tiles {
@@ -67,7 +73,32 @@ fn tiles(random: &mut Random, product: MatrixShapes, inputs: Inputs, depth: usiz
             addend: all(rows * cols, &mut |_| component(random, acc)),
             exact: false,
         },
+        Inputs::NonFinite => {
+            let mut made = tiles(random, product, Inputs::Random, depth);
+            for at in (0..depth * cols).filter(|at| at % 5 == 0) {
+                made.factors[1][at] = whole(a, 0);
+            }
+            // In few rows and columns, so that some sums stay finite.
+            let [left, right] = &mut made.factors;
+            for (matrix, scalar, count) in [(left, a, 3), (right, a, 2), (&mut made.addend, acc, 6)] {
+                for _ in 0..count {
+                    let at = random.below(matrix.len() as u32) as usize;
+                    matrix[at] = non_finite(random, scalar);
+                }
+            }
+            made
+        }
     }
+}
+
+/// An infinity, or one time in five a NaN.
+fn non_finite(random: &mut Random, ty: ScalarType) -> u64 {
+    let value = match random.below(5) {
+        0 => f64::NAN,
+        1 | 2 => f64::INFINITY,
+        _ => f64::NEG_INFINITY,
+    };
+    FloatFormat::of(ty).map_or(0, |format| format.encode(value))
 }
 
 /// The component (`row`, `col`) of a sum over `depth` products: what it should be, if `actual` is not.
@@ -98,6 +129,11 @@ fn misfit(
     let got = sum.decode(actual);
     if tiles.exact {
         return (got != truth).then(|| format!("{truth} exactly"));
+    }
+    if !truth.is_finite() {
+        // No finite term is large enough to make a difference.
+        let same = got == truth || got.is_nan() && truth.is_nan();
+        return (!same).then(|| truth.to_string());
     }
     // Each of as many additions, and each product, may be rounded, either way; and what is subnormal may be lost.
     let epsilon = (1.0 - f64::from(sum.precision)).exp2();
@@ -178,7 +214,7 @@ pub(super) fn once(harness: &mut Harness<'_>, product: MatrixShapes) {
             line(c, way[3]),
         );
         let Some(executable) = harness.compile(&group, &text) else { return };
-        for inputs in INPUTS {
+        for &inputs in inputs(a.scalar) {
             for round in 0..harness.random_count(1) {
                 let made: Vec<Tiles> =
                     (0..count).map(|_| tiles(&mut random, product, inputs, depth)).collect();
@@ -247,7 +283,7 @@ kernel @sum workgroup({invocations}, 1, 1) {{
     );
     let Some(executable) = harness.compile(&group, &text) else { return };
     let mut random = harness.random(&group);
-    for inputs in INPUTS {
+    for &inputs in inputs(a.scalar) {
         let made: Vec<Tiles> = (0..count).map(|_| tiles(&mut random, product, inputs, depth)).collect();
         let contents = |scalar: ScalarType, part: &dyn Fn(&Tiles) -> Vec<u64>| {
             bytes(scalar, &made.iter().flat_map(part).collect::<Vec<_>>())

@@ -1,0 +1,128 @@
+//! Random kernels on the CPU backend against the reference: nested and divergent control flow, carried values,
+//! vectors, every kind of memory, views, ops across subgroups and workgroups, cooperative matrices. Both compute through
+//! `spec::eval`, so every bit but a NaN's must agree.
+#![expect(clippy::unwrap_used, reason = "a failure anywhere fails the test")]
+
+mod matrix;
+mod writer;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use fulgurite_conformance::robust;
+use fulgurite_driver_core::{Backend, Binding, CompileOptions, Launch, LaunchOptions};
+use fulgurite_ir::{VerifiedKernel, text, verify};
+use fulgurite_spec::eval::Components;
+
+use writer::{Numbers, OWN, random_kernel};
+
+/// Kernels that are tried.
+const KERNELS: u64 = 150;
+
+/// The buffers that are filled are the first.
+const INPUTS: usize = 2;
+/// Those that matrices are stored in.
+const MATRICES: Range<usize> = 6..9;
+/// That of floats, which are not made words of first.
+const FLOATS: usize = 7;
+
+fn outputs(backend: &dyn Backend, kernel: &Arc<VerifiedKernel>, count: u32, seed: u64) -> Vec<Vec<u8>> {
+    const WORKGROUPS: u32 = 3;
+    let mut numbers = Numbers(seed | 1);
+    let out = (WORKGROUPS * count * OWN) as usize;
+    // A matrix for each subgroup, of words and of floats, and one for each workgroup.
+    let own = WORKGROUPS * count.div_ceil(backend.snapshot().limits.subgroup_size) * 64;
+    let (own, wide) = (own as usize, WORKGROUPS as usize * 64);
+    let mut buffers = Vec::new();
+    for (position, words) in [40, 32, out, 8, 8, 8, own, own, wide].into_iter().enumerate() {
+        let buffer = backend.allocate(words as u64 * 4).unwrap();
+        if position < INPUTS {
+            let data: Vec<u8> =
+                (0..words).flat_map(|_| (numbers.next() >> numbers.below(32)).to_le_bytes()).collect();
+            buffer.write(0, &data).unwrap();
+        }
+        buffers.push(buffer);
+    }
+    let f: Components = [1.5f32, -2.0, 1e30, 0.0].map(|v| u64::from(v.to_bits()));
+    let params = [[u64::from(seed as u32 % 100), 0, 0, 0], f];
+    let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
+    let options = LaunchOptions::workgroups([WORKGROUPS, 1, 1]);
+    let launch =
+        Launch::check(kernel, &backend.snapshot().limits, Binding::each(&buffers), &params, &options)
+            .unwrap();
+    executable.launch(&launch).unwrap();
+    let read = |buffer: &Arc<dyn fulgurite_driver_core::DeviceBuffer>| {
+        let mut bytes = vec![0; buffer.bytes() as usize];
+        buffer.read(0, &mut bytes).unwrap();
+        bytes
+    };
+    let mut found: Vec<Vec<u8>> = buffers.iter().map(read).collect();
+    for float in found[FLOATS].chunks_exact_mut(4) {
+        // One NaN is as good as another.
+        if f32::from_le_bytes([float[0], float[1], float[2], float[3]]).is_nan() {
+            float.copy_from_slice(&f32::NAN.to_le_bytes());
+        }
+    }
+    found
+}
+
+#[test]
+fn random_kernels_hold_every_construct() {
+    let sources: Vec<String> = (0..KERNELS).map(|seed| random_kernel(seed).0).collect();
+    let constructs = [
+        "if ",
+        "for ",
+        "while ",
+        "region ",
+        "barrier",
+        "atomic.add",
+        "vec.shuffle",
+        "workgroup_broadcast",
+        "subgroup.reduce",
+        "subgroup.exclusive_scan",
+        "subgroup.shuffle",
+        "subgroup.any",
+        "%in2[",
+        "%ini[",
+        "%out2[",
+        "coop.load[row_major] %vectors",
+        "coop.load[column_major] %tile",
+        "%matrices[%matrix_place]",
+        "%floats[%matrix_place]",
+        "%wide[%wide_place]",
+        "coop.fill",
+        "coop.convert",
+        "coop.mul_add",
+    ];
+    for construct in constructs {
+        let count = sources.iter().filter(|s| s.contains(construct)).count();
+        assert!(count >= 10, "`{construct}` is in {count} kernels only");
+    }
+}
+
+#[test]
+fn random_kernels_keep_the_properties_of_texts() {
+    for seed in 0..KERNELS {
+        let (source, _) = random_kernel(seed);
+        assert_eq!(robust::text(source.as_bytes()), Ok(true), "seed {seed}:\n{source}");
+    }
+}
+
+#[test]
+fn the_cpu_backend_agrees_with_the_reference() {
+    let reference = fulgurite_backend_reference::registration().open().unwrap();
+    let cpu = fulgurite_backend_cpu::registration().open().unwrap();
+    let (mut varied, mut stored) = (0, 0);
+    for seed in 0..KERNELS {
+        let (source, count) = random_kernel(seed);
+        let kernel = text::parse(&source).and_then(verify).unwrap_or_else(|e| panic!("{source}\n{e}"));
+        let kernel = Arc::new(kernel);
+        let wanted = outputs(reference.as_ref(), &kernel, count, seed);
+        let found = outputs(cpu.as_ref(), &kernel, count, seed);
+        assert!(wanted == found, "seed {seed}:\n{source}\nreference {wanted:?}\ncpu {found:?}");
+        varied += u32::from(wanted[2].chunks_exact(16).any(|own| own != &wanted[2][..16]));
+        stored += u32::from(wanted[MATRICES].iter().flatten().any(|byte| *byte != 0));
+    }
+    assert!(varied > KERNELS as u32 / 2, "only {varied} kernels tell their invocations apart");
+    assert!(stored > KERNELS as u32 / 4, "only {stored} kernels store matrices");
+}
