@@ -118,7 +118,7 @@ fn arguments_that_do_not_fit() {
 fn buffers_of_another_size_or_context() {
     let (ctx, other) = (cpu(), cpu());
     assert_eq!(code(ctx.zeroed::<[f32; 4]>(1 << 60)), Some(Code::BufferSize));
-    assert_eq!(code(ctx.zeroed::<f32>(1 << 40)), Some(Code::Unsupported));
+    assert_eq!(code(ctx.zeroed::<f32>(1 << 61)), Some(Code::Unsupported));
     let mut buffer = ctx.buffer(&[1u32, 2, 3]).unwrap();
     assert_eq!(code(buffer.write(&[1, 2])), Some(Code::BufferSize));
     assert_eq!(code(buffer.read_into(&mut [0; 4])), Some(Code::BufferSize));
