@@ -100,7 +100,7 @@ pub(crate) struct Bounds {
 }
 
 /// Why a device cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum PlanError {
     /// Below the least device.
     #[error("`{device}` lacks {}", missing.join(", "))]
@@ -118,7 +118,7 @@ pub(crate) enum PlanError {
 pub(crate) type Queried = Result<PhysicalSnapshot, QueryError>;
 
 /// Why no device was chosen.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum ChoiceError {
     #[error("there is no Vulkan device")]
     NoDevice,

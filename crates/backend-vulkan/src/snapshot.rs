@@ -13,7 +13,7 @@ use crate::bfloat16;
 use crate::error::device_error;
 
 /// Why nothing is known of a device. It does not concern the others.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("`{device}` cannot be queried: {error}")]
 pub(crate) struct QueryError {
     pub(crate) device: String,

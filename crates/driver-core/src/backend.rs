@@ -1,6 +1,7 @@
 //! The traits that a backend implements.
 
 use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,12 @@ use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
 
 use crate::error::Error;
+use crate::graph::{GraphStep, Recording};
 use crate::launch::Launch;
 use crate::options::CompileOptions;
+
+/// Bytes that go through the host at once where a device cannot copy by itself.
+const CHUNK: usize = 1 << 20;
 
 /// A device that compiles and runs verified kernels.
 ///
@@ -35,6 +40,16 @@ pub trait Backend: Send + Sync {
         kernel: Arc<VerifiedKernel>,
         options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error>;
+
+    /// A form of a graph's steps that the device replays as a whole: `None` from a backend that has none. Then the steps
+    /// are done one by one.
+    ///
+    /// # Errors
+    /// What the driver says.
+    fn record(&self, steps: &[GraphStep]) -> Result<Option<Box<dyn Recording>>, Error> {
+        let _ = steps;
+        Ok(None)
+    }
 }
 
 /// Memory of one backend's device.
@@ -55,6 +70,40 @@ pub trait DeviceBuffer: Any + Send + Sync {
     /// # Errors
     /// `FG0503` if the buffer does not hold that much, or a device error.
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error>;
+
+    /// Repeats `pattern` over the bytes `range`, which are a whole number of patterns within the buffer.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn fill(&self, range: Range<u64>, pattern: &[u8]) -> Result<(), Error> {
+        let step = (CHUNK / pattern.len().max(1)).max(1);
+        let chunk = pattern.repeat(step);
+        let mut at = range.start;
+        while at < range.end {
+            let bytes = (range.end - at).min(chunk.len() as u64);
+            self.write(at, &chunk[..bytes as usize])?;
+            at += bytes;
+        }
+        Ok(())
+    }
+
+    /// Copies the bytes `from` of `source`, a buffer of the same device, to byte `offset` on. Both ranges are within
+    /// their buffers, and have no byte in common.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn copy(&self, offset: u64, source: &dyn DeviceBuffer, from: Range<u64>) -> Result<(), Error> {
+        let mut chunk = vec![0; CHUNK.min((from.end - from.start) as usize)];
+        let mut at = from.start;
+        while at < from.end {
+            let bytes = (from.end - at).min(chunk.len() as u64);
+            let chunk = &mut chunk[..bytes as usize];
+            source.read(at, chunk)?;
+            self.write(offset + (at - from.start), chunk)?;
+            at += bytes;
+        }
+        Ok(())
+    }
 }
 
 /// A compiled kernel of one backend.
@@ -73,6 +122,101 @@ pub trait Executable: Send + Sync {
     /// # Errors
     /// [`Error::Device`] or `FG0506`. After an error the written buffers' contents are unspecified.
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error>;
+
+    /// Begins the kernel and does not wait for it, behind all that was begun or done on the device before: `None` from
+    /// a backend whose device has no queue. Then [`launch`](Self::launch) is called in its turn.
+    ///
+    /// # Errors
+    /// As [`launch`](Self::launch).
+    fn submit(self: Arc<Self>, launch: &Launch) -> Result<Option<Box<dyn Work>>, Error> {
+        let _ = launch;
+        Ok(None)
+    }
+}
+
+/// A launch that a device's queue has. It ends without anyone's help; dropped unfinished, it is waited for.
+pub trait Work: Send {
+    /// Waits for the end, no longer than the launch's timeout allows.
+    ///
+    /// # Errors
+    /// As [`Executable::launch`].
+    fn finish(self: Box<Self>) -> Result<LaunchReport, Error>;
+}
+
+/// A backend that runs kernels as they are, without a compile step. [`interpret`] makes a [`Backend`] of it, whose
+/// executables call it once for each launch.
+pub trait Interpreter: Send + Sync + 'static {
+    /// As [`Backend::snapshot`].
+    fn snapshot(&self) -> &DeviceSnapshot;
+
+    /// As [`Backend::allocate`].
+    ///
+    /// # Errors
+    /// As [`Backend::allocate`].
+    fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error>;
+
+    /// Whether it runs `kernel`. What the snapshot lacks is refused before.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`].
+    fn admit(&self, kernel: &VerifiedKernel) -> Result<(), Error> {
+        let _ = kernel;
+        Ok(())
+    }
+
+    /// Runs `kernel` and waits for it: see [`Executable::launch`].
+    ///
+    /// # Errors
+    /// As [`Executable::launch`].
+    fn dispatch(&self, kernel: &Arc<VerifiedKernel>, launch: &Launch) -> Result<LaunchReport, Error>;
+}
+
+/// The backend that `interpreter` is.
+pub fn interpret(interpreter: impl Interpreter) -> Arc<dyn Backend> {
+    Arc::new(Interpreted(Arc::new(interpreter)))
+}
+
+struct Interpreted<I>(Arc<I>);
+
+impl<I: Interpreter> Backend for Interpreted<I> {
+    fn snapshot(&self) -> &DeviceSnapshot {
+        self.0.snapshot()
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error> {
+        self.0.allocate(bytes)
+    }
+
+    fn compile(
+        &self,
+        kernel: Arc<VerifiedKernel>,
+        _options: &CompileOptions,
+    ) -> Result<Arc<dyn Executable>, Error> {
+        Error::check_needs(&kernel, self.0.snapshot())?;
+        self.0.admit(&kernel)?;
+        let id = format!("{}:{}", self.0.snapshot().backend, kernel.digest());
+        Ok(Arc::new(OneCall { interpreter: Arc::clone(&self.0), kernel, id }))
+    }
+}
+
+struct OneCall<I> {
+    interpreter: Arc<I>,
+    kernel: Arc<VerifiedKernel>,
+    id: String,
+}
+
+impl<I: Interpreter> Executable for OneCall<I> {
+    fn kernel(&self) -> &Arc<VerifiedKernel> {
+        &self.kernel
+    }
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
+        self.interpreter.dispatch(&self.kernel, launch)
+    }
 }
 
 /// What a launch did.

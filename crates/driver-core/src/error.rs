@@ -45,7 +45,7 @@ pub struct Unsupported {
 }
 
 /// What a device did.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
     /// An allocation failed.
@@ -75,6 +75,14 @@ pub enum DeviceError {
         /// Flattened global invocation index, modulo 2³².
         invocation: u32,
     },
+    /// The launch ended, but an output of it could not be copied to the host.
+    #[error("output {output} could not be read back: {source}")]
+    ReadBack {
+        /// Which of the call's outputs, from 0.
+        output: usize,
+        /// What the device said.
+        source: Box<Error>,
+    },
     /// The device is gone.
     #[error("the device was lost during {0}")]
     Lost(&'static str),
@@ -97,6 +105,7 @@ impl DeviceError {
             Self::LoopLimit { .. } => Code::LoopLimit,
             Self::Trap { .. } => Code::Trap,
             Self::Lost(_) => Code::DeviceLost,
+            Self::ReadBack { .. } => Code::ReadBack,
             Self::Call { .. } => Code::DeviceFault,
         }
     }

@@ -1,5 +1,6 @@
 //! The checks that every launch passes before a backend sees it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fulgurite_ir::analysis::instructions;
@@ -22,6 +23,7 @@ pub struct Launch {
     lengths: Vec<u64>,
     params: Vec<Components>,
     timeout: Duration,
+    label: Arc<str>,
     is_linear: bool,
 }
 
@@ -70,8 +72,9 @@ impl Launch {
             ));
         }
         let timeout = options.timeout.unwrap_or(LaunchOptions::DEFAULT_TIMEOUT);
+        let label = options.label.clone().unwrap_or_else(|| kernel.name.as_str().into());
         let is_linear = matches!(options.grid, Some(GridSize::Linear(_)));
-        Ok(Self { grid, buffers, lengths, params: params.to_vec(), timeout, is_linear })
+        Ok(Self { grid, buffers, lengths, params: params.to_vec(), timeout, label, is_linear })
     }
 
     /// Workgroups along x, y and z; within the device's limits unless it is linear; none of them need be non-zero.
@@ -108,6 +111,11 @@ impl Launch {
     /// When to stop it.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// What it is called.
+    pub fn label(&self) -> &Arc<str> {
+        &self.label
     }
 
     /// Whether there is nothing to run.

@@ -1,22 +1,42 @@
 //! What a backend is, and how one is found, chosen and driven.
 //!
-//! This crate owns the [`Backend`] and [`Executable`] traits, the checks that every launch passes before a
-//! backend sees it, the [`Registry`], routing, and errors. It names no backend and touches no device.
+//! This crate owns the [`Backend`] and [`Executable`] traits; the checks that every launch passes before a backend sees
+//! it; the [`Registry`] and routing; and the engine round an open backend, which is the same for all: [`Device`],
+//! [`Buffer`], [`Program`], [`Call`], [`Graph`]. It names no backend. Threads only do submitted work, behind the feature
+//! `threads`; without it that is done at once.
 #![forbid(unsafe_code)]
 
 mod backend;
 mod binding;
+mod buffer;
+mod call;
+mod counters;
+mod device;
 mod error;
+mod graph;
 mod launch;
+mod manifest;
 mod matrices;
 mod options;
+mod pending;
+mod program;
 mod registry;
 mod render;
+mod sync;
+mod worker;
 
-pub use backend::{Backend, DeviceBuffer, Executable, LaunchReport};
+pub use backend::{Backend, DeviceBuffer, Executable, Interpreter, LaunchReport, Work, interpret};
 pub use binding::Binding;
+pub use buffer::{Buffer, BufferView};
+pub use call::{Arg, Call, Called};
+pub use counters::Counters;
+pub use device::Device;
 pub use error::{DeviceError, Error, Unsupported};
+pub use graph::{Graph, GraphStep, Hazard, HazardKind, Recorder, Recording, Slot, StepId, StepWork};
 pub use launch::Launch;
+pub use manifest::{CacheOutcome, MANIFEST_SCHEMA, Manifest};
 pub use options::{CompileOptions, GridSize, LaunchOptions};
+pub use pending::Pending;
+pub use program::Program;
 pub use registry::{Choice, Considered, Registration, Registry, Route, Verdict};
 pub use render::render;

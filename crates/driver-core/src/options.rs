@@ -1,12 +1,13 @@
 //! Options of compiling and of launching. Every field is optional; the later of two merged options wins
 //! field by field.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fulgurite_ir::Grid;
 
 /// Options that are fixed when a kernel is compiled.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct CompileOptions {
     /// Keep the names of values in the compiled form. Default: no.
@@ -18,6 +19,12 @@ impl CompileOptions {
     #[must_use]
     pub fn merged(&self, over: &Self) -> Self {
         Self { debug_names: over.debug_names.or(self.debug_names) }
+    }
+
+    /// Each option that is stated, by name.
+    pub fn stated(&self) -> Vec<(String, String)> {
+        let names = self.debug_names.map(|keep| ("debug_names".to_owned(), keep.to_string()));
+        names.into_iter().collect()
     }
 
     /// Keeps names in the compiled form, or not.
@@ -64,6 +71,10 @@ pub struct LaunchOptions {
     pub grid: Option<GridSize>,
     /// When to stop a launch that does not end. Default: [`LaunchOptions::DEFAULT_TIMEOUT`].
     pub timeout: Option<Duration>,
+    /// What the launch is called in traces and in the driver's debugging tools. Default: the kernel's name.
+    pub label: Option<Arc<str>>,
+    /// The most bytes that the outputs of one call may have together. Default: no limit.
+    pub max_output_bytes: Option<u64>,
 }
 
 impl LaunchOptions {
@@ -92,10 +103,29 @@ impl LaunchOptions {
         self
     }
 
+    /// Calls the launch `label`.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Refuses a call whose outputs have more bytes together.
+    #[must_use]
+    pub fn max_output_bytes(mut self, bytes: u64) -> Self {
+        self.max_output_bytes = Some(bytes);
+        self
+    }
+
     /// These options, with each field that `over` sets replaced.
     #[must_use]
     pub fn merged(&self, over: &Self) -> Self {
-        Self { grid: over.grid.or(self.grid), timeout: over.timeout.or(self.timeout) }
+        Self {
+            grid: over.grid.or(self.grid),
+            timeout: over.timeout.or(self.timeout),
+            label: over.label.as_ref().or(self.label.as_ref()).cloned(),
+            max_output_bytes: over.max_output_bytes.or(self.max_output_bytes),
+        }
     }
 }
 

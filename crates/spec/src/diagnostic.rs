@@ -90,6 +90,9 @@ codes! {
     506 ForeignBuffer "buffer of another context": "The buffer was made by another context. Upload the data to this one.";
     507 BadGrid "bad grid": "No grid was given, or one with a zero dimension where none can be derived from the arguments.";
     508 NotLinear "launch is not one-dimensional": "`linear` counts invocations along x alone: the kernel's workgroup must have one invocation along y and z, and the count must be at most 2^32.";
+    509 BufferFreed "buffer was freed": "The buffer's memory was given back by `free`, through this handle or a clone of it. Free a buffer after its last use, or leave it to `Drop`.";
+    510 OutputTooLarge "outputs over the stated limit": "The call's outputs are larger together than its `max_output_bytes` allows. Raise the limit, or ask for less.";
+    511 BadGraph "graph does not fit": "A graph was recorded or replayed with a step, binding or parameter that it does not have. Use the handles that its own recorder returned.";
     // Devices.
     601 OutOfMemory "out of device memory": "The device could not allocate. Free buffers or use smaller ones.";
     602 Timeout "launch timed out": "The launch did not end within its timeout and was stopped; its outputs are unspecified. Raise the timeout or do less in one launch.";
@@ -97,6 +100,7 @@ codes! {
     604 DeviceLost "device lost": "The driver reported that the device was lost. Open a new context.";
     605 DeviceFault "driver call failed": "A driver call failed in a way that has no better name; the message gives the call and its result.";
     606 Trap "kernel trapped": "The kernel executed `trap`, which says that something is wrong; the message gives the code and the invocation. The launch's outputs are unspecified.";
+    607 ReadBack "output could not be read back": "The kernel ran, but the device failed while its output was copied to the host; the message says which output and how. What the outputs hold is unspecified; run the call again.";
     // Files.
     701 FileUnreadable "file cannot be read": "Check the path and its permissions.";
     702 FileUnwritable "file cannot be written": "Check the path, its permissions and the space left.";

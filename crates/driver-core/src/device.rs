@@ -1,0 +1,187 @@
+//! An open backend as one program uses it: what was compiled, submitted and counted.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fulgurite_ir::{Digest, VerifiedKernel};
+use fulgurite_spec::device::DeviceSnapshot;
+
+use crate::backend::{Backend, Executable, LaunchReport};
+use crate::buffer::Buffer;
+use crate::counters::{Counters, Counting, add};
+use crate::error::{DeviceError, Error};
+use crate::manifest::{CacheOutcome, Manifest};
+use crate::options::{CompileOptions, LaunchOptions};
+use crate::program::Program;
+use crate::sync::{Mutex, lock};
+use crate::worker::Worker;
+
+/// What compiled kernels are found again by.
+type Key = (Digest, CompileOptions);
+
+/// An open backend: makes buffers, compiles kernels, counts. Cheap to clone; clones share everything.
+///
+/// Everything may be used from several threads at once. Work is done in the order in which it was submitted; a launch
+/// that waits comes behind all that was submitted before it.
+#[derive(Clone)]
+pub struct Device {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    backend: Arc<dyn Backend>,
+    compile: CompileOptions,
+    launch: LaunchOptions,
+    compiled: Mutex<HashMap<Key, Arc<dyn Executable>>>,
+    worker: Worker,
+    counting: Counting,
+    /// Buffers made so far.
+    generations: AtomicU64,
+}
+
+impl Device {
+    /// A device of `backend` with options of its own, over which those of a program and then of a launch win, field by
+    /// field.
+    pub fn new(backend: Arc<dyn Backend>, compile: CompileOptions, launch: LaunchOptions) -> Self {
+        let shared = Shared {
+            backend,
+            compile,
+            launch,
+            compiled: Mutex::new(HashMap::new()),
+            worker: Worker::new(),
+            counting: Counting::default(),
+            generations: AtomicU64::new(0),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.shared.backend
+    }
+
+    /// What is known of it.
+    pub fn snapshot(&self) -> &DeviceSnapshot {
+        self.shared.backend.snapshot()
+    }
+
+    /// The options of launches that state none.
+    pub fn launch_options(&self) -> &LaunchOptions {
+        &self.shared.launch
+    }
+
+    /// What was done so far.
+    pub fn counters(&self) -> Counters {
+        self.shared.counting.read()
+    }
+
+    /// A buffer of `bytes` bytes, all zero.
+    ///
+    /// # Errors
+    /// `FG0601`, or `FG0403` over the device's limit.
+    pub fn zeroed(&self, bytes: u64) -> Result<Buffer, Error> {
+        let raw = self.shared.backend.allocate(bytes)?;
+        let generation = self.shared.generations.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(Buffer::new(self.clone(), raw, generation))
+    }
+
+    /// A buffer with a copy of `data`.
+    ///
+    /// # Errors
+    /// As [`zeroed`](Self::zeroed), and what copying meets.
+    pub fn upload(&self, data: &[u8]) -> Result<Buffer, Error> {
+        let buffer = self.zeroed(data.len() as u64)?;
+        // Nothing that was submitted before can know of it.
+        buffer.raw()?.write(0, data)?;
+        add(&self.counting().bytes_in, data.len() as u64);
+        Ok(buffer)
+    }
+
+    /// Compiles `kernel`, or finds what was compiled of it before.
+    ///
+    /// # Errors
+    /// `FG0403` if the device lacks what the kernel needs, or what the driver says.
+    pub fn compile(&self, kernel: &Arc<VerifiedKernel>, options: &CompileOptions) -> Result<Program, Error> {
+        Ok(self.compile_with_report(kernel, options)?.0)
+    }
+
+    /// As [`compile`](Self::compile), with what identifies the result.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub fn compile_with_report(
+        &self,
+        kernel: &Arc<VerifiedKernel>,
+        options: &CompileOptions,
+    ) -> Result<(Program, Manifest), Error> {
+        let options = self.shared.compile.merged(options);
+        let key = (kernel.digest(), options.clone());
+        let found = lock(&self.shared.compiled).get(&key).cloned();
+        let (executable, cache) = match found {
+            Some(executable) => {
+                add(&self.counting().compiles_reused, 1);
+                (executable, CacheOutcome::Memory)
+            }
+            None => {
+                // Without the lock: others compile meanwhile.
+                let made = self.shared.backend.compile(Arc::clone(kernel), &options)?;
+                add(&self.counting().compiles, 1);
+                let mut compiled = lock(&self.shared.compiled);
+                (Arc::clone(compiled.entry(key).or_insert(made)), CacheOutcome::None)
+            }
+        };
+        let manifest = Manifest::new(self.snapshot(), kernel, executable.id(), &options, cache);
+        let program = Program::new(self.clone(), Arc::clone(kernel), executable, manifest.clone());
+        Ok((program, manifest))
+    }
+
+    /// Compiles kernels ahead of their first use, and launches none. Later compiles with the same options find them.
+    ///
+    /// # Errors
+    /// That of each kernel that failed, with its place in the list; the others are compiled all the same.
+    pub fn prewarm<'k>(
+        &self,
+        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
+        options: &CompileOptions,
+    ) -> Result<(), Vec<(usize, Error)>> {
+        let compiled = kernels.into_iter().map(|kernel| self.compile(kernel, options)).enumerate();
+        let failed: Vec<_> = compiled.filter_map(|(at, result)| result.err().map(|e| (at, e))).collect();
+        if failed.is_empty() { Ok(()) } else { Err(failed) }
+    }
+
+    /// Whether `other` is a handle of the same device.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.shared.worker
+    }
+
+    pub(crate) fn counting(&self) -> &Counting {
+        &self.shared.counting
+    }
+
+    /// Counts a launch that ended.
+    pub(crate) fn count(&self, result: &Result<LaunchReport, Error>) {
+        let counting = self.counting();
+        match result {
+            Ok(report) => {
+                add(&counting.launches, 1);
+                let nanoseconds = report.device_time.map_or(0, |time| time.as_nanos());
+                add(&counting.device_nanoseconds, u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+            }
+            Err(Error::Device(DeviceError::ReadBack { .. })) => add(&counting.launches, 1),
+            Err(_) => add(&counting.failed_launches, 1),
+        }
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.snapshot();
+        write!(f, "Device({} on {})", snapshot.backend, snapshot.device)
+    }
+}

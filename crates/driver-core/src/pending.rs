@@ -1,0 +1,173 @@
+//! Results that come later: what submitted work gives to whoever waits for it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, lock, wait, wait_for};
+
+/// The result of work that goes on without its caller: to be polled, waited for, or awaited on any executor.
+///
+/// Dropped, the work goes on and its result is lost. What the work needs, it owns.
+#[must_use = "the work goes on, but nobody learns how it ended"]
+pub struct Pending<T> {
+    state: Arc<State<T>>,
+}
+
+/// The other end of a [`Pending`]. Dropped without a result, it gives an internal error: nobody waits for ever.
+pub(crate) struct Promise<T> {
+    state: Arc<State<T>>,
+}
+
+struct State<T> {
+    slot: Mutex<Slot<T>>,
+    ended: Condvar,
+}
+
+enum Slot<T> {
+    Open(Option<Waker>),
+    Ended(Result<T, Error>),
+    Taken,
+}
+
+impl<T> State<T> {
+    fn lock(&self) -> MutexGuard<'_, Slot<T>> {
+        lock(&self.slot)
+    }
+}
+
+/// A result to come, and what gives it.
+pub(crate) fn promise<T>() -> (Promise<T>, Pending<T>) {
+    let state = Arc::new(State { slot: Mutex::new(Slot::Open(None)), ended: Condvar::new() });
+    (Promise { state: Arc::clone(&state) }, Pending { state })
+}
+
+impl<T> Promise<T> {
+    /// Gives the result.
+    pub(crate) fn keep(self, result: Result<T, Error>) {
+        self.give(result);
+    }
+
+    fn give(&self, result: Result<T, Error>) {
+        let mut slot = self.state.lock();
+        if let Slot::Open(waker) = &mut *slot {
+            let waker = waker.take();
+            *slot = Slot::Ended(result);
+            drop(slot);
+            self.state.ended.notify_all();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    fn drop(&mut self) {
+        self.give(Err(Error::Internal("submitted work was dropped before it ended".to_owned())));
+    }
+}
+
+impl<T> Pending<T> {
+    /// Whether the result is there.
+    pub fn is_ended(&self) -> bool {
+        !matches!(*self.state.lock(), Slot::Open(_))
+    }
+
+    /// Waits for the result. The work's own timeout bounds the wait.
+    ///
+    /// # Errors
+    /// What the work met.
+    pub fn wait(self) -> Result<T, Error> {
+        let mut slot = self.state.lock();
+        loop {
+            match take(&mut slot) {
+                Some(result) => return result,
+                None => slot = wait(&self.state.ended, slot),
+            }
+        }
+    }
+
+    /// Waits for the result, no longer than `limit`, or a little more.
+    ///
+    /// # Errors
+    /// The work itself, which goes on, if it has not ended by then.
+    pub fn wait_for(self, limit: Duration) -> Result<Result<T, Error>, Self> {
+        let mut slot = self.state.lock();
+        if matches!(*slot, Slot::Open(_)) {
+            slot = wait_for(&self.state.ended, slot, limit, |slot| matches!(slot, Slot::Open(_)));
+        }
+        match take(&mut slot) {
+            Some(result) => Ok(result),
+            None => {
+                drop(slot);
+                Err(self)
+            }
+        }
+    }
+}
+
+/// The result, if it is there.
+fn take<T>(slot: &mut Slot<T>) -> Option<Result<T, Error>> {
+    match std::mem::replace(slot, Slot::Taken) {
+        Slot::Ended(result) => Some(result),
+        open @ Slot::Open(_) => {
+            *slot = open;
+            None
+        }
+        Slot::Taken => Some(Err(Error::Internal("a result was asked for twice".to_owned()))),
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut slot = self.state.lock();
+        match take(&mut slot) {
+            Some(result) => Poll::Ready(result),
+            None => {
+                *slot = Slot::Open(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_ended() { "Pending(ended)" } else { "Pending(under way)" })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use fulgurite_spec::Code;
+
+    #[test]
+    fn results_come_by_waiting_polling_and_awaiting() {
+        let (promise, pending) = promise();
+        assert!(!pending.is_ended());
+        let pending = pending.wait_for(Duration::from_millis(1)).unwrap_err();
+        promise.keep(Ok(5));
+        assert!(pending.is_ended());
+        assert_eq!(pending.wait_for(Duration::ZERO).unwrap(), Ok(5));
+
+        let (promise, mut pending) = super::promise();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut pending).poll(&mut context).is_pending());
+        promise.keep(Ok(6));
+        assert_eq!(Pin::new(&mut pending).poll(&mut context), Poll::Ready(Ok(6)));
+    }
+
+    #[test]
+    fn a_promise_that_is_broken_is_an_error_and_no_wait() {
+        let (promise, pending) = promise::<u32>();
+        drop(promise);
+        assert_eq!(pending.wait().unwrap_err().code(), Code::Internal);
+    }
+}

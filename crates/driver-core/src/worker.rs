@@ -1,0 +1,176 @@
+//! The thread of a device that does what was submitted, one job after the other, for devices without a queue, and waits
+//! for what was submitted to those with one.
+
+use std::collections::VecDeque;
+
+use crate::sync::{Arc, Condvar, Mutex, lock, wait};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// What a job is to the device's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It uses the device when its turn comes: see [`Worker::settle`].
+    Deferred,
+    /// The device's own queue has it already; the job waits for it.
+    Queued,
+}
+
+/// A queue of jobs and the thread that does them, begun with the first. Dropped, it does what it has and ends.
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// A job came, one was done, or no more will come.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    is_running: bool,
+    is_closed: bool,
+    /// Jobs pushed and done so far.
+    pushed: u64,
+    done: u64,
+    /// How many had been pushed with the last deferred one.
+    deferred: u64,
+}
+
+impl Worker {
+    pub(crate) fn new() -> Self {
+        let shared = Shared { queue: Mutex::new(Queue::default()), changed: Condvar::new() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Has `job` done once all earlier ones are. Where there are no threads, it is done at once.
+    pub(crate) fn push(&self, kind: Kind, job: Job) {
+        let mut queue = lock(&self.shared.queue);
+        if !queue.is_running && !start(&self.shared) {
+            drop(queue);
+            return job();
+        }
+        queue.is_running = true;
+        queue.jobs.push_back(job);
+        queue.pushed += 1;
+        if kind == Kind::Deferred {
+            queue.deferred = queue.pushed;
+        }
+        drop(queue);
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until the device has all that was submitted so far: what is done on it next comes behind. Not to be called
+    /// by a job.
+    pub(crate) fn settle(&self) {
+        let mut queue = lock(&self.shared.queue);
+        let until = queue.deferred;
+        while queue.done < until {
+            queue = wait(&self.shared.changed, queue);
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        lock(&self.shared.queue).is_closed = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    /// Does jobs until there are no more and none will come.
+    fn run(&self) {
+        let mut queue = lock(&self.queue);
+        loop {
+            if let Some(job) = queue.jobs.pop_front() {
+                drop(queue);
+                // A job that panics breaks its promise, which is an error to whoever waits; the others go on.
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+                queue = lock(&self.queue);
+                queue.done += 1;
+                self.changed.notify_all();
+            } else if queue.is_closed {
+                return;
+            } else {
+                queue = wait(&self.changed, queue);
+            }
+        }
+    }
+}
+
+/// Starts the thread; false if there is none to be had.
+#[cfg(all(feature = "threads", not(loom)))]
+#[expect(clippy::disallowed_types, reason = "the feature `threads` is for this thread")]
+fn start(shared: &Arc<Shared>) -> bool {
+    let shared = Arc::clone(shared);
+    std::thread::Builder::new().name("fulgurite".to_owned()).spawn(move || shared.run()).is_ok()
+}
+
+#[cfg(loom)]
+fn start(shared: &Arc<Shared>) -> bool {
+    let shared = Arc::clone(shared);
+    loom::thread::spawn(move || shared.run());
+    true
+}
+
+#[cfg(not(any(feature = "threads", loom)))]
+fn start(shared: &Arc<Shared>) -> bool {
+    // Only a thread would.
+    let _ = Shared::run;
+    let _ = shared;
+    false
+}
+
+#[cfg(all(test, loom))]
+mod tests {
+    use super::*;
+    use crate::pending::promise;
+    use loom::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn jobs_are_done_in_order_and_settling_waits_for_all_before() {
+        loom::model(|| {
+            let (worker, done) = (Worker::new(), Arc::new(AtomicUsize::new(0)));
+            for i in 0..2 {
+                let done = Arc::clone(&done);
+                worker.push(
+                    Kind::Deferred,
+                    Box::new(move || assert_eq!(done.fetch_add(1, Ordering::SeqCst), i)),
+                );
+            }
+            worker.settle();
+            assert_eq!(done.load(Ordering::SeqCst), 2);
+        });
+    }
+
+    #[test]
+    fn a_result_reaches_the_one_who_waits_while_others_submit() {
+        loom::model(|| {
+            let worker = Arc::new(Worker::new());
+            let other = Arc::clone(&worker);
+            let thread = loom::thread::spawn(move || {
+                let (promise, pending) = promise();
+                other.push(Kind::Deferred, Box::new(move || promise.keep(Ok(1))));
+                pending.wait().unwrap()
+            });
+            let (promise, pending) = promise();
+            worker.push(Kind::Queued, Box::new(move || promise.keep(Ok(2))));
+            worker.settle();
+            assert_eq!((pending.wait().unwrap(), thread.join().unwrap()), (2, 1));
+        });
+    }
+
+    #[test]
+    fn what_was_submitted_is_done_although_the_device_is_dropped() {
+        loom::model(|| {
+            let worker = Worker::new();
+            let (promise, pending) = promise();
+            worker.push(Kind::Deferred, Box::new(move || promise.keep(Ok(3))));
+            drop(worker);
+            assert_eq!(pending.wait(), Ok(3));
+        });
+    }
+}
