@@ -107,7 +107,7 @@ pub trait DeviceBuffer: Any + Send + Sync {
 }
 
 /// A compiled kernel of one backend.
-pub trait Executable: Send + Sync {
+pub trait Executable: Any + Send + Sync {
     /// The kernel that was compiled.
     fn kernel(&self) -> &Arc<VerifiedKernel>;
 
