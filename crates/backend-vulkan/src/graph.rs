@@ -40,6 +40,7 @@ struct Ready {
     abortable: bool,
     /// Of each launch, whether it has a control buffer.
     controls: Vec<bool>,
+    timed: bool,
 }
 
 /// A recording of `steps`, which are of this device.
@@ -74,7 +75,7 @@ impl Recording for Recorded {
             Some(ready) => ready,
             None => self.commands()?,
         };
-        let Ready { lease, timeout, abortable, controls } = ready;
+        let Ready { lease, timeout, abortable, controls, timed } = ready;
         for launch in (0..).zip(&controls).filter(|(_, has)| **has).map(|(launch, _)| launch) {
             lease.slot().clear_control(launch)?;
         }
@@ -85,9 +86,9 @@ impl Recording for Recorded {
             .collect::<Result<Vec<&Use>, Error>>()?;
         // SAFETY: the commands reach the buffers and pipelines of the steps, which live as long as `self`, and the lease's
         // own memory; all were checked, and this waits for the end.
-        let begun = unsafe { Begun::submit(lease, &uses, timeout, abortable, controls.clone()) }?;
+        let begun = unsafe { Begun::submit(lease, &uses, timeout, abortable, controls.clone(), timed) }?;
         let (report, lease) = begun.finish_and_keep()?;
-        self.ready = Some(Ready { lease, timeout, abortable, controls });
+        self.ready = Some(Ready { lease, timeout, abortable, controls, timed });
         Ok(report)
     }
 }
@@ -117,7 +118,11 @@ impl Recorded {
         let mut lease = self.device.lease_for(controls.len() as u32, descriptors)?;
         lease.scratch(bytes.max(1))?;
         let actions = self.actions(&lease)?;
-        let (queries, timed) = (lease.slot().queries, self.device.plan.timestamps.is_some());
+        let launches = self.steps.iter().filter_map(|step| match &step.work {
+            StepWork::Launch { launch, .. } => Some(launch.as_ref()),
+            _ => None,
+        });
+        let (queries, timed) = (lease.slot().queries, self.device.times(launches));
         lease.record(|raw, commands| {
             // SAFETY: `commands` is being recorded. Sets, pipelines, ranges and queries are of this device and were
             // checked.
@@ -149,7 +154,7 @@ impl Recorded {
                 }
             }
         })?;
-        Ok(Ready { lease, timeout, abortable, controls })
+        Ok(Ready { lease, timeout, abortable, controls, timed })
     }
 
     /// What each step does. Parameter blocks and patterns go to the slot's scratch memory, which has room for them.

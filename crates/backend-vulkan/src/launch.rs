@@ -72,6 +72,7 @@ pub(crate) struct Begun {
     patience: Duration,
     /// Whether each has a control buffer.
     controls: Vec<bool>,
+    timed: bool,
 }
 
 impl Begun {
@@ -85,11 +86,12 @@ impl Begun {
         timeout: Duration,
         abortable: bool,
         controls: Vec<bool>,
+        timed: bool,
     ) -> Result<Self, Error> {
         let patience = lease.device().plan.patience.unwrap_or_else(|| default_patience(timeout, abortable));
         // SAFETY: by this function's contract.
         let ticket = unsafe { lease.submit(timeout.saturating_add(patience), uses) }?;
-        Ok(Self { lease, ticket, timeout, patience, controls })
+        Ok(Self { lease, ticket, timeout, patience, controls, timed })
     }
 
     /// Waits for the end, no longer than the timeout allows, and says what happened.
@@ -121,7 +123,8 @@ impl Begun {
                 check_fault(&device, slot, launch)?;
             }
         }
-        let report = device_time(&device, slot).map(LaunchReport::timed).unwrap_or_default();
+        let time = if self.timed { device_time(&device, slot) } else { None };
+        let report = time.map(LaunchReport::timed).unwrap_or_default();
         Ok((report, self.lease))
     }
 }
@@ -150,7 +153,7 @@ impl VulkanExecutable {
         };
         lease.reset_descriptors()?;
         let set = prepared.bind(lease.slot(), 0, placed)?;
-        let (queries, timed) = (lease.slot().queries, device.plan.timestamps.is_some());
+        let (queries, timed) = (lease.slot().queries, device.times([launch]));
         lease.record(|raw, commands| {
             // SAFETY: `commands` is being recorded, and the queries are of this device.
             unsafe {
@@ -167,7 +170,8 @@ impl VulkanExecutable {
         let (abortable, controls) = (layout.abortable, vec![layout.control.is_some()]);
         // SAFETY: the recorded dispatch binds the caller's buffers, this executable's pipeline and the lease's own memory;
         // it was checked against the kernel's layout and the device's limits.
-        unsafe { Begun::submit(lease, &prepared.uses(), launch.timeout(), abortable, controls) }.map(Some)
+        unsafe { Begun::submit(lease, &prepared.uses(), launch.timeout(), abortable, controls, timed) }
+            .map(Some)
     }
 }
 
@@ -378,6 +382,13 @@ fn check_fault(device: &Device, slot: &Slot, launch: u32) -> Result<(), Error> {
 /// How long a launch that timed out may take to come back before the device is given up.
 fn default_patience(timeout: Duration, abortable: bool) -> Duration {
     if abortable { ABORTED } else { UNSTOPPED.max(timeout.saturating_mul(10)) }
+}
+
+impl Device {
+    /// Whether to measure launches that are submitted together: timestamps cost as much as a launch on lavapipe.
+    pub(crate) fn times<'l>(&self, launches: impl IntoIterator<Item = &'l Launch>) -> bool {
+        self.plan.timestamps.is_some() && launches.into_iter().any(Launch::is_timed)
+    }
 }
 
 /// The time between the two timestamps, if the device wrote them.

@@ -223,7 +223,7 @@ impl<I: Interpreter> Executable for OneCall<I> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LaunchReport {
-    /// Time on the device, where the backend can measure it.
+    /// Time on the device, where the launch was to be timed and the backend can.
     pub device_time: Option<Duration>,
 }
 

@@ -152,7 +152,7 @@ impl Program {
     /// # Errors
     /// As [`call`](Self::call), and [`Error::Unsupported`] from a backend that does not measure.
     pub fn call_timed(&self, call: &Call<'_>) -> Result<(Called, Duration), Error> {
-        let called = self.call(call)?;
+        let called = self.call(&call.clone().options(&LaunchOptions::default().timed(true)))?;
         match called.report.device_time {
             Some(time) => Ok((called, time)),
             None => Err(Error::unsupported("time measured on the device", "no clock")),
