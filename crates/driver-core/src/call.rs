@@ -104,6 +104,21 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// What it passes for each buffer.
+    pub(crate) fn args(&self) -> &[Arg<'a>] {
+        &self.args
+    }
+
+    /// What it passes for each parameter.
+    pub(crate) fn params(&self) -> &[Components] {
+        &self.params
+    }
+
+    /// The options that it states.
+    pub(crate) fn stated(&self) -> &LaunchOptions {
+        &self.options
+    }
+
     /// Bytes of its outputs together.
     fn output_bytes(&self) -> u64 {
         let sizes = self.args.iter().map(|arg| match arg {
