@@ -98,9 +98,18 @@ impl StepId {
 /// A step as it was recorded.
 #[derive(Clone)]
 enum Recorded {
-    Launch { program: Program, buffers: Vec<usize>, params: Vec<Components>, options: LaunchOptions },
+    Launch(Box<RecordedLaunch>),
     Copy { from: usize, to: usize },
     Fill { to: usize, pattern: Arc<[u8]> },
+}
+
+#[derive(Clone)]
+struct RecordedLaunch {
+    program: Program,
+    /// Slots, by number.
+    buffers: Vec<usize>,
+    params: Vec<Components>,
+    options: LaunchOptions,
 }
 
 /// Records a [`Graph`]. Nothing runs.
@@ -161,7 +170,7 @@ impl Recorder {
         }
         let buffers = buffers.iter().map(|slot| self.index(*slot)).collect::<Result<_, _>>()?;
         let (program, params, options) = (program.clone(), params.to_vec(), options.clone());
-        self.push(Recorded::Launch { program, buffers, params, options })
+        self.push(Recorded::Launch(Box::new(RecordedLaunch { program, buffers, params, options })))
     }
 
     /// Records a copy of as many bytes as both views have.
@@ -212,7 +221,8 @@ fn own(graph: u64, expected: u64, what: &str) -> Result<(), Error> {
 fn resolve(step: &Recorded, slots: &[BufferView], device: &Device) -> Result<StepWork, Error> {
     let bound = |slot: usize| slots[slot].bind(device);
     match step {
-        Recorded::Launch { program, buffers, params, options } => {
+        Recorded::Launch(launch) => {
+            let RecordedLaunch { program, buffers, params, options } = &**launch;
             let buffers = buffers.iter().map(|slot| bound(*slot)).collect::<Result<_, _>>()?;
             let launch = Box::new(program.check(buffers, params, options)?);
             Ok(StepWork::Launch { executable: Arc::clone(program.executable()), launch })
@@ -263,7 +273,7 @@ impl Graph {
         for (step, values) in params {
             own(step.graph, self.graph, "a step")?;
             match &mut steps[step.index] {
-                Recorded::Launch { params, .. } => params.clone_from(values),
+                Recorded::Launch(launch) => launch.params.clone_from(values),
                 _ => {
                     let message = format!("step {} is no launch and has no parameters", step.index);
                     return Err(Error::invalid(Code::BadGraph, message));
@@ -362,10 +372,10 @@ impl fmt::Display for Graph {
             }
             write!(f, "{i}: ")?;
             match step {
-                Recorded::Launch { program, buffers, .. } => {
-                    let kernel = program.kernel();
+                Recorded::Launch(launch) => {
+                    let kernel = launch.program.kernel();
                     write!(f, "launch `{}`", kernel.name)?;
-                    for (declared, slot) in kernel.buffers.iter().zip(buffers) {
+                    for (declared, slot) in kernel.buffers.iter().zip(&launch.buffers) {
                         write!(f, ", %{} = {:?}", declared.name, self.slots[*slot])?;
                     }
                 }

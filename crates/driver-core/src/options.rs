@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fulgurite_ir::Grid;
+use serde::{Deserialize, Serialize};
 
 /// Options that are fixed when a kernel is compiled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -36,7 +37,8 @@ impl CompileOptions {
 }
 
 /// How much of a grid to launch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GridSize {
     /// Workgroups along x, y and z.
     Workgroups(Grid),

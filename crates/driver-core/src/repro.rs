@@ -32,7 +32,7 @@ pub struct Repro {
     args: Vec<CapturedArg>,
     /// What was passed for each parameter.
     params: Vec<Components>,
-    grid: Option<CapturedGrid>,
+    grid: Option<GridSize>,
     /// In nanoseconds.
     timeout: Option<u64>,
     /// What each output held afterwards.
@@ -46,14 +46,6 @@ enum CapturedArg {
     In(#[serde(with = "bytes")] Vec<u8>),
     InOut(#[serde(with = "bytes")] Vec<u8>),
     Out(u64),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum CapturedGrid {
-    Workgroups([u32; 3]),
-    Invocations([u32; 3]),
-    Linear(u64),
 }
 
 /// What a repro gave elsewhere.
@@ -107,11 +99,7 @@ impl Program {
             text: fulgurite_ir::text::print(self.kernel()),
             args,
             params: call.params().to_vec(),
-            grid: options.grid.map(|grid| match grid {
-                GridSize::Workgroups(count) => CapturedGrid::Workgroups(count),
-                GridSize::Invocations(count) => CapturedGrid::Invocations(count),
-                GridSize::Linear(count) => CapturedGrid::Linear(count),
-            }),
+            grid: options.grid,
             timeout: options.timeout.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
             outputs: Vec::new(),
         };
@@ -164,13 +152,8 @@ impl Repro {
 
     /// The captured call.
     fn call(&self) -> Call<'_> {
-        let mut options = LaunchOptions::default();
-        options.grid = self.grid.map(|grid| match grid {
-            CapturedGrid::Workgroups(count) => GridSize::Workgroups(count),
-            CapturedGrid::Invocations(count) => GridSize::Invocations(count),
-            CapturedGrid::Linear(count) => GridSize::Linear(count),
-        });
-        options.timeout = self.timeout.map(Duration::from_nanos);
+        let timeout = self.timeout.map(Duration::from_nanos);
+        let options = LaunchOptions { grid: self.grid, timeout, ..LaunchOptions::default() };
         let call = self.args.iter().fold(Call::new(), |call, arg| {
             call.arg(match arg {
                 CapturedArg::In(data) => Arg::In(Cow::Borrowed(data)),
@@ -235,7 +218,7 @@ mod tests {
             text: text.to_owned(),
             args: vec![CapturedArg::In(vec![1, 2, 255]), CapturedArg::InOut(Vec::new()), CapturedArg::Out(4)],
             params: vec![[1, 2, 3, u64::MAX]],
-            grid: Some(CapturedGrid::Linear(1 << 32)),
+            grid: Some(GridSize::Linear(1 << 32)),
             timeout: Some(5),
             outputs: vec![vec![0; 5], Vec::new()],
         }
