@@ -122,6 +122,11 @@ impl Error {
         Self::Unsupported(Unsupported { needs: needs.into(), have: have.into() })
     }
 
+    /// That the backend `backend` could not start.
+    pub fn unavailable(backend: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Unavailable { backend: backend.into(), reason: reason.into() }
+    }
+
     /// Refuses a kernel that needs what `device` lacks, capabilities or matrices of some shape: every backend's first
     /// step of compiling.
     ///

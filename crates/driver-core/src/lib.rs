@@ -9,6 +9,7 @@
 mod backend;
 mod binding;
 mod buffer;
+mod calibration;
 mod call;
 mod counters;
 mod device;
@@ -23,12 +24,14 @@ mod program;
 mod registry;
 mod render;
 mod repro;
+mod routing;
 mod sync;
 mod worker;
 
 pub use backend::{Backend, DeviceBuffer, Executable, Interpreter, LaunchReport, Work, interpret};
 pub use binding::Binding;
 pub use buffer::{Buffer, BufferView};
+pub use calibration::{Calibration, Calibrations, Workload};
 pub use call::{Arg, Call, Called};
 pub use counters::Counters;
 pub use device::Device;
@@ -42,3 +45,4 @@ pub use program::Program;
 pub use registry::{Choice, Considered, Registration, Registry, Route, Verdict};
 pub use render::render;
 pub use repro::{Difference, Replayed, Repro};
+pub use routing::Wish;

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fulgurite_spec::Code;
+use fulgurite_spec::device::Capability;
 
 use crate::backend::Backend;
 use crate::error::Error;
@@ -76,6 +78,16 @@ pub enum Verdict {
     NotNamed,
     /// It did not open.
     Failed(Error),
+    /// It opened, but lacks these capabilities.
+    Lacks(Vec<Capability>),
+    /// The caller prefers another, which will do.
+    NotPreferred,
+    /// It is the one: the work is estimated to take this long, less than on any other that was measured.
+    Fastest(Duration),
+    /// The work is estimated to take this long, longer than on another.
+    Slower(Duration),
+    /// It was not measured, and another was.
+    NotMeasured,
 }
 
 /// A backend that routing looked at.
@@ -93,8 +105,8 @@ pub struct Considered {
 /// A routing decision: the backend, and why. Prints its reasons.
 #[derive(Clone)]
 pub struct Route {
-    backend: Arc<dyn Backend>,
-    considered: Vec<Considered>,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) considered: Vec<Considered>,
 }
 
 impl Registry {
@@ -172,15 +184,16 @@ impl Registry {
             };
             considered.push(Considered { id: registration.id.clone(), rank: registration.rank, verdict });
         }
-        let Some(backend) = chosen else {
-            let reasons: Vec<_> = considered.iter().map(Considered::to_string).collect();
-            return Err(Error::invalid(
-                Code::NoBackend,
-                if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") },
-            ));
-        };
+        let Some(backend) = chosen else { return Err(none(&considered)) };
         Ok(Route { backend, considered })
     }
+}
+
+/// That none of those considered will do.
+pub(crate) fn none(considered: &[Considered]) -> Error {
+    let reasons: Vec<_> = considered.iter().map(Considered::to_string).collect();
+    let reasons = if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") };
+    Error::invalid(Code::NoBackend, reasons)
 }
 
 impl Route {
@@ -201,6 +214,14 @@ impl fmt::Display for Considered {
         match verdict {
             Verdict::Chosen => write!(f, "{id}: chosen (rank {rank})"),
             Verdict::LowerRank => write!(f, "{id}: not tried, lower rank ({rank})"),
+            Verdict::Lacks(capabilities) => {
+                let names: Vec<&str> = capabilities.iter().map(|c| c.name()).collect();
+                write!(f, "{id}: lacks {}", names.join(", "))
+            }
+            Verdict::NotPreferred => write!(f, "{id}: not tried, another is preferred"),
+            Verdict::Fastest(time) => write!(f, "{id}: chosen, estimated to take {time:.1?}"),
+            Verdict::Slower(time) => write!(f, "{id}: estimated to take {time:.1?}"),
+            Verdict::NotMeasured => write!(f, "{id}: not measured on this machine (`xtask calibrate`)"),
             Verdict::NotNamed => write!(f, "{id}: not tried, another was named"),
             Verdict::Failed(Error::Unavailable { reason, .. }) => write!(f, "{id}: not available, {reason}"),
             Verdict::Failed(error) => write!(f, "{id}: not available, {error}"),
@@ -226,13 +247,14 @@ impl fmt::Debug for Route {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{CompileOptions, DeviceBuffer, Executable};
     use fulgurite_ir::VerifiedKernel;
     use fulgurite_spec::device::DeviceSnapshot;
 
-    struct Idle(DeviceSnapshot);
+    /// A backend that does nothing but open.
+    pub(crate) struct Idle(pub(crate) DeviceSnapshot);
 
     impl Backend for Idle {
         fn snapshot(&self) -> &DeviceSnapshot {

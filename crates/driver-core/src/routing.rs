@@ -1,0 +1,247 @@
+//! Choosing a backend for what a caller needs, prefers and is about to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fulgurite_spec::device::Capability;
+
+use crate::backend::Backend;
+use crate::calibration::{Calibrations, Workload};
+use crate::error::Error;
+use crate::registry::{Considered, Registration, Registry, Route, Verdict, none};
+
+/// What a backend is chosen by, in this order: what it must have, what the caller prefers, what was measured, and rank.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wish {
+    /// Capabilities that it must have.
+    pub needs: Vec<Capability>,
+    /// Ids of backends, the best liked first. One of these or none, unless [`fallback`](Self::fallback) allows others.
+    pub prefer: Vec<String>,
+    /// Whether another than the preferred ones will do.
+    pub fallback: bool,
+    /// What is to be done: of the backends that were measured, the one is chosen that should take the least time.
+    pub work: Option<Workload>,
+}
+
+impl Wish {
+    /// Any backend.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One that has `capability`.
+    #[must_use]
+    pub fn needs(mut self, capability: Capability) -> Self {
+        self.needs.push(capability);
+        self
+    }
+
+    /// The backend `id`, before those that are named later.
+    #[must_use]
+    pub fn prefer(mut self, id: impl Into<String>) -> Self {
+        self.prefer.push(id.into());
+        self
+    }
+
+    /// Any other, if no preferred one will do. The route says why.
+    #[must_use]
+    pub fn or_any(mut self) -> Self {
+        self.fallback = true;
+        self
+    }
+
+    /// The one that takes the least time for `work`.
+    #[must_use]
+    pub fn for_work(mut self, work: Workload) -> Self {
+        self.work = Some(work);
+        self
+    }
+}
+
+/// A backend that opened and has what is needed.
+struct Fit {
+    backend: Arc<dyn Backend>,
+    /// Its place among those considered.
+    place: usize,
+}
+
+impl Registry {
+    /// Chooses a backend as `wish` says, and opens it. To learn what they have, others are opened, too, and closed.
+    ///
+    /// # Errors
+    /// `FG0404`, with the reason of each, if none will do; a failure of a device, or a bug, as it is.
+    pub fn route_for(&self, wish: &Wish, calibrations: &Calibrations) -> Result<Route, Error> {
+        let mut considered = Vec::new();
+        for id in &wish.prefer {
+            match self.get(id) {
+                Some(registration) => {
+                    if let Some(fit) = consider(registration, wish, &mut considered)? {
+                        considered[fit.place].verdict = Verdict::Chosen;
+                        let rest = self.list().filter(|other| !wish.prefer.iter().any(|id| id == other.id()));
+                        let rest: Vec<_> = rest.map(|other| mention(other, Verdict::NotPreferred)).collect();
+                        considered.extend(rest);
+                        return Ok(Route { backend: fit.backend, considered });
+                    }
+                }
+                None => {
+                    let missing = Error::unavailable(id, "it is not registered");
+                    considered.push(Considered {
+                        id: id.clone(),
+                        rank: 0,
+                        verdict: Verdict::Failed(missing),
+                    });
+                }
+            }
+        }
+        if !wish.prefer.is_empty() && !wish.fallback {
+            return Err(none(&considered));
+        }
+        let mut fits = Vec::new();
+        for registration in self.list().filter(|r| !wish.prefer.iter().any(|id| id == r.id())) {
+            // By rank alone, the first that will do is the one.
+            if wish.work.is_none() && !fits.is_empty() {
+                considered.push(mention(registration, Verdict::LowerRank));
+                continue;
+            }
+            fits.extend(consider(registration, wish, &mut considered)?);
+        }
+        let estimates: Vec<Option<Duration>> = fits
+            .iter()
+            .map(|fit| Some(calibrations.get(fit.backend.snapshot())?.estimate(wish.work.as_ref()?)))
+            .collect();
+        let least = estimates.iter().flatten().min().copied();
+        // The highest rank where nothing was measured.
+        let chosen = estimates.iter().position(|estimate| *estimate == least).filter(|_| !fits.is_empty());
+        for (i, (fit, estimate)) in fits.iter().zip(&estimates).enumerate() {
+            considered[fit.place].verdict = match (Some(i) == chosen, estimate, least) {
+                (true, Some(time), _) => Verdict::Fastest(*time),
+                (true, None, _) => Verdict::Chosen,
+                (false, Some(time), _) => Verdict::Slower(*time),
+                (false, None, Some(_)) => Verdict::NotMeasured,
+                (false, None, None) => Verdict::LowerRank,
+            };
+        }
+        match chosen.map(|i| fits.swap_remove(i).backend) {
+            Some(backend) => Ok(Route { backend, considered }),
+            None => Err(none(&considered)),
+        }
+    }
+}
+
+fn mention(registration: &Registration, verdict: Verdict) -> Considered {
+    Considered { id: registration.id().to_owned(), rank: registration.rank(), verdict }
+}
+
+/// Opens a backend and looks whether it has what is needed; notes why not.
+fn consider(
+    registration: &Registration,
+    wish: &Wish,
+    considered: &mut Vec<Considered>,
+) -> Result<Option<Fit>, Error> {
+    let place = considered.len();
+    let (verdict, fit) = match registration.open() {
+        Ok(backend) => {
+            let lacks = wish.needs.iter().filter(|need| !backend.snapshot().has(**need));
+            let lacks: Vec<Capability> = lacks.copied().collect();
+            match lacks.is_empty() {
+                true => (Verdict::Chosen, Some(Fit { backend, place })),
+                false => (Verdict::Lacks(lacks), None),
+            }
+        }
+        // A device that fails, or a bug of ours, is not passed over in silence.
+        Err(error @ (Error::Unavailable { .. } | Error::Unsupported(_))) => (Verdict::Failed(error), None),
+        Err(error) => return Err(error),
+    };
+    considered.push(mention(registration, verdict));
+    Ok(fit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::Calibration;
+    use crate::registry::tests::Idle;
+    use fulgurite_spec::Code;
+    use fulgurite_spec::device::DeviceSnapshot;
+
+    fn snapshot(id: &str, capabilities: &[Capability]) -> DeviceSnapshot {
+        let mut snapshot = DeviceSnapshot::new(id, id, "1");
+        snapshot.capabilities = capabilities.to_vec();
+        snapshot
+    }
+
+    /// `gpu` before `cpu` before `slow`; `gone` does not open.
+    fn registry() -> Registry {
+        let mut registry = Registry::new();
+        for (id, rank, capabilities) in [
+            ("gpu", 9, &[Capability::Int64][..]),
+            ("cpu", 5, &[Capability::Int64, Capability::Float64]),
+            ("slow", 1, &[Capability::Float64]),
+        ] {
+            let open =
+                move || -> Result<Arc<dyn Backend>, Error> { Ok(Arc::new(Idle(snapshot(id, capabilities)))) };
+            registry.register(Registration::new(id, rank, open)).unwrap();
+        }
+        let gone = || Err(Error::unavailable("gone", "no driver"));
+        registry.register(Registration::new("gone", 20, gone)).unwrap();
+        registry
+    }
+
+    fn chosen(wish: &Wish, calibrations: &Calibrations) -> (String, String) {
+        let route = registry().route_for(wish, calibrations).unwrap();
+        (route.backend().snapshot().backend.clone(), route.to_string())
+    }
+
+    #[test]
+    fn needs_come_before_rank_and_preference_before_both() {
+        let none = Calibrations::default();
+        let (id, why) = chosen(&Wish::new(), &none);
+        assert_eq!(id, "gpu");
+        assert!(
+            why.contains("gone: not available, no driver") && why.contains("cpu: not tried, lower rank"),
+            "{why}"
+        );
+        let (id, why) = chosen(&Wish::new().needs(Capability::Float64), &none);
+        assert_eq!(id, "cpu");
+        assert!(why.contains("gpu: lacks float64"), "{why}");
+        let (id, why) = chosen(&Wish::new().prefer("slow"), &none);
+        assert_eq!(id, "slow");
+        assert!(why.contains("gpu: not tried, another is preferred"), "{why}");
+    }
+
+    #[test]
+    fn nothing_falls_back_unless_it_may() {
+        let none = Calibrations::default();
+        let wish = Wish::new().prefer("gone").prefer("absent");
+        let error = registry().route_for(&wish, &none).err().unwrap();
+        assert_eq!(error.code(), Code::NoBackend);
+        assert!(error.to_string().contains("absent: not available, it is not registered"), "{error}");
+        let (id, why) = chosen(&wish.or_any(), &none);
+        assert_eq!(id, "gpu");
+        assert!(why.contains("gone: not available, no driver"), "{why}");
+        let wish = Wish::new().needs(Capability::CooperativeMatrix);
+        let error = registry().route_for(&wish, &none).err().unwrap();
+        assert!(error.to_string().contains("slow: lacks cooperative_matrix"), "{error}");
+    }
+
+    #[test]
+    fn the_measured_one_that_takes_least_is_chosen() {
+        let mut calibrations = Calibrations::default();
+        for (id, launch, rate) in [("gpu", 1e-4, 1e12), ("cpu", 1e-7, 1e10)] {
+            let measured = Calibration::new(&snapshot(id, &[]), [launch, rate, rate, rate]);
+            calibrations.insert(measured.unwrap());
+        }
+        let small = Workload { launches: 1, memory_bytes: 4096, ..Workload::default() };
+        let (id, why) = chosen(&Wish::new().for_work(small), &calibrations);
+        assert_eq!(id, "cpu");
+        assert!(why.contains("cpu: chosen, estimated to take 510.0ns"), "{why}");
+        assert!(
+            why.contains("gpu: estimated to take 100.0µs") && why.contains("slow: not measured"),
+            "{why}"
+        );
+        let large = Workload { memory_bytes: 1 << 30, ..small };
+        assert_eq!(chosen(&Wish::new().for_work(large), &calibrations).0, "gpu");
+        assert_eq!(chosen(&Wish::new().for_work(small), &Calibrations::default()).0, "gpu");
+    }
+}
