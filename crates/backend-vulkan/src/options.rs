@@ -28,33 +28,24 @@ pub struct Options {
 
 impl Options {
     /// Options from the environment: `FULGURITE_VULKAN_VALIDATION` and `FULGURITE_VULKAN_ADDRESSES` (any value but `0`
-    /// turns them on), `FULGURITE_VULKAN_DEVICE`, and the probe directory `probes` under `FULGURITE_CACHE_DIR`, else under
-    /// `fulgurite` in the user's cache folder.
+    /// turns them on), `FULGURITE_VULKAN_DEVICE`, and the probe directory `probes` in the
+    /// [root of all that is kept](fulgurite_pipeline_cache::default_root).
     pub fn from_env() -> Self {
-        use etcetera::BaseStrategy;
-        let user_cache = etcetera::base_strategy::choose_native_strategy().ok().map(|s| s.cache_dir());
-        Self::from_variables(|name| std::env::var_os(name), user_cache)
+        let root = fulgurite_pipeline_cache::default_root();
+        Self::from_variables(|name| std::env::var_os(name), root)
     }
 
     /// [`Options::from_env`] on given variables.
-    fn from_variables(variable: impl Fn(&str) -> Option<OsString>, user_cache: Option<PathBuf>) -> Self {
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>, root: Option<PathBuf>) -> Self {
         let text =
             |name: &str| variable(name).and_then(|v| v.into_string().ok()).filter(|v| !v.trim().is_empty());
-        // A variable that is set but unusable turns storing off: it never falls through to another folder.
-        let cache = match variable("FULGURITE_CACHE_DIR") {
-            Some(path) => Some(PathBuf::from(path)),
-            None => match variable("XDG_CACHE_HOME") {
-                Some(path) => Some(PathBuf::from(path).join("fulgurite")).filter(|p| p.is_absolute()),
-                None => user_cache.map(|path| path.join("fulgurite")),
-            },
-        };
         Self {
             validation: text("FULGURITE_VULKAN_VALIDATION").is_some_and(|v| v.trim() != "0"),
             device: text("FULGURITE_VULKAN_DEVICE").map(|v| v.trim().to_owned()),
             staging: false,
             addresses: text("FULGURITE_VULKAN_ADDRESSES").is_some_and(|v| v.trim() != "0"),
             patience: None,
-            probe_directory: cache.filter(|path| path.is_absolute()).map(|path| path.join("probes")),
+            probe_directory: root.map(|path| path.join("probes")),
         }
     }
 
@@ -108,7 +99,7 @@ mod tests {
     fn read(variables: &[(&str, &str)]) -> Options {
         Options::from_variables(
             |name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v)),
-            Some(PathBuf::from("/home/someone/.cache")),
+            Some(PathBuf::from("/kept")),
         )
     }
 
@@ -124,18 +115,6 @@ mod tests {
         let none = read(&[("FULGURITE_VULKAN_VALIDATION", "0"), ("FULGURITE_VULKAN_DEVICE", "")]);
         assert!(!none.validation && !none.addresses);
         assert_eq!(none.device, None);
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn the_probe_directory_is_never_relative() {
-        let directory = |variables: &[(&str, &str)]| read(variables).probe_directory;
-        assert_eq!(directory(&[]), Some("/home/someone/.cache/fulgurite/probes".into()));
-        assert_eq!(directory(&[("XDG_CACHE_HOME", "/x")]), Some("/x/fulgurite/probes".into()));
-        let both = [("FULGURITE_CACHE_DIR", "/f"), ("XDG_CACHE_HOME", "/x")];
-        assert_eq!(directory(&both), Some("/f/probes".into()));
-        assert_eq!(directory(&[("FULGURITE_CACHE_DIR", "")]), None);
-        assert_eq!(directory(&[("FULGURITE_CACHE_DIR", "here")]), None);
-        assert_eq!(directory(&[("XDG_CACHE_HOME", "")]), None);
+        assert_eq!(none.probe_directory, Some("/kept/probes".into()));
     }
 }

@@ -1,4 +1,5 @@
-//! The pipeline cache: a content-addressed store of compiled kernels. Nothing is here yet.
+//! The pipeline cache: a content-addressed store of compiled kernels. So far there is only the folder that it will keep
+//! them in, which others use already.
 //!
 //! What will live here: the identity of a compiled artefact (digests of the kernel, of the options that decide
 //! how it is lowered, of the layout and of the device), three tiers (memory, in which threads that ask for one key
@@ -11,3 +12,7 @@
 //! What must not be here: how anything is compiled, kernels, Vulkan, a device. The crate stores bytes under keys
 //! that others make, and depends on `spec` alone.
 #![forbid(unsafe_code)]
+
+mod root;
+
+pub use root::default_root;
