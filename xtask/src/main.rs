@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bless;
+mod calibrate;
 mod conformance;
 mod replay;
 mod tidy;
@@ -21,6 +22,8 @@ struct Cli {
 enum Command {
     /// Write the docs that are generated from the op table and the diagnostic codes
     Bless(bless::Args),
+    /// Measure devices for routing
+    Calibrate(calibrate::Args),
     /// Hold backends to the language: every op on edge values, and kernels against plain Rust
     Conformance(conformance::Args),
     /// Run a captured call again, on any backend, and compare its outputs bit for bit
@@ -33,6 +36,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Bless(args) => bless::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Conformance(args) => conformance::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Tidy(args) => tidy::run(&args),

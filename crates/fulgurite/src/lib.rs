@@ -26,12 +26,14 @@
 
 mod args;
 mod buffer;
+mod calibrate;
 mod context;
 mod dynamic;
 mod kernel;
 
 pub use args::{LaunchArg, LaunchArgs};
 pub use buffer::{Buffer, Element};
+pub use calibrate::{calibrate, calibrations, calibrations_path, keep_calibrations};
 pub use context::{Context, ContextBuilder, registry};
 pub use dynamic::{DynArg, DynBuffer, DynExecutable};
 pub use kernel::{Executable, Kernel, decode, kernel, parse};

@@ -1,0 +1,132 @@
+//! Measuring devices for routing, and keeping what was measured.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fulgurite_driver_core::{
+    Backend, Buffer, Calibration, Calibrations, CompileOptions, Device, Error, LaunchOptions, Program,
+};
+use fulgurite_spec::Code;
+
+use crate::kernel::parse;
+
+/// Stores one word of each invocation of one workgroup.
+const LAUNCH: &str = "fulgurite 1
+kernel @launch workgroup(64, 1, 1) {
+  buffer %y: write u32[]
+  %i = local_index
+  store %y[%i], %i
+}
+";
+/// Copies 16 bytes with each invocation.
+const COPY: &str = "fulgurite 1
+kernel @copy workgroup(256, 1, 1) {
+  buffer %x: read u32x4[]
+  buffer %y: write u32x4[]
+  %i = global_id.x
+  %e = load %x[%i]
+  store %y[%i], %e
+}
+";
+
+/// How long each figure is measured for, at least, once enough bytes are found.
+const MEASURED: Duration = Duration::from_millis(300);
+/// How long a copy takes of which there are enough bytes.
+const ENOUGH: Duration = Duration::from_millis(20);
+/// Bytes that are copied first, and at most.
+const LEAST: u64 = 64 << 10;
+const MOST: u64 = 256 << 20;
+
+/// Measures how fast the device of `backend` is, in about two seconds: the launch of a small kernel, kernels that copy
+/// memory, and copies to and from the host.
+///
+/// # Errors
+/// What the device says.
+pub fn calibrate(backend: &Arc<dyn Backend>) -> Result<Calibration, Error> {
+    let device = Device::new(Arc::clone(backend), CompileOptions::default(), LaunchOptions::default());
+    let compile = |text| device.compile(&parse(text)?, &CompileOptions::default());
+
+    let (launch, words) = (compile(LAUNCH)?, device.zeroed(256)?);
+    let once = || launch.launch(&[words.whole()], &[], &LaunchOptions::default()).map(drop);
+    let launch_seconds = median(once)?;
+
+    let (copy, largest) = (compile(COPY)?, MOST.min(device.snapshot().limits.max_buffer_bytes / 16 * 16));
+    let mut bytes = LEAST.min(largest);
+    loop {
+        let buffers = [device.zeroed(bytes)?, device.zeroed(bytes)?];
+        let time = copied(&copy, &buffers)?;
+        if time >= ENOUGH || bytes == largest {
+            let mut host = vec![0u8; bytes as usize];
+            let memory = median(|| copied(&copy, &buffers).map(drop))? - launch_seconds;
+            let upload = median(|| buffers[0].whole().write(&host))?;
+            let download = median(|| buffers[1].whole().read(&mut host))?;
+            let rate = |bytes: u64, seconds: f64| bytes as f64 / seconds.max(f64::MIN_POSITIVE);
+            let rates = [rate(2 * bytes, memory), rate(bytes, upload), rate(bytes, download)];
+            return Calibration::new(device.snapshot(), [launch_seconds, rates[0], rates[1], rates[2]]);
+        }
+        bytes = (bytes * 4).min(largest);
+    }
+}
+
+fn copied(copy: &Program, buffers: &[Buffer; 2]) -> Result<Duration, Error> {
+    let start = Instant::now();
+    let views = [buffers[0].whole(), buffers[1].whole()];
+    // A grid may be larger than the device's.
+    copy.launch(&views, &[], &LaunchOptions::linear(buffers[0].bytes() / 16))?;
+    Ok(start.elapsed())
+}
+
+/// The median time of `once` in seconds, after some warm-up.
+fn median(mut once: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
+    let begun = Instant::now();
+    let mut times = Vec::new();
+    while times.len() < 5 || begun.elapsed() < MEASURED {
+        let start = Instant::now();
+        once()?;
+        times.push(start.elapsed());
+    }
+    // The first third warms up.
+    let mut measured = times.split_off(times.len() / 3);
+    measured.sort_unstable();
+    Ok(measured[measured.len() / 2].as_secs_f64())
+}
+
+/// The file of what was measured on this machine; `None` if nothing is kept here.
+pub fn calibrations_path() -> Option<PathBuf> {
+    fulgurite_pipeline_cache::default_root().map(|root| root.join("calibrations.toml"))
+}
+
+/// What was measured on this machine: nothing yet, if there is no file.
+///
+/// # Errors
+/// `FG0701` for a file that cannot be read, `FG0703` for one that holds something else.
+pub fn calibrations() -> Result<Calibrations, Error> {
+    let Some(path) = calibrations_path() else { return Ok(Calibrations::default()) };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Calibrations::from_toml(&text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Calibrations::default()),
+        Err(error) => Err(Error::invalid(Code::FileUnreadable, format!("{}: {error}", path.display()))),
+    }
+}
+
+/// Keeps `calibrations` as what was measured on this machine. The file is replaced as a whole.
+///
+/// # Errors
+/// `FG0702` if it cannot be written, or nothing is kept here.
+pub fn keep_calibrations(calibrations: &Calibrations) -> Result<PathBuf, Error> {
+    let unwritable = |message: String| Error::invalid(Code::FileUnwritable, message);
+    let path = calibrations_path().ok_or_else(|| {
+        unwritable("there is no cache folder: set FULGURITE_CACHE_DIR to an absolute path".to_owned())
+    })?;
+    let text = calibrations.to_toml()?;
+    // A name of this process, so that two write neither's half.
+    let new = path.with_extension(format!("{}.new", std::process::id()));
+    let written = path
+        .parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(&new, text))
+        .and_then(|()| std::fs::rename(&new, &path));
+    written.map_err(|error| unwritable(format!("{}: {error}", path.display())))?;
+    Ok(path)
+}
