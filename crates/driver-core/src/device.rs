@@ -15,6 +15,7 @@ use crate::error::{DeviceError, Error};
 use crate::manifest::{CacheOutcome, Manifest};
 use crate::options::{CompileOptions, LaunchOptions};
 use crate::program::Program;
+use crate::specialise::specialise;
 use crate::sync::{Mutex, lock};
 use crate::worker::Worker;
 
@@ -117,6 +118,7 @@ impl Device {
         options: &CompileOptions,
     ) -> Result<(Program, Manifest), Error> {
         let options = self.shared.compile.merged(options);
+        let kernel = &specialise(kernel, &options, self.snapshot())?;
         let key = (kernel.digest(), options.clone());
         let found = lock(&self.shared.compiled).get(&key).cloned();
         let (executable, cache) = match found {

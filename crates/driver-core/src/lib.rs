@@ -25,6 +25,7 @@ mod registry;
 mod render;
 mod repro;
 mod routing;
+mod specialise;
 mod sync;
 mod worker;
 
@@ -39,7 +40,7 @@ pub use error::{DeviceError, Error, Unsupported};
 pub use graph::{Graph, GraphStep, Hazard, HazardKind, Recorder, Recording, Slot, StepId, StepWork};
 pub use launch::Launch;
 pub use manifest::{CacheOutcome, MANIFEST_SCHEMA, Manifest};
-pub use options::{CompileOptions, GridSize, LaunchOptions};
+pub use options::{CompileOptions, GridSize, LaunchOptions, MathMode};
 pub use pending::Pending;
 pub use program::Program;
 pub use registry::{Choice, Considered, Registration, Registry, Route, Verdict};

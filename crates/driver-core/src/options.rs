@@ -7,25 +7,79 @@ use std::time::Duration;
 use fulgurite_ir::Grid;
 use serde::{Deserialize, Serialize};
 
+/// How exact float ops must be of which the kernel says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MathMode {
+    /// As the op table says.
+    Strict,
+    /// As if each said `[fast]`: contraction, reassociation and approximation are allowed.
+    Fast,
+}
+
 /// Options that are fixed when a kernel is compiled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct CompileOptions {
     /// Keep the names of values in the compiled form. Default: no.
     pub debug_names: Option<bool>,
+    /// The workgroup's size instead of the kernel's. What the kernel computes with its own size must allow it.
+    pub workgroup: Option<[u32; 3]>,
+    /// The subgroup's size that the kernel counts on: a device with another one is refused. Default: any.
+    pub subgroup_size: Option<u32>,
+    /// How exact float ops must be. Default: [`MathMode::Strict`].
+    pub math: Option<MathMode>,
 }
 
 impl CompileOptions {
     /// These options, with each field that `over` sets replaced.
     #[must_use]
     pub fn merged(&self, over: &Self) -> Self {
-        Self { debug_names: over.debug_names.or(self.debug_names) }
+        Self {
+            debug_names: over.debug_names.or(self.debug_names),
+            workgroup: over.workgroup.or(self.workgroup),
+            subgroup_size: over.subgroup_size.or(self.subgroup_size),
+            math: over.math.or(self.math),
+        }
     }
 
     /// Each option that is stated, by name.
     pub fn stated(&self) -> Vec<(String, String)> {
-        let names = self.debug_names.map(|keep| ("debug_names".to_owned(), keep.to_string()));
-        names.into_iter().collect()
+        let math = self.math.map(|mode| match mode {
+            MathMode::Strict => "strict".to_owned(),
+            MathMode::Fast => "fast".to_owned(),
+        });
+        let workgroup = self.workgroup.map(|[x, y, z]| format!("{x}, {y}, {z}"));
+        [
+            ("debug_names", self.debug_names.map(|keep| keep.to_string())),
+            ("workgroup", workgroup),
+            ("subgroup_size", self.subgroup_size.map(|size| size.to_string())),
+            ("math", math),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+    }
+
+    /// Sets the workgroup's size.
+    #[must_use]
+    pub fn workgroup(mut self, size: [u32; 3]) -> Self {
+        self.workgroup = Some(size);
+        self
+    }
+
+    /// Refuses devices whose subgroups have another size.
+    #[must_use]
+    pub fn subgroup_size(mut self, size: u32) -> Self {
+        self.subgroup_size = Some(size);
+        self
+    }
+
+    /// Says how exact float ops must be.
+    #[must_use]
+    pub fn math(mut self, mode: MathMode) -> Self {
+        self.math = Some(mode);
+        self
     }
 
     /// Keeps names in the compiled form, or not.
