@@ -15,6 +15,7 @@ mod counters;
 mod device;
 mod error;
 mod graph;
+mod json;
 mod launch;
 mod manifest;
 mod matrices;
