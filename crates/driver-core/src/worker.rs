@@ -139,7 +139,7 @@ mod tests {
     /// all of them are too many.
     fn model(test: impl Fn() + Send + Sync + 'static) {
         let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(2);
+        builder.preemption_bound = Some(3);
         builder.check(test);
     }
 
