@@ -84,7 +84,7 @@ fn work_of_a_queue_is_waited_for_in_order_and_holds_up_no_launch() {
     program.launch(&views, &[], &called("after")).unwrap();
     device.zeroed(4).unwrap().whole().to_vec().unwrap();
     assert!(pending.iter().all(|pending| !pending.is_ended()));
-    script.set(|state| drop(state.held.remove("a")));
+    script.release("a");
     for pending in pending {
         pending.wait().unwrap();
     }
@@ -115,7 +115,7 @@ fn nothing_overtakes_a_graph_by_the_queue() {
     let behind = program.submit(&views, &[], &called("behind")).unwrap();
     script.wait_for("launch graph");
     assert_eq!(script.log(), ["launch graph"]);
-    script.set(|state| drop(state.held.remove("graph")));
+    script.release("graph");
     behind.wait().unwrap();
     replay.wait().unwrap();
     program.submit(&views, &[], &called("later")).unwrap().wait().unwrap();
@@ -178,7 +178,7 @@ fn a_panic_breaks_its_own_promise_only() {
     let views = views(&device);
     let [first, bad, last] =
         ["first", "bad", "last"].map(|label| program.submit(&views, &[], &called(label)).unwrap());
-    script.set(|state| drop(state.held.remove("first")));
+    script.release("first");
     assert!(first.wait().is_ok());
     assert_eq!(bad.wait().unwrap_err().code(), Code::Internal);
     assert!(last.wait().is_ok());

@@ -44,6 +44,11 @@ impl Script {
         self.changed.notify_all();
     }
 
+    /// Lets a launch go on that was held.
+    pub(crate) fn release(&self, label: &str) {
+        self.set(|state| state.held.retain(|held| held != label));
+    }
+
     pub(crate) fn log(&self) -> Vec<String> {
         self.state.lock().unwrap().log.clone()
     }
