@@ -76,8 +76,11 @@ fn check(root: &Path) -> anyhow::Result<Vec<String>> {
         .context("cannot read the workspace's metadata")?;
     let mut problems = Vec::new();
     let packages: Vec<&Package> = metadata.workspace_packages();
+    let examples = metadata.workspace_root.join("examples");
     for package in &packages {
-        dependencies(package, &mut problems);
+        // Those of `examples/` are what a user would write.
+        let is_free = FREE.contains(&package.name.as_str()) || package.manifest_path.starts_with(&examples);
+        dependencies(package, is_free, &mut problems);
         unsafe_code(package, &mut problems);
     }
     for (name, _) in MAY_DEPEND_ON {
@@ -92,7 +95,7 @@ fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     Ok(problems)
 }
 
-fn dependencies(package: &Package, problems: &mut Vec<String>) {
+fn dependencies(package: &Package, is_free: bool, problems: &mut Vec<String>) {
     let name = package.name.as_str();
     for dependency in &package.dependencies {
         let on = dependency.name.as_str();
@@ -103,7 +106,7 @@ fn dependencies(package: &Package, problems: &mut Vec<String>) {
             problems.push(format!("{name} depends on bincode: only the wire format of kernels uses it"));
         }
         let ours = on == "fulgurite" || on.starts_with("fulgurite-");
-        if !ours || FREE.contains(&name) {
+        if !ours || is_free {
             continue;
         }
         let Some((_, allowed)) = MAY_DEPEND_ON.iter().find(|(n, _)| *n == name) else {
@@ -226,7 +229,9 @@ mod tests {
                 "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[dependencies]\n{dependencies}\n"
             )
         };
-        write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"crates/*\"]\n");
+        write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"crates/*\", \"examples/*\"]\n");
+        write("examples/own/Cargo.toml", &package("own", "fulgurite-ir = { path = \"../../crates/ir\" }"));
+        write("examples/own/src/lib.rs", "//! Unsafe.\n");
         write(
             "crates/ir/Cargo.toml",
             &package("fulgurite-ir", "ash = \"0.38\"\nfulgurite-spirv = { path = \"../spirv\" }"),
@@ -256,5 +261,8 @@ mod tests {
         ] {
             assert!(problems.contains(part), "{part} not in:\n{problems}");
         }
+        // Examples depend on what they like, and are held to the rest.
+        assert!(!problems.contains("own has no line") && !problems.contains("own must not"), "{problems}");
+        assert!(problems.contains("own/src/lib.rs: add `#![forbid(unsafe_code)]`"), "{problems}");
     }
 }

@@ -107,11 +107,9 @@ impl<'a> Harness<'a> {
     /// Parses, verifies, validates and compiles a kernel of the suite. `None` if the group is not wanted, or if
     /// the device does not support it or anything fails, which is counted.
     pub(crate) fn compile(&mut self, group: &str, text: &str) -> Option<Arc<dyn Executable>> {
-        if !self.wants(group) {
+        if !self.begin(group) {
             return None;
         }
-        // From here on the group counts, also if nothing comes of it.
-        self.groups.entry(group.to_owned()).or_default();
         let verified = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify);
         let kernel = match verified {
             Ok(kernel) => Arc::new(kernel),
@@ -121,6 +119,16 @@ impl<'a> Harness<'a> {
             }
         };
         self.compile_kernel(group, &kernel)
+    }
+
+    /// Begins a group whose cases need no kernel of their own. False if the caller does not want it; from here on it
+    /// counts, also if nothing comes of it.
+    pub(crate) fn begin(&mut self, group: &str) -> bool {
+        let wanted = self.wants(group);
+        if wanted {
+            self.groups.entry(group.to_owned()).or_default();
+        }
+        wanted
     }
 
     /// As [`compile`](Self::compile), for a kernel whose results belong to several groups.

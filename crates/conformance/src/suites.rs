@@ -3,6 +3,7 @@
 mod atomics;
 mod control;
 mod coopmat;
+mod driver;
 mod literals;
 mod memory;
 mod ops;
@@ -30,12 +31,15 @@ pub enum Suite {
     Coopmat,
     /// Contention: sums, tickets, compare-exchange loops, message passing.
     Atomics,
+    /// What is round a backend: buffers, calls, order, options, counters, graphs, launches that trap or never end. Last:
+    /// a device may be lost to the launches that never end.
+    Driver,
 }
 
 impl Suite {
     /// Every suite, in the order they run.
-    pub const ALL: [Suite; 6] =
-        [Self::Ops, Self::Memory, Self::Control, Self::Subgroup, Self::Coopmat, Self::Atomics];
+    pub const ALL: [Suite; 7] =
+        [Self::Ops, Self::Memory, Self::Control, Self::Subgroup, Self::Coopmat, Self::Atomics, Self::Driver];
 
     /// Its name on command lines and in reports.
     pub const fn name(self) -> &'static str {
@@ -46,6 +50,7 @@ impl Suite {
             Self::Subgroup => "subgroup",
             Self::Coopmat => "coopmat",
             Self::Atomics => "atomics",
+            Self::Driver => "driver",
         }
     }
 
@@ -62,6 +67,7 @@ impl Suite {
             Self::Subgroup => subgroup::run(harness, progress),
             Self::Coopmat => coopmat::run(harness, progress),
             Self::Atomics => atomics::run(harness, progress),
+            Self::Driver => driver::run(harness, progress),
         }
     }
 }

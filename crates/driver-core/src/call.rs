@@ -140,8 +140,8 @@ impl Program {
     /// Runs once on bytes of the host.
     ///
     /// # Errors
-    /// As [`launch`](Program::launch); `FG0510` for outputs over the stated limit, `FG0207` and `FG0206` for an argument
-    /// that the kernel's access does not allow, `FG0607` if an output cannot be read back.
+    /// As [`launch`](Program::launch); `FG0510` for outputs over the stated limit, `FG0206` for an argument that the
+    /// kernel's access does not allow, `FG0607` if an output cannot be read back.
     pub fn call(&self, call: &Call<'_>) -> Result<Called, Error> {
         let mut outputs = Vec::new();
         let report = self.call_into(call, &mut outputs)?;
@@ -185,14 +185,18 @@ impl Program {
         outputs: &mut Vec<Vec<Vec<u8>>>,
     ) -> Result<Vec<LaunchReport>, Error> {
         let staged = calls.iter().map(|call| self.stage(call)).collect::<Result<Vec<_>, Error>>()?;
-        let mut pending = Vec::with_capacity(staged.len());
+        let mut begun = Vec::with_capacity(staged.len());
         for staged in &staged {
-            let (promise, result) = promise();
-            self.submit_checked(staged.launch.clone(), promise, |result| result)?;
-            pending.push(result);
+            let (promise, pending) = promise();
+            let submitted = self.submit_checked(staged.launch.clone(), promise, |result| result);
+            let is_refused = submitted.is_err();
+            begun.push(submitted.map(|()| pending));
+            if is_refused {
+                break;
+            }
         }
         // All are waited for, so that none is under way when an error is returned.
-        let ended: Vec<_> = pending.into_iter().map(Pending::wait).collect();
+        let ended: Vec<_> = begun.into_iter().map(|begun| begun.and_then(Pending::wait)).collect();
         let reports = ended.into_iter().collect::<Result<Vec<_>, Error>>()?;
         outputs.resize_with(staged.len(), Vec::new);
         read_back(self.device(), &staged.iter().collect::<Vec<_>>(), outputs)?;

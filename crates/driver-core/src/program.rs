@@ -139,15 +139,19 @@ impl Program {
         then: impl FnOnce(Result<LaunchReport, Error>) -> Result<T, Error> + Send + 'static,
     ) -> Result<(), Error> {
         let program = self.clone();
-        match Arc::clone(&self.executable).submit(&launch)? {
-            Some(work) => self
-                .device
-                .worker()
-                .push(Kind::Queued, Box::new(move || promise.keep(then(program.finish(work))))),
-            None => self
-                .device
-                .worker()
-                .push(Kind::Deferred, Box::new(move || promise.keep(then(program.run(&launch))))),
+        let worker = self.device.worker();
+        // Behind a job that is still to come to the device, its queue would be a way past.
+        let queued = match worker.is_settled() {
+            true => Arc::clone(&self.executable).submit(&launch).inspect_err(|error| {
+                self.device.count(&Err(error.clone()));
+            })?,
+            false => None,
+        };
+        match queued {
+            Some(work) => {
+                worker.push(Kind::Queued, Box::new(move || promise.keep(then(program.finish(work)))));
+            }
+            None => worker.push(Kind::Deferred, Box::new(move || promise.keep(then(program.run(&launch))))),
         }
         Ok(())
     }

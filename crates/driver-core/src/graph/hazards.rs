@@ -1,6 +1,6 @@
 //! Which steps of a graph must wait for which, and why.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub(super) fn find(steps: Vec<StepWork>) -> (Vec<Hazard>, Vec<GraphStep>) {
     let (mut hazards, mut found) = (Vec::new(), Vec::with_capacity(steps.len()));
     for (step, work) in steps.into_iter().enumerate() {
         let own = accesses(&work);
-        let first = hazards.len();
+        let mut waits = Vec::new();
         for (binding, writes) in &own {
             let before = open.get(&key(binding)).into_iter().flatten();
             for earlier in before.filter(|earlier| *writes || earlier.writes) {
@@ -71,7 +71,7 @@ pub(super) fn find(steps: Vec<StepWork>) -> (Vec<Hazard>, Vec<GraphStep>) {
                         (false, _) => HazardKind::WriteAfterRead,
                         (true, true) => HazardKind::WriteAfterWrite,
                     };
-                    hazards.push(Hazard { before: earlier.step, step, kind, bytes });
+                    waits.push(Hazard { before: earlier.step, step, kind, bytes });
                 }
             }
         }
@@ -84,12 +84,29 @@ pub(super) fn find(steps: Vec<StepWork>) -> (Vec<Hazard>, Vec<GraphStep>) {
             }
             accesses.push(Access { step, bytes, writes });
         }
-        let mut after: Vec<usize> = hazards[first..].iter().map(|hazard| hazard.before).collect();
+        let mut after: Vec<usize> = waits.iter().map(|hazard| hazard.before).collect();
         after.sort_unstable();
         after.dedup();
+        drop_implied(&mut after, &found);
+        hazards.extend(waits.into_iter().filter(|hazard| after.binary_search(&hazard.before).is_ok()));
         found.push(GraphStep { work, after });
     }
     (hazards, found)
+}
+
+/// Leaves of `after`, which is sorted, what no other of it waits for already.
+fn drop_implied(after: &mut Vec<usize>, found: &[GraphStep]) {
+    let [least, _, ..] = after[..] else { return };
+    let mut implied = HashSet::new();
+    for step in after.iter().rev() {
+        let mut behind = vec![*step];
+        while let Some(step) = behind.pop() {
+            // Earlier ones than all that are asked for lead to none of them.
+            let earlier = found[step].after.iter().filter(|earlier| **earlier >= least);
+            behind.extend(earlier.filter(|earlier| implied.insert(**earlier)));
+        }
+    }
+    after.retain(|step| !implied.contains(step));
 }
 
 /// What a step uses, and whether it writes it. What is written may be read, too: the write decides.

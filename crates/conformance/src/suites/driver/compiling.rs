@@ -1,0 +1,89 @@
+//! Compiling: one executable however it is reached, and what identifies it.
+
+use std::collections::BTreeSet;
+
+use fulgurite_driver_core::{CacheOutcome, CompileOptions, Error, LaunchOptions, MANIFEST_SCHEMA};
+
+use super::{Checks, JOIN, MAP, Part, STEP, TRAP, compile, kernel, map, to_words, word};
+use crate::suites::bytes;
+
+pub(super) const PARTS: &[(&str, Part)] =
+    &[("compiling reaches one executable", same), ("ids of executables", ids), ("manifests", manifests)];
+
+fn same(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let options = CompileOptions::default();
+    // Each of the three ways first, then the others.
+    for first in 0..3 {
+        let device = checks.device();
+        let parsed = kernel(MAP)?;
+        let mut found = Vec::new();
+        for way in 0..6 {
+            match (first + way) % 3 {
+                0 => found.push(device.compile(&parsed, &options)?.id().to_owned()),
+                1 => {
+                    let (program, manifest) = device.compile_with_report(&parsed, &options)?;
+                    found.push(program.id().to_owned());
+                    let expected = if way == 0 { CacheOutcome::None } else { CacheOutcome::Memory };
+                    checks.equal("where it came from", &manifest.cache, &expected);
+                    checks.equal("the id that is reported", &manifest.pipeline_id, &program.id().to_owned());
+                }
+                _ => {
+                    let failed = device.prewarm([&parsed], &options).err();
+                    checks.equal("what failed to compile ahead", &failed, &None);
+                }
+            }
+        }
+        let different: BTreeSet<&String> = found.iter().collect();
+        checks.equal("how many ids one kernel has", &different.len(), &1);
+        let counters = device.counters();
+        checks.equal("compiles, and those found", &(counters.compiles, counters.compiles_reused), &(1, 5));
+        checks.equal("launches by compiling", &(counters.launches, counters.failed_launches), &(0, 0));
+    }
+    // The same kernel, parsed anew, is found; what was compiled ahead runs.
+    let device = checks.device();
+    let all = [kernel(STEP)?, kernel(MAP)?, kernel(STEP)?];
+    let failed = device.prewarm(&all, &options).err();
+    checks.equal("what failed to compile ahead", &failed, &None);
+    let program = compile(&device, MAP)?;
+    checks.equal("compiles of two kernels", &device.counters().compiles, &2);
+    let (x, out) = (device.upload(&bytes(&[1, 2, 3]))?, device.zeroed(12)?);
+    program.launch(&[(&x).into(), (&out).into()], &[word(4)], &LaunchOptions::default())?;
+    let expected: Vec<u32> = [1, 2, 3].map(|x| map(x, 4)).into();
+    checks.equal("what it computes", &to_words(&out.whole().to_vec()?), &expected);
+    Ok(())
+}
+
+fn ids(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let prefix = format!("{}:", device.snapshot().backend);
+    let mut ids = BTreeSet::new();
+    let constant = MAP.replace("3u32", "5u32");
+    let wider = MAP.replace("workgroup(32, 1, 1)", "workgroup(64, 1, 1)");
+    let texts = [STEP, MAP, JOIN, TRAP, &constant, &wider];
+    for text in texts {
+        let program = compile(&device, text)?;
+        checks.holds("how an id begins", program.id().starts_with(&prefix), || program.id().to_owned());
+        ids.insert(program.id().to_owned());
+    }
+    checks.equal("how many ids different kernels have", &ids.len(), &texts.len());
+    Ok(())
+}
+
+fn manifests(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let parsed = kernel(JOIN)?;
+    let (_, manifest) = device.compile_with_report(&parsed, &CompileOptions::default())?;
+    let snapshot = device.snapshot();
+    checks.equal("the schema", &manifest.schema, &MANIFEST_SCHEMA);
+    let actual = [
+        &manifest.backend_id,
+        &manifest.kernel,
+        &manifest.program_digest,
+        &manifest.device,
+        &manifest.driver,
+    ];
+    let digest = parsed.digest().to_string();
+    let expected = [&snapshot.backend, &"join".to_owned(), &digest, &snapshot.device, &snapshot.driver];
+    checks.equal("backend, kernel, digest, device and driver", &actual, &expected);
+    Ok(())
+}

@@ -1,0 +1,323 @@
+//! Graphs made by hand: which steps wait for which, and what may change between replays.
+
+use std::ops::Range;
+
+use fulgurite_driver_core::{Error, Graph, HazardKind, LaunchOptions, Program, Recorder};
+use fulgurite_spec::Code;
+
+use super::{Checks, MAP, Part, STEP, compile, map, step, to_words, word};
+use crate::suites::bytes;
+
+pub(super) const PARTS: &[(&str, Part)] = &[
+    ("hazards of graphs", hazards),
+    ("hazards after rebinding", rebound),
+    ("graph replays", replays),
+    ("graph refusals", refusals),
+    ("graphs and freed buffers", freed),
+];
+
+type Found = (usize, usize, HazardKind, Range<u64>);
+
+fn found(graph: &Graph) -> Vec<Found> {
+    graph.hazards().iter().map(|h| (h.before, h.step, h.kind, h.bytes.clone())).collect()
+}
+
+/// A step on the buffers `a`, `b` and `c`, each named with a range of bytes.
+enum Does {
+    Map(Place, Place),
+    Step(Place, Place),
+    Copy(Place, Place),
+    Fill(Place),
+}
+
+type Place = (usize, Range<u64>);
+
+/// A name, what is recorded, and every hazard.
+type Subject = (&'static str, Vec<Does>, Vec<Found>);
+
+fn subjects() -> Vec<Subject> {
+    use Does::{Copy, Fill, Map, Step};
+    use HazardKind::{ReadAfterWrite as Raw, WriteAfterRead as War, WriteAfterWrite as Waw};
+    let a = |range: Range<u64>| (0, range);
+    let b = |range: Range<u64>| (1, range);
+    let c = |range: Range<u64>| (2, range);
+    vec![
+        ("nothing", vec![], vec![]),
+        ("two readers", vec![Map(a(0..40), b(0..40)), Map(a(0..40), c(0..40))], vec![]),
+        (
+            "disjoint parts of one buffer",
+            vec![
+                Fill(a(0..40)),
+                Fill(a(40..80)),
+                Map(a(80..120), a(120..160)),
+                Copy(a(160..161), a(161..162)),
+            ],
+            vec![],
+        ),
+        ("an empty part", vec![Fill(a(0..40)), Fill(a(20..20)), Map(a(20..20), b(0..40))], vec![]),
+        ("a read after a write", vec![Fill(a(0..40)), Map(a(0..40), b(0..40))], vec![(0, 1, Raw, 0..40)]),
+        ("a write after a read", vec![Map(a(0..40), b(0..40)), Fill(a(0..40))], vec![(0, 1, War, 0..40)]),
+        ("a write after a write", vec![Fill(a(0..40)), Fill(a(0..40))], vec![(0, 1, Waw, 0..40)]),
+        (
+            "what is read and written",
+            vec![Step(a(0..40), b(0..40)), Step(a(0..40), b(0..40)), Step(b(0..40), c(0..40))],
+            vec![(0, 1, Waw, 0..40), (1, 2, Raw, 0..40)],
+        ),
+        (
+            "parts that meet",
+            vec![Fill(a(0..16)), Fill(a(16..48)), Map(a(8..24), b(0..16)), Fill(a(23..24))],
+            vec![(0, 2, Raw, 8..16), (1, 2, Raw, 16..24), (2, 3, War, 23..24)],
+        ),
+        (
+            "the last of two writes",
+            vec![Fill(a(0..40)), Fill(a(0..40)), Map(a(0..40), b(0..40))],
+            vec![(0, 1, Waw, 0..40), (1, 2, Raw, 0..40)],
+        ),
+        (
+            "both of two writes, one of a part",
+            vec![Fill(a(0..40)), Fill(a(20..40)), Map(a(0..40), b(0..40))],
+            vec![(0, 1, Waw, 20..40), (1, 2, Raw, 20..40)],
+        ),
+        (
+            "a write, a read, a write",
+            vec![Fill(a(0..40)), Map(a(0..40), b(0..40)), Fill(a(0..40))],
+            vec![(0, 1, Raw, 0..40), (1, 2, War, 0..40)],
+        ),
+        (
+            "a write after two readers",
+            vec![Map(a(0..40), b(0..40)), Copy(a(0..40), c(0..40)), Fill(a(0..40))],
+            vec![(0, 2, War, 0..40), (1, 2, War, 0..40)],
+        ),
+        (
+            "two ways to one step",
+            vec![Fill(a(0..40)), Copy(a(0..40), b(4..44)), Map(b(4..44), a(0..40))],
+            vec![(0, 1, Raw, 0..40), (1, 2, Raw, 4..44), (1, 2, War, 0..40)],
+        ),
+        (
+            "a diamond",
+            vec![
+                Fill(a(0..40)),
+                Map(a(0..40), b(0..40)),
+                Map(a(0..40), c(0..40)),
+                Step(b(0..40), c(0..40)),
+                Fill(a(0..40)),
+            ],
+            vec![
+                (0, 1, Raw, 0..40),
+                (0, 2, Raw, 0..40),
+                (1, 3, Raw, 0..40),
+                (2, 3, Waw, 0..40),
+                (1, 4, War, 0..40),
+                (2, 4, War, 0..40),
+            ],
+        ),
+    ]
+}
+
+/// Three buffers, and the graph of what is done on them.
+fn record(programs: &[Program; 2], does: &[Does]) -> Result<Graph, Error> {
+    let device = programs[0].device();
+    let buffers = [device.zeroed(240)?, device.zeroed(240)?, device.zeroed(240)?];
+    let mut recorder = Recorder::new(device);
+    let options = LaunchOptions::default();
+    for does in does {
+        let mut slot = |place: &Place| -> Result<_, Error> {
+            Ok(recorder.slot(buffers[place.0].view(place.1.clone())?))
+        };
+        match does {
+            Does::Map(from, to) | Does::Step(from, to) => {
+                let slots = [slot(from)?, slot(to)?];
+                let program = &programs[usize::from(matches!(does, Does::Step(..)))];
+                recorder.launch(program, &slots, &[word(0)], &options)?;
+            }
+            Does::Copy(from, to) => {
+                let (from, to) = (slot(from)?, slot(to)?);
+                recorder.copy(from, to)?;
+            }
+            Does::Fill(to) => {
+                let to = slot(to)?;
+                recorder.fill(to, &[1])?;
+            }
+        }
+    }
+    Ok(recorder.finish())
+}
+
+fn hazards(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let programs = [compile(&device, MAP)?, compile(&device, STEP)?];
+    for (what, does, expected) in subjects() {
+        let graph = record(&programs, &does)?;
+        checks.equal(what, &found(&graph), &expected);
+        checks.equal(
+            "how many steps there are",
+            &(graph.len(), graph.is_empty()),
+            &(does.len(), does.is_empty()),
+        );
+        let launches =
+            does.iter().filter(|does| matches!(does, Does::Map(..) | Does::Step(..))).count() as u64;
+        let before = device.counters().launches;
+        graph.replay()?;
+        checks.equal("launches of a replay", &(device.counters().launches - before), &launches);
+    }
+    Ok(())
+}
+
+fn rebound(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let program = compile(&device, MAP)?;
+    let (a, b) = (device.zeroed(80)?, device.zeroed(80)?);
+    let mut recorder = Recorder::new(&device);
+    let (filled, from, to) =
+        (recorder.slot(a.view(..40)?), recorder.slot(a.view(..40)?), recorder.slot(b.view(..40)?));
+    recorder.fill(filled, &[1])?;
+    recorder.launch(&program, &[from, to], &[word(0)], &LaunchOptions::default())?;
+    let mut graph = recorder.finish();
+    let raw = vec![(0, 1, HazardKind::ReadAfterWrite, 0..40)];
+    checks.equal("hazards as recorded", &found(&graph), &raw);
+    graph.update(&[(filled, a.view(40..)?)], &[])?;
+    checks.equal("hazards of parts that don't meet", &found(&graph), &vec![]);
+    graph.update(&[(filled, b.view(20..60)?)], &[])?;
+    let waw = vec![(0, 1, HazardKind::WriteAfterWrite, 20..40)];
+    checks.equal("hazards of parts that meet again", &found(&graph), &waw);
+    graph.update(&[(filled, a.view(..40)?), (filled, a.view(4..44)?)], &[])?;
+    let raw = vec![(0, 1, HazardKind::ReadAfterWrite, 4..40)];
+    checks.equal("hazards of what was bound last", &found(&graph), &raw);
+    Ok(())
+}
+
+fn replays(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let (maps, steps) = (compile(&device, MAP)?, compile(&device, STEP)?);
+    let x: Vec<u32> = (0..60).collect();
+    let (held, y, other) = (device.upload(&bytes(&x))?, device.zeroed(240)?, device.zeroed(240)?);
+    let mut recorder = Recorder::new(&device);
+    let (from, to) = (recorder.slot(&held), recorder.slot(&y));
+    let options = LaunchOptions::default();
+    let first = recorder.launch(&maps, &[from, to], &[word(1)], &options)?;
+    let second = recorder.launch(&steps, &[from, to], &[word(2)], &options)?;
+    checks.equal("the numbers of steps", &[first.index(), second.index()], &[0, 1]);
+    let mut graph = recorder.finish();
+    checks.equal("what recording does", &y.whole().to_vec()?, &vec![0; 240]);
+    let after = |[a, b]: [u32; 2]| -> Vec<u32> { x.iter().map(|x| step([*x, map(*x, a)], b)).collect() };
+    for _ in 0..3 {
+        graph.replay()?;
+        checks.equal("what a replay leaves", &to_words(&y.whole().to_vec()?), &after([1, 2]));
+    }
+    // A replay that is under way keeps what it was begun with.
+    let pending = graph.submit()?;
+    graph.update(&[(to, (&other).into())], &[(second, vec![word(9)])])?;
+    graph.replay()?;
+    pending.wait()?;
+    checks.equal("memory that was bound before", &to_words(&y.whole().to_vec()?), &after([1, 2]));
+    checks.equal("memory that is bound now", &to_words(&other.whole().to_vec()?), &after([1, 9]));
+    graph.update(&[], &[(first, vec![word(5)])])?;
+    let pending = graph.submit()?;
+    // The graph goes, its replay does not.
+    drop(graph);
+    pending.wait()?;
+    checks.equal("new parameters", &to_words(&other.whole().to_vec()?), &after([5, 9]));
+    Ok(())
+}
+
+fn refusals(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let (device, elsewhere) = (checks.device(), checks.device());
+    let program = compile(&device, STEP)?;
+    let (x, y) = (device.zeroed(80)?, device.zeroed(80)?);
+    let options = LaunchOptions::default();
+    let mut others = Recorder::new(&device);
+    let (other, other_y) = (others.slot(&x), others.slot(&y));
+    let other_step = others.launch(&program, &[other, other_y], &[word(1)], &options)?;
+    let mut recorder = Recorder::new(&device);
+    let (from, to) = (recorder.slot(x.view(..40)?), recorder.slot(&y));
+    let part = recorder.slot(x.view(20..60)?);
+    let foreign = others.slot(&elsewhere.zeroed(80)?);
+    let foreign_program = compile(&elsewhere, STEP)?;
+    checks.refused(
+        "a slot of another graph",
+        recorder.launch(&program, &[from, other], &[word(1)], &options),
+        Code::BadGraph,
+    );
+    checks.refused("another graph's slot, filled", recorder.fill(other, &[1]), Code::BadGraph);
+    checks.refused("another graph's slot, copied", recorder.copy(other, to), Code::BadGraph);
+    checks.refused(
+        "another device's program",
+        recorder.launch(&foreign_program, &[from, to], &[word(1)], &options),
+        Code::ForeignBuffer,
+    );
+    checks.refused(
+        "another device's buffer",
+        others.launch(&program, &[foreign, other_y], &[word(1)], &options),
+        Code::ForeignBuffer,
+    );
+    checks.refused(
+        "too few slots",
+        recorder.launch(&program, &[from], &[word(1)], &options),
+        Code::WrongArgumentCount,
+    );
+    checks.refused(
+        "too few parameters",
+        recorder.launch(&program, &[from, to], &[], &options),
+        Code::WrongArgumentCount,
+    );
+    checks.refused(
+        "a launch on parts that overlap",
+        recorder.launch(&program, &[from, part], &[word(1)], &options),
+        Code::BufferOverlap,
+    );
+    checks.refused("a copy of parts that overlap", recorder.copy(from, part), Code::BufferOverlap);
+    checks.refused("a copy of other sizes", recorder.copy(from, to), Code::BufferSize);
+    checks.refused("a fill of no whole patterns", recorder.fill(to, &[1, 2, 3]), Code::BufferSize);
+    let launched = recorder.launch(&program, &[from, to], &[word(1)], &options)?;
+    checks.equal("the number of the first that was not refused", &launched.index(), &0);
+    let filled = recorder.fill(from, &[1])?;
+    let mut graph = recorder.finish();
+    let before = (graph.to_string(), found(&graph));
+    let good = vec![word(7)];
+    let view = x.view(40..)?;
+    for (what, bind, params, code) in [
+        ("another graph's slot, bound", (other, view.clone()), (launched, good.clone()), Code::BadGraph),
+        ("another graph's step, changed", (from, view.clone()), (other_step, good.clone()), Code::BadGraph),
+        ("parameters of a fill", (from, view.clone()), (filled, good.clone()), Code::BadGraph),
+        ("parameters too many", (from, view.clone()), (launched, vec![word(1); 2]), Code::WrongArgumentCount),
+        ("an overlap, bound", (from, y.view(..40)?), (launched, good.clone()), Code::BufferOverlap),
+        ("parts of elements, bound", (from, x.view(..39)?), (launched, good.clone()), Code::BufferSize),
+        (
+            "another device's buffer, bound",
+            (from, elsewhere.zeroed(40)?.whole()),
+            (launched, good),
+            Code::ForeignBuffer,
+        ),
+    ] {
+        checks.refused(what, graph.update(&[bind], &[params]), code);
+        checks.equal(
+            "a graph after an update that was refused",
+            &(graph.to_string(), found(&graph)),
+            &before,
+        );
+    }
+    graph.replay()?;
+    // Parameter 1, not 7, and the place that was bound first.
+    checks.equal("what it still does", &to_words(&y.whole().to_vec()?), &vec![1; 20]);
+    Ok(())
+}
+
+fn freed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let (one, other) = (device.zeroed(40)?, device.zeroed(40)?);
+    let mut recorder = Recorder::new(&device);
+    let to = recorder.slot(&one);
+    recorder.fill(to, &[1])?;
+    let mut graph = recorder.finish();
+    let pending = graph.submit()?;
+    one.free();
+    let ended = pending.wait();
+    checks.holds("a replay begun before", ended.is_ok(), || format!("{ended:?}"));
+    checks.refused("a replay on what was freed", graph.replay(), Code::BufferFreed);
+    checks.refused("one that is submitted", graph.submit(), Code::BufferFreed);
+    checks.refused("an update that leaves it", graph.update(&[], &[]), Code::BufferFreed);
+    graph.update(&[(to, (&other).into())], &[])?;
+    graph.replay()?;
+    checks.equal("a replay on another", &other.whole().to_vec()?, &vec![1; 40]);
+    Ok(())
+}

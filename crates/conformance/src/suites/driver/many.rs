@@ -1,0 +1,80 @@
+//! Many threads on one device: each with its own buffers, all with the same program.
+
+use fulgurite_driver_core::{Call, Error, LaunchOptions, Program};
+
+use super::{Checks, PATIENCE, Part, STEP, bounded, compile, step, to_words, word};
+use crate::suites::bytes;
+use crate::values::Random;
+
+pub(super) const PARTS: &[(&str, Part)] = &[("sixteen threads", threads)];
+
+const THREADS: u32 = 16;
+const ROUNDS: u32 = 12;
+const COUNT: usize = 200;
+
+fn threads(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let program = compile(&device, STEP)?;
+    let seed = checks.random().next();
+    let shared = program.clone();
+    let ended = bounded(move || {
+        std::thread::scope(|scope| {
+            let begin = |thread: u32| {
+                let program = &shared;
+                scope.spawn(move || one_thread(program, thread, Random::new(seed ^ u64::from(thread))))
+            };
+            let handles: Vec<_> = (0..THREADS).map(begin).collect();
+            handles.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        })
+    });
+    let Some(ended) = ended else {
+        checks.holds("threads that end", false, || format!("they did not within {PATIENCE:?}"));
+        return Ok(());
+    };
+    for (thread, joined) in ended.into_iter().enumerate() {
+        match joined {
+            Ok(pairs) => {
+                for (actual, expected) in pairs? {
+                    checks.equal(&format!("what thread {thread} computed"), &actual, &expected);
+                }
+            }
+            Err(_) => checks.holds("a thread", false, || format!("thread {thread} panicked")),
+        }
+    }
+    let counters = device.counters();
+    checks.equal("launches of all", &counters.launches, &u64::from(THREADS * ROUNDS));
+    checks.equal("compiles of all", &(counters.compiles + counters.compiles_reused), &u64::from(THREADS + 1));
+    Ok(())
+}
+
+type Pair = (Vec<u32>, Vec<u32>);
+
+/// Launches in every form, and what each must have left.
+fn one_thread(shared: &Program, thread: u32, mut random: Random) -> Result<Vec<Pair>, Error> {
+    let device = shared.device();
+    // The same kernel once more: compiled or found while others do so.
+    let own = compile(device, STEP)?;
+    let x = super::random_words(&mut random, COUNT);
+    let (held, y) = (device.upload(&bytes(&x))?, device.zeroed(4 * COUNT as u64)?);
+    let (views, options) = ([(&held).into(), (&y).into()], LaunchOptions::default());
+    let (mut expected, mut pairs) = (vec![0; COUNT], Vec::new());
+    for round in 0..ROUNDS {
+        let a = thread * 1000 + round;
+        let program = if round % 2 == 0 { shared } else { &own };
+        match random.below(3) {
+            0 => drop(program.launch(&views, &[word(a)], &options)?),
+            1 => drop(program.submit(&views, &[word(a)], &options)?),
+            _ => {
+                let before = bytes(&expected);
+                let call = Call::new().resident(&held).in_out(&before).param(word(a));
+                y.whole().write(&program.call(&call)?.outputs[0])?;
+            }
+        }
+        expected = x.iter().zip(&expected).map(|(x, y)| step([*x, *y], a)).collect();
+        if random.below(3) == 0 {
+            pairs.push((to_words(&y.whole().to_vec()?), expected.clone()));
+        }
+    }
+    pairs.push((to_words(&y.whole().to_vec()?), expected));
+    Ok(pairs)
+}

@@ -1,0 +1,184 @@
+//! Order: what comes after submitted work sees it, and nothing is lost by letting go of handles.
+
+use fulgurite_driver_core::{BufferView, Call, Error, LaunchOptions, Recorder};
+
+use super::{Checks, MAP, PATIENCE, Part, STEP, compile, map, random_words, step, to_words, word};
+use crate::suites::bytes;
+
+pub(super) const PARTS: &[(&str, Part)] = &[
+    ("what comes after submitted work sees it", seen),
+    ("submitted work comes in order", in_order),
+    ("dropped handles lose nothing", dropped),
+];
+
+const COUNT: usize = 3000;
+/// Launches that are under way at once.
+const DEPTH: u32 = 20;
+
+fn next(x: &[u32], y: &[u32], a: u32) -> Vec<u32> {
+    x.iter().zip(y).map(|(x, y)| step([*x, *y], a)).collect()
+}
+
+/// After many launches that nobody waits for: each way to look at memory or to change it.
+fn seen(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let (steps, maps) = (compile(&device, STEP)?, compile(&device, MAP)?);
+    let mut random = checks.random();
+    let x = random_words(&mut random, COUNT);
+    let (held_x, y) = (device.upload(&bytes(&x))?, device.zeroed(4 * COUNT as u64)?);
+    let out = device.zeroed(4 * COUNT as u64)?;
+    let views: [BufferView; 2] = [(&held_x).into(), (&y).into()];
+    let options = LaunchOptions::default();
+    let mut expected = vec![0; COUNT];
+    let ways = [
+        "a read",
+        "a launch",
+        "a call",
+        "a copy",
+        "a fill",
+        "a write",
+        "a graph",
+        "a submitted graph",
+        "a launch after a submitted graph",
+    ];
+    for what in ways {
+        let mut pending = Vec::new();
+        for a in 0..DEPTH {
+            pending.push(steps.submit(&views, &[word(a)], &options)?);
+            expected = next(&x, &expected, a);
+        }
+        let mut mapped: Vec<u32> = expected.iter().map(|y| map(*y, 1)).collect();
+        match what {
+            "a read" => {
+                checks.equal(what, &to_words(&y.whole().to_vec()?), &expected);
+                continue;
+            }
+            "a launch" => drop(maps.launch(&[(&y).into(), (&out).into()], &[word(1)], &options)?),
+            "a call" => {
+                let call = Call::new().resident(&y).output(4 * COUNT as u64).param(word(1));
+                out.whole().write(&maps.call(&call)?.outputs[0])?;
+            }
+            "a copy" => {
+                out.whole().copy_from(&y.whole())?;
+                mapped.clone_from(&expected);
+            }
+            "a fill" | "a write" => {
+                match what {
+                    "a fill" => y.view(4..12)?.fill(&[7, 0, 0, 0])?,
+                    _ => y.view(4..12)?.write(&bytes(&[7, 7]))?,
+                }
+                expected[1..3].fill(7);
+                mapped.clone_from(&expected);
+                out.whole().copy_from(&y.whole())?;
+            }
+            _ => {
+                let mut recorder = Recorder::new(&device);
+                let (from, to) = (recorder.slot(&y), recorder.slot(&out));
+                recorder.launch(&maps, &[from, to], &[word(1)], &options)?;
+                let graph = recorder.finish();
+                if what == "a graph" {
+                    graph.replay()?;
+                } else {
+                    pending.push(graph.submit()?);
+                }
+                if what == "a launch after a submitted graph" {
+                    // It must not overtake the graph, which reads what this changes.
+                    pending.push(steps.submit(&views, &[word(3)], &options)?);
+                    expected = next(&x, &expected, 3);
+                }
+            }
+        }
+        checks.equal(what, &to_words(&out.whole().to_vec()?), &mapped);
+        checks.equal("what the launches before left", &to_words(&y.whole().to_vec()?), &expected);
+        for pending in pending {
+            let ended = pending.wait_for(PATIENCE);
+            checks.holds("a launch that ended well", matches!(ended, Ok(Ok(_))), || format!("{ended:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Launches of two programs and graphs, in turns, on the same memory.
+fn in_order(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let (steps, maps) = (compile(&device, STEP)?, compile(&device, MAP)?);
+    let mut random = checks.random();
+    let mut words = [random_words(&mut random, COUNT), random_words(&mut random, COUNT)];
+    let buffers = [device.upload(&bytes(&words[0]))?, device.upload(&bytes(&words[1]))?];
+    let options = LaunchOptions::default();
+    let mut recorder = Recorder::new(&device);
+    let slots = [recorder.slot(&buffers[0]), recorder.slot(&buffers[1])];
+    recorder.launch(&steps, &slots, &[word(11)], &options)?;
+    let graph = recorder.finish();
+    let mut last = None;
+    for a in 0..3 * DEPTH {
+        let from = random.below(2) as usize;
+        let views: [BufferView; 2] = [(&buffers[from]).into(), (&buffers[1 - from]).into()];
+        let (x, y) = (words[from].clone(), words[1 - from].clone());
+        match random.below(4) {
+            0 => {
+                last = Some(maps.submit(&views, &[word(a)], &options)?);
+                words[1 - from] = x.iter().map(|x| map(*x, a)).collect();
+            }
+            1 => {
+                last = Some(graph.submit()?);
+                words[1] = next(&words[0], &words[1], 11);
+            }
+            2 => {
+                steps.launch(&views, &[word(a)], &options)?;
+                words[1 - from] = next(&x, &y, a);
+            }
+            _ => {
+                last = Some(steps.submit(&views, &[word(a)], &options)?);
+                words[1 - from] = next(&x, &y, a);
+            }
+        }
+    }
+    if let Some(last) = last {
+        let ended = last.wait_for(PATIENCE);
+        checks.holds("the last launch", matches!(ended, Ok(Ok(_))), || format!("{ended:?}"));
+    }
+    for (buffer, expected) in buffers.iter().zip(&words) {
+        checks.equal("what all launches left", &to_words(&buffer.whole().to_vec()?), expected);
+    }
+    Ok(())
+}
+
+/// Handles of pending work, programs and buffers that go away while it is under way.
+fn dropped(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let y = device.zeroed(4 * COUNT as u64)?;
+    let x = random_words(&mut checks.random(), COUNT);
+    let mut expected = vec![0; COUNT];
+    for a in 0..DEPTH {
+        let program = compile(&device, STEP)?;
+        let held = device.upload(&bytes(&x))?;
+        // Nobody keeps the program or the input, and nobody learns how it ended.
+        drop(program.submit(&[(&held).into(), (&y).into()], &[word(a)], &LaunchOptions::default())?);
+        if a % 2 == 0 {
+            held.free();
+        }
+        expected = next(&x, &expected, a);
+    }
+    checks.equal("what launches left that nobody waited for", &to_words(&y.whole().to_vec()?), &expected);
+
+    let program = compile(&device, MAP)?;
+    let x_bytes = bytes(&x);
+    let call = Call::new().input(&x_bytes).output(4 * COUNT as u64);
+    let calls = (0..DEPTH).map(|a| program.call_async(&call.clone().param(word(a))));
+    let under_way: Vec<_> = calls.collect::<Result<_, _>>()?;
+    drop((program, device, y));
+    for (a, pending) in (0..DEPTH).zip(under_way) {
+        let expected: Vec<u32> = x.iter().map(|x| map(*x, a)).collect();
+        match pending.wait_for(PATIENCE) {
+            Ok(called) => {
+                checks.equal("a call whose device was dropped", &to_words(&called?.outputs[0]), &expected);
+            }
+            Err(_) => {
+                checks.holds("a call whose device was dropped", false, || format!("{PATIENCE:?} went by"));
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! A backend that computes nothing: it logs what it is asked for and fails where it is told to, as devices rarely do.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Condvar, Mutex};
+
+use fulgurite_driver_core::{
+    Backend, CompileOptions, Device, DeviceBuffer, DeviceError, Error, Executable, GraphStep, Launch,
+    LaunchOptions, LaunchReport, Program, Recording, StepWork, Work,
+};
+use fulgurite_ir::VerifiedKernel;
+use fulgurite_spec::device::DeviceSnapshot;
+
+/// What the tests tell the backend, and what it did.
+#[derive(Default)]
+pub(crate) struct Script {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// What was done, in order.
+    pub(crate) log: Vec<String>,
+    /// Labels of launches that wait until they are taken out of here.
+    pub(crate) held: HashSet<String>,
+    /// Labels of launches that panic.
+    pub(crate) panicking: HashSet<String>,
+    /// Labels of launches that cannot be submitted.
+    pub(crate) refused: HashSet<String>,
+    /// Numbers of buffers, from 1 in order of allocation, that cannot be read.
+    pub(crate) unreadable: HashSet<usize>,
+    /// Whether there is a queue.
+    pub(crate) has_queue: bool,
+    /// Whether graphs are recorded.
+    pub(crate) records: bool,
+    /// Whether recording fails.
+    pub(crate) record_fails: bool,
+    allocated: usize,
+}
+
+impl Script {
+    pub(crate) fn set(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap());
+        self.changed.notify_all();
+    }
+
+    /// Lets a launch go on that was held.
+    pub(crate) fn release(&self, label: &str) {
+        self.set(|state| state.held.retain(|held| held != label));
+    }
+
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.state.lock().unwrap().log.clone()
+    }
+
+    /// Waits until something was done.
+    pub(crate) fn wait_for(&self, line: &str) {
+        let state = self.state.lock().unwrap();
+        drop(self.changed.wait_while(state, |state| !state.log.iter().any(|l| l == line)).unwrap());
+    }
+
+    fn add(&self, line: String) {
+        self.set(|state| state.log.push(line));
+    }
+
+    fn run(&self, how: &str, launch: &Launch) -> Result<LaunchReport, Error> {
+        let label = launch.label().to_string();
+        self.add(format!("{how} {label}"));
+        let state = self.state.lock().unwrap();
+        let state = self.changed.wait_while(state, |state| state.held.contains(&label)).unwrap();
+        let panics = state.panicking.contains(&label);
+        drop(state);
+        assert!(!panics, "launch {label} panics, as it was told to");
+        self.add(format!("{label} ended"));
+        Ok(LaunchReport::default())
+    }
+}
+
+pub(crate) fn broken() -> Error {
+    DeviceError::Call { call: "fake", result: "told to fail".to_owned() }.into()
+}
+
+struct Fake {
+    snapshot: DeviceSnapshot,
+    script: Arc<Script>,
+}
+
+struct Memory {
+    number: usize,
+    bytes: Mutex<Vec<u8>>,
+    script: Arc<Script>,
+}
+
+struct Compiled {
+    kernel: Arc<VerifiedKernel>,
+    script: Arc<Script>,
+}
+
+struct Queued {
+    launch: Launch,
+    script: Arc<Script>,
+}
+
+struct Recorded {
+    name: String,
+    script: Arc<Script>,
+}
+
+/// A kernel that reads one buffer and writes two.
+const KERNEL: &str = "fulgurite 1
+kernel @fake workgroup(1, 1, 1) {
+  buffer %x: read u32[]
+  buffer %y: write u32[]
+  buffer %z: write u32[]
+  %v = load %x[0u32]
+  store %y[0u32], %v
+  store %z[0u32], %v
+}
+";
+
+/// A device on a new backend, the program of a kernel that reads one buffer and writes two, and the script.
+pub(crate) fn open() -> (Device, Program, Arc<Script>) {
+    let script = Arc::new(Script::default());
+    let backend =
+        Fake { snapshot: DeviceSnapshot::complete("fake", "none", "none", 32), script: Arc::clone(&script) };
+    let device = Device::new(Arc::new(backend), CompileOptions::default(), LaunchOptions::default());
+    let kernel = fulgurite_ir::text::parse(KERNEL).and_then(fulgurite_ir::verify).unwrap();
+    let program = device.compile(&Arc::new(kernel), &CompileOptions::default()).unwrap();
+    (device, program, script)
+}
+
+pub(crate) fn called(label: &str) -> LaunchOptions {
+    LaunchOptions::default().label(label)
+}
+
+impl Backend for Fake {
+    fn snapshot(&self) -> &DeviceSnapshot {
+        &self.snapshot
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error> {
+        let mut state = self.script.state.lock().unwrap();
+        state.allocated += 1;
+        let bytes = Mutex::new(vec![0; bytes as usize]);
+        Ok(Arc::new(Memory { number: state.allocated, bytes, script: Arc::clone(&self.script) }))
+    }
+
+    fn compile(&self, kernel: Arc<VerifiedKernel>, _: &CompileOptions) -> Result<Arc<dyn Executable>, Error> {
+        Ok(Arc::new(Compiled { kernel, script: Arc::clone(&self.script) }))
+    }
+
+    fn record(&self, steps: &[GraphStep]) -> Result<Option<Box<dyn Recording>>, Error> {
+        let state = self.script.state.lock().unwrap();
+        let (records, fails) = (state.records, state.record_fails);
+        drop(state);
+        if !records {
+            return Ok(None);
+        }
+        let shown = steps.iter().map(|step| {
+            let what = match &step.work {
+                StepWork::Launch { launch, .. } => launch.label().to_string(),
+                StepWork::Fill { to, .. } => format!("fill {:?}", to.range()),
+                StepWork::Copy { .. } => "copy".to_owned(),
+                _ => "something new".to_owned(),
+            };
+            format!("{what} after {:?}", step.after)
+        });
+        let name = shown.collect::<Vec<_>>().join(", ");
+        self.script.add(format!("record {name}"));
+        if fails {
+            return Err(broken());
+        }
+        Ok(Some(Box::new(Recorded { name, script: Arc::clone(&self.script) })))
+    }
+}
+
+impl DeviceBuffer for Memory {
+    fn bytes(&self) -> u64 {
+        self.bytes.lock().unwrap().len() as u64
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        self.bytes.lock().unwrap()[offset as usize..][..data.len()].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        if self.script.state.lock().unwrap().unreadable.contains(&self.number) {
+            return Err(broken());
+        }
+        out.copy_from_slice(&self.bytes.lock().unwrap()[offset as usize..][..out.len()]);
+        Ok(())
+    }
+}
+
+impl Executable for Compiled {
+    fn kernel(&self) -> &Arc<VerifiedKernel> {
+        &self.kernel
+    }
+
+    fn id(&self) -> &str {
+        "fake:one"
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
+        self.script.run("launch", launch)
+    }
+
+    fn submit(self: Arc<Self>, launch: &Launch) -> Result<Option<Box<dyn Work>>, Error> {
+        let state = self.script.state.lock().unwrap();
+        let (has_queue, refused) = (state.has_queue, state.refused.contains(&**launch.label()));
+        drop(state);
+        if refused {
+            return Err(broken());
+        }
+        if !has_queue {
+            return Ok(None);
+        }
+        self.script.add(format!("submit {}", launch.label()));
+        Ok(Some(Box::new(Queued { launch: launch.clone(), script: Arc::clone(&self.script) })))
+    }
+}
+
+impl Work for Queued {
+    fn finish(self: Box<Self>) -> Result<LaunchReport, Error> {
+        self.script.run("finish", &self.launch)
+    }
+}
+
+impl Recording for Recorded {
+    fn replay(&mut self) -> Result<LaunchReport, Error> {
+        self.script.add(format!("replay {}", self.name));
+        Ok(LaunchReport::default())
+    }
+}

@@ -1,0 +1,187 @@
+//! What the engine makes of a backend's faults, queue and recordings, with a backend that has them on demand.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
+
+mod fake;
+
+use fake::{broken, called, open};
+use fulgurite_driver_core::{BufferView, Call, Device, DeviceError, Error, Recorder};
+use fulgurite_spec::Code;
+
+fn views(device: &Device) -> Vec<BufferView> {
+    (0..3).map(|_| device.zeroed(4).unwrap().whole()).collect()
+}
+
+fn call(label: &str) -> Call<'static> {
+    Call::new().input(vec![0; 4]).output(4).output(4).options(&called(label))
+}
+
+#[test]
+fn a_read_back_that_fails_names_the_output() {
+    let (device, program, script) = open();
+    // Of each call, the third buffer is the second output.
+    script.set(|state| state.unreadable.extend([3, 6, 12]));
+    let expected = Error::Device(DeviceError::ReadBack { output: 1, source: Box::new(broken()) });
+    assert_eq!(expected.code(), Code::ReadBack);
+    assert_eq!(program.call(&call("a")).unwrap_err(), expected);
+    assert_eq!(program.call_async(&call("b")).unwrap().wait().unwrap_err(), expected);
+    let batched = program.call_batched(&[call("c"), call("d")], &mut Vec::new());
+    assert_eq!(batched.unwrap_err(), expected);
+    // The launches had ended well.
+    let counters = device.counters();
+    assert_eq!((counters.launches, counters.failed_launches), (4, 0));
+    // First outputs, and both of the batch's first call, had been read.
+    assert_eq!((counters.output_slots, counters.bytes_out), (5, 20));
+    assert_eq!(program.call(&call("e")).unwrap().outputs, [[0; 4], [0; 4]]);
+}
+
+#[test]
+fn a_launch_that_cannot_be_submitted_is_an_error_at_once_and_counts() {
+    let (device, program, script) = open();
+    script.set(|state| {
+        state.has_queue = true;
+        state.refused.insert("bad".to_owned());
+    });
+    let views = views(&device);
+    assert_eq!(program.submit(&views, &[], &called("bad")).unwrap_err(), broken());
+    assert_eq!(program.call_async(&call("bad")).unwrap_err(), broken());
+    assert_eq!(device.counters().failed_launches, 2);
+    program.submit(&views, &[], &called("good")).unwrap().wait().unwrap();
+    assert_eq!(script.log(), ["submit good", "finish good", "good ended"]);
+}
+
+#[test]
+fn a_batch_that_cannot_go_on_waits_for_what_it_began_and_writes_nothing() {
+    let (_, program, script) = open();
+    script.set(|state| {
+        state.has_queue = true;
+        state.refused.insert("c".to_owned());
+    });
+    let mut outputs = vec![vec![vec![7; 9]]];
+    let calls = ["a", "b", "c", "d"].map(call);
+    assert_eq!(program.call_batched(&calls, &mut outputs).unwrap_err(), broken());
+    let log = script.log();
+    for line in ["a ended", "b ended"] {
+        assert!(log.iter().any(|l| l == line), "{line} not in {log:?}");
+    }
+    assert!(!log.iter().any(|line| line == "submit d"), "{log:?}");
+    assert_eq!(outputs, [[[7; 9]]]);
+}
+
+#[test]
+fn work_of_a_queue_is_waited_for_in_order_and_holds_up_no_launch() {
+    let (device, program, script) = open();
+    script.set(|state| {
+        state.has_queue = true;
+        state.held.insert("a".to_owned());
+    });
+    let views = views(&device);
+    let pending: Vec<_> = ["a", "b", "c"]
+        .map(|label| program.submit(&views, &[], &called(label)).unwrap())
+        .into_iter()
+        .collect();
+    script.wait_for("finish a");
+    // The device's queue has them all: a launch goes behind them, without waiting for their ends here.
+    program.launch(&views, &[], &called("after")).unwrap();
+    device.zeroed(4).unwrap().whole().to_vec().unwrap();
+    assert!(pending.iter().all(|pending| !pending.is_ended()));
+    script.release("a");
+    for pending in pending {
+        pending.wait().unwrap();
+    }
+    let log = script.log();
+    let order = |how: &str| -> Vec<String> {
+        log.iter().filter_map(|line| line.strip_prefix(how)).map(str::to_owned).collect()
+    };
+    assert_eq!(order("submit "), ["a", "b", "c"]);
+    assert_eq!(order("finish "), ["a", "b", "c"]);
+    assert_eq!(order("launch "), ["after"]);
+    assert_eq!(device.counters().launches, 4);
+}
+
+#[test]
+fn nothing_overtakes_a_graph_by_the_queue() {
+    let (device, program, script) = open();
+    script.set(|state| {
+        state.has_queue = true;
+        state.held.insert("graph".to_owned());
+    });
+    let views = views(&device);
+    let mut recorder = Recorder::new(&device);
+    let slots: Vec<_> = views.iter().map(|view| recorder.slot(view.clone())).collect();
+    recorder.launch(&program, &slots, &[], &called("graph")).unwrap();
+    let graph = recorder.finish();
+    let replay = graph.submit().unwrap();
+    // Begun without a wait, although the graph is not on the device yet.
+    let behind = program.submit(&views, &[], &called("behind")).unwrap();
+    script.wait_for("launch graph");
+    assert_eq!(script.log(), ["launch graph"]);
+    script.release("graph");
+    behind.wait().unwrap();
+    replay.wait().unwrap();
+    program.submit(&views, &[], &called("later")).unwrap().wait().unwrap();
+    let expected = [
+        "launch graph",
+        "graph ended",
+        "launch behind",
+        "behind ended",
+        "submit later",
+        "finish later",
+        "later ended",
+    ];
+    assert_eq!(script.log(), expected);
+}
+
+#[test]
+fn graphs_are_recorded_once_and_again_after_each_change() {
+    let (device, program, script) = open();
+    script.set(|state| (state.records, state.record_fails) = (true, true));
+    let buffer = device.zeroed(64).unwrap();
+    let view = |at: u64| buffer.view(at..at + 4).unwrap();
+    let mut recorder = Recorder::new(&device);
+    let (x, y, z) = (recorder.slot(view(0)), recorder.slot(view(4)), recorder.slot(view(8)));
+    recorder.fill(x, &[1]).unwrap();
+    recorder.launch(&program, &[x, y, z], &[], &called("launch")).unwrap();
+    let mut graph = recorder.finish();
+    assert_eq!(graph.replay().unwrap_err(), broken());
+    assert_eq!(device.counters().replays, 0);
+    script.set(|state| state.record_fails = false);
+    graph.replay().unwrap();
+    graph.submit().unwrap().wait().unwrap();
+    graph.update(&[(x, view(12))], &[]).unwrap();
+    graph.replay().unwrap();
+    assert!(graph.update(&[(x, view(4))], &[]).is_err());
+    graph.replay().unwrap();
+    let [first, second] =
+        ["fill 0..4 after [], launch after [0]", "fill 12..16 after [], launch after [0]"].map(str::to_owned);
+    let (record, replay) =
+        (|name: &String| format!("record {name}"), |name: &String| format!("replay {name}"));
+    let expected = [
+        record(&first),
+        record(&first),
+        replay(&first),
+        replay(&first),
+        record(&second),
+        replay(&second),
+        replay(&second),
+    ];
+    assert_eq!(script.log(), expected);
+    assert_eq!((device.counters().replays, device.counters().launches), (4, 4));
+}
+
+#[test]
+fn a_panic_breaks_its_own_promise_only() {
+    let (device, program, script) = open();
+    script.set(|state| {
+        state.panicking.insert("bad".to_owned());
+        state.held.insert("first".to_owned());
+    });
+    let views = views(&device);
+    let [first, bad, last] =
+        ["first", "bad", "last"].map(|label| program.submit(&views, &[], &called(label)).unwrap());
+    script.release("first");
+    assert!(first.wait().is_ok());
+    assert_eq!(bad.wait().unwrap_err().code(), Code::Internal);
+    assert!(last.wait().is_ok());
+    program.launch(&views, &[], &called("again")).unwrap();
+    views[0].to_vec().unwrap();
+}
