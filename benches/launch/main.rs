@@ -32,6 +32,8 @@ trait Contender {
     fn written(&mut self) -> anyhow::Result<Vec<u8>>;
 }
 
+type Run = fn(&mut dyn Contender) -> anyhow::Result<()>;
+
 /// A backend of ours.
 struct Ours {
     program: Program,
@@ -100,7 +102,7 @@ fn launches(criterion: &mut Criterion) {
             Err(error) => eprintln!("{name}: unavailable: {error:#}"),
         }
     }
-    let runs: [(&str, fn(&mut dyn Contender) -> anyhow::Result<()>); 2] =
+    let runs: [(&str, Run); 2] =
         [("one", |contender| contender.one()), ("chain", |contender| contender.chain())];
     for (group, run) in runs {
         let mut group = criterion.benchmark_group(group);

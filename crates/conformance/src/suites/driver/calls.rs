@@ -155,8 +155,8 @@ fn timed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let x: Vec<u32> = (0..COUNT as u32).collect();
     let x_bytes = bytes(&x);
     let call = Call::new().input(&x_bytes).output(SIZE).param(word(9));
-    let plain = program.call(&call)?;
-    match (plain.report.device_time, program.call_timed(&call)) {
+    let asked = program.call(&call.clone().options(&LaunchOptions::default().timed(true)))?;
+    match (asked.report.device_time, program.call_timed(&call)) {
         (Some(_), result) => {
             let (called, time) = result?;
             let expected: Vec<u32> = x.iter().map(|x| map(*x, 9)).collect();
