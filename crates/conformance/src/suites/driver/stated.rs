@@ -1,7 +1,6 @@
 //! Options: those of a device, of a program and of a launch, each winning field by field over the one before. What a
 //! backend is told is seen by standing in between.
 
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -91,7 +90,7 @@ impl Executable for LoggedExecutable {
     }
 }
 
-/// One of the options that a bit of `fields` selects: each level's are its own.
+/// Options that state what the bits of `fields` select, each level's own values: a grid, a timeout, a label.
 fn level(level: u32, fields: u32) -> LaunchOptions {
     let mut options = LaunchOptions::default();
     if fields & 1 != 0 {
@@ -155,17 +154,14 @@ fn limits(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         let options = LaunchOptions::default();
         most.map_or(options.clone(), |most| options.max_output_bytes(most))
     };
-    let Range { start, end } = 0..choices.len();
-    for device_limit in start..end {
-        let device = checks.device_with(CompileOptions::default(), stated(choices[device_limit]));
-        for program_limit in start..end {
-            let program = compile(&device, MAP)?.with_options(&stated(choices[program_limit]));
-            for call_limit in start..end {
-                let levels = [choices[call_limit], choices[program_limit], choices[device_limit]];
-                let most = levels.into_iter().flatten().next();
+    for of_device in choices {
+        let device = checks.device_with(CompileOptions::default(), stated(of_device));
+        for of_program in choices {
+            let program = compile(&device, MAP)?.with_options(&stated(of_program));
+            for of_call in choices {
+                let most = of_call.or(of_program).or(of_device);
                 let expected = most.is_some_and(|most| most < 280).then_some(Code::OutputTooLarge);
-                let result = program.call(&call(&stated(choices[call_limit])));
-                let code = result.err().map(|error| error.code());
+                let code = program.call(&call(&stated(of_call))).err().map(|error| error.code());
                 checks.equal("outputs within what three levels allow", &code, &expected);
             }
         }
