@@ -28,7 +28,7 @@ mod worker;
 pub use backend::{Backend, DeviceBuffer, Executable, Interpreter, LaunchReport, Work, interpret};
 pub use binding::Binding;
 pub use buffer::{Buffer, BufferView};
-pub use call::{Arg, Call, Called};
+pub use call::{Arg, Call, Called, HostMemory};
 pub use counters::Counters;
 pub use device::Device;
 pub use error::{DeviceError, Error, Unsupported};
