@@ -1,14 +1,12 @@
-//! Typed kernels and their executables.
+//! Verified kernels: from typed Rust, from text, from bytes.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use fulgurite_driver_core::{self as driver, Backend, Binding, Error, Launch, LaunchOptions, LaunchReport};
+use fulgurite_driver_core::Error;
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{self, Args, Builder};
-
-use crate::args::{Bound, LaunchArgs};
 
 /// A verified kernel of arguments `A`. Cheap to clone.
 pub struct Kernel<A> {
@@ -78,79 +76,5 @@ impl<A> Clone for Kernel<A> {
 impl<A> fmt::Debug for Kernel<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.verified, f)
-    }
-}
-
-/// A compiled kernel of arguments `A` on one context. Cheap to clone.
-pub struct Executable<A> {
-    backend: Arc<dyn Backend>,
-    raw: Arc<dyn driver::Executable>,
-    options: LaunchOptions,
-    args: PhantomData<fn() -> A>,
-}
-
-impl<A: LaunchArgs> Executable<A> {
-    pub(crate) fn new(
-        backend: Arc<dyn Backend>,
-        raw: Arc<dyn driver::Executable>,
-        options: LaunchOptions,
-    ) -> Self {
-        Self { backend, raw, options, args: PhantomData }
-    }
-
-    /// Runs the kernel and waits for it: one invocation along x for each element of the first buffer that it
-    /// writes.
-    ///
-    /// # Errors
-    /// `FG05xx` for arguments that do not fit, `FG0403` and `FG0405` over the device's limits, `FG06xx` from
-    /// the device.
-    pub fn launch(&self, args: A::Values<'_>) -> Result<LaunchReport, Error> {
-        self.launch_with(&LaunchOptions::default(), args)
-    }
-
-    /// Like [`Executable::launch`], with options, which win over the context's field by field.
-    ///
-    /// # Errors
-    /// As [`Executable::launch`].
-    pub fn launch_with(&self, options: &LaunchOptions, args: A::Values<'_>) -> Result<LaunchReport, Error> {
-        let mut bound = Bound::new(&self.backend);
-        A::bind(args, &mut bound)?;
-        launch_bound(&self.backend, &self.raw, &bound, &self.options.merged(options))
-    }
-}
-
-pub(crate) fn launch_bound(
-    backend: &Arc<dyn Backend>,
-    executable: &Arc<dyn driver::Executable>,
-    bound: &Bound<'_>,
-    options: &LaunchOptions,
-) -> Result<LaunchReport, Error> {
-    let limits = &backend.snapshot().limits;
-    let launch =
-        Launch::check(executable.kernel(), limits, Binding::each(&bound.buffers), &bound.params, options)?;
-    executable.launch(&launch)
-}
-
-impl<A> Executable<A> {
-    /// Starts with the backend's id and a colon, and is unique to what was compiled.
-    pub fn id(&self) -> &str {
-        self.raw.id()
-    }
-}
-
-impl<A> Clone for Executable<A> {
-    fn clone(&self) -> Self {
-        Self {
-            backend: Arc::clone(&self.backend),
-            raw: Arc::clone(&self.raw),
-            options: self.options.clone(),
-            args: PhantomData,
-        }
-    }
-}
-
-impl<A> fmt::Debug for Executable<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Executable").field(&self.raw.id()).finish()
     }
 }
