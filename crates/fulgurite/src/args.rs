@@ -44,6 +44,7 @@ pub trait LaunchArg<A> {
     fn bind(self, bound: &mut Bound);
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Element> LaunchArg<T> for T {
     fn bind(self, bound: &mut Bound) {
         bound.params.push(components(&self));
@@ -62,6 +63,7 @@ macro_rules! passed {
     };
     (@@ $view:ident [$argument:ty] { $($passed:ty),* }) => {
         $(
+            #[diagnostic::do_not_recommend]
             impl<T: Element> LaunchArg<$argument> for $passed {
                 fn bind(self, bound: &mut Bound) {
                     bound.buffers.push($view::from(self).into_raw());
