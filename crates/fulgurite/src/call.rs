@@ -36,9 +36,9 @@ pub use outputs::{OutputVec, Outputs};
 /// assert_eq!(outputs.take::<f32>(0)?, [12.0, 24.0]);
 ///
 /// // Into a vector that is there, and without waiting.
-/// let mut result = Vec::with_capacity(2);
+/// let mut result = Vec::<f32>::with_capacity(2);
 /// exe.call().input(&x).in_out(&y).param(3.0f32).run_into(&mut [&mut result])?;
-/// assert_eq!(result, [13.0f32, 26.0]);
+/// assert_eq!(result, [13.0, 26.0]);
 /// let pending = exe.call().input(&x).in_out(&y).param(4.0f32).submit()?;
 /// assert_eq!(pending.wait()?.take::<f32>(0)?, [14.0, 28.0]);
 /// # Ok::<(), Error>(())
