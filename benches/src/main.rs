@@ -164,8 +164,9 @@ fn once(
     for (step, executable) in problem.steps.iter().zip(way) {
         let bound: Vec<_> = step.buffers.iter().map(|i| Arc::clone(&buffers[*i])).collect();
         let limits = &backend.snapshot().limits;
+        let options = step.options.clone().timed(true);
         let launch =
-            Launch::check(executable.kernel(), limits, Binding::each(&bound), &step.params, &step.options)?;
+            Launch::check(executable.kernel(), limits, Binding::each(&bound), &step.params, &options)?;
         let report = executable.launch(&launch)?;
         time += report.device_time.ok_or_else(|| anyhow!("the device measures no time"))?;
     }

@@ -3,6 +3,7 @@
 
 mod bless;
 mod conformance;
+mod replay;
 mod tidy;
 
 use std::process::ExitCode;
@@ -22,6 +23,8 @@ enum Command {
     Bless(bless::Args),
     /// Hold backends to the language: every op on edge values, and kernels against plain Rust
     Conformance(conformance::Args),
+    /// Run a captured call again, on any backend, and compare its outputs bit for bit
+    Replay(replay::Args),
     /// Check dependency rules, file headers and sizes, and that generated docs are fresh
     Tidy(tidy::Args),
 }
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Bless(args) => bless::run(&args),
         Command::Conformance(args) => conformance::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Tidy(args) => tidy::run(&args),
     };
     match result {

@@ -1,12 +1,14 @@
 //! Command slots: what one launch or copy records into and owns while it is under way, reused afterwards.
 
 use std::mem::ManuallyDrop;
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ash::vk;
 use fulgurite_driver_core::Error;
 use fulgurite_spec::limits::MAX_DECLARATIONS;
-use fulgurite_spirv::Layout;
+use fulgurite_spirv::{ControlWord, Layout};
 use gpu_allocator::MemoryLocation;
 use gpu_allocator::vulkan::Allocator;
 
@@ -19,31 +21,37 @@ const MOST_DESCRIPTORS: u32 = MAX_DECLARATIONS as u32 + 2;
 /// The least staging buffer.
 const LEAST_STAGING: u64 = 64 << 10;
 
-/// The reusable parts of a launch or copy.
+/// The reusable parts of a launch, a graph of them or a copy.
 pub(crate) struct Slot {
     pool: vk::CommandPool,
     pub(crate) commands: vk::CommandBuffer,
     pub(crate) descriptors: vk::DescriptorPool,
     /// Null if the device writes no timestamps.
     pub(crate) queries: vk::QueryPool,
-    /// The control buffer of [`Layout`].
+    /// The control buffers of [`Layout`], one for each launch: see [`control_range`](Self::control_range).
     pub(crate) control: Memory,
+    /// From one control buffer to the next.
+    control_stride: u64,
     /// A parameter block that is not in push constants, or a staging buffer; grown as needed.
     scratch: Option<Memory>,
 }
 
 impl Slot {
-    fn create(device: &Device) -> Result<Self, Error> {
-        let control = device.create_memory(Layout::CONTROL_BYTES, MemoryLocation::CpuToGpu)?;
+    /// A slot for `launches` launches that are made together, with so many descriptors.
+    fn create(device: &Device, launches: u32, descriptors: u32) -> Result<Self, Error> {
+        let control_stride = Layout::CONTROL_BYTES.next_multiple_of(device.plan.bounds.descriptor_alignment);
+        let control_bytes = control_stride * u64::from(launches.max(1));
+        let control = device.create_memory(control_bytes, MemoryLocation::CpuToGpu)?;
         let mut slot = Self {
             pool: vk::CommandPool::null(),
             commands: vk::CommandBuffer::null(),
             descriptors: vk::DescriptorPool::null(),
             queries: vk::QueryPool::null(),
             control,
+            control_stride,
             scratch: None,
         };
-        match slot.fill(device) {
+        match slot.fill(device, launches, descriptors) {
             Ok(()) => Ok(slot),
             Err(error) => {
                 slot.destroy(&device.raw, &mut device.allocator());
@@ -52,7 +60,7 @@ impl Slot {
         }
     }
 
-    fn fill(&mut self, device: &Device) -> Result<(), Error> {
+    fn fill(&mut self, device: &Device, launches: u32, descriptors: u32) -> Result<(), Error> {
         let raw = &device.raw;
         let info = vk::CommandPoolCreateInfo::default()
             .flags(vk::CommandPoolCreateFlags::TRANSIENT)
@@ -68,8 +76,9 @@ impl Slot {
 
         let sizes = [vk::DescriptorPoolSize::default()
             .ty(vk::DescriptorType::STORAGE_BUFFER)
-            .descriptor_count(MOST_DESCRIPTORS)];
-        let info = vk::DescriptorPoolCreateInfo::default().max_sets(1).pool_sizes(&sizes);
+            .descriptor_count(descriptors.max(1))];
+        let sets = launches.max(1);
+        let info = vk::DescriptorPoolCreateInfo::default().max_sets(sets).pool_sizes(&sizes);
         // SAFETY: as above.
         self.descriptors = unsafe { raw.create_descriptor_pool(&info, None) }
             .map_err(|r| device.fail("vkCreateDescriptorPool", r, 0))?;
@@ -80,6 +89,34 @@ impl Slot {
                 .map_err(|r| device.fail("vkCreateQueryPool", r, 0))?;
         }
         Ok(())
+    }
+
+    /// Where the control buffer of a launch is, the first if there is one only.
+    pub(crate) fn control_range(&self, launch: u32) -> Range<u64> {
+        let start = self.control_stride * u64::from(launch);
+        start..start + Layout::CONTROL_BYTES
+    }
+
+    /// Zeroes the control buffer of a launch.
+    pub(crate) fn clear_control(&self, launch: u32) -> Result<(), Error> {
+        let first = (self.control_range(launch).start / 4) as u32;
+        (0..(Layout::CONTROL_BYTES / 4) as u32).try_for_each(|i| self.control.write_word(first + i, 0))
+    }
+
+    /// A word of the control buffer of a launch.
+    pub(crate) fn control_word(&self, launch: u32, word: ControlWord) -> Result<u32, Error> {
+        self.control.read_word((self.control_range(launch).start / 4) as u32 + word as u32)
+    }
+
+    /// Tells a launch to end.
+    pub(crate) fn abort(&self, launch: u32) -> Result<(), Error> {
+        let first = (self.control_range(launch).start / 4) as u32;
+        self.control.write_word(first + ControlWord::Abort as u32, 1)
+    }
+
+    /// Memory that [`Lease::scratch`] has made.
+    pub(crate) fn scratch(&self) -> Option<&Memory> {
+        self.scratch.as_ref()
     }
 
     /// Destroys the slot, which no submission may be using.
@@ -98,26 +135,40 @@ impl Slot {
 
 /// A slot in use. Dropped idle, it goes back to the device; dropped with its work still under way, the device is
 /// given up, because nothing would know when the slot and what it binds are free again.
-pub(crate) struct Lease<'d> {
-    device: &'d Device,
+pub(crate) struct Lease {
+    device: Arc<Device>,
     slot: ManuallyDrop<Slot>,
     under_way: bool,
+    /// Made for one use, and not to be handed on.
+    own: bool,
 }
 
 impl Device {
     /// A slot for one launch or copy.
-    pub(crate) fn lease(&self) -> Result<Lease<'_>, Error> {
+    pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease, Error> {
         self.check_alive()?;
         let idle = lock(&self.idle_slots).pop();
         let slot = match idle {
             Some(slot) => slot,
-            None => Slot::create(self)?,
+            None => Slot::create(self, 1, MOST_DESCRIPTORS)?,
         };
-        Ok(Lease { device: self, slot: ManuallyDrop::new(slot), under_way: false })
+        Ok(Lease { device: Arc::clone(self), slot: ManuallyDrop::new(slot), under_way: false, own: false })
+    }
+
+    /// A slot of one's own for `launches` launches that are made together, with so many descriptors.
+    pub(crate) fn lease_for(self: &Arc<Self>, launches: u32, descriptors: u32) -> Result<Lease, Error> {
+        self.check_alive()?;
+        let slot = Slot::create(self, launches, descriptors)?;
+        Ok(Lease { device: Arc::clone(self), slot: ManuallyDrop::new(slot), under_way: false, own: true })
     }
 }
 
-impl Lease<'_> {
+impl Lease {
+    /// The device.
+    pub(crate) fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
+
     /// The slot.
     pub(crate) fn slot(&self) -> &Slot {
         &self.slot
@@ -138,13 +189,26 @@ impl Lease<'_> {
         Ok(self.slot.scratch.insert(memory))
     }
 
+    /// Takes all descriptor sets back.
+    pub(crate) fn reset_descriptors(&mut self) -> Result<(), Error> {
+        let device = &self.device;
+        // SAFETY: the slot is idle, so no submission uses sets of its pool.
+        unsafe {
+            device.raw.reset_descriptor_pool(self.slot.descriptors, vk::DescriptorPoolResetFlags::empty())
+        }
+        .map_err(|r| device.fail("vkResetDescriptorPool", r, 0))
+    }
+
     /// Records what `body` records, ordered after all earlier work of the queue and before the host's reads.
     pub(crate) fn record(&mut self, body: impl FnOnce(&ash::Device, vk::CommandBuffer)) -> Result<(), Error> {
-        let (device, raw, commands) = (self.device, &self.device.raw, self.slot.commands);
+        let (device, raw, commands) = (&self.device, &self.device.raw, self.slot.commands);
         // SAFETY: the slot is idle and this lease its only user.
         unsafe { raw.reset_command_pool(self.slot.pool, vk::CommandPoolResetFlags::empty()) }
             .map_err(|r| device.fail("vkResetCommandPool", r, 0))?;
-        let info = vk::CommandBufferBeginInfo::default().flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
+        let mut info = vk::CommandBufferBeginInfo::default();
+        if !self.own {
+            info = info.flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
+        }
         // SAFETY: the command buffer was just reset with its pool.
         unsafe { raw.begin_command_buffer(commands, &info) }
             .map_err(|r| device.fail("vkBeginCommandBuffer", r, 0))?;
@@ -185,7 +249,7 @@ impl Lease<'_> {
     }
 }
 
-impl Drop for Lease<'_> {
+impl Drop for Lease {
     fn drop(&mut self) {
         if self.under_way {
             // The reason was given to whoever waited; this also covers a panic in between.
@@ -194,12 +258,16 @@ impl Drop for Lease<'_> {
         if !self.device.is_lost() {
             // SAFETY: the slot is taken here only, and the lease ends.
             let slot = unsafe { ManuallyDrop::take(&mut self.slot) };
-            lock(&self.device.idle_slots).push(slot);
+            if self.own {
+                slot.destroy(&self.device.raw, &mut self.device.allocator());
+            } else {
+                lock(&self.device.idle_slots).push(slot);
+            }
         }
     }
 }
 
-fn barrier(device: &ash::Device, commands: vk::CommandBuffer, barrier: vk::MemoryBarrier2<'_>) {
+pub(crate) fn barrier(device: &ash::Device, commands: vk::CommandBuffer, barrier: vk::MemoryBarrier2<'_>) {
     let barriers = [barrier];
     let info = vk::DependencyInfo::default().memory_barriers(&barriers);
     // SAFETY: `commands` is being recorded, outside a render pass; `synchronization2` is enabled.

@@ -1,11 +1,12 @@
 //! The `VkDevice`: made as its plan says, marked when lost, destroyed when idle or leaked on purpose. Decides
 //! nothing that [`crate::plan`] could.
 
+use std::ffi::CString;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ash::vk;
+use ash::{ext, vk};
 use fulgurite_driver_core::{DeviceError, Error};
 use gpu_allocator::vulkan::{Allocator, AllocatorCreateDesc};
 use gpu_allocator::{AllocationSizes, AllocatorDebugSettings};
@@ -28,6 +29,8 @@ pub(crate) struct Device {
     allocator: ManuallyDrop<Mutex<Allocator>>,
     instance: ManuallyDrop<Arc<Instance>>,
     lost: AtomicBool,
+    /// Where labels go, if anything shows them.
+    labels: Option<ext::debug_utils::Device>,
 }
 
 impl Device {
@@ -45,6 +48,9 @@ impl Device {
         });
         match parts {
             Ok((allocator, timeline)) => Ok(Arc::new(Self {
+                labels: instance
+                    .has_debug_utils()
+                    .then(|| ext::debug_utils::Device::new(&instance.raw, &raw)),
                 raw,
                 plan,
                 timeline,
@@ -69,6 +75,23 @@ impl Device {
     /// The allocator. Never held across a wait.
     pub(crate) fn allocator(&self) -> MutexGuard<'_, Allocator> {
         lock(&self.allocator)
+    }
+
+    /// Begins a label in tools that show them. Gives what [`end_label`](Self::end_label) takes.
+    pub(crate) fn begin_label(&self, commands: vk::CommandBuffer, label: &str) -> bool {
+        let (Some(functions), Ok(name)) = (&self.labels, CString::new(label)) else { return false };
+        let info = vk::DebugUtilsLabelEXT::default().label_name(&name);
+        // SAFETY: `commands` is being recorded by the caller, of this device, whose instance has the extension enabled.
+        unsafe { functions.cmd_begin_debug_utils_label(commands, &info) };
+        true
+    }
+
+    /// Ends a label if one was begun.
+    pub(crate) fn end_label(&self, commands: vk::CommandBuffer, begun: bool) {
+        if let (Some(functions), true) = (&self.labels, begun) {
+            // SAFETY: as in `begin_label`, which was called for the same commands.
+            unsafe { functions.cmd_end_debug_utils_label(commands) };
+        }
     }
 
     /// Whether the device was given up; then nothing of it may be destroyed.

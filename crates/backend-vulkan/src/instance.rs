@@ -16,6 +16,8 @@ const VALIDATION_LAYER: &CStr = c"VK_LAYER_KHRONOS_validation";
 pub(crate) struct Instance {
     pub(crate) raw: ash::Instance,
     validation: Option<Validation>,
+    /// Whether `VK_EXT_debug_utils` is enabled: labels are for whoever brings it.
+    has_debug_utils: bool,
     log: Arc<ValidationLog>,
     // Holds the loader's library, so it goes last.
     entry: ash::Entry,
@@ -58,11 +60,12 @@ impl Instance {
         // Chained to the instance, it also hears what is wrong with making and destroying the instance.
         let mut messenger_info = messenger(&log);
         let mut info = vk::InstanceCreateInfo::default().application_info(&application);
+        let has_debug_utils = validate || has_debug_utils(&entry, None)?;
+        if has_debug_utils {
+            info = info.enabled_extension_names(&extensions);
+        }
         if validate {
-            info = info
-                .enabled_layer_names(&layers)
-                .enabled_extension_names(&extensions)
-                .push_next(&mut messenger_info);
+            info = info.enabled_layer_names(&layers).push_next(&mut messenger_info);
         }
         // SAFETY: `info` points only to what lives until the call returns.
         let raw = unsafe { entry.create_instance(&info, None) }.map_err(|result| match result {
@@ -71,7 +74,7 @@ impl Instance {
             ),
             other => device_error("vkCreateInstance", other, 0).into(),
         })?;
-        let mut instance = Self { raw, validation: None, log, entry };
+        let mut instance = Self { raw, validation: None, has_debug_utils, log, entry };
         if validate {
             let functions = ext::debug_utils::Instance::new(&instance.entry, &instance.raw);
             // SAFETY: the extension is enabled, and the log lives until after the messenger is destroyed.
@@ -105,6 +108,11 @@ impl Instance {
         Ok(snapshot)
     }
 
+    /// Whether `VK_EXT_debug_utils` is enabled.
+    pub(crate) fn has_debug_utils(&self) -> bool {
+        self.has_debug_utils
+    }
+
     /// What the validation layer says.
     pub(crate) fn validation_log(&self) -> &Arc<ValidationLog> {
         &self.log
@@ -121,15 +129,18 @@ fn check_validation_is_there(entry: &ash::Entry) -> Result<(), Error> {
              `vulkan-validationlayers`)",
         ));
     }
-    for layer in [None, Some(VALIDATION_LAYER)] {
-        // SAFETY: as above; the layer is there.
-        let extensions = unsafe { entry.enumerate_instance_extension_properties(layer) }
-            .map_err(|r| device_error("vkEnumerateInstanceExtensionProperties", r, 0))?;
-        if extensions.iter().any(|e| e.extension_name_as_c_str() == Ok(ext::debug_utils::NAME)) {
-            return Ok(());
-        }
+    if has_debug_utils(entry, None)? || has_debug_utils(entry, Some(VALIDATION_LAYER))? {
+        return Ok(());
     }
     Err(unavailable("validation was asked for, but neither loader nor layer has VK_EXT_debug_utils"))
+}
+
+/// Whether the loader, or a layer that is there, has `VK_EXT_debug_utils`.
+fn has_debug_utils(entry: &ash::Entry, layer: Option<&CStr>) -> Result<bool, Error> {
+    // SAFETY: the entry points were loaded, and the layer is there.
+    let extensions = unsafe { entry.enumerate_instance_extension_properties(layer) }
+        .map_err(|r| device_error("vkEnumerateInstanceExtensionProperties", r, 0))?;
+    Ok(extensions.iter().any(|e| e.extension_name_as_c_str() == Ok(ext::debug_utils::NAME)))
 }
 
 impl Drop for Instance {

@@ -1,11 +1,11 @@
-//! One launch: bind, record, submit, wait no longer than the timeout, and say what happened.
+//! Launches: bind, record, submit, wait no longer than the timeout, and say what happened.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ash::vk;
-use fulgurite_driver_core::{DeviceError, Error, Executable, Launch, LaunchReport};
+use fulgurite_driver_core::{DeviceError, Error, Executable, Launch, LaunchReport, Work};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spirv::{BlockFacts, BlockPlacement, ControlWord, Layout};
 
@@ -13,7 +13,7 @@ use crate::commands::{Lease, Slot};
 use crate::device::Device;
 use crate::memory::VulkanBuffer;
 use crate::pipeline::{Artifact, VulkanExecutable};
-use crate::sync::{Use, Waited};
+use crate::sync::{Ticket, Use, Waited};
 
 /// How long a launch that looks at the abort word may take to come back once it is set.
 const ABORTED: Duration = Duration::from_secs(10);
@@ -30,67 +30,148 @@ impl Executable for VulkanExecutable {
     }
 
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
-        let device = &self.device;
-        device.check_alive()?;
-        let buffers = launch
-            .buffers()
-            .iter()
-            .map(|part| VulkanBuffer::of(device, part.buffer().as_ref()))
-            .collect::<Result<Vec<_>, Error>>()?;
-        if launch.is_empty() {
-            return Ok(LaunchReport::default());
+        // SAFETY: what the launch uses is borrowed until it is over.
+        match unsafe { self.begin(launch) }? {
+            Some(begun) => begun.finish(),
+            None => Ok(LaunchReport::default()),
         }
-        let parts: Vec<Part<'_>> = buffers
-            .iter()
-            .zip(launch.buffers())
-            .zip(&self.alignments)
-            .map(|((buffer, binding), alignment)| Part::new(buffer, binding.range(), *alignment))
-            .collect();
-        let offsets: Vec<u64> = parts.iter().map(|part| part.before).collect();
-        let described = parts.iter().zip(&self.kernel.buffers).filter(|(_, declared)| !declared.large);
-        let largest = described.map(|(part, _)| part.before + part.bytes()).max().unwrap_or(0);
-        let artifact = self.artifact(largest, &offsets)?;
-        let mut lease = device.lease()?;
-        for index in 0..(Layout::CONTROL_BYTES / 4) as u32 {
-            lease.slot().control.write_word(index, 0)?;
-        }
-        let layout = &artifact.layout;
-        let addresses = match layout.by_address.contains(&true) {
-            true => parts.iter().map(Part::address).collect::<Result<Vec<_>, Error>>()?,
-            false => Vec::new(),
-        };
-        let facts = BlockFacts {
-            lengths: launch.lengths(),
-            addresses: &addresses,
-            offsets: &offsets,
-            params: launch.params(),
-            grid: launch.grid(),
-        };
-        let block: Vec<u8> =
-            layout.block(&self.kernel, &facts).iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let set = artifact.bind(&mut lease, &parts, &block)?;
-        artifact.record(&mut lease, set, &block, launch)?;
+    }
 
-        let uses: Vec<&Use> = buffers.iter().map(|buffer| &buffer.used).collect();
-        let timeout = launch.timeout();
-        let patience = device.plan.patience.unwrap_or_else(|| default_patience(timeout, layout.abortable));
-        // SAFETY: the recorded dispatch binds the caller's buffers, which `launch` keeps alive, this pipeline, and
-        // the lease's own memory; it was checked against the kernel's layout and the device's limits.
-        let ticket = unsafe { lease.submit(timeout.saturating_add(patience), &uses) }?;
-        let mut ended = device.wait(ticket, timeout)?;
+    fn submit(self: Arc<Self>, launch: &Launch) -> Result<Option<Box<dyn Work>>, Error> {
+        // SAFETY: `Submitted` keeps what the launch uses until it is over.
+        let begun = unsafe { self.begin(launch) }?;
+        Ok(Some(Box::new(Submitted { begun, _kept: (self, launch.clone()) })))
+    }
+}
+
+/// A launch that the queue has, with all that it uses.
+struct Submitted {
+    /// `None` once it is over, and if there was nothing to do.
+    begun: Option<Begun>,
+    _kept: (Arc<VulkanExecutable>, Launch),
+}
+
+impl Work for Submitted {
+    fn finish(mut self: Box<Self>) -> Result<LaunchReport, Error> {
+        self.begun.take().map_or_else(|| Ok(LaunchReport::default()), Begun::finish)
+    }
+}
+
+impl Drop for Submitted {
+    fn drop(&mut self) {
+        // Its buffers may be destroyed next. Nobody is left to hear how it ended.
+        let _ = self.begun.take().map(Begun::finish);
+    }
+}
+
+/// Launches of one submission that were not waited for.
+pub(crate) struct Begun {
+    lease: Lease,
+    ticket: Ticket,
+    timeout: Duration,
+    patience: Duration,
+    /// Whether each has a control buffer.
+    controls: Vec<bool>,
+    timed: bool,
+}
+
+impl Begun {
+    /// Submits what `lease` has recorded. `timeout` is for all of it; `abortable` says that its loops listen.
+    ///
+    /// # Safety
+    /// As [`Lease::submit`].
+    pub(crate) unsafe fn submit(
+        mut lease: Lease,
+        uses: &[&Use],
+        timeout: Duration,
+        abortable: bool,
+        controls: Vec<bool>,
+        timed: bool,
+    ) -> Result<Self, Error> {
+        let patience = lease.device().plan.patience.unwrap_or_else(|| default_patience(timeout, abortable));
+        // SAFETY: by this function's contract.
+        let ticket = unsafe { lease.submit(timeout.saturating_add(patience), uses) }?;
+        Ok(Self { lease, ticket, timeout, patience, controls, timed })
+    }
+
+    /// Waits for the end, no longer than the timeout allows, and says what happened.
+    pub(crate) fn finish(self) -> Result<LaunchReport, Error> {
+        self.finish_and_keep().map(|(report, _)| report)
+    }
+
+    /// As [`finish`](Self::finish); after a good end the slot can be submitted again.
+    pub(crate) fn finish_and_keep(mut self) -> Result<(LaunchReport, Lease), Error> {
+        let device = Arc::clone(self.lease.device());
+        let mut ended = device.wait(self.ticket, self.timeout)?;
         let timed_out = ended == Waited::Expired;
         if timed_out {
-            lease.slot().control.write_word(ControlWord::Abort as u32, 1)?;
-            ended = device.wait(ticket, patience)?;
+            for launch in 0..self.controls.len() as u32 {
+                self.lease.slot().abort(launch)?;
+            }
+            ended = device.wait(self.ticket, self.patience)?;
         }
         if ended == Waited::Expired {
             return Err(device.lose("a launch that ended neither in time nor long after"));
         }
-        lease.done();
+        self.lease.done();
         if timed_out {
-            return Err(DeviceError::Timeout(timeout).into());
+            return Err(DeviceError::Timeout(self.timeout).into());
         }
-        artifact.report(device, lease.slot())
+        let slot = self.lease.slot();
+        for (launch, has_control) in (0..).zip(&self.controls) {
+            if *has_control {
+                check_fault(&device, slot, launch)?;
+            }
+        }
+        let time = if self.timed { device_time(&device, slot) } else { None };
+        let report = time.map(LaunchReport::timed).unwrap_or_default();
+        Ok((report, self.lease))
+    }
+}
+
+impl VulkanExecutable {
+    /// Submits a launch; `None` if there is nothing to do.
+    ///
+    /// # Safety
+    /// The executable and the launch's buffers stay alive until what is returned has finished.
+    unsafe fn begin(&self, launch: &Launch) -> Result<Option<Begun>, Error> {
+        let device = &self.device;
+        device.check_alive()?;
+        let prepared = Prepared::new(self, launch)?;
+        if launch.is_empty() {
+            return Ok(None);
+        }
+        let mut lease = device.lease()?;
+        lease.slot().clear_control(0)?;
+        let placed = match prepared.block_buffer_bytes() {
+            Some(bytes) => {
+                let memory = lease.scratch(bytes)?;
+                memory.write_mapped(0, &prepared.block)?;
+                Some(memory.descriptor(0..bytes))
+            }
+            None => None,
+        };
+        lease.reset_descriptors()?;
+        let set = prepared.bind(lease.slot(), 0, placed)?;
+        let (queries, timed) = (lease.slot().queries, device.times([launch]));
+        lease.record(|raw, commands| {
+            // SAFETY: `commands` is being recorded, and the queries are of this device.
+            unsafe {
+                if timed {
+                    begin_time(raw, commands, queries);
+                }
+                prepared.record(raw, commands, set);
+                if timed {
+                    end_time(raw, commands, queries);
+                }
+            }
+        })?;
+        let layout = &prepared.artifact.layout;
+        let (abortable, controls) = (layout.abortable, vec![layout.control.is_some()]);
+        // SAFETY: the recorded dispatch binds the caller's buffers, this executable's pipeline and the lease's own memory;
+        // it was checked against the kernel's layout and the device's limits.
+        unsafe { Begun::submit(lease, &prepared.uses(), launch.timeout(), abortable, controls, timed) }
+            .map(Some)
     }
 }
 
@@ -121,40 +202,87 @@ impl<'b> Part<'b> {
     }
 }
 
-impl Artifact {
-    /// Makes the descriptor set; writes the parameter block if it is in a buffer.
-    fn bind(
+/// A launch with everything that the device is told about it.
+pub(crate) struct Prepared<'l> {
+    pub(crate) artifact: &'l Artifact,
+    launch: &'l Launch,
+    parts: Vec<Part<'l>>,
+    /// The parameter block.
+    pub(crate) block: Vec<u8>,
+}
+
+impl<'l> Prepared<'l> {
+    pub(crate) fn new(executable: &'l VulkanExecutable, launch: &'l Launch) -> Result<Self, Error> {
+        let device = &executable.device;
+        let bound = launch.buffers().iter().zip(&executable.alignments);
+        let parts = bound
+            .map(|(binding, alignment)| {
+                let buffer = VulkanBuffer::of(device, binding.buffer().as_ref())?;
+                Ok(Part::new(buffer, binding.range(), *alignment))
+            })
+            .collect::<Result<Vec<Part<'_>>, Error>>()?;
+        let offsets: Vec<u64> = parts.iter().map(|part| part.before).collect();
+        let described = parts.iter().zip(&executable.kernel.buffers).filter(|(_, declared)| !declared.large);
+        let largest = described.map(|(part, _)| part.before + part.bytes()).max().unwrap_or(0);
+        let artifact = executable.artifact(largest, &offsets)?;
+        let layout = &artifact.layout;
+        let addresses = match layout.by_address.contains(&true) {
+            true => parts.iter().map(Part::address).collect::<Result<Vec<_>, Error>>()?,
+            false => Vec::new(),
+        };
+        let facts = BlockFacts {
+            lengths: launch.lengths(),
+            addresses: &addresses,
+            offsets: &offsets,
+            params: launch.params(),
+            grid: launch.grid(),
+        };
+        let words = layout.block(&executable.kernel, &facts);
+        let block = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        Ok(Self { artifact, launch, parts, block })
+    }
+
+    /// When its buffers are used.
+    pub(crate) fn uses(&self) -> Vec<&'l Use> {
+        self.parts.iter().map(|part| &part.buffer.used).collect()
+    }
+
+    /// The size of its parameter block, if that is in a buffer.
+    pub(crate) fn block_buffer_bytes(&self) -> Option<u64> {
+        let in_buffer = matches!(self.artifact.layout.placement, BlockPlacement::StorageBuffer { .. });
+        in_buffer.then_some(self.block.len() as u64)
+    }
+
+    /// Makes the descriptor set of the slot's launch number `launch`; its parameter block is at `block`, if in a buffer.
+    pub(crate) fn bind(
         &self,
-        lease: &mut Lease<'_>,
-        parts: &[Part<'_>],
-        block: &[u8],
+        slot: &Slot,
+        launch: u32,
+        block: Option<vk::DescriptorBufferInfo>,
     ) -> Result<vk::DescriptorSet, Error> {
-        if self.layout.bindings().is_empty() {
+        let layout = &self.artifact.layout;
+        if layout.bindings().is_empty() {
             return Ok(vk::DescriptorSet::null());
         }
         let mut infos: Vec<(u32, vk::DescriptorBufferInfo)> = Vec::new();
-        for ((part, binding), by_address) in parts.iter().zip(0..).zip(&self.layout.by_address) {
+        for ((part, binding), by_address) in self.parts.iter().zip(0..).zip(&layout.by_address) {
             if !by_address {
                 infos.push((binding, part.descriptor()?));
             }
         }
-        if let Some(binding) = self.layout.control {
-            infos.push((binding, whole(lease.slot().control.buffer, Layout::CONTROL_BYTES)));
+        if let Some(binding) = layout.control {
+            infos.push((binding, slot.control.descriptor(slot.control_range(launch))));
         }
-        if let BlockPlacement::StorageBuffer { binding } = self.layout.placement {
-            let memory = lease.scratch(block.len() as u64)?;
-            memory.write_mapped(0, block)?;
-            infos.push((binding, whole(memory.buffer, block.len() as u64)));
+        if let (BlockPlacement::StorageBuffer { binding }, Some(block)) = (layout.placement, block) {
+            infos.push((binding, block));
         }
 
-        let device = &self.pipeline.device;
-        let pool = lease.slot().descriptors;
-        // SAFETY: the slot is idle, so no submission uses sets of its pool.
-        unsafe { device.raw.reset_descriptor_pool(pool, vk::DescriptorPoolResetFlags::empty()) }
-            .map_err(|r| device.fail("vkResetDescriptorPool", r, 0))?;
-        let layouts = [self.pipeline.set_layout];
-        let info = vk::DescriptorSetAllocateInfo::default().descriptor_pool(pool).set_layouts(&layouts);
-        // SAFETY: the pool is this lease's, and was made for the most descriptors that a kernel can have.
+        let pipeline = &self.artifact.pipeline;
+        let device = &pipeline.device;
+        let layouts = [pipeline.set_layout];
+        let info =
+            vk::DescriptorSetAllocateInfo::default().descriptor_pool(slot.descriptors).set_layouts(&layouts);
+        // SAFETY: the pool is of a slot that is not in use, and has room for what its launches bind.
         let sets = unsafe { device.raw.allocate_descriptor_sets(&info) }
             .map_err(|r| device.fail("vkAllocateDescriptorSets", r, 0))?;
         let set = sets.first().copied().unwrap_or_default();
@@ -173,74 +301,81 @@ impl Artifact {
         Ok(set)
     }
 
-    fn record(
+    /// Records the dispatch.
+    ///
+    /// # Safety
+    /// `commands` is being recorded, and `set` is what [`bind`](Self::bind) made.
+    pub(crate) unsafe fn record(
         &self,
-        lease: &mut Lease<'_>,
+        raw: &ash::Device,
+        commands: vk::CommandBuffer,
         set: vk::DescriptorSet,
-        block: &[u8],
-        launch: &Launch,
-    ) -> Result<(), Error> {
-        let pipeline = &self.pipeline;
-        let queries = lease.slot().queries;
-        let timed = pipeline.device.plan.timestamps.is_some();
-        let pushed = self.layout.placement == BlockPlacement::PushConstants && !block.is_empty();
+    ) {
+        let (pipeline, launch) = (&self.artifact.pipeline, self.launch);
+        let pushed =
+            self.artifact.layout.placement == BlockPlacement::PushConstants && !self.block.is_empty();
         let [_, y, z] = launch.grid();
         let most = if launch.is_linear() {
             pipeline.device.plan.snapshot.limits.max_workgroup_count[0]
         } else {
             u32::MAX
         };
-        lease.record(|raw, commands| {
-            // SAFETY: `commands` is being recorded. Pipeline, set, push constants and query pool are of this device
-            // and fit each other; the grid was checked against the device's limits.
-            unsafe {
-                if timed {
-                    raw.cmd_reset_query_pool(commands, queries, 0, 2);
-                    // Written once all earlier work is done: the time waiting for it does not count.
-                    raw.cmd_write_timestamp2(commands, vk::PipelineStageFlags2::ALL_COMMANDS, queries, 0);
-                }
-                let point = vk::PipelineBindPoint::COMPUTE;
-                raw.cmd_bind_pipeline(commands, point, pipeline.handle);
-                if set != vk::DescriptorSet::null() {
-                    raw.cmd_bind_descriptor_sets(commands, point, pipeline.layout, 0, &[set], &[]);
-                }
-                if pushed {
-                    raw.cmd_push_constants(
-                        commands,
-                        pipeline.layout,
-                        vk::ShaderStageFlags::COMPUTE,
-                        0,
-                        block,
-                    );
-                }
-                for (first, count) in launch.chunks(most) {
-                    raw.cmd_dispatch_base(commands, first, 0, 0, count, y, z);
-                }
-                if timed {
-                    raw.cmd_write_timestamp2(commands, vk::PipelineStageFlags2::ALL_COMMANDS, queries, 1);
-                }
+        let label = pipeline.device.begin_label(commands, launch.label());
+        // SAFETY: by this function's contract. Pipeline, set and push constants fit each other; the grid was checked
+        // against the device's limits.
+        unsafe {
+            let point = vk::PipelineBindPoint::COMPUTE;
+            raw.cmd_bind_pipeline(commands, point, pipeline.handle);
+            if set != vk::DescriptorSet::null() {
+                raw.cmd_bind_descriptor_sets(commands, point, pipeline.layout, 0, &[set], &[]);
             }
-        })
-    }
-
-    /// Reads the fault word and the time of a launch that ended.
-    fn report(&self, device: &Device, slot: &Slot) -> Result<LaunchReport, Error> {
-        if self.layout.control.is_some() {
-            let invocation = slot.control.read_word(ControlWord::Invocation as u32)?;
-            match slot.control.read_word(ControlWord::Fault as u32)? {
-                0 => {}
-                Layout::FAULT_LOOP_ENDED => {
-                    let limit = device.plan.snapshot.limits.loop_limit.unwrap_or_default();
-                    return Err(DeviceError::LoopLimit { invocation, limit }.into());
-                }
-                Layout::FAULT_TRAP => {
-                    let code = slot.control.read_word(ControlWord::TrapCode as u32)?;
-                    return Err(DeviceError::Trap { code, invocation }.into());
-                }
-                unknown => return Err(Error::Internal(format!("unknown fault code {unknown}"))),
+            if pushed {
+                let stage = vk::ShaderStageFlags::COMPUTE;
+                raw.cmd_push_constants(commands, pipeline.layout, stage, 0, &self.block);
+            }
+            for (first, count) in launch.chunks(most) {
+                raw.cmd_dispatch_base(commands, first, 0, 0, count, y, z);
             }
         }
-        Ok(device_time(device, slot).map(LaunchReport::timed).unwrap_or_default())
+        pipeline.device.end_label(commands, label);
+    }
+}
+
+/// Writes the first timestamp once all earlier work is done: the time waiting for it does not count.
+///
+/// # Safety
+/// `commands` is being recorded; the pool is of the same device and has two timestamps.
+pub(crate) unsafe fn begin_time(raw: &ash::Device, commands: vk::CommandBuffer, queries: vk::QueryPool) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        raw.cmd_reset_query_pool(commands, queries, 0, 2);
+        raw.cmd_write_timestamp2(commands, vk::PipelineStageFlags2::ALL_COMMANDS, queries, 0);
+    }
+}
+
+/// Writes the second timestamp once all is done.
+///
+/// # Safety
+/// As [`begin_time`], which came before.
+pub(crate) unsafe fn end_time(raw: &ash::Device, commands: vk::CommandBuffer, queries: vk::QueryPool) {
+    // SAFETY: by this function's contract.
+    unsafe { raw.cmd_write_timestamp2(commands, vk::PipelineStageFlags2::ALL_COMMANDS, queries, 1) };
+}
+
+/// Whether a launch of a slot that ended met a fault.
+fn check_fault(device: &Device, slot: &Slot, launch: u32) -> Result<(), Error> {
+    let invocation = slot.control_word(launch, ControlWord::Invocation)?;
+    match slot.control_word(launch, ControlWord::Fault)? {
+        0 => Ok(()),
+        Layout::FAULT_LOOP_ENDED => {
+            let limit = device.plan.snapshot.limits.loop_limit.unwrap_or_default();
+            Err(DeviceError::LoopLimit { invocation, limit }.into())
+        }
+        Layout::FAULT_TRAP => {
+            let code = slot.control_word(launch, ControlWord::TrapCode)?;
+            Err(DeviceError::Trap { code, invocation }.into())
+        }
+        unknown => Err(Error::Internal(format!("unknown fault code {unknown}"))),
     }
 }
 
@@ -249,8 +384,11 @@ fn default_patience(timeout: Duration, abortable: bool) -> Duration {
     if abortable { ABORTED } else { UNSTOPPED.max(timeout.saturating_mul(10)) }
 }
 
-fn whole(buffer: vk::Buffer, bytes: u64) -> vk::DescriptorBufferInfo {
-    vk::DescriptorBufferInfo::default().buffer(buffer).offset(0).range(bytes)
+impl Device {
+    /// Whether to measure launches that are submitted together: timestamps cost as much as a launch on lavapipe.
+    pub(crate) fn times<'l>(&self, launches: impl IntoIterator<Item = &'l Launch>) -> bool {
+        self.plan.timestamps.is_some() && launches.into_iter().any(Launch::is_timed)
+    }
 }
 
 /// The time between the two timestamps, if the device wrote them.

@@ -16,7 +16,8 @@
 //! | `memory` | buffers |
 //! | `commands` | reusable slots that a launch or copy records into |
 //! | `pipeline` | from SPIR-V to a pipeline, and the executable's id |
-//! | `launch` | one launch |
+//! | `launch` | launches |
+//! | `graph` | recorded launches, copies and fills |
 //! | `bfloat16` | an extension that `ash` does not know |
 //! | `error` | from `VkResult` to the driver's errors |
 //!
@@ -33,6 +34,7 @@ mod bfloat16;
 mod commands;
 mod device;
 mod error;
+mod graph;
 mod instance;
 mod launch;
 mod memory;
@@ -46,7 +48,9 @@ mod validation;
 
 use std::sync::Arc;
 
-use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Executable, Registration};
+use fulgurite_driver_core::{
+    Backend, CompileOptions, DeviceBuffer, Error, Executable, GraphStep, Recording, Registration,
+};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
 
@@ -133,5 +137,10 @@ impl Backend for VulkanBackend {
         options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
         Ok(Arc::new(pipeline::compile(&self.device, kernel, options)?))
+    }
+
+    fn record(&self, steps: &[GraphStep]) -> Result<Option<Box<dyn Recording>>, Error> {
+        self.device.check_alive()?;
+        Ok(Some(graph::record(&self.device, steps)))
     }
 }

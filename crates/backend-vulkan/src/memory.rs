@@ -12,10 +12,11 @@ use fulgurite_spec::Code;
 use gpu_allocator::MemoryLocation;
 use gpu_allocator::vulkan::{Allocation, AllocationCreateDesc, AllocationScheme, Allocator};
 
+use crate::commands::Lease;
 use crate::device::Device;
 use crate::error::allocation_error;
 use crate::plan::MemoryPlan;
-use crate::sync::{Use, Waited};
+use crate::sync::{Ticket, Use, Waited};
 
 /// Sizes are rounded up to this, and bases aligned to it.
 const ALIGNMENT: u64 = 16;
@@ -85,6 +86,12 @@ impl Device {
 }
 
 impl Memory {
+    /// What a descriptor of some of its bytes binds.
+    pub(crate) fn descriptor(&self, bytes: Range<u64>) -> vk::DescriptorBufferInfo {
+        let info = vk::DescriptorBufferInfo::default().buffer(self.buffer);
+        info.offset(bytes.start).range(bytes.end - bytes.start)
+    }
+
     /// Its size.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -174,7 +181,7 @@ impl VulkanBuffer {
         let memory = buffer.memory()?;
         match device.plan.memory {
             MemoryPlan::Mapped => memory.zero_mapped()?,
-            MemoryPlan::Staged => buffer.copy(|raw, commands| {
+            MemoryPlan::Staged => buffer.run(|raw, commands| {
                 // SAFETY: `commands` is being recorded; the size is a multiple of 4.
                 unsafe { raw.cmd_fill_buffer(commands, memory.buffer, 0, memory.bytes, 0) };
             })?,
@@ -201,6 +208,11 @@ impl VulkanBuffer {
         Ok(info.offset(offset).range(size.next_multiple_of(4)))
     }
 
+    /// The driver's handle.
+    pub(crate) fn handle(&self) -> Result<vk::Buffer, Error> {
+        Ok(self.memory()?.buffer)
+    }
+
     /// Where it is for the device.
     pub(crate) fn address(&self) -> Result<u64, Error> {
         let info = vk::BufferDeviceAddressInfo::default().buffer(self.memory()?.buffer);
@@ -221,20 +233,24 @@ impl VulkanBuffer {
     }
 
     /// Runs commands on this buffer, and waits for them.
-    fn copy(&self, body: impl FnOnce(&ash::Device, vk::CommandBuffer)) -> Result<(), Error> {
+    fn run(&self, body: impl FnOnce(&ash::Device, vk::CommandBuffer)) -> Result<(), Error> {
         let mut lease = self.device.lease()?;
         self.copy_with(&mut lease, body)
     }
 
     fn copy_with(
         &self,
-        lease: &mut crate::commands::Lease<'_>,
+        lease: &mut Lease,
         body: impl FnOnce(&ash::Device, vk::CommandBuffer),
     ) -> Result<(), Error> {
         lease.record(body)?;
         // SAFETY: what the callers record are copies and fills within this buffer, which outlives the wait, and
         // the lease's own memory.
         let ticket = unsafe { lease.submit(COPY_BUDGET, &[&self.used]) }?;
+        self.wait_for(lease, ticket)
+    }
+
+    fn wait_for(&self, lease: &mut Lease, ticket: Ticket) -> Result<(), Error> {
         match self.device.wait(ticket, COPY_BUDGET)? {
             Waited::Done => {
                 lease.done();
@@ -243,6 +259,17 @@ impl VulkanBuffer {
             Waited::Expired => Err(self.device.lose("a copy")),
         }
     }
+}
+
+/// The word that `pattern` repeats, if it is one.
+pub(crate) fn word_of(pattern: &[u8]) -> Option<u32> {
+    let four = match pattern.len() {
+        1 | 2 => pattern.repeat(4 / pattern.len()),
+        _ => pattern.to_vec(),
+    };
+    let mut words = four.chunks(4).map(|word| word.try_into().ok().map(u32::from_ne_bytes));
+    let first = words.next()??;
+    words.all(|word| word == Some(first)).then_some(first)
 }
 
 impl DeviceBuffer for VulkanBuffer {
@@ -269,6 +296,46 @@ impl DeviceBuffer for VulkanBuffer {
             })?;
         }
         Ok(())
+    }
+
+    fn fill(&self, range: Range<u64>, pattern: &[u8]) -> Result<(), Error> {
+        self.check_range(range.start, (range.end - range.start) as usize)?;
+        let aligned = range.start.is_multiple_of(4) && range.end.is_multiple_of(4);
+        let words = word_of(pattern).filter(|_| aligned && !range.is_empty());
+        let Some(word) = words else {
+            // In pieces of whole patterns that the host makes.
+            let piece = pattern.repeat((CHUNK / pattern.len().max(1)).max(1));
+            let step = piece.len().max(1);
+            return range.clone().step_by(step).try_for_each(|at| {
+                let bytes = (range.end - at).min(step as u64) as usize;
+                self.write(at, &piece[..bytes])
+            });
+        };
+        let buffer = self.memory()?.buffer;
+        self.run(|raw, commands| {
+            // SAFETY: `commands` is being recorded; the range was checked, is not empty and of whole words.
+            unsafe { raw.cmd_fill_buffer(commands, buffer, range.start, range.end - range.start, word) };
+        })
+    }
+
+    fn copy(&self, offset: u64, source: &dyn DeviceBuffer, from: Range<u64>) -> Result<(), Error> {
+        let source = Self::of(&self.device, source)?;
+        let bytes = from.end - from.start;
+        source.check_range(from.start, bytes as usize)?;
+        self.check_range(offset, bytes as usize)?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        let (to, from_buffer) = (self.memory()?.buffer, source.memory()?.buffer);
+        let region = vk::BufferCopy::default().src_offset(from.start).dst_offset(offset).size(bytes);
+        let mut lease = self.device.lease()?;
+        lease.record(|raw, commands| {
+            // SAFETY: `commands` is being recorded; both ranges were checked and have no byte in common.
+            unsafe { raw.cmd_copy_buffer(commands, from_buffer, to, &[region]) };
+        })?;
+        // SAFETY: as in `copy_with`, and both buffers outlive the wait.
+        let ticket = unsafe { lease.submit(COPY_BUDGET, &[&self.used, &source.used]) }?;
+        self.wait_for(&mut lease, ticket)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {

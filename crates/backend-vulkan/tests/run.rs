@@ -95,7 +95,7 @@ fn run_saxpy(vulkan: &Opened, executable: &dyn Executable, count: u32, seed: f32
     ];
     let a = 2.0f32;
     let report = vulkan
-        .launch(executable, &buffers, &[scalar(a.to_bits())], &LaunchOptions::default())
+        .launch(executable, &buffers, &[scalar(a.to_bits())], &LaunchOptions::default().timed(true))
         .unwrap_or_else(|error| panic!("{error}"));
     assert!(count == 0 || report.device_time.is_some(), "{report:?}");
     let expected: Vec<f32> = x.iter().zip(&y).map(|(x, y)| a * x + y).collect();

@@ -253,7 +253,7 @@ impl Slow {
     }
 
     fn run(&self, timeout: Duration) -> Result<LaunchReport, Error> {
-        let options = LaunchOptions::workgroups(self.grid).timeout(timeout);
+        let options = LaunchOptions::workgroups(self.grid).timeout(timeout).timed(true);
         self.vulkan.launch(&*self.executable, &self.buffers, &[], &options)
     }
 

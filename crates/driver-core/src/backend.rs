@@ -107,7 +107,7 @@ pub trait DeviceBuffer: Any + Send + Sync {
 }
 
 /// A compiled kernel of one backend.
-pub trait Executable: Send + Sync {
+pub trait Executable: Any + Send + Sync {
     /// The kernel that was compiled.
     fn kernel(&self) -> &Arc<VerifiedKernel>;
 
@@ -223,7 +223,7 @@ impl<I: Interpreter> Executable for OneCall<I> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LaunchReport {
-    /// Time on the device, where the backend can measure it.
+    /// Time on the device, where the launch was to be timed and the backend can.
     pub device_time: Option<Duration>,
 }
 
@@ -236,7 +236,7 @@ impl LaunchReport {
     /// The time on the device.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] from a backend that did not measure it.
+    /// [`Error::Unsupported`] if it was not measured.
     pub fn measured(&self) -> Result<Duration, Error> {
         self.device_time.ok_or_else(|| Error::unsupported("time measured on the device", "no clock"))
     }

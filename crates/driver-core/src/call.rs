@@ -127,6 +127,21 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// What it passes for each buffer.
+    pub(crate) fn args(&self) -> &[Arg<'a>] {
+        &self.args
+    }
+
+    /// What it passes for each parameter.
+    pub(crate) fn params(&self) -> &[Components] {
+        &self.params
+    }
+
+    /// The options that it states.
+    pub(crate) fn stated(&self) -> &LaunchOptions {
+        &self.options
+    }
+
     /// Bytes of its outputs together.
     fn output_bytes(&self) -> u64 {
         let sizes = self.args.iter().map(|arg| match arg {
@@ -190,7 +205,7 @@ impl Program {
     /// # Errors
     /// As [`call`](Self::call), and [`Error::Unsupported`] from a backend that does not measure.
     pub fn call_timed(&self, call: &Call<'_>) -> Result<(Called, Duration), Error> {
-        let called = self.call(call)?;
+        let called = self.call(&call.clone().options(&LaunchOptions::default().timed(true)))?;
         let time = called.report.measured()?;
         Ok((called, time))
     }

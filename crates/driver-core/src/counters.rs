@@ -53,7 +53,7 @@ counters! {
     compiles,
     /// Kernels that had been compiled before and were found.
     compiles_reused,
-    /// Nanoseconds on the device, of launches whose backend measures them.
+    /// Nanoseconds on the device, of launches that were timed.
     device_nanoseconds,
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn add(counter: &AtomicU64, count: u64) {
 }
 
 impl Counters {
-    /// Time on the device, of launches whose backend measures it.
+    /// Time on the device, of launches that were timed.
     pub fn device_time(&self) -> Duration {
         Duration::from_nanos(self.device_nanoseconds)
     }

@@ -98,16 +98,25 @@ impl StepId {
 /// A step as it was recorded.
 #[derive(Clone)]
 enum Recorded {
-    Launch { program: Program, buffers: Vec<usize>, params: Vec<Components>, options: LaunchOptions },
+    Launch(Box<RecordedLaunch>),
     Copy { from: usize, to: usize },
     Fill { to: usize, pattern: Arc<[u8]> },
+}
+
+#[derive(Clone)]
+struct RecordedLaunch {
+    program: Program,
+    /// Slots, by number.
+    buffers: Vec<usize>,
+    params: Vec<Components>,
+    options: LaunchOptions,
 }
 
 impl Recorded {
     /// The slots that it uses.
     fn slots(&self) -> impl Iterator<Item = usize> {
         let (buffers, others) = match self {
-            Self::Launch { buffers, .. } => (buffers.as_slice(), [None, None]),
+            Self::Launch(launch) => (launch.buffers.as_slice(), [None, None]),
             Self::Copy { from, to } => (&[][..], [Some(*from), Some(*to)]),
             Self::Fill { to, .. } => (&[][..], [Some(*to), None]),
         };
@@ -173,7 +182,7 @@ impl Recorder {
         }
         let buffers = buffers.iter().map(|slot| self.index(*slot)).collect::<Result<_, _>>()?;
         let (program, params, options) = (program.clone(), params.to_vec(), options.clone());
-        self.push(Recorded::Launch { program, buffers, params, options })
+        self.push(Recorded::Launch(Box::new(RecordedLaunch { program, buffers, params, options })))
     }
 
     /// Records a copy of as many bytes as both views have.
@@ -224,7 +233,8 @@ fn own(graph: u64, expected: u64, what: &str) -> Result<(), Error> {
 fn resolve(step: &Recorded, slots: &[BufferView], device: &Device) -> Result<StepWork, Error> {
     let bound = |slot: usize| slots[slot].bind(device);
     match step {
-        Recorded::Launch { program, buffers, params, options } => {
+        Recorded::Launch(launch) => {
+            let RecordedLaunch { program, buffers, params, options } = &**launch;
             let buffers = buffers.iter().map(|slot| bound(*slot)).collect::<Result<_, _>>()?;
             let launch = Box::new(program.check(buffers, params, options)?);
             Ok(StepWork::Launch { executable: Arc::clone(program.executable()), launch })
@@ -275,7 +285,7 @@ impl Graph {
         for (step, values) in params {
             own(step.graph, self.graph, "a step")?;
             match &mut steps[step.index] {
-                Recorded::Launch { params, .. } => params.clone_from(values),
+                Recorded::Launch(launch) => launch.params.clone_from(values),
                 _ => {
                     let message = format!("step {} is no launch and has no parameters", step.index);
                     return Err(Error::invalid(Code::BadGraph, message));
@@ -376,10 +386,10 @@ impl fmt::Display for Graph {
             }
             write!(f, "{i}: ")?;
             match step {
-                Recorded::Launch { program, buffers, .. } => {
-                    let kernel = program.kernel();
+                Recorded::Launch(launch) => {
+                    let kernel = launch.program.kernel();
                     write!(f, "launch `{}`", kernel.name)?;
-                    for (declared, slot) in kernel.buffers.iter().zip(buffers) {
+                    for (declared, slot) in kernel.buffers.iter().zip(&launch.buffers) {
                         write!(f, ", %{} = {:?}", declared.name, self.slots[*slot])?;
                     }
                 }

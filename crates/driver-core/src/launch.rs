@@ -25,6 +25,7 @@ pub struct Launch {
     timeout: Duration,
     label: Arc<str>,
     is_linear: bool,
+    is_timed: bool,
 }
 
 impl Launch {
@@ -73,8 +74,9 @@ impl Launch {
         }
         let timeout = options.timeout.unwrap_or(LaunchOptions::DEFAULT_TIMEOUT);
         let label = options.label.clone().unwrap_or_else(|| kernel.name.as_str().into());
+        let is_timed = options.timed.unwrap_or(false);
         let is_linear = matches!(options.grid, Some(GridSize::Linear(_)));
-        Ok(Self { grid, buffers, lengths, params: params.to_vec(), timeout, label, is_linear })
+        Ok(Self { grid, buffers, lengths, params: params.to_vec(), timeout, label, is_linear, is_timed })
     }
 
     /// Workgroups along x, y and z; within the device's limits unless it is linear; none of them need be non-zero.
@@ -111,6 +113,11 @@ impl Launch {
     /// When to stop it.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// Whether its time on the device is to be measured.
+    pub fn is_timed(&self) -> bool {
+        self.is_timed
     }
 
     /// What it is called.

@@ -22,6 +22,7 @@ mod pending;
 mod program;
 mod registry;
 mod render;
+mod repro;
 mod sync;
 mod worker;
 
@@ -40,3 +41,4 @@ pub use pending::Pending;
 pub use program::Program;
 pub use registry::{Choice, Considered, Registration, Registry, Route, Verdict};
 pub use render::render;
+pub use repro::{Difference, Replayed, Repro};

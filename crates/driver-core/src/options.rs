@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fulgurite_ir::Grid;
+use serde::{Deserialize, Serialize};
 
 /// Options that are fixed when a kernel is compiled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -36,7 +37,8 @@ impl CompileOptions {
 }
 
 /// How much of a grid to launch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GridSize {
     /// Workgroups along x, y and z.
     Workgroups(Grid),
@@ -73,6 +75,9 @@ pub struct LaunchOptions {
     pub timeout: Option<Duration>,
     /// What the launch is called in traces and in the driver's debugging tools. Default: the kernel's name.
     pub label: Option<Arc<str>>,
+    /// Whether to measure the time on the device, which costs a little on some. Default: no; backends for which it costs
+    /// nothing measure it anyway.
+    pub timed: Option<bool>,
     /// The most bytes that the outputs of one call may have together. Default: no limit.
     pub max_output_bytes: Option<u64>,
 }
@@ -110,6 +115,13 @@ impl LaunchOptions {
         self
     }
 
+    /// Measures the time on the device, or not.
+    #[must_use]
+    pub fn timed(mut self, timed: bool) -> Self {
+        self.timed = Some(timed);
+        self
+    }
+
     /// Refuses a call whose outputs have more bytes together.
     #[must_use]
     pub fn max_output_bytes(mut self, bytes: u64) -> Self {
@@ -124,6 +136,7 @@ impl LaunchOptions {
             grid: over.grid.or(self.grid),
             timeout: over.timeout.or(self.timeout),
             label: over.label.as_ref().or(self.label.as_ref()).cloned(),
+            timed: over.timed.or(self.timed),
             max_output_bytes: over.max_output_bytes.or(self.max_output_bytes),
         }
     }

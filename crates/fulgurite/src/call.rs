@@ -6,7 +6,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use fulgurite_driver_core::{self as driver, Called, Error, LaunchOptions, LaunchReport, Pending, Program};
+use fulgurite_driver_core::{
+    self as driver, Called, Error, LaunchOptions, LaunchReport, Pending, Program, Repro,
+};
 use fulgurite_spec::{Code, Type, eval};
 
 use crate::args::components;
@@ -172,7 +174,7 @@ impl<'a> Call<'a> {
     /// Insists on the time on the device in [`Outputs::report`]: without it the call is [`Error::Unsupported`].
     pub fn timed(mut self) -> Self {
         self.timed = true;
-        self
+        self.options(&LaunchOptions::default().timed(true))
     }
 
     /// Runs the kernel, waits for it, and gives its outputs.
@@ -217,6 +219,16 @@ impl<'a> Call<'a> {
         let pending = self.program.call_async_to(&self.call, self.make_outputs())?;
         let timed = self.timed;
         Ok(pending.and_then(move |called| Outputs::new(called, timed)))
+    }
+
+    /// Runs the kernel on copies of what was passed and captures both that and what it gave: a file to run again elsewhere,
+    /// by [`Context::replay`](crate::Context::replay) or `cargo xtask replay`.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn capture(self) -> Result<Repro, Error> {
+        self.check()?;
+        self.program.capture(&self.call)
     }
 
     fn add(mut self, element: Option<Type>, pass: impl FnOnce(driver::Call<'a>) -> driver::Call<'a>) -> Self {

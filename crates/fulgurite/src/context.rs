@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use fulgurite_driver_core::{
-    Choice, CompileOptions, Counters, Device, Error, LaunchOptions, Manifest, Registration, Registry, Route,
+    Choice, CompileOptions, Counters, Device, Error, LaunchOptions, Manifest, Registration, Registry,
+    Replayed, Repro, Route,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
@@ -205,6 +206,14 @@ impl Context {
         options: &CompileOptions,
     ) -> Vec<(usize, Error)> {
         self.device.prewarm(kernels, options).err().unwrap_or_default()
+    }
+
+    /// Runs a captured call on this device and compares: see [`Call::capture`](crate::Call::capture).
+    ///
+    /// # Errors
+    /// `FG0703` for a repro that does not fit its kernel, and what compiling and running meet.
+    pub fn replay(&self, repro: &Repro) -> Result<Replayed, Error> {
+        repro.replay(&self.device)
     }
 
     pub(crate) fn driver(&self) -> &Device {

@@ -216,7 +216,7 @@ impl DynExecutable {
     /// # Errors
     /// As [`launch`](Self::launch), and [`Error::Unsupported`] from a backend that does not measure.
     pub fn timed(&self, args: &[DynArg<'_>]) -> Result<Duration, Error> {
-        self.launch(args)?.measured()
+        self.launch_with(&LaunchOptions::default().timed(true), args)?.measured()
     }
 
     /// The executable with options for its launches, which win over those that it has, field by field.

@@ -89,7 +89,7 @@ impl<A> Executable<A> {
     /// # Errors
     /// As [`launch`](Self::launch), and [`Error::Unsupported`] from a backend that does not measure.
     pub fn timed(&self, args: impl LaunchArgs<A>) -> Result<Duration, Error> {
-        self.launch(args)?.measured()
+        self.launch_with(&LaunchOptions::default().timed(true), args)?.measured()
     }
 
     /// The executable with options for its launches, which win over those that it has, field by field.

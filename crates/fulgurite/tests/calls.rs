@@ -149,3 +149,19 @@ fn arguments_that_do_not_fit() {
     assert_eq!(run(exe.call().resident(&wrong).in_out(&x).param(1.0f32)), Some(Code::WrongArgumentType));
     assert_eq!(code(call().in_out(&words).param(1.0f32).submit()), Some(Code::WrongArgumentType));
 }
+
+#[test]
+fn a_captured_call_is_replayed_elsewhere() {
+    let ctx = open("cpu");
+    let exe = axpy(&ctx);
+    let mut resident = ctx.buffer(&[1.0f32, 2.0]).unwrap();
+    let call = exe.call().input(&[3.0f32, 4.0]).resident(&mut resident).param(2.0f32);
+    let json = call.capture().unwrap().to_json().unwrap();
+    assert_eq!(resident.read().unwrap(), [1.0, 2.0], "it ran on a copy");
+    let repro = fulgurite::Repro::from_json(&json).unwrap();
+    assert_eq!(repro.manifest.backend_id, "cpu");
+    let replayed = open("reference").replay(&repro).unwrap();
+    assert!(replayed.differences.is_empty(), "{:?}", replayed.differences);
+    let wrong = exe.call().input(&[3u32]).output::<f32>(1).param(2.0f32);
+    assert_eq!(code(wrong.capture()), Some(Code::WrongArgumentType));
+}

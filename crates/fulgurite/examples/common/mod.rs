@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use fulgurite::{Code, Context, Error};
+use fulgurite::{Code, Context, Error, LaunchOptions};
 
 /// Options that every example takes.
 #[derive(clap::Args)]
@@ -18,7 +18,7 @@ pub(crate) struct Common {
 impl Common {
     /// Opens the backend and says which it is and why.
     pub(crate) fn open(&self) -> Result<Context, Error> {
-        let builder = Context::builder();
+        let builder = Context::builder().launch_options(LaunchOptions::default().timed(true));
         let ctx = match &self.backend {
             Some(id) => builder.backend(id),
             None => builder,

@@ -1,0 +1,254 @@
+//! Graphs as one command buffer each: recorded once, submitted as often as they are replayed.
+//!
+//! A barrier stands only where a step waits for one that none stands behind yet.
+
+use std::any::Any;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ash::vk;
+use fulgurite_driver_core::{Binding, Error, Executable, GraphStep, LaunchReport, Recording, StepWork};
+
+use crate::commands::{Lease, barrier};
+use crate::device::Device;
+use crate::launch::{Begun, Prepared, begin_time, end_time};
+use crate::memory::{VulkanBuffer, word_of};
+use crate::pipeline::VulkanExecutable;
+use crate::sync::Use;
+
+/// How long a graph's copies and fills may take.
+const COPIES: Duration = Duration::from_secs(60);
+/// Bytes of a pattern that is no word, repeated by the host, which the device copies from.
+const PATTERN: usize = 64 << 10;
+
+/// A graph's steps, and the command buffer that does them.
+struct Recorded {
+    device: Arc<Device>,
+    steps: Vec<GraphStep>,
+    /// What the steps use, each once.
+    buffers: Vec<Binding>,
+    /// `None` before the first replay and after one that failed.
+    ready: Option<Ready>,
+}
+
+/// Recorded commands.
+struct Ready {
+    lease: Lease,
+    timeout: Duration,
+    /// Whether every launch listens when it is to end.
+    abortable: bool,
+    /// Of each launch, whether it has a control buffer.
+    controls: Vec<bool>,
+    timed: bool,
+}
+
+/// A recording of `steps`, which are of this device.
+pub(crate) fn record(device: &Arc<Device>, steps: &[GraphStep]) -> Box<dyn Recording> {
+    let mut buffers: Vec<Binding> = Vec::new();
+    for step in steps {
+        match &step.work {
+            StepWork::Launch { launch, .. } => buffers.extend_from_slice(launch.buffers()),
+            StepWork::Copy { from, to } => buffers.extend([from.clone(), to.clone()]),
+            StepWork::Fill { to, .. } => buffers.push(to.clone()),
+            // One that this backend does not know is refused when it is recorded.
+            _ => {}
+        }
+    }
+    buffers.sort_by_key(|binding| Arc::as_ptr(binding.buffer()).addr());
+    buffers.dedup_by(|a, b| Arc::ptr_eq(a.buffer(), b.buffer()));
+    Box::new(Recorded { device: Arc::clone(device), steps: steps.to_vec(), buffers, ready: None })
+}
+
+/// What a step does, with all that the device is told about it.
+enum Action<'s> {
+    Launch { prepared: Prepared<'s>, set: vk::DescriptorSet },
+    Copy { from: vk::Buffer, to: vk::Buffer, regions: Vec<vk::BufferCopy> },
+    Fill { to: vk::Buffer, range: Range<u64>, word: u32 },
+    Nothing,
+}
+
+impl Recording for Recorded {
+    fn replay(&mut self) -> Result<LaunchReport, Error> {
+        self.device.check_alive()?;
+        let ready = match self.ready.take() {
+            Some(ready) => ready,
+            None => self.commands()?,
+        };
+        let Ready { lease, timeout, abortable, controls, timed } = ready;
+        for launch in (0..).zip(&controls).filter(|(_, has)| **has).map(|(launch, _)| launch) {
+            lease.slot().clear_control(launch)?;
+        }
+        let uses = self
+            .buffers
+            .iter()
+            .map(|binding| Ok(&VulkanBuffer::of(&self.device, binding.buffer().as_ref())?.used))
+            .collect::<Result<Vec<&Use>, Error>>()?;
+        // SAFETY: the commands reach the buffers and pipelines of the steps, which live as long as `self`, and the lease's
+        // own memory; all were checked, and this waits for the end.
+        let begun = unsafe { Begun::submit(lease, &uses, timeout, abortable, controls.clone(), timed) }?;
+        let (report, lease) = begun.finish_and_keep()?;
+        self.ready = Some(Ready { lease, timeout, abortable, controls, timed });
+        Ok(report)
+    }
+}
+
+impl Recorded {
+    /// Records the commands of all steps.
+    fn commands(&self) -> Result<Ready, Error> {
+        let (mut timeout, mut abortable, mut controls) = (COPIES, true, Vec::new());
+        let (mut descriptors, mut bytes) = (0, 0);
+        for step in &self.steps {
+            match &step.work {
+                StepWork::Launch { executable, launch } => {
+                    let prepared = Prepared::new(own(executable)?, launch)?;
+                    let layout = &prepared.artifact.layout;
+                    timeout = timeout.saturating_add(launch.timeout());
+                    abortable &= layout.abortable;
+                    controls.push(layout.control.is_some() && !launch.is_empty());
+                    descriptors += layout.bindings().len() as u32;
+                    bytes += self.aligned(prepared.block_buffer_bytes().unwrap_or(0));
+                }
+                StepWork::Fill { pattern, .. } => {
+                    bytes += self.aligned(repeated(pattern).len() as u64);
+                }
+                _ => {}
+            }
+        }
+        let mut lease = self.device.lease_for(controls.len() as u32, descriptors)?;
+        lease.scratch(bytes.max(1))?;
+        let actions = self.actions(&lease)?;
+        let launches = self.steps.iter().filter_map(|step| match &step.work {
+            StepWork::Launch { launch, .. } => Some(launch.as_ref()),
+            _ => None,
+        });
+        let (queries, timed) = (lease.slot().queries, self.device.times(launches));
+        lease.record(|raw, commands| {
+            // SAFETY: `commands` is being recorded. Sets, pipelines, ranges and queries are of this device and were
+            // checked.
+            unsafe {
+                if timed {
+                    begin_time(raw, commands, queries);
+                }
+                // Steps before this one stand before a barrier.
+                let mut behind = 0;
+                for (i, (step, action)) in self.steps.iter().zip(&actions).enumerate() {
+                    if step.after.iter().any(|earlier| *earlier >= behind) {
+                        barrier(raw, commands, between());
+                        behind = i;
+                    }
+                    match action {
+                        Action::Launch { prepared, set } => prepared.record(raw, commands, *set),
+                        Action::Copy { from, to, regions } => {
+                            raw.cmd_copy_buffer(commands, *from, *to, regions);
+                        }
+                        Action::Fill { to, range, word } => {
+                            let bytes = range.end - range.start;
+                            raw.cmd_fill_buffer(commands, *to, range.start, bytes, *word);
+                        }
+                        Action::Nothing => {}
+                    }
+                }
+                if timed {
+                    end_time(raw, commands, queries);
+                }
+            }
+        })?;
+        Ok(Ready { lease, timeout, abortable, controls, timed })
+    }
+
+    /// What each step does. Parameter blocks and patterns go to the slot's scratch memory, which has room for them.
+    fn actions(&self, lease: &Lease) -> Result<Vec<Action<'_>>, Error> {
+        let slot = lease.slot();
+        let scratch = slot.scratch().ok_or_else(unknown)?;
+        let (mut at, mut launches) = (0, 0);
+        let mut place = |bytes: &[u8]| -> Result<Range<u64>, Error> {
+            scratch.write_mapped(at, bytes)?;
+            let range = at..at + bytes.len() as u64;
+            at += self.aligned(bytes.len() as u64);
+            Ok(range)
+        };
+        self.steps
+            .iter()
+            .map(|step| {
+                Ok(match &step.work {
+                    StepWork::Launch { executable, launch } => {
+                        let prepared = Prepared::new(own(executable)?, launch)?;
+                        let block = match prepared.block_buffer_bytes() {
+                            Some(_) => Some(scratch.descriptor(place(&prepared.block)?)),
+                            None => None,
+                        };
+                        let set = prepared.bind(slot, launches, block)?;
+                        launches += 1;
+                        if launch.is_empty() { Action::Nothing } else { Action::Launch { prepared, set } }
+                    }
+                    StepWork::Copy { to, .. } | StepWork::Fill { to, .. } if to.bytes() == 0 => {
+                        Action::Nothing
+                    }
+                    StepWork::Copy { from, to } => Action::Copy {
+                        from: self.buffer(from)?,
+                        to: self.buffer(to)?,
+                        regions: vec![region(from.offset(), to.range())],
+                    },
+                    StepWork::Fill { to, pattern } => {
+                        let range = to.range();
+                        let aligned = range.start.is_multiple_of(4) && range.end.is_multiple_of(4);
+                        match word_of(pattern).filter(|_| aligned) {
+                            Some(word) => Action::Fill { to: self.buffer(to)?, range, word },
+                            None => {
+                                let from = place(&repeated(pattern))?;
+                                let step = from.end - from.start;
+                                let pieces = range.clone().step_by(step as usize);
+                                let regions = pieces
+                                    .map(|at| region(from.start, at..range.end.min(at + step)))
+                                    .collect();
+                                Action::Copy { from: scratch.buffer, to: self.buffer(to)?, regions }
+                            }
+                        }
+                    }
+                    _ => return Err(unknown()),
+                })
+            })
+            .collect()
+    }
+
+    fn buffer(&self, binding: &Binding) -> Result<vk::Buffer, Error> {
+        VulkanBuffer::of(&self.device, binding.buffer().as_ref())?.handle()
+    }
+
+    /// So that what follows may begin a descriptor.
+    fn aligned(&self, bytes: u64) -> u64 {
+        bytes.next_multiple_of(self.device.plan.bounds.descriptor_alignment)
+    }
+}
+
+/// An executable of this backend.
+fn own(executable: &Arc<dyn Executable>) -> Result<&VulkanExecutable, Error> {
+    let any: &dyn Any = executable.as_ref();
+    any.downcast_ref().ok_or_else(unknown)
+}
+
+fn unknown() -> Error {
+    Error::Internal(
+        "a graph's step is of another backend, or of a kind that this one does not know".to_owned(),
+    )
+}
+
+/// A pattern as often as it goes into what the host prepares, at least once.
+fn repeated(pattern: &[u8]) -> Vec<u8> {
+    pattern.repeat((PATTERN / pattern.len().max(1)).max(1))
+}
+
+fn region(from: u64, to: Range<u64>) -> vk::BufferCopy {
+    vk::BufferCopy::default().src_offset(from).dst_offset(to.start).size(to.end - to.start)
+}
+
+/// What a step did is there for the next.
+fn between() -> vk::MemoryBarrier2<'static> {
+    let work = vk::PipelineStageFlags2::COMPUTE_SHADER | vk::PipelineStageFlags2::ALL_TRANSFER;
+    vk::MemoryBarrier2::default()
+        .src_stage_mask(work)
+        .src_access_mask(vk::AccessFlags2::MEMORY_WRITE)
+        .dst_stage_mask(work)
+        .dst_access_mask(vk::AccessFlags2::MEMORY_READ | vk::AccessFlags2::MEMORY_WRITE)
+}

@@ -1,0 +1,253 @@
+//! Repros: a call with its kernel, its inputs and its outputs as one file, to be run again elsewhere and compared.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use fulgurite_spec::Code;
+use fulgurite_spec::eval::Components;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::LaunchReport;
+use crate::call::{Arg, Call};
+use crate::device::Device;
+use crate::error::Error;
+use crate::manifest::{MANIFEST_SCHEMA, Manifest};
+use crate::options::{CompileOptions, GridSize, LaunchOptions};
+use crate::program::Program;
+
+/// A captured call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Repro {
+    /// What it ran on.
+    pub manifest: Manifest,
+    /// The kernel's text.
+    pub text: String,
+    /// What was passed for each buffer.
+    args: Vec<CapturedArg>,
+    /// What was passed for each parameter.
+    params: Vec<Components>,
+    grid: Option<GridSize>,
+    /// In nanoseconds.
+    timeout: Option<u64>,
+    /// What each output held afterwards.
+    #[serde(with = "many_bytes")]
+    outputs: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CapturedArg {
+    In(#[serde(with = "bytes")] Vec<u8>),
+    InOut(#[serde(with = "bytes")] Vec<u8>),
+    Out(u64),
+}
+
+/// What a repro gave elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Replayed {
+    /// What the launch did.
+    pub report: LaunchReport,
+    /// Where the outputs differ from the captured ones: the first byte of each that does.
+    pub differences: Vec<Difference>,
+}
+
+/// Where an output differs from the captured one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Difference {
+    /// Which output, from 0.
+    pub output: usize,
+    /// The first byte that differs.
+    pub first: usize,
+    /// How many bytes differ.
+    pub bytes: usize,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { output, first, bytes } = self;
+        write!(f, "output {output} differs in {bytes} bytes, the first at {first}")
+    }
+}
+
+impl Program {
+    /// Runs a call once and captures it: what was passed, with what resident buffers held, and what it gave.
+    ///
+    /// # Errors
+    /// As [`call`](Program::call).
+    pub fn capture(&self, call: &Call<'_>) -> Result<Repro, Error> {
+        let mut args = Vec::with_capacity(call.args().len());
+        for (arg, declared) in call.args().iter().zip(&self.kernel().buffers) {
+            args.push(match arg {
+                Arg::In(data) => CapturedArg::In(data.to_vec()),
+                Arg::InOut(data) => CapturedArg::InOut(data.to_vec()),
+                Arg::Out(bytes) => CapturedArg::Out(*bytes),
+                Arg::Resident(view) if declared.access.can_write() => CapturedArg::InOut(view.to_vec()?),
+                Arg::Resident(view) => CapturedArg::In(view.to_vec()?),
+            });
+        }
+        let options = self.merged(call.stated());
+        let mut repro = Repro {
+            manifest: self.manifest().clone(),
+            text: fulgurite_ir::text::print(self.kernel()),
+            args,
+            params: call.params().to_vec(),
+            grid: options.grid,
+            timeout: options.timeout.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+            outputs: Vec::new(),
+        };
+        // Resident buffers stay as they are: the capture runs on copies.
+        repro.outputs = self.call(&repro.call())?.outputs;
+        Ok(repro)
+    }
+}
+
+impl Repro {
+    /// Reads a repro.
+    ///
+    /// # Errors
+    /// `FG0703` for what is none, or one of another version.
+    pub fn from_json(json: &str) -> Result<Self, Error> {
+        let bad = |message: String| Error::invalid(Code::BadFileFormat, message);
+        let repro: Self = serde_json::from_str(json).map_err(|e| bad(format!("this is no repro: {e}")))?;
+        match repro.manifest.schema {
+            MANIFEST_SCHEMA => Ok(repro),
+            other => Err(bad(format!("a repro of schema {other}; this version reads {MANIFEST_SCHEMA}"))),
+        }
+    }
+
+    /// The repro as a file holds it.
+    ///
+    /// # Errors
+    /// [`Error::Internal`], which none has been seen to give.
+    pub fn to_json(&self) -> Result<String, Error> {
+        serde_json::to_string_pretty(self).map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// Compiles the kernel on `device`, runs it with the captured inputs, and compares.
+    ///
+    /// # Errors
+    /// What is wrong with the kernel's text, and as [`Device::compile`] and [`Program::call`].
+    pub fn replay(&self, device: &Device) -> Result<Replayed, Error> {
+        let kernel = fulgurite_ir::text::parse(&self.text).and_then(fulgurite_ir::verify)?;
+        let program = device.compile(&Arc::new(kernel), &CompileOptions::default())?;
+        let called = program.call(&self.call())?;
+        if called.outputs.len() != self.outputs.len() {
+            let message =
+                format!("{} outputs were captured, there are {}", self.outputs.len(), called.outputs.len());
+            return Err(Error::invalid(Code::BadFileFormat, message));
+        }
+        let pairs = self.outputs.iter().zip(&called.outputs).enumerate();
+        let differences =
+            pairs.filter_map(|(output, (wanted, got))| difference(output, wanted, got)).collect();
+        Ok(Replayed { report: called.report, differences })
+    }
+
+    /// The captured call.
+    fn call(&self) -> Call<'_> {
+        let timeout = self.timeout.map(Duration::from_nanos);
+        let options = LaunchOptions { grid: self.grid, timeout, ..LaunchOptions::default() };
+        let call = self.args.iter().fold(Call::new(), |call, arg| {
+            call.arg(match arg {
+                CapturedArg::In(data) => Arg::In(Cow::Borrowed(data)),
+                CapturedArg::InOut(data) => Arg::InOut(Cow::Borrowed(data)),
+                CapturedArg::Out(bytes) => Arg::Out(*bytes),
+            })
+        });
+        self.params.iter().fold(call, |call, param| call.param(*param)).options(&options)
+    }
+}
+
+fn difference(output: usize, wanted: &[u8], got: &[u8]) -> Option<Difference> {
+    let longest = wanted.len().max(got.len());
+    let mut differing = (0..longest).filter(|i| wanted.get(*i) != got.get(*i));
+    let first = differing.next()?;
+    Some(Difference { output, first, bytes: 1 + differing.count() })
+}
+
+/// Bytes as base64.
+mod bytes {
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    use super::{Cow, Engine, STANDARD};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        STANDARD.decode(text.as_bytes()).map_err(de::Error::custom)
+    }
+}
+
+/// Lists of bytes, each as base64.
+mod many_bytes {
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    use super::{Engine, STANDARD};
+
+    pub(super) fn serialize<S: Serializer>(all: &[Vec<u8>], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(all.iter().map(|bytes| STANDARD.encode(bytes)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Vec<u8>>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        texts.iter().map(|text| STANDARD.decode(text).map_err(de::Error::custom)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repro() -> Repro {
+        let text = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  buffer %y: write u32[]\n  store %y[0u32], 1u32\n}\n";
+        let kernel = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify).unwrap();
+        let device = fulgurite_spec::device::DeviceSnapshot::new("test", "none", "none");
+        let cache = crate::manifest::CacheOutcome::None;
+        Repro {
+            manifest: Manifest::new(&device, &kernel, "test:1", &CompileOptions::default(), cache),
+            text: text.to_owned(),
+            args: vec![CapturedArg::In(vec![1, 2, 255]), CapturedArg::InOut(Vec::new()), CapturedArg::Out(4)],
+            params: vec![[1, 2, 3, u64::MAX]],
+            grid: Some(GridSize::Linear(1 << 32)),
+            timeout: Some(5),
+            outputs: vec![vec![0; 5], Vec::new()],
+        }
+    }
+
+    #[test]
+    fn repros_read_back() {
+        let repro = repro();
+        assert_eq!(Repro::from_json(&repro.to_json().unwrap()), Ok(repro));
+    }
+
+    #[test]
+    fn what_is_no_repro_says_so() {
+        let mut newer = repro();
+        newer.manifest.schema += 1;
+        let newer = newer.to_json().unwrap();
+        let cut = &newer[..newer.len() / 2];
+        let odd = repro().to_json().unwrap().replace("AQL/", "AQL");
+        for json in ["", "{}", &newer, cut, &odd] {
+            let error = Repro::from_json(json).unwrap_err();
+            assert_eq!(error.code(), Code::BadFileFormat, "{error}");
+        }
+        assert!(Repro::from_json(&newer).unwrap_err().to_string().contains("schema 2"));
+    }
+
+    #[test]
+    fn differences_are_counted_from_the_first() {
+        assert_eq!(difference(0, &[1, 2, 3], &[1, 2, 3]), None);
+        assert_eq!(difference(1, &[1, 2, 3], &[1, 0, 0]), Some(Difference { output: 1, first: 1, bytes: 2 }));
+        assert_eq!(difference(0, &[1], &[1, 2]), Some(Difference { output: 0, first: 1, bytes: 1 }));
+    }
+}

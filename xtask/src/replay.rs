@@ -1,0 +1,70 @@
+//! `cargo xtask replay`: runs a captured call again, on any backend, and compares its outputs bit for bit.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use fulgurite::{Choice, CompileOptions, LaunchOptions, registry};
+use fulgurite_driver_core::{Device, Error, Repro};
+
+/// Bytes of the largest file that is read.
+const MOST: u64 = 4 << 30;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The repro, as `Program::capture` made it
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The backend's id, or `all`; by default the one that it was captured on
+    #[arg(long, value_name = "ID")]
+    backend: Option<String>,
+}
+
+/// Whether every backend that ran it gave the captured outputs.
+pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
+    let path = args.file.display();
+    let bytes = std::fs::metadata(&args.file).with_context(|| format!("cannot read {path}"))?.len();
+    anyhow::ensure!(bytes <= MOST, "{path} has {bytes} bytes, at most {MOST} are read");
+    let json = std::fs::read_to_string(&args.file).with_context(|| format!("cannot read {path}"))?;
+    let repro = Repro::from_json(&json).with_context(|| path.to_string())?;
+    let manifest = &repro.manifest;
+    eprintln!(
+        "kernel `{}` ({}), captured on `{}`: {} ({})",
+        manifest.kernel, manifest.program_digest, manifest.backend_id, manifest.device, manifest.driver
+    );
+    let registry = registry();
+    let wanted = match args.backend.as_deref() {
+        Some("all") => registry.list().map(|r| r.id().to_owned()).collect(),
+        Some(id) => vec![id.to_owned()],
+        None => vec![manifest.backend_id.clone()],
+    };
+    let all = wanted.len() > 1;
+    let (mut equal, mut ran) = (true, false);
+    for id in wanted {
+        let replayed = registry.route(&Choice::Exactly(id.clone())).and_then(|route| {
+            let backend = route.backend().clone();
+            repro.replay(&Device::new(backend, CompileOptions::default(), LaunchOptions::default()))
+        });
+        match replayed {
+            Ok(replayed) if replayed.differences.is_empty() => {
+                ran = true;
+                eprintln!("{id}: every output is bit-equal");
+            }
+            Ok(replayed) => {
+                (ran, equal) = (true, false);
+                for difference in &replayed.differences {
+                    eprintln!("{id}: {difference}");
+                }
+            }
+            // Of all backends, some may not be there or lack something; of a named one that is an error.
+            Err(error @ (Error::Unavailable { .. } | Error::Unsupported(_))) if all => {
+                eprintln!("{id}: {error}")
+            }
+            Err(error) => {
+                equal = false;
+                eprintln!("{id}: {error}");
+            }
+        }
+    }
+    anyhow::ensure!(ran || !equal, "no backend could run it");
+    Ok(equal)
+}
