@@ -27,7 +27,7 @@ macro_rules! counters {
 
         impl Counters {
             /// Each with its name and what it counts.
-            pub fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+            fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
                 [$((stringify!($name), concat!($($doc),*), self.$name),)*].into_iter()
             }
         }

@@ -23,7 +23,7 @@ impl CompileOptions {
     }
 
     /// Each option that is stated, by name.
-    pub fn stated(&self) -> Vec<(String, String)> {
+    pub(crate) fn stated(&self) -> Vec<(String, String)> {
         let names = self.debug_names.map(|keep| ("debug_names".to_owned(), keep.to_string()));
         names.into_iter().collect()
     }

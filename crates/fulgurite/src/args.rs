@@ -41,6 +41,7 @@ pub(crate) fn components<T: Element>(value: &T) -> Components {
 )]
 pub trait LaunchArg<A> {
     /// Binds it behind those bound before.
+    #[doc(hidden)]
     fn bind(self, bound: &mut Bound);
 }
 
@@ -86,6 +87,7 @@ passed! {
 )]
 pub trait LaunchArgs<A> {
     /// Binds them in order.
+    #[doc(hidden)]
     fn bind(self, bound: &mut Bound);
 }
 

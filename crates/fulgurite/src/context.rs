@@ -14,7 +14,13 @@ use crate::buffer::{Buffer, Element};
 use crate::executable::Executable;
 use crate::kernel::Kernel;
 
-/// The backends that this build has, by Cargo feature.
+/// The backends that this build has, by Cargo feature. Opens none.
+///
+/// ```
+/// for registration in fulgurite::registry().list() {
+///     println!("{} of rank {}", registration.id(), registration.rank());
+/// }
+/// ```
 pub fn registry() -> Registry {
     #[allow(unused_mut, reason = "with no backend feature there is nothing to register")]
     let mut registry = Registry::new();
@@ -48,6 +54,16 @@ pub struct Context {
 }
 
 /// Choices made before a context is opened.
+///
+/// ```
+/// use std::time::Duration;
+/// use fulgurite::{Context, LaunchOptions};
+///
+/// let options = LaunchOptions::default().timeout(Duration::from_secs(5));
+/// let ctx = Context::builder().backend("cpu").launch_options(options).open()?;
+/// assert!(ctx.route().to_string().contains("\n  cpu: chosen"));
+/// # Ok::<(), fulgurite::Error>(())
+/// ```
 #[derive(Default)]
 #[must_use = "nothing is opened until `open`"]
 pub struct ContextBuilder {

@@ -18,6 +18,23 @@ pub struct Kernel<A> {
 /// workgroups of `workgroup` invocations along x, y and z. `body` receives the builder and a handle for each
 /// argument.
 ///
+/// ```
+/// use fulgurite::prelude::*;
+///
+/// // The sum of each workgroup of 64 elements; elements beyond the last are 0.
+/// let sums = kernel::<(Read<u32>, Write<u32>)>("sums", ["x", "sums"], [64, 1, 1], |k, (x, sums)| {
+///     let sum = k.shared::<u32>("sum", 1);
+///     sum.atomic_add(0, x.load(k.global_id().x()));
+///     k.barrier_shared();
+///     k.if_(k.local_index().eq(0), |k| sums.store(k.workgroup_id().x(), sum.load(0)));
+/// })?;
+/// let ctx = Context::open()?;
+/// let (x, mut y) = (ctx.buffer(&[1u32; 100])?, ctx.zeroed(2)?);
+/// ctx.compile(&sums)?.launch_with(&LaunchOptions::invocations([100, 1, 1]), (&x, &mut y))?;
+/// assert_eq!(y.read()?, [64, 36]);
+/// # Ok::<(), Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Invalid`] with everything that is wrong, each with its Rust position.
 #[track_caller]
@@ -33,6 +50,18 @@ pub fn kernel<A: Args>(
 
 /// Parses and verifies the text of a kernel, for [`Context::compile_dynamic`](crate::Context::compile_dynamic).
 ///
+/// ```
+/// let source = "fulgurite 1
+/// kernel @seven workgroup(1, 1, 1) {
+///   buffer %y: write u32[]
+///   store %y[0u32], 7i32
+/// }
+/// ";
+/// let error = fulgurite::parse(source).unwrap_err();
+/// assert_eq!(error.code(), fulgurite::Code::TypeMismatch);
+/// assert!(fulgurite::parse(&source.replace("7i32", "7u32")).is_ok());
+/// ```
+///
 /// # Errors
 /// [`Error::Invalid`] with everything that is wrong, each with its line and column;
 /// [`render`](crate::render) shows them in the source.
@@ -43,6 +72,15 @@ pub fn parse(text: &str) -> Result<Arc<VerifiedKernel>, Error> {
 
 /// Reads and verifies the bytes of a kernel, for [`Context::compile_dynamic`](crate::Context::compile_dynamic).
 /// The bytes may come from anywhere: whatever they are, they give a kernel that keeps every rule, or an error.
+///
+/// ```
+/// use fulgurite::prelude::*;
+///
+/// let seven = kernel::<(Write<u32>,)>("seven", ["y"], [1, 1, 1], |_, (y,)| y.store(0, 7))?;
+/// let read_back = fulgurite::decode(&seven.to_bytes()?)?;
+/// assert_eq!(read_back.digest(), seven.verified().digest());
+/// # Ok::<(), Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Invalid`]: `FG08xx` for bytes that are no kernel's, or everything that the verifier finds wrong.

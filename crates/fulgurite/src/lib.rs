@@ -45,9 +45,9 @@ pub use graph::{DynLaunchStep, Graph, GraphRecorder, GraphUpdate, LaunchStep};
 pub use kernel::{Kernel, decode, kernel, parse};
 
 pub use fulgurite_driver_core::{
-    CacheOutcome, Choice, CompileOptions, Counters, DeviceError, Difference, Error, GridSize, Hazard,
-    HazardKind, LaunchOptions, LaunchReport, Manifest, Pending, Registration, Registry, Replayed, Repro,
-    Route, render,
+    CacheOutcome, Choice, CompileOptions, Considered, Counters, DeviceError, Difference, Error, GridSize,
+    Hazard, HazardKind, LaunchOptions, LaunchReport, Manifest, Pending, Registration, Registry, Replayed,
+    Repro, Route, Unsupported, Verdict, render,
 };
 pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Matrix, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};
