@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use fulgurite_driver_core::{
-    Choice, CompileOptions, Counters, Device, Error, LaunchOptions, Manifest, Registration, Registry,
-    Replayed, Repro, Route,
+    Choice, CompileOptions, Counters, Device, Error, LaunchOptions, Manifest, Registry, Replayed, Repro,
+    Route,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
@@ -85,10 +85,11 @@ impl ContextBuilder {
     #[cfg(feature = "vulkan")]
     pub fn vulkan_device(self, selector: impl Into<String>) -> Self {
         use fulgurite_backend_vulkan::{Options, VulkanBackend, registration};
+        use fulgurite_driver_core::{Backend, Registration};
         let options = Options::from_env().device(selector);
         let (id, rank) = (registration().id().to_owned(), registration().rank());
         let mut registry = Registry::new();
-        let open = move || Ok(VulkanBackend::open(&options)? as Arc<dyn fulgurite_driver_core::Backend>);
+        let open = move || Ok(VulkanBackend::open(&options)? as Arc<dyn Backend>);
         // The only one, so its id is new.
         let _ = registry.register(Registration::new(id.clone(), rank, open));
         self.registry(registry).backend(id)
