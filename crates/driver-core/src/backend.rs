@@ -232,4 +232,12 @@ impl LaunchReport {
     pub fn timed(device_time: Duration) -> Self {
         Self { device_time: Some(device_time) }
     }
+
+    /// The time on the device.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if it was not measured.
+    pub fn measured(&self) -> Result<Duration, Error> {
+        self.device_time.ok_or_else(|| Error::unsupported("time measured on the device", "no clock"))
+    }
 }

@@ -198,7 +198,7 @@ impl BufferView {
     ///
     /// # Errors
     /// `FG0506` if it is of another device, `FG0509` if it was freed.
-    pub fn bind(&self, device: &Device) -> Result<Binding, Error> {
+    pub(crate) fn bind(&self, device: &Device) -> Result<Binding, Error> {
         if !self.buffer.device().is(device) {
             let message = format!("{self:?} is of another device than {device:?}");
             return Err(Error::invalid(Code::ForeignBuffer, message));

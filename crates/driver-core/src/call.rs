@@ -44,11 +44,34 @@ pub struct Call<'a> {
     options: LaunchOptions,
 }
 
+/// Memory of the host that an output is copied to.
+pub trait HostMemory {
+    /// How many bytes the allocation that it has can hold.
+    fn capacity(&self) -> u64;
+
+    /// Makes it `bytes` bytes large, in the allocation that it has if that can hold them, and lends it.
+    ///
+    /// # Errors
+    /// `FG0601` if the host has no memory for it.
+    fn resize(&mut self, bytes: u64) -> Result<&mut [u8], Error>;
+}
+
+impl HostMemory for Vec<u8> {
+    fn capacity(&self) -> u64 {
+        self.capacity() as u64
+    }
+
+    fn resize(&mut self, bytes: u64) -> Result<&mut [u8], Error> {
+        resize(self, bytes)?;
+        Ok(self)
+    }
+}
+
 /// What a call gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Called {
+pub struct Called<M = Vec<u8>> {
     /// The final bytes of each [`Arg::Out`] and [`Arg::InOut`], in order.
-    pub outputs: Vec<Vec<u8>>,
+    pub outputs: Vec<M>,
     /// What the launch did.
     pub report: LaunchReport,
 }
@@ -128,6 +151,11 @@ impl<'a> Call<'a> {
         });
         sizes.fold(0, u64::saturating_add)
     }
+
+    /// How many outputs it has.
+    fn output_count(&self) -> usize {
+        self.args.iter().filter(|arg| matches!(arg, Arg::InOut(_) | Arg::Out(_))).count()
+    }
 }
 
 /// A call whose inputs are on the device.
@@ -155,10 +183,20 @@ impl Program {
     /// # Errors
     /// As [`call`](Self::call).
     pub fn call_into(&self, call: &Call<'_>, outputs: &mut Vec<Vec<u8>>) -> Result<LaunchReport, Error> {
-        let staged = self.stage(call)?;
-        self.device().worker().settle();
-        let report = self.run(&staged.launch)?;
-        read_back(self.device(), &[&staged], std::slice::from_mut(outputs))?;
+        let (staged, report) = self.run_staged(call)?;
+        outputs.resize_with(staged.outputs.len(), Vec::new);
+        staged.read_back(self.device(), outputs)?;
+        Ok(report)
+    }
+
+    /// As [`call_into`](Self::call_into), into memory of any kind: one for each output.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), and `FG0501` for another number of outputs.
+    pub fn call_to<M: HostMemory>(&self, call: &Call<'_>, outputs: &mut [M]) -> Result<LaunchReport, Error> {
+        self.one_for_each_output(call, outputs)?;
+        let (staged, report) = self.run_staged(call)?;
+        staged.read_back(self.device(), outputs)?;
         Ok(report)
     }
 
@@ -168,10 +206,8 @@ impl Program {
     /// As [`call`](Self::call), and [`Error::Unsupported`] from a backend that does not measure.
     pub fn call_timed(&self, call: &Call<'_>) -> Result<(Called, Duration), Error> {
         let called = self.call(&call.clone().options(&LaunchOptions::default().timed(true)))?;
-        match called.report.device_time {
-            Some(time) => Ok((called, time)),
-            None => Err(Error::unsupported("time measured on the device", "no clock")),
-        }
+        let time = called.report.measured()?;
+        Ok((called, time))
     }
 
     /// Several calls in their order. Nothing is written to `outputs` before all have ended well; then it has the outputs
@@ -184,6 +220,87 @@ impl Program {
         calls: &[Call<'_>],
         outputs: &mut Vec<Vec<Vec<u8>>>,
     ) -> Result<Vec<LaunchReport>, Error> {
+        let (staged, reports) = self.run_batch(calls)?;
+        outputs.resize_with(staged.len(), Vec::new);
+        for (staged, outputs) in staged.iter().zip(outputs) {
+            outputs.resize_with(staged.outputs.len(), Vec::new);
+            staged.read_back(self.device(), outputs)?;
+        }
+        Ok(reports)
+    }
+
+    /// As [`call_batched`](Self::call_batched), into memory of any kind: one for each output of each call.
+    ///
+    /// # Errors
+    /// As [`call_batched`](Self::call_batched), and `FG0501` for another number of outputs.
+    pub fn call_batched_to<M: HostMemory>(
+        &self,
+        calls: &[Call<'_>],
+        outputs: &mut [Vec<M>],
+    ) -> Result<Vec<LaunchReport>, Error> {
+        if calls.len() != outputs.len() {
+            let message = format!("{} calls were given the outputs of {}", calls.len(), outputs.len());
+            return Err(Error::invalid(Code::WrongArgumentCount, message));
+        }
+        for (call, outputs) in calls.iter().zip(&*outputs) {
+            self.one_for_each_output(call, outputs)?;
+        }
+        let (staged, reports) = self.run_batch(calls)?;
+        for (staged, outputs) in staged.iter().zip(outputs) {
+            staged.read_back(self.device(), outputs)?;
+        }
+        Ok(reports)
+    }
+
+    /// Begins a call and does not wait for it. The inputs were copied when this returns.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), for what is known before it begins.
+    pub fn call_async(&self, call: &Call<'_>) -> Result<Pending<Called>, Error> {
+        self.call_async_to(call, vec![Vec::new(); call.output_count()])
+    }
+
+    /// As [`call_async`](Self::call_async), into memory of any kind, which comes back with the result: one for each
+    /// output.
+    ///
+    /// # Errors
+    /// As [`call_async`](Self::call_async), and `FG0501` for another number of outputs.
+    pub fn call_async_to<M: HostMemory + Send + 'static>(
+        &self,
+        call: &Call<'_>,
+        mut outputs: Vec<M>,
+    ) -> Result<Pending<Called<M>>, Error> {
+        self.one_for_each_output(call, &outputs)?;
+        let staged = self.stage(call)?;
+        let (promise, pending) = promise();
+        let (device, launch) = (self.device().clone(), staged.launch.clone());
+        self.submit_checked(launch, promise, move |result| {
+            let report = result?;
+            staged.read_back(&device, &mut outputs)?;
+            Ok(Called { outputs, report })
+        })?;
+        Ok(pending)
+    }
+
+    fn one_for_each_output<M>(&self, call: &Call<'_>, outputs: &[M]) -> Result<(), Error> {
+        let (has, given) = (call.output_count(), outputs.len());
+        if has == given {
+            return Ok(());
+        }
+        let message = format!("kernel `{}`: {has} outputs, memory for {given}", self.kernel().name);
+        Err(Error::invalid(Code::WrongArgumentCount, message))
+    }
+
+    /// Runs a call and waits for it.
+    fn run_staged(&self, call: &Call<'_>) -> Result<(Staged, LaunchReport), Error> {
+        let staged = self.stage(call)?;
+        self.device().worker().settle();
+        let report = self.run(&staged.launch)?;
+        Ok((staged, report))
+    }
+
+    /// Runs several calls and waits for all.
+    fn run_batch(&self, calls: &[Call<'_>]) -> Result<(Vec<Staged>, Vec<LaunchReport>), Error> {
         let staged = calls.iter().map(|call| self.stage(call)).collect::<Result<Vec<_>, Error>>()?;
         let mut begun = Vec::with_capacity(staged.len());
         for staged in &staged {
@@ -198,26 +315,7 @@ impl Program {
         // All are waited for, so that none is under way when an error is returned.
         let ended: Vec<_> = begun.into_iter().map(|begun| begun.and_then(Pending::wait)).collect();
         let reports = ended.into_iter().collect::<Result<Vec<_>, Error>>()?;
-        outputs.resize_with(staged.len(), Vec::new);
-        read_back(self.device(), &staged.iter().collect::<Vec<_>>(), outputs)?;
-        Ok(reports)
-    }
-
-    /// Begins a call and does not wait for it. The inputs were copied when this returns.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call), for what is known before it begins.
-    pub fn call_async(&self, call: &Call<'_>) -> Result<Pending<Called>, Error> {
-        let staged = self.stage(call)?;
-        let (promise, pending) = promise();
-        let (device, launch) = (self.device().clone(), staged.launch.clone());
-        self.submit_checked(launch, promise, move |result| {
-            let report = result?;
-            let mut outputs = vec![Vec::new()];
-            read_back(&device, &[&staged], &mut outputs)?;
-            Ok(Called { outputs: outputs.pop().unwrap_or_default(), report })
-        })?;
-        Ok(pending)
+        Ok((staged, reports))
     }
 
     /// Checks a call, makes its buffers and copies its inputs.
@@ -264,21 +362,20 @@ fn allowed(arg: &Arg<'_>, access: Access, name: &str) -> Result<(), Error> {
     }
 }
 
-/// Copies the outputs of launches that ended to the host, into the caller's allocations as far as they go.
-fn read_back(device: &Device, calls: &[&Staged], outputs: &mut [Vec<Vec<u8>>]) -> Result<(), Error> {
-    let counting = device.counting();
-    for (call, slots) in calls.iter().zip(outputs) {
-        slots.truncate(call.outputs.len());
-        slots.resize_with(call.outputs.len(), Vec::new);
-        for (output, (binding, slot)) in call.outputs.iter().zip(slots).enumerate() {
-            let reused = slot.capacity() > 0 && slot.capacity() as u64 >= binding.bytes();
+impl Staged {
+    /// Copies the outputs of the launch, which has ended, to the host: one for each.
+    fn read_back<M: HostMemory>(&self, device: &Device, outputs: &mut [M]) -> Result<(), Error> {
+        let counting = device.counting();
+        for (output, (binding, memory)) in self.outputs.iter().zip(outputs).enumerate() {
+            let capacity = memory.capacity();
+            let reused = capacity > 0 && capacity >= binding.bytes();
             let read =
-                resize(slot, binding.bytes()).and_then(|()| binding.buffer().read(binding.offset(), slot));
+                memory.resize(binding.bytes()).and_then(|out| binding.buffer().read(binding.offset(), out));
             read.map_err(|source| DeviceError::ReadBack { output, source: Box::new(source) })?;
             add(&counting.output_slots, 1);
             add(&counting.output_slots_reused, u64::from(reused));
             add(&counting.bytes_out, binding.bytes());
         }
+        Ok(())
     }
-    Ok(())
 }

@@ -69,7 +69,7 @@ impl Device {
     }
 
     /// The options of launches that state none.
-    pub fn launch_options(&self) -> &LaunchOptions {
+    pub(crate) fn launch_options(&self) -> &LaunchOptions {
         &self.shared.launch
     }
 

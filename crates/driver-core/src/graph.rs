@@ -112,6 +112,18 @@ struct RecordedLaunch {
     options: LaunchOptions,
 }
 
+impl Recorded {
+    /// The slots that it uses.
+    fn slots(&self) -> impl Iterator<Item = usize> {
+        let (buffers, others) = match self {
+            Self::Launch(launch) => (launch.buffers.as_slice(), [None, None]),
+            Self::Copy { from, to } => (&[][..], [Some(*from), Some(*to)]),
+            Self::Fill { to, .. } => (&[][..], [Some(*to), None]),
+        };
+        buffers.iter().copied().chain(others.into_iter().flatten())
+    }
+}
+
 /// Records a [`Graph`]. Nothing runs.
 pub struct Recorder {
     device: Device,
@@ -313,7 +325,9 @@ impl Graph {
     }
 
     fn check_alive(&self) -> Result<(), Error> {
-        self.slots.iter().try_for_each(|view| view.bind(&self.device).map(drop))
+        // Slots that no step uses may be bound to anything: those of a step that was refused are.
+        let mut used = self.steps.iter().flat_map(Recorded::slots);
+        used.try_for_each(|slot| self.slots[slot].bind(&self.device).map(drop))
     }
 }
 

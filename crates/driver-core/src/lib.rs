@@ -34,7 +34,7 @@ pub use backend::{Backend, DeviceBuffer, Executable, Interpreter, LaunchReport, 
 pub use binding::Binding;
 pub use buffer::{Buffer, BufferView};
 pub use calibration::{Calibration, Calibrations, Workload};
-pub use call::{Arg, Call, Called};
+pub use call::{Arg, Call, Called, HostMemory};
 pub use counters::Counters;
 pub use device::Device;
 pub use error::{DeviceError, Error, Unsupported};

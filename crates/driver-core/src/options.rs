@@ -44,7 +44,7 @@ impl CompileOptions {
     }
 
     /// Each option that is stated, by name.
-    pub fn stated(&self) -> Vec<(String, String)> {
+    pub(crate) fn stated(&self) -> Vec<(String, String)> {
         let math = self.math.map(|mode| match mode {
             MathMode::Strict => "strict".to_owned(),
             MathMode::Fast => "fast".to_owned(),

@@ -28,9 +28,17 @@ struct State<T> {
 }
 
 enum Slot<T> {
-    Open(Option<Waker>),
+    Open(Option<Then<T>>),
     Ended(Result<T, Error>),
     Taken,
+}
+
+/// What happens when the result comes.
+enum Then<T> {
+    /// Whoever polled is told to do so again.
+    Wake(Waker),
+    /// The result goes on, to another promise.
+    Give(Box<dyn FnOnce(Result<T, Error>) + Send>),
 }
 
 impl<T> State<T> {
@@ -53,13 +61,20 @@ impl<T> Promise<T> {
 
     fn give(&self, result: Result<T, Error>) {
         let mut slot = self.state.lock();
-        if let Slot::Open(waker) = &mut *slot {
-            let waker = waker.take();
-            *slot = Slot::Ended(result);
-            drop(slot);
-            self.state.ended.notify_all();
-            if let Some(waker) = waker {
-                waker.wake();
+        let Slot::Open(then) = &mut *slot else { return };
+        match then.take() {
+            Some(Then::Give(give)) => {
+                *slot = Slot::Taken;
+                drop(slot);
+                give(result);
+            }
+            then => {
+                *slot = Slot::Ended(result);
+                drop(slot);
+                self.state.ended.notify_all();
+                if let Some(Then::Wake(waker)) = then {
+                    waker.wake();
+                }
             }
         }
     }
@@ -108,6 +123,25 @@ impl<T> Pending<T> {
             }
         }
     }
+
+    /// What `then` makes of the result, as [`Result::and_then`] does. It runs when the result comes, on the thread that
+    /// brings it: it should be short.
+    pub fn and_then<U: Send + 'static>(
+        self,
+        then: impl FnOnce(T) -> Result<U, Error> + Send + 'static,
+    ) -> Pending<U> {
+        let (promise, pending) = promise();
+        let give = move |result: Result<T, Error>| promise.keep(result.and_then(then));
+        let mut slot = self.state.lock();
+        match take(&mut slot) {
+            Some(result) => {
+                drop(slot);
+                give(result);
+            }
+            None => *slot = Slot::Open(Some(Then::Give(Box::new(give)))),
+        }
+        pending
+    }
 }
 
 /// The result, if it is there.
@@ -130,7 +164,7 @@ impl<T> Future for Pending<T> {
         match take(&mut slot) {
             Some(result) => Poll::Ready(result),
             None => {
-                *slot = Slot::Open(Some(context.waker().clone()));
+                *slot = Slot::Open(Some(Then::Wake(context.waker().clone())));
                 Poll::Pending
             }
         }
@@ -162,6 +196,26 @@ mod tests {
         assert!(Pin::new(&mut pending).poll(&mut context).is_pending());
         promise.keep(Ok(6));
         assert_eq!(Pin::new(&mut pending).poll(&mut context), Poll::Ready(Ok(6)));
+    }
+
+    #[test]
+    fn a_result_goes_on_whether_it_came_before_or_after() {
+        let (promise, pending) = promise();
+        let text = pending.and_then(|n: u32| Ok(n.to_string()));
+        assert!(!text.is_ended());
+        promise.keep(Ok(5));
+        assert_eq!(text.wait(), Ok("5".to_owned()));
+
+        let (promise, pending) = super::promise();
+        promise.keep(Ok(6));
+        let fails = pending.and_then(|n: u32| Err::<(), _>(Error::Internal(n.to_string())));
+        assert!(fails.is_ended());
+        assert_eq!(fails.wait(), Err(Error::Internal("6".to_owned())));
+
+        let (promise, pending) = super::promise::<u32>();
+        let never = pending.and_then(|_| Ok(()));
+        drop(promise);
+        assert_eq!(never.wait().unwrap_err().code(), Code::Internal);
     }
 
     #[test]

@@ -47,6 +47,11 @@ impl Program {
         self
     }
 
+    /// The options of launches that state none.
+    pub fn options(&self) -> &LaunchOptions {
+        &self.options
+    }
+
     /// The device that it runs on.
     pub fn device(&self) -> &Device {
         &self.device

@@ -6,12 +6,15 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use fulgurite::spec::eval;
-use fulgurite::{Code, Context, DynArg, Error, LaunchOptions, Literal, ScalarType, Type, VerifiedKernel};
+use fulgurite::{
+    Code, Context, DynArg, Element, Error, LaunchOptions, Literal, ScalarType, Type, VerifiedKernel,
+};
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{ReadNpyExt, ReadableElement, WritableElement, WriteNpyExt};
 
@@ -74,17 +77,32 @@ fn assigned<'a>(what: &str, list: &'a [String], names: &[&str]) -> Result<Vec<&'
     Ok(values.into_iter().flatten().collect())
 }
 
-/// The number that `text` is, as bits of `ty`.
-fn number(text: &str, ty: ScalarType) -> Result<u64, Error> {
-    let text = text.trim();
-    let literal = match ty {
-        ScalarType::I32 => text.parse::<i32>().ok().map(Literal::from),
-        ScalarType::U32 => text.parse::<u32>().ok().map(Literal::from),
-        _ => text.parse::<f32>().ok().map(Literal::from),
+/// Calls a function of `T` for the Rust type of a scalar type that `.npy` files have; `$other` is for the rest.
+macro_rules! for_npy_type {
+    ($ty:expr, $function:ident $arguments:tt, $other:expr) => {
+        match $ty {
+            ScalarType::I8 => $function::<i8> $arguments,
+            ScalarType::I16 => $function::<i16> $arguments,
+            ScalarType::I32 => $function::<i32> $arguments,
+            ScalarType::I64 => $function::<i64> $arguments,
+            ScalarType::U8 => $function::<u8> $arguments,
+            ScalarType::U16 => $function::<u16> $arguments,
+            ScalarType::U32 => $function::<u32> $arguments,
+            ScalarType::U64 => $function::<u64> $arguments,
+            ScalarType::F32 => $function::<f32> $arguments,
+            ScalarType::F64 => $function::<f64> $arguments,
+            _ => $other,
+        }
     };
-    literal
-        .map(|l| l.bits)
-        .ok_or_else(|| Error::invalid(Code::WrongArgumentType, format!("`{text}` is no number of type {ty}")))
+}
+
+/// The number that `text` is, as little-endian bytes.
+fn number<T: FromStr + Element>(text: &str) -> Result<Vec<u8>, Error> {
+    let value = text.trim().parse::<T>().map_err(|_| {
+        let message = format!("`{text}` is no number of type {}", T::TYPE);
+        Error::invalid(Code::WrongArgumentType, message)
+    })?;
+    Ok(bytemuck::bytes_of(&value).to_vec())
 }
 
 fn numbers(text: &str, ty: Type) -> Result<Vec<u8>, Error> {
@@ -93,18 +111,18 @@ fn numbers(text: &str, ty: Type) -> Result<Vec<u8>, Error> {
         return Ok(bytes);
     }
     for part in text.split(',') {
-        bytes.extend_from_slice(&(number(part, ty.scalar)? as u32).to_le_bytes());
+        bytes.extend(match ty.scalar {
+            ScalarType::F16 => number::<half::f16>(part)?,
+            ScalarType::BF16 => number::<half::bf16>(part)?,
+            scalar => for_npy_type!(scalar, number(part), Err(usage(format!("no number is of type {ty}"))))?,
+        });
     }
     Ok(bytes)
 }
 
 fn contents(text: &str, ty: Type) -> Result<Vec<u8>, Error> {
     if let Some(path) = text.strip_prefix('@') {
-        return match ty.scalar {
-            ScalarType::I32 => read_npy::<i32>(Path::new(path), i32::to_le_bytes),
-            ScalarType::U32 => read_npy::<u32>(Path::new(path), u32::to_le_bytes),
-            _ => read_npy::<f32>(Path::new(path), f32::to_le_bytes),
-        };
+        return for_npy_type!(ty.scalar, read_npy(Path::new(path)), Err(no_npy(ty)));
     }
     if let Some(count) = text.strip_prefix("zeros:") {
         let count: usize = count.parse().map_err(|_| usage(format!("`{count}` is no number of elements")))?;
@@ -113,24 +131,23 @@ fn contents(text: &str, ty: Type) -> Result<Vec<u8>, Error> {
     numbers(text, ty)
 }
 
-fn read_npy<T: ReadableElement + Copy>(path: &Path, bytes: fn(T) -> [u8; 4]) -> Result<Vec<u8>, Error> {
-    let file = common::read_file(path)?;
-    let array = ArrayD::<T>::read_npy(file.as_slice()).map_err(|e| {
-        let wanted = std::any::type_name::<T>();
-        Error::invalid(Code::BadFileFormat, format!("{} is no .npy array of {wanted}: {e}", path.display()))
-    })?;
-    Ok(array.iter().flat_map(|v| bytes(*v)).collect())
+fn no_npy(ty: Type) -> Error {
+    Error::invalid(Code::BadFileFormat, format!(".npy files have no elements of {ty}"))
 }
 
-fn write_npy<T: WritableElement>(
-    path: &Path,
-    ty: Type,
-    bytes: &[u8],
-    element: fn([u8; 4]) -> T,
-) -> Result<(), Error> {
+fn read_npy<T: ReadableElement + Element>(path: &Path) -> Result<Vec<u8>, Error> {
+    let file = common::read_file(path)?;
+    let array = ArrayD::<T>::read_npy(file.as_slice()).map_err(|e| {
+        let wanted = T::TYPE;
+        Error::invalid(Code::BadFileFormat, format!("{} is no .npy array of {wanted}: {e}", path.display()))
+    })?;
+    Ok(array.iter().flat_map(bytemuck::bytes_of).copied().collect())
+}
+
+fn write_npy<T: WritableElement + Element>(path: &Path, ty: Type, bytes: &[u8]) -> Result<(), Error> {
     let bad =
         |e: String| Error::invalid(Code::FileUnwritable, format!("cannot write {}: {e}", path.display()));
-    let values: Vec<T> = bytes.chunks_exact(4).map(|c| element([c[0], c[1], c[2], c[3]])).collect();
+    let values: Vec<T> = bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect();
     let lanes = ty.lanes.count() as usize;
     let shape = if lanes == 1 { IxDyn(&[values.len()]) } else { IxDyn(&[values.len() / lanes, lanes]) };
     let array = ArrayD::from_shape_vec(shape, values).map_err(|e| bad(e.to_string()))?;
@@ -264,11 +281,7 @@ fn run(args: &Args, kernel: &Arc<VerifiedKernel>) -> Result<(), Error> {
         let ty = declared.element;
         let files: Vec<_> = outputs.iter().filter(|(p, _)| *p == position).collect();
         for (_, path) in &files {
-            match ty.scalar {
-                ScalarType::I32 => write_npy(path, ty, bytes, i32::from_le_bytes)?,
-                ScalarType::U32 => write_npy(path, ty, bytes, u32::from_le_bytes)?,
-                _ => write_npy(path, ty, bytes, f32::from_le_bytes)?,
-            }
+            for_npy_type!(ty.scalar, write_npy(path, ty, bytes), Err(no_npy(ty)))?;
         }
         if files.is_empty() && declared.access.can_write() {
             print_buffer(&declared.name, ty, bytes);

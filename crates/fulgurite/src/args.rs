@@ -1,155 +1,118 @@
 //! What a launch passes for each argument of a kernel, checked at compile time.
 
-use std::sync::Arc;
-
-use fulgurite_driver_core::{Backend, DeviceBuffer, Error};
-use fulgurite_ir::builder::{Arg, Args, Large, Read, ReadWrite, ValueType, Write};
-use fulgurite_spec::Code;
+use fulgurite_driver_core as driver;
+use fulgurite_ir::builder::{Large, Read, ReadWrite, ValueType, Write};
 use fulgurite_spec::eval::{self, Components};
 
-use crate::buffer::{Buffer, Element};
-use crate::context::same_backend;
+use crate::buffer::{Buffer, BufferView, BufferViewMut, Element};
 
-/// Arguments as a backend takes them.
-pub struct Bound<'b> {
-    backend: &'b Arc<dyn Backend>,
-    pub(crate) buffers: Vec<Arc<dyn DeviceBuffer>>,
+/// Arguments as the driver takes them.
+#[derive(Default)]
+pub struct Bound {
+    pub(crate) buffers: Vec<driver::BufferView>,
     pub(crate) params: Vec<Components>,
 }
 
-impl<'b> Bound<'b> {
-    pub(crate) fn new(backend: &'b Arc<dyn Backend>) -> Self {
-        Self { backend, buffers: Vec::new(), params: Vec::new() }
-    }
-
-    fn buffer<T: Element>(&mut self, buffer: &Buffer<T>) -> Result<(), Error> {
-        self.raw_buffer(buffer.raw(), buffer.backend())
-    }
-
-    pub(crate) fn raw_buffer(
-        &mut self,
-        raw: &Arc<dyn DeviceBuffer>,
-        owner: &Arc<dyn Backend>,
-    ) -> Result<(), Error> {
-        if !same_backend(owner, self.backend) {
-            return Err(Error::invalid(
-                Code::ForeignBuffer,
-                format!("argument {} belongs to another context", self.buffers.len() + self.params.len() + 1),
-            ));
-        }
-        self.buffers.push(Arc::clone(raw));
-        Ok(())
-    }
-
-    fn param<T: Element>(&mut self, value: T) {
-        self.params.push(eval::read_bytes(bytemuck::bytes_of(&value), <T as ValueType>::TYPE));
+impl Bound {
+    pub(crate) fn new<A>(args: impl LaunchArgs<A>) -> Self {
+        let mut bound = Self::default();
+        args.bind(&mut bound);
+        bound
     }
 }
 
-/// An argument that a typed launch can pass: `&Buffer<T>` for [`Read`], `&mut Buffer<T>` for [`Write`] and
-/// [`ReadWrite`], a value for a parameter.
+/// The components of a value.
+pub(crate) fn components<T: Element>(value: &T) -> Components {
+    eval::read_bytes(bytemuck::bytes_of(value), <T as ValueType>::TYPE)
+}
+
+/// What a launch can pass for the kernel's argument `A`.
+///
+/// | argument | passed as |
+/// |---|---|
+/// | [`Read<T>`](Read) | `&Buffer<T>`, `BufferView<T>`, `&BufferView<T>`, `&BufferViewMut<T>` |
+/// | [`Write<T>`](Write), [`ReadWrite<T>`](ReadWrite) | `&mut Buffer<T>`, `BufferViewMut<T>`, `&mut BufferViewMut<T>` |
+/// | [`Large`] of one | the same |
+/// | a parameter `T` | a value |
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no kernel argument",
-    note = "use `Read<T>`, `Write<T>`, `ReadWrite<T>`, each perhaps in `Large`, or a value type"
+    message = "`{Self}` cannot be passed for the kernel's argument `{A}`",
+    label = "not what the kernel's argument `{A}` takes",
+    note = "pass `&Buffer<T>` for `Read<T>`, `&mut Buffer<T>` for `Write<T>` and `ReadWrite<T>`, views of them, and parameters by value"
 )]
-pub trait LaunchArg: Arg {
-    /// What is passed.
-    type Value<'a>;
-
-    /// Binds it.
-    ///
-    /// # Errors
-    /// `FG0506` for a buffer of another context.
-    fn bind(value: Self::Value<'_>, bound: &mut Bound<'_>) -> Result<(), Error>;
+pub trait LaunchArg<A> {
+    /// Binds it behind those bound before.
+    #[doc(hidden)]
+    fn bind(self, bound: &mut Bound);
 }
 
-impl<T: Element> LaunchArg for Read<T> {
-    type Value<'a> = &'a Buffer<T>;
-
-    fn bind(value: &Buffer<T>, bound: &mut Bound<'_>) -> Result<(), Error> {
-        bound.buffer(value)
+#[diagnostic::do_not_recommend]
+impl<T: Element> LaunchArg<T> for T {
+    fn bind(self, bound: &mut Bound) {
+        bound.params.push(components(&self));
     }
 }
 
-impl<T: Element> LaunchArg for Write<T> {
-    type Value<'a> = &'a mut Buffer<T>;
-
-    fn bind(value: &mut Buffer<T>, bound: &mut Bound<'_>) -> Result<(), Error> {
-        bound.buffer(value)
-    }
-}
-
-impl<T: Element> LaunchArg for ReadWrite<T> {
-    type Value<'a> = &'a mut Buffer<T>;
-
-    fn bind(value: &mut Buffer<T>, bound: &mut Bound<'_>) -> Result<(), Error> {
-        bound.buffer(value)
-    }
-}
-
-/// What may have 2³² elements or more is passed as any buffer is.
-impl<B: LaunchArg> LaunchArg for Large<B>
-where
-    Large<B>: Arg,
-{
-    type Value<'a> = B::Value<'a>;
-
-    fn bind(value: B::Value<'_>, bound: &mut Bound<'_>) -> Result<(), Error> {
-        B::bind(value, bound)
-    }
-}
-
-macro_rules! params {
-    ($($t:ty)*) => {
+macro_rules! passed {
+    ($($view:ident: $($argument:ident)* { $($passed:ty),* })*) => {
+        $(passed!(@ $view ($($argument)*) { $($passed),* });)*
+    };
+    (@ $view:ident ($($argument:ident)*) $passed:tt) => {
         $(
-            impl LaunchArg for $t {
-                type Value<'a> = $t;
-
-                fn bind(value: $t, bound: &mut Bound<'_>) -> Result<(), Error> {
-                    bound.param(value);
-                    Ok(())
+            passed!(@@ $view [$argument<T>] $passed);
+            passed!(@@ $view [Large<$argument<T>>] $passed);
+        )*
+    };
+    (@@ $view:ident [$argument:ty] { $($passed:ty),* }) => {
+        $(
+            #[diagnostic::do_not_recommend]
+            impl<T: Element> LaunchArg<$argument> for $passed {
+                fn bind(self, bound: &mut Bound) {
+                    bound.buffers.push($view::from(self).into_raw());
                 }
             }
         )*
     };
 }
 
-params!(i32 u32 f32 [i32; 2] [u32; 2] [f32; 2] [i32; 4] [u32; 4] [f32; 4]);
+passed! {
+    BufferView: Read { &Buffer<T>, BufferView<'_, T>, &BufferView<'_, T>, &BufferViewMut<'_, T> }
+    BufferViewMut: Write ReadWrite { &mut Buffer<T>, BufferViewMut<'_, T>, &mut BufferViewMut<'_, T> }
+}
 
-/// The arguments of a typed launch: a tuple of what each [`LaunchArg`] passes.
-pub trait LaunchArgs: Args {
-    /// The tuple.
-    type Values<'a>;
-
+/// What a launch can pass for the arguments `A` of a kernel: a tuple of as many [`LaunchArg`]s.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be passed for the kernel's arguments `{A}`",
+    label = "not what the kernel's arguments `{A}` take",
+    note = "pass a tuple with one value for each argument: `(&x, &mut y, 2.0)`"
+)]
+pub trait LaunchArgs<A> {
     /// Binds them in order.
-    ///
-    /// # Errors
-    /// As [`LaunchArg::bind`].
-    fn bind(values: Self::Values<'_>, bound: &mut Bound<'_>) -> Result<(), Error>;
+    #[doc(hidden)]
+    fn bind(self, bound: &mut Bound);
 }
 
 macro_rules! launch_tuples {
-    ($($name:ident $value:ident),*) => {
-        impl<$($name: LaunchArg),*> LaunchArgs for ($($name,)*) {
-            type Values<'a> = ($($name::Value<'a>,)*);
-
-            fn bind(($($value,)*): Self::Values<'_>, bound: &mut Bound<'_>) -> Result<(), Error> {
-                $($name::bind($value, bound)?;)*
-                Ok(())
+    ($($argument:ident $passed:ident $value:ident),*) => {
+        impl<$($argument,)* $($passed: LaunchArg<$argument>),*> LaunchArgs<($($argument,)*)> for ($($passed,)*) {
+            fn bind(self, bound: &mut Bound) {
+                let ($($value,)*) = self;
+                $($value.bind(bound);)*
             }
         }
     };
 }
 
-launch_tuples!(A a);
-launch_tuples!(A a, B b);
-launch_tuples!(A a, B b, C c);
-launch_tuples!(A a, B b, C c, D d);
-launch_tuples!(A a, B b, C c, D d, E e);
-launch_tuples!(A a, B b, C c, D d, E e, F f);
-launch_tuples!(A a, B b, C c, D d, E e, F f, G g);
-launch_tuples!(A a, B b, C c, D d, E e, F f, G g, H h);
-launch_tuples!(A a, B b, C c, D d, E e, F f, G g, H h, I i);
-launch_tuples!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j);
-launch_tuples!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k);
-launch_tuples!(A a, B b, C c, D d, E e, F f, G g, H h, I i, J j, K k, L l);
+launch_tuples!(A PA a);
+launch_tuples!(A PA a, B PB b);
+launch_tuples!(A PA a, B PB b, C PC c);
+launch_tuples!(A PA a, B PB b, C PC c, D PD d);
+launch_tuples!(A PA a, B PB b, C PC c, D PD d, E PE e);
+launch_tuples!(A PA a, B PB b, C PC c, D PD d, E PE e, F PF f);
+launch_tuples!(A PA a, B PB b, C PC c, D PD d, E PE e, F PF f, G PG g);
+launch_tuples!(A PA a, B PB b, C PC c, D PD d, E PE e, F PF f, G PG g, H PH h);
+launch_tuples!(A PA a, B PB b, C PC c, D PD d, E PE e, F PF f, G PG g, H PH h, I PI i);
+launch_tuples!(A PA a, B PB b, C PC c, D PD d, E PE e, F PF f, G PG g, H PH h, I PI i, J PJ j);
+launch_tuples!(A PA a, B PB b, C PC c, D PD d, E PE e, F PF f, G PG g, H PH h, I PI i, J PJ j, K PK k);
+launch_tuples!(
+    A PA a, B PB b, C PC c, D PD d, E PE e, F PF f, G PG g, H PH h, I PI i, J PJ j, K PK k, L PL l
+);

@@ -1,94 +1,367 @@
-//! Typed buffers on a device.
+//! Typed buffers on a device, and typed views of them.
+//!
+//! A view borrows its buffer as a slice does its vector, so which views are disjoint is checked when the program is
+//! compiled: by the borrow checker for [`slice_mut`](Buffer::slice_mut), by construction for
+//! [`split_at_mut`](Buffer::split_at_mut) and [`chunks_mut`](Buffer::chunks_mut).
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::ops::{Bound, RangeBounds};
 
-use fulgurite_driver_core::{Backend, DeviceBuffer, Error};
+use fulgurite_driver_core::{self as driver, Device, DeviceError, Error};
 use fulgurite_ir::builder::Storable;
 use fulgurite_spec::Code;
 
-/// A type that buffers hold: `i32`, `u32`, `f32`, and arrays of two or four of one.
-pub trait Element: Storable + bytemuck::Pod {}
+/// A type that buffers hold and that parameters have: the integers of 8 to 64 bits, `f32`, `f64`, `half::f16`,
+/// `half::bf16`, and arrays of two to four of one.
+pub trait Element: Storable + bytemuck::Pod + Send + Sync {}
 
-impl<T: Storable + bytemuck::Pod> Element for T {}
+impl<T: Storable + bytemuck::Pod + Send + Sync> Element for T {}
 
 /// Elements of `T` in the memory of one context's device.
-pub struct Buffer<T> {
-    raw: Arc<dyn DeviceBuffer>,
-    backend: Arc<dyn Backend>,
-    len: usize,
+///
+/// Reads, writes, fills and copies come behind every launch that was made or submitted before. The memory is given back
+/// when the buffer and every launch and graph that uses it are gone.
+///
+/// ```
+/// use fulgurite::prelude::*;
+///
+/// let ctx = Context::open()?;
+/// let mut y = ctx.buffer(&[1u32, 2, 3, 4])?;
+/// y.slice_mut(1..3)?.fill(7)?;
+/// assert_eq!(y.read()?, [1, 7, 7, 4]);
+///
+/// let (mut head, tail) = y.split_at_mut(2)?;
+/// head.copy_from(&tail)?;
+/// assert_eq!(y.read()?, [7, 4, 7, 4]);
+/// # Ok::<(), Error>(())
+/// ```
+pub struct Buffer<T>(Part<T>);
+
+/// Elements of a [`Buffer`], to be read while the view lives. Cheap to clone.
+pub struct BufferView<'b, T> {
+    part: Part<T>,
+    buffer: PhantomData<&'b Buffer<T>>,
+}
+
+/// Elements of a [`Buffer`], to be read and written through this view alone while it lives.
+pub struct BufferViewMut<'b, T> {
+    part: Part<T>,
+    buffer: PhantomData<&'b mut Buffer<T>>,
+}
+
+/// A range of a device buffer, as elements.
+struct Part<T> {
+    bytes: driver::BufferView,
     element: PhantomData<fn() -> T>,
 }
 
-impl<T: Element> Buffer<T> {
-    pub(crate) fn allocate(backend: &Arc<dyn Backend>, len: usize) -> Result<Self, Error> {
-        let bytes = (len as u64).checked_mul(size_of::<T>() as u64).ok_or_else(|| {
-            Error::invalid(Code::BufferSize, format!("{len} elements of {} are over 2^64 bytes", T::TYPE))
-        })?;
-        let raw = backend.allocate(bytes)?;
-        Ok(Self { raw, backend: Arc::clone(backend), len, element: PhantomData })
+/// The bytes of `len` elements.
+fn byte_size<T: Element>(len: usize) -> Result<u64, Error> {
+    (len as u64).checked_mul(size_of::<T>() as u64).ok_or_else(|| {
+        Error::invalid(Code::BufferSize, format!("{len} elements of {} are over 2^64 bytes", T::TYPE))
+    })
+}
+
+/// Makes `memory` a vector of `bytes` bytes, in the allocation that it has if that is large enough.
+pub(crate) fn resize<T: Element>(memory: &mut Vec<T>, bytes: u64) -> Result<(), Error> {
+    let out_of_memory = || DeviceError::OutOfMemory { bytes };
+    let len = usize::try_from(bytes / size_of::<T>() as u64).map_err(|_| out_of_memory())?;
+    memory.try_reserve_exact(len.saturating_sub(memory.len())).map_err(|_| out_of_memory())?;
+    memory.resize(len, T::zeroed());
+    Ok(())
+}
+
+impl<T> Clone for Part<T> {
+    fn clone(&self) -> Self {
+        Self { bytes: self.bytes.clone(), element: PhantomData }
+    }
+}
+
+impl<T: Element> Part<T> {
+    fn new(bytes: driver::BufferView) -> Self {
+        Self { bytes, element: PhantomData }
     }
 
-    /// The number of elements.
-    pub fn len(&self) -> usize {
-        self.len
+    fn len(&self) -> usize {
+        (self.bytes.bytes() / size_of::<T>() as u64) as usize
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    fn range(&self, range: &impl RangeBounds<usize>) -> Result<Self, Error> {
+        let begin = match range.start_bound() {
+            Bound::Included(begin) => Some(*begin),
+            Bound::Excluded(before) => before.checked_add(1),
+            Bound::Unbounded => Some(0),
+        };
+        let end = match range.end_bound() {
+            Bound::Included(last) => last.checked_add(1),
+            Bound::Excluded(end) => Some(*end),
+            Bound::Unbounded => Some(self.len()),
+        };
+        match (begin, end) {
+            (Some(begin), Some(end)) if begin <= end && end <= self.len() => {
+                let size = size_of::<T>() as u64;
+                Ok(Self::new(self.bytes.view(begin as u64 * size..end as u64 * size)?))
+            }
+            _ => Err(Error::invalid(
+                Code::BufferSize,
+                format!(
+                    "elements {:?} to {:?} are not within {} of {}",
+                    range.start_bound(),
+                    range.end_bound(),
+                    self.len(),
+                    T::TYPE
+                ),
+            )),
+        }
     }
 
-    /// Copies all elements to the host, after every launch made before.
-    ///
-    /// # Errors
-    /// What the device says.
-    pub fn read(&self) -> Result<Vec<T>, Error> {
-        let mut data = vec![T::zeroed(); self.len];
+    fn read(&self) -> Result<Vec<T>, Error> {
+        let mut data = Vec::new();
+        resize(&mut data, self.bytes.bytes())?;
         self.read_into(&mut data)?;
         Ok(data)
     }
 
-    /// Copies all elements into `out`.
-    ///
-    /// # Errors
-    /// `FG0503` if the lengths differ, or what the device says.
-    pub fn read_into(&self, out: &mut [T]) -> Result<(), Error> {
+    fn read_into(&self, out: &mut [T]) -> Result<(), Error> {
         self.same_length(out.len())?;
-        self.raw.read(0, bytemuck::cast_slice_mut(out))
+        self.bytes.read(bytemuck::cast_slice_mut(out))
     }
 
-    /// Replaces all elements.
-    ///
-    /// # Errors
-    /// `FG0503` if the lengths differ, or what the device says.
-    pub fn write(&mut self, data: &[T]) -> Result<(), Error> {
+    fn write(&self, data: &[T]) -> Result<(), Error> {
         self.same_length(data.len())?;
-        self.raw.write(0, bytemuck::cast_slice(data))
+        self.bytes.write(bytemuck::cast_slice(data))
     }
 
     fn same_length(&self, host: usize) -> Result<(), Error> {
-        if host == self.len {
+        if host == self.len() {
             return Ok(());
         }
         Err(Error::invalid(
             Code::BufferSize,
-            format!("the buffer has {} elements of {}, the host's slice {host}", self.len, T::TYPE),
+            format!(
+                "there are {} elements of {} on the device, {host} in the host's slice",
+                self.len(),
+                T::TYPE
+            ),
         ))
     }
 
-    pub(crate) fn raw(&self) -> &Arc<dyn DeviceBuffer> {
-        &self.raw
-    }
-
-    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
-        &self.backend
+    fn fmt(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{name}({} × {} of {:?})", self.len(), T::TYPE, self.bytes.buffer())
     }
 }
 
-impl<T: Element> fmt::Debug for Buffer<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Buffer<{}>({} elements on {})", T::TYPE, self.len, self.backend.snapshot().backend)
+impl<T: Element> Buffer<T> {
+    pub(crate) fn zeroed(device: &Device, len: usize) -> Result<Self, Error> {
+        Ok(Self(Part::new(device.zeroed(byte_size::<T>(len)?)?.whole())))
     }
+
+    pub(crate) fn upload(device: &Device, data: &[T]) -> Result<Self, Error> {
+        Ok(Self(Part::new(device.upload(bytemuck::cast_slice(data))?.whole())))
+    }
+
+    pub(crate) fn raw(&self) -> &driver::BufferView {
+        &self.0.bytes
+    }
+
+    fn part(&self) -> &Part<T> {
+        &self.0
+    }
+
+    /// Gives the memory back as soon as no launch that was submitted uses it, also where graphs hold it: replaying those
+    /// is `FG0509` from now on.
+    pub fn free(self) {
+        self.0.bytes.buffer().free();
+    }
+}
+
+impl<'b, T: Element> BufferView<'b, T> {
+    fn new(part: Part<T>) -> Self {
+        Self { part, buffer: PhantomData }
+    }
+
+    pub(crate) fn into_raw(self) -> driver::BufferView {
+        self.part.bytes
+    }
+
+    fn part(&self) -> &Part<T> {
+        &self.part
+    }
+
+    /// The elements `range` of it.
+    ///
+    /// # Errors
+    /// `FG0503` if it does not have them.
+    pub fn slice(&self, range: impl RangeBounds<usize>) -> Result<BufferView<'b, T>, Error> {
+        Ok(BufferView::new(self.part.range(&range)?))
+    }
+}
+
+impl<T: Element> BufferViewMut<'_, T> {
+    fn new(part: Part<T>) -> Self {
+        Self { part, buffer: PhantomData }
+    }
+
+    pub(crate) fn into_raw(self) -> driver::BufferView {
+        self.part.bytes
+    }
+
+    fn part(&self) -> &Part<T> {
+        &self.part
+    }
+}
+
+macro_rules! reads {
+    ($($type:ty)*) => {
+        $(
+            impl<T: Element> $type {
+                /// The number of elements.
+                pub fn len(&self) -> usize {
+                    self.part().len()
+                }
+
+                /// Whether there are none.
+                pub fn is_empty(&self) -> bool {
+                    self.len() == 0
+                }
+
+                /// Copies all elements to the host, behind every launch made before.
+                ///
+                /// # Errors
+                /// `FG0601` if the host has no memory for them, or what the device says.
+                pub fn read(&self) -> Result<Vec<T>, Error> {
+                    self.part().read()
+                }
+
+                /// Copies all elements into `out`.
+                ///
+                /// # Errors
+                /// `FG0503` if the lengths differ, or what the device says.
+                pub fn read_into(&self, out: &mut [T]) -> Result<(), Error> {
+                    self.part().read_into(out)
+                }
+            }
+
+            impl<T: Element> fmt::Debug for $type {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    let name = stringify!($type);
+                    self.part().fmt(name.split('<').next().unwrap_or(name), f)
+                }
+            }
+        )*
+    };
+}
+
+reads!(Buffer<T> BufferView<'_, T> BufferViewMut<'_, T>);
+
+macro_rules! writes {
+    ($($type:ty)*) => {
+        $(
+            impl<T: Element> $type {
+                /// The elements `range`, to be read.
+                ///
+                /// # Errors
+                /// `FG0503` if there are none such.
+                pub fn slice(&self, range: impl RangeBounds<usize>) -> Result<BufferView<'_, T>, Error> {
+                    Ok(BufferView::new(self.part().range(&range)?))
+                }
+
+                /// The elements `range`, to be read and written.
+                ///
+                /// # Errors
+                /// `FG0503` if there are none such.
+                pub fn slice_mut(
+                    &mut self,
+                    range: impl RangeBounds<usize>,
+                ) -> Result<BufferViewMut<'_, T>, Error> {
+                    Ok(BufferViewMut::new(self.part().range(&range)?))
+                }
+
+                /// Two views that have no element in common: those before `middle`, and the others.
+                ///
+                /// # Errors
+                /// `FG0503` if there are fewer than `middle` elements.
+                pub fn split_at_mut(
+                    &mut self,
+                    middle: usize,
+                ) -> Result<(BufferViewMut<'_, T>, BufferViewMut<'_, T>), Error> {
+                    let (head, tail) = (self.part().range(&(..middle))?, self.part().range(&(middle..))?);
+                    Ok((BufferViewMut::new(head), BufferViewMut::new(tail)))
+                }
+
+                /// Views of `len` elements each, the last of perhaps fewer, that have no element in common.
+                ///
+                /// # Errors
+                /// `FG0503` if `len` is 0.
+                pub fn chunks_mut(
+                    &mut self,
+                    len: usize,
+                ) -> Result<impl ExactSizeIterator<Item = BufferViewMut<'_, T>>, Error> {
+                    if len == 0 {
+                        return Err(Error::invalid(Code::BufferSize, "chunks of no elements"));
+                    }
+                    let all = self.len();
+                    let begins = (0..all).step_by(len);
+                    let chunks: Result<Vec<_>, Error> = begins
+                        .map(|begin| self.part().range(&(begin..all.min(begin.saturating_add(len)))))
+                        .collect();
+                    Ok(chunks?.into_iter().map(BufferViewMut::new))
+                }
+
+                /// Replaces all elements, behind every launch made before.
+                ///
+                /// # Errors
+                /// `FG0503` if the lengths differ, or what the device says.
+                pub fn write(&mut self, data: &[T]) -> Result<(), Error> {
+                    self.part().write(data)
+                }
+
+                /// Replaces every element with `value`.
+                ///
+                /// # Errors
+                /// What the device says.
+                pub fn fill(&mut self, value: T) -> Result<(), Error> {
+                    self.part().bytes.fill(bytemuck::bytes_of(&value))
+                }
+
+                /// Replaces all elements with those of `source`, on the device.
+                ///
+                /// # Errors
+                /// `FG0503` if the lengths differ, `FG0506` if the source is of another context, or what the device
+                /// says.
+                pub fn copy_from<'s>(&mut self, source: impl Into<BufferView<'s, T>>) -> Result<(), Error> {
+                    self.part().bytes.copy_from(&source.into().part.bytes)
+                }
+            }
+        )*
+    };
+}
+
+writes!(Buffer<T> BufferViewMut<'_, T>);
+
+impl<T> Clone for BufferView<'_, T> {
+    fn clone(&self) -> Self {
+        Self { part: self.part.clone(), buffer: PhantomData }
+    }
+}
+
+macro_rules! views {
+    ($($from:ty => $to:ident;)*) => {
+        $(
+            impl<'b, T: Element> From<$from> for $to<'b, T> {
+                fn from(from: $from) -> Self {
+                    Self::new(from.part().clone())
+                }
+            }
+        )*
+    };
+}
+
+views! {
+    &'b Buffer<T> => BufferView;
+    &'b BufferView<'_, T> => BufferView;
+    &'b BufferViewMut<'_, T> => BufferView;
+    &'b mut Buffer<T> => BufferViewMut;
+    &'b mut BufferViewMut<'_, T> => BufferViewMut;
 }

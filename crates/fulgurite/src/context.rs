@@ -3,14 +3,24 @@
 use std::fmt;
 use std::sync::Arc;
 
-use fulgurite_driver_core::{Backend, Choice, CompileOptions, Error, LaunchOptions, Registry, Route};
+use fulgurite_driver_core::{
+    Choice, CompileOptions, Counters, Device, Error, LaunchOptions, Manifest, Registry, Replayed, Repro,
+    Route,
+};
+use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
 
-use crate::args::LaunchArgs;
 use crate::buffer::{Buffer, Element};
-use crate::kernel::{Executable, Kernel};
+use crate::executable::Executable;
+use crate::kernel::Kernel;
 
-/// The backends that this build has, by Cargo feature.
+/// The backends that this build has, by Cargo feature. Opens none.
+///
+/// ```
+/// for registration in fulgurite::registry().list() {
+///     println!("{} of rank {}", registration.id(), registration.rank());
+/// }
+/// ```
 pub fn registry() -> Registry {
     #[allow(unused_mut, reason = "with no backend feature there is nothing to register")]
     let mut registry = Registry::new();
@@ -24,15 +34,36 @@ pub fn registry() -> Registry {
     registry
 }
 
-/// An open backend: makes buffers, compiles kernels. Cheap to clone; clones share the device.
+/// An open backend: makes buffers, compiles kernels, records graphs. Cheap to clone; clones share the device.
+///
+/// A context may be used from several threads at once, and a program may have several, each with a device of its own.
+///
+/// ```
+/// use fulgurite::Context;
+///
+/// let best = Context::open()?;
+/// println!("{}", best.route());
+/// let cpu = Context::builder().backend("cpu").open()?;
+/// assert_eq!(cpu.device().backend, "cpu");
+/// # Ok::<(), fulgurite::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Context {
     route: Route,
-    compile: CompileOptions,
-    launch: LaunchOptions,
+    device: Device,
 }
 
 /// Choices made before a context is opened.
+///
+/// ```
+/// use std::time::Duration;
+/// use fulgurite::{Context, LaunchOptions};
+///
+/// let options = LaunchOptions::default().timeout(Duration::from_secs(5));
+/// let ctx = Context::builder().backend("cpu").launch_options(options).open()?;
+/// assert!(ctx.route().to_string().contains("\n  cpu: chosen"));
+/// # Ok::<(), fulgurite::Error>(())
+/// ```
 #[derive(Default)]
 #[must_use = "nothing is opened until `open`"]
 pub struct ContextBuilder {
@@ -47,6 +78,21 @@ impl ContextBuilder {
     pub fn backend(mut self, id: impl Into<String>) -> Self {
         self.choice = Choice::Exactly(id.into());
         self
+    }
+
+    /// Uses the Vulkan device `selector`: its index in the loader's order, or part of its name in any case. Other options
+    /// of the backend are those of the environment; where `FULGURITE_VULKAN_DEVICE` names another device, this one wins.
+    #[cfg(feature = "vulkan")]
+    pub fn vulkan_device(self, selector: impl Into<String>) -> Self {
+        use fulgurite_backend_vulkan::{Options, VulkanBackend, registration};
+        use fulgurite_driver_core::{Backend, Registration};
+        let options = Options::from_env().device(selector);
+        let (id, rank) = (registration().id().to_owned(), registration().rank());
+        let mut registry = Registry::new();
+        let open = move || Ok(VulkanBackend::open(&options)? as Arc<dyn Backend>);
+        // The only one, so its id is new.
+        let _ = registry.register(Registration::new(id.clone(), rank, open));
+        self.registry(registry).backend(id)
     }
 
     /// Chooses among these backends instead of the build's own.
@@ -73,7 +119,8 @@ impl ContextBuilder {
     /// `FG0401` if there is no such backend, `FG0402` if it cannot start here, `FG0404` if none can.
     pub fn open(self) -> Result<Context, Error> {
         let route = self.registry.unwrap_or_else(registry).route(&self.choice)?;
-        Ok(Context { route, compile: self.compile, launch: self.launch })
+        let device = Device::new(Arc::clone(route.backend()), self.compile, self.launch);
+        Ok(Context { route, device })
     }
 }
 
@@ -93,7 +140,7 @@ impl Context {
 
     /// The device in use.
     pub fn device(&self) -> &DeviceSnapshot {
-        self.backend().snapshot()
+        self.device.snapshot()
     }
 
     /// Which backend was chosen, and why each other was not.
@@ -101,14 +148,17 @@ impl Context {
         &self.route
     }
 
+    /// What was done through this context and its clones so far.
+    pub fn counters(&self) -> Counters {
+        self.device.counters()
+    }
+
     /// A buffer on the device with a copy of `data`.
     ///
     /// # Errors
     /// Out of memory, or more bytes than the device's buffers hold.
     pub fn buffer<T: Element>(&self, data: &[T]) -> Result<Buffer<T>, Error> {
-        let mut buffer = self.zeroed(data.len())?;
-        buffer.write(data)?;
-        Ok(buffer)
+        Buffer::upload(&self.device, data)
     }
 
     /// A buffer on the device of `len` elements, all zero.
@@ -116,14 +166,14 @@ impl Context {
     /// # Errors
     /// As [`Context::buffer`].
     pub fn zeroed<T: Element>(&self, len: usize) -> Result<Buffer<T>, Error> {
-        Buffer::allocate(self.backend(), len)
+        Buffer::zeroed(&self.device, len)
     }
 
-    /// Compiles a typed kernel.
+    /// Compiles a typed kernel, or finds what was compiled of it before.
     ///
     /// # Errors
     /// `FG0403` if the device lacks what the kernel needs, or what the driver says.
-    pub fn compile<A: LaunchArgs>(&self, kernel: &Kernel<A>) -> Result<Executable<A>, Error> {
+    pub fn compile<A>(&self, kernel: &Kernel<A>) -> Result<Executable<A>, Error> {
         self.compile_with(kernel, &CompileOptions::default())
     }
 
@@ -131,21 +181,60 @@ impl Context {
     ///
     /// # Errors
     /// As [`Context::compile`].
-    pub fn compile_with<A: LaunchArgs>(
+    pub fn compile_with<A>(
         &self,
         kernel: &Kernel<A>,
         options: &CompileOptions,
     ) -> Result<Executable<A>, Error> {
-        let raw = self.backend().compile(Arc::clone(kernel.verified()), &self.compile.merged(options))?;
-        Ok(Executable::new(Arc::clone(self.backend()), raw, self.launch.clone()))
+        Ok(Executable::new(self.device.compile(kernel.verified(), options)?))
     }
 
-    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
-        self.route.backend()
+    /// As [`compile_with`](Self::compile_with), with what identifies the result and says whether it was compiled now.
+    ///
+    /// # Errors
+    /// As [`Context::compile`].
+    pub fn compile_with_report<A>(
+        &self,
+        kernel: &Kernel<A>,
+        options: &CompileOptions,
+    ) -> Result<(Executable<A>, Manifest), Error> {
+        let (program, manifest) = self.device.compile_with_report(kernel.verified(), options)?;
+        Ok((Executable::new(program), manifest))
     }
 
-    pub(crate) fn options(&self) -> (&CompileOptions, &LaunchOptions) {
-        (&self.compile, &self.launch)
+    /// Compiles kernels ahead of their first use, and launches none. Later compiles with the same options find them.
+    ///
+    /// ```
+    /// # use fulgurite::prelude::*;
+    /// # let ctx = Context::builder().backend("cpu").open()?;
+    /// # let build = |name| kernel::<(Write<u32>,)>(name, ["y"], [64, 1, 1], |k, (y,)| y.store(k.global_id().x(), 7));
+    /// let (first, second) = (build("first")?, build("second")?);
+    /// for (kernel, error) in ctx.prewarm([first.verified(), second.verified()], &Default::default()) {
+    ///     eprintln!("kernel {kernel}: {error}");
+    /// }
+    /// assert_eq!(ctx.counters().launches, 0);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// Gives the error of each kernel that failed, with its place in the list; the others are compiled all the same.
+    pub fn prewarm<'k>(
+        &self,
+        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
+        options: &CompileOptions,
+    ) -> Vec<(usize, Error)> {
+        self.device.prewarm(kernels, options).err().unwrap_or_default()
+    }
+
+    /// Runs a captured call on this device and compares: see [`Call::capture`](crate::Call::capture).
+    ///
+    /// # Errors
+    /// `FG0703` for a repro that does not fit its kernel, and what compiling and running meet.
+    pub fn replay(&self, repro: &Repro) -> Result<Replayed, Error> {
+        repro.replay(&self.device)
+    }
+
+    pub(crate) fn driver(&self) -> &Device {
+        &self.device
     }
 }
 
@@ -153,9 +242,4 @@ impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").field("route", &self.route).finish_non_exhaustive()
     }
-}
-
-/// Whether two handles are of one open backend.
-pub(crate) fn same_backend(a: &Arc<dyn Backend>, b: &Arc<dyn Backend>) -> bool {
-    Arc::as_ptr(a).cast::<()>() == Arc::as_ptr(b).cast::<()>()
 }

@@ -1,14 +1,12 @@
-//! Typed kernels and their executables.
+//! Verified kernels: from typed Rust, from text, from bytes.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use fulgurite_driver_core::{self as driver, Backend, Binding, Error, Launch, LaunchOptions, LaunchReport};
+use fulgurite_driver_core::Error;
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{self, Args, Builder};
-
-use crate::args::{Bound, LaunchArgs};
 
 /// A verified kernel of arguments `A`. Cheap to clone.
 pub struct Kernel<A> {
@@ -19,6 +17,23 @@ pub struct Kernel<A> {
 /// Builds and verifies a kernel of arguments `A`, called `name`, whose arguments are called `names`, with
 /// workgroups of `workgroup` invocations along x, y and z. `body` receives the builder and a handle for each
 /// argument.
+///
+/// ```
+/// use fulgurite::prelude::*;
+///
+/// // The sum of each workgroup of 64 elements; elements beyond the last are 0.
+/// let sums = kernel::<(Read<u32>, Write<u32>)>("sums", ["x", "sums"], [64, 1, 1], |k, (x, sums)| {
+///     let sum = k.shared::<u32>("sum", 1);
+///     sum.atomic_add(0, x.load(k.global_id().x()));
+///     k.barrier_shared();
+///     k.if_(k.local_index().eq(0), |k| sums.store(k.workgroup_id().x(), sum.load(0)));
+/// })?;
+/// let ctx = Context::open()?;
+/// let (x, mut y) = (ctx.buffer(&[1u32; 100])?, ctx.zeroed(2)?);
+/// ctx.compile(&sums)?.launch_with(&LaunchOptions::invocations([100, 1, 1]), (&x, &mut y))?;
+/// assert_eq!(y.read()?, [64, 36]);
+/// # Ok::<(), Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Invalid`] with everything that is wrong, each with its Rust position.
@@ -35,6 +50,18 @@ pub fn kernel<A: Args>(
 
 /// Parses and verifies the text of a kernel, for [`Context::compile_dynamic`](crate::Context::compile_dynamic).
 ///
+/// ```
+/// let source = "fulgurite 1
+/// kernel @seven workgroup(1, 1, 1) {
+///   buffer %y: write u32[]
+///   store %y[0u32], 7i32
+/// }
+/// ";
+/// let error = fulgurite::parse(source).unwrap_err();
+/// assert_eq!(error.code(), fulgurite::Code::TypeMismatch);
+/// assert!(fulgurite::parse(&source.replace("7i32", "7u32")).is_ok());
+/// ```
+///
 /// # Errors
 /// [`Error::Invalid`] with everything that is wrong, each with its line and column;
 /// [`render`](crate::render) shows them in the source.
@@ -45,6 +72,15 @@ pub fn parse(text: &str) -> Result<Arc<VerifiedKernel>, Error> {
 
 /// Reads and verifies the bytes of a kernel, for [`Context::compile_dynamic`](crate::Context::compile_dynamic).
 /// The bytes may come from anywhere: whatever they are, they give a kernel that keeps every rule, or an error.
+///
+/// ```
+/// use fulgurite::prelude::*;
+///
+/// let seven = kernel::<(Write<u32>,)>("seven", ["y"], [1, 1, 1], |_, (y,)| y.store(0, 7))?;
+/// let read_back = fulgurite::decode(&seven.to_bytes()?)?;
+/// assert_eq!(read_back.digest(), seven.verified().digest());
+/// # Ok::<(), Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Invalid`]: `FG08xx` for bytes that are no kernel's, or everything that the verifier finds wrong.
@@ -78,79 +114,5 @@ impl<A> Clone for Kernel<A> {
 impl<A> fmt::Debug for Kernel<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.verified, f)
-    }
-}
-
-/// A compiled kernel of arguments `A` on one context. Cheap to clone.
-pub struct Executable<A> {
-    backend: Arc<dyn Backend>,
-    raw: Arc<dyn driver::Executable>,
-    options: LaunchOptions,
-    args: PhantomData<fn() -> A>,
-}
-
-impl<A: LaunchArgs> Executable<A> {
-    pub(crate) fn new(
-        backend: Arc<dyn Backend>,
-        raw: Arc<dyn driver::Executable>,
-        options: LaunchOptions,
-    ) -> Self {
-        Self { backend, raw, options, args: PhantomData }
-    }
-
-    /// Runs the kernel and waits for it: one invocation along x for each element of the first buffer that it
-    /// writes.
-    ///
-    /// # Errors
-    /// `FG05xx` for arguments that do not fit, `FG0403` and `FG0405` over the device's limits, `FG06xx` from
-    /// the device.
-    pub fn launch(&self, args: A::Values<'_>) -> Result<LaunchReport, Error> {
-        self.launch_with(&LaunchOptions::default(), args)
-    }
-
-    /// Like [`Executable::launch`], with options, which win over the context's field by field.
-    ///
-    /// # Errors
-    /// As [`Executable::launch`].
-    pub fn launch_with(&self, options: &LaunchOptions, args: A::Values<'_>) -> Result<LaunchReport, Error> {
-        let mut bound = Bound::new(&self.backend);
-        A::bind(args, &mut bound)?;
-        launch_bound(&self.backend, &self.raw, &bound, &self.options.merged(options))
-    }
-}
-
-pub(crate) fn launch_bound(
-    backend: &Arc<dyn Backend>,
-    executable: &Arc<dyn driver::Executable>,
-    bound: &Bound<'_>,
-    options: &LaunchOptions,
-) -> Result<LaunchReport, Error> {
-    let limits = &backend.snapshot().limits;
-    let launch =
-        Launch::check(executable.kernel(), limits, Binding::each(&bound.buffers), &bound.params, options)?;
-    executable.launch(&launch)
-}
-
-impl<A> Executable<A> {
-    /// Starts with the backend's id and a colon, and is unique to what was compiled.
-    pub fn id(&self) -> &str {
-        self.raw.id()
-    }
-}
-
-impl<A> Clone for Executable<A> {
-    fn clone(&self) -> Self {
-        Self {
-            backend: Arc::clone(&self.backend),
-            raw: Arc::clone(&self.raw),
-            options: self.options.clone(),
-            args: PhantomData,
-        }
-    }
-}
-
-impl<A> fmt::Debug for Executable<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Executable").field(&self.raw.id()).finish()
     }
 }

@@ -25,22 +25,31 @@
 #![forbid(unsafe_code)]
 
 mod args;
+#[cfg(feature = "ndarray")]
+mod array;
 mod buffer;
 mod calibrate;
+mod call;
 mod context;
 mod dynamic;
+mod executable;
+mod graph;
 mod kernel;
 
 pub use args::{LaunchArg, LaunchArgs};
-pub use buffer::{Buffer, Element};
+pub use buffer::{Buffer, BufferView, BufferViewMut, Element};
 pub use calibrate::{calibrate, calibrations, calibrations_path, keep_calibrations};
+pub use call::{Call, OutputVec, Outputs, Resident};
 pub use context::{Context, ContextBuilder, registry};
 pub use dynamic::{DynArg, DynBuffer, DynExecutable};
-pub use kernel::{Executable, Kernel, decode, kernel, parse};
+pub use executable::Executable;
+pub use graph::{DynLaunchStep, Graph, GraphRecorder, GraphUpdate, LaunchStep};
+pub use kernel::{Kernel, decode, kernel, parse};
 
 pub use fulgurite_driver_core::{
-    Choice, CompileOptions, DeviceError, Error, GridSize, LaunchOptions, LaunchReport, Registration,
-    Registry, Route, render,
+    CacheOutcome, Calibration, Calibrations, Choice, CompileOptions, Considered, Counters, DeviceError,
+    Difference, Error, GridSize, Hazard, HazardKind, LaunchOptions, LaunchReport, Manifest, MathMode,
+    Pending, Registration, Registry, Replayed, Repro, Route, Unsupported, Verdict, Wish, Workload, render,
 };
 pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Matrix, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};
@@ -53,8 +62,8 @@ pub use fulgurite_spec::{
 /// What most programs use.
 pub mod prelude {
     pub use crate::{
-        AtomicOrder, Buffer, Combine, Context, Error, Executable, Kernel, Large, LaunchOptions, Read,
-        ReadWrite, SyncScope, Write, kernel,
+        AtomicOrder, Buffer, BufferView, BufferViewMut, Combine, Context, Error, Executable, Kernel, Large,
+        LaunchOptions, Read, ReadWrite, SyncScope, Write, kernel,
     };
     pub use fulgurite_ir::builder::{Builder, Val};
 }

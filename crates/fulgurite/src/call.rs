@@ -1,0 +1,317 @@
+//! Calls: one launch on slices of the host, with device buffers that live as long as it does.
+
+mod outputs;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use fulgurite_driver_core::{
+    self as driver, Called, Error, LaunchOptions, LaunchReport, Pending, Program, Repro,
+};
+use fulgurite_spec::{Code, Type, eval};
+
+use crate::args::components;
+use crate::buffer::{Buffer, BufferView, BufferViewMut, Element};
+use crate::dynamic::{DynBuffer, check_param_bytes, check_type};
+
+use outputs::{Lent, Output, given_for};
+pub use outputs::{OutputVec, Outputs};
+
+/// A call of a kernel: [`Executable::call`](crate::Executable::call) begins it, one method for each buffer and parameter
+/// in the kernel's order adds to it, [`run`](Self::run) or [`submit`](Self::submit) does it.
+///
+/// Inputs go to the device from where they are, and outputs into vectors of their type, each with one copy. Elements and
+/// access are checked when it runs; after an error nothing was written.
+///
+/// ```
+/// use fulgurite::prelude::*;
+///
+/// let saxpy = kernel::<(Read<f32>, ReadWrite<f32>, f32)>("saxpy", ["x", "y", "a"], [64, 1, 1], |k, (x, y, a)| {
+///     let i = k.global_id().x();
+///     y.store(i, a * x.load(i) + y.load(i));
+/// })?;
+/// let exe = Context::open()?.compile(&saxpy)?;
+/// let (x, y) = (vec![1.0f32, 2.0], vec![10.0f32, 20.0]);
+///
+/// let mut outputs = exe.call().input(&x).in_out(&y).param(2.0f32).label("saxpy of two").run()?;
+/// assert_eq!(outputs.take::<f32>(0)?, [12.0, 24.0]);
+///
+/// // Into a vector that is there, and without waiting.
+/// let mut result = Vec::<f32>::with_capacity(2);
+/// exe.call().input(&x).in_out(&y).param(3.0f32).run_into(&mut [&mut result])?;
+/// assert_eq!(result, [13.0, 26.0]);
+/// let pending = exe.call().input(&x).in_out(&y).param(4.0f32).submit()?;
+/// assert_eq!(pending.wait()?.take::<f32>(0)?, [14.0, 28.0]);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing is done until `run` or `submit`"]
+pub struct Call<'a> {
+    program: Program,
+    call: driver::Call<'a>,
+    buffers: Vec<Passed>,
+    /// The type of each parameter, or the bytes that it was given as.
+    params: Vec<Type>,
+    outputs: Vec<MakeOutput>,
+    /// The first argument that is wrong whatever the others are.
+    wrong: Option<Error>,
+    timed: bool,
+}
+
+/// Makes the vector of an output.
+type MakeOutput = fn() -> Output;
+
+/// What is known of a buffer argument when it is passed.
+#[derive(Clone, Copy)]
+struct Passed {
+    /// `None` for bytes, which are of any type.
+    element: Option<Type>,
+    /// Whether the kernel may only read it.
+    shared: bool,
+}
+
+/// Memory of the device that a [`Call`] passes: a buffer or view, typed or dynamic, that stays.
+pub struct Resident<'a> {
+    view: driver::BufferView,
+    element: Type,
+    shared: bool,
+    buffer: PhantomData<&'a ()>,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(program: &Program) -> Self {
+        Self {
+            program: program.clone(),
+            call: driver::Call::new().options(program.options()),
+            buffers: Vec::new(),
+            params: Vec::new(),
+            outputs: Vec::new(),
+            wrong: None,
+            timed: false,
+        }
+    }
+
+    /// Passes elements that the kernel only reads for its next buffer.
+    pub fn input<T: Element>(self, data: &'a [T]) -> Self {
+        self.add(Some(T::TYPE), |call| call.input(bytemuck::cast_slice(data)))
+    }
+
+    /// As [`input`](Self::input), as bytes, little-endian, of whatever type the kernel declares.
+    pub fn input_bytes(self, bytes: &'a [u8]) -> Self {
+        self.add(None, |call| call.input(bytes))
+    }
+
+    /// Passes `len` zeros for the kernel's next buffer, which it writes: what it leaves is an output.
+    pub fn output<T: Element>(mut self, len: usize) -> Self {
+        self.outputs.push(Output::new::<T>);
+        let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+        self.add(Some(T::TYPE), |call| call.output(bytes))
+    }
+
+    /// As [`output`](Self::output), as `len` bytes, little-endian, of whatever type the kernel declares: an output of
+    /// `u8`.
+    pub fn output_bytes(mut self, len: usize) -> Self {
+        self.outputs.push(Output::new::<u8>);
+        self.add(None, |call| call.output(len as u64))
+    }
+
+    /// Passes elements for the kernel's next buffer, which it writes: what it leaves is an output.
+    pub fn in_out<T: Element>(mut self, data: &'a [T]) -> Self {
+        self.outputs.push(Output::new::<T>);
+        self.add(Some(T::TYPE), |call| call.in_out(bytemuck::cast_slice(data)))
+    }
+
+    /// As [`in_out`](Self::in_out), as bytes, little-endian, of whatever type the kernel declares: an output of `u8`.
+    pub fn in_out_bytes(mut self, bytes: &'a [u8]) -> Self {
+        self.outputs.push(Output::new::<u8>);
+        self.add(None, |call| call.in_out(bytes))
+    }
+
+    /// Passes memory that is and stays on the device for the kernel's next buffer: `&Buffer<T>` or a view if the kernel
+    /// only reads it, `&mut Buffer<T>` or a view for writing, `&DynBuffer`. It is no output.
+    pub fn resident(mut self, memory: impl Into<Resident<'a>>) -> Self {
+        let Resident { view, element, shared, .. } = memory.into();
+        self.buffers.push(Passed { element: Some(element), shared });
+        self.call = self.call.resident(view);
+        self
+    }
+
+    /// Passes a value for the kernel's next parameter.
+    pub fn param<T: Element>(mut self, value: T) -> Self {
+        self.params.push(T::TYPE);
+        self.call = self.call.param(components(&value));
+        self
+    }
+
+    /// Passes the value that `bytes` are, little-endian, for the kernel's next parameter, of the type that it declares.
+    pub fn param_bytes(mut self, bytes: &[u8]) -> Self {
+        if let Some(declared) = self.program.kernel().params.get(self.params.len()) {
+            let ty = declared.ty;
+            self.params.push(ty);
+            match check_param_bytes(ty, bytes) {
+                Ok(()) => self.call = self.call.param(eval::read_bytes(bytes, ty)),
+                Err(error) => self.wrong = self.wrong.or(Some(error)),
+            }
+        } else {
+            // One too many, whatever its type.
+            self.call = self.call.param([0; 4]);
+        }
+        self
+    }
+
+    /// States options, which win over the executable's and over those stated before, field by field.
+    pub fn options(mut self, options: &LaunchOptions) -> Self {
+        self.call = self.call.options(options);
+        self
+    }
+
+    /// Calls the launch `label` in traces and in the driver's debugging tools.
+    pub fn label(self, label: impl Into<Arc<str>>) -> Self {
+        self.options(&LaunchOptions::default().label(label))
+    }
+
+    /// Insists on the time on the device in [`Outputs::report`]: without it the call is [`Error::Unsupported`].
+    pub fn timed(mut self) -> Self {
+        self.timed = true;
+        self.options(&LaunchOptions::default().timed(true))
+    }
+
+    /// Runs the kernel, waits for it, and gives its outputs.
+    ///
+    /// # Errors
+    /// `FG0502` for an argument of another type than is declared, `FG0206` for one that the kernel's access does not
+    /// allow, `FG0510` for outputs over the stated limit, `FG0607` if an output cannot be read back, and as
+    /// [`Executable::launch`](crate::Executable::launch).
+    pub fn run(self) -> Result<Outputs, Error> {
+        self.check()?;
+        let mut outputs = self.make_outputs();
+        let report = self.program.call_to(&self.call, &mut outputs)?;
+        Outputs::new(Called { outputs, report }, self.timed)
+    }
+
+    /// As [`run`](Self::run), into vectors that are there, one for each output in order: `&mut [&mut a, &mut b]`. Each
+    /// becomes as long as its output and keeps its allocation if that is large enough. Nothing is written before the
+    /// launch has ended well; after `FG0607` what they hold is unspecified.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); `FG0501` for another number of vectors than outputs, `FG0502` for one of other elements.
+    pub fn run_into(self, outputs: &mut [&mut dyn OutputVec]) -> Result<LaunchReport, Error> {
+        self.check()?;
+        for (at, (made, given)) in self.make_outputs().iter().zip(&*outputs).enumerate() {
+            given_for(at, made.element(), given.element())?;
+        }
+        let mut outputs: Vec<_> = outputs.iter_mut().map(|vec| Lent(&mut **vec)).collect();
+        let report = self.program.call_to(&self.call, &mut outputs)?;
+        if self.timed {
+            report.measured()?;
+        }
+        Ok(report)
+    }
+
+    /// Begins the kernel and does not wait for it. The inputs were copied when this returns; resident memory may be used
+    /// at once, and whatever is done with it comes behind the call.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), for what is known before it begins.
+    pub fn submit(self) -> Result<Pending<Outputs>, Error> {
+        self.check()?;
+        let pending = self.program.call_async_to(&self.call, self.make_outputs())?;
+        let timed = self.timed;
+        Ok(pending.and_then(move |called| Outputs::new(called, timed)))
+    }
+
+    /// Runs the kernel on copies of what was passed and captures both that and what it gave: a file to run again elsewhere,
+    /// by [`Context::replay`](crate::Context::replay) or `cargo xtask replay`.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn capture(self) -> Result<Repro, Error> {
+        self.check()?;
+        self.program.capture(&self.call)
+    }
+
+    fn add(mut self, element: Option<Type>, pass: impl FnOnce(driver::Call<'a>) -> driver::Call<'a>) -> Self {
+        self.buffers.push(Passed { element, shared: false });
+        self.call = pass(self.call);
+        self
+    }
+
+    fn make_outputs(&self) -> Vec<Output> {
+        self.outputs.iter().map(|make| make()).collect()
+    }
+
+    /// What the driver does not know of: types, and what was lent for reading alone.
+    fn check(&self) -> Result<(), Error> {
+        let kernel = self.program.kernel();
+        for (passed, declared) in self.buffers.iter().zip(&kernel.buffers) {
+            if let Some(element) = passed.element {
+                check_type(&declared.name, declared.element, element)?;
+            }
+            if passed.shared && declared.access.can_write() {
+                let message = format!("`%{}` is written, and was passed for reading", declared.name);
+                return Err(Error::invalid(Code::NotWritable, message));
+            }
+        }
+        for (given, declared) in self.params.iter().zip(&kernel.params) {
+            check_type(&declared.name, declared.ty, *given)?;
+        }
+        self.wrong.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// Runs several calls of one program.
+pub(crate) fn batch<'a>(
+    program: &Program,
+    calls: impl IntoIterator<Item = Call<'a>>,
+) -> Result<Vec<Outputs>, Error> {
+    let calls: Vec<_> = calls.into_iter().collect();
+    for call in &calls {
+        if call.program.id() != program.id() || !call.program.device().is(program.device()) {
+            let message = format!("a call of {:?} in a batch of {program:?}", call.program);
+            return Err(Error::invalid(Code::ForeignBuffer, message));
+        }
+        call.check()?;
+    }
+    let mut outputs: Vec<_> = calls.iter().map(Call::make_outputs).collect();
+    let (calls, timed): (Vec<_>, Vec<_>) = calls.into_iter().map(|call| (call.call, call.timed)).unzip();
+    let reports = program.call_batched_to(&calls, &mut outputs)?;
+    let all = outputs.into_iter().zip(reports).zip(timed);
+    all.map(|((outputs, report), timed)| Outputs::new(Called { outputs, report }, timed)).collect()
+}
+
+macro_rules! resident {
+    ($($from:ty, $view:ident, $shared:literal;)*) => {
+        $(
+            impl<'a, T: Element> From<$from> for Resident<'a> {
+                fn from(from: $from) -> Self {
+                    let view = $view::from(from).into_raw();
+                    Self { view, element: T::TYPE, shared: $shared, buffer: PhantomData }
+                }
+            }
+        )*
+    };
+}
+
+resident! {
+    &'a Buffer<T>, BufferView, true;
+    BufferView<'a, T>, BufferView, true;
+    &'a BufferView<'_, T>, BufferView, true;
+    &'a BufferViewMut<'_, T>, BufferView, true;
+    &'a mut Buffer<T>, BufferViewMut, false;
+    BufferViewMut<'a, T>, BufferViewMut, false;
+    &'a mut BufferViewMut<'_, T>, BufferViewMut, false;
+}
+
+impl<'a> From<&'a DynBuffer> for Resident<'a> {
+    fn from(buffer: &'a DynBuffer) -> Self {
+        Self { view: buffer.raw().clone(), element: buffer.element(), shared: false, buffer: PhantomData }
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (buffers, params) = (self.buffers.len(), self.params.len());
+        write!(f, "Call({:?}, {buffers} buffers, {params} parameters)", self.program)
+    }
+}

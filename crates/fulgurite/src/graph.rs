@@ -1,0 +1,256 @@
+//! Graphs: launches, copies and fills that are recorded once and replayed as often as one likes.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use fulgurite_driver_core::{
+    self as driver, Error, Hazard, LaunchOptions, LaunchReport, Pending, Program, Slot, StepId,
+};
+use fulgurite_spec::eval::Components;
+
+use crate::args::{Bound, LaunchArgs};
+use crate::buffer::{BufferView, BufferViewMut, Element};
+use crate::context::Context;
+use crate::dynamic::{DynArg, DynExecutable};
+use crate::executable::Executable;
+
+impl Context {
+    /// Begins to record a graph: see [`GraphRecorder`].
+    pub fn graph(&self) -> GraphRecorder {
+        GraphRecorder { raw: driver::Recorder::new(self.driver()) }
+    }
+}
+
+/// Records a [`Graph`]. Nothing runs until that is replayed.
+///
+/// Buffers are borrowed only while a step is recorded: the graph has handles of its own, and a replay is ordered among
+/// everything else that is done with the buffers.
+///
+/// ```
+/// use fulgurite::prelude::*;
+///
+/// let add = kernel::<(ReadWrite<u32>, u32)>("add", ["y", "n"], [64, 1, 1], |k, (y, n)| {
+///     let i = k.global_id().x();
+///     y.store(i, y.load(i) + n);
+/// })?;
+/// let ctx = Context::open()?;
+/// let add = ctx.compile(&add)?;
+/// let (mut y, mut sum) = (ctx.zeroed::<u32>(3)?, ctx.zeroed::<u32>(3)?);
+///
+/// let mut recorder = ctx.graph();
+/// recorder.fill(&mut y, 5)?;
+/// let step = recorder.launch(&add, (&mut y, 1))?;
+/// recorder.copy(&y, &mut sum)?;
+/// let mut graph = recorder.finish();
+///
+/// graph.replay()?;
+/// assert_eq!(sum.read()?, [6, 6, 6]);
+/// graph.update().launch(&step, (&mut y, 10)).apply()?;
+/// graph.replay()?;
+/// assert_eq!(sum.read()?, [15, 15, 15]);
+/// # Ok::<(), Error>(())
+/// ```
+pub struct GraphRecorder {
+    raw: driver::Recorder,
+}
+
+/// Recorded steps, ready to be replayed. Printed, it says for each what it does and which it waits for.
+pub struct Graph {
+    raw: driver::Graph,
+}
+
+/// A launch of a graph whose kernel has the arguments `A`.
+pub struct LaunchStep<A> {
+    launch: Launch,
+    args: PhantomData<fn() -> A>,
+}
+
+/// A launch of a graph whose arguments are checked as they are given.
+#[derive(Clone, Debug)]
+pub struct DynLaunchStep {
+    launch: Launch,
+    executable: DynExecutable,
+}
+
+/// A launch with a place for each buffer of its own.
+#[derive(Clone, Debug)]
+struct Launch {
+    step: StepId,
+    slots: Vec<Slot>,
+}
+
+/// Other arguments for launches of a graph, applied all at once.
+#[must_use = "nothing is changed until `apply`"]
+pub struct GraphUpdate<'g> {
+    graph: &'g mut driver::Graph,
+    buffers: Vec<(Slot, driver::BufferView)>,
+    params: Vec<(StepId, Vec<Components>)>,
+    wrong: Option<Error>,
+}
+
+impl GraphRecorder {
+    /// Records a launch. The options are the executable's: [`with_options`](Executable::with_options) states others.
+    ///
+    /// # Errors
+    /// As [`Executable::launch`] for what is known before it runs, and `FG0506` for an executable of another context.
+    pub fn launch<A>(
+        &mut self,
+        executable: &Executable<A>,
+        args: impl LaunchArgs<A>,
+    ) -> Result<LaunchStep<A>, Error> {
+        let launch = self.record(executable.program(), Bound::new(args))?;
+        Ok(LaunchStep { launch, args: PhantomData })
+    }
+
+    /// Records a launch whose arguments are checked now.
+    ///
+    /// # Errors
+    /// As [`launch`](Self::launch), and `FG0502` for an argument of another type than is declared.
+    pub fn launch_dynamic(
+        &mut self,
+        executable: &DynExecutable,
+        args: &[DynArg<'_>],
+    ) -> Result<DynLaunchStep, Error> {
+        let launch = self.record(executable.program(), executable.bind(args)?)?;
+        Ok(DynLaunchStep { launch, executable: executable.clone() })
+    }
+
+    /// Records a copy of all elements of a buffer or view to another of as many.
+    ///
+    /// # Errors
+    /// `FG0503` if the lengths differ, `FG0506` for a buffer of another context.
+    pub fn copy<'f, 't, T: Element>(
+        &mut self,
+        from: impl Into<BufferView<'f, T>>,
+        to: impl Into<BufferViewMut<'t, T>>,
+    ) -> Result<(), Error> {
+        let (from, to) = (self.raw.slot(from.into().into_raw()), self.raw.slot(to.into().into_raw()));
+        self.raw.copy(from, to).map(drop)
+    }
+
+    /// Records that every element of a buffer or view becomes `value`.
+    ///
+    /// # Errors
+    /// `FG0506` for a buffer of another context.
+    pub fn fill<'t, T: Element>(
+        &mut self,
+        to: impl Into<BufferViewMut<'t, T>>,
+        value: T,
+    ) -> Result<(), Error> {
+        let to = self.raw.slot(to.into().into_raw());
+        self.raw.fill(to, bytemuck::bytes_of(&value)).map(drop)
+    }
+
+    /// The graph of what was recorded.
+    pub fn finish(self) -> Graph {
+        Graph { raw: self.raw.finish() }
+    }
+
+    fn record(&mut self, program: &Program, bound: Bound) -> Result<Launch, Error> {
+        let slots: Vec<_> = bound.buffers.into_iter().map(|view| self.raw.slot(view)).collect();
+        let step = self.raw.launch(program, &slots, &bound.params, &LaunchOptions::default())?;
+        Ok(Launch { step, slots })
+    }
+}
+
+impl Graph {
+    /// Does all steps and waits for them, behind all that was submitted before.
+    ///
+    /// # Errors
+    /// `FG0509` if a buffer was freed since, and what a step meets on the device: what it and later ones write is then
+    /// unspecified.
+    pub fn replay(&self) -> Result<LaunchReport, Error> {
+        self.raw.replay()
+    }
+
+    /// Begins a replay and does not wait for it.
+    ///
+    /// # Errors
+    /// `FG0509` if a buffer was freed since.
+    pub fn submit(&self) -> Result<Pending<LaunchReport>, Error> {
+        self.raw.submit()
+    }
+
+    /// Begins to change arguments. A replay under way keeps those that it has.
+    pub fn update(&mut self) -> GraphUpdate<'_> {
+        GraphUpdate { graph: &mut self.raw, buffers: Vec::new(), params: Vec::new(), wrong: None }
+    }
+
+    /// How many steps it has.
+    pub fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// Why steps wait for earlier ones, with the arguments as they are now.
+    pub fn hazards(&self) -> &[Hazard] {
+        self.raw.hazards()
+    }
+}
+
+impl GraphUpdate<'_> {
+    /// Gives a launch other arguments.
+    pub fn launch<A>(mut self, step: &LaunchStep<A>, args: impl LaunchArgs<A>) -> Self {
+        self.set(&step.launch, Bound::new(args));
+        self
+    }
+
+    /// Gives a dynamic launch other arguments, of as many buffers and parameters.
+    pub fn launch_dynamic(mut self, step: &DynLaunchStep, args: &[DynArg<'_>]) -> Self {
+        match step.executable.bind(args) {
+            Ok(bound) if bound.buffers.len() == step.launch.slots.len() => self.set(&step.launch, bound),
+            Ok(bound) => {
+                let (has, given) = (step.launch.slots.len(), bound.buffers.len());
+                let message = format!("{:?} takes {has} buffers, got {given}", step.executable);
+                let error = Error::invalid(fulgurite_spec::Code::WrongArgumentCount, message);
+                self.wrong = self.wrong.or(Some(error));
+            }
+            Err(error) => self.wrong = self.wrong.or(Some(error)),
+        }
+        self
+    }
+
+    /// Applies all changes, or none after an error.
+    ///
+    /// # Errors
+    /// As [`GraphRecorder::launch`], and `FG0511` for a step of another graph.
+    pub fn apply(self) -> Result<(), Error> {
+        match self.wrong {
+            Some(error) => Err(error),
+            None => self.graph.update(&self.buffers, &self.params),
+        }
+    }
+
+    fn set(&mut self, launch: &Launch, bound: Bound) {
+        self.buffers.extend(launch.slots.iter().copied().zip(bound.buffers));
+        self.params.push((launch.step, bound.params));
+    }
+}
+
+impl<A> Clone for LaunchStep<A> {
+    fn clone(&self) -> Self {
+        Self { launch: self.launch.clone(), args: PhantomData }
+    }
+}
+
+impl<A> fmt::Debug for LaunchStep<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LaunchStep({})", self.launch.step.index())
+    }
+}
+
+impl fmt::Display for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.raw, f)
+    }
+}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,133 @@
+//! Contexts: which backend they choose, what they compile and count, and several in one process.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::process::Command;
+
+use common::{BACKENDS, code, open};
+use fulgurite::prelude::*;
+use fulgurite::{CacheOutcome, Code, CompileOptions, Graph, GraphRecorder, Outputs, Pending};
+
+fn store(value: u32) -> Kernel<(Write<u32>,)> {
+    kernel::<(Write<u32>,)>("store", ["y"], [64, 1, 1], |k, (y,)| y.store(k.global_id().x(), value)).unwrap()
+}
+
+#[test]
+fn what_is_shared_between_threads_may_be() {
+    fn shared<T: Send + Sync>() {}
+    fn sent<T: Send>() {}
+    shared::<Context>();
+    shared::<Buffer<f32>>();
+    shared::<BufferView<'_, f32>>();
+    shared::<BufferViewMut<'_, f32>>();
+    shared::<Kernel<(Read<f32>,)>>();
+    shared::<Executable<(Read<f32>,)>>();
+    shared::<fulgurite::DynBuffer>();
+    shared::<fulgurite::DynExecutable>();
+    shared::<Graph>();
+    sent::<GraphRecorder>();
+    sent::<fulgurite::Call<'_>>();
+    sent::<Outputs>();
+    shared::<Pending<Outputs>>();
+}
+
+#[test]
+fn threads_share_a_context() {
+    for id in BACKENDS {
+        let ctx = open(id);
+        std::thread::scope(|scope| {
+            for value in 0..4 {
+                let ctx = &ctx;
+                scope.spawn(move || {
+                    let mut y = ctx.zeroed(100).unwrap();
+                    ctx.compile(&store(value)).unwrap().launch((&mut y,)).unwrap();
+                    assert_eq!(y.read().unwrap(), [value; 100]);
+                });
+            }
+        });
+        assert_eq!((ctx.counters().launches, ctx.counters().bytes_out), (4, 1600), "{id}");
+    }
+}
+
+#[test]
+fn several_devices_in_one_process() {
+    let contexts = [open("cpu"), open("reference"), open("cpu")];
+    let mut buffers: Vec<_> = contexts.iter().map(|ctx| ctx.zeroed::<u32>(3).unwrap()).collect();
+    for (n, (ctx, y)) in contexts.iter().zip(&mut buffers).enumerate() {
+        let exe = ctx.compile(&store(n as u32)).unwrap();
+        assert!(exe.id().starts_with(&format!("{}:", ctx.device().backend)), "{}", exe.id());
+        exe.launch((y,)).unwrap();
+    }
+    for (n, y) in buffers.iter().enumerate() {
+        assert_eq!(y.read().unwrap(), [n as u32; 3]);
+    }
+    let exe = contexts[0].compile(&store(9)).unwrap();
+    assert_eq!(code(exe.launch((&mut buffers[2],))), Some(Code::ForeignBuffer), "the same backend twice");
+}
+
+#[test]
+fn compiled_once_and_ahead() {
+    for id in BACKENDS {
+        let ctx = open(id);
+        let (one, two) = (store(1), store(2));
+        assert!(ctx.prewarm([one.verified(), two.verified()], &CompileOptions::default()).is_empty());
+        assert_eq!((ctx.counters().compiles, ctx.counters().launches), (2, 0));
+        let (exe, manifest) = ctx.compile_with_report(&one, &CompileOptions::default()).unwrap();
+        assert_eq!(manifest.cache, CacheOutcome::Memory);
+        assert_eq!((manifest.backend_id.as_str(), manifest.pipeline_id.as_str()), (id, exe.id()));
+        assert_eq!((manifest.kernel.as_str(), &manifest), ("store", exe.manifest()));
+        assert_eq!(manifest.program_digest, one.verified().digest().to_string());
+        let (_, manifest) = ctx.compile_with_report(&store(3), &CompileOptions::default()).unwrap();
+        assert_eq!(manifest.cache, CacheOutcome::None);
+        assert_eq!((ctx.counters().compiles, ctx.counters().compiles_reused), (3, 1));
+    }
+}
+
+#[test]
+fn options_merge_from_context_to_launch() {
+    let builder = Context::builder().backend("cpu");
+    let ctx = builder.launch_options(LaunchOptions::invocations([1, 1, 1])).open().unwrap();
+    let exe = ctx.compile(&store(1)).unwrap();
+    let written = |exe: &Executable<(Write<u32>,)>, options: &LaunchOptions| {
+        let mut y = ctx.zeroed(200).unwrap();
+        exe.launch_with(options, (&mut y,)).unwrap();
+        y.read().unwrap().iter().sum::<u32>()
+    };
+    let (none, two) = (LaunchOptions::default(), LaunchOptions::workgroups([2, 1, 1]));
+    assert_eq!(written(&exe, &none), 64);
+    assert_eq!(written(&exe, &two), 128);
+    assert_eq!(written(&exe.with_options(&two), &none), 128);
+    assert_eq!(written(&exe.with_options(&two), &LaunchOptions::linear(200)), 200);
+}
+
+/// Asks for a context in a process that finds no Vulkan driver.
+#[test]
+fn without_a_gpu_the_cpu_is_chosen_and_says_why() {
+    const WITHIN: &str = "FULGURITE_TEST_WITHOUT_A_GPU";
+    if std::env::var_os(WITHIN).is_some() {
+        let ctx = Context::open().unwrap();
+        println!("{}", ctx.route());
+        assert_eq!(ctx.device().backend, "cpu");
+        let mut y = ctx.zeroed(3).unwrap();
+        ctx.compile(&store(5)).unwrap().launch((&mut y,)).unwrap();
+        assert_eq!(y.read().unwrap(), [5; 3]);
+        return;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "without_a_gpu_the_cpu_is_chosen_and_says_why", "--nocapture"]);
+    command.env(WITHIN, "1").env("VK_DRIVER_FILES", "/nonexistent").env("FULGURITE_VULKAN_VALIDATION", "0");
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("cpu on "), "{text}");
+    assert!(text.contains("\n  vulkan: not available, "), "{text}");
+    assert!(text.contains("\n  cpu: chosen (rank "), "{text}");
+    assert!(text.contains("\n  reference: not tried, lower rank"), "{text}");
+}
+
+#[test]
+fn a_vulkan_device_that_is_not_there() {
+    let builder = Context::builder().vulkan_device("no device has this name");
+    assert_eq!(code(builder.open()), Some(Code::BackendUnavailable), "and nothing else is chosen instead");
+}
