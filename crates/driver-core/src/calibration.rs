@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     fn calibration(driver: &str, launch: f64) -> Calibration {
-        let device = DeviceSnapshot::new("vulkan", "a device", driver);
+        let device = DeviceSnapshot::new("gpu", "a device", driver);
         Calibration::new(&device, [launch, 1e9, 2e9, 4e9]).unwrap()
     }
 
@@ -197,9 +197,9 @@ mod tests {
         assert_eq!(all.iter().count(), 2);
         let read = Calibrations::from_toml(&all.to_toml().unwrap()).unwrap();
         assert_eq!(read, all);
-        let device = DeviceSnapshot::new("vulkan", "a device", "1");
+        let device = DeviceSnapshot::new("gpu", "a device", "1");
         assert_eq!(read.get(&device), Some(&calibration("1", 0.125)));
-        assert_eq!(read.get(&DeviceSnapshot::new("vulkan", "a device", "3")), None);
+        assert_eq!(read.get(&DeviceSnapshot::new("gpu", "a device", "3")), None);
     }
 
     #[test]

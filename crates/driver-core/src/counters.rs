@@ -1,5 +1,6 @@
 //! What a device did so far, counted.
 
+#[cfg(feature = "prometheus")]
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -67,7 +68,8 @@ impl Counters {
         Duration::from_nanos(self.device_nanoseconds)
     }
 
-    /// The counters as Prometheus reads them, with what `labels` says of the device: `backend="cpu"`.
+    /// The counters in Prometheus' text format, with what `labels` says of the device: `backend="cpu"`.
+    #[cfg(feature = "prometheus")]
     pub fn prometheus(&self, labels: &str) -> String {
         let mut text = String::new();
         for (name, help, value) in self.each() {
@@ -95,11 +97,16 @@ mod tests {
         add(&counting.device_nanoseconds, 1_500);
         let counters = counting.read();
         assert_eq!((counters.launches, counters.device_time()), (2, Duration::from_nanos(1500)));
+        #[cfg(feature = "prometheus")]
+        prometheus(&counters);
+    }
+
+    #[cfg(feature = "prometheus")]
+    fn prometheus(counters: &Counters) {
         let text = counters.prometheus("backend=\"cpu\"");
         assert!(text.starts_with("# HELP fulgurite_launches_total Launches that ended well.\n"), "{text}");
-        assert!(text.contains(
-            "# TYPE fulgurite_launches_total counter\nfulgurite_launches_total{backend=\"cpu\"} 2\n"
-        ));
+        let line = "# TYPE fulgurite_launches_total counter\nfulgurite_launches_total{backend=\"cpu\"} 2\n";
+        assert!(text.contains(line), "{text}");
         assert_eq!(text.lines().count(), 3 * counters.each().count());
         assert!(counters.prometheus("").contains("\nfulgurite_launches_total 2\n"));
     }

@@ -132,7 +132,7 @@ mod tests {
     fn every_kind_of_error_has_an_entry() {
         for error in [
             Error::unsupported("a", "b"),
-            Error::unavailable("vulkan", "no driver"),
+            Error::unavailable("gpu", "no driver"),
             DeviceError::OutOfMemory { bytes: 7 }.into(),
             Error::Internal("broken".to_owned()),
         ] {

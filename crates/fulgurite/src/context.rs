@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use fulgurite_driver_core::{
-    Choice, CompileOptions, Counters, Device, Error, LaunchOptions, Manifest, Registry, Replayed, Repro,
-    Route,
+    Calibrations, Choice, CompileOptions, Counters, Device, Error, LaunchOptions, Manifest, Registry,
+    Replayed, Repro, Route, Wish,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
 
 use crate::buffer::{Buffer, Element};
+use crate::calibrate::calibrations;
 use crate::executable::Executable;
 use crate::kernel::Kernel;
 
@@ -69,6 +70,7 @@ pub struct Context {
 pub struct ContextBuilder {
     registry: Option<Registry>,
     choice: Choice,
+    wish: Option<Wish>,
     compile: CompileOptions,
     launch: LaunchOptions,
 }
@@ -77,6 +79,23 @@ impl ContextBuilder {
     /// Uses the backend called `id` and no other: `vulkan`, `cpu`, `reference`, or one that was registered.
     pub fn backend(mut self, id: impl Into<String>) -> Self {
         self.choice = Choice::Exactly(id.into());
+        self.wish = None;
+        self
+    }
+
+    /// Uses the backend that `wish` describes: by what it must have, by preference, and by what `xtask calibrate` or
+    /// [`keep_calibrations`](crate::keep_calibrations) kept of this machine.
+    ///
+    /// ```
+    /// use fulgurite::spec::device::Capability;
+    /// use fulgurite::{Context, Wish};
+    ///
+    /// let ctx = Context::builder().wish(Wish::new().needs(Capability::Float64).prefer("cpu")).open()?;
+    /// assert!(ctx.route().to_string().contains("cpu: chosen"));
+    /// # Ok::<(), fulgurite::Error>(())
+    /// ```
+    pub fn wish(mut self, wish: Wish) -> Self {
+        self.wish = Some(wish);
         self
     }
 
@@ -116,9 +135,15 @@ impl ContextBuilder {
     /// Opens the context.
     ///
     /// # Errors
-    /// `FG0401` if there is no such backend, `FG0402` if it cannot start here, `FG0404` if none can.
+    /// `FG0401` if there is no such backend, `FG0402` if it cannot start here, `FG0404` if none can or none will do, and
+    /// as [`calibrations`](crate::calibrations) where a wish is for some work.
     pub fn open(self) -> Result<Context, Error> {
-        let route = self.registry.unwrap_or_else(registry).route(&self.choice)?;
+        let registry = self.registry.unwrap_or_else(registry);
+        let route = match &self.wish {
+            Some(wish) if wish.work.is_some() => registry.route_for(wish, &calibrations()?)?,
+            Some(wish) => registry.route_for(wish, &Calibrations::default())?,
+            None => registry.route(&self.choice)?,
+        };
         let device = Device::new(Arc::clone(route.backend()), self.compile, self.launch);
         Ok(Context { route, device })
     }
