@@ -33,14 +33,22 @@ impl Executable for VulkanExecutable {
         // SAFETY: what the launch uses is borrowed until it is over.
         match unsafe { self.begin(launch) }? {
             Some(begun) => begun.finish(),
-            None => Ok(LaunchReport::default()),
+            None => Ok(nothing(self, launch)),
         }
     }
 
     fn submit(self: Arc<Self>, launch: &Launch) -> Result<Option<Box<dyn Work>>, Error> {
         // SAFETY: `Submitted` keeps what the launch uses until it is over.
         let begun = unsafe { self.begin(launch) }?;
-        Ok(Some(Box::new(Submitted { begun, _kept: (self, launch.clone()) })))
+        Ok(Some(Box::new(Submitted { begun, kept: (self, launch.clone()) })))
+    }
+}
+
+/// The report of a launch with nothing to do.
+fn nothing(executable: &VulkanExecutable, launch: &Launch) -> LaunchReport {
+    match executable.device.times([launch]) {
+        true => LaunchReport::timed(Duration::ZERO),
+        false => LaunchReport::default(),
     }
 }
 
@@ -48,12 +56,14 @@ impl Executable for VulkanExecutable {
 struct Submitted {
     /// `None` once it is over, and if there was nothing to do.
     begun: Option<Begun>,
-    _kept: (Arc<VulkanExecutable>, Launch),
+    kept: (Arc<VulkanExecutable>, Launch),
 }
 
 impl Work for Submitted {
     fn finish(mut self: Box<Self>) -> Result<LaunchReport, Error> {
-        self.begun.take().map_or_else(|| Ok(LaunchReport::default()), Begun::finish)
+        let (executable, launch) = &self.kept;
+        let nothing = nothing(executable, launch);
+        self.begun.take().map_or(Ok(nothing), Begun::finish)
     }
 }
 

@@ -168,7 +168,7 @@ impl Program {
     /// Runs once on bytes of the host.
     ///
     /// # Errors
-    /// As [`launch`](Program::launch); `FG0510` for outputs over the stated limit, `FG0206` for an argument that the
+    /// As [`launch`](Program::launch); `FG0510` for outputs over the stated limit, `FG0512` for an argument that the
     /// kernel's access does not allow, `FG0607` if an output cannot be read back.
     pub fn call(&self, call: &Call<'_>) -> Result<Called, Error> {
         let mut outputs = Vec::new();
@@ -352,10 +352,10 @@ fn allowed(arg: &Arg<'_>, access: Access, name: &str) -> Result<(), Error> {
     match arg {
         Arg::In(_) if access.can_write() => {
             let message = format!("`%{name}` is written, and was passed as an input alone");
-            Err(Error::invalid(Code::NotWritable, message))
+            Err(Error::invalid(Code::WrongAccess, message))
         }
         Arg::Out(_) | Arg::InOut(_) if !access.can_write() => Err(Error::invalid(
-            Code::NotWritable,
+            Code::WrongAccess,
             format!("`%{name}` is only read, and was passed as an output"),
         )),
         _ => Ok(()),

@@ -180,7 +180,7 @@ impl<'a> Call<'a> {
     /// Runs the kernel, waits for it, and gives its outputs.
     ///
     /// # Errors
-    /// `FG0502` for an argument of another type than is declared, `FG0206` for one that the kernel's access does not
+    /// `FG0502` for an argument of another type than is declared, `FG0512` for one that the kernel's access does not
     /// allow, `FG0510` for outputs over the stated limit, `FG0607` if an output cannot be read back, and as
     /// [`Executable::launch`](crate::Executable::launch).
     pub fn run(self) -> Result<Outputs, Error> {
@@ -250,7 +250,7 @@ impl<'a> Call<'a> {
             }
             if passed.shared && declared.access.can_write() {
                 let message = format!("`%{}` is written, and was passed for reading", declared.name);
-                return Err(Error::invalid(Code::NotWritable, message));
+                return Err(Error::invalid(Code::WrongAccess, message));
             }
         }
         for (given, declared) in self.params.iter().zip(&kernel.params) {

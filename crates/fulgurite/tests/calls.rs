@@ -136,11 +136,11 @@ fn arguments_that_do_not_fit() {
     assert_eq!(run(call().in_out(&x).param(1u32)), Some(Code::WrongArgumentType));
     assert_eq!(run(call().in_out(&x).param_bytes(&[0; 3])), Some(Code::WrongArgumentType));
     assert_eq!(run(call().in_out_bytes(&[0; 3]).param(1.0f32)), Some(Code::BufferSize));
-    assert_eq!(run(call().input(&x).param(1.0f32)), Some(Code::NotWritable));
-    assert_eq!(run(exe.call().in_out(&x).in_out(&x).param(1.0f32)), Some(Code::NotWritable));
+    assert_eq!(run(call().input(&x).param(1.0f32)), Some(Code::WrongAccess));
+    assert_eq!(run(exe.call().in_out(&x).in_out(&x).param(1.0f32)), Some(Code::WrongAccess));
     assert_eq!(run(call().output::<f32>(usize::MAX).param(1.0f32)), Some(Code::Unsupported));
     let mut buffer = ctx.buffer(&x).unwrap();
-    assert_eq!(run(call().resident(&buffer).param(1.0f32)), Some(Code::NotWritable));
+    assert_eq!(run(call().resident(&buffer).param(1.0f32)), Some(Code::WrongAccess));
     assert_eq!(buffer.read().unwrap(), x);
     assert_eq!(run(call().resident(&mut buffer).param(1.0f32)), None);
     let mut foreign = open("cpu").buffer(&x).unwrap();

@@ -138,7 +138,7 @@ fn into_errors(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
             Call::new().input(&bad).output(SIZE).options(&options),
             Code::OutputTooLarge,
         ),
-        ("an input that is written", Call::new().input(&bad).input(&bad), Code::NotWritable),
+        ("an input that is written", Call::new().input(&bad).input(&bad), Code::WrongAccess),
     ] {
         let (mut outputs, before, pointers) = marked();
         checks.refused(what, program.call_into(&call, &mut outputs), code);
@@ -343,11 +343,11 @@ fn refusals(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let good = call(Arg::In(host()), Arg::Out(SIZE));
     checks.equal("a call that fits", &program.call(&good)?.outputs.len(), &2);
     let refused = program.call(&call(Arg::Out(SIZE), Arg::Out(SIZE)));
-    checks.refused("an output that is only read", refused, Code::NotWritable);
+    checks.refused("an output that is only read", refused, Code::WrongAccess);
     let refused = program.call(&call(Arg::InOut(host()), Arg::Out(SIZE)));
-    checks.refused("bytes to change that are only read", refused, Code::NotWritable);
+    checks.refused("bytes to change that are only read", refused, Code::WrongAccess);
     let refused = program.call(&call(Arg::In(host()), Arg::In(host())));
-    checks.refused("an input that is written", refused, Code::NotWritable);
+    checks.refused("an input that is written", refused, Code::WrongAccess);
     checks.refused(
         "a parameter too many",
         program.call(&good.clone().param(word(2))),
