@@ -43,6 +43,9 @@ struct Args {
     /// Write a buffer to a file afterwards: `y=out.npy`. Other written buffers are printed.
     #[arg(short, long, value_name = "NAME=FILE")]
     out: Vec<String>,
+    /// Write the launch with its inputs and outputs to a file, for `cargo xtask replay`
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
     /// Do not compare with the reference
     #[arg(long)]
     unchecked: bool,
@@ -206,6 +209,31 @@ fn run_on(
     device.iter().map(fulgurite::DynBuffer::read).collect()
 }
 
+/// Runs the kernel and writes what went in and came out.
+fn capture(
+    ctx: &Context,
+    kernel: &Arc<VerifiedKernel>,
+    buffers: &[Vec<u8>],
+    params: &[Vec<u8>],
+    options: &LaunchOptions,
+    path: &Path,
+) -> Result<(), Error> {
+    let executable = ctx.compile_dynamic(kernel)?;
+    let call = kernel.buffers.iter().zip(buffers).fold(executable.call(), |call, (declared, bytes)| {
+        if declared.access.can_write() {
+            call.in_out_bytes(bytes.as_slice())
+        } else {
+            call.input_bytes(bytes.as_slice())
+        }
+    });
+    let call = params.iter().fold(call, |call, bytes| call.param_bytes(bytes));
+    let json = call.options(options).capture()?.to_json()?;
+    std::fs::write(path, json)
+        .map_err(|e| Error::invalid(Code::FileUnwritable, format!("{}: {e}", path.display())))?;
+    println!("captured in {}", path.display());
+    Ok(())
+}
+
 fn print_buffer(name: &str, ty: Type, bytes: &[u8]) {
     const SHOWN: usize = 32;
     let size = ty.size() as usize;
@@ -268,6 +296,9 @@ fn run(args: &Args, kernel: &Arc<VerifiedKernel>) -> Result<(), Error> {
     }
     let options = options(args)?;
     let ctx = args.common.open()?;
+    if let Some(path) = &args.capture {
+        capture(&ctx, kernel, &buffers, &params, &options, path)?;
+    }
     let results = run_on(&ctx, kernel, &buffers, &params, &options)?;
     if !args.unchecked {
         let wanted = run_on(&common::reference()?, kernel, &buffers, &params, &options)?;

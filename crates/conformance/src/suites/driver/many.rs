@@ -57,13 +57,13 @@ fn one_thread(shared: &Program, thread: u32, mut random: Random) -> Result<Vec<P
     let x = super::random_words(&mut random, COUNT);
     let (held, y) = (device.upload(&bytes(&x))?, device.zeroed(4 * COUNT as u64)?);
     let (views, options) = ([(&held).into(), (&y).into()], LaunchOptions::default());
-    let (mut expected, mut pairs) = (vec![0; COUNT], Vec::new());
+    let (mut expected, mut pairs, mut submitted) = (vec![0; COUNT], Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let a = thread * 1000 + round;
         let program = if round % 2 == 0 { shared } else { &own };
         match random.below(3) {
             0 => drop(program.launch(&views, &[word(a)], &options)?),
-            1 => drop(program.submit(&views, &[word(a)], &options)?),
+            1 => submitted.push(program.submit(&views, &[word(a)], &options)?),
             _ => {
                 let before = bytes(&expected);
                 let call = Call::new().resident(&held).in_out(&before).param(word(a));
@@ -76,5 +76,7 @@ fn one_thread(shared: &Program, thread: u32, mut random: Random) -> Result<Vec<P
         }
     }
     pairs.push((to_words(&y.whole().to_vec()?), expected));
+    // A launch counts once somebody knows how it ended.
+    submitted.into_iter().try_for_each(|pending| pending.wait().map(drop))?;
     Ok(pairs)
 }
