@@ -1,5 +1,7 @@
 //! `cargo xtask conformance`: runs the suites on backends and prints what they found.
 
+mod child;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +31,9 @@ pub(crate) struct Args {
     /// Where random inputs come from; equal seeds give equal inputs
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Run the suite `driver` in this process, too: what it launches may never end
+    #[arg(long)]
+    in_process: bool,
     /// A list of expected failures (TOML) besides those that come with the suites
     #[arg(long, value_name = "FILE")]
     expectations: Vec<PathBuf>,
@@ -71,6 +76,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         .map(|id| id.trim().to_owned())
         .filter(|id| !id.is_empty() && (args.backend == "all" || *id == args.backend))
         .collect();
+    let mut here = options.clone();
+    let apart = !args.in_process && options.suites.contains(&Suite::Driver);
+    if apart {
+        here.suites.retain(|suite| *suite != Suite::Driver);
+    }
     let mut reports = Vec::new();
     let mut missing: Vec<String> = required.iter().filter(|r| !ids.contains(r)).cloned().collect();
     let mut clean = true;
@@ -87,7 +97,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
             }
         };
         let started = Instant::now();
-        let report = with_progress(&opened.backend, &options);
+        let mut report = with_progress(&opened.backend, &here);
+        if apart {
+            report.suites.extend(child::run(args, id)?);
+        }
         print_backend(&report, started.elapsed().as_secs_f64());
         if args.accuracy {
             print_accuracy(&report);

@@ -1,10 +1,10 @@
 //! What a run of the suites found, as data for people and programs.
 
 use fulgurite_spec::device::DeviceSnapshot;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The whole report; its JSON form is stable under `schema`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Version of this form.
     pub schema: u32,
@@ -15,7 +15,7 @@ pub struct Report {
 }
 
 /// One backend's suites.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BackendReport {
     /// The backend's id.
     pub id: String,
@@ -28,7 +28,7 @@ pub struct BackendReport {
 }
 
 /// One suite on one backend.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SuiteReport {
     /// The suite.
     pub name: String,
@@ -52,7 +52,7 @@ pub struct SuiteReport {
 }
 
 /// How far an approximate op was from the true value, at worst.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
     /// The op.
     pub op: String,
@@ -66,7 +66,7 @@ pub struct Accuracy {
 }
 
 /// One failure.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The op and type, or the kernel.
     pub group: String,

@@ -1,5 +1,5 @@
 //! Launches that end badly: by a trap, by their timeout, with nobody left to care. Last of the suite, since a device may
-//! be lost to what cannot be stopped.
+//! be lost to what cannot be stopped; `xtask conformance` runs the suite in a process of its own.
 
 use std::time::{Duration, Instant};
 
