@@ -144,6 +144,7 @@ impl BufferView {
     /// `FG0503` if the sizes differ, `FG0509`, or what the device says.
     pub fn write(&self, data: &[u8]) -> Result<(), Error> {
         self.same_size(data.len())?;
+        let _in = tracing::trace_span!("write", bytes = self.bytes).entered();
         let raw = self.settled()?;
         raw.write(self.offset, data)?;
         add(&self.buffer.device().counting().bytes_in, self.bytes);
@@ -156,6 +157,7 @@ impl BufferView {
     /// As [`write`](Self::write).
     pub fn read(&self, out: &mut [u8]) -> Result<(), Error> {
         self.same_size(out.len())?;
+        let _in = tracing::trace_span!("read", bytes = self.bytes).entered();
         let raw = self.settled()?;
         raw.read(self.offset, out)?;
         add(&self.buffer.device().counting().bytes_out, self.bytes);

@@ -28,7 +28,8 @@ use crate::program::Program;
 pub enum Arg<'a> {
     /// The kernel reads these bytes.
     In(Cow<'a, [u8]>),
-    /// The kernel finds these bytes, and what it leaves is an output.
+    /// The kernel finds these bytes, and what it leaves is an output. One that only writes may be given them, too: what it
+    /// does not write stays.
     InOut(Cow<'a, [u8]>),
     /// The kernel finds as many zero bytes, and what it leaves is an output.
     Out(u64),

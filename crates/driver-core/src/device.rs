@@ -117,6 +117,8 @@ impl Device {
         kernel: &Arc<VerifiedKernel>,
         options: &CompileOptions,
     ) -> Result<(Program, Manifest), Error> {
+        let span = tracing::debug_span!("compile", kernel = %kernel.name, cache = tracing::field::Empty);
+        let _in = span.enter();
         let options = self.shared.compile.merged(options);
         let kernel = &specialise(kernel, &options, self.snapshot())?;
         let key = (kernel.digest(), options.clone());
@@ -134,6 +136,7 @@ impl Device {
                 (Arc::clone(compiled.entry(key).or_insert(made)), CacheOutcome::None)
             }
         };
+        span.record("cache", tracing::field::debug(cache));
         let manifest = Manifest::new(self.snapshot(), kernel, executable.id(), &options, cache);
         let program = Program::new(self.clone(), Arc::clone(kernel), executable, manifest.clone());
         Ok((program, manifest))

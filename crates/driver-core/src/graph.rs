@@ -140,14 +140,22 @@ pub struct Graph {
     slots: Vec<BufferView>,
     steps: Vec<Recorded>,
     hazards: Vec<Hazard>,
-    ready: Arc<Mutex<Ready>>,
+    ready: Arc<Ready>,
 }
 
 /// What a replay needs.
 struct Ready {
     steps: Vec<GraphStep>,
-    /// The backend's form; made with the first replay after a change.
-    recording: Option<Box<dyn Recording>>,
+    /// The backend's forms that no replay is using: as many as there were replays at once.
+    idle: Mutex<Vec<Box<dyn Recording>>>,
+    /// Whose turn it is where there are no recordings: the steps of one replay do not mix with those of another.
+    turn: Mutex<()>,
+}
+
+impl Ready {
+    fn new(steps: Vec<GraphStep>) -> Arc<Self> {
+        Arc::new(Self { steps, idle: Mutex::new(Vec::new()), turn: Mutex::new(()) })
+    }
 }
 
 impl Recorder {
@@ -207,8 +215,7 @@ impl Recorder {
     pub fn finish(self) -> Graph {
         let Self { device, graph, slots, steps, resolved } = self;
         let (hazards, ready) = hazards::find(resolved);
-        let ready = Arc::new(Mutex::new(Ready { steps: ready, recording: None }));
-        Graph { device, graph, slots, steps, hazards, ready }
+        Graph { device, graph, slots, steps, hazards, ready: Ready::new(ready) }
     }
 
     fn index(&self, slot: Slot) -> Result<usize, Error> {
@@ -295,7 +302,7 @@ impl Graph {
         let resolved = steps.iter().map(|step| resolve(step, &slots, &self.device));
         let (hazards, ready) = hazards::find(resolved.collect::<Result<_, _>>()?);
         // A replay under way keeps what it has.
-        self.ready = Arc::new(Mutex::new(Ready { steps: ready, recording: None }));
+        self.ready = Ready::new(ready);
         (self.slots, self.steps, self.hazards) = (slots, steps, hazards);
         Ok(())
     }
@@ -331,17 +338,26 @@ impl Graph {
     }
 }
 
-fn replay(device: &Device, ready: &Mutex<Ready>) -> Result<LaunchReport, Error> {
-    let mut ready = lock(ready);
-    let Ready { steps, recording } = &mut *ready;
+fn replay(device: &Device, ready: &Ready) -> Result<LaunchReport, Error> {
+    let steps = &ready.steps;
     let span = tracing::debug_span!("replay", steps = steps.len());
     let _in = span.enter();
-    if recording.is_none() {
-        *recording = device.backend().record(steps)?;
-    }
+    // Not locked while the device is waited for: who replays meanwhile has a form of its own.
+    let idle = lock(&ready.idle).pop();
+    let recording = match idle {
+        Some(recording) => Some(recording),
+        None => device.backend().record(steps)?,
+    };
     let result = match recording {
-        Some(recording) => recording.replay(),
-        None => one_by_one(steps),
+        Some(mut recording) => {
+            let result = recording.replay();
+            lock(&ready.idle).push(recording);
+            result
+        }
+        None => {
+            let _turn = lock(&ready.turn);
+            one_by_one(steps)
+        }
     };
     let counting = device.counting();
     match &result {

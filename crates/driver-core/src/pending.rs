@@ -11,7 +11,8 @@ use crate::sync::{Arc, Condvar, Mutex, MutexGuard, lock, wait, wait_for};
 
 /// The result of work that goes on without its caller: to be polled, waited for, or awaited on any executor.
 ///
-/// Dropped, the work goes on and its result is lost. What the work needs, it owns.
+/// Dropped, the work goes on and its result is lost. What the work needs, it owns. Wakers are called on the device's own
+/// thread: one may have a task polled elsewhere, and must not launch or wait itself.
 #[must_use = "the work goes on, but nobody learns how it ended"]
 pub struct Pending<T> {
     state: Arc<State<T>>,

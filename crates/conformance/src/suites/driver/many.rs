@@ -1,12 +1,13 @@
 //! Many threads on one device: each with its own buffers, all with the same program.
 
-use fulgurite_driver_core::{Call, Error, LaunchOptions, Program};
+use fulgurite_driver_core::{Call, Error, LaunchOptions, Program, Recorder};
 
 use super::{Checks, PATIENCE, Part, STEP, bounded, compile, step, to_words, word};
 use crate::suites::bytes;
 use crate::values::Random;
 
-pub(super) const PARTS: &[(&str, Part)] = &[("sixteen threads", threads)];
+pub(super) const PARTS: &[(&str, Part)] =
+    &[("sixteen threads", threads), ("one graph from many threads", one_graph)];
 
 const THREADS: u32 = 16;
 const ROUNDS: u32 = 12;
@@ -44,6 +45,52 @@ fn threads(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let counters = device.counters();
     checks.equal("launches of all", &counters.launches, &u64::from(THREADS * ROUNDS));
     checks.equal("compiles of all", &(counters.compiles + counters.compiles_reused), &u64::from(THREADS + 1));
+    Ok(())
+}
+
+/// Replays of one graph come one after the other, whoever begins them.
+fn one_graph(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let program = compile(&device, STEP)?;
+    let x = super::random_words(&mut checks.random(), COUNT);
+    let (held, y) = (device.upload(&bytes(&x))?, device.zeroed(4 * COUNT as u64)?);
+    let mut recorder = Recorder::new(&device);
+    let slots = [recorder.slot(&held), recorder.slot(&y)];
+    for a in [1, 2] {
+        recorder.launch(&program, &slots, &[word(a)], &LaunchOptions::default())?;
+    }
+    let graph = recorder.finish();
+    let ended = bounded(move || {
+        std::thread::scope(|scope| {
+            let replay = |_| {
+                scope.spawn(|| -> Result<(), Error> {
+                    for round in 0..ROUNDS {
+                        if round % 3 == 0 {
+                            graph.submit()?.wait()?;
+                        } else {
+                            graph.replay()?;
+                        }
+                    }
+                    Ok(())
+                })
+            };
+            let handles: Vec<_> = (0..THREADS).map(replay).collect();
+            handles.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        })
+    });
+    checks.holds(
+        "threads that end well",
+        ended.is_some_and(|all| all.iter().all(|r| matches!(r, Ok(Ok(()))))),
+        || format!("not all did within {PATIENCE:?}"),
+    );
+    let mut expected = vec![0; COUNT];
+    for _ in 0..THREADS * ROUNDS {
+        for (x, y) in x.iter().zip(&mut expected) {
+            *y = step([*x, step([*x, *y], 1)], 2);
+        }
+    }
+    checks.equal("what all replays left", &to_words(&y.whole().to_vec()?), &expected);
+    checks.equal("replays of all", &device.counters().replays, &u64::from(THREADS * ROUNDS));
     Ok(())
 }
 
