@@ -263,3 +263,33 @@ fn by_reason(reasons: &[String]) -> BTreeMap<&str, Vec<&str>> {
     }
     groups
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn refused(line: &[&str]) -> String {
+        let args = Line::try_parse_from([&["conformance"], line].concat()).map(|line| line.args);
+        match args {
+            Ok(args) => run(&args).unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_there_is_not_is_told_by_its_code() {
+        let suite = refused(&["--suite", "nothing", "--backend", "cpu"]);
+        assert!(suite.contains("FG0704") && suite.contains("ops, "), "{suite}");
+        let backend = refused(&["--backend", "nothing"]);
+        assert!(backend.contains("FG0401") && backend.contains("cpu"), "{backend}");
+        let list = refused(&["--expectations", "/nothing/here", "--backend", "cpu"]);
+        assert!(list.contains("FG0701"), "{list}");
+    }
+}

@@ -1,5 +1,7 @@
 //! `cargo xtask tidy`: the rules of `ARCHITECTURE.md` that a program can check, and that generated docs are fresh.
 
+mod codes;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -92,6 +94,7 @@ fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     neutral_driver_core(&metadata, &mut problems)?;
     pure_crates(&metadata, &mut problems);
     problems.extend(crate::bless::stale(metadata.workspace_root.as_std_path())?);
+    problems.extend(codes::untested(root));
     Ok(problems)
 }
 
@@ -258,6 +261,7 @@ mod tests {
             "crate fulgurite-spec is missing",
             "docs/ops.md is stale",
             "crates/ir/clippy.toml is not the list",
+            "no test provokes",
         ] {
             assert!(problems.contains(part), "{part} not in:\n{problems}");
         }

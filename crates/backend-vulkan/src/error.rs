@@ -65,6 +65,8 @@ mod tests {
                 result: "ERROR_INVALID_SHADER_NV".to_owned()
             }
         );
+        let fault = device_error("vkCreateComputePipelines", vk::Result::ERROR_INVALID_SHADER_NV, 0);
+        assert_eq!(fault.code(), fulgurite_spec::Code::DeviceFault);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Measuring devices for routing, and keeping what was measured.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -102,8 +102,11 @@ pub fn calibrations_path() -> Option<PathBuf> {
 /// # Errors
 /// `FG0701` for a file that cannot be read, `FG0703` for one that holds something else.
 pub fn calibrations() -> Result<Calibrations, Error> {
-    let Some(path) = calibrations_path() else { return Ok(Calibrations::default()) };
-    match std::fs::read_to_string(&path) {
+    calibrations_path().map_or_else(|| Ok(Calibrations::default()), |path| read(&path))
+}
+
+fn read(path: &Path) -> Result<Calibrations, Error> {
+    match std::fs::read_to_string(path) {
         Ok(text) => Calibrations::from_toml(&text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Calibrations::default()),
         Err(error) => Err(Error::invalid(Code::FileUnreadable, format!("{}: {error}", path.display()))),
@@ -115,10 +118,15 @@ pub fn calibrations() -> Result<Calibrations, Error> {
 /// # Errors
 /// `FG0702` if it cannot be written, or nothing is kept here.
 pub fn keep_calibrations(calibrations: &Calibrations) -> Result<PathBuf, Error> {
-    let unwritable = |message: String| Error::invalid(Code::FileUnwritable, message);
     let path = calibrations_path().ok_or_else(|| {
-        unwritable("there is no cache folder: set FULGURITE_CACHE_DIR to an absolute path".to_owned())
+        let message = "there is no cache folder: set FULGURITE_CACHE_DIR to an absolute path";
+        Error::invalid(Code::FileUnwritable, message)
     })?;
+    write(&path, calibrations)?;
+    Ok(path)
+}
+
+fn write(path: &Path, calibrations: &Calibrations) -> Result<(), Error> {
     let text = calibrations.to_toml()?;
     // A name of this process, so that two write neither's half.
     let new = path.with_extension(format!("{}.new", std::process::id()));
@@ -126,7 +134,38 @@ pub fn keep_calibrations(calibrations: &Calibrations) -> Result<PathBuf, Error> 
         .parent()
         .map_or(Ok(()), std::fs::create_dir_all)
         .and_then(|()| std::fs::write(&new, text))
-        .and_then(|()| std::fs::rename(&new, &path));
-    written.map_err(|error| unwritable(format!("{}: {error}", path.display())))?;
-    Ok(path)
+        .and_then(|()| std::fs::rename(&new, path));
+    written.map_err(|error| Error::invalid(Code::FileUnwritable, format!("{}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_measured_kept_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new").join("calibrations.toml");
+        assert_eq!(read(&path).unwrap(), Calibrations::default());
+        let registry = crate::registry();
+        let route = registry.route(&fulgurite_driver_core::Choice::Exactly("cpu".to_owned())).unwrap();
+        let mut all = Calibrations::default();
+        all.insert(calibrate(route.backend()).unwrap());
+        write(&path, &all).unwrap();
+        assert_eq!(read(&path).unwrap(), all);
+        assert!(all.get(route.backend().snapshot()).is_some());
+        // Nothing else is left there.
+        assert_eq!(std::fs::read_dir(folder.path().join("new")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn files_of_no_use_say_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "neither = 1").unwrap();
+        assert_eq!(read(&file).unwrap_err().code(), Code::BadFileFormat);
+        assert_eq!(read(folder.path()).unwrap_err().code(), Code::FileUnreadable);
+        let below = file.join("calibrations.toml");
+        assert_eq!(write(&below, &Calibrations::default()).unwrap_err().code(), Code::FileUnwritable);
+    }
 }
