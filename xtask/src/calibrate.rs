@@ -14,17 +14,13 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let registry = registry();
     let all = args.backend == "all";
-    let wanted: Vec<String> = match all {
-        true => registry.list().map(|r| r.id().to_owned()).collect(),
-        false => vec![args.backend.clone()],
-    };
     // What is unreadable is no loss: it is measured anew.
     let mut known = calibrations().unwrap_or_else(|error| {
         eprintln!("what was kept is of no use: {error}");
         Default::default()
     });
     let mut complete = true;
-    for id in wanted {
+    for id in crate::backend_ids(&registry, &args.backend) {
         let measured = registry.route(&Choice::Exactly(id.clone())).and_then(|r| calibrate(r.backend()));
         match measured {
             Ok(measured) => {

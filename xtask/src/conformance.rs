@@ -62,14 +62,11 @@ struct Opened {
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let options = options(args)?;
     let registry = fulgurite::registry();
-    let ids: Vec<String> = match args.backend.as_str() {
-        "all" => registry.list().map(|r| r.id().to_owned()).collect(),
-        id if registry.get(id).is_some() => vec![id.to_owned()],
-        id => {
-            let known: Vec<_> = registry.list().map(|r| r.id()).collect();
-            bail!("error[FG0401]: there is no backend `{id}`; there are {}", known.join(", "));
-        }
-    };
+    let ids = crate::backend_ids(&registry, &args.backend);
+    if let Some(id) = ids.iter().find(|id| registry.get(id).is_none()) {
+        let known: Vec<_> = registry.list().map(|r| r.id()).collect();
+        bail!("error[FG0401]: there is no backend `{id}`; there are {}", known.join(", "));
+    }
     let required: Vec<String> = std::env::var("FULGURITE_REQUIRE_BACKENDS")
         .unwrap_or_default()
         .split(',')

@@ -32,6 +32,14 @@ enum Command {
     Tidy(tidy::Args),
 }
 
+/// The ids that `wanted` stands for: `all`, or one that may not be there.
+fn backend_ids(registry: &fulgurite::Registry, wanted: &str) -> Vec<String> {
+    match wanted {
+        "all" => registry.list().map(|r| r.id().to_owned()).collect(),
+        id => vec![id.to_owned()],
+    }
+}
+
 /// 0: all is well; 1: something failed; 2: the command could not be carried out.
 fn main() -> ExitCode {
     let result = match Cli::parse().command {

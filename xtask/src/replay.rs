@@ -32,11 +32,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         manifest.kernel, manifest.program_digest, manifest.backend_id, manifest.device, manifest.driver
     );
     let registry = registry();
-    let wanted = match args.backend.as_deref() {
-        Some("all") => registry.list().map(|r| r.id().to_owned()).collect(),
-        Some(id) => vec![id.to_owned()],
-        None => vec![manifest.backend_id.clone()],
-    };
+    let wanted = crate::backend_ids(&registry, args.backend.as_deref().unwrap_or(&manifest.backend_id));
     let all = wanted.len() > 1;
     let (mut equal, mut ran) = (true, false);
     for id in wanted {

@@ -97,21 +97,25 @@ impl Slot {
         start..start + Layout::CONTROL_BYTES
     }
 
+    /// The first word of the control buffer of a launch.
+    fn control_at(&self, launch: u32) -> u32 {
+        (self.control_range(launch).start / 4) as u32
+    }
+
     /// Zeroes the control buffer of a launch.
     pub(crate) fn clear_control(&self, launch: u32) -> Result<(), Error> {
-        let first = (self.control_range(launch).start / 4) as u32;
+        let first = self.control_at(launch);
         (0..(Layout::CONTROL_BYTES / 4) as u32).try_for_each(|i| self.control.write_word(first + i, 0))
     }
 
     /// A word of the control buffer of a launch.
     pub(crate) fn control_word(&self, launch: u32, word: ControlWord) -> Result<u32, Error> {
-        self.control.read_word((self.control_range(launch).start / 4) as u32 + word as u32)
+        self.control.read_word(self.control_at(launch) + word as u32)
     }
 
     /// Tells a launch to end.
     pub(crate) fn abort(&self, launch: u32) -> Result<(), Error> {
-        let first = (self.control_range(launch).start / 4) as u32;
-        self.control.write_word(first + ControlWord::Abort as u32, 1)
+        self.control.write_word(self.control_at(launch) + ControlWord::Abort as u32, 1)
     }
 
     /// Memory that [`Lease::scratch`] has made.

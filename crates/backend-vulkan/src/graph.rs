@@ -10,7 +10,7 @@ use std::time::Duration;
 use ash::vk;
 use fulgurite_driver_core::{Binding, Error, Executable, GraphStep, LaunchReport, Recording, StepWork};
 
-use crate::commands::{Lease, barrier};
+use crate::commands::{Lease, Slot, barrier};
 use crate::device::Device;
 use crate::launch::{Begun, Prepared, begin_time, end_time};
 use crate::memory::{VulkanBuffer, word_of};
@@ -62,9 +62,27 @@ pub(crate) fn record(device: &Arc<Device>, steps: &[GraphStep]) -> Box<dyn Recor
 
 /// What a step does, with all that the device is told about it.
 enum Action<'s> {
-    Launch { prepared: Prepared<'s>, set: vk::DescriptorSet },
-    Copy { from: vk::Buffer, to: vk::Buffer, regions: Vec<vk::BufferCopy> },
-    Fill { to: vk::Buffer, range: Range<u64>, word: u32 },
+    /// The set is made once there is a slot for it.
+    Launch {
+        prepared: Prepared<'s>,
+        set: vk::DescriptorSet,
+    },
+    Copy {
+        from: vk::Buffer,
+        to: vk::Buffer,
+        regions: Vec<vk::BufferCopy>,
+    },
+    Fill {
+        to: vk::Buffer,
+        range: Range<u64>,
+        word: u32,
+    },
+    /// A fill with what is no word: bytes that become a copy once they have a place.
+    Repeat {
+        bytes: Vec<u8>,
+        to: vk::Buffer,
+        range: Range<u64>,
+    },
     Nothing,
 }
 
@@ -96,28 +114,27 @@ impl Recording for Recorded {
 impl Recorded {
     /// Records the commands of all steps.
     fn commands(&self) -> Result<Ready, Error> {
+        let mut actions =
+            self.steps.iter().map(|step| self.action(&step.work)).collect::<Result<Vec<_>, Error>>()?;
         let (mut timeout, mut abortable, mut controls) = (COPIES, true, Vec::new());
         let (mut descriptors, mut bytes) = (0, 0);
-        for step in &self.steps {
-            match &step.work {
-                StepWork::Launch { executable, launch } => {
-                    let prepared = Prepared::new(own(executable)?, launch)?;
+        for action in &actions {
+            match action {
+                Action::Launch { prepared, .. } => {
                     let layout = &prepared.artifact.layout;
-                    timeout = timeout.saturating_add(launch.timeout());
+                    timeout = timeout.saturating_add(prepared.launch.timeout());
                     abortable &= layout.abortable;
-                    controls.push(layout.control.is_some() && !launch.is_empty());
+                    controls.push(layout.control.is_some());
                     descriptors += layout.bindings().len() as u32;
                     bytes += self.aligned(prepared.block_buffer_bytes().unwrap_or(0));
                 }
-                StepWork::Fill { pattern, .. } => {
-                    bytes += self.aligned(repeated(pattern).len() as u64);
-                }
-                _ => {}
+                Action::Repeat { bytes: repeated, .. } => bytes += self.aligned(repeated.len() as u64),
+                Action::Copy { .. } | Action::Fill { .. } | Action::Nothing => {}
             }
         }
         let mut lease = self.device.lease_for(controls.len() as u32, descriptors)?;
         lease.scratch(bytes.max(1))?;
-        let actions = self.actions(&lease)?;
+        self.place(&mut actions, lease.slot())?;
         let launches = self.steps.iter().filter_map(|step| match &step.work {
             StepWork::Launch { launch, .. } => Some(launch.as_ref()),
             _ => None,
@@ -146,7 +163,8 @@ impl Recorded {
                             let bytes = range.end - range.start;
                             raw.cmd_fill_buffer(commands, *to, range.start, bytes, *word);
                         }
-                        Action::Nothing => {}
+                        // What was to be placed has been.
+                        Action::Repeat { .. } | Action::Nothing => {}
                     }
                 }
                 if timed {
@@ -157,9 +175,34 @@ impl Recorded {
         Ok(Ready { lease, timeout, abortable, controls, timed })
     }
 
-    /// What each step does. Parameter blocks and patterns go to the slot's scratch memory, which has room for them.
-    fn actions(&self, lease: &Lease) -> Result<Vec<Action<'_>>, Error> {
-        let slot = lease.slot();
+    /// What a step does.
+    fn action<'s>(&self, work: &'s StepWork) -> Result<Action<'s>, Error> {
+        Ok(match work {
+            StepWork::Launch { launch, .. } if launch.is_empty() => Action::Nothing,
+            StepWork::Launch { executable, launch } => {
+                let prepared = Prepared::new(own(executable)?, launch)?;
+                Action::Launch { prepared, set: vk::DescriptorSet::null() }
+            }
+            StepWork::Copy { to, .. } | StepWork::Fill { to, .. } if to.bytes() == 0 => Action::Nothing,
+            StepWork::Copy { from, to } => Action::Copy {
+                from: self.buffer(from)?,
+                to: self.buffer(to)?,
+                regions: vec![region(from.offset(), to.range())],
+            },
+            StepWork::Fill { to, pattern } => {
+                let (range, to) = (to.range(), self.buffer(to)?);
+                match word_of(pattern, &range) {
+                    Some(word) => Action::Fill { to, range, word },
+                    None => Action::Repeat { bytes: repeated(pattern), to, range },
+                }
+            }
+            _ => return Err(unknown()),
+        })
+    }
+
+    /// Makes descriptor sets, and puts parameter blocks and patterns into the slot's scratch memory, which has room for
+    /// them.
+    fn place(&self, actions: &mut [Action<'_>], slot: &Slot) -> Result<(), Error> {
         let scratch = slot.scratch().ok_or_else(unknown)?;
         let (mut at, mut launches) = (0, 0);
         let mut place = |bytes: &[u8]| -> Result<Range<u64>, Error> {
@@ -168,48 +211,27 @@ impl Recorded {
             at += self.aligned(bytes.len() as u64);
             Ok(range)
         };
-        self.steps
-            .iter()
-            .map(|step| {
-                Ok(match &step.work {
-                    StepWork::Launch { executable, launch } => {
-                        let prepared = Prepared::new(own(executable)?, launch)?;
-                        let block = match prepared.block_buffer_bytes() {
-                            Some(_) => Some(scratch.descriptor(place(&prepared.block)?)),
-                            None => None,
-                        };
-                        let set = prepared.bind(slot, launches, block)?;
-                        launches += 1;
-                        if launch.is_empty() { Action::Nothing } else { Action::Launch { prepared, set } }
-                    }
-                    StepWork::Copy { to, .. } | StepWork::Fill { to, .. } if to.bytes() == 0 => {
-                        Action::Nothing
-                    }
-                    StepWork::Copy { from, to } => Action::Copy {
-                        from: self.buffer(from)?,
-                        to: self.buffer(to)?,
-                        regions: vec![region(from.offset(), to.range())],
-                    },
-                    StepWork::Fill { to, pattern } => {
-                        let range = to.range();
-                        let aligned = range.start.is_multiple_of(4) && range.end.is_multiple_of(4);
-                        match word_of(pattern).filter(|_| aligned) {
-                            Some(word) => Action::Fill { to: self.buffer(to)?, range, word },
-                            None => {
-                                let from = place(&repeated(pattern))?;
-                                let step = from.end - from.start;
-                                let pieces = range.clone().step_by(step as usize);
-                                let regions = pieces
-                                    .map(|at| region(from.start, at..range.end.min(at + step)))
-                                    .collect();
-                                Action::Copy { from: scratch.buffer, to: self.buffer(to)?, regions }
-                            }
-                        }
-                    }
-                    _ => return Err(unknown()),
-                })
-            })
-            .collect()
+        for action in actions {
+            match action {
+                Action::Launch { prepared, set } => {
+                    let block = match prepared.block_buffer_bytes() {
+                        Some(_) => Some(scratch.descriptor(place(&prepared.block)?)),
+                        None => None,
+                    };
+                    *set = prepared.bind(slot, launches, block)?;
+                    launches += 1;
+                }
+                Action::Repeat { bytes, to, range } => {
+                    let from = place(bytes)?;
+                    let step = from.end - from.start;
+                    let pieces = range.clone().step_by(step as usize);
+                    let regions = pieces.map(|at| region(from.start, at..range.end.min(at + step))).collect();
+                    *action = Action::Copy { from: scratch.buffer, to: *to, regions };
+                }
+                Action::Copy { .. } | Action::Fill { .. } | Action::Nothing => {}
+            }
+        }
+        Ok(())
     }
 
     fn buffer(&self, binding: &Binding) -> Result<vk::Buffer, Error> {

@@ -215,7 +215,7 @@ impl<'b> Part<'b> {
 /// A launch with everything that the device is told about it.
 pub(crate) struct Prepared<'l> {
     pub(crate) artifact: &'l Artifact,
-    launch: &'l Launch,
+    pub(crate) launch: &'l Launch,
     parts: Vec<Part<'l>>,
     /// The parameter block.
     pub(crate) block: Vec<u8>,

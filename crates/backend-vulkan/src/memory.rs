@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ash::vk;
-use fulgurite_driver_core::{DeviceBuffer, DeviceError, Error};
+use fulgurite_driver_core::{DeviceBuffer, DeviceError, Error, fill_by_writing};
 use fulgurite_spec::Code;
 use gpu_allocator::MemoryLocation;
 use gpu_allocator::vulkan::{Allocation, AllocationCreateDesc, AllocationScheme, Allocator};
@@ -16,7 +16,7 @@ use crate::commands::Lease;
 use crate::device::Device;
 use crate::error::allocation_error;
 use crate::plan::MemoryPlan;
-use crate::sync::{Ticket, Use, Waited};
+use crate::sync::{Use, Waited};
 
 /// Sizes are rounded up to this, and bases aligned to it.
 const ALIGNMENT: u64 = 16;
@@ -204,8 +204,7 @@ impl VulkanBuffer {
     pub(crate) fn descriptor(&self, bytes: Range<u64>) -> Result<vk::DescriptorBufferInfo, Error> {
         let (offset, size) =
             if bytes.is_empty() { (0, ALIGNMENT) } else { (bytes.start, bytes.end - bytes.start) };
-        let info = vk::DescriptorBufferInfo::default().buffer(self.memory()?.buffer);
-        Ok(info.offset(offset).range(size.next_multiple_of(4)))
+        Ok(self.memory()?.descriptor(offset..offset + size.next_multiple_of(4)))
     }
 
     /// The driver's handle.
@@ -235,22 +234,20 @@ impl VulkanBuffer {
     /// Runs commands on this buffer, and waits for them.
     fn run(&self, body: impl FnOnce(&ash::Device, vk::CommandBuffer)) -> Result<(), Error> {
         let mut lease = self.device.lease()?;
-        self.copy_with(&mut lease, body)
+        self.copy_with(&mut lease, &[&self.used], body)
     }
 
+    /// Runs commands on the buffers of `uses`, and waits for them.
     fn copy_with(
         &self,
         lease: &mut Lease,
+        uses: &[&Use],
         body: impl FnOnce(&ash::Device, vk::CommandBuffer),
     ) -> Result<(), Error> {
         lease.record(body)?;
-        // SAFETY: what the callers record are copies and fills within this buffer, which outlives the wait, and
+        // SAFETY: what the callers record are copies and fills within the buffers of `uses`, which outlive the wait, and
         // the lease's own memory.
-        let ticket = unsafe { lease.submit(COPY_BUDGET, &[&self.used]) }?;
-        self.wait_for(lease, ticket)
-    }
-
-    fn wait_for(&self, lease: &mut Lease, ticket: Ticket) -> Result<(), Error> {
+        let ticket = unsafe { lease.submit(COPY_BUDGET, uses) }?;
         match self.device.wait(ticket, COPY_BUDGET)? {
             Waited::Done => {
                 lease.done();
@@ -261,8 +258,11 @@ impl VulkanBuffer {
     }
 }
 
-/// The word that `pattern` repeats, if it is one.
-pub(crate) fn word_of(pattern: &[u8]) -> Option<u32> {
+/// The word that `pattern` repeats over `range`, if it is one and the range is of whole words.
+pub(crate) fn word_of(pattern: &[u8], range: &Range<u64>) -> Option<u32> {
+    if !range.start.is_multiple_of(4) || !range.end.is_multiple_of(4) {
+        return None;
+    }
     let four = match pattern.len() {
         1 | 2 => pattern.repeat(4 / pattern.len()),
         _ => pattern.to_vec(),
@@ -290,7 +290,7 @@ impl DeviceBuffer for VulkanBuffer {
             staging.write_mapped(0, chunk)?;
             let (from, to) = (staging.buffer, memory.buffer);
             let region = vk::BufferCopy::default().dst_offset(at).size(chunk.len() as u64);
-            self.copy_with(&mut lease, |raw, commands| {
+            self.copy_with(&mut lease, &[&self.used], |raw, commands| {
                 // SAFETY: `commands` is being recorded; both ranges were checked and are of different buffers.
                 unsafe { raw.cmd_copy_buffer(commands, from, to, &[region]) };
             })?;
@@ -300,16 +300,8 @@ impl DeviceBuffer for VulkanBuffer {
 
     fn fill(&self, range: Range<u64>, pattern: &[u8]) -> Result<(), Error> {
         self.check_range(range.start, (range.end - range.start) as usize)?;
-        let aligned = range.start.is_multiple_of(4) && range.end.is_multiple_of(4);
-        let words = word_of(pattern).filter(|_| aligned && !range.is_empty());
-        let Some(word) = words else {
-            // In pieces of whole patterns that the host makes.
-            let piece = pattern.repeat((CHUNK / pattern.len().max(1)).max(1));
-            let step = piece.len().max(1);
-            return range.clone().step_by(step).try_for_each(|at| {
-                let bytes = (range.end - at).min(step as u64) as usize;
-                self.write(at, &piece[..bytes])
-            });
+        let Some(word) = word_of(pattern, &range).filter(|_| !range.is_empty()) else {
+            return fill_by_writing(self, range, pattern);
         };
         let buffer = self.memory()?.buffer;
         self.run(|raw, commands| {
@@ -329,13 +321,10 @@ impl DeviceBuffer for VulkanBuffer {
         let (to, from_buffer) = (self.memory()?.buffer, source.memory()?.buffer);
         let region = vk::BufferCopy::default().src_offset(from.start).dst_offset(offset).size(bytes);
         let mut lease = self.device.lease()?;
-        lease.record(|raw, commands| {
+        self.copy_with(&mut lease, &[&self.used, &source.used], |raw, commands| {
             // SAFETY: `commands` is being recorded; both ranges were checked and have no byte in common.
             unsafe { raw.cmd_copy_buffer(commands, from_buffer, to, &[region]) };
-        })?;
-        // SAFETY: as in `copy_with`, and both buffers outlive the wait.
-        let ticket = unsafe { lease.submit(COPY_BUDGET, &[&self.used, &source.used]) }?;
-        self.wait_for(&mut lease, ticket)
+        })
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
@@ -350,7 +339,7 @@ impl DeviceBuffer for VulkanBuffer {
             let to = lease.scratch(chunk.len() as u64)?.buffer;
             let from = memory.buffer;
             let region = vk::BufferCopy::default().src_offset(at).size(chunk.len() as u64);
-            self.copy_with(&mut lease, |raw, commands| {
+            self.copy_with(&mut lease, &[&self.used], |raw, commands| {
                 // SAFETY: as in `write`.
                 unsafe { raw.cmd_copy_buffer(commands, from, to, &[region]) };
             })?;

@@ -127,18 +127,20 @@ impl VulkanExecutable {
     /// The form that can launch on parts of buffers that reach to `largest` bytes of a descriptor at most and begin
     /// `before` bytes after it.
     pub(crate) fn artifact(&self, largest: u64, before: &[u64]) -> Result<&Artifact, Error> {
-        let mut profile = self.profile.clone();
-        let form = if largest > self.device.plan.bounds.max_descriptor_bytes {
-            profile.addresses = true;
-            &self.addressed
-        } else if before.iter().any(|bytes| *bytes > 0) {
-            profile.offsets = true;
-            &self.offset
-        } else {
-            return Ok(&self.bound);
+        let addresses = largest > self.device.plan.bounds.max_descriptor_bytes;
+        let form = match before.iter().any(|bytes| *bytes > 0) {
+            _ if addresses => &self.addressed,
+            true => &self.offset,
+            false => return Ok(&self.bound),
         };
         if let Some(made) = form.get() {
             return Ok(made);
+        }
+        let mut profile = self.profile.clone();
+        if addresses {
+            profile.addresses = true;
+        } else {
+            profile.offsets = true;
         }
         let (made, _) = artifact(&self.device, &self.kernel, &profile)?;
         // Another thread may have been faster: then this one is dropped.

@@ -76,15 +76,7 @@ pub trait DeviceBuffer: Any + Send + Sync {
     /// # Errors
     /// As [`write`](Self::write).
     fn fill(&self, range: Range<u64>, pattern: &[u8]) -> Result<(), Error> {
-        let step = (CHUNK / pattern.len().max(1)).max(1);
-        let chunk = pattern.repeat(step);
-        let mut at = range.start;
-        while at < range.end {
-            let bytes = (range.end - at).min(chunk.len() as u64);
-            self.write(at, &chunk[..bytes as usize])?;
-            at += bytes;
-        }
-        Ok(())
+        fill_by_writing(self, range, pattern)
     }
 
     /// Copies the bytes `from` of `source`, a buffer of the same device, to byte `offset` on. Both ranges are within
@@ -104,6 +96,25 @@ pub trait DeviceBuffer: Any + Send + Sync {
         }
         Ok(())
     }
+}
+
+/// What [`DeviceBuffer::fill`] does by itself: for backends that have something better for some patterns only.
+///
+/// # Errors
+/// As [`DeviceBuffer::write`].
+pub fn fill_by_writing(
+    buffer: &(impl DeviceBuffer + ?Sized),
+    range: Range<u64>,
+    pattern: &[u8],
+) -> Result<(), Error> {
+    let chunk = pattern.repeat((CHUNK / pattern.len().max(1)).max(1));
+    let mut at = range.start;
+    while at < range.end {
+        let bytes = (range.end - at).min(chunk.len() as u64);
+        buffer.write(at, &chunk[..bytes as usize])?;
+        at += bytes;
+    }
+    Ok(())
 }
 
 /// A compiled kernel of one backend.

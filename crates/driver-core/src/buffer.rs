@@ -112,21 +112,11 @@ impl BufferView {
     /// # Errors
     /// `FG0503` if it does not have them.
     pub fn view(&self, range: impl RangeBounds<u64>) -> Result<Self, Error> {
-        let begin = match range.start_bound() {
-            Bound::Included(begin) => Some(*begin),
-            Bound::Excluded(before) => before.checked_add(1),
-            Bound::Unbounded => Some(0),
-        };
-        let end = match range.end_bound() {
-            Bound::Included(last) => last.checked_add(1),
-            Bound::Excluded(end) => Some(*end),
-            Bound::Unbounded => Some(self.bytes),
-        };
-        match (begin, end) {
-            (Some(begin), Some(end)) if begin <= end && end <= self.bytes => {
-                Ok(Self { buffer: self.buffer.clone(), offset: self.offset + begin, bytes: end - begin })
+        match range_within((range.start_bound().cloned(), range.end_bound().cloned()), self.bytes) {
+            Some(Range { start, end }) => {
+                Ok(Self { buffer: self.buffer.clone(), offset: self.offset + start, bytes: end - start })
             }
-            _ => {
+            None => {
                 let message = format!(
                     "bytes {:?} to {:?} are not within {} bytes",
                     range.start_bound(),
@@ -226,6 +216,22 @@ impl BufferView {
         let message = format!("{self:?} was given {host} bytes of the host");
         Err(Error::invalid(Code::BufferSize, message))
     }
+}
+
+/// What `bounds` mean of `len` things, if there are as many.
+#[doc(hidden)]
+pub fn range_within(bounds: (Bound<u64>, Bound<u64>), len: u64) -> Option<Range<u64>> {
+    let begin = match bounds.0 {
+        Bound::Included(begin) => begin,
+        Bound::Excluded(before) => before.checked_add(1)?,
+        Bound::Unbounded => 0,
+    };
+    let end = match bounds.1 {
+        Bound::Included(last) => last.checked_add(1)?,
+        Bound::Excluded(end) => end,
+        Bound::Unbounded => len,
+    };
+    (begin <= end && end <= len).then_some(begin..end)
 }
 
 /// Refuses a fill of something else than whole patterns.

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::backend::LaunchReport;
+
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// What was done through one device since it was opened.
@@ -56,6 +58,14 @@ counters! {
     compiles_reused,
     /// Nanoseconds on the device, of launches that were timed.
     device_nanoseconds,
+}
+
+impl Counting {
+    /// Counts the time of what ended well.
+    pub(crate) fn time(&self, report: &LaunchReport) {
+        let nanoseconds = report.device_time.map_or(0, |time| time.as_nanos());
+        add(&self.device_nanoseconds, u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+    }
 }
 
 pub(crate) fn add(counter: &AtomicU64, count: u64) {

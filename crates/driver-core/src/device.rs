@@ -175,8 +175,7 @@ impl Device {
         match result {
             Ok(report) => {
                 add(&counting.launches, 1);
-                let nanoseconds = report.device_time.map_or(0, |time| time.as_nanos());
-                add(&counting.device_nanoseconds, u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+                counting.time(report);
             }
             Err(Error::Device(DeviceError::ReadBack { .. })) => add(&counting.launches, 1),
             Err(_) => add(&counting.failed_launches, 1),

@@ -365,8 +365,7 @@ fn replay(device: &Device, ready: &Ready) -> Result<LaunchReport, Error> {
             add(&counting.replays, 1);
             let launches = steps.iter().filter(|step| matches!(step.work, StepWork::Launch { .. }));
             add(&counting.launches, launches.count() as u64);
-            let nanoseconds = report.device_time.map_or(0, |time| time.as_nanos());
-            add(&counting.device_nanoseconds, u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+            counting.time(report);
         }
         Err(_) => add(&counting.failed_launches, 1),
     }

@@ -30,9 +30,11 @@ mod specialise;
 mod sync;
 mod worker;
 
-pub use backend::{Backend, DeviceBuffer, Executable, Interpreter, LaunchReport, Work, interpret};
+pub use backend::{
+    Backend, DeviceBuffer, Executable, Interpreter, LaunchReport, Work, fill_by_writing, interpret,
+};
 pub use binding::Binding;
-pub use buffer::{Buffer, BufferView};
+pub use buffer::{Buffer, BufferView, range_within};
 pub use calibration::{Calibration, Calibrations, Workload};
 pub use call::{Arg, Call, Called, HostMemory};
 pub use counters::Counters;

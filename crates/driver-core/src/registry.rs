@@ -8,7 +8,9 @@ use fulgurite_spec::Code;
 use fulgurite_spec::device::Capability;
 
 use crate::backend::Backend;
+use crate::calibration::Calibrations;
 use crate::error::Error;
+use crate::routing::Wish;
 
 type Open = Box<dyn Fn() -> Result<Arc<dyn Backend>, Error> + Send + Sync>;
 
@@ -46,6 +48,11 @@ impl Registration {
     /// [`Error::Unavailable`], or what else kept it from starting.
     pub fn open(&self) -> Result<Arc<dyn Backend>, Error> {
         (self.open)()
+    }
+
+    /// It, and what became of it.
+    pub(crate) fn with(&self, verdict: Verdict) -> Considered {
+        Considered { id: self.id.clone(), rank: self.rank, verdict }
     }
 }
 
@@ -147,44 +154,20 @@ impl Registry {
     /// `FG0401` for an id that is not registered, the reason if the named one does not open, `FG0404` if none
     /// does.
     pub fn route(&self, choice: &Choice) -> Result<Route, Error> {
-        if let Choice::Exactly(id) = choice
-            && self.get(id).is_none()
-        {
+        let id = match choice {
+            Choice::Best => return self.route_for(&Wish::new(), &Calibrations::default()),
+            Choice::Exactly(id) => id,
+        };
+        let Some(named) = self.get(id) else {
             let known: Vec<_> = self.list().map(|r| format!("`{}`", r.id)).collect();
             return Err(Error::invalid(
                 Code::UnknownBackend,
                 format!("there is no backend `{id}`; registered are {}", known.join(", ")),
             ));
-        }
-        let mut chosen = None;
-        let mut considered = Vec::new();
-        for registration in self.list() {
-            let wanted = match choice {
-                Choice::Best => true,
-                Choice::Exactly(id) => *id == registration.id,
-            };
-            let verdict = if !wanted {
-                Verdict::NotNamed
-            } else if chosen.is_some() {
-                Verdict::LowerRank
-            } else {
-                match registration.open() {
-                    Ok(backend) => {
-                        chosen = Some(backend);
-                        Verdict::Chosen
-                    }
-                    // A device that fails, or a bug of ours, is not passed over in silence.
-                    Err(error @ (Error::Unavailable { .. } | Error::Unsupported(_)))
-                        if *choice == Choice::Best =>
-                    {
-                        Verdict::Failed(error)
-                    }
-                    Err(error) => return Err(error),
-                }
-            };
-            considered.push(Considered { id: registration.id.clone(), rank: registration.rank, verdict });
-        }
-        let Some(backend) = chosen else { return Err(none(&considered)) };
+        };
+        let backend = named.open()?;
+        let verdict = |r: &Registration| if r.id == *id { Verdict::Chosen } else { Verdict::NotNamed };
+        let considered = self.list().map(|r| r.with(verdict(r))).collect();
         Ok(Route { backend, considered })
     }
 }

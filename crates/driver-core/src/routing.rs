@@ -79,7 +79,7 @@ impl Registry {
                     if let Some(fit) = consider(registration, wish, &mut considered)? {
                         considered[fit.place].verdict = Verdict::Chosen;
                         let rest = self.list().filter(|other| !wish.prefer.iter().any(|id| id == other.id()));
-                        let rest: Vec<_> = rest.map(|other| mention(other, Verdict::NotPreferred)).collect();
+                        let rest: Vec<_> = rest.map(|other| other.with(Verdict::NotPreferred)).collect();
                         considered.extend(rest);
                         return Ok(Route { backend: fit.backend, considered });
                     }
@@ -101,7 +101,7 @@ impl Registry {
         for registration in self.list().filter(|r| !wish.prefer.iter().any(|id| id == r.id())) {
             // By rank alone, the first that will do is the one.
             if wish.work.is_none() && !fits.is_empty() {
-                considered.push(mention(registration, Verdict::LowerRank));
+                considered.push(registration.with(Verdict::LowerRank));
                 continue;
             }
             fits.extend(consider(registration, wish, &mut considered)?);
@@ -129,10 +129,6 @@ impl Registry {
     }
 }
 
-fn mention(registration: &Registration, verdict: Verdict) -> Considered {
-    Considered { id: registration.id().to_owned(), rank: registration.rank(), verdict }
-}
-
 /// Opens a backend and looks whether it has what is needed; notes why not.
 fn consider(
     registration: &Registration,
@@ -153,7 +149,7 @@ fn consider(
         Err(error @ (Error::Unavailable { .. } | Error::Unsupported(_))) => (Verdict::Failed(error), None),
         Err(error) => return Err(error),
     };
-    considered.push(mention(registration, verdict));
+    considered.push(registration.with(verdict));
     Ok(fit)
 }
 

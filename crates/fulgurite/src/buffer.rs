@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 
 use fulgurite_driver_core::{self as driver, Device, DeviceError, Error};
 use fulgurite_ir::builder::Storable;
@@ -88,22 +88,13 @@ impl<T: Element> Part<T> {
     }
 
     fn range(&self, range: &impl RangeBounds<usize>) -> Result<Self, Error> {
-        let begin = match range.start_bound() {
-            Bound::Included(begin) => Some(*begin),
-            Bound::Excluded(before) => before.checked_add(1),
-            Bound::Unbounded => Some(0),
-        };
-        let end = match range.end_bound() {
-            Bound::Included(last) => last.checked_add(1),
-            Bound::Excluded(end) => Some(*end),
-            Bound::Unbounded => Some(self.len()),
-        };
-        match (begin, end) {
-            (Some(begin), Some(end)) if begin <= end && end <= self.len() => {
+        let [begin, end] = [range.start_bound(), range.end_bound()].map(|bound| bound.map(|at| *at as u64));
+        match driver::range_within((begin, end), self.len() as u64) {
+            Some(range) => {
                 let size = size_of::<T>() as u64;
-                Ok(Self::new(self.bytes.view(begin as u64 * size..end as u64 * size)?))
+                Ok(Self::new(self.bytes.view(range.start * size..range.end * size)?))
             }
-            _ => Err(Error::invalid(
+            None => Err(Error::invalid(
                 Code::BufferSize,
                 format!(
                     "elements {:?} to {:?} are not within {} of {}",

@@ -1,6 +1,6 @@
 //! The rule that a test provokes every diagnostic code.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fulgurite::Code;
 
@@ -8,17 +8,13 @@ use fulgurite::Code;
 const FOLDERS: &[&str] = &["crates", "examples", "xtask"];
 
 /// Codes that no test names.
-pub(super) fn untested(root: &Path) -> Vec<String> {
+pub(super) fn untested(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut tests = String::new();
-    let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|folder| root.join(folder)).collect();
-    while let Some(folder) = folders.pop() {
-        for path in std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else if let Ok(text) = std::fs::read_to_string(&path) {
-                tests.push_str(tested(&path, &text));
-                tests.push('\n');
-            }
+    for path in super::walk(root, FOLDERS, &["target"])? {
+        // What is no text is no test.
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            tests.push_str(tested(&path, &text));
+            tests.push('\n');
         }
     }
     let named = |code: &Code| {
@@ -29,7 +25,7 @@ pub(super) fn untested(root: &Path) -> Vec<String> {
         tests.contains(&code.to_string()) || tests.match_indices(&name).any(whole)
     };
     let missing = Code::ALL.iter().filter(|code| !named(code));
-    missing.map(|code| format!("no test provokes {code} (`Code::{code:?}`)")).collect()
+    Ok(missing.map(|code| format!("no test provokes {code} (`Code::{code:?}`)")).collect())
 }
 
 /// The part of a file that is a test, a suite or a test's kernel.
@@ -56,7 +52,7 @@ mod tests {
         // Built from parts, so that this test is none of theirs.
         let (trap, graph) = (format!("Code::{}", "Trap"), format!("FG0{}", 511));
         std::fs::write(&file, format!("{trap}\n#[cfg(test)]\nmod tests {{ {graph} }}\n")).unwrap();
-        let missing = untested(folder.path());
+        let missing = untested(folder.path()).unwrap();
         assert_eq!(missing.len(), Code::ALL.len() - 1);
         assert!(missing.iter().any(|line| line.contains(&trap)));
     }

@@ -44,12 +44,9 @@ struct Placed {
 
 /// Lines and scalars of `element`'s type in each, of a matrix of `ty`; and scalars to a component.
 fn extent(ty: Type, shape: MatrixShape, layout: MatrixLayout, element: Type) -> (u32, u32, u32) {
-    let (lines, components) = match layout {
-        MatrixLayout::RowMajor => (shape.rows, shape.cols),
-        MatrixLayout::ColumnMajor => (shape.cols, shape.rows),
-    };
+    let (lines, components) = shape.lines(layout);
     let (component, scalar) = (ty.scalar.size(), element.scalar.size());
-    (lines.into(), u32::from(components) * component / scalar, (component / scalar).max(1))
+    (lines, components * component / scalar, (component / scalar).max(1))
 }
 
 impl Emitter<'_> {
