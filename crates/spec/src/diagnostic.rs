@@ -102,6 +102,7 @@ codes! {
     605 DeviceFault "driver call failed": "A driver call failed in a way that has no better name; the message gives the call and its result.";
     606 Trap "kernel trapped": "The kernel executed `trap`, which says that something is wrong; the message gives the code and the invocation. The launch's outputs are unspecified.";
     607 ReadBack "output could not be read back": "The kernel ran, but the device failed while its output was copied to the host; the message says which output and how. What the outputs hold is unspecified; run the call again.";
+    608 DriverCrash "driver crashed on this kernel": "The driver ended the process twice while it compiled this kernel, so it is not asked again. Update the driver, change the kernel, or clear the cache (`xtask cache clear`) to try once more.";
     // Files.
     701 FileUnreadable "file cannot be read": "Check the path and its permissions.";
     702 FileUnwritable "file cannot be written": "Check the path, its permissions and the space left.";
@@ -116,6 +117,14 @@ codes! {
     806 WireOverLimit "kernel bytes over a limit": "A kernel takes at most 64 MiB as bytes, and the limits of the language hold. Split the kernel.";
     // Our own bugs.
     901 Internal "internal error": "This is a bug in Fulgurite. Please report it with the kernel text and the message.";
+    // The pipeline cache.
+    1001 CacheDegraded "pipeline cache cannot be used as asked": "What is compiled is kept in memory only, and compiled again by the next process. Check the folder that the message names: it must be this user's, writable by nobody else, and have space left. `FULGURITE_CACHE_DIR` names another.";
+    1002 CacheEntryTooLarge "compiled kernel too large to keep": "An entry of the pipeline cache has at most 64 MiB. The kernel works; it is compiled again by the next process. Split it.";
+    1003 CacheSwitchedOff "pipeline cache switched off": "One process met too many damaged entries and stopped using the cache's folder: the disk or another program damages them. Run `xtask cache verify`, and check the disk.";
+    1004 CacheSelection "mask and entries do not match": "A mask selects among entries, so both have the same length.";
+    1005 DriverKeepsNothing "driver keeps no compiled pipelines": "This driver gives nothing that a later process could use, so every process has it compile each kernel once. What Fulgurite itself makes of kernels is kept all the same.";
+    1006 CachePoisoned "pipeline cache left in the middle of a change": "A thread panicked while it changed the cache's state. The process goes on without the cache; its files are whole.";
+    1007 CacheNotDurable "cache entries could not be made durable": "The system failed to write entries to the disk for good, so they were dropped and will be compiled again. Check the disk.";
 }
 
 impl Code {

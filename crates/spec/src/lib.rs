@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accuracy;
+pub mod cache;
 pub mod device;
 pub mod diagnostic;
 pub mod eval;

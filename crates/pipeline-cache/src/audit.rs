@@ -1,0 +1,173 @@
+//! How well a cache served: hits, and misses by reason.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use fulgurite_spec::cache::PipelineCacheMissReason;
+
+/// Reasons that there are.
+const REASONS: usize = PipelineCacheMissReason::ALL.len();
+
+/// Lookups so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counting {
+    memory_hits: AtomicU64,
+    disk_hits: AtomicU64,
+    layer_hits: AtomicU64,
+    refused: AtomicU64,
+    unknown: AtomicU64,
+    misses: [AtomicU64; REASONS],
+}
+
+/// Where an entry was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Tier {
+    /// In memory.
+    Memory,
+    /// In the cache's own folder.
+    Disk,
+    /// In a read-only layer.
+    Layer,
+}
+
+impl Counting {
+    pub(crate) fn hit(&self, tier: Tier) {
+        let counter = match tier {
+            Tier::Memory => &self.memory_hits,
+            Tier::Disk => &self.disk_hits,
+            Tier::Layer => &self.layer_hits,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn miss(&self, reason: PipelineCacheMissReason) {
+        self.misses[reason.index()].fetch_add(1, Relaxed);
+    }
+
+    /// Counts that a hit was of no use, for `reason`.
+    pub(crate) fn disappointed(&self, reason: PipelineCacheMissReason) {
+        self.refused.fetch_add(1, Relaxed);
+        self.miss(reason);
+    }
+
+    pub(crate) fn unknown(&self) {
+        self.unknown.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> CacheStatistics {
+        let mut misses = [0; REASONS];
+        for (count, counter) in misses.iter_mut().zip(&self.misses) {
+            *count = counter.load(Relaxed);
+        }
+        CacheStatistics {
+            memory_hits: self.memory_hits.load(Relaxed),
+            disk_hits: self.disk_hits.load(Relaxed),
+            layer_hits: self.layer_hits.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            unknown: self.unknown.load(Relaxed),
+            misses,
+        }
+    }
+}
+
+/// Lookups of a cache so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheStatistics {
+    /// Entries found in memory.
+    pub memory_hits: u64,
+    /// Entries found in the cache's own folder.
+    pub disk_hits: u64,
+    /// Entries found in read-only layers.
+    pub layer_hits: u64,
+    /// Of those found, how many their driver refused: they count as misses.
+    pub refused: u64,
+    /// Lookups of which nobody can say whether they hit: those in a driver that does not tell.
+    pub unknown: u64,
+    misses: [u64; REASONS],
+}
+
+impl CacheStatistics {
+    /// Entries found and of use.
+    pub fn hits(&self) -> u64 {
+        let found = self.memory_hits.saturating_add(self.disk_hits).saturating_add(self.layer_hits);
+        found.saturating_sub(self.refused)
+    }
+
+    /// Entries not found.
+    pub fn misses(&self) -> u64 {
+        self.misses.iter().fold(0, |all, count| all.saturating_add(*count))
+    }
+
+    /// Entries not found for `reason`.
+    pub fn missed(&self, reason: PipelineCacheMissReason) -> u64 {
+        self.misses[reason.index()]
+    }
+
+    /// Each reason with its count.
+    pub fn by_reason(&self) -> impl Iterator<Item = (PipelineCacheMissReason, u64)> {
+        PipelineCacheMissReason::ALL.iter().map(|reason| (*reason, self.missed(*reason)))
+    }
+
+    /// How well the cache served. It is alarming if fewer than `threshold` of 10,000 lookups hit; 0 never is, and no
+    /// lookups never are.
+    pub fn audit(&self, threshold: u32) -> CacheAudit {
+        let (hits, misses) = (self.hits(), self.misses());
+        let all = u128::from(hits) + u128::from(misses);
+        // The quotient is at most 10,000.
+        let rate = (u128::from(hits) * 10_000).checked_div(all).map(|rate| rate as u32);
+        CacheAudit {
+            hits,
+            misses,
+            unknown: self.unknown,
+            hit_rate_basis_points: rate,
+            is_alarming: rate.is_some_and(|rate| rate < threshold),
+        }
+    }
+}
+
+/// How well a cache served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheAudit {
+    /// Entries found.
+    pub hits: u64,
+    /// Entries not found.
+    pub misses: u64,
+    /// Lookups of which nobody can say; they do not count in the rate.
+    pub unknown: u64,
+    /// Of 10,000 lookups, how many hit, rounded down; `None` without lookups.
+    pub hit_rate_basis_points: Option<u32>,
+    /// Whether that is below the threshold.
+    pub is_alarming: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_round_down_and_leave_out_the_unknown() {
+        let counting = Counting::default();
+        assert_eq!(counting.read().audit(10_000).hit_rate_basis_points, None);
+        assert!(!counting.read().audit(10_000).is_alarming, "no data never alarms");
+        counting.hit(Tier::Memory);
+        counting.hit(Tier::Disk);
+        counting.miss(PipelineCacheMissReason::Evicted);
+        counting.unknown();
+        let read = counting.read();
+        let audit = read.audit(6_667);
+        assert_eq!((audit.hits, audit.misses, audit.unknown), (2, 1, 1));
+        assert_eq!(audit.hit_rate_basis_points, Some(6_666));
+        assert!(audit.is_alarming);
+        assert!(!read.audit(6_666).is_alarming);
+        assert_eq!(read.missed(PipelineCacheMissReason::Evicted), 1);
+        assert_eq!(read.by_reason().map(|(_, count)| count).sum::<u64>(), 1);
+
+        let none = Counting::default();
+        none.hit(Tier::Layer);
+        none.disappointed(PipelineCacheMissReason::Suspect);
+        assert!(!none.read().audit(0).is_alarming, "0 turns it off");
+        assert!(none.read().audit(1).is_alarming);
+    }
+}

@@ -1,0 +1,359 @@
+//! The cache as a backend uses it: memory, then a folder of its own, then read-only layers; with marks of what may crash a
+//! driver. It never fails where it can go on without.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fulgurite_spec::Diagnostic;
+use fulgurite_spec::cache::PipelineCacheMissReason;
+
+use crate::audit::{CacheAudit, CacheStatistics, Counting, Tier};
+use crate::digest::Digest;
+use crate::disk::{DiskOptions, DiskPipelineCache, Durability, Lookup, Mode};
+use crate::entry::Entry;
+use crate::error::{CacheError, Notices};
+use crate::identity::{PayloadKind, PipelineCacheIdentity};
+use crate::marks::{Danger, Marks, Verdict};
+use crate::memory::MemoryTier;
+use crate::pack::Pack;
+
+/// A source of entries that is only read.
+#[derive(Clone, Debug)]
+pub enum Layer {
+    /// A cache's folder. It must belong to this user or the system, and nobody else may write it.
+    Folder(PathBuf),
+    /// A pack.
+    Pack(Pack),
+}
+
+/// Options of a cache.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct CacheOptions {
+    /// The folder of its own. Default: none, so that what is compiled lives as long as the process.
+    pub root: Option<PathBuf>,
+    /// How that folder is used.
+    pub disk: DiskOptions,
+    /// What else is looked into, in this order.
+    pub layers: Vec<Layer>,
+}
+
+impl CacheOptions {
+    /// Keeps nothing beyond the process.
+    pub fn memory_only() -> Self {
+        Self::default()
+    }
+
+    /// Keeps everything in `root`.
+    pub fn in_folder(root: impl Into<PathBuf>) -> Self {
+        Self { root: Some(root.into()), ..Self::default() }
+    }
+
+    /// Uses the folder as `disk` says.
+    #[must_use]
+    pub fn disk(mut self, disk: DiskOptions) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// Looks into `layer`, too, behind all that were added before.
+    #[must_use]
+    pub fn layer(mut self, layer: Layer) -> Self {
+        self.layers.push(layer);
+        self
+    }
+}
+
+/// What was made for want of an entry.
+#[derive(Clone, Debug)]
+pub enum Made {
+    /// A payload to keep, and the artifact that it was made from.
+    Keep {
+        /// The artifact; of no meaning for what is one itself.
+        artifact: Digest,
+        /// What to keep.
+        payload: Vec<u8>,
+    },
+    /// Nothing that can be kept.
+    Nothing,
+}
+
+enum OpenLayer {
+    Folder(DiskPipelineCache),
+    Pack(Pack),
+}
+
+/// Compiled kernels, in memory and on disk. May be used from several threads at once.
+pub struct PipelineCache {
+    memory: MemoryTier,
+    disk: Option<DiskPipelineCache>,
+    layers: Vec<OpenLayer>,
+    marks: Option<Marks>,
+    counting: Counting,
+    notices: Arc<Notices>,
+}
+
+impl PipelineCache {
+    /// A cache. What cannot be opened is done without, and [`notices`](Self::notices) says so.
+    pub fn open(options: CacheOptions) -> Self {
+        let notices = Arc::<Notices>::default();
+        let open = |root: &PathBuf, disk: DiskOptions| {
+            DiskPipelineCache::open_telling(root, disk, Arc::clone(&notices))
+                .inspect_err(|error| notices.say(error))
+                .ok()
+        };
+        let disk = options.root.as_ref().and_then(|root| open(root, options.disk.clone()));
+        let layers = options.layers.into_iter().filter_map(|layer| match layer {
+            Layer::Folder(root) => open(&root, DiskOptions::default().read_only()).map(OpenLayer::Folder),
+            Layer::Pack(pack) => Some(OpenLayer::Pack(pack)),
+        });
+        let layers = layers.collect();
+        let written = disk.as_ref().filter(|disk| disk.mode() == Mode::ReadWrite);
+        let marks = written.map(|disk| Marks::open(Arc::clone(disk.storage()), disk.root()));
+        Self { memory: MemoryTier::default(), disk, layers, marks, counting: Counting::default(), notices }
+    }
+
+    /// The folder of its own, if it has one.
+    pub fn disk(&self) -> Option<&DiskPipelineCache> {
+        self.disk.as_ref()
+    }
+
+    /// Looks for an entry.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn find(&self, identity: &PipelineCacheIdentity) -> Result<Arc<Entry>, PipelineCacheMissReason> {
+        let found = match self.memory.get(&identity.digest()) {
+            Ok(Some(entry)) => Ok((entry, Tier::Memory)),
+            _ => self.look_below(identity).map(|(entry, tier)| (Arc::new(entry), tier)),
+        };
+        match &found {
+            Ok((entry, tier)) => {
+                self.counting.hit(*tier);
+                if *tier != Tier::Memory {
+                    // A panic of another thread costs a lookup.
+                    let _ = self.memory.put(entry);
+                }
+            }
+            Err(reason) => self.counting.miss(*reason),
+        }
+        found.map(|(entry, _)| entry)
+    }
+
+    /// Looks for an entry, and has it made and keeps it if it is not there: once, however many threads ask for it, and by
+    /// one process at a time where processes can wait for each other. `make` is told why it is called. The entry is `None`
+    /// if it made nothing that can be kept.
+    ///
+    /// # Errors
+    /// What `make` gives. Nothing that happens to the cache is an error.
+    pub fn find_or_make<E>(
+        &self,
+        identity: &PipelineCacheIdentity,
+        make: impl FnOnce(PipelineCacheMissReason) -> Result<Made, E>,
+    ) -> Result<Option<Arc<Entry>>, E> {
+        let mut make = Some(make);
+        let mut below = None;
+        let found = self.memory.get_or_make(identity.digest(), || {
+            let (entry, tier) = match self.look_below(identity) {
+                Ok((entry, tier)) => (Some(Arc::new(entry)), Some(tier)),
+                Err(reason) => (self.make(identity, reason, &mut make)?, None),
+            };
+            below = Some(tier);
+            Ok(entry)
+        });
+        match found {
+            Ok(entry) => {
+                match below {
+                    None => self.counting.hit(Tier::Memory),
+                    Some(Some(tier)) => self.counting.hit(tier),
+                    // Counted with its reason.
+                    Some(None) => {}
+                }
+                Ok(entry)
+            }
+            Err(Failed::Make(error)) => Err(error),
+            // A thread panicked in the memory tier: this one goes on without it.
+            Err(Failed::Cache(error)) => {
+                self.notices.say(&error);
+                let reason = PipelineCacheMissReason::KeyAbsent;
+                match self.make(identity, reason, &mut make) {
+                    Ok(entry) => Ok(entry),
+                    Err(Failed::Make(error)) => Err(error),
+                    Err(Failed::Cache(_)) => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// Makes what is missing. Whoever is second of two processes finds what the first has made.
+    fn make<E>(
+        &self,
+        identity: &PipelineCacheIdentity,
+        reason: PipelineCacheMissReason,
+        make: &mut Option<impl FnOnce(PipelineCacheMissReason) -> Result<Made, E>>,
+    ) -> Result<Option<Arc<Entry>>, Failed<E>> {
+        let disk = self.disk.as_ref();
+        let flight = disk.and_then(|disk| disk.lock_flight(&identity.digest()));
+        if reason != PipelineCacheMissReason::Suspect
+            && flight.is_some()
+            && let Ok((entry, tier)) = self.look_below(identity)
+        {
+            self.counting.hit(tier);
+            return Ok(Some(Arc::new(entry)));
+        }
+        self.counting.miss(reason);
+        let Some(make) = make.take() else { return Ok(None) };
+        match make(reason).map_err(Failed::Make)? {
+            Made::Nothing => Ok(None),
+            Made::Keep { artifact, payload } => {
+                let entry = Arc::new(Entry::new(*identity, artifact, payload));
+                // What a driver may not have survived stays, to be tried once more.
+                if reason != PipelineCacheMissReason::Suspect {
+                    self.write(&entry);
+                }
+                Ok(Some(entry))
+            }
+        }
+    }
+
+    /// Keeps an entry in place of what there is.
+    pub fn keep(&self, identity: &PipelineCacheIdentity, artifact: Digest, payload: Vec<u8>) {
+        let entry = Arc::new(Entry::new(*identity, artifact, payload));
+        let _ = self.memory.put(&entry);
+        self.write(&entry);
+    }
+
+    fn write(&self, entry: &Entry) {
+        let Some(disk) = self.disk.as_ref().filter(|disk| disk.mode() == Mode::ReadWrite && !disk.is_off())
+        else {
+            return;
+        };
+        let is_binary = entry.identity.kind() == PayloadKind::Binary;
+        if is_binary && self.marks.as_ref().is_some_and(|marks| marks.is_condemned(entry.payload_digest)) {
+            return;
+        }
+        if let Err(error) = disk.write(entry, Durability::OnFlush) {
+            self.notices.say(&error);
+        }
+    }
+
+    /// Looks into the folder and the layers.
+    fn look_below(&self, identity: &PipelineCacheIdentity) -> Result<(Entry, Tier), PipelineCacheMissReason> {
+        let mut reason = PipelineCacheMissReason::EmptyCache;
+        let mut found = None;
+        if let Some(disk) = &self.disk {
+            match disk.read(identity) {
+                Lookup::Hit(entry) => found = Some((entry, Tier::Disk)),
+                Lookup::Miss(why) => reason = why,
+            }
+        }
+        for layer in &self.layers {
+            if found.is_none() {
+                let entry = match layer {
+                    OpenLayer::Pack(pack) => pack.get(identity),
+                    OpenLayer::Folder(disk) => match disk.read(identity) {
+                        Lookup::Hit(entry) => Some(entry),
+                        Lookup::Miss(_) => None,
+                    },
+                };
+                found = entry.map(|entry| (entry, Tier::Layer));
+            }
+        }
+        let found = found.ok_or(reason)?;
+        match self.judge(&found.0) {
+            Verdict::Use => Ok(found),
+            Verdict::Skip => Err(PipelineCacheMissReason::Suspect),
+            Verdict::Condemned => {
+                if let Some(disk) = &self.disk {
+                    disk.condemn(&identity.digest());
+                }
+                Err(PipelineCacheMissReason::Suspect)
+            }
+        }
+    }
+
+    fn judge(&self, entry: &Entry) -> Verdict {
+        match (&self.marks, entry.identity.kind()) {
+            (Some(marks), PayloadKind::Binary) => marks.judge(entry.payload_digest),
+            _ => Verdict::Use,
+        }
+    }
+
+    /// Hands a binary to its driver, which may end the process: then the next process leaves the binary out.
+    pub fn load<T>(&self, entry: &Entry, load: impl FnOnce(&[u8]) -> T) -> T {
+        let _mark = self.marks.as_ref().map(|marks| marks.set(Danger::Load, entry.payload_digest));
+        load(&entry.payload)
+    }
+
+    /// Has a driver compile what `program` is, which may end the process.
+    ///
+    /// # Errors
+    /// [`CacheError::Crashes`] if it did so twice.
+    pub fn compile<T>(&self, program: Digest, compile: impl FnOnce() -> T) -> Result<T, CacheError> {
+        let Some(marks) = &self.marks else { return Ok(compile()) };
+        if let Some(crashes) = marks.too_many_crashes(program) {
+            return Err(CacheError::Crashes { crashes });
+        }
+        let _mark = marks.set(Danger::Compile, program);
+        Ok(compile())
+    }
+
+    /// Takes an entry out that was found and turned out to be of no use: its driver refused it.
+    pub fn refuse(&self, entry: &Entry) {
+        let _ = self.memory.forget(&entry.identity.digest());
+        self.counting.disappointed(PipelineCacheMissReason::DeviceOrRuntimeChanged);
+    }
+
+    /// Counts a lookup of which nobody can say whether it hit.
+    pub fn count_unknown(&self) {
+        self.counting.unknown();
+    }
+
+    /// Says something once, with the cache's own notices.
+    pub fn notice(&self, error: &CacheError) {
+        self.notices.say(error);
+    }
+
+    /// Lookups so far.
+    pub fn statistics(&self) -> CacheStatistics {
+        self.counting.read()
+    }
+
+    /// How well it served so far: see [`CacheStatistics::audit`].
+    pub fn audit(&self, threshold: u32) -> CacheAudit {
+        self.statistics().audit(threshold)
+    }
+
+    /// What it had to say without being asked, each kind once: what it does without, and why.
+    pub fn notices(&self) -> Vec<Diagnostic> {
+        self.notices.read()
+    }
+
+    /// Binaries and compiles that a process ended with and that no driver has survived since.
+    pub fn suspects(&self) -> (usize, usize) {
+        self.marks.as_ref().map_or((0, 0), Marks::suspects)
+    }
+
+    /// Makes durable what was kept: see [`DiskPipelineCache::flush`].
+    ///
+    /// # Errors
+    /// As [`DiskPipelineCache::flush`].
+    pub fn flush(&self) -> Result<(), CacheError> {
+        self.disk.as_ref().map_or(Ok(()), DiskPipelineCache::flush)
+    }
+}
+
+/// Why nothing was made.
+enum Failed<E> {
+    Make(E),
+    Cache(CacheError),
+}
+
+impl<E> From<CacheError> for Failed<E> {
+    fn from(error: CacheError) -> Self {
+        Self::Cache(error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

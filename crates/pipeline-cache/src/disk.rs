@@ -1,0 +1,567 @@
+//! The disk tier: one file for each entry below one folder, shared by any number of processes.
+//!
+//! An entry is read and checked without a lock. It is written under another name and renamed; what is removed is
+//! removed under the lock of its shard, which is taken by whoever renames, too. [`remove`] takes out, [`maintain`] looks
+//! after the whole folder.
+
+mod maintain;
+mod remove;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use fulgurite_spec::cache::{EntryState, PipelineCacheMissEvidence, PipelineCacheMissReason};
+
+use crate::digest::Digest;
+use crate::entry::{self, BadEntry, Entry, HEADER_BYTES, MAX_ENTRY_BYTES};
+use crate::error::{CacheError, Notices, lock};
+use crate::identity::PipelineCacheIdentity;
+use crate::index::{Index, Record};
+use crate::lock::{DEADLINE, Locked, lock_within};
+use crate::storage::{FileSystem, Storage, unique_name};
+
+pub use maintain::{CacheCount, DiskStats, GcReport, ImportReport, Trust, VerifyReport};
+pub use remove::{ClearReport, InvalidateReport};
+
+/// What temporary files begin with.
+const TEMPORARY: &str = ".tmp-";
+/// How often a file that is used is said to be in use.
+const TOUCH_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// When what is written is durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When writing returns.
+    Immediate,
+    /// When [`DiskPipelineCache::flush`] returns. Until then a crash of the machine may lose it or tear it, and a torn
+    /// entry is a miss.
+    #[default]
+    OnFlush,
+}
+
+/// Whether a folder is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is read and written, and looked after.
+    #[default]
+    ReadWrite,
+    /// It is only read: not even the times of its files change.
+    ReadOnly,
+}
+
+/// Options of a disk tier.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct DiskOptions {
+    /// Whether it is written. Default: yes.
+    pub mode: Mode,
+    /// Bytes of all entries together, over which the least recently used are removed. Default: 1 GiB.
+    pub max_bytes: u64,
+    /// Bytes of one entry, header included. Default: 64 MiB.
+    pub max_entry_bytes: u64,
+    /// Damaged entries that one process meets before it switches the tier off. Default: 5.
+    pub max_quarantined: u32,
+    /// How long it waits for a lock of another process. Default: 2 s.
+    pub lock_deadline: Duration,
+    /// Where it is. Default: the file system.
+    pub storage: Arc<dyn Storage>,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self {
+            mode: Mode::ReadWrite,
+            max_bytes: 1 << 30,
+            max_entry_bytes: MAX_ENTRY_BYTES,
+            max_quarantined: 5,
+            lock_deadline: DEADLINE,
+            storage: Arc::new(FileSystem),
+        }
+    }
+}
+
+impl DiskOptions {
+    /// Reads only.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.mode = Mode::ReadOnly;
+        self
+    }
+
+    /// Keeps no more than `bytes`.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Goes on until so many damaged entries were met.
+    #[must_use]
+    pub fn max_quarantined(mut self, count: u32) -> Self {
+        self.max_quarantined = count;
+        self
+    }
+
+    /// Waits no longer than this for a lock.
+    #[must_use]
+    pub fn lock_deadline(mut self, deadline: Duration) -> Self {
+        self.lock_deadline = deadline;
+        self
+    }
+
+    /// Keeps everything in `storage`.
+    #[must_use]
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = storage;
+        self
+    }
+}
+
+/// What looking for an entry gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The entry, checked.
+    Hit(Entry),
+    /// Why there is none.
+    Miss(PipelineCacheMissReason),
+}
+
+/// What writing an entry did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It was not there, or another one was.
+    New,
+    /// It was there already.
+    Unchanged,
+}
+
+/// An entry that is there and not yet durable.
+#[derive(Debug)]
+struct Unsynced {
+    path: PathBuf,
+    digest: Digest,
+    is_new_shard: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    unsynced: Vec<Unsynced>,
+    index: Index,
+    /// Bytes written since the folder was last looked over.
+    written: u64,
+}
+
+/// Compiled kernels on a disk, as files of one folder that any number of processes share.
+///
+/// ```
+/// use fulgurite_pipeline_cache::*;
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let root = folder.path().join("pipelines");
+/// let cache = DiskPipelineCache::open(&root, DiskOptions::default())?;
+/// let program = Digest::of(b"a kernel");
+/// let policy = Digest::of(b"how it is lowered");
+/// let identity = PipelineCacheIdentity::new(PayloadKind::Artifact, program, policy, PipelineDeviceFingerprint::ANY);
+/// assert_eq!(cache.read(&identity), Lookup::Miss(PipelineCacheMissReason::EmptyCache));
+/// cache.write(&Entry::new(identity, Digest::ZERO, b"its words".to_vec()), Durability::OnFlush)?;
+/// let Lookup::Hit(entry) = cache.read(&identity) else { unreachable!() };
+/// assert_eq!(entry.payload, b"its words");
+/// assert!(cache.path_for(&identity).is_file());
+/// cache.close()?;
+/// # Ok::<(), CacheError>(())
+/// ```
+pub struct DiskPipelineCache {
+    root: PathBuf,
+    options: DiskOptions,
+    storage: Arc<dyn Storage>,
+    notices: Arc<Notices>,
+    state: Mutex<State>,
+    /// Damaged entries met so far.
+    quarantined: AtomicU32,
+    is_off: AtomicBool,
+}
+
+impl DiskPipelineCache {
+    /// The cache in the folder `root`, which is made if it is to be written. Reads nothing but the folder's own facts.
+    ///
+    /// # Errors
+    /// `FG1001` if the folder cannot be made or be trusted: it is a link or a file, belongs to someone else than this user
+    /// or the system's, or others may write it.
+    pub fn open(root: &Path, options: DiskOptions) -> Result<Self, CacheError> {
+        Self::open_telling(root, options, Arc::default())
+    }
+
+    /// As [`open`](Self::open); what nobody asks for is said to `notices`.
+    pub(crate) fn open_telling(
+        root: &Path,
+        options: DiskOptions,
+        notices: Arc<Notices>,
+    ) -> Result<Self, CacheError> {
+        let storage = Arc::clone(&options.storage);
+        if !root.is_absolute() {
+            let reason = String::from("a cache's folder has an absolute path");
+            return Err(CacheError::Refused { path: root.to_owned(), reason });
+        }
+        if options.mode == Mode::ReadWrite {
+            storage.create_dir(root).map_err(|error| CacheError::io("make", root, &error))?;
+        }
+        let distrust = storage.distrust(root).map_err(|error| CacheError::io("look at", root, &error))?;
+        if let Some(reason) = distrust {
+            return Err(CacheError::Refused { path: root.to_owned(), reason });
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            options,
+            storage,
+            notices,
+            state: Mutex::default(),
+            quarantined: AtomicU32::new(0),
+            is_off: AtomicBool::new(false),
+        })
+    }
+
+    /// Where a user's compiled kernels are kept: `pipelines` in the [root of all that is kept](crate::default_root).
+    pub fn default_root() -> Option<PathBuf> {
+        Some(crate::default_root()?.join("pipelines"))
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file of an entry, whether it is there or not: `<root>/<2 hex digits>/<64 hex digits>.bin`.
+    pub fn path_for(&self, identity: &PipelineCacheIdentity) -> PathBuf {
+        self.path_of(&identity.digest())
+    }
+
+    pub(crate) fn path_of(&self, digest: &Digest) -> PathBuf {
+        self.shard_of(digest).join(format!("{digest}.bin"))
+    }
+
+    fn shard_of(&self, digest: &Digest) -> PathBuf {
+        self.root.join(&digest.to_string()[..2])
+    }
+
+    /// Looks for an entry. Whatever is wrong with it is a miss with a reason; a damaged one is put aside.
+    pub fn read(&self, identity: &PipelineCacheIdentity) -> Lookup {
+        if self.is_off() {
+            return Lookup::Miss(PipelineCacheMissReason::KeyAbsent);
+        }
+        let path = self.path_for(identity);
+        let state = match self.look(identity, &path) {
+            Ok((entry, modified)) => {
+                self.keep_recent(&path, modified);
+                return Lookup::Hit(entry);
+            }
+            Err(state) => state,
+        };
+        match state {
+            EntryState::Corrupt | EntryState::OtherFormat => self.put_aside(identity, &path),
+            EntryState::Unreadable => self.notices.say(&CacheError::Io {
+                what: "read",
+                path,
+                reason: String::from("it is there, but not a file that can be read"),
+            }),
+            _ => {}
+        }
+        Lookup::Miss(PipelineCacheMissReason::classify(&self.evidence(identity, state)))
+    }
+
+    /// The entry in the file at `path`, if it is a good one of `identity`.
+    fn look(&self, identity: &PipelineCacheIdentity, path: &Path) -> Result<(Entry, SystemTime), EntryState> {
+        let (bytes, modified) =
+            self.storage.read(path, 0, self.options.max_entry_bytes).map_err(|error| state_of(&error))?;
+        match entry::decode_for(identity, bytes) {
+            Ok(entry) => Ok((entry, modified)),
+            Err(BadEntry::Corrupt) => Err(EntryState::Corrupt),
+            Err(BadEntry::OtherFormat) => Err(EntryState::OtherFormat),
+        }
+    }
+
+    /// Says at most hourly that a file is in use, so that it is not the first to be removed. A time to come is no time.
+    fn keep_recent(&self, path: &Path, modified: SystemTime) {
+        let now = self.storage.now();
+        let is_recent = now.duration_since(modified).is_ok_and(|age| age < TOUCH_INTERVAL);
+        if self.options.mode == Mode::ReadWrite && !is_recent {
+            // Best effort: it costs an early eviction at worst.
+            let _ = self.storage.touch(path, now);
+        }
+    }
+
+    /// What is known of a miss. The index is read for it, and only then.
+    fn evidence(&self, identity: &PipelineCacheIdentity, entry: EntryState) -> PipelineCacheMissEvidence {
+        if entry != EntryState::Absent {
+            return PipelineCacheMissEvidence { entry, ..Default::default() };
+        }
+        let nothing_known = PipelineCacheMissEvidence {
+            knows_program: true,
+            knows_policy: true,
+            knows_device: true,
+            ..Default::default()
+        };
+        let Ok(mut state) = lock(&self.state) else { return nothing_known };
+        match state.index.refresh(&*self.storage, &self.index_path()) {
+            Ok(()) => state.index.evidence(identity),
+            // Nothing was ever written, or the log was lost while entries are there.
+            Err(error) if error.kind() == ErrorKind::NotFound && !self.has_entries() => {
+                PipelineCacheMissEvidence { is_empty: true, ..Default::default() }
+            }
+            Err(_) => nothing_known,
+        }
+    }
+
+    /// Whether there is any shard.
+    fn has_entries(&self) -> bool {
+        self.storage.list(&self.root).is_ok_and(|all| all.iter().any(|found| is_shard(&found.name)))
+    }
+
+    /// Writes an entry, in place of the one that may be there.
+    ///
+    /// # Errors
+    /// `FG1002` for an entry over [`DiskOptions::max_entry_bytes`]; `FG1001` if it cannot be written, `FG1003` if the tier
+    /// is switched off, `FG1007` if it cannot be made durable although it is to be at once.
+    pub fn write(&self, entry: &Entry, durability: Durability) -> Result<Written, CacheError> {
+        self.check_writable()?;
+        let (bytes, most) = ((HEADER_BYTES + entry.payload.len()) as u64, self.options.max_entry_bytes);
+        if bytes > most {
+            return Err(CacheError::TooLarge { bytes, most });
+        }
+        let digest = entry.identity.digest();
+        let (path, shard) = (self.path_of(&digest), self.shard_of(&digest));
+        let is_new_shard =
+            self.storage.create_dir(&shard).map_err(|error| CacheError::io("make", &shard, &error))?;
+        let encoded = entry::encode(entry);
+        // What replaces an entry that may be durable is durable itself before it does.
+        let durability = match self.storage.read(&path, 0, self.options.max_entry_bytes) {
+            Ok((there, _)) if there == encoded => return Ok(Written::Unchanged),
+            Err(error) if error.kind() == ErrorKind::NotFound => durability,
+            _ => Durability::Immediate,
+        };
+        self.write_new(&shard, &path, &encoded, durability)?;
+        match durability {
+            Durability::Immediate => self.sync_names(&path, &shard, is_new_shard)?,
+            Durability::OnFlush => {
+                lock(&self.state)?.unsynced.push(Unsynced { path, digest, is_new_shard });
+            }
+        }
+        self.log(&[Record::insert(&entry.identity)]);
+        self.count_written(encoded.len() as u64)?;
+        Ok(Written::New)
+    }
+
+    /// Writes a file under a name of its own and gives it the one that it is to have.
+    fn write_new(
+        &self,
+        shard: &Path,
+        path: &Path,
+        bytes: &[u8],
+        durability: Durability,
+    ) -> Result<(), CacheError> {
+        let temporary = unique_name(shard, TEMPORARY, "");
+        let mut file =
+            self.storage.create(&temporary).map_err(|error| CacheError::io("make", &temporary, &error))?;
+        let written = file.write_at(0, bytes).map_err(|error| CacheError::io("write", &temporary, &error));
+        let written = written.and_then(|()| match durability {
+            Durability::Immediate => file.sync().map_err(|error| not_durable(&error)),
+            Durability::OnFlush => Ok(()),
+        });
+        let renamed = written.and_then(|()| {
+            // Without the lock whoever removes what was here may remove this instead: a miss, and nothing worse.
+            let _locked = self.lock_shard(shard);
+            self.storage
+                .rename(&temporary, path)
+                .map_err(|error| CacheError::io("rename", &temporary, &error))
+        });
+        if renamed.is_err() {
+            // Best effort: the evictor collects what is left.
+            let _ = self.storage.remove(&temporary);
+        }
+        renamed
+    }
+
+    /// Makes durable that a file has its name. If that fails the file goes.
+    fn sync_names(&self, path: &Path, shard: &Path, is_new_shard: bool) -> Result<(), CacheError> {
+        let synced = self.storage.sync_dir(shard).and_then(|()| match is_new_shard {
+            true => self.storage.sync_dir(&self.root),
+            false => Ok(()),
+        });
+        synced.map_err(|error| {
+            let _ = self.storage.remove(path);
+            not_durable(&error)
+        })
+    }
+
+    /// Makes everything durable that was written and is still there. What cannot be made durable is removed: once a
+    /// system has failed to write bytes it may forget that they are to be written.
+    ///
+    /// # Errors
+    /// `FG1007` if any was removed; the others are durable.
+    pub fn flush(&self) -> Result<(), CacheError> {
+        let unsynced = std::mem::take(&mut lock(&self.state)?.unsynced);
+        let mut failed: Vec<io::Error> = Vec::new();
+        let mut shards = BTreeSet::new();
+        let mut kept = Vec::new();
+        let mut has_new_shard = false;
+        for written in unsynced {
+            let synced = self.storage.open(&written.path).and_then(|mut file| file.sync());
+            match synced {
+                Ok(()) => {
+                    has_new_shard |= written.is_new_shard;
+                    shards.insert(self.shard_of(&written.digest));
+                    kept.push(written);
+                }
+                // It was removed since.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => self.drop_unsynced(&written.path, error, &mut failed),
+            }
+        }
+        let mut lost: BTreeSet<&Path> = BTreeSet::new();
+        for shard in &shards {
+            if let Err(error) = self.storage.sync_dir(shard) {
+                lost.insert(shard);
+                failed.push(error);
+            }
+        }
+        let root = if has_new_shard { self.storage.sync_dir(&self.root) } else { Ok(()) };
+        for written in &kept {
+            let shard = self.shard_of(&written.digest);
+            if lost.contains(&*shard) || (written.is_new_shard && root.is_err()) {
+                // Counted with its folder.
+                let _ = self.storage.remove(&written.path);
+            }
+        }
+        failed.extend(root.err());
+        match failed.first() {
+            None => Ok(()),
+            Some(first) => {
+                let error = CacheError::NotDurable { dropped: failed.len(), first: first.to_string() };
+                self.notices.say(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn drop_unsynced(&self, path: &Path, error: io::Error, failed: &mut Vec<io::Error>) {
+        let _locked = path.parent().map(|shard| self.lock_shard(shard));
+        let _ = self.storage.remove(path);
+        failed.push(error);
+    }
+
+    /// Flushes, and says what could not be kept. Dropping a cache flushes it, too, and only logs that.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    pub fn close(self) -> Result<(), CacheError> {
+        self.flush()
+    }
+
+    /// Whether this process has switched the tier off.
+    pub fn is_off(&self) -> bool {
+        self.is_off.load(Ordering::Relaxed)
+    }
+
+    fn check_writable(&self) -> Result<(), CacheError> {
+        match self.options.mode {
+            Mode::ReadOnly => Err(CacheError::ReadOnly),
+            Mode::ReadWrite if self.is_off() => Err(CacheError::SwitchedOff),
+            Mode::ReadWrite => Ok(()),
+        }
+    }
+
+    /// Takes a shard's lock. Where none is to be had it is said once, and the caller goes on.
+    fn lock_shard(&self, shard: &Path) -> Locked {
+        let name = shard.file_name().unwrap_or_default().to_string_lossy();
+        self.lock_named(&format!("shard-{name}"))
+    }
+
+    /// Takes the lock that threads and processes hold while they compile what belongs at `digest`.
+    pub(crate) fn lock_flight(&self, digest: &Digest) -> Option<Locked> {
+        let is_written = self.check_writable().is_ok();
+        is_written.then(|| self.lock_named(&format!("flight-{}", &digest.to_string()[..2])))
+    }
+
+    fn lock_named(&self, name: &str) -> Locked {
+        let folder = self.root.join("locks");
+        if let Err(error) = self.storage.create_dir(&folder) {
+            return Locked::Unusable(error);
+        }
+        let path = folder.join(format!("{name}.lock"));
+        let locked = lock_within(&self.storage, &path, self.options.lock_deadline);
+        if let Locked::Unusable(error) = &locked {
+            self.notices.say(&CacheError::io("lock", &path, error));
+        }
+        locked
+    }
+
+    fn index_path(&self) -> PathBuf {
+        self.root.join("index.log")
+    }
+
+    /// Adds to the index. It is advisory, so nothing comes of a failure.
+    fn log(&self, records: &[Record]) {
+        let now = self.storage.now();
+        let bytes: Vec<u8> = records.iter().flat_map(|record| record.encode(now)).collect();
+        let _ = self.storage.append(&self.index_path(), &bytes);
+    }
+
+    /// Counts what was written; every so often, that is when the folder is looked over.
+    fn count_written(&self, bytes: u64) -> Result<(), CacheError> {
+        let mut state = lock(&self.state)?;
+        state.written += bytes;
+        let is_due = state.written > self.options.max_bytes / 16;
+        if is_due {
+            state.written = 0;
+        }
+        drop(state);
+        if is_due {
+            self.trim(self.options.max_bytes)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.options.mode
+    }
+}
+
+impl Drop for DiskPipelineCache {
+    fn drop(&mut self) {
+        if let Err(error) = self.flush() {
+            tracing::warn!(%error, "a pipeline cache was dropped before it was durable");
+        }
+    }
+}
+
+fn not_durable(error: &io::Error) -> CacheError {
+    CacheError::NotDurable { dropped: 1, first: error.to_string() }
+}
+
+/// What an entry is that reading gave `error` for.
+fn state_of(error: &io::Error) -> EntryState {
+    match error.kind() {
+        ErrorKind::NotFound => EntryState::Absent,
+        ErrorKind::FileTooLarge => EntryState::Corrupt,
+        _ => EntryState::Unreadable,
+    }
+}
+
+/// Whether a folder of the root holds entries.
+fn is_shard(name: &str) -> bool {
+    name.len() == 2 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The digest that a file of a shard is named by.
+fn digest_of(name: &str) -> Option<Digest> {
+    Digest::parse(name.strip_suffix(".bin")?)
+}

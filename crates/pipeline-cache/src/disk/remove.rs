@@ -1,0 +1,197 @@
+//! Taking entries out of a disk tier: damaged ones aside, others for good. A good entry that came in between stays.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use fulgurite_spec::cache::EntryState;
+
+use super::{DiskPipelineCache, Mode, digest_of, is_shard};
+use crate::digest::Digest;
+use crate::error::CacheError;
+use crate::identity::PipelineCacheIdentity;
+use crate::index::{Event, Record};
+use crate::storage::unique_name;
+
+/// Damaged entries that are kept to be looked at.
+const MAX_QUARANTINED_FILES: usize = 32;
+/// Bytes of them.
+const MAX_QUARANTINED_BYTES: u64 = 256 << 20;
+
+/// What invalidating entries did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InvalidateReport {
+    /// Entries that were there and are no more.
+    pub removed: usize,
+    /// Entries that were not there.
+    pub absent: usize,
+    /// Entries that are still there, and why.
+    pub failed: Vec<(Digest, CacheError)>,
+}
+
+/// What clearing did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClearReport {
+    /// Entries that are no more.
+    pub removed: usize,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// What is still there, and why.
+    pub failed: Vec<CacheError>,
+}
+
+impl DiskPipelineCache {
+    /// Puts a damaged entry aside, if it is still damaged once its shard is locked. After too many the tier is switched
+    /// off: something damages faster than anyone rebuilds.
+    pub(super) fn put_aside(&self, identity: &PipelineCacheIdentity, path: &Path) {
+        if self.mode() == Mode::ReadOnly {
+            return;
+        }
+        let Some(shard) = path.parent() else { return };
+        let locked = self.lock_shard(shard);
+        if !locked.is_held() {
+            return;
+        }
+        let is_damaged = |state| matches!(state, EntryState::Corrupt | EntryState::OtherFormat);
+        if !self.look(identity, path).is_err_and(is_damaged) {
+            return;
+        }
+        self.move_aside(&identity.digest(), path);
+        drop(locked);
+        let met = self.quarantined.fetch_add(1, Ordering::Relaxed) + 1;
+        if met >= self.options.max_quarantined {
+            self.is_off.store(true, Ordering::Relaxed);
+            self.notices.say(&CacheError::SwitchedOff);
+        }
+    }
+
+    /// Moves a file to the quarantine, which is bounded. The shard is locked.
+    fn move_aside(&self, digest: &Digest, path: &Path) {
+        let folder = self.root.join("quarantine");
+        let aside = unique_name(&folder, &format!("{digest}-"), ".bad");
+        let moved = self.storage.create_dir(&folder).and_then(|_| self.storage.rename(path, &aside));
+        if moved.is_err() {
+            // Then it is worth nothing to anyone.
+            let _ = self.storage.remove(path);
+        }
+        self.log(&[Record { event: Event::Quarantine, digest: *digest, identity: None }]);
+        self.bound_quarantine(MAX_QUARANTINED_FILES, MAX_QUARANTINED_BYTES);
+    }
+
+    /// Removes the oldest of what was put aside.
+    pub(super) fn bound_quarantine(&self, files: usize, bytes: u64) {
+        let folder = self.root.join("quarantine");
+        let Ok(mut all) = self.storage.list(&folder) else { return };
+        all.sort_by_key(|file| std::cmp::Reverse(file.modified));
+        let mut kept = 0;
+        for (place, file) in all.iter().enumerate() {
+            kept += file.bytes;
+            if place >= files || kept > bytes {
+                let _ = self.storage.remove(&folder.join(&file.name));
+            }
+        }
+    }
+
+    /// Puts an entry aside whatever it is: a driver did not survive it.
+    pub(crate) fn condemn(&self, digest: &Digest) {
+        if self.mode() == Mode::ReadWrite {
+            let _locked = self.lock_shard(&self.shard_of(digest));
+            self.condemn_locked(digest);
+        }
+    }
+
+    /// As [`condemn`](Self::condemn), with the shard locked.
+    pub(super) fn condemn_locked(&self, digest: &Digest) {
+        let path = self.path_of(digest);
+        if self.storage.info(&path).is_ok() {
+            self.move_aside(digest, &path);
+        }
+    }
+
+    /// Removes the entries of those `digests` whose place in `mask` is true, and makes that durable. All are tried.
+    ///
+    /// # Errors
+    /// `FG1004` if the two have different lengths; `FG1001` in a cache that is only read. What is wrong with one entry is
+    /// in the report.
+    pub fn invalidate(&self, mask: &[bool], digests: &[Digest]) -> Result<InvalidateReport, CacheError> {
+        if mask.len() != digests.len() {
+            return Err(CacheError::Selection { mask: mask.len(), digests: digests.len() });
+        }
+        self.check_writable()?;
+        let mut report = InvalidateReport::default();
+        let selected = digests.iter().zip(mask).filter_map(|(digest, wanted)| wanted.then_some(digest));
+        for digest in selected {
+            match self.remove_durably(digest) {
+                Ok(true) => report.removed += 1,
+                Ok(false) => report.absent += 1,
+                Err(error) => report.failed.push((*digest, error)),
+            }
+        }
+        Ok(report)
+    }
+
+    fn remove_durably(&self, digest: &Digest) -> Result<bool, CacheError> {
+        let (path, shard) = (self.path_of(digest), self.shard_of(digest));
+        let locked = self.lock_shard(&shard);
+        let error = |what, error: &std::io::Error| CacheError::io(what, &path, error);
+        match self.storage.remove(&path) {
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(error("remove", &e)),
+        }
+        let synced = self.storage.sync_dir(&shard);
+        drop(locked);
+        self.log(&[Record { event: Event::Evict, digest: *digest, identity: None }]);
+        synced.map_err(|e| error("make durable the removal of", &e))?;
+        Ok(true)
+    }
+
+    /// Removes an entry that was last used at `modified`, unless it was used or replaced since. Whether it did.
+    pub(super) fn evict(&self, digest: &Digest, modified: SystemTime) -> bool {
+        let (path, shard) = (self.path_of(digest), self.shard_of(digest));
+        let locked = self.lock_shard(&shard);
+        let is_unused = self.storage.info(&path).is_ok_and(|info| info.modified == modified);
+        locked.is_held() && is_unused && self.storage.remove(&path).is_ok()
+    }
+
+    /// Removes every entry, what was put aside, and the index.
+    ///
+    /// # Errors
+    /// `FG1001` if the folder cannot be listed, or the cache is only read.
+    pub fn clear(&self) -> Result<ClearReport, CacheError> {
+        self.check_writable()?;
+        let mut report = ClearReport::default();
+        let all = self.storage.list(&self.root).map_err(|e| CacheError::io("list", &self.root, &e))?;
+        for shard in all.iter().filter(|found| is_shard(&found.name)) {
+            let folder = self.root.join(&shard.name);
+            let files = self.storage.list(&folder).map_err(|e| CacheError::io("list", &folder, &e))?;
+            let locked = self.lock_shard(&folder);
+            for file in files.iter().filter(|file| digest_of(&file.name).is_some()) {
+                let path = folder.join(&file.name);
+                match self.storage.remove(&path) {
+                    Ok(()) => {
+                        report.removed += 1;
+                        report.bytes += file.bytes;
+                    }
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => report.failed.push(CacheError::io("remove", &path, &error)),
+                }
+            }
+            if let Err(error) = self.storage.sync_dir(&folder) {
+                report.failed.push(CacheError::io("sync", &folder, &error));
+            }
+            drop(locked);
+        }
+        self.bound_quarantine(0, 0);
+        match self.storage.remove(&self.index_path()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                report.failed.push(CacheError::io("remove", &self.index_path(), &error));
+            }
+            _ => {}
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,252 @@
+//! What an entry is found by: the program, how it is lowered, and the device it is for.
+
+use std::fmt;
+
+use crate::digest::{Digest, DigestBuilder};
+
+/// What an entry holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+#[non_exhaustive]
+pub enum PayloadKind {
+    /// A lowered kernel that every device with the same profile takes: SPIR-V and how it is bound.
+    Artifact = 1,
+    /// What a driver made of an artifact.
+    Binary = 2,
+    /// A kernel in the wire format.
+    Kernel = 3,
+    /// A tuned configuration.
+    Tuned = 4,
+}
+
+impl PayloadKind {
+    /// Each.
+    pub const ALL: &'static [Self] = &[Self::Artifact, Self::Binary, Self::Kernel, Self::Tuned];
+
+    /// The kind of a number in a header.
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| *kind as u32 == number)
+    }
+
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Artifact => "artifact",
+            Self::Binary => "binary",
+            Self::Kernel => "kernel",
+            Self::Tuned => "tuned",
+        }
+    }
+}
+
+impl fmt::Display for PayloadKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a fingerprint of a device is made of: all that may change what its driver makes of a shader, or whether it takes
+/// what it once made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceParts<'a> {
+    /// The backend's id.
+    pub backend: &'a str,
+    /// The vendor's number.
+    pub vendor: u32,
+    /// The device's number.
+    pub device: u32,
+    /// Which driver: its id or its name.
+    pub driver: &'a str,
+    /// The driver's version.
+    pub driver_version: u32,
+    /// What the driver says must be equal for its binaries to be taken.
+    pub cache_uuid: [u8; 16],
+    /// Bytes of a pointer.
+    pub pointer_bytes: u32,
+    /// What is enabled of it, by name, in a fixed order.
+    pub features: &'a [String],
+    /// The driver's own key of everything that its binaries depend on; empty without one.
+    pub global_key: &'a [u8],
+}
+
+/// A device, its driver and what is enabled of it, as one digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PipelineDeviceFingerprint(Digest);
+
+impl PipelineDeviceFingerprint {
+    /// The fingerprint of what does not depend on a device.
+    pub const ANY: Self = Self(Digest::ZERO);
+
+    /// The fingerprint of a device.
+    pub fn from_parts(parts: &DeviceParts<'_>) -> Self {
+        let digest = DigestBuilder::new("fulgurite device fingerprint 1")
+            .text(parts.backend)
+            .number(parts.vendor.into())
+            .number(parts.device.into())
+            .text(parts.driver)
+            .number(parts.driver_version.into())
+            .bytes(&parts.cache_uuid)
+            .number(parts.pointer_bytes.into())
+            .number(parts.features.len() as u64);
+        let digest = parts.features.iter().fold(digest, |digest, feature| digest.text(feature));
+        Self(digest.bytes(parts.global_key).finish())
+    }
+
+    /// All of it.
+    pub const fn digest(&self) -> Digest {
+        self.0
+    }
+}
+
+/// What an entry is found by.
+///
+/// | kind | program | policy | device |
+/// |---|---|---|---|
+/// | artifact | the kernel's digest | options and profile that it is lowered by, versions of what lowers it | any |
+/// | binary | the [`PipelineCacheKey`](crate::PipelineCacheKey) of the artifact | flags of the pipeline | the device's fingerprint |
+/// | kernel | the kernel's digest | nothing | any |
+/// | tuned | the family and problem | how it was measured | the device's fingerprint |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PipelineCacheIdentity {
+    kind: PayloadKind,
+    program: Digest,
+    policy: Digest,
+    device: Digest,
+    digest: Digest,
+}
+
+impl PipelineCacheIdentity {
+    /// The identity of these parts.
+    pub fn new(
+        kind: PayloadKind,
+        program: Digest,
+        policy: Digest,
+        device: PipelineDeviceFingerprint,
+    ) -> Self {
+        Self::of_digests(kind, program, policy, device.digest())
+    }
+
+    pub(crate) fn of_digests(kind: PayloadKind, program: Digest, policy: Digest, device: Digest) -> Self {
+        let digest = DigestBuilder::new("fulgurite cache identity 1")
+            .number(kind as u64)
+            .digest(&program)
+            .digest(&policy)
+            .digest(&device)
+            .finish();
+        Self { kind, program, policy, device, digest }
+    }
+
+    /// What it holds.
+    pub const fn kind(&self) -> PayloadKind {
+        self.kind
+    }
+
+    /// The program.
+    pub const fn program(&self) -> Digest {
+        self.program
+    }
+
+    /// How it is lowered.
+    pub const fn policy(&self) -> Digest {
+        self.policy
+    }
+
+    /// The device it is for.
+    pub const fn device(&self) -> Digest {
+        self.device
+    }
+
+    /// All of it: an entry's name.
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parts<'a>(driver: &'a str, features: &'a [String]) -> DeviceParts<'a> {
+        DeviceParts {
+            backend: "vulkan",
+            vendor: 0x10de,
+            device: 0x2335,
+            driver,
+            driver_version: 580,
+            cache_uuid: [3; 16],
+            pointer_bytes: 8,
+            features,
+            global_key: b"key",
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_device_counts() {
+        let features = ["int8".to_owned(), "int16".to_owned()];
+        let joined = ["int8int16".to_owned()];
+        let swapped = [features[1].clone(), features[0].clone()];
+        let base = parts("NVIDIA", &features);
+        let all = [
+            base.clone(),
+            DeviceParts { backend: "other", ..base.clone() },
+            DeviceParts { vendor: 1, ..base.clone() },
+            DeviceParts { device: 1, ..base.clone() },
+            DeviceParts { vendor: base.device, device: base.vendor, ..base.clone() },
+            DeviceParts { driver: "NVIDIA2", ..base.clone() },
+            DeviceParts { driver_version: 581, ..base.clone() },
+            DeviceParts { cache_uuid: [4; 16], ..base.clone() },
+            DeviceParts { pointer_bytes: 4, ..base.clone() },
+            DeviceParts { features: &features[..1], ..base.clone() },
+            DeviceParts { features: &joined, ..base.clone() },
+            DeviceParts { features: &swapped, ..base.clone() },
+            DeviceParts { features: &[], ..base.clone() },
+            DeviceParts { global_key: b"", ..base.clone() },
+            DeviceParts { global_key: b"keys", ..base },
+        ];
+        let distinct: HashSet<_> = all.iter().map(PipelineDeviceFingerprint::from_parts).collect();
+        assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn every_part_of_an_identity_counts() {
+        let digest = |text: &str| Digest::of(text.as_bytes());
+        let all: Vec<_> = [
+            (PayloadKind::Artifact, "a", "b", "c"),
+            (PayloadKind::Binary, "a", "b", "c"),
+            (PayloadKind::Kernel, "a", "b", "c"),
+            (PayloadKind::Tuned, "a", "b", "c"),
+            (PayloadKind::Artifact, "b", "a", "c"),
+            (PayloadKind::Artifact, "c", "b", "a"),
+            (PayloadKind::Artifact, "a", "c", "b"),
+            (PayloadKind::Artifact, "a", "b", "d"),
+        ]
+        .iter()
+        .map(|(kind, a, b, c)| PipelineCacheIdentity::of_digests(*kind, digest(a), digest(b), digest(c)))
+        .collect();
+        let distinct: HashSet<_> = all.iter().map(PipelineCacheIdentity::digest).collect();
+        assert_eq!(distinct.len(), all.len());
+        for kind in PayloadKind::ALL {
+            assert_eq!(PayloadKind::from_number(*kind as u32), Some(*kind));
+        }
+        assert_eq!(PayloadKind::from_number(0), None);
+    }
+
+    proptest! {
+        /// Names that run into each other give fingerprints of their own.
+        #[test]
+        fn no_names_collide(
+            a in proptest::collection::vec("[a-c,;\\x00]{0,3}", 0..4),
+            b in proptest::collection::vec("[a-c,;\\x00]{0,3}", 0..4),
+            (c, d) in ("[a-c\\x00]{0,4}", "[a-c\\x00]{0,4}"),
+        ) {
+            let of = |driver: &str, features: &[String]| {
+                PipelineDeviceFingerprint::from_parts(&parts(driver, features))
+            };
+            prop_assert_eq!(of(&c, &a) == of(&d, &b), c == d && a == b);
+        }
+    }
+}

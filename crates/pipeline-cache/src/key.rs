@@ -1,0 +1,197 @@
+//! What a pipeline is made of, as one digest: the shader, how it is bound, and what of the device it uses.
+
+use std::ops::BitOr;
+
+use crate::digest::{Digest, DigestBuilder};
+
+/// The version of [`PipelineCacheKey`]'s fields.
+pub const KEY_VERSION: u32 = 1;
+
+/// What of a device a pipeline uses, as bits that keep their places.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PipelineFeatureFlags(u64);
+
+macro_rules! flags {
+    ($($(#[doc = $doc:literal])* $name:ident = $bit:literal,)*) => {
+        impl PipelineFeatureFlags {
+            $($(#[doc = $doc])* pub const $name: Self = Self(1 << $bit);)*
+
+            /// Each, from bit 0 on.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+flags! {
+    /// Ops across a subgroup.
+    SUBGROUP = 0,
+    /// Arithmetic on `f16`.
+    F16 = 1,
+    /// `bf16` in the shader itself.
+    BF16 = 2,
+    /// Cooperative matrices.
+    TENSOR_CORES = 3,
+    /// A queue that does only compute.
+    ASYNC_COMPUTE = 4,
+    /// Parameters in push constants.
+    PUSH_CONSTANTS = 5,
+    /// Grids that the device reads from memory.
+    INDIRECT_DISPATCH = 6,
+    /// Compiled before it was asked for.
+    SPECULATIVE = 7,
+    /// Workgroups that wait for each other.
+    PERSISTENT_THREAD = 8,
+}
+
+impl PipelineFeatureFlags {
+    /// None.
+    pub const fn empty() -> Self {
+        Self(0)
+    }
+
+    /// Whether all of `other` are set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those of both if `on`, else these.
+    #[must_use]
+    pub const fn with(self, other: Self, on: bool) -> Self {
+        if on { self.union(other) } else { self }
+    }
+
+    /// The bits. Those that no flag has are reserved and 0.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+}
+
+impl BitOr for PipelineFeatureFlags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        self.union(other)
+    }
+}
+
+/// The fields of a [`PipelineCacheKey`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipelineCacheKeyDesc<'a> {
+    /// A hash of the shader's code.
+    pub shader: Digest,
+    /// A hash of what is bound where, and how.
+    pub layout: Digest,
+    /// Bytes of push constants.
+    pub push_constant_bytes: u32,
+    /// Invocations of a workgroup along x, y and z.
+    pub workgroup: [u32; 3],
+    /// What it uses.
+    pub flags: PipelineFeatureFlags,
+    /// The backend that compiles it.
+    pub backend: &'a str,
+}
+
+/// What a pipeline is made of, whatever device compiles it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PipelineCacheKey {
+    digest: Digest,
+}
+
+impl PipelineCacheKey {
+    /// The key of `desc`, in version [`KEY_VERSION`].
+    pub fn new(desc: &PipelineCacheKeyDesc<'_>) -> Self {
+        Self::versioned(KEY_VERSION, desc)
+    }
+
+    fn versioned(version: u32, desc: &PipelineCacheKeyDesc<'_>) -> Self {
+        let PipelineCacheKeyDesc { shader, layout, push_constant_bytes, workgroup, flags, backend } = desc;
+        let key = DigestBuilder::new("fulgurite pipeline key")
+            .number(version.into())
+            .digest(shader)
+            .digest(layout)
+            .number((*push_constant_bytes).into());
+        let key = workgroup.iter().fold(key, |key, size| key.number((*size).into()));
+        Self { digest: key.number(flags.bits()).text(backend).finish() }
+    }
+
+    /// All of it.
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_bits_0_to_8() {
+        for (bit, flag) in PipelineFeatureFlags::ALL.iter().enumerate() {
+            assert_eq!(flag.bits(), 1 << bit);
+        }
+        assert_eq!(PipelineFeatureFlags::ALL.len(), 9);
+        let both = PipelineFeatureFlags::F16 | PipelineFeatureFlags::SUBGROUP;
+        assert!(both.contains(PipelineFeatureFlags::F16) && both.contains(PipelineFeatureFlags::empty()));
+        assert!(!PipelineFeatureFlags::F16.contains(both));
+        assert_eq!(both.with(PipelineFeatureFlags::BF16, false), both);
+        assert_eq!(both.with(PipelineFeatureFlags::BF16, true).bits(), 0b111);
+    }
+
+    fn desc(backend: &str) -> PipelineCacheKeyDesc<'_> {
+        PipelineCacheKeyDesc {
+            shader: Digest::of(b"shader"),
+            layout: Digest::of(b"layout"),
+            push_constant_bytes: 8,
+            workgroup: [64, 2, 1],
+            flags: PipelineFeatureFlags::SUBGROUP,
+            backend,
+        }
+    }
+
+    #[test]
+    fn every_field_counts() {
+        let base = desc("vulkan");
+        let mut keys = vec![
+            PipelineCacheKey::new(&base),
+            PipelineCacheKey::versioned(KEY_VERSION + 1, &base),
+            PipelineCacheKey::new(&PipelineCacheKeyDesc { shader: Digest::of(b"s"), ..base.clone() }),
+            PipelineCacheKey::new(&PipelineCacheKeyDesc { layout: Digest::of(b"l"), ..base.clone() }),
+            PipelineCacheKey::new(&PipelineCacheKeyDesc {
+                shader: base.layout,
+                layout: base.shader,
+                ..base.clone()
+            }),
+            PipelineCacheKey::new(&PipelineCacheKeyDesc { push_constant_bytes: 64, ..base.clone() }),
+            PipelineCacheKey::new(&PipelineCacheKeyDesc { flags: PipelineFeatureFlags::F16, ..base.clone() }),
+            PipelineCacheKey::new(&desc("vulkan2")),
+        ];
+        for workgroup in [[2, 64, 1], [64, 1, 2], [1, 64, 2], [8, 64, 2]] {
+            keys.push(PipelineCacheKey::new(&PipelineCacheKeyDesc { workgroup, ..base.clone() }));
+        }
+        let distinct: HashSet<_> = keys.iter().map(PipelineCacheKey::digest).collect();
+        assert_eq!(distinct.len(), keys.len());
+    }
+
+    proptest! {
+        /// Backend ids that look like what stands before them give keys of their own.
+        #[test]
+        fn no_backend_id_collides(a in "\\PC{0,12}", b in "\\PC{0,12}", number in any::<u32>()) {
+            let key = |backend: &str, bytes| {
+                let desc = PipelineCacheKeyDesc { push_constant_bytes: bytes, ..desc(backend) };
+                PipelineCacheKey::new(&desc)
+            };
+            prop_assert_eq!(key(&a, 8) == key(&b, 8), a == b);
+            prop_assert_eq!(key(&a, number) == key(&b, 8), a == b && number == 8);
+        }
+    }
+}

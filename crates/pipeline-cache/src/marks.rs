@@ -1,0 +1,393 @@
+//! Crash marks: what this process is about to hand to a driver is noted in a file that outlives it. If the process ends
+//! before the driver returns, the next one finds the mark and knows what to be careful with.
+//!
+//! A process has one file with a random name, locked while it lives, and a slot of it for each thing that a driver has at
+//! the moment. Whether it lives is told by the lock, never by a process id. What is found is moved to a log, which holds
+//! the history of each digest that was ever found.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::digest::Digest;
+use crate::storage::{Missing, Storage, StoredFile, unique_name};
+
+/// Bytes of a slot.
+const SLOT_BYTES: usize = 64;
+/// Bytes of a record of the log.
+const RECORD_BYTES: usize = 48;
+/// A mark file has no more slots than this.
+const MAX_SLOTS: u64 = 4096;
+/// More of a log than this is not read.
+const MAX_LOG_BYTES: u64 = 4 << 20;
+/// So many crashes are not an accident.
+const TOO_MANY: u32 = 2;
+
+const SLOT_MAGIC: [u8; 4] = *b"FGMK";
+const RECORD_MAGIC: [u8; 4] = *b"FGCR";
+
+/// What a driver does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Danger {
+    /// It is given a binary of its own.
+    Load = 1,
+    /// It compiles.
+    Compile = 2,
+}
+
+/// What to do with a binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Use it.
+    Use,
+    /// Leave it out this time.
+    Skip,
+    /// Never use it.
+    Condemned,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Crash = 1,
+    Skip = 2,
+    Survive = 3,
+    Condemn = 4,
+}
+
+/// What happened with one digest since a driver last survived it.
+#[derive(Clone, Copy, Debug, Default)]
+struct History {
+    crashes: u32,
+    was_skipped: bool,
+    is_condemned: bool,
+}
+
+impl History {
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Crash => {
+                self.crashes += 1;
+                self.was_skipped = false;
+            }
+            Event::Skip => self.was_skipped = true,
+            Event::Survive => *self = Self { is_condemned: self.is_condemned, ..Self::default() },
+            Event::Condemn => self.is_condemned = true,
+        }
+    }
+}
+
+/// The marks of one process below one root.
+pub(crate) struct Marks {
+    storage: Arc<dyn Storage>,
+    root: PathBuf,
+    own: Mutex<Own>,
+    known: Mutex<HashMap<(Danger, Digest), History>>,
+}
+
+#[derive(Default)]
+struct Own {
+    /// Made with the first mark.
+    file: Option<(PathBuf, Box<dyn StoredFile>)>,
+    /// Which slots are in use.
+    slots: Vec<bool>,
+    /// Marks cannot be written here.
+    is_broken: bool,
+}
+
+/// A mark that is set until this is dropped.
+pub(crate) struct Mark<'m> {
+    marks: &'m Marks,
+    slot: Option<usize>,
+    what: (Danger, Digest),
+}
+
+impl Marks {
+    /// Collects what dead processes left below `root`.
+    pub(crate) fn open(storage: Arc<dyn Storage>, root: &Path) -> Self {
+        let marks = Self { storage, root: root.to_owned(), own: Mutex::default(), known: Mutex::default() };
+        marks.read_log();
+        marks.collect();
+        marks
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.root.join("marks")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.root.join("crashes.log")
+    }
+
+    fn read_log(&self) {
+        let Ok((bytes, _)) = self.storage.read(&self.log_path(), 0, MAX_LOG_BYTES) else { return };
+        let mut known = whole(&self.known);
+        let records = bytes.chunks_exact(RECORD_BYTES).filter_map(decode_record);
+        records.for_each(|(event, what)| known.entry(what).or_default().note(event));
+    }
+
+    /// Looks at the marks of processes that are no more.
+    fn collect(&self) {
+        let Ok(files) = self.storage.list(&self.folder()) else { return };
+        for file in files.iter().filter(|file| file.name.ends_with(".mark")) {
+            let path = self.folder().join(&file.name);
+            // Whoever lives holds it.
+            let Ok(Some(held)) = self.storage.try_lock(&path, Missing::Refuse) else { continue };
+            if let Ok((bytes, _)) = self.storage.read(&path, 0, MAX_SLOTS * SLOT_BYTES as u64) {
+                for what in bytes.chunks_exact(SLOT_BYTES).filter_map(decode_slot) {
+                    self.note(Event::Crash, what);
+                }
+            }
+            let _ = self.storage.remove(&path);
+            drop(held);
+        }
+    }
+
+    fn note(&self, event: Event, what: (Danger, Digest)) {
+        whole(&self.known).entry(what).or_default().note(event);
+        // Without it the next process learns nothing, as on a disk that cannot be written.
+        let _ = self.storage.append(&self.log_path(), &encode_record(event, what));
+    }
+
+    fn history(&self, what: (Danger, Digest)) -> History {
+        whole(&self.known).get(&what).copied().unwrap_or_default()
+    }
+
+    /// What to do with a binary of these bytes. The first crash leaves it out once; a second condemns it.
+    pub(crate) fn judge(&self, payload: Digest) -> Verdict {
+        let what = (Danger::Load, payload);
+        let history = self.history(what);
+        if history.is_condemned {
+            return Verdict::Condemned;
+        }
+        match history.crashes {
+            0 => Verdict::Use,
+            TOO_MANY.. => {
+                self.note(Event::Condemn, what);
+                Verdict::Condemned
+            }
+            _ if history.was_skipped => Verdict::Use,
+            _ => {
+                self.note(Event::Skip, what);
+                Verdict::Skip
+            }
+        }
+    }
+
+    /// Whether a binary of these bytes is never to be used.
+    pub(crate) fn is_condemned(&self, payload: Digest) -> bool {
+        self.history((Danger::Load, payload)).is_condemned
+    }
+
+    /// How often compiling this took its process with it, if that is too often.
+    pub(crate) fn too_many_crashes(&self, artifact: Digest) -> Option<u32> {
+        let crashes = self.history((Danger::Compile, artifact)).crashes;
+        (crashes >= TOO_MANY).then_some(crashes)
+    }
+
+    /// Crashes that are known and not yet survived: of binaries, and of compiles.
+    pub(crate) fn suspects(&self) -> (usize, usize) {
+        let known = whole(&self.known);
+        let count =
+            |danger| known.iter().filter(|((d, _), history)| *d == danger && history.crashes > 0).count();
+        (count(Danger::Load), count(Danger::Compile))
+    }
+
+    /// Sets a mark.
+    pub(crate) fn set(&self, danger: Danger, digest: Digest) -> Mark<'_> {
+        let what = (danger, digest);
+        Mark { marks: self, slot: self.take_slot(&encode_slot(what)), what }
+    }
+
+    fn take_slot(&self, bytes: &[u8; SLOT_BYTES]) -> Option<usize> {
+        let mut own = whole(&self.own);
+        if own.is_broken {
+            return None;
+        }
+        if own.file.is_none() {
+            let path = unique_name(&self.folder(), "", ".mark");
+            let made = self.storage.create_dir(&self.folder()).and_then(|_| self.storage.create(&path));
+            own.is_broken = made.is_err();
+            own.file = made.ok().map(|file| (path, file));
+        }
+        let free = own.slots.iter().position(|used| !used).unwrap_or(own.slots.len());
+        if free as u64 >= MAX_SLOTS {
+            return None;
+        }
+        // Not synced: it is to outlive the process, not the machine.
+        own.file.as_mut()?.1.write_at((free * SLOT_BYTES) as u64, bytes).ok()?;
+        match own.slots.get_mut(free) {
+            Some(used) => *used = true,
+            None => own.slots.push(true),
+        }
+        Some(free)
+    }
+}
+
+impl Drop for Mark<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            let mut own = whole(&self.marks.own);
+            if let Some((_, file)) = own.file.as_mut() {
+                let _ = file.write_at((slot * SLOT_BYTES) as u64, &[0; SLOT_BYTES]);
+            }
+            own.slots[slot] = false;
+        }
+        if self.marks.history(self.what).crashes > 0 {
+            self.marks.note(Event::Survive, self.what);
+        }
+    }
+}
+
+impl Drop for Marks {
+    fn drop(&mut self) {
+        if let Some((path, file)) = whole(&self.own).file.take() {
+            drop(file);
+            let _ = self.storage.remove(&path);
+        }
+    }
+}
+
+/// Locks; whole between any two statements.
+fn whole<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn encode_slot((danger, digest): (Danger, Digest)) -> [u8; SLOT_BYTES] {
+    let mut bytes = [0; SLOT_BYTES];
+    bytes[..4].copy_from_slice(&SLOT_MAGIC);
+    bytes[4] = danger as u8;
+    bytes[8..40].copy_from_slice(digest.as_bytes());
+    let seal = Digest::of(&bytes[..56]);
+    bytes[56..].copy_from_slice(&seal.as_bytes()[..8]);
+    bytes
+}
+
+fn decode_slot(bytes: &[u8]) -> Option<(Danger, Digest)> {
+    let whole = bytes.starts_with(&SLOT_MAGIC) && bytes[56..64] == Digest::of(&bytes[..56]).as_bytes()[..8];
+    whole.then(|| what(bytes[4], &bytes[8..40]))?
+}
+
+fn encode_record(event: Event, (danger, digest): (Danger, Digest)) -> [u8; RECORD_BYTES] {
+    let mut bytes = [0; RECORD_BYTES];
+    bytes[..4].copy_from_slice(&RECORD_MAGIC);
+    bytes[4] = danger as u8;
+    bytes[5] = event as u8;
+    bytes[8..40].copy_from_slice(digest.as_bytes());
+    let seal = Digest::of(&bytes[..40]);
+    bytes[40..].copy_from_slice(&seal.as_bytes()[..8]);
+    bytes
+}
+
+fn decode_record(bytes: &[u8]) -> Option<(Event, (Danger, Digest))> {
+    let whole = bytes.starts_with(&RECORD_MAGIC) && bytes[40..48] == Digest::of(&bytes[..40]).as_bytes()[..8];
+    let event = match bytes[5] {
+        1 => Event::Crash,
+        2 => Event::Skip,
+        3 => Event::Survive,
+        4 => Event::Condemn,
+        _ => return None,
+    };
+    Some((event, whole.then(|| what(bytes[4], &bytes[8..40]))??))
+}
+
+fn what(danger: u8, digest: &[u8]) -> Option<(Danger, Digest)> {
+    let danger = match danger {
+        1 => Danger::Load,
+        2 => Danger::Compile,
+        _ => return None,
+    };
+    Some((danger, Digest::from_bytes(digest.try_into().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::FileSystem;
+
+    fn open(root: &Path) -> Marks {
+        Marks::open(Arc::new(FileSystem), root)
+    }
+
+    /// A process that ends while `what` is marked: its file stays, and its lock goes.
+    fn die_with(root: &Path, danger: Danger, digest: Digest) {
+        let marks = open(root);
+        let mark = marks.set(danger, digest);
+        assert!(mark.slot.is_some());
+        std::mem::forget(mark);
+        whole(&marks.own).file.take();
+    }
+
+    #[test]
+    fn the_first_crash_skips_once_and_the_second_condemns() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, blob, other) = (folder.path(), Digest::of(b"blob"), Digest::of(b"other"));
+        assert_eq!(open(root).judge(blob), Verdict::Use);
+        die_with(root, Danger::Load, blob);
+        let second = open(root);
+        assert_eq!((second.judge(blob), second.judge(other)), (Verdict::Skip, Verdict::Use));
+        assert_eq!(second.suspects(), (1, 0));
+        drop(second);
+        assert_eq!(open(root).judge(blob), Verdict::Use, "it was left out once");
+        die_with(root, Danger::Load, blob);
+        assert_eq!(open(root).judge(blob), Verdict::Condemned);
+        assert_eq!(open(root).judge(blob), Verdict::Condemned, "for ever");
+        assert!(open(root).is_condemned(blob));
+    }
+
+    #[test]
+    fn what_is_survived_is_forgiven() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, blob) = (folder.path(), Digest::of(b"blob"));
+        die_with(root, Danger::Load, blob);
+        assert_eq!(open(root).judge(blob), Verdict::Skip);
+        drop(open(root).set(Danger::Load, blob));
+        die_with(root, Danger::Load, blob);
+        assert_eq!(open(root).judge(blob), Verdict::Skip, "the first crash again");
+        die_with(root, Danger::Compile, blob);
+        assert_eq!(open(root).too_many_crashes(blob), None);
+        die_with(root, Danger::Compile, blob);
+        assert_eq!(open(root).too_many_crashes(blob), Some(2));
+        drop(open(root).set(Danger::Compile, blob));
+        assert_eq!(open(root).too_many_crashes(blob), None);
+    }
+
+    #[test]
+    fn the_living_are_left_alone_and_leave_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, blob) = (folder.path(), Digest::of(b"blob"));
+        let living = open(root);
+        let marks = [living.set(Danger::Load, blob), living.set(Danger::Compile, blob)];
+        assert_eq!(marks.each_ref().map(|mark| mark.slot), [Some(0), Some(1)]);
+        assert_eq!(open(root).judge(blob), Verdict::Use);
+        drop(marks);
+        assert_eq!(living.set(Danger::Load, blob).slot, Some(0), "slots are used again");
+        drop(living);
+        assert_eq!(std::fs::read_dir(root.join("marks")).unwrap().count(), 0);
+        assert!(!root.join("crashes.log").exists());
+    }
+
+    #[test]
+    fn damaged_marks_and_logs_say_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, blob) = (folder.path(), Digest::of(b"blob"));
+        die_with(root, Danger::Load, blob);
+        let file = std::fs::read_dir(root.join("marks")).unwrap().next().unwrap().unwrap().path();
+        let good = std::fs::read(&file).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 2;
+            std::fs::write(&file, bad).unwrap();
+            assert_eq!(open(root).suspects(), (0, 0), "byte {at}");
+        }
+        die_with(root, Danger::Load, blob);
+        assert_eq!(open(root).suspects(), (1, 0));
+        let log = root.join("crashes.log");
+        let good = std::fs::read(&log).unwrap();
+        for at in (0..good.len()).filter(|at| !(6..8).contains(at)) {
+            let mut bad = good.clone();
+            bad[at] ^= 8;
+            std::fs::write(&log, bad).unwrap();
+            assert_eq!(open(root).suspects(), (0, 0), "byte {at}");
+        }
+    }
+}

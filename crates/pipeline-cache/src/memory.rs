@@ -1,0 +1,184 @@
+//! The memory tier: entries that this process has, and the one thread of many that makes what is missing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::digest::Digest;
+use crate::entry::Entry;
+use crate::error::{CacheError, lock};
+
+/// Bytes of payloads that are kept.
+const MAX_BYTES: usize = 64 << 20;
+
+/// The place of one entry: locked by whoever makes it, so that others who want it wait.
+type Place = Arc<Mutex<Option<Arc<Entry>>>>;
+
+/// Entries in memory.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryTier(Mutex<Places>);
+
+#[derive(Debug, Default)]
+struct Places {
+    by_digest: HashMap<Digest, Place>,
+    bytes: usize,
+}
+
+impl MemoryTier {
+    /// The entry of `digest`, if there is one; else `make` may make it. Of several threads that ask at once one makes it
+    /// and the others wait; if it fails, panics or makes nothing, the next one tries.
+    pub(crate) fn get_or_make<E: From<CacheError>>(
+        &self,
+        digest: Digest,
+        make: impl FnOnce() -> Result<Option<Arc<Entry>>, E>,
+    ) -> Result<Option<Arc<Entry>>, E> {
+        let place = Arc::clone(lock(&self.0)?.by_digest.entry(digest).or_default());
+        // What a panic leaves here is an empty place.
+        let mut here = place.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = &*here {
+            return Ok(Some(Arc::clone(entry)));
+        }
+        let Some(entry) = make()? else { return Ok(None) };
+        *here = Some(Arc::clone(&entry));
+        drop(here);
+        self.make_room(entry.payload.len())?;
+        Ok(Some(entry))
+    }
+
+    /// The entry of `digest`, if it is there. Waits for whoever is making it.
+    pub(crate) fn get(&self, digest: &Digest) -> Result<Option<Arc<Entry>>, CacheError> {
+        let Some(place) = lock(&self.0)?.by_digest.get(digest).cloned() else { return Ok(None) };
+        let here = place.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(here.clone())
+    }
+
+    /// Puts an entry in, in place of what was there.
+    pub(crate) fn put(&self, entry: &Arc<Entry>) -> Result<(), CacheError> {
+        let digest = entry.identity.digest();
+        let place = Arc::clone(lock(&self.0)?.by_digest.entry(digest).or_default());
+        let before = place.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(entry));
+        let freed = before.map_or(0, |entry| entry.payload.len());
+        let mut places = lock(&self.0)?;
+        places.bytes = places.bytes.saturating_sub(freed);
+        drop(places);
+        self.make_room(entry.payload.len())
+    }
+
+    /// Forgets an entry.
+    pub(crate) fn forget(&self, digest: &Digest) -> Result<(), CacheError> {
+        let removed = lock(&self.0)?.by_digest.remove(digest);
+        if let Some(place) = removed {
+            // Without the lock of all: who makes the entry may need that.
+            let entry = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let mut places = lock(&self.0)?;
+            places.bytes = places.bytes.saturating_sub(entry.map_or(0, |entry| entry.payload.len()));
+        }
+        Ok(())
+    }
+
+    /// Counts `more` bytes, and forgets everything else if that is too much: what is asked for twice is rare, and what is
+    /// asked for again is on disk.
+    fn make_room(&self, more: usize) -> Result<(), CacheError> {
+        let mut places = lock(&self.0)?;
+        places.bytes += more;
+        if places.bytes > MAX_BYTES {
+            places.by_digest.retain(|_, place| place.try_lock().is_err());
+            places.bytes = 0;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Barrier, mpsc};
+
+    use super::*;
+    use crate::identity::{PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint};
+
+    fn entry(name: &str, bytes: usize) -> Arc<Entry> {
+        let program = Digest::of(name.as_bytes());
+        let any = PipelineDeviceFingerprint::ANY;
+        let identity = PipelineCacheIdentity::new(PayloadKind::Artifact, program, Digest::ZERO, any);
+        Arc::new(Entry::new(identity, Digest::ZERO, vec![7; bytes]))
+    }
+
+    #[test]
+    fn one_of_many_makes_it() {
+        let (tier, made, together) = (MemoryTier::default(), AtomicUsize::new(0), Barrier::new(16));
+        let entry = entry("a", 8);
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    together.wait();
+                    let make = || {
+                        made.fetch_add(1, Ordering::SeqCst);
+                        std::thread::sleep(std::time::Duration::from_millis(20));
+                        Ok::<_, CacheError>(Some(Arc::clone(&entry)))
+                    };
+                    let got = tier.get_or_make(entry.identity.digest(), make).unwrap();
+                    assert!(got.is_some_and(|got| Arc::ptr_eq(&got, &entry)));
+                });
+            }
+        });
+        assert_eq!(made.load(Ordering::SeqCst), 1);
+    }
+
+    /// `leader` ends without an entry while another thread waits for it.
+    fn a_follower_goes_on_after(leader: impl FnOnce() -> Result<Option<Arc<Entry>>, CacheError> + Send) {
+        let tier = MemoryTier::default();
+        let entry = entry("a", 8);
+        let digest = entry.identity.digest();
+        let (begun, waiting) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let tier = &tier;
+            let first = scope.spawn(move || {
+                let make = || {
+                    let _ = begun.send(());
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                    leader()
+                };
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tier.get_or_make(digest, make)))
+            });
+            waiting.recv().unwrap();
+            let followed = tier.get_or_make(digest, || Ok::<_, CacheError>(Some(Arc::clone(&entry))));
+            assert!(followed.unwrap().is_some_and(|made| Arc::ptr_eq(&made, &entry)));
+            assert!(!matches!(first.join().unwrap(), Ok(Ok(Some(_)))));
+        });
+        assert!(tier.get(&digest).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_leader_that_fails_or_panics_wakes_its_followers() {
+        a_follower_goes_on_after(|| Err(CacheError::ReadOnly));
+        a_follower_goes_on_after(|| Ok(None));
+        a_follower_goes_on_after(|| panic!("on purpose"));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_forgotten_is_gone() {
+        let tier = MemoryTier::default();
+        let (small, large) = (entry("a", 8), entry("b", MAX_BYTES));
+        tier.put(&small).unwrap();
+        assert!(tier.get(&small.identity.digest()).unwrap().is_some());
+        tier.put(&large).unwrap();
+        assert!(tier.get(&small.identity.digest()).unwrap().is_none());
+        tier.put(&small).unwrap();
+        tier.forget(&small.identity.digest()).unwrap();
+        assert!(tier.get(&small.identity.digest()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_poisoned_lock_is_an_error() {
+        let tier = MemoryTier::default();
+        std::thread::scope(|scope| {
+            let poisoned = scope.spawn(|| {
+                let _held = tier.0.lock().unwrap();
+                panic!("on purpose");
+            });
+            assert!(poisoned.join().is_err());
+        });
+        assert_eq!(tier.get(&Digest::ZERO).unwrap_err(), CacheError::Poisoned);
+        assert_eq!(tier.put(&entry("a", 1)).unwrap_err(), CacheError::Poisoned);
+    }
+}

@@ -1,0 +1,245 @@
+//! Packs: entries of any kinds in one file, to be shipped with a program and used as a read-only layer.
+//! `docs/cache-format.md` specifies it.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use crate::digest::Digest;
+use crate::entry::{self, Entry};
+use crate::error::CacheError;
+use crate::identity::PipelineCacheIdentity;
+use crate::storage::{FileSystem, Storage};
+
+/// What every pack begins with.
+const MAGIC: [u8; 8] = *b"FGPACK\x1a\n";
+/// The version of the format.
+const FORMAT_VERSION: u32 = 1;
+/// Bytes before the table.
+const HEAD_BYTES: usize = 24;
+/// Bytes of a row of the table: digest, where the entry begins, how long it is.
+const ROW_BYTES: usize = 48;
+/// Most bytes of a pack that is read from a file.
+const MAX_PACK_BYTES: u64 = 4 << 30;
+
+/// Entries in one file. Its table is checked when it is opened, each entry when it is read.
+#[derive(Clone, Debug)]
+pub struct Pack {
+    bytes: Cow<'static, [u8]>,
+    entries: usize,
+}
+
+impl Pack {
+    /// The pack that `bytes` are: `include_bytes!("kernels.fgpack")`, or read from anywhere.
+    ///
+    /// # Errors
+    /// `FG0703` for bytes that are no pack of this version, or one that was cut or changed.
+    pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self, CacheError> {
+        let bytes = bytes.into();
+        let bad = CacheError::BadPack;
+        if !bytes.starts_with(&MAGIC) {
+            return Err(bad("it does not begin as one"));
+        }
+        let cut = || bad("it was cut short");
+        let version = bytes.get(8..12).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
+        if version.ok_or_else(cut)? != FORMAT_VERSION {
+            return Err(bad("it has another version of the format"));
+        }
+        let count = bytes.get(16..24).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
+        let entries = usize::try_from(count.ok_or_else(cut)?).map_err(|_| cut())?;
+        let table_end =
+            entries.checked_mul(ROW_BYTES).and_then(|rows| rows.checked_add(HEAD_BYTES)).ok_or_else(cut)?;
+        let sealed = bytes.get(..table_end).ok_or_else(cut)?;
+        let seal = bytes.get(table_end..).and_then(|rest| rest.get(..32)).ok_or_else(cut)?;
+        if Digest::of(sealed).as_bytes() != seal {
+            return Err(bad("its table was changed"));
+        }
+        let pack = Self { bytes, entries };
+        let is_sorted = (1..entries).all(|i| pack.row(i - 1).map(|r| r.0) < pack.row(i).map(|r| r.0));
+        let is_whole = (0..entries).all(|i| pack.stored(i).is_some());
+        match (is_sorted, is_whole) {
+            (true, true) => Ok(pack),
+            (false, _) => Err(bad("its table is out of order")),
+            (true, false) => Err(cut()),
+        }
+    }
+
+    /// The pack in a file that belongs to this user or the system, and that nobody else may write.
+    ///
+    /// # Errors
+    /// `FG1001` if it cannot be read or be trusted, and as [`from_bytes`](Self::from_bytes).
+    pub fn open(path: &Path) -> Result<Self, CacheError> {
+        let distrust = FileSystem.distrust(path).map_err(|error| CacheError::io("look at", path, &error))?;
+        if let Some(reason) = distrust {
+            return Err(CacheError::Refused { path: path.to_owned(), reason });
+        }
+        let (bytes, _) =
+            FileSystem.read(path, 0, MAX_PACK_BYTES).map_err(|error| CacheError::io("read", path, &error))?;
+        Self::from_bytes(bytes)
+    }
+
+    /// How many entries it has.
+    pub fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// The entry of `identity`; `None` if it is not there or damaged.
+    pub fn get(&self, identity: &PipelineCacheIdentity) -> Option<Entry> {
+        let digest = identity.digest();
+        let (mut from, mut to) = (0, self.entries);
+        while from < to {
+            let middle = from.midpoint(to);
+            match self.row(middle)?.0.cmp(&digest) {
+                std::cmp::Ordering::Less => from = middle + 1,
+                std::cmp::Ordering::Greater => to = middle,
+                std::cmp::Ordering::Equal => {
+                    return entry::decode_for(identity, self.stored(middle)?.to_vec()).ok();
+                }
+            }
+        }
+        None
+    }
+
+    /// Every good entry, by digest.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        (0..self.entries).filter_map(|i| {
+            let entry = entry::decode(self.stored(i)?.to_vec()).ok()?;
+            (entry.identity.digest() == self.row(i)?.0).then_some(entry)
+        })
+    }
+
+    /// A row of the table: digest, where the entry begins, how long it is.
+    fn row(&self, index: usize) -> Option<(Digest, u64, u64)> {
+        let row = self.bytes.get(HEAD_BYTES + index * ROW_BYTES..)?.get(..ROW_BYTES)?;
+        let number = |at: usize| Some(u64::from_le_bytes(row.get(at..at + 8)?.try_into().ok()?));
+        Some((Digest::from_bytes(row.get(..32)?.try_into().ok()?), number(32)?, number(40)?))
+    }
+
+    /// The bytes of an entry.
+    fn stored(&self, index: usize) -> Option<&[u8]> {
+        let (_, from, length) = self.row(index)?;
+        self.bytes.get(usize::try_from(from).ok()?..)?.get(..usize::try_from(length).ok()?)
+    }
+}
+
+/// Puts entries into a pack.
+#[derive(Debug, Default)]
+pub struct PackWriter {
+    entries: std::collections::BTreeMap<Digest, Vec<u8>>,
+}
+
+impl PackWriter {
+    /// A pack with nothing in it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts an entry in, in place of one of the same identity.
+    pub fn add(&mut self, entry: &Entry) {
+        self.entries.insert(entry.identity.digest(), entry::encode(entry));
+    }
+
+    /// How many entries it has.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The pack's bytes: equal for equal entries, in whatever order they came.
+    pub fn finish(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes.extend_from_slice(&0u32.to_le_bytes());
+        bytes.extend_from_slice(&(self.entries.len() as u64).to_le_bytes());
+        let mut at = (HEAD_BYTES + self.entries.len() * ROW_BYTES + 32) as u64;
+        for (digest, entry) in &self.entries {
+            bytes.extend_from_slice(digest.as_bytes());
+            bytes.extend_from_slice(&at.to_le_bytes());
+            bytes.extend_from_slice(&(entry.len() as u64).to_le_bytes());
+            at += entry.len() as u64;
+        }
+        let seal = Digest::of(&bytes);
+        bytes.extend_from_slice(seal.as_bytes());
+        self.entries.values().for_each(|entry| bytes.extend_from_slice(entry));
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{PayloadKind, PipelineDeviceFingerprint};
+
+    fn entry(number: u8) -> Entry {
+        let program = Digest::of(&[number]);
+        let any = PipelineDeviceFingerprint::ANY;
+        let identity = PipelineCacheIdentity::new(PayloadKind::Binary, program, Digest::ZERO, any);
+        Entry::new(identity, Digest::ZERO, vec![number; usize::from(number)])
+    }
+
+    fn pack(numbers: &[u8]) -> Vec<u8> {
+        let mut writer = PackWriter::new();
+        numbers.iter().for_each(|number| writer.add(&entry(*number)));
+        writer.finish()
+    }
+
+    #[test]
+    fn packs_read_back_whatever_the_order() {
+        let bytes = pack(&[3, 1, 40, 0]);
+        assert_eq!(bytes, pack(&[0, 40, 3, 1, 1]));
+        let read = Pack::from_bytes(bytes).unwrap();
+        assert_eq!((read.len(), read.is_empty()), (4, false));
+        for number in [0, 1, 3, 40] {
+            assert_eq!(read.get(&entry(number).identity), Some(entry(number)));
+        }
+        assert_eq!(read.get(&entry(2).identity), None);
+        assert_eq!(read.entries().count(), 4);
+        assert!(Pack::from_bytes(pack(&[])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn damage_is_an_error_or_costs_the_entry_that_it_hits() {
+        let good = pack(&[1, 2, 9]);
+        let table = HEAD_BYTES + 3 * ROW_BYTES + 32;
+        for at in 0..good.len() {
+            let mut changed = good.clone();
+            changed[at] ^= 0x10;
+            match Pack::from_bytes(changed) {
+                // Bytes 12 to 16 are reserved, and sealed like the rest.
+                Err(error) => assert!(at < table && matches!(error, CacheError::BadPack(_)), "{at}"),
+                Ok(pack) => {
+                    assert!(at >= table, "{at}");
+                    let found = [1, 2, 9].iter().filter(|n| pack.get(&entry(**n).identity).is_some()).count();
+                    assert_eq!((found, pack.entries().count()), (2, 2), "{at}");
+                }
+            }
+            assert!(Pack::from_bytes(good[..at].to_vec()).is_err(), "cut at {at}");
+        }
+        let mut huge = good;
+        huge[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(Pack::from_bytes(huge).is_err());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_pack_that_others_may_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kernels.fgpack");
+        std::fs::write(&path, pack(&[1])).unwrap();
+        let allow = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        allow(0o644);
+        assert_eq!(Pack::open(&path).unwrap().len(), 1);
+        allow(0o666);
+        assert!(matches!(Pack::open(&path), Err(CacheError::Refused { .. })));
+        assert!(matches!(Pack::open(&folder.path().join("none")), Err(CacheError::Io { .. })));
+    }
+}

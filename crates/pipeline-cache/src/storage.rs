@@ -1,0 +1,367 @@
+//! What the cache asks of a disk, so that faults can be put in its place and something else than a disk behind it; and
+//! the file system.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Files and folders, by absolute path. Every method may fail at any time; none follows a link at the end of a path.
+pub trait Storage: Send + Sync {
+    /// The bytes of a regular file from `from` on, and when it was changed. [`ErrorKind::FileTooLarge`] if the file has
+    /// more than `most` from there.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn read(&self, path: &Path, from: u64, most: u64) -> io::Result<(Vec<u8>, SystemTime)>;
+
+    /// A new file, which nobody else can read. It is locked until it is dropped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`], or what the system says.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn StoredFile>>;
+
+    /// A file that is there, to be written and synced.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn StoredFile>>;
+
+    /// Adds `bytes` to a file in one write, and makes the file if it is not there.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Gives a file another name, whatever had that before.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a folder that nobody else can read, with those above it; false if it was there.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn create_dir(&self, path: &Path) -> io::Result<bool>;
+
+    /// Makes durable which files a folder has.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// What a folder has, in no order.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn list(&self, path: &Path) -> io::Result<Vec<Listed>>;
+
+    /// What is known of a file without reading it.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn info(&self, path: &Path) -> io::Result<Listed>;
+
+    /// Says that a file was changed at `time`.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn touch(&self, path: &Path, time: SystemTime) -> io::Result<()>;
+
+    /// Takes the lock that the file at `path` is, unless someone has it. `missing` says what to do without the file.
+    ///
+    /// # Errors
+    /// What the system says: one that has no locks says so.
+    fn try_lock(&self, path: &Path, missing: Missing) -> io::Result<Option<Box<dyn Send>>>;
+
+    /// Why the file or folder at `path` cannot be trusted, if it cannot: it is a link, belongs to someone else than this
+    /// user or the system's, or others may write it.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn distrust(&self, path: &Path) -> io::Result<Option<String>>;
+
+    /// What time it is.
+    fn now(&self) -> SystemTime;
+}
+
+/// An open file.
+pub trait StoredFile: Send {
+    /// Writes `bytes` from byte `at` on.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes its bytes durable.
+    ///
+    /// # Errors
+    /// What the system says. The bytes may then be lost although they can be read, and syncing again says nothing.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A file or folder as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The last part of its path.
+    pub name: String,
+    /// Whether it is a regular file.
+    pub is_file: bool,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was changed.
+    pub modified: SystemTime,
+}
+
+/// What locking does where the file is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Makes it.
+    Create,
+    /// Is an error.
+    Refuse,
+}
+
+/// The file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileSystem;
+
+impl Storage for FileSystem {
+    fn read(&self, path: &Path, from: u64, most: u64) -> io::Result<(Vec<u8>, SystemTime)> {
+        let mut file = options().read(true).open(path)?;
+        let info = file.metadata()?;
+        if !info.is_file() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let bytes = info.len().saturating_sub(from);
+        if bytes > most {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        if from > 0 {
+            file.seek(SeekFrom::Start(from))?;
+        }
+        let mut all = Vec::new();
+        // What was found out above bounds it.
+        all.try_reserve_exact(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+        file.take(most).read_to_end(&mut all)?;
+        Ok((all, info.modified()?))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn StoredFile>> {
+        let file = options().write(true).create_new(true).open(path)?;
+        // Without locks, what is left behind is told by its age.
+        let _ = file.try_lock();
+        Ok(Box::new(file))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn StoredFile>> {
+        Ok(Box::new(options().write(true).open(path)?))
+    }
+
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        options().append(true).create(true).open(path)?.write_all(bytes)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<bool> {
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        match builder.create(path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => match fs::metadata(path)?.is_dir() {
+                true => Ok(false),
+                false => Err(ErrorKind::NotADirectory.into()),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                builder.recursive(true).create(path)?;
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        // Other systems make names durable by themselves, and cannot open folders.
+        if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(info) => all.push(listed(&entry.path(), &info)?),
+                // It went while the folder was read.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    fn info(&self, path: &Path) -> io::Result<Listed> {
+        listed(path, &fs::symlink_metadata(path)?)
+    }
+
+    fn touch(&self, path: &Path, time: SystemTime) -> io::Result<()> {
+        options().write(true).open(path)?.set_modified(time)
+    }
+
+    fn try_lock(&self, path: &Path, missing: Missing) -> io::Result<Option<Box<dyn Send>>> {
+        let file = options().read(true).write(true).create(missing == Missing::Create).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn distrust(&self, path: &Path) -> io::Result<Option<String>> {
+        let info = fs::symlink_metadata(path)?;
+        if info.is_symlink() {
+            return Ok(Some(String::from("it is a link")));
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            let own = rustix::process::geteuid().as_raw();
+            if info.uid() != own && info.uid() != 0 {
+                return Ok(Some(format!("it belongs to user {}", info.uid())));
+            }
+            if info.mode() & 0o022 != 0 {
+                return Ok(Some(format!("others may write it (mode {:03o})", info.mode() & 0o777)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+impl StoredFile for File {
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.seek(SeekFrom::Start(at))?;
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// Options of opening files: links are refused, and what is made is its owner's alone.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        options.mode(0o600).custom_flags(flags.bits() as i32);
+    }
+    options
+}
+
+fn listed(path: &Path, info: &fs::Metadata) -> io::Result<Listed> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Listed { name, is_file: info.is_file(), bytes: info.len(), modified: info.modified()? })
+}
+
+/// A name in `folder` that nobody else has or will have.
+pub(crate) fn unique_name(folder: &Path, before: &str, after: &str) -> PathBuf {
+    folder.join(format!("{before}{}{after}", unique()))
+}
+
+/// 32 hex digits that nobody else has or will have.
+fn unique() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    // Seeded by the system for each process, and different for each state.
+    let random = RandomState::new().hash_one(std::process::id());
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let digest = crate::digest::DigestBuilder::new("fulgurite temporary name")
+        .number(random)
+        .number(count)
+        .number(now as u64)
+        .finish();
+    digest.to_string()[..32].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_within_bounds() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        FileSystem.create(&path).unwrap().write_at(0, b"0123456789").unwrap();
+        assert_eq!(FileSystem.read(&path, 0, 10).unwrap().0, b"0123456789");
+        assert_eq!(FileSystem.read(&path, 4, 6).unwrap().0, b"456789");
+        assert_eq!(FileSystem.read(&path, 40, 6).unwrap().0, b"");
+        assert_eq!(FileSystem.read(&path, 0, 9).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        assert!(FileSystem.read(folder.path(), 0, 9).is_err());
+        assert_eq!(FileSystem.create(&path).err().map(|e| e.kind()), Some(ErrorKind::AlreadyExists));
+    }
+
+    #[test]
+    fn locks_are_each_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        assert!(FileSystem.try_lock(&path, Missing::Refuse).is_err());
+        let held = FileSystem.try_lock(&path, Missing::Create).unwrap();
+        assert!(held.is_some());
+        assert!(FileSystem.try_lock(&path, Missing::Create).unwrap().is_none());
+        drop(held);
+        assert!(FileSystem.try_lock(&path, Missing::Refuse).unwrap().is_some());
+        let file = folder.path().join("file");
+        let made = FileSystem.create(&file).unwrap();
+        assert!(FileSystem.try_lock(&file, Missing::Refuse).unwrap().is_none());
+        drop(made);
+        assert!(FileSystem.try_lock(&file, Missing::Refuse).unwrap().is_some());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_and_shared_folders_are_not_trusted() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        FileSystem.create(&real).unwrap();
+        symlink(&real, &link).unwrap();
+        assert!(FileSystem.read(&link, 0, 10).is_err());
+        assert!(FileSystem.open(&link).is_err());
+        assert!(FileSystem.append(&link, b"x").is_err());
+        assert!(FileSystem.try_lock(&link, Missing::Create).is_err());
+        assert_eq!(fs::metadata(&real).unwrap().mode() & 0o777, 0o600);
+
+        let (made, elsewhere) = (folder.path().join("a/b"), folder.path().join("c"));
+        assert!(FileSystem.create_dir(&made).unwrap());
+        assert!(!FileSystem.create_dir(&made).unwrap());
+        assert_eq!(fs::metadata(&made).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(FileSystem.distrust(&made).unwrap(), None);
+        symlink(&made, &elsewhere).unwrap();
+        assert!(FileSystem.distrust(&elsewhere).unwrap().is_some());
+        fs::set_permissions(&made, fs::Permissions::from_mode(0o720)).unwrap();
+        assert!(FileSystem.distrust(&made).unwrap().is_some_and(|why| why.contains("720")));
+        assert!(FileSystem.create_dir(&real).is_err());
+    }
+}
