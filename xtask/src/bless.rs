@@ -361,6 +361,7 @@ fn group_title(hundred: u16) -> anyhow::Result<&'static str> {
         6 => "Devices",
         7 => "Files and commands",
         8 => "Wire format",
+        10 => "Pipeline cache",
         9 => "Bugs of Fulgurite",
         other => bail!("codes FG{other:02}xx have no title in bless.rs"),
     })

@@ -8,15 +8,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ash::{ext, vk};
 use fulgurite_driver_core::{DeviceError, Error};
+use fulgurite_pipeline_cache::{DeviceParts, PipelineCache, PipelineDeviceFingerprint};
 use gpu_allocator::vulkan::{Allocator, AllocatorCreateDesc};
 use gpu_allocator::{AllocationSizes, AllocatorDebugSettings};
 
-use crate::bfloat16;
 use crate::commands::Slot;
-use crate::error::{allocation_error, device_error};
+use crate::driver::Driver;
+use crate::error::{BACKEND, allocation_error, device_error};
 use crate::instance::Instance;
+use crate::kept::Kept;
 use crate::plan::DevicePlan;
 use crate::sync::Timeline;
+use crate::{bfloat16, pipeline_binary};
 
 /// A device and all that is shared by those who use it. Buffers and executables hold an `Arc` of it.
 pub(crate) struct Device {
@@ -29,18 +32,25 @@ pub(crate) struct Device {
     allocator: ManuallyDrop<Mutex<Allocator>>,
     instance: ManuallyDrop<Arc<Instance>>,
     lost: AtomicBool,
+    /// The functions of `VK_KHR_pipeline_binary`, where the device has it.
+    binaries: Option<pipeline_binary::Functions>,
+    /// Compiled kernels that outlive the process.
+    kept: Kept,
     /// Where labels go, if anything shows them.
     labels: Option<ext::debug_utils::Device>,
 }
 
 impl Device {
-    /// Makes the device that `plan` describes.
+    /// Makes the device that `plan` describes; `store` gives the cache of compiled kernels once the device is there.
     pub(crate) fn open(
         instance: Arc<Instance>,
         physical: vk::PhysicalDevice,
         plan: DevicePlan,
+        store: impl FnOnce() -> Option<PipelineCache>,
     ) -> Result<Arc<Self>, Error> {
         let raw = create(&instance, physical, &plan)?;
+        let enabled = plan.features.pipeline_binaries;
+        let binaries = if enabled { pipeline_binary::Functions::load(&instance.raw, &raw) } else { None };
         let parts = allocator(&instance, physical, &raw).and_then(|allocator| {
             // SAFETY: the plan's family has a queue, and one was asked for.
             let queue = unsafe { raw.get_device_queue(plan.queue_family, 0) };
@@ -48,6 +58,8 @@ impl Device {
         });
         match parts {
             Ok((allocator, timeline)) => Ok(Arc::new(Self {
+                kept: kept(&plan, binaries.as_ref(), store()),
+                binaries,
                 labels: instance
                     .has_debug_utils()
                     .then(|| ext::debug_utils::Device::new(&instance.raw, &raw)),
@@ -65,6 +77,16 @@ impl Device {
                 Err(error)
             }
         }
+    }
+
+    /// Compiled kernels that outlive the process.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// The functions of `VK_KHR_pipeline_binary`, where the device has it.
+    pub(crate) fn binaries(&self) -> Option<&pipeline_binary::Functions> {
+        self.binaries.as_ref()
     }
 
     /// The instance it was made from.
@@ -139,6 +161,32 @@ impl Drop for Device {
     }
 }
 
+/// What the device keeps of kernels, in `store` or nowhere.
+fn kept(
+    plan: &DevicePlan,
+    binaries: Option<&pipeline_binary::Functions>,
+    store: Option<PipelineCache>,
+) -> Kept {
+    let global_key = binaries.and_then(|functions| functions.global_key().ok()).unwrap_or_default();
+    let driver = Driver::new(plan.keeping, plan.writer);
+    let Some(store) = store else { return Kept::nothing(driver) };
+    let extensions = plan.extensions.iter().map(|name| name.to_string_lossy().into_owned());
+    // Every feature by its name; the order is that of the fields.
+    let features: Vec<String> = extensions.chain([format!("{:?}", plan.features)]).collect();
+    let fingerprint = PipelineDeviceFingerprint::from_parts(&DeviceParts {
+        backend: BACKEND,
+        vendor: plan.writer.vendor,
+        device: plan.writer.device,
+        driver: &plan.snapshot.driver,
+        driver_version: plan.writer.driver_version,
+        cache_uuid: plan.writer.cache_uuid,
+        pointer_bytes: size_of::<usize>() as u32,
+        features: &features,
+        global_key: &global_key,
+    });
+    Kept::new(store, driver, fingerprint)
+}
+
 /// Locks, also after a panic elsewhere: what these locks guard is whole between any two statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -172,6 +220,7 @@ fn create(
     let mut v13 = vk::PhysicalDeviceVulkan13Features::default()
         .synchronization2(true)
         .subgroup_size_control(plan.features.subgroup_size_control)
+        .pipeline_creation_cache_control(plan.features.cache_control)
         .shader_integer_dot_product(true);
     let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default().robust_buffer_access2(true);
     let mut uniform_control_flow = vk::PhysicalDeviceShaderSubgroupUniformControlFlowFeaturesKHR::default()
@@ -179,6 +228,8 @@ fn create(
     let mut cooperative_matrix =
         vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default().cooperative_matrix(true);
     let mut bfloat16 = bfloat16::Features::matrices();
+    let mut pipeline_binaries = pipeline_binary::Features::new(vk::TRUE);
+    let mut maintenance5 = vk::PhysicalDeviceMaintenance5FeaturesKHR::default().maintenance5(true);
     let mut explicit_layout = vk::PhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHR::default()
         .workgroup_memory_explicit_layout(true)
         .workgroup_memory_explicit_layout8_bit_access(true)
@@ -216,6 +267,9 @@ fn create(
     }
     if plan.features.explicit_shared_layout {
         info = info.push_next(&mut explicit_layout);
+    }
+    if plan.features.pipeline_binaries {
+        info = info.push_next(&mut pipeline_binaries).push_next(&mut maintenance5);
     }
     // SAFETY: the physical device is of this instance, and all that `info` asks for is in its snapshot.
     unsafe { instance.raw.create_device(physical, &info, None) }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ash::vk;
-use fulgurite_driver_core::{DeviceError, Error, Executable, Launch, LaunchReport, Work};
+use fulgurite_driver_core::{CacheOutcome, DeviceError, Error, Executable, Launch, LaunchReport, Work};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spirv::{BlockFacts, BlockPlacement, ControlWord, Layout};
 
@@ -27,6 +27,14 @@ impl Executable for VulkanExecutable {
 
     fn id(&self) -> &str {
         &self.id
+    }
+
+    fn artifact_digest(&self) -> Option<String> {
+        Some(self.digest().to_string())
+    }
+
+    fn cache_outcome(&self) -> CacheOutcome {
+        self.outcome
     }
 
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {

@@ -15,10 +15,13 @@
 //! | `sync` | the queue's timeline, submission, waits that end |
 //! | `memory` | buffers |
 //! | `commands` | reusable slots that a launch or copy records into |
-//! | `pipeline` | from SPIR-V to a pipeline, and the executable's id |
+//! | `pipeline` | from a kernel to a pipeline, and the executable's id |
+//! | `kept` | modules and pipelines by way of the pipeline cache |
+//! | `driver` | which calls make a pipeline of what its driver kept |
+//! | `blob` | what a driver keeps, as bytes; pure |
 //! | `launch` | launches |
 //! | `graph` | recorded launches, copies and fills |
-//! | `bfloat16` | an extension that `ash` does not know |
+//! | `bfloat16` `pipeline_binary` | extensions that `ash` does not know |
 //! | `error` | from `VkResult` to the driver's errors |
 //!
 //! Everything may be used from several threads at once. No lock is held while the device is waited for, but that of
@@ -31,15 +34,19 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod bfloat16;
+mod blob;
 mod commands;
 mod device;
+mod driver;
 mod error;
 mod graph;
 mod instance;
+mod kept;
 mod launch;
 mod memory;
 mod options;
 mod pipeline;
+mod pipeline_binary;
 mod plan;
 mod probe;
 mod snapshot;
@@ -49,9 +56,10 @@ mod validation;
 use std::sync::Arc;
 
 use fulgurite_driver_core::{
-    Backend, CompileOptions, DeviceBuffer, Error, Executable, GraphStep, Recording, Registration,
+    Backend, CacheReport, CompileOptions, DeviceBuffer, Error, Executable, GraphStep, Recording, Registration,
 };
 use fulgurite_ir::VerifiedKernel;
+use fulgurite_pipeline_cache::PipelineCache;
 use fulgurite_spec::device::DeviceSnapshot;
 
 pub use options::Options;
@@ -78,6 +86,12 @@ impl VulkanBackend {
     /// [`Error::Unavailable`] if there is no loader, driver or suitable device, or no validation layer although
     /// it was asked for; [`Error::Device`] if the driver fails.
     pub fn open(options: &Options) -> Result<Arc<Self>, Error> {
+        // What it reads of the disk, it reads while the driver starts.
+        let cache = options.cache();
+        let opening = std::thread::Builder::new()
+            .name("fulgurite cache".to_owned())
+            .spawn(move || PipelineCache::open(cache));
+        let store = || opening.ok().and_then(|thread| thread.join().ok());
         let instance = Instance::open(options.validation)?;
         let physical = instance.physical_devices()?;
         let queried: Vec<_> = physical.iter().map(|device| instance.query(*device)).collect();
@@ -88,7 +102,7 @@ impl VulkanBackend {
         let verdicts = probe::verdicts(&instance, physical, snapshot, directory)?;
         let plan =
             plan::plan(snapshot, verdicts, options).map_err(|reason| unavailable(reason.to_string()))?;
-        Ok(Arc::new(Self { device: Device::open(instance, physical, plan)? }))
+        Ok(Arc::new(Self { device: Device::open(instance, physical, plan, store)? }))
     }
 
     /// What the validation layer said so far, the first thousand messages; none without
@@ -137,6 +151,10 @@ impl Backend for VulkanBackend {
         options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
         Ok(Arc::new(pipeline::compile(&self.device, kernel, options)?))
+    }
+
+    fn cache_report(&self) -> CacheReport {
+        self.device.kept().report()
     }
 
     fn record(&self, steps: &[GraphStep]) -> Result<Option<Box<dyn Recording>>, Error> {

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fulgurite_pipeline_cache::{CacheOptions, Layer, Pack};
+
 /// Options of opening the backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -20,6 +22,10 @@ pub struct Options {
     pub addresses: bool,
     /// Where the verdicts of device probes are kept. Default: nowhere, so each opening probes.
     pub probe_directory: Option<PathBuf>,
+    /// Where compiled kernels are kept. Default: nowhere, so each process compiles.
+    pub cache_directory: Option<PathBuf>,
+    /// Packs of compiled kernels that are looked into, too.
+    pub packs: Vec<Pack>,
     /// How long a launch that timed out may take to come back before the device is given up as lost; the caller waits
     /// that long. Default: 10 seconds for a kernel that can be told to end (its loops poll), and for any other, which
     /// always ends by itself, ten times its timeout but at least 60 seconds.
@@ -28,7 +34,7 @@ pub struct Options {
 
 impl Options {
     /// Options from the environment: `FULGURITE_VULKAN_VALIDATION` and `FULGURITE_VULKAN_ADDRESSES` (any value but `0`
-    /// turns them on), `FULGURITE_VULKAN_DEVICE`, and the probe directory `probes` in the
+    /// turns them on), `FULGURITE_VULKAN_DEVICE`, and the folders `probes` and `pipelines` in the
     /// [root of all that is kept](fulgurite_pipeline_cache::default_root).
     pub fn from_env() -> Self {
         let root = fulgurite_pipeline_cache::default_root();
@@ -45,7 +51,9 @@ impl Options {
             staging: false,
             addresses: text("FULGURITE_VULKAN_ADDRESSES").is_some_and(|v| v.trim() != "0"),
             patience: None,
-            probe_directory: root.map(|path| path.join("probes")),
+            probe_directory: root.as_ref().map(|path| path.join("probes")),
+            cache_directory: root.map(|path| path.join("pipelines")),
+            packs: Vec::new(),
         }
     }
 
@@ -84,6 +92,29 @@ impl Options {
         self
     }
 
+    /// Keeps compiled kernels in `directory`.
+    #[must_use]
+    pub fn cache_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache_directory = Some(directory.into());
+        self
+    }
+
+    /// Looks into `pack`, too, for compiled kernels.
+    #[must_use]
+    pub fn pack(mut self, pack: Pack) -> Self {
+        self.packs.push(pack);
+        self
+    }
+
+    /// The options of the pipeline cache.
+    pub(crate) fn cache(&self) -> CacheOptions {
+        let options = match &self.cache_directory {
+            Some(directory) => CacheOptions::in_folder(directory),
+            None => CacheOptions::memory_only(),
+        };
+        self.packs.iter().fold(options, |options, pack| options.layer(Layer::Pack(pack.clone())))
+    }
+
     /// Keeps probe verdicts in `directory`.
     #[must_use]
     pub fn probe_directory(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -116,5 +147,6 @@ mod tests {
         assert!(!none.validation && !none.addresses);
         assert_eq!(none.device, None);
         assert_eq!(none.probe_directory, Some("/kept/probes".into()));
+        assert_eq!(none.cache_directory, Some("/kept/pipelines".into()));
     }
 }

@@ -3,21 +3,30 @@
 
 use std::sync::{Arc, OnceLock};
 
+use ash::prelude::VkResult;
 use ash::vk;
-use fulgurite_driver_core::{CompileOptions, Error};
+use fulgurite_driver_core::{CacheOutcome, CachePolicy, CompileOptions, Error};
 use fulgurite_ir::{BufferId, Memory, VerifiedKernel};
-use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile, emit};
+use fulgurite_pipeline_cache::{Digest, DigestBuilder};
+use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile};
 
 use crate::device::Device;
+use crate::driver::{Feedback, Functions, With};
 use crate::error::BACKEND;
+use crate::kept::{self, MadePipeline, Source};
+use crate::pipeline_binary::{BinaryInfo, CAPTURE_DATA, PipelineBinary, StoredBinary};
 use crate::plan::{check_kernel, check_layout, check_module};
 
 /// A kernel compiled for one device.
 pub(crate) struct VulkanExecutable {
     pub(crate) kernel: Arc<VerifiedKernel>,
     pub(crate) device: Arc<Device>,
+    /// The digest of the form that binds buffers by descriptors.
+    digest: Digest,
     pub(crate) id: String,
+    pub(crate) outcome: CacheOutcome,
     profile: Profile,
+    policy: CachePolicy,
     /// What parts of buffers begin at a multiple of: for each, what holds whole elements and may begin a descriptor.
     pub(crate) alignments: Vec<u64>,
     /// The form that binds buffers by descriptors, but for `large` ones.
@@ -51,7 +60,7 @@ pub(crate) fn compile(
 ) -> Result<VulkanExecutable, Error> {
     let mut profile = device.plan.profile.clone();
     profile.debug_names = options.debug_names.unwrap_or(false);
-    compile_for(device, kernel, &profile)
+    compile_for(device, kernel, &profile, options.cache.unwrap_or(CachePolicy::Use))
 }
 
 /// Compiles `kernel` for `profile`, which the device fulfills.
@@ -59,29 +68,58 @@ pub(crate) fn compile_for(
     device: &Arc<Device>,
     kernel: Arc<VerifiedKernel>,
     profile: &Profile,
+    policy: CachePolicy,
 ) -> Result<VulkanExecutable, Error> {
     device.check_alive()?;
     Error::check_needs(&kernel, &device.plan.snapshot)?;
     check_kernel(&kernel, &device.plan.snapshot.limits)?;
-    let (bound, id) = artifact(device, &kernel, profile)?;
-    Ok(VulkanExecutable::new(device, kernel, id, profile.clone(), bound))
+    let form = form(device, &kernel, profile, policy)?;
+    Ok(VulkanExecutable::new(device, kernel, profile.clone(), policy, form))
 }
 
-/// One form of `kernel`, and the identity of what was compiled.
-fn artifact(
+/// A form of a kernel with what identifies it, and where it came from.
+struct Form {
+    artifact: Artifact,
+    digest: Digest,
+    outcome: CacheOutcome,
+}
+
+/// One form of `kernel`.
+fn form(
     device: &Arc<Device>,
     kernel: &VerifiedKernel,
     profile: &Profile,
-) -> Result<(Artifact, String), Error> {
+    policy: CachePolicy,
+) -> Result<Form, Error> {
     if let Some(needs) = fulgurite_spirv::unsupported(kernel, profile) {
         return Err(Error::unsupported(needs, "no such thing"));
     }
-    let module = emit(kernel, profile);
+    let (module, emitted) = device.kept().module(kernel, profile, policy);
+    form_of(device, kernel, module, policy, |pipeline| kept::outcome(policy, emitted, pipeline))
+}
+
+fn form_of(
+    device: &Arc<Device>,
+    kernel: &VerifiedKernel,
+    module: Module,
+    policy: CachePolicy,
+    outcome: impl FnOnce(MadePipeline) -> CacheOutcome,
+) -> Result<Form, Error> {
     check_layout(&module.layout, &device.plan.bounds)?;
     check_module(&module)?;
-    let id = id(&module);
-    let pipeline = Pipeline::create(Arc::clone(device), &module)?;
-    Ok((Artifact { layout: module.layout, pipeline }, id))
+    let key = kept::key(kernel, &module);
+    let mut pipeline = Pipeline::with_layouts(Arc::clone(device), &module.layout)?;
+    let made = {
+        let shader = Shader::create(device, &module.words, pipeline.layout)?;
+        let source = Source { functions: &shader, key, policy: shader.policy() };
+        let made = device.kept().pipeline(&source, policy);
+        made.map_err(|failure| {
+            failure.into_error(|result| device.fail("vkCreateComputePipelines", result, 0))
+        })?
+    };
+    pipeline.handle = made.handle;
+    let artifact = Artifact { layout: module.layout, pipeline };
+    Ok(Form { artifact, digest: key.digest(), outcome: outcome(made) })
 }
 
 /// A module that others made, bound and launched as one emitted from `signature` would be.
@@ -98,21 +136,19 @@ pub(crate) unsafe fn compile_foreign(
     device.check_alive()?;
     let profile = device.plan.profile.clone();
     let layout = Layout::new(&signature, &profile, false);
-    check_layout(&layout, &device.plan.bounds)?;
     let module = Module { words: words.to_vec(), layout };
-    let id = id(&module);
-    let pipeline = Pipeline::create(Arc::clone(device), &module)?;
-    let bound = Artifact { layout: module.layout, pipeline };
-    Ok(VulkanExecutable::new(device, signature, id, profile, bound))
+    let policy = CachePolicy::Off;
+    let form = form_of(device, &signature, module, policy, |_| CacheOutcome::None)?;
+    Ok(VulkanExecutable::new(device, signature, profile, policy, form))
 }
 
 impl VulkanExecutable {
     fn new(
         device: &Arc<Device>,
         kernel: Arc<VerifiedKernel>,
-        id: String,
         profile: Profile,
-        bound: Artifact,
+        policy: CachePolicy,
+        bound: Form,
     ) -> Self {
         let alignments = (0..kernel.buffers.len()).map(|i| {
             let elements = kernel.aliases(Memory::Buffer(BufferId::new(i))).map(|m| kernel.element(m).size());
@@ -121,7 +157,14 @@ impl VulkanExecutable {
         });
         let alignments = alignments.collect();
         let (offset, addressed) = (OnceLock::new(), OnceLock::new());
-        Self { kernel, device: Arc::clone(device), id, profile, alignments, bound, offset, addressed }
+        let Form { artifact: bound, digest, outcome } = bound;
+        let (device, id) = (Arc::clone(device), format!("{BACKEND}:{digest}"));
+        Self { kernel, device, digest, id, outcome, profile, policy, alignments, bound, offset, addressed }
+    }
+
+    /// The digest of what was lowered.
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// The form that can launch on parts of buffers that reach to `largest` bytes of a descriptor at most and begin
@@ -142,9 +185,9 @@ impl VulkanExecutable {
         } else {
             profile.offsets = true;
         }
-        let (made, _) = artifact(&self.device, &self.kernel, &profile)?;
+        let made = self::form(&self.device, &self.kernel, &profile, self.policy)?;
         // Another thread may have been faster: then this one is dropped.
-        Ok(form.get_or_init(|| made))
+        Ok(form.get_or_init(|| made.artifact))
     }
 }
 
@@ -158,15 +201,15 @@ fn least_multiple(a: u64, b: u64) -> u64 {
 }
 
 impl Pipeline {
-    fn create(device: Arc<Device>, module: &Module) -> Result<Self, Error> {
+    /// The layouts of a pipeline that is still to be made.
+    fn with_layouts(device: Arc<Device>, layout: &Layout) -> Result<Self, Error> {
         let mut pipeline = Self {
             device,
             set_layout: vk::DescriptorSetLayout::null(),
             layout: vk::PipelineLayout::null(),
             handle: vk::Pipeline::null(),
         };
-        pipeline.create_layouts(&module.layout)?;
-        pipeline.create_pipeline(&module.words)?;
+        pipeline.create_layouts(layout)?;
         Ok(pipeline)
     }
 
@@ -201,36 +244,6 @@ impl Pipeline {
             .map_err(|r| device.fail("vkCreatePipelineLayout", r, 0))?;
         Ok(())
     }
-
-    fn create_pipeline(&mut self, words: &[u32]) -> Result<(), Error> {
-        let device = &self.device;
-        let info = vk::ShaderModuleCreateInfo::default().code(words);
-        // SAFETY: the words were emitted from a verified kernel, so they are a valid module that uses only what
-        // the profile, and so the device, has.
-        let shader = unsafe { device.raw.create_shader_module(&info, None) }
-            .map_err(|r| device.fail("vkCreateShaderModule", r, 0))?;
-        let stage = vk::PipelineShaderStageCreateInfo::default()
-            .stage(vk::ShaderStageFlags::COMPUTE)
-            .module(shader)
-            .name(c"main");
-        let mut size = vk::PipelineShaderStageRequiredSubgroupSizeCreateInfo::default()
-            .required_subgroup_size(device.plan.profile.subgroup_size);
-        let stage =
-            if device.plan.features.subgroup_size_control { stage.push_next(&mut size) } else { stage };
-        // A one-dimensional grid may be launched in parts.
-        let info = vk::ComputePipelineCreateInfo::default()
-            .flags(vk::PipelineCreateFlags::DISPATCH_BASE)
-            .stage(stage)
-            .layout(self.layout);
-        // SAFETY: the layout was made from the module's own; the workgroup was checked against the limits.
-        let created =
-            unsafe { device.raw.create_compute_pipelines(vk::PipelineCache::null(), &[info], None) };
-        // SAFETY: a shader module is needed only while pipelines are made from it.
-        unsafe { device.raw.destroy_shader_module(shader, None) };
-        let handles = created.map_err(|(_, r)| device.fail("vkCreateComputePipelines", r, 0))?;
-        self.handle = handles.first().copied().unwrap_or_default();
-        Ok(())
-    }
 }
 
 impl Drop for Pipeline {
@@ -249,47 +262,132 @@ impl Drop for Pipeline {
     }
 }
 
-/// The identity of what was compiled: the words, and how they are bound.
-fn id(module: &Module) -> String {
-    let layout = &module.layout;
-    let placement = match layout.placement {
-        BlockPlacement::PushConstants => 0,
-        BlockPlacement::StorageBuffer { binding } => 1 + u64::from(binding),
-    };
-    let facts = [
-        u64::from(layout.buffers),
-        layout.control.map_or(0, |binding| 1 + u64::from(binding)),
-        placement,
-        u64::from(layout.block_words),
-        module.words.len() as u64,
-        layout.by_address.iter().fold(1, |bits, by| bits << 1 | u64::from(*by)),
-    ];
-    let mut hasher = blake3::Hasher::new_derive_key("fulgurite vulkan executable 1");
-    for fact in facts {
-        hasher.update(&fact.to_le_bytes());
-    }
-    for word in &module.words {
-        hasher.update(&word.to_le_bytes());
-    }
-    format!("{BACKEND}:{}", hasher.finalize().to_hex())
+/// A shader module with what a pipeline of it takes.
+struct Shader<'d> {
+    device: &'d Device,
+    module: vk::ShaderModule,
+    layout: vk::PipelineLayout,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use fulgurite_ir::Kernel;
+impl<'d> Shader<'d> {
+    fn create(device: &'d Device, words: &[u32], layout: vk::PipelineLayout) -> Result<Self, Error> {
+        let info = vk::ShaderModuleCreateInfo::default().code(words);
+        // SAFETY: the words were emitted from a verified kernel, so they are a valid module that uses only what
+        // the profile, and so the device, has.
+        let module = unsafe { device.raw.create_shader_module(&info, None) }
+            .map_err(|r| device.fail("vkCreateShaderModule", r, 0))?;
+        Ok(Self { device, module, layout })
+    }
 
-    #[test]
-    fn the_id_depends_on_words_and_layout() {
-        let kernel = Kernel::empty("k", [1, 1, 1]);
-        let module = |words: &[u32], control| Module {
-            words: words.to_vec(),
-            layout: Layout::new(&kernel, &Profile::least(), control),
+    /// A one-dimensional grid may be launched in parts.
+    const FLAGS: vk::PipelineCreateFlags = vk::PipelineCreateFlags::DISPATCH_BASE;
+
+    /// The subgroup's size that pipelines ask for.
+    fn subgroup_size(&self) -> Option<u32> {
+        let plan = &self.device.plan;
+        plan.features.subgroup_size_control.then_some(plan.profile.subgroup_size)
+    }
+
+    /// What pipelines are made with beyond module and layout.
+    fn policy(&self) -> Digest {
+        DigestBuilder::new("fulgurite vulkan pipeline policy 1")
+            .number(Self::FLAGS.as_raw().into())
+            .number(self.subgroup_size().unwrap_or_default().into())
+            .finish()
+    }
+}
+
+impl Functions for Shader<'_> {
+    fn create_pipeline(&self, with: With<'_>) -> VkResult<(vk::Pipeline, Feedback)> {
+        let stage = vk::PipelineShaderStageCreateInfo::default()
+            .stage(vk::ShaderStageFlags::COMPUTE)
+            .module(self.module)
+            .name(c"main");
+        let mut size = vk::PipelineShaderStageRequiredSubgroupSizeCreateInfo::default()
+            .required_subgroup_size(self.subgroup_size().unwrap_or_default());
+        let stage = if self.subgroup_size().is_some() { stage.push_next(&mut size) } else { stage };
+        let (mut flags, mut cache) = (Self::FLAGS, vk::PipelineCache::null());
+        let captured = vk::PipelineCreateFlags2KHR::from_raw(Self::FLAGS.as_raw().into()) | CAPTURE_DATA;
+        let mut capture = vk::PipelineCreateFlags2CreateInfoKHR::default().flags(captured);
+        let mut binaries = BinaryInfo::new(match with {
+            With::Binaries(binaries) => binaries,
+            _ => &[],
+        });
+        let mut said = vk::PipelineCreationFeedback::default();
+        let mut feedback =
+            vk::PipelineCreationFeedbackCreateInfo::default().pipeline_creation_feedback(&mut said);
+        let mut info = vk::ComputePipelineCreateInfo::default().stage(stage).layout(self.layout);
+        match with {
+            With::Compiler => {}
+            With::CapturingCompiler => info = info.push_next(&mut capture),
+            With::Cache(kept) => {
+                cache = kept;
+                info = info.push_next(&mut feedback);
+            }
+            With::CacheOnly(kept) => {
+                cache = kept;
+                flags |= vk::PipelineCreateFlags::FAIL_ON_PIPELINE_COMPILE_REQUIRED;
+            }
+            With::Binaries(_) => info = info.push_next(&mut binaries),
+        }
+        let info = info.flags(flags);
+        // SAFETY: the layout was made from the module's own; the workgroup was checked against the limits; the cache and
+        // the binaries are of this device, and what `info` points to outlives the call.
+        let created = unsafe { self.device.raw.create_compute_pipelines(cache, &[info], None) };
+        // A pipeline that would take a compile is null, and the result is no error to Vulkan.
+        let handle = match created {
+            Ok(handles) => handles.first().copied().unwrap_or_default(),
+            Err((_, result)) => return Err(result),
         };
-        let plain = id(&module(&[1, 2], false));
-        assert!(plain.starts_with("vulkan:") && plain.len() == 7 + 64, "{plain}");
-        assert_eq!(plain, id(&module(&[1, 2], false)));
-        assert_ne!(plain, id(&module(&[1, 3], false)));
-        assert_ne!(plain, id(&module(&[1, 2], true)));
+        if handle == vk::Pipeline::null() {
+            return Err(vk::Result::PIPELINE_COMPILE_REQUIRED);
+        }
+        let feedback = match said.flags {
+            flags if !flags.contains(vk::PipelineCreationFeedbackFlags::VALID) => Feedback::Silent,
+            flags if flags.contains(vk::PipelineCreationFeedbackFlags::APPLICATION_PIPELINE_CACHE_HIT) => {
+                Feedback::Hit
+            }
+            _ => Feedback::Missed,
+        };
+        Ok((handle, feedback))
+    }
+
+    fn create_cache(&self, data: &[u8]) -> VkResult<vk::PipelineCache> {
+        let info = vk::PipelineCacheCreateInfo::default().initial_data(data);
+        // SAFETY: the data is empty, or was written by this driver for this device, which its header says.
+        unsafe { self.device.raw.create_pipeline_cache(&info, None) }
+    }
+
+    fn cache_data(&self, cache: vk::PipelineCache) -> VkResult<Vec<u8>> {
+        // SAFETY: the cache is of this device.
+        unsafe { self.device.raw.get_pipeline_cache_data(cache) }
+    }
+
+    fn destroy_cache(&self, cache: vk::PipelineCache) {
+        // SAFETY: the cache is of this device, and no call uses it.
+        unsafe { self.device.raw.destroy_pipeline_cache(cache, None) };
+    }
+
+    fn captured(&self, pipeline: vk::Pipeline) -> VkResult<Vec<StoredBinary>> {
+        let functions = self.device.binaries().ok_or(vk::Result::ERROR_EXTENSION_NOT_PRESENT)?;
+        functions.captured(pipeline)
+    }
+
+    fn create_binaries(&self, stored: &[StoredBinary]) -> VkResult<Vec<PipelineBinary>> {
+        let functions = self.device.binaries().ok_or(vk::Result::ERROR_EXTENSION_NOT_PRESENT)?;
+        functions.restore(stored)
+    }
+
+    fn destroy_binaries(&self, binaries: &[PipelineBinary]) {
+        if let Some(functions) = self.device.binaries() {
+            functions.destroy(binaries);
+        }
+    }
+}
+
+impl Drop for Shader<'_> {
+    fn drop(&mut self) {
+        // SAFETY: a shader module is needed only while pipelines are made from it.
+        unsafe { self.device.raw.destroy_shader_module(self.module, None) };
     }
 }

@@ -14,10 +14,12 @@ use fulgurite_spec::limits::{
 use fulgurite_spec::{MatrixScope, ScalarType};
 use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile};
 
-use crate::bfloat16;
+use crate::blob::Writer;
+use crate::driver::Keeping;
 use crate::error::BACKEND;
 use crate::options::Options;
 use crate::snapshot::{ApiVersion, DeviceKind, Independence, PhysicalSnapshot, QueryError, TypeFeatures};
+use crate::{bfloat16, pipeline_binary};
 
 /// The vendor id of NVIDIA.
 const NVIDIA: u32 = 0x10de;
@@ -48,6 +50,10 @@ pub(crate) struct DevicePlan {
     /// How long a launch that timed out may take to come back, if the caller said so.
     pub(crate) patience: Option<Duration>,
     pub(crate) profile: Profile,
+    /// How the driver keeps pipelines.
+    pub(crate) keeping: Keeping,
+    /// Who writes what it keeps.
+    pub(crate) writer: Writer,
     pub(crate) snapshot: DeviceSnapshot,
 }
 
@@ -64,6 +70,8 @@ pub(crate) struct OptionalFeatures {
     pub(crate) explicit_shared_layout: bool,
     pub(crate) cooperative_matrix: bool,
     pub(crate) bfloat16_matrix: bool,
+    pub(crate) cache_control: bool,
+    pub(crate) pipeline_binaries: bool,
 }
 
 /// Where buffers live.
@@ -210,6 +218,9 @@ pub(crate) fn plan(
     if bfloat16_matrix {
         extensions.push(bfloat16::NAME);
     }
+    if physical.features.pipeline_binaries {
+        extensions.extend([pipeline_binary::NAME, khr::maintenance5::NAME]);
+    }
     let valid_bits = physical.queue_families[queue_family].timestamp_valid_bits;
     Ok(DevicePlan {
         extensions,
@@ -223,6 +234,8 @@ pub(crate) fn plan(
             explicit_shared_layout: profile.explicit_shared_layout,
             cooperative_matrix,
             bfloat16_matrix,
+            cache_control: physical.features.cache_control,
+            pipeline_binaries: physical.features.pipeline_binaries,
         },
         queue_family: queue_family as u32,
         memory: if options.staging { MemoryPlan::Staged } else { memory(physical) },
@@ -232,6 +245,17 @@ pub(crate) fn plan(
         }),
         bounds,
         patience: options.patience,
+        keeping: match (physical.features.pipeline_binaries, physical.features.cache_control) {
+            (true, _) => Keeping::Binaries,
+            (false, true) => Keeping::CacheData,
+            (false, false) => Keeping::CacheDataUntold,
+        },
+        writer: Writer {
+            vendor: physical.vendor_id,
+            device: physical.device_id,
+            driver_version: physical.driver_version,
+            cache_uuid: physical.cache_uuid,
+        },
         snapshot: public_snapshot(physical, &bounds, &profile, verdicts, robustness2, types, products),
         profile,
     })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ash::vk;
-use fulgurite_driver_core::{Binding, DeviceBuffer, Error, Executable, Launch, LaunchOptions};
+use fulgurite_driver_core::{Binding, CachePolicy, DeviceBuffer, Error, Executable, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Diagnostics;
 use fulgurite_spec::device::Capability;
@@ -151,7 +151,7 @@ fn probe(
 ) -> Result<Verdicts, Error> {
     let plan = plan(snapshot, Verdicts::default(), &Options::default())
         .map_err(|reason| unavailable(reason.to_string()))?;
-    let device = Device::open(Arc::clone(instance), physical, plan)?;
+    let device = Device::open(Arc::clone(instance), physical, plan, || None)?;
     let subgroups = device.plan.snapshot.has(Capability::Subgroups);
     Ok(Verdicts {
         loop_limit: loop_limit(&device)?,
@@ -165,7 +165,7 @@ fn compiled(device: &Arc<Device>, source: &str) -> Result<impl Executable + use<
     let kernel = kernel(source).map_err(|d| Error::Internal(format!("the probe's own kernel: {d}")))?;
     let mut profile = Profile::least();
     profile.subgroup_size = device.plan.profile.subgroup_size;
-    compile_for(device, Arc::new(kernel), &profile)
+    compile_for(device, Arc::new(kernel), &profile, CachePolicy::Off)
 }
 
 fn scrambles_lanes(device: &Arc<Device>) -> Result<bool, Error> {

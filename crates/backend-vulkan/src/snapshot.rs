@@ -9,8 +9,8 @@ use fulgurite_spec::device::MatrixShapes;
 use fulgurite_spec::{MatrixScope, ScalarType};
 use fulgurite_spirv::FloatControls;
 
-use crate::bfloat16;
 use crate::error::device_error;
+use crate::{bfloat16, pipeline_binary};
 
 /// Why nothing is known of a device. It does not concern the others.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -44,6 +44,8 @@ pub(crate) struct PhysicalSnapshot {
     pub(crate) device_id: u32,
     pub(crate) api_version: ApiVersion,
     pub(crate) driver_version: u32,
+    /// What must be equal for the driver to take pipelines that it once made.
+    pub(crate) cache_uuid: [u8; 16],
     pub(crate) driver_name: String,
     pub(crate) driver_info: String,
     pub(crate) limits: PhysicalLimits,
@@ -92,6 +94,10 @@ pub(crate) struct Features {
     pub(crate) cooperative_matrix: bool,
     /// Cooperative matrices of `bf16`.
     pub(crate) bfloat16_matrix: bool,
+    /// A driver can be told to fail rather than compile a pipeline.
+    pub(crate) cache_control: bool,
+    /// Pipelines can be kept as binaries, and flags that say so be passed.
+    pub(crate) pipeline_binaries: bool,
     pub(crate) types: TypeFeatures,
 }
 
@@ -191,6 +197,7 @@ pub(crate) fn query(
         device_id: base.device_id,
         api_version,
         driver_version: base.driver_version,
+        cache_uuid: base.pipeline_cache_uuid,
         driver_name: String::new(),
         driver_info: String::new(),
         limits: limits(&base.limits),
@@ -326,6 +333,8 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
     let mut explicit_layout = vk::PhysicalDeviceWorkgroupMemoryExplicitLayoutFeaturesKHR::default();
     let mut atomic_float = vk::PhysicalDeviceShaderAtomicFloatFeaturesEXT::default();
     let mut robustness2 = vk::PhysicalDeviceRobustness2FeaturesEXT::default();
+    let mut pipeline_binary = pipeline_binary::Features::new(vk::FALSE);
+    let mut maintenance5 = vk::PhysicalDeviceMaintenance5FeaturesKHR::default();
     let mut all =
         vk::PhysicalDeviceFeatures2::default().push_next(&mut v11).push_next(&mut v12).push_next(&mut v13);
     if snapshot.has_extension(ext::shader_atomic_float::NAME) {
@@ -345,6 +354,9 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
     }
     if snapshot.has_extension(ext::robustness2::NAME) {
         all = all.push_next(&mut robustness2);
+    }
+    if snapshot.has_extension(pipeline_binary::NAME) && snapshot.has_extension(khr::maintenance5::NAME) {
+        all = all.push_next(&mut pipeline_binary).push_next(&mut maintenance5);
     }
     // SAFETY: `device` was enumerated from `instance`; its version and extensions have these structures.
     unsafe { instance.get_physical_device_features2(device, &mut all) };
@@ -388,6 +400,8 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
         subgroup_uniform_control_flow: uniform_control_flow.shader_subgroup_uniform_control_flow != 0,
         cooperative_matrix: cooperative_matrix.cooperative_matrix != 0,
         bfloat16_matrix: both(bfloat16.bfloat16_type, bfloat16.bfloat16_cooperative_matrix),
+        cache_control: v13.pipeline_creation_cache_control != 0,
+        pipeline_binaries: both(pipeline_binary.pipeline_binaries, maintenance5.maintenance5),
         // Views may be of any type that the device has.
         explicit_shared_layout: explicit_layout.workgroup_memory_explicit_layout != 0
             && explicit_layout.workgroup_memory_explicit_layout8_bit_access != 0
@@ -484,6 +498,7 @@ pub(crate) mod sample {
             device_id: 0,
             api_version: ApiVersion(1, 3),
             driver_version: 1,
+            cache_uuid: *b"lavapipe 22.3.6 ",
             driver_name: "llvmpipe".to_owned(),
             driver_info: "Mesa 22.3.6 (LLVM 15.0.6)".to_owned(),
             limits: PhysicalLimits {
@@ -515,6 +530,8 @@ pub(crate) mod sample {
                 explicit_shared_layout: false,
                 cooperative_matrix: false,
                 bfloat16_matrix: false,
+                cache_control: true,
+                pipeline_binaries: false,
                 types: TypeFeatures {
                     int8: true,
                     int16: true,

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fulgurite_ir::VerifiedKernel;
+use fulgurite_spec::cache::CacheOutcome;
 use fulgurite_spec::device::DeviceSnapshot;
 
+use crate::cache_report::CacheReport;
 use crate::error::Error;
 use crate::graph::{GraphStep, Recording};
 use crate::launch::Launch;
@@ -49,6 +51,11 @@ pub trait Backend: Send + Sync {
     fn record(&self, steps: &[GraphStep]) -> Result<Option<Box<dyn Recording>>, Error> {
         let _ = steps;
         Ok(None)
+    }
+
+    /// What its cache of compiled kernels did so far. Default: it keeps none.
+    fn cache_report(&self) -> CacheReport {
+        CacheReport::default()
     }
 }
 
@@ -124,6 +131,16 @@ pub trait Executable: Any + Send + Sync {
 
     /// Starts with the backend's id and a colon, and is unique to what was compiled.
     fn id(&self) -> &str;
+
+    /// The digest of what the kernel was lowered to, in hexadecimal. Default: none, of a backend that lowers nothing.
+    fn artifact_digest(&self) -> Option<String> {
+        None
+    }
+
+    /// Where it came from when it was compiled. Default: no cache was asked.
+    fn cache_outcome(&self) -> CacheOutcome {
+        CacheOutcome::None
+    }
 
     /// Runs the kernel and waits for it.
     ///

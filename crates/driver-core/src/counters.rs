@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use fulgurite_spec::cache::{CacheOutcome, PipelineCacheMissReason};
+
 use crate::backend::LaunchReport;
 
 macro_rules! counters {
@@ -56,11 +58,59 @@ counters! {
     compiles,
     /// Kernels that had been compiled before and were found.
     compiles_reused,
+    /// Kernels of which a cache had the driver's binary.
+    cache_binary_hits,
+    /// Kernels of which a cache had the lowered form only.
+    cache_artifact_hits,
+    /// Kernels whose entry in a cache was damaged.
+    cache_missed_corrupt,
+    /// Kernels whose entry in a cache could not be read.
+    cache_missed_unreadable,
+    /// Kernels whose entry in a cache has another format.
+    cache_missed_format_changed,
+    /// Kernels whose binary was left out, because a process may have ended of it.
+    cache_missed_suspect,
+    /// Kernels whose entry in a cache had been removed.
+    cache_missed_evicted,
+    /// Kernels looked for in a cache with nothing in it.
+    cache_missed_empty_cache,
+    /// Kernels of which a cache had nothing.
+    cache_missed_program_changed,
+    /// Kernels that a cache had with other options.
+    cache_missed_dispatch_policy_changed,
+    /// Kernels that a cache had for another device or driver.
+    cache_missed_device_or_runtime_changed,
+    /// Kernels that a cache did not have, for no reason that is known.
+    cache_missed_key_absent,
     /// Nanoseconds on the device, of launches that were timed.
     device_nanoseconds,
 }
 
 impl Counting {
+    /// Counts a kernel that was compiled, by where it came from.
+    pub(crate) fn compiled(&self, outcome: CacheOutcome) {
+        use PipelineCacheMissReason as Reason;
+        add(&self.compiles, 1);
+        let counter = match outcome {
+            CacheOutcome::Binary => &self.cache_binary_hits,
+            CacheOutcome::Artifact => &self.cache_artifact_hits,
+            CacheOutcome::Missed(reason) => match reason {
+                Reason::Corrupt => &self.cache_missed_corrupt,
+                Reason::Unreadable => &self.cache_missed_unreadable,
+                Reason::FormatChanged => &self.cache_missed_format_changed,
+                Reason::Suspect => &self.cache_missed_suspect,
+                Reason::Evicted => &self.cache_missed_evicted,
+                Reason::EmptyCache => &self.cache_missed_empty_cache,
+                Reason::ProgramChanged => &self.cache_missed_program_changed,
+                Reason::DispatchPolicyChanged => &self.cache_missed_dispatch_policy_changed,
+                Reason::DeviceOrRuntimeChanged => &self.cache_missed_device_or_runtime_changed,
+                _ => &self.cache_missed_key_absent,
+            },
+            _ => return,
+        };
+        add(counter, 1);
+    }
+
     /// Counts the time of what ended well.
     pub(crate) fn time(&self, report: &LaunchReport) {
         let nanoseconds = report.device_time.map_or(0, |time| time.as_nanos());
@@ -73,6 +123,12 @@ pub(crate) fn add(counter: &AtomicU64, count: u64) {
 }
 
 impl Counters {
+    /// Kernels that a cache was asked for and did not have.
+    pub fn cache_misses(&self) -> u64 {
+        let missed = self.each().filter(|(name, _, _)| name.starts_with("cache_missed_"));
+        missed.map(|(_, _, count)| count).sum()
+    }
+
     /// Time on the device, of launches that were timed.
     pub fn device_time(&self) -> Duration {
         Duration::from_nanos(self.device_nanoseconds)
@@ -109,6 +165,27 @@ mod tests {
         assert_eq!((counters.launches, counters.device_time()), (2, Duration::from_nanos(1500)));
         #[cfg(feature = "prometheus")]
         prometheus(&counters);
+    }
+
+    #[test]
+    fn each_outcome_has_a_counter_of_its_own() {
+        let reasons = PipelineCacheMissReason::ALL;
+        for reason in reasons {
+            let counting = Counting::default();
+            counting.compiled(CacheOutcome::Missed(*reason));
+            let counters = counting.read();
+            let counted: Vec<_> = counters.each().filter(|(_, _, count)| *count > 0).collect();
+            let name = format!("cache_missed_{reason}");
+            assert_eq!(counted.iter().map(|(n, _, _)| *n).collect::<Vec<_>>(), ["compiles", &name]);
+            assert_eq!(counters.cache_misses(), 1);
+        }
+        let counting = Counting::default();
+        for outcome in [CacheOutcome::None, CacheOutcome::Binary, CacheOutcome::Artifact] {
+            counting.compiled(outcome);
+        }
+        let counters = counting.read();
+        assert_eq!((counters.compiles, counters.cache_binary_hits, counters.cache_artifact_hits), (3, 1, 1));
+        assert_eq!(counters.cache_misses(), 0);
     }
 
     #[cfg(feature = "prometheus")]

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fulgurite_ir::{Digest, VerifiedKernel};
+use fulgurite_spec::cache::CacheOutcome;
 use fulgurite_spec::device::DeviceSnapshot;
 
 use crate::backend::{Backend, Executable, LaunchReport};
 use crate::buffer::Buffer;
+use crate::cache_report::CacheReport;
 use crate::counters::{Counters, Counting, add};
 use crate::error::{DeviceError, Error};
-use crate::manifest::{CacheOutcome, Manifest};
+use crate::manifest::Manifest;
 use crate::options::{CompileOptions, LaunchOptions};
 use crate::program::Program;
 use crate::specialise::specialise;
@@ -21,6 +23,9 @@ use crate::worker::Worker;
 
 /// What compiled kernels are found again by.
 type Key = (Digest, CompileOptions);
+
+/// The place of one compiled kernel: locked by whoever compiles it, so that others who want it wait.
+type Place = Arc<Mutex<Option<Arc<dyn Executable>>>>;
 
 /// An open backend: makes buffers, compiles kernels, counts. Cheap to clone; clones share everything.
 ///
@@ -35,7 +40,7 @@ struct Shared {
     backend: Arc<dyn Backend>,
     compile: CompileOptions,
     launch: LaunchOptions,
-    compiled: Mutex<HashMap<Key, Arc<dyn Executable>>>,
+    compiled: Mutex<HashMap<Key, Place>>,
     worker: Worker,
     counting: Counting,
     /// Buffers made so far.
@@ -108,6 +113,11 @@ impl Device {
         Ok(self.compile_with_report(kernel, options)?.0)
     }
 
+    /// What the backend's cache of compiled kernels did so far.
+    pub fn cache_report(&self) -> CacheReport {
+        self.shared.backend.cache_report()
+    }
+
     /// As [`compile`](Self::compile), with what identifies the result.
     ///
     /// # Errors
@@ -122,22 +132,29 @@ impl Device {
         let options = self.shared.compile.merged(options);
         let kernel = &specialise(kernel, &options, self.snapshot())?;
         let key = (kernel.digest(), options.clone());
-        let found = lock(&self.shared.compiled).get(&key).cloned();
-        let (executable, cache) = match found {
+        // Without the lock of all: other kernels are compiled meanwhile. If the one who compiles this kernel fails or panics,
+        // the next of those who wait tries.
+        let place = Arc::clone(lock(&self.shared.compiled).entry(key).or_default());
+        let mut here = lock(&place);
+        let (executable, cache) = match &*here {
             Some(executable) => {
                 add(&self.counting().compiles_reused, 1);
-                (executable, CacheOutcome::Memory)
+                (Arc::clone(executable), CacheOutcome::Memory)
             }
             None => {
-                // Without the lock: others compile meanwhile.
                 let made = self.shared.backend.compile(Arc::clone(kernel), &options)?;
-                add(&self.counting().compiles, 1);
-                let mut compiled = lock(&self.shared.compiled);
-                (Arc::clone(compiled.entry(key).or_insert(made)), CacheOutcome::None)
+                *here = Some(Arc::clone(&made));
+                let outcome = made.cache_outcome();
+                self.counting().compiled(outcome);
+                (made, outcome)
             }
         };
+        drop(here);
         span.record("cache", tracing::field::debug(cache));
-        let manifest = Manifest::new(self.snapshot(), kernel, executable.id(), &options, cache);
+        let manifest = Manifest {
+            artifact_digest: executable.artifact_digest(),
+            ..Manifest::new(self.snapshot(), kernel, executable.id(), &options, cache)
+        };
         let program = Program::new(self.clone(), Arc::clone(kernel), executable, manifest.clone());
         Ok((program, manifest))
     }

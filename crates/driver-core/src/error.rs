@@ -86,6 +86,12 @@ pub enum DeviceError {
     /// The device is gone.
     #[error("the device was lost during {0}")]
     Lost(&'static str),
+    /// The driver ended earlier processes while it compiled this kernel, so it was not asked again.
+    #[error("the driver ended the process {crashes} times while it compiled this kernel")]
+    Crashes {
+        /// How often.
+        crashes: u32,
+    },
     /// A driver call failed otherwise.
     #[error("{call} failed: {result}")]
     Call {
@@ -106,6 +112,7 @@ impl DeviceError {
             Self::Trap { .. } => Code::Trap,
             Self::Lost(_) => Code::DeviceLost,
             Self::ReadBack { .. } => Code::ReadBack,
+            Self::Crashes { .. } => Code::DriverCrash,
             Self::Call { .. } => Code::DeviceFault,
         }
     }

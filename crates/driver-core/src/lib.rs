@@ -9,6 +9,7 @@
 mod backend;
 mod binding;
 mod buffer;
+mod cache_report;
 mod calibration;
 mod call;
 mod counters;
@@ -35,15 +36,17 @@ pub use backend::{
 };
 pub use binding::Binding;
 pub use buffer::{Buffer, BufferView, range_within};
+pub use cache_report::CacheReport;
 pub use calibration::{Calibration, Calibrations, Workload};
 pub use call::{Arg, Call, Called, HostMemory};
 pub use counters::Counters;
 pub use device::Device;
 pub use error::{DeviceError, Error, Unsupported};
+pub use fulgurite_spec::cache::{CacheOutcome, PipelineCacheMissReason};
 pub use graph::{Graph, GraphStep, Hazard, HazardKind, Recorder, Recording, Slot, StepId, StepWork};
 pub use launch::Launch;
-pub use manifest::{CacheOutcome, MANIFEST_SCHEMA, Manifest};
-pub use options::{CompileOptions, GridSize, LaunchOptions, MathMode};
+pub use manifest::{MANIFEST_SCHEMA, Manifest};
+pub use options::{CachePolicy, CompileOptions, GridSize, LaunchOptions, MathMode};
 pub use pending::Pending;
 pub use program::Program;
 pub use registry::{Choice, Considered, Registration, Registry, Route, Verdict};

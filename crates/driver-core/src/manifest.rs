@@ -1,6 +1,7 @@
 //! What identifies a compiled kernel, as data: to keep beside results, to compare, and to run again elsewhere.
 
 use fulgurite_ir::VerifiedKernel;
+use fulgurite_spec::cache::CacheOutcome;
 use fulgurite_spec::device::DeviceSnapshot;
 use serde::{Deserialize, Serialize};
 
@@ -8,17 +9,6 @@ use crate::options::CompileOptions;
 
 /// The version of [`Manifest`]'s fields.
 pub const MANIFEST_SCHEMA: u32 = 1;
-
-/// Where a compiled kernel came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum CacheOutcome {
-    /// It was compiled.
-    None,
-    /// The same device had compiled it before.
-    Memory,
-}
 
 /// What identifies a compiled kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +31,11 @@ pub struct Manifest {
     pub device: String,
     /// Its driver and version.
     pub driver: String,
+    /// The digest of what it was lowered to, in hexadecimal, from a backend that lowers kernels: equal on every device
+    /// that runs the same code.
+    pub artifact_digest: Option<String>,
     /// Where it came from.
+    #[serde(with = "outcome")]
     pub cache: CacheOutcome,
     /// The version of Fulgurite.
     pub fulgurite: String,
@@ -64,8 +58,28 @@ impl Manifest {
             options: options.stated(),
             device: device.device.clone(),
             driver: device.driver.clone(),
+            artifact_digest: None,
             cache,
             fulgurite: env!("CARGO_PKG_VERSION").to_owned(),
         }
+    }
+}
+
+/// Outcomes by their names.
+mod outcome {
+    use std::borrow::Cow;
+
+    use fulgurite_spec::cache::CacheOutcome;
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+    pub(super) fn serialize<S: Serializer>(outcome: &CacheOutcome, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(outcome.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CacheOutcome, D::Error> {
+        let name = Cow::<'de, str>::deserialize(deserializer)?;
+        CacheOutcome::parse(&name)
+            .ok_or_else(|| de::Error::custom(format!("there is no cache outcome `{name}`")))
     }
 }

@@ -17,6 +17,18 @@ pub enum MathMode {
     Fast,
 }
 
+/// How the cache of compiled kernels is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CachePolicy {
+    /// It is asked, and what is compiled is kept.
+    Use,
+    /// It is asked, and left as it is.
+    ReadOnly,
+    /// It is not asked.
+    Off,
+}
+
 /// Options that are fixed when a kernel is compiled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -29,6 +41,8 @@ pub struct CompileOptions {
     pub subgroup_size: Option<u32>,
     /// How exact float ops must be. Default: [`MathMode::Strict`].
     pub math: Option<MathMode>,
+    /// How the cache of compiled kernels is used, by backends that keep one. Default: [`CachePolicy::Use`].
+    pub cache: Option<CachePolicy>,
 }
 
 impl CompileOptions {
@@ -40,6 +54,7 @@ impl CompileOptions {
             workgroup: over.workgroup.or(self.workgroup),
             subgroup_size: over.subgroup_size.or(self.subgroup_size),
             math: over.math.or(self.math),
+            cache: over.cache.or(self.cache),
         }
     }
 
@@ -49,12 +64,18 @@ impl CompileOptions {
             MathMode::Strict => "strict".to_owned(),
             MathMode::Fast => "fast".to_owned(),
         });
+        let cache = self.cache.map(|policy| match policy {
+            CachePolicy::Use => "use".to_owned(),
+            CachePolicy::ReadOnly => "read_only".to_owned(),
+            CachePolicy::Off => "off".to_owned(),
+        });
         let workgroup = self.workgroup.map(|[x, y, z]| format!("{x}, {y}, {z}"));
         [
             ("debug_names", self.debug_names.map(|keep| keep.to_string())),
             ("workgroup", workgroup),
             ("subgroup_size", self.subgroup_size.map(|size| size.to_string())),
             ("math", math),
+            ("cache", cache),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
@@ -79,6 +100,13 @@ impl CompileOptions {
     #[must_use]
     pub fn math(mut self, mode: MathMode) -> Self {
         self.math = Some(mode);
+        self
+    }
+
+    /// Says how the cache of compiled kernels is used.
+    #[must_use]
+    pub fn cache(mut self, policy: CachePolicy) -> Self {
+        self.cache = Some(policy);
         self
     }
 

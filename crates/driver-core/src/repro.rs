@@ -212,7 +212,7 @@ mod tests {
         let text = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  buffer %y: write u32[]\n  store %y[0u32], 1u32\n}\n";
         let kernel = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify).unwrap();
         let device = fulgurite_spec::device::DeviceSnapshot::new("test", "none", "none");
-        let cache = crate::manifest::CacheOutcome::None;
+        let cache = fulgurite_spec::cache::CacheOutcome::None;
         Repro {
             manifest: Manifest::new(&device, &kernel, "test:1", &CompileOptions::default(), cache),
             text: text.to_owned(),

@@ -24,3 +24,7 @@ pub use verify::{
     TypingError, VerifiedKernel, id_type, main_type, mul_add_result, scalar_result, shuffle_result,
     subgroup_result, verify,
 };
+
+/// The version of what the analyses prove, and of what is done to a kernel before it is lowered: raised whenever any
+/// kernel is lowered in another way for it.
+pub const ANALYSIS_VERSION: u32 = 1;

@@ -50,6 +50,9 @@ pub enum CacheError {
     /// The disk tier was switched off: too many entries were damaged.
     #[error("the disk tier is switched off")]
     SwitchedOff,
+    /// A driver gives nothing that could be kept.
+    #[error("the driver gives nothing of the pipelines that it compiles")]
+    DriverKeepsNothing,
     /// A thread panicked while it changed the cache's state.
     #[error("a thread panicked while it held the cache's lock")]
     Poisoned,
@@ -84,6 +87,7 @@ impl CacheError {
             Self::Refused { .. } | Self::Io { .. } | Self::ReadOnly => Code::CacheDegraded,
             Self::NotDurable { .. } => Code::CacheNotDurable,
             Self::SwitchedOff => Code::CacheSwitchedOff,
+            Self::DriverKeepsNothing => Code::DriverKeepsNothing,
             Self::Poisoned => Code::CachePoisoned,
             Self::Selection { .. } => Code::CacheSelection,
             Self::BadPack(_) => Code::BadFileFormat,
@@ -140,6 +144,7 @@ mod tests {
             (CacheError::ReadOnly, Code::CacheDegraded),
             (CacheError::NotDurable { dropped: 1, first: "no".to_owned() }, Code::CacheNotDurable),
             (CacheError::SwitchedOff, Code::CacheSwitchedOff),
+            (CacheError::DriverKeepsNothing, Code::DriverKeepsNothing),
             (CacheError::Poisoned, Code::CachePoisoned),
             (CacheError::Selection { mask: 1, digests: 2 }, Code::CacheSelection),
             (CacheError::BadPack("cut"), Code::BadFileFormat),

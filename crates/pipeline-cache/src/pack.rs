@@ -22,7 +22,7 @@ const ROW_BYTES: usize = 48;
 const MAX_PACK_BYTES: u64 = 4 << 30;
 
 /// Entries in one file. Its table is checked when it is opened, each entry when it is read.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Pack {
     bytes: Cow<'static, [u8]>,
     entries: usize,
@@ -123,6 +123,12 @@ impl Pack {
     fn stored(&self, index: usize) -> Option<&[u8]> {
         let (_, from, length) = self.row(index)?;
         self.bytes.get(usize::try_from(from).ok()?..)?.get(..usize::try_from(length).ok()?)
+    }
+}
+
+impl std::fmt::Debug for Pack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pack({} entries, {} bytes)", self.entries, self.bytes.len())
     }
 }
 

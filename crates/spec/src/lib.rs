@@ -20,3 +20,7 @@ pub use diagnostic::{Code, Diagnostic, Diagnostics, Location};
 pub use matrix::{MatrixLayout, MatrixRole, MatrixScope, MatrixShape};
 pub use ops::{Family, FloatContract, LaneRule, OPS, Op, OpInfo, Operand, Outcome, Semantics, Special};
 pub use types::{Lanes, Literal, ScalarType, Type, TypeSet};
+
+/// The version of what ops mean: raised whenever an input of any op gets another result. What was compiled under another
+/// version does not hold.
+pub const SPEC_VERSION: u32 = 1;

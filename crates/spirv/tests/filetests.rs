@@ -2,14 +2,16 @@
 //!
 //! A line `// profile: least` or `// profile: fullest` says for which device. `BLESS=1` rewrites the `.spvasm`
 //! files. Output that changes means that what was compiled before has another identity now, and takes another
-//! `CODEGEN_VERSION`.
+//! version of codegen, analyses or ops: `golden.version` has the versions and a digest of all golden modules, and even
+//! `BLESS=1` does not let the digest change while the versions do not.
 #![expect(clippy::disallowed_methods, reason = "the tests are files")]
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use fulgurite_ir::{text, verify};
-use fulgurite_spirv::{Profile, emit, unsupported};
+use fulgurite_ir::{ANALYSIS_VERSION, VerifiedKernel, text, verify};
+use fulgurite_spec::SPEC_VERSION;
+use fulgurite_spirv::{CODEGEN_VERSION, Profile, emit, unsupported};
 use libtest_mimic::{Arguments, Failed, Trial};
 use rspirv::binary::Disassemble;
 use rspirv::dr::load_words;
@@ -31,10 +33,40 @@ fn main() -> io::Result<()> {
         let name = path.strip_prefix(&folder).unwrap_or(&path).display().to_string();
         Trial::test(name, move || run(&path))
     };
-    libtest_mimic::run(&arguments, files.into_iter().map(trial).collect()).exit()
+    let all = files.clone();
+    let versions = Trial::test("golden.version", move || versions(&all));
+    libtest_mimic::run(&arguments, files.into_iter().map(trial).chain([versions]).collect()).exit()
 }
 
-fn run(path: &Path) -> Result<(), Failed> {
+/// Words that change take another version: else a cache would serve those of before.
+fn versions(files: &[PathBuf]) -> Result<(), Failed> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden.version");
+    let mut hasher = blake3::Hasher::new();
+    for file in files {
+        let (kernel, profile) = read(file)?;
+        emit(&kernel, &profile).words.iter().for_each(|word| {
+            hasher.update(&word.to_le_bytes());
+        });
+    }
+    let versions = format!("spec {} analysis {} codegen {}", SPEC_VERSION, ANALYSIS_VERSION, CODEGEN_VERSION);
+    let found = format!("{versions}\n{} modules {}\n", files.len(), hasher.finalize().to_hex());
+    let expected = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    if expected == found {
+        return Ok(());
+    }
+    let count = |text: &str| text.lines().nth(1).and_then(|l| l.split(' ').next()).map(str::to_owned);
+    let is_new = !expected.starts_with(&versions) || count(&expected) != count(&found);
+    match env::var_os("BLESS").is_some_and(|v| v == "1") && is_new {
+        true => Ok(fs::write(&path, found)?),
+        false if is_new => Err("golden.version is of another version; BLESS=1 rewrites it".into()),
+        false => Err("emitted words changed: raise CODEGEN_VERSION (or that of the analyses or ops), \
+                      then BLESS=1 rewrites golden.version"
+            .into()),
+    }
+}
+
+/// The kernel of a file, and the device that it is emitted for.
+fn read(path: &Path) -> Result<(VerifiedKernel, Profile), Failed> {
     let source = fs::read_to_string(path)?;
     let mut profiles = source.lines().filter_map(|l| l.strip_prefix("// profile: ")).map(str::trim);
     let profile = match (profiles.next(), profiles.next()) {
@@ -43,6 +75,11 @@ fn run(path: &Path) -> Result<(), Failed> {
         _ => return Err("the file needs one line `// profile: least` or `fullest`".into()),
     };
     let kernel = text::parse(&source).and_then(verify).map_err(|e| e.to_string())?;
+    Ok((kernel, profile))
+}
+
+fn run(path: &Path) -> Result<(), Failed> {
+    let (kernel, profile) = read(path)?;
     if let Some(needs) = unsupported(&kernel, &profile) {
         return Err(format!("no module can express {needs}").into());
     }

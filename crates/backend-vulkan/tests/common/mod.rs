@@ -31,10 +31,12 @@ pub(crate) fn unavailable(reason: &Error) {
     println!("vulkan: unavailable ({reason})");
 }
 
-/// Options from the environment, but without remembered verdicts: tests probe anew, and leave nothing behind.
+/// Options from the environment, but without remembered verdicts and kernels: tests probe and compile anew, and leave
+/// nothing behind.
 pub(crate) fn options() -> Options {
     let mut options = Options::from_env();
     options.probe_directory = None;
+    options.cache_directory = None;
     options
 }
 

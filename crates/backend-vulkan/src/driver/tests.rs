@@ -1,0 +1,359 @@
+//! The driver tier with a driver of the tests' own: what it keeps, what it refuses, and that it dies.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::path::Path;
+
+use ash::vk::Handle as _;
+use fulgurite_driver_core::CachePolicy;
+use fulgurite_pipeline_cache::{
+    CacheError, CacheOptions, Digest, PipelineCache, PipelineCacheKey, PipelineCacheKeyDesc,
+    PipelineCacheMissReason, PipelineDeviceFingerprint, PipelineFeatureFlags,
+};
+
+use super::*;
+use crate::blob::tests::{WRITER, cache_data};
+use crate::kept::{Failure, Kept, MadePipeline, Source};
+
+/// What the fake driver does with what it is given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mood {
+    #[default]
+    Takes,
+    /// It makes no cache or binaries of it.
+    RefusesData,
+    /// It makes them, and would have to compile.
+    RefusesPipeline,
+    /// It ends the process.
+    Crashes,
+}
+
+/// A driver that compiles one shader, and counts.
+#[derive(Default)]
+struct Fake {
+    /// It gives nothing to keep.
+    keeps_nothing: bool,
+    mood: Mood,
+    feedback: Option<Feedback>,
+    fails_to_compile: Option<vk::Result>,
+    crashes_compiling: bool,
+    next: Cell<u64>,
+    live: Live,
+    compiles: Cell<u32>,
+    captures: Cell<u32>,
+}
+
+/// What was made and not yet destroyed.
+#[derive(Default)]
+struct Live {
+    caches: RefCell<HashMap<u64, Vec<u8>>>,
+    binaries: Cell<usize>,
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert!(self.caches.borrow().is_empty() && self.binaries.get() == 0, "everything was destroyed");
+        }
+    }
+}
+
+impl Fake {
+    fn handle(&self) -> u64 {
+        self.next.set(self.next.get() + 1);
+        self.next.get()
+    }
+
+    fn compile(&self) -> VkResult<vk::Pipeline> {
+        if self.crashes_compiling {
+            std::process::abort();
+        }
+        if let Some(result) = self.fails_to_compile {
+            return Err(result);
+        }
+        self.compiles.set(self.compiles.get() + 1);
+        Ok(vk::Pipeline::from_raw(self.handle()))
+    }
+
+    fn has_code(&self, cache: vk::PipelineCache) -> bool {
+        self.live.caches.borrow()[&cache.as_raw()].ends_with(b"code")
+    }
+}
+
+impl Functions for Fake {
+    fn create_pipeline(&self, with: With<'_>) -> VkResult<(vk::Pipeline, Feedback)> {
+        let said = |hit: bool| self.feedback.unwrap_or(if hit { Feedback::Hit } else { Feedback::Missed });
+        match with {
+            With::Compiler => Ok((self.compile()?, Feedback::Silent)),
+            With::CapturingCompiler => {
+                self.captures.set(self.captures.get() + 1);
+                Ok((self.compile()?, Feedback::Silent))
+            }
+            With::Binaries(binaries) => {
+                assert!(!binaries.is_empty());
+                match self.mood {
+                    Mood::Crashes => std::process::abort(),
+                    Mood::RefusesPipeline => Err(vk::Result::ERROR_UNKNOWN),
+                    _ => Ok((vk::Pipeline::from_raw(self.handle()), Feedback::Silent)),
+                }
+            }
+            With::Cache(cache) | With::CacheOnly(cache) => {
+                let has_code = self.has_code(cache);
+                if has_code && self.mood == Mood::Crashes {
+                    std::process::abort();
+                }
+                let hit = has_code && self.mood != Mood::RefusesPipeline;
+                if hit {
+                    return Ok((vk::Pipeline::from_raw(self.handle()), said(true)));
+                }
+                if matches!(with, With::CacheOnly(_)) {
+                    return Err(vk::Result::PIPELINE_COMPILE_REQUIRED);
+                }
+                let made = self.compile()?;
+                if !self.keeps_nothing {
+                    let data = cache_data(&WRITER, b"code");
+                    self.live.caches.borrow_mut().insert(cache.as_raw(), data);
+                }
+                Ok((made, said(false)))
+            }
+        }
+    }
+
+    fn create_cache(&self, data: &[u8]) -> VkResult<vk::PipelineCache> {
+        if !data.is_empty() && self.mood == Mood::RefusesData {
+            return Err(vk::Result::ERROR_UNKNOWN);
+        }
+        let handle = self.handle();
+        let data = if data.is_empty() { cache_data(&WRITER, b"") } else { data.to_vec() };
+        self.live.caches.borrow_mut().insert(handle, data);
+        Ok(vk::PipelineCache::from_raw(handle))
+    }
+
+    fn cache_data(&self, cache: vk::PipelineCache) -> VkResult<Vec<u8>> {
+        Ok(self.live.caches.borrow()[&cache.as_raw()].clone())
+    }
+
+    fn destroy_cache(&self, cache: vk::PipelineCache) {
+        assert!(self.live.caches.borrow_mut().remove(&cache.as_raw()).is_some(), "destroyed once");
+    }
+
+    fn captured(&self, _pipeline: vk::Pipeline) -> VkResult<Vec<StoredBinary>> {
+        match self.keeps_nothing {
+            true => Err(vk::Result::ERROR_UNKNOWN),
+            false => Ok(vec![StoredBinary { key: b"key".to_vec(), data: b"code".to_vec() }]),
+        }
+    }
+
+    fn create_binaries(&self, stored: &[StoredBinary]) -> VkResult<Vec<PipelineBinary>> {
+        assert_eq!(stored, [StoredBinary { key: b"key".to_vec(), data: b"code".to_vec() }]);
+        if self.mood == Mood::RefusesData {
+            return Err(vk::Result::ERROR_UNKNOWN);
+        }
+        self.live.binaries.set(self.live.binaries.get() + 1);
+        Ok(vec![PipelineBinary::from_raw(self.handle())])
+    }
+
+    fn destroy_binaries(&self, binaries: &[PipelineBinary]) {
+        self.live.binaries.set(self.live.binaries.get() - binaries.len());
+    }
+}
+
+const WAYS: [Keeping; 3] = [Keeping::Binaries, Keeping::CacheData, Keeping::CacheDataUntold];
+
+/// A process's view of the cache in `root`.
+fn kept(root: &Path, keeping: Keeping) -> Kept {
+    let store = PipelineCache::open(CacheOptions::in_folder(root.join("pipelines")));
+    Kept::new(store, Driver::new(keeping, WRITER), PipelineDeviceFingerprint::ANY)
+}
+
+fn key() -> PipelineCacheKey {
+    PipelineCacheKey::new(&PipelineCacheKeyDesc {
+        shader: Digest::of(b"words"),
+        layout: Digest::ZERO,
+        push_constant_bytes: 4,
+        workgroup: [64, 1, 1],
+        flags: PipelineFeatureFlags::empty(),
+        backend: "vulkan",
+    })
+}
+
+fn make(kept: &Kept, functions: &Fake) -> Result<MadePipeline, Failure> {
+    kept.pipeline(&Source { functions, key: key(), policy: Digest::ZERO }, CachePolicy::Use)
+}
+
+/// Makes the pipeline as a process of its own would; how often the driver compiled, and whether it was kept.
+fn start(root: &Path, keeping: Keeping, fake: &Fake) -> (u32, bool) {
+    let before = fake.compiles.get();
+    let made = make(&kept(root, keeping), fake).unwrap();
+    assert_ne!(made.handle, vk::Pipeline::null());
+    (fake.compiles.get() - before, made.was_kept)
+}
+
+#[test]
+fn the_second_process_compiles_nothing() {
+    for keeping in WAYS {
+        let folder = tempfile::tempdir().unwrap();
+        let fake = Fake::default();
+        assert_eq!(start(folder.path(), keeping, &fake), (1, false), "{keeping:?}");
+        assert_eq!(start(folder.path(), keeping, &fake), (0, true), "{keeping:?}");
+        assert_eq!(fake.captures.get(), u32::from(keeping == Keeping::Binaries));
+    }
+}
+
+#[test]
+fn what_a_driver_refuses_is_compiled_and_kept_again() {
+    for keeping in WAYS {
+        for mood in [Mood::RefusesData, Mood::RefusesPipeline] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut fake = Fake::default();
+            start(folder.path(), keeping, &fake);
+            fake.mood = mood;
+            let refusing = kept(folder.path(), keeping);
+            assert!(!make(&refusing, &fake).unwrap().was_kept, "{keeping:?} {mood:?}");
+            assert_eq!(fake.compiles.get(), 2, "{keeping:?} {mood:?}");
+            let report = refusing.report();
+            assert_eq!(report.misses, [(PipelineCacheMissReason::DeviceOrRuntimeChanged, 1)]);
+            assert_eq!((report.driver_compiles, report.hits), (1, 0), "{keeping:?} {mood:?}");
+            drop(refusing);
+            fake.mood = Mood::Takes;
+            assert_eq!(start(folder.path(), keeping, &fake), (0, true));
+        }
+    }
+}
+
+#[test]
+fn a_driver_that_keeps_nothing_is_reported_once() {
+    for keeping in WAYS {
+        let folder = tempfile::tempdir().unwrap();
+        let fake = Fake { keeps_nothing: true, ..Fake::default() };
+        let kept = kept(folder.path(), keeping);
+        for compiles in 1..4 {
+            assert!(!make(&kept, &fake).unwrap().was_kept);
+            assert_eq!(fake.compiles.get(), compiles);
+        }
+        let report = kept.report();
+        assert_eq!((report.keeps_binaries, report.driver_compiles), (Some(false), 3));
+        let codes: Vec<_> = report.notices.iter().map(|notice| notice.code).collect();
+        assert_eq!(codes, [fulgurite_spec::Code::DriverKeepsNothing]);
+        assert!(fake.captures.get() <= 1, "it is not asked again");
+    }
+}
+
+#[test]
+fn a_driver_that_cannot_be_told_is_believed_or_counted_as_unknown() {
+    for (feedback, was_kept, unknown) in
+        [(Feedback::Hit, true, 0), (Feedback::Missed, false, 0), (Feedback::Silent, true, 1)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fake = Fake::default();
+        start(folder.path(), Keeping::CacheDataUntold, &fake);
+        fake.feedback = Some(feedback);
+        let second = kept(folder.path(), Keeping::CacheDataUntold);
+        assert_eq!(make(&second, &fake).unwrap().was_kept, was_kept, "{feedback:?}");
+        assert_eq!(second.report().unknown, unknown, "{feedback:?}");
+    }
+}
+
+#[test]
+fn another_way_of_keeping_takes_nothing_of_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = Fake::default();
+    start(folder.path(), Keeping::CacheData, &fake);
+    assert_eq!(start(folder.path(), Keeping::Binaries, &fake), (1, false));
+    assert_eq!(start(folder.path(), Keeping::Binaries, &fake), (0, true));
+}
+
+#[test]
+fn a_policy_says_whether_anything_is_asked_or_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = Fake::default();
+    let source = Source { functions: &fake, key: key(), policy: Digest::ZERO };
+    for policy in [CachePolicy::Off, CachePolicy::ReadOnly] {
+        assert!(!kept(folder.path(), Keeping::CacheData).pipeline(&source, policy).unwrap().was_kept);
+    }
+    assert_eq!(start(folder.path(), Keeping::CacheData, &fake), (1, false), "neither has kept anything");
+    let again = |policy| kept(folder.path(), Keeping::CacheData).pipeline(&source, policy).unwrap().was_kept;
+    assert_eq!([CachePolicy::Off, CachePolicy::ReadOnly, CachePolicy::Use].map(again), [false, true, true]);
+    let other = Source { policy: Digest::of(b"flags"), ..source };
+    let other = kept(folder.path(), Keeping::CacheData).pipeline(&other, CachePolicy::ReadOnly).unwrap();
+    assert!(!other.was_kept, "pipelines of other flags are others");
+}
+
+#[test]
+fn a_failing_compile_is_the_drivers_error_and_keeps_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let lost = vk::Result::ERROR_DEVICE_LOST;
+    let mut fake = Fake { fails_to_compile: Some(lost), ..Fake::default() };
+    for keeping in WAYS {
+        let failed = make(&kept(folder.path(), keeping), &fake).unwrap_err();
+        assert_eq!(failed, Failure::Driver(lost));
+    }
+    fake.fails_to_compile = None;
+    assert_eq!(start(folder.path(), Keeping::CacheData, &fake), (1, false));
+}
+
+/// Says to a process that runs one test what to do instead of it: a mood, a way of keeping, and where.
+const CHILD: &str = "FULGURITE_TEST_CRASHING_DRIVER";
+
+/// Runs the test `name` in a process of its own, which does what [`child`] does. Whether it ended well.
+fn in_a_process(name: &str, what: &str, root: &Path) -> bool {
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("driver::tests::{name}"), "--nocapture", "--test-threads", "1"])
+        .env(CHILD, format!("{what}\n{}", root.display()))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status();
+    status.unwrap().success()
+}
+
+/// What a process does that was started by [`in_a_process`]; false in any other.
+fn child() -> bool {
+    let Ok(told) = std::env::var(CHILD) else { return false };
+    let (what, root) = told.split_once('\n').unwrap();
+    let fake = match what {
+        "load" => Fake { mood: Mood::Crashes, ..Fake::default() },
+        "compile" => Fake { crashes_compiling: true, ..Fake::default() },
+        _ => panic!("{what}"),
+    };
+    let made = make(&kept(Path::new(root), Keeping::CacheData), &fake);
+    assert!(made.is_ok(), "{made:?}");
+    true
+}
+
+#[test]
+fn a_driver_that_dies_of_a_binary_is_not_given_it_for_ever() {
+    if child() {
+        return;
+    }
+    let name = "a_driver_that_dies_of_a_binary_is_not_given_it_for_ever";
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    assert_eq!(start(root, Keeping::CacheData, &Fake::default()), (1, false));
+    assert!(!in_a_process(name, "load", root), "first start: it dies");
+    assert!(in_a_process(name, "load", root), "second start: the binary is left out");
+    assert!(!in_a_process(name, "load", root), "third start: it is tried once more");
+    assert!(in_a_process(name, "load", root), "fourth start: it is put aside");
+    for _ in 0..2 {
+        let fake = Fake::default();
+        assert_eq!(start(root, Keeping::CacheData, &fake), (1, false), "those very bytes never come back");
+    }
+    let aside = root.join("pipelines/quarantine");
+    assert_eq!(std::fs::read_dir(aside).unwrap().count(), 1);
+}
+
+#[test]
+fn a_driver_that_dies_compiling_is_not_asked_a_third_time() {
+    if child() {
+        return;
+    }
+    let name = "a_driver_that_dies_compiling_is_not_asked_a_third_time";
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    assert!(!in_a_process(name, "compile", root));
+    assert!(!in_a_process(name, "compile", root));
+    let fake = Fake { crashes_compiling: true, ..Fake::default() };
+    let failed = make(&kept(root, Keeping::CacheData), &fake).unwrap_err();
+    assert_eq!(failed, Failure::Cache(CacheError::Crashes { crashes: 2 }));
+    let error = failed.into_error(|_| fulgurite_driver_core::Error::Internal(String::new()));
+    assert_eq!(error.code(), fulgurite_spec::Code::DriverCrash);
+}

@@ -1,0 +1,277 @@
+//! Compiled kernels that outlive the process: how a kernel becomes a module and a module a pipeline by way of the
+//! pipeline cache. What a driver keeps is [`crate::driver`]'s to know; how it is stored is `pipeline-cache`'s.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use ash::vk;
+use fulgurite_driver_core::{CacheOutcome, CachePolicy, CacheReport, DeviceError, Error};
+use fulgurite_ir::{VerifiedKernel, analysis};
+use fulgurite_pipeline_cache::{
+    CacheError, CacheOptions, Digest, DigestBuilder, Made, PayloadKind, PipelineCache, PipelineCacheIdentity,
+    PipelineCacheKey, PipelineCacheKeyDesc, PipelineCacheMissReason, PipelineDeviceFingerprint,
+    PipelineFeatureFlags,
+};
+use fulgurite_spec::device::Capability;
+use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile, emit};
+
+use crate::driver::{Driver, Functions, Restored};
+use crate::error::BACKEND;
+
+/// A device's compiled kernels.
+pub(crate) struct Kept {
+    store: PipelineCache,
+    driver: Driver,
+    fingerprint: PipelineDeviceFingerprint,
+    lowered: AtomicU64,
+    driver_compiles: AtomicU64,
+}
+
+/// A module, and why it had to be emitted if it had.
+pub(crate) type Lowered = (Module, Option<PipelineCacheMissReason>);
+
+/// A pipeline, and whether the driver had kept it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MadePipeline {
+    pub(crate) handle: vk::Pipeline,
+    pub(crate) was_kept: bool,
+}
+
+/// What a pipeline that nothing was kept of is made from.
+pub(crate) struct Source<'a> {
+    pub(crate) functions: &'a dyn Functions,
+    /// What it is made of.
+    pub(crate) key: PipelineCacheKey,
+    /// The options that it is made with.
+    pub(crate) policy: Digest,
+}
+
+impl Kept {
+    pub(crate) fn new(store: PipelineCache, driver: Driver, fingerprint: PipelineDeviceFingerprint) -> Self {
+        Self { store, driver, fingerprint, lowered: AtomicU64::new(0), driver_compiles: AtomicU64::new(0) }
+    }
+
+    /// Nothing is kept: for throw-away devices.
+    pub(crate) fn nothing(driver: Driver) -> Self {
+        let store = PipelineCache::open(CacheOptions::memory_only());
+        Self::new(store, driver, PipelineDeviceFingerprint::ANY)
+    }
+
+    /// The module of `kernel` for `profile`, emitted unless it was kept.
+    pub(crate) fn module(&self, kernel: &VerifiedKernel, profile: &Profile, policy: CachePolicy) -> Lowered {
+        let emitted = || {
+            self.lowered.fetch_add(1, Relaxed);
+            emit(kernel, profile)
+        };
+        let identity = module_identity(kernel, profile);
+        let mut made = None;
+        let entry = match policy {
+            CachePolicy::Off => return (emitted(), None),
+            CachePolicy::ReadOnly => match self.store.find(&identity) {
+                Ok(entry) => Some(entry),
+                Err(reason) => return (emitted(), Some(reason)),
+            },
+            _ => {
+                let keep = |reason| {
+                    let module = emitted();
+                    let payload = module.to_bytes();
+                    made = Some((module, Some(reason)));
+                    Ok::<_, CacheError>(Made::Keep { artifact: Digest::ZERO, payload })
+                };
+                // Making it cannot fail.
+                self.store.find_or_make(&identity, keep).unwrap_or_default()
+            }
+        };
+        if let Some(made) = made {
+            return made;
+        }
+        match entry.and_then(|entry| Module::from_bytes(kernel, profile, &entry.payload)) {
+            Some(module) => (module, None),
+            // Whole, and not a module: something else wrote it.
+            None => {
+                let module = emitted();
+                if policy == CachePolicy::Use {
+                    self.store.keep(&identity, Digest::ZERO, module.to_bytes());
+                }
+                (module, Some(PipelineCacheMissReason::Corrupt))
+            }
+        }
+    }
+
+    /// The pipeline of `source`, compiled unless the driver's binary was kept.
+    pub(crate) fn pipeline(&self, source: &Source<'_>, policy: CachePolicy) -> Result<MadePipeline, Failure> {
+        let program = source.key.digest();
+        let identity =
+            PipelineCacheIdentity::new(PayloadKind::Binary, program, source.policy, self.fingerprint);
+        let compiled = |handle| MadePipeline { handle, was_kept: false };
+        if policy == CachePolicy::Off || self.driver.keeps() == Some(false) {
+            return Ok(compiled(self.compile(source)?.0));
+        }
+        let mut made = None;
+        let found = match policy {
+            CachePolicy::ReadOnly => self.store.find(&identity).ok(),
+            _ => self.store.find_or_make(&identity, |_| {
+                let (handle, blob) = self.compile(source)?;
+                made = Some(handle);
+                Ok::<_, Failure>(match blob {
+                    Some(payload) => Made::Keep { artifact: program, payload },
+                    None => Made::Nothing,
+                })
+            })?,
+        };
+        if let Some(handle) = made {
+            return Ok(compiled(handle));
+        }
+        let Some(entry) = found else { return Ok(compiled(self.compile(source)?.0)) };
+        let restored = self.store.load(&entry, |kept| self.driver.restore(source.functions, kept))?;
+        match restored {
+            Restored::Whole(handle) => Ok(MadePipeline { handle, was_kept: true }),
+            Restored::Unknown(handle) => {
+                self.store.count_unknown();
+                Ok(MadePipeline { handle, was_kept: true })
+            }
+            Restored::Compiled(handle) => {
+                self.driver_compiles.fetch_add(1, Relaxed);
+                self.store.refuse(&entry);
+                Ok(compiled(handle))
+            }
+            Restored::Refused => {
+                self.store.refuse(&entry);
+                let (handle, blob) = self.compile(source)?;
+                if let (Some(payload), CachePolicy::Use) = (blob, policy) {
+                    self.store.keep(&identity, program, payload);
+                }
+                Ok(compiled(handle))
+            }
+        }
+    }
+
+    fn compile(&self, source: &Source<'_>) -> Result<(vk::Pipeline, Option<Vec<u8>>), Failure> {
+        self.driver_compiles.fetch_add(1, Relaxed);
+        let made = self.store.compile(source.key.digest(), || self.driver.compile(source.functions))??;
+        if self.driver.keeps() == Some(false) {
+            self.store.notice(&CacheError::DriverKeepsNothing);
+        }
+        Ok(made)
+    }
+
+    /// What was found and made so far.
+    pub(crate) fn report(&self) -> CacheReport {
+        let statistics = self.store.statistics();
+        let mut report = CacheReport::default();
+        report.kept_in = self.store.disk().map(|disk| disk.root().display().to_string());
+        report.keeps_binaries = self.driver.keeps();
+        report.lowered = self.lowered.load(Relaxed);
+        report.driver_compiles = self.driver_compiles.load(Relaxed);
+        report.hits = statistics.hits();
+        report.misses = statistics.by_reason().filter(|(_, count)| *count > 0).collect();
+        report.unknown = statistics.unknown;
+        report.notices = self.store.notices();
+        report
+    }
+}
+
+/// Where a kernel came from of which a module and a pipeline were made.
+pub(crate) fn outcome(
+    policy: CachePolicy,
+    emitted: Option<PipelineCacheMissReason>,
+    pipeline: MadePipeline,
+) -> CacheOutcome {
+    match (policy, emitted, pipeline.was_kept) {
+        (CachePolicy::Off, _, _) => CacheOutcome::None,
+        (_, Some(reason), _) => CacheOutcome::Missed(reason),
+        (_, None, true) => CacheOutcome::Binary,
+        (_, None, false) => CacheOutcome::Artifact,
+    }
+}
+
+/// Why there is no pipeline.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Failure {
+    /// The driver's result of making it.
+    Driver(vk::Result),
+    /// The driver is not asked any more.
+    Cache(CacheError),
+}
+
+impl From<vk::Result> for Failure {
+    fn from(result: vk::Result) -> Self {
+        Self::Driver(result)
+    }
+}
+
+impl From<CacheError> for Failure {
+    fn from(error: CacheError) -> Self {
+        Self::Cache(error)
+    }
+}
+
+impl Failure {
+    /// The error of the engine; `driver` says what a result of the driver means.
+    pub(crate) fn into_error(self, driver: impl FnOnce(vk::Result) -> Error) -> Error {
+        match self {
+            Self::Driver(result) => driver(result),
+            Self::Cache(CacheError::Crashes { crashes }) => DeviceError::Crashes { crashes }.into(),
+            Self::Cache(error) => Error::Internal(error.to_string()),
+        }
+    }
+}
+
+/// What a module is found by: the kernel, and all that decides how it is lowered.
+fn module_identity(kernel: &VerifiedKernel, profile: &Profile) -> PipelineCacheIdentity {
+    let policy = DigestBuilder::new("fulgurite lowering policy 1");
+    let policy = profile.identity().into_iter().fold(policy, |policy, number| policy.number(number.into()));
+    // Names do not count in a kernel's digest; here they do if they are to be in the module.
+    let names = if profile.debug_names { fulgurite_ir::text::print(kernel) } else { String::new() };
+    PipelineCacheIdentity::new(
+        PayloadKind::Artifact,
+        Digest::from_bytes(*kernel.digest().as_bytes()),
+        policy.text(&names).finish(),
+        PipelineDeviceFingerprint::ANY,
+    )
+}
+
+/// What a pipeline is made of.
+pub(crate) fn key(kernel: &VerifiedKernel, module: &Module) -> PipelineCacheKey {
+    let mut shader = blake3::Hasher::new_derive_key("fulgurite SPIR-V words 1");
+    for words in module.words.chunks(1024) {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        shader.update(&bytes);
+    }
+    let layout = &module.layout;
+    let is_pushed = layout.placement == BlockPlacement::PushConstants && layout.block_words > 0;
+    let needs = analysis::needs(kernel);
+    let flag = |capability| needs.contains(&capability);
+    PipelineCacheKey::new(&PipelineCacheKeyDesc {
+        shader: shader.finalize().into(),
+        layout: layout_digest(kernel, layout),
+        push_constant_bytes: if is_pushed { layout.block_words * 4 } else { 0 },
+        workgroup: kernel.workgroup,
+        flags: PipelineFeatureFlags::empty()
+            .with(PipelineFeatureFlags::SUBGROUP, flag(Capability::Subgroups))
+            .with(PipelineFeatureFlags::F16, flag(Capability::Float16))
+            .with(PipelineFeatureFlags::BF16, flag(Capability::BFloat16))
+            .with(PipelineFeatureFlags::TENSOR_CORES, flag(Capability::CooperativeMatrix))
+            .with(PipelineFeatureFlags::PUSH_CONSTANTS, is_pushed)
+            .with(PipelineFeatureFlags::PERSISTENT_THREAD, flag(Capability::WorkgroupProgress)),
+        backend: BACKEND,
+    })
+}
+
+/// What is bound where, and how.
+fn layout_digest(kernel: &VerifiedKernel, layout: &Layout) -> Digest {
+    let placement = match layout.placement {
+        BlockPlacement::PushConstants => 0,
+        BlockPlacement::StorageBuffer { binding } => 1 + u64::from(binding),
+    };
+    let digest = DigestBuilder::new("fulgurite vulkan layout 1")
+        .number(layout.buffers.into())
+        .number(layout.control.map_or(0, |binding| 1 + u64::from(binding)))
+        .number(placement)
+        .number(layout.block_words.into());
+    let buffers = layout.by_address.iter().zip(&kernel.buffers);
+    buffers
+        .fold(digest, |digest, (by_address, buffer)| {
+            digest.number(u64::from(*by_address)).number(buffer.access as u64)
+        })
+        .finish()
+}
