@@ -12,7 +12,8 @@ use clap::ValueEnum;
 use fulgurite_backend_vulkan::{Options as VulkanOptions, ValidationLog, VulkanBackend};
 use fulgurite_conformance::{BackendReport, Expectations, Level, Options, Report, Suite};
 use fulgurite_driver_core::{Backend, Error};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::progress;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -165,12 +166,7 @@ fn open(registry: &fulgurite::Registry, id: &str) -> Result<Opened, Error> {
 }
 
 fn with_progress(backend: &Arc<dyn Backend>, options: &Options) -> BackendReport {
-    // Draws on a terminal only.
-    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{prefix} {msg:<8} {wide_bar} {pos}/{len}") {
-        bar.set_style(style);
-    }
-    bar.set_prefix(backend.snapshot().backend.clone());
+    let bar = progress::bar(1, backend.snapshot().backend.clone());
     let report = fulgurite_conformance::run(backend, options, &mut |suite, done, all| {
         bar.set_message(suite.name());
         bar.set_length(all as u64);

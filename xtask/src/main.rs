@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod bless;
+mod cache;
 mod calibrate;
 mod conformance;
+mod progress;
 mod replay;
 mod tidy;
 
@@ -22,6 +24,8 @@ struct Cli {
 enum Command {
     /// Write the docs that are generated from the op table and the diagnostic codes
     Bless(bless::Args),
+    /// Look after the folder of compiled kernels, and make packs of them
+    Cache(cache::Args),
     /// Measure devices for routing
     Calibrate(calibrate::Args),
     /// Hold backends to the language: every op on edge values, and kernels against plain Rust
@@ -44,6 +48,7 @@ fn backend_ids(registry: &fulgurite::Registry, wanted: &str) -> Vec<String> {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Bless(args) => bless::run(&args),
+        Command::Cache(args) => cache::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Conformance(args) => conformance::run(&args),
         Command::Replay(args) => replay::run(&args),

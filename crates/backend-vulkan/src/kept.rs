@@ -7,9 +7,9 @@ use ash::vk;
 use fulgurite_driver_core::{CacheOutcome, CachePolicy, CacheReport, DeviceError, Error};
 use fulgurite_ir::{VerifiedKernel, analysis};
 use fulgurite_pipeline_cache::{
-    CacheError, CacheOptions, Digest, DigestBuilder, Made, PayloadKind, PipelineCache, PipelineCacheIdentity,
-    PipelineCacheKey, PipelineCacheKeyDesc, PipelineCacheMissReason, PipelineDeviceFingerprint,
-    PipelineFeatureFlags,
+    CacheError, CacheOptions, Digest, DigestBuilder, Entry, Made, PayloadKind, PipelineCache,
+    PipelineCacheIdentity, PipelineCacheKey, PipelineCacheKeyDesc, PipelineCacheMissReason,
+    PipelineDeviceFingerprint, PipelineFeatureFlags,
 };
 use fulgurite_spec::device::Capability;
 use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile, emit};
@@ -214,6 +214,29 @@ impl Failure {
             Self::Cache(error) => Error::Internal(error.to_string()),
         }
     }
+}
+
+/// The entry of a pack with `kernel` lowered for `profile`: a device that is planned with that profile then lowers
+/// nothing. `None` if no module for the profile can express the kernel.
+///
+/// ```
+/// use fulgurite_spirv::Profile;
+///
+/// let text = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  buffer %y: write u32[]\n  store %y[0u32], 7u32\n}\n";
+/// let kernel = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify)?;
+/// let mut pack = fulgurite_pipeline_cache::PackWriter::new();
+/// for (_, profile) in Profile::NAMED {
+///     pack.add(&fulgurite_backend_vulkan::lowered_entry(&kernel, profile).unwrap());
+/// }
+/// assert_eq!(pack.len(), Profile::NAMED.len());
+/// # Ok::<(), fulgurite_spec::Diagnostics>(())
+/// ```
+pub fn lowered_entry(kernel: &VerifiedKernel, profile: &Profile) -> Option<Entry> {
+    if fulgurite_spirv::unsupported(kernel, profile).is_some() {
+        return None;
+    }
+    let payload = emit(kernel, profile).to_bytes();
+    Some(Entry::new(module_identity(kernel, profile), Digest::ZERO, payload))
 }
 
 /// What a module is found by: the kernel, and all that decides how it is lowered.

@@ -61,7 +61,9 @@ use fulgurite_driver_core::{
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::PipelineCache;
 use fulgurite_spec::device::DeviceSnapshot;
+use fulgurite_spirv::Profile;
 
+pub use kept::lowered_entry;
 pub use options::Options;
 pub use validation::{Severity, ValidationLog, ValidationMessage};
 
@@ -103,6 +105,11 @@ impl VulkanBackend {
         let plan =
             plan::plan(snapshot, verdicts, options).map_err(|reason| unavailable(reason.to_string()))?;
         Ok(Arc::new(Self { device: Device::open(instance, physical, plan, store)? }))
+    }
+
+    /// What emission reads of the device.
+    pub fn profile(&self) -> &Profile {
+        &self.device.plan.profile
     }
 
     /// What the validation layer said so far, the first thousand messages; none without

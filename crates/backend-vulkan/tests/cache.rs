@@ -5,12 +5,13 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use fulgurite_backend_vulkan::Options;
+use fulgurite_backend_vulkan::{Options, lowered_entry};
 use fulgurite_driver_core::{
     Arg, Backend, CacheOutcome, CachePolicy, Call, CompileOptions, Device, LaunchOptions,
     PipelineCacheMissReason,
 };
-use fulgurite_pipeline_cache::{DiskOptions, DiskPipelineCache, Pack, Trust};
+use fulgurite_pipeline_cache::{DiskOptions, DiskPipelineCache, Pack, PackWriter, Trust};
+use fulgurite_spirv::Profile;
 
 const KERNEL: &str = "fulgurite 1
 kernel @triple workgroup(32, 1, 1) {
@@ -141,4 +142,32 @@ fn a_pack_serves_a_machine_that_has_compiled_nothing() {
     let other = DiskPipelineCache::open(&folder.path().join("imported"), DiskOptions::default()).unwrap();
     let report = other.import(&pack, Trust::LoweredOnly).unwrap();
     assert_eq!((report.added, report.added + report.untrusted), (1, pack.len()));
+}
+
+#[test]
+fn a_measured_driver_is_planned_with_the_profile_of_its_name() {
+    let Some((device, opened)) = open(common::options()) else { return };
+    let driver = device.snapshot().driver.to_lowercase();
+    let known = [("llvmpipe", "lavapipe"), ("swiftshader", "swiftshader"), ("nvidia", "nvidia")];
+    let (_, name) = known.iter().find(|(part, _)| driver.contains(part)).unwrap_or(&("", ""));
+    match Profile::named(name) {
+        Some(profile) => assert_eq!(*opened.backend.profile(), profile, "{driver}"),
+        None => println!("{driver}: not measured"),
+    }
+    drop(device);
+    opened.finish();
+}
+
+#[test]
+fn a_pack_made_for_a_profile_serves_its_driver() {
+    let Some((device, opened)) = open(common::options()) else { return };
+    let kernel = fulgurite_ir::text::parse(KERNEL).and_then(fulgurite_ir::verify).unwrap();
+    let mut pack = PackWriter::new();
+    pack.add(&lowered_entry(&kernel, opened.backend.profile()).unwrap());
+    drop(device);
+    opened.finish();
+    let options = common::options().pack(Pack::from_bytes(pack.finish()).unwrap());
+    let Some((device, opened)) = open(options) else { panic!("it was there") };
+    assert_eq!(run(&device, KERNEL, &CompileOptions::default()), CacheOutcome::Artifact);
+    assert_eq!(opened.backend.cache_report().lowered, 0);
 }

@@ -159,7 +159,8 @@ impl Device {
         Ok((program, manifest))
     }
 
-    /// Compiles kernels ahead of their first use, and launches none. Later compiles with the same options find them.
+    /// Compiles kernels ahead of their first use, several at once, and launches none. Later compiles with the same options
+    /// find them.
     ///
     /// # Errors
     /// That of each kernel that failed, with its place in the list; the others are compiled all the same.
@@ -168,8 +169,27 @@ impl Device {
         kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
         options: &CompileOptions,
     ) -> Result<(), Vec<(usize, Error)>> {
-        let compiled = kernels.into_iter().map(|kernel| self.compile(kernel, options)).enumerate();
-        let failed: Vec<_> = compiled.filter_map(|(at, result)| result.err().map(|e| (at, e))).collect();
+        self.prewarm_telling(kernels, options, &|_| ())
+    }
+
+    /// As [`prewarm`](Self::prewarm); `done` is told how many kernels are done, from whichever thread did one.
+    ///
+    /// # Errors
+    /// As [`prewarm`](Self::prewarm).
+    pub fn prewarm_telling<'k>(
+        &self,
+        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
+        options: &CompileOptions,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> Result<(), Vec<(usize, Error)>> {
+        let kernels: Vec<_> = kernels.into_iter().collect();
+        let count = AtomicU64::new(0);
+        let mut failed = for_each(kernels.len(), &|at| {
+            let failed = self.compile(kernels[at], options).err().map(|error| (at, error));
+            done(count.fetch_add(1, Ordering::Relaxed) as usize + 1);
+            failed
+        });
+        failed.sort_by_key(|(at, _)| *at);
         if failed.is_empty() { Ok(()) } else { Err(failed) }
     }
 
@@ -205,4 +225,29 @@ impl fmt::Debug for Device {
         let snapshot = self.snapshot();
         write!(f, "Device({} on {})", snapshot.backend, snapshot.device)
     }
+}
+
+/// What `job` gives for each number below `count`, in no order: done by as many threads as the machine has, of which none
+/// holds another up.
+#[cfg(feature = "threads")]
+#[expect(clippy::disallowed_methods, reason = "the feature `threads` is for these threads, too")]
+fn for_each<T: Send>(count: usize, job: &(dyn Fn(usize) -> Option<T> + Sync)) -> Vec<T> {
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count);
+    let work = || {
+        let places = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed) as usize);
+        places.take_while(|at| *at < count).filter_map(job).collect::<Vec<T>>()
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut all = work();
+        // A thread that panicked has compiled what it has compiled.
+        all.extend(others.into_iter().filter_map(|thread| thread.join().ok()).flatten());
+        all
+    })
+}
+
+#[cfg(not(feature = "threads"))]
+fn for_each<T>(count: usize, job: &(dyn Fn(usize) -> Option<T> + Sync)) -> Vec<T> {
+    (0..count).filter_map(job).collect()
 }

@@ -3,11 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "vulkan")]
+use fulgurite_backend_vulkan::{Options as VulkanOptions, VulkanBackend};
+#[cfg(feature = "vulkan")]
+use fulgurite_driver_core::{Backend, Registration};
 use fulgurite_driver_core::{
-    Calibrations, Choice, CompileOptions, Counters, Device, Error, LaunchOptions, Manifest, Registry,
-    Replayed, Repro, Route, Wish,
+    CacheReport, Calibrations, Choice, CompileOptions, Counters, Device, Error, LaunchOptions, Manifest,
+    Registry, Replayed, Repro, Route, Wish,
 };
 use fulgurite_ir::VerifiedKernel;
+#[cfg(feature = "vulkan")]
+use fulgurite_pipeline_cache::Pack;
 use fulgurite_spec::device::DeviceSnapshot;
 
 use crate::buffer::{Buffer, Element};
@@ -28,6 +34,23 @@ pub fn registry() -> Registry {
     // Ids are distinct, so registration cannot fail.
     #[cfg(feature = "vulkan")]
     let _ = registry.register(fulgurite_backend_vulkan::registration());
+    with_others(registry)
+}
+
+/// The backends of this build; Vulkan is opened with `options`.
+#[cfg(feature = "vulkan")]
+fn registry_with(options: VulkanOptions) -> Registry {
+    let vulkan = fulgurite_backend_vulkan::registration();
+    let open = move || Ok(VulkanBackend::open(&options)? as Arc<dyn Backend>);
+    let mut registry = Registry::new();
+    // The only one so far, so its id is new.
+    let _ = registry.register(Registration::new(vulkan.id(), vulkan.rank(), open));
+    with_others(registry)
+}
+
+/// Adds the backends that nobody has options for.
+#[allow(unused_mut, reason = "with no backend feature there is nothing to register")]
+fn with_others(mut registry: Registry) -> Registry {
     #[cfg(feature = "cpu")]
     let _ = registry.register(fulgurite_backend_cpu::registration());
     #[cfg(feature = "reference")]
@@ -69,6 +92,8 @@ pub struct Context {
 #[must_use = "nothing is opened until `open`"]
 pub struct ContextBuilder {
     registry: Option<Registry>,
+    #[cfg(feature = "vulkan")]
+    vulkan: Option<VulkanOptions>,
     choice: Choice,
     wish: Option<Wish>,
     compile: CompileOptions,
@@ -103,18 +128,38 @@ impl ContextBuilder {
     /// of the backend are those of the environment; where `FULGURITE_VULKAN_DEVICE` names another device, this one wins.
     #[cfg(feature = "vulkan")]
     pub fn vulkan_device(self, selector: impl Into<String>) -> Self {
-        use fulgurite_backend_vulkan::{Options, VulkanBackend, registration};
-        use fulgurite_driver_core::{Backend, Registration};
-        let options = Options::from_env().device(selector);
-        let (id, rank) = (registration().id().to_owned(), registration().rank());
-        let mut registry = Registry::new();
-        let open = move || Ok(VulkanBackend::open(&options)? as Arc<dyn Backend>);
-        // The only one, so its id is new.
-        let _ = registry.register(Registration::new(id.clone(), rank, open));
-        self.registry(registry).backend(id)
+        self.vulkan(|options| options.device(selector)).backend("vulkan")
     }
 
-    /// Chooses among these backends instead of the build's own.
+    /// Looks into `pack`, too, for compiled kernels: a first run on a new machine that compiles nothing. Of use to backends
+    /// that keep what they compile. See `cargo xtask cache pack`.
+    ///
+    /// ```no_run
+    /// use fulgurite::{Context, Pack};
+    ///
+    /// // Or `Pack::from_bytes(include_bytes!("kernels.fgpack"))?`, to ship it in the program.
+    /// let pack = Pack::open("/usr/share/example/kernels.fgpack".as_ref()).expect("a pack");
+    /// let ctx = Context::builder().pack(pack).open()?;
+    /// # Ok::<(), fulgurite::Error>(())
+    /// ```
+    #[cfg(feature = "vulkan")]
+    pub fn pack(self, pack: Pack) -> Self {
+        self.vulkan(|options| options.pack(pack))
+    }
+
+    /// Keeps compiled kernels in `directory` instead of the user's cache folder.
+    #[cfg(feature = "vulkan")]
+    pub fn cache_directory(self, directory: impl Into<std::path::PathBuf>) -> Self {
+        self.vulkan(|options| options.cache_directory(directory))
+    }
+
+    #[cfg(feature = "vulkan")]
+    fn vulkan(mut self, change: impl FnOnce(VulkanOptions) -> VulkanOptions) -> Self {
+        self.vulkan = Some(change(self.vulkan.take().unwrap_or_else(VulkanOptions::from_env)));
+        self
+    }
+
+    /// Chooses among these backends instead of the build's own, for which other options then say nothing.
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = Some(registry);
         self
@@ -138,7 +183,11 @@ impl ContextBuilder {
     /// `FG0401` if there is no such backend, `FG0402` if it cannot start here, `FG0404` if none can or none will do, and
     /// as [`calibrations`](crate::calibrations) where a wish is for some work.
     pub fn open(self) -> Result<Context, Error> {
-        let registry = self.registry.unwrap_or_else(registry);
+        #[cfg(feature = "vulkan")]
+        let built = || self.vulkan.map_or_else(registry, registry_with);
+        #[cfg(not(feature = "vulkan"))]
+        let built = registry;
+        let registry = self.registry.unwrap_or_else(built);
         let route = match &self.wish {
             Some(wish) if wish.work.is_some() => registry.route_for(wish, &calibrations()?)?,
             Some(wish) => registry.route_for(wish, &Calibrations::default())?,
@@ -176,6 +225,17 @@ impl Context {
     /// What was done through this context and its clones so far.
     pub fn counters(&self) -> Counters {
         self.device.counters()
+    }
+
+    /// What the backend's cache of compiled kernels did so far.
+    ///
+    /// ```
+    /// let ctx = fulgurite::Context::builder().backend("cpu").open()?;
+    /// assert_eq!(ctx.cache_report().kept_in, None, "it compiles too fast for that");
+    /// # Ok::<(), fulgurite::Error>(())
+    /// ```
+    pub fn cache_report(&self) -> CacheReport {
+        self.device.cache_report()
     }
 
     /// A buffer on the device with a copy of `data`.
@@ -227,7 +287,7 @@ impl Context {
         Ok((Executable::new(program), manifest))
     }
 
-    /// Compiles kernels ahead of their first use, and launches none. Later compiles with the same options find them.
+    /// Compiles kernels ahead of their first use, several at once, and launches none. Later compiles with the same options find them.
     ///
     /// ```
     /// # use fulgurite::prelude::*;
@@ -247,7 +307,17 @@ impl Context {
         kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
         options: &CompileOptions,
     ) -> Vec<(usize, Error)> {
-        self.device.prewarm(kernels, options).err().unwrap_or_default()
+        self.prewarm_telling(kernels, options, &|_| ())
+    }
+
+    /// As [`prewarm`](Self::prewarm); `done` is told how many kernels are done, from whichever thread did one.
+    pub fn prewarm_telling<'k>(
+        &self,
+        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
+        options: &CompileOptions,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> Vec<(usize, Error)> {
+        self.device.prewarm_telling(kernels, options, done).err().unwrap_or_default()
     }
 
     /// Runs a captured call on this device and compares: see [`Call::capture`](crate::Call::capture).

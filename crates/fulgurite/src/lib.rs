@@ -47,12 +47,14 @@ pub use graph::{DynLaunchStep, Graph, GraphRecorder, GraphUpdate, LaunchStep};
 pub use kernel::{Kernel, decode, kernel, parse};
 
 pub use fulgurite_driver_core::{
-    CacheOutcome, Calibration, Calibrations, Choice, CompileOptions, Considered, Counters, DeviceError,
-    Difference, Error, GridSize, Hazard, HazardKind, LaunchOptions, LaunchReport, Manifest, MathMode,
-    Pending, Registration, Registry, Replayed, Repro, Route, Unsupported, Verdict, Wish, Workload, render,
+    CacheOutcome, CachePolicy, CacheReport, Calibration, Calibrations, Choice, CompileOptions, Considered,
+    Counters, DeviceError, Difference, Error, GridSize, Hazard, HazardKind, LaunchOptions, LaunchReport,
+    Manifest, MathMode, Pending, PipelineCacheMissReason, Registration, Registry, Replayed, Repro, Route,
+    Unsupported, Verdict, Wish, Workload, render,
 };
 pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Matrix, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};
+pub use fulgurite_pipeline_cache::Pack;
 pub use fulgurite_spec::device::DeviceSnapshot;
 pub use fulgurite_spec::{
     self as spec, Code, Diagnostic, Diagnostics, Literal, MatrixLayout, MatrixRole, MatrixScope, MatrixShape,

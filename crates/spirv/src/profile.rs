@@ -83,6 +83,38 @@ impl Profile {
         }
     }
 
+    /// Profiles of drivers that were measured, by name: what a pack is made for on another machine. A driver's own profile
+    /// is what its device is planned with; a kernel lowered for another is not found there.
+    pub const NAMED: &'static [(&'static str, Self)] = &[
+        (
+            "lavapipe",
+            Self {
+                floats: [FloatControls { rounding_mode_rte: true, ..FloatControls::LEAST }; 3],
+                driver_ends_loops: true,
+                driver_folds_zeros: true,
+                driver_waits_at_workgroup_fences: true,
+                subgroup_size: 8,
+                ..Self::least()
+            },
+        ),
+        ("swiftshader", Self::least()),
+        (
+            "nvidia",
+            Self {
+                driver_ends_loops: false,
+                driver_folds_zeros: false,
+                driver_waits_at_workgroup_fences: false,
+                debug_names: false,
+                ..Self::fullest()
+            },
+        ),
+    ];
+
+    /// The measured profile called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMED.iter().find(|(known, _)| *known == name).map(|(_, profile)| profile.clone())
+    }
+
     /// The least device: 128 bytes of push constants and no optional capability.
     pub const fn least() -> Self {
         Self {

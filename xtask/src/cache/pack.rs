@@ -1,0 +1,125 @@
+//! `cargo xtask cache pack`: kernels, what they are lowered to for named profiles, and what the driver here makes of them,
+//! in one file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use fulgurite::Context;
+use fulgurite_backend_vulkan::lowered_entry;
+use fulgurite_pipeline_cache::{
+    Digest, DiskOptions, DiskPipelineCache, Entry, Pack, PackWriter, PayloadKind, PipelineCacheIdentity,
+    PipelineDeviceFingerprint,
+};
+use fulgurite_spirv::Profile;
+use serde_json::json;
+
+use super::{Rows, told, write_file};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Kernel texts (`.fg`)
+    #[arg(required = true)]
+    kernels: Vec<PathBuf>,
+    /// The pack
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Lower for this profile; may be given several times. Default: every named one
+    #[arg(long, value_name = "NAME")]
+    profile: Vec<String>,
+    /// Compile with the driver here, too, and put its binaries in
+    #[arg(long)]
+    binaries: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<(Rows, bool)> {
+    let kernels = read_kernels(&args.kernels)?;
+    let profiles = profiles(&args.profile)?;
+    let mut pack = PackWriter::new();
+    let mut unsupported = 0;
+    for (kernel, path) in kernels.iter().zip(&args.kernels) {
+        let program = Digest::from_bytes(*kernel.digest().as_bytes());
+        let any = PipelineDeviceFingerprint::ANY;
+        let identity = PipelineCacheIdentity::new(PayloadKind::Kernel, program, Digest::ZERO, any);
+        pack.add(&Entry::new(identity, Digest::ZERO, fulgurite::ir::wire::encode(kernel)?));
+        for (name, profile) in &profiles {
+            match lowered_entry(kernel, profile) {
+                Some(entry) => pack.add(&entry),
+                None => {
+                    unsupported += 1;
+                    eprintln!("{}: cannot be lowered for `{name}`, and is left out there", path.display());
+                }
+            }
+        }
+    }
+    let lowered = pack.len() - kernels.len();
+    let binaries = if args.binaries { add_binaries(&mut pack, &kernels)? } else { 0 };
+    let bytes = pack.finish();
+    write_file(&args.output, &bytes)?;
+    let rows = vec![
+        ("kernels", json!(kernels.len())),
+        ("lowered", json!(lowered)),
+        ("left out", json!(unsupported)),
+        ("driver binaries", json!(binaries)),
+        ("bytes", json!(bytes.len())),
+    ];
+    Ok((rows, true))
+}
+
+/// Compiles all kernels here, into a cache of their own, and adds what that has: how many driver binaries.
+fn add_binaries(pack: &mut PackWriter, kernels: &[Arc<fulgurite::VerifiedKernel>]) -> anyhow::Result<usize> {
+    let folder = tempfile::tempdir()?;
+    let context = Context::builder().cache_directory(folder.path()).backend("vulkan").open()?;
+    for (at, error) in context.prewarm(kernels, &Default::default()) {
+        eprintln!("kernel {at}: {error}");
+    }
+    for notice in context.cache_report().notices {
+        eprintln!("{notice}");
+    }
+    drop(context);
+    let disk = told(DiskPipelineCache::open(folder.path(), DiskOptions::default().read_only()))?;
+    let all = told(Pack::from_bytes(told(disk.export(&|_| true))?))?;
+    let mut binaries = 0;
+    for entry in all.entries() {
+        binaries += usize::from(entry.identity.kind() == PayloadKind::Binary);
+        pack.add(&entry);
+    }
+    Ok(binaries)
+}
+
+/// The kernels of text files, verified.
+pub(super) fn read_kernels(paths: &[PathBuf]) -> anyhow::Result<Vec<Arc<fulgurite::VerifiedKernel>>> {
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("error[FG0701]: cannot read {}", path.display()))?;
+        fulgurite::parse(&text).map_err(|error| {
+            let shown = match &error {
+                fulgurite::Error::Invalid(all) => {
+                    let name = path.display().to_string();
+                    let each = all.all().iter().map(|one| fulgurite::render(one, &text, &name));
+                    each.collect::<Vec<_>>().join("\n")
+                }
+                other => other.to_string(),
+            };
+            anyhow::anyhow!("{shown}")
+        })
+    };
+    paths.iter().map(read).collect()
+}
+
+fn profiles(names: &[String]) -> anyhow::Result<Vec<(String, Profile)>> {
+    if names.is_empty() {
+        return Ok(Profile::NAMED
+            .iter()
+            .map(|(name, profile)| ((*name).to_owned(), profile.clone()))
+            .collect());
+    }
+    let find = |name: &String| match Profile::named(name) {
+        Some(profile) => Ok((name.clone(), profile)),
+        None => {
+            let known: Vec<_> = Profile::NAMED.iter().map(|(name, _)| *name).collect();
+            bail!("error[FG0704]: there is no profile `{name}`; there are {}", known.join(", "))
+        }
+    };
+    names.iter().map(find).collect()
+}
