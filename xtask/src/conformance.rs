@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use fulgurite_backend_vulkan::{Options as VulkanOptions, ValidationLog, VulkanBackend};
 use fulgurite_conformance::{BackendReport, Expectations, Level, Options, Report, Suite};
-use fulgurite_driver_core::{Backend, Error};
+use fulgurite_driver_core::{Backend, CacheReport, Error};
 
 use crate::progress;
 
@@ -100,6 +100,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
             report.suites.extend(child::run(args, id)?);
         }
         print_backend(&report, started.elapsed().as_secs_f64());
+        print_cache(&opened.backend.cache_report());
         if args.accuracy {
             print_accuracy(&report);
         }
@@ -178,6 +179,22 @@ fn with_progress(backend: &Arc<dyn Backend>, options: &Options) -> BackendReport
 
 fn failed(report: &BackendReport) -> u64 {
     report.suites.iter().map(|s| s.failed).sum()
+}
+
+/// What was compiled, and what a cache had of it. The suites that run in processes of their own are not in it.
+fn print_cache(report: &CacheReport) {
+    let Some(kept_in) = &report.kept_in else { return };
+    let missed: Vec<_> = report.misses.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    print_line(&format!(
+        "  cache: {} kernels lowered, {} compiled by the driver; {} found in {kept_in}, not found: {}",
+        report.lowered,
+        report.driver_compiles,
+        report.hits,
+        if missed.is_empty() { "none".to_owned() } else { missed.join(", ") }
+    ));
+    for notice in &report.notices {
+        print_line(&format!("  cache: {}: {}", notice.code, notice.message));
+    }
 }
 
 fn print_backend(report: &BackendReport, seconds: f64) {
