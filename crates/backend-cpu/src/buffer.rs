@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use fulgurite_driver_core::{DeviceBuffer, DeviceError, Error};
 use fulgurite_spec::Code;
 
+use crate::turn::{Turn, Usage};
+
 /// A buffer of this backend.
 pub(crate) struct WordBuffer {
     bytes: u64,
     /// The bytes, little-endian; the last word may have bytes that the buffer has not.
     words: Vec<AtomicU32>,
+    turn: Turn,
 }
 
 impl WordBuffer {
@@ -21,7 +24,12 @@ impl WordBuffer {
         let mut words = Vec::new();
         words.try_reserve_exact(count).map_err(|_| out_of_memory())?;
         words.resize_with(count, || AtomicU32::new(0));
-        Ok(Self { bytes, words })
+        Ok(Self { bytes, words, turn: Turn::default() })
+    }
+
+    /// Whose turn it is.
+    pub(crate) fn turn(&self) -> &Turn {
+        &self.turn
     }
 
     /// The words.
@@ -53,6 +61,7 @@ impl DeviceBuffer for WordBuffer {
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
         let offset = self.check(offset, data.len())?;
+        let _turn = self.turn.take(Usage::Write);
         let (front, whole) = split(offset, data.len());
         let (first, rest) = data.split_at(front);
         let (middle, last) = rest.split_at(whole);
@@ -72,6 +81,7 @@ impl DeviceBuffer for WordBuffer {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let offset = self.check(offset, out.len())?;
+        let _turn = self.turn.take(Usage::Read);
         let (front, whole) = split(offset, out.len());
         let (first, rest) = out.split_at_mut(front);
         let (middle, last) = rest.split_at_mut(whole);

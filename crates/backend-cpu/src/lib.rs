@@ -18,6 +18,7 @@ mod poll;
 mod schedule;
 mod subgroup;
 mod trap;
+mod turn;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use memory::Bound;
 use poll::Stop;
 use schedule::Engine;
 use trap::Trap;
+use turn::{Turns, Usage};
 
 /// The backend's id.
 pub const ID: &str = "cpu";
@@ -104,16 +106,21 @@ impl Executable for Compiled {
     }
 
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
-        let stop = Stop::start(launch.timeout());
+        let kernel = &self.engine.code().kernel;
         let mut buffers: Vec<Bound<'_>> = Vec::with_capacity(launch.buffers().len());
-        for binding in launch.buffers() {
+        let mut uses = Vec::with_capacity(launch.buffers().len());
+        for (binding, declared) in launch.buffers().iter().zip(&kernel.buffers) {
             let any: &dyn Any = binding.buffer().as_ref();
             let Some(buffer) = any.downcast_ref::<WordBuffer>() else {
                 let message = "a buffer of another backend was bound to a launch on `cpu`";
                 return Err(Error::invalid(DiagnosticCode::ForeignBuffer, message));
             };
             buffers.push(Bound::new(buffer.words(), binding.range()));
+            uses.push((buffer, if declared.access.can_write() { Usage::Write } else { Usage::Read }));
         }
+        let _turns = Turns::take(uses.into_iter());
+        // It begins when its turn has come.
+        let stop = Stop::start(launch.timeout());
         let size =
             [0, 1].map(|axis| launch.grid()[axis].wrapping_mul(self.engine.code().kernel.workgroup[axis]));
         let trap = Trap::new(size);

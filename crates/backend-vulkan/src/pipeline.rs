@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use ash::prelude::VkResult;
 use ash::vk;
-use fulgurite_driver_core::{CacheOutcome, CachePolicy, CompileOptions, Error};
+use fulgurite_driver_core::{
+    CacheOutcome, CachePolicy, CompileOptions, Error, OptimizationLevel, TargetProfile,
+};
 use fulgurite_ir::{BufferId, Memory, VerifiedKernel};
 use fulgurite_pipeline_cache::{Digest, DigestBuilder};
 use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile};
@@ -58,8 +60,12 @@ pub(crate) fn compile(
     kernel: Arc<VerifiedKernel>,
     options: &CompileOptions,
 ) -> Result<VulkanExecutable, Error> {
-    let mut profile = device.plan.profile.clone();
+    let mut profile = match options.profile {
+        Some(TargetProfile::Least) => device.plan.profile.portable(),
+        _ => device.plan.profile.clone(),
+    };
     profile.debug_names = options.debug_names.unwrap_or(false);
+    profile.optimize = options.optimization != Some(OptimizationLevel::None);
     compile_for(device, kernel, &profile, options.cache.unwrap_or(CachePolicy::Use))
 }
 
@@ -95,13 +101,16 @@ fn form(
         return Err(Error::unsupported(needs, "no such thing"));
     }
     let (module, emitted) = device.kept().module(kernel, profile, policy);
-    form_of(device, kernel, module, policy, |pipeline| kept::outcome(policy, emitted, pipeline))
+    form_of(device, kernel, module, flags(profile), policy, |pipeline| {
+        kept::outcome(policy, emitted, pipeline)
+    })
 }
 
 fn form_of(
     device: &Arc<Device>,
     kernel: &VerifiedKernel,
     module: Module,
+    flags: vk::PipelineCreateFlags,
     policy: CachePolicy,
     outcome: impl FnOnce(MadePipeline) -> CacheOutcome,
 ) -> Result<Form, Error> {
@@ -110,7 +119,7 @@ fn form_of(
     let key = kept::key(kernel, &module);
     let mut pipeline = Pipeline::with_layouts(Arc::clone(device), &module.layout)?;
     let made = {
-        let shader = Shader::create(device, &module.words, pipeline.layout)?;
+        let shader = Shader::create(device, &module.words, pipeline.layout, flags)?;
         let source = Source { functions: &shader, key, policy: shader.policy() };
         let made = device.kept().pipeline(&source, policy);
         made.map_err(|failure| {
@@ -119,7 +128,15 @@ fn form_of(
     };
     pipeline.handle = made.handle;
     let artifact = Artifact { layout: module.layout, pipeline };
-    Ok(Form { artifact, digest: key.digest(), outcome: outcome(made) })
+    let digest = DigestBuilder::new("fulgurite vulkan executable 2").digest(&key.digest());
+    let digest = digest.number(flags.as_raw().into()).finish();
+    Ok(Form { artifact, digest, outcome: outcome(made) })
+}
+
+/// What pipelines are made with. A one-dimensional grid may be launched in parts.
+fn flags(profile: &Profile) -> vk::PipelineCreateFlags {
+    let base = vk::PipelineCreateFlags::DISPATCH_BASE;
+    if profile.optimize { base } else { base | vk::PipelineCreateFlags::DISABLE_OPTIMIZATION }
 }
 
 /// A module that others made, bound and launched as one emitted from `signature` would be.
@@ -138,7 +155,7 @@ pub(crate) unsafe fn compile_foreign(
     let layout = Layout::new(&signature, &profile, false);
     let module = Module { words: words.to_vec(), layout };
     let policy = CachePolicy::Off;
-    let form = form_of(device, &signature, module, policy, |_| CacheOutcome::None)?;
+    let form = form_of(device, &signature, module, flags(&profile), policy, |_| CacheOutcome::None)?;
     Ok(VulkanExecutable::new(device, signature, profile, policy, form))
 }
 
@@ -267,20 +284,23 @@ struct Shader<'d> {
     device: &'d Device,
     module: vk::ShaderModule,
     layout: vk::PipelineLayout,
+    flags: vk::PipelineCreateFlags,
 }
 
 impl<'d> Shader<'d> {
-    fn create(device: &'d Device, words: &[u32], layout: vk::PipelineLayout) -> Result<Self, Error> {
+    fn create(
+        device: &'d Device,
+        words: &[u32],
+        layout: vk::PipelineLayout,
+        flags: vk::PipelineCreateFlags,
+    ) -> Result<Self, Error> {
         let info = vk::ShaderModuleCreateInfo::default().code(words);
         // SAFETY: the words were emitted from a verified kernel, so they are a valid module that uses only what
         // the profile, and so the device, has.
         let module = unsafe { device.raw.create_shader_module(&info, None) }
             .map_err(|r| device.fail("vkCreateShaderModule", r, 0))?;
-        Ok(Self { device, module, layout })
+        Ok(Self { device, module, layout, flags })
     }
-
-    /// A one-dimensional grid may be launched in parts.
-    const FLAGS: vk::PipelineCreateFlags = vk::PipelineCreateFlags::DISPATCH_BASE;
 
     /// The subgroup's size that pipelines ask for.
     fn subgroup_size(&self) -> Option<u32> {
@@ -291,7 +311,7 @@ impl<'d> Shader<'d> {
     /// What pipelines are made with beyond module and layout.
     fn policy(&self) -> Digest {
         DigestBuilder::new("fulgurite vulkan pipeline policy 1")
-            .number(Self::FLAGS.as_raw().into())
+            .number(self.flags.as_raw().into())
             .number(self.subgroup_size().unwrap_or_default().into())
             .finish()
     }
@@ -306,8 +326,8 @@ impl Functions for Shader<'_> {
         let mut size = vk::PipelineShaderStageRequiredSubgroupSizeCreateInfo::default()
             .required_subgroup_size(self.subgroup_size().unwrap_or_default());
         let stage = if self.subgroup_size().is_some() { stage.push_next(&mut size) } else { stage };
-        let (mut flags, mut cache) = (Self::FLAGS, vk::PipelineCache::null());
-        let captured = vk::PipelineCreateFlags2KHR::from_raw(Self::FLAGS.as_raw().into()) | CAPTURE_DATA;
+        let (mut flags, mut cache) = (self.flags, vk::PipelineCache::null());
+        let captured = vk::PipelineCreateFlags2KHR::from_raw(self.flags.as_raw().into()) | CAPTURE_DATA;
         let mut capture = vk::PipelineCreateFlags2CreateInfoKHR::default().flags(captured);
         let mut binaries = BinaryInfo::new(match with {
             With::Binaries(binaries) => binaries,

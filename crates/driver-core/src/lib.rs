@@ -8,6 +8,7 @@
 
 mod backend;
 mod binding;
+mod budget;
 mod buffer;
 mod cache_report;
 mod calibration;
@@ -46,7 +47,9 @@ pub use fulgurite_spec::cache::{CacheOutcome, PipelineCacheMissReason};
 pub use graph::{Graph, GraphStep, Hazard, HazardKind, Recorder, Recording, Slot, StepId, StepWork};
 pub use launch::Launch;
 pub use manifest::{MANIFEST_SCHEMA, Manifest};
-pub use options::{CachePolicy, CompileOptions, GridSize, LaunchOptions, MathMode};
+pub use options::{
+    CachePolicy, CompileOptions, GridSize, LaunchOptions, MathMode, OptimizationLevel, TargetProfile,
+};
 pub use pending::Pending;
 pub use program::Program;
 pub use registry::{Choice, Considered, Registration, Registry, Route, Verdict};

@@ -17,6 +17,27 @@ pub enum MathMode {
     Fast,
 }
 
+/// How much is done to make a kernel fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OptimizationLevel {
+    /// Nothing: every guard and poll stays, and a driver is asked not to optimize. For finding out what went wrong.
+    None,
+    /// All that there is.
+    Full,
+}
+
+/// Which device a kernel is lowered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TargetProfile {
+    /// The one that it is compiled on.
+    Device,
+    /// Every device: no optional capability is used, and a kernel that needs one is refused. What is lowered is the same on
+    /// all devices of like quirks, so that one entry of a cache or pack serves them all.
+    Least,
+}
+
 /// How the cache of compiled kernels is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -41,6 +62,14 @@ pub struct CompileOptions {
     pub subgroup_size: Option<u32>,
     /// How exact float ops must be. Default: [`MathMode::Strict`].
     pub math: Option<MathMode>,
+    /// How much is done to make it fast. Default: [`OptimizationLevel::Full`].
+    pub optimization: Option<OptimizationLevel>,
+    /// Which device it is lowered for. Default: [`TargetProfile::Device`].
+    pub profile: Option<TargetProfile>,
+    /// The largest error of any float op that is accepted, in units in the last place (ULP) of the true value: a kernel
+    /// with an op whose bound is larger, or is not in ULP, is refused. 0 accepts what is correctly rounded alone. Default:
+    /// whatever the op table says.
+    pub float_budget: Option<u32>,
     /// How the cache of compiled kernels is used, by backends that keep one. Default: [`CachePolicy::Use`].
     pub cache: Option<CachePolicy>,
 }
@@ -54,6 +83,9 @@ impl CompileOptions {
             workgroup: over.workgroup.or(self.workgroup),
             subgroup_size: over.subgroup_size.or(self.subgroup_size),
             math: over.math.or(self.math),
+            optimization: over.optimization.or(self.optimization),
+            profile: over.profile.or(self.profile),
+            float_budget: over.float_budget.or(self.float_budget),
             cache: over.cache.or(self.cache),
         }
     }
@@ -63,6 +95,14 @@ impl CompileOptions {
         let math = self.math.map(|mode| match mode {
             MathMode::Strict => "strict".to_owned(),
             MathMode::Fast => "fast".to_owned(),
+        });
+        let optimization = self.optimization.map(|level| match level {
+            OptimizationLevel::None => "none".to_owned(),
+            OptimizationLevel::Full => "full".to_owned(),
+        });
+        let profile = self.profile.map(|profile| match profile {
+            TargetProfile::Device => "device".to_owned(),
+            TargetProfile::Least => "least".to_owned(),
         });
         let cache = self.cache.map(|policy| match policy {
             CachePolicy::Use => "use".to_owned(),
@@ -75,6 +115,9 @@ impl CompileOptions {
             ("workgroup", workgroup),
             ("subgroup_size", self.subgroup_size.map(|size| size.to_string())),
             ("math", math),
+            ("optimization", optimization),
+            ("profile", profile),
+            ("float_budget", self.float_budget.map(|ulp| ulp.to_string())),
             ("cache", cache),
         ]
         .into_iter()
@@ -100,6 +143,27 @@ impl CompileOptions {
     #[must_use]
     pub fn math(mut self, mode: MathMode) -> Self {
         self.math = Some(mode);
+        self
+    }
+
+    /// Says how much is done to make it fast.
+    #[must_use]
+    pub fn optimization(mut self, level: OptimizationLevel) -> Self {
+        self.optimization = Some(level);
+        self
+    }
+
+    /// Says which device it is lowered for.
+    #[must_use]
+    pub fn profile(mut self, profile: TargetProfile) -> Self {
+        self.profile = Some(profile);
+        self
+    }
+
+    /// Refuses float ops that may be off by more than `ulp` units in the last place.
+    #[must_use]
+    pub fn float_budget(mut self, ulp: u32) -> Self {
+        self.float_budget = Some(ulp);
         self
     }
 

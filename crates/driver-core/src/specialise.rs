@@ -7,7 +7,7 @@ use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{FloatContract, Op, Semantics};
 
 use crate::error::Error;
-use crate::options::{CompileOptions, MathMode};
+use crate::options::{CompileOptions, MathMode, TargetProfile};
 
 /// `kernel` as `options` want it for `device`; the same one if they want nothing else.
 pub(crate) fn specialise(
@@ -19,11 +19,38 @@ pub(crate) fn specialise(
     if let Some(size) = options.subgroup_size.filter(|size| *size != lanes) {
         return Err(Error::unsupported(format!("subgroups of {size}"), format!("subgroups of {lanes}")));
     }
+    if options.profile == Some(TargetProfile::Least) {
+        refuse_needs(kernel)?;
+    }
     let workgroup = options.workgroup.filter(|size| *size != kernel.workgroup);
     let fast = options.math == Some(MathMode::Fast);
-    if workgroup.is_none() && !fast {
-        return Ok(Arc::clone(kernel));
+    let special =
+        if workgroup.is_some() || fast { changed(kernel, workgroup, fast)? } else { Arc::clone(kernel) };
+    if let Some(ulp) = options.float_budget {
+        crate::budget::check(&special, ulp)?;
     }
+    Ok(special)
+}
+
+/// Refuses a kernel that needs what not every device has.
+fn refuse_needs(kernel: &VerifiedKernel) -> Result<(), Error> {
+    let needs = fulgurite_ir::analysis::needs(kernel);
+    let names: Vec<&str> = needs.iter().map(|capability| capability.name()).collect();
+    match names[..] {
+        [] => Ok(()),
+        _ => Err(Error::unsupported(
+            format!("the capabilities `{}`, and the least profile", names.join("`, `")),
+            "them only without that profile",
+        )),
+    }
+}
+
+/// `kernel` with another workgroup, and with ops as fast as they may be.
+fn changed(
+    kernel: &Arc<VerifiedKernel>,
+    workgroup: Option<[u32; 3]>,
+    fast: bool,
+) -> Result<Arc<VerifiedKernel>, Error> {
     let mut changed = (***kernel).clone();
     if let Some(size) = workgroup {
         changed.workgroup = size;
@@ -95,6 +122,12 @@ kernel @k workgroup(64, 1, 1) {
     fn what_cannot_be_is_refused() {
         let none = CompileOptions::default();
         assert_eq!(text(&none.clone().subgroup_size(64)).unwrap_err().code(), Code::Unsupported);
-        assert_eq!(text(&none.workgroup([0, 1, 1])).unwrap_err().code(), Code::BadWorkgroup);
+        assert_eq!(text(&none.clone().workgroup([0, 1, 1])).unwrap_err().code(), Code::BadWorkgroup);
+        let least = text(&none.clone().profile(TargetProfile::Least)).unwrap_err();
+        assert!(least.to_string().contains("exact_fma"), "{least}");
+        assert!(text(&none.clone().profile(TargetProfile::Device)).is_ok());
+        assert!(text(&none.clone().float_budget(0)).is_ok());
+        let fast = none.float_budget(0).math(MathMode::Fast);
+        assert_eq!(text(&fast).unwrap_err().code(), Code::Unsupported, "what is made fast has no bound");
     }
 }

@@ -125,6 +125,37 @@ pub fn tolerance(op: Op, ty: ScalarType, args: &[f64], truth: f64) -> Tolerance 
     }
 }
 
+/// The largest error that `op` on `ty` may have, in units in the last place of the true value, wherever its operands are
+/// within its domain; `None` if it has no such bound: one of its own, but not in these units, or none at all.
+///
+/// Of `exp`, `exp2` and `cosh`, whose bounds grow with the operand, it is that of the largest operand whose result
+/// rounds to neither infinity nor 0.
+pub fn worst_ulp(op: Op, ty: ScalarType) -> Option<f64> {
+    let format = FloatFormat::of(ty)?;
+    let half = ty == ScalarType::F16;
+    // 2 to minus this is half of the least subnormal: what is less rounds to 0.
+    let binades = f64::from(format.min_exponent().abs()) + f64::from(format.precision);
+    let exp = |x: f64| if half { 1.0 + 2.0 * x } else { 3.0 + 2.0 * x };
+    let ulp = match op {
+        Op::Div => 2.5,
+        Op::Rsqrt => 2.0,
+        Op::Sqrt => 6.5,
+        Op::Exp2 => exp(binades),
+        Op::Exp => exp(binades * LN_2),
+        Op::Cosh => 2.0 + exp((f64::from(format.max_exponent()) + 2.0) * LN_2),
+        Op::Atan | Op::Atan2 => {
+            if half {
+                5.0
+            } else {
+                4096.0
+            }
+        }
+        _ => return None,
+    };
+    // `bf16` is computed in `f32`, whose units are 2^-16 of these, and rounded.
+    Some(if ty == ScalarType::BF16 { 0.5 + ulp / 65536.0 } else { ulp })
+}
+
 /// The bound of `op` for people, f32 with f16 in parentheses where it differs.
 pub const fn describe(op: Op) -> &'static str {
     match op {
@@ -168,6 +199,30 @@ mod tests {
         }
         assert_eq!(unit(ScalarType::F64, 1.0), f64::EPSILON);
         assert_eq!(unit(ScalarType::F64, 0.0), f64::from_bits(1));
+    }
+
+    #[test]
+    fn the_worst_error_is_that_of_any_operand() {
+        for ty in [ScalarType::F16, ScalarType::F32] {
+            for (op, operands) in [
+                (Op::Exp, &[0.0, -9.0, 10.9, -17.3][..]),
+                (Op::Exp2, &[1.0, -24.0, 15.9]),
+                (Op::Rsqrt, &[0.25]),
+                (Op::Cosh, &[0.0, 11.7]),
+                (Op::Atan, &[3.0]),
+            ] {
+                let worst = worst_ulp(op, ty).unwrap();
+                for x in operands {
+                    let Tolerance::Within { ulp, .. } = tolerance(op, ty, &[*x], 1.0) else {
+                        panic!("{op:?} {x}")
+                    };
+                    assert!(ulp <= worst, "{op:?} {ty} {x}: {ulp} {worst}");
+                }
+            }
+        }
+        assert_eq!(worst_ulp(Op::Div, ScalarType::F32), Some(2.5));
+        assert!(worst_ulp(Op::Div, ScalarType::BF16).is_some_and(|ulp| ulp > 0.5 && ulp < 0.51));
+        assert_eq!((worst_ulp(Op::Sin, ScalarType::F32), worst_ulp(Op::Div, ScalarType::U32)), (None, None));
     }
 
     #[test]

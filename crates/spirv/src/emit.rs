@@ -36,7 +36,14 @@ pub(crate) use objects::unsupported;
 
 /// Emits `kernel` for a device described by `profile`: a pure function of both.
 pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
-    let ranges = RangeMap::of(kernel);
+    let (ranges, bounds) = match profile.optimize {
+        true => {
+            let ranges = RangeMap::of(kernel);
+            let bounds = BoundsMap::of(kernel, &ranges);
+            (ranges, bounds)
+        }
+        false => (RangeMap::unknown(kernel), BoundsMap::unknown(kernel)),
+    };
     let mut polls = polls::polls(kernel, &ranges);
     if profile.driver_ends_loops {
         // Such a driver lets invocations leave loops apart anyway.
@@ -55,7 +62,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         kernel,
         profile,
         polls,
-        bounds: BoundsMap::of(kernel, &ranges),
+        bounds,
         ranges: &ranges,
         ids: vec![0; kernel.values.len()],
         reached: reached(kernel),

@@ -33,6 +33,9 @@ pub struct Profile {
     pub offsets: bool,
     /// Emit `OpName` for values that have names.
     pub debug_names: bool,
+    /// Leave out what analyses show to be needless: guards of accesses that are surely inside, polls of loops that end
+    /// soon.
+    pub optimize: bool,
 }
 
 /// What a module may demand of floats of one width.
@@ -80,6 +83,7 @@ impl Profile {
             addresses: false,
             offsets: false,
             debug_names: true,
+            optimize: true,
         }
     }
 
@@ -129,6 +133,24 @@ impl Profile {
             addresses: false,
             offsets: false,
             debug_names: false,
+            optimize: true,
+        }
+    }
+
+    /// What every device has of this one: its optional capabilities are left alone, and what its driver gets wrong is kept.
+    /// Words emitted for it are the same for every device whose driver has the same quirks and subgroups.
+    #[must_use]
+    pub fn portable(&self) -> Self {
+        Self {
+            driver_ends_loops: self.driver_ends_loops,
+            driver_folds_zeros: self.driver_folds_zeros,
+            driver_waits_at_workgroup_fences: self.driver_waits_at_workgroup_fences,
+            subgroup_size: self.subgroup_size,
+            addresses: self.addresses,
+            offsets: self.offsets,
+            debug_names: self.debug_names,
+            optimize: self.optimize,
+            ..Self::least()
         }
     }
 }

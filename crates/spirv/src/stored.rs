@@ -66,6 +66,7 @@ impl Profile {
             addresses,
             offsets,
             debug_names,
+            optimize,
         } = self;
         let floats = floats.iter().flat_map(|f| {
             [f.signed_zero_inf_nan_preserve, f.rounding_mode_rte, f.denorm_preserve].map(u32::from)
@@ -79,6 +80,7 @@ impl Profile {
             addresses,
             offsets,
             debug_names,
+            optimize,
         ];
         let numbers = [*push_constant_bytes, *subgroup_size].into_iter();
         SEMANTICS.into_iter().chain(numbers).chain(floats).chain(bits.map(|bit| u32::from(*bit))).collect()
@@ -118,6 +120,26 @@ mod tests {
     }
 
     #[test]
+    fn a_portable_profile_gives_the_same_words_wherever_the_quirks_are_the_same() {
+        let (nvidia, other) =
+            (Profile::named("nvidia").unwrap(), Profile { subgroup_size: 32, ..Profile::least() });
+        assert_ne!(nvidia, other);
+        assert_eq!(nvidia.portable(), other.portable());
+        assert_ne!(nvidia.portable(), Profile::named("lavapipe").unwrap().portable());
+        assert_eq!(Profile::least().portable(), Profile::least());
+    }
+
+    #[test]
+    fn without_optimization_every_guard_and_poll_stays() {
+        let text = "fulgurite 1\nkernel @k workgroup(64, 1, 1) {\n  buffer %y: write u32[]\n  local %a: u32[4]\n  store %a[1u32], 5u32\n  %r = for %i in 0u32 to 9u32 step 1u32 carry(%s = 0u32) {\n    %v = load %a[1u32]\n    %t = add %s, %v\n    yield %t\n  }\n  store %y[0u32], %r\n}\n";
+        let kernel = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify).unwrap();
+        let full = emit(&kernel, &Profile::least());
+        let none = emit(&kernel, &Profile { optimize: false, ..Profile::least() });
+        assert!(none.words.len() > full.words.len(), "{} {}", none.words.len(), full.words.len());
+        assert_eq!((full.layout.abortable, none.layout.abortable), (false, true));
+    }
+
+    #[test]
     fn every_field_of_a_profile_counts() {
         let least = Profile::least;
         let mut all = vec![least(), Profile::fullest()];
@@ -146,6 +168,7 @@ mod tests {
             Profile { addresses: true, ..least() },
             Profile { offsets: true, ..least() },
             Profile { debug_names: true, ..least() },
+            Profile { optimize: false, ..least() },
         ]);
         let distinct: HashSet<_> = all.iter().map(Profile::identity).collect();
         assert_eq!(distinct.len(), all.len());

@@ -75,6 +75,11 @@ impl BoundsMap {
         Self { inside }
     }
 
+    /// What is known without any analysis: nothing.
+    pub fn unknown(kernel: &Kernel) -> Self {
+        Self { inside: vec![false; kernel.insts.len()] }
+    }
+
     /// Whether this load, store or atomic is surely in bounds; of a matrix, all of it.
     pub fn is_inside(&self, access: InstId) -> bool {
         self.inside[access.index()]

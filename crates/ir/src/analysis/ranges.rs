@@ -55,8 +55,7 @@ impl RangeMap {
     /// Analyses `kernel`, whose structure and types the verifier has checked. One walk: carried values are taken
     /// to be any, so nothing has to be found again.
     pub fn of(kernel: &Kernel) -> Self {
-        let lengths = vec![Range::ALL; kernel.buffers.len()];
-        let mut map = Self { ranges: vec![Range::ALL; kernel.values.len()], lengths };
+        let mut map = Self::unknown(kernel);
         for id in (0..kernel.values.len()).map(ValueId::new) {
             if let Some(literal) = kernel.literal(id).filter(|l| l.ty == ScalarType::U32) {
                 map.ranges[id.index()] = Range::new(literal.bits as u32, literal.bits as u32);
@@ -71,6 +70,12 @@ impl RangeMap {
             }
         }
         map
+    }
+
+    /// What is known without any analysis: nothing.
+    pub fn unknown(kernel: &Kernel) -> Self {
+        let lengths = vec![Range::ALL; kernel.buffers.len()];
+        Self { ranges: vec![Range::ALL; kernel.values.len()], lengths }
     }
 
     /// Takes in comparisons of parameters and lengths with literals.

@@ -6,8 +6,11 @@ use super::{Checks, PATIENCE, Part, STEP, bounded, compile, step, to_words, word
 use crate::suites::bytes;
 use crate::values::Random;
 
-pub(super) const PARTS: &[(&str, Part)] =
-    &[("sixteen threads", threads), ("one graph from many threads", one_graph)];
+pub(super) const PARTS: &[(&str, Part)] = &[
+    ("sixteen threads", threads),
+    ("one buffer from many threads", one_buffer),
+    ("one graph from many threads", one_graph),
+];
 
 const THREADS: u32 = 16;
 const ROUNDS: u32 = 12;
@@ -45,6 +48,48 @@ fn threads(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let counters = device.counters();
     checks.equal("launches of all", &counters.launches, &u64::from(THREADS * ROUNDS));
     checks.equal("compiles of all", &(counters.compiles + counters.compiles_reused), &u64::from(THREADS + 1));
+    Ok(())
+}
+
+/// Launches on one buffer come one after the other, whoever makes them: each finds all that the one before has left.
+fn one_buffer(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    /// Enough that a launch takes a while.
+    const COUNT: usize = 20_000;
+    let device = checks.device();
+    let program = compile(&device, STEP)?;
+    let x = super::random_words(&mut checks.random(), COUNT);
+    let (held, y) = (device.upload(&bytes(&x))?, device.zeroed(4 * COUNT as u64)?);
+    let views = [(&held).into(), (&y).into()];
+    let ended = bounded(move || {
+        std::thread::scope(|scope| {
+            let launch = |thread: u32| {
+                let (program, views) = (&program, &views);
+                scope.spawn(move || -> Result<(), Error> {
+                    for round in 0..ROUNDS {
+                        let options = LaunchOptions::default();
+                        if (thread + round) % 3 == 0 {
+                            program.submit(views, &[word(7)], &options)?.wait()?;
+                        } else {
+                            program.launch(views, &[word(7)], &options)?;
+                        }
+                    }
+                    Ok(())
+                })
+            };
+            let handles: Vec<_> = (0..THREADS).map(launch).collect();
+            handles.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        })
+    });
+    checks.holds(
+        "threads that end well",
+        ended.is_some_and(|all| all.iter().all(|r| matches!(r, Ok(Ok(()))))),
+        || format!("not all did within {PATIENCE:?}"),
+    );
+    let after = |x: &u32| (0..THREADS * ROUNDS).fold(0, |y, _| step([*x, y], 7));
+    let expected: Vec<u32> = x.iter().map(after).collect();
+    checks.holds("what all launches left", to_words(&y.whole().to_vec()?) == expected, || {
+        String::from("some launch did not find what the one before had left")
+    });
     Ok(())
 }
 

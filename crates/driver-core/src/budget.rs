@@ -1,0 +1,105 @@
+//! The float budget of compile options: refuses ops that may be off by more.
+
+use fulgurite_ir::analysis::instructions;
+use fulgurite_ir::{FloatMode, InstKind, Kernel, ValueId};
+use fulgurite_spec::accuracy::worst_ulp;
+use fulgurite_spec::{FloatContract, Op, ScalarType, Semantics};
+
+use crate::error::Error;
+
+/// What is known of the error of an op's result.
+enum Bound {
+    /// At most half a unit in the last place.
+    Rounded,
+    /// So many of them.
+    Ulp(f64),
+    /// Some, but not in these units.
+    None,
+}
+
+/// Refuses `kernel` if one of its ops may be off by more than `ulp` units in the last place.
+pub(crate) fn check(kernel: &Kernel, ulp: u32) -> Result<(), Error> {
+    for id in instructions(kernel) {
+        let inst = kernel.inst(id);
+        let is_float = |value: &ValueId| kernel.values[value.index()].ty.scalar.is_float();
+        let result = inst.results.first().filter(|value| is_float(value));
+        let ty = result.map(|value| kernel.values[value.index()].ty.scalar);
+        let (op, bound) = match (&inst.kind, ty) {
+            (InstKind::Scalar { op, mode, .. }, Some(ty)) => (op.info().mnemonic, scalar(*op, *mode, ty)),
+            // In any order.
+            (InstKind::Subgroup { op, combine: Some(_), .. }, Some(_)) => (op.info().mnemonic, Bound::None),
+            (InstKind::Atomic { op: op @ Op::AtomicAdd, operands, .. }, _)
+                if operands.first().is_some_and(is_float) =>
+            {
+                (op.info().mnemonic, Bound::None)
+            }
+            (InstKind::CoopMulAdd { .. }, _) => (Op::CoopMulAdd.info().mnemonic, Bound::None),
+            _ => continue,
+        };
+        let refused = match bound {
+            Bound::Rounded => continue,
+            Bound::Ulp(most) if most <= f64::from(ulp) => continue,
+            Bound::Ulp(most) => format!("may be off by {most} ULP"),
+            Bound::None => "has no bound in ULP".to_owned(),
+        };
+        let ty = ty.map_or(String::new(), |ty| format!(" on {ty}"));
+        return Err(Error::unsupported(
+            format!("a float budget of {ulp} ULP or less, and `{op}`{ty}, which {refused}"),
+            "both only with a larger budget, or without one",
+        ));
+    }
+    Ok(())
+}
+
+fn scalar(op: Op, mode: FloatMode, ty: ScalarType) -> Bound {
+    let Semantics::Scalar { float, .. } = op.info().semantics else { return Bound::Rounded };
+    match (float, mode) {
+        (FloatContract::Exact | FloatContract::ExactEitherZero, _) => Bound::Rounded,
+        (_, FloatMode::Fast) => Bound::None,
+        (FloatContract::Rounded, _) | (FloatContract::FusedOrUnfused, FloatMode::Exact) => Bound::Rounded,
+        // Each step is rounded, and what cancels leaves no digit of their sum certain.
+        (FloatContract::FusedOrUnfused | FloatContract::RoundedDot, _) => Bound::None,
+        (FloatContract::Approximate, _) => worst_ulp(op, ty).map_or(Bound::None, Bound::Ulp),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fulgurite_spec::Code;
+
+    use super::*;
+
+    /// The least budget of 0, 3 and 5,000 ULP that `op` passes with.
+    fn least(op: &str) -> Option<u32> {
+        let text = format!(
+            "fulgurite 1\nkernel @k workgroup(64, 1, 1) {{\n  buffer %y: read_write f32[]\n  %i = global_id.x\n  \
+             %a = load %y[%i]\n  %b = {op}\n  store %y[%i], %b\n}}\n"
+        );
+        let kernel = fulgurite_ir::text::parse(&text).and_then(fulgurite_ir::verify).unwrap();
+        [0, 3, 5_000].into_iter().find(|ulp| match check(&kernel, *ulp) {
+            Ok(()) => true,
+            Err(error) => {
+                assert_eq!(error.code(), Code::Unsupported);
+                assert!(error.to_string().contains(op.split([' ', '[']).next().unwrap()), "{error}");
+                false
+            }
+        })
+    }
+
+    #[test]
+    fn ops_pass_with_the_budget_of_their_bounds() {
+        for op in ["add %a, %a", "mul %a, %a", "max %a, %a", "floor %a", "fma[exact] %a, %a, %a"] {
+            assert_eq!(least(op), Some(0), "{op}");
+        }
+        for op in ["div %a, %a", "rsqrt %a"] {
+            assert_eq!(least(op), Some(3), "{op}");
+        }
+        for op in ["sqrt %a", "exp %a", "atan %a"] {
+            assert_eq!(least(op), Some(5_000), "{op}");
+        }
+        for op in ["sin %a", "log %a", "pow %a, %a", "fma %a, %a, %a", "add[fast] %a, %a"] {
+            assert_eq!(least(op), None, "{op}");
+        }
+        assert_eq!(least("subgroup.reduce[add] %a"), None);
+    }
+}
