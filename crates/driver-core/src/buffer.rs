@@ -191,7 +191,7 @@ impl BufferView {
     /// # Errors
     /// `FG0506` if it is of another device, `FG0509` if it was freed.
     pub(crate) fn bind(&self, device: &Device) -> Result<Binding, Error> {
-        if !self.buffer.device().is(device) {
+        if !self.buffer.device().is_same(device) {
             let message = format!("{self:?} is of another device than {device:?}");
             return Err(Error::invalid(Code::ForeignBuffer, message));
         }

@@ -194,7 +194,7 @@ impl Device {
     }
 
     /// Whether `other` is a handle of the same device.
-    pub fn is(&self, other: &Self) -> bool {
+    pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 

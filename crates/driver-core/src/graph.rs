@@ -184,7 +184,7 @@ impl Recorder {
         params: &[Components],
         options: &LaunchOptions,
     ) -> Result<StepId, Error> {
-        if !program.device().is(&self.device) {
+        if !program.device().is_same(&self.device) {
             let message = format!("{program:?} is of another device than the graph's");
             return Err(Error::invalid(Code::ForeignBuffer, message));
         }

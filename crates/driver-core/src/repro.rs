@@ -131,7 +131,8 @@ impl Repro {
         serde_json::to_string_pretty(self).map_err(|error| Error::Internal(error.to_string()))
     }
 
-    /// Compiles the kernel on `device`, runs it with the captured inputs, and compares.
+    /// Compiles the kernel on `device`, runs it with the captured inputs, and compares. The text is that of the kernel as its
+    /// options had made it, so workgroup and math mode come with it; the other options do not change what it computes.
     ///
     /// # Errors
     /// What is wrong with the kernel's text, and as [`Device::compile`] and [`Program::call`].

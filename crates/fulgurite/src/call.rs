@@ -14,6 +14,7 @@ use fulgurite_spec::{Code, Type, eval};
 use crate::args::components;
 use crate::buffer::{Buffer, BufferView, BufferViewMut, Element};
 use crate::dynamic::{DynBuffer, check_param_bytes, check_type};
+use crate::params::{KernelParams, ParamList};
 
 use outputs::{Lent, Output, given_for};
 pub use outputs::{OutputVec, Outputs};
@@ -144,6 +145,15 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Passes the fields of a struct for as many of the kernel's next parameters.
+    pub fn params(mut self, params: impl KernelParams) -> Self {
+        for (ty, value) in ParamList::of(params).0 {
+            self.params.push(ty);
+            self.call = self.call.param(value);
+        }
+        self
+    }
+
     /// Passes the value that `bytes` are, little-endian, for the kernel's next parameter, of the type that it declares.
     pub fn param_bytes(mut self, bytes: &[u8]) -> Self {
         if let Some(declared) = self.program.kernel().params.get(self.params.len()) {
@@ -267,7 +277,7 @@ pub(crate) fn batch<'a>(
 ) -> Result<Vec<Outputs>, Error> {
     let calls: Vec<_> = calls.into_iter().collect();
     for call in &calls {
-        if call.program.id() != program.id() || !call.program.device().is(program.device()) {
+        if call.program.id() != program.id() || !call.program.device().is_same(program.device()) {
             let message = format!("a call of {:?} in a batch of {program:?}", call.program);
             return Err(Error::invalid(Code::ForeignBuffer, message));
         }

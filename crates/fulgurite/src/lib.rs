@@ -35,6 +35,7 @@ mod dynamic;
 mod executable;
 mod graph;
 mod kernel;
+mod params;
 
 pub use args::{LaunchArg, LaunchArgs};
 pub use buffer::{Buffer, BufferView, BufferViewMut, Element};
@@ -45,6 +46,9 @@ pub use dynamic::{DynArg, DynBuffer, DynExecutable};
 pub use executable::Executable;
 pub use graph::{DynLaunchStep, Graph, GraphRecorder, GraphUpdate, LaunchStep};
 pub use kernel::{Kernel, decode, kernel, parse};
+pub use params::KernelParams;
+
+pub use fulgurite_derive::KernelParams;
 
 pub use fulgurite_driver_core::{
     CacheOutcome, CachePolicy, CacheReport, Calibration, Calibrations, Choice, CompileOptions, Considered,
@@ -64,10 +68,19 @@ pub use fulgurite_spec::{
 /// What most programs use.
 pub mod prelude {
     pub use crate::{
-        AtomicOrder, Buffer, BufferView, BufferViewMut, Combine, Context, Error, Executable, Kernel, Large,
-        LaunchOptions, Read, ReadWrite, SyncScope, Write, kernel,
+        AtomicOrder, Buffer, BufferView, BufferViewMut, Combine, Context, Error, Executable, Kernel,
+        KernelParams, Large, LaunchOptions, Read, ReadWrite, SyncScope, Write, kernel,
     };
     pub use fulgurite_ir::builder::{Builder, Val};
+}
+
+/// What `#[derive(KernelParams)]` expands to needs: no part of the interface.
+#[doc(hidden)]
+pub mod private {
+    pub use crate::args::Bound;
+    pub use crate::params::ParamList;
+    pub use fulgurite_ir::builder::{Arg, Builder, Val};
+    pub use fulgurite_spec::Location;
 }
 
 /// What a diagnostic code stands for and what to do about it; `None` if there is no such code.

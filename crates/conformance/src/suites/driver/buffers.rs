@@ -175,8 +175,8 @@ fn free(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
 
 fn foreign(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let (one, other) = (checks.device(), checks.device());
-    checks.equal("whether a device is its clone", &one.is(&one.clone()), &true);
-    checks.equal("whether a device is another of its backend", &one.is(&other), &false);
+    checks.equal("whether a device is its clone", &one.is_same(&one.clone()), &true);
+    checks.equal("whether a device is another of its backend", &one.is_same(&other), &false);
     let program = compile(&one, MAP)?;
     let (own, foreign) = (one.zeroed(16)?, other.upload(&bytes(&[9; 4]))?);
     let options = LaunchOptions::default();
