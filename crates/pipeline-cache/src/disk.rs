@@ -317,9 +317,12 @@ impl DiskPipelineCache {
         }
     }
 
-    /// Whether there is any shard.
+    /// Whether there is any entry.
     fn has_entries(&self) -> bool {
-        self.storage.list(&self.root).is_ok_and(|all| all.iter().any(|found| is_shard(&found.name)))
+        let list = |folder: &Path| self.storage.list(folder).unwrap_or_default();
+        let shards = list(&self.root).into_iter().filter(|found| is_shard(&found.name));
+        let mut files = shards.flat_map(|shard| list(&self.root.join(shard.name)));
+        files.any(|file| digest_of(&file.name).is_some())
     }
 
     /// Writes an entry, in place of the one that may be there.

@@ -81,6 +81,8 @@ pub(crate) struct Marks {
     storage: Arc<dyn Storage>,
     root: PathBuf,
     own: Mutex<Own>,
+    #[cfg(test)]
+    frozen: Mutex<Option<(PathBuf, Box<dyn StoredFile>)>>,
     known: Mutex<HashMap<(Danger, Digest), History>>,
 }
 
@@ -104,7 +106,14 @@ pub(crate) struct Mark<'m> {
 impl Marks {
     /// Collects what dead processes left below `root`.
     pub(crate) fn open(storage: Arc<dyn Storage>, root: &Path) -> Self {
-        let marks = Self { storage, root: root.to_owned(), own: Mutex::default(), known: Mutex::default() };
+        let marks = Self {
+            storage,
+            root: root.to_owned(),
+            own: Mutex::default(),
+            #[cfg(test)]
+            frozen: Mutex::default(),
+            known: Mutex::default(),
+        };
         marks.read_log();
         marks.collect();
         marks
@@ -114,12 +123,8 @@ impl Marks {
         self.root.join("marks")
     }
 
-    fn log_path(&self) -> PathBuf {
-        self.root.join("crashes.log")
-    }
-
     fn read_log(&self) {
-        let Ok((bytes, _)) = self.storage.read(&self.log_path(), 0, MAX_LOG_BYTES) else { return };
+        let Ok((bytes, _)) = self.storage.read(&log_path(&self.root), 0, MAX_LOG_BYTES) else { return };
         let mut known = whole(&self.known);
         let records = bytes.chunks_exact(RECORD_BYTES).filter_map(decode_record);
         records.for_each(|(event, what)| known.entry(what).or_default().note(event));
@@ -145,7 +150,7 @@ impl Marks {
     fn note(&self, event: Event, what: (Danger, Digest)) {
         whole(&self.known).entry(what).or_default().note(event);
         // Without it the next process learns nothing, as on a disk that cannot be written.
-        let _ = self.storage.append(&self.log_path(), &encode_record(event, what));
+        let _ = self.storage.append(&log_path(&self.root), &encode_record(event, what));
     }
 
     fn history(&self, what: (Danger, Digest)) -> History {
@@ -198,6 +203,21 @@ impl Marks {
         Mark { marks: self, slot: self.take_slot(&encode_slot(what)), what }
     }
 
+    /// Marks that are set stay as they are, whatever happens next: as if the process ended here.
+    #[cfg(test)]
+    pub(crate) fn freeze(&self) {
+        let file = whole(&self.own).file.take();
+        // Locked until the process is as good as gone.
+        *whole(&self.frozen) = file;
+        whole(&self.own).is_broken = true;
+    }
+
+    /// The process is gone: its files are closed.
+    #[cfg(test)]
+    pub(crate) fn abandon(&self) {
+        whole(&self.frozen).take();
+    }
+
     fn take_slot(&self, bytes: &[u8; SLOT_BYTES]) -> Option<usize> {
         let mut own = whole(&self.own);
         if own.is_broken {
@@ -225,6 +245,10 @@ impl Marks {
 
 impl Drop for Mark<'_> {
     fn drop(&mut self) {
+        #[cfg(test)]
+        if whole(&self.marks.frozen).is_some() {
+            return;
+        }
         if let Some(slot) = self.slot {
             let mut own = whole(&self.marks.own);
             if let Some((_, file)) = own.file.as_mut() {
@@ -245,6 +269,11 @@ impl Drop for Marks {
             let _ = self.storage.remove(&path);
         }
     }
+}
+
+/// The log of what crashed a driver.
+pub(crate) fn log_path(root: &Path) -> PathBuf {
+    root.join("crashes.log")
 }
 
 /// Locks; whole between any two statements.

@@ -1,1 +1,200 @@
+//! The cache as a backend uses it, on real folders.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fulgurite_spec::Code;
+use fulgurite_spec::cache::PipelineCacheMissReason as Reason;
+
+use super::*;
+use crate::identity::PipelineDeviceFingerprint;
+use crate::pack::PackWriter;
+
+fn identity(kind: PayloadKind, name: &str) -> PipelineCacheIdentity {
+    let any = PipelineDeviceFingerprint::ANY;
+    PipelineCacheIdentity::new(kind, Digest::of(name.as_bytes()), Digest::ZERO, any)
+}
+
+fn open(root: &Path) -> PipelineCache {
+    PipelineCache::open(CacheOptions::in_folder(root))
+}
+
+/// Finds or makes the entry called `name`: whether it was made, and why.
+fn ask(cache: &PipelineCache, kind: PayloadKind, name: &str) -> Option<Reason> {
+    let mut made = None;
+    let make = |reason| {
+        made = Some(reason);
+        let payload = format!("payload of {name}").into_bytes();
+        Ok::<_, CacheError>(Made::Keep { artifact: Digest::ZERO, payload })
+    };
+    let entry = cache.find_or_make(&identity(kind, name), make).unwrap().unwrap();
+    assert_eq!(entry.payload, format!("payload of {name}").into_bytes());
+    made
+}
+
+const ARTIFACT: PayloadKind = PayloadKind::Artifact;
+const BINARY: PayloadKind = PayloadKind::Binary;
+
+#[test]
+fn an_entry_is_made_once_and_found_in_each_tier() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = open(folder.path());
+    assert_eq!(ask(&first, ARTIFACT, "a"), Some(Reason::EmptyCache));
+    assert_eq!(ask(&first, ARTIFACT, "a"), None);
+    let second = open(folder.path());
+    assert_eq!(ask(&second, ARTIFACT, "a"), None);
+    assert_eq!(ask(&second, ARTIFACT, "b"), Some(Reason::ProgramChanged));
+    assert!(second.find(&identity(ARTIFACT, "a")).is_ok());
+    assert_eq!(second.find(&identity(ARTIFACT, "c")), Err(Reason::ProgramChanged));
+    let counted = second.statistics();
+    assert_eq!((counted.disk_hits, counted.memory_hits, counted.misses()), (1, 1, 2));
+    assert_eq!(second.audit(5_000).hit_rate_basis_points, Some(5_000));
+    assert!(second.notices().is_empty() && second.flush().is_ok());
+}
+
+#[test]
+fn what_cannot_be_kept_is_made_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(folder.path());
+    for _ in 0..2 {
+        let mut calls = 0;
+        let nothing = |_| {
+            calls += 1;
+            Ok::<_, CacheError>(Made::Nothing)
+        };
+        assert_eq!(cache.find_or_make(&identity(BINARY, "a"), nothing), Ok(None));
+        assert_eq!(calls, 1);
+    }
+    let failing = |_| Err::<Made, _>(CacheError::ReadOnly);
+    assert_eq!(cache.find_or_make(&identity(BINARY, "a"), failing), Err(CacheError::ReadOnly));
+    assert!(ask(&cache, BINARY, "a").is_some());
+}
+
+#[test]
+fn of_two_processes_one_makes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = AtomicUsize::new(0);
+    let caches = [open(folder.path()), open(folder.path())];
+    std::thread::scope(|scope| {
+        for cache in caches.iter().flat_map(|cache| [cache; 4]) {
+            scope.spawn(|| {
+                let make = |_| {
+                    made.fetch_add(1, Ordering::SeqCst);
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                    Ok::<_, CacheError>(Made::Keep { artifact: Digest::ZERO, payload: b"made".to_vec() })
+                };
+                let entry = cache.find_or_make(&identity(ARTIFACT, "a"), make).unwrap().unwrap();
+                assert_eq!(entry.payload, b"made");
+            });
+        }
+    });
+    assert_eq!(made.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn without_a_folder_it_goes_on_in_memory_and_says_so_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for root in [file.clone(), file.join("below")] {
+        let cache = open(&root);
+        for name in ["a", "b", "a"] {
+            let _ = ask(&cache, ARTIFACT, name);
+        }
+        assert_eq!(cache.statistics().misses(), 2);
+        let codes: Vec<_> = cache.notices().iter().map(|notice| notice.code).collect();
+        assert_eq!(codes, [Code::CacheDegraded]);
+    }
+    let memory = PipelineCache::open(CacheOptions::memory_only());
+    assert_eq!(ask(&memory, ARTIFACT, "a"), Some(Reason::EmptyCache));
+    assert_eq!(ask(&memory, ARTIFACT, "a"), None);
+    assert!(memory.notices().is_empty() && memory.disk().is_none());
+}
+
+#[test]
+fn layers_serve_and_are_left_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shared, own) = (folder.path().join("shared"), folder.path().join("own"));
+    assert!(ask(&open(&shared), ARTIFACT, "in the folder").is_some());
+    let mut pack = PackWriter::new();
+    let packed = identity(ARTIFACT, "in the pack");
+    pack.add(&Entry::new(packed, Digest::ZERO, b"payload of in the pack".to_vec()));
+    let pack = Pack::from_bytes(pack.finish()).unwrap();
+    let options = CacheOptions::in_folder(&own).layer(Layer::Folder(shared.clone())).layer(Layer::Pack(pack));
+    let cache = PipelineCache::open(options.clone());
+    assert_eq!(ask(&cache, ARTIFACT, "in the folder"), None);
+    assert_eq!(ask(&cache, ARTIFACT, "in the pack"), None);
+    assert!(ask(&cache, ARTIFACT, "in none").is_some());
+    assert_eq!(cache.statistics().layer_hits, 2);
+    drop(cache);
+    assert!(ask(&open(&shared), ARTIFACT, "in none").is_some(), "what is made goes to the own folder");
+    let refused = PipelineCache::open(options.layer(Layer::Folder(folder.path().join("nowhere"))));
+    assert_eq!(refused.notices().len(), 1);
+    assert_eq!(ask(&refused, ARTIFACT, "in none"), None);
+}
+
+#[test]
+fn a_refused_entry_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(folder.path());
+    let id = identity(BINARY, "a");
+    ask(&cache, BINARY, "a");
+    let entry = cache.find(&id).unwrap();
+    cache.refuse(&entry);
+    cache.keep(&id, Digest::ZERO, b"new".to_vec());
+    assert_eq!(cache.find(&id).unwrap().payload, b"new");
+    assert_eq!(open(folder.path()).find(&id).unwrap().payload, b"new");
+    assert_eq!(cache.statistics().missed(Reason::DeviceOrRuntimeChanged), 1);
+}
+
+/// Ends a process while its driver has what `during` hands it.
+fn die(root: &Path, during: impl FnOnce(&PipelineCache)) {
+    let cache = open(root);
+    during(&cache);
+    // Its files are closed and its memory is gone, but nothing is cleaned up.
+    cache.marks.as_ref().unwrap().abandon();
+}
+
+#[test]
+fn a_binary_that_a_process_ended_with_is_left_out_once_and_then_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    ask(&open(root), BINARY, "a");
+    ask(&open(root), ARTIFACT, "a");
+    let crash = |root: &Path| {
+        die(root, |cache| {
+            let entry = cache.find(&identity(BINARY, "a")).unwrap();
+            cache.load(&entry, |_| cache.marks.as_ref().unwrap().freeze());
+        });
+    };
+    crash(root);
+    let second = open(root);
+    assert_eq!(second.suspects(), (1, 0));
+    assert_eq!(ask(&second, ARTIFACT, "a"), None, "what no driver reads is not suspected");
+    assert_eq!(ask(&second, BINARY, "a"), Some(Reason::Suspect));
+    drop(second);
+    assert_eq!(ask(&open(root), BINARY, "a"), None, "it was left out once, and kept");
+    crash(root);
+    assert_eq!(ask(&open(root), BINARY, "a"), Some(Reason::Suspect));
+    let later = open(root);
+    assert!(ask(&later, BINARY, "a").is_some(), "those very bytes are not kept again");
+    assert_eq!(later.disk().unwrap().stats().unwrap().quarantined.entries, 1);
+}
+
+#[test]
+fn a_compile_that_ended_two_processes_is_a_typed_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let program = Digest::of(b"program");
+    for _ in 0..2 {
+        assert_eq!(open(root).suspects().1, usize::from(root.join("marks").exists()));
+        die(root, |cache| {
+            cache.compile(program, || cache.marks.as_ref().unwrap().freeze()).unwrap();
+        });
+    }
+    let error = open(root).compile(program, || panic!("it is not asked")).unwrap_err();
+    assert_eq!((error.code(), &error), (Code::DriverCrash, &CacheError::Crashes { crashes: 2 }));
+    assert_eq!(open(root).compile(Digest::of(b"other"), || 7), Ok(7));
+    open(root).disk().unwrap().clear().unwrap();
+    assert_eq!(open(root).compile(program, || 7), Ok(7), "clearing the cache gives it another try");
+}

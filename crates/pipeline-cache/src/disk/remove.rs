@@ -157,7 +157,7 @@ impl DiskPipelineCache {
         locked.is_held() && is_unused && self.storage.remove(&path).is_ok()
     }
 
-    /// Removes every entry, what was put aside, and the index.
+    /// Removes every entry, what was put aside, the index, and what is known of drivers' crashes.
     ///
     /// # Errors
     /// `FG1001` if the folder cannot be listed, or the cache is only read.
@@ -186,11 +186,14 @@ impl DiskPipelineCache {
             drop(locked);
         }
         self.bound_quarantine(0, 0);
-        match self.storage.remove(&self.index_path()) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                report.failed.push(CacheError::io("remove", &self.index_path(), &error));
+        // What crashed a driver may be tried again.
+        for log in [self.index_path(), crate::marks::log_path(&self.root)] {
+            match self.storage.remove(&log) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    report.failed.push(CacheError::io("remove", &log, &error));
+                }
+                _ => {}
             }
-            _ => {}
         }
         Ok(report)
     }
