@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use fulgurite_backend_vulkan::{Options as VulkanOptions, ValidationLog, VulkanBackend};
-use fulgurite_conformance::{BackendReport, Expectations, Level, Options, Report, Suite};
+use fulgurite_conformance::{BackendReport, Expectations, Level, Options, Report, Suite, Worker};
 use fulgurite_driver_core::{Backend, CacheReport, Error};
 
 use crate::progress;
@@ -135,6 +135,7 @@ fn options(args: &Args) -> anyhow::Result<Options> {
     };
     let mut options = Options::new(level, args.seed);
     options.only.clone_from(&args.only);
+    options.worker = std::env::current_exe().ok().map(|program| Worker::new(program, ["cache-worker"]));
     if !args.suite.is_empty() {
         options.suites.clear();
         for name in &args.suite {
@@ -221,6 +222,9 @@ fn print_backend(report: &BackendReport, seconds: f64) {
                     ));
                 }
             }
+        }
+        for note in &suite.notes {
+            print_line(&format!("    {note}"));
         }
         for failure in suite.failures.iter().take(20) {
             print_line(&format!("    FAILED {}", failure.group));

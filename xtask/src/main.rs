@@ -26,6 +26,12 @@ enum Command {
     Bless(bless::Args),
     /// Look after the folder of compiled kernels, and make packs of them
     Cache(cache::Args),
+    /// What a process of the suite `cache` does
+    #[command(hide = true)]
+    CacheWorker {
+        /// What, and with what
+        args: Vec<String>,
+    },
     /// Measure devices for routing
     Calibrate(calibrate::Args),
     /// Hold backends to the language: every op on edge values, and kernels against plain Rust
@@ -49,6 +55,9 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Bless(args) => bless::run(&args),
         Command::Cache(args) => cache::run(&args),
+        Command::CacheWorker { args } => {
+            fulgurite_conformance::work(&args).map(|()| true).map_err(anyhow::Error::msg)
+        }
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Conformance(args) => conformance::run(&args),
         Command::Replay(args) => replay::run(&args),

@@ -83,6 +83,16 @@ impl<'a> Harness<'a> {
         Random::new(self.options.seed ^ salt)
     }
 
+    /// Tells people something besides the cases.
+    pub(crate) fn note(&mut self, note: String) {
+        self.report.notes.push(note);
+    }
+
+    /// What to run, and how.
+    pub(crate) fn options(&self) -> &'a Options {
+        self.options
+    }
+
     /// How much to run.
     pub(crate) fn level(&self) -> Level {
         self.options.level

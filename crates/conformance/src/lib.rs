@@ -21,7 +21,7 @@ mod values;
 pub use expectations::{Expectations, ExpectationsError};
 pub use harness::Harness;
 pub use report::{BackendReport, Failure, Report, SuiteReport};
-pub use suites::Suite;
+pub use suites::{Suite, Worker, work};
 
 use std::sync::Arc;
 
@@ -53,12 +53,16 @@ pub struct Options {
     pub expectations: Vec<Expectations>,
     /// Only groups (an op × type, a kernel) whose name contains this.
     pub only: Option<String>,
+    /// How the suite `cache` starts processes: a command that calls [`work`] with what is added to its arguments. Without
+    /// one its groups of several processes are unsupported.
+    pub worker: Option<Worker>,
 }
 
 impl Options {
     /// Every suite at `level`, with the expected failures that come with the suites.
     pub fn new(level: Level, seed: u64) -> Self {
-        Self { suites: Suite::ALL.to_vec(), level, seed, expectations: Expectations::shipped(), only: None }
+        let expectations = Expectations::shipped();
+        Self { suites: Suite::ALL.to_vec(), level, seed, expectations, only: None, worker: None }
     }
 }
 

@@ -47,6 +47,9 @@ pub struct SuiteReport {
     pub failures: Vec<Failure>,
     /// Why kernels were unsupported: each reason once.
     pub unsupported_reasons: Vec<String>,
+    /// What a suite counted besides its cases, for people.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The largest error of each approximate op on each type.
     pub accuracy: Vec<Accuracy>,
 }

@@ -1,6 +1,8 @@
 //! The suites, by name.
 
 mod atomics;
+mod cache;
+mod checks;
 mod control;
 mod coopmat;
 mod driver;
@@ -31,6 +33,8 @@ pub enum Suite {
     Coopmat,
     /// Contention: sums, tickets, compare-exchange loops, message passing.
     Atomics,
+    /// What is kept of compiled kernels: damage, crashes, many processes, full disks.
+    Cache,
     /// What is round a backend: buffers, calls, order, options, counters, graphs, launches that trap or never end. Last:
     /// a device may be lost to the launches that never end.
     Driver,
@@ -38,8 +42,16 @@ pub enum Suite {
 
 impl Suite {
     /// Every suite, in the order they run.
-    pub const ALL: [Suite; 7] =
-        [Self::Ops, Self::Memory, Self::Control, Self::Subgroup, Self::Coopmat, Self::Atomics, Self::Driver];
+    pub const ALL: [Suite; 8] = [
+        Self::Ops,
+        Self::Memory,
+        Self::Control,
+        Self::Subgroup,
+        Self::Coopmat,
+        Self::Atomics,
+        Self::Cache,
+        Self::Driver,
+    ];
 
     /// Its name on command lines and in reports.
     pub const fn name(self) -> &'static str {
@@ -50,6 +62,7 @@ impl Suite {
             Self::Subgroup => "subgroup",
             Self::Coopmat => "coopmat",
             Self::Atomics => "atomics",
+            Self::Cache => "cache",
             Self::Driver => "driver",
         }
     }
@@ -67,10 +80,13 @@ impl Suite {
             Self::Subgroup => subgroup::run(harness, progress),
             Self::Coopmat => coopmat::run(harness, progress),
             Self::Atomics => atomics::run(harness, progress),
+            Self::Cache => cache::run(harness, progress),
             Self::Driver => driver::run(harness, progress),
         }
     }
 }
+
+pub use cache::{Worker, work};
 
 /// A value as text: its literals, with bits for floats.
 pub(crate) fn show(value: &Components, ty: Type) -> String {

@@ -146,12 +146,13 @@ pub enum Written {
 struct Unsynced {
     path: PathBuf,
     digest: Digest,
-    is_new_shard: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     unsynced: Vec<Unsynced>,
+    /// Shards that are surely durable in the root. Any process may have made one, and not have come to sync it.
+    durable_shards: BTreeSet<PathBuf>,
     index: Index,
     /// Bytes written since the folder was last looked over.
     written: u64,
@@ -208,8 +209,11 @@ impl DiskPipelineCache {
             let reason = String::from("a cache's folder has an absolute path");
             return Err(CacheError::Refused { path: root.to_owned(), reason });
         }
-        if options.mode == Mode::ReadWrite {
-            storage.create_dir(root).map_err(|error| CacheError::io("make", root, &error))?;
+        if options.mode == Mode::ReadWrite
+            && storage.create_dir(root).map_err(|error| CacheError::io("make", root, &error))?
+        {
+            // Best effort: what is above a root is not the cache's, and may be new, too.
+            let _ = root.ancestors().skip(1).try_for_each(|above| storage.sync_dir(above));
         }
         let distrust = storage.distrust(root).map_err(|error| CacheError::io("look at", root, &error))?;
         if let Some(reason) = distrust {
@@ -338,8 +342,7 @@ impl DiskPipelineCache {
         }
         let digest = entry.identity.digest();
         let (path, shard) = (self.path_of(&digest), self.shard_of(&digest));
-        let is_new_shard =
-            self.storage.create_dir(&shard).map_err(|error| CacheError::io("make", &shard, &error))?;
+        self.storage.create_dir(&shard).map_err(|error| CacheError::io("make", &shard, &error))?;
         let encoded = entry::encode(entry);
         // What replaces an entry that may be durable is durable itself before it does.
         let durability = match self.storage.read(&path, 0, self.options.max_entry_bytes) {
@@ -349,10 +352,8 @@ impl DiskPipelineCache {
         };
         self.write_new(&shard, &path, &encoded, durability)?;
         match durability {
-            Durability::Immediate => self.sync_names(&path, &shard, is_new_shard)?,
-            Durability::OnFlush => {
-                lock(&self.state)?.unsynced.push(Unsynced { path, digest, is_new_shard });
-            }
+            Durability::Immediate => self.sync_names(&path, &shard)?,
+            Durability::OnFlush => lock(&self.state)?.unsynced.push(Unsynced { path, digest }),
         }
         self.log(&[Record::insert(&entry.identity)]);
         self.count_written(encoded.len() as u64)?;
@@ -390,15 +391,18 @@ impl DiskPipelineCache {
     }
 
     /// Makes durable that a file has its name. If that fails the file goes.
-    fn sync_names(&self, path: &Path, shard: &Path, is_new_shard: bool) -> Result<(), CacheError> {
-        let synced = self.storage.sync_dir(shard).and_then(|()| match is_new_shard {
-            true => self.storage.sync_dir(&self.root),
-            false => Ok(()),
+    fn sync_names(&self, path: &Path, shard: &Path) -> Result<(), CacheError> {
+        let is_durable = lock(&self.state)?.durable_shards.contains(shard);
+        let synced = self.storage.sync_dir(shard).and_then(|()| match is_durable {
+            true => Ok(()),
+            false => self.storage.sync_dir(&self.root),
         });
-        synced.map_err(|error| {
+        if let Err(error) = synced {
             let _ = self.storage.remove(path);
-            not_durable(&error)
-        })
+            return Err(not_durable(&error));
+        }
+        lock(&self.state)?.durable_shards.insert(shard.to_owned());
+        Ok(())
     }
 
     /// Makes everything durable that was written and is still there. What cannot be made durable is removed: once a
@@ -407,16 +411,17 @@ impl DiskPipelineCache {
     /// # Errors
     /// `FG1007` if any was removed; the others are durable.
     pub fn flush(&self) -> Result<(), CacheError> {
-        let unsynced = std::mem::take(&mut lock(&self.state)?.unsynced);
+        let (unsynced, durable_shards) = {
+            let mut state = lock(&self.state)?;
+            (std::mem::take(&mut state.unsynced), state.durable_shards.clone())
+        };
         let mut failed: Vec<io::Error> = Vec::new();
         let mut shards = BTreeSet::new();
         let mut kept = Vec::new();
-        let mut has_new_shard = false;
         for written in unsynced {
             let synced = self.storage.open(&written.path).and_then(|mut file| file.sync());
             match synced {
                 Ok(()) => {
-                    has_new_shard |= written.is_new_shard;
                     shards.insert(self.shard_of(&written.digest));
                     kept.push(written);
                 }
@@ -432,22 +437,24 @@ impl DiskPipelineCache {
                 failed.push(error);
             }
         }
-        let root = if has_new_shard { self.storage.sync_dir(&self.root) } else { Ok(()) };
+        let new: Vec<&PathBuf> = shards.difference(&durable_shards).collect();
+        if !new.is_empty()
+            && let Err(error) = self.storage.sync_dir(&self.root)
+        {
+            lost.extend(new.iter().map(|shard| shard.as_path()));
+            failed.push(error);
+        }
         for written in &kept {
-            let shard = self.shard_of(&written.digest);
-            if lost.contains(&*shard) || (written.is_new_shard && root.is_err()) {
+            if lost.contains(&*self.shard_of(&written.digest)) {
                 // Counted with its folder.
                 let _ = self.storage.remove(&written.path);
             }
         }
-        failed.extend(root.err());
+        let durable = shards.iter().filter(|shard| !lost.contains(shard.as_path())).cloned();
+        lock(&self.state)?.durable_shards.extend(durable);
         match failed.first() {
             None => Ok(()),
-            Some(first) => {
-                let error = CacheError::NotDurable { dropped: failed.len(), first: first.to_string() };
-                self.notices.say(&error);
-                Err(error)
-            }
+            Some(first) => Err(CacheError::NotDurable { dropped: failed.len(), first: first.to_string() }),
         }
     }
 
@@ -480,8 +487,17 @@ impl DiskPipelineCache {
 
     /// Takes a shard's lock. Where none is to be had it is said once, and the caller goes on.
     fn lock_shard(&self, shard: &Path) -> Locked {
-        let name = shard.file_name().unwrap_or_default().to_string_lossy();
-        self.lock_named(&format!("shard-{name}"))
+        let name = format!("shard-{}", shard.file_name().unwrap_or_default().to_string_lossy());
+        let locked = self.lock_named(&name);
+        if let Locked::Late = locked {
+            let reason = format!("it did not come within {:?}", self.options.lock_deadline);
+            self.notices.say(&CacheError::Io { what: "lock", path: self.lock_path(&name), reason });
+        }
+        locked
+    }
+
+    fn lock_path(&self, name: &str) -> PathBuf {
+        self.root.join("locks").join(format!("{name}.lock"))
     }
 
     /// Takes the lock that threads and processes hold while they compile what belongs at `digest`.
@@ -491,11 +507,10 @@ impl DiskPipelineCache {
     }
 
     fn lock_named(&self, name: &str) -> Locked {
-        let folder = self.root.join("locks");
-        if let Err(error) = self.storage.create_dir(&folder) {
+        if let Err(error) = self.storage.create_dir(&self.root.join("locks")) {
             return Locked::Unusable(error);
         }
-        let path = folder.join(format!("{name}.lock"));
+        let path = self.lock_path(name);
         let locked = lock_within(&self.storage, &path, self.options.lock_deadline);
         if let Locked::Unusable(error) = &locked {
             self.notices.say(&CacheError::io("lock", &path, error));

@@ -4,7 +4,10 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// How often a file that is taken for a dead process's is made again, a millisecond apart.
+const COLLECTOR_PATIENCE: usize = 1000;
 
 /// Files and folders, by absolute path. Every method may fail at any time; none follows a link at the end of a path.
 pub trait Storage: Send + Sync {
@@ -155,10 +158,23 @@ impl Storage for FileSystem {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn StoredFile>> {
-        let file = options().write(true).create_new(true).open(path)?;
-        // Without locks, what is left behind is told by its age.
-        let _ = file.try_lock();
-        Ok(Box::new(file))
+        // Between making and locking it, who collects what dead processes left may take it for that: then it has the lock,
+        // or had it and the file is gone, and another one is made.
+        let mut made = options().write(true).create_new(true).open(path)?;
+        for _ in 0..COLLECTOR_PATIENCE {
+            match made.try_lock() {
+                Ok(()) if has_name(&made)? => return Ok(Box::new(made)),
+                // Without locks, what is left behind is told by its age.
+                Err(TryLockError::Error(_)) => return Ok(Box::new(made)),
+                Ok(()) | Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+            }
+            match options().write(true).create_new(true).open(path) {
+                Ok(again) => made = again,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ErrorKind::ResourceBusy.into())
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn StoredFile>> {
@@ -264,6 +280,14 @@ impl StoredFile for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
     }
+}
+
+/// Whether a file is still in a folder.
+fn has_name(file: &File) -> io::Result<bool> {
+    #[cfg(unix)]
+    return Ok(std::os::unix::fs::MetadataExt::nlink(&file.metadata()?) > 0);
+    #[cfg(not(unix))]
+    return file.metadata().map(|_| true);
 }
 
 /// Options of opening files: links are refused, and what is made is its owner's alone.

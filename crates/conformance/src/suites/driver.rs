@@ -15,17 +15,16 @@ mod order;
 mod random_graphs;
 mod stated;
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use fulgurite_driver_core::{CompileOptions, Device, Error, LaunchOptions, Program};
+use fulgurite_driver_core::{CompileOptions, Device, Error, Program};
 use fulgurite_ir::VerifiedKernel;
-use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
 
 use crate::harness::Harness;
+use crate::suites::checks;
 use crate::values::Random;
 
 /// How long anything of this suite may take before it counts as hung. No contract is that slow.
@@ -109,11 +108,8 @@ fn join([x, y]: [u32; 2], a: u32) -> u32 {
     x.wrapping_sub(y.wrapping_mul(a))
 }
 
-/// The contracts of one group: an error that they don't expect ends them and is a failed case.
-type Part = fn(&mut Checks<'_, '_>) -> Result<(), Error>;
-
 pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
-    let parts: Vec<(&'static str, Part)> = [
+    let parts = [
         buffers::PARTS,
         calls::PARTS,
         order::PARTS,
@@ -126,62 +122,11 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
         ending::PARTS,
     ]
     .concat();
-    for (done, (group, part)) in parts.iter().enumerate() {
-        progress(done, parts.len());
-        if harness.begin(group) {
-            let mut checks = Checks { harness, group };
-            if let Err(error) = part(&mut checks) {
-                checks.harness.error(group, "what no error is expected of", error);
-            }
-        }
-    }
-    progress(parts.len(), parts.len());
-}
-
-/// Counts the cases of one group.
-struct Checks<'h, 'a> {
-    harness: &'h mut Harness<'a>,
-    group: &'static str,
-}
-
-impl Checks<'_, '_> {
-    /// A device of the backend with options of its own.
-    fn device_with(&self, compile: CompileOptions, launch: LaunchOptions) -> Device {
-        Device::new(Arc::clone(self.harness.backend()), compile, launch)
-    }
-
-    /// A device of the backend.
-    fn device(&self) -> Device {
-        self.device_with(CompileOptions::default(), LaunchOptions::default())
-    }
-
-    fn random(&self) -> Random {
-        self.harness.random(self.group)
-    }
-
-    /// A case: two values are equal.
-    fn equal<T: PartialEq + Debug>(&mut self, what: &str, actual: &T, expected: &T) {
-        self.harness.case(self.group, actual == expected, || {
-            [what.to_owned(), format!("{expected:?}"), format!("{actual:?}")]
-        });
-    }
-
-    /// A case: something holds; `actual` says what did if it does not.
-    fn holds(&mut self, what: &str, holds: bool, actual: impl FnOnce() -> String) {
-        self.harness.case(self.group, holds, || [what.to_owned(), "that it holds".to_owned(), actual()]);
-    }
-
-    /// A case: the code of an error.
-    fn refused<T>(&mut self, what: &str, result: Result<T, Error>, code: Code) {
-        let found = result.err().map(|error| (error.code(), error.to_string()));
-        self.harness.case(self.group, found.as_ref().is_some_and(|(c, _)| *c == code), || {
-            [what.to_owned(), code.to_string(), found.map_or("no error".to_owned(), |(_, text)| text)]
-        });
-    }
+    checks::run(harness, &parts, progress);
 }
 
 /// A kernel of this suite. Each verifies: a test of this module shows it.
-fn kernel(text: &str) -> Result<Arc<VerifiedKernel>, Error> {
+pub(super) fn kernel(text: &str) -> Result<Arc<VerifiedKernel>, Error> {
     Ok(Arc::new(fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify)?))
 }
 

@@ -3,8 +3,9 @@
 use fulgurite_driver_core::{Buffer, Error, LaunchOptions};
 use fulgurite_spec::{Code, Type};
 
-use super::{Checks, MAP, Part, STEP, compile, map, random_words, step, to_words, word};
+use super::{MAP, STEP, compile, map, random_words, step, to_words, word};
 use crate::suites::bytes;
+use crate::suites::checks::{Checks, Part};
 
 pub(super) const PARTS: &[(&str, Part)] = &[
     ("buffer contents", contents),

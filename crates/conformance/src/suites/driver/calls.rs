@@ -10,10 +10,10 @@ use fulgurite_driver_core::{Arg, Call, DeviceError, Error, LaunchOptions, Pendin
 use fulgurite_spec::Code;
 
 use super::{
-    Checks, JOIN, MAP, PATIENCE, Part, STEP, TRAP, bounded, compile, join, map, random_words, step, to_words,
-    word,
+    JOIN, MAP, PATIENCE, STEP, TRAP, bounded, compile, join, map, random_words, step, to_words, word,
 };
 use crate::suites::bytes;
+use crate::suites::checks::{Checks, Part};
 
 pub(super) const PARTS: &[(&str, Part)] = &[
     ("call on mixed arguments", mixed),

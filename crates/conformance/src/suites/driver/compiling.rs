@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use fulgurite_driver_core::{CacheOutcome, CompileOptions, Error, LaunchOptions, MANIFEST_SCHEMA};
 
-use super::{Checks, JOIN, MAP, Part, STEP, TRAP, compile, kernel, map, to_words, word};
+use super::{JOIN, MAP, STEP, TRAP, compile, kernel, map, to_words, word};
 use crate::suites::bytes;
+use crate::suites::checks::{Checks, Part};
 
 pub(super) const PARTS: &[(&str, Part)] =
     &[("compiling reaches one executable", same), ("ids of executables", ids), ("manifests", manifests)];

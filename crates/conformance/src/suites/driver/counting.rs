@@ -3,8 +3,9 @@
 use fulgurite_driver_core::{Call, Counters, Device, Error, LaunchOptions, LaunchReport, Recorder};
 use fulgurite_spec::Code;
 
-use super::{Checks, MAP, PATIENCE, Part, STEP, TRAP, compile, word};
+use super::{MAP, PATIENCE, STEP, TRAP, compile, word};
 use crate::suites::bytes;
+use crate::suites::checks::{Checks, Part};
 
 pub(super) const PARTS: &[(&str, Part)] =
     &[("counters", counters), ("counters of separate devices", separate)];

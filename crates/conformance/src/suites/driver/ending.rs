@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use fulgurite_driver_core::{BufferView, Device, DeviceError, Error, LaunchOptions, LaunchReport, Program};
 use fulgurite_spec::Code;
 
-use super::{Checks, MAP, PATIENCE, Part, TRAP, bounded, compile, map, to_words, word};
+use super::{MAP, PATIENCE, TRAP, bounded, compile, map, to_words, word};
 use crate::suites::bytes;
+use crate::suites::checks::{Checks, Part};
 
 pub(super) const PARTS: &[(&str, Part)] = &[
     ("a trap says who and why", traps),

@@ -5,8 +5,9 @@ use std::ops::Range;
 use fulgurite_driver_core::{Error, Graph, HazardKind, LaunchOptions, Program, Recorder};
 use fulgurite_spec::Code;
 
-use super::{Checks, MAP, Part, STEP, compile, map, step, to_words, word};
+use super::{MAP, STEP, compile, map, step, to_words, word};
 use crate::suites::bytes;
+use crate::suites::checks::{Checks, Part};
 
 pub(super) const PARTS: &[(&str, Part)] = &[
     ("hazards of graphs", hazards),

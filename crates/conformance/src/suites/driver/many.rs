@@ -2,8 +2,9 @@
 
 use fulgurite_driver_core::{Call, Error, LaunchOptions, Program, Recorder};
 
-use super::{Checks, PATIENCE, Part, STEP, bounded, compile, step, to_words, word};
+use super::{PATIENCE, STEP, bounded, compile, step, to_words, word};
 use crate::suites::bytes;
+use crate::suites::checks::{Checks, Part};
 use crate::values::Random;
 
 pub(super) const PARTS: &[(&str, Part)] = &[

@@ -2,8 +2,9 @@
 
 use fulgurite_driver_core::{BufferView, Call, Error, LaunchOptions, Recorder};
 
-use super::{Checks, MAP, PATIENCE, Part, STEP, compile, map, random_words, step, to_words, word};
+use super::{MAP, PATIENCE, STEP, compile, map, random_words, step, to_words, word};
 use crate::suites::bytes;
+use crate::suites::checks::{Checks, Part};
 
 pub(super) const PARTS: &[(&str, Part)] = &[
     ("what comes after submitted work sees it", seen),

@@ -7,8 +7,9 @@ use fulgurite_driver_core::{
 use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
 
-use super::{Checks, JOIN, MAP, Part, STEP, compile, join, map, random_words, step, to_words, word};
+use super::{JOIN, MAP, STEP, compile, join, map, random_words, step, to_words, word};
 use crate::suites::bytes;
+use crate::suites::checks::{Checks, Part};
 use crate::values::Random;
 
 pub(super) const PARTS: &[(&str, Part)] = &[("random graphs", run)];

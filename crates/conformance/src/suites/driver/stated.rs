@@ -12,7 +12,8 @@ use fulgurite_ir::{Grid, VerifiedKernel};
 use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 
-use super::{Checks, MAP, Part, compile, kernel, word};
+use super::{MAP, compile, kernel, word};
+use crate::suites::checks::{Checks, Part};
 
 pub(super) const PARTS: &[(&str, Part)] = &[
     ("launch options merge field by field", merged),

@@ -1,0 +1,113 @@
+//! What is kept of compiled kernels, through the public types of `pipeline-cache` and what a backend says of its own cache:
+//! nothing wrong is ever served, what was made durable is not lost, and whatever goes wrong costs a compile and one
+//! diagnostic.
+//!
+//! A case is one entry that is looked for after something was done to it or to the disk. The store is the same for every
+//! backend, so its cases run for a backend that keeps what it compiles; of another one it is a case that it says so.
+
+mod corruption;
+mod crash;
+mod environment;
+mod simulated;
+mod storm;
+mod worker;
+
+use std::fmt::Display;
+
+use fulgurite_driver_core::{CacheOutcome, CompileOptions, Error};
+use fulgurite_pipeline_cache::{
+    Digest, DigestBuilder, Entry, PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint,
+};
+
+use crate::harness::Harness;
+use crate::suites::checks::{self, Checks, Part};
+
+pub use worker::{Worker, work};
+
+/// Doubles each element.
+const KERNEL: &str = "fulgurite 1
+kernel @cache_double workgroup(32, 1, 1) {
+  buffer %y: read_write u32[]
+  %i = global_id.x
+  %v = load %y[%i]
+  %w = add %v, %v
+  store %y[%i], %w
+}
+";
+
+pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
+    let keeps = harness.backend().cache_report().kept_in.is_some();
+    let parts = match keeps {
+        true => [KEPT, corruption::PARTS, crash::PARTS, environment::PARTS, storm::PARTS].concat(),
+        false => NOT_KEPT.to_vec(),
+    };
+    checks::run(harness, &parts, progress);
+}
+
+const KEPT: &[(&str, Part)] = &[("what a backend says of its cache", kept)];
+const NOT_KEPT: &[(&str, Part)] = &[("a backend that keeps nothing", not_kept)];
+
+fn kept(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let kernel = super::driver::kernel(KERNEL)?;
+    let (_, first) = checks.device().compile_with_report(&kernel, &CompileOptions::default())?;
+    let before = checks.device().cache_report();
+    let (_, second) = checks.device().compile_with_report(&kernel, &CompileOptions::default())?;
+    let after = checks.device().cache_report();
+    checks.holds("what was compiled by another device is found", is_hit(second.cache), || {
+        format!("{} and then {}", first.cache, second.cache)
+    });
+    checks.equal("kernels lowered for it", &after.lowered, &before.lowered);
+    checks.equal("what both were lowered to", &second.artifact_digest, &first.artifact_digest);
+    checks.holds("a digest of what it was lowered to", first.artifact_digest.is_some(), || "none".to_owned());
+    if after.keeps_binaries == Some(true) {
+        checks.equal("pipelines that the driver compiled", &after.driver_compiles, &before.driver_compiles);
+        checks.equal("where it came from", &second.cache, &CacheOutcome::Binary);
+    }
+    Ok(())
+}
+
+fn is_hit(outcome: CacheOutcome) -> bool {
+    matches!(outcome, CacheOutcome::Binary | CacheOutcome::Artifact)
+}
+
+fn not_kept(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let kernel = super::driver::kernel(KERNEL)?;
+    let (_, manifest) = device.compile_with_report(&kernel, &CompileOptions::default())?;
+    checks.equal("where a kernel came from", &manifest.cache, &CacheOutcome::None);
+    checks.equal("what the cache did", &device.cache_report(), &Default::default());
+    let counted = device.counters();
+    checks.equal("lookups that are counted", &(counted.cache_misses(), counted.cache_artifact_hits), &(0, 0));
+    Ok(())
+}
+
+/// What a call of the store or the system gave that no error is expected of.
+fn unexpected(error: impl Display) -> Error {
+    Error::Internal(error.to_string())
+}
+
+/// The identity of the entry called `name`.
+fn identity(kind: PayloadKind, name: &str) -> PipelineCacheIdentity {
+    let program = DigestBuilder::new("fulgurite conformance cache").text(name).finish();
+    PipelineCacheIdentity::new(kind, program, Digest::ZERO, PipelineDeviceFingerprint::ANY)
+}
+
+/// A version of the entry called `name`: bytes that tell whose they are.
+fn entry(kind: PayloadKind, name: &str, version: u32, bytes: usize) -> Entry {
+    Entry::new(identity(kind, name), Digest::ZERO, payload(name, version, bytes))
+}
+
+fn payload(name: &str, version: u32, bytes: usize) -> Vec<u8> {
+    let seed = DigestBuilder::new("fulgurite conformance payload").text(name).number(version.into()).finish();
+    let mut payload = version.to_le_bytes().to_vec();
+    payload.extend_from_slice(&(bytes as u32).to_le_bytes());
+    payload.extend(seed.as_bytes().iter().cycle().zip(0u32..).map(|(b, i)| b ^ i as u8).take(bytes));
+    payload
+}
+
+/// The version that a payload of `name` is; `None` for bytes that are no payload of it.
+fn version_of(name: &str, found: &[u8]) -> Option<u32> {
+    let word = |at: usize| Some(u32::from_le_bytes(found.get(at..at + 4)?.try_into().ok()?));
+    let (version, bytes) = (word(0)?, word(4)? as usize);
+    (bytes <= found.len() && payload(name, version, bytes) == found).then_some(version)
+}

@@ -1,0 +1,184 @@
+//! Entries that were damaged in every way that accidents have: none is served, all are made again.
+
+use std::fs;
+use std::path::Path;
+
+use fulgurite_driver_core::Error;
+use fulgurite_pipeline_cache::{
+    CacheOptions, Digest, DiskOptions, DiskPipelineCache, Durability, Entry, HEADER_BYTES, Made, PayloadKind,
+    PipelineCache, PipelineCacheMissReason,
+};
+
+use super::{entry, identity, unexpected, version_of};
+use crate::Level;
+use crate::suites::checks::{Checks, Part};
+use crate::values::Random;
+
+pub(super) const PARTS: &[(&str, Part)] = &[("damaged entries", damaged)];
+
+/// Entries that are damaged together.
+const ROUND: usize = 500;
+/// Bytes of a header that its checksum covers.
+const SEALED: usize = 192;
+
+/// A kind of damage: what it is called, and what it does to an entry's bytes, given those of another entry.
+type Damage = (&'static str, fn(&mut Vec<u8>, &[u8], &mut Random));
+
+/// Each field of the header, as `docs/cache-format.md` has them: where it begins, and its bytes.
+const FIELDS: &[(usize, usize)] = &[
+    (0, 8),
+    (8, 4),
+    (12, 4),
+    (16, 4),
+    (20, 4),
+    (24, 32),
+    (56, 32),
+    (88, 32),
+    (120, 32),
+    (152, 8),
+    (160, 32),
+    (192, 32),
+];
+
+const DAMAGES: &[Damage] = &[
+    ("a field of the header", |bytes, _, random| flip_field(bytes, FIELDS.len(), random)),
+    ("a field of the header, its checksum made to fit", |bytes, _, random| {
+        flip_field(bytes, FIELDS.len() - 1, random);
+        reseal(bytes);
+    }),
+    ("the payload", |bytes, _, random| flip_payload(bytes, random)),
+    ("the payload, with its checksum", |bytes, _, random| {
+        flip_payload(bytes, random);
+        let payload = Digest::of(&bytes[HEADER_BYTES..]);
+        bytes[160..192].copy_from_slice(payload.as_bytes());
+    }),
+    ("the payload, with both checksums", |bytes, _, random| {
+        flip_payload(bytes, random);
+        let payload = Digest::of(&bytes[HEADER_BYTES..]);
+        bytes[160..192].copy_from_slice(payload.as_bytes());
+        reseal(bytes);
+    }),
+    ("cut short", |bytes, _, random| {
+        let keep = 1 + random.below(bytes.len() as u32 - 1) as usize;
+        bytes.truncate(keep);
+    }),
+    ("the end zeroed", |bytes, _, random| {
+        let from = random.below(bytes.len() as u32 - 32) as usize;
+        bytes[from..].fill(0);
+    }),
+    ("swapped with another", |bytes, other, _| *bytes = other.to_vec()),
+    ("foreign", |bytes, _, random| {
+        let length = random.below(2000) as usize;
+        *bytes = (0..length).map(|_| random.word() as u8).collect();
+    }),
+    ("empty", |bytes, _, _| bytes.clear()),
+    ("longer", |bytes, _, random| {
+        let more = 1 + random.below(3000) as usize;
+        bytes.resize(bytes.len() + more, 7);
+    }),
+    ("over the bound", |bytes, _, _| bytes.resize(OVERSIZED, 0)),
+];
+
+/// Bytes of an entry that is larger than this suite's caches allow.
+const OVERSIZED: usize = (128 << 10) + 1;
+
+fn flip_field(bytes: &mut [u8], fields: usize, random: &mut Random) {
+    let (from, length) = FIELDS[random.below(fields as u32) as usize];
+    bytes[from + random.below(length as u32) as usize] ^= 1 << random.below(8);
+}
+
+fn flip_payload(bytes: &mut [u8], random: &mut Random) {
+    let at = HEADER_BYTES + random.below((bytes.len() - HEADER_BYTES) as u32) as usize;
+    bytes[at] ^= 1 << random.below(8);
+}
+
+fn reseal(bytes: &mut [u8]) {
+    let seal = Digest::of(&bytes[..SEALED]);
+    bytes[SEALED..HEADER_BYTES].copy_from_slice(seal.as_bytes());
+}
+
+fn damaged(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let count = match checks.harness.level() {
+        Level::Smoke => 3_000,
+        Level::Full => 100_000,
+    };
+    let folder = tempfile::tempdir().map_err(unexpected)?;
+    let mut random = checks.random();
+    let mut reasons = [0u64; PipelineCacheMissReason::ALL.len()];
+    for first in (0..count).step_by(ROUND) {
+        let names: Vec<String> = (first..(first + ROUND).min(count)).map(|i| format!("entry {i}")).collect();
+        let root = folder.path().join(format!("{first}"));
+        round(checks, &root, &names, first, &mut random, &mut reasons)?;
+        fs::remove_dir_all(&root).map_err(unexpected)?;
+    }
+    let counted = PipelineCacheMissReason::ALL.iter().zip(reasons).filter(|(_, count)| *count > 0);
+    let counted: Vec<_> = counted.map(|(reason, count)| format!("{count} {reason}")).collect();
+    checks.harness.note(format!(
+        "{count} entries damaged in {} ways, none served, all made again: {}",
+        DAMAGES.len(),
+        counted.join(", ")
+    ));
+    Ok(())
+}
+
+/// Writes entries, damages each, and asks for each.
+fn round(
+    checks: &mut Checks<'_, '_>,
+    root: &Path,
+    names: &[String],
+    first: usize,
+    random: &mut Random,
+    reasons: &mut [u64],
+) -> Result<(), Error> {
+    let mut options = DiskOptions::default().max_quarantined(u32::MAX);
+    options.max_entry_bytes = OVERSIZED as u64 - 1;
+    let disk = DiskPipelineCache::open(root, options.clone()).map_err(unexpected)?;
+    // An artifact's bytes are held to its own digest, too; every other payload is somebody else's to check.
+    let kind = PayloadKind::Artifact;
+    let good = |name: &str| entry(kind, name, 1, 300);
+    for name in names {
+        disk.write(&good(name), Durability::OnFlush).map_err(unexpected)?;
+    }
+    let mut before: Vec<u8> = Vec::new();
+    for (place, name) in names.iter().enumerate() {
+        let path = disk.path_for(&identity(kind, name));
+        let whole = fs::read(&path).map_err(unexpected)?;
+        let mut bytes = whole.clone();
+        let (_, damage) = DAMAGES[(first + place) % DAMAGES.len()];
+        let other = if before.is_empty() { vec![0; 8] } else { std::mem::take(&mut before) };
+        damage(&mut bytes, &other, random);
+        if bytes == whole {
+            // Nothing was changed, such as zeros that were zeroed: cut it instead.
+            bytes.pop();
+        }
+        fs::write(&path, bytes).map_err(unexpected)?;
+        before = whole;
+    }
+    drop(disk);
+    let cache = PipelineCache::open(CacheOptions::in_folder(root).disk(options));
+    for (place, name) in names.iter().enumerate() {
+        let how = DAMAGES[(first + place) % DAMAGES.len()].0;
+        let mut made = None;
+        let found = cache.find_or_make(&identity(kind, name), |reason| {
+            made = Some(reason);
+            Ok::<_, Error>(Made::Keep { artifact: Digest::ZERO, payload: good(name).payload })
+        })?;
+        checks.holds(how, made.is_some(), || format!("`{name}` was served although it was damaged"));
+        let is_right = found.is_some_and(|entry| version_of(name, &entry.payload) == Some(1));
+        checks.holds(how, is_right, || format!("`{name}` is not what was made"));
+        if let Some(reason) = made {
+            reasons[reason.index()] += 1;
+        }
+    }
+    let again = PipelineCache::open(CacheOptions::in_folder(root));
+    for name in names {
+        let found: Result<_, PipelineCacheMissReason> = again.find(&identity(kind, name));
+        let is_right = found.is_ok_and(|found| is_good(&found, name));
+        checks.holds("what was made again is kept", is_right, || format!("`{name}` is not there"));
+    }
+    Ok(())
+}
+
+fn is_good(found: &Entry, name: &str) -> bool {
+    version_of(name, &found.payload) == Some(1)
+}

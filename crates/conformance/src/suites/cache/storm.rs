@@ -1,0 +1,185 @@
+//! Many processes on one folder, killed at random; and drivers that end their process.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+use fulgurite_driver_core::Error;
+use fulgurite_pipeline_cache::{
+    CacheError, CacheOptions, Digest, DiskOptions, DiskPipelineCache, Lookup, PayloadKind, PipelineCache,
+};
+
+use super::worker::{CRASHING, OWN, OWN_KIND, Worker, own_name};
+use super::{identity, unexpected, version_of};
+use crate::Level;
+use crate::suites::checks::{Checks, Part};
+
+pub(super) const PARTS: &[(&str, Part)] =
+    &[("processes killed at random", killed), ("a driver that crashes", crashing)];
+
+/// No process of the suite takes longer.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// How the processes are started, if they can be.
+fn worker(checks: &mut Checks<'_, '_>) -> Option<Worker> {
+    let worker = checks.harness.options().worker.clone();
+    if worker.is_none() {
+        checks
+            .harness
+            .unsupported(checks.group, "processes of its own: `Options::worker` says how to start one");
+    }
+    worker
+}
+
+/// Waits for the end of a process, and kills it at `until`: how it ended, and what it had to say.
+fn wait(child: &mut Child, until: Instant) -> Result<(ExitStatus, bool, String), Error> {
+    let mut was_killed = false;
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(unexpected)? {
+            break status;
+        }
+        if Instant::now() >= until {
+            was_killed = true;
+            child.kill().map_err(unexpected)?;
+            break child.wait().map_err(unexpected)?;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let mut said = String::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        // What a killed process left may be cut anywhere.
+        let mut bytes = Vec::new();
+        let _ = stderr.read_to_end(&mut bytes);
+        said = String::from_utf8_lossy(&bytes).into_owned();
+    }
+    Ok((status, was_killed, said))
+}
+
+fn killed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let Some(worker) = worker(checks) else { return Ok(()) };
+    let (rounds, processes, operations) = match checks.harness.level() {
+        Level::Smoke => (3, 6, 60),
+        Level::Full => (10, 32, 200),
+    };
+    let folder = tempfile::tempdir().map_err(unexpected)?;
+    let (root, journals) = (folder.path().join("cache"), folder.path().join("journals"));
+    std::fs::create_dir(&journals).map_err(unexpected)?;
+    let mut random = checks.random();
+    let (mut kills, mut kept, mut suspects) = (0, 0, (0, 0));
+    for round in 0..rounds {
+        let mut children = Vec::new();
+        for process in 0..processes {
+            // Each has entries of its own, in all rounds.
+            let name = format!("process {process}");
+            let journal = journals.join(&name);
+            let (root, journal) = (root.display().to_string(), journal.display().to_string());
+            let (seed, count) = (random.next().to_string(), operations.to_string());
+            let child = worker.start(&["storm", &root, &journal, &name, &seed, &count]);
+            // Half of them are let alone.
+            let until = match random.below(2) {
+                0 => {
+                    Instant::now()
+                        + Duration::from_millis(u64::from(random.below(processes * operations / 6)))
+                }
+                _ => Instant::now() + DEADLINE,
+            };
+            children.push((child.map_err(unexpected)?, until));
+        }
+        // The first to be killed first.
+        children.sort_by_key(|(_, until)| *until);
+        for (child, until) in &mut children {
+            let (status, was_killed, said) = wait(child, *until)?;
+            kills += u32::from(was_killed);
+            let is_well = status.success() || was_killed;
+            checks.holds("how a process ended", is_well, || format!("round {round}: {status}: {said}"));
+        }
+        let disk = DiskPipelineCache::open(&root, DiskOptions::default()).map_err(unexpected)?;
+        for process in 0..processes {
+            kept += check(checks, &disk, &journals, &format!("process {process}"))?;
+        }
+        let found = disk.verify(&mut |_, _| ()).map_err(unexpected)?;
+        checks.equal("damaged entries", &found.corrupt.len(), &0);
+        disk.gc(None).map_err(unexpected)?;
+        let stats = disk.stats().map_err(unexpected)?;
+        checks.equal("files that the dead were writing", &stats.temporary.entries, &0);
+        let (loads, compiles) = PipelineCache::open(CacheOptions::in_folder(&root)).suspects();
+        suspects = (suspects.0 + loads, suspects.1 + compiles);
+    }
+    checks.holds("processes were killed", kills > 0, || "none was".to_owned());
+    checks.harness.note(format!(
+        "{rounds} rounds of {processes} processes x {operations} operations: {kills} killed, {kept} entries made \
+         durable and read back; suspected meanwhile: {} binaries, {} compiles",
+        suspects.0, suspects.1
+    ));
+    Ok(())
+}
+
+/// Whether everything that a process made durable, and did not remove, is there; how many entries.
+fn check(
+    checks: &mut Checks<'_, '_>,
+    disk: &DiskPipelineCache,
+    journals: &Path,
+    process: &str,
+) -> Result<u32, Error> {
+    let journal = match std::fs::read_to_string(journals.join(process)) {
+        Ok(journal) => journal,
+        // It was killed before it began.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(unexpected(error)),
+    };
+    let mut is_kept = [false; OWN as usize];
+    // A line that was cut is one that nobody relied on.
+    for line in journal.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+        let (what, key) = line.split_once(' ').unwrap_or_default();
+        let key: usize = key.parse().map_err(unexpected)?;
+        is_kept[key] = what == "kept";
+    }
+    let mut kept = 0;
+    for (key, is_kept) in (0..).zip(is_kept) {
+        let name = own_name(process, key);
+        let (is_right, is_there) = match disk.read(&identity(OWN_KIND, &name)) {
+            Lookup::Hit(entry) => (version_of(&name, &entry.payload).is_some(), true),
+            Lookup::Miss(_) => (true, false),
+        };
+        checks.holds("what is served is right", is_right, || format!("`{name}` is not"));
+        if is_kept {
+            kept += 1;
+            checks.holds("what was made durable is there", is_there, || format!("`{name}` is not"));
+        }
+    }
+    Ok(kept)
+}
+
+fn crashing(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let Some(worker) = worker(checks) else { return Ok(()) };
+    let folder = tempfile::tempdir().map_err(unexpected)?;
+    let root = folder.path().display().to_string();
+    let run = |what: &str| -> Result<(bool, String), Error> {
+        let mut child = worker.start(&[what, &root]).map_err(unexpected)?;
+        let (status, was_killed, said) = wait(&mut child, Instant::now() + DEADLINE)?;
+        Ok((status.success() && !was_killed, said))
+    };
+    for (what, ends_well) in [
+        ("nothing is kept yet, and the driver compiles", true),
+        ("first start: the driver dies of what was kept", false),
+        ("second start: it is left out", true),
+        ("third start: it is tried once more, and the driver dies again", false),
+        ("fourth start: it is put aside for good", true),
+        ("fifth start: those very bytes are not kept again", true),
+    ] {
+        let (ended_well, said) = run("load")?;
+        checks.holds(what, ended_well == ends_well, || format!("the process ended otherwise: {said}"));
+    }
+    let disk = DiskPipelineCache::open(folder.path(), DiskOptions::default()).map_err(unexpected)?;
+    let is_there = matches!(disk.read(&identity(PayloadKind::Binary, CRASHING)), Lookup::Hit(_));
+    checks.equal("whether the driver will be given it again", &is_there, &false);
+    checks.equal("entries put aside", &disk.stats().map_err(unexpected)?.quarantined.entries, &1);
+    for what in ["the driver dies compiling", "and again"] {
+        checks.equal(what, &run("compile")?.0, &false);
+    }
+    let cache = PipelineCache::open(CacheOptions::in_folder(folder.path()));
+    let refused = cache.compile(Digest::of(CRASHING.as_bytes()), || ());
+    checks.equal("what a third compile is", &refused, &Err(CacheError::Crashes { crashes: 2 }));
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! A process of the suite: what it does to a cache's folder until it ends or is killed, and how it is started.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use fulgurite_pipeline_cache::{
+    CacheOptions, Digest, DiskPipelineCache, Durability, Lookup, Made, PayloadKind, PipelineCache,
+};
+
+use super::{entry, identity, payload, version_of};
+use crate::values::Random;
+
+/// Entries that a process has for itself, and that all have together.
+pub(super) const OWN: u32 = 12;
+const SHARED: u32 = 24;
+
+/// How a process is started that calls [`work`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Worker {
+    /// The program.
+    pub program: PathBuf,
+    /// Its first arguments.
+    pub args: Vec<OsString>,
+}
+
+impl Worker {
+    /// The program `program`, which with `args` and what follows them calls [`work`] with what follows.
+    pub fn new(program: impl Into<PathBuf>, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        Self { program: program.into(), args: args.into_iter().map(Into::into).collect() }
+    }
+
+    /// Starts a process that does `what`.
+    pub(super) fn start(&self, what: &[&str]) -> std::io::Result<Child> {
+        Command::new(&self.program)
+            .args(&self.args)
+            .args(what)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+    }
+}
+
+/// What a process of the suite `cache` does, by its arguments: for programs that the suite starts.
+///
+/// # Errors
+/// What went wrong, or was found wrong.
+pub fn work(args: &[String]) -> Result<(), String> {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["storm", root, journal, name, seed, operations] => {
+            let number = |text: &str| text.parse::<u64>().map_err(|error| error.to_string());
+            storm(Path::new(root), Path::new(journal), name, number(seed)?, number(operations)?)
+        }
+        ["load", root] => load(Path::new(root)),
+        ["compile", root] => compile(Path::new(root)),
+        _ => Err(format!("there is no work `{}`", args.join(" "))),
+    }
+}
+
+/// What a process knows to have made durable: a line for each change, durable itself before it is relied on.
+struct Journal(File);
+
+impl Journal {
+    fn note(&mut self, line: &str) -> Result<(), String> {
+        // One write a line, and nothing is kept back in this process.
+        let written = self.0.write_all(format!("{line}\n").as_bytes()).and_then(|()| self.0.sync_data());
+        written.map_err(|error| format!("journal: {error}"))
+    }
+}
+
+/// The kind of what a process has for itself: no driver is ever suspected of it.
+pub(super) const OWN_KIND: PayloadKind = PayloadKind::Artifact;
+
+/// The name of an entry that a process has for itself.
+pub(super) fn own_name(process: &str, key: u32) -> String {
+    format!("{process} {key}")
+}
+
+fn storm(root: &Path, journal: &Path, process: &str, seed: u64, operations: u64) -> Result<(), String> {
+    let journal = OpenOptions::new().append(true).create(true).open(journal);
+    let mut journal = Journal(journal.map_err(|error| format!("journal: {error}"))?);
+    let mut random = Random::new(seed);
+    let cache = PipelineCache::open(CacheOptions::in_folder(root));
+    let Some(disk) = cache.disk() else { return Err(format!("no disk: {:?}", cache.notices())) };
+    let mut unflushed: Vec<u32> = Vec::new();
+    for _ in 0..operations {
+        let own = random.below(OWN);
+        let name = own_name(process, own);
+        let bytes = random.below(20_000) as usize;
+        match random.below(16) {
+            0..4 => {
+                // From here on it may be another version, which is as good.
+                disk.write(&entry(OWN_KIND, &name, random.below(3), bytes), Durability::OnFlush)
+                    .map_err(|error| format!("write: {error}"))?;
+                unflushed.push(own);
+            }
+            4 => {
+                disk.write(&entry(OWN_KIND, &name, random.below(3), bytes), Durability::Immediate)
+                    .map_err(|error| format!("write: {error}"))?;
+                journal.note(&format!("kept {own}"))?;
+            }
+            5 | 6 => {
+                disk.flush().map_err(|error| format!("flush: {error}"))?;
+                for own in std::mem::take(&mut unflushed) {
+                    journal.note(&format!("kept {own}"))?;
+                }
+            }
+            7 => {
+                journal.note(&format!("removed {own}"))?;
+                unflushed.retain(|unflushed| *unflushed != own);
+                disk.invalidate(&[true], &[identity(OWN_KIND, &name).digest()])
+                    .map_err(|error| format!("invalidate: {error}"))?;
+            }
+            8 => drop(disk.gc(None).map_err(|error| format!("gc: {error}"))?),
+            9 => {
+                let found = disk.verify(&mut |_, _| ()).map_err(|error| format!("verify: {error}"))?;
+                if !found.corrupt.is_empty() {
+                    return Err(format!("{} entries are damaged", found.corrupt.len()));
+                }
+            }
+            10 => drop(disk.stats().map_err(|error| format!("stats: {error}"))?),
+            11 | 12 => look(disk, &name, OWN_KIND)?,
+            _ => shared(&cache, &mut random)?,
+        }
+    }
+    Ok(())
+}
+
+fn look(disk: &DiskPipelineCache, name: &str, kind: PayloadKind) -> Result<(), String> {
+    match disk.read(&identity(kind, name)) {
+        Lookup::Hit(entry) if version_of(name, &entry.payload).is_none() => {
+            Err(format!("`{name}` was served wrongly"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Uses an entry that other processes use, too, as a driver would.
+fn shared(cache: &PipelineCache, random: &mut Random) -> Result<(), String> {
+    let name = format!("shared {}", random.below(SHARED));
+    let kind = PayloadKind::Binary;
+    let pause = Duration::from_micros(random.below(800).into());
+    let id = identity(kind, &name);
+    let made = cache.find_or_make(&id, |_| {
+        let payload = cache.compile(id.digest(), || {
+            std::thread::sleep(pause);
+            payload(&name, 1, 3000)
+        });
+        Ok::<_, String>(match payload {
+            Ok(payload) => Made::Keep { artifact: Digest::ZERO, payload },
+            // Processes were killed while they compiled it: it is not asked for again.
+            Err(_) => Made::Nothing,
+        })
+    })?;
+    let Some(entry) = made else { return Ok(()) };
+    let is_right = cache.load(&entry, |payload| {
+        std::thread::sleep(pause);
+        version_of(&name, payload) == Some(1)
+    });
+    if is_right { Ok(()) } else { Err(format!("`{name}` was served wrongly")) }
+}
+
+/// The entry that crashes its driver.
+pub(super) const CRASHING: &str = "crashing";
+
+/// Loads an entry, of which the driver dies; makes it if it is not to be had.
+fn load(root: &Path) -> Result<(), String> {
+    let cache = PipelineCache::open(CacheOptions::in_folder(root));
+    let mut was_made = false;
+    let entry = cache.find_or_make(&identity(PayloadKind::Binary, CRASHING), |_| {
+        was_made = true;
+        Ok::<_, String>(Made::Keep { artifact: Digest::ZERO, payload: payload(CRASHING, 1, 100) })
+    })?;
+    let Some(entry) = entry.filter(|_| !was_made) else { return Ok(()) };
+    cache.load(&entry, |_| std::process::abort())
+}
+
+/// Has a driver compile that dies of it.
+fn compile(root: &Path) -> Result<(), String> {
+    let cache = PipelineCache::open(CacheOptions::in_folder(root));
+    cache
+        .compile(Digest::of(CRASHING.as_bytes()), || std::process::abort())
+        .map_err(|error| error.to_string())
+}
