@@ -71,12 +71,15 @@ fn bare(started: Instant) -> anyhow::Result<()> {
 /// Opens a context and runs a kernel; says how long it took, and what had to be compiled.
 fn first(started: Instant, root: &Path) -> anyhow::Result<()> {
     let context = Context::builder().cache_directory(root).backend("vulkan").open()?;
+    let opened = started.elapsed();
     let executable = context.compile_dynamic(&fulgurite::parse(KERNEL)?)?;
+    let compiled = started.elapsed();
     let result = executable.call().in_out(&[1u32, 2, 3]).run()?.take::<u32>(0)?;
     let took = started.elapsed();
     ensure!(result == [2, 3, 4], "wrong result {result:?}");
     let report = context.cache_report();
-    println!("{} {} {}", took.as_nanos(), report.lowered, report.driver_compiles);
+    let [took, opened, compiled] = [took, opened, compiled].map(|time| time.as_nanos());
+    println!("{took} {} {} {opened} {compiled}", report.lowered, report.driver_compiles);
     drop(context);
     Ok(())
 }
@@ -99,6 +102,7 @@ fn compare(runs: usize) -> anyhow::Result<()> {
     // Probes the driver, and fills the cache.
     run("first", &warm)?;
     let mut times: [Vec<u64>; 3] = Default::default();
+    let (mut opened, mut compiled) = (Vec::new(), Vec::new());
     let mut compiles = [(0, 0); 2];
     for _ in 0..runs {
         times[0].push(run("bare", &warm)?[0]);
@@ -107,6 +111,10 @@ fn compare(runs: usize) -> anyhow::Result<()> {
             let said = run("first", root)?;
             times[place].push(said[0]);
             compiles[place - 1] = (said[1], said[2]);
+            if place == 2 {
+                opened.push(said[3]);
+                compiled.push(said[4]);
+            }
         }
     }
     let median = |times: &mut Vec<u64>| {
@@ -128,6 +136,11 @@ fn compare(runs: usize) -> anyhow::Result<()> {
         ratio(warm),
         compiles[1].0,
         compiles[1].1
+    );
+    println!(
+        "  the warm ones had a context after {:.2?} and the kernel after {:.2?}",
+        median(&mut opened),
+        median(&mut compiled)
     );
     Ok(())
 }

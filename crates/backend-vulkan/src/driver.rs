@@ -83,8 +83,8 @@ pub(crate) enum Restored {
     Unknown(vk::Pipeline),
     /// The driver compiled all the same.
     Compiled(vk::Pipeline),
-    /// The driver does not take what was kept.
-    Refused,
+    /// The driver does not take what was kept, for this reason.
+    Refused(vk::Result),
 }
 
 impl Driver {
@@ -132,7 +132,10 @@ impl Driver {
     pub(crate) fn restore(&self, functions: &dyn Functions, kept: &[u8]) -> VkResult<Restored> {
         match (Blob::decode(kept, &self.writer), self.keeping) {
             (Some(Blob::Binaries(stored)), Keeping::Binaries) => {
-                let Ok(binaries) = functions.create_binaries(&stored) else { return Ok(Restored::Refused) };
+                let binaries = match functions.create_binaries(&stored) {
+                    Ok(binaries) => binaries,
+                    Err(error) => return refused(error),
+                };
                 let made = functions.create_pipeline(With::Binaries(&binaries));
                 functions.destroy_binaries(&binaries);
                 match made {
@@ -141,13 +144,16 @@ impl Driver {
                 }
             }
             (Some(Blob::CacheData(data)), Keeping::CacheData | Keeping::CacheDataUntold) => {
-                let Ok(cache) = functions.create_cache(&data) else { return Ok(Restored::Refused) };
+                let cache = match functions.create_cache(&data) {
+                    Ok(cache) => cache,
+                    Err(error) => return refused(error),
+                };
                 let made = self.restore_from(functions, cache);
                 functions.destroy_cache(cache);
                 made
             }
             // Written for another device, or in a way that this device no longer keeps pipelines.
-            _ => Ok(Restored::Refused),
+            _ => Ok(Restored::Refused(vk::Result::ERROR_INCOMPATIBLE_DRIVER)),
         }
     }
 
@@ -171,7 +177,7 @@ impl Driver {
 fn refused(error: vk::Result) -> VkResult<Restored> {
     match error {
         vk::Result::ERROR_DEVICE_LOST => Err(error),
-        _ => Ok(Restored::Refused),
+        _ => Ok(Restored::Refused(error)),
     }
 }
 

@@ -134,8 +134,9 @@ impl Kept {
                 self.store.refuse(&entry);
                 Ok(compiled(handle))
             }
-            Restored::Refused => {
+            Restored::Refused(why) => {
                 self.store.refuse(&entry);
+                self.store.notice(&CacheError::DriverRefused(format!("{why:?}")));
                 let (handle, blob) = self.compile(source)?;
                 if let (Some(payload), CachePolicy::Use) = (blob, policy) {
                     self.store.keep(&identity, program, payload);

@@ -50,6 +50,9 @@ pub enum CacheError {
     /// The disk tier was switched off: too many entries were damaged.
     #[error("the disk tier is switched off")]
     SwitchedOff,
+    /// A driver did not take what it had given to be kept, for this device and version.
+    #[error("the driver refused a pipeline that it had compiled itself: {0}")]
+    DriverRefused(String),
     /// A driver gives nothing that could be kept.
     #[error("the driver gives nothing of the pipelines that it compiles")]
     DriverKeepsNothing,
@@ -87,6 +90,7 @@ impl CacheError {
             Self::Refused { .. } | Self::Io { .. } | Self::ReadOnly => Code::CacheDegraded,
             Self::NotDurable { .. } => Code::CacheNotDurable,
             Self::SwitchedOff => Code::CacheSwitchedOff,
+            Self::DriverRefused(_) => Code::DriverRefused,
             Self::DriverKeepsNothing => Code::DriverKeepsNothing,
             Self::Poisoned => Code::CachePoisoned,
             Self::Selection { .. } => Code::CacheSelection,
@@ -144,6 +148,7 @@ mod tests {
             (CacheError::ReadOnly, Code::CacheDegraded),
             (CacheError::NotDurable { dropped: 1, first: "no".to_owned() }, Code::CacheNotDurable),
             (CacheError::SwitchedOff, Code::CacheSwitchedOff),
+            (CacheError::DriverRefused("no".to_owned()), Code::DriverRefused),
             (CacheError::DriverKeepsNothing, Code::DriverKeepsNothing),
             (CacheError::Poisoned, Code::CachePoisoned),
             (CacheError::Selection { mask: 1, digests: 2 }, Code::CacheSelection),

@@ -125,6 +125,7 @@ codes! {
     1005 DriverKeepsNothing "driver keeps no compiled pipelines": "This driver gives nothing that a later process could use, so every process has it compile each kernel once. What Fulgurite itself makes of kernels is kept all the same.";
     1006 CachePoisoned "pipeline cache left in the middle of a change": "A thread panicked while it changed the cache's state. The process goes on without the cache; its files are whole.";
     1007 CacheNotDurable "cache entries could not be made durable": "The system failed to write entries to the disk for good, so they were dropped and will be compiled again. Check the disk.";
+    1008 DriverRefused "driver refused a kept pipeline": "The driver would not take back what it had compiled for this very device and version; it was compiled again, and kept anew. If it comes back in every process, the driver cannot restore this kernel: report it to the driver's makers.";
 }
 
 impl Code {

@@ -11,6 +11,8 @@ use fulgurite_pipeline_cache::{
     PipelineCacheMissReason, PipelineDeviceFingerprint, PipelineFeatureFlags,
 };
 
+use fulgurite_spec::Code;
+
 use super::*;
 use crate::blob::tests::{WRITER, cache_data};
 use crate::kept::{Failure, Kept, MadePipeline, Source};
@@ -214,6 +216,9 @@ fn what_a_driver_refuses_is_compiled_and_kept_again() {
             let report = refusing.report();
             assert_eq!(report.misses, [(PipelineCacheMissReason::DeviceOrRuntimeChanged, 1)]);
             assert_eq!((report.driver_compiles, report.hits), (1, 0), "{keeping:?} {mood:?}");
+            let codes: Vec<_> = report.notices.iter().map(|notice| notice.code).collect();
+            let told = !(keeping == Keeping::CacheDataUntold && mood == Mood::RefusesPipeline);
+            assert_eq!(codes, if told { vec![Code::DriverRefused] } else { vec![] }, "{keeping:?} {mood:?}");
             drop(refusing);
             fake.mood = Mood::Takes;
             assert_eq!(start(folder.path(), keeping, &fake), (0, true));
@@ -234,7 +239,7 @@ fn a_driver_that_keeps_nothing_is_reported_once() {
         let report = kept.report();
         assert_eq!((report.keeps_binaries, report.driver_compiles), (Some(false), 3));
         let codes: Vec<_> = report.notices.iter().map(|notice| notice.code).collect();
-        assert_eq!(codes, [fulgurite_spec::Code::DriverKeepsNothing]);
+        assert_eq!(codes, [Code::DriverKeepsNothing]);
         assert!(fake.captures.get() <= 1, "it is not asked again");
     }
 }
@@ -355,5 +360,5 @@ fn a_driver_that_dies_compiling_is_not_asked_a_third_time() {
     let failed = make(&kept(root, Keeping::CacheData), &fake).unwrap_err();
     assert_eq!(failed, Failure::Cache(CacheError::Crashes { crashes: 2 }));
     let error = failed.into_error(|_| fulgurite_driver_core::Error::Internal(String::new()));
-    assert_eq!(error.code(), fulgurite_spec::Code::DriverCrash);
+    assert_eq!(error.code(), Code::DriverCrash);
 }

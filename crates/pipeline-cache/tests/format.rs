@@ -1,0 +1,99 @@
+//! The files as `docs/cache-format.md` has them: made by hand from its tables and read by the cache, and the other way
+//! round.
+
+use std::fs;
+
+use fulgurite_pipeline_cache::{
+    Digest, DiskOptions, DiskPipelineCache, Durability, Entry, Lookup, Pack, PackWriter, PayloadKind,
+    PipelineCacheIdentity, PipelineDeviceFingerprint,
+};
+
+/// The document, which says of each offset below what is there.
+const DOCUMENT: &str = include_str!("../../../docs/cache-format.md");
+
+fn derived(context: &str, fields: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    fields.iter().for_each(|field| drop(hasher.update(field)));
+    *hasher.finalize().as_bytes()
+}
+
+/// An entry of kind artifact, byte by byte.
+fn by_hand(program: &[u8; 32], policy: &[u8; 32], payload: &[u8]) -> (String, Vec<u8>) {
+    let length = (payload.len() as u64).to_le_bytes();
+    let mut bytes = vec![0x46, 0x47, 0x43, 0x41, 0x43, 0x48, 0x45, 0x1a];
+    for number in [1u32, 224, 1, 0] {
+        bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    bytes.extend_from_slice(program);
+    bytes.extend_from_slice(policy);
+    bytes.extend_from_slice(&[0; 32]);
+    bytes.extend_from_slice(&derived("fulgurite artifact 1", &[&length, payload]));
+    bytes.extend_from_slice(&length);
+    bytes.extend_from_slice(blake3::hash(payload).as_bytes());
+    bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
+    bytes.extend_from_slice(payload);
+    let digest = derived("fulgurite cache identity 1", &[&1u64.to_le_bytes(), program, policy, &[0; 32]]);
+    (blake3::Hash::from_bytes(digest).to_hex().to_string(), bytes)
+}
+
+fn entry(program: &[u8; 32], policy: &[u8; 32], payload: &[u8]) -> Entry {
+    let [program, policy] = [program, policy].map(|digest| Digest::from_bytes(*digest));
+    let any = PipelineDeviceFingerprint::ANY;
+    let identity = PipelineCacheIdentity::new(PayloadKind::Artifact, program, policy, any);
+    Entry::new(identity, Digest::ZERO, payload.to_vec())
+}
+
+#[test]
+fn an_entry_made_by_hand_is_read_and_one_that_is_written_is_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = DiskPipelineCache::open(folder.path(), DiskOptions::default()).unwrap();
+    let (program, policy, payload) = ([3; 32], [5; 32], b"some words");
+    let (digest, bytes) = by_hand(&program, &policy, payload);
+    let path = folder.path().join(&digest[..2]).join(format!("{digest}.bin"));
+    fs::create_dir(path.parent().unwrap()).unwrap();
+    fs::write(&path, &bytes).unwrap();
+    let entry = entry(&program, &policy, payload);
+    assert_eq!(cache.path_for(&entry.identity), path);
+    assert_eq!(cache.read(&entry.identity), Lookup::Hit(entry.clone()));
+    fs::remove_file(&path).unwrap();
+    cache.write(&entry, Durability::Immediate).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    for row in ["| 24 | 32 | program |", "| 56 | 32 | policy |", "| 160 | 32 | BLAKE3 of the payload |"] {
+        assert!(DOCUMENT.contains(row), "{row}");
+    }
+}
+
+#[test]
+fn a_record_of_the_index_is_as_the_document_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = DiskPipelineCache::open(folder.path(), DiskOptions::default()).unwrap();
+    let entry = entry(&[3; 32], &[5; 32], b"some words");
+    cache.write(&entry, Durability::Immediate).unwrap();
+    let log = fs::read(folder.path().join("index.log")).unwrap();
+    assert_eq!(log.len(), 160);
+    assert_eq!((&log[..4], log[4], log[5], &log[6..8]), (&b"FGIX"[..], 1, 1, &[0, 0][..]));
+    assert_eq!(log[8..40], *entry.identity.digest().as_bytes());
+    assert_eq!((&log[40..72], &log[72..104], &log[104..136]), (&[3; 32][..], &[5; 32][..], &[0; 32][..]));
+    assert_eq!(log[144..152], [0; 8]);
+    assert_eq!(log[152..], blake3::hash(&log[..152]).as_bytes()[..8]);
+}
+
+#[test]
+fn a_pack_made_by_hand_is_read_and_one_that_is_written_is_the_same() {
+    let (program, policy, payload) = ([3; 32], [5; 32], b"some words");
+    let (digest, stored) = by_hand(&program, &policy, payload);
+    let mut bytes = vec![0x46, 0x47, 0x50, 0x41, 0x43, 0x4b, 0x1a, 0x0a];
+    bytes.extend_from_slice(&1u32.to_le_bytes());
+    bytes.extend_from_slice(&0u32.to_le_bytes());
+    bytes.extend_from_slice(&1u64.to_le_bytes());
+    bytes.extend_from_slice(blake3::Hash::from_hex(&digest).unwrap().as_bytes());
+    bytes.extend_from_slice(&(24u64 + 48 + 32).to_le_bytes());
+    bytes.extend_from_slice(&(stored.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
+    bytes.extend_from_slice(&stored);
+    let entry = entry(&program, &policy, payload);
+    assert_eq!(Pack::from_bytes(bytes.clone()).unwrap().get(&entry.identity), Some(entry.clone()));
+    let mut writer = PackWriter::new();
+    writer.add(&entry);
+    assert_eq!(writer.finish(), bytes);
+}
