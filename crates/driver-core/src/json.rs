@@ -52,7 +52,7 @@ impl Error {
 fn entry(diagnostic: &Diagnostic) -> Entry<'_> {
     Entry {
         code: diagnostic.code.to_string(),
-        severity: "error",
+        severity: diagnostic.severity.name(),
         title: diagnostic.code.title(),
         message: diagnostic.message.clone(),
         location: place(diagnostic.location),

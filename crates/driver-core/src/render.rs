@@ -1,7 +1,7 @@
 //! Diagnostics with the source line they point at.
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use fulgurite_spec::{Diagnostic, Location};
+use fulgurite_spec::{Diagnostic, Location, Severity};
 
 /// Renders `diagnostic` for a terminal: the source line with the place marked, notes, and the fix.
 ///
@@ -9,7 +9,11 @@ use fulgurite_spec::{Diagnostic, Location};
 /// its own location instead.
 pub fn render(diagnostic: &Diagnostic, source: &str, path: &str) -> String {
     let id = diagnostic.code.to_string();
-    let title = Level::ERROR.primary_title(diagnostic.message.as_str()).id(id.as_str());
+    let level = match diagnostic.severity {
+        Severity::Warning => Level::WARNING,
+        Severity::Error => Level::ERROR,
+    };
+    let title = level.primary_title(diagnostic.message.as_str()).id(id.as_str());
     let mut group = match span(diagnostic.location, source) {
         Some(span) => {
             let mut snippet =

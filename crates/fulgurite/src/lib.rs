@@ -62,7 +62,7 @@ pub use fulgurite_pipeline_cache::Pack;
 pub use fulgurite_spec::device::DeviceSnapshot;
 pub use fulgurite_spec::{
     self as spec, Code, Diagnostic, Diagnostics, Literal, MatrixLayout, MatrixRole, MatrixScope, MatrixShape,
-    ScalarType, Type,
+    ScalarType, Severity, Type,
 };
 
 /// What most programs use.

@@ -401,7 +401,10 @@ impl DiskPipelineCache {
             let _ = self.storage.remove(path);
             return Err(not_durable(&error));
         }
-        lock(&self.state)?.durable_shards.insert(shard.to_owned());
+        let mut state = lock(&self.state)?;
+        state.durable_shards.insert(shard.to_owned());
+        // A flush has nothing more to do for it, and so cannot fail to.
+        state.unsynced.retain(|unsynced| unsynced.path != path);
         Ok(())
     }
 

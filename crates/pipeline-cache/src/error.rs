@@ -119,7 +119,7 @@ impl Notices {
     pub(crate) fn say(&self, error: &CacheError) {
         let mut all = self.all();
         if all.iter().all(|said| said.code != error.code()) {
-            let diagnostic = error.diagnostic();
+            let diagnostic = error.diagnostic().as_warning();
             tracing::warn!(code = %diagnostic.code, "{}", diagnostic.message);
             all.push(diagnostic);
         }

@@ -13,7 +13,9 @@ const DOCUMENT: &str = include_str!("../../../docs/cache-format.md");
 
 fn derived(context: &str, fields: &[&[u8]]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key(context);
-    fields.iter().for_each(|field| drop(hasher.update(field)));
+    for field in fields {
+        hasher.update(field);
+    }
     *hasher.finalize().as_bytes()
 }
 

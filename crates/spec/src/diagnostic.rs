@@ -180,12 +180,34 @@ impl fmt::Display for Location {
     }
 }
 
+/// How much a problem matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// What was asked for is done; something about it is not as it could be.
+    Warning,
+    /// What was asked for is not done.
+    #[default]
+    Error,
+}
+
+impl Severity {
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// One problem: what, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnostic {
     /// The stable code.
     pub code: Code,
+    /// How much it matters.
+    pub severity: Severity,
     /// What is wrong here, lower case, no full stop.
     pub message: String,
     /// Where.
@@ -199,7 +221,15 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A diagnostic of `code` at `location`.
     pub fn new(code: Code, location: Location, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), location, notes: Vec::new(), fix: None }
+        let severity = Severity::Error;
+        Self { code, severity, message: message.into(), location, notes: Vec::new(), fix: None }
+    }
+
+    /// Says that work goes on all the same.
+    #[must_use]
+    pub fn as_warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
     }
 
     /// Adds a further place or fact.
@@ -227,7 +257,7 @@ impl fmt::Display for Diagnostic {
         if self.location != Location::Unknown {
             write!(f, "{}: ", self.location)?;
         }
-        write!(f, "error[{}]: {}", self.code, self.message)?;
+        write!(f, "{}[{}]: {}", self.severity.name(), self.code, self.message)?;
         for (location, note) in &self.notes {
             write!(f, "\n  note: {note}")?;
             if *location != Location::Unknown {
@@ -295,6 +325,13 @@ mod tests {
         assert!(Code::ALL.windows(2).all(|w| w[0] < w[1]));
         assert_eq!(Code::parse("FG9999"), None);
         assert_eq!(Code::parse("E0308"), None);
+    }
+
+    #[test]
+    fn a_warning_says_that_it_is_one() {
+        let warning =
+            Diagnostic::new(Code::DriverKeepsNothing, Location::Unknown, "nothing is kept").as_warning();
+        assert!(warning.to_string().starts_with("warning[FG1005]: nothing is kept\n"), "{warning}");
     }
 
     #[test]

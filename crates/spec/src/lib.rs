@@ -16,7 +16,7 @@ mod ops;
 mod types;
 mod words;
 
-pub use diagnostic::{Code, Diagnostic, Diagnostics, Location};
+pub use diagnostic::{Code, Diagnostic, Diagnostics, Location, Severity};
 pub use matrix::{MatrixLayout, MatrixRole, MatrixScope, MatrixShape};
 pub use ops::{Family, FloatContract, LaneRule, OPS, Op, OpInfo, Operand, Outcome, Semantics, Special};
 pub use types::{Lanes, Literal, ScalarType, Type, TypeSet};

@@ -241,9 +241,7 @@ impl DiskPipelineCache {
         let mut scan = self.scan()?;
         let mut report = GcReport::default();
         for (path, file) in &scan.temporary {
-            if self.is_abandoned(path, file, now) && self.storage.remove(path).is_ok() {
-                report.temporary += 1;
-            }
+            report.temporary += u64::from(self.collect(path, file, now));
         }
         scan.entries.iter().for_each(|found| report.before.add(found.bytes));
         let mut evicted = HashSet::new();
@@ -271,11 +269,16 @@ impl DiskPipelineCache {
         Ok(report)
     }
 
-    /// Whether nobody writes a temporary file any more.
-    fn is_abandoned(&self, path: &Path, file: &Listed, now: SystemTime) -> bool {
+    /// Removes a temporary file that nobody writes any more. Whether it did.
+    fn collect(&self, path: &Path, file: &Listed, now: SystemTime) -> bool {
         match self.storage.try_lock(path, Missing::Refuse) {
-            Ok(held) => held.is_some(),
-            Err(_) => now.duration_since(file.modified).is_ok_and(|age| age > ABANDONED),
+            // Held until it is gone: who is about to write it sees one or the other.
+            Ok(Some(_held)) => self.storage.remove(path).is_ok(),
+            Ok(None) => false,
+            Err(_) => {
+                let is_old = now.duration_since(file.modified).is_ok_and(|age| age > ABANDONED);
+                is_old && self.storage.remove(path).is_ok()
+            }
         }
     }
 
