@@ -21,6 +21,12 @@ use crate::plan::DevicePlan;
 use crate::sync::Timeline;
 use crate::{bfloat16, pipeline_binary};
 
+/// Bytes of the first block of memory that buffers are put into. Blocks double up to the largest: a program's first launch
+/// does not wait for memory that it may never need.
+const FIRST_BLOCK: u64 = 4 << 20;
+/// Bytes of the largest blocks, of the device and of the host.
+const LARGEST_BLOCKS: [u64; 2] = [256 << 20, 64 << 20];
+
 /// A device and all that is shared by those who use it. Buffers and executables hold an `Arc` of it.
 pub(crate) struct Device {
     pub(crate) raw: ash::Device,
@@ -290,7 +296,9 @@ fn allocator(
         physical_device: physical,
         debug_settings,
         buffer_device_address: true,
-        allocation_sizes: AllocationSizes::default(),
+        allocation_sizes: AllocationSizes::new(FIRST_BLOCK, FIRST_BLOCK)
+            .with_max_device_memblock_size(LARGEST_BLOCKS[0])
+            .with_max_host_memblock_size(LARGEST_BLOCKS[1]),
     })
     .map_err(|error| allocation_error(&error, 0).into())
 }

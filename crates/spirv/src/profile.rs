@@ -105,6 +105,11 @@ impl Profile {
         (
             "nvidia",
             Self {
+                floats: [
+                    FloatControls { rounding_mode_rte: true, denorm_preserve: true, ..FloatControls::LEAST },
+                    FloatControls { rounding_mode_rte: true, ..FloatControls::LEAST },
+                    FloatControls { rounding_mode_rte: true, ..FloatControls::LEAST },
+                ],
                 driver_ends_loops: false,
                 driver_folds_zeros: false,
                 driver_waits_at_workgroup_fences: false,
