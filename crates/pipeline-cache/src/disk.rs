@@ -1,13 +1,14 @@
 //! The disk tier: one file for each entry below one folder, shared by any number of processes.
 //!
 //! An entry is read and checked without a lock. It is written under another name and renamed; what is removed is
-//! removed under the lock of its shard, which is taken by whoever renames, too. [`remove`] takes out, [`maintain`] looks
-//! after the whole folder.
+//! removed under the lock of its shard, which is taken by whoever renames, too. [`write`] puts in and makes durable,
+//! [`remove`] takes out, [`maintain`] looks after the whole folder.
 
 mod maintain;
 mod remove;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -19,12 +20,12 @@ use std::time::{Duration, SystemTime};
 use fulgurite_spec::cache::{EntryState, PipelineCacheMissEvidence, PipelineCacheMissReason};
 
 use crate::digest::Digest;
-use crate::entry::{self, BadEntry, Entry, HEADER_BYTES, MAX_ENTRY_BYTES};
+use crate::entry::{self, BadEntry, Entry, MAX_ENTRY_BYTES};
 use crate::error::{CacheError, Notices, lock};
 use crate::identity::PipelineCacheIdentity;
 use crate::index::{Index, Record};
 use crate::lock::{DEADLINE, Locked, lock_within};
-use crate::storage::{FileSystem, Storage, unique_name};
+use crate::storage::{FileSystem, Storage};
 
 pub use maintain::{CacheCount, DiskStats, GcReport, ImportReport, Trust, VerifyReport};
 pub use remove::{ClearReport, InvalidateReport};
@@ -141,16 +142,10 @@ pub enum Written {
     Unchanged,
 }
 
-/// An entry that is there and not yet durable.
-#[derive(Debug)]
-struct Unsynced {
-    path: PathBuf,
-    digest: Digest,
-}
-
 #[derive(Debug, Default)]
 struct State {
-    unsynced: Vec<Unsynced>,
+    /// Entries that this process relies on and has not made durable.
+    unsynced: BTreeSet<Digest>,
     /// Shards that are surely durable in the root. Any process may have made one, and not have come to sync it.
     durable_shards: BTreeSet<PathBuf>,
     index: Index,
@@ -183,6 +178,8 @@ pub struct DiskPipelineCache {
     storage: Arc<dyn Storage>,
     notices: Arc<Notices>,
     state: Mutex<State>,
+    /// Held while what is unsynced is made durable.
+    flushing: Mutex<()>,
     /// Damaged entries met so far.
     quarantined: AtomicU32,
     is_off: AtomicBool,
@@ -209,11 +206,8 @@ impl DiskPipelineCache {
             let reason = String::from("a cache's folder has an absolute path");
             return Err(CacheError::Refused { path: root.to_owned(), reason });
         }
-        if options.mode == Mode::ReadWrite
-            && storage.create_dir(root).map_err(|error| CacheError::io("make", root, &error))?
-        {
-            // Best effort: what is above a root is not the cache's, and may be new, too.
-            let _ = root.ancestors().skip(1).try_for_each(|above| storage.sync_dir(above));
+        if options.mode == Mode::ReadWrite {
+            storage.create_dir(root).map_err(|error| CacheError::io("make", root, &error))?;
         }
         let distrust = storage.distrust(root).map_err(|error| CacheError::io("look at", root, &error))?;
         if let Some(reason) = distrust {
@@ -225,6 +219,7 @@ impl DiskPipelineCache {
             storage,
             notices,
             state: Mutex::default(),
+            flushing: Mutex::default(),
             quarantined: AtomicU32::new(0),
             is_off: AtomicBool::new(false),
         })
@@ -329,144 +324,6 @@ impl DiskPipelineCache {
         files.any(|file| digest_of(&file.name).is_some())
     }
 
-    /// Writes an entry, in place of the one that may be there.
-    ///
-    /// # Errors
-    /// `FG1002` for an entry over [`DiskOptions::max_entry_bytes`]; `FG1001` if it cannot be written, `FG1003` if the tier
-    /// is switched off, `FG1007` if it cannot be made durable although it is to be at once.
-    pub fn write(&self, entry: &Entry, durability: Durability) -> Result<Written, CacheError> {
-        self.check_writable()?;
-        let (bytes, most) = ((HEADER_BYTES + entry.payload.len()) as u64, self.options.max_entry_bytes);
-        if bytes > most {
-            return Err(CacheError::TooLarge { bytes, most });
-        }
-        let digest = entry.identity.digest();
-        let (path, shard) = (self.path_of(&digest), self.shard_of(&digest));
-        self.storage.create_dir(&shard).map_err(|error| CacheError::io("make", &shard, &error))?;
-        let encoded = entry::encode(entry);
-        // What replaces an entry that may be durable is durable itself before it does.
-        let durability = match self.storage.read(&path, 0, self.options.max_entry_bytes) {
-            Ok((there, _)) if there == encoded => return Ok(Written::Unchanged),
-            Err(error) if error.kind() == ErrorKind::NotFound => durability,
-            _ => Durability::Immediate,
-        };
-        self.write_new(&shard, &path, &encoded, durability)?;
-        match durability {
-            Durability::Immediate => self.sync_names(&path, &shard)?,
-            Durability::OnFlush => lock(&self.state)?.unsynced.push(Unsynced { path, digest }),
-        }
-        self.log(&[Record::insert(&entry.identity)]);
-        self.count_written(encoded.len() as u64)?;
-        Ok(Written::New)
-    }
-
-    /// Writes a file under a name of its own and gives it the one that it is to have.
-    fn write_new(
-        &self,
-        shard: &Path,
-        path: &Path,
-        bytes: &[u8],
-        durability: Durability,
-    ) -> Result<(), CacheError> {
-        let temporary = unique_name(shard, TEMPORARY, "");
-        let mut file =
-            self.storage.create(&temporary).map_err(|error| CacheError::io("make", &temporary, &error))?;
-        let written = file.write_at(0, bytes).map_err(|error| CacheError::io("write", &temporary, &error));
-        let written = written.and_then(|()| match durability {
-            Durability::Immediate => file.sync().map_err(|error| not_durable(&error)),
-            Durability::OnFlush => Ok(()),
-        });
-        let renamed = written.and_then(|()| {
-            // Without the lock whoever removes what was here may remove this instead: a miss, and nothing worse.
-            let _locked = self.lock_shard(shard);
-            self.storage
-                .rename(&temporary, path)
-                .map_err(|error| CacheError::io("rename", &temporary, &error))
-        });
-        if renamed.is_err() {
-            // Best effort: the evictor collects what is left.
-            let _ = self.storage.remove(&temporary);
-        }
-        renamed
-    }
-
-    /// Makes durable that a file has its name. If that fails the file goes.
-    fn sync_names(&self, path: &Path, shard: &Path) -> Result<(), CacheError> {
-        let is_durable = lock(&self.state)?.durable_shards.contains(shard);
-        let synced = self.storage.sync_dir(shard).and_then(|()| match is_durable {
-            true => Ok(()),
-            false => self.storage.sync_dir(&self.root),
-        });
-        if let Err(error) = synced {
-            let _ = self.storage.remove(path);
-            return Err(not_durable(&error));
-        }
-        let mut state = lock(&self.state)?;
-        state.durable_shards.insert(shard.to_owned());
-        // A flush has nothing more to do for it, and so cannot fail to.
-        state.unsynced.retain(|unsynced| unsynced.path != path);
-        Ok(())
-    }
-
-    /// Makes everything durable that was written and is still there. What cannot be made durable is removed: once a
-    /// system has failed to write bytes it may forget that they are to be written.
-    ///
-    /// # Errors
-    /// `FG1007` if any was removed; the others are durable.
-    pub fn flush(&self) -> Result<(), CacheError> {
-        let (unsynced, durable_shards) = {
-            let mut state = lock(&self.state)?;
-            (std::mem::take(&mut state.unsynced), state.durable_shards.clone())
-        };
-        let mut failed: Vec<io::Error> = Vec::new();
-        let mut shards = BTreeSet::new();
-        let mut kept = Vec::new();
-        for written in unsynced {
-            let synced = self.storage.open(&written.path).and_then(|mut file| file.sync());
-            match synced {
-                Ok(()) => {
-                    shards.insert(self.shard_of(&written.digest));
-                    kept.push(written);
-                }
-                // It was removed since.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => self.drop_unsynced(&written.path, error, &mut failed),
-            }
-        }
-        let mut lost: BTreeSet<&Path> = BTreeSet::new();
-        for shard in &shards {
-            if let Err(error) = self.storage.sync_dir(shard) {
-                lost.insert(shard);
-                failed.push(error);
-            }
-        }
-        let new: Vec<&PathBuf> = shards.difference(&durable_shards).collect();
-        if !new.is_empty()
-            && let Err(error) = self.storage.sync_dir(&self.root)
-        {
-            lost.extend(new.iter().map(|shard| shard.as_path()));
-            failed.push(error);
-        }
-        for written in &kept {
-            if lost.contains(&*self.shard_of(&written.digest)) {
-                // Counted with its folder.
-                let _ = self.storage.remove(&written.path);
-            }
-        }
-        let durable = shards.iter().filter(|shard| !lost.contains(shard.as_path())).cloned();
-        lock(&self.state)?.durable_shards.extend(durable);
-        match failed.first() {
-            None => Ok(()),
-            Some(first) => Err(CacheError::NotDurable { dropped: failed.len(), first: first.to_string() }),
-        }
-    }
-
-    fn drop_unsynced(&self, path: &Path, error: io::Error, failed: &mut Vec<io::Error>) {
-        let _locked = path.parent().map(|shard| self.lock_shard(shard));
-        let _ = self.storage.remove(path);
-        failed.push(error);
-    }
-
     /// Flushes, and says what could not be kept. Dropping a cache flushes it, too, and only logs that.
     ///
     /// # Errors
@@ -562,10 +419,6 @@ impl Drop for DiskPipelineCache {
             tracing::warn!(%error, "a pipeline cache was dropped before it was durable");
         }
     }
-}
-
-fn not_durable(error: &io::Error) -> CacheError {
-    CacheError::NotDurable { dropped: 1, first: error.to_string() }
 }
 
 /// What an entry is that reading gave `error` for.

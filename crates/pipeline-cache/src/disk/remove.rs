@@ -1,7 +1,8 @@
 //! Taking entries out of a disk tier: damaged ones aside, others for good. A good entry that came in between stays.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
@@ -27,7 +28,7 @@ pub struct InvalidateReport {
     pub removed: usize,
     /// Entries that were not there.
     pub absent: usize,
-    /// Entries that are still there, and why.
+    /// Entries that are still there or may be again after a crash, and why.
     pub failed: Vec<(Digest, CacheError)>,
 }
 
@@ -122,31 +123,49 @@ impl DiskPipelineCache {
         }
         self.check_writable()?;
         let mut report = InvalidateReport::default();
+        let mut gone: BTreeMap<PathBuf, Vec<(Digest, bool)>> = BTreeMap::new();
         let selected = digests.iter().zip(mask).filter_map(|(digest, wanted)| wanted.then_some(digest));
         for digest in selected {
-            match self.remove_durably(digest) {
-                Ok(true) => report.removed += 1,
-                Ok(false) => report.absent += 1,
+            match self.remove_entry(digest) {
+                Ok(was_there) => gone.entry(self.shard_of(digest)).or_default().push((*digest, was_there)),
                 Err(error) => report.failed.push((*digest, error)),
+            }
+        }
+        // What is not there may have been removed by someone who had no need for that to be durable.
+        for (shard, all) in gone {
+            let synced = match self.storage.sync_dir(&shard) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+            for (digest, was_there) in all {
+                match &synced {
+                    Ok(()) if was_there => report.removed += 1,
+                    Ok(()) => report.absent += 1,
+                    Err(error) => {
+                        let path = self.path_of(&digest);
+                        let error = CacheError::io("make durable the removal of", &path, error);
+                        report.failed.push((digest, error));
+                    }
+                }
             }
         }
         Ok(report)
     }
 
-    fn remove_durably(&self, digest: &Digest) -> Result<bool, CacheError> {
-        let (path, shard) = (self.path_of(digest), self.shard_of(digest));
-        let locked = self.lock_shard(&shard);
-        let error = |what, error: &std::io::Error| CacheError::io(what, &path, error);
-        match self.storage.remove(&path) {
-            Ok(()) => {}
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(e) => return Err(error("remove", &e)),
-        }
-        let synced = self.storage.sync_dir(&shard);
+    /// Removes an entry; whether it was there.
+    fn remove_entry(&self, digest: &Digest) -> Result<bool, CacheError> {
+        let path = self.path_of(digest);
+        let locked = self.lock_shard(&self.shard_of(digest));
+        let removed = self.storage.remove(&path);
         drop(locked);
-        self.log(&[Record { event: Event::Evict, digest: *digest, identity: None }]);
-        synced.map_err(|e| error("make durable the removal of", &e))?;
-        Ok(true)
+        match removed {
+            Ok(()) => {
+                self.log(&[Record { event: Event::Evict, digest: *digest, identity: None }]);
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(CacheError::io("remove", &path, &error)),
+        }
     }
 
     /// Removes an entry that was last used at `modified`, unless it was used or replaced since. Whether it did.

@@ -7,6 +7,7 @@ use fulgurite_spec::Code;
 use fulgurite_spec::cache::PipelineCacheMissReason as Reason;
 
 use super::*;
+use crate::entry::HEADER_BYTES;
 use crate::identity::{PayloadKind, PipelineDeviceFingerprint};
 use crate::pack::Pack;
 

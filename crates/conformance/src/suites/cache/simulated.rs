@@ -138,9 +138,17 @@ impl SimulatedDisk {
         (state.operations, state.syncs)
     }
 
-    /// Whether the machine has stopped.
-    pub(super) fn is_down(&self) -> bool {
-        lock(&self.state).is_down
+    /// The bytes that a reader sees at `path`; no operation.
+    pub(super) fn seen(&self, path: &Path) -> Option<Vec<u8>> {
+        let mut state = lock(&self.state);
+        state.file(path).ok().map(|(_, file)| file.seen.clone())
+    }
+
+    /// Whether nothing changes any more: the machine has stopped, or who has this disk is dead or refused.
+    pub(super) fn is_dead(&self) -> bool {
+        let state = lock(&self.state);
+        let refuses = matches!(self.fault, Fault::Changes(_, from) if state.operations >= from);
+        state.is_down || refuses
     }
 
     /// Says that time has gone back.
