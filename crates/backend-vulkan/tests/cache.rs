@@ -1,4 +1,11 @@
 //! Compiled kernels that outlive the process, with the driver that is there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "this is a test"
+)]
 
 mod common;
 
