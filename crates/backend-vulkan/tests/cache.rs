@@ -97,6 +97,23 @@ fn the_second_process_lowers_nothing() {
 }
 
 #[test]
+fn what_is_read_ahead_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("pipelines");
+    let options = CompileOptions::default();
+    let Some((first, opened)) = open(in_folder(&root)) else { return };
+    run(&first, KERNEL, &options);
+    drop(first);
+    opened.finish();
+    let kernel = Arc::new(fulgurite_ir::text::parse(KERNEL).and_then(fulgurite_ir::verify).unwrap());
+    let Some((second, opened)) = open(in_folder(&root).prefetch([kernel])) else { panic!("it was there") };
+    // It is in memory already: nothing is left of the folder.
+    std::fs::remove_dir_all(&root).unwrap();
+    assert!(matches!(run(&second, KERNEL, &options), CacheOutcome::Artifact | CacheOutcome::Binary));
+    assert_eq!(opened.backend.cache_report().lowered, 0);
+}
+
+#[test]
 fn a_damaged_entry_is_compiled_again() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("pipelines");

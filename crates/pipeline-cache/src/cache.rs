@@ -142,6 +142,14 @@ impl PipelineCache {
         found.map(|(entry, _)| entry)
     }
 
+    /// Reads an entry into memory, if it is there, so that it is found there later. Is no lookup that counts.
+    pub fn prefetch(&self, identity: &PipelineCacheIdentity) {
+        if let Ok((entry, _)) = self.look_below(identity) {
+            // A panic of another thread costs a read.
+            let _ = self.memory.put(&Arc::new(entry));
+        }
+    }
+
     /// Looks for an entry, and has it made and keeps it if it is not there: once, however many threads ask for it, and by
     /// one process at a time where processes can wait for each other. `make` is told why it is called. The entry is `None`
     /// if it made nothing that can be kept.
