@@ -241,7 +241,7 @@ pub fn lowered_entry(kernel: &VerifiedKernel, profile: &Profile) -> Option<Entry
 }
 
 /// What a module is found by: the kernel, and all that decides how it is lowered.
-fn module_identity(kernel: &VerifiedKernel, profile: &Profile) -> PipelineCacheIdentity {
+pub(crate) fn module_identity(kernel: &VerifiedKernel, profile: &Profile) -> PipelineCacheIdentity {
     let policy = DigestBuilder::new("fulgurite lowering policy 1");
     let policy = profile.identity().into_iter().fold(policy, |policy, number| policy.number(number.into()));
     // Names do not count in a kernel's digest; here they do if they are to be in the module.

@@ -53,7 +53,7 @@ mod snapshot;
 mod sync;
 mod validation;
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use fulgurite_driver_core::{
     Backend, CacheReport, CompileOptions, DeviceBuffer, Error, Executable, GraphStep, Recording, Registration,
@@ -64,7 +64,7 @@ use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spirv::Profile;
 
 pub use kept::lowered_entry;
-pub use options::Options;
+pub use options::{Options, Prefetch};
 pub use validation::{Severity, ValidationLog, ValidationMessage};
 
 use device::Device;
@@ -88,11 +88,15 @@ impl VulkanBackend {
     /// [`Error::Unavailable`] if there is no loader, driver or suitable device, or no validation layer although
     /// it was asked for; [`Error::Device`] if the driver fails.
     pub fn open(options: &Options) -> Result<Arc<Self>, Error> {
-        // What it reads of the disk, it reads while the driver starts.
+        // What it reads of the disk, it reads while the driver starts: logs first, and the kernels to be read ahead once it is
+        // known how they are lowered.
         let cache = options.cache();
-        let opening = std::thread::Builder::new()
-            .name("fulgurite cache".to_owned())
-            .spawn(move || PipelineCache::open(cache));
+        let (read_ahead, wanted) = mpsc::channel();
+        let opening = std::thread::Builder::new().name("fulgurite cache".to_owned()).spawn(move || {
+            let cache = PipelineCache::open(cache);
+            wanted.iter().for_each(|identity| cache.prefetch(&identity));
+            cache
+        });
         let store = || opening.ok().and_then(|thread| thread.join().ok());
         let instance = Instance::open(options.validation)?;
         let physical = instance.physical_devices()?;
@@ -104,6 +108,11 @@ impl VulkanBackend {
         let verdicts = probe::verdicts(&instance, physical, snapshot, directory)?;
         let plan =
             plan::plan(snapshot, verdicts, options).map_err(|reason| unavailable(reason.to_string()))?;
+        for kernel in options.prefetch.kernels() {
+            // If there is no such thread, nothing is read ahead.
+            let _ = read_ahead.send(kept::module_identity(kernel, &plan.profile));
+        }
+        drop(read_ahead);
         Ok(Arc::new(Self { device: Device::open(instance, physical, plan, store)? }))
     }
 

@@ -1,9 +1,12 @@
 //! What a caller or the environment may ask of the backend before it opens a device.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::{CacheOptions, Layer, Pack};
 
 /// Options of opening the backend.
@@ -26,10 +29,37 @@ pub struct Options {
     pub cache_directory: Option<PathBuf>,
     /// Packs of compiled kernels that are looked into, too.
     pub packs: Vec<Pack>,
+    /// Kernels whose compiled forms are read from the cache while the device is made.
+    pub prefetch: Prefetch,
     /// How long a launch that timed out may take to come back before the device is given up as lost; the caller waits
     /// that long. Default: 10 seconds for a kernel that can be told to end (its loops poll), and for any other, which
     /// always ends by itself, ten times its timeout but at least 60 seconds.
     pub patience: Option<Duration>,
+}
+
+/// Kernels to be read ahead. Two lists are equal if their kernels are, whatever their names.
+#[derive(Clone, Default)]
+pub struct Prefetch(Vec<Arc<VerifiedKernel>>);
+
+impl Prefetch {
+    /// The kernels.
+    pub fn kernels(&self) -> &[Arc<VerifiedKernel>] {
+        &self.0
+    }
+}
+
+impl PartialEq for Prefetch {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().map(|kernel| kernel.digest()).eq(other.0.iter().map(|kernel| kernel.digest()))
+    }
+}
+
+impl Eq for Prefetch {}
+
+impl fmt::Debug for Prefetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|kernel| &kernel.name)).finish()
+    }
 }
 
 impl Options {
@@ -54,6 +84,7 @@ impl Options {
             probe_directory: root.as_ref().map(|path| path.join("probes")),
             cache_directory: root.map(|path| path.join("pipelines")),
             packs: Vec::new(),
+            prefetch: Prefetch::default(),
         }
     }
 
@@ -103,6 +134,13 @@ impl Options {
     #[must_use]
     pub fn pack(mut self, pack: Pack) -> Self {
         self.packs.push(pack);
+        self
+    }
+
+    /// Reads what is kept of `kernels` while the device is made.
+    #[must_use]
+    pub fn prefetch(mut self, kernels: impl IntoIterator<Item = Arc<VerifiedKernel>>) -> Self {
+        self.prefetch.0.extend(kernels);
         self
     }
 

@@ -1,4 +1,11 @@
 //! Compiled kernels that outlive the process, with the driver that is there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "this is a test"
+)]
 
 mod common;
 
@@ -87,6 +94,23 @@ fn the_second_process_lowers_nothing() {
     assert_eq!(run(&second, &unseen, &only_read), program);
     assert_eq!(run(&second, &unseen, &CompileOptions::default()), program, "nothing was kept");
     assert_eq!(opened.backend.cache_report().lowered, lowered + 2);
+}
+
+#[test]
+fn what_is_read_ahead_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("pipelines");
+    let options = CompileOptions::default();
+    let Some((first, opened)) = open(in_folder(&root)) else { return };
+    run(&first, KERNEL, &options);
+    drop(first);
+    opened.finish();
+    let kernel = Arc::new(fulgurite_ir::text::parse(KERNEL).and_then(fulgurite_ir::verify).unwrap());
+    let Some((second, opened)) = open(in_folder(&root).prefetch([kernel])) else { panic!("it was there") };
+    // It is in memory already: nothing is left of the folder.
+    std::fs::remove_dir_all(&root).unwrap();
+    assert!(matches!(run(&second, KERNEL, &options), CacheOutcome::Artifact | CacheOutcome::Binary));
+    assert_eq!(opened.backend.cache_report().lowered, 0);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use fulgurite_driver_core::{
     Backend, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
 };
 use fulgurite_ir::{Kernel, VerifiedKernel, text, verify, wire};
+use fulgurite_pipeline_cache::{Digest, Pack, PackWriter};
 use fulgurite_spec::eval::Components;
 use fulgurite_spirv::Profile;
 
@@ -53,6 +54,48 @@ pub fn text(bytes: &[u8]) -> Result<bool, String> {
         (Err(_), Err(_)) => Ok(false),
         (Ok(_), Err(e)) => Err(format!("verifies, but not when printed and parsed: {e}\n{printed}")),
         (Err(e), Ok(_)) => Err(format!("verifies only when printed and parsed: {e}\n{printed}")),
+    }
+}
+
+/// Takes `bytes` as a pack of compiled kernels, and once more with a table that is sealed around them. Whatever is read of
+/// one is found by its identity, and makes a pack that reads back. How many entries there were.
+///
+/// # Errors
+/// The property that does not hold.
+pub fn cache(bytes: &[u8]) -> Result<usize, String> {
+    Ok(pack(bytes)? + pack(&sealed(bytes))?)
+}
+
+/// A pack whose table is `bytes`: their first says how many rows it has, and what follows those is the entries.
+fn sealed(bytes: &[u8]) -> Vec<u8> {
+    let (rows, rest) =
+        bytes.split_first().map_or((0, bytes), |(first, rest)| (usize::from(*first) % 4, rest));
+    let (table, entries) = rest.split_at((rows * 48).min(rest.len()));
+    let mut pack = b"FGPACK\x1a\n".to_vec();
+    pack.extend_from_slice(&1u32.to_le_bytes());
+    pack.extend_from_slice(&0u32.to_le_bytes());
+    pack.extend_from_slice(&(table.len() as u64 / 48).to_le_bytes());
+    pack.extend_from_slice(&table[..table.len() / 48 * 48]);
+    let seal = Digest::of(&pack);
+    pack.extend_from_slice(seal.as_bytes());
+    pack.extend_from_slice(entries);
+    pack
+}
+
+fn pack(bytes: &[u8]) -> Result<usize, String> {
+    let Ok(pack) = Pack::from_bytes(bytes.to_vec()) else { return Ok(0) };
+    let mut writer = PackWriter::new();
+    let entries: Vec<_> = pack.entries().collect();
+    for entry in &entries {
+        if pack.get(&entry.identity).as_ref() != Some(entry) {
+            return Err(format!("an entry is listed and not found: {:?}", entry.identity));
+        }
+        writer.add(entry);
+    }
+    let again = Pack::from_bytes(writer.finish()).map_err(|error| format!("what was read: {error}"))?;
+    match again.entries().eq(entries.iter().cloned()) {
+        true => Ok(entries.len()),
+        false => Err("a pack of what was read reads otherwise".to_owned()),
     }
 }
 

@@ -11,6 +11,9 @@ use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_conformance::robust;
 use fulgurite_driver_core::Backend;
 use fulgurite_ir::{text, verify, wire};
+use fulgurite_pipeline_cache::{
+    Digest, Entry, PackWriter, PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint,
+};
 use proptest::prelude::*;
 
 fn backends() -> Vec<Arc<dyn Backend>> {
@@ -51,6 +54,39 @@ fn every_body_of_the_filetests_keeps_the_properties() {
         assert_eq!(robust::wire(&body[1..]), Ok(false));
     }
     assert_eq!(robust::wire(b""), Ok(false));
+}
+
+#[test]
+fn packs_and_what_is_left_of_them_keep_the_properties() {
+    let mut writer = PackWriter::new();
+    for (name, payload) in [("a", &b"some words"[..]), ("b", b""), ("c", &[7; 300])] {
+        let (program, any) = (Digest::of(name.as_bytes()), PipelineDeviceFingerprint::ANY);
+        let identity = PipelineCacheIdentity::new(PayloadKind::Artifact, program, Digest::ZERO, any);
+        writer.add(&Entry::new(identity, Digest::ZERO, payload.to_vec()));
+    }
+    let good = writer.finish();
+    assert_eq!(robust::cache(&good), Ok(3));
+    // The table of it, for another one to be sealed around.
+    let table = [&[3][..], &good[24..24 + 3 * 48], &good[24 + 3 * 48 + 32..]].concat();
+    assert_eq!(robust::cache(&table), Ok(3));
+    for at in 0..good.len().max(table.len()) {
+        for bytes in [&good, &table] {
+            let mut changed = bytes.clone();
+            if let Some(byte) = changed.get_mut(at) {
+                *byte ^= 1;
+            }
+            let found = robust::cache(&changed).unwrap();
+            assert!(found < 3 || changed == *bytes, "byte {at}");
+            robust::cache(&bytes[..at.min(bytes.len())]).unwrap();
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_as_a_pack_keep_the_properties(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        prop_assert_eq!(robust::cache(&bytes), Ok(0));
+    }
 }
 
 #[test]

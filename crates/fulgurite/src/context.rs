@@ -94,6 +94,7 @@ pub struct ContextBuilder {
     registry: Option<Registry>,
     #[cfg(feature = "vulkan")]
     vulkan: Option<VulkanOptions>,
+    prewarm: Vec<Arc<VerifiedKernel>>,
     choice: Choice,
     wish: Option<Wish>,
     compile: CompileOptions,
@@ -159,6 +160,21 @@ impl ContextBuilder {
         self
     }
 
+    /// Compiles `kernels` when the context is opened, several at once; what is kept of them is read while the device is made.
+    /// One that cannot be compiled says so when it is compiled next.
+    ///
+    /// ```
+    /// # use fulgurite::prelude::*;
+    /// let seven = kernel::<(Write<u32>,)>("seven", ["y"], [64, 1, 1], |k, (y,)| y.store(k.global_id().x(), 7))?;
+    /// let ctx = Context::builder().prewarm([seven.verified()]).open()?;
+    /// assert_eq!(ctx.counters().compiles, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn prewarm<'k>(mut self, kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>) -> Self {
+        self.prewarm.extend(kernels.into_iter().cloned());
+        self
+    }
+
     /// Chooses among these backends instead of the build's own, for which other options then say nothing.
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = Some(registry);
@@ -184,7 +200,13 @@ impl ContextBuilder {
     /// as [`calibrations`](crate::calibrations) where a wish is for some work.
     pub fn open(self) -> Result<Context, Error> {
         #[cfg(feature = "vulkan")]
-        let built = || self.vulkan.map_or_else(registry, registry_with);
+        let built = || match (self.vulkan, self.prewarm.is_empty()) {
+            (None, true) => registry(),
+            (options, _) => {
+                let options = options.unwrap_or_else(VulkanOptions::from_env);
+                registry_with(options.prefetch(self.prewarm.iter().cloned()))
+            }
+        };
         #[cfg(not(feature = "vulkan"))]
         let built = registry;
         let registry = self.registry.unwrap_or_else(built);
@@ -194,6 +216,8 @@ impl ContextBuilder {
             None => registry.route(&self.choice)?,
         };
         let device = Device::new(Arc::clone(route.backend()), self.compile, self.launch);
+        // Whoever compiles one of those that failed is told.
+        let _ = device.prewarm(&self.prewarm, &CompileOptions::default());
         Ok(Context { route, device })
     }
 }

@@ -79,7 +79,7 @@ pub enum Made {
 }
 
 enum OpenLayer {
-    Folder(DiskPipelineCache),
+    Folder(Box<DiskPipelineCache>),
     Pack(Pack),
 }
 
@@ -104,7 +104,9 @@ impl PipelineCache {
         };
         let disk = options.root.as_ref().and_then(|root| open(root, options.disk.clone()));
         let layers = options.layers.into_iter().filter_map(|layer| match layer {
-            Layer::Folder(root) => open(&root, DiskOptions::default().read_only()).map(OpenLayer::Folder),
+            Layer::Folder(root) => {
+                open(&root, DiskOptions::default().read_only()).map(|disk| OpenLayer::Folder(Box::new(disk)))
+            }
             Layer::Pack(pack) => Some(OpenLayer::Pack(pack)),
         });
         let layers = layers.collect();
@@ -138,6 +140,14 @@ impl PipelineCache {
             Err(reason) => self.counting.miss(*reason),
         }
         found.map(|(entry, _)| entry)
+    }
+
+    /// Reads an entry into memory, if it is there, so that it is found there later. Is no lookup that counts.
+    pub fn prefetch(&self, identity: &PipelineCacheIdentity) {
+        if let Ok((entry, _)) = self.look_below(identity) {
+            // A panic of another thread costs a read.
+            let _ = self.memory.put(&Arc::new(entry));
+        }
     }
 
     /// Looks for an entry, and has it made and keeps it if it is not there: once, however many threads ask for it, and by
@@ -243,7 +253,7 @@ impl PipelineCache {
         let mut found = None;
         if let Some(disk) = &self.disk {
             match disk.read(identity) {
-                Lookup::Hit(entry) => found = Some((entry, Tier::Disk)),
+                Lookup::Hit(entry) => found = Some((*entry, Tier::Disk)),
                 Lookup::Miss(why) => reason = why,
             }
         }
@@ -252,7 +262,7 @@ impl PipelineCache {
                 let entry = match layer {
                     OpenLayer::Pack(pack) => pack.get(identity),
                     OpenLayer::Folder(disk) => match disk.read(identity) {
-                        Lookup::Hit(entry) => Some(entry),
+                        Lookup::Hit(entry) => Some(*entry),
                         Lookup::Miss(_) => None,
                     },
                 };

@@ -102,6 +102,13 @@ impl DiskOptions {
         self
     }
 
+    /// Keeps no entry of more than `bytes`.
+    #[must_use]
+    pub fn max_entry_bytes(mut self, bytes: u64) -> Self {
+        self.max_entry_bytes = bytes;
+        self
+    }
+
     /// Goes on until so many damaged entries were met.
     #[must_use]
     pub fn max_quarantined(mut self, count: u32) -> Self {
@@ -128,7 +135,7 @@ impl DiskOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
     /// The entry, checked.
-    Hit(Entry),
+    Hit(Box<Entry>),
     /// Why there is none.
     Miss(PipelineCacheMissReason),
 }
@@ -257,7 +264,7 @@ impl DiskPipelineCache {
         let state = match self.look(identity, &path) {
             Ok((entry, modified)) => {
                 self.keep_recent(&path, modified);
-                return Lookup::Hit(entry);
+                return Lookup::Hit(Box::new(entry));
             }
             Err(state) => state,
         };

@@ -56,7 +56,7 @@ fn an_entry_made_by_hand_is_read_and_one_that_is_written_is_the_same() {
     fs::write(&path, &bytes).unwrap();
     let entry = entry(&program, &policy, payload);
     assert_eq!(cache.path_for(&entry.identity), path);
-    assert_eq!(cache.read(&entry.identity), Lookup::Hit(entry.clone()));
+    assert_eq!(cache.read(&entry.identity), Lookup::Hit(Box::new(entry.clone())));
     fs::remove_file(&path).unwrap();
     cache.write(&entry, Durability::Immediate).unwrap();
     assert_eq!(fs::read(&path).unwrap(), bytes);

@@ -53,6 +53,18 @@ fn an_entry_is_made_once_and_found_in_each_tier() {
 }
 
 #[test]
+fn what_is_read_ahead_is_found_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    ask(&open(folder.path()), ARTIFACT, "a");
+    let cache = open(folder.path());
+    ["a", "b"].iter().for_each(|name| cache.prefetch(&identity(ARTIFACT, name)));
+    assert_eq!(ask(&cache, ARTIFACT, "a"), None);
+    assert!(ask(&cache, ARTIFACT, "b").is_some());
+    let counted = cache.statistics();
+    assert_eq!((counted.memory_hits, counted.disk_hits, counted.misses()), (1, 0, 1));
+}
+
+#[test]
 fn what_cannot_be_kept_is_made_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());

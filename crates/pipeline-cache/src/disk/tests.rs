@@ -28,7 +28,7 @@ fn open(root: &Path) -> DiskPipelineCache {
 fn hit(cache: &DiskPipelineCache, entry: &Entry) -> bool {
     match cache.read(&entry.identity) {
         Lookup::Hit(found) => {
-            assert_eq!(found, *entry);
+            assert_eq!(*found, *entry);
             true
         }
         Lookup::Miss(_) => false,
@@ -96,9 +96,7 @@ fn a_flush_forgets_what_was_removed_since() {
 #[test]
 fn an_entry_over_the_bound_is_a_typed_error_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let mut options = DiskOptions::default();
-    options.max_entry_bytes = 300;
-    let cache = DiskPipelineCache::open(folder.path(), options).unwrap();
+    let cache = DiskPipelineCache::open(folder.path(), DiskOptions::default().max_entry_bytes(300)).unwrap();
     let error =
         cache.write(&entry_of(PayloadKind::Binary, "a", &[0; 77]), Durability::Immediate).unwrap_err();
     assert_eq!(error, CacheError::TooLarge { bytes: 301, most: 300 });

@@ -130,8 +130,7 @@ fn round(
     random: &mut Random,
     reasons: &mut [u64],
 ) -> Result<(), Error> {
-    let mut options = DiskOptions::default().max_quarantined(u32::MAX);
-    options.max_entry_bytes = OVERSIZED as u64 - 1;
+    let options = DiskOptions::default().max_quarantined(u32::MAX).max_entry_bytes(OVERSIZED as u64 - 1);
     let disk = DiskPipelineCache::open(root, options.clone()).map_err(unexpected)?;
     // An artifact's bytes are held to its own digest, too; every other payload is somebody else's to check.
     let kind = PayloadKind::Artifact;

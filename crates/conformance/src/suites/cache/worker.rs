@@ -117,14 +117,18 @@ fn storm(root: &Path, journal: &Path, process: &str, seed: u64, operations: u64)
                 disk.invalidate(&[true], &[identity(OWN_KIND, &name).digest()])
                     .map_err(|error| format!("invalidate: {error}"))?;
             }
-            8 => drop(disk.gc(None).map_err(|error| format!("gc: {error}"))?),
+            8 => {
+                disk.gc(None).map_err(|error| format!("gc: {error}"))?;
+            }
             9 => {
                 let found = disk.verify(&mut |_, _| ()).map_err(|error| format!("verify: {error}"))?;
                 if !found.corrupt.is_empty() {
                     return Err(format!("{} entries are damaged", found.corrupt.len()));
                 }
             }
-            10 => drop(disk.stats().map_err(|error| format!("stats: {error}"))?),
+            10 => {
+                disk.stats().map_err(|error| format!("stats: {error}"))?;
+            }
             11 | 12 => look(disk, &name, OWN_KIND)?,
             _ => shared(&cache, &mut random)?,
         }

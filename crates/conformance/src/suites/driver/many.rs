@@ -68,7 +68,7 @@ fn one_buffer(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
                 scope.spawn(move || -> Result<(), Error> {
                     for round in 0..ROUNDS {
                         let options = LaunchOptions::default();
-                        if (thread + round) % 3 == 0 {
+                        if (thread + round).is_multiple_of(3) {
                             program.submit(views, &[word(7)], &options)?.wait()?;
                         } else {
                             program.launch(views, &[word(7)], &options)?;
