@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use fulgurite_spec::cache::{EntryState, PipelineCacheMissEvidence, PipelineCacheMissReason};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, DigestBuilder};
 use crate::entry::{self, BadEntry, Entry, MAX_ENTRY_BYTES};
 use crate::error::{CacheError, Notices, lock};
 use crate::identity::PipelineCacheIdentity;
@@ -31,7 +31,7 @@ pub use maintain::{CacheCount, DiskStats, GcReport, ImportReport, Trust, VerifyR
 pub use remove::{ClearReport, InvalidateReport};
 
 /// What temporary files begin with.
-const TEMPORARY: &str = ".tmp-";
+pub(crate) const TEMPORARY: &str = ".tmp-";
 /// How often a file that is used is said to be in use.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -156,7 +156,7 @@ struct State {
     /// Shards that are surely durable in the root. Any process may have made one, and not have come to sync it.
     durable_shards: BTreeSet<PathBuf>,
     index: Index,
-    /// Bytes written since the folder was last looked over.
+    /// Bytes written since the folder was last looked over, as far as this process counts: see [`first_count`].
     written: u64,
 }
 
@@ -220,12 +220,13 @@ impl DiskPipelineCache {
         if let Some(reason) = distrust {
             return Err(CacheError::Refused { path: root.to_owned(), reason });
         }
+        let state = State { written: first_count(storage.now(), options.max_bytes), ..State::default() };
         Ok(Self {
             root: root.to_owned(),
             options,
             storage,
             notices,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             flushing: Mutex::default(),
             quarantined: AtomicU32::new(0),
             is_off: AtomicBool::new(false),
@@ -400,7 +401,7 @@ impl DiskPipelineCache {
     fn count_written(&self, bytes: u64) -> Result<(), CacheError> {
         let mut state = lock(&self.state)?;
         state.written += bytes;
-        let is_due = state.written > self.options.max_bytes / 16;
+        let is_due = state.written > looked_over_after(self.options.max_bytes);
         if is_due {
             state.written = 0;
         }
@@ -426,6 +427,20 @@ impl Drop for DiskPipelineCache {
             tracing::warn!(%error, "a pipeline cache was dropped before it was durable");
         }
     }
+}
+
+/// Bytes that may be written before the folder is looked over.
+fn looked_over_after(max_bytes: u64) -> u64 {
+    max_bytes / 16
+}
+
+/// Where a process begins to count what is written: anywhere below what makes it look the folder over. So processes that
+/// write little each do so as often, together, as one that writes all of it.
+fn first_count(now: SystemTime, max_bytes: u64) -> u64 {
+    let nanos = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let digest = DigestBuilder::new("fulgurite first count").number(nanos as u64).finish();
+    let random = digest.as_bytes().iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte));
+    random % (looked_over_after(max_bytes) + 1)
 }
 
 /// What an entry is that reading gave `error` for.

@@ -1,6 +1,7 @@
 //! Looking after a whole disk tier: what it holds, whether that is good, trimming it, and moving it elsewhere.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -126,7 +127,11 @@ impl DiskPipelineCache {
     fn scan(&self) -> Result<Scan, CacheError> {
         let list = |folder: &Path| self.storage.list(folder).map_err(|e| CacheError::io("list", folder, &e));
         let mut scan = Scan::default();
-        for shard in list(&self.root)?.iter().filter(|found| is_shard(&found.name)) {
+        let all = list(&self.root)?;
+        // Logs that are written anew.
+        let temporary = all.iter().filter(|file| file.is_file && file.name.starts_with(TEMPORARY));
+        scan.temporary.extend(temporary.map(|file| (self.root.join(&file.name), file.clone())));
+        for shard in all.iter().filter(|found| is_shard(&found.name)) {
             let folder = self.root.join(&shard.name);
             for file in list(&folder)?.into_iter().filter(|file| file.is_file) {
                 match digest_of(&file.name) {
@@ -204,10 +209,10 @@ impl DiskPipelineCache {
     }
 
     /// The entry in the file of `digest`.
-    fn load(&self, digest: &Digest) -> std::io::Result<Result<Entry, BadEntry>> {
+    pub(super) fn load(&self, digest: &Digest) -> std::io::Result<Result<Entry, BadEntry>> {
         let bytes = match self.storage.read(&self.path_of(digest), 0, self.options.max_entry_bytes) {
             Ok((bytes, _)) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
                 return Ok(Err(BadEntry::Corrupt));
             }
             Err(error) => return Err(error),
@@ -286,8 +291,13 @@ impl DiskPipelineCache {
     fn compact(&self, entries: &HashSet<Digest>) -> Result<(), CacheError> {
         let path = self.index_path();
         let mut state = lock(&self.state)?;
-        if state.index.refresh(&*self.storage, &path).is_err() {
-            return Ok(());
+        match state.index.refresh(&*self.storage, &path) {
+            Ok(()) => {}
+            // Nobody can read it any more, so nothing is lost with it.
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                state.index = crate::index::Index::default();
+            }
+            Err(_) => return Ok(()),
         }
         let bytes = state.index.compacted(entries, self.storage.now());
         let temporary = unique_name(&self.root, TEMPORARY, "");

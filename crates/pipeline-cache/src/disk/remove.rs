@@ -10,6 +10,7 @@ use fulgurite_spec::cache::EntryState;
 
 use super::{DiskPipelineCache, Mode, digest_of, is_shard};
 use crate::digest::Digest;
+use crate::entry::Entry;
 use crate::error::CacheError;
 use crate::identity::PipelineCacheIdentity;
 use crate::index::{Event, Record};
@@ -96,15 +97,20 @@ impl DiskPipelineCache {
         }
     }
 
-    /// Puts an entry aside whatever it is: a driver did not survive it.
-    pub(crate) fn condemn(&self, digest: &Digest) {
-        if self.mode() == Mode::ReadWrite {
-            let _locked = self.lock_shard(&self.shard_of(digest));
-            self.condemn_locked(digest);
+    /// Puts an entry aside that a driver did not survive, unless it was replaced by other bytes since it was read.
+    pub(crate) fn condemn(&self, entry: &Entry) {
+        if self.mode() == Mode::ReadOnly {
+            return;
+        }
+        let digest = entry.identity.digest();
+        let locked = self.lock_shard(&self.shard_of(&digest));
+        let is_it = |there: &Entry| there.payload_digest == entry.payload_digest;
+        if locked.is_held() && matches!(self.load(&digest), Ok(Ok(there)) if is_it(&there)) {
+            self.condemn_locked(&digest);
         }
     }
 
-    /// As [`condemn`](Self::condemn), with the shard locked.
+    /// Puts an entry aside whatever it is. The shard is locked.
     pub(super) fn condemn_locked(&self, digest: &Digest) {
         let path = self.path_of(digest);
         if self.storage.info(&path).is_ok() {

@@ -162,7 +162,7 @@ impl DiskPipelineCache {
             let mut state = lock(&self.state)?;
             (std::mem::take(&mut state.unsynced), state.durable_shards.clone())
         };
-        let mut failed: Vec<io::Error> = Vec::new();
+        let (mut dropped, mut failed) = (0, Vec::new());
         let mut shards = BTreeSet::new();
         let mut kept = Vec::new();
         for digest in unsynced {
@@ -179,9 +179,13 @@ impl DiskPipelineCache {
                 (Err(error), _) | (_, Err(error)) if error.kind() == ErrorKind::NotFound => {}
                 (Err(error), Ok(listed)) => {
                     self.drop_unsynced(&path, &listed);
+                    dropped += 1;
                     failed.push(error);
                 }
-                (_, Err(error)) => failed.push(error),
+                (_, Err(error)) => {
+                    dropped += 1;
+                    failed.push(error);
+                }
             }
         }
         let mut lost: BTreeSet<&Path> = BTreeSet::new();
@@ -200,15 +204,15 @@ impl DiskPipelineCache {
         }
         for (shard, path, listed) in &kept {
             if lost.contains(shard.as_path()) {
-                // Counted with its folder.
                 self.drop_unsynced(path, listed);
+                dropped += 1;
             }
         }
         let durable = shards.iter().filter(|shard| !lost.contains(shard.as_path())).cloned();
         lock(&self.state)?.durable_shards.extend(durable);
         match failed.first() {
             None => Ok(()),
-            Some(first) => Err(CacheError::NotDurable { dropped: failed.len(), first: first.to_string() }),
+            Some(first) => Err(CacheError::NotDurable { dropped, first: first.to_string() }),
         }
     }
 
@@ -230,3 +234,6 @@ fn is_not_ours(kind: ErrorKind) -> bool {
     use ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
     matches!(kind, PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported)
 }
+
+#[cfg(test)]
+mod tests;
