@@ -25,13 +25,15 @@ use crate::error::{CacheError, Notices, lock};
 use crate::identity::PipelineCacheIdentity;
 use crate::index::{Index, Record};
 use crate::lock::{DEADLINE, Locked, lock_within};
-use crate::storage::{FileSystem, Storage};
+use crate::storage::{FileSystem, Missing, Storage};
 
 pub use maintain::{CacheCount, DiskStats, GcReport, ImportReport, Trust, VerifyReport};
 pub use remove::{ClearReport, InvalidateReport};
 
 /// What temporary files begin with.
 pub(crate) const TEMPORARY: &str = ".tmp-";
+/// So many locks without an answer and no more are asked for: each costs the deadline, and a thread that stays behind.
+const MAX_UNANSWERED: u32 = 3;
 /// How often a file that is used is said to be in use.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -189,6 +191,8 @@ pub struct DiskPipelineCache {
     flushing: Mutex<()>,
     /// Damaged entries met so far.
     quarantined: AtomicU32,
+    /// Locks that the file system gave no answer of.
+    unanswered: AtomicU32,
     is_off: AtomicBool,
 }
 
@@ -229,6 +233,7 @@ impl DiskPipelineCache {
             state: Mutex::new(state),
             flushing: Mutex::default(),
             quarantined: AtomicU32::new(0),
+            unanswered: AtomicU32::new(0),
             is_off: AtomicBool::new(false),
         })
     }
@@ -356,7 +361,7 @@ impl DiskPipelineCache {
     /// Takes a shard's lock. Where none is to be had it is said once, and the caller goes on.
     fn lock_shard(&self, shard: &Path) -> Locked {
         let name = format!("shard-{}", shard.file_name().unwrap_or_default().to_string_lossy());
-        let locked = self.lock_named(&name);
+        let locked = self.lock_named(&name, self.options.lock_deadline);
         if let Locked::Late = locked {
             let reason = format!("it did not come within {:?}", self.options.lock_deadline);
             self.notices.say(&CacheError::Io { what: "lock", path: self.lock_path(&name), reason });
@@ -371,17 +376,26 @@ impl DiskPipelineCache {
     /// Takes the lock that threads and processes hold while they compile what belongs at `digest`.
     pub(crate) fn lock_flight(&self, digest: &Digest) -> Option<Locked> {
         let is_written = self.check_writable().is_ok();
-        is_written.then(|| self.lock_named(&format!("flight-{}", &digest.to_string()[..2])))
+        let name = format!("flight-{}", &digest.to_string()[..2]);
+        is_written.then(|| self.lock_named(&name, self.options.lock_deadline))
     }
 
-    fn lock_named(&self, name: &str) -> Locked {
+    fn lock_named(&self, name: &str, deadline: Duration) -> Locked {
         if let Err(error) = self.storage.create_dir(&self.root.join("locks")) {
             return Locked::Unusable(error);
         }
         let path = self.lock_path(name);
-        let locked = lock_within(&self.storage, &path, self.options.lock_deadline);
-        if let Locked::Unusable(error) = &locked {
-            self.notices.say(&CacheError::io("lock", &path, error));
+        let locked = match self.unanswered.load(Ordering::Relaxed) {
+            0..MAX_UNANSWERED => lock_within(&self.storage, &path, deadline, Missing::Create),
+            _ => Locked::Unusable(ErrorKind::TimedOut.into()),
+        };
+        match &locked {
+            Locked::Unusable(error) => self.notices.say(&CacheError::io("lock", &path, error)),
+            Locked::Unanswered => {
+                self.unanswered.fetch_add(1, Ordering::Relaxed);
+                self.notices.say(&CacheError::io("lock", &path, &ErrorKind::TimedOut.into()));
+            }
+            Locked::Held(_) | Locked::Late => {}
         }
         locked
     }

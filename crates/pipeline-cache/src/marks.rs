@@ -8,10 +8,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::digest::Digest;
 use crate::disk::TEMPORARY;
 use crate::index::next_magic;
+use crate::lock::{Locked, lock_within};
 use crate::storage::{Missing, Storage, StoredFile, unique_name};
 
 /// Bytes of a slot.
@@ -181,7 +183,12 @@ impl Marks {
         for file in files.iter().filter(|file| file.name.ends_with(".mark")) {
             let path = self.folder().join(&file.name);
             // Whoever lives holds it.
-            let Ok(Some(held)) = self.storage.try_lock(&path, Missing::Refuse) else { continue };
+            let held = match lock_within(&self.storage, &path, Duration::ZERO, Missing::Refuse) {
+                Locked::Held(held) => held,
+                Locked::Late | Locked::Unusable(_) => continue,
+                // Nor would the next one.
+                Locked::Unanswered => return,
+            };
             let read = self.storage.read(&path, 0, MAX_SLOTS * SLOT_BYTES as u64);
             // Gone before anything is concluded from it: what is found twice would count as two crashes.
             let is_gone = self.storage.remove(&path).is_ok();

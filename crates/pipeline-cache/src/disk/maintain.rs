@@ -11,6 +11,7 @@ use crate::entry::{self, BadEntry, Entry};
 use crate::error::{CacheError, lock};
 use crate::identity::PayloadKind;
 use crate::index::{COMPACT_BYTES, Event, Record};
+use crate::lock::Locked;
 use crate::pack::{Pack, PackWriter};
 use crate::storage::{Listed, Missing, unique_name};
 
@@ -234,19 +235,16 @@ impl DiskPipelineCache {
     }
 
     pub(super) fn trim(&self, max_bytes: u64) -> Result<GcReport, CacheError> {
-        let folder = self.root.join("locks");
-        let path = folder.join("evict.lock");
         // One at a time is enough. Where there are no locks, each process does it.
-        let held =
-            self.storage.create_dir(&folder).and_then(|_| self.storage.try_lock(&path, Missing::Create));
-        if let Ok(None) = held {
+        let locked = self.lock_named("evict", Duration::ZERO);
+        if let Locked::Late = locked {
             return Ok(GcReport { is_busy: true, ..GcReport::default() });
         }
         let now = self.storage.now();
         let mut scan = self.scan()?;
         let mut report = GcReport::default();
         for (path, file) in &scan.temporary {
-            report.temporary += u64::from(self.collect(path, file, now));
+            report.temporary += u64::from(self.collect(path, file, now, &locked));
         }
         scan.entries.iter().for_each(|found| report.before.add(found.bytes));
         let mut evicted = HashSet::new();
@@ -274,9 +272,13 @@ impl DiskPipelineCache {
         Ok(report)
     }
 
-    /// Removes a temporary file that nobody writes any more. Whether it did.
-    fn collect(&self, path: &Path, file: &Listed, now: SystemTime) -> bool {
-        match self.storage.try_lock(path, Missing::Refuse) {
+    /// Removes a temporary file that nobody writes any more. Whether it did. `locked` tells whether there are locks here.
+    fn collect(&self, path: &Path, file: &Listed, now: SystemTime, locked: &Locked) -> bool {
+        let own = match locked.is_held() {
+            true => self.storage.try_lock(path, Missing::Refuse),
+            false => Err(ErrorKind::Unsupported.into()),
+        };
+        match own {
             // Held until it is gone: who is about to write it sees one or the other.
             Ok(Some(_held)) => self.storage.remove(path).is_ok(),
             Ok(None) => false,

@@ -68,6 +68,8 @@ struct State {
     next: u64,
     operations: u64,
     syncs: u64,
+    /// Those who asked for a lock and wait for ever.
+    unanswered: u64,
     is_down: bool,
     now: Duration,
 }
@@ -149,6 +151,11 @@ impl SimulatedDisk {
         let state = lock(&self.state);
         let refuses = matches!(self.fault, Fault::Changes(_, from) if state.operations >= from);
         state.is_down || refuses
+    }
+
+    /// How often someone asked for a lock and had no answer.
+    pub(super) fn unanswered(&self) -> u64 {
+        lock(&self.state).unanswered
     }
 
     /// Says that time has gone back.
@@ -385,9 +392,12 @@ impl Storage for SimulatedDisk {
             Locks::Work => {}
             Locks::Taken => return Ok(None),
             Locks::Missing => return Err(ErrorKind::Unsupported.into()),
-            Locks::Hang => loop {
-                std::thread::park();
-            },
+            Locks::Hang => {
+                lock(&self.state).unanswered += 1;
+                loop {
+                    std::thread::park();
+                }
+            }
         }
         let mut state = self.begin(missing == Missing::Create)?;
         if !state.names.contains_key(path) {
