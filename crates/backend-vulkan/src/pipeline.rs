@@ -295,8 +295,9 @@ impl<'d> Shader<'d> {
         flags: vk::PipelineCreateFlags,
     ) -> Result<Self, Error> {
         let info = vk::ShaderModuleCreateInfo::default().code(words);
-        // SAFETY: the words were emitted from a verified kernel, so they are a valid module that uses only what
-        // the profile, and so the device, has.
+        // SAFETY: the words were emitted from a verified kernel, now or by whoever kept them, so they are a valid module that
+        // uses only what the profile, and so the device, has. What was kept is whole, and was kept where only this user and
+        // the system write, or in a pack that the caller chose.
         let module = unsafe { device.raw.create_shader_module(&info, None) }
             .map_err(|r| device.fail("vkCreateShaderModule", r, 0))?;
         Ok(Self { device, module, layout, flags })

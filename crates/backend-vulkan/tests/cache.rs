@@ -48,6 +48,15 @@ fn run(device: &Device, text: &str, options: &CompileOptions) -> CacheOutcome {
     manifest.cache
 }
 
+/// Has a process of its own compile and keep the kernel below `root`; `None` without a driver.
+fn keep(root: &Path) -> Option<()> {
+    let (device, opened) = open(in_folder(root))?;
+    run(&device, KERNEL, &CompileOptions::default());
+    drop(device);
+    opened.finish();
+    Some(())
+}
+
 fn in_folder(root: &Path) -> Options {
     common::options().cache_directory(root)
 }
@@ -101,10 +110,7 @@ fn what_is_read_ahead_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("pipelines");
     let options = CompileOptions::default();
-    let Some((first, opened)) = open(in_folder(&root)) else { return };
-    run(&first, KERNEL, &options);
-    drop(first);
-    opened.finish();
+    let Some(()) = keep(&root) else { return };
     let kernel = Arc::new(fulgurite_ir::text::parse(KERNEL).and_then(fulgurite_ir::verify).unwrap());
     let Some((second, opened)) = open(in_folder(&root).prefetch([kernel])) else { panic!("it was there") };
     // It is in memory already: nothing is left of the folder.
@@ -118,10 +124,7 @@ fn a_damaged_entry_is_compiled_again() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("pipelines");
     let options = CompileOptions::default();
-    let Some((first, opened)) = open(in_folder(&root)) else { return };
-    run(&first, KERNEL, &options);
-    drop(first);
-    opened.finish();
+    let Some(()) = keep(&root) else { return };
     let mut damaged = 0;
     for shard in std::fs::read_dir(&root).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()) {
         for file in std::fs::read_dir(shard).unwrap().map(|e| e.unwrap().path()) {
@@ -151,10 +154,7 @@ fn a_pack_serves_a_machine_that_has_compiled_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (here, there) = (folder.path().join("here"), folder.path().join("there"));
     let options = CompileOptions::default();
-    let Some((first, opened)) = open(in_folder(&here)) else { return };
-    run(&first, KERNEL, &options);
-    drop(first);
-    opened.finish();
+    let Some(()) = keep(&here) else { return };
     let disk = DiskPipelineCache::open(&here, DiskOptions::default()).unwrap();
     let pack = Pack::from_bytes(disk.export(&|_| true).unwrap()).unwrap();
     for options_there in [common::options(), in_folder(&there)] {
