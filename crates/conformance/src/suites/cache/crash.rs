@@ -52,6 +52,15 @@ impl Model {
         self.allowed.entry(name.to_owned()).or_insert_with(|| Allowed::from([None]))
     }
 
+    /// Whatever is not there now may be missing later.
+    fn note_missing(&mut self, disk: &SimulatedDisk, process: &Process) {
+        for name in (0..KEYS).map(|key| key.to_string()) {
+            if process.seen(disk, &name).is_none() {
+                self.allowed(&name).insert(None);
+            }
+        }
+    }
+
     /// The entry is in this state durably.
     fn settle(&mut self, name: &str, state: Option<u32>) {
         *self.allowed(name) = Allowed::from([state]);
@@ -81,6 +90,12 @@ impl Process {
     fn seen(&self, disk: &SimulatedDisk, name: &str) -> Option<u32> {
         let bytes = disk.seen(&self.cache.path_for(&identity(KIND, name)))?;
         version_of(name, bytes.get(HEADER_BYTES..)?)
+    }
+
+    /// Forgets what is there no more: what others write in its place is theirs to flush.
+    fn forget_removed(&mut self, disk: &SimulatedDisk) {
+        let pending = std::mem::take(&mut self.pending);
+        self.pending = pending.into_iter().filter(|name| self.seen(disk, name).is_some()).collect();
     }
 
     fn write(&mut self, disk: &SimulatedDisk, entry: &Entry, name: &str, durability: Durability) -> Outcome {
@@ -121,6 +136,9 @@ fn script(disk: &SimulatedDisk, seed: u64, mut model: Model) -> Model {
     for _ in 0..STEPS {
         let turn = random.below(PROCESSES as u32) as usize;
         step(disk, &mut random, &mut processes[turn], &mut model);
+        for process in &mut processes {
+            process.forget_removed(disk);
+        }
         if random.below(10) == 0 {
             let Ok(next) = Process::start(disk) else { break };
             std::mem::replace(&mut processes[turn], next).kill();
@@ -162,9 +180,12 @@ fn step(disk: &SimulatedDisk, random: &mut Random, process: &mut Process, model:
                             .problems
                             .push(format!("entry {name} is gone, and flushing says that all is well"));
                     }
-                    (Err(_), None) => drop(model.allowed(&name).insert(None)),
                     _ => {}
                 }
+            }
+            if flushed.is_err() {
+                // It said so, and may have dropped what it wrote before others did.
+                model.note_missing(disk, process);
             }
         }
         15 | 16 => {
@@ -176,11 +197,7 @@ fn step(disk: &SimulatedDisk, random: &mut Random, process: &mut Process, model:
         }
         17 => {
             let _ = process.cache.gc(Some(700));
-            for name in (0..KEYS).map(|key| key.to_string()) {
-                if process.seen(disk, &name).is_none() {
-                    model.allowed(&name).insert(None);
-                }
-            }
+            model.note_missing(disk, process);
         }
         _ => {
             let _ = process.cache.read(&identity(KIND, &name));
