@@ -34,7 +34,8 @@ pub enum TargetProfile {
     /// The one that it is compiled on.
     Device,
     /// Every device: no optional capability is used, and a kernel that needs one is refused. What is lowered is the same on
-    /// all devices of like quirks, so that one entry of a cache or pack serves them all.
+    /// all devices of like quirks, so that one entry of a cache or pack serves them all. Subnormal results may be flushed,
+    /// also on a device that keeps them if asked to.
     Least,
 }
 

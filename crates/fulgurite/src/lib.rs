@@ -53,8 +53,8 @@ pub use fulgurite_derive::KernelParams;
 pub use fulgurite_driver_core::{
     CacheOutcome, CachePolicy, CacheReport, Calibration, Calibrations, Choice, CompileOptions, Considered,
     Counters, DeviceError, Difference, Error, GridSize, Hazard, HazardKind, LaunchOptions, LaunchReport,
-    Manifest, MathMode, Pending, PipelineCacheMissReason, Registration, Registry, Replayed, Repro, Route,
-    Unsupported, Verdict, Wish, Workload, render,
+    Manifest, MathMode, OptimizationLevel, Pending, PipelineCacheMissReason, Registration, Registry,
+    Replayed, Repro, Route, TargetProfile, Unsupported, Verdict, Wish, Workload, render,
 };
 pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Matrix, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};
