@@ -78,7 +78,7 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod private {
     pub use crate::args::Bound;
-    pub use crate::params::ParamList;
+    pub use crate::params::{ParamField, ParamList};
     pub use fulgurite_ir::builder::{Arg, Builder, Val};
     pub use fulgurite_spec::Location;
 }
