@@ -39,7 +39,7 @@ mod params;
 
 pub use args::{LaunchArg, LaunchArgs};
 pub use buffer::{Buffer, BufferView, BufferViewMut, Element};
-pub use calibrate::{calibrate, calibrations, calibrations_path, keep_calibrations};
+pub use calibrate::{calibrate, calibrations, keep_calibrations};
 pub use call::{Call, OutputVec, Outputs, Resident};
 pub use context::{Context, ContextBuilder, registry};
 pub use dynamic::{DynArg, DynBuffer, DynExecutable};
