@@ -277,6 +277,9 @@ kernel @shown workgroup(32, 1, 1) {
 }
 ";
 
+/// What a kernel leaves of a word, given its place and the parameter.
+type Leaves = fn(u32, u32, u32) -> u32;
+
 /// What is not optimized, or lowered for the least device, computes the same.
 fn equal(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let all = [
@@ -293,8 +296,7 @@ fn equal(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let words = random_words(&mut checks.random(), COUNT);
     let device = checks.device();
     let x = device.upload(&bytes(&words))?;
-    // What a kernel leaves of a word, given its place and the parameter.
-    let kernels: [(&str, fn(u32, u32, u32) -> u32); 2] =
+    let kernels: [(&str, Leaves); 2] =
         [(MAP, |x, _, a| map(x, a)), (SHOWN, |x, i, n| if i < n { map(x, 140) } else { 0 })];
     for options in all {
         for (text, expected) in kernels {
