@@ -66,6 +66,15 @@ pub fn cache(bytes: &[u8]) -> Result<usize, String> {
     Ok(pack(bytes)? + pack(&sealed(bytes))?)
 }
 
+/// Puts `bytes` in the place of each file of a cache's folder, as they are and sealed. The folder can be used, and the entry
+/// in it is found only if it is the one that belongs there, byte for byte. Whether it was.
+///
+/// # Errors
+/// The property that does not hold.
+pub fn cache_files(bytes: &[u8]) -> Result<bool, String> {
+    crate::suites::cache_properties(bytes)
+}
+
 /// A pack whose table is `bytes`: their first says how many rows it has, and what follows those is the entries.
 fn sealed(bytes: &[u8]) -> Vec<u8> {
     let (rows, rest) =

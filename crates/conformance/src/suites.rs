@@ -86,6 +86,7 @@ impl Suite {
     }
 }
 
+pub(crate) use cache::properties as cache_properties;
 pub use cache::{Worker, work};
 
 /// A value as text: its literals, with bits for floats.

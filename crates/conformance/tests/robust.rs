@@ -82,10 +82,26 @@ fn packs_and_what_is_left_of_them_keep_the_properties() {
     }
 }
 
+#[test]
+fn no_byte_of_a_cached_entry_may_change_whatever_is_made_to_fit() {
+    assert_eq!(robust::cache_files(&[]), Ok(true));
+    for at in 0..240 {
+        let mut change = vec![0; at + 1];
+        assert_eq!(robust::cache_files(&change), Ok(true), "nothing is changed");
+        change[at] = 1;
+        assert_eq!(robust::cache_files(&change), Ok(false), "byte {at}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_as_a_pack_keep_the_properties(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         prop_assert_eq!(robust::cache(&bytes), Ok(0));
+    }
+
+    #[test]
+    fn any_bytes_as_files_of_a_cache_keep_the_properties(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        prop_assert_eq!(robust::cache_files(&bytes), Ok(bytes.iter().all(|byte| *byte == 0)));
     }
 }
 

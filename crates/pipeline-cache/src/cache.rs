@@ -275,7 +275,7 @@ impl PipelineCache {
             Verdict::Skip => Err(PipelineCacheMissReason::Suspect),
             Verdict::Condemned => {
                 if let Some(disk) = &self.disk {
-                    disk.condemn(&identity.digest());
+                    disk.condemn(&found.0);
                 }
                 Err(PipelineCacheMissReason::Suspect)
             }

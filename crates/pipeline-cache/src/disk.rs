@@ -1,13 +1,14 @@
 //! The disk tier: one file for each entry below one folder, shared by any number of processes.
 //!
 //! An entry is read and checked without a lock. It is written under another name and renamed; what is removed is
-//! removed under the lock of its shard, which is taken by whoever renames, too. [`remove`] takes out, [`maintain`] looks
-//! after the whole folder.
+//! removed under the lock of its shard, which is taken by whoever renames, too. [`write`] puts in and makes durable,
+//! [`remove`] takes out, [`maintain`] looks after the whole folder.
 
 mod maintain;
 mod remove;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -18,19 +19,21 @@ use std::time::{Duration, SystemTime};
 
 use fulgurite_spec::cache::{EntryState, PipelineCacheMissEvidence, PipelineCacheMissReason};
 
-use crate::digest::Digest;
-use crate::entry::{self, BadEntry, Entry, HEADER_BYTES, MAX_ENTRY_BYTES};
+use crate::digest::{Digest, DigestBuilder};
+use crate::entry::{self, BadEntry, Entry, MAX_ENTRY_BYTES};
 use crate::error::{CacheError, Notices, lock};
 use crate::identity::PipelineCacheIdentity;
 use crate::index::{Index, Record};
 use crate::lock::{DEADLINE, Locked, lock_within};
-use crate::storage::{FileSystem, Storage, unique_name};
+use crate::storage::{FileSystem, Missing, Storage};
 
 pub use maintain::{CacheCount, DiskStats, GcReport, ImportReport, Trust, VerifyReport};
 pub use remove::{ClearReport, InvalidateReport};
 
 /// What temporary files begin with.
-const TEMPORARY: &str = ".tmp-";
+pub(crate) const TEMPORARY: &str = ".tmp-";
+/// So many locks without an answer and no more are asked for: each costs the deadline, and a thread that stays behind.
+const MAX_UNANSWERED: u32 = 3;
 /// How often a file that is used is said to be in use.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -148,20 +151,14 @@ pub enum Written {
     Unchanged,
 }
 
-/// An entry that is there and not yet durable.
-#[derive(Debug)]
-struct Unsynced {
-    path: PathBuf,
-    digest: Digest,
-}
-
 #[derive(Debug, Default)]
 struct State {
-    unsynced: Vec<Unsynced>,
+    /// Entries that this process relies on and has not made durable.
+    unsynced: BTreeSet<Digest>,
     /// Shards that are surely durable in the root. Any process may have made one, and not have come to sync it.
     durable_shards: BTreeSet<PathBuf>,
     index: Index,
-    /// Bytes written since the folder was last looked over.
+    /// Bytes written since the folder was last looked over, as far as this process counts: see [`first_count`].
     written: u64,
 }
 
@@ -190,8 +187,12 @@ pub struct DiskPipelineCache {
     storage: Arc<dyn Storage>,
     notices: Arc<Notices>,
     state: Mutex<State>,
+    /// Held while what is unsynced is made durable.
+    flushing: Mutex<()>,
     /// Damaged entries met so far.
     quarantined: AtomicU32,
+    /// Locks that the file system gave no answer of.
+    unanswered: AtomicU32,
     is_off: AtomicBool,
 }
 
@@ -216,23 +217,23 @@ impl DiskPipelineCache {
             let reason = String::from("a cache's folder has an absolute path");
             return Err(CacheError::Refused { path: root.to_owned(), reason });
         }
-        if options.mode == Mode::ReadWrite
-            && storage.create_dir(root).map_err(|error| CacheError::io("make", root, &error))?
-        {
-            // Best effort: what is above a root is not the cache's, and may be new, too.
-            let _ = root.ancestors().skip(1).try_for_each(|above| storage.sync_dir(above));
+        if options.mode == Mode::ReadWrite {
+            storage.create_dir(root).map_err(|error| CacheError::io("make", root, &error))?;
         }
         let distrust = storage.distrust(root).map_err(|error| CacheError::io("look at", root, &error))?;
         if let Some(reason) = distrust {
             return Err(CacheError::Refused { path: root.to_owned(), reason });
         }
+        let state = State { written: first_count(storage.now(), options.max_bytes), ..State::default() };
         Ok(Self {
             root: root.to_owned(),
             options,
             storage,
             notices,
-            state: Mutex::default(),
+            state: Mutex::new(state),
+            flushing: Mutex::default(),
             quarantined: AtomicU32::new(0),
+            unanswered: AtomicU32::new(0),
             is_off: AtomicBool::new(false),
         })
     }
@@ -336,144 +337,6 @@ impl DiskPipelineCache {
         files.any(|file| digest_of(&file.name).is_some())
     }
 
-    /// Writes an entry, in place of the one that may be there.
-    ///
-    /// # Errors
-    /// `FG1002` for an entry over [`DiskOptions::max_entry_bytes`]; `FG1001` if it cannot be written, `FG1003` if the tier
-    /// is switched off, `FG1007` if it cannot be made durable although it is to be at once.
-    pub fn write(&self, entry: &Entry, durability: Durability) -> Result<Written, CacheError> {
-        self.check_writable()?;
-        let (bytes, most) = ((HEADER_BYTES + entry.payload.len()) as u64, self.options.max_entry_bytes);
-        if bytes > most {
-            return Err(CacheError::TooLarge { bytes, most });
-        }
-        let digest = entry.identity.digest();
-        let (path, shard) = (self.path_of(&digest), self.shard_of(&digest));
-        self.storage.create_dir(&shard).map_err(|error| CacheError::io("make", &shard, &error))?;
-        let encoded = entry::encode(entry);
-        // What replaces an entry that may be durable is durable itself before it does.
-        let durability = match self.storage.read(&path, 0, self.options.max_entry_bytes) {
-            Ok((there, _)) if there == encoded => return Ok(Written::Unchanged),
-            Err(error) if error.kind() == ErrorKind::NotFound => durability,
-            _ => Durability::Immediate,
-        };
-        self.write_new(&shard, &path, &encoded, durability)?;
-        match durability {
-            Durability::Immediate => self.sync_names(&path, &shard)?,
-            Durability::OnFlush => lock(&self.state)?.unsynced.push(Unsynced { path, digest }),
-        }
-        self.log(&[Record::insert(&entry.identity)]);
-        self.count_written(encoded.len() as u64)?;
-        Ok(Written::New)
-    }
-
-    /// Writes a file under a name of its own and gives it the one that it is to have.
-    fn write_new(
-        &self,
-        shard: &Path,
-        path: &Path,
-        bytes: &[u8],
-        durability: Durability,
-    ) -> Result<(), CacheError> {
-        let temporary = unique_name(shard, TEMPORARY, "");
-        let mut file =
-            self.storage.create(&temporary).map_err(|error| CacheError::io("make", &temporary, &error))?;
-        let written = file.write_at(0, bytes).map_err(|error| CacheError::io("write", &temporary, &error));
-        let written = written.and_then(|()| match durability {
-            Durability::Immediate => file.sync().map_err(|error| not_durable(&error)),
-            Durability::OnFlush => Ok(()),
-        });
-        let renamed = written.and_then(|()| {
-            // Without the lock whoever removes what was here may remove this instead: a miss, and nothing worse.
-            let _locked = self.lock_shard(shard);
-            self.storage
-                .rename(&temporary, path)
-                .map_err(|error| CacheError::io("rename", &temporary, &error))
-        });
-        if renamed.is_err() {
-            // Best effort: the evictor collects what is left.
-            let _ = self.storage.remove(&temporary);
-        }
-        renamed
-    }
-
-    /// Makes durable that a file has its name. If that fails the file goes.
-    fn sync_names(&self, path: &Path, shard: &Path) -> Result<(), CacheError> {
-        let is_durable = lock(&self.state)?.durable_shards.contains(shard);
-        let synced = self.storage.sync_dir(shard).and_then(|()| match is_durable {
-            true => Ok(()),
-            false => self.storage.sync_dir(&self.root),
-        });
-        if let Err(error) = synced {
-            let _ = self.storage.remove(path);
-            return Err(not_durable(&error));
-        }
-        let mut state = lock(&self.state)?;
-        state.durable_shards.insert(shard.to_owned());
-        // A flush has nothing more to do for it, and so cannot fail to.
-        state.unsynced.retain(|unsynced| unsynced.path != path);
-        Ok(())
-    }
-
-    /// Makes everything durable that was written and is still there. What cannot be made durable is removed: once a
-    /// system has failed to write bytes it may forget that they are to be written.
-    ///
-    /// # Errors
-    /// `FG1007` if any was removed; the others are durable.
-    pub fn flush(&self) -> Result<(), CacheError> {
-        let (unsynced, durable_shards) = {
-            let mut state = lock(&self.state)?;
-            (std::mem::take(&mut state.unsynced), state.durable_shards.clone())
-        };
-        let mut failed: Vec<io::Error> = Vec::new();
-        let mut shards = BTreeSet::new();
-        let mut kept = Vec::new();
-        for written in unsynced {
-            let synced = self.storage.open(&written.path).and_then(|mut file| file.sync());
-            match synced {
-                Ok(()) => {
-                    shards.insert(self.shard_of(&written.digest));
-                    kept.push(written);
-                }
-                // It was removed since.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => self.drop_unsynced(&written.path, error, &mut failed),
-            }
-        }
-        let mut lost: BTreeSet<&Path> = BTreeSet::new();
-        for shard in &shards {
-            if let Err(error) = self.storage.sync_dir(shard) {
-                lost.insert(shard);
-                failed.push(error);
-            }
-        }
-        let new: Vec<&PathBuf> = shards.difference(&durable_shards).collect();
-        if !new.is_empty()
-            && let Err(error) = self.storage.sync_dir(&self.root)
-        {
-            lost.extend(new.iter().map(|shard| shard.as_path()));
-            failed.push(error);
-        }
-        for written in &kept {
-            if lost.contains(&*self.shard_of(&written.digest)) {
-                // Counted with its folder.
-                let _ = self.storage.remove(&written.path);
-            }
-        }
-        let durable = shards.iter().filter(|shard| !lost.contains(shard.as_path())).cloned();
-        lock(&self.state)?.durable_shards.extend(durable);
-        match failed.first() {
-            None => Ok(()),
-            Some(first) => Err(CacheError::NotDurable { dropped: failed.len(), first: first.to_string() }),
-        }
-    }
-
-    fn drop_unsynced(&self, path: &Path, error: io::Error, failed: &mut Vec<io::Error>) {
-        let _locked = path.parent().map(|shard| self.lock_shard(shard));
-        let _ = self.storage.remove(path);
-        failed.push(error);
-    }
-
     /// Flushes, and says what could not be kept. Dropping a cache flushes it, too, and only logs that.
     ///
     /// # Errors
@@ -498,7 +361,7 @@ impl DiskPipelineCache {
     /// Takes a shard's lock. Where none is to be had it is said once, and the caller goes on.
     fn lock_shard(&self, shard: &Path) -> Locked {
         let name = format!("shard-{}", shard.file_name().unwrap_or_default().to_string_lossy());
-        let locked = self.lock_named(&name);
+        let locked = self.lock_named(&name, self.options.lock_deadline);
         if let Locked::Late = locked {
             let reason = format!("it did not come within {:?}", self.options.lock_deadline);
             self.notices.say(&CacheError::Io { what: "lock", path: self.lock_path(&name), reason });
@@ -513,17 +376,26 @@ impl DiskPipelineCache {
     /// Takes the lock that threads and processes hold while they compile what belongs at `digest`.
     pub(crate) fn lock_flight(&self, digest: &Digest) -> Option<Locked> {
         let is_written = self.check_writable().is_ok();
-        is_written.then(|| self.lock_named(&format!("flight-{}", &digest.to_string()[..2])))
+        let name = format!("flight-{}", &digest.to_string()[..2]);
+        is_written.then(|| self.lock_named(&name, self.options.lock_deadline))
     }
 
-    fn lock_named(&self, name: &str) -> Locked {
+    fn lock_named(&self, name: &str, deadline: Duration) -> Locked {
         if let Err(error) = self.storage.create_dir(&self.root.join("locks")) {
             return Locked::Unusable(error);
         }
         let path = self.lock_path(name);
-        let locked = lock_within(&self.storage, &path, self.options.lock_deadline);
-        if let Locked::Unusable(error) = &locked {
-            self.notices.say(&CacheError::io("lock", &path, error));
+        let locked = match self.unanswered.load(Ordering::Relaxed) {
+            0..MAX_UNANSWERED => lock_within(&self.storage, &path, deadline, Missing::Create),
+            _ => Locked::Unusable(ErrorKind::TimedOut.into()),
+        };
+        match &locked {
+            Locked::Unusable(error) => self.notices.say(&CacheError::io("lock", &path, error)),
+            Locked::Unanswered => {
+                self.unanswered.fetch_add(1, Ordering::Relaxed);
+                self.notices.say(&CacheError::io("lock", &path, &ErrorKind::TimedOut.into()));
+            }
+            Locked::Held(_) | Locked::Late => {}
         }
         locked
     }
@@ -543,7 +415,7 @@ impl DiskPipelineCache {
     fn count_written(&self, bytes: u64) -> Result<(), CacheError> {
         let mut state = lock(&self.state)?;
         state.written += bytes;
-        let is_due = state.written > self.options.max_bytes / 16;
+        let is_due = state.written > looked_over_after(self.options.max_bytes);
         if is_due {
             state.written = 0;
         }
@@ -571,8 +443,18 @@ impl Drop for DiskPipelineCache {
     }
 }
 
-fn not_durable(error: &io::Error) -> CacheError {
-    CacheError::NotDurable { dropped: 1, first: error.to_string() }
+/// Bytes that may be written before the folder is looked over.
+fn looked_over_after(max_bytes: u64) -> u64 {
+    max_bytes / 16
+}
+
+/// Where a process begins to count what is written: anywhere below what makes it look the folder over. So processes that
+/// write little each do so as often, together, as one that writes all of it.
+fn first_count(now: SystemTime, max_bytes: u64) -> u64 {
+    let nanos = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let digest = DigestBuilder::new("fulgurite first count").number(nanos as u64).finish();
+    let random = digest.as_bytes().iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte));
+    random % (looked_over_after(max_bytes) + 1)
 }
 
 /// What an entry is that reading gave `error` for.

@@ -123,7 +123,7 @@ impl Index {
                     at += RECORD_BYTES;
                 }
                 // Torn: the next record begins at the next magic.
-                None => at += next_magic(&bytes[at..]),
+                None => at += next_magic(&bytes[at..], MAGIC),
             }
         }
         at
@@ -166,10 +166,10 @@ impl Index {
     }
 }
 
-/// Where the next record may begin, at least one byte on.
-fn next_magic(bytes: &[u8]) -> usize {
-    let found = bytes[1..].windows(MAGIC.len()).position(|four| four == MAGIC);
-    found.map_or(bytes.len() - (MAGIC.len() - 1), |at| at + 1)
+/// Where the next record of a log may begin that begins with `magic`, at least one byte on.
+pub(crate) fn next_magic(bytes: &[u8], magic: [u8; 4]) -> usize {
+    let found = bytes[1..].windows(magic.len()).position(|four| four == magic);
+    found.map_or(bytes.len() - (magic.len() - 1), |at| at + 1)
 }
 
 #[cfg(test)]

@@ -8,8 +8,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::digest::Digest;
+use crate::disk::TEMPORARY;
+use crate::index::next_magic;
+use crate::lock::{Locked, lock_within};
 use crate::storage::{Missing, Storage, StoredFile, unique_name};
 
 /// Bytes of a slot.
@@ -18,8 +22,10 @@ const SLOT_BYTES: usize = 64;
 const RECORD_BYTES: usize = 48;
 /// A mark file has no more slots than this.
 const MAX_SLOTS: u64 = 4096;
-/// More of a log than this is not read.
+/// More of a log than its last so many bytes is not read.
 const MAX_LOG_BYTES: u64 = 4 << 20;
+/// From this size on a log is written anew when it is read.
+const COMPACT_BYTES: u64 = 1 << 20;
 /// So many crashes are not an accident.
 const TOO_MANY: u32 = 2;
 
@@ -59,6 +65,8 @@ enum Event {
 struct History {
     crashes: u32,
     was_skipped: bool,
+    /// By this process, which leaves it out as long as it lasts.
+    is_skipped_here: bool,
     is_condemned: bool,
 }
 
@@ -73,6 +81,13 @@ impl History {
             Event::Survive => *self = Self { is_condemned: self.is_condemned, ..Self::default() },
             Event::Condemn => self.is_condemned = true,
         }
+    }
+
+    /// Events that come to the same.
+    fn events(&self) -> impl Iterator<Item = Event> {
+        let crashes = std::iter::repeat_n(Event::Crash, self.crashes.min(TOO_MANY) as usize);
+        let skip = self.was_skipped.then_some(Event::Skip);
+        crashes.chain(skip).chain(self.is_condemned.then_some(Event::Condemn))
     }
 }
 
@@ -124,10 +139,42 @@ impl Marks {
     }
 
     fn read_log(&self) {
-        let Ok((bytes, _)) = self.storage.read(&log_path(&self.root), 0, MAX_LOG_BYTES) else { return };
+        let path = log_path(&self.root);
+        let Ok(length) = self.storage.info(&path).map(|info| info.bytes) else { return };
+        let from = length.saturating_sub(MAX_LOG_BYTES);
+        // A little more, for what others add meanwhile.
+        let Ok((bytes, _)) = self.storage.read(&path, from, 2 * MAX_LOG_BYTES) else { return };
         let mut known = whole(&self.known);
-        let records = bytes.chunks_exact(RECORD_BYTES).filter_map(decode_record);
-        records.for_each(|(event, what)| known.entry(what).or_default().note(event));
+        let mut rest = &bytes[..];
+        while rest.len() >= RECORD_BYTES {
+            let length = match decode_record(rest) {
+                Some((event, what)) => {
+                    known.entry(what).or_default().note(event);
+                    RECORD_BYTES
+                }
+                // Torn: the next record begins at the next magic.
+                None => next_magic(rest, RECORD_MAGIC),
+            };
+            rest = &rest[length..];
+        }
+        if length > COMPACT_BYTES {
+            self.compact(&known);
+        }
+    }
+
+    /// Writes the log anew. What others add meanwhile is lost: it takes one more crash to learn it.
+    fn compact(&self, known: &HashMap<(Danger, Digest), History>) {
+        let records = known.iter().flat_map(|(what, history)| history.events().map(|event| (event, *what)));
+        let bytes: Vec<u8> = records.flat_map(|(event, what)| encode_record(event, what)).collect();
+        let temporary = unique_name(&self.root, TEMPORARY, "");
+        let written = self
+            .storage
+            .create(&temporary)
+            .and_then(|mut file| file.write_at(0, &bytes))
+            .and_then(|()| self.storage.rename(&temporary, &log_path(&self.root)));
+        if written.is_err() {
+            let _ = self.storage.remove(&temporary);
+        }
     }
 
     /// Looks at the marks of processes that are no more.
@@ -136,13 +183,20 @@ impl Marks {
         for file in files.iter().filter(|file| file.name.ends_with(".mark")) {
             let path = self.folder().join(&file.name);
             // Whoever lives holds it.
-            let Ok(Some(held)) = self.storage.try_lock(&path, Missing::Refuse) else { continue };
-            if let Ok((bytes, _)) = self.storage.read(&path, 0, MAX_SLOTS * SLOT_BYTES as u64) {
+            let held = match lock_within(&self.storage, &path, Duration::ZERO, Missing::Refuse) {
+                Locked::Held(held) => held,
+                Locked::Late | Locked::Unusable(_) => continue,
+                // Nor would the next one.
+                Locked::Unanswered => return,
+            };
+            let read = self.storage.read(&path, 0, MAX_SLOTS * SLOT_BYTES as u64);
+            // Gone before anything is concluded from it: what is found twice would count as two crashes.
+            let is_gone = self.storage.remove(&path).is_ok();
+            if let (Ok((bytes, _)), true) = (read, is_gone) {
                 for what in bytes.chunks_exact(SLOT_BYTES).filter_map(decode_slot) {
                     self.note(Event::Crash, what);
                 }
             }
-            let _ = self.storage.remove(&path);
             drop(held);
         }
     }
@@ -157,7 +211,8 @@ impl Marks {
         whole(&self.known).get(&what).copied().unwrap_or_default()
     }
 
-    /// What to do with a binary of these bytes. The first crash leaves it out once; a second condemns it.
+    /// What to do with a binary of these bytes. After the first crash one process leaves it out, as long as it lasts; a
+    /// second crash condemns it.
     pub(crate) fn judge(&self, payload: Digest) -> Verdict {
         let what = (Danger::Load, payload);
         let history = self.history(what);
@@ -170,9 +225,11 @@ impl Marks {
                 self.note(Event::Condemn, what);
                 Verdict::Condemned
             }
+            _ if history.is_skipped_here => Verdict::Skip,
             _ if history.was_skipped => Verdict::Use,
             _ => {
                 self.note(Event::Skip, what);
+                whole(&self.known).entry(what).or_default().is_skipped_here = true;
                 Verdict::Skip
             }
         }
@@ -332,6 +389,7 @@ fn what(danger: u8, digest: &[u8]) -> Option<(Danger, Digest)> {
 mod tests {
     use super::*;
     use crate::storage::FileSystem;
+    use crate::storage::meddled::Meddled;
 
     fn open(root: &Path) -> Marks {
         Marks::open(Arc::new(FileSystem), root)
@@ -412,11 +470,71 @@ mod tests {
         assert_eq!(open(root).suspects(), (1, 0));
         let log = root.join("crashes.log");
         let good = std::fs::read(&log).unwrap();
-        for at in (0..good.len()).filter(|at| !(6..8).contains(at)) {
+        for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 8;
             std::fs::write(&log, bad).unwrap();
             assert_eq!(open(root).suspects(), (0, 0), "byte {at}");
         }
+    }
+
+    #[test]
+    fn what_a_torn_record_is_followed_by_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, blob) = (folder.path(), Digest::of(b"blob"));
+        for length in 1..RECORD_BYTES {
+            let torn = &encode_record(Event::Crash, (Danger::Load, Digest::of(b"other")))[..length];
+            std::fs::write(log_path(root), torn).unwrap();
+            die_with(root, Danger::Load, blob);
+            drop(open(root));
+            assert_eq!(open(root).suspects(), (1, 0), "torn after {length}");
+        }
+    }
+
+    #[test]
+    fn one_death_counts_once_even_where_its_mark_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, blob) = (folder.path(), Digest::of(b"blob"));
+        die_with(root, Danger::Compile, blob);
+        let sticky = Meddled::new(|what, _| match what {
+            "remove" => Err(std::io::ErrorKind::PermissionDenied.into()),
+            _ => Ok(()),
+        });
+        for _ in 0..3 {
+            assert_eq!(Marks::open(Arc::new(sticky.clone()), root).too_many_crashes(blob), None);
+        }
+        assert_eq!(open(root).suspects(), (0, 1));
+    }
+
+    #[test]
+    fn a_long_log_is_written_anew_and_says_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, blob, program) = (folder.path(), Digest::of(b"blob"), Digest::of(b"program"));
+        let condemned = Digest::of(b"condemned");
+        let mut log = Vec::new();
+        // More than is ever read at once, of what was survived.
+        while (log.len() as u64) < MAX_LOG_BYTES {
+            for event in [Event::Crash, Event::Survive] {
+                log.extend_from_slice(&encode_record(event, (Danger::Load, Digest::of(b"survived"))));
+            }
+        }
+        for (event, what) in [
+            (Event::Crash, (Danger::Load, blob)),
+            (Event::Crash, (Danger::Compile, program)),
+            (Event::Crash, (Danger::Compile, program)),
+            (Event::Condemn, (Danger::Load, condemned)),
+        ] {
+            log.extend_from_slice(&encode_record(event, what));
+        }
+        std::fs::write(log_path(root), &log).unwrap();
+        for _ in 0..2 {
+            let marks = open(root);
+            assert_eq!(marks.suspects(), (1, 1));
+            assert_eq!((marks.too_many_crashes(program), marks.is_condemned(condemned)), (Some(2), true));
+            let length = std::fs::metadata(log_path(root)).unwrap().len();
+            assert_eq!(length, 4 * RECORD_BYTES as u64);
+        }
+        assert_eq!(open(root).judge(blob), Verdict::Skip);
+        assert_eq!(open(root).judge(blob), Verdict::Use);
     }
 }

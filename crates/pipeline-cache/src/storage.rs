@@ -1,6 +1,9 @@
 //! What the cache asks of a disk, so that faults can be put in its place and something else than a disk behind it; and
 //! the file system.
 
+#[cfg(test)]
+pub(crate) mod meddled;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

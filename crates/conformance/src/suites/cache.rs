@@ -8,6 +8,7 @@
 mod corruption;
 mod crash;
 mod environment;
+mod files;
 mod simulated;
 mod storm;
 mod worker;
@@ -22,6 +23,7 @@ use fulgurite_pipeline_cache::{
 use crate::harness::Harness;
 use crate::suites::checks::{self, Checks, Part};
 
+pub(crate) use files::properties;
 pub use worker::{Worker, work};
 
 /// Doubles each element.

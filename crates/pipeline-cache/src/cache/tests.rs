@@ -210,3 +210,22 @@ fn a_compile_that_ended_two_processes_is_a_typed_error() {
     open(root).disk().unwrap().clear().unwrap();
     assert_eq!(open(root).compile(program, || 7), Ok(7), "clearing the cache gives it another try");
 }
+
+#[test]
+fn a_suspect_is_left_out_as_long_as_the_process_lasts() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    ask(&open(root), BINARY, "a");
+    die(root, |cache| {
+        let entry = cache.find(&identity(BINARY, "a")).unwrap();
+        cache.load(&entry, |_| cache.marks.as_ref().unwrap().freeze());
+    });
+    let second = open(root);
+    second.prefetch(&identity(BINARY, "a"));
+    for _ in 0..2 {
+        assert_eq!(second.find(&identity(BINARY, "a")), Err(Reason::Suspect));
+    }
+    assert_eq!(ask(&second, BINARY, "a"), Some(Reason::Suspect));
+    drop(second);
+    assert_eq!(ask(&open(root), BINARY, "a"), None, "the next process tries it once more");
+}

@@ -1,6 +1,7 @@
 //! Looking after a whole disk tier: what it holds, whether that is good, trimming it, and moving it elsewhere.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +11,7 @@ use crate::entry::{self, BadEntry, Entry};
 use crate::error::{CacheError, lock};
 use crate::identity::PayloadKind;
 use crate::index::{COMPACT_BYTES, Event, Record};
+use crate::lock::Locked;
 use crate::pack::{Pack, PackWriter};
 use crate::storage::{Listed, Missing, unique_name};
 
@@ -126,7 +128,11 @@ impl DiskPipelineCache {
     fn scan(&self) -> Result<Scan, CacheError> {
         let list = |folder: &Path| self.storage.list(folder).map_err(|e| CacheError::io("list", folder, &e));
         let mut scan = Scan::default();
-        for shard in list(&self.root)?.iter().filter(|found| is_shard(&found.name)) {
+        let all = list(&self.root)?;
+        // Logs that are written anew.
+        let temporary = all.iter().filter(|file| file.is_file && file.name.starts_with(TEMPORARY));
+        scan.temporary.extend(temporary.map(|file| (self.root.join(&file.name), file.clone())));
+        for shard in all.iter().filter(|found| is_shard(&found.name)) {
             let folder = self.root.join(&shard.name);
             for file in list(&folder)?.into_iter().filter(|file| file.is_file) {
                 match digest_of(&file.name) {
@@ -204,10 +210,10 @@ impl DiskPipelineCache {
     }
 
     /// The entry in the file of `digest`.
-    fn load(&self, digest: &Digest) -> std::io::Result<Result<Entry, BadEntry>> {
+    pub(super) fn load(&self, digest: &Digest) -> std::io::Result<Result<Entry, BadEntry>> {
         let bytes = match self.storage.read(&self.path_of(digest), 0, self.options.max_entry_bytes) {
             Ok((bytes, _)) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
                 return Ok(Err(BadEntry::Corrupt));
             }
             Err(error) => return Err(error),
@@ -229,19 +235,16 @@ impl DiskPipelineCache {
     }
 
     pub(super) fn trim(&self, max_bytes: u64) -> Result<GcReport, CacheError> {
-        let folder = self.root.join("locks");
-        let path = folder.join("evict.lock");
         // One at a time is enough. Where there are no locks, each process does it.
-        let held =
-            self.storage.create_dir(&folder).and_then(|_| self.storage.try_lock(&path, Missing::Create));
-        if let Ok(None) = held {
+        let locked = self.lock_named("evict", Duration::ZERO);
+        if let Locked::Late = locked {
             return Ok(GcReport { is_busy: true, ..GcReport::default() });
         }
         let now = self.storage.now();
         let mut scan = self.scan()?;
         let mut report = GcReport::default();
         for (path, file) in &scan.temporary {
-            report.temporary += u64::from(self.collect(path, file, now));
+            report.temporary += u64::from(self.collect(path, file, now, &locked));
         }
         scan.entries.iter().for_each(|found| report.before.add(found.bytes));
         let mut evicted = HashSet::new();
@@ -269,9 +272,13 @@ impl DiskPipelineCache {
         Ok(report)
     }
 
-    /// Removes a temporary file that nobody writes any more. Whether it did.
-    fn collect(&self, path: &Path, file: &Listed, now: SystemTime) -> bool {
-        match self.storage.try_lock(path, Missing::Refuse) {
+    /// Removes a temporary file that nobody writes any more. Whether it did. `locked` tells whether there are locks here.
+    fn collect(&self, path: &Path, file: &Listed, now: SystemTime, locked: &Locked) -> bool {
+        let own = match locked.is_held() {
+            true => self.storage.try_lock(path, Missing::Refuse),
+            false => Err(ErrorKind::Unsupported.into()),
+        };
+        match own {
             // Held until it is gone: who is about to write it sees one or the other.
             Ok(Some(_held)) => self.storage.remove(path).is_ok(),
             Ok(None) => false,
@@ -286,8 +293,13 @@ impl DiskPipelineCache {
     fn compact(&self, entries: &HashSet<Digest>) -> Result<(), CacheError> {
         let path = self.index_path();
         let mut state = lock(&self.state)?;
-        if state.index.refresh(&*self.storage, &path).is_err() {
-            return Ok(());
+        match state.index.refresh(&*self.storage, &path) {
+            Ok(()) => {}
+            // Nobody can read it any more, so nothing is lost with it.
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                state.index = crate::index::Index::default();
+            }
+            Err(_) => return Ok(()),
         }
         let bytes = state.index.compacted(entries, self.storage.now());
         let temporary = unique_name(&self.root, TEMPORARY, "");

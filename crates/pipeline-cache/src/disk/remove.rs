@@ -1,7 +1,8 @@
 //! Taking entries out of a disk tier: damaged ones aside, others for good. A good entry that came in between stays.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
@@ -9,6 +10,7 @@ use fulgurite_spec::cache::EntryState;
 
 use super::{DiskPipelineCache, Mode, digest_of, is_shard};
 use crate::digest::Digest;
+use crate::entry::Entry;
 use crate::error::CacheError;
 use crate::identity::PipelineCacheIdentity;
 use crate::index::{Event, Record};
@@ -27,7 +29,7 @@ pub struct InvalidateReport {
     pub removed: usize,
     /// Entries that were not there.
     pub absent: usize,
-    /// Entries that are still there, and why.
+    /// Entries that are still there or may be again after a crash, and why.
     pub failed: Vec<(Digest, CacheError)>,
 }
 
@@ -95,15 +97,20 @@ impl DiskPipelineCache {
         }
     }
 
-    /// Puts an entry aside whatever it is: a driver did not survive it.
-    pub(crate) fn condemn(&self, digest: &Digest) {
-        if self.mode() == Mode::ReadWrite {
-            let _locked = self.lock_shard(&self.shard_of(digest));
-            self.condemn_locked(digest);
+    /// Puts an entry aside that a driver did not survive, unless it was replaced by other bytes since it was read.
+    pub(crate) fn condemn(&self, entry: &Entry) {
+        if self.mode() == Mode::ReadOnly {
+            return;
+        }
+        let digest = entry.identity.digest();
+        let locked = self.lock_shard(&self.shard_of(&digest));
+        let is_it = |there: &Entry| there.payload_digest == entry.payload_digest;
+        if locked.is_held() && matches!(self.load(&digest), Ok(Ok(there)) if is_it(&there)) {
+            self.condemn_locked(&digest);
         }
     }
 
-    /// As [`condemn`](Self::condemn), with the shard locked.
+    /// Puts an entry aside whatever it is. The shard is locked.
     pub(super) fn condemn_locked(&self, digest: &Digest) {
         let path = self.path_of(digest);
         if self.storage.info(&path).is_ok() {
@@ -122,31 +129,49 @@ impl DiskPipelineCache {
         }
         self.check_writable()?;
         let mut report = InvalidateReport::default();
+        let mut gone: BTreeMap<PathBuf, Vec<(Digest, bool)>> = BTreeMap::new();
         let selected = digests.iter().zip(mask).filter_map(|(digest, wanted)| wanted.then_some(digest));
         for digest in selected {
-            match self.remove_durably(digest) {
-                Ok(true) => report.removed += 1,
-                Ok(false) => report.absent += 1,
+            match self.remove_entry(digest) {
+                Ok(was_there) => gone.entry(self.shard_of(digest)).or_default().push((*digest, was_there)),
                 Err(error) => report.failed.push((*digest, error)),
+            }
+        }
+        // What is not there may have been removed by someone who had no need for that to be durable.
+        for (shard, all) in gone {
+            let synced = match self.storage.sync_dir(&shard) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+            for (digest, was_there) in all {
+                match &synced {
+                    Ok(()) if was_there => report.removed += 1,
+                    Ok(()) => report.absent += 1,
+                    Err(error) => {
+                        let path = self.path_of(&digest);
+                        let error = CacheError::io("make durable the removal of", &path, error);
+                        report.failed.push((digest, error));
+                    }
+                }
             }
         }
         Ok(report)
     }
 
-    fn remove_durably(&self, digest: &Digest) -> Result<bool, CacheError> {
-        let (path, shard) = (self.path_of(digest), self.shard_of(digest));
-        let locked = self.lock_shard(&shard);
-        let error = |what, error: &std::io::Error| CacheError::io(what, &path, error);
-        match self.storage.remove(&path) {
-            Ok(()) => {}
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(e) => return Err(error("remove", &e)),
-        }
-        let synced = self.storage.sync_dir(&shard);
+    /// Removes an entry; whether it was there.
+    fn remove_entry(&self, digest: &Digest) -> Result<bool, CacheError> {
+        let path = self.path_of(digest);
+        let locked = self.lock_shard(&self.shard_of(digest));
+        let removed = self.storage.remove(&path);
         drop(locked);
-        self.log(&[Record { event: Event::Evict, digest: *digest, identity: None }]);
-        synced.map_err(|e| error("make durable the removal of", &e))?;
-        Ok(true)
+        match removed {
+            Ok(()) => {
+                self.log(&[Record { event: Event::Evict, digest: *digest, identity: None }]);
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(CacheError::io("remove", &path, &error)),
+        }
     }
 
     /// Removes an entry that was last used at `modified`, unless it was used or replaced since. Whether it did.

@@ -7,6 +7,7 @@ use fulgurite_spec::Code;
 use fulgurite_spec::cache::PipelineCacheMissReason as Reason;
 
 use super::*;
+use crate::entry::HEADER_BYTES;
 use crate::identity::{PayloadKind, PipelineDeviceFingerprint};
 use crate::pack::Pack;
 
@@ -424,4 +425,56 @@ fn many_threads_and_caches_share_one_folder() {
     assert!(found.corrupt.is_empty() && found.unreadable.is_empty());
     assert_eq!(cache.stats().unwrap().all.entries, found.good.entries);
     assert_eq!(cache.stats().unwrap().temporary.entries, 0);
+}
+
+#[test]
+fn processes_that_write_little_keep_the_folder_within_its_bound_together() {
+    let folder = tempfile::tempdir().unwrap();
+    for i in 0..150u32 {
+        let cache = DiskPipelineCache::open(folder.path(), DiskOptions::default().max_bytes(32_000)).unwrap();
+        let payload = vec![7; 1000 - HEADER_BYTES];
+        cache.write(&entry_of(PayloadKind::Binary, &i.to_string(), &payload), Durability::OnFlush).unwrap();
+        // Every other one looks it over, so that thirty in a row do not is no accident.
+        assert!(cache.stats().unwrap().all.bytes <= 32_000 + 30_000, "after {i}");
+    }
+}
+
+#[test]
+fn what_dead_processes_left_of_logs_is_collected_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(folder.path());
+    let living = FileSystem.create(&folder.path().join(".tmp-living")).unwrap();
+    drop(FileSystem.create(&folder.path().join(".tmp-dead")).unwrap());
+    assert_eq!(cache.stats().unwrap().temporary.entries, 2);
+    assert_eq!(cache.gc(None).unwrap().temporary, 1);
+    drop(living);
+    assert_eq!(cache.gc(None).unwrap().temporary, 1);
+}
+
+#[test]
+fn an_index_that_is_too_long_to_be_read_is_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(folder.path());
+    cache.write(&entry("a"), Durability::Immediate).unwrap();
+    let index = folder.path().join("index.log");
+    fs::File::options().write(true).open(&index).unwrap().set_len(65 << 20).unwrap();
+    let other = open(folder.path());
+    assert_eq!(why(&other, &entry("b")), Reason::KeyAbsent);
+    other.gc(None).unwrap();
+    assert!(fs::metadata(&index).map_or(0, |info| info.len()) < 1000);
+    assert!(hit(&other, &entry("a")));
+}
+
+#[test]
+fn a_condemned_entry_that_was_replaced_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = open(folder.path());
+    let (bad, good) =
+        (entry_of(PayloadKind::Binary, "a", b"bad"), entry_of(PayloadKind::Binary, "a", b"good"));
+    cache.write(&good, Durability::Immediate).unwrap();
+    cache.condemn(&bad);
+    assert!(hit(&cache, &good));
+    cache.condemn(&good);
+    assert_eq!(cache.read(&good.identity), Lookup::Miss(Reason::KeyAbsent));
+    assert_eq!(cache.stats().unwrap().quarantined.entries, 1);
 }

@@ -1,12 +1,16 @@
-//! Machines that stop at every operation of a script, and disks that fail to sync once: what was made durable is there
-//! afterwards, and nothing torn is served.
+//! Machines that stop at every operation of a script, processes that die at every operation while the machine goes on, and
+//! disks that fail to sync once: what was made durable is there afterwards, what was durably removed is not, and nothing
+//! torn is served.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
 use fulgurite_driver_core::Error;
-use fulgurite_pipeline_cache::{CacheError, DiskOptions, DiskPipelineCache, Durability, Lookup, PayloadKind};
+use fulgurite_pipeline_cache::{
+    CacheError, DiskOptions, DiskPipelineCache, Durability, Entry, HEADER_BYTES, Lookup, PayloadKind,
+};
 
 use super::simulated::{Fault, SimulatedDisk};
 use super::{entry, identity, unexpected, version_of};
@@ -14,113 +18,183 @@ use crate::Level;
 use crate::suites::checks::{Checks, Part};
 use crate::values::Random;
 
-pub(super) const PARTS: &[(&str, Part)] =
-    &[("a machine that stops anywhere", stops), ("a sync that fails once", failing_sync)];
+pub(super) const PARTS: &[(&str, Part)] = &[
+    ("a machine that stops anywhere", stops),
+    ("a process that dies anywhere, and then the machine stops", dies),
+    ("a sync that fails once", failing_sync),
+];
 
+/// Not there when a script begins; the folder above is.
 const ROOT: &str = "/simulated/cache";
 const KIND: PayloadKind = PayloadKind::Binary;
 /// Entries of a script.
 const KEYS: u32 = 6;
+/// Versions of each: few, so that what is written is often there already.
+const VERSIONS: u32 = 3;
 /// Steps of a script.
-const STEPS: usize = 22;
+const STEPS: usize = 30;
+/// Processes that take turns in one.
+const PROCESSES: usize = 2;
 
-/// What is known of one entry.
-#[derive(Clone, Debug, Default)]
-struct Key {
-    /// The version that was last made durable for sure.
-    durable: Option<u32>,
-    /// Versions that were written since, and may be there.
-    since: BTreeSet<u32>,
-    /// Whether it may be gone.
-    may_be_gone: bool,
-}
+/// What a disk may have of one entry after the machine has stopped: a version, or `None` for nothing.
+type Allowed = BTreeSet<Option<u32>>;
 
 /// What must hold of the disk, whatever happens to it.
 #[derive(Clone, Debug, Default)]
-struct Model(BTreeMap<String, Key>);
+struct Model {
+    allowed: BTreeMap<String, Allowed>,
+    /// What went wrong before the machine stopped.
+    problems: Vec<String>,
+}
 
 impl Model {
-    fn key(&mut self, name: &str) -> &mut Key {
-        self.0.entry(name.to_owned()).or_default()
+    fn allowed(&mut self, name: &str) -> &mut Allowed {
+        self.allowed.entry(name.to_owned()).or_insert_with(|| Allowed::from([None]))
     }
 
-    fn durable(&mut self, name: &str, version: u32) {
-        *self.key(name) = Key { durable: Some(version), ..Key::default() };
+    /// The entry is in this state durably.
+    fn settle(&mut self, name: &str, state: Option<u32>) {
+        *self.allowed(name) = Allowed::from([state]);
     }
 }
 
-/// Runs the script of `seed`; it ends early once the machine has stopped.
-fn script(disk: &SimulatedDisk, seed: u64) -> Model {
-    let mut random = Random::new(seed);
-    let mut model = Model::default();
-    let options = DiskOptions::default().storage(Arc::new(disk.clone()));
-    let Ok(cache) = DiskPipelineCache::open(Path::new(ROOT), options) else { return model };
-    // Written and not yet flushed, with the version.
-    let mut unflushed: BTreeMap<String, u32> = BTreeMap::new();
-    for version in 1..=STEPS as u32 {
-        let name = random.below(KEYS).to_string();
-        let choice = random.below(10);
-        match choice {
-            0..6 => {
-                let durability = if choice < 2 { Durability::Immediate } else { Durability::OnFlush };
-                model.key(&name).since.insert(version);
-                let written =
-                    cache.write(&entry(KIND, &name, version, 40 + choice as usize * 50), durability);
-                match (written, durability) {
-                    (Ok(_), Durability::Immediate) => {
-                        unflushed.remove(&name);
-                        model.durable(&name, version);
-                    }
-                    (Ok(_), Durability::OnFlush) => {
-                        unflushed.insert(name, version);
-                    }
-                    // A failed sync drops what it was for, and what that had replaced.
-                    (Err(CacheError::NotDurable { .. }), _) => {
-                        unflushed.remove(&name);
-                        model.key(&name).may_be_gone = true;
-                    }
-                    (Err(_), _) => {}
-                }
+/// One of the processes of a script.
+struct Process {
+    cache: DiskPipelineCache,
+    /// What it wrote, or found to be there when it was to write it, and has not flushed.
+    pending: BTreeSet<String>,
+}
+
+impl Process {
+    fn start(disk: &SimulatedDisk) -> Result<Self, CacheError> {
+        let options = DiskOptions::default().storage(Arc::new(disk.clone()));
+        let cache = DiskPipelineCache::open(Path::new(ROOT), options)?;
+        Ok(Self { cache, pending: BTreeSet::new() })
+    }
+
+    /// Ends it without its doing anything more.
+    fn kill(self) {
+        std::mem::forget(self.cache);
+    }
+
+    /// The version that readers see of an entry.
+    fn seen(&self, disk: &SimulatedDisk, name: &str) -> Option<u32> {
+        let bytes = disk.seen(&self.cache.path_for(&identity(KIND, name)))?;
+        version_of(name, bytes.get(HEADER_BYTES..)?)
+    }
+
+    fn write(&mut self, disk: &SimulatedDisk, entry: &Entry, name: &str, durability: Durability) -> Outcome {
+        let written = self.cache.write(entry, durability);
+        match (written, durability) {
+            (Ok(_), Durability::Immediate) => {
+                self.pending.remove(name);
+                Outcome::Durable
             }
-            6 | 7 => match cache.flush() {
-                Ok(()) => {
-                    for (name, version) in std::mem::take(&mut unflushed) {
-                        model.durable(&name, version);
-                    }
-                }
-                // Which of them was dropped is not said.
-                Err(_) => {
-                    for (name, _) in std::mem::take(&mut unflushed) {
-                        model.key(&name).may_be_gone = true;
-                    }
-                }
-            },
-            8 => {
-                model.key(&name).may_be_gone = true;
-                unflushed.remove(&name);
-                let _ = cache.invalidate(&[true], &[identity(KIND, &name).digest()]);
+            (Ok(_), Durability::OnFlush) => {
+                self.pending.insert(name.to_owned());
+                Outcome::Open
             }
-            _ => {
-                let _ = cache.read(&identity(KIND, &name));
-            }
+            (Err(_), _) if self.seen(disk, name).is_none() => Outcome::Dropped,
+            (Err(_), _) => Outcome::Open,
         }
-        if disk.is_down() {
+    }
+}
+
+/// What is known after a write.
+enum Outcome {
+    /// What was written is durable.
+    Durable,
+    /// It may be there.
+    Open,
+    /// It failed, and took with it what was there.
+    Dropped,
+}
+
+/// Runs the script of `seed` on what `model` says is there, until it ends, or the machine or the processes do.
+fn script(disk: &SimulatedDisk, seed: u64, mut model: Model) -> Model {
+    let mut random = Random::new(seed);
+    let mut processes = Vec::new();
+    for _ in 0..PROCESSES {
+        let Ok(process) = Process::start(disk) else { return model };
+        processes.push(process);
+    }
+    for _ in 0..STEPS {
+        let turn = random.below(PROCESSES as u32) as usize;
+        step(disk, &mut random, &mut processes[turn], &mut model);
+        if random.below(10) == 0 {
+            let Ok(next) = Process::start(disk) else { break };
+            std::mem::replace(&mut processes[turn], next).kill();
+        }
+        if disk.is_dead() {
             break;
         }
     }
     // A process that is stopped flushes nothing more.
-    if !disk.is_down() {
-        std::mem::forget(cache);
-    }
+    processes.into_iter().for_each(Process::kill);
     model
+}
+
+/// One step of a process, and what is known after it.
+fn step(disk: &SimulatedDisk, random: &mut Random, process: &mut Process, model: &mut Model) {
+    let name = random.below(KEYS).to_string();
+    let version = 1 + random.below(VERSIONS);
+    match random.below(20) {
+        choice @ 0..11 => {
+            let durability = if choice < 4 { Durability::Immediate } else { Durability::OnFlush };
+            model.allowed(&name).insert(Some(version));
+            let entry = entry(KIND, &name, version, 40 + version as usize * 50);
+            match process.write(disk, &entry, &name, durability) {
+                Outcome::Durable => model.settle(&name, Some(version)),
+                Outcome::Open => {}
+                Outcome::Dropped => drop(model.allowed(&name).insert(None)),
+            }
+        }
+        11..15 => {
+            let flushed = process.cache.flush();
+            for name in std::mem::take(&mut process.pending) {
+                match (&flushed, process.seen(disk, &name)) {
+                    // Of what it could not make durable, nothing is left; all others are.
+                    (Ok(()) | Err(CacheError::NotDurable { .. }), Some(version)) if !disk.is_dead() => {
+                        model.settle(&name, Some(version));
+                    }
+                    (Ok(()), None) if !model.allowed(&name).contains(&None) => {
+                        model
+                            .problems
+                            .push(format!("entry {name} is gone, and flushing says that all is well"));
+                    }
+                    (Err(_), None) => drop(model.allowed(&name).insert(None)),
+                    _ => {}
+                }
+            }
+        }
+        15 | 16 => {
+            model.allowed(&name).insert(None);
+            let removed = process.cache.invalidate(&[true], &[identity(KIND, &name).digest()]);
+            if removed.is_ok_and(|report| report.failed.is_empty()) {
+                model.settle(&name, None);
+            }
+        }
+        17 => {
+            let _ = process.cache.gc(Some(700));
+            for name in (0..KEYS).map(|key| key.to_string()) {
+                if process.seen(disk, &name).is_none() {
+                    model.allowed(&name).insert(None);
+                }
+            }
+        }
+        _ => {
+            let _ = process.cache.read(&identity(KIND, &name));
+        }
+    }
 }
 
 /// Whether what a disk has after a crash is what `model` allows.
 fn check(checks: &mut Checks<'_, '_>, disk: &SimulatedDisk, model: &Model, when: &str) -> Result<(), Error> {
+    checks.equal(when, &model.problems, &Vec::new());
     let options = DiskOptions::default().max_quarantined(u32::MAX).storage(Arc::new(disk.clone()));
     let cache = DiskPipelineCache::open(Path::new(ROOT), options).map_err(unexpected)?;
     for name in (0..KEYS).map(|key| key.to_string()) {
-        let key = model.0.get(&name).cloned().unwrap_or_default();
+        let allowed = model.allowed.get(&name).cloned().unwrap_or(Allowed::from([None]));
         let found = match cache.read(&identity(KIND, &name)) {
             Lookup::Hit(entry) => match version_of(&name, &entry.payload) {
                 Some(version) => Ok(Some(version)),
@@ -128,21 +202,22 @@ fn check(checks: &mut Checks<'_, '_>, disk: &SimulatedDisk, model: &Model, when:
             },
             Lookup::Miss(_) => Ok(None),
         };
-        let holds = match found {
-            Err(_) => false,
-            Ok(Some(version)) => key.durable == Some(version) || key.since.contains(&version),
-            Ok(None) => key.durable.is_none() || key.may_be_gone,
-        };
-        checks.holds(when, holds, || format!("entry {name} is {found:?}, of which is known {key:?}"));
+        let holds = found.is_ok_and(|found| allowed.contains(&found));
+        checks.holds(when, holds, || format!("entry {name} is {found:?}, of {allowed:?}"));
     }
     Ok(())
 }
 
 fn scripts(checks: &Checks<'_, '_>) -> u64 {
     match checks.harness.level() {
-        Level::Smoke => 2,
-        Level::Full => 12,
+        Level::Smoke => 4,
+        Level::Full => 40,
     }
+}
+
+/// A disk with the folder above the root.
+fn new_disk() -> SimulatedDisk {
+    SimulatedDisk::new(Path::new(ROOT).parent().unwrap_or(Path::new("/")))
 }
 
 fn stops(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
@@ -150,13 +225,15 @@ fn stops(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let (mut points, mut outcomes) = (0u64, 0u64);
     for _ in 0..scripts(checks) {
         let seed = random.next();
-        let whole = SimulatedDisk::new(Path::new(ROOT));
-        let model = script(&whole, seed);
+        let whole = new_disk();
+        let model = script(&whole, seed, Model::default());
         let (operations, _) = whole.counts();
         for stop in 1..=operations + 1 {
-            let disk = SimulatedDisk::new(Path::new(ROOT)).failing(Fault::Crash(stop));
-            let (model, disk) =
-                if stop > operations { (model.clone(), whole.clone()) } else { (script(&disk, seed), disk) };
+            let disk = new_disk().failing(Fault::Crash(stop));
+            let (model, disk) = match stop > operations {
+                true => (model.clone(), whole.clone()),
+                false => (script(&disk, seed, Model::default()), disk),
+            };
             points += 1;
             for _ in 0..3 {
                 let left = disk.copy().after_crash(&mut random);
@@ -171,16 +248,39 @@ fn stops(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
+fn dies(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let mut random = checks.random();
+    let mut deaths = 0u64;
+    for _ in 0..scripts(checks) {
+        let (first, second) = (random.next(), random.next());
+        let whole = new_disk();
+        let _ = script(&whole, first, Model::default());
+        let (operations, _) = whole.counts();
+        for death in 1..=operations {
+            let disk = new_disk();
+            // The dead change nothing any more.
+            let model =
+                script(&disk.failing(Fault::Changes(ErrorKind::BrokenPipe, death)), first, Model::default());
+            let model = script(&disk, second, model);
+            deaths += 1;
+            let left = disk.after_crash(&mut random);
+            check(checks, &left, &model, &format!("died at operation {death} of {operations}"))?;
+        }
+    }
+    checks.harness.note(format!("{deaths} processes died, and others went on until the machine stopped"));
+    Ok(())
+}
+
 fn failing_sync(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let mut random = checks.random();
     let mut failed = 0;
     for _ in 0..scripts(checks) * 2 {
         let seed = random.next();
-        let whole = SimulatedDisk::new(Path::new(ROOT));
-        let _ = script(&whole, seed);
+        let whole = new_disk();
+        let _ = script(&whole, seed, Model::default());
         for sync in 1..=whole.counts().1 {
-            let disk = SimulatedDisk::new(Path::new(ROOT)).failing(Fault::Sync(sync));
-            let model = script(&disk, seed);
+            let disk = new_disk().failing(Fault::Sync(sync));
+            let model = script(&disk, seed, Model::default());
             failed += 1;
             let left = disk.after_crash(&mut random);
             check(checks, &left, &model, &format!("sync {sync} failed, and the machine stopped later"))?;

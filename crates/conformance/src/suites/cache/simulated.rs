@@ -68,6 +68,8 @@ struct State {
     next: u64,
     operations: u64,
     syncs: u64,
+    /// Those who asked for a lock and wait for ever.
+    unanswered: u64,
     is_down: bool,
     now: Duration,
 }
@@ -138,9 +140,22 @@ impl SimulatedDisk {
         (state.operations, state.syncs)
     }
 
-    /// Whether the machine has stopped.
-    pub(super) fn is_down(&self) -> bool {
-        lock(&self.state).is_down
+    /// The bytes that a reader sees at `path`; no operation.
+    pub(super) fn seen(&self, path: &Path) -> Option<Vec<u8>> {
+        let mut state = lock(&self.state);
+        state.file(path).ok().map(|(_, file)| file.seen.clone())
+    }
+
+    /// Whether nothing changes any more: the machine has stopped, or who has this disk is dead or refused.
+    pub(super) fn is_dead(&self) -> bool {
+        let state = lock(&self.state);
+        let refuses = matches!(self.fault, Fault::Changes(_, from) if state.operations >= from);
+        state.is_down || refuses
+    }
+
+    /// How often someone asked for a lock and had no answer.
+    pub(super) fn unanswered(&self) -> u64 {
+        lock(&self.state).unanswered
     }
 
     /// Says that time has gone back.
@@ -377,9 +392,12 @@ impl Storage for SimulatedDisk {
             Locks::Work => {}
             Locks::Taken => return Ok(None),
             Locks::Missing => return Err(ErrorKind::Unsupported.into()),
-            Locks::Hang => loop {
-                std::thread::park();
-            },
+            Locks::Hang => {
+                lock(&self.state).unanswered += 1;
+                loop {
+                    std::thread::park();
+                }
+            }
         }
         let mut state = self.begin(missing == Missing::Create)?;
         if !state.names.contains_key(path) {

@@ -1,0 +1,115 @@
+//! The file system with someone who meddles: for tests of what happens between two operations, or when one fails.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{FileSystem, Listed, Missing, Storage, StoredFile};
+
+/// What is called before each operation, with its name and path. Its error is the operation's.
+type Meddler = dyn Fn(&str, &Path) -> io::Result<()> + Send + Sync;
+
+/// The file system, with a meddler.
+#[derive(Clone)]
+pub(crate) struct Meddled(Arc<Meddler>);
+
+impl Meddled {
+    pub(crate) fn new(meddler: impl Fn(&str, &Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(meddler))
+    }
+
+    fn file(&self, path: &Path, file: Box<dyn StoredFile>) -> Box<dyn StoredFile> {
+        Box::new(MeddledFile { file, path: path.to_owned(), meddled: self.clone() })
+    }
+}
+
+impl Storage for Meddled {
+    fn read(&self, path: &Path, from: u64, most: u64) -> io::Result<(Vec<u8>, SystemTime)> {
+        (self.0)("read", path)?;
+        FileSystem.read(path, from, most)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn StoredFile>> {
+        (self.0)("create", path)?;
+        Ok(self.file(path, FileSystem.create(path)?))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn StoredFile>> {
+        (self.0)("open", path)?;
+        Ok(self.file(path, FileSystem.open(path)?))
+    }
+
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        (self.0)("append", path)?;
+        FileSystem.append(path, bytes)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        (self.0)("rename", to)?;
+        FileSystem.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        (self.0)("remove", path)?;
+        FileSystem.remove(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<bool> {
+        (self.0)("create_dir", path)?;
+        FileSystem.create_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        (self.0)("sync_dir", path)?;
+        FileSystem.sync_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
+        (self.0)("list", path)?;
+        FileSystem.list(path)
+    }
+
+    fn info(&self, path: &Path) -> io::Result<Listed> {
+        (self.0)("info", path)?;
+        FileSystem.info(path)
+    }
+
+    fn touch(&self, path: &Path, time: SystemTime) -> io::Result<()> {
+        (self.0)("touch", path)?;
+        FileSystem.touch(path, time)
+    }
+
+    fn try_lock(&self, path: &Path, missing: Missing) -> io::Result<Option<Box<dyn Send>>> {
+        (self.0)("try_lock", path)?;
+        FileSystem.try_lock(path, missing)
+    }
+
+    fn distrust(&self, path: &Path) -> io::Result<Option<String>> {
+        (self.0)("distrust", path)?;
+        FileSystem.distrust(path)
+    }
+
+    fn now(&self) -> SystemTime {
+        FileSystem.now()
+    }
+}
+
+/// An open file, with a meddler.
+struct MeddledFile {
+    file: Box<dyn StoredFile>,
+    path: PathBuf,
+    meddled: Meddled,
+}
+
+impl StoredFile for MeddledFile {
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        (self.meddled.0)("write_at", &self.path)?;
+        self.file.write_at(at, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        (self.meddled.0)("sync", &self.path)?;
+        self.file.sync()
+    }
+}
