@@ -15,6 +15,7 @@ mod machine;
 mod matrix;
 mod memory;
 mod poll;
+mod pool;
 mod schedule;
 mod subgroup;
 mod trap;
@@ -55,9 +56,10 @@ pub struct CpuBackend {
 }
 
 impl CpuBackend {
-    /// The backend on rayon's global thread pool.
+    /// The backend, on threads that all of them in the process share: as many as the machine has, or as
+    /// `RAYON_NUM_THREADS` says.
     pub fn new() -> Self {
-        let device = format!("{} threads, {}", rayon::current_num_threads(), std::env::consts::ARCH);
+        let device = format!("{} threads, {}", pool::threads(), std::env::consts::ARCH);
         let driver = concat!("fulgurite ", env!("CARGO_PKG_VERSION"));
         // Every capability: workgroups that have begun have ended, or have a thread of their own.
         Self { snapshot: DeviceSnapshot::complete(ID, device, driver, lanes::SUBGROUP as u32) }

@@ -1,4 +1,4 @@
-//! Launches: hands chunks of invocations to rayon's workers.
+//! Launches: hands chunks of invocations to the workers of the pool.
 //!
 //! Where invocations of a workgroup meet, a worker takes whole workgroups, and runs their chunks in turn from
 //! barrier to barrier. Where they do not, chunks are cut from all invocations of the launch in a row, so that small
@@ -10,13 +10,13 @@ use std::sync::{Mutex, PoisonError};
 use fulgurite_driver_core::{DeviceError, Error, Launch};
 use fulgurite_ir::Grid;
 use fulgurite_spec::Op;
-use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::code::{Code, Fixed};
 use crate::lanes::{Lanes, SUBGROUP, WIDTH, first_lanes};
 use crate::machine::{Chunk, Launched, Pause};
 use crate::matrix::{Components, SUBGROUPS};
 use crate::poll::{Poll, Stop, Stopped};
+use crate::pool;
 use crate::subgroup::Broadcast;
 
 /// Most bytes that the registers and memory of all workers together may take.
@@ -107,15 +107,11 @@ impl Engine {
         if units == 0 {
             return Ok(());
         }
-        let threads = (rayon::current_num_threads() as u64).min(units);
+        let threads = (pool::threads() as u64).min(units);
         let batch = (units / (threads * BATCHES)).max(1);
         let next = AtomicU64::new(0);
         let running = Running { engine: self, launched, launch, grid, units, total, batch, next, stop };
-        if threads == 1 {
-            running.work()
-        } else {
-            (0..threads).into_par_iter().try_for_each(|_| running.work())
-        }
+        pool::run(units, || running.work())
     }
 
     fn take_scratch(&self) -> Result<Scratch, Error> {
@@ -141,7 +137,7 @@ impl Engine {
             .saturating_mul((count * SUBGROUPS * Components::MAX_BYTES) as u64)
             .saturating_mul(code.matrix_components as u64);
         let bytes = bytes.saturating_add(matrix_bytes);
-        if bytes.saturating_mul(rayon::current_num_threads() as u64) > MAX_SCRATCH_BYTES {
+        if bytes.saturating_mul(pool::threads() as u64) > MAX_SCRATCH_BYTES {
             return Err(DeviceError::OutOfMemory { bytes }.into());
         }
         let zeros = |length: usize| {

@@ -1,18 +1,11 @@
 //! Turns: launches and copies that use one buffer come one after the other, whichever threads make them.
 //!
 //! A launch holds a lock of each of its buffers, taken in the order of their addresses so that two launches never wait for
-//! each other. One that is made inside another, by a job that a waiting worker of rayon took up, waits for nothing: what
-//! it would wait for may be below it on the same stack.
+//! each other. Whoever holds one goes on without its caller's threads (see `pool`), so that each turn comes.
 
-use std::cell::Cell;
-use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::buffer::WordBuffer;
-
-thread_local! {
-    /// Launches that are under way below on this stack.
-    static LAUNCHES: Cell<u32> = const { Cell::new(0) };
-}
 
 /// Whose turn it is to use a buffer.
 #[derive(Default)]
@@ -22,8 +15,6 @@ pub(crate) struct Turn(RwLock<()>);
 pub(crate) enum Taken<'t> {
     Reading(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'t, ()>),
     Writing(#[expect(dead_code, reason = "held, not read")] RwLockWriteGuard<'t, ()>),
-    /// Inside another launch, of a buffer that is in use.
-    OutOfTurn,
 }
 
 /// What a buffer is used for.
@@ -34,28 +25,17 @@ pub(crate) enum Usage {
 }
 
 impl Turn {
+    /// Waits for it. A panic in another turn left words in the buffer all the same.
     pub(crate) fn take(&self, usage: Usage) -> Taken<'_> {
-        let is_inside = LAUNCHES.get() > 0;
-        // A panic in another turn left words in the buffer all the same.
-        match (usage, is_inside) {
-            (Usage::Read, false) => Taken::Reading(self.0.read().unwrap_or_else(|e| e.into_inner())),
-            (Usage::Write, false) => Taken::Writing(self.0.write().unwrap_or_else(|e| e.into_inner())),
-            (Usage::Read, true) => match self.0.try_read() {
-                Ok(guard) => Taken::Reading(guard),
-                Err(TryLockError::Poisoned(poisoned)) => Taken::Reading(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) => Taken::OutOfTurn,
-            },
-            (Usage::Write, true) => match self.0.try_write() {
-                Ok(guard) => Taken::Writing(guard),
-                Err(TryLockError::Poisoned(poisoned)) => Taken::Writing(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) => Taken::OutOfTurn,
-            },
+        match usage {
+            Usage::Read => Taken::Reading(self.0.read().unwrap_or_else(PoisonError::into_inner)),
+            Usage::Write => Taken::Writing(self.0.write().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 }
 
 /// The turns of a launch, until it ends.
-pub(crate) struct Turns<'t>(#[allow(dead_code, reason = "held, and read by tests alone")] Vec<Taken<'t>>);
+pub(crate) struct Turns<'t>(#[expect(dead_code, reason = "held, not read")] Vec<Taken<'t>>);
 
 impl<'t> Turns<'t> {
     /// Waits for the turn of each buffer.
@@ -64,15 +44,7 @@ impl<'t> Turns<'t> {
         let mut uses: Vec<_> = uses.collect();
         uses.sort_by_key(|(buffer, usage)| (std::ptr::from_ref(*buffer), std::cmp::Reverse(*usage)));
         uses.dedup_by_key(|(buffer, _)| std::ptr::from_ref(*buffer));
-        let taken = uses.into_iter().map(|(buffer, usage)| buffer.turn().take(usage)).collect();
-        LAUNCHES.set(LAUNCHES.get() + 1);
-        Self(taken)
-    }
-}
-
-impl Drop for Turns<'_> {
-    fn drop(&mut self) {
-        LAUNCHES.set(LAUNCHES.get() - 1);
+        Self(uses.into_iter().map(|(buffer, usage)| buffer.turn().take(usage)).collect())
     }
 }
 
@@ -104,17 +76,5 @@ mod tests {
             reader.join().unwrap();
         });
         assert_eq!(*order.lock().unwrap(), ["first", "writer"]);
-    }
-
-    #[test]
-    fn a_launch_inside_another_waits_for_nothing() {
-        let buffer = WordBuffer::zeroed(8).unwrap();
-        let outer = Turns::take([(&buffer, Usage::Write)].into_iter());
-        let inner = Turns::take([(&buffer, Usage::Write)].into_iter());
-        assert!(matches!(inner.0[0], Taken::OutOfTurn));
-        drop(inner);
-        assert!(matches!(buffer.turn().take(Usage::Read), Taken::OutOfTurn));
-        drop(outer);
-        assert!(matches!(buffer.turn().take(Usage::Read), Taken::Reading(_)));
     }
 }

@@ -9,7 +9,7 @@ use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_conformance::{Level, Options, Suite};
 use fulgurite_driver_core::{
     Backend, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, GraphStep, Launch,
-    LaunchOptions, LaunchReport, Recording, StepWork, Work,
+    LaunchOptions, LaunchReport, OptimizationLevel, Recording, StepWork, Work,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
@@ -51,6 +51,10 @@ enum Fault {
     RecordingsWithoutFills,
     /// A kernel keeps the parameters of its first launch.
     ForgetfulLaunches,
+    /// One that is not optimized does.
+    ForgetfulUnoptimized,
+    /// A launch works on copies of its buffers, so that launches at the same time do not see each other.
+    LaunchesApart,
 }
 
 struct Faulty {
@@ -99,6 +103,7 @@ impl Backend for Faulty {
         if let Some(same) = same.filter(|_| self.fault == Fault::ByName) {
             return Ok(Arc::clone(same));
         }
+        let unoptimized = options.optimization == Some(OptimizationLevel::None);
         let inner = self.inner.compile(kernel, options)?;
         let id = match self.fault {
             Fault::BareIds => inner.kernel().digest().to_string(),
@@ -106,8 +111,12 @@ impl Backend for Faulty {
             _ => inner.id().to_owned(),
         };
         let limits = self.snapshot().clone();
+        let fault = match (self.fault, unoptimized) {
+            (Fault::ForgetfulUnoptimized, true) => Fault::ForgetfulLaunches,
+            (fault, _) => fault,
+        };
         let compiled: Arc<dyn Executable> =
-            Arc::new(Compiled { inner, id, fault: self.fault, limits, params: Mutex::new(None) });
+            Arc::new(Compiled { inner, id, fault, limits, params: Mutex::new(None) });
         first.push(Arc::clone(&compiled));
         Ok(compiled)
     }
@@ -168,6 +177,27 @@ impl Compiled {
         let options = LaunchOptions::workgroups(launch.grid()).timeout(launch.timeout());
         Launch::check(self.inner.kernel(), &self.limits.limits, buffers, &params, &options)
     }
+
+    /// Runs on copies.
+    fn apart(&self, launch: &Launch) -> Result<LaunchReport, Error> {
+        let memory = ReferenceBackend::new(ReferenceOptions::default());
+        let copy = |binding: &Binding| -> Result<Binding, Error> {
+            let copy = memory.allocate(binding.bytes())?;
+            copy.copy(0, binding.buffer().as_ref(), binding.range())?;
+            Ok(Binding::whole(&copy))
+        };
+        let copies: Vec<Binding> = launch.buffers().iter().map(copy).collect::<Result<_, _>>()?;
+        let options = LaunchOptions::workgroups(launch.grid()).timeout(launch.timeout());
+        let limits = &self.limits.limits;
+        let apart = Launch::check(self.inner.kernel(), limits, copies.clone(), launch.params(), &options)?;
+        let report = self.inner.launch(&apart)?;
+        for ((binding, copy), declared) in launch.buffers().iter().zip(&copies).zip(&self.kernel().buffers) {
+            if declared.access.can_write() {
+                binding.buffer().copy(binding.offset(), copy.buffer().as_ref(), copy.range())?;
+            }
+        }
+        Ok(report)
+    }
 }
 
 impl Executable for Compiled {
@@ -180,7 +210,11 @@ impl Executable for Compiled {
     }
 
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
-        match self.inner.launch(&self.translate(launch)?) {
+        let launch = self.translate(launch)?;
+        if self.fault == Fault::LaunchesApart {
+            return self.apart(&launch);
+        }
+        match self.inner.launch(&launch) {
             Err(Error::Device(DeviceError::Trap { .. })) if self.fault == Fault::TrapsIgnored => {
                 Ok(LaunchReport::default())
             }
@@ -261,6 +295,8 @@ const FAULTS: &[(Fault, &str)] = &[
     (Fault::RecordingsWithoutFills, "graphs and freed buffers"),
     (Fault::ForgetfulLaunches, "graph replays"),
     (Fault::ForgetfulLaunches, "random graphs"),
+    (Fault::ForgetfulUnoptimized, "compile options and results"),
+    (Fault::LaunchesApart, "one buffer from many threads"),
 ];
 
 /// How many cases of the groups whose names contain `only` there are, and how many fail.

@@ -4,7 +4,7 @@
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Data, DeriveInput, Error, Fields, parse_macro_input};
 
@@ -48,6 +48,15 @@ fn expand(input: &DeriveInput) -> Result<Tokens, Error> {
         let field = field.to_string();
         format!(".{}", field.trim_start_matches("r#"))
     });
+    // At the type, so that one which is none of a parameter is found there.
+    let declared = types.iter().zip(suffixes).map(|(ty, suffix)| {
+        quote_spanned! {ty.span()=> <#ty as ::fulgurite::private::ParamField>::declare(
+            builder, &(::std::string::String::from(name) + #suffix), location
+        )}
+    });
+    let passed = types.iter().zip(&names).map(|(ty, field)| {
+        quote_spanned! {ty.span()=> <#ty as ::fulgurite::private::ParamField>::pass(self.#field, to);}
+    });
     Ok(quote! {
         #[doc = #about]
         #[derive(Clone, Copy)]
@@ -65,18 +74,14 @@ fn expand(input: &DeriveInput) -> Result<Tokens, Error> {
                 location: ::fulgurite::private::Location,
             ) -> #values<'k> {
                 #values {
-                    #(#names: <#types as ::fulgurite::private::Arg>::declare(
-                        builder,
-                        &(::std::string::String::from(name) + #suffixes),
-                        location,
-                    ),)*
+                    #(#names: #declared,)*
                 }
             }
         }
 
         impl ::fulgurite::KernelParams for #name {
             fn pass(self, to: &mut ::fulgurite::private::ParamList) {
-                #(to.push::<#types>(self.#names);)*
+                #(#passed)*
             }
         }
 

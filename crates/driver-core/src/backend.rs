@@ -145,7 +145,8 @@ pub trait Executable: Any + Send + Sync {
     /// Runs the kernel and waits for it.
     ///
     /// The launch was checked against the kernel and the limits of the backend's snapshot; buffers of another
-    /// backend are an error here.
+    /// backend are an error here. Of several threads' launches and copies that use one buffer, one comes after the other if
+    /// any writes it.
     ///
     /// # Errors
     /// [`Error::Device`] or `FG0506`. After an error the written buffers' contents are unspecified.

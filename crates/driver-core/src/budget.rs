@@ -1,7 +1,7 @@
 //! The float budget of compile options: refuses ops that may be off by more.
 
 use fulgurite_ir::analysis::instructions;
-use fulgurite_ir::{FloatMode, InstKind, Kernel, ValueId};
+use fulgurite_ir::{Combine, FloatMode, InstKind, Kernel, ValueId};
 use fulgurite_spec::accuracy::worst_ulp;
 use fulgurite_spec::{FloatContract, Op, ScalarType, Semantics};
 
@@ -26,14 +26,16 @@ pub(crate) fn check(kernel: &Kernel, ulp: u32) -> Result<(), Error> {
         let ty = result.map(|value| kernel.values[value.index()].ty.scalar);
         let (op, bound) = match (&inst.kind, ty) {
             (InstKind::Scalar { op, mode, .. }, Some(ty)) => (op.info().mnemonic, scalar(*op, *mode, ty)),
-            // In any order.
-            (InstKind::Subgroup { op, combine: Some(_), .. }, Some(_)) => (op.info().mnemonic, Bound::None),
+            // In any order. The least and the greatest are the same in each.
+            (InstKind::Subgroup { op, combine: Some(Combine::Add | Combine::Mul), .. }, Some(_)) => {
+                (op.info().mnemonic, Bound::None)
+            }
             (InstKind::Atomic { op: op @ Op::AtomicAdd, operands, .. }, _)
                 if operands.first().is_some_and(is_float) =>
             {
                 (op.info().mnemonic, Bound::None)
             }
-            (InstKind::CoopMulAdd { .. }, _) => (Op::CoopMulAdd.info().mnemonic, Bound::None),
+            (InstKind::CoopMulAdd { .. }, Some(_)) => (Op::CoopMulAdd.info().mnemonic, Bound::None),
             _ => continue,
         };
         let refused = match bound {
@@ -101,5 +103,26 @@ mod tests {
             assert_eq!(least(op), None, "{op}");
         }
         assert_eq!(least("subgroup.reduce[add] %a"), None);
+        assert_eq!(least("subgroup.reduce[max] %a"), Some(0));
+    }
+
+    #[test]
+    fn products_of_integers_are_exact_and_those_of_floats_are_not() {
+        for (factor, sum, passes) in [("i8", "i32", true), ("f16", "f32", false)] {
+            let matrix = |ty: &str, role: &str| format!("coopmat<{ty}, 16x16, {role}, subgroup>");
+            let load = |name: &str, ty: &str, role: &str| {
+                let ty = matrix(ty, role);
+                format!("  %{role} = coop.load[row_major] %{name}[0u32], 16u32 -> {ty}\n")
+            };
+            let text = format!(
+                "fulgurite 1\nkernel @k workgroup(32, 1, 1) {{\n  buffer %x: read {factor}[]\n  buffer %y: read_write \
+                 {sum}[]\n{}{}{}  %sum = coop.mul_add %a, %b, %acc\n  coop.store[row_major] %y[0u32], 16u32, %sum\n}}\n",
+                load("x", factor, "a"),
+                load("x", factor, "b"),
+                load("y", sum, "acc"),
+            );
+            let kernel = fulgurite_ir::text::parse(&text).and_then(fulgurite_ir::verify).unwrap();
+            assert_eq!(check(&kernel, 1_000_000).is_ok(), passes, "{factor}");
+        }
     }
 }

@@ -25,10 +25,3 @@ pub struct CacheReport {
     /// What the cache had to say without being asked.
     pub notices: Vec<Diagnostic>,
 }
-
-impl CacheReport {
-    /// Lookups that did not find what they looked for.
-    pub fn missed(&self) -> u64 {
-        self.misses.iter().map(|(_, count)| count).sum()
-    }
-}

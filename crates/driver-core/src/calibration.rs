@@ -98,7 +98,7 @@ impl Calibration {
     }
 
     /// The time that `work` would take: its launches, its memory traffic and its transfers, one after the other.
-    pub fn estimate(&self, work: &Workload) -> Duration {
+    pub(crate) fn estimate(&self, work: &Workload) -> Duration {
         let seconds = work.launches as f64 * self.launch_seconds
             + work.memory_bytes as f64 / self.memory_bytes_per_second
             + work.upload_bytes as f64 / self.upload_bytes_per_second

@@ -166,7 +166,8 @@ impl Recorder {
         Self { device: device.clone(), graph, slots: Vec::new(), steps: Vec::new(), resolved: Vec::new() }
     }
 
-    /// A place for a buffer, to which `view` is bound until another is.
+    /// A place for a buffer, to which `view` is bound until another is. Whatever is wrong with the view is said by the steps
+    /// that use the slot: a view that none uses, foreign or freed, does no harm.
     pub fn slot(&mut self, view: impl Into<BufferView>) -> Slot {
         self.slots.push(view.into());
         Slot { graph: self.graph, index: self.slots.len() - 1 }

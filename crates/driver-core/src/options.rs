@@ -34,7 +34,8 @@ pub enum TargetProfile {
     /// The one that it is compiled on.
     Device,
     /// Every device: no optional capability is used, and a kernel that needs one is refused. What is lowered is the same on
-    /// all devices of like quirks, so that one entry of a cache or pack serves them all.
+    /// all devices of like quirks, so that one entry of a cache or pack serves them all. Subnormal results may be flushed,
+    /// also on a device that keeps them if asked to.
     Least,
 }
 
@@ -48,6 +49,35 @@ pub enum CachePolicy {
     ReadOnly,
     /// It is not asked.
     Off,
+}
+
+/// What the values of an option are called where they are kept as text.
+macro_rules! names {
+    ($($option:ident { $($value:ident $name:literal)* })*) => {
+        $(
+            impl $option {
+                fn name(self) -> &'static str {
+                    match self {
+                        $(Self::$value => $name,)*
+                    }
+                }
+
+                fn parse(name: &str) -> Option<Self> {
+                    match name {
+                        $($name => Some(Self::$value),)*
+                        _ => None,
+                    }
+                }
+            }
+        )*
+    };
+}
+
+names! {
+    MathMode { Strict "strict" Fast "fast" }
+    OptimizationLevel { None "none" Full "full" }
+    TargetProfile { Device "device" Least "least" }
+    CachePolicy { Use "use" ReadOnly "read_only" Off "off" }
 }
 
 /// Options that are fixed when a kernel is compiled.
@@ -92,37 +122,51 @@ impl CompileOptions {
 
     /// Each option that is stated, by name.
     pub(crate) fn stated(&self) -> Vec<(String, String)> {
-        let math = self.math.map(|mode| match mode {
-            MathMode::Strict => "strict".to_owned(),
-            MathMode::Fast => "fast".to_owned(),
-        });
-        let optimization = self.optimization.map(|level| match level {
-            OptimizationLevel::None => "none".to_owned(),
-            OptimizationLevel::Full => "full".to_owned(),
-        });
-        let profile = self.profile.map(|profile| match profile {
-            TargetProfile::Device => "device".to_owned(),
-            TargetProfile::Least => "least".to_owned(),
-        });
-        let cache = self.cache.map(|policy| match policy {
-            CachePolicy::Use => "use".to_owned(),
-            CachePolicy::ReadOnly => "read_only".to_owned(),
-            CachePolicy::Off => "off".to_owned(),
-        });
         let workgroup = self.workgroup.map(|[x, y, z]| format!("{x}, {y}, {z}"));
         [
             ("debug_names", self.debug_names.map(|keep| keep.to_string())),
             ("workgroup", workgroup),
             ("subgroup_size", self.subgroup_size.map(|size| size.to_string())),
-            ("math", math),
-            ("optimization", optimization),
-            ("profile", profile),
+            ("math", self.math.map(|mode| mode.name().to_owned())),
+            ("optimization", self.optimization.map(|level| level.name().to_owned())),
+            ("profile", self.profile.map(|profile| profile.name().to_owned())),
             ("float_budget", self.float_budget.map(|ulp| ulp.to_string())),
-            ("cache", cache),
+            ("cache", self.cache.map(|policy| policy.name().to_owned())),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect()
+    }
+
+    /// The options that [`stated`](Self::stated) gave.
+    ///
+    /// # Errors
+    /// The first that this version does not know.
+    pub(crate) fn of_stated(stated: &[(String, String)]) -> Result<Self, &(String, String)> {
+        let mut options = Self::default();
+        for option in stated {
+            options.state(&option.0, &option.1).ok_or(option)?;
+        }
+        Ok(options)
+    }
+
+    fn state(&mut self, name: &str, value: &str) -> Option<()> {
+        match name {
+            "debug_names" => self.debug_names = Some(value.parse().ok()?),
+            "workgroup" => {
+                let sizes: Vec<u32> =
+                    value.split(", ").map(|size| size.parse().ok()).collect::<Option<_>>()?;
+                self.workgroup = Some(sizes.try_into().ok()?);
+            }
+            "subgroup_size" => self.subgroup_size = Some(value.parse().ok()?),
+            "math" => self.math = Some(MathMode::parse(value)?),
+            "optimization" => self.optimization = Some(OptimizationLevel::parse(value)?),
+            "profile" => self.profile = Some(TargetProfile::parse(value)?),
+            "float_budget" => self.float_budget = Some(value.parse().ok()?),
+            "cache" => self.cache = Some(CachePolicy::parse(value)?),
+            _ => return None,
+        }
+        Some(())
     }
 
     /// Sets the workgroup's size.
@@ -300,6 +344,29 @@ mod tests {
         assert_eq!(merged.timeout, Some(Duration::from_secs(1)));
         let names = CompileOptions::default().debug_names(true).merged(&CompileOptions::default());
         assert_eq!(names.debug_names, Some(true));
+    }
+
+    #[test]
+    fn stated_options_read_back() {
+        let none = CompileOptions::default;
+        let mut all = vec![none()];
+        all.extend([MathMode::Strict, MathMode::Fast].map(|mode| none().math(mode)));
+        all.extend(
+            [OptimizationLevel::None, OptimizationLevel::Full].map(|level| none().optimization(level)),
+        );
+        all.extend([TargetProfile::Device, TargetProfile::Least].map(|profile| none().profile(profile)));
+        all.extend([CachePolicy::Use, CachePolicy::ReadOnly, CachePolicy::Off].map(|p| none().cache(p)));
+        all.push(none().debug_names(false).workgroup([1, 2, 3]).subgroup_size(8).float_budget(0));
+        all.push(all.iter().fold(none(), |merged, options| merged.merged(options)));
+        for options in all {
+            assert_eq!(CompileOptions::of_stated(&options.stated()), Ok(options));
+        }
+        for (name, value) in
+            [("math", "odd"), ("workgroup", "1, 2"), ("newer", "true"), ("float_budget", "-1")]
+        {
+            let stated = [(name.to_owned(), value.to_owned())];
+            assert_eq!(CompileOptions::of_stated(&stated), Err(&stated[0]));
+        }
     }
 
     #[test]

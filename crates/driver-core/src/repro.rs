@@ -131,14 +131,16 @@ impl Repro {
         serde_json::to_string_pretty(self).map_err(|error| Error::Internal(error.to_string()))
     }
 
-    /// Compiles the kernel on `device`, runs it with the captured inputs, and compares. The text is that of the kernel as its
-    /// options had made it, so workgroup and math mode come with it; the other options do not change what it computes.
+    /// Compiles the kernel on `device` with the options that it was captured with, runs it with the captured inputs, and
+    /// compares.
     ///
     /// # Errors
-    /// What is wrong with the kernel's text, and as [`Device::compile`] and [`Program::call`].
+    /// What is wrong with the kernel's text, `FG0703` for options that this version does not know, and as
+    /// [`Device::compile`] and [`Program::call`]: `FG0403` where the kernel counts on subgroups of another size.
     pub fn replay(&self, device: &Device) -> Result<Replayed, Error> {
         let kernel = fulgurite_ir::text::parse(&self.text).and_then(fulgurite_ir::verify)?;
-        let program = device.compile(&Arc::new(kernel), &CompileOptions::default())?;
+        let options = self.compile_options()?;
+        let program = device.compile(&Arc::new(kernel), &options)?;
         let called = program.call(&self.call())?;
         if called.outputs.len() != self.outputs.len() {
             let message =
@@ -149,6 +151,16 @@ impl Repro {
         let differences =
             pairs.filter_map(|(output, (wanted, got))| difference(output, wanted, got)).collect();
         Ok(Replayed { report: called.report, differences })
+    }
+
+    /// The options that the kernel was compiled with. The text has its workgroup and math mode already, on which they
+    /// change nothing more; what is kept in which cache is the device's own affair.
+    fn compile_options(&self) -> Result<CompileOptions, Error> {
+        let stated = CompileOptions::of_stated(&self.manifest.options).map_err(|(name, value)| {
+            let message = format!("a repro compiled with `{name}` {value}, which this version does not know");
+            Error::invalid(Code::BadFileFormat, message)
+        })?;
+        Ok(CompileOptions { cache: None, ..stated })
     }
 
     /// The captured call.
@@ -208,6 +220,7 @@ mod many_bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::{CachePolicy, OptimizationLevel};
 
     fn repro() -> Repro {
         let text = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  buffer %y: write u32[]\n  store %y[0u32], 1u32\n}\n";
@@ -243,6 +256,16 @@ mod tests {
             assert_eq!(error.code(), Code::BadFileFormat, "{error}");
         }
         assert!(Repro::from_json(&newer).unwrap_err().to_string().contains("schema 2"));
+    }
+
+    #[test]
+    fn options_come_with_a_repro() {
+        let mut repro = repro();
+        let options = CompileOptions::default().subgroup_size(8).optimization(OptimizationLevel::None);
+        repro.manifest.options = options.clone().cache(CachePolicy::Off).stated();
+        assert_eq!(repro.compile_options(), Ok(options));
+        repro.manifest.options.push(("newer".to_owned(), "7".to_owned()));
+        assert_eq!(repro.compile_options().unwrap_err().code(), Code::BadFileFormat);
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(crate) fn components<T: Element>(value: &T) -> Components {
 /// | [`Write<T>`](Write), [`ReadWrite<T>`](ReadWrite) | `&mut Buffer<T>`, `BufferViewMut<T>`, `&mut BufferViewMut<T>` |
 /// | [`Large`] of one | the same |
 /// | a parameter `T` | a value |
+/// | a struct of parameters ([`KernelParams`](crate::KernelParams)) | the struct |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed for the kernel's argument `{A}`",
     label = "not what the kernel's argument `{A}` takes",

@@ -93,7 +93,7 @@ fn median(mut once: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
 }
 
 /// The file of what was measured on this machine; `None` if nothing is kept here.
-pub fn calibrations_path() -> Option<PathBuf> {
+fn calibrations_path() -> Option<PathBuf> {
     fulgurite_pipeline_cache::default_root().map(|root| root.join("calibrations.toml"))
 }
 

@@ -326,6 +326,7 @@ impl Context {
     /// ```
     ///
     /// Gives the error of each kernel that failed, with its place in the list; the others are compiled all the same.
+    #[must_use = "these are the kernels that failed"]
     pub fn prewarm<'k>(
         &self,
         kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
@@ -335,6 +336,7 @@ impl Context {
     }
 
     /// As [`prewarm`](Self::prewarm); `done` is told how many kernels are done, from whichever thread did one.
+    #[must_use = "these are the kernels that failed"]
     pub fn prewarm_telling<'k>(
         &self,
         kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,

@@ -155,7 +155,19 @@ impl Context {
     /// # Errors
     /// As [`Context::compile`].
     pub fn compile_dynamic(&self, kernel: &Arc<VerifiedKernel>) -> Result<DynExecutable, Error> {
-        Ok(DynExecutable { program: self.driver().compile(kernel, &driver::CompileOptions::default())? })
+        self.compile_dynamic_with(kernel, &driver::CompileOptions::default())
+    }
+
+    /// Compiles such a kernel with options, which win over the context's field by field.
+    ///
+    /// # Errors
+    /// As [`Context::compile`].
+    pub fn compile_dynamic_with(
+        &self,
+        kernel: &Arc<VerifiedKernel>,
+        options: &driver::CompileOptions,
+    ) -> Result<DynExecutable, Error> {
+        Ok(DynExecutable { program: self.driver().compile(kernel, options)? })
     }
 }
 

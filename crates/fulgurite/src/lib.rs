@@ -39,7 +39,7 @@ mod params;
 
 pub use args::{LaunchArg, LaunchArgs};
 pub use buffer::{Buffer, BufferView, BufferViewMut, Element};
-pub use calibrate::{calibrate, calibrations, calibrations_path, keep_calibrations};
+pub use calibrate::{calibrate, calibrations, keep_calibrations};
 pub use call::{Call, OutputVec, Outputs, Resident};
 pub use context::{Context, ContextBuilder, registry};
 pub use dynamic::{DynArg, DynBuffer, DynExecutable};
@@ -53,8 +53,8 @@ pub use fulgurite_derive::KernelParams;
 pub use fulgurite_driver_core::{
     CacheOutcome, CachePolicy, CacheReport, Calibration, Calibrations, Choice, CompileOptions, Considered,
     Counters, DeviceError, Difference, Error, GridSize, Hazard, HazardKind, LaunchOptions, LaunchReport,
-    Manifest, MathMode, Pending, PipelineCacheMissReason, Registration, Registry, Replayed, Repro, Route,
-    Unsupported, Verdict, Wish, Workload, render,
+    Manifest, MathMode, OptimizationLevel, Pending, PipelineCacheMissReason, Registration, Registry,
+    Replayed, Repro, Route, TargetProfile, Unsupported, Verdict, Wish, Workload, render,
 };
 pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Matrix, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};
@@ -78,7 +78,7 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod private {
     pub use crate::args::Bound;
-    pub use crate::params::ParamList;
+    pub use crate::params::{ParamField, ParamList};
     pub use fulgurite_ir::builder::{Arg, Builder, Val};
     pub use fulgurite_spec::Location;
 }

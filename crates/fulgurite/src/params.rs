@@ -1,8 +1,8 @@
 //! Parameters of a kernel as a struct.
 
-use fulgurite_ir::builder::{Arg, ValueType};
-use fulgurite_spec::Type;
+use fulgurite_ir::builder::{Arg, Builder, Val, ValueType};
 use fulgurite_spec::eval::Components;
+use fulgurite_spec::{Location, Type};
 
 use crate::args::{Bound, components};
 use crate::buffer::Element;
@@ -43,17 +43,38 @@ pub trait KernelParams: Arg + Copy {
     fn pass(self, to: &mut ParamList);
 }
 
+/// A type that a field of parameters may have.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a kernel's parameter cannot be of type `{Self}`",
+    label = "not the type of a parameter",
+    note = "fields are numbers such as `f32` and `u32`, and vectors of them such as `[f32; 4]`"
+)]
+pub trait ParamField: Sized {
+    /// Declares a parameter of this type.
+    fn declare<'k>(builder: &'k Builder, name: &str, location: Location) -> Val<'k, Self>;
+
+    /// Adds its value to those of the struct.
+    fn pass(self, to: &mut ParamList);
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Element> ParamField for T {
+    fn declare<'k>(builder: &'k Builder, name: &str, location: Location) -> Val<'k, Self> {
+        <T as Arg>::declare(builder, name, location)
+    }
+
+    fn pass(self, to: &mut ParamList) {
+        to.0.push((<T as ValueType>::TYPE, components(&self)));
+    }
+}
+
 /// The values of a struct's fields, with their types.
 #[doc(hidden)]
 #[derive(Default)]
 pub struct ParamList(pub(crate) Vec<(Type, Components)>);
 
 impl ParamList {
-    /// Adds the next field.
-    pub fn push<T: Element>(&mut self, value: T) {
-        self.0.push((<T as ValueType>::TYPE, components(&value)));
-    }
-
     pub(crate) fn of(params: impl KernelParams) -> Self {
         let mut list = Self::default();
         params.pass(&mut list);

@@ -5,7 +5,7 @@ mod common;
 
 use common::{BACKENDS, code, open};
 use fulgurite::prelude::*;
-use fulgurite::{Code, DynBuffer};
+use fulgurite::{Code, CompileOptions, DynBuffer, OptimizationLevel};
 
 type Axpy = (Read<f32>, ReadWrite<f32>, f32);
 
@@ -164,4 +164,22 @@ fn a_captured_call_is_replayed_elsewhere() {
     assert!(replayed.differences.is_empty(), "{:?}", replayed.differences);
     let wrong = exe.call().input(&[3u32]).output::<f32>(1).param(2.0f32);
     assert_eq!(code(wrong.capture()), Some(Code::WrongArgumentType));
+}
+
+#[test]
+fn a_captured_call_counts_on_its_options_elsewhere() {
+    let ctx = open("cpu");
+    let counting = kernel::<(Write<u32>,)>("lanes", ["y"], [64, 1, 1], |k, (y,)| {
+        let i = k.global_id().x();
+        y.store(i, i);
+    });
+    let options = CompileOptions::default().subgroup_size(32).optimization(OptimizationLevel::None);
+    let exe = ctx.compile_with(&counting.unwrap(), &options).unwrap();
+    let mut repro = exe.call().output::<u32>(64).capture().unwrap();
+    let other = open("reference");
+    assert!(other.replay(&repro).unwrap().differences.is_empty());
+    let size = repro.manifest.options.iter_mut().find(|(name, _)| name == "subgroup_size").unwrap();
+    // As a device with other subgroups would have captured it.
+    size.1 = "16".to_owned();
+    assert_eq!(code(other.replay(&repro)), Some(Code::Unsupported));
 }

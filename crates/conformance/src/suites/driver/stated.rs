@@ -5,20 +5,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fulgurite_driver_core::{
-    Backend, Call, CompileOptions, Device, DeviceBuffer, Error, Executable, Launch, LaunchOptions,
-    LaunchReport, Recorder, Work,
+    Backend, CachePolicy, Call, CompileOptions, Device, DeviceBuffer, Error, Executable, Launch,
+    LaunchOptions, LaunchReport, MathMode, OptimizationLevel, Recorder, TargetProfile, Work,
 };
 use fulgurite_ir::{Grid, VerifiedKernel};
 use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 
-use super::{MAP, compile, kernel, word};
+use super::{MAP, compile, kernel, map, random_words, to_words, word};
+use crate::suites::bytes;
 use crate::suites::checks::{Checks, Part};
 
 pub(super) const PARTS: &[(&str, Part)] = &[
     ("launch options merge field by field", merged),
     ("output limits merge", limits),
     ("compile options merge", compile_options),
+    ("compile options and results", equal),
+    ("compile options that refuse", refused),
 ];
 
 /// What a launch was told.
@@ -170,24 +173,187 @@ fn limits(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Two values of each compile option, with their names in a manifest. All of them compile [`MAP`].
+fn stated(lanes: u32) -> [(&'static str, [(CompileOptions, &'static str); 2]); 8] {
+    let none = CompileOptions::default;
+    [
+        ("debug_names", [(none().debug_names(true), "true"), (none().debug_names(false), "false")]),
+        (
+            "workgroup",
+            [(none().workgroup([64, 1, 1]), "64, 1, 1"), (none().workgroup([16, 2, 1]), "16, 2, 1")],
+        ),
+        // No device has two.
+        ("subgroup_size", [(none().subgroup_size(lanes), ""), (none().subgroup_size(lanes), "")]),
+        ("math", [(none().math(MathMode::Fast), "fast"), (none().math(MathMode::Strict), "strict")]),
+        (
+            "optimization",
+            [
+                (none().optimization(OptimizationLevel::None), "none"),
+                (none().optimization(OptimizationLevel::Full), "full"),
+            ],
+        ),
+        (
+            "profile",
+            [
+                (none().profile(TargetProfile::Least), "least"),
+                (none().profile(TargetProfile::Device), "device"),
+            ],
+        ),
+        ("float_budget", [(none().float_budget(3), "3"), (none().float_budget(0), "0")]),
+        (
+            "cache",
+            [(none().cache(CachePolicy::Off), "off"), (none().cache(CachePolicy::ReadOnly), "read_only")],
+        ),
+    ]
+}
+
 fn compile_options(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
-    let stated = |keep: Option<bool>| {
-        let options = CompileOptions::default();
-        keep.map_or(options.clone(), |keep| options.debug_names(keep))
-    };
-    let choices = [None, Some(false), Some(true)];
-    for of_device in choices {
-        let device = checks.device_with(stated(of_device), LaunchOptions::default());
-        for of_compile in choices {
-            let (program, manifest) = device.compile_with_report(&kernel(MAP)?, &stated(of_compile))?;
-            let expected: Vec<(String, String)> = of_compile
-                .or(of_device)
-                .map(|keep| ("debug_names".to_owned(), keep.to_string()))
-                .into_iter()
+    let lanes = checks.device().snapshot().limits.subgroup_size;
+    let all = stated(lanes);
+    let pick = |field: usize, choice: usize| choice.checked_sub(1).map(|value| &all[field].1[value]);
+    // Of each field: not stated, or one of its values, by the device and where it is compiled; the other fields are stated
+    // by the other of the two, or by neither.
+    for field in 0..all.len() {
+        for (of_device, of_compile) in (0..3).flat_map(|device| (0..3).map(move |compile| (device, compile)))
+        {
+            let choice = |at: usize| {
+                if at == field {
+                    [of_device, of_compile]
+                } else {
+                    [[1, 0], [0, 2], [0, 0]][(at + of_device) % 3]
+                }
+            };
+            let options = |level: usize| {
+                let fields = (0..all.len()).filter_map(|at| pick(at, choice(at)[level]));
+                fields.fold(CompileOptions::default(), |options, (stated, _)| options.merged(stated))
+            };
+            let expected: Vec<(String, String)> = (0..all.len())
+                .filter_map(|at| {
+                    let [of_device, of_compile] = choice(at);
+                    let (_, value) = pick(at, of_compile).or(pick(at, of_device))?;
+                    let value = if value.is_empty() { lanes.to_string() } else { (*value).to_owned() };
+                    Some((all[at].0.to_owned(), value))
+                })
                 .collect();
+            let device = checks.device_with(options(0), LaunchOptions::default());
+            let (program, manifest) = device.compile_with_report(&kernel(MAP)?, &options(1))?;
             checks.equal("the options of a compiled kernel", &manifest.options, &expected);
             checks.equal("its manifest", program.manifest(), &manifest);
         }
     }
+    Ok(())
+}
+
+/// Accesses that analyses show to be inside, of a local and a shared array and, by its preconditions, of a buffer; a loop
+/// that ends soon. `out = x · 3 + 140` below `n`.
+const SHOWN: &str = "fulgurite 1
+kernel @shown workgroup(32, 1, 1) {
+  buffer %x: read u32[]
+  buffer %out: write u32[]
+  param %n: u32
+  local %a: u32[4]
+  shared %s: u32[32]
+  require le %n, len %x
+  require le %n, len %out
+  %i = global_id.x
+  %l = local_index
+  %square = mul %l, %l
+  store %s[%l], %square
+  barrier
+  %sum = for %j in 0u32 to 8u32 step 1u32 carry(%c = 0u32) {
+    %t = load %s[%j]
+    %u = add %c, %t
+    yield %u
+  }
+  %below = lt %i, %n
+  if %below {
+    %v = load %x[%i]
+    store %a[1u32], %v
+    %w = load %a[1u32]
+    %m = mul %w, 3u32
+    %r = add %m, %sum
+    store %out[%i], %r
+  }
+}
+";
+
+/// What a kernel leaves of a word, given its place and the parameter.
+type Leaves = fn(u32, u32, u32) -> u32;
+
+/// What is not optimized, or lowered for the least device, computes the same.
+fn equal(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let all = [
+        CompileOptions::default(),
+        CompileOptions::default().optimization(OptimizationLevel::Full),
+        CompileOptions::default().optimization(OptimizationLevel::None),
+        CompileOptions::default().profile(TargetProfile::Device),
+        CompileOptions::default().profile(TargetProfile::Least),
+        CompileOptions::default().profile(TargetProfile::Least).optimization(OptimizationLevel::None),
+        CompileOptions::default().debug_names(true),
+        CompileOptions::default().float_budget(0),
+    ];
+    const COUNT: usize = 100;
+    let words = random_words(&mut checks.random(), COUNT);
+    let device = checks.device();
+    let x = device.upload(&bytes(&words))?;
+    let kernels: [(&str, Leaves); 2] =
+        [(MAP, |x, _, a| map(x, a)), (SHOWN, |x, i, n| if i < n { map(x, 140) } else { 0 })];
+    for options in all {
+        for (text, expected) in kernels {
+            let program = device.compile(&kernel(text)?, &options)?;
+            for a in [COUNT as u32, 50] {
+                let out = device.zeroed(4 * COUNT as u64)?;
+                program.launch(&[(&x).into(), (&out).into()], &[word(a)], &LaunchOptions::default())?;
+                let expected: Vec<u32> = (0u32..).zip(&words).map(|(i, x)| expected(*x, i, a)).collect();
+                let what = format!("`{}` with {options:?}", program.kernel().name);
+                checks.equal(&what, &to_words(&out.whole().to_vec()?), &expected);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is refused before any backend sees it.
+fn refused(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let none = CompileOptions::default;
+    let float = |op: &str| {
+        kernel(&format!(
+            "fulgurite 1\nkernel @k workgroup(32, 1, 1) {{\n  buffer %y: read_write f32[]\n  %i = global_id.x\n  \
+             %a = load %y[%i]\n  %b = {op} %a, %a\n  store %y[%i], %b\n}}\n"
+        ))
+    };
+    let lanes = device.snapshot().limits.subgroup_size;
+    checks.refused(
+        "another subgroup size",
+        device.compile(&kernel(MAP)?, &none().subgroup_size(2 * lanes)),
+        Code::Unsupported,
+    );
+    checks.refused(
+        "a workgroup of nothing",
+        device.compile(&kernel(MAP)?, &none().workgroup([0, 1, 1])),
+        Code::BadWorkgroup,
+    );
+    // The bound of `div` is 2.5 ULP.
+    for (op, budget, passes) in [
+        ("add", 0, true),
+        ("add[fast]", 1000, false),
+        ("div", 2, false),
+        ("div", 3, true),
+        ("pow", 1_000_000, false),
+    ] {
+        let what = format!("`{op}` and a budget of {budget}");
+        let compiled = device.compile(&float(op)?, &none().float_budget(budget));
+        match passes {
+            true => checks.equal(&what, &compiled.err().map(|error| error.to_string()), &None),
+            false => checks.refused(&what, compiled, Code::Unsupported),
+        }
+    }
+    let fast = none().math(MathMode::Fast).float_budget(1000);
+    checks.refused("fast math and a budget", device.compile(&float("add")?, &fast), Code::Unsupported);
+    // Whatever the device has.
+    let wide = kernel(&MAP.replace("u32[]", "u64[]").replace("u32\n", "u64\n").replace("3u32", "3u64"))?;
+    let least = none().profile(TargetProfile::Least);
+    checks.refused("64 bits and the least profile", device.compile(&wide, &least), Code::Unsupported);
     Ok(())
 }

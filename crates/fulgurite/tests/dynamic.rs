@@ -1,0 +1,47 @@
+//! Kernels whose arguments are known only when the program runs: parts of their buffers, and options of compiling them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{BACKENDS, code, open};
+use fulgurite::{Code, CompileOptions, DynArg, ScalarType, Type};
+
+const ADD: &str = "fulgurite 1
+kernel @add workgroup(64, 1, 1) {
+  buffer %y: read_write u32[]
+  param %n: u32
+  %i = global_id.x
+  %v = load %y[%i]
+  %w = add %v, %n
+  store %y[%i], %w
+}
+";
+
+#[test]
+fn parts_of_dynamic_buffers_are_passed_as_whole_ones_are() {
+    for id in BACKENDS {
+        let ctx = open(id);
+        let exe = ctx.compile_dynamic(&fulgurite::parse(ADD).unwrap()).unwrap();
+        let bytes = |words: [u32; 4]| words.map(u32::to_le_bytes).concat();
+        let y = ctx.dyn_buffer(Type::scalar(ScalarType::U32), &bytes([1, 2, 3, 4])).unwrap();
+        let middle = y.slice_bytes(4..12).unwrap();
+        assert_eq!((middle.len(), middle.element()), (2, y.element()));
+        exe.launch(&[DynArg::Buffer(&middle), DynArg::param(&10u32)]).unwrap();
+        assert_eq!(y.read().unwrap(), bytes([1, 12, 13, 4]), "{id}");
+        middle.slice_bytes(4..).unwrap().write(&7u32.to_le_bytes()).unwrap();
+        assert_eq!(y.read().unwrap(), bytes([1, 12, 7, 4]), "{id}");
+        assert_eq!(code(y.slice_bytes(4..10)), Some(Code::BufferSize), "half an element");
+        assert_eq!(code(middle.slice_bytes(..12)), Some(Code::BufferSize), "more than there is");
+    }
+}
+
+#[test]
+fn what_is_compiled_ahead_with_options_is_found() {
+    let ctx = open("cpu");
+    let (kernel, options) = (fulgurite::parse(ADD).unwrap(), CompileOptions::default().workgroup([32, 1, 1]));
+    assert!(ctx.prewarm([&kernel], &options).is_empty());
+    let exe = ctx.compile_dynamic_with(&kernel, &options).unwrap();
+    assert_eq!(exe.kernel().workgroup, [32, 1, 1]);
+    assert_eq!(exe.manifest().options, [("workgroup".to_owned(), "32, 1, 1".to_owned())]);
+    assert_eq!((ctx.counters().compiles, ctx.counters().compiles_reused), (1, 1));
+}
