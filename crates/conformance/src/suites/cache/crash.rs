@@ -52,9 +52,14 @@ impl Model {
         self.allowed.entry(name.to_owned()).or_insert_with(|| Allowed::from([None]))
     }
 
-    /// Whatever is not there now may be missing later.
-    fn note_missing(&mut self, disk: &SimulatedDisk, process: &Process) {
-        for name in (0..KEYS).map(|key| key.to_string()) {
+    /// Those of `names` that are not there now may be missing later.
+    fn note_missing(
+        &mut self,
+        disk: &SimulatedDisk,
+        process: &Process,
+        names: impl IntoIterator<Item = String>,
+    ) {
+        for name in names {
             if process.seen(disk, &name).is_none() {
                 self.allowed(&name).insert(None);
             }
@@ -71,6 +76,8 @@ impl Model {
 struct Process {
     cache: DiskPipelineCache,
     /// What it wrote, or found to be there when it was to write it, and has not flushed.
+    unsynced: BTreeSet<String>,
+    /// Of that, what has been there ever since: its flush is what makes it durable.
     pending: BTreeSet<String>,
 }
 
@@ -78,7 +85,7 @@ impl Process {
     fn start(disk: &SimulatedDisk) -> Result<Self, CacheError> {
         let options = DiskOptions::default().storage(Arc::new(disk.clone()));
         let cache = DiskPipelineCache::open(Path::new(ROOT), options)?;
-        Ok(Self { cache, pending: BTreeSet::new() })
+        Ok(Self { cache, unsynced: BTreeSet::new(), pending: BTreeSet::new() })
     }
 
     /// Ends it without its doing anything more.
@@ -102,10 +109,12 @@ impl Process {
         let written = self.cache.write(entry, durability);
         match (written, durability) {
             (Ok(_), Durability::Immediate) => {
+                self.unsynced.remove(name);
                 self.pending.remove(name);
                 Outcome::Durable
             }
             (Ok(_), Durability::OnFlush) => {
+                self.unsynced.insert(name.to_owned());
                 self.pending.insert(name.to_owned());
                 Outcome::Open
             }
@@ -183,9 +192,10 @@ fn step(disk: &SimulatedDisk, random: &mut Random, process: &mut Process, model:
                     _ => {}
                 }
             }
+            let unsynced = std::mem::take(&mut process.unsynced);
             if flushed.is_err() {
-                // It said so, and may have dropped what it wrote before others did.
-                model.note_missing(disk, process);
+                // It said so, and dropped what it had to flush, also where others wrote that anew. Nothing else may go.
+                model.note_missing(disk, process, unsynced);
             }
         }
         15 | 16 => {
@@ -197,7 +207,7 @@ fn step(disk: &SimulatedDisk, random: &mut Random, process: &mut Process, model:
         }
         17 => {
             let _ = process.cache.gc(Some(700));
-            model.note_missing(disk, process);
+            model.note_missing(disk, process, (0..KEYS).map(|key| key.to_string()));
         }
         _ => {
             let _ = process.cache.read(&identity(KIND, &name));
