@@ -8,6 +8,7 @@ mod conformance;
 mod progress;
 mod replay;
 mod tidy;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,11 @@ enum Command {
     Conformance(conformance::Args),
     /// Run a captured call again, on any backend, and compare its outputs bit for bit
     Replay(replay::Args),
+    /// Look for the fastest configurations of the kernel library, and look after what was found
+    Tune(tune::Args),
+    /// What a process does that tries candidates
+    #[command(hide = true)]
+    TuneWorker(tune::WorkerArgs),
     /// Check dependency rules, file headers and sizes, and that generated docs are fresh
     Tidy(tidy::Args),
 }
@@ -62,6 +68,8 @@ fn main() -> ExitCode {
         Command::Conformance(args) => conformance::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Tidy(args) => tidy::run(&args),
+        Command::Tune(args) => tune::run(&args),
+        Command::TuneWorker(args) => tune::work(&args),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

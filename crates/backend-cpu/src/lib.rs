@@ -87,9 +87,23 @@ impl Backend for CpuBackend {
         kernel: Arc<VerifiedKernel>,
         _options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
-        Error::check_needs(&kernel, &self.snapshot)?;
-        let id = format!("{ID}:{}", kernel.digest());
+        let id = self.id(&kernel)?;
         Ok(Arc::new(Compiled { id, engine: Engine::new(compile::compile(kernel)?) }))
+    }
+
+    fn executable_id(
+        &self,
+        kernel: &Arc<VerifiedKernel>,
+        _options: &CompileOptions,
+    ) -> Result<Option<String>, Error> {
+        self.id(kernel).map(Some)
+    }
+}
+
+impl CpuBackend {
+    fn id(&self, kernel: &VerifiedKernel) -> Result<String, Error> {
+        Error::check_needs(kernel, &self.snapshot)?;
+        Ok(format!("{ID}:{}", kernel.digest()))
     }
 }
 

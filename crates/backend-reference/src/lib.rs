@@ -134,9 +134,23 @@ impl Backend for ReferenceBackend {
         kernel: Arc<VerifiedKernel>,
         _options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
-        Error::check_needs(&kernel, &self.snapshot)?;
-        let id = format!("{ID}:{}", kernel.digest());
+        let id = self.id(&kernel)?;
         Ok(Arc::new(Interpreted { id, program: Program::new(kernel), options: self.options }))
+    }
+
+    fn executable_id(
+        &self,
+        kernel: &Arc<VerifiedKernel>,
+        _options: &CompileOptions,
+    ) -> Result<Option<String>, Error> {
+        self.id(kernel).map(Some)
+    }
+}
+
+impl ReferenceBackend {
+    fn id(&self, kernel: &VerifiedKernel) -> Result<String, Error> {
+        Error::check_needs(kernel, &self.snapshot)?;
+        Ok(format!("{ID}:{}", kernel.digest()))
     }
 }
 

@@ -170,6 +170,14 @@ impl Backend for VulkanBackend {
         Ok(Arc::new(pipeline::compile(&self.device, kernel, options)?))
     }
 
+    fn executable_id(
+        &self,
+        kernel: &Arc<VerifiedKernel>,
+        options: &CompileOptions,
+    ) -> Result<Option<String>, Error> {
+        pipeline::executable_id(&self.device, kernel, options).map(Some)
+    }
+
     fn cache_report(&self) -> CacheReport {
         self.device.kept().report()
     }

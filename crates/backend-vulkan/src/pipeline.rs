@@ -9,7 +9,7 @@ use fulgurite_driver_core::{
     CacheOutcome, CachePolicy, CompileOptions, Error, OptimizationLevel, TargetProfile,
 };
 use fulgurite_ir::{BufferId, Memory, VerifiedKernel};
-use fulgurite_pipeline_cache::{Digest, DigestBuilder};
+use fulgurite_pipeline_cache::{Digest, DigestBuilder, PipelineCacheKey};
 use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile};
 
 use crate::device::Device;
@@ -60,13 +60,43 @@ pub(crate) fn compile(
     kernel: Arc<VerifiedKernel>,
     options: &CompileOptions,
 ) -> Result<VulkanExecutable, Error> {
+    let profile = profile_for(device, options);
+    compile_for(device, kernel, &profile, options.cache.unwrap_or(CachePolicy::Use))
+}
+
+/// The id of what [`compile`] would make: `kernel` is lowered for it, and no driver is asked.
+pub(crate) fn executable_id(
+    device: &Arc<Device>,
+    kernel: &VerifiedKernel,
+    options: &CompileOptions,
+) -> Result<String, Error> {
+    let profile = profile_for(device, options);
+    admit(device, kernel, &profile)?;
+    let policy = options.cache.unwrap_or(CachePolicy::Use);
+    let (module, _) = device.kept().module(kernel, &profile, policy);
+    let digest = form_digest(&kept::key(kernel, &module), flags(&profile));
+    Ok(format!("{BACKEND}:{digest}"))
+}
+
+fn profile_for(device: &Device, options: &CompileOptions) -> Profile {
     let mut profile = match options.profile {
         Some(TargetProfile::Least) => device.plan.profile.portable(),
         _ => device.plan.profile.clone(),
     };
     profile.debug_names = options.debug_names.unwrap_or(false);
     profile.optimize = options.optimization != Some(OptimizationLevel::None);
-    compile_for(device, kernel, &profile, options.cache.unwrap_or(CachePolicy::Use))
+    profile
+}
+
+/// Refuses what the device cannot run, before anything is lowered.
+fn admit(device: &Device, kernel: &VerifiedKernel, profile: &Profile) -> Result<(), Error> {
+    device.check_alive()?;
+    Error::check_needs(kernel, &device.plan.snapshot)?;
+    check_kernel(kernel, &device.plan.snapshot.limits)?;
+    match fulgurite_spirv::unsupported(kernel, profile) {
+        Some(needs) => Err(Error::unsupported(needs, "no such thing")),
+        None => Ok(()),
+    }
 }
 
 /// Compiles `kernel` for `profile`, which the device fulfills.
@@ -76,9 +106,7 @@ pub(crate) fn compile_for(
     profile: &Profile,
     policy: CachePolicy,
 ) -> Result<VulkanExecutable, Error> {
-    device.check_alive()?;
-    Error::check_needs(&kernel, &device.plan.snapshot)?;
-    check_kernel(&kernel, &device.plan.snapshot.limits)?;
+    admit(device, &kernel, profile)?;
     let form = form(device, &kernel, profile, policy)?;
     Ok(VulkanExecutable::new(device, kernel, profile.clone(), policy, form))
 }
@@ -128,9 +156,14 @@ fn form_of(
     };
     pipeline.handle = made.handle;
     let artifact = Artifact { layout: module.layout, pipeline };
-    let digest = DigestBuilder::new("fulgurite vulkan executable 2").digest(&key.digest());
-    let digest = digest.number(flags.as_raw().into()).finish();
-    Ok(Form { artifact, digest, outcome: outcome(made) })
+    Ok(Form { artifact, digest: form_digest(&key, flags), outcome: outcome(made) })
+}
+
+fn form_digest(key: &PipelineCacheKey, flags: vk::PipelineCreateFlags) -> Digest {
+    DigestBuilder::new("fulgurite vulkan executable 2")
+        .digest(&key.digest())
+        .number(flags.as_raw().into())
+        .finish()
 }
 
 /// What pipelines are made with. A one-dimensional grid may be launched in parts.

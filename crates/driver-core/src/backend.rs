@@ -43,6 +43,20 @@ pub trait Backend: Send + Sync {
         options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error>;
 
+    /// The id that the executable of `kernel` would have, without asking a driver to compile it: a driver may crash on it.
+    /// Default: `None`, of a backend that knows it only when it has compiled.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile), for what is known before the driver is asked.
+    fn executable_id(
+        &self,
+        kernel: &Arc<VerifiedKernel>,
+        options: &CompileOptions,
+    ) -> Result<Option<String>, Error> {
+        let _ = (kernel, options);
+        Ok(None)
+    }
+
     /// A form of a graph's steps that the device replays as a whole: `None` from a backend that has none. Then the steps
     /// are done one by one.
     ///
@@ -221,10 +235,24 @@ impl<I: Interpreter> Backend for Interpreted<I> {
         kernel: Arc<VerifiedKernel>,
         _options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
-        Error::check_needs(&kernel, self.0.snapshot())?;
-        self.0.admit(&kernel)?;
-        let id = format!("{}:{}", self.0.snapshot().backend, kernel.digest());
+        let id = self.id(&kernel)?;
         Ok(Arc::new(OneCall { interpreter: Arc::clone(&self.0), kernel, id }))
+    }
+
+    fn executable_id(
+        &self,
+        kernel: &Arc<VerifiedKernel>,
+        _options: &CompileOptions,
+    ) -> Result<Option<String>, Error> {
+        self.id(kernel).map(Some)
+    }
+}
+
+impl<I: Interpreter> Interpreted<I> {
+    fn id(&self, kernel: &VerifiedKernel) -> Result<String, Error> {
+        Error::check_needs(kernel, self.0.snapshot())?;
+        self.0.admit(kernel)?;
+        Ok(format!("{}:{}", self.0.snapshot().backend, kernel.digest()))
     }
 }
 

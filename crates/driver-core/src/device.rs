@@ -113,6 +113,24 @@ impl Device {
         Ok(self.compile_with_report(kernel, options)?.0)
     }
 
+    /// The id that the program of `kernel` has or will have. A driver is asked to compile it only where the backend does not
+    /// know its ids before.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub fn executable_id(
+        &self,
+        kernel: &Arc<VerifiedKernel>,
+        options: &CompileOptions,
+    ) -> Result<String, Error> {
+        let merged = self.shared.compile.merged(options);
+        let special = specialise(kernel, &merged, self.snapshot())?;
+        match self.shared.backend.executable_id(&special, &merged)? {
+            Some(id) => Ok(id),
+            None => Ok(self.compile(kernel, options)?.id().to_owned()),
+        }
+    }
+
     /// What the backend's cache of compiled kernels did so far.
     pub fn cache_report(&self) -> CacheReport {
         self.shared.backend.cache_report()

@@ -48,7 +48,9 @@ pub use graph::{DynLaunchStep, Graph, GraphRecorder, GraphUpdate, LaunchStep};
 pub use kernel::{Kernel, decode, kernel, parse};
 pub use params::KernelParams;
 
+pub use fulgurite_autotune as autotune;
 pub use fulgurite_derive::KernelParams;
+pub use fulgurite_kernels as kernels;
 
 pub use fulgurite_driver_core::{
     CacheOutcome, CachePolicy, CacheReport, Calibration, Calibrations, Choice, CompileOptions, Considered,

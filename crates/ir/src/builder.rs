@@ -259,22 +259,22 @@ impl Builder {
         Val::new(self, id)
     }
 
-    /// Runs `body` in a new block that then ends in what `body` yields.
+    /// Runs `body` in a new block that then ends in what `body` yields: the block, and that.
     fn block<'k, C: Carry<'k>>(
         &'k self,
         place: &'static RustLocation<'static>,
         body: impl FnOnce() -> C,
-    ) -> crate::kernel::BlockId {
+    ) -> (crate::kernel::BlockId, C) {
         let block = self.state().open();
         let yielded = body();
-        self.close(block, yielded, place);
-        block
+        self.close(block, &yielded, place);
+        (block, yielded)
     }
 
     fn close<'k, C: Carry<'k>>(
         &'k self,
         block: crate::kernel::BlockId,
-        yielded: C,
+        yielded: &C,
         place: &'static RustLocation<'static>,
     ) {
         let mut values = Vec::new();

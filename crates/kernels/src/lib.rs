@@ -1,13 +1,81 @@
-//! The kernel library: reduce, scan, sort, transpose, matrix product, softmax and their like. Nothing is here yet.
+//! The kernel library: families of kernels, each tuned through `autotune` and of use untuned.
 //!
-//! What will live here: one module for each family, with its configurations, its heuristic and a function that
-//! builds the kernel of a configuration with the typed builder; launch plans where one operation takes several
-//! dispatches; and for each family a plain Rust statement of what it computes, which tests hold it to.
+//! | module | owns |
+//! |---|---|
+//! | `elementwise` | z = a·x + y, f32 |
+//! | `sum` | the sum of a vector of f32 |
+//! | `transpose` | the transpose of a matrix of f32 |
+//! | `matmul` | products of matrices, f32 and f16 into f32 |
+//! | `problem` | sizes, and their text |
+//! | `numbers` `build` | numbers to run on; what kernels are built with |
 //!
-//! What must hold: every configuration that a family offers is verified, computes the same as the plain Rust within
-//! the stated bound, and states by `require` what it assumes of lengths and grid. A family is tuned through
-//! `autotune` and works untuned.
+//! What must hold: every configuration that a family offers is verified, computes what its plain Rust says, and states by
+//! `require` what it assumes of lengths and grid.
 //!
-//! What must not be here: search, timing and records (`autotune`), backends or anything that only one of them can
-//! do without a capability that says so, and ops of the language's own: what the builder cannot say belongs in `ir`.
+//! What must not be here: search, timing and records (`autotune`), backends or anything that only one of them can do without
+//! a capability that says so, and ops of the language's own: what the builder cannot say belongs in `ir`.
 #![forbid(unsafe_code)]
+
+mod build;
+mod elementwise;
+mod matmul;
+mod numbers;
+mod problem;
+mod sum;
+mod transpose;
+
+use std::sync::Arc;
+
+use fulgurite_autotune::{Family, Instance};
+use fulgurite_driver_core::Error;
+use fulgurite_spec::device::DeviceSnapshot;
+
+pub use elementwise::{Elementwise, ElementwiseConfig};
+pub use matmul::{MatmulF16, MatmulF16Config, MatmulF32, MatmulF32Config};
+pub use problem::{Length, Matrix, Product};
+pub use sum::{Sum, SumConfig};
+pub use transpose::{Transpose, TransposeConfig};
+
+/// A family whose types are forgotten: for tools that tune any.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed {
+    /// Its id.
+    pub id: &'static str,
+    /// Its version.
+    pub version: u32,
+    /// Problems that it is measured on: small, middling and large.
+    pub problems: [&'static str; 3],
+    instance: fn(&DeviceSnapshot, &str) -> Result<Instance, Error>,
+}
+
+impl Listed {
+    fn of<F: Family + Default>(problems: [&'static str; 3]) -> Self {
+        let family = F::default();
+        let instance = |device: &_, problem: &_| Instance::parse(Arc::new(F::default()), device, problem);
+        Self { id: family.id(), version: family.version(), problems, instance }
+    }
+
+    /// The family for a problem, as text, on a device.
+    ///
+    /// # Errors
+    /// `FG1106` for text that states none, `FG1105` if no configuration fits.
+    pub fn instance(&self, device: &DeviceSnapshot, problem: &str) -> Result<Instance, Error> {
+        (self.instance)(device, problem)
+    }
+}
+
+/// Every family.
+pub fn families() -> Vec<Listed> {
+    vec![
+        Listed::of::<Elementwise>(["2^16", "2^22", "2^28"]),
+        Listed::of::<Sum>(["2^16", "2^22", "2^28"]),
+        Listed::of::<Transpose>(["256", "2048", "16384"]),
+        Listed::of::<MatmulF32>(["256", "1024", "4096"]),
+        Listed::of::<MatmulF16>(["512", "4096", "8192"]),
+    ]
+}
+
+/// The family called `id`.
+pub fn family(id: &str) -> Option<Listed> {
+    families().into_iter().find(|family| family.id == id)
+}

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use fulgurite_spec::Diagnostic;
 use fulgurite_spec::cache::PipelineCacheMissReason;
+use fulgurite_storage::Digest;
 
 use crate::audit::{CacheAudit, CacheStatistics, Counting, Tier};
-use crate::digest::Digest;
 use crate::disk::{DiskOptions, DiskPipelineCache, Durability, Lookup, Mode};
 use crate::entry::Entry;
 use crate::error::{CacheError, Notices};

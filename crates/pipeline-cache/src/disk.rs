@@ -18,14 +18,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use fulgurite_spec::cache::{EntryState, PipelineCacheMissEvidence, PipelineCacheMissReason};
+use fulgurite_storage::{DEADLINE, Digest, DigestBuilder, FileSystem, Locked, Missing, Storage, lock_within};
 
-use crate::digest::{Digest, DigestBuilder};
 use crate::entry::{self, BadEntry, Entry, MAX_ENTRY_BYTES};
 use crate::error::{CacheError, Notices, lock};
 use crate::identity::PipelineCacheIdentity;
 use crate::index::{Index, Record};
-use crate::lock::{DEADLINE, Locked, lock_within};
-use crate::storage::{FileSystem, Missing, Storage};
 
 pub use maintain::{CacheCount, DiskStats, GcReport, ImportReport, Trust, VerifyReport};
 pub use remove::{ClearReport, InvalidateReport};

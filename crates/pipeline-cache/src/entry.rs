@@ -1,7 +1,8 @@
 //! One entry as bytes: a header that says whose it is, and a payload. Every byte is checked when it is read.
 //! `docs/cache-format.md` specifies it.
 
-use crate::digest::{Digest, DigestBuilder};
+use fulgurite_storage::{Digest, DigestBuilder};
+
 use crate::identity::{PayloadKind, PipelineCacheIdentity};
 
 /// What every entry begins with.

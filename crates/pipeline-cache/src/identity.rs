@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::digest::{Digest, DigestBuilder};
+use fulgurite_storage::{Digest, DigestBuilder};
 
 /// What an entry holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

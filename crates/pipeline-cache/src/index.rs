@@ -7,10 +7,9 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use fulgurite_spec::cache::{EntryState, PipelineCacheMissEvidence};
+use fulgurite_storage::{Digest, Storage};
 
-use crate::digest::Digest;
 use crate::identity::{PayloadKind, PipelineCacheIdentity};
-use crate::storage::Storage;
 
 /// Bytes of a record.
 pub(crate) const RECORD_BYTES: usize = 160;
@@ -175,9 +174,9 @@ pub(crate) fn next_magic(bytes: &[u8], magic: [u8; 4]) -> usize {
 #[cfg(test)]
 mod tests {
     use fulgurite_spec::cache::PipelineCacheMissReason as Reason;
+    use fulgurite_storage::FileSystem;
 
     use super::*;
-    use crate::storage::FileSystem;
 
     fn identity(kind: PayloadKind, parts: [&str; 3]) -> PipelineCacheIdentity {
         let [program, policy, device] = parts.map(|part| Digest::of(part.as_bytes()));

@@ -2,7 +2,7 @@
 
 use std::ops::BitOr;
 
-use crate::digest::{Digest, DigestBuilder};
+use fulgurite_storage::{Digest, DigestBuilder};
 
 /// The version of [`PipelineCacheKey`]'s fields.
 pub const KEY_VERSION: u32 = 1;

@@ -10,11 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::digest::Digest;
+use fulgurite_storage::{Digest, Locked, Missing, Storage, StoredFile, lock_within, unique_name};
+
 use crate::disk::TEMPORARY;
 use crate::index::next_magic;
-use crate::lock::{Locked, lock_within};
-use crate::storage::{Missing, Storage, StoredFile, unique_name};
 
 /// Bytes of a slot.
 const SLOT_BYTES: usize = 64;
@@ -387,9 +386,9 @@ fn what(danger: u8, digest: &[u8]) -> Option<(Danger, Digest)> {
 
 #[cfg(test)]
 mod tests {
+    use fulgurite_storage::{FileSystem, Meddled};
+
     use super::*;
-    use crate::storage::FileSystem;
-    use crate::storage::meddled::Meddled;
 
     fn open(root: &Path) -> Marks {
         Marks::open(Arc::new(FileSystem), root)

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::digest::Digest;
+use fulgurite_storage::Digest;
+
 use crate::entry::Entry;
 use crate::error::{CacheError, lock};
 

@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use crate::digest::Digest;
+use fulgurite_storage::{Digest, FileSystem, Storage};
+
 use crate::entry::{self, Entry};
 use crate::error::CacheError;
 use crate::identity::PipelineCacheIdentity;
-use crate::storage::{FileSystem, Storage};
 
 /// What every pack begins with.
 const MAGIC: [u8; 8] = *b"FGPACK\x1a\n";

@@ -126,6 +126,14 @@ codes! {
     1006 CachePoisoned "pipeline cache left in the middle of a change": "A thread panicked while it changed the cache's state. The process goes on without the cache; its files are whole.";
     1007 CacheNotDurable "cache entries could not be made durable": "The system failed to write entries to the disk for good, so they were dropped and will be compiled again. Check the disk.";
     1008 DriverRefused "driver refused a kept pipeline": "The driver would not take back what it had compiled for this very device and version; it was compiled again, and kept anew. If it comes back in every process, the driver cannot restore this kernel: report it to the driver's makers.";
+    // The autotuner.
+    1101 BadAutotuneSetting "bad autotune setting": "`FULGURITE_AUTOTUNE` is `off`, `cached` or `on`: use no tuned configurations, use those that are kept, or tune what is not, in the background. It is taken for `cached`.";
+    1102 TuningNotKept "tuning records cannot be kept as asked": "What was measured counts in this process, and is measured again by the next. Check the folder that the message names: it must be this user's, writable by nobody else, and have space left.";
+    1103 TuningFileLeftAlone "tuning file left alone": "The file of tuning records is of a newer version, too large, or none. It was neither used nor changed: use the version that wrote it, prune it (`xtask tune prune`), or remove it.";
+    1104 TuningRecordRejected "tuning record of no use": "A record was damaged or edited into something else. The others of its file are used; it is put aside into a file that ends in `.rejected.toml` when the file is written next.";
+    1105 NoConfiguration "no configuration fits": "The family of kernels has no configuration for this problem within this device's limits. The message names both; state another problem, or use another device.";
+    1106 BadProblem "no problem of this family": "The text does not state a problem of this family of kernels; the message says what was expected.";
+    1107 NothingRight "no configuration is right": "Every configuration that was tried gave wrong results or failed on this device, the heuristic's too, so none is used. `xtask tune` shows why; report it, as it is a bug of the family, the compiler or the driver.";
 }
 
 impl Code {

@@ -41,6 +41,12 @@ pub(super) fn run(args: &Args, id: &str) -> anyhow::Result<Option<SuiteReport>> 
     let failed = suite.as_ref().is_some_and(|suite| suite.failed > 0);
     match (ended, suite) {
         (Some(status), Some(suite)) if status.success() || failed => Ok(Some(suite)),
+        // It said that all is well, and then its end did not go well: with launches that were given up, some drivers' own
+        // threads still run when the system takes their memory.
+        (Some(status), Some(mut suite)) if status.code().is_none() => {
+            suite.notes.push(format!("its process ended with {status}, after its report"));
+            Ok(Some(suite))
+        }
         // Nothing that matches is no success to the process, and none was asked for.
         (Some(_), None) if args.only.is_some() && report.is_some_and(|r| r.backends.len() == 1) => Ok(None),
         (ended, _) => Ok(Some(broken(ended, &printed))),

@@ -66,6 +66,7 @@ impl BoundsMap {
                         let place = [offset, stride];
                         inside[id.index()] = prover.holds_matrix(memory, kernel.ty(value), layout, place);
                     }
+                    InstKind::Scalar { op, ref operands, .. } => prover.computed(id, op, operands),
                     _ => {}
                 },
                 Event::Exit(_) => prover.forget(marks.pop().unwrap_or(0)),
@@ -211,6 +212,57 @@ impl<'a> Prover<'a> {
             }
             _ => {}
         }
+    }
+
+    /// Adds what an index that is computed says of itself: a minimum is at most either, and what a literal is taken from
+    /// that is at least as much gets smaller. So `min(i, len - 1)` is inside where `len` is at least 1.
+    fn computed(&mut self, inst: InstId, op: Op, operands: &[ValueId]) {
+        let (Some(result), [a, b]) = (self.kernel.inst(inst).results.first().copied(), operands) else {
+            return;
+        };
+        if !is_index(self.kernel.ty(result)) {
+            return;
+        }
+        let number = self.numbering.number(result);
+        match op {
+            Op::Min => {
+                for operand in [a, b] {
+                    self.fact(number, self.numbering.number(*operand), Relation::AtMost);
+                }
+            }
+            Op::Sub => {
+                let taken = self.kernel.literal(*b).and_then(|literal| u32::try_from(literal.bits).ok());
+                let from = self.numbering.number(*a);
+                if taken.is_some_and(|taken| taken > 0 && self.is_at_least(from, taken)) {
+                    self.fact(number, from, Relation::Below);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a number is surely `least` or more.
+    fn is_at_least(&self, number: Number, least: u32) -> bool {
+        // From what is known to be at least a literal to what is at least that.
+        let mut front: Vec<(Number, u32)> =
+            self.literals.iter().map(|(bits, bound)| (*bound, *bits)).collect();
+        let mut seen: Vec<(Number, u32)> = Vec::new();
+        for _ in 0..MAX_STEPS {
+            if front.iter().any(|(bound, at_least)| *bound == number && *at_least >= least) {
+                return true;
+            }
+            let mut next = Vec::new();
+            for (bound, at_least) in front.drain(..).filter(|bound| !seen.contains(bound)).collect::<Vec<_>>()
+            {
+                for (above, relation) in self.at_most.get(&bound).into_iter().flatten() {
+                    let more = u32::from(matches!(relation, Relation::Below));
+                    next.push((*above, at_least.saturating_add(more)));
+                }
+                seen.push((bound, at_least));
+            }
+            front = next;
+        }
+        false
     }
 
     fn fact(&mut self, a: Number, b: Number, relation: Relation) {

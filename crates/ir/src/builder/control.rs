@@ -9,12 +9,12 @@ use super::types::{Integer, Scalar, ValueType};
 use super::value::{Erased, IntoVal, Val};
 use crate::kernel::{BlockId, InstKind, Terminator, ValueId};
 
-/// Values that a region carries: nothing, a value, or a tuple of up to six.
+/// Values that a region carries: nothing, a value, a vector of them, or a tuple of up to six.
 pub trait Carry<'k>: Sized {
     /// Appends the values.
-    fn collect(self, out: &mut Vec<Erased<'k>>);
-    /// The same shape made of `ids`, which are of these types, in order.
-    fn rebuild(builder: &'k Builder, ids: &mut Ids) -> Self;
+    fn collect(&self, out: &mut Vec<Erased<'k>>);
+    /// The same shape as this made of `ids`, which are of these types, in order.
+    fn rebuild(&self, builder: &'k Builder, ids: &mut Ids) -> Self;
 }
 
 /// The ids that [`Carry::rebuild`] takes from.
@@ -29,32 +29,45 @@ impl Ids {
 }
 
 impl<'k> Carry<'k> for () {
-    fn collect(self, _: &mut Vec<Erased<'k>>) {}
+    fn collect(&self, _: &mut Vec<Erased<'k>>) {}
 
-    fn rebuild(_: &'k Builder, _: &mut Ids) -> Self {}
+    fn rebuild(&self, _: &'k Builder, _: &mut Ids) -> Self {}
 }
 
 impl<'k, T: ValueType> Carry<'k> for Val<'k, T> {
-    fn collect(self, out: &mut Vec<Erased<'k>>) {
+    fn collect(&self, out: &mut Vec<Erased<'k>>) {
         out.push(self.erase());
     }
 
-    fn rebuild(builder: &'k Builder, ids: &mut Ids) -> Self {
+    fn rebuild(&self, builder: &'k Builder, ids: &mut Ids) -> Self {
         Val::new(builder, ids.next())
+    }
+}
+
+/// As many from one iteration to the next: for kernels that are generated.
+impl<'k, C: Carry<'k>> Carry<'k> for Vec<C> {
+    fn collect(&self, out: &mut Vec<Erased<'k>>) {
+        self.iter().for_each(|each| each.collect(out));
+    }
+
+    fn rebuild(&self, builder: &'k Builder, ids: &mut Ids) -> Self {
+        self.iter().map(|each| each.rebuild(builder, ids)).collect()
     }
 }
 
 macro_rules! carry_tuples {
     ($($name:ident)*) => {
         impl<'k, $($name: Carry<'k>),*> Carry<'k> for ($($name,)*) {
-            fn collect(self, out: &mut Vec<Erased<'k>>) {
+            fn collect(&self, out: &mut Vec<Erased<'k>>) {
                 #[allow(non_snake_case, reason = "the macro's type names serve as variables")]
                 let ($($name,)*) = self;
                 $($name.collect(out);)*
             }
 
-            fn rebuild(builder: &'k Builder, ids: &mut Ids) -> Self {
-                ($($name::rebuild(builder, ids),)*)
+            fn rebuild(&self, builder: &'k Builder, ids: &mut Ids) -> Self {
+                #[allow(non_snake_case, reason = "the macro's type names serve as variables")]
+                let ($($name,)*) = self;
+                ($($name.rebuild(builder, ids),)*)
             }
         }
     };
@@ -93,10 +106,10 @@ impl Builder {
         place: &'static RustLocation<'static>,
     ) -> C {
         let condition = self.state().check(condition.erase(), self, place);
-        let then_block = self.block(place, then);
-        let else_block = self.block(place, otherwise);
+        let (then_block, yielded) = self.block(place, then);
+        let (else_block, _) = self.block(place, otherwise);
         let kind = InstKind::If { condition, then_block, else_block };
-        self.complete(then_block, kind, place)
+        self.complete(&yielded, then_block, kind, place)
     }
 
     /// Runs `body` in a region called `name`, which says where its instructions come from and changes nothing else;
@@ -104,8 +117,8 @@ impl Builder {
     #[track_caller]
     pub fn region<'k, C: Carry<'k>>(&'k self, name: &str, body: impl FnOnce(&'k Builder) -> C) -> C {
         let place = RustLocation::caller();
-        let block = self.block(place, || body(self));
-        self.complete(block, InstKind::Region { name: name.into(), body: block }, place)
+        let (block, yielded) = self.block(place, || body(self));
+        self.complete(&yielded, block, InstKind::Region { name: name.into(), body: block }, place)
     }
 
     /// Counts from `start` by 1 while below `end`, running `body` with the counter.
@@ -140,7 +153,7 @@ impl Builder {
         start: Val<'k, T>,
         end: Val<'k, T>,
         step: T,
-        initial: C,
+        shape: C,
         body: impl FnOnce(&'k Builder, Val<'k, T>, C) -> C,
         place: &'static RustLocation<'static>,
     ) -> C {
@@ -148,7 +161,7 @@ impl Builder {
             self.state().report(Code::BadStep, place, "the step of a `for` is 0");
         }
         let mut erased = Vec::new();
-        initial.collect(&mut erased);
+        shape.collect(&mut erased);
         let mut state = self.state();
         let start = state.check(start.erase(), self, place);
         let end = state.check(end.erase(), self, place);
@@ -158,42 +171,44 @@ impl Builder {
         let counter = state.block_param(block, T::TYPE);
         let params: Vec<ValueId> = erased.iter().map(|v| state.block_param(block, v.ty)).collect();
         drop(state);
-        let next = body(self, Val::new(self, counter), C::rebuild(self, &mut Ids(params.into_iter())));
-        self.close(block, next, place);
-        self.complete(block, InstKind::For { start, end, step, initial, body: block }, place)
+        let carried = shape.rebuild(self, &mut Ids(params.into_iter()));
+        let next = body(self, Val::new(self, counter), carried);
+        self.close(block, &next, place);
+        self.complete(&shape, block, InstKind::For { start, end, step, initial, body: block }, place)
     }
 
     /// Goes on while `condition` holds of the carried values, replacing them with what `body` yields; the
     /// values for which it failed.
     #[track_caller]
-    pub fn while_<'k, C: Carry<'k> + Copy>(
+    pub fn while_<'k, C: Carry<'k> + Clone>(
         &'k self,
-        initial: C,
+        shape: C,
         condition: impl FnOnce(&'k Builder, C) -> Val<'k, bool>,
         body: impl FnOnce(&'k Builder, C) -> C,
     ) -> C {
         let place = RustLocation::caller();
         let mut erased = Vec::new();
-        initial.collect(&mut erased);
+        shape.collect(&mut erased);
         let mut state = self.state();
         let initial = erased.iter().map(|v| state.check(*v, self, place)).collect();
         let header = state.open();
         let params: Vec<ValueId> = erased.iter().map(|v| state.block_param(header, v.ty)).collect();
         drop(state);
-        let carried = C::rebuild(self, &mut Ids(params.into_iter()));
-        let go = condition(self, carried);
+        let carried = shape.rebuild(self, &mut Ids(params.into_iter()));
+        let go = condition(self, carried.clone());
         let mut state = self.state();
         let go = state.check(go.erase(), self, place);
         state.terminate(header, Terminator::Condition(go), Location::Rust(place));
         drop(state);
-        let block = self.block(place, || body(self, carried));
+        let (block, _) = self.block(place, || body(self, carried));
         self.state().leave();
-        self.complete(block, InstKind::While { initial, header, body: block }, place)
+        self.complete(&shape, block, InstKind::While { initial, header, body: block }, place)
     }
 
-    /// Adds a control instruction whose results are what `block` yields.
+    /// Adds a control instruction whose results are what `block` yields, in the shape of `like`.
     fn complete<'k, C: Carry<'k>>(
         &'k self,
+        like: &C,
         block: BlockId,
         kind: InstKind,
         place: &'static RustLocation<'static>,
@@ -205,6 +220,6 @@ impl Builder {
         };
         let results = state.inst(kind, &types, Location::Rust(place));
         drop(state);
-        C::rebuild(self, &mut Ids(results.into_iter()))
+        like.rebuild(self, &mut Ids(results.into_iter()))
     }
 }

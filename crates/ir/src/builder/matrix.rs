@@ -110,11 +110,11 @@ impl<'k> Val<'k, bool> {
 }
 
 impl<'k, T> Carry<'k> for Matrix<'k, T> {
-    fn collect(self, out: &mut Vec<Erased<'k>>) {
+    fn collect(&self, out: &mut Vec<Erased<'k>>) {
         out.push(self.erase());
     }
 
-    fn rebuild(builder: &'k Builder, ids: &mut Ids) -> Self {
+    fn rebuild(&self, builder: &'k Builder, ids: &mut Ids) -> Self {
         Matrix::new(builder, ids.next())
     }
 }

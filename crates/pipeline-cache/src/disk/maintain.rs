@@ -5,15 +5,14 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use fulgurite_storage::{Digest, Listed, Locked, Missing, unique_name};
+
 use super::{DiskPipelineCache, Durability, TEMPORARY, Written, digest_of, is_shard};
-use crate::digest::Digest;
 use crate::entry::{self, BadEntry, Entry};
 use crate::error::{CacheError, lock};
 use crate::identity::PayloadKind;
 use crate::index::{COMPACT_BYTES, Event, Record};
-use crate::lock::Locked;
 use crate::pack::{Pack, PackWriter};
-use crate::storage::{Listed, Missing, unique_name};
 
 /// Of 100 bytes that there may be, how many are left after trimming.
 const TRIMMED_PERCENT: u64 = 90;

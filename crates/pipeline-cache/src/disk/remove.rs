@@ -7,14 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use fulgurite_spec::cache::EntryState;
+use fulgurite_storage::{Digest, unique_name};
 
 use super::{DiskPipelineCache, Mode, digest_of, is_shard};
-use crate::digest::Digest;
 use crate::entry::Entry;
 use crate::error::CacheError;
 use crate::identity::PipelineCacheIdentity;
 use crate::index::{Event, Record};
-use crate::storage::unique_name;
 
 /// Damaged entries that are kept to be looked at.
 const MAX_QUARANTINED_FILES: usize = 32;

@@ -228,7 +228,7 @@ fn one_process_at_a_time_looks_the_folder_over() {
     let cache = open(folder.path());
     cache.write(&entry("a"), Durability::Immediate).unwrap();
     let path = folder.path().join("locks/evict.lock");
-    let held = FileSystem.try_lock(&path, crate::storage::Missing::Create).unwrap();
+    let held = FileSystem.try_lock(&path, fulgurite_storage::Missing::Create).unwrap();
     let report = cache.gc(Some(0)).unwrap();
     assert!(report.is_busy && hit(&cache, &entry("a")));
     drop(held);

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use fulgurite_storage::{Digest, Listed, unique_name};
+
 use super::{DiskPipelineCache, Durability, TEMPORARY, Written};
-use crate::digest::Digest;
 use crate::entry::{self, Entry, HEADER_BYTES};
 use crate::error::{CacheError, lock};
 use crate::index::Record;
-use crate::storage::{Listed, unique_name};
 
 /// An entry that has got its name: as it is listed, and when it is to be durable.
 type Named = (Listed, Durability);

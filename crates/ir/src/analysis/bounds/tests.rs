@@ -95,6 +95,30 @@ fn a_length_of_at_least_a_literal_is_enough_for_small_indices() {
 }
 
 #[test]
+fn what_is_clamped_to_the_last_element_is_inside_if_there_is_one() {
+    let clamped = "  %i = global_id.x
+  %len = len %x
+  %last = sub %len, 1u32
+  %at = min %i, %last
+  %a = load %x[%at]
+  %other = min %last, %i
+  %b = load %x[%other]
+  %third = sub %len, 3u32
+  %c = load %x[%third]
+  %beyond = max %i, %last
+  %d = load %x[%beyond]
+  %e = load %x[%len]";
+    let inside_if = |require: &str| inside(&format!("{require}\n{clamped}"));
+    assert_eq!(inside_if("  require ge (len %x), 1u32"), [true, true, false, false, false]);
+    assert_eq!(inside_if("  require gt (len %x), 2u32"), [true, true, true, false, false]);
+    assert_eq!(inside_if("  require eq (len %x), 64u32"), [true, true, true, false, false]);
+    // Without any, the last is the largest number there is.
+    assert_eq!(inside_if(""), [false; 5]);
+    assert_eq!(inside_if("  require le (len %x), 64u32"), [false; 5]);
+    assert_eq!(inside_if("  require ge (len %x), 0u32"), [false; 5]);
+}
+
+#[test]
 fn conditions_together_and_conditions_undone() {
     let body = "  %i = global_id.x
   %len = len %x

@@ -4,10 +4,11 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
+use fulgurite_storage::Meddled;
+
 use super::super::{DiskOptions, Lookup};
 use super::*;
 use crate::identity::{PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint};
-use crate::storage::meddled::Meddled;
 
 fn entry(payload: &str) -> Entry {
     let any = PipelineDeviceFingerprint::ANY;

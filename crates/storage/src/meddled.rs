@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{FileSystem, Listed, Missing, Storage, StoredFile};
+use crate::storage::{FileSystem, Listed, Missing, Storage, StoredFile};
 
 /// What is called before each operation, with its name and path. Its error is the operation's.
 type Meddler = dyn Fn(&str, &Path) -> io::Result<()> + Send + Sync;
 
 /// The file system, with a meddler.
 #[derive(Clone)]
-pub(crate) struct Meddled(Arc<Meddler>);
+pub struct Meddled(Arc<Meddler>);
 
 impl Meddled {
-    pub(crate) fn new(meddler: impl Fn(&str, &Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
+    /// The file system, with `meddler` called before each operation, with its name and path. Its error is the operation's.
+    pub fn new(meddler: impl Fn(&str, &Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self(Arc::new(meddler))
     }
 

@@ -1,8 +1,5 @@
-//! What the cache asks of a disk, so that faults can be put in its place and something else than a disk behind it; and
+//! What is asked of a disk, so that faults can be put in its place and something else than a disk behind it; and
 //! the file system.
-
-#[cfg(test)]
-pub(crate) mod meddled;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -311,7 +308,7 @@ fn listed(path: &Path, info: &fs::Metadata) -> io::Result<Listed> {
 }
 
 /// A name in `folder` that nobody else has or will have.
-pub(crate) fn unique_name(folder: &Path, before: &str, after: &str) -> PathBuf {
+pub fn unique_name(folder: &Path, before: &str, after: &str) -> PathBuf {
     folder.join(format!("{before}{}{after}", unique()))
 }
 

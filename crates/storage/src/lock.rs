@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use crate::storage::{Missing, Storage};
 
 /// How long anyone waits for a lock.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
+pub const DEADLINE: Duration = Duration::from_secs(2);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 /// How long after the deadline whoever asks may take to say so: threads start late on a busy machine.
 const ANSWER: Duration = Duration::from_millis(100);
 
 /// What came of asking for a lock.
-pub(crate) enum Locked {
+pub enum Locked {
     /// It is held until this is dropped.
     Held(Box<dyn Send>),
     /// It did not come: someone has it.
@@ -27,19 +27,15 @@ pub(crate) enum Locked {
 }
 
 impl Locked {
-    pub(crate) fn is_held(&self) -> bool {
+    /// Whether it came.
+    pub fn is_held(&self) -> bool {
         matches!(self, Self::Held(_))
     }
 }
 
 /// Takes the lock that the file at `path` is, within `deadline`. A thread of its own asks for it: on some file systems
 /// that never returns, and the thread stays behind.
-pub(crate) fn lock_within(
-    storage: &Arc<dyn Storage>,
-    path: &Path,
-    deadline: Duration,
-    missing: Missing,
-) -> Locked {
+pub fn lock_within(storage: &Arc<dyn Storage>, path: &Path, deadline: Duration, missing: Missing) -> Locked {
     let (sender, receiver) = mpsc::sync_channel(1);
     let (storage, path) = (Arc::clone(storage), path.to_owned());
     let until = Instant::now() + deadline;
@@ -68,8 +64,8 @@ pub(crate) fn lock_within(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meddled::Meddled;
     use crate::storage::FileSystem;
-    use crate::storage::meddled::Meddled;
 
     #[test]
     fn a_lock_comes_late_or_never_but_the_wait_ends() {

@@ -1,0 +1,197 @@
+//! Timing candidates against each other: in turns, so that all meet the same clocks, and those that fall far behind no longer
+//! than it takes to see that.
+
+use std::time::{Duration, Instant};
+
+use fulgurite_driver_core::{BufferView, Error, LaunchOptions};
+
+use crate::prepared::Prepared;
+use crate::random::Random;
+
+/// How candidates are timed. What was measured in another way is not compared with it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct MeasurePolicy {
+    /// Load before the first timing: clocks rise only then.
+    pub warm_up: Duration,
+    /// Timed runs of each that is not eliminated; the median counts.
+    pub rounds: u32,
+    /// Whether those that fall behind are eliminated: not where every time is wanted.
+    pub eliminates: bool,
+    /// When to stop a launch.
+    pub timeout: Duration,
+}
+
+impl Default for MeasurePolicy {
+    fn default() -> Self {
+        Self {
+            warm_up: Duration::from_millis(300),
+            rounds: 15,
+            eliminates: true,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl MeasurePolicy {
+    /// Times each so often.
+    #[must_use]
+    pub fn rounds(mut self, rounds: u32) -> Self {
+        self.rounds = rounds.max(1);
+        self
+    }
+
+    /// Loads the device so long before the first timing.
+    #[must_use]
+    pub fn warm_up(mut self, warm_up: Duration) -> Self {
+        self.warm_up = warm_up;
+        self
+    }
+
+    /// Times every candidate to the end.
+    #[must_use]
+    pub fn without_elimination(mut self) -> Self {
+        self.eliminates = false;
+        self
+    }
+
+    /// Stops launches that take longer.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// What records are kept under. Eliminating candidates changes no time of those that stay, so it is no part of it.
+    pub fn key(&self) -> String {
+        format!("median of {}, device clock", self.rounds)
+    }
+}
+
+/// After so many rounds, who was never faster than so many times the best one's median is eliminated.
+const LIMITS: [(u32, f64); 4] = [(1, 2.0), (2, 1.5), (4, 1.15), (8, 1.06)];
+
+/// The times of one candidate.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Samples {
+    all: Vec<f64>,
+    /// Whether it was timed to the end.
+    pub(crate) complete: bool,
+    /// Why it was not.
+    pub(crate) failed: Option<Error>,
+}
+
+impl Samples {
+    pub(crate) fn len(&self) -> u32 {
+        self.all.len() as u32
+    }
+
+    /// The median, in nanoseconds.
+    pub(crate) fn median(&self) -> Option<f64> {
+        quantile(&self.all, 0.5)
+    }
+
+    /// Half the distance between the quartiles, as a share of the median.
+    pub(crate) fn spread(&self) -> Option<f64> {
+        let median = self.median()?;
+        let quartiles = [quantile(&self.all, 0.25)?, quantile(&self.all, 0.75)?];
+        Some(if median > 0.0 { (quartiles[1] - quartiles[0]) / 2.0 / median } else { 0.0 })
+    }
+
+    fn least(&self) -> f64 {
+        self.all.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+}
+
+/// A quantile, of the nearest rank.
+fn quantile(samples: &[f64], share: f64) -> Option<f64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    sorted.get((share * last as f64).round() as usize).copied()
+}
+
+/// Runs candidates on arguments that stay on the device.
+pub(crate) struct Timer<'a> {
+    pub(crate) arguments: &'a [BufferView],
+    pub(crate) policy: &'a MeasurePolicy,
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Timer<'_> {
+    fn once(&self, candidate: &Prepared) -> Result<f64, Error> {
+        let options = LaunchOptions::default().timeout(self.policy.timeout);
+        Ok(candidate.timed(self.arguments, &options)?.as_secs_f64() * 1e9)
+    }
+
+    pub(crate) fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Keeps the device busy until its clocks have risen.
+    pub(crate) fn warm_up(&self, candidate: &Prepared) -> Result<(), Error> {
+        let begun = Instant::now();
+        while begun.elapsed() < self.policy.warm_up && !self.is_late() {
+            self.once(candidate)?;
+        }
+        Ok(())
+    }
+
+    /// Times candidates in turns. `exempt` are timed to the end whatever the others do. `told` is told after each run.
+    pub(crate) fn time(
+        &self,
+        candidates: &[&Prepared],
+        exempt: &[usize],
+        random: &mut Random,
+        told: &mut dyn FnMut(),
+    ) -> Vec<Samples> {
+        let mut all = vec![Samples::default(); candidates.len()];
+        let mut alive: Vec<usize> = (0..candidates.len()).collect();
+        // The first run of each is no sample: it finds caches and pages as the one before left them.
+        for at in alive.clone() {
+            if let Err(error) = self.once(candidates[at]) {
+                all[at].failed = Some(error);
+            }
+        }
+        for round in 1..=self.policy.rounds {
+            alive.retain(|at| all[*at].failed.is_none());
+            random.shuffle(&mut alive);
+            for at in &alive {
+                match self.once(candidates[*at]) {
+                    Ok(time) => all[*at].all.push(time),
+                    Err(error) => all[*at].failed = Some(error),
+                }
+                told();
+            }
+            if self.is_late() {
+                break;
+            }
+            let limit = LIMITS.iter().find(|(after, _)| *after == round).filter(|_| self.policy.eliminates);
+            let best = alive.iter().filter_map(|at| all[*at].median()).fold(f64::INFINITY, f64::min);
+            if let Some((_, ratio)) = limit {
+                alive.retain(|at| exempt.contains(at) || all[*at].least() <= ratio * best);
+            }
+        }
+        for at in alive {
+            all[at].complete = all[at].failed.is_none() && !all[at].all.is_empty();
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_spreads() {
+        let samples = |all: &[f64]| Samples { all: all.to_vec(), ..Samples::default() };
+        assert_eq!(samples(&[]).median(), None);
+        assert_eq!(samples(&[3.0]).median(), Some(3.0));
+        assert_eq!(samples(&[3.0]).spread(), Some(0.0));
+        let five = samples(&[5.0, 1.0, 4.0, 2.0, 3.0]);
+        assert_eq!((five.median(), five.spread()), (Some(3.0), Some(1.0 / 3.0)));
+        assert_eq!(five.least(), 1.0);
+        assert_eq!(samples(&[0.0, 0.0]).spread(), Some(0.0));
+    }
+}

@@ -1,0 +1,127 @@
+//! A plan that was compiled: its programs, its scratch memory, and running it.
+
+use std::time::{Duration, Instant};
+
+use fulgurite_driver_core::{Buffer, BufferView, CompileOptions, Device, Error, LaunchOptions, Program};
+use fulgurite_spec::Code;
+
+use crate::family::{Plan, Slot, SlotBuffer};
+
+/// A compiled plan on its device.
+#[derive(Debug)]
+pub struct Prepared {
+    steps: Vec<PreparedStep>,
+    scratch: Vec<Buffer>,
+    id: String,
+}
+
+#[derive(Debug)]
+struct PreparedStep {
+    program: Program,
+    buffers: Vec<Slot>,
+    params: Vec<fulgurite_spec::eval::Components>,
+    options: LaunchOptions,
+}
+
+/// The id of what a plan runs: its executable's, or the digest of all of theirs.
+///
+/// # Errors
+/// What compiling its kernels meets before a driver is asked.
+pub(crate) fn plan_id(device: &Device, plan: &Plan) -> Result<String, Error> {
+    let ids = plan.steps.iter().map(|step| device.executable_id(&step.kernel, &CompileOptions::default()));
+    Ok(joined(&device.snapshot().backend, &ids.collect::<Result<Vec<_>, _>>()?))
+}
+
+fn joined(backend: &str, ids: &[String]) -> String {
+    match ids {
+        [one] => one.clone(),
+        several => {
+            let digest = fulgurite_storage::DigestBuilder::new("fulgurite plan 1");
+            let digest = several.iter().fold(digest, |digest, id| digest.text(id)).finish();
+            format!("{backend}:{digest}")
+        }
+    }
+}
+
+impl Prepared {
+    /// Compiles the kernels of `plan` and makes its scratch memory.
+    ///
+    /// # Errors
+    /// What compiling and allocating meet.
+    pub fn new(device: &Device, plan: Plan) -> Result<Self, Error> {
+        let mut steps = Vec::with_capacity(plan.steps.len());
+        for step in plan.steps {
+            let program = device.compile(&step.kernel, &CompileOptions::default())?;
+            let (buffers, params, options) = (step.buffers, step.params, step.options);
+            steps.push(PreparedStep { program, buffers, params, options });
+        }
+        let scratch = plan.scratch.iter().map(|bytes| device.zeroed(*bytes)).collect::<Result<_, _>>()?;
+        let ids: Vec<_> = steps.iter().map(|step| step.program.id().to_owned()).collect();
+        Ok(Self { id: joined(&device.snapshot().backend, &ids), steps, scratch })
+    }
+
+    /// Its executable's id, or one made of all of theirs.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The workgroup's size of the first launch.
+    pub fn workgroup(&self) -> Option<[u32; 3]> {
+        self.steps.first().map(|step| step.program.kernel().workgroup)
+    }
+
+    /// Runs all launches and waits for them. `options` win over the plan's, but for the grid.
+    ///
+    /// # Errors
+    /// `FG0501` for another number of arguments, and as [`Program::launch`].
+    pub fn launch(&self, arguments: &[BufferView], options: &LaunchOptions) -> Result<(), Error> {
+        let Some((last, before)) = self.steps.split_last() else { return Ok(()) };
+        // What is submitted is done in order, so only the last is waited for; but a failure of an earlier one counts.
+        let mut pending = Vec::with_capacity(before.len());
+        for step in before {
+            let bound = self.bind(step, arguments)?;
+            pending.push(step.program.submit(&bound, &step.params, &merged(step, options))?);
+        }
+        let bound = self.bind(last, arguments)?;
+        last.program.launch(&bound, &last.params, &merged(last, options))?;
+        pending.into_iter().try_for_each(|pending| pending.wait().map(drop))
+    }
+
+    /// Runs all launches; the time that they took on the device together, or by the host's clock where the device
+    /// measures none.
+    ///
+    /// # Errors
+    /// As [`launch`](Self::launch).
+    pub fn timed(&self, arguments: &[BufferView], options: &LaunchOptions) -> Result<Duration, Error> {
+        let mut all = Duration::ZERO;
+        for step in &self.steps {
+            let bound = self.bind(step, arguments)?;
+            let begun = Instant::now();
+            let report = step.program.launch(&bound, &step.params, &merged(step, options).timed(true))?;
+            all += report.device_time.unwrap_or_else(|| begun.elapsed());
+        }
+        Ok(all)
+    }
+
+    fn bind(&self, step: &PreparedStep, arguments: &[BufferView]) -> Result<Vec<BufferView>, Error> {
+        let view = |slot: &Slot| {
+            let whole = match slot.buffer {
+                SlotBuffer::Argument(index) => arguments.get(index).cloned(),
+                SlotBuffer::Scratch(index) => self.scratch.get(index).map(Buffer::whole),
+            };
+            let whole = whole.ok_or_else(|| {
+                let message =
+                    format!("{} arguments were passed, and {:?} is bound", arguments.len(), slot.buffer);
+                Error::invalid(Code::WrongArgumentCount, message)
+            })?;
+            slot.range.as_ref().map_or(Ok(whole.clone()), |range| whole.view(range.clone()))
+        };
+        step.buffers.iter().map(view).collect()
+    }
+}
+
+fn merged(step: &PreparedStep, options: &LaunchOptions) -> LaunchOptions {
+    let mut merged = step.options.merged(options);
+    merged.grid = step.options.grid;
+    merged
+}

@@ -1,0 +1,217 @@
+//! Trying candidates in a process of their own, so that one that takes it down is no more than rejected.
+//!
+//! The process is told one candidate's number a line, and answers with a line: `ok`, or a verdict and a reason.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use crate::gate::{Gate, Rejection};
+use crate::instance::Instance;
+use crate::record::TuneVerdict;
+
+/// A [`Gate`] that has a process try candidates: started when it is first wanted, and again whenever it has ended.
+#[derive(Debug)]
+pub struct ProcessGate<F> {
+    start: F,
+    deadline: Duration,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    to: ChildStdin,
+    answers: Receiver<String>,
+}
+
+impl<F: FnMut() -> Command> ProcessGate<F> {
+    /// A gate whose processes `start` describes: programs that call [`answer`] with the same instance. One that takes longer
+    /// than `deadline` for a candidate is killed.
+    pub fn new(start: F, deadline: Duration) -> Self {
+        Self { start, deadline, running: None }
+    }
+
+    fn running(&mut self) -> std::io::Result<&mut Running> {
+        if self.running.is_none() {
+            let mut command = (self.start)();
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut child = command.spawn()?;
+            let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
+                return Err(std::io::ErrorKind::BrokenPipe.into());
+            };
+            let (sender, answers) = mpsc::channel();
+            // Ends with the process, whose output then ends.
+            std::thread::Builder::new().name("fulgurite tune".to_owned()).spawn(move || {
+                for line in BufReader::new(from).lines().map_while(Result::ok) {
+                    if sender.send(line).is_err() {
+                        break;
+                    }
+                }
+            })?;
+            self.running = Some(Running { child, to, answers });
+        }
+        self.running.as_mut().ok_or_else(|| std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn ask(&mut self, index: usize) -> Result<(), Rejection> {
+        let deadline = self.deadline;
+        let asked = self.running().and_then(|running| {
+            writeln!(running.to, "{index}")?;
+            running.to.flush()
+        });
+        let received = match (asked, &self.running) {
+            // A process that ended by itself has answered nothing of this one.
+            (Err(error), None) => {
+                return Err(Rejection {
+                    verdict: TuneVerdict::Invalid,
+                    reason: format!("no process could be started to try it: {error}"),
+                });
+            }
+            (_, Some(running)) => running.answers.recv_timeout(deadline),
+            (Ok(()), None) => Err(RecvTimeoutError::Disconnected),
+        };
+        match received {
+            Ok(line) => parse(&line),
+            Err(RecvTimeoutError::Disconnected) => Err(Rejection {
+                verdict: TuneVerdict::Crashed,
+                reason: match self.end() {
+                    Some(status) => format!("the process that tried it ended with {status}"),
+                    None => String::from("the process that tried it ended"),
+                },
+            }),
+            Err(RecvTimeoutError::Timeout) => {
+                self.end();
+                let reason = format!("it was not done after {deadline:?}, and its process was killed");
+                Err(Rejection { verdict: TuneVerdict::TimedOut, reason })
+            }
+        }
+    }
+
+    /// Ends the process, if there is one, and waits for its end.
+    fn end(&mut self) -> Option<std::process::ExitStatus> {
+        let mut running = self.running.take()?;
+        // It may have ended by itself.
+        if !matches!(running.child.try_wait(), Ok(Some(_))) {
+            let ended = wait_a_little(&mut running.child);
+            if ended.is_some() {
+                return ended;
+            }
+            let _ = running.child.kill();
+        }
+        running.child.wait().ok()
+    }
+}
+
+/// How a process ended whose output has: that comes a moment before its end.
+fn wait_a_little(child: &mut Child) -> Option<std::process::ExitStatus> {
+    for _ in 0..50 {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    None
+}
+
+impl<F: FnMut() -> Command> Gate for ProcessGate<F> {
+    fn check(
+        &mut self,
+        _: &Instance,
+        candidates: &[usize],
+        done: &mut dyn FnMut(usize, Result<(), Rejection>),
+    ) {
+        for index in candidates {
+            done(*index, self.ask(*index));
+        }
+    }
+}
+
+impl<F> Drop for ProcessGate<F> {
+    fn drop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            // Its input ends with this, and it with that; nothing is lost if it is killed first.
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+        }
+    }
+}
+
+fn parse(line: &str) -> Result<(), Rejection> {
+    if line == "ok" {
+        return Ok(());
+    }
+    let (name, reason) = line.split_once(' ').unwrap_or((line, ""));
+    let verdict =
+        TuneVerdict::ALL.into_iter().find(|verdict| verdict.is_rejected() && verdict.name() == name);
+    Err(Rejection {
+        verdict: verdict.unwrap_or(TuneVerdict::Invalid),
+        reason: if verdict.is_some() { reason.to_owned() } else { format!("its process said `{line}`") },
+    })
+}
+
+/// Tries each candidate whose number `input` has, and writes what comes of it to `output`: what a process of a
+/// [`ProcessGate`] does.
+///
+/// # Errors
+/// What reading and writing meet, and a line that is no number.
+pub fn answer(
+    input: impl BufRead,
+    mut output: impl Write,
+    mut check: impl FnMut(usize) -> Result<(), Rejection>,
+) -> std::io::Result<()> {
+    for line in input.lines() {
+        let index = line?.trim().parse::<usize>().map_err(std::io::Error::other)?;
+        match check(index) {
+            Ok(()) => writeln!(output, "ok")?,
+            Err(Rejection { verdict, reason }) => {
+                writeln!(output, "{} {}", verdict.name(), reason.replace(['\n', '\r'], " "))?;
+            }
+        }
+        output.flush()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejection(verdict: TuneVerdict, reason: &str) -> Rejection {
+        Rejection { verdict, reason: reason.to_owned() }
+    }
+
+    #[test]
+    fn answers_are_understood() {
+        let mut output = Vec::new();
+        let all = [
+            Ok(()),
+            Err(rejection(TuneVerdict::Wrong, "element 3")),
+            Err(rejection(TuneVerdict::TimedOut, "a\nb")),
+        ];
+        answer(&b"0\n2\n1\n"[..], &mut output, |index| all[index].clone()).unwrap();
+        let lines: Vec<_> = std::str::from_utf8(&output).unwrap().lines().map(parse).collect();
+        assert_eq!(lines, [Ok(()), Err(rejection(TuneVerdict::TimedOut, "a b")), all[1].clone()]);
+        assert!(answer(&b"x\n"[..], &mut output, |_| Ok(())).is_err());
+        assert_eq!(parse("measured").map_err(|r| r.verdict), Err(TuneVerdict::Invalid));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_process_that_ends_or_hangs_rejects_the_candidate_and_no_other() {
+        let script = "while read i; do case $i in 1) kill -9 $$;; 2) sleep 60;; *) echo ok;; esac; done";
+        let start = || {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        };
+        let mut gate = ProcessGate::new(start, Duration::from_millis(500));
+        let verdicts: Vec<_> =
+            [0, 1, 3, 2, 4].iter().map(|index| gate.ask(*index).map_err(|r| r.verdict)).collect();
+        let expected = [Ok(()), Err(TuneVerdict::Crashed), Ok(()), Err(TuneVerdict::TimedOut), Ok(())];
+        assert_eq!(verdicts, expected);
+        let mut none = ProcessGate::new(|| Command::new("/nonexistent"), Duration::from_secs(1));
+        assert_eq!(none.ask(0).map_err(|r| r.verdict), Err(TuneVerdict::Invalid));
+    }
+}

@@ -1,0 +1,323 @@
+//! Looking after records: counting, pruning, taking them elsewhere, comparing devices.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::SystemTime;
+
+use fulgurite_storage::Locked;
+
+use super::load::Loaded;
+use super::save::printed;
+use super::{AutotuneStore, EXTENSION, FileKey, MAX_FILE_BYTES, REJECTED, file_name};
+use crate::error::StoreError;
+use crate::key::{AutotuneKey, DeviceKey};
+use crate::record::{AutotuneRecord, CandidateRow};
+use crate::text::{self, RecordKey};
+
+/// What [`AutotuneStore::prune`] removes.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct PruneOptions {
+    /// Rows that were recorded before. Default: none.
+    pub older_than: Option<SystemTime>,
+    /// Records of other versions than these of families, by id. Default: none.
+    pub versions: BTreeMap<String, u32>,
+    /// Records of other devices and driver versions than these; empty: none.
+    pub devices: Vec<DeviceKey>,
+}
+
+impl PruneOptions {
+    /// Removes rows that were recorded before `time`.
+    #[must_use]
+    pub fn older_than(mut self, time: SystemTime) -> Self {
+        self.older_than = Some(time);
+        self
+    }
+
+    /// Removes records of other versions of `family` than `version`.
+    #[must_use]
+    pub fn version(mut self, family: impl Into<String>, version: u32) -> Self {
+        self.versions.insert(family.into(), version);
+        self
+    }
+
+    /// Keeps what was measured on `device`, and removes what was on others that no call of this names.
+    #[must_use]
+    pub fn device(mut self, device: DeviceKey) -> Self {
+        self.devices.push(device);
+        self
+    }
+
+    fn keeps(&self, device: &DeviceKey, family: &str, version: u32) -> bool {
+        (self.devices.is_empty() || self.devices.contains(device))
+            && self.versions.get(family).is_none_or(|current| *current == version)
+    }
+
+    fn keeps_row(&self, row: &CandidateRow) -> bool {
+        let Some(oldest) = self.older_than else { return true };
+        // What has no time that can be read is as old as can be.
+        humantime::parse_rfc3339(&row.recorded_at).is_ok_and(|time| time >= oldest)
+    }
+}
+
+/// What was pruned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PruneReport {
+    /// Files that were rewritten or removed.
+    pub files: usize,
+    /// Records that are gone.
+    pub records: usize,
+    /// Rows that are gone, with those of records that are.
+    pub rows: usize,
+    /// Marks of what was forgotten that are gone.
+    pub forgotten: usize,
+    /// Records that were of no use and were put aside.
+    pub rejected: usize,
+}
+
+/// What was imported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImportReport {
+    /// Records that were merged.
+    pub records: usize,
+    /// Records that are of no use.
+    pub rejected: usize,
+}
+
+/// One problem on two devices.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordDifference {
+    /// The family's id.
+    pub family: String,
+    /// The problem.
+    pub bucket: String,
+    /// The fastest row on each, if it was tuned there.
+    pub best: [Option<CandidateRow>; 2],
+}
+
+impl AutotuneStore {
+    /// Every record that counts, by key: all files are read.
+    ///
+    /// # Errors
+    /// `FG1102` if the folder cannot be read.
+    pub fn records(&self) -> Result<BTreeMap<AutotuneKey, AutotuneRecord>, StoreError> {
+        let mut all = BTreeMap::<AutotuneKey, AutotuneRecord>::new();
+        let mut state = self.state();
+        let mut keys: BTreeSet<FileKey> = state.files.keys().cloned().collect();
+        keys.extend(self.owners()?);
+        for key in keys {
+            let (file, _) = self.file(&mut state, key.clone());
+            let mut records = BTreeMap::new();
+            if let Some(loaded) = &file.loaded {
+                let (good, bad) = loaded.parse_all();
+                for (_, reason) in bad {
+                    self.say(&StoreError::Rejected { path: loaded.path.clone(), reason });
+                }
+                records = good;
+            }
+            for (own, record) in &file.dirty {
+                records.entry(own.clone()).or_default().merge(record);
+            }
+            for (own, record) in records {
+                all.entry(own.of_device(&key.0, &key.1)).or_default().merge(&record);
+            }
+        }
+        all.retain(|_, record| !record.is_empty());
+        Ok(all)
+    }
+
+    /// How many records there are. What was forgotten is none.
+    ///
+    /// # Errors
+    /// As [`records`](Self::records).
+    pub fn len(&self) -> Result<usize, StoreError> {
+        Ok(self.records()?.len())
+    }
+
+    /// Whether there is no record.
+    ///
+    /// # Errors
+    /// As [`records`](Self::records).
+    pub fn is_empty(&self) -> Result<bool, StoreError> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Whose records the files of the folder have.
+    fn owners(&self) -> Result<Vec<FileKey>, StoreError> {
+        let Some(root) = &self.root else { return Ok(Vec::new()) };
+        let storage = &self.options.storage;
+        let listed = match storage.list(root) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StoreError::io("list", root, &error)),
+        };
+        let mut owners = Vec::new();
+        for file in listed {
+            let is_ours = file.is_file
+                && file.name.ends_with(EXTENSION)
+                && !file.name.ends_with(&format!("{REJECTED}{EXTENSION}"));
+            if !is_ours {
+                continue;
+            }
+            let path = root.join(&file.name);
+            let alone = |reason: String| StoreError::LeftAlone { path: path.clone(), reason };
+            match storage.read(&path, 0, MAX_FILE_BYTES) {
+                Ok((bytes, _)) => match text::owner(&bytes) {
+                    Some(owner) => owners.push(owner),
+                    None if bytes.is_empty() => {}
+                    None => self.say(&alone(String::from("it does not say whose records it has"))),
+                },
+                Err(error) => self.say(&alone(format!("it cannot be read: {error}"))),
+            }
+        }
+        Ok(owners)
+    }
+
+    /// Removes what `options` say, marks of what was forgotten, and records that are of no use, which are put aside.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save), which is done first.
+    pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport, StoreError> {
+        self.save()?;
+        let Some(root) = self.root.as_deref() else { return Ok(PruneReport::default()) };
+        if self.options.read_only {
+            return Err(StoreError::ReadOnly);
+        }
+        let mut state = self.state();
+        let (mut report, mut failed) = (PruneReport::default(), None);
+        for key in self.owners()?.into_iter().collect::<BTreeSet<_>>() {
+            match self.prune_file(root, &key, options, &mut report) {
+                Ok(()) => drop(state.files.remove(&key)),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        failed.map_or(Ok(report), Err)
+    }
+
+    fn prune_file(
+        &self,
+        root: &Path,
+        key: &FileKey,
+        options: &PruneOptions,
+        report: &mut PruneReport,
+    ) -> Result<(), StoreError> {
+        let name = file_name(&key.0, &key.1);
+        let Locked::Held(_held) = self.lock(root, &name) else {
+            let reason = String::from("another process has it");
+            return Err(StoreError::LeftAlone { path: root.join(&name), reason });
+        };
+        let loaded = self.load(&name);
+        if let Some(reason) = loaded.alone {
+            return Err(StoreError::LeftAlone { path: loaded.path, reason });
+        }
+        let (good, bad) = loaded.parse_all();
+        let before = *report;
+        let mut kept = String::new();
+        for (record_key, record) in good {
+            let rows = record.candidates();
+            let keeps = options.keeps(&key.0, &key.1, record_key.version);
+            let left: BTreeMap<_, _> = rows
+                .iter()
+                .filter(|(_, row)| keeps && options.keeps_row(row))
+                .map(|(id, row)| (id.clone(), row.clone()))
+                .collect();
+            report.rows += rows.len() - left.len();
+            report.records += usize::from(!rows.is_empty() && left.is_empty());
+            report.forgotten += usize::from(record.forgotten() > 0);
+            if !left.is_empty() {
+                kept += &printed(&loaded.path, &record_key, &AutotuneRecord::new(left))?;
+            }
+        }
+        report.rejected += bad.len();
+        if *report == before && loaded.texts.len() == 1 {
+            return Ok(());
+        }
+        report.files += 1;
+        let rejected: Vec<_> = bad.into_iter().map(|(chunk, reason)| (chunk.to_vec(), reason)).collect();
+        self.keep_rejected(root, &loaded.path, &rejected);
+        if kept.is_empty() {
+            let gone = self.options.storage.remove(&loaded.path);
+            gone.map_err(|error| StoreError::io("remove", &loaded.path, &error))?;
+        } else {
+            let text = format!("{}\n{kept}", text::head(&key.0, &key.1));
+            self.write_whole(root, &loaded.path, text.as_bytes())?;
+        }
+        for fragment in loaded.texts.iter().filter(|text| text.path != loaded.path) {
+            let _ = self.options.storage.remove(&fragment.path);
+        }
+        Ok(())
+    }
+
+    /// Every file's name and text, with what is not saved: to be imported elsewhere, or to be put into a pack.
+    ///
+    /// # Errors
+    /// As [`records`](Self::records).
+    pub fn export(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let mut files = BTreeMap::<FileKey, String>::new();
+        for (key, record) in self.records()? {
+            let file = files
+                .entry((key.device.clone(), key.family.clone()))
+                .or_insert_with(|| format!("{}\n", text::head(&key.device, &key.family)));
+            *file += &printed(Path::new("an export"), &RecordKey::of(&key), &record)?;
+        }
+        Ok(files.into_iter().map(|(key, text)| (file_name(&key.0, &key.1), text)).collect())
+    }
+
+    /// Merges the records of an exported file's text. They are kept when they are saved.
+    ///
+    /// # Errors
+    /// `FG1103` for text of another version, or none of records.
+    pub fn import(&self, text: &[u8]) -> Result<ImportReport, StoreError> {
+        let from = Path::new("the imported file");
+        let alone = |reason: &str| StoreError::LeftAlone { path: from.to_owned(), reason: reason.to_owned() };
+        if text::schema(text) != Some(text::SCHEMA) {
+            return Err(alone("it is no file of tuning records of this version"));
+        }
+        let (device, family) = text::owner(text).ok_or_else(|| alone("it does not say whose it is"))?;
+        let loaded = Loaded::of_layer(text.to_vec());
+        let (good, bad) = loaded.parse_all();
+        for (_, reason) in &bad {
+            self.say(&StoreError::Rejected { path: from.to_owned(), reason: reason.clone() });
+        }
+        let report = ImportReport { records: good.len(), rejected: bad.len() };
+        let mut state = self.state();
+        for (own, record) in good {
+            let key = own.of_device(&device, &family);
+            let mut all = self.known(&mut state, &key);
+            all.merge(&record);
+            self.replace(&mut state, &key, all);
+        }
+        Ok(report)
+    }
+
+    /// What was found fastest for each problem on two devices, where it was tuned on either.
+    ///
+    /// # Errors
+    /// As [`records`](Self::records).
+    pub fn diff(&self, left: &DeviceKey, right: &DeviceKey) -> Result<Vec<RecordDifference>, StoreError> {
+        let mut found = BTreeMap::<(String, String), [Option<CandidateRow>; 2]>::new();
+        for (key, record) in self.records()? {
+            for (side, device) in [left, right].into_iter().enumerate() {
+                if key.device == *device
+                    && let Some((_, best)) = record.best()
+                {
+                    let sides = found.entry((key.family.clone(), key.bucket.clone())).or_default();
+                    sides[side] = Some(best.clone());
+                }
+            }
+        }
+        let all = found.into_iter();
+        Ok(all.map(|((family, bucket), best)| RecordDifference { family, bucket, best }).collect())
+    }
+
+    /// The devices that something was measured on.
+    ///
+    /// # Errors
+    /// As [`records`](Self::records).
+    pub fn devices(&self) -> Result<Vec<DeviceKey>, StoreError> {
+        let devices: BTreeSet<_> = self.records()?.into_keys().map(|key| key.device).collect();
+        Ok(devices.into_iter().collect())
+    }
+}

@@ -1,0 +1,225 @@
+//! Writing files of records so that nobody's are lost: under a lock, merged with what is there, and as a whole.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use fulgurite_storage::{Locked, Missing, lock_within, unique_name};
+
+use super::load::{Loaded, Text};
+use super::{AutotuneStore, EXTENSION, FRAGMENT, File, FileKey, REJECTED, file_name};
+use crate::error::StoreError;
+use crate::record::AutotuneRecord;
+use crate::text::{self, RecordKey};
+
+/// What temporary files begin with.
+const TEMPORARY: &str = ".tmp-";
+/// Most bytes that are kept of records that were of no use.
+const MAX_REJECTED_BYTES: u64 = 8 << 20;
+
+impl AutotuneStore {
+    /// Saves what is new; false, and nothing is touched, if nothing is. What cannot be saved stays new.
+    ///
+    /// # Errors
+    /// `FG1102` if the disk fails, `FG1103` for a file that is left alone: the first of each kind; other files are saved all
+    /// the same.
+    pub fn save(&self) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let dirty: Vec<FileKey> = state
+            .files
+            .iter()
+            .filter(|(_, file)| !file.dirty.is_empty())
+            .map(|(key, _)| key.clone())
+            .collect();
+        let Some(root) = self.root.as_deref() else { return Ok(!dirty.is_empty()) };
+        if dirty.is_empty() {
+            return Ok(false);
+        }
+        if self.options.read_only {
+            return Err(StoreError::ReadOnly);
+        }
+        self.prepare(root)?;
+        let (mut saved, mut failed) = (false, None);
+        for key in dirty {
+            let Some(file) = state.files.get_mut(&key) else { continue };
+            match self.save_file(root, &key, &file.dirty) {
+                Ok(loaded) => {
+                    *file = File { loaded: Some(loaded), dirty: BTreeMap::new() };
+                    saved = true;
+                }
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        match failed {
+            None => Ok(saved),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Makes the folder, with those above it.
+    pub(super) fn prepare(&self, root: &Path) -> Result<(), StoreError> {
+        let storage = &self.options.storage;
+        let io = |what| move |error: std::io::Error| StoreError::io(what, root, &error);
+        storage.create_dir(root).map_err(io("make"))?;
+        match storage.distrust(root).map_err(io("look at"))? {
+            None => Ok(()),
+            Some(reason) => Err(StoreError::Refused { path: root.to_owned(), reason }),
+        }
+    }
+
+    fn save_file(
+        &self,
+        root: &Path,
+        key: &FileKey,
+        dirty: &BTreeMap<RecordKey, AutotuneRecord>,
+    ) -> Result<Loaded, StoreError> {
+        let name = file_name(&key.0, &key.1);
+        match self.lock(root, &name) {
+            Locked::Held(_held) => {
+                self.collect_temporaries(root);
+                let loaded = self.load(&name);
+                if let Some(reason) = loaded.alone {
+                    return Err(StoreError::LeftAlone { path: loaded.path, reason });
+                }
+                self.rewrite(root, key, loaded, dirty)
+            }
+            // Without the lock it goes to a file of its own, which whoever saves next takes in.
+            Locked::Late | Locked::Unanswered | Locked::Unusable(_) => {
+                let stem = name.trim_end_matches(EXTENSION);
+                let path = unique_name(root, &format!("{stem}."), &format!("{FRAGMENT}{EXTENSION}"));
+                let mut text = text::head(&key.0, &key.1).into_bytes();
+                text.push(b'\n');
+                for (record, rows) in dirty {
+                    text.extend(printed(&path, record, rows)?.into_bytes());
+                }
+                self.write_whole(root, &path, &text)?;
+                Ok(self.load(&name))
+            }
+        }
+    }
+
+    pub(super) fn lock(&self, root: &Path, name: &str) -> Locked {
+        let path = root.join(format!("{}.lock", name.trim_end_matches(EXTENSION)));
+        lock_within(&self.options.storage, &path, self.options.lock_deadline, Missing::Create)
+    }
+
+    /// Writes the file with `changed` merged in, and removes the fragments that it then has. The lock is held.
+    fn rewrite(
+        &self,
+        root: &Path,
+        key: &FileKey,
+        loaded: Loaded,
+        changed: &BTreeMap<RecordKey, AutotuneRecord>,
+    ) -> Result<Loaded, StoreError> {
+        let path = loaded.path.clone();
+        let mut text = text::head(&key.0, &key.1).into_bytes();
+        text.push(b'\n');
+        let mut rejected = Vec::new();
+        let mut left: BTreeMap<&RecordKey, AutotuneRecord> =
+            changed.iter().map(|(key, record)| (key, record.clone())).collect();
+        let mut of_fragments = BTreeMap::<RecordKey, AutotuneRecord>::new();
+        for fragment in loaded.texts.iter().filter(|text| text.path != path) {
+            for chunk in fragment.chunks() {
+                match text::parse(chunk) {
+                    Ok((key, record)) => of_fragments.entry(key).or_default().merge(&record),
+                    Err(reason) => rejected.push((chunk.to_vec(), reason)),
+                }
+            }
+        }
+        for (key, record) in &of_fragments {
+            left.entry(key).or_default().merge(record);
+        }
+        for chunk in loaded.texts.iter().filter(|text| text.path == path).flat_map(Text::chunks) {
+            // Parsing is what takes time: what cannot have changed is copied, also if it is of no use.
+            let parsed = match looks_damaged(chunk) || left.keys().any(|key| text::may_be_of(chunk, key)) {
+                true => text::parse(chunk).map(Some),
+                false => Ok(None),
+            };
+            match parsed {
+                Ok(Some((key, record))) if left.contains_key(&key) => {
+                    if let Some(newer) = left.get_mut(&key) {
+                        newer.merge(&record);
+                    }
+                }
+                Ok(_) => text.extend_from_slice(chunk),
+                Err(reason) => rejected.push((chunk.to_vec(), reason)),
+            }
+        }
+        for (key, record) in left {
+            text.extend(printed(&path, key, &record)?.into_bytes());
+        }
+        self.keep_rejected(root, &path, &rejected);
+        self.write_whole(root, &path, &text)?;
+        for fragment in loaded.texts.iter().filter(|text| text.path != path) {
+            // What it had is durable elsewhere: if it stays, it is merged again, which changes nothing.
+            let _ = self.options.storage.remove(&fragment.path);
+        }
+        Ok(Loaded { texts: vec![Text::new(path.clone(), text)], path, alone: None })
+    }
+
+    /// Writes a file as a whole: whoever reads it finds the old or the new, and after a crash, too.
+    pub(super) fn write_whole(&self, root: &Path, path: &Path, text: &[u8]) -> Result<(), StoreError> {
+        let storage = &self.options.storage;
+        if text.len() as u64 > super::MAX_FILE_BYTES {
+            let reason = format!("it would be larger than {} MiB: prune it", super::MAX_FILE_BYTES >> 20);
+            return Err(StoreError::LeftAlone { path: path.to_owned(), reason });
+        }
+        let temporary = unique_name(root, TEMPORARY, "");
+        let io = |what| move |error: std::io::Error| StoreError::io(what, path, &error);
+        let written = storage.create(&temporary).map_err(io("make")).and_then(|mut file| {
+            file.write_at(0, text).map_err(io("write"))?;
+            file.sync().map_err(io("make durable"))?;
+            storage.rename(&temporary, path).map_err(io("replace"))
+        });
+        if let Err(error) = written {
+            let _ = storage.remove(&temporary);
+            return Err(error);
+        }
+        storage.sync_dir(root).map_err(io("make durable"))
+    }
+
+    /// Puts records that are of no use where people find them: nothing that someone wrote is lost.
+    pub(super) fn keep_rejected(&self, root: &Path, path: &Path, rejected: &[(Vec<u8>, String)]) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = root.join(format!("{}{REJECTED}{EXTENSION}", name.trim_end_matches(EXTENSION)));
+        let known = self.options.storage.info(&aside).map_or(0, |info| info.bytes);
+        let mut text = Vec::new();
+        for (chunk, reason) in rejected {
+            self.say(&StoreError::Rejected { path: path.to_owned(), reason: reason.clone() });
+            text.extend_from_slice(format!("# {}\n", reason.replace(['\n', '\r'], " ")).as_bytes());
+            text.extend_from_slice(chunk);
+            if text.last() != Some(&b'\n') {
+                text.push(b'\n');
+            }
+        }
+        if !text.is_empty() && known + text.len() as u64 <= MAX_REJECTED_BYTES {
+            let _ = self.options.storage.append(&aside, &text);
+        }
+    }
+
+    /// Removes what processes left behind that ended while they wrote.
+    fn collect_temporaries(&self, root: &Path) {
+        let storage = &self.options.storage;
+        for file in storage.list(root).unwrap_or_default() {
+            let path = root.join(&file.name);
+            if file.is_file && file.name.starts_with(TEMPORARY) {
+                // Whoever writes it holds it locked.
+                match storage.try_lock(&path, Missing::Refuse) {
+                    Ok(Some(_held)) => drop(storage.remove(&path)),
+                    Ok(None) => {}
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Whether a record's text was cut or overwritten, as far as can be told without parsing it.
+fn looks_damaged(chunk: &[u8]) -> bool {
+    std::str::from_utf8(chunk).is_err() || !chunk.ends_with(b"\n") || memchr::memchr(0, chunk).is_some()
+}
+
+pub(super) fn printed(path: &Path, key: &RecordKey, record: &AutotuneRecord) -> Result<String, StoreError> {
+    text::print(key, record).map_err(|reason| StoreError::Rejected { path: path.to_owned(), reason })
+}

@@ -1,0 +1,353 @@
+//! The store on a real folder: what is kept, merged, left alone and put aside.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fulgurite_spec::Code;
+use fulgurite_spec::device::DeviceSnapshot;
+use fulgurite_storage::Meddled;
+
+use super::*;
+use crate::record::TuneVerdict;
+
+fn device(driver: &str) -> DeviceKey {
+    DeviceKey::of(&DeviceSnapshot::new("gpu", "A Device (9000)", driver))
+}
+
+fn key(driver: &str, bucket: &str) -> AutotuneKey {
+    AutotuneKey {
+        device: device(driver),
+        family: "family".to_owned(),
+        version: 1,
+        bucket: bucket.to_owned(),
+        policy: "median of 15, device clock".to_owned(),
+    }
+}
+
+fn row(time: f64) -> CandidateRow {
+    let mut config = toml::Table::new();
+    config.insert("tile".to_owned(), 64.into());
+    let mut row = CandidateRow::new(config, TuneVerdict::Measured).timed(time, 0.01, 15);
+    (row.recorded_at, row.recorded_by) = ("2026-11-26T12:00:00Z".to_owned(), "fulgurite 0.1.0".to_owned());
+    (row.workgroup, row.tile) = (Some([64, 1, 1]), vec![64, 64]);
+    row
+}
+
+fn open(root: &Path) -> AutotuneStore {
+    AutotuneStore::open(root, StoreOptions::default())
+}
+
+fn file(root: &Path) -> PathBuf {
+    root.join(file_name(&device("1"), "family"))
+}
+
+/// The names of what a folder has.
+fn names(root: &Path) -> Vec<String> {
+    let mut all: Vec<_> = fs::read_dir(root)
+        .map(|all| all.map(|file| file.unwrap().file_name().into_string().unwrap()).collect())
+        .unwrap_or_default();
+    all.sort();
+    all
+}
+
+fn best(store: &AutotuneStore, key: &AutotuneKey) -> Option<f64> {
+    store.get(key)?.best().and_then(|(_, row)| row.time_ns)
+}
+
+fn saved(root: &Path, bucket: &str, id: &str, time: f64) {
+    let store = open(root);
+    store.insert(&key("1", bucket), [(id.to_owned(), row(time))]);
+    assert!(store.save().unwrap());
+}
+
+#[test]
+fn what_is_saved_is_found_and_a_clean_save_creates_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("new").join("folder");
+    let store = open(&root);
+    assert_eq!(store.get(&key("1", "a")), None);
+    assert!(!store.save().unwrap());
+    assert!(!root.exists());
+    store.insert(&key("1", "a"), [("gpu:1".to_owned(), row(5.0)), ("gpu:2".to_owned(), row(4.0))]);
+    assert_eq!(best(&store, &key("1", "a")), Some(4.0));
+    assert!(store.save().unwrap());
+    assert!(!store.save().unwrap());
+    let again = open(&root);
+    assert_eq!(again.get(&key("1", "a")), store.get(&key("1", "a")));
+    // Another driver is another device, and another problem, version and policy another record.
+    let others = [
+        key("2", "a"),
+        key("1", "b"),
+        AutotuneKey { version: 2, ..key("1", "a") },
+        AutotuneKey { policy: "another".to_owned(), ..key("1", "a") },
+        AutotuneKey { family: "other".to_owned(), ..key("1", "a") },
+    ];
+    assert!(others.iter().all(|other| again.get(other).is_none()));
+    assert!(again.notices().is_empty());
+    let text = fs::read_to_string(file(&root)).unwrap();
+    for shown in
+        ["family = \"family\"", "driver = \"1\"", "microseconds = 0.0", "workgroup = [64, 1, 1]", "tile = 64"]
+    {
+        assert!(text.contains(shown), "{shown} in {text}");
+    }
+}
+
+#[test]
+fn of_two_writers_both_survive() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (open(folder.path()), open(folder.path()));
+    for store in [&one, &two] {
+        assert_eq!(store.get(&key("1", "a")), None);
+    }
+    one.insert(&key("1", "a"), [("gpu:1".to_owned(), row(5.0))]);
+    two.insert(&key("1", "a"), [("gpu:2".to_owned(), row(4.0))]);
+    two.insert(&key("1", "b"), [("gpu:3".to_owned(), row(3.0))]);
+    assert!(one.save().unwrap() && two.save().unwrap());
+    let all = open(folder.path());
+    assert_eq!(all.get(&key("1", "a")).unwrap().candidates().len(), 2);
+    assert_eq!(all.len().unwrap(), 2);
+    // A record that nobody changed is written back as it was.
+    let before = fs::read_to_string(file(folder.path())).unwrap();
+    saved(folder.path(), "c", "gpu:4", 1.0);
+    assert!(fs::read_to_string(file(folder.path())).unwrap().starts_with(&before));
+}
+
+#[test]
+fn what_is_forgotten_stays_so_also_if_others_save_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    saved(folder.path(), "a", "gpu:1", 5.0);
+    let (one, two) = (open(folder.path()), open(folder.path()));
+    assert!(two.get(&key("1", "a")).is_some());
+    assert!(one.forget(&key("1", "a")) && !one.forget(&key("1", "a")));
+    one.save().unwrap();
+    two.insert(&key("1", "b"), [("gpu:1".to_owned(), row(5.0))]);
+    two.save().unwrap();
+    let all = open(folder.path());
+    assert_eq!((all.get(&key("1", "a")), all.len().unwrap()), (None, 1));
+    // Pruning removes the mark.
+    let report = all.prune(&PruneOptions::default()).unwrap();
+    assert_eq!((report.files, report.records, report.forgotten), (1, 0, 1));
+    assert_eq!(open(folder.path()).prune(&PruneOptions::default()).unwrap(), PruneReport::default());
+}
+
+#[test]
+fn pruning_removes_what_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let old = CandidateRow { recorded_at: "2020-01-01T00:00:00Z".to_owned(), ..row(1.0) };
+    store.insert(&key("1", "a"), [("gpu:1".to_owned(), old.clone()), ("gpu:2".to_owned(), row(2.0))]);
+    store.insert(&AutotuneKey { version: 2, ..key("1", "a") }, [("gpu:3".to_owned(), row(2.0))]);
+    store.insert(&key("2", "a"), [("gpu:4".to_owned(), old)]);
+    store.save().unwrap();
+    let year = |year: u32| humantime::parse_rfc3339(&format!("{year}-01-01T00:00:00Z")).unwrap();
+    let report = store.prune(&PruneOptions::default().older_than(year(2021)).device(device("1"))).unwrap();
+    assert_eq!((report.files, report.records, report.rows), (2, 1, 2));
+    assert_eq!(names(folder.path()).iter().filter(|name| name.ends_with(".toml")).count(), 1);
+    let report = store.prune(&PruneOptions::default().version("family", 2)).unwrap();
+    assert_eq!((report.records, report.rows), (1, 1));
+    assert_eq!(open(folder.path()).len().unwrap(), 1);
+}
+
+#[test]
+fn exports_are_imported_and_devices_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("one"));
+    store.insert(&key("1", "a"), [("gpu:1".to_owned(), row(5.0))]);
+    store.insert(&key("2", "a"), [("gpu:1".to_owned(), row(2.0))]);
+    store.insert(&key("2", "b"), [("gpu:1".to_owned(), row(3.0))]);
+    let other = open(&folder.path().join("two"));
+    for (name, text) in store.export().unwrap() {
+        assert!(name.starts_with("family.gpu.a-device-9000."), "{name}");
+        assert!(other.import(text.as_bytes()).unwrap().rejected == 0);
+    }
+    assert!(other.save().unwrap());
+    assert_eq!(other.records().unwrap(), store.records().unwrap());
+    let diff = other.diff(&device("1"), &device("2")).unwrap();
+    let times = |row: &RecordDifference| row.best.clone().map(|best| best.and_then(|row| row.time_ns));
+    assert_eq!(diff.iter().map(times).collect::<Vec<_>>(), [[Some(5.0), Some(2.0)], [None, Some(3.0)]]);
+    assert_eq!(other.devices().unwrap().len(), 2);
+    for bad in ["", "schema = 2", "schema = 1", "?"] {
+        assert_eq!(other.import(bad.as_bytes()).unwrap_err().code(), Code::TuningFileLeftAlone, "{bad}");
+    }
+    // As a layer, they count and are not written.
+    let third = open(&folder.path().join("three"));
+    let (_, text) = store.export().unwrap().remove(0);
+    third.add_layer(text.as_bytes()).unwrap();
+    assert!(third.get(&key("1", "a")).is_some() || third.get(&key("2", "a")).is_some());
+    assert!(!third.save().unwrap());
+    assert!(third.add_layer(b"schema = 1").is_err());
+}
+
+#[test]
+fn bad_files_cost_their_bad_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, path) = (folder.path(), file(folder.path()));
+    for bucket in ["a", "b", "c"] {
+        saved(root, bucket, "gpu:1", 5.0);
+    }
+    let good = fs::read(&path).unwrap();
+    let found = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let store = open(root);
+        let there = ["a", "b", "c"].iter().filter(|bucket| store.get(&key("1", bucket)).is_some()).count();
+        (there, store.notices().iter().map(|notice| notice.code).collect::<Vec<_>>())
+    };
+    // Cut anywhere: every record that is whole is there.
+    let starts = text::records(&good);
+    for cut in (0..good.len()).step_by(37) {
+        // Also a record that lost no more than the lines between it and the next.
+        let whole = starts.iter().filter(|range| range.end <= cut);
+        assert!(found(&good[..cut]).0 >= whole.count(), "cut at {cut}");
+    }
+    assert_eq!(found(b""), (0, vec![]));
+    assert_eq!(found(&[0; 1000]), (0, vec![Code::TuningRecordRejected]));
+    // The head overwritten, and a record in the middle.
+    let mut damaged = good.clone();
+    damaged[..20].fill(b'?');
+    assert_eq!(found(&damaged), (3, vec![]));
+    let mut damaged = good.clone();
+    damaged[starts[1].start + 12..starts[1].start + 20].fill(0);
+    assert_eq!(found(&damaged).0, 2);
+    // What is saved next puts it aside, and loses nothing else.
+    let aside = root.join(file_name(&device("1"), "family").replace(".toml", ".rejected.toml"));
+    assert!(!aside.exists());
+    saved(root, "d", "gpu:1", 1.0);
+    assert_eq!(open(root).len().unwrap(), 3);
+    assert!(fs::read(&aside).unwrap().windows(8).any(|bytes| bytes == [0; 8]));
+    // Times that cannot be, a candidate twice, a row of no generation.
+    let text = String::from_utf8(good.clone()).unwrap();
+    for (from, to) in [
+        ("time_ns = 5.0", "time_ns = -5.0"),
+        ("generation = 1", "generation = 0"),
+        ("verdict = \"measured\"", "verdict = \"fine\""),
+    ] {
+        assert!(text.contains(from), "{text}");
+        assert_eq!(
+            found(text.replacen(from, to, 1).as_bytes()),
+            (2, vec![Code::TuningRecordRejected]),
+            "{to}"
+        );
+    }
+}
+
+#[test]
+fn a_thousand_bad_records_hide_no_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    saved(folder.path(), "good", "gpu:1", 5.0);
+    let path = file(folder.path());
+    let mut text = fs::read_to_string(&path).unwrap();
+    for i in 0..1000 {
+        text += &format!("[[record]]\nbucket = \"bad {i}\"\nversion = \"one\"\n\n");
+    }
+    fs::write(&path, &text).unwrap();
+    saved(folder.path(), "another", "gpu:1", 5.0);
+    let store = open(folder.path());
+    assert!(store.get(&key("1", "good")).is_some() && store.get(&key("1", "another")).is_some());
+    assert_eq!(store.len().unwrap(), 2);
+    assert!(store.notices().iter().all(|notice| notice.code == Code::TuningRecordRejected));
+    let report = store.prune(&PruneOptions::default()).unwrap();
+    assert_eq!((report.rejected, report.records), (1000, 0));
+    let store = open(folder.path());
+    assert_eq!((store.len().unwrap(), store.notices().len()), (2, 0));
+}
+
+#[test]
+fn files_of_newer_versions_and_huge_ones_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    saved(folder.path(), "a", "gpu:1", 5.0);
+    let path = file(folder.path());
+    let newer = fs::read_to_string(&path).unwrap().replace("schema = 1", "schema = 2");
+    let huge = vec![b'#'; 100 << 20];
+    for bytes in [newer.into_bytes(), huge] {
+        fs::write(&path, &bytes).unwrap();
+        let store = open(folder.path());
+        store.insert(&key("1", "b"), [("gpu:1".to_owned(), row(1.0))]);
+        assert_eq!(store.save().unwrap_err().code(), Code::TuningFileLeftAlone);
+        assert_eq!(store.notices().len(), 1);
+        // It counts in this process.
+        assert_eq!(best(&store, &key("1", "b")), Some(1.0));
+        assert_eq!(store.get(&key("1", "a")), None);
+        assert!(fs::read(&path).unwrap() == bytes);
+    }
+}
+
+#[test]
+fn folders_that_cannot_be_used_are_errors_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_the_way = folder.path().join("file");
+    fs::write(&in_the_way, "").unwrap();
+    let store = open(&in_the_way.join("autotune"));
+    store.insert(&key("1", "a"), [("gpu:1".to_owned(), row(1.0))]);
+    assert_eq!(store.save().unwrap_err().code(), Code::TuningNotKept);
+    assert_eq!(best(&store, &key("1", "a")), Some(1.0));
+    fs::remove_file(&in_the_way).unwrap();
+    assert!(store.save().unwrap());
+    assert_eq!(best(&open(&in_the_way.join("autotune")), &key("1", "a")), Some(1.0));
+    let read_only = AutotuneStore::open(in_the_way.join("autotune"), StoreOptions::default().read_only());
+    assert!(!read_only.save().unwrap());
+    read_only.insert(&key("1", "b"), [("gpu:1".to_owned(), row(1.0))]);
+    assert_eq!(read_only.save(), Err(StoreError::ReadOnly));
+    let memory = AutotuneStore::in_memory();
+    memory.insert(&key("1", "b"), [("gpu:1".to_owned(), row(1.0))]);
+    assert!(memory.save().is_ok() && memory.len().unwrap() == 1);
+}
+
+#[test]
+fn without_locks_each_process_writes_a_file_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let locks = |kind| {
+        Meddled::new(move |what, _| match what {
+            "try_lock" => Err(std::io::Error::from(kind)),
+            _ => Ok(()),
+        })
+    };
+    for (bucket, id) in [("a", "gpu:1"), ("a", "gpu:2"), ("b", "gpu:3")] {
+        let options = StoreOptions::default().storage(Arc::new(locks(ErrorKind::Unsupported)));
+        let store = AutotuneStore::open(folder.path(), options);
+        store.insert(&key("1", bucket), [(id.to_owned(), row(1.0))]);
+        assert!(store.save().unwrap());
+    }
+    let fragments = || names(folder.path()).iter().filter(|name| name.ends_with(".part.toml")).count();
+    assert_eq!(fragments(), 3);
+    assert_eq!(open(folder.path()).get(&key("1", "a")).unwrap().candidates().len(), 2);
+    // Whoever has locks takes them in.
+    saved(folder.path(), "c", "gpu:4", 1.0);
+    assert_eq!((fragments(), open(folder.path()).len().unwrap()), (0, 3));
+}
+
+#[test]
+fn whatever_fails_the_old_file_or_the_new_is_there() {
+    for fails in ["create", "write_at", "sync", "rename", "sync_dir"] {
+        let folder = tempfile::tempdir().unwrap();
+        saved(folder.path(), "a", "gpu:1", 5.0);
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        let meddled = Meddled::new(move |what, _| {
+            match what == fails && counted.fetch_add(1, Ordering::Relaxed) == 0 {
+                true => Err(std::io::Error::from(ErrorKind::StorageFull)),
+                false => Ok(()),
+            }
+        });
+        let store = AutotuneStore::open(folder.path(), StoreOptions::default().storage(Arc::new(meddled)));
+        store.insert(&key("1", "b"), [("gpu:1".to_owned(), row(1.0))]);
+        assert_eq!(store.save().map_err(|error| error.code()), Err(Code::TuningNotKept), "{fails}");
+        assert_eq!(count.load(Ordering::Relaxed), 1, "{fails}");
+        assert!(open(folder.path()).get(&key("1", "a")).is_some());
+        assert!(!names(folder.path()).iter().any(|name| name.starts_with(".tmp")), "{fails}");
+        // What was not saved is still new.
+        assert!(store.save().unwrap(), "{fails}");
+        assert_eq!(open(folder.path()).len().unwrap(), 2, "{fails}");
+    }
+}
+
+#[test]
+fn what_dead_processes_left_is_collected() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(".tmp-dead"), "half").unwrap();
+    let living = FileSystem.create(&folder.path().join(".tmp-living")).unwrap();
+    saved(folder.path(), "a", "gpu:1", 5.0);
+    assert!(names(folder.path()).contains(&".tmp-living".to_owned()));
+    assert!(!names(folder.path()).contains(&".tmp-dead".to_owned()));
+    drop(living);
+}

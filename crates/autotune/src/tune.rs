@@ -1,0 +1,538 @@
+//! Tuning: which candidates are tried, in which order, and what is recorded of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime};
+
+use fulgurite_driver_core::{Buffer, CompileOptions, Device, Error};
+use fulgurite_spec::Code;
+
+use crate::family::{Numbers, Work};
+use crate::gate::{Gate, InProcess, Rejection, resident, views};
+use crate::instance::Instance;
+use crate::key::AutotuneKey;
+use crate::measure::{MeasurePolicy, Samples, Timer};
+use crate::prepared::{Prepared, plan_id};
+use crate::random::Random;
+use crate::record::{AutotuneRecord, CandidateRow, TuneVerdict};
+use crate::store::AutotuneStore;
+
+/// How a problem is tuned.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TuneOptions {
+    /// How candidates are timed.
+    pub measure: MeasurePolicy,
+    /// When to stop, from the beginning; what was not tried by then is left for next time. Default: half a minute.
+    pub budget: Option<Duration>,
+    /// Most candidates that are tried. Default: no limit.
+    pub max_candidates: Option<usize>,
+    /// Spaces with no more candidates are tried as a whole; of larger ones, some at a time. Default: 96.
+    pub exhaustive_up_to: usize,
+    /// What is random comes of it: numbers, turns, which candidates.
+    pub seed: u64,
+    /// When the search has ended, times every candidate to the end, whatever the budget, and says how much worse the one is
+    /// that the search chose.
+    pub regret: bool,
+    /// Measures also what is recorded.
+    pub again: bool,
+}
+
+impl Default for TuneOptions {
+    fn default() -> Self {
+        Self {
+            measure: MeasurePolicy::default(),
+            budget: Some(Duration::from_secs(30)),
+            max_candidates: None,
+            exhaustive_up_to: 96,
+            seed: 1,
+            regret: false,
+            again: false,
+        }
+    }
+}
+
+/// What is told while a problem is tuned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// So many of the candidates that are looked at now were tried.
+    Tried(usize, usize),
+    /// So many of the runs that are made now, at most, were timed.
+    Timed(usize, usize),
+}
+
+/// What came of tuning a problem.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TuneReport {
+    /// The record's key.
+    pub key: AutotuneKey,
+    /// The problem.
+    pub problem: String,
+    /// Every candidate, in the order of the space.
+    pub candidates: Vec<CandidateReport>,
+    /// Which is used from now on.
+    pub best: usize,
+    /// Which the heuristic names.
+    pub heuristic: usize,
+    /// How many were timed now.
+    pub measured: usize,
+    /// How much slower what the search chose is than the best of all, as a share of the latter: where every candidate was
+    /// then timed to the end.
+    pub regret: Option<f64>,
+    /// How much longer the heuristic's takes than what the search chose, in the same turns: 1 if that is it.
+    pub speedup: Option<f64>,
+    /// What times are put in proportion to.
+    pub work: Work,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Whether the budget ended it.
+    pub out_of_budget: bool,
+}
+
+/// What is known of one candidate.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CandidateReport {
+    /// The configuration, on one line.
+    pub name: String,
+    /// The id of what it runs; `None` if that is not known.
+    pub id: Option<String>,
+    /// What is recorded of it; `None` if it was not tried.
+    pub row: Option<CandidateRow>,
+    /// Whether it was timed now.
+    pub is_new: bool,
+}
+
+/// Tunes in this process.
+///
+/// # Errors
+/// As [`tune_with`].
+pub fn tune(
+    device: &Device,
+    instance: &Instance,
+    store: &AutotuneStore,
+    options: &TuneOptions,
+) -> Result<TuneReport, Error> {
+    let mut gate = InProcess::new(device, options.seed, options.measure.timeout);
+    tune_with(device, instance, store, options, &mut gate, &mut |_| ())
+}
+
+/// Looks for the fastest candidate of `instance` on `device`. What the store knows is not measured again; what is found out
+/// is added to it, and to be saved by the caller. `gate` tries candidates before they are timed.
+///
+/// # Errors
+/// `FG1107` if no candidate is right, and what the device says before any is tried.
+pub fn tune_with(
+    device: &Device,
+    instance: &Instance,
+    store: &AutotuneStore,
+    options: &TuneOptions,
+    gate: &mut dyn Gate,
+    told: &mut dyn FnMut(Progress),
+) -> Result<TuneReport, Error> {
+    let begun = Instant::now();
+    let key = instance.key(&options.measure.key());
+    let known = store.get(&key).unwrap_or_default();
+    let mut search = Search {
+        device,
+        instance,
+        options,
+        gate,
+        told,
+        random: Random::new(options.seed),
+        deadline: options.budget.map(|budget| begun + budget),
+        candidates: (0..instance.candidates.len()).map(|_| Looked::default()).collect(),
+        arguments: Vec::new(),
+        rows: BTreeMap::new(),
+        tried: 0,
+        searched: None,
+    };
+    search.recall(&known);
+    search.run()?;
+    let report = search.report(key.clone(), begun)?;
+    let rows: Vec<_> = search.rows.into_iter().collect();
+    if !rows.is_empty() {
+        store.insert(&key, rows);
+    }
+    Ok(report)
+}
+
+/// Candidates that are tried or compiled before the budget is looked at again.
+const TOGETHER: usize = 16;
+
+/// Compiles the kernels of candidates, several at once. What fails says so when it is compiled next.
+pub(crate) fn compile_together(device: &Device, instance: &Instance, candidates: &[usize]) {
+    let plans: Vec<_> = candidates.iter().filter_map(|at| instance.candidates[*at].plan().ok()).collect();
+    let kernels = plans.iter().flat_map(|plan| &plan.steps).map(|step| &step.kernel);
+    let _ = device.prewarm(kernels, &CompileOptions::default());
+}
+
+/// What is known of a candidate during a search.
+#[derive(Default)]
+struct Looked {
+    id: Option<String>,
+    row: Option<CandidateRow>,
+    prepared: Option<Prepared>,
+    is_new: bool,
+}
+
+impl Looked {
+    fn time(&self) -> Option<f64> {
+        let row = self.row.as_ref().filter(|row| row.verdict == TuneVerdict::Measured)?;
+        row.time_ns
+    }
+}
+
+struct Search<'a> {
+    device: &'a Device,
+    instance: &'a Instance,
+    options: &'a TuneOptions,
+    gate: &'a mut dyn Gate,
+    told: &'a mut dyn FnMut(Progress),
+    random: Random,
+    deadline: Option<Instant>,
+    candidates: Vec<Looked>,
+    /// Random numbers on the device, once something is timed.
+    arguments: Vec<Buffer>,
+    /// What is new, by id.
+    rows: BTreeMap<String, CandidateRow>,
+    /// How many were tried now.
+    tried: usize,
+    /// What the search chose, before the rest was timed to tell its regret.
+    searched: Option<usize>,
+}
+
+impl Search<'_> {
+    /// Finds out what is recorded of each candidate.
+    fn recall(&mut self, known: &AutotuneRecord) {
+        if known.is_empty() || self.options.again {
+            return;
+        }
+        for at in 0..self.candidates.len() {
+            self.identify(at);
+            let looked = &mut self.candidates[at];
+            looked.row = looked.id.as_ref().and_then(|id| known.candidates().get(id)).cloned();
+        }
+    }
+
+    /// Finds out what a candidate would run. What cannot even be built says so when it is tried.
+    fn identify(&mut self, at: usize) {
+        if self.candidates[at].id.is_none() {
+            let plan = self.instance.candidates[at].plan();
+            self.candidates[at].id = plan.and_then(|plan| plan_id(self.device, &plan)).ok();
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// How many more candidates may be tried.
+    fn left(&self) -> usize {
+        self.options.max_candidates.map_or(usize::MAX, |most| most.saturating_sub(self.tried))
+    }
+
+    fn untried(&self) -> Vec<usize> {
+        (0..self.candidates.len()).filter(|at| self.candidates[*at].row.is_none()).collect()
+    }
+
+    fn best(&self) -> Option<usize> {
+        let timed = (0..self.candidates.len()).filter_map(|at| Some((at, self.candidates[at].time()?)));
+        timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at)
+    }
+
+    fn run(&mut self) -> Result<(), Error> {
+        let untried = self.untried();
+        if !untried.is_empty() {
+            if self.candidates.len() <= self.options.exhaustive_up_to {
+                let mut batch = self.ordered(untried);
+                batch.truncate(self.left());
+                self.batch(&batch)?;
+            } else {
+                self.halve()?;
+            }
+            self.confirm()?;
+        }
+        self.searched = self.best();
+        if self.options.regret { self.exhaust() } else { Ok(()) }
+    }
+
+    /// Times every candidate that is right to the end, whatever the budget, in the same turns.
+    fn exhaust(&mut self) -> Result<(), Error> {
+        self.deadline = None;
+        let untried = self.untried();
+        self.admit(&untried);
+        let rejected = |looked: &Looked| looked.row.as_ref().is_some_and(|row| row.verdict.is_rejected());
+        let right: Vec<_> =
+            (0..self.candidates.len()).filter(|at| !rejected(&self.candidates[*at])).collect();
+        let right = self.prepare(&right);
+        let policy = self.options.measure.clone().without_elimination();
+        self.time(&right, &policy)
+    }
+
+    /// The heuristic's first, then by how promising they are, then as the space has them.
+    fn ordered(&self, mut all: Vec<usize>) -> Vec<usize> {
+        let heuristic = self.instance.heuristic;
+        let prior = |at: &usize| self.instance.candidates[*at].prior;
+        all.sort_by(|a, b| (*a != heuristic).cmp(&(*b != heuristic)).then(prior(a).total_cmp(&prior(b))));
+        all
+    }
+
+    /// Successive halving with restarts: a batch of some that are promising, some that are random, and, later, neighbors of
+    /// the best so far; in each, who falls behind is timed no longer. Ends when two batches have brought nothing.
+    fn halve(&mut self) -> Result<(), Error> {
+        const BATCH: usize = 24;
+        const PATIENCE: usize = 2;
+        let mut fruitless = 0;
+        while fruitless < PATIENCE && !self.is_late() && self.left() > 0 {
+            let untried = self.untried();
+            if untried.is_empty() {
+                break;
+            }
+            let before = self.best().and_then(|best| self.candidates[best].time());
+            let mut batch: Vec<usize> =
+                self.best().map_or_else(Vec::new, |best| self.neighbors(best, &untried));
+            self.random.shuffle(&mut batch);
+            batch.truncate(BATCH / 2);
+            let promising = self.ordered(untried.clone());
+            let first = BATCH / 2 - batch.len() / 2;
+            batch.extend(promising.into_iter().take(first));
+            let mut others = untried;
+            self.random.shuffle(&mut others);
+            batch.extend(others);
+            let mut seen = BTreeSet::new();
+            batch.retain(|at| seen.insert(*at));
+            batch.truncate(BATCH.min(self.left()));
+            self.batch(&batch)?;
+            let after = self.best().and_then(|best| self.candidates[best].time());
+            let better = match (before, after) {
+                (None, _) => true,
+                (Some(before), Some(after)) => after < 0.99 * before,
+                (Some(_), None) => false,
+            };
+            fruitless = if better { 0 } else { fruitless + 1 };
+        }
+        Ok(())
+    }
+
+    /// Those of `among` that differ from `at` in one field.
+    fn neighbors(&self, at: usize, among: &[usize]) -> Vec<usize> {
+        let own = &self.instance.candidates[at].config;
+        let differing = |other: &toml::Table| {
+            let names: BTreeSet<_> = own.keys().chain(other.keys()).collect();
+            names.into_iter().filter(|name| own.get(*name) != other.get(*name)).count()
+        };
+        let all = among.iter().copied();
+        all.filter(|other| differing(&self.instance.candidates[*other].config) == 1).collect()
+    }
+
+    /// Tries candidates, times those that are right, and notes what came of each.
+    fn batch(&mut self, batch: &[usize]) -> Result<(), Error> {
+        let right = self.admit(batch);
+        let right = self.prepare(&right);
+        let policy = self.options.measure.clone();
+        self.time(&right, &policy)
+    }
+
+    /// Times candidates that were prepared.
+    fn time(&mut self, right: &[usize], policy: &MeasurePolicy) -> Result<(), Error> {
+        if right.is_empty() {
+            return Ok(());
+        }
+        self.upload()?;
+        let views = views(&self.arguments);
+        let timer = Timer { arguments: &views, policy, deadline: self.deadline };
+        let prepared: Vec<&Prepared> =
+            right.iter().filter_map(|at| self.candidates[*at].prepared.as_ref()).collect();
+        let exempt: Vec<usize> =
+            right.iter().position(|at| *at == self.instance.heuristic).into_iter().collect();
+        if let Some(first) = prepared.first() {
+            // One that fails says so when it is timed.
+            let _ = timer.warm_up(first);
+        }
+        let (mut done, all) = (0, prepared.len() * policy.rounds as usize);
+        let told = &mut *self.told;
+        let samples = timer.time(&prepared, &exempt, &mut self.random, &mut || {
+            done += 1;
+            told(Progress::Timed(done, all));
+        });
+        for (at, samples) in right.iter().zip(samples) {
+            self.note_samples(*at, &samples);
+        }
+        Ok(())
+    }
+
+    /// Those of `batch` that are right.
+    fn admit(&mut self, batch: &[usize]) -> Vec<usize> {
+        batch.iter().for_each(|at| self.identify(*at));
+        let (mut right, mut rejected, mut done) = (Vec::new(), Vec::new(), 0);
+        let (told, late) = (&mut *self.told, self.deadline);
+        // Some at a time, so that the budget can end it.
+        for part in batch.chunks(TOGETHER) {
+            if done > 0 && late.is_some_and(|deadline| Instant::now() >= deadline) {
+                break;
+            }
+            self.gate.check(self.instance, part, &mut |at, result| {
+                done += 1;
+                told(Progress::Tried(done, batch.len()));
+                match result {
+                    Ok(()) => right.push(at),
+                    Err(rejection) => rejected.push((at, rejection)),
+                }
+            });
+        }
+        self.tried += done;
+        for (at, rejection) in rejected {
+            self.reject(at, rejection);
+        }
+        right
+    }
+
+    /// Those of `right` that are compiled here, too.
+    fn prepare(&mut self, right: &[usize]) -> Vec<usize> {
+        let mut all = Vec::new();
+        for part in right.chunks(TOGETHER) {
+            if !all.is_empty() && self.is_late() {
+                break;
+            }
+            compile_together(self.device, self.instance, part);
+            for at in part {
+                let plan = self.instance.candidates[*at].plan();
+                match plan.and_then(|plan| Prepared::new(self.device, plan)) {
+                    Ok(prepared) => {
+                        self.candidates[*at].id = Some(prepared.id().to_owned());
+                        self.candidates[*at].prepared = Some(prepared);
+                        all.push(*at);
+                    }
+                    Err(error) => self.reject(*at, Rejection::of(&error)),
+                }
+            }
+        }
+        all
+    }
+
+    fn upload(&mut self) -> Result<(), Error> {
+        if self.arguments.is_empty() {
+            let trial = self.instance.trial(Numbers::Random, self.options.seed);
+            self.arguments = resident(self.device, &self.instance.arguments, &trial)?;
+        }
+        Ok(())
+    }
+
+    fn note_samples(&mut self, at: usize, samples: &Samples) {
+        if let Some(error) = &samples.failed {
+            return self.reject(at, Rejection::of(error));
+        }
+        let (Some(time), Some(spread)) = (samples.median(), samples.spread()) else { return };
+        let verdict = if samples.complete { TuneVerdict::Measured } else { TuneVerdict::Eliminated };
+        self.candidates[at].is_new = true;
+        let row = self.row(at, verdict).timed(time, spread, samples.len());
+        self.note(at, row);
+    }
+
+    fn reject(&mut self, at: usize, rejection: Rejection) {
+        let row = self.row(at, rejection.verdict).because(rejection.reason);
+        self.note(at, row);
+    }
+
+    fn row(&self, at: usize, verdict: TuneVerdict) -> CandidateRow {
+        let candidate = &self.instance.candidates[at];
+        CandidateRow {
+            heuristic: at == self.instance.heuristic,
+            recorded_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            recorded_by: format!("fulgurite {}", env!("CARGO_PKG_VERSION")),
+            workgroup: self.candidates[at].prepared.as_ref().and_then(Prepared::workgroup),
+            unroll: candidate.summary.unroll,
+            tile: candidate.summary.tile.clone(),
+            ..CandidateRow::new(candidate.config.clone(), verdict)
+        }
+    }
+
+    fn note(&mut self, at: usize, row: CandidateRow) {
+        if let Some(id) = &self.candidates[at].id {
+            self.rows.insert(id.clone(), row.clone());
+        }
+        self.candidates[at].row = Some(row);
+    }
+
+    /// Times the best and the heuristic's against each other once more, so that noise does not make something worse than
+    /// the heuristic the best. Nothing is timed that was not timed now.
+    fn confirm(&mut self) -> Result<(), Error> {
+        let heuristic = self.instance.heuristic;
+        let Some(best) = self.best().filter(|best| *best != heuristic) else { return Ok(()) };
+        let both = [best, heuristic];
+        if self.is_late()
+            || both.iter().any(|at| self.candidates[*at].prepared.is_none() || !self.candidates[*at].is_new)
+        {
+            return Ok(());
+        }
+        let views = views(&self.arguments);
+        let policy = self.options.measure.clone().without_elimination();
+        let timer = Timer { arguments: &views, policy: &policy, deadline: None };
+        let prepared: Vec<&Prepared> =
+            both.iter().filter_map(|at| self.candidates[*at].prepared.as_ref()).collect();
+        let samples = timer.time(&prepared, &[0, 1], &mut self.random, &mut || ());
+        for (at, samples) in both.into_iter().zip(samples) {
+            self.note_samples(at, &samples);
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, key: AutotuneKey, begun: Instant) -> Result<TuneReport, Error> {
+        let Some(best) = self.best() else {
+            let reasons: Vec<_> =
+                self.candidates.iter().filter_map(|c| c.row.as_ref()?.reason.as_deref()).collect();
+            let message = format!(
+                "none of {} candidates of {key} was right: {}",
+                self.candidates.len(),
+                reasons.first().unwrap_or(&"none was tried within the budget")
+            );
+            return Err(Error::invalid(Code::NothingRight, message));
+        };
+        let heuristic = self.instance.heuristic;
+        let time = |at: usize| self.candidates[at].time();
+        let chosen = self.searched.and_then(time);
+        let speedup = time(heuristic).zip(chosen).map(|(slow, fast)| slow / fast);
+        let regret = chosen.zip(time(best)).map(|(chosen, best)| chosen / best - 1.0);
+        let regret = regret.filter(|_| self.options.regret);
+        let candidates = self.candidates.iter().zip(&self.instance.candidates);
+        let candidates = candidates.map(|(looked, candidate)| CandidateReport {
+            name: candidate.name(),
+            id: looked.id.clone(),
+            row: looked.row.clone(),
+            is_new: looked.is_new,
+        });
+        let candidates: Vec<_> = candidates.collect();
+        Ok(TuneReport {
+            key,
+            problem: self.instance.problem.clone(),
+            best,
+            heuristic,
+            measured: candidates.iter().filter(|candidate| candidate.is_new).count(),
+            candidates,
+            regret,
+            speedup,
+            work: self.instance.work,
+            elapsed: begun.elapsed(),
+            out_of_budget: self.is_late() && !self.options.regret,
+        })
+    }
+}
+
+/// The best candidate of a record that this instance still has: its place and what it runs. A configuration whose kernel
+/// has changed since runs something else, and what was measured says nothing of that.
+pub(crate) fn recorded_best(
+    device: &Device,
+    instance: &Instance,
+    record: &AutotuneRecord,
+) -> Option<(usize, Prepared)> {
+    record.ranking().into_iter().find_map(|(id, row)| {
+        let at = instance.position(&row.config)?;
+        let plan = instance.candidates[at].plan().ok()?;
+        if plan_id(device, &plan).ok()? != *id {
+            return None;
+        }
+        Some((at, Prepared::new(device, plan).ok()?))
+    })
+}

@@ -1,0 +1,320 @@
+//! Tuned kernels as a program uses them: at once by the heuristic or by a record, and by what is found in the background as
+//! soon as it is.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use fulgurite_driver_core::{BufferView, Device, Error, LaunchOptions};
+use fulgurite_spec::Diagnostic;
+
+use crate::error::Notices;
+use crate::family::Family;
+use crate::instance::Instance;
+use crate::key::AutotuneKey;
+use crate::policy::{AutotuneMode, AutotunePolicy};
+use crate::prepared::Prepared;
+use crate::store::AutotuneStore;
+use crate::tune::{TuneOptions, TuneReport, recorded_best, tune};
+
+/// Gives a program the fastest configurations that are known for its device. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Tuner {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    device: Device,
+    store: AutotuneStore,
+    policy: AutotunePolicy,
+    given: Mutex<HashMap<AutotuneKey, Tuned>>,
+    notices: Notices,
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// The family's rule for a device that nothing is known of.
+    Heuristic,
+    /// A record.
+    Record,
+    /// It was tuned by this process.
+    Tuned,
+}
+
+/// A problem's kernels in the best configuration that is known. Cheap to clone; clones share it.
+#[derive(Clone)]
+pub struct Tuned {
+    cell: Arc<Cell>,
+}
+
+struct Cell {
+    current: RwLock<Current>,
+    background: Mutex<Background>,
+    ended: Condvar,
+}
+
+#[derive(Clone)]
+struct Current {
+    prepared: Arc<Prepared>,
+    name: String,
+    source: Source,
+}
+
+/// What the thread that tunes does.
+enum Background {
+    None,
+    Running,
+    Ended(Option<Error>),
+}
+
+impl Tuner {
+    /// A tuner for `device`, with the records of `store`. Fields that `policy` does not state are those of the environment;
+    /// what the environment states wrongly is a notice.
+    pub fn new(device: Device, store: AutotuneStore, policy: &AutotunePolicy) -> Self {
+        let (environment, bad) = AutotunePolicy::from_env();
+        let notices = Notices::default();
+        if let Some(bad) = bad {
+            notices.say(bad);
+        }
+        let policy = environment.merged(policy);
+        Self { shared: Arc::new(Shared { device, store, policy, given: Mutex::default(), notices }) }
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.shared.device
+    }
+
+    /// The records.
+    pub fn store(&self) -> &AutotuneStore {
+        &self.shared.store
+    }
+
+    /// What is not as it was asked for, each once.
+    pub fn notices(&self) -> Vec<Diagnostic> {
+        let mut all = self.shared.notices.all();
+        all.extend(self.shared.store.notices());
+        all
+    }
+
+    fn mode(&self) -> AutotuneMode {
+        self.shared.policy.mode.unwrap_or(AutotuneMode::Cached)
+    }
+
+    fn options(&self) -> TuneOptions {
+        let policy = &self.shared.policy;
+        let defaults = TuneOptions::default();
+        TuneOptions {
+            budget: policy.budget.or(defaults.budget),
+            max_candidates: policy.max_candidates,
+            seed: policy.seed.unwrap_or(defaults.seed),
+            ..defaults
+        }
+    }
+
+    /// `family`'s kernels for `problem`, ready to be launched: by the best record, or else by the heuristic. Nothing is
+    /// measured before it returns. In the mode [`AutotuneMode::On`] a thread then tunes what is not recorded, and what it
+    /// finds is used by the launches that begin after that.
+    ///
+    /// # Errors
+    /// `FG1105` if no configuration fits, and what compiling meets.
+    pub fn get<F: Family>(&self, family: F, problem: &F::Problem) -> Result<Tuned, Error> {
+        let instance = Instance::new(Arc::new(family), self.shared.device.snapshot(), problem)?;
+        self.get_instance(instance)
+    }
+
+    fn get_instance(&self, instance: Instance) -> Result<Tuned, Error> {
+        let options = self.options();
+        // A bucket may have several problems, each with a plan of its own.
+        let key = AutotuneKey { bucket: instance.problem.clone(), ..instance.key(&options.measure.key()) };
+        if let Some(known) = lock(&self.shared.given).get(&key) {
+            return Ok(known.clone());
+        }
+        let (first, complete) = self.first(&instance, &options)?;
+        let tuned = Tuned {
+            cell: Arc::new(Cell {
+                current: RwLock::new(first),
+                background: Mutex::new(Background::None),
+                ended: Condvar::new(),
+            }),
+        };
+        // Another thread may have been faster: then this one is dropped, before it tunes anything.
+        let mut given = lock(&self.shared.given);
+        let known = given.entry(key).or_insert_with(|| tuned.clone()).clone();
+        drop(given);
+        if Arc::ptr_eq(&known.cell, &tuned.cell) && self.mode() == AutotuneMode::On && !complete {
+            self.tune_in_background(&tuned, instance, options);
+        }
+        Ok(known)
+    }
+
+    /// What is used at once, and whether nothing is left to be tuned.
+    fn first(&self, instance: &Instance, options: &TuneOptions) -> Result<(Current, bool), Error> {
+        let of = |at: usize, prepared: Prepared, source| Current {
+            prepared: Arc::new(prepared),
+            name: instance.candidates[at].name(),
+            source,
+        };
+        if self.mode() != AutotuneMode::Off
+            && let Some(record) = self.shared.store.get(&instance.key(&options.measure.key()))
+            && let Some((at, prepared)) = recorded_best(&self.shared.device, instance, &record)
+        {
+            let known = |config: &toml::Table| record.candidates().values().any(|row| row.config == *config);
+            let complete = instance.candidates.len() > options.exhaustive_up_to
+                || instance.candidates.iter().all(|candidate| known(&candidate.config));
+            return Ok((of(at, prepared, Source::Record), complete));
+        }
+        let plan = instance.candidates[instance.heuristic].plan()?;
+        let prepared = Prepared::new(&self.shared.device, plan)?;
+        Ok((of(instance.heuristic, prepared, Source::Heuristic), false))
+    }
+
+    fn tune_in_background(&self, tuned: &Tuned, instance: Instance, options: TuneOptions) {
+        *lock(&tuned.cell.background) = Background::Running;
+        let (tuner, cell) = (self.clone(), Arc::clone(&tuned.cell));
+        let work = move || {
+            // Also if it panics: whoever waits is told.
+            let _told = Ending(&cell);
+            let result = tuner.tune_and_swap(&cell, &instance, &options);
+            if let Err(error) = &result {
+                tracing::warn!("{} {}: {error}", instance.family, instance.problem);
+            }
+            *lock(&cell.background) = Background::Ended(result.err());
+        };
+        let started = std::thread::Builder::new().name("fulgurite autotune".to_owned()).spawn(work);
+        if let Err(error) = started {
+            *lock(&tuned.cell.background) = Background::Ended(Some(Error::Internal(error.to_string())));
+        }
+    }
+
+    fn tune_and_swap(&self, cell: &Cell, instance: &Instance, options: &TuneOptions) -> Result<(), Error> {
+        let report = tune(&self.shared.device, instance, &self.shared.store, options)?;
+        let plan = instance.candidates[report.best].plan()?;
+        let current = Current {
+            prepared: Arc::new(Prepared::new(&self.shared.device, plan)?),
+            name: report.candidates[report.best].name.clone(),
+            source: Source::Tuned,
+        };
+        *cell.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+        if let Err(error) = self.shared.store.save() {
+            self.shared.notices.say(error.diagnostic());
+        }
+        Ok(())
+    }
+
+    /// Tunes `problem` now, whatever the mode, keeps what was found, and uses it from then on.
+    ///
+    /// # Errors
+    /// As [`tune`](crate::tune()).
+    pub fn tune<F: Family>(
+        &self,
+        family: F,
+        problem: &F::Problem,
+        options: &TuneOptions,
+    ) -> Result<TuneReport, Error> {
+        let instance = Instance::new(Arc::new(family), self.shared.device.snapshot(), problem)?;
+        let report = tune(&self.shared.device, &instance, &self.shared.store, options)?;
+        if let Err(error) = self.shared.store.save() {
+            self.shared.notices.say(error.diagnostic());
+        }
+        let key = AutotuneKey { bucket: instance.problem.clone(), ..report.key.clone() };
+        let known = lock(&self.shared.given).get(&key).cloned();
+        if let Some(tuned) = known {
+            let plan = instance.candidates[report.best].plan()?;
+            let prepared = Arc::new(Prepared::new(&self.shared.device, plan)?);
+            let name = report.candidates[report.best].name.clone();
+            *tuned.cell.current.write().unwrap_or_else(PoisonError::into_inner) =
+                Current { prepared, name, source: Source::Tuned };
+        }
+        Ok(report)
+    }
+}
+
+impl fmt::Debug for Tuner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tuner({:?}, {:?})", self.shared.device, self.mode())
+    }
+}
+
+impl Tuned {
+    fn current(&self) -> Current {
+        self.cell.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Launches it and waits.
+    ///
+    /// # Errors
+    /// As [`Prepared::launch`].
+    pub fn launch(&self, arguments: &[BufferView], options: &LaunchOptions) -> Result<(), Error> {
+        self.current().prepared.launch(arguments, options)
+    }
+
+    /// Launches it and waits; the time that it took on the device.
+    ///
+    /// # Errors
+    /// As [`Prepared::launch`].
+    pub fn timed(&self, arguments: &[BufferView], options: &LaunchOptions) -> Result<Duration, Error> {
+        self.current().prepared.timed(arguments, options)
+    }
+
+    /// The configuration in use, on one line.
+    pub fn config(&self) -> String {
+        self.current().name
+    }
+
+    /// Where that comes from.
+    pub fn source(&self) -> Source {
+        self.current().source
+    }
+
+    /// Waits until nothing is tuned in the background any more, but no longer than `timeout`; whether that is so.
+    ///
+    /// # Errors
+    /// Why tuning failed, if it did.
+    pub fn wait(&self, timeout: Duration) -> Result<bool, Error> {
+        let until = Instant::now() + timeout;
+        let mut background = lock(&self.cell.background);
+        loop {
+            match &*background {
+                Background::None | Background::Ended(None) => return Ok(true),
+                Background::Ended(Some(error)) => return Err(error.clone()),
+                Background::Running => {}
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let waited = self.cell.ended.wait_timeout(background, left);
+            background = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl fmt::Debug for Tuned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let current = self.current();
+        write!(f, "Tuned({}, {:?})", current.name, current.source)
+    }
+}
+
+/// Tells whoever waits that tuning has ended, however it did.
+struct Ending<'c>(&'c Cell);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let mut background = lock(&self.0.background);
+        if matches!(*background, Background::Running) {
+            let message = String::from("tuning in the background ended without a result");
+            *background = Background::Ended(Some(Error::Internal(message)));
+        }
+        self.0.ended.notify_all();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is locked is replaced as a whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,280 @@
+//! C = A · B in f32: each workgroup computes a tile of C in steps along K, each invocation some rows and columns of it in
+//! registers. Tiles of A, transposed, and of B lie in shared memory.
+
+use fulgurite_autotune::{Argument, Family, Numbers, Plan, Summary, Trial, Work};
+use fulgurite_driver_core::{Error, LaunchOptions};
+use fulgurite_ir::VerifiedKernel;
+use fulgurite_ir::builder::{Array, Builder, Read, ReadAccess, Val, Write, WriteAccess, kernel};
+use fulgurite_spec::device::DeviceSnapshot;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use super::side::{Shape, Side};
+use super::{arguments, check, most_exact, work};
+use crate::build::{fits, fits_grid, params, verified};
+use crate::numbers::{Random, bytes};
+use crate::problem::Product;
+
+/// The product of matrices of f32, whose sizes are multiples of 16. Arguments: A, B, and C, all row after row.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MatmulF32;
+
+/// How it is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatmulF32Config {
+    /// Rows of C that a workgroup computes.
+    pub tile_m: u32,
+    /// Columns of C that a workgroup computes.
+    pub tile_n: u32,
+    /// Numbers along K in one step.
+    pub depth: u32,
+    /// Rows of C that an invocation computes: a multiple of 4.
+    pub rows: u32,
+    /// Columns of C that an invocation computes: a multiple of 4.
+    pub columns: u32,
+    /// 1: tiles are loaded when they are wanted. 2: those of the next step are loaded while this one is multiplied.
+    pub staging: u32,
+    /// How often the body of the innermost loop is repeated.
+    pub unroll: u32,
+}
+
+/// Words between the rows of A's tile in shared memory, which is stored across them.
+const PADDING: u32 = 4;
+
+impl MatmulF32Config {
+    fn workgroup(&self) -> [u32; 3] {
+        [self.tile_n / self.columns, self.tile_m / self.rows, 1]
+    }
+
+    fn invocations(&self) -> u32 {
+        self.workgroup()[0] * self.workgroup()[1]
+    }
+
+    fn shared_bytes(&self) -> u32 {
+        (self.depth * (self.tile_m + PADDING) + self.depth * self.tile_n) * 4
+    }
+
+    fn grid(&self, problem: &Product) -> [u32; 3] {
+        [problem.n / self.tile_n, problem.m / self.tile_m, 1]
+    }
+
+    fn is_valid(&self, device: &DeviceSnapshot, problem: &Product) -> bool {
+        let quads = |numbers: u32| numbers.is_multiple_of(4 * self.invocations());
+        problem.m.is_multiple_of(self.tile_m)
+            && problem.n.is_multiple_of(self.tile_n)
+            && problem.k.is_multiple_of(self.depth)
+            && self.rows <= self.tile_m
+            && self.columns <= self.tile_n
+            && self.unroll <= self.depth
+            && (16..=1024).contains(&self.invocations())
+            // Every invocation loads as many vectors of each tile.
+            && quads(self.tile_m * self.depth)
+            && quads(self.tile_n * self.depth)
+            && fits(device, self.workgroup(), self.shared_bytes())
+            && fits_grid(device, self.grid(problem))
+    }
+}
+
+impl Family for MatmulF32 {
+    type Config = MatmulF32Config;
+    type Problem = Product;
+
+    fn id(&self) -> &'static str {
+        "matmul_f32"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn space(&self, device: &DeviceSnapshot, problem: &Product) -> Vec<MatmulF32Config> {
+        let mut all = Vec::new();
+        let tiles = [(16, 16), (32, 32), (32, 64), (64, 64), (64, 128), (128, 64), (128, 128), (128, 256)];
+        for (tile_m, tile_n) in tiles {
+            for depth in [8, 16, 32] {
+                for (rows, columns) in [(4, 4), (8, 4), (4, 8), (8, 8)] {
+                    for staging in [1, 2] {
+                        for unroll in [1, 4, 16] {
+                            all.push(MatmulF32Config {
+                                tile_m,
+                                tile_n,
+                                depth,
+                                rows,
+                                columns,
+                                staging,
+                                unroll,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        all.retain(|config| config.is_valid(device, problem));
+        all
+    }
+
+    fn heuristic(&self, device: &DeviceSnapshot, problem: &Product) -> MatmulF32Config {
+        let config = |tile, depth, each, unroll| MatmulF32Config {
+            tile_m: tile,
+            tile_n: tile,
+            depth,
+            rows: each,
+            columns: each,
+            staging: 2,
+            unroll,
+        };
+        // Large tiles read least, but small matrices have too few of them to keep a device busy.
+        let few = |config: &MatmulF32Config| {
+            let [x, y, _] = config.grid(problem);
+            config.tile_m > 64 && x * y < 64
+        };
+        let wanted = [config(128, 16, 8, 4), config(64, 16, 8, 4), config(32, 16, 4, 4)];
+        let valid = wanted.into_iter().find(|config| config.is_valid(device, problem) && !few(config));
+        valid.unwrap_or_else(|| self.space(device, problem).first().copied().unwrap_or(config(16, 16, 4, 1)))
+    }
+
+    fn plan(&self, config: &MatmulF32Config, problem: &Product) -> Result<Plan, Error> {
+        let options = LaunchOptions::workgroups(config.grid(problem));
+        Ok(Plan::of(matmul(config)?, params([problem.m, problem.n, problem.k]), options))
+    }
+
+    fn summary(&self, config: &MatmulF32Config) -> Summary {
+        Summary { unroll: Some(config.unroll), tile: vec![config.tile_m, config.tile_n, config.depth] }
+    }
+
+    fn arguments(&self, problem: &Product) -> Vec<Argument> {
+        arguments(problem, 4)
+    }
+
+    fn trial(&self, problem: &Product, numbers: Numbers, seed: u64) -> Trial {
+        let (m, n, k) = (problem.m as usize, problem.n as usize, problem.k as usize);
+        let (mut random, most) = (Random::new(seed), most_exact(problem.k));
+        let (a, b) = (random.floats(m * k, numbers, most), random.floats(k * n, numbers, most));
+        let arguments = vec![bytes(&a), bytes(&b), Vec::new()];
+        Trial { arguments, check: check(problem, numbers, seed, a, b) }
+    }
+
+    fn work(&self, problem: &Product) -> Work {
+        work(problem)
+    }
+}
+
+type Quad<'k> = Val<'k, [f32; 4]>;
+type Factor<'k> = Array<'k, f32, ReadAccess, u32>;
+
+/// The kernel of a configuration.
+fn matmul(config: &MatmulF32Config) -> Result<Arc<VerifiedKernel>, Error> {
+    let built = kernel::<(Read<f32>, Read<f32>, Write<f32>, u32, u32, u32)>(
+        "matmul_f32",
+        ["a", "b", "c", "m", "n", "k"],
+        config.workgroup(),
+        |k, (a, b, c, m, n, depth_all)| {
+            k.require(|_| (m % config.tile_m).eq(0));
+            k.require(|_| (n % config.tile_n).eq(0));
+            k.require(|_| (depth_all % config.depth).eq(0));
+            k.require(|_| depth_all.le(1 << 20));
+            k.require(|_| (m * depth_all).eq(a.len()));
+            k.require(|_| (depth_all * n).eq(b.len()));
+            k.require(|_| (m * n).eq(c.len()));
+            body(k, config, [a, b], c, [n, depth_all]);
+        },
+    );
+    verified(built)
+}
+
+fn body<'k>(
+    k: &'k Builder,
+    config: &MatmulF32Config,
+    [a, b]: [Factor<'k>; 2],
+    c: Array<'k, f32, WriteAccess, u32>,
+    [n, depth_all]: [Val<'k, u32>; 2],
+) {
+    let MatmulF32Config { tile_m, tile_n, depth, rows, columns, staging, unroll } = *config;
+    let line = tile_m + PADDING;
+    let (a4, b4, c4) = (a.view::<[f32; 4]>("a4"), b.view::<[f32; 4]>("b4"), c.view::<[f32; 4]>("c4"));
+    let at = k.shared_uninit::<f32>("at", depth * line);
+    let bt = k.shared_uninit::<f32>("bt", depth * tile_n);
+    let (at4, bt4) = (at.view::<[f32; 4]>("at4"), bt.view::<[f32; 4]>("bt4"));
+    let (tx, ty) = (k.local_id().x(), k.local_id().y());
+    let (left, top) = (k.workgroup_id().x(), k.workgroup_id().y());
+    let (quads_k, quads_n) = (depth_all >> 2, n >> 2);
+
+    let invocations = config.invocations();
+    let a_shape = Shape { rows: tile_m, vectors: depth / 4 };
+    let b_shape = Shape { rows: depth, vectors: tile_n / 4 };
+    let a_side = Side::new(k, a4, a_shape, invocations, k.val(depth / 4));
+    let b_side = Side::new(k, b4, b_shape, invocations, quads_n * depth);
+    let lay = |(a, b): &(Vec<Quad<'k>>, Vec<Quad<'k>>)| {
+        for ((row, quad), vector) in a_side.places.iter().zip(a) {
+            let first = *quad * (4 * line) + *row;
+            (0..4).for_each(|part| at.store(first + part * line, vector.extract(part)));
+        }
+        for ((row, quad), vector) in b_side.places.iter().zip(b) {
+            bt4.store(*row * (tile_n / 4) + *quad, *vector);
+        }
+    };
+    type Places<'k> = (Vec<Val<'k, u32>>, Vec<Val<'k, u32>>);
+    let load = |from: &Places<'k>| (a_side.load(&from.0), b_side.load(&from.1));
+    let next = |from: &Places<'k>| (a_side.next(&from.0), b_side.next(&from.1));
+
+    // Rows and columns in groups of four, spread over the tile, so that neighbors read neighbors.
+    let (row_groups, column_groups) = (rows / 4, columns / 4);
+    let (row_skip, column_skip) = (tile_m / row_groups, tile_n / column_groups);
+    let once = |kk: Val<'k, u32>, sums: Vec<Quad<'k>>| -> Vec<Quad<'k>> {
+        let of_a = |group| at4.load(kk * (line / 4) + ty + group * (row_skip / 4));
+        let of_b = |group| bt4.load(kk * (tile_n / 4) + tx + group * (column_skip / 4));
+        let a: Vec<_> = (0..row_groups).map(of_a).collect();
+        let b: Vec<_> = (0..column_groups).map(of_b).collect();
+        multiply(k, &sums, &a, &b)
+    };
+    let step = |sums: Vec<Quad<'k>>| match unroll {
+        all if all == depth => (0..depth).fold(sums, |sums, kk| once(k.val(kk), sums)),
+        several => k.for_carry(0u32, depth, several, sums, |_, kk, sums| {
+            (0..several).fold(sums, |sums, part| once(kk + part, sums))
+        }),
+    };
+
+    let sums = vec![k.vec4(0.0f32, 0.0, 0.0, 0.0); (rows * column_groups) as usize];
+    let from = (a_side.begin(top * tile_m * quads_k, quads_k), b_side.begin(left * (tile_n / 4), quads_n));
+    let tiles = depth_all / depth;
+    let sums = if staging == 2 {
+        let carried = (sums, load(&from), from);
+        let (sums, ..) = k.for_carry(0u32, tiles, 1u32, carried, |k, _, (sums, ready, from)| {
+            lay(&ready);
+            k.barrier_shared();
+            // Behind the end, zeros are loaded and never used.
+            let from = next(&from);
+            let following = load(&from);
+            let sums = step(sums);
+            k.barrier_shared();
+            (sums, following, from)
+        });
+        sums
+    } else {
+        let (sums, _) = k.for_carry(0u32, tiles, 1u32, (sums, from), |k, _, (sums, from)| {
+            lay(&load(&from));
+            k.barrier_shared();
+            let sums = step(sums);
+            k.barrier_shared();
+            (sums, next(&from))
+        });
+        sums
+    };
+    for row in 0..rows {
+        let r = top * tile_m + (row / 4) * row_skip + ty * 4 + row % 4;
+        for group in 0..column_groups {
+            let quad = left * (tile_n / 4) + group * (column_skip / 4) + tx;
+            c4.store(r * quads_n + quad, sums[(row * column_groups + group) as usize]);
+        }
+    }
+}
+
+/// Adds the products of a part of a column of A and a part of a row of B.
+fn multiply<'k>(k: &'k Builder, sums: &[Quad<'k>], a: &[Quad<'k>], b: &[Quad<'k>]) -> Vec<Quad<'k>> {
+    let one = |(at, sum): (usize, &Quad<'k>)| {
+        let (row, group) = (at / b.len(), at % b.len());
+        let factor = a[row / 4].extract(row as u32 % 4);
+        k.vec4(factor, factor, factor, factor).mul_add(b[group], *sum)
+    };
+    sums.iter().enumerate().map(one).collect()
+}

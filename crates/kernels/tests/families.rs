@@ -1,0 +1,101 @@
+//! Every configuration of every family against its plain Rust, on small problems: on whole numbers exactly, on random ones
+//! within the bounds.
+
+use std::sync::Arc;
+
+use fulgurite_autotune::{Instance, Numbers, Prepared};
+use fulgurite_driver_core::{Backend, Buffer, CompileOptions, Device, LaunchOptions};
+use fulgurite_kernels::{families, family};
+
+fn device(backend: Arc<dyn Backend>) -> Device {
+    Device::new(backend, CompileOptions::default(), LaunchOptions::default())
+}
+
+fn cpu() -> Device {
+    device(Arc::new(fulgurite_backend_cpu::CpuBackend::new()))
+}
+
+fn reference() -> Device {
+    device(Arc::new(fulgurite_backend_reference::ReferenceBackend::new(Default::default())))
+}
+
+/// Runs every `every`-th configuration, and the heuristic's.
+fn try_all(device: &Device, instance: &Instance, every: usize) {
+    let trials = [Numbers::Exact, Numbers::Random].map(|numbers| instance.trial(numbers, 7));
+    for (at, candidate) in instance.candidates.iter().enumerate() {
+        if at % every != 0 && at != instance.heuristic {
+            continue;
+        }
+        let prepared = Prepared::new(device, candidate.plan().unwrap()).unwrap();
+        for trial in &trials {
+            let buffers: Vec<Buffer> = (0..instance.arguments.len())
+                .map(|i| match &trial.arguments[i][..] {
+                    [] => device.upload(&vec![0xa5; instance.arguments[i].bytes as usize]).unwrap(),
+                    bytes => device.upload(bytes).unwrap(),
+                })
+                .collect();
+            let views: Vec<_> = buffers.iter().map(Buffer::whole).collect();
+            let name = format!("{instance:?}: {}", candidate.name());
+            prepared.launch(&views, &LaunchOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let outputs = instance.arguments.iter().zip(&views).filter(|(argument, _)| argument.is_output);
+            let outputs: Vec<_> = outputs.map(|(_, view)| view.to_vec().unwrap()).collect();
+            assert_eq!((trial.check)(&outputs), Ok(()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_configuration_is_right_on_cpu() {
+    let device = cpu();
+    for (id, problem, every) in [
+        ("elementwise", "1", 7),
+        ("elementwise", "5003", 1),
+        ("sum", "3", 1),
+        ("sum", "70001", 3),
+        ("transpose", "64x128", 1),
+        ("transpose", "33x70", 1),
+        ("transpose", "1x1", 1),
+        ("matmul_f32", "128x256x64", 3),
+        ("matmul_f32", "48x16x32", 1),
+        ("matmul_f16", "128x256x64", 3),
+        ("matmul_f16", "32x64x32", 1),
+    ] {
+        let instance = family(id).unwrap().instance(device.snapshot(), problem).unwrap();
+        try_all(&device, &instance, every);
+    }
+}
+
+#[test]
+fn configurations_are_right_on_the_reference() {
+    let device = reference();
+    for (id, problem, every) in [
+        ("elementwise", "131", 5),
+        ("sum", "1030", 5),
+        ("transpose", "20x36", 5),
+        ("matmul_f32", "32x32x16", 5),
+        ("matmul_f16", "32x32x32", 3),
+    ] {
+        let instance = family(id).unwrap().instance(device.snapshot(), problem).unwrap();
+        try_all(&device, &instance, every);
+    }
+}
+
+#[test]
+fn families_are_listed_once_and_refuse_what_is_no_problem() {
+    let device = cpu();
+    for listed in families() {
+        assert_eq!(family(listed.id).unwrap().id, listed.id);
+        assert_eq!(families().iter().filter(|other| other.id == listed.id).count(), 1);
+        for problem in listed.problems {
+            let instance = listed.instance(device.snapshot(), problem).unwrap();
+            assert!(instance.candidates.len() > 4, "{instance:?}");
+        }
+        let refused = |text| listed.instance(device.snapshot(), text).unwrap_err().code().to_string();
+        assert_eq!(refused("many"), "FG1106");
+        assert_eq!(refused("0"), "FG1106");
+    }
+    // Sizes that no tile divides.
+    let none = family("matmul_f32").unwrap().instance(device.snapshot(), "17x16x16").unwrap_err();
+    assert_eq!(none.code().to_string(), "FG1105");
+    assert!(family("none").is_none());
+}

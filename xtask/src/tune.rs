@@ -1,0 +1,235 @@
+//! `cargo xtask tune`: looks for the fastest configurations of the kernel library's families, and looks after what was found.
+
+mod plot;
+mod records;
+mod table;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use fulgurite::autotune::{
+    AutotuneStore, InProcess, Instance, MeasurePolicy, ProcessGate, Progress, StoreOptions, Tester,
+    TuneOptions, TuneReport, answer, tune_with,
+};
+use fulgurite::kernels::{Listed, families, family};
+use fulgurite::{Choice, registry};
+use fulgurite_driver_core::{CompileOptions, Device, Error, LaunchOptions};
+
+use crate::progress;
+
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<records::Command>,
+    /// The folder of records. Default: the user's
+    #[arg(long, value_name = "DIR", global = true)]
+    root: Option<PathBuf>,
+    /// Print JSON instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    tune: TuneArgs,
+}
+
+#[derive(clap::Args)]
+struct TuneArgs {
+    /// The backend's id, or `all`
+    #[arg(long, value_name = "ID", default_value = "vulkan")]
+    backend: String,
+    /// A family; may be given several times. Default: every one
+    #[arg(long, value_name = "F")]
+    family: Vec<String>,
+    /// A problem of the families; may be given several times. Default: three of each
+    #[arg(long, value_name = "SIZES")]
+    problem: Vec<String>,
+    /// When to stop tuning a problem: what was not tried by then is left for next time
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    budget: Duration,
+    /// Most candidates that are tried of a problem
+    #[arg(long, value_name = "N")]
+    max_candidates: Option<usize>,
+    /// Timed runs of each candidate that is not eliminated
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    rounds: u32,
+    /// What is random comes of it: numbers, turns, which candidates are tried
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Then time every candidate to the end, and say how much worse the one is that was chosen than the best
+    #[arg(long)]
+    regret: bool,
+    /// Measure also what is recorded
+    #[arg(long)]
+    again: bool,
+    /// Try candidates in this process: quicker, and lost with one that crashes
+    #[arg(long)]
+    in_process: bool,
+    /// Print only so many of the candidates, the fastest. Default: all
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
+    /// Draw the landscape of each problem into this folder, as SVG
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
+}
+
+/// What a process does that tries candidates.
+#[derive(clap::Args)]
+pub(crate) struct WorkerArgs {
+    backend: String,
+    family: String,
+    problem: String,
+    seed: u64,
+    timeout_ms: u64,
+}
+
+/// How long one launch may take.
+const LAUNCH: Duration = Duration::from_secs(10);
+/// How long a candidate may take to be compiled and tried.
+const CANDIDATE: Duration = Duration::from_secs(60);
+
+/// Whether every problem was tuned, or what a subcommand says.
+pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
+    let root = match &args.root {
+        Some(root) => std::path::absolute(root)?,
+        None => fulgurite_pipeline_cache::default_root()
+            .context("error[FG1102]: there is no cache folder: FULGURITE_CACHE_DIR is empty or relative")?
+            .join("autotune"),
+    };
+    let store = AutotuneStore::open(&root, StoreOptions::default());
+    let result = match &args.command {
+        Some(command) => records::run(command, &store, args.json),
+        None => tune_all(&args.tune, &store, args.json),
+    };
+    store.notices().iter().for_each(|notice| eprintln!("{notice}"));
+    result
+}
+
+fn tune_all(args: &TuneArgs, store: &AutotuneStore, json: bool) -> anyhow::Result<bool> {
+    let families = match &args.family[..] {
+        [] => families(),
+        ids => ids.iter().map(|id| found(id)).collect::<Result<_, _>>()?,
+    };
+    let (mut reports, mut complete) = (Vec::new(), true);
+    for id in crate::backend_ids(&registry(), &args.backend) {
+        let device = match open(&id) {
+            Ok(device) => device,
+            Err(Error::Unavailable { reason, .. }) if args.backend == "all" => {
+                eprintln!("{id}: unavailable: {reason}");
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if !json {
+            let snapshot = device.snapshot();
+            println!("{id}: {}, {}", snapshot.device, snapshot.driver);
+        }
+        for listed in &families {
+            let own = listed.problems.map(str::to_owned);
+            let problems = if args.problem.is_empty() { &own[..] } else { &args.problem };
+            for problem in problems {
+                match tune_one(args, store, &device, listed, problem) {
+                    Ok(report) => {
+                        if json {
+                            reports.push(table::json(&report));
+                        } else {
+                            table::print(&report, args.top);
+                        }
+                        if let Some(folder) = &args.plot {
+                            plot::write(folder, &report)?;
+                        }
+                    }
+                    // A device without what all of a family's kernels need has nothing to be tuned.
+                    Err(error) if is_empty(&error) && args.family.is_empty() => {
+                        eprintln!("{}: {error}", listed.id);
+                    }
+                    Err(error) => {
+                        complete = false;
+                        eprintln!("{} {problem}: {error:#}", listed.id);
+                    }
+                }
+            }
+        }
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&reports)?);
+    }
+    Ok(complete)
+}
+
+fn is_empty(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<Error>().map(Error::code);
+    code == Some(fulgurite::Code::NoConfiguration)
+}
+
+fn found(id: &str) -> anyhow::Result<Listed> {
+    let Some(found) = family(id) else {
+        let known: Vec<_> = families().iter().map(|family| family.id).collect();
+        bail!("error[FG0704]: there is no family `{id}`; there are {}", known.join(", "))
+    };
+    Ok(found)
+}
+
+fn open(id: &str) -> Result<Device, Error> {
+    let route = registry().route(&Choice::Exactly(id.to_owned()))?;
+    Ok(Device::new(route.backend().clone(), CompileOptions::default(), LaunchOptions::default()))
+}
+
+fn tune_one(
+    args: &TuneArgs,
+    store: &AutotuneStore,
+    device: &Device,
+    family: &Listed,
+    problem: &str,
+) -> anyhow::Result<TuneReport> {
+    let instance = family.instance(device.snapshot(), problem)?;
+    let mut options = TuneOptions::default();
+    options.measure = MeasurePolicy::default().rounds(args.rounds).timeout(LAUNCH);
+    (options.budget, options.max_candidates) = (Some(args.budget), args.max_candidates);
+    (options.seed, options.regret, options.again) = (args.seed, args.regret, args.again);
+    let bar = progress::bar(0, format!("{} {problem}", family.id));
+    let mut told = |progress| {
+        let (what, done, all) = match progress {
+            Progress::Tried(done, all) => ("tried", done, all),
+            Progress::Timed(done, all) => ("timed", done, all),
+            _ => return,
+        };
+        bar.set_message(what);
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    };
+    let report = if args.in_process {
+        let mut gate = InProcess::new(device, args.seed, LAUNCH);
+        tune_with(device, &instance, store, &options, &mut gate, &mut told)
+    } else {
+        let program = std::env::current_exe()?;
+        let backend = device.snapshot().backend.clone();
+        let start = || {
+            let mut command = Command::new(&program);
+            command.args(["tune-worker", &backend, family.id, problem]);
+            command.args([args.seed.to_string(), LAUNCH.as_millis().to_string()]);
+            command
+        };
+        let mut gate = ProcessGate::new(start, CANDIDATE);
+        tune_with(device, &instance, store, &options, &mut gate, &mut told)
+    };
+    bar.finish_and_clear();
+    // What was found out is kept also where no candidate was right.
+    store.save()?;
+    Ok(report?)
+}
+
+/// Tries the candidates whose numbers come in.
+pub(crate) fn work(args: &WorkerArgs) -> anyhow::Result<bool> {
+    let device = open(&args.backend)?;
+    let instance: Instance = found(&args.family)?.instance(device.snapshot(), &args.problem)?;
+    let timeout = Duration::from_millis(args.timeout_ms);
+    let tester = Tester::new(&device, &instance, args.seed, timeout)?;
+    let check = |index: usize| match instance.candidates.get(index) {
+        Some(candidate) => tester.check(candidate),
+        None => Ok(()),
+    };
+    answer(std::io::stdin().lock(), std::io::stdout().lock(), check)?;
+    Ok(true)
+}
