@@ -135,7 +135,7 @@ fn options(args: &Args) -> anyhow::Result<Options> {
     };
     let mut options = Options::new(level, args.seed);
     options.only.clone_from(&args.only);
-    options.worker = std::env::current_exe().ok().map(|program| Worker::new(program, ["cache-worker"]));
+    options.worker = std::env::current_exe().ok().map(|program| Worker::new(program, ["suite-worker"]));
     if !args.suite.is_empty() {
         options.suites.clear();
         for name in &args.suite {

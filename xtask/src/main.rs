@@ -27,9 +27,9 @@ enum Command {
     Bless(bless::Args),
     /// Look after the folder of compiled kernels, and make packs of them
     Cache(cache::Args),
-    /// What a process of the suite `cache` does
+    /// What a process of a suite does
     #[command(hide = true)]
-    CacheWorker {
+    SuiteWorker {
         /// What, and with what
         args: Vec<String>,
     },
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Bless(args) => bless::run(&args),
         Command::Cache(args) => cache::run(&args),
-        Command::CacheWorker { args } => {
+        Command::SuiteWorker { args } => {
             fulgurite_conformance::work(&args).map(|()| true).map_err(anyhow::Error::msg)
         }
         Command::Calibrate(args) => calibrate::run(&args),

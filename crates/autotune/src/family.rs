@@ -21,6 +21,10 @@ pub trait Family: Send + Sync + 'static {
     /// What is to be computed: sizes. As text, it is what `--problem` takes.
     type Problem: Clone + fmt::Display + FromStr<Err = String> + Send + Sync + 'static;
 
+    /// The arguments, as types of the builder: `(Read<f32>, Write<f32>)`, in the order of
+    /// [`arguments`](Self::arguments).
+    type Arguments: 'static;
+
     /// Its name: lower case and `_`.
     fn id(&self) -> &'static str;
 

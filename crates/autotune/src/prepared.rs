@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 
 use fulgurite_driver_core::{Buffer, BufferView, CompileOptions, Device, Error, LaunchOptions, Program};
 use fulgurite_spec::Code;
+use fulgurite_storage::DigestBuilder;
 
 use crate::family::{Plan, Slot, SlotBuffer};
+use crate::instance::Candidate;
 
 /// A compiled plan on its device.
 #[derive(Debug)]
 pub struct Prepared {
     steps: Vec<PreparedStep>,
     scratch: Vec<Buffer>,
-    id: String,
 }
 
 #[derive(Debug)]
@@ -23,24 +24,25 @@ struct PreparedStep {
     options: LaunchOptions,
 }
 
-/// The id of what a plan runs: its executable's, or the digest of all of theirs.
+/// The id of a candidate: that of its executable, or the digest of those of all, and what tells its configuration from
+/// others, since two may run one kernel on different grids.
 ///
 /// # Errors
-/// What compiling its kernels meets before a driver is asked.
-pub(crate) fn plan_id(device: &Device, plan: &Plan) -> Result<String, Error> {
+/// What building its kernels meets, and compiling them before a driver is asked.
+pub(crate) fn candidate_id(device: &Device, candidate: &Candidate) -> Result<String, Error> {
+    let plan = candidate.plan()?;
     let ids = plan.steps.iter().map(|step| device.executable_id(&step.kernel, &CompileOptions::default()));
-    Ok(joined(&device.snapshot().backend, &ids.collect::<Result<Vec<_>, _>>()?))
-}
-
-fn joined(backend: &str, ids: &[String]) -> String {
-    match ids {
+    let ids = ids.collect::<Result<Vec<_>, _>>()?;
+    let runs = match &ids[..] {
         [one] => one.clone(),
         several => {
-            let digest = fulgurite_storage::DigestBuilder::new("fulgurite plan 1");
+            let digest = DigestBuilder::new("fulgurite plan 1");
             let digest = several.iter().fold(digest, |digest, id| digest.text(id)).finish();
-            format!("{backend}:{digest}")
+            format!("{}:{digest}", device.snapshot().backend)
         }
-    }
+    };
+    let config = DigestBuilder::new("fulgurite configuration 1").text(&candidate.name()).finish();
+    Ok(format!("{runs}#{}", &config.to_string()[..8]))
 }
 
 impl Prepared {
@@ -56,13 +58,7 @@ impl Prepared {
             steps.push(PreparedStep { program, buffers, params, options });
         }
         let scratch = plan.scratch.iter().map(|bytes| device.zeroed(*bytes)).collect::<Result<_, _>>()?;
-        let ids: Vec<_> = steps.iter().map(|step| step.program.id().to_owned()).collect();
-        Ok(Self { id: joined(&device.snapshot().backend, &ids), steps, scratch })
-    }
-
-    /// Its executable's id, or one made of all of theirs.
-    pub fn id(&self) -> &str {
-        &self.id
+        Ok(Self { steps, scratch })
     }
 
     /// The workgroup's size of the first launch.

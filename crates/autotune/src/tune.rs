@@ -11,13 +11,13 @@ use crate::gate::{Gate, InProcess, Rejection, resident, views};
 use crate::instance::Instance;
 use crate::key::AutotuneKey;
 use crate::measure::{MeasurePolicy, Samples, Timer};
-use crate::prepared::{Prepared, plan_id};
+use crate::prepared::{Prepared, candidate_id};
 use crate::random::Random;
 use crate::record::{AutotuneRecord, CandidateRow, TuneVerdict};
 use crate::store::AutotuneStore;
 
 /// How a problem is tuned.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TuneOptions {
     /// How candidates are timed.
@@ -35,6 +35,57 @@ pub struct TuneOptions {
     pub regret: bool,
     /// Measures also what is recorded.
     pub again: bool,
+}
+
+impl TuneOptions {
+    /// Times candidates in this way.
+    #[must_use]
+    pub fn measure(mut self, policy: MeasurePolicy) -> Self {
+        self.measure = policy;
+        self
+    }
+
+    /// Stops after so long.
+    #[must_use]
+    pub fn budget(mut self, budget: Duration) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// Tries no more candidates than this.
+    #[must_use]
+    pub fn max_candidates(mut self, most: usize) -> Self {
+        self.max_candidates = Some(most);
+        self
+    }
+
+    /// Tries spaces with no more candidates as a whole.
+    #[must_use]
+    pub fn exhaustive_up_to(mut self, most: usize) -> Self {
+        self.exhaustive_up_to = most;
+        self
+    }
+
+    /// Draws what is random from `seed`.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Then times every candidate to the end, and tells the regret.
+    #[must_use]
+    pub fn with_regret(mut self) -> Self {
+        self.regret = true;
+        self
+    }
+
+    /// Measures also what is recorded.
+    #[must_use]
+    pub fn again(mut self) -> Self {
+        self.again = true;
+        self
+    }
 }
 
 impl Default for TuneOptions {
@@ -150,12 +201,12 @@ pub fn tune_with(
     };
     search.recall(&known);
     search.run()?;
-    let report = search.report(key.clone(), begun)?;
-    let rows: Vec<_> = search.rows.into_iter().collect();
+    // What was rejected is kept also where nothing was right.
+    let rows = std::mem::take(&mut search.rows);
     if !rows.is_empty() {
         store.insert(&key, rows);
     }
-    Ok(report)
+    search.report(key, begun)
 }
 
 /// Candidates that are tried or compiled before the budget is looked at again.
@@ -219,8 +270,7 @@ impl Search<'_> {
     /// Finds out what a candidate would run. What cannot even be built says so when it is tried.
     fn identify(&mut self, at: usize) {
         if self.candidates[at].id.is_none() {
-            let plan = self.instance.candidates[at].plan();
-            self.candidates[at].id = plan.and_then(|plan| plan_id(self.device, &plan)).ok();
+            self.candidates[at].id = candidate_id(self.device, &self.instance.candidates[at]).ok();
         }
     }
 
@@ -401,7 +451,6 @@ impl Search<'_> {
                 let plan = self.instance.candidates[*at].plan();
                 match plan.and_then(|plan| Prepared::new(self.device, plan)) {
                     Ok(prepared) => {
-                        self.candidates[*at].id = Some(prepared.id().to_owned());
                         self.candidates[*at].prepared = Some(prepared);
                         all.push(*at);
                     }
@@ -529,10 +578,10 @@ pub(crate) fn recorded_best(
 ) -> Option<(usize, Prepared)> {
     record.ranking().into_iter().find_map(|(id, row)| {
         let at = instance.position(&row.config)?;
-        let plan = instance.candidates[at].plan().ok()?;
-        if plan_id(device, &plan).ok()? != *id {
+        let candidate = &instance.candidates[at];
+        if candidate_id(device, candidate).ok()? != *id {
             return None;
         }
-        Some((at, Prepared::new(device, plan).ok()?))
+        Some((at, Prepared::new(device, candidate.plan().ok()?).ok()?))
     })
 }

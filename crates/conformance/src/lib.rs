@@ -53,7 +53,7 @@ pub struct Options {
     pub expectations: Vec<Expectations>,
     /// Only groups (an op × type, a kernel) whose name contains this.
     pub only: Option<String>,
-    /// How the suite `cache` starts processes: a command that calls [`work`] with what is added to its arguments. Without
+    /// How the suites `cache` and `tune` start processes: a command that calls [`work`] with what is added to its arguments. Without
     /// one its groups of several processes are unsupported.
     pub worker: Option<Worker>,
 }

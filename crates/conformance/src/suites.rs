@@ -10,7 +10,9 @@ mod literals;
 mod memory;
 mod ops;
 mod subgroup;
+mod tune;
 mod vec_shuffle;
+mod worker;
 
 use fulgurite_spec::Type;
 use fulgurite_spec::eval::Components;
@@ -35,6 +37,8 @@ pub enum Suite {
     Atomics,
     /// What is kept of compiled kernels: damage, crashes, many processes, full disks.
     Cache,
+    /// The autotuner: what must never win, what is remembered, what several processes do to its records.
+    Tune,
     /// What is round a backend: buffers, calls, order, options, counters, graphs, launches that trap or never end. Last:
     /// a device may be lost to the launches that never end.
     Driver,
@@ -42,7 +46,7 @@ pub enum Suite {
 
 impl Suite {
     /// Every suite, in the order they run.
-    pub const ALL: [Suite; 8] = [
+    pub const ALL: [Suite; 9] = [
         Self::Ops,
         Self::Memory,
         Self::Control,
@@ -50,6 +54,7 @@ impl Suite {
         Self::Coopmat,
         Self::Atomics,
         Self::Cache,
+        Self::Tune,
         Self::Driver,
     ];
 
@@ -63,6 +68,7 @@ impl Suite {
             Self::Coopmat => "coopmat",
             Self::Atomics => "atomics",
             Self::Cache => "cache",
+            Self::Tune => "tune",
             Self::Driver => "driver",
         }
     }
@@ -81,13 +87,14 @@ impl Suite {
             Self::Coopmat => coopmat::run(harness, progress),
             Self::Atomics => atomics::run(harness, progress),
             Self::Cache => cache::run(harness, progress),
+            Self::Tune => tune::run(harness, progress),
             Self::Driver => driver::run(harness, progress),
         }
     }
 }
 
 pub(crate) use cache::properties as cache_properties;
-pub use cache::{Worker, work};
+pub use worker::{Worker, work};
 
 /// A value as text: its literals, with bits for floats.
 pub(crate) fn show(value: &Components, ty: Type) -> String {

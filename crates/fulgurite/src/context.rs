@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use fulgurite_autotune::{AutotunePolicy, AutotuneStore, StoreOptions, Tuner};
 #[cfg(feature = "vulkan")]
 use fulgurite_backend_vulkan::{Options as VulkanOptions, VulkanBackend};
 #[cfg(feature = "vulkan")]
@@ -12,7 +13,6 @@ use fulgurite_driver_core::{
     Registry, Replayed, Repro, Route, Wish,
 };
 use fulgurite_ir::VerifiedKernel;
-#[cfg(feature = "vulkan")]
 use fulgurite_pipeline_cache::Pack;
 use fulgurite_spec::device::DeviceSnapshot;
 
@@ -20,6 +20,7 @@ use crate::buffer::{Buffer, Element};
 use crate::calibrate::calibrations;
 use crate::executable::Executable;
 use crate::kernel::Kernel;
+use crate::tuned::{add_layers, tuned_files};
 
 /// The backends that this build has, by Cargo feature. Opens none.
 ///
@@ -75,6 +76,7 @@ fn with_others(mut registry: Registry) -> Registry {
 pub struct Context {
     route: Route,
     device: Device,
+    tuner: Tuner,
 }
 
 /// Choices made before a context is opened.
@@ -95,6 +97,10 @@ pub struct ContextBuilder {
     #[cfg(feature = "vulkan")]
     vulkan: Option<VulkanOptions>,
     prewarm: Vec<Arc<VerifiedKernel>>,
+    autotune: AutotunePolicy,
+    autotune_directory: Option<std::path::PathBuf>,
+    /// Files of tuning records, from packs.
+    tuned: Vec<Vec<u8>>,
     choice: Choice,
     wish: Option<Wish>,
     compile: CompileOptions,
@@ -132,8 +138,8 @@ impl ContextBuilder {
         self.vulkan(|options| options.device(selector)).backend("vulkan")
     }
 
-    /// Looks into `pack`, too, for compiled kernels: a first run on a new machine that compiles nothing. Of use to backends
-    /// that keep what they compile. See `cargo xtask cache pack`.
+    /// Looks into `pack`, too, for compiled kernels and tuning records: a first run on a new machine that compiles and tunes
+    /// nothing. Compiled kernels are of use to backends that keep what they compile. See `cargo xtask cache pack`.
     ///
     /// ```no_run
     /// use fulgurite::{Context, Pack};
@@ -143,9 +149,34 @@ impl ContextBuilder {
     /// let ctx = Context::builder().pack(pack).open()?;
     /// # Ok::<(), fulgurite::Error>(())
     /// ```
-    #[cfg(feature = "vulkan")]
-    pub fn pack(self, pack: Pack) -> Self {
-        self.vulkan(|options| options.pack(pack))
+    pub fn pack(mut self, pack: Pack) -> Self {
+        self.tuned.extend(tuned_files(&pack));
+        #[cfg(feature = "vulkan")]
+        return self.vulkan(|options| options.pack(pack));
+        #[cfg(not(feature = "vulkan"))]
+        return self;
+    }
+
+    /// Whether and how kernels of families are tuned; what is not stated is the environment's.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fulgurite::Context;
+    /// use fulgurite::autotune::{AutotuneMode, AutotunePolicy};
+    ///
+    /// let policy = AutotunePolicy::mode(AutotuneMode::On).budget(Duration::from_secs(5));
+    /// let ctx = Context::builder().backend("cpu").autotune(policy).open()?;
+    /// # Ok::<(), fulgurite::Error>(())
+    /// ```
+    pub fn autotune(mut self, policy: AutotunePolicy) -> Self {
+        self.autotune = self.autotune.merged(&policy);
+        self
+    }
+
+    /// Keeps tuning records in `directory` instead of the user's cache folder.
+    pub fn autotune_directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
+        self.autotune_directory = Some(directory.into());
+        self
     }
 
     /// Keeps compiled kernels in `directory` instead of the user's cache folder.
@@ -218,7 +249,13 @@ impl ContextBuilder {
         let device = Device::new(Arc::clone(route.backend()), self.compile, self.launch);
         // Whoever compiles one of those that failed is told.
         let _ = device.prewarm(&self.prewarm, &CompileOptions::default());
-        Ok(Context { route, device })
+        let store = match self.autotune_directory {
+            Some(directory) => AutotuneStore::open(directory, StoreOptions::default()),
+            None => AutotuneStore::of_user(),
+        };
+        let tuner = Tuner::new(device.clone(), store, &self.autotune);
+        add_layers(&tuner, &self.tuned);
+        Ok(Context { route, device, tuner })
     }
 }
 
@@ -244,6 +281,11 @@ impl Context {
     /// Which backend was chosen, and why each other was not.
     pub fn route(&self) -> &Route {
         &self.route
+    }
+
+    /// What tunes its kernels: records, and what is not with them as it was asked for.
+    pub fn tuner(&self) -> &Tuner {
+        &self.tuner
     }
 
     /// What was done through this context and its clones so far.

@@ -36,6 +36,7 @@ mod executable;
 mod graph;
 mod kernel;
 mod params;
+mod tuned;
 
 pub use args::{LaunchArg, LaunchArgs};
 pub use buffer::{Buffer, BufferView, BufferViewMut, Element};
@@ -47,6 +48,7 @@ pub use executable::Executable;
 pub use graph::{DynLaunchStep, Graph, GraphRecorder, GraphUpdate, LaunchStep};
 pub use kernel::{Kernel, decode, kernel, parse};
 pub use params::KernelParams;
+pub use tuned::{TunedExecutable, tuned_entry};
 
 pub use fulgurite_autotune as autotune;
 pub use fulgurite_derive::KernelParams;

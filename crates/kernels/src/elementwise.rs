@@ -39,6 +39,7 @@ pub struct ElementwiseConfig {
 impl Family for Elementwise {
     type Config = ElementwiseConfig;
     type Problem = Length;
+    type Arguments = (Read<f32>, Read<f32>, Write<f32>);
 
     fn id(&self) -> &'static str {
         "elementwise"

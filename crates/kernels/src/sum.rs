@@ -35,6 +35,7 @@ const SECOND: u32 = 256;
 impl Family for Sum {
     type Config = SumConfig;
     type Problem = Length;
+    type Arguments = (Read<f32>, Write<f32>);
 
     fn id(&self) -> &'static str {
         "sum"

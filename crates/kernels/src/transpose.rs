@@ -56,6 +56,7 @@ impl TransposeConfig {
 impl Family for Transpose {
     type Config = TransposeConfig;
     type Problem = Matrix;
+    type Arguments = (Read<f32>, Write<f32>);
 
     fn id(&self) -> &'static str {
         "transpose"

@@ -1,6 +1,8 @@
 //! Every configuration of every family against its plain Rust, on small problems: on whole numbers exactly, on random ones
 //! within the bounds.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use fulgurite_autotune::{Instance, Numbers, Prepared};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use fulgurite::Context;
+use fulgurite::autotune::{AutotuneStore, StoreOptions};
+use fulgurite::{Context, tuned_entry};
 use fulgurite_backend_vulkan::lowered_entry;
 use fulgurite_pipeline_cache::{
     Digest, DiskOptions, DiskPipelineCache, Entry, Pack, PackWriter, PayloadKind, PipelineCacheIdentity,
@@ -19,7 +20,7 @@ use super::{Rows, told, write_file};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Kernel texts (`.fg`)
-    #[arg(required = true)]
+    #[arg(required_unless_present_any = ["tuned", "tuned_root"])]
     kernels: Vec<PathBuf>,
     /// The pack
     #[arg(long, short, value_name = "FILE")]
@@ -30,6 +31,12 @@ pub(crate) struct Args {
     /// Compile with the driver here, too, and put its binaries in
     #[arg(long)]
     binaries: bool,
+    /// Put the user's tuning records in, of all devices
+    #[arg(long)]
+    tuned: bool,
+    /// Put the tuning records of this folder in
+    #[arg(long, value_name = "DIR", conflicts_with = "tuned")]
+    tuned_root: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<(Rows, bool)> {
@@ -54,6 +61,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<(Rows, bool)> {
     }
     let lowered = pack.len() - kernels.len();
     let binaries = if args.binaries { add_binaries(&mut pack, &kernels)? } else { 0 };
+    let store = match &args.tuned_root {
+        Some(root) => {
+            Some(AutotuneStore::open(std::path::absolute(root)?, StoreOptions::default().read_only()))
+        }
+        None => args.tuned.then(AutotuneStore::of_user),
+    };
+    let mut tuned = 0;
+    if let Some(store) = &store {
+        let (entry, files) = tuned_entry(store)?;
+        pack.add(&entry);
+        tuned = files;
+        store.notices().iter().for_each(|notice| eprintln!("{notice}"));
+    }
     let bytes = pack.finish();
     write_file(&args.output, &bytes)?;
     let rows = vec![
@@ -61,6 +81,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<(Rows, bool)> {
         ("lowered", json!(lowered)),
         ("left out", json!(unsupported)),
         ("driver binaries", json!(binaries)),
+        ("files of tuning records", json!(tuned)),
         ("bytes", json!(bytes.len())),
     ];
     Ok((rows, true))

@@ -141,7 +141,13 @@ impl AutotuneStore {
                         newer.merge(&record);
                     }
                 }
-                Ok(_) => text.extend_from_slice(chunk),
+                Ok(_) => {
+                    text.extend_from_slice(chunk);
+                    // Cut behind its last letter, it is whole, but what follows needs a line of its own.
+                    if !chunk.ends_with(b"\n") {
+                        text.push(b'\n');
+                    }
+                }
                 Err(reason) => rejected.push((chunk.to_vec(), reason)),
             }
         }

@@ -24,7 +24,7 @@ use crate::harness::Harness;
 use crate::suites::checks::{self, Checks, Part};
 
 pub(crate) use files::properties;
-pub use worker::{Worker, work};
+pub(super) use worker::work;
 
 /// Doubles each element.
 const KERNEL: &str = "fulgurite 1

@@ -1,4 +1,4 @@
-//! Contracts in groups, each a function that counts its cases: how the suites `driver` and `cache` are written.
+//! Contracts in groups, each a function that counts its cases: how the suites `driver`, `cache` and `tune` are written.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use fulgurite_driver_core::{CompileOptions, Device, Error, LaunchOptions};
 use fulgurite_spec::Code;
 
 use crate::harness::Harness;
+use crate::suites::worker::Worker;
 use crate::values::Random;
 
 /// The contracts of one group: an error that they don't expect ends them and is a failed case.
@@ -45,6 +46,16 @@ impl Checks<'_, '_> {
     /// A device of the backend.
     pub(super) fn device(&self) -> Device {
         self.device_with(CompileOptions::default(), LaunchOptions::default())
+    }
+
+    /// How processes are started, if they can be.
+    pub(super) fn worker(&mut self) -> Option<Worker> {
+        let worker = self.harness.options().worker.clone();
+        if worker.is_none() {
+            let needs = "processes of its own: `Options::worker` says how to start one";
+            self.harness.unsupported(self.group, needs);
+        }
+        worker
     }
 
     pub(super) fn random(&self) -> Random {

@@ -233,12 +233,26 @@ impl<'a> Prover<'a> {
             Op::Sub => {
                 let taken = self.kernel.literal(*b).and_then(|literal| u32::try_from(literal.bits).ok());
                 let from = self.numbering.number(*a);
-                if taken.is_some_and(|taken| taken > 0 && self.is_at_least(from, taken)) {
+                let at_least = |taken| self.is_at_least(from, taken) || self.has_elements(*a, taken);
+                if taken.is_some_and(|taken| taken > 0 && at_least(taken)) {
                     self.fact(number, from, Relation::Below);
                 }
             }
             _ => {}
         }
+    }
+
+    /// Whether a value is the length of a view whose buffer surely has room for so many of its elements.
+    fn has_elements(&self, length: ValueId, count: u32) -> bool {
+        let ValueDef::Inst(inst, _) = self.kernel.value(length).def else { return false };
+        let InstKind::Len { memory } = self.kernel.inst(inst).kind else { return false };
+        let base = self.kernel.base(memory);
+        let [own, whole] = [memory, base].map(|memory| self.kernel.element(memory).size());
+        let needed = (u64::from(count) * u64::from(own)).div_ceil(u64::from(whole.max(1)));
+        let number = self.numbering.length(self.kernel, base, whole);
+        number
+            .zip(u32::try_from(needed).ok())
+            .is_some_and(|(number, needed)| self.is_at_least(number, needed))
     }
 
     /// Whether a number is surely `least` or more.

@@ -78,6 +78,7 @@ impl MatmulF32Config {
 impl Family for MatmulF32 {
     type Config = MatmulF32Config;
     type Problem = Product;
+    type Arguments = (Read<f32>, Read<f32>, Write<f32>);
 
     fn id(&self) -> &'static str {
         "matmul_f32"
@@ -176,6 +177,9 @@ fn matmul(config: &MatmulF32Config) -> Result<Arc<VerifiedKernel>, Error> {
             k.require(|_| (m * depth_all).eq(a.len()));
             k.require(|_| (depth_all * n).eq(b.len()));
             k.require(|_| (m * n).eq(c.len()));
+            // One vector each, which is what is loaded instead of one behind the end.
+            k.require(|_| a.len().ge(4));
+            k.require(|_| b.len().ge(4));
             body(k, config, [a, b], c, [n, depth_all]);
         },
     );
@@ -242,9 +246,9 @@ fn body<'k>(
         let (sums, ..) = k.for_carry(0u32, tiles, 1u32, carried, |k, _, (sums, ready, from)| {
             lay(&ready);
             k.barrier_shared();
-            // Behind the end, zeros are loaded and never used.
+            // What is loaded last is never used.
             let from = next(&from);
-            let following = load(&from);
+            let following = (a_side.load_ahead(&from.0), b_side.load_ahead(&from.1));
             let sums = step(sums);
             k.barrier_shared();
             (sums, following, from)

@@ -56,9 +56,4 @@ impl<'k, T: Storable> Side<'k, T> {
     pub(super) fn next(&self, from: &[Val<'k, u32>]) -> Vec<Val<'k, u32>> {
         from.iter().map(|at| *at + self.step).collect()
     }
-
-    /// Whether all of it is inside, if `so_far`.
-    pub(super) fn are_inside(&self, so_far: Val<'k, bool>, from: &[Val<'k, u32>]) -> Val<'k, bool> {
-        from.iter().fold(so_far, |all, at| all & at.lt(self.memory.len()))
-    }
 }

@@ -10,7 +10,7 @@ use fulgurite_pipeline_cache::{
     CacheError, CacheOptions, Digest, DiskOptions, DiskPipelineCache, Lookup, PayloadKind, PipelineCache,
 };
 
-use super::worker::{CRASHING, OWN, OWN_KIND, Worker, own_name};
+use super::worker::{CRASHING, OWN, OWN_KIND, own_name};
 use super::{identity, unexpected, version_of};
 use crate::Level;
 use crate::suites::checks::{Checks, Part};
@@ -20,17 +20,6 @@ pub(super) const PARTS: &[(&str, Part)] =
 
 /// No process of the suite takes longer.
 const DEADLINE: Duration = Duration::from_secs(120);
-
-/// How the processes are started, if they can be.
-fn worker(checks: &mut Checks<'_, '_>) -> Option<Worker> {
-    let worker = checks.harness.options().worker.clone();
-    if worker.is_none() {
-        checks
-            .harness
-            .unsupported(checks.group, "processes of its own: `Options::worker` says how to start one");
-    }
-    worker
-}
 
 /// Waits for the end of a process, and kills it at `until`: how it ended, and what it had to say.
 fn wait(child: &mut Child, until: Instant) -> Result<(ExitStatus, bool, String), Error> {
@@ -57,7 +46,7 @@ fn wait(child: &mut Child, until: Instant) -> Result<(ExitStatus, bool, String),
 }
 
 fn killed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
-    let Some(worker) = worker(checks) else { return Ok(()) };
+    let Some(worker) = checks.worker() else { return Ok(()) };
     let (rounds, processes, operations) = match checks.harness.level() {
         Level::Smoke => (3, 6, 60),
         Level::Full => (10, 32, 200),
@@ -152,7 +141,7 @@ fn check(
 }
 
 fn crashing(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
-    let Some(worker) = worker(checks) else { return Ok(()) };
+    let Some(worker) = checks.worker() else { return Ok(()) };
     let folder = tempfile::tempdir().map_err(unexpected)?;
     let root = folder.path().display().to_string();
     let run = |what: &str| -> Result<(bool, String), Error> {

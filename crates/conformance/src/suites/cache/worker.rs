@@ -1,10 +1,8 @@
-//! A process of the suite: what it does to a cache's folder until it ends or is killed, and how it is started.
+//! A process of the suite: what it does to a cache's folder until it ends or is killed.
 
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
 use fulgurite_pipeline_cache::{
@@ -18,53 +16,25 @@ use crate::values::Random;
 pub(super) const OWN: u32 = 12;
 const SHARED: u32 = 24;
 
-/// How a process is started that calls [`work`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Worker {
-    /// The program.
-    pub program: PathBuf,
-    /// Its first arguments.
-    pub args: Vec<OsString>,
-}
-
-impl Worker {
-    /// The program `program`, which with `args` and what follows them calls [`work`] with what follows.
-    pub fn new(program: impl Into<PathBuf>, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
-        Self { program: program.into(), args: args.into_iter().map(Into::into).collect() }
-    }
-
-    /// Starts a process that does `what`.
-    pub(super) fn start(&self, what: &[&str]) -> std::io::Result<Child> {
-        Command::new(&self.program)
-            .args(&self.args)
-            .args(what)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-    }
-}
-
-/// What a process of the suite `cache` does, by its arguments: for programs that the suite starts.
+/// What a process of the suite `cache` does, by its arguments; `None` if that is another suite's.
 ///
 /// # Errors
 /// What went wrong, or was found wrong.
-pub fn work(args: &[String]) -> Result<(), String> {
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    match args[..] {
+pub(crate) fn work(args: &[&str]) -> Option<Result<(), String>> {
+    Some(match *args {
         ["storm", root, journal, name, seed, operations] => {
             let number = |text: &str| text.parse::<u64>().map_err(|error| error.to_string());
-            storm(Path::new(root), Path::new(journal), name, number(seed)?, number(operations)?)
+            number(seed)
+                .and_then(|seed| storm(Path::new(root), Path::new(journal), name, seed, number(operations)?))
         }
         ["load", root] => load(Path::new(root)),
         ["compile", root] => compile(Path::new(root)),
-        _ => Err(format!("there is no work `{}`", args.join(" "))),
-    }
+        _ => return None,
+    })
 }
 
 /// What a process knows to have made durable: a line for each change, durable itself before it is relied on.
-struct Journal(File);
+pub(in crate::suites) struct Journal(File);
 
 impl Journal {
     fn note(&mut self, line: &str) -> Result<(), String> {

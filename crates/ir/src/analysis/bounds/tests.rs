@@ -112,6 +112,16 @@ fn what_is_clamped_to_the_last_element_is_inside_if_there_is_one() {
     assert_eq!(inside_if("  require ge (len %x), 1u32"), [true, true, false, false, false]);
     assert_eq!(inside_if("  require gt (len %x), 2u32"), [true, true, true, false, false]);
     assert_eq!(inside_if("  require eq (len %x), 64u32"), [true, true, true, false, false]);
+    // Of a view, the buffer must have room for one of its elements.
+    let of_view = "  view %x4 = %x as u32x4[]
+  %i = global_id.x
+  %len = len %x4
+  %last = sub %len, 1u32
+  %at = min %i, %last
+  %a = load %x4[%at]";
+    for (least, expected) in [(3, false), (4, true), (5, true)] {
+        assert_eq!(inside(&format!("  require ge (len %x), {least}u32\n{of_view}")), [expected]);
+    }
     // Without any, the last is the largest number there is.
     assert_eq!(inside_if(""), [false; 5]);
     assert_eq!(inside_if("  require le (len %x), 64u32"), [false; 5]);

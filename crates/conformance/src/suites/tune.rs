@@ -1,0 +1,294 @@
+//! The autotuner, on a family of planted candidates: what is wrong, never ends or takes its process with it never wins, however
+//! fast it is; what was measured once is not measured again; what several processes save at once is not lost.
+//!
+//! A case is one statement about one tuning, or one record that is looked for after something was done to its file.
+
+mod damage;
+mod planted;
+mod writers;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fulgurite_autotune::{
+    AutotuneMode, AutotunePolicy, AutotuneStore, Instance, MeasurePolicy, ProcessGate, Source, StoreOptions,
+    TuneOptions, TuneReport, TuneVerdict, Tuner, answer, tune, tune_with,
+};
+use fulgurite_driver_core::{Buffer, Error, LaunchOptions};
+use fulgurite_spec::Code;
+
+use crate::harness::Harness;
+use crate::suites::checks::{self, Checks, Part};
+
+use planted::{Kind, Planted, Size};
+
+pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
+    checks::run(harness, &[PARTS, damage::PARTS, writers::PARTS].concat(), progress);
+}
+
+const PARTS: &[(&str, Part)] = &[
+    ("what must never win", never_wins),
+    ("a candidate that takes its process with it", crashing),
+    ("nothing that is right", nothing_right),
+    ("what is remembered", remembered),
+    ("what a search finds in a large space", searching),
+    ("tuned kernels as a program uses them", in_the_background),
+];
+
+/// A launch that does not end within this is stopped.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+fn options() -> TuneOptions {
+    let measure = MeasurePolicy::default().rounds(5).warm_up(Duration::ZERO).timeout(TIMEOUT);
+    TuneOptions::default().measure(measure)
+}
+
+/// What a store or the system gave that no error is expected of.
+fn unexpected(error: impl std::fmt::Display) -> Error {
+    Error::Internal(error.to_string())
+}
+
+fn planted(checks: &Checks<'_, '_>, kinds: &[Kind]) -> Result<Instance, Error> {
+    Instance::new(Arc::new(Planted::new(kinds)), checks.device().snapshot(), &Size(SIZE))
+}
+
+/// Elements of the problem.
+const SIZE: u32 = 512;
+
+/// The verdict on each candidate.
+fn verdicts(report: &TuneReport) -> Vec<Option<TuneVerdict>> {
+    report.candidates.iter().map(|candidate| candidate.row.as_ref().map(|row| row.verdict)).collect()
+}
+
+fn reason(report: &TuneReport, at: usize) -> String {
+    let row = report.candidates[at].row.as_ref();
+    row.and_then(|row| row.reason.clone()).unwrap_or_default()
+}
+
+fn never_wins(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let kinds = [
+        Kind::Slow,
+        Kind::Wrong,
+        Kind::Fast,
+        Kind::WrongAtTheEnd,
+        Kind::Trapping,
+        Kind::Endless,
+        Kind::TooLarge,
+        Kind::Unwritten,
+    ];
+    let instance = planted(checks, &kinds)?;
+    let store = AutotuneStore::in_memory();
+    let report = tune(&checks.device(), &instance, &store, &options())?;
+    checks.equal("which is used", &report.best, &2);
+    let found = verdicts(&report);
+    let is_right = |at: usize| matches!(found[at], Some(TuneVerdict::Measured | TuneVerdict::Eliminated));
+    checks.holds("the right ones are timed", is_right(0) && is_right(2), || format!("{found:?}"));
+    // A driver that ends loops by itself says so.
+    let ends_loops = checks.harness.backend().snapshot().limits.loop_limit.is_some();
+    let endless = if ends_loops { TuneVerdict::Invalid } else { TuneVerdict::TimedOut };
+    for (at, verdict) in [
+        (1, TuneVerdict::Wrong),
+        (3, TuneVerdict::Wrong),
+        (4, TuneVerdict::Invalid),
+        (5, endless),
+        (6, TuneVerdict::Invalid),
+        (7, TuneVerdict::Wrong),
+    ] {
+        checks.equal(&format!("the verdict on {:?}", kinds[at]), &found[at], &Some(verdict));
+        checks.holds("it says why", !reason(&report, at).is_empty(), || "no reason".to_owned());
+    }
+    let difference = reason(&report, 3);
+    let last = format!("element {}", SIZE - 1);
+    checks.holds("the first difference is named", difference.contains(&last), || difference.clone());
+    let speedup = report.speedup.unwrap_or_default();
+    checks.holds("the best is no slower than the heuristic's", speedup >= 1.0, || format!("{speedup}"));
+    // The same from the record.
+    let record = store.get(&report.key);
+    let best = record.as_ref().and_then(|record| record.best()).map(|(_, row)| row.config.clone());
+    checks.equal("the best of the record", &best, &Some(instance.candidates[2].config.clone()));
+    Ok(())
+}
+
+fn crashing(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let Some(worker) = checks.worker() else { return Ok(()) };
+    let kinds = [Kind::Slow, Kind::Crashing, Kind::Fast, Kind::Crashing, Kind::Wrong];
+    let instance = planted(checks, &kinds)?;
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+    // The worker has no other backend, and tries planted candidates on the oracle.
+    let start = || worker.command(&["tune-try", &names.join(",")]);
+    let mut gate = ProcessGate::new(start, Duration::from_secs(60));
+    let store = AutotuneStore::in_memory();
+    let report = tune_with(&checks.device(), &instance, &store, &options(), &mut gate, &mut |_| ())?;
+    checks.equal("which is used", &report.best, &2);
+    let found = verdicts(&report);
+    for at in [1, 3] {
+        checks.equal("the verdict on what ends its process", &found[at], &Some(TuneVerdict::Crashed));
+    }
+    checks.equal("the verdict on what is tried after it", &found[4], &Some(TuneVerdict::Wrong));
+    // It is never tried again: that would end this process.
+    let again = tune(&checks.device(), &instance, &store, &options())?;
+    checks.equal("what is measured again", &again.measured, &0);
+    Ok(())
+}
+
+/// What a process of the suite does, by its arguments; `None` if that is another suite's.
+pub(super) fn work(args: &[&str]) -> Option<Result<(), String>> {
+    match *args {
+        ["tune-try", kinds] => Some(try_planted(kinds)),
+        ["tune-save", root, journal, name, count] => {
+            Some(writers::save(Path::new(root), Path::new(journal), name, count))
+        }
+        _ => None,
+    }
+}
+
+fn try_planted(kinds: &str) -> Result<(), String> {
+    let kinds: Option<Vec<Kind>> = kinds.split(',').map(Kind::parse).collect();
+    let kinds = kinds.ok_or("a kind that there is not")?;
+    let device = planted::reference();
+    let instance = Instance::new(Arc::new(Planted::new(&kinds)), device.snapshot(), &Size(SIZE));
+    let instance = instance.map_err(|error| error.to_string())?;
+    let tester = fulgurite_autotune::Tester::new(&device, &instance, 1, Duration::from_secs(5));
+    let tester = tester.map_err(|error| error.to_string())?;
+    let check = |index: usize| match kinds[index] {
+        Kind::Crashing => std::process::abort(),
+        _ => tester.check(&instance.candidates[index]),
+    };
+    answer(std::io::stdin().lock(), std::io::stdout().lock(), check).map_err(|error| error.to_string())
+}
+
+fn nothing_right(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let instance = planted(checks, &[Kind::Wrong, Kind::Trapping])?;
+    let store = AutotuneStore::in_memory();
+    let result = tune(&checks.device(), &instance, &store, &options());
+    checks.refused("nothing right", result, Code::NothingRight);
+    let record = store.get(&instance.key(&options().measure.key()));
+    let rejected = record.map(|record| record.candidates().len());
+    checks.equal("what is recorded all the same", &rejected, &Some(2));
+    let none = planted(checks, &[]);
+    checks.refused("no configuration", none.map(drop), Code::NoConfiguration);
+    let text = Instance::parse(Arc::new(Planted::new(&[Kind::Fast])), checks.device().snapshot(), "many");
+    checks.refused("no problem", text.map(drop), Code::BadProblem);
+    Ok(())
+}
+
+fn remembered(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let folder = tempfile::tempdir().map_err(unexpected)?;
+    let open = || AutotuneStore::open(folder.path().join("autotune"), StoreOptions::default());
+    let device = checks.device();
+    let run = |instance: &Instance, options: &TuneOptions| {
+        // As another process would.
+        let store = open();
+        let report = tune(&device, instance, &store, options)?;
+        let saved = store.save()?;
+        Ok::<_, Error>((report, saved))
+    };
+    let few = planted(checks, &[Kind::Slow, Kind::Fast, Kind::Wrong])?;
+    let (first, saved) = run(&few, &options())?;
+    checks.equal("what is measured first, and whether it is saved", &(first.measured, saved), &(2, true));
+    let (second, saved) = run(&few, &options())?;
+    checks.equal("what another process measures and saves", &(second.measured, saved), &(0, false));
+    checks.equal("what it uses", &second.best, &first.best);
+
+    let more = planted(checks, &[Kind::Slow, Kind::Fast, Kind::Wrong, Kind::Middling])?;
+    let (third, _) = run(&more, &options())?;
+    let new: Vec<_> = third.candidates.iter().filter(|candidate| candidate.is_new).collect();
+    let names: Vec<_> = new.iter().map(|candidate| candidate.name.as_str()).collect();
+    checks.equal("what is measured of one more candidate", &names, &vec![more.candidates[3].name().as_str()]);
+
+    // A kernel that was changed is another one, although its configuration has the same name.
+    let mut changed = Planted::new(&[Kind::Slow, Kind::Fast, Kind::Wrong, Kind::Middling]);
+    changed.edition = 1;
+    let changed = Instance::new(Arc::new(changed), device.snapshot(), &Size(SIZE))?;
+    let (fourth, _) = run(&changed, &options())?;
+    checks.equal("what is measured of changed kernels", &fourth.measured, &3);
+
+    // Another driver: all of it again, and what was known of the first stays.
+    let mut snapshot = device.snapshot().clone();
+    snapshot.driver += " with a patch";
+    let patched = Instance::new(Arc::new(Planted::new(&[Kind::Slow, Kind::Fast])), &snapshot, &Size(SIZE))?;
+    let (fifth, _) = run(&patched, &options())?;
+    checks.equal("what is measured with another driver", &fifth.measured, &2);
+    let store = open();
+    checks.equal("records of both drivers", &store.len()?, &2);
+    checks.holds("the first driver's is there", store.get(&first.key).is_some(), || "gone".to_owned());
+
+    let (sixth, _) = run(&few, &options().again())?;
+    checks.equal("what is measured if that is asked for", &sixth.measured, &2);
+    store.forget(&first.key);
+    store.save()?;
+    let (seventh, _) = run(&few, &options().max_candidates(1))?;
+    checks.equal("what is measured where one may be", &seventh.measured, &1);
+    Ok(())
+}
+
+fn searching(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    // One of three hundred is fast, three fields away from the heuristic's.
+    let device = checks.device();
+    let family = Arc::new(planted::Landscape);
+    let instance = Instance::new(family, device.snapshot(), &Size(SIZE))?;
+    let options = options().exhaustive_up_to(32);
+    let tried = |most| {
+        let options = options.clone().max_candidates(most);
+        let report = tune(&device, &instance, &AutotuneStore::in_memory(), &options)?;
+        let tried = report.candidates.iter().filter(|candidate| candidate.row.is_some());
+        let names: Vec<_> = tried.map(|candidate| candidate.name.clone()).collect();
+        Ok::<_, Error>((report, names))
+    };
+    let (first, second) = (tried(24)?.1, tried(24)?.1);
+    checks.equal("what a seed has tried first", &second, &first);
+    let (report, names) = tried(72)?;
+    checks.holds("not all are tried", (24..=72).contains(&names.len()), || format!("{}", names.len()));
+    let speedup = report.speedup.unwrap_or_default();
+    checks.holds("it is no slower than the heuristic's", speedup >= 1.0, || format!("{speedup}"));
+    Ok(())
+}
+
+fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let folder = tempfile::tempdir().map_err(unexpected)?;
+    let root = folder.path().join("autotune");
+    let kinds = [Kind::Slow, Kind::Wrong, Kind::Fast];
+    // As many processes would: none has what another compiled or was given.
+    let devices: Vec<_> = (0..6).map(|_| checks.device()).collect();
+    let mut devices = devices.into_iter();
+    let mut tuner = |mode| {
+        let store = AutotuneStore::open(&root, StoreOptions::default());
+        let device = devices.next().ok_or_else(|| unexpected("another device"))?;
+        Ok::<_, Error>(Tuner::new(device, store, &AutotunePolicy::mode(mode)))
+    };
+    let use_it = |checks: &mut Checks<'_, '_>, tuner: &Tuner| -> Result<_, Error> {
+        let tuned = tuner.get(Planted::new(&kinds), &Size(SIZE))?;
+        let first = tuned.source();
+        let input: Vec<u8> = planted::input(7).iter().flat_map(|x| x.to_le_bytes()).collect();
+        let buffers = [tuner.device().upload(&input)?, tuner.device().zeroed(u64::from(SIZE) * 4)?];
+        let views = buffers.each_ref().map(Buffer::whole);
+        let expected = planted::expected(&planted::input(7));
+        // While something may be tuned beside it, and when that has ended.
+        for _ in 0..3 {
+            tuned.launch(&views, &LaunchOptions::default())?;
+            let found = views[1].to_vec()?;
+            let found: Vec<u32> = found.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect();
+            checks.holds("what it computes", found == expected, || format!("{:?}", &found[..4]));
+            let ended = tuned.wait(Duration::from_secs(60))?;
+            checks.holds("tuning ends", ended, || "it did not".to_owned());
+        }
+        Ok((first, tuned.source(), tuned.config()))
+    };
+    let names: Vec<String> = planted(checks, &kinds)?.candidates.iter().map(|c| c.name()).collect();
+    let off = use_it(checks, &tuner(AutotuneMode::Off)?)?;
+    checks.equal("off", &off, &(Source::Heuristic, Source::Heuristic, names[0].clone()));
+    let cached = use_it(checks, &tuner(AutotuneMode::Cached)?)?;
+    checks.equal("cached, with no record", &cached, &off);
+    let on = use_it(checks, &tuner(AutotuneMode::On)?)?;
+    checks.equal("on: at once, and then", &on, &(Source::Heuristic, Source::Tuned, names[2].clone()));
+    let cached = use_it(checks, &tuner(AutotuneMode::Cached)?)?;
+    checks.equal("cached", &cached, &(Source::Record, Source::Record, names[2].clone()));
+    let off = use_it(checks, &tuner(AutotuneMode::Off)?)?;
+    checks.equal("off, with a record", &off.0, &Source::Heuristic);
+    let tuner = tuner(AutotuneMode::Off)?;
+    let held = tuner.get(Planted::new(&kinds), &Size(SIZE))?;
+    tuner.tune(Planted::new(&kinds), &Size(SIZE), &TuneOptions::default())?;
+    checks.equal("tuned when it is asked for, whatever the mode", &held.config(), &names[2]);
+    Ok(())
+}

@@ -1,0 +1,312 @@
+//! A family of planted candidates: each hashes its element for a while, right or wrong, fast or slow, or not at all.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use fulgurite_autotune::{Argument, Family, Mismatch, Numbers, Plan, Summary, Trial, Work};
+use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
+use fulgurite_driver_core::{CompileOptions, Device, Error, LaunchOptions};
+use fulgurite_ir::builder::{Read, Write};
+use fulgurite_spec::Literal;
+use fulgurite_spec::device::DeviceSnapshot;
+use fulgurite_spec::eval;
+use serde::{Deserialize, Serialize};
+
+use crate::values::Random;
+
+/// How many elements are hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u32);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self).map_err(|_| "it is no number".to_owned())
+    }
+}
+
+/// What a planted candidate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Kind {
+    /// Right, and much slower than [`Kind::Fast`].
+    Slow,
+    /// Right, between the two.
+    Middling,
+    /// Right.
+    Fast,
+    /// Faster than any, and wrong.
+    Wrong,
+    /// Wrong in its last element.
+    WrongAtTheEnd,
+    /// Writes nothing: what is right may have been there before.
+    Unwritten,
+    /// Traps.
+    Trapping,
+    /// Never ends.
+    Endless,
+    /// Has more invocations than any device.
+    TooLarge,
+    /// Takes its process with it, where one is asked to try it.
+    Crashing,
+}
+
+impl Kind {
+    const ALL: [Self; 10] = [
+        Self::Slow,
+        Self::Middling,
+        Self::Fast,
+        Self::Wrong,
+        Self::WrongAtTheEnd,
+        Self::Unwritten,
+        Self::Trapping,
+        Self::Endless,
+        Self::TooLarge,
+        Self::Crashing,
+    ];
+
+    pub(super) fn name(self) -> String {
+        format!("{self:?}")
+    }
+
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Steps of the hash.
+const STEPS: u32 = 16;
+
+/// Candidates of these kinds, of which the first is the heuristic's.
+pub(super) struct Planted {
+    kinds: Vec<Kind>,
+    /// Another edition has other kernels, which do the same.
+    pub(super) edition: u32,
+}
+
+impl Planted {
+    pub(super) fn new(kinds: &[Kind]) -> Self {
+        Self { kinds: kinds.to_vec(), edition: 0 }
+    }
+}
+
+/// A planted candidate; `number` tells two of one kind apart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct PlantedConfig {
+    kind: Kind,
+    number: u32,
+}
+
+/// The hash of each element, by plain Rust.
+pub(super) fn expected(input: &[u32]) -> Vec<u32> {
+    let hash = |x: &u32| (0..STEPS).fold(*x, |x, _| x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    input.iter().map(hash).collect()
+}
+
+pub(super) fn input(seed: u64) -> Vec<u32> {
+    let mut random = Random::new(seed);
+    (0..super::SIZE).map(|_| random.next() as u32).collect()
+}
+
+/// The oracle as a device.
+pub(super) fn reference() -> Device {
+    let backend = Arc::new(ReferenceBackend::new(ReferenceOptions::default()));
+    Device::new(backend, CompileOptions::default(), LaunchOptions::default())
+}
+
+/// The text of a kernel that hashes `steps` times, and `more` times something that does not count.
+fn text(steps: u32, more: u32, edition: u32, at_the_end: &str) -> String {
+    format!(
+        "fulgurite 1
+kernel @planted_{edition} workgroup(32, 1, 1) {{
+  buffer %x: read u32[]
+  buffer %y: write u32[]
+  param %zero: u32
+  %i = global_id.x
+  %x0 = load %x[%i]
+  %hash = for %s in 0u32 to {steps}u32 step 1u32 carry(%h = %x0) {{
+    %m = mul %h, 1664525u32
+    %n = add %m, 1013904223u32
+    yield %n
+  }}
+  %other = for %s in 0u32 to {more}u32 step 1u32 carry(%h = %x0) {{
+    %m = mul %h, 22695477u32
+    %r = xor %m, %s
+    %n = add %r, {edition}u32
+    yield %n
+  }}
+  %nothing = mul %other, %zero
+  %v = add %hash, %nothing
+{at_the_end}
+}}
+"
+    )
+}
+
+impl Planted {
+    fn text(&self, kind: Kind) -> String {
+        let store = "  store %y[%i], %v";
+        let last = super::SIZE - 1;
+        match kind {
+            Kind::Slow => text(STEPS, 800, self.edition, store),
+            Kind::Middling => text(STEPS, 120, self.edition, store),
+            Kind::Fast | Kind::Crashing => text(STEPS, 0, self.edition, store),
+            Kind::Wrong => text(1, 0, self.edition, store),
+            Kind::WrongAtTheEnd => {
+                let end = format!(
+                    "  %last = eq %i, {last}u32\n  %w = add %v, 1u32\n  %u = select %last, %w, %v\n  store %y[%i], %u"
+                );
+                text(STEPS, 0, self.edition, &end)
+            }
+            Kind::Unwritten => {
+                text(STEPS, 0, self.edition, "  %no = ne %zero, 0u32\n  if %no {\n    store %y[%i], %v\n  }")
+            }
+            Kind::Trapping => text(
+                STEPS,
+                0,
+                self.edition,
+                "  store %y[%i], %v\n  %z = eq %i, 5u32\n  if %z {\n    trap 7u32\n  }",
+            ),
+            Kind::Endless => text(
+                STEPS,
+                0,
+                self.edition,
+                "  store %y[%i], %v\n  %end = while carry(%k = %zero) {\n    %go = eq %k, 0u32\n    condition %go\n  } do {\n    %same = mul %k, 3u32\n    yield %same\n  }\n  store %y[%i], %end",
+            ),
+            Kind::TooLarge => {
+                text(STEPS, 0, self.edition, store).replace("workgroup(32,", "workgroup(1000000,")
+            }
+        }
+    }
+}
+
+fn plan(text: &str, size: &Size) -> Result<Plan, Error> {
+    let kernel = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify).map_err(Error::Invalid)?;
+    let zero = eval::splat_low(Literal::from(0u32).bits);
+    Ok(Plan::of(Arc::new(kernel), vec![zero], LaunchOptions::invocations([size.0, 1, 1])))
+}
+
+fn arguments(size: &Size) -> Vec<Argument> {
+    let bytes = u64::from(size.0) * 4;
+    vec![Argument::input(bytes), Argument::output(bytes)]
+}
+
+fn trial(seed: u64) -> Trial {
+    let input = input(seed);
+    let expected = expected(&input);
+    let bytes = input.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let check = move |outputs: &[Vec<u8>]| {
+        let found = outputs[0].as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes));
+        match found.zip(&expected).position(|(found, expected)| found != *expected) {
+            None => Ok(()),
+            Some(at) => Err(Mismatch::at(at as u64, expected[at], "another number")),
+        }
+    };
+    Trial { arguments: vec![bytes, Vec::new()], check: Box::new(check) }
+}
+
+impl Family for Planted {
+    type Config = PlantedConfig;
+    type Problem = Size;
+    type Arguments = (Read<u32>, Write<u32>);
+
+    fn id(&self) -> &'static str {
+        "planted"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn space(&self, _: &DeviceSnapshot, _: &Size) -> Vec<PlantedConfig> {
+        self.kinds.iter().zip(0..).map(|(kind, number)| PlantedConfig { kind: *kind, number }).collect()
+    }
+
+    fn heuristic(&self, _: &DeviceSnapshot, _: &Size) -> PlantedConfig {
+        PlantedConfig { kind: self.kinds[0], number: 0 }
+    }
+
+    fn plan(&self, config: &PlantedConfig, size: &Size) -> Result<Plan, Error> {
+        plan(&self.text(config.kind), size)
+    }
+
+    fn summary(&self, _: &PlantedConfig) -> Summary {
+        Summary::default()
+    }
+
+    fn arguments(&self, size: &Size) -> Vec<Argument> {
+        arguments(size)
+    }
+
+    fn trial(&self, _: &Size, _: Numbers, seed: u64) -> Trial {
+        trial(seed)
+    }
+
+    fn work(&self, size: &Size) -> Work {
+        Work::Bytes(u64::from(size.0) * 8)
+    }
+}
+
+/// Three fields, each of which has one best value: right everywhere, and slower the farther away.
+pub(super) struct Landscape;
+
+/// A place in the landscape.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Place {
+    a: u32,
+    b: u32,
+    c: u32,
+}
+
+impl Family for Landscape {
+    type Config = Place;
+    type Problem = Size;
+    type Arguments = (Read<u32>, Write<u32>);
+
+    fn id(&self) -> &'static str {
+        "landscape"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn space(&self, _: &DeviceSnapshot, _: &Size) -> Vec<Place> {
+        let all = (0..8).flat_map(|a| (0..8).flat_map(move |b| (0..5).map(move |c| Place { a, b, c })));
+        all.collect()
+    }
+
+    fn heuristic(&self, _: &DeviceSnapshot, _: &Size) -> Place {
+        Place { a: 7, b: 0, c: 4 }
+    }
+
+    fn plan(&self, place: &Place, size: &Size) -> Result<Plan, Error> {
+        let away = place.a.abs_diff(2) + place.b.abs_diff(5) + place.c.abs_diff(1);
+        // A kernel of its own for each place.
+        let edition = 1 + place.a + 8 * place.b + 64 * place.c;
+        plan(&text(STEPS, 10 * away, edition, "  store %y[%i], %v"), size)
+    }
+
+    fn summary(&self, _: &Place) -> Summary {
+        Summary::default()
+    }
+
+    fn arguments(&self, size: &Size) -> Vec<Argument> {
+        arguments(size)
+    }
+
+    fn trial(&self, _: &Size, _: Numbers, seed: u64) -> Trial {
+        trial(seed)
+    }
+
+    fn work(&self, size: &Size) -> Work {
+        Work::Bytes(u64::from(size.0) * 8)
+    }
+}

@@ -1,0 +1,165 @@
+//! Tuned kernels of a family, with arguments that are types; and tuning records in packs.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use fulgurite_autotune::{AutotuneStore, Family, Source, TuneOptions, TuneReport, Tuned, Tuner};
+use fulgurite_driver_core::{Error, LaunchOptions};
+use fulgurite_pipeline_cache::{
+    Digest, DigestBuilder, Entry, Pack, PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint,
+};
+
+use crate::args::{Bound, LaunchArgs};
+use crate::context::Context;
+
+/// A family's kernels for one problem, with arguments `A`, in the best configuration that is known. Cheap to clone.
+///
+/// ```
+/// use fulgurite::kernels::{Length, Sum};
+/// use fulgurite::prelude::*;
+///
+/// let ctx = Context::open()?;
+/// let (x, mut sum) = (ctx.buffer(&[1.5f32; 1000])?, ctx.zeroed(1)?);
+/// // At once: by a record of this device, or else by the family's own rule.
+/// let tuned = ctx.tuned(Sum, &Length(1000))?;
+/// tuned.launch((&x, &mut sum))?;
+/// assert_eq!(sum.read()?, [1500.0f32]);
+/// # Ok::<(), Error>(())
+/// ```
+pub struct TunedExecutable<A> {
+    tuned: Tuned,
+    args: PhantomData<fn() -> A>,
+}
+
+impl Context {
+    /// `family`'s kernels for `problem`, ready to be launched: by a record of this device, or else by the family's own rule.
+    /// Nothing is measured before this returns. Whether something is tuned in the background then, the policy says:
+    /// [`ContextBuilder::autotune`](crate::ContextBuilder::autotune), else `FULGURITE_AUTOTUNE` (`off`, `cached`, `on`).
+    ///
+    /// # Errors
+    /// `FG1105` if no configuration fits, and what compiling meets.
+    pub fn tuned<F: Family>(
+        &self,
+        family: F,
+        problem: &F::Problem,
+    ) -> Result<TunedExecutable<F::Arguments>, Error> {
+        Ok(TunedExecutable { tuned: self.tuner().get(family, problem)?, args: PhantomData })
+    }
+
+    /// Looks for the fastest configuration now, and keeps what it finds for all processes.
+    ///
+    /// ```
+    /// use fulgurite::autotune::TuneOptions;
+    /// use fulgurite::kernels::{Length, Sum};
+    /// use fulgurite::prelude::*;
+    ///
+    /// let folder = std::env::temp_dir().join(format!("fulgurite-doc-{}", std::process::id()));
+    /// let ctx = Context::builder().backend("cpu").autotune_directory(&folder).open()?;
+    /// let report = ctx.tune(Sum, &Length(4096), &TuneOptions::default().max_candidates(3))?;
+    /// assert_eq!(report.measured, 3);
+    /// # std::fs::remove_dir_all(&folder).ok();
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `FG1105` if no configuration fits, `FG1107` if none is right, and what the device says.
+    pub fn tune<F: Family>(
+        &self,
+        family: F,
+        problem: &F::Problem,
+        options: &TuneOptions,
+    ) -> Result<TuneReport, Error> {
+        self.tuner().tune(family, problem, options)
+    }
+}
+
+impl<A> TunedExecutable<A> {
+    /// Runs the kernels and waits for them.
+    ///
+    /// # Errors
+    /// As [`Executable::launch`](crate::Executable::launch).
+    pub fn launch(&self, args: impl LaunchArgs<A>) -> Result<(), Error> {
+        self.launch_with(&LaunchOptions::default(), args)
+    }
+
+    /// As [`launch`](Self::launch), with options, which win over the context's; the grid is the configuration's.
+    ///
+    /// # Errors
+    /// As [`launch`](Self::launch).
+    pub fn launch_with(&self, options: &LaunchOptions, args: impl LaunchArgs<A>) -> Result<(), Error> {
+        self.tuned.launch(&Bound::new(args).buffers, options)
+    }
+
+    /// Runs the kernels, waits for them, and gives the time that they took on the device.
+    ///
+    /// # Errors
+    /// As [`launch`](Self::launch).
+    pub fn timed(&self, args: impl LaunchArgs<A>) -> Result<Duration, Error> {
+        self.tuned.timed(&Bound::new(args).buffers, &LaunchOptions::default())
+    }
+
+    /// The configuration in use, on one line.
+    pub fn config(&self) -> String {
+        self.tuned.config()
+    }
+
+    /// Where that comes from.
+    pub fn source(&self) -> Source {
+        self.tuned.source()
+    }
+
+    /// Waits until nothing is tuned in the background any more, but no longer than `timeout`; whether that is so.
+    ///
+    /// # Errors
+    /// Why tuning failed, if it did.
+    pub fn wait(&self, timeout: Duration) -> Result<bool, Error> {
+        self.tuned.wait(timeout)
+    }
+}
+
+impl<A> Clone for TunedExecutable<A> {
+    fn clone(&self) -> Self {
+        Self { tuned: self.tuned.clone(), args: PhantomData }
+    }
+}
+
+impl<A> fmt::Debug for TunedExecutable<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tuned.fmt(f)
+    }
+}
+
+/// What stands between two files of records in a pack: no text has it.
+const BETWEEN: u8 = 0;
+
+/// The one entry of a pack that has tuning records.
+fn identity() -> PipelineCacheIdentity {
+    let program = DigestBuilder::new("fulgurite tuning records 1").finish();
+    PipelineCacheIdentity::new(PayloadKind::Tuned, program, Digest::ZERO, PipelineDeviceFingerprint::ANY)
+}
+
+/// Every record of `store` as an entry for a pack, and how many files it has.
+///
+/// # Errors
+/// `FG1102` if the records cannot be read.
+pub fn tuned_entry(store: &AutotuneStore) -> Result<(Entry, usize), Error> {
+    let files = store.export()?;
+    let texts: Vec<&[u8]> = files.iter().map(|(_, text)| text.as_bytes()).collect();
+    Ok((Entry::new(identity(), Digest::ZERO, texts.join(&BETWEEN)), files.len()))
+}
+
+/// The files of records that a pack has.
+pub(crate) fn tuned_files(pack: &Pack) -> Vec<Vec<u8>> {
+    let payload = pack.get(&identity()).map(|entry| entry.payload).unwrap_or_default();
+    payload.split(|byte| *byte == BETWEEN).filter(|text| !text.is_empty()).map(<[u8]>::to_vec).collect()
+}
+
+/// Adds the records of packs to those of `tuner`: what was measured here wins.
+pub(crate) fn add_layers(tuner: &Tuner, files: &[Vec<u8>]) {
+    for text in files {
+        if let Err(error) = tuner.store().add_layer(text) {
+            tracing::warn!("{}", error.diagnostic());
+        }
+    }
+}
