@@ -26,8 +26,9 @@ mod transpose;
 
 use std::sync::Arc;
 
-use fulgurite_autotune::{Family, Instance};
+use fulgurite_autotune::{Family, Instance, Plan, Table};
 use fulgurite_driver_core::Error;
+use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 
 pub use elementwise::{Elementwise, ElementwiseConfig};
@@ -46,13 +47,15 @@ pub struct Listed {
     /// Problems that it is measured on: small, middling and large.
     pub problems: [&'static str; 3],
     instance: fn(&DeviceSnapshot, &str) -> Result<Instance, Error>,
+    plan: fn(&Table, &str) -> Result<Plan, Error>,
 }
 
 impl Listed {
     fn of<F: Family + Default>(problems: [&'static str; 3]) -> Self {
         let family = F::default();
         let instance = |device: &_, problem: &_| Instance::parse(Arc::new(F::default()), device, problem);
-        Self { id: family.id(), version: family.version(), problems, instance }
+        let plan = |config: &Table, problem: &str| plan(&F::default(), config, problem);
+        Self { id: family.id(), version: family.version(), problems, instance, plan }
     }
 
     /// The family for a problem, as text, on a device.
@@ -62,12 +65,31 @@ impl Listed {
     pub fn instance(&self, device: &DeviceSnapshot, problem: &str) -> Result<Instance, Error> {
         (self.instance)(device, problem)
     }
+
+    /// What a configuration launches, as a record keeps it, for a problem, as text.
+    ///
+    /// # Errors
+    /// `FG1106` for text that states no problem, `FG1104` for a configuration that is none of this family's.
+    pub fn plan(&self, config: &Table, problem: &str) -> Result<Plan, Error> {
+        (self.plan)(config, problem)
+    }
+}
+
+fn plan<F: Family>(family: &F, config: &Table, problem: &str) -> Result<Plan, Error> {
+    let bad = |code, message: String| Error::invalid(code, message);
+    let problem = problem.parse::<F::Problem>().map_err(|reason| {
+        bad(Code::BadProblem, format!("`{problem}` is no problem of `{}`: {reason}", family.id()))
+    })?;
+    let config = config.clone().try_into::<F::Config>().map_err(|error| {
+        bad(Code::TuningRecordRejected, format!("no configuration of `{}`: {error}", family.id()))
+    })?;
+    family.plan(&config, &problem)
 }
 
 /// Every family.
 pub fn families() -> Vec<Listed> {
     vec![
-        Listed::of::<Elementwise>(["2^16", "2^22", "2^28"]),
+        Listed::of::<Elementwise>(["2^16", "2^22", "2^27"]),
         Listed::of::<Sum>(["2^16", "2^22", "2^28"]),
         Listed::of::<Transpose>(["256", "2048", "16384"]),
         Listed::of::<MatmulF32>(["256", "1024", "4096"]),

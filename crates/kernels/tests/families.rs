@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use fulgurite_autotune::{Instance, Numbers, Prepared};
+use fulgurite_autotune::{Instance, Numbers, Prepared, Table};
 use fulgurite_driver_core::{Backend, Buffer, CompileOptions, Device, LaunchOptions};
 use fulgurite_kernels::{families, family};
 
@@ -96,6 +96,18 @@ fn families_are_listed_once_and_refuse_what_is_no_problem() {
         assert_eq!(refused("many"), "FG1106");
         assert_eq!(refused("0"), "FG1106");
     }
+    // A record's configuration is planned without a device.
+    let sum = family("sum").unwrap();
+    let instance = sum.instance(device.snapshot(), "70001").unwrap();
+    let config = &instance.candidates[3].config;
+    let planned = sum.plan(config, "70001").unwrap();
+    assert_eq!(
+        planned.steps[0].kernel.digest(),
+        instance.candidates[3].plan().unwrap().steps[0].kernel.digest()
+    );
+    let refused = |config: &Table, problem| sum.plan(config, problem).unwrap_err().code().to_string();
+    assert_eq!(refused(config, "x"), "FG1106");
+    assert_eq!(refused(&Table::new(), "70001"), "FG1104");
     // Sizes that no tile divides.
     let none = family("matmul_f32").unwrap().instance(device.snapshot(), "17x16x16").unwrap_err();
     assert_eq!(none.code().to_string(), "FG1105");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use fulgurite::autotune::{AutotuneStore, StoreOptions};
+use fulgurite::kernels::family;
 use fulgurite::{Context, tuned_entry};
 use fulgurite_backend_vulkan::lowered_entry;
 use fulgurite_pipeline_cache::{
@@ -31,20 +32,29 @@ pub(crate) struct Args {
     /// Compile with the driver here, too, and put its binaries in
     #[arg(long)]
     binaries: bool,
-    /// Put the user's tuning records in, of all devices
+    /// Put the user's tuning records in, of all devices, and the kernels that are fastest by them
     #[arg(long)]
     tuned: bool,
-    /// Put the tuning records of this folder in
+    /// Put the tuning records of this folder in, and the kernels that are fastest by them
     #[arg(long, value_name = "DIR", conflicts_with = "tuned")]
     tuned_root: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<(Rows, bool)> {
-    let kernels = read_kernels(&args.kernels)?;
+    let store = match &args.tuned_root {
+        Some(root) => {
+            Some(AutotuneStore::open(std::path::absolute(root)?, StoreOptions::default().read_only()))
+        }
+        None => args.tuned.then(AutotuneStore::of_user),
+    };
+    let mut kernels = read_kernels(&args.kernels)?;
+    if let Some(store) = &store {
+        kernels.extend(tuned_kernels(store)?);
+    }
     let profiles = profiles(&args.profile)?;
     let mut pack = PackWriter::new();
     let mut unsupported = 0;
-    for (kernel, path) in kernels.iter().zip(&args.kernels) {
+    for kernel in &kernels {
         let program = Digest::from_bytes(*kernel.digest().as_bytes());
         let any = PipelineDeviceFingerprint::ANY;
         let identity = PipelineCacheIdentity::new(PayloadKind::Kernel, program, Digest::ZERO, any);
@@ -54,19 +64,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<(Rows, bool)> {
                 Some(entry) => pack.add(&entry),
                 None => {
                     unsupported += 1;
-                    eprintln!("{}: cannot be lowered for `{name}`, and is left out there", path.display());
+                    eprintln!("`{}` cannot be lowered for `{name}`, and is left out there", kernel.name);
                 }
             }
         }
     }
     let lowered = pack.len() - kernels.len();
     let binaries = if args.binaries { add_binaries(&mut pack, &kernels)? } else { 0 };
-    let store = match &args.tuned_root {
-        Some(root) => {
-            Some(AutotuneStore::open(std::path::absolute(root)?, StoreOptions::default().read_only()))
-        }
-        None => args.tuned.then(AutotuneStore::of_user),
-    };
     let mut tuned = 0;
     if let Some(store) = &store {
         let (entry, files) = tuned_entry(store)?;
@@ -85,6 +89,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<(Rows, bool)> {
         ("bytes", json!(bytes.len())),
     ];
     Ok((rows, true))
+}
+
+/// The kernels that are fastest of each record: what is launched where the pack is used.
+fn tuned_kernels(store: &AutotuneStore) -> anyhow::Result<Vec<Arc<fulgurite::VerifiedKernel>>> {
+    let mut kernels = Vec::new();
+    for (key, record) in store.records()? {
+        let (Some(listed), Some((_, best))) = (family(&key.family), record.best()) else { continue };
+        // A bucket is a problem's own text in the library's families.
+        match listed.plan(&best.config, &key.bucket) {
+            Ok(plan) => kernels.extend(plan.steps.into_iter().map(|step| step.kernel)),
+            Err(error) => eprintln!("{key}: {error}"),
+        }
+    }
+    kernels.sort_by_key(|kernel| *kernel.digest().as_bytes());
+    kernels.dedup_by_key(|kernel| kernel.digest());
+    Ok(kernels)
 }
 
 /// Compiles all kernels here, into a cache of their own, and adds what that has: how many driver binaries.

@@ -53,7 +53,10 @@ fn killed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
             worker.start(&["tune-save", &root, &journal, name, &count.to_string()]).map_err(unexpected)
         };
         let (mut doomed, mut other) = (start("doomed")?, start("other")?);
-        let patience = Duration::from_millis(u64::from(random.below(count as u32 * 6)));
+        // It is killed when it has noted so many.
+        let enough = random.below(count as u32 * 3 / 4) as usize;
+        let noted =
+            || std::fs::read_to_string(folder.path().join("doomed")).map_or(0, |all| all.lines().count());
         let begun = std::time::Instant::now();
         let mut is_dead = false;
         let status = loop {
@@ -64,7 +67,7 @@ fn killed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
             looks += 1;
             checks
                 .holds("a file parses at every moment", bad.is_empty(), || format!("round {round}: {bad:?}"));
-            if !is_dead && begun.elapsed() >= patience {
+            if !is_dead && noted() >= enough {
                 is_dead = true;
                 kills += u32::from(matches!(doomed.try_wait(), Ok(None)));
                 doomed.kill().map_err(unexpected)?;
@@ -77,7 +80,7 @@ fn killed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
                 other.kill().map_err(unexpected)?;
                 break other.wait().map_err(unexpected)?;
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(2));
         };
         let _ = doomed.kill();
         let _ = doomed.wait();
