@@ -1,4 +1,5 @@
 //! `cargo xtask tune`: looks for the fastest configurations of the kernel library's families, and looks after what was found.
+#![allow(clippy::print_stdout, reason = "what a command answers")]
 
 mod plot;
 mod records;

@@ -209,8 +209,10 @@ pub fn tune_with(
     search.report(key, begun)
 }
 
-/// Candidates that are tried or compiled before the budget is looked at again.
-const TOGETHER: usize = 16;
+/// Candidates that are tried or compiled before the budget is looked at again: one for each processor.
+fn together() -> usize {
+    std::thread::available_parallelism().map_or(4, usize::from).clamp(2, 16)
+}
 
 /// Compiles the kernels of candidates, several at once. What fails says so when it is compiled next.
 pub(crate) fn compile_together(device: &Device, instance: &Instance, candidates: &[usize]) {
@@ -417,9 +419,11 @@ impl Search<'_> {
     fn admit(&mut self, batch: &[usize]) -> Vec<usize> {
         batch.iter().for_each(|at| self.identify(*at));
         let (mut right, mut rejected, mut done) = (Vec::new(), Vec::new(), 0);
-        let (told, late) = (&mut *self.told, self.deadline);
-        // Some at a time, so that the budget can end it.
-        for part in batch.chunks(TOGETHER) {
+        // Half of what is left of the budget: the other half is for compiling and timing what is right.
+        let now = Instant::now();
+        let late = self.deadline.map(|deadline| now + deadline.saturating_duration_since(now) / 2);
+        let told = &mut *self.told;
+        for part in batch.chunks(together()) {
             if done > 0 && late.is_some_and(|deadline| Instant::now() >= deadline) {
                 break;
             }
@@ -442,7 +446,7 @@ impl Search<'_> {
     /// Those of `right` that are compiled here, too.
     fn prepare(&mut self, right: &[usize]) -> Vec<usize> {
         let mut all = Vec::new();
-        for part in right.chunks(TOGETHER) {
+        for part in right.chunks(together()) {
             if !all.is_empty() && self.is_late() {
                 break;
             }

@@ -1,7 +1,5 @@
 //! z = a·x + y, f32: what every element-wise kernel is tuned by. All of it is memory traffic.
 
-use std::sync::Arc;
-
 use fulgurite_autotune::{Argument, Family, Mismatch, Numbers, Plan, Summary, Trial, Work};
 use fulgurite_driver_core::{Error, LaunchOptions};
 use fulgurite_ir::builder::{Builder, Number, Read, Val, Write, kernel};
@@ -9,7 +7,7 @@ use fulgurite_spec::device::DeviceSnapshot;
 use serde::{Deserialize, Serialize};
 
 use crate::build::{fits, float_param, verified};
-use crate::numbers::{Random, bytes, floats};
+use crate::numbers::{Random, bytes, first_wrong, floats};
 use crate::problem::Length;
 
 /// z = a·x + y of vectors of f32. Arguments: x, y, z. The factor is stated where the plan is made.
@@ -130,20 +128,19 @@ impl Family for Elementwise {
         let (x, y) = (random.floats(count, numbers, 1000), random.floats(count, numbers, 1000));
         let arguments = vec![bytes(&x), bytes(&y), Vec::new()];
         let factor = self.factor;
-        let (x, y) = (Arc::new(x), Arc::new(y));
         let check = move |outputs: &[Vec<u8>]| {
-            for (i, (z, (x, y))) in floats(&outputs[0]).into_iter().zip(x.iter().zip(y.iter())).enumerate() {
-                let product = f64::from(factor) * f64::from(*x);
-                let expected = product + f64::from(*y);
-                // The product rounds once, and the sum once, each by half a unit at most.
-                let bound = f64::from(f32::EPSILON) / 2.0 * (product.abs() + expected.abs() * 1.001);
-                let bound = if numbers == Numbers::Exact { 0.0 } else { bound };
-                let right = (f64::from(z) - expected).abs() <= bound;
-                if !right {
-                    return Err(Mismatch::at(i as u64, expected, z));
-                }
-            }
-            Ok(())
+            let z = floats(&outputs[0]);
+            first_wrong(z.len(), |mut part| {
+                part.find_map(|i| {
+                    let product = f64::from(factor) * f64::from(x[i]);
+                    let expected = product + f64::from(y[i]);
+                    // The product rounds once, and the sum once, each by half a unit at most.
+                    let bound = f64::from(f32::EPSILON) / 2.0 * (product.abs() + expected.abs() * 1.001);
+                    let bound = if numbers == Numbers::Exact { 0.0 } else { bound };
+                    let right = (f64::from(z[i]) - expected).abs() <= bound;
+                    (!right).then(|| Mismatch::at(i as u64, expected, z[i]))
+                })
+            })
         };
         Trial { arguments, check: Box::new(check) }
     }

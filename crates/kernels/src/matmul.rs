@@ -5,8 +5,9 @@ mod f32;
 mod side;
 
 use fulgurite_autotune::{Argument, Check, Mismatch, Numbers, Work};
+use rayon::prelude::*;
 
-use crate::numbers::{Random, floats};
+use crate::numbers::{Random, first_of, floats};
 use crate::problem::Product;
 
 pub use f16::{MatmulF16, MatmulF16Config};
@@ -47,23 +48,28 @@ fn check<T: Copy + Into<f32> + Send + Sync + 'static>(
             let abx = times(&a, &bx, whole);
             Box::new(move |outputs| {
                 let c = floats(&outputs[0]);
-                for (row, (line, expected)) in c.chunks(n).zip(&abx).enumerate() {
+                let wrong = first_of(m.min(c.len() / n), |row| {
+                    let line = &c[row * n..row * n + n];
                     let sum = line.iter().zip(&x).fold(0i64, |sum, (c, x)| {
                         // What is no whole number becomes one, which makes the sum wrong but for luck of one in 2^14.
                         sum.wrapping_add((*c as i64).wrapping_mul(*x))
                     });
                     let all_whole = line.iter().all(|c| *c == c.trunc());
-                    if sum != *expected || !all_whole {
-                        return Err(first_difference(&a, &b, line, row, n, k));
-                    }
+                    let right = sum == abx[row] && all_whole;
+                    (!right).then(|| first_difference(&a, &b, line, row, n, k))
+                });
+                if let Some(wrong) = wrong {
+                    return Err(wrong);
                 }
                 if c.len() == m * n { Ok(()) } else { Err(Mismatch::at(0, m * n, c.len())) }
             })
         }
         Numbers::Random => Box::new(move |outputs| {
             let c = floats(&outputs[0]);
-            for row in picked(m) {
-                for column in picked(n) {
+            let rows: Vec<usize> = picked(m).collect();
+            let wrong = first_of(rows.len(), |at| {
+                picked(n).find_map(|column| {
+                    let row = rows[at];
                     let (mut sum, mut size) = (0.0, 0.0);
                     for i in 0..k {
                         let product = real(a[row * k + i]) * real(b[i * n + column]);
@@ -72,12 +78,10 @@ fn check<T: Copy + Into<f32> + Send + Sync + 'static>(
                     }
                     let got = f64::from(c[row * n + column]);
                     let right = (got - sum).abs() <= k as f64 * f64::from(f32::EPSILON) * size;
-                    if !right {
-                        return Err(Mismatch::at((row * n + column) as u64, sum, got));
-                    }
-                }
-            }
-            Ok(())
+                    (!right).then(|| Mismatch::at((row * n + column) as u64, sum, got))
+                })
+            });
+            wrong.map_or(Ok(()), Err)
         }),
     }
 }
@@ -92,11 +96,11 @@ fn real<T: Into<f32>>(value: T) -> f64 {
 }
 
 /// The product of a matrix and a vector.
-fn times<T: Copy>(matrix: &[T], x: &[i64], value: impl Fn(T) -> i64) -> Vec<i64> {
+fn times<T: Copy + Sync>(matrix: &[T], x: &[i64], value: impl Fn(T) -> i64 + Sync) -> Vec<i64> {
     let row = |line: &[T]| {
         line.iter().zip(x).fold(0i64, |sum, (a, x)| sum.wrapping_add(value(*a).wrapping_mul(*x)))
     };
-    matrix.chunks(x.len()).map(row).collect()
+    matrix.par_chunks(x.len()).map(row).collect()
 }
 
 /// The first element of a row of C that is wrong.

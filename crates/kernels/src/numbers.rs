@@ -1,7 +1,10 @@
 //! Numbers to run kernels on, and bytes of them.
 
-use fulgurite_autotune::Numbers;
+use std::ops::Range;
+
+use fulgurite_autotune::{Mismatch, Numbers};
 use half::f16;
+use rayon::prelude::*;
 
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 pub(crate) struct Random(u64);
@@ -30,21 +33,52 @@ impl Random {
 
     /// Floats: whole ones of at most `most` either way, or random ones between −1 and 1.
     pub(crate) fn floats(&mut self, count: usize, numbers: Numbers, most: u32) -> Vec<f32> {
-        let next = |_| match numbers {
-            Numbers::Exact => self.whole(most) as f32,
-            Numbers::Random => self.real(),
-        };
-        (0..count).map(next).collect()
+        self.made(count, numbers, most, |value| value)
     }
 
     /// As [`floats`](Self::floats), of half the size: `most` is at most 2048, up to which each whole number is one.
     pub(crate) fn halves(&mut self, count: usize, numbers: Numbers, most: u32) -> Vec<f16> {
-        let next = |_| match numbers {
-            Numbers::Exact => f16::from_f32(self.whole(most) as f32),
-            Numbers::Random => f16::from_f32(self.real()),
-        };
-        (0..count).map(next).collect()
+        self.made(count, numbers, most, f16::from_f32)
     }
+
+    /// Large vectors are made by all processors, in parts with a seed each, so that they are the same everywhere.
+    fn made<T: Default + Copy + Send>(
+        &mut self,
+        count: usize,
+        numbers: Numbers,
+        most: u32,
+        convert: impl Fn(f32) -> T + Sync,
+    ) -> Vec<T> {
+        let seed = self.next();
+        let mut all = vec![T::default(); count];
+        all.par_chunks_mut(PART).enumerate().for_each(|(part, values)| {
+            let mut random = Random::new(seed.wrapping_add(part as u64));
+            for value in values {
+                *value = convert(match numbers {
+                    Numbers::Exact => random.whole(most) as f32,
+                    Numbers::Random => random.real(),
+                });
+            }
+        });
+        all
+    }
+}
+
+/// Elements that one processor makes or looks at in one go.
+const PART: usize = 1 << 16;
+
+/// The first of `parts` that `look` finds something in, and what: looked at by all processors.
+pub(crate) fn first_of<T: Send>(parts: usize, look: impl Fn(usize) -> Option<T> + Sync + Send) -> Option<T> {
+    (0..parts).into_par_iter().find_map_first(look)
+}
+
+/// The first element of `count` that is wrong, and how: `look` is given parts of the elements in order.
+pub(crate) fn first_wrong(
+    count: usize,
+    look: impl Fn(Range<usize>) -> Option<Mismatch> + Sync + Send,
+) -> Result<(), Mismatch> {
+    let part = |part: usize| look(part * PART..(part * PART + PART).min(count));
+    first_of(count.div_ceil(PART), part).map_or(Ok(()), Err)
 }
 
 /// The bytes of floats.
@@ -54,5 +88,5 @@ pub(crate) fn bytes(floats: &[f32]) -> Vec<u8> {
 
 /// The floats of bytes, of which whoever calls knows that they are whole.
 pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    bytes.as_chunks().0.par_iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }

@@ -5,6 +5,7 @@ use fulgurite_driver_core::{Error, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{Read, Write, kernel};
 use fulgurite_spec::device::DeviceSnapshot;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -105,8 +106,8 @@ impl Family for Sum {
     fn trial(&self, problem: &Length, numbers: Numbers, seed: u64) -> Trial {
         // Sums of 2^31 random whole numbers this small stay far below 2^24, whatever part is summed first.
         let x = Random::new(seed).floats(problem.0 as usize, numbers, 3);
-        let sum: f64 = x.iter().copied().map(f64::from).sum();
-        let size: f64 = x.iter().map(|x| f64::from(x.abs())).sum();
+        let sum: f64 = x.par_iter().copied().map(f64::from).sum();
+        let size: f64 = x.par_iter().map(|x| f64::from(x.abs())).sum();
         let arguments = vec![bytes(&x), Vec::new()];
         // Each addition rounds by half a unit of what it gives: an invocation adds a 64th at most, one by one.
         let depth = f64::from(problem.0 / 64 + 64);

@@ -10,12 +10,15 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::build::{fits, fits_grid, params, verified};
-use crate::numbers::{Random, bytes, floats};
+use crate::numbers::{Random, bytes, first_of, floats};
 use crate::problem::Matrix;
 
 /// The transpose of a matrix of f32. Arguments: the matrix, and its transpose, both row after row.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Transpose;
+
+/// Rows and columns that are compared at once.
+const BLOCK: usize = 32;
 
 /// How it is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,19 +115,15 @@ impl Family for Transpose {
         let check = move |outputs: &[Vec<u8>]| {
             let y = floats(&outputs[0]);
             // In blocks, since one of the two is read across its rows.
-            for top in (0..rows).step_by(64) {
-                for left in (0..columns).step_by(64) {
-                    for r in top..rows.min(top + 64) {
-                        for c in left..columns.min(left + 64) {
-                            let (expected, got) = (x[r * columns + c], y[c * rows + r]);
-                            if expected.to_bits() != got.to_bits() {
-                                return Err(Mismatch::at((c * rows + r) as u64, expected, got));
-                            }
-                        }
-                    }
-                }
-            }
-            Ok(())
+            let blocks = columns.div_ceil(BLOCK);
+            let wrong = first_of(rows.div_ceil(BLOCK) * blocks, |block| {
+                let (top, left) = (block / blocks * BLOCK, block % blocks * BLOCK);
+                let places = (left..columns.min(left + BLOCK))
+                    .flat_map(|c| (top..rows.min(top + BLOCK)).map(move |r| (r * columns + c, c * rows + r)));
+                let mut wrong = places.filter(|(from, to)| x[*from].to_bits() != y[*to].to_bits());
+                wrong.next().map(|(from, to)| Mismatch::at(to as u64, x[from], y[to]))
+            });
+            wrong.map_or(Ok(()), Err)
         };
         Trial { arguments, check: Box::new(check) }
     }

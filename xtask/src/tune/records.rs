@@ -1,4 +1,5 @@
 //! Looking after records of tuning: listing, pruning, taking them elsewhere, comparing devices.
+#![allow(clippy::print_stdout, reason = "what a command answers")]
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};

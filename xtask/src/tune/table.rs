@@ -1,4 +1,5 @@
 //! What came of tuning a problem, as a table and as JSON.
+#![allow(clippy::print_stdout, reason = "what a command answers")]
 
 use fulgurite::autotune::{CandidateReport, TuneReport, TuneVerdict};
 use serde_json::{Value, json};

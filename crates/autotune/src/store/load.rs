@@ -12,6 +12,9 @@ use crate::error::StoreError;
 use crate::record::AutotuneRecord;
 use crate::text::{self, RecordKey};
 
+/// Records by what of their key stands in the file.
+pub(super) type Records = BTreeMap<RecordKey, AutotuneRecord>;
+
 /// The text of a file and of the fragments beside it.
 #[derive(Default)]
 pub(super) struct Loaded {
@@ -49,8 +52,8 @@ impl Loaded {
     }
 
     /// Every good record, those of one key merged, and what is wrong with each of the others.
-    pub(super) fn parse_all(&self) -> (BTreeMap<RecordKey, AutotuneRecord>, Vec<(&[u8], String)>) {
-        let (mut good, mut bad) = (BTreeMap::<_, AutotuneRecord>::new(), Vec::new());
+    pub(super) fn parse_all(&self) -> (Records, Vec<(&[u8], String)>) {
+        let (mut good, mut bad) = (Records::new(), Vec::new());
         for chunk in self.texts.iter().flat_map(Text::chunks) {
             match text::parse(chunk) {
                 Ok((key, record)) => good.entry(key).or_default().merge(&record),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use fulgurite_storage::{Locked, Missing, lock_within, unique_name};
 
-use super::load::{Loaded, Text};
+use super::load::{Loaded, Records, Text};
 use super::{AutotuneStore, EXTENSION, FRAGMENT, File, FileKey, REJECTED, file_name};
 use crate::error::StoreError;
 use crate::record::AutotuneRecord;
@@ -67,12 +67,7 @@ impl AutotuneStore {
         }
     }
 
-    fn save_file(
-        &self,
-        root: &Path,
-        key: &FileKey,
-        dirty: &BTreeMap<RecordKey, AutotuneRecord>,
-    ) -> Result<Loaded, StoreError> {
+    fn save_file(&self, root: &Path, key: &FileKey, dirty: &Records) -> Result<Loaded, StoreError> {
         let name = file_name(&key.0, &key.1);
         match self.lock(root, &name) {
             Locked::Held(_held) => {
@@ -109,7 +104,7 @@ impl AutotuneStore {
         root: &Path,
         key: &FileKey,
         loaded: Loaded,
-        changed: &BTreeMap<RecordKey, AutotuneRecord>,
+        changed: &Records,
     ) -> Result<Loaded, StoreError> {
         let path = loaded.path.clone();
         let mut text = text::head(&key.0, &key.1).into_bytes();
@@ -117,7 +112,7 @@ impl AutotuneStore {
         let mut rejected = Vec::new();
         let mut left: BTreeMap<&RecordKey, AutotuneRecord> =
             changed.iter().map(|(key, record)| (key, record.clone())).collect();
-        let mut of_fragments = BTreeMap::<RecordKey, AutotuneRecord>::new();
+        let mut of_fragments = Records::new();
         for fragment in loaded.texts.iter().filter(|text| text.path != path) {
             for chunk in fragment.chunks() {
                 match text::parse(chunk) {

@@ -41,8 +41,8 @@ pub(super) fn row(number: u64) -> CandidateRow {
 /// The one file of records in a folder.
 fn only_file(root: &Path) -> Result<PathBuf, Error> {
     let files = std::fs::read_dir(root).map_err(unexpected)?;
-    let paths = files.filter_map(|file| Some(file.ok()?.path()));
-    let found = paths.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).next();
+    let mut paths = files.filter_map(|file| Some(file.ok()?.path()));
+    let found = paths.find(|path| path.extension().is_some_and(|extension| extension == "toml"));
     found.ok_or_else(|| unexpected("no file of records"))
 }
 

@@ -1,0 +1,96 @@
+//! Tuned kernels of the library: by rule, by record, by pack, in the background.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use fulgurite::autotune::{AutotuneMode, AutotunePolicy, AutotuneStore, Source, StoreOptions, TuneOptions};
+use fulgurite::kernels::{Length, Matrix, Sum, Transpose};
+use fulgurite::prelude::*;
+use fulgurite::{ContextBuilder, Pack, tuned_entry};
+use fulgurite_pipeline_cache::PackWriter;
+
+/// Every backend's context: each has its own folder of records.
+fn builder(backend: &str, folder: &std::path::Path) -> ContextBuilder {
+    Context::builder().backend(backend).autotune_directory(folder)
+}
+
+fn few() -> TuneOptions {
+    TuneOptions::default().max_candidates(3)
+}
+
+#[test]
+fn a_sum_is_right_by_rule_by_record_and_by_pack() {
+    let folder = tempfile::tempdir().unwrap();
+    let numbers: Vec<f32> = (0..5003).map(|i| (i % 7) as f32).collect();
+    let expected: f32 = numbers.iter().sum();
+    let sum = |ctx: &Context| {
+        let tuned = ctx.tuned(Sum, &Length(5003)).unwrap();
+        let (x, mut y) = (ctx.buffer(&numbers).unwrap(), ctx.zeroed::<f32>(1).unwrap());
+        tuned.launch((&x, &mut y)).unwrap();
+        assert_eq!(y.read().unwrap(), [expected]);
+        tuned.timed((&x, &mut y)).unwrap();
+        tuned.source()
+    };
+    for backend in ["cpu", "reference"] {
+        let ctx = builder(backend, folder.path()).open().unwrap();
+        assert_eq!(sum(&ctx), Source::Heuristic);
+        let report = ctx.tune(Sum, &Length(5003), &few()).unwrap();
+        assert_eq!(report.measured, 3);
+        // What was given out is the tuned one now.
+        assert_eq!(sum(&ctx), Source::Tuned);
+        let second = builder(backend, folder.path()).open().unwrap();
+        assert_eq!(sum(&second), Source::Record);
+        let off = builder(backend, folder.path()).autotune(AutotunePolicy::mode(AutotuneMode::Off));
+        assert_eq!(sum(&off.open().unwrap()), Source::Heuristic);
+    }
+    // The records of both, in a pack, where nothing else is kept.
+    let store = AutotuneStore::open(folder.path(), StoreOptions::default().read_only());
+    let (entry, files) = tuned_entry(&store).unwrap();
+    assert_eq!(files, 2);
+    let mut writer = PackWriter::new();
+    writer.add(&entry);
+    for backend in ["cpu", "reference"] {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let pack = Pack::from_bytes(writer.finish()).unwrap();
+        let ctx = builder(backend, elsewhere.path()).pack(pack).open().unwrap();
+        assert_eq!(sum(&ctx), Source::Record);
+        assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn what_is_not_recorded_is_tuned_in_the_background() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = AutotunePolicy::mode(AutotuneMode::On).max_candidates(4).budget(Duration::from_secs(20));
+    let ctx = builder("cpu", folder.path()).autotune(policy).open().unwrap();
+    let problem = Matrix { rows: 40, columns: 24 };
+    let tuned = ctx.tuned(Transpose, &problem).unwrap();
+    let numbers: Vec<f32> = (0..40 * 24).map(|i| i as f32).collect();
+    let (x, mut y) = (ctx.buffer(&numbers).unwrap(), ctx.zeroed::<f32>(40 * 24).unwrap());
+    for _ in 0..20 {
+        tuned.launch((&x, &mut y)).unwrap();
+        let out = y.read().unwrap();
+        assert!((0..40 * 24).all(|i| out[i % 24 * 40 + i / 24] == numbers[i]));
+    }
+    assert!(tuned.wait(Duration::from_secs(60)).unwrap());
+    assert_eq!(tuned.source(), Source::Tuned);
+    // The same handle again, and nothing left to be tuned.
+    assert_eq!(ctx.tuned(Transpose, &problem).unwrap().config(), tuned.config());
+    assert!(ctx.tuner().notices().is_empty());
+    assert_eq!(AutotuneStore::open(folder.path(), StoreOptions::default()).len().unwrap(), 1);
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let ctx = builder("cpu", folder.path()).open().unwrap();
+    let tuned = ctx.tuned(Sum, &Length(100)).unwrap();
+    let foreign = builder("reference", folder.path()).open().unwrap();
+    let (x, mut y) = (foreign.zeroed::<f32>(100).unwrap(), ctx.zeroed::<f32>(1).unwrap());
+    let refused = tuned.launch((&x, &mut y)).unwrap_err();
+    assert_eq!(refused.code().to_string(), "FG0506");
+    let odd = fulgurite::kernels::Product { m: 17, n: 16, k: 16 };
+    let none = ctx.tuned(fulgurite::kernels::MatmulF32, &odd).unwrap_err();
+    assert_eq!(none.code().to_string(), "FG1105");
+}
