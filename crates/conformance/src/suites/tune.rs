@@ -288,7 +288,7 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.equal("off, with a record", &off.0, &Source::Heuristic);
     let tuner = tuner(AutotuneMode::Off)?;
     let held = tuner.get(Planted::new(&kinds), &Size(SIZE))?;
-    tuner.tune(Planted::new(&kinds), &Size(SIZE), &TuneOptions::default())?;
+    tuner.tune(Planted::new(&kinds), &Size(SIZE), &options())?;
     checks.equal("tuned when it is asked for, whatever the mode", &held.config(), &names[2]);
     Ok(())
 }

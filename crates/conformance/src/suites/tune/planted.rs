@@ -155,7 +155,7 @@ impl Planted {
         let store = "  store %y[%i], %v";
         let last = super::SIZE - 1;
         match kind {
-            Kind::Slow => text(STEPS, 800, self.edition, store),
+            Kind::Slow => text(STEPS, 500, self.edition, store),
             Kind::Middling => text(STEPS, 120, self.edition, store),
             Kind::Fast | Kind::Crashing => text(STEPS, 0, self.edition, store),
             Kind::Wrong => text(1, 0, self.edition, store),
