@@ -150,7 +150,8 @@ impl AutotuneStore {
         (file, state.layers.get(&name).map_or(&[], Vec::as_slice))
     }
 
-    /// The record of `key`: what the disk, packs and this process know together. `None` if nobody knows anything.
+    /// The record of `key`: what the disk, packs and this process know together. `None` if nobody knows anything. A file is
+    /// read when it is first asked of, and again when it is saved.
     pub fn get(&self, key: &AutotuneKey) -> Option<AutotuneRecord> {
         let record = self.known(&mut self.state(), key);
         (!record.is_empty()).then_some(record)

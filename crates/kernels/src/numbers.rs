@@ -6,19 +6,16 @@ use fulgurite_autotune::{Mismatch, Numbers};
 use half::f16;
 use rayon::prelude::*;
 
-/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
-pub(crate) struct Random(u64);
+/// Numbers that look random and are the same for the same seed.
+pub(crate) struct Random(fulgurite_autotune::Random);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        Self(fulgurite_autotune::Random::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+    fn next(&mut self) -> u64 {
+        self.0.next()
     }
 
     /// A whole number of at most `most` either way.

@@ -236,13 +236,14 @@ impl AutotuneStore {
         }
         report.files += 1;
         let rejected: Vec<_> = bad.into_iter().map(|(chunk, reason)| (chunk.to_vec(), reason)).collect();
-        self.keep_rejected(root, &loaded.path, &rejected);
-        if kept.is_empty() {
+        let mut text = format!("{}\n{kept}", text::head(&key.0, &key.1)).into_bytes();
+        let bare = text.len();
+        self.keep_rejected(root, &loaded.path, &rejected, &mut text);
+        if kept.is_empty() && text.len() == bare {
             let gone = self.options.storage.remove(&loaded.path);
             gone.map_err(|error| StoreError::io("remove", &loaded.path, &error))?;
         } else {
-            let text = format!("{}\n{kept}", text::head(&key.0, &key.1));
-            self.write_whole(root, &loaded.path, text.as_bytes())?;
+            self.write_whole(root, &loaded.path, &text)?;
         }
         for fragment in loaded.texts.iter().filter(|text| text.path != loaded.path) {
             let _ = self.options.storage.remove(&fragment.path);

@@ -149,7 +149,7 @@ impl AutotuneStore {
         for (key, record) in left {
             text.extend(printed(&path, key, &record)?.into_bytes());
         }
-        self.keep_rejected(root, &path, &rejected);
+        self.keep_rejected(root, &path, &rejected, &mut text);
         self.write_whole(root, &path, &text)?;
         for fragment in loaded.texts.iter().filter(|text| text.path != path) {
             // What it had is durable elsewhere: if it stays, it is merged again, which changes nothing.
@@ -179,22 +179,33 @@ impl AutotuneStore {
         storage.sync_dir(root).map_err(io("make durable"))
     }
 
-    /// Puts records that are of no use where people find them: nothing that someone wrote is lost.
-    pub(super) fn keep_rejected(&self, root: &Path, path: &Path, rejected: &[(Vec<u8>, String)]) {
+    /// Puts records that are of no use where people find them. What cannot be put there goes back to the end of `text`:
+    /// nothing that someone wrote is lost.
+    pub(super) fn keep_rejected(
+        &self,
+        root: &Path,
+        path: &Path,
+        rejected: &[(Vec<u8>, String)],
+        text: &mut Vec<u8>,
+    ) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let aside = root.join(format!("{}{REJECTED}{EXTENSION}", name.trim_end_matches(EXTENSION)));
         let known = self.options.storage.info(&aside).map_or(0, |info| info.bytes);
-        let mut text = Vec::new();
+        let (mut put, mut stays) = (Vec::new(), Vec::new());
         for (chunk, reason) in rejected {
             self.say(&StoreError::Rejected { path: path.to_owned(), reason: reason.clone() });
-            text.extend_from_slice(format!("# {}\n", reason.replace(['\n', '\r'], " ")).as_bytes());
-            text.extend_from_slice(chunk);
-            if text.last() != Some(&b'\n') {
-                text.push(b'\n');
+            put.extend_from_slice(format!("# {}\n", reason.replace(['\n', '\r'], " ")).as_bytes());
+            for to in [&mut put, &mut stays] {
+                to.extend_from_slice(chunk);
+                if to.last() != Some(&b'\n') {
+                    to.push(b'\n');
+                }
             }
         }
-        if !text.is_empty() && known + text.len() as u64 <= MAX_REJECTED_BYTES {
-            let _ = self.options.storage.append(&aside, &text);
+        let has_room = known + put.len() as u64 <= MAX_REJECTED_BYTES;
+        let is_kept = put.is_empty() || (has_room && self.options.storage.append(&aside, &put).is_ok());
+        if !is_kept {
+            text.extend_from_slice(&stays);
         }
     }
 

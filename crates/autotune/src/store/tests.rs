@@ -21,7 +21,7 @@ fn key(driver: &str, bucket: &str) -> AutotuneKey {
         family: "family".to_owned(),
         version: 1,
         bucket: bucket.to_owned(),
-        policy: "median of 15, device clock".to_owned(),
+        policy: "median, device clock".to_owned(),
     }
 }
 
@@ -250,6 +250,25 @@ fn a_thousand_bad_records_hide_no_good_one() {
     assert_eq!((report.rejected, report.records), (1000, 0));
     let store = open(folder.path());
     assert_eq!((store.len().unwrap(), store.notices().len()), (2, 0));
+}
+
+#[test]
+fn what_cannot_be_put_aside_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    saved(folder.path(), "a", "gpu:1", 5.0);
+    let path = file(folder.path());
+    let bad = "[[record]]\nbucket = 1\n";
+    fs::write(&path, fs::read_to_string(&path).unwrap() + bad).unwrap();
+    let meddled = Meddled::new(|what, _| match what {
+        "append" => Err(std::io::Error::from(ErrorKind::StorageFull)),
+        _ => Ok(()),
+    });
+    let store = AutotuneStore::open(folder.path(), StoreOptions::default().storage(Arc::new(meddled)));
+    assert_eq!(store.prune(&PruneOptions::default()).unwrap().rejected, 1);
+    assert!(fs::read_to_string(&path).unwrap().contains(bad));
+    assert_eq!(open(folder.path()).prune(&PruneOptions::default()).unwrap().rejected, 1);
+    assert!(!fs::read_to_string(&path).unwrap().contains(bad));
+    assert_eq!(open(folder.path()).len().unwrap(), 1);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! An access is in bounds if its index's range lies below the length, or if an enclosing `if`, `for` or `while`,
 //! or a precondition, says that the index is below something that is at most the length. Facts hold where they
 //! were found and in all blocks inside: values never change. Where both are multiples of a number, what is below
-//! may have less than that number added. An index may also lie in its workgroup's part of a buffer. A matrix is in bounds if ranges say so of its last component.
+//! may have less than that number added. An index may also lie in its workgroup's part of a buffer, or be the minimum of
+//! something and the last element of a buffer that surely has one. A matrix is in bounds if ranges say so of its last
+//! component.
 
 mod tiles;
 
