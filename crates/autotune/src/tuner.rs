@@ -192,16 +192,22 @@ impl Tuner {
 
     fn tune_and_swap(&self, cell: &Cell, instance: &Instance, options: &TuneOptions) -> Result<(), Error> {
         let report = tune(&self.shared.device, instance, &self.shared.store, options)?;
-        let plan = instance.candidates[report.best].plan()?;
-        let current = Current {
-            prepared: Arc::new(Prepared::new(&self.shared.device, plan)?),
-            name: report.candidates[report.best].name.clone(),
-            source: Source::Tuned,
-        };
-        *cell.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+        self.adopt(instance, &report, Some(cell))
+    }
+
+    /// Keeps what was found, and has the launches of `cell` use it from now on.
+    fn adopt(&self, instance: &Instance, report: &TuneReport, cell: Option<&Cell>) -> Result<(), Error> {
         if let Err(error) = self.shared.store.save() {
             self.shared.notices.say(error.diagnostic());
         }
+        let Some(cell) = cell else { return Ok(()) };
+        let best = &instance.candidates[report.best];
+        let current = Current {
+            prepared: Arc::new(Prepared::new(&self.shared.device, best.plan()?)?),
+            name: best.name(),
+            source: Source::Tuned,
+        };
+        *cell.current.write().unwrap_or_else(PoisonError::into_inner) = current;
         Ok(())
     }
 
@@ -217,18 +223,9 @@ impl Tuner {
     ) -> Result<TuneReport, Error> {
         let instance = Instance::new(Arc::new(family), self.shared.device.snapshot(), problem)?;
         let report = tune(&self.shared.device, &instance, &self.shared.store, options)?;
-        if let Err(error) = self.shared.store.save() {
-            self.shared.notices.say(error.diagnostic());
-        }
         let key = AutotuneKey { bucket: instance.problem.clone(), ..report.key.clone() };
         let known = lock(&self.shared.given).get(&key).cloned();
-        if let Some(tuned) = known {
-            let plan = instance.candidates[report.best].plan()?;
-            let prepared = Arc::new(Prepared::new(&self.shared.device, plan)?);
-            let name = report.candidates[report.best].name.clone();
-            *tuned.cell.current.write().unwrap_or_else(PoisonError::into_inner) =
-                Current { prepared, name, source: Source::Tuned };
-        }
+        self.adopt(&instance, &report, known.as_ref().map(|tuned| &*tuned.cell))?;
         Ok(report)
     }
 }

@@ -5,6 +5,7 @@ mod f32;
 mod side;
 
 use fulgurite_autotune::{Argument, Check, Mismatch, Numbers, Work};
+use fulgurite_ir::builder::{Array, Builder, ReadAccess, Storable, Val, WriteAccess};
 use rayon::prelude::*;
 
 use crate::numbers::{Random, first_of, floats};
@@ -17,6 +18,27 @@ pub use f32::{MatmulF32, MatmulF32Config};
 fn most_exact(depth: u32) -> u32 {
     // f16 has whole numbers up to 2048 each.
     (f64::from(1 << 24) / f64::from(depth)).sqrt().clamp(1.0, 2048.0) as u32
+}
+
+/// What every launch is held to: M, N and K are these multiples, A, B and C have as many elements, and each factor has a
+/// vector of `vector` numbers, which is what is loaded instead of one behind the end.
+fn require_sizes<'k, T: Storable>(
+    k: &'k Builder,
+    [m, n, depth]: [Val<'k, u32>; 3],
+    multiples: [u32; 3],
+    [a, b]: [Array<'k, T, ReadAccess, u32>; 2],
+    c: Array<'k, f32, WriteAccess, u32>,
+    vector: u32,
+) {
+    for (size, multiple) in [m, n, depth].into_iter().zip(multiples) {
+        k.require(|_| (size % multiple).eq(0));
+    }
+    k.require(|_| depth.le(1 << 20));
+    k.require(|_| (m * depth).eq(a.len()));
+    k.require(|_| (depth * n).eq(b.len()));
+    k.require(|_| (m * n).eq(c.len()));
+    k.require(|_| a.len().ge(vector));
+    k.require(|_| b.len().ge(vector));
 }
 
 /// A, B and C, with factors of `bytes` bytes and sums of f32.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use super::side::{Shape, Side};
-use super::{arguments, check, most_exact, work};
+use super::{arguments, check, most_exact, require_sizes, work};
 use crate::build::{fits, fits_grid, params, verified};
 use crate::numbers::Random;
 use crate::problem::Product;
@@ -228,16 +228,8 @@ fn matmul(config: &MatmulF16Config) -> Result<Arc<VerifiedKernel>, Error> {
         ["a", "b", "c", "m", "n", "k"],
         config.workgroup(),
         |k, (a, b, c, m, n, depth_all)| {
-            k.require(|_| (m % (config.tile_m * config.group)).eq(0));
-            k.require(|_| (n % config.tile_n).eq(0));
-            k.require(|_| (depth_all % config.depth).eq(0));
-            k.require(|_| depth_all.le(1 << 20));
-            k.require(|_| (m * depth_all).eq(a.len()));
-            k.require(|_| (depth_all * n).eq(b.len()));
-            k.require(|_| (m * n).eq(c.len()));
-            // One vector each, which is what is loaded instead of one behind the end.
-            k.require(|_| a.len().ge(8));
-            k.require(|_| b.len().ge(8));
+            let multiples = [config.tile_m * config.group, config.tile_n, config.depth];
+            require_sizes(k, [m, n, depth_all], multiples, [a, b], c, 8);
             body(k, config, [a, b], c, [n, depth_all]);
         },
     );
