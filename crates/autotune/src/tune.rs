@@ -289,9 +289,16 @@ impl Search<'_> {
         (0..self.candidates.len()).filter(|at| self.candidates[*at].row.is_none()).collect()
     }
 
-    fn best(&self) -> Option<usize> {
+    /// Those that were timed to the end, the fastest first.
+    fn ranking(&self) -> Vec<usize> {
         let timed = (0..self.candidates.len()).filter_map(|at| Some((at, self.candidates[at].time()?)));
-        timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at)
+        let mut timed: Vec<_> = timed.collect();
+        timed.sort_by(|a, b| a.1.total_cmp(&b.1));
+        timed.into_iter().map(|(at, _)| at).collect()
+    }
+
+    fn best(&self) -> Option<usize> {
+        self.ranking().first().copied()
     }
 
     fn run(&mut self) -> Result<(), Error> {
@@ -304,13 +311,14 @@ impl Search<'_> {
             } else {
                 self.halve()?;
             }
-            self.confirm()?;
+            self.run_off(None)?;
         }
         self.searched = self.best();
         if self.options.regret { self.exhaust() } else { Ok(()) }
     }
 
-    /// Times every candidate that is right to the end, whatever the budget, in the same turns.
+    /// Times every candidate that is right to the end, whatever the budget, in the same turns; and the best of them against what
+    /// the search chose.
     fn exhaust(&mut self) -> Result<(), Error> {
         self.deadline = None;
         let untried = self.untried();
@@ -320,7 +328,8 @@ impl Search<'_> {
             (0..self.candidates.len()).filter(|at| !rejected(&self.candidates[*at])).collect();
         let right = self.prepare(&right);
         let policy = self.options.measure.clone().without_elimination();
-        self.time(&right, &policy)
+        self.time(&right, &policy)?;
+        self.run_off(self.searched)
     }
 
     /// The heuristic's first, then by how promising they are, then as the space has them.
@@ -509,25 +518,40 @@ impl Search<'_> {
         self.candidates[at].row = Some(row);
     }
 
-    /// Times the best and the heuristic's against each other once more, so that noise does not make something worse than
-    /// the heuristic the best. Nothing is timed that was not timed now.
-    fn confirm(&mut self) -> Result<(), Error> {
-        let heuristic = self.instance.heuristic;
-        let Some(best) = self.best().filter(|best| *best != heuristic) else { return Ok(()) };
-        let both = [best, heuristic];
-        if self.is_late()
-            || both.iter().any(|at| self.candidates[*at].prepared.is_none() || !self.candidates[*at].is_new)
-        {
-            return Ok(());
-        }
-        let views = views(&self.arguments);
-        let policy = self.options.measure.clone().without_elimination();
-        let timer = Timer { arguments: &views, policy: &policy, deadline: None };
-        let prepared: Vec<&Prepared> =
-            both.iter().filter_map(|at| self.candidates[*at].prepared.as_ref()).collect();
-        let samples = timer.time(&prepared, &[0, 1], &mut self.random, &mut || ());
-        for (at, samples) in both.into_iter().zip(samples) {
-            self.note_samples(at, &samples);
+    /// Times the fastest few against each other once more, with the heuristic's and `also`: they are those whose times noise
+    /// made look short, and of different turns. Nothing is timed that was not timed now.
+    fn run_off(&mut self, also: Option<usize>) -> Result<(), Error> {
+        const FEW: usize = 5;
+        const TIMES: usize = 3;
+        for _ in 0..TIMES {
+            let is_ready =
+                |at: &usize| self.candidates[*at].is_new && self.candidates[*at].prepared.is_some();
+            let Some(best) = self.best().filter(is_ready) else { return Ok(()) };
+            let mut those = self.ranking();
+            those.retain(is_ready);
+            those.truncate(FEW);
+            let others = [Some(self.instance.heuristic), also].into_iter().flatten();
+            for other in others.filter(is_ready) {
+                if !those.contains(&other) {
+                    those.push(other);
+                }
+            }
+            if self.is_late() || those == [best] {
+                return Ok(());
+            }
+            let views = views(&self.arguments);
+            let policy = self.options.measure.clone().without_elimination();
+            let timer = Timer { arguments: &views, policy: &policy, deadline: None };
+            let prepared: Vec<&Prepared> =
+                those.iter().filter_map(|at| self.candidates[*at].prepared.as_ref()).collect();
+            let samples = timer.time(&prepared, &[], &mut self.random, &mut || ());
+            for (at, samples) in those.iter().zip(samples) {
+                self.note_samples(*at, &samples);
+            }
+            // Or else one that was not among them looks faster now.
+            if self.best().is_some_and(|best| those.contains(&best)) {
+                return Ok(());
+            }
         }
         Ok(())
     }

@@ -20,8 +20,8 @@ fn most_exact(depth: u32) -> u32 {
     (f64::from(1 << 24) / f64::from(depth)).sqrt().clamp(1.0, 2048.0) as u32
 }
 
-/// What every launch is held to: M, N and K are these multiples, A, B and C have as many elements, and each factor has a
-/// vector of `vector` numbers, which is what is loaded instead of one behind the end.
+/// What every launch is held to: M, N and K are these multiples, A, B and C have as many elements, and each has a vector of
+/// `vector` numbers, so that there is a last one.
 fn require_sizes<'k, T: Storable>(
     k: &'k Builder,
     [m, n, depth]: [Val<'k, u32>; 3],
@@ -39,6 +39,7 @@ fn require_sizes<'k, T: Storable>(
     k.require(|_| (m * n).eq(c.len()));
     k.require(|_| a.len().ge(vector));
     k.require(|_| b.len().ge(vector));
+    k.require(|_| c.len().ge(vector));
 }
 
 /// A, B and C, with factors of `bytes` bytes and sums of f32.

@@ -1,6 +1,8 @@
 //! C = A · B with factors of f16 and sums of f32, by cooperative matrices: each workgroup computes a tile of C in steps along
-//! K, each of its subgroups a part of that as matrices of 16 × 16. Tiles of A and B lie in shared memory; those for the next
-//! step are loaded while this one is multiplied. Everything moves in 16 bytes.
+//! K, each of its subgroups a part of that as matrices of 16 × 16. Tiles of A and B lie in shared memory. Those of the next
+//! step are loaded while this one is multiplied, and stored as soon as every subgroup has the last matrices of this one:
+//! half of those are multiplied while that goes on, and the others while the first of the next step come. C goes through
+//! shared memory, too, so that everything moves in 16 bytes.
 
 use fulgurite_autotune::{Argument, Family, Numbers, Plan, Summary, Trial, Work};
 use fulgurite_driver_core::{Error, LaunchOptions};
@@ -13,6 +15,7 @@ use fulgurite_spec::ScalarType;
 use fulgurite_spec::device::{Capability, DeviceSnapshot, Matrices};
 use half::f16;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::side::{Shape, Side};
@@ -41,8 +44,10 @@ pub struct MatmulF16Config {
     pub subgroup_n: u32,
     /// Numbers between the rows of tiles in shared memory, so that they lie in different banks: a multiple of 8.
     pub padding: u32,
-    /// Tiles in shared memory: 1, or 2 so that one is filled while the other is used.
-    pub buffers: u32,
+    /// Whether the loads of the next tiles are spread over a step, or come before its products.
+    pub spread: bool,
+    /// Whether C goes through shared memory, so that it is stored in 16 bytes, or straight out of the matrices.
+    pub gathered: bool,
     /// Rows of tiles that workgroups go through together, column by column, so that they find each other's in the cache.
     pub group: u32,
     /// Lanes of a subgroup.
@@ -61,19 +66,47 @@ impl MatmulF16Config {
         [self.subgroups() * self.lanes, 1, 1]
     }
 
-    /// Vectors of eight numbers between rows of A's and of B's tile.
+    /// Tiles of A and of B, in vectors of eight numbers.
+    fn shapes(&self) -> [Shape; 2] {
+        [
+            Shape { rows: self.tile_m, vectors: self.depth / 8 },
+            Shape { rows: self.depth, vectors: self.tile_n / 8 },
+        ]
+    }
+
+    /// Vectors between rows of A's and of B's tile.
     fn lines(&self) -> [u32; 2] {
-        [(self.depth + self.padding) / 8, (self.tile_n + self.padding) / 8]
+        self.shapes().map(|shape| shape.vectors + self.padding / 8)
     }
 
     /// Vectors of one tile of A and of B.
     fn vectors(&self) -> [u32; 2] {
-        [self.tile_m * self.lines()[0], self.depth * self.lines()[1]]
+        let ([a, b], [a_line, b_line]) = (self.shapes(), self.lines());
+        [a.rows * a_line, b.rows * b_line]
+    }
+
+    /// Vectors of four sums between rows of what a subgroup stores of C at once.
+    fn out_line(&self) -> u32 {
+        self.subgroup_n / 4 + 1
+    }
+
+    /// Vectors of shared memory: two tiles, which later give way to C, a row of matrices at least, if that is gathered.
+    fn shared_vectors(&self) -> u32 {
+        let least = if self.gathered { self.subgroups() * SIDE * self.out_line() } else { 0 };
+        self.vectors().iter().sum::<u32>().max(least)
     }
 
     fn shared_bytes(&self) -> u32 {
         // And what C goes through where a part of a matrix is not inside of it.
-        (self.vectors()[0] + self.vectors()[1]) * 16 * self.buffers + self.subgroups() * SIDE * SIDE * 4
+        let partial = if self.gathered { 0 } else { self.subgroups() * SIDE * SIDE * 4 };
+        self.shared_vectors() * 16 + partial
+    }
+
+    /// Rows of C that a subgroup stores at once: as many as there is room for.
+    fn rows_out(&self) -> u32 {
+        let fits = |rows: &u32| self.subgroups() * rows * self.out_line() <= self.shared_vectors();
+        let parts = (0..).map(|halvings| self.subgroup_m >> halvings).take_while(|rows| *rows > SIDE);
+        parts.into_iter().find(fits).unwrap_or(SIDE)
     }
 
     fn grid(&self, problem: &Product) -> [u32; 3] {
@@ -82,7 +115,7 @@ impl MatmulF16Config {
 
     fn is_valid(&self, device: &DeviceSnapshot, problem: &Product) -> bool {
         let [invocations, ..] = self.workgroup();
-        let vectors = |numbers: u32| numbers.is_multiple_of(8 * invocations);
+        let [a, b] = self.shapes();
         problem.m.is_multiple_of(self.tile_m)
             && problem.n.is_multiple_of(self.tile_n)
             && problem.k.is_multiple_of(self.depth)
@@ -91,8 +124,10 @@ impl MatmulF16Config {
             && self.subgroup_m * self.subgroup_n <= 128 * self.lanes
             && self.subgroup_m <= self.tile_m
             && self.subgroup_n <= self.tile_n
-            && vectors(self.tile_m * self.depth)
-            && vectors(self.tile_n * self.depth)
+            && a.suits(invocations)
+            && b.suits(invocations)
+            // Lanes store as many vectors of C each.
+            && (!self.gathered || (SIDE * self.subgroup_n / 4).is_multiple_of(self.lanes))
             && fits(device, self.workgroup(), self.shared_bytes())
             && fits_grid(device, self.grid(problem))
     }
@@ -122,7 +157,7 @@ impl Family for MatmulF16 {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn space(&self, device: &DeviceSnapshot, problem: &Product) -> Vec<MatmulF16Config> {
@@ -149,7 +184,7 @@ impl Family for MatmulF16 {
         for (tile_m, tile_n, subgroup_m, subgroup_n) in parts {
             for depth in [16, 32, 64] {
                 for padding in [0, 8] {
-                    for buffers in [1, 2] {
+                    for (spread, gathered) in [(false, false), (false, true), (true, true)] {
                         all.extend([1, 4, 8, 16].map(|group| MatmulF16Config {
                             tile_m,
                             tile_n,
@@ -157,7 +192,8 @@ impl Family for MatmulF16 {
                             subgroup_m,
                             subgroup_n,
                             padding,
-                            buffers,
+                            spread,
+                            gathered,
                             group,
                             lanes,
                         }));
@@ -177,7 +213,8 @@ impl Family for MatmulF16 {
             subgroup_m: part,
             subgroup_n: part,
             padding: 8,
-            buffers: 1,
+            spread: true,
+            gathered: true,
             group,
             lanes: device.limits.subgroup_size,
         };
@@ -218,8 +255,10 @@ impl Family for MatmulF16 {
 
 /// Eight numbers.
 type Vector<'k> = Val<'k, [u32; 4]>;
-type Factor<'k> = Array<'k, f16, ReadAccess, u32>;
+type Input<'k> = Array<'k, f16, ReadAccess, u32>;
 type Sums<'k> = Vec<Matrix<'k, f32>>;
+/// The matrices of a part of A, row after row, and of B, column after column, of 16 numbers along K.
+type Factors<'k> = (Vec<Matrix<'k, f16>>, Vec<Matrix<'k, f16>>);
 
 /// The kernel of a configuration.
 fn matmul(config: &MatmulF16Config) -> Result<Arc<VerifiedKernel>, Error> {
@@ -239,17 +278,18 @@ fn matmul(config: &MatmulF16Config) -> Result<Arc<VerifiedKernel>, Error> {
 fn body<'k>(
     k: &'k Builder,
     config: &MatmulF16Config,
-    [a, b]: [Factor<'k>; 2],
+    [a, b]: [Input<'k>; 2],
     c: Array<'k, f32, WriteAccess, u32>,
     [n, depth_all]: [Val<'k, u32>; 2],
 ) {
-    let MatmulF16Config { tile_m, tile_n, depth, subgroup_m, subgroup_n, buffers, group, .. } = *config;
+    let MatmulF16Config { tile_m, tile_n, depth, subgroup_m, subgroup_n, group, .. } = *config;
     let [invocations, ..] = config.workgroup();
+    let [a_shape, b_shape] = config.shapes();
     let [a_line, b_line] = config.lines();
-    let [a_vectors, b_vectors] = config.vectors();
+    let [b_begins, _] = config.vectors();
     let (a8, b8) = (a.view::<[u32; 4]>("a8"), b.view::<[u32; 4]>("b8"));
-    let at = k.shared_uninit::<[u32; 4]>("at", a_vectors * buffers);
-    let bt = k.shared_uninit::<[u32; 4]>("bt", b_vectors * buffers);
+    // A's tile, then B's.
+    let shared = k.shared_uninit::<[u32; 4]>("tiles", config.shared_vectors());
 
     // Which tile of C: groups of rows one below the other, and in each, column by column.
     let linear = k.workgroup_id().x();
@@ -259,17 +299,21 @@ fn body<'k>(
     let tile_column = within / group;
 
     let (vectors_k, vectors_n) = (depth_all >> 3, n >> 3);
-    let a_shape = Shape { rows: tile_m, vectors: depth / 8 };
-    let b_shape = Shape { rows: depth, vectors: tile_n / 8 };
-    let a_side = Side::new(k, a8, a_shape, invocations, k.val(depth / 8));
-    let b_side = Side::new(k, b8, b_shape, invocations, vectors_n * depth);
-    // Which of two buffers; `None` where there is one.
-    let lay = |(a, b): &(Vec<Vector<'k>>, Vec<Vector<'k>>), second: Option<Val<'k, u32>>| {
-        for ((row, part), vector) in a_side.places.iter().zip(a) {
-            at.store(moved(*row * a_line + *part, second, a_vectors), *vector);
-        }
-        for ((row, part), vector) in b_side.places.iter().zip(b) {
-            bt.store(moved(*row * b_line + *part, second, b_vectors), *vector);
+    let a_side = Side::new(k, a8, a_shape, invocations, [vectors_k, k.val(depth / 8)]);
+    let b_side = Side::new(k, b8, b_shape, invocations, [vectors_n, vectors_n * depth]);
+    let loads = a_side.loads + b_side.loads;
+    type Places<'k> = (Val<'k, u32>, Val<'k, u32>);
+    let load = |from: Places<'k>, load: u32| match load.checked_sub(a_side.loads) {
+        None => a_side.load(from.0, load),
+        Some(load) => b_side.load(from.1, load),
+    };
+    let lay = |tiles: &[Vector<'k>]| {
+        for (load, vector) in (0u32..).zip(tiles) {
+            let at = match load.checked_sub(a_side.loads) {
+                None => a_side.laid(load, a_line, 1),
+                Some(load) => b_side.laid(load, b_line, 1) + b_begins,
+            };
+            shared.store(at, *vector);
         }
     };
 
@@ -278,70 +322,109 @@ fn body<'k>(
     let subgroup = k.subgroup_id() % config.subgroups();
     let (part_row, part_column) = (subgroup / across, subgroup % across);
     let (rows, columns) = (subgroup_m / SIDE, subgroup_n / SIDE);
-    let side = SIDE as u16;
-    let multiply = |sums: Sums<'k>, second: Option<Val<'k, u32>>| -> Sums<'k> {
-        let a_own = moved(part_row * (subgroup_m * a_line), second, a_vectors);
-        let b_own = moved(part_column * (subgroup_n / 8), second, b_vectors);
-        let shape = |role| MatrixShape::new(side, side, role, MatrixScope::Subgroup);
-        (0..depth / SIDE).fold(sums, |sums, kk| {
-            let load_a = |row: u32| {
-                let from = a_own + (row * (SIDE * a_line) + kk * (SIDE / 8));
-                at.load_matrix::<f16>(MatrixLayout::RowMajor, from, a_line, shape(MatrixRole::A))
-            };
-            let load_b = |column: u32| {
-                let from = b_own + (kk * (SIDE * b_line) + column * (SIDE / 8));
-                bt.load_matrix::<f16>(MatrixLayout::RowMajor, from, b_line, shape(MatrixRole::B))
-            };
-            let left: Vec<_> = (0..rows).map(load_a).collect();
-            let right: Vec<_> = (0..columns).map(load_b).collect();
-            let one = |(i, sum): (usize, &Matrix<'k, f32>)| {
-                left[i / right.len()].mul_add(right[i % right.len()], *sum)
-            };
-            sums.iter().enumerate().map(one).collect()
-        })
+    let (a_own, b_own) = (part_row * (subgroup_m * a_line), part_column * (subgroup_n / 8) + b_begins);
+    let shape = |role| MatrixShape::new(SIDE as u16, SIDE as u16, role, MatrixScope::Subgroup);
+    let matrices = |kk: u32| -> Factors<'k> {
+        let of_a = |row: u32| {
+            let from = a_own + (row * (SIDE * a_line) + kk * (SIDE / 8));
+            shared.load_matrix::<f16>(MatrixLayout::RowMajor, from, a_line, shape(MatrixRole::A))
+        };
+        let of_b = |column: u32| {
+            let from = b_own + (kk * (SIDE * b_line) + column * (SIDE / 8));
+            shared.load_matrix::<f16>(MatrixLayout::RowMajor, from, b_line, shape(MatrixRole::B))
+        };
+        ((0..rows).map(of_a).collect(), (0..columns).map(of_b).collect())
+    };
+    let multiply = |sums: &mut Sums<'k>, (left, right): &Factors<'k>, rows: Range<u32>| {
+        for (row, column) in rows.flat_map(|row| (0..columns).map(move |column| (row, column))) {
+            let sum = &mut sums[(row * columns + column) as usize];
+            *sum = left[row as usize].mul_add(right[column as usize], *sum);
+        }
     };
 
-    let zero = k.matrix(0.0f32, side, side, MatrixRole::Acc, MatrixScope::Subgroup);
-    let sums = vec![zero; (rows * columns) as usize];
-    let tiles = depth_all / depth;
-    let from = (
-        a_side.begin(tile_row * tile_m * vectors_k, vectors_k),
-        b_side.begin(tile_column * (tile_n / 8), vectors_n),
-    );
-    let first = (a_side.load(&from.0), b_side.load(&from.1));
-    if buffers == 2 {
-        lay(&first, Some(k.val(0)));
-    }
-    let carried = (sums, first, from);
-    let (sums, ..) = k.for_carry(0u32, tiles, 1u32, carried, |k, tile, (sums, ready, from)| {
-        let (this, other) = match buffers {
-            1 => (None, None),
-            _ => (Some(tile & 1), Some((tile + 1) & 1)),
-        };
-        if buffers == 1 {
-            lay(&ready, None);
-        }
-        // Everyone has filled this buffer, and has done with the other, if there is one.
+    // One step: what is left of the last, and all of this but `early` rows of its last products. Its matrices are given
+    // back. The tiles of the next step are at `next`, if there is one.
+    let (steps, early) = (depth / SIDE, rows / 2);
+    let step = |sums: &mut Sums<'k>, last: &Factors<'k>, next: Option<Places<'k>>| -> Factors<'k> {
+        // The tiles are complete.
         k.barrier_shared();
-        let from = (a_side.next(&from.0), b_side.next(&from.1));
-        // What is loaded last is never used.
-        let next = (a_side.load_ahead(&from.0), b_side.load_ahead(&from.1));
-        let sums = multiply(sums, this);
-        match other {
-            None => k.barrier_shared(),
-            other => lay(&next, other),
+        let mut tiles = Vec::new();
+        let mut load_up_to = |count: u32| {
+            if let Some(from) = next {
+                tiles.extend((tiles.len() as u32..count).map(|at| load(from, at)));
+            }
+        };
+        let share = |steps_done: u32| if config.spread { loads * steps_done / steps } else { loads };
+        load_up_to(share(0));
+        let mut now = matrices(0);
+        load_up_to(share(1));
+        multiply(sums, last, early..rows);
+        for kk in 1..steps {
+            let following = matrices(kk);
+            multiply(sums, &now, 0..rows);
+            load_up_to(share(kk + 1));
+            now = following;
         }
-        (sums, next, from)
-    });
-    let row = tile_row * tile_m + part_row * subgroup_m;
-    let column = tile_column * tile_n + part_column * subgroup_n;
-    for (i, sum) in (0u32..).zip(sums) {
-        let (down, right) = (i / columns * SIDE, i % columns * SIDE);
-        c.store_matrix(MatrixLayout::RowMajor, (row + down) * n + column + right, n, sum);
-    }
-}
+        if next.is_some() {
+            // Everyone has its matrices of these tiles.
+            k.barrier_shared();
+            lay(&tiles);
+        }
+        multiply(sums, &now, 0..early);
+        now
+    };
 
-/// A place in the second of two buffers of `vectors` vectors, or in the first.
-fn moved<'k>(at: Val<'k, u32>, second: Option<Val<'k, u32>>, vectors: u32) -> Val<'k, u32> {
-    second.map_or(at, |second| at + second * vectors)
+    let from = (a_side.begin(tile_row * tile_m * vectors_k), b_side.begin(tile_column * (tile_n / 8)));
+    lay(&(0..loads).map(|at| load(from, at)).collect::<Vec<_>>());
+    let zero = |role| k.matrix(f16::ZERO, SIDE as u16, SIDE as u16, role, MatrixScope::Subgroup);
+    let zeros = (vec![zero(MatrixRole::A); rows as usize], vec![zero(MatrixRole::B); columns as usize]);
+    let none = k.matrix(0.0f32, SIDE as u16, SIDE as u16, MatrixRole::Acc, MatrixScope::Subgroup);
+    let carried = (vec![none; (rows * columns) as usize], zeros, from);
+    // K is a multiple of the depth, and not zero.
+    let all_but_one = depth_all / depth - 1;
+    let (mut sums, last, _) =
+        k.for_carry(0u32, all_but_one, 1u32, carried, |_, _, (mut sums, last, from)| {
+            let next = (a_side.next(from.0), b_side.next(from.1));
+            let last = step(&mut sums, &last, Some(next));
+            (sums, last, next)
+        });
+    let last = step(&mut sums, &last, None);
+    multiply(&mut sums, &last, early..rows);
+
+    let row = tile_row * tile_m + part_row * subgroup_m;
+    if !config.gathered {
+        let column = tile_column * tile_n + part_column * subgroup_n;
+        for (i, sum) in (0u32..).zip(sums) {
+            let (down, right) = (i / columns * SIDE, i % columns * SIDE);
+            c.store_matrix(MatrixLayout::RowMajor, (row + down) * n + column + right, n, sum);
+        }
+        return;
+    }
+    // Some rows of each subgroup's part at a time.
+    let c4 = c.view::<[u32; 4]>("c4");
+    let (rows_out, out_line, quads) = (config.rows_out(), config.out_line(), subgroup_n / 4);
+    let own = subgroup * (rows_out * out_line);
+    let column = tile_column * (tile_n / 4) + part_column * quads;
+    for top in (0..subgroup_m).step_by(rows_out as usize) {
+        match top {
+            // Everyone has done with the tiles.
+            0 => k.barrier_shared(),
+            _ => k.subgroup_barrier(),
+        }
+        for (i, sum) in (0u32..).zip(&sums) {
+            let (down, right) = (i / columns * SIDE, i % columns * SIDE);
+            if (top..top + rows_out).contains(&down) {
+                let at = own + ((down - top) * out_line + right / 4);
+                shared.store_matrix(MatrixLayout::RowMajor, at, out_line, *sum);
+            }
+        }
+        k.subgroup_barrier();
+        for i in 0..rows_out * quads / config.lanes {
+            let at = k.lane() + i * config.lanes;
+            let (down, right) = (at / quads, at % quads);
+            let to = (row + (down + top)) * (n >> 2) + column + right;
+            // Never behind the end, because C is as large as `require_sizes` has it: said here, it spares a guard.
+            c4.store(to.min(c4.len() - 1), shared.load(own + down * out_line + right));
+        }
+    }
 }

@@ -58,8 +58,16 @@ impl MatmulF32Config {
         [problem.n / self.tile_n, problem.m / self.tile_m, 1]
     }
 
+    /// Tiles of A and of B.
+    fn shapes(&self) -> [Shape; 2] {
+        [
+            Shape { rows: self.tile_m, vectors: self.depth / 4 },
+            Shape { rows: self.depth, vectors: self.tile_n / 4 },
+        ]
+    }
+
     fn is_valid(&self, device: &DeviceSnapshot, problem: &Product) -> bool {
-        let quads = |numbers: u32| numbers.is_multiple_of(4 * self.invocations());
+        let [a, b] = self.shapes();
         problem.m.is_multiple_of(self.tile_m)
             && problem.n.is_multiple_of(self.tile_n)
             && problem.k.is_multiple_of(self.depth)
@@ -67,9 +75,8 @@ impl MatmulF32Config {
             && self.columns <= self.tile_n
             && self.unroll <= self.depth
             && (16..=1024).contains(&self.invocations())
-            // Every invocation loads as many vectors of each tile.
-            && quads(self.tile_m * self.depth)
-            && quads(self.tile_n * self.depth)
+            && a.suits(self.invocations())
+            && b.suits(self.invocations())
             && fits(device, self.workgroup(), self.shared_bytes())
             && fits_grid(device, self.grid(problem))
     }
@@ -85,7 +92,7 @@ impl Family for MatmulF32 {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn space(&self, device: &DeviceSnapshot, problem: &Product) -> Vec<MatmulF32Config> {
@@ -196,22 +203,24 @@ fn body<'k>(
     let (quads_k, quads_n) = (depth_all >> 2, n >> 2);
 
     let invocations = config.invocations();
-    let a_shape = Shape { rows: tile_m, vectors: depth / 4 };
-    let b_shape = Shape { rows: depth, vectors: tile_n / 4 };
-    let a_side = Side::new(k, a4, a_shape, invocations, k.val(depth / 4));
-    let b_side = Side::new(k, b4, b_shape, invocations, quads_n * depth);
+    let [a_shape, b_shape] = config.shapes();
+    let a_side = Side::new(k, a4, a_shape, invocations, [quads_k, k.val(depth / 4)]);
+    let b_side = Side::new(k, b4, b_shape, invocations, [quads_n, quads_n * depth]);
     let lay = |(a, b): &(Vec<Quad<'k>>, Vec<Quad<'k>>)| {
-        for ((row, quad), vector) in a_side.places.iter().zip(a) {
-            let first = *quad * (4 * line) + *row;
+        for (load, vector) in (0..).zip(a) {
+            let first = a_side.laid(load, 1, 4 * line);
             (0..4).for_each(|part| at.store(first + part * line, vector.extract(part)));
         }
-        for ((row, quad), vector) in b_side.places.iter().zip(b) {
-            bt4.store(*row * (tile_n / 4) + *quad, *vector);
+        for (load, vector) in (0..).zip(b) {
+            bt4.store(b_side.laid(load, tile_n / 4, 1), *vector);
         }
     };
-    type Places<'k> = (Vec<Val<'k, u32>>, Vec<Val<'k, u32>>);
-    let load = |from: &Places<'k>| (a_side.load(&from.0), b_side.load(&from.1));
-    let next = |from: &Places<'k>| (a_side.next(&from.0), b_side.next(&from.1));
+    type Places<'k> = (Val<'k, u32>, Val<'k, u32>);
+    let load = |from: &Places<'k>| -> (Vec<Quad<'k>>, Vec<Quad<'k>>) {
+        let a = (0..a_side.loads).map(|load| a_side.load(from.0, load)).collect();
+        (a, (0..b_side.loads).map(|load| b_side.load(from.1, load)).collect())
+    };
+    let next = |from: &Places<'k>| (a_side.next(from.0), b_side.next(from.1));
 
     // Rows and columns in groups of four, spread over the tile, so that neighbors read neighbors.
     let (row_groups, column_groups) = (rows / 4, columns / 4);
@@ -231,7 +240,7 @@ fn body<'k>(
     };
 
     let sums = vec![k.vec4(0.0f32, 0.0, 0.0, 0.0); (rows * column_groups) as usize];
-    let from = (a_side.begin(top * tile_m * quads_k, quads_k), b_side.begin(left * (tile_n / 4), quads_n));
+    let from = (a_side.begin(top * tile_m * quads_k), b_side.begin(left * (tile_n / 4)));
     let tiles = depth_all / depth;
     let sums = if staging == 2 {
         let carried = (sums, load(&from), from);
@@ -240,7 +249,7 @@ fn body<'k>(
             k.barrier_shared();
             // What is loaded last is never used.
             let from = next(&from);
-            let following = (a_side.load_ahead(&from.0), b_side.load_ahead(&from.1));
+            let following = load(&from);
             let sums = step(sums);
             k.barrier_shared();
             (sums, following, from)

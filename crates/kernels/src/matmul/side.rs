@@ -2,11 +2,17 @@
 
 use fulgurite_ir::builder::{Array, Builder, ReadAccess, Storable, Val};
 
-/// One factor, as an invocation loads its part of each tile.
+/// One factor, as an invocation loads its part of each tile: a vector of each of some rows, all as far apart.
 pub(super) struct Side<'k, T> {
     memory: Array<'k, T, ReadAccess, u32>,
-    /// Row and vector within the tile of each of this invocation's loads.
-    pub(super) places: Vec<(Val<'k, u32>, Val<'k, u32>)>,
+    /// Row and vector within the tile of this invocation's first load.
+    place: (Val<'k, u32>, Val<'k, u32>),
+    /// How many loads an invocation makes of a tile.
+    pub(super) loads: u32,
+    /// Rows from a load to the next.
+    apart: u32,
+    /// Vectors in a row of the matrix.
+    line: Val<'k, u32>,
     /// From a tile to the next, in vectors.
     step: Val<'k, u32>,
 }
@@ -18,42 +24,47 @@ pub(super) struct Shape {
     pub(super) vectors: u32,
 }
 
+impl Shape {
+    /// Whether so many invocations load it together: whole rows at a time, and all of them as much.
+    pub(super) fn suits(self, invocations: u32) -> bool {
+        invocations.is_multiple_of(self.vectors) && (self.rows * self.vectors).is_multiple_of(invocations)
+    }
+}
+
 impl<'k, T: Storable> Side<'k, T> {
-    /// Tiles of `shape` in `memory`, loaded by `invocations`, `step` vectors apart.
+    /// Tiles of `shape` in `memory`, loaded by `invocations` that it suits. `line` is how many vectors there are in a row of
+    /// the matrix, and `step` how many from a tile to the next.
     pub(super) fn new(
         k: &'k Builder,
         memory: Array<'k, T, ReadAccess, u32>,
         shape: Shape,
         invocations: u32,
-        step: Val<'k, u32>,
+        [line, step]: [Val<'k, u32>; 2],
     ) -> Self {
+        let place = (k.local_index() / shape.vectors, k.local_index() % shape.vectors);
         let loads = shape.rows * shape.vectors / invocations;
-        let place = |load| {
-            let at = k.local_index() + load * invocations;
-            (at / shape.vectors, at % shape.vectors)
-        };
-        Self { memory, places: (0..loads).map(place).collect(), step }
+        Self { memory, place, loads, apart: invocations / shape.vectors, line, step }
     }
 
-    /// Where the loads of the tile are that begins at vector `first`, in a matrix whose rows have `line` vectors.
-    pub(super) fn begin(&self, first: Val<'k, u32>, line: Val<'k, u32>) -> Vec<Val<'k, u32>> {
-        self.places.iter().map(|(row, vector)| first + *row * line + *vector).collect()
-    }
-
-    /// What lies there, or whatever if that is behind the end: for what is never used then. No load needs a guard, if the
-    /// matrix is known to have an element.
-    pub(super) fn load_ahead(&self, from: &[Val<'k, u32>]) -> Vec<Val<'k, T>> {
-        let last = self.memory.len() - 1;
-        from.iter().map(|at| self.memory.load((*at).min(last))).collect()
-    }
-
-    /// What lies there: zeros behind the end.
-    pub(super) fn load(&self, from: &[Val<'k, u32>]) -> Vec<Val<'k, T>> {
-        from.iter().map(|at| self.memory.load(*at)).collect()
+    /// Where this invocation's first load is of the tile that begins at vector `first`.
+    pub(super) fn begin(&self, first: Val<'k, u32>) -> Val<'k, u32> {
+        first + self.place.0 * self.line + self.place.1
     }
 
     /// The same of the next tile.
-    pub(super) fn next(&self, from: &[Val<'k, u32>]) -> Vec<Val<'k, u32>> {
-        from.iter().map(|at| *at + self.step).collect()
+    pub(super) fn next(&self, from: Val<'k, u32>) -> Val<'k, u32> {
+        from + self.step
+    }
+
+    /// What lies there, or whatever if that is behind the end: for what is never used then. No load needs a guard, if the
+    /// matrix is known to have a vector.
+    pub(super) fn load(&self, from: Val<'k, u32>, load: u32) -> Val<'k, T> {
+        let at = from + self.line * (load * self.apart);
+        self.memory.load(at.min(self.memory.len() - 1))
+    }
+
+    /// Where a load belongs in shared memory, if rows are `down` apart there, and vectors `right`.
+    pub(super) fn laid(&self, load: u32, down: u32, right: u32) -> Val<'k, u32> {
+        self.place.0 * down + self.place.1 * right + load * self.apart * down
     }
 }
