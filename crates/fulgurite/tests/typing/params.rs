@@ -1,9 +1,8 @@
 //! What structs of parameters may look like: any visibility, names of Rust that are words elsewhere, attributes, none used.
 
-#![deny(warnings)]
-
 use fulgurite::prelude::*;
 
+#[expect(unreachable_pub, reason = "any visibility will do")]
 mod inner {
     /// Public, so that its values are.
     #[derive(Clone, Copy, Debug, PartialEq, fulgurite::KernelParams)]
@@ -26,7 +25,8 @@ struct One {
     n: u32,
 }
 
-fn main() -> Result<(), Error> {
+#[test]
+fn compiles() -> Result<(), Error> {
     type Args = (One, Write<f32>, inner::Mixed);
     let built = kernel::<Args>("params", ["one", "y", "m"], [64, 1, 1], |k, (one, y, m)| {
         let i = k.global_id().x();

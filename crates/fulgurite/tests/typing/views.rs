@@ -22,6 +22,7 @@ fn generic<T: fulgurite::Element>(
     Ok(())
 }
 
-fn main() {
+#[test]
+fn compiles() {
     let _ = generic::<f32>;
 }
