@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fulgurite_autotune::{
-    AutotuneMode, AutotunePolicy, AutotuneStore, Instance, MeasurePolicy, ProcessGate, Source, StoreOptions,
-    TuneOptions, TuneReport, TuneVerdict, Tuner, answer, tune, tune_with,
+    AutotuneMode, AutotunePolicy, AutotuneStore, CandidateRow, Instance, MeasurePolicy, ProcessGate, Source,
+    StoreOptions, TuneOptions, TuneReport, TuneVerdict, Tuner, answer, tune, tune_with,
 };
 use fulgurite_driver_core::{Buffer, Error, LaunchOptions};
 use fulgurite_spec::Code;
@@ -220,6 +220,21 @@ fn remembered(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     store.save()?;
     let (seventh, _) = run(&few, &options().max_candidates(1))?;
     checks.equal("what is measured where one may be", &seventh.measured, &1);
+
+    // Two programs that tried other candidates of one problem, each without knowing of the other.
+    let both = [(open(), "one"), (open(), "another")];
+    for (store, name) in &both {
+        let row = CandidateRow::new(toml::Table::new(), TuneVerdict::Measured).timed(1e9, 0.0, 5);
+        store.insert(&first.key, [((*name).to_owned(), row)]);
+    }
+    for (store, _) in &both {
+        store.save()?;
+    }
+    let known = open().get(&first.key).unwrap_or_default();
+    for name in both.map(|(_, name)| name) {
+        let known = known.candidates().contains_key(name);
+        checks.holds("what two programs found of one problem", known, || format!("{name} is gone"));
+    }
     Ok(())
 }
 
@@ -250,7 +265,7 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let root = folder.path().join("autotune");
     let kinds = [Kind::Slow, Kind::Wrong, Kind::Fast];
     // As many processes would: none has what another compiled or was given.
-    let devices: Vec<_> = (0..6).map(|_| checks.device()).collect();
+    let devices: Vec<_> = (0..7).map(|_| checks.device()).collect();
     let mut devices = devices.into_iter();
     let mut tuner = |mode| {
         let store = AutotuneStore::open(&root, StoreOptions::default());
@@ -284,6 +299,10 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.equal("on: at once, and then", &on, &(Source::Heuristic, Source::Tuned, names[2].clone()));
     let cached = use_it(checks, &tuner(AutotuneMode::Cached)?)?;
     checks.equal("cached", &cached, &(Source::Record, Source::Record, names[2].clone()));
+    let mut changed = Planted::new(&kinds);
+    changed.edition = 1;
+    let source = tuner(AutotuneMode::Cached)?.get(changed, &Size(SIZE))?.source();
+    checks.equal("cached, of kernels that have changed since", &source, &Source::Heuristic);
     let off = use_it(checks, &tuner(AutotuneMode::Off)?)?;
     checks.equal("off, with a record", &off.0, &Source::Heuristic);
     let tuner = tuner(AutotuneMode::Off)?;
