@@ -77,10 +77,10 @@ const LIMITS: [(u32, f64); 4] = [(1, 2.0), (2, 1.5), (4, 1.15), (8, 1.06)];
 /// sixteen others ran in between.
 const SHORT: f64 = 1e6;
 
-/// So many of those there are at most,
+/// Most runs of a short candidate before one that is timed.
 const WARM_RUNS: u32 = 3;
 
-/// and no more of them after so many nanoseconds.
+/// There are no more of those once they took so many nanoseconds together.
 const WARM: f64 = 1e5;
 
 /// The times of one candidate.

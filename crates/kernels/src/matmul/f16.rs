@@ -68,10 +68,7 @@ impl MatmulF16Config {
 
     /// Tiles of A and of B, in vectors of eight numbers.
     fn shapes(&self) -> [Shape; 2] {
-        [
-            Shape { rows: self.tile_m, vectors: self.depth / 8 },
-            Shape { rows: self.depth, vectors: self.tile_n / 8 },
-        ]
+        Shape::of_factors([self.tile_m, self.tile_n, self.depth], 8)
     }
 
     /// Vectors between rows of A's and of B's tile.
@@ -105,8 +102,8 @@ impl MatmulF16Config {
     /// Rows of C that a subgroup stores at once: as many as there is room for.
     fn rows_out(&self) -> u32 {
         let fits = |rows: &u32| self.subgroups() * rows * self.out_line() <= self.shared_vectors();
-        let parts = (0..).map(|halvings| self.subgroup_m >> halvings).take_while(|rows| *rows > SIDE);
-        parts.into_iter().find(fits).unwrap_or(SIDE)
+        let mut parts = (0..).map(|halvings| self.subgroup_m >> halvings).take_while(|rows| *rows > SIDE);
+        parts.find(fits).unwrap_or(SIDE)
     }
 
     fn grid(&self, problem: &Product) -> [u32; 3] {

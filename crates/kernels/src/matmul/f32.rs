@@ -60,10 +60,7 @@ impl MatmulF32Config {
 
     /// Tiles of A and of B.
     fn shapes(&self) -> [Shape; 2] {
-        [
-            Shape { rows: self.tile_m, vectors: self.depth / 4 },
-            Shape { rows: self.depth, vectors: self.tile_n / 4 },
-        ]
+        Shape::of_factors([self.tile_m, self.tile_n, self.depth], 4)
     }
 
     fn is_valid(&self, device: &DeviceSnapshot, problem: &Product) -> bool {

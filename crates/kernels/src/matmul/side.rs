@@ -25,6 +25,11 @@ pub(super) struct Shape {
 }
 
 impl Shape {
+    /// Those of A's tiles and of B's: of `depth` numbers along K, in vectors of `numbers`.
+    pub(super) fn of_factors([tile_m, tile_n, depth]: [u32; 3], numbers: u32) -> [Self; 2] {
+        [Self { rows: tile_m, vectors: depth / numbers }, Self { rows: depth, vectors: tile_n / numbers }]
+    }
+
     /// Whether so many invocations load it together: whole rows at a time, and all of them as much.
     pub(super) fn suits(self, invocations: u32) -> bool {
         invocations.is_multiple_of(self.vectors) && (self.rows * self.vectors).is_multiple_of(invocations)
