@@ -48,7 +48,7 @@ pub use policy::{AutotuneMode, AutotunePolicy};
 pub use prepared::Prepared;
 pub use process::{ProcessGate, answer};
 pub use random::Random;
-pub use record::{AutotuneRecord, CandidateRow, MAX_ROWS, TuneVerdict};
+pub use record::{AutotuneRecord, CandidateRow, MAX_PASSED_OVER, MAX_ROWS, TuneVerdict};
 pub use store::{
     AutotuneStore, ImportReport, MAX_FILE_BYTES, PruneOptions, PruneReport, RecordDifference, StoreOptions,
 };

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// Most rows of a record: those of the oldest generations go first.
 pub const MAX_ROWS: usize = 1024;
 
+/// Most candidates that a record knows to have been passed over: those of the oldest generations go first.
+pub const MAX_PASSED_OVER: usize = 8192;
+
 /// What was measured of one problem on one device.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AutotuneRecord {
@@ -19,6 +22,8 @@ pub struct AutotuneRecord {
     forgotten: u64,
     /// Rows by the id of what was run.
     candidates: BTreeMap<String, CandidateRow>,
+    /// What searches ended without having tried, by the id of what it would have run: with a generation, as rows have one.
+    passed_over: BTreeMap<String, u64>,
 }
 
 /// What became of a candidate.
@@ -71,7 +76,7 @@ pub struct CandidateRow {
     pub generation: u64,
     /// What became of it.
     pub verdict: TuneVerdict,
-    /// Median time on the device, in nanoseconds.
+    /// Time on the device, in nanoseconds: see [`MeasurePolicy::key`](crate::MeasurePolicy::key).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_ns: Option<f64>,
     /// Half the distance between the quartiles, as a share of the median.
@@ -123,7 +128,7 @@ impl CandidateRow {
         }
     }
 
-    /// States the median time in nanoseconds, its spread and how many times it is of.
+    /// States the time in nanoseconds, its spread and how many runs it is of.
     #[must_use]
     pub fn timed(mut self, time_ns: f64, spread: f64, samples: u32) -> Self {
         (self.time_ns, self.spread, self.samples) = (Some(time_ns), Some(spread), samples);
@@ -163,9 +168,15 @@ impl CandidateRow {
 impl AutotuneRecord {
     /// A record of rows by the id of what was run.
     pub fn new(rows: impl IntoIterator<Item = (String, CandidateRow)>) -> Self {
-        let mut record = Self { forgotten: 0, candidates: rows.into_iter().collect() };
+        let mut record = Self { candidates: rows.into_iter().collect(), ..Self::default() };
         record.normalize();
         record
+    }
+
+    pub(crate) fn with_passed_over(mut self, all: impl IntoIterator<Item = (String, u64)>) -> Self {
+        self.pass_over(all);
+        self.normalize();
+        self
     }
 
     pub(crate) fn with_forgotten(mut self, generation: u64) -> Self {
@@ -184,14 +195,21 @@ impl AutotuneRecord {
         &self.candidates
     }
 
-    /// Whether nothing is known.
+    /// What searches ended without having tried, by the id of what it would have run, and the generation of that: it is
+    /// not tried by searches that come later.
+    pub fn passed_over(&self) -> &BTreeMap<String, u64> {
+        &self.passed_over
+    }
+
+    /// Whether nothing was tried.
     pub fn is_empty(&self) -> bool {
         self.candidates.is_empty()
     }
 
     /// The highest generation that it has seen.
     pub fn generation(&self) -> u64 {
-        self.candidates.values().map(|row| row.generation).max().unwrap_or(0).max(self.forgotten)
+        let rows = self.candidates.values().map(|row| row.generation);
+        rows.chain(self.passed_over.values().copied()).fold(self.forgotten, u64::max)
     }
 
     /// The rows that were measured to the end, the fastest first.
@@ -220,27 +238,41 @@ impl AutotuneRecord {
                 }
             }
         }
+        self.pass_over(other.passed_over.iter().map(|(id, generation)| (id.clone(), *generation)));
         self.normalize();
+    }
+
+    fn pass_over(&mut self, all: impl IntoIterator<Item = (String, u64)>) {
+        for (id, generation) in all {
+            let known = self.passed_over.entry(id).or_default();
+            *known = generation.max(*known);
+        }
     }
 
     /// Removes all rows, so that they do not come back by merging with what has them still.
     pub(crate) fn forget(&mut self) {
         self.forgotten = self.generation() + 1;
         self.candidates.clear();
+        self.passed_over.clear();
     }
 
     fn normalize(&mut self) {
         let forgotten = self.forgotten;
         self.candidates.retain(|_, row| row.generation > forgotten);
-        if self.candidates.len() > MAX_ROWS {
-            // By an order in which a newer row of a candidate is never behind an older one: so it does not matter whether this
-            // is done before or after merging.
-            let mut ranks: Vec<_> =
-                self.candidates.iter().map(|(id, row)| (row.rank(), id.clone())).collect();
-            ranks.sort_unstable();
-            for (_, id) in ranks.iter().rev().skip(MAX_ROWS) {
-                self.candidates.remove(id);
-            }
+        self.passed_over.retain(|_, generation| *generation > forgotten);
+        bound(&mut self.candidates, MAX_ROWS, CandidateRow::rank);
+        bound(&mut self.passed_over, MAX_PASSED_OVER, |generation| *generation);
+    }
+}
+
+/// Removes what is over `most`, the lowest ranks first. By an order in which what is newer of one candidate is never behind what
+/// is older: so it does not matter whether this is done before or after merging.
+fn bound<T, R: Ord>(all: &mut BTreeMap<String, T>, most: usize, rank: impl Fn(&T) -> R) {
+    if all.len() > most {
+        let mut ranks: Vec<_> = all.iter().map(|(id, of)| (rank(of), id.clone())).collect();
+        ranks.sort_unstable();
+        for (_, id) in ranks.iter().rev().skip(most) {
+            all.remove(id);
         }
     }
 }

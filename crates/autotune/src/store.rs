@@ -180,6 +180,15 @@ impl AutotuneStore {
         self.replace(&mut state, key, all);
     }
 
+    /// Notes that a search of `key` ended without having tried these, by the ids of what they would have run.
+    pub fn pass_over(&self, key: &AutotuneKey, ids: impl IntoIterator<Item = String>) {
+        let mut state = self.state();
+        let all = self.known(&mut state, key);
+        let generation = all.generation() + 1;
+        let all = all.with_passed_over(ids.into_iter().map(|id| (id, generation)));
+        self.replace(&mut state, key, all);
+    }
+
     /// Forgets what is known of `key`, also when others save it again; false if nothing was.
     pub fn forget(&self, key: &AutotuneKey) -> bool {
         let mut state = self.state();

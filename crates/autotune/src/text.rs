@@ -35,6 +35,15 @@ struct StoredRecord {
     best: Option<Best>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     candidate: Vec<StoredRow>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    passed_over: Vec<PassedOver>,
+}
+
+/// What searches of one generation ended without having tried.
+#[derive(Serialize, Deserialize)]
+struct PassedOver {
+    generation: u64,
+    executables: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -167,8 +176,15 @@ pub(crate) fn parse(text: &[u8]) -> Result<(RecordKey, AutotuneRecord), String> 
             return Err(format!("candidate `{}` is there twice", candidate.executable));
         }
     }
+    if stored.passed_over.iter().any(|passed| passed.generation == 0) {
+        return Err(String::from("candidates that were passed over without a generation"));
+    }
+    let passed_over = stored.passed_over.into_iter().flat_map(|passed| {
+        passed.executables.into_iter().map(move |executable| (executable, passed.generation))
+    });
     let key = RecordKey { bucket: stored.bucket, version: stored.version, policy: stored.policy };
-    Ok((key, AutotuneRecord::new(rows).with_forgotten(stored.forgotten)))
+    let record = AutotuneRecord::new(rows).with_passed_over(passed_over).with_forgotten(stored.forgotten);
+    Ok((key, record))
 }
 
 /// The text of a record.
@@ -191,6 +207,12 @@ pub(crate) fn print(key: &RecordKey, record: &AutotuneRecord) -> Result<String, 
         .iter()
         .map(|(executable, row)| StoredRow { executable: executable.clone(), row: row.clone() })
         .collect();
+    let mut generations = BTreeMap::<u64, Vec<String>>::new();
+    for (executable, generation) in record.passed_over() {
+        generations.entry(*generation).or_default().push(executable.clone());
+    }
+    let passed_over = generations.into_iter();
+    let passed_over = passed_over.map(|(generation, executables)| PassedOver { generation, executables });
     let stored = StoredRecord {
         bucket: key.bucket.clone(),
         version: key.version,
@@ -198,6 +220,7 @@ pub(crate) fn print(key: &RecordKey, record: &AutotuneRecord) -> Result<String, 
         forgotten: record.forgotten(),
         best,
         candidate,
+        passed_over: passed_over.collect(),
     };
     let text = toml::to_string(&Chunk { record: vec![stored] }).map_err(|error| error.to_string())?;
     Ok(format!("{}\n\n", text.trim_end()))

@@ -26,7 +26,7 @@ pub struct TuneOptions {
     pub budget: Option<Duration>,
     /// Most candidates that are tried. Default: no limit.
     pub max_candidates: Option<usize>,
-    /// Spaces with no more candidates are tried as a whole; of larger ones, some at a time. Default: 96.
+    /// Where no more candidates are to be tried, all are; of more, some at a time. Default: 96.
     pub exhaustive_up_to: usize,
     /// What is random comes of it: numbers, turns, which candidates.
     pub seed: u64,
@@ -59,7 +59,7 @@ impl TuneOptions {
         self
     }
 
-    /// Tries spaces with no more candidates as a whole.
+    /// Tries all candidates where there are no more to be tried.
     #[must_use]
     pub fn exhaustive_up_to(mut self, most: usize) -> Self {
         self.exhaustive_up_to = most;
@@ -197,6 +197,7 @@ pub fn tune_with(
         arguments: Vec::new(),
         rows: BTreeMap::new(),
         tried: 0,
+        has_ended: false,
         searched: None,
     };
     search.recall(&known);
@@ -205,6 +206,10 @@ pub fn tune_with(
     let rows = std::mem::take(&mut search.rows);
     if !rows.is_empty() {
         store.insert(&key, rows);
+    }
+    let passed_over = search.passed_over();
+    if !passed_over.is_empty() {
+        store.pass_over(&key, passed_over);
     }
     search.report(key, begun)
 }
@@ -228,6 +233,8 @@ struct Looked {
     row: Option<CandidateRow>,
     prepared: Option<Prepared>,
     is_new: bool,
+    /// Whether an earlier search ended without having tried it.
+    is_passed_over: bool,
 }
 
 impl Looked {
@@ -252,6 +259,8 @@ struct Search<'a> {
     rows: BTreeMap<String, CandidateRow>,
     /// How many were tried now.
     tried: usize,
+    /// Whether a search of a large space ended because it brought nothing any more.
+    has_ended: bool,
     /// What the search chose, before the rest was timed to tell its regret.
     searched: Option<usize>,
 }
@@ -265,7 +274,10 @@ impl Search<'_> {
         for at in 0..self.candidates.len() {
             self.identify(at);
             let looked = &mut self.candidates[at];
-            looked.row = looked.id.as_ref().and_then(|id| known.candidates().get(id)).cloned();
+            if let Some(id) = &looked.id {
+                looked.row = known.candidates().get(id).cloned();
+                looked.is_passed_over = known.passed_over().contains_key(id);
+            }
         }
     }
 
@@ -285,8 +297,23 @@ impl Search<'_> {
         self.options.max_candidates.map_or(usize::MAX, |most| most.saturating_sub(self.tried))
     }
 
-    fn untried(&self) -> Vec<usize> {
+    /// Those that nothing is known of.
+    fn unknown(&self) -> Vec<usize> {
         (0..self.candidates.len()).filter(|at| self.candidates[*at].row.is_none()).collect()
+    }
+
+    /// Those that a search may try.
+    fn untried(&self) -> Vec<usize> {
+        let mut all = self.unknown();
+        all.retain(|at| !self.candidates[*at].is_passed_over);
+        all
+    }
+
+    /// The ids of those that the search, which has ended, did not try.
+    fn passed_over(&mut self) -> Vec<String> {
+        let untried = if self.has_ended { self.untried() } else { Vec::new() };
+        untried.iter().for_each(|at| self.identify(*at));
+        untried.iter().filter_map(|at| self.candidates[*at].id.clone()).collect()
     }
 
     /// Those that were timed to the end, the fastest first.
@@ -304,7 +331,7 @@ impl Search<'_> {
     fn run(&mut self) -> Result<(), Error> {
         let untried = self.untried();
         if !untried.is_empty() {
-            if self.candidates.len() <= self.options.exhaustive_up_to {
+            if untried.len() <= self.options.exhaustive_up_to {
                 let mut batch = self.ordered(untried);
                 batch.truncate(self.left());
                 self.batch(&batch)?;
@@ -321,8 +348,8 @@ impl Search<'_> {
     /// the search chose.
     fn exhaust(&mut self) -> Result<(), Error> {
         self.deadline = None;
-        let untried = self.untried();
-        self.admit(&untried);
+        let unknown = self.unknown();
+        self.admit(&unknown);
         let rejected = |looked: &Looked| looked.row.as_ref().is_some_and(|row| row.verdict.is_rejected());
         let right: Vec<_> =
             (0..self.candidates.len()).filter(|at| !rejected(&self.candidates[*at])).collect();
@@ -374,6 +401,7 @@ impl Search<'_> {
             };
             fruitless = if better { 0 } else { fruitless + 1 };
         }
+        self.has_ended = fruitless == PATIENCE;
         Ok(())
     }
 
@@ -486,7 +514,7 @@ impl Search<'_> {
         if let Some(error) = &samples.failed {
             return self.reject(at, Rejection::of(error));
         }
-        let (Some(time), Some(spread)) = (samples.median(), samples.spread()) else { return };
+        let (Some(time), Some(spread)) = (samples.time(), samples.spread()) else { return };
         let verdict = if samples.complete { TuneVerdict::Measured } else { TuneVerdict::Eliminated };
         self.candidates[at].is_new = true;
         let row = self.row(at, verdict).timed(time, spread, samples.len());

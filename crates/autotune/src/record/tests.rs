@@ -13,12 +13,16 @@ fn row(generation: u64, verdict: TuneVerdict, time: f64) -> CandidateRow {
 /// Records of few candidates and generations, so that they meet.
 fn records() -> impl Strategy<Value = AutotuneRecord> {
     let row = (0u8..5, 1u64..5, 0usize..6, 0u8..4);
-    (proptest::collection::vec(row, 0..8), prop_oneof![3 => Just(0u64), 1 => 1u64..5]).prop_map(
-        |(rows, forgotten)| {
-            let rows = rows.into_iter().map(|(id, generation, verdict, time)| {
-                (format!("cpu:{id}"), self::row(generation, TuneVerdict::ALL[verdict], f64::from(time)))
+    let passed_over = proptest::collection::vec((0u8..5, 1u64..5), 0..4);
+    let forgotten = prop_oneof![3 => Just(0u64), 1 => 1u64..5];
+    (proptest::collection::vec(row, 0..8), passed_over, forgotten).prop_map(
+        |(rows, passed_over, forgotten)| {
+            let id = |id| format!("cpu:{id}");
+            let passed_over = passed_over.into_iter().map(|(of, generation)| (id(of), generation));
+            let rows = rows.into_iter().map(|(of, generation, verdict, time)| {
+                (id(of), self::row(generation, TuneVerdict::ALL[verdict], f64::from(time)))
             });
-            AutotuneRecord::new(rows).with_forgotten(forgotten)
+            AutotuneRecord::new(rows).with_passed_over(passed_over).with_forgotten(forgotten)
         },
     )
 }
@@ -42,8 +46,10 @@ proptest! {
     fn what_was_forgotten_does_not_come_back(a in records(), b in records()) {
         let mut gone = merged(&a, &b);
         gone.forget();
-        prop_assert!(gone.is_empty());
-        prop_assert!(merged(&gone, &a).is_empty() && merged(&b, &gone).is_empty());
+        prop_assert!(gone.is_empty() && gone.passed_over().is_empty());
+        for back in [merged(&gone, &a), merged(&b, &gone)] {
+            prop_assert!(back.is_empty() && back.passed_over().is_empty());
+        }
         // What is measured after that counts.
         let newer = AutotuneRecord::new([("cpu:9".to_owned(), row(gone.generation() + 1, TuneVerdict::Measured, 1.0))]);
         prop_assert_eq!(merged(&gone, &newer).candidates().len(), 1);
@@ -67,7 +73,12 @@ fn large(seed: u64) -> AutotuneRecord {
         let (id, generation) = (random.below(2 * MAX_ROWS), random.below(6) as u64 + 1);
         (format!("cpu:{id}"), row(generation, TuneVerdict::Measured, random.below(100) as f64))
     });
-    AutotuneRecord::new(rows)
+    let rows: Vec<_> = rows.collect();
+    let passed_over = (0..MAX_PASSED_OVER + 200).map(|_| {
+        let (id, generation) = (random.below(2 * MAX_PASSED_OVER), random.below(6) as u64 + 1);
+        (format!("cpu:{id}"), generation)
+    });
+    AutotuneRecord::new(rows).with_passed_over(passed_over)
 }
 
 #[test]
@@ -76,7 +87,8 @@ fn bounded_records_obey_the_same_laws() {
         let [a, b, c] = [1, 2, 3].map(|part| large(seed * 3 + part));
         assert_eq!(merged(&a, &b), merged(&b, &a));
         assert_eq!(merged(&merged(&a, &b), &c), merged(&a, &merged(&b, &c)));
-        assert_eq!(merged(&a, &b).candidates().len(), MAX_ROWS);
+        let all = merged(&a, &b);
+        assert_eq!((all.candidates().len(), all.passed_over().len()), (MAX_ROWS, MAX_PASSED_OVER));
     }
 }
 

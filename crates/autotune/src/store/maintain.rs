@@ -227,7 +227,9 @@ impl AutotuneStore {
             report.records += usize::from(!rows.is_empty() && left.is_empty());
             report.forgotten += usize::from(record.forgotten() > 0);
             if !left.is_empty() {
-                kept += &printed(&loaded.path, &record_key, &AutotuneRecord::new(left))?;
+                let passed_over = record.passed_over().clone();
+                let left = AutotuneRecord::new(left).with_passed_over(passed_over);
+                kept += &printed(&loaded.path, &record_key, &left)?;
             }
         }
         report.rejected += bad.len();

@@ -21,7 +21,7 @@ fn key(driver: &str, bucket: &str) -> AutotuneKey {
         family: "family".to_owned(),
         version: 1,
         bucket: bucket.to_owned(),
-        policy: "median of warm runs, device clock".to_owned(),
+        policy: "lower quartile of warm runs, device clock".to_owned(),
     }
 }
 
@@ -91,6 +91,42 @@ fn what_is_saved_is_found_and_a_clean_save_creates_nothing() {
     {
         assert!(text.contains(shown), "{shown} in {text}");
     }
+}
+
+#[test]
+fn what_was_passed_over_is_kept_and_pruned_with_its_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let a = key("1", "a");
+    store.insert(&a, [("gpu:1".to_owned(), row(5.0))]);
+    store.pass_over(&a, ["gpu:3".to_owned(), "gpu:2".to_owned()]);
+    store.save().unwrap();
+    let again = open(folder.path());
+    let known = again.get(&a).unwrap();
+    assert_eq!(Some(&known), store.get(&a).as_ref());
+    let expected = [("gpu:2".to_owned(), 2), ("gpu:3".to_owned(), 2)];
+    assert_eq!(known.passed_over(), &BTreeMap::from(expected));
+    // What another writer passed over later counts as later; what was forgotten, no more.
+    again.pass_over(&a, ["gpu:3".to_owned()]);
+    again.save().unwrap();
+    assert_eq!(open(folder.path()).get(&a).unwrap().passed_over()["gpu:3"], 3);
+    let old = std::time::SystemTime::UNIX_EPOCH;
+    let pruned = |options: PruneOptions| {
+        let store = open(folder.path());
+        store.prune(&options).unwrap();
+        store.get(&a).map_or(0, |record| record.passed_over().len())
+    };
+    assert_eq!(pruned(PruneOptions::default().older_than(old).version("other", 1)), 2);
+    assert_eq!(pruned(PruneOptions::default().version("family", 2)), 0);
+    // A generation that cannot be is refused, as that of a row.
+    saved(folder.path(), "a", "gpu:1", 5.0);
+    let text = fs::read_to_string(file(folder.path())).unwrap();
+    let bad =
+        format!("{}\n[[record.passed_over]]\ngeneration = 0\nexecutables = [\"gpu:2\"]\n", text.trim_end());
+    fs::write(file(folder.path()), bad).unwrap();
+    let store = open(folder.path());
+    assert_eq!(store.get(&a), None);
+    assert_eq!(store.notices()[0].code, Code::TuningRecordRejected);
 }
 
 #[test]

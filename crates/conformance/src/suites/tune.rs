@@ -241,8 +241,11 @@ fn remembered(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
 fn searching(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     // One of three hundred is fast, three fields away from the heuristic's.
     let device = checks.device();
-    let family = Arc::new(planted::Landscape);
-    let instance = Instance::new(family, device.snapshot(), &Size(SIZE))?;
+    let landscape = |has_another| {
+        let family = Arc::new(planted::Landscape { has_another });
+        Instance::new(family, device.snapshot(), &Size(SIZE))
+    };
+    let instance = landscape(false)?;
     let options = options().exhaustive_up_to(32);
     let tried = |most| {
         let options = options.clone().max_candidates(most);
@@ -257,6 +260,28 @@ fn searching(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.holds("not all are tried", (24..=72).contains(&names.len()), || format!("{}", names.len()));
     let speedup = report.speedup.unwrap_or_default();
     checks.holds("it is no slower than the heuristic's", speedup >= 1.0, || format!("{speedup}"));
+
+    let folder = tempfile::tempdir().map_err(unexpected)?;
+    let run = |instance: &Instance, options: &TuneOptions| {
+        // As another process would.
+        let store = AutotuneStore::open(folder.path().join("autotune"), StoreOptions::default());
+        let report = tune(&device, instance, &store, options)?;
+        store.save()?;
+        Ok::<_, Error>(report)
+    };
+    let known = |report: &TuneReport| report.candidates.iter().filter(|c| c.row.is_some()).count();
+    let first = run(&instance, &options.clone().max_candidates(24))?;
+    let second = run(&instance, &options)?;
+    checks.holds("a search that was stopped goes on", known(&second) > known(&first), || "no".to_owned());
+    let third = run(&instance, &options)?;
+    let found = (third.measured, known(&third), third.best);
+    checks.equal("what is measured once it has ended", &found, &(0, known(&second), second.best));
+    let another = run(&landscape(true)?, &options)?;
+    let new = another.candidates.iter().position(|candidate| candidate.is_new);
+    let last = another.candidates.len() - 1;
+    checks.equal("how many are measured then of one more", &(another.measured, new), &(1, Some(last)));
+    let fifth = run(&instance, &options.again())?;
+    checks.holds("and all of it again if that is asked for", fifth.measured > 1, || "no".to_owned());
     Ok(())
 }
 

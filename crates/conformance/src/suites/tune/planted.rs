@@ -255,7 +255,11 @@ impl Family for Planted {
 }
 
 /// Three fields, each of which has one best value: right everywhere, and slower the farther away.
-pub(super) struct Landscape;
+#[derive(Default)]
+pub(super) struct Landscape {
+    /// Whether it has a place that others don't have.
+    pub(super) has_another: bool,
+}
 
 /// A place in the landscape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -280,7 +284,7 @@ impl Family for Landscape {
 
     fn space(&self, _: &DeviceSnapshot, _: &Size) -> Vec<Place> {
         let all = (0..8).flat_map(|a| (0..8).flat_map(move |b| (0..5).map(move |c| Place { a, b, c })));
-        all.collect()
+        all.chain(self.has_another.then_some(Place { a: 0, b: 0, c: 5 })).collect()
     }
 
     fn heuristic(&self, _: &DeviceSnapshot, _: &Size) -> Place {
