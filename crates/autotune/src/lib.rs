@@ -6,6 +6,7 @@
 //! | `prepared` | a configuration that was compiled, and running it |
 //! | `gate` `process` | correct first: trying candidates against plain Rust, here or in a process of their own |
 //! | `measure` | timing candidates against each other |
+//! | `effects` | what times of some candidates say of others |
 //! | `tune` | which are tried, in which order, and what is recorded of them |
 //! | `key` `record` | what a record is found by; its rows, and how two become one |
 //! | `text` `store` | the files of records, and the folder of them |
@@ -20,6 +21,7 @@
 //! compiled artefacts (those are `pipeline-cache`).
 #![forbid(unsafe_code)]
 
+mod effects;
 mod error;
 mod family;
 mod gate;

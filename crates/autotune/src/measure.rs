@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::{BufferView, Error, LaunchOptions};
+use fulgurite_driver_core::{BufferView, Error, Graph, LaunchOptions};
 
 use crate::prepared::Prepared;
 use crate::random::Random;
@@ -12,7 +12,7 @@ use crate::random::Random;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MeasurePolicy {
-    /// Load before the first timing: clocks rise only then.
+    /// Load before candidates are timed: until they have become no faster for so long.
     pub warm_up: Duration,
     /// Timed runs of each that is not eliminated; their lower quartile counts.
     pub rounds: u32,
@@ -41,7 +41,7 @@ impl MeasurePolicy {
         self
     }
 
-    /// Loads the device so long before the first timing.
+    /// Loads the device before candidates are timed, until they have become no faster for so long.
     #[must_use]
     pub fn warm_up(mut self, warm_up: Duration) -> Self {
         self.warm_up = warm_up;
@@ -65,23 +65,21 @@ impl MeasurePolicy {
     /// What records are kept under: what a time means. How often each is timed and who is eliminated changes how sure a
     /// time is, not what it means, so that programs find what was tuned with other options than theirs.
     pub fn key(&self) -> String {
-        String::from("lower quartile of warm runs, device clock")
+        String::from("lower quartile, device clock")
     }
 }
 
 /// After so many rounds, who was never faster than so many times the best one's median is eliminated.
 const LIMITS: [(u32, f64); 4] = [(1, 2.0), (2, 1.5), (4, 1.15), (8, 1.06)];
 
-/// A run that took less, in nanoseconds, is timed only after others of the same candidate: what other candidates left of its
-/// code and data in the device's caches would else be much of the time. On an NVIDIA H100, a kernel of 15 µs took 31 when
-/// sixteen others ran in between.
-const SHORT: f64 = 1e6;
+/// Before candidates are timed, launches are submitted together that take about so long, and at most so many: a device whose
+/// launches are waited for one by one is idle in between, and takes that for a reason to slow down. An NVIDIA H100 that had
+/// fallen to 345 MHz while candidates were compiled stayed below 1000 of its 1980 for as long as kernels of 10 µs came one by one.
+const BURST: Duration = Duration::from_millis(10);
+const MOST_LAUNCHES: f64 = 64.0;
 
-/// Most runs of a short candidate before one that is timed.
-const WARM_RUNS: u32 = 3;
-
-/// There are no more of those once they took so many nanoseconds together.
-const WARM: f64 = 1e5;
+/// Warming up ends when it took so many times as long as the policy says.
+const MOST_WARM_UPS: u32 = 10;
 
 /// The times of one candidate.
 #[derive(Clone, Debug, Default)]
@@ -141,34 +139,34 @@ impl Timer<'_> {
         Ok(candidate.timed(self.arguments, &options)?.as_secs_f64() * 1e9)
     }
 
-    /// One run's time; `last` is that of the run before it, if there was one.
-    fn sample(&self, candidate: &Prepared, last: Option<f64>) -> Result<f64, Error> {
-        if last.is_none_or(|time| time < SHORT) {
-            let mut spent = 0.0;
-            for _ in 0..WARM_RUNS {
-                spent += self.once(candidate)?;
-                if spent > WARM {
-                    break;
-                }
-            }
-        }
-        self.once(candidate)
-    }
-
     pub(crate) fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Keeps the device busy until its clocks have risen.
-    pub(crate) fn warm_up(&self, candidate: &Prepared) -> Result<(), Error> {
+    /// Keeps the device busy until it has become no faster for as long as the policy says.
+    fn warm_up(&self, candidate: &Prepared) -> Result<(), Error> {
+        let options = LaunchOptions::default().timeout(self.policy.timeout);
+        let seconds = |graph: &Graph| {
+            let begun = Instant::now();
+            graph.replay().map(|_| begun.elapsed().as_secs_f64())
+        };
+        let one = seconds(&candidate.repeated(self.arguments, &options, 1)?)?;
+        let launches = (BURST.as_secs_f64() / one).clamp(1.0, MOST_LAUNCHES);
+        let burst = candidate.repeated(self.arguments, &options, launches as usize)?;
         let begun = Instant::now();
-        while begun.elapsed() < self.policy.warm_up && !self.is_late() {
-            self.once(candidate)?;
+        let (mut fastest, mut since) = (f64::INFINITY, begun);
+        while begun.elapsed() < MOST_WARM_UPS * self.policy.warm_up && !self.is_late() {
+            let time = seconds(&burst)?;
+            if time < 0.98 * fastest {
+                (fastest, since) = (time, Instant::now());
+            } else if since.elapsed() >= self.policy.warm_up {
+                break;
+            }
         }
         Ok(())
     }
 
-    /// Times candidates in turns. `exempt` are timed to the end whatever the others do. `told` is told after each run.
+    /// Times candidates in turns, on a device that is warm by then. `exempt` are timed to the end whatever the others do. `told` is told after each run.
     pub(crate) fn time(
         &self,
         candidates: &[&Prepared],
@@ -176,13 +174,21 @@ impl Timer<'_> {
         random: &mut Random,
         told: &mut dyn FnMut(),
     ) -> Vec<Samples> {
+        if let Some(first) = candidates.first() {
+            // One that fails says so when it is timed.
+            let _ = self.warm_up(first);
+        }
         let mut all = vec![Samples::default(); candidates.len()];
         let mut alive: Vec<usize> = (0..candidates.len()).collect();
+        for at in &alive {
+            // A driver may compile when a kernel is launched for the first time.
+            all[*at].failed = self.once(candidates[*at]).err();
+        }
         for round in 1..=self.policy.rounds {
             alive.retain(|at| all[*at].failed.is_none());
             random.shuffle(&mut alive);
             for at in &alive {
-                match self.sample(candidates[*at], all[*at].all.last().copied()) {
+                match self.once(candidates[*at]) {
                     Ok(time) => all[*at].all.push(time),
                     Err(error) => all[*at].failed = Some(error),
                 }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::{Buffer, BufferView, CompileOptions, Device, Error, LaunchOptions, Program};
+use fulgurite_driver_core::{
+    Buffer, BufferView, CompileOptions, Device, Error, Graph, LaunchOptions, Program, Recorder,
+};
 use fulgurite_spec::Code;
 use fulgurite_storage::DigestBuilder;
 
@@ -12,6 +14,7 @@ use crate::instance::Candidate;
 /// A compiled plan on its device.
 #[derive(Debug)]
 pub struct Prepared {
+    device: Device,
     steps: Vec<PreparedStep>,
     scratch: Vec<Buffer>,
 }
@@ -58,7 +61,7 @@ impl Prepared {
             steps.push(PreparedStep { program, buffers, params, options });
         }
         let scratch = plan.scratch.iter().map(|bytes| device.zeroed(*bytes)).collect::<Result<_, _>>()?;
-        Ok(Self { steps, scratch })
+        Ok(Self { device: device.clone(), steps, scratch })
     }
 
     /// The workgroup's size of the first launch.
@@ -81,6 +84,22 @@ impl Prepared {
         let bound = self.bind(last, arguments)?;
         last.program.launch(&bound, &last.params, &merged(last, options))?;
         pending.into_iter().try_for_each(|pending| pending.wait().map(drop))
+    }
+
+    /// All launches so many times over, to be submitted together.
+    pub(crate) fn repeated(
+        &self,
+        arguments: &[BufferView],
+        options: &LaunchOptions,
+        times: usize,
+    ) -> Result<Graph, Error> {
+        let mut recorder = Recorder::new(&self.device);
+        for step in std::iter::repeat_n(&self.steps, times).flatten() {
+            let views = self.bind(step, arguments)?.into_iter();
+            let slots: Vec<_> = views.map(|view| recorder.slot(view)).collect();
+            recorder.launch(&step.program, &slots, &step.params, &merged(step, options))?;
+        }
+        Ok(recorder.finish())
     }
 
     /// Runs all launches; the time that they took on the device together, or by the host's clock where the device

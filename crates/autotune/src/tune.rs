@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use fulgurite_driver_core::{Buffer, CompileOptions, Device, Error};
 use fulgurite_spec::Code;
 
+use crate::effects::Effects;
 use crate::family::{Numbers, Work};
 use crate::gate::{Gate, InProcess, Rejection, resident, views};
 use crate::instance::Instance;
@@ -359,7 +360,7 @@ impl Search<'_> {
         self.run_off(self.searched)
     }
 
-    /// The heuristic's first, then by how promising they are, then as the space has them.
+    /// The heuristic's first, then by the prior, then as they were.
     fn ordered(&self, mut all: Vec<usize>) -> Vec<usize> {
         let heuristic = self.instance.heuristic;
         let prior = |at: &usize| self.instance.candidates[*at].prior;
@@ -367,31 +368,27 @@ impl Search<'_> {
         all
     }
 
-    /// Successive halving with restarts: a batch of some that are promising, some that are random, and, later, neighbors of
-    /// the best so far; in each, who falls behind is timed no longer. Ends when two batches have brought nothing.
+    /// Successive halving with restarts: a batch of those that look fastest by what is known of others, and of those most alike the
+    /// best so far; in each, who falls behind is timed no longer. Ends when some batches have brought nothing.
     fn halve(&mut self) -> Result<(), Error> {
         const BATCH: usize = 24;
-        const PATIENCE: usize = 2;
+        const PATIENCE: usize = 3;
         let mut fruitless = 0;
         while fruitless < PATIENCE && !self.is_late() && self.left() > 0 {
-            let untried = self.untried();
+            let mut untried = self.untried();
             if untried.is_empty() {
                 break;
             }
-            let before = self.best().and_then(|best| self.candidates[best].time());
-            let mut batch: Vec<usize> =
-                self.best().map_or_else(Vec::new, |best| self.neighbors(best, &untried));
-            self.random.shuffle(&mut batch);
-            batch.truncate(BATCH / 2);
-            let promising = self.ordered(untried.clone());
-            let first = BATCH / 2 - batch.len() / 2;
-            batch.extend(promising.into_iter().take(first));
-            let mut others = untried;
-            self.random.shuffle(&mut others);
-            batch.extend(others);
-            let mut seen = BTreeSet::new();
-            batch.retain(|at| seen.insert(*at));
+            // Where neither the prior nor the times tell two apart, chance does.
+            self.random.shuffle(&mut untried);
+            let mut batch = self.promising(&untried);
+            if let Some(best) = self.best() {
+                batch.truncate(BATCH / 2);
+                let near = self.by_likeness(best, &untried).into_iter();
+                batch.extend(near.filter(|at| !batch.contains(at)).collect::<Vec<_>>());
+            }
             batch.truncate(BATCH.min(self.left()));
+            let before = self.best().and_then(|best| self.candidates[best].time());
             self.batch(&batch)?;
             let after = self.best().and_then(|best| self.candidates[best].time());
             let better = match (before, after) {
@@ -405,15 +402,33 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Those of `among` that differ from `at` in one field.
-    fn neighbors(&self, at: usize, among: &[usize]) -> Vec<usize> {
+    /// `among`, those first that should be fastest by the times of others; before there are any, in order of the prior.
+    fn promising(&self, among: &[usize]) -> Vec<usize> {
+        let timed =
+            self.candidates.iter().zip(&self.instance.candidates).filter_map(|(looked, candidate)| {
+                let row = looked.row.as_ref().filter(|row| !row.verdict.is_rejected())?;
+                Some((&candidate.config, row.time_ns.filter(|time| *time > 0.0)?))
+            });
+        let Some(effects) = Effects::fit(&timed.collect::<Vec<_>>()) else {
+            return self.ordered(among.to_vec());
+        };
+        let predicted = |at: &usize| (*at, effects.predict(&self.instance.candidates[*at].config));
+        let mut all: Vec<_> = among.iter().map(predicted).collect();
+        all.sort_by(|a, b| a.1.total_cmp(&b.1));
+        all.into_iter().map(|(at, _)| at).collect()
+    }
+
+    /// `among`, those first that differ from `at` in the fewest fields.
+    fn by_likeness(&self, at: usize, among: &[usize]) -> Vec<usize> {
         let own = &self.instance.candidates[at].config;
-        let differing = |other: &toml::Table| {
+        let differing = |other: &usize| {
+            let other = &self.instance.candidates[*other].config;
             let names: BTreeSet<_> = own.keys().chain(other.keys()).collect();
             names.into_iter().filter(|name| own.get(*name) != other.get(*name)).count()
         };
-        let all = among.iter().copied();
-        all.filter(|other| differing(&self.instance.candidates[*other].config) == 1).collect()
+        let mut all = among.to_vec();
+        all.sort_by_cached_key(differing);
+        all
     }
 
     /// Tries candidates, times those that are right, and notes what came of each.
@@ -436,10 +451,6 @@ impl Search<'_> {
             right.iter().filter_map(|at| self.candidates[*at].prepared.as_ref()).collect();
         let exempt: Vec<usize> =
             right.iter().position(|at| *at == self.instance.heuristic).into_iter().collect();
-        if let Some(first) = prepared.first() {
-            // One that fails says so when it is timed.
-            let _ = timer.warm_up(first);
-        }
         let (mut done, all) = (0, prepared.len() * policy.rounds as usize);
         let told = &mut *self.told;
         let samples = timer.time(&prepared, &exempt, &mut self.random, &mut || {
@@ -547,10 +558,13 @@ impl Search<'_> {
     }
 
     /// Times the fastest few against each other once more, with the heuristic's and `also`: they are those whose times noise
-    /// made look short, and of different turns. Nothing is timed that was not timed now.
+    /// made look short, and of different turns. Short ones so often that it takes a while, since noise does. Nothing is timed that
+    /// was not timed now.
     fn run_off(&mut self, also: Option<usize>) -> Result<(), Error> {
         const FEW: usize = 5;
         const TIMES: usize = 3;
+        const WHILE: Duration = Duration::from_millis(500);
+        const MOST_ROUNDS: u32 = 300;
         for _ in 0..TIMES {
             let is_ready =
                 |at: &usize| self.candidates[*at].is_new && self.candidates[*at].prepared.is_some();
@@ -568,7 +582,10 @@ impl Search<'_> {
                 return Ok(());
             }
             let views = views(&self.arguments);
+            let turn: f64 = those.iter().filter_map(|at| self.candidates[*at].time()).sum();
             let policy = self.options.measure.clone().without_elimination();
+            let rounds = (WHILE.as_nanos() as f64 / turn) as u32;
+            let policy = policy.clone().rounds(rounds.min(MOST_ROUNDS).max(policy.rounds));
             let timer = Timer { arguments: &views, policy: &policy, deadline: None };
             let prepared: Vec<&Prepared> =
                 those.iter().filter_map(|at| self.candidates[*at].prepared.as_ref()).collect();
