@@ -33,7 +33,7 @@ pub struct AutotuneRecord {
 pub enum TuneVerdict {
     /// It is right, and was measured to the end.
     Measured,
-    /// It is right, and was so much slower than another that measuring it ended early.
+    /// It is right, and others were so much faster that it was timed no longer.
     Eliminated,
     /// It gave something else than the reference.
     Wrong,

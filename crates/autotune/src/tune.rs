@@ -356,7 +356,7 @@ impl Search<'_> {
             (0..self.candidates.len()).filter(|at| !rejected(&self.candidates[*at])).collect();
         let right = self.prepare(&right);
         let policy = self.options.measure.clone().without_elimination();
-        self.time(&right, &policy)?;
+        self.time(&right, &policy, None)?;
         self.run_off(self.searched)
     }
 
@@ -436,17 +436,22 @@ impl Search<'_> {
         let right = self.admit(batch);
         let right = self.prepare(&right);
         let policy = self.options.measure.clone();
-        self.time(&right, &policy)
+        self.time(&right, &policy, self.deadline)
     }
 
     /// Times candidates that were prepared.
-    fn time(&mut self, right: &[usize], policy: &MeasurePolicy) -> Result<(), Error> {
+    fn time(
+        &mut self,
+        right: &[usize],
+        policy: &MeasurePolicy,
+        deadline: Option<Instant>,
+    ) -> Result<(), Error> {
         if right.is_empty() {
             return Ok(());
         }
         self.upload()?;
         let views = views(&self.arguments);
-        let timer = Timer { arguments: &views, policy, deadline: self.deadline };
+        let timer = Timer { arguments: &views, policy, deadline };
         let prepared: Vec<&Prepared> =
             right.iter().filter_map(|at| self.candidates[*at].prepared.as_ref()).collect();
         let exempt: Vec<usize> =
@@ -557,45 +562,36 @@ impl Search<'_> {
         self.candidates[at].row = Some(row);
     }
 
-    /// Times the fastest few against each other once more, with the heuristic's and `also`: they are those whose times noise
-    /// made look short, and of different turns. Short ones so often that it takes a while, since noise does. Nothing is timed that
-    /// was not timed now.
+    /// Times the fastest few against each other once more, with the heuristic's and `also`, and eliminates the others: their times
+    /// look short partly by luck, and are of turns when the machine may have been faster. Short ones are timed so often that it
+    /// takes a while, since noise does. Of what was not timed now, nothing changes.
     fn run_off(&mut self, also: Option<usize>) -> Result<(), Error> {
-        const FEW: usize = 5;
-        const TIMES: usize = 3;
+        const FEW: usize = 8;
         const WHILE: Duration = Duration::from_millis(500);
         const MOST_ROUNDS: u32 = 300;
-        for _ in 0..TIMES {
-            let is_ready =
-                |at: &usize| self.candidates[*at].is_new && self.candidates[*at].prepared.is_some();
-            let Some(best) = self.best().filter(is_ready) else { return Ok(()) };
-            let mut those = self.ranking();
-            those.retain(is_ready);
-            those.truncate(FEW);
-            let others = [Some(self.instance.heuristic), also].into_iter().flatten();
-            for other in others.filter(is_ready) {
-                if !those.contains(&other) {
-                    those.push(other);
-                }
-            }
-            if self.is_late() || those == [best] {
-                return Ok(());
-            }
-            let views = views(&self.arguments);
-            let turn: f64 = those.iter().filter_map(|at| self.candidates[*at].time()).sum();
-            let policy = self.options.measure.clone().without_elimination();
-            let rounds = (WHILE.as_nanos() as f64 / turn) as u32;
-            let policy = policy.clone().rounds(rounds.min(MOST_ROUNDS).max(policy.rounds));
-            let timer = Timer { arguments: &views, policy: &policy, deadline: None };
-            let prepared: Vec<&Prepared> =
-                those.iter().filter_map(|at| self.candidates[*at].prepared.as_ref()).collect();
-            let samples = timer.time(&prepared, &[], &mut self.random, &mut || ());
-            for (at, samples) in those.iter().zip(samples) {
-                self.note_samples(*at, &samples);
-            }
-            // Or else one that was not among them looks faster now.
-            if self.best().is_some_and(|best| those.contains(&best)) {
-                return Ok(());
+        let is_ready = |at: &usize| self.candidates[*at].is_new && self.candidates[*at].prepared.is_some();
+        let ranking = self.ranking();
+        if self.is_late() || !ranking.first().is_some_and(is_ready) {
+            return Ok(());
+        }
+        let wanted = [Some(self.instance.heuristic), also];
+        let mut ranks = 0..;
+        let (those, others): (Vec<_>, Vec<_>) = ranking
+            .into_iter()
+            .filter(is_ready)
+            .partition(|at| ranks.next() < Some(FEW) || wanted.contains(&Some(*at)));
+        if those.len() == 1 {
+            return Ok(());
+        }
+        let turn: f64 = those.iter().filter_map(|at| self.candidates[*at].time()).sum();
+        let rounds = ((WHILE.as_nanos() as f64 / turn) as u32).min(MOST_ROUNDS);
+        let policy = self.options.measure.clone().without_elimination();
+        let rounds = rounds.max(policy.rounds);
+        let policy = policy.rounds(rounds);
+        self.time(&those, &policy, None)?;
+        for at in others {
+            if let Some(row) = self.candidates[at].row.clone() {
+                self.note(at, CandidateRow { verdict: TuneVerdict::Eliminated, ..row });
             }
         }
         Ok(())
