@@ -55,6 +55,9 @@ struct TuneArgs {
     /// Timed runs of each candidate that is not eliminated
     #[arg(long, value_name = "N", default_value_t = 15)]
     rounds: u32,
+    /// Load before candidates are timed, until they become no faster for so long
+    #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = humantime::parse_duration)]
+    warm_up: Duration,
     /// What is random comes of it: numbers, turns, which candidates are tried
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -186,7 +189,7 @@ fn tune_one(
 ) -> anyhow::Result<TuneReport> {
     let instance = family.instance(device.snapshot(), problem)?;
     let mut options = TuneOptions::default();
-    options.measure = MeasurePolicy::default().rounds(args.rounds).timeout(LAUNCH);
+    options.measure = MeasurePolicy::default().rounds(args.rounds).warm_up(args.warm_up).timeout(LAUNCH);
     (options.budget, options.max_candidates) = (Some(args.budget), args.max_candidates);
     (options.seed, options.regret, options.again) = (args.seed, args.regret, args.again);
     let bar = progress::bar(0, format!("{} {problem}", family.id));
