@@ -14,8 +14,10 @@ use crate::random::Random;
 pub struct MeasurePolicy {
     /// Load before candidates are timed: until they have become no faster for so long.
     pub warm_up: Duration,
-    /// Timed runs of each that is not eliminated; their lower quartile counts.
+    /// Timed runs of each that is not eliminated, at least; the mean of the faster half counts.
     pub rounds: u32,
+    /// How long candidates take turns, at least, if they are so short that more rounds than that have room: noise lasts.
+    pub lasts: Duration,
     /// Whether those that fall behind are eliminated: not where every time is wanted.
     pub eliminates: bool,
     /// When to stop a launch.
@@ -27,6 +29,7 @@ impl Default for MeasurePolicy {
         Self {
             warm_up: Duration::from_millis(300),
             rounds: 15,
+            lasts: Duration::from_millis(500),
             eliminates: true,
             timeout: Duration::from_secs(10),
         }
@@ -34,10 +37,17 @@ impl Default for MeasurePolicy {
 }
 
 impl MeasurePolicy {
-    /// Times each so often.
+    /// Times each so often, at least.
     #[must_use]
     pub fn rounds(mut self, rounds: u32) -> Self {
         self.rounds = rounds.max(1);
+        self
+    }
+
+    /// Times short candidates for so long, at least.
+    #[must_use]
+    pub fn lasts(mut self, lasts: Duration) -> Self {
+        self.lasts = lasts;
         self
     }
 
@@ -65,18 +75,21 @@ impl MeasurePolicy {
     /// What records are kept under: what a time means. How often each is timed and who is eliminated changes how sure a
     /// time is, not what it means, so that programs find what was tuned with other options than theirs.
     pub fn key(&self) -> String {
-        String::from("lower quartile, device clock")
+        String::from("mean of the faster half, device clock")
     }
 }
 
-/// After so many rounds, who was never faster than so many times the best one's median is eliminated.
-const LIMITS: [(u32, f64); 4] = [(1, 2.0), (2, 1.5), (4, 1.15), (8, 1.06)];
+/// After such a share of the rounds, who was never faster than so many times the best one's time is eliminated.
+const LIMITS: [(f64, f64); 4] = [(1.0 / 16.0, 2.0), (1.0 / 8.0, 1.5), (1.0 / 4.0, 1.15), (1.0 / 2.0, 1.06)];
 
 /// Before candidates are timed, launches are submitted together that take about so long, and at most so many: a device whose
 /// launches are waited for one by one is idle in between, and takes that for a reason to slow down. An NVIDIA H100 that had
 /// fallen to 345 MHz while candidates were compiled stayed below 1000 of its 1980 for as long as kernels of 10 µs came one by one.
 const BURST: Duration = Duration::from_millis(10);
 const MOST_LAUNCHES: f64 = 64.0;
+
+/// Short candidates are timed no more often than this.
+const MOST_ROUNDS: u32 = 1000;
 
 /// Warming up ends when it took so many times as long as the policy says.
 const MOST_WARM_UPS: u32 = 10;
@@ -96,10 +109,13 @@ impl Samples {
         self.all.len() as u32
     }
 
-    /// What counts, in nanoseconds: the lower quartile. Whatever else runs makes a run longer, never shorter. On lavapipe with two
-    /// processors the same kernel took 0.3 ms or, while one of them was not to be had, 0.6; which of it was the median was chance.
+    /// What counts, in nanoseconds: the mean of the faster half. Whatever else runs makes a run longer, never shorter; and where a
+    /// kernel takes 70 or 140 µs, as a second thread is in time or is not, any quantile is one or the other by chance.
     pub(crate) fn time(&self) -> Option<f64> {
-        quantile(&self.all, 0.25)
+        let mut sorted = self.all.clone();
+        sorted.sort_by(f64::total_cmp);
+        let faster = sorted.get(..sorted.len().div_ceil(2)).filter(|faster| !faster.is_empty())?;
+        Some(faster.iter().sum::<f64>() / faster.len() as f64)
     }
 
     fn median(&self) -> Option<f64> {
@@ -166,13 +182,14 @@ impl Timer<'_> {
         Ok(())
     }
 
-    /// Times candidates in turns, on a device that is warm by then. `exempt` are timed to the end whatever the others do. `told` is told after each run.
+    /// Times candidates in turns, on a device that is warm by then. `exempt` are timed to the end whatever the others do. `told`
+    /// is told how many runs were made, and how many there are at most.
     pub(crate) fn time(
         &self,
         candidates: &[&Prepared],
         exempt: &[usize],
         random: &mut Random,
-        told: &mut dyn FnMut(),
+        told: &mut dyn FnMut(usize, usize),
     ) -> Vec<Samples> {
         if let Some(first) = candidates.first() {
             // One that fails says so when it is timed.
@@ -184,7 +201,9 @@ impl Timer<'_> {
             // A driver may compile when a kernel is launched for the first time.
             all[*at].failed = self.once(candidates[*at]).err();
         }
-        for round in 1..=self.policy.rounds {
+        let begun = Instant::now();
+        let (mut rounds, mut round, mut done) = (self.policy.rounds, 0, 0);
+        while round < rounds && !self.is_late() || round == 0 {
             alive.retain(|at| all[*at].failed.is_none());
             random.shuffle(&mut alive);
             for at in &alive {
@@ -192,14 +211,18 @@ impl Timer<'_> {
                     Ok(time) => all[*at].all.push(time),
                     Err(error) => all[*at].failed = Some(error),
                 }
-                told();
+                done += 1;
+                told(done, candidates.len() * rounds as usize);
             }
-            if self.is_late() {
-                break;
+            round += 1;
+            if round == 1 {
+                let turns = self.policy.lasts.as_secs_f64() / begun.elapsed().as_secs_f64();
+                rounds = rounds.max((turns as u32).min(MOST_ROUNDS));
             }
-            let limit = LIMITS.iter().find(|(after, _)| *after == round).filter(|_| self.policy.eliminates);
-            let best = alive.iter().filter_map(|at| all[*at].median()).fold(f64::INFINITY, f64::min);
-            if let Some((_, ratio)) = limit {
+            let after = |share: f64| (share * f64::from(rounds)).ceil() as u32;
+            let limit = LIMITS.iter().find(|(share, _)| after(*share) == round);
+            if let Some((_, ratio)) = limit.filter(|_| self.policy.eliminates && !self.is_late()) {
+                let best = alive.iter().filter_map(|at| all[*at].time()).fold(f64::INFINITY, f64::min);
                 alive.retain(|at| exempt.contains(at) || all[*at].least() <= ratio * best);
             }
         }
@@ -217,7 +240,8 @@ mod tests {
     #[test]
     fn times_medians_and_spreads() {
         let samples = |all: &[f64]| Samples { all: all.to_vec(), ..Samples::default() };
-        assert_eq!(samples(&[]).median(), None);
+        assert_eq!((samples(&[]).time(), samples(&[]).median()), (None, None));
+        assert_eq!(samples(&[4.0, 9.0, 2.0, 70.0]).time(), Some(3.0));
         assert_eq!(samples(&[3.0]).median(), Some(3.0));
         assert_eq!(samples(&[3.0]).spread(), Some(0.0));
         let five = samples(&[5.0, 1.0, 4.0, 2.0, 3.0]);

@@ -456,12 +456,9 @@ impl Search<'_> {
             right.iter().filter_map(|at| self.candidates[*at].prepared.as_ref()).collect();
         let exempt: Vec<usize> =
             right.iter().position(|at| *at == self.instance.heuristic).into_iter().collect();
-        let (mut done, all) = (0, prepared.len() * policy.rounds as usize);
         let told = &mut *self.told;
-        let samples = timer.time(&prepared, &exempt, &mut self.random, &mut || {
-            done += 1;
-            told(Progress::Timed(done, all));
-        });
+        let mut told = |done, all| told(Progress::Timed(done, all));
+        let samples = timer.time(&prepared, &exempt, &mut self.random, &mut told);
         for (at, samples) in right.iter().zip(samples) {
             self.note_samples(*at, &samples);
         }
@@ -563,12 +560,10 @@ impl Search<'_> {
     }
 
     /// Times the fastest few against each other once more, with the heuristic's and `also`, and eliminates the others: their times
-    /// look short partly by luck, and are of turns when the machine may have been faster. Short ones are timed so often that it
-    /// takes a while, since noise does. Of what was not timed now, nothing changes.
+    /// look short partly by luck, and are of turns when the machine may have been faster. Of what was not timed now, nothing
+    /// changes.
     fn run_off(&mut self, also: Option<usize>) -> Result<(), Error> {
         const FEW: usize = 8;
-        const WHILE: Duration = Duration::from_millis(500);
-        const MOST_ROUNDS: u32 = 300;
         let is_ready = |at: &usize| self.candidates[*at].is_new && self.candidates[*at].prepared.is_some();
         let ranking = self.ranking();
         if self.is_late() || !ranking.first().is_some_and(is_ready) {
@@ -583,11 +578,7 @@ impl Search<'_> {
         if those.len() == 1 {
             return Ok(());
         }
-        let turn: f64 = those.iter().filter_map(|at| self.candidates[*at].time()).sum();
-        let rounds = ((WHILE.as_nanos() as f64 / turn) as u32).min(MOST_ROUNDS);
         let policy = self.options.measure.clone().without_elimination();
-        let rounds = rounds.max(policy.rounds);
-        let policy = policy.rounds(rounds);
         self.time(&those, &policy, None)?;
         for at in others {
             if let Some(row) = self.candidates[at].row.clone() {

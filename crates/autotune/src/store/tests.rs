@@ -21,7 +21,7 @@ fn key(driver: &str, bucket: &str) -> AutotuneKey {
         family: "family".to_owned(),
         version: 1,
         bucket: bucket.to_owned(),
-        policy: "lower quartile, device clock".to_owned(),
+        policy: "mean of the faster half, device clock".to_owned(),
     }
 }
 

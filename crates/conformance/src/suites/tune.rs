@@ -40,7 +40,8 @@ const PARTS: &[(&str, Part)] = &[
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 fn options() -> TuneOptions {
-    let measure = MeasurePolicy::default().rounds(5).warm_up(Duration::ZERO).timeout(TIMEOUT);
+    let measure = MeasurePolicy::default().rounds(5).lasts(Duration::ZERO).warm_up(Duration::ZERO);
+    let measure = measure.timeout(TIMEOUT);
     TuneOptions::default().measure(measure)
 }
 
