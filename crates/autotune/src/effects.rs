@@ -19,7 +19,7 @@ fn values(config: &toml::Table) -> Vec<Value> {
 impl Effects {
     /// The effects that fit configurations and their times, which are positive, in the least squares; `None` of none. Fitted one
     /// field after the other, and again, since each is of what the others leave (Hastie and Tibshirani, "Generalized additive
-    /// models", 1986: backfitting). One time more than there are, as the mean has it, keeps a value that was seen once near it.
+    /// models", 1986: backfitting). Each is the mean as if it had once more been seen to have none: what was seen once says little.
     pub(crate) fn fit(samples: &[(&toml::Table, f64)]) -> Option<Self> {
         const SWEEPS: usize = 4;
         let samples: Vec<_> = samples.iter().map(|(config, time)| (values(config), time.ln())).collect();

@@ -7,9 +7,8 @@ use fulgurite_driver_core::{Buffer, BufferView, Device, DeviceError, Error, Laun
 
 use crate::family::{Argument, Numbers, Trial};
 use crate::instance::{Candidate, Instance};
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, compile_together};
 use crate::record::TuneVerdict;
-use crate::tune::compile_together;
 
 /// Why a candidate may never be used.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@
 //! | `gate` `process` | correct first: trying candidates against plain Rust, here or in a process of their own |
 //! | `measure` | timing candidates against each other |
 //! | `effects` | what times of some candidates say of others |
-//! | `tune` | which are tried, in which order, and what is recorded of them |
+//! | `search` | which are tried and timed, in which order, until when |
+//! | `tune` | tuning a problem: how, what came of it, what the store is told |
 //! | `key` `record` | what a record is found by; its rows, and how two become one |
 //! | `text` `store` | the files of records, and the folder of them |
 //! | `policy` `tuner` | whether and how a program tunes; tuned kernels as it uses them |
@@ -33,6 +34,7 @@ mod prepared;
 mod process;
 mod random;
 mod record;
+mod search;
 mod store;
 mod text;
 mod tune;

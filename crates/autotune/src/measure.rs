@@ -203,7 +203,7 @@ impl Timer<'_> {
         }
         let begun = Instant::now();
         let (mut rounds, mut round, mut done) = (self.policy.rounds, 0, 0);
-        while round < rounds && !self.is_late() || round == 0 {
+        loop {
             alive.retain(|at| all[*at].failed.is_none());
             random.shuffle(&mut alive);
             for at in &alive {
@@ -219,9 +219,12 @@ impl Timer<'_> {
                 let turns = self.policy.lasts.as_secs_f64() / begun.elapsed().as_secs_f64();
                 rounds = rounds.max((turns as u32).min(MOST_ROUNDS));
             }
+            if round >= rounds || self.is_late() {
+                break;
+            }
             let after = |share: f64| (share * f64::from(rounds)).ceil() as u32;
             let limit = LIMITS.iter().find(|(share, _)| after(*share) == round);
-            if let Some((_, ratio)) = limit.filter(|_| self.policy.eliminates && !self.is_late()) {
+            if let Some((_, ratio)) = limit.filter(|_| self.policy.eliminates) {
                 let best = alive.iter().filter_map(|at| all[*at].time()).fold(f64::INFINITY, f64::min);
                 alive.retain(|at| exempt.contains(at) || all[*at].least() <= ratio * best);
             }

@@ -9,7 +9,7 @@ use fulgurite_spec::Code;
 use fulgurite_storage::DigestBuilder;
 
 use crate::family::{Plan, Slot, SlotBuffer};
-use crate::instance::Candidate;
+use crate::instance::{Candidate, Instance};
 
 /// A compiled plan on its device.
 #[derive(Debug)]
@@ -46,6 +46,13 @@ pub(crate) fn candidate_id(device: &Device, candidate: &Candidate) -> Result<Str
     };
     let config = DigestBuilder::new("fulgurite configuration 1").text(&candidate.name()).finish();
     Ok(format!("{runs}#{}", &config.to_string()[..8]))
+}
+
+/// Compiles the kernels of candidates, several at once. What fails says so when it is compiled next.
+pub(crate) fn compile_together(device: &Device, instance: &Instance, candidates: &[usize]) {
+    let plans: Vec<_> = candidates.iter().filter_map(|at| instance.candidates[*at].plan().ok()).collect();
+    let kernels = plans.iter().flat_map(|plan| &plan.steps).map(|step| &step.kernel);
+    let _ = device.prewarm(kernels, &CompileOptions::default());
 }
 
 impl Prepared {

@@ -14,9 +14,10 @@ use crate::family::Family;
 use crate::instance::Instance;
 use crate::key::AutotuneKey;
 use crate::policy::{AutotuneMode, AutotunePolicy};
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, candidate_id};
+use crate::record::AutotuneRecord;
 use crate::store::AutotuneStore;
-use crate::tune::{TuneOptions, TuneReport, recorded_best, tune};
+use crate::tune::{TuneOptions, TuneReport, tune};
 
 /// Gives a program the fastest configurations that are known for its device. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -228,6 +229,19 @@ impl Tuner {
         self.adopt(&instance, &report, known.as_ref().map(|tuned| &*tuned.cell))?;
         Ok(report)
     }
+}
+
+/// The best candidate of a record that this instance still has: its place and what it runs. A configuration whose kernel
+/// has changed since runs something else, and what was measured says nothing of that.
+fn recorded_best(device: &Device, instance: &Instance, record: &AutotuneRecord) -> Option<(usize, Prepared)> {
+    record.ranking().into_iter().find_map(|(id, row)| {
+        let at = instance.position(&row.config)?;
+        let candidate = &instance.candidates[at];
+        if candidate_id(device, candidate).ok()? != *id {
+            return None;
+        }
+        Some((at, Prepared::new(device, candidate.plan().ok()?).ok()?))
+    })
 }
 
 impl fmt::Debug for Tuner {
