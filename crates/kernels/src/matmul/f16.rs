@@ -8,8 +8,8 @@ use fulgurite_autotune::{Argument, Family, Numbers, Plan, Summary, Trial, Work};
 use fulgurite_driver_core::{Error, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{
-    Array, Builder, Matrix, MatrixLayout, MatrixRole, MatrixScope, MatrixShape, Read, ReadAccess, Val, Write,
-    WriteAccess, kernel,
+    Array, Builder, Matrix, MatrixLayout, MatrixRole, MatrixScope, MatrixShape, Read, ReadAccess, SharedArray,
+    Val, Write, WriteAccess, kernel,
 };
 use fulgurite_spec::ScalarType;
 use fulgurite_spec::device::{Capability, DeviceSnapshot, Matrices};
@@ -389,39 +389,72 @@ fn body<'k>(
     multiply(&mut sums, &last, early..rows);
 
     let row = tile_row * tile_m + part_row * subgroup_m;
-    if !config.gathered {
-        let column = tile_column * tile_n + part_column * subgroup_n;
+    let part = Part { c, n, row, tile_column, part_column, subgroup };
+    if config.gathered {
+        part.store_through(k, config, shared, &sums);
+    } else {
+        part.store(config, &sums);
+    }
+}
+
+/// A subgroup's part of C.
+struct Part<'k> {
+    c: Array<'k, f32, WriteAccess, u32>,
+    n: Val<'k, u32>,
+    /// Its first row.
+    row: Val<'k, u32>,
+    /// The tile's place among the tiles beside it, and the part's among the parts of its tile.
+    tile_column: Val<'k, u32>,
+    part_column: Val<'k, u32>,
+    subgroup: Val<'k, u32>,
+}
+
+impl<'k> Part<'k> {
+    /// Stores it straight out of the matrices.
+    fn store(&self, config: &MatmulF16Config, sums: &Sums<'k>) {
+        let columns = config.subgroup_n / SIDE;
+        let column = self.tile_column * config.tile_n + self.part_column * config.subgroup_n;
         for (i, sum) in (0u32..).zip(sums) {
             let (down, right) = (i / columns * SIDE, i % columns * SIDE);
-            c.store_matrix(MatrixLayout::RowMajor, (row + down) * n + column + right, n, sum);
+            let at = (self.row + down) * self.n + column + right;
+            self.c.store_matrix(MatrixLayout::RowMajor, at, self.n, *sum);
         }
-        return;
     }
-    // Some rows of each subgroup's part at a time.
-    let c4 = c.view::<[u32; 4]>("c4");
-    let (rows_out, out_line, quads) = (config.rows_out(), config.out_line(), subgroup_n / 4);
-    let own = subgroup * (rows_out * out_line);
-    let column = tile_column * (tile_n / 4) + part_column * quads;
-    for top in (0..subgroup_m).step_by(rows_out as usize) {
-        match top {
-            // Everyone has done with the tiles.
-            0 => k.barrier_shared(),
-            _ => k.subgroup_barrier(),
-        }
-        for (i, sum) in (0u32..).zip(&sums) {
-            let (down, right) = (i / columns * SIDE, i % columns * SIDE);
-            if (top..top + rows_out).contains(&down) {
-                let at = own + ((down - top) * out_line + right / 4);
-                shared.store_matrix(MatrixLayout::RowMajor, at, out_line, *sum);
+
+    /// Stores it through shared memory, some rows at a time, in 16 bytes.
+    fn store_through(
+        &self,
+        k: &'k Builder,
+        config: &MatmulF16Config,
+        shared: SharedArray<'k, [u32; 4]>,
+        sums: &Sums<'k>,
+    ) {
+        let columns = config.subgroup_n / SIDE;
+        let c4 = self.c.view::<[u32; 4]>("c4");
+        let (rows_out, out_line, quads) = (config.rows_out(), config.out_line(), config.subgroup_n / 4);
+        let own = self.subgroup * (rows_out * out_line);
+        let column = self.tile_column * (config.tile_n / 4) + self.part_column * quads;
+        for top in (0..config.subgroup_m).step_by(rows_out as usize) {
+            match top {
+                // Everyone has done with the tiles.
+                0 => k.barrier_shared(),
+                _ => k.subgroup_barrier(),
             }
-        }
-        k.subgroup_barrier();
-        for i in 0..rows_out * quads / config.lanes {
-            let at = k.lane() + i * config.lanes;
-            let (down, right) = (at / quads, at % quads);
-            let to = (row + (down + top)) * (n >> 2) + column + right;
-            // Never behind the end, because C is as large as `require_sizes` has it: said here, it spares a guard.
-            c4.store(to.min(c4.len() - 1), shared.load(own + down * out_line + right));
+            for (i, sum) in (0u32..).zip(sums) {
+                let (down, right) = (i / columns * SIDE, i % columns * SIDE);
+                if (top..top + rows_out).contains(&down) {
+                    let at = own + ((down - top) * out_line + right / 4);
+                    shared.store_matrix(MatrixLayout::RowMajor, at, out_line, *sum);
+                }
+            }
+            k.subgroup_barrier();
+            for i in 0..rows_out * quads / config.lanes {
+                let at = k.lane() + i * config.lanes;
+                let (down, right) = (at / quads, at % quads);
+                let to = (self.row + (down + top)) * (self.n >> 2) + column + right;
+                // Never behind the end, because C is as large as `require_sizes` has it: said here, it spares a guard.
+                c4.store(to.min(c4.len() - 1), shared.load(own + down * out_line + right));
+            }
         }
     }
 }
