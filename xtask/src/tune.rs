@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use fulgurite::autotune::{
-    AutotuneStore, InProcess, Instance, MeasurePolicy, ProcessGate, Progress, StoreOptions, Tester,
-    TuneOptions, TuneReport, answer, tune_with,
+    AutotuneStore, InProcess, Instance, MeasurePolicy, ProcessGate, Progress, Rejection, StoreOptions,
+    Tester, TuneOptions, TuneReport, answer, tune_with,
 };
 use fulgurite::kernels::{Listed, families, family};
 use fulgurite::{Choice, registry};
@@ -232,7 +232,7 @@ pub(crate) fn work(args: &WorkerArgs) -> anyhow::Result<bool> {
     let tester = Tester::new(&device, &instance, args.seed, timeout)?;
     let check = |index: usize| match instance.candidates.get(index) {
         Some(candidate) => tester.check(candidate),
-        None => Ok(()),
+        None => Err(Rejection::invalid("its process knows no such candidate")),
     };
     answer(std::io::stdin().lock(), std::io::stdout().lock(), check)?;
     Ok(true)

@@ -20,6 +20,11 @@ pub struct Rejection {
 }
 
 impl Rejection {
+    /// A candidate that cannot be run.
+    pub fn invalid(reason: impl Into<String>) -> Self {
+        Self { verdict: TuneVerdict::Invalid, reason: reason.into() }
+    }
+
     /// A candidate that an error ended.
     pub fn of(error: &Error) -> Self {
         let verdict = match error {
@@ -39,12 +44,15 @@ impl Rejection {
 /// candidate that takes the process or the device with it is no more than rejected.
 pub trait Gate {
     /// Tries `candidates` of `instance`, each once, and tells `done` what came of each, in any order.
+    ///
+    /// # Errors
+    /// Why those that `done` was not told of cannot be tried: that is not held against them.
     fn check(
         &mut self,
         instance: &Instance,
         candidates: &[usize],
         done: &mut dyn FnMut(usize, Result<(), Rejection>),
-    );
+    ) -> Result<(), Error>;
 }
 
 /// Tries candidates of one instance in this process, on a device.
@@ -70,21 +78,24 @@ impl Gate for InProcess<'_> {
         instance: &Instance,
         candidates: &[usize],
         done: &mut dyn FnMut(usize, Result<(), Rejection>),
-    ) {
+    ) -> Result<(), Error> {
         // The same numbers for all.
         let tester = match self.tester.take() {
-            Some(tester) => Ok(tester),
-            None => Tester::new(self.device, instance, self.seed, self.timeout),
+            Some(tester) => tester,
+            None => Tester::new(self.device, instance, self.seed, self.timeout)?,
         };
+        let tester = self.tester.insert(tester);
         compile_together(self.device, instance, candidates);
         for index in candidates {
-            let result = match &tester {
-                Ok(tester) => tester.check(&instance.candidates[*index]),
-                Err(error) => Err(Rejection::of(error)),
-            };
+            let result = tester.check(&instance.candidates[*index]);
+            let is_lost = matches!(&result, Err(rejection) if rejection.verdict == TuneVerdict::Crashed);
             done(*index, result);
+            if is_lost {
+                // With the device of the others.
+                return Err(DeviceError::Lost("the trial of a candidate").into());
+            }
         }
-        self.tester = tester.ok();
+        Ok(())
     }
 }
 
@@ -98,7 +109,7 @@ pub struct Tester {
     timeout: Duration,
 }
 
-/// What outputs hold before a candidate runs: nothing that is right by chance, or that another candidate left.
+/// What outputs and scratch memory hold before a candidate runs: nothing that is right by chance, or that another candidate left.
 const NOT_WRITTEN: [u8; 1] = [0xa5];
 
 impl Tester {
@@ -122,6 +133,7 @@ impl Tester {
             let prepared = Prepared::new(&self.device, candidate.plan()?)?;
             let outputs = self.outputs().map(Buffer::whole).collect::<Vec<_>>();
             outputs.iter().try_for_each(|output| output.fill(&NOT_WRITTEN))?;
+            prepared.fill_scratch(&NOT_WRITTEN)?;
             let options = LaunchOptions::default().timeout(self.timeout);
             prepared.launch(&views(&self.buffers), &options)?;
             outputs.iter().map(BufferView::to_vec).collect::<Result<Vec<_>, _>>()

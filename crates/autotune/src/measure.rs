@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::{BufferView, Error, Graph, LaunchOptions};
+use fulgurite_driver_core::{BufferView, DeviceError, Error, Graph, LaunchOptions};
 
 use crate::prepared::Prepared;
 use crate::random::Random;
@@ -16,7 +16,8 @@ pub struct MeasurePolicy {
     pub warm_up: Duration,
     /// Timed runs of each that is not eliminated, at least; the mean of the faster half counts.
     pub rounds: u32,
-    /// How long candidates take turns, at least, if they are so short that more rounds than that have room: noise lasts.
+    /// How long candidates take turns, about, if none is eliminated and they are so short that more rounds than that have room:
+    /// noise lasts.
     pub lasts: Duration,
     /// Whether those that fall behind are eliminated: not where every time is wanted.
     pub eliminates: bool,
@@ -44,7 +45,7 @@ impl MeasurePolicy {
         self
     }
 
-    /// Times short candidates for so long, at least.
+    /// Times short candidates for about so long.
     #[must_use]
     pub fn lasts(mut self, lasts: Duration) -> Self {
         self.lasts = lasts;
@@ -129,6 +130,11 @@ impl Samples {
         Some(if median > 0.0 { (quartiles[1] - quartiles[0]) / 2.0 / median } else { 0.0 })
     }
 
+    /// Whether it took the device with it: then nothing else can be timed, and that says nothing of the others.
+    pub(crate) fn has_lost_the_device(&self) -> bool {
+        matches!(self.failed, Some(Error::Device(DeviceError::Lost(_))))
+    }
+
     fn least(&self) -> f64 {
         self.all.iter().copied().fold(f64::INFINITY, f64::min)
     }
@@ -171,7 +177,8 @@ impl Timer<'_> {
         let burst = candidate.repeated(self.arguments, &options, launches as usize)?;
         let begun = Instant::now();
         let (mut fastest, mut since) = (f64::INFINITY, begun);
-        while begun.elapsed() < MOST_WARM_UPS * self.policy.warm_up && !self.is_late() {
+        let most = self.policy.warm_up.saturating_mul(MOST_WARM_UPS);
+        while begun.elapsed() < most && !self.is_late() {
             let time = seconds(&burst)?;
             if time < 0.98 * fastest {
                 (fastest, since) = (time, Instant::now());
@@ -191,25 +198,41 @@ impl Timer<'_> {
         random: &mut Random,
         told: &mut dyn FnMut(usize, usize),
     ) -> Vec<Samples> {
-        if let Some(first) = candidates.first() {
-            // One that fails says so when it is timed.
-            let _ = self.warm_up(first);
-        }
         let mut all = vec![Samples::default(); candidates.len()];
         let mut alive: Vec<usize> = (0..candidates.len()).collect();
+        // Whatever happens, these are timed.
+        alive.sort_by_key(|at| !exempt.contains(at));
         for at in &alive {
+            if self.is_late() {
+                break;
+            }
             // A driver may compile when a kernel is launched for the first time.
             all[*at].failed = self.once(candidates[*at]).err();
+            if all[*at].has_lost_the_device() {
+                return only_lost(all);
+            }
+        }
+        if let Some(first) = alive.iter().find(|at| all[**at].failed.is_none()) {
+            // If it fails now, it says so when it is timed.
+            let _ = self.warm_up(candidates[*first]);
         }
         let begun = Instant::now();
         let (mut rounds, mut round, mut done) = (self.policy.rounds, 0, 0);
         loop {
             alive.retain(|at| all[*at].failed.is_none());
-            random.shuffle(&mut alive);
+            if round > 0 {
+                random.shuffle(&mut alive);
+            }
             for at in &alive {
+                if self.is_late() && done > 0 {
+                    break;
+                }
                 match self.once(candidates[*at]) {
                     Ok(time) => all[*at].all.push(time),
                     Err(error) => all[*at].failed = Some(error),
+                }
+                if all[*at].has_lost_the_device() {
+                    return only_lost(all);
                 }
                 done += 1;
                 told(done, candidates.len() * rounds as usize);
@@ -234,6 +257,12 @@ impl Timer<'_> {
         }
         all
     }
+}
+
+/// What is known where the device was lost: who took it. Times that were cut short by that count for nothing.
+fn only_lost(mut all: Vec<Samples>) -> Vec<Samples> {
+    all.iter_mut().filter(|samples| samples.failed.is_none()).for_each(|samples| samples.all.clear());
+    all
 }
 
 #[cfg(test)]

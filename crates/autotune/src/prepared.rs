@@ -1,5 +1,6 @@
 //! A plan that was compiled: its programs, its scratch memory, and running it.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fulgurite_driver_core::{
@@ -17,6 +18,8 @@ pub struct Prepared {
     device: Device,
     steps: Vec<PreparedStep>,
     scratch: Vec<Buffer>,
+    /// Whose turn it is to use the scratch memory.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -68,7 +71,18 @@ impl Prepared {
             steps.push(PreparedStep { program, buffers, params, options });
         }
         let scratch = plan.scratch.iter().map(|bytes| device.zeroed(*bytes)).collect::<Result<_, _>>()?;
-        Ok(Self { device: device.clone(), steps, scratch })
+        Ok(Self { device: device.clone(), steps, scratch, turn: Mutex::new(()) })
+    }
+
+    /// Whoever has this may use the scratch memory. `None` where there is none: then launches need not take turns.
+    fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        // What a launch that panicked left there is overwritten.
+        (!self.scratch.is_empty()).then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Fills the scratch memory, of which no launch may expect anything.
+    pub(crate) fn fill_scratch(&self, pattern: &[u8]) -> Result<(), Error> {
+        self.scratch.iter().try_for_each(|buffer| buffer.whole().fill(pattern))
     }
 
     /// The workgroup's size of the first launch.
@@ -82,6 +96,7 @@ impl Prepared {
     /// `FG0501` for another number of arguments, and as [`Program::launch`].
     pub fn launch(&self, arguments: &[BufferView], options: &LaunchOptions) -> Result<(), Error> {
         let Some((last, before)) = self.steps.split_last() else { return Ok(()) };
+        let _turn = self.turn();
         // What is submitted is done in order, so only the last is waited for; but a failure of an earlier one counts.
         let mut pending = Vec::with_capacity(before.len());
         for step in before {
@@ -115,6 +130,7 @@ impl Prepared {
     /// # Errors
     /// As [`launch`](Self::launch).
     pub fn timed(&self, arguments: &[BufferView], options: &LaunchOptions) -> Result<Duration, Error> {
+        let _turn = self.turn();
         let mut all = Duration::ZERO;
         for step in &self.steps {
             let bound = self.bind(step, arguments)?;

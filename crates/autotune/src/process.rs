@@ -1,11 +1,15 @@
 //! Trying candidates in a process of their own, so that one that takes it down is no more than rejected.
 //!
-//! The process is told one candidate's number a line, and answers with a line: `ok`, or a verdict and a reason.
+//! The process is told one candidate's number a line, and answers with a line: that number, and `ok` or a verdict and a reason.
+//! Lines that begin with anything else are not its answers: drivers and their layers say things, too.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use fulgurite_driver_core::Error;
+use fulgurite_spec::Code;
 
 use crate::gate::{Gate, Rejection};
 use crate::instance::Instance;
@@ -26,6 +30,20 @@ struct Running {
     answers: Receiver<String>,
 }
 
+impl Running {
+    /// What it says of candidate `index` within `deadline`.
+    fn answer(&self, index: usize, deadline: Duration) -> Result<String, RecvTimeoutError> {
+        let begun = Instant::now();
+        loop {
+            let line = self.answers.recv_timeout(deadline.saturating_sub(begun.elapsed()))?;
+            match line.split_once(' ') {
+                Some((number, answer)) if number == index.to_string() => return Ok(answer.to_owned()),
+                _ => {}
+            }
+        }
+    }
+}
+
 impl<F: FnMut() -> Command> ProcessGate<F> {
     /// A gate whose processes `start` describes: programs that call [`answer`] with the same instance. One that takes longer
     /// than `deadline` for a candidate is killed.
@@ -41,7 +59,7 @@ impl<F: FnMut() -> Command> ProcessGate<F> {
             let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
                 return Err(std::io::ErrorKind::BrokenPipe.into());
             };
-            let (sender, answers) = mpsc::channel();
+            let (sender, answers) = mpsc::sync_channel(16);
             // Ends with the process, whose output then ends.
             std::thread::Builder::new().name("fulgurite tune".to_owned()).spawn(move || {
                 for line in BufReader::new(from).lines().map_while(Result::ok) {
@@ -55,7 +73,7 @@ impl<F: FnMut() -> Command> ProcessGate<F> {
         self.running.as_mut().ok_or_else(|| std::io::ErrorKind::BrokenPipe.into())
     }
 
-    fn ask(&mut self, index: usize) -> Result<(), Rejection> {
+    fn ask(&mut self, index: usize) -> Result<Result<(), Rejection>, Error> {
         let deadline = self.deadline;
         let asked = self.running().and_then(|running| {
             writeln!(running.to, "{index}")?;
@@ -64,16 +82,21 @@ impl<F: FnMut() -> Command> ProcessGate<F> {
         let received = match (asked, &self.running) {
             // A process that ended by itself has answered nothing of this one.
             (Err(error), None) => {
-                return Err(Rejection {
-                    verdict: TuneVerdict::Invalid,
-                    reason: format!("no process could be started to try it: {error}"),
-                });
+                let message = format!("no process could be started to try candidates: {error}");
+                return Err(Error::invalid(Code::NothingRight, message));
             }
-            (_, Some(running)) => running.answers.recv_timeout(deadline),
+            (_, Some(running)) => running.answer(index, deadline),
             (Ok(()), None) => Err(RecvTimeoutError::Disconnected),
         };
-        match received {
-            Ok(line) => parse(&line),
+        let result = match received {
+            Ok(answer) => {
+                let result = parse(&answer);
+                if matches!(&result, Err(rejection) if rejection.verdict == TuneVerdict::Crashed) {
+                    // It has lost its device, and the next candidates need one.
+                    self.end();
+                }
+                result
+            }
             Err(RecvTimeoutError::Disconnected) => Err(Rejection {
                 verdict: TuneVerdict::Crashed,
                 reason: match self.end() {
@@ -86,7 +109,8 @@ impl<F: FnMut() -> Command> ProcessGate<F> {
                 let reason = format!("it was not done after {deadline:?}, and its process was killed");
                 Err(Rejection { verdict: TuneVerdict::TimedOut, reason })
             }
-        }
+        };
+        Ok(result)
     }
 
     /// Ends the process, if there is one, and waits for its end.
@@ -121,10 +145,11 @@ impl<F: FnMut() -> Command> Gate for ProcessGate<F> {
         _: &Instance,
         candidates: &[usize],
         done: &mut dyn FnMut(usize, Result<(), Rejection>),
-    ) {
+    ) -> Result<(), Error> {
         for index in candidates {
-            done(*index, self.ask(*index));
+            done(*index, self.ask(*index)?);
         }
+        Ok(())
     }
 }
 
@@ -164,9 +189,9 @@ pub fn answer(
     for line in input.lines() {
         let index = line?.trim().parse::<usize>().map_err(std::io::Error::other)?;
         match check(index) {
-            Ok(()) => writeln!(output, "ok")?,
+            Ok(()) => writeln!(output, "{index} ok")?,
             Err(Rejection { verdict, reason }) => {
-                writeln!(output, "{} {}", verdict.name(), reason.replace(['\n', '\r'], " "))?;
+                writeln!(output, "{index} {} {}", verdict.name(), reason.replace(['\n', '\r'], " "))?;
             }
         }
         output.flush()?;
@@ -191,8 +216,11 @@ mod tests {
             Err(rejection(TuneVerdict::TimedOut, "a\nb")),
         ];
         answer(&b"0\n2\n1\n"[..], &mut output, |index| all[index].clone()).unwrap();
-        let lines: Vec<_> = std::str::from_utf8(&output).unwrap().lines().map(parse).collect();
-        assert_eq!(lines, [Ok(()), Err(rejection(TuneVerdict::TimedOut, "a b")), all[1].clone()]);
+        let lines = std::str::from_utf8(&output).unwrap().lines();
+        let (numbers, answers): (Vec<_>, Vec<_>) = lines.map(|line| line.split_once(' ').unwrap()).unzip();
+        assert_eq!(numbers, ["0", "2", "1"]);
+        let answers: Vec<_> = answers.into_iter().map(parse).collect();
+        assert_eq!(answers, [Ok(()), Err(rejection(TuneVerdict::TimedOut, "a b")), all[1].clone()]);
         assert!(answer(&b"x\n"[..], &mut output, |_| Ok(())).is_err());
         assert_eq!(parse("measured").map_err(|r| r.verdict), Err(TuneVerdict::Invalid));
     }
@@ -200,7 +228,9 @@ mod tests {
     #[test]
     #[cfg(unix)]
     fn a_process_that_ends_or_hangs_rejects_the_candidate_and_no_other() {
-        let script = "while read i; do case $i in 1) kill -9 $$;; 2) sleep 60;; *) echo ok;; esac; done";
+        // The fifth says something of another candidate first, the sixth that it has lost its device.
+        let script = "while read i; do case $i in 1) kill -9 $$;; 2) sleep 60;; 5) echo layer; echo 4 ok; echo 5 wrong at 1;; \
+                      6) echo 6 crashed; read j; echo $j wrong;; *) echo $i ok;; esac; done";
         let start = || {
             let mut command = Command::new("sh");
             command.args(["-c", script]);
@@ -208,10 +238,12 @@ mod tests {
         };
         let mut gate = ProcessGate::new(start, Duration::from_millis(500));
         let verdicts: Vec<_> =
-            [0, 1, 3, 2, 4].iter().map(|index| gate.ask(*index).map_err(|r| r.verdict)).collect();
-        let expected = [Ok(()), Err(TuneVerdict::Crashed), Ok(()), Err(TuneVerdict::TimedOut), Ok(())];
+            [0, 1, 3, 2, 4, 5, 6, 7].iter().map(|i| gate.ask(*i).unwrap().map_err(|r| r.verdict)).collect();
+        use TuneVerdict::{Crashed, TimedOut, Wrong};
+        let expected =
+            [Ok(()), Err(Crashed), Ok(()), Err(TimedOut), Ok(()), Err(Wrong), Err(Crashed), Ok(())];
         assert_eq!(verdicts, expected);
         let mut none = ProcessGate::new(|| Command::new("/nonexistent"), Duration::from_secs(1));
-        assert_eq!(none.ask(0).map_err(|r| r.verdict), Err(TuneVerdict::Invalid));
+        assert_eq!(none.ask(0).unwrap_err().code(), Code::NothingRight);
     }
 }

@@ -158,11 +158,16 @@ impl CandidateRow {
         if self.verdict == TuneVerdict::Measured && self.time_ns.is_none() {
             return Err(String::from("measured, but without a time"));
         }
-        if self.generation == 0 {
-            return Err(String::from("a row without a generation"));
-        }
-        Ok(())
+        check_generation(self.generation)
     }
+}
+
+/// Whether there can be such a generation: so many that one more is a number, too.
+pub(crate) fn check_generation(generation: u64) -> Result<(), String> {
+    if (1..=u64::MAX / 2).contains(&generation) {
+        return Ok(());
+    }
+    Err(format!("a generation that cannot be: {generation}"))
 }
 
 impl AutotuneRecord {
@@ -240,6 +245,17 @@ impl AutotuneRecord {
         }
         self.pass_over(other.passed_over.iter().map(|(id, generation)| (id.clone(), *generation)));
         self.normalize();
+    }
+
+    /// Adds what `other` has of candidates that nothing is known of here, unless this was forgotten.
+    pub(crate) fn complete(&mut self, other: &Self) {
+        if self.forgotten == 0 {
+            for (id, row) in &other.candidates {
+                self.candidates.entry(id.clone()).or_insert_with(|| row.clone());
+            }
+            self.pass_over(other.passed_over.iter().map(|(id, generation)| (id.clone(), *generation)));
+            self.normalize();
+        }
     }
 
     fn pass_over(&mut self, all: impl IntoIterator<Item = (String, u64)>) {

@@ -159,7 +159,7 @@ impl<'a> Search<'a> {
     /// Tries and times what is not known, in the order that finds the fastest soonest.
     ///
     /// # Errors
-    /// What the device says before any is tried.
+    /// What keeps the device or a process from trying any more of them.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
         let untried = self.untried();
         if !untried.is_empty() {
@@ -181,7 +181,7 @@ impl<'a> Search<'a> {
     fn exhaust(&mut self) -> Result<(), Error> {
         self.deadline = None;
         let unknown = self.unknown();
-        self.admit(&unknown);
+        self.admit(&unknown)?;
         let rejected = |looked: &Looked| looked.row.as_ref().is_some_and(|row| row.verdict.is_rejected());
         let right: Vec<_> =
             (0..self.candidates.len()).filter(|at| !rejected(&self.candidates[*at])).collect();
@@ -229,7 +229,7 @@ impl<'a> Search<'a> {
             };
             fruitless = if better { 0 } else { fruitless + 1 };
         }
-        self.has_ended = fruitless == PATIENCE;
+        self.has_ended = fruitless == PATIENCE && !self.is_late();
         Ok(())
     }
 
@@ -264,7 +264,7 @@ impl<'a> Search<'a> {
 
     /// Tries candidates, times those that are right, and notes what came of each.
     fn batch(&mut self, batch: &[usize]) -> Result<(), Error> {
-        let right = self.admit(batch);
+        let right = self.admit(batch)?;
         let right = self.prepare(&right);
         let policy = self.options.measure.clone();
         self.time(&right, &policy, self.deadline)
@@ -290,16 +290,18 @@ impl<'a> Search<'a> {
         let told = &mut *self.told;
         let mut told = |done, all| told(Progress::Timed(done, all));
         let samples = timer.time(&prepared, &exempt, &mut self.random, &mut told);
+        let lost = samples.iter().find(|samples| samples.has_lost_the_device());
+        let lost = lost.and_then(|samples| samples.failed.clone());
         for (at, samples) in right.iter().zip(samples) {
             self.note_samples(*at, &samples);
         }
-        Ok(())
+        lost.map_or(Ok(()), Err)
     }
 
     /// Those of `batch` that are right.
-    fn admit(&mut self, batch: &[usize]) -> Vec<usize> {
+    fn admit(&mut self, batch: &[usize]) -> Result<Vec<usize>, Error> {
         batch.iter().for_each(|at| self.identify(*at));
-        let (mut right, mut rejected, mut done) = (Vec::new(), Vec::new(), 0);
+        let (mut right, mut rejected, mut done, mut result) = (Vec::new(), Vec::new(), 0, Ok(()));
         // Half of what is left of the budget: the other half is for compiling and timing what is right.
         let now = Instant::now();
         let late = self.deadline.map(|deadline| now + deadline.saturating_duration_since(now) / 2);
@@ -308,7 +310,7 @@ impl<'a> Search<'a> {
             if done > 0 && late.is_some_and(|deadline| Instant::now() >= deadline) {
                 break;
             }
-            self.gate.check(self.instance, part, &mut |at, result| {
+            result = self.gate.check(self.instance, part, &mut |at, result| {
                 done += 1;
                 told(Progress::Tried(done, batch.len()));
                 match result {
@@ -316,12 +318,15 @@ impl<'a> Search<'a> {
                     Err(rejection) => rejected.push((at, rejection)),
                 }
             });
+            if result.is_err() {
+                break;
+            }
         }
         self.tried += done;
         for (at, rejection) in rejected {
             self.reject(at, rejection);
         }
-        right
+        result.map(|()| right)
     }
 
     /// Those of `right` that are compiled here, too.
@@ -392,7 +397,7 @@ impl<'a> Search<'a> {
 
     /// Times the fastest few against each other once more, with the heuristic's and `also`, and eliminates the others: their times
     /// look short partly by luck, and are of turns when the machine may have been faster. Of what was not timed now, nothing
-    /// changes.
+    /// changes; nor if there is no time for it.
     fn run_off(&mut self, also: Option<usize>) -> Result<(), Error> {
         const FEW: usize = 8;
         let is_ready = |at: &usize| self.candidates[*at].is_new && self.candidates[*at].prepared.is_some();
@@ -410,6 +415,13 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         let policy = self.options.measure.clone().without_elimination();
+        let turn: f64 = those.iter().filter_map(|at| self.candidates[*at].time()).sum();
+        let whole = turn * 1e-9 * f64::from(policy.rounds);
+        let is_too_long =
+            |deadline: Instant| whole > deadline.saturating_duration_since(Instant::now()).as_secs_f64();
+        if self.deadline.is_some_and(is_too_long) {
+            return Ok(());
+        }
         self.time(&those, &policy, None)?;
         for at in others {
             if let Some(row) = self.candidates[at].row.clone() {
@@ -459,7 +471,7 @@ impl<'a> Search<'a> {
             speedup,
             work: self.instance.work,
             elapsed: begun.elapsed(),
-            out_of_budget: self.is_late() && !self.options.regret,
+            out_of_budget: self.is_late(),
         })
     }
 }

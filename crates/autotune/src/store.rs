@@ -153,15 +153,23 @@ impl AutotuneStore {
     /// The record of `key`: what the disk, packs and this process know together. `None` if nobody knows anything. A file is
     /// read when it is first asked of, and again when it is saved.
     pub fn get(&self, key: &AutotuneKey) -> Option<AutotuneRecord> {
-        let record = self.known(&mut self.state(), key);
+        let mut state = self.state();
+        let mut record = self.own(&mut state, key);
+        let mut packed = AutotuneRecord::default();
+        let (_, layers) = self.file(&mut state, (key.device.clone(), key.family.clone()));
+        for layer in layers {
+            self.find(layer, &RecordKey::of(key), &mut packed);
+        }
+        record.complete(&packed);
         (!record.is_empty()).then_some(record)
     }
 
-    fn known(&self, state: &mut State, key: &AutotuneKey) -> AutotuneRecord {
+    /// What the disk and this process know of `key`.
+    fn own(&self, state: &mut State, key: &AutotuneKey) -> AutotuneRecord {
         let wanted = RecordKey::of(key);
-        let (file, layers) = self.file(state, (key.device.clone(), key.family.clone()));
+        let (file, _) = self.file(state, (key.device.clone(), key.family.clone()));
         let mut all = AutotuneRecord::default();
-        for loaded in file.loaded.iter().chain(layers) {
+        if let Some(loaded) = &file.loaded {
             self.find(loaded, &wanted, &mut all);
         }
         if let Some(own) = file.dirty.get(&wanted) {
@@ -170,10 +178,10 @@ impl AutotuneStore {
         all
     }
 
-    /// Adds rows, by the id of what was run, as newer than all that is known of `key`. They are kept when they are saved.
+    /// Adds rows, by the id of what was run, as newer than all that was measured here of `key`. They are kept when they are saved.
     pub fn insert(&self, key: &AutotuneKey, rows: impl IntoIterator<Item = (String, CandidateRow)>) {
         let mut state = self.state();
-        let mut all = self.known(&mut state, key);
+        let mut all = self.own(&mut state, key);
         let generation = all.generation() + 1;
         let rows = rows.into_iter().map(|(id, row)| (id, CandidateRow { generation, ..row }));
         all.merge(&AutotuneRecord::new(rows));
@@ -183,7 +191,7 @@ impl AutotuneStore {
     /// Notes that a search of `key` ended without having tried these, by the ids of what they would have run.
     pub fn pass_over(&self, key: &AutotuneKey, ids: impl IntoIterator<Item = String>) {
         let mut state = self.state();
-        let all = self.known(&mut state, key);
+        let all = self.own(&mut state, key);
         let generation = all.generation() + 1;
         let all = all.with_passed_over(ids.into_iter().map(|id| (id, generation)));
         self.replace(&mut state, key, all);
@@ -191,11 +199,11 @@ impl AutotuneStore {
 
     /// Forgets what is known of `key`, also when others save it again; false if nothing was.
     pub fn forget(&self, key: &AutotuneKey) -> bool {
-        let mut state = self.state();
-        let mut all = self.known(&mut state, key);
-        if all.is_empty() {
+        if self.get(key).is_none() {
             return false;
         }
+        let mut state = self.state();
+        let mut all = self.own(&mut state, key);
         all.forget();
         self.replace(&mut state, key, all);
         true
@@ -206,7 +214,8 @@ impl AutotuneStore {
         file.dirty.insert(RecordKey::of(key), record);
     }
 
-    /// Adds the records of a file's text, of a pack, say. They are never written, and what is measured here wins.
+    /// Adds the records of a file's text, of a pack, say. They are never written, and count only where nothing is known of the
+    /// candidate here, and its record was not forgotten here.
     ///
     /// # Errors
     /// `FG1103` for text of another version, or none of records.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::key::{AutotuneKey, DeviceKey};
-use crate::record::{AutotuneRecord, CandidateRow};
+use crate::record::{AutotuneRecord, CandidateRow, check_generation};
 
 /// The version of the format.
 pub(crate) const SCHEMA: u64 = 1;
@@ -176,8 +176,9 @@ pub(crate) fn parse(text: &[u8]) -> Result<(RecordKey, AutotuneRecord), String> 
             return Err(format!("candidate `{}` is there twice", candidate.executable));
         }
     }
-    if stored.passed_over.iter().any(|passed| passed.generation == 0) {
-        return Err(String::from("candidates that were passed over without a generation"));
+    stored.passed_over.iter().try_for_each(|passed| check_generation(passed.generation))?;
+    if stored.forgotten != 0 {
+        check_generation(stored.forgotten)?;
     }
     let passed_over = stored.passed_over.into_iter().flat_map(|passed| {
         passed.executables.into_iter().map(move |executable| (executable, passed.generation))

@@ -30,7 +30,7 @@ pub struct TuneOptions {
     /// When the search has ended, times every candidate to the end, whatever the budget, and says how much worse the one is
     /// that the search chose.
     pub regret: bool,
-    /// Measures also what is recorded.
+    /// Measures also what is recorded, which is forgotten.
     pub again: bool,
 }
 
@@ -170,7 +170,7 @@ pub fn tune(
 /// is added to it, and to be saved by the caller. `gate` tries candidates before they are timed.
 ///
 /// # Errors
-/// `FG1107` if no candidate is right, and what the device says before any is tried.
+/// `FG1107` if no candidate is right, and what keeps the device or a process from trying any more of them.
 pub fn tune_with(
     device: &Device,
     instance: &Instance,
@@ -182,15 +182,20 @@ pub fn tune_with(
     let begun = Instant::now();
     let key = instance.key(&options.measure.key());
     let known = store.get(&key).unwrap_or_default();
-    let deadline = options.budget.map(|budget| begun + budget);
+    let deadline = options.budget.and_then(|budget| begun.checked_add(budget));
     let mut search = Search::new(device, instance, options, gate, told, deadline);
     search.recall(&known);
-    search.run()?;
-    // What was rejected is kept also where nothing was right.
+    let result = search.run();
+    // What was rejected is kept also where nothing was right, or the device was lost.
     let rows = search.take_rows();
     if !rows.is_empty() {
+        if options.again {
+            // Or else what was timed before, and not now, would still count.
+            store.forget(&key);
+        }
         store.insert(&key, rows);
     }
+    result?;
     let passed_over = search.passed_over();
     if !passed_over.is_empty() {
         store.pass_over(&key, passed_over);

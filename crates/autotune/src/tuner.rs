@@ -31,6 +31,8 @@ struct Shared {
     policy: AutotunePolicy,
     given: Mutex<HashMap<AutotuneKey, Tuned>>,
     notices: Notices,
+    /// Whose turn it is to tune.
+    turn: Mutex<()>,
 }
 
 /// Where a configuration comes from.
@@ -81,7 +83,16 @@ impl Tuner {
             notices.say(bad);
         }
         let policy = environment.merged(policy);
-        Self { shared: Arc::new(Shared { device, store, policy, given: Mutex::default(), notices }) }
+        Self {
+            shared: Arc::new(Shared {
+                device,
+                store,
+                policy,
+                given: Mutex::default(),
+                notices,
+                turn: Mutex::default(),
+            }),
+        }
     }
 
     /// The device.
@@ -192,8 +203,14 @@ impl Tuner {
     }
 
     fn tune_and_swap(&self, cell: &Cell, instance: &Instance, options: &TuneOptions) -> Result<(), Error> {
-        let report = tune(&self.shared.device, instance, &self.shared.store, options)?;
+        let report = self.tune_alone(instance, options)?;
         self.adopt(instance, &report, Some(cell))
+    }
+
+    /// Tunes when nobody else does: two at once would time each other.
+    fn tune_alone(&self, instance: &Instance, options: &TuneOptions) -> Result<TuneReport, Error> {
+        let _turn = lock(&self.shared.turn);
+        tune(&self.shared.device, instance, &self.shared.store, options)
     }
 
     /// Keeps what was found, and has the launches of `cell` use it from now on.
@@ -223,7 +240,7 @@ impl Tuner {
         options: &TuneOptions,
     ) -> Result<TuneReport, Error> {
         let instance = Instance::new(Arc::new(family), self.shared.device.snapshot(), problem)?;
-        let report = tune(&self.shared.device, &instance, &self.shared.store, options)?;
+        let report = self.tune_alone(&instance, options)?;
         let key = AutotuneKey { bucket: instance.problem.clone(), ..report.key.clone() };
         let known = lock(&self.shared.given).get(&key).cloned();
         self.adopt(&instance, &report, known.as_ref().map(|tuned| &*tuned.cell))?;
@@ -286,7 +303,7 @@ impl Tuned {
     /// # Errors
     /// Why tuning failed, if it did.
     pub fn wait(&self, timeout: Duration) -> Result<bool, Error> {
-        let until = Instant::now() + timeout;
+        let until = Instant::now().checked_add(timeout);
         let mut background = lock(&self.cell.background);
         loop {
             match &*background {
@@ -294,7 +311,7 @@ impl Tuned {
                 Background::Ended(Some(error)) => return Err(error.clone()),
                 Background::Running => {}
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.map_or(timeout, |until| until.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(false);
             }

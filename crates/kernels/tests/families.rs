@@ -68,6 +68,30 @@ fn every_configuration_is_right_on_cpu() {
 }
 
 #[test]
+fn threads_that_share_a_sum_of_two_stages_do_not_share_its_scratch_memory() {
+    let device = cpu();
+    let instance = family("sum").unwrap().instance(device.snapshot(), "70001").unwrap();
+    let two = instance.candidates.iter().find(|c| c.config["stages"].as_integer() == Some(2)).unwrap();
+    let prepared = Prepared::new(&device, two.plan().unwrap()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 1..5u8 {
+            let (prepared, device) = (&prepared, &device);
+            scope.spawn(move || {
+                // Every sum along the way is a whole number that f32 has.
+                let x = f32::from(thread);
+                let input: Vec<u8> = std::iter::repeat_n(x.to_le_bytes(), 70001).flatten().collect();
+                let buffers = [device.upload(&input).unwrap(), device.zeroed(4).unwrap()];
+                let views = buffers.each_ref().map(Buffer::whole);
+                for _ in 0..50 {
+                    prepared.launch(&views, &LaunchOptions::default()).unwrap();
+                    assert_eq!(views[1].to_vec().unwrap(), (x * 70001.0).to_le_bytes());
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn configurations_are_right_on_the_reference() {
     let device = reference();
     for (id, problem, every) in [

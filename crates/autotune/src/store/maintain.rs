@@ -288,7 +288,7 @@ impl AutotuneStore {
         let mut state = self.state();
         for (own, record) in good {
             let key = own.of_device(&device, &family);
-            let mut all = self.known(&mut state, &key);
+            let mut all = self.own(&mut state, &key);
             all.merge(&record);
             self.replace(&mut state, &key, all);
         }

@@ -106,7 +106,7 @@ fn what_was_passed_over_is_kept_and_pruned_with_its_record() {
     assert_eq!(Some(&known), store.get(&a).as_ref());
     let expected = [("gpu:2".to_owned(), 2), ("gpu:3".to_owned(), 2)];
     assert_eq!(known.passed_over(), &BTreeMap::from(expected));
-    // What another writer passed over later counts as later; what was forgotten, no more.
+    // What another writer passed over later counts as later.
     again.pass_over(&a, ["gpu:3".to_owned()]);
     again.save().unwrap();
     assert_eq!(open(folder.path()).get(&a).unwrap().passed_over()["gpu:3"], 3);
@@ -118,15 +118,51 @@ fn what_was_passed_over_is_kept_and_pruned_with_its_record() {
     };
     assert_eq!(pruned(PruneOptions::default().older_than(old).version("other", 1)), 2);
     assert_eq!(pruned(PruneOptions::default().version("family", 2)), 0);
-    // A generation that cannot be is refused, as that of a row.
+    // A generation that cannot be, or that nothing could come after, is refused, as are those of rows and marks.
     saved(folder.path(), "a", "gpu:1", 5.0);
     let text = fs::read_to_string(file(folder.path())).unwrap();
-    let bad =
-        format!("{}\n[[record.passed_over]]\ngeneration = 0\nexecutables = [\"gpu:2\"]\n", text.trim_end());
-    fs::write(file(folder.path()), bad).unwrap();
-    let store = open(folder.path());
-    assert_eq!(store.get(&a), None);
-    assert_eq!(store.notices()[0].code, Code::TuningRecordRejected);
+    let passed = |generation: u64| {
+        format!("{text}[[record.passed_over]]\ngeneration = {generation}\nexecutables = [\"gpu:2\"]\n")
+    };
+    let forgotten =
+        text.replace("version = 1\n", &format!("version = 1\nforgotten = {}\n", u64::MAX / 2 + 1));
+    let generation = text.replace("generation = 1\n", &format!("generation = {}\n", u64::MAX));
+    assert!(forgotten != text && generation != text);
+    for bad in [passed(0), passed(u64::MAX), forgotten, generation] {
+        fs::write(file(folder.path()), &bad).unwrap();
+        let store = open(folder.path());
+        assert_eq!(store.get(&a), None, "{bad}");
+        assert_eq!(store.notices()[0].code, Code::TuningRecordRejected, "{bad}");
+    }
+}
+
+#[test]
+fn packs_count_only_where_nothing_is_known_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (key("1", "a"), key("1", "b"));
+    let packer = AutotuneStore::in_memory();
+    for _ in 0..3 {
+        packer.insert(&a, [("gpu:1".to_owned(), row(1.0)), ("gpu:2".to_owned(), row(2.0))]);
+        packer.insert(&b, [("gpu:1".to_owned(), row(1.0))]);
+    }
+    let pack = packer.export().unwrap().remove(0).1;
+    let here = || {
+        let store = open(folder.path());
+        store.add_layer(pack.as_bytes()).unwrap();
+        store
+    };
+    let store = here();
+    assert_eq!(best(&store, &a), Some(1.0));
+    // What crashed here is not used, although the pack's row is of a higher generation.
+    let crashed = CandidateRow::new(toml::Table::new(), TuneVerdict::Crashed).because("it did");
+    store.insert(&a, [("gpu:1".to_owned(), crashed)]);
+    assert_eq!(best(&store, &a), Some(2.0));
+    assert!(store.forget(&b));
+    store.save().unwrap();
+    let again = here();
+    assert_eq!((best(&again, &a), best(&again, &b)), (Some(2.0), None));
+    // And none of the pack is written.
+    assert_eq!(open(folder.path()).get(&a).unwrap().candidates().len(), 1);
 }
 
 #[test]

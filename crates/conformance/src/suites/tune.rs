@@ -77,6 +77,7 @@ fn never_wins(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         Kind::Endless,
         Kind::TooLarge,
         Kind::Unwritten,
+        Kind::Expecting,
     ];
     let instance = planted(checks, &kinds)?;
     let store = AutotuneStore::in_memory();
@@ -95,6 +96,7 @@ fn never_wins(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         (5, endless),
         (6, TuneVerdict::Invalid),
         (7, TuneVerdict::Wrong),
+        (8, TuneVerdict::Wrong),
     ] {
         checks.equal(&format!("the verdict on {:?}", kinds[at]), &found[at], &Some(verdict));
         checks.holds("it says why", !reason(&report, at).is_empty(), || "no reason".to_owned());
@@ -103,7 +105,7 @@ fn never_wins(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let last = format!("element {}", SIZE - 1);
     checks.holds("the first difference is named", difference.contains(&last), || difference.clone());
     let speedup = report.speedup.unwrap_or_default();
-    checks.holds("the best is no slower than the heuristic's", speedup >= 1.0, || format!("{speedup}"));
+    checks.holds("the best is faster than the heuristic's", speedup > 1.0, || format!("{speedup}"));
     // The same from the record.
     let record = store.get(&report.key);
     let best = record.as_ref().and_then(|record| record.best()).map(|(_, row)| row.config.clone());
@@ -217,6 +219,7 @@ fn remembered(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
 
     let (sixth, _) = run(&few, &options().again())?;
     checks.equal("what is measured if that is asked for", &sixth.measured, &2);
+    let store = open();
     store.forget(&first.key);
     store.save()?;
     let (seventh, _) = run(&few, &options().max_candidates(1))?;
@@ -259,8 +262,10 @@ fn searching(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.equal("what a seed has tried first", &second, &first);
     let (report, names) = tried(72)?;
     checks.holds("not all are tried", (24..=72).contains(&names.len()), || format!("{}", names.len()));
-    let speedup = report.speedup.unwrap_or_default();
-    checks.holds("it is no slower than the heuristic's", speedup >= 1.0, || format!("{speedup}"));
+    let away = planted::Landscape::away(&report.candidates[report.best].name);
+    checks.holds("what is found is near the best", away.is_some_and(|away| away <= 3), || {
+        format!("{away:?} away")
+    });
 
     let folder = tempfile::tempdir().map_err(unexpected)?;
     let run = |instance: &Instance, options: &TuneOptions| {

@@ -8,8 +8,8 @@ use fulgurite_autotune::{Argument, Family, Numbers, Plan, Summary, Trial, Work};
 use fulgurite_driver_core::{Error, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{
-    Array, Builder, Matrix, MatrixLayout, MatrixRole, MatrixScope, MatrixShape, Read, ReadAccess, SharedArray,
-    Val, Write, WriteAccess, kernel,
+    Array, Builder, Matrix, MatrixLayout, MatrixRole, MatrixScope, MatrixShape, Read, ReadAccess,
+    SharedArray, Val, Write, WriteAccess, kernel,
 };
 use fulgurite_spec::ScalarType;
 use fulgurite_spec::device::{Capability, DeviceSnapshot, Matrices};
