@@ -55,14 +55,14 @@ pub trait Gate {
     ) -> Result<(), Error>;
 }
 
-/// Tries candidates of one instance in this process, on a device.
+/// Tries candidates in this process, on a device.
 #[derive(Debug)]
 pub struct InProcess<'d> {
     device: &'d Device,
     seed: u64,
     timeout: Duration,
-    /// Of the instance that it was last asked for: one gate is for one.
-    tester: Option<Tester>,
+    /// Of the instance that it was last asked for.
+    tester: Option<(String, Tester)>,
 }
 
 impl<'d> InProcess<'d> {
@@ -79,12 +79,13 @@ impl Gate for InProcess<'_> {
         candidates: &[usize],
         done: &mut dyn FnMut(usize, Result<(), Rejection>),
     ) -> Result<(), Error> {
-        // The same numbers for all.
+        // The same numbers for all of an instance.
+        let name = format!("{instance:?}");
         let tester = match self.tester.take() {
-            Some(tester) => tester,
-            None => Tester::new(self.device, instance, self.seed, self.timeout)?,
+            Some((of, tester)) if of == name => tester,
+            _ => Tester::new(self.device, instance, self.seed, self.timeout)?,
         };
-        let tester = self.tester.insert(tester);
+        let (_, tester) = self.tester.insert((name, tester));
         compile_together(self.device, instance, candidates);
         for index in candidates {
             let result = tester.check(&instance.candidates[*index]);

@@ -205,7 +205,7 @@ impl<'a> Search<'a> {
         const BATCH: usize = 24;
         const PATIENCE: usize = 3;
         let mut fruitless = 0;
-        while fruitless < PATIENCE && !self.is_late() && self.left() > 0 {
+        while fruitless < PATIENCE && (self.tried == 0 || !self.is_late()) && self.left() > 0 {
             let mut untried = self.untried();
             if untried.is_empty() {
                 break;

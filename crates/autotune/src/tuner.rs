@@ -146,13 +146,7 @@ impl Tuner {
             return Ok(known.clone());
         }
         let (first, complete) = self.first(&instance, &options)?;
-        let tuned = Tuned {
-            cell: Arc::new(Cell {
-                current: RwLock::new(first),
-                background: Mutex::new(Background::None),
-                ended: Condvar::new(),
-            }),
-        };
+        let tuned = Tuned::new(first);
         // Another thread may have been faster: then this one is dropped, before it tunes anything.
         let mut given = lock(&self.shared.given);
         let known = given.entry(key).or_insert_with(|| tuned.clone()).clone();
@@ -204,7 +198,8 @@ impl Tuner {
 
     fn tune_and_swap(&self, cell: &Cell, instance: &Instance, options: &TuneOptions) -> Result<(), Error> {
         let report = self.tune_alone(instance, options)?;
-        self.adopt(instance, &report, Some(cell))
+        cell.swap(self.kept(instance, &report)?);
+        Ok(())
     }
 
     /// Tunes when nobody else does: two at once would time each other.
@@ -213,20 +208,17 @@ impl Tuner {
         tune(&self.shared.device, instance, &self.shared.store, options)
     }
 
-    /// Keeps what was found, and has the launches of `cell` use it from now on.
-    fn adopt(&self, instance: &Instance, report: &TuneReport, cell: Option<&Cell>) -> Result<(), Error> {
+    /// Keeps what was found; the best of it, ready to be launched.
+    fn kept(&self, instance: &Instance, report: &TuneReport) -> Result<Current, Error> {
         if let Err(error) = self.shared.store.save() {
             self.shared.notices.say(error.diagnostic());
         }
-        let Some(cell) = cell else { return Ok(()) };
         let best = &instance.candidates[report.best];
-        let current = Current {
+        Ok(Current {
             prepared: Arc::new(Prepared::new(&self.shared.device, best.plan()?)?),
             name: best.name(),
             source: Source::Tuned,
-        };
-        *cell.current.write().unwrap_or_else(PoisonError::into_inner) = current;
-        Ok(())
+        })
     }
 
     /// Tunes `problem` now, whatever the mode, keeps what was found, and uses it from then on.
@@ -242,8 +234,9 @@ impl Tuner {
         let instance = Instance::new(Arc::new(family), self.shared.device.snapshot(), problem)?;
         let report = self.tune_alone(&instance, options)?;
         let key = AutotuneKey { bucket: instance.problem.clone(), ..report.key.clone() };
-        let known = lock(&self.shared.given).get(&key).cloned();
-        self.adopt(&instance, &report, known.as_ref().map(|tuned| &*tuned.cell))?;
+        let current = self.kept(&instance, &report)?;
+        let mut given = lock(&self.shared.given);
+        given.entry(key).or_insert_with(|| Tuned::new(current.clone())).cell.swap(current);
         Ok(report)
     }
 }
@@ -267,7 +260,19 @@ impl fmt::Debug for Tuner {
     }
 }
 
+impl Cell {
+    /// Has launches that begin after this use `current`.
+    fn swap(&self, current: Current) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+    }
+}
+
 impl Tuned {
+    fn new(current: Current) -> Self {
+        let (background, ended) = (Mutex::new(Background::None), Condvar::new());
+        Self { cell: Arc::new(Cell { current: RwLock::new(current), background, ended }) }
+    }
+
     fn current(&self) -> Current {
         self.cell.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

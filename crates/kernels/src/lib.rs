@@ -48,6 +48,7 @@ pub struct Listed {
     pub problems: [&'static str; 3],
     instance: fn(&DeviceSnapshot, &str) -> Result<Instance, Error>,
     plan: fn(&Table, &str) -> Result<Plan, Error>,
+    bucket: fn(&str) -> Result<String, Error>,
 }
 
 impl Listed {
@@ -55,7 +56,8 @@ impl Listed {
         let family = F::default();
         let instance = |device: &_, problem: &_| Instance::parse(Arc::new(F::default()), device, problem);
         let plan = |config: &Table, problem: &str| plan(&F::default(), config, problem);
-        Self { id: family.id(), version: family.version(), problems, instance, plan }
+        let bucket = |problem: &str| Ok(F::default().bucket(&parse(&F::default(), problem)?));
+        Self { id: family.id(), version: family.version(), problems, instance, plan, bucket }
     }
 
     /// The family for a problem, as text, on a device.
@@ -73,15 +75,28 @@ impl Listed {
     pub fn plan(&self, config: &Table, problem: &str) -> Result<Plan, Error> {
         (self.plan)(config, problem)
     }
+
+    /// What records of a problem, as text, are found by.
+    ///
+    /// # Errors
+    /// `FG1106` for text that states no problem.
+    pub fn bucket(&self, problem: &str) -> Result<String, Error> {
+        (self.bucket)(problem)
+    }
+}
+
+fn parse<F: Family>(family: &F, problem: &str) -> Result<F::Problem, Error> {
+    problem.parse::<F::Problem>().map_err(|reason| {
+        let message = format!("`{problem}` is no problem of `{}`: {reason}", family.id());
+        Error::invalid(Code::BadProblem, message)
+    })
 }
 
 fn plan<F: Family>(family: &F, config: &Table, problem: &str) -> Result<Plan, Error> {
-    let bad = |code, message: String| Error::invalid(code, message);
-    let problem = problem.parse::<F::Problem>().map_err(|reason| {
-        bad(Code::BadProblem, format!("`{problem}` is no problem of `{}`: {reason}", family.id()))
-    })?;
+    let problem = parse(family, problem)?;
     let config = config.clone().try_into::<F::Config>().map_err(|error| {
-        bad(Code::TuningRecordRejected, format!("no configuration of `{}`: {error}", family.id()))
+        let message = format!("no configuration of `{}`: {error}", family.id());
+        Error::invalid(Code::TuningRecordRejected, message)
     })?;
     family.plan(&config, &problem)
 }

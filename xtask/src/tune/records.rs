@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
-use fulgurite::autotune::{AutotuneStore, CandidateRow, DeviceKey, PruneOptions, config_name};
+use fulgurite::autotune::{AutotuneStore, CandidateRow, DeviceKey, MeasurePolicy, PruneOptions, config_name};
 use fulgurite::kernels::families;
 use serde_json::json;
 
@@ -53,7 +53,7 @@ pub(super) fn run(command: &Command, store: &AutotuneStore, json: bool) -> anyho
     match command {
         Command::List => list(store, json)?,
         Command::Prune { older_than, other_devices } => {
-            let mut options = PruneOptions::default();
+            let mut options = PruneOptions::default().policy(MeasurePolicy::default().key());
             if let Some(age) = older_than {
                 options = options.older_than(SystemTime::now() - *age);
             }
@@ -103,6 +103,12 @@ pub(super) fn run(command: &Command, store: &AutotuneStore, json: bool) -> anyho
         }
         Command::Diff { left, right } => diff(store, left, right, json)?,
         Command::Forget { family, problem } => {
+            // As it is tuned: 512 is 512x512x512. What is no problem now may be one of an earlier version.
+            let listed = fulgurite::kernels::family(family);
+            let problem = problem.as_ref().map(|text| {
+                let bucket = listed.as_ref().and_then(|listed| listed.bucket(text).ok());
+                bucket.unwrap_or_else(|| text.clone())
+            });
             let keys: Vec<_> = store
                 .records()?
                 .into_keys()

@@ -11,6 +11,7 @@ use super::save::printed;
 use super::{AutotuneStore, EXTENSION, FileKey, MAX_FILE_BYTES, REJECTED, file_name};
 use crate::error::StoreError;
 use crate::key::{AutotuneKey, DeviceKey};
+use crate::measure::MeasurePolicy;
 use crate::record::{AutotuneRecord, CandidateRow};
 use crate::text::{self, RecordKey};
 
@@ -22,6 +23,8 @@ pub struct PruneOptions {
     pub older_than: Option<SystemTime>,
     /// Records of other versions than these of families, by id. Default: none.
     pub versions: BTreeMap<String, u32>,
+    /// Records of other ways of measuring than this. Default: none.
+    pub policy: Option<String>,
     /// Records of other devices and driver versions than these; empty: none.
     pub devices: Vec<DeviceKey>,
 }
@@ -41,6 +44,13 @@ impl PruneOptions {
         self
     }
 
+    /// Removes records that were measured in another way: see [`MeasurePolicy::key`](crate::MeasurePolicy::key).
+    #[must_use]
+    pub fn policy(mut self, policy: impl Into<String>) -> Self {
+        self.policy = Some(policy.into());
+        self
+    }
+
     /// Keeps what was measured on `device`, and removes what was on others that no call of this names.
     #[must_use]
     pub fn device(mut self, device: DeviceKey) -> Self {
@@ -48,9 +58,10 @@ impl PruneOptions {
         self
     }
 
-    fn keeps(&self, device: &DeviceKey, family: &str, version: u32) -> bool {
+    fn keeps(&self, device: &DeviceKey, family: &str, record: &RecordKey) -> bool {
         (self.devices.is_empty() || self.devices.contains(device))
-            && self.versions.get(family).is_none_or(|current| *current == version)
+            && self.versions.get(family).is_none_or(|current| *current == record.version)
+            && self.policy.as_ref().is_none_or(|policy| *policy == record.policy)
     }
 
     fn keeps_row(&self, row: &CandidateRow) -> bool {
@@ -189,7 +200,8 @@ impl AutotuneStore {
         let (mut report, mut failed) = (PruneReport::default(), None);
         for key in self.owners()?.into_iter().collect::<BTreeSet<_>>() {
             match self.prune_file(root, &key, options, &mut report) {
-                Ok(()) => drop(state.files.remove(&key)),
+                // It is read again. What came in since it was saved stays.
+                Ok(()) => drop(state.files.get_mut(&key).and_then(|file| file.loaded.take())),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
@@ -217,7 +229,7 @@ impl AutotuneStore {
         let mut kept = String::new();
         for (record_key, record) in good {
             let rows = record.candidates();
-            let keeps = options.keeps(&key.0, &key.1, record_key.version);
+            let keeps = options.keeps(&key.0, &key.1, &record_key);
             let left: BTreeMap<_, _> = rows
                 .iter()
                 .filter(|(_, row)| keeps && options.keeps_row(row))
@@ -295,13 +307,14 @@ impl AutotuneStore {
         Ok(report)
     }
 
-    /// What was found fastest for each problem on two devices, where it was tuned on either.
+    /// What was found fastest for each problem on two devices, where it was tuned on either, as it is measured now.
     ///
     /// # Errors
     /// As [`records`](Self::records).
     pub fn diff(&self, left: &DeviceKey, right: &DeviceKey) -> Result<Vec<RecordDifference>, StoreError> {
         let mut found = BTreeMap::<(String, String), [Option<CandidateRow>; 2]>::new();
-        for (key, record) in self.records()? {
+        let policy = MeasurePolicy::default().key();
+        for (key, record) in self.records()?.into_iter().filter(|(key, _)| key.policy == policy) {
             for (side, device) in [left, right].into_iter().enumerate() {
                 if key.device == *device
                     && let Some((_, best)) = record.best()

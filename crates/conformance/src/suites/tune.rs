@@ -276,6 +276,9 @@ fn searching(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         Ok::<_, Error>(report)
     };
     let known = |report: &TuneReport| report.candidates.iter().filter(|c| c.row.is_some()).count();
+    let none = run(&instance, &options.clone().budget(Duration::ZERO))?;
+    let out = (none.out_of_budget, none.measured > 0, known(&none) < 24);
+    checks.equal("without time, little is tried, and the heuristic's is used", &out, &(true, true, true));
     let first = run(&instance, &options.clone().max_candidates(24))?;
     let second = run(&instance, &options)?;
     checks.holds("a search that was stopped goes on", known(&second) > known(&first), || "no".to_owned());
@@ -296,7 +299,7 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let root = folder.path().join("autotune");
     let kinds = [Kind::Slow, Kind::Wrong, Kind::Fast];
     // As many processes would: none has what another compiled or was given.
-    let devices: Vec<_> = (0..7).map(|_| checks.device()).collect();
+    let devices: Vec<_> = (0..8).map(|_| checks.device()).collect();
     let mut devices = devices.into_iter();
     let mut tuner = |mode| {
         let store = AutotuneStore::open(&root, StoreOptions::default());
@@ -336,9 +339,13 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.equal("cached, of kernels that have changed since", &source, &Source::Heuristic);
     let off = use_it(checks, &tuner(AutotuneMode::Off)?)?;
     checks.equal("off, with a record", &off.0, &Source::Heuristic);
+    let another = tuner(AutotuneMode::Off)?;
     let tuner = tuner(AutotuneMode::Off)?;
     let held = tuner.get(Planted::new(&kinds), &Size(SIZE))?;
     tuner.tune(Planted::new(&kinds), &Size(SIZE), &options())?;
     checks.equal("tuned when it is asked for, whatever the mode", &held.config(), &names[2]);
+    another.tune(Planted::new(&kinds), &Size(SIZE), &options())?;
+    let then = another.get(Planted::new(&kinds), &Size(SIZE))?;
+    checks.equal("and what is asked for after that", &then.config(), &names[2]);
     Ok(())
 }
