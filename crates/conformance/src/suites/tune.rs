@@ -260,6 +260,16 @@ fn searching(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     };
     let (first, second) = (tried(24)?.1, tried(24)?.1);
     checks.equal("what a seed has tried first", &second, &first);
+    // What comes next is nearer to the best than what was tried by chance, in the mean.
+    let away = |names: &[String]| -> f64 {
+        let all: Vec<_> =
+            names.iter().filter_map(|name| planted::Landscape::away(name)).map(f64::from).collect();
+        all.iter().sum::<f64>() / all.len() as f64
+    };
+    let mut next = tried(48)?.1;
+    next.retain(|name| !first.contains(name));
+    let means = [away(&first), away(&next)];
+    checks.holds("a search goes where the best is", means[1] < means[0], || format!("{means:?}"));
     let (report, names) = tried(72)?;
     checks.holds("not all are tried", (24..=72).contains(&names.len()), || format!("{}", names.len()));
     let away = planted::Landscape::away(&report.candidates[report.best].name);
