@@ -9,7 +9,6 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use fulgurite_driver_core::Error;
-use fulgurite_spec::Code;
 
 use crate::gate::{Gate, Rejection};
 use crate::instance::Instance;
@@ -73,7 +72,8 @@ impl<F: FnMut() -> Command> ProcessGate<F> {
         self.running.as_mut().ok_or_else(|| std::io::ErrorKind::BrokenPipe.into())
     }
 
-    fn ask(&mut self, index: usize) -> Result<Result<(), Rejection>, Error> {
+    /// What comes of a candidate, or why there is no process to try it.
+    fn ask(&mut self, index: usize) -> std::io::Result<Result<(), Rejection>> {
         let deadline = self.deadline;
         let asked = self.running().and_then(|running| {
             writeln!(running.to, "{index}")?;
@@ -81,10 +81,7 @@ impl<F: FnMut() -> Command> ProcessGate<F> {
         });
         let received = match (asked, &self.running) {
             // A process that ended by itself has answered nothing of this one.
-            (Err(error), None) => {
-                let message = format!("no process could be started to try candidates: {error}");
-                return Err(Error::invalid(Code::NothingRight, message));
-            }
+            (Err(error), None) => return Err(error),
             (_, Some(running)) => running.answer(index, deadline),
             (Ok(()), None) => Err(RecvTimeoutError::Disconnected),
         };
@@ -142,12 +139,16 @@ fn wait_a_little(child: &mut Child) -> Option<std::process::ExitStatus> {
 impl<F: FnMut() -> Command> Gate for ProcessGate<F> {
     fn check(
         &mut self,
-        _: &Instance,
+        instance: &Instance,
         candidates: &[usize],
         done: &mut dyn FnMut(usize, Result<(), Rejection>),
     ) -> Result<(), Error> {
         for index in candidates {
-            done(*index, self.ask(*index)?);
+            let result = self.ask(*index).map_err(|error| Error::Unavailable {
+                backend: instance.device.backend.clone(),
+                reason: format!("no process could be started to try candidates: {error}"),
+            })?;
+            done(*index, result);
         }
         Ok(())
     }
@@ -244,6 +245,6 @@ mod tests {
             [Ok(()), Err(Crashed), Ok(()), Err(TimedOut), Ok(()), Err(Wrong), Err(Crashed), Ok(())];
         assert_eq!(verdicts, expected);
         let mut none = ProcessGate::new(|| Command::new("/nonexistent"), Duration::from_secs(1));
-        assert_eq!(none.ask(0).unwrap_err().code(), Code::NothingRight);
+        assert_eq!(none.ask(0).unwrap_err().kind(), std::io::ErrorKind::NotFound);
     }
 }
