@@ -52,7 +52,7 @@ struct TuneArgs {
     /// Most candidates that are tried of a problem
     #[arg(long, value_name = "N")]
     max_candidates: Option<usize>,
-    /// Timed runs of each candidate that is not eliminated
+    /// Timed runs of each candidate that is not eliminated, at least: short ones have as many as half a second has room for
     #[arg(long, value_name = "N", default_value_t = 15)]
     rounds: u32,
     /// Load before candidates are timed, until they become no faster for so long

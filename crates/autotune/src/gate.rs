@@ -61,8 +61,8 @@ pub struct InProcess<'d> {
     device: &'d Device,
     seed: u64,
     timeout: Duration,
-    /// Of the instance that it was last asked for.
-    tester: Option<(String, Tester)>,
+    /// Of the family and problem that it was last asked for.
+    tester: Option<([String; 2], Tester)>,
 }
 
 impl<'d> InProcess<'d> {
@@ -79,13 +79,13 @@ impl Gate for InProcess<'_> {
         candidates: &[usize],
         done: &mut dyn FnMut(usize, Result<(), Rejection>),
     ) -> Result<(), Error> {
-        // The same numbers for all of an instance.
-        let name = format!("{instance:?}");
+        // The same numbers for all of a problem.
+        let problem = [instance.family.clone(), instance.problem.clone()];
         let tester = match self.tester.take() {
-            Some((of, tester)) if of == name => tester,
+            Some((of, tester)) if of == problem => tester,
             _ => Tester::new(self.device, instance, self.seed, self.timeout)?,
         };
-        let (_, tester) = self.tester.insert((name, tester));
+        let (_, tester) = self.tester.insert((problem, tester));
         compile_together(self.device, instance, candidates);
         for index in candidates {
             let result = tester.check(&instance.candidates[*index]);

@@ -124,11 +124,8 @@ impl Instance {
     /// # Errors
     /// `FG1106` for text that states none, and as [`new`](Self::new).
     pub fn parse<F: Family>(family: Arc<F>, device: &DeviceSnapshot, problem: &str) -> Result<Self, Error> {
-        let parsed = problem.parse().map_err(|reason| {
-            let message = format!("`{problem}` is no problem of `{}`: {reason}", family.id());
-            Error::invalid(Code::BadProblem, message)
-        })?;
-        Self::new(family, device, &parsed)
+        let problem = parse_problem(&*family, problem)?;
+        Self::new(family, device, &problem)
     }
 
     /// Arguments to run on, and what must come out.
@@ -151,6 +148,17 @@ impl Instance {
     pub fn position(&self, config: &toml::Table) -> Option<usize> {
         self.candidates.iter().position(|candidate| candidate.config == *config)
     }
+}
+
+/// The problem of `family` that a text states.
+///
+/// # Errors
+/// `FG1106` if it states none.
+pub fn parse_problem<F: Family>(family: &F, text: &str) -> Result<F::Problem, Error> {
+    text.parse().map_err(|reason| {
+        let message = format!("`{text}` is no problem of `{}`: {reason}", family.id());
+        Error::invalid(Code::BadProblem, message)
+    })
 }
 
 impl fmt::Debug for Instance {

@@ -5,7 +5,8 @@ use std::fmt;
 use fulgurite_spec::device::{DeviceSnapshot, Matrices};
 use fulgurite_storage::{Digest, DigestBuilder};
 
-/// A device as records tell it from others: its name and driver, and what kernels and spaces depend on. Another driver version is another device.
+/// A device as records tell it from others: its name and driver, and what kernels and spaces depend on. Another driver
+/// version is another device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceKey {
     /// The backend's id.

@@ -45,7 +45,7 @@ pub use family::{
     Argument, Check, Family, Mismatch, Numbers, Plan, Slot, SlotBuffer, Step, Summary, Trial, Work,
 };
 pub use gate::{Gate, InProcess, Rejection, Tester};
-pub use instance::{Candidate, Instance, config_name};
+pub use instance::{Candidate, Instance, config_name, parse_problem};
 pub use key::{AutotuneKey, DeviceKey};
 pub use measure::MeasurePolicy;
 pub use policy::{AutotuneMode, AutotunePolicy};

@@ -32,12 +32,11 @@ struct Running {
 impl Running {
     /// What it says of candidate `index` within `deadline`.
     fn answer(&self, index: usize, deadline: Duration) -> Result<String, RecvTimeoutError> {
-        let begun = Instant::now();
+        let (begun, beginning) = (Instant::now(), format!("{index} "));
         loop {
             let line = self.answers.recv_timeout(deadline.saturating_sub(begun.elapsed()))?;
-            match line.split_once(' ') {
-                Some((number, answer)) if number == index.to_string() => return Ok(answer.to_owned()),
-                _ => {}
+            if let Some(answer) = line.strip_prefix(&beginning) {
+                return Ok(answer.to_owned());
             }
         }
     }

@@ -156,6 +156,10 @@ impl<'a> Search<'a> {
         self.ranking().first().copied()
     }
 
+    fn best_time(&self) -> Option<f64> {
+        self.candidates[self.best()?].time()
+    }
+
     /// Tries and times what is not known, in the order that finds the fastest soonest.
     ///
     /// # Errors
@@ -219,10 +223,9 @@ impl<'a> Search<'a> {
                 batch.extend(near.filter(|at| !batch.contains(at)).collect::<Vec<_>>());
             }
             batch.truncate(BATCH.min(self.left()));
-            let before = self.best().and_then(|best| self.candidates[best].time());
+            let before = self.best_time();
             self.batch(&batch)?;
-            let after = self.best().and_then(|best| self.candidates[best].time());
-            let better = match (before, after) {
+            let better = match (before, self.best_time()) {
                 (None, _) => true,
                 (Some(before), Some(after)) => after < 0.99 * before,
                 (Some(_), None) => false,

@@ -26,7 +26,7 @@ mod transpose;
 
 use std::sync::Arc;
 
-use fulgurite_autotune::{Family, Instance, Plan, Table};
+use fulgurite_autotune::{Family, Instance, Plan, Table, parse_problem};
 use fulgurite_driver_core::Error;
 use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
@@ -56,7 +56,7 @@ impl Listed {
         let family = F::default();
         let instance = |device: &_, problem: &_| Instance::parse(Arc::new(F::default()), device, problem);
         let plan = |config: &Table, problem: &str| plan(&F::default(), config, problem);
-        let bucket = |problem: &str| Ok(F::default().bucket(&parse(&F::default(), problem)?));
+        let bucket = |problem: &str| Ok(F::default().bucket(&parse_problem(&F::default(), problem)?));
         Self { id: family.id(), version: family.version(), problems, instance, plan, bucket }
     }
 
@@ -85,15 +85,8 @@ impl Listed {
     }
 }
 
-fn parse<F: Family>(family: &F, problem: &str) -> Result<F::Problem, Error> {
-    problem.parse::<F::Problem>().map_err(|reason| {
-        let message = format!("`{problem}` is no problem of `{}`: {reason}", family.id());
-        Error::invalid(Code::BadProblem, message)
-    })
-}
-
 fn plan<F: Family>(family: &F, config: &Table, problem: &str) -> Result<Plan, Error> {
-    let problem = parse(family, problem)?;
+    let problem = parse_problem(family, problem)?;
     let config = config.clone().try_into::<F::Config>().map_err(|error| {
         let message = format!("no configuration of `{}`: {error}", family.id());
         Error::invalid(Code::TuningRecordRejected, message)

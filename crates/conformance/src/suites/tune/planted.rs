@@ -270,7 +270,6 @@ impl Family for Planted {
 }
 
 /// Three fields, each of which has one best value: right everywhere, and slower the farther away.
-#[derive(Default)]
 pub(super) struct Landscape {
     /// Whether it has a place that others don't have.
     pub(super) has_another: bool,
