@@ -10,7 +10,7 @@ use crate::instance::{Candidate, Instance};
 use crate::prepared::{Prepared, compile_together};
 use crate::record::TuneVerdict;
 
-/// Why a candidate may never be used.
+/// Why a candidate may not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// What became of it.
@@ -30,6 +30,7 @@ impl Rejection {
         let verdict = match error {
             Error::Device(DeviceError::Timeout(_)) => TuneVerdict::TimedOut,
             Error::Device(DeviceError::Lost(_)) => TuneVerdict::Crashed,
+            Error::Device(DeviceError::OutOfMemory { .. }) => TuneVerdict::OutOfMemory,
             _ => TuneVerdict::Invalid,
         };
         // The help that follows is for whoever wrote the kernel.

@@ -43,12 +43,21 @@ pub enum TuneVerdict {
     Crashed,
     /// It did not end in time.
     TimedOut,
+    /// There was no memory for it. There may be another time, so this is not recorded.
+    OutOfMemory,
 }
 
 impl TuneVerdict {
     /// Each.
-    pub const ALL: [Self; 6] =
-        [Self::Measured, Self::Eliminated, Self::Wrong, Self::Invalid, Self::Crashed, Self::TimedOut];
+    pub const ALL: [Self; 7] = [
+        Self::Measured,
+        Self::Eliminated,
+        Self::Wrong,
+        Self::Invalid,
+        Self::Crashed,
+        Self::TimedOut,
+        Self::OutOfMemory,
+    ];
 
     /// The name in reports.
     pub const fn name(self) -> &'static str {
@@ -59,10 +68,11 @@ impl TuneVerdict {
             Self::Invalid => "invalid",
             Self::Crashed => "crashed",
             Self::TimedOut => "timed_out",
+            Self::OutOfMemory => "out_of_memory",
         }
     }
 
-    /// Whether it may never be used.
+    /// Whether it may not be used.
     pub const fn is_rejected(self) -> bool {
         !matches!(self, Self::Measured | Self::Eliminated)
     }

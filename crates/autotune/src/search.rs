@@ -392,7 +392,9 @@ impl<'a> Search<'a> {
     }
 
     fn note(&mut self, at: usize, row: CandidateRow) {
-        if let Some(id) = &self.candidates[at].id {
+        if let Some(id) = &self.candidates[at].id
+            && row.verdict != TuneVerdict::OutOfMemory
+        {
             self.rows.insert(id.clone(), row.clone());
         }
         self.candidates[at].row = Some(row);

@@ -80,6 +80,8 @@ pub struct AutotuneStore {
     root: Option<PathBuf>,
     options: StoreOptions,
     state: Mutex<State>,
+    /// Whose turn it is to save.
+    saving: Mutex<()>,
     notices: Notices,
 }
 
@@ -104,7 +106,7 @@ struct File {
 impl AutotuneStore {
     /// The store in the folder `root`, which need not be there. Reads nothing.
     pub fn open(root: impl Into<PathBuf>, options: StoreOptions) -> Self {
-        Self { root: Some(root.into()), options, state: Mutex::default(), notices: Notices::default() }
+        Self { root: Some(root.into()), options, ..Self::in_memory() }
     }
 
     /// A store that is gone with the process.
@@ -113,6 +115,7 @@ impl AutotuneStore {
             root: None,
             options: StoreOptions::default(),
             state: Mutex::default(),
+            saving: Mutex::default(),
             notices: Notices::default(),
         }
     }

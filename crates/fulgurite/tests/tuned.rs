@@ -2,11 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fulgurite::autotune::{AutotuneMode, AutotunePolicy, AutotuneStore, Source, StoreOptions, TuneOptions};
-use fulgurite::kernels::{Length, Matrix, Sum, Transpose};
+use fulgurite::autotune::{
+    Argument, AutotuneMode, AutotunePolicy, AutotuneStore, Family, Numbers, Plan, Source, StoreOptions,
+    Summary, Trial, TuneOptions, Work,
+};
+use fulgurite::kernels::{Length, Matrix, Sum, SumConfig, Transpose};
 use fulgurite::prelude::*;
+use fulgurite::spec::device::DeviceSnapshot;
 use fulgurite::{ContextBuilder, Pack, tuned_entry};
 use fulgurite_pipeline_cache::PackWriter;
 
@@ -79,6 +84,72 @@ fn what_is_not_recorded_is_tuned_in_the_background() {
     assert_eq!(ctx.tuned(Transpose, &problem).unwrap().config(), tuned.config());
     assert!(ctx.tuner().notices().is_empty());
     assert_eq!(AutotuneStore::open(folder.path(), StoreOptions::default()).len().unwrap(), 1);
+}
+
+/// The family of sums, which notes whose numbers are asked for: before candidates of a problem are tried, and before they are timed.
+struct Noting(Arc<Mutex<Vec<Length>>>);
+
+impl Family for Noting {
+    type Config = SumConfig;
+    type Problem = Length;
+    type Arguments = <Sum as Family>::Arguments;
+
+    fn id(&self) -> &'static str {
+        "noting"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn space(&self, device: &DeviceSnapshot, problem: &Length) -> Vec<SumConfig> {
+        Sum.space(device, problem)
+    }
+
+    fn heuristic(&self, device: &DeviceSnapshot, problem: &Length) -> SumConfig {
+        Sum.heuristic(device, problem)
+    }
+
+    fn plan(&self, config: &SumConfig, problem: &Length) -> Result<Plan, Error> {
+        Sum.plan(config, problem)
+    }
+
+    fn summary(&self, config: &SumConfig) -> Summary {
+        Sum.summary(config)
+    }
+
+    fn arguments(&self, problem: &Length) -> Vec<Argument> {
+        Sum.arguments(problem)
+    }
+
+    fn trial(&self, problem: &Length, numbers: Numbers, seed: u64) -> Trial {
+        self.0.lock().unwrap().push(*problem);
+        // Long enough for another thread that may.
+        std::thread::sleep(Duration::from_millis(50));
+        Sum.trial(problem, numbers, seed)
+    }
+
+    fn work(&self, problem: &Length) -> Work {
+        Sum.work(problem)
+    }
+}
+
+#[test]
+fn problems_are_tuned_one_after_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = AutotunePolicy::mode(AutotuneMode::On).max_candidates(2).budget(Duration::from_secs(20));
+    let ctx = builder("cpu", folder.path()).autotune(policy).open().unwrap();
+    let noted = Arc::new(Mutex::new(Vec::new()));
+    let problems = [Length(1000), Length(2000), Length(3000)];
+    let all = problems.map(|problem| ctx.tuned(Noting(Arc::clone(&noted)), &problem).unwrap());
+    for tuned in all {
+        assert!(tuned.wait(Duration::from_secs(60)).unwrap());
+        assert_eq!(tuned.source(), Source::Tuned);
+    }
+    let mut noted = noted.lock().unwrap().clone();
+    assert_eq!(noted.len(), 6);
+    noted.dedup();
+    assert_eq!(noted.len(), 3, "{noted:?}");
 }
 
 #[test]

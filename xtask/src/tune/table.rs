@@ -36,7 +36,7 @@ pub(super) fn print(report: &TuneReport, top: Option<usize>) {
         report.elapsed.as_secs_f64(),
         if report.out_of_budget { ", out of budget" } else { "" },
     );
-    println!("  {:>12} {:>7} {:>7} {:>6}  {:<10} candidate", "time", "spread", "runs", "share", "verdict");
+    println!("  {:>12} {:>7} {:>7} {:>6}  {:<13} candidate", "time", "spread", "runs", "share", "verdict");
     for (at, candidate) in ordered(report).into_iter().take(top.unwrap_or(usize::MAX)) {
         let Some(row) = &candidate.row else { continue };
         let time = row.time_ns.map_or_else(|| "-".to_owned(), |time| format!("{:.2} µs", time / 1e3));
@@ -47,7 +47,7 @@ pub(super) fn print(report: &TuneReport, top: Option<usize>) {
         let reason = row.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let (verdict, name) = (row.verdict.name(), &candidate.name);
         println!(
-            "  {time:>12} {spread:>7} {:>7} {share:>6}  {verdict:<10} {name}{mark}{reason}",
+            "  {time:>12} {spread:>7} {:>7} {share:>6}  {verdict:<13} {name}{mark}{reason}",
             row.samples
         );
     }

@@ -196,12 +196,11 @@ impl AutotuneStore {
         if self.options.read_only {
             return Err(StoreError::ReadOnly);
         }
-        let mut state = self.state();
         let (mut report, mut failed) = (PruneReport::default(), None);
         for key in self.owners()?.into_iter().collect::<BTreeSet<_>>() {
             match self.prune_file(root, &key, options, &mut report) {
                 // It is read again. What came in since it was saved stays.
-                Ok(()) => drop(state.files.get_mut(&key).and_then(|file| file.loaded.take())),
+                Ok(()) => drop(self.state().files.get_mut(&key).and_then(|file| file.loaded.take())),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }

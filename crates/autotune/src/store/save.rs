@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::PoisonError;
 
 use fulgurite_storage::{Locked, Missing, lock_within, unique_name};
 
 use super::load::{Loaded, Records, Text};
-use super::{AutotuneStore, EXTENSION, FRAGMENT, File, FileKey, REJECTED, file_name};
+use super::{AutotuneStore, EXTENSION, FRAGMENT, FileKey, REJECTED, file_name};
 use crate::error::StoreError;
 use crate::record::AutotuneRecord;
 use crate::text::{self, RecordKey};
@@ -24,13 +25,13 @@ impl AutotuneStore {
     /// `FG1102` if the disk fails, `FG1103` for a file that is left alone: the first of each kind; other files are saved all
     /// the same.
     pub fn save(&self) -> Result<bool, StoreError> {
-        let mut state = self.state();
-        let dirty: Vec<FileKey> = state
-            .files
-            .iter()
-            .filter(|(_, file)| !file.dirty.is_empty())
-            .map(|(key, _)| key.clone())
-            .collect();
+        // One save after the other; the state is not locked meanwhile, so nobody else waits for a disk or another process.
+        let _turn = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let dirty: Vec<(FileKey, Records)> = {
+            let state = self.state();
+            let dirty = state.files.iter().filter(|(_, file)| !file.dirty.is_empty());
+            dirty.map(|(key, file)| (key.clone(), file.dirty.clone())).collect()
+        };
         let Some(root) = self.root.as_deref() else { return Ok(!dirty.is_empty()) };
         if dirty.is_empty() {
             return Ok(false);
@@ -40,11 +41,14 @@ impl AutotuneStore {
         }
         self.prepare(root)?;
         let (mut saved, mut failed) = (false, None);
-        for key in dirty {
-            let Some(file) = state.files.get_mut(&key) else { continue };
-            match self.save_file(root, &key, &file.dirty) {
+        for (key, records) in dirty {
+            match self.save_file(root, &key, &records) {
                 Ok(loaded) => {
-                    *file = File { loaded: Some(loaded), dirty: BTreeMap::new() };
+                    let mut state = self.state();
+                    let file = state.files.entry(key).or_default();
+                    file.loaded = Some(loaded);
+                    // What has changed since is still to be saved.
+                    file.dirty.retain(|key, record| records.get(key) != Some(record));
                     saved = true;
                 }
                 Err(error) => failed = failed.or(Some(error)),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fulgurite_spec::Code;
@@ -405,6 +406,47 @@ fn without_locks_each_process_writes_a_file_of_its_own() {
     // Whoever has locks takes them in.
     saved(folder.path(), "c", "gpu:4", 1.0);
     assert_eq!((fragments(), open(folder.path()).len().unwrap()), (0, 3));
+}
+
+#[test]
+fn who_saves_keeps_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    // The first who asks for a lock is told nothing until the test says so.
+    let (asked, answered) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let (at, until) = (Arc::clone(&asked), Arc::clone(&answered));
+    let count = AtomicUsize::new(0);
+    let meddled = Meddled::new(move |what, path| {
+        let is_first = what == "try_lock"
+            && path.extension().is_some_and(|extension| extension == "lock")
+            && count.fetch_add(1, Ordering::Relaxed) == 0;
+        if is_first {
+            at.wait();
+            until.wait();
+        }
+        Ok(())
+    });
+    let options = StoreOptions::default().storage(Arc::new(meddled)).lock_deadline(Duration::from_secs(10));
+    let store = AutotuneStore::open(folder.path(), options);
+    let (a, b) = (key("1", "a"), key("1", "b"));
+    store.insert(&a, [("gpu:1".to_owned(), row(5.0))]);
+    store.insert(&b, [("gpu:1".to_owned(), row(6.0))]);
+    std::thread::scope(|scope| {
+        let saver = scope.spawn(|| store.save());
+        asked.wait();
+        assert_eq!(best(&store, &a), Some(5.0));
+        store.insert(&a, [("gpu:2".to_owned(), row(4.0))]);
+        store.forget(&b);
+        answered.wait();
+        assert!(saver.join().unwrap().unwrap());
+    });
+    // Had it waited for the lock in vain, there would be a file of its own.
+    assert!(!names(folder.path()).iter().any(|name| name.ends_with(".part.toml")));
+    assert_eq!([best(&store, &a), best(&store, &b)], [Some(4.0), None]);
+    assert_eq!([&a, &b].map(|key| best(&open(folder.path()), key)), [Some(5.0), Some(6.0)]);
+    // What came in meanwhile is still new.
+    assert!(store.save().unwrap());
+    assert_eq!([&a, &b].map(|key| best(&open(folder.path()), key)), [Some(4.0), None]);
+    assert!(!store.save().unwrap());
 }
 
 #[test]

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fulgurite_autotune::{
-    AutotuneMode, AutotunePolicy, AutotuneStore, CandidateRow, Instance, MeasurePolicy, ProcessGate, Source,
-    StoreOptions, TuneOptions, TuneReport, TuneVerdict, Tuner, answer, tune, tune_with,
+    AutotuneMode, AutotunePolicy, AutotuneStore, CandidateRow, Gate, InProcess, Instance, MeasurePolicy,
+    ProcessGate, Rejection, Source, StoreOptions, TuneOptions, TuneReport, TuneVerdict, Tuner, answer, tune,
+    tune_with,
 };
-use fulgurite_driver_core::{Buffer, Error, LaunchOptions};
+use fulgurite_driver_core::{Buffer, DeviceError, Error, LaunchOptions};
 use fulgurite_spec::Code;
 
 use crate::harness::Harness;
@@ -30,6 +31,7 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
 const PARTS: &[(&str, Part)] = &[
     ("what must never win", never_wins),
     ("a candidate that takes its process with it", crashing),
+    ("what is no fault of a candidate", no_fault),
     ("nothing that is right", nothing_right),
     ("what is remembered", remembered),
     ("what a search finds in a large space", searching),
@@ -132,6 +134,67 @@ fn crashing(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     // It is never tried again: that would end this process.
     let again = tune(&checks.device(), &instance, &store, &options())?;
     checks.equal("what is measured again", &again.measured, &0);
+    Ok(())
+}
+
+/// Tries candidates in this process, but for one, of which a device says something else.
+struct Saying<'d> {
+    gate: InProcess<'d>,
+    at: usize,
+    error: DeviceError,
+}
+
+impl Gate for Saying<'_> {
+    fn check(
+        &mut self,
+        instance: &Instance,
+        candidates: &[usize],
+        done: &mut dyn FnMut(usize, Result<(), Rejection>),
+    ) -> Result<(), Error> {
+        for at in candidates {
+            if *at != self.at {
+                self.gate.check(instance, &[*at], done)?;
+                continue;
+            }
+            let error = Error::Device(self.error.clone());
+            done(*at, Err(Rejection::of(&error)));
+            if matches!(self.error, DeviceError::Lost(_)) {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn no_fault(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let instance = planted(checks, &[Kind::Slow, Kind::Fast, Kind::Middling])?;
+    let device = checks.device();
+    let run = |store: &AutotuneStore, error| {
+        let gate = InProcess::new(&device, 1, TIMEOUT);
+        let mut gate = Saying { gate, at: 1, error };
+        tune_with(&device, &instance, store, &options(), &mut gate, &mut |_| ())
+    };
+    // Without memory for one, the others are timed, and that one when there is.
+    let store = AutotuneStore::in_memory();
+    let report = run(&store, DeviceError::OutOfMemory { bytes: 1 << 40 })?;
+    let found = (report.measured, report.best, verdicts(&report)[1]);
+    checks.equal("without memory for one", &found, &(2, 2, Some(TuneVerdict::OutOfMemory)));
+    let report = tune(&device, &instance, &store, &options())?;
+    checks.equal("how many are measured then, and the best", &(report.measured, report.best), &(1, 1));
+    // Whoever is tried when the device is lost took it along; of the others nothing is known.
+    let store = AutotuneStore::in_memory();
+    let lost = run(&store, DeviceError::Lost("a trial"));
+    checks.refused("with the device lost", lost.map(drop), Code::DeviceLost);
+    let record = store.get(&instance.key(&options().measure.key())).unwrap_or_default();
+    let rows: Vec<_> = record.candidates().values().map(|row| (row.config.clone(), row.verdict)).collect();
+    let crashed = (instance.candidates[1].config.clone(), TuneVerdict::Crashed);
+    checks.equal("what is recorded", &rows, &vec![crashed]);
+    let report = tune(&device, &instance, &store, &options())?;
+    checks.equal(
+        "how many are measured of the others, and the best",
+        &(report.measured, report.best),
+        &(2, 2),
+    );
     Ok(())
 }
 
