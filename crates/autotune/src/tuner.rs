@@ -166,11 +166,12 @@ impl Tuner {
         };
         if self.mode() != AutotuneMode::Off
             && let Some(record) = self.shared.store.get(&instance.key(&options.measure.key()))
-            && let Some((at, prepared)) = recorded_best(&self.shared.device, instance, &record)
+            && let Some((at, prepared, has_changed)) = recorded_best(&self.shared.device, instance, &record)
         {
             let known = |config: &toml::Table| record.candidates().values().any(|row| row.config == *config);
-            let complete = instance.candidates.len() > options.exhaustive_up_to
-                || instance.candidates.iter().all(|candidate| known(&candidate.config));
+            let all_known = || instance.candidates.iter().all(|candidate| known(&candidate.config));
+            let is_large = instance.candidates.len() > options.exhaustive_up_to;
+            let complete = !has_changed && (is_large || all_known());
             return Ok((of(at, prepared, Source::Record), complete));
         }
         let plan = instance.candidates[instance.heuristic].plan()?;
@@ -241,16 +242,22 @@ impl Tuner {
     }
 }
 
-/// The best candidate of a record that this instance still has: its place and what it runs. A configuration whose kernel
-/// has changed since runs something else, and what was measured says nothing of that.
-fn recorded_best(device: &Device, instance: &Instance, record: &AutotuneRecord) -> Option<(usize, Prepared)> {
+/// The best candidate of a record that this instance still has: its place, what it runs, and whether the record has a faster
+/// one that has changed since: its configuration runs something else then, and what was measured says nothing of that.
+fn recorded_best(
+    device: &Device,
+    instance: &Instance,
+    record: &AutotuneRecord,
+) -> Option<(usize, Prepared, bool)> {
+    let mut has_changed = false;
     record.ranking().into_iter().find_map(|(id, row)| {
         let at = instance.position(&row.config)?;
         let candidate = &instance.candidates[at];
         if candidate_id(device, candidate).ok()? != *id {
+            has_changed = true;
             return None;
         }
-        Some((at, Prepared::new(device, candidate.plan().ok()?).ok()?))
+        Some((at, Prepared::new(device, candidate.plan().ok()?).ok()?, has_changed))
     })
 }
 

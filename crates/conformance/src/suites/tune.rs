@@ -372,7 +372,7 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let root = folder.path().join("autotune");
     let kinds = [Kind::Slow, Kind::Wrong, Kind::Fast];
     // As many processes would: none has what another compiled or was given.
-    let devices: Vec<_> = (0..8).map(|_| checks.device()).collect();
+    let devices: Vec<_> = (0..9).map(|_| checks.device()).collect();
     let mut devices = devices.into_iter();
     let mut tuner = |mode| {
         let store = AutotuneStore::open(&root, StoreOptions::default());
@@ -410,6 +410,16 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     changed.edition = 1;
     let source = tuner(AutotuneMode::Cached)?.get(changed, &Size(SIZE))?.source();
     checks.equal("cached, of kernels that have changed since", &source, &Source::Heuristic);
+    // The fastest one as it was once: what it is now is the fastest one still.
+    let store = AutotuneStore::open(&root, StoreOptions::default());
+    let instance = planted(checks, &kinds)?;
+    let row = CandidateRow::new(instance.candidates[2].config.clone(), TuneVerdict::Measured);
+    let once = [("another".to_owned(), row.timed(0.5, 0.0, 5))];
+    store.insert(&instance.key(&options().measure.key()), once);
+    store.save()?;
+    let on = use_it(checks, &tuner(AutotuneMode::On)?)?;
+    let expected = (Source::Record, Source::Tuned, names[2].clone());
+    checks.equal("on, where the fastest has changed since", &on, &expected);
     let off = use_it(checks, &tuner(AutotuneMode::Off)?)?;
     checks.equal("off, with a record", &off.0, &Source::Heuristic);
     let another = tuner(AutotuneMode::Off)?;
