@@ -80,8 +80,8 @@ pub struct AutotuneStore {
     root: Option<PathBuf>,
     options: StoreOptions,
     state: Mutex<State>,
-    /// Whose turn it is to save.
-    saving: Mutex<()>,
+    /// Whose turn it is to write files.
+    turn: Mutex<()>,
     notices: Notices,
 }
 
@@ -115,7 +115,7 @@ impl AutotuneStore {
             root: None,
             options: StoreOptions::default(),
             state: Mutex::default(),
-            saving: Mutex::default(),
+            turn: Mutex::default(),
             notices: Notices::default(),
         }
     }
@@ -138,8 +138,14 @@ impl AutotuneStore {
         self.notices.all()
     }
 
+    /// One writer of this store after the other. The state is not locked meanwhile: nobody who only asks waits for a disk or for
+    /// another process.
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change of the state is one assignment, so a panic leaves it whole.
+        // A panic leaves it whole: what is saved and still counts as new is saved again.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -196,6 +196,7 @@ impl AutotuneStore {
         if self.options.read_only {
             return Err(StoreError::ReadOnly);
         }
+        let _turn = self.turn();
         let (mut report, mut failed) = (PruneReport::default(), None);
         for key in self.owners()?.into_iter().collect::<BTreeSet<_>>() {
             match self.prune_file(root, &key, options, &mut report) {

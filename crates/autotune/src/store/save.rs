@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::PoisonError;
 
 use fulgurite_storage::{Locked, Missing, lock_within, unique_name};
 
@@ -25,8 +24,7 @@ impl AutotuneStore {
     /// `FG1102` if the disk fails, `FG1103` for a file that is left alone: the first of each kind; other files are saved all
     /// the same.
     pub fn save(&self) -> Result<bool, StoreError> {
-        // One save after the other; the state is not locked meanwhile, so nobody else waits for a disk or another process.
-        let _turn = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn();
         let dirty: Vec<(FileKey, Records)> = {
             let state = self.state();
             let dirty = state.files.iter().filter(|(_, file)| !file.dirty.is_empty());
