@@ -4,6 +4,8 @@
 use std::any::Any;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
 use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_conformance::{Level, Options, Suite};
@@ -13,6 +15,9 @@ use fulgurite_driver_core::{
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
+
+/// How long a slow fault puts work off: far longer than others need to overtake it.
+const LATE: Duration = Duration::from_millis(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -41,7 +46,7 @@ enum Fault {
     OneId,
     /// A kernel is taken for another of its name.
     ByName,
-    /// The queue does a launch only when it is waited for.
+    /// The queue does a launch only when it is waited for, and takes its time.
     LazyQueue,
     /// The queue loses launches.
     LossyQueue,
@@ -53,7 +58,7 @@ enum Fault {
     ForgetfulLaunches,
     /// One that is not optimized does.
     ForgetfulUnoptimized,
-    /// A launch works on copies of its buffers, so that launches at the same time do not see each other.
+    /// A launch works on copies of its buffers and takes its time, so that launches at once do not see each other.
     LaunchesApart,
 }
 
@@ -191,6 +196,7 @@ impl Compiled {
         let limits = &self.limits.limits;
         let apart = Launch::check(self.inner.kernel(), limits, copies.clone(), launch.params(), &options)?;
         let report = self.inner.launch(&apart)?;
+        thread::sleep(LATE);
         for ((binding, copy), declared) in launch.buffers().iter().zip(&copies).zip(&self.kernel().buffers) {
             if declared.access.can_write() {
                 binding.buffer().copy(binding.offset(), copy.buffer().as_ref(), copy.range())?;
@@ -238,7 +244,11 @@ impl Executable for Compiled {
 
 impl Work for Lazy {
     fn finish(self: Box<Self>) -> Result<LaunchReport, Error> {
-        if self.0.fault == Fault::LossyQueue { Ok(LaunchReport::default()) } else { self.0.launch(&self.1) }
+        if self.0.fault == Fault::LossyQueue {
+            return Ok(LaunchReport::default());
+        }
+        thread::sleep(LATE);
+        self.0.launch(&self.1)
     }
 }
 
