@@ -87,13 +87,13 @@ fn measure(backend: &Arc<VulkanBackend>, problem: &Problem, args: &Args) -> anyh
         args.against.as_deref().map(|folder| foreign(backend, problem, folder)).transpose()?.flatten();
 
     once(backend, problem, &ours, &buffers)?;
-    check(problem, &buffers)?;
+    check(backend, problem, &buffers)?;
     if let Some(other) = &other {
         for (buffer, bytes) in buffers.iter().zip(&problem.buffers) {
             buffer.write(0, bytes)?;
         }
         once(backend, problem, other, &buffers)?;
-        check(problem, &buffers).context("the other module")?;
+        check(backend, problem, &buffers).context("the other module")?;
     }
     // Clocks rise only under load.
     let begun = Instant::now();
@@ -173,14 +173,18 @@ fn once(
     Ok(time)
 }
 
-fn check(problem: &Problem, buffers: &[Arc<dyn DeviceBuffer>]) -> anyhow::Result<()> {
+fn check(
+    backend: &Arc<VulkanBackend>,
+    problem: &Problem,
+    buffers: &[Arc<dyn DeviceBuffer>],
+) -> anyhow::Result<()> {
     let mut after = Vec::with_capacity(buffers.len());
     for buffer in buffers {
         let mut bytes = vec![0; buffer.bytes() as usize];
         buffer.read(0, &mut bytes)?;
         after.push(bytes);
     }
-    (problem.check)(&after).map_err(|wrong| anyhow!("wrong: {wrong}"))
+    (problem.check)(&after, backend.snapshot()).map_err(|wrong| anyhow!("wrong: {wrong}"))
 }
 
 fn median(times: &mut [Duration]) -> Duration {

@@ -34,38 +34,95 @@ fn run(problem: &Problem, backend: &Arc<dyn Backend>) -> Result<bool, String> {
         buffer.read(0, &mut bytes).map_err(text)?;
         after.push(bytes);
     }
-    (problem.check)(&after).map(|()| true)
+    (problem.check)(&after, backend.snapshot()).map(|()| true)
 }
 
-fn on(id: &str, may_lack: &[&str]) -> Result<(), String> {
+/// Opens a backend. `None` if it is not there, which is a failure where it is required.
+fn open(id: &str) -> Result<Option<Arc<dyn Backend>>, String> {
     let registry = registry();
-    let opened = registry.get(id).map(fulgurite_driver_core::Registration::open);
-    let Some(Ok(backend)) = opened else {
-        let required = std::env::var("FULGURITE_REQUIRE_BACKENDS").unwrap_or_default();
-        assert!(!required.split(',').any(|r| r == id), "{id} is required");
-        eprintln!("{id}: unavailable");
-        return Ok(());
+    let registration = registry.get(id).ok_or_else(|| format!("{id} is not registered"))?;
+    let reason = match registration.open() {
+        Ok(backend) => return Ok(Some(backend)),
+        Err(reason @ Error::Unavailable { .. }) => reason,
+        Err(error) => return Err(format!("{id}: {error}")),
     };
-    for name in problems::NAMES {
-        let problem = problems::problem(name, Scale::Test).ok_or_else(|| format!("there is no {name}"))?;
-        let ran = run(&problem, &backend).map_err(|e| format!("{id}, {name}: {e}"))?;
-        assert!(ran || may_lack.contains(name), "{id} cannot run {name}");
+    let required = std::env::var("FULGURITE_REQUIRE_BACKENDS").unwrap_or_default();
+    if required.split(',').any(|r| r.trim() == id) {
+        return Err(format!("{id} is required, but: {reason}"));
     }
-    Ok(())
+    eprintln!("{id}: unavailable ({reason})");
+    Ok(None)
 }
+
+/// Runs problems on a backend, which may lack what those named in `may_lack` need.
+fn on(id: &str, problems: &[Problem], may_lack: &[&str]) -> Result<(), String> {
+    let Some(backend) = open(id)? else { return Ok(()) };
+    let mut failures = Vec::new();
+    let mut unsupported = Vec::new();
+    for problem in problems {
+        let name = format!("{id}, {}, {}", problem.name, problem.size);
+        match run(problem, &backend) {
+            Ok(true) => {}
+            Ok(false) if may_lack.contains(&problem.name) => unsupported.push(problem.name),
+            Ok(false) => failures.push(format!("{name}: unsupported")),
+            Err(error) => failures.push(format!("{name}: {error}")),
+        }
+    }
+    unsupported.dedup();
+    eprintln!("{id}: {} problems; unsupported: {unsupported:?}", problems.len());
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+}
+
+/// Every problem by name, of random numbers.
+fn random() -> Result<Vec<Problem>, String> {
+    let problem =
+        |name: &&str| problems::problem(name, Scale::Test).ok_or_else(|| format!("there is no {name}"));
+    problems::NAMES.iter().map(problem).collect()
+}
+
+/// What a poor Vulkan driver may lack is said by each kernel's needs.
+const VULKAN_MAY_LACK: &[&str] = &["matmul_f16", "scan_lookback"];
 
 #[test]
 fn the_reference_runs_every_kernel() -> Result<(), String> {
-    on("reference", &[])
+    on("reference", &random()?, &[])
 }
 
 #[test]
 fn the_cpu_runs_every_kernel() -> Result<(), String> {
-    on("cpu", &[])
+    on("cpu", &random()?, &[])
 }
 
-/// What a poor Vulkan driver may lack is said by each kernel's needs.
 #[test]
 fn vulkan_runs_what_it_has() -> Result<(), String> {
-    on("vulkan", &["matmul_f16", "scan_lookback"])
+    on("vulkan", &random()?, VULKAN_MAY_LACK)
+}
+
+#[test]
+fn special_values_are_right_on_the_reference() -> Result<(), String> {
+    on("reference", &problems::special(), &[])
+}
+
+#[test]
+fn special_values_are_right_on_the_cpu() -> Result<(), String> {
+    on("cpu", &problems::special(), &[])
+}
+
+#[test]
+fn special_values_are_right_on_vulkan() -> Result<(), String> {
+    on("vulkan", &problems::special(), VULKAN_MAY_LACK)
+}
+
+/// Every kernel has problems of special values, so that one that is added is not forgotten.
+#[test]
+fn every_kernel_has_special_values() -> Result<(), String> {
+    let special = problems::special();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/kernels");
+    for entry in std::fs::read_dir(folder).map_err(|error| error.to_string())? {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let of_kernel = special.iter().filter(|problem| problem.steps.iter().any(|step| step.name == name));
+        assert!(of_kernel.count() > 1, "{name} has no special values");
+    }
+    Ok(())
 }
