@@ -1,6 +1,5 @@
 //! The kernels of `examples/kernels` on problems of any size: inputs, launches, and what must come out.
 
-mod compare;
 mod data;
 mod integers;
 mod product;
@@ -10,8 +9,8 @@ use std::sync::Arc;
 
 use fulgurite::spec::eval::{self, Components};
 use fulgurite::{DeviceSnapshot, LaunchOptions, Literal, VerifiedKernel};
+use fulgurite_conformance::special::{close, is_moved, is_product_and_sum};
 
-use compare::{close, keeps_f32, moved};
 use data::Random;
 use integers::{radix_pass, scan_lookback, scan_passes};
 use product::{matmul_f16, matmul_f32};
@@ -138,7 +137,7 @@ fn saxpy_of(a: f32, x: Vec<f32>, y: Vec<f32>) -> Problem {
     let check = move |after: &[Vec<u8>], device: &DeviceSnapshot| {
         let out = data::to_floats(&after[1]);
         for (i, ((x, y), got)) in x.iter().zip(&y).zip(&out).enumerate() {
-            if !compare::is_product_and_sum(a, *x, *y, *got, keeps_f32(device)) {
+            if !is_product_and_sum(*got, [a, *x, *y], device) {
                 return Err(format!("element {i} is {got:e}, not {a:e} · {x:e} + {y:e}"));
             }
         }
@@ -175,7 +174,7 @@ fn transpose_of(rows: u32, columns: u32, input: Vec<u32>) -> Problem {
         for r in 0..rows as usize {
             for c in 0..columns as usize {
                 let (wanted, got) = (input[r * columns as usize + c], out[c * rows as usize + r]);
-                if !moved(wanted, got, keeps_f32(device)) {
+                if !is_moved(wanted, got, device) {
                     return Err(format!("element ({c}, {r}) is {got:#x}, not {wanted:#x}"));
                 }
             }

@@ -1,9 +1,9 @@
 //! Problems of the products of matrices.
 
-use fulgurite::{DeviceSnapshot, LaunchOptions};
+use fulgurite::{DeviceSnapshot, LaunchOptions, ScalarType};
+use fulgurite_conformance::special::{is_sum_of_products, sum_of_products};
 use half::f16;
 
-use super::compare::{close, keeps_f16, keeps_f32};
 use super::data::{self, Random};
 use super::{Problem, Step, Work, text, u32_param};
 
@@ -23,8 +23,7 @@ pub(super) fn matmul_f32(m: u32, n: u32, k: u32) -> Problem {
 /// C = A · B, f32.
 pub(super) fn matmul_f32_of(sizes: [u32; 3], a: Vec<f32>, b: Vec<f32>) -> Problem {
     let buffers = [data::from_floats(&a), data::from_floats(&b)];
-    let factors = Factors { a, b, keeps_subnormals: keeps_f32, least_normal: f64::from(f32::MIN_POSITIVE) };
-    product("matmul_f32", text!("matmul_f32"), sizes, buffers, factors)
+    product("matmul_f32", ScalarType::F32, text!("matmul_f32"), sizes, buffers, [a, b])
 }
 
 /// C = A · B, factors f16, sums f32, of random numbers.
@@ -42,57 +41,17 @@ pub(super) fn matmul_f16(m: u32, n: u32, k: u32) -> Problem {
 pub(super) fn matmul_f16_of(sizes: [u32; 3], a: Vec<f16>, b: Vec<f16>) -> Problem {
     let bytes = |values: &[f16]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
     let buffers = [bytes(&a), bytes(&b)];
-    let factors = Factors { a, b, keeps_subnormals: keeps_f16, least_normal: f16::MIN_POSITIVE.to_f64() };
-    product("matmul_f16", text!("matmul_f16"), sizes, buffers, factors)
+    product("matmul_f16", ScalarType::F16, text!("matmul_f16"), sizes, buffers, [a, b])
 }
 
-/// Two matrices, row after row, and their type's subnormals.
-struct Factors<T> {
-    a: Vec<T>,
-    b: Vec<T>,
-    /// Returns whether a device keeps the subnormals of `T`.
-    keeps_subnormals: fn(&DeviceSnapshot) -> bool,
-    least_normal: f64,
-}
-
-impl<T: Copy + Into<f64>> Factors<T> {
-    /// One element of C, and the sum of the magnitudes that were added. The sum of no products is +0, and so is that of
-    /// zeros of either sign.
-    fn element(&self, [r, c]: [usize; 2], [columns, depth]: [usize; 2], flush: bool) -> (f64, f64) {
-        let read = |value: T| {
-            let value: f64 = value.into();
-            if flush && value.abs() < self.least_normal { 0.0f64.copysign(value) } else { value }
-        };
-        let products = (0..depth).map(|i| read(self.a[r * depth + i]) * read(self.b[i * columns + c]));
-        products.fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()))
-    }
-
-    /// Returns whether `got` is an element of C as a device may compute it.
-    fn allows(&self, got: f32, place: [usize; 2], sizes: [usize; 2], device: &DeviceSnapshot) -> bool {
-        let near = |(sum, size): (f64, f64)| {
-            // What rounding a result loses below the least normal number, or flushing it.
-            let unit = f64::from(f32::MIN_POSITIVE);
-            let unit = if keeps_f32(device) { unit * f64::from(f32::EPSILON) } else { unit };
-            // Each of as many products and additions rounds once, in whatever order. Only zeros have none to round.
-            let bound = if size == 0.0 {
-                0.0
-            } else {
-                sizes[1] as f64 * (f64::from(f32::EPSILON) * size + 2.0 * unit)
-            };
-            close(got, sum, bound)
-        };
-        near(self.element(place, sizes, false))
-            || (!(self.keeps_subnormals)(device) && near(self.element(place, sizes, true)))
-    }
-}
-
-/// C = A · B of matrices that lie row after row, whose bytes are `a` and `b`; C is f32.
+/// C = A · B of matrices of `ty` that lie row after row, as bytes and as numbers; C is f32.
 fn product<T: Copy + Into<f64> + 'static>(
     name: &'static str,
+    ty: ScalarType,
     text: &'static str,
     [m, n, k]: [u32; 3],
-    [a, b]: [Vec<u8>; 2],
-    factors: Factors<T>,
+    [a_bytes, b_bytes]: [Vec<u8>; 2],
+    [a, b]: [Vec<T>; 2],
 ) -> Problem {
     let [rows, columns, depth] = [m, n, k].map(|size| size as usize);
     let check = move |after: &[Vec<u8>], device: &DeviceSnapshot| {
@@ -100,8 +59,9 @@ fn product<T: Copy + Into<f64> + 'static>(
         for r in picked(rows) {
             for c in picked(columns) {
                 let got = out[r * columns + c];
-                if !factors.allows(got, [r, c], [columns, depth], device) {
-                    let (wanted, _) = factors.element([r, c], [columns, depth], false);
+                let pairs = (0..depth).map(|i| (a[r * depth + i].into(), b[i * columns + c].into()));
+                if !is_sum_of_products(got, pairs.clone(), ty, device) {
+                    let wanted = sum_of_products(pairs);
                     return Err(format!("element ({r}, {c}) is {got:e}, not {wanted:e}"));
                 }
             }
@@ -111,7 +71,7 @@ fn product<T: Copy + Into<f64> + 'static>(
     Problem {
         name,
         size: format!("{m} × {k} · {k} × {n}"),
-        buffers: vec![a, b, vec![0; rows * columns * 4]],
+        buffers: vec![a_bytes, b_bytes, vec![0; rows * columns * 4]],
         reset: Vec::new(),
         steps: vec![Step {
             name,

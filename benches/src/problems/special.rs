@@ -1,6 +1,7 @@
 //! Problems of special values: infinities, NaNs, zeros of either sign, subnormals, masked rows, empty buffers, and sizes
 //! that leave invocations without elements. Each is small enough for an interpreter.
 
+use fulgurite_conformance::special::{NANS, SUBNORMAL, SpecialFactors, VALUES, factors};
 use half::f16;
 
 use super::data::Random;
@@ -9,30 +10,6 @@ use super::product::{matmul_f16_of, matmul_f32_of};
 use super::{Problem, saxpy_of, softmax_of, transpose_of};
 
 const INF: f32 = f32::INFINITY;
-const SUBNORMAL: f32 = 3e-39;
-
-/// Numbers of every kind.
-const VALUES: [f32; 17] = [
-    0.0,
-    -0.0,
-    1.0,
-    -1.5,
-    INF,
-    -INF,
-    f32::NAN,
-    SUBNORMAL,
-    -SUBNORMAL,
-    // The least subnormal.
-    1e-45,
-    f32::MIN_POSITIVE,
-    -f32::MIN_POSITIVE,
-    // Just below the least normal number.
-    1.175_494_2e-38,
-    f32::MAX,
-    f32::MIN,
-    1e-30,
-    -1e30,
-];
 
 /// Problems of special values for each kernel.
 pub fn special() -> Vec<Problem> {
@@ -58,8 +35,7 @@ fn saxpy() -> Vec<Problem> {
 
 /// Special values at every place of a tile, NaNs with payloads among them.
 fn transpose() -> Vec<Problem> {
-    let nans = [0x7f80_0001, 0x7fc0_0000, 0xffc0_dead, 0xff80_0001, 0x7fff_ffff];
-    let kinds: Vec<u32> = VALUES.iter().map(|value| value.to_bits()).chain(nans).collect();
+    let kinds: Vec<u32> = VALUES.iter().map(|value| value.to_bits()).chain(NANS).collect();
     let filled = |rows: u32, columns: u32| {
         let input = kinds.iter().copied().cycle().take((rows * columns) as usize).collect();
         transpose_of(rows, columns, input)
@@ -138,71 +114,14 @@ fn softmax_rows(columns: usize) -> Vec<f32> {
     rows.iter().flat_map(|row| (0..columns).map(row)).collect()
 }
 
-/// A factor of small whole numbers, whose sums are exact, and the same with rows or columns of special values. `line` and
-/// `along` give the row and the place in it: of A as it lies, of B across.
-struct Side {
-    lines: usize,
-    depth: usize,
-    values: Vec<f32>,
-}
-
-impl Side {
-    fn new(seed: u64, lines: usize, depth: usize) -> Self {
-        let words = Random::new(seed).words(lines * depth);
-        Self { lines, depth, values: words.into_iter().map(|word| (word >> 8) as f32 % 9.0 - 4.0).collect() }
-    }
-
-    fn set(&mut self, line: usize, along: usize, value: f32) {
-        self.values[line * self.depth + along] = value;
-    }
-
-    fn fill(&mut self, line: usize, value: f32) {
-        self.values[line * self.depth..(line + 1) * self.depth].fill(value);
-    }
-
-    /// Lines that are finite follow those that are not, so that a value which leaks into another line is found.
-    fn specials(&mut self, max: f32, subnormal: f32) {
-        let (last_line, last) = (self.lines - 1, self.depth - 1);
-        self.set(0, 3, INF);
-        self.set(2, 3, INF);
-        self.set(2, last, -INF);
-        self.set(4, 5, f32::NAN);
-        self.fill(6, -0.0);
-        self.fill(7, 0.0);
-        for (line, value) in [(8, max), (10, subnormal), (11, -subnormal), (12, -0.0), (14, INF), (15, -max)]
-        {
-            self.fill(line, 0.0);
-            self.set(line, line % self.depth, value);
-        }
-        self.fill(17, -INF);
-        self.set(64, 0, f32::NAN);
-        // The very last elements, which loads beyond the end are clamped to.
-        self.set(last_line, last, -INF);
-    }
-
-    /// The matrix whose columns are the lines.
-    fn across(&self) -> Vec<f32> {
-        (0..self.depth)
-            .flat_map(|i| (0..self.lines).map(move |line| self.values[line * self.depth + i]))
-            .collect()
-    }
-}
-
 /// Products whose special values are in A, in B, or in both; and of no depth, whose elements are +0.
 fn matmul() -> Vec<Problem> {
+    let halves = |floats: Vec<f32>| floats.into_iter().map(f16::from_f32).collect();
     let mut all = Vec::new();
-    for (in_a, in_b) in [(true, false), (false, true), (true, true)] {
-        let sides = |depth: usize, max: f32, subnormal: f32| {
-            let (mut a, mut b) = (Side::new(10, 128, depth), Side::new(11, 128, depth));
-            for (side, _) in [(&mut a, in_a), (&mut b, in_b)].into_iter().filter(|(_, wanted)| *wanted) {
-                side.specials(max, subnormal);
-            }
-            (a.values, b.across())
-        };
-        let (a, b) = sides(32, f32::MAX, SUBNORMAL);
+    for special in [SpecialFactors::A, SpecialFactors::B, SpecialFactors::Both] {
+        let [a, b] = factors([128, 128, 32], special, f32::MAX, SUBNORMAL);
         all.push(matmul_f32_of([128, 128, 32], a, b));
-        let (a, b) = sides(64, 65504.0, 3e-7);
-        let halves = |floats: Vec<f32>| floats.into_iter().map(f16::from_f32).collect();
+        let [a, b] = factors([128, 128, 64], special, 65504.0, 3e-7);
         all.push(matmul_f16_of([128, 128, 64], halves(a), halves(b)));
     }
     for [m, n, k] in [[128, 128, 0], [0, 128, 32], [128, 0, 32], [0, 0, 0]] {

@@ -14,6 +14,7 @@ pub mod filetest;
 mod harness;
 mod report;
 pub mod robust;
+pub mod special;
 mod suites;
 mod validate;
 mod values;

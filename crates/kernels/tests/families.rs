@@ -3,23 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
+mod common;
 
+use common::{cpu, reference};
 use fulgurite_autotune::{Instance, Numbers, Prepared, Table};
-use fulgurite_driver_core::{Backend, Buffer, CompileOptions, Device, LaunchOptions};
+use fulgurite_driver_core::{Buffer, Device, LaunchOptions};
 use fulgurite_kernels::{families, family};
-
-fn device(backend: Arc<dyn Backend>) -> Device {
-    Device::new(backend, CompileOptions::default(), LaunchOptions::default())
-}
-
-fn cpu() -> Device {
-    device(Arc::new(fulgurite_backend_cpu::CpuBackend::new()))
-}
-
-fn reference() -> Device {
-    device(Arc::new(fulgurite_backend_reference::ReferenceBackend::new(Default::default())))
-}
 
 /// Runs every `every`-th configuration, and the heuristic's.
 fn try_all(device: &Device, instance: &Instance, every: usize) {

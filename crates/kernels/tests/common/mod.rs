@@ -1,0 +1,40 @@
+//! Devices that tests of families run on.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
+use std::sync::Arc;
+
+use fulgurite_backend_vulkan::{Options, VulkanBackend};
+use fulgurite_driver_core::{Backend, CompileOptions, Device, Error, LaunchOptions};
+
+fn device(backend: Arc<dyn Backend>) -> Device {
+    Device::new(backend, CompileOptions::default(), LaunchOptions::default())
+}
+
+pub(crate) fn cpu() -> Device {
+    device(Arc::new(fulgurite_backend_cpu::CpuBackend::new()))
+}
+
+pub(crate) fn reference() -> Device {
+    device(Arc::new(fulgurite_backend_reference::ReferenceBackend::new(Default::default())))
+}
+
+/// The Vulkan device, without remembered probe results and kernels. `None` if there is none, which is a failure where
+/// `FULGURITE_REQUIRE_BACKENDS` names it.
+pub(crate) fn vulkan() -> Option<Device> {
+    let mut options = Options::from_env();
+    options.probe_directory = None;
+    options.cache_directory = None;
+    match VulkanBackend::open(&options) {
+        Ok(backend) => Some(device(backend)),
+        Err(reason @ Error::Unavailable { .. }) => {
+            let required = std::env::var("FULGURITE_REQUIRE_BACKENDS").unwrap_or_default();
+            assert!(
+                !required.split(',').any(|id| id.trim() == "vulkan"),
+                "vulkan is required, but: {reason}"
+            );
+            eprintln!("vulkan: unavailable ({reason})");
+            None
+        }
+        Err(error) => panic!("vulkan: {error}"),
+    }
+}
