@@ -269,7 +269,7 @@ mod tests {
         }
         assert_eq!(sum_and_size([(-0.0, 1.0)].into_iter()).0.to_bits(), 0);
         assert_eq!(bound(5, 0.0, false).to_bits(), 0);
-        assert!(bound(5, 1.0, true) < bound(5, 1.0, false) && bound(5, 1.0, false) < 1e-6);
+        assert!(bound(5, 1e-38, true) < bound(5, 1e-38, false) && bound(5, 1.0, false) < 1e-6);
     }
 
     #[test]
