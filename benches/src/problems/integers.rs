@@ -45,6 +45,17 @@ pub(super) fn scan_lookback_of(input: Vec<u32>) -> Problem {
     }
 }
 
+/// Exclusive sums of the `count` numbers of buffer `sums`.
+fn spine(count: u32, sums: usize) -> Step {
+    Step {
+        name: "scan_spine",
+        text: text!("scan_spine"),
+        buffers: vec![sums],
+        params: vec![u32_param(count)],
+        options: LaunchOptions::workgroups([1, 1, 1]),
+    }
+}
+
 /// The three kernels of a scan without look-back: `from` to `to` by way of `sums`.
 fn scan_steps(tiles: u32, from: usize, sums: usize, to: usize) -> [Step; 3] {
     let options = LaunchOptions::workgroups([tiles, 1, 1]);
@@ -56,13 +67,7 @@ fn scan_steps(tiles: u32, from: usize, sums: usize, to: usize) -> [Step; 3] {
             params: Vec::new(),
             options: options.clone(),
         },
-        Step {
-            name: "scan_spine",
-            text: text!("scan_spine"),
-            buffers: vec![sums],
-            params: vec![u32_param(tiles.next_multiple_of(4))],
-            options: LaunchOptions::workgroups([1, 1, 1]),
-        },
+        spine(tiles.next_multiple_of(4), sums),
         Step {
             name: "scan_down",
             text: text!("scan_down"),
@@ -71,6 +76,32 @@ fn scan_steps(tiles: u32, from: usize, sums: usize, to: usize) -> [Step; 3] {
             options,
         },
     ]
+}
+
+/// Exclusive sums of x in place, u32, by one workgroup: the middle kernel of a scan in passes, on more sums than the scans
+/// of tests have tiles. A multiple of 4 numbers.
+pub(super) fn scan_spine_of(input: Vec<u32>) -> Problem {
+    let count = input.len() as u32;
+    let bytes = data::from_words(&input);
+    let check = move |after: &[Vec<u8>], _: &DeviceSnapshot| {
+        let mut sum = 0u32;
+        for (i, (x, y)) in input.iter().zip(data::to_words(&after[0])).enumerate() {
+            if y != sum {
+                return Err(format!("element {i} is {y}, not {sum}"));
+            }
+            sum = sum.wrapping_add(*x);
+        }
+        Ok(())
+    };
+    Problem {
+        name: "scan_spine",
+        size: format!("{count} u32"),
+        buffers: vec![bytes],
+        reset: vec![0],
+        steps: vec![spine(count, 0)],
+        work: Work::Bytes(u64::from(count) * 8),
+        check: Box::new(check),
+    }
 }
 
 /// y = inclusive sums of x, u32, in passes, of random numbers.

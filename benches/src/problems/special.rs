@@ -5,7 +5,7 @@ use fulgurite_conformance::special::{NANS, SUBNORMAL, SpecialFactors, VALUES, fa
 use half::f16;
 
 use super::data::Random;
-use super::integers::{radix_pass_of, scan_lookback_of, scan_passes_of};
+use super::integers::{radix_pass_of, scan_lookback_of, scan_passes_of, scan_spine_of};
 use super::product::{matmul_f16_of, matmul_f32_of};
 use super::{Problem, saxpy_of, softmax_of, transpose_of};
 
@@ -145,7 +145,13 @@ fn scans() -> Vec<Problem> {
             every(3 * 4096, |i| if i % 2 == 0 { 1 << 31 } else { u32::MAX >> 1 }),
         ]
     };
-    inputs().map(scan_passes_of).into_iter().chain(inputs().map(scan_lookback_of)).collect()
+    // One vector of four, one for each invocation, and one more.
+    let spines = [0, 4, 1024, 1028, 2052].map(|count| scan_spine_of(Random::new(12).words(count)));
+    let mut all: Vec<Problem> = spines.into();
+    all.push(scan_spine_of(vec![u32::MAX; 1024]));
+    all.extend(inputs().map(scan_passes_of));
+    all.extend(inputs().map(scan_lookback_of));
+    all
 }
 
 /// Keys whose digits are all equal, or two alternating, or descending; the lowest digit and the highest.

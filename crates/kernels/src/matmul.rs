@@ -1,4 +1,7 @@
 //! Products of matrices: C = A · B, row after row, in several types. What they have in common: sizes, and what must come out.
+//!
+//! Each element of C is a sum of products that begins with +0, so zeros of either sign add up to +0. Infinities and NaNs
+//! of A reach the elements of their row alone, those of B the elements of their column: 0 × ∞ and ∞ − ∞ are NaN.
 
 mod f16;
 mod f32;

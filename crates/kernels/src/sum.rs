@@ -14,6 +14,10 @@ use crate::numbers::{Random, bytes, floats};
 use crate::problem::Length;
 
 /// The sum of a vector of f32, in an order that the configuration says. Arguments: the vector, and its sum.
+///
+/// The sum of zeros of either sign is +0, and so is that of no numbers. A NaN, or infinities of both signs, give NaN; other
+/// infinities give themselves. Where some order of additions of finite numbers overflows, the sum may be finite, infinite
+/// or NaN.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum;
 

@@ -13,7 +13,8 @@ use crate::build::{fits, fits_grid, params, verified};
 use crate::numbers::{Random, bytes, first_of, floats};
 use crate::problem::Matrix;
 
-/// The transpose of a matrix of f32. Arguments: the matrix, and its transpose, both row after row.
+/// The transpose of a matrix of f32, whose elements are moved as they are. Arguments: the matrix, and its transpose, both
+/// row after row.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Transpose;
 

@@ -102,7 +102,10 @@ fn elementwise_case(a: f32, x: Vec<f32>, y: Vec<f32>) -> Case {
 /// Each special value with each other, and vectors shorter than the widest load.
 fn elementwise(device: &Device, every: usize) -> usize {
     let mut count = 0;
-    let pairs: Vec<(f32, f32)> = VALUES.iter().flat_map(|x| VALUES.iter().map(move |y| (*x, *y))).collect();
+    // Three more than whole vectors of four.
+    let behind = [(f32::MAX, f32::MAX), (INF, -INF)];
+    let pairs: Vec<(f32, f32)> =
+        VALUES.iter().flat_map(|x| VALUES.iter().map(move |y| (*x, *y))).chain(behind).collect();
     for factor in VALUES {
         let (x, y): (Vec<_>, Vec<_>) = pairs.iter().copied().unzip();
         let length = Length(x.len() as u32);
