@@ -200,6 +200,11 @@ fn print_cache(report: &CacheReport) {
 
 fn print_backend(report: &BackendReport, seconds: f64) {
     print_line(&format!("{}: {}, {} ({seconds:.1} s)", report.id, report.device, report.driver));
+    for (what, names) in [("quirks found", &report.quirks), ("rules of lowering in force", &report.rules)] {
+        if !names.is_empty() {
+            print_line(&format!("  {what}: {}", names.join(", ")));
+        }
+    }
     print_line("  suite       cases   failed  unsupported  expected  fewest per op and type");
     for suite in &report.suites {
         print_line(&format!(

@@ -50,6 +50,7 @@ mod pipeline;
 mod pipeline_binary;
 mod plan;
 mod probe;
+mod record;
 mod snapshot;
 mod sync;
 mod validation;
@@ -106,9 +107,8 @@ impl VulkanBackend {
             .map_err(|reason| unavailable(format!("{reason}; {INSTALL_HINT}")))?;
         let physical = physical[index];
         let directory = options.probe_directory.as_deref();
-        let verdicts = probe::verdicts(&instance, physical, snapshot, directory)?;
-        let plan =
-            plan::plan(snapshot, verdicts, options).map_err(|reason| unavailable(reason.to_string()))?;
+        let quirks = probe::quirks(&instance, physical, snapshot, directory)?;
+        let plan = plan::plan(snapshot, quirks, options).map_err(|reason| unavailable(reason.to_string()))?;
         for kernel in options.prefetch.kernels() {
             // If there is no such thread, nothing is read ahead.
             let _ = read_ahead.send(kept::module_identity(kernel, &plan.profile));

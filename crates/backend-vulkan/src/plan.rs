@@ -6,35 +6,54 @@ use std::time::Duration;
 
 use ash::{ext, khr};
 use fulgurite_driver_core::Error;
-use fulgurite_ir::Kernel;
+use fulgurite_ir::analysis::{Event, Walk};
+use fulgurite_ir::{InstId, InstKind, Kernel};
 use fulgurite_spec::device::{Capability, DeviceSnapshot, Limits, Matrices, MatrixShapes};
 use fulgurite_spec::limits::{
     MAX_DECLARATIONS, MAX_SHARED_BYTES, MAX_SUBGROUP_SIZE, MAX_WORKGROUP_INVOCATIONS,
 };
 use fulgurite_spec::{MatrixScope, ScalarType};
-use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile};
+use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile, Rules};
 
 use crate::blob::Writer;
 use crate::driver::Keeping;
 use crate::error::BACKEND;
 use crate::options::Options;
 use crate::snapshot::{ApiVersion, DeviceKind, Independence, PhysicalSnapshot, QueryError, TypeFeatures};
-use crate::{bfloat16, pipeline_binary};
+use crate::{bfloat16, pipeline_binary, record};
 
 /// The vendor id of NVIDIA.
 const NVIDIA: u32 = 0x10de;
 
-/// What probes found out about a driver. The default is a driver without quirks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Verdicts {
+/// What probes found out about a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DriverQuirks {
     /// Iterations after which the driver silently ends an invocation's loops.
     pub(crate) loop_limit: Option<u32>,
-    /// Whether it computes `x + 0` or `x · 0` wrongly where its compiler sees the zero.
-    pub(crate) folds_zeros: bool,
+    /// The rules whose chains of ops it folded wrongly.
+    pub(crate) misfolds: Rules,
     /// Whether subgroups are not runs of the flattened local index.
     pub(crate) scrambles_lanes: bool,
     /// Whether invocations wait for others at ordered atomics of workgroup scope.
     pub(crate) waits_at_fences: bool,
+}
+
+impl DriverQuirks {
+    /// The quirks, for people.
+    fn names(self) -> Vec<String> {
+        let loops = self.loop_limit.map(|limit| format!("ends loops after {limit} iterations"));
+        let folds = self.misfolds.names().map(|rule| format!("folds wrongly: {rule}"));
+        let lanes = self.scrambles_lanes.then(|| "scrambles lanes".to_owned());
+        let fences = self.waits_at_fences.then(|| "waits at fences of a workgroup".to_owned());
+        loops.into_iter().chain(folds).chain(lanes).chain(fences).collect()
+    }
+}
+
+/// A driver of which nothing is known: it is not trusted with any chain of ops.
+impl Default for DriverQuirks {
+    fn default() -> Self {
+        Self { loop_limit: None, misfolds: Rules::ALL, scrambles_lanes: false, waits_at_fences: false }
+    }
 }
 
 /// Everything that making a device needs to know.
@@ -167,7 +186,7 @@ pub(crate) fn choose<'d>(
     let mut reasons = Vec::new();
     for index in candidates {
         match &devices[index] {
-            Ok(known) => match plan(known, Verdicts::default(), &Options::default()) {
+            Ok(known) => match plan(known, DriverQuirks::default(), &Options::default()) {
                 Ok(_) => return Ok((index, known)),
                 Err(reason) => reasons.push(reason),
             },
@@ -180,7 +199,7 @@ pub(crate) fn choose<'d>(
 /// Plans a device.
 pub(crate) fn plan(
     physical: &PhysicalSnapshot,
-    verdicts: Verdicts,
+    quirks: DriverQuirks,
     options: &Options,
 ) -> Result<DevicePlan, PlanError> {
     let queue_family = queue_family(physical);
@@ -201,7 +220,7 @@ pub(crate) fn plan(
         extensions.push(ext::shader_atomic_float::NAME);
     }
     let bounds = bounds(physical);
-    let mut profile = profile(physical, &bounds, verdicts);
+    let mut profile = profile(physical, &bounds, quirks);
     profile.addresses = options.addresses && types.int64;
     if profile.subgroup_uniform_control_flow {
         extensions.push(khr::shader_subgroup_uniform_control_flow::NAME);
@@ -209,7 +228,7 @@ pub(crate) fn plan(
     if profile.explicit_shared_layout {
         extensions.push(khr::workgroup_memory_explicit_layout::NAME);
     }
-    let products = matrices(physical, verdicts, types);
+    let products = matrices(physical, quirks, types);
     let cooperative_matrix = !products.is_empty();
     if cooperative_matrix {
         extensions.push(khr::cooperative_matrix::NAME);
@@ -256,7 +275,7 @@ pub(crate) fn plan(
             driver_version: physical.driver_version,
             cache_uuid: physical.cache_uuid,
         },
-        snapshot: public_snapshot(physical, &bounds, &profile, verdicts, robustness2, types, products),
+        snapshot: public_snapshot(physical, &bounds, &profile, quirks, robustness2, types, products),
         profile,
     })
 }
@@ -347,7 +366,7 @@ fn types(physical: &PhysicalSnapshot) -> TypeFeatures {
 
 /// A float control is demanded only where a width can have it whatever the others do, because modules say nothing about
 /// widths that they don't use.
-fn profile(physical: &PhysicalSnapshot, bounds: &Bounds, verdicts: Verdicts) -> Profile {
+fn profile(physical: &PhysicalSnapshot, bounds: &Bounds, quirks: DriverQuirks) -> Profile {
     let floats = &physical.float_controls;
     let mut profile = Profile::least();
     profile.push_constant_bytes = bounds.max_push_constant_bytes;
@@ -365,19 +384,19 @@ fn profile(physical: &PhysicalSnapshot, bounds: &Bounds, verdicts: Verdicts) -> 
         && physical.has_extension(khr::shader_subgroup_uniform_control_flow::NAME);
     profile.explicit_shared_layout = physical.features.explicit_shared_layout
         && physical.has_extension(khr::workgroup_memory_explicit_layout::NAME);
-    profile.driver_ends_loops = verdicts.loop_limit.is_some();
-    profile.driver_folds_zeros = verdicts.folds_zeros;
-    profile.driver_waits_at_workgroup_fences = verdicts.waits_at_fences;
+    profile.driver_ends_loops = quirks.loop_limit.is_some();
+    profile.rules = record::rules(physical).or(quirks.misfolds);
+    profile.driver_waits_at_workgroup_fences = quirks.waits_at_fences;
     profile
 }
 
 /// The products of cooperative matrices that modules may use: of types that the device has otherwise too, by subgroups
 /// in which lanes are where they should be, with tiles placed by 64-bit integers.
-fn matrices(physical: &PhysicalSnapshot, verdicts: Verdicts, types: TypeFeatures) -> Vec<MatrixShapes> {
+fn matrices(physical: &PhysicalSnapshot, quirks: DriverQuirks, types: TypeFeatures) -> Vec<MatrixShapes> {
     let known = physical.features.cooperative_matrix
         && physical.has_extension(khr::cooperative_matrix::NAME)
         && subgroups(physical)
-        && !verdicts.scrambles_lanes
+        && !quirks.scrambles_lanes
         && types.int64;
     let brain = physical.features.bfloat16_matrix && physical.has_extension(bfloat16::NAME);
     let has = |ty: ScalarType| match ty {
@@ -417,7 +436,7 @@ fn public_snapshot(
     physical: &PhysicalSnapshot,
     bounds: &Bounds,
     profile: &Profile,
-    verdicts: Verdicts,
+    quirks: DriverQuirks,
     robustness2: bool,
     types: TypeFeatures,
     products: Vec<MatrixShapes>,
@@ -439,7 +458,7 @@ fn public_snapshot(
         (types.atomic_int64, Capability::AtomicInt64),
         (types.atomic_float_add, Capability::AtomicFloatAdd),
         (types.atomic_double_add, Capability::AtomicDoubleAdd),
-        (subgroups(physical) && !verdicts.scrambles_lanes, Capability::Subgroups),
+        (subgroups(physical) && !quirks.scrambles_lanes, Capability::Subgroups),
         (!products.is_empty(), Capability::CooperativeMatrix),
         (progresses(physical), Capability::WorkgroupProgress),
         // Addresses are computed as 64-bit integers.
@@ -466,12 +485,36 @@ fn public_snapshot(
     limits.subgroup_size = profile.subgroup_size;
     // Two descriptors may go to the control buffer and the parameter block.
     limits.max_bound_buffers = bounds.max_descriptors.saturating_sub(2).min(MAX_DECLARATIONS as u32);
-    limits.loop_limit = verdicts.loop_limit;
+    limits.loop_limit = quirks.loop_limit;
+    limits.max_nesting = record::nesting(physical) as u32;
     snapshot.limits = limits;
+    snapshot.quirks = quirks.names();
+    snapshot.rules = profile.rules.names().map(str::to_owned).collect();
     snapshot
 }
 
-/// Whether a kernel's workgroup fits.
+/// How deeply control flow is nested: a guard of an access is one level, a loop two.
+fn nesting(kernel: &Kernel) -> u32 {
+    let weight = |id: InstId| match kernel.inst(id).kind {
+        InstKind::If { .. } => 1,
+        InstKind::For { .. } | InstKind::While { .. } => 2,
+        _ => 0,
+    };
+    let (mut depth, mut deepest) = (0, 0);
+    for event in Walk::new(kernel) {
+        match event {
+            Event::Inst(id) => {
+                depth += weight(id);
+                deepest = deepest.max(depth + 1);
+            }
+            Event::Done(id) => depth -= weight(id),
+            Event::Enter(_) | Event::Exit(_) => {}
+        }
+    }
+    deepest
+}
+
+/// Whether a kernel's workgroup and control flow fit.
 pub(crate) fn check_kernel(kernel: &Kernel, limits: &Limits) -> Result<(), Error> {
     for (axis, name) in ["x", "y", "z"].into_iter().enumerate() {
         let (size, most) = (kernel.workgroup[axis], limits.max_workgroup_size[axis]);
@@ -492,6 +535,13 @@ pub(crate) fn check_kernel(kernel: &Kernel, limits: &Limits) -> Result<(), Error
         return Err(Error::unsupported(
             format!("{bytes} bytes of shared memory"),
             format!("at most {most} a workgroup"),
+        ));
+    }
+    let (depth, most) = (nesting(kernel), limits.max_nesting);
+    if depth > most {
+        return Err(Error::unsupported(
+            format!("control flow nested {depth} deep"),
+            format!("at most {most}: the driver's compiler fails beyond"),
         ));
     }
     Ok(())

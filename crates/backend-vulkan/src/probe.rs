@@ -1,6 +1,7 @@
 //! Quirks that no driver reports, found by running a small kernel on a throw-away device before the real one is
 //! planned. Nothing unbounded is ever run.
 
+mod battery;
 mod store;
 
 use std::path::Path;
@@ -13,7 +14,9 @@ use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Diagnostics;
 use fulgurite_spec::device::Capability;
 use fulgurite_spec::eval::Components;
-use fulgurite_spirv::Profile;
+use fulgurite_spirv::{Profile, Rules};
+
+use battery::BATTERY;
 
 use crate::device::Device;
 use crate::error::unavailable;
@@ -21,7 +24,7 @@ use crate::instance::Instance;
 use crate::memory::VulkanBuffer;
 use crate::options::Options;
 use crate::pipeline::compile_for;
-use crate::plan::{Verdicts, plan};
+use crate::plan::{DriverQuirks, plan};
 use crate::snapshot::PhysicalSnapshot;
 
 /// Counts to `%n` the slow way. lavapipe ends all loops of an invocation after 65,535 iterations, silently.
@@ -40,33 +43,6 @@ kernel @loop_probe workgroup(1, 1, 1) {
   store %out[0u32], %count
 }
 ";
-/// Arithmetic with zeros that a compiler sees. lavapipe's takes `x + 0` for `x` and `x · 0` for 0.
-const ZERO_KERNEL: &str = "fulgurite 1
-kernel @zero_probe workgroup(1, 1, 1) {
-  buffer %x: read f32[]
-  buffer %out: write u32[]
-
-  %nan = load %x[0u32]
-  %minus_zero = load %x[1u32]
-  %zero = load %x[2u32]
-  %a = mul %nan, 0.0f32
-  %a1 = is_nan %a
-  %a2 = convert %a1 -> u32
-  store %out[0u32], %a2
-  %b = add %minus_zero, 0.0f32
-  %b1 = bitcast %b -> u32
-  store %out[1u32], %b1
-  %c = sub 0.0f32, %zero
-  %c1 = bitcast %c -> u32
-  store %out[2u32], %c1
-  %d = div 0.0f32, %nan
-  %d1 = is_nan %d
-  %d2 = convert %d1 -> u32
-  store %out[3u32], %d2
-}
-";
-/// What it finds where zeros are treated like any other number.
-const ZERO_WORDS: [u32; 4] = [1, 0, 0, 1];
 /// Whether lanes are counted along the flattened local index, in each of a few ways to see it.
 const LANE_KERNEL: &str = "fulgurite 1
 kernel @lane_probe workgroup(8, 5, 3) {
@@ -126,36 +102,36 @@ kernel @fence_probe workgroup(64, 1, 1) {
 const COUNTS: [u32; 2] = [100_000, 4_000_000];
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The verdicts on `snapshot`'s driver: remembered in `directory`, or probed and then remembered there.
-pub(crate) fn verdicts(
+/// The quirks of `snapshot`'s driver: remembered in `directory`, or probed and then remembered there.
+pub(crate) fn quirks(
     instance: &Arc<Instance>,
     physical: vk::PhysicalDevice,
     snapshot: &PhysicalSnapshot,
     directory: Option<&Path>,
-) -> Result<Verdicts, Error> {
+) -> Result<DriverQuirks, Error> {
     if let Some(known) = directory.and_then(|directory| store::load(directory, snapshot)) {
         return Ok(known);
     }
-    let verdicts = probe(instance, physical, snapshot)?;
+    let quirks = probe(instance, physical, snapshot)?;
     if let Some(directory) = directory {
         // A verdict that cannot be kept is found out again next time.
-        let _ = store::save(directory, snapshot, verdicts);
+        let _ = store::save(directory, snapshot, quirks);
     }
-    Ok(verdicts)
+    Ok(quirks)
 }
 
 fn probe(
     instance: &Arc<Instance>,
     physical: vk::PhysicalDevice,
     snapshot: &PhysicalSnapshot,
-) -> Result<Verdicts, Error> {
-    let plan = plan(snapshot, Verdicts::default(), &Options::default())
+) -> Result<DriverQuirks, Error> {
+    let plan = plan(snapshot, DriverQuirks::default(), &Options::default())
         .map_err(|reason| unavailable(reason.to_string()))?;
     let device = Device::open(Arc::clone(instance), physical, plan, || None)?;
     let subgroups = device.plan.snapshot.has(Capability::Subgroups);
-    Ok(Verdicts {
+    Ok(DriverQuirks {
         loop_limit: loop_limit(&device)?,
-        folds_zeros: folds_zeros(&device)?,
+        misfolds: misfolds(&device)?,
         scrambles_lanes: subgroups && scrambles_lanes(&device)?,
         waits_at_fences: waits_at_fences(&device)?,
     })
@@ -182,14 +158,25 @@ fn waits_at_fences(device: &Arc<Device>) -> Result<bool, Error> {
     Ok(words.iter().any(|word| *word != 64))
 }
 
-fn folds_zeros(device: &Arc<Device>) -> Result<bool, Error> {
-    let executable = compiled(device, ZERO_KERNEL)?;
-    let inputs: Arc<dyn DeviceBuffer> = Arc::new(VulkanBuffer::create(device, 12)?);
-    let bytes: Vec<u8> = [f32::NAN, -0.0, 0.0].iter().flat_map(|x| x.to_ne_bytes()).collect();
-    inputs.write(0, &bytes)?;
-    let out: Arc<dyn DeviceBuffer> = Arc::new(VulkanBuffer::create(device, 16)?);
-    let words = run(device, &executable, &[inputs, out], &[])?;
-    Ok(words != ZERO_WORDS)
+/// The rules whose chains of ops the driver folds wrongly. What a device lacks the types for cannot be.
+fn misfolds(device: &Arc<Device>) -> Result<Rules, Error> {
+    let mut found = Rules::NONE;
+    for chain in BATTERY {
+        if !chain.needs.iter().all(|needed| device.plan.snapshot.has(*needed)) {
+            continue;
+        }
+        let executable = compiled(device, chain.text)?;
+        let inputs: Arc<dyn DeviceBuffer> =
+            Arc::new(VulkanBuffer::create(device, chain.input.len() as u64 * 4)?);
+        let bytes: Vec<u8> = chain.input.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        inputs.write(0, &bytes)?;
+        let out: Arc<dyn DeviceBuffer> =
+            Arc::new(VulkanBuffer::create(device, chain.expected.len() as u64 * 4)?);
+        if run(device, &executable, &[inputs, out], &[])? != chain.expected {
+            found = found.or(chain.rule);
+        }
+    }
+    Ok(found)
 }
 
 fn loop_limit(device: &Arc<Device>) -> Result<Option<u32>, Error> {
@@ -245,8 +232,9 @@ mod tests {
 
     #[test]
     fn the_probe_kernels_are_kernels() {
+        let battery = BATTERY.iter().map(|chain| (chain.text, (2, 0)));
         for (source, declared) in
-            [(LOOP_KERNEL, (1, 1)), (ZERO_KERNEL, (2, 0)), (LANE_KERNEL, (1, 0)), (FENCE_KERNEL, (1, 0))]
+            [(LOOP_KERNEL, (1, 1)), (LANE_KERNEL, (1, 0)), (FENCE_KERNEL, (1, 0))].into_iter().chain(battery)
         {
             let kernel = kernel(source).unwrap();
             assert_eq!((kernel.buffers.len(), kernel.params.len()), declared);

@@ -24,7 +24,8 @@ use fulgurite_driver_core::{
 };
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::eval::Components;
-use fulgurite_spec::{Code, Literal, ScalarType};
+use fulgurite_spec::eval::float::FloatFormat;
+use fulgurite_spec::{Code, Literal};
 
 /// A run file that was read.
 pub struct RunFile {
@@ -222,7 +223,7 @@ fn literals(text: &str) -> Result<Vec<Literal>, String> {
 }
 
 fn same(a: Literal, b: Literal) -> bool {
-    let is_nan = |v: Literal| v.ty == ScalarType::F32 && f32::from_bits(v.bits as u32).is_nan();
+    let is_nan = |v: Literal| FloatFormat::of(v.ty).is_some_and(|format| format.is_nan(v.bits));
     a == b || is_nan(a) && is_nan(b)
 }
 

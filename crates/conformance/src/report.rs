@@ -23,6 +23,12 @@ pub struct BackendReport {
     pub device: String,
     /// The driver and its version.
     pub driver: String,
+    /// What the driver was found to get wrong.
+    #[serde(default)]
+    pub quirks: Vec<String>,
+    /// The rules by which kernels are lowered for it.
+    #[serde(default)]
+    pub rules: Vec<String>,
     /// The suites in the order run.
     pub suites: Vec<SuiteReport>,
 }
@@ -95,6 +101,8 @@ impl BackendReport {
             id: snapshot.backend.clone(),
             device: snapshot.device.clone(),
             driver: snapshot.driver.clone(),
+            quirks: snapshot.quirks.clone(),
+            rules: snapshot.rules.clone(),
             suites,
         }
     }

@@ -139,6 +139,8 @@ pub struct Limits {
     pub max_bound_buffers: u32,
     /// Iterations after which the driver silently ends an invocation's loops, if it has such a quirk.
     pub loop_limit: Option<u32>,
+    /// Levels of nested control flow: an `if` is one, a loop two, what stands in the innermost one more.
+    pub max_nesting: u32,
     /// Lanes of a full subgroup: a power of two, at most 128.
     pub subgroup_size: u32,
 }
@@ -155,6 +157,7 @@ impl Limits {
             max_buffer_bytes: i64::MAX as u64,
             max_bound_buffers: crate::limits::MAX_DECLARATIONS as u32,
             loop_limit: None,
+            max_nesting: u32::MAX,
             subgroup_size: 32,
         }
     }
@@ -216,6 +219,10 @@ pub struct DeviceSnapshot {
     pub limits: Limits,
     /// Which cooperative matrices it has; the capability goes with it.
     pub matrices: Matrices,
+    /// What its driver was found to get wrong, for people.
+    pub quirks: Vec<String>,
+    /// The rules by which kernels are lowered so that its driver gets them right, by name.
+    pub rules: Vec<String>,
 }
 
 impl DeviceSnapshot {
@@ -228,6 +235,8 @@ impl DeviceSnapshot {
             capabilities: Vec::new(),
             limits: Limits::unlimited(),
             matrices: Matrices::None,
+            quirks: Vec::new(),
+            rules: Vec::new(),
         }
     }
 

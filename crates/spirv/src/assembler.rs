@@ -31,10 +31,30 @@ pub(crate) struct Assembler {
     constants: HashMap<(Type, u64), Id>,
 }
 
+/// The type that a value of type `ty` has in registers: integers of 8 and 16 bits, and the bits of a `bf16`, are words
+/// that hold the value, sign-extended or zero-extended. Narrow types are for memory only.
+pub(crate) fn register(ty: Type) -> Type {
+    ty.with_scalar(match ty.scalar {
+        ScalarType::I8 | ScalarType::I16 => ScalarType::I32,
+        ScalarType::U8 | ScalarType::U16 | ScalarType::BF16 => ScalarType::U32,
+        scalar => scalar,
+    })
+}
+
 /// Appends one instruction to `section`.
 pub(crate) fn push(section: &mut Vec<u32>, opcode: u32, operands: &[u32]) {
     section.push(((operands.len() as u32 + 1) << 16) | opcode);
     section.extend_from_slice(operands);
+}
+
+/// The bits of a value of type `ty` in registers, with the type that it has there.
+fn in_register(ty: Type, bits: u64) -> (Type, u64) {
+    let register = register(ty);
+    if register == ty || !ty.scalar.is_signed() {
+        return (register, bits);
+    }
+    let unused = 32 - ty.scalar.bits();
+    (register, u64::from((((bits as u32) << unused) as i32 >> unused) as u32))
 }
 
 /// What a module must declare to have values of a type.
@@ -129,8 +149,13 @@ impl Assembler {
         self.made(op::TypeVoid, &[])
     }
 
-    /// The type of a value.
+    /// The type of a value in registers.
     pub(crate) fn ty(&mut self, ty: Type) -> Id {
+        if ty.is_matrix() { self.memory_ty(ty) } else { self.memory_ty(register(ty)) }
+    }
+
+    /// The type of a value in memory, and of a matrix.
+    pub(crate) fn memory_ty(&mut self, ty: Type) -> Id {
         if let Some(shape) = ty.matrix {
             return self.matrix(ty.scalar, shape);
         }
@@ -152,7 +177,7 @@ impl Assembler {
                 scalar => self.made(op::TypeInt, &[scalar.bits(), u32::from(scalar.is_signed())]),
             }
         } else {
-            let element = self.ty(ty.element());
+            let element = self.memory_ty(ty.element());
             self.made(op::TypeVector, &[element, ty.lanes.count()])
         };
         self.value_types[scalar][lanes] = id;
@@ -164,7 +189,7 @@ impl Assembler {
         self.extension("SPV_KHR_cooperative_matrix");
         let component = match component {
             ScalarType::BF16 => self.bfloat16(),
-            component => self.ty(Type::scalar(component)),
+            component => self.memory_ty(Type::scalar(component)),
         };
         let scope = match shape.scope {
             MatrixScope::Subgroup => scope::Subgroup,
@@ -204,16 +229,15 @@ impl Assembler {
         self.made(op::TypeFunction, &[result])
     }
 
-    /// An array without a stride, for shared and local memory.
-    pub(crate) fn array(&mut self, element: Type, len: u32) -> Id {
-        let element = self.ty(element);
+    /// An array without a stride, of elements of the type `element`.
+    pub(crate) fn array(&mut self, element: Id, len: u32) -> Id {
         let len = self.u32(len);
         self.made(op::TypeArray, &[element, len])
     }
 
     /// A block whose one member is a run-time array of `element`.
     pub(crate) fn buffer_block(&mut self, element: Type) -> Id {
-        let element_id = self.ty(element);
+        let element_id = self.memory_ty(element);
         // Three components would be aligned as four.
         debug_assert!(element.lanes != Lanes::Three);
         if let Some(array) = self.types.get([op::TypeRuntimeArray, element_id].as_slice()).copied() {
@@ -237,7 +261,7 @@ impl Assembler {
     /// A block of shared memory with an explicit layout: `len` elements from `offset` on.
     pub(crate) fn shared_block(&mut self, element: Type, len: u32, offset: u32) -> Id {
         let array = self.id();
-        let (element_id, len) = (self.ty(element), self.u32(len));
+        let (element_id, len) = (self.memory_ty(element), self.u32(len));
         push(&mut self.globals, op::TypeArray, &[array, element_id, len]);
         self.decorate(array, &[decoration::ArrayStride, element.size()]);
         let block = self.id();
@@ -297,12 +321,34 @@ impl Assembler {
 
     /// A constant of `ty`, every lane of which is `bits`.
     pub(crate) fn splat(&mut self, ty: Type, bits: u64) -> Id {
+        let (ty, bits) = in_register(ty, bits);
+        self.constant(ty, bits)
+    }
+
+    /// A constant of `ty` as it is in memory, every lane of which is `bits`.
+    pub(crate) fn memory_constant(&mut self, ty: Type, bits: u64) -> Id {
+        self.constant(ty, bits)
+    }
+
+    /// A constant vector, or a scalar, of these lanes.
+    pub(crate) fn lanes(&mut self, ty: Type, lanes: &[u64]) -> Id {
+        if lanes.iter().all(|bits| *bits == lanes[0]) {
+            return self.splat(ty, lanes[0]);
+        }
+        let mut words = vec![self.ty(ty), 0];
+        words.extend(lanes.iter().map(|bits| self.splat(ty.element(), *bits)));
+        words[1] = self.id();
+        push(&mut self.globals, op::ConstantComposite, &words);
+        words[1]
+    }
+
+    fn constant(&mut self, ty: Type, bits: u64) -> Id {
         if let Some(id) = self.constants.get(&(ty, bits)) {
             return *id;
         }
-        let ty_id = self.ty(ty);
+        let ty_id = self.memory_ty(ty);
         let id = if ty.lanes != Lanes::One {
-            let element = self.splat(ty.element(), bits);
+            let element = self.constant(ty.element(), bits);
             let id = self.id();
             let mut words = vec![ty_id, id];
             words.extend(core::iter::repeat_n(element, ty.lanes.count() as usize));

@@ -4,15 +4,16 @@ mod abort;
 mod bits;
 mod control;
 mod convert;
+mod hidden;
 mod integer;
 mod matrix;
 mod memory;
+mod narrow;
 mod objects;
 mod scalar;
 mod subgroup;
 mod sync;
 mod transcendental;
-mod zeros;
 
 use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk, instructions};
 use fulgurite_ir::{
@@ -20,7 +21,9 @@ use fulgurite_ir::{
 };
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use fulgurite_spec::{Lanes, Op, ScalarType, Type};
+use fulgurite_spec::eval::Components;
+use fulgurite_spec::eval::float::FloatFormat;
+use fulgurite_spec::{Lanes, Literal, Op, ScalarType, Type};
 
 use crate::assembler::{Assembler, Id, push};
 use crate::emit::matrix::Tile;
@@ -32,6 +35,7 @@ use crate::profile::Profile;
 use crate::spv::{addressing_model, built_in, capability, decoration, execution_mode, op, storage_class};
 use crate::{Module, polls};
 
+pub(crate) use hidden::hides;
 pub(crate) use objects::unsupported;
 
 /// Emits `kernel` for a device described by `profile`: a pure function of both.
@@ -79,6 +83,11 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         alone: None,
         together: None,
         hidden: None,
+        known: HashMap::new(),
+        used_in_registers: match profile.rules.f16_rounding {
+            true => hidden::used_in_registers(kernel),
+            false => Vec::new(),
+        },
         built_ins: [0; 6],
         label: 0,
         frames: Vec::new(),
@@ -235,8 +244,12 @@ struct Emitter<'a> {
     /// Of loops that poll each invocation on its own, and of those that poll as a workgroup.
     alone: Option<abort::Watch>,
     together: Option<abort::Watch>,
-    /// A word that is 0, which no compiler can tell.
+    /// A zero that drivers cannot constant-fold.
     hidden: Option<Id>,
+    /// Values of ops on constants.
+    known: HashMap<ValueId, Components>,
+    /// For each value, whether more than stores use it; empty where no rule asks.
+    used_in_registers: Vec<bool>,
     /// Built-in inputs as loaded at the start, by [`built_in_slot`].
     built_ins: [Id; 6],
     /// The label of the block that code goes to: the parent that a phi names.
@@ -244,6 +257,14 @@ struct Emitter<'a> {
     frames: Vec<control::Frame>,
     /// How exact the op at hand must be.
     mode: FloatMode,
+}
+
+/// A literal as it is emitted: any NaN is any NaN, and drivers get `min` and `max` of signaling ones wrong.
+fn quiet(literal: Literal) -> Literal {
+    match FloatFormat::of(literal.ty) {
+        Some(format) if format.is_nan(literal.bits) => Literal::new(literal.ty, format.nan()),
+        _ => literal,
+    }
 }
 
 /// The memory objects that instructions of `kernel` reach.
@@ -292,7 +313,8 @@ impl Emitter<'_> {
         self.alone = self.declare_watch(Poll::Alone);
         self.together = self.declare_watch(Poll::Together);
         for (i, local) in kernel.locals.iter().enumerate() {
-            let array = self.asm.array(local.element, local.len);
+            let element = self.asm.ty(local.element);
+            let array = self.asm.array(element, local.len);
             let zero = self.asm.null(array);
             let variable = self.asm.local(array, Some(zero));
             let home = Home::Array { variable, class: storage_class::Function };
@@ -352,6 +374,7 @@ impl Emitter<'_> {
                         let param = &kernel.params[id.index()];
                         self.ids[param.value.index()] = self.assemble(param.ty, &words);
                     }
+                    Field::Zero => self.hidden = words.first().copied(),
                     Field::Grid => self.grid = <[Id; 3]>::try_from(words).ok(),
                 }
             }
@@ -379,7 +402,6 @@ impl Emitter<'_> {
         if self.told.is_some() || kernel.shared.iter().any(|array| array.initial == Initial::Zero) {
             self.built_in(Op::LocalIndex);
         }
-        self.hide_zero();
         if self.control.is_some() && self.profile.driver_ends_loops {
             self.load_invocation();
         }
@@ -411,13 +433,9 @@ impl Emitter<'_> {
                     let pair = self.make(op::Bitcast, element.with_lanes(Lanes::Two), &[*word]);
                     self.make(op::CompositeExtract, element, &[pair, 0])
                 }
-                ([word], 1) => {
-                    let byte = self.make(op::UConvert, Type::U8, &[*word]);
-                    self.as_type(Type::U8, element, byte)
-                }
                 ([word], _) => {
-                    let half = self.make(op::UConvert, Type::U16, &[*word]);
-                    self.as_type(Type::U16, element, half)
+                    let word = self.word_as(ScalarType::U32, element, *word);
+                    self.wrapped(element, word)
                 }
                 _ => {
                     let pair = self.make(op::CompositeConstruct, Type::U32.with_lanes(Lanes::Two), words);
@@ -504,7 +522,7 @@ impl Emitter<'_> {
             "{value:?} is used before it is made"
         );
         let id = match self.kernel.literal(value) {
-            Some(literal) => self.asm.literal(literal),
+            Some(literal) => self.asm.literal(quiet(literal)),
             None => {
                 let ty = self.asm.ty(self.kernel.ty(value));
                 self.asm.null(ty)
@@ -538,8 +556,16 @@ impl Emitter<'_> {
         match &inst.kind {
             InstKind::Scalar { op, operands, mode } => {
                 let Some(result) = inst.results.first() else { return };
+                if let Some(lanes) = self.fold(*op, operands, kernel.ty(*result)) {
+                    let ty = kernel.ty(*result);
+                    let value = self.asm.lanes(ty, &lanes[..ty.lanes.count() as usize]);
+                    self.known.insert(*result, lanes);
+                    self.define(id, value);
+                    return;
+                }
                 self.mode = *mode;
                 let value = self.scalar(*op, operands, kernel.ty(*result));
+                let value = self.keep_rounding(*op, *result, value);
                 self.mode = FloatMode::Default;
                 self.define(id, value);
             }

@@ -48,6 +48,8 @@ pub enum Field {
     Param(ParamId),
     /// The grid's workgroups along x, y and z.
     Grid,
+    /// A word that is zero, from which the module hides values that the driver's compiler would fold wrongly.
+    Zero,
 }
 
 impl Field {
@@ -56,7 +58,7 @@ impl Field {
         match self {
             Self::Length(memory) => kernel.len_type(memory).size() / 4,
             Self::Address(_) => 2,
-            Self::Offset(_) => 1,
+            Self::Offset(_) | Self::Zero => 1,
             Self::Param(id) => {
                 let ty = kernel.params[id.index()].ty;
                 ty.lanes.count() * if ty.scalar.bits() == 64 { 2 } else { 1 }
@@ -129,7 +131,9 @@ impl Layout {
         let grid = instructions(kernel)
             .any(|id| matches!(kernel.inst(id).kind, InstKind::Id { op: Op::NumWorkgroups, .. }))
             .then_some(Field::Grid);
-        let fields: Vec<Field> = addresses.chain(lengths).chain(offsets).chain(params).chain(grid).collect();
+        let zero = crate::emit::hides(kernel, profile).then_some(Field::Zero);
+        let fields: Vec<Field> =
+            addresses.chain(lengths).chain(offsets).chain(params).chain(grid).chain(zero).collect();
         let block_words: u32 = fields.iter().map(|field| field.words(kernel)).sum();
         let control = control.then_some(buffers);
         let placement = if block_words * 4 <= profile.push_constant_bytes {
@@ -180,6 +184,7 @@ impl Layout {
                     }
                 }
                 Field::Grid => facts.grid.into_iter().for_each(|count| push(count.into(), 1)),
+                Field::Zero => push(0, 1),
             }
         }
         debug_assert_eq!(words.len(), self.block_words as usize);

@@ -9,15 +9,17 @@ mod emit;
 mod layout;
 mod polls;
 mod profile;
+mod rules;
 mod spv;
 mod stored;
 
 pub use layout::{BlockFacts, BlockPlacement, ControlWord, Field, Layout};
 pub use profile::{FloatControls, Profile};
+pub use rules::Rules;
 
 /// The version of code generation: raised whenever the words that any kernel is emitted as change. What was found out
 /// or kept about emitted words under another version does not hold.
-pub const CODEGEN_VERSION: u32 = 3;
+pub const CODEGEN_VERSION: u32 = 4;
 
 /// The versions of all that decides how a kernel is lowered: what ops mean, what analyses prove, how words are emitted.
 const SEMANTICS: [u32; 3] = [fulgurite_spec::SPEC_VERSION, fulgurite_ir::ANALYSIS_VERSION, CODEGEN_VERSION];

@@ -2,6 +2,8 @@
 
 use fulgurite_spec::ScalarType;
 
+use crate::rules::Rules;
+
 /// The facts of a device that change the emitted words. Part of a compiled kernel's identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -13,9 +15,8 @@ pub struct Profile {
     /// Whether the driver silently ends loops after some number of iterations: then the module records it in
     /// the fault word.
     pub driver_ends_loops: bool,
-    /// Whether the driver's compiler takes `x + 0` for `x` and `x · 0` for 0 where it knows the zero, although NaN,
-    /// infinities and the sign of zero are to be kept: then the module hides what may be a known zero.
-    pub driver_folds_zeros: bool,
+    /// What is hidden from the driver's compiler.
+    pub rules: Rules,
     /// Whether the driver makes invocations wait at ordered atomics and fences of workgroup scope as at a barrier, wherever
     /// control flow has taken them: then the module orders at the scope of the device.
     pub driver_waits_at_workgroup_fences: bool,
@@ -75,7 +76,7 @@ impl Profile {
                 denorm_preserve: true,
             }; 3],
             driver_ends_loops: true,
-            driver_folds_zeros: true,
+            rules: Rules::ALL,
             driver_waits_at_workgroup_fences: true,
             subgroup_size: 32,
             subgroup_uniform_control_flow: true,
@@ -95,7 +96,7 @@ impl Profile {
             Self {
                 floats: [FloatControls { rounding_mode_rte: true, ..FloatControls::LEAST }; 3],
                 driver_ends_loops: true,
-                driver_folds_zeros: true,
+                rules: Rules { narrow_integers: false, signs: false, ..Rules::ALL },
                 driver_waits_at_workgroup_fences: true,
                 subgroup_size: 8,
                 ..Self::least()
@@ -111,7 +112,7 @@ impl Profile {
                     FloatControls { rounding_mode_rte: true, ..FloatControls::LEAST },
                 ],
                 driver_ends_loops: false,
-                driver_folds_zeros: false,
+                rules: Rules { zeros: false, ..Rules::ALL },
                 driver_waits_at_workgroup_fences: false,
                 debug_names: false,
                 ..Self::fullest()
@@ -130,7 +131,7 @@ impl Profile {
             push_constant_bytes: 128,
             floats: [FloatControls::LEAST; 3],
             driver_ends_loops: false,
-            driver_folds_zeros: false,
+            rules: Rules::NONE,
             driver_waits_at_workgroup_fences: false,
             subgroup_size: 4,
             subgroup_uniform_control_flow: false,
@@ -148,7 +149,7 @@ impl Profile {
     pub fn portable(&self) -> Self {
         Self {
             driver_ends_loops: self.driver_ends_loops,
-            driver_folds_zeros: self.driver_folds_zeros,
+            rules: self.rules,
             driver_waits_at_workgroup_fences: self.driver_waits_at_workgroup_fences,
             subgroup_size: self.subgroup_size,
             addresses: self.addresses,

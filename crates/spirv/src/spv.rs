@@ -24,7 +24,7 @@ numbers! {
         SMulExtended = 152, IsNan = 156, IsInf = 157, LogicalEqual = 164, LogicalNotEqual = 165, LogicalOr = 166,
         LogicalAnd = 167, LogicalNot = 168, Select = 169, IEqual = 170, INotEqual = 171, UGreaterThan = 172,
         SGreaterThan = 173, UGreaterThanEqual = 174, SGreaterThanEqual = 175, ULessThan = 176, SLessThan = 177,
-        ULessThanEqual = 178, SLessThanEqual = 179, FOrdEqual = 180, FUnordNotEqual = 183, FOrdLessThan = 184,
+        ULessThanEqual = 178, SLessThanEqual = 179, FOrdEqual = 180, FOrdNotEqual = 182, FUnordNotEqual = 183, FOrdLessThan = 184,
         FOrdGreaterThan = 186, FOrdLessThanEqual = 188, FOrdGreaterThanEqual = 190, ShiftRightLogical = 194,
         ShiftRightArithmetic = 195, ShiftLeftLogical = 196, BitwiseOr = 197, BitwiseXor = 198, BitwiseAnd = 199,
         Not = 200, BitReverse = 204, BitCount = 205,

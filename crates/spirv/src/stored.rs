@@ -58,7 +58,7 @@ impl Profile {
             push_constant_bytes,
             floats,
             driver_ends_loops,
-            driver_folds_zeros,
+            rules,
             driver_waits_at_workgroup_fences,
             subgroup_size,
             subgroup_uniform_control_flow,
@@ -73,7 +73,6 @@ impl Profile {
         });
         let bits = [
             driver_ends_loops,
-            driver_folds_zeros,
             driver_waits_at_workgroup_fences,
             subgroup_uniform_control_flow,
             explicit_shared_layout,
@@ -83,7 +82,8 @@ impl Profile {
             optimize,
         ];
         let numbers = [*push_constant_bytes, *subgroup_size].into_iter();
-        SEMANTICS.into_iter().chain(numbers).chain(floats).chain(bits.map(|bit| u32::from(*bit))).collect()
+        let bits = bits.into_iter().copied().chain(rules.bits());
+        SEMANTICS.into_iter().chain(numbers).chain(floats).chain(bits.map(u32::from)).collect()
     }
 }
 
@@ -92,7 +92,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::emit;
+    use crate::{Rules, emit};
 
     const KERNELS: &[&str] = &[
         "fulgurite 1\nkernel @k workgroup(64, 1, 1) {\n  buffer %y: write u32[]\n  %i = global_id.x\n  store %y[%i], 7u32\n}\n",
@@ -123,6 +123,7 @@ mod tests {
     fn a_portable_profile_gives_the_same_words_wherever_the_quirks_are_the_same() {
         let (nvidia, other) =
             (Profile::named("nvidia").unwrap(), Profile { subgroup_size: 32, ..Profile::least() });
+        let other = Profile { rules: nvidia.rules, ..other };
         assert_ne!(nvidia, other);
         assert_eq!(nvidia.portable(), other.portable());
         assert_ne!(nvidia.portable(), Profile::named("lavapipe").unwrap().portable());
@@ -161,7 +162,6 @@ mod tests {
             Profile { push_constant_bytes: 132, ..least() },
             Profile { subgroup_size: 8, ..least() },
             Profile { driver_ends_loops: true, ..least() },
-            Profile { driver_folds_zeros: true, ..least() },
             Profile { driver_waits_at_workgroup_fences: true, ..least() },
             Profile { subgroup_uniform_control_flow: true, ..least() },
             Profile { explicit_shared_layout: true, ..least() },
@@ -170,6 +170,10 @@ mod tests {
             Profile { debug_names: true, ..least() },
             Profile { optimize: false, ..least() },
         ]);
+        for rule in 0..Rules::NAMES.len() {
+            let rules = Rules::from_bits(core::array::from_fn(|i| i == rule));
+            all.push(Profile { rules, ..least() });
+        }
         let distinct: HashSet<_> = all.iter().map(Profile::identity).collect();
         assert_eq!(distinct.len(), all.len());
     }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::snapshot::sample::{discrete, lavapipe};
 
-fn plan(physical: &PhysicalSnapshot, verdicts: Verdicts) -> Result<DevicePlan, PlanError> {
-    super::plan(physical, verdicts, &Options::default())
+fn plan(physical: &PhysicalSnapshot, quirks: DriverQuirks) -> Result<DevicePlan, PlanError> {
+    super::plan(physical, quirks, &Options::default())
 }
 
 /// The index of the device that is chosen.
@@ -14,16 +14,16 @@ fn index(devices: &[Queried], wanted: Option<&str>) -> Result<usize, ChoiceError
     Ok(index)
 }
 
-const NONE: Verdicts =
-    Verdicts { loop_limit: None, folds_zeros: false, scrambles_lanes: false, waits_at_fences: false };
+const NONE: DriverQuirks =
+    DriverQuirks { loop_limit: None, misfolds: Rules::NONE, scrambles_lanes: false, waits_at_fences: false };
 
 #[test]
 fn lavapipe_is_planned_with_its_quirk() {
     let plan = self::plan(
         &lavapipe(),
-        Verdicts {
+        DriverQuirks {
             loop_limit: Some(65_535),
-            folds_zeros: true,
+            misfolds: Rules { signs: true, ..Rules::NONE },
             scrambles_lanes: false,
             waits_at_fences: true,
         },
@@ -36,7 +36,9 @@ fn lavapipe_is_planned_with_its_quirk() {
     let snapshot = &plan.snapshot;
     assert_eq!(snapshot.backend, "vulkan");
     assert_eq!(snapshot.limits.loop_limit, Some(65_535));
-    assert!(plan.profile.driver_ends_loops && plan.profile.driver_folds_zeros);
+    // What the record spares it, and a probe demands.
+    assert_eq!(plan.profile.rules, Rules { narrow_integers: false, ..Rules::ALL });
+    assert!(plan.profile.driver_ends_loops);
     assert!(plan.profile.driver_waits_at_workgroup_fences);
     assert_eq!(snapshot.limits.max_bound_buffers, 30);
     // Larger ones are reached by their addresses.
@@ -57,7 +59,9 @@ fn a_discrete_device_is_staged_on_its_compute_family() {
     assert_eq!(plan.timestamps, Some(Timestamps { period: 2.0, mask: (1 << 36) - 1 }));
     assert_eq!(plan.profile.push_constant_bytes, 256);
     assert!(plan.snapshot.has(Capability::SubnormalsF32) && !plan.profile.driver_ends_loops);
-    assert!(!plan.profile.driver_folds_zeros);
+    // It is not on record, so nothing that its probes did not show speaks for it.
+    assert_eq!(plan.profile.rules, Rules::ALL);
+    assert_eq!(plan.snapshot.rules.len(), Rules::NAMES.len());
     assert_eq!(plan.snapshot.limits.max_bound_buffers, 64);
     // What it may allocate at once is no bound: more may succeed.
     assert_eq!(plan.snapshot.limits.max_buffer_bytes, 0xffff_ffff);
@@ -269,4 +273,25 @@ fn a_module_of_more_ids_than_spirv_asks_drivers_to_take_is_refused() {
     assert_eq!(check_module(&module(4_194_303)), Ok(()));
     let error = check_module(&module(4_194_304)).unwrap_err().to_string();
     assert!(error.contains("needs a SPIR-V module of 4194304 ids"), "{error}");
+}
+
+#[test]
+fn control_flow_is_refused_beyond_the_depth_that_the_driver_is_given() {
+    let nested = |depth: usize| {
+        let mut text = String::from(
+            "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  buffer %y: write u32[]\n  param %n: u32\n",
+        );
+        for level in 0..depth {
+            text += &format!("  %c{level} = gt %n, {level}u32\n  if %c{level} {{\n");
+        }
+        text += "  store %y[0u32], 1u32\n";
+        text += &"  }\n".repeat(depth);
+        text += "}\n";
+        fulgurite_ir::text::parse(&text).and_then(fulgurite_ir::verify).unwrap()
+    };
+    let limits = plan(&lavapipe(), NONE).unwrap().snapshot.limits;
+    // A guarded store in the innermost is one level more.
+    assert_eq!(check_kernel(&nested(63), &limits), Ok(()));
+    let error = check_kernel(&nested(64), &limits).unwrap_err();
+    assert!(error.to_string().contains("control flow nested 65 deep"), "{error}");
 }

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fulgurite_spirv::CODEGEN_VERSION;
+use fulgurite_spirv::{CODEGEN_VERSION, Rules};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Verdicts;
+use crate::plan::DriverQuirks;
 use crate::snapshot::PhysicalSnapshot;
 
 /// Raised when the format or what the probes look for changes; other files are then probed anew.
-const SCHEMA: u32 = 5;
+const SCHEMA: u32 = 6;
 /// No file of ours is longer.
 const MAX_BYTES: u64 = 16 << 10;
 
@@ -33,7 +33,8 @@ struct Record {
     schema: u32,
     subject: Subject,
     loop_limit: Option<u32>,
-    folds_zeros: bool,
+    /// The names of rules.
+    misfolds: Vec<String>,
     scrambles_lanes: bool,
     waits_at_fences: bool,
 }
@@ -71,7 +72,7 @@ impl Record {
 }
 
 /// The verdicts kept for `snapshot`, if there is a good file of them.
-pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<Verdicts> {
+pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<DriverQuirks> {
     let subject = Subject::of(snapshot);
     let file = File::open(path(directory, &subject)?).ok()?;
     let mut bytes = Vec::new();
@@ -82,17 +83,18 @@ pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<Verd
     let Sealed { record, blake3 } = serde_json::from_slice(&bytes).ok()?;
     let whole = record.checksum().is_ok_and(|checksum| checksum == blake3);
     let good = whole && record.schema == SCHEMA && record.subject == subject && record.loop_limit != Some(0);
-    let Record { loop_limit, folds_zeros, scrambles_lanes, waits_at_fences, .. } = record;
-    good.then_some(Verdicts { loop_limit, folds_zeros, scrambles_lanes, waits_at_fences })
+    let Record { loop_limit, misfolds, scrambles_lanes, waits_at_fences, .. } = record;
+    let misfolds = rules_of(&misfolds)?;
+    good.then_some(DriverQuirks { loop_limit, misfolds, scrambles_lanes, waits_at_fences })
 }
 
 /// Keeps `verdicts`, whole or not at all.
-pub(super) fn save(directory: &Path, snapshot: &PhysicalSnapshot, verdicts: Verdicts) -> io::Result<()> {
+pub(super) fn save(directory: &Path, snapshot: &PhysicalSnapshot, quirks: DriverQuirks) -> io::Result<()> {
     let subject = Subject::of(snapshot);
     let path = path(directory, &subject).ok_or(io::ErrorKind::InvalidInput)?;
-    let Verdicts { loop_limit, folds_zeros, scrambles_lanes, waits_at_fences } = verdicts;
-    let record =
-        Record { schema: SCHEMA, subject, loop_limit, folds_zeros, scrambles_lanes, waits_at_fences };
+    let DriverQuirks { loop_limit, misfolds, scrambles_lanes, waits_at_fences } = quirks;
+    let misfolds = misfolds.names().map(str::to_owned).collect();
+    let record = Record { schema: SCHEMA, subject, loop_limit, misfolds, scrambles_lanes, waits_at_fences };
     let blake3 = record.checksum()?;
     let text = serde_json::to_vec_pretty(&Sealed { record, blake3 })?;
     fs::create_dir_all(directory)?;
@@ -103,6 +105,12 @@ pub(super) fn save(directory: &Path, snapshot: &PhysicalSnapshot, verdicts: Verd
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+/// The rules of these names, if each is one.
+fn rules_of(names: &[String]) -> Option<Rules> {
+    let known = names.iter().all(|name| Rules::NAMES.contains(&name.as_str()));
+    known.then(|| Rules::from_bits(Rules::NAMES.map(|rule| names.iter().any(|name| name == rule))))
 }
 
 fn path(directory: &Path, subject: &Subject) -> Option<PathBuf> {
@@ -129,9 +137,9 @@ mod tests {
     use super::*;
     use crate::snapshot::sample::{discrete, lavapipe};
 
-    const LIMITED: Verdicts = Verdicts {
+    const LIMITED: DriverQuirks = DriverQuirks {
         loop_limit: Some(65_535),
-        folds_zeros: true,
+        misfolds: Rules { zeros: true, ..Rules::NONE },
         scrambles_lanes: false,
         waits_at_fences: true,
     };
@@ -146,14 +154,14 @@ mod tests {
         let directory = folder.path().join("a").join("probes");
         assert_eq!(load(&directory, &lavapipe()), None);
         save(&directory, &lavapipe(), LIMITED).unwrap();
-        save(&directory, &discrete(), Verdicts::default()).unwrap();
+        save(&directory, &discrete(), DriverQuirks::default()).unwrap();
         assert_eq!(load(&directory, &lavapipe()), Some(LIMITED));
-        assert_eq!(load(&directory, &discrete()), Some(Verdicts::default()));
+        assert_eq!(load(&directory, &discrete()), Some(DriverQuirks::default()));
         let mut newer = lavapipe();
         newer.driver_version += 1;
         assert_eq!(load(&directory, &newer), None);
-        save(&directory, &lavapipe(), Verdicts::default()).unwrap();
-        assert_eq!(load(&directory, &lavapipe()), Some(Verdicts::default()));
+        save(&directory, &lavapipe(), DriverQuirks::default()).unwrap();
+        assert_eq!(load(&directory, &lavapipe()), Some(DriverQuirks::default()));
         assert_eq!(files(&directory).len(), 2, "no temporary file is left");
     }
 
@@ -166,13 +174,14 @@ mod tests {
         let bad = [
             String::new(),
             good[..good.len() / 2].to_owned(),
-            good.replace("\"schema\": 5", "\"schema\": 4"),
+            good.replace("\"schema\": 6", "\"schema\": 5"),
             good.replace("65535", "0"),
             good.replace("65535", "-1"),
             // These parse and could be true, but were never written.
             good.replace("65535", "65534"),
             good.replace("65535", "null"),
-            good.replace("\"folds_zeros\": true", "\"folds_zeros\": false"),
+            good.replace("\"zeros\"", "\"signs\""),
+            good.replace("\"zeros\"", "\"nothing\""),
             good.replace("\"blake3\": \"", "\"blake3\": \"0"),
             good.replace("llvmpipe (LLVM", "llvmpipe (LLVN"),
             good.replace("\"schema\"", "\"more\": 1, \"schema\""),
@@ -204,13 +213,14 @@ mod tests {
             schema: SCHEMA,
             subject: subject(),
             loop_limit: Some(65_535),
-            folds_zeros: true,
+            misfolds: vec!["zeros".to_owned()],
             scrambles_lanes: false,
             waits_at_fences: true,
         };
         assert_eq!(put(good()), Some(LIMITED));
         assert_eq!(put(Record { schema: SCHEMA - 1, ..good() }), None);
         assert_eq!(put(Record { loop_limit: Some(0), ..good() }), None);
+        assert_eq!(put(Record { misfolds: vec!["nothing".to_owned()], ..good() }), None);
         assert_eq!(put(Record { subject: Subject { driver_version: 0, ..subject() }, ..good() }), None);
         assert_eq!(
             put(Record { subject: Subject { codegen: CODEGEN_VERSION + 1, ..subject() }, ..good() }),

@@ -11,8 +11,7 @@ impl Emitter<'_> {
     /// `value`, narrower than a word, as a word with zeros above it.
     fn widened(&mut self, ty: Type, value: Id) -> Id {
         let unsigned = ty.with_scalar(ty.scalar.unsigned().unwrap_or(ScalarType::U32));
-        let bits = self.as_type(ty, unsigned, value);
-        self.convert(bits, unsigned, ty.with_scalar(ScalarType::U32))
+        self.as_type(ty, unsigned, value)
     }
 
     /// The low and the high word of 64 bits.
@@ -26,6 +25,9 @@ impl Emitter<'_> {
 
     /// A word with a number of bits as a value of `ty`.
     fn narrowed(&mut self, ty: Type, word: Id) -> Id {
+        if ty.scalar.bits() < 32 {
+            return self.word_as(ScalarType::U32, ty, word);
+        }
         self.convert(word, ty.with_scalar(ScalarType::U32), ty)
     }
 
@@ -65,7 +67,7 @@ impl Emitter<'_> {
                 let reversed = self.make(op::BitReverse, words, &[word]);
                 let amount = self.asm.splat(words, u64::from(32 - bits));
                 let low = self.make(op::ShiftRightLogical, words, &[reversed, amount]);
-                self.narrowed(ty, low)
+                self.as_type(ty.with_scalar(ty.scalar.unsigned().unwrap_or(ScalarType::U32)), ty, low)
             }
         }
     }
@@ -138,7 +140,7 @@ impl Emitter<'_> {
     }
 
     pub(super) fn extract_bits(&mut self, ty: Type, value: Id, offset: Id, count: Id) -> Id {
-        let bits = ty.scalar.bits();
+        let bits = ty.scalar.bits().max(32);
         let (offset, count) = self.field(ty, offset, count);
         let (width, zero, top) = (self.asm.u32(bits), self.asm.u32(0), self.asm.u32(bits - 1));
         // Up against the high end, then down with the sign or zeros; no shift is by the whole width.
@@ -178,6 +180,7 @@ impl Emitter<'_> {
         let taken = self.make(op::BitwiseAnd, ty, &[moved, mask]);
         let kept_mask = self.make(op::Not, ty, &[mask]);
         let kept = self.make(op::BitwiseAnd, ty, &[args[0], kept_mask]);
-        self.make(op::BitwiseOr, ty, &[kept, taken])
+        let both = self.make(op::BitwiseOr, ty, &[kept, taken]);
+        self.wrapped(ty, both)
     }
 }

@@ -359,7 +359,8 @@ impl Emitter<'_> {
         let (start, step) = (self.id(start), self.id(step));
         let iteration = self.convert(iteration, Self::iteration_type(ty), ty);
         let scaled = self.make(op::IMul, ty, &[iteration, step]);
-        self.make(op::IAdd, ty, &[start, scaled])
+        let sum = self.make(op::IAdd, ty, &[start, scaled]);
+        self.wrapped(ty, sum)
     }
 
     fn control_pointer(&mut self, word: ControlWord) -> Option<Id> {
@@ -384,7 +385,8 @@ impl Emitter<'_> {
     /// It is an array whose index the driver's compiler cannot know, since with a plain variable it concludes
     /// that after the loop it was always set.
     fn clear_left(&mut self) -> (Id, Id) {
-        let array = self.asm.array(Type::U32, 2);
+        let word = self.asm.ty(Type::U32);
+        let array = self.asm.array(word, 2);
         let null = self.asm.null(array);
         let variable = self.asm.local(array, Some(null));
         let hidden = self.control_load(ControlWord::Zero);

@@ -46,17 +46,35 @@ impl Emitter<'_> {
         }
     }
 
-    fn integer_to_integer(&mut self, value: Id, from: Type, to: Type) -> Id {
-        if from.scalar.bits() == to.scalar.bits() {
-            return self.as_type(from, to, value);
+    pub(super) fn integer_to_integer(&mut self, value: Id, from: Type, to: Type) -> Id {
+        let (bits, wanted) = (from.scalar.bits(), to.scalar.bits());
+        let (signed, wants_sign) = (from.scalar.is_signed(), to.scalar.is_signed());
+        if wanted == 64 || bits == 64 {
+            if bits == wanted {
+                return self.as_type(from, to, value);
+            }
+            // The result of `OpUConvert` is unsigned.
+            let (opcode, through) = match (signed, wanted) {
+                (true, 64) => (op::SConvert, ScalarType::I64),
+                (false, 64) => (op::UConvert, ScalarType::U64),
+                _ => (op::UConvert, ScalarType::U32),
+            };
+            let through = to.with_scalar(through);
+            let value = self.make(opcode, through, &[value]);
+            if wanted == 64 {
+                let value = self.as_type(through, to, value);
+                return if signed { self.keep_wide(to, value) } else { value };
+            }
+            let value = self.word_as(through.scalar, to, value);
+            return self.wrapped(to, value);
         }
-        if from.scalar.is_signed() {
-            return self.make(op::SConvert, to, &[value]);
-        }
-        // The result of `OpUConvert` is unsigned.
-        let unsigned = to.with_scalar(to.scalar.unsigned().unwrap_or(to.scalar));
-        let value = self.make(op::UConvert, unsigned, &[value]);
-        self.as_type(unsigned, to, value)
+        // Between words: a value that the other type has too stays as it is.
+        let value = self.word_as(from.scalar, to, value);
+        let same = from.scalar == to.scalar || bits == 32 && wanted == 32;
+        let brain = self.profile.rules.narrow_integers && from.scalar == ScalarType::BF16;
+        let fits = same
+            || !brain && (bits < wanted && (!signed || wants_sign) || bits == wanted && signed == wants_sign);
+        if fits { value } else { self.wrapped(to, value) }
     }
 
     /// Between formats, rounded once.
@@ -112,7 +130,7 @@ impl Emitter<'_> {
         if signed {
             let zero = self.asm.splat(from, 0);
             let below = self.make(op::SLessThan, mask, &[value, zero]);
-            let negated = self.make(op::SNegate, unsigned, &[magnitude]);
+            let negated = self.negated(unsigned, magnitude);
             magnitude = self.make(op::Select, unsigned, &[below, negated, magnitude]);
             negative = Some(below);
         }
@@ -189,21 +207,22 @@ impl Emitter<'_> {
             (false, _) => to,
         };
         let converted = self.make(if signed { op::ConvertFToS } else { op::ConvertFToU }, through, &[safe]);
-        let converted = self.convert(converted, through, to);
+        // In range, so it is a value of the narrow type already.
+        let converted = self.word_as(through.scalar, to, converted);
         let too_high = self.make(op::FOrdGreaterThanEqual, mask, &[value, high]);
         let too_low = self.make(op::FOrdLessThan, mask, &[value, low]);
         let (most, least) = (self.asm.splat(to, most), self.asm.splat(to, least_bits));
         // NaN is neither: what is left is the conversion of zero.
         let result = self.make(op::Select, to, &[too_high, most, converted]);
-        self.make(op::Select, to, &[too_low, least, result])
+        let result = self.make(op::Select, to, &[too_low, least, result]);
+        if bits == 64 { self.keep_high_half(to, result) } else { result }
     }
 
     /// A `bf16` is the upper half of an `f32`.
     fn widen_brain_float(&mut self, ty: Type, value: Id) -> Id {
         let words = ty.with_scalar(ScalarType::U32);
-        let word = self.make(op::UConvert, words, &[value]);
         let half = self.asm.splat(words, 16);
-        let bits = self.make(op::ShiftLeftLogical, words, &[word, half]);
+        let bits = self.make(op::ShiftLeftLogical, words, &[value, half]);
         self.make(op::Bitcast, ty.with_scalar(ScalarType::F32), &[bits])
     }
 
@@ -220,8 +239,7 @@ impl Emitter<'_> {
         let sum = self.make(op::IAdd, words, &[bits, round]);
         let rounded = self.make(op::ShiftRightLogical, words, &[sum, half]);
         let nan = self.make(op::IsNan, mask, &[value]);
-        let word = self.make(op::Select, words, &[nan, quiet, rounded]);
-        self.make(op::UConvert, to, &[word])
+        self.make(op::Select, words, &[nan, quiet, rounded])
     }
 
     /// An op on `bf16`: moved as bits, or computed in `f32` and rounded.

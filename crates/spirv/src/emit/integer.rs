@@ -15,19 +15,23 @@ impl Emitter<'_> {
         let mask = ty.with_scalar(ScalarType::Bool);
         let pick = |if_signed: u32, if_unsigned: u32| if signed { if_signed } else { if_unsigned };
         match scalar_op {
-            Op::Add => self.make(op::IAdd, ty, args),
-            Op::Sub => self.make(op::ISub, ty, args),
-            Op::Mul => self.make(op::IMul, ty, args),
+            Op::Add => self.wrapping(op::IAdd, ty, args),
+            Op::Sub => self.wrapping(op::ISub, ty, args),
+            Op::Mul => self.wrapping(op::IMul, ty, args),
             Op::MulHi => self.multiply_high(ty, args[0], args[1]),
             Op::AddSat | Op::SubSat => self.saturating(scalar_op, ty, args[0], args[1]),
             Op::DotPacked => self.dot_packed(ty, args[0], args[1]),
             Op::Div => self.divide(ty, args[0], args[1]),
             Op::Rem => self.remainder(ty, args[0], args[1]),
-            Op::Neg => self.make(op::SNegate, ty, args),
+            Op::Neg => {
+                let negated = self.negated(ty, args[0]);
+                self.wrapped(ty, negated)
+            }
             Op::Abs if signed => {
                 let zero = self.asm.splat(ty, 0);
                 let negative = self.make(op::SLessThan, mask, &[args[0], zero]);
-                let negated = self.make(op::SNegate, ty, args);
+                let negated = self.negated(ty, args[0]);
+                let negated = self.wrapped(ty, negated);
                 self.make(op::Select, ty, &[negative, negated, args[0]])
             }
             Op::Abs => args[0],
@@ -49,12 +53,10 @@ impl Emitter<'_> {
             Op::And => self.make(op::BitwiseAnd, ty, args),
             Op::Or => self.make(op::BitwiseOr, ty, args),
             Op::Xor => self.make(op::BitwiseXor, ty, args),
-            Op::Not => self.make(op::Not, ty, args),
+            Op::Not => self.wrapping(op::Not, ty, args),
             Op::Shl | Op::Shr => {
                 let amount = self.modulo_width(ty, args[1]);
-                let right = pick(op::ShiftRightArithmetic, op::ShiftRightLogical);
-                let opcode = if scalar_op == Op::Shl { op::ShiftLeftLogical } else { right };
-                self.make(opcode, ty, &[args[0], amount])
+                self.shift(scalar_op, ty, args[0], amount)
             }
             Op::RotateLeft => {
                 let amount = self.modulo_width(ty, args[1]);
@@ -79,10 +81,32 @@ impl Emitter<'_> {
         }
     }
 
+    /// An instruction on integers whose result may leave a narrow type.
+    fn wrapping(&mut self, opcode: u32, ty: Type, args: &[Id]) -> Id {
+        let word = self.make(opcode, ty, args);
+        self.wrapped(ty, word)
+    }
+
     fn modulo_width(&mut self, ty: Type, amount: Id) -> Id {
         let words = ty.with_scalar(ScalarType::U32);
         let mask = self.asm.splat(words, u64::from(ty.scalar.bits() - 1));
-        self.make(op::BitwiseAnd, words, &[amount, mask])
+        let amount = self.make(op::BitwiseAnd, words, &[amount, mask]);
+        if ty.scalar.bits() == 64 { self.keep_wide(words, amount) } else { amount }
+    }
+
+    /// A shift by a literal amount, which is a literal once it is taken modulo the width.
+    pub(super) fn shift_by(&mut self, scalar_op: Op, ty: Type, value: Id, amount: u32) -> Id {
+        let words = ty.with_scalar(ScalarType::U32);
+        let amount = self.asm.splat(words, u64::from(amount % ty.scalar.bits()));
+        self.shift(scalar_op, ty, value, amount)
+    }
+
+    /// A shift by an amount below the width.
+    fn shift(&mut self, scalar_op: Op, ty: Type, value: Id, amount: Id) -> Id {
+        let signed = ty.scalar.is_signed();
+        let right = if signed { op::ShiftRightArithmetic } else { op::ShiftRightLogical };
+        let opcode = if scalar_op == Op::Shl { op::ShiftLeftLogical } else { right };
+        self.wrapping(opcode, ty, &[value, amount])
     }
 
     /// What is left of the width after an amount, modulo the width.
@@ -101,18 +125,39 @@ impl Emitter<'_> {
             return value;
         }
         let words = ty.with_scalar(ScalarType::U32);
-        let [left, right] = [left, width - left].map(|n| self.asm.splat(words, u64::from(n)));
-        let up = self.make(op::ShiftLeftLogical, ty, &[value, left]);
-        let down = self.make(op::ShiftRightLogical, ty, &[value, right]);
-        self.make(op::BitwiseOr, ty, &[up, down])
+        let amounts = [left, width - left].map(|n| self.asm.splat(words, u64::from(n)));
+        self.shifted_both_ways(ty, value, amounts)
+    }
+
+    /// The bits moved up by one amount, and those moved down by another.
+    fn shifted_both_ways(&mut self, ty: Type, value: Id, [left, right]: [Id; 2]) -> Id {
+        let unsigned = ty.with_scalar(ty.scalar.unsigned().unwrap_or(ty.scalar));
+        let bits = self.as_type(ty, unsigned, value);
+        let up = self.make(op::ShiftLeftLogical, unsigned, &[bits, left]);
+        let down = self.make(op::ShiftRightLogical, unsigned, &[bits, right]);
+        let both = self.make(op::BitwiseOr, unsigned, &[up, down]);
+        let both = self.wrapped(unsigned, both);
+        self.as_type(unsigned, ty, both)
     }
 
     /// By an amount below the width; to the right is to the left by the complement.
     fn rotate_left(&mut self, ty: Type, value: Id, amount: Id) -> Id {
+        if ty.scalar.bits() == 64 {
+            // Down by one first, and then by what is left: no amount is the width less another, which lavapipe folds wrongly
+            // where it comes to 32.
+            let words = ty.with_scalar(ScalarType::U32);
+            let (one, most) = (self.asm.splat(words, 1), self.asm.splat(words, 63));
+            let unsigned = ty.with_scalar(ScalarType::U64);
+            let bits = self.as_type(ty, unsigned, value);
+            let up = self.make(op::ShiftLeftLogical, unsigned, &[bits, amount]);
+            let rest = self.make(op::BitwiseXor, words, &[amount, most]);
+            let half = self.make(op::ShiftRightLogical, unsigned, &[bits, one]);
+            let down = self.make(op::ShiftRightLogical, unsigned, &[half, rest]);
+            let both = self.make(op::BitwiseOr, unsigned, &[up, down]);
+            return self.as_type(unsigned, ty, both);
+        }
         let rest = self.complement(ty, amount);
-        let up = self.make(op::ShiftLeftLogical, ty, &[value, amount]);
-        let down = self.make(op::ShiftRightLogical, ty, &[value, rest]);
-        self.make(op::BitwiseOr, ty, &[up, down])
+        self.shifted_both_ways(ty, value, [amount, rest])
     }
 
     /// The divisor, with 1 where division is not defined: then the quotient is the dividend.
@@ -162,24 +207,31 @@ impl Emitter<'_> {
         let [a, b] = [a, b].map(|v| self.convert(v, ty, words));
         let product = self.make(op::IMul, words, &[a, b]);
         let width = self.asm.splat(words.with_scalar(ScalarType::U32), u64::from(ty.scalar.bits()));
-        let high = self.make(op::ShiftRightLogical, words, &[product, width]);
-        self.convert(high, words, ty)
+        let right = if signed { op::ShiftRightArithmetic } else { op::ShiftRightLogical };
+        self.make(right, words, &[product, width])
     }
 
     /// The sum or difference, or the end of the type that it passed.
     fn saturating(&mut self, scalar_op: Op, ty: Type, a: Id, b: Id) -> Id {
         let mask = ty.with_scalar(ScalarType::Bool);
         let most = ty.scalar.mask();
+        let signed = ty.scalar.is_signed();
+        if !signed && scalar_op == Op::SubSat {
+            let larger = self.glsl(glsl::UMax, ty, &[a, b]);
+            return self.make(op::ISub, ty, &[larger, b]);
+        }
+        if !signed {
+            // What is left up to the end of the type is the most that may be added.
+            let end = self.asm.splat(ty, most);
+            let left = self.make(op::BitwiseXor, ty, &[b, end]);
+            let less = self.glsl(glsl::UMin, ty, &[a, left]);
+            return self.make(op::IAdd, ty, &[less, b]);
+        }
         let plain = self.make(if scalar_op == Op::AddSat { op::IAdd } else { op::ISub }, ty, &[a, b]);
-        if !ty.scalar.is_signed() {
-            let (less, [x, y], end) = if scalar_op == Op::AddSat {
-                (op::ULessThan, [plain, a], most)
-            } else {
-                (op::ULessThan, [a, b], 0)
-            };
-            let passed = self.make(less, mask, &[x, y]);
-            let end = self.asm.splat(ty, end);
-            return self.make(op::Select, ty, &[passed, end, plain]);
+        if ty.scalar.bits() < 32 {
+            let (least, most) = (self.asm.splat(ty, most / 2 + 1), self.asm.splat(ty, most / 2));
+            let raised = self.glsl(glsl::SMax, ty, &[plain, least]);
+            return self.glsl(glsl::SMin, ty, &[raised, most]);
         }
         // A sum passes if its sign differs from both operands'; a difference, if its own and the second's differ from
         // the first's.

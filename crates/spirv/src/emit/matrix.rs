@@ -129,11 +129,10 @@ impl Emitter<'_> {
                         let pointer = e.scalar_pointer(&placed, at);
                         let mut operands = vec![pointer];
                         operands.extend(Emitter::access(e.scalar_object(&placed), placed.contended));
-                        e.make(op::Load, element, &operands)
+                        e.load_piece(e.scalar_object(&placed), &operands)
                     });
-                    let mut operands = vec![e.piece_pointer(scratch.object, own), value];
-                    operands.extend(Emitter::access(scratch.object, true));
-                    e.asm.effect(op::Store, &operands);
+                    let pointer = e.piece_pointer(scratch.object, own);
+                    e.store_piece(scratch.object, pointer, value, true);
                 });
                 e.tile_barrier();
                 let loaded = e.load_whole(ty, &scratch);
@@ -166,11 +165,10 @@ impl Emitter<'_> {
                 e.each_scalar(&placed, |e, at, inside, own| {
                     let mut operands = vec![e.piece_pointer(scratch.object, own)];
                     operands.extend(Emitter::access(scratch.object, true));
-                    let value = e.make(op::Load, placed.element.element(), &operands);
+                    let value = e.load_piece(scratch.object, &operands);
                     e.where_true(inside, |e| {
-                        let mut operands = vec![e.scalar_pointer(&placed, at), value];
-                        operands.extend(Emitter::access(e.scalar_object(&placed), placed.contended));
-                        e.asm.effect(op::Store, &operands);
+                        let pointer = e.scalar_pointer(&placed, at);
+                        e.store_piece(e.scalar_object(&placed), pointer, value, placed.contended);
                     });
                 });
                 e.tile_barrier();
@@ -181,6 +179,7 @@ impl Emitter<'_> {
 
     pub(super) fn coop_fill(&mut self, ty: Type, value: ValueId) -> Id {
         let mut value = self.id(value);
+        value = self.truncated(Type::scalar(ty.scalar), value);
         if ty.scalar == ScalarType::BF16 {
             let component = self.asm.bfloat16();
             value = self.asm.value(op::Bitcast, component, &[value]);
@@ -293,12 +292,11 @@ impl Emitter<'_> {
             for source in &sources {
                 let mut operands = vec![place(e, source)];
                 operands.extend(Emitter::access(source.object, true));
-                components.push(e.make(op::Load, source.element, &operands));
+                components.push(e.load_piece(source.object, &operands));
             }
             let value = body(e, &components);
-            let mut operands = vec![place(e, &result), value];
-            operands.extend(Emitter::access(result.object, true));
-            e.asm.effect(op::Store, &operands);
+            let pointer = place(e, &result);
+            e.store_piece(result.object, pointer, value, true);
         });
         self.tile_barrier();
         let loaded = self.load_whole(to, &result);

@@ -62,7 +62,7 @@ impl Emitter<'_> {
 
     /// Where piece `at` of an object is.
     pub(super) fn piece_pointer(&mut self, object: Object, at: Id) -> Id {
-        let stored = self.asm.ty(object.stored);
+        let stored = self.stored_ty(object);
         match object.home {
             Home::Alone { variable } => variable,
             Home::Array { variable, class } => {
@@ -87,7 +87,7 @@ impl Emitter<'_> {
 
     /// Where component `component` of vector `at` of an object is.
     pub(super) fn component_pointer(&mut self, object: Object, at: Id, component: Id) -> Id {
-        let scalar = self.asm.ty(object.stored.element());
+        let scalar = self.asm.memory_ty(object.stored.element());
         let mut at = at;
         let (class, mut operands) = match object.home {
             Home::Array { variable, class } => (class, vec![variable]),
@@ -141,7 +141,7 @@ impl Emitter<'_> {
         for piece in 0..object.pieces {
             let mut operands = vec![self.pointer(object, index, piece)];
             operands.extend(Self::access(object, contended));
-            pieces.push(self.make(op::Load, object.stored, &operands));
+            pieces.push(self.load_piece(object, &operands));
         }
         if let ([whole], true) = (pieces.as_slice(), object.stored == ty) {
             return *whole;
@@ -169,44 +169,29 @@ impl Emitter<'_> {
             components.into_iter().flat_map(|c| self.split(c, element, object.stored)).collect()
         };
         for (piece, value) in (0..).zip(pieces) {
-            let mut operands = vec![self.pointer(object, index, piece), value];
-            operands.extend(Self::access(object, contended));
-            self.asm.effect(op::Store, &operands);
+            let pointer = self.pointer(object, index, piece);
+            self.store_piece(object, pointer, value, contended);
         }
     }
 
-    /// A component put together from pieces, the first lowest.
-    fn join(&mut self, pieces: &[Id], stored: Type, to: Type) -> Id {
-        match pieces {
-            [one] => self.as_type(stored, to, *one),
-            [_, _] | [_, _, _, _] => {
-                let lanes = Lanes::from_count(pieces.len() as u32).unwrap_or(Lanes::Two);
-                let vector = self.make(op::CompositeConstruct, stored.with_lanes(lanes), pieces);
-                self.make(op::Bitcast, to, &[vector])
-            }
-            // Eight bytes to two words first.
-            _ => {
-                let words: Vec<Id> =
-                    pieces.chunks(4).map(|four| self.join(four, stored, Type::U32)).collect();
-                self.join(&words, Type::U32, to)
-            }
-        }
+    /// The type of a piece of an object where it is: only the invocation's own arrays hold values as registers do.
+    fn stored_ty(&mut self, object: Object) -> Id {
+        if object.is_private() { self.asm.ty(object.stored) } else { self.asm.memory_ty(object.stored) }
     }
 
-    /// The pieces of a component, the first lowest.
-    fn split(&mut self, value: Id, from: Type, stored: Type) -> Vec<Id> {
-        match from.size() / stored.size() {
-            1 => vec![self.as_type(from, stored, value)],
-            8 => {
-                let words = self.split(value, from, Type::U32);
-                words.into_iter().flat_map(|word| self.split(word, Type::U32, stored)).collect()
-            }
-            count => {
-                let lanes = Lanes::from_count(count).unwrap_or(Lanes::Two);
-                let vector = self.make(op::Bitcast, stored.with_lanes(lanes), &[value]);
-                (0..count).map(|i| self.make(op::CompositeExtract, stored, &[vector, i])).collect()
-            }
-        }
+    /// The piece that a pointer and memory operands reach, as a value in registers.
+    pub(super) fn load_piece(&mut self, object: Object, operands: &[Id]) -> Id {
+        let ty = self.stored_ty(object);
+        let value = self.asm.value(op::Load, ty, operands);
+        if object.is_private() { value } else { self.extended(object.stored, value) }
+    }
+
+    /// Stores a value in registers to the piece that `pointer` reaches.
+    pub(super) fn store_piece(&mut self, object: Object, pointer: Id, value: Id, contended: bool) {
+        let value = if object.is_private() { value } else { self.truncated(object.stored, value) };
+        let mut operands = vec![pointer, value];
+        operands.extend(Self::access(object, contended));
+        self.asm.effect(op::Store, &operands);
     }
 
     pub(super) fn load(&mut self, access: InstId, memory: Memory, index: ValueId) -> Id {

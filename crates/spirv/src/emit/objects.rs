@@ -38,6 +38,13 @@ pub(super) enum Home {
     Address(Id),
 }
 
+impl Object {
+    /// Whether it is an array of the invocation's own, whose elements are as in registers.
+    pub(super) fn is_private(self) -> bool {
+        matches!(self.home, Home::Array { class: storage_class::Function, .. })
+    }
+}
+
 /// How a shared array and its views are declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sharing {
@@ -232,6 +239,7 @@ impl Emitter<'_> {
     }
 
     fn shared_array(&mut self, element: Type, len: u32) -> Id {
+        let element = self.asm.memory_ty(element);
         let array = self.asm.array(element, len);
         self.asm.global(storage_class::Workgroup, array, None)
     }
@@ -265,7 +273,7 @@ impl Emitter<'_> {
         if self.lays_out_shared {
             return Object { pieces, ..self.explicit(stored, pieces, offset as u32) };
         }
-        let whole = self.asm.ty(ty);
+        let whole = self.asm.memory_ty(ty);
         let variable = self.asm.global(storage_class::Workgroup, whole, None);
         Object { home: Home::Alone { variable }, stored: ty, pieces: 1 }
     }
@@ -289,7 +297,7 @@ impl Emitter<'_> {
 
     /// Stores zero to `len` pieces of an object, shared out to all invocations.
     fn zero_object(&mut self, object: Object, len: u32, invocations: u32) {
-        let zero = self.asm.splat(object.stored, 0);
+        let zero = self.asm.memory_constant(object.stored, 0);
         let store = |e: &mut Self, at: Id| {
             let pointer = e.piece_pointer(object, at);
             e.asm.effect(op::Store, &[pointer, zero, crate::spv::memory_access::NonPrivatePointer]);

@@ -1,9 +1,10 @@
 //! Lowering of the ops that are functions of their operands, so that each means what `fulgurite_spec::eval`
 //! says. `docs/spirv-lowering.md` lists where SPIR-V's own instructions would not.
 
-use fulgurite_ir::{FloatMode, Operands, main_type};
+use fulgurite_ir::{FloatMode, Operands, ValueId, main_type};
 use fulgurite_spec::eval::float::FloatFormat;
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_spec::eval::{self, Components};
+use fulgurite_spec::{FloatContract, Op, ScalarType, Semantics, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
@@ -14,11 +15,14 @@ impl Emitter<'_> {
         let types: Vec<Type> = operands.iter().map(|v| self.kernel.ty(*v)).collect();
         let main = main_type(scalar_op, &types).unwrap_or(result);
         let mut args: Vec<Id> = operands.iter().map(|v| self.id(*v)).collect();
-        self.hide_known(scalar_op, main, operands, &mut args);
-        if matches!(scalar_op, Op::RotateLeft | Op::RotateRight)
+        self.hide(scalar_op, main, operands, &mut args);
+        if matches!(scalar_op, Op::RotateLeft | Op::RotateRight | Op::Shl | Op::Shr)
             && let Some(amount) = operands.get(1).and_then(|v| self.kernel.literal(*v))
         {
-            return self.rotate_by(scalar_op, main, args[0], amount.bits as u32);
+            return match scalar_op {
+                Op::Shl | Op::Shr => self.shift_by(scalar_op, main, args[0], amount.bits as u32),
+                _ => self.rotate_by(scalar_op, main, args[0], amount.bits as u32),
+            };
         }
         if result.is_matrix() {
             return match scalar_op {
@@ -36,7 +40,8 @@ impl Emitter<'_> {
             Op::Dot => self.dot(main, arg(0), arg(1)),
             Op::Convert => self.convert(arg(0), main, result),
             Op::Bitcast => self.as_type(main, result, arg(0)),
-            Op::Pack | Op::Unpack => self.make(op::Bitcast, result, &args),
+            Op::Pack => self.pack(main, result, arg(0)),
+            Op::Unpack => self.unpack(main, result, arg(0)),
             Op::Select => self.make(op::Select, result, &args),
             _ => match main.scalar {
                 ScalarType::Bool => self.boolean(scalar_op, main, &args),
@@ -45,6 +50,36 @@ impl Emitter<'_> {
                 _ => self.integer(scalar_op, main, &args),
             },
         }
+    }
+
+    /// The value that is known before the program runs, if it is a literal or an exact op on such values.
+    pub(super) fn constant(&self, value: ValueId) -> Option<Components> {
+        match self.kernel.literal(value) {
+            Some(literal) => Some(eval::splat_low(literal.bits)),
+            None => self.known.get(&value).copied(),
+        }
+    }
+
+    /// The result of an exact op on constants: what drivers fold they get wrong in places.
+    pub(super) fn fold(&self, scalar_op: Op, operands: &Operands, result: Type) -> Option<Components> {
+        let types: Vec<Type> = operands.iter().map(|v| self.kernel.ty(*v)).collect();
+        if result.is_matrix() || types.iter().any(|ty| ty.is_matrix()) {
+            return None;
+        }
+        let main = main_type(scalar_op, &types).unwrap_or(result);
+        let approximate = match scalar_op.info().semantics {
+            Semantics::Scalar { float, .. } => main.scalar.is_float() && float == FloatContract::Approximate,
+            Semantics::Special(_) => false,
+        };
+        if approximate {
+            return None;
+        }
+        let values = operands.iter().map(|v| self.constant(*v)).collect::<Option<Vec<Components>>>()?;
+        let mut lanes = eval::eval(scalar_op, main, result, &values)?;
+        if let Some(format) = FloatFormat::of(result.scalar) {
+            lanes.iter_mut().filter(|bits| format.is_nan(**bits)).for_each(|bits| *bits = format.nan());
+        }
+        Some(lanes)
     }
 
     /// An instruction of type `ty`.
@@ -124,7 +159,7 @@ impl Emitter<'_> {
         let safe = self.make(op::Select, Type::U32, &[inside, index, zero]);
         if scalar_op == Op::Extract {
             let picked = self.make(op::VectorExtractDynamic, element, &[value, safe]);
-            let nothing = self.asm.splat(element, 0);
+            let nothing = self.unknown_zero(element);
             return self.make(op::Select, element, &[inside, picked, nothing]);
         }
         let changed = self.make(op::VectorInsertDynamic, vector, &[value, args[2], safe]);
@@ -152,7 +187,7 @@ impl Emitter<'_> {
             let product = self.make(op::CompositeExtract, element, &[products, lane]);
             sum = self.arithmetic(add, element, &[sum, product]);
         }
-        sum
+        self.wrapped(element, sum)
     }
 
     /// Ops on floats that the device computes itself.
@@ -178,13 +213,20 @@ impl Emitter<'_> {
                 id
             }
             Op::Sign => {
-                let [zero, one, minus_one] = [0.0, 1.0, -1.0].map(|v| self.float_constant(ty, v));
-                let above = self.make(op::FOrdGreaterThan, mask, &[args[0], zero]);
-                let below = self.make(op::FOrdLessThan, mask, &[args[0], zero]);
+                // On the bits: lavapipe takes two selections of ±1 for an instruction whose zeros have signs.
+                let unsigned = ty.with_scalar(ty.scalar.unsigned().unwrap_or(ScalarType::U32));
+                let format = FloatFormat::of(ty.scalar);
+                let [one, sign] = format.map_or([0; 2], |format| [format.encode(1.0), format.sign_bit()]);
+                let [one, sign, none] = [one, sign, 0].map(|bits| self.asm.splat(unsigned, bits));
+                let zero = self.float_constant(ty, 0.0);
+                let nonzero = self.make(op::FOrdNotEqual, mask, &[args[0], zero]);
+                let bits = self.as_type(ty, unsigned, args[0]);
+                let signed = self.make(op::BitwiseAnd, unsigned, &[bits, sign]);
+                let signed = self.make(op::BitwiseOr, unsigned, &[signed, one]);
+                let signed = self.make(op::Select, unsigned, &[nonzero, signed, none]);
+                let signed = self.as_type(unsigned, ty, signed);
                 let nan = self.make(op::IsNan, mask, args);
-                let rest = self.make(op::Select, ty, &[nan, args[0], zero]);
-                let rest = self.make(op::Select, ty, &[below, minus_one, rest]);
-                self.make(op::Select, ty, &[above, one, rest])
+                self.make(op::Select, ty, &[nan, args[0], signed])
             }
             Op::Floor => self.glsl(glsl::Floor, ty, args),
             Op::Ceil => self.glsl(glsl::Ceil, ty, args),
@@ -214,11 +256,5 @@ impl Emitter<'_> {
             Op::Gt => self.make(op::FOrdGreaterThan, mask, args),
             _ => self.make(op::FOrdGreaterThanEqual, mask, args),
         }
-    }
-
-    /// The same bits as another type of the same size.
-    pub(super) fn as_type(&mut self, from: Type, to: Type, value: Id) -> Id {
-        let same = self.asm.ty(from) == self.asm.ty(to);
-        if same { value } else { self.make(op::Bitcast, to, &[value]) }
     }
 }

@@ -9,7 +9,7 @@ use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
-use crate::spv::{capability, group_operation, op, scope};
+use crate::spv::{capability, glsl, group_operation, op, scope};
 
 impl Emitter<'_> {
     /// An id that says where in its subgroup an invocation is, or how large subgroups are.
@@ -107,7 +107,7 @@ impl Emitter<'_> {
                 // A distance past the subgroup is as good as any other: the sum must not wrap. Below the first lane, a
                 // difference wraps to what is above every one.
                 let most = self.asm.u32(self.profile.subgroup_size);
-                let distance = self.glsl(crate::spv::glsl::UMin, Type::U32, &[args[1], most]);
+                let distance = self.glsl(glsl::UMin, Type::U32, &[args[1], most]);
                 let opcode = if subgroup_op == Op::SubgroupShuffleUp { op::ISub } else { op::IAdd };
                 self.make(opcode, Type::U32, &[lane, distance])
             }
@@ -135,7 +135,7 @@ impl Emitter<'_> {
             (self.asm.u32(size.trailing_zeros()), self.asm.u32(invocations), self.asm.u32(size));
         let before = self.make(op::ShiftLeftLogical, Type::U32, &[subgroup, shift]);
         let left = self.make(op::ISub, Type::U32, &[all, before]);
-        self.glsl(crate::spv::glsl::UMin, Type::U32, &[left, size])
+        self.glsl(glsl::UMin, Type::U32, &[left, size])
     }
 
     fn combined(&mut self, operation: u32, combine: Combine, ty: Type, value: Id) -> Id {
@@ -164,7 +164,8 @@ impl Emitter<'_> {
         };
         let reach = self.asm.u32(scope::Subgroup);
         if !float || !matches!(combine, Combine::Min | Combine::Max) {
-            return self.make(opcode, ty, &[reach, operation, value]);
+            let result = self.make(opcode, ty, &[reach, operation, value]);
+            return self.within(combine, ty, result);
         }
         // What a NaN does to these is nowhere said: none goes in, and one comes out only where nothing else went in.
         let mask = ty.with_scalar(ScalarType::Bool);
@@ -188,6 +189,21 @@ impl Emitter<'_> {
         let bits = FloatFormat::of(ty.scalar).map_or(0, FloatFormat::nan);
         let nothing = self.asm.splat(ty, bits);
         self.make(op::Select, ty, &[none, nothing, result])
+    }
+
+    /// A combination of narrow integers, as words, within their type. Nothing combined is what the word begins with.
+    fn within(&mut self, combine: Combine, ty: Type, result: Id) -> Id {
+        if ty.scalar.bits() >= 32 {
+            return result;
+        }
+        let signed = ty.scalar.is_signed();
+        let identity = self.asm.splat(ty, combine.identity(ty.scalar));
+        match combine {
+            Combine::Add | Combine::Mul | Combine::And => self.wrapped(ty, result),
+            Combine::Min => self.glsl(if signed { glsl::SMin } else { glsl::UMin }, ty, &[result, identity]),
+            Combine::Max if signed => self.glsl(glsl::SMax, ty, &[result, identity]),
+            Combine::Max | Combine::Or | Combine::Xor => result,
+        }
     }
 
     /// The lanes whose value has the same bits, bit by bit: as many ballots as the value can have bits.

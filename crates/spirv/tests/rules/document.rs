@@ -16,7 +16,13 @@ fn rows() -> Vec<Row> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/spirv-lowering.md");
     let text = fs::read_to_string(path).unwrap();
     let mut rows = Vec::new();
-    for line in text.lines().filter(|l| l.starts_with('|')) {
+    // Other tables have headings of their own.
+    let mut of_rules = false;
+    for line in text.lines() {
+        of_rules = line.starts_with('|') && (of_rules || line.starts_with("| rule |"));
+        if !of_rules {
+            continue;
+        }
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [rule, why, code, test] = cells.as_slice() else { panic!("four columns: {line}") };
         if *rule == "rule" || rule.starts_with('-') {

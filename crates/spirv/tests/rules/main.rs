@@ -4,6 +4,7 @@
 
 mod control;
 mod document;
+mod folding;
 mod interface;
 mod memory;
 mod module;

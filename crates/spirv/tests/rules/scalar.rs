@@ -290,23 +290,3 @@ fn constants_of_vectors_repeat_one_scalar() {
     assert_eq!(composites[0].operands.len(), 4);
     assert!((0..4).all(|lane| is_constant(&loaded, composites[0], lane, 31)));
 }
-
-#[test]
-fn known_zeros_are_hidden_from_drivers_that_fold_them() {
-    let body = "%d = add %a, 0.0f32\n%e = mul %d, 2.0f32\n%f = convert 0u32 -> f32\n%g = sub %e, %f\nstore %y[0u32], %g";
-    least(FLOATS, body).assert_without(&[Op::BitwiseOr]);
-    let loaded = fullest(FLOATS, body);
-    // The literal and the converted one; not the parameter, a literal 2, or what comes from arithmetic.
-    let hidden = loaded.all(Op::BitwiseOr);
-    assert_eq!(hidden.len(), 2);
-    for (or, arithmetic) in hidden.iter().zip([loaded.one(Op::FAdd), loaded.one(Op::FSub)]) {
-        let known = loaded.operand(arithmetic, 1);
-        assert_eq!((known.class.opcode, id(known, 0)), (Op::Bitcast, result(or)));
-        let zero = loaded.operand(or, 1);
-        assert!(zero.class.opcode == Op::ShiftRightLogical && is_constant(&loaded, zero, 1, 31));
-        let both = loaded.operand(zero, 0);
-        assert_eq!(both.class.opcode, Op::BitwiseAnd, "of two sizes of the grid");
-    }
-    // Integers have one zero, and nothing that it swallows.
-    fullest(INTEGERS, "%d = add %a, 0i32\nstore %y[0u32], %d").assert_without(&[Op::BitwiseOr]);
-}

@@ -1,0 +1,69 @@
+//! Drivers on record: versions on which the suite `chains` passed with fewer rules than all, and how deeply their
+//! compilers may be given nested control flow. A driver that is not here gets every rule and the least depth.
+
+use fulgurite_spec::limits::MAX_NESTING;
+use fulgurite_spirv::Rules;
+
+use crate::snapshot::PhysicalSnapshot;
+
+/// The deepest nesting that a driver not on record is given. lavapipe fails from 79 on, and more than one construct of a
+/// module may come of one of the kernel.
+const LEAST_NESTING: usize = 64;
+
+/// One version of a driver.
+struct OnRecord {
+    /// Its name, as the driver states it.
+    name: &'static str,
+    /// Its version, as the driver states it for people; empty where it states none.
+    version: &'static str,
+    /// Rules that are not needed.
+    needless: Rules,
+    /// The deepest nesting of control flow that was right.
+    nesting: usize,
+}
+
+/// Each was held to `conformance --suite chains --level full`; `docs/spirv-lowering.md` has what it needs.
+const RECORD: &[OnRecord] = &[
+    OnRecord {
+        name: "llvmpipe",
+        version: "Mesa 22.3.6 (LLVM 15.0.6)",
+        needless: Rules { narrow_integers: true, signs: true, ..Rules::NONE },
+        nesting: LEAST_NESTING,
+    },
+    OnRecord {
+        name: "NVIDIA",
+        version: "580.159.04",
+        needless: Rules { zeros: true, ..Rules::NONE },
+        nesting: MAX_NESTING * 2,
+    },
+    OnRecord { name: "SwiftShader driver", version: "", needless: Rules::ALL, nesting: MAX_NESTING * 2 },
+];
+
+fn find(physical: &PhysicalSnapshot) -> Option<&'static OnRecord> {
+    RECORD.iter().find(|known| known.name == physical.driver_name && known.version == physical.driver_info)
+}
+
+/// The rules that the record does not show to be needless.
+pub(crate) fn rules(physical: &PhysicalSnapshot) -> Rules {
+    find(physical).map_or(Rules::ALL, |known| Rules::ALL.without(known.needless))
+}
+
+/// The deepest nesting of control flow that the driver is given.
+pub(crate) fn nesting(physical: &PhysicalSnapshot) -> usize {
+    find(physical).map_or(LEAST_NESTING, |known| known.nesting)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::sample::{discrete, lavapipe};
+
+    #[test]
+    fn a_version_on_record_is_spared_what_it_does_not_need_and_others_are_not() {
+        let known = lavapipe();
+        assert_eq!(rules(&known), Rules { narrow_integers: false, signs: false, ..Rules::ALL });
+        let newer = PhysicalSnapshot { driver_info: "Mesa 99.0.0 (LLVM 15.0.6)".to_owned(), ..known };
+        assert_eq!((rules(&newer), nesting(&newer)), (Rules::ALL, LEAST_NESTING));
+        assert_eq!(rules(&discrete()), Rules::ALL);
+    }
+}

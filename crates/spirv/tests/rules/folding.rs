@@ -1,0 +1,190 @@
+//! What is hidden from drivers' compilers, and what they are given in a form that they fold rightly.
+
+use fulgurite_spirv::{Field, Profile, Rules};
+use rspirv::dr::{Instruction, Operand};
+use rspirv::spirv::{GlslStd450Op as GLOp, Op, Word};
+
+use crate::support::{Loaded, id, kernel, load, result, source};
+
+/// Two operands, and a result that is stored.
+fn of(from: &str, to: &str, body: &str, rules: Rules) -> Loaded {
+    let declarations = format!("buffer %y: write {to}[]\nparam %a: {from}\nparam %b: {from}");
+    let text = source(&declarations, &format!("{body}\nstore %y[0u32], %r"));
+    let mut profile = Profile::least();
+    profile.rules = rules;
+    load(&kernel(&text), &profile)
+}
+
+/// The zero that the module hides values with: the last word of the parameter block.
+fn hidden_zero(loaded: &Loaded) -> Word {
+    assert_eq!(loaded.layout.fields.last(), Some(&Field::Zero));
+    let last = loaded.layout.block_words - 1;
+    let is_last = |load: &&Instruction| {
+        let pointer = loaded.operand(load, 0);
+        pointer.class.opcode == Op::AccessChain && loaded.constant(id(pointer, 2)) == Some(last)
+    };
+    let loads = loaded.all(Op::Load);
+    result(loads.into_iter().find(is_last).expect("the zero is loaded"))
+}
+
+/// Whether `value` is computed from the hidden zero.
+fn is_hidden(loaded: &Loaded, value: Word) -> bool {
+    let zero = hidden_zero(loaded);
+    let mut pending = vec![value];
+    while let Some(id) = pending.pop() {
+        if id == zero {
+            return true;
+        }
+        let inst = loaded.def(id);
+        if !matches!(inst.class.opcode, Op::Load | Op::Constant | Op::ConstantComposite) {
+            pending.extend(inst.operands.iter().filter_map(Operand::id_ref_any));
+        }
+    }
+    false
+}
+
+fn width(loaded: &Loaded, inst: &Instruction) -> u32 {
+    let ty = loaded.def(inst.result_type.expect("it has a type"));
+    match ty.operands[0] {
+        Operand::LiteralBit32(bits) => bits,
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn narrow_integers_are_words_in_registers() {
+    for (ty, wrapped_by) in
+        [("u8", Op::BitwiseAnd), ("i8", Op::ShiftRightArithmetic), ("u16", Op::BitwiseAnd)]
+    {
+        let loaded = of(ty, ty, "%r = add %a, %b", Rules::NONE);
+        let sum = loaded.one(Op::IAdd);
+        assert_eq!(width(&loaded, sum), 32, "{ty}");
+        let wraps = loaded.all(wrapped_by);
+        assert!(wraps.iter().any(|inst| {
+            let from = loaded.operand(inst, 0);
+            from == sum
+                || loaded.def(result(from)).operands.first().and_then(Operand::id_ref_any)
+                    == Some(result(sum))
+        }));
+        // Only what is stored is narrow.
+        let narrow =
+            [Op::UConvert, Op::SConvert].into_iter().flat_map(|op| loaded.all(op)).collect::<Vec<_>>();
+        assert_eq!(narrow.len(), 1, "{ty}");
+    }
+}
+
+#[test]
+fn narrow_integers_are_wrapped_by_hidden_shifts_where_masks_are_misfolded() {
+    let rules = Rules { narrow_integers: true, ..Rules::NONE };
+    for (ty, down) in [("u8", Op::ShiftRightLogical), ("i16", Op::ShiftRightArithmetic)] {
+        let loaded = of(ty, ty, "%r = neg %a", rules);
+        loaded.assert_without(&[Op::BitwiseAnd]);
+        let shift = *loaded.all(down).last().expect("it is shifted down");
+        assert!(is_hidden(&loaded, id(shift, 1)), "{ty}");
+        assert!(is_hidden(&loaded, id(loaded.operand(shift, 0), 1)), "{ty}");
+    }
+}
+
+#[test]
+fn known_zeros_are_hidden_from_drivers_that_fold_them() {
+    let rules = Rules { zeros: true, ..Rules::NONE };
+    let body = "%c = add %a, 0.0f32\n%d = mul %c, 2.0f32\n%z = convert 0u32 -> f32\n%r = sub %d, %z";
+    let loaded = of("f32", "f32", body, rules);
+    let operands = |op: Op| [0, 1].map(|i| is_hidden(&loaded, id(loaded.one(op), i)));
+    // The literal and the converted one; not the parameter, and not the literal 2.
+    assert_eq!(operands(Op::FAdd), [false, true]);
+    assert!(loaded.constant(id(loaded.one(Op::FMul), 1)).is_some());
+    assert!(is_hidden(&loaded, id(loaded.one(Op::FSub), 1)));
+    let selected = of("f32", "f32", "%c = lt %a, %b\n%r = select %c, -1.0f32, 0.0f32", rules);
+    assert!(is_hidden(&selected, id(selected.one(Op::Select), 2)));
+    // Integers have one zero, and nothing that it swallows.
+    let integers = of("i32", "i32", "%r = add %a, 0i32", rules);
+    assert!(!integers.layout.fields.contains(&Field::Zero));
+}
+
+#[test]
+fn roundings_to_f16_are_hidden_unless_they_are_only_stored() {
+    let rules = Rules { f16_rounding: true, ..Rules::NONE };
+    let used = of("f32", "f32", "%h = convert %a -> f16\n%r = convert %h -> f32", rules);
+    let wide = *used.all(Op::FConvert).last().expect("it is converted back");
+    assert!(is_hidden(&used, id(wide, 0)));
+    let stored = of("f32", "f16", "%r = convert %a -> f16", rules);
+    assert!(stored.all(Op::BitwiseOr).is_empty());
+}
+
+#[test]
+fn widened_integers_and_amounts_of_shifts_are_hidden_where_they_are_misfolded() {
+    let rules = Rules { wide_integers: true, ..Rules::NONE };
+    let compared =
+        of("i32", "u32", "%w = convert %a -> i64\n%c = lt %w, 5i64\n%r = convert %c -> u32", rules);
+    assert!(is_hidden(&compared, id(compared.one(Op::SLessThan), 0)));
+    let shifted = of("u32", "u64", "%w = convert %a -> u64\n%r = shl %w, %b", rules);
+    assert!(is_hidden(&shifted, id(shifted.one(Op::ShiftLeftLogical), 1)));
+    // The low half of a float's integer is not the integer of 32 bits.
+    let halved = of("f32", "u32", "%w = convert %a -> u64\n%r = convert %w -> u32", rules);
+    let low = halved.one(Op::UConvert);
+    assert_eq!(halved.operand(low, 0).class.opcode, Op::ShiftRightLogical);
+    assert!(is_hidden(&halved, id(low, 0)));
+}
+
+#[test]
+fn negations_and_comparisons_are_hidden_where_signs_are_misfolded() {
+    let rules = Rules { signs: true, ..Rules::NONE };
+    let magnitude = of("i32", "i32", "%r = abs %a", rules);
+    magnitude.assert_without(&[Op::SNegate]);
+    assert_eq!(id(magnitude.one(Op::ISub), 0), hidden_zero(&magnitude));
+    let compared = of("f32", "u32", "%m = abs %a\n%c = le -3.0f32, %m\n%r = convert %c -> u32", rules);
+    let test = compared.one(Op::FOrdLessThanEqual);
+    assert_eq!([0, 1].map(|i| is_hidden(&compared, id(test, i))), [true, false]);
+}
+
+#[test]
+fn ops_on_constants_are_folded_by_emission() {
+    let body = "%c = abs -0.0f32\n%d = bitcast %c -> u32\n%r = add %d, 7u32";
+    let loaded = of("f32", "u32", body, Rules::NONE);
+    loaded.assert_without(&[Op::IAdd, Op::ExtInst]);
+    assert_eq!(loaded.constant(id(loaded.one(Op::Store), 1)), Some(7));
+    let vector = "%v = unpack 0x0004000300020001u64 -> u16x4\n%c = extract %v, 2u32\n%r = convert %c -> u32";
+    let unpacked = of("u32", "u32", vector, Rules::NONE);
+    let store = unpacked.one(Op::Store);
+    assert_eq!(unpacked.constant(id(store, 1)), Some(3));
+}
+
+#[test]
+fn saturation_of_unsigned_integers_is_made_of_extremes() {
+    for (op, extreme, last) in [("add_sat", GLOp::UMin, Op::IAdd), ("sub_sat", GLOp::UMax, Op::ISub)] {
+        let loaded = of("u64", "u64", &format!("%r = {op} %a, %b"), Rules::NONE);
+        loaded.assert_without(&[Op::Select]);
+        assert_eq!(loaded.operand(loaded.one(last), 0), loaded.extended(extreme as u32)[0]);
+    }
+}
+
+#[test]
+fn rotation_of_64_bits_takes_no_difference_of_the_width() {
+    let declarations = "buffer %y: write u64[]\nparam %a: u64\nparam %n: u32";
+    let text = source(declarations, "%r = rotl %a, %n\nstore %y[0u32], %r");
+    let loaded = load(&kernel(&text), &Profile::least());
+    loaded.assert_without(&[Op::SNegate, Op::ISub]);
+    let shifts = loaded.all(Op::ShiftRightLogical);
+    assert_eq!(shifts.len(), 2);
+    assert_eq!(loaded.constant(id(shifts[0], 1)), Some(1), "down by one first");
+}
+
+#[test]
+fn the_sign_of_a_float_is_made_of_its_bits() {
+    let loaded = of("f32", "f32", "%r = sign %a", Rules::NONE);
+    // The only selection of floats is that of a NaN.
+    let floats = loaded.all(Op::Select).into_iter().filter(|select| {
+        loaded.def(select.result_type.expect("it has a type")).class.opcode == Op::TypeFloat
+    });
+    assert_eq!(floats.count(), 1);
+    assert_eq!(loaded.one(Op::FOrdNotEqual).operands.len(), 2);
+}
+
+#[test]
+fn narrow_components_are_packed_by_shifts() {
+    let declarations = "buffer %y: write u32[]\nparam %a: u8x4";
+    let packed = load(&kernel(&source(declarations, "%r = pack %a\nstore %y[0u32], %r")), &Profile::least());
+    packed.assert_without(&[Op::Bitcast]);
+    assert_eq!(packed.all(Op::ShiftLeftLogical).len(), 3);
+}
