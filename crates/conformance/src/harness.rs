@@ -280,6 +280,30 @@ impl<'a> Harness<'a> {
         }
     }
 
+    /// Counts cases of `group` that passed.
+    pub(crate) fn passed(&mut self, group: &str, cases: u64) {
+        self.groups.entry(group.to_owned()).or_default().cases += cases;
+        self.report.cases += cases;
+    }
+
+    /// Counts cases of `group` that failed; [`detail`](Self::detail) describes one of them.
+    pub(crate) fn failed(&mut self, group: &str, cases: u64) {
+        let entry = self.groups.entry(group.to_owned()).or_default();
+        entry.cases += cases;
+        entry.failed += cases;
+        self.report.cases += cases;
+        if self.expected.iter().any(|e| e == group) {
+            self.report.expected_failures += cases;
+        } else {
+            self.report.failed += cases;
+        }
+    }
+
+    /// Describes a failure that was counted.
+    pub(crate) fn detail(&mut self, group: &str, input: String, expected: String, actual: String) {
+        self.report.failures.push(Failure { group: group.to_owned(), input, expected, actual });
+    }
+
     /// Counts a failed case.
     pub(crate) fn fail(&mut self, group: &str, input: &str, expected: &str, actual: &str) {
         self.case(group, false, || [input.to_owned(), expected.to_owned(), actual.to_owned()]);

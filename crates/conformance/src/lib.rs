@@ -54,6 +54,8 @@ pub struct Options {
     pub expectations: Vec<Expectations>,
     /// Only groups (an op × type, a kernel) whose name contains this.
     pub only: Option<String>,
+    /// Kinds of failure of the suite `chains` of which one is reduced to a small kernel and told.
+    pub shrunk_kinds: usize,
     /// How the suites `cache` and `tune` start processes: a command that calls [`work`] with what is added to its arguments. Without
     /// one its groups of several processes are unsupported.
     pub worker: Option<Worker>,
@@ -63,7 +65,15 @@ impl Options {
     /// Every suite at `level`, with the expected failures that come with the suites.
     pub fn new(level: Level, seed: u64) -> Self {
         let expectations = Expectations::shipped();
-        Self { suites: Suite::ALL.to_vec(), level, seed, expectations, only: None, worker: None }
+        Self {
+            suites: Suite::ALL.to_vec(),
+            level,
+            seed,
+            expectations,
+            only: None,
+            shrunk_kinds: 80,
+            worker: None,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod atomics;
 mod cache;
+mod chains;
 mod checks;
 mod control;
 mod coopmat;
@@ -25,6 +26,8 @@ use crate::harness::Harness;
 pub enum Suite {
     /// Every op × type on edge values and random ones.
     Ops,
+    /// Ops in sequence: pairs, random expressions, deep and wide control flow.
+    Chains,
     /// Loads, stores, bounds, parameters, shared and local memory, and what a launch refuses.
     Memory,
     /// Nested and divergent control flow, loops of every trip count.
@@ -46,8 +49,9 @@ pub enum Suite {
 
 impl Suite {
     /// Every suite, in the order they run.
-    pub const ALL: [Suite; 9] = [
+    pub const ALL: [Suite; 10] = [
         Self::Ops,
+        Self::Chains,
         Self::Memory,
         Self::Control,
         Self::Subgroup,
@@ -62,6 +66,7 @@ impl Suite {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ops => "ops",
+            Self::Chains => "chains",
             Self::Memory => "memory",
             Self::Control => "control",
             Self::Subgroup => "subgroup",
@@ -81,6 +86,7 @@ impl Suite {
     pub(crate) fn run(self, harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
         match self {
             Self::Ops => ops::run(harness, progress),
+            Self::Chains => chains::run(harness, progress),
             Self::Memory => memory::run(harness, progress),
             Self::Control => control::run(harness, progress),
             Self::Subgroup => subgroup::run(harness, progress),

@@ -2,67 +2,20 @@
 //! that it runs.
 #![expect(clippy::expect_used, reason = "a mutant that does not verify fails the test")]
 
+mod broken;
+
 use std::sync::Arc;
 
 use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_conformance::{Expectations, Level, Options, Suite};
-use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport};
+use fulgurite_driver_core::Backend;
 use fulgurite_ir::{
-    ArrayDecl, BlockId, Combine, FloatMode, Initial, Inst, InstId, InstKind, Kernel, Memory, MemoryScopes,
-    Operands, SharedId, Terminator, ValueDef, ValueId, VerifiedKernel, verify,
+    ArrayDecl, BlockId, Combine, FloatMode, Initial, Inst, InstKind, Kernel, Memory, MemoryScopes, Operands,
+    SharedId, Terminator, ValueDef, ValueId,
 };
-use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{Literal, Location, MatrixLayout, Op, ScalarType, Type};
 
-/// A bug: changes a kernel before it is compiled.
-type Mutation = fn(&mut Kernel);
-
-struct Broken {
-    inner: Arc<dyn Backend>,
-    mutation: Mutation,
-}
-
-struct BrokenExecutable {
-    inner: Arc<dyn Executable>,
-    original: Arc<VerifiedKernel>,
-}
-
-impl Backend for Broken {
-    fn snapshot(&self) -> &DeviceSnapshot {
-        self.inner.snapshot()
-    }
-
-    fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error> {
-        self.inner.allocate(bytes)
-    }
-
-    fn compile(
-        &self,
-        kernel: Arc<VerifiedKernel>,
-        options: &CompileOptions,
-    ) -> Result<Arc<dyn Executable>, Error> {
-        let mut changed = (*kernel).clone().into_kernel();
-        (self.mutation)(&mut changed);
-        // A kernel that does not verify would be caught for the wrong reason.
-        let changed = verify(changed).expect("a seeded bug leaves a kernel that verifies");
-        let inner = self.inner.compile(Arc::new(changed), options)?;
-        Ok(Arc::new(BrokenExecutable { inner, original: kernel }))
-    }
-}
-
-impl Executable for BrokenExecutable {
-    fn kernel(&self) -> &Arc<VerifiedKernel> {
-        &self.original
-    }
-
-    fn id(&self) -> &str {
-        self.inner.id()
-    }
-
-    fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
-        self.inner.launch(launch)
-    }
-}
+use broken::{Broken, Mutation, insert_before, instructions};
 
 fn replace(kernel: &mut Kernel, from: Op, to: Op) {
     for inst in &mut kernel.insts {
@@ -86,27 +39,6 @@ fn remove(kernel: &mut Kernel, is_gone: impl Fn(&InstKind) -> bool) {
     for block in &mut kernel.blocks {
         block.insts.retain(|id| !gone[id.index()]);
     }
-}
-
-/// The instructions of `kernel`, with their blocks.
-fn instructions(kernel: &Kernel) -> Vec<(BlockId, InstId)> {
-    let blocks = kernel.blocks.iter().enumerate();
-    blocks.flat_map(|(b, block)| block.insts.iter().map(move |id| (BlockId::new(b), *id))).collect()
-}
-
-/// Puts an instruction right before another; its result if it has one of type `ty`.
-fn insert_before(
-    kernel: &mut Kernel,
-    (block, before): (BlockId, InstId),
-    kind: InstKind,
-    ty: Option<Type>,
-) -> Option<ValueId> {
-    let new = kernel.add_inst(block, kind, ty.as_slice(), Location::Unknown);
-    let insts = &mut kernel.blocks[block.index()].insts;
-    insts.pop();
-    let at = insts.iter().position(|id| *id == before).unwrap_or_default();
-    insts.insert(at, new);
-    kernel.insts[new.index()].results.first().copied()
 }
 
 /// What a `workgroup_broadcast` is computed as: through an array of its own, each invocation's value in its place.

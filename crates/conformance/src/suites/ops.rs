@@ -20,11 +20,11 @@ const LEAST_CASES: usize = 100;
 const SAMPLED_EDGES: usize = 600;
 
 /// One op on one type.
-struct Subject {
-    op: Op,
-    main: Type,
-    result: Type,
-    operands: Vec<Type>,
+pub(super) struct Subject {
+    pub(super) op: Op,
+    pub(super) main: Type,
+    pub(super) result: Type,
+    pub(super) operands: Vec<Type>,
 }
 
 pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
@@ -45,7 +45,8 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
     progress(all, all);
 }
 
-fn subjects() -> Vec<Subject> {
+/// Every op on every type of its domain.
+pub(super) fn subjects() -> Vec<Subject> {
     let mut subjects = Vec::new();
     for row in OPS {
         let Semantics::Scalar { domain, operands: kinds, outcome, .. } = row.semantics else { continue };
@@ -91,7 +92,7 @@ fn subjects() -> Vec<Subject> {
 }
 
 impl Subject {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let Subject { op, main, result, .. } = self;
         match op {
             Op::Convert | Op::Bitcast | Op::Unpack => format!("{} {main} -> {result}", op.mnemonic()),

@@ -1,0 +1,305 @@
+//! Ops in sequence: what drivers make of one op after another, which no test of single ops shows.
+//!
+//! Every pair of exact ops over all types, forty to a kernel and alone, with results that a third op, control flow, an
+//! address, shared memory or an atomic uses; random expressions; and shapes that compilers stumble over. All of it is
+//! straight from a seed, and expected results come from [`fulgurite_spec::eval`], so the reference is held to the
+//! suite like any other backend. A failure is shrunk to a kernel that is as small as could be found.
+
+mod data;
+mod evaluate;
+mod pairs;
+mod program;
+mod random;
+mod run;
+mod shapes;
+mod shrink;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use fulgurite_driver_core::{DeviceError, Error};
+use fulgurite_spec::device::Capability;
+use fulgurite_spec::{ScalarType, TypeSet};
+
+use crate::Level;
+use crate::harness::Harness;
+use crate::suites::{ops, show};
+
+use data::Data;
+use evaluate::Device;
+use pairs::Pairs;
+use program::{INVOCATIONS, Program};
+use random::Vocabulary;
+use run::{Example, Outcome, Pack, run_all};
+use write::Stores;
+
+/// Ops of a walk: each two neighbors are a chain.
+const WALK: usize = 4;
+/// Walks in a kernel.
+const WALKS: usize = 96;
+/// Chains in a kernel of several.
+const TOGETHER: usize = 40;
+/// Programs whose results are summed up in one word.
+const SUMMED: usize = 12;
+/// Expressions in a kernel.
+const EXPRESSIONS: usize = 4;
+
+/// How much of each part is run.
+struct Amount {
+    /// Walks of [`WALK`] ops.
+    walks: usize,
+    /// Chains with each kind of use, summed up.
+    chains: usize,
+    /// Chains whose results are stored, forty to a kernel.
+    stored: usize,
+    /// Chains alone in a kernel.
+    alone: usize,
+    /// Random expressions.
+    expressions: usize,
+    /// The deepest nesting and the longest sequence among the shapes.
+    shape: usize,
+}
+
+impl Amount {
+    fn of(level: Level) -> Self {
+        match level {
+            Level::Smoke => {
+                Self { walks: 9_600, chains: 1_200, stored: 80, alone: 40, expressions: 40, shape: 40 }
+            }
+            Level::Full => Self {
+                walks: 240_000,
+                chains: 260_000,
+                stored: 40_000,
+                alone: 4_000,
+                expressions: 100_000,
+                shape: 400,
+            },
+        }
+    }
+}
+
+/// The part whose programs are walks.
+const WALKS_PART: u64 = 1;
+
+/// A program of a pack, with the names it is reported under.
+struct Named {
+    program: Program,
+    kind: String,
+    detail: String,
+}
+
+/// One part of the suite: kernels that are made from a number.
+struct Part<'a> {
+    name: &'static str,
+    /// What its programs are called.
+    programs: &'static str,
+    kernels: usize,
+    make: &'a (dyn Fn(usize) -> (Vec<Named>, Data, Stores) + Sync),
+}
+
+/// Failures of one kind.
+#[derive(Default)]
+struct Failures {
+    programs: u64,
+    /// The first: kernel, and program within.
+    first: Option<(usize, usize)>,
+}
+
+pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usize)) {
+    let types = types(harness);
+    let subgroups = harness.backend().snapshot().has(Capability::Subgroups);
+    let subgroup_size = harness.backend().snapshot().limits.subgroup_size;
+    let device = Device { kept: harness.kept_subnormals(), subgroup_size };
+    let amount = Amount::of(harness.level());
+    let pairs = Pairs::new(ops::subjects(), types);
+    let whole = subgroups && (INVOCATIONS as u32).is_multiple_of(subgroup_size);
+    let words = Vocabulary::new(ops::subjects(), types, whole.then_some(subgroup_size));
+    let shapes = shapes::shapes(amount.shape);
+    let [scalars, all] = pairs.counts();
+    harness.note(format!("{all} pairs of exact ops, {scalars} of them on scalars"));
+    let seed = harness.random("chains").next();
+    let random =
+        |part: u64, number: usize| crate::values::Random::new(seed ^ (part << 56) ^ (number as u64 * 0x9e37));
+    // Another seed begins elsewhere in the sequence of pairs.
+    let start = (seed % 1_000_000_007) as usize;
+    let chains = |part: u64, number: usize, count: usize, first: usize, stores: Stores| {
+        let mut random = random(part, number);
+        let chain = |n: usize, random: &mut crate::values::Random| match part {
+            WALKS_PART => pairs.walk(start + first + number * count + n, WALK, random),
+            _ => pairs.chain(start + first + number * count + n, random),
+        };
+        let programs = (0..count).map(|n| {
+            let chain = chain(n, &mut random);
+            Named { program: chain.program, kind: chain.kind, detail: chain.detail }
+        });
+        let programs = programs.collect();
+        (programs, Data::new(&mut random), stores)
+    };
+    let alternating = |number: usize| if number.is_multiple_of(2) { Stores::Early } else { Stores::Late };
+    let parts = [
+        Part {
+            name: "walks",
+            programs: "walks of four ops",
+            kernels: amount.walks.div_ceil(WALKS),
+            make: &|number| chains(WALKS_PART, number, WALKS, 0, Stores::Digest(SUMMED)),
+        },
+        Part {
+            name: "pairs",
+            programs: "chains",
+            kernels: amount.chains.div_ceil(TOGETHER),
+            make: &|number| chains(2, number, TOGETHER, amount.walks, Stores::Digest(SUMMED)),
+        },
+        Part {
+            name: "stored",
+            programs: "chains",
+            kernels: amount.stored.div_ceil(TOGETHER),
+            make: &|number| chains(3, number, TOGETHER, amount.walks + amount.chains, alternating(number)),
+        },
+        Part {
+            name: "alone",
+            programs: "chains",
+            kernels: amount.alone,
+            make: &|number| chains(4, number, 1, number * 7919, Stores::Early),
+        },
+        Part {
+            name: "expressions",
+            programs: "expressions",
+            kernels: amount.expressions.div_ceil(EXPRESSIONS),
+            make: &|number| {
+                let mut random = random(5, number);
+                let programs = (0..EXPRESSIONS).map(|_| {
+                    let depth = 2 + random.below(7).min(random.below(7));
+                    let program = words.expression(depth, &mut random);
+                    Named { program, kind: "expressions".to_owned(), detail: format!("depth {depth}") }
+                });
+                let programs = programs.collect();
+                let stores = if number % 4 == 0 { Stores::Early } else { Stores::Digest(EXPRESSIONS) };
+                (programs, Data::new(&mut random), stores)
+            },
+        },
+        Part {
+            name: "shapes",
+            programs: "shapes",
+            kernels: shapes.len(),
+            make: &|number| {
+                let (name, program) = &shapes[number];
+                let named = Named { program: program.clone(), kind: name.clone(), detail: String::new() };
+                (vec![named], Data::new(&mut random(6, number)), Stores::Early)
+            },
+        },
+    ];
+    let total = parts.iter().map(|part| part.kernels).sum();
+    let mut before = 0;
+    for part in &parts {
+        check(harness, device, part, &mut |done| progress(before + done, total));
+        before += part.kernels;
+    }
+    progress(total, total);
+}
+
+/// The types that the device has.
+fn types(harness: &mut Harness<'_>) -> TypeSet {
+    let mut types = TypeSet::EMPTY;
+    for ty in ScalarType::ALL {
+        match Capability::of_type(ty) {
+            Some(needed) if !harness.backend().snapshot().has(needed) => {
+                harness
+                    .unsupported(&format!("chains on {ty}"), &format!("the device lacks {}", needed.name()));
+            }
+            _ => types = types.union(TypeSet::of(ty)),
+        }
+    }
+    types
+}
+
+fn check(harness: &mut Harness<'_>, device: Device, part: &Part<'_>, progress: &mut dyn FnMut(usize)) {
+    let only = harness.options().only.clone();
+    let wanted = move |kind: &str| {
+        only.as_ref().is_none_or(|only| part.name.contains(only.as_str()) || kind.contains(only.as_str()))
+    };
+    let made = |number: usize| {
+        let (mut programs, data, stores) = (part.make)(number);
+        programs.retain(|named| wanted(&named.kind));
+        (programs, data, stores)
+    };
+    let pack = |number: usize| {
+        let (programs, data, stores) = made(number);
+        Pack { programs: programs.into_iter().map(|named| named.program).collect(), data, stores }
+    };
+    let backend = std::sync::Arc::clone(harness.backend());
+    let (mut programs, mut failed, mut open, mut done) = (0u64, 0u64, 0u64, 0);
+    let mut kinds: BTreeMap<String, Failures> = BTreeMap::new();
+    run_all(backend.as_ref(), device, part.kernels, &pack, &mut |number, outcome| {
+        done += 1;
+        progress(done);
+        let named = made(number).0;
+        if named.is_empty() {
+            return;
+        }
+        match outcome {
+            Outcome::Ran(judged) => {
+                for (position, (named, judged)) in named.iter().zip(judged).enumerate() {
+                    programs += 1;
+                    open += judged.open;
+                    harness.passed(&named.kind, judged.cases - judged.wrong);
+                    if judged.wrong > 0 {
+                        failed += 1;
+                        let failures = kinds.entry(named.kind.clone()).or_default();
+                        failures.programs += 1;
+                        let place = (number, position);
+                        failures.first = Some(failures.first.map_or(place, |first| first.min(place)));
+                        harness.failed(&named.kind, judged.wrong);
+                    }
+                }
+            }
+            Outcome::Failed(error) => refused(harness, &named, &pack(number), error),
+            Outcome::Invalid(message) => {
+                harness.fail(&named[0].kind, &pack(number).text(), "a kernel that is valid", &message);
+            }
+        }
+    });
+    if programs == 0 {
+        return;
+    }
+    harness.note(format!(
+        "{}: {programs} {} in {} kernels, {failed} wrong; {open} results are the device's choice",
+        part.name, part.programs, part.kernels
+    ));
+    let mut by_count: Vec<(&String, &Failures)> = kinds.iter().collect();
+    by_count.sort_by_key(|(kind, failures)| (std::cmp::Reverse(failures.programs), (*kind).clone()));
+    for (kind, failures) in by_count {
+        harness.note(format!("{} wrong: {kind}", failures.programs));
+    }
+    for (kind, failures) in kinds.iter().take(harness.options().shrunk_kinds) {
+        let Some((number, position)) = failures.first else { continue };
+        let detail = made(number).0.swap_remove(position).detail;
+        let whole = pack(number);
+        let found = shrink::shrink(&whole, position, backend.as_ref(), device);
+        report(harness, kind, &detail, found.map_or((whole, None), |(pack, example)| (pack, Some(example))));
+    }
+}
+
+/// Counts a kernel that did not run.
+fn refused(harness: &mut Harness<'_>, named: &[Named], pack: &Pack, error: Error) {
+    match error {
+        Error::Unsupported(_) | Error::Device(DeviceError::LoopLimit { .. }) => {
+            harness.error(&named[0].kind, "", error);
+        }
+        error => harness.fail(&named[0].kind, &pack.text(), "no error", &error.to_string()),
+    }
+}
+
+/// Tells of one failure of a kind, with the kernel that shows it.
+fn report(harness: &mut Harness<'_>, kind: &str, detail: &str, (pack, example): (Pack, Option<Example>)) {
+    let mut text = format!("// {kind} {detail}\n");
+    let [expected, actual] = match &example {
+        Some(example) => {
+            let _ = writeln!(text, "// in invocation {}", example.invocation);
+            [example.expected, example.actual].map(|value| show(&value, example.ty))
+        }
+        None => ["the same each time".to_owned(), "not wrong when run again".to_owned()],
+    };
+    text += &pack.text();
+    harness.detail(kind, text, expected, actual);
+}

@@ -1,0 +1,326 @@
+//! Chains: one exact op after another, on every type, with each kind of operand and each kind of use.
+
+use std::collections::HashMap;
+
+use fulgurite_spec::eval::float::FloatFormat;
+use fulgurite_spec::{Op, ScalarType, Type, TypeSet};
+
+use super::evaluate::is_exact;
+use super::program::{Arm, Node, Output, Program, Source, TABLE, Var};
+use crate::suites::ops::Subject;
+use crate::values::{Random, edges};
+
+/// Every pair of exact ops of which the second takes the first's result.
+pub(super) struct Pairs {
+    subjects: Vec<Subject>,
+    /// First op, second op, and which operand of the second the first's result is: those on scalars, then the others.
+    links: Vec<Link>,
+    scalars: usize,
+    /// For each type, the ops that take it, and as which operand.
+    takers: HashMap<Type, Vec<(usize, usize)>>,
+}
+
+/// One pair of so many has vectors.
+const VECTORS: usize = 10;
+
+#[derive(Clone, Copy)]
+struct Link {
+    first: usize,
+    second: usize,
+    position: usize,
+}
+
+/// A program that is a chain, with the names of its ops.
+pub(super) struct Chain {
+    pub(super) program: Program,
+    /// The op that is judged, and its type.
+    pub(super) kind: String,
+    /// What it follows, and what uses it.
+    pub(super) detail: String,
+}
+
+impl Pairs {
+    /// The pairs over `types`.
+    pub(super) fn new(subjects: Vec<Subject>, types: TypeSet) -> Self {
+        let has = |ty: &Type| ty.scalar == ScalarType::Bool || types.contains(ty.scalar);
+        let wanted = |s: &Subject| {
+            is_exact(s.op, s.main) && has(&s.main) && has(&s.result) && s.operands.iter().all(has)
+        };
+        let subjects: Vec<Subject> = subjects.into_iter().filter(wanted).collect();
+        let mut takers: HashMap<Type, Vec<(usize, usize)>> = HashMap::new();
+        for (number, subject) in subjects.iter().enumerate() {
+            for (position, ty) in subject.operands.iter().enumerate() {
+                takers.entry(*ty).or_default().push((number, position));
+            }
+        }
+        let mut links = Vec::new();
+        for (first, subject) in subjects.iter().enumerate() {
+            for (second, position) in takers.get(&subject.result).into_iter().flatten() {
+                links.push(Link { first, second: *second, position: *position });
+            }
+        }
+        let is_scalar = |link: &Link| {
+            [link.first, link.second]
+                .iter()
+                .all(|s| subjects[*s].main.is_scalar() && subjects[*s].result.is_scalar())
+        };
+        links.sort_by_key(|link| !is_scalar(link));
+        let scalars = links.iter().filter(|link| is_scalar(link)).count();
+        Self { subjects, links, scalars, takers }
+    }
+
+    /// The number of pairs on scalars, and of all.
+    pub(super) fn counts(&self) -> [usize; 2] {
+        [self.scalars, self.links.len()]
+    }
+
+    /// Pair `number` of the sequence, with a use of its result.
+    pub(super) fn chain(&self, number: usize, random: &mut Random) -> Chain {
+        self.build(self.link(number), random)
+    }
+
+    /// Pair `number` of a sequence that visits every pair on scalars before any a second time, with a pair on vectors in every
+    /// place whose number is divided by [`VECTORS`] with the largest remainder.
+    fn link(&self, number: usize) -> Link {
+        let vectors = self.links.len() - self.scalars;
+        // Vectors take the compilers of CPU drivers as many times as long as they have components.
+        let (round, place) = (number / VECTORS, number % VECTORS);
+        let link = if place == VECTORS - 1 && vectors > 0 {
+            self.scalars + scattered(round, vectors)
+        } else {
+            scattered(round * (VECTORS - 1) + place.min(VECTORS - 2), self.scalars)
+        };
+        self.links[link]
+    }
+
+    /// A walk of `ops` exact ops, each on what the one before gave, from link `number` of the sequence on: each neighboring two
+    /// are a chain.
+    pub(super) fn walk(&self, number: usize, ops: usize, random: &mut Random) -> Chain {
+        let link = self.link(number);
+        let (first, second) = (&self.subjects[link.first], &self.subjects[link.second]);
+        let mut builder = Builder { program: Program::default(), random, inputs: Vec::new(), slots: 2 };
+        let args = first.operands.iter().map(|ty| builder.operand(*ty)).collect();
+        let made = builder.program.op(first.op, args, first.result);
+        let mut result = builder.apply(second, link.position, made);
+        let mut last = second;
+        let mut detail = format!("after {}", first.name());
+        for _ in 2..ops {
+            let takers = self.takers.get(&last.result).map_or(&[][..], Vec::as_slice);
+            let Some((next, position)) = builder.pick(takers) else { break };
+            detail = format!("after {} {detail}", last.name());
+            last = &self.subjects[next];
+            result = builder.apply(last, position, result);
+        }
+        builder.program.outputs.push(Output::Store(result));
+        Chain { program: builder.program, kind: last.name(), detail }
+    }
+
+    fn build(&self, link: Link, random: &mut Random) -> Chain {
+        let (first, second) = (&self.subjects[link.first], &self.subjects[link.second]);
+        let mut builder = Builder { program: Program::default(), random, inputs: Vec::new(), slots: 4 };
+        let args = first.operands.iter().map(|ty| builder.operand(*ty)).collect();
+        let made = builder.program.op(first.op, args, first.result);
+        let mut result = builder.apply(second, link.position, made);
+        let mut detail = format!("after {}", first.name());
+        let mut kind = second.name();
+        let use_ = builder.random.below(20);
+        if use_ < 5 {
+            let takers = self.takers.get(&second.result).map_or(&[][..], Vec::as_slice);
+            if let Some((third, position)) = builder.pick(takers) {
+                let third = &self.subjects[third];
+                result = builder.apply(third, position, result);
+                detail = format!("after {} {detail}", second.name());
+                kind = third.name();
+            }
+        }
+        let output = match use_ {
+            5..=9 if builder.program.types[result].is_scalar() => {
+                let (output, way) = builder.consumed(result, use_);
+                detail += &format!(", {way}");
+                output
+            }
+            _ => Output::Store(result),
+        };
+        builder.program.outputs.push(output);
+        Chain { program: builder.program, kind, detail }
+    }
+}
+
+/// Element `number` of a permutation of `count` numbers, so that neighbors differ in their first op.
+fn scattered(number: usize, count: usize) -> usize {
+    // A prime that divides no count of pairs that there is; another is as good.
+    const STEP: usize = 1_000_003;
+    number % count * STEP % count
+}
+
+struct Builder<'a> {
+    program: Program,
+    random: &'a mut Random,
+    /// Inputs so far.
+    inputs: Vec<Var>,
+    /// How many loaded values of each type there are to choose from.
+    slots: u32,
+}
+
+impl Builder<'_> {
+    /// An operand of type `ty`: mostly loaded, else a literal, a parameter, derived from an id, or an input that is there.
+    fn operand(&mut self, ty: Type) -> Var {
+        let fitting: Vec<Var> =
+            self.inputs.iter().copied().filter(|var| self.program.types[*var] == ty).collect();
+        let choice = self.random.below(20);
+        if choice < 3 && !fitting.is_empty() {
+            return fitting[self.random.below(fitting.len() as u32) as usize];
+        }
+        let source = match choice {
+            0..=5 => self.literal(ty.scalar),
+            6..=7 if ty.scalar != ScalarType::Bool => Source::Param,
+            8 if ty.scalar != ScalarType::Bool => Source::Id,
+            _ => Source::Slot(self.random.below(self.slots) as usize),
+        };
+        let var = self.program.input(ty, source);
+        self.inputs.push(var);
+        var
+    }
+
+    fn pick(&mut self, all: &[(usize, usize)]) -> Option<(usize, usize)> {
+        if all.is_empty() { None } else { Some(all[self.random.below(all.len() as u32) as usize]) }
+    }
+
+    fn literal(&mut self, ty: ScalarType) -> Source {
+        if ty == ScalarType::Bool {
+            return Source::Literal(u64::from(self.random.below(2)));
+        }
+        // Small amounts, halves of widths among them, as often as edges.
+        if self.random.below(2) == 0 && !ty.is_float() {
+            let small = [0, 1, 3, 4, 7, 8, 15, 16, 31, 32, 63];
+            return Source::Literal(small[self.random.below(small.len() as u32) as usize] & ty.mask());
+        }
+        if self.random.below(2) == 0
+            && let Some(format) = FloatFormat::of(ty)
+        {
+            let plain = [0.0, -0.0, 1.0, -1.0];
+            return Source::Literal(format.encode(plain[self.random.below(4) as usize]));
+        }
+        let edges = edges(ty);
+        Source::Literal(edges[self.random.below(edges.len() as u32) as usize])
+    }
+
+    /// `subject` with `made` as operand `position`, and others beside it.
+    fn apply(&mut self, subject: &Subject, position: usize, made: Var) -> Var {
+        let args = subject.operands.iter().enumerate();
+        let args: Vec<(usize, Type)> = args.map(|(place, ty)| (place, *ty)).collect();
+        let args = args
+            .into_iter()
+            .map(|(place, ty)| {
+                let again = self.program.types[made] == ty && self.random.below(12) == 0;
+                if place == position || again { made } else { self.operand(ty) }
+            })
+            .collect();
+        self.program.op(subject.op, args, subject.result)
+    }
+
+    fn constant(&mut self, ty: ScalarType, value: u64) -> Var {
+        self.program.input(Type::scalar(ty), Source::Literal(value))
+    }
+
+    fn convert(&mut self, value: Var, ty: ScalarType) -> Var {
+        if self.program.types[value].scalar == ty {
+            return value;
+        }
+        self.program.op(Op::Convert, vec![value], Type::scalar(ty))
+    }
+
+    /// A scalar result used by something else than a store.
+    fn consumed(&mut self, result: Var, way: u32) -> (Output, &'static str) {
+        let ty = self.program.types[result].scalar;
+        match way {
+            5 => (self.branch(result), "deciding an if"),
+            6 if ty.is_integer() => (self.bounds(result), "bounding a for"),
+            6 => {
+                let index = self.convert(result, ScalarType::U32);
+                (self.table(index), "as an index")
+            }
+            7 => {
+                let index = self.convert(result, ScalarType::U32);
+                (self.table(index), "as an index")
+            }
+            8 if ty != ScalarType::Bool => {
+                let to = self.program.var(Type::scalar(ty));
+                let mask = 1 << self.random.below(6);
+                self.program.body.push(Node::Exchange { to, value: result, mask });
+                (Output::Store(to), "through shared memory")
+            }
+            _ => {
+                let word = self.convert(result, ScalarType::U32);
+                let op = if self.random.below(2) == 0 { Op::AtomicAdd } else { Op::AtomicXor };
+                (Output::Atomic(op, word), "added by an atomic")
+            }
+        }
+    }
+
+    fn branch(&mut self, result: Var) -> Output {
+        let ty = self.program.types[result].scalar;
+        let condition = if ty == ScalarType::Bool {
+            result
+        } else {
+            let Source::Literal(bits) = self.literal(ty) else { return Output::Store(result) };
+            let limit = self.constant(ty, bits);
+            let ops = [Op::Lt, Op::Le, Op::Gt, Op::Ge, Op::Eq, Op::Ne];
+            let op = ops[self.random.below(6) as usize];
+            self.program.op(op, vec![result, limit], Type::BOOL)
+        };
+        let values = [self.constant(ScalarType::U32, 11), self.constant(ScalarType::U32, 22)];
+        let arms = values.map(|value| Arm { nodes: Vec::new(), yields: vec![value] });
+        let to = self.program.var(Type::U32);
+        self.program.body.push(Node::If { condition, arms, to: vec![to] });
+        Output::Store(to)
+    }
+
+    /// Counts from the low bits of the result to seven: however wrong it is, the loop ends soon.
+    fn bounds(&mut self, result: Var) -> Output {
+        let ty = self.program.types[result].scalar;
+        let (mask, end) = (self.constant(ty, 7), self.constant(ty, 7));
+        let from = self.program.op(Op::And, vec![result, mask], Type::scalar(ty));
+        let zero = self.constant(ScalarType::U32, 0);
+        let one = self.constant(ScalarType::U32, 1);
+        let counter = self.program.var(Type::scalar(ty));
+        let [carried, next, to] = [0; 3].map(|_| self.program.var(Type::U32));
+        let add = Node::Op { to: next, op: Op::Add, args: vec![carried, one] };
+        let body = Arm { nodes: vec![add], yields: vec![next] };
+        self.program.body.push(Node::For {
+            counter,
+            from,
+            end,
+            initial: vec![zero],
+            carried: vec![carried],
+            body,
+            to: vec![to],
+        });
+        Output::Store(to)
+    }
+
+    fn table(&mut self, word: Var) -> Output {
+        let last = self.constant(ScalarType::U32, u64::from(TABLE - 1));
+        let index = match self.random.below(2) {
+            0 => word,
+            _ => self.program.op(Op::And, vec![word, last], Type::U32),
+        };
+        let to = self.program.var(Type::U32);
+        self.program.body.push(Node::Table { to, index });
+        Output::Store(to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_sequence_visits_every_pair_of_scalars_once_before_any_twice() {
+        for count in [1usize, 7, 1000, 29_641] {
+            let seen: BTreeSet<usize> = (0..count).map(|n| scattered(n, count)).collect();
+            assert_eq!(seen.len(), count);
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Kernels of several programs, compiled and run on as many threads as there are processors.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use fulgurite_driver_core::{Backend, Binding, CachePolicy, CompileOptions, Error, Launch, LaunchOptions};
+use fulgurite_ir::{text, verify};
+use fulgurite_spec::eval::Components;
+use fulgurite_spec::eval::float::FloatFormat;
+use fulgurite_spec::{ScalarType, Type};
+
+use super::data::Data;
+use super::evaluate::{Device, evaluate};
+use super::program::{Column, INVOCATIONS, Output, Program};
+use super::write::{Stores, Written, digest_of, write};
+use crate::validate::validate;
+
+/// Bytes of stack of each thread: evaluation and some drivers' compilers recurse on nested control flow.
+const STACK_BYTES: usize = 64 << 20;
+
+/// A launch takes microseconds; one whose loop bounds are wrong may never end.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Programs that share a kernel.
+pub(super) struct Pack {
+    pub(super) programs: Vec<Program>,
+    pub(super) data: Data,
+    pub(super) stores: Stores,
+}
+
+/// What became of a pack.
+pub(super) enum Outcome {
+    /// It ran: the result of each program.
+    Ran(Vec<Judged>),
+    /// The device, or something in front of it, refused.
+    Failed(Error),
+    /// The kernel is not what it should be: a fault of the suite, of the verifier or of emission.
+    Invalid(String),
+}
+
+/// One program's results.
+pub(super) struct Judged {
+    /// Results that the language decides.
+    pub(super) cases: u64,
+    /// Results that it leaves open.
+    pub(super) open: u64,
+    /// Results that are wrong.
+    pub(super) wrong: u64,
+    /// The first of them.
+    pub(super) example: Option<Example>,
+}
+
+/// A wrong result.
+#[derive(Clone)]
+pub(super) struct Example {
+    /// Which of the program's outputs.
+    pub(super) output: usize,
+    pub(super) invocation: usize,
+    pub(super) ty: Type,
+    pub(super) expected: Components,
+    pub(super) actual: Components,
+}
+
+impl Pack {
+    fn written(&self) -> Written {
+        let programs: Vec<&Program> = self.programs.iter().collect();
+        write(&programs, &self.data, self.stores)
+    }
+
+    /// The kernel's text.
+    pub(super) fn text(&self) -> String {
+        self.written().text
+    }
+
+    /// Compiles and runs the pack on `backend`.
+    pub(super) fn run(&self, backend: &dyn Backend, device: Device) -> Outcome {
+        let written = self.written();
+        match launch(backend, &written) {
+            Ok(after) => match self.stores {
+                Stores::Digest(count) => self.judge_digests(&written, &after, count, backend, device),
+                _ => Outcome::Ran(self.judge(&written, &after, device)),
+            },
+            Err(Stop::Invalid(message)) => Outcome::Invalid(message),
+            Err(Stop::Device(error)) => Outcome::Failed(error),
+        }
+    }
+
+    fn judge(&self, written: &Written, after: &[Vec<u8>], device: Device) -> Vec<Judged> {
+        let programs = self.programs.iter().enumerate();
+        programs
+            .map(|(number, program)| {
+                let mut judged = Judged { cases: 0, open: 0, wrong: 0, example: None };
+                for (output, column) in evaluate(program, &self.data, device).iter().enumerate() {
+                    let ty = output_type(program, program.outputs[output]);
+                    for invocation in 0..INVOCATIONS {
+                        let actual = written.found(after, number, output, invocation);
+                        judged.note(output, column, invocation, ty, actual);
+                    }
+                }
+                judged
+            })
+            .collect()
+    }
+}
+
+impl Pack {
+    /// Judges programs by digests of `count` of them. Those of a wrong digest are run again with stores, to tell which it was.
+    fn judge_digests(
+        &self,
+        written: &Written,
+        after: &[Vec<u8>],
+        count: usize,
+        backend: &dyn Backend,
+        device: Device,
+    ) -> Outcome {
+        let mut all = Vec::with_capacity(self.programs.len());
+        for (number, programs) in self.programs.chunks(count).enumerate() {
+            let first = all.len();
+            let (mut sums, mut decided) = ([0u64; INVOCATIONS], u64::MAX);
+            for (position, program) in programs.iter().enumerate() {
+                let mut judged = Judged { cases: 0, open: 0, wrong: 0, example: None };
+                for (output, column) in evaluate(program, &self.data, device).iter().enumerate() {
+                    let ty = output_type(program, program.outputs[output]);
+                    if let Output::Atomic(..) = program.outputs[output] {
+                        for invocation in 0..INVOCATIONS {
+                            let actual = written.found(after, first + position, output, invocation);
+                            judged.note(output, column, invocation, ty, actual);
+                        }
+                        continue;
+                    }
+                    decided &= column.decided;
+                    for (invocation, sum) in sums.iter_mut().enumerate() {
+                        *sum = (*sum + digest_of(ty, &column.values[invocation])) & 0xffff_ffff;
+                        if has_nan(ty, &column.values[invocation]) {
+                            decided &= !(1 << invocation);
+                        }
+                    }
+                }
+                all.push(judged);
+            }
+            let lanes = u64::from(decided.count_ones());
+            let wrong = (0..INVOCATIONS).find(|invocation| {
+                decided >> invocation & 1 == 1
+                    && written.digest(after, number, *invocation) != sums[*invocation]
+            });
+            for judged in &mut all[first..] {
+                judged.open += INVOCATIONS as u64 - lanes;
+                judged.cases += if wrong.is_none() { lanes } else { 0 };
+            }
+            let Some(invocation) = wrong else { continue };
+            let again = Pack { programs: programs.to_vec(), data: self.data.clone(), stores: Stores::Late };
+            let Outcome::Ran(apart) = again.run(backend, device) else { continue };
+            let none = apart.iter().all(|judged| judged.wrong == 0);
+            for (judged, apart) in all[first..].iter_mut().zip(apart) {
+                *judged = apart;
+            }
+            if none {
+                // Right when stored: the sum itself is the failure.
+                let actual = written.digest(after, number, invocation);
+                let [expected, actual] = [sums[invocation], actual].map(|sum| [sum, 0, 0, 0]);
+                let judged = &mut all[first];
+                judged.wrong += 1;
+                judged.cases += 1;
+                judged.example = Some(Example { output: 0, invocation, ty: Type::U32, expected, actual });
+            }
+        }
+        Outcome::Ran(all)
+    }
+}
+
+fn has_nan(ty: Type, value: &Components) -> bool {
+    let format = FloatFormat::of(ty.scalar);
+    format.is_some_and(|format| value[..ty.lanes.count() as usize].iter().any(|bits| format.is_nan(*bits)))
+}
+
+impl Judged {
+    fn note(&mut self, output: usize, column: &Column, invocation: usize, ty: Type, actual: Components) {
+        if column.decided >> invocation & 1 == 0 {
+            self.open += 1;
+            return;
+        }
+        self.cases += 1;
+        let expected = column.values[invocation];
+        let lanes = ty.lanes.count() as usize;
+        if (0..lanes).all(|lane| is_same(ty.scalar, expected[lane], actual[lane])) {
+            return;
+        }
+        self.wrong += 1;
+        self.example.get_or_insert(Example { output, invocation, ty, expected, actual });
+    }
+}
+
+/// Whether two results are the same: any NaN is any NaN.
+fn is_same(ty: ScalarType, expected: u64, actual: u64) -> bool {
+    let nan = |bits| FloatFormat::of(ty).is_some_and(|format| format.is_nan(bits));
+    expected == actual || nan(expected) && nan(actual)
+}
+
+fn output_type(program: &Program, output: Output) -> Type {
+    match output {
+        Output::Store(var) => program.types[var],
+        Output::Atomic(..) => Type::U32,
+    }
+}
+
+enum Stop {
+    Invalid(String),
+    Device(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Device(error)
+    }
+}
+
+fn launch(backend: &dyn Backend, written: &Written) -> Result<Vec<Vec<u8>>, Stop> {
+    let kernel =
+        text::parse(&written.text).and_then(verify).map_err(|error| Stop::Invalid(error.to_string()))?;
+    validate(&kernel).map_err(Stop::Invalid)?;
+    // Tens of thousands of kernels that nobody runs again.
+    let options = CompileOptions::default().cache(CachePolicy::Off);
+    let executable = backend.compile(Arc::new(kernel), &options)?;
+    let mut buffers = Vec::with_capacity(written.buffers.len());
+    for bytes in &written.buffers {
+        let buffer = backend.allocate(bytes.len() as u64)?;
+        buffer.write(0, bytes)?;
+        buffers.push(buffer);
+    }
+    let limits = &backend.snapshot().limits;
+    let launch = Launch::check(
+        executable.kernel(),
+        limits,
+        Binding::each(&buffers),
+        &written.params,
+        &LaunchOptions::workgroups([1, 1, 1]).timeout(TIMEOUT),
+    )?;
+    executable.launch(&launch)?;
+    let mut after = Vec::with_capacity(buffers.len());
+    for buffer in &buffers {
+        let mut bytes = vec![0; buffer.bytes() as usize];
+        buffer.read(0, &mut bytes)?;
+        after.push(bytes);
+    }
+    Ok(after)
+}
+
+/// Makes packs 0 to `count` by `make`, runs each on a thread of a pool, and hands what became of them to `each`, in no
+/// particular order.
+pub(super) fn run_all(
+    backend: &dyn Backend,
+    device: Device,
+    count: usize,
+    make: &(dyn Fn(usize) -> Pack + Sync),
+    each: &mut dyn FnMut(usize, Outcome),
+) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count.max(1));
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (sender, next) = (sender.clone(), &next);
+            let work = move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count || sender.send((number, make(number).run(backend, device))).is_err() {
+                        return;
+                    }
+                }
+            };
+            let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+            if thread.spawn_scoped(scope, work.clone()).is_err() {
+                // No more threads: this one does the work.
+                work();
+            }
+        }
+        drop(sender);
+        for (number, outcome) in receiver {
+            each(number, outcome);
+        }
+    });
+}

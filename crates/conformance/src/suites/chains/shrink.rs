@@ -1,0 +1,176 @@
+//! Smaller kernels that show the same fault.
+
+use fulgurite_driver_core::Backend;
+
+use super::evaluate::Device;
+use super::program::{Node, Program, Source};
+use super::run::{Example, Outcome, Pack};
+use super::write::Stores;
+
+/// Kernels that are compiled at most to make one smaller.
+const TRIES: usize = 64;
+
+/// A search that has compiled a number of kernels.
+struct Search<'a> {
+    backend: &'a dyn Backend,
+    device: Device,
+    tries: usize,
+}
+
+impl Search<'_> {
+    /// The wrong result that program `at` of `pack` gives, if any.
+    fn fails(&mut self, pack: &Pack, at: usize) -> Option<Example> {
+        self.tries += 1;
+        if self.tries > TRIES {
+            return None;
+        }
+        match pack.run(self.backend, self.device) {
+            // One sum stands for all: whichever program is said to be wrong.
+            Outcome::Ran(judged) if matches!(pack.stores, Stores::Digest(_)) => {
+                judged.into_iter().find_map(|judged| judged.example)
+            }
+            Outcome::Ran(mut judged) => judged.swap_remove(at).example,
+            _ => None,
+        }
+    }
+}
+
+/// The smallest pack found in which program `wrong` of `pack` still gives a wrong result, with that result: the program
+/// alone and cut short where that fails, else with as little company as is needed.
+pub(super) fn shrink(
+    pack: &Pack,
+    wrong: usize,
+    backend: &dyn Backend,
+    device: Device,
+) -> Option<(Pack, Example)> {
+    let mut search = Search { backend, device, tries: 0 };
+    let alone = Pack { stores: Stores::Late, ..subset(pack, &[wrong]) };
+    if let Some(example) = search.fails(&alone, 0) {
+        return Some(cut_short(&mut search, alone, example));
+    }
+    // Leaves out halves of the company, then quarters, and so on.
+    let mut kept: Vec<usize> = (0..pack.programs.len()).collect();
+    let place = |kept: &[usize]| kept.iter().position(|number| *number == wrong).unwrap_or_default();
+    let mut example = search.fails(pack, wrong)?;
+    let mut part = kept.len() / 2;
+    while part > 0 {
+        let mut at = 0;
+        while at < kept.len() {
+            let end = (at + part).min(kept.len());
+            let rest: Vec<usize> = kept
+                .iter()
+                .enumerate()
+                .filter(|(position, number)| !(at..end).contains(position) || **number == wrong)
+                .map(|(_, number)| *number)
+                .collect();
+            let smaller = rest.len() < kept.len();
+            match smaller.then(|| search.fails(&subset(pack, &rest), place(&rest))).flatten() {
+                Some(found) => {
+                    example = found;
+                    kept = rest;
+                }
+                None => at = end,
+            }
+        }
+        part /= 2;
+    }
+    Some((subset(pack, &kept), example))
+}
+
+/// Keeps one output of the one program of `pack`, and replaces what it is computed from by inputs, as far as it stays wrong.
+fn cut_short(search: &mut Search<'_>, mut pack: Pack, mut example: Example) -> (Pack, Example) {
+    let with = |pack: &Pack, program: Program| Pack {
+        programs: vec![program],
+        data: pack.data.clone(),
+        stores: pack.stores,
+    };
+    let one = with(&pack, with_one_output(&pack.programs[0], example.output));
+    if let Some(found) = search.fails(&one, 0) {
+        (pack, example) = (one, found);
+    }
+    let mut at = 0;
+    while let Some(node) = pack.programs[0].body.get(at) {
+        let replaced = match (node, defined(node).as_slice()) {
+            (Node::Input { .. }, _) | (_, [_, _, ..] | []) => None,
+            (_, [to]) => Some(*to),
+        };
+        let shorter = replaced.map(|to| {
+            let mut program = pack.programs[0].clone();
+            program.body[at] = Node::Input { to, source: Source::Slot(at % 8) };
+            with(&pack, with_one_output(&program, 0))
+        });
+        if let Some(shorter) = shorter
+            && let Some(found) = search.fails(&shorter, 0)
+        {
+            // What stood before may be gone: begin again.
+            (pack, example, at) = (shorter, found, 0);
+        } else {
+            at += 1;
+        }
+    }
+    (pack, example)
+}
+
+fn subset(pack: &Pack, numbers: &[usize]) -> Pack {
+    Pack {
+        programs: numbers.iter().map(|number| pack.programs[*number].clone()).collect(),
+        data: pack.data.clone(),
+        stores: pack.stores,
+    }
+}
+
+/// The program with one output, and without the nodes that it does not need.
+fn with_one_output(program: &Program, output: usize) -> Program {
+    let mut program = program.clone();
+    program.outputs = vec![program.outputs[output]];
+    let mut needed = vec![false; program.types.len()];
+    needed[program.outputs[0].var()] = true;
+    // From the end, as a node needs what is before it.
+    let mut kept = Vec::new();
+    for node in program.body.iter().rev() {
+        if defined(node).iter().any(|var| needed[*var]) {
+            uses(node, &mut |var| needed[var] = true);
+            kept.push(node.clone());
+        }
+    }
+    kept.reverse();
+    program.body = kept;
+    program
+}
+
+/// The variables that a node defines for those after it.
+fn defined(node: &Node) -> Vec<usize> {
+    match node {
+        Node::If { to, .. } | Node::For { to, .. } => to.clone(),
+        Node::Input { to, .. }
+        | Node::Op { to, .. }
+        | Node::Table { to, .. }
+        | Node::Exchange { to, .. }
+        | Node::Combined { to, .. }
+        | Node::Shuffle { to, .. } => vec![*to],
+    }
+}
+
+/// Every variable that a node or a node within it reads.
+fn uses(node: &Node, each: &mut dyn FnMut(usize)) {
+    match node {
+        Node::Input { .. } => {}
+        Node::Op { args, .. } => args.iter().for_each(|var| each(*var)),
+        Node::Table { index, .. } => each(*index),
+        Node::Exchange { value, .. } | Node::Combined { value, .. } | Node::Shuffle { value, .. } => {
+            each(*value);
+        }
+        Node::If { condition, arms, .. } => {
+            each(*condition);
+            for arm in arms {
+                arm.nodes.iter().for_each(|node| uses(node, each));
+                arm.yields.iter().for_each(|var| each(*var));
+            }
+        }
+        Node::For { from, end, initial, body, .. } => {
+            [*from, *end].into_iter().for_each(&mut *each);
+            initial.iter().chain(&body.yields).for_each(|var| each(*var));
+            body.nodes.iter().for_each(|node| uses(node, each));
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! Kernels of programs: text, buffers and parameters, and where each result is found afterwards.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+
+use fulgurite_spec::eval::{self, Components};
+use fulgurite_spec::{Literal, Op, ScalarType, Type};
+
+use super::data::{Data, SLOTS, bytes_of, component_at};
+use super::program::{Arm, INVOCATIONS, Node, Output, Program, Source, TABLE, Var, table_word};
+
+/// Whether results are stored as soon as they are there, or all at the end of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stores {
+    /// After each program.
+    Early,
+    /// After all programs, which keeps the results in registers.
+    Late,
+    /// The results of so many programs summed up in one word: a store costs some drivers' compilers more than a chain.
+    Digest(usize),
+}
+
+/// A kernel with its inputs.
+pub(super) struct Written {
+    pub(super) text: String,
+    /// The contents of each buffer before the launch.
+    pub(super) buffers: Vec<Vec<u8>>,
+    pub(super) params: Vec<Components>,
+    /// For each program, its outputs' components; empty where they are in a digest.
+    places: Vec<Vec<Vec<Place>>>,
+    /// The digests, in the order of the programs.
+    digests: Vec<Place>,
+}
+
+/// Where one component of a result is: that of invocation `i` is `i` elements further.
+#[derive(Clone, Copy)]
+struct Place {
+    buffer: usize,
+    ty: ScalarType,
+    first: usize,
+}
+
+impl Written {
+    /// Digest `number` in one invocation.
+    pub(super) fn digest(&self, after: &[Vec<u8>], number: usize, invocation: usize) -> u64 {
+        let place = self.digests[number];
+        component_at(&after[place.buffer], place.ty, place.first + invocation)
+    }
+
+    /// What is found in the place of one output of one program in one invocation.
+    pub(super) fn found(
+        &self,
+        after: &[Vec<u8>],
+        program: usize,
+        output: usize,
+        invocation: usize,
+    ) -> Components {
+        let mut value = [0; 4];
+        for (slot, place) in value.iter_mut().zip(&self.places[program][output]) {
+            *slot = component_at(&after[place.buffer], place.ty, place.first + invocation);
+        }
+        value
+    }
+}
+
+/// The type that a component has in memory.
+pub(super) fn stored(ty: ScalarType) -> ScalarType {
+    if ty == ScalarType::Bool { ScalarType::U32 } else { ty }
+}
+
+/// What a kernel declares, found before its text begins.
+#[derive(Default)]
+struct Declared {
+    loaded: BTreeSet<ScalarType>,
+    params: BTreeSet<ScalarType>,
+    shared: BTreeSet<Type>,
+    table: bool,
+    /// Components stored of each type.
+    stored: BTreeMap<ScalarType, usize>,
+    /// Words combined by atomics.
+    atomics: usize,
+    /// Words that sum up results.
+    digests: usize,
+}
+
+/// Writes one kernel of all `programs`.
+pub(super) fn write(programs: &[&Program], data: &Data, stores: Stores) -> Written {
+    let declared = declare(programs, stores);
+    let mut text = String::from("fulgurite 1\nkernel @chains workgroup(64, 1, 1) {\n");
+    let (mut buffers, mut names) = (Vec::new(), HashMap::new());
+    let mut requires = String::new();
+    for ty in &declared.loaded {
+        let _ = writeln!(text, "  buffer %in_{ty}: read {ty}[]");
+        let _ = writeln!(requires, "  require eq (len %in_{ty}), {}u32", SLOTS * INVOCATIONS);
+        buffers.push(bytes_of(*ty, data.slots(*ty).iter().copied()));
+    }
+    if declared.table {
+        text += "  buffer %table: read u32[]\n";
+        buffers.push(bytes_of(ScalarType::U32, (0..u64::from(TABLE)).map(table_word)));
+    }
+    for (ty, count) in &declared.stored {
+        let _ = writeln!(text, "  buffer %out_{ty}: write {ty}[]");
+        let _ = writeln!(requires, "  require eq (len %out_{ty}), {}u32", count * INVOCATIONS);
+        names.insert(*ty, buffers.len());
+        // Poisoned, so that a missing store shows.
+        buffers.push(vec![0xa5; count * INVOCATIONS * ty.size() as usize]);
+    }
+    let atomics = buffers.len();
+    if declared.atomics > 0 {
+        text += "  buffer %sums: read_write u32[]\n";
+        let _ = writeln!(requires, "  require eq (len %sums), {}u32", declared.atomics * INVOCATIONS);
+        buffers.push(vec![0; declared.atomics * INVOCATIONS * 4]);
+    }
+    if declared.digests > 0 {
+        text += "  buffer %digests: write u32[]\n";
+        let _ = writeln!(requires, "  require eq (len %digests), {}u32", declared.digests * INVOCATIONS);
+    }
+    for ty in &declared.params {
+        let _ = writeln!(text, "  param %param_{ty}: {ty}");
+    }
+    for ty in &declared.shared {
+        let _ = writeln!(text, "  shared %shared_{ty}: {ty}[{INVOCATIONS}] uninit");
+    }
+    text += &requires;
+    text += "  %i = local_index\n";
+    let params = declared.params.iter().map(|ty| eval::splat_low(data.param(*ty))).collect();
+    let mut writer = Writer {
+        text,
+        program: programs.first().copied(),
+        number: 0,
+        inputs: HashMap::new(),
+        operands: HashMap::new(),
+        fresh: 0,
+        depth: 1,
+    };
+    let (mut places, mut stored_so_far, mut atomics_so_far) = (Vec::new(), BTreeMap::new(), 0);
+    let (mut late, mut digests, mut digest) = (String::new(), Vec::new(), None);
+    for (number, program) in programs.iter().enumerate() {
+        writer.program = Some(program);
+        writer.number = number;
+        writer.operands.clear();
+        writer.nodes(&program.body);
+        let before = writer.text.len();
+        let mut own = Vec::new();
+        for output in &program.outputs {
+            own.push(match output {
+                Output::Store(var) if matches!(stores, Stores::Digest(_)) => {
+                    digest = Some(writer.add_to_digest(digest, *var));
+                    Vec::new()
+                }
+                Output::Store(var) => writer.store(*var, &names, &mut stored_so_far),
+                Output::Atomic(op, var) => {
+                    let first = atomics_so_far * INVOCATIONS;
+                    atomics_so_far += 1;
+                    let at = writer.at(first);
+                    let value = writer.name(*var);
+                    writer.line(&format!("{} %sums[{at}], {value}", op.mnemonic()));
+                    vec![Place { buffer: atomics, ty: ScalarType::U32, first }]
+                }
+            });
+        }
+        if stores == Stores::Late {
+            late += &writer.text.split_off(before);
+        }
+        places.push(own);
+        let last = number + 1 == programs.len();
+        if let Stores::Digest(count) = stores
+            && (last || (number + 1) % count == 0)
+        {
+            let first = digests.len() * INVOCATIONS;
+            let at = writer.at(first);
+            let value = digest.take().unwrap_or_else(|| "0u32".to_owned());
+            writer.line(&format!("store %digests[{at}], {value}"));
+            digests.push(Place { buffer: buffers.len(), ty: ScalarType::U32, first });
+        }
+    }
+    if !digests.is_empty() {
+        buffers.push(vec![0xa5; digests.len() * INVOCATIONS * 4]);
+    }
+    let text = writer.text + &late + "}\n";
+    Written { text, buffers, params, places, digests }
+}
+
+/// The words of one value that go into a digest.
+pub(super) fn digest_of(ty: Type, value: &Components) -> u64 {
+    let lanes = &value[..ty.lanes.count() as usize];
+    lanes.iter().fold(0, |sum, bits| sum + (bits & 0xffff_ffff) + (bits >> 32)) & 0xffff_ffff
+}
+
+fn declare(programs: &[&Program], stores: Stores) -> Declared {
+    let mut declared = Declared::default();
+    if let Stores::Digest(count) = stores {
+        declared.digests = programs.len().div_ceil(count);
+    }
+    for program in programs {
+        declare_nodes(program, &program.body, &mut declared);
+        for output in &program.outputs {
+            match output {
+                Output::Store(_) if declared.digests > 0 => {}
+                Output::Store(var) => {
+                    let ty = program.types[*var];
+                    *declared.stored.entry(stored(ty.scalar)).or_default() += ty.lanes.count() as usize;
+                }
+                Output::Atomic(..) => declared.atomics += 1,
+            }
+        }
+    }
+    declared
+}
+
+fn declare_nodes(program: &Program, nodes: &[Node], declared: &mut Declared) {
+    for node in nodes {
+        match node {
+            Node::Input { to, source: Source::Slot(_) } => {
+                declared.loaded.insert(stored(program.types[*to].scalar));
+            }
+            Node::Input { to, source: Source::Param } => {
+                declared.params.insert(program.types[*to].scalar);
+            }
+            Node::Exchange { value, .. } => {
+                declared.shared.insert(program.types[*value]);
+            }
+            Node::Table { .. } => declared.table = true,
+            Node::If { arms, .. } => arms.iter().for_each(|arm| declare_nodes(program, &arm.nodes, declared)),
+            Node::For { body, .. } => declare_nodes(program, &body.nodes, declared),
+            _ => {}
+        }
+    }
+}
+
+struct Writer<'a> {
+    text: String,
+    program: Option<&'a Program>,
+    number: usize,
+    /// Names of components loaded so far: a load serves every program of the kernel.
+    inputs: HashMap<(ScalarType, usize), String>,
+    /// Operands of the program at hand that are not named after their variable.
+    operands: HashMap<Var, String>,
+    /// Names made by [`fresh`](Self::fresh).
+    fresh: usize,
+    depth: usize,
+}
+
+impl Writer<'_> {
+    fn line(&mut self, line: &str) {
+        self.text.extend(std::iter::repeat_n("  ", self.depth));
+        self.text += line;
+        self.text += "\n";
+    }
+
+    fn ty(&self, var: Var) -> Type {
+        self.program.map_or(Type::U32, |program| program.types[var])
+    }
+
+    fn name(&self, var: Var) -> String {
+        self.operands.get(&var).cloned().unwrap_or_else(|| format!("%v{}_{var}", self.number))
+    }
+
+    fn names(&self, vars: &[Var]) -> String {
+        vars.iter().map(|var| self.name(*var)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// A name that nothing else has.
+    fn fresh(&mut self, what: &str) -> String {
+        self.fresh += 1;
+        format!("%{what}{}", self.fresh)
+    }
+
+    /// The index `first` elements after the invocation's own.
+    fn at(&mut self, first: usize) -> String {
+        if first == 0 {
+            return "%i".to_owned();
+        }
+        let name = self.fresh("at");
+        self.line(&format!("{name} = add %i, {first}u32"));
+        name
+    }
+
+    /// One loaded component.
+    fn loaded(&mut self, ty: ScalarType, slot: usize) -> String {
+        let slot = slot % SLOTS;
+        if let Some(name) = self.inputs.get(&(ty, slot)) {
+            return name.clone();
+        }
+        let name = format!("%in_{ty}_{slot}");
+        let at = self.at(slot * INVOCATIONS);
+        if ty == ScalarType::Bool {
+            self.line(&format!("{name}_w = load %in_u32[{at}]"));
+            self.line(&format!("{name}_b = and {name}_w, 1u32"));
+            self.line(&format!("{name} = convert {name}_b -> bool"));
+        } else {
+            self.line(&format!("{name} = load %in_{ty}[{at}]"));
+        }
+        self.inputs.insert((ty, slot), name.clone());
+        name
+    }
+
+    fn input(&mut self, to: Var, source: Source) {
+        let ty = self.ty(to);
+        let lanes = ty.lanes.count() as usize;
+        let name = self.name(to);
+        let scalar = ty.scalar;
+        let components: Vec<String> = match source {
+            Source::Slot(slot) => (0..lanes).map(|lane| self.loaded(scalar, slot + lane)).collect(),
+            Source::Literal(bits) => vec![Literal::new(scalar, bits).to_string(); lanes],
+            Source::Param => vec![format!("%param_{scalar}"); lanes],
+            Source::Id => {
+                let id = if scalar == ScalarType::U32 {
+                    "%i".to_owned()
+                } else {
+                    let id = format!("{name}_id");
+                    self.line(&format!("{id} = convert %i -> {scalar}"));
+                    id
+                };
+                vec![id; lanes]
+            }
+        };
+        if lanes > 1 {
+            self.line(&format!("{name} = construct {}", components.join(", ")));
+        } else {
+            self.operands.insert(to, components[0].clone());
+        }
+    }
+
+    fn nodes(&mut self, nodes: &[Node]) {
+        for node in nodes {
+            self.node(node);
+        }
+    }
+
+    fn node(&mut self, node: &Node) {
+        match node {
+            Node::Input { to, source } => self.input(*to, *source),
+            Node::Op { to, op, args } => {
+                let stated = matches!(op, Op::Convert | Op::Bitcast | Op::Unpack);
+                let result = if stated { format!(" -> {}", self.ty(*to)) } else { String::new() };
+                let line = format!("{} = {} {}{result}", self.name(*to), op.mnemonic(), self.names(args));
+                self.line(&line);
+            }
+            Node::If { condition, arms, to } => {
+                let types: Vec<String> = to.iter().map(|var| self.ty(*var).to_string()).collect();
+                let results = if to.is_empty() { String::new() } else { format!("{} = ", self.names(to)) };
+                let types = if to.is_empty() { String::new() } else { format!(" -> {}", types.join(", ")) };
+                self.line(&format!("{results}if {}{types} {{", self.name(*condition)));
+                self.arm(&arms[0]);
+                self.line("} else {");
+                self.arm(&arms[1]);
+                self.line("}");
+            }
+            Node::For { counter, from, end, initial, carried, body, to } => {
+                let ty = self.ty(*from);
+                let pairs: Vec<String> = carried
+                    .iter()
+                    .zip(initial)
+                    .map(|(param, value)| format!("{} = {}", self.name(*param), self.name(*value)))
+                    .collect();
+                let [counter, from, end] = [*counter, *from, *end].map(|var| self.name(var));
+                let to = self.names(to);
+                self.line(&format!(
+                    "{to} = for {counter} in {from} to {end} step 1{ty} carry({}) {{",
+                    pairs.join(", ")
+                ));
+                self.arm(body);
+                self.line("}");
+            }
+            Node::Table { to, index } => {
+                let line = format!("{} = load %table[{}]", self.name(*to), self.name(*index));
+                self.line(&line);
+            }
+            Node::Exchange { to, value, mask } => {
+                let (to, ty, value) = (self.name(*to), self.ty(*value), self.name(*value));
+                self.line("barrier[shared]");
+                self.line(&format!("store %shared_{ty}[%i], {value}"));
+                self.line("barrier[shared]");
+                self.line(&format!("{to}_at = xor %i, {mask}u32"));
+                self.line(&format!("{to} = load %shared_{ty}[{to}_at]"));
+            }
+            Node::Combined { to, op, combine, value } => {
+                let line = format!(
+                    "{} = {}[{}] {}",
+                    self.name(*to),
+                    op.mnemonic(),
+                    combine.op().mnemonic(),
+                    self.name(*value)
+                );
+                self.line(&line);
+            }
+            Node::Shuffle { to, value, mask } => {
+                let line =
+                    format!("{} = subgroup.shuffle_xor {}, {mask}u32", self.name(*to), self.name(*value));
+                self.line(&line);
+            }
+        }
+    }
+
+    fn arm(&mut self, arm: &Arm) {
+        self.depth += 1;
+        // What is loaded here is not there after the arm.
+        let inputs = self.inputs.clone();
+        self.nodes(&arm.nodes);
+        if !arm.yields.is_empty() {
+            let line = format!("yield {}", self.names(&arm.yields));
+            self.line(&line);
+        }
+        self.inputs = inputs;
+        self.depth -= 1;
+    }
+
+    /// Adds the words of a result to those so far.
+    fn add_to_digest(&mut self, mut sum: Option<String>, var: Var) -> String {
+        let (ty, name) = (self.ty(var), self.name(var));
+        for lane in 0..ty.lanes.count() {
+            let mut value = name.clone();
+            if ty.lanes.count() > 1 {
+                value = self.fresh("part");
+                self.line(&format!("{value} = extract {name}, {lane}u32"));
+            }
+            for word in self.words_of(ty.scalar, value) {
+                sum = Some(match sum {
+                    None => word,
+                    Some(sum) => {
+                        let next = self.fresh("sum");
+                        self.line(&format!("{next} = add {sum}, {word}"));
+                        next
+                    }
+                });
+            }
+        }
+        sum.unwrap_or_else(|| "0u32".to_owned())
+    }
+
+    /// The words of a scalar's bits.
+    fn words_of(&mut self, ty: ScalarType, value: String) -> Vec<String> {
+        let mut made = |line: String| {
+            let name = self.fresh("word");
+            self.line(&format!("{name} = {line}"));
+            name
+        };
+        match ty {
+            ScalarType::U32 => vec![value],
+            ScalarType::I32 | ScalarType::F32 => vec![made(format!("bitcast {value} -> u32"))],
+            ScalarType::Bool | ScalarType::U8 | ScalarType::U16 => {
+                vec![made(format!("convert {value} -> u32"))]
+            }
+            ScalarType::I64 | ScalarType::F64 | ScalarType::U64 => {
+                let bits =
+                    if ty == ScalarType::U64 { value } else { made(format!("bitcast {value} -> u64")) };
+                let high = made(format!("shr {bits}, 32u32"));
+                [bits, high].into_iter().map(|half| made(format!("convert {half} -> u32"))).collect()
+            }
+            narrow => {
+                let unsigned = if narrow.bits() == 8 { "u8" } else { "u16" };
+                let bits = made(format!("bitcast {value} -> {unsigned}"));
+                vec![made(format!("convert {bits} -> u32"))]
+            }
+        }
+    }
+
+    /// Stores a result component by component, after those of its type that were stored before.
+    fn store(
+        &mut self,
+        var: Var,
+        buffers: &HashMap<ScalarType, usize>,
+        so_far: &mut BTreeMap<ScalarType, usize>,
+    ) -> Vec<Place> {
+        let (ty, name) = (self.ty(var), self.name(var));
+        let kept = stored(ty.scalar);
+        let mut places = Vec::new();
+        for lane in 0..ty.lanes.count() {
+            let count = so_far.entry(kept).or_default();
+            let first = *count * INVOCATIONS;
+            *count += 1;
+            let mut value = name.clone();
+            if ty.lanes.count() > 1 {
+                value = self.fresh("part");
+                self.line(&format!("{value} = extract {name}, {lane}u32"));
+            }
+            if ty.scalar == ScalarType::Bool {
+                let word = self.fresh("word");
+                self.line(&format!("{word} = convert {value} -> u32"));
+                value = word;
+            }
+            let at = self.at(first);
+            self.line(&format!("store %out_{kept}[{at}], {value}"));
+            places.push(Place { buffer: buffers[&kept], ty: kept, first });
+        }
+        places
+    }
+}

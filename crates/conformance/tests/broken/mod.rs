@@ -1,0 +1,80 @@
+//! A backend that changes every kernel before it compiles it: what the suites are held to account with.
+
+use std::sync::Arc;
+
+use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport};
+use fulgurite_ir::{BlockId, InstId, InstKind, Kernel, ValueId, VerifiedKernel, verify};
+use fulgurite_spec::device::DeviceSnapshot;
+use fulgurite_spec::{Location, Type};
+
+/// A bug: changes a kernel before it is compiled.
+pub(crate) type Mutation = fn(&mut Kernel);
+
+/// A backend with a bug in front of it.
+pub(crate) struct Broken {
+    pub(crate) inner: Arc<dyn Backend>,
+    pub(crate) mutation: Mutation,
+}
+
+struct BrokenExecutable {
+    inner: Arc<dyn Executable>,
+    original: Arc<VerifiedKernel>,
+}
+
+impl Backend for Broken {
+    fn snapshot(&self) -> &DeviceSnapshot {
+        self.inner.snapshot()
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error> {
+        self.inner.allocate(bytes)
+    }
+
+    fn compile(
+        &self,
+        kernel: Arc<VerifiedKernel>,
+        options: &CompileOptions,
+    ) -> Result<Arc<dyn Executable>, Error> {
+        let mut changed = (*kernel).clone().into_kernel();
+        (self.mutation)(&mut changed);
+        // A kernel that does not verify would be caught for the wrong reason.
+        let changed = verify(changed).expect("a seeded bug leaves a kernel that verifies");
+        let inner = self.inner.compile(Arc::new(changed), options)?;
+        Ok(Arc::new(BrokenExecutable { inner, original: kernel }))
+    }
+}
+
+impl Executable for BrokenExecutable {
+    fn kernel(&self) -> &Arc<VerifiedKernel> {
+        &self.original
+    }
+
+    fn id(&self) -> &str {
+        self.inner.id()
+    }
+
+    fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
+        self.inner.launch(launch)
+    }
+}
+
+/// The instructions of `kernel`, with their blocks.
+pub(crate) fn instructions(kernel: &Kernel) -> Vec<(BlockId, InstId)> {
+    let blocks = kernel.blocks.iter().enumerate();
+    blocks.flat_map(|(b, block)| block.insts.iter().map(move |id| (BlockId::new(b), *id))).collect()
+}
+
+/// Puts an instruction right before another; its result if it has one of type `ty`.
+pub(crate) fn insert_before(
+    kernel: &mut Kernel,
+    (block, before): (BlockId, InstId),
+    kind: InstKind,
+    ty: Option<Type>,
+) -> Option<ValueId> {
+    let new = kernel.add_inst(block, kind, ty.as_slice(), Location::Unknown);
+    let insts = &mut kernel.blocks[block.index()].insts;
+    insts.pop();
+    let at = insts.iter().position(|id| *id == before).unwrap_or_default();
+    insts.insert(at, new);
+    kernel.insts[new.index()].results.first().copied()
+}
