@@ -1,5 +1,7 @@
 //! The module as a whole: what it declares, its ids, determinism and size.
 
+use std::path::{Path, PathBuf};
+
 use fulgurite_ir::builder::Write;
 use std::collections::HashSet;
 
@@ -165,8 +167,14 @@ fn a_hundred_thousand_chained_adds_take_five_words_each() {
 fn every_kernel_that_runs_in_the_tests_of_the_language_can_be_read_back() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../ir/filetests/run");
     let mut count = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+    let files = |folder: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let (folders, mut paths): (Vec<_>, Vec<_>) =
+        files(Path::new(folder)).into_iter().partition(|path| path.is_dir());
+    paths.extend(folders.iter().flat_map(|folder| files(folder)));
+    for path in paths {
+        let text = std::fs::read_to_string(path).unwrap();
         let kernel = kernel(&text);
         for profile in [Profile::least(), Profile::fullest()] {
             if fulgurite_spirv::unsupported(&kernel, &profile).is_some() {
