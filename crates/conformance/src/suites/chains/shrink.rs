@@ -1,6 +1,7 @@
 //! Smaller kernels that show the same fault.
 
 use fulgurite_driver_core::Backend;
+use fulgurite_spec::{Op, Type};
 
 use super::evaluate::Device;
 use super::program::{Node, Program, Source};
@@ -90,9 +91,10 @@ fn cut_short(search: &mut Search<'_>, mut pack: Pack, mut example: Example) -> (
     }
     let mut at = 0;
     while let Some(node) = pack.programs[0].body.get(at) {
+        let bounding = bounding(&pack.programs[0]);
         let replaced = match (node, defined(node).as_slice()) {
             (Node::Input { .. }, _) | (_, [_, _, ..] | []) => None,
-            (_, [to]) => Some(*to),
+            (_, [to]) => Some(*to).filter(|to| !bounding[*to]),
         };
         let shorter = replaced.map(|to| {
             let mut program = pack.programs[0].clone();
@@ -148,6 +150,35 @@ fn defined(node: &Node) -> Vec<usize> {
         | Node::Exchange { to, .. }
         | Node::Combined { to, .. }
         | Node::Shuffle { to, .. } => vec![*to],
+    }
+}
+
+/// Whether each variable keeps loops short: with any other value in its place, a loop may run for billions of
+/// iterations.
+fn bounding(program: &Program) -> Vec<bool> {
+    let mut bounding = vec![false; program.types.len()];
+    mark_bounding(program, &program.body, &mut bounding);
+    bounding
+}
+
+fn mark_bounding(program: &Program, nodes: &[Node], bounding: &mut [bool]) {
+    for node in nodes.iter().rev() {
+        match node {
+            Node::For { from, end, body, .. } => {
+                bounding[*from] = true;
+                bounding[*end] = true;
+                mark_bounding(program, &body.nodes, bounding);
+            }
+            Node::If { arms, .. } => {
+                arms.iter().for_each(|arm| mark_bounding(program, &arm.nodes, bounding));
+            }
+            _ => {}
+        }
+        // Whatever its operands are, the result of `and` is as small as the mask.
+        let is_mask = matches!(node, Node::Op { op: Op::And, .. });
+        if !is_mask && defined(node).iter().any(|var| bounding[*var]) {
+            uses(node, &mut |var| bounding[var] |= program.types[var] != Type::BOOL);
+        }
     }
 }
 
