@@ -1,8 +1,8 @@
 //! Values hidden from drivers whose compilers fold what they see of them wrongly: combined with a zero that only the launch
 //! knows.
 //!
-//! Which drivers need what is in the profile: known zeros of float arithmetic, the rounding of a conversion to `f16`, and
-//! 64-bit integers widened from narrower ones or rotated. Whatever no compiler can fold is left as it is.
+//! The profile's [`Rules`](crate::Rules) say which values a driver must not see through. A value that no compiler can fold
+//! is left as it is.
 
 use fulgurite_ir::analysis::{instructions, operands};
 use fulgurite_ir::{InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
@@ -77,7 +77,7 @@ impl Emitter<'_> {
         if ty.scalar.bits() == 64 { self.make(op::UConvert, ty, &[zero]) } else { zero }
     }
 
-    /// `value`, of which a compiler can know nothing.
+    /// `value` combined with the hidden zero, so that no compiler can fold it.
     fn opaque(&mut self, ty: Type, value: Id) -> Id {
         let unsigned = ty.with_scalar(ty.scalar.unsigned().unwrap_or(ScalarType::U32));
         let Some(zero) = self.hidden_zero(unsigned) else { return value };
@@ -90,7 +90,7 @@ impl Emitter<'_> {
             return self.make(op::Bitcast, ty, &[bits]);
         }
         let bits = self.as_type(ty, unsigned, value);
-        // Twice is as good as once; of two exclusive ors nothing would be left.
+        // Not an exclusive or: a compiler cancels two of them.
         let bits = self.make(op::BitwiseOr, unsigned, &[bits, zero]);
         self.as_type(unsigned, ty, bits)
     }
