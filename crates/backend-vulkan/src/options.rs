@@ -23,6 +23,10 @@ pub struct Options {
     /// Reach every buffer by its device address where the device has 64-bit integers, not only buffers too large for a
     /// descriptor.
     pub addresses: bool,
+    /// Lowers by these rules instead of those that the driver needs: names of [`Rules`](fulgurite_spirv::Rules) with commas
+    /// between them, or `all` or `none`. Shows what a rule costs, or whether a driver needs it. With a rule left out that the
+    /// driver needs, results are wrong.
+    pub rules: Option<String>,
     /// Where the verdicts of device probes are kept. Default: nowhere, so each opening probes.
     pub probe_directory: Option<PathBuf>,
     /// Where compiled kernels are kept. Default: nowhere, so each process compiles.
@@ -64,7 +68,7 @@ impl fmt::Debug for Prefetch {
 
 impl Options {
     /// Options from the environment: `FULGURITE_VULKAN_VALIDATION` and `FULGURITE_VULKAN_ADDRESSES` (any value but `0`
-    /// turns them on), `FULGURITE_VULKAN_DEVICE`, and the folders `probes` and `pipelines` in the
+    /// turns them on), `FULGURITE_VULKAN_DEVICE`, `FULGURITE_VULKAN_RULES`, and the folders `probes` and `pipelines` in the
     /// [root of all that is kept](fulgurite_pipeline_cache::default_root).
     pub fn from_env() -> Self {
         let root = fulgurite_pipeline_cache::default_root();
@@ -80,6 +84,7 @@ impl Options {
             device: text("FULGURITE_VULKAN_DEVICE").map(|v| v.trim().to_owned()),
             staging: false,
             addresses: text("FULGURITE_VULKAN_ADDRESSES").is_some_and(|v| v.trim() != "0"),
+            rules: text("FULGURITE_VULKAN_RULES").map(|v| v.trim().to_owned()),
             patience: None,
             probe_directory: root.as_ref().map(|path| path.join("probes")),
             cache_directory: root.map(|path| path.join("pipelines")),
@@ -113,6 +118,13 @@ impl Options {
     #[must_use]
     pub fn addresses(mut self, on: bool) -> Self {
         self.addresses = on;
+        self
+    }
+
+    /// Lowers by these [`rules`](Self::rules) instead of those that the driver needs.
+    #[must_use]
+    pub fn rules(mut self, names: impl Into<String>) -> Self {
+        self.rules = Some(names.into());
         self
     }
 
@@ -178,12 +190,14 @@ mod tests {
             ("FULGURITE_VULKAN_VALIDATION", "1"),
             ("FULGURITE_VULKAN_ADDRESSES", "1"),
             ("FULGURITE_VULKAN_DEVICE", " llvm "),
+            ("FULGURITE_VULKAN_RULES", "zeros, signs "),
         ]);
         assert!(all.validation && all.addresses);
         assert_eq!(all.device.as_deref(), Some("llvm"));
+        assert_eq!(all.rules.as_deref(), Some("zeros, signs"));
         let none = read(&[("FULGURITE_VULKAN_VALIDATION", "0"), ("FULGURITE_VULKAN_DEVICE", "")]);
         assert!(!none.validation && !none.addresses);
-        assert_eq!(none.device, None);
+        assert_eq!((none.device, none.rules), (None, None));
         assert_eq!(none.probe_directory, Some("/kept/probes".into()));
         assert_eq!(none.cache_directory, Some("/kept/pipelines".into()));
     }

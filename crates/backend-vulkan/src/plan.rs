@@ -139,6 +139,9 @@ pub(crate) enum PlanError {
     /// Its driver does not say what it is.
     #[error(transparent)]
     Unknown(#[from] QueryError),
+    /// A rule that the options name.
+    #[error("no rule of lowering is called `{0}`; there are {names}, and `all` and `none`", names = Rules::NAMES.join(", "))]
+    NoRule(String),
 }
 
 /// What asking a physical device gave.
@@ -221,6 +224,9 @@ pub(crate) fn plan(
     }
     let bounds = bounds(physical);
     let mut profile = profile(physical, &bounds, quirks);
+    if let Some(names) = &options.rules {
+        profile.rules = asked_for(names)?;
+    }
     profile.addresses = options.addresses && types.int64;
     if profile.subgroup_uniform_control_flow {
         extensions.push(khr::shader_subgroup_uniform_control_flow::NAME);
@@ -361,6 +367,17 @@ fn types(physical: &PhysicalSnapshot) -> TypeFeatures {
         atomic_float_add: has.atomic_float_add && atomic_floats,
         atomic_double_add: has.atomic_double_add && atomic_floats && has.float64 && keeps[2],
         ..has
+    }
+}
+
+/// The rules that options name.
+fn asked_for(names: &str) -> Result<Rules, PlanError> {
+    match names {
+        "all" => Ok(Rules::ALL),
+        "none" => Ok(Rules::NONE),
+        names => {
+            Rules::named(names.split(',').map(str::trim)).map_err(|name| PlanError::NoRule(name.to_owned()))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod store;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use ash::vk;
@@ -16,7 +17,7 @@ use fulgurite_spec::device::Capability;
 use fulgurite_spec::eval::Components;
 use fulgurite_spirv::{Profile, Rules};
 
-use battery::BATTERY;
+use battery::{BATTERY, Chain};
 
 use crate::device::Device;
 use crate::error::unavailable;
@@ -101,6 +102,8 @@ kernel @fence_probe workgroup(64, 1, 1) {
 /// How far the kernel counts, in turn: a limit is most likely near 2¹⁶.
 const COUNTS: [u32; 2] = [100_000, 4_000_000];
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes of stack of the threads that compile: some drivers' compilers recurse.
+const STACK_BYTES: usize = 8 << 20;
 
 /// The quirks of `snapshot`'s driver: remembered in `directory`, or probed and then remembered there.
 pub(crate) fn quirks(
@@ -128,61 +131,85 @@ fn probe(
     let plan = plan(snapshot, DriverQuirks::default(), &Options::default())
         .map_err(|reason| unavailable(reason.to_string()))?;
     let device = Device::open(Arc::clone(instance), physical, plan, || None)?;
-    let subgroups = device.plan.snapshot.has(Capability::Subgroups);
-    Ok(DriverQuirks {
-        loop_limit: loop_limit(&device)?,
-        misfolds: misfolds(&device)?,
-        scrambles_lanes: subgroups && scrambles_lanes(&device)?,
-        waits_at_fences: waits_at_fences(&device)?,
+    let has = |needed: &Capability| device.plan.snapshot.has(*needed);
+    let subgroups = has(&Capability::Subgroups);
+    // What a device lacks the types for, its driver cannot fold wrongly.
+    let battery: Vec<&Chain> = BATTERY.iter().filter(|chain| chain.needs.iter().all(has)).collect();
+    let lanes = subgroups.then_some(LANE_KERNEL);
+    let sources = [LOOP_KERNEL, FENCE_KERNEL].into_iter().chain(battery.iter().map(|chain| chain.text));
+    let mut executables = compile(&device, sources.chain(lanes))?;
+    let lanes = executables.split_off(2 + battery.len());
+    let [loops, fences, chains @ ..] = executables.as_slice() else {
+        return Err(Error::Internal("a probe was not compiled".to_owned()));
+    };
+    let mut quirks = DriverQuirks {
+        loop_limit: loop_limit(&device, loops.as_ref())?,
+        misfolds: Rules::NONE,
+        scrambles_lanes: false,
+        waits_at_fences: waits_at_fences(&device, fences.as_ref())?,
+    };
+    for (chain, executable) in battery.iter().zip(chains) {
+        if !is_right(&device, chain, executable.as_ref())? {
+            quirks.misfolds = quirks.misfolds.or(chain.rule);
+        }
+    }
+    if let [lanes] = lanes.as_slice() {
+        quirks.scrambles_lanes = scrambles_lanes(&device, lanes.as_ref())?;
+    }
+    Ok(quirks)
+}
+
+/// Compiles the probes, each on a thread of its own: drivers take longer to compile them than to run them.
+fn compile(
+    device: &Arc<Device>,
+    sources: impl Iterator<Item = &'static str>,
+) -> Result<Vec<Box<dyn Executable>>, Error> {
+    std::thread::scope(|scope| {
+        let start = |source| {
+            let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+            // Where there are no more threads, this one does the work.
+            thread.spawn_scoped(scope, move || compiled(device, source)).map_err(|_| compiled(device, source))
+        };
+        let started: Vec<_> = sources.map(start).collect();
+        let finished = started.into_iter().map(|begun| match begun.map(ScopedJoinHandle::join) {
+            Ok(Ok(compiled)) | Err(compiled) => compiled,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        });
+        finished.collect()
     })
 }
 
-fn compiled(device: &Arc<Device>, source: &str) -> Result<impl Executable + use<>, Error> {
+fn compiled(device: &Arc<Device>, source: &str) -> Result<Box<dyn Executable>, Error> {
     let kernel = kernel(source).map_err(|d| Error::Internal(format!("the probe's own kernel: {d}")))?;
     let mut profile = Profile::least();
     profile.subgroup_size = device.plan.profile.subgroup_size;
-    compile_for(device, Arc::new(kernel), &profile, CachePolicy::Off)
+    Ok(Box::new(compile_for(device, Arc::new(kernel), &profile, CachePolicy::Off)?))
 }
 
-fn scrambles_lanes(device: &Arc<Device>) -> Result<bool, Error> {
-    let executable = compiled(device, LANE_KERNEL)?;
+fn scrambles_lanes(device: &Arc<Device>, executable: &dyn Executable) -> Result<bool, Error> {
     let out: Arc<dyn DeviceBuffer> = Arc::new(VulkanBuffer::create(device, 480)?);
-    let words = run(device, &executable, &[out], &[])?;
+    let words = run(device, executable, &[out], &[])?;
     Ok(words.iter().any(|word| *word != 1))
 }
 
-fn waits_at_fences(device: &Arc<Device>) -> Result<bool, Error> {
-    let executable = compiled(device, FENCE_KERNEL)?;
+fn waits_at_fences(device: &Arc<Device>, executable: &dyn Executable) -> Result<bool, Error> {
     let out: Arc<dyn DeviceBuffer> = Arc::new(VulkanBuffer::create(device, 256)?);
-    let words = run(device, &executable, &[out], &[])?;
+    let words = run(device, executable, &[out], &[])?;
     Ok(words.iter().any(|word| *word != 64))
 }
 
-/// The rules whose chains of ops the driver folds wrongly. What a device lacks the types for cannot be.
-fn misfolds(device: &Arc<Device>) -> Result<Rules, Error> {
-    let mut found = Rules::NONE;
-    for chain in BATTERY {
-        if !chain.needs.iter().all(|needed| device.plan.snapshot.has(*needed)) {
-            continue;
-        }
-        let executable = compiled(device, chain.text)?;
-        let inputs: Arc<dyn DeviceBuffer> =
-            Arc::new(VulkanBuffer::create(device, chain.input.len() as u64 * 4)?);
-        let bytes: Vec<u8> = chain.input.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        inputs.write(0, &bytes)?;
-        let out: Arc<dyn DeviceBuffer> =
-            Arc::new(VulkanBuffer::create(device, chain.expected.len() as u64 * 4)?);
-        if run(device, &executable, &[inputs, out], &[])? != chain.expected {
-            found = found.or(chain.rule);
-        }
-    }
-    Ok(found)
+/// Whether a chain of ops gives what it should.
+fn is_right(device: &Arc<Device>, chain: &Chain, executable: &dyn Executable) -> Result<bool, Error> {
+    let inputs: Arc<dyn DeviceBuffer> = Arc::new(VulkanBuffer::create(device, chain.input.len() as u64 * 4)?);
+    let bytes: Vec<u8> = chain.input.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    inputs.write(0, &bytes)?;
+    let out: Arc<dyn DeviceBuffer> = Arc::new(VulkanBuffer::create(device, chain.expected.len() as u64 * 4)?);
+    Ok(run(device, executable, &[inputs, out], &[])? == chain.expected)
 }
 
-fn loop_limit(device: &Arc<Device>) -> Result<Option<u32>, Error> {
-    let executable = compiled(device, LOOP_KERNEL)?;
+fn loop_limit(device: &Arc<Device>, executable: &dyn Executable) -> Result<Option<u32>, Error> {
     for count in COUNTS {
-        let reached = count_to(device, &executable, count)?;
+        let reached = count_to(device, executable, count)?;
         if reached == 0 || reached > count {
             let result = format!("a loop of {count} iterations counted {reached}");
             return Err(fulgurite_driver_core::DeviceError::Call { call: "a probe kernel", result }.into());

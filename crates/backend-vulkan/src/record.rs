@@ -28,7 +28,7 @@ const RECORD: &[OnRecord] = &[
     OnRecord {
         name: "llvmpipe",
         version: "Mesa 22.3.6 (LLVM 15.0.6)",
-        needless: Rules { narrow_integers: true, signs: true, ..Rules::NONE },
+        needless: Rules { wide_division: true, narrow_integers: true, signs: true, ..Rules::NONE },
         nesting: LEAST_NESTING,
     },
     OnRecord {
@@ -62,7 +62,10 @@ mod tests {
     #[test]
     fn a_version_on_record_is_spared_what_it_does_not_need_and_others_are_not() {
         let known = lavapipe();
-        assert_eq!(rules(&known), Rules { narrow_integers: false, signs: false, ..Rules::ALL });
+        assert_eq!(
+            rules(&known),
+            Rules { wide_division: false, narrow_integers: false, signs: false, ..Rules::ALL }
+        );
         let newer = PhysicalSnapshot { driver_info: "Mesa 99.0.0 (LLVM 15.0.6)".to_owned(), ..known };
         assert_eq!((rules(&newer), nesting(&newer)), (Rules::ALL, LEAST_NESTING));
         assert_eq!(rules(&discrete()), Rules::ALL);

@@ -4,6 +4,7 @@ mod abort;
 mod bits;
 mod control;
 mod convert;
+mod divide;
 mod hidden;
 mod integer;
 mod matrix;
@@ -35,7 +36,6 @@ use crate::profile::Profile;
 use crate::spv::{addressing_model, built_in, capability, decoration, execution_mode, op, storage_class};
 use crate::{Module, polls};
 
-pub(crate) use hidden::hides;
 pub(crate) use objects::unsupported;
 
 /// Emits `kernel` for a device described by `profile`: a pure function of both.
@@ -84,6 +84,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         together: None,
         hidden: None,
         known: HashMap::new(),
+        choices: HashSet::new(),
         used_in_registers: match profile.rules.f16_rounding {
             true => hidden::used_in_registers(kernel),
             false => Vec::new(),
@@ -248,6 +249,8 @@ struct Emitter<'a> {
     hidden: Option<Id>,
     /// Values of ops on constants.
     known: HashMap<ValueId, Components>,
+    /// Values of which a compiler may see that they are one of a few constant floats, where a rule asks.
+    choices: HashSet<ValueId>,
     /// For each value, whether more than stores use it; empty where no rule asks.
     used_in_registers: Vec<bool>,
     /// Built-in inputs as loaded at the start, by [`built_in_slot`].
@@ -567,6 +570,7 @@ impl Emitter<'_> {
                 let value = self.scalar(*op, operands, kernel.ty(*result));
                 let value = self.keep_rounding(*op, *result, value);
                 self.mode = FloatMode::Default;
+                self.note_choice(*op, operands, *result);
                 self.define(id, value);
             }
             InstKind::VecShuffle { components, vectors } => {

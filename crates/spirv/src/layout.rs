@@ -6,6 +6,7 @@ use fulgurite_spec::Op;
 use fulgurite_spec::eval::Components;
 
 use crate::profile::Profile;
+use crate::rules::Rules;
 
 /// Where the parameter block lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,7 +132,7 @@ impl Layout {
         let grid = instructions(kernel)
             .any(|id| matches!(kernel.inst(id).kind, InstKind::Id { op: Op::NumWorkgroups, .. }))
             .then_some(Field::Grid);
-        let zero = crate::emit::hides(kernel, profile).then_some(Field::Zero);
+        let zero = (profile.rules != Rules::NONE).then_some(Field::Zero);
         let fields: Vec<Field> =
             addresses.chain(lengths).chain(offsets).chain(params).chain(grid).chain(zero).collect();
         let block_words: u32 = fields.iter().map(|field| field.words(kernel)).sum();

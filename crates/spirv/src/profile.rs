@@ -96,7 +96,7 @@ impl Profile {
             Self {
                 floats: [FloatControls { rounding_mode_rte: true, ..FloatControls::LEAST }; 3],
                 driver_ends_loops: true,
-                rules: Rules { narrow_integers: false, signs: false, ..Rules::ALL },
+                rules: Rules { wide_division: false, narrow_integers: false, signs: false, ..Rules::ALL },
                 driver_waits_at_workgroup_fences: true,
                 subgroup_size: 8,
                 ..Self::least()

@@ -15,6 +15,9 @@ pub struct Rules {
     /// 64-bit integers that were widened or converted from floats are hidden, and the amounts that they are shifted by, for
     /// compilers that compare, narrow or shift them as if they were words.
     pub wide_integers: bool,
+    /// 64-bit integers are divided by divisions of words, for compilers whose own division, a call, loses values that are alive
+    /// across it.
+    pub wide_division: bool,
     /// Integers of 8 and 16 bits are wrapped by shifts whose amounts are hidden, for compilers that take what was loaded or
     /// computed for the narrow type already.
     pub narrow_integers: bool,
@@ -29,26 +32,45 @@ impl Rules {
         zeros: false,
         f16_rounding: false,
         wide_integers: false,
+        wide_division: false,
         narrow_integers: false,
         signs: false,
     };
     /// Every one: what a driver gets of which nothing is known.
-    pub const ALL: Self =
-        Self { zeros: true, f16_rounding: true, wide_integers: true, narrow_integers: true, signs: true };
+    pub const ALL: Self = Self {
+        zeros: true,
+        f16_rounding: true,
+        wide_integers: true,
+        wide_division: true,
+        narrow_integers: true,
+        signs: true,
+    };
     /// The name of each rule, in the order of [`bits`](Self::bits).
-    pub const NAMES: [&'static str; 5] =
-        ["zeros", "f16_rounding", "wide_integers", "narrow_integers", "signs"];
+    pub const NAMES: [&'static str; 6] =
+        ["zeros", "f16_rounding", "wide_integers", "wide_division", "narrow_integers", "signs"];
 
     /// Whether each is in the set.
-    pub const fn bits(self) -> [bool; 5] {
+    pub const fn bits(self) -> [bool; 6] {
         // By name, so that a new rule cannot be left out.
-        let Self { zeros, f16_rounding, wide_integers, narrow_integers, signs } = self;
-        [zeros, f16_rounding, wide_integers, narrow_integers, signs]
+        let Self { zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs } = self;
+        [zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs]
     }
 
     /// The set with these [`bits`](Self::bits).
-    pub const fn from_bits([zeros, f16_rounding, wide_integers, narrow_integers, signs]: [bool; 5]) -> Self {
-        Self { zeros, f16_rounding, wide_integers, narrow_integers, signs }
+    pub const fn from_bits(
+        [zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs]: [bool; 6],
+    ) -> Self {
+        Self { zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs }
+    }
+
+    /// The rules of these names, or the first name that no rule has.
+    pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, &'a str> {
+        let mut bits = [false; 6];
+        for name in names {
+            let place = Self::NAMES.iter().position(|known| *known == name).ok_or(name)?;
+            bits[place] = true;
+        }
+        Ok(Self::from_bits(bits))
     }
 
     /// The names of the rules in the set.
@@ -77,12 +99,14 @@ mod tests {
 
     #[test]
     fn sets_are_their_bits() {
-        for mask in 0..32u32 {
+        for mask in 0..64u32 {
             let set = Rules::from_bits(core::array::from_fn(|i| mask >> i & 1 == 1));
             assert_eq!(Rules::from_bits(set.bits()), set);
             assert_eq!(set.names().count(), mask.count_ones() as usize);
+            assert_eq!(Rules::named(set.names()), Ok(set));
             assert_eq!(set.or(Rules::ALL.without(set)), Rules::ALL);
             assert_eq!(set.without(Rules::ALL), Rules::NONE);
         }
+        assert_eq!(Rules::named(["zeros", "ones"]), Err("ones"));
     }
 }

@@ -18,6 +18,19 @@ const NONE: DriverQuirks =
     DriverQuirks { loop_limit: None, misfolds: Rules::NONE, scrambles_lanes: false, waits_at_fences: false };
 
 #[test]
+fn options_name_the_rules_of_lowering() {
+    let with = |names: &str| {
+        super::plan(&lavapipe(), DriverQuirks::default(), &Options::default().rules(names))
+            .map(|plan| plan.profile.rules)
+    };
+    assert_eq!(with("all"), Ok(Rules::ALL));
+    assert_eq!(with("none"), Ok(Rules::NONE));
+    assert_eq!(with("zeros, signs"), Ok(Rules { zeros: true, signs: true, ..Rules::NONE }));
+    let error = with("zeros,sings").unwrap_err();
+    assert!(error.to_string().contains("`sings`; there are zeros, "), "{error}");
+}
+
+#[test]
 fn lavapipe_is_planned_with_its_quirk() {
     let plan = self::plan(
         &lavapipe(),
@@ -37,7 +50,7 @@ fn lavapipe_is_planned_with_its_quirk() {
     assert_eq!(snapshot.backend, "vulkan");
     assert_eq!(snapshot.limits.loop_limit, Some(65_535));
     // What the record spares it, and a probe demands.
-    assert_eq!(plan.profile.rules, Rules { narrow_integers: false, ..Rules::ALL });
+    assert_eq!(plan.profile.rules, Rules { wide_division: false, narrow_integers: false, ..Rules::ALL });
     assert!(plan.profile.driver_ends_loops);
     assert!(plan.profile.driver_waits_at_workgroup_fences);
     assert_eq!(snapshot.limits.max_bound_buffers, 30);

@@ -43,6 +43,14 @@ pub(super) const BATTERY: &[Chain] = &[
         expected: &[1, 0xf000_0000, 0xffff_ffff],
     },
     Chain {
+        rule: Rules { wide_division: true, ..Rules::NONE },
+        needs: &[Capability::Int64],
+        text: include_str!("wide_division.fg"),
+        // The dividends 7 and 100 and the divisors −7 and 50, with zeros above or the sign.
+        input: &[7, 0, 100, 0, 0xffff_fff9, 0xffff_ffff, 50, 0],
+        expected: &[2, 5],
+    },
+    Chain {
         rule: Rules { narrow_integers: true, ..Rules::NONE },
         needs: &[Capability::Int8, Capability::Int16, Capability::Int64],
         text: include_str!("narrow_integers.fg"),

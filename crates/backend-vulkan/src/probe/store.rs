@@ -14,7 +14,7 @@ use crate::plan::DriverQuirks;
 use crate::snapshot::PhysicalSnapshot;
 
 /// Raised when the format or what the probes look for changes; other files are then probed anew.
-const SCHEMA: u32 = 6;
+const SCHEMA: u32 = 7;
 /// No file of ours is longer.
 const MAX_BYTES: u64 = 16 << 10;
 
@@ -84,7 +84,7 @@ pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<Driv
     let whole = record.checksum().is_ok_and(|checksum| checksum == blake3);
     let good = whole && record.schema == SCHEMA && record.subject == subject && record.loop_limit != Some(0);
     let Record { loop_limit, misfolds, scrambles_lanes, waits_at_fences, .. } = record;
-    let misfolds = rules_of(&misfolds)?;
+    let misfolds = Rules::named(misfolds.iter().map(String::as_str)).ok()?;
     good.then_some(DriverQuirks { loop_limit, misfolds, scrambles_lanes, waits_at_fences })
 }
 
@@ -105,12 +105,6 @@ pub(super) fn save(directory: &Path, snapshot: &PhysicalSnapshot, quirks: Driver
         let _ = fs::remove_file(&temporary);
     }
     written
-}
-
-/// The rules of these names, if each is one.
-fn rules_of(names: &[String]) -> Option<Rules> {
-    let known = names.iter().all(|name| Rules::NAMES.contains(&name.as_str()));
-    known.then(|| Rules::from_bits(Rules::NAMES.map(|rule| names.iter().any(|name| name == rule))))
 }
 
 fn path(directory: &Path, subject: &Subject) -> Option<PathBuf> {
@@ -174,7 +168,7 @@ mod tests {
         let bad = [
             String::new(),
             good[..good.len() / 2].to_owned(),
-            good.replace("\"schema\": 6", "\"schema\": 5"),
+            good.replace(&format!("\"schema\": {SCHEMA}"), "\"schema\": 5"),
             good.replace("65535", "0"),
             good.replace("65535", "-1"),
             // These parse and could be true, but were never written.

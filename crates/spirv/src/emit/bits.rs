@@ -4,18 +4,18 @@
 use fulgurite_spec::{ScalarType, Type};
 
 use super::Emitter;
+use super::narrow::unsigned;
 use crate::assembler::Id;
 use crate::spv::{glsl, op};
 
 impl Emitter<'_> {
     /// `value`, narrower than a word, as a word with zeros above it.
     fn widened(&mut self, ty: Type, value: Id) -> Id {
-        let unsigned = ty.with_scalar(ty.scalar.unsigned().unwrap_or(ScalarType::U32));
-        self.as_type(ty, unsigned, value)
+        self.as_type(ty, unsigned(ty), value)
     }
 
     /// The low and the high word of 64 bits.
-    fn halves(&mut self, ty: Type, value: Id) -> [Id; 2] {
+    pub(super) fn halves(&mut self, ty: Type, value: Id) -> [Id; 2] {
         let (wide, words) = (ty.with_scalar(ScalarType::U64), ty.with_scalar(ScalarType::U32));
         let bits = self.as_type(ty, wide, value);
         let amount = self.asm.splat(words, 32);
@@ -67,13 +67,13 @@ impl Emitter<'_> {
                 let reversed = self.make(op::BitReverse, words, &[word]);
                 let amount = self.asm.splat(words, u64::from(32 - bits));
                 let low = self.make(op::ShiftRightLogical, words, &[reversed, amount]);
-                self.as_type(ty.with_scalar(ty.scalar.unsigned().unwrap_or(ScalarType::U32)), ty, low)
+                self.as_type(unsigned(ty), ty, low)
             }
         }
     }
 
     /// Zero bits above the highest one bit of a word; 32 for 0.
-    fn word_leading_zeros(&mut self, words: Type, bits: Id) -> Id {
+    pub(super) fn word_leading_zeros(&mut self, words: Type, bits: Id) -> Id {
         // The highest one bit, or −1 for none.
         let highest = self.glsl(glsl::FindUMsb, words, &[bits]);
         let top = self.asm.splat(words, 31);
@@ -162,7 +162,7 @@ impl Emitter<'_> {
     pub(super) fn insert_bits(&mut self, ty: Type, args: &[Id]) -> Id {
         let bits = ty.scalar.bits();
         // The mask is made as an unsigned integer of the value's width.
-        let unsigned = Type::scalar(ty.scalar.unsigned().unwrap_or(ScalarType::U32));
+        let unsigned = unsigned(ty.element());
         let (offset, count) = self.field(ty, args[2], args[3]);
         let (width, zero, top) = (self.asm.u32(bits), self.asm.u32(0), self.asm.u32(bits - 1));
         let (all, nothing) = (self.asm.splat(unsigned, unsigned.scalar.mask()), self.asm.splat(unsigned, 0));

@@ -4,7 +4,7 @@
 //! begin them.
 
 use fulgurite_ir::{BlockId, InstId, InstKind, Operands, Terminator, ValueId};
-use fulgurite_spec::{Op, Type};
+use fulgurite_spec::{Op, ScalarType, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
@@ -42,7 +42,7 @@ pub(super) struct LoopFrame {
     next_iteration: Id,
     /// Of both.
     iteration_type: Type,
-    /// Carried values in the header.
+    /// Carried values in the header, as the body uses them.
     carried: Vec<Id>,
     /// How each is replaced by what the body yields.
     pending: Vec<Pending>,
@@ -58,6 +58,12 @@ enum Pending {
     Phi { position: usize },
     /// A variable: NVIDIA's compiler keeps the parts of matrices that go through phis in memory.
     Variable(Id),
+}
+
+/// The type in which loops carry values of type `ty`. NVIDIA's compiler ends the process over a truth value that goes around
+/// a loop unchanged.
+fn carried_as(ty: Type) -> Type {
+    if ty.scalar == ScalarType::Bool { ty.with_scalar(ScalarType::U32) } else { ty }
 }
 
 /// The longest loop that drivers are asked to unroll, in iterations and in instructions once that is done.
@@ -127,9 +133,16 @@ impl Emitter<'_> {
         }
     }
 
+    /// The values as a loop carries them.
+    fn as_carried(&mut self, values: &[ValueId]) -> Vec<Id> {
+        let values = values.iter().map(|value| (self.id(*value), self.kernel.ty(*value)));
+        let values: Vec<(Id, Type)> = values.collect();
+        values.into_iter().map(|(id, ty)| self.convert(id, ty, carried_as(ty))).collect()
+    }
+
     /// Emits the loop's header: phis and the merge declaration.
     fn begin_loop(&mut self, inst: InstId, body: BlockId, head: LoopHead, initial: &Operands) -> LoopFrame {
-        let initial_ids: Vec<Id> = initial.iter().map(|v| self.id(*v)).collect();
+        let initial_ids = self.as_carried(initial);
         let left = (self.profile.driver_ends_loops).then(|| self.clear_left());
         let mut variables: Vec<Option<Id>> = Vec::with_capacity(initial.len());
         for (value, id) in initial.iter().zip(&initial_ids) {
@@ -164,11 +177,15 @@ impl Emitter<'_> {
                 carried.push(0);
                 continue;
             }
-            let ty = self.asm.ty(self.kernel.ty(*value));
-            carried.push(self.asm.value(op::Phi, ty, &[id, entered_from, 0, continue_target]));
+            let ty = carried_as(self.kernel.ty(*value));
+            carried.push(self.make(op::Phi, ty, &[id, entered_from, 0, continue_target]));
             pending.push(Pending::Phi { position: self.asm.code.len() - 2 });
         }
-        // Loads come after all phis.
+        // Loads and conversions come after all phis.
+        for (value, id) in initial.iter().zip(&mut carried) {
+            let ty = self.kernel.ty(*value);
+            *id = self.convert(*id, carried_as(ty), ty);
+        }
         for (position, variable) in variables.into_iter().enumerate() {
             let Some(variable) = variable else { continue };
             carried[position] = self.make(op::Load, self.kernel.ty(initial[position]), &[variable]);
@@ -235,7 +252,10 @@ impl Emitter<'_> {
     pub(super) fn exit(&mut self, block: BlockId) {
         let kernel = self.kernel;
         let Terminator::Yield(values) = &kernel.block(block).terminator else { return };
-        let yielded: Vec<Id> = values.iter().map(|v| self.id(*v)).collect();
+        let yielded = match self.frames.last() {
+            Some(Frame::Loop(_)) => self.as_carried(values),
+            _ => values.iter().map(|v| self.id(*v)).collect(),
+        };
         let label = self.label;
         match self.frames.last_mut() {
             Some(Frame::If(frame)) => {
@@ -303,6 +323,7 @@ impl Emitter<'_> {
                     let ty = self.asm.ty(kernel.ty(*result));
                     let parents = [then_values[i], *then_end, else_values[i], *else_end];
                     self.ids[result.index()] = self.asm.value(op::Phi, ty, &parents);
+                    self.choices.insert(*result);
                 }
             }
             InstKind::For { .. } | InstKind::While { .. } => {

@@ -4,6 +4,7 @@ use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Op, Operand, ScalarType, Semantics, Type};
 
 use super::Emitter;
+use super::narrow::unsigned;
 use crate::assembler::Id;
 use crate::spv::{glsl, op};
 
@@ -123,7 +124,7 @@ impl Emitter<'_> {
             return self.integer_to_float(value, from, wide);
         }
         let (signed, bits) = (from.scalar.is_signed(), from.scalar.bits());
-        let unsigned = from.with_scalar(from.scalar.unsigned().unwrap_or(from.scalar));
+        let unsigned = unsigned(from);
         let (mask, words) = (from.with_scalar(ScalarType::Bool), from.with_scalar(ScalarType::U32));
         let mut magnitude = self.as_type(from, unsigned, value);
         let mut negative = None;

@@ -6,42 +6,24 @@
 
 use fulgurite_ir::analysis::{instructions, operands};
 use fulgurite_ir::{InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
+use fulgurite_spec::eval;
 use fulgurite_spec::eval::float::FloatFormat;
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
 use super::Emitter;
-use crate::assembler::{Id, register};
-use crate::profile::Profile;
+use super::narrow::unsigned;
+use crate::assembler::Id;
 use crate::spv::op;
+
+/// Ops that order two operands or tell whether they are equal.
+fn is_comparison(op: Op) -> bool {
+    matches!(op, Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge)
+}
 
 /// Ops whose lowering, here or in the driver, adds, subtracts, multiplies or divides floats.
 fn is_arithmetic(op: Op) -> bool {
     matches!(op, Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Fma | Op::Fract | Op::Dot | Op::Abs)
         || op.is_transcendental()
-}
-
-/// Whether a module for `profile` hides anything of `kernel`, so that its parameter block has a zero.
-pub(crate) fn hides(kernel: &Kernel, profile: &Profile) -> bool {
-    let result = |is: &dyn Fn(ScalarType) -> bool| {
-        instructions(kernel).any(|id| kernel.inst(id).results.iter().any(|r| is(kernel.ty(*r).scalar)))
-    };
-    profile.rules.zeros && result(&ScalarType::is_float)
-        || profile.rules.f16_rounding && result(&|ty| ty == ScalarType::F16)
-        || profile.rules.wide_integers && result(&|ty| matches!(ty, ScalarType::I64 | ScalarType::U64))
-        || profile.rules.narrow_integers
-            && result(&|ty| register(Type::scalar(ty)).scalar != ty || ty == ScalarType::F16)
-        || profile.rules.signs && negates_or_compares(kernel)
-}
-
-/// Whether `kernel` negates integers, or compares floats.
-fn negates_or_compares(kernel: &Kernel) -> bool {
-    instructions(kernel).any(|id| match &kernel.inst(id).kind {
-        InstKind::Scalar { op: Op::Neg | Op::Abs, .. } => true,
-        InstKind::Scalar { op: Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge, operands, .. } => {
-            operands.iter().any(|value| kernel.ty(*value).scalar.is_float())
-        }
-        _ => false,
-    })
 }
 
 /// For each value, whether it is used by anything but a store to memory that other invocations can see.
@@ -68,31 +50,49 @@ pub(super) fn used_in_registers(kernel: &Kernel) -> Vec<bool> {
 impl Emitter<'_> {
     /// The hidden zero in every lane of the unsigned integer `ty`.
     fn hidden_zero(&mut self, ty: Type) -> Option<Id> {
-        let zero = self.hidden?;
-        let zero = self.convert_hidden(zero, ty.element());
+        let mut zero = self.hidden?;
+        if ty.scalar.bits() == 64 {
+            zero = self.make(op::UConvert, ty.element(), &[zero]);
+        }
         Some(self.splat_value(ty, zero))
-    }
-
-    fn convert_hidden(&mut self, zero: Id, ty: Type) -> Id {
-        if ty.scalar.bits() == 64 { self.make(op::UConvert, ty, &[zero]) } else { zero }
     }
 
     /// `value` combined with the hidden zero, so that no compiler can fold it.
     fn opaque(&mut self, ty: Type, value: Id) -> Id {
-        let unsigned = ty.with_scalar(ty.scalar.unsigned().unwrap_or(ScalarType::U32));
-        let Some(zero) = self.hidden_zero(unsigned) else { return value };
         if ty.scalar == ScalarType::F16 {
-            // In 16 bits, as it is in registers.
-            let halves = self.asm.memory_ty(unsigned);
-            let zero = self.truncated(unsigned, zero);
-            let bits = self.asm.value(op::Bitcast, halves, &[value]);
-            let bits = self.asm.value(op::BitwiseOr, halves, &[bits, zero]);
-            return self.make(op::Bitcast, ty, &[bits]);
+            return self.opaque_halves(ty, value);
         }
+        let unsigned = unsigned(ty);
+        let Some(zero) = self.hidden_zero(unsigned) else { return value };
         let bits = self.as_type(ty, unsigned, value);
         // Not an exclusive or: a compiler cancels two of them.
         let bits = self.make(op::BitwiseOr, unsigned, &[bits, zero]);
         self.as_type(unsigned, ty, bits)
+    }
+
+    /// The same of `f16`: in 16 bits, or as the words that hold pairs. NVIDIA's compiler loses the second of a pair that is
+    /// combined with zeros of 16 bits.
+    fn opaque_halves(&mut self, ty: Type, value: Id) -> Id {
+        let (as_bits, components) = match ty.lanes {
+            Lanes::Two => (Type::U32, value),
+            Lanes::Four => (Type::U32.with_lanes(Lanes::Two), value),
+            Lanes::Three => {
+                let four = ty.with_lanes(Lanes::Four);
+                let nothing = self.asm.splat(ty.element(), 0);
+                (Type::U32.with_lanes(Lanes::Two), self.make(op::CompositeConstruct, four, &[value, nothing]))
+            }
+            _ => (ty.with_scalar(ScalarType::U16), value),
+        };
+        let Some(zero) = self.hidden_zero(as_bits) else { return value };
+        let zero = self.truncated(as_bits, zero);
+        let memory_type = self.asm.memory_ty(as_bits);
+        let bits = self.asm.value(op::Bitcast, memory_type, &[components]);
+        let bits = self.asm.value(op::BitwiseOr, memory_type, &[bits, zero]);
+        if ty.lanes != Lanes::Three {
+            return self.make(op::Bitcast, ty, &[bits]);
+        }
+        let four = self.make(op::Bitcast, ty.with_lanes(Lanes::Four), &[bits]);
+        self.make(op::VectorShuffle, ty, &[four, four, 0, 1, 2])
     }
 
     /// A result rounded to `f16`, so that a conversion to a wider type does not take the rounding back.
@@ -114,8 +114,10 @@ impl Emitter<'_> {
     /// A 64-bit integer made of a float, shifted by zero: else a driver that only sees its low half used converts to a word,
     /// which saturates elsewhere.
     pub(super) fn keep_high_half(&mut self, ty: Type, value: Id) -> Id {
-        let amount = self.hidden_zero(ty.with_scalar(ScalarType::U32));
-        match amount.filter(|_| self.profile.rules.wide_integers) {
+        if !self.profile.rules.wide_integers {
+            return value;
+        }
+        match self.hidden_zero(ty.with_scalar(ScalarType::U32)) {
             Some(amount) => self.make(op::ShiftRightLogical, ty, &[value, amount]),
             None => value,
         }
@@ -129,50 +131,105 @@ impl Emitter<'_> {
 
     /// The negative of an integer.
     pub(super) fn negated(&mut self, ty: Type, value: Id) -> Id {
-        let unsigned = ty.with_scalar(ty.scalar.unsigned().unwrap_or(ScalarType::U32));
-        if !self.profile.rules.signs {
-            return self.make(op::SNegate, ty, &[value]);
-        }
-        match self.hidden_zero(unsigned) {
+        let zero = if self.profile.rules.signs { self.hidden_zero(unsigned(ty)) } else { None };
+        match zero {
             Some(zero) => self.make(op::ISub, ty, &[zero, value]),
             None => self.make(op::SNegate, ty, &[value]),
         }
     }
 
-    /// The operands of a comparison of floats.
-    fn hide_literals(&mut self, scalar_op: Op, main: Type, operands: &[ValueId], args: &mut [Id]) {
-        let compares = matches!(scalar_op, Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge);
-        if !self.profile.rules.signs || !compares || !main.scalar.is_float() {
-            return;
-        }
-        for (value, arg) in operands.iter().zip(args) {
-            if self.constant(*value).is_some() {
-                *arg = self.opaque(main, *arg);
-            }
-        }
-    }
-
-    /// The operands of an op, with those hidden of which the driver's compiler would make too much.
+    /// Hides those operands of an op of which the driver's compiler would make too much.
     pub(super) fn hide(&mut self, scalar_op: Op, main: Type, operands: &[ValueId], args: &mut [Id]) {
-        self.hide_known(scalar_op, main, operands, args);
-        self.hide_literals(scalar_op, main, operands, args);
-    }
-
-    /// The operands of a float op, with what may be a known zero hidden where that matters.
-    fn hide_known(&mut self, scalar_op: Op, main: Type, operands: &[ValueId], args: &mut [Id]) {
         // Matrices have no bits to be combined with.
-        // A selection of −1 or 0 is one, too: of a truth value converted and negated.
-        let sees_zeros = is_arithmetic(scalar_op) || scalar_op == Op::Select;
-        let matters = main.scalar.is_float() && !main.is_matrix() && sees_zeros;
-        if !matters || !self.profile.rules.zeros {
+        if self.hidden.is_none() || main.is_matrix() {
             return;
         }
         for (value, arg) in operands.iter().zip(args) {
-            let ty = self.kernel.ty(*value);
-            if !ty.scalar.is_float() || self.is_nonzero(*value) || self.is_unknown(*value) {
-                continue;
+            if self.is_misfolded(scalar_op, main, operands, *value) {
+                *arg = self.opaque_operand(*value, *arg);
             }
-            *arg = self.opaque(ty, *arg);
+        }
+    }
+
+    /// Whether `value`, one of an op's operands, is one that the driver's compiler folds wrongly.
+    fn is_misfolded(&self, scalar_op: Op, main: Type, operands: &[ValueId], value: ValueId) -> bool {
+        let rules = self.profile.rules;
+        let is_float = self.kernel.ty(value).scalar.is_float();
+        let is_wide = main.scalar.is_integer() && main.scalar.bits() == 64;
+        // A selection of −1 or 0 is arithmetic, too: on a truth value converted and negated.
+        let sees_zeros = is_arithmetic(scalar_op) || scalar_op == Op::Select;
+        rules.wide_integers && is_wide && is_comparison(scalar_op) && self.constant(value).is_some()
+            || rules.zeros && is_float && sees_zeros && !self.is_nonzero(value) && !self.is_unknown(value)
+            || rules.signs && is_float && self.is_misjudged(scalar_op, operands, value)
+    }
+
+    /// Whether a compiler that misjudges signs and limits does so of a float: of a constant in a comparison, −0, a 1 as an upper
+    /// bound, and one of a few constants where −0 matters.
+    fn is_misjudged(&self, scalar_op: Op, operands: &[ValueId], value: ValueId) -> bool {
+        if is_comparison(scalar_op) {
+            return self.constant(value).is_some();
+        }
+        // From 0 to 1 is what hardware bounds by itself, and rightly so.
+        let bounded = match (scalar_op, operands) {
+            (Op::Clamp, [_, low, _]) => !self.has_lane(*low, |_, bits| bits == 0),
+            _ => scalar_op == Op::Min,
+        };
+        let keeps_zeros = matches!(
+            scalar_op,
+            Op::Abs
+                | Op::Floor
+                | Op::Ceil
+                | Op::Trunc
+                | Op::Round
+                | Op::Fract
+                | Op::Min
+                | Op::Max
+                | Op::Clamp
+        );
+        self.has_lane(value, |format, bits| bits == format.sign_bit())
+            || bounded && self.has_lane(value, |format, bits| bits == format.encode(1.0))
+            || keeps_zeros && self.choices.contains(&value)
+    }
+
+    /// A value combined with the hidden zero. An `f16` that is a constant is one as an `f32` and converted: of pairs of equal
+    /// constants, hidden as bits, NVIDIA's compiler loses the second.
+    fn opaque_operand(&mut self, value: ValueId, id: Id) -> Id {
+        let ty = self.kernel.ty(value);
+        let Some(lanes) = self.constant(value).filter(|_| ty.scalar == ScalarType::F16) else {
+            return self.opaque(ty, id);
+        };
+        let wide = ty.with_scalar(ScalarType::F32);
+        let widened =
+            |bits: &u64| eval::scalar(Op::Convert, ty.scalar, wide.scalar, &[*bits]).unwrap_or_default();
+        let lanes: Vec<u64> = lanes[..ty.lanes.count() as usize].iter().map(widened).collect();
+        let constant = self.asm.lanes(wide, &lanes);
+        let hidden = self.opaque(wide, constant);
+        self.make(op::FConvert, ty, &[hidden])
+    }
+
+    /// Whether a value is a constant float with such a component.
+    fn has_lane(&self, value: ValueId, is: impl Fn(FloatFormat, u64) -> bool) -> bool {
+        let ty = self.kernel.ty(value);
+        let (Some(lanes), Some(format)) = (self.constant(value), FloatFormat::of(ty.scalar)) else {
+            return false;
+        };
+        lanes[..ty.lanes.count() as usize].iter().any(|bits| is(format, *bits))
+    }
+
+    /// Notes whether a compiler may see that the result of an op is one of a few constant floats.
+    pub(super) fn note_choice(&mut self, scalar_op: Op, operands: &[ValueId], result: ValueId) {
+        if !self.profile.rules.signs || !self.kernel.ty(result).scalar.is_float() {
+            return;
+        }
+        let known = |value: &ValueId| self.constant(*value).is_some();
+        let chosen = |value: &ValueId| self.choices.contains(value);
+        let is_choice = match (scalar_op, operands) {
+            (Op::Select, [_, yes, no]) => [yes, no].into_iter().any(|value| known(value) || chosen(value)),
+            (Op::Convert, [from]) if self.kernel.ty(*from).scalar == ScalarType::Bool => true,
+            (_, operands) => operands.iter().any(chosen) && operands.iter().all(|v| known(v) || chosen(v)),
+        };
+        if is_choice {
+            self.choices.insert(result);
         }
     }
 
@@ -185,11 +242,10 @@ impl Emitter<'_> {
 
     /// Whether a value is known, and no component of it is a zero.
     fn is_nonzero(&self, value: ValueId) -> bool {
-        let ty = self.kernel.ty(value);
-        let (Some(lanes), Some(format)) = (self.constant(value), FloatFormat::of(ty.scalar)) else {
-            return false;
-        };
-        !lanes[..ty.lanes.count() as usize].iter().any(|bits| format.is_zero(*bits))
+        let is_float = self.kernel.ty(value).scalar.is_float();
+        is_float
+            && self.constant(value).is_some()
+            && !self.has_lane(value, |format, bits| format.is_zero(bits))
     }
 
     /// Whether no compiler can know a value: it comes from the host, or from arithmetic with such a value, or with

@@ -1,8 +1,9 @@
-//! Lowering of integer arithmetic: total where SPIR-V's division and shifts are not.
+//! Lowering of integer arithmetic: total where SPIR-V's shifts are not.
 
 use fulgurite_spec::{Op, ScalarType, Type};
 
 use super::Emitter;
+use super::narrow::unsigned;
 use crate::assembler::Id;
 use crate::spv::{capability, glsl, op};
 
@@ -21,8 +22,7 @@ impl Emitter<'_> {
             Op::MulHi => self.multiply_high(ty, args[0], args[1]),
             Op::AddSat | Op::SubSat => self.saturating(scalar_op, ty, args[0], args[1]),
             Op::DotPacked => self.dot_packed(ty, args[0], args[1]),
-            Op::Div => self.divide(ty, args[0], args[1]),
-            Op::Rem => self.remainder(ty, args[0], args[1]),
+            Op::Div | Op::Rem => self.division(scalar_op, ty, args[0], args[1]),
             Op::Neg => {
                 let negated = self.negated(ty, args[0]);
                 self.wrapped(ty, negated)
@@ -131,7 +131,7 @@ impl Emitter<'_> {
 
     /// The bits moved up by one amount, and those moved down by another.
     fn shifted_both_ways(&mut self, ty: Type, value: Id, [left, right]: [Id; 2]) -> Id {
-        let unsigned = ty.with_scalar(ty.scalar.unsigned().unwrap_or(ty.scalar));
+        let unsigned = unsigned(ty);
         let bits = self.as_type(ty, unsigned, value);
         let up = self.make(op::ShiftLeftLogical, unsigned, &[bits, left]);
         let down = self.make(op::ShiftRightLogical, unsigned, &[bits, right]);
@@ -160,39 +160,6 @@ impl Emitter<'_> {
         self.shifted_both_ways(ty, value, [amount, rest])
     }
 
-    /// The divisor, with 1 where division is not defined: then the quotient is the dividend.
-    fn safe_divisor(&mut self, ty: Type, x: Id, y: Id) -> Id {
-        let mask = ty.with_scalar(ScalarType::Bool);
-        let (zero, one) = (self.asm.splat(ty, 0), self.asm.splat(ty, 1));
-        let mut bad = self.make(op::IEqual, mask, &[y, zero]);
-        if ty.scalar.is_signed() {
-            let (least, minus_one) =
-                (self.asm.splat(ty, ty.scalar.mask() / 2 + 1), self.asm.splat(ty, ty.scalar.mask()));
-            let at_least = self.make(op::IEqual, mask, &[x, least]);
-            let by_minus_one = self.make(op::IEqual, mask, &[y, minus_one]);
-            let overflows = self.make(op::LogicalAnd, mask, &[at_least, by_minus_one]);
-            bad = self.make(op::LogicalOr, mask, &[bad, overflows]);
-        }
-        self.make(op::Select, ty, &[bad, one, y])
-    }
-
-    fn divide(&mut self, ty: Type, x: Id, y: Id) -> Id {
-        let divisor = self.safe_divisor(ty, x, y);
-        self.quotient(ty, x, divisor)
-    }
-
-    fn quotient(&mut self, ty: Type, x: Id, divisor: Id) -> Id {
-        let opcode = if ty.scalar.is_signed() { op::SDiv } else { op::UDiv };
-        self.make(opcode, ty, &[x, divisor])
-    }
-
-    fn remainder(&mut self, ty: Type, x: Id, y: Id) -> Id {
-        let divisor = self.safe_divisor(ty, x, y);
-        let quotient = self.quotient(ty, x, divisor);
-        let whole = self.make(op::IMul, ty, &[quotient, divisor]);
-        self.make(op::ISub, ty, &[x, whole])
-    }
-
     /// The high half of the double-width product.
     fn multiply_high(&mut self, ty: Type, a: Id, b: Id) -> Id {
         let signed = ty.scalar.is_signed();
@@ -200,7 +167,8 @@ impl Emitter<'_> {
             let pair = self.asm.pair(ty);
             let opcode = if signed { op::SMulExtended } else { op::UMulExtended };
             let both = self.asm.value(opcode, pair, &[a, b]);
-            return self.make(op::CompositeExtract, ty, &[both, 1]);
+            let high = self.make(op::CompositeExtract, ty, &[both, 1]);
+            return self.keep_wide(ty, high);
         }
         // A product of narrow integers fits a word.
         let words = ty.with_scalar(if signed { ScalarType::I32 } else { ScalarType::U32 });

@@ -11,7 +11,7 @@ use crate::assembler::{Id, register};
 use crate::spv::op;
 
 /// The unsigned integer of the same width; words for what has none.
-fn unsigned(ty: Type) -> Type {
+pub(super) fn unsigned(ty: Type) -> Type {
     ty.with_scalar(ty.scalar.unsigned().unwrap_or(ScalarType::U32))
 }
 

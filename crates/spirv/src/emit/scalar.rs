@@ -7,6 +7,7 @@ use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{FloatContract, Op, ScalarType, Semantics, Type};
 
 use super::Emitter;
+use super::narrow::unsigned;
 use crate::assembler::Id;
 use crate::spv::{decoration, glsl, op};
 
@@ -23,6 +24,12 @@ impl Emitter<'_> {
                 Op::Shl | Op::Shr => self.shift_by(scalar_op, main, args[0], amount.bits as u32),
                 _ => self.rotate_by(scalar_op, main, args[0], amount.bits as u32),
             };
+        }
+        if matches!(scalar_op, Op::Div | Op::Rem)
+            && main.scalar.is_integer()
+            && operands.get(1).is_some_and(|divisor| self.is_plain_divisor(main, *divisor))
+        {
+            return self.divide_natively(scalar_op, main, args[0], args[1]);
         }
         if result.is_matrix() {
             return match scalar_op {
@@ -214,7 +221,7 @@ impl Emitter<'_> {
             }
             Op::Sign => {
                 // On the bits: lavapipe takes two selections of ±1 for an instruction whose zeros have signs.
-                let unsigned = ty.with_scalar(ty.scalar.unsigned().unwrap_or(ScalarType::U32));
+                let unsigned = unsigned(ty);
                 let format = FloatFormat::of(ty.scalar);
                 let [one, sign] = format.map_or([0; 2], |format| [format.encode(1.0), format.sign_bit()]);
                 let [one, sign, none] = [one, sign, 0].map(|bits| self.asm.splat(unsigned, bits));

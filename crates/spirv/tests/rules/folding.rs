@@ -99,7 +99,9 @@ fn known_zeros_are_hidden_from_drivers_that_fold_them() {
     assert!(is_hidden(&selected, id(selected.one(Op::Select), 2)));
     // Integers have one zero, and nothing that it swallows.
     let integers = of("i32", "i32", "%r = add %a, 0i32", rules);
-    assert!(!integers.layout.fields.contains(&Field::Zero));
+    assert!(!is_hidden(&integers, id(integers.one(Op::IAdd), 1)));
+    let bare = of("f32", "f32", "%r = add %a, 0.0f32", Rules::NONE);
+    assert!(!bare.layout.fields.contains(&Field::Zero));
 }
 
 #[test]
@@ -110,6 +112,19 @@ fn roundings_to_f16_are_hidden_unless_they_are_only_stored() {
     assert!(is_hidden(&used, id(wide, 0)));
     let stored = of("f32", "f16", "%r = convert %a -> f16", rules);
     assert!(stored.all(Op::BitwiseOr).is_empty());
+}
+
+#[test]
+fn pairs_of_f16_are_hidden_as_words() {
+    let rules = Rules { f16_rounding: true, ..Rules::NONE };
+    let body = "%v = construct %a, %b, %a\n%h = convert %v -> f16x3\n%w = convert %h -> f32x3\n\
+                %r = extract %w, 1u32";
+    let loaded = of("f32", "f32", body, rules);
+    let combined = loaded.one(Op::BitwiseOr);
+    let component = loaded.def(combined.result_type.expect("it has a type"));
+    assert_eq!(component.class.opcode, Op::TypeVector);
+    assert_eq!(loaded.def(id(component, 0)).operands[0], Operand::LiteralBit32(32));
+    assert!(is_hidden(&loaded, result(combined)));
 }
 
 #[test]
@@ -125,6 +140,25 @@ fn widened_integers_and_amounts_of_shifts_are_hidden_where_they_are_misfolded() 
     let low = halved.one(Op::UConvert);
     assert_eq!(halved.operand(low, 0).class.opcode, Op::ShiftRightLogical);
     assert!(is_hidden(&halved, id(low, 0)));
+    let limited = of("i64", "u32", "%c = lt %a, 5i64\n%r = convert %c -> u32", rules);
+    assert!(is_hidden(&limited, id(limited.one(Op::SLessThan), 1)));
+    let high = of("u32", "u32", "%c = mul_hi %a, %b\n%r = add %c, %a", rules);
+    assert!(is_hidden(&high, id(high.one(Op::IAdd), 0)));
+}
+
+#[test]
+fn integers_of_64_bits_are_divided_as_words_where_a_driver_loses_what_is_alive() {
+    let rules = Rules { wide_division: true, ..Rules::NONE };
+    for (ty, op) in [("u64", "div"), ("i64", "rem"), ("u64", "rem")] {
+        let loaded = of(ty, ty, &format!("%r = {op} %a, %b"), rules);
+        loaded.assert_without(&[Op::SDiv]);
+        assert!(loaded.all(Op::UDiv).iter().all(|inst| width(&loaded, inst) == 32), "{ty}");
+    }
+    let native = of("u64", "u64", "%r = div %a, %b", Rules::NONE);
+    assert_eq!(width(&native, native.one(Op::UDiv)), 64);
+    // Nothing to be made safe.
+    let literal = of("i32", "i32", "%r = div %a, 7i32", Rules::NONE);
+    literal.assert_without(&[Op::Select, Op::IEqual]);
 }
 
 #[test]
@@ -136,6 +170,36 @@ fn negations_and_comparisons_are_hidden_where_signs_are_misfolded() {
     let compared = of("f32", "u32", "%m = abs %a\n%c = le -3.0f32, %m\n%r = convert %c -> u32", rules);
     let test = compared.one(Op::FOrdLessThanEqual);
     assert_eq!([0, 1].map(|i| is_hidden(&compared, id(test, i))), [true, false]);
+}
+
+#[test]
+fn minus_zero_an_upper_bound_of_one_and_choices_are_hidden_where_signs_are_misfolded() {
+    let rules = Rules { signs: true, ..Rules::NONE };
+    let hidden = |body: &str, op: GLOp, operand: usize| {
+        let loaded = of("f32", "f32", body, rules);
+        let inst = *loaded.extended(op as u32).last().expect("it is there");
+        is_hidden(&loaded, id(inst, 2 + operand))
+    };
+    assert!(hidden("%r = min %a, 1.0f32", GLOp::NMin, 1));
+    assert!(!hidden("%r = min %a, 2.0f32", GLOp::NMin, 1));
+    assert!(hidden("%r = clamp %a, -0.0f32, 1.0f32", GLOp::NMax, 1));
+    assert!(hidden("%r = clamp %a, %b, 1.0f32", GLOp::NMin, 1));
+    // From 0 to 1 is a modifier of hardware.
+    assert!(!hidden("%r = clamp %a, 0.0f32, 1.0f32", GLOp::NMin, 1));
+    assert!(hidden("%c = lt %a, %b\n%s = select %c, %a, -2.0f32\n%r = abs %s", GLOp::FAbs, 0));
+    assert!(hidden("%c = lt %a, %b\n%f = convert %c -> f32\n%n = neg %f\n%r = round %n", GLOp::RoundEven, 0));
+    assert!(!hidden("%c = lt %a, %b\n%s = select %c, %a, %b\n%r = abs %s", GLOp::FAbs, 0));
+}
+
+#[test]
+fn loops_carry_truth_values_as_words() {
+    let body = "%c = lt %a, %b\n%d = for %i in 0u32 to %a step 1u32 carry(%e = %c) {\n%f = not %e\n\
+                yield %f\n}\n%r = convert %d -> u32";
+    let loaded = of("u32", "u32", body, Rules::NONE);
+    for phi in loaded.all(Op::Phi) {
+        assert_eq!(width(&loaded, phi), 32);
+    }
+    assert_eq!(loaded.all(Op::Phi).len(), 2);
 }
 
 #[test]

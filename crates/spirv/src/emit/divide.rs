@@ -1,0 +1,184 @@
+//! Division of integers: total where SPIR-V's is not, and computed from words where the driver's own of 64 bits is wrong.
+
+use fulgurite_ir::ValueId;
+use fulgurite_spec::{Op, ScalarType, Type};
+
+use super::Emitter;
+use crate::assembler::Id;
+use crate::spv::{glsl, op};
+
+/// A quotient and the remainder beside it.
+struct Divided {
+    quotient: Id,
+    remainder: Id,
+}
+
+impl Emitter<'_> {
+    /// `div` or `rem`.
+    pub(super) fn division(&mut self, scalar_op: Op, ty: Type, x: Id, y: Id) -> Id {
+        let divisor = self.safe_divisor(ty, x, y);
+        if ty.scalar.bits() == 64 && self.profile.rules.wide_division {
+            let Divided { quotient, remainder } = self.divide_wide(ty, x, divisor);
+            return if scalar_op == Op::Div { quotient } else { remainder };
+        }
+        self.divide_natively(scalar_op, ty, x, divisor)
+    }
+
+    /// Whether division by `divisor` is known to be defined for every dividend, and left to the driver.
+    pub(super) fn is_plain_divisor(&self, ty: Type, divisor: ValueId) -> bool {
+        if ty.scalar.bits() == 64 && self.profile.rules.wide_division {
+            return false;
+        }
+        let refused = |bits: u64| bits == 0 || ty.scalar.is_signed() && bits == ty.scalar.mask();
+        self.constant(divisor)
+            .is_some_and(|lanes| lanes[..ty.lanes.count() as usize].iter().all(|bits| !refused(*bits)))
+    }
+
+    /// By SPIR-V's own instruction, which is defined for these operands.
+    pub(super) fn divide_natively(&mut self, scalar_op: Op, ty: Type, x: Id, divisor: Id) -> Id {
+        let opcode = if ty.scalar.is_signed() { op::SDiv } else { op::UDiv };
+        let quotient = self.make(opcode, ty, &[x, divisor]);
+        if scalar_op == Op::Div {
+            return quotient;
+        }
+        let whole = self.make(op::IMul, ty, &[quotient, divisor]);
+        self.make(op::ISub, ty, &[x, whole])
+    }
+
+    /// The divisor, with 1 where division is not defined: then the quotient is the dividend.
+    fn safe_divisor(&mut self, ty: Type, x: Id, y: Id) -> Id {
+        let mask = ty.with_scalar(ScalarType::Bool);
+        let (zero, one) = (self.asm.splat(ty, 0), self.asm.splat(ty, 1));
+        let mut bad = self.make(op::IEqual, mask, &[y, zero]);
+        if ty.scalar.is_signed() {
+            let (least, minus_one) =
+                (self.asm.splat(ty, ty.scalar.mask() / 2 + 1), self.asm.splat(ty, ty.scalar.mask()));
+            let at_least = self.make(op::IEqual, mask, &[x, least]);
+            let by_minus_one = self.make(op::IEqual, mask, &[y, minus_one]);
+            let overflows = self.make(op::LogicalAnd, mask, &[at_least, by_minus_one]);
+            bad = self.make(op::LogicalOr, mask, &[bad, overflows]);
+        }
+        self.make(op::Select, ty, &[bad, one, y])
+    }
+
+    /// 64 bits by 64 bits, of either signedness.
+    fn divide_wide(&mut self, ty: Type, x: Id, y: Id) -> Divided {
+        if !ty.scalar.is_signed() {
+            return self.divide_words(ty, x, y);
+        }
+        let (wide, mask) = (ty.with_scalar(ScalarType::U64), ty.with_scalar(ScalarType::Bool));
+        let zero = self.asm.splat(ty, 0);
+        let [x_negative, y_negative] = [x, y].map(|value| self.make(op::SLessThan, mask, &[value, zero]));
+        let [x, y] = [(x, x_negative), (y, y_negative)].map(|(value, negative)| {
+            let value = self.as_type(ty, wide, value);
+            self.negated_where(wide, negative, value)
+        });
+        let Divided { quotient, remainder } = self.divide_words(wide, x, y);
+        let differ = self.make(op::LogicalNotEqual, mask, &[x_negative, y_negative]);
+        let quotient = self.negated_where(wide, differ, quotient);
+        let remainder = self.negated_where(wide, x_negative, remainder);
+        let [quotient, remainder] = [quotient, remainder].map(|value| self.as_type(wide, ty, value));
+        Divided { quotient, remainder }
+    }
+
+    fn negated_where(&mut self, ty: Type, condition: Id, value: Id) -> Id {
+        let negated = self.negated(ty, value);
+        self.make(op::Select, ty, &[condition, negated, value])
+    }
+
+    /// Two words by two words that are not zero: the high word of the quotient by one division of words, where the divisor is a
+    /// word at all; the low one by long division of what is left by the divisor's leading 32 bits, which is right but for a
+    /// divisor of two words, where it may be one too many. That is taken off before, and put back by comparing what is left.
+    /// (Knuth, *The Art of Computer Programming*, volume 2, section 4.3.1, algorithm D.)
+    fn divide_words(&mut self, ty: Type, x: Id, y: Id) -> Divided {
+        let (words, mask) = (ty.with_scalar(ScalarType::U32), ty.with_scalar(ScalarType::Bool));
+        let (zero, one) = (self.asm.splat(words, 0), self.asm.splat(words, 1));
+        let [x_low, x_high] = self.halves(ty, x);
+        let [y_low, y_high] = self.halves(ty, y);
+        let is_word = self.make(op::IEqual, mask, &[y_high, zero]);
+
+        let divisor = self.glsl(glsl::UMax, words, &[y_low, one]);
+        let high = self.make(op::UDiv, words, &[x_high, divisor]);
+        let whole = self.make(op::IMul, words, &[high, divisor]);
+        let rest = self.make(op::ISub, words, &[x_high, whole]);
+        let high = self.make(op::Select, words, &[is_word, high, zero]);
+
+        let leading = self.make(op::Select, words, &[is_word, y_low, y_high]);
+        let zeros = self.word_leading_zeros(words, leading);
+        let shifted = self.make(op::ShiftLeftLogical, ty, &[y, zeros]);
+        let [shifted_low, shifted_high] = self.halves(ty, shifted);
+        let leading = self.make(op::Select, words, &[is_word, shifted_low, shifted_high]);
+        let left = self.joined(ty, rest, x_low);
+        let left = self.make(op::ShiftLeftLogical, ty, &[left, zeros]);
+        let half = self.make(op::ShiftRightLogical, ty, &[x, one]);
+        let dividend = self.make(op::Select, ty, &[is_word, left, half]);
+        let low = self.divide_by_leading(ty, dividend, leading);
+
+        let most = self.asm.splat(words, 31);
+        let unused = self.make(op::BitwiseXor, words, &[zeros, most]);
+        let estimate = self.make(op::ShiftRightLogical, words, &[low, unused]);
+        let excess = self.glsl(glsl::UMin, words, &[estimate, one]);
+        let estimate = self.make(op::ISub, words, &[estimate, excess]);
+        let low = self.make(op::Select, words, &[is_word, low, estimate]);
+
+        let quotient = self.joined(ty, high, low);
+        let whole = self.make(op::IMul, ty, &[quotient, y]);
+        let left = self.make(op::ISub, ty, &[x, whole]);
+        let again = self.make(op::UGreaterThanEqual, mask, &[left, y]);
+        let (nothing, once) = (self.asm.splat(ty, 0), self.asm.splat(ty, 1));
+        let more = self.make(op::Select, ty, &[again, once, nothing]);
+        let quotient = self.make(op::IAdd, ty, &[quotient, more]);
+        let taken = self.make(op::Select, ty, &[again, y, nothing]);
+        let remainder = self.make(op::ISub, ty, &[left, taken]);
+        Divided { quotient, remainder }
+    }
+
+    /// The quotient, a word, of two words by a word whose highest bit is set and which is above the high one: two digits of 16
+    /// bits.
+    fn divide_by_leading(&mut self, ty: Type, dividend: Id, divisor: Id) -> Id {
+        let words = ty.with_scalar(ScalarType::U32);
+        let (digit, low_digit) = (self.asm.splat(words, 16), self.asm.splat(ty, 0xffff));
+        let leading = self.make(op::ShiftRightLogical, words, &[divisor, digit]);
+        let divisor = self.make(op::UConvert, ty, &[divisor]);
+        let [_, above] = self.halves(ty, dividend);
+        let first = self.make(op::ShiftRightLogical, ty, &[dividend, digit]);
+        let (high, rest) = self.digit(ty, first, above, divisor, leading);
+        let above = self.make(op::UConvert, words, &[rest]);
+        let rest = self.make(op::ShiftLeftLogical, ty, &[rest, digit]);
+        let below = self.make(op::BitwiseAnd, ty, &[dividend, low_digit]);
+        let second = self.make(op::BitwiseOr, ty, &[rest, below]);
+        let (low, _) = self.digit(ty, second, above, divisor, leading);
+        let high = self.make(op::ShiftLeftLogical, words, &[high, digit]);
+        self.make(op::BitwiseOr, words, &[high, low])
+    }
+
+    /// One digit of a quotient, and what is left: estimated from all but the last digit of the dividend and the leading one of
+    /// the divisor, which gives up to two too many.
+    fn digit(&mut self, ty: Type, dividend: Id, above: Id, divisor: Id, leading: Id) -> (Id, Id) {
+        let (words, mask) = (ty.with_scalar(ScalarType::U32), ty.with_scalar(ScalarType::Bool));
+        let signed = ty.with_scalar(ScalarType::I64);
+        let (one, nothing) = (self.asm.splat(words, 1), self.asm.splat(words, 0));
+        let (none, zero) = (self.asm.splat(ty, 0), self.asm.splat(signed, 0));
+        let mut digit = self.make(op::UDiv, words, &[above, leading]);
+        let factor = self.make(op::UConvert, ty, &[digit]);
+        let whole = self.make(op::IMul, ty, &[factor, divisor]);
+        let mut left = self.make(op::ISub, ty, &[dividend, whole]);
+        for _ in 0..2 {
+            let sign = self.as_type(ty, signed, left);
+            let negative = self.make(op::SLessThan, mask, &[sign, zero]);
+            let less = self.make(op::Select, words, &[negative, one, nothing]);
+            digit = self.make(op::ISub, words, &[digit, less]);
+            let back = self.make(op::Select, ty, &[negative, divisor, none]);
+            left = self.make(op::IAdd, ty, &[left, back]);
+        }
+        (digit, left)
+    }
+
+    /// 64 bits of two words.
+    fn joined(&mut self, ty: Type, high: Id, low: Id) -> Id {
+        let amount = self.asm.splat(ty.with_scalar(ScalarType::U32), 32);
+        let [high, low] = [high, low].map(|word| self.make(op::UConvert, ty, &[word]));
+        let high = self.make(op::ShiftLeftLogical, ty, &[high, amount]);
+        self.make(op::BitwiseOr, ty, &[high, low])
+    }
+}
