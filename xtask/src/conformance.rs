@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use fulgurite_backend_vulkan::{Options as VulkanOptions, ValidationLog, VulkanBackend};
-use fulgurite_conformance::{BackendReport, Expectations, Level, Options, Report, Suite, Worker};
+use fulgurite_conformance::{BackendReport, Expectations, Level, Options, Report, Suite, Twins, Worker};
 use fulgurite_driver_core::{Backend, CacheReport, Error};
 
 use crate::progress;
@@ -38,6 +38,12 @@ pub(crate) struct Args {
     /// A list of expected failures (TOML) besides those that come with the suites
     #[arg(long, value_name = "FILE")]
     expectations: Vec<PathBuf>,
+    /// How often the device is opened for the suite `chains`: drivers of CPUs compile one kernel at a time for each
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    openings: usize,
+    /// Write a run file for each kind of failure of the suite `chains` into this folder: `cargo xtask replay` runs it
+    #[arg(long, value_name = "FOLDER")]
+    failures: Option<PathBuf>,
     /// Print how far approximate ops were from the true values at worst
     #[arg(long)]
     accuracy: bool,
@@ -95,7 +101,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
             }
         };
         let started = Instant::now();
+        if here.suites.contains(&Suite::Chains) && opened.log.is_none() {
+            let more = (1..args.openings).map_while(|_| open(&registry, id).ok());
+            here.twins = Twins(more.map(|opened| opened.backend).collect());
+        }
         let mut report = with_progress(&opened.backend, &here);
+        here.twins = Twins::default();
         if apart {
             report.suites.extend(child::run(args, id)?);
         }
@@ -135,6 +146,11 @@ fn options(args: &Args) -> anyhow::Result<Options> {
     };
     let mut options = Options::new(level, args.seed);
     options.only.clone_from(&args.only);
+    if let Some(folder) = &args.failures {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("error[FG0702]: cannot make {}", folder.display()))?;
+        options.failures = Some(folder.clone());
+    }
     options.worker = std::env::current_exe().ok().map(|program| Worker::new(program, ["suite-worker"]));
     if !args.suite.is_empty() {
         options.suites.clear();

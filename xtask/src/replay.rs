@@ -1,9 +1,10 @@
-//! `cargo xtask replay`: runs a captured call again, on any backend, and compares its outputs bit for bit.
+//! `cargo xtask replay`: runs a captured call or a run file again, on any backend, and compares its outputs bit for bit.
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use fulgurite::{Choice, CompileOptions, LaunchOptions, registry};
+use fulgurite_conformance::filetest::{Outcome, RunFile};
 use fulgurite_driver_core::{Device, Error, Repro};
 
 /// Bytes of the largest file that is read.
@@ -11,10 +12,10 @@ const MOST: u64 = 4 << 30;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The repro, as `Program::capture` made it
+    /// The repro, as `Program::capture` made it, or a run file (`.fg`), as `cargo xtask conformance --failures` writes them
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The backend's id, or `all`; by default the one that it was captured on
+    /// The backend's id, or `all`; by default the one that it was captured on, and for a run file all
     #[arg(long, value_name = "ID")]
     backend: Option<String>,
 }
@@ -22,6 +23,9 @@ pub(crate) struct Args {
 /// Whether every backend that ran it gave the captured outputs.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let path = args.file.display();
+    if args.file.extension().is_some_and(|extension| extension == "fg") {
+        return run_file(args);
+    }
     let bytes = std::fs::metadata(&args.file).with_context(|| format!("cannot read {path}"))?.len();
     anyhow::ensure!(bytes <= MOST, "{path} has {bytes} bytes, at most {MOST} are read");
     let json = std::fs::read_to_string(&args.file).with_context(|| format!("cannot read {path}"))?;
@@ -63,4 +67,32 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     }
     anyhow::ensure!(ran || !equal, "no backend could run it");
     Ok(equal)
+}
+
+/// Whether every backend that ran a run file gave what it expects.
+fn run_file(args: &Args) -> anyhow::Result<bool> {
+    let path = args.file.display();
+    let text = std::fs::read_to_string(&args.file).with_context(|| format!("cannot read {path}"))?;
+    let file = RunFile::parse(&text).map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
+    let registry = registry();
+    let wanted = crate::backend_ids(&registry, args.backend.as_deref().unwrap_or("all"));
+    let all = wanted.len() > 1;
+    let (mut right, mut ran) = (true, false);
+    for id in wanted {
+        match registry.route(&Choice::Exactly(id.clone())).map(|route| file.run(route.backend().as_ref())) {
+            Ok(Ok(Outcome::AsExpected)) => {
+                ran = true;
+                eprintln!("{id}: as expected");
+            }
+            Ok(Ok(Outcome::Unsupported(reason))) => eprintln!("{id}: unsupported: {reason}"),
+            Ok(Err(difference)) => {
+                right = false;
+                eprintln!("{id}: {difference}");
+            }
+            Err(error) if all => eprintln!("{id}: {error}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    anyhow::ensure!(ran || !right, "no backend could run it");
+    Ok(right)
 }

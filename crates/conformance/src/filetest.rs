@@ -8,13 +8,13 @@
 //! // timeout: 500
 //! // param %a = 2.0f32
 //! // buffer %x = 1u32 2u32 16 * 0u32
-//! // expect %x = 1u32 3u32 16 * 7u32
+//! // expect %x = 1u32 ? 16 * 7u32
 //! // expect error: FG0602
 //! ```
 //!
 //! The grid is in workgroups, 1 1 1 if it is not stated; the timeout in milliseconds. Parameters and buffers are
-//! in the order of their declaration. Buffers that are not expected may hold anything. Floats are compared by
-//! bits, any NaN with any NaN.
+//! in the order of their declaration. Buffers that are not expected may hold anything, and so may elements that are
+//! expected to be `?`. Floats are compared by bits, any NaN with any NaN.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub struct RunFile {
     options: LaunchOptions,
     params: Vec<Components>,
     buffers: Vec<Vec<Literal>>,
-    expected: Vec<(usize, Vec<Literal>)>,
+    expected: Vec<(usize, Vec<Option<Literal>>)>,
     error: Option<Code>,
 }
 
@@ -103,6 +103,11 @@ impl RunFile {
     fn values(&mut self, kind: &str, name: &str, values: &str) -> Result<(), String> {
         let values = literals(values)?;
         let kernel = &self.kernel;
+        if kind == "expect" {
+            return self.expect(name, values);
+        }
+        let values: Vec<Literal> =
+            values.into_iter().collect::<Option<_>>().ok_or("only what is expected may be `?`")?;
         if kind == "param" {
             let declared = kernel.params.get(self.params.len()).filter(|p| p.name == name);
             let ty = declared.ok_or("parameters stand in order of declaration")?.ty;
@@ -118,13 +123,20 @@ impl RunFile {
         if values.iter().any(|v| v.ty != kernel.buffers[binding].element.scalar) {
             return Err(format!("the buffer holds {}", kernel.buffers[binding].element));
         }
-        if kind == "expect" {
-            self.expected.push((binding, values));
-        } else if binding == self.buffers.len() {
-            self.buffers.push(values);
-        } else {
+        if binding != self.buffers.len() {
             return Err("buffers stand in order of declaration".to_owned());
         }
+        self.buffers.push(values);
+        Ok(())
+    }
+
+    fn expect(&mut self, name: &str, values: Vec<Option<Literal>>) -> Result<(), String> {
+        let kernel = &self.kernel;
+        let binding = kernel.buffers.iter().position(|b| b.name == name).ok_or("there is no such buffer")?;
+        if values.iter().flatten().any(|v| v.ty != kernel.buffers[binding].element.scalar) {
+            return Err(format!("the buffer holds {}", kernel.buffers[binding].element));
+        }
+        self.expected.push((binding, values));
         Ok(())
     }
 
@@ -154,13 +166,17 @@ impl RunFile {
         };
         for (binding, expected) in &self.expected {
             let found = &outputs[*binding];
-            let differs = |(a, b): (&Literal, &Literal)| !same(*a, *b);
-            let first = expected.iter().zip(found).position(differs);
-            if first.is_some() || expected.len() != found.len() {
-                let name = &self.kernel.buffers[*binding].name;
-                let place = first.map_or_else(|| "the length".to_owned(), |i| format!("element {i}"));
+            let name = &self.kernel.buffers[*binding].name;
+            if expected.len() != found.len() {
+                return Err(format!("`%{name}` has {} elements, not {}", found.len(), expected.len()));
+            }
+            let pairs = expected.iter().zip(found).enumerate();
+            let mut different =
+                pairs.filter_map(|(i, (a, b))| a.filter(|a| !same(*a, *b)).map(|a| (i, a, *b)));
+            if let Some((element, expected, found)) = different.next() {
+                let more = different.count();
                 return Err(format!(
-                    "`%{name}` differs in {place}: expected\n{expected:?}, found\n{found:?}"
+                    "`%{name}[{element}]` is {found}, expected {expected}; {more} more elements differ"
                 ));
             }
         }
@@ -204,8 +220,8 @@ impl RunFile {
     }
 }
 
-/// Literals with blanks between them, each perhaps repeated.
-fn literals(text: &str) -> Result<Vec<Literal>, String> {
+/// Literals, or `?`, with blanks between them, each perhaps repeated.
+fn literals(text: &str) -> Result<Vec<Option<Literal>>, String> {
     let mut all = Vec::new();
     let mut words = text.split_whitespace().peekable();
     while let Some(word) = words.next() {
@@ -216,7 +232,7 @@ fn literals(text: &str) -> Result<Vec<Literal>, String> {
             count = word.parse::<usize>().map_err(|_| format!("`{word}` is no count"))?;
             literal = words.next().ok_or("a literal is missing")?;
         }
-        let literal: Literal = text::parse_literal(literal)?;
+        let literal = if literal == "?" { None } else { Some(text::parse_literal(literal)?) };
         all.extend(std::iter::repeat_n(literal, count));
     }
     Ok(all)
@@ -243,9 +259,11 @@ mod tests {
     #[test]
     fn a_file_passes_only_if_everything_is_as_expected() {
         outcome(FILE).unwrap();
+        outcome(&FILE.replace("3u32 3u32 7u32", "? 3u32 ?")).unwrap();
         let wrong = [
-            ("3u32 3u32 7u32", "3u32 4u32 7u32", "element 1"),
-            ("3u32 3u32 7u32", "3u32 3u32", "the length"),
+            ("3u32 3u32 7u32", "3u32 4u32 ?", "`%x[1]` is 3u32, expected 4u32; 0 more"),
+            ("3u32 3u32 7u32", "3u32 3u32", "has 3 elements, not 2"),
+            ("buffer %x = 2 * 0u32 7u32", "buffer %x = 2 * 0u32 ?", "only what is expected"),
             ("expect %x = 3u32 3u32 7u32", "expect error: FG0602", "but it ran"),
             ("// expect %x = 3u32 3u32 7u32", "", "expects nothing"),
             ("param %a = 3u32", "param %a = 3i32", "is of u32"),

@@ -24,6 +24,8 @@ pub use harness::Harness;
 pub use report::{BackendReport, Failure, Report, SuiteReport};
 pub use suites::{Suite, Worker, work};
 
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use fulgurite_driver_core::Backend;
@@ -56,9 +58,24 @@ pub struct Options {
     pub only: Option<String>,
     /// Kinds of failure of the suite `chains` of which one is reduced to a small kernel and told.
     pub shrunk_kinds: usize,
+    /// The folder that the suite `chains` writes such kernels to, as run files with their inputs.
+    pub failures: Option<PathBuf>,
+    /// More openings of the same device, which the suite `chains` uses beside the first: some drivers compile one kernel at a
+    /// time for each.
+    pub twins: Twins,
     /// How the suites `cache` and `tune` start processes: a command that calls [`work`] with what is added to its arguments. Without
     /// one its groups of several processes are unsupported.
     pub worker: Option<Worker>,
+}
+
+/// More openings of a device.
+#[derive(Clone, Default)]
+pub struct Twins(pub Vec<Arc<dyn Backend>>);
+
+impl fmt::Debug for Twins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|backend| &backend.snapshot().backend)).finish()
+    }
 }
 
 impl Options {
@@ -72,6 +89,8 @@ impl Options {
             expectations,
             only: None,
             shrunk_kinds: 80,
+            failures: None,
+            twins: Twins::default(),
             worker: None,
         }
     }

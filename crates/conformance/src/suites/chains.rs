@@ -1,12 +1,14 @@
 //! Ops in sequence: what drivers make of one op after another, which no test of single ops shows.
 //!
-//! Every pair of exact ops over all types, forty to a kernel and alone, with results that a third op, control flow, an
-//! address, shared memory or an atomic uses; random expressions; and shapes that compilers stumble over. All of it is
-//! straight from a seed, and expected results come from [`fulgurite_spec::eval`], so the reference is held to the
-//! suite like any other backend. A failure is shrunk to a kernel that is as small as could be found.
+//! Every pair of exact ops over all types, many to a kernel and alone, with results that a third op, control flow, an
+//! address, shared memory or an atomic uses; sequences that drivers are known to fold wrongly; random expressions; and
+//! shapes that compilers stumble over. All of it is straight from a seed, and expected results come from
+//! [`fulgurite_spec::eval`], so the reference is held to the suite like any other backend. A failure is shrunk to a kernel
+//! that is as small as could be found.
 
 mod data;
 mod evaluate;
+mod known;
 mod pairs;
 mod program;
 mod random;
@@ -17,6 +19,8 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use fulgurite_driver_core::{DeviceError, Error};
 use fulgurite_spec::device::Capability;
@@ -31,17 +35,17 @@ use evaluate::Device;
 use pairs::Pairs;
 use program::{INVOCATIONS, Program};
 use random::Vocabulary;
-use run::{Example, Outcome, Pack, run_all};
+use run::{Example, Outcome, Pack, run_all, undecided};
 use write::Stores;
 
 /// Ops of a walk: each two neighbors are a chain.
 const WALK: usize = 4;
 /// Walks in a kernel.
-const WALKS: usize = 96;
+const WALKS: usize = 160;
 /// Chains in a kernel of several.
 const TOGETHER: usize = 40;
-/// Programs whose results are summed up in one word.
-const SUMMED: usize = 12;
+/// Programs whose results share a digest.
+const SUMMED: usize = 16;
 /// Expressions in a kernel.
 const EXPRESSIONS: usize = 4;
 
@@ -49,7 +53,7 @@ const EXPRESSIONS: usize = 4;
 struct Amount {
     /// Walks of [`WALK`] ops.
     walks: usize,
-    /// Chains with each kind of use, summed up.
+    /// Chains with each kind of use, in digests.
     chains: usize,
     /// Chains whose results are stored, forty to a kernel.
     stored: usize,
@@ -115,6 +119,7 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
     let pairs = Pairs::new(ops::subjects(), types);
     let whole = subgroups && (INVOCATIONS as u32).is_multiple_of(subgroup_size);
     let words = Vocabulary::new(ops::subjects(), types, whole.then_some(subgroup_size));
+    let known = known::known(types);
     let shapes = shapes::shapes(amount.shape);
     let [scalars, all] = pairs.counts();
     harness.note(format!("{all} pairs of exact ops, {scalars} of them on scalars"));
@@ -133,8 +138,13 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
             let chain = chain(n, &mut random);
             Named { program: chain.program, kind: chain.kind, detail: chain.detail }
         });
-        let programs = programs.collect();
-        (programs, Data::new(&mut random), stores)
+        let mut programs: Vec<Named> = programs.collect();
+        let data = Data::new(&mut random);
+        if let Stores::Digest(_) = stores {
+            // One result that is the device's choice leaves a whole digest unchecked: such programs share theirs.
+            programs.sort_by_cached_key(|named| undecided(&named.program, &data, device));
+        }
+        (programs, data, stores)
     };
     let alternating = |number: usize| if number.is_multiple_of(2) { Stores::Early } else { Stores::Late };
     let parts = [
@@ -161,6 +171,20 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
             programs: "chains",
             kernels: amount.alone,
             make: &|number| chains(4, number, 1, number * 7919, Stores::Early),
+        },
+        Part {
+            name: "known",
+            programs: "sequences",
+            kernels: known.len().div_ceil(TOGETHER),
+            make: &|number| {
+                let programs = known.iter().skip(number * TOGETHER).take(TOGETHER);
+                let named = programs.map(|(kind, program)| Named {
+                    program: program.clone(),
+                    kind: kind.clone(),
+                    detail: String::new(),
+                });
+                (named.collect(), Data::new(&mut random(7, number)), Stores::Early)
+            },
         },
         Part {
             name: "expressions",
@@ -227,10 +251,12 @@ fn check(harness: &mut Harness<'_>, device: Device, part: &Part<'_>, progress: &
         let (programs, data, stores) = made(number);
         Pack { programs: programs.into_iter().map(|named| named.program).collect(), data, stores }
     };
-    let backend = std::sync::Arc::clone(harness.backend());
+    let backend = Arc::clone(harness.backend());
+    let mut backends = vec![Arc::clone(&backend)];
+    backends.extend(harness.options().twins.0.iter().cloned());
     let (mut programs, mut failed, mut open, mut done) = (0u64, 0u64, 0u64, 0);
     let mut kinds: BTreeMap<String, Failures> = BTreeMap::new();
-    run_all(backend.as_ref(), device, part.kernels, &pack, &mut |number, outcome| {
+    run_all(&backends, device, part.kernels, &pack, &mut |number, outcome| {
         done += 1;
         progress(done);
         let named = made(number).0;
@@ -276,7 +302,11 @@ fn check(harness: &mut Harness<'_>, device: Device, part: &Part<'_>, progress: &
         let detail = made(number).0.swap_remove(position).detail;
         let whole = pack(number);
         let found = shrink::shrink(&whole, position, backend.as_ref(), device);
-        report(harness, kind, &detail, found.map_or((whole, None), |(pack, example)| (pack, Some(example))));
+        let (pack, example) = match found {
+            Some((pack, example)) => (pack, Some(example)),
+            None => (whole, None),
+        };
+        report(harness, kind, &detail, &pack, example.as_ref(), device);
     }
 }
 
@@ -290,16 +320,38 @@ fn refused(harness: &mut Harness<'_>, named: &[Named], pack: &Pack, error: Error
     }
 }
 
-/// Tells of one failure of a kind, with the kernel that shows it.
-fn report(harness: &mut Harness<'_>, kind: &str, detail: &str, (pack, example): (Pack, Option<Example>)) {
+/// Tells of one failure of a kind, with the kernel that shows it, and writes that where the caller keeps failures.
+fn report(
+    harness: &mut Harness<'_>,
+    kind: &str,
+    detail: &str,
+    pack: &Pack,
+    example: Option<&Example>,
+    device: Device,
+) {
     let mut text = format!("// {kind} {detail}\n");
-    let [expected, actual] = match &example {
+    let [expected, actual] = match example {
         Some(example) => {
             let _ = writeln!(text, "// in invocation {}", example.invocation);
             [example.expected, example.actual].map(|value| show(&value, example.ty))
         }
         None => ["the same each time".to_owned(), "not wrong when run again".to_owned()],
     };
+    if let Some(folder) = &harness.options().failures {
+        let file = file_of(folder, kind, harness.options().seed);
+        let note = match std::fs::write(&file, text.clone() + &pack.run_file(device)) {
+            Ok(()) => format!("written to {}", file.display()),
+            Err(error) => format!("cannot write {}: {error}", file.display()),
+        };
+        harness.note(format!("{kind}: {note}"));
+    }
     text += &pack.text();
     harness.detail(kind, text, expected, actual);
+}
+
+/// Where the failure of a kind is written.
+fn file_of(folder: &std::path::Path, kind: &str, seed: u64) -> PathBuf {
+    let plain: Vec<&str> =
+        kind.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    folder.join(format!("{}-{seed}.fg", plain.join("_")))
 }

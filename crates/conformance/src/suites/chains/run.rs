@@ -1,5 +1,6 @@
 //! Kernels of several programs, compiled and run on as many threads as there are processors.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -9,12 +10,12 @@ use fulgurite_driver_core::{Backend, Binding, CachePolicy, CompileOptions, Error
 use fulgurite_ir::{text, verify};
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::eval::float::FloatFormat;
-use fulgurite_spec::{ScalarType, Type};
+use fulgurite_spec::{Literal, ScalarType, Type};
 
 use super::data::Data;
 use super::evaluate::{Device, evaluate};
 use super::program::{Column, INVOCATIONS, Output, Program};
-use super::write::{Stores, Written, digest_of, write};
+use super::write::{Digests, Stores, Written, digest, write};
 use crate::validate::validate;
 
 /// Bytes of stack of each thread: evaluation and some drivers' compilers recurse on nested control flow.
@@ -74,6 +75,41 @@ impl Pack {
         self.written().text
     }
 
+    /// The kernel as a run file: with what its buffers hold before the launch, and what must be in those it writes after it.
+    pub(super) fn run_file(&self, device: Device) -> String {
+        let written = self.written();
+        let results: Vec<Vec<Column>> =
+            self.programs.iter().map(|program| evaluate(program, &self.data, device)).collect();
+        let sums: Vec<Digests> = match self.stores {
+            Stores::Digest(count) => {
+                let parts = self.programs.chunks(count).zip(results.chunks(count));
+                parts.map(|(programs, results)| digests(programs, results)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let [buffers, params] = &written.declared;
+        let list = |ty: ScalarType, elements: &[Option<u64>]| {
+            let literal =
+                |bits: &Option<u64>| bits.map_or("?".to_owned(), |bits| Literal::new(ty, bits).to_string());
+            elements.iter().map(literal).collect::<Vec<_>>().join(" ")
+        };
+        let before = written.after(&[], &[]);
+        let after = written.after(&results, &sums);
+        let mut text = String::from("// test: run\n");
+        for ((name, ty), value) in params.iter().zip(&written.params) {
+            let _ = writeln!(text, "// param %{name} = {}", Literal::new(*ty, value[0]));
+        }
+        for ((name, ty), elements) in buffers.iter().zip(&before) {
+            let _ = writeln!(text, "// buffer %{name} = {}", list(*ty, elements));
+        }
+        for (((name, ty), before), after) in buffers.iter().zip(&before).zip(&after) {
+            if before != after {
+                let _ = writeln!(text, "// expect %{name} = {}", list(*ty, after));
+            }
+        }
+        text + &written.text
+    }
+
     /// Compiles and runs the pack on `backend`.
     pub(super) fn run(&self, backend: &dyn Backend, device: Device) -> Outcome {
         let written = self.written();
@@ -118,28 +154,21 @@ impl Pack {
         let mut all = Vec::with_capacity(self.programs.len());
         for (number, programs) in self.programs.chunks(count).enumerate() {
             let first = all.len();
-            let (mut sums, mut decided) = ([0u64; INVOCATIONS], u64::MAX);
-            for (position, program) in programs.iter().enumerate() {
+            let results: Vec<Vec<Column>> =
+                programs.iter().map(|program| evaluate(program, &self.data, device)).collect();
+            for (position, (program, columns)) in programs.iter().zip(&results).enumerate() {
                 let mut judged = Judged { cases: 0, open: 0, wrong: 0, example: None };
-                for (output, column) in evaluate(program, &self.data, device).iter().enumerate() {
-                    let ty = output_type(program, program.outputs[output]);
+                for (output, column) in columns.iter().enumerate() {
                     if let Output::Atomic(..) = program.outputs[output] {
                         for invocation in 0..INVOCATIONS {
                             let actual = written.found(after, first + position, output, invocation);
-                            judged.note(output, column, invocation, ty, actual);
-                        }
-                        continue;
-                    }
-                    decided &= column.decided;
-                    for (invocation, sum) in sums.iter_mut().enumerate() {
-                        *sum = (*sum + digest_of(ty, &column.values[invocation])) & 0xffff_ffff;
-                        if has_nan(ty, &column.values[invocation]) {
-                            decided &= !(1 << invocation);
+                            judged.note(output, column, invocation, Type::U32, actual);
                         }
                     }
                 }
                 all.push(judged);
             }
+            let Digests { values: sums, decided } = digests(programs, &results);
             let lanes = u64::from(decided.count_ones());
             let wrong = (0..INVOCATIONS).find(|invocation| {
                 decided >> invocation & 1 == 1
@@ -168,6 +197,34 @@ impl Pack {
         }
         Outcome::Ran(all)
     }
+}
+
+/// The digests of what `programs` store.
+fn digests(programs: &[Program], results: &[Vec<Column>]) -> Digests {
+    let mut digests = Digests { values: [0; INVOCATIONS], decided: u64::MAX };
+    for (program, columns) in programs.iter().zip(results) {
+        for (output, column) in program.outputs.iter().zip(columns) {
+            let Output::Store(var) = *output else { continue };
+            let ty = program.types[var];
+            digests.decided &= decided(ty, column);
+            for (sum, value) in digests.values.iter_mut().zip(&column.values) {
+                *sum = digest(*sum, ty, value);
+            }
+        }
+    }
+    digests
+}
+
+/// A bit for each invocation whose value is decided to the last bit: one NaN is as good as another, but has other bits.
+fn decided(ty: Type, column: &Column) -> u64 {
+    let nans = (0..INVOCATIONS).filter(|invocation| has_nan(ty, &column.values[*invocation]));
+    nans.fold(column.decided, |decided, invocation| decided & !(1 << invocation))
+}
+
+/// The number of invocations in which what a program stores is not decided to the last bit.
+pub(super) fn undecided(program: &Program, data: &Data, device: Device) -> u32 {
+    let results = [evaluate(program, data, device)];
+    digests(std::slice::from_ref(program), &results).decided.count_zeros()
 }
 
 fn has_nan(ty: Type, value: &Components) -> bool {
@@ -248,9 +305,9 @@ fn launch(backend: &dyn Backend, written: &Written) -> Result<Vec<Vec<u8>>, Stop
 }
 
 /// Makes packs 0 to `count` by `make`, runs each on a thread of a pool, and hands what became of them to `each`, in no
-/// particular order.
+/// particular order. The threads share `backends`, which are openings of one device.
 pub(super) fn run_all(
-    backend: &dyn Backend,
+    backends: &[Arc<dyn Backend>],
     device: Device,
     count: usize,
     make: &(dyn Fn(usize) -> Pack + Sync),
@@ -260,8 +317,8 @@ pub(super) fn run_all(
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            let (sender, next) = (sender.clone(), &next);
+        for backend in backends.iter().cycle().take(threads) {
+            let (sender, next, backend) = (sender.clone(), &next, backend.as_ref());
             let work = move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);

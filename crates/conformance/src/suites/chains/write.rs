@@ -7,7 +7,7 @@ use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Literal, Op, ScalarType, Type};
 
 use super::data::{Data, SLOTS, bytes_of, component_at};
-use super::program::{Arm, INVOCATIONS, Node, Output, Program, Source, TABLE, Var, table_word};
+use super::program::{Arm, Column, INVOCATIONS, Node, Output, Program, Source, TABLE, Var, table_word};
 
 /// Whether results are stored as soon as they are there, or all at the end of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +16,13 @@ pub(super) enum Stores {
     Early,
     /// After all programs, which keeps the results in registers.
     Late,
-    /// The results of so many programs summed up in one word: a store costs some drivers' compilers more than a chain.
+    /// The results of so many programs in one word, a [`digest`]: a store costs some drivers' compilers more than a chain.
     Digest(usize),
 }
+
+/// What a digest is multiplied by before a word is added: so that faults which swap two words, or change them by opposite
+/// amounts, do not cancel out.
+const FACTOR: u32 = 31;
 
 /// A kernel with its inputs.
 pub(super) struct Written {
@@ -26,6 +30,8 @@ pub(super) struct Written {
     /// The contents of each buffer before the launch.
     pub(super) buffers: Vec<Vec<u8>>,
     pub(super) params: Vec<Components>,
+    /// The name and type of each buffer and of each parameter.
+    pub(super) declared: [Vec<(String, ScalarType)>; 2],
     /// For each program, its outputs' components; empty where they are in a digest.
     places: Vec<Vec<Vec<Place>>>,
     /// The digests, in the order of the programs.
@@ -45,6 +51,33 @@ impl Written {
     pub(super) fn digest(&self, after: &[Vec<u8>], number: usize, invocation: usize) -> u64 {
         let place = self.digests[number];
         component_at(&after[place.buffer], place.ty, place.first + invocation)
+    }
+
+    /// The elements of each buffer after a launch that gave these results: of each program the values of each output, and the
+    /// digests. `None` is what the device decides.
+    pub(super) fn after(&self, results: &[Vec<Column>], digests: &[Digests]) -> Vec<Vec<Option<u64>>> {
+        let elements = |(bytes, (_, ty)): (&Vec<u8>, &(String, ScalarType))| {
+            let count = bytes.len() / ty.size() as usize;
+            (0..count).map(|at| Some(component_at(bytes, *ty, at))).collect()
+        };
+        let mut buffers: Vec<Vec<Option<u64>>> =
+            self.buffers.iter().zip(&self.declared[0]).map(elements).collect();
+        let mut set = |place: &Place, invocation: usize, bits: u64, decided: u64| {
+            let known = decided >> invocation & 1 == 1;
+            buffers[place.buffer][place.first + invocation] = known.then_some(bits);
+        };
+        for invocation in 0..INVOCATIONS {
+            for (columns, outputs) in results.iter().zip(&self.places) {
+                for (column, places) in columns.iter().zip(outputs) {
+                    let lanes = places.iter().zip(column.values[invocation]);
+                    lanes.for_each(|(place, bits)| set(place, invocation, bits, column.decided));
+                }
+            }
+            for (place, digest) in self.digests.iter().zip(digests) {
+                set(place, invocation, digest.values[invocation], digest.decided);
+            }
+        }
+        buffers
     }
 
     /// What is found in the place of one output of one program in one invocation.
@@ -88,15 +121,18 @@ pub(super) fn write(programs: &[&Program], data: &Data, stores: Stores) -> Writt
     let declared = declare(programs, stores);
     let mut text = String::from("fulgurite 1\nkernel @chains workgroup(64, 1, 1) {\n");
     let (mut buffers, mut names) = (Vec::new(), HashMap::new());
+    let mut buffer_names = Vec::new();
     let mut requires = String::new();
     for ty in &declared.loaded {
         let _ = writeln!(text, "  buffer %in_{ty}: read {ty}[]");
         let _ = writeln!(requires, "  require eq (len %in_{ty}), {}u32", SLOTS * INVOCATIONS);
         buffers.push(bytes_of(*ty, data.slots(*ty).iter().copied()));
+        buffer_names.push((format!("in_{ty}"), *ty));
     }
     if declared.table {
         text += "  buffer %table: read u32[]\n";
         buffers.push(bytes_of(ScalarType::U32, (0..u64::from(TABLE)).map(table_word)));
+        buffer_names.push(("table".to_owned(), ScalarType::U32));
     }
     for (ty, count) in &declared.stored {
         let _ = writeln!(text, "  buffer %out_{ty}: write {ty}[]");
@@ -104,12 +140,14 @@ pub(super) fn write(programs: &[&Program], data: &Data, stores: Stores) -> Writt
         names.insert(*ty, buffers.len());
         // Poisoned, so that a missing store shows.
         buffers.push(vec![0xa5; count * INVOCATIONS * ty.size() as usize]);
+        buffer_names.push((format!("out_{ty}"), *ty));
     }
     let atomics = buffers.len();
     if declared.atomics > 0 {
         text += "  buffer %sums: read_write u32[]\n";
         let _ = writeln!(requires, "  require eq (len %sums), {}u32", declared.atomics * INVOCATIONS);
         buffers.push(vec![0; declared.atomics * INVOCATIONS * 4]);
+        buffer_names.push(("sums".to_owned(), ScalarType::U32));
     }
     if declared.digests > 0 {
         text += "  buffer %digests: write u32[]\n";
@@ -176,15 +214,25 @@ pub(super) fn write(programs: &[&Program], data: &Data, stores: Stores) -> Writt
     }
     if !digests.is_empty() {
         buffers.push(vec![0xa5; digests.len() * INVOCATIONS * 4]);
+        buffer_names.push(("digests".to_owned(), ScalarType::U32));
     }
     let text = writer.text + &late + "}\n";
-    Written { text, buffers, params, places, digests }
+    let param_names = declared.params.iter().map(|ty| (format!("param_{ty}"), *ty)).collect();
+    Written { text, buffers, params, declared: [buffer_names, param_names], places, digests }
 }
 
-/// The words of one value that go into a digest.
-pub(super) fn digest_of(ty: Type, value: &Components) -> u64 {
+/// The digest of each invocation, and a bit for each where it is decided.
+pub(super) struct Digests {
+    pub(super) values: [u64; INVOCATIONS],
+    pub(super) decided: u64,
+}
+
+/// A digest with one more value: its words one after another, the low one of two first.
+pub(super) fn digest(so_far: u64, ty: Type, value: &Components) -> u64 {
+    let words = if ty.scalar.bits() == 64 { 2 } else { 1 };
     let lanes = &value[..ty.lanes.count() as usize];
-    lanes.iter().fold(0, |sum, bits| sum + (bits & 0xffff_ffff) + (bits >> 32)) & 0xffff_ffff
+    let words = lanes.iter().flat_map(|bits| [bits & 0xffff_ffff, bits >> 32].into_iter().take(words));
+    words.fold(so_far, |sum, word| (sum * u64::from(FACTOR) + word) & 0xffff_ffff)
 }
 
 fn declare(programs: &[&Program], stores: Stores) -> Declared {
@@ -419,8 +467,9 @@ impl Writer<'_> {
                 sum = Some(match sum {
                     None => word,
                     Some(sum) => {
-                        let next = self.fresh("sum");
-                        self.line(&format!("{next} = add {sum}, {word}"));
+                        let (moved, next) = (self.fresh("moved"), self.fresh("sum"));
+                        self.line(&format!("{moved} = mul {sum}, {FACTOR}u32"));
+                        self.line(&format!("{next} = add {moved}, {word}"));
                         next
                     }
                 });

@@ -1,0 +1,108 @@
+//! Sequences that drivers are known to fold wrongly and that are too rare among random chains for the smoke level.
+
+use fulgurite_spec::eval::float::FloatFormat;
+use fulgurite_spec::{Op, ScalarType, Type, TypeSet};
+
+use super::program::{Output, Program, Source};
+
+/// Loaded values that each sequence is applied to.
+const INPUTS: usize = 6;
+
+/// Every such sequence over `types`, with the kind that it is reported under.
+pub(super) fn known(types: TypeSet) -> Vec<(String, Program)> {
+    let mut all = widened_signs(types);
+    all.extend(widened_comparisons(types));
+    all.extend(selected_zeros(types));
+    all.extend(turned_by_half(types));
+    all
+}
+
+/// `neg` and `abs` of narrow integers, converted to wider ones: the least value wraps first.
+fn widened_signs(types: TypeSet) -> Vec<(String, Program)> {
+    let mut all = Vec::new();
+    for narrow in [ScalarType::I8, ScalarType::I16, ScalarType::I32] {
+        for wide in [ScalarType::I16, ScalarType::I32, ScalarType::I64, ScalarType::U64] {
+            let usable = wide.bits() > narrow.bits() && types.contains(narrow) && types.contains(wide);
+            for op in [Op::Neg, Op::Abs].into_iter().filter(|_| usable) {
+                let mut program = Program::default();
+                for slot in 0..INPUTS {
+                    let value = program.input(Type::scalar(narrow), Source::Slot(slot));
+                    let made = program.op(op, vec![value], Type::scalar(narrow));
+                    let result = program.op(Op::Convert, vec![made], Type::scalar(wide));
+                    program.outputs.push(Output::Store(result));
+                }
+                all.push((format!("convert {narrow} -> {wide}"), program));
+            }
+        }
+    }
+    all
+}
+
+/// Comparisons of widened integers with constants.
+fn widened_comparisons(types: TypeSet) -> Vec<(String, Program)> {
+    let mut all = Vec::new();
+    let wide = [
+        (ScalarType::I32, ScalarType::I64),
+        (ScalarType::U32, ScalarType::U64),
+        (ScalarType::I16, ScalarType::I32),
+    ];
+    for (from, to) in wide.into_iter().filter(|(from, to)| types.contains(*from) && types.contains(*to)) {
+        for op in [Op::Lt, Op::Le, Op::Gt, Op::Ge] {
+            let mut program = Program::default();
+            let value = program.input(Type::scalar(from), Source::Slot(0));
+            let converted = program.op(Op::Convert, vec![value], Type::scalar(to));
+            for limit in [0i64, 1, 100, -1, -100, 1 << 31] {
+                let limit = program.input(Type::scalar(to), Source::Literal(limit as u64 & to.mask()));
+                let result = program.op(op, vec![converted, limit], Type::BOOL);
+                program.outputs.push(Output::Store(result));
+            }
+            all.push((format!("{} {to}", op.mnemonic()), program));
+        }
+    }
+    all
+}
+
+/// A constant or a zero of either sign, by a condition.
+fn selected_zeros(types: TypeSet) -> Vec<(String, Program)> {
+    let mut all = Vec::new();
+    for scalar in types.iter() {
+        let Some(format) = FloatFormat::of(scalar) else { continue };
+        let mut program = Program::default();
+        let word = program.input(Type::I32, Source::Slot(0));
+        let zero = program.input(Type::I32, Source::Literal(0));
+        let condition = program.op(Op::Lt, vec![word, zero], Type::BOOL);
+        for (number, zero) in [(-1.0, 0.0), (1.0, -0.0), (-2.5, 0.0)] {
+            let [number, zero] = [number, zero]
+                .map(|value| program.input(Type::scalar(scalar), Source::Literal(format.encode(value))));
+            for [yes, no] in [[number, zero], [zero, number]] {
+                let result = program.op(Op::Select, vec![condition, yes, no], Type::scalar(scalar));
+                program.outputs.push(Output::Store(result));
+            }
+        }
+        all.push((format!("select {scalar}"), program));
+    }
+    all
+}
+
+/// Sums rotated by half their width.
+fn turned_by_half(types: TypeSet) -> Vec<(String, Program)> {
+    let mut all = Vec::new();
+    for scalar in types.iter().filter(|scalar| scalar.is_integer()) {
+        for op in [Op::RotateLeft, Op::RotateRight] {
+            let mut program = Program::default();
+            let ty = Type::scalar(scalar);
+            let half = u64::from(scalar.bits() / 2);
+            let values = [0, 1].map(|slot| program.input(ty, Source::Slot(slot)));
+            let sum = program.op(Op::Add, values.to_vec(), ty);
+            // The amount as a literal, and as a sum that a compiler works out.
+            let literals = [half, half - 1, 1].map(|bits| program.input(Type::U32, Source::Literal(bits)));
+            let computed = program.op(Op::Add, vec![literals[1], literals[2]], Type::U32);
+            for amount in [literals[0], computed] {
+                let result = program.op(op, vec![sum, amount], ty);
+                program.outputs.push(Output::Store(result));
+            }
+            all.push((format!("{} {scalar}", op.mnemonic()), program));
+        }
+    }
+    all
+}
