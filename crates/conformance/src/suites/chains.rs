@@ -39,9 +39,9 @@ use run::{Example, Outcome, Pack, run_all, undecided};
 use write::Stores;
 
 /// Ops of a walk: each two neighbors are a chain.
-const WALK: usize = 4;
+const WALK: usize = 5;
 /// Walks in a kernel.
-const WALKS: usize = 160;
+const WALKS: usize = 96;
 /// Chains in a kernel of several.
 const TOGETHER: usize = 40;
 /// Programs whose results share a digest.
@@ -69,7 +69,7 @@ impl Amount {
     fn of(level: Level) -> Self {
         match level {
             Level::Smoke => {
-                Self { walks: 9_600, chains: 1_200, stored: 80, alone: 40, expressions: 40, shape: 40 }
+                Self { walks: 7_680, chains: 800, stored: 80, alone: 40, expressions: 40, shape: 40 }
             }
             Level::Full => Self {
                 walks: 240_000,
@@ -150,7 +150,7 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
     let parts = [
         Part {
             name: "walks",
-            programs: "walks of four ops",
+            programs: "walks of five ops",
             kernels: amount.walks.div_ceil(WALKS),
             make: &|number| chains(WALKS_PART, number, WALKS, 0, Stores::Digest(SUMMED)),
         },

@@ -48,22 +48,44 @@ pub(super) fn used_in_registers(kernel: &Kernel) -> Vec<bool> {
 }
 
 impl Emitter<'_> {
-    /// The hidden zero in every lane of the unsigned integer `ty`.
-    fn hidden_zero(&mut self, ty: Type) -> Option<Id> {
-        let mut zero = self.hidden?;
-        if ty.scalar.bits() == 64 {
-            zero = self.make(op::UConvert, ty.element(), &[zero]);
+    /// The hidden zero in every lane of the unsigned integer `ty`. Where zeros are folded, that of each lane and of each operand
+    /// of an op is another, shifted up: lavapipe moves one zero that both sides of a selection are combined with behind it,
+    /// and folds what is left.
+    fn hidden_zero(&mut self, ty: Type, operand: u32) -> Option<Id> {
+        let zero = self.hidden?;
+        let (lanes, apart) = (ty.lanes.count(), self.profile.rules.zeros);
+        let mut zero_of = |lane: u32| {
+            let mut zero = zero;
+            let place = operand * 4 + lane;
+            if apart && place > 0 {
+                let amount = self.asm.u32(place);
+                zero = self.make(op::ShiftLeftLogical, Type::U32, &[zero, amount]);
+            }
+            if ty.scalar.bits() == 64 {
+                zero = self.make(op::UConvert, ty.element(), &[zero]);
+            }
+            zero
+        };
+        if !apart || lanes == 1 {
+            let zero = zero_of(0);
+            return Some(self.splat_value(ty, zero));
         }
-        Some(self.splat_value(ty, zero))
+        let zeros: Vec<Id> = (0..lanes).map(zero_of).collect();
+        Some(self.make(op::CompositeConstruct, ty, &zeros))
     }
 
     /// `value` combined with the hidden zero, so that no compiler can fold it.
     fn opaque(&mut self, ty: Type, value: Id) -> Id {
+        self.opaque_apart(ty, value, 0)
+    }
+
+    /// The same with the zero of one of an op's operands.
+    fn opaque_apart(&mut self, ty: Type, value: Id, operand: u32) -> Id {
         if ty.scalar == ScalarType::F16 {
-            return self.opaque_halves(ty, value);
+            return self.opaque_halves(ty, value, operand);
         }
         let unsigned = unsigned(ty);
-        let Some(zero) = self.hidden_zero(unsigned) else { return value };
+        let Some(zero) = self.hidden_zero(unsigned, operand) else { return value };
         let bits = self.as_type(ty, unsigned, value);
         // Not an exclusive or: a compiler cancels two of them.
         let bits = self.make(op::BitwiseOr, unsigned, &[bits, zero]);
@@ -72,7 +94,7 @@ impl Emitter<'_> {
 
     /// The same of `f16`: in 16 bits, or as the words that hold pairs. NVIDIA's compiler loses the second of a pair that is
     /// combined with zeros of 16 bits.
-    fn opaque_halves(&mut self, ty: Type, value: Id) -> Id {
+    fn opaque_halves(&mut self, ty: Type, value: Id, operand: u32) -> Id {
         let (as_bits, components) = match ty.lanes {
             Lanes::Two => (Type::U32, value),
             Lanes::Four => (Type::U32.with_lanes(Lanes::Two), value),
@@ -83,7 +105,7 @@ impl Emitter<'_> {
             }
             _ => (ty.with_scalar(ScalarType::U16), value),
         };
-        let Some(zero) = self.hidden_zero(as_bits) else { return value };
+        let Some(zero) = self.hidden_zero(as_bits, operand) else { return value };
         let zero = self.truncated(as_bits, zero);
         let memory_type = self.asm.memory_ty(as_bits);
         let bits = self.asm.value(op::Bitcast, memory_type, &[components]);
@@ -117,7 +139,7 @@ impl Emitter<'_> {
         if !self.profile.rules.wide_integers {
             return value;
         }
-        match self.hidden_zero(ty.with_scalar(ScalarType::U32)) {
+        match self.hidden_zero(ty.with_scalar(ScalarType::U32), 0) {
             Some(amount) => self.make(op::ShiftRightLogical, ty, &[value, amount]),
             None => value,
         }
@@ -131,7 +153,7 @@ impl Emitter<'_> {
 
     /// The negative of an integer.
     pub(super) fn negated(&mut self, ty: Type, value: Id) -> Id {
-        let zero = if self.profile.rules.signs { self.hidden_zero(unsigned(ty)) } else { None };
+        let zero = if self.profile.rules.signs { self.hidden_zero(unsigned(ty), 0) } else { None };
         match zero {
             Some(zero) => self.make(op::ISub, ty, &[zero, value]),
             None => self.make(op::SNegate, ty, &[value]),
@@ -144,9 +166,9 @@ impl Emitter<'_> {
         if self.hidden.is_none() || main.is_matrix() {
             return;
         }
-        for (value, arg) in operands.iter().zip(args) {
+        for ((value, arg), place) in operands.iter().zip(args).zip(0..) {
             if self.is_misfolded(scalar_op, main, operands, *value) {
-                *arg = self.opaque_operand(*value, *arg);
+                *arg = self.opaque_operand(*value, *arg, place);
             }
         }
     }
@@ -156,11 +178,29 @@ impl Emitter<'_> {
         let rules = self.profile.rules;
         let is_float = self.kernel.ty(value).scalar.is_float();
         let is_wide = main.scalar.is_integer() && main.scalar.bits() == 64;
-        // A selection of −1 or 0 is arithmetic, too: on a truth value converted and negated.
-        let sees_zeros = is_arithmetic(scalar_op) || scalar_op == Op::Select;
+        // A selection of −1 or 0 is arithmetic, too: on a truth value converted and negated. Components that are picked are
+        // selected.
+        let selects = matches!(scalar_op, Op::Select | Op::Insert | Op::Extract);
+        let sees_zeros = is_arithmetic(scalar_op) || selects;
         rules.wide_integers && is_wide && is_comparison(scalar_op) && self.constant(value).is_some()
             || rules.zeros && is_float && sees_zeros && !self.is_nonzero(value) && !self.is_unknown(value)
+            || rules.zeros && selects && self.is_one_in_bits(value)
             || rules.signs && is_float && self.is_misjudged(scalar_op, operands, value)
+    }
+
+    /// Whether a constant integer has the bits of 1 or −1 as a float, for which a selection takes it.
+    fn is_one_in_bits(&self, value: ValueId) -> bool {
+        let ty = self.kernel.ty(value);
+        let float = match ty.scalar.bits() {
+            32 => ScalarType::F32,
+            64 => ScalarType::F64,
+            _ => return false,
+        };
+        let (Some(lanes), Some(format)) = (self.constant(value), FloatFormat::of(float)) else {
+            return false;
+        };
+        let ones = [1.0, -1.0].map(|one| format.encode(one));
+        ty.scalar.is_integer() && lanes[..ty.lanes.count() as usize].iter().any(|bits| ones.contains(bits))
     }
 
     /// Whether a compiler that misjudges signs and limits does so of a float: of a constant in a comparison, −0, a 1 as an upper
@@ -193,17 +233,17 @@ impl Emitter<'_> {
 
     /// A value combined with the hidden zero. An `f16` that is a constant is one as an `f32` and converted: of pairs of equal
     /// constants, hidden as bits, NVIDIA's compiler loses the second.
-    fn opaque_operand(&mut self, value: ValueId, id: Id) -> Id {
+    fn opaque_operand(&mut self, value: ValueId, id: Id, operand: u32) -> Id {
         let ty = self.kernel.ty(value);
         let Some(lanes) = self.constant(value).filter(|_| ty.scalar == ScalarType::F16) else {
-            return self.opaque(ty, id);
+            return self.opaque_apart(ty, id, operand);
         };
         let wide = ty.with_scalar(ScalarType::F32);
         let widened =
             |bits: &u64| eval::scalar(Op::Convert, ty.scalar, wide.scalar, &[*bits]).unwrap_or_default();
         let lanes: Vec<u64> = lanes[..ty.lanes.count() as usize].iter().map(widened).collect();
         let constant = self.asm.lanes(wide, &lanes);
-        let hidden = self.opaque(wide, constant);
+        let hidden = self.opaque_apart(wide, constant, operand);
         self.make(op::FConvert, ty, &[hidden])
     }
 
@@ -237,7 +277,8 @@ impl Emitter<'_> {
     pub(super) fn unknown_zero(&mut self, ty: Type) -> Id {
         let zero = self.asm.splat(ty, 0);
         let hides = self.profile.rules.zeros && ty.scalar.is_float();
-        if hides { self.opaque(ty, zero) } else { zero }
+        // As no operand has it.
+        if hides { self.opaque_apart(ty, zero, 3) } else { zero }
     }
 
     /// Whether a value is known, and no component of it is a zero.

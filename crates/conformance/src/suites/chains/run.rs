@@ -21,8 +21,9 @@ use crate::validate::validate;
 /// Bytes of stack of each thread: evaluation and some drivers' compilers recurse on nested control flow.
 const STACK_BYTES: usize = 64 << 20;
 
-/// A launch takes microseconds; one whose loop bounds are wrong may never end.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// A launch takes microseconds, but some drivers compile as part of it, and on a busy machine for long; one whose loop bounds
+/// are wrong may never end.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Programs that share a kernel.
 pub(super) struct Pack {
