@@ -10,8 +10,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use fulgurite_conformance::robust;
-use fulgurite_driver_core::{Backend, Binding, CompileOptions, Launch, LaunchOptions};
+use fulgurite_driver_core::{Backend, Binding, CompileOptions, Error, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
+use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
 
 use writer::{Numbers, OWN, random_kernel};
@@ -26,7 +27,13 @@ const MATRICES: Range<usize> = 6..9;
 /// That of floats, which are not made words of first.
 const FLOATS: usize = 7;
 
-fn outputs(backend: &dyn Backend, kernel: &Arc<VerifiedKernel>, count: u32, seed: u64) -> Vec<Vec<u8>> {
+/// What is in each buffer after a launch.
+fn outputs(
+    backend: &dyn Backend,
+    kernel: &Arc<VerifiedKernel>,
+    count: u32,
+    seed: u64,
+) -> Result<Vec<Vec<u8>>, Error> {
     const WORKGROUPS: u32 = 3;
     let mut numbers = Numbers(seed | 1);
     let out = (WORKGROUPS * count * OWN) as usize;
@@ -48,8 +55,7 @@ fn outputs(backend: &dyn Backend, kernel: &Arc<VerifiedKernel>, count: u32, seed
     let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
     let options = LaunchOptions::workgroups([WORKGROUPS, 1, 1]);
     let launch =
-        Launch::check(kernel, &backend.snapshot().limits, Binding::each(&buffers), &params, &options)
-            .unwrap();
+        Launch::check(kernel, &backend.snapshot().limits, Binding::each(&buffers), &params, &options)?;
     executable.launch(&launch).unwrap();
     let read = |buffer: &Arc<dyn fulgurite_driver_core::DeviceBuffer>| {
         let mut bytes = vec![0; buffer.bytes() as usize];
@@ -63,7 +69,24 @@ fn outputs(backend: &dyn Backend, kernel: &Arc<VerifiedKernel>, count: u32, seed
             float.copy_from_slice(&f32::NAN.to_le_bytes());
         }
     }
-    found
+    Ok(found)
+}
+
+/// `source` with a few preconditions on its parameter and lengths, which may contradict each other.
+fn with_facts(source: &str, numbers: &mut Numbers) -> String {
+    let declarations = "param %f: f32x4\n";
+    let (before, after) = source.split_once(declarations).unwrap();
+    let mut facts = String::new();
+    for _ in 0..=numbers.below(4) {
+        let op = numbers.pick(&["lt", "le", "gt", "ge", "eq", "ne"]);
+        let subject = numbers.pick(&["%n", "%n", "(len %in)", "(len %out)", "(rem %n, 4u32)"]);
+        let bound = numbers.pick(&["0u32", "1u32", "40u32", "64u32", "0x7fffffffu32", "0xffffffffu32"]);
+        facts += &match numbers.below(2) {
+            0 => format!("require {op} {subject}, {bound}\n"),
+            _ => format!("require {op} {bound}, {subject}\n"),
+        };
+    }
+    format!("{before}{declarations}{facts}{after}")
 }
 
 #[test]
@@ -109,6 +132,32 @@ fn random_kernels_keep_the_properties_of_texts() {
 }
 
 #[test]
+fn facts_may_contradict_each_other() {
+    let backends = [fulgurite_backend_reference::registration(), fulgurite_backend_cpu::registration()];
+    let backends = backends.map(|registration| registration.open().unwrap());
+    let (mut refused, mut ran) = (0, 0);
+    for seed in 0..KERNELS {
+        let (source, count) = random_kernel(seed);
+        let source = with_facts(&source, &mut Numbers(seed << 8 | 1));
+        assert_eq!(robust::text(source.as_bytes()), Ok(true), "seed {seed}:\n{source}");
+        let kernel = Arc::new(text::parse(&source).and_then(verify).unwrap());
+        let [wanted, found] = [0, 1].map(|which| outputs(backends[which].as_ref(), &kernel, count, seed));
+        match (wanted, found) {
+            (Ok(wanted), Ok(found)) => {
+                assert!(wanted == found, "seed {seed}:\n{source}");
+                ran += 1;
+            }
+            (Err(wanted), Err(found)) => {
+                assert_eq!([wanted.code(), found.code()], [Code::RequireFailed; 2], "{source}");
+                refused += 1;
+            }
+            (wanted, found) => panic!("seed {seed}: {wanted:?}, {found:?}:\n{source}"),
+        }
+    }
+    assert!(refused > 20 && ran > 20, "{refused} kernels are refused, {ran} run");
+}
+
+#[test]
 fn the_cpu_backend_agrees_with_the_reference() {
     let reference = fulgurite_backend_reference::registration().open().unwrap();
     let cpu = fulgurite_backend_cpu::registration().open().unwrap();
@@ -117,8 +166,8 @@ fn the_cpu_backend_agrees_with_the_reference() {
         let (source, count) = random_kernel(seed);
         let kernel = text::parse(&source).and_then(verify).unwrap_or_else(|e| panic!("{source}\n{e}"));
         let kernel = Arc::new(kernel);
-        let wanted = outputs(reference.as_ref(), &kernel, count, seed);
-        let found = outputs(cpu.as_ref(), &kernel, count, seed);
+        let wanted = outputs(reference.as_ref(), &kernel, count, seed).unwrap();
+        let found = outputs(cpu.as_ref(), &kernel, count, seed).unwrap();
         assert!(wanted == found, "seed {seed}:\n{source}\nreference {wanted:?}\ncpu {found:?}");
         varied += u32::from(wanted[2].chunks_exact(16).any(|own| own != &wanted[2][..16]));
         stored += u32::from(wanted[MATRICES].iter().flatten().any(|byte| *byte != 0));

@@ -9,7 +9,8 @@ use crate::analysis::walk::{Event, Walk};
 use crate::kernel::{BlockId, Inst, InstKind, Kernel, Memory, Operands, Terminator, ValueId};
 use crate::require::{Require, RequireNode};
 
-/// A range of `u32`, both ends included.
+/// A range of `u32`, both ends included: never empty, whatever preconditions contradict each other. What does is never
+/// launched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The least value.
@@ -28,6 +29,12 @@ impl Range {
 
     const fn up_to(most: u32) -> Self {
         Self { least: 0, most }
+    }
+
+    /// The part from `least` to `most`; all of the range if there is no such part.
+    fn narrowed(self, least: u32, most: u32) -> Self {
+        let part = Self { least: self.least.max(least), most: self.most.min(most) };
+        if part.least <= part.most { part } else { self }
     }
 
     fn union(self, other: Self) -> Self {
@@ -114,15 +121,14 @@ impl RangeMap {
             return;
         }
         let bound = bound.bits as u32;
-        // What contradicts itself is never launched.
-        match op {
-            Op::Lt => range.most = range.most.min(bound.saturating_sub(1)),
-            Op::Le => range.most = range.most.min(bound),
-            Op::Gt => range.least = range.least.max(bound.saturating_add(1)),
-            Op::Ge => range.least = range.least.max(bound),
-            Op::Eq => *range = Range::new(bound, bound),
-            _ => {}
-        }
+        *range = match op {
+            Op::Lt => range.narrowed(0, bound.saturating_sub(1)),
+            Op::Le => range.narrowed(0, bound),
+            Op::Gt => range.narrowed(bound.saturating_add(1), u32::MAX),
+            Op::Ge => range.narrowed(bound, u32::MAX),
+            Op::Eq => range.narrowed(bound, bound),
+            _ => return,
+        };
     }
 
     /// The range of a value.
@@ -208,39 +214,43 @@ impl RangeMap {
         if scalar_of(0) != Some(Type::U32) {
             return Range::ALL;
         }
-        let (a, b) = (range(0), range(1));
-        match op {
-            Op::Add => Range::checked(a.least.checked_add(b.least), a.most.checked_add(b.most)),
-            Op::Sub => Range::checked(a.least.checked_sub(b.most), a.most.checked_sub(b.least)),
-            Op::Mul => Range::checked(a.least.checked_mul(b.least), a.most.checked_mul(b.most)),
-            // `x / 0` is `x`.
-            Op::Div if b.least == 0 => Range::up_to(a.most),
-            Op::Div => Range::new(a.least / b.most, a.most / b.least),
-            // `x % 0` is 0; a divisor above the dividend leaves it.
-            Op::Rem => Range::up_to(a.most.min(b.most.saturating_sub(1))),
-            Op::Min => Range::new(a.least.min(b.least), a.most.min(b.most)),
-            Op::Max => Range::new(a.least.max(b.least), a.most.max(b.most)),
-            Op::Clamp => {
-                let raised = Range::new(a.least.max(b.least), a.most.max(b.most));
-                Range::new(raised.least.min(range(2).least), raised.most.min(range(2).most))
-            }
-            Op::And => Range::up_to(a.most.min(b.most)),
-            // The highest bit that either can have bounds both.
-            Op::Or | Op::Xor => Range::up_to(below_power_of_two(a.most | b.most)),
-            Op::Shr if b.least == b.most => Range::new(a.least >> (b.least % 32), a.most >> (b.most % 32)),
-            Op::Shr => Range::up_to(a.most),
-            Op::Shl if b.least == b.most && a.most.leading_zeros() >= b.most % 32 => {
-                Range::new(a.least << (b.least % 32), a.most << (b.most % 32))
-            }
-            Op::PopCount | Op::LeadingZeros | Op::TrailingZeros => Range::up_to(32),
-            Op::ExtractBits => match range(2).most {
-                count @ 0..32 => Range::up_to((1u32 << count) - 1),
-                _ => Range::ALL,
-            },
-            Op::Abs => a,
-            Op::Sign => Range::up_to(1),
-            _ => Range::ALL,
+        of_op(op, [range(0), range(1), range(2)])
+    }
+}
+
+/// The range of an op on `u32`s of these ranges; those of operands that it lacks are not looked at.
+fn of_op(op: Op, [a, b, c]: [Range; 3]) -> Range {
+    match op {
+        Op::Add => Range::checked(a.least.checked_add(b.least), a.most.checked_add(b.most)),
+        Op::Sub => Range::checked(a.least.checked_sub(b.most), a.most.checked_sub(b.least)),
+        Op::Mul => Range::checked(a.least.checked_mul(b.least), a.most.checked_mul(b.most)),
+        // `x / 0` is `x`.
+        Op::Div if b.least == 0 => Range::up_to(a.most),
+        Op::Div => Range::new(a.least / b.most, a.most / b.least),
+        // `x % 0` is 0; a divisor above the dividend leaves it.
+        Op::Rem => Range::up_to(a.most.min(b.most.saturating_sub(1))),
+        Op::Min => Range::new(a.least.min(b.least), a.most.min(b.most)),
+        Op::Max => Range::new(a.least.max(b.least), a.most.max(b.most)),
+        Op::Clamp => {
+            let raised = Range::new(a.least.max(b.least), a.most.max(b.most));
+            Range::new(raised.least.min(c.least), raised.most.min(c.most))
         }
+        Op::And => Range::up_to(a.most.min(b.most)),
+        // The highest bit that either can have bounds both.
+        Op::Or | Op::Xor => Range::up_to(below_power_of_two(a.most | b.most)),
+        Op::Shr if b.least == b.most => Range::new(a.least >> (b.least % 32), a.most >> (b.most % 32)),
+        Op::Shr => Range::up_to(a.most),
+        Op::Shl if b.least == b.most && a.most.leading_zeros() >= b.most % 32 => {
+            Range::new(a.least << (b.least % 32), a.most << (b.most % 32))
+        }
+        Op::PopCount | Op::LeadingZeros | Op::TrailingZeros => Range::up_to(32),
+        Op::ExtractBits => match c.most {
+            count @ 0..32 => Range::up_to((1u32 << count) - 1),
+            _ => Range::ALL,
+        },
+        Op::Abs => a,
+        Op::Sign => Range::up_to(1),
+        _ => Range::ALL,
     }
 }
 
@@ -275,5 +285,118 @@ fn id_range(kernel: &Kernel, op: Op, component: u8) -> Range {
         Op::NumSubgroups => Range::new(1, kernel.workgroup_invocations().max(1)),
         Op::LocalIndex | Op::SubgroupId => Range::up_to(kernel.workgroup_invocations().saturating_sub(1)),
         _ => Range::ALL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::analysis::walk::instructions;
+    use crate::{text, verify};
+
+    const OPS: [Op; 23] = [
+        Op::Add,
+        Op::Sub,
+        Op::Mul,
+        Op::MulHi,
+        Op::AddSat,
+        Op::SubSat,
+        Op::Div,
+        Op::Rem,
+        Op::Min,
+        Op::Max,
+        Op::Clamp,
+        Op::And,
+        Op::Or,
+        Op::Xor,
+        Op::Not,
+        Op::Shl,
+        Op::Shr,
+        Op::RotateLeft,
+        Op::PopCount,
+        Op::LeadingZeros,
+        Op::TrailingZeros,
+        Op::Abs,
+        Op::Sign,
+    ];
+
+    /// Numbers at which ranges end: those near the ends and near powers of two, and any.
+    fn number() -> impl Strategy<Value = u32> {
+        prop_oneof![
+            0..4u32,
+            (u32::MAX - 3)..=u32::MAX,
+            (0..32u32, 0..3u32).prop_map(|(bit, near)| (1u32 << bit).wrapping_add(near).wrapping_sub(1)),
+            any::<u32>(),
+        ]
+    }
+
+    /// A range that is not empty, with a number in it.
+    fn inhabited() -> impl Strategy<Value = (Range, u32)> {
+        [number(), number(), number()].prop_map(|mut numbers| {
+            numbers.sort_unstable();
+            (Range::new(numbers[0], numbers[2]), numbers[1])
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn every_result_is_in_the_range_of_its_op(
+            op in proptest::sample::select(&OPS[..]),
+            operands in [inhabited(), inhabited(), inhabited()],
+        ) {
+            let count = match op {
+                Op::Not | Op::PopCount | Op::LeadingZeros | Op::TrailingZeros | Op::Abs | Op::Sign => 1,
+                Op::Clamp => 3,
+                _ => 2,
+            };
+            let values: Vec<u64> = operands[..count].iter().map(|(_, value)| u64::from(*value)).collect();
+            let result = fulgurite_spec::eval::scalar(op, ScalarType::U32, ScalarType::U32, &values);
+            let range = of_op(op, operands.map(|(range, _)| range));
+            prop_assert!(range.least <= range.most);
+            let result = result.expect("the op is defined on u32") as u32;
+            prop_assert!((range.least..=range.most).contains(&result), "{op:?} {values:?}: {result} in {range:?}");
+        }
+
+        #[test]
+        fn fields_of_bits_are_in_range(value in inhabited(), offset in inhabited(), count in inhabited()) {
+            let values = [value.1, offset.1, count.1].map(u64::from);
+            let result = fulgurite_spec::eval::scalar(Op::ExtractBits, ScalarType::U32, ScalarType::U32, &values);
+            let range = of_op(Op::ExtractBits, [value.0, offset.0, count.0]);
+            let result = result.expect("the op is defined on u32") as u32;
+            prop_assert!((range.least..=range.most).contains(&result), "{values:?}: {result} in {range:?}");
+        }
+
+        #[test]
+        fn whatever_preconditions_say_no_range_is_empty(
+            facts in proptest::collection::vec(
+                (proptest::sample::select(&["lt", "le", "gt", "ge", "eq"][..]), number(), any::<bool>()),
+                0..6,
+            ),
+        ) {
+            let requires: String = facts
+                .iter()
+                .map(|(op, bound, turned)| match turned {
+                    false => format!("  require {op} %n, {bound}u32\n"),
+                    true => format!("  require {op} {bound}u32, (len %y)\n"),
+                })
+                .collect();
+            let source = format!(
+                "fulgurite 1\nkernel @k workgroup(1, 1, 1) {{\n  buffer %y: read_write u32[]\n  param %n: u32\n{requires}\n  \
+                 %l = len %y\n  %a = div %l, %n\n  %b = rem %a, %l\n  %c = shr %b, %n\n  %d = for %i in %n to %l step \
+                 3u32 carry(%s = %c) {{\n    %t = div %s, %i\n    yield %t\n  }}\n  store %y[%d], %a\n}}\n"
+            );
+            let kernel = verify(text::parse(&source).expect("it is a kernel")).expect("it verifies");
+            let map = RangeMap::of(&kernel);
+            for id in instructions(&kernel) {
+                for result in &kernel.inst(id).results {
+                    let range = map.range(*result);
+                    prop_assert!(range.least <= range.most, "{source}");
+                }
+            }
+        }
     }
 }
