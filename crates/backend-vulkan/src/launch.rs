@@ -15,6 +15,10 @@ use crate::memory::VulkanBuffer;
 use crate::pipeline::{Artifact, VulkanExecutable};
 use crate::sync::{Ticket, Use, Waited};
 
+/// Most workgroups of one dispatch. lavapipe and SwiftShader count all of a dispatch's in 32 bits, and run none of 2³² and
+/// part of a few less.
+const MOST_WORKGROUPS: u32 = 1 << 28;
+
 /// How long a launch that looks at the abort word may take to come back once it is set.
 const ABORTED: Duration = Duration::from_secs(10);
 /// The least that a launch may take to come back which nothing can end: it is slow rather than stuck.
@@ -332,12 +336,7 @@ impl<'l> Prepared<'l> {
         let (pipeline, launch) = (&self.artifact.pipeline, self.launch);
         let pushed =
             self.artifact.layout.placement == BlockPlacement::PushConstants && !self.block.is_empty();
-        let [_, y, z] = launch.grid();
-        let most = if launch.is_linear() {
-            pipeline.device.plan.snapshot.limits.max_workgroup_count[0]
-        } else {
-            u32::MAX
-        };
+        let most = pipeline.device.plan.snapshot.limits.max_workgroup_count;
         let label = pipeline.device.begin_label(commands, launch.label());
         // SAFETY: by this function's contract. Pipeline, set and push constants fit each other; the grid was checked
         // against the device's limits.
@@ -351,8 +350,8 @@ impl<'l> Prepared<'l> {
                 let stage = vk::ShaderStageFlags::COMPUTE;
                 raw.cmd_push_constants(commands, pipeline.layout, stage, 0, &self.block);
             }
-            for (first, count) in launch.chunks(most) {
-                raw.cmd_dispatch_base(commands, first, 0, 0, count, y, z);
+            for ([x, y, z], [width, height, depth]) in launch.parts(most, MOST_WORKGROUPS) {
+                raw.cmd_dispatch_base(commands, x, y, z, width, height, depth);
             }
         }
         pipeline.device.end_label(commands, label);

@@ -10,6 +10,7 @@ use fulgurite_ir::{BufferDecl, BufferId, Grid, InstKind, Memory, VerifiedKernel}
 use fulgurite_spec::Code;
 use fulgurite_spec::device::Limits;
 use fulgurite_spec::eval::Components;
+use fulgurite_spec::limits::MAX_WORKGROUPS;
 
 use crate::binding::Binding;
 use crate::error::Error;
@@ -84,15 +85,27 @@ impl Launch {
         self.grid
     }
 
-    /// Whether the grid is one-dimensional and may exceed the device's largest: see [`chunks`](Self::chunks).
+    /// Whether the grid is one-dimensional and may exceed the device's largest: see [`parts`](Self::parts).
     pub fn is_linear(&self) -> bool {
         self.is_linear
     }
 
-    /// The workgroups along x in runs of at most `most`: the first workgroup of each run, and how many it has.
-    pub fn chunks(&self, most: u32) -> impl Iterator<Item = (u32, u32)> + use<> {
-        let (all, most) = (self.grid[0], most.max(1));
-        (0..all.div_ceil(most)).map(move |i| (i * most, most.min(all - i * most)))
+    /// The grid in parts of at most `most` workgroups along each axis and `total` in all: the first workgroup of each part, and
+    /// how many it has along each axis.
+    pub fn parts(&self, most: Grid, total: u32) -> impl Iterator<Item = (Grid, Grid)> + use<> {
+        let mut left = total.max(1);
+        let mut size = [1; 3];
+        for (axis, size) in size.iter_mut().enumerate() {
+            *size = self.grid[axis].min(most[axis]).clamp(1, left);
+            left /= *size;
+        }
+        let all = self.grid;
+        let starts = move |axis: usize| (0..all[axis]).step_by(size[axis] as usize);
+        let firsts =
+            starts(2).flat_map(move |z| starts(1).flat_map(move |y| starts(0).map(move |x| [x, y, z])));
+        firsts.map(move |first: Grid| {
+            (first, core::array::from_fn(|axis| size[axis].min(all[axis] - first[axis])))
+        })
     }
 
     /// The buffers, in binding order.
@@ -246,6 +259,12 @@ fn grid(
             }
         }
     };
+    let workgroups = grid.iter().map(|count| u64::from(*count)).fold(1, u64::saturating_mul);
+    if workgroups > MAX_WORKGROUPS {
+        let [x, y, z] = grid;
+        let message = format!("a grid of {x} × {y} × {z} workgroups has more than 2^44");
+        return Err(Error::invalid(Code::GridTooLarge, message));
+    }
     for (axis, name) in ["x", "y", "z"].into_iter().enumerate() {
         let (count, most) = (grid[axis], limits.max_workgroup_count[axis]);
         if count > most {

@@ -13,6 +13,8 @@ pub const MAX_NESTING: usize = 400;
 pub const MAX_NAME_BYTES: usize = 128;
 /// Most invocations in a workgroup.
 pub const MAX_WORKGROUP_INVOCATIONS: u32 = 4096;
+/// Most workgroups of one launch.
+pub const MAX_WORKGROUPS: u64 = 1 << 44;
 /// Most lanes of a subgroup.
 pub const MAX_SUBGROUP_SIZE: u32 = 128;
 /// Most buffers, parameters, shared arrays, local arrays, views and preconditions of one kernel, each.

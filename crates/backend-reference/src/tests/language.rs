@@ -141,14 +141,64 @@ fn linear_launches_exceed_the_largest_grid_in_chunks() {
     let mut limits = setup.backend.snapshot().limits.clone();
     limits.max_workgroup_count = [3, 3, 3];
     let check = |options: &LaunchOptions| {
-        Launch::check(&kernel, &limits, Binding::each(&setup.buffers), &[], options)
-            .map(|launch| (launch.grid(), launch.is_linear(), launch.chunks(3).collect::<Vec<_>>()))
+        Launch::check(&kernel, &limits, Binding::each(&setup.buffers), &[], options).map(|launch| {
+            (launch.grid(), launch.is_linear(), launch.parts([3, 3, 3], 27).collect::<Vec<_>>())
+        })
     };
     let error = check(&LaunchOptions::invocations([28, 1, 1])).unwrap_err();
     assert_eq!(error.code(), Code::GridTooLarge);
     assert!(error.to_string().contains("LaunchOptions::linear"), "{error}");
-    assert_eq!(check(&LaunchOptions::linear(28)).unwrap(), ([7, 1, 1], true, vec![(0, 3), (3, 3), (6, 1)]));
+    let runs = [(0, 3), (3, 3), (6, 1)].map(|(first, count)| ([first, 0, 0], [count, 1, 1]));
+    assert_eq!(check(&LaunchOptions::linear(28)).unwrap(), ([7, 1, 1], true, runs.to_vec()));
     assert_eq!(check(&LaunchOptions::linear(1 << 32)).unwrap().0, [1 << 30, 1, 1]);
+}
+
+#[test]
+fn parts_of_a_grid_hold_each_workgroup_once() {
+    let kernel = kernel("1, 1, 1", "buffer %out: write u32[]\n%i = global_id.x\nstore %out[%i], %i");
+    let setup = Setup::new(&[&[0; 8]]);
+    for (grid, most, total) in [
+        ([5, 4, 3], [2, 4, 4], 7),
+        ([5, 4, 3], [9, 9, 9], 1),
+        ([5, 4, 3], [9, 9, 9], 60),
+        ([7, 1, 1], [7, 7, 7], 3),
+        ([1, 6, 5], [1, 2, 3], 5),
+        ([0, 6, 5], [1, 2, 3], 5),
+    ] {
+        let limits = &setup.backend.snapshot().limits;
+        let options = LaunchOptions::workgroups(grid);
+        let launch = Launch::check(&kernel, limits, Binding::each(&setup.buffers), &[], &options).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for (first, count) in launch.parts(most, total) {
+            assert!(count.iter().product::<u32>() <= total, "{grid:?}: {count:?}");
+            assert!((0..3).all(|axis| count[axis] <= most[axis]), "{grid:?}: {count:?}");
+            for x in 0..count[0] {
+                for y in 0..count[1] {
+                    for z in 0..count[2] {
+                        assert!(seen.insert([first[0] + x, first[1] + y, first[2] + z]));
+                    }
+                }
+            }
+        }
+        assert_eq!(seen.len() as u32, grid.iter().product::<u32>());
+        assert!(seen.iter().all(|at| (0..3).all(|axis| at[axis] < grid[axis])));
+    }
+}
+
+#[test]
+fn a_launch_has_a_largest_number_of_workgroups() {
+    let kernel = kernel("1, 1, 1", "buffer %out: write u32[]\n%i = global_id.x\nstore %out[%i], %i");
+    let setup = Setup::new(&[&[0; 8]]);
+    let limits = &setup.backend.snapshot().limits;
+    let check = |grid| {
+        let options = LaunchOptions::workgroups(grid);
+        Launch::check(&kernel, limits, Binding::each(&setup.buffers), &[], &options)
+            .map(|launch| launch.grid())
+    };
+    assert!(check([1 << 22, 1 << 22, 1]).is_ok());
+    let error = check([1 << 22, 1 << 22, 2]).unwrap_err();
+    assert_eq!(error.code(), Code::GridTooLarge);
+    assert!(error.to_string().contains("2^44"), "{error}");
 }
 
 #[test]
