@@ -23,7 +23,7 @@ pub(crate) struct Args {
 /// Whether every backend that ran it gave the captured outputs.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let path = args.file.display();
-    if args.file.extension().is_some_and(|extension| extension == "fg") {
+    if args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("fg")) {
         return run_file(args);
     }
     let bytes = std::fs::metadata(&args.file).with_context(|| format!("cannot read {path}"))?.len();
@@ -79,7 +79,14 @@ fn run_file(args: &Args) -> anyhow::Result<bool> {
     let all = wanted.len() > 1;
     let (mut right, mut ran) = (true, false);
     for id in wanted {
-        match registry.route(&Choice::Exactly(id.clone())).map(|route| file.run(route.backend().as_ref())) {
+        let ran_on = registry.route(&Choice::Exactly(id.clone())).map(|route| {
+            let rules = &route.backend().snapshot().rules;
+            if !rules.is_empty() {
+                eprintln!("{id}: rules of lowering in force: {}", rules.join(", "));
+            }
+            file.run(route.backend().as_ref())
+        });
+        match ran_on {
             Ok(Ok(Outcome::AsExpected)) => {
                 ran = true;
                 eprintln!("{id}: as expected");

@@ -62,6 +62,7 @@ use fulgurite_driver_core::{
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::PipelineCache;
+use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spirv::Profile;
 
@@ -72,6 +73,7 @@ pub use validation::{Severity, ValidationLog, ValidationMessage};
 use device::Device;
 use error::{BACKEND, INSTALL_HINT, unavailable};
 use instance::Instance;
+use plan::PlanError;
 
 /// The backend's registration: id `vulkan`, rank 100, opened with [`Options::from_env`].
 pub fn registration() -> Registration {
@@ -88,7 +90,7 @@ impl VulkanBackend {
     ///
     /// # Errors
     /// [`Error::Unavailable`] if there is no loader, driver or suitable device, or no validation layer although
-    /// it was asked for; [`Error::Device`] if the driver fails.
+    /// it was asked for; [`Error::Device`] if the driver fails; [`Code::BadOption`] if [`Options::rules`] names no rule.
     pub fn open(options: &Options) -> Result<Arc<Self>, Error> {
         // What it reads of the disk, it reads while the driver starts: logs first, and the kernels to be read ahead once it is
         // known how they are lowered.
@@ -108,7 +110,10 @@ impl VulkanBackend {
         let physical = physical[index];
         let directory = options.probe_directory.as_deref();
         let quirks = probe::quirks(&instance, physical, snapshot, directory)?;
-        let plan = plan::plan(snapshot, quirks, options).map_err(|reason| unavailable(reason.to_string()))?;
+        let plan = plan::plan(snapshot, quirks, options).map_err(|reason| match reason {
+            PlanError::NoRule(_) => Error::invalid(Code::BadOption, reason.to_string()),
+            reason => unavailable(reason.to_string()),
+        })?;
         for kernel in options.prefetch.kernels() {
             // If there is no such thread, nothing is read ahead.
             let _ = read_ahead.send(kept::module_identity(kernel, &plan.profile));

@@ -27,7 +27,7 @@ pub struct Options {
     /// between them, or `all` or `none`. Shows what a rule costs, or whether a driver needs it. With a rule left out that the
     /// driver needs, results are wrong.
     pub rules: Option<String>,
-    /// Where the verdicts of device probes are kept. Default: nowhere, so each opening probes.
+    /// Where what probes find out about devices is kept. Default: nowhere, so each opening probes.
     pub probe_directory: Option<PathBuf>,
     /// Where compiled kernels are kept. Default: nowhere, so each process compiles.
     pub cache_directory: Option<PathBuf>,
@@ -165,7 +165,7 @@ impl Options {
         self.packs.iter().fold(options, |options, pack| options.layer(Layer::Pack(pack.clone())))
     }
 
-    /// Keeps probe verdicts in `directory`.
+    /// Keeps what probes find out in `directory`.
     #[must_use]
     pub fn probe_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.probe_directory = Some(directory.into());

@@ -353,7 +353,7 @@ fn bounds(physical: &PhysicalSnapshot) -> Bounds {
 }
 
 /// What modules may use of types: a type only where buffers can hold it, and floats only where their zeros, infinities
-/// and NaNs are kept.
+/// and NaNs are kept. The bits of `f16` are integers of 16 bits.
 fn types(physical: &PhysicalSnapshot) -> TypeFeatures {
     let has = physical.features.types;
     let atomic_floats = physical.has_extension(ext::shader_atomic_float::NAME);
@@ -361,7 +361,7 @@ fn types(physical: &PhysicalSnapshot) -> TypeFeatures {
     TypeFeatures {
         int8: has.int8 && has.storage8,
         int16: has.int16 && has.storage16,
-        float16: has.float16 && has.storage16 && keeps[0],
+        float16: has.float16 && has.int16 && has.storage16 && keeps[0],
         float64: has.float64 && keeps[2],
         atomic_int64: has.atomic_int64 && has.int64,
         atomic_float_add: has.atomic_float_add && atomic_floats,

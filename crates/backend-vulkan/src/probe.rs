@@ -117,7 +117,7 @@ pub(crate) fn quirks(
     }
     let quirks = probe(instance, physical, snapshot)?;
     if let Some(directory) = directory {
-        // A verdict that cannot be kept is found out again next time.
+        // A quirk that cannot be kept is found out again next time.
         let _ = store::save(directory, snapshot, quirks);
     }
     Ok(quirks)

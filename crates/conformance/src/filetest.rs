@@ -27,6 +27,9 @@ use fulgurite_spec::eval::Components;
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Code, Literal};
 
+/// Most elements that one count stands for.
+const MOST_ELEMENTS: usize = 1 << 26;
+
 /// A run file that was read.
 pub struct RunFile {
     kernel: Arc<VerifiedKernel>,
@@ -61,8 +64,9 @@ impl RunFile {
             expected: Vec::new(),
             error: None,
         };
-        for line in source.lines().filter_map(|l| l.strip_prefix("// ")) {
-            file.directive(line.trim()).map_err(|e| format!("`// {line}`: {e}"))?;
+        for (number, line) in source.lines().enumerate() {
+            let Some(comment) = line.strip_prefix("//") else { continue };
+            file.directive(comment.trim()).map_err(|e| format!("line {}: {e}", number + 1))?;
         }
         if file.expected.is_empty() && file.error.is_none() {
             return Err("the file expects nothing".to_owned());
@@ -91,11 +95,18 @@ impl RunFile {
         } else if let Some((target, values)) = line.split_once('=') {
             let mut words = target.split_whitespace();
             let (kind, name) = (words.next(), words.next().and_then(|n| n.strip_prefix('%')));
-            let (Some(kind @ ("param" | "buffer" | "expect")), Some(name), None) = (kind, name, words.next())
-            else {
-                return Ok(());
-            };
-            self.values(kind, name, values)?;
+            match (kind, name, words.next()) {
+                (Some(kind @ ("param" | "buffer" | "expect")), Some(name), None) => {
+                    self.values(kind, name, values)?;
+                }
+                // Two words before `=`, the second a name: what else can it be?
+                (Some(kind), Some(_), None) => {
+                    return Err(format!("there is no `{kind}`; there are `param`, `buffer` and `expect`"));
+                }
+                _ => {}
+            }
+        } else if let Some(kind @ ("grid" | "linear" | "timeout")) = line.split_whitespace().next() {
+            return Err(format!("`{kind}` is written `{kind}:`"));
         }
         Ok(())
     }
@@ -109,8 +120,11 @@ impl RunFile {
         let values: Vec<Literal> =
             values.into_iter().collect::<Option<_>>().ok_or("only what is expected may be `?`")?;
         if kind == "param" {
+            if !kernel.params.iter().any(|p| p.name == name) {
+                return Err(format!("the kernel has no parameter `%{name}`"));
+            }
             let declared = kernel.params.get(self.params.len()).filter(|p| p.name == name);
-            let ty = declared.ok_or("parameters stand in order of declaration")?.ty;
+            let ty = declared.ok_or("parameters stand in order of declaration, each once")?.ty;
             if values.len() != ty.lanes.count() as usize || values.iter().any(|v| v.ty != ty.scalar) {
                 return Err(format!("the parameter is of {ty}"));
             }
@@ -124,7 +138,7 @@ impl RunFile {
             return Err(format!("the buffer holds {}", kernel.buffers[binding].element));
         }
         if binding != self.buffers.len() {
-            return Err("buffers stand in order of declaration".to_owned());
+            return Err("buffers stand in order of declaration, each once".to_owned());
         }
         self.buffers.push(values);
         Ok(())
@@ -168,7 +182,11 @@ impl RunFile {
             let found = &outputs[*binding];
             let name = &self.kernel.buffers[*binding].name;
             if expected.len() != found.len() {
-                return Err(format!("`%{name}` has {} elements, not {}", found.len(), expected.len()));
+                return Err(format!(
+                    "the length of `%{name}` is {}, expected {}",
+                    found.len(),
+                    expected.len()
+                ));
             }
             let pairs = expected.iter().zip(found).enumerate();
             let mut different =
@@ -230,6 +248,9 @@ fn literals(text: &str) -> Result<Vec<Option<Literal>>, String> {
         if words.peek() == Some(&"*") {
             words.next();
             count = word.parse::<usize>().map_err(|_| format!("`{word}` is no count"))?;
+            if count > MOST_ELEMENTS {
+                return Err(format!("{count} elements are more than {MOST_ELEMENTS}"));
+            }
             literal = words.next().ok_or("a literal is missing")?;
         }
         let literal = if literal == "?" { None } else { Some(text::parse_literal(literal)?) };
@@ -262,12 +283,16 @@ mod tests {
         outcome(&FILE.replace("3u32 3u32 7u32", "? 3u32 ?")).unwrap();
         let wrong = [
             ("3u32 3u32 7u32", "3u32 4u32 ?", "`%x[1]` is 3u32, expected 4u32; 0 more"),
-            ("3u32 3u32 7u32", "3u32 3u32", "has 3 elements, not 2"),
+            ("3u32 3u32 7u32", "3u32 3u32", "the length of `%x` is 3, expected 2"),
+            ("// expect %x", "// expct %x", "line 5: there is no `expct`"),
+            ("// grid: 2 1 1", "// grid 2 1 1", "line 2: `grid` is written `grid:`"),
+            ("2 * 0u32", "99999999999 * 0u32", "more than"),
             ("buffer %x = 2 * 0u32 7u32", "buffer %x = 2 * 0u32 ?", "only what is expected"),
             ("expect %x = 3u32 3u32 7u32", "expect error: FG0602", "but it ran"),
             ("// expect %x = 3u32 3u32 7u32", "", "expects nothing"),
             ("param %a = 3u32", "param %a = 3i32", "is of u32"),
-            ("param %a = 3u32", "param %b = 3u32", "order of declaration"),
+            ("param %a = 3u32", "param %b = 3u32", "no parameter `%b`"),
+            ("// param %a = 3u32", "// param %a = 3u32\n// param %a = 3u32", "each once"),
             ("// param %a = 3u32", "", "FG0501"),
             ("store %x", "stoer %x", "FG0106"),
         ];

@@ -56,7 +56,7 @@ pub struct Options {
     pub expectations: Vec<Expectations>,
     /// Only groups (an op × type, a kernel) whose name contains this.
     pub only: Option<String>,
-    /// Kinds of failure of the suite `chains` of which one is reduced to a small kernel and told.
+    /// Most kinds of failure of the suite `chains` that are reduced to a small kernel and reported, in each part.
     pub shrunk_kinds: usize,
     /// The folder that the suite `chains` writes such kernels to, as run files with their inputs.
     pub failures: Option<PathBuf>,

@@ -139,7 +139,7 @@ pub struct Limits {
     pub max_bound_buffers: u32,
     /// Iterations after which the driver silently ends an invocation's loops, if it has such a quirk.
     pub loop_limit: Option<u32>,
-    /// Levels of nested control flow: an `if` is one, a loop two, what stands in the innermost one more.
+    /// Levels of nested control flow: an `if` is one, a loop two, and an access guard in the innermost one more.
     pub max_nesting: u32,
     /// Lanes of a full subgroup: a power of two, at most 128.
     pub subgroup_size: u32,

@@ -1,8 +1,8 @@
-//! The rules by which a module leaves a driver's compiler nothing to fold wrongly.
+//! Lowering rules that work around wrong constant folding in driver compilers.
 //!
 //! Drivers fold one op into the next, and get some of it wrong although each op alone is right. A rule in force combines
-//! what would be folded with a zero that only the launch knows. Which drivers need which rule, what each costs and how it
-//! was found is in `docs/spirv-lowering.md`.
+//! what would be folded with a zero that only the launch knows. Which drivers need which rule and why is in
+//! `docs/spirv-lowering.md`, what each costs in `docs/benchmarks`.
 
 /// A set of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! Probe verdicts on disk: one small JSON file a device and driver version. Losing one, or finding a bad one,
+//! Quirks that probes found, on disk: one small JSON file a device and driver version. Losing one, or finding a bad one,
 //! costs a probe and nothing else. A checksum tells what was written from what only parses.
 
 use std::fs::{self, File, OpenOptions};
@@ -14,7 +14,7 @@ use crate::plan::DriverQuirks;
 use crate::snapshot::PhysicalSnapshot;
 
 /// Raised when the format or what the probes look for changes; other files are then probed anew.
-const SCHEMA: u32 = 7;
+const SCHEMA: u32 = 8;
 /// No file of ours is longer.
 const MAX_BYTES: u64 = 16 << 10;
 
@@ -71,7 +71,7 @@ impl Record {
     }
 }
 
-/// The verdicts kept for `snapshot`, if there is a good file of them.
+/// The quirks kept for `snapshot`, if there is a good file of them.
 pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<DriverQuirks> {
     let subject = Subject::of(snapshot);
     let file = File::open(path(directory, &subject)?).ok()?;
@@ -88,7 +88,7 @@ pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<Driv
     good.then_some(DriverQuirks { loop_limit, misfolds, scrambles_lanes, waits_at_fences })
 }
 
-/// Keeps `verdicts`, whole or not at all.
+/// Keeps `quirks`, whole or not at all.
 pub(super) fn save(directory: &Path, snapshot: &PhysicalSnapshot, quirks: DriverQuirks) -> io::Result<()> {
     let subject = Subject::of(snapshot);
     let path = path(directory, &subject).ok_or(io::ErrorKind::InvalidInput)?;
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_are_kept_by_device_and_driver_version() {
+    fn quirks_are_kept_by_device_and_driver_version() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("a").join("probes");
         assert_eq!(load(&directory, &lavapipe()), None);

@@ -19,12 +19,12 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use fulgurite_driver_core::{DeviceError, Error};
+use fulgurite_driver_core::Error;
 use fulgurite_spec::device::Capability;
-use fulgurite_spec::{ScalarType, TypeSet};
+use fulgurite_spec::{Code, ScalarType, TypeSet};
 
 use crate::Level;
 use crate::harness::Harness;
@@ -48,6 +48,9 @@ const TOGETHER: usize = 40;
 const SUMMED: usize = 16;
 /// Expressions in a kernel.
 const EXPRESSIONS: usize = 4;
+
+/// Kernels that do not end after which a part is given up: each takes the timeout of a launch.
+const MOST_ENDLESS: u32 = 3;
 
 /// How much of each part is run.
 struct Amount {
@@ -141,7 +144,8 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
         let mut programs: Vec<Named> = programs.collect();
         let data = Data::new(&mut random);
         if let Stores::Digest(_) = stores {
-            // One result that is the device's choice leaves a whole digest unchecked: such programs share theirs.
+            // One result that is the device's choice leaves a whole digest unchecked, so programs with such results are
+            // grouped.
             programs.sort_by_cached_key(|named| undecided(&named.program, &data, device));
         }
         (programs, data, stores)
@@ -254,14 +258,15 @@ fn check(harness: &mut Harness<'_>, device: Device, part: &Part<'_>, progress: &
     let backend = Arc::clone(harness.backend());
     let mut backends = vec![Arc::clone(&backend)];
     backends.extend(harness.options().twins.0.iter().cloned());
-    let (mut programs, mut failed, mut open, mut done) = (0u64, 0u64, 0u64, 0);
+    let (mut programs, mut failed, mut open, mut done, mut endless) = (0u64, 0u64, 0u64, 0, 0);
+    let mut refused: Vec<(usize, Error)> = Vec::new();
     let mut kinds: BTreeMap<String, Failures> = BTreeMap::new();
     run_all(&backends, device, part.kernels, &pack, &mut |number, outcome| {
         done += 1;
         progress(done);
         let named = made(number).0;
         if named.is_empty() {
-            return;
+            return ControlFlow::Continue(());
         }
         match outcome {
             Outcome::Ran(judged) => {
@@ -279,12 +284,23 @@ fn check(harness: &mut Harness<'_>, device: Device, part: &Part<'_>, progress: &
                     }
                 }
             }
-            Outcome::Failed(error) => refused(harness, &named, &pack(number), error),
+            Outcome::Failed(error) => {
+                endless += u32::from(error.code() == Code::Timeout);
+                refused.push((number, error));
+            }
             Outcome::Invalid(message) => {
                 harness.fail(&named[0].kind, &pack(number).text(), "a kernel that is valid", &message);
             }
         }
+        if endless < MOST_ENDLESS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
+    if endless >= MOST_ENDLESS {
+        harness.note(format!("{}: ended early, as {endless} kernels did not end", part.name));
+    }
+    refused.sort_by_key(|(number, _)| *number);
+    for (number, error) in refused {
+        count_refused(harness, part.name, &made(number).0, &pack(number), device, error);
+    }
     if programs == 0 {
         return;
     }
@@ -297,7 +313,11 @@ fn check(harness: &mut Harness<'_>, device: Device, part: &Part<'_>, progress: &
     for (kind, failures) in by_count {
         harness.note(format!("{} wrong: {kind}", failures.programs));
     }
-    for (kind, failures) in kinds.iter().take(harness.options().shrunk_kinds) {
+    let shrunk = harness.options().shrunk_kinds;
+    if kinds.len() > shrunk {
+        harness.note(format!("of {} kinds of failure, {shrunk} are reduced to a small kernel", kinds.len()));
+    }
+    for (kind, failures) in kinds.iter().take(shrunk) {
         let Some((number, position)) = failures.first else { continue };
         let detail = made(number).0.swap_remove(position).detail;
         let whole = pack(number);
@@ -306,23 +326,33 @@ fn check(harness: &mut Harness<'_>, device: Device, part: &Part<'_>, progress: &
             Some((pack, example)) => (pack, Some(example)),
             None => (whole, None),
         };
-        report(harness, kind, &detail, &pack, example.as_ref(), device);
+        report(harness, part.name, kind, &detail, &pack, example.as_ref(), device);
     }
 }
 
-/// Counts a kernel that did not run.
-fn refused(harness: &mut Harness<'_>, named: &[Named], pack: &Pack, error: Error) {
-    match error {
-        Error::Unsupported(_) | Error::Device(DeviceError::LoopLimit { .. }) => {
-            harness.error(&named[0].kind, "", error);
-        }
-        error => harness.fail(&named[0].kind, &pack.text(), "no error", &error.to_string()),
+/// Counts a kernel that did not run. No loop here is so long that a driver may end it.
+fn count_refused(
+    harness: &mut Harness<'_>,
+    part: &str,
+    named: &[Named],
+    pack: &Pack,
+    device: Device,
+    error: Error,
+) {
+    let kind = &named[0].kind;
+    if let Error::Unsupported(_) = error {
+        harness.error(kind, "", error);
+        return;
     }
+    let text = format!("// {part}: {error}\n");
+    keep(harness, part, kind, text + &pack.run_file(device));
+    harness.fail(kind, &pack.text(), "no error", &error.to_string());
 }
 
-/// Tells of one failure of a kind, with the kernel that shows it, and writes that where the caller keeps failures.
+/// Reports one failure of a kind with the kernel that shows it, and writes that where the caller keeps failures.
 fn report(
     harness: &mut Harness<'_>,
+    part: &str,
     kind: &str,
     detail: &str,
     pack: &Pack,
@@ -337,21 +367,28 @@ fn report(
         }
         None => ["the same each time".to_owned(), "not wrong when run again".to_owned()],
     };
-    if let Some(folder) = &harness.options().failures {
-        let file = file_of(folder, kind, harness.options().seed);
-        let note = match std::fs::write(&file, text.clone() + &pack.run_file(device)) {
-            Ok(()) => format!("written to {}", file.display()),
-            Err(error) => format!("cannot write {}: {error}", file.display()),
-        };
-        harness.note(format!("{kind}: {note}"));
-    }
+    keep(harness, part, kind, text.clone() + &pack.run_file(device));
     text += &pack.text();
     harness.detail(kind, text, expected, actual);
 }
 
-/// Where the failure of a kind is written.
-fn file_of(folder: &std::path::Path, kind: &str, seed: u64) -> PathBuf {
+/// Writes a run file of a failure into the folder where the caller keeps them, if there is one.
+fn keep(harness: &mut Harness<'_>, part: &str, kind: &str, text: String) {
+    let options = harness.options();
+    let Some(folder) = &options.failures else { return };
+    let snapshot = harness.backend().snapshot();
+    let rules = if snapshot.rules.is_empty() { "none".to_owned() } else { snapshot.rules.join(", ") };
+    let head = format!(
+        "// Found on {}, {}, by the suite `chains`, part `{part}`, with seed {}.\n// Rules of lowering in force: {rules}.\n",
+        snapshot.device, snapshot.driver, options.seed
+    );
     let plain: Vec<&str> =
         kind.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    folder.join(format!("{}-{seed}.fg", plain.join("_")))
+    let name = [&[snapshot.backend.as_str(), part], plain.as_slice()].concat().join("_");
+    let file = folder.join(format!("{name}-{}.fg", options.seed));
+    let note = match std::fs::write(&file, head + &text) {
+        Ok(()) => format!("{kind}: written to {}", file.display()),
+        Err(error) => format!("{kind}: cannot write {}: {error}", file.display()),
+    };
+    harness.note(note);
 }

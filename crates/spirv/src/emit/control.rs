@@ -40,7 +40,7 @@ pub(super) struct LoopFrame {
     /// none.
     iteration: Id,
     next_iteration: Id,
-    /// Of both.
+    /// The type of `iteration` and `next_iteration`.
     iteration_type: Type,
     /// Carried values in the header, as the body uses them.
     carried: Vec<Id>,
@@ -111,6 +111,7 @@ impl Emitter<'_> {
                 if let Some((first, carried)) = params.split_first() {
                     self.ids[first.index()] = counter;
                     self.set(carried, &frame.carried);
+                    self.note_carried_choices(initial, carried);
                 }
                 self.frames.push(Frame::Loop(frame));
             }
@@ -120,6 +121,7 @@ impl Emitter<'_> {
                 self.asm.effect(op::Branch, &[first]);
                 self.begin(first);
                 self.set(&kernel.block(*header).params, &frame.carried);
+                self.note_carried_choices(initial, &kernel.block(*header).params);
                 self.frames.push(Frame::Loop(frame));
             }
             InstKind::Region { .. } => self.frames.push(Frame::Region(inst)),
@@ -130,6 +132,19 @@ impl Emitter<'_> {
     fn set(&mut self, values: &[ValueId], ids: &[Id]) {
         for (value, id) in values.iter().zip(ids) {
             self.ids[value.index()] = *id;
+        }
+    }
+
+    fn note_yielded_choices(&mut self, inst: InstId, arms: [BlockId; 2]) {
+        let kernel = self.kernel;
+        let [Terminator::Yield(first), Terminator::Yield(second)] =
+            arms.map(|block| &kernel.block(block).terminator)
+        else {
+            return;
+        };
+        for ((result, first), second) in kernel.inst(inst).results.iter().zip(first.iter()).zip(second.iter())
+        {
+            self.note_yielded_choice([*first, *second], *result);
         }
     }
 
@@ -254,6 +269,10 @@ impl Emitter<'_> {
         let Terminator::Yield(values) = &kernel.block(block).terminator else { return };
         let yielded = match self.frames.last() {
             Some(Frame::Loop(_)) => self.as_carried(values),
+            Some(Frame::If(frame)) => {
+                let arm = frame.yielded.len() as u32;
+                self.hide_yields(values, arm)
+            }
             _ => values.iter().map(|v| self.id(*v)).collect(),
         };
         let label = self.label;
@@ -313,9 +332,10 @@ impl Emitter<'_> {
     pub(super) fn done(&mut self, inst: InstId) {
         let kernel = self.kernel;
         match kernel.inst(inst).kind {
-            InstKind::If { .. } => {
+            InstKind::If { then_block, else_block, .. } => {
                 let Some(Frame::If(frame)) = self.frames.pop() else { return };
                 self.begin(frame.merge);
+                self.note_yielded_choices(inst, [then_block, else_block]);
                 let [(then_values, then_end), (else_values, else_end)] = frame.yielded.as_slice() else {
                     return;
                 };
@@ -323,13 +343,13 @@ impl Emitter<'_> {
                     let ty = self.asm.ty(kernel.ty(*result));
                     let parents = [then_values[i], *then_end, else_values[i], *else_end];
                     self.ids[result.index()] = self.asm.value(op::Phi, ty, &parents);
-                    self.choices.insert(*result);
                 }
             }
-            InstKind::For { .. } | InstKind::While { .. } => {
+            InstKind::For { ref initial, .. } | InstKind::While { ref initial, .. } => {
                 let Some(Frame::Loop(frame)) = self.frames.pop() else { return };
                 self.begin(frame.merge);
                 self.set(&kernel.inst(inst).results, &frame.carried);
+                self.note_carried_choices(initial, &kernel.inst(inst).results);
                 if let Some((variable, position)) = frame.left {
                     self.check_left(variable, position);
                 }
@@ -353,7 +373,7 @@ impl Emitter<'_> {
         let step_bits = self.kernel.literal(step).map_or(1, |l| l.bits);
         let down = signed && step_bits > ty.scalar.mask() / 2;
         let stride = if down { step_bits.wrapping_neg() & ty.scalar.mask() } else { step_bits };
-        let (start, end) = (self.id(start), self.id(end));
+        let (start, end) = (self.end_of_range(start), self.end_of_range(end));
         let (low, high) = if down { (end, start) } else { (start, end) };
         let word = Self::iteration_type(ty);
         let less = if signed { op::SLessThan } else { op::ULessThan };

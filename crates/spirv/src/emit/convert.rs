@@ -23,7 +23,7 @@ impl Emitter<'_> {
                 self.convert(value, wide, to)
             }
             (a, ScalarType::Bool) => {
-                let zero = self.asm.splat(from, 0);
+                let zero = self.limit(from, 0);
                 self.make(if a.is_float() { op::FUnordNotEqual } else { op::INotEqual }, to, &[value, zero])
             }
             (a, b) if a.is_float() && b.is_float() => self.float_to_float(value, from, to),
@@ -69,7 +69,7 @@ impl Emitter<'_> {
             let value = self.word_as(through.scalar, to, value);
             return self.wrapped(to, value);
         }
-        // Between words: a value that the other type has too stays as it is.
+        // Between words: values that both types can represent need no wrapping.
         let value = self.word_as(from.scalar, to, value);
         let same = from.scalar == to.scalar || bits == 32 && wanted == 32;
         let brain = self.profile.rules.narrow_integers && from.scalar == ScalarType::BF16;
@@ -129,7 +129,7 @@ impl Emitter<'_> {
         let mut magnitude = self.as_type(from, unsigned, value);
         let mut negative = None;
         if signed {
-            let zero = self.asm.splat(from, 0);
+            let zero = self.limit(from, 0);
             let below = self.make(op::SLessThan, mask, &[value, zero]);
             let negated = self.negated(unsigned, magnitude);
             magnitude = self.make(op::Select, unsigned, &[below, negated, magnitude]);

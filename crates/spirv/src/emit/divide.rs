@@ -48,11 +48,11 @@ impl Emitter<'_> {
     /// The divisor, with 1 where division is not defined: then the quotient is the dividend.
     fn safe_divisor(&mut self, ty: Type, x: Id, y: Id) -> Id {
         let mask = ty.with_scalar(ScalarType::Bool);
-        let (zero, one) = (self.asm.splat(ty, 0), self.asm.splat(ty, 1));
+        let (zero, one) = (self.limit(ty, 0), self.asm.splat(ty, 1));
         let mut bad = self.make(op::IEqual, mask, &[y, zero]);
         if ty.scalar.is_signed() {
             let (least, minus_one) =
-                (self.asm.splat(ty, ty.scalar.mask() / 2 + 1), self.asm.splat(ty, ty.scalar.mask()));
+                (self.limit(ty, ty.scalar.mask() / 2 + 1), self.limit(ty, ty.scalar.mask()));
             let at_least = self.make(op::IEqual, mask, &[x, least]);
             let by_minus_one = self.make(op::IEqual, mask, &[y, minus_one]);
             let overflows = self.make(op::LogicalAnd, mask, &[at_least, by_minus_one]);
@@ -67,7 +67,7 @@ impl Emitter<'_> {
             return self.divide_words(ty, x, y);
         }
         let (wide, mask) = (ty.with_scalar(ScalarType::U64), ty.with_scalar(ScalarType::Bool));
-        let zero = self.asm.splat(ty, 0);
+        let zero = self.limit(ty, 0);
         let [x_negative, y_negative] = [x, y].map(|value| self.make(op::SLessThan, mask, &[value, zero]));
         let [x, y] = [(x, x_negative), (y, y_negative)].map(|(value, negative)| {
             let value = self.as_type(ty, wide, value);
@@ -86,9 +86,8 @@ impl Emitter<'_> {
         self.make(op::Select, ty, &[condition, negated, value])
     }
 
-    /// Two words by two words that are not zero: the high word of the quotient by one division of words, where the divisor is a
-    /// word at all; the low one by long division of what is left by the divisor's leading 32 bits, which is right but for a
-    /// divisor of two words, where it may be one too many. That is taken off before, and put back by comparing what is left.
+    /// Divides by a `y` that is not zero. If it fits a word, these are two steps of long division in base 2³²; otherwise the
+    /// quotient fits a word, and is estimated from the leading 32 bits of `y`, lowered by one, and corrected.
     /// (Knuth, *The Art of Computer Programming*, volume 2, section 4.3.1, algorithm D.)
     fn divide_words(&mut self, ty: Type, x: Id, y: Id) -> Divided {
         let (words, mask) = (ty.with_scalar(ScalarType::U32), ty.with_scalar(ScalarType::Bool));

@@ -1,5 +1,4 @@
-//! Values hidden from drivers whose compilers fold what they see of them wrongly: combined with a zero that only the launch
-//! knows.
+//! Values hidden from driver compilers that would fold them wrongly: combined with a zero that only the launch knows.
 //!
 //! The profile's [`Rules`](crate::Rules) say which values a driver must not see through. A value that no compiler can fold
 //! is left as it is.
@@ -160,7 +159,34 @@ impl Emitter<'_> {
         }
     }
 
-    /// Hides those operands of an op of which the driver's compiler would make too much.
+    /// A constant that integers of type `ty` are compared with.
+    pub(super) fn limit(&mut self, ty: Type, bits: u64) -> Id {
+        let constant = self.asm.splat(ty, bits);
+        let is_wide = ty.scalar.is_integer() && ty.scalar.bits() == 64;
+        if is_wide { self.keep_wide(ty, constant) } else { constant }
+    }
+
+    /// An end of a `for`, which is compared with the other.
+    pub(super) fn end_of_range(&mut self, value: ValueId) -> Id {
+        let (ty, id) = (self.kernel.ty(value), self.id(value));
+        let is_wide = ty.scalar.bits() == 64 && self.constant(value).is_some();
+        if is_wide { self.keep_wide(ty, id) } else { id }
+    }
+
+    /// What an arm of an `if` yields, with that hidden which a driver that makes a selection of the `if` folds wrongly.
+    pub(super) fn hide_yields(&mut self, values: &[ValueId], arm: u32) -> Vec<Id> {
+        let yielded = values.iter().map(|value| {
+            let (ty, id) = (self.kernel.ty(*value), self.id(*value));
+            let hides = self.hidden.is_some() && !ty.is_matrix();
+            match hides && self.is_misfolded(Op::Select, ty, &[], *value) {
+                true => self.opaque_operand(*value, id, arm),
+                false => id,
+            }
+        });
+        yielded.collect()
+    }
+
+    /// Hides the operands that the driver's compiler would fold wrongly.
     pub(super) fn hide(&mut self, scalar_op: Op, main: Type, operands: &[ValueId], args: &mut [Id]) {
         // Matrices have no bits to be combined with.
         if self.hidden.is_none() || main.is_matrix() {
@@ -173,16 +199,21 @@ impl Emitter<'_> {
         }
     }
 
-    /// Whether `value`, one of an op's operands, is one that the driver's compiler folds wrongly.
+    /// Whether the driver's compiler folds `value`, one of an op's operands, wrongly.
     fn is_misfolded(&self, scalar_op: Op, main: Type, operands: &[ValueId], value: ValueId) -> bool {
         let rules = self.profile.rules;
         let is_float = self.kernel.ty(value).scalar.is_float();
         let is_wide = main.scalar.is_integer() && main.scalar.bits() == 64;
-        // A selection of −1 or 0 is arithmetic, too: on a truth value converted and negated. Components that are picked are
-        // selected.
-        let selects = matches!(scalar_op, Op::Select | Op::Insert | Op::Extract);
+        // A selection of −1 or 0 is arithmetic, too: on a truth value converted and negated. A component at an index that is
+        // not known is selected.
+        let selects = match (scalar_op, operands) {
+            (Op::Extract | Op::Insert, [_, index, ..]) => self.constant(*index).is_none(),
+            _ => scalar_op == Op::Select,
+        };
         let sees_zeros = is_arithmetic(scalar_op) || selects;
-        rules.wide_integers && is_wide && is_comparison(scalar_op) && self.constant(value).is_some()
+        let compares = is_comparison(scalar_op)
+            || matches!(scalar_op, Op::Min | Op::Max | Op::Clamp | Op::AddSat | Op::SubSat);
+        rules.wide_integers && is_wide && compares && self.constant(value).is_some()
             || rules.zeros && is_float && sees_zeros && !self.is_nonzero(value) && !self.is_unknown(value)
             || rules.zeros && selects && self.is_one_in_bits(value)
             || rules.signs && is_float && self.is_misjudged(scalar_op, operands, value)
@@ -203,8 +234,8 @@ impl Emitter<'_> {
         ty.scalar.is_integer() && lanes[..ty.lanes.count() as usize].iter().any(|bits| ones.contains(bits))
     }
 
-    /// Whether a compiler that misjudges signs and limits does so of a float: of a constant in a comparison, −0, a 1 as an upper
-    /// bound, and one of a few constants where −0 matters.
+    /// Whether the rule `signs` hides a float: a constant in a comparison, −0, a 1 as an upper bound, and a choice between
+    /// constants where an op keeps the sign of zero.
     fn is_misjudged(&self, scalar_op: Op, operands: &[ValueId], value: ValueId) -> bool {
         if is_comparison(scalar_op) {
             return self.constant(value).is_some();
@@ -231,8 +262,8 @@ impl Emitter<'_> {
             || keeps_zeros && self.choices.contains(&value)
     }
 
-    /// A value combined with the hidden zero. An `f16` that is a constant is one as an `f32` and converted: of pairs of equal
-    /// constants, hidden as bits, NVIDIA's compiler loses the second.
+    /// A value combined with the hidden zero. `f16` constants are hidden as `f32` and converted: of a pair of equal constants
+    /// that are hidden as bits, NVIDIA's compiler loses the second.
     fn opaque_operand(&mut self, value: ValueId, id: Id, operand: u32) -> Id {
         let ty = self.kernel.ty(value);
         let Some(lanes) = self.constant(value).filter(|_| ty.scalar == ScalarType::F16) else {
@@ -256,6 +287,24 @@ impl Emitter<'_> {
         lanes[..ty.lanes.count() as usize].iter().any(|bits| is(format, *bits))
     }
 
+    /// Notes whether a compiler may see that what an `if` yields is one of a few constant floats.
+    pub(super) fn note_yielded_choice(&mut self, yielded: [ValueId; 2], result: ValueId) {
+        let is_float = self.kernel.ty(result).scalar.is_float();
+        let is_choice = |value: &ValueId| self.constant(*value).is_some() || self.choices.contains(value);
+        if self.profile.rules.signs && is_float && yielded.iter().any(is_choice) {
+            self.choices.insert(result);
+        }
+    }
+
+    /// Notes the values that a loop carries and that begin as such a choice.
+    pub(super) fn note_carried_choices(&mut self, initial: &[ValueId], carried: &[ValueId]) {
+        for (value, carried) in initial.iter().zip(carried) {
+            if self.choices.contains(value) {
+                self.choices.insert(*carried);
+            }
+        }
+    }
+
     /// Notes whether a compiler may see that the result of an op is one of a few constant floats.
     pub(super) fn note_choice(&mut self, scalar_op: Op, operands: &[ValueId], result: ValueId) {
         if !self.profile.rules.signs || !self.kernel.ty(result).scalar.is_float() {
@@ -266,6 +315,7 @@ impl Emitter<'_> {
         let is_choice = match (scalar_op, operands) {
             (Op::Select, [_, yes, no]) => [yes, no].into_iter().any(|value| known(value) || chosen(value)),
             (Op::Convert, [from]) if self.kernel.ty(*from).scalar == ScalarType::Bool => true,
+            (Op::Construct | Op::Insert, operands) => operands.iter().any(chosen),
             (_, operands) => operands.iter().any(chosen) && operands.iter().all(|v| known(v) || chosen(v)),
         };
         if is_choice {

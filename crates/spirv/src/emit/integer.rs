@@ -28,7 +28,7 @@ impl Emitter<'_> {
                 self.wrapped(ty, negated)
             }
             Op::Abs if signed => {
-                let zero = self.asm.splat(ty, 0);
+                let zero = self.limit(ty, 0);
                 let negative = self.make(op::SLessThan, mask, &[args[0], zero]);
                 let negated = self.negated(ty, args[0]);
                 let negated = self.wrapped(ty, negated);
@@ -207,7 +207,7 @@ impl Emitter<'_> {
         let first = self.make(op::BitwiseXor, ty, &[a, plain]);
         let second = self.make(op::BitwiseXor, ty, &[if scalar_op == Op::AddSat { b } else { a }, other]);
         let both = self.make(op::BitwiseAnd, ty, &[first, second]);
-        let zero = self.asm.splat(ty, 0);
+        let zero = self.limit(ty, 0);
         let passed = self.make(op::SLessThan, mask, &[both, zero]);
         let negative = self.make(op::SLessThan, mask, &[a, zero]);
         let (least, most) = (self.asm.splat(ty, most / 2 + 1), self.asm.splat(ty, most / 2));

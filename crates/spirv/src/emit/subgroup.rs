@@ -191,7 +191,7 @@ impl Emitter<'_> {
         self.make(op::Select, ty, &[none, nothing, result])
     }
 
-    /// A combination of narrow integers, as words, within their type. Nothing combined is what the word begins with.
+    /// A combination of narrow integers, as words, within their type. An empty scan yields the identity of words, which may lie outside it.
     fn within(&mut self, combine: Combine, ty: Type, result: Id) -> Id {
         if ty.scalar.bits() >= 32 {
             return result;

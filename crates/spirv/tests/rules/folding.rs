@@ -97,6 +97,15 @@ fn known_zeros_are_hidden_from_drivers_that_fold_them() {
     assert!(is_hidden(&loaded, id(loaded.one(Op::FSub), 1)));
     let selected = of("f32", "f32", "%c = lt %a, %b\n%r = select %c, -1.0f32, 0.0f32", rules);
     assert!(is_hidden(&selected, id(selected.one(Op::Select), 2)));
+    let bits = of("u32", "u32", "%c = lt %a, %b\n%r = select %c, 0xbf800000u32, 0u32", rules);
+    assert!(is_hidden(&bits, id(bits.one(Op::Select), 1)));
+    let body = "%c = lt %a, %b\n%r = if %c -> f32 {\nyield -1.0f32\n} else {\nyield 0.0f32\n}";
+    let branched = of("f32", "f32", body, rules);
+    assert_eq!([0, 2].map(|i| is_hidden(&branched, id(branched.one(Op::Phi), i))), [false, true]);
+    // An index that is known selects nothing.
+    let body = "%v = construct %a, 1.0f32\n%w = insert %v, 1u32, -0.0f32\n%r = extract %w, 0u32";
+    let inserted = of("f32", "f32", body, rules);
+    inserted.assert_without(&[Op::BitwiseOr]);
     // Integers have one zero, and nothing that it swallows.
     let integers = of("i32", "i32", "%r = add %a, 0i32", rules);
     assert!(!is_hidden(&integers, id(integers.one(Op::IAdd), 1)));
@@ -142,6 +151,9 @@ fn widened_integers_and_amounts_of_shifts_are_hidden_where_they_are_misfolded() 
     assert!(is_hidden(&halved, id(low, 0)));
     let limited = of("i64", "u32", "%c = lt %a, 5i64\n%r = convert %c -> u32", rules);
     assert!(is_hidden(&limited, id(limited.one(Op::SLessThan), 1)));
+    let body = "%s = add %a, %a\n%c = abs %s\n%r = convert %c -> u32";
+    let magnitude = of("i64", "u32", body, rules);
+    assert!(is_hidden(&magnitude, id(magnitude.one(Op::SLessThan), 1)));
     let high = of("u32", "u32", "%c = mul_hi %a, %b\n%r = add %c, %a", rules);
     assert!(is_hidden(&high, id(high.one(Op::IAdd), 0)));
 }
@@ -189,6 +201,8 @@ fn minus_zero_an_upper_bound_of_one_and_choices_are_hidden_where_signs_are_misfo
     assert!(hidden("%c = lt %a, %b\n%s = select %c, %a, -2.0f32\n%r = abs %s", GLOp::FAbs, 0));
     assert!(hidden("%c = lt %a, %b\n%f = convert %c -> f32\n%n = neg %f\n%r = round %n", GLOp::RoundEven, 0));
     assert!(!hidden("%c = lt %a, %b\n%s = select %c, %a, %b\n%r = abs %s", GLOp::FAbs, 0));
+    let arms = "%s = if %c -> f32 {\n%n = neg %f\nyield %n\n} else {\nyield %a\n}";
+    assert!(hidden(&format!("%c = lt %a, %b\n%f = convert %c -> f32\n{arms}\n%r = abs %s"), GLOp::FAbs, 0));
 }
 
 #[test]
@@ -200,6 +214,12 @@ fn loops_carry_truth_values_as_words() {
         assert_eq!(width(&loaded, phi), 32);
     }
     assert_eq!(loaded.all(Op::Phi).len(), 2);
+    let body = "%c = lt %a, %b\n%d = while carry(%e = %c) {\ncondition %e\n} do {\n%f = gt %a, %b\nyield %f\n}\n\
+                %r = convert %d -> u32";
+    let loaded = of("u32", "u32", body, Rules::NONE);
+    let phi = loaded.one(Op::Phi);
+    assert_eq!(width(&loaded, phi), 32);
+    assert!(loaded.all(Op::INotEqual).iter().any(|inst| id(inst, 0) == result(phi)));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Op, ScalarType, Type, TypeSet};
 
-use super::program::{Output, Program, Source};
+use super::program::{Arm, Node, Output, Program, Source};
 
 /// Loaded values that each sequence is applied to.
 const INPUTS: usize = 6;
@@ -13,6 +13,7 @@ pub(super) fn known(types: TypeSet) -> Vec<(String, Program)> {
     let mut all = widened_signs(types);
     all.extend(widened_comparisons(types));
     all.extend(selected_zeros(types));
+    all.extend(yielded_zeros(types));
     all.extend(turned_by_half(types));
     all
 }
@@ -80,6 +81,34 @@ fn selected_zeros(types: TypeSet) -> Vec<(String, Program)> {
             }
         }
         all.push((format!("select {scalar}"), program));
+    }
+    all
+}
+
+/// The same from the arms of an `if`, which drivers make selections of; and integers with the bits of such floats.
+fn yielded_zeros(types: TypeSet) -> Vec<(String, Program)> {
+    let mut all = Vec::new();
+    let floats = [ScalarType::F16, ScalarType::F32, ScalarType::F64, ScalarType::BF16].map(|ty| (ty, ty));
+    let bits = [(ScalarType::U32, ScalarType::F32), (ScalarType::I64, ScalarType::F64)];
+    for (scalar, float) in floats.into_iter().chain(bits) {
+        let Some(format) = FloatFormat::of(float).filter(|_| types.contains(scalar)) else { continue };
+        let ty = Type::scalar(scalar);
+        let mut program = Program::default();
+        let word = program.input(Type::I32, Source::Slot(0));
+        let zero = program.input(Type::I32, Source::Literal(0));
+        let condition = program.op(Op::Lt, vec![word, zero], Type::BOOL);
+        for (number, zero) in [(-1.0, 0.0), (1.0, -0.0)] {
+            let [number, zero] =
+                [number, zero].map(|value| program.input(ty, Source::Literal(format.encode(value))));
+            for yields in [[number, zero], [zero, number]] {
+                let selected = program.op(Op::Select, vec![condition, yields[0], yields[1]], ty);
+                let to = program.var(ty);
+                let arms = yields.map(|value| Arm { nodes: Vec::new(), yields: vec![value] });
+                program.body.push(Node::If { condition, arms, to: vec![to] });
+                program.outputs.extend([selected, to].map(Output::Store));
+            }
+        }
+        all.push((format!("if {scalar}"), program));
     }
     all
 }

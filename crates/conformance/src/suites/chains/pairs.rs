@@ -20,7 +20,7 @@ pub(super) struct Pairs {
     takers: HashMap<Type, Vec<(usize, usize)>>,
 }
 
-/// One pair of so many has vectors.
+/// One pair in every `VECTORS` is on vectors.
 const VECTORS: usize = 10;
 
 #[derive(Clone, Copy)]
@@ -79,8 +79,8 @@ impl Pairs {
         self.build(self.link(number), random)
     }
 
-    /// Pair `number` of a sequence that visits every pair on scalars before any a second time, with a pair on vectors in every
-    /// place whose number is divided by [`VECTORS`] with the largest remainder.
+    /// Pair `number` of a sequence that visits every pair on scalars before any a second time, with a pair on vectors at every
+    /// index congruent to `VECTORS - 1` modulo [`VECTORS`].
     fn link(&self, number: usize) -> Link {
         let vectors = self.links.len() - self.scalars;
         // Vectors take the compilers of CPU drivers as many times as long as they have components.

@@ -1,6 +1,7 @@
 //! Kernels of several programs, compiled and run on as many threads as there are processors.
 
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -181,13 +182,16 @@ impl Pack {
             }
             let Some(invocation) = wrong else { continue };
             let again = Pack { programs: programs.to_vec(), data: self.data.clone(), stores: Stores::Late };
-            let Outcome::Ran(apart) = again.run(backend, device) else { continue };
+            let apart = match again.run(backend, device) {
+                Outcome::Ran(apart) => apart,
+                _ => Vec::new(),
+            };
             let none = apart.iter().all(|judged| judged.wrong == 0);
             for (judged, apart) in all[first..].iter_mut().zip(apart) {
                 *judged = apart;
             }
             if none {
-                // Right when stored: the sum itself is the failure.
+                // Right when stored, or not run: the digest itself is the failure.
                 let actual = written.digest(after, number, invocation);
                 let [expected, actual] = [sums[invocation], actual].map(|sum| [sum, 0, 0, 0]);
                 let judged = &mut all[first];
@@ -306,13 +310,13 @@ fn launch(backend: &dyn Backend, written: &Written) -> Result<Vec<Vec<u8>>, Stop
 }
 
 /// Makes packs 0 to `count` by `make`, runs each on a thread of a pool, and hands what became of them to `each`, in no
-/// particular order. The threads share `backends`, which are openings of one device.
+/// particular order, until that says to stop. The threads share `backends`, which are openings of one device.
 pub(super) fn run_all(
     backends: &[Arc<dyn Backend>],
     device: Device,
     count: usize,
     make: &(dyn Fn(usize) -> Pack + Sync),
-    each: &mut dyn FnMut(usize, Outcome),
+    each: &mut dyn FnMut(usize, Outcome) -> ControlFlow<()>,
 ) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count.max(1));
     let next = AtomicUsize::new(0);
@@ -336,7 +340,11 @@ pub(super) fn run_all(
         }
         drop(sender);
         for (number, outcome) in receiver {
-            each(number, outcome);
+            if each(number, outcome).is_break() {
+                // What has begun ends, and its result is nobody's.
+                next.store(count, Ordering::Relaxed);
+                break;
+            }
         }
     });
 }

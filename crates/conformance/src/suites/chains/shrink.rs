@@ -26,11 +26,14 @@ impl Search<'_> {
             return None;
         }
         match pack.run(self.backend, self.device) {
-            // One sum stands for all: whichever program is said to be wrong.
-            Outcome::Ran(judged) if matches!(pack.stores, Stores::Digest(_)) => {
-                judged.into_iter().find_map(|judged| judged.example)
-            }
-            Outcome::Ran(mut judged) => judged.swap_remove(at).example,
+            Outcome::Ran(mut judged) => match pack.stores {
+                // One digest stands for all that share it, whichever is said to be wrong.
+                Stores::Digest(count) => {
+                    let sharing = judged.chunks_mut(count).nth(at / count)?;
+                    sharing.iter_mut().find_map(|judged| judged.example.take())
+                }
+                _ => judged.swap_remove(at).example,
+            },
             _ => None,
         }
     }
