@@ -41,7 +41,7 @@ use write::Stores;
 /// Ops of a walk: each two neighbors are a chain.
 const WALK: usize = 5;
 /// Walks in a kernel.
-const WALKS: usize = 96;
+const WALKS: usize = 128;
 /// Chains in a kernel of several.
 const TOGETHER: usize = 40;
 /// Programs whose results share a digest.
@@ -72,7 +72,7 @@ impl Amount {
     fn of(level: Level) -> Self {
         match level {
             Level::Smoke => {
-                Self { walks: 7_680, chains: 800, stored: 80, alone: 40, expressions: 40, shape: 40 }
+                Self { walks: 7_680, chains: 800, stored: 80, alone: 40, expressions: 40, shape: 33 }
             }
             Level::Full => Self {
                 walks: 240_000,
