@@ -62,6 +62,18 @@ fn a_device_is_selected_by_name_or_index_or_refused() {
 }
 
 #[test]
+fn rules_of_lowering_are_named_or_refused() {
+    let Some(vulkan) = open() else { return };
+    vulkan.finish();
+    let signs = open_with(options().rules("signs")).expect("the device is there");
+    assert_eq!(signs.backend.snapshot().rules, ["signs"]);
+    signs.finish();
+    let error = VulkanBackend::open(&Options::default().rules("sings")).err().unwrap();
+    assert_eq!(error.code(), Code::BadOption, "{error}");
+    assert!(error.to_string().contains("`sings`"), "{error}");
+}
+
+#[test]
 fn probe_verdicts_are_kept_and_survive_any_damage_to_their_file() {
     let folder = tempfile::tempdir().unwrap();
     let directory = folder.path().join("probes");

@@ -72,7 +72,7 @@ impl Amount {
     fn of(level: Level) -> Self {
         match level {
             Level::Smoke => {
-                Self { walks: 7_680, chains: 800, stored: 80, alone: 40, expressions: 40, shape: 33 }
+                Self { walks: 7_680, chains: 800, stored: 80, alone: 40, expressions: 40, shape: 40 }
             }
             Level::Full => Self {
                 walks: 240_000,
