@@ -123,6 +123,7 @@ impl Executable for Compiled {
 
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
         let kernel = &self.engine.code().kernel;
+        launch.check_kernel(kernel)?;
         let mut buffers: Vec<Bound<'_>> = Vec::with_capacity(launch.buffers().len());
         let mut uses = Vec::with_capacity(launch.buffers().len());
         for (binding, declared) in launch.buffers().iter().zip(&kernel.buffers) {

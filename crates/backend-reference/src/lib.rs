@@ -170,6 +170,7 @@ impl Executable for Interpreted {
     }
 
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
+        launch.check_kernel(self.kernel())?;
         let mut claims = Claims::new(&self.program);
         let report = interpreter::launch(&self.program, launch, self.options, &mut claims)?;
         claims.check()?;

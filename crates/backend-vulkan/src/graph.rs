@@ -49,7 +49,7 @@ pub(crate) fn record(device: &Arc<Device>, steps: &[GraphStep]) -> Box<dyn Recor
     for step in steps {
         match &step.work {
             StepWork::Launch { launch, .. } => buffers.extend_from_slice(launch.buffers()),
-            StepWork::Copy { from, to } => buffers.extend([from.clone(), to.clone()]),
+            StepWork::Copy { from, to, .. } => buffers.extend([from.clone(), to.clone()]),
             StepWork::Fill { to, .. } => buffers.push(to.clone()),
             // One that this backend does not know is refused when it is recorded.
             _ => {}
@@ -179,17 +179,21 @@ impl Recorded {
     fn action<'s>(&self, work: &'s StepWork) -> Result<Action<'s>, Error> {
         Ok(match work {
             StepWork::Launch { launch, .. } if launch.is_empty() => Action::Nothing,
-            StepWork::Launch { executable, launch } => {
-                let prepared = Prepared::new(own(executable)?, launch)?;
+            StepWork::Launch { executable, launch, .. } => {
+                let executable = own(executable)?;
+                if !Arc::ptr_eq(&executable.device, &self.device) {
+                    return Err(unknown());
+                }
+                let prepared = Prepared::new(executable, launch)?;
                 Action::Launch { prepared, set: vk::DescriptorSet::null() }
             }
             StepWork::Copy { to, .. } | StepWork::Fill { to, .. } if to.bytes() == 0 => Action::Nothing,
-            StepWork::Copy { from, to } => Action::Copy {
+            StepWork::Copy { from, to, .. } => Action::Copy {
                 from: self.buffer(from)?,
                 to: self.buffer(to)?,
                 regions: vec![region(from.offset(), to.range())],
             },
-            StepWork::Fill { to, pattern } => {
+            StepWork::Fill { to, pattern, .. } => {
                 let (range, to) = (to.range(), self.buffer(to)?);
                 match word_of(pattern, &range) {
                     Some(word) => Action::Fill { to, range, word },
@@ -252,7 +256,7 @@ fn own(executable: &Arc<dyn Executable>) -> Result<&VulkanExecutable, Error> {
 
 fn unknown() -> Error {
     Error::Internal(
-        "a graph's step is of another backend, or of a kind that this one does not know".to_owned(),
+        "a graph's step is of another backend or device, or of a kind that this one does not know".to_owned(),
     )
 }
 

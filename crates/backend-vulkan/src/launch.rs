@@ -235,6 +235,7 @@ pub(crate) struct Prepared<'l> {
 
 impl<'l> Prepared<'l> {
     pub(crate) fn new(executable: &'l VulkanExecutable, launch: &'l Launch) -> Result<Self, Error> {
+        launch.check_kernel(&executable.kernel)?;
         let device = &executable.device;
         let bound = launch.buffers().iter().zip(&executable.alignments);
         let parts = bound

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ash::vk;
-use fulgurite_driver_core::{DeviceBuffer, DeviceError, Error, fill_by_writing};
+use fulgurite_driver_core::{DeviceBuffer, DeviceError, Error, check_copy, check_fill, fill_by_writing};
 use fulgurite_spec::Code;
 use gpu_allocator::MemoryLocation;
 use gpu_allocator::vulkan::{Allocation, AllocationCreateDesc, AllocationScheme, Allocator};
@@ -299,7 +299,7 @@ impl DeviceBuffer for VulkanBuffer {
     }
 
     fn fill(&self, range: Range<u64>, pattern: &[u8]) -> Result<(), Error> {
-        self.check_range(range.start, (range.end - range.start) as usize)?;
+        check_fill(self, &range, pattern)?;
         let Some(word) = word_of(pattern, &range).filter(|_| !range.is_empty()) else {
             return fill_by_writing(self, range, pattern);
         };
@@ -311,10 +311,9 @@ impl DeviceBuffer for VulkanBuffer {
     }
 
     fn copy(&self, offset: u64, source: &dyn DeviceBuffer, from: Range<u64>) -> Result<(), Error> {
+        check_copy(self, offset, source, &from)?;
         let source = Self::of(&self.device, source)?;
         let bytes = from.end - from.start;
-        source.check_range(from.start, bytes as usize)?;
-        self.check_range(offset, bytes as usize)?;
         if bytes == 0 {
             return Ok(());
         }

@@ -32,6 +32,10 @@ enum Fault {
     FillsOutOfPhase,
     /// Copies leave the last byte out.
     CopiesShort,
+    /// Copies of bytes onto themselves are done.
+    CopiesOntoThemselves,
+    /// A launch is taken for one that was checked for the executable's kernel.
+    TrustsLaunches,
     /// Launches bind buffers from their beginning.
     BindsFromTheStart,
     /// A trap is no error.
@@ -159,7 +163,12 @@ impl DeviceBuffer for Memory {
         if self.fault == Fault::CopiesShort {
             from.end = from.end.saturating_sub(1).max(from.start);
         }
-        self.inner.copy(offset, source, from)
+        let memory: &dyn Any = source;
+        let inner = memory.downcast_ref().map(|memory: &Memory| memory.inner.as_ref());
+        match inner.filter(|_| self.fault != Fault::CopiesOntoThemselves) {
+            Some(inner) => self.inner.copy(offset, inner, from),
+            None => self.inner.copy(offset, source, from),
+        }
     }
 }
 
@@ -216,6 +225,9 @@ impl Executable for Compiled {
     }
 
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
+        if self.fault != Fault::TrustsLaunches {
+            launch.check_kernel(self.kernel())?;
+        }
         let launch = self.translate(launch)?;
         if self.fault == Fault::LaunchesApart {
             return self.apart(&launch);
@@ -260,11 +272,11 @@ impl Recording for Steps {
         }
         for step in steps {
             match &step.work {
-                StepWork::Launch { executable, launch } => drop(executable.launch(launch)?),
-                StepWork::Copy { from, to } => {
+                StepWork::Launch { executable, launch, .. } => drop(executable.launch(launch)?),
+                StepWork::Copy { from, to, .. } => {
                     to.buffer().copy(to.offset(), from.buffer().as_ref(), from.range())?;
                 }
-                StepWork::Fill { to, pattern } if self.1 != Fault::RecordingsWithoutFills => {
+                StepWork::Fill { to, pattern, .. } if self.1 != Fault::RecordingsWithoutFills => {
                     to.buffer().fill(to.range(), pattern)?;
                 }
                 _ => {}
@@ -297,6 +309,8 @@ const FAULTS: &[(Fault, &str)] = &[
     (Fault::LazyQueue, "submitted work comes in order"),
     (Fault::LossyQueue, "call_async"),
     (Fault::LossyQueue, "call_batched"),
+    (Fault::CopiesOntoThemselves, "what a backend's buffers refuse"),
+    (Fault::TrustsLaunches, "launches of another kernel"),
     (Fault::LossyQueue, "dropped handles lose nothing"),
     (Fault::LossyQueue, "sixteen threads"),
     (Fault::BackwardRecordings, "random graphs"),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fulgurite_ir::VerifiedKernel;
+use fulgurite_spec::Code;
 use fulgurite_spec::cache::CacheOutcome;
 use fulgurite_spec::device::DeviceSnapshot;
 
@@ -92,20 +93,21 @@ pub trait DeviceBuffer: Any + Send + Sync {
     /// `FG0503` if the buffer does not hold that much, or a device error.
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error>;
 
-    /// Repeats `pattern` over the bytes `range`, which are a whole number of patterns within the buffer.
+    /// Repeats `pattern` over the bytes `range`.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// As [`write`](Self::write), and `FG0503` unless the range is a whole number of patterns: see [`check_fill`].
     fn fill(&self, range: Range<u64>, pattern: &[u8]) -> Result<(), Error> {
         fill_by_writing(self, range, pattern)
     }
 
-    /// Copies the bytes `from` of `source`, a buffer of the same device, to byte `offset` on. Both ranges are within
-    /// their buffers, and have no byte in common.
+    /// Copies the bytes `from` of `source`, a buffer of the same device, to byte `offset` on.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// As [`write`](Self::write), `FG0503` for a range that is not within its buffer, and `FG0504` if both have bytes in
+    /// common: see [`check_copy`].
     fn copy(&self, offset: u64, source: &dyn DeviceBuffer, from: Range<u64>) -> Result<(), Error> {
+        check_copy(self, offset, source, &from)?;
         let mut chunk = vec![0; CHUNK.min((from.end - from.start) as usize)];
         let mut at = from.start;
         while at < from.end {
@@ -119,6 +121,53 @@ pub trait DeviceBuffer: Any + Send + Sync {
     }
 }
 
+/// Refuses a fill that is not of a whole number of patterns within the buffer.
+///
+/// # Errors
+/// `FG0503`.
+pub fn check_fill(
+    buffer: &(impl DeviceBuffer + ?Sized),
+    range: &Range<u64>,
+    pattern: &[u8],
+) -> Result<(), Error> {
+    check_within(buffer.bytes(), range)?;
+    let bytes = range.end - range.start;
+    if !pattern.is_empty() && bytes.is_multiple_of(pattern.len() as u64) {
+        return Ok(());
+    }
+    let message = format!("{bytes} bytes are no whole number of patterns of {} bytes", pattern.len());
+    Err(Error::invalid(Code::BufferSize, message))
+}
+
+/// Refuses a copy of bytes that either buffer does not have, or of bytes onto themselves.
+///
+/// # Errors
+/// `FG0503`, `FG0504`.
+pub fn check_copy(
+    to: &(impl DeviceBuffer + ?Sized),
+    offset: u64,
+    source: &dyn DeviceBuffer,
+    from: &Range<u64>,
+) -> Result<(), Error> {
+    check_within(source.bytes(), from)?;
+    let into = offset..offset.saturating_add(from.end - from.start);
+    check_within(to.bytes(), &into)?;
+    let is_same = core::ptr::addr_eq(core::ptr::from_ref(to), core::ptr::from_ref(source));
+    if is_same && into.start < from.end && from.start < into.end {
+        let message = format!("a copy of bytes {from:?} of a buffer to its bytes {into:?}");
+        return Err(Error::invalid(Code::BufferOverlap, message));
+    }
+    Ok(())
+}
+
+fn check_within(bytes: u64, range: &Range<u64>) -> Result<(), Error> {
+    if range.start <= range.end && range.end <= bytes {
+        return Ok(());
+    }
+    let message = format!("there are no bytes {range:?} in a buffer of {bytes}");
+    Err(Error::invalid(Code::BufferSize, message))
+}
+
 /// What [`DeviceBuffer::fill`] does by itself: for backends that have something better for some patterns only.
 ///
 /// # Errors
@@ -128,7 +177,8 @@ pub fn fill_by_writing(
     range: Range<u64>,
     pattern: &[u8],
 ) -> Result<(), Error> {
-    let chunk = pattern.repeat((CHUNK / pattern.len().max(1)).max(1));
+    check_fill(buffer, &range, pattern)?;
+    let chunk = pattern.repeat((CHUNK / pattern.len()).max(1));
     let mut at = range.start;
     while at < range.end {
         let bytes = (range.end - at).min(chunk.len() as u64);

@@ -38,11 +38,12 @@ pub struct GraphStep {
     pub after: Vec<usize>,
 }
 
-/// What a step of a graph does.
+/// What a step of a graph does: made only by the constructors here, which check it.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum StepWork {
     /// Runs a kernel.
+    #[non_exhaustive]
     Launch {
         /// The compiled kernel, of the backend that sees this.
         executable: Arc<dyn Executable>,
@@ -50,6 +51,7 @@ pub enum StepWork {
         launch: Box<Launch>,
     },
     /// Copies as many bytes as both ranges have; they don't overlap.
+    #[non_exhaustive]
     Copy {
         /// From here.
         from: Binding,
@@ -57,12 +59,42 @@ pub enum StepWork {
         to: Binding,
     },
     /// Repeats a pattern a whole number of times.
+    #[non_exhaustive]
     Fill {
         /// Over this.
         to: Binding,
         /// What is repeated.
         pattern: Arc<[u8]>,
     },
+}
+
+impl StepWork {
+    /// Runs a compiled kernel.
+    ///
+    /// # Errors
+    /// `FG0513` if the launch is of another kernel.
+    pub fn launch(executable: Arc<dyn Executable>, launch: Launch) -> Result<Self, Error> {
+        launch.check_kernel(executable.kernel())?;
+        Ok(Self::Launch { executable, launch: Box::new(launch) })
+    }
+
+    /// Copies as many bytes as both have.
+    ///
+    /// # Errors
+    /// `FG0503` if the sizes differ, `FG0504` if the two overlap.
+    pub fn copy(from: Binding, to: Binding) -> Result<Self, Error> {
+        check_copy(&from, &to)?;
+        Ok(Self::Copy { from, to })
+    }
+
+    /// Repeats `pattern` over `to`.
+    ///
+    /// # Errors
+    /// `FG0503` if it is no whole number of patterns.
+    pub fn fill(to: Binding, pattern: Arc<[u8]>) -> Result<Self, Error> {
+        check_pattern(to.bytes(), &pattern)?;
+        Ok(Self::Fill { to, pattern })
+    }
 }
 
 /// A graph in a form that a backend replays as a whole.
@@ -244,19 +276,11 @@ fn resolve(step: &Recorded, slots: &[BufferView], device: &Device) -> Result<Ste
         Recorded::Launch(launch) => {
             let RecordedLaunch { program, buffers, params, options } = &**launch;
             let buffers = buffers.iter().map(|slot| bound(*slot)).collect::<Result<_, _>>()?;
-            let launch = Box::new(program.check(buffers, params, options)?);
-            Ok(StepWork::Launch { executable: Arc::clone(program.executable()), launch })
+            let launch = program.check(buffers, params, options)?;
+            StepWork::launch(Arc::clone(program.executable()), launch)
         }
-        Recorded::Copy { from, to } => {
-            let (from, to) = (bound(*from)?, bound(*to)?);
-            check_copy(&from, &to)?;
-            Ok(StepWork::Copy { from, to })
-        }
-        Recorded::Fill { to, pattern } => {
-            let to = bound(*to)?;
-            check_pattern(to.bytes(), pattern)?;
-            Ok(StepWork::Fill { to, pattern: Arc::clone(pattern) })
-        }
+        Recorded::Copy { from, to } => StepWork::copy(bound(*from)?, bound(*to)?),
+        Recorded::Fill { to, pattern } => StepWork::fill(bound(*to)?, Arc::clone(pattern)),
     }
 }
 

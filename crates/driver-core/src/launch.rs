@@ -6,7 +6,7 @@ use std::time::Duration;
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::kernel::MATRIX_ALIGNMENT;
 use fulgurite_ir::require::LaunchFacts;
-use fulgurite_ir::{BufferDecl, BufferId, Grid, InstKind, Memory, VerifiedKernel};
+use fulgurite_ir::{BufferDecl, BufferId, Digest, Grid, InstKind, Memory, VerifiedKernel};
 use fulgurite_spec::Code;
 use fulgurite_spec::device::Limits;
 use fulgurite_spec::eval::Components;
@@ -19,6 +19,8 @@ use crate::options::{GridSize, LaunchOptions};
 /// A launch that fits its kernel and its device: made only by [`Launch::check`].
 #[derive(Clone, Debug)]
 pub struct Launch {
+    /// Of the kernel that it was checked for.
+    kernel: Digest,
     grid: Grid,
     buffers: Vec<Binding>,
     lengths: Vec<u64>,
@@ -77,7 +79,22 @@ impl Launch {
         let label = options.label.clone().unwrap_or_else(|| kernel.name.as_str().into());
         let is_timed = options.timed.unwrap_or(false);
         let is_linear = matches!(options.grid, Some(GridSize::Linear(_)));
-        Ok(Self { grid, buffers, lengths, params: params.to_vec(), timeout, label, is_linear, is_timed })
+        let (kernel, params) = (kernel.digest(), params.to_vec());
+        Ok(Self { kernel, grid, buffers, lengths, params, timeout, label, is_linear, is_timed })
+    }
+
+    /// Refuses the launch of another kernel than `kernel`: what makes guards needless was not checked for this one. Each
+    /// [`Executable`](crate::Executable) asks before it relies on anything that was checked.
+    ///
+    /// # Errors
+    /// `FG0513`.
+    pub fn check_kernel(&self, kernel: &VerifiedKernel) -> Result<(), Error> {
+        if self.kernel == kernel.digest() {
+            return Ok(());
+        }
+        let message =
+            format!("the launch `{}` was checked for another kernel than `{}`", self.label, kernel.name);
+        Err(Error::invalid(Code::ForeignLaunch, message))
     }
 
     /// Workgroups along x, y and z; within the device's limits unless it is linear; none of them need be non-zero.

@@ -33,7 +33,8 @@ mod sync;
 mod worker;
 
 pub use backend::{
-    Backend, DeviceBuffer, Executable, Interpreter, LaunchReport, Work, fill_by_writing, interpret,
+    Backend, DeviceBuffer, Executable, Interpreter, LaunchReport, Work, check_copy, check_fill,
+    fill_by_writing, interpret,
 };
 pub use binding::Binding;
 pub use buffer::{Buffer, BufferView, range_within};

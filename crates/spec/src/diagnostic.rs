@@ -95,6 +95,7 @@ codes! {
     510 OutputTooLarge "outputs over the stated limit": "The call's outputs are larger together than its `max_output_bytes` allows. Raise the limit, or ask for less.";
     511 BadGraph "graph does not fit": "A graph was recorded or replayed with a step, binding or parameter that it does not have. Use the handles that its own recorder returned.";
     512 WrongAccess "argument for another access": "The call passes memory to be read for a buffer that the kernel writes, or asks for output from one that it only reads. Pass it as the kernel declares it.";
+    513 ForeignLaunch "launch of another kernel": "A launch was checked for one kernel and given to the executable of another, whose buffers and preconditions were never checked. Check it for the executable's own kernel.";
     // Devices.
     601 OutOfMemory "out of device memory": "The device could not allocate. Free buffers or use smaller ones.";
     602 Timeout "launch timed out": "The launch did not end within its timeout and was stopped; its outputs are unspecified. Raise the timeout or do less in one launch.";

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use fulgurite_driver_core::{CompileOptions, Device, Error, LaunchOptions};
+use fulgurite_driver_core::{Backend, CompileOptions, Device, Error, LaunchOptions};
 use fulgurite_spec::Code;
 
 use crate::harness::Harness;
@@ -41,6 +41,11 @@ impl Checks<'_, '_> {
     /// A device of the backend with options of its own.
     pub(super) fn device_with(&self, compile: CompileOptions, launch: LaunchOptions) -> Device {
         Device::new(Arc::clone(self.harness.backend()), compile, launch)
+    }
+
+    /// The backend without the engine round it.
+    pub(super) fn backend(&self) -> &Arc<dyn Backend> {
+        self.harness.backend()
     }
 
     /// A device of the backend.

@@ -1,6 +1,10 @@
 //! Buffers and views: their bytes at every offset, what is refused, and what is left alone.
 
-use fulgurite_driver_core::{Buffer, Error, LaunchOptions};
+use std::sync::Arc;
+
+use fulgurite_driver_core::{Binding, Buffer, CompileOptions, Error, Launch, LaunchOptions, StepWork};
+use fulgurite_ir::{text, verify};
+use fulgurite_spec::eval;
 use fulgurite_spec::{Code, Type};
 
 use super::{MAP, STEP, compile, map, random_words, step, to_words, word};
@@ -14,6 +18,8 @@ pub(super) const PARTS: &[(&str, Part)] = &[
     ("buffer refusals", refusals),
     ("buffer free", free),
     ("buffer of another device", foreign),
+    ("what a backend's buffers refuse", raw),
+    ("launches of another kernel", of_another_kernel),
     ("views in launches", views),
     ("views of words at any word", words_at_any_word),
     ("views of u8 at any byte", |checks| narrow(checks, Type::U8)),
@@ -271,5 +277,70 @@ fn words_at_any_word(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         let result = program.launch(&views, &[word(0)], &LaunchOptions::default());
         checks.refused("a view that begins or ends within an element", result, Code::BufferSize);
     }
+    Ok(())
+}
+
+/// Without the engine's checks before them: what a backend hands out is safe by itself.
+fn raw(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let backend = Arc::clone(checks.backend());
+    let data: Vec<u8> = (0..=63).collect();
+    let buffers = [backend.allocate(64)?, backend.allocate(64)?];
+    let [one, other] = &buffers;
+    one.write(0, &data)?;
+    for [start, end] in [[16, 80], [60, 65], [u64::MAX - 3, u64::MAX], [16, 4]] {
+        let range = start..end;
+        checks.refused("a fill beyond the end", one.fill(range.clone(), &[1]), Code::BufferSize);
+        checks.refused("a copy from beyond the end", other.copy(0, one.as_ref(), range), Code::BufferSize);
+    }
+    for offset in [1, 64, u64::MAX - 2] {
+        let copied = other.copy(offset, one.as_ref(), 0..64);
+        checks.refused("a copy to beyond the end", copied, Code::BufferSize);
+    }
+    checks.refused("a fill of an empty pattern", one.fill(0..16, &[]), Code::BufferSize);
+    checks.refused("a fill of no whole patterns", one.fill(3..16, &[1, 2, 3, 4]), Code::BufferSize);
+    let onto_itself = one.copy(4, one.as_ref(), 0..60);
+    checks.refused("a copy of bytes onto themselves", onto_itself, Code::BufferOverlap);
+    one.copy(32, one.as_ref(), 0..32)?;
+    let mut bytes = vec![0; 64];
+    one.read(0, &mut bytes)?;
+    checks.equal("a copy within a buffer", &bytes, &[&data[..32], &data[..32]].concat());
+    let bindings = buffers.each_ref().map(Binding::whole);
+    let [whole, part] = [bindings[0].clone(), Binding::whole(&backend.allocate(16)?)];
+    let copied = StepWork::copy(part.clone(), whole).map(|_| ());
+    checks.refused("a step that copies more than there is", copied, Code::BufferSize);
+    let filled = StepWork::fill(part, Arc::from([])).map(|_| ());
+    checks.refused("a step that fills with nothing", filled, Code::BufferSize);
+    Ok(())
+}
+
+/// A launch that was checked for one kernel, given to the executable of another that leaves out a guard for a precondition.
+fn of_another_kernel(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let kernel = |requires: &str| {
+        let source = format!(
+            "fulgurite 1\nkernel @k workgroup(1, 1, 1) {{\n  buffer %y: read_write u32[]\n  param %a: u32\n{requires}  \
+             store %y[%a], 7u32\n}}\n"
+        );
+        let kernel = text::parse(&source).and_then(verify);
+        kernel.map(Arc::new).map_err(|error| Error::Internal(error.to_string()))
+    };
+    let checked = kernel("")?;
+    let trusting = kernel("  require ge (len %y), 1000000u32\n  require lt %a, 1000000u32\n")?;
+    let backend = Arc::clone(checks.backend());
+    let executable = backend.compile(trusting, &CompileOptions::default())?;
+    let buffers = [backend.allocate(64)?];
+    let limits = &backend.snapshot().limits;
+    let params = [eval::splat_low(999_999)];
+    let options = LaunchOptions::workgroups([1, 1, 1]);
+    let launch = Launch::check(&checked, limits, Binding::each(&buffers), &params, &options)?;
+    let launched = executable.launch(&launch).map(|_| ());
+    checks.refused("a launch of another kernel", launched, Code::ForeignLaunch);
+    let submitted = Arc::clone(&executable).submit(&launch).and_then(|work| match work {
+        Some(work) => work.finish().map(|_| ()),
+        // One that is not submitted is launched.
+        None => executable.launch(&launch).map(|_| ()),
+    });
+    checks.refused("a submission of another kernel", submitted, Code::ForeignLaunch);
+    let step = StepWork::launch(executable, launch).map(|_| ());
+    checks.refused("a step of another kernel", step, Code::ForeignLaunch);
     Ok(())
 }
