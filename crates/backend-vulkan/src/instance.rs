@@ -7,6 +7,7 @@ use ash::{ext, khr, vk};
 use fulgurite_driver_core::Error;
 
 use crate::error::{INSTALL_HINT, device_error, unavailable};
+use crate::manifests;
 use crate::snapshot::{self, PhysicalSnapshot, QueryError};
 use crate::validation::{ValidationLog, messenger};
 
@@ -37,7 +38,7 @@ impl Instance {
         })?;
         // SAFETY: the entry points were just loaded.
         let version = unsafe { entry.try_enumerate_instance_version() }
-            .map_err(|r| device_error("vkEnumerateInstanceVersion", r, 0))?
+            .map_err(|r| loader_error("vkEnumerateInstanceVersion", r))?
             .unwrap_or(vk::API_VERSION_1_0);
         if version < vk::API_VERSION_1_3 {
             return Err(unavailable(format!(
@@ -72,7 +73,7 @@ impl Instance {
             vk::Result::ERROR_INCOMPATIBLE_DRIVER | vk::Result::ERROR_INITIALIZATION_FAILED => unavailable(
                 format!("the loader found no Vulkan driver that works ({result:?}); {INSTALL_HINT}"),
             ),
-            other => device_error("vkCreateInstance", other, 0).into(),
+            other => loader_error("vkCreateInstance", other),
         })?;
         let mut instance = Self { raw, validation: None, has_debug_utils, log, entry };
         if validate {
@@ -119,10 +120,25 @@ impl Instance {
     }
 }
 
+/// An error of the loader, before there is a driver: mostly over a manifest, which then is named.
+fn loader_error(call: &str, result: vk::Result) -> Error {
+    let damaged = manifests::damaged(|name| std::env::var_os(name));
+    let named: Vec<String> = damaged.iter().map(|file| format!("`{}`", file.display())).collect();
+    let cause = if named.is_empty() {
+        "VK_LOADER_DEBUG=error shows why".to_owned()
+    } else {
+        format!(
+            "{} cannot be read: mend or remove it, or name the manifests of good drivers in VK_DRIVER_FILES",
+            named.join(" and ")
+        )
+    };
+    unavailable(format!("the Vulkan loader failed: {call} gave {result:?}; {cause}"))
+}
+
 fn check_validation_is_there(entry: &ash::Entry) -> Result<(), Error> {
     // SAFETY: the entry points were loaded.
     let layers = unsafe { entry.enumerate_instance_layer_properties() }
-        .map_err(|r| device_error("vkEnumerateInstanceLayerProperties", r, 0))?;
+        .map_err(|r| loader_error("vkEnumerateInstanceLayerProperties", r))?;
     if !layers.iter().any(|l| l.layer_name_as_c_str() == Ok(VALIDATION_LAYER)) {
         return Err(unavailable(
             "validation was asked for, but the layer VK_LAYER_KHRONOS_validation is not installed (Debian: \
@@ -139,7 +155,7 @@ fn check_validation_is_there(entry: &ash::Entry) -> Result<(), Error> {
 fn has_debug_utils(entry: &ash::Entry, layer: Option<&CStr>) -> Result<bool, Error> {
     // SAFETY: the entry points were loaded, and the layer is there.
     let extensions = unsafe { entry.enumerate_instance_extension_properties(layer) }
-        .map_err(|r| device_error("vkEnumerateInstanceExtensionProperties", r, 0))?;
+        .map_err(|r| loader_error("vkEnumerateInstanceExtensionProperties", r))?;
     Ok(extensions.iter().any(|e| e.extension_name_as_c_str() == Ok(ext::debug_utils::NAME)))
 }
 

@@ -44,6 +44,7 @@ mod graph;
 mod instance;
 mod kept;
 mod launch;
+mod manifests;
 mod memory;
 mod options;
 mod pipeline;

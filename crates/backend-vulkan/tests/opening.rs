@@ -62,6 +62,21 @@ fn a_device_is_selected_by_name_or_index_or_refused() {
 }
 
 #[test]
+fn a_manifest_that_cannot_be_read_is_named_and_no_lack_of_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = folder.path().join("cut.json");
+    std::fs::write(&manifest, "{\"file_format_version\": \"1.0.0\", \"ICD\"").unwrap();
+    let files = manifest.to_str().unwrap();
+    let test = "a_manifest_that_cannot_be_read_is_named_and_no_lack_of_memory";
+    in_child(test, &[("VK_DRIVER_FILES", files), ("VK_ICD_FILENAMES", files)], || {
+        let error = VulkanBackend::open(&Options::default()).err().unwrap();
+        let Error::Unavailable { reason, .. } = &error else { panic!("{error}") };
+        // Other loaders pass over it, and then there is no driver.
+        assert!(reason.contains("cut.json") || reason.contains("no Vulkan"), "{reason}");
+    });
+}
+
+#[test]
 fn rules_of_lowering_are_named_or_refused() {
     let Some(vulkan) = open() else { return };
     vulkan.finish();

@@ -98,6 +98,7 @@ impl<T> Pending<T> {
     /// # Errors
     /// What the work met.
     pub fn wait(self) -> Result<T, Error> {
+        crate::worker::help(|| self.is_ended());
         let mut slot = self.state.lock();
         loop {
             match take(&mut slot) {
@@ -126,7 +127,7 @@ impl<T> Pending<T> {
     }
 
     /// What `then` makes of the result, as [`Result::and_then`] does. It runs when the result comes, on the thread that
-    /// brings it: it should be short.
+    /// brings it: it should be short. It may read buffers, launch, and wait for other results of the device.
     pub fn and_then<U: Send + 'static>(
         self,
         then: impl FnOnce(T) -> Result<U, Error> + Send + 'static,

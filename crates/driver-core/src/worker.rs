@@ -32,8 +32,9 @@ struct Queue {
     jobs: VecDeque<Job>,
     is_running: bool,
     is_closed: bool,
-    /// Jobs pushed and done so far.
+    /// Jobs pushed, begun and done so far.
     pushed: u64,
+    begun: u64,
     done: u64,
     /// How many had been pushed with the last deferred one.
     deferred: u64,
@@ -68,11 +69,15 @@ impl Worker {
         queue.done >= queue.deferred
     }
 
-    /// Waits until the device has all that was submitted so far: what is done on it next comes behind. Not to be called
-    /// by a job.
+    /// Waits until the device has all that was submitted so far: what is done on it next comes behind. A job, such as what
+    /// follows a result, does what it would wait for.
     pub(crate) fn settle(&self) {
+        let until = lock(&self.shared.queue).deferred;
+        if own().is_some_and(|own| Arc::ptr_eq(&own, &self.shared)) {
+            while lock(&self.shared.queue).begun < until && self.shared.next() {}
+            return;
+        }
         let mut queue = lock(&self.shared.queue);
-        let until = queue.deferred;
         while queue.done < until {
             queue = wait(&self.shared.changed, queue);
         }
@@ -86,25 +91,56 @@ impl Drop for Worker {
     }
 }
 
+/// On the thread of a worker, does its jobs until `has_ended` or there are none: what a job waits for may be behind it.
+pub(crate) fn help(has_ended: impl Fn() -> bool) {
+    let Some(own) = own() else { return };
+    while !has_ended() && own.next() {}
+}
+
 impl Shared {
     /// Does jobs until there are no more and none will come.
     fn run(&self) {
-        let mut queue = lock(&self.queue);
         loop {
-            if let Some(job) = queue.jobs.pop_front() {
-                drop(queue);
-                // A job that panics breaks its promise, which is an error to whoever waits; the others go on.
-                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
-                queue = lock(&self.queue);
-                queue.done += 1;
-                self.changed.notify_all();
-            } else if queue.is_closed {
-                return;
-            } else {
+            while self.next() {}
+            let mut queue = lock(&self.queue);
+            while queue.jobs.is_empty() {
+                if queue.is_closed {
+                    return;
+                }
                 queue = wait(&self.changed, queue);
             }
         }
     }
+
+    /// Does the next job, if there is one.
+    fn next(&self) -> bool {
+        let mut queue = lock(&self.queue);
+        let Some(job) = queue.jobs.pop_front() else { return false };
+        queue.begun += 1;
+        drop(queue);
+        // A job that panics breaks its promise, which is an error to whoever waits; the others go on.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+        lock(&self.queue).done += 1;
+        self.changed.notify_all();
+        true
+    }
+}
+
+#[cfg(all(feature = "threads", not(loom)))]
+std::thread_local! {
+    /// Of a worker's thread, the worker.
+    static OWN: std::cell::OnceCell<Arc<Shared>> = const { std::cell::OnceCell::new() };
+}
+
+/// The worker whose thread this is.
+#[cfg(all(feature = "threads", not(loom)))]
+fn own() -> Option<Arc<Shared>> {
+    OWN.try_with(|own| own.get().cloned()).ok().flatten()
+}
+
+#[cfg(not(all(feature = "threads", not(loom))))]
+fn own() -> Option<Arc<Shared>> {
+    None
 }
 
 /// Starts the thread; false if there is none to be had.
@@ -112,7 +148,11 @@ impl Shared {
 #[expect(clippy::disallowed_types, reason = "the feature `threads` is for this thread")]
 fn start(shared: &Arc<Shared>) -> bool {
     let shared = Arc::clone(shared);
-    std::thread::Builder::new().name("fulgurite".to_owned()).spawn(move || shared.run()).is_ok()
+    let run = move || {
+        let _ = OWN.try_with(|own| own.set(Arc::clone(&shared)));
+        shared.run();
+    };
+    std::thread::Builder::new().name("fulgurite".to_owned()).spawn(run).is_ok()
 }
 
 #[cfg(loom)]

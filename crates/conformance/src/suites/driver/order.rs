@@ -1,6 +1,12 @@
 //! Order: what comes after submitted work sees it, and nothing is lost by letting go of handles.
 
-use fulgurite_driver_core::{BufferView, Call, Error, LaunchOptions, Recorder};
+use std::future::Future as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::task::{Context, Poll, Wake, Waker};
+
+use fulgurite_driver_core::{BufferView, Call, Error, LaunchOptions, Program, Recorder};
 
 use super::{MAP, PATIENCE, STEP, compile, map, random_words, step, to_words, word};
 use crate::suites::bytes;
@@ -10,6 +16,7 @@ pub(super) const PARTS: &[(&str, Part)] = &[
     ("what comes after submitted work sees it", seen),
     ("submitted work comes in order", in_order),
     ("dropped handles lose nothing", dropped),
+    ("what follows a result may use the device", following),
 ];
 
 const COUNT: usize = 3000;
@@ -181,5 +188,88 @@ fn dropped(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
             }
         }
     }
+    Ok(())
+}
+
+/// A case that failed because nothing came.
+fn hung(checks: &mut Checks<'_, '_>, what: &str) -> Result<(), Error> {
+    checks.holds(what, false, || format!("nothing within {PATIENCE:?}"));
+    Ok(())
+}
+
+/// Launches when it is woken, and tells what came of it.
+struct Launching {
+    steps: Program,
+    views: [BufferView; 2],
+    told: Sender<Result<(), Error>>,
+}
+
+impl Wake for Launching {
+    fn wake(self: Arc<Self>) {
+        let launched = self.steps.launch(&self.views, &[word(0)], &LaunchOptions::default());
+        // Nobody listens once the case has failed.
+        let _ = self.told.send(launched.map(|_| ()));
+    }
+}
+
+/// A continuation that reads, launches, or waits for what was submitted behind it, and a waker that launches.
+fn following(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let steps = compile(&device, STEP)?;
+    let mut random = checks.random();
+    let x = random_words(&mut random, COUNT);
+    let (held_x, y) = (device.upload(&bytes(&x))?, device.zeroed(4 * COUNT as u64)?);
+    let views: [BufferView; 2] = [(&held_x).into(), (&y).into()];
+    let options = LaunchOptions::default();
+    let submit = |a| steps.submit(&views, &[word(a)], &options);
+    let mut expected = vec![0; COUNT];
+
+    let whole = y.whole();
+    let read = submit(1)?.and_then(move |_| whole.to_vec());
+    expected = next(&x, &expected, 1);
+    // Behind it, so that the read must wait for it.
+    let behind = submit(2)?;
+    let before = expected.clone();
+    expected = next(&x, &expected, 2);
+    match read.wait_for(PATIENCE) {
+        // It comes before what is submitted later, or behind it.
+        Ok(found) => {
+            let found = to_words(&found?);
+            checks.holds("a read", found == before || found == expected, || format!("{:?}", &found[..4]));
+        }
+        Err(_) => return hung(checks, "a read"),
+    }
+    behind.wait()?;
+
+    let (again, again_views) = (steps.clone(), views.clone());
+    let launched =
+        submit(3)?.and_then(move |_| again.launch(&again_views, &[word(4)], &LaunchOptions::default()));
+    match launched.wait_for(PATIENCE) {
+        Ok(report) => drop(report?),
+        Err(_) => return hung(checks, "a launch"),
+    }
+    expected = next(&x, &next(&x, &expected, 3), 4);
+    checks.equal("a launch", &to_words(&y.whole().to_vec()?), &expected);
+
+    let (first, second) = (submit(5)?, submit(6)?);
+    match first.and_then(move |_| second.wait()).wait_for(PATIENCE) {
+        Ok(report) => drop(report?),
+        Err(_) => return hung(checks, "a wait for what is behind"),
+    }
+    expected = next(&x, &next(&x, &expected, 5), 6);
+    checks.equal("a wait for what is behind", &to_words(&y.whole().to_vec()?), &expected);
+
+    let (told, heard) = channel();
+    let waker = Waker::from(Arc::new(Launching { steps: steps.clone(), views: views.clone(), told }));
+    let mut pending = pin!(submit(7)?);
+    expected = next(&x, &expected, 7);
+    if let Poll::Pending = pending.as_mut().poll(&mut Context::from_waker(&waker)) {
+        match heard.recv_timeout(PATIENCE) {
+            Ok(launched) => launched?,
+            Err(_) => return hung(checks, "a waker that launches"),
+        }
+        expected = next(&x, &expected, 0);
+    }
+    checks.equal("a waker that launches", &to_words(&y.whole().to_vec()?), &expected);
     Ok(())
 }
