@@ -4,7 +4,7 @@ use std::future::Future as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
 use fulgurite_driver_core::{BufferView, Call, Error, LaunchOptions, Program, Recorder};
 
@@ -263,7 +263,7 @@ fn following(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let waker = Waker::from(Arc::new(Launching { steps: steps.clone(), views: views.clone(), told }));
     let mut pending = pin!(submit(7)?);
     expected = next(&x, &expected, 7);
-    if let Poll::Pending = pending.as_mut().poll(&mut Context::from_waker(&waker)) {
+    if pending.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
         match heard.recv_timeout(PATIENCE) {
             Ok(launched) => launched?,
             Err(_) => return hung(checks, "a waker that launches"),
