@@ -23,7 +23,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("fulgurite-autotune", &["spec", "ir", "driver-core", "storage"]),
     ("fulgurite-backend-reference", &["spec", "ir", "driver-core"]),
     ("fulgurite-backend-cpu", &["spec", "ir", "driver-core"]),
-    ("fulgurite-backend-vulkan", &["spec", "ir", "spirv", "driver-core", "pipeline-cache"]),
+    ("fulgurite-backend-vulkan", &["spec", "ir", "spirv", "driver-core", "storage", "pipeline-cache"]),
     ("fulgurite-kernels", &["spec", "ir", "driver-core", "autotune"]),
     (
         "fulgurite-conformance",

@@ -1,5 +1,6 @@
 //! Measuring devices for routing, and keeping what was measured.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use fulgurite_driver_core::{
     Backend, Buffer, Calibration, Calibrations, CompileOptions, Device, Error, LaunchOptions, Program,
 };
 use fulgurite_spec::Code;
+use fulgurite_storage::{FileSystem, read_whole, replace_whole};
 
 use crate::kernel::parse;
 
@@ -37,6 +39,8 @@ const ENOUGH: Duration = Duration::from_millis(20);
 /// Bytes that are copied first, and at most.
 const LEAST: u64 = 64 << 10;
 const MOST: u64 = 256 << 20;
+/// Bytes of the largest file that is read.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Measures how fast the device of `backend` is, in about two seconds: the launch of a small kernel, kernels that copy
 /// memory, and copies to and from the host.
@@ -106,11 +110,13 @@ pub fn calibrations() -> Result<Calibrations, Error> {
 }
 
 fn read(path: &Path) -> Result<Calibrations, Error> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Calibrations::from_toml(&text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Calibrations::default()),
-        Err(error) => Err(Error::invalid(Code::FileUnreadable, format!("{}: {error}", path.display()))),
-    }
+    let unreadable = |error: &dyn fmt::Display| {
+        Error::invalid(Code::FileUnreadable, format!("{}: {error}", path.display()))
+    };
+    let Some(bytes) = read_whole(&FileSystem, path, MOST_BYTES).map_err(|error| unreadable(&error))? else {
+        return Ok(Calibrations::default());
+    };
+    Calibrations::from_toml(&String::from_utf8(bytes).map_err(|error| unreadable(&error))?)
 }
 
 /// Keeps `calibrations` as what was measured on this machine. The file is replaced as a whole.
@@ -128,14 +134,8 @@ pub fn keep_calibrations(calibrations: &Calibrations) -> Result<PathBuf, Error> 
 
 fn write(path: &Path, calibrations: &Calibrations) -> Result<(), Error> {
     let text = calibrations.to_toml()?;
-    // A name of this process, so that two write neither's half.
-    let new = path.with_extension(format!("{}.new", std::process::id()));
-    let written = path
-        .parent()
-        .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| std::fs::write(&new, text))
-        .and_then(|()| std::fs::rename(&new, path));
-    written.map_err(|error| Error::invalid(Code::FileUnwritable, format!("{}: {error}", path.display())))
+    replace_whole(&FileSystem, path, text.as_bytes())
+        .map_err(|error| Error::invalid(Code::FileUnwritable, format!("{}: {error}", path.display())))
 }
 
 #[cfg(test)]

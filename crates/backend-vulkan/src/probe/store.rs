@@ -1,13 +1,11 @@
 //! Quirks that probes found, on disk: one small JSON file a device and driver version. Losing one, or finding a bad one,
 //! costs a probe and nothing else. A checksum tells what was written from what only parses.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use fulgurite_spirv::{CODEGEN_VERSION, Rules};
+use fulgurite_storage::{FileSystem, read_whole, replace_whole};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::DriverQuirks;
@@ -74,12 +72,8 @@ impl Record {
 /// The quirks kept for `snapshot`, if there is a good file of them.
 pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<DriverQuirks> {
     let subject = Subject::of(snapshot);
-    let file = File::open(path(directory, &subject)?).ok()?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).ok()?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return None;
-    }
+    // A file that others may have written is as good as none.
+    let bytes = read_whole(&FileSystem, &path(directory, &subject)?, MAX_BYTES).ok()??;
     let Sealed { record, blake3 } = serde_json::from_slice(&bytes).ok()?;
     let whole = record.checksum().is_ok_and(|checksum| checksum == blake3);
     let good = whole && record.schema == SCHEMA && record.subject == subject && record.loop_limit != Some(0);
@@ -97,14 +91,7 @@ pub(super) fn save(directory: &Path, snapshot: &PhysicalSnapshot, quirks: Driver
     let record = Record { schema: SCHEMA, subject, loop_limit, misfolds, scrambles_lanes, waits_at_fences };
     let blake3 = record.checksum()?;
     let text = serde_json::to_vec_pretty(&Sealed { record, blake3 })?;
-    fs::create_dir_all(directory)?;
-    let temporary = path.with_extension(unique_extension());
-    let written = write_new(&temporary, &text).and_then(|()| fs::rename(&temporary, &path));
-    if written.is_err() {
-        // Best effort: it may never have been there.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+    replace_whole(&FileSystem, &path, &text)
 }
 
 fn path(directory: &Path, subject: &Subject) -> Option<PathBuf> {
@@ -112,22 +99,10 @@ fn path(directory: &Path, subject: &Subject) -> Option<PathBuf> {
     Some(directory.join(format!("vulkan-{}.json", &digest[..16])))
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_data()
-}
-
-/// Unlike that of any other thread or process that writes here.
-fn unique_extension() -> String {
-    static COUNTER: AtomicU32 = AtomicU32::new(0);
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    format!("{}-{now}-{count}.tmp", std::process::id())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::snapshot::sample::{discrete, lavapipe};
 
