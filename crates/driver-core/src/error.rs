@@ -1,6 +1,7 @@
 //! The errors of compiling and running, in four kinds that are never mixed: invalid input, unsupported,
 //! device, and our own bugs.
 
+use std::fmt;
 use std::time::Duration;
 
 use fulgurite_ir::Kernel;
@@ -8,8 +9,8 @@ use fulgurite_ir::wire::WireError;
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{Code, Diagnostic, Diagnostics, Location};
 
-/// What went wrong.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+/// What went wrong. `Debug` is as full as `Display`, so that `fn main() -> Result<(), Error>` shows code, place and help.
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The caller's kernel, arguments or choice; every problem found.
@@ -32,6 +33,12 @@ pub enum Error {
     /// A bug of Fulgurite.
     #[error("error[{code}]: internal error: {0}\n  help: {help}", code = Code::Internal, help = Code::Internal.explanation())]
     Internal(String),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// What a kernel or launch needs and what the device has.
@@ -196,5 +203,18 @@ impl From<WireError> for Error {
 impl From<DeviceError> for Error {
     fn from(error: DeviceError) -> Self {
         Self::Device(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn main_shows_all_there_is_to_say() {
+        let error = Error::invalid(Code::BadGrid, "no grid");
+        let shown = format!("{error:?}");
+        assert_eq!(shown, error.to_string());
+        assert!(shown.contains("FG0507") && shown.contains("no grid") && shown.contains("help:"), "{shown}");
     }
 }

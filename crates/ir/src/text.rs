@@ -32,13 +32,14 @@ pub(crate) fn print_require(kernel: &Kernel, require: &Require) -> String {
 
 /// Parses the text of one kernel.
 ///
-/// Names and types are resolved; the other rules of the language are [`verify`](crate::verify)'s.
+/// Names and types are resolved; the other rules of the language are [`verify`](crate::verify)'s. A byte order mark, as some
+/// editors write, is passed over.
 ///
 /// # Errors
 /// The problems found (at most 64), each with its place: `FG01xx`, and `FG0201` to `FG0203` where the type of
 /// a result cannot be told.
 pub fn parse(text: &str) -> Result<Kernel, Diagnostics> {
-    parse::kernel(text)
+    parse::kernel(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// Parses one literal, such as `4u32`, `0x1p-3f32`, `nan:0x7fc00000` or `true`.

@@ -24,6 +24,13 @@ fn canonical(text: &str) -> String {
 }
 
 #[test]
+fn a_byte_order_mark_is_passed_over() {
+    let source = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n}\n";
+    let marked = parse(&format!("\u{feff}{source}")).expect("it is a kernel");
+    assert_eq!(print(&marked), print(&parse(source).expect("it is a kernel")));
+}
+
+#[test]
 fn inner_names_that_clash_with_a_result_get_a_suffix() {
     let text = canonical(&in_kernel(
         "  %r = if true -> u32 {\n    %r = add 1u32, 2u32\n    yield %r\n  } else {\n    yield 3u32\n  }\n  %s = add %r, 1u32",
