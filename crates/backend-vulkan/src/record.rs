@@ -37,7 +37,12 @@ const RECORD: &[OnRecord] = &[
         needless: Rules { zeros: true, ..Rules::NONE },
         nesting: MAX_NESTING * 2,
     },
-    OnRecord { name: "SwiftShader driver", version: "", needless: Rules::ALL, nesting: MAX_NESTING * 2 },
+    OnRecord {
+        name: "SwiftShader driver",
+        version: "",
+        needless: Rules { signs: false, ..Rules::ALL },
+        nesting: MAX_NESTING * 2,
+    },
 ];
 
 fn find(physical: &PhysicalSnapshot) -> Option<&'static OnRecord> {

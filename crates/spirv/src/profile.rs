@@ -102,7 +102,7 @@ impl Profile {
                 ..Self::least()
             },
         ),
-        ("swiftshader", Self::least()),
+        ("swiftshader", Self { rules: Rules { signs: true, ..Rules::NONE }, ..Self::least() }),
         (
             "nvidia",
             Self {

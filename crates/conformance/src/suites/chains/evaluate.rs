@@ -249,7 +249,11 @@ impl Application<'_> {
     fn is_rounded_alike(&self, format: FloatFormat, operands: &[Components]) -> bool {
         let ty = self.main.scalar;
         let scalar = |op: Op, args: &[u64]| eval::scalar(op, ty, ty, args).unwrap_or_default();
-        let subnormal = |bits: u64| !self.kept.contains(ty) && format.is_subnormal(bits);
+        // The least normal number may be a subnormal one that was rounded up: a device may flush it before it rounds.
+        let least = format.encode(format.min_normal());
+        let subnormal = |bits: u64| {
+            !self.kept.contains(ty) && (format.is_subnormal(bits) || bits & !format.sign_bit() == least)
+        };
         let count = self.main.lanes.count() as usize;
         match self.op {
             Op::Dot => {
