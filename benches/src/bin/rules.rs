@@ -1,5 +1,5 @@
-//! What each rule of lowering costs where it applies: loops over the ops that it changes, on numbers that stay in
-//! registers, with all other rules in force and with or without it.
+//! Measures the cost of each rule of lowering: times loops of the ops that the rule changes, on values in registers, with
+//! and without it, all other rules being in force.
 //!
 //! The rules are those of `docs/spirv-lowering.md`. On a driver that needs one, results may differ without it, which the
 //! table says.
@@ -194,7 +194,7 @@ impl Loaded {
         self.executable.launch(&launch)?.device_time.context("the device measures no time")
     }
 
-    /// What one launch writes.
+    /// Launches once and reads the output back.
     fn result(&self) -> Result<Vec<u8>> {
         self.run()?;
         let mut bytes = vec![0; self.buffers[1].bytes() as usize];

@@ -25,7 +25,7 @@ use crate::{bfloat16, pipeline_binary, record};
 /// The vendor id of NVIDIA.
 const NVIDIA: u32 = 0x10de;
 
-/// What probes found out about a driver.
+/// The quirks of a driver, as the probes found them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DriverQuirks {
     /// Iterations after which the driver silently ends an invocation's loops.
@@ -510,7 +510,7 @@ fn public_snapshot(
     snapshot
 }
 
-/// How deeply control flow is nested: a guard of an access is one level, a loop two.
+/// The depth of nested control flow. An `if`, or the guard of an access, counts as one level, and a loop as two.
 fn nesting(kernel: &Kernel) -> u32 {
     let weight = |id: InstId| match kernel.inst(id).kind {
         InstKind::If { .. } => 1,

@@ -132,31 +132,22 @@ fn probe(
         .map_err(|reason| unavailable(reason.to_string()))?;
     let device = Device::open(Arc::clone(instance), physical, plan, || None)?;
     let has = |needed: &Capability| device.plan.snapshot.has(*needed);
-    let subgroups = has(&Capability::Subgroups);
-    // What a device lacks the types for, its driver cannot fold wrongly.
+    // A driver cannot misfold types that its device lacks.
     let battery: Vec<&Chain> = BATTERY.iter().filter(|chain| chain.needs.iter().all(has)).collect();
-    let lanes = subgroups.then_some(LANE_KERNEL);
-    let sources = [LOOP_KERNEL, FENCE_KERNEL].into_iter().chain(battery.iter().map(|chain| chain.text));
-    let mut executables = compile(&device, sources.chain(lanes))?;
-    let lanes = executables.split_off(2 + battery.len());
-    let [loops, fences, chains @ ..] = executables.as_slice() else {
-        return Err(Error::Internal("a probe was not compiled".to_owned()));
-    };
-    let mut quirks = DriverQuirks {
-        loop_limit: loop_limit(&device, loops.as_ref())?,
-        misfolds: Rules::NONE,
-        scrambles_lanes: false,
-        waits_at_fences: waits_at_fences(&device, fences.as_ref())?,
-    };
-    for (chain, executable) in battery.iter().zip(chains) {
-        if !is_right(&device, chain, executable.as_ref())? {
-            quirks.misfolds = quirks.misfolds.or(chain.rule);
-        }
-    }
-    if let [lanes] = lanes.as_slice() {
-        quirks.scrambles_lanes = scrambles_lanes(&device, lanes.as_ref())?;
-    }
-    Ok(quirks)
+    let lanes = has(&Capability::Subgroups).then_some(LANE_KERNEL);
+    let sources = [LOOP_KERNEL, FENCE_KERNEL].into_iter().chain(lanes);
+    let compiled = compile(&device, sources.chain(battery.iter().map(|chain| chain.text)))?;
+    let mut compiled = compiled.into_iter();
+    let mut next = || compiled.next().ok_or_else(|| Error::Internal("a probe was not compiled".to_owned()));
+    Ok(DriverQuirks {
+        loop_limit: loop_limit(&device, next()?.as_ref())?,
+        waits_at_fences: waits_at_fences(&device, next()?.as_ref())?,
+        scrambles_lanes: lanes.is_some() && scrambles_lanes(&device, next()?.as_ref())?,
+        misfolds: battery.iter().try_fold(Rules::NONE, |found, chain| {
+            let is_right = is_right(&device, chain, next()?.as_ref())?;
+            Ok::<_, Error>(if is_right { found } else { found.or(chain.rule) })
+        })?,
+    })
 }
 
 /// Compiles the probes, each on a thread of its own: drivers take longer to compile them than to run them.

@@ -19,13 +19,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fulgurite_driver_core::{
-    Backend, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
-};
+use fulgurite_driver_core::{Backend, CompileOptions, DeviceError, Error, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Code, Literal};
+
+use crate::harness::launch_on;
 
 /// Most elements that one count stands for.
 const MOST_ELEMENTS: usize = 1 << 26;
@@ -203,38 +203,22 @@ impl RunFile {
 
     /// The buffers after a launch.
     fn outputs(&self, backend: &dyn Backend) -> Result<Vec<Vec<Literal>>, Error> {
-        let mut buffers: Vec<Arc<dyn DeviceBuffer>> = Vec::new();
-        for values in &self.buffers {
-            let bytes: Vec<u8> = values
-                .iter()
-                .flat_map(|v| v.bits.to_le_bytes().into_iter().take(v.ty.size() as usize))
-                .collect();
-            let buffer = backend.allocate(bytes.len() as u64)?;
-            buffer.write(0, &bytes)?;
-            buffers.push(buffer);
-        }
+        let bytes_of = |values: &Vec<Literal>| -> Vec<u8> {
+            values.iter().flat_map(|v| v.bits.to_le_bytes().into_iter().take(v.ty.size() as usize)).collect()
+        };
+        let contents: Vec<Vec<u8>> = self.buffers.iter().map(bytes_of).collect();
         let executable = backend.compile(self.kernel.clone(), &CompileOptions::default())?;
-        let limits = &backend.snapshot().limits;
-        executable.launch(&Launch::check(
-            &self.kernel,
-            limits,
-            Binding::each(&buffers),
-            &self.params,
-            &self.options,
-        )?)?;
-        let mut outputs = Vec::new();
-        for (buffer, declared) in buffers.iter().zip(&self.kernel.buffers) {
-            let mut bytes = vec![0; buffer.bytes() as usize];
-            buffer.read(0, &mut bytes)?;
+        let after = launch_on(backend, &executable, &contents, &self.params, &self.options)?;
+        let outputs = after.iter().zip(&self.kernel.buffers).map(|(bytes, declared)| {
             let size = declared.element.scalar.size() as usize;
             let literal = |word: &[u8]| {
                 let mut bits = [0; 8];
                 bits[..size].copy_from_slice(word);
                 Literal::new(declared.element.scalar, u64::from_le_bytes(bits))
             };
-            outputs.push(bytes.chunks_exact(size).map(literal).collect());
-        }
-        Ok(outputs)
+            bytes.chunks_exact(size).map(literal).collect()
+        });
+        Ok(outputs.collect())
     }
 }
 

@@ -222,22 +222,7 @@ impl<'a> Harness<'a> {
         params: &[Components],
         options: &LaunchOptions,
     ) -> Result<Vec<Vec<u8>>, Error> {
-        let mut buffers = Vec::with_capacity(contents.len());
-        for bytes in contents {
-            let buffer = self.backend.allocate(bytes.len() as u64)?;
-            buffer.write(0, bytes)?;
-            buffers.push(buffer);
-        }
-        let limits = &self.backend.snapshot().limits;
-        let launch = Launch::check(executable.kernel(), limits, Binding::each(&buffers), params, options)?;
-        executable.launch(&launch)?;
-        let mut after = Vec::with_capacity(contents.len());
-        for (buffer, bytes) in buffers.iter().zip(contents) {
-            let mut read = vec![0; bytes.len()];
-            buffer.read(0, &mut read)?;
-            after.push(read);
-        }
-        Ok(after)
+        launch_on(self.backend.as_ref(), executable, contents, params, options)
     }
 
     pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
@@ -346,4 +331,30 @@ impl<'a> Harness<'a> {
             .collect();
         Some(self.report)
     }
+}
+
+/// Launches on buffers of these contents and gives what is in them afterwards.
+pub(crate) fn launch_on(
+    backend: &dyn Backend,
+    executable: &Arc<dyn Executable>,
+    contents: &[Vec<u8>],
+    params: &[Components],
+    options: &LaunchOptions,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let mut buffers = Vec::with_capacity(contents.len());
+    for bytes in contents {
+        let buffer = backend.allocate(bytes.len() as u64)?;
+        buffer.write(0, bytes)?;
+        buffers.push(buffer);
+    }
+    let limits = &backend.snapshot().limits;
+    let launch = Launch::check(executable.kernel(), limits, Binding::each(&buffers), params, options)?;
+    executable.launch(&launch)?;
+    let mut after = Vec::with_capacity(contents.len());
+    for (buffer, bytes) in buffers.iter().zip(contents) {
+        let mut read = vec![0; bytes.len()];
+        buffer.read(0, &mut read)?;
+        after.push(read);
+    }
+    Ok(after)
 }

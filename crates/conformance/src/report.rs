@@ -23,7 +23,7 @@ pub struct BackendReport {
     pub device: String,
     /// The driver and its version.
     pub driver: String,
-    /// What the driver was found to get wrong.
+    /// Faults that probes found in the driver.
     #[serde(default)]
     pub quirks: Vec<String>,
     /// The rules by which kernels are lowered for it.

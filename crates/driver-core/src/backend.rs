@@ -10,6 +10,7 @@ use fulgurite_spec::Code;
 use fulgurite_spec::cache::CacheOutcome;
 use fulgurite_spec::device::DeviceSnapshot;
 
+use crate::buffer::check_pattern;
 use crate::cache_report::CacheReport;
 use crate::error::Error;
 use crate::graph::{GraphStep, Recording};
@@ -131,12 +132,7 @@ pub fn check_fill(
     pattern: &[u8],
 ) -> Result<(), Error> {
     check_within(buffer.bytes(), range)?;
-    let bytes = range.end - range.start;
-    if !pattern.is_empty() && bytes.is_multiple_of(pattern.len() as u64) {
-        return Ok(());
-    }
-    let message = format!("{bytes} bytes are no whole number of patterns of {} bytes", pattern.len());
-    Err(Error::invalid(Code::BufferSize, message))
+    check_pattern(range.end - range.start, pattern)
 }
 
 /// Refuses a copy of bytes that either buffer does not have, or of bytes onto themselves.

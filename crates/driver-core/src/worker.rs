@@ -72,12 +72,14 @@ impl Worker {
     /// Waits until the device has all that was submitted so far: what is done on it next comes behind. A job, such as what
     /// follows a result, does what it would wait for.
     pub(crate) fn settle(&self) {
-        let until = lock(&self.shared.queue).deferred;
-        if own().is_some_and(|own| Arc::ptr_eq(&own, &self.shared)) {
+        let is_own = own().is_some_and(|own| Arc::ptr_eq(&own, &self.shared));
+        let mut queue = lock(&self.shared.queue);
+        let until = queue.deferred;
+        if is_own {
+            drop(queue);
             while lock(&self.shared.queue).begun < until && self.shared.next() {}
             return;
         }
-        let mut queue = lock(&self.shared.queue);
         while queue.done < until {
             queue = wait(&self.shared.changed, queue);
         }

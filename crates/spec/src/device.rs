@@ -219,7 +219,7 @@ pub struct DeviceSnapshot {
     pub limits: Limits,
     /// Which cooperative matrices it has; the capability goes with it.
     pub matrices: Matrices,
-    /// What its driver was found to get wrong, for people.
+    /// Faults that probes found in its driver, for people.
     pub quirks: Vec<String>,
     /// The rules by which kernels are lowered so that its driver gets them right, by name.
     pub rules: Vec<String>,

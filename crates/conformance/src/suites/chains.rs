@@ -1,4 +1,4 @@
-//! Ops in sequence: what drivers make of one op after another, which no test of single ops shows.
+//! Ops in sequence. A driver may compile each op correctly and still miscompile one op that follows another.
 //!
 //! Every pair of exact ops over all types, many to a kernel and alone, with results that a third op, control flow, an
 //! address, shared memory or an atomic uses; sequences that drivers are known to fold wrongly; random expressions; and

@@ -131,8 +131,7 @@ impl Emitter<'_> {
         if signed {
             let zero = self.limit(from, 0);
             let below = self.make(op::SLessThan, mask, &[value, zero]);
-            let negated = self.negated(unsigned, magnitude);
-            magnitude = self.make(op::Select, unsigned, &[below, negated, magnitude]);
+            magnitude = self.negated_where(unsigned, below, magnitude);
             negative = Some(below);
         }
         // Bits beyond 24.

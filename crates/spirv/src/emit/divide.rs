@@ -81,11 +81,6 @@ impl Emitter<'_> {
         Divided { quotient, remainder }
     }
 
-    fn negated_where(&mut self, ty: Type, condition: Id, value: Id) -> Id {
-        let negated = self.negated(ty, value);
-        self.make(op::Select, ty, &[condition, negated, value])
-    }
-
     /// Divides by a `y` that is not zero. If it fits a word, these are two steps of long division in base 2³²; otherwise the
     /// quotient fits a word, and is estimated from the leading 32 bits of `y`, lowered by one, and corrected.
     /// (Knuth, *The Art of Computer Programming*, volume 2, section 4.3.1, algorithm D.)

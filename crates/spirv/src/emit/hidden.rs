@@ -159,6 +159,12 @@ impl Emitter<'_> {
         }
     }
 
+    /// An integer, or its negative where `condition` holds.
+    pub(super) fn negated_where(&mut self, ty: Type, condition: Id, value: Id) -> Id {
+        let negated = self.negated(ty, value);
+        self.make(op::Select, ty, &[condition, negated, value])
+    }
+
     /// A constant that integers of type `ty` are compared with.
     pub(super) fn limit(&mut self, ty: Type, bits: u64) -> Id {
         let constant = self.asm.splat(ty, bits);

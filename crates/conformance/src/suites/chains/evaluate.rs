@@ -7,6 +7,7 @@ use fulgurite_spec::{FloatContract, Op, ScalarType, Semantics, Type, TypeSet};
 
 use super::data::Data;
 use super::program::{Arm, Column, INVOCATIONS, Node, Output, Program, Var, table_word};
+use crate::suites::ops::Subject;
 
 /// Facts that a program's meaning depends on besides its inputs.
 #[derive(Clone, Copy, Debug)]
@@ -290,9 +291,17 @@ fn lanes(ty: Type, value: &Components) -> &[u64] {
     &value[..ty.lanes.count() as usize]
 }
 
+/// Those of `subjects` that are [exact](is_exact) and have only `types` and truth values.
+pub(super) fn exact_subjects(subjects: Vec<Subject>, types: TypeSet) -> Vec<Subject> {
+    let has = |ty: &Type| ty.scalar == ScalarType::Bool || types.contains(ty.scalar);
+    let wanted =
+        |s: &Subject| is_exact(s.op, s.main) && has(&s.main) && has(&s.result) && s.operands.iter().all(has);
+    subjects.into_iter().filter(wanted).collect()
+}
+
 /// Whether the op table leaves an op on `main` no choice but the bits of a NaN, flushed subnormals, the sign of a zero
 /// and fusing.
-pub(super) fn is_exact(op: Op, main: Type) -> bool {
+fn is_exact(op: Op, main: Type) -> bool {
     match op.info().semantics {
         Semantics::Scalar { float, .. } => !main.scalar.is_float() || float != FloatContract::Approximate,
         Semantics::Special(_) => op == Op::Construct,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Op, ScalarType, Type, TypeSet};
 
-use super::evaluate::is_exact;
+use super::evaluate::exact_subjects;
 use super::program::{Arm, Node, Output, Program, Source, TABLE, Var};
 use crate::suites::ops::Subject;
 use crate::values::{Random, edges};
@@ -42,11 +42,7 @@ pub(super) struct Chain {
 impl Pairs {
     /// The pairs over `types`.
     pub(super) fn new(subjects: Vec<Subject>, types: TypeSet) -> Self {
-        let has = |ty: &Type| ty.scalar == ScalarType::Bool || types.contains(ty.scalar);
-        let wanted = |s: &Subject| {
-            is_exact(s.op, s.main) && has(&s.main) && has(&s.result) && s.operands.iter().all(has)
-        };
-        let subjects: Vec<Subject> = subjects.into_iter().filter(wanted).collect();
+        let subjects = exact_subjects(subjects, types);
         let mut takers: HashMap<Type, Vec<(usize, usize)>> = HashMap::new();
         for (number, subject) in subjects.iter().enumerate() {
             for (position, ty) in subject.operands.iter().enumerate() {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use fulgurite_ir::Combine;
 use fulgurite_spec::{Lanes, Op, ScalarType, Type, TypeSet};
 
-use super::evaluate::is_exact;
+use super::evaluate::exact_subjects;
 use super::program::{Arm, INVOCATIONS, Node, Output, Program, Source, TABLE, Var};
 use crate::suites::ops::Subject;
 use crate::values::{Random, edges};
@@ -23,19 +23,13 @@ pub(super) struct Vocabulary {
 impl Vocabulary {
     /// The exact ops among `subjects` over `types`.
     pub(super) fn new(subjects: Vec<Subject>, types: TypeSet, subgroups: Option<u32>) -> Self {
-        let has = |ty: &Type| ty.scalar == ScalarType::Bool || types.contains(ty.scalar);
         let mut makers: HashMap<Type, Vec<Subject>> = HashMap::new();
-        for subject in subjects {
-            if is_exact(subject.op, subject.main)
-                && has(&subject.main)
-                && has(&subject.result)
-                && subject.operands.iter().all(has)
-            {
-                makers.entry(subject.result).or_default().push(subject);
-            }
+        for subject in exact_subjects(subjects, types) {
+            makers.entry(subject.result).or_default().push(subject);
         }
-        let scalars = ScalarType::ALL.into_iter().filter(|ty| has(&Type::scalar(*ty)));
-        let types = scalars
+        // Nothing makes a type that the device lacks.
+        let types = ScalarType::ALL
+            .into_iter()
             .flat_map(|scalar| Lanes::ALL.map(|lanes| Type::vector(scalar, lanes)))
             .filter(|ty| makers.contains_key(ty))
             .collect();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use fulgurite_driver_core::{Backend, Binding, CachePolicy, CompileOptions, Error, Launch, LaunchOptions};
+use fulgurite_driver_core::{Backend, CachePolicy, CompileOptions, Error, LaunchOptions};
 use fulgurite_ir::{text, verify};
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::eval::float::FloatFormat;
@@ -17,6 +17,7 @@ use super::data::Data;
 use super::evaluate::{Device, evaluate};
 use super::program::{Column, INVOCATIONS, Output, Program};
 use super::write::{Digests, Stores, Written, digest, write};
+use crate::harness::launch_on;
 use crate::validate::validate;
 
 /// Bytes of stack of each thread: evaluation and some drivers' compilers recurse on nested control flow.
@@ -89,7 +90,7 @@ impl Pack {
             }
             _ => Vec::new(),
         };
-        let [buffers, params] = &written.declared;
+        let (buffers, params) = (&written.buffer_names, &written.param_names);
         let list = |ty: ScalarType, elements: &[Option<u64>]| {
             let literal =
                 |bits: &Option<u64>| bits.map_or("?".to_owned(), |bits| Literal::new(ty, bits).to_string());
@@ -285,28 +286,8 @@ fn launch(backend: &dyn Backend, written: &Written) -> Result<Vec<Vec<u8>>, Stop
     // Tens of thousands of kernels that nobody runs again.
     let options = CompileOptions::default().cache(CachePolicy::Off);
     let executable = backend.compile(Arc::new(kernel), &options)?;
-    let mut buffers = Vec::with_capacity(written.buffers.len());
-    for bytes in &written.buffers {
-        let buffer = backend.allocate(bytes.len() as u64)?;
-        buffer.write(0, bytes)?;
-        buffers.push(buffer);
-    }
-    let limits = &backend.snapshot().limits;
-    let launch = Launch::check(
-        executable.kernel(),
-        limits,
-        Binding::each(&buffers),
-        &written.params,
-        &LaunchOptions::workgroups([1, 1, 1]).timeout(TIMEOUT),
-    )?;
-    executable.launch(&launch)?;
-    let mut after = Vec::with_capacity(buffers.len());
-    for buffer in &buffers {
-        let mut bytes = vec![0; buffer.bytes() as usize];
-        buffer.read(0, &mut bytes)?;
-        after.push(bytes);
-    }
-    Ok(after)
+    let options = LaunchOptions::workgroups([1, 1, 1]).timeout(TIMEOUT);
+    Ok(launch_on(backend, &executable, &written.buffers, &written.params, &options)?)
 }
 
 /// Makes packs 0 to `count` by `make`, runs each on a thread of a pool, and hands what became of them to `each`, in no

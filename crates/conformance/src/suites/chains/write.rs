@@ -30,8 +30,10 @@ pub(super) struct Written {
     /// The contents of each buffer before the launch.
     pub(super) buffers: Vec<Vec<u8>>,
     pub(super) params: Vec<Components>,
-    /// The name and type of each buffer and of each parameter.
-    pub(super) declared: [Vec<(String, ScalarType)>; 2],
+    /// The name and type of each buffer.
+    pub(super) buffer_names: Vec<(String, ScalarType)>,
+    /// The name and type of each parameter.
+    pub(super) param_names: Vec<(String, ScalarType)>,
     /// For each program, its outputs' components; empty where they are in a digest.
     places: Vec<Vec<Vec<Place>>>,
     /// The digests, in the order of the programs.
@@ -61,7 +63,7 @@ impl Written {
             (0..count).map(|at| Some(component_at(bytes, *ty, at))).collect()
         };
         let mut buffers: Vec<Vec<Option<u64>>> =
-            self.buffers.iter().zip(&self.declared[0]).map(elements).collect();
+            self.buffers.iter().zip(&self.buffer_names).map(elements).collect();
         let mut set = |place: &Place, invocation: usize, bits: u64, decided: u64| {
             let known = decided >> invocation & 1 == 1;
             buffers[place.buffer][place.first + invocation] = known.then_some(bits);
@@ -218,7 +220,7 @@ pub(super) fn write(programs: &[&Program], data: &Data, stores: Stores) -> Writt
     }
     let text = writer.text + &late + "}\n";
     let param_names = declared.params.iter().map(|ty| (format!("param_{ty}"), *ty)).collect();
-    Written { text, buffers, params, declared: [buffer_names, param_names], places, digests }
+    Written { text, buffers, params, buffer_names, param_names, places, digests }
 }
 
 /// The digest of each invocation, and a bit for each where it is decided.
