@@ -3,19 +3,20 @@
 //!
 //! A case is one statement about one tuning, or one record that is looked for after something was done to its file.
 
+mod clock;
 mod damage;
 mod planted;
 mod writers;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fulgurite_autotune::{
     AutotuneMode, AutotunePolicy, AutotuneStore, CandidateRow, Gate, Instance, MeasurePolicy, ProcessGate,
     Rejection, Source, StoreOptions, TuneOptions, TuneReport, TuneVerdict, Tuner, answer, tune, tune_with,
 };
-use fulgurite_driver_core::{Buffer, DeviceError, Error, LaunchOptions};
+use fulgurite_driver_core::{Buffer, CompileOptions, Device, DeviceError, Error, LaunchOptions};
 use fulgurite_spec::Code;
 
 use crate::harness::Harness;
@@ -28,6 +29,7 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
 }
 
 const PARTS: &[(&str, Part)] = &[
+    ("what a device's own clock says", own_clock),
     ("what must never win", never_wins),
     ("a candidate that takes its process with it", crashing),
     ("what is no fault of a candidate", no_fault),
@@ -37,8 +39,14 @@ const PARTS: &[(&str, Part)] = &[
     ("tuned kernels as a program uses them", in_the_background),
 ];
 
-/// A launch that does not end within this is stopped.
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// A launch that does not end within this is stopped: long enough for one of a few thousand steps on a machine that is busy.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A device of the backend, with a planted clock.
+fn device(checks: &Checks<'_, '_>) -> Device {
+    let backend = Arc::new(clock::Clock(Arc::clone(checks.backend())));
+    Device::new(backend, CompileOptions::default(), LaunchOptions::default())
+}
 
 fn options() -> TuneOptions {
     let measure = MeasurePolicy::default().rounds(5).lasts(Duration::ZERO).warm_up(Duration::ZERO);
@@ -52,7 +60,7 @@ fn unexpected(error: impl std::fmt::Display) -> Error {
 }
 
 fn planted(checks: &Checks<'_, '_>, kinds: &[Kind]) -> Result<Instance, Error> {
-    Instance::new(Arc::new(Planted::new(kinds)), checks.device().snapshot(), &Size(SIZE))
+    Instance::new(Arc::new(Planted::new(kinds)), device(checks).snapshot(), &Size(SIZE))
 }
 
 /// Elements of the problem.
@@ -66,6 +74,34 @@ fn verdicts(report: &TuneReport) -> Vec<Option<TuneVerdict>> {
 fn reason(report: &TuneReport, at: usize) -> String {
     let row = report.candidates[at].row.as_ref();
     row.and_then(|row| row.reason.clone()).unwrap_or_default()
+}
+
+/// The one part whose times are not planted: more work takes longer. Whatever else runs makes a launch longer, never shorter, so
+/// that the least of enough times tells.
+fn own_clock(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let (x, y) = (device.zeroed(u64::from(SIZE) * 4)?, device.zeroed(u64::from(SIZE) * 4)?);
+    let options = LaunchOptions::invocations([SIZE, 1, 1]);
+    let compile = |steps| device.compile(&planted::hash(steps)?, &CompileOptions::default());
+    let programs = [compile(16)?, compile(4000)?];
+    let mut least = [Duration::MAX; 2];
+    for _ in 0..1000 {
+        for (program, least) in programs.iter().zip(&mut least) {
+            let views = [x.whole(), y.whole()];
+            let report = program.launch(&views, &[planted::zero()], &options.clone().timed(true))?;
+            let Some(time) = report.device_time else {
+                checks.harness.unsupported(checks.group, "a clock");
+                return Ok(());
+            };
+            *least = (*least).min(time);
+        }
+        if least[0] * 2 < least[1] {
+            break;
+        }
+    }
+    checks.holds("250 times the work takes longer", least[0] * 2 < least[1], || format!("{least:?}"));
+    checks.holds("and no work takes no time", !least[0].is_zero(), || format!("{least:?}"));
+    Ok(())
 }
 
 fn never_wins(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
@@ -82,7 +118,7 @@ fn never_wins(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     ];
     let instance = planted(checks, &kinds)?;
     let store = AutotuneStore::in_memory();
-    let report = tune(&checks.device(), &instance, &store, &options())?;
+    let report = tune(&device(checks), &instance, &store, &options())?;
     checks.equal("which is used", &report.best, &2);
     let found = verdicts(&report);
     let is_right = |at: usize| matches!(found[at], Some(TuneVerdict::Measured | TuneVerdict::Eliminated));
@@ -123,7 +159,7 @@ fn crashing(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let start = || worker.command(&["tune-try", &names.join(",")]);
     let mut gate = ProcessGate::new(start, Duration::from_secs(60));
     let store = AutotuneStore::in_memory();
-    let report = tune_with(&checks.device(), &instance, &store, &options(), &mut gate, &mut |_| ())?;
+    let report = tune_with(&device(checks), &instance, &store, &options(), &mut gate, &mut |_| ())?;
     checks.equal("which is used", &report.best, &2);
     let found = verdicts(&report);
     for at in [1, 3] {
@@ -131,7 +167,7 @@ fn crashing(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     }
     checks.equal("the verdict on what is tried after it", &found[4], &Some(TuneVerdict::Wrong));
     // It is never tried again: that would end this process.
-    let again = tune(&checks.device(), &instance, &store, &options())?;
+    let again = tune(&device(checks), &instance, &store, &options())?;
     checks.equal("what is measured again", &again.measured, &0);
     Ok(())
 }
@@ -166,7 +202,7 @@ impl Gate for Saying {
 
 fn no_fault(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let instance = planted(checks, &[Kind::Slow, Kind::Fast, Kind::Middling])?;
-    let device = checks.device();
+    let device = device(checks);
     let run = |store: &AutotuneStore, error| {
         let mut gate = Saying { at: 1, error };
         tune_with(&device, &instance, store, &options(), &mut gate, &mut |_| ())
@@ -224,14 +260,14 @@ fn try_planted(kinds: &str) -> Result<(), String> {
 fn nothing_right(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let instance = planted(checks, &[Kind::Wrong, Kind::Trapping])?;
     let store = AutotuneStore::in_memory();
-    let result = tune(&checks.device(), &instance, &store, &options());
+    let result = tune(&device(checks), &instance, &store, &options());
     checks.refused("nothing right", result, Code::NothingRight);
     let record = store.get(&instance.key(&options().measure.key()));
     let rejected = record.map(|record| record.candidates().len());
     checks.equal("what is recorded all the same", &rejected, &Some(2));
     let none = planted(checks, &[]);
     checks.refused("no configuration", none.map(drop), Code::NoConfiguration);
-    let text = Instance::parse(Arc::new(Planted::new(&[Kind::Fast])), checks.device().snapshot(), "many");
+    let text = Instance::parse(Arc::new(Planted::new(&[Kind::Fast])), device(checks).snapshot(), "many");
     checks.refused("no problem", text.map(drop), Code::BadProblem);
     Ok(())
 }
@@ -239,7 +275,7 @@ fn nothing_right(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
 fn remembered(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let folder = tempfile::tempdir().map_err(unexpected)?;
     let open = || AutotuneStore::open(folder.path().join("autotune"), StoreOptions::default());
-    let device = checks.device();
+    let device = device(checks);
     let run = |instance: &Instance, options: &TuneOptions| {
         // As another process would.
         let store = open();
@@ -304,7 +340,7 @@ fn remembered(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
 
 fn searching(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     // One of three hundred is fast, three fields away from the heuristic's.
-    let device = checks.device();
+    let device = device(checks);
     let landscape = |has_another| {
         let family = Arc::new(planted::Landscape { has_another });
         Instance::new(family, device.snapshot(), &Size(SIZE))
@@ -369,7 +405,7 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let root = folder.path().join("autotune");
     let kinds = [Kind::Slow, Kind::Wrong, Kind::Fast];
     // As many processes would: none has what another compiled or was given.
-    let devices: Vec<_> = (0..9).map(|_| checks.device()).collect();
+    let devices: Vec<_> = (0..9).map(|_| device(checks)).collect();
     let mut devices = devices.into_iter();
     let mut tuner = |mode| {
         let store = AutotuneStore::open(&root, StoreOptions::default());
@@ -377,8 +413,12 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         Ok::<_, Error>(Tuner::new(device, store, &AutotunePolicy::mode(mode)))
     };
     let use_it = |checks: &mut Checks<'_, '_>, tuner: &Tuner| -> Result<_, Error> {
-        let tuned = tuner.get(Planted::new(&kinds), &Size(SIZE))?;
+        // What is found in the background is not used before it was seen what is given at once.
+        let turn = Arc::new(Mutex::new(()));
+        let waits = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let tuned = tuner.get(Planted::new(&kinds).after(&turn), &Size(SIZE))?;
         let first = tuned.source();
+        drop(waits);
         let input: Vec<u8> = planted::input(7).iter().flat_map(|x| x.to_le_bytes()).collect();
         let buffers = [tuner.device().upload(&input)?, tuner.device().zeroed(u64::from(SIZE) * 4)?];
         let views = buffers.each_ref().map(Buffer::whole);

@@ -1,16 +1,18 @@
-//! A family of planted candidates: each hashes its element for a while, right or wrong, fast or slow, or not at all.
+//! A family of planted candidates: each hashes its element, right or wrong, fast or slow by the planted clock, or not at all.
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ThreadId};
 
 use fulgurite_autotune::{Argument, Family, Mismatch, Numbers, Plan, Slot, Summary, Trial, Work};
 use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_driver_core::{CompileOptions, Device, Error, LaunchOptions};
+use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{Read, Write};
 use fulgurite_spec::Literal;
 use fulgurite_spec::device::DeviceSnapshot;
-use fulgurite_spec::eval;
+use fulgurite_spec::eval::{self, Components};
 use serde::{Deserialize, Serialize};
 
 use crate::values::Random;
@@ -92,11 +94,20 @@ pub(super) struct Planted {
     kinds: Vec<Kind>,
     /// Another edition has other kernels, which do the same.
     pub(super) edition: u32,
+    /// While it is held, other threads than the one that made this wait for a plan.
+    turn: Arc<Mutex<()>>,
+    maker: ThreadId,
 }
 
 impl Planted {
     pub(super) fn new(kinds: &[Kind]) -> Self {
-        Self { kinds: kinds.to_vec(), edition: 0 }
+        Self { kinds: kinds.to_vec(), edition: 0, turn: Arc::default(), maker: thread::current().id() }
+    }
+
+    /// Has other threads wait for plans while somebody holds `turn`.
+    pub(super) fn after(mut self, turn: &Arc<Mutex<()>>) -> Self {
+        self.turn = Arc::clone(turn);
+        self
     }
 }
 
@@ -124,11 +135,11 @@ pub(super) fn reference() -> Device {
     Device::new(backend, CompileOptions::default(), LaunchOptions::default())
 }
 
-/// The text of a kernel that hashes `steps` times, and `more` times something that does not count.
-fn text(steps: u32, more: u32, edition: u32, at_the_end: &str) -> String {
+/// The text of a kernel that hashes `steps` times, and takes so many nanoseconds by the planted clock.
+fn text(steps: u32, nanoseconds: u32, edition: u32, at_the_end: &str) -> String {
     format!(
         "fulgurite 1
-kernel @planted_{edition} workgroup(32, 1, 1) {{
+kernel @planted_{edition}_{nanoseconds} workgroup(32, 1, 1) {{
   buffer %x: read u32[]
   buffer %y: write u32[]
   param %zero: u32
@@ -139,13 +150,9 @@ kernel @planted_{edition} workgroup(32, 1, 1) {{
     %n = add %m, 1013904223u32
     yield %n
   }}
-  %other = for %s in 0u32 to {more}u32 step 1u32 carry(%h = %x0) {{
-    %m = mul %h, 22695477u32
-    %r = xor %m, %s
-    %n = add %r, {edition}u32
-    yield %n
-  }}
-  %nothing = mul %other, %zero
+  // Its name does not tell a kernel from another.
+  %ns = mul %zero, {nanoseconds}u32
+  %nothing = mul %ns, {edition}u32
   %v = add %hash, %nothing
 {at_the_end}
 }}
@@ -157,50 +164,50 @@ impl Planted {
     fn text(&self, kind: Kind) -> String {
         let store = "  store %y[%i], %v";
         let last = super::SIZE - 1;
+        let hash = |nanoseconds, end: &str| text(STEPS, nanoseconds, self.edition, end);
         match kind {
-            Kind::Slow => text(STEPS, 500, self.edition, store),
-            Kind::Middling => text(STEPS, 120, self.edition, store),
-            Kind::Fast | Kind::Crashing => text(STEPS, 0, self.edition, store),
-            Kind::Wrong => text(1, 0, self.edition, store),
-            Kind::WrongAtTheEnd => {
-                let end = format!(
+            Kind::Slow => hash(9000, store),
+            Kind::Middling => hash(3000, store),
+            Kind::Fast | Kind::Crashing => hash(1000, store),
+            Kind::Wrong => text(1, 100, self.edition, store),
+            Kind::WrongAtTheEnd => hash(
+                100,
+                &format!(
                     "  %last = eq %i, {last}u32\n  %w = add %v, 1u32\n  %u = select %last, %w, %v\n  store %y[%i], %u"
-                );
-                text(STEPS, 0, self.edition, &end)
-            }
-            Kind::Unwritten => {
-                text(STEPS, 0, self.edition, "  %no = ne %zero, 0u32\n  if %no {\n    store %y[%i], %v\n  }")
-            }
-            Kind::Expecting => text(
-                STEPS,
-                0,
-                self.edition,
-                "  %s = load %scratch[%i]\n  %w = add %v, %s\n  store %y[%i], %w",
-            )
-            .replace("  param %zero", "  buffer %scratch: read u32[]\n  param %zero"),
-            Kind::Trapping => text(
-                STEPS,
-                0,
-                self.edition,
-                "  store %y[%i], %v\n  %z = eq %i, 5u32\n  if %z {\n    trap 7u32\n  }",
+                ),
             ),
-            Kind::Endless => text(
-                STEPS,
-                0,
-                self.edition,
+            Kind::Unwritten => hash(100, "  %no = ne %zero, 0u32\n  if %no {\n    store %y[%i], %v\n  }"),
+            Kind::Expecting => hash(100, "  %s = load %scratch[%i]\n  %w = add %v, %s\n  store %y[%i], %w")
+                .replace("  param %zero", "  buffer %scratch: read u32[]\n  param %zero"),
+            Kind::Trapping => {
+                hash(100, "  store %y[%i], %v\n  %z = eq %i, 5u32\n  if %z {\n    trap 7u32\n  }")
+            }
+            Kind::Endless => hash(
+                100,
                 "  store %y[%i], %v\n  %end = while carry(%k = %zero) {\n    %go = eq %k, 0u32\n    condition %go\n  } do {\n    %same = mul %k, 3u32\n    yield %same\n  }\n  store %y[%i], %end",
             ),
-            Kind::TooLarge => {
-                text(STEPS, 0, self.edition, store).replace("workgroup(32,", "workgroup(1000000,")
-            }
+            Kind::TooLarge => hash(100, store).replace("workgroup(32,", "workgroup(1000000,"),
         }
     }
 }
 
+fn kernel(text: &str) -> Result<Arc<VerifiedKernel>, Error> {
+    let kernel = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify);
+    kernel.map(Arc::new).map_err(Error::Invalid)
+}
+
+/// A kernel that hashes `steps` times.
+pub(super) fn hash(steps: u32) -> Result<Arc<VerifiedKernel>, Error> {
+    kernel(&text(steps, 0, 0, "  store %y[%i], %v"))
+}
+
+/// The parameter `%zero` of every planted kernel.
+pub(super) fn zero() -> Components {
+    eval::splat_low(Literal::from(0u32).bits)
+}
+
 fn plan(text: &str, size: &Size) -> Result<Plan, Error> {
-    let kernel = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify).map_err(Error::Invalid)?;
-    let zero = eval::splat_low(Literal::from(0u32).bits);
-    Ok(Plan::of(Arc::new(kernel), vec![zero], LaunchOptions::invocations([size.0, 1, 1])))
+    Ok(Plan::of(kernel(text)?, vec![zero()], LaunchOptions::invocations([size.0, 1, 1])))
 }
 
 fn arguments(size: &Size) -> Vec<Argument> {
@@ -244,6 +251,9 @@ impl Family for Planted {
     }
 
     fn plan(&self, config: &PlantedConfig, size: &Size) -> Result<Plan, Error> {
+        if thread::current().id() != self.maker {
+            drop(self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        }
         let mut plan = plan(&self.text(config.kind), size)?;
         if config.kind == Kind::Expecting {
             plan.scratch = vec![u64::from(size.0) * 4];
@@ -322,7 +332,7 @@ impl Family for Landscape {
         let away = place.away();
         // A kernel of its own for each place.
         let edition = 1 + place.a + 8 * place.b + 64 * place.c;
-        plan(&text(STEPS, 10 * away, edition, "  store %y[%i], %v"), size)
+        plan(&text(STEPS, 1000 + 200 * away, edition, "  store %y[%i], %v"), size)
     }
 
     fn summary(&self, _: &Place) -> Summary {
