@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fulgurite_ir::VerifiedKernel;
-use fulgurite_pipeline_cache::{CacheOptions, Layer, Pack};
+use fulgurite_pipeline_cache::{CacheOptions, Layer, TrustedPack};
 
 /// Options of opening the backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Options {
     /// Where compiled kernels are kept. Default: nowhere, so each process compiles.
     pub cache_directory: Option<PathBuf>,
     /// Packs of compiled kernels that are looked into, too.
-    pub packs: Vec<Pack>,
+    pub packs: Vec<TrustedPack>,
     /// Kernels whose compiled forms are read from the cache while the device is made.
     pub prefetch: Prefetch,
     /// How long a launch that timed out may take to come back before the device is given up as lost; the caller waits
@@ -142,9 +142,9 @@ impl Options {
         self
     }
 
-    /// Looks into `pack`, too, for compiled kernels.
+    /// Looks into `pack`, too, for lowered kernels and driver binaries.
     #[must_use]
-    pub fn pack(mut self, pack: Pack) -> Self {
+    pub fn pack(mut self, pack: TrustedPack) -> Self {
         self.packs.push(pack);
         self
     }
