@@ -158,7 +158,10 @@ fn messages_say_what_was_passed() {
     let (x, y) = (ctx.buffer(&[1u32; 5]).unwrap().into(), ctx.buffer(&[0u32; 5]).unwrap().into());
     let error =
         copy.launch(&[DynArg::Buffer(&x), DynArg::Buffer(&y), DynArg::param(&7u32)]).unwrap_err().to_string();
-    assert!(error.contains("`require le %n, (len %x)` does not hold: `%n` is 7u32, `len %x` is 5u32"), "{error}");
+    assert!(
+        error.contains("`require le %n, (len %x)` does not hold: `%n` is 7u32, `len %x` is 5u32"),
+        "{error}"
+    );
     let shorter = ctx.buffer(&[0u32; 4]).unwrap().into();
     let error = copy.launch(&[DynArg::Buffer(&x), DynArg::Buffer(&shorter), DynArg::param(&3u32)]);
     assert!(error.is_ok(), "it says what the length of `%x` must be");
