@@ -27,4 +27,4 @@ pub use verify::{
 
 /// The version of what the analyses prove, and of what is done to a kernel before it is lowered: raised whenever any
 /// kernel is lowered in another way for it.
-pub const ANALYSIS_VERSION: u32 = 2;
+pub const ANALYSIS_VERSION: u32 = 3;

@@ -1,6 +1,6 @@
 //! Which steps of a graph must wait for which, and why.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -45,68 +45,151 @@ impl fmt::Display for Hazard {
     }
 }
 
-/// An access of a step.
-#[derive(Clone)]
-struct Access {
-    step: usize,
-    bytes: Range<u64>,
-    writes: bool,
-}
-
 /// Finds every hazard that no others imply, and what each step waits for.
 pub(super) fn find(steps: Vec<StepWork>) -> (Vec<Hazard>, Vec<GraphStep>) {
-    // By buffer, what later steps may have to wait for.
-    let mut open: HashMap<*const (), Vec<Access>> = HashMap::new();
-    let (mut hazards, mut found) = (Vec::new(), Vec::with_capacity(steps.len()));
-    for (step, work) in steps.into_iter().enumerate() {
-        let own = accesses(&work);
-        let mut waits = Vec::new();
-        for (binding, writes) in &own {
-            let before = open.get(&key(binding)).into_iter().flatten();
-            for earlier in before.filter(|earlier| *writes || earlier.writes) {
-                let bytes = common(&earlier.bytes, &binding.range());
-                if !bytes.is_empty() {
-                    let kind = match (earlier.writes, writes) {
-                        (true, false) => HazardKind::ReadAfterWrite,
-                        (false, _) => HazardKind::WriteAfterRead,
-                        (true, true) => HazardKind::WriteAfterWrite,
-                    };
-                    waits.push(Hazard { before: earlier.step, step, kind, bytes });
+    let mut search = Search::default();
+    let waits: Vec<_> =
+        steps.iter().enumerate().map(|(step, work)| search.step(step, &accesses(work))).collect();
+    let waits_for = waits.into_iter().zip(steps);
+    let found = waits_for.map(|(after, work)| GraphStep { work, after }).collect();
+    (search.hazards, found)
+}
+
+/// How many steps are looked at to see whether a step waits for another by way of a third. Beyond that, it waits for it once more
+/// than it need.
+const MOST_BEHIND: usize = 256;
+
+/// What is known of the steps so far. Takes about as long as there are accesses and hazards together.
+#[derive(Default)]
+struct Search {
+    /// By buffer.
+    open: HashMap<*const (), Open>,
+    hazards: Vec<Hazard>,
+    waits: Vec<Waits>,
+    /// How many accesses and steps were looked at.
+    #[cfg(test)]
+    looked_at: usize,
+}
+
+/// What later steps may have to wait for on one buffer.
+#[derive(Default)]
+struct Open {
+    /// The last write of each byte: where it ends and by which step, by where it begins. None have bytes in common.
+    writes: BTreeMap<u64, (u64, usize)>,
+    /// Reads of what was not wholly written since.
+    reads: Vec<(Range<u64>, usize)>,
+}
+
+/// What a step waits for.
+struct Waits {
+    /// Those that no other of them waits for, in order.
+    after: Vec<usize>,
+    /// It waits for all steps before this one, in some way.
+    all_before: usize,
+}
+
+impl Search {
+    /// Adds the next step; gives what it waits for.
+    fn step(&mut self, step: usize, accesses: &[(Binding, bool)]) -> Vec<usize> {
+        let mut found = Vec::new();
+        for (binding, writes) in accesses {
+            let Some(open) = self.open.get(&key(binding)) else { continue };
+            let bytes = binding.range();
+            if bytes.is_empty() {
+                continue;
+            }
+            let mut wait = |before, kind, bytes| found.push(Hazard { before, step, kind, bytes });
+            let last_writes = open.writes_in(&bytes);
+            #[cfg(test)]
+            {
+                self.looked_at += last_writes.clone().count() + if *writes { open.reads.len() } else { 0 };
+            }
+            for (common, before) in last_writes {
+                let kind = if *writes { HazardKind::WriteAfterWrite } else { HazardKind::ReadAfterWrite };
+                wait(before, kind, common);
+            }
+            for (read, before) in open.reads.iter().filter(|_| *writes) {
+                let common = common(read, &bytes);
+                if !common.is_empty() {
+                    wait(*before, HazardKind::WriteAfterRead, common);
                 }
             }
         }
-        for (binding, writes) in own {
-            let accesses = open.entry(key(&binding)).or_default();
-            let bytes = binding.range();
-            if writes {
-                // Whoever waits for what was there waits for this write, which does so itself.
-                accesses.retain(|a| a.step == step || common(&a.bytes, &bytes) != a.bytes);
+        for (binding, writes) in accesses {
+            let open = self.open.entry(key(binding)).or_default();
+            match (binding.range(), writes) {
+                (bytes, _) if bytes.is_empty() => {}
+                (bytes, true) => open.write(bytes, step),
+                (bytes, false) => open.reads.push((bytes, step)),
             }
-            accesses.push(Access { step, bytes, writes });
         }
-        let mut after: Vec<usize> = waits.iter().map(|hazard| hazard.before).collect();
+        let mut after: Vec<usize> = found.iter().map(|hazard| hazard.before).collect();
         after.sort_unstable();
         after.dedup();
-        drop_implied(&mut after, &found);
-        hazards.extend(waits.into_iter().filter(|hazard| after.binary_search(&hazard.before).is_ok()));
-        found.push(GraphStep { work, after });
+        let all_before = after.iter().map(|earlier| self.waits[*earlier].all_before).max().unwrap_or(0);
+        let all_before = after.iter().fold(all_before, |all, earlier| all + usize::from(*earlier == all));
+        self.drop_implied(&mut after);
+        found.retain(|hazard| after.binary_search(&hazard.before).is_ok());
+        self.hazards.extend(found);
+        self.waits.push(Waits { after: after.clone(), all_before });
+        after
     }
-    (hazards, found)
+
+    /// Leaves of `after`, which is sorted, what no other of it waits for already.
+    fn drop_implied(&mut self, after: &mut Vec<usize>) {
+        let all_before = after.iter().map(|step| self.waits[*step].all_before).max().unwrap_or(0);
+        after.retain(|step| *step >= all_before);
+        let [least, _, ..] = after[..] else { return };
+        let mut implied = HashSet::new();
+        'search: for step in after.iter().rev() {
+            let mut behind = vec![*step];
+            while let Some(step) = behind.pop() {
+                // Earlier ones than all that are asked for lead to none of them.
+                let first = self.waits[step].after.partition_point(|earlier| *earlier < least);
+                let earlier = &self.waits[step].after[first..];
+                #[cfg(test)]
+                {
+                    self.looked_at += earlier.len();
+                }
+                behind.extend(earlier.iter().filter(|earlier| implied.insert(**earlier)));
+                if implied.len() > MOST_BEHIND {
+                    break 'search;
+                }
+            }
+        }
+        after.retain(|step| !implied.contains(step));
+    }
 }
 
-/// Leaves of `after`, which is sorted, what no other of it waits for already.
-fn drop_implied(after: &mut Vec<usize>, found: &[GraphStep]) {
-    let [least, _, ..] = after[..] else { return };
-    let mut implied = HashSet::new();
-    for step in after.iter().rev() {
-        let mut behind = vec![*step];
-        while let Some(step) = behind.pop() {
-            // Earlier ones than all that are asked for lead to none of them.
-            let earlier = found[step].after.iter().filter(|earlier| **earlier >= least);
-            behind.extend(earlier.filter(|earlier| implied.insert(**earlier)));
-        }
+impl Open {
+    /// What of `bytes` was written last by which step.
+    fn writes_in(&self, bytes: &Range<u64>) -> impl Iterator<Item = (Range<u64>, usize)> + Clone + use<'_> {
+        let bytes = bytes.clone();
+        // They are disjoint, so that their ends are in order, too.
+        let before_end = self.writes.range(..bytes.end).rev();
+        let inside = before_end.take_while(move |(_, (end, _))| *end > bytes.start);
+        inside.map(move |(begin, (end, step))| (common(&(*begin..*end), &bytes), *step))
     }
-    after.retain(|step| !implied.contains(step));
+
+    /// `step` writes `bytes`. Whoever waits for what was there waits for this write, which does so itself.
+    fn write(&mut self, bytes: Range<u64>, step: usize) {
+        self.reads.retain(|(read, _)| common(read, &bytes) != *read);
+        let before: Vec<_> = self.writes_in(&bytes).map(|(common, _)| common.start).collect();
+        for start in before {
+            let Some((begin, (end, by))) = self.writes.range(..=start).next_back().map(|(b, w)| (*b, *w))
+            else {
+                continue;
+            };
+            self.writes.remove(&begin);
+            if begin < bytes.start {
+                self.writes.insert(begin, (bytes.start, by));
+            }
+            if end > bytes.end {
+                self.writes.insert(bytes.end, (end, by));
+            }
+        }
+        self.writes.insert(bytes.start, (bytes.end, step));
+    }
 }
 
 /// What a step uses, and whether it writes it. What is written may be read, too: the write decides.
@@ -121,10 +204,135 @@ fn accesses(work: &StepWork) -> Vec<(Binding, bool)> {
     }
 }
 
+/// Two buffers that are alive are not in one place.
 fn key(binding: &Binding) -> *const () {
     Arc::as_ptr(binding.buffer()).cast()
 }
 
 fn common(a: &Range<u64>, b: &Range<u64>) -> Range<u64> {
     a.start.max(b.start)..a.end.min(b.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DeviceBuffer, Error};
+
+    /// Memory that nobody touches; of a size that is not zero, so that no two are in one place.
+    struct Nowhere(u64);
+
+    impl DeviceBuffer for Nowhere {
+        fn bytes(&self) -> u64 {
+            self.0
+        }
+
+        fn write(&self, _: u64, _: &[u8]) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    fn buffers(count: usize) -> Vec<Binding> {
+        (0..count).map(|_| Binding::whole(&(Arc::new(Nowhere(1 << 20)) as Arc<dyn DeviceBuffer>))).collect()
+    }
+
+    /// What each step waits for, how many hazards there are, and how much was looked at.
+    fn search(steps: &[Vec<(Binding, bool)>]) -> (Vec<Vec<usize>>, usize, usize) {
+        let mut search = Search::default();
+        let after = steps.iter().enumerate().map(|(step, own)| search.step(step, own)).collect();
+        (after, search.hazards.len(), search.looked_at)
+    }
+
+    /// Pairs of steps of which the second comes after the first, in some way.
+    fn closure(after: &[Vec<usize>]) -> Vec<Vec<bool>> {
+        let mut all = vec![vec![false; after.len()]; after.len()];
+        for step in 0..after.len() {
+            for earlier in &after[step] {
+                all[step][*earlier] = true;
+                let before = all[*earlier].clone();
+                all[step].iter_mut().zip(before).for_each(|(waits, also)| *waits |= also);
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn steps_wait_for_what_they_must_and_for_nothing_twice() {
+        let all = buffers(3);
+        let mut state = 7u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for _ in 0..300 {
+            // Parts of few places, so that they often have bytes in common; several of a step are of different buffers.
+            let steps: Vec<Vec<(Binding, bool)>> = (0..12)
+                .map(|_| {
+                    let parts = all.iter().filter_map(|buffer| {
+                        let (offset, bytes) = (random(6) * 4, random(5) * 4);
+                        let (used, writes) = (random(3) > 0, random(2) > 0);
+                        used.then(|| (buffer.part(offset, bytes).unwrap(), writes))
+                    });
+                    parts.collect()
+                })
+                .collect();
+            let must = |step: usize, earlier: usize| {
+                let pairs =
+                    steps[step].iter().flat_map(|one| steps[earlier].iter().map(move |two| (one, two)));
+                let meet =
+                    |a: &Binding, b: &Binding| key(a) == key(b) && !common(&a.range(), &b.range()).is_empty();
+                pairs.clone().any(|((a, writes), (b, wrote))| (*writes || *wrote) && meet(a, b))
+            };
+            let (after, ..) = search(&steps);
+            let expected: Vec<Vec<usize>> = (0..steps.len())
+                .map(|step| (0..step).filter(|earlier| must(step, *earlier)).collect())
+                .collect();
+            let waits = closure(&after);
+            assert_eq!(waits, closure(&expected));
+            for (step, earlier) in after.iter().enumerate() {
+                let implied = |one: &usize| earlier.iter().any(|other| waits[*other][*one]);
+                assert!(!earlier.iter().any(implied), "step {step} after {earlier:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_steps_take_as_long_as_there_are_hazards() {
+        // Many read one buffer, each into its own; then each is copied back into the first.
+        let readers_then_writers = |n: usize| {
+            let (x, ys) = (buffers(1), buffers(n));
+            let read = ys.iter().map(|y| vec![(x[0].clone(), false), (y.clone(), true)]);
+            let written = ys.iter().map(|y| vec![(y.clone(), false), (x[0].clone(), true)]);
+            read.chain(written).collect::<Vec<_>>()
+        };
+        // Each writes a part of its own, then each reads two neighbors.
+        let parts = |n: usize| {
+            let x = buffers(1);
+            let part = |i: usize, count: u64| x[0].part(4 * i as u64, 4 * count).unwrap();
+            let written = (0..n).map(|i| vec![(part(i, 1), true)]);
+            let read = (0..n - 1).map(|i| vec![(part(i, 2), false)]);
+            written.chain(read).collect::<Vec<_>>()
+        };
+        let chain = |n: usize| (0..n).map(|_| vec![(buffers(1)[0].clone(), true)]).collect::<Vec<_>>();
+        let one = |n: usize| {
+            let x = buffers(1);
+            (0..n).map(|_| vec![(x[0].clone(), true)]).collect::<Vec<_>>()
+        };
+        for (name, steps) in [
+            ("readers, then writers", &readers_then_writers as &dyn Fn(usize) -> Vec<Vec<(Binding, bool)>>),
+            ("parts", &parts),
+            ("apart", &chain),
+            ("one after the other", &one),
+        ] {
+            let count = |n| {
+                let (_, hazards, looked_at) = search(&steps(n));
+                [hazards, looked_at]
+            };
+            let [few, many] = [500, 4000].map(count);
+            assert!(many[0] <= 10 * few[0] && many[1] <= 10 * few[1], "{name}: {few:?} {many:?}");
+        }
+    }
 }

@@ -9,7 +9,8 @@
 
 mod tiles;
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 
 use fulgurite_spec::{MatrixLayout, Op, ScalarType, Type};
 
@@ -24,11 +25,19 @@ use tiles::Tiles;
 
 /// How many steps from one bound to the next a proof may take.
 const MAX_STEPS: usize = 8;
+/// How many facts one proof may look at. Without a bound, a kernel of many facts and many accesses takes the product of both; what
+/// is not proven keeps its guard.
+const MAX_FACTS: usize = 256;
+/// How many parts of one condition are looked at.
+const MAX_CONJUNCTS: usize = 4096;
 
 /// For each instruction of a kernel, whether it is an access that is surely in bounds.
 #[derive(Clone, Debug)]
 pub struct BoundsMap {
     inside: Vec<bool>,
+    /// How many facts all proofs together looked at.
+    #[cfg(test)]
+    facts: usize,
 }
 
 impl BoundsMap {
@@ -75,12 +84,20 @@ impl BoundsMap {
                 Event::Done(_) => {}
             }
         }
-        Self { inside }
+        Self {
+            inside,
+            #[cfg(test)]
+            facts: prover.seen.into_inner().facts,
+        }
     }
 
     /// What is known without any analysis: nothing.
     pub fn unknown(kernel: &Kernel) -> Self {
-        Self { inside: vec![false; kernel.insts.len()] }
+        Self {
+            inside: vec![false; kernel.insts.len()],
+            #[cfg(test)]
+            facts: 0,
+        }
     }
 
     /// Whether this load, store or atomic is surely in bounds; of a matrix, all of it.
@@ -137,52 +154,91 @@ struct Prover<'a> {
     numbering: Numbering,
     divisors: DivisibilityMap,
     tiles: Tiles<'a>,
-    /// For each number, those that it is at most, and whether it is below.
-    at_most: HashMap<Number, Vec<(Number, Relation)>>,
-    /// The greatest value that each number can have, where that is known.
-    most: HashMap<Number, u32>,
+    /// For each number, those that it is at most, and whether it is below; the latest last.
+    at_most: Vec<Vec<(Number, Relation)>>,
+    /// The greatest value that each number can have, where that is known, or else the greatest of all.
+    most: Vec<u32>,
     /// The literals that preconditions compare with something, which need not be values of the kernel.
     literals: Vec<(u32, Number)>,
     /// The left sides of facts in the order found, to forget them again.
     undo: Vec<Number>,
+    seen: RefCell<Seen>,
+}
+
+/// What the proof that is under way has looked at.
+#[derive(Default)]
+struct Seen {
+    /// For each number, the last proof that came to it as an upper bound, and as a greater one.
+    proofs: Vec<[u32; 2]>,
+    proof: u32,
+    /// How many facts this proof may still look at.
+    left: usize,
+    /// How many all proofs have looked at.
+    #[cfg(test)]
+    facts: usize,
+}
+
+impl Seen {
+    /// Begins a proof over so many numbers.
+    fn begin(&mut self, numbers: usize) {
+        self.proofs.resize(numbers, [0; 2]);
+        self.proof += 1;
+        self.left = MAX_FACTS;
+    }
+
+    /// Whether this proof comes to `number` for the first time.
+    fn is_new(&mut self, number: Number, below: bool) -> bool {
+        let last = &mut self.proofs[number.index()][usize::from(below)];
+        core::mem::replace(last, self.proof) != self.proof
+    }
+
+    /// Whether this proof may look at one more fact.
+    fn may_go_on(&mut self) -> bool {
+        let left = self.left.checked_sub(1);
+        self.left = left.unwrap_or_default();
+        #[cfg(test)]
+        {
+            self.facts += usize::from(left.is_some());
+        }
+        left.is_some()
+    }
 }
 
 impl<'a> Prover<'a> {
     fn new(kernel: &'a Kernel, ranges: &'a RangeMap) -> Self {
         let numbering = Numbering::of(kernel);
-        let mut most: HashMap<Number, u32> = HashMap::new();
+        let mut most = vec![u32::MAX; numbering.count()];
         for value in (0..kernel.values.len()).map(ValueId::new) {
             let known = match kernel.literal(value).filter(|l| l.ty == ScalarType::U64) {
                 Some(literal) => u32::try_from(literal.bits).unwrap_or(u32::MAX),
                 None if kernel.ty(value) == Type::U32 => ranges.range(value).most,
                 None => u32::MAX,
             };
-            if known != u32::MAX {
-                let entry = most.entry(numbering.number(value)).or_insert(known);
-                *entry = known.min(*entry);
-            }
+            let most = &mut most[numbering.number(value).index()];
+            *most = known.min(*most);
         }
         Self {
             kernel,
             numbering,
             divisors: DivisibilityMap::of(kernel, ranges),
             tiles: Tiles::of(kernel, ranges),
-            at_most: HashMap::new(),
+            at_most: Vec::new(),
             most,
             literals: Vec::new(),
             undo: Vec::new(),
+            seen: RefCell::default(),
         }
     }
 
     fn preconditions(&mut self) {
         let kernel = self.kernel;
         for require in &kernel.requires {
+            let types = require.types(kernel);
             for position in conjuncts(require) {
                 let RequireNode::Op { op, operands } = &require.nodes[position as usize] else { continue };
                 let [a, b] = operands.as_slice() else { continue };
                 let numbers =
                     (self.numbering.node(kernel, require, *a), self.numbering.node(kernel, require, *b));
-                let types = require.types(kernel);
                 let indices = [a, b].iter().all(|i| types[**i as usize].is_some_and(is_index));
                 if let ((Some(a), Some(b)), true) = (numbers, indices) {
                     self.relate(*op, a, b);
@@ -193,12 +249,36 @@ impl<'a> Prover<'a> {
                         && is_index(Type::scalar(literal.ty))
                         && let Ok(bits) = u32::try_from(literal.bits)
                     {
-                        self.most.insert(number, bits);
+                        self.set_most(number, bits);
                         self.literals.push((bits, number));
                     }
                 }
             }
         }
+        // The least that will do comes first.
+        self.literals.sort_unstable();
+        self.literals.dedup();
+    }
+
+    fn set_most(&mut self, number: Number, most: u32) {
+        // A precondition's literal may have a number that no value has.
+        self.most.resize(self.numbering.count(), u32::MAX);
+        self.most[number.index()] = most;
+    }
+
+    /// The greatest value that a number can have, where that is known.
+    fn most(&self, number: Number) -> Option<u32> {
+        self.most.get(number.index()).copied().filter(|most| *most != u32::MAX)
+    }
+
+    /// The literals of preconditions from `least` on, with what they are.
+    fn literals_from(&self, least: u64) -> &[(u32, Number)] {
+        &self.literals[self.literals.partition_point(|(literal, _)| u64::from(*literal) < least)..]
+    }
+
+    /// What a number is at most, the latest fact first.
+    fn bounds(&self, number: Number) -> impl Iterator<Item = (Number, Relation)> {
+        self.at_most.get(number.index()).into_iter().flatten().rev().copied()
     }
 
     /// Adds what a comparison that holds says of two `u32`s.
@@ -259,22 +339,25 @@ impl<'a> Prover<'a> {
 
     /// Whether a number is surely `least` or more.
     fn is_at_least(&self, number: Number, least: u32) -> bool {
-        // From what is known to be at least a literal to what is at least that.
+        let mut seen = self.seen.borrow_mut();
+        seen.begin(self.numbering.count());
+        // From what is known to be at least a literal to what is at least that, or more: by one at each step at most.
+        let literals = self.literals_from(u64::from(least.saturating_sub(MAX_STEPS as u32)));
         let mut front: Vec<(Number, u32)> =
-            self.literals.iter().map(|(bits, bound)| (*bound, *bits)).collect();
-        let mut seen: Vec<(Number, u32)> = Vec::new();
+            literals.iter().take(MAX_FACTS).map(|(bits, bound)| (*bound, *bits)).collect();
         for _ in 0..MAX_STEPS {
             if front.iter().any(|(bound, at_least)| *bound == number && *at_least >= least) {
                 return true;
             }
             let mut next = Vec::new();
-            for (bound, at_least) in front.drain(..).filter(|bound| !seen.contains(bound)).collect::<Vec<_>>()
-            {
-                for (above, relation) in self.at_most.get(&bound).into_iter().flatten() {
+            for (bound, at_least) in front {
+                for (above, relation) in self.bounds(bound) {
+                    if !seen.may_go_on() {
+                        return false;
+                    }
                     let more = u32::from(matches!(relation, Relation::Below));
-                    next.push((*above, at_least.saturating_add(more)));
+                    next.push((above, at_least.saturating_add(more)));
                 }
-                seen.push((bound, at_least));
             }
             front = next;
         }
@@ -282,15 +365,16 @@ impl<'a> Prover<'a> {
     }
 
     fn fact(&mut self, a: Number, b: Number, relation: Relation) {
-        self.at_most.entry(a).or_default().push((b, relation));
+        if self.at_most.len() <= a.index() {
+            self.at_most.resize(self.numbering.count(), Vec::new());
+        }
+        self.at_most[a.index()].push((b, relation));
         self.undo.push(a);
     }
 
     fn forget(&mut self, mark: usize) {
         for number in self.undo.drain(mark..).rev() {
-            if let Some(facts) = self.at_most.get_mut(&number) {
-                facts.pop();
-            }
+            self.at_most[number.index()].pop();
         }
     }
 
@@ -298,7 +382,11 @@ impl<'a> Prover<'a> {
     fn assume(&mut self, condition: ValueId, holds: bool) {
         let kernel = self.kernel;
         let mut stack = vec![(condition, holds)];
+        let mut seen = HashSet::new();
         while let Some((condition, holds)) = stack.pop() {
+            if seen.len() >= MAX_CONJUNCTS || !seen.insert((condition, holds)) {
+                continue;
+            }
             let ValueDef::Inst(inst, position) = kernel.value(condition).def else { continue };
             // A region's result is what it yields.
             if let InstKind::Region { body, .. } = kernel.inst(inst).kind {
@@ -309,7 +397,7 @@ impl<'a> Prover<'a> {
             }
             let InstKind::Scalar { op, operands, .. } = &kernel.inst(inst).kind else { continue };
             match (op, holds) {
-                (Op::And, true) | (Op::Or, false) if stack.len() < 64 => {
+                (Op::And, true) | (Op::Or, false) => {
                     stack.extend(operands.iter().map(|v| (*v, holds)));
                 }
                 (Op::Not, _) => stack.extend(operands.iter().map(|v| (*v, !holds))),
@@ -432,14 +520,14 @@ impl<'a> Prover<'a> {
         let size = self.kernel.element(memory).size();
         let (Some(shape), Some(length)) = (ty.matrix, self.length(memory, size)) else { return false };
         let (lines, along) = shape.lines(layout);
-        let most = |value: ValueId| self.most.get(&self.numbering.number(value)).copied().map(u64::from);
+        let most = |value: ValueId| self.most(self.numbering.number(value)).map(u64::from);
         let (Some(offset), Some(stride)) = (most(offset), most(stride)) else { return false };
         let line = (u64::from(along) * u64::from(ty.scalar.size())).div_ceil(u64::from(size.max(1)));
         let last = offset + u64::from(lines.saturating_sub(1)) * stride + line.saturating_sub(1);
         match length {
             Length::Known(length) => last < u64::from(length),
             Length::Number(_) => {
-                let above = self.literals.iter().filter(|(literal, _)| u64::from(*literal) >= last);
+                let above = self.literals_from(last).iter().take(MAX_FACTS);
                 let bounds = above.map(|(literal, bound)| (*bound, u64::from(*literal) > last)).collect();
                 self.is_below(length, bounds)
             }
@@ -449,16 +537,16 @@ impl<'a> Prover<'a> {
     /// Whether one of these bounds, each of which may be shown to be more than what is asked about, not only as much,
     /// leads to the length.
     fn is_below(&self, length: Length, mut front: Vec<(Number, bool)>) -> bool {
+        let mut seen = self.seen.borrow_mut();
+        seen.begin(self.numbering.count());
         // From bound to bound, each number once for each of: shown to be at most it, shown to be below it.
-        let mut seen: Vec<(Number, bool)> = Vec::new();
         for _ in 0..MAX_STEPS {
             let mut next = Vec::new();
-            for (number, below) in core::mem::take(&mut front) {
-                if seen.contains(&(number, below)) {
+            for (number, below) in front {
+                if !seen.is_new(number, below) {
                     continue;
                 }
-                seen.push((number, below));
-                let most = self.most.get(&number).copied();
+                let most = self.most(number);
                 let shown = match length {
                     Length::Number(length) => below && number == length,
                     Length::Known(length) => most.is_some_and(|m| m < length || (below && m == length)),
@@ -466,12 +554,15 @@ impl<'a> Prover<'a> {
                 if shown {
                     return true;
                 }
-                for (bound, relation) in self.at_most.get(&number).into_iter().flatten() {
-                    next.push((*bound, below || matches!(relation, Relation::Below)));
-                }
-                if let Some(most) = most {
-                    let above = self.literals.iter().filter(|(literal, _)| *literal >= most);
-                    next.extend(above.map(|(literal, bound)| (*bound, below || *literal > most)));
+                let bounds =
+                    self.bounds(number).map(|(bound, relation)| (bound, matches!(relation, Relation::Below)));
+                let above = most.map_or(&[][..], |most| self.literals_from(u64::from(most)));
+                let above = above.iter().map(|(literal, bound)| (*bound, Some(*literal) > most));
+                for (bound, is_more) in bounds.chain(above) {
+                    if !seen.may_go_on() {
+                        return false;
+                    }
+                    next.push((bound, below || is_more));
                 }
             }
             front = next;

@@ -15,6 +15,13 @@ use crate::require::{Require, RequireNode};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Number(u32);
 
+impl Number {
+    /// Its place among all numbers.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// What a number is computed by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Form {
@@ -104,6 +111,11 @@ impl Numbering {
     fn intern(&mut self, form: Form) -> Number {
         let next = Number(self.forms.len() as u32);
         *self.forms.entry(form).or_insert(next)
+    }
+
+    /// How many numbers there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.forms.len()
     }
 
     /// The number of a value.

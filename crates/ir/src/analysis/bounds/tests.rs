@@ -482,3 +482,71 @@ fn what_may_leave_its_workgroups_part_is_not_inside() {
         assert_eq!(in_tiles(short, own), [false], "{short}");
     }
 }
+
+/// How many facts proofs look at in a kernel with `body`.
+fn facts(body: &str) -> usize {
+    let text = format!(
+        "fulgurite 1\nkernel @k workgroup(64, 1, 1) {{\n  buffer %y: read_write u32[]\n  param %q: u32\n{body}}}\n"
+    );
+    let kernel = crate::verify(crate::text::parse(&text).unwrap()).unwrap();
+    BoundsMap::of(&kernel, &RangeMap::of(&kernel)).facts
+}
+
+#[test]
+fn many_facts_and_many_accesses_take_their_sum_not_their_product() {
+    use core::fmt::Write as _;
+
+    let lines = |count: usize, line: &dyn Fn(usize) -> String| {
+        (0..count).fold(String::new(), |mut text, k| {
+            let _ = writeln!(text, "{}", line(k));
+            text
+        })
+    };
+    // One index that is below many numbers, and many accesses to it.
+    let below_many = |n: usize| {
+        let ends = lines(n, &|k| format!("  %p{k} = add %q, {k}u32\n  %c{k} = lt %i, %p{k}"));
+        let all = lines(n - 1, &|k| format!("  %a{} = and %a{k}, %c{}", k + 1, k + 1));
+        let stores = lines(n, &|k| format!("    store %y[%i], {k}u32"));
+        format!(
+            "  %i = global_id.x\n  %n = len %y\n{ends}  %a0 = and %c0, %c0\n{all}  if %a{} {{\n{stores}  }}\n",
+            n - 1
+        )
+    };
+    // Many indices, each below the same number, which is below many.
+    let through_one = |n: usize| {
+        let ends = lines(n, &|k| format!("  %p{k} = add %q, {k}u32\n  %c{k} = lt %q, %p{k}"));
+        let all = lines(n - 1, &|k| format!("  %a{} = and %a{k}, %c{}", k + 1, k + 1));
+        let stores = lines(n, &|k| {
+            format!("    %i{k} = add %i, {k}u32\n    %j{k} = min %i{k}, %q\n    store %y[%j{k}], {k}u32")
+        });
+        format!(
+            "  %i = global_id.x\n  %n = len %y\n{ends}  %a0 = and %c0, %c0\n{all}  if %a{} {{\n{stores}  }}\n",
+            n - 1
+        )
+    };
+    // Many literals in preconditions, and many accesses that might be below each.
+    let literals = |n: usize| {
+        let requires = lines(n.min(60), &|k| format!("  require ge (len %y), {}u32", k + 1));
+        let stores = lines(n, &|k| format!("  %i{k} = rem %i, {}u32\n  store %y[%i{k}], {k}u32", k % 60 + 1));
+        format!("{requires}  %i = global_id.x\n{stores}")
+    };
+    for (name, body) in [
+        ("below many", &below_many as &dyn Fn(usize) -> String),
+        ("through one", &through_one),
+        ("literals", &literals),
+    ] {
+        let counts = [500, 1000, 2000].map(|n| facts(&body(n)));
+        assert!(counts[2] < 5 * counts[0] && counts[2] < 2000 * 2 * MAX_FACTS, "{name}: {counts:?}");
+    }
+}
+
+#[test]
+fn conditions_that_are_shared_are_looked_at_once() {
+    // Each is the one before twice: as a tree, 2^200 conditions.
+    let mut body = String::from("  %i = global_id.x\n  %len = len %y\n  %a0 = lt %i, %len\n");
+    for k in 0..200 {
+        body += &format!("  %a{} = and %a{k}, %a{k}\n", k + 1);
+    }
+    body += "  if %a200 {\n    store %y[%i], 0u32\n  }";
+    assert_eq!(inside(&body), [true]);
+}
