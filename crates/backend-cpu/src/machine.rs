@@ -154,6 +154,7 @@ impl Chunk {
                 Step::Matrix(position) => {
                     let step = &code.matrix_steps[*position as usize];
                     matrix::step(step, matrices, registers, &mut view, self.mask);
+                    poll.count_many(step.work())?;
                 }
                 Step::Scan(scan) => subgroup::scan(scan, registers, self.all),
                 Step::Shuffle(shuffle) => subgroup::shuffle(shuffle, registers, self.all),

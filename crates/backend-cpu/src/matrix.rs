@@ -102,6 +102,20 @@ impl MatrixStep {
         }
     }
 
+    /// About how many small pieces of work it takes as long as, for whoever looks at the clock now and then.
+    pub(crate) fn work(&self) -> u32 {
+        let components = |ty: &Type| ty.matrix.map_or(1, |shape| shape.components());
+        let multiplied = match self {
+            Self::MulAdd { types: [a, _, c], .. } => {
+                components(c).saturating_mul(a.matrix.map_or(1, |shape| shape.cols.into()))
+            }
+            Self::Load { at, .. } | Self::Store { at, .. } => 8 * components(&at.ty),
+            Self::Fill { ty, .. } | Self::Elementwise { ty, .. } => components(ty),
+            Self::Convert { .. } | Self::Select { .. } | Self::Copy { .. } | Self::Blend { .. } => 1,
+        };
+        1 + multiplied / 4096
+    }
+
     /// Who does it together; a workgroup's matrix is the same in both subgroups.
     fn scope(&self) -> MatrixScope {
         let ty = match self {

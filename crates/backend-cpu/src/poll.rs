@@ -60,6 +60,13 @@ impl<'a> Poll<'a> {
         if self.countdown == 0 { self.look() } else { Ok(()) }
     }
 
+    /// Counts a piece of work that takes as long as so many small ones.
+    #[inline]
+    pub(crate) fn count_many(&mut self, small: u32) -> Result<(), Stopped> {
+        self.countdown = self.countdown.saturating_sub(small);
+        if self.countdown == 0 { self.look() } else { Ok(()) }
+    }
+
     fn look(&mut self) -> Result<(), Stopped> {
         self.countdown = INTERVAL;
         if self.stop.elapsed() > self.stop.timeout {

@@ -40,6 +40,28 @@ pub(crate) fn run(
     Ok(buffers.iter().map(words).collect())
 }
 
+/// Products of large matrices, one after the other without a loop: hours of work in all.
+fn products() -> Arc<VerifiedKernel> {
+    use core::fmt::Write as _;
+
+    let ty = |role: &str| format!("coopmat<f32, 256x256, {role}, subgroup>");
+    let mut lines = String::from("buffer %out: write f32[]\n");
+    let _ = writeln!(lines, "%a = coop.fill 1f32 -> {}\n%b = coop.fill 1f32 -> {}", ty("a"), ty("b"));
+    let _ = writeln!(lines, "%c0 = coop.fill 0f32 -> {}", ty("acc"));
+    for k in 0..20_000 {
+        let _ = writeln!(lines, "%c{} = coop.mul_add %a, %b, %c{k}", k + 1);
+    }
+    lines.push_str("coop.store[row_major] %out[0u32], 256u32, %c20000");
+    kernel("32, 1, 1", &lines)
+}
+
+#[test]
+fn matrices_look_at_the_clock_without_a_loop() {
+    let options = grid(1).timeout(Duration::from_millis(100));
+    let error = run(&products(), &[256 * 256], &options).unwrap_err();
+    assert_eq!(error.code(), Code::Timeout);
+}
+
 pub(crate) fn grid(x: u32) -> LaunchOptions {
     LaunchOptions::workgroups([x, 1, 1])
 }

@@ -47,6 +47,11 @@ impl Deadline {
         if late { Err(DeviceError::Timeout(self.timeout).into()) } else { Ok(()) }
     }
 
+    /// Says that as much was done as takes so many steps: the clock is looked at the sooner, and the budget is as it was.
+    pub(crate) fn hurry(&mut self, steps: u64) {
+        self.next_poll = self.next_poll.saturating_sub(steps);
+    }
+
     /// Time since the start, if there is a clock.
     #[cfg(feature = "std")]
     #[expect(clippy::unnecessary_wraps, reason = "there is not always a clock")]

@@ -65,6 +65,8 @@ pub(crate) struct Interpreter<'a, M> {
     lanes: u32,
     /// The first code and invocation that trapped.
     trap: Option<(u32, u32)>,
+    /// As many steps as matrices took the time of since that was last asked.
+    matrix_steps: u64,
 }
 
 fn internal(what: &str) -> Error {
@@ -106,6 +108,7 @@ pub(crate) fn launch<M: Monitor>(
         matrices,
         lanes: options.lanes(),
         trap: None,
+        matrix_steps: 0,
     };
     let [x, y, z] = launch.grid();
     if !launch.is_empty() {
@@ -155,6 +158,7 @@ impl<M: Monitor> Interpreter<'_, M> {
                     steps += 1;
                 }
                 running |= self.invocations[invocation].standing == Standing::Running;
+                deadline.hurry(core::mem::take(&mut self.matrix_steps));
                 deadline.advance(u64::from(steps))?;
             }
             running |= self.release_subgroups()?;

@@ -311,3 +311,27 @@ fn a_value_that_is_no_multiple_of_what_is_claimed_is_an_internal_error() {
     assert_eq!(error.code(), Code::Internal);
     assert!(error.to_string().contains("multiple of 12, but was 18"), "{error}");
 }
+
+/// Products of large matrices, one after the other without a loop: seconds of work in all.
+fn products() -> Arc<VerifiedKernel> {
+    use core::fmt::Write as _;
+
+    let ty = |role: &str| format!("coopmat<f32, 256x256, {role}, subgroup>");
+    let mut lines = String::from("buffer %out: write f32[]\n");
+    let _ = writeln!(lines, "%a = coop.fill 1f32 -> {}\n%b = coop.fill 1f32 -> {}", ty("a"), ty("b"));
+    let _ = writeln!(lines, "%c0 = coop.fill 0f32 -> {}", ty("acc"));
+    for k in 0..60 {
+        let _ = writeln!(lines, "%c{} = coop.mul_add %a, %b, %c{k}", k + 1);
+    }
+    lines.push_str("coop.store[row_major] %out[0u32], 256u32, %c60");
+    kernel("32, 1, 1", &lines)
+}
+
+#[test]
+#[cfg(feature = "std")]
+fn matrices_look_at_the_clock_without_a_loop() {
+    let setup = Setup::new(&[&[0; 256 * 256]]);
+    let options = grid(1).timeout(std::time::Duration::from_millis(100));
+    let error = setup.launch(&products(), &[], &options).unwrap_err();
+    assert_eq!(error.code(), Code::Timeout);
+}

@@ -84,6 +84,12 @@ impl<M: Monitor> Interpreter<'_, M> {
             }
             _ => return Err(misfit()),
         };
+        let summed: u32 = match &data.kind {
+            InstKind::CoopMulAdd { a, .. } => kernel.ty(*a).matrix.map_or(1, |shape| shape.cols.into()),
+            _ => 1,
+        };
+        let components = result.matrix.map_or(1, |shape| shape.components());
+        self.matrix_steps += u64::from(components) * u64::from(summed);
         if let (Some(matrix), Some(result)) = (matrix, data.results.first()) {
             for holder in holders {
                 self.set_matrix(holder, *result, matrix.clone());
