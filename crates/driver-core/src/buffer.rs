@@ -177,7 +177,7 @@ impl BufferView {
         let to = self.bind(self.buffer.device())?;
         let from = source.bind(self.buffer.device())?;
         check_copy(&from, &to)?;
-        self.buffer.device().worker().settle();
+        self.buffer.device().worker().settle()?;
         to.buffer().copy(self.offset, from.buffer().as_ref(), from.range())
     }
 
@@ -200,7 +200,7 @@ impl BufferView {
     /// The backend's buffer, once the device has all that was submitted.
     fn settled(&self) -> Result<Arc<dyn DeviceBuffer>, Error> {
         let raw = self.buffer.raw()?;
-        self.buffer.device().worker().settle();
+        self.buffer.device().worker().settle()?;
         Ok(raw)
     }
 

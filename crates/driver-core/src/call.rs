@@ -295,7 +295,7 @@ impl Program {
     /// Runs a call and waits for it.
     fn run_staged(&self, call: &Call<'_>) -> Result<(Staged, LaunchReport), Error> {
         let staged = self.stage(call)?;
-        self.device().worker().settle();
+        self.device().worker().settle()?;
         let report = self.run(&staged.launch)?;
         Ok((staged, report))
     }

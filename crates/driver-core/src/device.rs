@@ -36,11 +36,73 @@ pub struct Device {
     shared: Arc<Shared>,
 }
 
+/// How much a device holds on to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bounds {
+    /// Submitted launches and replays that have not ended: whoever submits more waits for one to end. Default: 1024.
+    pub submitted: usize,
+    /// Compiled kernels that are found again without a compile. Of more, those that were not asked for the longest are forgotten;
+    /// programs that use one keep it. Default: 1024.
+    pub compiled: usize,
+}
+
+impl Bounds {
+    /// Holds this many submissions.
+    #[must_use]
+    pub fn submitted(mut self, most: usize) -> Self {
+        self.submitted = most.max(1);
+        self
+    }
+
+    /// Holds this many compiled kernels.
+    #[must_use]
+    pub fn compiled(mut self, most: usize) -> Self {
+        self.compiled = most;
+        self
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { submitted: 1024, compiled: 1024 }
+    }
+}
+
+/// Compiled kernels, and when each was asked for last.
+#[derive(Default)]
+struct Compiled {
+    places: HashMap<Key, (u64, Place)>,
+    asked: u64,
+}
+
+impl Compiled {
+    /// The place of a kernel, of at most `most` and as many as are made at this time.
+    fn place(&mut self, key: Key, most: usize) -> Place {
+        self.asked += 1;
+        if self.places.len() > most && !self.places.contains_key(&key) {
+            self.make_room(most);
+        }
+        let (asked, place) = self.places.entry(key).or_default();
+        *asked = self.asked;
+        Arc::clone(place)
+    }
+
+    /// Forgets the eighth that was not asked for the longest. What somebody makes at this time stays.
+    fn make_room(&mut self, most: usize) {
+        let mut all: Vec<u64> = self.places.values().map(|(asked, _)| *asked).collect();
+        let goes = (all.len() - most + most / 8).min(all.len());
+        let last = *all.select_nth_unstable(goes - 1).1;
+        self.places.retain(|_, (asked, place)| *asked > last || Arc::strong_count(place) > 1);
+    }
+}
+
 struct Shared {
     backend: Arc<dyn Backend>,
     compile: CompileOptions,
     launch: LaunchOptions,
-    compiled: Mutex<HashMap<Key, Place>>,
+    bounds: Bounds,
+    compiled: Mutex<Compiled>,
     worker: Worker,
     counting: Counting,
     /// Buffers made so far.
@@ -51,12 +113,23 @@ impl Device {
     /// A device of `backend` with options of its own, over which those of a program and then of a launch win, field by
     /// field.
     pub fn new(backend: Arc<dyn Backend>, compile: CompileOptions, launch: LaunchOptions) -> Self {
+        Self::with_bounds(backend, compile, launch, Bounds::default())
+    }
+
+    /// As [`new`](Self::new), with bounds of one's own.
+    pub fn with_bounds(
+        backend: Arc<dyn Backend>,
+        compile: CompileOptions,
+        launch: LaunchOptions,
+        bounds: Bounds,
+    ) -> Self {
         let shared = Shared {
             backend,
             compile,
             launch,
-            compiled: Mutex::new(HashMap::new()),
-            worker: Worker::new(),
+            bounds,
+            compiled: Mutex::default(),
+            worker: Worker::new(bounds.submitted),
             counting: Counting::default(),
             generations: AtomicU64::new(0),
         };
@@ -88,6 +161,7 @@ impl Device {
     /// # Errors
     /// `FG0601`, or `FG0403` over the device's limit.
     pub fn zeroed(&self, bytes: u64) -> Result<Buffer, Error> {
+        self.worker().check_process()?;
         let raw = self.shared.backend.allocate(bytes)?;
         let generation = self.shared.generations.fetch_add(1, Ordering::Relaxed) + 1;
         Ok(Buffer::new(self.clone(), raw, generation))
@@ -145,6 +219,7 @@ impl Device {
         kernel: &Arc<VerifiedKernel>,
         options: &CompileOptions,
     ) -> Result<(Program, Manifest), Error> {
+        self.worker().check_process()?;
         let span = tracing::debug_span!("compile", kernel = %kernel.name, cache = tracing::field::Empty);
         let _in = span.enter();
         let options = self.shared.compile.merged(options);
@@ -152,7 +227,7 @@ impl Device {
         let key = (kernel.digest(), options.clone());
         // Without the lock of all: other kernels are compiled meanwhile. If the one who compiles this kernel fails or panics,
         // the next of those who wait tries.
-        let place = Arc::clone(lock(&self.shared.compiled).entry(key).or_default());
+        let place = lock(&self.shared.compiled).place(key, self.shared.bounds.compiled);
         let mut here = lock(&place);
         let (executable, cache) = match &*here {
             Some(executable) => {

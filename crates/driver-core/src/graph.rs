@@ -339,7 +339,7 @@ impl Graph {
     /// unspecified.
     pub fn replay(&self) -> Result<LaunchReport, Error> {
         self.check_alive()?;
-        self.device.worker().settle();
+        self.device.worker().settle()?;
         replay(&self.device, &self.ready)
     }
 
@@ -352,7 +352,7 @@ impl Graph {
         let (promise, pending) = promise();
         let (device, ready) = (self.device.clone(), Arc::clone(&self.ready));
         let job = Box::new(move || promise.keep(replay(&device, &ready)));
-        self.device.worker().push(Kind::Deferred, job);
+        self.device.worker().push(Kind::Deferred, job)?;
         Ok(pending)
     }
 

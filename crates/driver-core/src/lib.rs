@@ -42,7 +42,7 @@ pub use cache_report::CacheReport;
 pub use calibration::{Calibration, Calibrations, Workload};
 pub use call::{Arg, Call, Called, HostMemory};
 pub use counters::Counters;
-pub use device::Device;
+pub use device::{Bounds, Device};
 pub use error::{DeviceError, Error, Unsupported};
 pub use fulgurite_spec::cache::{CacheOutcome, PipelineCacheMissReason};
 pub use graph::{Graph, GraphStep, Hazard, HazardKind, Recorder, Recording, Slot, StepId, StepWork};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, lock, wait, wait_for};
+use crate::worker::Process;
 
 /// The result of work that goes on without its caller: to be polled, waited for, or awaited on any executor.
 ///
@@ -26,6 +27,7 @@ pub(crate) struct Promise<T> {
 struct State<T> {
     slot: Mutex<Slot<T>>,
     ended: Condvar,
+    process: Process,
 }
 
 enum Slot<T> {
@@ -50,7 +52,11 @@ impl<T> State<T> {
 
 /// A result to come, and what gives it.
 pub(crate) fn promise<T>() -> (Promise<T>, Pending<T>) {
-    let state = Arc::new(State { slot: Mutex::new(Slot::Open(None)), ended: Condvar::new() });
+    let state = Arc::new(State {
+        slot: Mutex::new(Slot::Open(None)),
+        ended: Condvar::new(),
+        process: Process::current(),
+    });
     (Promise { state: Arc::clone(&state) }, Pending { state })
 }
 
@@ -98,6 +104,7 @@ impl<T> Pending<T> {
     /// # Errors
     /// What the work met.
     pub fn wait(self) -> Result<T, Error> {
+        self.state.process.check()?;
         crate::worker::help(|| self.is_ended());
         let mut slot = self.state.lock();
         loop {

@@ -84,11 +84,12 @@ impl Program {
         options: &LaunchOptions,
     ) -> Result<LaunchReport, Error> {
         let launch = self.check(self.bind(buffers)?, params, options)?;
-        self.device.worker().settle();
+        self.device.worker().settle()?;
         self.run(&launch)
     }
 
-    /// Begins a launch on resident buffers and does not wait for it. What it needs, it owns.
+    /// Begins a launch on resident buffers and does not wait for it. What it needs, it owns. Where more are under way than
+    /// [`Bounds::submitted`](crate::Bounds) says, it waits for one to end first.
     ///
     /// # Errors
     /// As [`launch`](Self::launch), for what is known before it begins.
@@ -154,11 +155,10 @@ impl Program {
         };
         match queued {
             Some(work) => {
-                worker.push(Kind::Queued, Box::new(move || promise.keep(then(program.finish(work)))));
+                worker.push(Kind::Queued, Box::new(move || promise.keep(then(program.finish(work)))))
             }
             None => worker.push(Kind::Deferred, Box::new(move || promise.keep(then(program.run(&launch))))),
         }
-        Ok(())
     }
 
     /// Waits for work that the device's queue has.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use crate::error::{DeviceError, Error};
 use crate::sync::{Arc, Condvar, Mutex, lock, wait};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -19,6 +20,34 @@ pub(crate) enum Kind {
 /// A queue of jobs and the thread that does them, begun with the first. Dropped, it does what it has and ends.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
+    /// The most jobs that are not done.
+    most: u64,
+    process: Process,
+}
+
+/// A process: threads do not follow into one that is forked from it, and whoever waited there for one would wait for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process(u32);
+
+impl Process {
+    /// This one.
+    pub(crate) fn current() -> Self {
+        #[cfg(all(feature = "threads", not(loom)))]
+        return Self(std::process::id());
+        #[cfg(not(all(feature = "threads", not(loom))))]
+        return Self(0);
+    }
+
+    /// Refuses to go on in another process.
+    ///
+    /// # Errors
+    /// `FG0603`: what is there of the device is its parent's.
+    pub(crate) fn check(self) -> Result<(), Error> {
+        if self == Self::current() {
+            return Ok(());
+        }
+        Err(DeviceError::Lost("a fork: a device is its process's own, open another").into())
+    }
 }
 
 struct Shared {
@@ -41,17 +70,46 @@ struct Queue {
 }
 
 impl Worker {
-    pub(crate) fn new() -> Self {
+    /// A worker that has at most so many jobs that are not done.
+    pub(crate) fn new(most: usize) -> Self {
         let shared = Shared { queue: Mutex::new(Queue::default()), changed: Condvar::new() };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), most: most.max(1) as u64, process: Process::current() }
     }
 
-    /// Has `job` done once all earlier ones are. Where there are no threads, it is done at once.
-    pub(crate) fn push(&self, kind: Kind, job: Job) {
+    /// Refuses a process that was forked from the one that this worker is of.
+    ///
+    /// # Errors
+    /// As [`Process::check`].
+    pub(crate) fn check_process(&self) -> Result<(), Error> {
+        self.process.check()
+    }
+
+    /// Has `job` done once all earlier ones are. Where there are no threads, it is done at once. Waits while there are too many
+    /// that are not done.
+    ///
+    /// # Errors
+    /// As [`check_process`](Self::check_process).
+    pub(crate) fn push(&self, kind: Kind, job: Job) -> Result<(), Error> {
+        self.check_process()?;
+        let is_own = self.is_own();
         let mut queue = lock(&self.shared.queue);
+        while queue.pushed - queue.done >= self.most {
+            if is_own {
+                // A job that submits more: it does some of them itself.
+                drop(queue);
+                let did = self.shared.next();
+                queue = lock(&self.shared.queue);
+                if !did {
+                    break;
+                }
+            } else {
+                queue = wait(&self.shared.changed, queue);
+            }
+        }
         if !queue.is_running && !start(&self.shared) {
             drop(queue);
-            return job();
+            job();
+            return Ok(());
         }
         queue.is_running = true;
         queue.jobs.push_back(job);
@@ -61,6 +119,12 @@ impl Worker {
         }
         drop(queue);
         self.shared.changed.notify_all();
+        Ok(())
+    }
+
+    /// Whether this is its thread.
+    fn is_own(&self) -> bool {
+        own().is_some_and(|own| Arc::ptr_eq(&own, &self.shared))
     }
 
     /// Whether the device has all that was submitted so far, so that its own queue may be given more.
@@ -71,18 +135,22 @@ impl Worker {
 
     /// Waits until the device has all that was submitted so far: what is done on it next comes behind. A job, such as what
     /// follows a result, does what it would wait for.
-    pub(crate) fn settle(&self) {
-        let is_own = own().is_some_and(|own| Arc::ptr_eq(&own, &self.shared));
+    ///
+    /// # Errors
+    /// As [`check_process`](Self::check_process).
+    pub(crate) fn settle(&self) -> Result<(), Error> {
+        self.check_process()?;
         let mut queue = lock(&self.shared.queue);
         let until = queue.deferred;
-        if is_own {
+        if self.is_own() {
             drop(queue);
             while lock(&self.shared.queue).begun < until && self.shared.next() {}
-            return;
+            return Ok(());
         }
         while queue.done < until {
             queue = wait(&self.shared.changed, queue);
         }
+        Ok(())
     }
 }
 
@@ -188,12 +256,12 @@ mod tests {
     #[test]
     fn jobs_are_done_in_order_and_settling_waits_for_all_before() {
         model(|| {
-            let (worker, done) = (Worker::new(), Arc::new(Mutex::new(Vec::new())));
+            let (worker, done) = (Worker::new(100), Arc::new(Mutex::new(Vec::new())));
             for i in 0..2 {
                 let done = Arc::clone(&done);
-                worker.push(Kind::Deferred, Box::new(move || lock(&done).push(i)));
+                worker.push(Kind::Deferred, Box::new(move || lock(&done).push(i))).unwrap();
             }
-            worker.settle();
+            worker.settle().unwrap();
             assert!(worker.is_settled());
             assert_eq!(*lock(&done), [0, 1]);
         });
@@ -202,16 +270,16 @@ mod tests {
     #[test]
     fn a_result_reaches_the_one_who_waits_while_others_submit() {
         model(|| {
-            let worker = Arc::new(Worker::new());
+            let worker = Arc::new(Worker::new(100));
             let other = Arc::clone(&worker);
             let thread = loom::thread::spawn(move || {
                 let (promise, pending) = promise();
-                other.push(Kind::Deferred, Box::new(move || promise.keep(Ok(1))));
+                other.push(Kind::Deferred, Box::new(move || promise.keep(Ok(1)))).unwrap();
                 pending.wait().unwrap()
             });
             let (promise, pending) = promise();
-            worker.push(Kind::Queued, Box::new(move || promise.keep(Ok(2))));
-            worker.settle();
+            worker.push(Kind::Queued, Box::new(move || promise.keep(Ok(2)))).unwrap();
+            worker.settle().unwrap();
             assert_eq!((pending.wait().unwrap(), thread.join().unwrap()), (2, 1));
         });
     }
@@ -219,11 +287,25 @@ mod tests {
     #[test]
     fn what_was_submitted_is_done_although_the_device_is_dropped() {
         model(|| {
-            let worker = Worker::new();
+            let worker = Worker::new(100);
             let (promise, pending) = promise();
-            worker.push(Kind::Deferred, Box::new(move || promise.keep(Ok(3))));
+            worker.push(Kind::Deferred, Box::new(move || promise.keep(Ok(3)))).unwrap();
             drop(worker);
             assert_eq!(pending.wait(), Ok(3));
+        });
+    }
+
+    #[test]
+    fn whoever_submits_too_much_waits() {
+        model(|| {
+            let (worker, done) = (Worker::new(1), Arc::new(Mutex::new(0)));
+            for i in 0..3 {
+                let counted = Arc::clone(&done);
+                worker.push(Kind::Deferred, Box::new(move || *lock(&counted) += 1)).unwrap();
+                assert!(*lock(&done) >= i, "one is not done at most");
+            }
+            worker.settle().unwrap();
+            assert_eq!(*lock(&done), 3);
         });
     }
 }

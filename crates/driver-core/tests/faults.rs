@@ -3,8 +3,8 @@
 
 mod fake;
 
-use fake::{broken, called, open};
-use fulgurite_driver_core::{BufferView, Call, Device, DeviceError, Error, Recorder};
+use fake::{broken, called, open, open_with};
+use fulgurite_driver_core::{Bounds, BufferView, Call, CompileOptions, Device, DeviceError, Error, Recorder};
 use fulgurite_spec::Code;
 
 fn views(device: &Device) -> Vec<BufferView> {
@@ -186,4 +186,62 @@ fn a_panic_breaks_its_own_promise_only() {
     assert!(last.wait().is_ok());
     program.launch(&views, &[], &called("again")).unwrap();
     views[0].to_vec().unwrap();
+}
+
+#[test]
+fn whoever_submits_more_than_the_bound_waits_for_one_to_end() {
+    for has_queue in [false, true] {
+        let (device, program, script) = open_with(Bounds::default().submitted(3));
+        script.set(|state| {
+            state.has_queue = has_queue;
+            state.held.insert("first".to_owned());
+        });
+        let views = views(&device);
+        let first = program.submit(&views, &[], &called("first")).unwrap();
+        for _ in 0..2 {
+            drop(program.submit(&views, &[], &called("more")).unwrap());
+        }
+        std::thread::scope(|scope| {
+            let over = scope.spawn(|| program.submit(&views, &[], &called("over")).unwrap().wait());
+            // It comes in only when the first one, which is held here, has ended.
+            script.wait_for(if has_queue { "finish first" } else { "launch first" });
+            assert!(!over.is_finished());
+            script.release("first");
+            over.join().unwrap().unwrap();
+        });
+        first.wait().unwrap();
+        // What follows a result submits, too: on the device's own thread there is nobody to wait for.
+        let (again, all) = (program.clone(), views.clone());
+        let then = program.submit(&views, &[], &called("then")).unwrap().and_then(move |_| {
+            let submit = |_| again.submit(&all, &[], &called("from within")).map(drop);
+            (0..10).try_for_each(submit)
+        });
+        then.wait().unwrap();
+        assert_eq!(device.counters().failed_launches, 0);
+    }
+}
+
+#[test]
+fn compiled_kernels_are_forgotten_over_the_bound_and_those_in_use_stay() {
+    let (device, program, script) = open_with(Bounds::default().compiled(16));
+    let kernel = |number: u32| {
+        let text = format!(
+            "fulgurite 1\nkernel @k workgroup(1, 1, 1) {{\n  buffer %y: write u32[]\n  store %y[0u32], {number}u32\n}}\n"
+        );
+        std::sync::Arc::new(fulgurite_ir::text::parse(&text).and_then(fulgurite_ir::verify).unwrap())
+    };
+    let options = CompileOptions::default();
+    for number in 0..1000 {
+        let kernel = kernel(number);
+        device.compile(&kernel, &options).unwrap();
+        // What is asked for again and again stays.
+        device.compile(program.kernel(), &options).unwrap();
+        assert!(script.alive() <= 18, "{} after {number}", script.alive());
+    }
+    let counters = device.counters();
+    assert_eq!((counters.compiles, counters.compiles_reused), (1001, 1000));
+    device.compile(&kernel(999), &options).unwrap();
+    assert_eq!(device.counters().compiles_reused, 1001, "the last one is there");
+    device.compile(&kernel(0), &options).unwrap();
+    assert_eq!(device.counters().compiles, 1002, "the first one is not");
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex};
 
 use fulgurite_driver_core::{
-    Backend, CompileOptions, Device, DeviceBuffer, DeviceError, Error, Executable, GraphStep, Launch,
+    Backend, Bounds, CompileOptions, Device, DeviceBuffer, DeviceError, Error, Executable, GraphStep, Launch,
     LaunchOptions, LaunchReport, Program, Recording, StepWork, Work,
 };
 use fulgurite_ir::VerifiedKernel;
@@ -36,6 +36,8 @@ pub(crate) struct State {
     /// Whether recording fails.
     pub(crate) record_fails: bool,
     allocated: usize,
+    /// Executables that are not dropped.
+    pub(crate) alive: usize,
 }
 
 impl Script {
@@ -47,6 +49,10 @@ impl Script {
     /// Lets a launch go on that was held.
     pub(crate) fn release(&self, label: &str) {
         self.set(|state| state.held.retain(|held| held != label));
+    }
+
+    pub(crate) fn alive(&self) -> usize {
+        self.state.lock().unwrap().alive
     }
 
     pub(crate) fn log(&self) -> Vec<String> {
@@ -120,10 +126,16 @@ kernel @fake workgroup(1, 1, 1) {
 
 /// A device on a new backend, the program of a kernel that reads one buffer and writes two, and the script.
 pub(crate) fn open() -> (Device, Program, Arc<Script>) {
+    open_with(Bounds::default())
+}
+
+/// As [`open`], of a device with these bounds.
+pub(crate) fn open_with(bounds: Bounds) -> (Device, Program, Arc<Script>) {
     let script = Arc::new(Script::default());
     let backend =
         Fake { snapshot: DeviceSnapshot::complete("fake", "none", "none", 32), script: Arc::clone(&script) };
-    let device = Device::new(Arc::new(backend), CompileOptions::default(), LaunchOptions::default());
+    let (compile, launch) = (CompileOptions::default(), LaunchOptions::default());
+    let device = Device::with_bounds(Arc::new(backend), compile, launch, bounds);
     let kernel = fulgurite_ir::text::parse(KERNEL).and_then(fulgurite_ir::verify).unwrap();
     let program = device.compile(&Arc::new(kernel), &CompileOptions::default()).unwrap();
     (device, program, script)
@@ -146,6 +158,7 @@ impl Backend for Fake {
     }
 
     fn compile(&self, kernel: Arc<VerifiedKernel>, _: &CompileOptions) -> Result<Arc<dyn Executable>, Error> {
+        self.script.set(|state| state.alive += 1);
         Ok(Arc::new(Compiled { kernel, script: Arc::clone(&self.script) }))
     }
 
@@ -190,6 +203,12 @@ impl DeviceBuffer for Memory {
         }
         out.copy_from_slice(&self.bytes.lock().unwrap()[offset as usize..][..out.len()]);
         Ok(())
+    }
+}
+
+impl Drop for Compiled {
+    fn drop(&mut self) {
+        self.script.set(|state| state.alive -= 1);
     }
 }
 
