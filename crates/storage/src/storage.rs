@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 /// Files that are synced at once. A sync mostly waits, and a journal writes what waits together: more threads than this gained
 /// nothing that could be measured.
-const CONCURRENT_SYNCS: usize = 32;
+const CONCURRENT_SYNCS: usize = 16;
 /// How often a file that is taken for a dead process's is made again, a millisecond apart.
 const COLLECTOR_PATIENCE: usize = 1000;
 
