@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fulgurite_driver_core::OpenOptions;
 use fulgurite_ir::VerifiedKernel;
-use fulgurite_pipeline_cache::{CacheOptions, Layer, Pack};
+use fulgurite_pipeline_cache::{CacheOptions, Layer, TrustedPack};
 
 /// Options of opening the backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Options {
     /// Where compiled kernels are kept. Default: nowhere, so each process compiles.
     pub cache_directory: Option<PathBuf>,
     /// Packs of compiled kernels that are looked into, too.
-    pub packs: Vec<Pack>,
+    pub packs: Vec<TrustedPack>,
     /// Kernels whose compiled forms are read from the cache while the device is made.
     pub prefetch: Prefetch,
     /// How long a launch that timed out may take to come back before the device is given up as lost; the caller waits
@@ -77,11 +77,11 @@ impl Options {
     }
 
     /// Options from those that any backend is opened with: their extras of type `Options`, else [`Options::from_env`]; and
-    /// over them their cache directory, their packs (extras of type `Vec<Pack>`) and their kernels to be read ahead.
+    /// over them their cache directory, their packs (extras of type `Vec<TrustedPack>`) and their kernels to be read ahead.
     pub fn of(open: &OpenOptions) -> Self {
         let own = open.get::<Self>().cloned().unwrap_or_else(Self::from_env);
         let own = open.cache_directory.iter().fold(own, |own, directory| own.cache_directory(directory));
-        let packs = open.get::<Vec<Pack>>().into_iter().flatten();
+        let packs = open.get::<Vec<TrustedPack>>().into_iter().flatten();
         packs.fold(own, |own, pack| own.pack(pack.clone())).prefetch(open.prefetch.iter().cloned())
     }
 
@@ -152,9 +152,9 @@ impl Options {
         self
     }
 
-    /// Looks into `pack`, too, for compiled kernels.
+    /// Looks into `pack`, too, for lowered kernels and driver binaries.
     #[must_use]
-    pub fn pack(mut self, pack: Pack) -> Self {
+    pub fn pack(mut self, pack: TrustedPack) -> Self {
         self.packs.push(pack);
         self
     }
@@ -185,6 +185,8 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
+    use fulgurite_pipeline_cache::{Pack, PackWriter};
+
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Options {
@@ -215,7 +217,9 @@ mod tests {
     fn what_any_backend_is_opened_with_wins_over_what_this_one_was_told() {
         let text = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n}\n";
         let kernel = Arc::new(fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify).unwrap());
-        let pack = Pack::from_bytes(fulgurite_pipeline_cache::PackWriter::new().finish()).unwrap();
+        let pack = Pack::from_bytes(PackWriter::new().finish()).unwrap();
+        // SAFETY: there is nothing in it.
+        let pack = unsafe { pack.trust() };
         let own = Options::default().device("llvm").cache_directory("/own").pack(pack.clone());
         let open = OpenOptions::new().with(own.clone());
         assert_eq!(Options::of(&open), own);

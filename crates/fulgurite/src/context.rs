@@ -13,14 +13,15 @@ use fulgurite_driver_core::{
     Registry, Replayed, Repro, Route, Wish,
 };
 use fulgurite_ir::VerifiedKernel;
-use fulgurite_pipeline_cache::Pack;
+use fulgurite_pipeline_cache::{Pack, TrustedPack};
 use fulgurite_spec::device::DeviceSnapshot;
 
 use crate::buffer::{Buffer, Element};
 use crate::calibrate::calibrations;
 use crate::executable::Executable;
 use crate::kernel::Kernel;
-use crate::tuned::{add_layers, tuned_files};
+use crate::packs::tuned_files;
+use crate::tuned::add_layers;
 
 /// The backends that this build has, by Cargo feature. Opens none.
 ///
@@ -138,18 +139,29 @@ impl ContextBuilder {
         self.vulkan(|options| options.device(selector)).backend("vulkan")
     }
 
-    /// Looks into `pack`, too, for compiled kernels and tuning records: a first run on a new machine that compiles and tunes
-    /// nothing. Compiled kernels are of use to backends that keep what they compile. See `cargo xtask cache pack`.
+    /// Looks into `pack`, too, for tuning records: a first run on a new machine that tunes nothing. The kernels of a pack are
+    /// [`packed_kernels`](crate::packed_kernels). What a pack has of lowered kernels and driver binaries is passed over, because
+    /// nothing could check it: see [`trusted_pack`](Self::trusted_pack).
+    pub fn pack(mut self, pack: Pack) -> Self {
+        self.tuned.extend(tuned_files(&pack));
+        self
+    }
+
+    /// Looks into `pack`, too, for lowered kernels, driver binaries and tuning records: a first run on a new machine that
+    /// compiles and tunes nothing. Lowered kernels are of use to backends that keep what they compile. `cargo xtask cache pack`
+    /// makes packs.
     ///
     /// ```no_run
     /// use fulgurite::{Context, Pack};
     ///
-    /// // Or `Pack::from_bytes(include_bytes!("kernels.fgpack"))?`, to ship it in the program.
+    /// // Or `Pack::from_bytes(include_bytes!("kernels.fgpack"))`, to ship it in the program.
     /// let pack = Pack::open("/usr/share/example/kernels.fgpack".as_ref()).expect("a pack");
-    /// let ctx = Context::builder().pack(pack).open()?;
+    /// // SAFETY: the pack was made with the program, and is installed with it.
+    /// let pack = unsafe { pack.trust() };
+    /// let ctx = Context::builder().trusted_pack(pack).open()?;
     /// # Ok::<(), fulgurite::Error>(())
     /// ```
-    pub fn pack(mut self, pack: Pack) -> Self {
+    pub fn trusted_pack(mut self, pack: TrustedPack) -> Self {
         self.tuned.extend(tuned_files(&pack));
         #[cfg(feature = "vulkan")]
         return self.vulkan(|options| options.pack(pack));

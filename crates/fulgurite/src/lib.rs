@@ -35,6 +35,7 @@ mod dynamic;
 mod executable;
 mod graph;
 mod kernel;
+mod packs;
 mod params;
 mod tuned;
 
@@ -47,8 +48,9 @@ pub use dynamic::{DynArg, DynBuffer, DynExecutable};
 pub use executable::Executable;
 pub use graph::{DynLaunchStep, Graph, GraphRecorder, GraphUpdate, LaunchStep};
 pub use kernel::{Kernel, decode, kernel, parse};
+pub use packs::{packed_kernels, tuned_entry};
 pub use params::KernelParams;
-pub use tuned::{TunedExecutable, tuned_entry};
+pub use tuned::TunedExecutable;
 
 pub use fulgurite_autotune as autotune;
 pub use fulgurite_derive::KernelParams;
@@ -62,7 +64,7 @@ pub use fulgurite_driver_core::{
 };
 pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Matrix, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};
-pub use fulgurite_pipeline_cache::Pack;
+pub use fulgurite_pipeline_cache::{Pack, TrustedPack};
 pub use fulgurite_spec::device::DeviceSnapshot;
 pub use fulgurite_spec::{
     self as spec, Code, Diagnostic, Diagnostics, Literal, MatrixLayout, MatrixRole, MatrixScope, MatrixShape,

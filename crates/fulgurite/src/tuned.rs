@@ -1,14 +1,11 @@
-//! Tuned kernels of a family, with arguments that are types; and tuning records in packs.
+//! Tuned kernels of a family, with arguments that are types.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use fulgurite_autotune::{AutotuneStore, Family, Source, TuneOptions, TuneReport, Tuned, Tuner};
+use fulgurite_autotune::{Family, Source, TuneOptions, TuneReport, Tuned, Tuner};
 use fulgurite_driver_core::{Error, LaunchOptions};
-use fulgurite_pipeline_cache::{
-    Digest, DigestBuilder, Entry, Pack, PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint,
-};
 
 use crate::args::{Bound, LaunchArgs};
 use crate::context::Context;
@@ -128,31 +125,6 @@ impl<A> fmt::Debug for TunedExecutable<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.tuned.fmt(f)
     }
-}
-
-/// What stands between two files of records in a pack: no text has it.
-const BETWEEN: u8 = 0;
-
-/// The one entry of a pack that has tuning records.
-fn identity() -> PipelineCacheIdentity {
-    let program = DigestBuilder::new("fulgurite tuning records 1").finish();
-    PipelineCacheIdentity::new(PayloadKind::Tuned, program, Digest::ZERO, PipelineDeviceFingerprint::ANY)
-}
-
-/// Every record of `store` as an entry for a pack, and how many files it has.
-///
-/// # Errors
-/// `FG1102` if the records cannot be read.
-pub fn tuned_entry(store: &AutotuneStore) -> Result<(Entry, usize), Error> {
-    let files = store.export()?;
-    let texts: Vec<&[u8]> = files.iter().map(|(_, text)| text.as_bytes()).collect();
-    Ok((Entry::new(identity(), Digest::ZERO, texts.join(&BETWEEN)), files.len()))
-}
-
-/// The files of records that a pack has.
-pub(crate) fn tuned_files(pack: &Pack) -> Vec<Vec<u8>> {
-    let payload = pack.get(&identity()).map(|entry| entry.payload).unwrap_or_default();
-    payload.split(|byte| *byte == BETWEEN).filter(|text| !text.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
 /// Adds the records of packs to those of `tuner`: what was measured here wins.

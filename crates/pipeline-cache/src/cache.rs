@@ -15,7 +15,7 @@ use crate::error::{CacheError, Notices};
 use crate::identity::{PayloadKind, PipelineCacheIdentity};
 use crate::marks::{Danger, Marks, Verdict};
 use crate::memory::{MemoryTier, Traced};
-use crate::pack::Pack;
+use crate::pack::TrustedPack;
 
 /// A source of entries that is only read.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub enum Layer {
     /// A cache's folder. It must belong to this user or the system, and nobody else may write it.
     Folder(PathBuf),
     /// A pack.
-    Pack(Pack),
+    Pack(TrustedPack),
 }
 
 /// Options of a cache.
@@ -80,7 +80,7 @@ pub enum Made {
 
 enum OpenLayer {
     Folder(Box<DiskPipelineCache>),
-    Pack(Pack),
+    Pack(TrustedPack),
 }
 
 /// Compiled kernels, in memory and on disk. May be used from several threads at once.

@@ -19,7 +19,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use fulgurite_spec::cache::{EntryState, PipelineCacheMissEvidence, PipelineCacheMissReason};
-use fulgurite_storage::{DEADLINE, Digest, DigestBuilder, FileSystem, Locked, Missing, Storage, lock_within};
+use fulgurite_storage::{
+    DEADLINE, Digest, DigestBuilder, FileSystem, Locked, Missing, Storage, enter, lock_within,
+};
 
 use crate::entry::{self, BadEntry, Entry, MAX_ENTRY_BYTES};
 use crate::error::{CacheError, Notices, lock};
@@ -27,7 +29,7 @@ use crate::identity::PipelineCacheIdentity;
 use crate::index::{Index, Record};
 
 pub(crate) use family::Family;
-pub use maintain::{CacheCount, DiskStats, GcReport, ImportReport, Trust, VerifyReport};
+pub use maintain::{CacheCount, DiskStats, GcReport, ImportReport, VerifyReport};
 pub use remove::{ClearReport, InvalidateReport};
 
 /// What temporary files begin with.
@@ -220,10 +222,8 @@ impl DiskPipelineCache {
         if options.mode == Mode::ReadWrite {
             storage.create_dir(root).map_err(|error| CacheError::io("make", root, &error))?;
         }
-        let distrust = storage.distrust(root).map_err(|error| CacheError::io("look at", root, &error))?;
-        if let Some(reason) = distrust {
-            return Err(CacheError::Refused { path: root.to_owned(), reason });
-        }
+        let entered = enter(&storage, root).map_err(|error| CacheError::io("look at", root, &error))?;
+        let storage = entered.map_err(|reason| CacheError::Refused { path: root.to_owned(), reason })?;
         let state = State { written: first_count(storage.now(), options.max_bytes), ..State::default() };
         Ok(Self {
             root: root.to_owned(),

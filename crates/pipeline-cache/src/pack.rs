@@ -1,5 +1,5 @@
-//! Packs: entries of any kinds in one file, to be shipped with a program and used as a read-only layer.
-//! `docs/cache-format.md` specifies it.
+//! Packs: entries of any kinds in one file, to be shipped with a program; and those that are trusted, which a cache serves as a
+//! read-only layer. `docs/cache-format.md` specifies the file.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -55,11 +55,21 @@ impl Pack {
         }
         let pack = Self { bytes, entries };
         let is_sorted = (1..entries).all(|i| pack.row(i - 1).map(|r| r.0) < pack.row(i).map(|r| r.0));
-        let is_whole = (0..entries).all(|i| pack.stored(i).is_some());
-        match (is_sorted, is_whole) {
-            (true, true) => Ok(pack),
-            (false, _) => Err(bad("its table is out of order")),
-            (true, false) => Err(cut()),
+        if !is_sorted {
+            return Err(bad("its table is out of order"));
+        }
+        // Entries lie one behind the other: reading all of them reads each byte once.
+        let mut at = (table_end + 32) as u64;
+        for (_, from, length) in (0..entries).filter_map(|i| pack.row(i)) {
+            if from != at {
+                return Err(bad("its entries overlap or lie apart"));
+            }
+            at = at.checked_add(length).ok_or_else(cut)?;
+        }
+        match at.cmp(&(pack.bytes.len() as u64)) {
+            std::cmp::Ordering::Equal => Ok(pack),
+            std::cmp::Ordering::Less => Err(bad("something follows its entries")),
+            std::cmp::Ordering::Greater => Err(cut()),
         }
     }
 
@@ -75,6 +85,18 @@ impl Pack {
         let (bytes, _) =
             FileSystem.read(path, 0, MAX_PACK_BYTES).map_err(|error| CacheError::io("read", path, &error))?;
         Self::from_bytes(bytes)
+    }
+
+    /// The pack as one whose lowered kernels and driver binaries are run as they are. Kernels and tuning records need no trust:
+    /// whoever uses them verifies them.
+    ///
+    /// # Safety
+    /// Whoever made the pack must be trusted as the author of native code is. A lowered kernel accesses memory without checks that
+    /// its kernel was proven not to need, and a driver does not check its binaries: one that was made for another kernel, or by
+    /// an enemy, writes anywhere. Checksums in the file detect accidents only.
+    #[expect(unsafe_code, reason = "the caller vouches for code that nothing here can check")]
+    pub unsafe fn trust(self) -> TrustedPack {
+        TrustedPack(self)
     }
 
     /// How many entries it has.
@@ -134,6 +156,18 @@ impl Pack {
 impl std::fmt::Debug for Pack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Pack({} entries, {} bytes)", self.entries, self.bytes.len())
+    }
+}
+
+/// A pack that somebody vouched for with [`Pack::trust`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustedPack(Pack);
+
+impl std::ops::Deref for TrustedPack {
+    type Target = Pack;
+
+    fn deref(&self) -> &Pack {
+        &self.0
     }
 }
 
@@ -234,9 +268,25 @@ mod tests {
             }
             assert!(Pack::from_bytes(good[..at].to_vec()).is_err(), "cut at {at}");
         }
+        let longer = [good.as_slice(), &[0]].concat();
+        assert!(matches!(Pack::from_bytes(longer), Err(CacheError::BadPack(_))));
         let mut huge = good;
         huge[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
         assert!(Pack::from_bytes(huge).is_err());
+    }
+
+    #[test]
+    fn rows_do_not_share_bytes() {
+        // Two rows, both of the first entry: a thousand such rows would be read as a thousand entries.
+        let good = pack(&[5, 6]);
+        let (table, seal) = (HEAD_BYTES + 2 * ROW_BYTES, HEAD_BYTES + 2 * ROW_BYTES + 32);
+        let place = |row: usize| HEAD_BYTES + row * ROW_BYTES + 32..HEAD_BYTES + (row + 1) * ROW_BYTES;
+        let mut shared = good.clone();
+        shared.copy_within(place(0), place(1).start);
+        let digest = Digest::of(&shared[..table]);
+        shared[table..seal].copy_from_slice(digest.as_bytes());
+        assert!(matches!(Pack::from_bytes(shared), Err(CacheError::BadPack(_))));
+        assert_eq!(Pack::from_bytes(good).unwrap().len(), 2);
     }
 
     #[test]

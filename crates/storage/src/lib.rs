@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `digest` | what things are named by: BLAKE3 with a domain |
 //! | `storage` | files and folders, behind a trait, so that faults can be put in their place; the file system |
+//! | `folder` | the file system below one open folder, whatever takes its place |
 //! | `whole` | small files that are read and replaced as a whole, if they can be trusted |
 //! | `lock` | locks between processes that are waited for no longer than a deadline |
 //! | `root` | the folder of all that is kept |
@@ -14,6 +15,8 @@
 #![forbid(unsafe_code)]
 
 mod digest;
+#[cfg(unix)]
+mod folder;
 mod lock;
 #[cfg(any(test, feature = "faults"))]
 mod meddled;
@@ -26,5 +29,5 @@ pub use lock::{DEADLINE, Locked, lock_within};
 #[cfg(any(test, feature = "faults"))]
 pub use meddled::Meddled;
 pub use root::default_root;
-pub use storage::{FileSystem, Listed, Missing, Storage, StoredFile, unique_name};
+pub use storage::{FileSystem, Listed, Missing, Storage, StoredFile, enter, unique_name};
 pub use whole::{read_whole, replace_whole};

@@ -4,6 +4,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Files that are synced at once. A sync mostly waits, and a journal writes what waits together: more threads than this gained
@@ -101,6 +102,28 @@ pub trait Storage: Send + Sync {
     fn concurrent_syncs(&self) -> usize {
         1
     }
+
+    /// A storage of the folder that is at `root` now, and of what is below: it stays in that folder, whatever takes the folder's
+    /// place later. Default: `None`, of a storage that only knows paths.
+    ///
+    /// # Errors
+    /// What the system says, also where `root` is a link.
+    fn bound_to(&self, root: &Path) -> io::Result<Option<Arc<dyn Storage>>> {
+        let _ = root;
+        Ok(None)
+    }
+}
+
+/// A storage of the folder at `root`, bound to it where that can be, or why it cannot be trusted: see [`Storage::distrust`].
+///
+/// # Errors
+/// What the system says.
+pub fn enter(storage: &Arc<dyn Storage>, root: &Path) -> io::Result<Result<Arc<dyn Storage>, String>> {
+    let bound = match storage.bound_to(root) {
+        Ok(bound) => bound.unwrap_or_else(|| Arc::clone(storage)),
+        Err(error) => return storage.distrust(root)?.map_or(Err(error), |reason| Ok(Err(reason))),
+    };
+    Ok(bound.distrust(root)?.map_or(Ok(bound), Err))
 }
 
 /// An open file.
@@ -146,43 +169,11 @@ pub struct FileSystem;
 
 impl Storage for FileSystem {
     fn read(&self, path: &Path, from: u64, most: u64) -> io::Result<(Vec<u8>, SystemTime)> {
-        let mut file = options().read(true).open(path)?;
-        let info = file.metadata()?;
-        if !info.is_file() {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
-        }
-        let bytes = info.len().saturating_sub(from);
-        if bytes > most {
-            return Err(ErrorKind::FileTooLarge.into());
-        }
-        if from > 0 {
-            file.seek(SeekFrom::Start(from))?;
-        }
-        let mut all = Vec::new();
-        // What was found out above bounds it.
-        all.try_reserve_exact(usize::try_from(bytes).unwrap_or(usize::MAX))?;
-        file.take(most).read_to_end(&mut all)?;
-        Ok((all, info.modified()?))
+        read_from(options().read(true).open(path)?, from, most)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn StoredFile>> {
-        // Between making and locking it, who collects what dead processes left may take it for that: then it has the lock,
-        // or had it and the file is gone, and another one is made.
-        let mut made = options().write(true).create_new(true).open(path)?;
-        for _ in 0..COLLECTOR_PATIENCE {
-            match made.try_lock() {
-                Ok(()) if has_name(&made)? => return Ok(Box::new(made)),
-                // Without locks, what is left behind is told by its age.
-                Err(TryLockError::Error(_)) => return Ok(Box::new(made)),
-                Ok(()) | Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
-            }
-            match options().write(true).create_new(true).open(path) {
-                Ok(again) => made = again,
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(ErrorKind::ResourceBusy.into())
+        create_by(|| options().write(true).create_new(true).open(path))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn StoredFile>> {
@@ -247,12 +238,7 @@ impl Storage for FileSystem {
     }
 
     fn try_lock(&self, path: &Path, missing: Missing) -> io::Result<Option<Box<dyn Send>>> {
-        let file = options().read(true).write(true).create(missing == Missing::Create).open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        lock_of(options().read(true).write(true).create(missing == Missing::Create).open(path)?)
     }
 
     fn distrust(&self, path: &Path) -> io::Result<Option<String>> {
@@ -263,14 +249,9 @@ impl Storage for FileSystem {
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt as _;
-            let own = rustix::process::geteuid().as_raw();
-            if info.uid() != own && info.uid() != 0 {
-                return Ok(Some(format!("it belongs to user {}", info.uid())));
-            }
-            if info.mode() & 0o022 != 0 {
-                return Ok(Some(format!("others may write it (mode {:03o})", info.mode() & 0o777)));
-            }
+            Ok(others_write(info.uid(), info.mode()))
         }
+        #[cfg(not(unix))]
         Ok(None)
     }
 
@@ -280,6 +261,70 @@ impl Storage for FileSystem {
 
     fn concurrent_syncs(&self) -> usize {
         CONCURRENT_SYNCS
+    }
+
+    #[cfg(unix)]
+    fn bound_to(&self, root: &Path) -> io::Result<Option<Arc<dyn Storage>>> {
+        Ok(Some(Arc::new(crate::folder::Folder::open(root)?)))
+    }
+}
+
+/// Why a file or folder of that owner and mode cannot be trusted, if others than this user and the system's may write it.
+#[cfg(unix)]
+pub(crate) fn others_write(owner: u32, mode: u32) -> Option<String> {
+    if owner != rustix::process::geteuid().as_raw() && owner != 0 {
+        return Some(format!("it belongs to user {owner}"));
+    }
+    (mode & 0o022 != 0).then(|| format!("others may write it (mode {:03o})", mode & 0o777))
+}
+
+/// As [`Storage::read`], of an open file.
+pub(crate) fn read_from(mut file: File, from: u64, most: u64) -> io::Result<(Vec<u8>, SystemTime)> {
+    let info = file.metadata()?;
+    if !info.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let bytes = info.len().saturating_sub(from);
+    if bytes > most {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
+    if from > 0 {
+        file.seek(SeekFrom::Start(from))?;
+    }
+    let mut all = Vec::new();
+    // What was found out above bounds it.
+    all.try_reserve_exact(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+    file.take(most).read_to_end(&mut all)?;
+    Ok((all, info.modified()?))
+}
+
+/// As [`Storage::create`]: `make` makes the file, or says that it is there.
+pub(crate) fn create_by(make: impl Fn() -> io::Result<File>) -> io::Result<Box<dyn StoredFile>> {
+    // Between making and locking it, who collects what dead processes left may take it for that: then it has the lock,
+    // or had it and the file is gone, and another one is made.
+    let mut made = make()?;
+    for _ in 0..COLLECTOR_PATIENCE {
+        match made.try_lock() {
+            Ok(()) if has_name(&made)? => return Ok(Box::new(made)),
+            // Without locks, what is left behind is told by its age.
+            Err(TryLockError::Error(_)) => return Ok(Box::new(made)),
+            Ok(()) | Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+        }
+        match make() {
+            Ok(again) => made = again,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ErrorKind::ResourceBusy.into())
+}
+
+/// As [`Storage::try_lock`], of an open file.
+pub(crate) fn lock_of(file: File) -> io::Result<Option<Box<dyn Send>>> {
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Box::new(file))),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

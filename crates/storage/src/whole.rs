@@ -2,16 +2,22 @@
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::storage::{Storage, unique_name};
+use crate::storage::{Storage, enter, unique_name};
 
 /// The contents of a file of at most `most` bytes. `None` if there is none.
 ///
 /// # Errors
 /// [`ErrorKind::PermissionDenied`] if file or folder are a link, belong to another user, or can be written by others; what
 /// the system says.
-pub fn read_whole(storage: &dyn Storage, path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
-    match check_trust(storage, path).and_then(|()| storage.read(path, 0, most)) {
+pub fn read_whole(storage: &Arc<dyn Storage>, path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let read = || {
+        let storage = trusted_folder(storage, path.parent().ok_or(ErrorKind::InvalidInput)?)?;
+        check_file(&*storage, path)?;
+        storage.read(path, 0, most)
+    };
+    match read() {
         Ok((bytes, _)) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -22,10 +28,11 @@ pub fn read_whole(storage: &dyn Storage, path: &Path, most: u64) -> io::Result<O
 ///
 /// # Errors
 /// As [`read_whole`].
-pub fn replace_whole(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace_whole(storage: &Arc<dyn Storage>, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
     storage.create_dir(folder)?;
-    match check_trust(storage, path) {
+    let storage = trusted_folder(storage, folder)?;
+    match check_file(&*storage, path) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
@@ -43,16 +50,19 @@ pub fn replace_whole(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Re
     written
 }
 
+/// The folder, if nobody else may write it.
+fn trusted_folder(storage: &Arc<dyn Storage>, folder: &Path) -> io::Result<Arc<dyn Storage>> {
+    enter(storage, folder)?.map_err(|reason| not_trusted(folder, &reason))
+}
+
 /// Refuses a file that others may have written.
-fn check_trust(storage: &dyn Storage, path: &Path) -> io::Result<()> {
-    let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
-    for path in [folder, path] {
-        if let Some(reason) = storage.distrust(path)? {
-            let message = format!("`{}` is not trusted: {reason}", path.display());
-            return Err(io::Error::new(ErrorKind::PermissionDenied, message));
-        }
-    }
-    Ok(())
+fn check_file(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    storage.distrust(path)?.map_or(Ok(()), |reason| Err(not_trusted(path, &reason)))
+}
+
+fn not_trusted(path: &Path, reason: &str) -> io::Error {
+    let message = format!("`{}` is not trusted: {reason}", path.display());
+    io::Error::new(ErrorKind::PermissionDenied, message)
 }
 
 #[cfg(test)]
@@ -62,20 +72,24 @@ mod tests {
     use super::*;
     use crate::storage::FileSystem;
 
+    fn disk() -> Arc<dyn Storage> {
+        Arc::new(FileSystem)
+    }
+
     #[test]
     fn files_are_replaced_as_a_whole_and_nothing_is_left_behind() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new").join("file");
-        assert_eq!(read_whole(&FileSystem, &path, 100).unwrap(), None);
+        assert_eq!(read_whole(&disk(), &path, 100).unwrap(), None);
         for text in ["one", "another that is longer", ""] {
-            replace_whole(&FileSystem, &path, text.as_bytes()).unwrap();
-            assert_eq!(read_whole(&FileSystem, &path, 100).unwrap().unwrap(), text.as_bytes());
+            replace_whole(&disk(), &path, text.as_bytes()).unwrap();
+            assert_eq!(read_whole(&disk(), &path, 100).unwrap().unwrap(), text.as_bytes());
         }
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
-        replace_whole(&FileSystem, &path, &[0; 101]).unwrap();
-        assert_eq!(read_whole(&FileSystem, &path, 100).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        replace_whole(&disk(), &path, &[0; 101]).unwrap();
+        assert_eq!(read_whole(&disk(), &path, 100).unwrap_err().kind(), ErrorKind::FileTooLarge);
         // Below a file there is no folder.
-        assert!(replace_whole(&FileSystem, &path.join("below"), b"x").is_err());
+        assert!(replace_whole(&disk(), &path.join("below"), b"x").is_err());
     }
 
     #[cfg(unix)]
@@ -85,8 +99,8 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let refused = |path: &Path| read_whole(&FileSystem, path, 100).unwrap_err().kind();
-        replace_whole(&FileSystem, &path, b"x").unwrap();
+        let refused = |path: &Path| read_whole(&disk(), path, 100).unwrap_err().kind();
+        replace_whole(&disk(), &path, b"x").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         assert_eq!(refused(&path), ErrorKind::PermissionDenied);
@@ -94,12 +108,12 @@ mod tests {
         let link = folder.path().join("link");
         symlink(&path, &link).unwrap();
         assert_eq!(refused(&link), ErrorKind::PermissionDenied);
-        assert!(replace_whole(&FileSystem, &link, b"y").is_err());
+        assert!(replace_whole(&disk(), &link, b"y").is_err());
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(refused(&path), ErrorKind::PermissionDenied);
-        assert!(replace_whole(&FileSystem, &path, b"y").is_err());
+        assert!(replace_whole(&disk(), &path, b"y").is_err());
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(read_whole(&FileSystem, &path, 100).unwrap().unwrap(), b"x");
+        assert_eq!(read_whole(&disk(), &path, 100).unwrap().unwrap(), b"x");
         // Opening a pipe that nobody writes would wait for ever.
         let pipe = folder.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();

@@ -8,7 +8,7 @@ use fulgurite_spec::cache::PipelineCacheMissReason as Reason;
 
 use super::*;
 use crate::identity::PipelineDeviceFingerprint;
-use crate::pack::PackWriter;
+use crate::pack::{Pack, PackWriter};
 
 fn identity(kind: PayloadKind, name: &str) -> PipelineCacheIdentity {
     let any = PipelineDeviceFingerprint::ANY;
@@ -124,6 +124,7 @@ fn without_a_folder_it_goes_on_in_memory_and_says_so_once() {
 }
 
 #[test]
+#[expect(unsafe_code, reason = "the test made the pack")]
 fn layers_serve_and_are_left_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let (shared, own) = (folder.path().join("shared"), folder.path().join("own"));
@@ -131,7 +132,8 @@ fn layers_serve_and_are_left_as_they_are() {
     let mut pack = PackWriter::new();
     let packed = identity(ARTIFACT, "in the pack");
     pack.add(&Entry::new(packed, Digest::ZERO, b"payload of in the pack".to_vec()));
-    let pack = Pack::from_bytes(pack.finish()).unwrap();
+    // SAFETY: nothing of it is ever run.
+    let pack = unsafe { Pack::from_bytes(pack.finish()).unwrap().trust() };
     let options = CacheOptions::in_folder(&own).layer(Layer::Folder(shared.clone())).layer(Layer::Pack(pack));
     let cache = PipelineCache::open(options.clone());
     assert_eq!(ask(&cache, ARTIFACT, "in the folder"), None);
@@ -301,14 +303,21 @@ fn entries_are_invalidated_by_digest_in_memory_too() {
     assert!(all.iter().all(|entry| memory.find(&entry.identity).is_err()));
 }
 
+/// A pack of one entry, as a layer.
+#[expect(unsafe_code, reason = "the test made the pack")]
+fn packed(entry: &Entry) -> Layer {
+    let mut pack = PackWriter::new();
+    pack.add(entry);
+    // SAFETY: nothing of it is ever run.
+    Layer::Pack(unsafe { Pack::from_bytes(pack.finish()).unwrap().trust() })
+}
+
 #[test]
 fn what_a_layer_has_is_said_to_stay_and_leads_to_what_was_made_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let all = family_of("a");
-    let mut pack = PackWriter::new();
-    pack.add(&all[1]);
     let options = CacheOptions::in_folder(folder.path().join("own"));
-    let cache = PipelineCache::open(options.layer(Layer::Pack(Pack::from_bytes(pack.finish()).unwrap())));
+    let cache = PipelineCache::open(options.layer(packed(&all[1])));
     // What was lowered is in the pack alone.
     keep_all(&cache, &all[3..]);
     let report = cache.invalidate_kernel(&Digest::of(b"a")).unwrap();
@@ -333,10 +342,7 @@ fn an_entry_tells_where_this_process_has_it_from() {
     let folder = tempfile::tempdir().unwrap();
     let all = family_of("a");
     keep_all(&open(folder.path()), &all[..2]);
-    let mut pack = PackWriter::new();
-    pack.add(&all[2]);
-    let pack = Pack::from_bytes(pack.finish()).unwrap();
-    let cache = PipelineCache::open(CacheOptions::in_folder(folder.path()).layer(Layer::Pack(pack)));
+    let cache = PipelineCache::open(CacheOptions::in_folder(folder.path()).layer(packed(&all[2])));
     cache.prefetch(&all[1].identity);
     let tier = |at: usize| cache.trace(&all[at].identity).map(|found| found.tier);
     for _ in 0..2 {

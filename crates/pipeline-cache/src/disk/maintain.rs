@@ -12,7 +12,7 @@ use crate::entry::{self, BadEntry, Entry};
 use crate::error::{CacheError, lock};
 use crate::identity::PayloadKind;
 use crate::index::{COMPACT_BYTES, Event, Record};
-use crate::pack::{Pack, PackWriter};
+use crate::pack::{Pack, PackWriter, TrustedPack};
 
 /// Of 100 bytes that there may be, how many are left after trimming.
 const TRIMMED_PERCENT: u64 = 90;
@@ -86,15 +86,6 @@ pub struct GcReport {
     pub is_busy: bool,
 }
 
-/// Whose driver binaries are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// Nobody's: a driver does not check what it is given.
-    LoweredOnly,
-    /// The pack's.
-    DriverBinaries,
-}
-
 /// What importing a pack did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -103,7 +94,7 @@ pub struct ImportReport {
     pub added: usize,
     /// Entries that were here.
     pub unchanged: usize,
-    /// Driver binaries that were left out.
+    /// Lowered kernels and driver binaries that were left out, of a pack that nobody vouched for.
     pub untrusted: usize,
     /// Entries that could not be written, and why.
     pub failed: Vec<(Digest, CacheError)>,
@@ -330,15 +321,32 @@ impl DiskPipelineCache {
         Ok(pack.finish())
     }
 
-    /// Writes every entry of a pack. Driver binaries are taken only if they are trusted.
+    /// Writes what whoever reads it verifies: kernels and tuning records. Lowered kernels and driver binaries are left out.
     ///
     /// # Errors
     /// `FG1001` if the cache is only read; `FG1007` if not all can be made durable.
-    pub fn import(&self, pack: &Pack, trust: Trust) -> Result<ImportReport, CacheError> {
+    pub fn import(&self, pack: &Pack) -> Result<ImportReport, CacheError> {
+        let is_verified = |kind| matches!(kind, PayloadKind::Kernel | PayloadKind::Tuned);
+        self.import_kinds(pack, &is_verified)
+    }
+
+    /// Writes every entry of a pack.
+    ///
+    /// # Errors
+    /// As [`import`](Self::import).
+    pub fn import_trusted(&self, pack: &TrustedPack) -> Result<ImportReport, CacheError> {
+        self.import_kinds(pack, &|_| true)
+    }
+
+    fn import_kinds(
+        &self,
+        pack: &Pack,
+        takes: &dyn Fn(PayloadKind) -> bool,
+    ) -> Result<ImportReport, CacheError> {
         self.check_writable()?;
         let mut report = ImportReport::default();
         for entry in pack.entries() {
-            if entry.identity.kind() == PayloadKind::Binary && trust == Trust::LoweredOnly {
+            if !takes(entry.identity.kind()) {
                 report.untrusted += 1;
                 continue;
             }

@@ -343,27 +343,33 @@ fn a_folder_that_cannot_be_trusted_is_refused() {
 }
 
 #[test]
-fn entries_travel_in_packs_and_binaries_only_with_trust() {
+#[expect(unsafe_code, reason = "the test made the pack")]
+fn entries_travel_in_packs_and_code_only_with_trust() {
     let folder = tempfile::tempdir().unwrap();
     let (here, there) = (open(&folder.path().join("here")), open(&folder.path().join("there")));
-    let all = [entry("a"), entry("b"), entry_of(PayloadKind::Binary, "c", b"code")];
+    let kinds = [(PayloadKind::Kernel, "k"), (PayloadKind::Tuned, "t"), (PayloadKind::Binary, "c")];
+    let [kernel, tuned, binary] = kinds.map(|(kind, name)| entry_of(kind, name, name.as_bytes()));
+    let all = [entry("a"), entry("b"), kernel, tuned, binary];
     all.iter().for_each(|entry| assert!(here.write(entry, Durability::OnFlush).is_ok()));
     fs::write(here.path_for(&entry("damaged").identity).with_file_name("x.bin"), "no").unwrap_or(());
     let pack = Pack::from_bytes(here.export(&|_| true).unwrap()).unwrap();
-    assert_eq!(pack.len(), 3);
-    let report = there.import(&pack, Trust::LoweredOnly).unwrap();
-    assert_eq!((report.added, report.unchanged, report.untrusted), (2, 0, 1));
-    let report = there.import(&pack, Trust::DriverBinaries).unwrap();
-    assert_eq!((report.added, report.unchanged, report.untrusted), (1, 2, 0));
+    assert_eq!(pack.len(), 5);
+    let report = there.import(&pack).unwrap();
+    assert_eq!((report.added, report.unchanged, report.untrusted), (2, 0, 3));
+    assert!(all.iter().map(|entry| hit(&there, entry)).eq([false, false, true, true, false]));
+    // SAFETY: nothing of it is ever run.
+    let trusted = unsafe { pack.trust() };
+    let report = there.import_trusted(&trusted).unwrap();
+    assert_eq!((report.added, report.unchanged, report.untrusted), (3, 2, 0));
     assert!(all.iter().all(|entry| hit(&there, entry)));
     let only = here.export(&|entry| entry.identity.kind() == PayloadKind::Binary).unwrap();
     assert_eq!(Pack::from_bytes(only).unwrap().len(), 1);
     let stats = there.stats().unwrap();
-    assert_eq!(stats.all.entries, 3);
+    assert_eq!(stats.all.entries, 5);
     assert_eq!(stats.by_kind[&PayloadKind::Artifact].entries, 2);
     assert_eq!(stats.unknown.entries, 0);
     let cleared = there.clear().unwrap();
-    assert_eq!((cleared.removed, cleared.failed), (3, Vec::new()));
+    assert_eq!((cleared.removed, cleared.failed), (5, Vec::new()));
     assert_eq!(there.stats().unwrap().all.entries, 0);
     assert_eq!(why(&there, &all[0]), Reason::EmptyCache);
 }
