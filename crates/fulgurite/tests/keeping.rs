@@ -163,6 +163,29 @@ fn a_binary_for_another_driver_version_is_told_and_alarms() {
 }
 
 #[test]
+fn what_was_kept_and_is_lost_alarms_in_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let seven = storing(7);
+    let Some(ctx) = vulkan(folder.path(), &[&seven]) else { return };
+    assert_eq!(ctx.audit(10_000).lost, 0, "what was never kept is no loss");
+    drop(ctx);
+    let shards = std::fs::read_dir(folder.path()).unwrap().map(|shard| shard.unwrap().path());
+    let files = shards.filter(|shard| shard.is_dir()).flat_map(|shard| std::fs::read_dir(shard).unwrap());
+    for file in files.map(|file| file.unwrap().path()).filter(|file| file.extension() == Some("bin".as_ref()))
+    {
+        std::fs::write(file, "damaged").unwrap();
+    }
+    let ctx = vulkan(folder.path(), &[&seven]).unwrap();
+    let report = ctx.cache_report();
+    assert!(report.audit.lost > 0 && report.audit.is_alarming, "{report:?}");
+    assert_eq!((report.hits, report.audit.kept_rate_basis_points), (0, Some(0)));
+    let alarm = report.notices.iter().find(|notice| notice.code == Code::CacheAlarm).unwrap();
+    assert!(alarm.message.contains(&format!("{} corrupt", report.audit.lost)), "{alarm}");
+    assert_eq!(ctx.audit(9_000), report.audit);
+    assert!(!ctx.audit(0).is_alarming);
+}
+
+#[test]
 fn a_backend_that_keeps_nothing_flushes_and_never_alarms() {
     for id in common::BACKENDS {
         let ctx = common::open(id);

@@ -1,8 +1,9 @@
 //! The cache as a backend uses it: memory, then a folder of its own, then read-only layers; with marks of what may crash a
 //! driver. It never fails where it can go on without.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fulgurite_spec::Diagnostic;
 use fulgurite_spec::cache::{CacheAudit, CacheTier as Tier, PipelineCacheMissReason};
@@ -90,6 +91,7 @@ pub struct PipelineCache {
     layers: Vec<OpenLayer>,
     marks: Option<Marks>,
     counting: Counting,
+    not_prefetched: Mutex<HashMap<Digest, PipelineCacheMissReason>>,
     notices: Arc<Notices>,
 }
 
@@ -112,7 +114,8 @@ impl PipelineCache {
         let layers = layers.collect();
         let written = disk.as_ref().filter(|disk| disk.mode() == Mode::ReadWrite);
         let marks = written.map(|disk| Marks::open(Arc::clone(disk.storage()), disk.root()));
-        Self { memory: MemoryTier::default(), disk, layers, marks, counting: Counting::default(), notices }
+        let (memory, counting, not_prefetched) = Default::default();
+        Self { memory, disk, layers, marks, counting, not_prefetched, notices }
     }
 
     /// The folder of its own, if it has one.
@@ -137,7 +140,7 @@ impl PipelineCache {
             self.counting.hit(Tier::Memory);
             return Ok(held);
         }
-        let found = self.look_below(identity).inspect_err(|reason| self.counting.miss(*reason))?;
+        let found = self.look(identity).inspect_err(|reason| self.counting.miss(*reason))?;
         self.counting.hit(found.tier);
         // A panic of another thread costs a lookup.
         let _ = self.memory.put(&found);
@@ -146,9 +149,10 @@ impl PipelineCache {
 
     /// Reads an entry into memory, if it is there, so that it is found there later. Is no lookup that counts.
     pub fn prefetch(&self, identity: &PipelineCacheIdentity) {
-        if let Ok(found) = self.look_below(identity) {
+        match self.look_below(identity) {
             // A panic of another thread costs a read.
-            let _ = self.memory.put(&found);
+            Ok(found) => drop(self.memory.put(&found)),
+            Err(reason) => drop(self.not_prefetched().insert(identity.digest(), reason)),
         }
     }
 
@@ -178,7 +182,7 @@ impl PipelineCache {
         let mut make = Some(make);
         let mut below = None;
         let found = self.memory.get_or_make(identity.digest(), || {
-            let (found, tier) = match self.look_below(identity) {
+            let (found, tier) = match self.look(identity) {
                 Ok(found) => (Some(found.clone()), Some(found.tier)),
                 Err(reason) => (self.make(identity, reason, &mut make)?, None),
             };
@@ -259,6 +263,19 @@ impl PipelineCache {
         if let Err(error) = disk.write(entry, Durability::OnFlush) {
             self.notices.say(&error);
         }
+    }
+
+    /// Why entries were not there when they were to be read ahead: a damaged one is put aside then, and whoever looks for it
+    /// would not know what it was.
+    fn not_prefetched(&self) -> MutexGuard<'_, HashMap<Digest, PipelineCacheMissReason>> {
+        // Whole between any two statements.
+        self.not_prefetched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks into the folder and the layers for someone who is told why if nothing is there.
+    fn look(&self, identity: &PipelineCacheIdentity) -> Result<Traced, PipelineCacheMissReason> {
+        let before = self.not_prefetched().remove(&identity.digest());
+        self.look_below(identity).map_err(|reason| before.unwrap_or(reason))
     }
 
     /// Looks into the folder and the layers.

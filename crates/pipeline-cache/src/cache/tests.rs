@@ -65,6 +65,21 @@ fn what_is_read_ahead_is_found_in_memory() {
 }
 
 #[test]
+fn why_something_could_not_be_read_ahead_is_the_reason_of_the_miss() {
+    let folder = tempfile::tempdir().unwrap();
+    ask(&open(folder.path()), ARTIFACT, "a");
+    let cache = open(folder.path());
+    std::fs::write(cache.disk().unwrap().path_for(&identity(ARTIFACT, "a")), "damaged").unwrap();
+    cache.prefetch(&identity(ARTIFACT, "a"));
+    assert_eq!(ask(&cache, ARTIFACT, "a"), Some(Reason::Corrupt));
+    cache.prefetch(&identity(ARTIFACT, "b"));
+    assert_eq!(cache.find(&identity(ARTIFACT, "b")), Err(Reason::ProgramChanged));
+    // It is that of one lookup: what is kept since is found.
+    ask(&open(folder.path()), ARTIFACT, "b");
+    assert_eq!(ask(&cache, ARTIFACT, "b"), None);
+}
+
+#[test]
 fn what_cannot_be_kept_is_made_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
