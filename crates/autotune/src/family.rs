@@ -40,6 +40,12 @@ pub trait Family: Send + Sync + 'static {
     /// anything is compiled. Empty if none is.
     fn space(&self, device: &DeviceSnapshot, problem: &Self::Problem) -> Vec<Self::Config>;
 
+    /// Which problems have a configuration on a device that has what it takes, if not all have: said where
+    /// [`space`](Self::space) is empty.
+    fn takes(&self) -> &'static str {
+        ""
+    }
+
     /// The configuration that is used untuned. Valid wherever [`space`](Self::space) is not empty.
     fn heuristic(&self, device: &DeviceSnapshot, problem: &Self::Problem) -> Self::Config;
 

@@ -82,8 +82,12 @@ impl Instance {
             }
         }
         if configs.is_empty() {
+            let takes = match family.takes() {
+                "" => String::new(),
+                takes => format!("; it takes {takes}"),
+            };
             let message =
-                format!("no configuration of `{}` fits {problem} on {}", family.id(), device.device);
+                format!("no configuration of `{}` fits {problem} on {}{takes}", family.id(), device.device);
             return Err(Error::invalid(Code::NoConfiguration, message));
         }
         let first = family.heuristic(device, problem);

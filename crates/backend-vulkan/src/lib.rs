@@ -32,6 +32,7 @@
 //! This is the one crate of the workspace with unsafe code. What it relies on is that the words which
 //! [`fulgurite_spirv::emit`] makes from a verified kernel are a valid module, and that nobody but this user and the system
 //! writes where they are kept: the pipeline cache refuses folders that others may write, and whoever brings a pack vouches for it.
+//! `docs/soundness.md` has the whole argument.
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod bfloat16;

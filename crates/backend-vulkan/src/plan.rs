@@ -152,7 +152,7 @@ pub(crate) type Queried = Result<PhysicalSnapshot, QueryError>;
 pub(crate) enum ChoiceError {
     #[error("there is no Vulkan device")]
     NoDevice,
-    #[error("no device matches `{wanted}`; there are {}", names.join(", "))]
+    #[error("no device matches `{wanted}`: the devices are {}", names.join(", "))]
     NoMatch { wanted: String, names: Vec<String> },
     #[error("no device is suitable: {}", reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NoneSuitable { reasons: Vec<PlanError> },
@@ -182,7 +182,7 @@ pub(crate) fn choose<'d>(
     if candidates.is_empty() {
         return Err(ChoiceError::NoMatch {
             wanted: wanted.unwrap_or_default().to_owned(),
-            names: devices.iter().enumerate().map(|(i, d)| format!("{i}: `{}`", name(d))).collect(),
+            names: devices.iter().enumerate().map(|(i, d)| format!("{i} (`{}`)", name(d))).collect(),
         });
     }
     candidates.sort_by_key(|index| devices[*index].as_ref().map_or_else(|e| e.kind, |d| d.kind));

@@ -113,16 +113,11 @@ impl BufferView {
     /// `FG0503` if it does not have them.
     pub fn view(&self, range: impl RangeBounds<u64>) -> Result<Self, Error> {
         match range_within((range.start_bound().cloned(), range.end_bound().cloned()), self.bytes) {
-            Some(Range { start, end }) => {
+            Ok(Range { start, end }) => {
                 Ok(Self { buffer: self.buffer.clone(), offset: self.offset + start, bytes: end - start })
             }
-            None => {
-                let message = format!(
-                    "bytes {:?} to {:?} are not within {} bytes",
-                    range.start_bound(),
-                    range.end_bound(),
-                    self.bytes
-                );
+            Err(written) => {
+                let message = format!("bytes `{written}` are not within {} bytes", self.bytes);
                 Err(Error::invalid(Code::BufferSize, message))
             }
         }
@@ -218,20 +213,36 @@ impl BufferView {
     }
 }
 
-/// What `bounds` mean of `len` things, if there are as many.
+/// What `bounds` mean of `len` things, if there are as many, or else as they are written in Rust: `3..9`, `..=4`.
 #[doc(hidden)]
-pub fn range_within(bounds: (Bound<u64>, Bound<u64>), len: u64) -> Option<Range<u64>> {
+pub fn range_within(bounds: (Bound<u64>, Bound<u64>), len: u64) -> Result<Range<u64>, String> {
     let begin = match bounds.0 {
-        Bound::Included(begin) => begin,
-        Bound::Excluded(before) => before.checked_add(1)?,
-        Bound::Unbounded => 0,
+        Bound::Included(begin) => Some(begin),
+        Bound::Excluded(before) => before.checked_add(1),
+        Bound::Unbounded => Some(0),
     };
     let end = match bounds.1 {
-        Bound::Included(last) => last.checked_add(1)?,
-        Bound::Excluded(end) => end,
-        Bound::Unbounded => len,
+        Bound::Included(last) => last.checked_add(1),
+        Bound::Excluded(end) => Some(end),
+        Bound::Unbounded => Some(len),
     };
-    (begin <= end && end <= len).then_some(begin..end)
+    match (begin, end) {
+        (Some(begin), Some(end)) if begin <= end && end <= len => Ok(begin..end),
+        _ => Err(written(bounds)),
+    }
+}
+
+fn written(bounds: (Bound<u64>, Bound<u64>)) -> String {
+    let begin = match bounds.0 {
+        Bound::Included(begin) => begin.to_string(),
+        Bound::Excluded(before) => format!("{before} (excluded)"),
+        Bound::Unbounded => String::new(),
+    };
+    match bounds.1 {
+        Bound::Included(last) => format!("{begin}..={last}"),
+        Bound::Excluded(end) => format!("{begin}..{end}"),
+        Bound::Unbounded => format!("{begin}.."),
+    }
 }
 
 /// Refuses a fill of something else than whole patterns.

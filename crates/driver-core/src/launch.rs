@@ -69,16 +69,17 @@ impl Launch {
         check_overlaps(kernel, &buffers)?;
         let grid = grid(kernel, limits, &lengths, options)?;
         let facts = LaunchFacts { grid, lengths: &lengths, params };
-        if let Some(text) = kernel.failed_require(&facts) {
+        if let Some((text, values)) = kernel.failed_require(&facts) {
+            let is = if values.is_empty() { String::new() } else { format!(": {values}") };
             return Err(Error::invalid(
                 Code::RequireFailed,
-                format!("kernel `{}`: `{text}` does not hold", kernel.name),
+                format!("kernel `{}`: `{text}` does not hold{is}", kernel.name),
             ));
         }
         let timeout = options.timeout.unwrap_or(LaunchOptions::DEFAULT_TIMEOUT);
         let label = options.label.clone().unwrap_or_else(|| kernel.name.as_str().into());
         let is_timed = options.timed.unwrap_or(false);
-        let is_linear = matches!(options.grid, Some(GridSize::Linear(_)));
+        let is_linear = matches!(options.grid, None | Some(GridSize::Linear(_)));
         let (kernel, params) = (kernel.digest(), params.to_vec());
         Ok(Self { kernel, grid, buffers, lengths, params, timeout, label, is_linear, is_timed })
     }
@@ -256,26 +257,10 @@ fn grid(
     if let Some(GridSize::Linear(count)) = options.grid {
         return linear(kernel, count);
     }
-    let grid = match options.grid {
-        Some(size) => size.workgroups(kernel.workgroup),
-        None => {
-            let written =
-                kernel.buffers.iter().zip(lengths).find(|(b, _)| b.access.can_write()).map(|(_, n)| *n);
-            let Some(count) = written else {
-                return Err(Error::invalid(
-                    Code::BadGrid,
-                    format!("kernel `{}` writes no buffer, so its launch must state a grid", kernel.name),
-                ));
-            };
-            match u32::try_from(count) {
-                Ok(count) => GridSize::Invocations([count, 1, 1]).workgroups(kernel.workgroup),
-                Err(_) => {
-                    let message = format!("{count} elements are more than a grid can have: state one");
-                    return Err(Error::invalid(Code::BadGrid, message));
-                }
-            }
-        }
+    let Some(size) = options.grid else {
+        return linear(kernel, default_count(kernel, lengths)?);
     };
+    let grid = size.workgroups(kernel.workgroup);
     let workgroups = grid.iter().map(|count| u64::from(*count)).fold(1, u64::saturating_mul);
     if workgroups > MAX_WORKGROUPS {
         let [x, y, z] = grid;
@@ -303,6 +288,33 @@ fn grid(
         }
     }
     Ok(grid)
+}
+
+/// How many invocations along x a launch has that states no grid: one for each element of the first buffer that is written. That
+/// is right for kernels that do the same to each element, so what does not look like one of these must state a grid.
+fn default_count(kernel: &VerifiedKernel, lengths: &[u64]) -> Result<u64, Error> {
+    let bad = |message: String| Error::invalid(Code::BadGrid, format!("kernel `{}` {message}", kernel.name));
+    let [x, y, z] = kernel.workgroup;
+    if (y, z) != (1, 1) {
+        return Err(bad(format!("has workgroups of {x} × {y} × {z}, so its launch must state a grid")));
+    }
+    let mut buffers = kernel.buffers.iter().zip(lengths).enumerate();
+    let Some((_, (written, count))) = buffers.clone().find(|(_, (buffer, _))| buffer.access.can_write())
+    else {
+        return Err(bad("writes no buffer, so its launch must state a grid".to_owned()));
+    };
+    let says = |at: usize| kernel.requires.iter().any(|require| require.speaks_of_len(BufferId::new(at)));
+    let longer = buffers.find(|(at, (buffer, length))| {
+        buffer.access.can_read() && length > &count && buffer.name != written.name && !says(*at)
+    });
+    if let Some((_, (buffer, length))) = longer {
+        return Err(bad(format!(
+            "reads `%{}`, which has {length} elements, and a launch that states no grid has one invocation for each \
+             of the {count} elements of `%{}`: state a grid, or in the kernel a `require` of `len %{}`",
+            buffer.name, written.name, buffer.name
+        )));
+    }
+    Ok(*count)
 }
 
 /// The grid of a one-dimensional launch, whatever the device's largest.

@@ -259,7 +259,9 @@ impl GridSize {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LaunchOptions {
-    /// The grid. Default: one invocation along x for each element of the first buffer that the kernel writes.
+    /// The grid. Default: [linear](GridSize::Linear), one invocation for each element of the first buffer that the kernel writes.
+    /// A kernel whose workgroup is not one-dimensional, or that reads a buffer with more elements than that and has no `require`
+    /// of its length, has no default.
     pub grid: Option<GridSize>,
     /// When to stop a launch that does not end. Default: [`LaunchOptions::DEFAULT_TIMEOUT`].
     pub timeout: Option<Duration>,

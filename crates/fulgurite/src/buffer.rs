@@ -90,19 +90,13 @@ impl<T: Element> Part<T> {
     fn range(&self, range: &impl RangeBounds<usize>) -> Result<Self, Error> {
         let [begin, end] = [range.start_bound(), range.end_bound()].map(|bound| bound.map(|at| *at as u64));
         match driver::range_within((begin, end), self.len() as u64) {
-            Some(range) => {
+            Ok(range) => {
                 let size = size_of::<T>() as u64;
                 Ok(Self::new(self.bytes.view(range.start * size..range.end * size)?))
             }
-            None => Err(Error::invalid(
+            Err(written) => Err(Error::invalid(
                 Code::BufferSize,
-                format!(
-                    "elements {:?} to {:?} are not within {} of {}",
-                    range.start_bound(),
-                    range.end_bound(),
-                    self.len(),
-                    T::TYPE
-                ),
+                format!("elements `{written}` are not within {} of {}", self.len(), T::TYPE),
             )),
         }
     }

@@ -197,7 +197,8 @@ pub(crate) fn check_param_bytes(ty: Type, bytes: &[u8]) -> Result<(), Error> {
 }
 
 impl DynExecutable {
-    /// Runs the kernel and waits for it: one invocation along x for each element of the first buffer that it writes.
+    /// Runs the kernel on its default grid ([`LaunchOptions::grid`]), one invocation for each element of the first buffer that it
+    /// writes, and waits for it.
     ///
     /// # Errors
     /// `FG0502` for an argument of the wrong type, and as [`Executable::launch`](crate::Executable::launch).

@@ -52,8 +52,8 @@ impl<A> Executable<A> {
         &self.program
     }
 
-    /// Runs the kernel and waits for it: one invocation along x for each element of the first buffer that it
-    /// writes.
+    /// Runs the kernel on its default grid ([`LaunchOptions::grid`]), one invocation for each element of the first buffer that it
+    /// writes, and waits for it.
     ///
     /// # Errors
     /// `FG05xx` for arguments that do not fit, `FG0403` and `FG0405` over the device's limits, `FG06xx` from

@@ -5,7 +5,7 @@ mod common;
 
 use common::{BACKENDS, code, open};
 use fulgurite::prelude::*;
-use fulgurite::{Code, CompileOptions, DynBuffer, OptimizationLevel, OutputVec};
+use fulgurite::{Code, CompileOptions, DynBuffer, LaunchOptions, OptimizationLevel, OutputVec};
 
 type Axpy = (Read<f32>, ReadWrite<f32>, f32);
 
@@ -32,7 +32,9 @@ fn inputs_outputs_and_what_stays() {
         assert_eq!(code(outputs.take::<f32>(1)), Some(Code::WrongArgumentCount));
 
         // Zeros that the kernel adds to; bytes; memory that stays.
-        let mut outputs = exe.call().input(&x).output::<f32>(2).param(2.0f32).run().unwrap();
+        let call = exe.call().input(&x).output::<f32>(2).param(2.0f32);
+        assert_eq!(code(call.clone().run()), Some(Code::BadGrid), "it reads more than it writes");
+        let mut outputs = call.options(&LaunchOptions::linear(2)).run().unwrap();
         assert_eq!(outputs.take::<f32>(0).unwrap(), [2.0, 4.0]);
         let bytes: Vec<u8> = x.iter().flat_map(|v| v.to_le_bytes()).collect();
         let call = exe.call().input_bytes(&bytes).in_out_bytes(&bytes).param_bytes(&3.0f32.to_le_bytes());

@@ -150,3 +150,27 @@ fn a_loop_without_end_is_stopped() {
         assert_eq!(y.read().unwrap(), [5], "{id}: the next launch works");
     }
 }
+
+#[test]
+fn messages_say_what_was_passed() {
+    let ctx = cpu();
+    let copy = ctx.compile_dynamic(&fulgurite::parse(COPY).unwrap()).unwrap();
+    let (x, y) = (ctx.buffer(&[1u32; 5]).unwrap().into(), ctx.buffer(&[0u32; 5]).unwrap().into());
+    let error =
+        copy.launch(&[DynArg::Buffer(&x), DynArg::Buffer(&y), DynArg::param(&7u32)]).unwrap_err().to_string();
+    assert!(
+        error.contains("`require le %n, (len %x)` does not hold: `%n` is 7u32, `len %x` is 5u32"),
+        "{error}"
+    );
+    let shorter = ctx.buffer(&[0u32; 4]).unwrap().into();
+    let error = copy.launch(&[DynArg::Buffer(&x), DynArg::Buffer(&shorter), DynArg::param(&3u32)]);
+    assert!(error.is_ok(), "it says what the length of `%x` must be");
+    let buffer = ctx.buffer(&[0u32; 4]).unwrap();
+    let error = buffer.slice(2..9).map(drop).unwrap_err().to_string();
+    assert!(error.contains("elements `2..9` are not within 4 of u32"), "{error}");
+    let error = buffer.slice(..=4).map(drop).unwrap_err().to_string();
+    assert!(error.contains("`..=4`"), "{error}");
+    let odd = fulgurite::kernels::Product { m: 17, n: 16, k: 8 };
+    let error = ctx.tuned(fulgurite::kernels::MatmulF32, &odd).map(drop).unwrap_err().to_string();
+    assert!(error.contains("[FG1105]") && error.contains("multiples of 16"), "{error}");
+}

@@ -98,14 +98,49 @@ impl Require {
         }
         values.last().map(|v| v[0] & 1 != 0)
     }
+
+    /// Whether it speaks of the length of a buffer.
+    pub fn speaks_of_len(&self, buffer: BufferId) -> bool {
+        self.nodes.iter().any(|node| matches!(node, RequireNode::Len(id) if *id == buffer))
+    }
+
+    /// What the launch states of all that it speaks of, each once: "`%n` is 3u32, `len %y` is 5u32".
+    fn stated(&self, kernel: &Kernel, facts: &LaunchFacts<'_>) -> String {
+        let mut all = Vec::new();
+        for (node, ty) in self.nodes.iter().zip(self.types(kernel)) {
+            let (name, values) = match node {
+                RequireNode::Param(id) => {
+                    let name = format!("%{}", kernel.params[id.index()].name);
+                    (name, facts.params.get(id.index()).copied().unwrap_or_default())
+                }
+                RequireNode::Len(id) => {
+                    let length = facts.lengths.get(id.index()).copied().unwrap_or_default();
+                    (format!("len %{}", kernel.buffers[id.index()].name), eval::splat_low(length))
+                }
+                RequireNode::NumWorkgroups(axis) => {
+                    let (axis, name) = (usize::from(*axis), ["x", "y", "z"][usize::from(*axis)]);
+                    (format!("num_workgroups.{name}"), eval::splat_low(u64::from(facts.grid[axis])))
+                }
+                RequireNode::Literal(_) | RequireNode::Op { .. } => continue,
+            };
+            let Some(ty) = ty else { continue };
+            let each = values.iter().take(ty.lanes.count() as usize);
+            let each: Vec<_> = each.map(|bits| Literal { ty: ty.scalar, bits: *bits }.to_string()).collect();
+            let value =
+                if let [one] = each.as_slice() { one.clone() } else { format!("({})", each.join(", ")) };
+            let said = format!("`{name}` is {value}");
+            if !all.contains(&said) {
+                all.push(said);
+            }
+        }
+        all.join(", ")
+    }
 }
 
 impl Kernel {
-    /// The first precondition that `facts` do not satisfy, as its text.
-    pub fn failed_require(&self, facts: &LaunchFacts<'_>) -> Option<String> {
-        self.requires
-            .iter()
-            .find(|r| r.holds(self, facts) != Some(true))
-            .map(|r| crate::text::print_require(self, r))
+    /// The first precondition that `facts` do not satisfy, as its text, and what they say of all that it speaks of.
+    pub fn failed_require(&self, facts: &LaunchFacts<'_>) -> Option<(String, String)> {
+        let failed = self.requires.iter().find(|r| r.holds(self, facts) != Some(true))?;
+        Some((crate::text::print_require(self, failed), failed.stated(self, facts)))
     }
 }

@@ -83,13 +83,13 @@ codes! {
     406 DuplicateBackend "backend registered twice": "A backend of this id is registered already. Register each once, under an id of its own.";
     407 BadOption "option not understood": "An option, or the environment variable that sets it, has a value that it does not take; the message says which it does.";
     // Arguments of a launch.
-    501 WrongArgumentCount "wrong number of arguments": "The launch must bind every buffer and parameter of the kernel, in order.";
+    501 WrongArgumentCount "wrong number of arguments": "The launch must bind every buffer and parameter of the kernel, each once. Without names, buffers come first, then parameters, as the kernel declares them.";
     502 WrongArgumentType "argument has the wrong type": "The argument's element or parameter type is not the one that the kernel declares.";
     503 BufferSize "buffer has the wrong size": "The data does not fit the buffer: sizes must match, and be a whole number of elements.";
     504 BufferOverlap "written buffer bound twice": "A buffer that the kernel writes may not be bound to two of its parameters. Use another buffer.";
     505 RequireFailed "precondition not met": "The kernel states a `require` that these arguments or this grid do not satisfy.";
     506 ForeignBuffer "buffer of another context": "The buffer was made by another context. Upload the data to this one.";
-    507 BadGrid "bad grid": "No grid was given, or one with a zero dimension where none can be derived from the arguments.";
+    507 BadGrid "bad grid": "No grid was stated, and the default, one invocation for each element of the first buffer that the kernel writes, does not fit the kernel. State one: `LaunchOptions::linear`, `invocations` or `workgroups`, `--grid`.";
     508 NotLinear "launch is not one-dimensional": "`linear` counts invocations along x alone: the kernel's workgroup must have one invocation along y and z, and the count must be at most 2^32.";
     509 BufferFreed "buffer was freed": "The buffer's memory was given back by `free`, through this handle or a clone of it. Free a buffer after its last use, or leave it to `Drop`.";
     510 OutputTooLarge "outputs over the stated limit": "The call's outputs are larger together than its `max_output_bytes` allows. Raise the limit, or ask for less.";

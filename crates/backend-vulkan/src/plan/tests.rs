@@ -190,7 +190,10 @@ fn a_selector_is_an_index_or_part_of_a_name() {
     let error = choose(&devices, Some("1")).unwrap_err();
     assert_eq!(error.to_string(), "no device is suitable: `Old GPU` lacks Vulkan 1.3 (it has 1.1)");
     let error = choose(&devices[..1], Some("7")).unwrap_err();
-    assert_eq!(error.to_string(), "no device matches `7`; there are 0: `llvmpipe (LLVM 15.0.6, 256 bits)`");
+    assert_eq!(
+        error.to_string(),
+        "no device matches `7`: the devices are 0 (`llvmpipe (LLVM 15.0.6, 256 bits)`)"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod parts;
 mod views;
 mod wide;
 
-use fulgurite_driver_core::{Binding, CompileOptions, Error, Launch, LaunchOptions};
+use fulgurite_driver_core::{Binding, Error, Launch, LaunchOptions};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Code, Type};
@@ -430,16 +430,49 @@ kernel @strict workgroup(64, 1, 1) {
         &LaunchOptions::workgroups([u32::MAX, 1, 1]),
         Some(Code::GridTooLarge),
     );
-    let silent = "fulgurite 1\nkernel @silent workgroup(1, 1, 1) {\n  buffer %x: read u32[]\n}\n";
-    let Ok(kernel) = fulgurite_ir::text::parse(silent).and_then(fulgurite_ir::verify) else { return };
-    let result =
-        backend.compile(std::sync::Arc::new(kernel), &CompileOptions::default()).and_then(|executable| {
-            let buffers = [backend.allocate(4)?];
-            Launch::check(executable.kernel(), &limits, Binding::each(&buffers), &[], &default).map(|_| ())
+    default_grids(harness, group);
+}
+
+/// Launches that state no grid: which kernels have one by default, and that it is not bounded by the device's largest.
+fn default_grids(harness: &mut Harness<'_>, group: &str) {
+    let text = |workgroup: &str, body: &str| {
+        format!("fulgurite 1\nkernel @default workgroup({workgroup}) {{\n{body}}}\n")
+    };
+    let map = "  buffer %x: read u32[]\n  buffer %y: write u32[]\n";
+    let table = format!("{map}  require le (len %x), 256u32\n");
+    let also = "  buffer %y: write u32[]\n  buffer %z: read_write u32[]\n";
+    let backend = std::sync::Arc::clone(harness.backend());
+    let limits = backend.snapshot().limits.clone();
+    for (what, text, sizes, wanted) in [
+        ("a kernel that writes nothing", text("1, 1, 1", "  buffer %x: read u32[]\n"), [4, 0], None),
+        ("a workgroup of two dimensions", text("8, 8, 1", map), [64, 64], None),
+        ("a workgroup along z", text("1, 1, 8", map), [64, 64], None),
+        ("one that reads more", text("8, 1, 1", map), [68, 64], None),
+        ("one that reads as much", text("8, 1, 1", map), [64, 64], Some([2, 1, 1])),
+        ("one that reads less", text("8, 1, 1", map), [4, 68], Some([3, 1, 1])),
+        ("one that reads a table", text("8, 1, 1", &table), [1024, 64], Some([2, 1, 1])),
+        ("one that changes more than it writes first", text("8, 1, 1", also), [64, 68], None),
+        ("one that writes nothing of no elements", text("8, 1, 1", map), [0, 0], Some([0, 1, 1])),
+    ] {
+        let Some(executable) = harness.compile(group, &text) else { continue };
+        let kernel = executable.kernel();
+        let sizes = &sizes[..kernel.buffers.len()];
+        let buffers = sizes.iter().map(|size| backend.allocate(*size)).collect::<Result<Vec<_>, _>>();
+        let checked = buffers.and_then(|buffers| {
+            Launch::check(kernel, &limits, Binding::each(&buffers), &[], &LaunchOptions::default())
         });
-    let actual = result.err().map(|e| e.code());
-    harness.case(group, actual == Some(Code::BadGrid), || {
-        ["a kernel that writes nothing, no grid".to_owned(), Code::BadGrid.to_string(), format!("{actual:?}")]
+        let actual = checked.map(|launch| launch.grid()).map_err(|error| error.code());
+        let wanted = wanted.ok_or(Code::BadGrid);
+        harness.case(group, actual == wanted, || {
+            [format!("{what}, no grid"), format!("{wanted:?}"), format!("{actual:?}")]
+        });
+    }
+    // More workgroups than many devices take along x in one launch.
+    let sevens = text("1, 1, 1", "  buffer %y: write u32[]\n  %i = global_id.x\n  store %y[%i], 7u32\n");
+    let Some(after) = launch(harness, group, &sevens, &[vec![0; 4 * 70_000]], &[]) else { return };
+    let expected = bytes(&vec![7; 70_000]);
+    harness.elements(group, Type::U32, [&expected, &after[0]], |i| {
+        format!("the default grid of 70,000 elements: word {i}")
     });
 }
 

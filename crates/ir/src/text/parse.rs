@@ -10,11 +10,12 @@ mod declare;
 mod inst;
 mod require;
 mod scope;
+mod suggest;
 
 use std::collections::HashMap;
 
 use fulgurite_spec::limits::{MAX_NESTING, MAX_TEXT_BYTES, MAX_VALUES};
-use fulgurite_spec::{Code, Diagnostic, Diagnostics, Literal, Location, Type};
+use fulgurite_spec::{Code, Diagnostic, Diagnostics, Literal, Location, Op, Type};
 
 use super::lex::{Lexer, Token, TokenKind};
 use super::{is_number, literal};
@@ -329,7 +330,7 @@ impl<'t> Parser<'t> {
     /// A value or literal. A name that is unknown or is no value is reported and poisoned.
     fn operand(&mut self) -> Parsed<Operand> {
         if !self.is_operand() || self.token.first {
-            return Err(self.unexpected("a value such as `%a` or `1u32`"));
+            return Err(self.no_operand());
         }
         let token = self.bump();
         let value = if token.kind == TokenKind::Name {
@@ -340,6 +341,11 @@ impl<'t> Parser<'t> {
                     let message =
                         format!("`%{}` is memory, not a value; `load` reads an element of it", token.text);
                     self.error(Code::TypeMismatch, token.place, message);
+                    if self.eat("[") {
+                        // The element that was meant; what is wrong is said.
+                        self.operand()?;
+                        self.expect("]")?;
+                    }
                     None
                 }
                 None => {
@@ -351,6 +357,28 @@ impl<'t> Parser<'t> {
             self.literal(token).map(|literal| self.constant(literal))
         };
         Ok(Operand { value, place: token.place })
+    }
+
+    /// Reports what stands where an operand should.
+    fn no_operand(&mut self) -> Stop {
+        let token = self.token;
+        let on_this_line = !token.first || token.place == self.statement;
+        let named = token.text.split('.').next().unwrap_or_default();
+        let message = match token.kind {
+            TokenKind::Word if on_this_line && self.scopes.get(token.text).is_some() => {
+                format!("names of values begin with `%`: `%{}`", token.text)
+            }
+            TokenKind::Word
+                if on_this_line && Op::parse(token.text).or_else(|| Op::parse(named)).is_some() =>
+            {
+                format!("an operand is a value or a literal: `%name = {} …` on a line before", token.text)
+            }
+            TokenKind::Punctuation if on_this_line && token.is("(") => String::from(
+                "an operand is a value or a literal: give what is in brackets a name, on a line before",
+            ),
+            _ => return self.unexpected("a value such as `%a` or `1u32`"),
+        };
+        self.error(Code::Syntax, token.place, message)
     }
 
     /// Operands with commas between them.
@@ -447,6 +475,10 @@ impl<'t> Parser<'t> {
                 self.scopes.back_to(open.mark);
                 if self.eat_word("else") {
                     return self.open_last(otherwise, results);
+                }
+                if !results.is_empty() {
+                    let message = "an `if` with a result has an `else`, which yields it too";
+                    self.error(Code::Syntax, brace, message);
                 }
                 let block = &mut self.kernel.blocks[otherwise.index()];
                 block.terminator = Terminator::Yield(Operands::EMPTY);

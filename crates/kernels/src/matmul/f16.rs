@@ -202,6 +202,10 @@ impl Family for MatmulF16 {
         all
     }
 
+    fn takes(&self) -> &'static str {
+        "m and n that are multiples of 32 and k that is one of 16, on devices that multiply 16 × 16 × 16 matrices of f16 into f32"
+    }
+
     fn heuristic(&self, device: &DeviceSnapshot, problem: &Product) -> MatmulF16Config {
         let config = |tile, part, depth, group| MatmulF16Config {
             tile_m: tile,

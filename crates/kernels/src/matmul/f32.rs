@@ -118,6 +118,10 @@ impl Family for MatmulF32 {
         all
     }
 
+    fn takes(&self) -> &'static str {
+        "m and n that are multiples of 16, and k that is one of 8"
+    }
+
     fn heuristic(&self, device: &DeviceSnapshot, problem: &Product) -> MatmulF32Config {
         let config = |tile, depth, each, unroll| MatmulF32Config {
             tile_m: tile,

@@ -58,7 +58,13 @@ impl<'t> Parser<'t> {
         match token.text.parse::<u32>() {
             Ok(count) if is_number(token.text) => Ok(count),
             _ => {
-                let message = format!("`{}` is no number below 2^32", token.text);
+                let digits = token.text.find(|c: char| !c.is_ascii_digit()).map(|at| token.text.split_at(at));
+                let message = match digits {
+                    Some((digits, ty)) if !digits.is_empty() && Type::parse(ty).is_some() => {
+                        format!("a count is stated without a type: `{digits}`")
+                    }
+                    _ => format!("`{}` is no number below 2^32", token.text),
+                };
                 Err(self.error(Code::BadLiteral, token.place, message))
             }
         }

@@ -1,9 +1,9 @@
 //! Statements: instructions without blocks. What stands in brackets after an op is in [`super::attributes`].
 
-use fulgurite_spec::{Code, Diagnostic, Location, OPS, Op, Semantics, Special, Type};
+use fulgurite_spec::{Code, Diagnostic, Location, Op, Semantics, Special, Type};
 
 use super::super::lex::Token;
-use super::{Meaning, Open, Operand, Parsed, Parser, Stop, TokenKind};
+use super::{Meaning, Open, Operand, Parsed, Parser, Stop, TokenKind, suggest};
 use crate::kernel::{AtomicOrder, InstKind, Memory, Operands, SyncScope, ValueId};
 use crate::text::default_scope;
 use crate::verify::{id_type, scalar_result};
@@ -75,6 +75,12 @@ impl<'t> Parser<'t> {
         }
         let text = word.text;
         let message = match (wanted, found) {
+            (0, _) if matches!(text, "if" | "region") => {
+                format!("`{text}` has a result only where it states a type, such as `{text} … -> u32 {{`")
+            }
+            (0, _) if matches!(text, "for" | "while") => {
+                format!("`{text}` has a result only where it carries a value: `carry(%name = …)`")
+            }
             (0, _) => format!("`{text}` has no result, write it without `=`"),
             (1, 0) => format!("`{text}` has a result, give it a name: `%name = {text} …`"),
             _ => format!("`{text}` yields {wanted} here, but {found} names stand before `=`"),
@@ -128,9 +134,8 @@ impl<'t> Parser<'t> {
     fn unknown_op(&mut self, word: Token<'t>) -> Stop {
         let mut problem =
             Diagnostic::new(Code::UnknownOp, word.place, format!("there is no op `{}`", word.text));
-        let near = OPS.iter().map(|row| row.mnemonic).filter(|m| is_near(m, word.text)).min();
-        if let Some(near) = near {
-            problem = problem.with_fix(format!("did you mean `{near}`"));
+        if let Some(fix) = suggest::instead_of(word.text) {
+            problem = problem.with_fix(fix);
         }
         self.report(problem)
     }
@@ -161,7 +166,8 @@ impl<'t> Parser<'t> {
 
     fn scalar(&mut self, start: Location, word: Token<'t>, op: Op) -> Parsed<()> {
         let mode = self.float_mode(word)?;
-        let operands = if self.token.first || !self.is_operand() { Vec::new() } else { self.operands()? };
+        let has_operands = !self.token.first && self.token.kind != TokenKind::Arrow && !self.token.is("}");
+        let operands = if has_operands { self.operands()? } else { Vec::new() };
         let stated = if self.token.kind == TokenKind::Arrow {
             self.bump();
             Some(self.type_name()?)
@@ -257,26 +263,5 @@ impl<'t> Parser<'t> {
         let (index, operands) = (Self::value(index), Self::values(&operands));
         let kind = InstKind::Atomic { op, order, scope, memory, index, operands };
         self.finish(start, word, kind, result)
-    }
-}
-
-/// Whether `a` and `b` differ by at most one letter put in, left out or replaced.
-fn is_near(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let front = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let back = a[front..].iter().rev().zip(b[front..].iter().rev()).take_while(|(x, y)| x == y).count();
-    a.len().max(b.len()) - front - back <= 1
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_near;
-
-    #[test]
-    fn near_names_differ_by_a_letter() {
-        assert!(
-            is_near("add", "ad") && is_near("add", "addd") && is_near("mul", "mol") && is_near("sub", "sub")
-        );
-        assert!(!is_near("add", "sub") && !is_near("add", "a"));
     }
 }
