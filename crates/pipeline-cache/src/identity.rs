@@ -10,7 +10,8 @@ use fulgurite_storage::{Digest, DigestBuilder};
 #[repr(u32)]
 #[non_exhaustive]
 pub enum PayloadKind {
-    /// A lowered kernel that every device with the same profile takes: SPIR-V and how it is bound.
+    /// A lowered kernel that every device with the same profile takes: SPIR-V, and what of its layout does not follow from
+    /// the kernel and the profile.
     Artifact = 1,
     /// What a driver made of an artifact.
     Binary = 2,
@@ -103,7 +104,7 @@ impl PipelineDeviceFingerprint {
 ///
 /// | kind | program | policy | device |
 /// |---|---|---|---|
-/// | artifact | the kernel's digest | options and profile that it is lowered by, versions of what lowers it | any |
+/// | artifact | the kernel's digest | options and profile that it is lowered by, versions of what lowers it, and the names if it has any | any |
 /// | binary | the [`PipelineCacheKey`](crate::PipelineCacheKey) of what was lowered | flags of the pipeline and the subgroup size that it asks for | the device's fingerprint |
 /// | kernel | the kernel's digest | zeros | any |
 /// | tuned | the same for all records of a pack | zeros | any |
