@@ -114,6 +114,11 @@ impl Instance {
         self.has_debug_utils
     }
 
+    /// Whether the validation layer is there.
+    pub(crate) fn validates(&self) -> bool {
+        self.validation.is_some()
+    }
+
     /// What the validation layer says.
     pub(crate) fn validation_log(&self) -> &Arc<ValidationLog> {
         &self.log

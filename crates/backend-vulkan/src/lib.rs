@@ -186,6 +186,11 @@ impl Backend for VulkanBackend {
         pipeline::executable_id(&self.device, kernel, options).map(Some)
     }
 
+    fn complaints(&self) -> Option<Vec<String>> {
+        let validates = self.device.instance().validates();
+        validates.then(|| self.validation_messages().iter().map(ToString::to_string).collect())
+    }
+
     fn cache_report(&self) -> CacheReport {
         self.device.kept().report()
     }

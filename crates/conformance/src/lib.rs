@@ -8,6 +8,8 @@
 //! silence: what a device cannot do is counted as unsupported, with the reason.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "command")]
+pub mod command;
 mod compare;
 mod expectations;
 pub mod filetest;
@@ -19,6 +21,8 @@ mod suites;
 mod validate;
 mod values;
 
+#[cfg(feature = "command")]
+pub use command::main;
 pub use expectations::{Expectations, ExpectationsError};
 pub use harness::Harness;
 pub use report::{BackendReport, Failure, Report, SuiteReport};
@@ -109,5 +113,5 @@ pub fn run(
         suite.run(&mut harness, &mut |done, all| progress(*suite, done, all));
         reports.extend(harness.finish());
     }
-    BackendReport::new(backend.snapshot(), reports)
+    BackendReport::new(backend.snapshot(), reports, backend.complaints())
 }

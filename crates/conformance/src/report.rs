@@ -1,5 +1,7 @@
 //! What a run of the suites found, as data for people and programs.
 
+use fulgurite_driver_core::Error;
+use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,9 @@ pub struct BackendReport {
     /// The rules by which kernels are lowered for it.
     #[serde(default)]
     pub rules: Vec<String>,
+    /// What a checking layer complained of meanwhile; `None` without one.
+    #[serde(default)]
+    pub complaints: Option<Vec<String>>,
     /// The suites in the order run.
     pub suites: Vec<SuiteReport>,
 }
@@ -93,22 +98,47 @@ impl Report {
         let ok = missing.is_empty() && !backends.is_empty() && backends.iter().all(BackendReport::ok);
         Self { schema: 1, ok, backends }
     }
+
+    /// As JSON, with a line feed at its end.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: a bug.
+    pub fn to_json(&self) -> Result<String, Error> {
+        let text = serde_json::to_string_pretty(self).map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(text + "\n")
+    }
+
+    /// The report that `text` is.
+    ///
+    /// # Errors
+    /// `FG0703`.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        serde_json::from_str(text).map_err(|error| Error::invalid(Code::BadFileFormat, error.to_string()))
+    }
 }
 
 impl BackendReport {
-    pub(crate) fn new(snapshot: &DeviceSnapshot, suites: Vec<SuiteReport>) -> Self {
+    pub(crate) fn new(
+        snapshot: &DeviceSnapshot,
+        suites: Vec<SuiteReport>,
+        complaints: Option<Vec<String>>,
+    ) -> Self {
         Self {
             id: snapshot.backend.clone(),
             device: snapshot.device.clone(),
             driver: snapshot.driver.clone(),
             quirks: snapshot.quirks.clone(),
             rules: snapshot.rules.clone(),
+            complaints,
             suites,
         }
     }
 
-    /// Whether none failed, and a suite without cases says what the device lacks.
+    /// Whether none failed, nothing was complained of, and a suite without cases says what the device lacks.
     pub fn ok(&self) -> bool {
+        if self.complaints.as_ref().is_some_and(|complaints| !complaints.is_empty()) {
+            return false;
+        }
         let good = |s: &SuiteReport| s.failed == 0 && (s.cases > 0 || s.unsupported > 0);
         !self.suites.is_empty() && self.suites.iter().all(good)
     }
@@ -130,7 +160,7 @@ mod tests {
             unsupported: *unsupported,
             ..SuiteReport::default()
         });
-        BackendReport::new(&DeviceSnapshot::new("b", "d", "v"), suites.collect())
+        BackendReport::new(&DeviceSnapshot::new("b", "d", "v"), suites.collect(), None)
     }
 
     #[test]
@@ -138,6 +168,11 @@ mod tests {
         assert!(backend(&[(10, 0, 0), (0, 0, 3)]).ok());
         assert!(!backend(&[(10, 0, 0), (0, 0, 0)]).ok());
         assert!(!backend(&[(10, 1, 0)]).ok());
+        let mut complained = backend(&[(10, 0, 0)]);
+        complained.complaints = Some(Vec::new());
+        assert!(complained.ok());
+        complained.complaints = Some(vec![String::from("something")]);
+        assert!(!complained.ok());
         assert!(!backend(&[]).ok());
     }
 }

@@ -69,6 +69,12 @@ pub trait Backend: Send + Sync {
         Ok(None)
     }
 
+    /// What a layer that checks how the backend uses its device has complained of so far; `None` if there is no such layer, or it
+    /// was not asked for. Default: none.
+    fn complaints(&self) -> Option<Vec<String>> {
+        None
+    }
+
     /// What its cache of compiled kernels did so far. Default: it keeps none. The engine adds the audit.
     fn cache_report(&self) -> CacheReport {
         CacheReport::default()

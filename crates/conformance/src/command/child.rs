@@ -1,13 +1,14 @@
 //! The suite `driver` in a process of its own: it launches what never ends, and a driver that does not bear that must not
 //! take the other suites with it.
 
+use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use fulgurite_conformance::{Failure, Report, Suite, SuiteReport};
+use fulgurite_driver_core::Error;
 
 use super::{Args, LevelArg};
+use crate::{Failure, Report, Suite, SuiteReport};
 
 /// How long the suite may take, by far.
 const DEADLINE: Duration = Duration::from_secs(900);
@@ -15,15 +16,21 @@ const DEADLINE: Duration = Duration::from_secs(900);
 const TOLD: usize = 4000;
 
 /// Runs the suite on backend `id` as `args` say. `None` if it has nothing that they ask for.
-pub(super) fn run(args: &Args, id: &str) -> anyhow::Result<Option<SuiteReport>> {
-    let folder = tempfile::tempdir().context("there is no folder for the report of the suite `driver`")?;
+/// `before` are the arguments that stand before those of the suites.
+pub(super) fn run(args: &Args, before: &[&str], id: &str) -> Result<Option<SuiteReport>, Error> {
+    started(args, before, id)
+        .map_err(|error| Error::Internal(format!("the suite `driver` in a process of its own: {error}")))
+}
+
+fn started(args: &Args, before: &[&str], id: &str) -> io::Result<Option<SuiteReport>> {
+    let folder = tempfile::tempdir()?;
     let json = folder.path().join("report.json");
     let mut command = Command::new(std::env::current_exe()?);
     let level = match args.level {
         LevelArg::Smoke => "smoke",
         LevelArg::Full => "full",
     };
-    command.args(["conformance", "--in-process", "--suite", Suite::Driver.name(), "--backend", id]);
+    command.args(before).args(["--in-process", "--suite", Suite::Driver.name(), "--backend", id]);
     command.args(["--level", level, "--seed", &args.seed.to_string()]).arg("--json").arg(&json);
     if let Some(only) = &args.only {
         command.args(["--only", only]);
@@ -35,8 +42,7 @@ pub(super) fn run(args: &Args, id: &str) -> anyhow::Result<Option<SuiteReport>> 
     let file = std::fs::File::create(&output)?;
     let ended = wait(&mut command.stdin(Stdio::null()).stdout(file).spawn()?)?;
     let printed = String::from_utf8_lossy(&std::fs::read(&output)?).into_owned();
-    let report =
-        std::fs::read_to_string(&json).ok().and_then(|text| serde_json::from_str::<Report>(&text).ok());
+    let report = std::fs::read_to_string(&json).ok().and_then(|text| Report::from_json(&text).ok());
     let suite = report.as_ref().and_then(|report| report.backends.first()?.suites.first().cloned());
     let failed = suite.as_ref().is_some_and(|suite| suite.failed > 0);
     match (ended, suite) {
@@ -54,7 +60,7 @@ pub(super) fn run(args: &Args, id: &str) -> anyhow::Result<Option<SuiteReport>> 
 }
 
 /// Waits for the end of the process; kills it when its time is over.
-fn wait(child: &mut Child) -> anyhow::Result<Option<ExitStatus>> {
+fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     let started = Instant::now();
     while started.elapsed() < DEADLINE {
         if let Some(status) = child.try_wait()? {

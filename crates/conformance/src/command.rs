@@ -1,0 +1,283 @@
+//! The command line of the suites, for a binary of one's own: `fn main() -> ExitCode { fulgurite_conformance::main(&registry) }`.
+
+mod child;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::{Parser, ValueEnum};
+use fulgurite_driver_core::{Backend, Error, Registry};
+use fulgurite_spec::Code;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{BackendReport, Expectations, Level, Options, Report, Suite, Twins, Worker};
+
+/// The first argument of the processes that suites start.
+const WORKER: &str = "suite-worker";
+
+/// The command line.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Which backend: an id, or `all`
+    #[arg(long, default_value = "all")]
+    backend: String,
+    /// Only this suite
+    #[arg(long)]
+    suite: Vec<String>,
+    /// Only groups (an op and type, a kernel) whose name contains this. Chains that fail only in company may pass without it
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// How much to run
+    #[arg(long, value_enum, default_value = "smoke")]
+    level: LevelArg,
+    /// Where random inputs come from; equal seeds give equal inputs
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Run the suite `driver` in this process, too: what it launches may never end
+    #[arg(long)]
+    in_process: bool,
+    /// A list of expected failures (TOML) besides those that come with the suites
+    #[arg(long, value_name = "FILE")]
+    expectations: Vec<PathBuf>,
+    /// How often the device is opened for the suite `chains`: drivers of CPUs compile one kernel at a time for each
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    openings: u32,
+    /// Write a run file for each kind of failure of the suite `chains` into this folder: the command `replay` runs it
+    #[arg(long, value_name = "FOLDER")]
+    failures: Option<PathBuf>,
+    /// Print how far approximate ops were from the true values at worst
+    #[arg(long)]
+    accuracy: bool,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LevelArg {
+    /// For every change: under a minute for all backends
+    Smoke,
+    /// For nightly runs: twenty times the random inputs
+    Full,
+}
+
+#[derive(clap::Parser)]
+#[command(
+    about = "Hold backends to the language: every op on edge values, and kernels against plain Rust",
+    version
+)]
+struct Line {
+    #[command(flatten)]
+    args: Args,
+}
+
+/// Runs the suites on the backends of `registry` as the command line says, prints what they found, and gives the exit status: 0 if
+/// nothing failed, 1 if something did, 2 if the command could not be carried out. What `cargo xtask conformance` does with the
+/// backends of this project.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use fulgurite_driver_core::Registry;
+///
+/// fn main() -> ExitCode {
+///     let mut registry = Registry::new();
+///     // registry.register(my_backend::registration())?;
+///     fulgurite_conformance::main(&registry)
+/// }
+/// ```
+pub fn main(registry: &Registry) -> ExitCode {
+    let mut args = std::env::args().skip(1).peekable();
+    let result = if args.next_if_eq(WORKER).is_some() {
+        crate::work(&args.collect::<Vec<_>>()).map(|()| true).map_err(Error::Internal)
+    } else {
+        run(registry, &Line::parse().args, &[])
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// As [`main()`], for a program that has parsed its command line. `before` are the arguments that stand before those of `Args`
+/// where this program is started again, for the suite `driver`; whatever has `suite-worker` first is for [`work`](crate::work).
+///
+/// # Errors
+/// `FG0401` for a backend that is not registered, `FG0704` for a suite that there is not, `FG0701` and `FG0702` for files.
+pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Error> {
+    let options = options(args)?;
+    let ids: Vec<String> = match args.backend.as_str() {
+        "all" => registry.list().map(|r| r.id().to_owned()).collect(),
+        id => vec![id.to_owned()],
+    };
+    if let Some(id) = ids.iter().find(|id| registry.get(id).is_none()) {
+        let known: Vec<_> = registry.list().map(|r| r.id()).collect();
+        let message = format!("there is no backend `{id}`; there are {}", known.join(", "));
+        return Err(Error::invalid(Code::UnknownBackend, message));
+    }
+    let required: Vec<String> = std::env::var("FULGURITE_REQUIRE_BACKENDS")
+        .unwrap_or_default()
+        .split(',')
+        .map(|id| id.trim().to_owned())
+        .filter(|id| !id.is_empty() && (args.backend == "all" || *id == args.backend))
+        .collect();
+    let mut here = options.clone();
+    let apart = !args.in_process && options.suites.contains(&Suite::Driver);
+    if apart {
+        here.suites.retain(|suite| *suite != Suite::Driver);
+    }
+    let open = |id: &str| registry.get(id).map_or_else(|| Err(Error::Internal(id.to_owned())), |r| r.open());
+    let mut reports = Vec::new();
+    let mut missing: Vec<String> = required.iter().filter(|r| !ids.contains(r)).cloned().collect();
+    for id in &ids {
+        let backend = match open(id) {
+            Ok(backend) => backend,
+            Err(error) => {
+                eprintln!("{id}: unavailable: {error}");
+                // Naming a backend demands it.
+                if required.contains(id) || args.backend != "all" {
+                    missing.push(id.clone());
+                }
+                continue;
+            }
+        };
+        let started = Instant::now();
+        // What a checking layer complains of is not told apart by opening.
+        if here.suites.contains(&Suite::Chains) && backend.complaints().is_none() {
+            here.twins = Twins((1..args.openings).map_while(|_| open(id).ok()).collect());
+        }
+        let mut report = with_progress(&backend, &here);
+        here.twins = Twins::default();
+        if apart {
+            report.suites.extend(child::run(args, before, id)?);
+        }
+        table::print_backend(&report, started.elapsed().as_secs_f64());
+        table::print_cache(&backend.cache_report());
+        if args.accuracy {
+            table::print_accuracy(&report);
+        }
+        table::print_complaints(report.complaints.as_deref());
+        reports.push(report);
+    }
+    let report = Report::new(reports, &missing);
+    for id in &missing {
+        eprintln!("{id}: required, and not there");
+    }
+    if let Some(path) = &args.json {
+        let text = report.to_json()?;
+        std::fs::write(path, text).map_err(|error| unwritable(path, &error))?;
+    }
+    if crate::VALIDATES_SPIRV {
+        table::print_line("the SPIR-V of every kernel was validated, for the least and the fullest device");
+    }
+    let passed: u64 = report.backends.iter().map(|b| b.cases() - table::failed(b)).sum();
+    let failures: u64 = report.backends.iter().map(table::failed).sum();
+    table::print_line(&format!("{passed} passed, {failures} failed"));
+    Ok(report.ok)
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Error {
+    Error::invalid(Code::FileUnwritable, format!("cannot write {}: {error}", path.display()))
+}
+
+fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::invalid(Code::FileUnreadable, format!("cannot read {}: {error}", path.display()))
+}
+
+fn options(args: &Args) -> Result<Options, Error> {
+    let level = match args.level {
+        LevelArg::Smoke => Level::Smoke,
+        LevelArg::Full => Level::Full,
+    };
+    let mut options = Options::new(level, args.seed);
+    options.only.clone_from(&args.only);
+    if let Some(folder) = &args.failures {
+        std::fs::create_dir_all(folder).map_err(|error| unwritable(folder, &error))?;
+        options.failures = Some(folder.clone());
+    }
+    options.worker = std::env::current_exe().ok().map(|program| Worker::new(program, [WORKER]));
+    if !args.suite.is_empty() {
+        options.suites.clear();
+        for name in &args.suite {
+            let Some(suite) = Suite::parse(name) else {
+                let known: Vec<_> = Suite::ALL.iter().map(|s| s.name()).collect();
+                let message = format!("there is no suite `{name}`; there are {}", known.join(", "));
+                return Err(Error::invalid(Code::BadUsage, message));
+            };
+            options.suites.push(suite);
+        }
+    }
+    for path in &args.expectations {
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        let list = Expectations::parse(&text).map_err(|error| unreadable(path, &error))?;
+        options.expectations.push(list);
+    }
+    Ok(options)
+}
+
+fn with_progress(backend: &Arc<dyn Backend>, options: &Options) -> BackendReport {
+    let bar = bar(1, backend.snapshot().backend.clone());
+    let report = crate::run(backend, options, &mut |suite, done, all| {
+        bar.set_message(suite.name());
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    report
+}
+
+/// Progress of what takes long: a bar on a terminal, nothing elsewhere. It is for `length` steps, with `prefix` before it and its
+/// message behind that.
+pub fn bar(length: u64, prefix: impl Into<String>) -> ProgressBar {
+    // Draws on a terminal only.
+    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{prefix} {msg:<8} {wide_bar} {pos}/{len}") {
+        bar.set_style(style);
+    }
+    bar.set_prefix(prefix.into());
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use fulgurite_driver_core::Registration;
+
+    use super::*;
+
+    fn refused(line: &[&str]) -> String {
+        let args = Line::try_parse_from([&["conformance"], line].concat()).map(|line| line.args);
+        let mut registry = Registry::new();
+        let open = || Err(Error::unavailable("one", "it is nowhere"));
+        registry.register(Registration::new("one", 1, open)).unwrap();
+        match args {
+            Ok(args) => run(&registry, &args, &[]).unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_there_is_not_is_told_by_its_code() {
+        let suite = refused(&["--suite", "nothing", "--backend", "one"]);
+        assert!(suite.contains("FG0704") && suite.contains("ops, "), "{suite}");
+        let backend = refused(&["--backend", "nothing"]);
+        assert!(backend.contains("FG0401") && backend.contains("one"), "{backend}");
+        let list = refused(&["--expectations", "/nothing/here", "--backend", "one"]);
+        assert!(list.contains("FG0701"), "{list}");
+    }
+
+    #[test]
+    fn a_backend_that_is_named_must_be_there() {
+        let line = Line::try_parse_from(["conformance", "--backend", "one", "--suite", "ops"]).unwrap();
+        let mut registry = Registry::new();
+        let open = || Err(Error::unavailable("one", "it is nowhere"));
+        registry.register(Registration::new("one", 1, open)).unwrap();
+        assert!(!run(&registry, &line.args, &[]).unwrap());
+    }
+}
