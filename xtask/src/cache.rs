@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use fulgurite_pipeline_cache::{
-    CacheCount, DiskOptions, DiskPipelineCache, DiskStats, Entry, Pack, PayloadKind, VerifyReport,
+    CacheCount, Digest, DiskOptions, DiskPipelineCache, DiskStats, Entry, InvalidateReport, Pack,
+    PayloadKind, VerifyReport,
 };
 use serde_json::{Value, json};
 
@@ -39,6 +40,12 @@ enum Command {
     },
     /// Remove every entry
     Clear,
+    /// Remove all that was made of kernels, driver binaries too
+    Remove {
+        /// Each a kernel text (`.fg`), or 64 hex digits: the digest of a kernel or of one entry
+        #[arg(required = true, value_name = "KERNEL")]
+        kernels: Vec<String>,
+    },
     /// Write entries into one file
     Export {
         /// The file
@@ -101,6 +108,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
             let rows = vec![("removed", json!(report.removed)), ("bytes", json!(report.bytes))];
             (rows, report.failed.is_empty())
         }
+        Command::Remove { kernels } => remove(&open(DiskOptions::default())?, kernels)?,
         Command::Export { file, kind } => {
             let kinds = kinds(kind)?;
             let wanted = |entry: &Entry| kinds.is_empty() || kinds.contains(&entry.identity.kind());
@@ -192,27 +200,73 @@ fn import(root: &Path, file: &Path, trust: bool) -> anyhow::Result<(Rows, bool)>
     Ok((rows, report.failed.is_empty()))
 }
 
+fn remove(disk: &DiskPipelineCache, kernels: &[String]) -> anyhow::Result<(Rows, bool)> {
+    // Nothing is removed if any is wrong.
+    let digests = kernels.iter().map(|name| digest_of(name)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (mut removed, mut failed) = (0, Vec::new());
+    let mut add = |report: InvalidateReport| {
+        removed += report.removed;
+        failed.extend(report.failed);
+    };
+    for digest in &digests {
+        add(told(disk.invalidate_kernel(digest))?);
+        add(told(disk.invalidate(&[true], &[*digest]))?);
+    }
+    failed.iter().for_each(|(digest, error)| eprintln!("{digest}: {}", error.diagnostic()));
+    let rows = vec![("removed", json!(removed)), ("failed", json!(failed.len()))];
+    Ok((rows, failed.is_empty()))
+}
+
+/// The digest that `name` is, or of the kernel in the file of that name.
+fn digest_of(name: &str) -> anyhow::Result<Digest> {
+    if let Some(digest) = Digest::parse(&name.to_ascii_lowercase()) {
+        return Ok(digest);
+    }
+    let path = PathBuf::from(name);
+    if !path.exists() {
+        bail!("error[FG0704]: `{name}` is neither a digest of 64 hex digits nor a file");
+    }
+    let kernels = pack::read_kernels(&[path])?;
+    kernels.first().map(|kernel| Digest::from_bytes(*kernel.digest().as_bytes())).context("no kernel")
+}
+
 fn prewarm(root: &Path, paths: &[PathBuf]) -> anyhow::Result<(Rows, bool)> {
     let kernels = pack::read_kernels(paths)?;
     let context = fulgurite::Context::builder().cache_directory(root).backend("vulkan").open()?;
     let bar = progress::bar(kernels.len() as u64, "kernels");
-    let failed =
-        context.prewarm_telling(&kernels, &Default::default(), &|done| bar.set_position(done as u64));
+    let all =
+        context.prewarm_with_report(&kernels, &Default::default(), &|done| bar.set_position(done as u64));
     bar.finish_and_clear();
-    for (at, error) in &failed {
-        eprintln!("{}: {error}", paths[*at].display());
+    let mut failed = 0;
+    for (path, error) in
+        paths.iter().zip(&all).filter_map(|(path, one)| Some((path, one.origin.as_ref().err()?)))
+    {
+        eprintln!("{}: {error}", path.display());
+        failed += 1;
     }
+    let each = paths.iter().zip(&all).map(|(path, one)| prewarmed(path, one)).collect();
     let report = context.cache_report();
     report.notices.iter().for_each(|notice| eprintln!("{notice}"));
     let rows = vec![
         ("kernels", json!(kernels.len())),
-        ("failed", json!(failed.len())),
+        ("failed", json!(failed)),
         ("lowered", json!(report.lowered)),
         ("compiled by the driver", json!(report.driver_compiles)),
         ("found", json!(report.hits)),
         ("kept in", json!(report.kept_in)),
+        ("each", Value::Array(each)),
     ];
-    Ok((rows, failed.is_empty()))
+    Ok((rows, failed == 0))
+}
+
+/// What one kernel cost and where it came from.
+fn prewarmed(path: &Path, one: &fulgurite::Prewarmed) -> Value {
+    let from = match &one.origin {
+        Ok(origin) => origin.to_string(),
+        Err(error) => format!("failed ({})", error.code()),
+    };
+    let milliseconds = one.time.map(|time| (time.as_secs_f64() * 1e4).round() / 10.0);
+    json!({ "file": path, "kernel": one.kernel, "from": from, "milliseconds": milliseconds })
 }
 
 fn kinds(names: &[String]) -> anyhow::Result<Vec<PayloadKind>> {
@@ -251,6 +305,7 @@ fn print(rows: &Rows, as_json: bool) -> anyhow::Result<()> {
             Value::Object(count) => format!("{:>8}  {:>14} bytes", count["entries"], count["bytes"]),
             Value::String(text) => text.clone(),
             Value::Null => String::from("-"),
+            Value::Array(all) => all.iter().map(line).collect::<Vec<_>>().join(&format!("\n{:width$}  ", "")),
             other => format!("{other:>8}"),
         };
         println!("{name:width$}  {text}");
@@ -258,9 +313,69 @@ fn print(rows: &Rows, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A kernel of a list, on a line.
+fn line(one: &Value) -> String {
+    let text = |name: &str| one[name].as_str().unwrap_or("-");
+    let milliseconds = one["milliseconds"].to_string();
+    format!("{milliseconds:>8} ms  {}: {}", text("file"), text("from"))
+}
+
 #[cfg(test)]
 mod tests {
+    use fulgurite_pipeline_cache::{
+        Durability, Lookup, PipelineCacheIdentity, PipelineDeviceFingerprint, artifact_digest,
+    };
+
     use super::*;
+
+    const KERNEL: &str = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n}\n";
+
+    /// What was lowered of the program `program`, and what a driver made of that.
+    fn entries(program: Digest) -> [Entry; 2] {
+        let any = PipelineDeviceFingerprint::ANY;
+        let id = |kind, program| PipelineCacheIdentity::new(kind, program, Digest::ZERO, any);
+        let words = program.as_bytes().to_vec();
+        let key = artifact_digest(&words);
+        let binary = Entry::new(id(PayloadKind::Binary, Digest::of(key.as_bytes())), key, vec![1]);
+        [Entry::new(id(PayloadKind::Artifact, program), Digest::ZERO, words), binary]
+    }
+
+    #[test]
+    fn kernels_are_removed_by_file_and_by_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, file) = (folder.path().join("pipelines"), folder.path().join("k.fg"));
+        std::fs::write(&file, KERNEL).unwrap();
+        let of_file = digest_of(file.to_str().unwrap()).unwrap();
+        let [other, third] = [b"other", b"third"].map(|name| Digest::of(name));
+        let disk = DiskPipelineCache::open(&root, DiskOptions::default()).unwrap();
+        for entry in [of_file, other, third].into_iter().flat_map(entries) {
+            disk.write(&entry, Durability::OnFlush).unwrap();
+        }
+        let has = || {
+            let all = [of_file, other, third].into_iter().flat_map(entries);
+            all.map(|entry| matches!(disk.read(&entry.identity), Lookup::Hit(_))).collect::<Vec<_>>()
+        };
+        let remove = |names: &[String]| {
+            let command = Command::Remove { kernels: names.to_vec() };
+            run(&Args { root: Some(root.clone()), json: true, command })
+        };
+        let wrong = remove(&[other.to_string(), "no such file".to_owned()]).unwrap_err().to_string();
+        assert!(wrong.contains("FG0704") && wrong.contains("no such file"), "{wrong}");
+        assert_eq!(has(), [true; 6], "nothing is removed if any is wrong");
+        assert!(remove(&[file.display().to_string()]).unwrap());
+        assert_eq!(has(), [false, false, true, true, true, true]);
+        // A kernel, however its digest is written, and one entry.
+        let entry = entries(third)[1].identity.digest();
+        assert!(remove(&[other.to_string().to_uppercase(), entry.to_string()]).unwrap());
+        assert_eq!(has(), [false, false, false, false, true, false]);
+        assert!(remove(&[other.to_string()]).unwrap(), "what is not there need not be removed");
+    }
+
+    #[test]
+    fn what_a_kernel_cost_is_a_line() {
+        let one = json!({ "file": "k.fg", "kernel": "k", "from": "binary from disk", "milliseconds": 1.5 });
+        assert_eq!(line(&one), "     1.5 ms  k.fg: binary from disk");
+    }
 
     #[test]
     fn a_kind_that_is_none_says_which_there_are() {

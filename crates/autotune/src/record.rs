@@ -15,6 +15,10 @@ pub const MAX_ROWS: usize = 1024;
 /// Most candidates that a record knows to have been passed over: those of the oldest generations go first.
 pub const MAX_PASSED_OVER: usize = 8192;
 
+/// The highest generation: a file has no higher numbers. Counting up to it takes longer than there is time, so a record that has
+/// it was made by hand or damaged. What is measured then has it, too; of rows that share it the digest decides.
+pub(crate) const MAX_GENERATION: u64 = i64::MAX as u64;
+
 /// What was measured of one problem on one device.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AutotuneRecord {
@@ -172,9 +176,9 @@ impl CandidateRow {
     }
 }
 
-/// Whether there can be such a generation: so many that one more is a number, too.
+/// Whether there can be such a generation.
 pub(crate) fn check_generation(generation: u64) -> Result<(), String> {
-    if (1..=u64::MAX / 2).contains(&generation) {
+    if (1..=MAX_GENERATION).contains(&generation) {
         return Ok(());
     }
     Err(format!("a generation that cannot be: {generation}"))
@@ -227,6 +231,11 @@ impl AutotuneRecord {
         rows.chain(self.passed_over.values().copied()).fold(self.forgotten, u64::max)
     }
 
+    /// The generation of what is measured next.
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.generation().saturating_add(1).min(MAX_GENERATION)
+    }
+
     /// The rows that were measured to the end, the fastest first.
     pub fn ranking(&self) -> Vec<(&String, &CandidateRow)> {
         let mut rows: Vec<_> =
@@ -277,7 +286,7 @@ impl AutotuneRecord {
 
     /// Removes all rows, so that they do not come back by merging with what has them still.
     pub(crate) fn forget(&mut self) {
-        self.forgotten = self.generation() + 1;
+        self.forgotten = self.next_generation();
         self.candidates.clear();
         self.passed_over.clear();
     }

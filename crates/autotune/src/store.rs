@@ -99,8 +99,10 @@ type FileKey = (DeviceKey, String);
 #[derive(Default)]
 struct File {
     loaded: Option<Loaded>,
-    /// What this process added or removed, and has not saved.
+    /// What this process added or removed, and has not saved; in memory all that there is.
     dirty: BTreeMap<RecordKey, AutotuneRecord>,
+    /// Whether any of that was changed since it was saved in memory.
+    is_changed: bool,
 }
 
 impl AutotuneStore {
@@ -191,7 +193,7 @@ impl AutotuneStore {
     pub fn insert(&self, key: &AutotuneKey, rows: impl IntoIterator<Item = (String, CandidateRow)>) {
         let mut state = self.state();
         let mut all = self.own(&mut state, key);
-        let generation = all.generation() + 1;
+        let generation = all.next_generation();
         let rows = rows.into_iter().map(|(id, row)| (id, CandidateRow { generation, ..row }));
         all.merge(&AutotuneRecord::new(rows));
         self.replace(&mut state, key, all);
@@ -201,7 +203,7 @@ impl AutotuneStore {
     pub fn pass_over(&self, key: &AutotuneKey, ids: impl IntoIterator<Item = String>) {
         let mut state = self.state();
         let all = self.own(&mut state, key);
-        let generation = all.generation() + 1;
+        let generation = all.next_generation();
         let all = all.with_passed_over(ids.into_iter().map(|id| (id, generation)));
         self.replace(&mut state, key, all);
     }
@@ -220,7 +222,18 @@ impl AutotuneStore {
 
     fn replace(&self, state: &mut State, key: &AutotuneKey, record: AutotuneRecord) {
         let (file, _) = self.file(state, (key.device.clone(), key.family.clone()));
+        file.is_changed = true;
         file.dirty.insert(RecordKey::of(key), record);
+    }
+
+    /// Whether [`save`](Self::save) has anything to do: something was added or forgotten and is not saved. In a store that is
+    /// only read it stays so.
+    pub fn is_dirty(&self) -> bool {
+        let state = self.state();
+        state.files.values().any(|file| match self.root {
+            Some(_) => !file.dirty.is_empty(),
+            None => file.is_changed,
+        })
     }
 
     /// Adds the records of a file's text, of a pack, say. They are never written, and count only where nothing is known of the

@@ -4,12 +4,14 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ash::vk;
-use fulgurite_driver_core::{CacheOutcome, CachePolicy, CacheReport, DeviceError, Error};
+use fulgurite_driver_core::{
+    CacheOrigin, CacheOutcome, CachePolicy, CacheReport, CacheTier, DeviceError, Error, Invalidated,
+};
 use fulgurite_ir::{VerifiedKernel, analysis};
 use fulgurite_pipeline_cache::{
     CacheError, CacheOptions, Digest, DigestBuilder, Entry, Made, PayloadKind, PipelineCache,
     PipelineCacheIdentity, PipelineCacheKey, PipelineCacheKeyDesc, PipelineCacheMissReason,
-    PipelineDeviceFingerprint, PipelineFeatureFlags,
+    PipelineDeviceFingerprint, PipelineFeatureFlags, Traced,
 };
 use fulgurite_spec::device::Capability;
 use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile, emit};
@@ -26,14 +28,29 @@ pub(crate) struct Kept {
     driver_compiles: AtomicU64,
 }
 
-/// A module, and why it had to be emitted if it had.
-pub(crate) type Lowered = (Module, Option<PipelineCacheMissReason>);
+/// A module, and where it came from.
+pub(crate) type Lowered = (Module, Lowering);
+
+/// Where a module came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lowering {
+    /// It was emitted; no cache was asked.
+    Unasked,
+    /// It was emitted, because the cache did not have it.
+    Missed(PipelineCacheMissReason),
+    /// The cache had it.
+    Found(CacheTier),
+}
 
 /// A pipeline, and whether the driver had kept it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MadePipeline {
     pub(crate) handle: vk::Pipeline,
     pub(crate) was_kept: bool,
+    /// Where what the driver had kept was found.
+    pub(crate) tier: Option<CacheTier>,
+    /// Why it was not, if it was looked for and the driver keeps anything.
+    pub(crate) miss: Option<PipelineCacheMissReason>,
 }
 
 /// What a pipeline that nothing was kept of is made from.
@@ -43,6 +60,8 @@ pub(crate) struct Source<'a> {
     pub(crate) key: PipelineCacheKey,
     /// The options that it is made with.
     pub(crate) policy: Digest,
+    /// Gives the digest of the artifact that it is made from.
+    pub(crate) artifact: &'a dyn Fn() -> Digest,
 }
 
 impl Kept {
@@ -64,35 +83,38 @@ impl Kept {
         };
         let identity = module_identity(kernel, profile);
         let mut made = None;
-        let entry = match policy {
-            CachePolicy::Off => return (emitted(), None),
-            CachePolicy::ReadOnly => match self.store.find(&identity) {
-                Ok(entry) => Some(entry),
-                Err(reason) => return (emitted(), Some(reason)),
+        let found = match policy {
+            CachePolicy::Off => return (emitted(), Lowering::Unasked),
+            CachePolicy::ReadOnly => match self.store.trace(&identity) {
+                Ok(found) => Some(found),
+                Err(reason) => return (emitted(), Lowering::Missed(reason)),
             },
             _ => {
                 let keep = |reason| {
                     let module = emitted();
                     let payload = module.to_bytes();
-                    made = Some((module, Some(reason)));
+                    made = Some((module, Lowering::Missed(reason)));
                     Ok::<_, CacheError>(Made::Keep { artifact: Digest::ZERO, payload })
                 };
                 // Making it cannot fail.
-                self.store.find_or_make(&identity, keep).unwrap_or_default()
+                self.store.trace_or_make(&identity, keep).unwrap_or_default()
             }
         };
         if let Some(made) = made {
             return made;
         }
-        match entry.and_then(|entry| Module::from_bytes(kernel, profile, &entry.payload)) {
-            Some(module) => (module, None),
+        let read = |found: Traced| {
+            Module::from_bytes(kernel, profile, &found.entry.payload).map(|module| (module, found.tier))
+        };
+        match found.and_then(read) {
+            Some((module, tier)) => (module, Lowering::Found(tier)),
             // Whole, and not a module: something else wrote it.
             None => {
                 let module = emitted();
                 if policy == CachePolicy::Use {
                     self.store.keep(&identity, Digest::ZERO, module.to_bytes());
                 }
-                (module, Some(PipelineCacheMissReason::Corrupt))
+                (module, Lowering::Missed(PipelineCacheMissReason::Corrupt))
             }
         }
     }
@@ -102,46 +124,55 @@ impl Kept {
         let program = source.key.digest();
         let identity =
             PipelineCacheIdentity::new(PayloadKind::Binary, program, source.policy, self.fingerprint);
-        let compiled = |handle| MadePipeline { handle, was_kept: false };
+        let compiled = |handle, miss: Option<_>| {
+            // A driver that keeps nothing misses nothing.
+            let miss = miss.filter(|_| self.driver.keeps() != Some(false));
+            MadePipeline { handle, was_kept: false, tier: None, miss }
+        };
         if policy == CachePolicy::Off || self.driver.keeps() == Some(false) {
-            return Ok(compiled(self.compile(source)?.0));
+            return Ok(compiled(self.compile(source)?.0, None));
         }
-        let mut made = None;
+        let (mut made, mut missed) = (None, None);
         let found = match policy {
-            CachePolicy::ReadOnly => self.store.find(&identity).ok(),
-            _ => self.store.find_or_make(&identity, |_| {
+            CachePolicy::ReadOnly => self.store.trace(&identity).map_err(|reason| missed = Some(reason)).ok(),
+            _ => self.store.trace_or_make(&identity, |reason| {
+                missed = Some(reason);
                 let (handle, blob) = self.compile(source)?;
                 made = Some(handle);
                 Ok::<_, Failure>(match blob {
-                    Some(payload) => Made::Keep { artifact: program, payload },
+                    Some(payload) => Made::Keep { artifact: (source.artifact)(), payload },
                     None => Made::Nothing,
                 })
             })?,
         };
         if let Some(handle) = made {
-            return Ok(compiled(handle));
+            return Ok(compiled(handle, missed));
         }
-        let Some(entry) = found else { return Ok(compiled(self.compile(source)?.0)) };
+        let Some(Traced { entry, tier, .. }) = found else {
+            return Ok(compiled(self.compile(source)?.0, missed));
+        };
+        let whole = |handle| MadePipeline { handle, was_kept: true, tier: Some(tier), miss: None };
+        let refused = Some(PipelineCacheMissReason::DeviceOrRuntimeChanged);
         let restored = self.store.load(&entry, |kept| self.driver.restore(source.functions, kept))?;
         match restored {
-            Restored::Whole(handle) => Ok(MadePipeline { handle, was_kept: true }),
+            Restored::Whole(handle) => Ok(whole(handle)),
             Restored::Unknown(handle) => {
                 self.store.count_unknown();
-                Ok(MadePipeline { handle, was_kept: true })
+                Ok(whole(handle))
             }
             Restored::Compiled(handle) => {
                 self.driver_compiles.fetch_add(1, Relaxed);
                 self.store.refuse(&entry);
-                Ok(compiled(handle))
+                Ok(compiled(handle, refused))
             }
             Restored::Refused(why) => {
                 self.store.refuse(&entry);
                 self.store.notice(&CacheError::DriverRefused(format!("{why:?}")));
                 let (handle, blob) = self.compile(source)?;
                 if let (Some(payload), CachePolicy::Use) = (blob, policy) {
-                    self.store.keep(&identity, program, payload);
+                    self.store.keep(&identity, (source.artifact)(), payload);
                 }
-                Ok(compiled(handle))
+                Ok(compiled(handle, refused))
             }
         }
     }
@@ -153,6 +184,21 @@ impl Kept {
             self.store.notice(&CacheError::DriverKeepsNothing);
         }
         Ok(made)
+    }
+
+    /// Makes durable what was kept.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        self.store.flush().map_err(cache_error)
+    }
+
+    /// Removes what is kept of `kernel`, for any profile and device.
+    pub(crate) fn invalidate(&self, kernel: &VerifiedKernel) -> Result<Invalidated, Error> {
+        let program = Digest::from_bytes(*kernel.digest().as_bytes());
+        let report = self.store.invalidate_kernel(&program).map_err(cache_error)?;
+        let mut all = Invalidated::default();
+        (all.removed, all.forgotten, all.layered) = (report.removed, report.forgotten, report.layered);
+        all.failed = report.failed.iter().map(|(_, error)| error.diagnostic()).collect();
+        Ok(all)
     }
 
     /// What was found and made so far.
@@ -172,17 +218,19 @@ impl Kept {
 }
 
 /// Where a kernel came from of which a module and a pipeline were made.
-pub(crate) fn outcome(
-    policy: CachePolicy,
-    emitted: Option<PipelineCacheMissReason>,
-    pipeline: MadePipeline,
-) -> CacheOutcome {
-    match (policy, emitted, pipeline.was_kept) {
-        (CachePolicy::Off, _, _) => CacheOutcome::None,
-        (_, Some(reason), _) => CacheOutcome::Missed(reason),
-        (_, None, true) => CacheOutcome::Binary,
-        (_, None, false) => CacheOutcome::Artifact,
-    }
+pub(crate) fn origin(lowering: Lowering, pipeline: MadePipeline) -> CacheOrigin {
+    let (outcome, tier) = match (lowering, pipeline.was_kept) {
+        (Lowering::Unasked, _) => (CacheOutcome::None, None),
+        (Lowering::Missed(reason), _) => (CacheOutcome::Missed(reason), None),
+        (Lowering::Found(_), true) => (CacheOutcome::Binary, pipeline.tier),
+        (Lowering::Found(tier), false) => (CacheOutcome::Artifact, Some(tier)),
+    };
+    CacheOrigin::new(outcome).tier(tier).binary_miss(pipeline.miss)
+}
+
+/// What a caller is told of a cache that cannot do what it was asked for.
+fn cache_error(error: CacheError) -> Error {
+    Error::Invalid(error.diagnostic().into())
 }
 
 /// Why there is no pipeline.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ash::vk;
-use fulgurite_driver_core::{CacheOutcome, DeviceError, Error, Executable, Launch, LaunchReport, Work};
+use fulgurite_driver_core::{
+    CacheOrigin, CacheOutcome, DeviceError, Error, Executable, Launch, LaunchReport, Work,
+};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spirv::{BlockFacts, BlockPlacement, ControlWord, Layout};
 
@@ -38,7 +40,11 @@ impl Executable for VulkanExecutable {
     }
 
     fn cache_outcome(&self) -> CacheOutcome {
-        self.outcome
+        self.origin.outcome
+    }
+
+    fn cache_origin(&self) -> CacheOrigin {
+        self.origin
     }
 
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {

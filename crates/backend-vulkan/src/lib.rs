@@ -60,7 +60,8 @@ mod validation;
 use std::sync::{Arc, mpsc};
 
 use fulgurite_driver_core::{
-    Backend, CacheReport, CompileOptions, DeviceBuffer, Error, Executable, GraphStep, Recording, Registration,
+    Backend, CacheReport, CompileOptions, DeviceBuffer, Error, Executable, GraphStep, Invalidated, Recording,
+    Registration,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::PipelineCache;
@@ -77,9 +78,9 @@ use error::{BACKEND, INSTALL_HINT, unavailable};
 use instance::Instance;
 use plan::PlanError;
 
-/// The backend's registration: id `vulkan`, rank 100, opened with [`Options::from_env`].
+/// The backend's registration: id `vulkan`, rank 100, opened with [`Options::of`].
 pub fn registration() -> Registration {
-    Registration::new(BACKEND, 100, || Ok(VulkanBackend::open(&Options::from_env())?))
+    Registration::configurable(BACKEND, 100, |options| Ok(VulkanBackend::open(&Options::of(options))?))
 }
 
 /// One Vulkan device.
@@ -192,6 +193,14 @@ impl Backend for VulkanBackend {
 
     fn cache_report(&self) -> CacheReport {
         self.device.kept().report()
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        self.device.kept().flush()
+    }
+
+    fn invalidate(&self, kernel: &VerifiedKernel) -> Result<Invalidated, Error> {
+        self.device.kept().invalidate(kernel)
     }
 
     fn record(&self, steps: &[GraphStep]) -> Result<Option<Box<dyn Recording>>, Error> {

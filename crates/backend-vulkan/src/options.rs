@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fulgurite_driver_core::OpenOptions;
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::{CacheOptions, Layer, TrustedPack};
 
@@ -73,6 +74,15 @@ impl Options {
     pub fn from_env() -> Self {
         let root = fulgurite_pipeline_cache::default_root();
         Self::from_variables(|name| std::env::var_os(name), root)
+    }
+
+    /// Options from those that any backend is opened with: their extras of type `Options`, else [`Options::from_env`]; and
+    /// over them their cache directory, their packs (extras of type `Vec<TrustedPack>`) and their kernels to be read ahead.
+    pub fn of(open: &OpenOptions) -> Self {
+        let own = open.get::<Self>().cloned().unwrap_or_else(Self::from_env);
+        let own = open.cache_directory.iter().fold(own, |own, directory| own.cache_directory(directory));
+        let packs = open.get::<Vec<TrustedPack>>().into_iter().flatten();
+        packs.fold(own, |own, pack| own.pack(pack.clone())).prefetch(open.prefetch.iter().cloned())
     }
 
     /// [`Options::from_env`] on given variables.
@@ -175,6 +185,8 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
+    use fulgurite_pipeline_cache::{Pack, PackWriter};
+
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Options {
@@ -200,5 +212,20 @@ mod tests {
         assert_eq!((none.device, none.rules), (None, None));
         assert_eq!(none.probe_directory, Some("/kept/probes".into()));
         assert_eq!(none.cache_directory, Some("/kept/pipelines".into()));
+    }
+    #[test]
+    fn what_any_backend_is_opened_with_wins_over_what_this_one_was_told() {
+        let text = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n}\n";
+        let kernel = Arc::new(fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify).unwrap());
+        let pack = Pack::from_bytes(PackWriter::new().finish()).unwrap();
+        // SAFETY: there is nothing in it.
+        let pack = unsafe { pack.trust() };
+        let own = Options::default().device("llvm").cache_directory("/own").pack(pack.clone());
+        let open = OpenOptions::new().with(own.clone());
+        assert_eq!(Options::of(&open), own);
+        let open = open.cache_directory("/theirs").with(vec![pack.clone()]).prefetch([Arc::clone(&kernel)]);
+        let expected = own.cache_directory("/theirs").pack(pack).prefetch([kernel]);
+        assert_eq!(Options::of(&open), expected);
+        assert_eq!(Options::of(&OpenOptions::new()), Options::from_env());
     }
 }

@@ -6,10 +6,10 @@ use std::sync::{Arc, OnceLock};
 use ash::prelude::VkResult;
 use ash::vk;
 use fulgurite_driver_core::{
-    CacheOutcome, CachePolicy, CompileOptions, Error, OptimizationLevel, TargetProfile,
+    CacheOrigin, CachePolicy, CompileOptions, Error, OptimizationLevel, TargetProfile,
 };
 use fulgurite_ir::{BufferId, Memory, VerifiedKernel};
-use fulgurite_pipeline_cache::{Digest, DigestBuilder, PipelineCacheKey};
+use fulgurite_pipeline_cache::{Digest, DigestBuilder, PipelineCacheKey, artifact_digest};
 use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile};
 
 use crate::device::Device;
@@ -23,10 +23,10 @@ use crate::plan::{check_kernel, check_layout, check_module};
 pub(crate) struct VulkanExecutable {
     pub(crate) kernel: Arc<VerifiedKernel>,
     pub(crate) device: Arc<Device>,
-    /// The digest of the form that binds buffers by descriptors.
+    /// Of the form that binds buffers by descriptors: the key of its pipeline, with the flags.
     digest: Digest,
     pub(crate) id: String,
-    pub(crate) outcome: CacheOutcome,
+    pub(crate) origin: CacheOrigin,
     profile: Profile,
     policy: CachePolicy,
     /// What parts of buffers begin at a multiple of: for each, what holds whole elements and may begin a descriptor.
@@ -115,7 +115,7 @@ pub(crate) fn compile_for(
 struct Form {
     artifact: Artifact,
     digest: Digest,
-    outcome: CacheOutcome,
+    origin: CacheOrigin,
 }
 
 /// One form of `kernel`.
@@ -128,10 +128,8 @@ fn form(
     if let Some(needs) = fulgurite_spirv::unsupported(kernel, profile) {
         return Err(Error::unsupported(needs, "no such thing"));
     }
-    let (module, emitted) = device.kept().module(kernel, profile, policy);
-    form_of(device, kernel, module, flags(profile), policy, |pipeline| {
-        kept::outcome(policy, emitted, pipeline)
-    })
+    let (module, lowering) = device.kept().module(kernel, profile, policy);
+    form_of(device, kernel, module, flags(profile), policy, |pipeline| kept::origin(lowering, pipeline))
 }
 
 fn form_of(
@@ -140,7 +138,7 @@ fn form_of(
     module: Module,
     flags: vk::PipelineCreateFlags,
     policy: CachePolicy,
-    outcome: impl FnOnce(MadePipeline) -> CacheOutcome,
+    origin: impl FnOnce(MadePipeline) -> CacheOrigin,
 ) -> Result<Form, Error> {
     check_layout(&module.layout, &device.plan.bounds)?;
     check_module(&module)?;
@@ -148,7 +146,8 @@ fn form_of(
     let mut pipeline = Pipeline::with_layouts(Arc::clone(device), &module.layout)?;
     let made = {
         let shader = Shader::create(device, &module.words, pipeline.layout, flags)?;
-        let source = Source { functions: &shader, key, policy: shader.policy() };
+        let artifact = || artifact_digest(&module.to_bytes());
+        let source = Source { functions: &shader, key, policy: shader.policy(), artifact: &artifact };
         let made = device.kept().pipeline(&source, policy);
         made.map_err(|failure| {
             failure.into_error(|result| device.fail("vkCreateComputePipelines", result, 0))
@@ -156,7 +155,7 @@ fn form_of(
     };
     pipeline.handle = made.handle;
     let artifact = Artifact { layout: module.layout, pipeline };
-    Ok(Form { artifact, digest: form_digest(&key, flags), outcome: outcome(made) })
+    Ok(Form { artifact, digest: form_digest(&key, flags), origin: origin(made) })
 }
 
 fn form_digest(key: &PipelineCacheKey, flags: vk::PipelineCreateFlags) -> Digest {
@@ -188,7 +187,7 @@ pub(crate) unsafe fn compile_foreign(
     let layout = Layout::new(&signature, &profile, false);
     let module = Module { words: words.to_vec(), layout };
     let policy = CachePolicy::Off;
-    let form = form_of(device, &signature, module, flags(&profile), policy, |_| CacheOutcome::None)?;
+    let form = form_of(device, &signature, module, flags(&profile), policy, |_| CacheOrigin::default())?;
     Ok(VulkanExecutable::new(device, signature, profile, policy, form))
 }
 
@@ -207,12 +206,12 @@ impl VulkanExecutable {
         });
         let alignments = alignments.collect();
         let (offset, addressed) = (OnceLock::new(), OnceLock::new());
-        let Form { artifact: bound, digest, outcome } = bound;
+        let Form { artifact: bound, digest, origin } = bound;
         let (device, id) = (Arc::clone(device), format!("{BACKEND}:{digest}"));
-        Self { kernel, device, digest, id, outcome, profile, policy, alignments, bound, offset, addressed }
+        Self { kernel, device, digest, id, origin, profile, policy, alignments, bound, offset, addressed }
     }
 
-    /// The digest of what was lowered.
+    /// The digest of what was lowered, and of the flags that it is compiled with.
     pub(crate) fn digest(&self) -> Digest {
         self.digest
     }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::Code;
-use fulgurite_spec::cache::CacheOutcome;
+use fulgurite_spec::cache::{CacheOrigin, CacheOutcome};
 use fulgurite_spec::device::DeviceSnapshot;
 
 use crate::buffer::check_pattern;
-use crate::cache_report::CacheReport;
+use crate::cache_report::{CacheReport, Invalidated};
 use crate::error::Error;
 use crate::graph::{GraphStep, Recording};
 use crate::launch::Launch;
@@ -75,9 +75,27 @@ pub trait Backend: Send + Sync {
         None
     }
 
-    /// What its cache of compiled kernels did so far. Default: it keeps none.
+    /// What its cache of compiled kernels did so far. Default: it keeps none. The engine adds the audit.
     fn cache_report(&self) -> CacheReport {
         CacheReport::default()
+    }
+
+    /// Makes durable what its cache of compiled kernels keeps for later processes. Default: it keeps nothing.
+    ///
+    /// # Errors
+    /// `FG1007` if some of it cannot be made durable.
+    fn flush(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Removes what its cache keeps of `kernel`, in memory and for later processes, with what was made from that. Default:
+    /// it keeps nothing.
+    ///
+    /// # Errors
+    /// `FG1001` or `FG1003` if the cache may not be written. What is wrong with one entry is in the answer.
+    fn invalidate(&self, kernel: &VerifiedKernel) -> Result<Invalidated, Error> {
+        let _ = kernel;
+        Ok(Invalidated::default())
     }
 }
 
@@ -198,7 +216,8 @@ pub trait Executable: Any + Send + Sync {
     /// Starts with the backend's id and a colon, and is unique to what was compiled.
     fn id(&self) -> &str;
 
-    /// The digest of what the kernel was lowered to, in hexadecimal. Default: none, of a backend that lowers nothing.
+    /// A digest of what the kernel was lowered to and of how that is compiled, in hexadecimal: equal where both are. Default:
+    /// none, of a backend that lowers nothing.
     fn artifact_digest(&self) -> Option<String> {
         None
     }
@@ -206,6 +225,11 @@ pub trait Executable: Any + Send + Sync {
     /// Where it came from when it was compiled. Default: no cache was asked.
     fn cache_outcome(&self) -> CacheOutcome {
         CacheOutcome::None
+    }
+
+    /// The same with what else is known of it. Default: the outcome alone.
+    fn cache_origin(&self) -> CacheOrigin {
+        CacheOrigin::new(self.cache_outcome())
     }
 
     /// Runs the kernel and waits for it.

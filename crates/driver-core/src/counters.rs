@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use fulgurite_spec::cache::{CacheOutcome, PipelineCacheMissReason};
+use fulgurite_spec::cache::{CacheOrigin, CacheOutcome, PipelineCacheMissReason};
 
 use crate::backend::LaunchReport;
 
@@ -60,7 +60,7 @@ counters! {
     compiles_reused,
     /// Kernels of which a cache had the driver's binary.
     cache_binary_hits,
-    /// Kernels of which a cache had the lowered form only.
+    /// Kernels of which a cache had the lowered form only: why it had no binary, the counters `cache_binary_missed_…` say.
     cache_artifact_hits,
     /// Kernels whose entry in a cache was damaged.
     cache_missed_corrupt,
@@ -82,16 +82,39 @@ counters! {
     cache_missed_device_or_runtime_changed,
     /// Kernels that a cache did not have, for no reason that is known.
     cache_missed_key_absent,
+    /// Kernels whose driver binary was damaged.
+    cache_binary_missed_corrupt,
+    /// Kernels whose driver binary could not be read.
+    cache_binary_missed_unreadable,
+    /// Kernels whose driver binary has another format.
+    cache_binary_missed_format_changed,
+    /// Kernels whose driver binary was left out, because a process may have ended of it.
+    cache_binary_missed_suspect,
+    /// Kernels whose driver binary had been removed.
+    cache_binary_missed_evicted,
+    /// Kernels whose driver binary was looked for in a cache without binaries.
+    cache_binary_missed_empty_cache,
+    /// Kernels whose driver binary was never kept.
+    cache_binary_missed_program_changed,
+    /// Kernels whose driver binary was kept for other options of the pipeline.
+    cache_binary_missed_dispatch_policy_changed,
+    /// Kernels whose driver binary was kept for another device or driver.
+    cache_binary_missed_device_or_runtime_changed,
+    /// Kernels whose driver binary was not found, for no reason that is known.
+    cache_binary_missed_key_absent,
     /// Nanoseconds on the device, of launches that were timed.
     device_nanoseconds,
 }
 
 impl Counting {
     /// Counts a kernel that was compiled, by where it came from.
-    pub(crate) fn compiled(&self, outcome: CacheOutcome) {
+    pub(crate) fn compiled(&self, origin: CacheOrigin) {
         use PipelineCacheMissReason as Reason;
         add(&self.compiles, 1);
-        let counter = match outcome {
+        if let Some(reason) = origin.binary_miss {
+            add(self.binary_missed(reason), 1);
+        }
+        let counter = match origin.outcome {
             CacheOutcome::Binary => &self.cache_binary_hits,
             CacheOutcome::Artifact => &self.cache_artifact_hits,
             CacheOutcome::Missed(reason) => match reason {
@@ -111,6 +134,22 @@ impl Counting {
         add(counter, 1);
     }
 
+    fn binary_missed(&self, reason: PipelineCacheMissReason) -> &AtomicU64 {
+        use PipelineCacheMissReason as Reason;
+        match reason {
+            Reason::Corrupt => &self.cache_binary_missed_corrupt,
+            Reason::Unreadable => &self.cache_binary_missed_unreadable,
+            Reason::FormatChanged => &self.cache_binary_missed_format_changed,
+            Reason::Suspect => &self.cache_binary_missed_suspect,
+            Reason::Evicted => &self.cache_binary_missed_evicted,
+            Reason::EmptyCache => &self.cache_binary_missed_empty_cache,
+            Reason::ProgramChanged => &self.cache_binary_missed_program_changed,
+            Reason::DispatchPolicyChanged => &self.cache_binary_missed_dispatch_policy_changed,
+            Reason::DeviceOrRuntimeChanged => &self.cache_binary_missed_device_or_runtime_changed,
+            _ => &self.cache_binary_missed_key_absent,
+        }
+    }
+
     /// Counts the time of what ended well.
     pub(crate) fn time(&self, report: &LaunchReport) {
         let nanoseconds = report.device_time.map_or(0, |time| time.as_nanos());
@@ -123,7 +162,7 @@ pub(crate) fn add(counter: &AtomicU64, count: u64) {
 }
 
 impl Counters {
-    /// Kernels that a cache was asked for and did not have.
+    /// Kernels that a cache was asked for and had in no form.
     pub fn cache_misses(&self) -> u64 {
         let missed = self.each().filter(|(name, _, _)| name.starts_with("cache_missed_"));
         missed.map(|(_, _, count)| count).sum()
@@ -172,16 +211,24 @@ mod tests {
         let reasons = PipelineCacheMissReason::ALL;
         for reason in reasons {
             let counting = Counting::default();
-            counting.compiled(CacheOutcome::Missed(*reason));
+            counting.compiled(CacheOrigin::new(CacheOutcome::Missed(*reason)));
             let counters = counting.read();
             let counted: Vec<_> = counters.each().filter(|(_, _, count)| *count > 0).collect();
             let name = format!("cache_missed_{reason}");
             assert_eq!(counted.iter().map(|(n, _, _)| *n).collect::<Vec<_>>(), ["compiles", &name]);
             assert_eq!(counters.cache_misses(), 1);
+
+            let counting = Counting::default();
+            counting.compiled(CacheOrigin::new(CacheOutcome::Artifact).binary_miss(Some(*reason)));
+            let counters = counting.read();
+            let counted: Vec<_> = counters.each().filter(|(_, _, count)| *count > 0).collect();
+            let names: Vec<_> = counted.iter().map(|(n, _, _)| *n).collect();
+            assert_eq!(names, ["compiles", "cache_artifact_hits", &format!("cache_binary_missed_{reason}")]);
+            assert_eq!(counters.cache_misses(), 0, "the kernel was found");
         }
         let counting = Counting::default();
         for outcome in [CacheOutcome::None, CacheOutcome::Binary, CacheOutcome::Artifact] {
-            counting.compiled(outcome);
+            counting.compiled(CacheOrigin::new(outcome));
         }
         let counters = counting.read();
         assert_eq!((counters.compiles, counters.cache_binary_hits, counters.cache_artifact_hits), (3, 1, 1));

@@ -1,17 +1,17 @@
 //! An open backend as one program uses it: what was compiled, submitted and counted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fulgurite_ir::{Digest, VerifiedKernel};
-use fulgurite_spec::cache::CacheOutcome;
+use fulgurite_spec::cache::{CacheAudit, CacheOrigin, CacheOutcome};
 use fulgurite_spec::device::DeviceSnapshot;
 
 use crate::backend::{Backend, Executable, LaunchReport};
 use crate::buffer::Buffer;
-use crate::cache_report::CacheReport;
+use crate::cache_report::{CacheReport, Invalidated};
 use crate::counters::{Counters, Counting, add};
 use crate::error::{DeviceError, Error};
 use crate::manifest::Manifest;
@@ -21,7 +21,7 @@ use crate::specialise::specialise;
 use crate::sync::{Mutex, lock};
 use crate::worker::Worker;
 
-/// What compiled kernels are found again by.
+/// What compiled kernels are found again by: the kernel as it was given, and how it is compiled.
 type Key = (Digest, CompileOptions);
 
 /// The place of one compiled kernel: locked by whoever compiles it, so that others who want it wait.
@@ -205,9 +205,44 @@ impl Device {
         }
     }
 
-    /// What the backend's cache of compiled kernels did so far.
+    /// What the backend's cache of compiled kernels did so far, audited by [`CacheAudit::DEFAULT_THRESHOLD`].
     pub fn cache_report(&self) -> CacheReport {
-        self.shared.backend.cache_report()
+        self.shared.backend.cache_report().audited(CacheAudit::DEFAULT_THRESHOLD)
+    }
+
+    /// Makes durable what the backend keeps of compiled kernels for later processes.
+    ///
+    /// # Errors
+    /// `FG1007` if some of it cannot be made durable: that will be compiled again.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.shared.backend.flush()
+    }
+
+    /// Forgets what was compiled of `kernel`, with whatever options, and removes what the backend's cache keeps of it. The
+    /// next compile makes it anew; programs that were made before go on as they are. A form of the kernel that options
+    /// changed (its workgroup, its math) and that only earlier processes compiled is a kernel of its own, and stays.
+    ///
+    /// # Errors
+    /// `FG1001` or `FG1003` if the cache may not be written. What is wrong with one entry is in the answer.
+    pub fn invalidate(&self, kernel: &Arc<VerifiedKernel>) -> Result<Invalidated, Error> {
+        let digest = kernel.digest();
+        let places: Vec<Place> = {
+            let mut compiled = lock(&self.shared.compiled);
+            compiled.places.extract_if(|(of, _), _| *of == digest).map(|(_, (_, place))| place).collect()
+        };
+        let mut all = Invalidated::default();
+        let mut forms = BTreeMap::from([(digest, Arc::clone(kernel))]);
+        for place in places {
+            // Waits for whoever compiles it.
+            if let Some(executable) = &*lock(&place) {
+                all.executables += 1;
+                forms.insert(executable.kernel().digest(), Arc::clone(executable.kernel()));
+            }
+        }
+        for form in forms.values() {
+            all.add(self.shared.backend.invalidate(form)?);
+        }
+        Ok(all)
     }
 
     /// As [`compile`](Self::compile), with what identifies the result.
@@ -219,71 +254,46 @@ impl Device {
         kernel: &Arc<VerifiedKernel>,
         options: &CompileOptions,
     ) -> Result<(Program, Manifest), Error> {
+        self.compile_tracing(kernel, options).map(|(program, manifest, _)| (program, manifest))
+    }
+
+    /// As [`compile_with_report`](Self::compile_with_report), with all that is known of where the program came from.
+    pub(crate) fn compile_tracing(
+        &self,
+        kernel: &Arc<VerifiedKernel>,
+        options: &CompileOptions,
+    ) -> Result<(Program, Manifest, CacheOrigin), Error> {
         self.worker().check_process()?;
         let span = tracing::debug_span!("compile", kernel = %kernel.name, cache = tracing::field::Empty);
         let _in = span.enter();
         let options = self.shared.compile.merged(options);
-        let kernel = &specialise(kernel, &options, self.snapshot())?;
         let key = (kernel.digest(), options.clone());
+        let kernel = &specialise(kernel, &options, self.snapshot())?;
         // Without the lock of all: other kernels are compiled meanwhile. If the one who compiles this kernel fails or panics,
         // the next of those who wait tries.
         let place = lock(&self.shared.compiled).place(key, self.shared.bounds.compiled);
         let mut here = lock(&place);
-        let (executable, cache) = match &*here {
+        let (executable, origin) = match &*here {
             Some(executable) => {
                 add(&self.counting().compiles_reused, 1);
-                (Arc::clone(executable), CacheOutcome::Memory)
+                (Arc::clone(executable), CacheOrigin::new(CacheOutcome::Memory))
             }
             None => {
                 let made = self.shared.backend.compile(Arc::clone(kernel), &options)?;
                 *here = Some(Arc::clone(&made));
-                let outcome = made.cache_outcome();
-                self.counting().compiled(outcome);
-                (made, outcome)
+                let origin = made.cache_origin();
+                self.counting().compiled(origin);
+                (made, origin)
             }
         };
         drop(here);
-        span.record("cache", tracing::field::debug(cache));
+        span.record("cache", tracing::field::display(origin));
         let manifest = Manifest {
             artifact_digest: executable.artifact_digest(),
-            ..Manifest::new(self.snapshot(), kernel, executable.id(), &options, cache)
+            ..Manifest::new(self.snapshot(), kernel, executable.id(), &options, origin)
         };
         let program = Program::new(self.clone(), Arc::clone(kernel), executable, manifest.clone());
-        Ok((program, manifest))
-    }
-
-    /// Compiles kernels ahead of their first use, several at once, and launches none. Later compiles with the same options
-    /// find them.
-    ///
-    /// # Errors
-    /// That of each kernel that failed, with its place in the list; the others are compiled all the same.
-    pub fn prewarm<'k>(
-        &self,
-        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
-        options: &CompileOptions,
-    ) -> Result<(), Vec<(usize, Error)>> {
-        self.prewarm_telling(kernels, options, &|_| ())
-    }
-
-    /// As [`prewarm`](Self::prewarm); `done` is told how many kernels are done, from whichever thread did one.
-    ///
-    /// # Errors
-    /// As [`prewarm`](Self::prewarm).
-    pub fn prewarm_telling<'k>(
-        &self,
-        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
-        options: &CompileOptions,
-        done: &(dyn Fn(usize) + Sync),
-    ) -> Result<(), Vec<(usize, Error)>> {
-        let kernels: Vec<_> = kernels.into_iter().collect();
-        let count = AtomicU64::new(0);
-        let mut failed = for_each(kernels.len(), &|at| {
-            let failed = self.compile(kernels[at], options).err().map(|error| (at, error));
-            done(count.fetch_add(1, Ordering::Relaxed) as usize + 1);
-            failed
-        });
-        failed.sort_by_key(|(at, _)| *at);
-        if failed.is_empty() { Ok(()) } else { Err(failed) }
+        Ok((program, manifest, origin))
     }
 
     /// Whether `other` is a handle of the same device.
@@ -318,29 +328,4 @@ impl fmt::Debug for Device {
         let snapshot = self.snapshot();
         write!(f, "Device({} on {})", snapshot.backend, snapshot.device)
     }
-}
-
-/// What `job` gives for each number below `count`, in no order: done by as many threads as the machine has, of which none
-/// holds another up.
-#[cfg(feature = "threads")]
-#[expect(clippy::disallowed_methods, reason = "the feature `threads` is for these threads, too")]
-fn for_each<T: Send>(count: usize, job: &(dyn Fn(usize) -> Option<T> + Sync)) -> Vec<T> {
-    let next = AtomicU64::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count);
-    let work = || {
-        let places = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed) as usize);
-        places.take_while(|at| *at < count).filter_map(job).collect::<Vec<T>>()
-    };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut all = work();
-        // A thread that panicked has compiled what it has compiled.
-        all.extend(others.into_iter().filter_map(|thread| thread.join().ok()).flatten());
-        all
-    })
-}
-
-#[cfg(not(feature = "threads"))]
-fn for_each<T>(count: usize, job: &(dyn Fn(usize) -> Option<T> + Sync)) -> Vec<T> {
-    (0..count).filter_map(job).collect()
 }

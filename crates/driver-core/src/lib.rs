@@ -21,8 +21,10 @@ mod json;
 mod launch;
 mod manifest;
 mod matrices;
+mod open_options;
 mod options;
 mod pending;
+mod prewarm;
 mod program;
 mod registry;
 mod render;
@@ -38,20 +40,22 @@ pub use backend::{
 };
 pub use binding::Binding;
 pub use buffer::{Buffer, BufferView, range_within};
-pub use cache_report::CacheReport;
+pub use cache_report::{CacheReport, Invalidated};
 pub use calibration::{Calibration, Calibrations, Workload};
 pub use call::{Arg, Call, Called, HostMemory};
 pub use counters::Counters;
 pub use device::{Bounds, Device};
 pub use error::{DeviceError, Error, Unsupported};
-pub use fulgurite_spec::cache::{CacheOutcome, PipelineCacheMissReason};
+pub use fulgurite_spec::cache::{CacheAudit, CacheOrigin, CacheOutcome, CacheTier, PipelineCacheMissReason};
 pub use graph::{Graph, GraphStep, Hazard, HazardKind, Recorder, Recording, Slot, StepId, StepWork};
 pub use launch::Launch;
 pub use manifest::{MANIFEST_SCHEMA, Manifest};
+pub use open_options::OpenOptions;
 pub use options::{
     CachePolicy, CompileOptions, GridSize, LaunchOptions, MathMode, OptimizationLevel, TargetProfile,
 };
 pub use pending::Pending;
+pub use prewarm::Prewarmed;
 pub use program::Program;
 pub use registry::{Choice, Considered, Registration, Registry, Route, Verdict};
 pub use render::render;

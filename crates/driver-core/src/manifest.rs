@@ -1,10 +1,12 @@
 //! What identifies a compiled kernel, as data: to keep beside results, to compare, and to run again elsewhere.
 
 use fulgurite_ir::VerifiedKernel;
-use fulgurite_spec::cache::CacheOutcome;
+use fulgurite_spec::Code;
+use fulgurite_spec::cache::{CacheOrigin, CacheOutcome, PipelineCacheMissReason};
 use fulgurite_spec::device::DeviceSnapshot;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::options::CompileOptions;
 
 /// The version of [`Manifest`]'s fields.
@@ -31,12 +33,16 @@ pub struct Manifest {
     pub device: String,
     /// Its driver and version.
     pub driver: String,
-    /// The digest of what it was lowered to, in hexadecimal, from a backend that lowers kernels: equal on every device
-    /// that runs the same code.
+    /// The [`Executable::artifact_digest`](crate::Executable::artifact_digest): of what it was lowered to and how that is
+    /// compiled, in hexadecimal, from a backend that lowers kernels. Equal on every device that runs the same code. It is
+    /// no name of an entry of a cache.
     pub artifact_digest: Option<String>,
     /// Where it came from.
     #[serde(with = "outcome")]
     pub cache: CacheOutcome,
+    /// Why a cache did not have the driver's binary, if it was asked for that.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "reason")]
+    pub binary_miss: Option<PipelineCacheMissReason>,
     /// The version of Fulgurite.
     pub fulgurite: String,
 }
@@ -47,7 +53,7 @@ impl Manifest {
         kernel: &VerifiedKernel,
         pipeline_id: &str,
         options: &CompileOptions,
-        cache: CacheOutcome,
+        origin: CacheOrigin,
     ) -> Self {
         Self {
             schema: MANIFEST_SCHEMA,
@@ -59,8 +65,71 @@ impl Manifest {
             device: device.device.clone(),
             driver: device.driver.clone(),
             artifact_digest: None,
-            cache,
+            cache: origin.outcome,
+            binary_miss: origin.binary_miss,
             fulgurite: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+impl Manifest {
+    /// The version of the fields: [`MANIFEST_SCHEMA`].
+    pub const SCHEMA: u32 = MANIFEST_SCHEMA;
+
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// `FG0703` for what is none, or one of another schema.
+    pub fn from_json(json: &str) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Head {
+            schema: u32,
+        }
+        let bad = |message: String| Error::invalid(Code::BadFileFormat, message);
+        let none = |error: serde_json::Error| bad(format!("this is no manifest: {error}"));
+        // Before the fields, which are those of this schema.
+        let Head { schema } = serde_json::from_str(json).map_err(none)?;
+        if schema != Self::SCHEMA {
+            return Err(bad(format!("a manifest of schema {schema}; this version reads {}", Self::SCHEMA)));
+        }
+        serde_json::from_str(json).map_err(none)
+    }
+
+    /// The manifest as JSON: an object of its fields, of which `schema` is [`SCHEMA`](Self::SCHEMA), `options` a list of
+    /// pairs of names and values, and `cache` the [`name`](CacheOutcome::name) of the outcome.
+    ///
+    /// # Errors
+    /// [`Error::Internal`], which none has been seen to give.
+    pub fn to_json(&self) -> Result<String, Error> {
+        serde_json::to_string_pretty(self).map_err(|error| Error::Internal(error.to_string()))
+    }
+}
+
+/// Reasons by their names.
+mod reason {
+    use std::borrow::Cow;
+
+    use fulgurite_spec::cache::PipelineCacheMissReason;
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    #[expect(clippy::ref_option, reason = "serde passes fields by reference")]
+    pub(super) fn serialize<S: Serializer>(
+        reason: &Option<PipelineCacheMissReason>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match reason {
+            Some(reason) => serializer.serialize_some(reason.name()),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<PipelineCacheMissReason>, D::Error> {
+        let Some(name) = Option::<Cow<'de, str>>::deserialize(deserializer)? else { return Ok(None) };
+        match PipelineCacheMissReason::parse(&name) {
+            Some(reason) => Ok(Some(reason)),
+            None => Err(de::Error::custom(format!("there is no reason `{name}` of a miss"))),
         }
     }
 }
@@ -81,5 +150,53 @@ mod outcome {
         let name = Cow::<'de, str>::deserialize(deserializer)?;
         CacheOutcome::parse(&name)
             .ok_or_else(|| de::Error::custom(format!("there is no cache outcome `{name}`")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(origin: CacheOrigin) -> Manifest {
+        let text = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n}\n";
+        let kernel = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify).unwrap();
+        let device = DeviceSnapshot::new("test", "a \"device\"", "its driver");
+        Manifest::new(&device, &kernel, "test:1", &CompileOptions::default().debug_names(true), origin)
+    }
+
+    #[test]
+    fn manifests_read_back() {
+        let outcomes = [CacheOutcome::None, CacheOutcome::Missed(PipelineCacheMissReason::Evicted)];
+        for outcome in outcomes {
+            for miss in [None, Some(PipelineCacheMissReason::DeviceOrRuntimeChanged)] {
+                let manifest = manifest(CacheOrigin::new(outcome).binary_miss(miss));
+                let json = manifest.to_json().unwrap();
+                assert_eq!(Manifest::from_json(&json), Ok(manifest), "{json}");
+                let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+                assert_eq!(value["schema"], Manifest::SCHEMA);
+                assert_eq!(value["cache"], outcome.name());
+                assert_eq!(value["options"], serde_json::json!([["debug_names", "true"]]));
+                assert_eq!(value.get("binary_miss").and_then(|name| name.as_str()), miss.map(|m| m.name()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_manifest_of_this_schema_is_refused() {
+        let json = manifest(CacheOrigin::default()).to_json().unwrap();
+        let newer = json.replace("\"schema\": 1", "\"schema\": 2");
+        let odd = json.replace("\"none\"", "\"odd\"");
+        let more = json.replace("\"schema\": 1", "\"schema\": 1, \"more\": 0");
+        for (json, part) in [
+            (newer.as_str(), "schema 2; this version reads 1"),
+            (&odd, "no cache outcome `odd`"),
+            (&more, "unknown field `more`"),
+            ("[]", "no manifest"),
+            ("", "no manifest"),
+        ] {
+            let error = Manifest::from_json(json).unwrap_err();
+            assert_eq!(error.code(), Code::BadFileFormat);
+            assert!(error.to_string().contains(part), "{error}");
+        }
     }
 }

@@ -10,15 +10,17 @@ use fulgurite_spec::device::Capability;
 use crate::backend::Backend;
 use crate::calibration::Calibrations;
 use crate::error::Error;
+use crate::open_options::OpenOptions;
 use crate::routing::Wish;
 
-type Open = Box<dyn Fn() -> Result<Arc<dyn Backend>, Error> + Send + Sync>;
+type Open = Box<dyn Fn(&OpenOptions) -> Result<Arc<dyn Backend>, Error> + Send + Sync>;
 
 /// A backend that can be opened.
 pub struct Registration {
     id: String,
     rank: u32,
     open: Open,
+    options: OpenOptions,
 }
 
 impl Registration {
@@ -29,7 +31,16 @@ impl Registration {
         rank: u32,
         open: impl Fn() -> Result<Arc<dyn Backend>, Error> + Send + Sync + 'static,
     ) -> Self {
-        Self { id: id.into(), rank, open: Box::new(open) }
+        Self::configurable(id, rank, move |_| open())
+    }
+
+    /// As [`new`](Self::new), of a backend that heeds [`OpenOptions`]: those of [`Registry::configure`], or the default ones.
+    pub fn configurable(
+        id: impl Into<String>,
+        rank: u32,
+        open: impl Fn(&OpenOptions) -> Result<Arc<dyn Backend>, Error> + Send + Sync + 'static,
+    ) -> Self {
+        Self { id: id.into(), rank, open: Box::new(open), options: OpenOptions::default() }
     }
 
     /// The backend's id.
@@ -47,7 +58,7 @@ impl Registration {
     /// # Errors
     /// [`Error::Unavailable`], or what else kept it from starting.
     pub fn open(&self) -> Result<Arc<dyn Backend>, Error> {
-        (self.open)()
+        (self.open)(&self.options)
     }
 
     /// It, and what became of it.
@@ -136,6 +147,11 @@ impl Registry {
         self.registrations.push(registration);
         self.registrations.sort_by_key(|r| std::cmp::Reverse(r.rank));
         Ok(())
+    }
+
+    /// Has every backend that is registered so far opened with `options`, as far as it heeds them.
+    pub fn configure(&mut self, options: &OpenOptions) {
+        self.registrations.iter_mut().for_each(|registration| registration.options = options.clone());
     }
 
     /// The registered backends, highest rank first.
@@ -272,6 +288,27 @@ pub(crate) mod tests {
         let text = route.to_string();
         assert!(text.contains("gone: not available, no driver"), "{text}");
         assert!(text.contains("slow: not tried, lower rank (1)"), "{text}");
+    }
+
+    #[test]
+    fn backends_are_opened_with_the_options_of_their_registry() {
+        let open = |options: &OpenOptions| -> Result<Arc<dyn Backend>, Error> {
+            let directory =
+                options.cache_directory.as_ref().map_or("none".to_owned(), |d| d.display().to_string());
+            let name = format!("{directory} {}", options.get::<u32>().copied().unwrap_or_default());
+            Ok(Arc::new(Idle(DeviceSnapshot::new("kept", name, "none"))))
+        };
+        let mut registry = Registry::new();
+        registry.register(Registration::configurable("kept", 1, open)).unwrap();
+        registry.register(idle("plain", 0)).unwrap();
+        let device = |registry: &Registry, choice| {
+            registry.route(&choice).unwrap().backend().snapshot().device.clone()
+        };
+        assert_eq!(device(&registry, Choice::Best), "none 0");
+        registry.configure(&OpenOptions::new().cache_directory("here").with(7u32));
+        assert_eq!(device(&registry, Choice::Best), "here 7");
+        assert_eq!(device(&registry, Choice::Exactly("kept".into())), "here 7");
+        assert_eq!(device(&registry, Choice::Exactly("plain".into())), "none");
     }
 
     #[test]

@@ -226,9 +226,9 @@ mod tests {
         let text = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  buffer %y: write u32[]\n  store %y[0u32], 1u32\n}\n";
         let kernel = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify).unwrap();
         let device = fulgurite_spec::device::DeviceSnapshot::new("test", "none", "none");
-        let cache = fulgurite_spec::cache::CacheOutcome::None;
+        let origin = fulgurite_spec::cache::CacheOrigin::default();
         Repro {
-            manifest: Manifest::new(&device, &kernel, "test:1", &CompileOptions::default(), cache),
+            manifest: Manifest::new(&device, &kernel, "test:1", &CompileOptions::default(), origin),
             text: text.to_owned(),
             args: vec![CapturedArg::In(vec![1, 2, 255]), CapturedArg::InOut(Vec::new()), CapturedArg::Out(4)],
             params: vec![[1, 2, 3, u64::MAX]],

@@ -219,6 +219,34 @@ impl<'a> Call<'a> {
         Ok(report)
     }
 
+    /// Runs this call and then `others`, of the same executable, into vectors that are there: see
+    /// [`Executable::batch_into`](crate::Executable::batch_into).
+    ///
+    /// ```
+    /// # use fulgurite::prelude::*;
+    /// # let double = kernel::<(ReadWrite<u32>,)>("double", ["y"], [64, 1, 1], |k, (y,)| {
+    /// #     let i = k.global_id().x();
+    /// #     y.store(i, y.load(i) + y.load(i));
+    /// # })?;
+    /// let exe = Context::open()?.compile(&double)?;
+    /// let (mut first, mut second) = (Vec::<u32>::with_capacity(2), Vec::<u32>::with_capacity(1));
+    /// let other = exe.call().in_out(&[7u32]);
+    /// exe.call().in_out(&[1u32, 2]).batch_into([other], &mut [&mut first, &mut second])?;
+    /// assert_eq!((first, second), (vec![2, 4], vec![14]));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Executable::batch_into`](crate::Executable::batch_into).
+    pub fn batch_into(
+        self,
+        others: impl IntoIterator<Item = Call<'a>>,
+        outputs: &mut [&mut dyn OutputVec],
+    ) -> Result<Vec<LaunchReport>, Error> {
+        let program = self.program.clone();
+        batch_into(&program, std::iter::once(self).chain(others), outputs)
+    }
+
     /// Begins the kernel and does not wait for it. The inputs were copied when this returns; resident memory may be used
     /// at once, and whatever is done with it comes behind the call.
     ///
@@ -275,6 +303,47 @@ pub(crate) fn batch<'a>(
     program: &Program,
     calls: impl IntoIterator<Item = Call<'a>>,
 ) -> Result<Vec<Outputs>, Error> {
+    let calls = of_program(program, calls)?;
+    let mut outputs: Vec<_> = calls.iter().map(Call::make_outputs).collect();
+    let (calls, timed): (Vec<_>, Vec<_>) = calls.into_iter().map(|call| (call.call, call.timed)).unzip();
+    let reports = program.call_batched_to(&calls, &mut outputs)?;
+    let all = outputs.into_iter().zip(reports).zip(timed);
+    all.map(|((outputs, report), timed)| Outputs::new(Called { outputs, report }, timed)).collect()
+}
+
+/// As [`batch`], into vectors that are there: one for each output of each call.
+pub(crate) fn batch_into<'a>(
+    program: &Program,
+    calls: impl IntoIterator<Item = Call<'a>>,
+    outputs: &mut [&mut dyn OutputVec],
+) -> Result<Vec<LaunchReport>, Error> {
+    let calls = of_program(program, calls)?;
+    let has: usize = calls.iter().map(|call| call.outputs.len()).sum();
+    if has != outputs.len() {
+        let message =
+            format!("{} calls of {has} outputs together, vectors for {}", calls.len(), outputs.len());
+        return Err(Error::invalid(Code::WrongArgumentCount, message));
+    }
+    let stated = calls.iter().flat_map(|call| call.make_outputs());
+    for (at, (made, given)) in stated.zip(&*outputs).enumerate() {
+        given_for(at, made.element(), given.element())?;
+    }
+    let mut given = outputs.iter_mut().map(|vec| Lent(&mut **vec));
+    let mut lent: Vec<Vec<_>> =
+        calls.iter().map(|call| given.by_ref().take(call.outputs.len()).collect()).collect();
+    let (calls, timed): (Vec<_>, Vec<_>) = calls.into_iter().map(|call| (call.call, call.timed)).unzip();
+    let reports = program.call_batched_to(&calls, &mut lent)?;
+    for (report, _) in reports.iter().zip(timed).filter(|(_, timed)| *timed) {
+        report.measured()?;
+    }
+    Ok(reports)
+}
+
+/// The calls, if all are of `program` and have arguments of its types.
+fn of_program<'a>(
+    program: &Program,
+    calls: impl IntoIterator<Item = Call<'a>>,
+) -> Result<Vec<Call<'a>>, Error> {
     let calls: Vec<_> = calls.into_iter().collect();
     for call in &calls {
         if call.program.id() != program.id() || !call.program.device().is_same(program.device()) {
@@ -283,11 +352,7 @@ pub(crate) fn batch<'a>(
         }
         call.check()?;
     }
-    let mut outputs: Vec<_> = calls.iter().map(Call::make_outputs).collect();
-    let (calls, timed): (Vec<_>, Vec<_>) = calls.into_iter().map(|call| (call.call, call.timed)).unzip();
-    let reports = program.call_batched_to(&calls, &mut outputs)?;
-    let all = outputs.into_iter().zip(reports).zip(timed);
-    all.map(|((outputs, report), timed)| Outputs::new(Called { outputs, report }, timed)).collect()
+    Ok(calls)
 }
 
 macro_rules! resident {

@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use fulgurite_autotune::{AutotunePolicy, AutotuneStore, StoreOptions, Tuner};
 #[cfg(feature = "vulkan")]
-use fulgurite_backend_vulkan::{Options as VulkanOptions, VulkanBackend};
-#[cfg(feature = "vulkan")]
-use fulgurite_driver_core::{Backend, Registration};
+use fulgurite_backend_vulkan::Options as VulkanOptions;
 use fulgurite_driver_core::{
-    CacheReport, Calibrations, Choice, CompileOptions, Counters, Device, Error, LaunchOptions, Manifest,
-    Registry, Replayed, Repro, Route, Wish,
+    CacheAudit, CacheReport, Calibrations, Choice, CompileOptions, Counters, Device, Error, Invalidated,
+    LaunchOptions, Manifest, OpenOptions, Prewarmed, Registry, Replayed, Repro, Route, Wish,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::{Pack, TrustedPack};
@@ -36,23 +34,6 @@ pub fn registry() -> Registry {
     // Ids are distinct, so registration cannot fail.
     #[cfg(feature = "vulkan")]
     let _ = registry.register(fulgurite_backend_vulkan::registration());
-    with_others(registry)
-}
-
-/// The backends of this build; Vulkan is opened with `options`.
-#[cfg(feature = "vulkan")]
-fn registry_with(options: VulkanOptions) -> Registry {
-    let vulkan = fulgurite_backend_vulkan::registration();
-    let open = move || Ok(VulkanBackend::open(&options)? as Arc<dyn Backend>);
-    let mut registry = Registry::new();
-    // The only one so far, so its id is new.
-    let _ = registry.register(Registration::new(vulkan.id(), vulkan.rank(), open));
-    with_others(registry)
-}
-
-/// Adds the backends that nobody has options for.
-#[allow(unused_mut, reason = "with no backend feature there is nothing to register")]
-fn with_others(mut registry: Registry) -> Registry {
     #[cfg(feature = "cpu")]
     let _ = registry.register(fulgurite_backend_cpu::registration());
     #[cfg(feature = "reference")]
@@ -78,6 +59,9 @@ pub struct Context {
     route: Route,
     device: Device,
     tuner: Tuner,
+    prewarmed: Arc<[Prewarmed]>,
+    /// Of the audit in cache reports.
+    audit_threshold: u32,
 }
 
 /// Choices made before a context is opened.
@@ -97,7 +81,11 @@ pub struct ContextBuilder {
     registry: Option<Registry>,
     #[cfg(feature = "vulkan")]
     vulkan: Option<VulkanOptions>,
+    /// What any backend is opened with.
+    open: OpenOptions,
+    packs: Vec<TrustedPack>,
     prewarm: Vec<Arc<VerifiedKernel>>,
+    audit_threshold: Option<u32>,
     autotune: AutotunePolicy,
     autotune_directory: Option<std::path::PathBuf>,
     /// Files of tuning records, from packs.
@@ -163,10 +151,8 @@ impl ContextBuilder {
     /// ```
     pub fn trusted_pack(mut self, pack: TrustedPack) -> Self {
         self.tuned.extend(tuned_files(&pack));
-        #[cfg(feature = "vulkan")]
-        return self.vulkan(|options| options.pack(pack));
-        #[cfg(not(feature = "vulkan"))]
-        return self;
+        self.packs.push(pack);
+        self
     }
 
     /// Whether and how kernels of families are tuned; what is not stated is the environment's.
@@ -191,10 +177,17 @@ impl ContextBuilder {
         self
     }
 
-    /// Keeps compiled kernels in `directory` instead of the user's cache folder.
-    #[cfg(feature = "vulkan")]
-    pub fn cache_directory(self, directory: impl Into<std::path::PathBuf>) -> Self {
-        self.vulkan(|options| options.cache_directory(directory))
+    /// Keeps compiled kernels in `directory` instead of the user's cache folder, if the backend keeps any.
+    pub fn cache_directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
+        self.open = self.open.cache_directory(directory);
+        self
+    }
+
+    /// Alarms in cache reports if fewer than `basis_points` of 10,000 lookups of what had been kept hit: see
+    /// [`Context::audit`]. Default: [`CacheAudit::DEFAULT_THRESHOLD`]; 0 turns the alarm off.
+    pub fn cache_alarm(mut self, basis_points: u32) -> Self {
+        self.audit_threshold = Some(basis_points);
+        self
     }
 
     #[cfg(feature = "vulkan")]
@@ -204,13 +197,14 @@ impl ContextBuilder {
     }
 
     /// Compiles `kernels` when the context is opened, several at once; what is kept of them is read while the device is made.
-    /// One that cannot be compiled says so when it is compiled next.
+    /// One that cannot be compiled says so when it is compiled next. [`Context::prewarmed`] says what each cost.
     ///
     /// ```
     /// # use fulgurite::prelude::*;
     /// let seven = kernel::<(Write<u32>,)>("seven", ["y"], [64, 1, 1], |k, (y,)| y.store(k.global_id().x(), 7))?;
     /// let ctx = Context::builder().prewarm([seven.verified()]).open()?;
     /// assert_eq!(ctx.counters().compiles, 1);
+    /// println!("{}", ctx.prewarmed()[0]);
     /// # Ok::<(), Error>(())
     /// ```
     pub fn prewarm<'k>(mut self, kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>) -> Self {
@@ -218,7 +212,23 @@ impl ContextBuilder {
         self
     }
 
-    /// Chooses among these backends instead of the build's own, for which other options then say nothing.
+    /// Chooses among these backends instead of the build's own. The cache directory, trusted packs, kernels to be compiled
+    /// ahead and the Vulkan device reach those that heed them: backends whose registration takes
+    /// [`OpenOptions`](crate::OpenOptions), as all of [`registry`] do.
+    ///
+    /// ```
+    /// # use fulgurite::prelude::*;
+    /// let mut registry = fulgurite::registry();
+    /// // … and `registry.register(…)` with a backend of one's own.
+    /// let folder = std::env::temp_dir().join(format!("fulgurite-doc-registry-{}", std::process::id()));
+    /// let ctx = Context::builder().registry(registry).cache_directory(&folder).open()?;
+    /// if let Some(kept_in) = ctx.cache_report().kept_in {
+    ///     assert_eq!(std::path::Path::new(&kept_in), folder);
+    /// }
+    /// # drop(ctx);
+    /// # std::fs::remove_dir_all(&folder).ok();
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = Some(registry);
         self
@@ -242,17 +252,11 @@ impl ContextBuilder {
     /// `FG0401` if there is no such backend, `FG0402` if it cannot start here, `FG0404` if none can or none will do, and
     /// as [`calibrations`](crate::calibrations) where a wish is for some work.
     pub fn open(self) -> Result<Context, Error> {
+        let open = self.open.prefetch(self.prewarm.iter().cloned()).with(self.packs);
         #[cfg(feature = "vulkan")]
-        let built = || match (self.vulkan, self.prewarm.is_empty()) {
-            (None, true) => registry(),
-            (options, _) => {
-                let options = options.unwrap_or_else(VulkanOptions::from_env);
-                registry_with(options.prefetch(self.prewarm.iter().cloned()))
-            }
-        };
-        #[cfg(not(feature = "vulkan"))]
-        let built = registry;
-        let registry = self.registry.unwrap_or_else(built);
+        let open = self.vulkan.into_iter().fold(open, OpenOptions::with);
+        let mut registry = self.registry.unwrap_or_else(registry);
+        registry.configure(&open);
         let route = match &self.wish {
             Some(wish) if wish.work.is_some() => registry.route_for(wish, &calibrations()?)?,
             Some(wish) => registry.route_for(wish, &Calibrations::default())?,
@@ -260,14 +264,15 @@ impl ContextBuilder {
         };
         let device = Device::new(Arc::clone(route.backend()), self.compile, self.launch);
         // Whoever compiles one of those that failed is told.
-        let _ = device.prewarm(&self.prewarm, &CompileOptions::default());
+        let prewarmed = device.prewarm_with_report(&self.prewarm, &CompileOptions::default(), &|_| ());
         let store = match self.autotune_directory {
             Some(directory) => AutotuneStore::open(directory, StoreOptions::default()),
             None => AutotuneStore::of_user(),
         };
         let tuner = Tuner::new(device.clone(), store, &self.autotune);
         add_layers(&tuner, &self.tuned);
-        Ok(Context { route, device, tuner })
+        let audit_threshold = self.audit_threshold.unwrap_or(CacheAudit::DEFAULT_THRESHOLD);
+        Ok(Context { route, device, tuner, prewarmed: prewarmed.into(), audit_threshold })
     }
 }
 
@@ -312,8 +317,65 @@ impl Context {
     /// assert_eq!(ctx.cache_report().kept_in, None, "it compiles too fast for that");
     /// # Ok::<(), fulgurite::Error>(())
     /// ```
+    ///
+    /// With its audit, and `FG1009` among its notices if that is alarming: see [`audit`](Self::audit) and
+    /// [`ContextBuilder::cache_alarm`].
     pub fn cache_report(&self) -> CacheReport {
-        self.device.cache_report()
+        self.device.backend().cache_report().audited(self.audit_threshold)
+    }
+
+    /// How well the backend's cache of compiled kernels served so far. It is alarming if fewer than `threshold` of 10,000
+    /// lookups of what had been kept hit: entries were damaged or evicted, or are of another driver version. What was never
+    /// kept alarms nobody.
+    ///
+    /// ```
+    /// let ctx = fulgurite::Context::open()?;
+    /// let audit = ctx.audit(9_500);
+    /// if audit.is_alarming {
+    ///     eprintln!("{} of {} kept entries were lost", audit.lost, audit.hits + audit.lost);
+    /// }
+    /// # Ok::<(), fulgurite::Error>(())
+    /// ```
+    pub fn audit(&self, threshold: u32) -> CacheAudit {
+        self.device.backend().cache_report().audit(threshold)
+    }
+
+    /// Makes durable what the backend keeps of compiled kernels for later processes. It is flushed when the context is
+    /// dropped, too; a crash of the machine before that costs what was not.
+    ///
+    /// # Errors
+    /// `FG1007` if some of it cannot be made durable: that will be compiled again.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.device.flush()
+    }
+
+    /// Forgets what was compiled of `kernel`, with whatever options, and removes what the backend's cache keeps of it, in
+    /// memory and on disk, with the driver binaries made from it. The next compile makes it anew; executables that were
+    /// made before go on as they are. `cargo xtask cache remove` does it from outside.
+    ///
+    /// A form of the kernel that options changed (its workgroup, its math) and that only earlier processes compiled is a
+    /// kernel of its own, and stays.
+    ///
+    /// ```
+    /// # use fulgurite::prelude::*;
+    /// # let ctx = Context::builder().backend("cpu").open()?;
+    /// let seven = kernel::<(Write<u32>,)>("seven", ["y"], [64, 1, 1], |k, (y,)| y.store(k.global_id().x(), 7))?;
+    /// ctx.compile(&seven)?;
+    /// assert_eq!(ctx.invalidate(seven.verified())?.executables, 1);
+    /// ctx.compile(&seven)?;
+    /// assert_eq!(ctx.counters().compiles, 2);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `FG1001` or `FG1003` if the cache may not be written. What is wrong with one entry is in the answer.
+    pub fn invalidate(&self, kernel: &Arc<VerifiedKernel>) -> Result<Invalidated, Error> {
+        self.device.invalidate(kernel)
+    }
+
+    /// What became of the kernels of [`ContextBuilder::prewarm`], in their order.
+    pub fn prewarmed(&self) -> &[Prewarmed] {
+        &self.prewarmed
     }
 
     /// A buffer on the device with a copy of `data`.
@@ -398,6 +460,29 @@ impl Context {
         done: &(dyn Fn(usize) + Sync),
     ) -> Vec<(usize, Error)> {
         self.device.prewarm_telling(kernels, options, done).err().unwrap_or_default()
+    }
+
+    /// As [`prewarm_telling`](Self::prewarm_telling), and says of each kernel, in the order of the list, what it cost and
+    /// where it came from.
+    ///
+    /// ```
+    /// # use fulgurite::prelude::*;
+    /// # let ctx = Context::builder().backend("cpu").open()?;
+    /// # let seven = kernel::<(Write<u32>,)>("seven", ["y"], [64, 1, 1], |k, (y,)| y.store(k.global_id().x(), 7))?;
+    /// for kernel in ctx.prewarm_with_report([seven.verified()], &Default::default(), &|_| ()) {
+    ///     // `seven: none, 1.2ms`: no cache was asked. Or `seven: binary from disk, 0.3ms`.
+    ///     println!("{kernel}");
+    ///     assert!(kernel.origin.is_ok() && kernel.time.is_some());
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn prewarm_with_report<'k>(
+        &self,
+        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
+        options: &CompileOptions,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> Vec<Prewarmed> {
+        self.device.prewarm_with_report(kernels, options, done)
     }
 
     /// Runs a captured call on this device and compares: see [`Call::capture`](crate::Call::capture).

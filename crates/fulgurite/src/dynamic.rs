@@ -12,7 +12,7 @@ use fulgurite_spec::{Code, Type};
 
 use crate::args::Bound;
 use crate::buffer::{Buffer, Element};
-use crate::call::{self, Call, Outputs};
+use crate::call::{self, Call, OutputVec, Outputs};
 use crate::context::Context;
 
 /// Elements of a type known at run time, in the memory of one context's device. Cheap to clone: clones are handles of the
@@ -249,6 +249,18 @@ impl DynExecutable {
     /// As [`Executable::batch`](crate::Executable::batch).
     pub fn batch<'a>(&self, calls: impl IntoIterator<Item = Call<'a>>) -> Result<Vec<Outputs>, Error> {
         call::batch(&self.program, calls)
+    }
+
+    /// Runs several calls into vectors that are there: see [`Executable::batch_into`](crate::Executable::batch_into).
+    ///
+    /// # Errors
+    /// As [`Executable::batch_into`](crate::Executable::batch_into).
+    pub fn batch_into<'a>(
+        &self,
+        calls: impl IntoIterator<Item = Call<'a>>,
+        outputs: &mut [&mut dyn OutputVec],
+    ) -> Result<Vec<LaunchReport>, Error> {
+        call::batch_into(&self.program, calls, outputs)
     }
 
     /// Starts with the backend's id and a colon, and is unique to what was compiled.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fulgurite_driver_core::{Error, LaunchOptions, LaunchReport, Manifest, Pending, Program};
 
 use crate::args::{Bound, LaunchArgs};
-use crate::call::{self, Call, Outputs};
+use crate::call::{self, Call, OutputVec, Outputs};
 
 /// A compiled kernel of arguments `A` on one context. Cheap to clone.
 ///
@@ -110,6 +110,37 @@ impl<A> Executable<A> {
     /// That of the first call that fails; `FG0506` for a call of another executable.
     pub fn batch<'a>(&self, calls: impl IntoIterator<Item = Call<'a>>) -> Result<Vec<Outputs>, Error> {
         call::batch(&self.program, calls)
+    }
+
+    /// As [`batch`](Self::batch), into vectors that are there: one for each output of each call, in order. Each becomes as
+    /// long as its output and keeps its allocation if that is large enough. Nothing is written before all calls have ended
+    /// well; after `FG0607` what the vectors hold is unspecified.
+    ///
+    /// ```
+    /// # use fulgurite::prelude::*;
+    /// # let double = kernel::<(ReadWrite<u32>,)>("double", ["y"], [64, 1, 1], |k, (y,)| {
+    /// #     let i = k.global_id().x();
+    /// #     y.store(i, y.load(i) + y.load(i));
+    /// # })?;
+    /// use fulgurite::OutputVec;
+    ///
+    /// let exe = Context::open()?.compile(&double)?;
+    /// let inputs = [[1u32, 2], [3, 4], [5, 6]];
+    /// let mut results = vec![Vec::<u32>::with_capacity(2); 3];
+    /// let mut outputs: Vec<&mut dyn OutputVec> = results.iter_mut().map(|vec| vec as _).collect();
+    /// exe.batch_into(inputs.iter().map(|x| exe.call().in_out(x)), &mut outputs)?;
+    /// assert_eq!(results, [[2, 4], [6, 8], [10, 12]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`batch`](Self::batch); `FG0501` for another number of vectors than outputs, `FG0502` for one of other elements.
+    pub fn batch_into<'a>(
+        &self,
+        calls: impl IntoIterator<Item = Call<'a>>,
+        outputs: &mut [&mut dyn OutputVec],
+    ) -> Result<Vec<LaunchReport>, Error> {
+        call::batch_into(&self.program, calls, outputs)
     }
 
     /// Starts with the backend's id and a colon, and is unique to what was compiled.

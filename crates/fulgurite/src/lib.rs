@@ -57,14 +57,15 @@ pub use fulgurite_derive::KernelParams;
 pub use fulgurite_kernels as kernels;
 
 pub use fulgurite_driver_core::{
-    CacheOutcome, CachePolicy, CacheReport, Calibration, Calibrations, Choice, CompileOptions, Considered,
-    Counters, DeviceError, Difference, Error, GridSize, Hazard, HazardKind, LaunchOptions, LaunchReport,
-    Manifest, MathMode, OptimizationLevel, Pending, PipelineCacheMissReason, Registration, Registry,
-    Replayed, Repro, Route, TargetProfile, Unsupported, Verdict, Wish, Workload, render,
+    CacheAudit, CacheOrigin, CacheOutcome, CachePolicy, CacheReport, CacheTier, Calibration, Calibrations,
+    Choice, CompileOptions, Considered, Counters, DeviceError, Difference, Error, GridSize, Hazard,
+    HazardKind, Invalidated, LaunchOptions, LaunchReport, MANIFEST_SCHEMA, Manifest, MathMode, OpenOptions,
+    OptimizationLevel, Pending, PipelineCacheMissReason, Prewarmed, Registration, Registry, Replayed, Repro,
+    Route, TargetProfile, Unsupported, Verdict, Wish, Workload, render,
 };
 pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Matrix, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};
-pub use fulgurite_pipeline_cache::{Pack, TrustedPack};
+pub use fulgurite_pipeline_cache::{Pack, PipelineFeatureFlags, TrustedPack, UnknownFeatureFlags};
 pub use fulgurite_spec::device::DeviceSnapshot;
 pub use fulgurite_spec::{
     self as spec, Code, Diagnostic, Diagnostics, Literal, MatrixLayout, MatrixRole, MatrixScope, MatrixShape,

@@ -5,7 +5,7 @@ mod common;
 
 use common::{BACKENDS, code, open};
 use fulgurite::prelude::*;
-use fulgurite::{Code, CompileOptions, DynBuffer, LaunchOptions, OptimizationLevel};
+use fulgurite::{Code, CompileOptions, DynBuffer, LaunchOptions, OptimizationLevel, OutputVec};
 
 type Axpy = (Read<f32>, ReadWrite<f32>, f32);
 
@@ -118,6 +118,47 @@ fn batches_come_in_order_and_of_one_executable() {
         let foreign = axpy(&open(id));
         let call = foreign.call().input(&[1.0f32]).output::<f32>(1).param(1.0f32);
         assert_eq!(code(exe.batch([call])), Some(Code::ForeignBuffer));
+    }
+}
+
+#[test]
+fn batches_go_into_vectors_of_the_caller() {
+    for id in BACKENDS {
+        let ctx = open(id);
+        let exe = axpy(&ctx);
+        let inputs: Vec<Vec<f32>> = (1..5).map(|n| vec![n as f32; n]).collect();
+        let calls = || inputs.iter().map(|x| exe.call().input(x).output::<f32>(x.len()).param(10.0f32));
+        // Each keeps its allocation, too long as it is; the last has none.
+        let mut results = vec![vec![7.0f32; 9], vec![7.0; 9], vec![7.0; 9], Vec::new()];
+        let places: Vec<_> = results.iter().map(|vec| vec.as_ptr()).collect();
+        fn lend(all: &mut [Vec<f32>]) -> Vec<&mut dyn OutputVec> {
+            all.iter_mut().map(|vec| vec as &mut dyn OutputVec).collect()
+        }
+        let before = ctx.counters();
+        let reports = exe.batch_into(calls(), &mut lend(&mut results)).unwrap();
+        let after = ctx.counters();
+        let reused = after.output_slots_reused - before.output_slots_reused;
+        assert_eq!((reports.len(), after.launches - before.launches, reused), (4, 4, 3), "{id}");
+        for (result, x) in results.iter().zip(&inputs) {
+            assert_eq!(*result, x.iter().map(|v| v * 10.0).collect::<Vec<_>>(), "{id}");
+        }
+        assert!(results.iter().zip(&places).take(3).all(|(vec, place)| vec.as_ptr() == *place));
+
+        // What is wrong is found before anything is launched or written.
+        let written = results.clone();
+        let mut other = Vec::<u32>::new();
+        let [a, b, c, _] = &mut results[..] else { panic!("there are four") };
+        let few = exe.batch_into(calls(), &mut [&mut *a, &mut *b, &mut *c]);
+        assert_eq!(code(few), Some(Code::WrongArgumentCount));
+        let odd = exe.batch_into(calls(), &mut [a, b, c, &mut other]);
+        assert_eq!(code(odd), Some(Code::WrongArgumentType));
+        let foreign = axpy(&open(id));
+        let call = foreign.call().input(&[1.0f32]).output::<f32>(1).param(1.0f32);
+        let mixed = exe.call().input(&[1.0f32]).output::<f32>(1).param(1.0f32);
+        let mixed = mixed.batch_into([call], &mut lend(&mut results[..2]));
+        assert_eq!(code(mixed), Some(Code::ForeignBuffer));
+        assert_eq!((&results, ctx.counters().launches), (&written, after.launches), "{id}");
+        assert_eq!(exe.batch_into([], &mut []).unwrap(), []);
     }
 }
 

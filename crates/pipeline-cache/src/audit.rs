@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use fulgurite_spec::cache::PipelineCacheMissReason;
+use fulgurite_spec::cache::{CacheAudit, CacheTier as Tier, PipelineCacheMissReason};
 
 /// Reasons that there are.
 const REASONS: usize = PipelineCacheMissReason::ALL.len();
@@ -18,24 +18,12 @@ pub(crate) struct Counting {
     misses: [AtomicU64; REASONS],
 }
 
-/// Where an entry was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Tier {
-    /// In memory.
-    Memory,
-    /// In the cache's own folder.
-    Disk,
-    /// In a read-only layer.
-    Layer,
-}
-
 impl Counting {
     pub(crate) fn hit(&self, tier: Tier) {
         let counter = match tier {
             Tier::Memory => &self.memory_hits,
             Tier::Disk => &self.disk_hits,
-            Tier::Layer => &self.layer_hits,
+            _ => &self.layer_hits,
         };
         counter.fetch_add(1, Relaxed);
     }
@@ -109,37 +97,10 @@ impl CacheStatistics {
         PipelineCacheMissReason::ALL.iter().map(|reason| (*reason, self.missed(*reason)))
     }
 
-    /// How well the cache served. It is alarming if fewer than `threshold` of 10,000 lookups hit; 0 never is, and no
-    /// lookups never are.
+    /// How well the cache served: see [`CacheAudit::new`].
     pub fn audit(&self, threshold: u32) -> CacheAudit {
-        let (hits, misses) = (self.hits(), self.misses());
-        let all = u128::from(hits) + u128::from(misses);
-        // The quotient is at most 10,000.
-        let rate = (u128::from(hits) * 10_000).checked_div(all).map(|rate| rate as u32);
-        CacheAudit {
-            hits,
-            misses,
-            unknown: self.unknown,
-            hit_rate_basis_points: rate,
-            is_alarming: rate.is_some_and(|rate| rate < threshold),
-        }
+        CacheAudit::new(self.hits(), self.by_reason(), self.unknown, threshold)
     }
-}
-
-/// How well a cache served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CacheAudit {
-    /// Entries found.
-    pub hits: u64,
-    /// Entries not found.
-    pub misses: u64,
-    /// Lookups of which nobody can say; they do not count in the rate.
-    pub unknown: u64,
-    /// Of 10,000 lookups, how many hit, rounded down; `None` without lookups.
-    pub hit_rate_basis_points: Option<u32>,
-    /// Whether that is below the threshold.
-    pub is_alarming: bool,
 }
 
 #[cfg(test)]

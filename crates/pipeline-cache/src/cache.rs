@@ -1,20 +1,21 @@
 //! The cache as a backend uses it: memory, then a folder of its own, then read-only layers; with marks of what may crash a
 //! driver. It never fails where it can go on without.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fulgurite_spec::Diagnostic;
-use fulgurite_spec::cache::PipelineCacheMissReason;
+use fulgurite_spec::cache::{CacheAudit, CacheTier as Tier, PipelineCacheMissReason};
 use fulgurite_storage::Digest;
 
-use crate::audit::{CacheAudit, CacheStatistics, Counting, Tier};
-use crate::disk::{DiskOptions, DiskPipelineCache, Durability, Lookup, Mode};
+use crate::audit::{CacheStatistics, Counting};
+use crate::disk::{DiskOptions, DiskPipelineCache, Durability, Family, InvalidateReport, Lookup, Mode};
 use crate::entry::Entry;
 use crate::error::{CacheError, Notices};
 use crate::identity::{PayloadKind, PipelineCacheIdentity};
 use crate::marks::{Danger, Marks, Verdict};
-use crate::memory::MemoryTier;
+use crate::memory::{MemoryTier, Traced};
 use crate::pack::TrustedPack;
 
 /// A source of entries that is only read.
@@ -90,6 +91,7 @@ pub struct PipelineCache {
     layers: Vec<OpenLayer>,
     marks: Option<Marks>,
     counting: Counting,
+    not_prefetched: Mutex<HashMap<Digest, PipelineCacheMissReason>>,
     notices: Arc<Notices>,
 }
 
@@ -112,7 +114,8 @@ impl PipelineCache {
         let layers = layers.collect();
         let written = disk.as_ref().filter(|disk| disk.mode() == Mode::ReadWrite);
         let marks = written.map(|disk| Marks::open(Arc::clone(disk.storage()), disk.root()));
-        Self { memory: MemoryTier::default(), disk, layers, marks, counting: Counting::default(), notices }
+        let (memory, counting, not_prefetched) = Default::default();
+        Self { memory, disk, layers, marks, counting, not_prefetched, notices }
     }
 
     /// The folder of its own, if it has one.
@@ -125,28 +128,31 @@ impl PipelineCache {
     /// # Errors
     /// Why there is none.
     pub fn find(&self, identity: &PipelineCacheIdentity) -> Result<Arc<Entry>, PipelineCacheMissReason> {
-        let found = match self.memory.get(&identity.digest()) {
-            Ok(Some(entry)) => Ok((entry, Tier::Memory)),
-            _ => self.look_below(identity).map(|(entry, tier)| (Arc::new(entry), tier)),
-        };
-        match &found {
-            Ok((entry, tier)) => {
-                self.counting.hit(*tier);
-                if *tier != Tier::Memory {
-                    // A panic of another thread costs a lookup.
-                    let _ = self.memory.put(entry);
-                }
-            }
-            Err(reason) => self.counting.miss(*reason),
+        self.trace(identity).map(|found| found.entry)
+    }
+
+    /// As [`find`](Self::find), with where the entry came from.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn trace(&self, identity: &PipelineCacheIdentity) -> Result<Traced, PipelineCacheMissReason> {
+        if let Ok(Some(held)) = self.memory.get(&identity.digest()) {
+            self.counting.hit(Tier::Memory);
+            return Ok(held);
         }
-        found.map(|(entry, _)| entry)
+        let found = self.look(identity).inspect_err(|reason| self.counting.miss(*reason))?;
+        self.counting.hit(found.tier);
+        // A panic of another thread costs a lookup.
+        let _ = self.memory.put(&found);
+        Ok(found)
     }
 
     /// Reads an entry into memory, if it is there, so that it is found there later. Is no lookup that counts.
     pub fn prefetch(&self, identity: &PipelineCacheIdentity) {
-        if let Ok((entry, _)) = self.look_below(identity) {
+        match self.look_below(identity) {
             // A panic of another thread costs a read.
-            let _ = self.memory.put(&Arc::new(entry));
+            Ok(found) => drop(self.memory.put(&found)),
+            Err(reason) => drop(self.not_prefetched().insert(identity.digest(), reason)),
         }
     }
 
@@ -161,15 +167,27 @@ impl PipelineCache {
         identity: &PipelineCacheIdentity,
         make: impl FnOnce(PipelineCacheMissReason) -> Result<Made, E>,
     ) -> Result<Option<Arc<Entry>>, E> {
+        Ok(self.trace_or_make(identity, make)?.map(|found| found.entry))
+    }
+
+    /// As [`find_or_make`](Self::find_or_make), with where the entry came from.
+    ///
+    /// # Errors
+    /// As [`find_or_make`](Self::find_or_make).
+    pub fn trace_or_make<E>(
+        &self,
+        identity: &PipelineCacheIdentity,
+        make: impl FnOnce(PipelineCacheMissReason) -> Result<Made, E>,
+    ) -> Result<Option<Traced>, E> {
         let mut make = Some(make);
         let mut below = None;
         let found = self.memory.get_or_make(identity.digest(), || {
-            let (entry, tier) = match self.look_below(identity) {
-                Ok((entry, tier)) => (Some(Arc::new(entry)), Some(tier)),
+            let (found, tier) = match self.look(identity) {
+                Ok(found) => (Some(found.clone()), Some(found.tier)),
                 Err(reason) => (self.make(identity, reason, &mut make)?, None),
             };
             below = Some(tier);
-            Ok(entry)
+            Ok(found)
         });
         match found {
             Ok(entry) => {
@@ -201,36 +219,36 @@ impl PipelineCache {
         identity: &PipelineCacheIdentity,
         reason: PipelineCacheMissReason,
         make: &mut Option<impl FnOnce(PipelineCacheMissReason) -> Result<Made, E>>,
-    ) -> Result<Option<Arc<Entry>>, Failed<E>> {
+    ) -> Result<Option<Traced>, Failed<E>> {
         let disk = self.disk.as_ref();
         let flight = disk.and_then(|disk| disk.lock_flight(&identity.digest()));
         if reason != PipelineCacheMissReason::Suspect
             && flight.is_some()
-            && let Ok((entry, tier)) = self.look_below(identity)
+            && let Ok(found) = self.look_below(identity)
         {
-            self.counting.hit(tier);
-            return Ok(Some(Arc::new(entry)));
+            self.counting.hit(found.tier);
+            return Ok(Some(found));
         }
         self.counting.miss(reason);
         let Some(make) = make.take() else { return Ok(None) };
         match make(reason).map_err(Failed::Make)? {
             Made::Nothing => Ok(None),
             Made::Keep { artifact, payload } => {
-                let entry = Arc::new(Entry::new(*identity, artifact, payload));
+                let made = Traced::new(Entry::new(*identity, artifact, payload), Tier::Memory);
                 // What a driver may not have survived stays, to be tried once more.
                 if reason != PipelineCacheMissReason::Suspect {
-                    self.write(&entry);
+                    self.write(&made.entry);
                 }
-                Ok(Some(entry))
+                Ok(Some(made))
             }
         }
     }
 
     /// Keeps an entry in place of what there is.
     pub fn keep(&self, identity: &PipelineCacheIdentity, artifact: Digest, payload: Vec<u8>) {
-        let entry = Arc::new(Entry::new(*identity, artifact, payload));
-        let _ = self.memory.put(&entry);
-        self.write(&entry);
+        let made = Traced::new(Entry::new(*identity, artifact, payload), Tier::Memory);
+        let _ = self.memory.put(&made);
+        self.write(&made.entry);
     }
 
     fn write(&self, entry: &Entry) {
@@ -247,8 +265,21 @@ impl PipelineCache {
         }
     }
 
+    /// Why entries were not there when they were to be read ahead: a damaged one is put aside then, and whoever looks for it
+    /// would not know what it was.
+    fn not_prefetched(&self) -> MutexGuard<'_, HashMap<Digest, PipelineCacheMissReason>> {
+        // Whole between any two statements.
+        self.not_prefetched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks into the folder and the layers for someone who is told why if nothing is there.
+    fn look(&self, identity: &PipelineCacheIdentity) -> Result<Traced, PipelineCacheMissReason> {
+        let before = self.not_prefetched().remove(&identity.digest());
+        self.look_below(identity).map_err(|reason| before.unwrap_or(reason))
+    }
+
     /// Looks into the folder and the layers.
-    fn look_below(&self, identity: &PipelineCacheIdentity) -> Result<(Entry, Tier), PipelineCacheMissReason> {
+    fn look_below(&self, identity: &PipelineCacheIdentity) -> Result<Traced, PipelineCacheMissReason> {
         let mut reason = PipelineCacheMissReason::EmptyCache;
         let mut found = None;
         if let Some(disk) = &self.disk {
@@ -271,7 +302,7 @@ impl PipelineCache {
         }
         let found = found.ok_or(reason)?;
         match self.judge(&found.0) {
-            Verdict::Use => Ok(found),
+            Verdict::Use => Ok(Traced::new(found.0, found.1)),
             Verdict::Skip => Err(PipelineCacheMissReason::Suspect),
             Verdict::Condemned => {
                 if let Some(disk) = &self.disk {
@@ -308,6 +339,54 @@ impl PipelineCache {
         Ok(compile())
     }
 
+    /// Removes entries by the digests of their identities, from memory and from the folder, and makes that durable. All
+    /// are tried. What was found before stays with whoever has it.
+    ///
+    /// # Errors
+    /// `FG1001` if the folder is only read, `FG1003` if it was switched off; memory forgets them all the same. What is
+    /// wrong with one entry is in the report.
+    pub fn invalidate(&self, digests: &[Digest]) -> Result<InvalidateReport, CacheError> {
+        let mut forgotten = 0;
+        for digest in digests {
+            forgotten += usize::from(self.memory.forget(digest)?);
+        }
+        let mut report = match &self.disk {
+            Some(disk) => disk.invalidate(&vec![true; digests.len()], digests)?,
+            None => InvalidateReport { absent: digests.len(), ..Default::default() },
+        };
+        report.forgotten = forgotten;
+        let is_in = |layer: &OpenLayer, digest: &Digest| match layer {
+            OpenLayer::Pack(pack) => pack.contains(digest),
+            OpenLayer::Folder(disk) => disk.has_file(digest),
+        };
+        let layered = digests.iter().filter(|digest| self.layers.iter().any(|layer| is_in(layer, digest)));
+        report.layered = layered.count();
+        Ok(report)
+    }
+
+    /// Removes all that was made of the kernel with the digest `kernel`: the kernel, what it was lowered to in any way, and
+    /// what drivers made of that, for any device. Reads every driver binary of the cache to find the last.
+    ///
+    /// A binary is found by the artifact that it was made from: if that is nowhere any more, the binary stays, and serves
+    /// again once the same artifact is made.
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate), and `FG1001` if the folder cannot be listed.
+    pub fn invalidate_kernel(&self, kernel: &Digest) -> Result<InvalidateReport, CacheError> {
+        let mut family = Family::of(kernel);
+        self.memory.all()?.iter().for_each(|entry| family.note(entry));
+        if let Some(disk) = &self.disk {
+            disk.note_family(&mut family)?;
+        }
+        for layer in &self.layers {
+            match layer {
+                OpenLayer::Pack(pack) => pack.entries().for_each(|entry| family.note(&entry)),
+                OpenLayer::Folder(disk) => disk.note_family(&mut family)?,
+            }
+        }
+        self.invalidate(&family.members())
+    }
+
     /// Takes an entry out that was found and turned out to be of no use: its driver refused it.
     pub fn refuse(&self, entry: &Entry) {
         let _ = self.memory.forget(&entry.identity.digest());
@@ -329,7 +408,7 @@ impl PipelineCache {
         self.counting.read()
     }
 
-    /// How well it served so far: see [`CacheStatistics::audit`].
+    /// How well it served so far: see [`CacheAudit::new`].
     pub fn audit(&self, threshold: u32) -> CacheAudit {
         self.statistics().audit(threshold)
     }

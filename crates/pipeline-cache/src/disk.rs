@@ -2,8 +2,9 @@
 //!
 //! An entry is read and checked without a lock. It is written under another name and renamed; what is removed is
 //! removed under the lock of its shard, which is taken by whoever renames, too. [`write`] puts in and makes durable,
-//! [`remove`] takes out, [`maintain`] looks after the whole folder.
+//! [`remove`] takes out, [`family`] finds what was made of one kernel, [`maintain`] looks after the whole folder.
 
+mod family;
 mod maintain;
 mod remove;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::error::{CacheError, Notices, lock};
 use crate::identity::PipelineCacheIdentity;
 use crate::index::{Index, Record};
 
+pub(crate) use family::Family;
 pub use maintain::{CacheCount, DiskStats, GcReport, ImportReport, VerifyReport};
 pub use remove::{ClearReport, InvalidateReport};
 
@@ -422,6 +424,11 @@ impl DiskPipelineCache {
             self.trim(self.options.max_bytes)?;
         }
         Ok(())
+    }
+
+    /// Whether there is a file of this digest.
+    pub(crate) fn has_file(&self, digest: &Digest) -> bool {
+        self.storage.info(&self.path_of(digest)).is_ok()
     }
 
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {

@@ -20,7 +20,9 @@ pub const MAX_ENTRY_BYTES: u64 = 64 << 20;
 pub struct Entry {
     /// Whose it is.
     pub identity: PipelineCacheIdentity,
-    /// The artifact that it holds, or that it was made from.
+    /// The [`artifact_digest`] of the payload of an artifact; of a driver binary that of the artifact that the driver
+    /// compiled, by which [`PipelineCache::invalidate_kernel`](crate::PipelineCache::invalidate_kernel) finds it. Zeros for
+    /// the other kinds.
     pub artifact: Digest,
     /// The BLAKE3 of the payload.
     pub payload_digest: Digest,
@@ -48,8 +50,9 @@ pub(crate) enum BadEntry {
     OtherFormat,
 }
 
-/// What an artifact's payload is, as an entry of it says.
-pub(crate) fn artifact_digest(payload: &[u8]) -> Digest {
+/// What an artifact's payload is called in its own entry and in those of the driver binaries made from it. It is not the
+/// digest of the entry, which is its identity's.
+pub fn artifact_digest(payload: &[u8]) -> Digest {
     DigestBuilder::new("fulgurite artifact 1").bytes(payload).finish()
 }
 

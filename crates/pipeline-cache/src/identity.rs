@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fulgurite_spec::cache::{PipelineCacheMissEvidence, PipelineCacheMissReason};
 use fulgurite_storage::{Digest, DigestBuilder};
 
 /// What an entry holds.
@@ -9,13 +10,14 @@ use fulgurite_storage::{Digest, DigestBuilder};
 #[repr(u32)]
 #[non_exhaustive]
 pub enum PayloadKind {
-    /// A lowered kernel that every device with the same profile takes: SPIR-V and how it is bound.
+    /// A lowered kernel that every device with the same profile takes: SPIR-V, and what of its layout does not follow from
+    /// the kernel and the profile.
     Artifact = 1,
     /// What a driver made of an artifact.
     Binary = 2,
     /// A kernel in the wire format.
     Kernel = 3,
-    /// A tuned configuration.
+    /// Records of what was tuned: texts of the autotuner's files.
     Tuned = 4,
 }
 
@@ -102,10 +104,12 @@ impl PipelineDeviceFingerprint {
 ///
 /// | kind | program | policy | device |
 /// |---|---|---|---|
-/// | artifact | the kernel's digest | options and profile that it is lowered by, versions of what lowers it | any |
-/// | binary | the [`PipelineCacheKey`](crate::PipelineCacheKey) of the artifact | flags of the pipeline | the device's fingerprint |
-/// | kernel | the kernel's digest | nothing | any |
-/// | tuned | the family and problem | how it was measured | the device's fingerprint |
+/// | artifact | the kernel's digest | options and profile that it is lowered by, versions of what lowers it, and the names if it has any | any |
+/// | binary | the [`PipelineCacheKey`](crate::PipelineCacheKey) of what was lowered | flags of the pipeline and the subgroup size that it asks for | the device's fingerprint |
+/// | kernel | the kernel's digest | zeros | any |
+/// | tuned | the same for all records of a pack | zeros | any |
+///
+/// *Any* is [`PipelineDeviceFingerprint::ANY`]. Devices, families and problems of tuning records stand in their text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PipelineCacheIdentity {
     kind: PayloadKind,
@@ -141,12 +145,12 @@ impl PipelineCacheIdentity {
         self.kind
     }
 
-    /// The program.
+    /// The program: of a binary, what the driver was given.
     pub const fn program(&self) -> Digest {
         self.program
     }
 
-    /// How it is lowered.
+    /// How it is lowered, or made by the driver.
     pub const fn policy(&self) -> Digest {
         self.policy
     }
@@ -160,6 +164,44 @@ impl PipelineCacheIdentity {
     pub const fn digest(&self) -> Digest {
         self.digest
     }
+}
+
+/// Why a cache of one's own does not have the entry `wanted`, if all that it was ever given is `known`: the reason that
+/// [`DiskPipelineCache`](crate::DiskPipelineCache) would give. Entries of other kinds do not count. What the identities do
+/// not tell (an entry is damaged, or was removed) is the caller's to tell:
+/// see [`PipelineCacheMissEvidence`].
+///
+/// ```
+/// use fulgurite_pipeline_cache::*;
+///
+/// let of_device = |name: &[u8]| {
+///     let parts = DeviceParts { backend: "mine", cache_uuid: [7; 16], global_key: name, ..Default::default() };
+///     PipelineDeviceFingerprint::from_parts(&parts)
+/// };
+/// let (program, policy) = (Digest::of(b"a kernel"), Digest::of(b"flags"));
+/// let made = PipelineCacheIdentity::new(PayloadKind::Binary, program, policy, of_device(b"driver 1"));
+/// let wanted = PipelineCacheIdentity::new(PayloadKind::Binary, program, policy, of_device(b"driver 2"));
+///
+/// assert_eq!(classify_identities(&wanted, []), PipelineCacheMissReason::EmptyCache);
+/// assert_eq!(classify_identities(&wanted, [&made]), PipelineCacheMissReason::DeviceOrRuntimeChanged);
+/// assert_eq!(classify_identities(&made, [&made]), PipelineCacheMissReason::KeyAbsent);
+/// ```
+pub fn classify_identities<'a>(
+    wanted: &PipelineCacheIdentity,
+    known: impl IntoIterator<Item = &'a PipelineCacheIdentity>,
+) -> PipelineCacheMissReason {
+    let mut evidence = PipelineCacheMissEvidence { is_empty: true, ..Default::default() };
+    for id in known.into_iter().filter(|id| id.kind == wanted.kind) {
+        evidence.is_empty = false;
+        if id.program == wanted.program {
+            evidence.knows_program = true;
+            if id.policy == wanted.policy {
+                evidence.knows_policy = true;
+                evidence.knows_device |= id.device == wanted.device;
+            }
+        }
+    }
+    PipelineCacheMissReason::classify(&evidence)
 }
 
 #[cfg(test)]

@@ -220,6 +220,27 @@ mod tests {
     }
 
     #[test]
+    fn the_log_and_its_identities_give_the_same_reason() {
+        let names = ["p", "q"];
+        let all: Vec<_> = [PayloadKind::Artifact, PayloadKind::Binary]
+            .iter()
+            .flat_map(|kind| names.iter().map(move |a| (*kind, *a)))
+            .flat_map(|(kind, a)| names.iter().map(move |b| (kind, a, *b)))
+            .flat_map(|(kind, a, b)| names.map(|c| identity(kind, [a, b, c])))
+            .collect();
+        // Every pair of what may be known, and every entry that may be looked for.
+        for known in all.iter().flat_map(|one| all.iter().map(move |two| [one, two])) {
+            let mut index = Index::default();
+            known.iter().for_each(|id| index.note(&Record::insert(id)));
+            for wanted in &all {
+                let logged = Reason::classify(&index.evidence(wanted));
+                assert_eq!(crate::classify_identities(wanted, known), logged);
+            }
+        }
+        assert_eq!(crate::classify_identities(&all[0], []), Reason::EmptyCache);
+    }
+
+    #[test]
     fn damage_costs_the_records_that_it_hits_and_no_other() {
         let records: Vec<_> = ["a", "b", "c", "d"]
             .iter()

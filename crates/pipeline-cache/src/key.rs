@@ -3,12 +3,23 @@
 use std::ops::BitOr;
 
 use fulgurite_storage::{Digest, DigestBuilder};
+use serde::{Deserialize, Serialize};
 
 /// The version of [`PipelineCacheKey`]'s fields.
 pub const KEY_VERSION: u32 = 1;
 
-/// What of a device a pipeline uses, as bits that keep their places.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// What of a device a pipeline uses, as bits that keep their places. With `serde` they are their
+/// [`bits`](Self::bits), a number; bits that no flag has are an error when they are read.
+///
+/// ```
+/// use fulgurite_pipeline_cache::PipelineFeatureFlags as Flags;
+///
+/// let flags = Flags::SUBGROUP | Flags::F16;
+/// assert_eq!(Flags::from_bits(flags.bits()), Ok(flags));
+/// assert_eq!(Flags::from_bits(1 << 40 | 1).unwrap_err().bits, 1 << 40);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct PipelineFeatureFlags(u64);
 
 macro_rules! flags {
@@ -69,6 +80,42 @@ impl PipelineFeatureFlags {
     /// The bits. Those that no flag has are reserved and 0.
     pub const fn bits(self) -> u64 {
         self.0
+    }
+
+    /// The flags of these bits.
+    ///
+    /// # Errors
+    /// [`UnknownFeatureFlags`] for bits that no flag of this version has.
+    pub const fn from_bits(bits: u64) -> Result<Self, UnknownFeatureFlags> {
+        // Flags are the lowest bits, without a gap: a test holds them to that.
+        let known = (1u64 << Self::ALL.len()) - 1;
+        match bits & !known {
+            0 => Ok(Self(bits)),
+            unknown => Err(UnknownFeatureFlags { bits: unknown }),
+        }
+    }
+}
+
+/// Bits that no [`PipelineFeatureFlags`] of this version has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bits {bits:#x} are no feature flags that this version knows")]
+#[non_exhaustive]
+pub struct UnknownFeatureFlags {
+    /// Those bits, without the known ones that were set beside them.
+    pub bits: u64,
+}
+
+impl TryFrom<u64> for PipelineFeatureFlags {
+    type Error = UnknownFeatureFlags;
+
+    fn try_from(bits: u64) -> Result<Self, UnknownFeatureFlags> {
+        Self::from_bits(bits)
+    }
+}
+
+impl From<PipelineFeatureFlags> for u64 {
+    fn from(flags: PipelineFeatureFlags) -> Self {
+        flags.bits()
     }
 }
 
@@ -145,6 +192,25 @@ mod tests {
         assert!(!PipelineFeatureFlags::F16.contains(both));
         assert_eq!(both.with(PipelineFeatureFlags::BF16, false), both);
         assert_eq!(both.with(PipelineFeatureFlags::BF16, true).bits(), 0b111);
+    }
+
+    #[test]
+    fn unknown_bits_are_an_error_wherever_they_come_from() {
+        let all =
+            PipelineFeatureFlags::ALL.iter().fold(PipelineFeatureFlags::empty(), |all, flag| all | *flag);
+        assert_eq!(all.bits(), 0x1ff);
+        for flags in PipelineFeatureFlags::ALL.iter().copied().chain([all, PipelineFeatureFlags::empty()]) {
+            assert_eq!(PipelineFeatureFlags::from_bits(flags.bits()), Ok(flags));
+            let json = serde_json::to_string(&flags).unwrap();
+            assert_eq!(json, flags.bits().to_string());
+            assert_eq!(serde_json::from_str::<PipelineFeatureFlags>(&json).unwrap(), flags);
+        }
+        for bit in 9..64 {
+            let error = PipelineFeatureFlags::from_bits(1 << bit | 0b101).unwrap_err();
+            assert_eq!(error, UnknownFeatureFlags { bits: 1 << bit });
+            let error = serde_json::from_str::<PipelineFeatureFlags>(&(1u64 << bit).to_string()).unwrap_err();
+            assert!(error.to_string().contains("are no feature flags"), "{error}");
+        }
     }
 
     fn desc(backend: &str) -> PipelineCacheKeyDesc<'_> {

@@ -31,20 +31,25 @@ mod marks;
 mod memory;
 mod pack;
 
-pub use audit::{CacheAudit, CacheStatistics, Tier};
+pub use audit::CacheStatistics;
 pub use cache::{CacheOptions, Layer, Made, PipelineCache};
 pub use disk::{
     CacheCount, ClearReport, DiskOptions, DiskPipelineCache, DiskStats, Durability, GcReport, ImportReport,
     InvalidateReport, Lookup, Mode, VerifyReport, Written,
 };
-pub use entry::{Entry, FORMAT_VERSION, HEADER_BYTES, MAX_ENTRY_BYTES};
+pub use entry::{Entry, FORMAT_VERSION, HEADER_BYTES, MAX_ENTRY_BYTES, artifact_digest};
 pub use error::CacheError;
 pub use fulgurite_spec::cache::{
-    CacheOutcome, EntryState, PipelineCacheMissEvidence, PipelineCacheMissReason,
+    CacheAudit, CacheOutcome, CacheTier, EntryState, PipelineCacheMissEvidence, PipelineCacheMissReason,
 };
 pub use fulgurite_storage::{
     Digest, DigestBuilder, FileSystem, Listed, Missing, Storage, StoredFile, default_root,
 };
-pub use identity::{DeviceParts, PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint};
-pub use key::{KEY_VERSION, PipelineCacheKey, PipelineCacheKeyDesc, PipelineFeatureFlags};
+pub use identity::{
+    DeviceParts, PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint, classify_identities,
+};
+pub use key::{
+    KEY_VERSION, PipelineCacheKey, PipelineCacheKeyDesc, PipelineFeatureFlags, UnknownFeatureFlags,
+};
+pub use memory::Traced;
 pub use pack::{Pack, PackWriter, TrustedPack};

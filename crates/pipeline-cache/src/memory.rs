@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fulgurite_spec::cache::CacheTier;
 use fulgurite_storage::Digest;
 
 use crate::entry::Entry;
@@ -12,7 +13,23 @@ use crate::error::{CacheError, lock};
 const MAX_BYTES: usize = 64 << 20;
 
 /// The place of one entry: locked by whoever makes it, so that others who want it wait.
-type Place = Arc<Mutex<Option<Arc<Entry>>>>;
+type Place = Arc<Mutex<Option<Traced>>>;
+
+/// An entry, and where this process has it from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traced {
+    /// The entry.
+    pub entry: Arc<Entry>,
+    /// Where it was read, however long ago; [`CacheTier::Memory`] if this process made it.
+    pub tier: CacheTier,
+}
+
+impl Traced {
+    pub(crate) fn new(entry: Entry, tier: CacheTier) -> Self {
+        Self { entry: Arc::new(entry), tier }
+    }
+}
 
 /// Entries in memory.
 #[derive(Debug, Default)]
@@ -30,50 +47,59 @@ impl MemoryTier {
     pub(crate) fn get_or_make<E: From<CacheError>>(
         &self,
         digest: Digest,
-        make: impl FnOnce() -> Result<Option<Arc<Entry>>, E>,
-    ) -> Result<Option<Arc<Entry>>, E> {
+        make: impl FnOnce() -> Result<Option<Traced>, E>,
+    ) -> Result<Option<Traced>, E> {
         let place = Arc::clone(lock(&self.0)?.by_digest.entry(digest).or_default());
         // What a panic leaves here is an empty place.
         let mut here = place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = &*here {
-            return Ok(Some(Arc::clone(entry)));
+        if let Some(held) = &*here {
+            return Ok(Some(held.clone()));
         }
-        let Some(entry) = make()? else { return Ok(None) };
-        *here = Some(Arc::clone(&entry));
+        let Some(made) = make()? else { return Ok(None) };
+        *here = Some(made.clone());
         drop(here);
-        self.make_room(entry.payload.len())?;
-        Ok(Some(entry))
+        self.make_room(made.entry.payload.len())?;
+        Ok(Some(made))
     }
 
     /// The entry of `digest`, if it is there. Waits for whoever is making it.
-    pub(crate) fn get(&self, digest: &Digest) -> Result<Option<Arc<Entry>>, CacheError> {
+    pub(crate) fn get(&self, digest: &Digest) -> Result<Option<Traced>, CacheError> {
         let Some(place) = lock(&self.0)?.by_digest.get(digest).cloned() else { return Ok(None) };
         let here = place.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(here.clone())
     }
 
     /// Puts an entry in, in place of what was there.
-    pub(crate) fn put(&self, entry: &Arc<Entry>) -> Result<(), CacheError> {
-        let digest = entry.identity.digest();
+    pub(crate) fn put(&self, held: &Traced) -> Result<(), CacheError> {
+        let digest = held.entry.identity.digest();
         let place = Arc::clone(lock(&self.0)?.by_digest.entry(digest).or_default());
-        let before = place.lock().unwrap_or_else(PoisonError::into_inner).replace(Arc::clone(entry));
-        let freed = before.map_or(0, |entry| entry.payload.len());
+        let before = place.lock().unwrap_or_else(PoisonError::into_inner).replace(held.clone());
+        let freed = before.map_or(0, |before| before.entry.payload.len());
         let mut places = lock(&self.0)?;
         places.bytes = places.bytes.saturating_sub(freed);
         drop(places);
-        self.make_room(entry.payload.len())
+        self.make_room(held.entry.payload.len())
     }
 
-    /// Forgets an entry.
-    pub(crate) fn forget(&self, digest: &Digest) -> Result<(), CacheError> {
+    /// Every entry that is there. What is being made at the moment is not.
+    pub(crate) fn all(&self) -> Result<Vec<Arc<Entry>>, CacheError> {
+        let places: Vec<Place> = lock(&self.0)?.by_digest.values().cloned().collect();
+        let held =
+            places.iter().filter_map(|place| place.try_lock().ok()?.as_ref().map(|h| Arc::clone(&h.entry)));
+        Ok(held.collect())
+    }
+
+    /// Forgets an entry; whether it was there.
+    pub(crate) fn forget(&self, digest: &Digest) -> Result<bool, CacheError> {
         let removed = lock(&self.0)?.by_digest.remove(digest);
         if let Some(place) = removed {
             // Without the lock of all: who makes the entry may need that.
-            let entry = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let held = place.lock().unwrap_or_else(PoisonError::into_inner).take();
             let mut places = lock(&self.0)?;
-            places.bytes = places.bytes.saturating_sub(entry.map_or(0, |entry| entry.payload.len()));
+            places.bytes = places.bytes.saturating_sub(held.as_ref().map_or(0, |h| h.entry.payload.len()));
+            return Ok(held.is_some());
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Counts `more` bytes, and forgets everything else if that is too much: what is asked for twice is rare, and what is
@@ -97,11 +123,11 @@ mod tests {
     use super::*;
     use crate::identity::{PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint};
 
-    fn entry(name: &str, bytes: usize) -> Arc<Entry> {
+    fn entry(name: &str, bytes: usize) -> Traced {
         let program = Digest::of(name.as_bytes());
         let any = PipelineDeviceFingerprint::ANY;
         let identity = PipelineCacheIdentity::new(PayloadKind::Artifact, program, Digest::ZERO, any);
-        Arc::new(Entry::new(identity, Digest::ZERO, vec![7; bytes]))
+        Traced::new(Entry::new(identity, Digest::ZERO, vec![7; bytes]), CacheTier::Memory)
     }
 
     #[test]
@@ -115,10 +141,10 @@ mod tests {
                     let make = || {
                         made.fetch_add(1, Ordering::SeqCst);
                         std::thread::sleep(std::time::Duration::from_millis(20));
-                        Ok::<_, CacheError>(Some(Arc::clone(&entry)))
+                        Ok::<_, CacheError>(Some(entry.clone()))
                     };
-                    let got = tier.get_or_make(entry.identity.digest(), make).unwrap();
-                    assert!(got.is_some_and(|got| Arc::ptr_eq(&got, &entry)));
+                    let got = tier.get_or_make(entry.entry.identity.digest(), make).unwrap();
+                    assert!(got.is_some_and(|got| Arc::ptr_eq(&got.entry, &entry.entry)));
                 });
             }
         });
@@ -126,10 +152,10 @@ mod tests {
     }
 
     /// `leader` ends without an entry while another thread waits for it.
-    fn a_follower_goes_on_after(leader: impl FnOnce() -> Result<Option<Arc<Entry>>, CacheError> + Send) {
+    fn a_follower_goes_on_after(leader: impl FnOnce() -> Result<Option<Traced>, CacheError> + Send) {
         let tier = MemoryTier::default();
         let entry = entry("a", 8);
-        let digest = entry.identity.digest();
+        let digest = entry.entry.identity.digest();
         let (begun, waiting) = mpsc::channel();
         std::thread::scope(|scope| {
             let tier = &tier;
@@ -142,8 +168,8 @@ mod tests {
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tier.get_or_make(digest, make)))
             });
             waiting.recv().unwrap();
-            let followed = tier.get_or_make(digest, || Ok::<_, CacheError>(Some(Arc::clone(&entry))));
-            assert!(followed.unwrap().is_some_and(|made| Arc::ptr_eq(&made, &entry)));
+            let followed = tier.get_or_make(digest, || Ok::<_, CacheError>(Some(entry.clone())));
+            assert!(followed.unwrap().is_some_and(|made| Arc::ptr_eq(&made.entry, &entry.entry)));
             assert!(!matches!(first.join().unwrap(), Ok(Ok(Some(_)))));
         });
         assert!(tier.get(&digest).unwrap().is_some());
@@ -161,12 +187,14 @@ mod tests {
         let tier = MemoryTier::default();
         let (small, large) = (entry("a", 8), entry("b", MAX_BYTES));
         tier.put(&small).unwrap();
-        assert!(tier.get(&small.identity.digest()).unwrap().is_some());
+        assert!(tier.get(&small.entry.identity.digest()).unwrap().is_some());
         tier.put(&large).unwrap();
-        assert!(tier.get(&small.identity.digest()).unwrap().is_none());
+        assert!(tier.get(&small.entry.identity.digest()).unwrap().is_none());
         tier.put(&small).unwrap();
-        tier.forget(&small.identity.digest()).unwrap();
-        assert!(tier.get(&small.identity.digest()).unwrap().is_none());
+        assert_eq!(tier.all().unwrap(), [Arc::clone(&small.entry)]);
+        assert!(tier.forget(&small.entry.identity.digest()).unwrap());
+        assert!(!tier.forget(&small.entry.identity.digest()).unwrap());
+        assert!(tier.get(&small.entry.identity.digest()).unwrap().is_none());
     }
 
     #[test]

@@ -126,6 +126,11 @@ impl Pack {
         None
     }
 
+    /// Whether it has an entry of this digest, damaged or not.
+    pub(crate) fn contains(&self, digest: &Digest) -> bool {
+        (0..self.entries).any(|i| self.row(i).is_some_and(|row| row.0 == *digest))
+    }
+
     /// Every good entry, by digest.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         (0..self.entries).filter_map(|i| {

@@ -162,6 +162,10 @@ impl Storage for Folder {
         SystemTime::now()
     }
 
+    fn concurrent_syncs(&self) -> usize {
+        crate::storage::FileSystem.concurrent_syncs()
+    }
+
     fn bound_to(&self, root: &Path) -> io::Result<Option<Arc<dyn Storage>>> {
         Ok(Some(Arc::new(Self { root: root.to_owned(), open: self.folder(&self.names(root)?)? })))
     }

@@ -12,12 +12,22 @@ type Meddler = dyn Fn(&str, &Path) -> io::Result<()> + Send + Sync;
 
 /// The file system, with a meddler.
 #[derive(Clone)]
-pub struct Meddled(Arc<Meddler>);
+pub struct Meddled {
+    meddler: Arc<Meddler>,
+    concurrent_syncs: usize,
+}
 
 impl Meddled {
     /// The file system, with `meddler` called before each operation, with its name and path. Its error is the operation's.
     pub fn new(meddler: impl Fn(&str, &Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(meddler))
+        Self { meddler: Arc::new(meddler), concurrent_syncs: 1 }
+    }
+
+    /// Has so many files synced at once, instead of one after the other.
+    #[must_use]
+    pub fn concurrent_syncs(mut self, count: usize) -> Self {
+        self.concurrent_syncs = count;
+        self
     }
 
     fn file(&self, path: &Path, file: Box<dyn StoredFile>) -> Box<dyn StoredFile> {
@@ -27,72 +37,76 @@ impl Meddled {
 
 impl Storage for Meddled {
     fn read(&self, path: &Path, from: u64, most: u64) -> io::Result<(Vec<u8>, SystemTime)> {
-        (self.0)("read", path)?;
+        (self.meddler)("read", path)?;
         FileSystem.read(path, from, most)
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn StoredFile>> {
-        (self.0)("create", path)?;
+        (self.meddler)("create", path)?;
         Ok(self.file(path, FileSystem.create(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn StoredFile>> {
-        (self.0)("open", path)?;
+        (self.meddler)("open", path)?;
         Ok(self.file(path, FileSystem.open(path)?))
     }
 
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        (self.0)("append", path)?;
+        (self.meddler)("append", path)?;
         FileSystem.append(path, bytes)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        (self.0)("rename", to)?;
+        (self.meddler)("rename", to)?;
         FileSystem.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        (self.0)("remove", path)?;
+        (self.meddler)("remove", path)?;
         FileSystem.remove(path)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<bool> {
-        (self.0)("create_dir", path)?;
+        (self.meddler)("create_dir", path)?;
         FileSystem.create_dir(path)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        (self.0)("sync_dir", path)?;
+        (self.meddler)("sync_dir", path)?;
         FileSystem.sync_dir(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
-        (self.0)("list", path)?;
+        (self.meddler)("list", path)?;
         FileSystem.list(path)
     }
 
     fn info(&self, path: &Path) -> io::Result<Listed> {
-        (self.0)("info", path)?;
+        (self.meddler)("info", path)?;
         FileSystem.info(path)
     }
 
     fn touch(&self, path: &Path, time: SystemTime) -> io::Result<()> {
-        (self.0)("touch", path)?;
+        (self.meddler)("touch", path)?;
         FileSystem.touch(path, time)
     }
 
     fn try_lock(&self, path: &Path, missing: Missing) -> io::Result<Option<Box<dyn Send>>> {
-        (self.0)("try_lock", path)?;
+        (self.meddler)("try_lock", path)?;
         FileSystem.try_lock(path, missing)
     }
 
     fn distrust(&self, path: &Path) -> io::Result<Option<String>> {
-        (self.0)("distrust", path)?;
+        (self.meddler)("distrust", path)?;
         FileSystem.distrust(path)
     }
 
     fn now(&self) -> SystemTime {
         FileSystem.now()
+    }
+
+    fn concurrent_syncs(&self) -> usize {
+        self.concurrent_syncs
     }
 }
 
@@ -105,12 +119,12 @@ struct MeddledFile {
 
 impl StoredFile for MeddledFile {
     fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        (self.meddled.0)("write_at", &self.path)?;
+        (self.meddled.meddler)("write_at", &self.path)?;
         self.file.write_at(at, bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        (self.meddled.0)("sync", &self.path)?;
+        (self.meddled.meddler)("sync", &self.path)?;
         self.file.sync()
     }
 }

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+/// Files that are synced at once. A sync mostly waits, and a journal writes what waits together: more threads than this gained
+/// nothing that could be measured.
+const CONCURRENT_SYNCS: usize = 16;
 /// How often a file that is taken for a dead process's is made again, a millisecond apart.
 const COLLECTOR_PATIENCE: usize = 1000;
 
@@ -94,6 +97,11 @@ pub trait Storage: Send + Sync {
 
     /// What time it is.
     fn now(&self) -> SystemTime;
+
+    /// How many files it is worth syncing at once. Default: one, so that operations keep the order of the one who asks.
+    fn concurrent_syncs(&self) -> usize {
+        1
+    }
 
     /// A storage of the folder that is at `root` now, and of what is below: it stays in that folder, whatever takes the folder's
     /// place later. Default: `None`, of a storage that only knows paths.
@@ -249,6 +257,10 @@ impl Storage for FileSystem {
 
     fn now(&self) -> SystemTime {
         SystemTime::now()
+    }
+
+    fn concurrent_syncs(&self) -> usize {
+        CONCURRENT_SYNCS
     }
 
     #[cfg(unix)]

@@ -18,19 +18,24 @@ const TEMPORARY: &str = ".tmp-";
 const MAX_REJECTED_BYTES: u64 = 8 << 20;
 
 impl AutotuneStore {
-    /// Saves what is new; false, and nothing is touched, if nothing is. What cannot be saved stays new.
+    /// Saves what is new; false, and nothing is touched, if nothing is: see [`is_dirty`](Self::is_dirty). What cannot be saved
+    /// stays new. In a store in memory nothing is to be done for it, and what was new is not new any more.
     ///
     /// # Errors
     /// `FG1102` if the disk fails, `FG1103` for a file that is left alone: the first of each kind; other files are saved all
     /// the same.
     pub fn save(&self) -> Result<bool, StoreError> {
         let _turn = self.turn();
+        let Some(root) = self.root.as_deref() else {
+            let mut state = self.state();
+            let changed = state.files.values_mut().map(|file| std::mem::take(&mut file.is_changed));
+            return Ok(changed.fold(false, |any, changed| any | changed));
+        };
         let dirty: Vec<(FileKey, Records)> = {
             let state = self.state();
             let dirty = state.files.iter().filter(|(_, file)| !file.dirty.is_empty());
             dirty.map(|(key, file)| (key.clone(), file.dirty.clone())).collect()
         };
-        let Some(root) = self.root.as_deref() else { return Ok(!dirty.is_empty()) };
         if dirty.is_empty() {
             return Ok(false);
         }

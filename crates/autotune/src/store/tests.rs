@@ -386,6 +386,59 @@ fn folders_that_cannot_be_used_are_errors_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_store_is_dirty_until_it_is_saved_and_again_when_it_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in [open(folder.path()), AutotuneStore::in_memory()] {
+        assert!(!store.is_dirty() && !store.save().unwrap(), "{store:?}");
+        assert_eq!(store.get(&key("1", "a")), None);
+        assert!(!store.is_dirty(), "asking changes nothing");
+        for time in [2.0, 1.0] {
+            store.insert(&key("1", "a"), [("gpu:1".to_owned(), row(time))]);
+            assert!(store.is_dirty() && store.save().unwrap(), "{store:?}");
+            assert!(!store.is_dirty() && !store.save().unwrap(), "{store:?}");
+            assert_eq!(best(&store, &key("1", "a")), Some(time), "what is saved is there");
+        }
+        assert!(!store.forget(&key("1", "b")) && !store.is_dirty());
+        assert!(store.forget(&key("1", "a")) && store.is_dirty());
+        assert!(store.save().unwrap() && !store.save().unwrap() && store.len().unwrap() == 0);
+    }
+    let read_only = AutotuneStore::open(folder.path(), StoreOptions::default().read_only());
+    read_only.insert(&key("1", "c"), [("gpu:1".to_owned(), row(1.0))]);
+    assert!(read_only.save().is_err() && read_only.is_dirty());
+}
+
+#[test]
+fn what_comes_after_the_highest_generation_can_be_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    saved(root, "a", "gpu:1", 5.0);
+    let text = fs::read_to_string(file(root)).unwrap();
+    let highest = text.replace("generation = 1\n", &format!("generation = {}\n", i64::MAX));
+    assert_ne!(highest, text);
+    for change in ["insert", "pass over", "forget"] {
+        fs::write(file(root), &highest).unwrap();
+        let store = open(root);
+        assert_eq!(best(&store, &key("1", "a")), Some(5.0));
+        match change {
+            "insert" => store.insert(&key("1", "a"), [("gpu:2".to_owned(), row(4.0))]),
+            "pass over" => store.pass_over(&key("1", "a"), ["gpu:3".to_owned()]),
+            _ => assert!(store.forget(&key("1", "a"))),
+        }
+        assert!(store.save().unwrap(), "{change}");
+        let again = open(root);
+        let expected = [("insert", Some(4.0)), ("pass over", Some(5.0)), ("forget", None)];
+        let (_, expected) = expected.into_iter().find(|(name, _)| *name == change).unwrap();
+        assert_eq!(best(&again, &key("1", "a")), expected, "{change}");
+        // Nothing is of no use, also where all is parsed.
+        again.insert(&key("1", "a"), [("gpu:4".to_owned(), row(9.0))]);
+        again.save().unwrap();
+        again.prune(&PruneOptions::default()).unwrap();
+        assert_eq!((again.notices(), open(root).notices()), (vec![], vec![]), "{change}");
+        assert!(names(root).iter().all(|name| !name.contains("rejected")), "{change}: {:?}", names(root));
+    }
+}
+
+#[test]
 fn without_locks_each_process_writes_a_file_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let locks = |kind| {

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use ash::vk::Handle as _;
-use fulgurite_driver_core::CachePolicy;
+use fulgurite_driver_core::{CacheOrigin, CacheOutcome, CachePolicy, CacheTier};
 use fulgurite_pipeline_cache::{
-    CacheError, CacheOptions, Digest, PipelineCache, PipelineCacheKey, PipelineCacheKeyDesc,
+    CacheError, CacheOptions, DeviceParts, Digest, PipelineCache, PipelineCacheKey, PipelineCacheKeyDesc,
     PipelineCacheMissReason, PipelineDeviceFingerprint, PipelineFeatureFlags,
 };
 
@@ -15,7 +15,7 @@ use fulgurite_spec::Code;
 
 use super::*;
 use crate::blob::tests::{WRITER, cache_data};
-use crate::kept::{Failure, Kept, MadePipeline, Source};
+use crate::kept::{self, Failure, Kept, Lowering, MadePipeline, Source};
 
 /// What the fake driver does with what it is given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -162,25 +162,42 @@ impl Functions for Fake {
 
 const WAYS: [Keeping; 3] = [Keeping::Binaries, Keeping::CacheData, Keeping::CacheDataUntold];
 
+/// What pipelines are made from.
+const ARTIFACT: Digest = Digest::from_bytes([5; 32]);
+
 /// A process's view of the cache in `root`.
 fn kept(root: &Path, keeping: Keeping) -> Kept {
-    let store = PipelineCache::open(CacheOptions::in_folder(root.join("pipelines")));
-    Kept::new(store, Driver::new(keeping, WRITER), PipelineDeviceFingerprint::ANY)
+    kept_by(root, keeping, WRITER.driver_version)
 }
 
-fn key() -> PipelineCacheKey {
-    PipelineCacheKey::new(&PipelineCacheKeyDesc {
+/// As [`kept`], with a driver of this version.
+fn kept_by(root: &Path, keeping: Keeping, driver_version: u32) -> Kept {
+    let store = PipelineCache::open(CacheOptions::in_folder(root.join("pipelines")));
+    let parts = DeviceParts { backend: "vulkan", driver_version, ..DeviceParts::default() };
+    let driver = Driver::new(keeping, Writer { driver_version, ..WRITER });
+    Kept::new(store, driver, PipelineDeviceFingerprint::from_parts(&parts))
+}
+
+fn desc() -> PipelineCacheKeyDesc<'static> {
+    PipelineCacheKeyDesc {
         shader: Digest::of(b"words"),
         layout: Digest::ZERO,
         push_constant_bytes: 4,
         workgroup: [64, 1, 1],
         flags: PipelineFeatureFlags::empty(),
         backend: "vulkan",
-    })
+    }
+}
+
+fn key() -> PipelineCacheKey {
+    PipelineCacheKey::new(&desc())
 }
 
 fn make(kept: &Kept, functions: &Fake) -> Result<MadePipeline, Failure> {
-    kept.pipeline(&Source { functions, key: key(), policy: Digest::ZERO }, CachePolicy::Use)
+    kept.pipeline(
+        &Source { functions, key: key(), policy: Digest::ZERO, artifact: &|| ARTIFACT },
+        CachePolicy::Use,
+    )
 }
 
 /// Makes the pipeline as a process of its own would; how often the driver compiled, and whether it was kept.
@@ -200,6 +217,75 @@ fn the_second_process_compiles_nothing() {
         assert_eq!(start(folder.path(), keeping, &fake), (0, true), "{keeping:?}");
         assert_eq!(fake.captures.get(), u32::from(keeping == Keeping::Binaries));
     }
+}
+
+#[test]
+fn a_binary_of_another_driver_version_is_told_from_one_that_never_was() {
+    use PipelineCacheMissReason as Reason;
+    for keeping in WAYS {
+        for policy in [CachePolicy::ReadOnly, CachePolicy::Use] {
+            let folder = tempfile::tempdir().unwrap();
+            let fake = Fake::default();
+            let first = kept_by(folder.path(), keeping, 580);
+            assert_eq!(make(&first, &fake).unwrap().miss, Some(Reason::EmptyCache));
+            drop(first);
+
+            let second = kept_by(folder.path(), keeping, 581);
+            let source =
+                Source { functions: &fake, key: key(), policy: Digest::ZERO, artifact: &|| ARTIFACT };
+            let made = second.pipeline(&source, policy).unwrap();
+            assert_eq!((made.was_kept, made.miss), (false, Some(Reason::DeviceOrRuntimeChanged)));
+            let found = Lowering::Found(CacheTier::Disk);
+            let expected = CacheOrigin::new(CacheOutcome::Artifact).tier(Some(CacheTier::Disk));
+            assert_eq!(kept::origin(found, made), expected.binary_miss(made.miss));
+            assert_eq!(
+                second.report().misses,
+                [(Reason::DeviceOrRuntimeChanged, 1)],
+                "{keeping:?} {policy:?}"
+            );
+            let other = Source { policy: Digest::of(b"flags"), ..source };
+            let made = second.pipeline(&other, policy).unwrap();
+            assert_eq!(made.miss, Some(Reason::DispatchPolicyChanged));
+            let desc = PipelineCacheKeyDesc { shader: Digest::of(b"unseen"), ..desc() };
+            let unseen = Source { key: PipelineCacheKey::new(&desc), ..other };
+            assert_eq!(second.pipeline(&unseen, policy).unwrap().miss, Some(Reason::ProgramChanged));
+            drop(second);
+
+            let third = make(&kept_by(folder.path(), keeping, 580), &fake).unwrap();
+            assert_eq!((third.was_kept, third.tier, third.miss), (true, Some(CacheTier::Disk), None));
+        }
+    }
+}
+
+#[test]
+fn a_binary_goes_with_the_kernel_that_it_was_made_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let text =
+        "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  buffer %y: write u32[]\n  store %y[0u32], 7u32\n}\n";
+    let kernel = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify).unwrap();
+    let other =
+        fulgurite_ir::text::parse(&text.replace("7u32", "8u32")).and_then(fulgurite_ir::verify).unwrap();
+    let (_, profile) = &fulgurite_spirv::Profile::NAMED[0];
+    let fake = Fake::default();
+    let start = |keep: &Kept, kernel: &fulgurite_ir::VerifiedKernel| {
+        let (module, lowering) = keep.module(kernel, profile, CachePolicy::Use);
+        let artifact = || fulgurite_pipeline_cache::artifact_digest(&module.to_bytes());
+        let key = kept::key(kernel, &module);
+        let source = Source { functions: &fake, key, policy: Digest::ZERO, artifact: &artifact };
+        kept::origin(lowering, keep.pipeline(&source, CachePolicy::Use).unwrap())
+    };
+    for kernel in [&kernel, &other] {
+        start(&kept(folder.path(), Keeping::CacheData), kernel);
+    }
+    let second = kept(folder.path(), Keeping::CacheData);
+    let binary = CacheOrigin::new(CacheOutcome::Binary).tier(Some(CacheTier::Disk));
+    assert_eq!(start(&second, &kernel), binary);
+    let gone = second.invalidate(&kernel).unwrap();
+    assert_eq!((gone.removed, gone.forgotten, gone.layered), (2, 2, 0));
+    let evicted = PipelineCacheMissReason::Evicted;
+    let missed = CacheOrigin::new(CacheOutcome::Missed(evicted)).binary_miss(Some(evicted));
+    assert_eq!(start(&kept(folder.path(), Keeping::CacheData), &kernel), missed, "also for other processes");
+    assert_eq!(start(&second, &other), binary, "nothing else is gone");
 }
 
 #[test]
@@ -272,7 +358,7 @@ fn another_way_of_keeping_takes_nothing_of_the_first() {
 fn a_policy_says_whether_anything_is_asked_or_kept() {
     let folder = tempfile::tempdir().unwrap();
     let fake = Fake::default();
-    let source = Source { functions: &fake, key: key(), policy: Digest::ZERO };
+    let source = Source { functions: &fake, key: key(), policy: Digest::ZERO, artifact: &|| ARTIFACT };
     for policy in [CachePolicy::Off, CachePolicy::ReadOnly] {
         assert!(!kept(folder.path(), Keeping::CacheData).pipeline(&source, policy).unwrap().was_kept);
     }

@@ -214,7 +214,7 @@ fn a_device_that_cannot_be_queried_is_none_of_the_others_business() {
         assert_eq!(error.to_string(), format!("no device is suitable: {reason}"));
     }
     let error = choose(&devices, Some("7")).unwrap_err();
-    assert!(error.to_string().contains("0: `Broken GPU`, 1: `llvmpipe"), "{error}");
+    assert!(error.to_string().contains("0 (`Broken GPU`), 1 (`llvmpipe"), "{error}");
 }
 
 #[test]

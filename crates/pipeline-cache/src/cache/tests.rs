@@ -65,6 +65,21 @@ fn what_is_read_ahead_is_found_in_memory() {
 }
 
 #[test]
+fn why_something_could_not_be_read_ahead_is_the_reason_of_the_miss() {
+    let folder = tempfile::tempdir().unwrap();
+    ask(&open(folder.path()), ARTIFACT, "a");
+    let cache = open(folder.path());
+    std::fs::write(cache.disk().unwrap().path_for(&identity(ARTIFACT, "a")), "damaged").unwrap();
+    cache.prefetch(&identity(ARTIFACT, "a"));
+    assert_eq!(ask(&cache, ARTIFACT, "a"), Some(Reason::Corrupt));
+    cache.prefetch(&identity(ARTIFACT, "b"));
+    assert_eq!(cache.find(&identity(ARTIFACT, "b")), Err(Reason::ProgramChanged));
+    // It is that of one lookup: what is kept since is found.
+    ask(&open(folder.path()), ARTIFACT, "b");
+    assert_eq!(ask(&cache, ARTIFACT, "b"), None);
+}
+
+#[test]
 fn what_cannot_be_kept_is_made_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
@@ -230,4 +245,130 @@ fn a_suspect_is_left_out_as_long_as_the_process_lasts() {
     assert_eq!(ask(&second, BINARY, "a"), Some(Reason::Suspect));
     drop(second);
     assert_eq!(ask(&open(root), BINARY, "a"), None, "the next process tries it once more");
+}
+
+/// A kernel's entries: itself, two lowered forms, and of one of them what two devices made of it.
+fn family_of(name: &str) -> Vec<Entry> {
+    let kernel = Digest::of(name.as_bytes());
+    let any = PipelineDeviceFingerprint::ANY;
+    let id = |kind, program, policy: &str, device| {
+        PipelineCacheIdentity::new(kind, program, Digest::of(policy.as_bytes()), device)
+    };
+    let own = PipelineCacheIdentity::new(PayloadKind::Kernel, kernel, Digest::ZERO, any);
+    let lowered = |policy: &str| {
+        let words = format!("{name} {policy}").into_bytes();
+        Entry::new(id(ARTIFACT, kernel, policy, any), Digest::ZERO, words)
+    };
+    let made = |device: &str, from: &Entry| {
+        let parts = crate::DeviceParts { backend: device, ..Default::default() };
+        let program = Digest::of(format!("key of {name}").as_bytes());
+        let device = PipelineDeviceFingerprint::from_parts(&parts);
+        Entry::new(id(BINARY, program, "flags", device), from.artifact, device.digest().as_bytes().to_vec())
+    };
+    let (fast, plain) = (lowered("fast"), lowered("plain"));
+    let binaries = [made("one", &fast), made("two", &fast)];
+    [Entry::new(own, Digest::ZERO, name.as_bytes().to_vec()), fast, plain]
+        .into_iter()
+        .chain(binaries)
+        .collect()
+}
+
+fn keep_all(cache: &PipelineCache, entries: &[Entry]) {
+    for entry in entries {
+        cache.keep(&entry.identity, entry.artifact, entry.payload.clone());
+    }
+}
+
+#[test]
+fn invalidating_a_kernel_removes_all_that_was_made_of_it_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (gone, other) = (family_of("gone"), family_of("other"));
+    let kernel = Digest::of(b"gone");
+    keep_all(&open(folder.path()), &[gone.clone(), other.clone()].concat());
+    let cache = open(folder.path());
+    // One of them is in memory, too.
+    cache.find(&gone[3].identity).unwrap();
+    let report = cache.invalidate_kernel(&kernel).unwrap();
+    assert_eq!((report.removed, report.forgotten, report.absent, report.layered), (5, 1, 0, 0));
+    assert!(report.failed.is_empty());
+    for cache in [&cache, &open(folder.path())] {
+        for entry in &gone {
+            assert_eq!(cache.find(&entry.identity), Err(Reason::Evicted), "{}", entry.identity.kind());
+        }
+        for entry in &other {
+            assert_eq!(*cache.find(&entry.identity).unwrap(), *entry);
+        }
+    }
+    assert_eq!(cache.invalidate_kernel(&kernel).unwrap(), InvalidateReport::default());
+    // Without the index more is read, and the same is found.
+    std::fs::remove_file(folder.path().join("index.log")).unwrap();
+    assert_eq!(open(folder.path()).invalidate_kernel(&Digest::of(b"other")).unwrap().removed, 5);
+}
+
+#[test]
+fn entries_are_invalidated_by_digest_in_memory_too() {
+    let memory = PipelineCache::open(CacheOptions::memory_only());
+    let all = family_of("a");
+    keep_all(&memory, &all);
+    let digest = all[0].identity.digest();
+    let report = memory.invalidate(&[digest, Digest::ZERO]).unwrap();
+    assert_eq!((report.removed, report.forgotten, report.absent), (0, 1, 2));
+    assert!(memory.find(&all[0].identity).is_err() && memory.find(&all[1].identity).is_ok());
+    assert_eq!(memory.invalidate_kernel(&Digest::of(b"a")).unwrap().forgotten, 4);
+    assert!(all.iter().all(|entry| memory.find(&entry.identity).is_err()));
+}
+
+/// A pack of one entry, as a layer.
+#[expect(unsafe_code, reason = "the test made the pack")]
+fn packed(entry: &Entry) -> Layer {
+    let mut pack = PackWriter::new();
+    pack.add(entry);
+    // SAFETY: nothing of it is ever run.
+    Layer::Pack(unsafe { Pack::from_bytes(pack.finish()).unwrap().trust() })
+}
+
+#[test]
+fn what_a_layer_has_is_said_to_stay_and_leads_to_what_was_made_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = family_of("a");
+    let options = CacheOptions::in_folder(folder.path().join("own"));
+    let cache = PipelineCache::open(options.layer(packed(&all[1])));
+    // What was lowered is in the pack alone.
+    keep_all(&cache, &all[3..]);
+    let report = cache.invalidate_kernel(&Digest::of(b"a")).unwrap();
+    assert_eq!((report.removed, report.absent, report.layered), (2, 1, 1));
+    assert!(cache.find(&all[1].identity).is_ok() && cache.find(&all[3].identity).is_err());
+}
+
+#[test]
+fn a_folder_that_is_only_read_keeps_its_entries_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = family_of("a");
+    keep_all(&open(folder.path()), &all);
+    let options = CacheOptions::in_folder(folder.path()).disk(DiskOptions::default().read_only());
+    let cache = PipelineCache::open(options);
+    assert_eq!(cache.invalidate_kernel(&Digest::of(b"a")), Err(CacheError::ReadOnly));
+    assert!(cache.find(&all[0].identity).is_ok());
+}
+
+#[test]
+fn an_entry_tells_where_this_process_has_it_from() {
+    use fulgurite_spec::cache::CacheTier;
+    let folder = tempfile::tempdir().unwrap();
+    let all = family_of("a");
+    keep_all(&open(folder.path()), &all[..2]);
+    let cache = PipelineCache::open(CacheOptions::in_folder(folder.path()).layer(packed(&all[2])));
+    cache.prefetch(&all[1].identity);
+    let tier = |at: usize| cache.trace(&all[at].identity).map(|found| found.tier);
+    for _ in 0..2 {
+        assert_eq!([tier(0), tier(1)], [Ok(CacheTier::Disk); 2], "also what was read ahead");
+        assert_eq!(tier(2), Ok(CacheTier::Layer));
+    }
+    let made = |_| Ok::<_, CacheError>(Made::Keep { artifact: all[1].artifact, payload: b"made".to_vec() });
+    for _ in 0..2 {
+        let found = cache.trace_or_make(&all[3].identity, made).unwrap().unwrap();
+        assert_eq!((found.tier, found.entry.artifact), (CacheTier::Memory, all[1].artifact));
+    }
+    let counted = cache.statistics();
+    assert_eq!((counted.memory_hits, counted.disk_hits, counted.layer_hits), (5, 1, 1));
 }

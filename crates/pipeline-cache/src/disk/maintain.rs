@@ -101,21 +101,21 @@ pub struct ImportReport {
 }
 
 /// A file of a shard.
-struct Found {
-    digest: Digest,
+pub(super) struct Found {
+    pub(super) digest: Digest,
     bytes: u64,
     modified: SystemTime,
 }
 
 /// All that a scan of the folder finds.
 #[derive(Default)]
-struct Scan {
-    entries: Vec<Found>,
+pub(super) struct Scan {
+    pub(super) entries: Vec<Found>,
     temporary: Vec<(std::path::PathBuf, Listed)>,
 }
 
 impl DiskPipelineCache {
-    fn scan(&self) -> Result<Scan, CacheError> {
+    pub(super) fn scan(&self) -> Result<Scan, CacheError> {
         let list = |folder: &Path| self.storage.list(folder).map_err(|e| CacheError::io("list", folder, &e));
         let mut scan = Scan::default();
         let all = list(&self.root)?;

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use fulgurite_spec::cache::EntryState;
 use fulgurite_storage::{Digest, unique_name};
 
-use super::{DiskPipelineCache, Mode, digest_of, is_shard};
+use super::{DiskPipelineCache, Family, Mode, digest_of, is_shard};
 use crate::entry::Entry;
 use crate::error::CacheError;
 use crate::identity::PipelineCacheIdentity;
@@ -28,6 +28,10 @@ pub struct InvalidateReport {
     pub removed: usize,
     /// Entries that were not there.
     pub absent: usize,
+    /// Entries that were in this process's memory and are no more.
+    pub forgotten: usize,
+    /// Entries that a read-only layer has, and so may serve again.
+    pub layered: usize,
     /// Entries that are still there or may be again after a crash, and why.
     pub failed: Vec<(Digest, CacheError)>,
 }
@@ -155,6 +159,18 @@ impl DiskPipelineCache {
             }
         }
         Ok(report)
+    }
+
+    /// Removes all that was made of the kernel with the digest `kernel`: see
+    /// [`PipelineCache::invalidate_kernel`](crate::PipelineCache::invalidate_kernel).
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate), and `FG1001` if the folder cannot be listed.
+    pub fn invalidate_kernel(&self, kernel: &Digest) -> Result<InvalidateReport, CacheError> {
+        let mut family = Family::of(kernel);
+        self.note_family(&mut family)?;
+        let members = family.members();
+        self.invalidate(&vec![true; members.len()], &members)
     }
 
     /// Removes an entry; whether it was there.

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fulgurite_storage::{Digest, Listed, unique_name};
 
@@ -149,7 +151,8 @@ impl DiskPipelineCache {
         Ok(())
     }
 
-    /// Makes everything durable that was written and is still there. What cannot be made durable is removed: once a
+    /// Makes everything durable that was written and is still there: files first, several at once, then the shards that
+    /// name them, each once, and then the root. What cannot be made durable is removed: once a
     /// system has failed to write bytes it may forget that they are to be written. Of several threads that flush at once
     /// the one that meets a failure says so.
     ///
@@ -165,32 +168,28 @@ impl DiskPipelineCache {
         let (mut dropped, mut failed) = (0, Vec::new());
         let mut shards = BTreeSet::new();
         let mut kept = Vec::new();
-        for digest in unsynced {
-            let path = self.path_of(&digest);
-            let listed = self.storage.info(&path);
-            let synced = self.storage.open(&path).and_then(|mut file| file.sync());
-            match (synced, listed) {
-                (Ok(()), Ok(listed)) => {
-                    let shard = self.shard_of(&digest);
+        let unsynced: Vec<Digest> = unsynced.into_iter().collect();
+        for (digest, synced) in
+            unsynced.iter().zip(self.for_each(&unsynced, &|digest| self.sync_file(digest)))
+        {
+            match synced.unwrap_or_else(|| Err(panicked())) {
+                Ok(Some(listed)) => {
+                    let shard = self.shard_of(digest);
                     shards.insert(shard.clone());
-                    kept.push((shard, path, listed));
+                    kept.push((shard, self.path_of(digest), listed));
                 }
-                // It was removed since.
-                (Err(error), _) | (_, Err(error)) if error.kind() == ErrorKind::NotFound => {}
-                (Err(error), Ok(listed)) => {
-                    self.drop_unsynced(&path, &listed);
-                    dropped += 1;
-                    failed.push(error);
-                }
-                (_, Err(error)) => {
+                Ok(None) => {}
+                Err(error) => {
                     dropped += 1;
                     failed.push(error);
                 }
             }
         }
+        // No name is made durable before all files are.
         let mut lost: BTreeSet<&Path> = BTreeSet::new();
-        for shard in &shards {
-            if let Err(error) = self.storage.sync_dir(shard) {
+        let all: Vec<&PathBuf> = shards.iter().collect();
+        for (shard, synced) in all.iter().zip(self.for_each(&all, &|shard| self.storage.sync_dir(shard))) {
+            if let Err(error) = synced.unwrap_or_else(|| Err(panicked())) {
                 lost.insert(shard);
                 failed.push(error);
             }
@@ -216,6 +215,54 @@ impl DiskPipelineCache {
         }
     }
 
+    /// Makes an entry's bytes durable: how it was listed before, or `None` if it is gone. If that fails it goes.
+    fn sync_file(&self, digest: &Digest) -> io::Result<Option<Listed>> {
+        let path = self.path_of(digest);
+        let listed = self.storage.info(&path);
+        let synced = self.storage.open(&path).and_then(|mut file| file.sync());
+        match (synced, listed) {
+            (Ok(()), Ok(listed)) => Ok(Some(listed)),
+            // It was removed since.
+            (Err(error), _) | (_, Err(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
+            (Err(error), Ok(listed)) => {
+                self.drop_unsynced(&path, &listed);
+                Err(error)
+            }
+            (_, Err(error)) => Err(error),
+        }
+    }
+
+    /// What `job` gives for each of `all`, in their order: on as many threads as the storage wants, of which this is one.
+    /// `None` where one panicked.
+    fn for_each<T: Sync, R: Send + Sync>(&self, all: &[T], job: &(dyn Fn(&T) -> R + Sync)) -> Vec<Option<R>> {
+        let threads = self.storage.concurrent_syncs().min(all.len());
+        if threads < 2 {
+            return all.iter().map(|one| Some(job(one))).collect();
+        }
+        let done: Vec<OnceLock<R>> = all.iter().map(|_| OnceLock::new()).collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some((one, place)) = {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                all.get(at).zip(done.get(at))
+            } {
+                // Nobody else has this place.
+                let _ = place.set(job(one));
+            }
+        };
+        std::thread::scope(|scope| {
+            let name = || String::from("fulgurite cache sync");
+            // Those that do not start are not needed.
+            let others: Vec<_> = (1..threads)
+                .filter_map(|_| std::thread::Builder::new().name(name()).spawn_scoped(scope, work).ok())
+                .collect();
+            work();
+            // What one that panicked did not do is missing below.
+            others.into_iter().for_each(|thread| drop(thread.join()));
+        });
+        done.into_iter().map(OnceLock::into_inner).collect()
+    }
+
     /// Removes an entry that could not be made durable, unless it was replaced since it was `listed`.
     fn drop_unsynced(&self, path: &Path, listed: &Listed) {
         let _locked = path.parent().map(|shard| self.lock_shard(shard));
@@ -227,6 +274,10 @@ impl DiskPipelineCache {
 
 fn not_durable(error: &io::Error) -> CacheError {
     CacheError::NotDurable { dropped: 1, first: error.to_string() }
+}
+
+fn panicked() -> io::Error {
+    io::Error::other("a thread panicked while it synced")
 }
 
 /// Whether a folder that cannot be synced for this reason is none that a cache was made in.

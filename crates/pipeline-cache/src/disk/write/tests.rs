@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
-use fulgurite_storage::Meddled;
+use fulgurite_storage::{FileSystem, Meddled, Storage as _};
 
 use super::super::{DiskOptions, Lookup};
 use super::*;
@@ -166,4 +166,102 @@ fn a_removal_that_cannot_be_made_durable_is_said_of_what_others_removed_too() {
         assert_eq!(report.failed.iter().map(|(digest, _)| *digest).collect::<Vec<_>>(), [digest]);
         assert_eq!(found(&cache), None);
     }
+}
+
+/// The entry called `number`.
+fn numbered(number: u32) -> Entry {
+    let (any, program) = (PipelineDeviceFingerprint::ANY, Digest::of(&number.to_le_bytes()));
+    let identity = PipelineCacheIdentity::new(PayloadKind::Artifact, program, Digest::ZERO, any);
+    Entry::new(identity, Digest::ZERO, number.to_le_bytes().to_vec())
+}
+
+#[test]
+fn a_flush_syncs_files_at_once_and_each_shard_once_behind_them() {
+    const ENTRIES: u32 = 40;
+    const THREADS: usize = 4;
+    let folder = tempfile::tempdir().unwrap();
+    let (calls, syncing) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
+    let (log, now) = (Arc::clone(&calls), Arc::clone(&syncing));
+    // The first file that is synced is held up until as many more are at it as there are threads.
+    let storage = Meddled::new(move |what, path: &Path| {
+        if what == "sync" {
+            now.fetch_add(1, Ordering::SeqCst);
+            let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+            while now.load(Ordering::SeqCst) < THREADS && std::time::Instant::now() < until {
+                std::thread::yield_now();
+            }
+        }
+        if matches!(what, "sync" | "sync_dir") {
+            log.lock().unwrap().push((what.to_owned(), path.to_owned()));
+        }
+        Ok(())
+    });
+    let options = DiskOptions::default().storage(Arc::new(storage.concurrent_syncs(THREADS)));
+    let cache = DiskPipelineCache::open(folder.path(), options).unwrap();
+    for number in 0..ENTRIES {
+        cache.write(&numbered(number), Durability::OnFlush).unwrap();
+    }
+    let begun = std::time::Instant::now();
+    cache.flush().unwrap();
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "they were synced one after the other");
+    let calls = calls.lock().unwrap().clone();
+    let files: Vec<_> = calls.iter().take_while(|(what, _)| what == "sync").collect();
+    assert_eq!(files.len(), ENTRIES as usize, "all files come before any folder");
+    let shards: BTreeSet<_> = files.iter().map(|(_, path)| path.parent().unwrap().to_owned()).collect();
+    let mut folders: Vec<_> = calls[files.len()..].iter().map(|(_, path)| path.clone()).collect();
+    let above = folders.split_off(shards.len());
+    assert_eq!(folders.into_iter().collect::<BTreeSet<_>>(), shards);
+    assert_eq!(above[0], folder.path(), "the root comes behind its shards");
+}
+
+#[test]
+fn a_flush_on_several_threads_drops_what_fails_and_keeps_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_owned();
+    let bad: BTreeSet<PathBuf> =
+        (0..3).map(|number| open(&root).path_for(&numbered(number).identity)).collect();
+    let storage = Meddled::new(move |what, path: &Path| match what == "sync" && bad.contains(path) {
+        true => Err(failed()),
+        false => Ok(()),
+    });
+    let options = DiskOptions::default().storage(Arc::new(storage.concurrent_syncs(8)));
+    let cache = DiskPipelineCache::open(&root, options).unwrap();
+    for number in 0..50 {
+        cache.write(&numbered(number), Durability::OnFlush).unwrap();
+    }
+    let dropped = CacheError::NotDurable { dropped: 3, first: "on purpose".to_owned() };
+    assert_eq!(cache.flush(), Err(dropped));
+    for number in 0..50 {
+        let is_there = matches!(cache.read(&numbered(number).identity), Lookup::Hit(_));
+        assert_eq!(is_there, number >= 3, "{number}");
+    }
+    assert_eq!(cache.flush(), Ok(()));
+}
+
+/// How long flushing takes, one file after the other and as the file system wants it.
+/// `FULGURITE_FLUSH_ENTRIES=20000 cargo test --release -p fulgurite-pipeline-cache flushing_many -- --ignored --nocapture`
+#[test]
+#[ignore = "it measures a disk"]
+fn flushing_many_entries_takes_less_time_on_several_threads() {
+    let entries = std::env::var("FULGURITE_FLUSH_ENTRIES").map_or(5_000, |text| text.parse().unwrap());
+    let time = |threads: usize| {
+        // On the disk that this was built on: folders for temporary files are often in memory.
+        let program = std::env::current_exe().unwrap();
+        let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
+        let storage = Meddled::new(|_, _| Ok(())).concurrent_syncs(threads);
+        let options = DiskOptions::default().storage(Arc::new(storage));
+        let cache = DiskPipelineCache::open(folder.path(), options).unwrap();
+        for number in 0..entries {
+            cache.write(&numbered(number), Durability::OnFlush).unwrap();
+        }
+        let begun = std::time::Instant::now();
+        cache.flush().unwrap();
+        let took = begun.elapsed();
+        assert_eq!(cache.stats().unwrap().all.entries, u64::from(entries));
+        println!("{entries} entries, {threads} at once: {took:?}");
+        took
+    };
+    let (one, many) = (time(1), time(FileSystem.concurrent_syncs()));
+    println!("{:.1} times as fast", one.as_secs_f64() / many.as_secs_f64());
+    assert!(many < one);
 }

@@ -1,0 +1,77 @@
+//! What whoever opens a backend asks of it, whichever it is.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fulgurite_ir::VerifiedKernel;
+
+/// Options of opening backends. Each backend takes what concerns it and leaves the rest.
+///
+/// ```
+/// use fulgurite_driver_core::OpenOptions;
+///
+/// #[derive(Debug, PartialEq)]
+/// struct OfMine(u32);
+///
+/// let options = OpenOptions::new().cache_directory("/var/cache/example").with(OfMine(7));
+/// assert_eq!(options.get::<OfMine>(), Some(&OfMine(7)));
+/// assert_eq!(options.get::<String>(), None);
+/// ```
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    /// Where compiled kernels are kept for later processes. Default: the backend's own choice.
+    pub cache_directory: Option<PathBuf>,
+    /// Kernels that are compiled as soon as the backend is open: what is kept of them may be read while its device is made.
+    pub prefetch: Vec<Arc<VerifiedKernel>>,
+    /// Options that only some backends know, by type.
+    extras: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+impl OpenOptions {
+    /// Options that ask for nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps compiled kernels in `directory`.
+    #[must_use]
+    pub fn cache_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache_directory = Some(directory.into());
+        self
+    }
+
+    /// Names kernels that are compiled as soon as the backend is open.
+    #[must_use]
+    pub fn prefetch(mut self, kernels: impl IntoIterator<Item = Arc<VerifiedKernel>>) -> Self {
+        self.prefetch.extend(kernels);
+        self
+    }
+
+    /// Adds options that only some backends know, in place of those of the same type. A backend's documentation says which
+    /// types it looks for.
+    #[must_use]
+    pub fn with<T: Any + Send + Sync>(mut self, extra: T) -> Self {
+        self.extras.insert(TypeId::of::<T>(), Arc::new(extra));
+        self
+    }
+
+    /// The options of type `T`, if there are any.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.extras.get(&TypeId::of::<T>()).and_then(|extra| extra.downcast_ref())
+    }
+}
+
+impl fmt::Debug for OpenOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefetch: Vec<&str> = self.prefetch.iter().map(|kernel| kernel.name.as_str()).collect();
+        f.debug_struct("OpenOptions")
+            .field("cache_directory", &self.cache_directory)
+            .field("prefetch", &prefetch)
+            .field("extras", &self.extras.len())
+            .finish()
+    }
+}

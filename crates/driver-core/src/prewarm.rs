@@ -1,0 +1,134 @@
+//! Compiling kernels ahead of their first use: several at once, and what each cost.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fulgurite_ir::VerifiedKernel;
+use fulgurite_spec::cache::CacheOrigin;
+
+use crate::device::Device;
+use crate::error::Error;
+use crate::options::CompileOptions;
+
+/// What became of a kernel that was compiled ahead of its first use. Prints on one line.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Prewarmed {
+    /// The kernel's name.
+    pub kernel: String,
+    /// How long it took, with what it had to wait for: another thread that compiled it, or the cache. `None` in a build
+    /// without the feature `threads`, which has no clock.
+    pub time: Option<Duration>,
+    /// Where it came from, or why there is none.
+    pub origin: Result<CacheOrigin, Error>,
+}
+
+impl fmt::Display for Prewarmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.kernel)?;
+        match &self.origin {
+            Ok(origin) => write!(f, "{origin}")?,
+            Err(error) => write!(f, "failed ({})", error.code())?,
+        }
+        match self.time {
+            Some(time) => write!(f, ", {time:.1?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Device {
+    /// Compiles kernels ahead of their first use, several at once, and launches none. Later compiles with the same options
+    /// find them.
+    ///
+    /// # Errors
+    /// That of each kernel that failed, with its place in the list; the others are compiled all the same.
+    pub fn prewarm<'k>(
+        &self,
+        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
+        options: &CompileOptions,
+    ) -> Result<(), Vec<(usize, Error)>> {
+        self.prewarm_telling(kernels, options, &|_| ())
+    }
+
+    /// As [`prewarm`](Self::prewarm); `done` is told how many kernels are done, from whichever thread did one.
+    ///
+    /// # Errors
+    /// As [`prewarm`](Self::prewarm).
+    pub fn prewarm_telling<'k>(
+        &self,
+        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
+        options: &CompileOptions,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> Result<(), Vec<(usize, Error)>> {
+        let all = self.prewarm_with_report(kernels, options, done);
+        let failed = all.into_iter().enumerate().filter_map(|(at, one)| one.origin.err().map(|e| (at, e)));
+        let failed: Vec<_> = failed.collect();
+        if failed.is_empty() { Ok(()) } else { Err(failed) }
+    }
+
+    /// As [`prewarm_telling`](Self::prewarm_telling), and says of each kernel, in the order of the list, what it cost and
+    /// where it came from.
+    pub fn prewarm_with_report<'k>(
+        &self,
+        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
+        options: &CompileOptions,
+        done: &(dyn Fn(usize) + Sync),
+    ) -> Vec<Prewarmed> {
+        let kernels: Vec<_> = kernels.into_iter().collect();
+        let count = AtomicU64::new(0);
+        let mut all = for_each(kernels.len(), &|at| {
+            let (origin, time) = timed(|| self.compile_tracing(kernels[at], options).map(|made| made.2));
+            done(count.fetch_add(1, Ordering::Relaxed) as usize + 1);
+            (at, Prewarmed { kernel: kernels[at].name.clone(), time, origin })
+        });
+        all.sort_by_key(|(at, _)| *at);
+        all.into_iter().map(|(_, one)| one).collect()
+    }
+}
+
+/// What `work` gives, and how long it took.
+#[cfg(feature = "threads")]
+#[expect(clippy::disallowed_types, reason = "a build with threads has a clock, too")]
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Option<Duration>) {
+    let begun = std::time::Instant::now();
+    let done = work();
+    (done, Some(begun.elapsed()))
+}
+
+#[cfg(not(feature = "threads"))]
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Option<Duration>) {
+    (work(), None)
+}
+
+/// What `job` gives for each number below `count`, in no order: done by as many threads as the machine has, of which none
+/// holds another up.
+#[cfg(feature = "threads")]
+#[expect(clippy::disallowed_methods, reason = "the feature `threads` is for these threads, too")]
+fn for_each<T: Send>(count: usize, job: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> {
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count);
+    let work = || {
+        let places = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed) as usize);
+        places.take_while(|at| *at < count).map(job).collect::<Vec<T>>()
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut all = work();
+        for thread in others {
+            match thread.join() {
+                Ok(done) => all.extend(done),
+                // Nobody would know of what it did.
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all
+    })
+}
+
+#[cfg(not(feature = "threads"))]
+fn for_each<T>(count: usize, job: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> {
+    (0..count).map(job).collect()
+}
