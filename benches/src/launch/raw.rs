@@ -2,21 +2,22 @@
 
 use anyhow::Context as _;
 use ash::vk;
-use fulgurite_benches::SMALL;
 use fulgurite_spirv::Profile;
 
-use crate::{BYTES, CHAIN, Contender};
+use super::{BYTES, CHAIN, Contender, MANY};
+use crate::SMALL;
 
 /// No wait takes longer, in nanoseconds.
 const LIMIT: u64 = 10_000_000_000;
 
 /// A device of Vulkan's, and all that the launches need. It lives as long as the process.
-pub(crate) struct Raw {
+pub(super) struct Raw {
     device: ash::Device,
     queue: vk::Queue,
     semaphore: vk::Semaphore,
     value: u64,
     one: vk::CommandBuffer,
+    many: Vec<vk::CommandBuffer>,
     chain: vk::CommandBuffer,
     pipeline: vk::Pipeline,
     layout: vk::PipelineLayout,
@@ -26,7 +27,7 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    pub(crate) fn open() -> anyhow::Result<Self> {
+    pub(super) fn open() -> anyhow::Result<Self> {
         let kernel = fulgurite::ir::text::parse(SMALL).and_then(fulgurite::ir::verify)?;
         let module = fulgurite_spirv::emit(&kernel, &Profile::least());
         anyhow::ensure!(module.layout.bindings() == [0], "the kernel binds more than its buffer");
@@ -115,15 +116,18 @@ impl Raw {
                 .flags(vk::CommandPoolCreateFlags::RESET_COMMAND_BUFFER)
                 .queue_family_index(family);
             let pool = device.create_command_pool(&info, None)?;
-            let info = vk::CommandBufferAllocateInfo::default().command_pool(pool).command_buffer_count(2);
+            let info = vk::CommandBufferAllocateInfo::default()
+                .command_pool(pool)
+                .command_buffer_count(2 + MANY as u32);
             let commands = device.allocate_command_buffers(&info)?;
-            let (one, chain) = (commands[0], commands[1]);
+            let (one, chain, many) = (commands[0], commands[1], commands[2..].to_vec());
             let raw = Self {
                 device,
                 queue,
                 semaphore,
                 value: 0,
                 one,
+                many,
                 chain,
                 pipeline,
                 layout,
@@ -170,7 +174,8 @@ impl Raw {
         Ok(())
     }
 
-    fn run(&mut self, commands: vk::CommandBuffer) -> anyhow::Result<()> {
+    /// Submits commands, for the semaphore to have the next value when they are done.
+    fn submit(&mut self, commands: vk::CommandBuffer) -> anyhow::Result<()> {
         self.value += 1;
         let commands = [vk::CommandBufferSubmitInfo::default().command_buffer(commands)];
         let signals = [vk::SemaphoreSubmitInfo::default()
@@ -179,27 +184,46 @@ impl Raw {
             .stage_mask(vk::PipelineStageFlags2::ALL_COMMANDS)];
         let submit =
             vk::SubmitInfo2::default().command_buffer_infos(&commands).signal_semaphore_infos(&signals);
+        // SAFETY: as in `open`; the commands are not under way.
+        unsafe { self.device.queue_submit2(self.queue, &[submit], vk::Fence::null())? };
+        Ok(())
+    }
+
+    /// Waits for all that was submitted.
+    fn wait(&self) -> anyhow::Result<()> {
         let (semaphores, values) = ([self.semaphore], [self.value]);
         let wait = vk::SemaphoreWaitInfo::default().semaphores(&semaphores).values(&values);
-        // SAFETY: as in `open`; nothing else is under way.
-        unsafe {
-            self.device.queue_submit2(self.queue, &[submit], vk::Fence::null())?;
-            self.device.wait_semaphores(&wait, LIMIT)?;
-        }
+        // SAFETY: as in `open`.
+        unsafe { self.device.wait_semaphores(&wait, LIMIT)? };
         Ok(())
+    }
+
+    /// Records a dispatch anew.
+    fn again(&self, commands: vk::CommandBuffer) -> anyhow::Result<()> {
+        // SAFETY: the command buffer is of this pool, and was waited for.
+        unsafe { self.device.reset_command_buffer(commands, vk::CommandBufferResetFlags::empty())? };
+        self.record(commands, 1)
     }
 }
 
 impl Contender for Raw {
     fn one(&mut self) -> anyhow::Result<()> {
-        // SAFETY: the command buffer is of this pool, and was waited for.
-        unsafe { self.device.reset_command_buffer(self.one, vk::CommandBufferResetFlags::empty())? };
-        self.record(self.one, 1)?;
-        self.run(self.one)
+        self.again(self.one)?;
+        self.submit(self.one)?;
+        self.wait()
+    }
+
+    fn many(&mut self) -> anyhow::Result<()> {
+        for at in 0..self.many.len() {
+            self.again(self.many[at])?;
+            self.submit(self.many[at])?;
+        }
+        self.wait()
     }
 
     fn chain(&mut self) -> anyhow::Result<()> {
-        self.run(self.chain)
+        self.submit(self.chain)?;
+        self.wait()
     }
 
     fn written(&mut self) -> anyhow::Result<Vec<u8>> {
