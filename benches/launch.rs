@@ -16,9 +16,15 @@ fn contenders() -> Vec<(String, anyhow::Result<Box<dyn Contender>>)> {
     let registry = fulgurite::registry();
     let mut all = Vec::new();
     for id in ["vulkan", "cpu"] {
-        let opened = Target::open(&registry, id).map_err(Into::into).and_then(|target| launch::ours(&target));
-        all.push((format!("fulgurite {id}"), opened));
-        all.extend(launch::peers(id).into_iter().map(|(name, open)| (name.to_owned(), open())));
+        match Target::open(&registry, id) {
+            Ok(target) => {
+                let device = &target.backend.snapshot().device;
+                let peers = launch::peers(id).into_iter();
+                all.extend(peers.map(|(name, open)| (name.to_owned(), open(device))));
+                all.push((format!("fulgurite {id}"), launch::ours(&target)));
+            }
+            Err(error) => all.push((format!("fulgurite {id}"), Err(error.into()))),
+        }
     }
     all
 }

@@ -75,17 +75,17 @@ pub fn ours(target: &Target) -> anyhow::Result<Box<dyn Contender>> {
     Ok(Box::new(Ours { program, out, graph: recorder.finish() }))
 }
 
-/// What a backend's launches are compared with: its name, and how it opens.
-pub type Peer = (&'static str, fn() -> anyhow::Result<Box<dyn Contender>>);
+/// What a backend's launches are compared with: its name, and how it opens on a device of a name.
+pub type Peer = (&'static str, fn(&str) -> anyhow::Result<Box<dyn Contender>>);
 
 /// What the launches of the backend `id` are compared with.
 pub fn peers(id: &str) -> Vec<Peer> {
     match id {
-        "cpu" => vec![("rayon", || Ok(Box::new(Rayon::default())))],
+        "cpu" => vec![("rayon", |_| Ok(Box::new(Rayon::default())))],
         "vulkan" => vec![
-            ("ash", || Ok(Box::new(raw::Raw::open()?))),
+            ("ash", |device| Ok(Box::new(raw::Raw::open(device)?))),
             #[cfg(feature = "peers")]
-            ("wgpu", || Ok(Box::new(webgpu::WebGpu::open()?))),
+            ("wgpu", |device| Ok(Box::new(webgpu::WebGpu::open(device)?))),
         ],
         _ => Vec::new(),
     }
@@ -123,39 +123,37 @@ impl Contender for Ours {
 }
 
 /// Closures that threads of rayon run.
+#[derive(Default)]
 struct Rayon {
-    out: Vec<u32>,
+    /// What each of many closures writes: two of them may not write the same memory at once, as launches may.
+    out: [Words; MANY],
 }
 
-impl Default for Rayon {
-    fn default() -> Self {
-        Self { out: vec![0; BYTES as usize / 4] }
-    }
-}
+/// What one closure writes.
+#[derive(Default)]
+#[repr(align(64))]
+struct Words([[u32; 16]; BYTES as usize / 64]);
 
-/// What an invocation does.
-fn fill(out: &mut [u32]) {
-    for (i, word) in out.iter_mut().enumerate() {
+/// What a launch does.
+fn fill(out: &mut Words) {
+    for (i, word) in out.0.as_flattened_mut().iter_mut().enumerate() {
         *word = std::hint::black_box(i as u32);
     }
 }
 
 impl Contender for Rayon {
     fn one(&mut self) -> anyhow::Result<()> {
-        rayon::scope(|scope| scope.spawn(|_| fill(&mut self.out)));
+        rayon::scope(|scope| scope.spawn(|_| fill(&mut self.out[0])));
         Ok(())
     }
 
     fn many(&mut self) -> anyhow::Result<()> {
-        // As many closures as launches, in turn as these are; of the memory that they write, each has a part.
         rayon::scope_fifo(|scope| {
-            for part in self.out.chunks_mut(BYTES as usize / 4 / MANY) {
-                scope.spawn_fifo(|_| {
-                    std::hint::black_box(part);
-                });
+            for out in &mut self.out {
+                scope.spawn_fifo(|_| fill(out));
             }
         });
-        self.one()
+        Ok(())
     }
 
     fn chain(&mut self) -> anyhow::Result<()> {
@@ -163,6 +161,6 @@ impl Contender for Rayon {
     }
 
     fn written(&mut self) -> anyhow::Result<Vec<u8>> {
-        Ok(self.out.iter().flat_map(|word| word.to_le_bytes()).collect())
+        Ok(self.out[0].0.as_flattened().iter().flat_map(|word| word.to_le_bytes()).collect())
     }
 }

@@ -4,6 +4,11 @@
 //! | module | owns |
 //! |---|---|
 //! | `problems` | the kernels of `examples/kernels` on problems of any size |
+//! | `run` | problems on a backend |
+//! | `compile` | what is compiled, and naga |
+//! | `copy` | those who copy: ours, memory of the host, raw Vulkan |
+//! | `entries` | entries of the pipeline cache |
+//! | `raw` | the least of Vulkan that peers need |
 //! | `launch` | those who launch: ours, raw Vulkan, rayon, wgpu |
 //! | `start` | processes that start and give a first result |
 //! | `timing` `measurement` | times and spreads; values, units and ratios |
@@ -13,9 +18,14 @@
 //! What must not be here: reports, baselines and command lines (`xtask`). Only modules that call Vulkan or `matrixmultiply`
 //! hold unsafe code.
 
+pub mod compile;
+pub mod copy;
+pub mod entries;
 pub mod launch;
 pub mod measurement;
 pub mod problems;
+mod raw;
+pub mod run;
 pub mod start;
 pub mod suites;
 pub mod target;

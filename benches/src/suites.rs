@@ -1,13 +1,23 @@
 //! The suites of `cargo xtask bench`: what is measured, beside which peer. Each result is checked before it is timed.
 
+mod cache;
+mod compile;
+mod copy;
+mod cpu;
+mod kernels;
 mod launch;
+mod start;
+mod tune;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use fulgurite_driver_core::Error;
 
 use crate::measurement::{Amount, Measurement};
+use crate::problems::Scale;
 use crate::target::Target;
 use crate::timing::{Policy, Work, in_turns};
 
@@ -111,6 +121,7 @@ pub struct Session<'a> {
     policy: Policy,
     suite: Suite,
     backend: Option<String>,
+    scales: HashMap<String, Scale>,
     /// What was measured.
     pub results: Vec<Measurement>,
     /// What could not be measured here, and why.
@@ -125,7 +136,8 @@ impl<'a> Session<'a> {
     pub fn new(options: &'a Options, told: &'a mut dyn FnMut(&str)) -> Self {
         let policy = if options.quick { Policy::QUICK } else { Policy::FULL };
         let (results, notes, failures) = (Vec::new(), Vec::new(), Vec::new());
-        Self { options, policy, suite: Suite::Compile, backend: None, results, notes, failures, told }
+        let scales = HashMap::new();
+        Self { options, policy, suite: Suite::Compile, backend: None, scales, results, notes, failures, told }
     }
 
     /// Runs a suite on `target`, which those without a backend do not need.
@@ -133,8 +145,15 @@ impl<'a> Session<'a> {
         self.suite = suite;
         self.backend = target.map(|target| target.id.clone());
         let done = match (suite, target) {
+            (Suite::Compile, None) => compile::run(self),
+            (Suite::Cache, None) => cache::run(self),
             (Suite::Launch, Some(target)) => launch::run(self, target),
-            _ => Ok(()),
+            (Suite::Copy, Some(target)) => copy::run(self, target),
+            (Suite::Cpu, Some(target)) => cpu::run(self, target),
+            (Suite::Kernels, Some(target)) => kernels::run(self, target),
+            (Suite::Tune, Some(target)) => tune::run(self, target),
+            (Suite::Start, Some(target)) => start::run(self, target),
+            (_, target) => Err(anyhow!("it runs on {}", if target.is_some() { "no backend" } else { "a backend" })),
         };
         if let Err(error) = done {
             self.fail(suite.name(), &error);
@@ -205,6 +224,17 @@ impl<'a> Session<'a> {
         {
             self.fail(name, &error);
         }
+    }
+
+    /// How large problems are on `target`: as large as it is fast, so that an interpreter is done, too.
+    fn scale(&mut self, target: &Target) -> anyhow::Result<Scale> {
+        if let Some(scale) = self.scales.get(&target.id) {
+            return Ok(*scale);
+        }
+        let scale = kernels::scale(target)?;
+        let scale = if self.options.quick { scale.min(Scale::Quick) } else { scale };
+        self.scales.insert(target.id.clone(), scale);
+        Ok(scale)
     }
 
     fn against(&self) -> Option<&'a Path> {

@@ -1,4 +1,4 @@
-//! The same launches through wgpu, on the first Vulkan adapter.
+//! The same launches through wgpu, on the Vulkan adapter of that name.
 
 use anyhow::Context as _;
 use wgpu::util::DeviceExt as _;
@@ -27,14 +27,15 @@ pub(super) struct WebGpu {
 }
 
 impl WebGpu {
-    pub(super) fn open() -> anyhow::Result<Self> {
+    /// On the adapter of that name.
+    pub(super) fn open(name: &str) -> anyhow::Result<Self> {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = wgpu::Backends::VULKAN;
         // As a release build of a program would have it.
         descriptor.flags = wgpu::InstanceFlags::empty();
         let instance = wgpu::Instance::new(descriptor);
         let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN));
-        let adapter = adapters.into_iter().next().context("no adapter")?;
+        let adapter = adapters.into_iter().find(|adapter| adapter.get_info().name == name).context("no adapter")?;
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default()))?;
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: None,

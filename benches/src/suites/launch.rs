@@ -20,7 +20,7 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
     check(ours.as_mut())?;
     let mut rivals: Vec<(&str, Option<Box<dyn Contender>>)> = Vec::new();
     for (name, open) in peers(&target.id) {
-        let opened = open()?;
+        let opened = open(&target.backend.snapshot().device)?;
         rivals.push((name, Some(opened)));
     }
     if rivals.is_empty() {
