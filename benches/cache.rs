@@ -7,9 +7,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use fulgurite_benches::entries::{BYTES, entry, open};
-use fulgurite_pipeline_cache::{
-    CacheOptions, Digest, Durability, Lookup, PipelineCache,
-};
+use fulgurite_pipeline_cache::{CacheOptions, Digest, Durability, Lookup, PipelineCache};
 
 /// Entries of the large folder.
 const MANY: u32 = 10_000;

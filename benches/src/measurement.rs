@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::timing::Samples;
 
+/// The name, behind the backend's, of the result that is the roof of kernels that are bound by memory.
+pub const ROOF: &str = "copy kernel";
+
 /// What a value is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unit {
@@ -125,6 +128,14 @@ impl Measurement {
         self.ratio = Some(self.unit.ratio(self.value, value));
         (self.peer, self.peer_value) = (Some(peer.to_owned()), Some(value));
         self
+    }
+
+    /// The roof of kernels that are bound by memory, if this is the result that it comes from: bytes copied by a kernel or by the peer,
+    /// whichever is faster.
+    pub fn roof(&self) -> Option<f64> {
+        let (_, name) = self.name.split_once('/')?;
+        (self.suite == "kernels" && name == ROOF)
+            .then(|| self.value.max(self.peer_value.unwrap_or(self.value)))
     }
 
     /// The backend that ran it.

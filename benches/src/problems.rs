@@ -2,8 +2,8 @@
 
 mod data;
 mod integers;
-mod product;
 mod plain;
+mod product;
 mod special;
 
 use std::sync::Arc;

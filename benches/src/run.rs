@@ -108,7 +108,8 @@ impl<'t> Loaded<'t> {
             buffer.read(0, &mut bytes)?;
             after.push(bytes);
         }
-        (self.problem.check)(&after, self.target.backend.snapshot()).map_err(|wrong| anyhow!("wrong: {wrong}"))
+        (self.problem.check)(&after, self.target.backend.snapshot())
+            .map_err(|wrong| anyhow!("wrong: {wrong}"))
     }
 
     /// Makes buffers what they were before.

@@ -14,6 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use fulgurite::Code;
 use fulgurite_driver_core::Error;
 
 use crate::measurement::{Amount, Measurement};
@@ -153,10 +154,21 @@ impl<'a> Session<'a> {
             (Suite::Kernels, Some(target)) => kernels::run(self, target),
             (Suite::Tune, Some(target)) => tune::run(self, target),
             (Suite::Start, Some(target)) => start::run(self, target),
-            (_, target) => Err(anyhow!("it runs on {}", if target.is_some() { "no backend" } else { "a backend" })),
+            (_, target) => {
+                Err(anyhow!("it runs on {}", if target.is_some() { "no backend" } else { "a backend" }))
+            }
         };
         if let Err(error) = done {
             self.fail(suite.name(), &error);
+        }
+        let missing = match suite {
+            Suite::Compile => Some("naga"),
+            Suite::Launch if target.is_some_and(|target| target.id == "vulkan") => Some("wgpu"),
+            _ => None,
+        };
+        if let Some(peer) = missing.filter(|_| !cfg!(feature = "peers")) {
+            let how = "this program was built without it; build `xtask` with `--features peers`";
+            self.notes.push(format!("{suite}: the peer {peer}: {how}"));
         }
     }
 
@@ -175,6 +187,12 @@ impl<'a> Session<'a> {
             (self.told)(&format!("{}: {name}", self.suite));
         }
         wanted
+    }
+
+    /// Whether a result whose name begins so may be wanted: to be asked before its numbers are made.
+    fn may_want(&self, name: &str) -> bool {
+        let (names, name) = (&self.options.names, self.full_name(name));
+        names.is_empty() || names.iter().any(|wanted| wanted.starts_with(&name))
     }
 
     /// Times work, beside a peer's if there is one, and keeps the result.
@@ -211,10 +229,13 @@ impl<'a> Session<'a> {
     /// Keeps why a result is missing: what a device lacks is no failure.
     fn fail(&mut self, name: &str, error: &anyhow::Error) {
         let text = format!("{}: {}: {error:#}", self.suite, self.full_name(name));
-        match error.downcast_ref::<Error>() {
-            Some(Error::Unsupported(_)) => self.notes.push(text),
-            _ => self.failures.push(text),
-        }
+        let known = error.downcast_ref::<Error>();
+        let is_lacking = known.is_some_and(|error| {
+            matches!(error, Error::Unsupported(_)) || error.code() == Code::NoConfiguration
+        });
+        // The help that follows is for whoever wrote the kernel.
+        let first = text.lines().next().unwrap_or_default().to_owned();
+        if is_lacking { self.notes.push(first) } else { self.failures.push(text) }
     }
 
     /// Measures one result after the other; one that fails does not keep the others from being measured.

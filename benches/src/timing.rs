@@ -20,7 +20,7 @@ pub struct Policy {
 impl Policy {
     /// For numbers that are kept.
     pub const FULL: Self = Self {
-        warm_up: Duration::from_millis(300),
+        warm_up: Duration::from_millis(700),
         lasts: Duration::from_millis(1500),
         turn: Duration::from_micros(500),
         turns: [11, 1001],

@@ -2,6 +2,7 @@
 //! baselines; what is measured, and how, is theirs.
 
 mod baseline;
+mod html;
 mod print;
 mod report;
 
@@ -18,9 +19,9 @@ pub(crate) struct Args {
     /// Only this suite; may be given several times
     #[arg(long, value_name = "NAME")]
     suite: Vec<String>,
-    /// Which backend: an id, or `all` that are there
+    /// Which backend: an id, or `all` that are there; may be given several times
     #[arg(long, value_name = "ID", default_value = "all")]
-    backend: String,
+    backend: Vec<String>,
     /// Small problems and few runs: for a look, or for CI
     #[arg(long)]
     quick: bool,
@@ -103,6 +104,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     if let Some(path) = &args.json {
         write(path, &report.to_json()?)?;
     }
+    if let Some(path) = &args.html {
+        write(path, &html::page(&report))?;
+    }
     Ok(measured.failures.is_empty() && regressions.is_empty())
 }
 
@@ -130,20 +134,25 @@ fn suites(names: &[String]) -> anyhow::Result<Vec<Suite>> {
 }
 
 /// Opens what `wanted` stands for. A backend that is named must be there.
-fn targets(wanted: &str, suites: &[Suite]) -> anyhow::Result<Vec<Target>> {
+fn targets(wanted: &[String], suites: &[Suite]) -> anyhow::Result<Vec<Target>> {
     let registry = fulgurite::registry();
-    let mut targets = Vec::new();
-    for id in crate::backend_ids(&registry, wanted) {
+    let mut targets: Vec<Target> = Vec::new();
+    let all = wanted.iter().flat_map(|wanted| {
+        let is_demanded = wanted != "all";
+        crate::backend_ids(&registry, wanted).into_iter().map(move |id| (id, is_demanded))
+    });
+    for (id, is_demanded) in all {
         if registry.get(&id).is_none() {
             let known: Vec<_> = registry.list().map(|r| r.id()).collect();
             bail!("error[FG0401]: there is no backend `{id}`; there are {}", known.join(", "));
         }
-        if !suites.iter().any(|suite| suite.is_of(&id)) {
+        let is_open = targets.iter().any(|target| target.id == id);
+        if is_open || !suites.iter().any(|suite| suite.is_of(&id)) {
             continue;
         }
         match Target::open(&registry, &id) {
             Ok(target) => targets.push(target),
-            Err(error) if wanted == "all" => eprintln!("{id}: unavailable: {error}"),
+            Err(error) if !is_demanded => eprintln!("{id}: unavailable: {error}"),
             Err(error) => return Err(error.into()),
         }
     }
@@ -218,4 +227,69 @@ fn print_machine(machine: &Machine) {
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("error[FG0702]: cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn bench(line: &[&str]) -> anyhow::Result<bool> {
+        run(&Line::try_parse_from([&["bench"], line].concat())?.args)
+    }
+
+    #[test]
+    fn a_quick_run_is_its_own_baseline_and_a_planted_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let quick = ["--quick", "--suite", "compile", "--only", "saxpy"];
+        let (json, html) = (file("report.json"), file("report.html"));
+        assert!(bench(&[&quick[..], &["--json", &json, "--html", &html]].concat()).unwrap());
+        let mut report = Report::read(Path::new(&json)).unwrap();
+        assert_eq!(report.results.len(), 3);
+        assert!(report.results.iter().all(|result| result.suite == "compile" && result.value > 0.0));
+        assert!(std::fs::read_to_string(html).unwrap().contains("text to verified, saxpy"));
+        // A machine that is a thousand times as slow, or as fast, whatever else runs on it.
+        for (factor, is_fine) in [(1000.0, true), (0.001, false)] {
+            let planted = file("planted.json");
+            report.results.iter_mut().for_each(|result| result.value *= factor);
+            write(Path::new(&planted), &report.to_json().unwrap()).unwrap();
+            report.results.iter_mut().for_each(|result| result.value /= factor);
+            assert_eq!(bench(&[&quick[..], &["--baseline", &planted]].concat()).unwrap(), is_fine);
+        }
+    }
+
+    #[test]
+    fn what_there_is_not_is_told_by_its_code() {
+        let folder = tempfile::tempdir().unwrap();
+        let bad = folder.path().join("bad.json");
+        std::fs::write(&bad, "{\"schema\": 7}").unwrap();
+        let bad = bad.display().to_string();
+        for (line, wanted) in [
+            (&["--suite", "nothing"][..], &["FG0704", "compile, launch"][..]),
+            (&["--suite", "launch", "--backend", "nothing"], &["FG0401", "cpu"]),
+            (&["--suite", "compile", "--baseline", "/nothing/here"], &["FG0701"]),
+            (&["--suite", "compile", "--baseline", &bad], &["FG0703", "schema 7", "--json FILE"]),
+        ] {
+            let error = format!("{:#}", bench(line).unwrap_err());
+            assert!(wanted.iter().all(|part| error.contains(part)), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn suites_without_a_backend_run_once_and_that_of_the_cpu_on_no_other() {
+        let targets = [Target::open(&fulgurite::registry(), "cpu").unwrap()];
+        let other = [Target::open(&fulgurite::registry(), "reference").unwrap()];
+        assert_eq!(plan(&Suite::ALL, &targets).len(), 8);
+        assert_eq!(plan(&Suite::ALL, &other).len(), 7);
+        assert!(
+            suites(&[]).unwrap() == Suite::ALL && suites(&["copy".into(), "copy".into()]).unwrap().len() == 1
+        );
+    }
 }

@@ -35,7 +35,8 @@ impl WebGpu {
         descriptor.flags = wgpu::InstanceFlags::empty();
         let instance = wgpu::Instance::new(descriptor);
         let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN));
-        let adapter = adapters.into_iter().find(|adapter| adapter.get_info().name == name).context("no adapter")?;
+        let adapter =
+            adapters.into_iter().find(|adapter| adapter.get_info().name == name).context("no adapter")?;
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default()))?;
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: None,

@@ -268,7 +268,11 @@ fn n_body(count: u32) -> Problem {
             for k in 0..3 {
                 // Of the terms' sizes: what they and their sums are rounded by.
                 if !close(got[i * 4 + k], sums[k], 1e-4 * sizes[k] + 1e-6) {
-                    return Err(format!("component {k} of body {i} is {:e}, not {:e}", got[i * 4 + k], sums[k]));
+                    return Err(format!(
+                        "component {k} of body {i} is {:e}, not {:e}",
+                        got[i * 4 + k],
+                        sums[k]
+                    ));
                 }
             }
         }

@@ -9,7 +9,7 @@ use fulgurite::{CompileOptions, LaunchOptions};
 use fulgurite_driver_core::{Buffer, Program};
 
 use super::Session;
-use crate::measurement::{Amount, Measurement, Unit};
+use crate::measurement::{Amount, Measurement, ROOF, Unit};
 use crate::problems::{NAMES, Scale, problem};
 use crate::run::Loaded;
 use crate::target::Target;
@@ -26,15 +26,12 @@ kernel @copy workgroup(256, 1, 1) {
 }
 ";
 
-/// What kernels bound by memory are to reach of the copy kernel's rate.
+/// What kernels bound by memory are to reach of the rate of copying.
 const SHARE_OF_COPY: f64 = 0.8;
 /// How long a launch may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Rates of copying below which a device is no CPU but an interpreter, and above which it is a GPU, in bytes a second.
 const RATES: [f64; 2] = [1e9, 250e9];
-
-/// The name of the result that is the roof of the others.
-pub const ROOF: &str = "copy kernel";
 
 /// A kernel that copies.
 struct Copying {
@@ -57,7 +54,7 @@ impl Copying {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        let bytes: Vec<u8> = (0..self.buffers[0].bytes()).map(|i| (i * 7 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..self.buffers[0].bytes()).map(|i| ((i * 7) >> 3) as u8).collect();
         self.buffers[0].whole().write(&bytes)?;
         self.once()?;
         ensure!(self.buffers[1].whole().to_vec()? == bytes, "the copy kernel copied something else");
@@ -88,7 +85,7 @@ pub(super) fn scale(target: &Target) -> anyhow::Result<Scale> {
 pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<()> {
     let scale = session.scale(target)?;
     for name in NAMES {
-        let Some(problem) = problem(name, scale) else { continue };
+        let Some(problem) = session.may_want(name).then(|| problem(name, scale)).flatten() else { continue };
         let name = format!("{}, {}", problem.name, problem.size);
         session.each(&name, |session| {
             let roof = roof(session, target, scale)?;
@@ -133,11 +130,13 @@ fn aim(result: &mut Measurement, roof: f64) {
     }
 }
 
-/// The rate of the copy kernel, which is measured with the first of those that it bounds.
+/// The device's measured rate of copying, by a kernel or as its peer does it: what bounds kernels that are bound by memory. It is measured
+/// with the first of those.
 fn roof(session: &mut Session<'_>, target: &Target, scale: Scale) -> anyhow::Result<f64> {
     let known = session.full_name(ROOF);
-    if let Some(known) = session.results.iter().find(|result| result.suite == "kernels" && result.name == known) {
-        return Ok(known.value);
+    let known = session.results.iter().find(|result| result.suite == "kernels" && result.name == known);
+    if let Some(roof) = known.and_then(Measurement::roof) {
+        return Ok(roof);
     }
     let copying = Copying::new(target, scale.copied_bytes() as u64)?;
     copying.check()?;
@@ -146,7 +145,8 @@ fn roof(session: &mut Session<'_>, target: &Target, scale: Scale) -> anyhow::Res
     let mut ours = by_itself(|| copying.once());
     let mut others = crate::timing::by_wall(|| other.copy());
     let peer = if target.id == "vulkan" { "ash, copy" } else { "memcpy, all threads" };
-    Ok(session.time(ROOF, amount, &mut ours, Some((peer, &mut others)))?.value)
+    let result = session.time(ROOF, amount, &mut ours, Some((peer, &mut others)))?;
+    result.roof().context("it is measured beside a peer")
 }
 
 /// The size of a family's problem.

@@ -22,7 +22,8 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
         _ => ("empty process", "empty"),
     };
     let turns = if session.options.quick { 5 } else { 15 };
-    let policy = Policy { turns: [turns, turns], turn: Duration::ZERO, warm_up: Duration::ZERO, ..session.policy };
+    let policy =
+        Policy { turns: [turns, turns], turn: Duration::ZERO, warm_up: Duration::ZERO, ..session.policy };
     for (name, is_cold) in [("first result, cold cache", true), ("first result, warm cache", false)] {
         session.each(name, |session| {
             let folder = tempfile::tempdir()?;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use fulgurite::autotune::{AutotunePolicy, AutotuneStore, MeasurePolicy, Source, StoreOptions, TuneOptions, Tuner};
+use fulgurite::autotune::{
+    AutotunePolicy, AutotuneStore, MeasurePolicy, Source, StoreOptions, TuneOptions, Tuner,
+};
 use fulgurite::kernels::{Length, Sum};
 
 use super::Session;

@@ -162,13 +162,13 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_reported_and_what_is_new_is_fine() {
-        let a = result("cpu/a", Unit::Nanoseconds, 1.0, 0.0);
-        let b = result("cpu/b", Unit::Nanoseconds, 1.0, 0.0);
+        let a = [result("cpu/a", Unit::Nanoseconds, 1.0, 0.0)];
+        let b = [result("cpu/b", Unit::Nanoseconds, 1.0, 0.0)];
         let missing = Regression::Missing { suite: "launch".to_owned(), name: "cpu/a".to_owned() };
-        assert_eq!(compare(&[a.clone()], &[b.clone()], |_| true), [missing]);
-        assert_eq!(compare(&[], &[b.clone()], |_| true), []);
+        assert_eq!(compare(&a, &b, |_| true), [missing]);
+        assert_eq!(compare(&[], &b, |_| true), []);
         // Nobody asked for it this time.
-        assert_eq!(compare(&[a], &[b], |old| old.name != "cpu/a"), []);
+        assert_eq!(compare(&a, &b, |old| old.name != "cpu/a"), []);
     }
 
     #[test]
