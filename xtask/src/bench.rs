@@ -51,7 +51,7 @@ pub(crate) struct StartArgs {
 }
 
 /// How often what looks slower than the baseline is measured again before it is called so.
-const AGAIN: usize = 2;
+const AGAIN: usize = 4;
 
 /// Whether all was measured, and nothing is slower than in the baseline.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {

@@ -31,7 +31,7 @@ const SHARE_OF_COPY: f64 = 0.8;
 /// How long a launch may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Rates of copying below which a device is no CPU but an interpreter, and above which it is a GPU, in bytes a second.
-const RATES: [f64; 2] = [1e9, 250e9];
+const RATES: [f64; 2] = [0.5e9, 250e9];
 
 /// A kernel that copies.
 struct Copying {
@@ -68,8 +68,9 @@ pub(super) fn scale(target: &Target) -> anyhow::Result<Scale> {
     let mut bytes = 1 << 16;
     loop {
         let copying = Copying::new(target, bytes)?;
-        copying.once()?;
-        let seconds = copying.once()?.as_secs_f64();
+        // The fastest of some: a thread that comes late would make an interpreter of a CPU.
+        let times = (0..8).map(|_| copying.once()).collect::<Result<Vec<_>, _>>()?;
+        let seconds = times.iter().min().map_or(0.0, Duration::as_secs_f64);
         if seconds > 2e-3 || bytes * 4 > most {
             let rate = 2.0 * bytes as f64 / seconds.max(1e-9);
             return Ok(match rate {
