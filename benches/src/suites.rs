@@ -238,6 +238,18 @@ impl<'a> Session<'a> {
         if is_lacking { self.notes.push(first) } else { self.failures.push(text) }
     }
 
+    /// A peer, if it is there: ours are measured without it, too.
+    fn peer<T>(&mut self, name: &str, opened: anyhow::Result<T>) -> Option<T> {
+        let told = |error: &anyhow::Error| format!("{}: the peer {name}: {error:#}", self.suite);
+        match opened {
+            Ok(peer) => Some(peer),
+            Err(error) => {
+                self.notes.push(told(&error));
+                None
+            }
+        }
+    }
+
     /// Measures one result after the other; one that fails does not keep the others from being measured.
     fn each(&mut self, name: &str, measure: impl FnOnce(&mut Self) -> anyhow::Result<()>) {
         if self.wants(name)

@@ -95,11 +95,12 @@ fn write(session: &mut Session<'_>) -> anyhow::Result<()> {
         Ok(begun.elapsed())
     });
     // As the cache does: written under another name, and moved to its place.
+    let plain = tempfile::tempdir()?;
     let payload = entry(0, BYTES).payload;
     let mut number = 0;
     let mut least = by_wall(|| {
         number += 1;
-        let at = folder.path().join(format!("peer-{number}"));
+        let at = plain.path().join(number.to_string());
         let new = at.with_extension("new");
         fs::write(&new, &payload)?;
         Ok(fs::rename(&new, &at)?)

@@ -10,7 +10,7 @@ use crate::measurement::Amount;
 use crate::timing::by_wall;
 
 pub(super) fn run(session: &mut Session<'_>) -> anyhow::Result<()> {
-    let adds: &[usize] = if session.options.quick { &[1_000] } else { &[1_000, 100_000] };
+    let adds: &[usize] = if session.options.quick { &[1_000] } else { &[1_000, 10_000] };
     for source in sources(adds) {
         let name = |what: &str| format!("{what}, {}", source.name);
         session.each(&name("text to verified"), |s| text_to_verified(s, &name("text to verified"), &source));

@@ -19,14 +19,22 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
     ];
     let mut ours = ours(target, bytes)?;
     check(ours.as_mut())?;
-    let (names, mut other) = peer(target, bytes)?;
-    check(other.as_mut())?;
+    let opened = peer(target, bytes).and_then(|(names, mut other)| {
+        check(other.as_mut())?;
+        Ok((names, other))
+    });
+    let mut rival = session.peer("for copies", opened);
     for (name, amount, of, way) in ways {
         session.each(&format!("{name}, {} MiB", bytes >> 20), |session| {
             let name = format!("{name}, {} MiB", bytes >> 20);
             let mut mine = by_wall(|| way(ours.as_mut()));
-            let mut others = by_wall(|| way(other.as_mut()));
-            session.time(&name, amount, &mut mine, Some((names[of], &mut others)))?;
+            match &mut rival {
+                Some((names, other)) => {
+                    let mut others = by_wall(|| way(other.as_mut()));
+                    session.time(&name, amount, &mut mine, Some((names[of], &mut others)))?;
+                }
+                None => drop(session.time(&name, amount, &mut mine, None)?),
+            }
             Ok(())
         });
     }

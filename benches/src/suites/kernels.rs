@@ -9,11 +9,12 @@ use fulgurite::{CompileOptions, LaunchOptions};
 use fulgurite_driver_core::{Buffer, Program};
 
 use super::Session;
+use crate::copy;
 use crate::measurement::{Amount, Measurement, ROOF, Unit};
 use crate::problems::{NAMES, Scale, problem};
 use crate::run::Loaded;
 use crate::target::Target;
-use crate::timing::by_itself;
+use crate::timing::{by_itself, by_wall};
 
 /// Copies 16 bytes with each invocation.
 const COPY: &str = "fulgurite 1
@@ -85,6 +86,7 @@ pub(super) fn scale(target: &Target) -> anyhow::Result<Scale> {
 
 pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<()> {
     let scale = session.scale(target)?;
+    session.each(ROOF, |session| roof(session, target, scale).map(drop));
     for name in NAMES {
         let Some(problem) = session.may_want(name).then(|| problem(name, scale)).flatten() else { continue };
         let name = format!("{}, {}", problem.name, problem.size);
@@ -142,12 +144,16 @@ fn roof(session: &mut Session<'_>, target: &Target, scale: Scale) -> anyhow::Res
     let copying = Copying::new(target, scale.copied_bytes() as u64)?;
     copying.check()?;
     let amount = Amount::Bytes(2 * scale.copied_bytes() as u64);
-    let (_, mut other) = crate::copy::peer(target, scale.copied_bytes())?;
+    let opened = copy::peer(target, scale.copied_bytes());
     let mut ours = by_itself(|| copying.once());
-    let mut others = crate::timing::by_wall(|| other.copy());
-    let peer = if target.id == "vulkan" { "ash, copy" } else { "memcpy, all threads" };
-    let result = session.time(ROOF, amount, &mut ours, Some((peer, &mut others)))?;
-    result.roof().context("it is measured beside a peer")
+    let result = match session.peer("for copies", opened) {
+        Some(([_, name], mut other)) => {
+            let mut others = by_wall(|| other.copy());
+            session.time(ROOF, amount, &mut ours, Some((name, &mut others)))?
+        }
+        None => session.time(ROOF, amount, &mut ours, None)?,
+    };
+    result.roof().context("it is a roof by its name")
 }
 
 /// The size of a family's problem.

@@ -20,16 +20,16 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
     check(ours.as_mut())?;
     let mut rivals: Vec<(&str, Option<Box<dyn Contender>>)> = Vec::new();
     for (name, open) in peers(&target.id) {
-        let opened = open(&target.backend.snapshot().device)?;
-        rivals.push((name, Some(opened)));
+        let opened = open(&target.backend.snapshot().device).and_then(|mut contender| {
+            check(contender.as_mut())?;
+            Ok(contender)
+        });
+        rivals.extend(session.peer(name, opened).map(|contender| (name, Some(contender))));
     }
     if rivals.is_empty() {
         rivals.push(("", None));
     }
     for (at, (rival, contender)) in rivals.iter_mut().enumerate() {
-        if let Some(contender) = contender {
-            check(contender.as_mut())?;
-        }
         for (name, count, way) in WAYS {
             // The first peer is that of the result itself.
             let name = if at == 0 { name.to_owned() } else { format!("{name}, beside {rival}") };
