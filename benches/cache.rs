@@ -4,30 +4,13 @@
 
 use std::fs;
 use std::hint::black_box;
-use std::path::Path;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use fulgurite_pipeline_cache::{
-    CacheOptions, Digest, DiskOptions, DiskPipelineCache, Durability, Entry, Lookup, PayloadKind,
-    PipelineCache, PipelineCacheIdentity, PipelineDeviceFingerprint,
-};
+use fulgurite_benches::entries::{BYTES, entry, open};
+use fulgurite_pipeline_cache::{CacheOptions, Digest, Durability, Lookup, PipelineCache};
 
-/// Bytes of an entry's payload.
-const BYTES: usize = 64 << 10;
 /// Entries of the large folder.
 const MANY: u32 = 10_000;
-
-fn entry(number: u32, bytes: usize) -> Entry {
-    let any = PipelineDeviceFingerprint::ANY;
-    let program = Digest::of(&number.to_le_bytes());
-    let identity = PipelineCacheIdentity::new(PayloadKind::Binary, program, Digest::ZERO, any);
-    let payload = program.as_bytes().iter().copied().cycle().take(bytes).collect();
-    Entry::new(identity, Digest::ZERO, payload)
-}
-
-fn open(root: &Path) -> anyhow::Result<DiskPipelineCache> {
-    Ok(DiskPipelineCache::open(root, DiskOptions::default())?)
-}
 
 fn hits(criterion: &mut Criterion) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
@@ -78,7 +61,7 @@ fn many(criterion: &mut Criterion) -> anyhow::Result<()> {
     criterion.bench_function("10,000 entries: open and first hit", |bencher| {
         bencher.iter(|| open(folder.path()).map(|disk| disk.read(&entry.identity)));
     });
-    let absent = self::entry(MANY + 1, 10);
+    let absent = fulgurite_benches::entries::entry(MANY + 1, 10);
     criterion.bench_function("10,000 entries: open and first miss, with its reason", |bencher| {
         bencher.iter(|| open(folder.path()).map(|disk| disk.read(&absent.identity)));
     });

@@ -5,16 +5,12 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fulgurite::ir::{text, verify};
-use fulgurite_benches::{SAXPY, chained_adds};
-use fulgurite_spirv::Profile;
+use fulgurite_benches::compile::{sources, to_spirv};
 
 fn from_text_to_spirv(criterion: &mut Criterion) {
-    for (name, source) in [
-        ("saxpy", SAXPY.to_owned()),
-        ("1,000 adds", chained_adds(1_000)),
-        ("100,000 adds", chained_adds(100_000)),
-    ] {
-        let parsed = text::parse(&source).and_then(|kernel| Ok((kernel.clone(), verify(kernel)?)));
+    for source in sources(&[1_000, 100_000]) {
+        let name = &source.name;
+        let parsed = text::parse(&source.text).and_then(|kernel| Ok((kernel.clone(), verify(kernel)?)));
         let (kernel, verified) = match parsed {
             Ok(both) => both,
             Err(problems) => {
@@ -22,12 +18,11 @@ fn from_text_to_spirv(criterion: &mut Criterion) {
                 std::process::exit(1);
             }
         };
-        let profile = Profile::least();
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Elements(kernel.insts.len() as u64)).sample_size(20);
-        group.bench_function("parse", |b| b.iter(|| text::parse(black_box(&source))));
+        group.bench_function("parse", |b| b.iter(|| text::parse(black_box(&source.text))));
         group.bench_function("verify", |b| b.iter_batched(|| kernel.clone(), verify, BatchSize::LargeInput));
-        group.bench_function("emit", |b| b.iter(|| fulgurite_spirv::emit(black_box(&verified), &profile)));
+        group.bench_function("emit", |b| b.iter(|| to_spirv(black_box(&verified))));
         group.finish();
     }
 }

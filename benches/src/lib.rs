@@ -1,7 +1,39 @@
-//! Kernels that the benchmarks compile and run. Measures nothing itself.
-#![forbid(unsafe_code)]
+//! What is measured, and how: kernels, problems, peers, and the suites of `cargo xtask bench`. The criterion benchmarks beside it run
+//! the same.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `problems` | the kernels of `examples/kernels` on problems of any size |
+//! | `run` | problems on a backend |
+//! | `compile` | what is compiled, and naga |
+//! | `copy` | those who copy: ours, memory of the host, raw Vulkan |
+//! | `entries` | entries of the pipeline cache |
+//! | `raw` | the least of Vulkan that peers need |
+//! | `launch` | those who launch: ours, raw Vulkan, rayon, wgpu |
+//! | `start` | processes that start and give a first result |
+//! | `timing` `measurement` | times and spreads; values, units and ratios |
+//! | `target` | the backend that is measured |
+//! | `suites` | what is measured of it |
+//!
+//! What must not be here: reports, baselines and command lines (`xtask`). Only modules that call Vulkan or `matrixmultiply`
+//! hold unsafe code.
 
+pub mod compile;
+pub mod copy;
+pub mod entries;
+pub mod launch;
+pub mod measurement;
 pub mod problems;
+mod raw;
+pub mod run;
+pub mod start;
+pub mod suites;
+pub mod target;
+pub mod timing;
+
+pub use measurement::{Amount, Measurement, Unit};
+pub use suites::{Options, Session, Starter, Suite};
+pub use target::Target;
 
 use std::fmt::Write as _;
 

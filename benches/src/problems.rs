@@ -2,6 +2,7 @@
 
 mod data;
 mod integers;
+mod plain;
 mod product;
 mod special;
 
@@ -15,6 +16,7 @@ use data::Random;
 use integers::{radix_pass, scan_lookback, scan_passes};
 use product::{matmul_f16, matmul_f32};
 
+pub use plain::{Plain, Rival, rivals};
 pub use special::special;
 
 /// One launch of a problem.
@@ -64,12 +66,33 @@ pub struct Problem {
 }
 
 /// How large problems are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scale {
     /// Small enough for an interpreter.
     Test,
+    /// Small enough for a look at a CPU.
+    Quick,
+    /// As large as a CPU is measured with.
+    Host,
     /// As large as a GPU is measured with.
     Full,
+}
+
+impl Scale {
+    /// The one of four values, in the order of the scales.
+    pub fn pick<T: Copy>(self, [test, quick, host, full]: [T; 4]) -> T {
+        match self {
+            Self::Test => test,
+            Self::Quick => quick,
+            Self::Host => host,
+            Self::Full => full,
+        }
+    }
+
+    /// Bytes of buffers whose copies are measured.
+    pub fn copied_bytes(self) -> usize {
+        self.pick([1 << 20, 16 << 20, 128 << 20, 512 << 20])
+    }
 }
 
 /// The problems there are.
@@ -86,25 +109,35 @@ pub const NAMES: &[&str] = &[
 
 /// A problem by name.
 pub fn problem(name: &str, scale: Scale) -> Option<Problem> {
-    let full = scale == Scale::Full;
+    let tiles = |tile: u32, [test, quick, host, full]: [u32; 4]| {
+        scale.pick([test * tile, 1 << quick, 1 << host, 1 << full])
+    };
     Some(match name {
-        "saxpy" => saxpy(if full { 1 << 27 } else { 1000 }),
-        "transpose" if full => transpose(16384, 16384),
-        "transpose" => transpose(128, 192),
-        "softmax" if full => softmax(16384, 8192),
-        "softmax" => softmax(5, 1036),
-        "matmul_f32" if full => matmul_f32(4096, 4096, 4096),
-        "matmul_f32" => matmul_f32(128, 256, 48),
-        "matmul_f16" if full => matmul_f16(8192, 8192, 8192),
-        "matmul_f16" => matmul_f16(128, 256, 96),
-        "scan_lookback" => scan_lookback(if full { 1 << 28 } else { 5 * 4096 }),
-        "scan_passes" => scan_passes(if full { 1 << 28 } else { 5 * 4096 }),
-        "radix_pass" => radix_pass(if full { 1 << 26 } else { 4 * 4096 }),
+        "saxpy" => saxpy(scale.pick([1000, 1 << 20, 1 << 24, 1 << 27])),
+        "transpose" => {
+            let [rows, columns] = scale.pick([[128, 192], [1024; 2], [4096; 2], [16384; 2]]);
+            transpose(rows, columns)
+        }
+        "softmax" => {
+            let [rows, columns] = scale.pick([[5, 1036], [256, 2048], [2048, 4096], [16384, 8192]]);
+            softmax(rows, columns)
+        }
+        "matmul_f32" => {
+            let [m, n, k] = scale.pick([[128, 256, 48], [256; 3], [1024; 3], [4096; 3]]);
+            matmul_f32(m, n, k)
+        }
+        "matmul_f16" => {
+            let [m, n, k] = scale.pick([[128, 256, 96], [256; 3], [1024; 3], [8192; 3]]);
+            matmul_f16(m, n, k)
+        }
+        "scan_lookback" => scan_lookback(tiles(4096, [5, 20, 24, 28])),
+        "scan_passes" => scan_passes(tiles(4096, [5, 20, 24, 28])),
+        "radix_pass" => radix_pass(tiles(4096, [4, 18, 22, 26])),
         _ => return None,
     })
 }
 
-/// A kernel of `examples/kernels`, parsed and verified.
+/// A step's kernel, parsed and verified.
 ///
 /// # Errors
 /// What is wrong with the text.
@@ -114,7 +147,10 @@ pub fn kernel(step: &Step) -> Result<Arc<VerifiedKernel>, fulgurite::Error> {
 
 macro_rules! text {
     ($name:literal) => {
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/kernels/", $name, ".fg"))
+        text!("/../examples/kernels/", $name)
+    };
+    ($folder:literal, $name:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), $folder, $name, ".fg"))
     };
 }
 use text;
@@ -147,7 +183,7 @@ fn saxpy_of(a: f32, x: Vec<f32>, y: Vec<f32>) -> Problem {
         name: "saxpy",
         size: format!("{count} f32, a = {a:e}"),
         buffers,
-        reset: vec![1],
+        reset: Vec::new(),
         steps: vec![Step {
             name: "saxpy",
             text: text!("saxpy"),

@@ -1,48 +1,31 @@
-//! The kernels of `examples/kernels` on every backend, against plain Rust.
+//! The kernels of `examples/kernels` and of the benchmarks on every backend, against plain Rust.
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
-
 use fulgurite::registry;
+use fulgurite_benches::Target;
 use fulgurite_benches::problems::{self, Problem, Scale};
-use fulgurite_driver_core::{Backend, Binding, CompileOptions, DeviceBuffer, Error, Launch};
+use fulgurite_benches::run::Loaded;
+use fulgurite_driver_core::Error;
 
 /// Runs a problem; `Ok(false)` if the device lacks what it needs.
-fn run(problem: &Problem, backend: &Arc<dyn Backend>) -> Result<bool, String> {
-    let text = |error: Error| error.to_string();
-    let mut buffers: Vec<Arc<dyn DeviceBuffer>> = Vec::new();
-    for bytes in &problem.buffers {
-        let buffer = backend.allocate(bytes.len() as u64).map_err(text)?;
-        buffer.write(0, bytes).map_err(text)?;
-        buffers.push(buffer);
+fn run(problem: Problem, target: &Target) -> Result<bool, String> {
+    let done = || {
+        let loaded = Loaded::new(target, problem)?;
+        loaded.check(&loaded.ours()?)
+    };
+    match done() {
+        Ok(()) => Ok(true),
+        Err(error) => match error.downcast_ref::<Error>() {
+            Some(Error::Unsupported(_)) => Ok(false),
+            _ => Err(format!("{error:#}")),
+        },
     }
-    for step in &problem.steps {
-        let kernel = problems::kernel(step).map_err(text)?;
-        let executable = match backend.compile(kernel, &CompileOptions::default()) {
-            Err(Error::Unsupported(_)) => return Ok(false),
-            other => other.map_err(text)?,
-        };
-        let bound: Vec<_> = step.buffers.iter().map(|i| Arc::clone(&buffers[*i])).collect();
-        let limits = &backend.snapshot().limits;
-        let launch =
-            Launch::check(executable.kernel(), limits, Binding::each(&bound), &step.params, &step.options);
-        executable.launch(&launch.map_err(text)?).map_err(text)?;
-    }
-    let mut after = Vec::new();
-    for buffer in &buffers {
-        let mut bytes = vec![0; buffer.bytes() as usize];
-        buffer.read(0, &mut bytes).map_err(text)?;
-        after.push(bytes);
-    }
-    (problem.check)(&after, backend.snapshot()).map(|()| true)
 }
 
 /// Opens a backend. `None` if it is not there, which is a failure where it is required.
-fn open(id: &str) -> Result<Option<Arc<dyn Backend>>, String> {
-    let registry = registry();
-    let registration = registry.get(id).ok_or_else(|| format!("{id} is not registered"))?;
-    let reason = match registration.open() {
-        Ok(backend) => return Ok(Some(backend)),
+fn open(id: &str) -> Result<Option<Target>, String> {
+    let reason = match Target::open(&registry(), id) {
+        Ok(target) => return Ok(Some(target)),
         Err(reason @ Error::Unavailable { .. }) => reason,
         Err(error) => return Err(format!("{id}: {error}")),
     };
@@ -55,29 +38,32 @@ fn open(id: &str) -> Result<Option<Arc<dyn Backend>>, String> {
 }
 
 /// Runs problems on a backend, which may lack what those named in `may_lack` need.
-fn on(id: &str, problems: &[Problem], may_lack: &[&str]) -> Result<(), String> {
-    let Some(backend) = open(id)? else { return Ok(()) };
+fn on(id: &str, problems: Vec<Problem>, may_lack: &[&str]) -> Result<(), String> {
+    let Some(target) = open(id)? else { return Ok(()) };
     let mut failures = Vec::new();
     let mut unsupported = Vec::new();
+    let count = problems.len();
     for problem in problems {
-        let name = format!("{id}, {}, {}", problem.name, problem.size);
-        match run(problem, &backend) {
+        let (kernel, name) = (problem.name, format!("{id}, {}, {}", problem.name, problem.size));
+        match run(problem, &target) {
             Ok(true) => {}
-            Ok(false) if may_lack.contains(&problem.name) => unsupported.push(problem.name),
+            Ok(false) if may_lack.contains(&kernel) => unsupported.push(kernel),
             Ok(false) => failures.push(format!("{name}: unsupported")),
             Err(error) => failures.push(format!("{name}: {error}")),
         }
     }
     unsupported.dedup();
-    eprintln!("{id}: {} problems; unsupported: {unsupported:?}", problems.len());
+    eprintln!("{id}: {count} problems; unsupported: {unsupported:?}");
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
 }
 
-/// Every problem by name, of random numbers.
+/// Every problem by name and those that plain Rust does, too, of random numbers.
 fn random() -> Result<Vec<Problem>, String> {
     let problem =
         |name: &&str| problems::problem(name, Scale::Test).ok_or_else(|| format!("there is no {name}"));
-    problems::NAMES.iter().map(problem).collect()
+    let mut all = problems::NAMES.iter().map(problem).collect::<Result<Vec<_>, _>>()?;
+    all.extend(problems::rivals().map(|rival| rival.make(Scale::Test).0));
+    Ok(all)
 }
 
 /// What a poor Vulkan driver may lack is said by each kernel's needs.
@@ -85,32 +71,32 @@ const VULKAN_MAY_LACK: &[&str] = &["matmul_f16", "scan_lookback"];
 
 #[test]
 fn the_reference_runs_every_kernel() -> Result<(), String> {
-    on("reference", &random()?, &[])
+    on("reference", random()?, &[])
 }
 
 #[test]
 fn the_cpu_runs_every_kernel() -> Result<(), String> {
-    on("cpu", &random()?, &[])
+    on("cpu", random()?, &[])
 }
 
 #[test]
 fn vulkan_runs_what_it_has() -> Result<(), String> {
-    on("vulkan", &random()?, VULKAN_MAY_LACK)
+    on("vulkan", random()?, VULKAN_MAY_LACK)
 }
 
 #[test]
 fn special_values_are_right_on_the_reference() -> Result<(), String> {
-    on("reference", &problems::special(), &[])
+    on("reference", problems::special(), &[])
 }
 
 #[test]
 fn special_values_are_right_on_the_cpu() -> Result<(), String> {
-    on("cpu", &problems::special(), &[])
+    on("cpu", problems::special(), &[])
 }
 
 #[test]
 fn special_values_are_right_on_vulkan() -> Result<(), String> {
-    on("vulkan", &problems::special(), VULKAN_MAY_LACK)
+    on("vulkan", problems::special(), VULKAN_MAY_LACK)
 }
 
 /// Every kernel has problems of special values, so that one that is added is not forgotten.
@@ -123,6 +109,21 @@ fn every_kernel_has_special_values() -> Result<(), String> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let of_kernel = special.iter().filter(|problem| problem.steps.iter().any(|step| step.name == name));
         assert!(of_kernel.count() > 1, "{name} has no special values");
+    }
+    Ok(())
+}
+
+/// What plain Rust gives is what must come out, as often as it is run.
+#[test]
+fn plain_rust_is_right() -> Result<(), String> {
+    let Some(target) = open("cpu")? else { return Ok(()) };
+    for rival in problems::rivals() {
+        let (problem, mut plain) = rival.make(Scale::Test);
+        plain.run();
+        (problem.check)(&plain.buffers(), target.backend.snapshot())?;
+        // And the check is one: nothing that was never run is right.
+        let (problem, plain) = rival.make(Scale::Test);
+        assert!((problem.check)(&plain.buffers(), target.backend.snapshot()).is_err(), "{}", problem.name);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 // One block, where the user vouches for a pack.
 #![deny(unsafe_code)]
 
+mod bench;
 mod bless;
 mod cache;
 mod calibrate;
@@ -24,6 +25,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure compiling, launches, copies, kernels, caches and starts, beside what others take for the same
+    Bench(bench::Args),
+    /// What a process of the suite `start` of `bench` does
+    #[command(hide = true)]
+    BenchStart(bench::StartArgs),
     /// Write the docs that are generated from the op table and the diagnostic codes
     Bless(bless::Args),
     /// Look after the folder of compiled kernels, and make packs of them
@@ -60,6 +66,8 @@ fn backend_ids(registry: &fulgurite::Registry, wanted: &str) -> Vec<String> {
 /// 0: all is well; 1: something failed; 2: the command could not be carried out.
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
+        Command::BenchStart(args) => bench::play(&args),
         Command::Bless(args) => bless::run(&args),
         Command::Cache(args) => cache::run(&args),
         Command::SuiteWorker { args } => {

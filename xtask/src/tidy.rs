@@ -46,12 +46,16 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "kernels",
         ],
     ),
+    (
+        "fulgurite-benches",
+        &["fulgurite", "spirv", "driver-core", "pipeline-cache", "backend-vulkan", "conformance"],
+    ),
 ];
 
 /// Crates that use no clock, thread or file; clippy checks it, by a file that each of them has.
 const PURE: &[&str] = &["spec", "ir", "spirv", "driver-core", "backend-reference"];
 /// Packages that may depend on anything in the workspace.
-const FREE: &[&str] = &["xtask", "fulgurite-benches"];
+const FREE: &[&str] = &["xtask"];
 /// Packages that may call Vulkan and hold unsafe code.
 const UNSAFE: &[&str] = &["fulgurite-backend-vulkan", "fulgurite-benches"];
 

@@ -1,9 +1,9 @@
-//! The same launches through wgpu, on the first Vulkan adapter.
+//! The same launches through wgpu, on the Vulkan adapter of that name.
 
 use anyhow::Context as _;
 use wgpu::util::DeviceExt as _;
 
-use crate::{BYTES, CHAIN, Contender};
+use super::{BYTES, CHAIN, Contender, MANY};
 
 /// The kernel `@small` in wgpu's language.
 const SMALL: &str = "
@@ -17,7 +17,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 ";
 
-pub(crate) struct WebGpu {
+pub(super) struct WebGpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     pipeline: wgpu::ComputePipeline,
@@ -27,14 +27,16 @@ pub(crate) struct WebGpu {
 }
 
 impl WebGpu {
-    pub(crate) fn open() -> anyhow::Result<Self> {
+    /// On the adapter of that name.
+    pub(super) fn open(name: &str) -> anyhow::Result<Self> {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = wgpu::Backends::VULKAN;
         // As a release build of a program would have it.
         descriptor.flags = wgpu::InstanceFlags::empty();
         let instance = wgpu::Instance::new(descriptor);
         let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN));
-        let adapter = adapters.into_iter().next().context("no adapter")?;
+        let adapter =
+            adapters.into_iter().find(|adapter| adapter.get_info().name == name).context("no adapter")?;
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default()))?;
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: None,
@@ -67,7 +69,7 @@ impl WebGpu {
         Ok(Self { device, queue, pipeline, bindings, out, read })
     }
 
-    fn run(&self, count: usize) -> anyhow::Result<()> {
+    fn record(&self, count: usize) -> wgpu::CommandEncoder {
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -77,7 +79,7 @@ impl WebGpu {
                 pass.dispatch_workgroups(1, 1, 1);
             }
         }
-        self.finish(encoder)
+        encoder
     }
 
     fn finish(&self, encoder: wgpu::CommandEncoder) -> anyhow::Result<()> {
@@ -89,11 +91,18 @@ impl WebGpu {
 
 impl Contender for WebGpu {
     fn one(&mut self) -> anyhow::Result<()> {
-        self.run(1)
+        self.finish(self.record(1))
+    }
+
+    fn many(&mut self) -> anyhow::Result<()> {
+        for _ in 1..MANY {
+            self.queue.submit([self.record(1).finish()]);
+        }
+        self.finish(self.record(1))
     }
 
     fn chain(&mut self) -> anyhow::Result<()> {
-        self.run(CHAIN)
+        self.finish(self.record(CHAIN))
     }
 
     fn written(&mut self) -> anyhow::Result<Vec<u8>> {

@@ -1,0 +1,131 @@
+//! Kernels from text, bytes and WGSL on their way to SPIR-V: what is compiled, by ours and, with the feature `peers`, by naga.
+
+use std::fmt::Write as _;
+
+use anyhow::ensure;
+use fulgurite::ir::{Kernel, VerifiedKernel, text, verify};
+use fulgurite_spirv::Profile;
+
+use crate::{SAXPY, chained_adds};
+
+/// A kernel, in the languages that there are.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name, for people.
+    pub name: String,
+    /// Ours.
+    pub text: String,
+    /// The same in WGSL.
+    pub wgsl: String,
+}
+
+/// [`SAXPY`] in WGSL.
+const SAXPY_WGSL: &str = "
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+var<immediate> a: f32;
+
+@compute @workgroup_size(256)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = id.x;
+    if i < arrayLength(&y) {
+        y[i] = a * x[i] + y[i];
+    }
+}
+";
+
+/// A small kernel, and long ones of so many additions.
+pub fn sources(adds: &[usize]) -> Vec<Source> {
+    let saxpy = Source { name: "saxpy".to_owned(), text: SAXPY.to_owned(), wgsl: SAXPY_WGSL.to_owned() };
+    let chain = |count: &usize| {
+        let name = format!("{count} adds");
+        Source { name, text: chained_adds(*count), wgsl: chained_adds_wgsl(*count) }
+    };
+    std::iter::once(saxpy).chain(adds.iter().map(chain)).collect()
+}
+
+/// [`chained_adds`] in WGSL.
+fn chained_adds_wgsl(count: usize) -> String {
+    let mut source = String::from(
+        "@group(0) @binding(0) var<storage, read_write> x: array<u32>;\n\n@compute @workgroup_size(64)\nfn main(@builtin(global_invocation_id) id: vec3<u32>) {\n    let i = id.x;\n    let v0 = x[i];\n",
+    );
+    for n in 0..count {
+        let _ = writeln!(source, "    let v{} = v{n} + i;", n + 1);
+    }
+    let _ = writeln!(source, "    x[i] = v{count};\n}}");
+    source
+}
+
+/// A kernel as text, verified.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn from_text(source: &str) -> anyhow::Result<VerifiedKernel> {
+    Ok(text::parse(source).and_then(verify)?)
+}
+
+/// A kernel as bytes, verified.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn from_wire(bytes: &[u8]) -> anyhow::Result<VerifiedKernel> {
+    let kernel: Kernel = fulgurite::ir::wire::decode(bytes)?;
+    Ok(verify(kernel)?)
+}
+
+/// A kernel's SPIR-V for the least of devices.
+pub fn to_spirv(kernel: &VerifiedKernel) -> Vec<u32> {
+    fulgurite_spirv::emit(kernel, &Profile::least()).words
+}
+
+/// That words begin as a SPIR-V module does, and are not only its header.
+///
+/// # Errors
+/// If they do not.
+pub fn check(words: &[u32]) -> anyhow::Result<()> {
+    ensure!(words.first() == Some(&0x0723_0203) && words.len() > 5, "this is no module of SPIR-V");
+    Ok(())
+}
+
+/// naga, on the same way.
+#[cfg(feature = "peers")]
+pub mod by_naga {
+    use naga::back::spv;
+    use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+
+    /// WGSL, parsed and validated.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_wgsl(source: &str) -> anyhow::Result<(naga::Module, ModuleInfo)> {
+        let module = naga::front::wgsl::parse_str(source)?;
+        let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module)?;
+        Ok((module, info))
+    }
+
+    /// A module's SPIR-V.
+    ///
+    /// # Errors
+    /// What naga cannot write.
+    pub fn to_spirv((module, info): &(naga::Module, ModuleInfo)) -> anyhow::Result<Vec<u32>> {
+        Ok(spv::write_vec(module, info, &spv::Options::default(), None)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_compiles_in_every_language() {
+        for source in sources(&[0, 100]) {
+            let verified = from_text(&source.text).unwrap();
+            check(&to_spirv(&verified)).unwrap();
+            let again = from_wire(&fulgurite::ir::wire::encode(&verified).unwrap()).unwrap();
+            assert_eq!(again.digest(), verified.digest());
+            #[cfg(feature = "peers")]
+            check(&by_naga::to_spirv(&by_naga::from_wgsl(&source.wgsl).unwrap()).unwrap()).unwrap();
+        }
+        assert!(check(&[]).is_err() && check(&[1; 10]).is_err());
+    }
+}

@@ -1,0 +1,133 @@
+//! Problems on a backend: buffers, executables, one run after the other. By SPIR-V of others, too, where the backend is Vulkan.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow, bail};
+use fulgurite_driver_core::{Binding, CompileOptions, DeviceBuffer, Executable, Launch};
+
+use crate::measurement::Amount;
+use crate::problems::{self, Problem, Work};
+use crate::target::Target;
+
+/// A problem whose numbers are on a device.
+pub struct Loaded<'t> {
+    target: &'t Target,
+    /// It.
+    pub problem: Problem,
+    buffers: Vec<Arc<dyn DeviceBuffer>>,
+}
+
+/// One way to do a problem: an executable for each step.
+pub type Way = Vec<Arc<dyn Executable>>;
+
+impl<'t> Loaded<'t> {
+    /// Puts the numbers of `problem` on `target`.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn new(target: &'t Target, problem: Problem) -> anyhow::Result<Self> {
+        let mut buffers: Vec<Arc<dyn DeviceBuffer>> = Vec::new();
+        for bytes in &problem.buffers {
+            let buffer = target.backend.allocate(bytes.len() as u64)?;
+            buffer.write(0, bytes)?;
+            buffers.push(buffer);
+        }
+        Ok(Self { target, problem, buffers })
+    }
+
+    /// The problem's own kernels, compiled.
+    ///
+    /// # Errors
+    /// What is wrong with them, and what the device lacks.
+    pub fn ours(&self) -> anyhow::Result<Way> {
+        let compile = |step| {
+            let kernel = problems::kernel(step)?;
+            Ok(self.target.backend.compile(kernel, &CompileOptions::default())?)
+        };
+        self.problem.steps.iter().map(compile).collect()
+    }
+
+    /// Modules of SPIR-V of a folder, each named after a kernel; `None` unless there is one for every step, and on other backends than
+    /// Vulkan.
+    ///
+    /// # Errors
+    /// If one cannot be read, or the driver refuses it.
+    pub fn foreign(&self, folder: &Path) -> anyhow::Result<Option<Way>> {
+        let Some(vulkan) = &self.target.vulkan else { return Ok(None) };
+        let mut way = Way::new();
+        for step in &self.problem.steps {
+            let path = folder.join(format!("{}.spv", step.name));
+            if !path.exists() {
+                return Ok(None);
+            }
+            let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+            if bytes.len() % 4 != 0 {
+                bail!("{} is no SPIR-V: {} bytes", path.display(), bytes.len());
+            }
+            let words: Vec<u32> =
+                bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            // SAFETY: the caller of this program chose the folder: modules of `benches/glsl`, written for these problems.
+            way.push(unsafe { vulkan.compile_foreign(problems::kernel(step)?, &words) }?);
+        }
+        Ok(Some(way))
+    }
+
+    /// Runs all steps; their time on the device, or from outside where it has no clock.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn once(&self, way: &Way) -> anyhow::Result<Duration> {
+        self.restore(&self.problem.reset)?;
+        let limits = &self.target.backend.snapshot().limits;
+        let mut time = Duration::ZERO;
+        for (step, executable) in self.problem.steps.iter().zip(way) {
+            let bound: Vec<_> = step.buffers.iter().map(|i| Arc::clone(&self.buffers[*i])).collect();
+            let options = step.options.clone().timed(true);
+            let bound = Binding::each(&bound);
+            let launch = Launch::check(executable.kernel(), limits, bound, &step.params, &options)?;
+            let begun = Instant::now();
+            let report = executable.launch(&launch)?;
+            time += report.device_time.unwrap_or_else(|| begun.elapsed());
+        }
+        Ok(time)
+    }
+
+    /// That a way gives what must come out.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self, way: &Way) -> anyhow::Result<()> {
+        let all: Vec<usize> = (0..self.buffers.len()).collect();
+        self.restore(&all)?;
+        self.once(way)?;
+        let mut after = Vec::with_capacity(self.buffers.len());
+        for buffer in &self.buffers {
+            let mut bytes = vec![0; buffer.bytes() as usize];
+            buffer.read(0, &mut bytes)?;
+            after.push(bytes);
+        }
+        (self.problem.check)(&after, self.target.backend.snapshot())
+            .map_err(|wrong| anyhow!("wrong: {wrong}"))
+    }
+
+    /// Makes buffers what they were before.
+    fn restore(&self, buffers: &[usize]) -> anyhow::Result<()> {
+        for at in buffers {
+            self.buffers[*at].write(0, &self.problem.buffers[*at])?;
+        }
+        Ok(())
+    }
+}
+
+impl Work {
+    /// What a rate is computed from.
+    pub const fn amount(self) -> Amount {
+        match self {
+            Self::Bytes(bytes) => Amount::Bytes(bytes),
+            Self::Operations(count) => Amount::Operations(count),
+            Self::Elements(count) => Amount::Elements(count),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The suite `cache`: what is found in the pipeline cache's memory and on its disk, and what is not found.
+
+use std::collections::HashMap;
+use std::fs;
+use std::hint::black_box;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::ensure;
+use fulgurite_pipeline_cache::{CacheOptions, Digest, Durability, Lookup, PipelineCache};
+
+use super::Session;
+use crate::entries::{BYTES, entry, open};
+use crate::measurement::Amount;
+use crate::timing::{by_itself, by_wall};
+
+pub(super) fn run(session: &mut Session<'_>) -> anyhow::Result<()> {
+    session.each("hit in memory, 64 KiB", in_memory);
+    session.each("hit on disk, 64 KiB", on_disk);
+    session.each("miss", miss);
+    session.each("write, 64 KiB, durable when flushed", write);
+    Ok(())
+}
+
+fn in_memory(session: &mut Session<'_>) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let entry = entry(1, BYTES);
+    let cache = PipelineCache::open(CacheOptions::in_folder(folder.path()));
+    cache.keep(&entry.identity, Digest::ZERO, entry.payload.clone());
+    ensure!(cache.find(&entry.identity).is_ok(), "what was kept is not found");
+    let mut ours = by_wall(|| {
+        let _ = black_box(cache.find(black_box(&entry.identity)));
+        Ok(())
+    });
+    // The least that it takes: a map behind a lock.
+    let map = Mutex::new(HashMap::from([(Digest::of(&1u32.to_le_bytes()), Arc::new(entry.payload.clone()))]));
+    let key = Digest::of(&1u32.to_le_bytes());
+    let mut least = by_wall(|| {
+        let map = map.lock().unwrap_or_else(PoisonError::into_inner);
+        black_box(map.get(black_box(&key)).cloned());
+        Ok(())
+    });
+    session.time("hit in memory, 64 KiB", Amount::Times(1), &mut ours, Some(("a locked map", &mut least)))?;
+    Ok(())
+}
+
+fn on_disk(session: &mut Session<'_>) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (disk, entry) = (open(folder.path())?, entry(1, BYTES));
+    disk.write(&entry, Durability::OnFlush)?;
+    let found = || matches!(disk.read(black_box(&entry.identity)), Lookup::Hit(_));
+    ensure!(found(), "what was written is not found");
+    let mut ours = by_wall(|| {
+        black_box(found());
+        Ok(())
+    });
+    let path = disk.path_for(&entry.identity);
+    let mut least = by_wall(|| {
+        black_box(Digest::of(&fs::read(&path)?));
+        Ok(())
+    });
+    session.time("hit on disk, 64 KiB", Amount::Times(1), &mut ours, Some(("read and hash", &mut least)))?;
+    Ok(())
+}
+
+fn miss(session: &mut Session<'_>) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (disk, absent) = (open(folder.path())?, entry(2, 10));
+    disk.write(&entry(1, BYTES), Durability::OnFlush)?;
+    let missed = || !matches!(disk.read(black_box(&absent.identity)), Lookup::Hit(_));
+    ensure!(missed(), "what was never written is found");
+    let mut ours = by_wall(|| {
+        black_box(missed());
+        Ok(())
+    });
+    let path = disk.path_for(&absent.identity);
+    let mut least = by_wall(|| {
+        let _ = black_box(fs::File::open(&path));
+        Ok(())
+    });
+    session.time("miss", Amount::Times(1), &mut ours, Some(("open", &mut least)))?;
+    Ok(())
+}
+
+fn write(session: &mut Session<'_>) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let disk = open(folder.path())?;
+    // An entry that is there already is not written again, so each is a new one.
+    let mut ours = 0;
+    let mut ours = by_itself(|| {
+        ours += 1;
+        let entry = entry(ours, BYTES);
+        let begun = Instant::now();
+        disk.write(&entry, Durability::OnFlush)?;
+        Ok(begun.elapsed())
+    });
+    // As the cache does: written under another name, and moved to its place.
+    let plain = tempfile::tempdir()?;
+    let payload = entry(0, BYTES).payload;
+    let mut number = 0;
+    let mut least = by_wall(|| {
+        number += 1;
+        let at = plain.path().join(number.to_string());
+        let new = at.with_extension("new");
+        fs::write(&new, &payload)?;
+        Ok(fs::rename(&new, &at)?)
+    });
+    let name = "write, 64 KiB, durable when flushed";
+    session.time(name, Amount::Times(1), &mut ours, Some(("write and rename", &mut least)))?;
+    ensure!(matches!(disk.read(&entry(1, BYTES).identity), Lookup::Hit(_)), "what was written is not found");
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! The suite `compile`: from text or bytes to a verified kernel, and from that to SPIR-V, beside naga.
+
+use std::hint::black_box;
+
+use anyhow::ensure;
+
+use super::Session;
+use crate::compile::{Source, check, from_text, from_wire, sources, to_spirv};
+use crate::measurement::Amount;
+use crate::timing::by_wall;
+
+pub(super) fn run(session: &mut Session<'_>) -> anyhow::Result<()> {
+    let adds: &[usize] = if session.options.quick { &[1_000] } else { &[1_000, 10_000] };
+    for source in sources(adds) {
+        let name = |what: &str| format!("{what}, {}", source.name);
+        session.each(&name("text to verified"), |s| text_to_verified(s, &name("text to verified"), &source));
+        session.each(&name("wire to verified"), |s| wire_to_verified(s, &name("wire to verified"), &source));
+        let to_words = name("verified to SPIR-V");
+        session.each(&to_words, |s| verified_to_spirv(s, &to_words, &source));
+    }
+    Ok(())
+}
+
+fn text_to_verified(session: &mut Session<'_>, name: &str, source: &Source) -> anyhow::Result<()> {
+    let mut ours = by_wall(|| {
+        black_box(from_text(black_box(&source.text))?);
+        Ok(())
+    });
+    #[cfg(feature = "peers")]
+    let mut naga = by_wall(|| {
+        black_box(crate::compile::by_naga::from_wgsl(black_box(&source.wgsl))?);
+        Ok(())
+    });
+    #[cfg(feature = "peers")]
+    session.time(name, Amount::Times(1), &mut ours, Some(("naga", &mut naga)))?;
+    #[cfg(not(feature = "peers"))]
+    session.time(name, Amount::Times(1), &mut ours, None)?;
+    Ok(())
+}
+
+fn wire_to_verified(session: &mut Session<'_>, name: &str, source: &Source) -> anyhow::Result<()> {
+    let kernel = from_text(&source.text)?;
+    let bytes = fulgurite::ir::wire::encode(&kernel)?;
+    ensure!(from_wire(&bytes)?.digest() == kernel.digest(), "another kernel comes of its bytes");
+    let mut ours = by_wall(|| {
+        black_box(from_wire(black_box(&bytes))?);
+        Ok(())
+    });
+    session.time(name, Amount::Times(1), &mut ours, None)?;
+    Ok(())
+}
+
+fn verified_to_spirv(session: &mut Session<'_>, name: &str, source: &Source) -> anyhow::Result<()> {
+    let kernel = from_text(&source.text)?;
+    check(&to_spirv(&kernel))?;
+    let mut ours = by_wall(|| {
+        black_box(to_spirv(black_box(&kernel)));
+        Ok(())
+    });
+    #[cfg(feature = "peers")]
+    {
+        use crate::compile::by_naga;
+        let module = by_naga::from_wgsl(&source.wgsl)?;
+        check(&by_naga::to_spirv(&module)?)?;
+        let mut naga = by_wall(|| {
+            black_box(by_naga::to_spirv(black_box(&module))?);
+            Ok(())
+        });
+        session.time(name, Amount::Times(1), &mut ours, Some(("naga", &mut naga)))?;
+    }
+    #[cfg(not(feature = "peers"))]
+    session.time(name, Amount::Times(1), &mut ours, None)?;
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! The suite `start`: from the start of a process to its first result, beside the least that a process takes.
+//!
+//! The driver's own caches count: switch them off with `__GL_SHADER_DISK_CACHE=0 MESA_SHADER_CACHE_DISABLE=true`.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+
+use super::{Session, Starter};
+use crate::measurement::Amount;
+use crate::target::Target;
+use crate::timing::{Policy, by_itself};
+
+pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<()> {
+    let starter = session.options.starter.as_ref().context("there is no program to start")?;
+    // Of Vulkan, making an instance and a device is the driver's.
+    let (peer, role) = match target.id.as_str() {
+        "vulkan" => ("bare device", "bare"),
+        _ => ("empty process", "empty"),
+    };
+    let turns = if session.options.quick { 5 } else { 15 };
+    let policy =
+        Policy { turns: [turns, turns], turn: Duration::ZERO, warm_up: Duration::ZERO, ..session.policy };
+    for (name, is_cold) in [("first result, cold cache", true), ("first result, warm cache", false)] {
+        session.each(name, |session| {
+            let folder = tempfile::tempdir()?;
+            let root = folder.path().join("root");
+            if !is_cold {
+                play(starter, "first", &target.id, &root)?;
+            }
+            let mut ours = by_itself(|| {
+                if is_cold {
+                    let _ = std::fs::remove_dir_all(&root);
+                }
+                play(starter, "first", &target.id, &root)
+            });
+            let mut least = by_itself(|| play(starter, role, &target.id, &root));
+            let amount = Amount::Times(1);
+            session.time_by(policy, name, amount, &mut ours, Some((peer, amount, &mut least)))?;
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
+/// Starts a process; how long it took until it said that it was done.
+fn play(starter: &Starter, role: &str, backend: &str, root: &Path) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    let mut child = Command::new(&starter.program)
+        .args(&starter.args)
+        .args([role, backend])
+        .arg(root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", starter.program.display()))?;
+    let mut line = String::new();
+    if let Some(out) = child.stdout.take() {
+        BufReader::new(out).read_line(&mut line)?;
+    }
+    let took = begun.elapsed();
+    let mut said = String::new();
+    if let Some(mut err) = child.stderr.take() {
+        err.read_to_string(&mut said)?;
+    }
+    ensure!(child.wait()?.success() && !line.is_empty(), "a process that was to be `{role}` failed: {said}");
+    Ok(took)
+}

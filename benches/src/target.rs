@@ -1,0 +1,44 @@
+//! The backend that is measured: opened once, shared by all suites.
+
+use std::fmt;
+use std::sync::Arc;
+
+use fulgurite::{CompileOptions, LaunchOptions, Registry};
+use fulgurite_backend_vulkan::{Options, VulkanBackend};
+use fulgurite_driver_core::{Backend, Choice, Device, Error};
+
+/// An open backend.
+pub struct Target {
+    /// The backend's id.
+    pub id: String,
+    /// It.
+    pub backend: Arc<dyn Backend>,
+    /// It, where it can run SPIR-V of others, too.
+    pub vulkan: Option<Arc<VulkanBackend>>,
+    /// A device of it.
+    pub device: Device,
+}
+
+impl Target {
+    /// Opens the backend `id` of `registry`.
+    ///
+    /// # Errors
+    /// `FG0401`, `FG0402`, and what its driver says.
+    pub fn open(registry: &Registry, id: &str) -> Result<Self, Error> {
+        let (backend, vulkan): (Arc<dyn Backend>, _) = if id == "vulkan" {
+            let vulkan = VulkanBackend::open(&Options::from_env())?;
+            (Arc::clone(&vulkan) as Arc<dyn Backend>, Some(vulkan))
+        } else {
+            let route = registry.route(&Choice::Exactly(id.to_owned()))?;
+            (Arc::clone(route.backend()), None)
+        };
+        let device = Device::new(Arc::clone(&backend), CompileOptions::default(), LaunchOptions::default());
+        Ok(Self { id: id.to_owned(), backend, vulkan, device })
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({} on {})", self.id, self.backend.snapshot().device)
+    }
+}

@@ -1,0 +1,88 @@
+//! Results as a table for a terminal, and values as people read them.
+
+use std::io::Write as _;
+
+use fulgurite_benches::{Measurement, Unit};
+
+/// A value in a unit of fitting size.
+pub(crate) fn value(unit: Unit, value: f64) -> String {
+    match unit {
+        Unit::Nanoseconds if value >= 1e9 => format!("{:.2} s", value / 1e9),
+        Unit::Nanoseconds if value >= 1e6 => format!("{:.2} ms", value / 1e6),
+        Unit::Nanoseconds if value >= 1e3 => format!("{:.2} µs", value / 1e3),
+        Unit::Nanoseconds => format!("{value:.1} ns"),
+        Unit::Gigaflops if value >= 1e3 => format!("{:.2} TFLOP/s", value / 1e3),
+        _ if value < 0.1 => format!("{:.2} {}", value * 1e3, milli(unit)),
+        _ => format!("{value:.2} {}", unit.name()),
+    }
+}
+
+/// The unit of a thousandth.
+const fn milli(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Nanoseconds => "ps",
+        Unit::Gigabytes => "MB/s",
+        Unit::Gigaflops => "MFLOP/s",
+        Unit::Elements => "M/s",
+    }
+}
+
+/// A result's peer, its value and the ratio: dashes where there is none.
+pub(crate) fn beside(result: &Measurement) -> [String; 3] {
+    let dash = || String::from("-");
+    [
+        result.peer.clone().unwrap_or_else(dash),
+        result.peer_value.map_or_else(dash, |peer| value(result.unit, peer)),
+        result.ratio.map_or_else(dash, |ratio| format!("{ratio:.2}")),
+    ]
+}
+
+/// Prints all results, suite after suite.
+pub(crate) fn table(results: &[Measurement]) {
+    let width = results.iter().map(|result| result.name.chars().count()).max().unwrap_or_default();
+    let mut suite = "";
+    for result in results {
+        if suite != result.suite {
+            suite = &result.suite;
+            let head = format!(
+                "{:>14} {:>7}  {:<16} {:>14} {:>7} {:>14}",
+                "value", "spread", "peer", "its value", "ratio", "target"
+            );
+            line(&format!("{suite:<width$} {head}"));
+        }
+        let [peer, other, ratio] = beside(result);
+        let own = value(result.unit, result.value);
+        let spread = format!("{:.1} %", 100.0 * result.spread);
+        let target = result.target.map_or_else(|| "-".to_owned(), |target| value(result.unit, target));
+        let name = &result.name;
+        line(&format!(
+            "{name:<width$} {own:>14} {spread:>7}  {peer:<16} {other:>14} {ratio:>7} {target:>14}"
+        ));
+    }
+}
+
+/// Prints a line. Nobody need read on.
+pub(crate) fn line(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_units_of_fitting_size() {
+        for (unit, number, wanted) in [
+            (Unit::Nanoseconds, 12.34, "12.3 ns"),
+            (Unit::Nanoseconds, 12_345.0, "12.35 µs"),
+            (Unit::Nanoseconds, 1.5e6, "1.50 ms"),
+            (Unit::Nanoseconds, 2e9, "2.00 s"),
+            (Unit::Gigabytes, 12.0, "12.00 GB/s"),
+            (Unit::Gigabytes, 0.012, "12.00 MB/s"),
+            (Unit::Gigaflops, 1500.0, "1.50 TFLOP/s"),
+            (Unit::Elements, 0.25, "0.25 G/s"),
+        ] {
+            assert_eq!(value(unit, number), wanted);
+        }
+    }
+}
