@@ -501,7 +501,7 @@ fn public_snapshot(
     limits.max_buffer_bytes = reach.min(bounds.max_allocation_bytes);
     limits.subgroup_size = profile.subgroup_size;
     // More are reached by address.
-    let most = if types.int64 { u32::MAX } else { described_buffers(&bounds) };
+    let most = if types.int64 { u32::MAX } else { described_buffers(bounds) };
     limits.max_bound_buffers = most.min(MAX_DECLARATIONS as u32);
     limits.loop_limit = quirks.loop_limit;
     limits.max_nesting = record::nesting(physical) as u32;
