@@ -7,7 +7,6 @@ use fulgurite_driver_core::{
     Backend, Binding, CompileOptions, DeviceError, Error, Executable, Launch, LaunchOptions,
 };
 use fulgurite_ir::VerifiedKernel;
-use fulgurite_spec::device::Capability;
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::{Op, ScalarType, Type, TypeSet};
 
