@@ -176,6 +176,9 @@ fn kept(
     let global_key = binaries.and_then(|functions| functions.global_key().ok()).unwrap_or_default();
     let driver = Driver::new(plan.keeping, plan.writer);
     let Some(store) = store else { return Kept::nothing(driver) };
+    if store.disk().is_some() {
+        crate::exit::forget_marks_at_exit();
+    }
     let extensions = plan.extensions.iter().map(|name| name.to_string_lossy().into_owned());
     // Every feature by its name; the order is that of the fields.
     let features: Vec<String> = extensions.chain([format!("{:?}", plan.features)]).collect();

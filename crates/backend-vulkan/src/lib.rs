@@ -41,6 +41,7 @@ mod commands;
 mod device;
 mod driver;
 mod error;
+mod exit;
 mod graph;
 mod instance;
 mod kept;

@@ -93,12 +93,9 @@ pub enum DeviceError {
     /// The device is gone.
     #[error("the device was lost during {0}")]
     Lost(&'static str),
-    /// The driver ended earlier processes while it compiled this kernel, so it was not asked again.
-    #[error("the driver ended the process {crashes} times while it compiled this kernel")]
-    Crashes {
-        /// How often.
-        crashes: u32,
-    },
+    /// Earlier processes ended while the driver compiled this kernel, so it is not asked for now.
+    #[error("{0}")]
+    Banned(String),
     /// A driver call failed otherwise.
     #[error("{call} failed: {result}")]
     Call {
@@ -119,7 +116,7 @@ impl DeviceError {
             Self::Trap { .. } => Code::Trap,
             Self::Lost(_) => Code::DeviceLost,
             Self::ReadBack { .. } => Code::ReadBack,
-            Self::Crashes { .. } => Code::DriverCrash,
+            Self::Banned(_) => Code::CompileBanned,
             Self::Call { .. } => Code::DeviceFault,
         }
     }

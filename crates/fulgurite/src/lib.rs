@@ -65,7 +65,11 @@ pub use fulgurite_driver_core::{
 };
 pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Matrix, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};
-pub use fulgurite_pipeline_cache::{Pack, PipelineFeatureFlags, TrustedPack, UnknownFeatureFlags};
+#[cfg(all(feature = "interrupts", unix))]
+pub use fulgurite_pipeline_cache::handle_interrupts;
+pub use fulgurite_pipeline_cache::{
+    Pack, PipelineFeatureFlags, TrustedPack, UnknownFeatureFlags, forget_marks,
+};
 pub use fulgurite_spec::device::DeviceSnapshot;
 pub use fulgurite_spec::{
     self as spec, Code, Diagnostic, Diagnostics, Literal, MatrixLayout, MatrixRole, MatrixScope, MatrixShape,
