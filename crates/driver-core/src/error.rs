@@ -96,6 +96,9 @@ pub enum DeviceError {
     /// Earlier processes ended while the driver compiled this kernel, so it is not asked for now.
     #[error("{0}")]
     Banned(String),
+    /// The driver took too long to compile a kernel, and was left to it.
+    #[error("the driver had not compiled the kernel after {0:?}")]
+    CompileTimeout(Duration),
     /// A driver call failed otherwise.
     #[error("{call} failed: {result}")]
     Call {
@@ -117,6 +120,7 @@ impl DeviceError {
             Self::Lost(_) => Code::DeviceLost,
             Self::ReadBack { .. } => Code::ReadBack,
             Self::Banned(_) => Code::CompileBanned,
+            Self::CompileTimeout(_) => Code::CompileTimeout,
             Self::Call { .. } => Code::DeviceFault,
         }
     }

@@ -105,6 +105,7 @@ codes! {
     606 Trap "kernel trapped": "The kernel executed `trap`, which says that something is wrong; the message gives the code and the invocation. The launch's outputs are unspecified.";
     607 ReadBack "output could not be read back": "The kernel ran, but the device failed while its output was copied to the host; the message says which output and how. What the outputs hold is unspecified; run the call again.";
     608 CompileBanned "process ended while the driver compiled this kernel": "Three processes or more ended while the driver compiled this kernel: it failed, or something else ended them. The kernel is not compiled again on this driver for an hour, and for twice as long after each end that follows, 30 days at most. The message names the command that lifts this at once. If the driver is at fault, update it or change the kernel.";
+    614 CompileTimeout "driver took too long to compile": "The driver had not compiled the kernel within the limit, two minutes unless the backend's options say otherwise. It cannot be told to stop: it goes on in the background, and later launches may have to wait for it. Make the kernel smaller, above all its local arrays, or raise the limit.";
     // Files.
     701 FileUnreadable "file cannot be read": "Check the path and its permissions.";
     702 FileUnwritable "file cannot be written": "Check the path, its permissions and the space left.";

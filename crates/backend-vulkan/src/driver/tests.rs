@@ -420,6 +420,18 @@ fn child() -> bool {
 }
 
 #[test]
+fn a_driver_that_takes_too_long_is_asked_once() {
+    for keeping in WAYS {
+        let folder = tempfile::tempdir().unwrap();
+        let late = Fake { fails_to_compile: Some(vk::Result::TIMEOUT), ..Fake::default() };
+        let failed = make(&kept(folder.path(), keeping), &late).unwrap_err();
+        assert_eq!((failed, late.compiles.get()), (Failure::Driver(vk::Result::TIMEOUT), 0));
+        assert_eq!(start(folder.path(), keeping, &Fake::default()), (1, false), "nothing was kept");
+    }
+    assert_eq!(refused(vk::Result::TIMEOUT), Err(vk::Result::TIMEOUT), "nor is it asked to compile instead");
+}
+
+#[test]
 fn a_driver_that_dies_of_a_binary_is_not_given_it_for_ever() {
     if child() {
         return;
