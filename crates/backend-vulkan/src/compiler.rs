@@ -70,7 +70,6 @@ mod tests {
 
     #[test]
     #[ignore = "it measures"]
-    #[expect(clippy::print_stdout, reason = "what it measured")]
     fn a_thread_costs_little() {
         let begun = Instant::now();
         (0..1000u32).for_each(|i| assert_eq!(within(LONG, move || i), Some(i)));

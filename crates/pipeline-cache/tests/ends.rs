@@ -1,5 +1,6 @@
 //! Processes that end while a driver compiles: by signals from outside, by themselves, and by faults.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 
 use std::io::Read as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -49,6 +50,7 @@ fn child() {
 }
 
 /// Starts a process, and waits until its driver compiles.
+#[expect(clippy::zombie_processes, reason = "a child that is not waited for fails the test")]
 fn start(what: &str, root: &Path) -> Child {
     let executable = std::env::current_exe().unwrap();
     let mut command = match what {

@@ -1,4 +1,6 @@
 //! Kernels that nest as deeply as they may are parsed, verified, written, read and lowered on a small stack.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
+#![expect(clippy::disallowed_types, reason = "a thread has the stack that is asked for")]
 
 use std::fmt::Write as _;
 

@@ -120,8 +120,8 @@ impl fmt::Display for Ban {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let minutes = self.left.as_secs().div_ceil(60);
         let left = match minutes {
-            ..=120 => format!("{minutes} minutes"),
-            ..=2880 => format!("{} hours", minutes.div_ceil(60)),
+            0..=120 => format!("{minutes} minutes"),
+            121..=2880 => format!("{} hours", minutes.div_ceil(60)),
             _ => format!("{} days", minutes.div_ceil(60 * 24)),
         };
         write!(
