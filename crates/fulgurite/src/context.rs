@@ -7,8 +7,8 @@ use fulgurite_autotune::{AutotunePolicy, AutotuneStore, StoreOptions, Tuner};
 #[cfg(feature = "vulkan")]
 use fulgurite_backend_vulkan::Options as VulkanOptions;
 use fulgurite_driver_core::{
-    CacheAudit, CacheReport, Calibrations, Choice, CompileOptions, Counters, Device, Error, Invalidated,
-    LaunchOptions, Manifest, OpenOptions, Prewarmed, Registry, Replayed, Repro, Route, Wish,
+    Bounds, CacheAudit, CacheReport, Calibrations, Choice, CompileOptions, Counters, Device, Error,
+    Invalidated, LaunchOptions, Manifest, OpenOptions, Prewarmed, Registry, Replayed, Repro, Route, Wish,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::{Pack, TrustedPack};
@@ -94,6 +94,7 @@ pub struct ContextBuilder {
     wish: Option<Wish>,
     compile: CompileOptions,
     launch: LaunchOptions,
+    bounds: Bounds,
 }
 
 impl ContextBuilder {
@@ -240,6 +241,20 @@ impl ContextBuilder {
         self
     }
 
+    /// How many submissions and compiled kernels the context holds on to.
+    ///
+    /// ```
+    /// use fulgurite::{Bounds, Context};
+    ///
+    /// // A service that compiles kernels without end, and submits no more than 64 launches ahead.
+    /// let ctx = Context::builder().backend("cpu").bounds(Bounds::default().submitted(64).compiled(256)).open()?;
+    /// # Ok::<(), fulgurite::Error>(())
+    /// ```
+    pub fn bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
     /// Launch options for all launches; a field that a call states wins.
     pub fn launch_options(mut self, options: LaunchOptions) -> Self {
         self.launch = options;
@@ -262,7 +277,7 @@ impl ContextBuilder {
             Some(wish) => registry.route_for(wish, &Calibrations::default())?,
             None => registry.route(&self.choice)?,
         };
-        let device = Device::new(Arc::clone(route.backend()), self.compile, self.launch);
+        let device = Device::with_bounds(Arc::clone(route.backend()), self.compile, self.launch, self.bounds);
         // Whoever compiles one of those that failed is told.
         let prewarmed = device.prewarm_with_report(&self.prewarm, &CompileOptions::default(), &|_| ());
         let store = match self.autotune_directory {
