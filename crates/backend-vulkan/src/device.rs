@@ -38,6 +38,8 @@ pub(crate) struct Device {
     allocator: ManuallyDrop<Mutex<Allocator>>,
     instance: ManuallyDrop<Arc<Instance>>,
     lost: AtomicBool,
+    /// The process that opened it: one that is forked from it has none of the driver's threads.
+    process: u32,
     /// The functions of `VK_KHR_pipeline_binary`, where the device has it.
     binaries: Option<pipeline_binary::Functions>,
     /// Compiled kernels that outlive the process.
@@ -76,6 +78,7 @@ impl Device {
                 allocator: ManuallyDrop::new(Mutex::new(allocator)),
                 instance: ManuallyDrop::new(instance),
                 lost: AtomicBool::new(false),
+                process: std::process::id(),
             })),
             Err(error) => {
                 // SAFETY: nothing was made from the device that is still alive.
@@ -122,13 +125,20 @@ impl Device {
         }
     }
 
-    /// Whether the device was given up; then nothing of it may be destroyed.
+    /// Whether the device was given up, or is another process's; then nothing of it may be destroyed.
     pub(crate) fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::SeqCst)
+        self.lost.load(Ordering::SeqCst) || self.is_forked()
     }
 
-    /// An error if the device was given up.
+    fn is_forked(&self) -> bool {
+        self.process != std::process::id()
+    }
+
+    /// An error if the device was given up, or is another process's.
     pub(crate) fn check_alive(&self) -> Result<(), Error> {
+        if self.is_forked() {
+            return Err(DeviceError::Lost("a fork: a device is its process's own, open another").into());
+        }
         if self.is_lost() { Err(DeviceError::Lost("an earlier launch").into()) } else { Ok(()) }
     }
 

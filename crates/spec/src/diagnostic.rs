@@ -82,6 +82,7 @@ codes! {
     405 GridTooLarge "grid over the device's limit": "A dimension of the grid exceeds what the device takes in one launch. Use a smaller grid, more work an invocation, or spread the grid over more dimensions.";
     406 DuplicateBackend "backend registered twice": "A backend of this id is registered already. Register each once, under an id of its own.";
     407 BadOption "option not understood": "An option, or the environment variable that sets it, has a value that it does not take; the message says which it does.";
+    408 ContradictingChoices "choices that exclude each other": "A context was asked for two devices at once, by a backend, a Vulkan device or a wish; the message names both. State one.";
     // Arguments of a launch.
     501 WrongArgumentCount "wrong number of arguments": "The launch must bind every buffer and parameter of the kernel, each once. Without names, buffers come first, then parameters, as the kernel declares them.";
     502 WrongArgumentType "argument has the wrong type": "The argument's element or parameter type is not the one that the kernel declares.";
