@@ -1,11 +1,12 @@
-//! `cargo xtask replay`: runs a captured call or a run file again, on any backend, and compares its outputs bit for bit.
+//! `cargo xtask replay`: runs a captured call or a run file again, on any backend, and compares its outputs, as far as the op
+//! table fixes them. Whatever a file says is escaped before it is printed.
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use fulgurite::{Choice, CompileOptions, LaunchOptions, registry};
 use fulgurite_conformance::filetest::{Outcome, RunFile};
-use fulgurite_driver_core::{Device, Error, Repro};
+use fulgurite_driver_core::{Device, Error, Repro, printable};
 
 /// Bytes of the largest file that is read.
 const MOST: u64 = 4 << 30;
@@ -26,42 +27,42 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     if args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("fg")) {
         return run_file(args);
     }
-    let bytes = std::fs::metadata(&args.file).with_context(|| format!("cannot read {path}"))?.len();
-    anyhow::ensure!(bytes <= MOST, "{path} has {bytes} bytes, at most {MOST} are read");
-    let json = std::fs::read_to_string(&args.file).with_context(|| format!("cannot read {path}"))?;
-    let repro = Repro::from_json(&json).with_context(|| path.to_string())?;
+    let json = read(&args.file)?;
+    let repro = Repro::from_json(&json)
+        .map_err(|error| anyhow::anyhow!("{path}: {}", printable(&error.to_string())))?;
     let manifest = &repro.manifest;
-    eprintln!(
+    let title = format!(
         "kernel `{}` ({}), captured on `{}`: {} ({})",
         manifest.kernel, manifest.program_digest, manifest.backend_id, manifest.device, manifest.driver
     );
+    eprintln!("{}", printable(&title));
     let registry = registry();
     let wanted = crate::backend_ids(&registry, args.backend.as_deref().unwrap_or(&manifest.backend_id));
     let all = wanted.len() > 1;
     let (mut equal, mut ran) = (true, false);
+    let say = |id: &str, what: &dyn std::fmt::Display| eprintln!("{}", printable(&format!("{id}: {what}")));
     for id in wanted {
         let replayed = registry.route(&Choice::Exactly(id.clone())).and_then(|route| {
             let backend = route.backend().clone();
             repro.replay(&Device::new(backend, CompileOptions::default(), LaunchOptions::default()))
         });
         match replayed {
-            Ok(replayed) if replayed.differences.is_empty() => {
-                ran = true;
-                eprintln!("{id}: every output is bit-equal");
-            }
             Ok(replayed) => {
-                (ran, equal) = (true, false);
-                for difference in &replayed.differences {
-                    eprintln!("{id}: {difference}");
+                ran = true;
+                equal &= replayed.differences.is_empty();
+                let all = replayed.differences.iter().chain(&replayed.allowed);
+                all.clone().for_each(|difference| say(&id, difference));
+                if all.count() == 0 {
+                    say(&id, &"every output is equal");
                 }
             }
             // Of all backends, some may not be there or lack something; of a named one that is an error.
             Err(error @ (Error::Unavailable { .. } | Error::Unsupported(_))) if all => {
-                eprintln!("{id}: {error}")
+                say(&id, &error);
             }
             Err(error) => {
                 equal = false;
-                eprintln!("{id}: {error}");
+                say(&id, &error);
             }
         }
     }
@@ -69,11 +70,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     Ok(equal)
 }
 
+/// A file's text. What is no file in a folder, such as a pipe, is bounded as well.
+fn read(path: &std::path::Path) -> anyhow::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(MOST + 1).read_to_string(&mut text));
+    let shown = path.display();
+    read.with_context(|| format!("cannot read {shown}"))?;
+    anyhow::ensure!(text.len() as u64 <= MOST, "{shown} has more than {MOST} bytes");
+    Ok(text)
+}
+
 /// Whether every backend that ran a run file gave what it expects.
 fn run_file(args: &Args) -> anyhow::Result<bool> {
     let path = args.file.display();
-    let text = std::fs::read_to_string(&args.file).with_context(|| format!("cannot read {path}"))?;
-    let file = RunFile::parse(&text).map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
+    let text = read(&args.file)?;
+    let file = RunFile::parse(&text).map_err(|error| anyhow::anyhow!("{path}: {}", printable(&error)))?;
     let registry = registry();
     let wanted = crate::backend_ids(&registry, args.backend.as_deref().unwrap_or("all"));
     let all = wanted.len() > 1;
@@ -91,12 +103,12 @@ fn run_file(args: &Args) -> anyhow::Result<bool> {
                 ran = true;
                 eprintln!("{id}: as expected");
             }
-            Ok(Ok(Outcome::Unsupported(reason))) => eprintln!("{id}: unsupported: {reason}"),
+            Ok(Ok(Outcome::Unsupported(reason))) => eprintln!("{id}: unsupported: {}", printable(&reason)),
             Ok(Err(difference)) => {
                 right = false;
-                eprintln!("{id}: {difference}");
+                eprintln!("{id}: {}", printable(&difference));
             }
-            Err(error) if all => eprintln!("{id}: {error}"),
+            Err(error) if all => eprintln!("{id}: {}", printable(&error.to_string())),
             Err(error) => return Err(error.into()),
         }
     }

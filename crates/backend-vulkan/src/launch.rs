@@ -331,8 +331,8 @@ impl<'l> Prepared<'l> {
             self.artifact.layout.placement == BlockPlacement::PushConstants && !self.block.is_empty();
         let most = pipeline.device.plan.snapshot.limits.max_workgroup_count;
         let label = pipeline.device.begin_label(commands, launch.label());
-        // SAFETY: by this function's contract. Pipeline, set and push constants fit each other; the grid was checked
-        // against the device's limits.
+        // SAFETY: by this function's contract. Pipeline, set and push constants fit each other; each part of the grid is
+        // within the device's limits.
         unsafe {
             let point = vk::PipelineBindPoint::COMPUTE;
             raw.cmd_bind_pipeline(commands, point, pipeline.handle);

@@ -90,8 +90,10 @@ impl Options {
 
     /// [`Options::from_env`] on given variables.
     fn from_variables(variable: impl Fn(&str) -> Option<OsString>, root: Option<PathBuf>) -> Self {
-        let text =
-            |name: &str| variable(name).and_then(|v| v.into_string().ok()).filter(|v| !v.trim().is_empty());
+        // What is no text fits no device and no rule; it is refused as such, not ignored.
+        let text = |name: &str| {
+            variable(name).map(|v| v.to_string_lossy().into_owned()).filter(|v| !v.trim().is_empty())
+        };
         Self {
             validation: text("FULGURITE_VULKAN_VALIDATION").is_some_and(|v| v.trim() != "0"),
             device: text("FULGURITE_VULKAN_DEVICE").map(|v| v.trim().to_owned()),
@@ -218,6 +220,14 @@ mod tests {
         assert!(all.validation && all.addresses);
         assert_eq!(all.device.as_deref(), Some("llvm"));
         assert_eq!(all.rules.as_deref(), Some("zeros, signs"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStringExt as _;
+            let odd = |name: &str| {
+                (name == "FULGURITE_VULKAN_DEVICE").then(|| OsString::from_vec(vec![b'l', 0xff]))
+            };
+            assert_eq!(Options::from_variables(odd, None).device.as_deref(), Some("l\u{fffd}"));
+        }
         let none = read(&[("FULGURITE_VULKAN_VALIDATION", "0"), ("FULGURITE_VULKAN_DEVICE", "")]);
         assert!(!none.validation && !none.addresses);
         assert_eq!((none.device, none.rules), (None, None));

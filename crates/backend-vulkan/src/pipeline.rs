@@ -9,7 +9,7 @@ use ash::vk;
 use fulgurite_driver_core::{
     CacheOrigin, CachePolicy, CompileOptions, DeviceError, Error, OptimizationLevel, TargetProfile,
 };
-use fulgurite_ir::{BufferId, Memory, VerifiedKernel};
+use fulgurite_ir::{BufferId, Kernel, Memory, VerifiedKernel};
 use fulgurite_pipeline_cache::{Digest, DigestBuilder, PipelineCacheKey, artifact_digest};
 use fulgurite_spirv::{Layout, Module, Profile};
 
@@ -21,7 +21,7 @@ use crate::error::BACKEND;
 use crate::kept::{self, MadePipeline, Source};
 use crate::launch::{allocate_set, pushed_bytes, write_of};
 use crate::pipeline_binary::{BinaryInfo, CAPTURE_DATA, PipelineBinary, StoredBinary};
-use crate::plan::{check_kernel, check_layout, check_local_arrays, check_module};
+use crate::plan::{check_kernel, check_layout, check_local_arrays, check_module, needs_addresses};
 use crate::sync::{Ticket, Waited};
 
 /// How many times the limit of compiling later launches wait for a driver that compiles on the queue.
@@ -68,7 +68,7 @@ pub(crate) fn compile(
     kernel: Arc<VerifiedKernel>,
     options: &CompileOptions,
 ) -> Result<VulkanExecutable, Error> {
-    let profile = profile_for(device, options);
+    let profile = profile_for(device, &kernel, options);
     compile_for(device, kernel, &profile, options.cache.unwrap_or(CachePolicy::Use))
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn executable_id(
     kernel: &VerifiedKernel,
     options: &CompileOptions,
 ) -> Result<String, Error> {
-    let profile = profile_for(device, options);
+    let profile = profile_for(device, kernel, options);
     admit(device, kernel, &profile)?;
     let policy = options.cache.unwrap_or(CachePolicy::Use);
     let (module, _) = device.kept().module(kernel, &profile, policy);
@@ -86,11 +86,12 @@ pub(crate) fn executable_id(
     Ok(format!("{BACKEND}:{digest}"))
 }
 
-fn profile_for(device: &Device, options: &CompileOptions) -> Profile {
+fn profile_for(device: &Device, kernel: &Kernel, options: &CompileOptions) -> Profile {
     let mut profile = match options.profile {
         Some(TargetProfile::Least) => device.plan.profile.portable(),
         _ => device.plan.profile.clone(),
     };
+    profile.addresses |= needs_addresses(kernel, &device.plan);
     profile.debug_names = options.debug_names.unwrap_or(false);
     profile.optimize = options.optimization != Some(OptimizationLevel::None);
     profile

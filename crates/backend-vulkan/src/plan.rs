@@ -508,8 +508,9 @@ fn public_snapshot(
     let reach = if types.int64 { u64::MAX } else { bounds.max_descriptor_bytes };
     limits.max_buffer_bytes = reach.min(bounds.max_allocation_bytes);
     limits.subgroup_size = profile.subgroup_size;
-    // Two descriptors may go to the control buffer and the parameter block.
-    limits.max_bound_buffers = bounds.max_descriptors.saturating_sub(2).min(MAX_DECLARATIONS as u32);
+    // More are reached by address.
+    let most = if types.int64 { u32::MAX } else { described_buffers(bounds) };
+    limits.max_bound_buffers = most.min(MAX_DECLARATIONS as u32);
     limits.loop_limit = quirks.loop_limit;
     limits.max_nesting = record::nesting(physical) as u32;
     snapshot.limits = limits;
@@ -590,6 +591,18 @@ pub(crate) fn check_local_arrays(kernel: &Kernel, limit: Duration) -> Result<(),
         ),
         format!("at most {most:.0} in an array for a compile limit of {limit} seconds"),
     ))
+}
+
+/// Whether a kernel has more buffers than there are descriptors for, and the device has the 64-bit integers that reaching them
+/// by address takes.
+pub(crate) fn needs_addresses(kernel: &Kernel, plan: &DevicePlan) -> bool {
+    let described = kernel.buffers.iter().filter(|buffer| !buffer.large).count() as u32;
+    described > described_buffers(&plan.bounds) && plan.snapshot.has(Capability::Int64)
+}
+
+/// How many buffers of a kernel there are descriptors for: two may go to the control buffer and the parameter block.
+fn described_buffers(bounds: &Bounds) -> u32 {
+    bounds.max_descriptors.saturating_sub(2)
 }
 
 /// Whether what a module binds fits.

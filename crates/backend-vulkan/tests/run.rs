@@ -318,7 +318,18 @@ fn a_kernel_over_a_limit_is_unsupported() {
         let stored: String = (0..count).map(|i| format!("  store %b{i}[0u32], {i}u32\n")).collect();
         format!("fulgurite 1\nkernel @many workgroup(1, 1, 1) {{\n{declared}\n{stored}}}\n")
     };
-    assert!(vulkan.try_compile(&buffers(limits.max_bound_buffers)).is_ok());
+    // Below, at and above the number that descriptors reach.
+    for count in [1, 28, 29, 30, 31, 32, 33, 63, 64] {
+        if count > limits.max_bound_buffers {
+            break;
+        }
+        let bound: Vec<Arc<dyn DeviceBuffer>> =
+            (0..count).map(|_| vulkan.backend.allocate(4).unwrap()).collect();
+        let executable = vulkan.compile(&buffers(count));
+        vulkan.launch(&*executable, &bound, &[], &LaunchOptions::workgroups([1, 1, 1])).unwrap();
+        let stored: Vec<u32> = bound.iter().flat_map(|buffer| words(&**buffer)).collect();
+        assert_eq!(stored, (0..count).collect::<Vec<_>>());
+    }
     if limits.max_bound_buffers + 3 <= fulgurite_spec::limits::MAX_DECLARATIONS as u32 {
         let error = vulkan.try_compile(&buffers(limits.max_bound_buffers + 3)).err().unwrap();
         assert_eq!(error.code(), Code::Unsupported, "{error}");

@@ -7,7 +7,6 @@ use fulgurite_driver_core::{
     Backend, Binding, CompileOptions, DeviceError, Error, Executable, Launch, LaunchOptions,
 };
 use fulgurite_ir::VerifiedKernel;
-use fulgurite_spec::device::Capability;
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::{Op, ScalarType, Type, TypeSet};
 
@@ -53,15 +52,7 @@ impl<'a> Harness<'a> {
 
     /// The types whose subnormals the device promises to keep; `bf16` is computed in `f32`.
     pub(crate) fn kept_subnormals(&self) -> TypeSet {
-        let snapshot = self.backend.snapshot();
-        let kept = [
-            (Capability::SubnormalsF16, ScalarType::F16),
-            (Capability::SubnormalsF32, ScalarType::F32),
-            (Capability::SubnormalsF32, ScalarType::BF16),
-            (Capability::SubnormalsF64, ScalarType::F64),
-        ];
-        let types = kept.into_iter().filter(|(capability, _)| snapshot.has(*capability));
-        types.fold(TypeSet::EMPTY, |set, (_, ty)| set.union(TypeSet::of(ty)))
+        fulgurite_driver_core::kept_subnormals(self.backend.snapshot())
     }
 
     /// Notes how far an approximate result of `op` on `ty` was off.

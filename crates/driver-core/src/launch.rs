@@ -27,7 +27,6 @@ pub struct Launch {
     params: Vec<Components>,
     timeout: Duration,
     label: Arc<str>,
-    is_linear: bool,
     is_timed: bool,
 }
 
@@ -67,7 +66,7 @@ impl Launch {
         }
         let lengths = element_counts(kernel, limits, &buffers)?;
         check_overlaps(kernel, &buffers)?;
-        let grid = grid(kernel, limits, &lengths, options)?;
+        let grid = grid(kernel, &lengths, options)?;
         let facts = LaunchFacts { grid, lengths: &lengths, params };
         if let Some((text, values)) = kernel.failed_require(&facts) {
             let is = if values.is_empty() { String::new() } else { format!(": {values}") };
@@ -79,9 +78,8 @@ impl Launch {
         let timeout = options.timeout.unwrap_or(LaunchOptions::DEFAULT_TIMEOUT);
         let label = options.label.clone().unwrap_or_else(|| kernel.name.as_str().into());
         let is_timed = options.timed.unwrap_or(false);
-        let is_linear = matches!(options.grid, None | Some(GridSize::Linear(_)));
         let (kernel, params) = (kernel.digest(), params.to_vec());
-        Ok(Self { kernel, grid, buffers, lengths, params, timeout, label, is_linear, is_timed })
+        Ok(Self { kernel, grid, buffers, lengths, params, timeout, label, is_timed })
     }
 
     /// Refuses the launch of another kernel than `kernel`: what makes guards needless was not checked for this one. Each
@@ -98,14 +96,10 @@ impl Launch {
         Err(Error::invalid(Code::ForeignLaunch, message))
     }
 
-    /// Workgroups along x, y and z; within the device's limits unless it is linear; none of them need be non-zero.
+    /// Workgroups along x, y and z, perhaps more than the device takes at once: see [`parts`](Self::parts). Any of them may be
+    /// zero.
     pub fn grid(&self) -> Grid {
         self.grid
-    }
-
-    /// Whether the grid is one-dimensional and may exceed the device's largest: see [`parts`](Self::parts).
-    pub fn is_linear(&self) -> bool {
-        self.is_linear
     }
 
     /// The grid in parts of at most `most` workgroups along each axis and `total` in all: the first workgroup of each part, and
@@ -248,12 +242,7 @@ fn check_overlaps(kernel: &VerifiedKernel, buffers: &[Binding]) -> Result<(), Er
     Ok(())
 }
 
-fn grid(
-    kernel: &VerifiedKernel,
-    limits: &Limits,
-    lengths: &[u64],
-    options: &LaunchOptions,
-) -> Result<Grid, Error> {
+fn grid(kernel: &VerifiedKernel, lengths: &[u64], options: &LaunchOptions) -> Result<Grid, Error> {
     if let Some(GridSize::Linear(count)) = options.grid {
         return linear(kernel, count);
     }
@@ -268,16 +257,7 @@ fn grid(
         return Err(Error::invalid(Code::GridTooLarge, message));
     }
     for (axis, name) in ["x", "y", "z"].into_iter().enumerate() {
-        let (count, most) = (grid[axis], limits.max_workgroup_count[axis]);
-        if count > most {
-            return Err(Error::invalid(
-                Code::GridTooLarge,
-                format!(
-                    "the grid has {count} workgroups along {name}, the device takes at most {most} in one launch; \
-                     `LaunchOptions::linear` splits a one-dimensional one"
-                ),
-            ));
-        }
+        let count = grid[axis];
         if u64::from(count) * u64::from(kernel.workgroup[axis]) > 1 << 32 {
             return Err(Error::invalid(
                 Code::GridTooLarge,

@@ -6,6 +6,7 @@
 //! `threads`; without it that is done at once.
 #![forbid(unsafe_code)]
 
+mod agreement;
 mod backend;
 mod binding;
 mod budget;
@@ -34,6 +35,7 @@ mod specialise;
 mod sync;
 mod worker;
 
+pub use agreement::{Agreement, Apart, Freedom, kept_subnormals};
 pub use backend::{
     Backend, DeviceBuffer, Executable, Interpreter, LaunchReport, Work, check_copy, check_fill,
     fill_by_writing, interpret,
@@ -58,6 +60,6 @@ pub use pending::Pending;
 pub use prewarm::Prewarmed;
 pub use program::Program;
 pub use registry::{Choice, Considered, Registration, Registry, Route, Verdict};
-pub use render::render;
+pub use render::{printable, render};
 pub use repro::{Difference, Replayed, Repro};
 pub use routing::Wish;

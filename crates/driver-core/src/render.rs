@@ -1,5 +1,7 @@
 //! Diagnostics with the source line they point at.
 
+use std::borrow::Cow;
+
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use fulgurite_spec::{Diagnostic, Location, Severity};
 
@@ -38,7 +40,28 @@ pub fn render(diagnostic: &Diagnostic, source: &str, path: &str) -> String {
         }
     }
     group = group.element(Level::HELP.message(diagnostic.fix_or_explanation()));
-    Renderer::plain().render(&[group]).to_string()
+    printable(&Renderer::plain().render(&[group]).to_string()).into_owned()
+}
+
+/// `text` for a terminal: control characters, which could move its cursor or change what it shows, are escaped, and so are
+/// those that change the direction of text. Ends of lines and tabs stay.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let unsafe_char = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t'))
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(unsafe_char) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
+        if unsafe_char(c) {
+            escaped.extend(c.escape_unicode())
+        } else {
+            escaped.push(c)
+        }
+        escaped
+    });
+    Cow::Owned(escaped)
 }
 
 /// The byte range of a text location, if it lies within `source` on character boundaries.
@@ -66,6 +89,19 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("help: The name is not defined"), "{text}");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let source = "fulgurite 1\n// \u{1b}[2J\u{202e}\nkernel @k \u{1b}[31m\n";
+        let start = source.rfind('\u{1b}').unwrap() as u32;
+        let location = Location::Text { start, end: start + 1, line: 3, column: 11 };
+        let text =
+            render(&Diagnostic::new(Code::Syntax, location, "found `\u{1b}]0;x\u{7}`"), source, "\u{9b}k.fg");
+        assert!(!text.contains(['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}']), "{text:?}");
+        assert!(text.contains("kernel @k") && text.contains("^"), "{text}");
+        assert_eq!(printable("a\tb\né"), "a\tb\né");
+        assert_eq!(printable("a\r\u{1b}b"), "a\\u{d}\\u{1b}b");
     }
 
     #[test]

@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use fulgurite_spec::Code;
+use fulgurite_ir::Kernel;
+use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::eval::Components;
+use fulgurite_spec::{Code, ScalarType, TypeSet};
 use serde::{Deserialize, Serialize};
 
+use crate::agreement::{Agreement, Apart, Freedom, kept_subnormals};
 use crate::backend::LaunchReport;
 use crate::call::{Arg, Call};
 use crate::device::Device;
@@ -35,6 +38,9 @@ pub struct Repro {
     grid: Option<GridSize>,
     /// In nanoseconds.
     timeout: Option<u64>,
+    /// The float types whose subnormals the device promised to keep; it is taken for all of them if that is not stated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keeps: Option<Vec<String>>,
     /// What each output held afterwards.
     #[serde(with = "many_bytes")]
     outputs: Vec<Vec<u8>>,
@@ -54,8 +60,10 @@ enum CapturedArg {
 pub struct Replayed {
     /// What the launch did.
     pub report: LaunchReport,
-    /// Where the outputs differ from the captured ones: the first byte of each that does.
+    /// Which outputs differ from the captured ones although they must not.
     pub differences: Vec<Difference>,
+    /// Which outputs differ where the op table leaves them room.
+    pub allowed: Vec<Difference>,
 }
 
 /// Where an output differs from the captured one.
@@ -64,16 +72,17 @@ pub struct Replayed {
 pub struct Difference {
     /// Which output, from 0.
     pub output: usize,
-    /// The first byte that differs.
-    pub first: usize,
-    /// How many bytes differ.
-    pub bytes: usize,
+    /// How far both are apart.
+    pub apart: Apart,
+    /// What leaves it room, if anything does: an op's mnemonic, or `subnormals`.
+    pub reason: Option<&'static str>,
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { output, first, bytes } = self;
-        write!(f, "output {output} differs in {bytes} bytes, the first at {first}")
+        let Self { output, apart, reason } = self;
+        write!(f, "output {output}: {apart}")?;
+        reason.map_or(Ok(()), |reason| write!(f, ", within what the op table leaves to `{reason}`"))
     }
 }
 
@@ -101,15 +110,19 @@ impl Program {
             params: call.params().to_vec(),
             grid: options.grid,
             timeout: options.timeout.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+            keeps: Some(kept_names(self.device().snapshot())),
             outputs: Vec::new(),
         };
         // Resident buffers stay as they are: the capture runs on copies.
-        repro.outputs = self.call(&repro.call())?.outputs;
+        repro.outputs = self.call(&repro.call(options.timeout))?.outputs;
         Ok(repro)
     }
 }
 
 impl Repro {
+    /// The longest timeout that a replay has, whatever the repro states.
+    pub const MOST_TIMEOUT: Duration = Duration::from_secs(600);
+
     /// Reads a repro.
     ///
     /// # Errors
@@ -132,7 +145,7 @@ impl Repro {
     }
 
     /// Compiles the kernel on `device` with the options that it was captured with, runs it with the captured inputs, and
-    /// compares.
+    /// compares, for at most [`MOST_TIMEOUT`](Self::MOST_TIMEOUT).
     ///
     /// # Errors
     /// What is wrong with the kernel's text, `FG0703` for options that this version does not know, and as
@@ -140,17 +153,42 @@ impl Repro {
     pub fn replay(&self, device: &Device) -> Result<Replayed, Error> {
         let kernel = fulgurite_ir::text::parse(&self.text).and_then(fulgurite_ir::verify)?;
         let options = self.compile_options()?;
-        let program = device.compile(&Arc::new(kernel), &options)?;
-        let called = program.call(&self.call())?;
+        let kernel = Arc::new(kernel);
+        let program = device.compile(&kernel, &options)?;
+        let timeout = self.timeout.map(|time| Duration::from_nanos(time).min(Self::MOST_TIMEOUT));
+        let called = program.call(&self.call(timeout))?;
         if called.outputs.len() != self.outputs.len() {
             let message =
                 format!("{} outputs were captured, there are {}", self.outputs.len(), called.outputs.len());
             return Err(Error::invalid(Code::BadFileFormat, message));
         }
-        let pairs = self.outputs.iter().zip(&called.outputs).enumerate();
-        let differences =
-            pairs.filter_map(|(output, (wanted, got))| difference(output, wanted, got)).collect();
-        Ok(Replayed { report: called.report, differences })
+        let (allowed, differences) = self
+            .compare(&kernel, &called.outputs, device.snapshot())
+            .partition(|difference| difference.reason.is_some());
+        Ok(Replayed { report: called.report, differences, allowed })
+    }
+
+    /// Compares outputs that `device` gave with the captured ones.
+    fn compare<'a>(
+        &'a self,
+        kernel: &Kernel,
+        outputs: &'a [Vec<u8>],
+        device: &DeviceSnapshot,
+    ) -> impl Iterator<Item = Difference> + 'a {
+        let kept = self.keeps.iter().fold(kept_subnormals(device), |kept, names| {
+            let named = |ty: &ScalarType| kept.contains(*ty) && names.iter().any(|name| name == ty.name());
+            FLOATS.into_iter().filter(named).fold(TypeSet::EMPTY, |set, ty| set.union(TypeSet::of(ty)))
+        });
+        let freedom = Freedom::of(kernel, kept);
+        let written = self.args.iter().enumerate().filter(|(_, arg)| !matches!(arg, CapturedArg::In(_)));
+        let pairs = written.map(|(buffer, _)| buffer).zip(self.outputs.iter().zip(outputs)).enumerate();
+        pairs.filter_map(move |(output, (buffer, (wanted, got)))| {
+            match freedom.compare(buffer, wanted, got) {
+                Agreement::Equal => None,
+                Agreement::Allowed(apart, reason) => Some(Difference { output, apart, reason: Some(reason) }),
+                Agreement::Wrong(apart) => Some(Difference { output, apart, reason: None }),
+            }
+        })
     }
 
     /// The options that the kernel was compiled with. The text has its workgroup and math mode already, on which they
@@ -164,8 +202,7 @@ impl Repro {
     }
 
     /// The captured call.
-    fn call(&self) -> Call<'_> {
-        let timeout = self.timeout.map(Duration::from_nanos);
+    fn call(&self, timeout: Option<Duration>) -> Call<'_> {
         let options = LaunchOptions { grid: self.grid, timeout, ..LaunchOptions::default() };
         let call = self.args.iter().fold(Call::new(), |call, arg| {
             call.arg(match arg {
@@ -178,11 +215,11 @@ impl Repro {
     }
 }
 
-fn difference(output: usize, wanted: &[u8], got: &[u8]) -> Option<Difference> {
-    let longest = wanted.len().max(got.len());
-    let mut differing = (0..longest).filter(|i| wanted.get(*i) != got.get(*i));
-    let first = differing.next()?;
-    Some(Difference { output, first, bytes: 1 + differing.count() })
+const FLOATS: [ScalarType; 4] = [ScalarType::F16, ScalarType::BF16, ScalarType::F32, ScalarType::F64];
+
+fn kept_names(device: &DeviceSnapshot) -> Vec<String> {
+    let kept = kept_subnormals(device);
+    FLOATS.into_iter().filter(|ty| kept.contains(*ty)).map(|ty| ty.name().to_owned()).collect()
 }
 
 /// Bytes as base64.
@@ -234,6 +271,7 @@ mod tests {
             params: vec![[1, 2, 3, u64::MAX]],
             grid: Some(GridSize::Linear(1 << 32)),
             timeout: Some(5),
+            keeps: Some(vec!["f16".to_owned()]),
             outputs: vec![vec![0; 5], Vec::new()],
         }
     }
@@ -269,9 +307,37 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_counted_from_the_first() {
-        assert_eq!(difference(0, &[1, 2, 3], &[1, 2, 3]), None);
-        assert_eq!(difference(1, &[1, 2, 3], &[1, 0, 0]), Some(Difference { output: 1, first: 1, bytes: 2 }));
-        assert_eq!(difference(0, &[1], &[1, 2]), Some(Difference { output: 0, first: 1, bytes: 1 }));
+    fn differences_are_those_that_the_op_table_does_not_allow() {
+        let text = |op: &str| {
+            format!(
+                "fulgurite 1\nkernel @k workgroup(1, 1, 1) {{\n  buffer %x: read f32[]\n  buffer %y: write f32[]\n  buffer %z: \
+                 write u32[]\n  %a = load %x[0u32]\n  %b = {op}\n  store %y[0u32], %b\n  store %z[0u32], 1u32\n}}\n"
+            )
+        };
+        let mut repro = repro();
+        repro.keeps = Some(vec!["f32".to_owned()]);
+        repro.args = vec![CapturedArg::In(vec![0; 4]), CapturedArg::Out(4), CapturedArg::Out(4)];
+        repro.outputs = vec![vec![0; 4], vec![1, 0, 0, 0]];
+        let mut device = DeviceSnapshot::new("test", "none", "none");
+        let compare = |repro: &Repro, device: &DeviceSnapshot, op: &str, outputs: [[u8; 4]; 2]| {
+            let kernel = fulgurite_ir::text::parse(&text(op)).unwrap();
+            let outputs = outputs.map(|output| output.to_vec());
+            repro.compare(&kernel, &outputs, device).map(|d| (d.output, d.reason)).collect::<Vec<_>>()
+        };
+        device.capabilities.push(fulgurite_spec::device::Capability::SubnormalsF32);
+        let (exact, near) = ("add %a, %a", "exp %a");
+        assert_eq!(compare(&repro, &device, near, [[0; 4], [1, 0, 0, 0]]), []);
+        assert_eq!(
+            compare(&repro, &device, near, [[1, 0, 0, 0], [2, 0, 0, 0]]),
+            [(0, Some("exp")), (1, None)]
+        );
+        assert_eq!(compare(&repro, &device, exact, [[1, 0, 0, 0], [1, 0, 0, 0]]), [(0, None)]);
+        // Either device may flush.
+        repro.keeps = Some(Vec::new());
+        assert_eq!(compare(&repro, &device, exact, [[1, 0, 0, 0], [1, 0, 0, 0]]), [(0, Some("subnormals"))]);
+        repro.keeps = None;
+        assert_eq!(compare(&repro, &device, exact, [[1, 0, 0, 0], [1, 0, 0, 0]]), [(0, None)]);
+        device.capabilities.clear();
+        assert_eq!(compare(&repro, &device, exact, [[1, 0, 0, 0], [1, 0, 0, 0]]), [(0, Some("subnormals"))]);
     }
 }

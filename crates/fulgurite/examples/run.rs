@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use fulgurite::spec::eval;
 use fulgurite::{
-    Code, Context, DynArg, Element, Error, LaunchOptions, Literal, ScalarType, Type, VerifiedKernel,
+    Agreement, Code, Context, DynArg, Element, Error, Freedom, LaunchOptions, Literal, ScalarType, Type,
+    VerifiedKernel, kept_subnormals,
 };
-use ndarray::{ArrayD, IxDyn};
-use ndarray_npy::{ReadNpyExt, ReadableElement, WritableElement, WriteNpyExt};
+
+use common::npy;
 
 #[derive(Parser)]
 #[command(about = "Runs a kernel text, checked against the reference")]
@@ -68,7 +69,9 @@ fn assigned<'a>(what: &str, list: &'a [String], names: &[&str]) -> Result<Vec<&'
         let Some(position) = names.iter().position(|n| *n == name) else {
             return Err(usage(format!("the kernel has no {what} `{name}`; it has {}", names.join(", "))));
         };
-        values[position] = Some(value);
+        if values[position].replace(value).is_some() {
+            return Err(usage(format!("{what} `{name}` is given twice")));
+        }
     }
     let missing = names.iter().zip(&values).find(|(_, v)| v.is_none());
     if let Some((name, _)) = missing {
@@ -78,25 +81,6 @@ fn assigned<'a>(what: &str, list: &'a [String], names: &[&str]) -> Result<Vec<&'
         ));
     }
     Ok(values.into_iter().flatten().collect())
-}
-
-/// Calls a function of `T` for the Rust type of a scalar type that `.npy` files have; `$other` is for the rest.
-macro_rules! for_npy_type {
-    ($ty:expr, $function:ident $arguments:tt, $other:expr) => {
-        match $ty {
-            ScalarType::I8 => $function::<i8> $arguments,
-            ScalarType::I16 => $function::<i16> $arguments,
-            ScalarType::I32 => $function::<i32> $arguments,
-            ScalarType::I64 => $function::<i64> $arguments,
-            ScalarType::U8 => $function::<u8> $arguments,
-            ScalarType::U16 => $function::<u16> $arguments,
-            ScalarType::U32 => $function::<u32> $arguments,
-            ScalarType::U64 => $function::<u64> $arguments,
-            ScalarType::F32 => $function::<f32> $arguments,
-            ScalarType::F64 => $function::<f64> $arguments,
-            _ => $other,
-        }
-    };
 }
 
 /// The number that `text` is, as little-endian bytes.
@@ -115,9 +99,19 @@ fn numbers(text: &str, ty: Type) -> Result<Vec<u8>, Error> {
     }
     for part in text.split(',') {
         bytes.extend(match ty.scalar {
+            ScalarType::I8 => number::<i8>(part)?,
+            ScalarType::I16 => number::<i16>(part)?,
+            ScalarType::I32 => number::<i32>(part)?,
+            ScalarType::I64 => number::<i64>(part)?,
+            ScalarType::U8 => number::<u8>(part)?,
+            ScalarType::U16 => number::<u16>(part)?,
+            ScalarType::U32 => number::<u32>(part)?,
+            ScalarType::U64 => number::<u64>(part)?,
             ScalarType::F16 => number::<half::f16>(part)?,
             ScalarType::BF16 => number::<half::bf16>(part)?,
-            scalar => for_npy_type!(scalar, number(part), Err(usage(format!("no number is of type {ty}"))))?,
+            ScalarType::F32 => number::<f32>(part)?,
+            ScalarType::F64 => number::<f64>(part)?,
+            _ => return Err(usage(format!("no number is of type {ty}"))),
         });
     }
     Ok(bytes)
@@ -125,39 +119,19 @@ fn numbers(text: &str, ty: Type) -> Result<Vec<u8>, Error> {
 
 fn contents(text: &str, ty: Type) -> Result<Vec<u8>, Error> {
     if let Some(path) = text.strip_prefix('@') {
-        return for_npy_type!(ty.scalar, read_npy(Path::new(path)), Err(no_npy(ty)));
+        return npy::read(Path::new(path), ty.scalar);
     }
     if let Some(count) = text.strip_prefix("zeros:") {
-        let count: usize = count.parse().map_err(|_| usage(format!("`{count}` is no number of elements")))?;
-        return Ok(vec![0; count * ty.size() as usize]);
+        let elements: usize =
+            count.parse().map_err(|_| usage(format!("`{count}` is no number of elements")))?;
+        let bytes = elements.checked_mul(ty.size() as usize);
+        // Memory that is not there is an error here; `vec!` would abort.
+        let there = |bytes: &usize| Vec::<u8>::new().try_reserve_exact(*bytes).is_ok();
+        return bytes.filter(there).map(|bytes| vec![0; bytes]).ok_or_else(|| {
+            Error::invalid(Code::BufferSize, format!("there is no memory for {count} elements of {ty}"))
+        });
     }
     numbers(text, ty)
-}
-
-fn no_npy(ty: Type) -> Error {
-    Error::invalid(Code::BadFileFormat, format!(".npy files have no elements of {ty}"))
-}
-
-fn read_npy<T: ReadableElement + Element>(path: &Path) -> Result<Vec<u8>, Error> {
-    let file = common::read_file(path)?;
-    let array = ArrayD::<T>::read_npy(file.as_slice()).map_err(|e| {
-        let wanted = T::TYPE;
-        Error::invalid(Code::BadFileFormat, format!("{} is no .npy array of {wanted}: {e}", path.display()))
-    })?;
-    Ok(array.iter().flat_map(bytemuck::bytes_of).copied().collect())
-}
-
-fn write_npy<T: WritableElement + Element>(path: &Path, ty: Type, bytes: &[u8]) -> Result<(), Error> {
-    let bad =
-        |e: String| Error::invalid(Code::FileUnwritable, format!("cannot write {}: {e}", path.display()));
-    let values: Vec<T> = bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect();
-    let lanes = ty.lanes.count() as usize;
-    let shape = if lanes == 1 { IxDyn(&[values.len()]) } else { IxDyn(&[values.len() / lanes, lanes]) };
-    let array = ArrayD::from_shape_vec(shape, values).map_err(|e| bad(e.to_string()))?;
-    let file = std::fs::File::create(path).map_err(|e| bad(e.to_string()))?;
-    array.write_npy(std::io::BufWriter::new(file)).map_err(|e| bad(e.to_string()))?;
-    println!("wrote {}", path.display());
-    Ok(())
 }
 
 fn grid(text: &str) -> Result<[u32; 3], Error> {
@@ -234,6 +208,20 @@ fn capture(
     Ok(())
 }
 
+/// Says how a buffer compares with the reference's; an error if it differs where the op table leaves no room.
+fn compared(name: &str, agreement: Agreement) -> Result<(), Error> {
+    match agreement {
+        Agreement::Equal => println!("{name}: equal to the reference's"),
+        Agreement::Allowed(apart, reason) => {
+            println!("{name}: within what the op table leaves to `{reason}`, {apart} from the reference's");
+        }
+        Agreement::Wrong(apart) => {
+            return Err(Error::Internal(format!("{name}: {apart} from the reference's")));
+        }
+    }
+    Ok(())
+}
+
 fn print_buffer(name: &str, ty: Type, bytes: &[u8]) {
     const SHOWN: usize = 32;
     let size = ty.size() as usize;
@@ -302,9 +290,11 @@ fn run(args: &Args, kernel: &Arc<VerifiedKernel>) -> Result<(), Error> {
     let results = run_on(&ctx, kernel, &buffers, &params, &options)?;
     if !args.unchecked {
         let wanted = run_on(&common::reference()?, kernel, &buffers, &params, &options)?;
-        for ((declared, actual), wanted) in kernel.buffers.iter().zip(&results).zip(&wanted) {
+        let freedom = Freedom::of(kernel, kept_subnormals(ctx.device()));
+        let both = results.iter().zip(&wanted);
+        for (position, (declared, (actual, wanted))) in kernel.buffers.iter().zip(both).enumerate() {
             if declared.access.can_write() {
-                common::check(&format!("bytes of {}", declared.name), actual, wanted)?;
+                compared(&declared.name, freedom.compare(position, wanted, actual))?;
             }
         }
     }
@@ -312,7 +302,8 @@ fn run(args: &Args, kernel: &Arc<VerifiedKernel>) -> Result<(), Error> {
         let ty = declared.element;
         let files: Vec<_> = outputs.iter().filter(|(p, _)| *p == position).collect();
         for (_, path) in &files {
-            for_npy_type!(ty.scalar, write_npy(path, ty, bytes), Err(no_npy(ty)))?;
+            npy::write(path, ty, bytes)?;
+            println!("wrote {}", path.display());
         }
         if files.is_empty() && declared.access.can_write() {
             print_buffer(&declared.name, ty, bytes);
@@ -327,4 +318,84 @@ fn main() -> ExitCode {
         let kernel = load(&args.file)?;
         run(&args, &kernel).map_err(|e| e.to_string())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn code<T>(result: Result<T, Error>) -> Option<Code> {
+        result.err().map(|e| e.code())
+    }
+
+    /// Runs `text` with these buffers and parameters on the CPU backend, checked.
+    fn ran(body: &str, buffers: &[&str], params: &[&str]) -> Result<(), Error> {
+        let kernel =
+            fulgurite::parse(&format!("fulgurite 1\nkernel @k workgroup(64, 1, 1) {{\n{body}\n}}\n"))
+                .unwrap();
+        let mut line = vec!["run", "k.fg", "--backend", "cpu"];
+        buffers.iter().for_each(|b| line.extend(["-b", b]));
+        params.iter().for_each(|p| line.extend(["-p", p]));
+        run(&Args::try_parse_from(line).unwrap(), &kernel)
+    }
+
+    const FLOATS: &str =
+        "  buffer %x: read f32[]\n  buffer %o: write f32[]\n  %i = global_id.x\n  %v = load %x[%i]\n";
+
+    #[test]
+    fn what_the_op_table_allows_is_accepted() {
+        let narrowed = "%h = convert %v -> f16\n  %k = convert %h -> f32\n  store %o[%i], %k";
+        let chain = "%h = exp %v\n  %k = sin %h\n  store %o[%i], %k";
+        for (body, x) in [(narrowed, "x=nan,-nan,1"), (chain, "x=0.1,0.2,0.3,1.7,3.3")] {
+            assert_eq!(ran(&format!("{FLOATS}{body}"), &[x, "o=zeros:5"], &[]), Ok(()));
+        }
+        let apart = |wanted: &[u8], got: &[u8]| {
+            let kernel = fulgurite::parse(&format!(
+                "fulgurite 1\nkernel @k workgroup(64, 1, 1) {{\n{FLOATS}store %o[%i], %v\n}}\n"
+            ));
+            Freedom::of(&kernel.unwrap(), fulgurite::spec::TypeSet::FLOAT).compare(1, wanted, got)
+        };
+        assert_eq!(code(compared("o", apart(&[0; 4], &[1, 0, 0, 0]))), Some(Code::Internal));
+        assert_eq!(code(compared("o", apart(&[0; 4], &[0; 4]))), None);
+    }
+
+    #[test]
+    fn sizes_that_overflow_are_errors() {
+        for count in
+            ["18446744073709551615", "4611686018427387904", "2305843009213693951", "1152921504606846976"]
+        {
+            assert_eq!(
+                code(contents(&format!("zeros:{count}"), Type::F32)),
+                Some(Code::BufferSize),
+                "{count}"
+            );
+        }
+        for count in ["-1", "18446744073709551616", "1e3", ""] {
+            assert_eq!(code(contents(&format!("zeros:{count}"), Type::F32)), Some(Code::BadUsage), "{count}");
+        }
+        assert_eq!(contents("zeros:3", Type::F32), Ok(vec![0; 12]));
+        assert_eq!(code(numbers("4294967296", Type::U32)), Some(Code::WrongArgumentType));
+        assert_eq!(code(grid("1,4294967296")), Some(Code::BadUsage));
+    }
+
+    #[test]
+    fn what_is_given_twice_is_an_error() {
+        let twice = ["x=1".to_owned(), "x=2".to_owned()];
+        assert_eq!(code(assigned("buffer", &twice, &["x"])), Some(Code::BadUsage));
+        assert_eq!(code(assigned("buffer", &[], &["x"])), Some(Code::WrongArgumentCount));
+    }
+
+    #[test]
+    fn preconditions_that_overflow_are_false_or_true_and_no_panic() {
+        // The product wraps to 0, which the buffer has room for.
+        let body = "  buffer %y: read_write u32[]\n  param %n: u32\n  require le (mul %n, %n), (len %y)\n  \
+                    require eq (div %n, 0u32), %n\n  %i = global_id.x\n  %k = mul %n, %i\n  store %y[%k], 7u32";
+        assert_eq!(ran(body, &["y=0,0"], &["n=65536"]), Ok(()));
+        assert_eq!(code(ran(body, &["y=0,0"], &["n=65535"])), Some(Code::RequireFailed));
+        let both = "  buffer %y: read_write u32[]\n  param %n: u32\n  require ge %n, 1u32\n  require le %n, 0u32\n  \
+                    %i = global_id.x\n  %q = div %i, %n\n  store %y[%i], %q";
+        assert_eq!(code(ran(both, &["y=1"], &["n=0"])), Some(Code::RequireFailed));
+    }
 }

@@ -57,11 +57,12 @@ pub use fulgurite_derive::KernelParams;
 pub use fulgurite_kernels as kernels;
 
 pub use fulgurite_driver_core::{
-    Bounds, CacheAudit, CacheOrigin, CacheOutcome, CachePolicy, CacheReport, CacheTier, Calibration,
-    Calibrations, Choice, CompileOptions, Considered, Counters, DeviceError, Difference, Error, GridSize,
-    Hazard, HazardKind, Invalidated, LaunchOptions, LaunchReport, MANIFEST_SCHEMA, Manifest, MathMode,
-    OpenOptions, OptimizationLevel, Pending, PipelineCacheMissReason, Prewarmed, Registration, Registry,
-    Replayed, Repro, Route, TargetProfile, Unsupported, Verdict, Wish, Workload, render,
+    Agreement, Apart, Bounds, CacheAudit, CacheOrigin, CacheOutcome, CachePolicy, CacheReport, CacheTier,
+    Calibration, Calibrations, Choice, CompileOptions, Considered, Counters, DeviceError, Difference, Error,
+    Freedom, GridSize, Hazard, HazardKind, Invalidated, LaunchOptions, LaunchReport, MANIFEST_SCHEMA,
+    Manifest, MathMode, OpenOptions, OptimizationLevel, Pending, PipelineCacheMissReason, Prewarmed,
+    Registration, Registry, Replayed, Repro, Route, TargetProfile, Unsupported, Verdict, Wish, Workload,
+    kept_subnormals, printable, render,
 };
 pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Matrix, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};

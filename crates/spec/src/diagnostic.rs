@@ -79,7 +79,7 @@ codes! {
     402 BackendUnavailable "backend not available": "The backend is registered but could not start on this machine; the message says why. For Vulkan, install a driver (Debian: `mesa-vulkan-drivers libvulkan1`).";
     403 Unsupported "not supported by this device": "The kernel or launch needs more than the device has; the message names both. Choose another device or backend, or change the kernel.";
     404 NoBackend "no backend available": "None of the registered backends could start. Enable the facade's `cpu` feature, which needs no device.";
-    405 GridTooLarge "grid over the device's limit": "A dimension of the grid exceeds what the device takes in one launch. Use a smaller grid, more work an invocation, or spread the grid over more dimensions.";
+    405 GridTooLarge "grid too large": "A grid has at most 2^44 workgroups and, along each axis, at most 2^32 invocations, which `global_id` counts. A grid below that is split where the device takes less. Use a smaller grid or more work an invocation.";
     406 DuplicateBackend "backend registered twice": "A backend of this id is registered already. Register each once, under an id of its own.";
     407 BadOption "option not understood": "An option, or the environment variable that sets it, has a value that it does not take; the message says which it does.";
     408 ContradictingChoices "choices that exclude each other": "A context was asked for two devices at once, by a backend, a Vulkan device or a wish; the message names both. State one.";

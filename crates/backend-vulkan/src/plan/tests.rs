@@ -53,7 +53,8 @@ fn lavapipe_is_planned_with_its_quirk() {
     assert_eq!(plan.profile.rules, Rules { wide_division: false, narrow_integers: false, ..Rules::ALL });
     assert!(plan.profile.driver_ends_loops);
     assert!(plan.profile.driver_waits_at_workgroup_fences);
-    assert_eq!(snapshot.limits.max_bound_buffers, 30);
+    // More than there are descriptors for are reached by their addresses.
+    assert_eq!((plan.bounds.max_descriptors, snapshot.limits.max_bound_buffers), (32, 64));
     // Larger ones are reached by their addresses.
     assert_eq!((plan.bounds.max_descriptor_bytes, snapshot.limits.max_buffer_bytes), (128 << 20, 2 << 30));
     for has in [Capability::RoundingModeF32, Capability::Robustness2, Capability::Int8, Capability::BFloat16]
@@ -154,6 +155,25 @@ fn every_buffer_is_reached_by_address_only_if_the_caller_asks_and_the_device_has
     let mut device = lavapipe();
     device.features.types.int64 = false;
     assert!(!super::plan(&device, NONE, &with).unwrap().profile.addresses);
+}
+
+#[test]
+fn more_buffers_than_descriptors_need_addresses_and_wide_integers() {
+    let wide = plan(&lavapipe(), NONE).unwrap();
+    let mut device = lavapipe();
+    device.features.types.int64 = false;
+    let narrow = plan(&device, NONE).unwrap();
+    assert_eq!(narrow.snapshot.limits.max_bound_buffers, 30);
+    for (buffers, needed) in [(1, false), (30, false), (31, true), (64, true)] {
+        let declared: String = (0..buffers).map(|i| format!("  buffer %b{i}: write u32[]\n")).collect();
+        let text = format!("fulgurite 1\nkernel @k workgroup(1, 1, 1) {{\n{declared}}}\n");
+        let kernel = fulgurite_ir::text::parse(&text).unwrap();
+        assert_eq!(needs_addresses(&kernel, &wide), needed, "{buffers}");
+        assert!(!needs_addresses(&kernel, &narrow), "{buffers}");
+        // Those that are reached by address anyway need no descriptor.
+        let large = fulgurite_ir::text::parse(&text.replace("u32[]", "u32[] large")).unwrap();
+        assert!(!needs_addresses(&large, &wide), "{buffers}");
+    }
 }
 
 #[test]

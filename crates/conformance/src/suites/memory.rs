@@ -414,15 +414,6 @@ kernel @strict workgroup(64, 1, 1) {
     attempt(&[48, 64], &[], &param(3), &default, Some(Code::RequireFailed));
     attempt(&[64, 64], &[], &param(5), &default, Some(Code::RequireFailed));
     attempt(&[64, 64], &[], &param(4), &LaunchOptions::workgroups([0, 1, 1]), None);
-    if let Some(over) = limits.max_workgroup_count[1].checked_add(1) {
-        attempt(
-            &[64, 64],
-            &[],
-            &param(4),
-            &LaunchOptions::workgroups([1, over, 1]),
-            Some(Code::GridTooLarge),
-        );
-    }
     attempt(
         &[64, 64],
         &[],

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each example uses its share")]
 #![allow(clippy::print_stdout, reason = "examples print their results")]
 
+pub(crate) mod npy;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -54,16 +56,27 @@ pub(crate) fn main<E: std::fmt::Display>(run: impl FnOnce() -> Result<(), E>) ->
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{}", fulgurite::printable(&error.to_string()));
             ExitCode::FAILURE
         }
     }
 }
 
+/// Bytes of the largest file that is read.
+const MOST_BYTES: u64 = 1 << 30;
+
 /// Reads a whole file.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path)
-        .map_err(|e| Error::invalid(Code::FileUnreadable, format!("cannot read {}: {e}", path.display())))
+    use std::io::Read as _;
+    let unreadable =
+        |e: String| Error::invalid(Code::FileUnreadable, format!("cannot read {}: {e}", path.display()));
+    let file = std::fs::File::open(path).map_err(|e| unreadable(e.to_string()))?;
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|e| unreadable(e.to_string()))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(unreadable(format!("it has more than {MOST_BYTES} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// A picture of 8-bit RGB or gray pixels.

@@ -2,7 +2,7 @@
 
 use std::panic::Location as RustLocation;
 
-use fulgurite_spec::{Code, Location};
+use fulgurite_spec::{Code, Literal, Location, ScalarType, Type};
 
 use super::Builder;
 use super::types::{Integer, Scalar, ValueType};
@@ -18,13 +18,18 @@ pub trait Carry<'k>: Sized {
 }
 
 /// The ids that [`Carry::rebuild`] takes from.
-pub struct Ids(std::vec::IntoIter<ValueId>);
+pub struct Ids {
+    left: std::vec::IntoIter<ValueId>,
+    missing: bool,
+}
 
 impl Ids {
     pub(super) fn next(&mut self) -> ValueId {
-        let id = self.0.next();
-        debug_assert!(id.is_some(), "a carry rebuilds from as many values as it collects");
-        id.unwrap_or(ValueId::new(0))
+        self.left.next().unwrap_or_else(|| {
+            self.missing = true;
+            // Any: it is reported.
+            ValueId::new(0)
+        })
     }
 }
 
@@ -109,7 +114,8 @@ impl Builder {
         let (then_block, yielded) = self.block(place, then);
         let (else_block, _) = self.block(place, otherwise);
         let kind = InstKind::If { condition, then_block, else_block };
-        self.complete(&yielded, then_block, kind, place)
+        let types = self.yielded(then_block);
+        self.complete(&yielded, &types, kind, place)
     }
 
     /// Runs `body` in a region called `name`, which says where its instructions come from and changes nothing else;
@@ -118,7 +124,8 @@ impl Builder {
     pub fn region<'k, C: Carry<'k>>(&'k self, name: &str, body: impl FnOnce(&'k Builder) -> C) -> C {
         let place = RustLocation::caller();
         let (block, yielded) = self.block(place, || body(self));
-        self.complete(&yielded, block, InstKind::Region { name: name.into(), body: block }, place)
+        let types = self.yielded(block);
+        self.complete(&yielded, &types, InstKind::Region { name: name.into(), body: block }, place)
     }
 
     /// Counts from `start` by 1 while below `end`, running `body` with the counter.
@@ -171,10 +178,11 @@ impl Builder {
         let counter = state.block_param(block, T::TYPE);
         let params: Vec<ValueId> = erased.iter().map(|v| state.block_param(block, v.ty)).collect();
         drop(state);
-        let carried = shape.rebuild(self, &mut Ids(params.into_iter()));
+        let carried = self.rebuilt(&shape, params, place);
         let next = body(self, Val::new(self, counter), carried);
         self.close(block, &next, place);
-        self.complete(&shape, block, InstKind::For { start, end, step, initial, body: block }, place)
+        let types: Vec<Type> = erased.iter().map(|v| v.ty).collect();
+        self.complete(&shape, &types, InstKind::For { start, end, step, initial, body: block }, place)
     }
 
     /// Goes on while `condition` holds of the carried values, replacing them with what `body` yields; the
@@ -194,7 +202,7 @@ impl Builder {
         let header = state.open();
         let params: Vec<ValueId> = erased.iter().map(|v| state.block_param(header, v.ty)).collect();
         drop(state);
-        let carried = shape.rebuild(self, &mut Ids(params.into_iter()));
+        let carried = self.rebuilt(&shape, params, place);
         let go = condition(self, carried.clone());
         let mut state = self.state();
         let go = state.check(go.erase(), self, place);
@@ -202,24 +210,48 @@ impl Builder {
         drop(state);
         let (block, _) = self.block(place, || body(self, carried));
         self.state().leave();
-        self.complete(&shape, block, InstKind::While { initial, header, body: block }, place)
+        let types: Vec<Type> = erased.iter().map(|v| v.ty).collect();
+        self.complete(&shape, &types, InstKind::While { initial, header, body: block }, place)
     }
 
-    /// Adds a control instruction whose results are what `block` yields, in the shape of `like`.
+    /// The types of what `block` yields.
+    fn yielded(&self, block: BlockId) -> Vec<Type> {
+        let state = self.state();
+        match &state.kernel.block(block).terminator {
+            Terminator::Yield(values) => values.iter().map(|v| state.kernel.ty(*v)).collect(),
+            Terminator::Return | Terminator::Condition(_) => Vec::new(),
+        }
+    }
+
+    /// Adds a control instruction with results of `types`, in the shape of `like`. A block that yields others is the
+    /// verifier's to report.
     fn complete<'k, C: Carry<'k>>(
         &'k self,
         like: &C,
-        block: BlockId,
+        types: &[Type],
         kind: InstKind,
         place: &'static RustLocation<'static>,
     ) -> C {
-        let mut state = self.state();
-        let types: Vec<_> = match &state.kernel.block(block).terminator {
-            Terminator::Yield(values) => values.iter().map(|v| state.kernel.ty(*v)).collect(),
-            Terminator::Return | Terminator::Condition(_) => Vec::new(),
-        };
-        let results = state.inst(kind, &types, Location::Rust(place));
-        drop(state);
-        like.rebuild(self, &mut Ids(results.into_iter()))
+        let results = self.state().inst(kind, types, Location::Rust(place));
+        self.rebuilt(like, results, place)
+    }
+
+    /// The shape of `like` made of `ids`.
+    fn rebuilt<'k, C: Carry<'k>>(
+        &'k self,
+        like: &C,
+        ids: Vec<ValueId>,
+        place: &'static RustLocation<'static>,
+    ) -> C {
+        let mut ids = Ids { left: ids.into_iter(), missing: false };
+        let made = like.rebuild(self, &mut ids);
+        if ids.missing || ids.left.next().is_some() {
+            let message = "a `Carry` is rebuilt from another number of values than it collects";
+            let mut state = self.state();
+            state.report(Code::BadCarry, place, message);
+            // There must be a first one.
+            state.constant(Literal::new(ScalarType::U32, 0));
+        }
+        made
     }
 }

@@ -1,9 +1,11 @@
 //! Tests of the builder: what it builds verifies, and what is done wrongly is reported with its place.
 
+use super::control::Ids;
+use super::value::Erased;
 use super::*;
 use crate::verify;
 
-fn codes(result: Result<Kernel, Diagnostics>) -> Vec<Code> {
+fn codes<T>(result: Result<T, Diagnostics>) -> Vec<Code> {
     result.err().map(|d| d.all().iter().map(|d| d.code).collect()).unwrap_or_default()
 }
 
@@ -84,6 +86,60 @@ fn a_foreign_value_is_reported_and_so_is_everything_else() {
     });
     // The sum mixed both kernels; its left operand's kernel reports it too.
     assert_eq!(codes(result), [Code::ForeignValue, Code::BadStep, Code::BadRequire, Code::BadRequire]);
+}
+
+#[test]
+fn bodies_that_yield_too_little_or_too_much_are_reported() {
+    fn reported(body: impl FnOnce(&Builder, Val<'_, u32>)) -> Vec<Code> {
+        let built = kernel::<(ReadWrite<u32>,)>("k", ["y"], [1, 1, 1], |k, (y,)| {
+            body(k, y.load(0));
+            y.store(0, 1);
+        });
+        codes(built.and_then(verify))
+    }
+    for yielded in [0, 1, 3, 5] {
+        let bad = vec![Code::BadCarry];
+        let counted = reported(|k, v| {
+            let r = k.for_carry(0u32, 10u32, 1, vec![v, v], |_, _, c| vec![c[0]; yielded]);
+            let _ = r[1] + r[0];
+        });
+        assert_eq!(counted, bad, "{yielded}");
+        let looped = reported(|k, v| {
+            let r = k.while_(vec![v, v], |_, c| c[0].lt(5), |_, c| vec![c[1]; yielded]);
+            let _ = r[1] + r[0];
+        });
+        assert_eq!(looped, bad, "{yielded}");
+        let branched = reported(|k, v| {
+            k.if_else(v.lt(3), |_| vec![v, v], |_| vec![v; yielded]);
+        });
+        assert_eq!(branched, bad, "{yielded}");
+        let nested = reported(|k, v| {
+            let initial = (vec![v], vec![v, v]);
+            let r = k.for_carry(0u32, 10u32, 1, initial, |_, _, (a, b)| (b[..yielded.min(1)].to_vec(), a));
+            let _ = r.1[1] + v;
+        });
+        assert_eq!(nested, bad, "{yielded}");
+    }
+}
+
+/// A shape of a caller's own that takes more values than it gives.
+struct Greedy<'k>(Val<'k, u32>);
+
+impl<'k> Carry<'k> for Greedy<'k> {
+    fn collect(&self, _: &mut Vec<Erased<'k>>) {}
+
+    fn rebuild(&self, builder: &'k Builder, ids: &mut Ids) -> Self {
+        Self(self.0.rebuild(builder, ids))
+    }
+}
+
+#[test]
+fn a_shape_that_takes_more_than_it_gives_is_reported() {
+    let result = kernel::<(Write<u32>,)>("k", ["y"], [1, 1, 1], |k, (y,)| {
+        let carried = k.for_carry(0u32, 4u32, 1, Greedy(k.local_index()), |_, _, c| Greedy(c.0 + 1));
+        y.store(0, carried.0);
+    });
+    assert_eq!(codes(result), [Code::BadCarry, Code::BadCarry]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Linear launches: more workgroups than a device takes at once are one grid to the kernel.
+//! Large and linear launches: more workgroups than a device takes at once are one grid to the kernel.
 
 use fulgurite_driver_core::{Binding, Error, Launch, LaunchOptions};
 use fulgurite_spec::{Code, Lanes, Type};
@@ -7,7 +7,7 @@ use crate::harness::Harness;
 use crate::suites::bytes;
 
 /// Steps of progress that `run` takes.
-pub(super) const COUNT: usize = 2;
+pub(super) const COUNT: usize = 3;
 
 const TEXT: &str = "fulgurite 1
 kernel @linear workgroup(3, 1, 1) {
@@ -33,7 +33,51 @@ pub(super) fn run(harness: &mut Harness<'_>, step: &mut dyn FnMut()) {
     step();
     ids(harness);
     step();
+    axes(harness);
+    step();
     refused(harness);
+}
+
+const COUNTED: &str = "fulgurite 1
+kernel @counted workgroup(1, 1, 1) {
+  buffer %out: read_write u32[]
+  %x = workgroup_id.x
+  %y = workgroup_id.y
+  %z = workgroup_id.z
+  %nx = num_workgroups.x
+  %ny = num_workgroups.y
+  %nz = num_workgroups.z
+  %a = mul %z, %ny
+  %b = add %a, %y
+  %c = mul %b, %nx
+  %i = add %c, %x
+  %j = add %i, 1u32
+  atomic.add %out[0u32], 1u32
+  store %out[%j], %i
+}
+";
+
+/// Grids beyond the device's largest along each axis.
+fn axes(harness: &mut Harness<'_>) {
+    let group = "grids beyond the largest";
+    let Some(executable) = harness.compile(group, COUNTED) else { return };
+    let most = harness.backend().snapshot().limits.max_workgroup_count;
+    for axis in 0..3 {
+        let beyond = if most[axis] <= 65_535 { most[axis] + 1 } else { 65_536 };
+        for (count, others) in [(beyond - 1, 1), (beyond, 1), (beyond, 2)] {
+            let mut grid = [others; 3];
+            grid[axis] = count;
+            let all = grid.iter().product::<u32>();
+            // One more element, which nobody writes.
+            let contents = [[[0; 4].as_slice(), &vec![0xa5; (all as usize + 1) * 4]].concat()];
+            let options = LaunchOptions::workgroups(grid);
+            let Some(after) = harness.launch(group, &executable, &contents, &[], &options) else { return };
+            let expected: Vec<u32> = [all].into_iter().chain(0..all).chain([0xa5a5_a5a5]).collect();
+            harness.elements(group, Type::U32, [&bytes(&expected), &after[0]], |i| {
+                format!("a grid of {grid:?}: how many ran, then each one's number; element {i}")
+            });
+        }
+    }
 }
 
 fn ids(harness: &mut Harness<'_>) {
