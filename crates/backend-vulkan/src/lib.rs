@@ -115,8 +115,12 @@ impl VulkanBackend {
         let instance = Instance::open(options.validation)?;
         let physical = instance.physical_devices()?;
         let queried: Vec<_> = physical.iter().map(|device| instance.query(*device)).collect();
-        let (index, snapshot) = plan::choose(&queried, options.device.as_deref())
-            .map_err(|reason| unavailable(format!("{reason}; {INSTALL_HINT}")))?;
+        let (index, snapshot) =
+            plan::choose(&queried, options.device.as_deref()).map_err(|reason| match reason {
+                // There is a driver; another name is what helps.
+                plan::ChoiceError::NoMatch { .. } => unavailable(reason.to_string()),
+                reason => unavailable(format!("{reason}; {INSTALL_HINT}")),
+            })?;
         let physical = physical[index];
         let directory = options.probe_directory.as_deref();
         let quirks = probe::quirks(&instance, physical, snapshot, directory)?;

@@ -58,6 +58,7 @@ fn a_device_is_selected_by_name_or_index_or_refused() {
         let Error::Unavailable { backend, reason } = &error else { panic!("{error}") };
         assert_eq!(backend, "vulkan");
         assert!(reason.contains(selector) && reason.contains(&name), "{reason}");
+        assert!(!reason.contains("install"), "{reason}");
     }
 }
 

@@ -449,3 +449,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_count_with_a_type_is_told_to_go_without() {
+    for count in ["64u32", "4294967296", "0x10"] {
+        let text = format!("fulgurite 1\nkernel @k workgroup(1, 1, 1) {{\n  shared %s: u32[{count}]\n}}\n");
+        let all = parse(&text).unwrap_err();
+        let told = &all.all()[0];
+        assert_eq!(told.code, Code::BadLiteral, "{count}");
+        assert_eq!(
+            told.fix_or_explanation(),
+            "A count is decimal digits and no more, below 2^32.",
+            "{count}"
+        );
+    }
+}

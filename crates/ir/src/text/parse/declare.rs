@@ -2,7 +2,7 @@
 
 use fulgurite_spec::device::Capability;
 use fulgurite_spec::limits::MAX_NAME_BYTES;
-use fulgurite_spec::{Code, Type};
+use fulgurite_spec::{Code, Diagnostic, Type};
 
 use super::super::{VERSION, is_number};
 use super::{Meaning, Parsed, Parser, Region, Stop, Token, TokenKind};
@@ -63,9 +63,10 @@ impl<'t> Parser<'t> {
                     Some((digits, ty)) if !digits.is_empty() && Type::parse(ty).is_some() => {
                         format!("a count is stated without a type: `{digits}`")
                     }
-                    _ => format!("`{}` is no number below 2^32", token.text),
+                    _ => format!("`{}` is no number below 2^32", token.text.escape_debug()),
                 };
-                Err(self.error(Code::BadLiteral, token.place, message))
+                let problem = Diagnostic::new(Code::BadLiteral, token.place, message);
+                Err(self.report(problem.with_fix("A count is decimal digits and no more, below 2^32.")))
             }
         }
     }
