@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use fulgurite_pipeline_cache::{
-    CacheCount, Digest, DiskOptions, DiskPipelineCache, DiskStats, Entry, InvalidateReport, Pack,
-    PayloadKind, VerifyReport,
+    Ban, CacheCount, CacheOptions, Digest, DiskOptions, DiskPipelineCache, DiskStats, Entry,
+    InvalidateReport, Pack, PayloadKind, PipelineCache, VerifyReport,
 };
 use serde_json::{Value, json};
 
@@ -45,6 +45,14 @@ enum Command {
         /// Each a kernel text (`.fg`), or 64 hex digits: the digest of a kernel or of one entry
         #[arg(required = true, value_name = "KERNEL")]
         kernels: Vec<String>,
+    },
+    /// List the kernels that are not compiled for now, because processes ended while a driver compiled them
+    Bans,
+    /// Let a driver compile what it was not asked for any more
+    Lift {
+        /// Each the 64 hex digits that the error or `bans` gives
+        #[arg(required = true, value_name = "DIGEST")]
+        digests: Vec<String>,
     },
     /// Write entries into one file
     Export {
@@ -85,6 +93,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         }
         DiskPipelineCache::open(&root, options).map_err(|error| anyhow::anyhow!("{}", error.diagnostic()))
     };
+    let kept = || open(DiskOptions::default()).map(|_| PipelineCache::open(CacheOptions::in_folder(&root)));
     let (answer, ok) = match &args.command {
         Command::Stats => (stats(&root, &told(open(DiskOptions::default().read_only())?.stats())?), true),
         Command::Verify => {
@@ -108,6 +117,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
             let rows = vec![("removed", json!(report.removed)), ("bytes", json!(report.bytes))];
             (rows, report.failed.is_empty())
         }
+        Command::Bans => (vec![("bans", Value::Array(bans(&kept()?)))], true),
+        Command::Lift { digests } => lift(&kept()?, digests)?,
         Command::Remove { kernels } => remove(&open(DiskOptions::default())?, kernels)?,
         Command::Export { file, kind } => {
             let kinds = kinds(kind)?;
@@ -217,6 +228,33 @@ fn remove(disk: &DiskPipelineCache, kernels: &[String]) -> anyhow::Result<(Rows,
     Ok((rows, failed.is_empty()))
 }
 
+/// A line for each ban.
+fn bans(cache: &PipelineCache) -> Vec<Value> {
+    let mut all = cache.bans();
+    all.sort_by_key(|ban| ban.left);
+    let one = |ban: &Ban| {
+        json!({
+            "digest": ban.program.to_string(),
+            "processes": ban.deaths,
+            "seconds_left": ban.left.as_secs(),
+            "lift": ban.command(),
+        })
+    };
+    all.iter().map(one).collect()
+}
+
+fn lift(cache: &PipelineCache, digests: &[String]) -> anyhow::Result<(Rows, bool)> {
+    let parse = |text: &String| {
+        Digest::parse(&text.to_ascii_lowercase())
+            .with_context(|| format!("error[FG0704]: `{text}` is not a digest of 64 hex digits"))
+    };
+    // Nothing is lifted if any is wrong.
+    let digests = digests.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
+    let unknown: Vec<_> = digests.iter().filter(|digest| !cache.lift(**digest)).collect();
+    unknown.iter().for_each(|digest| eprintln!("{digest}: nothing is held against it"));
+    Ok((vec![("lifted", json!(digests.len() - unknown.len()))], unknown.is_empty()))
+}
+
 /// The digest that `name` is, or of the kernel in the file of that name.
 fn digest_of(name: &str) -> anyhow::Result<Digest> {
     if let Some(digest) = Digest::parse(&name.to_ascii_lowercase()) {
@@ -313,9 +351,13 @@ fn print(rows: &Rows, as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A kernel of a list, on a line.
+/// A kernel or a ban of a list, on a line.
 fn line(one: &Value) -> String {
     let text = |name: &str| one[name].as_str().unwrap_or("-");
+    if let Some(seconds) = one["seconds_left"].as_u64() {
+        let (processes, minutes) = (&one["processes"], seconds.div_ceil(60));
+        return format!("{processes} processes ended, {minutes} min left: {}", text("lift"));
+    }
     let milliseconds = one["milliseconds"].to_string();
     format!("{milliseconds:>8} ms  {}: {}", text("file"), text("from"))
 }
@@ -369,6 +411,39 @@ mod tests {
         assert!(remove(&[other.to_string().to_uppercase(), entry.to_string()]).unwrap());
         assert_eq!(has(), [false, false, false, false, true, false]);
         assert!(remove(&[other.to_string()]).unwrap(), "what is not there need not be removed");
+    }
+
+    #[test]
+    fn a_ban_is_listed_and_lifted_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("pipelines");
+        let [banned, other] = [b"banned", b"others"].map(|name| Digest::of(name));
+        let open = || PipelineCache::open(CacheOptions::in_folder(&root));
+        drop(open());
+        // A record for each process that ended, as `docs/cache-format.md` has them.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let record = |program: Digest| {
+            let mut record = b"FGCR\x02\x01\0\0".to_vec();
+            record.extend_from_slice(program.as_bytes());
+            record.extend_from_slice(&now.to_le_bytes());
+            record.extend_from_slice(&[0; 8]);
+            let seal = Digest::of(&record);
+            record.extend_from_slice(&seal.as_bytes()[..8]);
+            record
+        };
+        let log = [record(banned).repeat(3), record(other).repeat(4)].concat();
+        std::fs::write(root.join("crashes.log"), log).unwrap();
+        let listed: Vec<String> = bans(&open()).iter().map(line).collect();
+        assert!(listed[0].contains("3 processes ended, 60 min left: cargo xtask cache lift"), "{listed:?}");
+        assert!(listed[1].starts_with("4 processes ended, 120 min left"), "{listed:?}");
+        let lift = |digest: String| {
+            let command = Command::Lift { digests: vec![digest] };
+            run(&Args { root: Some(root.clone()), json: true, command })
+        };
+        assert!(lift("none".to_owned()).unwrap_err().to_string().contains("FG0704"));
+        assert!(lift(banned.to_string()).unwrap());
+        assert_eq!(open().bans().iter().map(|ban| ban.program).collect::<Vec<_>>(), [other]);
+        assert!(!lift(banned.to_string()).unwrap(), "it says that there was nothing to lift");
     }
 
     #[test]

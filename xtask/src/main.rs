@@ -65,6 +65,9 @@ fn backend_ids(registry: &fulgurite::Registry, wanted: &str) -> Vec<String> {
 
 /// 0: all is well; 1: something failed; 2: the command could not be carried out.
 fn main() -> ExitCode {
+    // Without it the command works as well; an interrupted compile is suspected once.
+    #[cfg(unix)]
+    let _ = fulgurite::handle_interrupts();
     let result = match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
         Command::BenchStart(args) => bench::play(&args),

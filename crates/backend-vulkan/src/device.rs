@@ -38,6 +38,8 @@ pub(crate) struct Device {
     allocator: ManuallyDrop<Mutex<Allocator>>,
     instance: ManuallyDrop<Arc<Instance>>,
     lost: AtomicBool,
+    /// The process that opened it: one that is forked from it has none of the driver's threads.
+    process: u32,
     /// The functions of `VK_KHR_pipeline_binary`, where the device has it.
     binaries: Option<pipeline_binary::Functions>,
     /// Compiled kernels that outlive the process.
@@ -76,6 +78,7 @@ impl Device {
                 allocator: ManuallyDrop::new(Mutex::new(allocator)),
                 instance: ManuallyDrop::new(instance),
                 lost: AtomicBool::new(false),
+                process: std::process::id(),
             })),
             Err(error) => {
                 // SAFETY: nothing was made from the device that is still alive.
@@ -122,13 +125,20 @@ impl Device {
         }
     }
 
-    /// Whether the device was given up; then nothing of it may be destroyed.
+    /// Whether the device was given up, or is another process's; then nothing of it may be destroyed.
     pub(crate) fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::SeqCst)
+        self.lost.load(Ordering::SeqCst) || self.is_forked()
     }
 
-    /// An error if the device was given up.
+    fn is_forked(&self) -> bool {
+        self.process != std::process::id()
+    }
+
+    /// An error if the device was given up, or is another process's.
     pub(crate) fn check_alive(&self) -> Result<(), Error> {
+        if self.is_forked() {
+            return Err(DeviceError::Lost("a fork: a device is its process's own, open another").into());
+        }
         if self.is_lost() { Err(DeviceError::Lost("an earlier launch").into()) } else { Ok(()) }
     }
 
@@ -176,6 +186,9 @@ fn kept(
     let global_key = binaries.and_then(|functions| functions.global_key().ok()).unwrap_or_default();
     let driver = Driver::new(plan.keeping, plan.writer);
     let Some(store) = store else { return Kept::nothing(driver) };
+    if store.disk().is_some() {
+        crate::exit::forget_marks_at_exit();
+    }
     let extensions = plan.extensions.iter().map(|name| name.to_string_lossy().into_owned());
     // Every feature by its name; the order is that of the fields.
     let features: Vec<String> = extensions.chain([format!("{:?}", plan.features)]).collect();

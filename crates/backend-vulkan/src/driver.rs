@@ -49,7 +49,7 @@ pub(crate) enum Feedback {
 
 /// The calls of a driver that concern one shader. Handles are of its device.
 pub(crate) trait Functions {
-    /// `vkCreateComputePipelines`. `PIPELINE_COMPILE_REQUIRED` is an error here.
+    /// `vkCreateComputePipelines`. `PIPELINE_COMPILE_REQUIRED` is an error here, and `TIMEOUT` one of a driver that was still at it.
     fn create_pipeline(&self, with: With<'_>) -> VkResult<(vk::Pipeline, Feedback)>;
     /// `vkCreatePipelineCache`.
     fn create_cache(&self, data: &[u8]) -> VkResult<vk::PipelineCache>;
@@ -173,10 +173,11 @@ impl Driver {
     }
 }
 
-/// What a failure to make a pipeline from what was kept means: a lost device is lost, anything else is that it is refused.
+/// What a failure to make a pipeline from what was kept means: a lost device is lost, a driver that takes too long is asked for nothing
+/// more, anything else is that it is refused.
 fn refused(error: vk::Result) -> VkResult<Restored> {
     match error {
-        vk::Result::ERROR_DEVICE_LOST => Err(error),
+        vk::Result::ERROR_DEVICE_LOST | vk::Result::TIMEOUT => Err(error),
         _ => Ok(Restored::Refused(error)),
     }
 }

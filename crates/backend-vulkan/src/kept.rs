@@ -121,9 +121,7 @@ impl Kept {
 
     /// The pipeline of `source`, compiled unless the driver's binary was kept.
     pub(crate) fn pipeline(&self, source: &Source<'_>, policy: CachePolicy) -> Result<MadePipeline, Failure> {
-        let program = source.key.digest();
-        let identity =
-            PipelineCacheIdentity::new(PayloadKind::Binary, program, source.policy, self.fingerprint);
+        let identity = self.identity(source);
         let compiled = |handle, miss: Option<_>| {
             // A driver that keeps nothing misses nothing.
             let miss = miss.filter(|_| self.driver.keeps() != Some(false));
@@ -177,9 +175,17 @@ impl Kept {
         }
     }
 
+    /// What the driver's binary of `source` is found by, and what is suspected if a process ends while the driver compiles it: another
+    /// driver, another version or other words are something else.
+    fn identity(&self, source: &Source<'_>) -> PipelineCacheIdentity {
+        PipelineCacheIdentity::new(PayloadKind::Binary, source.key.digest(), source.policy, self.fingerprint)
+    }
+
     fn compile(&self, source: &Source<'_>) -> Result<(vk::Pipeline, Option<Vec<u8>>), Failure> {
         self.driver_compiles.fetch_add(1, Relaxed);
-        let made = self.store.compile(source.key.digest(), || self.driver.compile(source.functions))??;
+        let made = self
+            .store
+            .compile(self.identity(source).digest(), || self.driver.compile(source.functions))??;
         if self.driver.keeps() == Some(false) {
             self.store.notice(&CacheError::DriverKeepsNothing);
         }
@@ -259,7 +265,7 @@ impl Failure {
     pub(crate) fn into_error(self, driver: impl FnOnce(vk::Result) -> Error) -> Error {
         match self {
             Self::Driver(result) => driver(result),
-            Self::Cache(CacheError::Crashes { crashes }) => DeviceError::Crashes { crashes }.into(),
+            Self::Cache(CacheError::Banned(ban)) => DeviceError::Banned(ban.to_string()).into(),
             Self::Cache(error) => Error::Internal(error.to_string()),
         }
     }

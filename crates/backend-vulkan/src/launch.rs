@@ -308,23 +308,9 @@ impl<'l> Prepared<'l> {
 
         let pipeline = &self.artifact.pipeline;
         let device = &pipeline.device;
-        let layouts = [pipeline.set_layout];
-        let info =
-            vk::DescriptorSetAllocateInfo::default().descriptor_pool(slot.descriptors).set_layouts(&layouts);
-        // SAFETY: the pool is of a slot that is not in use, and has room for what its launches bind.
-        let sets = unsafe { device.raw.allocate_descriptor_sets(&info) }
-            .map_err(|r| device.fail("vkAllocateDescriptorSets", r, 0))?;
-        let set = sets.first().copied().unwrap_or_default();
-        let writes: Vec<_> = infos
-            .iter()
-            .map(|(binding, info)| {
-                vk::WriteDescriptorSet::default()
-                    .dst_set(set)
-                    .dst_binding(*binding)
-                    .descriptor_type(vk::DescriptorType::STORAGE_BUFFER)
-                    .buffer_info(std::slice::from_ref(info))
-            })
-            .collect();
+        let set = allocate_set(device, slot, pipeline.set_layout)?;
+        let writes: Vec<_> =
+            infos.iter().map(|(binding, info)| write_of(set, *binding, std::slice::from_ref(info))).collect();
         // SAFETY: the set is new and used by no submission; the buffers are alive and the ranges within them.
         unsafe { device.raw.update_descriptor_sets(&writes, &[]) };
         Ok(set)
@@ -363,6 +349,40 @@ impl<'l> Prepared<'l> {
         }
         pipeline.device.end_label(commands, label);
     }
+}
+
+/// A descriptor set of a slot that is not in use.
+pub(crate) fn allocate_set(
+    device: &Device,
+    slot: &Slot,
+    layout: vk::DescriptorSetLayout,
+) -> Result<vk::DescriptorSet, Error> {
+    let layouts = [layout];
+    let info =
+        vk::DescriptorSetAllocateInfo::default().descriptor_pool(slot.descriptors).set_layouts(&layouts);
+    // SAFETY: the pool is of a slot that is not in use, and has room for what its launches bind.
+    let sets = unsafe { device.raw.allocate_descriptor_sets(&info) }
+        .map_err(|r| device.fail("vkAllocateDescriptorSets", r, 0))?;
+    Ok(sets.first().copied().unwrap_or_default())
+}
+
+/// What binds a buffer.
+pub(crate) fn write_of(
+    set: vk::DescriptorSet,
+    binding: u32,
+    info: &[vk::DescriptorBufferInfo],
+) -> vk::WriteDescriptorSet<'_> {
+    vk::WriteDescriptorSet::default()
+        .dst_set(set)
+        .dst_binding(binding)
+        .descriptor_type(vk::DescriptorType::STORAGE_BUFFER)
+        .buffer_info(info)
+}
+
+/// Bytes of push constants.
+pub(crate) fn pushed_bytes(layout: &Layout) -> u32 {
+    let is_pushed = layout.placement == BlockPlacement::PushConstants;
+    if is_pushed { layout.block_words * 4 } else { 0 }
 }
 
 /// Writes the first timestamp once all earlier work is done: the time waiting for it does not count.

@@ -18,6 +18,8 @@
 //! | `pipeline` | from a kernel to a pipeline, and the executable's id |
 //! | `kept` | modules and pipelines by way of the pipeline cache |
 //! | `driver` | which calls make a pipeline of what its driver kept |
+//! | `compiler` | the threads on which drivers compile, and for how long |
+//! | `exit` | what is left to do when the process exits |
 //! | `blob` | what a driver keeps, as bytes; pure |
 //! | `launch` | launches |
 //! | `graph` | recorded launches, copies and fills |
@@ -29,6 +31,9 @@
 //! no loop that listens, is given more time ([`Options::patience`]). It is a timeout if it then comes back. If it
 //! does not, the device is given up, its handles leaked on purpose, and every later call says that it is lost.
 //!
+//! A driver that takes too long to compile ([`Options::compile_limit`]) is left to it, with all that it may still use: that is never
+//! destroyed, nor is the device, which goes on.
+//!
 //! This is the one crate of the workspace with unsafe code. What it relies on is that the words which
 //! [`fulgurite_spirv::emit`] makes from a verified kernel are a valid module, and that nobody but this user and the system
 //! writes where they are kept: the pipeline cache refuses folders that others may write, and whoever brings a pack vouches for it.
@@ -38,9 +43,11 @@
 mod bfloat16;
 mod blob;
 mod commands;
+mod compiler;
 mod device;
 mod driver;
 mod error;
+mod exit;
 mod graph;
 mod instance;
 mod kept;

@@ -40,6 +40,9 @@ pub struct Options {
     /// that long. Default: 10 seconds for a kernel that can be told to end (its loops poll), and for any other, which
     /// always ends by itself, ten times its timeout but at least 60 seconds.
     pub patience: Option<Duration>,
+    /// How long the driver may take to compile a kernel, each of its forms by itself; a compile that takes longer is an error
+    /// (`FG0614`). No driver can be told to stop, so it goes on in the background. Default: two minutes.
+    pub compile_limit: Option<Duration>,
 }
 
 /// Kernels to be read ahead. Two lists are equal if their kernels are, whatever their names.
@@ -98,6 +101,7 @@ impl Options {
             addresses: text("FULGURITE_VULKAN_ADDRESSES").is_some_and(|v| v.trim() != "0"),
             rules: text("FULGURITE_VULKAN_RULES").map(|v| v.trim().to_owned()),
             patience: None,
+            compile_limit: None,
             probe_directory: root.as_ref().map(|path| path.join("probes")),
             cache_directory: root.map(|path| path.join("pipelines")),
             packs: Vec::new(),
@@ -144,6 +148,13 @@ impl Options {
     #[must_use]
     pub fn patience(mut self, limit: Duration) -> Self {
         self.patience = Some(limit);
+        self
+    }
+
+    /// Waits no longer than this for the driver to compile a kernel.
+    #[must_use]
+    pub fn compile_limit(mut self, limit: Duration) -> Self {
+        self.compile_limit = Some(limit);
         self
     }
 

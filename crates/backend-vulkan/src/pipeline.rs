@@ -1,23 +1,31 @@
 //! From a module to a compute pipeline, and the identity of what was compiled. Launching it is
 //! [`crate::launch`]'s.
 
+use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 
 use ash::prelude::VkResult;
 use ash::vk;
 use fulgurite_driver_core::{
-    CacheOrigin, CachePolicy, CompileOptions, Error, OptimizationLevel, TargetProfile,
+    CacheOrigin, CachePolicy, CompileOptions, DeviceError, Error, OptimizationLevel, TargetProfile,
 };
 use fulgurite_ir::{BufferId, Kernel, Memory, VerifiedKernel};
 use fulgurite_pipeline_cache::{Digest, DigestBuilder, PipelineCacheKey, artifact_digest};
-use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile};
+use fulgurite_spirv::{Layout, Module, Profile};
 
+use crate::commands::Lease;
+use crate::compiler;
 use crate::device::Device;
 use crate::driver::{Feedback, Functions, With};
 use crate::error::BACKEND;
 use crate::kept::{self, MadePipeline, Source};
+use crate::launch::{allocate_set, pushed_bytes, write_of};
 use crate::pipeline_binary::{BinaryInfo, CAPTURE_DATA, PipelineBinary, StoredBinary};
-use crate::plan::{check_kernel, check_layout, check_module, needs_addresses};
+use crate::plan::{check_kernel, check_layout, check_local_arrays, check_module, needs_addresses};
+use crate::sync::{Ticket, Waited};
+
+/// How many times the limit of compiling later launches wait for a driver that compiles on the queue.
+const LATER: u32 = 10;
 
 /// A kernel compiled for one device.
 pub(crate) struct VulkanExecutable {
@@ -94,6 +102,9 @@ fn admit(device: &Device, kernel: &VerifiedKernel, profile: &Profile) -> Result<
     device.check_alive()?;
     Error::check_needs(kernel, &device.plan.snapshot)?;
     check_kernel(kernel, &device.plan.snapshot.limits)?;
+    if device.plan.compiles_late {
+        check_local_arrays(kernel, device.plan.compile_limit)?;
+    }
     match fulgurite_spirv::unsupported(kernel, profile) {
         Some(needs) => Err(Error::unsupported(needs, "no such thing")),
         None => Ok(()),
@@ -146,10 +157,15 @@ fn form_of(
     let key = kept::key(kernel, &module);
     let mut pipeline = Pipeline::with_layouts(Arc::clone(device), &module.layout)?;
     let made = {
-        let shader = Shader::create(device, &module.words, pipeline.layout, flags)?;
+        let shader = Shader::create(device, &module, &pipeline, flags)?;
         let artifact = || artifact_digest(&module.to_bytes());
         let source = Source { functions: &shader, key, policy: shader.policy(), artifact: &artifact };
         let made = device.kept().pipeline(&source, policy);
+        if shader.is_left.get() {
+            // The driver may still use it, and the device.
+            std::mem::forget(pipeline);
+            return Err(DeviceError::CompileTimeout(device.plan.compile_limit).into());
+        }
         made.map_err(|failure| {
             failure.into_error(|result| device.fail("vkCreateComputePipelines", result, 0))
         })?
@@ -284,9 +300,9 @@ impl Pipeline {
         let sets = [self.set_layout];
         let ranges = [vk::PushConstantRange::default()
             .stage_flags(vk::ShaderStageFlags::COMPUTE)
-            .size(layout.block_words * 4)];
+            .size(pushed_bytes(layout))];
         let mut info = vk::PipelineLayoutCreateInfo::default().set_layouts(&sets);
-        if layout.placement == BlockPlacement::PushConstants && layout.block_words > 0 {
+        if pushed_bytes(layout) > 0 {
             info = info.push_constant_ranges(&ranges);
         }
         // SAFETY: as above, and so were the push constants.
@@ -312,46 +328,117 @@ impl Drop for Pipeline {
     }
 }
 
-/// A shader module with what a pipeline of it takes.
-struct Shader<'d> {
-    device: &'d Device,
+/// What a pipeline is made of, for whichever thread makes it.
+#[derive(Clone)]
+struct Parts {
+    device: Arc<Device>,
     module: vk::ShaderModule,
     layout: vk::PipelineLayout,
     flags: vk::PipelineCreateFlags,
 }
 
-impl<'d> Shader<'d> {
+/// A shader module with what a pipeline of it takes.
+struct Shader<'l> {
+    parts: Parts,
+    set_layout: vk::DescriptorSetLayout,
+    /// What is bound, and what is pushed.
+    bound: &'l Layout,
+    /// A driver that took too long may still use all of this: it is never destroyed.
+    is_left: Cell<bool>,
+}
+
+impl<'l> Shader<'l> {
     fn create(
-        device: &'d Device,
-        words: &[u32],
-        layout: vk::PipelineLayout,
+        device: &Arc<Device>,
+        module: &'l Module,
+        pipeline: &Pipeline,
         flags: vk::PipelineCreateFlags,
     ) -> Result<Self, Error> {
-        let info = vk::ShaderModuleCreateInfo::default().code(words);
+        let bound = &module.layout;
+        let info = vk::ShaderModuleCreateInfo::default().code(&module.words);
         // SAFETY: the words were emitted from a verified kernel, now or by whoever kept them, so they are a valid module that
         // uses only what the profile, and so the device, has. What was kept is whole, and was kept where only this user and
         // the system write, or in a pack that the caller chose.
         let module = unsafe { device.raw.create_shader_module(&info, None) }
             .map_err(|r| device.fail("vkCreateShaderModule", r, 0))?;
-        Ok(Self { device, module, layout, flags })
+        let parts = Parts { device: Arc::clone(device), module, layout: pipeline.layout, flags };
+        Ok(Self { parts, set_layout: pipeline.set_layout, bound, is_left: Cell::new(false) })
     }
 
+    /// What pipelines are made with beyond module and layout.
+    fn policy(&self) -> Digest {
+        DigestBuilder::new("fulgurite vulkan pipeline policy 1")
+            .number(self.parts.flags.as_raw().into())
+            .number(self.parts.subgroup_size().unwrap_or_default().into())
+            .finish()
+    }
+
+    /// Has a driver that compiles when a pipeline is first dispatched do it now, by a dispatch of no workgroups: else a launch would
+    /// take as long as the compile, and end at its timeout. False if it takes too long. Whatever else goes wrong
+    /// is the first launch's.
+    fn dispatch_nothing(&self, pipeline: vk::Pipeline) -> bool {
+        let device = &self.parts.device;
+        let Ok(mut lease) = device.lease() else { return true };
+        // SAFETY: the pipeline and its layouts live until the lease is done, or are never destroyed.
+        let begun = unsafe { self.submit_nothing(&mut lease, pipeline) };
+        match begun.and_then(|ticket| device.wait(ticket, device.plan.compile_limit)) {
+            Ok(Waited::Expired) => {
+                std::mem::forget(lease);
+                return false;
+            }
+            Ok(Waited::Done) => lease.done(),
+            Err(_) => {}
+        }
+        true
+    }
+
+    /// Submits a dispatch of no workgroups.
+    ///
+    /// # Safety
+    /// The pipeline and its layouts live until the submission is done.
+    unsafe fn submit_nothing(&self, lease: &mut Lease, pipeline: vk::Pipeline) -> Result<Ticket, Error> {
+        let device = &self.parts.device;
+        lease.reset_descriptors()?;
+        let bindings = self.bound.bindings();
+        let mut set = vk::DescriptorSet::null();
+        if !bindings.is_empty() {
+            // Nothing reads or writes it, but something must be bound.
+            let info = [lease.slot().control.descriptor(lease.slot().control_range(0))];
+            set = allocate_set(device, lease.slot(), self.set_layout)?;
+            let writes: Vec<_> = bindings.iter().map(|binding| write_of(set, *binding, &info)).collect();
+            // SAFETY: the set is new and used by no submission; the buffer is the slot's own.
+            unsafe { device.raw.update_descriptor_sets(&writes, &[]) };
+        }
+        let pushed = pushed_bytes(self.bound);
+        lease.record(|raw, commands| {
+            let point = vk::PipelineBindPoint::COMPUTE;
+            // SAFETY: `commands` is being recorded; pipeline, set and push constants fit each other.
+            unsafe {
+                raw.cmd_bind_pipeline(commands, point, pipeline);
+                if set != vk::DescriptorSet::null() {
+                    raw.cmd_bind_descriptor_sets(commands, point, self.parts.layout, 0, &[set], &[]);
+                }
+                if pushed > 0 {
+                    let (stage, zeros) = (vk::ShaderStageFlags::COMPUTE, vec![0; pushed as usize]);
+                    raw.cmd_push_constants(commands, self.parts.layout, stage, 0, &zeros);
+                }
+                raw.cmd_dispatch(commands, 0, 0, 0);
+            }
+        })?;
+        // A driver that takes too long holds up whatever comes later, which should wait rather than give the device up.
+        let budget = device.plan.compile_limit.saturating_mul(LATER);
+        // SAFETY: by this function's contract; what was recorded refers to nothing else than the lease's own.
+        unsafe { lease.submit(budget, &[]) }
+    }
+}
+
+impl Parts {
     /// The subgroup's size that pipelines ask for.
     fn subgroup_size(&self) -> Option<u32> {
         let plan = &self.device.plan;
         plan.features.subgroup_size_control.then_some(plan.profile.subgroup_size)
     }
 
-    /// What pipelines are made with beyond module and layout.
-    fn policy(&self) -> Digest {
-        DigestBuilder::new("fulgurite vulkan pipeline policy 1")
-            .number(self.flags.as_raw().into())
-            .number(self.subgroup_size().unwrap_or_default().into())
-            .finish()
-    }
-}
-
-impl Functions for Shader<'_> {
     fn create_pipeline(&self, with: With<'_>) -> VkResult<(vk::Pipeline, Feedback)> {
         let stage = vk::PipelineShaderStageCreateInfo::default()
             .stage(vk::ShaderStageFlags::COMPUTE)
@@ -405,35 +492,73 @@ impl Functions for Shader<'_> {
         };
         Ok((handle, feedback))
     }
+}
+
+impl Functions for Shader<'_> {
+    fn create_pipeline(&self, with: With<'_>) -> VkResult<(vk::Pipeline, Feedback)> {
+        let compiling = match with {
+            With::Compiler => Some(With::Compiler),
+            With::CapturingCompiler => Some(With::CapturingCompiler),
+            With::Cache(cache) => Some(With::Cache(cache)),
+            // Nothing is compiled: that takes no other thread.
+            With::CacheOnly(_) | With::Binaries(_) => None,
+        };
+        let plan = &self.parts.device.plan;
+        let made = match compiling {
+            None => Some(self.parts.create_pipeline(with)),
+            Some(with) => {
+                let parts = self.parts.clone();
+                compiler::within(plan.compile_limit, move || parts.create_pipeline(with))
+            }
+        };
+        let in_time = match made {
+            Some(Ok((pipeline, _))) if plan.compiles_late => self.dispatch_nothing(pipeline),
+            Some(_) => true,
+            None => false,
+        };
+        match made.filter(|_| in_time) {
+            Some(made) => made,
+            None => {
+                self.is_left.set(true);
+                Err(vk::Result::TIMEOUT)
+            }
+        }
+    }
 
     fn create_cache(&self, data: &[u8]) -> VkResult<vk::PipelineCache> {
         let info = vk::PipelineCacheCreateInfo::default().initial_data(data);
         // SAFETY: the data is empty, or was written by this driver for this device, which its header says.
-        unsafe { self.device.raw.create_pipeline_cache(&info, None) }
+        unsafe { self.parts.device.raw.create_pipeline_cache(&info, None) }
     }
 
     fn cache_data(&self, cache: vk::PipelineCache) -> VkResult<Vec<u8>> {
+        if self.is_left.get() {
+            return Err(vk::Result::TIMEOUT);
+        }
         // SAFETY: the cache is of this device.
-        unsafe { self.device.raw.get_pipeline_cache_data(cache) }
+        unsafe { self.parts.device.raw.get_pipeline_cache_data(cache) }
     }
 
     fn destroy_cache(&self, cache: vk::PipelineCache) {
+        if self.is_left.get() {
+            return;
+        }
         // SAFETY: the cache is of this device, and no call uses it.
-        unsafe { self.device.raw.destroy_pipeline_cache(cache, None) };
+        unsafe { self.parts.device.raw.destroy_pipeline_cache(cache, None) };
     }
 
     fn captured(&self, pipeline: vk::Pipeline) -> VkResult<Vec<StoredBinary>> {
-        let functions = self.device.binaries().ok_or(vk::Result::ERROR_EXTENSION_NOT_PRESENT)?;
+        let functions = self.parts.device.binaries().ok_or(vk::Result::ERROR_EXTENSION_NOT_PRESENT)?;
         functions.captured(pipeline)
     }
 
     fn create_binaries(&self, stored: &[StoredBinary]) -> VkResult<Vec<PipelineBinary>> {
-        let functions = self.device.binaries().ok_or(vk::Result::ERROR_EXTENSION_NOT_PRESENT)?;
+        let functions = self.parts.device.binaries().ok_or(vk::Result::ERROR_EXTENSION_NOT_PRESENT)?;
         functions.restore(stored)
     }
 
     fn destroy_binaries(&self, binaries: &[PipelineBinary]) {
-        if let Some(functions) = self.device.binaries() {
+        if let Some(functions) = self.parts.device.binaries() {
             functions.destroy(binaries);
         }
     }
@@ -441,7 +566,10 @@ impl Functions for Shader<'_> {
 
 impl Drop for Shader<'_> {
     fn drop(&mut self) {
+        if self.is_left.get() {
+            return;
+        }
         // SAFETY: a shader module is needed only while pipelines are made from it.
-        unsafe { self.device.raw.destroy_shader_module(self.module, None) };
+        unsafe { self.parts.device.raw.destroy_shader_module(self.parts.module, None) };
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ash::{ext, khr};
 use fulgurite_driver_core::Error;
 use fulgurite_ir::analysis::{Event, Walk};
-use fulgurite_ir::{InstId, InstKind, Kernel};
+use fulgurite_ir::{ArrayDecl, InstId, InstKind, Kernel};
 use fulgurite_spec::device::{Capability, DeviceSnapshot, Limits, Matrices, MatrixShapes};
 use fulgurite_spec::limits::{
     MAX_DECLARATIONS, MAX_SHARED_BYTES, MAX_SUBGROUP_SIZE, MAX_WORKGROUP_INVOCATIONS,
@@ -22,6 +22,8 @@ use crate::options::Options;
 use crate::snapshot::{ApiVersion, DeviceKind, Independence, PhysicalSnapshot, QueryError, TypeFeatures};
 use crate::{bfloat16, pipeline_binary, record};
 
+/// How long a driver may take to compile a kernel, if the caller does not say.
+const COMPILE_LIMIT: Duration = Duration::from_secs(120);
 /// The vendor id of NVIDIA.
 const NVIDIA: u32 = 0x10de;
 
@@ -68,6 +70,10 @@ pub(crate) struct DevicePlan {
     pub(crate) bounds: Bounds,
     /// How long a launch that timed out may take to come back, if the caller said so.
     pub(crate) patience: Option<Duration>,
+    /// How long the driver may take to compile a kernel.
+    pub(crate) compile_limit: Duration,
+    /// Whether it compiles when a pipeline is first dispatched.
+    pub(crate) compiles_late: bool,
     pub(crate) profile: Profile,
     /// How the driver keeps pipelines.
     pub(crate) keeping: Keeping,
@@ -270,6 +276,8 @@ pub(crate) fn plan(
         }),
         bounds,
         patience: options.patience,
+        compile_limit: options.compile_limit.unwrap_or(COMPILE_LIMIT),
+        compiles_late: record::compiles_late(physical),
         keeping: match (physical.features.pipeline_binaries, physical.features.cache_control) {
             (true, _) => Keeping::Binaries,
             (false, true) => Keeping::CacheData,
@@ -563,6 +571,26 @@ pub(crate) fn check_kernel(kernel: &Kernel, limits: &Limits) -> Result<(), Error
         ));
     }
     Ok(())
+}
+
+/// Whether the driver compiles the local arrays of a kernel within `limit`, if it is one of those that keep each scalar of an array in
+/// a register of the compiler's: the time grows with the square of their number, and is seconds for 512.
+pub(crate) fn check_local_arrays(kernel: &Kernel, limit: Duration) -> Result<(), Error> {
+    let limit = limit.as_secs_f64();
+    let count = |array: &ArrayDecl| f64::from(array.len) * f64::from(array.element.lanes.count());
+    let scalars = kernel.locals.iter().map(count);
+    let seconds: f64 = scalars.clone().map(|n| record::SECONDS_OF_1024_LOCALS * (n / 1024.0).powi(2)).sum();
+    if seconds * record::SLOWER <= limit {
+        return Ok(());
+    }
+    let most = 1024.0 * (limit / record::SLOWER / record::SECONDS_OF_1024_LOCALS).sqrt();
+    Err(Error::unsupported(
+        format!(
+            "{} scalars in local arrays, which the driver takes {seconds:.0} seconds or more to compile",
+            scalars.sum::<f64>()
+        ),
+        format!("at most {most:.0} in an array for a compile limit of {limit} seconds"),
+    ))
 }
 
 /// Whether a kernel has more buffers than there are descriptors for, and the device has the 64-bit integers that reaching them

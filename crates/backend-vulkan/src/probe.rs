@@ -102,9 +102,6 @@ kernel @fence_probe workgroup(64, 1, 1) {
 /// How far the kernel counts, in turn: a limit is most likely near 2¹⁶.
 const COUNTS: [u32; 2] = [100_000, 4_000_000];
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes of stack of the threads that compile: some drivers' compilers recurse.
-const STACK_BYTES: usize = 8 << 20;
-
 /// The quirks of `snapshot`'s driver: remembered in `directory`, or probed and then remembered there.
 pub(crate) fn quirks(
     instance: &Arc<Instance>,
@@ -157,7 +154,7 @@ fn compile(
 ) -> Result<Vec<Box<dyn Executable>>, Error> {
     std::thread::scope(|scope| {
         let start = |source| {
-            let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+            let thread = std::thread::Builder::new();
             // Where there are no more threads, this one does the work.
             thread.spawn_scoped(scope, move || compiled(device, source)).map_err(|_| compiled(device, source))
         };

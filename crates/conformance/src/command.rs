@@ -58,7 +58,7 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LevelArg {
-    /// For every change: under a minute for all backends
+    /// For every change: a few minutes for all backends
     Smoke,
     /// For nightly runs: twenty times the random inputs
     Full,

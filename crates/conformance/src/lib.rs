@@ -40,7 +40,7 @@ pub const VALIDATES_SPIRV: bool = cfg!(feature = "spirv-val");
 /// How much to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// For every change: under a minute for all backends on two cores.
+    /// For every change: a minute or two for each backend on two cores.
     Smoke,
     /// For nightly runs: many more random inputs.
     Full,

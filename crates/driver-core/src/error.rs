@@ -93,12 +93,12 @@ pub enum DeviceError {
     /// The device is gone.
     #[error("the device was lost during {0}")]
     Lost(&'static str),
-    /// The driver ended earlier processes while it compiled this kernel, so it was not asked again.
-    #[error("the driver ended the process {crashes} times while it compiled this kernel")]
-    Crashes {
-        /// How often.
-        crashes: u32,
-    },
+    /// Earlier processes ended while the driver compiled this kernel, so it is not asked for now.
+    #[error("{0}")]
+    Banned(String),
+    /// The driver took too long to compile a kernel, and was left to it.
+    #[error("the driver had not compiled the kernel after {0:?}")]
+    CompileTimeout(Duration),
     /// A driver call failed otherwise.
     #[error("{call} failed: {result}")]
     Call {
@@ -119,7 +119,8 @@ impl DeviceError {
             Self::Trap { .. } => Code::Trap,
             Self::Lost(_) => Code::DeviceLost,
             Self::ReadBack { .. } => Code::ReadBack,
-            Self::Crashes { .. } => Code::DriverCrash,
+            Self::Banned(_) => Code::CompileBanned,
+            Self::CompileTimeout(_) => Code::CompileTimeout,
             Self::Call { .. } => Code::DeviceFault,
         }
     }

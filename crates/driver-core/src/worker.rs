@@ -41,7 +41,7 @@ impl Process {
     /// Refuses to go on in another process.
     ///
     /// # Errors
-    /// `FG0603`: what is there of the device is its parent's.
+    /// `FG0604`: what is there of the device is its parent's.
     pub(crate) fn check(self) -> Result<(), Error> {
         if self == Self::current() {
             return Ok(());

@@ -195,6 +195,7 @@ fn a_panic_breaks_its_own_promise_only() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "somebody must wait while another lets it go on")]
 fn whoever_submits_more_than_the_bound_waits_for_one_to_end() {
     for has_queue in [false, true] {
         let (device, program, script) = open_with(Bounds::default().submitted(3));

@@ -7,11 +7,12 @@ use fulgurite_autotune::{AutotunePolicy, AutotuneStore, StoreOptions, Tuner};
 #[cfg(feature = "vulkan")]
 use fulgurite_backend_vulkan::Options as VulkanOptions;
 use fulgurite_driver_core::{
-    CacheAudit, CacheReport, Calibrations, Choice, CompileOptions, Counters, Device, Error, Invalidated,
-    LaunchOptions, Manifest, OpenOptions, Prewarmed, Registry, Replayed, Repro, Route, Wish,
+    Bounds, CacheAudit, CacheReport, Calibrations, Choice, CompileOptions, Counters, Device, Error,
+    Invalidated, LaunchOptions, Manifest, OpenOptions, Prewarmed, Registry, Replayed, Repro, Route, Wish,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::{Pack, TrustedPack};
+use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 
 use crate::buffer::{Buffer, Element};
@@ -90,17 +91,57 @@ pub struct ContextBuilder {
     autotune_directory: Option<std::path::PathBuf>,
     /// Files of tuning records, from packs.
     tuned: Vec<Vec<u8>>,
-    choice: Choice,
-    wish: Option<Wish>,
+    choices: Vec<Chosen>,
     compile: CompileOptions,
     launch: LaunchOptions,
+    bounds: Bounds,
+}
+
+/// What one call of a builder chooses.
+#[derive(Clone, Debug, PartialEq)]
+enum Chosen {
+    Backend(String),
+    #[cfg(feature = "vulkan")]
+    VulkanDevice(String),
+    Wish(Wish),
+}
+
+impl Chosen {
+    /// The id of the backend that it names; empty if it names none.
+    fn backend(&self) -> &str {
+        match self {
+            Self::Backend(id) => id,
+            #[cfg(feature = "vulkan")]
+            Self::VulkanDevice(_) => "vulkan",
+            Self::Wish(_) => "",
+        }
+    }
+
+    /// Whether not both can be had. A backend and a device of it can.
+    fn excludes(&self, other: &Self) -> bool {
+        let same_kind = std::mem::discriminant(self) == std::mem::discriminant(other);
+        if same_kind { self != other } else { self.backend() != other.backend() }
+    }
+}
+
+impl fmt::Display for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Backend(id) => write!(f, "the backend `{id}`"),
+            #[cfg(feature = "vulkan")]
+            Self::VulkanDevice(selector) => write!(f, "the Vulkan device `{selector}`"),
+            Self::Wish(_) => f.write_str("what a wish describes"),
+        }
+    }
 }
 
 impl ContextBuilder {
     /// Uses the backend called `id` and no other: `vulkan`, `cpu`, `reference`, or one that was registered.
+    ///
+    /// The order of calls does not matter: another backend, a Vulkan device for another one, or a wish beside it is an error of
+    /// [`open`](Self::open).
     pub fn backend(mut self, id: impl Into<String>) -> Self {
-        self.choice = Choice::Exactly(id.into());
-        self.wish = None;
+        self.choices.push(Chosen::Backend(id.into()));
         self
     }
 
@@ -116,15 +157,17 @@ impl ContextBuilder {
     /// # Ok::<(), fulgurite::Error>(())
     /// ```
     pub fn wish(mut self, wish: Wish) -> Self {
-        self.wish = Some(wish);
+        self.choices.push(Chosen::Wish(wish));
         self
     }
 
     /// Uses the Vulkan device `selector`: its index in the loader's order, or part of its name in any case. Other options
     /// of the backend are those of the environment; where `FULGURITE_VULKAN_DEVICE` names another device, this one wins.
     #[cfg(feature = "vulkan")]
-    pub fn vulkan_device(self, selector: impl Into<String>) -> Self {
-        self.vulkan(|options| options.device(selector)).backend("vulkan")
+    pub fn vulkan_device(mut self, selector: impl Into<String>) -> Self {
+        let selector = selector.into();
+        self.choices.push(Chosen::VulkanDevice(selector.clone()));
+        self.vulkan(|options| options.device(selector))
     }
 
     /// Looks into `pack`, too, for tuning records: a first run on a new machine that tunes nothing. The kernels of a pack are
@@ -240,6 +283,20 @@ impl ContextBuilder {
         self
     }
 
+    /// How many submissions and compiled kernels the context holds on to.
+    ///
+    /// ```
+    /// use fulgurite::{Bounds, Context};
+    ///
+    /// // A service that compiles kernels without end, and submits no more than 64 launches ahead.
+    /// let ctx = Context::builder().backend("cpu").bounds(Bounds::default().submitted(64).compiled(256)).open()?;
+    /// # Ok::<(), fulgurite::Error>(())
+    /// ```
+    pub fn bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
     /// Launch options for all launches; a field that a call states wins.
     pub fn launch_options(mut self, options: LaunchOptions) -> Self {
         self.launch = options;
@@ -249,20 +306,22 @@ impl ContextBuilder {
     /// Opens the context.
     ///
     /// # Errors
-    /// `FG0401` if there is no such backend, `FG0402` if it cannot start here, `FG0404` if none can or none will do, and
-    /// as [`calibrations`](crate::calibrations) where a wish is for some work.
+    /// `FG0401` if there is no such backend, `FG0402` if it cannot start here, `FG0404` if none can or none will do, `FG0408` if two
+    /// were asked for, and as [`calibrations`](crate::calibrations) where a wish is for some work.
     pub fn open(self) -> Result<Context, Error> {
+        check_choices(&self.choices)?;
         let open = self.open.prefetch(self.prewarm.iter().cloned()).with(self.packs);
         #[cfg(feature = "vulkan")]
         let open = self.vulkan.into_iter().fold(open, OpenOptions::with);
         let mut registry = self.registry.unwrap_or_else(registry);
         registry.configure(&open);
-        let route = match &self.wish {
-            Some(wish) if wish.work.is_some() => registry.route_for(wish, &calibrations()?)?,
-            Some(wish) => registry.route_for(wish, &Calibrations::default())?,
-            None => registry.route(&self.choice)?,
+        let route = match self.choices.first() {
+            Some(Chosen::Wish(wish)) if wish.work.is_some() => registry.route_for(wish, &calibrations()?)?,
+            Some(Chosen::Wish(wish)) => registry.route_for(wish, &Calibrations::default())?,
+            Some(named) => registry.route(&Choice::Exactly(named.backend().to_owned()))?,
+            None => registry.route(&Choice::Best)?,
         };
-        let device = Device::new(Arc::clone(route.backend()), self.compile, self.launch);
+        let device = Device::with_bounds(Arc::clone(route.backend()), self.compile, self.launch, self.bounds);
         // Whoever compiles one of those that failed is told.
         let prewarmed = device.prewarm_with_report(&self.prewarm, &CompileOptions::default(), &|_| ());
         let store = match self.autotune_directory {
@@ -274,6 +333,17 @@ impl ContextBuilder {
         let audit_threshold = self.audit_threshold.unwrap_or(CacheAudit::DEFAULT_THRESHOLD);
         Ok(Context { route, device, tuner, prewarmed: prewarmed.into(), audit_threshold })
     }
+}
+
+/// Refuses two choices of which one excludes the other, in whatever order they were made.
+fn check_choices(choices: &[Chosen]) -> Result<(), Error> {
+    for (at, one) in choices.iter().enumerate() {
+        if let Some(other) = choices[at + 1..].iter().find(|other| one.excludes(other)) {
+            let message = format!("a context was asked for on {one} and on {other}");
+            return Err(Error::invalid(Code::ContradictingChoices, message));
+        }
+    }
+    Ok(())
 }
 
 impl Context {

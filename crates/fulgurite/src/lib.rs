@@ -57,7 +57,7 @@ pub use fulgurite_derive::KernelParams;
 pub use fulgurite_kernels as kernels;
 
 pub use fulgurite_driver_core::{
-    Agreement, Apart, CacheAudit, CacheOrigin, CacheOutcome, CachePolicy, CacheReport, CacheTier,
+    Agreement, Apart, Bounds, CacheAudit, CacheOrigin, CacheOutcome, CachePolicy, CacheReport, CacheTier,
     Calibration, Calibrations, Choice, CompileOptions, Considered, Counters, DeviceError, Difference, Error,
     Freedom, GridSize, Hazard, HazardKind, Invalidated, LaunchOptions, LaunchReport, MANIFEST_SCHEMA,
     Manifest, MathMode, OpenOptions, OptimizationLevel, Pending, PipelineCacheMissReason, Prewarmed,
@@ -66,7 +66,11 @@ pub use fulgurite_driver_core::{
 };
 pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Matrix, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};
-pub use fulgurite_pipeline_cache::{Pack, PipelineFeatureFlags, TrustedPack, UnknownFeatureFlags};
+#[cfg(all(feature = "interrupts", unix))]
+pub use fulgurite_pipeline_cache::handle_interrupts;
+pub use fulgurite_pipeline_cache::{
+    Pack, PipelineFeatureFlags, TrustedPack, UnknownFeatureFlags, forget_marks,
+};
 pub use fulgurite_spec::device::DeviceSnapshot;
 pub use fulgurite_spec::{
     self as spec, Code, Diagnostic, Diagnostics, Literal, MatrixLayout, MatrixRole, MatrixScope, MatrixShape,

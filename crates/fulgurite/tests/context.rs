@@ -131,3 +131,32 @@ fn a_vulkan_device_that_is_not_there() {
     let builder = Context::builder().vulkan_device("no device has this name");
     assert_eq!(code(builder.open()), Some(Code::BackendUnavailable), "and nothing else is chosen instead");
 }
+
+#[test]
+fn the_order_of_choices_does_not_matter() {
+    use fulgurite::{ContextBuilder, Wish};
+    type Step = fn(ContextBuilder) -> ContextBuilder;
+    let cpu: Step = |builder| builder.backend("cpu");
+    let reference: Step = |builder| builder.backend("reference");
+    let wish: Step = |builder| builder.wish(Wish::new().prefer("cpu"));
+    let vulkan: Step = |builder| builder.vulkan_device("no device has this name");
+    let named: Step = |builder| builder.backend("vulkan");
+    let other: Step = |builder| builder.vulkan_device("another name");
+    let opened = |steps: [Step; 2]| {
+        let context = steps.into_iter().fold(Context::builder(), |builder, step| step(builder)).open();
+        context.map(|ctx| ctx.device().backend.clone()).map_err(|error| error.code())
+    };
+    for (steps, expected) in [
+        ([cpu, cpu], Ok("cpu".to_owned())),
+        ([wish, wish], Ok("cpu".to_owned())),
+        ([cpu, reference], Err(Code::ContradictingChoices)),
+        ([cpu, wish], Err(Code::ContradictingChoices)),
+        ([cpu, vulkan], Err(Code::ContradictingChoices)),
+        ([wish, vulkan], Err(Code::ContradictingChoices)),
+        ([other, vulkan], Err(Code::ContradictingChoices)),
+        ([named, vulkan], Err(Code::BackendUnavailable)),
+    ] {
+        assert_eq!(opened(steps), expected);
+        assert_eq!(opened([steps[1], steps[0]]), expected);
+    }
+}

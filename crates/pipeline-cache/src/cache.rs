@@ -14,7 +14,7 @@ use crate::disk::{DiskOptions, DiskPipelineCache, Durability, Family, Invalidate
 use crate::entry::Entry;
 use crate::error::{CacheError, Notices};
 use crate::identity::{PayloadKind, PipelineCacheIdentity};
-use crate::marks::{Danger, Marks, Verdict};
+use crate::marks::{Ban, Danger, Marks, Verdict};
 use crate::memory::{MemoryTier, Traced};
 use crate::pack::TrustedPack;
 
@@ -326,14 +326,15 @@ impl PipelineCache {
         load(&entry.payload)
     }
 
-    /// Has a driver compile what `program` is, which may end the process.
+    /// Has a driver compile what `program` is, which may end the process. What a process ended with is compiled while nothing
+    /// else is, so `compile` must not come back here.
     ///
     /// # Errors
-    /// [`CacheError::Crashes`] if it did so twice.
+    /// [`CacheError::Banned`] if several processes ended while they did that.
     pub fn compile<T>(&self, program: Digest, compile: impl FnOnce() -> T) -> Result<T, CacheError> {
         let Some(marks) = &self.marks else { return Ok(compile()) };
-        if let Some(crashes) = marks.too_many_crashes(program) {
-            return Err(CacheError::Crashes { crashes });
+        if let Some(ban) = marks.ban(program) {
+            return Err(CacheError::Banned(Box::new(ban)));
         }
         let _mark = marks.set(Danger::Compile, program);
         Ok(compile())
@@ -421,6 +422,17 @@ impl PipelineCache {
     /// Binaries and compiles that a process ended with and that no driver has survived since.
     pub fn suspects(&self) -> (usize, usize) {
         self.marks.as_ref().map_or((0, 0), Marks::suspects)
+    }
+
+    /// What is not to be compiled now.
+    pub fn bans(&self) -> Vec<Ban> {
+        self.marks.as_ref().map(Marks::bans).unwrap_or_default()
+    }
+
+    /// Forgets the processes that ended while a driver had `digest`: a program of [`compile`](Self::compile), or the payload of
+    /// a binary. Whether there were any.
+    pub fn lift(&self, digest: Digest) -> bool {
+        self.marks.as_ref().is_some_and(|marks| marks.lift(digest))
     }
 
     /// Makes durable what was kept: see [`DiskPipelineCache::flush`].

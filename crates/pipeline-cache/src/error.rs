@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fulgurite_spec::{Code, Diagnostic, Location};
 
+use crate::marks::Ban;
+
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -70,12 +72,9 @@ pub enum CacheError {
     /// A pack is damaged or none.
     #[error("this is no usable pack: {0}")]
     BadPack(&'static str),
-    /// What was to be compiled took the process with it twice.
-    #[error("the driver ended the process {crashes} times while it compiled this")]
-    Crashes {
-        /// How often.
-        crashes: u32,
-    },
+    /// Several processes ended while a driver compiled this.
+    #[error("{0}")]
+    Banned(Box<Ban>),
 }
 
 impl CacheError {
@@ -95,7 +94,7 @@ impl CacheError {
             Self::Poisoned => Code::CachePoisoned,
             Self::Selection { .. } => Code::CacheSelection,
             Self::BadPack(_) => Code::BadFileFormat,
-            Self::Crashes { .. } => Code::DriverCrash,
+            Self::Banned(_) => Code::CompileBanned,
         }
     }
 
@@ -143,6 +142,13 @@ mod tests {
     #[test]
     fn each_error_has_its_code_and_is_said_once() {
         let notices = Notices::default();
+        let ban = Ban {
+            program: fulgurite_storage::Digest::ZERO,
+            deaths: 3,
+            left: std::time::Duration::ZERO,
+            root: PathBuf::new(),
+            file: PathBuf::new(),
+        };
         let all = [
             (CacheError::TooLarge { bytes: 2, most: 1 }, Code::CacheEntryTooLarge),
             (CacheError::ReadOnly, Code::CacheDegraded),
@@ -153,7 +159,7 @@ mod tests {
             (CacheError::Poisoned, Code::CachePoisoned),
             (CacheError::Selection { mask: 1, digests: 2 }, Code::CacheSelection),
             (CacheError::BadPack("cut"), Code::BadFileFormat),
-            (CacheError::Crashes { crashes: 2 }, Code::DriverCrash),
+            (CacheError::Banned(Box::new(ban)), Code::CompileBanned),
         ];
         for (error, code) in &all {
             assert_eq!(error.code(), *code);

@@ -5,7 +5,8 @@
 //! | `key` `identity` | what an entry is found by |
 //! | `entry` `pack` | the bytes of an entry, and of many in one file |
 //! | `disk` | the folder: reading, writing, removing, looking after it |
-//! | `index` `marks` | logs of what happened to entries, and of what crashed a driver |
+//! | `index` `marks` | logs of what happened to entries, and of what processes ended with |
+//! | `interrupts` | signals from outside, which are nobody's fault (feature `interrupts`) |
 //! | `memory` | entries of this process, each made once |
 //! | `cache` | all of it, as a backend uses it |
 //! | `audit` `error` | hits and misses, errors and notices |
@@ -26,6 +27,8 @@ mod entry;
 mod error;
 mod identity;
 mod index;
+#[cfg(all(feature = "interrupts", unix))]
+mod interrupts;
 mod key;
 mod marks;
 mod memory;
@@ -48,8 +51,11 @@ pub use fulgurite_storage::{
 pub use identity::{
     DeviceParts, PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint, classify_identities,
 };
+#[cfg(all(feature = "interrupts", unix))]
+pub use interrupts::handle_interrupts;
 pub use key::{
     KEY_VERSION, PipelineCacheKey, PipelineCacheKeyDesc, PipelineFeatureFlags, UnknownFeatureFlags,
 };
+pub use marks::{Ban, forget_marks};
 pub use memory::Traced;
 pub use pack::{Pack, PackWriter, TrustedPack};

@@ -4,32 +4,48 @@
 //! A process has one file with a random name, locked while it lives, and a slot of it for each thing that a driver has at
 //! the moment. Whether it lives is told by the lock, never by a process id. What is found is moved to a log, which holds
 //! the history of each digest that was ever found.
+//!
+//! A mark that is left says that a process ended, not why: a fault of the driver and a signal from outside look the same to
+//! whoever comes later. So one death proves nothing, what is suspected is compiled alone, a ban takes several deaths
+//! in a row and ends by itself, and a process that learns of its end in time takes its marks back with [`forget_marks`].
 
-use std::collections::HashMap;
+mod ban;
+
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError, Weak,
+};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use fulgurite_storage::{Digest, Locked, Missing, Storage, StoredFile, lock_within, unique_name};
 
+pub use self::ban::Ban;
+use self::ban::History;
 use crate::disk::TEMPORARY;
 use crate::index::next_magic;
 
-/// Bytes of a slot.
+/// Bytes of a slot, and of a record of the log.
 const SLOT_BYTES: usize = 64;
-/// Bytes of a record of the log.
-const RECORD_BYTES: usize = 48;
 /// A mark file has no more slots than this.
 const MAX_SLOTS: u64 = 4096;
 /// More of a log than its last so many bytes is not read.
 const MAX_LOG_BYTES: u64 = 4 << 20;
 /// From this size on a log is written anew when it is read.
 const COMPACT_BYTES: u64 = 1 << 20;
-/// So many crashes are not an accident.
-const TOO_MANY: u32 = 2;
+/// How long [`forget_marks`] waits for a thread that is writing a mark.
+const FORGET: Duration = Duration::from_millis(200);
 
 const SLOT_MAGIC: [u8; 4] = *b"FGMK";
 const RECORD_MAGIC: [u8; 4] = *b"FGCR";
+
+/// Whether this process is ending: it sets no more marks.
+static ENDING: AtomicBool = AtomicBool::new(false);
+/// The mark files of this process.
+static LIVE: Mutex<Vec<Weak<Mutex<Own>>>> = Mutex::new(Vec::new());
+/// Held by whoever compiles; alone by whoever compiles what a process ended with.
+static TURN: RwLock<()> = RwLock::new(());
 
 /// What a driver does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,48 +69,18 @@ pub(crate) enum Verdict {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
-    Crash = 1,
+    Death = 1,
     Skip = 2,
     Survive = 3,
     Condemn = 4,
-}
-
-/// What happened with one digest since a driver last survived it.
-#[derive(Clone, Copy, Debug, Default)]
-struct History {
-    crashes: u32,
-    was_skipped: bool,
-    /// By this process, which leaves it out as long as it lasts.
-    is_skipped_here: bool,
-    is_condemned: bool,
-}
-
-impl History {
-    fn note(&mut self, event: Event) {
-        match event {
-            Event::Crash => {
-                self.crashes += 1;
-                self.was_skipped = false;
-            }
-            Event::Skip => self.was_skipped = true,
-            Event::Survive => *self = Self { is_condemned: self.is_condemned, ..Self::default() },
-            Event::Condemn => self.is_condemned = true,
-        }
-    }
-
-    /// Events that come to the same.
-    fn events(&self) -> impl Iterator<Item = Event> {
-        let crashes = std::iter::repeat_n(Event::Crash, self.crashes.min(TOO_MANY) as usize);
-        let skip = self.was_skipped.then_some(Event::Skip);
-        crashes.chain(skip).chain(self.is_condemned.then_some(Event::Condemn))
-    }
+    Lift = 5,
 }
 
 /// The marks of one process below one root.
 pub(crate) struct Marks {
     storage: Arc<dyn Storage>,
     root: PathBuf,
-    own: Mutex<Own>,
+    own: Arc<Mutex<Own>>,
     #[cfg(test)]
     frozen: Mutex<Option<(PathBuf, Box<dyn StoredFile>)>>,
     known: Mutex<HashMap<(Danger, Digest), History>>,
@@ -102,6 +88,8 @@ pub(crate) struct Marks {
 
 #[derive(Default)]
 struct Own {
+    /// The process that opened it. After a fork the file is its parent's.
+    process: u32,
     /// Made with the first mark.
     file: Option<(PathBuf, Box<dyn StoredFile>)>,
     /// Which slots are in use.
@@ -115,15 +103,57 @@ pub(crate) struct Mark<'m> {
     marks: &'m Marks,
     slot: Option<usize>,
     what: (Danger, Digest),
+    turn: Option<Turn>,
+}
+
+/// A right to compile, with others or alone.
+#[expect(dead_code, reason = "guards are held, not read")]
+enum Turn {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+/// Takes back all marks of this process, and lets it set no more: for a process that is about to end while drivers may
+/// still be compiling, so that the next one does not suspect them.
+///
+/// Call it where a program handles an interrupt, on a thread of its own, or before `exit`. It waits no longer than a fifth of
+/// a second for each cache, and takes locks: never call it from within a signal handler.
+pub fn forget_marks() {
+    ENDING.store(true, SeqCst);
+    let live: Vec<_> = whole(&LIVE).iter().filter_map(Weak::upgrade).collect();
+    for own in live {
+        let until = Instant::now() + FORGET;
+        let mut own = loop {
+            match own.try_lock() {
+                Ok(own) => break own,
+                Err(TryLockError::Poisoned(own)) => break own.into_inner(),
+                // Whoever has it may wait for a file system that does not answer.
+                Err(TryLockError::WouldBlock) if Instant::now() >= until => return,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        if own.process != std::process::id() {
+            continue;
+        }
+        let used = own.slots.iter().rposition(|used| *used).map_or(0, |last| last + 1);
+        if let Some((_, file)) = own.file.as_mut().filter(|_| used > 0) {
+            let _ = file.write_at(0, &vec![0; used * SLOT_BYTES]);
+        }
+    }
 }
 
 impl Marks {
     /// Collects what dead processes left below `root`.
     pub(crate) fn open(storage: Arc<dyn Storage>, root: &Path) -> Self {
+        let own = Arc::new(Mutex::new(Own { process: std::process::id(), ..Own::default() }));
+        let mut live = whole(&LIVE);
+        live.retain(|own| own.strong_count() > 0);
+        live.push(Arc::downgrade(&own));
+        drop(live);
         let marks = Self {
             storage,
             root: root.to_owned(),
-            own: Mutex::default(),
+            own,
             #[cfg(test)]
             frozen: Mutex::default(),
             known: Mutex::default(),
@@ -137,6 +167,11 @@ impl Marks {
         self.root.join("marks")
     }
 
+    /// Seconds since 1970.
+    fn now(&self) -> u64 {
+        self.storage.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+
     fn read_log(&self) {
         let path = log_path(&self.root);
         let Ok(length) = self.storage.info(&path).map(|info| info.bytes) else { return };
@@ -145,11 +180,11 @@ impl Marks {
         let Ok((bytes, _)) = self.storage.read(&path, from, 2 * MAX_LOG_BYTES) else { return };
         let mut known = whole(&self.known);
         let mut rest = &bytes[..];
-        while rest.len() >= RECORD_BYTES {
+        while rest.len() >= SLOT_BYTES {
             let length = match decode_record(rest) {
-                Some((event, what)) => {
-                    known.entry(what).or_default().note(event);
-                    RECORD_BYTES
+                Some((event, what, time)) => {
+                    known.entry(what).or_default().note(event, time);
+                    SLOT_BYTES
                 }
                 // Torn: the next record begins at the next magic.
                 None => next_magic(rest, RECORD_MAGIC),
@@ -161,10 +196,14 @@ impl Marks {
         }
     }
 
-    /// Writes the log anew. What others add meanwhile is lost: it takes one more crash to learn it.
+    /// Writes the log anew. What others add meanwhile is lost: it takes one more death to learn it.
     fn compact(&self, known: &HashMap<(Danger, Digest), History>) {
-        let records = known.iter().flat_map(|(what, history)| history.events().map(|event| (event, *what)));
-        let bytes: Vec<u8> = records.flat_map(|(event, what)| encode_record(event, what)).collect();
+        let now = self.now();
+        let records = known
+            .iter()
+            .flat_map(|(what, history)| history.events(now).map(|(event, time)| (event, *what, time)));
+        let bytes: Vec<u8> =
+            records.flat_map(|(event, what, time)| encode_record(event, what, time)).collect();
         let temporary = unique_name(&self.root, TEMPORARY, "");
         let written = self
             .storage
@@ -179,6 +218,9 @@ impl Marks {
     /// Looks at the marks of processes that are no more.
     fn collect(&self) {
         let Ok(files) = self.storage.list(&self.folder()) else { return };
+        let boot = self.storage.boot().unwrap_or_default();
+        // Processes that end together, as those of one terminal do, are one death.
+        let mut found = HashSet::new();
         for file in files.iter().filter(|file| file.name.ends_with(".mark")) {
             let path = self.folder().join(&file.name);
             // Whoever lives holds it.
@@ -186,41 +228,45 @@ impl Marks {
                 Locked::Held(held) => held,
                 Locked::Late | Locked::Unusable(_) => continue,
                 // Nor would the next one.
-                Locked::Unanswered => return,
+                Locked::Unanswered => break,
             };
             let read = self.storage.read(&path, 0, MAX_SLOTS * SLOT_BYTES as u64);
-            // Gone before anything is concluded from it: what is found twice would count as two crashes.
+            // Gone before anything is concluded from it: what is found twice would count as two deaths.
             let is_gone = self.storage.remove(&path).is_ok();
             if let (Ok((bytes, _)), true) = (read, is_gone) {
-                for what in bytes.chunks_exact(SLOT_BYTES).filter_map(decode_slot) {
-                    self.note(Event::Crash, what);
-                }
+                let slots = bytes.chunks_exact(SLOT_BYTES).filter_map(decode_slot);
+                // A machine that goes down ends all of its processes.
+                found.extend(slots.filter(|(_, when)| *when == boot).map(|(what, _)| what));
             }
             drop(held);
+        }
+        for what in found {
+            self.note(Event::Death, what);
         }
     }
 
     fn note(&self, event: Event, what: (Danger, Digest)) {
-        whole(&self.known).entry(what).or_default().note(event);
+        let now = self.now();
+        whole(&self.known).entry(what).or_default().note(event, now);
         // Without it the next process learns nothing, as on a disk that cannot be written.
-        let _ = self.storage.append(&log_path(&self.root), &encode_record(event, what));
+        let _ = self.storage.append(&log_path(&self.root), &encode_record(event, what, now));
     }
 
     fn history(&self, what: (Danger, Digest)) -> History {
-        whole(&self.known).get(&what).copied().unwrap_or_default()
+        whole(&self.known).get(&what).cloned().unwrap_or_default()
     }
 
-    /// What to do with a binary of these bytes. After the first crash one process leaves it out, as long as it lasts; a
-    /// second crash condemns it.
+    /// What to do with a binary of these bytes. After the first death one process leaves it out, as long as it lasts; a
+    /// second one condemns it.
     pub(crate) fn judge(&self, payload: Digest) -> Verdict {
         let what = (Danger::Load, payload);
-        let history = self.history(what);
-        if history.is_condemned {
+        let (history, now) = (self.history(what), self.now());
+        if history.is_condemned(now) {
             return Verdict::Condemned;
         }
-        match history.crashes {
+        match history.recent(now) {
             0 => Verdict::Use,
-            TOO_MANY.. => {
+            ban::LOADS.. => {
                 self.note(Event::Condemn, what);
                 Verdict::Condemned
             }
@@ -234,29 +280,66 @@ impl Marks {
         }
     }
 
-    /// Whether a binary of these bytes is never to be used.
+    /// Whether a binary of these bytes is not to be used.
     pub(crate) fn is_condemned(&self, payload: Digest) -> bool {
-        self.history((Danger::Load, payload)).is_condemned
+        self.history((Danger::Load, payload)).is_condemned(self.now())
     }
 
-    /// How often compiling this took its process with it, if that is too often.
-    pub(crate) fn too_many_crashes(&self, artifact: Digest) -> Option<u32> {
-        let crashes = self.history((Danger::Compile, artifact)).crashes;
-        (crashes >= TOO_MANY).then_some(crashes)
+    /// Why `program` is not to be compiled now, if so many processes ended while a driver compiled it.
+    pub(crate) fn ban(&self, program: Digest) -> Option<Ban> {
+        let (history, now) = (self.history((Danger::Compile, program)), self.now());
+        Some(self.describe(program, &history, history.banned_until(now)?, now))
     }
 
-    /// Crashes that are known and not yet survived: of binaries, and of compiles.
+    /// All that is not to be compiled now.
+    pub(crate) fn bans(&self) -> Vec<Ban> {
+        let now = self.now();
+        let known = whole(&self.known);
+        let compiles = known.iter().filter(|((danger, _), _)| *danger == Danger::Compile);
+        compiles
+            .filter_map(|((_, program), history)| {
+                Some(self.describe(*program, history, history.banned_until(now)?, now))
+            })
+            .collect()
+    }
+
+    fn describe(&self, program: Digest, history: &History, until: u64, now: u64) -> Ban {
+        Ban {
+            program,
+            deaths: history.recent(now),
+            left: Duration::from_secs(until.saturating_sub(now)),
+            root: self.root.clone(),
+            file: log_path(&self.root),
+        }
+    }
+
+    /// Forgets the deaths of `digest`, of a binary or of what is compiled. Whether there were any.
+    pub(crate) fn lift(&self, digest: Digest) -> bool {
+        let whats = [(Danger::Load, digest), (Danger::Compile, digest)];
+        let known = whats.into_iter().filter(|what| self.history(*what).is_of_note()).collect::<Vec<_>>();
+        known.iter().for_each(|what| self.note(Event::Lift, *what));
+        !known.is_empty()
+    }
+
+    /// What processes ended with lately and no driver has survived since: binaries, and compiles.
     pub(crate) fn suspects(&self) -> (usize, usize) {
+        let now = self.now();
         let known = whole(&self.known);
         let count =
-            |danger| known.iter().filter(|((d, _), history)| *d == danger && history.crashes > 0).count();
+            |danger| known.iter().filter(|((d, _), history)| *d == danger && history.recent(now) > 0).count();
         (count(Danger::Load), count(Danger::Compile))
     }
 
-    /// Sets a mark.
+    /// Sets a mark. What a process ended with is compiled while this process compiles nothing else: if it ends this one,
+    /// too, nothing else is suspected.
     pub(crate) fn set(&self, danger: Danger, digest: Digest) -> Mark<'_> {
         let what = (danger, digest);
-        Mark { marks: self, slot: self.take_slot(&encode_slot(what)), what }
+        let turn = (danger == Danger::Compile).then(|| match self.history(what).recent(self.now()) {
+            0 => Turn::Shared(TURN.read().unwrap_or_else(PoisonError::into_inner)),
+            _ => Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner)),
+        });
+        let slot = self.take_slot(&encode_slot(what, self.storage.boot().unwrap_or_default()));
+        Mark { marks: self, slot, what, turn }
     }
 
     /// Marks that are set stay as they are, whatever happens next: as if the process ended here.
@@ -276,7 +359,7 @@ impl Marks {
 
     fn take_slot(&self, bytes: &[u8; SLOT_BYTES]) -> Option<usize> {
         let mut own = whole(&self.own);
-        if own.is_broken {
+        if own.is_broken || ENDING.load(SeqCst) {
             return None;
         }
         if own.file.is_none() {
@@ -312,7 +395,9 @@ impl Drop for Mark<'_> {
             }
             own.slots[slot] = false;
         }
-        if self.marks.history(self.what).crashes > 0 {
+        // Whoever waits for it may go on.
+        drop(self.turn.take());
+        if self.marks.history(self.what).has_deaths() {
             self.marks.note(Event::Survive, self.what);
         }
     }
@@ -327,7 +412,7 @@ impl Drop for Marks {
     }
 }
 
-/// The log of what crashed a driver.
+/// The log of what processes ended with.
 pub(crate) fn log_path(root: &Path) -> PathBuf {
     root.join("crashes.log")
 }
@@ -337,203 +422,59 @@ fn whole<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn encode_slot((danger, digest): (Danger, Digest)) -> [u8; SLOT_BYTES] {
+/// What slots and records have in common: a magic, what is dangerous, a byte of the record's own, a digest and a number.
+fn encode(magic: [u8; 4], own: u8, (danger, digest): (Danger, Digest), number: u64) -> [u8; SLOT_BYTES] {
     let mut bytes = [0; SLOT_BYTES];
-    bytes[..4].copy_from_slice(&SLOT_MAGIC);
+    bytes[..4].copy_from_slice(&magic);
     bytes[4] = danger as u8;
+    bytes[5] = own;
     bytes[8..40].copy_from_slice(digest.as_bytes());
+    bytes[40..48].copy_from_slice(&number.to_le_bytes());
     let seal = Digest::of(&bytes[..56]);
     bytes[56..].copy_from_slice(&seal.as_bytes()[..8]);
     bytes
 }
 
-fn decode_slot(bytes: &[u8]) -> Option<(Danger, Digest)> {
-    let whole = bytes.starts_with(&SLOT_MAGIC) && bytes[56..64] == Digest::of(&bytes[..56]).as_bytes()[..8];
-    whole.then(|| what(bytes[4], &bytes[8..40]))?
-}
-
-fn encode_record(event: Event, (danger, digest): (Danger, Digest)) -> [u8; RECORD_BYTES] {
-    let mut bytes = [0; RECORD_BYTES];
-    bytes[..4].copy_from_slice(&RECORD_MAGIC);
-    bytes[4] = danger as u8;
-    bytes[5] = event as u8;
-    bytes[8..40].copy_from_slice(digest.as_bytes());
-    let seal = Digest::of(&bytes[..40]);
-    bytes[40..].copy_from_slice(&seal.as_bytes()[..8]);
-    bytes
-}
-
-fn decode_record(bytes: &[u8]) -> Option<(Event, (Danger, Digest))> {
-    let whole = bytes.starts_with(&RECORD_MAGIC) && bytes[40..48] == Digest::of(&bytes[..40]).as_bytes()[..8];
-    let event = match bytes[5] {
-        1 => Event::Crash,
-        2 => Event::Skip,
-        3 => Event::Survive,
-        4 => Event::Condemn,
-        _ => return None,
-    };
-    Some((event, whole.then(|| what(bytes[4], &bytes[8..40]))??))
-}
-
-fn what(danger: u8, digest: &[u8]) -> Option<(Danger, Digest)> {
-    let danger = match danger {
+fn decode(magic: [u8; 4], bytes: &[u8]) -> Option<(u8, (Danger, Digest), u64)> {
+    let is_whole = bytes.starts_with(&magic) && bytes[56..64] == Digest::of(&bytes[..56]).as_bytes()[..8];
+    if !is_whole {
+        return None;
+    }
+    let danger = match bytes[4] {
         1 => Danger::Load,
         2 => Danger::Compile,
         _ => return None,
     };
-    Some((danger, Digest::from_bytes(digest.try_into().ok()?)))
+    let digest = Digest::from_bytes(bytes[8..40].try_into().ok()?);
+    Some((bytes[5], (danger, digest), u64::from_le_bytes(bytes[40..48].try_into().ok()?)))
+}
+
+/// A slot, with the start of the machine in which it is set.
+fn encode_slot(what: (Danger, Digest), boot: u64) -> [u8; SLOT_BYTES] {
+    encode(SLOT_MAGIC, 0, what, boot)
+}
+
+fn decode_slot(bytes: &[u8]) -> Option<((Danger, Digest), u64)> {
+    decode(SLOT_MAGIC, bytes).map(|(_, what, boot)| (what, boot))
+}
+
+/// A record, with the seconds since 1970.
+fn encode_record(event: Event, what: (Danger, Digest), time: u64) -> [u8; SLOT_BYTES] {
+    encode(RECORD_MAGIC, event as u8, what, time)
+}
+
+fn decode_record(bytes: &[u8]) -> Option<(Event, (Danger, Digest), u64)> {
+    let (event, what, time) = decode(RECORD_MAGIC, bytes)?;
+    let event = match event {
+        1 => Event::Death,
+        2 => Event::Skip,
+        3 => Event::Survive,
+        4 => Event::Condemn,
+        5 => Event::Lift,
+        _ => return None,
+    };
+    Some((event, what, time))
 }
 
 #[cfg(test)]
-mod tests {
-    use fulgurite_storage::{FileSystem, Meddled};
-
-    use super::*;
-
-    fn open(root: &Path) -> Marks {
-        Marks::open(Arc::new(FileSystem), root)
-    }
-
-    /// A process that ends while `what` is marked: its file stays, and its lock goes.
-    fn die_with(root: &Path, danger: Danger, digest: Digest) {
-        let marks = open(root);
-        let mark = marks.set(danger, digest);
-        assert!(mark.slot.is_some());
-        std::mem::forget(mark);
-        whole(&marks.own).file.take();
-    }
-
-    #[test]
-    fn the_first_crash_skips_once_and_the_second_condemns() {
-        let folder = tempfile::tempdir().unwrap();
-        let (root, blob, other) = (folder.path(), Digest::of(b"blob"), Digest::of(b"other"));
-        assert_eq!(open(root).judge(blob), Verdict::Use);
-        die_with(root, Danger::Load, blob);
-        let second = open(root);
-        assert_eq!((second.judge(blob), second.judge(other)), (Verdict::Skip, Verdict::Use));
-        assert_eq!(second.suspects(), (1, 0));
-        drop(second);
-        assert_eq!(open(root).judge(blob), Verdict::Use, "it was left out once");
-        die_with(root, Danger::Load, blob);
-        assert_eq!(open(root).judge(blob), Verdict::Condemned);
-        assert_eq!(open(root).judge(blob), Verdict::Condemned, "for ever");
-        assert!(open(root).is_condemned(blob));
-    }
-
-    #[test]
-    fn what_is_survived_is_forgiven() {
-        let folder = tempfile::tempdir().unwrap();
-        let (root, blob) = (folder.path(), Digest::of(b"blob"));
-        die_with(root, Danger::Load, blob);
-        assert_eq!(open(root).judge(blob), Verdict::Skip);
-        drop(open(root).set(Danger::Load, blob));
-        die_with(root, Danger::Load, blob);
-        assert_eq!(open(root).judge(blob), Verdict::Skip, "the first crash again");
-        die_with(root, Danger::Compile, blob);
-        assert_eq!(open(root).too_many_crashes(blob), None);
-        die_with(root, Danger::Compile, blob);
-        assert_eq!(open(root).too_many_crashes(blob), Some(2));
-        drop(open(root).set(Danger::Compile, blob));
-        assert_eq!(open(root).too_many_crashes(blob), None);
-    }
-
-    #[test]
-    fn the_living_are_left_alone_and_leave_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let (root, blob) = (folder.path(), Digest::of(b"blob"));
-        let living = open(root);
-        let marks = [living.set(Danger::Load, blob), living.set(Danger::Compile, blob)];
-        assert_eq!(marks.each_ref().map(|mark| mark.slot), [Some(0), Some(1)]);
-        assert_eq!(open(root).judge(blob), Verdict::Use);
-        drop(marks);
-        assert_eq!(living.set(Danger::Load, blob).slot, Some(0), "slots are used again");
-        drop(living);
-        assert_eq!(std::fs::read_dir(root.join("marks")).unwrap().count(), 0);
-        assert!(!root.join("crashes.log").exists());
-    }
-
-    #[test]
-    fn damaged_marks_and_logs_say_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let (root, blob) = (folder.path(), Digest::of(b"blob"));
-        die_with(root, Danger::Load, blob);
-        let file = std::fs::read_dir(root.join("marks")).unwrap().next().unwrap().unwrap().path();
-        let good = std::fs::read(&file).unwrap();
-        for at in 0..good.len() {
-            let mut bad = good.clone();
-            bad[at] ^= 2;
-            std::fs::write(&file, bad).unwrap();
-            assert_eq!(open(root).suspects(), (0, 0), "byte {at}");
-        }
-        die_with(root, Danger::Load, blob);
-        assert_eq!(open(root).suspects(), (1, 0));
-        let log = root.join("crashes.log");
-        let good = std::fs::read(&log).unwrap();
-        for at in 0..good.len() {
-            let mut bad = good.clone();
-            bad[at] ^= 8;
-            std::fs::write(&log, bad).unwrap();
-            assert_eq!(open(root).suspects(), (0, 0), "byte {at}");
-        }
-    }
-
-    #[test]
-    fn what_a_torn_record_is_followed_by_is_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let (root, blob) = (folder.path(), Digest::of(b"blob"));
-        for length in 1..RECORD_BYTES {
-            let torn = &encode_record(Event::Crash, (Danger::Load, Digest::of(b"other")))[..length];
-            std::fs::write(log_path(root), torn).unwrap();
-            die_with(root, Danger::Load, blob);
-            drop(open(root));
-            assert_eq!(open(root).suspects(), (1, 0), "torn after {length}");
-        }
-    }
-
-    #[test]
-    fn one_death_counts_once_even_where_its_mark_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let (root, blob) = (folder.path(), Digest::of(b"blob"));
-        die_with(root, Danger::Compile, blob);
-        let sticky = Meddled::new(|what, _| match what {
-            "remove" => Err(std::io::ErrorKind::PermissionDenied.into()),
-            _ => Ok(()),
-        });
-        for _ in 0..3 {
-            assert_eq!(Marks::open(Arc::new(sticky.clone()), root).too_many_crashes(blob), None);
-        }
-        assert_eq!(open(root).suspects(), (0, 1));
-    }
-
-    #[test]
-    fn a_long_log_is_written_anew_and_says_the_same() {
-        let folder = tempfile::tempdir().unwrap();
-        let (root, blob, program) = (folder.path(), Digest::of(b"blob"), Digest::of(b"program"));
-        let condemned = Digest::of(b"condemned");
-        let mut log = Vec::new();
-        // More than is ever read at once, of what was survived.
-        while (log.len() as u64) < MAX_LOG_BYTES {
-            for event in [Event::Crash, Event::Survive] {
-                log.extend_from_slice(&encode_record(event, (Danger::Load, Digest::of(b"survived"))));
-            }
-        }
-        for (event, what) in [
-            (Event::Crash, (Danger::Load, blob)),
-            (Event::Crash, (Danger::Compile, program)),
-            (Event::Crash, (Danger::Compile, program)),
-            (Event::Condemn, (Danger::Load, condemned)),
-        ] {
-            log.extend_from_slice(&encode_record(event, what));
-        }
-        std::fs::write(log_path(root), &log).unwrap();
-        for _ in 0..2 {
-            let marks = open(root);
-            assert_eq!(marks.suspects(), (1, 1));
-            assert_eq!((marks.too_many_crashes(program), marks.is_condemned(condemned)), (Some(2), true));
-            let length = std::fs::metadata(log_path(root)).unwrap().len();
-            assert_eq!(length, 4 * RECORD_BYTES as u64);
-        }
-        assert_eq!(open(root).judge(blob), Verdict::Skip);
-        assert_eq!(open(root).judge(blob), Verdict::Use);
-    }
-}
+mod tests;

@@ -4,8 +4,8 @@
 use std::fs;
 
 use fulgurite_pipeline_cache::{
-    CacheOptions, Digest, DiskOptions, DiskPipelineCache, Durability, Entry, Lookup, Pack, PackWriter,
-    PayloadKind, PipelineCache, PipelineCacheIdentity, PipelineDeviceFingerprint,
+    CacheOptions, Digest, DiskOptions, DiskPipelineCache, Durability, Entry, FileSystem, Lookup, Pack,
+    PackWriter, PayloadKind, PipelineCache, PipelineCacheIdentity, PipelineDeviceFingerprint, Storage as _,
 };
 
 /// The document, which says of each offset below what is there.
@@ -100,20 +100,23 @@ fn a_pack_made_by_hand_is_read_and_one_that_is_written_is_the_same() {
     assert_eq!(writer.finish(), bytes);
 }
 
-/// A slot of a mark file, byte by byte: a driver compiles `program`.
+/// A slot of a mark file, byte by byte: a driver compiles `program`, since this start of the machine.
 fn slot_by_hand(program: &[u8; 32]) -> Vec<u8> {
     let mut bytes = b"FGMK\x02\0\0\0".to_vec();
     bytes.extend_from_slice(program);
-    bytes.extend_from_slice(&[0; 16]);
+    bytes.extend_from_slice(&FileSystem.boot().unwrap_or(0).to_le_bytes());
+    bytes.extend_from_slice(&[0; 8]);
     let seal = blake3::hash(&bytes);
     bytes.extend_from_slice(&seal.as_bytes()[..8]);
     bytes
 }
 
-/// A record of the log of crashes: a process died while a driver compiled `program`.
-fn crash_by_hand(program: &[u8; 32]) -> Vec<u8> {
+/// A record of the log of crashes: a process ended while a driver compiled `program`.
+fn crash_by_hand(program: &[u8; 32], time: u64) -> Vec<u8> {
     let mut bytes = b"FGCR\x02\x01\0\0".to_vec();
     bytes.extend_from_slice(program);
+    bytes.extend_from_slice(&time.to_le_bytes());
+    bytes.extend_from_slice(&[0; 8]);
     let seal = blake3::hash(&bytes);
     bytes.extend_from_slice(&seal.as_bytes()[..8]);
     bytes
@@ -125,8 +128,7 @@ fn marks_and_crashes_made_by_hand_are_read_and_those_that_are_written_are_the_sa
     let open = || PipelineCache::open(CacheOptions::in_folder(folder.path()));
     let (marks, log) = (folder.path().join("marks"), folder.path().join("crashes.log"));
     let program = [7; 32];
-    let (slot, crash) = (slot_by_hand(&program), crash_by_hand(&program));
-    assert_eq!((slot.len(), crash.len()), (64, 48));
+    let slot = slot_by_hand(&program);
     let cache = open();
     let written = cache.compile(Digest::from_bytes(program), || {
         let mark = fs::read_dir(&marks).unwrap().next().unwrap().unwrap().path();
@@ -137,9 +139,14 @@ fn marks_and_crashes_made_by_hand_are_read_and_those_that_are_written_are_the_sa
     // Of a process that is no more, with an empty slot before.
     fs::write(marks.join("00.mark"), [&[0; 64], &slot[..]].concat()).unwrap();
     assert_eq!(open().suspects(), (0, 1));
-    assert_eq!(fs::read(&log).unwrap(), crash);
+    let written = fs::read(&log).unwrap();
+    let time = u64::from_le_bytes(written[40..48].try_into().unwrap());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!(time <= now && time + 600 > now, "{time}");
+    let crash = crash_by_hand(&program, time);
+    assert_eq!((slot.len(), crash.len(), &written), (64, 64, &crash));
     assert!(!marks.join("00.mark").exists());
-    fs::write(&log, [&crash[..], &crash].concat()).unwrap();
+    fs::write(&log, crash.repeat(3)).unwrap();
     assert!(open().compile(Digest::from_bytes(program), || ()).is_err());
     for row in ["| 0 | 4 | `FGMK` |", "| 8 | 32 | of a binary, the BLAKE3", "| 0 | 4 | `FGCR` |"] {
         assert!(DOCUMENT.contains(row), "{row}");

@@ -82,6 +82,7 @@ codes! {
     405 GridTooLarge "grid too large": "A grid has at most 2^44 workgroups and, along each axis, at most 2^32 invocations, which `global_id` counts. A grid below that is split where the device takes less. Use a smaller grid or more work an invocation.";
     406 DuplicateBackend "backend registered twice": "A backend of this id is registered already. Register each once, under an id of its own.";
     407 BadOption "option not understood": "An option, or the environment variable that sets it, has a value that it does not take; the message says which it does.";
+    408 ContradictingChoices "choices that exclude each other": "A context was asked for two devices at once, by a backend, a Vulkan device or a wish; the message names both. State one.";
     // Arguments of a launch.
     501 WrongArgumentCount "wrong number of arguments": "The launch must bind every buffer and parameter of the kernel, each once. Without names, buffers come first, then parameters, as the kernel declares them.";
     502 WrongArgumentType "argument has the wrong type": "The argument's element or parameter type is not the one that the kernel declares.";
@@ -104,7 +105,8 @@ codes! {
     605 DeviceFault "driver call failed": "A driver call failed in a way that has no better name; the message gives the call and its result.";
     606 Trap "kernel trapped": "The kernel executed `trap`, which says that something is wrong; the message gives the code and the invocation. The launch's outputs are unspecified.";
     607 ReadBack "output could not be read back": "The kernel ran, but the device failed while its output was copied to the host; the message says which output and how. What the outputs hold is unspecified; run the call again.";
-    608 DriverCrash "driver crashed on this kernel": "The driver ended the process twice while it compiled this kernel, so it is not asked again. Update the driver, change the kernel, or clear the cache (`xtask cache clear`) to try once more.";
+    608 CompileBanned "process ended while the driver compiled this kernel": "Three processes or more ended while the driver compiled this kernel: it failed, or something else ended them. The kernel is not compiled again on this driver for an hour, and for twice as long after each end that follows, 30 days at most. The message names the command that lifts this at once. If the driver is at fault, update it or change the kernel.";
+    614 CompileTimeout "driver took too long to compile": "The driver had not compiled the kernel within the limit, two minutes unless the backend's options say otherwise. It cannot be told to stop: it goes on in the background, and later launches may have to wait for it. Make the kernel smaller, above all its local arrays, or raise the limit.";
     // Files.
     701 FileUnreadable "file cannot be read": "Check the path and its permissions.";
     702 FileUnwritable "file cannot be written": "Check the path, its permissions and the space left.";

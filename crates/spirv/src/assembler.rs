@@ -28,7 +28,8 @@ pub(crate) struct Assembler {
     pub(crate) addressing: u32,
     types: HashMap<Vec<u32>, Id>,
     value_types: [[Id; 5]; ScalarType::ALL.len()],
-    constants: HashMap<(Type, u64), Id>,
+    /// By the id of their type and the bits of every lane.
+    constants: HashMap<(Id, u64), Id>,
 }
 
 /// The type that a value of type `ty` has in registers: integers of 8 and 16 bits, and the bits of a `bf16`, are words
@@ -343,10 +344,10 @@ impl Assembler {
     }
 
     fn constant(&mut self, ty: Type, bits: u64) -> Id {
-        if let Some(id) = self.constants.get(&(ty, bits)) {
+        let ty_id = self.memory_ty(ty);
+        if let Some(id) = self.constants.get(&(ty_id, bits)) {
             return *id;
         }
-        let ty_id = self.memory_ty(ty);
         let id = if ty.lanes != Lanes::One {
             let element = self.constant(ty.element(), bits);
             let id = self.id();
@@ -373,7 +374,7 @@ impl Assembler {
             }
             id
         };
-        self.constants.insert((ty, bits), id);
+        self.constants.insert((ty_id, bits), id);
         id
     }
 

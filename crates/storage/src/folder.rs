@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
-use crate::storage::{Listed, Missing, Storage, StoredFile, create_by, lock_of, others_write, read_from};
+use crate::storage::{
+    Listed, Missing, Storage, StoredFile, boot, create_by, lock_of, others_write, read_from,
+};
 
 /// An open folder, and the name that it had.
 pub(crate) struct Folder {
@@ -160,6 +162,10 @@ impl Storage for Folder {
 
     fn now(&self) -> SystemTime {
         SystemTime::now()
+    }
+
+    fn boot(&self) -> Option<u64> {
+        boot()
     }
 
     fn concurrent_syncs(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::storage::{FileSystem, Listed, Missing, Storage, StoredFile};
 
@@ -15,18 +15,39 @@ type Meddler = dyn Fn(&str, &Path) -> io::Result<()> + Send + Sync;
 pub struct Meddled {
     meddler: Arc<Meddler>,
     concurrent_syncs: usize,
+    later: Duration,
+    boot: Option<u64>,
 }
 
 impl Meddled {
     /// The file system, with `meddler` called before each operation, with its name and path. Its error is the operation's.
     pub fn new(meddler: impl Fn(&str, &Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        Self { meddler: Arc::new(meddler), concurrent_syncs: 1 }
+        Self {
+            meddler: Arc::new(meddler),
+            concurrent_syncs: 1,
+            later: Duration::ZERO,
+            boot: FileSystem.boot(),
+        }
     }
 
     /// Has so many files synced at once, instead of one after the other.
     #[must_use]
     pub fn concurrent_syncs(mut self, count: usize) -> Self {
         self.concurrent_syncs = count;
+        self
+    }
+
+    /// Has it be so much later than it is.
+    #[must_use]
+    pub fn later(mut self, by: Duration) -> Self {
+        self.later = by;
+        self
+    }
+
+    /// Has the machine been started another time.
+    #[must_use]
+    pub fn boot(mut self, boot: Option<u64>) -> Self {
+        self.boot = boot;
         self
     }
 
@@ -102,7 +123,11 @@ impl Storage for Meddled {
     }
 
     fn now(&self) -> SystemTime {
-        FileSystem.now()
+        FileSystem.now() + self.later
+    }
+
+    fn boot(&self) -> Option<u64> {
+        self.boot
     }
 
     fn concurrent_syncs(&self) -> usize {

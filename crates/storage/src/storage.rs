@@ -4,7 +4,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 /// Files that are synced at once. A sync mostly waits, and a journal writes what waits together: more threads than this gained
@@ -97,6 +97,11 @@ pub trait Storage: Send + Sync {
 
     /// What time it is.
     fn now(&self) -> SystemTime;
+
+    /// A number that the machine has from one start to the next, never 0. Default: `None`, of a system that does not say.
+    fn boot(&self) -> Option<u64> {
+        None
+    }
 
     /// How many files it is worth syncing at once. Default: one, so that operations keep the order of the one who asks.
     fn concurrent_syncs(&self) -> usize {
@@ -259,6 +264,10 @@ impl Storage for FileSystem {
         SystemTime::now()
     }
 
+    fn boot(&self) -> Option<u64> {
+        boot()
+    }
+
     fn concurrent_syncs(&self) -> usize {
         CONCURRENT_SYNCS
     }
@@ -337,6 +346,17 @@ impl StoredFile for File {
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
     }
+}
+
+/// As [`Storage::boot`]: Linux says.
+pub(crate) fn boot() -> Option<u64> {
+    static BOOT: OnceLock<Option<u64>> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        let id = fs::read("/proc/sys/kernel/random/boot_id").ok().filter(|id| !id.is_empty())?;
+        let digest = crate::digest::Digest::of(&id);
+        let bytes = digest.as_bytes().first_chunk()?;
+        Some(u64::from_le_bytes(*bytes).max(1))
+    })
 }
 
 /// Whether a file is still in a folder.

@@ -39,6 +39,7 @@ struct Fake {
     feedback: Option<Feedback>,
     fails_to_compile: Option<vk::Result>,
     crashes_compiling: bool,
+    exits_compiling: bool,
     next: Cell<u64>,
     live: Live,
     compiles: Cell<u32>,
@@ -69,6 +70,9 @@ impl Fake {
     fn compile(&self) -> VkResult<vk::Pipeline> {
         if self.crashes_compiling {
             std::process::abort();
+        }
+        if self.exits_compiling {
+            std::process::exit(3);
         }
         if let Some(result) = self.fails_to_compile {
             return Err(result);
@@ -404,11 +408,27 @@ fn child() -> bool {
     let fake = match what {
         "load" => Fake { mood: Mood::Crashes, ..Fake::default() },
         "compile" => Fake { crashes_compiling: true, ..Fake::default() },
+        "exit" => {
+            crate::exit::forget_marks_at_exit();
+            Fake { exits_compiling: true, ..Fake::default() }
+        }
         _ => panic!("{what}"),
     };
     let made = make(&kept(Path::new(root), Keeping::CacheData), &fake);
     assert!(made.is_ok(), "{made:?}");
     true
+}
+
+#[test]
+fn a_driver_that_takes_too_long_is_asked_once() {
+    for keeping in WAYS {
+        let folder = tempfile::tempdir().unwrap();
+        let late = Fake { fails_to_compile: Some(vk::Result::TIMEOUT), ..Fake::default() };
+        let failed = make(&kept(folder.path(), keeping), &late).unwrap_err();
+        assert_eq!((failed, late.compiles.get()), (Failure::Driver(vk::Result::TIMEOUT), 0));
+        assert_eq!(start(folder.path(), keeping, &Fake::default()), (1, false), "nothing was kept");
+    }
+    assert_eq!(refused(vk::Result::TIMEOUT), Err(vk::Result::TIMEOUT), "nor is it asked to compile instead");
 }
 
 #[test]
@@ -433,18 +453,28 @@ fn a_driver_that_dies_of_a_binary_is_not_given_it_for_ever() {
 }
 
 #[test]
-fn a_driver_that_dies_compiling_is_not_asked_a_third_time() {
+fn a_driver_that_dies_compiling_is_not_asked_a_fourth_time() {
     if child() {
         return;
     }
-    let name = "a_driver_that_dies_compiling_is_not_asked_a_third_time";
+    let name = "a_driver_that_dies_compiling_is_not_asked_a_fourth_time";
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    assert!(!in_a_process(name, "compile", root));
-    assert!(!in_a_process(name, "compile", root));
+    for _ in 0..4 {
+        assert!(!in_a_process(name, "exit", root), "that a process exits is nobody's fault");
+    }
+    for _ in 0..3 {
+        assert!(!in_a_process(name, "compile", root));
+    }
     let fake = Fake { crashes_compiling: true, ..Fake::default() };
     let failed = make(&kept(root, Keeping::CacheData), &fake).unwrap_err();
-    assert_eq!(failed, Failure::Cache(CacheError::Crashes { crashes: 2 }));
+    let Failure::Cache(CacheError::Banned(ban)) = &failed else { panic!("{failed:?}") };
+    assert_eq!(ban.deaths, 3);
+    let command = ban.command();
     let error = failed.into_error(|_| fulgurite_driver_core::Error::Internal(String::new()));
-    assert_eq!(error.code(), Code::DriverCrash);
+    assert_eq!(error.code(), Code::CompileBanned);
+    assert!(error.to_string().contains(&command) && error.to_string().contains("crashes.log"), "{error}");
+    // Another driver is another matter.
+    let other = kept_by(root, Keeping::CacheData, WRITER.driver_version + 1);
+    assert!(make(&other, &Fake::default()).is_ok());
 }

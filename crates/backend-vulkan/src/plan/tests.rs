@@ -331,3 +331,27 @@ fn control_flow_is_refused_beyond_the_depth_that_the_driver_is_given() {
     let error = check_kernel(&nested(64), &limits).unwrap_err();
     assert!(error.to_string().contains("control flow nested 65 deep"), "{error}");
 }
+
+#[test]
+fn local_arrays_are_refused_by_how_long_they_take_to_compile() {
+    let kernel = |arrays: &str| {
+        let text = format!("fulgurite 1\nkernel @k workgroup(1, 1, 1) {{\n{arrays}}}\n");
+        fulgurite_ir::text::parse(&text).and_then(fulgurite_ir::verify).unwrap()
+    };
+    let limit = Duration::from_secs(120);
+    let check = |arrays: &str, limit| super::check_local_arrays(&kernel(arrays), limit);
+    for fits in
+        ["", "local %a: u32[690]\n", "local %a: u32[480]\nlocal %b: f16[480]\n", "local %a: u64[512]\n"]
+    {
+        assert_eq!(check(fits, limit).err(), None, "{fits}");
+    }
+    for large in
+        ["local %a: u32[691]\n", "local %a: u32[500]\nlocal %b: f16[500]\n", "local %a: f32x4[173]\n"]
+    {
+        let error = check(large, limit).unwrap_err();
+        assert_eq!(error.code(), fulgurite_spec::Code::Unsupported, "{error}");
+        assert!(error.to_string().contains("10 seconds or more"), "{error}");
+        assert!(error.to_string().contains("at most 690 in an array"), "{error}");
+        assert!(check(large, 2 * limit).is_ok(), "who has time may wait");
+    }
+}

@@ -98,6 +98,7 @@ impl Search {
             if bytes.is_empty() {
                 continue;
             }
+            let first = found.len();
             let mut wait = |before, kind, bytes| found.push(Hazard { before, step, kind, bytes });
             let last_writes = open.writes_in(&bytes);
             #[cfg(test)]
@@ -114,6 +115,7 @@ impl Search {
                     wait(*before, HazardKind::WriteAfterRead, common);
                 }
             }
+            found[first..].sort_by_key(|hazard: &Hazard| (hazard.before, hazard.bytes.start));
         }
         for (binding, writes) in accesses {
             let open = self.open.entry(key(binding)).or_default();

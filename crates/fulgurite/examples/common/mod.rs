@@ -48,6 +48,11 @@ pub(crate) fn check<T: PartialEq>(what: &str, actual: &[T], reference: &[T]) -> 
 
 /// Runs an example: prints its error and exits with 1 if it has one.
 pub(crate) fn main<E: std::fmt::Display>(run: impl FnOnce() -> Result<(), E>) -> ExitCode {
+    // An interrupt while a driver compiles is not held against the kernel.
+    #[cfg(unix)]
+    if let Err(error) = fulgurite::handle_interrupts() {
+        eprintln!("interrupts are not handled: {error}");
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -19,7 +19,7 @@ use crate::analysis::numbering::{Number, Numbering, conjuncts};
 use crate::analysis::ranges::RangeMap;
 use crate::analysis::walk::{Event, Walk, instructions};
 use crate::kernel::{BlockId, InstId, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
-use crate::require::RequireNode;
+use crate::require::{Require, RequireNode};
 
 use tiles::Tiles;
 
@@ -58,7 +58,7 @@ impl BoundsMap {
                         prover.assume(condition, holds);
                     }
                     if let Some((counter, end)) = counters.get(&block) {
-                        let numbers = [counter, end].map(|v| prover.numbering.number(*v));
+                        let numbers = [counter, end].map(|v| prover.number(*v));
                         prover.fact(numbers[0], numbers[1], Relation::Below);
                     }
                 }
@@ -151,7 +151,8 @@ enum Relation {
 
 struct Prover<'a> {
     kernel: &'a Kernel,
-    numbering: Numbering,
+    ranges: &'a RangeMap,
+    numbering: Numbering<'a>,
     divisors: DivisibilityMap,
     tiles: Tiles<'a>,
     /// For each number, those that it is at most, and whether it is below; the latest last.
@@ -206,28 +207,24 @@ impl Seen {
 
 impl<'a> Prover<'a> {
     fn new(kernel: &'a Kernel, ranges: &'a RangeMap) -> Self {
-        let numbering = Numbering::of(kernel);
-        let mut most = vec![u32::MAX; numbering.count()];
-        for value in (0..kernel.values.len()).map(ValueId::new) {
-            let known = match kernel.literal(value).filter(|l| l.ty == ScalarType::U64) {
-                Some(literal) => u32::try_from(literal.bits).unwrap_or(u32::MAX),
-                None if kernel.ty(value) == Type::U32 => ranges.range(value).most,
-                None => u32::MAX,
-            };
-            let most = &mut most[numbering.number(value).index()];
-            *most = known.min(*most);
-        }
         Self {
             kernel,
-            numbering,
+            ranges,
+            numbering: Numbering::of(kernel),
             divisors: DivisibilityMap::of(kernel, ranges),
             tiles: Tiles::of(kernel, ranges),
             at_most: Vec::new(),
-            most,
+            most: Vec::new(),
             literals: Vec::new(),
             undo: Vec::new(),
             seen: RefCell::default(),
         }
+    }
+
+    /// The number of a value.
+    fn number(&mut self, value: ValueId) -> Number {
+        let Self { kernel, ranges, numbering, most, .. } = self;
+        numbering.number(value, |value, number| note_most(most, number, greatest(kernel, ranges, value)))
     }
 
     fn preconditions(&mut self) {
@@ -237,8 +234,7 @@ impl<'a> Prover<'a> {
             for position in conjuncts(require) {
                 let RequireNode::Op { op, operands } = &require.nodes[position as usize] else { continue };
                 let [a, b] = operands.as_slice() else { continue };
-                let numbers =
-                    (self.numbering.node(kernel, require, *a), self.numbering.node(kernel, require, *b));
+                let numbers = (self.node(require, *a), self.node(require, *b));
                 let indices = [a, b].iter().all(|i| types[**i as usize].is_some_and(is_index));
                 if let ((Some(a), Some(b)), true) = (numbers, indices) {
                     self.relate(*op, a, b);
@@ -249,7 +245,7 @@ impl<'a> Prover<'a> {
                         && is_index(Type::scalar(literal.ty))
                         && let Ok(bits) = u32::try_from(literal.bits)
                     {
-                        self.set_most(number, bits);
+                        note_most(&mut self.most, number, bits);
                         self.literals.push((bits, number));
                     }
                 }
@@ -260,10 +256,11 @@ impl<'a> Prover<'a> {
         self.literals.dedup();
     }
 
-    fn set_most(&mut self, number: Number, most: u32) {
-        // A precondition's literal may have a number that no value has.
-        self.most.resize(self.numbering.count(), u32::MAX);
-        self.most[number.index()] = most;
+    /// The number of a precondition's node.
+    fn node(&mut self, require: &Require, position: u32) -> Option<Number> {
+        let Self { kernel, ranges, numbering, most, .. } = self;
+        let note = |value, number| note_most(most, number, greatest(kernel, ranges, value));
+        numbering.node(require, position, note)
     }
 
     /// The greatest value that a number can have, where that is known.
@@ -305,18 +302,18 @@ impl<'a> Prover<'a> {
         if !is_index(self.kernel.ty(result)) {
             return;
         }
-        let number = self.numbering.number(result);
         match op {
             Op::Min => {
-                for operand in [a, b] {
-                    self.fact(number, self.numbering.number(*operand), Relation::AtMost);
-                }
+                let [number, a, b] = [result, *a, *b].map(|value| self.number(value));
+                self.fact(number, a, Relation::AtMost);
+                self.fact(number, b, Relation::AtMost);
             }
             Op::Sub => {
                 let taken = self.kernel.literal(*b).and_then(|literal| u32::try_from(literal.bits).ok());
-                let from = self.numbering.number(*a);
-                let at_least = |taken| self.is_at_least(from, taken) || self.has_elements(*a, taken);
-                if taken.is_some_and(|taken| taken > 0 && at_least(taken)) {
+                let Some(taken) = taken.filter(|taken| *taken > 0) else { return };
+                let from = self.number(*a);
+                if self.is_at_least(from, taken) || self.has_elements(*a, taken) {
+                    let number = self.number(result);
                     self.fact(number, from, Relation::Below);
                 }
             }
@@ -331,7 +328,7 @@ impl<'a> Prover<'a> {
         let base = self.kernel.base(memory);
         let [own, whole] = [memory, base].map(|memory| self.kernel.element(memory).size());
         let needed = (u64::from(count) * u64::from(own)).div_ceil(u64::from(whole.max(1)));
-        let number = self.numbering.length(self.kernel, base, whole);
+        let number = self.numbering.length(base, whole);
         number
             .zip(u32::try_from(needed).ok())
             .is_some_and(|(number, needed)| self.is_at_least(number, needed))
@@ -415,7 +412,7 @@ impl<'a> Prover<'a> {
                         (Op::Ne, false) => Op::Eq,
                         _ => continue,
                     };
-                    let (a, b) = (self.numbering.number(a), self.numbering.number(b));
+                    let (a, b) = (self.number(a), self.number(b));
                     self.relate(op, a, b);
                 }
             }
@@ -431,30 +428,36 @@ impl<'a> Prover<'a> {
                 let count = u64::from(len) * own / u64::from(size.max(1));
                 u32::try_from(count).ok().map(Length::Known)
             }
-            None => self.numbering.length(self.kernel, memory, size).map(Length::Number),
+            None => self.numbering.length(memory, size).map(Length::Number),
         }
     }
 
     /// Whether `index` is surely an element of `memory`.
-    fn is_inside(&self, memory: Memory, index: ValueId) -> bool {
+    fn is_inside(&mut self, memory: Memory, index: ValueId) -> bool {
         let size = self.kernel.element(memory).size();
         let length = self.length(memory, size);
-        let is_below = |length: Option<Length>, value: ValueId| {
-            length.is_some_and(|length| self.is_below(length, vec![(self.numbering.number(value), false)]))
-        };
-        if is_below(length, index) || self.tiles.is_inside(memory, index) {
+        if self.is_value_below(length, index) || self.tiles.is_inside(memory, index) {
             return true;
         }
         let (base, added) = self.sum(index);
         // Both are multiples of this, so that what is below is so by this much. If the sum wraps it is smaller still.
         let common = gcd(self.divisors.divisor(base), self.divisors.length(self.kernel, memory));
-        if added != 0 && added < common && is_below(length, base) {
+        if added != 0 && added < common && self.is_value_below(length, base) {
             return true;
         }
         // So many elements are one of a wider view, of which the index is one.
-        self.product(base).is_some_and(|(element, count)| {
-            added < u64::from(count)
-                && size.checked_mul(count).is_some_and(|size| is_below(self.length(memory, size), element))
+        let Some((element, count)) = self.product(base).filter(|(_, count)| added < u64::from(*count)) else {
+            return false;
+        };
+        let wide = size.checked_mul(count).and_then(|size| self.length(memory, size));
+        self.is_value_below(wide, element)
+    }
+
+    /// Whether a value is surely below a length, if that is one that anything is compared with.
+    fn is_value_below(&mut self, length: Option<Length>, value: ValueId) -> bool {
+        length.is_some_and(|length| {
+            let number = self.number(value);
+            self.is_below(length, vec![(number, false)])
         })
     }
 
@@ -511,7 +514,7 @@ impl<'a> Prover<'a> {
     /// Whether all components of a matrix of type `ty` are surely inside `memory`, from an offset on with lines a stride
     /// apart.
     fn holds_matrix(
-        &self,
+        &mut self,
         memory: Memory,
         ty: Type,
         layout: MatrixLayout,
@@ -520,8 +523,11 @@ impl<'a> Prover<'a> {
         let size = self.kernel.element(memory).size();
         let (Some(shape), Some(length)) = (ty.matrix, self.length(memory, size)) else { return false };
         let (lines, along) = shape.lines(layout);
-        let most = |value: ValueId| self.most(self.numbering.number(value)).map(u64::from);
-        let (Some(offset), Some(stride)) = (most(offset), most(stride)) else { return false };
+        let [offset, stride] = [offset, stride].map(|value| {
+            let number = self.number(value);
+            self.most(number).map(u64::from)
+        });
+        let (Some(offset), Some(stride)) = (offset, stride) else { return false };
         let line = (u64::from(along) * u64::from(ty.scalar.size())).div_ceil(u64::from(size.max(1)));
         let last = offset + u64::from(lines.saturating_sub(1)) * stride + line.saturating_sub(1);
         match length {
@@ -568,6 +574,25 @@ impl<'a> Prover<'a> {
             front = next;
         }
         false
+    }
+}
+
+/// The greatest value that a value can have, or the greatest of all if that is not known.
+fn greatest(kernel: &Kernel, ranges: &RangeMap, value: ValueId) -> u32 {
+    match kernel.literal(value).filter(|literal| literal.ty == ScalarType::U64) {
+        Some(literal) => u32::try_from(literal.bits).unwrap_or(u32::MAX),
+        None if kernel.ty(value) == Type::U32 => ranges.range(value).most,
+        None => u32::MAX,
+    }
+}
+
+/// Notes that a number is at most `known`.
+fn note_most(most: &mut Vec<u32>, number: Number, known: u32) {
+    if known != u32::MAX {
+        if most.len() <= number.index() {
+            most.resize(number.index() + 1, u32::MAX);
+        }
+        most[number.index()] = known.min(most[number.index()]);
     }
 }
 

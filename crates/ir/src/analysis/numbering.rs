@@ -7,8 +7,7 @@ use std::collections::HashMap;
 
 use fulgurite_spec::{Literal, Op, ScalarType, Type};
 
-use crate::analysis::walk::{Event, Walk};
-use crate::kernel::{BufferId, FloatMode, InstKind, Kernel, Memory, Operands, Terminator, ValueId};
+use crate::kernel::{BufferId, FloatMode, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
 use crate::require::{Require, RequireNode};
 
 /// The number of a value; equal numbers are equal values.
@@ -23,7 +22,7 @@ impl Number {
 }
 
 /// What a number is computed by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Form {
     Literal(Literal),
     /// The length of a buffer, by the first of those of equal length.
@@ -31,81 +30,114 @@ enum Form {
     /// The length of a view of a buffer, by the base and the size of an element.
     ViewLen(BufferId, u32),
     Id(Op, u8),
-    Scalar(Op, FloatMode, Type, Vec<Number>),
+    /// Operands behind the last are [`NONE`].
+    Scalar(Op, FloatMode, Type, [Number; MOST_OPERANDS]),
     Own(ValueId),
 }
 
-/// The numbers of a kernel's values.
-pub(crate) struct Numbering {
+/// Ops with more operands are not numbered together.
+const MOST_OPERANDS: usize = 4;
+
+/// No number.
+const NONE: Number = Number(u32::MAX);
+
+/// The numbers of a kernel's values. A value is numbered when it is asked for, with what it is computed from: few of a kernel's
+/// values are indices or compared with one.
+pub(crate) struct Numbering<'k> {
+    kernel: &'k Kernel,
     numbers: Vec<Number>,
     forms: HashMap<Form, Number>,
     /// For each buffer, the first that surely has its length.
     equal_lengths: Vec<BufferId>,
 }
 
-impl Numbering {
-    /// Numbers the values of `kernel`, whose structure the verifier has checked.
-    pub(crate) fn of(kernel: &Kernel) -> Self {
-        let mut numbering = Self {
-            numbers: vec![Number(0); kernel.values.len()],
+impl<'k> Numbering<'k> {
+    /// The numbering of `kernel`, whose structure the verifier has checked.
+    pub(crate) fn of(kernel: &'k Kernel) -> Self {
+        Self {
+            kernel,
+            numbers: vec![NONE; kernel.values.len()],
             forms: HashMap::new(),
             equal_lengths: equal_lengths(kernel),
+        }
+    }
+
+    /// The number of a value. `fresh` is told each value that is numbered for that.
+    pub(crate) fn number(&mut self, value: ValueId, mut fresh: impl FnMut(ValueId, Number)) -> Number {
+        // What a value is computed from comes before it; a chain of those may be long.
+        let mut asked = vec![value];
+        while let Some(value) = asked.last().copied() {
+            if self.numbers[value.index()] == NONE {
+                let waiting = asked.len();
+                let number = self.compute(value, &mut asked);
+                if asked.len() > waiting {
+                    continue;
+                }
+                self.numbers[value.index()] = number;
+                fresh(value, number);
+            }
+            asked.pop();
+        }
+        self.numbers[value.index()]
+    }
+
+    /// The number of a value, unless others that it is computed from must be numbered first: these are added to `asked`.
+    fn compute(&mut self, value: ValueId, asked: &mut Vec<ValueId>) -> Number {
+        let kernel = self.kernel;
+        if let Some(literal) = kernel.literal(value) {
+            return self.intern(Form::Literal(literal));
+        }
+        let ValueDef::Inst(inst, position) = kernel.value(value).def else {
+            return self.intern(Form::Own(value));
         };
-        for id in (0..kernel.values.len()).map(ValueId::new) {
-            let form = kernel.literal(id).map_or(Form::Own(id), Form::Literal);
-            numbering.set(id, form);
-        }
-        for event in Walk::new(kernel) {
-            if let Event::Done(id) = event
-                && let InstKind::Region { body, .. } = kernel.inst(id).kind
-                && let Terminator::Yield(values) = &kernel.block(body).terminator
+        let ty = kernel.ty(value);
+        let mut known = |numbers: &[Number], value: ValueId| {
+            let number = numbers[value.index()];
+            if number == NONE {
+                asked.push(value);
+            }
+            number
+        };
+        let form = match &kernel.inst(inst).kind {
+            // A region's result is what it yields.
+            InstKind::Region { body, .. } => match &kernel.block(*body).terminator {
+                Terminator::Yield(values) => match values.get(position as usize) {
+                    Some(yielded) => return known(&self.numbers, *yielded),
+                    None => Form::Own(value),
+                },
+                _ => Form::Own(value),
+            },
+            // The same number. Unsigned ops whose result is of neither type give the same of both.
+            InstKind::Scalar { op: Op::Convert, operands, .. }
+                if let [narrow] = **operands
+                    && (kernel.ty(narrow), ty) == (Type::U32, Type::scalar(ScalarType::U64)) =>
             {
-                for (result, value) in kernel.inst(id).results.iter().zip(values) {
-                    numbering.numbers[result.index()] = numbering.number(*value);
+                return known(&self.numbers, narrow);
+            }
+            InstKind::Scalar { op, operands, mode } if operands.len() <= MOST_OPERANDS => {
+                let mut numbers = [NONE; MOST_OPERANDS];
+                for (number, operand) in numbers.iter_mut().zip(operands.iter()) {
+                    *number = known(&self.numbers, *operand);
+                }
+                let commutes =
+                    matches!(op, Op::Add | Op::Mul | Op::And | Op::Or | Op::Xor | Op::Min | Op::Max);
+                if commutes && !ty.scalar.is_float() {
+                    numbers[..operands.len()].sort_unstable();
+                }
+                Form::Scalar(*op, *mode, ty, numbers)
+            }
+            InstKind::Id { op, component } => Form::Id(*op, *component),
+            InstKind::Len { memory } => {
+                let size = kernel.element(*memory).size();
+                match (kernel.array_len(*memory), self.length_form(*memory, size)) {
+                    (Some(len), _) => Form::Literal(Literal::from(len)),
+                    (None, Some(form)) => form,
+                    (None, None) => Form::Own(value),
                 }
             }
-            let Event::Inst(id) = event else { continue };
-            let inst = kernel.inst(id);
-            let [result] = *inst.results else { continue };
-            if let InstKind::Scalar { op: Op::Convert, operands, .. } = &inst.kind
-                && let [narrow] = **operands
-                && (kernel.ty(narrow), kernel.ty(result)) == (Type::U32, Type::scalar(ScalarType::U64))
-            {
-                // The same number. Unsigned ops whose result is of neither type give the same of both.
-                numbering.numbers[result.index()] = numbering.number(narrow);
-                continue;
-            }
-            let form = match &inst.kind {
-                InstKind::Scalar { op, operands, mode } => {
-                    numbering.scalar(*op, *mode, kernel.ty(result), operands)
-                }
-                InstKind::Id { op, component } => Form::Id(*op, *component),
-                InstKind::Len { memory } => {
-                    let size = kernel.element(*memory).size();
-                    match (kernel.array_len(*memory), numbering.length_form(kernel, *memory, size)) {
-                        (Some(len), _) => Form::Literal(Literal::from(len)),
-                        (None, Some(form)) => form,
-                        (None, None) => continue,
-                    }
-                }
-                _ => continue,
-            };
-            numbering.set(result, form);
-        }
-        numbering
-    }
-
-    fn scalar(&self, op: Op, mode: FloatMode, ty: Type, operands: &Operands) -> Form {
-        let mut numbers: Vec<Number> = operands.iter().map(|v| self.number(*v)).collect();
-        let commutes = matches!(op, Op::Add | Op::Mul | Op::And | Op::Or | Op::Xor | Op::Min | Op::Max);
-        if commutes && !ty.scalar.is_float() {
-            numbers.sort_unstable();
-        }
-        Form::Scalar(op, mode, ty, numbers)
-    }
-
-    fn set(&mut self, value: ValueId, form: Form) {
-        self.numbers[value.index()] = self.intern(form);
+            _ => Form::Own(value),
+        };
+        self.intern(form)
     }
 
     fn intern(&mut self, form: Form) -> Number {
@@ -118,33 +150,33 @@ impl Numbering {
         self.forms.len()
     }
 
-    /// The number of a value.
-    pub(crate) fn number(&self, value: ValueId) -> Number {
-        self.numbers[value.index()]
-    }
-
     /// What computes the length of a buffer or a view of one, in elements of `size` bytes. In those of the buffer's own
     /// size it is the buffer's length.
-    fn length_form(&self, kernel: &Kernel, memory: Memory, size: u32) -> Option<Form> {
-        let Memory::Buffer(buffer) = kernel.base(memory) else { return None };
-        Some(if size == kernel.element(Memory::Buffer(buffer)).size() {
+    fn length_form(&self, memory: Memory, size: u32) -> Option<Form> {
+        let Memory::Buffer(buffer) = self.kernel.base(memory) else { return None };
+        Some(if size == self.kernel.element(Memory::Buffer(buffer)).size() {
             Form::Len(self.equal_lengths[buffer.index()])
         } else {
             Form::ViewLen(buffer, size)
         })
     }
 
-    /// The number that the length of a buffer or a view of one has in elements of `size` bytes, if the kernel or a
-    /// precondition computes it.
-    pub(crate) fn length(&self, kernel: &Kernel, memory: Memory, size: u32) -> Option<Number> {
-        self.forms.get(&self.length_form(kernel, memory, size)?).copied()
+    /// The number that the length of a buffer or a view of one has in elements of `size` bytes, if it was compared with
+    /// something.
+    pub(crate) fn length(&self, memory: Memory, size: u32) -> Option<Number> {
+        self.forms.get(&self.length_form(memory, size)?).copied()
     }
 
     /// The number of a precondition's node, made if it has none; `None` for what is never numbered.
-    pub(crate) fn node(&mut self, kernel: &Kernel, require: &Require, position: u32) -> Option<Number> {
+    pub(crate) fn node(
+        &mut self,
+        require: &Require,
+        position: u32,
+        fresh: impl FnMut(ValueId, Number),
+    ) -> Option<Number> {
         match require.nodes.get(position as usize)? {
             RequireNode::Literal(literal) => Some(self.intern(Form::Literal(*literal))),
-            RequireNode::Param(id) => Some(self.number(kernel.params[id.index()].value)),
+            RequireNode::Param(id) => Some(self.number(self.kernel.params[id.index()].value, fresh)),
             RequireNode::Len(buffer) => {
                 let first = self.equal_lengths[buffer.index()];
                 Some(self.intern(Form::Len(first)))

@@ -15,9 +15,9 @@ pub enum Event {
     Exit(BlockId),
 }
 
-enum Pending {
-    /// Continue `block` at this instruction.
-    Resume(BlockId, usize),
+enum Pending<'a> {
+    /// Continue a block at the first of these instructions.
+    Resume(BlockId, core::slice::Iter<'a, InstId>),
     Begin(BlockId),
     Finish(InstId),
     /// End of a block whose instructions are done.
@@ -29,7 +29,11 @@ enum Pending {
 /// Ids must be in range and blocks form a tree, which the verifier's first pass establishes.
 pub struct Walk<'a> {
     kernel: &'a Kernel,
-    stack: Vec<Pending>,
+    /// The block that the walk is in, and what is left of it; `None` where the stack says what comes next.
+    here: Option<(BlockId, core::slice::Iter<'a, InstId>)>,
+    /// An instruction without blocks, which is complete once it has begun.
+    begun: Option<InstId>,
+    stack: Vec<Pending<'a>>,
     /// Bodies of `while` loops, entered when their header's instructions are done.
     bodies: Vec<(BlockId, BlockId)>,
 }
@@ -37,7 +41,17 @@ pub struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// A walk over all of `kernel`.
     pub fn new(kernel: &'a Kernel) -> Self {
-        Self { kernel, stack: vec![Pending::Begin(kernel.body)], bodies: Vec::new() }
+        let stack = vec![Pending::Begin(kernel.body)];
+        Self { kernel, here: None, begun: None, stack, bodies: Vec::new() }
+    }
+
+    /// What is left to do of a block when an instruction with blocks has begun: those blocks, its end, and the rest.
+    fn descend(&mut self, id: InstId, blocks: &[BlockId]) {
+        if let Some((block, rest)) = self.here.take() {
+            self.stack.push(Pending::Resume(block, rest));
+        }
+        self.stack.push(Pending::Finish(id));
+        self.stack.extend(blocks.iter().rev().map(|block| Pending::Begin(*block)));
     }
 }
 
@@ -45,43 +59,43 @@ impl Iterator for Walk<'_> {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
+        if let Some(id) = self.begun.take() {
+            return Some(Event::Done(id));
+        }
         loop {
-            match self.stack.pop()? {
-                Pending::Begin(block) => {
-                    self.stack.push(Pending::Resume(block, 0));
-                    return Some(Event::Enter(block));
-                }
-                Pending::Resume(block, position) => {
-                    let Some(id) = self.kernel.block(block).insts.get(position).copied() else {
-                        self.stack.push(Pending::End(block));
-                        if self.bodies.last().is_some_and(|(header, _)| *header == block)
-                            && let Some((_, body)) = self.bodies.pop()
-                        {
-                            self.stack.push(Pending::Begin(body));
-                        }
-                        continue;
-                    };
-                    self.stack.push(Pending::Resume(block, position + 1));
-                    self.stack.push(Pending::Finish(id));
-                    match self.kernel.inst(id).kind {
-                        InstKind::If { then_block, else_block, .. } => {
-                            self.stack.push(Pending::Begin(else_block));
-                            self.stack.push(Pending::Begin(then_block));
-                        }
-                        InstKind::For { body, .. } | InstKind::Region { body, .. } => {
-                            self.stack.push(Pending::Begin(body))
-                        }
-                        InstKind::While { header, body, .. } => {
-                            self.bodies.push((header, body));
-                            self.stack.push(Pending::Begin(header));
-                        }
-                        _ => {}
+            let Some((block, rest)) = &mut self.here else {
+                match self.stack.pop()? {
+                    Pending::Begin(block) => {
+                        self.here = Some((block, self.kernel.block(block).insts.iter()));
+                        return Some(Event::Enter(block));
                     }
-                    return Some(Event::Inst(id));
+                    Pending::Resume(block, rest) => self.here = Some((block, rest)),
+                    Pending::Finish(id) => return Some(Event::Done(id)),
+                    Pending::End(block) => return Some(Event::Exit(block)),
                 }
-                Pending::Finish(id) => return Some(Event::Done(id)),
-                Pending::End(block) => return Some(Event::Exit(block)),
+                continue;
+            };
+            let Some(id) = rest.next().copied() else {
+                let block = *block;
+                self.here = None;
+                self.stack.push(Pending::End(block));
+                if self.bodies.last().is_some_and(|(header, _)| *header == block)
+                    && let Some((_, body)) = self.bodies.pop()
+                {
+                    self.stack.push(Pending::Begin(body));
+                }
+                continue;
+            };
+            match self.kernel.inst(id).kind {
+                InstKind::If { then_block, else_block, .. } => self.descend(id, &[then_block, else_block]),
+                InstKind::For { body, .. } | InstKind::Region { body, .. } => self.descend(id, &[body]),
+                InstKind::While { header, body, .. } => {
+                    self.bodies.push((header, body));
+                    self.descend(id, &[header]);
+                }
+                _ => self.begun = Some(id),
             }
+            return Some(Event::Inst(id));
         }
     }
 }

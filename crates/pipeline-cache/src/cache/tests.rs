@@ -211,21 +211,25 @@ fn a_binary_that_a_process_ended_with_is_left_out_once_and_then_for_good() {
 }
 
 #[test]
-fn a_compile_that_ended_two_processes_is_a_typed_error() {
+fn a_compile_that_three_processes_ended_with_is_a_typed_error() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let program = Digest::of(b"program");
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert_eq!(open(root).suspects().1, usize::from(root.join("marks").exists()));
         die(root, |cache| {
             cache.compile(program, || cache.marks.as_ref().unwrap().freeze()).unwrap();
         });
     }
     let error = open(root).compile(program, || panic!("it is not asked")).unwrap_err();
-    assert_eq!((error.code(), &error), (Code::DriverCrash, &CacheError::Crashes { crashes: 2 }));
+    let bans = open(root).bans();
+    assert_eq!((error.code(), bans.len()), (Code::CompileBanned, 1));
+    assert_eq!(error, CacheError::Banned(Box::new(bans[0].clone())));
+    assert_eq!(bans[0].deaths, 3);
     assert_eq!(open(root).compile(Digest::of(b"other"), || 7), Ok(7));
     open(root).disk().unwrap().clear().unwrap();
     assert_eq!(open(root).compile(program, || 7), Ok(7), "clearing the cache gives it another try");
+    assert!(!open(root).lift(program));
 }
 
 #[test]

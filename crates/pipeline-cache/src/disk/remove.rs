@@ -197,7 +197,7 @@ impl DiskPipelineCache {
         locked.is_held() && is_unused && self.storage.remove(&path).is_ok()
     }
 
-    /// Removes every entry, what was put aside, the index, and what is known of drivers' crashes.
+    /// Removes every entry, what was put aside, the index, and what processes ended with.
     ///
     /// # Errors
     /// `FG1001` if the folder cannot be listed, or the cache is only read.
@@ -226,7 +226,7 @@ impl DiskPipelineCache {
             drop(locked);
         }
         self.bound_quarantine(0, 0);
-        // What crashed a driver may be tried again.
+        // What processes ended with may be tried again.
         for log in [self.index_path(), crate::marks::log_path(&self.root)] {
             match self.storage.remove(&log) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -34,7 +34,7 @@ pub(crate) fn properties(bytes: &[u8]) -> Result<bool, String> {
     let good = disk.seen(&path).ok_or("what was written is not there")?;
     let mut is_found = false;
     let sealed =
-        [reheaded(&good, bytes), sealed(bytes, 152, 160), sealed(bytes, 40, 48), sealed(bytes, 56, 64)];
+        [reheaded(&good, bytes), sealed(bytes, 152, 160), sealed(bytes, 56, 64), sealed(bytes, 56, 64)];
     let plain = [bytes, bytes, bytes, bytes].map(<[u8]>::to_vec);
     for [stored, index, crashes, mark] in [plain, sealed] {
         let disk = SimulatedDisk::new(root);

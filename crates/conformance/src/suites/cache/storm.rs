@@ -164,11 +164,23 @@ fn crashing(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let is_there = matches!(disk.read(&identity(PayloadKind::Binary, CRASHING)), Lookup::Hit(_));
     checks.equal("whether the driver will be given it again", &is_there, &false);
     checks.equal("entries put aside", &disk.stats().map_err(unexpected)?.quarantined.entries, &1);
-    for what in ["the driver dies compiling", "and again"] {
+    for what in ["the driver dies compiling", "and again", "and once more"] {
         checks.equal(what, &run("compile")?.0, &false);
     }
-    let cache = PipelineCache::open(CacheOptions::in_folder(folder.path()));
-    let refused = cache.compile(Digest::of(CRASHING.as_bytes()), || ());
-    checks.equal("what a third compile is", &refused, &Err(CacheError::Crashes { crashes: 2 }));
+    let compile = || {
+        let cache = PipelineCache::open(CacheOptions::in_folder(folder.path()));
+        (cache.compile(Digest::of(CRASHING.as_bytes()), || ()), cache.bans())
+    };
+    let (refused, bans) = compile();
+    let expected = bans.first().map(|ban| Err(CacheError::Banned(Box::new(ban.clone()))));
+    checks.equal("what a fourth compile is", &Some(refused), &expected);
+    checks.equal("deaths that make a ban", &bans.iter().map(|ban| ban.deaths).collect::<Vec<_>>(), &vec![3]);
+    for ban in bans {
+        let said = CacheError::Banned(Box::new(ban.clone())).diagnostic().to_string();
+        let names = said.contains(&ban.file.display().to_string()) && said.contains(&ban.command());
+        checks.holds("what a ban names", names, || said);
+        PipelineCache::open(CacheOptions::in_folder(folder.path())).lift(ban.program);
+    }
+    checks.equal("what a compile is once the ban is lifted", &compile(), &(Ok(()), Vec::new()));
     Ok(())
 }

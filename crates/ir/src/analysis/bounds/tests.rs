@@ -508,7 +508,7 @@ fn many_facts_and_many_accesses_take_their_sum_not_their_product() {
         let all = lines(n - 1, &|k| format!("  %a{} = and %a{k}, %c{}", k + 1, k + 1));
         let stores = lines(n, &|k| format!("    store %y[%i], {k}u32"));
         format!(
-            "  %i = global_id.x\n  %n = len %y\n{ends}  %a0 = and %c0, %c0\n{all}  if %a{} {{\n{stores}  }}\n",
+            "  %i = global_id.x\n  %n = len %y\n{ends}  %known = lt %q, %n\n  %a0 = and %c0, %known\n{all}  if %a{} {{\n{stores}  }}\n",
             n - 1
         )
     };
@@ -520,7 +520,7 @@ fn many_facts_and_many_accesses_take_their_sum_not_their_product() {
             format!("    %i{k} = add %i, {k}u32\n    %j{k} = min %i{k}, %q\n    store %y[%j{k}], {k}u32")
         });
         format!(
-            "  %i = global_id.x\n  %n = len %y\n{ends}  %a0 = and %c0, %c0\n{all}  if %a{} {{\n{stores}  }}\n",
+            "  %i = global_id.x\n  %n = len %y\n{ends}  %known = lt %q, %n\n  %a0 = and %c0, %known\n{all}  if %a{} {{\n{stores}  }}\n",
             n - 1
         )
     };

@@ -1,0 +1,149 @@
+//! Processes that end while a driver compiles: by signals from outside, by themselves, and by faults.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
+
+use std::io::Read as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use fulgurite_pipeline_cache::{
+    CacheError, CacheOptions, Digest, PipelineCache, forget_marks, handle_interrupts,
+};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Says to a process that runs the test [`child`] what to do.
+const CHILD: &str = "FULGURITE_TEST_ENDS";
+
+fn open(root: &Path) -> PipelineCache {
+    PipelineCache::open(CacheOptions::in_folder(root))
+}
+
+fn program() -> Digest {
+    Digest::of(b"program")
+}
+
+/// What a process does that is to end: nothing in any other.
+#[test]
+fn child() {
+    let Ok(told) = std::env::var(CHILD) else { return };
+    let (what, root) = told.split_once('\n').unwrap();
+    if what == "handles" {
+        handle_interrupts().unwrap();
+        handle_interrupts().unwrap();
+    }
+    let cache = open(Path::new(root));
+    let compiled = cache.compile(program(), || {
+        // The parent waits for this.
+        std::fs::write(Path::new(root).join("ready"), "").unwrap();
+        match what {
+            "aborts" => std::process::abort(),
+            "forgets" => {
+                forget_marks();
+                std::process::exit(7);
+            }
+            _ => std::thread::sleep(Duration::from_secs(60)),
+        }
+    });
+    compiled.unwrap();
+}
+
+/// Starts a process, and waits until its driver compiles.
+#[expect(clippy::zombie_processes, reason = "a child that is not waited for fails the test")]
+fn start(what: &str, root: &Path) -> Child {
+    let executable = std::env::current_exe().unwrap();
+    let mut command = match what {
+        "ignores" => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).arg(executable);
+            shell
+        }
+        _ => Command::new(executable),
+    };
+    let ready = root.join("ready");
+    let _ = std::fs::remove_file(&ready);
+    let what = if what == "ignores" { "handles" } else { what };
+    let child = command
+        .args(["--exact", "child", "--nocapture", "--test-threads", "1"])
+        .env(CHILD, format!("{what}\n{}", root.display()))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let child = child.unwrap();
+    for _ in 0..30_000 {
+        if ready.exists() {
+            return child;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("the child does not compile");
+}
+
+fn end(mut child: Child, signal: Option<Signal>) -> ExitStatus {
+    if let Some(signal) = signal {
+        kill_process(Pid::from_child(&child), signal).unwrap();
+    }
+    let status = child.wait().unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let expected = signal.map_or([Some(6), None], |signal| [Some(signal.as_raw()), None]);
+    assert!(expected.contains(&status.signal()), "{status}: {said}");
+    status
+}
+
+#[test]
+fn two_interrupts_are_no_ban() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        end(start("waits", folder.path()), Some(Signal::INT));
+    }
+    assert_eq!(open(folder.path()).compile(program(), || 7), Ok(7));
+    assert_eq!(open(folder.path()).suspects(), (0, 0), "it was survived");
+}
+
+#[test]
+fn signals_that_a_program_handles_leave_no_mark() {
+    let folder = tempfile::tempdir().unwrap();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        let status = end(start("handles", folder.path()), Some(signal));
+        assert_eq!(status.signal(), Some(signal.as_raw()), "it ends of the signal all the same");
+        assert_eq!(open(folder.path()).suspects(), (0, 0), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = start("ignores", folder.path());
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(child.try_wait().unwrap(), None);
+    end(child, Some(Signal::TERM));
+    assert_eq!(open(folder.path()).suspects(), (0, 0));
+}
+
+#[test]
+fn a_program_that_forgets_its_marks_may_exit() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(end(start("forgets", folder.path()), None).code(), Some(7));
+    assert_eq!(open(folder.path()).suspects(), (0, 0));
+}
+
+#[test]
+fn three_faults_are_a_ban_that_names_its_file_and_how_to_lift_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    end(start("aborts", root), None);
+    end(start("waits", root), Some(Signal::ILL));
+    assert_eq!(open(root).compile(Digest::of(b"other"), || 7), Ok(7));
+    end(start("waits", root), Some(Signal::FPE));
+    let Err(CacheError::Banned(ban)) = open(root).compile(program(), || ()) else { panic!("it is compiled") };
+    let said = ban.to_string();
+    let file = root.join("crashes.log");
+    assert!(file.exists() && said.contains(&file.display().to_string()), "{said}");
+    assert!(said.contains(&format!("cache lift {} --root {}", program(), root.display())), "{said}");
+    assert_eq!(open(root).compile(Digest::of(b"other"), || 7), Ok(7), "nothing else is banned");
+    assert!(open(root).lift(program()));
+    assert_eq!(open(root).compile(program(), || 7), Ok(7));
+}
