@@ -1,11 +1,5 @@
 //! What the engine makes of a backend's faults, queue and recordings, with a backend that has them on demand.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "this is a test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
 
 mod fake;
 
