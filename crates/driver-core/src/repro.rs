@@ -155,8 +155,7 @@ impl Repro {
         let options = self.compile_options()?;
         let kernel = Arc::new(kernel);
         let program = device.compile(&kernel, &options)?;
-        let timeout = self.timeout.map(|time| Duration::from_nanos(time).min(Self::MOST_TIMEOUT));
-        let called = program.call(&self.call(timeout))?;
+        let called = program.call(&self.call(self.replay_timeout()))?;
         if called.outputs.len() != self.outputs.len() {
             let message =
                 format!("{} outputs were captured, there are {}", self.outputs.len(), called.outputs.len());
@@ -166,6 +165,10 @@ impl Repro {
             .compare(&kernel, &called.outputs, device.snapshot())
             .partition(|difference| difference.reason.is_some());
         Ok(Replayed { report: called.report, differences, allowed })
+    }
+
+    fn replay_timeout(&self) -> Option<Duration> {
+        self.timeout.map(|time| Duration::from_nanos(time).min(Self::MOST_TIMEOUT))
     }
 
     /// Compares outputs that `device` gave with the captured ones.
@@ -280,6 +283,18 @@ mod tests {
     fn repros_read_back() {
         let repro = repro();
         assert_eq!(Repro::from_json(&repro.to_json().unwrap()), Ok(repro));
+    }
+
+    #[test]
+    fn a_file_does_not_say_how_long_it_runs_at_most() {
+        for (stated, wanted) in [
+            (None, None),
+            (Some(5), Some(Duration::from_nanos(5))),
+            (Some(600_000_000_000), Some(Repro::MOST_TIMEOUT)),
+            (Some(u64::MAX), Some(Repro::MOST_TIMEOUT)),
+        ] {
+            assert_eq!(Repro { timeout: stated, ..repro() }.replay_timeout(), wanted);
+        }
     }
 
     #[test]
