@@ -1,5 +1,5 @@
-//! What launches cost besides their work, on lavapipe or whatever driver there is: ours, the same calls of raw Vulkan, threads of
-//! rayon and, with the feature `peers`, those of wgpu, in one process.
+//! The overhead of launches on the Vulkan driver that the loader picks: Fulgurite's, raw Vulkan's, rayon's and, with the feature
+//! `peers`, wgpu's, in one process.
 //!
 //! `one`: a workgroup is recorded, submitted and waited for. `many`: thirty-two, each submitted by itself, are waited for
 //! together. `chain`: sixteen of them, each waiting for the one before, are submitted together and waited for; ours and raw

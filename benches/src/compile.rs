@@ -59,7 +59,7 @@ fn chained_adds_wgsl(count: usize) -> String {
 /// A kernel as text, verified.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The diagnostics, if it does not parse or verify.
 pub fn from_text(source: &str) -> anyhow::Result<VerifiedKernel> {
     Ok(text::parse(source).and_then(verify)?)
 }
@@ -67,7 +67,7 @@ pub fn from_text(source: &str) -> anyhow::Result<VerifiedKernel> {
 /// A kernel as bytes, verified.
 ///
 /// # Errors
-/// What is wrong with it.
+/// If the bytes are no kernel, or the kernel does not verify.
 pub fn from_wire(bytes: &[u8]) -> anyhow::Result<VerifiedKernel> {
     let kernel: Kernel = fulgurite::ir::wire::decode(bytes)?;
     Ok(verify(kernel)?)
@@ -78,7 +78,7 @@ pub fn to_spirv(kernel: &VerifiedKernel) -> Vec<u32> {
     fulgurite_spirv::emit(kernel, &Profile::least()).words
 }
 
-/// That words begin as a SPIR-V module does, and are not only its header.
+/// Checks that `words` begin with SPIR-V's magic number and go on behind the header.
 ///
 /// # Errors
 /// If they do not.
@@ -87,7 +87,7 @@ pub fn check(words: &[u32]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// naga, on the same way.
+/// The same steps by naga.
 #[cfg(feature = "peers")]
 pub mod by_naga {
     use naga::back::spv;
@@ -96,7 +96,7 @@ pub mod by_naga {
     /// WGSL, parsed and validated.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// naga's, if the source does not parse or validate.
     pub fn from_wgsl(source: &str) -> anyhow::Result<(naga::Module, ModuleInfo)> {
         let module = naga::front::wgsl::parse_str(source)?;
         let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module)?;
@@ -106,7 +106,7 @@ pub mod by_naga {
     /// A module's SPIR-V.
     ///
     /// # Errors
-    /// What naga cannot write.
+    /// naga's, if its backend does not support the module.
     pub fn to_spirv((module, info): &(naga::Module, ModuleInfo)) -> anyhow::Result<Vec<u32>> {
         Ok(spv::write_vec(module, info, &spv::Options::default(), None)?)
     }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::target::Target;
 
-/// What is measured of each, on two buffers of one size.
+/// Copies between the host and two device buffers of equal size, which each implementor provides.
 pub trait Copier {
     /// Copies the host's memory to the first buffer.
     ///

@@ -27,7 +27,7 @@ use crate::timing::{Policy, Work, in_turns};
 pub enum Suite {
     /// From text or bytes to a verified kernel, and to SPIR-V.
     Compile,
-    /// What launches cost besides their work.
+    /// The overhead of a launch.
     Launch,
     /// Copies to, from and on the device.
     Copy,

@@ -142,10 +142,7 @@ fn targets(wanted: &[String], suites: &[Suite]) -> anyhow::Result<Vec<Target>> {
         crate::backend_ids(&registry, wanted).into_iter().map(move |id| (id, is_demanded))
     });
     for (id, is_demanded) in all {
-        if registry.get(&id).is_none() {
-            let known: Vec<_> = registry.list().map(|r| r.id()).collect();
-            bail!("error[FG0401]: there is no backend `{id}`; there are {}", known.join(", "));
-        }
+        registry.named(&id)?;
         let is_open = targets.iter().any(|target| target.id == id);
         if is_open || !suites.iter().any(|suite| suite.is_of(&id)) {
             continue;

@@ -47,7 +47,7 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { storage: Arc::new(FileSystem), read_only: false, lock_deadline: DEADLINE }
+        Self { storage: FileSystem::shared(), read_only: false, lock_deadline: DEADLINE }
     }
 }
 

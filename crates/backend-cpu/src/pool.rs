@@ -3,17 +3,17 @@
 
 use std::sync::OnceLock;
 
-use fulgurite_driver_core::Error;
+use fulgurite_driver_core::{Error, Process};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// The threads of all launches of this process, as many as rayon begins where nobody says how many; `None` where none can be
 /// had, as in a process that was forked from this one: then whoever launches does all the work.
 fn pool() -> Option<&'static ThreadPool> {
-    static POOL: OnceLock<Option<(u32, ThreadPool)>> = OnceLock::new();
+    static POOL: OnceLock<Option<(Process, ThreadPool)>> = OnceLock::new();
     let build = || ThreadPoolBuilder::new().thread_name(|i| format!("fulgurite cpu {i}")).build().ok();
-    let (process, pool) = POOL.get_or_init(|| Some((std::process::id(), build()?))).as_ref()?;
-    (*process == std::process::id()).then_some(pool)
+    let (process, pool) = POOL.get_or_init(|| Some((Process::current(), build()?))).as_ref()?;
+    process.is_current().then_some(pool)
 }
 
 /// How many threads a launch runs on at most.

@@ -69,14 +69,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "it measures"]
-    fn a_thread_costs_little() {
-        let begun = Instant::now();
-        (0..1000u32).for_each(|i| assert_eq!(within(LONG, move || i), Some(i)));
-        println!("{:?} each", begun.elapsed() / 1000);
-    }
-
-    #[test]
     fn what_takes_too_long_is_left_behind() {
         let (sender, receiver) = sync_channel::<()>(1);
         let begun = Instant::now();

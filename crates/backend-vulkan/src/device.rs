@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ash::{ext, vk};
-use fulgurite_driver_core::{DeviceError, Error};
+use fulgurite_driver_core::{DeviceError, Error, Process};
 use fulgurite_pipeline_cache::{DeviceParts, PipelineCache, PipelineDeviceFingerprint};
 use gpu_allocator::vulkan::{Allocator, AllocatorCreateDesc};
 use gpu_allocator::{AllocationSizes, AllocatorDebugSettings};
@@ -39,7 +39,7 @@ pub(crate) struct Device {
     instance: ManuallyDrop<Arc<Instance>>,
     lost: AtomicBool,
     /// The process that opened it: one that is forked from it has none of the driver's threads.
-    process: u32,
+    process: Process,
     /// The functions of `VK_KHR_pipeline_binary`, where the device has it.
     binaries: Option<pipeline_binary::Functions>,
     /// Compiled kernels that outlive the process.
@@ -78,7 +78,7 @@ impl Device {
                 allocator: ManuallyDrop::new(Mutex::new(allocator)),
                 instance: ManuallyDrop::new(instance),
                 lost: AtomicBool::new(false),
-                process: std::process::id(),
+                process: Process::current(),
             })),
             Err(error) => {
                 // SAFETY: nothing was made from the device that is still alive.
@@ -127,18 +127,12 @@ impl Device {
 
     /// Whether the device was given up, or is another process's; then nothing of it may be destroyed.
     pub(crate) fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::SeqCst) || self.is_forked()
-    }
-
-    fn is_forked(&self) -> bool {
-        self.process != std::process::id()
+        self.lost.load(Ordering::SeqCst) || !self.process.is_current()
     }
 
     /// An error if the device was given up, or is another process's.
     pub(crate) fn check_alive(&self) -> Result<(), Error> {
-        if self.is_forked() {
-            return Err(DeviceError::Lost("a fork: a device is its process's own, open another").into());
-        }
+        self.process.check()?;
         if self.is_lost() { Err(DeviceError::Lost("an earlier launch").into()) } else { Ok(()) }
     }
 

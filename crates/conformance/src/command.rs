@@ -117,11 +117,8 @@ pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Er
         "all" => registry.list().map(|r| r.id().to_owned()).collect(),
         id => vec![id.to_owned()],
     };
-    if let Some(id) = ids.iter().find(|id| registry.get(id).is_none()) {
-        let known: Vec<_> = registry.list().map(|r| r.id()).collect();
-        let message = format!("there is no backend `{id}`; there are {}", known.join(", "));
-        return Err(Error::invalid(Code::UnknownBackend, message));
-    }
+    // Before any is opened.
+    ids.iter().try_for_each(|id| registry.named(id).map(drop))?;
     let required: Vec<String> = std::env::var("FULGURITE_REQUIRE_BACKENDS")
         .unwrap_or_default()
         .split(',')
@@ -133,7 +130,7 @@ pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Er
     if apart {
         here.suites.retain(|suite| *suite != Suite::Driver);
     }
-    let open = |id: &str| registry.get(id).map_or_else(|| Err(Error::Internal(id.to_owned())), |r| r.open());
+    let open = |id: &str| registry.named(id)?.open();
     let mut reports = Vec::new();
     let mut missing: Vec<String> = required.iter().filter(|r| !ids.contains(r)).cloned().collect();
     for id in &ids {

@@ -26,6 +26,7 @@ mod open_options;
 mod options;
 mod pending;
 mod prewarm;
+mod process;
 mod program;
 mod registry;
 mod render;
@@ -58,6 +59,7 @@ pub use options::{
 };
 pub use pending::Pending;
 pub use prewarm::Prewarmed;
+pub use process::Process;
 pub use program::Program;
 pub use registry::{Choice, Considered, Registration, Registry, Route, Verdict};
 pub use render::{printable, render};

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::process::Process;
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, lock, wait, wait_for};
-use crate::worker::Process;
 
 /// The result of work that goes on without its caller: to be polled, waited for, or awaited on any executor.
 ///

@@ -164,6 +164,18 @@ impl Registry {
         self.registrations.iter().find(|r| r.id == id)
     }
 
+    /// The registration of `id`, which must be there.
+    ///
+    /// # Errors
+    /// `FG0401` if it is not; the message names those that are.
+    pub fn named(&self, id: &str) -> Result<&Registration, Error> {
+        self.get(id).ok_or_else(|| {
+            let known: Vec<_> = self.list().map(|r| format!("`{}`", r.id)).collect();
+            let message = format!("there is no backend `{id}`; registered are {}", known.join(", "));
+            Error::invalid(Code::UnknownBackend, message)
+        })
+    }
+
     /// Chooses and opens a backend.
     ///
     /// # Errors
@@ -174,14 +186,7 @@ impl Registry {
             Choice::Best => return self.route_for(&Wish::new(), &Calibrations::default()),
             Choice::Exactly(id) => id,
         };
-        let Some(named) = self.get(id) else {
-            let known: Vec<_> = self.list().map(|r| format!("`{}`", r.id)).collect();
-            return Err(Error::invalid(
-                Code::UnknownBackend,
-                format!("there is no backend `{id}`; registered are {}", known.join(", ")),
-            ));
-        };
-        let backend = named.open()?;
+        let backend = self.named(id)?.open()?;
         let verdict = |r: &Registration| if r.id == *id { Verdict::Chosen } else { Verdict::NotNamed };
         let considered = self.list().map(|r| r.with(verdict(r))).collect();
         Ok(Route { backend, considered })

@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 
-use crate::error::{DeviceError, Error};
+use crate::error::Error;
+use crate::process::Process;
 use crate::sync::{Arc, Condvar, Mutex, lock, wait};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -23,31 +24,6 @@ pub(crate) struct Worker {
     /// The most jobs that are not done.
     most: u64,
     process: Process,
-}
-
-/// A process: threads do not follow into one that is forked from it, and whoever waited there for one would wait for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Process(u32);
-
-impl Process {
-    /// This one.
-    pub(crate) fn current() -> Self {
-        #[cfg(all(feature = "threads", not(loom)))]
-        return Self(std::process::id());
-        #[cfg(not(all(feature = "threads", not(loom))))]
-        return Self(0);
-    }
-
-    /// Refuses to go on in another process.
-    ///
-    /// # Errors
-    /// `FG0604`: what is there of the device is its parent's.
-    pub(crate) fn check(self) -> Result<(), Error> {
-        if self == Self::current() {
-            return Ok(());
-        }
-        Err(DeviceError::Lost("a fork: a device is its process's own, open another").into())
-    }
 }
 
 struct Shared {

@@ -9,7 +9,7 @@ use fulgurite_driver_core::{
     Backend, Buffer, Calibration, Calibrations, CompileOptions, Device, Error, LaunchOptions, Program,
 };
 use fulgurite_spec::Code;
-use fulgurite_storage::{FileSystem, Storage, read_whole, replace_whole};
+use fulgurite_storage::{FileSystem, read_whole, replace_whole};
 
 use crate::kernel::parse;
 
@@ -109,15 +109,13 @@ pub fn calibrations() -> Result<Calibrations, Error> {
     calibrations_path().map_or_else(|| Ok(Calibrations::default()), |path| read(&path))
 }
 
-fn disk() -> Arc<dyn Storage> {
-    Arc::new(FileSystem)
-}
-
 fn read(path: &Path) -> Result<Calibrations, Error> {
     let unreadable = |error: &dyn fmt::Display| {
         Error::invalid(Code::FileUnreadable, format!("{}: {error}", path.display()))
     };
-    let Some(bytes) = read_whole(&disk(), path, MOST_BYTES).map_err(|error| unreadable(&error))? else {
+    let Some(bytes) =
+        read_whole(&FileSystem::shared(), path, MOST_BYTES).map_err(|error| unreadable(&error))?
+    else {
         return Ok(Calibrations::default());
     };
     Calibrations::from_toml(&String::from_utf8(bytes).map_err(|error| unreadable(&error))?)
@@ -138,7 +136,7 @@ pub fn keep_calibrations(calibrations: &Calibrations) -> Result<PathBuf, Error> 
 
 fn write(path: &Path, calibrations: &Calibrations) -> Result<(), Error> {
     let text = calibrations.to_toml()?;
-    replace_whole(&disk(), path, text.as_bytes())
+    replace_whole(&FileSystem::shared(), path, text.as_bytes())
         .map_err(|error| Error::invalid(Code::FileUnwritable, format!("{}: {error}", path.display())))
 }
 

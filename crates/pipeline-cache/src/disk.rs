@@ -86,7 +86,7 @@ impl Default for DiskOptions {
             max_entry_bytes: MAX_ENTRY_BYTES,
             max_quarantined: 5,
             lock_deadline: DEADLINE,
-            storage: Arc::new(FileSystem),
+            storage: FileSystem::shared(),
         }
     }
 }

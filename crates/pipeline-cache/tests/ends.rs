@@ -119,7 +119,8 @@ fn a_signal_that_is_ignored_stays_ignored() {
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(child.try_wait().unwrap(), None);
-    end(child, Some(Signal::TERM));
+    // It ends of the signal that it does not ignore.
+    assert_eq!(end(child, Some(Signal::TERM)).signal(), Some(Signal::TERM.as_raw()));
     assert_eq!(open(folder.path()).suspects(), (0, 0));
 }
 

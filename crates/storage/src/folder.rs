@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
 use crate::storage::{
-    Listed, Missing, Storage, StoredFile, boot, create_by, lock_of, others_write, read_from,
+    FileSystem, Listed, Missing, Storage, StoredFile, create_by, lock_of, others_write, read_from,
 };
 
 /// An open folder, and the name that it had.
@@ -161,15 +161,15 @@ impl Storage for Folder {
     }
 
     fn now(&self) -> SystemTime {
-        SystemTime::now()
+        FileSystem.now()
     }
 
     fn boot(&self) -> Option<u64> {
-        boot()
+        FileSystem.boot()
     }
 
     fn concurrent_syncs(&self) -> usize {
-        crate::storage::FileSystem.concurrent_syncs()
+        FileSystem.concurrent_syncs()
     }
 
     fn bound_to(&self, root: &Path) -> io::Result<Option<Arc<dyn Storage>>> {
@@ -194,7 +194,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
-    use crate::storage::{FileSystem, enter};
+    use crate::storage::enter;
 
     /// Does everything that there is to do in a folder, and says what came of it.
     fn all(storage: &dyn Storage, root: &Path) -> Vec<String> {
@@ -254,7 +254,7 @@ mod tests {
             fs::write(folder.join("file"), text).unwrap();
             fs::write(folder.join("shard").join("file"), text).unwrap();
         }
-        let storage: Arc<dyn Storage> = Arc::new(FileSystem);
+        let storage = FileSystem::shared();
         let entered = enter(&storage, &own).unwrap().unwrap();
         let read =
             |path: &Path| entered.read(path, 0, 100).map(|(bytes, _)| String::from_utf8(bytes).unwrap());

@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn a_lock_comes_late_or_never_but_the_wait_ends() {
         let folder = tempfile::tempdir().unwrap();
-        let storage: Arc<dyn Storage> = Arc::new(FileSystem);
+        let storage = FileSystem::shared();
         let path = folder.path().join("lock");
         let held = lock_within(&storage, &path, DEADLINE, Missing::Create);
         assert!(held.is_held());

@@ -172,6 +172,13 @@ pub enum Missing {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FileSystem;
 
+impl FileSystem {
+    /// The file system, for whoever takes any storage.
+    pub fn shared() -> Arc<dyn Storage> {
+        Arc::new(Self)
+    }
+}
+
 impl Storage for FileSystem {
     fn read(&self, path: &Path, from: u64, most: u64) -> io::Result<(Vec<u8>, SystemTime)> {
         read_from(options().read(true).open(path)?, from, most)
@@ -349,7 +356,7 @@ impl StoredFile for File {
 }
 
 /// As [`Storage::boot`]: Linux says.
-pub(crate) fn boot() -> Option<u64> {
+fn boot() -> Option<u64> {
     static BOOT: OnceLock<Option<u64>> = OnceLock::new();
     *BOOT.get_or_init(|| {
         let id = fs::read("/proc/sys/kernel/random/boot_id").ok().filter(|id| !id.is_empty())?;

@@ -72,24 +72,23 @@ mod tests {
     use super::*;
     use crate::storage::FileSystem;
 
-    fn disk() -> Arc<dyn Storage> {
-        Arc::new(FileSystem)
-    }
-
     #[test]
     fn files_are_replaced_as_a_whole_and_nothing_is_left_behind() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new").join("file");
-        assert_eq!(read_whole(&disk(), &path, 100).unwrap(), None);
+        assert_eq!(read_whole(&FileSystem::shared(), &path, 100).unwrap(), None);
         for text in ["one", "another that is longer", ""] {
-            replace_whole(&disk(), &path, text.as_bytes()).unwrap();
-            assert_eq!(read_whole(&disk(), &path, 100).unwrap().unwrap(), text.as_bytes());
+            replace_whole(&FileSystem::shared(), &path, text.as_bytes()).unwrap();
+            assert_eq!(read_whole(&FileSystem::shared(), &path, 100).unwrap().unwrap(), text.as_bytes());
         }
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
-        replace_whole(&disk(), &path, &[0; 101]).unwrap();
-        assert_eq!(read_whole(&disk(), &path, 100).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        replace_whole(&FileSystem::shared(), &path, &[0; 101]).unwrap();
+        assert_eq!(
+            read_whole(&FileSystem::shared(), &path, 100).unwrap_err().kind(),
+            ErrorKind::FileTooLarge
+        );
         // Below a file there is no folder.
-        assert!(replace_whole(&disk(), &path.join("below"), b"x").is_err());
+        assert!(replace_whole(&FileSystem::shared(), &path.join("below"), b"x").is_err());
     }
 
     #[cfg(unix)]
@@ -99,8 +98,8 @@ mod tests {
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let refused = |path: &Path| read_whole(&disk(), path, 100).unwrap_err().kind();
-        replace_whole(&disk(), &path, b"x").unwrap();
+        let refused = |path: &Path| read_whole(&FileSystem::shared(), path, 100).unwrap_err().kind();
+        replace_whole(&FileSystem::shared(), &path, b"x").unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         assert_eq!(refused(&path), ErrorKind::PermissionDenied);
@@ -108,12 +107,12 @@ mod tests {
         let link = folder.path().join("link");
         symlink(&path, &link).unwrap();
         assert_eq!(refused(&link), ErrorKind::PermissionDenied);
-        assert!(replace_whole(&disk(), &link, b"y").is_err());
+        assert!(replace_whole(&FileSystem::shared(), &link, b"y").is_err());
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(refused(&path), ErrorKind::PermissionDenied);
-        assert!(replace_whole(&disk(), &path, b"y").is_err());
+        assert!(replace_whole(&FileSystem::shared(), &path, b"y").is_err());
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(read_whole(&disk(), &path, 100).unwrap().unwrap(), b"x");
+        assert_eq!(read_whole(&FileSystem::shared(), &path, 100).unwrap().unwrap(), b"x");
         // Opening a pipe that nobody writes would wait for ever.
         let pipe = folder.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();

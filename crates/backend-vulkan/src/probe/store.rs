@@ -3,10 +3,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use fulgurite_spirv::{CODEGEN_VERSION, Rules};
-use fulgurite_storage::{FileSystem, Storage, read_whole, replace_whole};
+use fulgurite_storage::{FileSystem, read_whole, replace_whole};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::DriverQuirks;
@@ -74,7 +73,7 @@ impl Record {
 pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<DriverQuirks> {
     let subject = Subject::of(snapshot);
     // A file that others may have written is as good as none.
-    let bytes = read_whole(&disk(), &path(directory, &subject)?, MAX_BYTES).ok()??;
+    let bytes = read_whole(&FileSystem::shared(), &path(directory, &subject)?, MAX_BYTES).ok()??;
     let Sealed { record, blake3 } = serde_json::from_slice(&bytes).ok()?;
     let whole = record.checksum().is_ok_and(|checksum| checksum == blake3);
     let good = whole && record.schema == SCHEMA && record.subject == subject && record.loop_limit != Some(0);
@@ -92,11 +91,7 @@ pub(super) fn save(directory: &Path, snapshot: &PhysicalSnapshot, quirks: Driver
     let record = Record { schema: SCHEMA, subject, loop_limit, misfolds, scrambles_lanes, waits_at_fences };
     let blake3 = record.checksum()?;
     let text = serde_json::to_vec_pretty(&Sealed { record, blake3 })?;
-    replace_whole(&disk(), &path, &text)
-}
-
-fn disk() -> Arc<dyn Storage> {
-    Arc::new(FileSystem)
+    replace_whole(&FileSystem::shared(), &path, &text)
 }
 
 fn path(directory: &Path, subject: &Subject) -> Option<PathBuf> {

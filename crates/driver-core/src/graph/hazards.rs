@@ -218,24 +218,8 @@ fn common(a: &Range<u64>, b: &Range<u64>) -> Range<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DeviceBuffer, Error};
-
-    /// Memory that nobody touches; of a size that is not zero, so that no two are in one place.
-    struct Nowhere(u64);
-
-    impl DeviceBuffer for Nowhere {
-        fn bytes(&self) -> u64 {
-            self.0
-        }
-
-        fn write(&self, _: u64, _: &[u8]) -> Result<(), Error> {
-            Ok(())
-        }
-
-        fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Error> {
-            Ok(())
-        }
-    }
+    use crate::DeviceBuffer;
+    use crate::binding::tests::Nowhere;
 
     fn buffers(count: usize) -> Vec<Binding> {
         (0..count).map(|_| Binding::whole(&(Arc::new(Nowhere(1 << 20)) as Arc<dyn DeviceBuffer>))).collect()

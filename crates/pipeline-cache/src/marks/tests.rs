@@ -8,7 +8,7 @@ use super::*;
 const NOW: u64 = 1_800_000_000;
 
 fn open(root: &Path) -> Marks {
-    Marks::open(Arc::new(FileSystem), root)
+    Marks::open(FileSystem::shared(), root)
 }
 
 /// Leaves a mark set.

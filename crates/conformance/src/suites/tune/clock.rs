@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fulgurite_driver_core::{
-    Backend, CompileOptions, DeviceBuffer, Error, Executable, GraphStep, Launch, LaunchReport, Recording,
-};
+use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
 
@@ -48,11 +46,6 @@ impl Backend for Clock {
         options: &CompileOptions,
     ) -> Result<Option<String>, Error> {
         self.0.executable_id(kernel, options)
-    }
-
-    fn record(&self, steps: &[GraphStep]) -> Result<Option<Box<dyn Recording>>, Error> {
-        let _ = steps;
-        Ok(None)
     }
 }
 
