@@ -1,10 +1,10 @@
-//! `cargo xtask replay`: runs a captured call or a run file again, on any backend, and compares its outputs, as far as the op
+//! `cargo xtask replay`: runs captured calls and run files again, on any backend, and compares their outputs, as far as the op
 //! table fixes them. Whatever a file says is escaped before it is printed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use fulgurite::{Choice, CompileOptions, LaunchOptions, registry};
+use fulgurite::{Choice, CompileOptions, LaunchOptions, Registry, registry};
 use fulgurite_conformance::filetest::{Outcome, RunFile};
 use fulgurite_driver_core::{Device, Error, Repro, printable};
 
@@ -14,20 +14,42 @@ const MOST: u64 = 4 << 30;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The repro, as `Program::capture` made it, or a run file (`.fg`), as `cargo xtask conformance --failures` writes them
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
     /// The backend's id, or `all`; by default the one that it was captured on, and for a run file all
     #[arg(long, value_name = "ID")]
     backend: Option<String>,
 }
 
-/// Whether every backend that ran it gave the captured outputs.
+/// Runs each file and returns whether all outputs were as expected.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
-    let path = args.file.display();
-    if args.file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("fg")) {
-        return run_file(args);
+    // Backends are opened once, however many files there are.
+    let registry = registry();
+    let (mut right, several) = (0, args.files.len() > 1);
+    for file in &args.files {
+        if several {
+            eprintln!("{}", printable(&file.display().to_string()));
+        }
+        let wanted = args.backend.as_deref();
+        let is_run_file = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("fg"));
+        let outcome =
+            if is_run_file { run_file(&registry, file, wanted) } else { run_repro(&registry, file, wanted) };
+        match outcome {
+            Ok(is_right) => right += usize::from(is_right),
+            Err(error) if several => eprintln!("{}", printable(&format!("{error:#}"))),
+            Err(error) => return Err(error),
+        }
     }
-    let json = read(&args.file)?;
+    if several {
+        eprintln!("{right} of {} files as expected", args.files.len());
+    }
+    Ok(right == args.files.len())
+}
+
+/// Replays a captured call and returns whether every backend that ran it gave the captured outputs.
+fn run_repro(registry: &Registry, file: &Path, wanted: Option<&str>) -> anyhow::Result<bool> {
+    let path = file.display();
+    let json = read(file)?;
     let repro = Repro::from_json(&json)
         .map_err(|error| anyhow::anyhow!("{path}: {}", printable(&error.to_string())))?;
     let manifest = &repro.manifest;
@@ -36,8 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         manifest.kernel, manifest.program_digest, manifest.backend_id, manifest.device, manifest.driver
     );
     eprintln!("{}", printable(&title));
-    let registry = registry();
-    let wanted = crate::backend_ids(&registry, args.backend.as_deref().unwrap_or(&manifest.backend_id));
+    let wanted = crate::backend_ids(registry, wanted.unwrap_or(&manifest.backend_id));
     let all = wanted.len() > 1;
     let (mut equal, mut ran) = (true, false);
     let say = |id: &str, what: &dyn std::fmt::Display| eprintln!("{}", printable(&format!("{id}: {what}")));
@@ -70,8 +91,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     Ok(equal)
 }
 
-/// A file's text. What is no file in a folder, such as a pipe, is bounded as well.
-fn read(path: &std::path::Path) -> anyhow::Result<String> {
+/// Reads a file's text. The bound also holds for pipes.
+fn read(path: &Path) -> anyhow::Result<String> {
     use std::io::Read as _;
     let mut text = String::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(MOST + 1).read_to_string(&mut text));
@@ -81,13 +102,12 @@ fn read(path: &std::path::Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Whether every backend that ran a run file gave what it expects.
-fn run_file(args: &Args) -> anyhow::Result<bool> {
-    let path = args.file.display();
-    let text = read(&args.file)?;
+/// Runs a run file and returns whether every backend that ran it gave what the file expects.
+fn run_file(registry: &Registry, file: &Path, wanted: Option<&str>) -> anyhow::Result<bool> {
+    let path = file.display();
+    let text = read(file)?;
     let file = RunFile::parse(&text).map_err(|error| anyhow::anyhow!("{path}: {}", printable(&error)))?;
-    let registry = registry();
-    let wanted = crate::backend_ids(&registry, args.backend.as_deref().unwrap_or("all"));
+    let wanted = crate::backend_ids(registry, wanted.unwrap_or("all"));
     let all = wanted.len() > 1;
     let (mut right, mut ran) = (true, false);
     for id in wanted {

@@ -19,7 +19,7 @@ pub use rules::Rules;
 
 /// The version of code generation: raised whenever the words that any kernel is emitted as change. What was found out
 /// or kept about emitted words under another version does not hold.
-pub const CODEGEN_VERSION: u32 = 5;
+pub const CODEGEN_VERSION: u32 = 6;
 
 /// The versions of all that decides how a kernel is lowered: what ops mean, what analyses prove, how words are emitted.
 const SEMANTICS: [u32; 3] = [fulgurite_spec::SPEC_VERSION, fulgurite_ir::ANALYSIS_VERSION, CODEGEN_VERSION];

@@ -1,7 +1,7 @@
 //! Ops in sequence. A driver may compile each op correctly and still miscompile one op that follows another.
 //!
 //! Every pair of exact ops over all types, many to a kernel and alone, with results that a third op, control flow, an
-//! address, shared memory or an atomic uses; sequences that drivers are known to fold wrongly; random expressions; and
+//! address, shared memory or an atomic uses; graphs of ops that share operands; sequences that drivers are known to fold wrongly; random expressions; and
 //! shapes that compilers stumble over. All of it is straight from a seed, and expected results come from
 //! [`fulgurite_spec::eval`], so the reference is held to the suite like any other backend. A failure is shrunk to a kernel
 //! that is as small as could be found.
@@ -40,7 +40,9 @@ use write::Stores;
 
 /// Ops of a walk: each two neighbors are a chain.
 const WALK: usize = 5;
-/// Walks in a kernel.
+/// Ops of a graph.
+const GRAPH: usize = 7;
+/// Walks, or graphs, in a kernel.
 const WALKS: usize = 128;
 /// Chains in a kernel of several.
 const TOGETHER: usize = 40;
@@ -56,6 +58,8 @@ const MOST_ENDLESS: u32 = 3;
 struct Amount {
     /// Walks of [`WALK`] ops.
     walks: usize,
+    /// Graphs of [`GRAPH`] ops.
+    graphs: usize,
     /// Chains with each kind of use, in digests.
     chains: usize,
     /// Chains whose results are stored, forty to a kernel.
@@ -71,11 +75,18 @@ struct Amount {
 impl Amount {
     fn of(level: Level) -> Self {
         match level {
-            Level::Smoke => {
-                Self { walks: 7_680, chains: 800, stored: 80, alone: 40, expressions: 40, shape: 40 }
-            }
+            Level::Smoke => Self {
+                walks: 5_120,
+                graphs: 2_560,
+                chains: 800,
+                stored: 80,
+                alone: 40,
+                expressions: 40,
+                shape: 40,
+            },
             Level::Full => Self {
-                walks: 240_000,
+                walks: 160_000,
+                graphs: 120_000,
                 chains: 260_000,
                 stored: 40_000,
                 alone: 4_000,
@@ -86,8 +97,10 @@ impl Amount {
     }
 }
 
-/// The part whose programs are walks.
+/// The number of the part whose programs are walks.
 const WALKS_PART: u64 = 1;
+/// That of graphs.
+const GRAPHS_PART: u64 = 8;
 
 /// A program of a pack, with the names it is reported under.
 struct Named {
@@ -135,6 +148,7 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
         let mut random = random(part, number);
         let chain = |n: usize, random: &mut crate::values::Random| match part {
             WALKS_PART => pairs.walk(start + first + number * count + n, WALK, random),
+            GRAPHS_PART => pairs.graph(start + first + number * count + n, GRAPH, random),
             _ => pairs.chain(start + first + number * count + n, random),
         };
         let programs = (0..count).map(|n| {
@@ -157,6 +171,12 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
             programs: "walks of five ops",
             kernels: amount.walks.div_ceil(WALKS),
             make: &|number| chains(WALKS_PART, number, WALKS, 0, Stores::Digest(SUMMED)),
+        },
+        Part {
+            name: "graphs",
+            programs: "graphs of seven ops",
+            kernels: amount.graphs.div_ceil(WALKS),
+            make: &|number| chains(GRAPHS_PART, number, WALKS, amount.walks, Stores::Digest(SUMMED)),
         },
         Part {
             name: "pairs",

@@ -24,18 +24,39 @@ impl Emitter<'_> {
         self.divide_natively(scalar_op, ty, x, divisor)
     }
 
-    /// Whether division by `divisor` is known to be defined for every dividend, and left to the driver.
-    pub(super) fn is_plain_divisor(&self, ty: Type, divisor: ValueId) -> bool {
+    /// `div` or `rem` by constants that are known to be defined for every dividend, and left to the driver.
+    pub(super) fn division_by_constant(&mut self, scalar_op: Op, ty: Type, x: Id, y: ValueId) -> Option<Id> {
         if ty.scalar.bits() == 64 && self.profile.rules.wide_division {
-            return false;
+            return None;
         }
-        let refused = |bits: u64| bits == 0 || ty.scalar.is_signed() && bits == ty.scalar.mask();
-        self.constant(divisor)
-            .is_some_and(|lanes| lanes[..ty.lanes.count() as usize].iter().all(|bits| !refused(*bits)))
+        let (signed, mask) = (ty.scalar.is_signed(), ty.scalar.mask());
+        let lanes = self.constant(y)?;
+        let lanes = &lanes[..ty.lanes.count() as usize];
+        let is_negative = |bits: u64| signed && bits > mask / 2;
+        if self.profile.rules.signs && lanes.iter().any(|bits| is_negative(*bits)) {
+            // The least integer has no magnitude in its type.
+            let is_least = |bits: u64| bits == mask / 2 + 1;
+            if lanes.iter().any(|bits| !is_negative(*bits) || is_least(*bits)) {
+                return None;
+            }
+            let magnitudes: Vec<u64> = lanes.iter().map(|bits| bits.wrapping_neg() & mask).collect();
+            let magnitudes = self.asm.lanes(ty, &magnitudes);
+            let result = self.divide_natively(scalar_op, ty, x, magnitudes);
+            return Some(match scalar_op {
+                Op::Div => {
+                    let negated = self.negated(ty, result);
+                    self.wrapped(ty, negated)
+                }
+                _ => result,
+            });
+        }
+        let is_refused = |bits: u64| bits == 0 || signed && bits == mask;
+        let is_plain = lanes.iter().all(|bits| !is_refused(*bits));
+        is_plain.then(|| self.id(y)).map(|y| self.divide_natively(scalar_op, ty, x, y))
     }
 
     /// By SPIR-V's own instruction, which is defined for these operands.
-    pub(super) fn divide_natively(&mut self, scalar_op: Op, ty: Type, x: Id, divisor: Id) -> Id {
+    fn divide_natively(&mut self, scalar_op: Op, ty: Type, x: Id, divisor: Id) -> Id {
         let opcode = if ty.scalar.is_signed() { op::SDiv } else { op::UDiv };
         let quotient = self.make(opcode, ty, &[x, divisor]);
         if scalar_op == Op::Div {
@@ -45,7 +66,8 @@ impl Emitter<'_> {
         self.make(op::ISub, ty, &[x, whole])
     }
 
-    /// The divisor, with 1 where division is not defined: then the quotient is the dividend.
+    /// The divisor, with 1 where division is not defined: then the quotient is the dividend. Compilers that fold signs wrongly do
+    /// not see which it is.
     fn safe_divisor(&mut self, ty: Type, x: Id, y: Id) -> Id {
         let mask = ty.with_scalar(ScalarType::Bool);
         let (zero, one) = (self.limit(ty, 0), self.asm.splat(ty, 1));
@@ -58,7 +80,8 @@ impl Emitter<'_> {
             let overflows = self.make(op::LogicalAnd, mask, &[at_least, by_minus_one]);
             bad = self.make(op::LogicalOr, mask, &[bad, overflows]);
         }
-        self.make(op::Select, ty, &[bad, one, y])
+        let divisor = self.make(op::Select, ty, &[bad, one, y]);
+        if ty.scalar.is_signed() { self.keep_sign(ty, divisor) } else { divisor }
     }
 
     /// 64 bits by 64 bits, of either signedness.

@@ -11,7 +11,7 @@ use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
 use super::Emitter;
 use super::narrow::unsigned;
-use crate::assembler::Id;
+use crate::assembler::{Id, register};
 use crate::spv::op;
 
 /// Ops that order two operands or tell whether they are equal.
@@ -83,6 +83,8 @@ impl Emitter<'_> {
         if ty.scalar == ScalarType::F16 {
             return self.opaque_halves(ty, value, operand);
         }
+        // A narrow integer combined with zero needs no wrapping.
+        let ty = register(ty);
         let unsigned = unsigned(ty);
         let Some(zero) = self.hidden_zero(unsigned, operand) else { return value };
         let bits = self.as_type(ty, unsigned, value);
@@ -148,6 +150,16 @@ impl Emitter<'_> {
     pub(super) fn wrapping_constant(&mut self, ty: Type, bits: u64) -> Id {
         let constant = self.asm.splat(ty, bits);
         if self.profile.rules.narrow_integers { self.opaque(ty, constant) } else { constant }
+    }
+
+    /// An integer that a compiler may know to be negative, and would negate something instead.
+    pub(super) fn keep_sign(&mut self, ty: Type, value: Id) -> Id {
+        if self.profile.rules.signs { self.opaque(ty, value) } else { value }
+    }
+
+    /// The bits of an integer of 16 bits that become those of a float.
+    pub(super) fn keep_bits(&mut self, ty: Type, value: Id) -> Id {
+        if self.profile.rules.narrow_integers { self.opaque(ty, value) } else { value }
     }
 
     /// The negative of an integer.
@@ -223,6 +235,19 @@ impl Emitter<'_> {
             || rules.zeros && is_float && sees_zeros && !self.is_nonzero(value) && !self.is_unknown(value)
             || rules.zeros && selects && self.is_one_in_bits(value)
             || rules.signs && is_float && self.is_misjudged(scalar_op, operands, value)
+            || rules.signs && main.scalar.is_integer() && self.negates(scalar_op, operands, value)
+    }
+
+    /// Whether a constant integer makes a negation of an op: 0 that something is subtracted from, or a negative factor.
+    fn negates(&self, scalar_op: Op, operands: &[ValueId], value: ValueId) -> bool {
+        let ty = self.kernel.ty(value);
+        let Some(lanes) = self.constant(value) else { return false };
+        let mut lanes = lanes[..ty.lanes.count() as usize].iter();
+        match scalar_op {
+            Op::Sub => operands.first() == Some(&value) && lanes.any(|bits| *bits == 0),
+            Op::Mul => lanes.any(|bits| *bits > ty.scalar.mask() / 2),
+            _ => false,
+        }
     }
 
     /// Whether a constant integer has the bits of 1 or −1 as a float, for which a selection takes it.

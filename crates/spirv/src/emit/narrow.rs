@@ -74,6 +74,7 @@ impl Emitter<'_> {
             // The other is `f16`.
             (true, false) => {
                 let bits = self.integer_to_integer(value, from, halves);
+                let bits = self.keep_bits(halves, bits);
                 let bits = self.truncated(halves, bits);
                 self.make(op::Bitcast, to, &[bits])
             }

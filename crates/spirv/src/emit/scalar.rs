@@ -27,9 +27,10 @@ impl Emitter<'_> {
         }
         if matches!(scalar_op, Op::Div | Op::Rem)
             && main.scalar.is_integer()
-            && operands.get(1).is_some_and(|divisor| self.is_plain_divisor(main, *divisor))
+            && let Some(divisor) = operands.get(1)
+            && let Some(divided) = self.division_by_constant(scalar_op, main, args[0], *divisor)
         {
-            return self.divide_natively(scalar_op, main, args[0], args[1]);
+            return divided;
         }
         if result.is_matrix() {
             return match scalar_op {

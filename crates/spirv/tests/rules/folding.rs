@@ -185,6 +185,48 @@ fn negations_and_comparisons_are_hidden_where_signs_are_misfolded() {
 }
 
 #[test]
+fn no_integer_is_negated_in_sight_where_signs_are_misfolded() {
+    let rules = Rules { signs: true, ..Rules::NONE };
+    let of = |ty: &str, body: &str| of(ty, ty, body, rules);
+    let by_constant = of("i32", "%r = div %a, -32i32");
+    let division = by_constant.one(Op::SDiv);
+    assert_eq!(by_constant.constant(id(division, 1)), Some(32));
+    let negation = by_constant.one(Op::ISub);
+    assert_eq!([id(negation, 0), id(negation, 1)], [hidden_zero(&by_constant), result(division)]);
+    let remainder = of("i32", "%r = rem %a, -7i32");
+    assert_eq!(remainder.constant(id(remainder.one(Op::SDiv), 1)), Some(7));
+    // The least integer has no magnitude, and a divisor may turn out to be constant.
+    for body in ["%r = div %a, -2147483648i32", "%r = div %a, -1i32", "%r = div %a, %b", "%r = rem %a, %b"] {
+        let loaded = of("i32", body);
+        let divisor = id(loaded.one(Op::SDiv), 1);
+        assert!(is_hidden(&loaded, divisor) || loaded.constant(divisor) == Some(1), "{body}");
+    }
+    for (ty, body, op, operand) in [
+        ("i32", "%r = sub 0i32, %a", Op::ISub, 0),
+        ("u32", "%r = sub 0u32, %a", Op::ISub, 0),
+        ("i16", "%r = mul %a, -1i16", Op::IMul, 1),
+        ("i32", "%r = mul %a, -4i32", Op::IMul, 1),
+    ] {
+        let loaded = of(ty, body);
+        assert!(is_hidden(&loaded, id(loaded.one(op), operand)), "{body}");
+    }
+    let plain = of("i32", "%s = sub %a, %b\n%r = mul %s, 4i32");
+    assert!(!is_hidden(&plain, id(plain.one(Op::IMul), 1)));
+}
+
+#[test]
+fn bits_that_become_floats_of_16_bits_are_hidden_where_narrow_integers_are_misfolded() {
+    let body = "%c = lt %a, %b\n%w = convert %c -> u16\n%r = bitcast %w -> f16";
+    let is_hidden_in = |rules| {
+        let loaded = of("f16", "f16", body, rules);
+        let store = loaded.one(Op::Store);
+        loaded.layout.fields.last() == Some(&Field::Zero) && is_hidden(&loaded, id(store, 1))
+    };
+    assert!(is_hidden_in(Rules { narrow_integers: true, ..Rules::NONE }));
+    assert!(!is_hidden_in(Rules { signs: true, ..Rules::NONE }));
+}
+
+#[test]
 fn minus_zero_an_upper_bound_of_one_and_choices_are_hidden_where_signs_are_misfolded() {
     let rules = Rules { signs: true, ..Rules::NONE };
     let hidden = |body: &str, op: GLOp, operand: usize| {

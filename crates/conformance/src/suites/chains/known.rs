@@ -3,7 +3,7 @@
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Op, ScalarType, Type, TypeSet};
 
-use super::program::{Arm, Node, Output, Program, Source};
+use super::program::{Arm, Node, Output, Program, Source, Var};
 
 /// Loaded values that each sequence is applied to.
 const INPUTS: usize = 6;
@@ -15,6 +15,8 @@ pub(super) fn known(types: TypeSet) -> Vec<(String, Program)> {
     all.extend(selected_zeros(types));
     all.extend(yielded_zeros(types));
     all.extend(turned_by_half(types));
+    all.extend(negated_operands(types));
+    all.extend(bits_of_truth_values(types));
     all
 }
 
@@ -132,6 +134,77 @@ fn turned_by_half(types: TypeSet) -> Vec<(String, Program)> {
             }
             all.push((format!("{} {scalar}", op.mnemonic()), program));
         }
+    }
+    all
+}
+
+/// Negative values, made in each way that a compiler may take for a negation, in ops that share operands.
+fn negated_operands(types: TypeSet) -> Vec<(String, Program)> {
+    let mut all = Vec::new();
+    for scalar in types.iter().filter(|scalar| scalar.is_signed()) {
+        let ty = Type::scalar(scalar);
+        let ways =
+            [(Op::Neg, 0), (Op::Sub, 0), (Op::Mul, -1i64), (Op::Div, -1), (Op::Div, -32), (Op::Rem, -1)];
+        let ways = ways.into_iter().filter(|(op, _)| !scalar.is_float() || matches!(op, Op::Neg | Op::Mul));
+        for (op, constant) in ways {
+            let mut program = Program::default();
+            let [a, b, x] = [0, 1, 2].map(|slot| program.input(ty, Source::Slot(slot)));
+            let bits = match FloatFormat::of(scalar) {
+                Some(format) => format.encode(constant as f64),
+                None => constant as u64 & scalar.mask(),
+            };
+            let args = match op {
+                Op::Neg | Op::Not => vec![x],
+                Op::Sub => vec![program.input(ty, Source::Literal(bits)), x],
+                _ => vec![x, program.input(ty, Source::Literal(bits))],
+            };
+            let mut negated = program.op(op, args, ty);
+            if op == Op::Not {
+                let one = program.input(ty, Source::Literal(bits));
+                negated = program.op(Op::Add, vec![negated, one], ty);
+            }
+            let mut binary = |op: Op, left: Var, right: Var| program.op(op, vec![left, right], ty);
+            let (least, most) = (binary(Op::Min, a, negated), binary(Op::Max, a, negated));
+            let mut results = vec![
+                binary(Op::Min, a, least),
+                binary(Op::Max, a, most),
+                binary(Op::Mul, negated, b),
+                binary(Op::Sub, a, negated),
+            ];
+            results.push(program.op(Op::Clamp, vec![least, a, least], ty));
+            program.outputs.extend(results.into_iter().map(Output::Store));
+            all.push((format!("{} {scalar}", op.mnemonic()), program));
+        }
+    }
+    all
+}
+
+/// Truth values as integers of 16 bits, reinterpreted as floats: subnormals, not ones.
+fn bits_of_truth_values(types: TypeSet) -> Vec<(String, Program)> {
+    let mut all = Vec::new();
+    for (integer, float) in [
+        (ScalarType::U16, ScalarType::F16),
+        (ScalarType::I16, ScalarType::F16),
+        (ScalarType::U16, ScalarType::BF16),
+        (ScalarType::U32, ScalarType::F32),
+        (ScalarType::U64, ScalarType::F64),
+    ] {
+        if ![integer, float, ScalarType::F32].into_iter().all(|ty| types.contains(ty)) {
+            continue;
+        }
+        let mut program = Program::default();
+        let [a, b, c] = [0, 1, 2].map(|slot| program.input(Type::I32, Source::Slot(slot)));
+        for [left, right] in [[a, b], [b, c]] {
+            let condition = program.op(Op::Lt, vec![left, right], Type::BOOL);
+            let word = program.op(Op::Convert, vec![condition], Type::scalar(integer));
+            let bits = program.op(Op::Bitcast, vec![word], Type::scalar(float));
+            let result = match float {
+                ScalarType::F32 => bits,
+                _ => program.op(Op::Convert, vec![bits], Type::F32),
+            };
+            program.outputs.push(Output::Store(result));
+        }
+        all.push((format!("bitcast {integer} -> {float}"), program));
     }
     all
 }

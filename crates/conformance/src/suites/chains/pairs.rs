@@ -94,7 +94,8 @@ impl Pairs {
     pub(super) fn walk(&self, number: usize, ops: usize, random: &mut Random) -> Chain {
         let link = self.link(number);
         let (first, second) = (&self.subjects[link.first], &self.subjects[link.second]);
-        let mut builder = Builder { program: Program::default(), random, inputs: Vec::new(), slots: 2 };
+        let mut builder =
+            Builder { program: Program::default(), random, values: Vec::new(), slots: 2, reuse: 3 };
         let args = first.operands.iter().map(|ty| builder.operand(*ty)).collect();
         let made = builder.program.op(first.op, args, first.result);
         let mut result = builder.apply(second, link.position, made);
@@ -111,9 +112,43 @@ impl Pairs {
         Chain { program: builder.program, kind: last.name(), detail }
     }
 
+    /// A graph of `ops` exact ops that begins with link `number` of the sequence. Operands are mostly values computed before:
+    /// compilers simplify ops that share operands, such as `min(a, min(a, -x))`.
+    pub(super) fn graph(&self, number: usize, ops: usize, random: &mut Random) -> Chain {
+        let link = self.link(number);
+        let (first, second) = (&self.subjects[link.first], &self.subjects[link.second]);
+        let mut builder =
+            Builder { program: Program::default(), random, values: Vec::new(), slots: 2, reuse: 11 };
+        let args = first.operands.iter().map(|ty| builder.operand(*ty)).collect();
+        let mut result = builder.program.op(first.op, args, first.result);
+        let (mut last, mut next, mut position) = (first, second, link.position);
+        let mut detail = String::new();
+        for step in 1..ops {
+            builder.values.push(result);
+            result = builder.apply(next, position, result);
+            detail = format!("after {} {detail}", last.name());
+            last = next;
+            let takers = self.takers.get(&last.result).map_or(&[][..], Vec::as_slice);
+            if step + 1 == ops || takers.is_empty() {
+                break;
+            }
+            // Ops that stay within a type share more operands.
+            for _ in 0..3 {
+                let Some((subject, place)) = builder.pick(takers) else { break };
+                (next, position) = (&self.subjects[subject], place);
+                if next.result == last.result {
+                    break;
+                }
+            }
+        }
+        builder.program.outputs.push(Output::Store(result));
+        Chain { program: builder.program, kind: last.name(), detail: detail.trim_end().to_owned() }
+    }
+
     fn build(&self, link: Link, random: &mut Random) -> Chain {
         let (first, second) = (&self.subjects[link.first], &self.subjects[link.second]);
-        let mut builder = Builder { program: Program::default(), random, inputs: Vec::new(), slots: 4 };
+        let mut builder =
+            Builder { program: Program::default(), random, values: Vec::new(), slots: 4, reuse: 3 };
         let args = first.operands.iter().map(|ty| builder.operand(*ty)).collect();
         let made = builder.program.op(first.op, args, first.result);
         let mut result = builder.apply(second, link.position, made);
@@ -152,21 +187,25 @@ fn scattered(number: usize, count: usize) -> usize {
 struct Builder<'a> {
     program: Program,
     random: &'a mut Random,
-    /// Inputs so far.
-    inputs: Vec<Var>,
-    /// How many loaded values of each type there are to choose from.
+    /// Values that operands are drawn from: inputs and, in a graph, results.
+    values: Vec<Var>,
+    /// The number of loaded values of each type.
     slots: u32,
+    /// The share, of 20, of operands that are drawn from `values`.
+    reuse: u32,
 }
 
 impl Builder<'_> {
-    /// An operand of type `ty`: mostly loaded, else a literal, a parameter, derived from an id, or an input that is there.
+    /// An operand of type `ty`: loaded, a literal, a parameter, derived from an id, or one of the values so far.
     fn operand(&mut self, ty: Type) -> Var {
         let fitting: Vec<Var> =
-            self.inputs.iter().copied().filter(|var| self.program.types[*var] == ty).collect();
+            self.values.iter().copied().filter(|var| self.program.types[*var] == ty).collect();
         let choice = self.random.below(20);
-        if choice < 3 && !fitting.is_empty() {
+        if choice < self.reuse && !fitting.is_empty() {
             return fitting[self.random.below(fitting.len() as u32) as usize];
         }
+        // Another number, where many are reused.
+        let choice = if self.reuse > 3 { self.random.below(20) } else { choice };
         let source = match choice {
             0..=5 => self.literal(ty.scalar),
             6..=7 if ty.scalar != ScalarType::Bool => Source::Param,
@@ -174,7 +213,7 @@ impl Builder<'_> {
             _ => Source::Slot(self.random.below(self.slots) as usize),
         };
         let var = self.program.input(ty, source);
-        self.inputs.push(var);
+        self.values.push(var);
         var
     }
 
@@ -188,8 +227,10 @@ impl Builder<'_> {
         }
         // Small amounts, halves of widths among them, as often as edges.
         if self.random.below(2) == 0 && !ty.is_float() {
-            let small = [0, 1, 3, 4, 7, 8, 15, 16, 31, 32, 63];
-            return Source::Literal(small[self.random.below(small.len() as u32) as usize] & ty.mask());
+            let small = [0u64, 1, 3, 4, 7, 8, 15, 16, 31, 32, 63];
+            let value = small[self.random.below(small.len() as u32) as usize];
+            let is_negative = ty.is_signed() && self.random.below(2) == 0;
+            return Source::Literal(if is_negative { value.wrapping_neg() } else { value } & ty.mask());
         }
         if self.random.below(2) == 0
             && let Some(format) = FloatFormat::of(ty)

@@ -115,6 +115,9 @@ impl Pack {
 
     /// Compiles and runs the pack on `backend`.
     pub(super) fn run(&self, backend: &dyn Backend, device: Device) -> Outcome {
+        if self.programs.is_empty() {
+            return Outcome::Ran(Vec::new());
+        }
         let written = self.written();
         match launch(backend, &written) {
             Ok(after) => match self.stores {
