@@ -120,6 +120,28 @@ const FAULTS: &[Fault] = &[
         plant: select_as_product,
     },
     Fault {
+        name: "negation lost in two extremes that share an operand",
+        found_by: "",
+        hidden_from: Some("min i32"),
+        plant: lose_negation,
+    },
+    Fault {
+        name: "truth value reinterpreted as f16 gives 1.0",
+        found_by: "bitcast",
+        hidden_from: Some("bitcast u16 -> f16"),
+        plant: |k| {
+            rewrite(k, |k, at, op, args| {
+                let of_truth = operands_of(k, args[0], Op::Convert).map(|operands| operands[0]);
+                let Some(truth) = of_truth.filter(|value| k.ty(*value).scalar == ScalarType::Bool) else {
+                    return;
+                };
+                if op == Op::Bitcast && result(k, at).scalar == ScalarType::F16 {
+                    set(k, at, Op::Convert, &[truth]);
+                }
+            });
+        },
+    },
+    Fault {
         name: "condition nested deeper than thirty ifs taken for true",
         found_by: "shapes",
         hidden_from: None,
@@ -346,6 +368,27 @@ fn select_as_product(kernel: &mut Kernel) {
         if op == Op::Select && ty.scalar.is_float() && is_negative && no.bits == 0 {
             let factor = before(k, at, Op::Convert, &[args[0]], ty);
             set(k, at, Op::Mul, &[factor, args[1]]);
+        }
+    });
+}
+
+/// `min(a, min(a, -x))`, and the same of `max`, become `min(a, x)`.
+fn lose_negation(kernel: &mut Kernel) {
+    rewrite(kernel, |k, at, op, args| {
+        if !matches!(op, Op::Min | Op::Max) || !result(k, at).scalar.is_integer() {
+            return;
+        }
+        for [shared, inner] in [[args[0], args[1]], [args[1], args[0]]] {
+            let Some(inner) = operands_of(k, inner, op) else { continue };
+            let Some(other) =
+                inner.iter().find(|value| **value != shared).filter(|_| inner.contains(&shared))
+            else {
+                continue;
+            };
+            if let Some(positive) = operands_of(k, *other, Op::Neg).map(|operands| operands[0]) {
+                set(k, at, op, &[shared, positive]);
+                return;
+            }
         }
     });
 }
