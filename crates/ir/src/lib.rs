@@ -21,8 +21,8 @@ pub use kernel::{
     SharedId, SyncScope, Terminator, Value, ValueDef, ValueId, ViewDecl, ViewId, alignment,
 };
 pub use verify::{
-    TypingError, VerifiedKernel, id_type, main_type, mul_add_result, scalar_result, shuffle_result,
-    subgroup_result, verify,
+    TypingError, VerifiedKernel, id_type, main_operand, main_type, mul_add_result, scalar_result,
+    shuffle_result, subgroup_result, verify,
 };
 
 /// The version of what the analyses prove, and of what is done to a kernel before it is lowered: raised whenever any

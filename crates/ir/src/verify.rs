@@ -15,7 +15,7 @@ mod uniform;
 pub use matrix::mul_add_result;
 pub use special::{id_type, shuffle_result, subgroup_result};
 pub(crate) use typing::counted;
-pub use typing::{TypingError, main_type, scalar_result};
+pub use typing::{TypingError, main_operand, main_type, scalar_result};
 
 use core::ops::Deref;
 

@@ -16,17 +16,18 @@ mod subgroup;
 mod sync;
 mod transcendental;
 
-use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk, instructions};
+use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk};
 use fulgurite_ir::{
     FloatMode, Initial, InstId, InstKind, LocalId, Memory, ValueDef, ValueId, VerifiedKernel,
 };
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::eval::float::FloatFormat;
-use fulgurite_spec::{Lanes, Literal, Op, ScalarType, Type};
+use fulgurite_spec::{Lanes, Literal, Op, ScalarType, Type, TypeSet};
 
 use crate::assembler::{Assembler, Id, push};
+use crate::contents::Contents;
 use crate::emit::matrix::Tile;
 use crate::emit::memory::Atomic;
 use crate::emit::objects::{Home, Object};
@@ -48,20 +49,18 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         }
         false => (RangeMap::unknown(kernel), BoundsMap::unknown(kernel)),
     };
-    let mut polls = polls::polls(kernel, &ranges);
+    let contents = Contents::of(kernel);
+    let mut polls = polls::polls(kernel, &ranges, &contents);
     if profile.driver_ends_loops {
         // Such a driver lets invocations leave loops apart anyway.
         polls.iter_mut().filter(|poll| **poll == Poll::Together).for_each(|poll| *poll = Poll::Alone);
     }
-    let loops = instructions(kernel)
-        .any(|id| matches!(kernel.inst(id).kind, InstKind::For { .. } | InstKind::While { .. }));
     let polled = polls.iter().any(|poll| *poll != Poll::Never);
-    let traps = instructions(kernel).any(|id| matches!(kernel.inst(id).kind, InstKind::Trap { .. }));
-    let control = polled || traps || (loops && profile.driver_ends_loops);
+    let control = polled || contents.traps || (contents.loops && profile.driver_ends_loops);
     let mut layout = Layout::new(kernel, profile, control);
     let mut asm = Assembler::new();
     let main = asm.id();
-    modes(&mut asm, main, kernel, profile);
+    modes(&mut asm, main, kernel, profile, &contents);
     let mut emitter = Emitter {
         kernel,
         profile,
@@ -69,7 +68,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         bounds,
         ranges: &ranges,
         ids: vec![0; kernel.values.len()],
-        reached: reached(kernel),
+        contents,
         objects: HashMap::new(),
         lengths: HashMap::new(),
         grid: None,
@@ -93,6 +92,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         label: 0,
         frames: Vec::new(),
         mode: FloatMode::Default,
+        args: Vec::new(),
         asm,
     };
     emitter.declare(&layout);
@@ -108,47 +108,30 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
     Module { words: emitter.asm.finish(main), layout }
 }
 
-fn modes(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profile) {
+fn modes(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profile, contents: &Contents) {
     asm.capability(capability::Shader);
     asm.capability(capability::VulkanMemoryModel);
-    let [x, y, z] = local_size(kernel);
+    let [x, y, z] = local_size(kernel, contents);
     push(&mut asm.modes, op::ExecutionMode, &[main, execution_mode::LocalSize, x, y, z]);
     types(asm, main, kernel, profile);
     if kernel.buffers.iter().any(|b| b.large || profile.addresses) {
         asm.addressing = addressing_model::PhysicalStorageBuffer64;
         asm.capability(capability::PhysicalStorageBufferAddresses);
     }
-    let subgroups = instructions(kernel).any(|id| matches!(kernel.inst(id).kind, InstKind::Subgroup { .. }));
-    if subgroups && profile.subgroup_uniform_control_flow {
+    if contents.subgroup_ops && profile.subgroup_uniform_control_flow {
         asm.extension("SPV_KHR_subgroup_uniform_control_flow");
         push(&mut asm.modes, op::ExecutionMode, &[main, execution_mode::SubgroupUniformControlFlowKHR]);
     }
-    let subgroup_barriers =
-        instructions(kernel).any(|id| matches!(kernel.inst(id).kind, InstKind::SubgroupBarrier { .. }));
-    if subgroup_barriers {
+    if contents.subgroup_barriers {
         asm.capability(capability::GroupNonUniform);
     }
     explicit_layout(asm, kernel, profile);
 }
 
-/// Whether anything in `kernel` depends on how invocations are divided into subgroups.
-fn sees_subgroups(kernel: &VerifiedKernel) -> bool {
-    let ids = [Op::Lane, Op::SubgroupId, Op::SubgroupSize, Op::NumSubgroups, Op::LaneMaskLt];
-    instructions(kernel).any(|id| match &kernel.inst(id).kind {
-        InstKind::Id { op, .. } => ids.contains(op),
-        InstKind::Subgroup { .. }
-        | InstKind::SubgroupBarrier { .. }
-        | InstKind::CoopLoad { .. }
-        | InstKind::CoopStore { .. }
-        | InstKind::CoopFill { .. } => true,
-        _ => false,
-    })
-}
-
 /// The size of a workgroup as the module states it: along x alone in a kernel that sees subgroups, because drivers may
 /// divide each row of others anew.
-fn local_size(kernel: &VerifiedKernel) -> [u32; 3] {
-    if sees_subgroups(kernel) { [kernel.workgroup_invocations(), 1, 1] } else { kernel.workgroup }
+fn local_size(kernel: &VerifiedKernel, contents: &Contents) -> [u32; 3] {
+    if contents.sees_subgroups { [kernel.workgroup_invocations(), 1, 1] } else { kernel.workgroup }
 }
 
 /// What views of shared memory need where they are variables of their own.
@@ -179,8 +162,8 @@ fn types(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profi
     let arrays = kernel.shared.iter().chain(&kernel.locals).map(|a| a.element.scalar);
     let params = kernel.params.iter().map(|p| p.ty.scalar);
     let values = kernel.values.iter().map(|v| v.ty.scalar);
-    let used: BTreeSet<ScalarType> =
-        stored.clone().chain(arrays).chain(shared_views).chain(params).chain(values).collect();
+    let used = stored.clone().chain(arrays).chain(shared_views).chain(params).chain(values);
+    let used = used.fold(TypeSet::EMPTY, |all, ty| all.union(TypeSet::of(ty)));
     for ty in stored {
         match ty.size() {
             1 => asm.capability(capability::StorageBuffer8BitAccess),
@@ -189,7 +172,7 @@ fn types(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profi
         }
     }
     let floats = [ScalarType::F16, ScalarType::F32, ScalarType::F64];
-    for ty in floats.into_iter().filter(|ty| *ty == ScalarType::F32 || used.contains(ty)) {
+    for ty in floats.into_iter().filter(|ty| *ty == ScalarType::F32 || used.contains(*ty)) {
         let controls = profile.float_controls(ty);
         for (wanted, capability, mode) in [
             (
@@ -221,8 +204,7 @@ struct Emitter<'a> {
     ids: Vec<Id>,
     /// What is known of the range of each value.
     ranges: &'a RangeMap,
-    /// What some instruction loads, stores or changes.
-    reached: HashSet<Memory>,
+    contents: Contents,
     /// Buffers, arrays and views. (Maps are only looked up: their order is nobody's.)
     objects: HashMap<Memory, Object>,
     /// The length of each buffer and view of one, from the parameter block.
@@ -260,6 +242,8 @@ struct Emitter<'a> {
     frames: Vec<control::Frame>,
     /// How exact the op at hand must be.
     mode: FloatMode,
+    /// The ids of an op's operands: space that is used again.
+    args: Vec<Id>,
 }
 
 /// A literal as it is emitted: any NaN is any NaN, and drivers get `min` and `max` of signaling ones wrong.
@@ -268,19 +252,6 @@ fn quiet(literal: Literal) -> Literal {
         Some(format) if format.is_nan(literal.bits) => Literal::new(literal.ty, format.nan()),
         _ => literal,
     }
-}
-
-/// The memory objects that instructions of `kernel` reach.
-fn reached(kernel: &VerifiedKernel) -> HashSet<Memory> {
-    let memory = |id: InstId| match kernel.inst(id).kind {
-        InstKind::Load { memory, .. }
-        | InstKind::Store { memory, .. }
-        | InstKind::Atomic { memory, .. }
-        | InstKind::CoopLoad { memory, .. }
-        | InstKind::CoopStore { memory, .. } => Some(memory),
-        _ => None,
-    };
-    instructions(kernel).filter_map(memory).collect()
 }
 
 /// Where an id op is kept in `built_ins`, and which built-in it reads.
@@ -382,25 +353,8 @@ impl Emitter<'_> {
                 }
             }
         }
-        for inst in instructions(kernel).map(|id| kernel.inst(id)) {
-            match inst.kind {
-                // In the parameter block.
-                InstKind::Id { op: Op::NumWorkgroups, .. } => {}
-                InstKind::Id { op, .. } => {
-                    self.built_in(op);
-                }
-                InstKind::Subgroup { .. }
-                | InstKind::WorkgroupBroadcast { .. }
-                | InstKind::CoopLoad { .. }
-                | InstKind::CoopStore { .. } => {
-                    self.built_in(Op::LocalIndex);
-                    if !matches!(inst.kind, InstKind::WorkgroupBroadcast { .. }) {
-                        self.built_in(Op::SubgroupId);
-                    }
-                }
-                InstKind::Trap { .. } => self.load_invocation(),
-                _ => {}
-            }
+        for op in core::mem::take(&mut self.contents.inputs) {
+            self.built_in(op);
         }
         if self.told.is_some() || kernel.shared.iter().any(|array| array.initial == Initial::Zero) {
             self.built_in(Op::LocalIndex);
@@ -454,7 +408,7 @@ impl Emitter<'_> {
 
     fn built_in(&mut self, id_op: Op) -> Id {
         let (slot, number) = built_in_slot(id_op);
-        if self.built_ins[slot] == 0 && local_size(self.kernel) != self.kernel.workgroup {
+        if self.built_ins[slot] == 0 && local_size(self.kernel, &self.contents) != self.kernel.workgroup {
             match id_op {
                 Op::LocalId => self.built_ins[slot] = self.local_id(),
                 Op::GlobalId => self.built_ins[slot] = self.global_id(),

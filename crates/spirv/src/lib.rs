@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod assembler;
+mod contents;
 mod emit;
 mod layout;
 mod polls;

@@ -1,8 +1,10 @@
 //! Which loops must poll the abort word, those that cannot be shown to end soon, and how.
 
-use fulgurite_ir::analysis::{Event, RangeMap, Uniformity, Walk, instructions};
+use fulgurite_ir::analysis::{Event, RangeMap, Uniformity, Walk};
 use fulgurite_ir::{InstId, InstKind, Kernel, VerifiedKernel};
 use fulgurite_spec::limits::{MAX_UNPOLLED_TRIPS, POLL_INTERVAL};
+
+use crate::contents::Contents;
 
 /// How a loop looks at the abort word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +19,11 @@ pub(crate) enum Poll {
 
 /// For each instruction, how it polls: every `while`, and a `for` that, with the loops around it, cannot be shown
 /// to stay under 2³⁰ iterations between two polls.
-pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap) -> Vec<Poll> {
+pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap, contents: &Contents) -> Vec<Poll> {
     let mut polls = vec![Poll::Never; kernel.insts.len()];
-    let meets = meets(kernel);
+    if !contents.loops {
+        return polls;
+    }
     // The open loops, each with the most iterations that its body runs between two polls.
     let mut open: Vec<(InstId, u64)> = Vec::new();
     // The open control instructions that invocations of a workgroup may decide differently.
@@ -42,7 +46,7 @@ pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap) -> Vec<Poll> {
                 let polled = trips > MAX_UNPOLLED_TRIPS;
                 if polled {
                     polls[id.index()] =
-                        if meets && divergent.is_empty() { Poll::Together } else { Poll::Alone };
+                        if contents.meets && divergent.is_empty() { Poll::Together } else { Poll::Alone };
                 }
                 open.push((id, if polled { u64::from(POLL_INTERVAL) } else { trips }));
             }
@@ -54,14 +58,6 @@ pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap) -> Vec<Poll> {
         }
     }
     polls
-}
-
-/// Whether invocations of a workgroup wait for each other, so that none may leave without the others.
-pub(crate) fn meets(kernel: &Kernel) -> bool {
-    let barriers = instructions(kernel).any(|id| {
-        matches!(kernel.inst(id).kind, InstKind::Barrier { .. } | InstKind::WorkgroupBroadcast { .. })
-    });
-    barriers && kernel.workgroup_invocations() > 1
 }
 
 /// The most iterations that a `for` can take.

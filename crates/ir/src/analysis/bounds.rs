@@ -9,7 +9,7 @@
 
 mod tiles;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 
 use fulgurite_spec::{MatrixLayout, Op, ScalarType, Type};
@@ -153,7 +153,8 @@ struct Prover<'a> {
     kernel: &'a Kernel,
     ranges: &'a RangeMap,
     numbering: Numbering<'a>,
-    divisors: DivisibilityMap,
+    /// Computed where a proof asks for it.
+    divisors: OnceCell<DivisibilityMap>,
     tiles: Tiles<'a>,
     /// For each number, those that it is at most, and whether it is below; the latest last.
     at_most: Vec<Vec<(Number, Relation)>>,
@@ -211,7 +212,7 @@ impl<'a> Prover<'a> {
             kernel,
             ranges,
             numbering: Numbering::of(kernel),
-            divisors: DivisibilityMap::of(kernel, ranges),
+            divisors: OnceCell::new(),
             tiles: Tiles::of(kernel, ranges),
             at_most: Vec::new(),
             most: Vec::new(),
@@ -219,6 +220,11 @@ impl<'a> Prover<'a> {
             undo: Vec::new(),
             seen: RefCell::default(),
         }
+    }
+
+    /// What values are multiples of.
+    fn divisors(&self) -> &DivisibilityMap {
+        self.divisors.get_or_init(|| DivisibilityMap::of(self.kernel, self.ranges))
     }
 
     /// The number of a value.
@@ -440,10 +446,13 @@ impl<'a> Prover<'a> {
             return true;
         }
         let (base, added) = self.sum(index);
-        // Both are multiples of this, so that what is below is so by this much. If the sum wraps it is smaller still.
-        let common = gcd(self.divisors.divisor(base), self.divisors.length(self.kernel, memory));
-        if added != 0 && added < common && self.is_value_below(length, base) {
-            return true;
+        if added != 0 {
+            // Both are multiples of this, so a base below the length is so by at least this much. A sum that wraps is smaller
+            // still.
+            let common = gcd(self.divisors().divisor(base), self.divisors().length(self.kernel, memory));
+            if added < common && self.is_value_below(length, base) {
+                return true;
+            }
         }
         // So many elements are one of a wider view, of which the index is one.
         let Some((element, count)) = self.product(base).filter(|(_, count)| added < u64::from(*count)) else {
@@ -477,11 +486,11 @@ impl<'a> Prover<'a> {
             (None, None) => return (index, 0),
         };
         // An `or` adds where the other has only zeros.
-        let zeros = match power(self.divisors.divisor(base)) {
-            0 => u64::MAX,
-            power => power,
+        let overlaps = || match power(self.divisors().divisor(base)) {
+            0 => false,
+            power => added >= power,
         };
-        if *op == Op::Or && added >= zeros { (index, 0) } else { (self.unwidened(base), added) }
+        if *op == Op::Or && overlaps() { (index, 0) } else { (self.unwidened(base), added) }
     }
 
     /// A product as its factor and a literal one.

@@ -29,8 +29,10 @@ enum Pending<'a> {
 /// Ids must be in range and blocks form a tree, which the verifier's first pass establishes.
 pub struct Walk<'a> {
     kernel: &'a Kernel,
-    /// The block that the walk is in, and what is left of it; `None` where the stack says what comes next.
-    here: Option<(BlockId, core::slice::Iter<'a, InstId>)>,
+    /// The current block; `None` where the stack says what comes next.
+    block: Option<BlockId>,
+    /// The instructions of the current block that are still to come.
+    rest: core::slice::Iter<'a, InstId>,
     /// An instruction without blocks, which is complete once it has begun.
     begun: Option<InstId>,
     stack: Vec<Pending<'a>>,
@@ -42,16 +44,41 @@ impl<'a> Walk<'a> {
     /// A walk over all of `kernel`.
     pub fn new(kernel: &'a Kernel) -> Self {
         let stack = vec![Pending::Begin(kernel.body)];
-        Self { kernel, here: None, begun: None, stack, bodies: Vec::new() }
+        Self { kernel, block: None, rest: [].iter(), begun: None, stack, bodies: Vec::new() }
     }
 
-    /// What is left to do of a block when an instruction with blocks has begun: those blocks, its end, and the rest.
+    /// Schedules the blocks of an instruction, its end, and the rest of the current block.
     fn descend(&mut self, id: InstId, blocks: &[BlockId]) {
-        if let Some((block, rest)) = self.here.take() {
-            self.stack.push(Pending::Resume(block, rest));
+        if let Some(block) = self.block.take() {
+            self.stack.push(Pending::Resume(block, core::mem::take(&mut self.rest)));
         }
         self.stack.push(Pending::Finish(id));
         self.stack.extend(blocks.iter().rev().map(|block| Pending::Begin(*block)));
+    }
+
+    /// The event after the last instruction of a block, or before its first; `None` where an instruction comes next, or nothing.
+    fn turn(&mut self) -> Option<Event> {
+        if let Some(block) = self.block.take() {
+            self.stack.push(Pending::End(block));
+            if self.bodies.last().is_some_and(|(header, _)| *header == block)
+                && let Some((_, body)) = self.bodies.pop()
+            {
+                self.stack.push(Pending::Begin(body));
+            }
+        }
+        match self.stack.pop()? {
+            Pending::Begin(block) => {
+                self.block = Some(block);
+                self.rest = self.kernel.block(block).insts.iter();
+                Some(Event::Enter(block))
+            }
+            Pending::Resume(block, rest) => {
+                (self.block, self.rest) = (Some(block), rest);
+                None
+            }
+            Pending::Finish(id) => Some(Event::Done(id)),
+            Pending::End(block) => Some(Event::Exit(block)),
+        }
     }
 }
 
@@ -63,28 +90,14 @@ impl Iterator for Walk<'_> {
             return Some(Event::Done(id));
         }
         loop {
-            let Some((block, rest)) = &mut self.here else {
-                match self.stack.pop()? {
-                    Pending::Begin(block) => {
-                        self.here = Some((block, self.kernel.block(block).insts.iter()));
-                        return Some(Event::Enter(block));
-                    }
-                    Pending::Resume(block, rest) => self.here = Some((block, rest)),
-                    Pending::Finish(id) => return Some(Event::Done(id)),
-                    Pending::End(block) => return Some(Event::Exit(block)),
+            let Some(id) = self.rest.next().copied() else {
+                if self.block.is_none() && self.stack.is_empty() {
+                    return None;
                 }
-                continue;
-            };
-            let Some(id) = rest.next().copied() else {
-                let block = *block;
-                self.here = None;
-                self.stack.push(Pending::End(block));
-                if self.bodies.last().is_some_and(|(header, _)| *header == block)
-                    && let Some((_, body)) = self.bodies.pop()
-                {
-                    self.stack.push(Pending::Begin(body));
+                match self.turn() {
+                    None => continue,
+                    event => return event,
                 }
-                continue;
             };
             match self.kernel.inst(id).kind {
                 InstKind::If { then_block, else_block, .. } => self.descend(id, &[then_block, else_block]),
@@ -102,11 +115,38 @@ impl Iterator for Walk<'_> {
 
 /// The instructions that a kernel runs, in program order. Its arena may hold others, which stand in no block: they
 /// are not verified, and nothing may come of them.
-pub fn instructions(kernel: &Kernel) -> impl Iterator<Item = InstId> + '_ {
-    Walk::new(kernel).filter_map(|event| match event {
-        Event::Inst(id) => Some(id),
-        Event::Enter(_) | Event::Done(_) | Event::Exit(_) => None,
-    })
+pub fn instructions(kernel: &Kernel) -> Instructions<'_> {
+    Instructions { kernel, rest: kernel.block(kernel.body).insts.iter(), outer: Vec::new() }
+}
+
+/// The iterator of [`instructions`].
+pub struct Instructions<'a> {
+    kernel: &'a Kernel,
+    rest: core::slice::Iter<'a, InstId>,
+    /// The blocks that come after the current one, the next one last.
+    outer: Vec<core::slice::Iter<'a, InstId>>,
+}
+
+impl Iterator for Instructions<'_> {
+    type Item = InstId;
+
+    fn next(&mut self) -> Option<InstId> {
+        loop {
+            if let Some(id) = self.rest.next().copied() {
+                let blocks = match self.kernel.inst(id).kind {
+                    InstKind::If { then_block, else_block, .. } => [Some(then_block), Some(else_block)],
+                    InstKind::For { body, .. } | InstKind::Region { body, .. } => [Some(body), None],
+                    InstKind::While { header, body, .. } => [Some(header), Some(body)],
+                    _ => return Some(id),
+                };
+                self.outer.push(core::mem::take(&mut self.rest));
+                let iter = |block: BlockId| self.kernel.block(block).insts.iter();
+                self.outer.extend(blocks.into_iter().rev().flatten().map(iter));
+                return Some(id);
+            }
+            self.rest = self.outer.pop()?;
+        }
+    }
 }
 
 /// The operands that an instruction reads itself, not counting those of its nested blocks.
@@ -136,4 +176,44 @@ pub fn operands(kind: &InstKind) -> impl Iterator<Item = crate::ValueId> + '_ {
         InstKind::While { initial, .. } => ([None; 3], initial),
     };
     fixed.into_iter().flatten().chain(list.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_come_in_the_order_of_the_walk() {
+        let text = "fulgurite 1
+kernel @k workgroup(1, 1, 1) {
+  buffer %x: read_write u32[]
+  param %n: u32
+  %a = add %n, 1u32
+  %b = while carry(%i = 0u32) {
+    %c = lt %i, %n
+    condition %c
+  } do {
+    %d = add %i, 1u32
+    %e = eq %d, 3u32
+    if %e {
+      store %x[0u32], %d
+    } else {
+      for %j in 0u32 to %d step 1u32 {
+        store %x[%j], %a
+      }
+    }
+    yield %d
+  }
+  store %x[1u32], %b
+}
+";
+        let kernel = crate::text::parse(text).unwrap();
+        let walked = Walk::new(&kernel).filter_map(|event| match event {
+            Event::Inst(id) => Some(id),
+            _ => None,
+        });
+        let walked: Vec<InstId> = walked.collect();
+        assert_eq!(walked.len(), kernel.insts.len());
+        assert_eq!(instructions(&kernel).collect::<Vec<_>>(), walked);
+    }
 }

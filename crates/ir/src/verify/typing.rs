@@ -28,12 +28,14 @@ pub(super) fn error(code: Code, operand: Option<usize>, message: String) -> Typi
 /// The main type of a scalar op: the type of its first operand that is the table's `Same`; for `construct`,
 /// the component type. `None` if there is no such operand.
 pub fn main_type(op: Op, operands: &[Type]) -> Option<Type> {
+    operands.get(main_operand(op)?).copied()
+}
+
+/// The position of the operand that [`main_type`] is the type of.
+pub fn main_operand(op: Op) -> Option<usize> {
     match op.info().semantics {
-        Semantics::Scalar { operands: kinds, .. } => {
-            let position = kinds.iter().position(|k| *k == Operand::Same)?;
-            operands.get(position).copied()
-        }
-        Semantics::Special(_) => operands.first().copied(),
+        Semantics::Scalar { operands: kinds, .. } => kinds.iter().position(|k| *k == Operand::Same),
+        Semantics::Special(_) => Some(0),
     }
 }
 

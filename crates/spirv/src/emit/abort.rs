@@ -8,7 +8,7 @@ use super::Emitter;
 use super::objects::Object;
 use crate::assembler::Id;
 use crate::layout::ControlWord;
-use crate::polls::{self, Poll};
+use crate::polls::Poll;
 use crate::spv::op;
 
 /// Variables of the function that all loops which poll in the same way share: loops that are short, but entered
@@ -27,7 +27,7 @@ impl Emitter<'_> {
     ///
     /// There is none where invocations meet at barriers and no loop takes the means to tell a workgroup together.
     pub(super) fn begin_unless_aborted(&mut self) -> Option<Id> {
-        if self.control.is_none() || (self.told.is_none() && polls::meets(self.kernel)) {
+        if self.control.is_none() || (self.told.is_none() && self.contents.meets) {
             return None;
         }
         let wanted = self.abort_word(self.told);

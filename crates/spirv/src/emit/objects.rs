@@ -8,6 +8,7 @@ use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
+use crate::contents::Contents;
 use crate::layout::Layout;
 use crate::profile::Profile;
 use crate::spv::{decoration, op, storage_class};
@@ -61,7 +62,7 @@ fn lays_out_shared(kernel: &Kernel, profile: &Profile) -> bool {
     profile.explicit_shared_layout && kernel.views.iter().any(|v| matches!(v.base, Memory::Shared(_)))
 }
 
-fn sharing(kernel: &Kernel, profile: &Profile, id: SharedId) -> Sharing {
+fn sharing(kernel: &Kernel, profile: &Profile, contents: &Contents, id: SharedId) -> Sharing {
     let memory = Memory::Shared(id);
     let mut views = kernel.views_of(memory).peekable();
     if lays_out_shared(kernel, profile) {
@@ -69,12 +70,12 @@ fn sharing(kernel: &Kernel, profile: &Profile, id: SharedId) -> Sharing {
     }
     let base = kernel.shared[id.index()].element.scalar;
     if views.peek().is_none() {
-        let words = words_of_floats(kernel, memory);
+        let words = words_of_floats(kernel, contents, memory);
         return words.map_or(Sharing::Plain, |words| Sharing::Pieces(words.scalar));
     }
     let scalars: Vec<ScalarType> = views.map(|v| v.element.scalar).chain([base]).collect();
     let mut all = (0..kernel.views.len()).map(|i| Memory::View(ViewId::new(i))).chain([memory]);
-    let moved = all.any(|m| kernel.base(m) == memory && words_of_floats(kernel, m).is_some());
+    let moved = all.any(|m| kernel.base(m) == memory && words_of_floats(kernel, contents, m).is_some());
     if !moved && scalars.iter().all(|s| *s == base) {
         return Sharing::Pieces(base);
     }
@@ -85,10 +86,14 @@ fn sharing(kernel: &Kernel, profile: &Profile, id: SharedId) -> Sharing {
 /// What of `kernel` cannot be lowered for `profile`, if anything: atomics on shared elements that are only there in
 /// pieces.
 pub(crate) fn unsupported(kernel: &VerifiedKernel, profile: &Profile) -> Option<String> {
+    if kernel.shared.is_empty() {
+        return None;
+    }
+    let contents = Contents::of(kernel);
     instructions(kernel).find_map(|id| {
         if let InstKind::CoopLoad { memory, .. } | InstKind::CoopStore { memory, .. } = kernel.inst(id).kind
             && let Memory::Shared(base) = kernel.base(memory)
-            && let Sharing::Pieces(piece) = sharing(kernel, profile, base)
+            && let Sharing::Pieces(piece) = sharing(kernel, profile, &contents, base)
             && Type::scalar(piece) != kernel.element(memory)
         {
             return Some(format!(
@@ -99,7 +104,7 @@ pub(crate) fn unsupported(kernel: &VerifiedKernel, profile: &Profile) -> Option<
         }
         let InstKind::Atomic { op, memory, .. } = kernel.inst(id).kind else { return None };
         let Memory::Shared(base) = kernel.base(memory) else { return None };
-        let Sharing::Pieces(piece) = sharing(kernel, profile, base) else { return None };
+        let Sharing::Pieces(piece) = sharing(kernel, profile, &contents, base) else { return None };
         let scalar = kernel.element(memory).scalar;
         let words = Type::scalar(piece).size() == scalar.size() && !piece.is_float();
         let whole = piece == scalar || (words && (scalar.is_integer() || op != Op::AtomicAdd));
@@ -115,19 +120,14 @@ pub(crate) fn unsupported(kernel: &VerifiedKernel, profile: &Profile) -> Option<
 
 /// The unsigned integers as which floats are kept that atomics move and none adds: moving floats takes features that
 /// drivers lack.
-fn words_of_floats(kernel: &Kernel, memory: Memory) -> Option<Type> {
-    let atomics = || {
-        instructions(kernel).filter_map(|id| match kernel.inst(id).kind {
-            InstKind::Atomic { op, memory: at, .. } if at == memory => Some(op),
-            _ => None,
-        })
+fn words_of_floats(kernel: &Kernel, contents: &Contents, memory: Memory) -> Option<Type> {
+    let words = match kernel.element(memory) {
+        Type::F32 => Type::U32,
+        Type::F64 => Type::U64,
+        _ => return None,
     };
-    let moved = atomics().next().is_some() && atomics().all(|op| op != Op::AtomicAdd);
-    match kernel.element(memory) {
-        Type::F32 if moved => Some(Type::U32),
-        Type::F64 if moved => Some(Type::U64),
-        _ => None,
-    }
+    let adds = *contents.atomics.get(&memory)?;
+    (!adds).then_some(words)
 }
 
 /// The type that one access reaches, and how many make an element, where an element may be a packed vector of three,
@@ -137,8 +137,8 @@ fn unpacked(element: Type) -> (Type, u32) {
 }
 
 /// The same for the elements of `memory`.
-fn stored_as(kernel: &Kernel, memory: Memory) -> (Type, u32) {
-    match words_of_floats(kernel, memory) {
+fn stored_as(kernel: &Kernel, contents: &Contents, memory: Memory) -> (Type, u32) {
+    match words_of_floats(kernel, contents, memory) {
         Some(words) => (words, 1),
         None => unpacked(kernel.element(memory)),
     }
@@ -156,9 +156,9 @@ impl Emitter<'_> {
             // What nothing reaches needs no variable, and what is reached in one way only has no alias: the host sees to it
             // that a buffer which is written is bound once.
             let all: Vec<Memory> =
-                kernel.aliases(base).filter(|memory| self.reached.contains(memory)).collect();
+                kernel.aliases(base).filter(|memory| self.contents.reached.contains(memory)).collect();
             for memory in &all {
-                let (stored, pieces) = stored_as(kernel, *memory);
+                let (stored, pieces) = stored_as(kernel, &self.contents, *memory);
                 let block = self.asm.buffer_block(stored);
                 let variable = self.bind(block, binding);
                 let alias = if all.len() > 1 { decoration::Aliased } else { decoration::Restrict };
@@ -180,7 +180,7 @@ impl Emitter<'_> {
     pub(super) fn place_at(&mut self, buffer: Memory, address: Id) {
         let kernel = self.kernel;
         for memory in kernel.aliases(buffer) {
-            let (stored, pieces) = stored_as(kernel, memory);
+            let (stored, pieces) = stored_as(kernel, &self.contents, memory);
             self.objects.insert(memory, Object { home: Home::Address(address), stored, pieces });
         }
     }
@@ -207,10 +207,10 @@ impl Emitter<'_> {
             let id = SharedId::new(i);
             let base = Memory::Shared(id);
             let all = kernel.aliases(base);
-            match sharing(kernel, self.profile, id) {
+            match sharing(kernel, self.profile, &self.contents, id) {
                 Sharing::Explicit => {
                     for memory in all {
-                        let (stored, pieces) = stored_as(kernel, memory);
+                        let (stored, pieces) = stored_as(kernel, &self.contents, memory);
                         let len = kernel.array_len(memory).unwrap_or(0) * pieces;
                         let object = self.explicit(stored, len, offsets[i] as u32);
                         self.objects.insert(memory, Object { pieces, ..object });

@@ -1,7 +1,7 @@
 //! Lowering of the ops that are functions of their operands, so that each means what `fulgurite_spec::eval`
 //! says. `docs/spirv-lowering.md` lists where SPIR-V's own instructions would not.
 
-use fulgurite_ir::{FloatMode, Operands, ValueId, main_type};
+use fulgurite_ir::{FloatMode, Operands, ValueId, main_operand};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{FloatContract, Op, ScalarType, Semantics, Type};
@@ -13,10 +13,24 @@ use crate::spv::{decoration, glsl, op};
 
 impl Emitter<'_> {
     pub(super) fn scalar(&mut self, scalar_op: Op, operands: &Operands, result: Type) -> Id {
-        let types: Vec<Type> = operands.iter().map(|v| self.kernel.ty(*v)).collect();
-        let main = main_type(scalar_op, &types).unwrap_or(result);
-        let mut args: Vec<Id> = operands.iter().map(|v| self.id(*v)).collect();
+        let main = self.main_type(scalar_op, operands, result);
+        let mut args = core::mem::take(&mut self.args);
+        args.clear();
+        args.extend(operands.iter().map(|v| self.id(*v)));
         self.hide(scalar_op, main, operands, &mut args);
+        let value = self.scalar_of(scalar_op, operands, &args, main, result);
+        self.args = args;
+        value
+    }
+
+    /// The main type of an op.
+    fn main_type(&self, scalar_op: Op, operands: &Operands, result: Type) -> Type {
+        let main = main_operand(scalar_op).and_then(|position| operands.get(position));
+        main.map_or(result, |value| self.kernel.ty(*value))
+    }
+
+    /// The same, given the ids of the operands.
+    fn scalar_of(&mut self, scalar_op: Op, operands: &Operands, args: &[Id], main: Type, result: Type) -> Id {
         if matches!(scalar_op, Op::RotateLeft | Op::RotateRight | Op::Shl | Op::Shr)
             && let Some(amount) = operands.get(1).and_then(|v| self.kernel.literal(*v))
         {
@@ -34,28 +48,28 @@ impl Emitter<'_> {
         }
         if result.is_matrix() {
             return match scalar_op {
-                Op::Select => self.coop_select(result, &args),
-                _ => self.coop_arithmetic(scalar_op, result, &args),
+                Op::Select => self.coop_select(result, args),
+                _ => self.coop_arithmetic(scalar_op, result, args),
             };
         }
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
         match scalar_op {
-            Op::Construct => self.make(op::CompositeConstruct, result, &args),
+            Op::Construct => self.make(op::CompositeConstruct, result, args),
             Op::Extract | Op::Insert => {
                 let index = operands.get(1).and_then(|v| self.kernel.literal(*v)).map(|l| l.bits as u32);
-                self.component(scalar_op, main, &args, index)
+                self.component(scalar_op, main, args, index)
             }
             Op::Dot => self.dot(main, arg(0), arg(1)),
             Op::Convert => self.convert(arg(0), main, result),
             Op::Bitcast => self.as_type(main, result, arg(0)),
             Op::Pack => self.pack(main, result, arg(0)),
             Op::Unpack => self.unpack(main, result, arg(0)),
-            Op::Select => self.make(op::Select, result, &args),
+            Op::Select => self.make(op::Select, result, args),
             _ => match main.scalar {
-                ScalarType::Bool => self.boolean(scalar_op, main, &args),
-                ScalarType::F16 | ScalarType::F32 | ScalarType::F64 => self.float(scalar_op, main, &args),
-                ScalarType::BF16 => self.brain_float(scalar_op, main, &args),
-                _ => self.integer(scalar_op, main, &args),
+                ScalarType::Bool => self.boolean(scalar_op, main, args),
+                ScalarType::F16 | ScalarType::F32 | ScalarType::F64 => self.float(scalar_op, main, args),
+                ScalarType::BF16 => self.brain_float(scalar_op, main, args),
+                _ => self.integer(scalar_op, main, args),
             },
         }
     }
@@ -70,11 +84,12 @@ impl Emitter<'_> {
 
     /// The result of an exact op on constants: what drivers fold they get wrong in places.
     pub(super) fn fold(&self, scalar_op: Op, operands: &Operands, result: Type) -> Option<Components> {
-        let types: Vec<Type> = operands.iter().map(|v| self.kernel.ty(*v)).collect();
-        if result.is_matrix() || types.iter().any(|ty| ty.is_matrix()) {
+        // Most ops have an operand that is not known.
+        let values = operands.iter().map(|v| self.constant(*v)).collect::<Option<Vec<Components>>>()?;
+        if result.is_matrix() || operands.iter().any(|v| self.kernel.ty(*v).is_matrix()) {
             return None;
         }
-        let main = main_type(scalar_op, &types).unwrap_or(result);
+        let main = self.main_type(scalar_op, operands, result);
         let approximate = match scalar_op.info().semantics {
             Semantics::Scalar { float, .. } => main.scalar.is_float() && float == FloatContract::Approximate,
             Semantics::Special(_) => false,
@@ -82,7 +97,6 @@ impl Emitter<'_> {
         if approximate {
             return None;
         }
-        let values = operands.iter().map(|v| self.constant(*v)).collect::<Option<Vec<Components>>>()?;
         let mut lanes = eval::eval(scalar_op, main, result, &values)?;
         if let Some(format) = FloatFormat::of(result.scalar) {
             lanes.iter_mut().filter(|bits| format.is_nan(**bits)).for_each(|bits| *bits = format.nan());

@@ -1,0 +1,99 @@
+//! What a kernel contains that decides what its module declares: found in one pass over its instructions.
+
+use std::collections::{HashMap, HashSet};
+
+use fulgurite_ir::analysis::instructions;
+use fulgurite_ir::{InstKind, Memory, VerifiedKernel};
+use fulgurite_spec::Op;
+
+/// Facts about the instructions of a kernel.
+#[derive(Default)]
+pub(crate) struct Contents {
+    pub(crate) loops: bool,
+    pub(crate) traps: bool,
+    /// Ops over subgroups.
+    pub(crate) subgroup_ops: bool,
+    pub(crate) subgroup_barriers: bool,
+    /// Whether a result depends on how invocations are divided into subgroups.
+    pub(crate) sees_subgroups: bool,
+    /// Whether invocations of a workgroup wait for each other, so that none may leave without the others.
+    pub(crate) meets: bool,
+    /// Memory objects that are loaded, stored or changed.
+    pub(crate) reached: HashSet<Memory>,
+    /// Memory objects of atomics, and whether one of those adds.
+    pub(crate) atomics: HashMap<Memory, bool>,
+    /// Ids that are built-in inputs, in the order of their first use.
+    pub(crate) inputs: Vec<Op>,
+}
+
+impl Contents {
+    pub(crate) fn of(kernel: &VerifiedKernel) -> Self {
+        let mut contents = Self::default();
+        for id in instructions(kernel) {
+            contents.note(&kernel.inst(id).kind);
+        }
+        contents.meets &= kernel.workgroup_invocations() > 1;
+        contents
+    }
+
+    fn note(&mut self, kind: &InstKind) {
+        match kind {
+            InstKind::Scalar { .. }
+            | InstKind::VecShuffle { .. }
+            | InstKind::Len { .. }
+            | InstKind::If { .. }
+            | InstKind::Region { .. }
+            | InstKind::Fence { .. }
+            | InstKind::CoopMulAdd { .. }
+            | InstKind::CoopConvert { .. } => {}
+            InstKind::Load { memory, .. } | InstKind::Store { memory, .. } => {
+                self.reached.insert(*memory);
+            }
+            InstKind::Atomic { op, memory, .. } => {
+                self.reached.insert(*memory);
+                *self.atomics.entry(*memory).or_default() |= *op == Op::AtomicAdd;
+            }
+            InstKind::Id { op, .. } => {
+                let subgroup = [Op::Lane, Op::SubgroupId, Op::SubgroupSize, Op::NumSubgroups, Op::LaneMaskLt];
+                self.sees_subgroups |= subgroup.contains(op);
+                // The grid is in the parameter block.
+                if *op != Op::NumWorkgroups {
+                    self.input(*op);
+                }
+            }
+            InstKind::For { .. } | InstKind::While { .. } => self.loops = true,
+            InstKind::Barrier { .. } => self.meets = true,
+            InstKind::WorkgroupBroadcast { .. } => {
+                self.meets = true;
+                self.input(Op::LocalIndex);
+            }
+            InstKind::Subgroup { .. } => {
+                (self.subgroup_ops, self.sees_subgroups) = (true, true);
+                self.input(Op::LocalIndex);
+                self.input(Op::SubgroupId);
+            }
+            InstKind::SubgroupBarrier { .. } => {
+                (self.subgroup_barriers, self.sees_subgroups) = (true, true);
+            }
+            InstKind::CoopLoad { memory, .. } | InstKind::CoopStore { memory, .. } => {
+                self.sees_subgroups = true;
+                self.reached.insert(*memory);
+                self.input(Op::LocalIndex);
+                self.input(Op::SubgroupId);
+            }
+            InstKind::CoopFill { .. } => self.sees_subgroups = true,
+            InstKind::Trap { .. } => {
+                self.traps = true;
+                // The invocation that met the fault.
+                self.input(Op::GlobalId);
+                self.input(Op::NumWorkgroups);
+            }
+        }
+    }
+
+    fn input(&mut self, op: Op) {
+        if !self.inputs.contains(&op) {
+            self.inputs.push(op);
+        }
+    }
+}
