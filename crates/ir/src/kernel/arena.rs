@@ -100,7 +100,18 @@ impl core::ops::DerefMut for Operands {
 
 impl FromIterator<ValueId> for Operands {
     fn from_iter<I: IntoIterator<Item = ValueId>>(iter: I) -> Self {
-        Self::new(&iter.into_iter().collect::<Vec<_>>())
+        let mut iter = iter.into_iter();
+        let mut values = [ValueId::new(0); INLINE];
+        for (len, slot) in values.iter_mut().enumerate() {
+            match iter.next() {
+                Some(value) => *slot = value,
+                None => return Self(Repr::Inline(len as u8, values)),
+            }
+        }
+        match iter.next() {
+            Some(next) => Self(Repr::Heap(values.into_iter().chain([next]).chain(iter).collect())),
+            None => Self(Repr::Inline(INLINE as u8, values)),
+        }
     }
 }
 

@@ -77,28 +77,32 @@ impl<'t> Lexer<'t> {
         self.skip_blanks();
         let rest = &self.text[self.at..];
         let bytes = rest.as_bytes();
-        let word = |from: usize, extra: &[u8]| {
-            from + bytes[from..]
-                .iter()
-                .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.') || extra.contains(b))
-                .count()
+        let named = |kind: TokenKind| match word_length(&bytes[1..]) {
+            0 => (TokenKind::Unknown, 1),
+            length => (kind, length + 1),
         };
         let (kind, length) = match bytes {
             [] => (TokenKind::End, 0),
-            [b'%', ..] if word(1, b"") > 1 => (TokenKind::Name, word(1, b"")),
-            [b'@', ..] if word(1, b"") > 1 => (TokenKind::KernelName, word(1, b"")),
+            [b'%', ..] => named(TokenKind::Name),
+            [b'@', ..] => named(TokenKind::KernelName),
             [b'"', rest @ ..] if quoted(rest).is_some() => (TokenKind::String, quoted(rest).unwrap_or(0) + 2),
             [b'-', b'>', ..] => (TokenKind::Arrow, 2),
             [b'0'..=b'9' | b'-', ..] => (TokenKind::Number, number_length(bytes)),
-            [b'i', b'n', b'f', b':', ..] | [b'n', b'a', b'n', b':', ..] => (TokenKind::Number, word(0, b":")),
-            [b'a'..=b'z' | b'A'..=b'Z' | b'_', ..] => (TokenKind::Word, word(0, b"")),
+            [b'i', b'n', b'f', b':', rest @ ..] | [b'n', b'a', b'n', b':', rest @ ..] => {
+                (TokenKind::Number, 4 + special_length(rest))
+            }
+            [b'a'..=b'z' | b'A'..=b'Z' | b'_', ..] => (TokenKind::Word, word_length(bytes)),
             [b'(' | b')' | b'{' | b'}' | b'[' | b']' | b',' | b':' | b'=' | b'<' | b'>', ..] => {
                 (TokenKind::Punctuation, 1)
             }
             _ => (TokenKind::Unknown, rest.chars().next().map_or(0, char::len_utf8)),
         };
         let (start, line, column, first) = (self.at, self.line, self.column, self.first);
-        self.advance(length);
+        match kind {
+            // These alone may have characters of several bytes.
+            TokenKind::String | TokenKind::Unknown => self.advance(length),
+            _ => self.advance_ascii(length),
+        }
         self.first = false;
         let quote = usize::from(kind == TokenKind::String);
         let sigil = quote.max(usize::from(matches!(kind, TokenKind::Name | TokenKind::KernelName)));
@@ -120,7 +124,10 @@ impl<'t> Lexer<'t> {
                     self.column = 1;
                     self.first = true;
                 }
-                [b' ' | b'\t' | b'\r', ..] => self.advance(1),
+                [b' ' | b'\t' | b'\r', ..] => {
+                    let blank = |b: &&u8| matches!(b, b' ' | b'\t' | b'\r');
+                    self.advance_ascii(bytes.iter().take_while(blank).count());
+                }
                 [b'/', b'/', ..] => {
                     self.advance(bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len()));
                 }
@@ -129,12 +136,40 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    /// Goes past `length` bytes of one line.
+    /// Skips `length` bytes of one line, each of which is a character.
+    fn advance_ascii(&mut self, length: usize) {
+        self.column = self.column.saturating_add(length as u32);
+        self.at += length;
+    }
+
+    /// Skips `length` bytes of one line.
     fn advance(&mut self, length: usize) {
         let passed = &self.text[self.at..self.at + length];
         self.column = self.column.saturating_add(passed.chars().count() as u32);
         self.at += length;
     }
+}
+
+/// Whether each byte is a letter, a digit, `_` or `.`.
+const IN_WORDS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let known = byte as u8;
+        table[byte] = known.is_ascii_alphanumeric() || known == b'_' || known == b'.';
+        byte += 1;
+    }
+    table
+};
+
+/// The number of leading bytes that may stand in a word.
+fn word_length(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|b| IN_WORDS[usize::from(**b)]).count()
+}
+
+/// The same for what follows `inf:` or `nan:`, where more colons may come.
+fn special_length(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|b| IN_WORDS[usize::from(**b)] || **b == b':').count()
 }
 
 /// How many bytes stand before the quote that ends a text, if it ends in this line.

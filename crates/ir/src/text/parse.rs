@@ -85,6 +85,9 @@ struct Operand {
     place: Location,
 }
 
+/// Bytes of a short line of text, as an estimate.
+const BYTES_OF_A_LINE: usize = 16;
+
 struct Parser<'t> {
     lexer: Lexer<'t>,
     token: Token<'t>,
@@ -114,7 +117,8 @@ impl<'t> Parser<'t> {
             token,
             last_end,
             kernel: Kernel::empty("", [1, 1, 1]),
-            scopes: Scopes::default(),
+            // About one name is defined in a line.
+            scopes: Scopes::with_capacity(text.len() / BYTES_OF_A_LINE),
             constants: HashMap::new(),
             open: Vec::new(),
             statement: Location::Unknown,
@@ -268,7 +272,7 @@ impl<'t> Parser<'t> {
     // Names and values.
 
     /// Gives `name` a meaning in the innermost scope.
-    fn define(&mut self, name: Token<'t>, meaning: Meaning) {
+    pub(super) fn define(&mut self, name: Token<'t>, meaning: Meaning) {
         self.check_name(name);
         if let Meaning::Value(value) = meaning
             && !is_number(name.text)
@@ -383,7 +387,8 @@ impl<'t> Parser<'t> {
 
     /// Operands with commas between them.
     fn operands(&mut self) -> Parsed<Vec<Operand>> {
-        let mut all = vec![self.operand()?];
+        let mut all = Vec::with_capacity(4);
+        all.push(self.operand()?);
         while self.eat(",") {
             all.push(self.operand()?);
             self.check_length(all.len())?;

@@ -155,11 +155,11 @@ impl<'t> Parser<'t> {
         }
         let location = self.place_from(start);
         let block = self.innermost()?.block;
-        let types: Vec<Type> = result.into_iter().flatten().collect();
-        let inst = self.kernel.add_inst(block, kind, &types, location);
+        let ty = result.flatten();
+        let inst = self.kernel.add_inst(block, kind, ty.as_slice(), location);
         let value = self.kernel.insts[inst.index()].results.first().copied();
         if let Some(name) = self.pending.pop() {
-            self.define_results(vec![(name, value)]);
+            self.define(name, value.map_or(Meaning::Poison, Meaning::Value));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What names mean, scope by scope.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use fulgurite_spec::Location;
 
@@ -27,11 +28,16 @@ pub(super) struct Scopes<'t> {
     names: HashMap<&'t str, (Meaning, Location)>,
     /// What each definition replaced, to be put back.
     log: Vec<(&'t str, Option<(Meaning, Location)>)>,
-    /// Where names were defined whose scope has ended.
-    ended: HashMap<&'t str, Location>,
+    /// Values whose scope has ended, with the places of their definitions. Only errors search it.
+    ended: Vec<(&'t str, Location)>,
 }
 
 impl<'t> Scopes<'t> {
+    /// No names, with room for so many.
+    pub(super) fn with_capacity(names: usize) -> Self {
+        Self { names: HashMap::with_capacity(names), ..Self::default() }
+    }
+
     pub(super) fn mark(&self) -> Mark {
         Mark(self.log.len())
     }
@@ -39,13 +45,13 @@ impl<'t> Scopes<'t> {
     /// Forgets what was defined since `mark`.
     pub(super) fn back_to(&mut self, mark: Mark) {
         for (name, earlier) in self.log.drain(mark.0..).rev() {
-            if let Some((Meaning::Value(_), place)) = self.names.get(name) {
-                self.ended.insert(name, *place);
-            }
-            match earlier {
+            let last = match earlier {
                 Some(earlier) => self.names.insert(name, earlier),
                 None => self.names.remove(name),
             };
+            if let Some((Meaning::Value(_), place)) = last {
+                self.ended.push((name, place));
+            }
         }
     }
 
@@ -55,7 +61,7 @@ impl<'t> Scopes<'t> {
 
     /// Where `name` was defined, in a scope that has ended.
     pub(super) fn ended(&self, name: &str) -> Option<Location> {
-        self.ended.get(name).copied()
+        self.ended.iter().rev().find(|(ended, _)| *ended == name).map(|(_, place)| *place)
     }
 
     /// Gives `name` a meaning. If it has one already it becomes poison, and the place of the first definition
@@ -66,28 +72,34 @@ impl<'t> Scopes<'t> {
         meaning: Meaning,
         place: Location,
     ) -> Result<(), Location> {
-        match self.names.get(name) {
-            Some((Meaning::Value(_) | Meaning::Memory(_), earlier)) => {
-                let earlier = *earlier;
-                self.set(name, Meaning::Poison, earlier);
-                Err(earlier)
-            }
-            _ => {
-                self.set(name, meaning, place);
+        match self.names.entry(name) {
+            Entry::Vacant(entry) => {
+                entry.insert((meaning, place));
+                self.log.push((name, None));
                 Ok(())
+            }
+            Entry::Occupied(mut entry) => {
+                let earlier = *entry.get();
+                self.log.push((name, Some(earlier)));
+                match earlier {
+                    (Meaning::Poison, _) => {
+                        entry.insert((meaning, place));
+                        Ok(())
+                    }
+                    (Meaning::Value(_) | Meaning::Memory(_), first) => {
+                        entry.insert((Meaning::Poison, first));
+                        Err(first)
+                    }
+                }
             }
         }
     }
 
     /// Makes `name` known without a meaning, unless it has one.
     pub(super) fn poison(&mut self, name: &'t str, place: Location) {
-        if !self.names.contains_key(name) {
-            self.set(name, Meaning::Poison, place);
+        if let Entry::Vacant(entry) = self.names.entry(name) {
+            entry.insert((Meaning::Poison, place));
+            self.log.push((name, None));
         }
-    }
-
-    fn set(&mut self, name: &'t str, meaning: Meaning, place: Location) {
-        let earlier = self.names.insert(name, (meaning, place));
-        self.log.push((name, earlier));
     }
 }
