@@ -93,13 +93,29 @@ pub mod by_naga {
     use naga::back::spv;
     use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-    /// WGSL, parsed and validated.
+    /// Parses WGSL.
+    ///
+    /// # Errors
+    /// naga's, if the source does not parse.
+    pub fn parse(source: &str) -> anyhow::Result<naga::Module> {
+        Ok(naga::front::wgsl::parse_str(source)?)
+    }
+
+    /// Validates a module.
+    ///
+    /// # Errors
+    /// naga's, if the module does not validate.
+    pub fn validate(module: &naga::Module) -> anyhow::Result<ModuleInfo> {
+        Ok(Validator::new(ValidationFlags::all(), Capabilities::all()).validate(module)?)
+    }
+
+    /// Parses and validates WGSL.
     ///
     /// # Errors
     /// naga's, if the source does not parse or validate.
     pub fn from_wgsl(source: &str) -> anyhow::Result<(naga::Module, ModuleInfo)> {
-        let module = naga::front::wgsl::parse_str(source)?;
-        let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module)?;
+        let module = parse(source)?;
+        let info = validate(&module)?;
         Ok((module, info))
     }
 
@@ -107,7 +123,7 @@ pub mod by_naga {
     ///
     /// # Errors
     /// naga's, if its backend does not support the module.
-    pub fn to_spirv((module, info): &(naga::Module, ModuleInfo)) -> anyhow::Result<Vec<u32>> {
+    pub fn to_spirv(module: &naga::Module, info: &ModuleInfo) -> anyhow::Result<Vec<u32>> {
         Ok(spv::write_vec(module, info, &spv::Options::default(), None)?)
     }
 }
@@ -124,7 +140,10 @@ mod tests {
             let again = from_wire(&fulgurite::ir::wire::encode(&verified).unwrap()).unwrap();
             assert_eq!(again.digest(), verified.digest());
             #[cfg(feature = "peers")]
-            check(&by_naga::to_spirv(&by_naga::from_wgsl(&source.wgsl).unwrap()).unwrap()).unwrap();
+            {
+                let (module, info) = by_naga::from_wgsl(&source.wgsl).unwrap();
+                check(&by_naga::to_spirv(&module, &info).unwrap()).unwrap();
+            }
         }
         assert!(check(&[]).is_err() && check(&[1; 10]).is_err());
     }

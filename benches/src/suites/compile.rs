@@ -1,16 +1,23 @@
 //! The suite `compile`: from text or bytes to a verified kernel, and from that to SPIR-V, beside naga.
 
 use std::hint::black_box;
+use std::time::Instant;
 
 use anyhow::ensure;
+use fulgurite::ir::{text, verify};
 
 use super::Session;
 use crate::compile::{Source, check, from_text, from_wire, sources, to_spirv};
 use crate::measurement::Amount;
-use crate::timing::by_wall;
+use crate::timing::{by_itself, by_wall};
 
 pub(super) fn run(session: &mut Session<'_>) -> anyhow::Result<()> {
     let adds: &[usize] = if session.options.quick { &[1_000] } else { &[1_000, 10_000] };
+    let longest: &[usize] = if session.options.quick { &[] } else { &[100, 1_000, 10_000, 100_000] };
+    for source in sources(longest) {
+        let name = format!("parsed to SPIR-V, {}", source.name);
+        session.each(&name, |s| parsed_to_spirv(s, &name, &source));
+    }
     for source in sources(adds) {
         let name = |what: &str| format!("{what}, {}", source.name);
         session.each(&name("text to verified"), |s| text_to_verified(s, &name("text to verified"), &source));
@@ -33,6 +40,38 @@ fn text_to_verified(session: &mut Session<'_>, name: &str, source: &Source) -> a
     });
     #[cfg(feature = "peers")]
     session.time(name, Amount::Times(1), &mut ours, Some(("naga", &mut naga)))?;
+    #[cfg(not(feature = "peers"))]
+    session.time(name, Amount::Times(1), &mut ours, None)?;
+    Ok(())
+}
+
+/// Verification and emission, without the time that it takes to copy what is verified.
+fn parsed_to_spirv(session: &mut Session<'_>, name: &str, source: &Source) -> anyhow::Result<()> {
+    let kernel = text::parse(&source.text)?;
+    check(&to_spirv(&verify(kernel.clone())?))?;
+    let mut ours = by_itself(|| {
+        let kernel = kernel.clone();
+        let begun = Instant::now();
+        let verified = verify(black_box(kernel))?;
+        let words = black_box(to_spirv(&verified));
+        let took = begun.elapsed();
+        drop((verified, words));
+        Ok(took)
+    });
+    #[cfg(feature = "peers")]
+    {
+        use crate::compile::by_naga;
+        let module = by_naga::parse(&source.wgsl)?;
+        let mut naga = by_itself(|| {
+            let begun = Instant::now();
+            let info = by_naga::validate(black_box(&module))?;
+            let words = black_box(by_naga::to_spirv(&module, &info)?);
+            let took = begun.elapsed();
+            drop((info, words));
+            Ok(took)
+        });
+        session.time(name, Amount::Times(1), &mut ours, Some(("naga", &mut naga)))?;
+    }
     #[cfg(not(feature = "peers"))]
     session.time(name, Amount::Times(1), &mut ours, None)?;
     Ok(())
@@ -61,9 +100,9 @@ fn verified_to_spirv(session: &mut Session<'_>, name: &str, source: &Source) -> 
     {
         use crate::compile::by_naga;
         let module = by_naga::from_wgsl(&source.wgsl)?;
-        check(&by_naga::to_spirv(&module)?)?;
+        check(&by_naga::to_spirv(&module.0, &module.1)?)?;
         let mut naga = by_wall(|| {
-            black_box(by_naga::to_spirv(black_box(&module))?);
+            black_box(by_naga::to_spirv(black_box(&module.0), &module.1)?);
             Ok(())
         });
         session.time(name, Amount::Times(1), &mut ours, Some(("naga", &mut naga)))?;
