@@ -1,13 +1,17 @@
 //! Which values are the same for which invocations, and which control flow they share.
 //!
 //! Four levels: the same in the whole dispatch, in a workgroup, in a subgroup, or varying. Levels spread
-//! along data flow, and from conditions to what they select, until nothing changes; each value is raised at
-//! most three times, so the analysis is linear in the size of the kernel.
+//! along data flow, and from conditions to what they select, until nothing changes. A few passes in program order do
+//! for most kernels; after that a work list raises each value at most three times. The analysis is linear in the size of
+//! the kernel.
 
 use fulgurite_spec::{MatrixScope, Op, Semantics, Special};
 
-use crate::analysis::walk::{Event, Walk, operands};
+use crate::analysis::walk::{Event, Walk, instructions, operands};
 use crate::kernel::{BlockId, Inst, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
+
+/// Passes in program order before the work list takes over.
+const MAX_PASSES: usize = 4;
 
 /// How widely a value is shared; later is more varying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,11 +51,8 @@ impl UniformityMap {
     pub fn of(kernel: &Kernel) -> Self {
         let count = kernel.values.len();
         let mut map = Self { levels: vec![Uniformity::Dispatch; count], causes: vec![None; count] };
-        let edges = Edges::of(kernel);
         let mut caps = vec![Uniformity::Varying; count];
-        let mut work: Vec<ValueId> = Vec::new();
-        for event in Walk::new(kernel) {
-            let Event::Inst(id) = event else { continue };
+        for id in instructions(kernel) {
             let inst = kernel.inst(id);
             let (level, cap) = (source_level(kernel, &inst.kind), cap(kernel, &inst.kind));
             let matrix = inst.results.first().and_then(|r| kernel.ty(*r).matrix);
@@ -63,26 +64,69 @@ impl UniformityMap {
                 }
                 _ => (level, cap),
             };
-            inst.results.iter().for_each(|result| caps[result.index()] = cap);
-            if level > Uniformity::Dispatch {
-                for result in &inst.results {
-                    map.levels[result.index()] = level;
-                    work.push(*result);
-                }
+            for result in &inst.results {
+                (map.levels[result.index()], caps[result.index()]) = (level, cap);
             }
         }
+        if !(0..MAX_PASSES).any(|_| !map.pass(kernel, &caps)) {
+            map.settle(kernel, &caps);
+        }
+        map
+    }
+
+    /// Propagates levels in program order. Returns whether a value that a loop carries changed after its uses.
+    fn pass(&mut self, kernel: &Kernel, caps: &[Uniformity]) -> bool {
+        let mut changed = false;
+        let mut pairs = Vec::new();
+        for event in Walk::new(kernel) {
+            let (Event::Inst(id) | Event::Done(id)) = event else { continue };
+            let inst = kernel.inst(id);
+            if let (InstKind::Scalar { operands, .. }, [result]) = (&inst.kind, &*inst.results) {
+                // Most instructions, and done as soon as they begin.
+                if matches!(event, Event::Inst(_)) {
+                    operands.iter().for_each(|operand| {
+                        self.raise(*operand, *result, caps);
+                    });
+                }
+                continue;
+            }
+            let is_loop = matches!(inst.kind, InstKind::For { .. } | InstKind::While { .. });
+            // The nested blocks of a loop use what it carries; others give their results when they are done.
+            if matches!(event, Event::Inst(_)) && !is_loop {
+                continue;
+            }
+            collect(kernel, id, &mut pairs);
+            for (from, to) in pairs.drain(..) {
+                let is_carried = || matches!(kernel.value(to).def, ValueDef::BlockParam(..));
+                changed |= self.raise(from, to, caps) && matches!(event, Event::Done(_)) && is_carried();
+            }
+        }
+        changed
+    }
+
+    /// Propagates levels from value to value until none changes.
+    fn settle(&mut self, kernel: &Kernel, caps: &[Uniformity]) {
+        let edges = Edges::of(kernel);
+        let raised = |value: &ValueId| self.levels[value.index()] > Uniformity::Dispatch;
+        let mut work: Vec<ValueId> = (0..kernel.values.len()).map(ValueId::new).filter(raised).collect();
         while let Some(value) = work.pop() {
-            let level = map.levels[value.index()];
             for user in edges.users(value) {
-                let level = level.min(caps[user.index()]);
-                if map.levels[user.index()] < level {
-                    map.levels[user.index()] = level;
-                    map.causes[user.index()] = Some(value);
+                if self.raise(value, user, caps) {
                     work.push(user);
                 }
             }
         }
-        map
+    }
+
+    /// Makes `to` at least as varying as `from`, as far as it can be. Returns whether it changed.
+    fn raise(&mut self, from: ValueId, to: ValueId, caps: &[Uniformity]) -> bool {
+        let level = self.levels[from.index()].min(caps[to.index()]);
+        let raised = self.levels[to.index()] < level;
+        if raised {
+            self.levels[to.index()] = level;
+            self.causes[to.index()] = Some(from);
+        }
+        raised
     }
 
     /// The level of a value.
@@ -201,10 +245,7 @@ struct Edges {
 impl Edges {
     fn of(kernel: &Kernel) -> Self {
         let mut pairs: Vec<(ValueId, ValueId)> = Vec::new();
-        for event in Walk::new(kernel) {
-            let Event::Inst(id) = event else { continue };
-            collect(kernel, id, &mut pairs);
-        }
+        instructions(kernel).for_each(|id| collect(kernel, id, &mut pairs));
         let mut offsets = vec![0u32; kernel.values.len() + 1];
         for (from, _) in &pairs {
             offsets[from.index() + 1] += 1;

@@ -11,8 +11,8 @@ use crate::analysis::walk::{Event, Walk, operands};
 use crate::kernel::{AtomicOrder, BlockId, Inst, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId};
 
 pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
-    let mut checker =
-        Checker { kernel, found, visible: vec![false; kernel.values.len()], scopes: Vec::new() };
+    let visible = vec![false; kernel.values.len()];
+    let mut checker = Checker { kernel, found, visible, scopes: Vec::new(), types: Vec::new() };
     for event in Walk::new(kernel) {
         match event {
             Event::Enter(block) => {
@@ -43,6 +43,8 @@ pub(super) struct Checker<'a> {
     visible: Vec<bool>,
     /// What each open block has defined so far.
     scopes: Vec<Vec<ValueId>>,
+    /// The types of an op's operands. Kept for its capacity.
+    types: Vec<Type>,
 }
 
 impl Checker<'_> {
@@ -114,12 +116,15 @@ impl Checker<'_> {
         let at = inst.location;
         match &inst.kind {
             InstKind::Scalar { op, operands, mode } => {
-                let types: Vec<Type> = operands.iter().map(|v| self.kernel.ty(*v)).collect();
+                let mut types = core::mem::take(&mut self.types);
+                types.clear();
+                types.extend(operands.iter().map(|v| self.kernel.ty(*v)));
                 let stated = inst.results.first().map(|r| self.kernel.ty(*r));
                 let result = scalar_result(*op, &types, stated);
                 if let Ok(result) = result {
                     self.mode(*op, *mode, types.iter().chain([&result]), at);
                 }
+                self.types = types;
                 self.typed(inst, result);
             }
             InstKind::VecShuffle { components, vectors: [a, b] } => {
