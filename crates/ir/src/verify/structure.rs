@@ -22,6 +22,10 @@ pub(super) fn check(kernel: &Kernel) -> Result<(), Diagnostic> {
 }
 
 fn depth(kernel: &Kernel) -> Result<(), Diagnostic> {
+    // Blocks are a tree, so they nest no deeper than there are blocks.
+    if kernel.blocks.len() <= MAX_NESTING + 1 {
+        return Ok(());
+    }
     let mut depth = 0usize;
     let mut location = Location::Unknown;
     for event in Walk::new(kernel) {

@@ -58,6 +58,9 @@ fn whose(level: Uniformity) -> &'static str {
 }
 
 pub(super) fn check(kernel: &Kernel, map: &UniformityMap, found: &mut Vec<Diagnostic>) {
+    if !kernel.insts.iter().any(|inst| demand(kernel, inst).is_some()) {
+        return;
+    }
     // The enclosing control instructions whose deciding value is not workgroup-uniform, innermost last.
     let mut divergent: Vec<(InstId, ValueId)> = Vec::new();
     let mut reported = 0;
