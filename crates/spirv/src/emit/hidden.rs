@@ -354,12 +354,11 @@ impl Emitter<'_> {
         }
     }
 
-    /// Zero of a type, which a driver that folds zeros cannot know.
+    /// A zero of a float, or of its bits, that drivers which fold zeros cannot constant-fold.
     pub(super) fn unknown_zero(&mut self, ty: Type) -> Id {
         let zero = self.asm.splat(ty, 0);
-        let hides = self.profile.rules.zeros && ty.scalar.is_float();
         // As no operand has it.
-        if hides { self.opaque_apart(ty, zero, 3) } else { zero }
+        if self.profile.rules.zeros { self.opaque_apart(ty, zero, 3) } else { zero }
     }
 
     /// Whether a value is known, and no component of it is a zero.

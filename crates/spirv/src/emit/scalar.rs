@@ -181,7 +181,10 @@ impl Emitter<'_> {
         let safe = self.make(op::Select, Type::U32, &[inside, index, zero]);
         if scalar_op == Op::Extract {
             let picked = self.make(op::VectorExtractDynamic, element, &[value, safe]);
-            let nothing = self.unknown_zero(element);
+            let nothing = match element.scalar.is_float() {
+                true => self.unknown_zero(element),
+                false => self.asm.splat(element, 0),
+            };
             return self.make(op::Select, element, &[inside, picked, nothing]);
         }
         let changed = self.make(op::VectorInsertDynamic, vector, &[value, args[2], safe]);
@@ -239,7 +242,9 @@ impl Emitter<'_> {
                 let unsigned = unsigned(ty);
                 let format = FloatFormat::of(ty.scalar);
                 let [one, sign] = format.map_or([0; 2], |format| [format.encode(1.0), format.sign_bit()]);
-                let [one, sign, none] = [one, sign, 0].map(|bits| self.asm.splat(unsigned, bits));
+                let [one, sign] = [one, sign].map(|bits| self.asm.splat(unsigned, bits));
+                // A known sign makes a selection of -1 or 0, which lavapipe takes for a negated truth value.
+                let none = self.unknown_zero(unsigned);
                 let zero = self.float_constant(ty, 0.0);
                 let nonzero = self.make(op::FOrdNotEqual, mask, &[args[0], zero]);
                 let bits = self.as_type(ty, unsigned, args[0]);

@@ -305,6 +305,16 @@ fn the_sign_of_a_float_is_made_of_its_bits() {
     });
     assert_eq!(floats.count(), 1);
     assert_eq!(loaded.one(Op::FOrdNotEqual).operands.len(), 2);
+    // The bits of a zero, or of a one with a sign that a compiler may know.
+    let bits = |rules| {
+        let loaded = of("f32", "f32", "%r = sign %a", rules);
+        let bitcast = *loaded.all(Op::Bitcast).last().expect("the bits are a float again");
+        let select = loaded.def(id(bitcast, 0));
+        assert_eq!(select.class.opcode, Op::Select);
+        rules.zeros && is_hidden(&loaded, id(select, 2))
+    };
+    assert!(bits(Rules { zeros: true, ..Rules::NONE }));
+    assert!(!bits(Rules::NONE));
 }
 
 #[test]

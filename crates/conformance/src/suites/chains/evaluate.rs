@@ -6,7 +6,7 @@ use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{FloatContract, Op, ScalarType, Semantics, Type, TypeSet};
 
 use super::data::Data;
-use super::program::{Arm, Column, INVOCATIONS, Node, Output, Program, Var, table_word};
+use super::program::{Arm, Column, INVOCATIONS, Node, Output, Program, Var, WHILE_END, table_word};
 use crate::suites::ops::Subject;
 
 /// Facts that a program's meaning depends on besides its inputs.
@@ -63,6 +63,8 @@ impl Evaluation<'_> {
             Node::Op { to, op, args } => self.columns[*to] = self.op(*op, *to, args),
             Node::If { condition, arms, to } => self.choose(*condition, arms, to, active),
             Node::For { .. } => self.repeat(node, active),
+            Node::While { .. } => self.repeat_while(node, active),
+            Node::Local { to, values, index } => self.columns[*to] = self.local(values, *index),
             Node::Table { to, index } => {
                 let mut column = self.columns[*index].clone();
                 column.values.iter_mut().for_each(|value| *value = eval::splat_low(table_word(value[0])));
@@ -162,6 +164,57 @@ impl Evaluation<'_> {
             column.decided &= decided;
             self.columns[*to] = column;
         }
+    }
+
+    fn repeat_while(&mut self, node: &Node, active: u64) {
+        let Node::While { counter, from, initial, carried, header, body, to } = node else { return };
+        self.columns[*counter] = self.columns[*from].clone();
+        for (param, value) in carried.iter().zip(initial) {
+            self.columns[*param] = self.columns[*value].clone();
+        }
+        // Where a condition is not decided, neither is what comes of the loop.
+        let (mut going, mut decided) = (active & self.columns[*from].decided, self.columns[*from].decided);
+        loop {
+            self.nodes(&header.nodes, going);
+            let (condition, count) = (&self.columns[header.yields[0]], &self.columns[*counter]);
+            decided &= !going | condition.decided;
+            let goes_on = |i: &usize| condition.values[*i][0] & 1 == 1 && count.values[*i][0] < WHILE_END;
+            going &= (0..INVOCATIONS).filter(goes_on).fold(0, |mask, i| mask | 1 << i);
+            going &= decided;
+            if going == 0 {
+                break;
+            }
+            self.nodes(&body.nodes, going);
+            let next: Vec<Column> = body.yields.iter().map(|value| self.columns[*value].clone()).collect();
+            for (param, next) in carried.iter().zip(next) {
+                let column = &mut self.columns[*param];
+                for invocation in (0..INVOCATIONS).filter(|i| going >> i & 1 == 1) {
+                    column.values[invocation] = next.values[invocation];
+                }
+                column.decided = next.decided & going | column.decided & !going;
+            }
+            for invocation in (0..INVOCATIONS).filter(|i| going >> i & 1 == 1) {
+                self.columns[*counter].values[invocation][0] += 1;
+            }
+        }
+        for (to, param) in to.iter().zip(carried) {
+            let mut column = self.columns[*param].clone();
+            column.decided &= decided;
+            self.columns[*to] = column;
+        }
+    }
+
+    fn local(&self, values: &[Var], index: Var) -> Column {
+        let index = &self.columns[index];
+        let mut column = Column::ZERO;
+        column.decided = index.decided;
+        for invocation in 0..INVOCATIONS {
+            let at = usize::try_from(index.values[invocation][0]).unwrap_or(usize::MAX);
+            let Some(value) = values.get(at).map(|value| &self.columns[*value]) else { continue };
+            column.values[invocation] = value.values[invocation];
+            column.decided &= value.decided | !(1 << invocation);
+        }
+        column
     }
 
     fn combined(&self, op: Op, combine: Combine, value: Var) -> Column {

@@ -38,6 +38,19 @@ pub(super) enum Node {
     If { condition: Var, arms: [Arm; 2], to: Vec<Var> },
     /// `to` are the values carried by a `for` from `from` to `end` in steps of one.
     For { counter: Var, from: Var, end: Var, initial: Vec<Var>, carried: Vec<Var>, body: Arm, to: Vec<Var> },
+    /// `to` are the values carried by a `while`, which runs as long as `header` yields true and fewer than three
+    /// iterations, counted from `from`, are done.
+    While {
+        counter: Var,
+        from: Var,
+        initial: Vec<Var>,
+        carried: Vec<Var>,
+        header: Arm,
+        body: Arm,
+        to: Vec<Var>,
+    },
+    /// `to` is element `index` of a local array of `values`; zero beyond its end.
+    Local { to: Var, values: Vec<Var>, index: Var },
     /// `to` is element `index` of a table of [`TABLE`] words.
     Table { to: Var, index: Var },
     /// `to` is the value of the invocation whose index differs in the bits `mask`, through shared memory.
@@ -72,6 +85,12 @@ pub(super) struct Program {
     pub(super) body: Vec<Node>,
     pub(super) outputs: Vec<Output>,
 }
+
+/// The count below which a [`Node::While`] goes on.
+pub(super) const WHILE_END: u64 = 3;
+
+/// Elements of a [`Node::Local`].
+pub(super) const LOCALS: usize = 4;
 
 /// Words of the table that [`Node::Table`] reads.
 pub(super) const TABLE: u32 = 16;

@@ -7,7 +7,7 @@ use fulgurite_ir::Combine;
 use fulgurite_spec::{Lanes, Op, ScalarType, Type, TypeSet};
 
 use super::evaluate::exact_subjects;
-use super::program::{Arm, INVOCATIONS, Node, Output, Program, Source, TABLE, Var};
+use super::program::{Arm, INVOCATIONS, LOCALS, Node, Output, Program, Source, TABLE, Var};
 use crate::suites::ops::Subject;
 use crate::values::{Random, edges};
 
@@ -98,9 +98,11 @@ impl Writer<'_> {
                 return fitting[self.below(fitting.len())];
             }
         }
-        match self.random.below(16) {
-            0 => return self.choice(ty, depth),
-            1 => return self.repetition(ty, depth),
+        match self.random.below(48) {
+            0..=2 => return self.choice(ty, depth),
+            3 | 4 => return self.repetition(ty, depth),
+            5 => return self.repetition_while(ty, depth),
+            6 if ty.scalar != ScalarType::Bool => return self.local(ty, depth),
             _ => {}
         }
         let words = self.words;
@@ -176,6 +178,40 @@ impl Writer<'_> {
             body,
             to: vec![to],
         })
+    }
+
+    /// A `while` of up to three iterations that carries a value of type `ty`.
+    fn repetition_while(&mut self, ty: Type, depth: u32) -> Var {
+        let from = self.value(Type::U32, depth / 2);
+        let initial = self.value(ty, depth - 1);
+        let (counter, carried) = (self.program.var(Type::U32), self.program.var(ty));
+        let header = self.arm(|w| {
+            w.scope.extend([counter, carried]);
+            vec![w.value(Type::BOOL, (depth - 1).min(2))]
+        });
+        let body = self.arm(|w| {
+            w.scope.extend([counter, carried]);
+            vec![w.value(ty, (depth - 1).min(3))]
+        });
+        self.push(ty, |to| Node::While {
+            counter,
+            from,
+            initial: vec![initial],
+            carried: vec![carried],
+            header,
+            body,
+            to: vec![to],
+        })
+    }
+
+    /// An element of a local array of values, or what is beyond its end.
+    fn local(&mut self, ty: Type, depth: u32) -> Var {
+        let values = [(); LOCALS].map(|()| self.value(ty, depth / 3)).to_vec();
+        let index = self.value(Type::U32, depth - 1);
+        let bits = LOCALS as u64 * 2 - 1;
+        let mask = self.push(Type::U32, |to| Node::Input { to, source: Source::Literal(bits) });
+        let index = self.push(Type::U32, |to| Node::Op { to, op: Op::And, args: vec![index, mask] });
+        self.push(ty, |to| Node::Local { to, values, index })
     }
 
     /// Something that needs other invocations, or memory, made of `value`; then an op on that.

@@ -146,9 +146,10 @@ fn with_one_output(program: &Program, output: usize) -> Program {
 /// The variables that a node defines for those after it.
 fn defined(node: &Node) -> Vec<usize> {
     match node {
-        Node::If { to, .. } | Node::For { to, .. } => to.clone(),
+        Node::If { to, .. } | Node::For { to, .. } | Node::While { to, .. } => to.clone(),
         Node::Input { to, .. }
         | Node::Op { to, .. }
+        | Node::Local { to, .. }
         | Node::Table { to, .. }
         | Node::Exchange { to, .. }
         | Node::Combined { to, .. }
@@ -175,7 +176,17 @@ fn mark_bounding(program: &Program, nodes: &[Node], bounding: &mut [bool]) {
             Node::If { arms, .. } => {
                 arms.iter().for_each(|arm| mark_bounding(program, &arm.nodes, bounding));
             }
-            _ => {}
+            // From whatever it counts, it ends.
+            Node::While { header, body, .. } => {
+                [header, body].into_iter().for_each(|arm| mark_bounding(program, &arm.nodes, bounding));
+            }
+            Node::Input { .. }
+            | Node::Op { .. }
+            | Node::Local { .. }
+            | Node::Table { .. }
+            | Node::Exchange { .. }
+            | Node::Combined { .. }
+            | Node::Shuffle { .. } => {}
         }
         // Whatever its operands are, the result of `and` is as small as the mask.
         let is_mask = matches!(node, Node::Op { op: Op::And, .. });
@@ -190,6 +201,7 @@ fn uses(node: &Node, each: &mut dyn FnMut(usize)) {
     match node {
         Node::Input { .. } => {}
         Node::Op { args, .. } => args.iter().for_each(|var| each(*var)),
+        Node::Local { values, index, .. } => values.iter().chain([index]).for_each(|var| each(*var)),
         Node::Table { index, .. } => each(*index),
         Node::Exchange { value, .. } | Node::Combined { value, .. } | Node::Shuffle { value, .. } => {
             each(*value);
@@ -197,6 +209,14 @@ fn uses(node: &Node, each: &mut dyn FnMut(usize)) {
         Node::If { condition, arms, .. } => {
             each(*condition);
             for arm in arms {
+                arm.nodes.iter().for_each(|node| uses(node, each));
+                arm.yields.iter().for_each(|var| each(*var));
+            }
+        }
+        Node::While { from, initial, header, body, .. } => {
+            each(*from);
+            initial.iter().for_each(|var| each(*var));
+            for arm in [header, body] {
                 arm.nodes.iter().for_each(|node| uses(node, each));
                 arm.yields.iter().for_each(|var| each(*var));
             }

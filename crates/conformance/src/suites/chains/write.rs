@@ -7,7 +7,9 @@ use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Literal, Op, ScalarType, Type};
 
 use super::data::{Data, SLOTS, bytes_of, component_at};
-use super::program::{Arm, Column, INVOCATIONS, Node, Output, Program, Source, TABLE, Var, table_word};
+use super::program::{
+    Arm, Column, INVOCATIONS, LOCALS, Node, Output, Program, Source, TABLE, Var, WHILE_END, table_word,
+};
 
 /// Whether results are stored as soon as they are there, or all at the end of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +111,7 @@ struct Declared {
     loaded: BTreeSet<ScalarType>,
     params: BTreeSet<ScalarType>,
     shared: BTreeSet<Type>,
+    locals: BTreeSet<Type>,
     table: bool,
     /// Components stored of each type.
     stored: BTreeMap<ScalarType, usize>,
@@ -160,6 +163,9 @@ pub(super) fn write(programs: &[&Program], data: &Data, stores: Stores) -> Writt
     }
     for ty in &declared.shared {
         let _ = writeln!(text, "  shared %shared_{ty}: {ty}[{INVOCATIONS}] uninit");
+    }
+    for ty in &declared.locals {
+        let _ = writeln!(text, "  local %local_{ty}: {ty}[{LOCALS}]");
     }
     text += &requires;
     text += "  %i = local_index\n";
@@ -270,10 +276,19 @@ fn declare_nodes(program: &Program, nodes: &[Node], declared: &mut Declared) {
             Node::Exchange { value, .. } => {
                 declared.shared.insert(program.types[*value]);
             }
+            Node::Local { to, .. } => {
+                declared.locals.insert(program.types[*to]);
+            }
             Node::Table { .. } => declared.table = true,
             Node::If { arms, .. } => arms.iter().for_each(|arm| declare_nodes(program, &arm.nodes, declared)),
             Node::For { body, .. } => declare_nodes(program, &body.nodes, declared),
-            _ => {}
+            Node::While { header, body, .. } => {
+                [header, body].into_iter().for_each(|arm| declare_nodes(program, &arm.nodes, declared));
+            }
+            Node::Input { source: Source::Literal(_) | Source::Id, .. }
+            | Node::Op { .. }
+            | Node::Combined { .. }
+            | Node::Shuffle { .. } => {}
         }
     }
 }
@@ -378,6 +393,33 @@ impl Writer<'_> {
         }
     }
 
+    fn repeat_while(&mut self, node: &Node) {
+        let Node::While { counter, from, initial, carried, header, body, to } = node else { return };
+        let pairs = carried.iter().zip(initial).chain([(counter, from)]);
+        let pairs: Vec<String> =
+            pairs.map(|(param, value)| format!("{} = {}", self.name(*param), self.name(*value))).collect();
+        let count = self.fresh("count");
+        self.line(&format!("{}, {count} = while carry({}) {{", self.names(to), pairs.join(", ")));
+        // The body sees what the header has loaded.
+        let inputs = self.inputs.clone();
+        self.depth += 1;
+        self.nodes(&header.nodes);
+        let [less, go] = ["less", "go"].map(|what| self.fresh(what));
+        self.line(&format!("{less} = lt {}, {WHILE_END}u32", self.name(*counter)));
+        self.line(&format!("{go} = and {less}, {}", self.name(header.yields[0])));
+        self.line(&format!("condition {go}"));
+        self.depth -= 1;
+        self.line("} do {");
+        self.depth += 1;
+        self.nodes(&body.nodes);
+        let next = self.fresh("next");
+        self.line(&format!("{next} = add {}, 1u32", self.name(*counter)));
+        self.line(&format!("yield {}, {next}", self.names(&body.yields)));
+        self.depth -= 1;
+        self.inputs = inputs;
+        self.line("}");
+    }
+
     fn node(&mut self, node: &Node) {
         match node {
             Node::Input { to, source } => self.input(*to, *source),
@@ -396,6 +438,14 @@ impl Writer<'_> {
                 self.line("} else {");
                 self.arm(&arms[1]);
                 self.line("}");
+            }
+            Node::While { .. } => self.repeat_while(node),
+            Node::Local { to, values, index } => {
+                let array = format!("%local_{}", self.ty(*to));
+                for (at, value) in values.iter().enumerate() {
+                    self.line(&format!("store {array}[{at}u32], {}", self.name(*value)));
+                }
+                self.line(&format!("{} = load {array}[{}]", self.name(*to), self.name(*index)));
             }
             Node::For { counter, from, end, initial, carried, body, to } => {
                 let ty = self.ty(*from);
@@ -444,14 +494,20 @@ impl Writer<'_> {
     }
 
     fn arm(&mut self, arm: &Arm) {
+        self.nested(|writer| {
+            writer.nodes(&arm.nodes);
+            if !arm.yields.is_empty() {
+                let line = format!("yield {}", writer.names(&arm.yields));
+                writer.line(&line);
+            }
+        });
+    }
+
+    /// Writes a block. Values loaded in it are not visible after it.
+    fn nested(&mut self, write: impl FnOnce(&mut Self)) {
         self.depth += 1;
-        // What is loaded here is not there after the arm.
         let inputs = self.inputs.clone();
-        self.nodes(&arm.nodes);
-        if !arm.yields.is_empty() {
-            let line = format!("yield {}", self.names(&arm.yields));
-            self.line(&line);
-        }
+        write(self);
         self.inputs = inputs;
         self.depth -= 1;
     }
