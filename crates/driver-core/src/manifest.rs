@@ -1,13 +1,11 @@
 //! What identifies a compiled kernel, as data: to keep beside results, to compare, and to run again elsewhere.
 
+use fulgurite_hal::{CompileOptions, Error};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::Code;
 use fulgurite_spec::cache::{CacheOrigin, CacheOutcome, PipelineCacheMissReason};
 use fulgurite_spec::device::DeviceSnapshot;
 use serde::{Deserialize, Serialize};
-
-use crate::error::Error;
-use crate::options::CompileOptions;
 
 /// The version of [`Manifest`]'s fields.
 pub const MANIFEST_SCHEMA: u32 = 1;

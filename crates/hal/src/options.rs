@@ -121,7 +121,8 @@ impl CompileOptions {
     }
 
     /// Each option that is stated, by name.
-    pub(crate) fn stated(&self) -> Vec<(String, String)> {
+    #[doc(hidden)]
+    pub fn stated(&self) -> Vec<(String, String)> {
         let workgroup = self.workgroup.map(|[x, y, z]| format!("{x}, {y}, {z}"));
         [
             ("debug_names", self.debug_names.map(|keep| keep.to_string())),
@@ -142,7 +143,8 @@ impl CompileOptions {
     ///
     /// # Errors
     /// The first that this version does not know.
-    pub(crate) fn of_stated(stated: &[(String, String)]) -> Result<Self, &(String, String)> {
+    #[doc(hidden)]
+    pub fn of_stated(stated: &[(String, String)]) -> Result<Self, &(String, String)> {
         let mut options = Self::default();
         for option in stated {
             options.state(&option.0, &option.1).ok_or(option)?;

@@ -142,8 +142,10 @@ impl Error {
         Self::Unavailable { backend: backend.into(), reason: reason.into() }
     }
 
-    /// Refuses a kernel that needs what `device` lacks, capabilities or matrices of some shape: every backend's first
-    /// step of compiling.
+    /// Refuses a kernel that needs what `device` lacks: capabilities, or matrices of some shape.
+    ///
+    /// The engine checks every kernel once, before it asks a backend to compile it. Callers that use a backend without the
+    /// engine check first.
     ///
     /// # Errors
     /// [`Error::Unsupported`], naming the capabilities or the shape.

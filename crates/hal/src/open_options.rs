@@ -11,7 +11,7 @@ use fulgurite_ir::VerifiedKernel;
 /// Options of opening backends. Each backend takes what concerns it and leaves the rest.
 ///
 /// ```
-/// use fulgurite_driver_core::OpenOptions;
+/// use fulgurite_hal::OpenOptions;
 ///
 /// #[derive(Debug, PartialEq)]
 /// struct OfMine(u32);

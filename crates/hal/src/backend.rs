@@ -10,19 +10,18 @@ use fulgurite_spec::Code;
 use fulgurite_spec::cache::{CacheOrigin, CacheOutcome};
 use fulgurite_spec::device::DeviceSnapshot;
 
-use crate::buffer::check_pattern;
 use crate::cache_report::{CacheReport, Invalidated};
 use crate::error::Error;
-use crate::graph::{GraphStep, Recording};
 use crate::launch::Launch;
 use crate::options::CompileOptions;
+use crate::steps::{GraphStep, Recording};
 
 /// Bytes that go through the host at once where a device cannot copy by itself.
 const CHUNK: usize = 1 << 20;
 
 /// A device that compiles and runs verified kernels.
 ///
-/// Implementations may live anywhere: register one with [`Registry::register`](crate::Registry::register).
+/// Implementations may live in any crate; a [`Registration`](crate::Registration) makes one known to a registry.
 /// New methods will always have defaults.
 pub trait Backend: Send + Sync {
     /// What is known of the device. Its `backend` field is the backend's id.
@@ -37,8 +36,12 @@ pub trait Backend: Send + Sync {
 
     /// Compiles `kernel`.
     ///
+    /// The caller has compared what the kernel needs with the [snapshot](Self::snapshot), by [`Error::check_needs`]; the
+    /// engine does it for every kernel. A backend need not.
+    ///
     /// # Errors
-    /// [`Error::Unsupported`] if the device lacks what the kernel needs, [`Error::Device`] if the driver fails.
+    /// [`Error::Unsupported`] for what the backend lacks and its snapshot cannot state, [`Error::Device`] if the driver
+    /// fails.
     fn compile(
         &self,
         kernel: Arc<VerifiedKernel>,
@@ -180,6 +183,18 @@ pub fn check_copy(
     Ok(())
 }
 
+/// Refuses a fill of `bytes` bytes that is not a whole number of patterns.
+///
+/// # Errors
+/// `FG0503`.
+pub fn check_pattern(bytes: u64, pattern: &[u8]) -> Result<(), Error> {
+    if !pattern.is_empty() && bytes.is_multiple_of(pattern.len() as u64) {
+        return Ok(());
+    }
+    let message = format!("{bytes} bytes are no whole number of patterns of {} bytes", pattern.len());
+    Err(Error::invalid(Code::BufferSize, message))
+}
+
 fn check_within(bytes: u64, range: &Range<u64>) -> Result<(), Error> {
     if range.start <= range.end && range.end <= bytes {
         return Ok(());
@@ -274,7 +289,8 @@ pub trait Interpreter: Send + Sync + 'static {
     /// As [`Backend::allocate`].
     fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error>;
 
-    /// Whether it runs `kernel`. What the snapshot lacks is refused before.
+    /// Refuses a kernel that the interpreter cannot run. Kernels that need what the snapshot lacks do not reach it: see
+    /// [`Backend::compile`].
     ///
     /// # Errors
     /// [`Error::Unsupported`].
@@ -326,7 +342,6 @@ impl<I: Interpreter> Backend for Interpreted<I> {
 
 impl<I: Interpreter> Interpreted<I> {
     fn id(&self, kernel: &VerifiedKernel) -> Result<String, Error> {
-        Error::check_needs(kernel, self.0.snapshot())?;
         self.0.admit(kernel)?;
         Ok(format!("{}:{}", self.0.snapshot().backend, kernel.digest()))
     }

@@ -76,7 +76,9 @@ pub struct Invalidated {
 }
 
 impl Invalidated {
-    pub(crate) fn add(&mut self, other: Self) {
+    /// Adds the counts and failures of `other`.
+    #[doc(hidden)]
+    pub fn add(&mut self, other: Self) {
         self.executables += other.executables;
         self.removed += other.removed;
         self.forgotten += other.forgotten;

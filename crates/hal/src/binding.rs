@@ -66,6 +66,22 @@ impl Binding {
         let (a, b) = (self.range(), other.range());
         Arc::ptr_eq(&self.buffer, &other.buffer) && a.start.max(b.start) < a.end.min(b.end)
     }
+
+    /// Refuses a copy of this range to `to` if the sizes differ or the ranges overlap.
+    ///
+    /// # Errors
+    /// `FG0503`, `FG0504`.
+    pub fn check_copy_to(&self, to: &Self) -> Result<(), Error> {
+        if self.bytes != to.bytes {
+            let message = format!("a copy of {} bytes to {}", self.bytes, to.bytes);
+            return Err(Error::invalid(Code::BufferSize, message));
+        }
+        if self.overlaps(to) {
+            let message = format!("a copy of {self:?} to {to:?}, the same one");
+            return Err(Error::invalid(Code::BufferOverlap, message));
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Binding {
@@ -75,11 +91,11 @@ impl fmt::Debug for Binding {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
     /// Memory of that size which nobody touches. It has a size in Rust, too, so that no two are in one place.
-    pub(crate) struct Nowhere(pub(crate) u64);
+    struct Nowhere(u64);
 
     impl DeviceBuffer for Nowhere {
         fn bytes(&self) -> u64 {
