@@ -31,7 +31,7 @@ pub struct Manifest {
     pub device: String,
     /// Its driver and version.
     pub driver: String,
-    /// The [`Executable::artifact_digest`](crate::Executable::artifact_digest): of what it was lowered to and how that is
+    /// The [`Executable::artifact_digest`](fulgurite_hal::Executable::artifact_digest): of what it was lowered to and how that is
     /// compiled, in hexadecimal, from a backend that lowers kernels. Equal on every device that runs the same code. It is
     /// no name of an entry of a cache.
     pub artifact_digest: Option<String>,

@@ -1,8 +1,8 @@
-//! Which process a device is of: one that was forked has none of its parent's threads.
+//! The process that a device belongs to: a forked process has none of its parent's threads.
 
 use crate::error::{DeviceError, Error};
 
-/// A process: threads do not follow into one that is forked from it, and whoever waited there for one would wait for ever.
+/// A process. Threads do not survive a fork, so waiting in the child for a thread of its parent would never end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process(u32);
 
@@ -12,15 +12,15 @@ impl Process {
         Self(if cfg!(target_family = "wasm") { 0 } else { std::process::id() })
     }
 
-    /// Whether it is this one.
+    /// Returns whether this is the current process.
     pub fn is_current(self) -> bool {
         self == Self::current()
     }
 
-    /// Refuses to go on in another process.
+    /// Refuses to continue in another process.
     ///
     /// # Errors
-    /// `FG0604`: what is there of the device is its parent's.
+    /// `FG0604`: the device belongs to the parent process.
     pub fn check(self) -> Result<(), Error> {
         if self.is_current() {
             return Ok(());
