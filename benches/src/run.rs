@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
-use fulgurite_driver_core::{Binding, CompileOptions, DeviceBuffer, Executable, Launch};
+use fulgurite_hal::{Binding, CompileOptions, DeviceBuffer, Error, Executable, Launch};
 
 use crate::measurement::Amount;
 use crate::problems::{self, Problem, Work};
@@ -44,7 +44,9 @@ impl<'t> Loaded<'t> {
     pub fn ours(&self) -> anyhow::Result<Way> {
         let compile = |step| {
             let kernel = problems::kernel(step)?;
-            Ok(self.target.backend.compile(kernel, &CompileOptions::default())?)
+            let backend = &self.target.backend;
+            Error::check_needs(&kernel, backend.snapshot())?;
+            Ok(backend.compile(kernel, &CompileOptions::default())?)
         };
         self.problem.steps.iter().map(compile).collect()
     }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use fulgurite::Code;
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 
 use crate::measurement::{Amount, Measurement};
 use crate::problems::Scale;

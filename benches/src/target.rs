@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use fulgurite::{CompileOptions, LaunchOptions, Registry};
 use fulgurite_backend_vulkan::{Options, VulkanBackend};
-use fulgurite_driver_core::{Backend, Choice, Device, Error};
+use fulgurite_driver_core::{Choice, Device};
+use fulgurite_hal::{Backend, Error};
 
 /// An open backend.
 pub struct Target {

@@ -5,7 +5,7 @@ use fulgurite::registry;
 use fulgurite_benches::Target;
 use fulgurite_benches::problems::{self, Problem, Scale};
 use fulgurite_benches::run::Loaded;
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 
 /// Runs a problem; `Ok(false)` if the device lacks what it needs.
 fn run(problem: Problem, target: &Target) -> Result<bool, String> {

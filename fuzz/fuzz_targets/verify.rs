@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use fulgurite_backend_cpu::CpuBackend;
 use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_conformance::robust;
-use fulgurite_driver_core::Backend;
+use fulgurite_hal::Backend;
 use libfuzzer_sys::fuzz_target;
 
 static BACKENDS: LazyLock<Vec<Arc<dyn Backend>>> = LazyLock::new(|| {

@@ -1,7 +1,7 @@
 //! `cargo xtask calibrate`: measures devices for routing, and keeps what it found.
 
 use fulgurite::{Choice, calibrate, calibrations, keep_calibrations, registry};
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

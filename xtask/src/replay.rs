@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use fulgurite::{Choice, CompileOptions, LaunchOptions, Registry, registry};
 use fulgurite_conformance::filetest::{Outcome, RunFile};
-use fulgurite_driver_core::{Device, Error, Repro, printable};
+use fulgurite_driver_core::{Device, Repro, printable};
+use fulgurite_hal::Error;
 
 /// Bytes of the largest file that is read.
 const MOST: u64 = 4 << 30;

@@ -17,17 +17,28 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("fulgurite-ir", &["spec"]),
     ("fulgurite-spirv", &["spec", "ir"]),
     ("fulgurite-derive", &[]),
-    ("fulgurite-driver-core", &["spec", "ir"]),
+    ("fulgurite-hal", &["spec", "ir"]),
+    ("fulgurite-driver-core", &["spec", "ir", "hal"]),
     ("fulgurite-storage", &[]),
     ("fulgurite-pipeline-cache", &["spec", "storage"]),
-    ("fulgurite-autotune", &["spec", "ir", "driver-core", "storage"]),
-    ("fulgurite-backend-reference", &["spec", "ir", "driver-core"]),
-    ("fulgurite-backend-cpu", &["spec", "ir", "driver-core"]),
-    ("fulgurite-backend-vulkan", &["spec", "ir", "spirv", "driver-core", "storage", "pipeline-cache"]),
-    ("fulgurite-kernels", &["spec", "ir", "driver-core", "autotune"]),
+    ("fulgurite-autotune", &["spec", "ir", "hal", "driver-core", "storage"]),
+    ("fulgurite-backend-reference", &["spec", "ir", "hal"]),
+    ("fulgurite-backend-cpu", &["spec", "ir", "hal"]),
+    ("fulgurite-backend-vulkan", &["spec", "ir", "spirv", "hal", "storage", "pipeline-cache"]),
+    ("fulgurite-kernels", &["spec", "ir", "hal", "autotune"]),
     (
         "fulgurite-conformance",
-        &["spec", "ir", "spirv", "driver-core", "storage", "pipeline-cache", "autotune", "backend-reference"],
+        &[
+            "spec",
+            "ir",
+            "spirv",
+            "hal",
+            "driver-core",
+            "storage",
+            "pipeline-cache",
+            "autotune",
+            "backend-reference",
+        ],
     ),
     (
         "fulgurite",
@@ -36,6 +47,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "ir",
             "spirv",
             "derive",
+            "hal",
             "driver-core",
             "storage",
             "pipeline-cache",
@@ -48,12 +60,16 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
     (
         "fulgurite-benches",
-        &["fulgurite", "spirv", "driver-core", "pipeline-cache", "backend-vulkan", "conformance"],
+        &["fulgurite", "spirv", "hal", "driver-core", "pipeline-cache", "backend-vulkan", "conformance"],
     ),
 ];
 
 /// Crates that use no clock, thread or file; clippy checks it, by a file that each of them has.
-const PURE: &[&str] = &["spec", "ir", "spirv", "driver-core", "backend-reference"];
+const PURE: &[&str] = &["spec", "ir", "spirv", "hal", "driver-core", "backend-reference"];
+/// Crates that name no backend.
+const NEUTRAL: &[&str] = &["hal", "driver-core"];
+/// Crates of others that `hal` may depend on: authors of backends compile them.
+const HAL_MAY_USE: &[&str] = &["serde", "thiserror", "tracing"];
 /// Packages that may depend on anything in the workspace.
 const FREE: &[&str] = &["xtask"];
 /// Packages that may call Vulkan and hold unsafe code.
@@ -102,7 +118,7 @@ fn check(root: &Path) -> anyhow::Result<Vec<String>> {
         }
     }
     files(&metadata, &mut problems)?;
-    neutral_driver_core(&metadata, &mut problems)?;
+    neutral_crates(&metadata, &mut problems)?;
     pure_crates(&metadata, &mut problems);
     problems.extend(crate::bless::stale(metadata.workspace_root.as_std_path())?);
     problems.extend(codes::untested(root)?);
@@ -120,6 +136,10 @@ fn dependencies(package: &Package, is_free: bool, problems: &mut Vec<String>) {
             problems.push(format!("{name} depends on bincode: only the wire format of kernels uses it"));
         }
         let ours = on == "fulgurite" || on.starts_with("fulgurite-");
+        let is_normal = dependency.kind == DependencyKind::Normal;
+        if name == "fulgurite-hal" && is_normal && !ours && !HAL_MAY_USE.contains(&on) {
+            problems.push(format!("{name} depends on {on}: authors of backends would have to compile it"));
+        }
         if !ours || is_free {
             continue;
         }
@@ -213,21 +233,24 @@ fn pure_crates(metadata: &Metadata, problems: &mut Vec<String>) {
     }
 }
 
-/// `driver-core` names no backend.
-fn neutral_driver_core(metadata: &Metadata, problems: &mut Vec<String>) -> anyhow::Result<()> {
-    let folder = metadata.workspace_root.as_std_path().join("crates/driver-core/src");
+/// The interface of backends and the engine name no backend.
+fn neutral_crates(metadata: &Metadata, problems: &mut Vec<String>) -> anyhow::Result<()> {
     let mut named: BTreeMap<String, usize> = BTreeMap::new();
-    for entry in std::fs::read_dir(&folder)? {
-        let path = entry?.path();
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
-        for word in code.flat_map(|l| l.split(|c: char| !c.is_alphanumeric())) {
-            if matches!(word.to_ascii_lowercase().as_str(), "vulkan" | "rayon" | "cuda" | "metal") {
-                *named.entry(format!("{}: {word}", path.display())).or_default() += 1;
+    for name in NEUTRAL {
+        let folder = metadata.workspace_root.as_std_path().join("crates").join(name);
+        for path in walk(&folder, &["src"], &[])? {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+            for word in code.flat_map(|l| l.split(|c: char| !c.is_alphanumeric())) {
+                if matches!(word.to_ascii_lowercase().as_str(), "vulkan" | "rayon" | "cuda" | "metal") {
+                    *named
+                        .entry(format!("{name} names a backend: {}: {word}", path.display()))
+                        .or_default() += 1;
+                }
             }
         }
     }
-    problems.extend(named.into_keys().map(|k| format!("driver-core names a backend: {k}")));
+    problems.extend(named.into_keys());
     Ok(())
 }
 
@@ -272,6 +295,9 @@ mod tests {
             "crates/driver-core/src/lib.rs",
             "//! Core.\n#![forbid(unsafe_code)]\nconst ID: &str = \"vulkan\";\n",
         );
+        write("crates/hal/Cargo.toml", &package("fulgurite-hal", "rayon = \"1\""));
+        write("crates/hal/src/lib.rs", "//! Traits.\n#![forbid(unsafe_code)]\nmod inner;\n");
+        write("crates/hal/src/inner/deep.rs", "//! Deep.\nconst API: &str = \"cuda\";\n");
         let problems = check(folder.path()).unwrap().join("\n");
         for part in [
             "fulgurite-ir must not depend on fulgurite-spirv",
@@ -280,6 +306,8 @@ mod tests {
             "ir/src/lib.rs: begins with no `//!`",
             "spirv/src/lib.rs: 1003 lines",
             "driver-core names a backend",
+            "hal names a backend",
+            "fulgurite-hal depends on rayon",
             "crate fulgurite-spec is missing",
             "docs/ops.md is stale",
             "crates/ir/clippy.toml is not the list",

@@ -16,7 +16,8 @@ use fulgurite::autotune::{
 };
 use fulgurite::kernels::{Listed, families, family};
 use fulgurite::{Choice, registry};
-use fulgurite_driver_core::{CompileOptions, Device, Error, LaunchOptions};
+use fulgurite_driver_core::Device;
+use fulgurite_hal::{CompileOptions, Error, LaunchOptions};
 
 use crate::progress;
 

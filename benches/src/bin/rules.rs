@@ -13,7 +13,7 @@ use clap::Parser;
 use fulgurite::LaunchOptions;
 use fulgurite::spec::eval;
 use fulgurite_backend_vulkan::{Options, VulkanBackend};
-use fulgurite_driver_core::{Backend, Binding, CompileOptions, DeviceBuffer, Executable, Launch};
+use fulgurite_hal::{Backend, Binding, CompileOptions, DeviceBuffer, Error, Executable, Launch};
 
 #[derive(Parser)]
 #[command(about = "Times kernels with and without each rule of lowering")]
@@ -169,6 +169,7 @@ fn load(backend: Arc<VulkanBackend>, case: &Case, args: &Args) -> Result<Loaded>
     let buffers = [(); 2].map(|()| backend.allocate(args.invocations * size));
     let buffers = buffers.into_iter().collect::<Result<Vec<_>, _>>()?;
     buffers[0].write(0, &words(args.invocations * size, 0x85eb_ca6b))?;
+    Error::check_needs(&kernel, backend.snapshot())?;
     let executable = backend.compile(kernel, &CompileOptions::default())?;
     let options = LaunchOptions::linear(args.invocations).timed(true);
     Ok(Loaded { backend, executable, buffers, options, iterations: args.iterations })

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_spec::{Code, Diagnostic, Location};
 
 /// What went wrong with a store of records.

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use fulgurite_driver_core::{Buffer, BufferView, Device, DeviceError, Error, LaunchOptions};
+use fulgurite_driver_core::{Buffer, BufferView, Device};
+use fulgurite_hal::{DeviceError, Error, LaunchOptions};
 
 use crate::family::{Argument, Numbers, Trial};
 use crate::instance::{Candidate, Instance};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 

@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::{BufferView, DeviceError, Error, Graph, LaunchOptions};
+use fulgurite_driver_core::{BufferView, Graph};
+use fulgurite_hal::{DeviceError, Error, LaunchOptions};
 
 use crate::prepared::Prepared;
 use crate::random::Random;

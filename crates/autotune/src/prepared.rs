@@ -3,9 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::{
-    Buffer, BufferView, CompileOptions, Device, Error, Graph, LaunchOptions, Program, Recorder,
-};
+use fulgurite_driver_core::{Buffer, BufferView, Device, Graph, Program, Recorder};
+use fulgurite_hal::{CompileOptions, Error, LaunchOptions};
 use fulgurite_spec::Code;
 use fulgurite_storage::DigestBuilder;
 

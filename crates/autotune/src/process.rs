@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 
 use crate::gate::{Gate, Rejection};
 use crate::instance::Instance;

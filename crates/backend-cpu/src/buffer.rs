@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use fulgurite_driver_core::{DeviceBuffer, DeviceError, Error};
+use fulgurite_hal::{DeviceBuffer, DeviceError, Error};
 use fulgurite_spec::Code;
 
 use crate::turn::{Turn, Usage};

@@ -14,7 +14,7 @@ mod scalar;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_ir::analysis::{Event, Walk, instructions};
 use fulgurite_ir::{
     BlockId, Const, InstId, InstKind, Memory, Operands, Terminator, ValueDef, ValueId, VerifiedKernel,

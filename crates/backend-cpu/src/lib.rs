@@ -24,7 +24,7 @@ mod turn;
 use std::any::Any;
 use std::sync::Arc;
 
-use fulgurite_driver_core::{
+use fulgurite_hal::{
     Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, Launch, LaunchReport, Registration,
 };
 use fulgurite_ir::VerifiedKernel;
@@ -87,7 +87,7 @@ impl Backend for CpuBackend {
         kernel: Arc<VerifiedKernel>,
         _options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
-        let id = self.id(&kernel)?;
+        let id = id(&kernel);
         Ok(Arc::new(Compiled { id, engine: Engine::new(compile::compile(kernel)?) }))
     }
 
@@ -96,15 +96,12 @@ impl Backend for CpuBackend {
         kernel: &Arc<VerifiedKernel>,
         _options: &CompileOptions,
     ) -> Result<Option<String>, Error> {
-        self.id(kernel).map(Some)
+        Ok(Some(id(kernel)))
     }
 }
 
-impl CpuBackend {
-    fn id(&self, kernel: &VerifiedKernel) -> Result<String, Error> {
-        Error::check_needs(kernel, &self.snapshot)?;
-        Ok(format!("{ID}:{}", kernel.digest()))
-    }
+fn id(kernel: &VerifiedKernel) -> String {
+    format!("{ID}:{}", kernel.digest())
 }
 
 struct Compiled {

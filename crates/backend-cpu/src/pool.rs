@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use fulgurite_driver_core::{Error, Process};
+use fulgurite_hal::{Error, Process};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use fulgurite_driver_core::{DeviceError, Error, Launch};
+use fulgurite_hal::{DeviceError, Error, Launch};
 use fulgurite_ir::Grid;
 use fulgurite_spec::Op;
 

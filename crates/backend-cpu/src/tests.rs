@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fulgurite_driver_core::{
+use fulgurite_driver_core::Registry;
+use fulgurite_hal::{
     Backend, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, Launch, LaunchOptions,
-    Registry,
 };
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Code;

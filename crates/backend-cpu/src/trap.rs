@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use fulgurite_driver_core::DeviceError;
+use fulgurite_hal::DeviceError;
 
 /// The first trap of a launch.
 pub(crate) struct Trap {

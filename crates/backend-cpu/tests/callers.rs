@@ -6,7 +6,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use fulgurite_backend_cpu::CpuBackend;
-use fulgurite_driver_core::{Buffer, CompileOptions, Device, LaunchOptions, Program, Recorder};
+use fulgurite_driver_core::{Buffer, Device, Program, Recorder};
+use fulgurite_hal::{CompileOptions, LaunchOptions};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 /// Longer than any of these tests takes.

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fulgurite_driver_core::{Binding, DeviceBuffer, DeviceError, Error};
+use fulgurite_hal::{Binding, DeviceBuffer, DeviceError, Error};
 use fulgurite_spec::Code;
 
 /// A buffer of this backend.

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[cfg(feature = "std")]
 use std::time::Instant;
 
-use fulgurite_driver_core::{DeviceError, Error};
+use fulgurite_hal::{DeviceError, Error};
 
 /// Steps between two looks at the clock.
 const POLL_STEPS: u64 = 4096;

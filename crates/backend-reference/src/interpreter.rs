@@ -2,7 +2,7 @@
 
 mod matrix;
 
-use fulgurite_driver_core::{DeviceError, Error, Launch, LaunchReport};
+use fulgurite_hal::{DeviceError, Error, Launch, LaunchReport};
 use fulgurite_ir::{BlockId, Grid, InstId, InstKind, Kernel, Memory, MemoryScopes, Terminator, ValueId};
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{MatrixScope, Op, ScalarType, Type};

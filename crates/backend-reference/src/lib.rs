@@ -18,7 +18,7 @@ mod subgroup;
 
 use std::sync::Arc;
 
-use fulgurite_driver_core::{
+use fulgurite_hal::{
     Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport, Registration,
 };
 use fulgurite_ir::VerifiedKernel;
@@ -134,7 +134,7 @@ impl Backend for ReferenceBackend {
         kernel: Arc<VerifiedKernel>,
         _options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
-        let id = self.id(&kernel)?;
+        let id = id(&kernel);
         Ok(Arc::new(Interpreted { id, program: Program::new(kernel), options: self.options }))
     }
 
@@ -143,15 +143,12 @@ impl Backend for ReferenceBackend {
         kernel: &Arc<VerifiedKernel>,
         _options: &CompileOptions,
     ) -> Result<Option<String>, Error> {
-        self.id(kernel).map(Some)
+        Ok(Some(id(kernel)))
     }
 }
 
-impl ReferenceBackend {
-    fn id(&self, kernel: &VerifiedKernel) -> Result<String, Error> {
-        Error::check_needs(kernel, &self.snapshot)?;
-        Ok(format!("{ID}:{}", kernel.digest()))
-    }
+fn id(kernel: &VerifiedKernel) -> String {
+    format!("{ID}:{}", kernel.digest())
 }
 
 struct Interpreted {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use fulgurite_driver_core::Launch;
+use fulgurite_hal::Launch;
 use fulgurite_ir::{Initial, Memory, VerifiedKernel};
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{ScalarType, Type};

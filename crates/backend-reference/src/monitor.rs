@@ -1,7 +1,7 @@
 //! What can watch a launch. The plain interpreter checks what analyses claim; a sanitizer finds races and reads
 //! out of bounds from these calls alone.
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_ir::analysis::{BoundsMap, DivisibilityMap};
 use fulgurite_ir::{AtomicOrder, Grid, InstId, Memory, MemoryScopes, SyncScope, ValueId};
 

@@ -5,9 +5,8 @@ mod language;
 
 use std::sync::Arc;
 
-use fulgurite_driver_core::{
-    Backend, Binding, CompileOptions, DeviceBuffer, Error, Launch, LaunchOptions, Registry,
-};
+use fulgurite_driver_core::Registry;
+use fulgurite_hal::{Backend, Binding, CompileOptions, DeviceBuffer, Error, Launch, LaunchOptions};
 use fulgurite_ir::{Grid, MemoryScopes, VerifiedKernel, text, verify};
 use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
@@ -97,7 +96,7 @@ fn an_endless_loop_times_out_by_the_clock() {
     let timeout = std::time::Duration::from_millis(30);
     let setup = Setup::new(&[&[0]]);
     let error = setup.launch(&kernel("1, 1, 1", ENDLESS), &[], &grid(1).timeout(timeout)).unwrap_err();
-    assert_eq!(error, fulgurite_driver_core::DeviceError::Timeout(timeout).into());
+    assert_eq!(error, fulgurite_hal::DeviceError::Timeout(timeout).into());
 }
 
 #[test]

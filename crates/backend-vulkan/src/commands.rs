@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ash::vk;
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_spec::limits::MAX_DECLARATIONS;
 use fulgurite_spirv::{ControlWord, Layout};
 use gpu_allocator::MemoryLocation;

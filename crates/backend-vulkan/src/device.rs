@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ash::{ext, vk};
-use fulgurite_driver_core::{DeviceError, Error, Process};
+use fulgurite_hal::{DeviceError, Error, Process};
 use fulgurite_pipeline_cache::{DeviceParts, PipelineCache, PipelineDeviceFingerprint};
 use gpu_allocator::vulkan::{Allocator, AllocatorCreateDesc};
 use gpu_allocator::{AllocationSizes, AllocatorDebugSettings};

@@ -2,7 +2,7 @@
 //! that a lost device stays lost is [`crate::device`]'s business.
 
 use ash::vk;
-use fulgurite_driver_core::{DeviceError, Error};
+use fulgurite_hal::{DeviceError, Error};
 use gpu_allocator::AllocationError;
 
 /// The backend's id.

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::sync::Arc;
 
 use ash::{ext, khr, vk};
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 
 use crate::error::{INSTALL_HINT, device_error, unavailable};
 use crate::manifests;

@@ -4,15 +4,14 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ash::vk;
-use fulgurite_driver_core::{
-    CacheOrigin, CacheOutcome, CachePolicy, CacheReport, CacheTier, DeviceError, Error, Invalidated,
-};
+use fulgurite_hal::{CachePolicy, CacheReport, DeviceError, Error, Invalidated};
 use fulgurite_ir::{VerifiedKernel, analysis};
 use fulgurite_pipeline_cache::{
     CacheError, CacheOptions, Digest, DigestBuilder, Entry, Made, PayloadKind, PipelineCache,
     PipelineCacheIdentity, PipelineCacheKey, PipelineCacheKeyDesc, PipelineCacheMissReason,
     PipelineDeviceFingerprint, PipelineFeatureFlags, Traced,
 };
+use fulgurite_spec::cache::{CacheOrigin, CacheOutcome, CacheTier};
 use fulgurite_spec::device::Capability;
 use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile, emit};
 

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ash::vk;
-use fulgurite_driver_core::{
-    CacheOrigin, CacheOutcome, DeviceError, Error, Executable, Launch, LaunchReport, Work,
-};
+use fulgurite_hal::{DeviceError, Error, Executable, Launch, LaunchReport, Work};
 use fulgurite_ir::VerifiedKernel;
+use fulgurite_spec::cache::{CacheOrigin, CacheOutcome};
 use fulgurite_spirv::{BlockFacts, BlockPlacement, ControlWord, Layout};
 
 use crate::commands::{Lease, Slot};

@@ -66,7 +66,7 @@ mod validation;
 
 use std::sync::{Arc, mpsc};
 
-use fulgurite_driver_core::{
+use fulgurite_hal::{
     Backend, CacheReport, CompileOptions, DeviceBuffer, Error, Executable, GraphStep, Invalidated, Recording,
     Registration,
 };

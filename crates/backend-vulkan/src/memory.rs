@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ash::vk;
-use fulgurite_driver_core::{DeviceBuffer, DeviceError, Error, check_copy, check_fill, fill_by_writing};
+use fulgurite_hal::{DeviceBuffer, DeviceError, Error, check_copy, check_fill, fill_by_writing};
 use fulgurite_spec::Code;
 use gpu_allocator::MemoryLocation;
 use gpu_allocator::vulkan::{Allocation, AllocationCreateDesc, AllocationScheme, Allocator};

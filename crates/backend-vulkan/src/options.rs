@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fulgurite_driver_core::OpenOptions;
+use fulgurite_hal::OpenOptions;
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::{CacheOptions, Layer, TrustedPack};
 

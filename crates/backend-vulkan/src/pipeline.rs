@@ -6,11 +6,10 @@ use std::sync::{Arc, OnceLock};
 
 use ash::prelude::VkResult;
 use ash::vk;
-use fulgurite_driver_core::{
-    CacheOrigin, CachePolicy, CompileOptions, DeviceError, Error, OptimizationLevel, TargetProfile,
-};
+use fulgurite_hal::{CachePolicy, CompileOptions, DeviceError, Error, OptimizationLevel, TargetProfile};
 use fulgurite_ir::{BufferId, Kernel, Memory, VerifiedKernel};
 use fulgurite_pipeline_cache::{Digest, DigestBuilder, PipelineCacheKey, artifact_digest};
+use fulgurite_spec::cache::CacheOrigin;
 use fulgurite_spirv::{Layout, Module, Profile};
 
 use crate::commands::Lease;
@@ -100,7 +99,6 @@ fn profile_for(device: &Device, kernel: &Kernel, options: &CompileOptions) -> Pr
 /// Refuses what the device cannot run, before anything is lowered.
 fn admit(device: &Device, kernel: &VerifiedKernel, profile: &Profile) -> Result<(), Error> {
     device.check_alive()?;
-    Error::check_needs(kernel, &device.plan.snapshot)?;
     check_kernel(kernel, &device.plan.snapshot.limits)?;
     if device.plan.compiles_late {
         check_local_arrays(kernel, device.plan.compile_limit)?;

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::time::Duration;
 
 use ash::{ext, khr};
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_ir::analysis::{Event, Walk};
 use fulgurite_ir::{ArrayDecl, InstId, InstKind, Kernel};
 use fulgurite_spec::device::{Capability, DeviceSnapshot, Limits, Matrices, MatrixShapes};

@@ -10,7 +10,7 @@ use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use ash::vk;
-use fulgurite_driver_core::{Binding, CachePolicy, DeviceBuffer, Error, Executable, Launch, LaunchOptions};
+use fulgurite_hal::{Binding, CachePolicy, DeviceBuffer, Error, Executable, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Diagnostics;
 use fulgurite_spec::device::Capability;
@@ -200,7 +200,7 @@ fn loop_limit(device: &Arc<Device>, executable: &dyn Executable) -> Result<Optio
         let reached = count_to(device, executable, count)?;
         if reached == 0 || reached > count {
             let result = format!("a loop of {count} iterations counted {reached}");
-            return Err(fulgurite_driver_core::DeviceError::Call { call: "a probe kernel", result }.into());
+            return Err(fulgurite_hal::DeviceError::Call { call: "a probe kernel", result }.into());
         }
         if reached < count {
             return Ok(Some(reached));

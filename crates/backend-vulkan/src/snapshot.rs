@@ -4,7 +4,7 @@
 use std::ffi::CStr;
 
 use ash::{ext, khr, vk};
-use fulgurite_driver_core::DeviceError;
+use fulgurite_hal::DeviceError;
 use fulgurite_spec::device::MatrixShapes;
 use fulgurite_spec::{MatrixScope, ScalarType};
 use fulgurite_spirv::FloatControls;

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use ash::vk;
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 
 use crate::device::{Device, lock};
 use crate::error::device_error;

@@ -13,11 +13,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fulgurite_backend_vulkan::{Options, lowered_entry};
-use fulgurite_driver_core::{
-    Arg, Backend, CacheOutcome, CachePolicy, Call, CompileOptions, Device, LaunchOptions,
-    PipelineCacheMissReason,
-};
+use fulgurite_driver_core::{Arg, Call, Device};
+use fulgurite_hal::{Backend, CachePolicy, CompileOptions, LaunchOptions};
 use fulgurite_pipeline_cache::{DiskOptions, DiskPipelineCache, Pack, PackWriter};
+use fulgurite_spec::cache::{CacheOutcome, PipelineCacheMissReason};
 use fulgurite_spirv::Profile;
 
 const KERNEL: &str = "fulgurite 1

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{Opened, bytes, in_child, open, open_with, options, words};
-use fulgurite_driver_core::{Backend, DeviceError, Error, LaunchOptions};
+use fulgurite_hal::{Backend, DeviceError, Error, LaunchOptions};
 use fulgurite_spec::Code;
 
 /// What musl gives threads.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{kernel, open};
-use fulgurite_driver_core::{Backend, Call, CompileOptions, Device, LaunchOptions, Program, Recorder};
+use fulgurite_driver_core::{Call, Device, Program, Recorder};
+use fulgurite_hal::{Backend, CompileOptions, LaunchOptions};
 use fulgurite_spec::Code;
 
 const SCALE: &str = "fulgurite 1

@@ -11,7 +11,7 @@ mod common;
 
 use common::{in_child, open, open_with, options, unavailable};
 use fulgurite_backend_vulkan::{Options, VulkanBackend, registration};
-use fulgurite_driver_core::{Backend, Error};
+use fulgurite_hal::{Backend, Error};
 use fulgurite_spec::Code;
 
 #[test]

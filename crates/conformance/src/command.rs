@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
-use fulgurite_driver_core::{Backend, Error, Registry};
+use fulgurite_driver_core::Registry;
+use fulgurite_hal::{Backend, Error};
 use fulgurite_spec::Code;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -81,7 +82,7 @@ struct Line {
 /// ```no_run
 /// use std::process::ExitCode;
 ///
-/// use fulgurite_driver_core::Registry;
+/// use fulgurite_conformance::Registry;
 ///
 /// fn main() -> ExitCode {
 ///     let mut registry = Registry::new();
@@ -244,7 +245,7 @@ pub fn bar(length: u64, prefix: impl Into<String>) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
-    use fulgurite_driver_core::Registration;
+    use fulgurite_hal::Registration;
 
     use super::*;
 

@@ -19,13 +19,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fulgurite_driver_core::{Backend, CompileOptions, DeviceError, Error, LaunchOptions};
+use fulgurite_hal::{Backend, CompileOptions, DeviceError, Error, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Code, Literal};
 
-use crate::harness::launch_on;
+use crate::harness::{compile_on, launch_on};
 
 /// Most elements that one count stands for.
 const MOST_ELEMENTS: usize = 1 << 26;
@@ -207,7 +207,7 @@ impl RunFile {
             values.iter().flat_map(|v| v.bits.to_le_bytes().into_iter().take(v.ty.size() as usize)).collect()
         };
         let contents: Vec<Vec<u8>> = self.buffers.iter().map(bytes_of).collect();
-        let executable = backend.compile(self.kernel.clone(), &CompileOptions::default())?;
+        let executable = compile_on(backend, self.kernel.clone(), &CompileOptions::default())?;
         let after = launch_on(backend, &executable, &contents, &self.params, &self.options)?;
         let outputs = after.iter().zip(&self.kernel.buffers).map(|(bytes, declared)| {
             let size = declared.element.scalar.size() as usize;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fulgurite_driver_core::{
+use fulgurite_hal::{
     Backend, Binding, CompileOptions, DeviceError, Error, Executable, Launch, LaunchOptions,
 };
 use fulgurite_ir::VerifiedKernel;
@@ -156,7 +156,7 @@ impl<'a> Harness<'a> {
         if let Err(message) = validate(kernel) {
             self.fail(group, &format!("{kernel:?}"), "valid SPIR-V", &message);
         }
-        match self.backend.compile(Arc::clone(kernel), &CompileOptions::default()) {
+        match compile_on(self.backend.as_ref(), Arc::clone(kernel), &CompileOptions::default()) {
             Ok(executable) => Some(executable),
             Err(error) => {
                 self.error(group, &format!("{kernel:?}"), error);
@@ -322,6 +322,16 @@ impl<'a> Harness<'a> {
             .collect();
         Some(self.report)
     }
+}
+
+/// Compiles on a backend without the engine, after the check that the engine makes.
+pub(crate) fn compile_on(
+    backend: &dyn Backend,
+    kernel: Arc<VerifiedKernel>,
+    options: &CompileOptions,
+) -> Result<Arc<dyn Executable>, Error> {
+    Error::check_needs(&kernel, backend.snapshot())?;
+    backend.compile(kernel, options)
 }
 
 /// Launches on buffers of these contents and gives what is in them afterwards.

@@ -24,6 +24,7 @@ mod values;
 #[cfg(feature = "command")]
 pub use command::main;
 pub use expectations::{Expectations, ExpectationsError};
+pub use fulgurite_driver_core::Registry;
 pub use harness::Harness;
 pub use report::{BackendReport, Failure, Report, SuiteReport};
 pub use suites::{Suite, Worker, work};
@@ -32,7 +33,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fulgurite_driver_core::Backend;
+use fulgurite_hal::Backend;
 
 /// Whether this build validates the SPIR-V of every kernel of the suites and of `robust`: the feature `spirv-val`.
 pub const VALIDATES_SPIRV: bool = cfg!(feature = "spirv-val");

@@ -1,6 +1,6 @@
 //! What a run of the suites found, as data for people and programs.
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 use serde::{Deserialize, Serialize};

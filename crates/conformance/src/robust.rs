@@ -8,7 +8,7 @@ mod scramble;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use fulgurite_driver_core::{
+use fulgurite_hal::{
     Backend, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
 };
 use fulgurite_ir::{Kernel, VerifiedKernel, text, verify, wire};
@@ -16,6 +16,7 @@ use fulgurite_pipeline_cache::{Digest, Pack, PackWriter};
 use fulgurite_spec::eval::Components;
 use fulgurite_spirv::Profile;
 
+use crate::harness::compile_on;
 use crate::validate::validate;
 
 /// Most bytes of one workgroup's local memory that a kernel is run with.
@@ -211,7 +212,7 @@ fn run(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn Backend>) -> Result<(), E
 }
 
 fn launch(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn Backend>) -> Result<(), Error> {
-    let executable = backend.compile(Arc::clone(kernel), &CompileOptions::default())?;
+    let executable = compile_on(backend.as_ref(), Arc::clone(kernel), &CompileOptions::default())?;
     let buffers: Vec<Arc<dyn DeviceBuffer>> = kernel
         .buffers
         .iter()

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use fulgurite_backend_cpu::CpuBackend;
 use fulgurite_conformance::{Level, Options, Suite};
-use fulgurite_driver_core::Backend;
+use fulgurite_hal::Backend;
 use fulgurite_ir::{
     BlockId, Const, FloatMode, InstId, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId,
 };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_conformance::{Level, Options, Suite};
-use fulgurite_driver_core::{
+use fulgurite_hal::{
     Backend, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, GraphStep, Launch,
     LaunchOptions, LaunchReport, OptimizationLevel, Recording, StepWork, Work,
 };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_conformance::{Expectations, Level, Options, Suite};
-use fulgurite_driver_core::Backend;
+use fulgurite_hal::Backend;
 use fulgurite_ir::{
     ArrayDecl, BlockId, Combine, FloatMode, Initial, Inst, InstKind, Kernel, Memory, MemoryScopes, Operands,
     SharedId, Terminator, ValueDef, ValueId,

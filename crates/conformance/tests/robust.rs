@@ -9,7 +9,7 @@ use std::sync::Arc;
 use fulgurite_backend_cpu::CpuBackend;
 use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_conformance::robust;
-use fulgurite_driver_core::Backend;
+use fulgurite_hal::Backend;
 use fulgurite_ir::{text, verify, wire};
 use fulgurite_pipeline_cache::{
     Digest, Entry, PackWriter, PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint,

@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use fulgurite_backend_vulkan::{Options, VulkanBackend};
 use fulgurite_conformance::filetest::{Outcome, RunFile};
-use fulgurite_driver_core::{Backend, Error, Registration};
+use fulgurite_hal::{Backend, Error, Registration};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
 use fulgurite_conformance::{Level, Options, Suite};
-use fulgurite_driver_core::Backend;
+use fulgurite_hal::Backend;
 
 #[test]
 fn the_reference_passes_at_every_size() {

@@ -1,11 +1,10 @@
 //! The float budget of compile options: refuses ops that may be off by more.
 
+use fulgurite_hal::Error;
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{Combine, FloatMode, InstKind, Kernel, ValueId};
 use fulgurite_spec::accuracy::worst_ulp;
 use fulgurite_spec::{FloatContract, Op, ScalarType, Semantics};
-
-use crate::error::Error;
 
 /// What is known of the error of an op's result.
 enum Bound {

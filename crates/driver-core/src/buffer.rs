@@ -4,13 +4,11 @@ use std::fmt;
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 
+use fulgurite_hal::{Binding, DeviceBuffer, DeviceError, Error, check_pattern};
 use fulgurite_spec::Code;
 
-use crate::backend::DeviceBuffer;
-use crate::binding::Binding;
 use crate::counters::add;
 use crate::device::Device;
-use crate::error::Error;
 use crate::sync::{Mutex, lock};
 
 /// Memory of one device. Cheap to clone; clones are handles of the same memory.
@@ -176,7 +174,7 @@ impl BufferView {
     pub fn copy_from(&self, source: &Self) -> Result<(), Error> {
         let to = self.bind(self.buffer.device())?;
         let from = source.bind(self.buffer.device())?;
-        check_copy(&from, &to)?;
+        from.check_copy_to(&to)?;
         self.buffer.device().worker().settle()?;
         to.buffer().copy(self.offset, from.buffer().as_ref(), from.range())
     }
@@ -245,28 +243,6 @@ fn written(bounds: (Bound<u64>, Bound<u64>)) -> String {
     }
 }
 
-/// Refuses a fill of something else than whole patterns.
-pub(crate) fn check_pattern(bytes: u64, pattern: &[u8]) -> Result<(), Error> {
-    if !pattern.is_empty() && bytes.is_multiple_of(pattern.len() as u64) {
-        return Ok(());
-    }
-    let message = format!("{bytes} bytes are no whole number of patterns of {} bytes", pattern.len());
-    Err(Error::invalid(Code::BufferSize, message))
-}
-
-/// Refuses a copy between ranges of different sizes, or that have bytes in common.
-pub(crate) fn check_copy(from: &Binding, to: &Binding) -> Result<(), Error> {
-    if from.bytes() != to.bytes() {
-        let message = format!("a copy of {} bytes to {}", from.bytes(), to.bytes());
-        return Err(Error::invalid(Code::BufferSize, message));
-    }
-    if from.overlaps(to) {
-        let message = format!("a copy of {from:?} to {to:?}, the same one");
-        return Err(Error::invalid(Code::BufferOverlap, message));
-    }
-    Ok(())
-}
-
 /// Zeroed bytes of the host.
 pub(crate) fn host_memory(bytes: u64) -> Result<Vec<u8>, Error> {
     let mut memory = Vec::new();
@@ -276,7 +252,7 @@ pub(crate) fn host_memory(bytes: u64) -> Result<Vec<u8>, Error> {
 
 /// Gives `memory` as many bytes, in the allocation that it has if that is large enough.
 pub(crate) fn resize(memory: &mut Vec<u8>, bytes: u64) -> Result<(), Error> {
-    let out_of_memory = || crate::error::DeviceError::OutOfMemory { bytes };
+    let out_of_memory = || DeviceError::OutOfMemory { bytes };
     let length = usize::try_from(bytes).map_err(|_| out_of_memory())?;
     memory.try_reserve_exact(length.saturating_sub(memory.len())).map_err(|_| out_of_memory())?;
     memory.resize(length, 0);

@@ -3,11 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use fulgurite_hal::Error;
 use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 use serde::{Deserialize, Serialize};
-
-use crate::error::Error;
 
 /// The version of what [`Calibrations`] are stored as.
 const SCHEMA: u32 = 1;

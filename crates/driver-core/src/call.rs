@@ -7,18 +7,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use fulgurite_hal::{Binding, DeviceError, Error, Launch, LaunchOptions, LaunchReport};
 use fulgurite_ir::Access;
 use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
 
-use crate::backend::LaunchReport;
-use crate::binding::Binding;
 use crate::buffer::{BufferView, resize};
 use crate::counters::add;
 use crate::device::Device;
-use crate::error::{DeviceError, Error};
-use crate::launch::Launch;
-use crate::options::LaunchOptions;
 use crate::pending::{Pending, promise};
 use crate::program::Program;
 

@@ -5,9 +5,8 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use fulgurite_hal::LaunchReport;
 use fulgurite_spec::cache::{CacheOrigin, CacheOutcome, PipelineCacheMissReason};
-
-use crate::backend::LaunchReport;
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {

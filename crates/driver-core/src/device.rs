@@ -5,17 +5,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use fulgurite_hal::{
+    Backend, CacheReport, CompileOptions, DeviceError, Error, Executable, Invalidated, LaunchOptions,
+    LaunchReport,
+};
 use fulgurite_ir::{Digest, VerifiedKernel};
 use fulgurite_spec::cache::{CacheAudit, CacheOrigin, CacheOutcome};
 use fulgurite_spec::device::DeviceSnapshot;
 
-use crate::backend::{Backend, Executable, LaunchReport};
 use crate::buffer::Buffer;
-use crate::cache_report::{CacheReport, Invalidated};
 use crate::counters::{Counters, Counting, add};
-use crate::error::{DeviceError, Error};
 use crate::manifest::Manifest;
-use crate::options::{CompileOptions, LaunchOptions};
 use crate::program::Program;
 use crate::specialise::specialise;
 use crate::sync::{Mutex, lock};
@@ -199,6 +199,7 @@ impl Device {
     ) -> Result<String, Error> {
         let merged = self.shared.compile.merged(options);
         let special = specialise(kernel, &merged, self.snapshot())?;
+        Error::check_needs(&special, self.snapshot())?;
         match self.shared.backend.executable_id(&special, &merged)? {
             Some(id) => Ok(id),
             None => Ok(self.compile(kernel, options)?.id().to_owned()),
@@ -279,6 +280,8 @@ impl Device {
                 (Arc::clone(executable), CacheOrigin::new(CacheOutcome::Memory))
             }
             None => {
+                // The one check of what the kernel needs: backends rely on it.
+                Error::check_needs(kernel, self.snapshot())?;
                 let made = self.shared.backend.compile(Arc::clone(kernel), &options)?;
                 *here = Some(Arc::clone(&made));
                 let origin = made.cache_origin();

@@ -11,100 +11,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use fulgurite_hal::{Error, GraphStep, LaunchOptions, LaunchReport, Recording, StepWork};
 use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
 
-use crate::backend::{Executable, LaunchReport};
-use crate::binding::Binding;
-use crate::buffer::{BufferView, check_copy, check_pattern};
+use crate::buffer::BufferView;
 use crate::counters::add;
 use crate::device::Device;
-use crate::error::Error;
-use crate::launch::Launch;
-use crate::options::LaunchOptions;
 use crate::pending::{Pending, promise};
 use crate::program::Program;
 use crate::sync::{Mutex, lock};
 use crate::worker::Kind;
 
 pub use hazards::{Hazard, HazardKind};
-
-/// A step of a graph as a backend sees it.
-#[derive(Clone)]
-pub struct GraphStep {
-    /// What is done.
-    pub work: StepWork,
-    /// Earlier steps, ascending, that must have ended before.
-    pub after: Vec<usize>,
-}
-
-/// What a step of a graph does: made only by the constructors here, which check it.
-#[derive(Clone)]
-#[non_exhaustive]
-pub enum StepWork {
-    /// Runs a kernel.
-    #[non_exhaustive]
-    Launch {
-        /// The compiled kernel, of the backend that sees this.
-        executable: Arc<dyn Executable>,
-        /// A launch of it.
-        launch: Box<Launch>,
-    },
-    /// Copies as many bytes as both ranges have; they don't overlap.
-    #[non_exhaustive]
-    Copy {
-        /// From here.
-        from: Binding,
-        /// To there.
-        to: Binding,
-    },
-    /// Repeats a pattern a whole number of times.
-    #[non_exhaustive]
-    Fill {
-        /// Over this.
-        to: Binding,
-        /// What is repeated.
-        pattern: Arc<[u8]>,
-    },
-}
-
-impl StepWork {
-    /// Runs a compiled kernel.
-    ///
-    /// # Errors
-    /// `FG0513` if the launch is of another kernel.
-    pub fn launch(executable: Arc<dyn Executable>, launch: Launch) -> Result<Self, Error> {
-        launch.check_kernel(executable.kernel())?;
-        Ok(Self::Launch { executable, launch: Box::new(launch) })
-    }
-
-    /// Copies as many bytes as both have.
-    ///
-    /// # Errors
-    /// `FG0503` if the sizes differ, `FG0504` if the two overlap.
-    pub fn copy(from: Binding, to: Binding) -> Result<Self, Error> {
-        check_copy(&from, &to)?;
-        Ok(Self::Copy { from, to })
-    }
-
-    /// Repeats `pattern` over `to`.
-    ///
-    /// # Errors
-    /// `FG0503` if it is no whole number of patterns.
-    pub fn fill(to: Binding, pattern: Arc<[u8]>) -> Result<Self, Error> {
-        check_pattern(to.bytes(), &pattern)?;
-        Ok(Self::Fill { to, pattern })
-    }
-}
-
-/// A graph in a form that a backend replays as a whole.
-pub trait Recording: Send {
-    /// Does all steps and waits for them.
-    ///
-    /// # Errors
-    /// As [`Executable::launch`], the first that any step met.
-    fn replay(&mut self) -> Result<LaunchReport, Error>;
-}
 
 /// A place of a graph that a view is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -402,19 +321,19 @@ fn one_by_one(steps: &[GraphStep]) -> Result<LaunchReport, Error> {
     let mut device_time = None;
     for step in steps {
         match &step.work {
-            StepWork::Launch { executable, launch } => {
+            StepWork::Launch { executable, launch, .. } => {
                 let report = executable.launch(launch)?;
                 if let Some(time) = report.device_time {
                     device_time = Some(device_time.unwrap_or_default() + time);
                 }
             }
-            StepWork::Copy { from, to } => {
+            StepWork::Copy { from, to, .. } => {
                 to.buffer().copy(to.offset(), from.buffer().as_ref(), from.range())?;
             }
-            StepWork::Fill { to, pattern } => to.buffer().fill(to.range(), pattern)?,
+            StepWork::Fill { to, pattern, .. } => to.buffer().fill(to.range(), pattern)?,
         }
     }
-    Ok(LaunchReport { device_time })
+    Ok(device_time.map_or_else(LaunchReport::default, LaunchReport::timed))
 }
 
 /// A line for each step: what it does, with which bytes, and what it waits for.

@@ -1,13 +1,11 @@
 //! What identifies a compiled kernel, as data: to keep beside results, to compare, and to run again elsewhere.
 
+use fulgurite_hal::{CompileOptions, Error};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::Code;
 use fulgurite_spec::cache::{CacheOrigin, CacheOutcome, PipelineCacheMissReason};
 use fulgurite_spec::device::DeviceSnapshot;
 use serde::{Deserialize, Serialize};
-
-use crate::error::Error;
-use crate::options::CompileOptions;
 
 /// The version of [`Manifest`]'s fields.
 pub const MANIFEST_SCHEMA: u32 = 1;
@@ -33,7 +31,7 @@ pub struct Manifest {
     pub device: String,
     /// Its driver and version.
     pub driver: String,
-    /// The [`Executable::artifact_digest`](crate::Executable::artifact_digest): of what it was lowered to and how that is
+    /// The [`Executable::artifact_digest`](fulgurite_hal::Executable::artifact_digest): of what it was lowered to and how that is
     /// compiled, in hexadecimal, from a backend that lowers kernels. Equal on every device that runs the same code. It is
     /// no name of an entry of a cache.
     pub artifact_digest: Option<String>,

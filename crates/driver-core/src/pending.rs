@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::error::Error;
-use crate::process::Process;
+use fulgurite_hal::{Error, Process};
+
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, lock, wait, wait_for};
 
 /// The result of work that goes on without its caller: to be polled, waited for, or awaited on any executor.
@@ -104,7 +104,7 @@ impl<T> Pending<T> {
     /// # Errors
     /// What the work met.
     pub fn wait(self) -> Result<T, Error> {
-        self.state.process.check()?;
+        crate::worker::check_process(self.state.process)?;
         crate::worker::help(|| self.is_ended());
         let mut slot = self.state.lock();
         loop {

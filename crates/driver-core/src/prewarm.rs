@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use fulgurite_hal::{CompileOptions, Error};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::cache::CacheOrigin;
 
 use crate::device::Device;
-use crate::error::Error;
-use crate::options::CompileOptions;
 
 /// What became of a kernel that was compiled ahead of its first use. Prints on one line.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,17 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use fulgurite_hal::{Binding, Error, Executable, Launch, LaunchOptions, LaunchReport, Work};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::eval::Components;
 
-use crate::backend::{Executable, LaunchReport, Work};
-use crate::binding::Binding;
 use crate::buffer::BufferView;
 use crate::device::Device;
-use crate::error::Error;
-use crate::launch::Launch;
 use crate::manifest::Manifest;
-use crate::options::LaunchOptions;
 use crate::pending::{Pending, Promise, promise};
 use crate::worker::Kind;
 

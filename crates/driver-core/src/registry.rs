@@ -4,68 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fulgurite_hal::{Backend, Error, OpenOptions, Registration};
 use fulgurite_spec::Code;
 use fulgurite_spec::device::Capability;
 
-use crate::backend::Backend;
 use crate::calibration::Calibrations;
-use crate::error::Error;
-use crate::open_options::OpenOptions;
 use crate::routing::Wish;
-
-type Open = Box<dyn Fn(&OpenOptions) -> Result<Arc<dyn Backend>, Error> + Send + Sync>;
-
-/// A backend that can be opened.
-pub struct Registration {
-    id: String,
-    rank: u32,
-    open: Open,
-    options: OpenOptions,
-}
-
-impl Registration {
-    /// A backend called `id`. Of several, the one of the highest `rank` that opens is used where the caller
-    /// states no choice. `open` is called only when the backend is wanted.
-    pub fn new(
-        id: impl Into<String>,
-        rank: u32,
-        open: impl Fn() -> Result<Arc<dyn Backend>, Error> + Send + Sync + 'static,
-    ) -> Self {
-        Self::configurable(id, rank, move |_| open())
-    }
-
-    /// As [`new`](Self::new), of a backend that heeds [`OpenOptions`]: those of [`Registry::configure`], or the default ones.
-    pub fn configurable(
-        id: impl Into<String>,
-        rank: u32,
-        open: impl Fn(&OpenOptions) -> Result<Arc<dyn Backend>, Error> + Send + Sync + 'static,
-    ) -> Self {
-        Self { id: id.into(), rank, open: Box::new(open), options: OpenOptions::default() }
-    }
-
-    /// The backend's id.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// The declared rank.
-    pub fn rank(&self) -> u32 {
-        self.rank
-    }
-
-    /// Opens the backend.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`], or what else kept it from starting.
-    pub fn open(&self) -> Result<Arc<dyn Backend>, Error> {
-        (self.open)(&self.options)
-    }
-
-    /// It, and what became of it.
-    pub(crate) fn with(&self, verdict: Verdict) -> Considered {
-        Considered { id: self.id.clone(), rank: self.rank, verdict }
-    }
-}
 
 /// The backends that a program knows. Registration is explicit; listing opens no device.
 #[derive(Default)]
@@ -120,6 +64,12 @@ pub struct Considered {
     pub verdict: Verdict,
 }
 
+impl Considered {
+    pub(crate) fn new(registration: &Registration, verdict: Verdict) -> Self {
+        Self { id: registration.id().to_owned(), rank: registration.rank(), verdict }
+    }
+}
+
 /// A routing decision: the backend, and why. Prints its reasons.
 #[derive(Clone)]
 pub struct Route {
@@ -145,13 +95,13 @@ impl Registry {
             ));
         }
         self.registrations.push(registration);
-        self.registrations.sort_by_key(|r| std::cmp::Reverse(r.rank));
+        self.registrations.sort_by_key(|r| std::cmp::Reverse(r.rank()));
         Ok(())
     }
 
     /// Has every backend that is registered so far opened with `options`, as far as it heeds them.
     pub fn configure(&mut self, options: &OpenOptions) {
-        self.registrations.iter_mut().for_each(|registration| registration.options = options.clone());
+        self.registrations.iter_mut().for_each(|registration| registration.configure(options.clone()));
     }
 
     /// The registered backends, highest rank first.
@@ -161,7 +111,7 @@ impl Registry {
 
     /// The registration of `id`.
     pub fn get(&self, id: &str) -> Option<&Registration> {
-        self.registrations.iter().find(|r| r.id == id)
+        self.registrations.iter().find(|r| r.id() == id)
     }
 
     /// The registration of `id`, which must be there.
@@ -170,7 +120,7 @@ impl Registry {
     /// `FG0401` if it is not; the message names those that are.
     pub fn named(&self, id: &str) -> Result<&Registration, Error> {
         self.get(id).ok_or_else(|| {
-            let known: Vec<_> = self.list().map(|r| format!("`{}`", r.id)).collect();
+            let known: Vec<_> = self.list().map(|r| format!("`{}`", r.id())).collect();
             let message = format!("there is no backend `{id}`; registered are {}", known.join(", "));
             Error::invalid(Code::UnknownBackend, message)
         })
@@ -187,8 +137,8 @@ impl Registry {
             Choice::Exactly(id) => id,
         };
         let backend = self.named(id)?.open()?;
-        let verdict = |r: &Registration| if r.id == *id { Verdict::Chosen } else { Verdict::NotNamed };
-        let considered = self.list().map(|r| r.with(verdict(r))).collect();
+        let verdict = |r: &Registration| if r.id() == id { Verdict::Chosen } else { Verdict::NotNamed };
+        let considered = self.list().map(|r| Considered::new(r, verdict(r))).collect();
         Ok(Route { backend, considered })
     }
 }
@@ -253,7 +203,7 @@ impl fmt::Debug for Route {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{CompileOptions, DeviceBuffer, Executable};
+    use fulgurite_hal::{CompileOptions, DeviceBuffer, Executable};
     use fulgurite_ir::VerifiedKernel;
     use fulgurite_spec::device::DeviceSnapshot;
 

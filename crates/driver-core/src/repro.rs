@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use fulgurite_hal::{CompileOptions, Error, GridSize, LaunchOptions, LaunchReport};
 use fulgurite_ir::Kernel;
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::eval::Components;
@@ -14,12 +15,9 @@ use fulgurite_spec::{Code, ScalarType, TypeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::{Agreement, Apart, Freedom, kept_subnormals};
-use crate::backend::LaunchReport;
 use crate::call::{Arg, Call};
 use crate::device::Device;
-use crate::error::Error;
 use crate::manifest::{MANIFEST_SCHEMA, Manifest};
-use crate::options::{CompileOptions, GridSize, LaunchOptions};
 use crate::program::Program;
 
 /// A captured call.
@@ -197,16 +195,19 @@ impl Repro {
     /// The options that the kernel was compiled with. The text has its workgroup and math mode already, on which they
     /// change nothing more; what is kept in which cache is the device's own affair.
     fn compile_options(&self) -> Result<CompileOptions, Error> {
-        let stated = CompileOptions::of_stated(&self.manifest.options).map_err(|(name, value)| {
+        let mut stated = CompileOptions::of_stated(&self.manifest.options).map_err(|(name, value)| {
             let message = format!("a repro compiled with `{name}` {value}, which this version does not know");
             Error::invalid(Code::BadFileFormat, message)
         })?;
-        Ok(CompileOptions { cache: None, ..stated })
+        stated.cache = None;
+        Ok(stated)
     }
 
     /// The captured call.
     fn call(&self, timeout: Option<Duration>) -> Call<'_> {
-        let options = LaunchOptions { grid: self.grid, timeout, ..LaunchOptions::default() };
+        let mut options =
+            timeout.map_or_else(LaunchOptions::default, |limit| LaunchOptions::default().timeout(limit));
+        options.grid = self.grid;
         let call = self.args.iter().fold(Call::new(), |call, arg| {
             call.arg(match arg {
                 CapturedArg::In(data) => Arg::In(Cow::Borrowed(data)),
@@ -260,7 +261,7 @@ mod many_bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{CachePolicy, OptimizationLevel};
+    use fulgurite_hal::{CachePolicy, OptimizationLevel};
 
     fn repro() -> Repro {
         let text = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  buffer %y: write u32[]\n  store %y[0u32], 1u32\n}\n";

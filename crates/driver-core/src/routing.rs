@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fulgurite_hal::{Backend, Error, Registration};
 use fulgurite_spec::device::Capability;
 
-use crate::backend::Backend;
 use crate::calibration::{Calibrations, Workload};
-use crate::error::Error;
-use crate::registry::{Considered, Registration, Registry, Route, Verdict, none};
+use crate::registry::{Considered, Registry, Route, Verdict, none};
 
 /// What a backend is chosen by, in this order: what it must have, what the caller prefers, what was measured, and rank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,7 +78,8 @@ impl Registry {
                     if let Some(fit) = consider(registration, wish, &mut considered)? {
                         considered[fit.place].verdict = Verdict::Chosen;
                         let rest = self.list().filter(|other| !wish.prefer.iter().any(|id| id == other.id()));
-                        let rest: Vec<_> = rest.map(|other| other.with(Verdict::NotPreferred)).collect();
+                        let rest: Vec<_> =
+                            rest.map(|other| Considered::new(other, Verdict::NotPreferred)).collect();
                         considered.extend(rest);
                         return Ok(Route { backend: fit.backend, considered });
                     }
@@ -101,7 +101,7 @@ impl Registry {
         for registration in self.list().filter(|r| !wish.prefer.iter().any(|id| id == r.id())) {
             // By rank alone, the first that will do is the one.
             if wish.work.is_none() && !fits.is_empty() {
-                considered.push(registration.with(Verdict::LowerRank));
+                considered.push(Considered::new(registration, Verdict::LowerRank));
                 continue;
             }
             fits.extend(consider(registration, wish, &mut considered)?);
@@ -149,7 +149,7 @@ fn consider(
         Err(error @ (Error::Unavailable { .. } | Error::Unsupported(_))) => (Verdict::Failed(error), None),
         Err(error) => return Err(error),
     };
-    considered.push(registration.with(verdict));
+    considered.push(Considered::new(registration, verdict));
     Ok(fit)
 }
 

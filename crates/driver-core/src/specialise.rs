@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
+use fulgurite_hal::{CompileOptions, Error, MathMode, TargetProfile};
 use fulgurite_ir::{FloatMode, InstKind, VerifiedKernel};
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{FloatContract, Op, Semantics};
-
-use crate::error::Error;
-use crate::options::{CompileOptions, MathMode, TargetProfile};
 
 /// `kernel` as `options` want it for `device`; the same one if they want nothing else.
 pub(crate) fn specialise(

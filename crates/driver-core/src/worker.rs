@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use crate::error::Error;
-use crate::process::Process;
+use fulgurite_hal::{Error, Process};
+
 use crate::sync::{Arc, Condvar, Mutex, lock, wait};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -57,7 +57,7 @@ impl Worker {
     /// # Errors
     /// As [`Process::check`].
     pub(crate) fn check_process(&self) -> Result<(), Error> {
-        self.process.check()
+        check_process(self.process)
     }
 
     /// Has `job` done once all earlier ones are. Where there are no threads, it is done at once. Waits while there are too many
@@ -135,6 +135,15 @@ impl Drop for Worker {
         lock(&self.shared.queue).is_closed = true;
         self.shared.changed.notify_all();
     }
+}
+
+/// Refuses a process that was forked from `process`, which had a thread that the fork has not. Without the feature
+/// `threads` there is none to miss.
+///
+/// # Errors
+/// As [`Process::check`].
+pub(crate) fn check_process(process: Process) -> Result<(), Error> {
+    if cfg!(feature = "threads") { process.check() } else { Ok(()) }
 }
 
 /// On the thread of a worker, does its jobs until `has_ended` or there are none: what a job waits for may be behind it.

@@ -4,7 +4,8 @@
 mod fake;
 
 use fake::{broken, called, open, open_with};
-use fulgurite_driver_core::{Bounds, BufferView, Call, CompileOptions, Device, DeviceError, Error, Recorder};
+use fulgurite_driver_core::{Bounds, BufferView, Call, Device, Recorder};
+use fulgurite_hal::{CompileOptions, DeviceError, Error};
 use fulgurite_spec::Code;
 
 fn views(device: &Device) -> Vec<BufferView> {

@@ -1,6 +1,6 @@
 //! Buffers from and to arrays of `ndarray`.
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_spec::Code;
 use ndarray::{Array, ArrayView, Dimension, ShapeBuilder};
 

@@ -8,7 +8,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::RangeBounds;
 
-use fulgurite_driver_core::{self as driver, Device, DeviceError, Error};
+use fulgurite_driver_core::{self as driver, Device};
+use fulgurite_hal::{DeviceError, Error};
 use fulgurite_ir::builder::Storable;
 use fulgurite_spec::Code;
 

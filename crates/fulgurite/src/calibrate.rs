@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::{
-    Backend, Buffer, Calibration, Calibrations, CompileOptions, Device, Error, LaunchOptions, Program,
-};
+use fulgurite_driver_core::{Buffer, Calibration, Calibrations, Device, Program};
+use fulgurite_hal::{Backend, CompileOptions, Error, LaunchOptions};
 use fulgurite_spec::Code;
 use fulgurite_storage::{FileSystem, read_whole, replace_whole};
 

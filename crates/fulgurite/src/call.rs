@@ -6,9 +6,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use fulgurite_driver_core::{
-    self as driver, Called, Error, LaunchOptions, LaunchReport, Pending, Program, Repro,
-};
+use fulgurite_driver_core::{self as driver, Called, Pending, Program, Repro};
+use fulgurite_hal::{Error, LaunchOptions, LaunchReport};
 use fulgurite_spec::{Code, Type, eval};
 
 use crate::args::components;

@@ -7,12 +7,14 @@ use fulgurite_autotune::{AutotunePolicy, AutotuneStore, StoreOptions, Tuner};
 #[cfg(feature = "vulkan")]
 use fulgurite_backend_vulkan::Options as VulkanOptions;
 use fulgurite_driver_core::{
-    Bounds, CacheAudit, CacheReport, Calibrations, Choice, CompileOptions, Counters, Device, Error,
-    Invalidated, LaunchOptions, Manifest, OpenOptions, Prewarmed, Registry, Replayed, Repro, Route, Wish,
+    Bounds, Calibrations, Choice, Counters, Device, Manifest, Prewarmed, Registry, Replayed, Repro, Route,
+    Wish,
 };
+use fulgurite_hal::{CacheReport, CompileOptions, Error, Invalidated, LaunchOptions, OpenOptions};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::{Pack, TrustedPack};
 use fulgurite_spec::Code;
+use fulgurite_spec::cache::CacheAudit;
 use fulgurite_spec::device::DeviceSnapshot;
 
 use crate::buffer::{Buffer, Element};

@@ -5,7 +5,8 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fulgurite_driver_core::{self as driver, Error, LaunchOptions, LaunchReport, Manifest, Pending, Program};
+use fulgurite_driver_core::{self as driver, Manifest, Pending, Program};
+use fulgurite_hal::{CompileOptions, Error, LaunchOptions, LaunchReport};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::eval;
 use fulgurite_spec::{Code, Type};
@@ -155,7 +156,7 @@ impl Context {
     /// # Errors
     /// As [`Context::compile`].
     pub fn compile_dynamic(&self, kernel: &Arc<VerifiedKernel>) -> Result<DynExecutable, Error> {
-        self.compile_dynamic_with(kernel, &driver::CompileOptions::default())
+        self.compile_dynamic_with(kernel, &CompileOptions::default())
     }
 
     /// Compiles such a kernel with options, which win over the context's field by field.
@@ -165,7 +166,7 @@ impl Context {
     pub fn compile_dynamic_with(
         &self,
         kernel: &Arc<VerifiedKernel>,
-        options: &driver::CompileOptions,
+        options: &CompileOptions,
     ) -> Result<DynExecutable, Error> {
         Ok(DynExecutable { program: self.driver().compile(kernel, options)? })
     }

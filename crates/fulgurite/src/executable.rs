@@ -4,7 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use fulgurite_driver_core::{Error, LaunchOptions, LaunchReport, Manifest, Pending, Program};
+use fulgurite_driver_core::{Manifest, Pending, Program};
+use fulgurite_hal::{Error, LaunchOptions, LaunchReport};
 
 use crate::args::{Bound, LaunchArgs};
 use crate::call::{self, Call, OutputVec, Outputs};

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use fulgurite_driver_core::{
-    self as driver, Error, Hazard, LaunchOptions, LaunchReport, Pending, Program, Slot, StepId,
-};
+use fulgurite_driver_core::{self as driver, Hazard, Pending, Program, Slot, StepId};
+use fulgurite_hal::{Error, LaunchOptions, LaunchReport};
 use fulgurite_spec::eval::Components;
 
 use crate::args::{Bound, LaunchArgs};

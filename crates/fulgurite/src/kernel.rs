@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{self, Args, Builder};
 

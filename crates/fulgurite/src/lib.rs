@@ -57,12 +57,13 @@ pub use fulgurite_derive::KernelParams;
 pub use fulgurite_kernels as kernels;
 
 pub use fulgurite_driver_core::{
-    Agreement, Apart, Bounds, CacheAudit, CacheOrigin, CacheOutcome, CachePolicy, CacheReport, CacheTier,
-    Calibration, Calibrations, Choice, CompileOptions, Considered, Counters, DeviceError, Difference, Error,
-    Freedom, GridSize, Hazard, HazardKind, Invalidated, LaunchOptions, LaunchReport, MANIFEST_SCHEMA,
-    Manifest, MathMode, OpenOptions, OptimizationLevel, Pending, PipelineCacheMissReason, Prewarmed,
-    Registration, Registry, Replayed, Repro, Route, TargetProfile, Unsupported, Verdict, Wish, Workload,
-    kept_subnormals, printable, render,
+    Agreement, Apart, Bounds, Calibration, Calibrations, Choice, Considered, Counters, Difference, Freedom,
+    Hazard, HazardKind, MANIFEST_SCHEMA, Manifest, Pending, Prewarmed, Registry, Replayed, Repro, Route,
+    Verdict, Wish, Workload, kept_subnormals, printable, render,
+};
+pub use fulgurite_hal::{
+    CachePolicy, CacheReport, CompileOptions, DeviceError, Error, GridSize, Invalidated, LaunchOptions,
+    LaunchReport, MathMode, OpenOptions, OptimizationLevel, Registration, TargetProfile, Unsupported,
 };
 pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Matrix, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};
@@ -71,6 +72,7 @@ pub use fulgurite_pipeline_cache::handle_interrupts;
 pub use fulgurite_pipeline_cache::{
     Pack, PipelineFeatureFlags, TrustedPack, UnknownFeatureFlags, forget_marks,
 };
+pub use fulgurite_spec::cache::{CacheAudit, CacheOrigin, CacheOutcome, CacheTier, PipelineCacheMissReason};
 pub use fulgurite_spec::device::DeviceSnapshot;
 pub use fulgurite_spec::{
     self as spec, Code, Diagnostic, Diagnostics, Literal, MatrixLayout, MatrixRole, MatrixScope, MatrixShape,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fulgurite_autotune::AutotuneStore;
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::{
     Digest, DigestBuilder, Entry, Pack, PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint,

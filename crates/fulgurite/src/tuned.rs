@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use fulgurite_autotune::{Family, Source, TuneOptions, TuneReport, Tuned, Tuner};
-use fulgurite_driver_core::{Error, LaunchOptions};
+use fulgurite_hal::{Error, LaunchOptions};
 
 use crate::args::{Bound, LaunchArgs};
 use crate::context::Context;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_ir::{Kernel, VerifiedKernel};
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::eval::{self, Components};

@@ -1,7 +1,7 @@
 //! z = a·x + y, f32: what every element-wise kernel is tuned by. All of it is memory traffic.
 
 use fulgurite_autotune::{Argument, Family, Mismatch, Numbers, Plan, Summary, Trial, Work};
-use fulgurite_driver_core::{Error, LaunchOptions};
+use fulgurite_hal::{Error, LaunchOptions};
 use fulgurite_ir::builder::{Builder, Number, Read, Val, Write, kernel};
 use fulgurite_spec::device::DeviceSnapshot;
 use serde::{Deserialize, Serialize};

@@ -27,7 +27,7 @@ mod transpose;
 use std::sync::Arc;
 
 use fulgurite_autotune::{Family, Instance, Plan, Table, parse_problem};
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 

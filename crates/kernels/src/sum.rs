@@ -1,7 +1,7 @@
 //! The sum of a vector of f32, in one stage or two.
 
 use fulgurite_autotune::{Argument, Family, Mismatch, Numbers, Plan, Slot, Step, Summary, Trial, Work};
-use fulgurite_driver_core::{Error, LaunchOptions};
+use fulgurite_hal::{Error, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{Read, Write, kernel};
 use fulgurite_spec::device::DeviceSnapshot;

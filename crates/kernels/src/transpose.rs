@@ -2,7 +2,7 @@
 //! written.
 
 use fulgurite_autotune::{Argument, Family, Mismatch, Numbers, Plan, Summary, Trial, Work};
-use fulgurite_driver_core::{Error, LaunchOptions};
+use fulgurite_hal::{Error, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{Builder, Read, Write, kernel};
 use fulgurite_spec::device::DeviceSnapshot;

@@ -7,7 +7,8 @@ mod common;
 
 use common::{cpu, reference};
 use fulgurite_autotune::{Instance, Numbers, Prepared, Table};
-use fulgurite_driver_core::{Buffer, Device, LaunchOptions};
+use fulgurite_driver_core::{Buffer, Device};
+use fulgurite_hal::LaunchOptions;
 use fulgurite_kernels::{families, family};
 
 /// Runs every `every`-th configuration, and the heuristic's.

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
-use fulgurite_driver_core::{
+use fulgurite_hal::{
     Backend, CompileOptions, DeviceBuffer, Error, Interpreter, Launch, LaunchReport, Registration, interpret,
 };
 use fulgurite_ir::VerifiedKernel;

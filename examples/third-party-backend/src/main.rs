@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use fulgurite_driver_core::Registry;
+use fulgurite_conformance::Registry;
 
 fn main() -> ExitCode {
     let mut registry = Registry::new();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
 use fulgurite_benches::Measurement;
-use fulgurite_driver_core::Backend;
+use fulgurite_hal::Backend;
 use serde::{Deserialize, Serialize};
 
 /// The schema of the file.

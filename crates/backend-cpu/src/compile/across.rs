@@ -1,6 +1,6 @@
 //! Steps of ops across a workgroup or subgroup.
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_ir::{Combine, Operands, ValueId};
 use fulgurite_spec::Op;
 

@@ -1,6 +1,6 @@
 //! Steps on cooperative matrices.
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_ir::{Inst, InstKind, Memory, ValueId};
 use fulgurite_spec::{MatrixLayout, MatrixScope, Op, Type};
 

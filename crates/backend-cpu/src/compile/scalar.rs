@@ -1,6 +1,6 @@
 //! Steps of scalar and vector ops.
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_ir::{FloatMode, Operands, ValueId, main_type};
 use fulgurite_spec::{Op, Operand, ScalarType, Semantics, Type};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fulgurite_driver_core::{Backend, Binding, CompileOptions, DeviceBuffer, Launch, LaunchOptions};
+use fulgurite_hal::{Backend, Binding, CompileOptions, DeviceBuffer, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::{ScalarType, Type};
 

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_ir::{InstId, InstKind, Kernel, Memory, ValueId};
 use fulgurite_spec::{MatrixLayout, MatrixScope, Type};
 

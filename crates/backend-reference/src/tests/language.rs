@@ -1,7 +1,7 @@
 //! What the run files cannot say: subgroups of every size, what `uninit` memory holds, which trap is reported, and
 //! launches that are refused.
 
-use fulgurite_driver_core::{Binding, DeviceError};
+use fulgurite_hal::{Binding, DeviceError};
 
 use super::*;
 

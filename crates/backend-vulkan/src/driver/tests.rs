@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use ash::vk::Handle as _;
-use fulgurite_driver_core::{CacheOrigin, CacheOutcome, CachePolicy, CacheTier};
+use fulgurite_hal::CachePolicy;
 use fulgurite_pipeline_cache::{
     CacheError, CacheOptions, DeviceParts, Digest, PipelineCache, PipelineCacheKey, PipelineCacheKeyDesc,
     PipelineCacheMissReason, PipelineDeviceFingerprint, PipelineFeatureFlags,
 };
+use fulgurite_spec::cache::{CacheOrigin, CacheOutcome, CacheTier};
 
 use fulgurite_spec::Code;
 
@@ -471,7 +472,7 @@ fn a_driver_that_dies_compiling_is_not_asked_a_fourth_time() {
     let Failure::Cache(CacheError::Banned(ban)) = &failed else { panic!("{failed:?}") };
     assert_eq!(ban.deaths, 3);
     let command = ban.command();
-    let error = failed.into_error(|_| fulgurite_driver_core::Error::Internal(String::new()));
+    let error = failed.into_error(|_| fulgurite_hal::Error::Internal(String::new()));
     assert_eq!(error.code(), Code::CompileBanned);
     assert!(error.to_string().contains(&command) && error.to_string().contains("crashes.log"), "{error}");
     // Another driver is another matter.

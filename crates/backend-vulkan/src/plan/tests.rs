@@ -221,7 +221,7 @@ fn a_device_that_cannot_be_queried_is_none_of_the_others_business() {
     let broken = QueryError {
         device: "Broken GPU".to_owned(),
         kind: DeviceKind::Discrete,
-        error: fulgurite_driver_core::DeviceError::OutOfMemory { bytes: 0 },
+        error: fulgurite_hal::DeviceError::OutOfMemory { bytes: 0 },
     };
     let reason = format!("`Broken GPU` cannot be queried: {}", broken.error);
     let devices = [Err(broken), Ok(lavapipe())];

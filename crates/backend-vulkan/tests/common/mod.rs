@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fulgurite_backend_vulkan::{Options, ValidationLog, VulkanBackend};
-use fulgurite_driver_core::{
+use fulgurite_hal::{
     Backend, Binding, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchOptions, LaunchReport,
 };
 use fulgurite_ir::{VerifiedKernel, text, verify};

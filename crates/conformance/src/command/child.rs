@@ -5,7 +5,7 @@ use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 
 use super::{Args, LevelArg};
 use crate::{Failure, Report, Suite, SuiteReport};

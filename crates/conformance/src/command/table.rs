@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use fulgurite_driver_core::CacheReport;
+use fulgurite_hal::CacheReport;
 
 use crate::report::BackendReport;
 

@@ -4,7 +4,7 @@ mod messages;
 
 use std::sync::Arc;
 
-use fulgurite_driver_core::{Executable, LaunchOptions};
+use fulgurite_hal::{Executable, LaunchOptions};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Op, ScalarType, Type, eval};
 

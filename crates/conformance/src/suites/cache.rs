@@ -15,10 +15,11 @@ mod worker;
 
 use std::fmt::Display;
 
-use fulgurite_driver_core::{CacheOutcome, CompileOptions, Error};
+use fulgurite_hal::{CompileOptions, Error};
 use fulgurite_pipeline_cache::{
     Digest, DigestBuilder, Entry, PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint,
 };
+use fulgurite_spec::cache::CacheOutcome;
 
 use crate::harness::Harness;
 use crate::suites::checks::{self, Checks, Part};

@@ -22,7 +22,7 @@ use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_spec::device::Capability;
 use fulgurite_spec::{Code, ScalarType, TypeSet};
 

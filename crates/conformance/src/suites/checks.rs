@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use fulgurite_driver_core::{Backend, CompileOptions, Device, Error, LaunchOptions};
+use fulgurite_driver_core::Device;
+use fulgurite_hal::{Backend, CompileOptions, Error, LaunchOptions};
 use fulgurite_spec::Code;
 
 use crate::harness::Harness;

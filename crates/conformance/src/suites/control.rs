@@ -9,7 +9,7 @@ mod counted;
 mod linear;
 mod trap;
 
-use fulgurite_driver_core::LaunchOptions;
+use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::Type;
 
 use crate::harness::Harness;

@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use fulgurite_driver_core::{CompileOptions, Device, Error, Program};
+use fulgurite_driver_core::{Device, Program};
+use fulgurite_hal::{CompileOptions, Error};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::eval::Components;
 

@@ -3,7 +3,7 @@
 //! One kernel for each op on each scalar type applies the op with each literal in each place. A case is one such
 //! kernel on one value for the other operand, and passes if all its results do.
 
-use fulgurite_driver_core::LaunchOptions;
+use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Literal, OPS, Op, Operand, Outcome, ScalarType, Semantics, Type};

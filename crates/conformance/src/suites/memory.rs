@@ -5,7 +5,7 @@ mod parts;
 mod views;
 mod wide;
 
-use fulgurite_driver_core::{Binding, Error, Launch, LaunchOptions};
+use fulgurite_hal::{Binding, Error, Launch, LaunchOptions};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Code, Type};

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use fulgurite_driver_core::LaunchOptions;
+use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Lanes, OPS, Op, Operand, Outcome, ScalarType, Semantics, Type, TypeSet};
 

@@ -9,7 +9,7 @@ mod oracle;
 mod shuffles;
 mod votes;
 
-use fulgurite_driver_core::LaunchOptions;
+use fulgurite_hal::LaunchOptions;
 use fulgurite_ir::Combine;
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};

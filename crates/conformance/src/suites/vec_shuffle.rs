@@ -1,6 +1,6 @@
 //! `vec.shuffle` on every type: which components of two vectors a third one has.
 
-use fulgurite_driver_core::LaunchOptions;
+use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Lanes, ScalarType, Type};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fulgurite_driver_core::{Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport};
+use fulgurite_hal::{Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport};
 use fulgurite_ir::{BlockId, InstId, InstKind, Kernel, ValueId, VerifiedKernel, verify};
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{Location, Type};

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use fulgurite_conformance::robust;
-use fulgurite_driver_core::{Backend, Binding, CompileOptions, Error, Launch, LaunchOptions};
+use fulgurite_hal::{Backend, Binding, CompileOptions, Error, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
@@ -57,7 +57,7 @@ fn outputs(
     let launch =
         Launch::check(kernel, &backend.snapshot().limits, Binding::each(&buffers), &params, &options)?;
     executable.launch(&launch).unwrap();
-    let read = |buffer: &Arc<dyn fulgurite_driver_core::DeviceBuffer>| {
+    let read = |buffer: &Arc<dyn fulgurite_hal::DeviceBuffer>| {
         let mut bytes = vec![0; buffer.bytes() as usize];
         buffer.read(0, &mut bytes).unwrap();
         bytes

@@ -1,12 +1,11 @@
 //! Which steps of a graph must wait for which, and why.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+use fulgurite_hal::{Binding, GraphStep, StepWork};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-
-use super::{GraphStep, StepWork};
-use crate::binding::Binding;
 
 /// Why a step waits for an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -197,11 +196,11 @@ impl Open {
 /// What a step uses, and whether it writes it. What is written may be read, too: the write decides.
 fn accesses(work: &StepWork) -> Vec<(Binding, bool)> {
     match work {
-        StepWork::Launch { executable, launch } => {
+        StepWork::Launch { executable, launch, .. } => {
             let declared = &executable.kernel().buffers;
             launch.buffers().iter().zip(declared).map(|(b, d)| (b.clone(), d.access.can_write())).collect()
         }
-        StepWork::Copy { from, to } => vec![(from.clone(), false), (to.clone(), true)],
+        StepWork::Copy { from, to, .. } => vec![(from.clone(), false), (to.clone(), true)],
         StepWork::Fill { to, .. } => vec![(to.clone(), true)],
     }
 }
@@ -218,8 +217,22 @@ fn common(a: &Range<u64>, b: &Range<u64>) -> Range<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::DeviceBuffer;
-    use crate::binding::tests::Nowhere;
+    use fulgurite_hal::{DeviceBuffer, Error};
+
+    /// A buffer of a stated size that nobody touches. It is not zero-sized in Rust, so that no two share an address.
+    struct Nowhere(u64);
+
+    impl DeviceBuffer for Nowhere {
+        fn bytes(&self) -> u64 {
+            self.0
+        }
+        fn write(&self, _: u64, _: &[u8]) -> Result<(), Error> {
+            Ok(())
+        }
+        fn read(&self, _: u64, _: &mut [u8]) -> Result<(), Error> {
+            Ok(())
+        }
+    }
 
     fn buffers(count: usize) -> Vec<Binding> {
         (0..count).map(|_| Binding::whole(&(Arc::new(Nowhere(1 << 20)) as Arc<dyn DeviceBuffer>))).collect()

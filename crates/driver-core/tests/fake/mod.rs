@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex};
 
-use fulgurite_driver_core::{
-    Backend, Bounds, CompileOptions, Device, DeviceBuffer, DeviceError, Error, Executable, GraphStep, Launch,
-    LaunchOptions, LaunchReport, Program, Recording, StepWork, Work,
+use fulgurite_driver_core::{Bounds, Device, Program};
+use fulgurite_hal::{
+    Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, GraphStep, Launch, LaunchOptions,
+    LaunchReport, Recording, StepWork, Work,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
@@ -174,7 +175,6 @@ impl Backend for Fake {
                 StepWork::Launch { launch, .. } => launch.label().to_string(),
                 StepWork::Fill { to, .. } => format!("fill {:?}", to.range()),
                 StepWork::Copy { .. } => "copy".to_owned(),
-                _ => "something new".to_owned(),
             };
             format!("{what} after {:?}", step.after)
         });

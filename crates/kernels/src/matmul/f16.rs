@@ -5,7 +5,7 @@
 //! shared memory, too, so that everything moves in 16 bytes.
 
 use fulgurite_autotune::{Argument, Family, Numbers, Plan, Summary, Trial, Work};
-use fulgurite_driver_core::{Error, LaunchOptions};
+use fulgurite_hal::{Error, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{
     Array, Builder, Matrix, MatrixLayout, MatrixRole, MatrixScope, MatrixShape, Read, ReadAccess,

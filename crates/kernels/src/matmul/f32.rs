@@ -2,7 +2,7 @@
 //! registers. Tiles of A, transposed, and of B lie in shared memory.
 
 use fulgurite_autotune::{Argument, Family, Numbers, Plan, Summary, Trial, Work};
-use fulgurite_driver_core::{Error, LaunchOptions};
+use fulgurite_hal::{Error, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{Array, Builder, Read, ReadAccess, Val, Write, WriteAccess, kernel};
 use fulgurite_spec::device::DeviceSnapshot;

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use fulgurite_backend_vulkan::{Options, VulkanBackend};
-use fulgurite_driver_core::{Backend, CompileOptions, Device, Error, LaunchOptions};
+use fulgurite_driver_core::Device;
+use fulgurite_hal::{Backend, CompileOptions, Error, LaunchOptions};
 
 fn device(backend: Arc<dyn Backend>) -> Device {
     Device::new(backend, CompileOptions::default(), LaunchOptions::default())

@@ -2,7 +2,7 @@
 //!
 //! Who comes first is open, so the readers' results are one of two, and only sums over all invocations are one.
 
-use fulgurite_driver_core::LaunchOptions;
+use fulgurite_hal::LaunchOptions;
 use fulgurite_ir::SyncScope;
 use fulgurite_spec::Type;
 

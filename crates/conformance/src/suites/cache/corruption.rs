@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_pipeline_cache::{
     CacheOptions, Digest, DiskOptions, DiskPipelineCache, Durability, Entry, HEADER_BYTES, Made, PayloadKind,
     PipelineCache, PipelineCacheMissReason,

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_pipeline_cache::{
     CacheError, DiskOptions, DiskPipelineCache, Durability, Entry, HEADER_BYTES, Lookup, PayloadKind,
 };

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_pipeline_cache::{
     CacheOptions, Digest, DiskOptions, DiskPipelineCache, Durability, Lookup, Made, PayloadKind,
     PipelineCache, Storage,

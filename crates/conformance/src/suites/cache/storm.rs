@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_pipeline_cache::{
     CacheError, CacheOptions, Digest, DiskOptions, DiskPipelineCache, Lookup, PayloadKind, PipelineCache,
 };

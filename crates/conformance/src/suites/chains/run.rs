@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use fulgurite_driver_core::{Backend, CachePolicy, CompileOptions, Error, LaunchOptions};
+use fulgurite_hal::{Backend, CachePolicy, CompileOptions, Error, LaunchOptions};
 use fulgurite_ir::{text, verify};
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::eval::float::FloatFormat;
@@ -17,7 +17,7 @@ use super::data::Data;
 use super::evaluate::{Device, evaluate};
 use super::program::{Column, INVOCATIONS, Output, Program};
 use super::write::{Digests, Stores, Written, digest, write};
-use crate::harness::launch_on;
+use crate::harness::{compile_on, launch_on};
 use crate::validate::validate;
 
 /// Bytes of stack of each thread: evaluation and some drivers' compilers recurse on nested control flow.
@@ -288,7 +288,7 @@ fn launch(backend: &dyn Backend, written: &Written) -> Result<Vec<Vec<u8>>, Stop
     validate(&kernel).map_err(Stop::Invalid)?;
     // Tens of thousands of kernels that nobody runs again.
     let options = CompileOptions::default().cache(CachePolicy::Off);
-    let executable = backend.compile(Arc::new(kernel), &options)?;
+    let executable = compile_on(backend, Arc::new(kernel), &options)?;
     let options = LaunchOptions::workgroups([1, 1, 1]).timeout(TIMEOUT);
     Ok(launch_on(backend, &executable, &written.buffers, &written.params, &options)?)
 }

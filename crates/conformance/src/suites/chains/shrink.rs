@@ -1,6 +1,6 @@
 //! Smaller kernels that show the same fault.
 
-use fulgurite_driver_core::Backend;
+use fulgurite_hal::Backend;
 use fulgurite_spec::{Op, Type};
 
 use super::evaluate::Device;

@@ -1,6 +1,6 @@
 //! `workgroup_broadcast` of every type, from invocations that are there and that are not, in loops.
 
-use fulgurite_driver_core::LaunchOptions;
+use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Lanes, ScalarType, Type};
 

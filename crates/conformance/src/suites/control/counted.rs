@@ -1,6 +1,6 @@
 //! `for` over every integer type: steps of both signs and of the greatest size, from and to the ends of the type.
 
-use fulgurite_driver_core::LaunchOptions;
+use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::eval;
 use fulgurite_spec::{Literal, Op, ScalarType, Type};
 

@@ -1,6 +1,6 @@
 //! Large and linear launches: more workgroups than a device takes at once are one grid to the kernel.
 
-use fulgurite_driver_core::{Binding, Error, Launch, LaunchOptions};
+use fulgurite_hal::{Binding, Error, Launch, LaunchOptions};
 use fulgurite_spec::{Code, Lanes, Type};
 
 use crate::harness::Harness;

@@ -1,6 +1,6 @@
 //! `trap`: the launch returns the code and who gave it; launches after it know nothing of it.
 
-use fulgurite_driver_core::{DeviceError, Error, LaunchOptions};
+use fulgurite_hal::{DeviceError, Error, LaunchOptions};
 use fulgurite_spec::Type;
 
 use crate::harness::Harness;

@@ -1,6 +1,6 @@
 //! What is done to each component: arithmetic, choice, filling and conversion.
 
-use fulgurite_driver_core::LaunchOptions;
+use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::{Op, ScalarType, Type};
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fulgurite_driver_core::{Executable, LaunchOptions};
+use fulgurite_hal::{Executable, LaunchOptions};
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::{MatrixLayout, MatrixScope, Type};
 

@@ -1,6 +1,6 @@
 //! `coop.mul_add`: once on each tile, and carried by a loop over many.
 
-use fulgurite_driver_core::LaunchOptions;
+use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::device::MatrixShapes;
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{MatrixLayout, ScalarType, Type};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use fulgurite_driver_core::{Arg, Call, DeviceError, Error, LaunchOptions, Pending};
+use fulgurite_driver_core::{Arg, Call, Pending};
+use fulgurite_hal::{DeviceError, Error, LaunchOptions};
 use fulgurite_spec::Code;
 
 use super::{

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use fulgurite_driver_core::{CacheOutcome, CompileOptions, Error, LaunchOptions, MANIFEST_SCHEMA};
+use fulgurite_driver_core::MANIFEST_SCHEMA;
+use fulgurite_hal::{CompileOptions, Error, LaunchOptions};
+use fulgurite_spec::cache::CacheOutcome;
 
 use super::{JOIN, MAP, STEP, TRAP, compile, kernel, map, to_words, word};
 use crate::suites::bytes;

@@ -4,9 +4,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fulgurite_driver_core::{
-    Backend, CachePolicy, Call, CompileOptions, Device, DeviceBuffer, Error, Executable, Launch,
-    LaunchOptions, LaunchReport, MathMode, OptimizationLevel, Recorder, TargetProfile, Work,
+use fulgurite_driver_core::{Call, Device, Recorder};
+use fulgurite_hal::{
+    Backend, CachePolicy, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchOptions,
+    LaunchReport, MathMode, OptimizationLevel, TargetProfile, Work,
 };
 use fulgurite_ir::{Grid, VerifiedKernel};
 use fulgurite_spec::Code;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fulgurite_driver_core::{Binding, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions};
+use fulgurite_hal::{Binding, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions};
 use fulgurite_spec::Type;
 
 use super::elements;

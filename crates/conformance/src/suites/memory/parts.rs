@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fulgurite_driver_core::{Binding, Error, Launch, LaunchOptions};
+use fulgurite_hal::{Binding, Error, Launch, LaunchOptions};
 use fulgurite_spec::{Code, Type};
 
 use super::{element, elements};
@@ -80,7 +80,7 @@ fn refused(
     harness: &mut Harness<'_>,
     group: &str,
     ty: Type,
-    executable: &Arc<dyn fulgurite_driver_core::Executable>,
+    executable: &Arc<dyn fulgurite_hal::Executable>,
 ) {
     let size = u64::from(ty.size());
     let mut refusals = vec![([0, 2 * size], Code::BufferOverlap), ([size, 0], Code::BufferOverlap)];

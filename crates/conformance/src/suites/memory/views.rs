@@ -2,7 +2,7 @@
 //!
 //! The expectations work on bytes: what a store through one type leaves is what a load through another finds.
 
-use fulgurite_driver_core::LaunchOptions;
+use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::{Lanes, ScalarType, Type};
 
 use super::{element, launch_with};

@@ -1,6 +1,6 @@
 //! 64-bit indices, `large` buffers and `uninit` shared arrays.
 
-use fulgurite_driver_core::LaunchOptions;
+use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::{Lanes, ScalarType, Type};
 
 use super::{element, elements, launch_with, through_array};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use fulgurite_autotune::{
     AutotuneKey, AutotuneStore, CandidateRow, DeviceKey, MAX_FILE_BYTES, StoreOptions, Table, TuneVerdict,
 };
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_spec::Code;
 
 use super::unexpected;

@@ -7,7 +7,8 @@ use std::thread::{self, ThreadId};
 
 use fulgurite_autotune::{Argument, Family, Mismatch, Numbers, Plan, Slot, Summary, Trial, Work};
 use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
-use fulgurite_driver_core::{CompileOptions, Device, Error, LaunchOptions};
+use fulgurite_driver_core::Device;
+use fulgurite_hal::{CompileOptions, Error, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{Read, Write};
 use fulgurite_spec::Literal;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fulgurite_autotune::{AutotuneStore, DeviceKey, StoreOptions};
-use fulgurite_driver_core::Error;
+use fulgurite_hal::Error;
 use fulgurite_spec::Code;
 
 use super::damage::{key_of, row};

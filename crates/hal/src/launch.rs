@@ -1,4 +1,4 @@
-//! The checks that every launch passes before a backend sees it.
+//! A launch, and the checks that it passes before a backend receives it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::binding::Binding;
 use crate::error::Error;
 use crate::options::{GridSize, LaunchOptions};
 
-/// A launch that fits its kernel and its device: made only by [`Launch::check`].
+/// A launch that fits its kernel and its device. Only [`Launch::check`] makes one.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// Of the kernel that it was checked for.
+    /// Digest of the kernel that the launch was checked against.
     kernel: Digest,
     grid: Grid,
     buffers: Vec<Binding>,
@@ -37,8 +37,8 @@ impl Launch {
     /// types' components.
     ///
     /// # Errors
-    /// `FG0501`, `FG0503`–`FG0505`, `FG0507`, `FG0508` for arguments that do not fit, `FG0403` and `FG0405` over the
-    /// device's limits.
+    /// `FG0501`, `FG0503`–`FG0505`, `FG0507` and `FG0508` for arguments that do not fit; `FG0403` and `FG0405` for arguments
+    /// over the device's limits.
     pub fn check(
         kernel: &VerifiedKernel,
         limits: &Limits,
@@ -82,8 +82,9 @@ impl Launch {
         Ok(Self { kernel, grid, buffers, lengths, params, timeout, label, is_timed })
     }
 
-    /// Refuses the launch of another kernel than `kernel`: what makes guards needless was not checked for this one. Each
-    /// [`Executable`](crate::Executable) asks before it relies on anything that was checked.
+    /// Refuses to launch a kernel other than the one that was checked: `kernel` may have no bounds checks
+    /// because of conditions that were not checked for it. Each [`Executable`](crate::Executable) calls this before it relies
+    /// on the checks.
     ///
     /// # Errors
     /// `FG0513`.
@@ -96,14 +97,14 @@ impl Launch {
         Err(Error::invalid(Code::ForeignLaunch, message))
     }
 
-    /// Workgroups along x, y and z, perhaps more than the device takes at once: see [`parts`](Self::parts). Any of them may be
-    /// zero.
+    /// Returns the workgroups along x, y and z. They may exceed the device's largest grid, see [`parts`](Self::parts), and any
+    /// of them may be zero.
     pub fn grid(&self) -> Grid {
         self.grid
     }
 
-    /// The grid in parts of at most `most` workgroups along each axis and `total` in all: the first workgroup of each part, and
-    /// how many it has along each axis.
+    /// Splits the grid into parts of at most `most` workgroups along each axis and `total` in all. Each item is the first
+    /// workgroup of a part and the part's size along each axis.
     pub fn parts(&self, most: Grid, total: u32) -> impl Iterator<Item = (Grid, Grid)> + use<> {
         let mut left = total.max(1);
         let mut size = [1; 3];
@@ -120,37 +121,37 @@ impl Launch {
         })
     }
 
-    /// The buffers, in binding order.
+    /// Returns the buffers, in binding order.
     pub fn buffers(&self) -> &[Binding] {
         &self.buffers
     }
 
-    /// The number of whole elements of each buffer.
+    /// Returns the number of elements of each buffer.
     pub fn lengths(&self) -> &[u64] {
         &self.lengths
     }
 
-    /// Parameter values, in order.
+    /// Returns the parameter values, in order of declaration.
     pub fn params(&self) -> &[Components] {
         &self.params
     }
 
-    /// When to stop it.
+    /// Returns the time after which the launch is stopped.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Whether its time on the device is to be measured.
+    /// Returns whether the time on the device is to be measured.
     pub fn is_timed(&self) -> bool {
         self.is_timed
     }
 
-    /// What it is called.
+    /// Returns the label for traces and debugging tools.
     pub fn label(&self) -> &Arc<str> {
         &self.label
     }
 
-    /// Whether there is nothing to run.
+    /// Returns whether there is nothing to run.
     pub fn is_empty(&self) -> bool {
         self.grid.contains(&0)
     }
@@ -194,7 +195,7 @@ fn element_counts(kernel: &VerifiedKernel, limits: &Limits, buffers: &[Binding])
     Ok(lengths)
 }
 
-/// A part of a buffer begins where the elements of every type begin that the kernel finds in it.
+/// Checks that a range begins at a multiple of the size of every type that the kernel accesses it as.
 fn check_alignment(
     kernel: &VerifiedKernel,
     declared: &BufferDecl,
@@ -270,8 +271,8 @@ fn grid(kernel: &VerifiedKernel, lengths: &[u64], options: &LaunchOptions) -> Re
     Ok(grid)
 }
 
-/// How many invocations along x a launch has that states no grid: one for each element of the first buffer that is written. That
-/// is right for kernels that do the same to each element, so what does not look like one of these must state a grid.
+/// The invocations along x of a launch that states no grid: one for each element of the first buffer that is written. That is
+/// right for element-wise kernels; the launch of any other kernel must state a grid.
 fn default_count(kernel: &VerifiedKernel, lengths: &[u64]) -> Result<u64, Error> {
     let bad = |message: String| Error::invalid(Code::BadGrid, format!("kernel `{}` {message}", kernel.name));
     let [x, y, z] = kernel.workgroup;

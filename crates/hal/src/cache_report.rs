@@ -1,40 +1,40 @@
-//! What a backend says of the cache of compiled kernels that it keeps, and what was removed from it.
+//! Reports of a backend's cache of compiled kernels: its state, and the result of an invalidation.
 
 use fulgurite_spec::cache::{CacheAudit, PipelineCacheMissReason};
 use fulgurite_spec::{Code, Diagnostic, Location};
 
-/// What a backend's cache did since the backend was opened. The default is that of a backend that keeps none.
+/// Activity of a backend's cache since the backend was opened. The default is the report of a backend without a cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheReport {
     /// Where compiled kernels are kept for later processes, for people; `None` if they are not.
     pub kept_in: Option<String>,
-    /// Whether the driver's own binaries are kept, too: not known before the first compile, and `Some(false)` for a driver
-    /// that gives none.
+    /// Whether the driver's own binaries are kept as well: not known before the first compile, and `Some(false)` for a driver
+    /// that provides none.
     pub keeps_binaries: Option<bool>,
     /// Kernels that were lowered.
     pub lowered: u64,
     /// Pipelines that the driver compiled.
     pub driver_compiles: u64,
-    /// Lookups that found what they looked for, in any tier.
+    /// Lookups that hit, in any tier.
     pub hits: u64,
-    /// Lookups that did not, by reason.
+    /// Lookups that missed, by reason.
     pub misses: Vec<(PipelineCacheMissReason, u64)>,
-    /// Lookups of which nobody can say.
+    /// Lookups whose outcome is unknown.
     pub unknown: u64,
-    /// How well it served. Added by the engine.
+    /// The audit, which the engine adds.
     pub audit: CacheAudit,
-    /// What the cache had to say without being asked; `FG1009` if the audit is alarming.
+    /// Notices of the cache; among them `FG1009` if the audit is alarming.
     pub notices: Vec<Diagnostic>,
 }
 
 impl CacheReport {
-    /// How well the cache served, by a threshold in basis points: see [`CacheAudit::new`].
+    /// Audits the lookups against a threshold in basis points: see [`CacheAudit::new`].
     pub fn audit(&self, threshold: u32) -> CacheAudit {
         CacheAudit::new(self.hits, self.misses.iter().copied(), self.unknown, threshold)
     }
 
-    /// The report with its audit, and with the alarm among the notices if there is one.
+    /// Returns the report with its audit, and with an alarm among the notices if the audit is alarming.
     #[must_use]
     pub fn audited(mut self, threshold: u32) -> Self {
         self.audit = self.audit(threshold);
@@ -59,24 +59,26 @@ impl CacheReport {
     }
 }
 
-/// What invalidating a kernel removed. What is in use stays with whoever has it.
+/// The result of invalidating a kernel. Executables in use stay valid.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Invalidated {
-    /// Executables that the device does not give any more, one for each set of options.
+    /// Executables that the device forgot, one for each set of options.
     pub executables: usize,
-    /// Entries that are no longer kept for later processes.
+    /// Entries removed from storage.
     pub removed: usize,
-    /// Entries that this process no longer has in memory.
+    /// Entries removed from this process's memory.
     pub forgotten: usize,
-    /// Entries that a read-only layer, as a pack, has and so may serve again.
+    /// Entries of read-only layers, such as packs, which may serve them again.
     pub layered: usize,
-    /// What could not be removed, and why.
+    /// Entries that could not be removed, and why.
     pub failed: Vec<Diagnostic>,
 }
 
 impl Invalidated {
-    pub(crate) fn add(&mut self, other: Self) {
+    /// Adds the counts and failures of `other`.
+    #[doc(hidden)]
+    pub fn add(&mut self, other: Self) {
         self.executables += other.executables;
         self.removed += other.removed;
         self.forgotten += other.forgotten;

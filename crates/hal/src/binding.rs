@@ -1,4 +1,4 @@
-//! Parts of device buffers, which are what launches bind and what copies and fills reach.
+//! Ranges of device buffers, as launches bind and copies and fills use them.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,20 +18,20 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// All of a buffer.
+    /// Returns the whole of a buffer.
     pub fn whole(buffer: &Arc<dyn DeviceBuffer>) -> Self {
         Self { buffer: Arc::clone(buffer), offset: 0, bytes: buffer.bytes() }
     }
 
-    /// Each of several buffers, all of it.
+    /// Returns the whole of each buffer.
     pub fn each(buffers: &[Arc<dyn DeviceBuffer>]) -> Vec<Self> {
         buffers.iter().map(Self::whole).collect()
     }
 
-    /// `bytes` bytes of this range from its byte `offset` on.
+    /// Returns the `bytes` bytes of this range from its byte `offset`.
     ///
     /// # Errors
-    /// `FG0503` if it does not have them.
+    /// `FG0503` if they are not within the range.
     pub fn part(&self, offset: u64, bytes: u64) -> Result<Self, Error> {
         let end = offset.checked_add(bytes).filter(|end| *end <= self.bytes);
         if end.is_none() {
@@ -41,30 +41,46 @@ impl Binding {
         Ok(Self { buffer: Arc::clone(&self.buffer), offset: self.offset + offset, bytes })
     }
 
-    /// The buffer.
+    /// Returns the buffer.
     pub fn buffer(&self) -> &Arc<dyn DeviceBuffer> {
         &self.buffer
     }
 
-    /// Where the range begins in the buffer, in bytes.
+    /// Returns where the range begins in the buffer, in bytes.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The size of the range in bytes.
+    /// Returns the size of the range in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The bytes of the buffer that it is.
+    /// Returns the range as offsets into the buffer.
     pub fn range(&self) -> Range<u64> {
         self.offset..self.offset + self.bytes
     }
 
-    /// Whether it has a byte in common with another.
+    /// Returns whether both ranges have a byte of one buffer in common.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (a, b) = (self.range(), other.range());
         Arc::ptr_eq(&self.buffer, &other.buffer) && a.start.max(b.start) < a.end.min(b.end)
+    }
+
+    /// Refuses a copy of this range to `to` if the sizes differ or the ranges overlap.
+    ///
+    /// # Errors
+    /// `FG0503`, `FG0504`.
+    pub fn check_copy_to(&self, to: &Self) -> Result<(), Error> {
+        if self.bytes != to.bytes {
+            let message = format!("a copy of {} bytes to {}", self.bytes, to.bytes);
+            return Err(Error::invalid(Code::BufferSize, message));
+        }
+        if self.overlaps(to) {
+            let message = format!("a copy of {self:?} to {to:?}, the same one");
+            return Err(Error::invalid(Code::BufferOverlap, message));
+        }
+        Ok(())
     }
 }
 
@@ -75,11 +91,11 @@ impl fmt::Debug for Binding {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
-    /// Memory of that size which nobody touches. It has a size in Rust, too, so that no two are in one place.
-    pub(crate) struct Nowhere(pub(crate) u64);
+    /// A buffer of a stated size that nobody touches. It is not zero-sized in Rust, so that no two share an address.
+    struct Nowhere(u64);
 
     impl DeviceBuffer for Nowhere {
         fn bytes(&self) -> u64 {

@@ -10,25 +10,24 @@ use fulgurite_spec::Code;
 use fulgurite_spec::cache::{CacheOrigin, CacheOutcome};
 use fulgurite_spec::device::DeviceSnapshot;
 
-use crate::buffer::check_pattern;
 use crate::cache_report::{CacheReport, Invalidated};
 use crate::error::Error;
-use crate::graph::{GraphStep, Recording};
 use crate::launch::Launch;
 use crate::options::CompileOptions;
+use crate::steps::{GraphStep, Recording};
 
-/// Bytes that go through the host at once where a device cannot copy by itself.
+/// The size of the host's staging chunk where a device cannot copy by itself.
 const CHUNK: usize = 1 << 20;
 
 /// A device that compiles and runs verified kernels.
 ///
-/// Implementations may live anywhere: register one with [`Registry::register`](crate::Registry::register).
+/// Implementations may live in any crate; a [`Registration`](crate::Registration) makes one known to a registry.
 /// New methods will always have defaults.
 pub trait Backend: Send + Sync {
-    /// What is known of the device. Its `backend` field is the backend's id.
+    /// Returns the facts of the device. Its `backend` field is the backend's id.
     fn snapshot(&self) -> &DeviceSnapshot;
 
-    /// A buffer of `bytes` bytes, all zero.
+    /// Allocates a buffer of `bytes` bytes, all zero.
     ///
     /// # Errors
     /// [`DeviceError::OutOfMemory`](crate::DeviceError::OutOfMemory), or
@@ -37,19 +36,23 @@ pub trait Backend: Send + Sync {
 
     /// Compiles `kernel`.
     ///
+    /// The caller has compared what the kernel needs with the [snapshot](Self::snapshot), by [`Error::check_needs`]; the
+    /// engine does it for every kernel. A backend need not.
+    ///
     /// # Errors
-    /// [`Error::Unsupported`] if the device lacks what the kernel needs, [`Error::Device`] if the driver fails.
+    /// [`Error::Unsupported`] for what the backend lacks and its snapshot cannot state, [`Error::Device`] if the driver
+    /// fails.
     fn compile(
         &self,
         kernel: Arc<VerifiedKernel>,
         options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error>;
 
-    /// The id that the executable of `kernel` would have, without asking a driver to compile it: a driver may crash on it.
-    /// Default: `None`, of a backend that knows it only when it has compiled.
+    /// Returns the id that the executable of `kernel` would have, without asking a driver to compile it: a driver may crash
+    /// on it. The default is `None`, for a backend that knows the id only after it has compiled.
     ///
     /// # Errors
-    /// As [`compile`](Self::compile), for what is known before the driver is asked.
+    /// As [`compile`](Self::compile), for errors that are known before the driver is asked.
     fn executable_id(
         &self,
         kernel: &Arc<VerifiedKernel>,
@@ -59,40 +62,41 @@ pub trait Backend: Send + Sync {
         Ok(None)
     }
 
-    /// A form of a graph's steps that the device replays as a whole: `None` from a backend that has none. Then the steps
-    /// are done one by one.
+    /// Records a graph's steps in a form that the device replays as a whole. The default is `None`, for a backend without
+    /// recordings: the steps then run one by one.
     ///
     /// # Errors
-    /// What the driver says.
+    /// An error of the driver.
     fn record(&self, steps: &[GraphStep]) -> Result<Option<Box<dyn Recording>>, Error> {
         let _ = steps;
         Ok(None)
     }
 
-    /// What a layer that checks how the backend uses its device has complained of so far; `None` if there is no such layer, or it
-    /// was not asked for. Default: none.
+    /// Returns the messages so far of a layer that validates the backend's own use of its device; `None`, the default, if
+    /// there is no such layer or it was not asked for.
     fn complaints(&self) -> Option<Vec<String>> {
         None
     }
 
-    /// What its cache of compiled kernels did so far. Default: it keeps none. The engine adds the audit.
+    /// Reports on the backend's cache of compiled kernels. The default is the report of a backend without one. The engine
+    /// adds the audit.
     fn cache_report(&self) -> CacheReport {
         CacheReport::default()
     }
 
-    /// Makes durable what its cache of compiled kernels keeps for later processes. Default: it keeps nothing.
+    /// Makes the cache's entries for later processes durable. The default does nothing.
     ///
     /// # Errors
-    /// `FG1007` if some of it cannot be made durable.
+    /// `FG1007` if some entry cannot be made durable.
     fn flush(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    /// Removes what its cache keeps of `kernel`, in memory and for later processes, with what was made from that. Default:
-    /// it keeps nothing.
+    /// Removes the cache's entries of `kernel`, in memory and for later processes, and everything made from them. The
+    /// default does nothing.
     ///
     /// # Errors
-    /// `FG1001` or `FG1003` if the cache may not be written. What is wrong with one entry is in the answer.
+    /// `FG1001` or `FG1003` if the cache may not be written. A failure of one entry is part of the result.
     fn invalidate(&self, kernel: &VerifiedKernel) -> Result<Invalidated, Error> {
         let _ = kernel;
         Ok(Invalidated::default())
@@ -103,22 +107,22 @@ pub trait Backend: Send + Sync {
 ///
 /// Reads and writes are ordered after every launch that was made before them.
 pub trait DeviceBuffer: Any + Send + Sync {
-    /// Its size.
+    /// Returns the size in bytes.
     fn bytes(&self) -> u64;
 
-    /// Copies `data` to byte `offset` on.
+    /// Copies `data` to the bytes from `offset`.
     ///
     /// # Errors
     /// `FG0503` if it does not fit, or a device error.
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error>;
 
-    /// Copies bytes from `offset` on into `out`.
+    /// Copies the bytes from `offset` into `out`.
     ///
     /// # Errors
-    /// `FG0503` if the buffer does not hold that much, or a device error.
+    /// `FG0503` if the buffer does not hold as many, or a device error.
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error>;
 
-    /// Repeats `pattern` over the bytes `range`.
+    /// Fills the bytes `range` with `pattern`.
     ///
     /// # Errors
     /// As [`write`](Self::write), and `FG0503` unless the range is a whole number of patterns: see [`check_fill`].
@@ -126,11 +130,11 @@ pub trait DeviceBuffer: Any + Send + Sync {
         fill_by_writing(self, range, pattern)
     }
 
-    /// Copies the bytes `from` of `source`, a buffer of the same device, to byte `offset` on.
+    /// Copies the bytes `from` of `source`, a buffer of the same device, to the bytes from `offset`.
     ///
     /// # Errors
-    /// As [`write`](Self::write), `FG0503` for a range that is not within its buffer, and `FG0504` if both have bytes in
-    /// common: see [`check_copy`].
+    /// As [`write`](Self::write), `FG0503` for a range that is not within its buffer, and `FG0504` if both
+    /// ranges overlap: see [`check_copy`].
     fn copy(&self, offset: u64, source: &dyn DeviceBuffer, from: Range<u64>) -> Result<(), Error> {
         check_copy(self, offset, source, &from)?;
         let mut chunk = vec![0; CHUNK.min((from.end - from.start) as usize)];
@@ -146,7 +150,7 @@ pub trait DeviceBuffer: Any + Send + Sync {
     }
 }
 
-/// Refuses a fill that is not of a whole number of patterns within the buffer.
+/// Refuses a fill that is not within the buffer or not a whole number of patterns.
 ///
 /// # Errors
 /// `FG0503`.
@@ -159,7 +163,7 @@ pub fn check_fill(
     check_pattern(range.end - range.start, pattern)
 }
 
-/// Refuses a copy of bytes that either buffer does not have, or of bytes onto themselves.
+/// Refuses a copy outside either buffer, or between overlapping ranges of one.
 ///
 /// # Errors
 /// `FG0503`, `FG0504`.
@@ -180,6 +184,18 @@ pub fn check_copy(
     Ok(())
 }
 
+/// Refuses a fill of `bytes` bytes that is not a whole number of patterns.
+///
+/// # Errors
+/// `FG0503`.
+pub fn check_pattern(bytes: u64, pattern: &[u8]) -> Result<(), Error> {
+    if !pattern.is_empty() && bytes.is_multiple_of(pattern.len() as u64) {
+        return Ok(());
+    }
+    let message = format!("{bytes} bytes are no whole number of patterns of {} bytes", pattern.len());
+    Err(Error::invalid(Code::BufferSize, message))
+}
+
 fn check_within(bytes: u64, range: &Range<u64>) -> Result<(), Error> {
     if range.start <= range.end && range.end <= bytes {
         return Ok(());
@@ -188,7 +204,8 @@ fn check_within(bytes: u64, range: &Range<u64>) -> Result<(), Error> {
     Err(Error::invalid(Code::BufferSize, message))
 }
 
-/// What [`DeviceBuffer::fill`] does by itself: for backends that have something better for some patterns only.
+/// Fills by writes from the host, as the default of [`DeviceBuffer::fill`] does: for backends that can fill faster with some
+/// patterns only.
 ///
 /// # Errors
 /// As [`DeviceBuffer::write`].
@@ -210,24 +227,24 @@ pub fn fill_by_writing(
 
 /// A compiled kernel of one backend.
 pub trait Executable: Any + Send + Sync {
-    /// The kernel that was compiled.
+    /// Returns the kernel that was compiled.
     fn kernel(&self) -> &Arc<VerifiedKernel>;
 
-    /// Starts with the backend's id and a colon, and is unique to what was compiled.
+    /// Returns the id: it starts with the backend's id and a colon, and is unique to what was compiled.
     fn id(&self) -> &str;
 
-    /// A digest of what the kernel was lowered to and of how that is compiled, in hexadecimal: equal where both are. Default:
-    /// none, of a backend that lowers nothing.
+    /// Returns a digest of the lowered kernel and of how it is compiled, in hexadecimal: equal where both are. The default is
+    /// `None`, for a backend that lowers nothing.
     fn artifact_digest(&self) -> Option<String> {
         None
     }
 
-    /// Where it came from when it was compiled. Default: no cache was asked.
+    /// Returns where the executable came from when it was compiled. The default says that no cache was asked.
     fn cache_outcome(&self) -> CacheOutcome {
         CacheOutcome::None
     }
 
-    /// The same with what else is known of it. Default: the outcome alone.
+    /// Returns the outcome with further details. The default has the outcome alone.
     fn cache_origin(&self) -> CacheOrigin {
         CacheOrigin::new(self.cache_outcome())
     }
@@ -235,15 +252,15 @@ pub trait Executable: Any + Send + Sync {
     /// Runs the kernel and waits for it.
     ///
     /// The launch was checked against the kernel and the limits of the backend's snapshot; buffers of another
-    /// backend are an error here. Of several threads' launches and copies that use one buffer, one comes after the other if
-    /// any writes it.
+    /// backend are an error here. Launches and copies from several threads that use one buffer run one after the other if any
+    /// of them writes it.
     ///
     /// # Errors
     /// [`Error::Device`] or `FG0506`. After an error the written buffers' contents are unspecified.
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error>;
 
-    /// Begins the kernel and does not wait for it, behind all that was begun or done on the device before: `None` from
-    /// a backend whose device has no queue. Then [`launch`](Self::launch) is called in its turn.
+    /// Submits the kernel to the device's queue, behind all earlier work, without waiting for it. The default is `None`, for
+    /// a device without a queue: [`launch`](Self::launch) is then called in its turn.
     ///
     /// # Errors
     /// As [`launch`](Self::launch).
@@ -253,28 +270,29 @@ pub trait Executable: Any + Send + Sync {
     }
 }
 
-/// A launch that a device's queue has. It ends without anyone's help; dropped unfinished, it is waited for.
+/// A launch in a device's queue. It ends by itself; dropping it waits for the end.
 pub trait Work: Send {
-    /// Waits for the end, no longer than the launch's timeout allows.
+    /// Waits for the end, at most as long as the launch's timeout allows.
     ///
     /// # Errors
     /// As [`Executable::launch`].
     fn finish(self: Box<Self>) -> Result<LaunchReport, Error>;
 }
 
-/// A backend that runs kernels as they are, without a compile step. [`interpret`] makes a [`Backend`] of it, whose
-/// executables call it once for each launch.
+/// A backend without a compile step. [`interpret`] makes a [`Backend`] of it, whose executables call it once for each
+/// launch.
 pub trait Interpreter: Send + Sync + 'static {
-    /// As [`Backend::snapshot`].
+    /// Returns the facts of the device: see [`Backend::snapshot`].
     fn snapshot(&self) -> &DeviceSnapshot;
 
-    /// As [`Backend::allocate`].
+    /// Allocates a buffer: see [`Backend::allocate`].
     ///
     /// # Errors
     /// As [`Backend::allocate`].
     fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error>;
 
-    /// Whether it runs `kernel`. What the snapshot lacks is refused before.
+    /// Refuses a kernel that the interpreter cannot run. Kernels that need what the snapshot lacks do not reach it: see
+    /// [`Backend::compile`].
     ///
     /// # Errors
     /// [`Error::Unsupported`].
@@ -290,7 +308,7 @@ pub trait Interpreter: Send + Sync + 'static {
     fn dispatch(&self, kernel: &Arc<VerifiedKernel>, launch: &Launch) -> Result<LaunchReport, Error>;
 }
 
-/// The backend that `interpreter` is.
+/// Returns `interpreter` as a backend.
 pub fn interpret(interpreter: impl Interpreter) -> Arc<dyn Backend> {
     Arc::new(Interpreted(Arc::new(interpreter)))
 }
@@ -326,7 +344,6 @@ impl<I: Interpreter> Backend for Interpreted<I> {
 
 impl<I: Interpreter> Interpreted<I> {
     fn id(&self, kernel: &VerifiedKernel) -> Result<String, Error> {
-        Error::check_needs(kernel, self.0.snapshot())?;
         self.0.admit(kernel)?;
         Ok(format!("{}:{}", self.0.snapshot().backend, kernel.digest()))
     }
@@ -352,21 +369,21 @@ impl<I: Interpreter> Executable for OneCall<I> {
     }
 }
 
-/// What a launch did.
+/// The report of a launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LaunchReport {
-    /// Time on the device, where the launch was to be timed and the backend can.
+    /// Time on the device, if the launch asked for it and the backend can measure it.
     pub device_time: Option<Duration>,
 }
 
 impl LaunchReport {
-    /// A report that gives the time on the device.
+    /// Returns a report with the time on the device.
     pub fn timed(device_time: Duration) -> Self {
         Self { device_time: Some(device_time) }
     }
 
-    /// The time on the device.
+    /// Returns the time on the device.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if it was not measured.

@@ -1,4 +1,4 @@
-//! Whether a device has the cooperative matrices that a kernel uses. Asks no device: it reads the snapshot.
+//! The check of a kernel's cooperative matrices against those that a device's snapshot lists.
 
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{InstKind, Kernel};
@@ -7,15 +7,15 @@ use fulgurite_spec::{MatrixRole, Type};
 
 use crate::error::Error;
 
-/// Most shapes that an error lists.
+/// The most shapes that an error lists.
 const MAX_SHOWN: usize = 8;
 
-/// Refuses a kernel with a product or a matrix that is none of those that `device` lists.
+/// Refuses a kernel with a product or a matrix that `device` does not list.
 pub(crate) fn check(kernel: &Kernel, device: &DeviceSnapshot) -> Result<(), Error> {
     let listed = match &device.matrices {
         Matrices::Any => return Ok(()),
         Matrices::Listed(listed) => listed.as_slice(),
-        // A device that has none lacks the capability, which was looked at before.
+        // A device without matrices lacks the capability, which is checked first.
         _ => &[],
     };
     let mut any = false;
@@ -50,7 +50,7 @@ fn unsupported(needs: String, listed: &[MatrixShapes]) -> Error {
     Error::unsupported(needs, format!("(M x N x K, components of a, b and acc) {have}"))
 }
 
-/// The product that a `coop.mul_add` is.
+/// The shapes of a `coop.mul_add`.
 fn product(a: Type, b: Type, c: Type) -> Option<MatrixShapes> {
     let (left, sum) = (a.matrix?, c.matrix?);
     Some(MatrixShapes {
@@ -64,7 +64,7 @@ fn product(a: Type, b: Type, c: Type) -> Option<MatrixShapes> {
     })
 }
 
-/// Whether a matrix of type `ty` takes part in a product.
+/// Returns whether a matrix of type `ty` is an operand or the result of such a product.
 fn has(shapes: &MatrixShapes, ty: Type) -> bool {
     let Some(matrix) = ty.matrix else { return false };
     let (rows, cols, scalar) = match matrix.role {

@@ -9,25 +9,25 @@ use fulgurite_ir::wire::WireError;
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{Code, Diagnostic, Diagnostics, Location};
 
-/// What went wrong. `Debug` is as full as `Display`, so that `fn main() -> Result<(), Error>` shows code, place and help.
+/// An error of compiling or running. `Debug` prints what `Display` does, so that `fn main() -> Result<(), Error>` shows code, place and help.
 #[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The caller's kernel, arguments or choice; every problem found.
+    /// The caller's kernel, arguments or choice is invalid; holds every problem found.
     #[error("{0}")]
     Invalid(Diagnostics),
-    /// The device lacks something. The only kind that routing may act on.
+    /// The device lacks a feature or a limit. The only kind that routing may act on.
     #[error("error[{code}]: {0}\n  help: {help}", code = Code::Unsupported, help = Code::Unsupported.explanation())]
     Unsupported(Unsupported),
-    /// A backend that could not start.
+    /// A backend could not start.
     #[error("error[{}]: backend `{backend}` is not available: {reason}\n  help: {}", Code::BackendUnavailable, Code::BackendUnavailable.explanation())]
     Unavailable {
         /// The backend's id.
         backend: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The device, while compiling or running.
+    /// The device failed while compiling or running.
     #[error("error[{code}]: {0}\n  help: {help}", code = .0.code(), help = .0.code().explanation())]
     Device(DeviceError),
     /// A bug of Fulgurite.
@@ -41,30 +41,30 @@ impl fmt::Debug for Error {
     }
 }
 
-/// What a kernel or launch needs and what the device has.
+/// A need of a kernel or launch that the device does not meet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("needs {needs}, the device has {have}")]
 pub struct Unsupported {
-    /// What is needed: a capability, or a limit with its value.
+    /// The need: a capability, or a limit with its value.
     pub needs: String,
-    /// What there is.
+    /// The corresponding facts of the device.
     pub have: String,
 }
 
-/// What a device did.
+/// A failure of a device.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
     /// An allocation failed.
     #[error("out of device memory: {bytes} bytes")]
     OutOfMemory {
-        /// How much was asked for.
+        /// The size asked for.
         bytes: u64,
     },
     /// A launch did not end in time and was stopped.
     #[error("the launch did not end within {0:?}")]
     Timeout(Duration),
-    /// The driver ended a loop that was still to go on.
+    /// The driver ended a loop whose condition still held.
     #[error(
         "the driver ended a loop of invocation {invocation} after {limit} iterations, although its condition still held"
     )]
@@ -77,7 +77,7 @@ pub enum DeviceError {
     /// The kernel executed `trap`.
     #[error("invocation {invocation} trapped with code {code}")]
     Trap {
-        /// The code that the kernel gave first.
+        /// The code of the first trap.
         code: u32,
         /// Flattened global invocation index, modulo 2³².
         invocation: u32,
@@ -85,24 +85,24 @@ pub enum DeviceError {
     /// The launch ended, but an output of it could not be copied to the host.
     #[error("output {output} could not be read back: {source}")]
     ReadBack {
-        /// Which of the call's outputs, from 0.
+        /// Index of the output among the call's outputs.
         output: usize,
-        /// What the device said.
+        /// The error of the read.
         source: Box<Error>,
     },
-    /// The device is gone.
+    /// The device was lost.
     #[error("the device was lost during {0}")]
     Lost(&'static str),
-    /// Earlier processes ended while the driver compiled this kernel, so it is not asked for now.
+    /// Earlier processes ended while the driver compiled this kernel, so the driver is not asked to.
     #[error("{0}")]
     Banned(String),
-    /// The driver took too long to compile a kernel, and was left to it.
+    /// The driver took too long to compile a kernel. Its thread was abandoned.
     #[error("the driver had not compiled the kernel after {0:?}")]
     CompileTimeout(Duration),
-    /// A driver call failed otherwise.
+    /// A driver call failed for another reason.
     #[error("{call} failed: {result}")]
     Call {
-        /// The call.
+        /// The name of the call.
         call: &'static str,
         /// Its result, as the driver's API names it.
         result: String,
@@ -110,7 +110,7 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
-    /// The diagnostic code.
+    /// Returns the diagnostic code.
     pub const fn code(&self) -> Code {
         match self {
             Self::OutOfMemory { .. } => Code::OutOfMemory,
@@ -127,23 +127,25 @@ impl DeviceError {
 }
 
 impl Error {
-    /// An invalid-input error with one diagnostic that has no place in a source.
+    /// Returns an invalid-input error with one diagnostic that has no location in a source.
     pub fn invalid(code: Code, message: impl Into<String>) -> Self {
         Self::Invalid(Diagnostic::new(code, Location::Unknown, message).into())
     }
 
-    /// An unsupported error.
+    /// Returns an unsupported error.
     pub fn unsupported(needs: impl Into<String>, have: impl Into<String>) -> Self {
         Self::Unsupported(Unsupported { needs: needs.into(), have: have.into() })
     }
 
-    /// That the backend `backend` could not start.
+    /// Returns the error of a backend that could not start.
     pub fn unavailable(backend: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Unavailable { backend: backend.into(), reason: reason.into() }
     }
 
-    /// Refuses a kernel that needs what `device` lacks, capabilities or matrices of some shape: every backend's first
-    /// step of compiling.
+    /// Refuses a kernel that needs what `device` lacks: capabilities, or matrices of some shape.
+    ///
+    /// The engine checks every kernel once, before it asks a backend to compile it. Callers that use a backend without the
+    /// engine check first.
     ///
     /// # Errors
     /// [`Error::Unsupported`], naming the capabilities or the shape.
@@ -160,7 +162,7 @@ impl Error {
         }
     }
 
-    /// Refuses a buffer of more bytes than `device` has at most: the first step of every [`Backend::allocate`].
+    /// Refuses a buffer larger than the limit of `device`: the first step of every [`Backend::allocate`].
     ///
     /// # Errors
     /// [`Error::Unsupported`], naming the limit.
@@ -177,7 +179,7 @@ impl Error {
         Ok(())
     }
 
-    /// The diagnostic code; of several diagnostics, the first's.
+    /// Returns the diagnostic code; of several diagnostics, the first one's.
     pub fn code(&self) -> Code {
         match self {
             Self::Invalid(all) => all.all().first().map_or(Code::Internal, |d| d.code),

@@ -7,35 +7,35 @@ use std::time::Duration;
 use fulgurite_ir::Grid;
 use serde::{Deserialize, Serialize};
 
-/// How exact float ops must be of which the kernel says nothing.
+/// The precision of float ops for which the kernel states none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MathMode {
-    /// As the op table says.
+    /// As the op table states.
     Strict,
-    /// As if each said `[fast]`: contraction, reassociation and approximation are allowed.
+    /// As if each op were `[fast]`: contraction, reassociation and approximation are allowed.
     Fast,
 }
 
-/// How much is done to make a kernel fast.
+/// The amount of optimization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OptimizationLevel {
-    /// Nothing: every guard and poll stays, and a driver is asked not to optimize. For finding out what went wrong.
+    /// None: every guard and poll stays, and a driver is asked not to optimize. For debugging.
     None,
-    /// All that there is.
+    /// Every optimization.
     Full,
 }
 
-/// Which device a kernel is lowered for.
+/// The device that a kernel is lowered for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TargetProfile {
-    /// The one that it is compiled on.
+    /// The device that compiles it.
     Device,
-    /// Every device: no optional capability is used, and a kernel that needs one is refused. What is lowered is the same on
-    /// all devices of like quirks, so that one entry of a cache or pack serves them all. Subnormal results may be flushed,
-    /// also on a device that keeps them if asked to.
+    /// Every device: no optional capability is used, and a kernel that needs one is refused. The lowered kernel is the same on
+    /// all devices with the same quirks, so that one entry of a cache or pack serves them all. Subnormal results may be
+    /// flushed, even on a device that can keep them.
     Least,
 }
 
@@ -43,15 +43,15 @@ pub enum TargetProfile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CachePolicy {
-    /// It is asked, and what is compiled is kept.
+    /// Reads the cache, and adds what is compiled.
     Use,
-    /// It is asked, and left as it is.
+    /// Reads the cache, and does not change it.
     ReadOnly,
-    /// It is not asked.
+    /// Bypasses the cache.
     Off,
 }
 
-/// What the values of an option are called where they are kept as text.
+/// Names of the values of options, for text files.
 macro_rules! names {
     ($($option:ident { $($value:ident $name:literal)* })*) => {
         $(
@@ -84,28 +84,28 @@ names! {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct CompileOptions {
-    /// Keep the names of values in the compiled form. Default: no.
+    /// Whether the compiled form keeps the names of values. Default: no.
     pub debug_names: Option<bool>,
-    /// The workgroup's size instead of the kernel's. What the kernel computes with its own size must allow it.
+    /// A workgroup size that replaces the kernel's. The kernel must be correct at that size.
     pub workgroup: Option<[u32; 3]>,
-    /// The subgroup's size that the kernel counts on: a device with another one is refused. Default: any.
+    /// The subgroup size that the kernel relies on: a device with another size is refused. Default: any.
     pub subgroup_size: Option<u32>,
-    /// How exact float ops must be. Default: [`MathMode::Strict`].
+    /// The precision of float ops. Default: [`MathMode::Strict`].
     pub math: Option<MathMode>,
-    /// How much is done to make it fast. Default: [`OptimizationLevel::Full`].
+    /// The amount of optimization. Default: [`OptimizationLevel::Full`].
     pub optimization: Option<OptimizationLevel>,
-    /// Which device it is lowered for. Default: [`TargetProfile::Device`].
+    /// The device that the kernel is lowered for. Default: [`TargetProfile::Device`].
     pub profile: Option<TargetProfile>,
     /// The largest error of any float op that is accepted, in units in the last place (ULP) of the true value: a kernel
-    /// with an op whose bound is larger, or is not in ULP, is refused. 0 accepts what is correctly rounded alone. Default:
-    /// whatever the op table says.
+    /// with an op whose bound is larger, or is not in ULP, is refused. 0 accepts only correctly rounded ops. Default:
+    /// the bounds of the op table.
     pub float_budget: Option<u32>,
     /// How the cache of compiled kernels is used, by backends that keep one. Default: [`CachePolicy::Use`].
     pub cache: Option<CachePolicy>,
 }
 
 impl CompileOptions {
-    /// These options, with each field that `over` sets replaced.
+    /// Returns these options with each field that `over` states replaced.
     #[must_use]
     pub fn merged(&self, over: &Self) -> Self {
         Self {
@@ -120,8 +120,9 @@ impl CompileOptions {
         }
     }
 
-    /// Each option that is stated, by name.
-    pub(crate) fn stated(&self) -> Vec<(String, String)> {
+    /// Returns the stated options by name, for manifests.
+    #[doc(hidden)]
+    pub fn stated(&self) -> Vec<(String, String)> {
         let workgroup = self.workgroup.map(|[x, y, z]| format!("{x}, {y}, {z}"));
         [
             ("debug_names", self.debug_names.map(|keep| keep.to_string())),
@@ -138,11 +139,12 @@ impl CompileOptions {
         .collect()
     }
 
-    /// The options that [`stated`](Self::stated) gave.
+    /// Parses the options that [`stated`](Self::stated) returned.
     ///
     /// # Errors
-    /// The first that this version does not know.
-    pub(crate) fn of_stated(stated: &[(String, String)]) -> Result<Self, &(String, String)> {
+    /// The first option that this version does not know.
+    #[doc(hidden)]
+    pub fn of_stated(stated: &[(String, String)]) -> Result<Self, &(String, String)> {
         let mut options = Self::default();
         for option in stated {
             options.state(&option.0, &option.1).ok_or(option)?;
@@ -183,21 +185,21 @@ impl CompileOptions {
         self
     }
 
-    /// Says how exact float ops must be.
+    /// Sets the precision of float ops.
     #[must_use]
     pub fn math(mut self, mode: MathMode) -> Self {
         self.math = Some(mode);
         self
     }
 
-    /// Says how much is done to make it fast.
+    /// Sets the amount of optimization.
     #[must_use]
     pub fn optimization(mut self, level: OptimizationLevel) -> Self {
         self.optimization = Some(level);
         self
     }
 
-    /// Says which device it is lowered for.
+    /// Sets the device that the kernel is lowered for.
     #[must_use]
     pub fn profile(mut self, profile: TargetProfile) -> Self {
         self.profile = Some(profile);
@@ -211,14 +213,14 @@ impl CompileOptions {
         self
     }
 
-    /// Says how the cache of compiled kernels is used.
+    /// Sets how the cache of compiled kernels is used.
     #[must_use]
     pub fn cache(mut self, policy: CachePolicy) -> Self {
         self.cache = Some(policy);
         self
     }
 
-    /// Keeps names in the compiled form, or not.
+    /// Sets whether the compiled form keeps the names of values.
     #[must_use]
     pub fn debug_names(mut self, keep: bool) -> Self {
         self.debug_names = Some(keep);
@@ -226,7 +228,7 @@ impl CompileOptions {
     }
 }
 
-/// How much of a grid to launch.
+/// The size of a launch's grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GridSize {
@@ -240,7 +242,7 @@ pub enum GridSize {
 }
 
 impl GridSize {
-    /// The grid in workgroups of size `workgroup`.
+    /// Returns the grid in workgroups of size `workgroup`.
     pub fn workgroups(self, workgroup: [u32; 3]) -> Grid {
         match self {
             Self::Workgroups(grid) => grid,
@@ -263,14 +265,14 @@ pub struct LaunchOptions {
     /// A kernel whose workgroup is not one-dimensional, or that reads a buffer with more elements than that and has no `require`
     /// of its length, has no default.
     pub grid: Option<GridSize>,
-    /// When to stop a launch that does not end. Default: [`LaunchOptions::DEFAULT_TIMEOUT`].
+    /// The time after which the launch is stopped. Default: [`LaunchOptions::DEFAULT_TIMEOUT`].
     pub timeout: Option<Duration>,
-    /// What the launch is called in traces and in the driver's debugging tools. Default: the kernel's name.
+    /// The label in traces and in the driver's debugging tools. Default: the kernel's name.
     pub label: Option<Arc<str>>,
-    /// Whether to measure the time on the device, which costs a little on some. Default: no; backends for which it costs
-    /// nothing measure it anyway.
+    /// Whether to measure the time on the device, which is not free on some devices. Default: no; backends for which it is
+    /// free measure it anyway.
     pub timed: Option<bool>,
-    /// The most bytes that the outputs of one call may have together. Default: no limit.
+    /// The limit on the total size of one call's outputs, in bytes. Default: none.
     pub max_output_bytes: Option<u64>,
 }
 
@@ -278,43 +280,43 @@ impl LaunchOptions {
     /// The timeout of a launch that states none.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-    /// A grid of `grid` workgroups.
+    /// Returns options with a grid of `grid` workgroups.
     pub fn workgroups(grid: Grid) -> Self {
         Self { grid: Some(GridSize::Workgroups(grid)), ..Self::default() }
     }
 
-    /// A grid of at least `count` invocations along each axis, rounded up to whole workgroups.
+    /// Returns options with a grid of at least `count` invocations along each axis, rounded up to whole workgroups.
     pub fn invocations(count: [u32; 3]) -> Self {
         Self { grid: Some(GridSize::Invocations(count)), ..Self::default() }
     }
 
-    /// At least `count` invocations along x, at most 2³², whatever the device's largest grid.
+    /// Returns options with at least `count` invocations along x, at most 2³², regardless of the device's largest grid.
     pub fn linear(count: u64) -> Self {
         Self { grid: Some(GridSize::Linear(count)), ..Self::default() }
     }
 
-    /// Stops the launch if it takes longer.
+    /// Sets the time after which the launch is stopped.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Calls the launch `label`.
+    /// Sets the label.
     #[must_use]
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// Measures the time on the device, or not.
+    /// Sets whether to measure the time on the device.
     #[must_use]
     pub fn timed(mut self, timed: bool) -> Self {
         self.timed = Some(timed);
         self
     }
 
-    /// Refuses a call whose outputs have more bytes together.
+    /// Sets the limit on the total size of one call's outputs, in bytes.
     #[must_use]
     pub fn max_output_bytes(mut self, bytes: u64) -> Self {
         self.max_output_bytes = Some(bytes);

@@ -1,4 +1,4 @@
-//! What whoever opens a backend asks of it, whichever it is.
+//! Options of opening a backend, the same for all backends and extensible by each.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use fulgurite_ir::VerifiedKernel;
 
-/// Options of opening backends. Each backend takes what concerns it and leaves the rest.
+/// Options of opening backends. Each backend ignores those that do not concern it.
 ///
 /// ```
-/// use fulgurite_driver_core::OpenOptions;
+/// use fulgurite_hal::OpenOptions;
 ///
 /// #[derive(Debug, PartialEq)]
 /// struct OfMine(u32);
@@ -23,43 +23,44 @@ use fulgurite_ir::VerifiedKernel;
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct OpenOptions {
-    /// Where compiled kernels are kept for later processes. Default: the backend's own choice.
+    /// The directory of compiled kernels for later processes. Default: the backend's choice.
     pub cache_directory: Option<PathBuf>,
-    /// Kernels that are compiled as soon as the backend is open: what is kept of them may be read while its device is made.
+    /// Kernels that will be compiled as soon as the backend is open: their cache entries may be read while the device is
+    /// created.
     pub prefetch: Vec<Arc<VerifiedKernel>>,
     /// Options that only some backends know, by type.
     extras: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
 impl OpenOptions {
-    /// Options that ask for nothing.
+    /// Returns options that state nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Keeps compiled kernels in `directory`.
+    /// Sets the directory of compiled kernels.
     #[must_use]
     pub fn cache_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.cache_directory = Some(directory.into());
         self
     }
 
-    /// Names kernels that are compiled as soon as the backend is open.
+    /// Adds kernels that will be compiled as soon as the backend is open.
     #[must_use]
     pub fn prefetch(mut self, kernels: impl IntoIterator<Item = Arc<VerifiedKernel>>) -> Self {
         self.prefetch.extend(kernels);
         self
     }
 
-    /// Adds options that only some backends know, in place of those of the same type. A backend's documentation says which
-    /// types it looks for.
+    /// Adds options that only some backends know, replacing those of the same type. A backend's documentation says which types
+    /// it looks for.
     #[must_use]
     pub fn with<T: Any + Send + Sync>(mut self, extra: T) -> Self {
         self.extras.insert(TypeId::of::<T>(), Arc::new(extra));
         self
     }
 
-    /// The options of type `T`, if there are any.
+    /// Returns the options of type `T`, if there are any.
     pub fn get<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.extras.get(&TypeId::of::<T>()).and_then(|extra| extra.downcast_ref())
     }
