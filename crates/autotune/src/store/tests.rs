@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
-use fulgurite_storage::Meddled;
+use fulgurite_storage::FaultInjectingStorage;
 
 use super::*;
 use crate::record::TuneVerdict;
@@ -332,11 +332,11 @@ fn what_cannot_be_put_aside_stays() {
     let path = file(folder.path());
     let bad = "[[record]]\nbucket = 1\n";
     fs::write(&path, fs::read_to_string(&path).unwrap() + bad).unwrap();
-    let meddled = Meddled::new(|what, _| match what {
+    let faulty = FaultInjectingStorage::new(|what, _| match what {
         "append" => Err(std::io::Error::from(ErrorKind::StorageFull)),
         _ => Ok(()),
     });
-    let store = AutotuneStore::open(folder.path(), StoreOptions::default().storage(Arc::new(meddled)));
+    let store = AutotuneStore::open(folder.path(), StoreOptions::default().storage(Arc::new(faulty)));
     assert_eq!(store.prune(&PruneOptions::default()).unwrap().rejected, 1);
     assert!(fs::read_to_string(&path).unwrap().contains(bad));
     assert_eq!(open(folder.path()).prune(&PruneOptions::default()).unwrap().rejected, 1);
@@ -442,7 +442,7 @@ fn what_comes_after_the_highest_generation_can_be_read_again() {
 fn without_locks_each_process_writes_a_file_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let locks = |kind| {
-        Meddled::new(move |what, _| match what {
+        FaultInjectingStorage::new(move |what, _| match what {
             "try_lock" => Err(std::io::Error::from(kind)),
             _ => Ok(()),
         })
@@ -468,7 +468,7 @@ fn who_saves_keeps_nobody_waiting() {
     let (asked, answered) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let (at, until) = (Arc::clone(&asked), Arc::clone(&answered));
     let count = AtomicUsize::new(0);
-    let meddled = Meddled::new(move |what, path| {
+    let faulty = FaultInjectingStorage::new(move |what, path| {
         let is_first = what == "try_lock"
             && path.extension().is_some_and(|extension| extension == "lock")
             && count.fetch_add(1, Ordering::Relaxed) == 0;
@@ -478,7 +478,7 @@ fn who_saves_keeps_nobody_waiting() {
         }
         Ok(())
     });
-    let options = StoreOptions::default().storage(Arc::new(meddled)).lock_deadline(Duration::from_secs(10));
+    let options = StoreOptions::default().storage(Arc::new(faulty)).lock_deadline(Duration::from_secs(10));
     let store = AutotuneStore::open(folder.path(), options);
     let (a, b) = (key("1", "a"), key("1", "b"));
     store.insert(&a, [("gpu:1".to_owned(), row(5.0))]);
@@ -509,13 +509,13 @@ fn whatever_fails_the_old_file_or_the_new_is_there() {
         saved(folder.path(), "a", "gpu:1", 5.0);
         let count = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&count);
-        let meddled = Meddled::new(move |what, _| {
+        let faulty = FaultInjectingStorage::new(move |what, _| {
             match what == fails && counted.fetch_add(1, Ordering::Relaxed) == 0 {
                 true => Err(std::io::Error::from(ErrorKind::StorageFull)),
                 false => Ok(()),
             }
         });
-        let store = AutotuneStore::open(folder.path(), StoreOptions::default().storage(Arc::new(meddled)));
+        let store = AutotuneStore::open(folder.path(), StoreOptions::default().storage(Arc::new(faulty)));
         store.insert(&key("1", "b"), [("gpu:1".to_owned(), row(1.0))]);
         assert_eq!(store.save().map_err(|error| error.code()), Err(Code::TuningNotKept), "{fails}");
         assert_eq!(count.load(Ordering::Relaxed), 1, "{fails}");

@@ -1,6 +1,6 @@
 //! Marks of processes that end in tests.
 
-use fulgurite_storage::{FileSystem, Meddled};
+use fulgurite_storage::{FaultInjectingStorage, FileSystem};
 
 use super::*;
 
@@ -119,7 +119,7 @@ fn one_death_counts_once_even_where_its_mark_stays() {
     let folder = tempfile::tempdir().unwrap();
     let (root, blob) = (folder.path(), Digest::of(b"blob"));
     die_with(root, Danger::Compile, blob);
-    let sticky = Meddled::new(|what, _| match what {
+    let sticky = FaultInjectingStorage::new(|what, _| match what {
         "remove" => Err(std::io::ErrorKind::PermissionDenied.into()),
         _ => Ok(()),
     });
@@ -168,7 +168,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// As if `by` had passed since.
 fn later(root: &Path, by: Duration) -> Marks {
-    Marks::open(Arc::new(Meddled::new(|_, _| Ok(())).later(by)), root)
+    Marks::open(Arc::new(FaultInjectingStorage::new(|_, _| Ok(())).later(by)), root)
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_machine_that_went_down_is_no_evidence() {
     let (root, program) = (folder.path(), Digest::of(b"program"));
     for boot in [Some(7), None] {
         die_with(root, Danger::Compile, program);
-        let next = Marks::open(Arc::new(Meddled::new(|_, _| Ok(())).boot(boot)), root);
+        let next = Marks::open(Arc::new(FaultInjectingStorage::new(|_, _| Ok(())).boot(boot)), root);
         let counts = FileSystem.boot() == boot;
         assert_eq!(next.suspects(), (0, usize::from(counts)));
     }

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
-use fulgurite_storage::{FileSystem, Meddled, Storage as _};
+use fulgurite_storage::{FaultInjectingStorage, FileSystem, Storage as _};
 
 use super::super::{DiskOptions, Lookup};
 use super::*;
@@ -20,11 +20,11 @@ fn open(root: &Path) -> DiskPipelineCache {
     DiskPipelineCache::open(root, DiskOptions::default()).unwrap()
 }
 
-fn meddled(
+fn faulty(
     root: &Path,
-    meddler: impl Fn(&str, &Path) -> io::Result<()> + Send + Sync + 'static,
+    hook: impl Fn(&str, &Path) -> io::Result<()> + Send + Sync + 'static,
 ) -> DiskPipelineCache {
-    let options = DiskOptions::default().storage(Arc::new(Meddled::new(meddler)));
+    let options = DiskOptions::default().storage(Arc::new(FaultInjectingStorage::new(hook)));
     DiskPipelineCache::open(root, options).unwrap()
 }
 
@@ -45,7 +45,7 @@ fn what_replaces_an_entry_that_came_in_meanwhile_is_synced_before_it_does() {
     let folder = tempfile::tempdir().unwrap();
     let (root, calls) = (folder.path().to_owned(), Arc::new(Mutex::new(Vec::new())));
     let (other, log) = (open(&root), Arc::clone(&calls));
-    let cache = meddled(&root, move |what, _| {
+    let cache = faulty(&root, move |what, _| {
         // After it was looked for and not found.
         if what == "create" {
             assert!(other.write(&entry("theirs"), Durability::Immediate).is_ok());
@@ -69,7 +69,7 @@ fn what_is_there_already_is_made_durable_all_the_same() {
     first.write(&entry("a"), Durability::OnFlush).unwrap();
     let syncs = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&syncs);
-    let cache = meddled(folder.path(), move |what, _| {
+    let cache = faulty(folder.path(), move |what, _| {
         count.fetch_add(usize::from(what == "sync"), Ordering::SeqCst);
         Ok(())
     });
@@ -87,7 +87,7 @@ fn an_entry_that_cannot_be_synced_is_dropped_and_said() {
     for durability in [Durability::OnFlush, Durability::Immediate] {
         for fails in ["sync", "sync_dir"] {
             let folder = tempfile::tempdir().unwrap();
-            let cache = meddled(folder.path(), move |what, _| match what == fails {
+            let cache = faulty(folder.path(), move |what, _| match what == fails {
                 true => Err(failed()),
                 false => Ok(()),
             });
@@ -108,7 +108,7 @@ fn a_failed_sync_does_not_take_what_replaced_the_entry_since() {
         let (other, fails) = (open(&root), AtomicBool::new(true));
         let target = other.path_for(&entry("").identity);
         let shard = target.parent().unwrap().to_owned();
-        let cache = meddled(&root, move |what, path| {
+        let cache = faulty(&root, move |what, path| {
             let is_due = match durability {
                 Durability::OnFlush => what == "sync" && path == target,
                 Durability::Immediate => what == "sync_dir" && path == shard,
@@ -131,7 +131,7 @@ fn a_second_flush_does_not_say_that_all_is_durable_before_the_first_is_through()
     let (begun, begins) = mpsc::channel();
     let (go_on, may_go_on) = mpsc::channel();
     let may_go_on = Mutex::new(may_go_on);
-    let cache = meddled(folder.path(), move |what, _| {
+    let cache = faulty(folder.path(), move |what, _| {
         if what == "sync" {
             begun.send(()).map_err(io::Error::other)?;
             may_go_on.lock().unwrap().recv().map_err(io::Error::other)?;
@@ -155,7 +155,7 @@ fn a_second_flush_does_not_say_that_all_is_durable_before_the_first_is_through()
 fn a_removal_that_cannot_be_made_durable_is_said_of_what_others_removed_too() {
     let folder = tempfile::tempdir().unwrap();
     open(folder.path()).write(&entry("a"), Durability::Immediate).unwrap();
-    let cache = meddled(folder.path(), |what, _| match what {
+    let cache = faulty(folder.path(), |what, _| match what {
         "sync_dir" => Err(failed()),
         _ => Ok(()),
     });
@@ -183,7 +183,7 @@ fn a_flush_syncs_files_at_once_and_each_shard_once_behind_them() {
     let (calls, syncing) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
     let (log, now) = (Arc::clone(&calls), Arc::clone(&syncing));
     // The first file that is synced is held up until as many more are at it as there are threads.
-    let storage = Meddled::new(move |what, path: &Path| {
+    let storage = FaultInjectingStorage::new(move |what, path: &Path| {
         if what == "sync" {
             now.fetch_add(1, Ordering::SeqCst);
             let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
@@ -220,10 +220,11 @@ fn a_flush_on_several_threads_drops_what_fails_and_keeps_the_rest() {
     let root = folder.path().to_owned();
     let bad: BTreeSet<PathBuf> =
         (0..3).map(|number| open(&root).path_for(&numbered(number).identity)).collect();
-    let storage = Meddled::new(move |what, path: &Path| match what == "sync" && bad.contains(path) {
-        true => Err(failed()),
-        false => Ok(()),
-    });
+    let storage =
+        FaultInjectingStorage::new(move |what, path: &Path| match what == "sync" && bad.contains(path) {
+            true => Err(failed()),
+            false => Ok(()),
+        });
     let options = DiskOptions::default().storage(Arc::new(storage.concurrent_syncs(8)));
     let cache = DiskPipelineCache::open(&root, options).unwrap();
     for number in 0..50 {
@@ -248,7 +249,7 @@ fn flushing_many_entries_takes_less_time_on_several_threads() {
         // On the disk that this was built on: folders for temporary files are often in memory.
         let program = std::env::current_exe().unwrap();
         let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
-        let storage = Meddled::new(|_, _| Ok(())).concurrent_syncs(threads);
+        let storage = FaultInjectingStorage::new(|_, _| Ok(())).concurrent_syncs(threads);
         let options = DiskOptions::default().storage(Arc::new(storage));
         let cache = DiskPipelineCache::open(folder.path(), options).unwrap();
         for number in 0..entries {
