@@ -165,7 +165,7 @@ fn read_buffer_may_be_bound_twice() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "launches from several threads are what is tested")]
+#[expect(clippy::disallowed_methods, reason = "this test launches from several threads")]
 fn concurrent_launches_do_not_deadlock() {
     let add = kernel(
         "1, 1, 1",

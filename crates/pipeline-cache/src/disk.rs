@@ -205,8 +205,8 @@ impl DiskPipelineCache {
     /// folder's metadata.
     ///
     /// # Errors
-    /// `FG1001` if the folder cannot be created, or is not trusted: it is not a folder, is owned by a user other than
-    /// this one and the system, or is writable by others.
+    /// `FG1001` if `root` is not absolute, or the folder cannot be created, or it is not trusted: it is a symbolic link or a
+    /// file, is owned by a user other than this one and the system, or is writable by others.
     pub fn open(root: &Path, options: DiskOptions) -> Result<Self, CacheError> {
         Self::open_with_notices(root, options, Arc::default())
     }

@@ -7,7 +7,7 @@ use super::*;
 
 fn run_file(name: &str) -> String {
     let path = format!("{}/../ir/filetests/run/{name}.fg", env!("CARGO_MANIFEST_DIR"));
-    #[expect(clippy::disallowed_methods, reason = "the test is a file")]
+    #[expect(clippy::disallowed_methods, reason = "the test reads a run file")]
     std::fs::read_to_string(path).unwrap()
 }
 

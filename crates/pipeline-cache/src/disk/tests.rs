@@ -37,7 +37,7 @@ fn hit(cache: &DiskPipelineCache, entry: &Entry) -> bool {
 
 fn why(cache: &DiskPipelineCache, entry: &Entry) -> Reason {
     match cache.read(&entry.identity) {
-        Lookup::Hit(_) => panic!("it is there"),
+        Lookup::Hit(_) => panic!("unexpected hit"),
         Lookup::Miss(reason) => reason,
     }
 }
@@ -277,7 +277,7 @@ fn undamaged_replacement_is_not_quarantined() {
     // As if this process had read a damaged entry that another has replaced since.
     cache.put_aside(&good.identity, &cache.path_for(&good.identity));
     assert!(hit(&cache, &good));
-    assert!(!cache.evict(&good.identity.digest(), SystemTime::UNIX_EPOCH), "it was used since");
+    assert!(!cache.evict(&good.identity.digest(), SystemTime::UNIX_EPOCH), "it was used after that time");
     assert!(hit(&cache, &good));
 }
 
