@@ -208,9 +208,9 @@ impl<'a> Search<'a> {
     /// progress.
     fn halve(&mut self) -> Result<(), Error> {
         const BATCH: usize = 24;
-        const PATIENCE: usize = 3;
+        const MAX_FRUITLESS: usize = 3;
         let mut fruitless = 0;
-        while fruitless < PATIENCE && (self.tried == 0 || !self.is_late()) && self.left() > 0 {
+        while fruitless < MAX_FRUITLESS && (self.tried == 0 || !self.is_late()) && self.left() > 0 {
             let mut untried = self.untried();
             if untried.is_empty() {
                 break;
@@ -233,7 +233,7 @@ impl<'a> Search<'a> {
             };
             fruitless = if better { 0 } else { fruitless + 1 };
         }
-        self.has_ended = fruitless == PATIENCE && !self.is_late();
+        self.has_ended = fruitless == MAX_FRUITLESS && !self.is_late();
         Ok(())
     }
 
