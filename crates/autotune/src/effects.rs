@@ -1,12 +1,12 @@
-//! What times of some candidates say of others: each value of each field makes a kernel so many times as fast or slow, whatever the
-//! other fields are. That is wrong wherever fields depend on each other, and yet tells which of those not tried are worth it.
+//! Predicting times from those of other candidates. The model assumes that each value of each field scales the time by
+//! a constant factor. This is wrong where fields interact, but good enough to rank untried candidates.
 
 use std::collections::BTreeMap;
 
-/// A value of a field, as text.
+/// A field and its value, as text.
 type Value = (String, String);
 
-/// How the logarithm of a time depends on a configuration.
+/// A model of the logarithm of the time as a function of the configuration.
 pub(crate) struct Effects {
     mean: f64,
     of: BTreeMap<Value, f64>,
@@ -17,9 +17,10 @@ fn values(config: &toml::Table) -> Vec<Value> {
 }
 
 impl Effects {
-    /// The effects that fit configurations and their times, which are positive, in the least squares; `None` of none. Fitted one
-    /// field after the other, and again, since each is of what the others leave (Hastie and Tibshirani, "Generalized additive
-    /// models", 1986: backfitting). Each is the mean as if it had once more been seen to have none: what was seen once says little.
+    /// Fits the effects to configurations and their positive times by least squares; `None` without samples. Fields are
+    /// fitted in turn, repeatedly, each to the residuals of the others (backfitting: Hastie and Tibshirani,
+    /// "Generalized additive models", 1986). Each effect is shrunk by one additional observation of zero, because a
+    /// single sample is weak evidence.
     pub(crate) fn fit(samples: &[(&toml::Table, f64)]) -> Option<Self> {
         const SWEEPS: usize = 4;
         let samples: Vec<_> = samples.iter().map(|(config, time)| (values(config), time.ln())).collect();
@@ -44,7 +45,7 @@ impl Effects {
         self.mean + config.iter().filter_map(|value| self.of.get(value)).sum::<f64>()
     }
 
-    /// The logarithm of the time that a configuration should have. A value that was never seen has no effect.
+    /// Predicts the logarithm of a configuration's time. Unseen values have no effect.
     pub(crate) fn predict(&self, config: &toml::Table) -> f64 {
         self.sum(&values(config))
     }
@@ -59,10 +60,10 @@ mod tests {
     }
 
     #[test]
-    fn the_fastest_is_found_where_nothing_like_it_was_timed() {
+    fn fastest_is_predicted_from_separate_fields() {
         let time =
             |tile: i64, padding: i64| (1.0 + (tile - 3).abs() as f64) * if padding == 1 { 1.0 } else { 1.5 };
-        // Tiles without padding, and padding with the slowest tile: not both at once.
+        // Tiles are timed without padding, and padding with the slowest tile only.
         let known: Vec<_> = (0..8).map(|tile| (tile, 0)).chain([(7, 1), (7, 2)]).collect();
         let known: Vec<_> = known.into_iter().map(|(t, p)| (config(t, p), time(t, p))).collect();
         let samples: Vec<_> = known.iter().map(|(config, time)| (config, *time)).collect();
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn of_nothing_nothing_is_known_and_what_was_never_seen_has_no_effect() {
+    fn empty_samples_give_no_model_and_unseen_values_no_effect() {
         assert!(Effects::fit(&[]).is_none());
         let one = config(1, 0);
         let effects = Effects::fit(&[(&one, 8.0)]).unwrap();

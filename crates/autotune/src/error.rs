@@ -1,4 +1,4 @@
-//! What is said of records that cannot be kept or used as asked.
+//! Errors and notices of the store.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,46 +6,46 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fulgurite_hal::Error;
 use fulgurite_spec::{Code, Diagnostic, Location};
 
-/// What went wrong with a store of records.
+/// An error of the store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The system failed.
+    /// An I/O operation failed.
     #[error("cannot {what} {}: {reason}", path.display())]
     Io {
-        /// What was to be done.
+        /// The operation, as a verb.
         what: &'static str,
-        /// With what.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error message.
         reason: String,
     },
-    /// A file is left as it is, and nothing is kept of what it is for.
-    #[error("{} is left alone: {reason}", path.display())]
+    /// A file was left unchanged, and its records are not saved.
+    #[error("{} was left unchanged: {reason}", path.display())]
     LeftAlone {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// A record is of no use.
-    #[error("a record of {} is of no use: {reason}", path.display())]
+    /// A record is invalid.
+    #[error("invalid record in {}: {reason}", path.display())]
     Rejected {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The folder cannot be trusted or used.
+    /// The folder is not usable or not trusted.
     #[error("{} cannot be used: {reason}", path.display())]
     Refused {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The store is open for reading only.
-    #[error("the tuning records are open for reading only")]
+    /// The store is read-only.
+    #[error("the tuning records are read-only")]
     ReadOnly,
 }
 
@@ -54,7 +54,7 @@ impl StoreError {
         Self::Io { what, path: path.to_owned(), reason: error.to_string() }
     }
 
-    /// Its code.
+    /// Returns the diagnostic code.
     pub fn code(&self) -> Code {
         match self {
             Self::Io { .. } | Self::Refused { .. } | Self::ReadOnly => Code::TuningNotKept,
@@ -63,7 +63,7 @@ impl StoreError {
         }
     }
 
-    /// It as a diagnostic.
+    /// Returns the error as a diagnostic.
     pub fn diagnostic(&self) -> Diagnostic {
         Diagnostic::new(self.code(), Location::Unknown, self.to_string())
     }
@@ -75,12 +75,12 @@ impl From<StoreError> for Error {
     }
 }
 
-/// What is to be said, each once.
+/// Distinct warnings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notices(Arc<Mutex<Vec<Diagnostic>>>);
 
 impl Notices {
-    /// Most that are kept: one bad file can have a thousand bad records.
+    /// Maximum number of warnings; one bad file can have a thousand bad records.
     const MOST: usize = 100;
 
     pub(crate) fn say(&self, diagnostic: Diagnostic) {

@@ -1,4 +1,4 @@
-//! What a family of kernels is: its configurations for a device and a problem, and the launches of each.
+//! Families of kernels: the configurations for a device and a problem, and the launches of each.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,158 +12,160 @@ use fulgurite_spec::eval::Components;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Kernels that compute the same in different ways, of which the fastest is looked for.
+/// A set of kernels that compute the same result in different ways, searched for the fastest.
 ///
-/// All of it is pure: what a device can do is in its snapshot.
+/// All methods are pure; the capabilities of a device come from its snapshot.
 pub trait Family: Send + Sync + 'static {
-    /// One way to compute it: numbers, flags and names, as a record keeps them.
+    /// A configuration: numbers, flags and names, as stored in records.
     type Config: Serialize + DeserializeOwned + Clone + PartialEq + fmt::Debug + Send + Sync + 'static;
-    /// What is to be computed: sizes. As text, it is what `--problem` takes.
+    /// The sizes of a problem. Its text form is the argument of `--problem`.
     type Problem: Clone + fmt::Display + FromStr<Err = String> + Send + Sync + 'static;
 
-    /// The arguments, as types of the builder: `(Read<f32>, Write<f32>)`, in the order of
+    /// Types of the arguments in the builder, such as `(Read<f32>, Write<f32>)`, in the order of
     /// [`arguments`](Self::arguments).
     type Arguments: 'static;
 
-    /// Its name: lower case and `_`.
+    /// Returns the name of the family, in lower case and `_`.
     fn id(&self) -> &'static str;
 
-    /// The version of what its configurations mean: what was measured of another one is of no use.
+    /// Returns the version of the configurations' meaning. Records of other versions are not used.
     fn version(&self) -> u32;
 
-    /// The problems that share a record with `problem`: equal text for those. Default: only itself.
+    /// Returns the bucket of `problem`; problems with equal buckets share a record. The default is one bucket per
+    /// problem.
     fn bucket(&self, problem: &Self::Problem) -> String {
         problem.to_string()
     }
 
-    /// Every configuration that is valid for `problem` within the limits of `device`: what cannot run is left out before
-    /// anything is compiled. Empty if none is.
+    /// Returns all configurations valid for `problem` within the limits of `device`, so that none fails for lack of
+    /// resources; empty if there are none.
     fn space(&self, device: &DeviceSnapshot, problem: &Self::Problem) -> Vec<Self::Config>;
 
-    /// Which problems have a configuration on a device that has what it takes, if not all have: said where
-    /// [`space`](Self::space) is empty.
+    /// Describes the problems that the family supports on a capable device, if not all; used in the error for an empty
+    /// [`space`](Self::space).
     fn takes(&self) -> &'static str {
         ""
     }
 
-    /// The configuration that is used untuned. Valid wherever [`space`](Self::space) is not empty.
+    /// Returns the configuration used without tuning. It must be valid wherever [`space`](Self::space) is not empty.
     fn heuristic(&self, device: &DeviceSnapshot, problem: &Self::Problem) -> Self::Config;
 
-    /// What a configuration launches.
+    /// Returns the launches of a configuration.
     ///
     /// # Errors
-    /// What the builder or the verifier says of the kernel: a bug of the family.
+    /// Errors of the builder or the verifier, which are bugs of the family.
     fn plan(&self, config: &Self::Config, problem: &Self::Problem) -> Result<Plan, Error>;
 
-    /// What people look for first in a configuration.
+    /// Returns the main characteristics of a configuration, for reports.
     fn summary(&self, config: &Self::Config) -> Summary;
 
-    /// The arguments of a launch, in order.
+    /// Returns the arguments of a launch, in order.
     fn arguments(&self, problem: &Self::Problem) -> Vec<Argument>;
 
-    /// Arguments to run on, made of `seed`, and what must come out: by plain Rust, not by another configuration.
+    /// Returns input for a run, generated from `seed`, and the check of its outputs, computed by plain Rust rather than
+    /// another configuration.
     fn trial(&self, problem: &Self::Problem, numbers: Numbers, seed: u64) -> Trial;
 
-    /// What its time is put in proportion to.
+    /// Returns the amount of work, for rates.
     fn work(&self, problem: &Self::Problem) -> Work;
 
-    /// How promising a configuration is: those with less are tried first. Default: all alike.
+    /// Returns a priority of a configuration; lower ones are tried first. The default is the same for all.
     fn prior(&self, device: &DeviceSnapshot, problem: &Self::Problem, config: &Self::Config) -> f64 {
         let _ = (device, problem, config);
         0.0
     }
 }
 
-/// What people look for first in a configuration, next to its workgroup.
+/// Main characteristics of a configuration, besides its workgroup size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// How often the innermost loop's body is repeated in the text, or how many items an invocation has.
+    /// Unroll factor of the innermost loop, or items per invocation.
     pub unroll: Option<u32>,
-    /// What a workgroup computes together, by dimension.
+    /// Tile computed by a workgroup, by dimension.
     pub tile: Vec<u32>,
 }
 
-/// One argument.
+/// An argument of a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Argument {
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
     /// Whether the launches write it.
     pub is_output: bool,
 }
 
 impl Argument {
-    /// Memory that is read.
+    /// Creates an input.
     pub const fn input(bytes: u64) -> Self {
         Self { bytes, is_output: false }
     }
 
-    /// Memory that is written.
+    /// Creates an output.
     pub const fn output(bytes: u64) -> Self {
         Self { bytes, is_output: true }
     }
 }
 
-/// Launches that follow each other.
+/// A sequence of launches.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Sizes of buffers that the launches need besides the arguments. What they hold before is unspecified.
+    /// Sizes in bytes of buffers needed besides the arguments. Their initial contents are unspecified.
     pub scratch: Vec<u64>,
-    /// The launches.
+    /// Launches.
     pub steps: Vec<Step>,
 }
 
 impl Plan {
-    /// One launch of `kernel` on all arguments.
+    /// Creates a plan with one launch of `kernel` on all arguments.
     pub fn of(kernel: Arc<VerifiedKernel>, params: Vec<Components>, options: LaunchOptions) -> Self {
         let buffers = (0..kernel.buffers.len()).map(Slot::argument).collect();
         Self { scratch: Vec::new(), steps: vec![Step { kernel, buffers, params, options }] }
     }
 }
 
-/// One launch.
+/// A launch.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// The kernel.
+    /// Kernel.
     pub kernel: Arc<VerifiedKernel>,
-    /// What it binds, in its order.
+    /// Bound buffers, in the kernel's order.
     pub buffers: Vec<Slot>,
-    /// Its parameters.
+    /// Parameters.
     pub params: Vec<Components>,
-    /// Its grid, and what else a launch states.
+    /// Launch options, including the grid.
     pub options: LaunchOptions,
 }
 
-/// Which buffer a step binds.
+/// A buffer bound by a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
-    /// Which one.
+    /// Buffer.
     pub buffer: SlotBuffer,
-    /// A part of its bytes, or all.
+    /// Bound byte range; `None` for all.
     pub range: Option<Range<u64>>,
 }
 
 /// A buffer of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotBuffer {
-    /// The argument with this number.
+    /// The argument with this index.
     Argument(usize),
-    /// The scratch buffer with this number.
+    /// The scratch buffer with this index.
     Scratch(usize),
 }
 
 impl Slot {
-    /// All of an argument.
+    /// Binds a whole argument.
     pub const fn argument(index: usize) -> Self {
         Self { buffer: SlotBuffer::Argument(index), range: None }
     }
 
-    /// All of a scratch buffer.
+    /// Binds a whole scratch buffer.
     pub const fn scratch(index: usize) -> Self {
         Self { buffer: SlotBuffer::Scratch(index), range: None }
     }
 
-    /// Only the bytes `range` of it.
+    /// Restricts the binding to the byte range `range`.
     #[must_use]
     pub fn part(mut self, range: Range<u64>) -> Self {
         self.range = Some(range);
@@ -171,25 +173,25 @@ impl Slot {
     }
 }
 
-/// What the numbers of a trial are.
+/// The kind of numbers in a trial's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
-    /// Whole numbers so small that every sum is exact in whatever order it is made: results are right or wrong.
+    /// Integers so small that sums are exact in any order, so that results are exactly correct or wrong.
     Exact,
-    /// Random ones, as in use: results are right within the bounds of the ops. Devices are timed on these, since some draw
-    /// less power, and run faster, on others.
+    /// Random numbers, as in typical use; results are correct within the bounds of the ops. Timing uses these, because
+    /// some devices draw less power, and run faster, on others.
     Random,
 }
 
-/// Arguments, and what must come out.
+/// Input for a run, and the check of its outputs.
 pub struct Trial {
-    /// What each argument holds before: zeros where it is empty.
+    /// Initial contents of each argument; empty for zeros.
     pub arguments: Vec<Vec<u8>>,
-    /// Looks at what the outputs hold afterwards, in order.
+    /// Checks the outputs, in order.
     pub check: Check,
 }
 
-/// Whether outputs are right.
+/// Checks whether outputs are correct.
 pub type Check = Box<dyn Fn(&[Vec<u8>]) -> Result<(), Mismatch> + Send + Sync>;
 
 impl fmt::Debug for Trial {
@@ -198,21 +200,21 @@ impl fmt::Debug for Trial {
     }
 }
 
-/// The first difference that was found.
+/// The first difference found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// Which output.
+    /// Index of the output.
     pub output: usize,
-    /// Which element of it.
+    /// Index of the element.
     pub element: u64,
-    /// What it must be.
+    /// Expected value.
     pub expected: String,
-    /// What it is.
+    /// Actual value.
     pub actual: String,
 }
 
 impl Mismatch {
-    /// Element `element` of the first output differs.
+    /// Creates a mismatch in the first output.
     pub fn at(element: u64, expected: impl fmt::Display, actual: impl fmt::Display) -> Self {
         Self { output: 0, element, expected: expected.to_string(), actual: actual.to_string() }
     }
@@ -221,22 +223,22 @@ impl Mismatch {
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { output, element, expected, actual } = self;
-        write!(f, "output {output}, element {element}: {actual}, not {expected}")
+        write!(f, "output {output}, element {element}: expected {expected}, got {actual}")
     }
 }
 
-/// What a problem's time is put in proportion to.
+/// The amount of work of a problem.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Work {
-    /// Bytes that must be read or written.
+    /// Bytes read or written.
     Bytes(u64),
-    /// Multiplications and additions of floats.
+    /// Floating-point multiplications and additions.
     Operations(f64),
 }
 
 impl Work {
-    /// How much of it is done in a second, with its unit.
+    /// Returns the work per second, with its unit.
     pub fn rate(self, seconds: f64) -> (f64, &'static str) {
         match self {
             Self::Bytes(bytes) => (bytes as f64 / seconds / 1e9, "GB/s"),

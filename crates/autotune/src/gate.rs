@@ -1,5 +1,5 @@
-//! Correct first: every candidate runs once on numbers for which right and wrong are told apart exactly, and what it gives is
-//! compared with plain Rust before its time counts.
+//! Correctness checks: every candidate runs once on inputs with an exact expected result, which is compared with plain
+//! Rust before the candidate is timed.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use crate::instance::{Candidate, Instance};
 use crate::prepared::{Prepared, compile_together};
 use crate::record::TuneVerdict;
 
-/// Why a candidate may not be used.
+/// The reason why a candidate must not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// What became of it.
+    /// Outcome of the candidate.
     pub verdict: TuneVerdict,
-    /// Why, for people: of a wrong result, the first difference.
+    /// Human-readable reason; for a wrong result, the first difference.
     pub reason: String,
 }
 
 impl Rejection {
-    /// A candidate that cannot be run.
+    /// Creates the rejection of a candidate that cannot be run.
     pub fn invalid(reason: impl Into<String>) -> Self {
         Self { verdict: TuneVerdict::Invalid, reason: reason.into() }
     }
 
-    /// A candidate that an error ended.
+    /// Creates the rejection of a candidate that failed with `error`.
     pub fn of(error: &Error) -> Self {
         let verdict = match error {
             Error::Device(DeviceError::Timeout(_)) => TuneVerdict::TimedOut,
@@ -34,21 +34,21 @@ impl Rejection {
             Error::Device(DeviceError::OutOfMemory { .. }) => TuneVerdict::OutOfMemory,
             _ => TuneVerdict::Invalid,
         };
-        // The help that follows is for whoever wrote the kernel.
+        // The following lines are help for the kernel's author.
         let text = error.to_string();
         Self { verdict, reason: text.lines().next().unwrap_or_default().to_owned() }
     }
 }
 
-/// Who tries candidates before they are timed.
+/// Checks candidates before they are timed.
 ///
-/// [`InProcess`] does it here. A gate of one's own may do it elsewhere, as `xtask tune` does in a child process, so that a
-/// candidate that takes the process or the device with it is no more than rejected.
+/// [`InProcess`] runs them in this process. Other implementations can run them elsewhere, as `xtask tune` does in a
+/// child process, so that a candidate that crashes the process or loses the device is merely rejected.
 pub trait Gate {
-    /// Tries `candidates` of `instance`, each once, and tells `done` what came of each, in any order.
+    /// Checks each of `candidates` once, and passes each result to `done`, in any order.
     ///
     /// # Errors
-    /// Why those that `done` was not told of cannot be tried: that is not held against them.
+    /// The error that prevents checking the remaining candidates, which are not rejected for it.
     fn check(
         &mut self,
         instance: &Instance,
@@ -57,18 +57,18 @@ pub trait Gate {
     ) -> Result<(), Error>;
 }
 
-/// Tries candidates in this process, on a device.
+/// Checks candidates in this process, on a device.
 #[derive(Debug)]
 pub struct InProcess<'d> {
     device: &'d Device,
     seed: u64,
     timeout: Duration,
-    /// Of the family and problem that it was last asked for.
+    /// For the family and problem of the last call.
     tester: Option<([String; 2], Tester)>,
 }
 
 impl<'d> InProcess<'d> {
-    /// Tries on `device`, with numbers of `seed`; who runs longer than `timeout` is rejected.
+    /// Creates a gate for `device` with inputs from `seed`; candidates that run longer than `timeout` are rejected.
     pub fn new(device: &'d Device, seed: u64, timeout: Duration) -> Self {
         Self { device, seed, timeout, tester: None }
     }
@@ -81,7 +81,7 @@ impl Gate for InProcess<'_> {
         candidates: &[usize],
         done: &mut dyn FnMut(usize, Result<(), Rejection>),
     ) -> Result<(), Error> {
-        // The same numbers for all of a problem.
+        // Use the same inputs for all candidates of a problem.
         let problem = [instance.family.clone(), instance.problem.clone()];
         let tester = match self.tester.take() {
             Some((of, tester)) if of == problem => tester,
@@ -94,7 +94,7 @@ impl Gate for InProcess<'_> {
             let is_lost = matches!(&result, Err(rejection) if rejection.verdict == TuneVerdict::Crashed);
             done(*index, result);
             if is_lost {
-                // With the device of the others.
+                // The other candidates cannot be checked on a lost device.
                 return Err(DeviceError::Lost("the trial of a candidate").into());
             }
         }
@@ -102,7 +102,7 @@ impl Gate for InProcess<'_> {
     }
 }
 
-/// One problem's arguments on a device, and what must come out.
+/// The arguments of a problem on a device, and the check of its outputs.
 #[derive(Debug)]
 pub struct Tester {
     device: Device,
@@ -112,14 +112,15 @@ pub struct Tester {
     timeout: Duration,
 }
 
-/// What outputs and scratch memory hold before a candidate runs: nothing that is right by chance, or that another candidate left.
+/// Pattern of outputs and scratch memory before a run, so that no result is correct by chance or left by another
+/// candidate.
 const NOT_WRITTEN: [u8; 1] = [0xa5];
 
 impl Tester {
-    /// Puts the numbers of `seed` on `device`.
+    /// Uploads inputs from `seed` to `device`.
     ///
     /// # Errors
-    /// What the device says.
+    /// Errors of the device.
     pub fn new(device: &Device, instance: &Instance, seed: u64, timeout: Duration) -> Result<Self, Error> {
         let trial = instance.trial(Numbers::Exact, seed);
         let buffers = resident(device, &instance.arguments, &trial)?;
@@ -127,10 +128,10 @@ impl Tester {
         Ok(Self { device: device.clone(), buffers, arguments, trial, timeout })
     }
 
-    /// Compiles a candidate, runs it once and looks at what it gives.
+    /// Compiles a candidate, runs it once and checks its outputs.
     ///
     /// # Errors
-    /// Why it is rejected.
+    /// The reason for the rejection.
     pub fn check(&self, candidate: &Candidate) -> Result<(), Rejection> {
         let run = || {
             let prepared = Prepared::new(&self.device, candidate.plan()?)?;
@@ -154,7 +155,7 @@ impl Tester {
     }
 }
 
-/// Buffers for the arguments of a launch, with what a trial wants in them.
+/// Creates buffers for the arguments of a launch, initialized from `trial`.
 pub(crate) fn resident(device: &Device, arguments: &[Argument], trial: &Trial) -> Result<Vec<Buffer>, Error> {
     let mut buffers = Vec::with_capacity(arguments.len());
     for (index, argument) in arguments.iter().enumerate() {

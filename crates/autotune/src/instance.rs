@@ -1,4 +1,4 @@
-//! A family, a problem and a device put together: candidates whose types are forgotten, as search and records see them.
+//! A family applied to a problem and a device, with type-erased candidates for search and records.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,64 +12,64 @@ use crate::key::{AutotuneKey, DeviceKey};
 
 /// A family for one problem on one device.
 pub struct Instance {
-    /// The family's id.
+    /// Family id.
     pub family: String,
-    /// The family's version.
+    /// Family version.
     pub version: u32,
-    /// The problem, as text.
+    /// Problem, as text.
     pub problem: String,
-    /// The problems that share a record with it.
+    /// Bucket of the problem.
     pub bucket: String,
-    /// The device.
+    /// Device.
     pub device: DeviceSnapshot,
-    /// Every configuration, without doubles; the heuristic's is among them.
+    /// Distinct configurations, including the heuristic's choice.
     pub candidates: Vec<Candidate>,
-    /// Which of them the heuristic names.
+    /// Index of the heuristic's choice.
     pub heuristic: usize,
-    /// The arguments of a launch.
+    /// Arguments of a launch.
     pub arguments: Vec<Argument>,
-    /// What its time is put in proportion to.
+    /// Amount of work, for rates.
     pub work: Work,
     trial: Box<dyn Fn(Numbers, u64) -> Trial + Send + Sync>,
 }
 
-/// One configuration of an [`Instance`].
+/// A configuration of an [`Instance`].
 pub struct Candidate {
-    /// The configuration, as records keep it.
+    /// Configuration, as stored in records.
     pub config: toml::Table,
-    /// What people look for first.
+    /// Main characteristics.
     pub summary: Summary,
-    /// How promising it is: less is tried first.
+    /// Priority; lower ones are tried first.
     pub prior: f64,
     plan: Box<dyn Fn() -> Result<Plan, Error> + Send + Sync>,
 }
 
 impl Candidate {
-    /// What it launches.
+    /// Returns the launches.
     ///
     /// # Errors
-    /// What is wrong with its kernels.
+    /// Errors of building the kernels.
     pub fn plan(&self) -> Result<Plan, Error> {
         (self.plan)()
     }
 
-    /// The configuration on one line.
+    /// Returns the configuration on one line.
     pub fn name(&self) -> String {
         config_name(&self.config)
     }
 }
 
-/// A configuration on one line: `tile = 64, padding = 1`.
+/// Formats a configuration on one line: `tile = 64, padding = 1`.
 pub fn config_name(config: &toml::Table) -> String {
     let fields: Vec<_> = config.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     fields.join(", ")
 }
 
 impl Instance {
-    /// `family` for `problem` on `device`.
+    /// Creates the instance of `family` for `problem` on `device`.
     ///
     /// # Errors
-    /// `FG1105` if no configuration fits; [`Error::Internal`] for a configuration that no record can keep.
+    /// `FG1105` if no configuration fits; [`Error::Internal`] if a configuration cannot be stored in a record.
     pub fn new<F: Family>(
         family: Arc<F>,
         device: &DeviceSnapshot,
@@ -84,7 +84,7 @@ impl Instance {
         if configs.is_empty() {
             let takes = match family.takes() {
                 "" => String::new(),
-                takes => format!("; it takes {takes}"),
+                takes => format!("; supported: {takes}"),
             };
             let message =
                 format!("no configuration of `{}` fits {problem} on {}{takes}", family.id(), device.device);
@@ -123,21 +123,21 @@ impl Instance {
         })
     }
 
-    /// As [`new`](Self::new), with the problem as text.
+    /// Like [`new`](Self::new), with the problem as text.
     ///
     /// # Errors
-    /// `FG1106` for text that states none, and as [`new`](Self::new).
+    /// `FG1106` if the text is not a problem; otherwise as for [`new`](Self::new).
     pub fn parse<F: Family>(family: Arc<F>, device: &DeviceSnapshot, problem: &str) -> Result<Self, Error> {
         let problem = parse_problem(&*family, problem)?;
         Self::new(family, device, &problem)
     }
 
-    /// Arguments to run on, and what must come out.
+    /// Returns input for a run, and the check of its outputs.
     pub fn trial(&self, numbers: Numbers, seed: u64) -> Trial {
         (self.trial)(numbers, seed)
     }
 
-    /// The key of its record, with what was measured by `policy`.
+    /// Returns the key of the record for measurements by `policy`.
     pub fn key(&self, policy: &str) -> AutotuneKey {
         AutotuneKey {
             device: DeviceKey::of(&self.device),
@@ -148,19 +148,19 @@ impl Instance {
         }
     }
 
-    /// The candidate with this configuration.
+    /// Returns the index of the candidate with this configuration.
     pub fn position(&self, config: &toml::Table) -> Option<usize> {
         self.candidates.iter().position(|candidate| candidate.config == *config)
     }
 }
 
-/// The problem of `family` that a text states.
+/// Parses a problem of `family`.
 ///
 /// # Errors
-/// `FG1106` if it states none.
+/// `FG1106` if the text is not a problem.
 pub fn parse_problem<F: Family>(family: &F, text: &str) -> Result<F::Problem, Error> {
     text.parse().map_err(|reason| {
-        let message = format!("`{text}` is no problem of `{}`: {reason}", family.id());
+        let message = format!("`{text}` is not a problem of `{}`: {reason}", family.id());
         Error::invalid(Code::BadProblem, message)
     })
 }

@@ -1,26 +1,26 @@
-//! What a record is found by.
+//! Keys of records.
 
 use std::fmt;
 
 use fulgurite_spec::device::{DeviceSnapshot, Matrices};
 use fulgurite_storage::{Digest, DigestBuilder};
 
-/// A device as records tell it from others: its name and driver, and what kernels and spaces depend on. Another driver
-/// version is another device.
+/// Identifies a device in records: its name and driver, and the properties that kernels and configuration spaces depend
+/// on. Another driver version is another device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceKey {
-    /// The backend's id.
+    /// Backend id.
     pub backend: String,
-    /// The device's name.
+    /// Device name.
     pub device: String,
-    /// The driver and its version.
+    /// Driver and its version.
     pub driver: String,
-    /// The digest of these, and of what the device can do.
+    /// Digest of the above and of the device's limits and capabilities.
     pub fingerprint: Digest,
 }
 
 impl DeviceKey {
-    /// The device of a snapshot.
+    /// Creates the key of a device.
     pub fn of(device: &DeviceSnapshot) -> Self {
         let limits = &device.limits;
         let mut digest = DigestBuilder::new("fulgurite autotune device 1")
@@ -60,23 +60,23 @@ impl fmt::Display for DeviceKey {
     }
 }
 
-/// What a record is found by.
+/// The key of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AutotuneKey {
-    /// The device.
+    /// Device.
     pub device: DeviceKey,
-    /// The family's id.
+    /// Family id.
     pub family: String,
-    /// The family's version.
+    /// Family version.
     pub version: u32,
-    /// The problems: see [`Family::bucket`](crate::Family::bucket).
+    /// Bucket of problems: see [`Family::bucket`](crate::Family::bucket).
     pub bucket: String,
-    /// How it was measured: see [`MeasurePolicy::key`](crate::MeasurePolicy::key).
+    /// Measurement method: see [`MeasurePolicy::key`](crate::MeasurePolicy::key).
     pub policy: String,
 }
 
 impl AutotuneKey {
-    /// The digest of all of it.
+    /// Returns the digest of all fields.
     pub fn digest(&self) -> Digest {
         DigestBuilder::new("fulgurite autotune key 1")
             .digest(&self.device.fingerprint)

@@ -1,25 +1,25 @@
-//! The autotuner: search over families of kernels, and what it found.
+//! The autotuner: searches families of kernels for the fastest configuration, and stores the results.
 //!
 //! | module | owns |
 //! |---|---|
-//! | `family` `instance` | what a family of kernels is; one put together with a problem and a device |
-//! | `prepared` | a configuration that was compiled, and running it |
-//! | `gate` `process` | correct first: trying candidates against plain Rust, here or in a process of their own |
+//! | `family` `instance` | the trait for a family of kernels; a family applied to a problem and a device |
+//! | `prepared` | a compiled configuration, ready to run |
+//! | `gate` `process` | correctness checks before timing, in this process or a child process |
 //! | `measure` | timing candidates against each other |
-//! | `effects` | what times of some candidates say of others |
-//! | `search` | which are tried and timed, in which order, until when |
-//! | `tune` | tuning a problem: how, what came of it, what the store is told |
-//! | `key` `record` | what a record is found by; its rows, and how two become one |
-//! | `text` `store` | the files of records, and the folder of them |
-//! | `policy` `tuner` | whether and how a program tunes; tuned kernels as it uses them |
-//! | `random` `error` | repeatable random numbers; what is said of records |
+//! | `effects` | predicting times from the times of other candidates |
+//! | `search` | which candidates are checked and timed, in which order, and when to stop |
+//! | `tune` | tuning one problem: options, report, store updates |
+//! | `key` `record` | the keys of records; their rows, and merging |
+//! | `text` `store` | the format of record files, and the folder of them |
+//! | `policy` `tuner` | whether and how a program tunes; tuned kernels for programs |
+//! | `random` `error` | reproducible random numbers; errors and notices of the store |
 //!
-//! What must hold: a wrong or crashing candidate never wins. Tuning never blocks a caller who did not ask for it. A tuned
-//! choice is never slower than the heuristic on the problem measured. What one process saves, no other loses, whatever ends
-//! either; a bad file costs its bad parts.
+//! Invariants: an incorrect or crashing candidate never wins. Tuning never blocks a caller that did not request it. A
+//! tuned configuration is never slower than the heuristic on the problem measured. A record saved by one process is
+//! never lost by another, even in a crash; a damaged file loses only its damaged records.
 //!
-//! What must not be here: particular kernels (those are `kernels`), particular backends (it sees `driver-core` alone), and
-//! compiled artefacts (those are `pipeline-cache`).
+//! Does not contain particular kernels (see `kernels`), particular backends (only `driver-core` is used), or compiled
+//! artifacts (see `pipeline-cache`).
 #![forbid(unsafe_code)]
 
 mod effects;

@@ -1,5 +1,4 @@
-//! Timing candidates against each other: in turns, so that all meet the same clocks, and those that fall far behind no longer
-//! than it takes to see that.
+//! Timing candidates in turns, so that all run at the same clocks, with early elimination of slow ones.
 
 use std::time::{Duration, Instant};
 
@@ -9,20 +8,20 @@ use fulgurite_hal::{DeviceError, Error, LaunchOptions};
 use crate::prepared::Prepared;
 use crate::random::Random;
 
-/// How candidates are timed. What was measured in another way is not compared with it.
+/// How candidates are timed. Times of different methods are not comparable.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MeasurePolicy {
-    /// Load before candidates are timed: until they have become no faster for so long.
+    /// Minimum time without speedup before timing starts; the device is kept busy until then.
     pub warm_up: Duration,
-    /// Timed runs of each that is not eliminated, at least; the mean of the faster half counts.
+    /// Minimum number of timed runs per candidate. The reported time is the mean of the faster half.
     pub rounds: u32,
-    /// How long candidates take turns, about, if none is eliminated and they are so short that more rounds than that have room:
-    /// noise lasts.
+    /// Approximate total time for short candidates, which get more rounds to fill it, because noise persists for some
+    /// time.
     pub lasts: Duration,
-    /// Whether those that fall behind are eliminated: not where every time is wanted.
+    /// Whether slow candidates are eliminated early.
     pub eliminates: bool,
-    /// When to stop a launch.
+    /// Time limit of a launch.
     pub timeout: Duration,
 }
 
@@ -39,70 +38,72 @@ impl Default for MeasurePolicy {
 }
 
 impl MeasurePolicy {
-    /// Times each so often, at least.
+    /// Sets the minimum number of timed runs per candidate.
     #[must_use]
     pub fn rounds(mut self, rounds: u32) -> Self {
         self.rounds = rounds.max(1);
         self
     }
 
-    /// Times short candidates for about so long.
+    /// Sets the approximate total time for short candidates.
     #[must_use]
     pub fn lasts(mut self, lasts: Duration) -> Self {
         self.lasts = lasts;
         self
     }
 
-    /// Loads the device before candidates are timed, until they have become no faster for so long.
+    /// Sets the minimum time without speedup before timing starts.
     #[must_use]
     pub fn warm_up(mut self, warm_up: Duration) -> Self {
         self.warm_up = warm_up;
         self
     }
 
-    /// Times every candidate to the end.
+    /// Disables elimination.
     #[must_use]
     pub fn without_elimination(mut self) -> Self {
         self.eliminates = false;
         self
     }
 
-    /// Stops launches that take longer.
+    /// Sets the time limit of a launch.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// What records are kept under: what a time means. How often each is timed and who is eliminated changes how sure a
-    /// time is, not what it means, so that programs find what was tuned with other options than theirs.
+    /// Returns the measurement method, which is part of the key of records. The number of runs and elimination affect
+    /// the precision of a time but not its meaning, so they are not part of it; programs thus find records tuned with
+    /// other options.
     pub fn key(&self) -> String {
         String::from("mean of the faster half, device clock")
     }
 }
 
-/// After such a share of the rounds, who was never faster than so many times the best one's time is eliminated.
+/// Pairs of a share of the rounds and a ratio: after that share, candidates whose fastest run exceeds `ratio` times the
+/// best time are eliminated.
 const LIMITS: [(f64, f64); 4] = [(1.0 / 16.0, 2.0), (1.0 / 8.0, 1.5), (1.0 / 4.0, 1.15), (1.0 / 2.0, 1.06)];
 
-/// Before candidates are timed, launches are submitted together that take about so long, and at most so many: a device whose
-/// launches are waited for one by one is idle in between, and takes that for a reason to slow down. An NVIDIA H100 that had
-/// fallen to 345 MHz while candidates were compiled stayed below 1000 of its 1980 for as long as kernels of 10 µs came one by one.
+/// Warm-up submits launches in bursts of about this duration, and at most [`MOST_LAUNCHES`] launches, because a device
+/// that idles between launches lowers its clock. An NVIDIA H100 that had dropped to 345 MHz during compilation stayed
+/// below 1000 of its 1980 MHz while 10 µs kernels were launched one by one.
 const BURST: Duration = Duration::from_millis(10);
 const MOST_LAUNCHES: f64 = 64.0;
 
-/// Short candidates are timed no more often than this.
+/// Maximum number of rounds for short candidates.
 const MOST_ROUNDS: u32 = 1000;
 
-/// Warming up ends when it took so many times as long as the policy says.
+/// Maximum duration of the warm-up, in multiples of the policy's `warm_up`.
 const MOST_WARM_UPS: u32 = 10;
 
 /// The times of one candidate.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples {
     all: Vec<f64>,
-    /// Whether it was timed to the end.
+    /// Whether the candidate was timed to the end.
     pub(crate) complete: bool,
-    /// Why it was not.
+    /// The error that ended the timing.
     pub(crate) failed: Option<Error>,
 }
 
@@ -111,8 +112,8 @@ impl Samples {
         self.all.len() as u32
     }
 
-    /// What counts, in nanoseconds: the mean of the faster half. Whatever else runs makes a run longer, never shorter; and where a
-    /// kernel takes 70 or 140 µs, as a second thread is in time or is not, any quantile is one or the other by chance.
+    /// Returns the reported time in nanoseconds: the mean of the faster half. Interference only makes runs longer; and
+    /// if a kernel takes either 70 or 140 µs, depending on a second thread, any quantile picks one of them by chance.
     pub(crate) fn time(&self) -> Option<f64> {
         let mut sorted = self.all.clone();
         sorted.sort_by(f64::total_cmp);
@@ -124,14 +125,14 @@ impl Samples {
         quantile(&self.all, 0.5)
     }
 
-    /// Half the distance between the quartiles, as a share of the median.
+    /// Returns half the interquartile range, relative to the median.
     pub(crate) fn spread(&self) -> Option<f64> {
         let median = self.median()?;
         let quartiles = [quantile(&self.all, 0.25)?, quantile(&self.all, 0.75)?];
         Some(if median > 0.0 { (quartiles[1] - quartiles[0]) / 2.0 / median } else { 0.0 })
     }
 
-    /// Whether it took the device with it: then nothing else can be timed, and that says nothing of the others.
+    /// Returns whether the candidate lost the device, after which no candidate can be timed.
     pub(crate) fn has_lost_the_device(&self) -> bool {
         matches!(self.failed, Some(Error::Device(DeviceError::Lost(_))))
     }
@@ -141,7 +142,7 @@ impl Samples {
     }
 }
 
-/// A quantile, of the nearest rank.
+/// Returns a quantile by the nearest-rank method.
 fn quantile(samples: &[f64], share: f64) -> Option<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -166,7 +167,7 @@ impl Timer<'_> {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Keeps the device busy until it has become no faster for as long as the policy says.
+    /// Keeps the device busy until it has not become faster for the time that the policy states.
     fn warm_up(&self, candidate: &Prepared) -> Result<(), Error> {
         let options = LaunchOptions::default().timeout(self.policy.timeout);
         let seconds = |graph: &Graph| {
@@ -190,8 +191,8 @@ impl Timer<'_> {
         Ok(())
     }
 
-    /// Times candidates in turns, on a device that is warm by then. `exempt` are timed to the end whatever the others do. `told`
-    /// is told how many runs were made, and how many there are at most.
+    /// Times candidates in turns, after a warm-up. Candidates in `exempt` are never eliminated. `told` receives the
+    /// number of runs made and the maximum number.
     pub(crate) fn time(
         &self,
         candidates: &[&Prepared],
@@ -201,20 +202,20 @@ impl Timer<'_> {
     ) -> Vec<Samples> {
         let mut all = vec![Samples::default(); candidates.len()];
         let mut alive: Vec<usize> = (0..candidates.len()).collect();
-        // Whatever happens, these are timed.
+        // Time exempt candidates first, so that they are timed even if the time runs out.
         alive.sort_by_key(|at| !exempt.contains(at));
         for at in &alive {
             if self.is_late() {
                 break;
             }
-            // A driver may compile when a kernel is launched for the first time.
+            // The first launch may include driver compilation.
             all[*at].failed = self.once(candidates[*at]).err();
             if all[*at].has_lost_the_device() {
                 return only_lost(all);
             }
         }
         if let Some(first) = alive.iter().find(|at| all[**at].failed.is_none()) {
-            // If it fails now, it says so when it is timed.
+            // An error here recurs during timing.
             let _ = self.warm_up(candidates[*first]);
         }
         let begun = Instant::now();
@@ -260,7 +261,7 @@ impl Timer<'_> {
     }
 }
 
-/// What is known where the device was lost: who took it. Times that were cut short by that count for nothing.
+/// Keeps only the failures after a lost device; incomplete times are discarded.
 fn only_lost(mut all: Vec<Samples>) -> Vec<Samples> {
     all.iter_mut().filter(|samples| samples.failed.is_none()).for_each(|samples| samples.all.clear());
     all

@@ -1,77 +1,77 @@
-//! Whether and how a program tunes: by options and by the environment, field by field.
+//! Whether and how a program tunes, by options and by the environment.
 
 use std::time::Duration;
 
 use fulgurite_spec::{Code, Diagnostic, Location};
 
-/// What is done where a configuration is asked for.
+/// What to do when a configuration is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AutotuneMode {
-    /// The heuristic's is used. No record is read.
+    /// Use the heuristic's choice; do not read records.
     Off,
-    /// A recorded one is used, if there is one.
+    /// Use a recorded configuration, if there is one.
     Cached,
-    /// A recorded one is used; what is not recorded is tuned in the background, and used from then on.
+    /// Use a recorded configuration; otherwise tune in the background and use the result once available.
     On,
 }
 
 impl AutotuneMode {
-    /// The names, as `FULGURITE_AUTOTUNE` takes them.
+    /// Names of the modes, as accepted by `FULGURITE_AUTOTUNE`.
     pub const NAMES: [(&'static str, Self); 3] =
         [("off", Self::Off), ("cached", Self::Cached), ("on", Self::On)];
 
-    /// The mode called `name`.
+    /// Returns the mode named `name`.
     pub fn parse(name: &str) -> Option<Self> {
         Self::NAMES.into_iter().find(|(n, _)| *n == name).map(|(_, mode)| mode)
     }
 }
 
-/// Whether and how a program tunes. Fields that are stated win over those of the environment.
+/// Whether and how a program tunes. Fields that are set override the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AutotunePolicy {
-    /// Default: [`AutotuneMode::Cached`].
+    /// The default is [`AutotuneMode::Cached`].
     pub mode: Option<AutotuneMode>,
-    /// How long a problem is tuned in the background. Default: half a minute.
+    /// Time limit for tuning a problem in the background. The default is 30 s.
     pub budget: Option<Duration>,
-    /// Most candidates that are tried of a problem in the background. Default: no limit.
+    /// Maximum number of candidates tried per problem in the background. The default is no limit.
     pub max_candidates: Option<usize>,
-    /// What is random comes of it. Default: 1.
+    /// Seed for inputs, timing order and sampling. The default is 1.
     pub seed: Option<u64>,
 }
 
-/// The variable that states a mode.
+/// The environment variable for the mode.
 const VARIABLE: &str = "FULGURITE_AUTOTUNE";
 
 impl AutotunePolicy {
-    /// A policy of this mode.
+    /// Creates a policy with this mode.
     pub fn mode(mode: AutotuneMode) -> Self {
         Self { mode: Some(mode), ..Self::default() }
     }
 
-    /// Tunes a problem so long in the background.
+    /// Sets the time limit for tuning a problem in the background.
     #[must_use]
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = Some(budget);
         self
     }
 
-    /// Tries so many candidates of a problem in the background.
+    /// Sets the maximum number of candidates tried per problem in the background.
     #[must_use]
     pub fn max_candidates(mut self, most: usize) -> Self {
         self.max_candidates = Some(most);
         self
     }
 
-    /// Draws what is random from `seed`.
+    /// Sets the seed.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// This policy, with each field that `over` states replaced.
+    /// Returns this policy with the fields that are set in `over` replaced.
     #[must_use]
     pub fn merged(&self, over: &Self) -> Self {
         Self {
@@ -82,7 +82,7 @@ impl AutotunePolicy {
         }
     }
 
-    /// What `FULGURITE_AUTOTUNE` states. A value that it does not take counts for nothing, and is said.
+    /// Reads the policy from `FULGURITE_AUTOTUNE`. An invalid value is ignored, with a warning.
     pub fn from_env() -> (Self, Option<Diagnostic>) {
         Self::of_variable(
             std::env::var_os(VARIABLE).map(|value| value.to_string_lossy().into_owned()).as_deref(),
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_environment_states_a_mode_and_a_bad_value_is_said() {
+    fn environment_sets_the_mode_and_invalid_values_are_reported() {
         for (name, mode) in AutotuneMode::NAMES {
             assert_eq!(AutotunePolicy::of_variable(Some(name)), (AutotunePolicy::mode(mode), None));
         }

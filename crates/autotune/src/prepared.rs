@@ -1,4 +1,4 @@
-//! A plan that was compiled: its programs, its scratch memory, and running it.
+//! Compiled plans: programs, scratch memory and execution.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ pub struct Prepared {
     device: Device,
     steps: Vec<PreparedStep>,
     scratch: Vec<Buffer>,
-    /// Whose turn it is to use the scratch memory.
+    /// Serializes use of the scratch memory.
     turn: Mutex<()>,
 }
 
@@ -29,11 +29,11 @@ struct PreparedStep {
     options: LaunchOptions,
 }
 
-/// The id of a candidate: that of its executable, or the digest of those of all, and what tells its configuration from
-/// others, since two may run one kernel on different grids.
+/// Returns the id of a candidate: its executable's id, or a digest of several, followed by a digest of its
+/// configuration, because two configurations may launch the same kernel with different grids.
 ///
 /// # Errors
-/// What building its kernels meets, and compiling them before a driver is asked.
+/// Errors of building the kernels, and of compiling them before the driver is called.
 pub(crate) fn candidate_id(device: &Device, candidate: &Candidate) -> Result<String, Error> {
     let plan = candidate.plan()?;
     let ids = plan.steps.iter().map(|step| device.executable_id(&step.kernel, &CompileOptions::default()));
@@ -50,7 +50,7 @@ pub(crate) fn candidate_id(device: &Device, candidate: &Candidate) -> Result<Str
     Ok(format!("{runs}#{}", &config.to_string()[..8]))
 }
 
-/// Compiles the kernels of candidates, several at once. What fails says so when it is compiled next.
+/// Compiles the kernels of candidates concurrently. Errors recur when the kernels are compiled individually.
 pub(crate) fn compile_together(device: &Device, instance: &Instance, candidates: &[usize]) {
     let plans: Vec<_> = candidates.iter().filter_map(|at| instance.candidates[*at].plan().ok()).collect();
     let kernels = plans.iter().flat_map(|plan| &plan.steps).map(|step| &step.kernel);
@@ -58,10 +58,10 @@ pub(crate) fn compile_together(device: &Device, instance: &Instance, candidates:
 }
 
 impl Prepared {
-    /// Compiles the kernels of `plan` and makes its scratch memory.
+    /// Compiles the kernels of `plan` and allocates its scratch memory.
     ///
     /// # Errors
-    /// What compiling and allocating meet.
+    /// Errors of compilation and allocation.
     pub fn new(device: &Device, plan: Plan) -> Result<Self, Error> {
         let mut steps = Vec::with_capacity(plan.steps.len());
         for step in plan.steps {
@@ -73,30 +73,30 @@ impl Prepared {
         Ok(Self { device: device.clone(), steps, scratch, turn: Mutex::new(()) })
     }
 
-    /// Whoever has this may use the scratch memory. `None` where there is none: then launches need not take turns.
+    /// Locks the scratch memory. `None` if there is none, in which case launches may run concurrently.
     fn turn(&self) -> Option<MutexGuard<'_, ()>> {
-        // What a launch that panicked left there is overwritten.
+        // Data left by a launch that panicked is overwritten.
         (!self.scratch.is_empty()).then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Fills the scratch memory, of which no launch may expect anything.
+    /// Fills the scratch memory, whose initial contents no launch may rely on.
     pub(crate) fn fill_scratch(&self, pattern: &[u8]) -> Result<(), Error> {
         self.scratch.iter().try_for_each(|buffer| buffer.whole().fill(pattern))
     }
 
-    /// The workgroup's size of the first launch.
+    /// Returns the workgroup size of the first launch.
     pub fn workgroup(&self) -> Option<[u32; 3]> {
         self.steps.first().map(|step| step.program.kernel().workgroup)
     }
 
-    /// Runs all launches and waits for them. `options` win over the plan's, but for the grid.
+    /// Runs all launches and waits for them. `options` override the plan's, except for the grid.
     ///
     /// # Errors
-    /// `FG0501` for another number of arguments, and as [`Program::launch`].
+    /// `FG0501` if an argument is missing; otherwise as for [`Program::launch`].
     pub fn launch(&self, arguments: &[BufferView], options: &LaunchOptions) -> Result<(), Error> {
         let Some((last, before)) = self.steps.split_last() else { return Ok(()) };
         let _turn = self.turn();
-        // What is submitted is done in order, so only the last is waited for; but a failure of an earlier one counts.
+        // Submissions run in order, so waiting for the last suffices; errors of earlier ones are collected below.
         let mut pending = Vec::with_capacity(before.len());
         for step in before {
             let bound = self.bind(step, arguments)?;
@@ -107,7 +107,7 @@ impl Prepared {
         pending.into_iter().try_for_each(|pending| pending.wait().map(drop))
     }
 
-    /// All launches so many times over, to be submitted together.
+    /// Records all launches `times` times, for submission as one graph.
     pub(crate) fn repeated(
         &self,
         arguments: &[BufferView],
@@ -123,11 +123,10 @@ impl Prepared {
         Ok(recorder.finish())
     }
 
-    /// Runs all launches; the time that they took on the device together, or by the host's clock where the device
-    /// measures none.
+    /// Runs all launches and returns their total device time, or host time where the device measures none.
     ///
     /// # Errors
-    /// As [`launch`](Self::launch).
+    /// As for [`launch`](Self::launch).
     pub fn timed(&self, arguments: &[BufferView], options: &LaunchOptions) -> Result<Duration, Error> {
         let _turn = self.turn();
         let mut all = Duration::ZERO;
@@ -148,7 +147,7 @@ impl Prepared {
             };
             let whole = whole.ok_or_else(|| {
                 let message =
-                    format!("{} arguments were passed, and {:?} is bound", arguments.len(), slot.buffer);
+                    format!("{:?} is bound, but {} arguments were passed", slot.buffer, arguments.len());
                 Error::invalid(Code::WrongArgumentCount, message)
             })?;
             slot.range.as_ref().map_or(Ok(whole.clone()), |range| whole.view(range.clone()))

@@ -1,7 +1,7 @@
-//! Trying candidates in a process of their own, so that one that takes it down is no more than rejected.
+//! Checking candidates in a child process, so that a candidate that crashes the process is merely rejected.
 //!
-//! The process is told one candidate's number a line, and answers with a line: that number, and `ok` or a verdict and a reason.
-//! Lines that begin with anything else are not its answers: drivers and their layers say things, too.
+//! The process reads one candidate index per line, and answers each with a line of the index followed by `ok` or a
+//! verdict and a reason. Other lines, such as messages of drivers and layers, are ignored.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -14,7 +14,7 @@ use crate::gate::{Gate, Rejection};
 use crate::instance::Instance;
 use crate::record::TuneVerdict;
 
-/// A [`Gate`] that has a process try candidates: started when it is first wanted, and again whenever it has ended.
+/// A [`Gate`] that checks candidates in a child process, started on first use and restarted whenever it has ended.
 #[derive(Debug)]
 pub struct ProcessGate<F> {
     start: F,
@@ -30,7 +30,7 @@ struct Running {
 }
 
 impl Running {
-    /// What it says of candidate `index` within `deadline`.
+    /// Returns the answer for candidate `index`, received within `deadline`.
     fn answer(&self, index: usize, deadline: Duration) -> Result<String, RecvTimeoutError> {
         let (begun, beginning) = (Instant::now(), format!("{index} "));
         loop {
@@ -43,8 +43,8 @@ impl Running {
 }
 
 impl<F: FnMut() -> Command> ProcessGate<F> {
-    /// A gate whose processes `start` describes: programs that call [`answer`] with the same instance. One that takes longer
-    /// than `deadline` for a candidate is killed.
+    /// Creates a gate that starts processes with `start`: programs that call [`answer`] with the same instance. A
+    /// process that takes longer than `deadline` for a candidate is killed.
     pub fn new(start: F, deadline: Duration) -> Self {
         Self { start, deadline, running: None }
     }
@@ -58,7 +58,7 @@ impl<F: FnMut() -> Command> ProcessGate<F> {
                 return Err(std::io::ErrorKind::BrokenPipe.into());
             };
             let (sender, answers) = mpsc::sync_channel(16);
-            // Ends with the process, whose output then ends.
+            // Ends with the process's output.
             std::thread::Builder::new().name("fulgurite tune".to_owned()).spawn(move || {
                 for line in BufReader::new(from).lines().map_while(Result::ok) {
                     if sender.send(line).is_err() {
@@ -71,7 +71,7 @@ impl<F: FnMut() -> Command> ProcessGate<F> {
         self.running.as_mut().ok_or_else(|| std::io::ErrorKind::BrokenPipe.into())
     }
 
-    /// What comes of a candidate, or why there is no process to try it.
+    /// Checks a candidate. The outer error means that no process could be started.
     fn ask(&mut self, index: usize) -> std::io::Result<Result<(), Rejection>> {
         let deadline = self.deadline;
         let asked = self.running().and_then(|running| {
@@ -79,7 +79,7 @@ impl<F: FnMut() -> Command> ProcessGate<F> {
             running.to.flush()
         });
         let received = match (asked, &self.running) {
-            // A process that ended by itself has answered nothing of this one.
+            // A process that ended has not answered for this candidate.
             (Err(error), None) => return Err(error),
             (_, Some(running)) => running.answer(index, deadline),
             (Ok(()), None) => Err(RecvTimeoutError::Disconnected),
@@ -88,7 +88,7 @@ impl<F: FnMut() -> Command> ProcessGate<F> {
             Ok(answer) => {
                 let result = parse(&answer);
                 if matches!(&result, Err(rejection) if rejection.verdict == TuneVerdict::Crashed) {
-                    // It has lost its device, and the next candidates need one.
+                    // The process has lost its device, which the next candidates need.
                     self.end();
                 }
                 result
@@ -96,23 +96,23 @@ impl<F: FnMut() -> Command> ProcessGate<F> {
             Err(RecvTimeoutError::Disconnected) => Err(Rejection {
                 verdict: TuneVerdict::Crashed,
                 reason: match self.end() {
-                    Some(status) => format!("the process that tried it ended with {status}"),
-                    None => String::from("the process that tried it ended"),
+                    Some(status) => format!("the checking process ended with {status}"),
+                    None => String::from("the checking process ended"),
                 },
             }),
             Err(RecvTimeoutError::Timeout) => {
                 self.end();
-                let reason = format!("it was not done after {deadline:?}, and its process was killed");
+                let reason = format!("not finished after {deadline:?}; the process was killed");
                 Err(Rejection { verdict: TuneVerdict::TimedOut, reason })
             }
         };
         Ok(result)
     }
 
-    /// Ends the process, if there is one, and waits for its end.
+    /// Ends the process, if there is one, and waits for it.
     fn end(&mut self) -> Option<std::process::ExitStatus> {
         let mut running = self.running.take()?;
-        // It may have ended by itself.
+        // The process may have ended already.
         if !matches!(running.child.try_wait(), Ok(Some(_))) {
             let ended = wait_a_little(&mut running.child);
             if ended.is_some() {
@@ -124,7 +124,7 @@ impl<F: FnMut() -> Command> ProcessGate<F> {
     }
 }
 
-/// How a process ended whose output has: that comes a moment before its end.
+/// Waits briefly for a process whose output has ended, which happens shortly before its exit.
 fn wait_a_little(child: &mut Child) -> Option<std::process::ExitStatus> {
     for _ in 0..50 {
         if let Ok(Some(status)) = child.try_wait() {
@@ -145,7 +145,7 @@ impl<F: FnMut() -> Command> Gate for ProcessGate<F> {
         for index in candidates {
             let result = self.ask(*index).map_err(|error| Error::Unavailable {
                 backend: instance.device.backend.clone(),
-                reason: format!("no process could be started to try candidates: {error}"),
+                reason: format!("cannot start a process to check candidates: {error}"),
             })?;
             done(*index, result);
         }
@@ -156,7 +156,7 @@ impl<F: FnMut() -> Command> Gate for ProcessGate<F> {
 impl<F> Drop for ProcessGate<F> {
     fn drop(&mut self) {
         if let Some(mut running) = self.running.take() {
-            // Its input ends with this, and it with that; nothing is lost if it is killed first.
+            // Killing the process loses nothing.
             let _ = running.child.kill();
             let _ = running.child.wait();
         }
@@ -172,15 +172,15 @@ fn parse(line: &str) -> Result<(), Rejection> {
         TuneVerdict::ALL.into_iter().find(|verdict| verdict.is_rejected() && verdict.name() == name);
     Err(Rejection {
         verdict: verdict.unwrap_or(TuneVerdict::Invalid),
-        reason: if verdict.is_some() { reason.to_owned() } else { format!("its process said `{line}`") },
+        reason: if verdict.is_some() { reason.to_owned() } else { format!("unexpected answer `{line}`") },
     })
 }
 
-/// Tries each candidate whose number `input` has, and writes what comes of it to `output`: what a process of a
-/// [`ProcessGate`] does.
+/// Checks each candidate whose index is read from `input`, and writes the results to `output`. This is the main loop of
+/// a [`ProcessGate`] process.
 ///
 /// # Errors
-/// What reading and writing meet, and a line that is no number.
+/// I/O errors, and an error for a line that is not a number.
 pub fn answer(
     input: impl BufRead,
     mut output: impl Write,
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_understood() {
+    fn answers_round_trip() {
         let mut output = Vec::new();
         let all = [
             Ok(()),
@@ -227,8 +227,8 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn a_process_that_ends_or_hangs_rejects_the_candidate_and_no_other() {
-        // The fifth says something of another candidate first, the sixth that it has lost its device.
+    fn process_that_ends_or_hangs_rejects_one_candidate() {
+        // Candidate 5 is preceded by an answer for another one; candidate 6 reports a lost device.
         let script = "while read i; do case $i in 1) kill -9 $$;; 2) sleep 60;; 5) echo layer; echo 4 ok; echo 5 wrong at 1;; \
                       6) echo 6 crashed; read j; echo $j wrong;; *) echo $i ok;; esac; done";
         let start = || {

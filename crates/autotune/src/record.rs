@@ -1,58 +1,58 @@
-//! What was measured of one problem: a row for each candidate, and how two such records become one.
+//! The measurements of one problem: a row per candidate, and merging of records.
 //!
-//! Merging is commutative, associative and idempotent, so that it does not matter who saves first or how often. A row has a
-//! generation, and the higher wins; of two rows of one generation that whose digest is greater. A record that was forgotten
-//! keeps the generation up to which nothing of it counts.
+//! Merging is commutative, associative and idempotent, so the order and number of saves do not matter. Each row has a
+//! generation, and the higher one wins; within a generation, the greater digest wins. A forgotten record stores the
+//! generation up to which its rows are ignored.
 
 use std::collections::BTreeMap;
 
 use fulgurite_storage::{Digest, DigestBuilder};
 use serde::{Deserialize, Serialize};
 
-/// Most rows of a record: those of the oldest generations go first.
+/// Maximum number of rows of a record; rows of the oldest generations are dropped first.
 pub const MAX_ROWS: usize = 1024;
 
-/// Most candidates that a record knows to have been passed over: those of the oldest generations go first.
+/// Maximum number of passed-over candidates of a record; those of the oldest generations are dropped first.
 pub const MAX_PASSED_OVER: usize = 8192;
 
-/// The highest generation: a file has no higher numbers. Counting up to it takes longer than there is time, so a record that has
-/// it was made by hand or damaged. What is measured then has it, too; of rows that share it the digest decides.
+/// The highest generation, which is also the largest value in a file. It is reached only in edited or damaged records.
+/// New rows then share it, and the digest decides between rows.
 pub(crate) const MAX_GENERATION: u64 = i64::MAX as u64;
 
-/// What was measured of one problem on one device.
+/// The measurements of one problem on one device.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AutotuneRecord {
-    /// Rows of this generation and older ones don't count; 0 if it was never forgotten.
+    /// Rows up to this generation are ignored; 0 if the record was never forgotten.
     forgotten: u64,
-    /// Rows by the id of what was run.
+    /// Rows by executable id.
     candidates: BTreeMap<String, CandidateRow>,
-    /// What searches ended without having tried, by the id of what it would have run: with a generation, as rows have one.
+    /// Executable ids of candidates that searches ended without trying, with a generation like that of rows.
     passed_over: BTreeMap<String, u64>,
 }
 
-/// What became of a candidate.
+/// The outcome of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TuneVerdict {
-    /// It is right, and was measured to the end.
+    /// Correct and fully timed.
     Measured,
-    /// It is right, and others were so much faster that it was timed no longer.
+    /// Correct, but too slow to be timed to the end.
     Eliminated,
-    /// It gave something else than the reference.
+    /// The result differs from the reference.
     Wrong,
-    /// It could not be built or compiled, or its launch failed.
+    /// Could not be built, compiled or launched.
     Invalid,
-    /// The process ended while it was tried.
+    /// The process ended, or the device was lost, during the attempt.
     Crashed,
-    /// It did not end in time.
+    /// Did not finish in time.
     TimedOut,
-    /// There was no memory for it. There may be another time, so this is not recorded.
+    /// Out of memory. This may change, so it is not recorded.
     OutOfMemory,
 }
 
 impl TuneVerdict {
-    /// Each.
+    /// All verdicts.
     pub const ALL: [Self; 7] = [
         Self::Measured,
         Self::Eliminated,
@@ -63,7 +63,7 @@ impl TuneVerdict {
         Self::OutOfMemory,
     ];
 
-    /// The name in reports.
+    /// Returns the name used in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Measured => "measured",
@@ -76,54 +76,54 @@ impl TuneVerdict {
         }
     }
 
-    /// Whether it may not be used.
+    /// Returns whether the candidate must not be used.
     pub const fn is_rejected(self) -> bool {
         !matches!(self, Self::Measured | Self::Eliminated)
     }
 }
 
-/// What was measured of a candidate.
+/// The measurements of one candidate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CandidateRow {
-    /// Higher than that of every row that was known when it was measured.
+    /// Generation; higher than that of every row known when this one was measured.
     pub generation: u64,
-    /// What became of it.
+    /// Outcome of the candidate.
     pub verdict: TuneVerdict,
-    /// Time on the device, in nanoseconds: see [`MeasurePolicy::key`](crate::MeasurePolicy::key).
+    /// Device time in nanoseconds: see [`MeasurePolicy::key`](crate::MeasurePolicy::key).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_ns: Option<f64>,
-    /// Half the distance between the quartiles, as a share of the median.
+    /// Half the interquartile range, relative to the median.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spread: Option<f64>,
-    /// How often it was timed.
+    /// Number of timed runs.
     #[serde(default)]
     pub samples: u32,
-    /// Why it was rejected.
+    /// Reason for the rejection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Whether the heuristic named it.
+    /// Whether this was the heuristic's choice.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub heuristic: bool,
-    /// When, for people.
+    /// Time of recording, for readers only.
     pub recorded_at: String,
-    /// By which version, for people.
+    /// Recording version, for readers only.
     pub recorded_by: String,
-    /// Invocations of a workgroup along x, y and z.
+    /// Workgroup size along x, y and z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workgroup: Option<[u32; 3]>,
-    /// How often the innermost loop's body is repeated, or items an invocation.
+    /// Unroll factor of the innermost loop, or items per invocation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unroll: Option<u32>,
-    /// What a workgroup computes together.
+    /// Tile computed by a workgroup.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tile: Vec<u32>,
-    /// The configuration. Last, since it is a table of its own in the file.
+    /// Configuration. Must be last, because it is a TOML table.
     pub config: toml::Table,
 }
 
 impl CandidateRow {
-    /// A row of `config` with `verdict` and nothing else.
+    /// Creates a row with only a configuration and a verdict.
     pub fn new(config: toml::Table, verdict: TuneVerdict) -> Self {
         Self {
             generation: 0,
@@ -142,50 +142,50 @@ impl CandidateRow {
         }
     }
 
-    /// States the time in nanoseconds, its spread and how many runs it is of.
+    /// Sets the time in nanoseconds, its spread and the number of runs.
     #[must_use]
     pub fn timed(mut self, time_ns: f64, spread: f64, samples: u32) -> Self {
         (self.time_ns, self.spread, self.samples) = (Some(time_ns), Some(spread), samples);
         self
     }
 
-    /// Says why it was rejected.
+    /// Sets the reason for the rejection.
     #[must_use]
     pub fn because(mut self, reason: impl Into<String>) -> Self {
         self.reason = Some(reason.into());
         self
     }
 
-    /// Orders rows of one candidate: the greater one is kept.
+    /// Orders rows of one candidate; merging keeps the greatest.
     fn rank(&self) -> (u64, Digest) {
-        // As TOML has it, which is as it is stored: what cannot be stored has the least.
+        // Rank by the stored form; a row that cannot be stored ranks as empty text.
         let text = toml::to_string(self).unwrap_or_default();
         (self.generation, DigestBuilder::new("fulgurite autotune row 1").text(&text).finish())
     }
 
-    /// Whether its figures can be.
+    /// Checks the numbers of the row.
     pub(crate) fn check(&self) -> Result<(), String> {
         let figures = [self.time_ns, self.spread].into_iter().flatten();
         if !figures.clone().all(|figure| figure.is_finite() && figure >= 0.0) {
-            return Err(String::from("a time or spread that cannot be"));
+            return Err(String::from("time or spread is negative or not finite"));
         }
         if self.verdict == TuneVerdict::Measured && self.time_ns.is_none() {
-            return Err(String::from("measured, but without a time"));
+            return Err(String::from("verdict `measured` without a time"));
         }
         check_generation(self.generation)
     }
 }
 
-/// Whether there can be such a generation.
+/// Checks a generation.
 pub(crate) fn check_generation(generation: u64) -> Result<(), String> {
     if (1..=MAX_GENERATION).contains(&generation) {
         return Ok(());
     }
-    Err(format!("a generation that cannot be: {generation}"))
+    Err(format!("generation {generation} is not between 1 and {MAX_GENERATION}"))
 }
 
 impl AutotuneRecord {
-    /// A record of rows by the id of what was run.
+    /// Creates a record from rows by executable id.
     pub fn new(rows: impl IntoIterator<Item = (String, CandidateRow)>) -> Self {
         let mut record = Self { candidates: rows.into_iter().collect(), ..Self::default() };
         record.normalize();
@@ -204,39 +204,39 @@ impl AutotuneRecord {
         self
     }
 
-    /// The generation up to which nothing of it counts; 0 if it was never forgotten.
+    /// Returns the generation up to which rows are ignored; 0 if the record was never forgotten.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// The rows, by the id of what was run.
+    /// Returns the rows by executable id.
     pub fn candidates(&self) -> &BTreeMap<String, CandidateRow> {
         &self.candidates
     }
 
-    /// What searches ended without having tried, by the id of what it would have run, and the generation of that: it is
-    /// not tried by searches that come later.
+    /// Returns the executable ids of candidates that searches ended without trying, with their generation. Later
+    /// searches do not try them.
     pub fn passed_over(&self) -> &BTreeMap<String, u64> {
         &self.passed_over
     }
 
-    /// Whether nothing was tried.
+    /// Returns whether the record has no rows.
     pub fn is_empty(&self) -> bool {
         self.candidates.is_empty()
     }
 
-    /// The highest generation that it has seen.
+    /// Returns the highest generation in the record.
     pub fn generation(&self) -> u64 {
         let rows = self.candidates.values().map(|row| row.generation);
         rows.chain(self.passed_over.values().copied()).fold(self.forgotten, u64::max)
     }
 
-    /// The generation of what is measured next.
+    /// Returns the generation for new rows.
     pub(crate) fn next_generation(&self) -> u64 {
         self.generation().saturating_add(1).min(MAX_GENERATION)
     }
 
-    /// The rows that were measured to the end, the fastest first.
+    /// Returns the fully timed rows, fastest first.
     pub fn ranking(&self) -> Vec<(&String, &CandidateRow)> {
         let mut rows: Vec<_> =
             self.candidates.iter().filter(|(_, row)| row.verdict == TuneVerdict::Measured).collect();
@@ -245,12 +245,12 @@ impl AutotuneRecord {
         rows
     }
 
-    /// The fastest row that was measured to the end.
+    /// Returns the fastest fully timed row.
     pub fn best(&self) -> Option<(&String, &CandidateRow)> {
         self.ranking().first().copied()
     }
 
-    /// Adds what `other` has.
+    /// Merges `other` into this record.
     pub fn merge(&mut self, other: &Self) {
         self.forgotten = self.forgotten.max(other.forgotten);
         for (id, row) in &other.candidates {
@@ -266,7 +266,7 @@ impl AutotuneRecord {
         self.normalize();
     }
 
-    /// Adds what `other` has of candidates that nothing is known of here, unless this was forgotten.
+    /// Adds rows of `other` for candidates without a row, unless this record was forgotten.
     pub(crate) fn complete(&mut self, other: &Self) {
         if self.forgotten == 0 {
             for (id, row) in &other.candidates {
@@ -284,7 +284,7 @@ impl AutotuneRecord {
         }
     }
 
-    /// Removes all rows, so that they do not come back by merging with what has them still.
+    /// Removes all rows permanently: merging with a record that still has them does not restore them.
     pub(crate) fn forget(&mut self) {
         self.forgotten = self.next_generation();
         self.candidates.clear();
@@ -300,8 +300,8 @@ impl AutotuneRecord {
     }
 }
 
-/// Removes what is over `most`, the lowest ranks first. By an order in which what is newer of one candidate is never behind what
-/// is older: so it does not matter whether this is done before or after merging.
+/// Drops entries beyond `most`, lowest rank first. The rank of a newer entry of the same candidate is never lower, so
+/// this commutes with merging.
 fn bound<T, R: Ord>(all: &mut BTreeMap<String, T>, most: usize, rank: impl Fn(&T) -> R) {
     if all.len() > most {
         let mut ranks: Vec<_> = all.iter().map(|(id, of)| (rank(of), id.clone())).collect();

@@ -1,4 +1,4 @@
-//! The search: which candidates are tried and timed, in which order, until when.
+//! The search: which candidates are checked and timed, in which order, and when to stop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime};
@@ -18,19 +18,19 @@ use crate::random::Random;
 use crate::record::{AutotuneRecord, CandidateRow, TuneVerdict};
 use crate::tune::{CandidateReport, Progress, TuneOptions, TuneReport};
 
-/// Candidates that are tried or compiled before the budget is looked at again: one for each processor.
+/// Number of candidates checked or compiled between checks of the budget: one per processor, from 2 to 16.
 fn together() -> usize {
     std::thread::available_parallelism().map_or(4, usize::from).clamp(2, 16)
 }
 
-/// What is known of a candidate during a search.
+/// State of a candidate during a search.
 #[derive(Default)]
 struct Looked {
     id: Option<String>,
     row: Option<CandidateRow>,
     prepared: Option<Prepared>,
     is_new: bool,
-    /// Whether an earlier search ended without having tried it.
+    /// Set if an earlier search ended without trying this candidate.
     is_passed_over: bool,
 }
 
@@ -41,7 +41,7 @@ impl Looked {
     }
 }
 
-/// Looks for the fastest candidate of a problem.
+/// A search for the fastest candidate of a problem.
 pub(crate) struct Search<'a> {
     device: &'a Device,
     instance: &'a Instance,
@@ -51,20 +51,20 @@ pub(crate) struct Search<'a> {
     random: Random,
     deadline: Option<Instant>,
     candidates: Vec<Looked>,
-    /// Random numbers on the device, once something is timed.
+    /// Random input on the device, uploaded before the first timing.
     arguments: Vec<Buffer>,
-    /// What is new, by id.
+    /// New rows, by id.
     rows: BTreeMap<String, CandidateRow>,
-    /// How many were tried now.
+    /// Number of candidates tried by this search.
     tried: usize,
-    /// Whether a search of a large space ended because it brought nothing any more.
+    /// Set if the search of a large space ended for lack of progress.
     has_ended: bool,
-    /// What the search chose, before the rest was timed to tell its regret.
+    /// The search's choice, before all candidates were timed to compute its regret.
     searched: Option<usize>,
 }
 
 impl<'a> Search<'a> {
-    /// A search that has tried nothing.
+    /// Creates a search.
     pub(crate) fn new(
         device: &'a Device,
         instance: &'a Instance,
@@ -90,12 +90,12 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// What was found out, by the ids of what was run.
+    /// Takes the new rows, by executable id.
     pub(crate) fn take_rows(&mut self) -> BTreeMap<String, CandidateRow> {
         std::mem::take(&mut self.rows)
     }
 
-    /// Finds out what is recorded of each candidate.
+    /// Loads what is recorded about each candidate.
     pub(crate) fn recall(&mut self, known: &AutotuneRecord) {
         if known.is_empty() || self.options.again {
             return;
@@ -110,7 +110,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Finds out what a candidate would run. What cannot even be built says so when it is tried.
+    /// Computes the id of a candidate. Errors are reported when the candidate is tried.
     fn identify(&mut self, at: usize) {
         if self.candidates[at].id.is_none() {
             self.candidates[at].id = candidate_id(self.device, &self.instance.candidates[at]).ok();
@@ -121,31 +121,31 @@ impl<'a> Search<'a> {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// How many more candidates may be tried.
+    /// Returns how many more candidates may be tried.
     fn left(&self) -> usize {
         self.options.max_candidates.map_or(usize::MAX, |most| most.saturating_sub(self.tried))
     }
 
-    /// Those that nothing is known of.
+    /// Returns the candidates without a row.
     fn unknown(&self) -> Vec<usize> {
         (0..self.candidates.len()).filter(|at| self.candidates[*at].row.is_none()).collect()
     }
 
-    /// Those that a search may try.
+    /// Returns the candidates that may be tried.
     fn untried(&self) -> Vec<usize> {
         let mut all = self.unknown();
         all.retain(|at| !self.candidates[*at].is_passed_over);
         all
     }
 
-    /// The ids of those that the search, which has ended, did not try.
+    /// Returns the ids of the candidates that a finished search did not try.
     pub(crate) fn passed_over(&mut self) -> Vec<String> {
         let untried = if self.has_ended { self.untried() } else { Vec::new() };
         untried.iter().for_each(|at| self.identify(*at));
         untried.iter().filter_map(|at| self.candidates[*at].id.clone()).collect()
     }
 
-    /// Those that were timed to the end, the fastest first.
+    /// Returns the fully timed candidates, fastest first.
     fn ranking(&self) -> Vec<usize> {
         let timed = (0..self.candidates.len()).filter_map(|at| Some((at, self.candidates[at].time()?)));
         let mut timed: Vec<_> = timed.collect();
@@ -161,10 +161,10 @@ impl<'a> Search<'a> {
         self.candidates[self.best()?].time()
     }
 
-    /// Tries and times what is not known, in the order that finds the fastest soonest.
+    /// Tries and times unknown candidates, in an order that finds fast ones early.
     ///
     /// # Errors
-    /// What keeps the device or a process from trying any more of them.
+    /// Errors that prevent the device or the process from trying further candidates.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
         let untried = self.untried();
         if !untried.is_empty() {
@@ -181,8 +181,8 @@ impl<'a> Search<'a> {
         if self.options.regret { self.exhaust() } else { Ok(()) }
     }
 
-    /// Times every candidate that is right to the end, whatever the budget, in the same turns; and the best of them against what
-    /// the search chose.
+    /// Times all correct candidates without elimination or budget, and then the best of them against the search's
+    /// choice.
     fn exhaust(&mut self) -> Result<(), Error> {
         self.deadline = None;
         let unknown = self.unknown();
@@ -196,7 +196,7 @@ impl<'a> Search<'a> {
         self.run_off(self.searched)
     }
 
-    /// The heuristic's first, then by the prior, then as they were.
+    /// Sorts the heuristic's choice first, then by prior.
     fn ordered(&self, mut all: Vec<usize>) -> Vec<usize> {
         let heuristic = self.instance.heuristic;
         let prior = |at: &usize| self.instance.candidates[*at].prior;
@@ -204,18 +204,19 @@ impl<'a> Search<'a> {
         all
     }
 
-    /// Successive halving with restarts: a batch of those that look fastest by what is known of others, and of those most alike the
-    /// best so far; in each, who falls behind is timed no longer. Ends when some batches have brought nothing.
+    /// Successive halving with restarts: each batch consists of the candidates predicted fastest and of those most
+    /// similar to the best so far, and slow ones are eliminated during timing. Ends after several batches without
+    /// progress.
     fn halve(&mut self) -> Result<(), Error> {
         const BATCH: usize = 24;
-        const PATIENCE: usize = 3;
+        const MAX_FRUITLESS: usize = 3;
         let mut fruitless = 0;
-        while fruitless < PATIENCE && (self.tried == 0 || !self.is_late()) && self.left() > 0 {
+        while fruitless < MAX_FRUITLESS && (self.tried == 0 || !self.is_late()) && self.left() > 0 {
             let mut untried = self.untried();
             if untried.is_empty() {
                 break;
             }
-            // Where neither the prior nor the times tell two apart, chance does.
+            // Break ties in predictions randomly.
             self.random.shuffle(&mut untried);
             let mut batch = self.promising(&untried);
             if let Some(best) = self.best() {
@@ -233,11 +234,11 @@ impl<'a> Search<'a> {
             };
             fruitless = if better { 0 } else { fruitless + 1 };
         }
-        self.has_ended = fruitless == PATIENCE && !self.is_late();
+        self.has_ended = fruitless == MAX_FRUITLESS && !self.is_late();
         Ok(())
     }
 
-    /// `among`, those first that should be fastest by the times of others; before there are any, in order of the prior.
+    /// Sorts `among` by predicted time, or by prior before anything was timed.
     fn promising(&self, among: &[usize]) -> Vec<usize> {
         let timed =
             self.candidates.iter().zip(&self.instance.candidates).filter_map(|(looked, candidate)| {
@@ -253,7 +254,7 @@ impl<'a> Search<'a> {
         all.into_iter().map(|(at, _)| at).collect()
     }
 
-    /// `among`, those first that differ from `at` in the fewest fields.
+    /// Sorts `among` by the number of fields that differ from candidate `at`.
     fn by_likeness(&self, at: usize, among: &[usize]) -> Vec<usize> {
         let own = &self.instance.candidates[at].config;
         let differing = |other: &usize| {
@@ -266,7 +267,7 @@ impl<'a> Search<'a> {
         all
     }
 
-    /// Tries candidates, times those that are right, and notes what came of each.
+    /// Checks candidates, times the correct ones, and records the results.
     fn batch(&mut self, batch: &[usize]) -> Result<(), Error> {
         let right = self.admit(batch)?;
         let right = self.prepare(&right);
@@ -274,7 +275,7 @@ impl<'a> Search<'a> {
         self.time(&right, &policy, self.deadline)
     }
 
-    /// Times candidates that were prepared.
+    /// Times prepared candidates.
     fn time(
         &mut self,
         right: &[usize],
@@ -302,11 +303,11 @@ impl<'a> Search<'a> {
         lost.map_or(Ok(()), Err)
     }
 
-    /// Those of `batch` that are right.
+    /// Checks candidates and returns the correct ones.
     fn admit(&mut self, batch: &[usize]) -> Result<Vec<usize>, Error> {
         batch.iter().for_each(|at| self.identify(*at));
         let (mut right, mut rejected, mut done, mut result) = (Vec::new(), Vec::new(), 0, Ok(()));
-        // Half of what is left of the budget: the other half is for compiling and timing what is right.
+        // Use at most half of the remaining budget; the other half is for compiling and timing.
         let now = Instant::now();
         let late = self.deadline.map(|deadline| now + deadline.saturating_duration_since(now) / 2);
         let told = &mut *self.told;
@@ -333,7 +334,7 @@ impl<'a> Search<'a> {
         result.map(|()| right)
     }
 
-    /// Those of `right` that are compiled here, too.
+    /// Compiles candidates in this process and returns those that succeed.
     fn prepare(&mut self, right: &[usize]) -> Vec<usize> {
         let mut all = Vec::new();
         for part in right.chunks(together()) {
@@ -401,9 +402,9 @@ impl<'a> Search<'a> {
         self.candidates[at].row = Some(row);
     }
 
-    /// Times the fastest few against each other once more, with the heuristic's and `also`, and eliminates the others: their times
-    /// look short partly by luck, and are of turns when the machine may have been faster. Of what was not timed now, nothing
-    /// changes; nor if there is no time for it.
+    /// Times the fastest candidates once more against each other, together with the heuristic's choice and `also`, and
+    /// eliminates the others: their times are short partly by chance, or were taken while the machine was faster.
+    /// Leaves candidates without a new timing unchanged, and does nothing if time is short.
     fn run_off(&mut self, also: Option<usize>) -> Result<(), Error> {
         const FEW: usize = 8;
         let is_ready = |at: &usize| self.candidates[*at].is_new && self.candidates[*at].prepared.is_some();
@@ -437,18 +438,18 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// What came of it.
+    /// Returns the report.
     ///
     /// # Errors
-    /// `FG1107` if no candidate is right.
+    /// `FG1107` if no candidate is correct.
     pub(crate) fn report(&self, key: AutotuneKey, begun: Instant) -> Result<TuneReport, Error> {
         let Some(best) = self.best() else {
             let reasons: Vec<_> =
                 self.candidates.iter().filter_map(|c| c.row.as_ref()?.reason.as_deref()).collect();
             let message = format!(
-                "none of {} candidates of {key} was right: {}",
+                "no correct candidate among {} for {key}: {}",
                 self.candidates.len(),
-                reasons.first().unwrap_or(&"none was tried within the budget")
+                reasons.first().unwrap_or(&"none tried within the budget")
             );
             return Err(Error::invalid(Code::NothingRight, message));
         };

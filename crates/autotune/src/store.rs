@@ -1,8 +1,8 @@
-//! The store: files of records in one folder, one for each device and family, that several processes read and write.
+//! The store: a folder with one record file per device and family, shared by several processes.
 //!
-//! Nothing is read before it is asked for, and a save writes only the files that have something new, under a lock, merged
-//! with what is there by then. Whatever is wrong with a file costs its bad parts and one diagnostic; bad parts and files of a
-//! newer version stay where people find them.
+//! Files are read on demand. A save rewrites only files with changes, under a lock, and merges them with the current
+//! contents of the disk. A damaged file loses only its damaged parts and causes one diagnostic; those parts, and files
+//! of a newer version, remain available for inspection.
 
 mod load;
 mod maintain;
@@ -24,24 +24,24 @@ use crate::text::{self, RecordKey};
 use load::Loaded;
 pub use maintain::{ImportReport, PruneOptions, PruneReport, RecordDifference};
 
-/// Most bytes of a file of records.
+/// Maximum size of a record file in bytes.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
-/// What the files end with.
+/// Extension of record files.
 const EXTENSION: &str = ".toml";
-/// What comes before [`EXTENSION`] in a file that one process wrote because it did not get the lock.
+/// Suffix before [`EXTENSION`] of a file written by a process that did not get the lock.
 const FRAGMENT: &str = ".part";
-/// What comes before [`EXTENSION`] in a file of records that were of no use.
+/// Suffix before [`EXTENSION`] of a file with invalid records.
 const REJECTED: &str = ".rejected";
 
-/// How a store is opened.
+/// Options of a store.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct StoreOptions {
-    /// The disk. Default: the file system.
+    /// Storage of the folder. The default is the file system.
     pub storage: Arc<dyn Storage>,
-    /// Whether nothing is ever written. Default: no.
+    /// Whether the store is never written. The default is false.
     pub read_only: bool,
-    /// How long a lock is waited for. Default: two seconds.
+    /// Deadline for locks. The default is 2 s.
     pub lock_deadline: Duration,
 }
 
@@ -52,21 +52,21 @@ impl Default for StoreOptions {
 }
 
 impl StoreOptions {
-    /// Another disk.
+    /// Sets the storage.
     #[must_use]
     pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
         self.storage = storage;
         self
     }
 
-    /// Writes nothing.
+    /// Makes the store read-only.
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
         self
     }
 
-    /// Waits so long for a lock.
+    /// Sets the deadline for locks.
     #[must_use]
     pub fn lock_deadline(mut self, deadline: Duration) -> Self {
         self.lock_deadline = deadline;
@@ -74,13 +74,13 @@ impl StoreOptions {
     }
 }
 
-/// Records of what was measured, kept between processes.
+/// Persistent records of measurements.
 pub struct AutotuneStore {
-    /// `None`: everything is kept in memory only.
+    /// `None` for a store in memory.
     root: Option<PathBuf>,
     options: StoreOptions,
     state: Mutex<State>,
-    /// Whose turn it is to write files.
+    /// Serializes writers of files.
     turn: Mutex<()>,
     notices: Notices,
 }
@@ -88,30 +88,30 @@ pub struct AutotuneStore {
 #[derive(Default)]
 struct State {
     files: BTreeMap<FileKey, File>,
-    /// Read-only records, of packs: by the names of the files that they would be in.
+    /// Read-only records from packs, by the name of the file they would be in.
     layers: BTreeMap<String, Vec<Loaded>>,
 }
 
-/// What the records of one file have in common.
+/// The device and family of a file.
 type FileKey = (DeviceKey, String);
 
-/// A file as this process knows it.
+/// The state of a file in this process.
 #[derive(Default)]
 struct File {
     loaded: Option<Loaded>,
-    /// What this process added or removed, and has not saved; in memory all that there is.
+    /// Unsaved changes; in a store in memory, all records.
     dirty: BTreeMap<RecordKey, AutotuneRecord>,
-    /// Whether any of that was changed since it was saved in memory.
+    /// Whether anything changed since the last save, for a store in memory.
     is_changed: bool,
 }
 
 impl AutotuneStore {
-    /// The store in the folder `root`, which need not be there. Reads nothing.
+    /// Opens the store in the folder `root`, which need not exist. Reads nothing.
     pub fn open(root: impl Into<PathBuf>, options: StoreOptions) -> Self {
         Self { root: Some(root.into()), options, ..Self::in_memory() }
     }
 
-    /// A store that is gone with the process.
+    /// Creates a store in memory.
     pub fn in_memory() -> Self {
         Self {
             root: None,
@@ -122,7 +122,7 @@ impl AutotuneStore {
         }
     }
 
-    /// The store in the user's folder of all that is kept, or in memory if there is none.
+    /// Opens the store in the default cache folder, or creates one in memory if there is none.
     pub fn of_user() -> Self {
         match fulgurite_storage::default_root() {
             Some(root) => Self::open(root.join("autotune"), StoreOptions::default()),
@@ -130,28 +130,28 @@ impl AutotuneStore {
         }
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn root(&self) -> Option<&Path> {
         self.root.as_deref()
     }
 
-    /// What was wrong with files so far, each once.
+    /// Returns the distinct warnings about files so far.
     pub fn notices(&self) -> Vec<Diagnostic> {
         self.notices.all()
     }
 
-    /// One writer of this store after the other. The state is not locked meanwhile: nobody who only asks waits for a disk or for
-    /// another process.
+    /// Serializes writers of this store. The state is not locked meanwhile, so that lookups wait neither for the disk
+    /// nor for another process.
     fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic leaves it whole: what is saved and still counts as new is saved again.
+        // Consistent after a panic: at worst, saved changes still count as unsaved and are saved again.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The file of a device and family, read if it was not.
+    /// Returns the file of a device and family, reading it on first use, and its layers.
     fn file<'s>(&self, state: &'s mut State, key: FileKey) -> (&'s mut File, &'s [Loaded]) {
         let name = file_name(&key.0, &key.1);
         let file = state.files.entry(key).or_default();
@@ -161,8 +161,8 @@ impl AutotuneStore {
         (file, state.layers.get(&name).map_or(&[], Vec::as_slice))
     }
 
-    /// The record of `key`: what the disk, packs and this process know together. `None` if nobody knows anything. A file is
-    /// read when it is first asked of, and again when it is saved.
+    /// Returns the record of `key`, merged from the disk, packs and this process; `None` if there are no rows. A file
+    /// is read on first use, and again when it is saved.
     pub fn get(&self, key: &AutotuneKey) -> Option<AutotuneRecord> {
         let mut state = self.state();
         let mut record = self.own(&mut state, key);
@@ -175,7 +175,7 @@ impl AutotuneStore {
         (!record.is_empty()).then_some(record)
     }
 
-    /// What the disk and this process know of `key`.
+    /// Returns the record of `key` on disk and in this process, without packs.
     fn own(&self, state: &mut State, key: &AutotuneKey) -> AutotuneRecord {
         let wanted = RecordKey::of(key);
         let (file, _) = self.file(state, (key.device.clone(), key.family.clone()));
@@ -189,7 +189,8 @@ impl AutotuneStore {
         all
     }
 
-    /// Adds rows, by the id of what was run, as newer than all that was measured here of `key`. They are kept when they are saved.
+    /// Adds rows by executable id, with a generation newer than all known rows of `key`. [`save`](Self::save) makes
+    /// them persistent.
     pub fn insert(&self, key: &AutotuneKey, rows: impl IntoIterator<Item = (String, CandidateRow)>) {
         let mut state = self.state();
         let mut all = self.own(&mut state, key);
@@ -199,7 +200,7 @@ impl AutotuneStore {
         self.replace(&mut state, key, all);
     }
 
-    /// Notes that a search of `key` ended without having tried these, by the ids of what they would have run.
+    /// Records that a search of `key` ended without trying the candidates with these executable ids.
     pub fn pass_over(&self, key: &AutotuneKey, ids: impl IntoIterator<Item = String>) {
         let mut state = self.state();
         let all = self.own(&mut state, key);
@@ -208,7 +209,8 @@ impl AutotuneStore {
         self.replace(&mut state, key, all);
     }
 
-    /// Forgets what is known of `key`, also when others save it again; false if nothing was.
+    /// Forgets the record of `key` permanently, even if another process saves it again. Returns false if there was
+    /// none.
     pub fn forget(&self, key: &AutotuneKey) -> bool {
         if self.get(key).is_none() {
             return false;
@@ -226,8 +228,7 @@ impl AutotuneStore {
         file.dirty.insert(RecordKey::of(key), record);
     }
 
-    /// Whether [`save`](Self::save) has anything to do: something was added or forgotten and is not saved. In a store that is
-    /// only read it stays so.
+    /// Returns whether there are changes to [`save`](Self::save). In a read-only store, changes stay unsaved.
     pub fn is_dirty(&self) -> bool {
         let state = self.state();
         state.files.values().any(|file| match self.root {
@@ -236,18 +237,18 @@ impl AutotuneStore {
         })
     }
 
-    /// Adds the records of a file's text, of a pack, say. They are never written, and count only where nothing is known of the
-    /// candidate here, and its record was not forgotten here.
+    /// Adds the records in the text of a file, such as one from a pack. They are never written, and are used only for
+    /// candidates without a row here whose record was not forgotten here.
     ///
     /// # Errors
-    /// `FG1103` for text of another version, or none of records.
+    /// `FG1103` if the text is of another version or is not a record file.
     pub fn add_layer(&self, text: &[u8]) -> Result<(), StoreError> {
         let from = Path::new("a pack's tuning records");
         let alone = |reason: &str| StoreError::LeftAlone { path: from.to_owned(), reason: reason.to_owned() };
         if text::schema(text) != Some(text::SCHEMA) {
-            return Err(alone("it has another version of the format"));
+            return Err(alone("unsupported format version"));
         }
-        let (device, family) = text::owner(text).ok_or_else(|| alone("it does not say whose it is"))?;
+        let (device, family) = text::owner(text).ok_or_else(|| alone("no device and family stated"))?;
         let loaded = Loaded::of_layer(text.to_vec());
         self.state().layers.entry(file_name(&device, &family)).or_default().push(loaded);
         Ok(())
@@ -260,7 +261,7 @@ impl std::fmt::Debug for AutotuneStore {
     }
 }
 
-/// The name of the file of a device and family: people find it by the beginning, and the fingerprint makes it unique.
+/// Returns the name of the file of a device and family: a readable prefix, made unique by the fingerprint.
 pub(crate) fn file_name(device: &DeviceKey, family: &str) -> String {
     let words = |text: &str| -> String {
         let plain =

@@ -1,7 +1,7 @@
-//! The text of a file of records: TOML, one file for each device and family, that people read and compare.
+//! The text format of record files: human-readable TOML, one file per device and family.
 //!
-//! A file is a head and then records, each from a line `[[record]]` to the next. A record is parsed when it is asked for, and
-//! one that nobody changed is written back as it was, byte for byte.
+//! A file consists of a head and records, each starting at a line `[[record]]`. Records are parsed on demand, and
+//! unchanged ones are written back byte for byte.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,18 +11,18 @@ use serde::{Deserialize, Serialize};
 use crate::key::{AutotuneKey, DeviceKey};
 use crate::record::{AutotuneRecord, CandidateRow, check_generation};
 
-/// The version of the format.
+/// Version of the format.
 pub(crate) const SCHEMA: u64 = 1;
-/// What a record begins with, on a line of its own.
+/// The line that starts a record.
 const RECORD: &str = "[[record]]";
 
-/// What a file says of itself.
+/// The head of a file.
 #[derive(Debug, Deserialize)]
 struct Head {
     schema: u64,
 }
 
-/// A record as the file has it.
+/// A record in its stored form.
 #[derive(Serialize, Deserialize)]
 struct StoredRecord {
     bucket: String,
@@ -30,7 +30,7 @@ struct StoredRecord {
     policy: String,
     #[serde(default, skip_serializing_if = "is_zero")]
     forgotten: u64,
-    /// For people: the fastest candidate. It follows from the rows, and what is written here is not read.
+    /// The fastest candidate, for readers only. It follows from the rows and is ignored when parsed.
     #[serde(default, skip_serializing_if = "Option::is_none", skip_deserializing)]
     best: Option<Best>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -39,7 +39,7 @@ struct StoredRecord {
     passed_over: Vec<PassedOver>,
 }
 
-/// What searches of one generation ended without having tried.
+/// Candidates passed over by searches of one generation.
 #[derive(Serialize, Deserialize)]
 struct PassedOver {
     generation: u64,
@@ -78,7 +78,7 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// The parts of a key that stand in a record; the others are its file's.
+/// The parts of a key stored in a record; the others are stored in the file's head.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RecordKey {
     pub(crate) bucket: String,
@@ -102,7 +102,7 @@ impl RecordKey {
     }
 }
 
-/// Whose records a file has.
+/// Returns the head of a file for this device and family.
 pub(crate) fn head(device: &DeviceKey, family: &str) -> String {
     let mut head = toml::Table::new();
     let mut set = |name: &str, value: toml::Value| {
@@ -117,14 +117,14 @@ pub(crate) fn head(device: &DeviceKey, family: &str) -> String {
     format!("# What Fulgurite's autotuner measured. Times are of the device's clock.\n{head}")
 }
 
-/// The version of the format that a file states, if it states one.
+/// Returns the format version stated by a file, if there is one.
 pub(crate) fn schema(text: &[u8]) -> Option<u64> {
     let head = &text[..records(text).first().map_or(text.len(), |range| range.start)];
     let head = std::str::from_utf8(head).ok()?;
     toml::from_str::<Head>(head).ok().map(|head| head.schema)
 }
 
-/// Whose records a file says that it has.
+/// Returns the device and family stated by a file.
 pub(crate) fn owner(text: &[u8]) -> Option<(DeviceKey, String)> {
     #[derive(Deserialize)]
     struct Owner {
@@ -142,38 +142,38 @@ pub(crate) fn owner(text: &[u8]) -> Option<(DeviceKey, String)> {
     Some((device, owner.family))
 }
 
-/// Where the records of a file are.
+/// Returns the byte ranges of a file's records.
 pub(crate) fn records(text: &[u8]) -> Vec<Range<usize>> {
     let mut starts: Vec<usize> = memchr::memmem::find_iter(text, RECORD.as_bytes())
         .filter(|at| *at == 0 || text[at - 1] == b'\n')
         .collect();
-    // A file that was cut within such a line ends before it.
+    // A file truncated within a record's first line ends before that line.
     let last = memchr::memrchr(b'\n', text).map_or(0, |at| at + 1);
     let is_cut = last < text.len() && RECORD.as_bytes().starts_with(&text[last..]);
     starts.push(if is_cut { last } else { text.len() });
     starts.windows(2).map(|pair| pair[0]..pair[1]).collect()
 }
 
-/// Whether a record may be that of `key`: a quick look, which parsing confirms.
+/// Returns whether a record may have this key: a quick filter before parsing.
 pub(crate) fn may_be_of(text: &[u8], key: &RecordKey) -> bool {
-    // The key stands before the first candidate.
+    // The key precedes the first candidate.
     let end = memchr::memmem::find(text, b"\n[").unwrap_or(text.len());
     memchr::memmem::find(&text[..end], key.bucket.as_bytes()).is_some()
 }
 
-/// A record.
+/// Parses a record.
 ///
 /// # Errors
-/// Why it is none.
+/// The reason why the text is not a valid record.
 pub(crate) fn parse(text: &[u8]) -> Result<(RecordKey, AutotuneRecord), String> {
-    let text = std::str::from_utf8(text).map_err(|_| String::from("it is not UTF-8"))?;
+    let text = std::str::from_utf8(text).map_err(|_| String::from("not UTF-8"))?;
     let chunk: Chunk = toml::from_str(text).map_err(|error| error.message().to_owned())?;
     let [stored] = <[StoredRecord; 1]>::try_from(chunk.record).map_err(|_| String::from("not one record"))?;
     let mut rows = BTreeMap::new();
     for candidate in stored.candidate {
         candidate.row.check().map_err(|reason| format!("candidate `{}`: {reason}", candidate.executable))?;
         if rows.insert(candidate.executable.clone(), candidate.row).is_some() {
-            return Err(format!("candidate `{}` is there twice", candidate.executable));
+            return Err(format!("duplicate candidate `{}`", candidate.executable));
         }
     }
     stored.passed_over.iter().try_for_each(|passed| check_generation(passed.generation))?;
@@ -188,10 +188,10 @@ pub(crate) fn parse(text: &[u8]) -> Result<(RecordKey, AutotuneRecord), String> 
     Ok((key, record))
 }
 
-/// The text of a record.
+/// Formats a record.
 ///
 /// # Errors
-/// What cannot be said in TOML.
+/// The TOML serialization error.
 pub(crate) fn print(key: &RecordKey, record: &AutotuneRecord) -> Result<String, String> {
     let best = record.best().map(|(executable, row)| Best {
         recorded_at: row.recorded_at.clone(),

@@ -1,4 +1,4 @@
-//! Tuning a problem: how, what came of it, and what the store is told.
+//! Tuning one problem: options, report, store updates.
 
 use std::time::{Duration, Instant};
 
@@ -14,71 +14,72 @@ use crate::record::CandidateRow;
 use crate::search::Search;
 use crate::store::AutotuneStore;
 
-/// How a problem is tuned.
+/// Options of tuning a problem.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TuneOptions {
     /// How candidates are timed.
     pub measure: MeasurePolicy,
-    /// When to stop, from the beginning; what was not tried by then is left for next time. Default: half a minute.
+    /// Time limit, measured from the start; candidates not tried by then are left for the next search. The default is
+    /// 30 s.
     pub budget: Option<Duration>,
-    /// Most candidates that are tried. Default: no limit.
+    /// Maximum number of candidates tried. The default is no limit.
     pub max_candidates: Option<usize>,
-    /// Where no more candidates are to be tried, all are; of more, some at a time. Default: 96.
+    /// Number of untried candidates up to which all are tried; more are searched in batches. The default is 96.
     pub exhaustive_up_to: usize,
-    /// What is random comes of it: numbers, turns, which candidates.
+    /// Seed for inputs, timing order and sampling.
     pub seed: u64,
-    /// When the search has ended, times every candidate to the end, whatever the budget, and says how much worse the one is
-    /// that the search chose.
+    /// Whether to time all candidates after the search, regardless of the budget, and report by how much the search's
+    /// choice is slower than the best.
     pub regret: bool,
-    /// Measures also what is recorded, which is forgotten.
+    /// Whether to measure recorded candidates again. The old record is then forgotten.
     pub again: bool,
 }
 
 impl TuneOptions {
-    /// Times candidates in this way.
+    /// Sets how candidates are timed.
     #[must_use]
     pub fn measure(mut self, policy: MeasurePolicy) -> Self {
         self.measure = policy;
         self
     }
 
-    /// Stops after so long.
+    /// Sets the time limit.
     #[must_use]
     pub fn budget(mut self, budget: Duration) -> Self {
         self.budget = Some(budget);
         self
     }
 
-    /// Tries no more candidates than this.
+    /// Sets the maximum number of candidates tried.
     #[must_use]
     pub fn max_candidates(mut self, most: usize) -> Self {
         self.max_candidates = Some(most);
         self
     }
 
-    /// Tries all candidates where there are no more to be tried.
+    /// Sets the number of untried candidates up to which all are tried.
     #[must_use]
     pub fn exhaustive_up_to(mut self, most: usize) -> Self {
         self.exhaustive_up_to = most;
         self
     }
 
-    /// Draws what is random from `seed`.
+    /// Sets the seed.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
-    /// Then times every candidate to the end, and tells the regret.
+    /// Times all candidates after the search and reports the regret.
     #[must_use]
     pub fn with_regret(mut self) -> Self {
         self.regret = true;
         self
     }
 
-    /// Measures also what is recorded.
+    /// Measures recorded candidates again.
     #[must_use]
     pub fn again(mut self) -> Self {
         self.again = true;
@@ -100,63 +101,62 @@ impl Default for TuneOptions {
     }
 }
 
-/// What is told while a problem is tuned.
+/// Progress of tuning a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
-    /// So many of the candidates that are looked at now were tried.
+    /// Number of candidates tried, and the number in the current batch.
     Tried(usize, usize),
-    /// So many of the runs that are made now, at most, were timed.
+    /// Number of runs timed, and the maximum number in the current batch.
     Timed(usize, usize),
 }
 
-/// What came of tuning a problem.
+/// Result of tuning a problem.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TuneReport {
-    /// The record's key.
+    /// Key of the record.
     pub key: AutotuneKey,
-    /// The problem.
+    /// Problem.
     pub problem: String,
-    /// Every candidate, in the order of the space.
+    /// All candidates, in the order of the space.
     pub candidates: Vec<CandidateReport>,
-    /// Which is used from now on.
+    /// Index of the fastest candidate, which is used from now on.
     pub best: usize,
-    /// Which the heuristic names.
+    /// Index of the heuristic's choice.
     pub heuristic: usize,
-    /// How many were timed now.
+    /// Number of candidates timed by this search.
     pub measured: usize,
-    /// How much slower what the search chose is than the best of all, as a share of the latter: where every candidate was
-    /// then timed to the end.
+    /// Relative slowdown of the search's choice against the best of all candidates, if all were timed after the search.
     pub regret: Option<f64>,
-    /// How much longer the heuristic's takes than what the search chose, in the same turns: 1 if that is it.
+    /// Time of the heuristic's choice divided by that of the search's choice; 1 if they are the same.
     pub speedup: Option<f64>,
-    /// What times are put in proportion to.
+    /// Amount of work, for rates.
     pub work: Work,
-    /// How long it took.
+    /// Duration of the search.
     pub elapsed: Duration,
-    /// Whether the budget ended it.
+    /// Whether the time limit was reached.
     pub out_of_budget: bool,
 }
 
-/// What is known of one candidate.
+/// State of one candidate.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CandidateReport {
-    /// The configuration, on one line.
+    /// Configuration on one line.
     pub name: String,
-    /// The id of what it runs; `None` if that is not known.
+    /// Executable id; `None` if unknown.
     pub id: Option<String>,
-    /// What is recorded of it; `None` if it was not tried.
+    /// Recorded row; `None` if the candidate was not tried.
     pub row: Option<CandidateRow>,
-    /// Whether it was timed now.
+    /// Whether this search timed the candidate.
     pub is_new: bool,
 }
 
 /// Tunes in this process.
 ///
 /// # Errors
-/// As [`tune_with`].
+/// As for [`tune_with`].
 pub fn tune(
     device: &Device,
     instance: &Instance,
@@ -167,11 +167,11 @@ pub fn tune(
     tune_with(device, instance, store, options, &mut gate, &mut |_| ())
 }
 
-/// Looks for the fastest candidate of `instance` on `device`. What the store knows is not measured again; what is found out
-/// is added to it, and to be saved by the caller. `gate` tries candidates before they are timed.
+/// Searches for the fastest candidate of `instance` on `device`. Recorded candidates are not measured again, and new
+/// rows are added to `store`, which the caller saves. `gate` checks candidates before they are timed.
 ///
 /// # Errors
-/// `FG1107` if no candidate is right, and what keeps the device or a process from trying any more of them.
+/// `FG1107` if no candidate is correct; errors that prevent the device or the process from trying further candidates.
 pub fn tune_with(
     device: &Device,
     instance: &Instance,
@@ -187,11 +187,11 @@ pub fn tune_with(
     let mut search = Search::new(device, instance, options, gate, told, deadline);
     search.recall(&known);
     let result = search.run();
-    // What was rejected is kept also where nothing was right, or the device was lost.
+    // Rejections are stored even if no candidate is correct or the device was lost.
     let rows = search.take_rows();
     if !rows.is_empty() {
         if options.again {
-            // Or else what was timed before, and not now, would still count.
+            // Otherwise, rows that were not measured again would still count.
             store.forget(&key);
         }
         store.insert(&key, rows);

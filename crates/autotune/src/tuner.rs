@@ -1,5 +1,5 @@
-//! Tuned kernels as a program uses them: at once by the heuristic or by a record, and by what is found in the background as
-//! soon as it is.
+//! Tuned kernels for programs: available immediately with a recorded or heuristic configuration, and improved by tuning
+//! in the background.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::record::AutotuneRecord;
 use crate::store::AutotuneStore;
 use crate::tune::{TuneOptions, TuneReport, tune};
 
-/// Gives a program the fastest configurations that are known for its device. Cheap to clone; clones share everything.
+/// Provides a program with the fastest known configurations for its device. Clones share all state.
 #[derive(Clone)]
 pub struct Tuner {
     shared: Arc<Shared>,
@@ -32,23 +32,23 @@ struct Shared {
     policy: AutotunePolicy,
     given: Mutex<HashMap<AutotuneKey, Tuned>>,
     notices: Notices,
-    /// Whose turn it is to tune.
+    /// Serializes tuning.
     turn: Mutex<()>,
 }
 
-/// Where a configuration comes from.
+/// The origin of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {
-    /// The family's rule for a device that nothing is known of.
+    /// The family's heuristic.
     Heuristic,
     /// A record.
     Record,
-    /// It was tuned by this process.
+    /// Tuned by this process.
     Tuned,
 }
 
-/// A problem's kernels in the best configuration that is known. Cheap to clone; clones share it.
+/// The kernels of a problem in the best known configuration. Clones share all state.
 #[derive(Clone)]
 pub struct Tuned {
     cell: Arc<Cell>,
@@ -67,7 +67,7 @@ struct Current {
     source: Source,
 }
 
-/// What the thread that tunes does.
+/// State of the tuning thread.
 enum Background {
     None,
     Running,
@@ -75,8 +75,8 @@ enum Background {
 }
 
 impl Tuner {
-    /// A tuner for `device`, with the records of `store`. Fields that `policy` does not state are those of the environment;
-    /// what the environment states wrongly is a notice.
+    /// Creates a tuner for `device` with the records of `store`. Fields not set in `policy` come from the environment;
+    /// invalid values there cause a warning.
     pub fn new(device: Device, store: AutotuneStore, policy: &AutotunePolicy) -> Self {
         let (environment, bad) = AutotunePolicy::from_env();
         let notices = Notices::default();
@@ -96,17 +96,17 @@ impl Tuner {
         }
     }
 
-    /// The device.
+    /// Returns the device.
     pub fn device(&self) -> &Device {
         &self.shared.device
     }
 
-    /// The records.
+    /// Returns the records.
     pub fn store(&self) -> &AutotuneStore {
         &self.shared.store
     }
 
-    /// What is not as it was asked for, each once.
+    /// Returns the distinct warnings of the tuner and its store.
     pub fn notices(&self) -> Vec<Diagnostic> {
         let mut all = self.shared.notices.all();
         all.extend(self.shared.store.notices());
@@ -128,12 +128,12 @@ impl Tuner {
         }
     }
 
-    /// `family`'s kernels for `problem`, ready to be launched: by the best record, or else by the heuristic. Nothing is
-    /// measured before it returns. In the mode [`AutotuneMode::On`] a thread then tunes what is not recorded, and what it
-    /// finds is used by the launches that begin after that.
+    /// Returns the kernels of `family` for `problem`, ready to launch, with the best recorded or else the heuristic
+    /// configuration. Nothing is measured before the return. In mode [`AutotuneMode::On`], a thread then tunes problems
+    /// that are not fully recorded, and later launches use the result.
     ///
     /// # Errors
-    /// `FG1105` if no configuration fits, and what compiling meets.
+    /// `FG1105` if no configuration fits; errors of compilation.
     pub fn get<F: Family>(&self, family: F, problem: &F::Problem) -> Result<Tuned, Error> {
         let instance = Instance::new(Arc::new(family), self.shared.device.snapshot(), problem)?;
         self.get_instance(instance)
@@ -141,14 +141,14 @@ impl Tuner {
 
     fn get_instance(&self, instance: Instance) -> Result<Tuned, Error> {
         let options = self.options();
-        // A bucket may have several problems, each with a plan of its own.
+        // Problems that share a bucket have different plans.
         let key = AutotuneKey { bucket: instance.problem.clone(), ..instance.key(&options.measure.key()) };
         if let Some(known) = lock(&self.shared.given).get(&key) {
             return Ok(known.clone());
         }
         let (first, complete) = self.first(&instance, &options)?;
         let tuned = Tuned::new(first);
-        // Another thread may have been faster: then this one is dropped, before it tunes anything.
+        // If another thread was faster, drop this one before it tunes anything.
         let mut given = lock(&self.shared.given);
         let known = given.entry(key).or_insert_with(|| tuned.clone()).clone();
         drop(given);
@@ -158,7 +158,7 @@ impl Tuner {
         Ok(known)
     }
 
-    /// What is used at once, and whether nothing is left to be tuned.
+    /// Returns the configuration to use immediately, and whether nothing is left to tune.
     fn first(&self, instance: &Instance, options: &TuneOptions) -> Result<(Current, bool), Error> {
         let of = |at: usize, prepared: Prepared, source| Current {
             prepared: Arc::new(prepared),
@@ -184,7 +184,7 @@ impl Tuner {
         *lock(&tuned.cell.background) = Background::Running;
         let (tuner, cell) = (self.clone(), Arc::clone(&tuned.cell));
         let work = move || {
-            // Also if it panics: whoever waits is told.
+            // Notify waiting threads even after a panic.
             let _told = Ending(&cell);
             let result = tuner.tune_and_swap(&cell, &instance, &options);
             if let Err(error) = &result {
@@ -200,18 +200,18 @@ impl Tuner {
 
     fn tune_and_swap(&self, cell: &Cell, instance: &Instance, options: &TuneOptions) -> Result<(), Error> {
         let report = self.tune_alone(instance, options)?;
-        cell.swap(self.kept(instance, &report)?);
+        cell.swap(self.save_and_prepare(instance, &report)?);
         Ok(())
     }
 
-    /// Tunes when nobody else does: two at once would time each other.
+    /// Tunes exclusively, because concurrent measurements would disturb each other.
     fn tune_alone(&self, instance: &Instance, options: &TuneOptions) -> Result<TuneReport, Error> {
         let _turn = lock(&self.shared.turn);
         tune(&self.shared.device, instance, &self.shared.store, options)
     }
 
-    /// Keeps what was found; the best of it, ready to be launched.
-    fn kept(&self, instance: &Instance, report: &TuneReport) -> Result<Current, Error> {
+    /// Saves the results and prepares the best configuration.
+    fn save_and_prepare(&self, instance: &Instance, report: &TuneReport) -> Result<Current, Error> {
         if let Err(error) = self.shared.store.save() {
             self.shared.notices.say(error.diagnostic());
         }
@@ -223,10 +223,10 @@ impl Tuner {
         })
     }
 
-    /// Tunes `problem` now, whatever the mode, keeps what was found, and uses it from then on.
+    /// Tunes `problem` now, regardless of the mode, saves the result and uses it from then on.
     ///
     /// # Errors
-    /// As [`tune`](crate::tune()).
+    /// As for [`tune`](crate::tune()).
     pub fn tune<F: Family>(
         &self,
         family: F,
@@ -236,15 +236,15 @@ impl Tuner {
         let instance = Instance::new(Arc::new(family), self.shared.device.snapshot(), problem)?;
         let report = self.tune_alone(&instance, options)?;
         let key = AutotuneKey { bucket: instance.problem.clone(), ..report.key.clone() };
-        let current = self.kept(&instance, &report)?;
+        let current = self.save_and_prepare(&instance, &report)?;
         let mut given = lock(&self.shared.given);
         given.entry(key).or_insert_with(|| Tuned::new(current.clone())).cell.swap(current);
         Ok(report)
     }
 }
 
-/// The best candidate of a record that this instance still has: its place, what it runs, and whether the record has a faster
-/// one that has changed since: its configuration runs something else then, and what was measured says nothing of that.
+/// Returns the fastest recorded candidate that this instance still has: its index, its compiled plan, and whether the
+/// record has a faster one whose executable has changed since, so that its measurement is void.
 fn recorded_best(
     device: &Device,
     instance: &Instance,
@@ -269,7 +269,7 @@ impl fmt::Debug for Tuner {
 }
 
 impl Cell {
-    /// Has launches that begin after this use `current`.
+    /// Makes later launches use `current`.
     fn swap(&self, current: Current) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
     }
@@ -285,36 +285,36 @@ impl Tuned {
         self.cell.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Launches it and waits.
+    /// Launches the kernels and waits.
     ///
     /// # Errors
-    /// As [`Prepared::launch`].
+    /// As for [`Prepared::launch`].
     pub fn launch(&self, arguments: &[BufferView], options: &LaunchOptions) -> Result<(), Error> {
         self.current().prepared.launch(arguments, options)
     }
 
-    /// Launches it and waits; the time that it took on the device.
+    /// Launches the kernels, waits, and returns the device time.
     ///
     /// # Errors
-    /// As [`Prepared::launch`].
+    /// As for [`Prepared::launch`].
     pub fn timed(&self, arguments: &[BufferView], options: &LaunchOptions) -> Result<Duration, Error> {
         self.current().prepared.timed(arguments, options)
     }
 
-    /// The configuration in use, on one line.
+    /// Returns the configuration in use, on one line.
     pub fn config(&self) -> String {
         self.current().name
     }
 
-    /// Where that comes from.
+    /// Returns the origin of the configuration in use.
     pub fn source(&self) -> Source {
         self.current().source
     }
 
-    /// Waits until nothing is tuned in the background any more, but no longer than `timeout`; whether that is so.
+    /// Waits for background tuning, for at most `timeout`. Returns whether it has finished.
     ///
     /// # Errors
-    /// Why tuning failed, if it did.
+    /// The error of the tuning.
     pub fn wait(&self, timeout: Duration) -> Result<bool, Error> {
         let until = Instant::now().checked_add(timeout);
         let mut background = lock(&self.cell.background);
@@ -341,14 +341,14 @@ impl fmt::Debug for Tuned {
     }
 }
 
-/// Tells whoever waits that tuning has ended, however it did.
+/// Notifies waiting threads on drop that tuning has ended.
 struct Ending<'c>(&'c Cell);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         let mut background = lock(&self.0.background);
         if matches!(*background, Background::Running) {
-            let message = String::from("tuning in the background ended without a result");
+            let message = String::from("background tuning ended without a result");
             *background = Background::Ended(Some(Error::Internal(message)));
         }
         self.0.ended.notify_all();
@@ -356,6 +356,6 @@ impl Drop for Ending<'_> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is locked is replaced as a whole.
+    // Locked values are replaced as a whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Buffers: plain bytes behind a lock.
+//! Buffers in host memory, behind a lock.
 
 use std::any::Any;
 use std::ops::Range;
@@ -14,7 +14,7 @@ pub(crate) struct HostBuffer {
 }
 
 impl HostBuffer {
-    /// A buffer of zeros.
+    /// Allocates a zeroed buffer.
     pub(crate) fn zeroed(length: u64) -> Result<Self, Error> {
         let out_of_memory = || DeviceError::OutOfMemory { bytes: length };
         let size = usize::try_from(length).map_err(|_| out_of_memory())?;
@@ -24,20 +24,20 @@ impl HostBuffer {
         Ok(Self { length, bytes: Mutex::new(bytes) })
     }
 
-    /// The bytes. A panic elsewhere while they were locked leaves bytes all the same.
+    /// Locks the bytes, which remain valid after a panic.
     fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The range of `length` bytes from `offset` on, if a buffer of `size` bytes has it.
+/// Returns the range of `length` bytes at `offset`, checked against a buffer of `size` bytes.
 fn range(offset: u64, length: usize, size: usize) -> Result<Range<usize>, Error> {
     usize::try_from(offset)
         .ok()
         .and_then(|start| Some(start..start.checked_add(length)?))
         .filter(|range| range.end <= size)
         .ok_or_else(|| {
-            let message = format!("{length} bytes from {offset} on do not fit a buffer of {size} bytes");
+            let message = format!("{length} bytes at offset {offset} exceed the buffer of {size} bytes");
             Error::invalid(Code::BufferSize, message)
         })
 }
@@ -65,18 +65,18 @@ impl DeviceBuffer for HostBuffer {
 /// The buffers of a launch, locked until it ends.
 pub(crate) struct Bound<'a> {
     guards: Vec<MutexGuard<'a, Vec<u8>>>,
-    /// Which guard a binding has, and which of its bytes; bindings may share one.
+    /// The guard and the byte range of each binding; bindings may share a guard.
     parts: Vec<(usize, Range<usize>)>,
 }
 
 impl<'a> Bound<'a> {
-    /// Locks `buffers`, in an order that all launches share so that no two wait for each other.
+    /// Locks the buffers in the order of their addresses, so that concurrent launches cannot deadlock.
     pub(crate) fn lock(bindings: &'a [Binding]) -> Result<Self, Error> {
         let mut own: Vec<&'a HostBuffer> = Vec::with_capacity(bindings.len());
         for binding in bindings {
             let any: &dyn Any = binding.buffer().as_ref();
             let Some(buffer) = any.downcast_ref() else {
-                let message = "a buffer of another backend was bound to a launch on `reference`";
+                let message = "buffer of another backend bound to a launch on `reference`";
                 return Err(Error::invalid(Code::ForeignBuffer, message));
             };
             own.push(buffer);
@@ -90,18 +90,18 @@ impl<'a> Bound<'a> {
             .filter_map(|position| positions.iter().position(|p| *p == position))
             .map(|binding| own[binding].lock())
             .collect();
-        // Buffers are no larger than the host's memory.
+        // Buffers fit in host memory, so the casts are lossless.
         let bytes = bindings.iter().map(|b| b.range().start as usize..b.range().end as usize);
         Ok(Self { guards, parts: positions.into_iter().zip(bytes).collect() })
     }
 
-    /// The bytes of a binding.
+    /// Returns the bytes of a binding.
     pub(crate) fn get(&self, binding: usize) -> &[u8] {
         let (guard, bytes) = &self.parts[binding];
         &self.guards[*guard][bytes.clone()]
     }
 
-    /// The bytes of a binding, to be changed.
+    /// Returns the bytes of a binding mutably.
     pub(crate) fn get_mut(&mut self, binding: usize) -> &mut [u8] {
         let (guard, bytes) = &self.parts[binding];
         &mut self.guards[*guard][bytes.clone()]

@@ -1,4 +1,4 @@
-//! When a launch must end: by the clock where there is one, and by steps.
+//! The deadline of a launch, by the clock if there is one, and by steps.
 #![cfg_attr(
     feature = "std",
     expect(clippy::disallowed_types, reason = "the feature `std` is for this clock")
@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use fulgurite_hal::{DeviceError, Error};
 
-/// Steps between two looks at the clock.
+/// Steps between reads of the clock.
 const POLL_STEPS: u64 = 4096;
 
-/// A running launch's time.
+/// Time and steps of a running launch.
 pub(crate) struct Deadline {
     #[cfg(feature = "std")]
     start: Instant,
@@ -24,7 +24,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Starts counting.
+    /// Starts the clock.
     pub(crate) fn start(timeout: Duration, budget: Option<u64>) -> Self {
         Self {
             #[cfg(feature = "std")]
@@ -36,7 +36,7 @@ impl Deadline {
         }
     }
 
-    /// Counts `steps` more; a timeout if that is too many, or it took too long.
+    /// Counts `steps`. Fails if the step budget or the timeout is exceeded.
     pub(crate) fn advance(&mut self, steps: u64) -> Result<(), Error> {
         self.steps = self.steps.saturating_add(steps);
         let mut late = self.steps > self.budget;
@@ -47,21 +47,21 @@ impl Deadline {
         if late { Err(DeviceError::Timeout(self.timeout).into()) } else { Ok(()) }
     }
 
-    /// Says that as much was done as takes so many steps: the clock is looked at the sooner, and the budget is as it was.
+    /// Brings the next read of the clock forward by `steps`, for work that is not counted in the step budget.
     pub(crate) fn hurry(&mut self, steps: u64) {
         self.next_poll = self.next_poll.saturating_sub(steps);
     }
 
-    /// Time since the start, if there is a clock.
+    /// Returns the time since the start, if there is a clock.
     #[cfg(feature = "std")]
-    #[expect(clippy::unnecessary_wraps, reason = "there is not always a clock")]
+    #[expect(clippy::unnecessary_wraps, reason = "there is no clock without `std`")]
     pub(crate) fn elapsed(&self) -> Option<Duration> {
         Some(self.start.elapsed())
     }
 
-    /// Time since the start, if there is a clock.
+    /// Returns the time since the start, if there is a clock.
     #[cfg(not(feature = "std"))]
-    #[expect(clippy::unused_self, reason = "there is not always a clock")]
+    #[expect(clippy::unused_self, reason = "there is no clock without `std`")]
     pub(crate) fn elapsed(&self) -> Option<Duration> {
         None
     }

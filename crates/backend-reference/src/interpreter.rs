@@ -1,4 +1,4 @@
-//! Runs workgroups: who takes the next steps, and what a step does.
+//! Execution of workgroups: scheduling, and the effect of each step.
 
 mod matrix;
 
@@ -13,29 +13,29 @@ use crate::clock::Deadline;
 use crate::matrix::Matrix;
 use crate::memory::Memories;
 use crate::monitor::{Access, AccessKind, Monitor};
-use crate::program::{Program, Source};
+use crate::prepared::{PreparedKernel, ValueLocation};
 use crate::subgroup;
 
-/// Most bytes that registers and local memory of one workgroup may take.
+/// Maximum size in bytes of the registers or local memory of a workgroup.
 const MAX_STATE_BYTES: u64 = 8 << 30;
 
-/// A block that an invocation is in.
+/// A block being executed by an invocation.
 #[derive(Clone, Copy)]
 struct Frame {
     block: BlockId,
-    /// Position of the next instruction.
+    /// Index of the next instruction.
     next: usize,
-    /// The instruction that the block belongs to; none for the kernel's own.
+    /// The instruction that owns the block; `None` for the kernel's body.
     owner: Option<InstId>,
-    /// Iterations of a `for` after this one.
+    /// Remaining iterations of a `for`, after this one.
     remaining: u64,
 }
 
-/// Where an invocation stands.
+/// The scheduling state of an invocation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Running,
-    /// At a barrier, until all have arrived.
+    /// Waiting for all invocations at a barrier or collective op.
     Waiting(InstId),
     Done,
 }
@@ -45,9 +45,9 @@ struct Invocation {
     standing: Standing,
 }
 
-/// A launch that is being interpreted.
+/// The state of a launch.
 pub(crate) struct Interpreter<'a, M> {
-    program: &'a Program,
+    program: &'a PreparedKernel,
     kernel: &'a Kernel,
     grid: Grid,
     params: &'a [Components],
@@ -55,17 +55,17 @@ pub(crate) struct Interpreter<'a, M> {
     monitor: &'a mut M,
     workgroup: Grid,
     invocations: Vec<Invocation>,
-    /// Of all invocations, one after the other.
+    /// Registers of all invocations, concatenated.
     registers: Vec<Components>,
-    /// Values on their way from one block to another.
+    /// Buffer for values passed between blocks.
     moving: Vec<Components>,
-    /// Matrices of all invocations, one after the other; those who hold one together share it.
+    /// Matrices of all invocations, concatenated; holders share a matrix.
     matrices: Vec<Option<Matrix>>,
-    /// Lanes of a full subgroup.
+    /// Subgroup size.
     lanes: u32,
-    /// The first code and invocation that trapped.
+    /// Code and invocation of the first trap.
     trap: Option<(u32, u32)>,
-    /// As many steps as matrices took the time of since that was last asked.
+    /// Cost of matrix ops, in steps, since this was last reset.
     matrix_steps: u64,
 }
 
@@ -73,9 +73,9 @@ fn internal(what: &str) -> Error {
     Error::Internal(format!("reference: {what}"))
 }
 
-/// Runs a launch to its end.
+/// Runs a launch to completion.
 pub(crate) fn launch<M: Monitor>(
-    program: &Program,
+    program: &PreparedKernel,
     launch: &Launch,
     options: ReferenceOptions,
     monitor: &mut M,
@@ -86,7 +86,7 @@ pub(crate) fn launch<M: Monitor>(
     let buffers = Bound::lock(launch.buffers())?;
     let registers = state(program.registers(), count, [0; 4])?;
     let local = state(program.local.bytes(), count, 0)?;
-    // Each subgroup has its own, and there may be as many subgroups as invocations.
+    // Each subgroup has its own matrices, and there may be as many subgroups as invocations.
     let matrix_bytes = program.matrix_bytes().saturating_mul(count.div_ceil(options.lanes() as usize) as u64);
     if matrix_bytes > MAX_STATE_BYTES {
         return Err(DeviceError::OutOfMemory { bytes: matrix_bytes }.into());
@@ -126,7 +126,7 @@ pub(crate) fn launch<M: Monitor>(
     Ok(deadline.elapsed().map_or_else(LaunchReport::default, LaunchReport::timed))
 }
 
-/// Room for `each` items of `count` invocations.
+/// Allocates `each` items for each of `count` invocations.
 fn state<T: Clone>(each: usize, count: usize, zero: T) -> Result<Vec<T>, Error> {
     let items = each.saturating_mul(count);
     let bytes = (items as u64).saturating_mul(size_of::<T>() as u64);
@@ -139,7 +139,7 @@ fn state<T: Clone>(each: usize, count: usize, zero: T) -> Result<Vec<T>, Error> 
 }
 
 impl<M: Monitor> Interpreter<'_, M> {
-    /// Runs one workgroup to its end: its invocations in turn, `quantum` steps each.
+    /// Runs a workgroup to completion, scheduling its invocations round-robin with a quantum of `quantum` steps.
     fn run(&mut self, workgroup: Grid, quantum: u32, deadline: &mut Deadline) -> Result<(), Error> {
         self.workgroup = workgroup;
         self.memory.reset();
@@ -168,11 +168,12 @@ impl<M: Monitor> Interpreter<'_, M> {
         }
     }
 
-    /// When no invocation can go on: lets them pass the barrier that all wait at. Whether all are done instead.
+    /// Releases the barrier that all invocations wait at. Called when none can run. Returns true if all are done
+    /// instead.
     fn release(&mut self) -> Result<bool, Error> {
         let first = self.invocations.first().map_or(Standing::Done, |i| i.standing);
         if self.invocations.iter().any(|i| i.standing != first) {
-            return Err(internal("not all invocations of a workgroup arrived at a barrier"));
+            return Err(internal("not all invocations of the workgroup reached the barrier"));
         }
         let Standing::Waiting(barrier) = first else { return Ok(true) };
         match self.kernel.inst(barrier).kind {
@@ -188,7 +189,7 @@ impl<M: Monitor> Interpreter<'_, M> {
             _ if self::matrix::scope(self.kernel, barrier) == Some(MatrixScope::Workgroup) => {
                 self.matrix_op(barrier, 0..self.invocations.len())?;
             }
-            _ => return Err(internal("a subgroup that waits although all of its lanes have arrived")),
+            _ => return Err(internal("a subgroup is still waiting after all its lanes arrived")),
         }
         for invocation in &mut self.invocations {
             invocation.standing = Standing::Running;
@@ -196,7 +197,7 @@ impl<M: Monitor> Interpreter<'_, M> {
         Ok(false)
     }
 
-    /// Lets each subgroup whose lanes all wait at the same op across it go on. Whether any does.
+    /// Releases each subgroup whose lanes all wait at the same subgroup op. Returns whether there was one.
     fn release_subgroups(&mut self) -> Result<bool, Error> {
         let mut any = false;
         let lanes = self.lanes as usize;
@@ -218,7 +219,7 @@ impl<M: Monitor> Interpreter<'_, M> {
                         subgroup.clone().map(|i| value.map_or([0; 4], |v| self.get(i, *v))).collect()
                     };
                     let results = subgroup::apply(*op, *combine, ty, &operand(0), &operand(1))
-                        .ok_or_else(|| internal("an op across a subgroup that its operands do not fit"))?;
+                        .ok_or_else(|| internal("operands do not fit the subgroup op"))?;
                     for (invocation, result) in subgroup.clone().zip(results) {
                         self.set_result(invocation, inst, result);
                     }
@@ -239,37 +240,37 @@ impl<M: Monitor> Interpreter<'_, M> {
     // Values.
 
     fn get(&self, invocation: usize, value: ValueId) -> Components {
-        match self.program.source(value) {
-            Source::Constant(components) => components,
-            Source::Param(index) => self.params[index],
-            Source::Register(index) => self.registers[invocation * self.program.registers() + index],
-            // Nothing reads a matrix as this.
-            Source::Matrix(_) => [0; 4],
+        match self.program.location(value) {
+            ValueLocation::Constant(components) => components,
+            ValueLocation::Param(index) => self.params[index],
+            ValueLocation::Register(index) => self.registers[invocation * self.program.registers() + index],
+            // Never read for a matrix.
+            ValueLocation::Matrix(_) => [0; 4],
         }
     }
 
-    /// A matrix; one without components where nothing was computed yet.
+    /// Returns a matrix; without components if it has not been computed.
     fn matrix(&self, invocation: usize, value: ValueId) -> Matrix {
-        let slot = match self.program.source(value) {
-            Source::Matrix(index) => self.matrices.get(invocation * self.program.matrices() + index),
+        let slot = match self.program.location(value) {
+            ValueLocation::Matrix(index) => self.matrices.get(invocation * self.program.matrices() + index),
             _ => None,
         };
         slot.cloned().flatten().unwrap_or_else(|| Matrix::from([]))
     }
 
     fn set_matrix(&mut self, invocation: usize, value: ValueId, matrix: Matrix) {
-        if let Source::Matrix(index) = self.program.source(value) {
+        if let ValueLocation::Matrix(index) = self.program.location(value) {
             self.matrices[invocation * self.program.matrices() + index] = Some(matrix);
         }
     }
 
-    /// A `u32`, `bool` or other scalar's low bits.
+    /// Returns the low bits of a scalar.
     fn get_low(&self, invocation: usize, value: ValueId) -> u32 {
         self.get(invocation, value)[0] as u32
     }
 
     fn set(&mut self, invocation: usize, value: ValueId, components: Components) {
-        if let Source::Register(index) = self.program.source(value) {
+        if let ValueLocation::Register(index) = self.program.location(value) {
             self.monitor.value(value, components[0]);
             self.registers[invocation * self.program.registers() + index] = components;
         }
@@ -281,12 +282,12 @@ impl<M: Monitor> Interpreter<'_, M> {
         }
     }
 
-    /// Copies `from` to `to`, all at once: either may share registers with the other.
+    /// Copies `from` to `to` simultaneously, since they may share registers.
     fn move_values(&mut self, invocation: usize, from: &[ValueId], to: &[ValueId]) {
         let mut moving = core::mem::take(&mut self.moving);
         moving.clear();
         moving.extend(from.iter().map(|value| self.get(invocation, *value)));
-        let is_matrix = |value: &ValueId| matches!(self.program.source(*value), Source::Matrix(_));
+        let is_matrix = |value: &ValueId| matches!(self.program.location(*value), ValueLocation::Matrix(_));
         let matrices: Vec<(ValueId, Matrix)> = from
             .iter()
             .zip(to)
@@ -304,7 +305,7 @@ impl<M: Monitor> Interpreter<'_, M> {
 
     // Steps.
 
-    /// One instruction of one invocation, or the end of one of its blocks.
+    /// Executes an instruction of an invocation, or the end of one of its blocks.
     fn step(&mut self, invocation: usize) -> Result<(), Error> {
         let Some(frame) = self.invocations[invocation].frames.last_mut() else {
             self.invocations[invocation].standing = Standing::Done;
@@ -337,13 +338,13 @@ impl<M: Monitor> Interpreter<'_, M> {
         match &inst.kind {
             InstKind::Scalar { op: Op::Select, operands, .. } if self.program.is_matrix(inst) => {
                 let [condition, yes, no] = **operands else {
-                    return Err(internal("a choice without two values"));
+                    return Err(internal("`select` without three operands"));
                 };
                 let holds = self.get_low(invocation, condition) & 1 != 0;
                 let matrix = self.matrix(invocation, if holds { yes } else { no });
                 inst.results.iter().for_each(|r| self.set_matrix(invocation, *r, matrix.clone()));
             }
-            // Done once for all who hold the matrix, when all of them are here.
+            // Executed once for all holders of the matrix, when all have arrived.
             InstKind::Scalar { .. } if self.program.is_matrix(inst) => {
                 self.invocations[invocation].standing = Standing::Waiting(id);
             }
@@ -355,7 +356,7 @@ impl<M: Monitor> Interpreter<'_, M> {
                 let result = inst.results.first().map_or(Type::U32, |r| kernel.ty(*r));
                 let args = &args[..operands.len().min(4)];
                 let value = eval::eval(*op, self.program.main_type(id), result, args)
-                    .ok_or_else(|| internal("an op that its operands do not fit"))?;
+                    .ok_or_else(|| internal("operands do not fit the op"))?;
                 self.set_result(invocation, id, value);
             }
             InstKind::VecShuffle { components, vectors: [a, b] } => {
@@ -404,7 +405,7 @@ impl<M: Monitor> Interpreter<'_, M> {
                         Op::AtomicAdd => eval::scalar(Op::Add, ty, ty, &[old[0], args[0]]),
                         _ => eval::atomic(*op, ty, old[0], &args),
                     };
-                    let new = new.ok_or_else(|| internal("an atomic op that its operands do not fit"))?;
+                    let new = new.ok_or_else(|| internal("operands do not fit the atomic op"))?;
                     self.memory.store(*memory, invocation, index, &eval::splat_low(new));
                 }
                 self.set_result(invocation, id, old);
@@ -457,7 +458,7 @@ impl<M: Monitor> Interpreter<'_, M> {
         Ok(())
     }
 
-    /// What follows the last instruction of a block.
+    /// Executes the terminator of a block.
     fn end_block(&mut self, invocation: usize, frame: Frame) -> Result<(), Error> {
         let kernel = self.kernel;
         let block = kernel.block(frame.block);
@@ -503,12 +504,12 @@ impl<M: Monitor> Interpreter<'_, M> {
                     self.move_values(invocation, &block.params, &inst.results);
                 }
             }
-            _ => return Err(internal("a block whose end does not fit its instruction")),
+            _ => return Err(internal("terminator does not fit the owner of its block")),
         }
         Ok(())
     }
 
-    /// Reports an access to the monitor; gives the element's index.
+    /// Reports an access to the monitor and returns the element index.
     fn access(
         &mut self,
         invocation: usize,
@@ -530,7 +531,7 @@ impl<M: Monitor> Interpreter<'_, M> {
         index
     }
 
-    /// Of all invocations of the launch, x fastest, modulo 2³².
+    /// Returns the flattened global id of an invocation, x fastest, modulo 2³².
     fn flat_index(&self, invocation: usize) -> u32 {
         let [x, y, z] = [0, 1, 2].map(|axis| self.id(invocation, Op::GlobalId, axis));
         let [width, height] = [0, 1].map(|axis| self.grid[axis].wrapping_mul(self.kernel.workgroup[axis]));
@@ -560,8 +561,7 @@ impl<M: Monitor> Interpreter<'_, M> {
     }
 }
 
-/// The counter of the next iteration.
+/// Returns the counter of the next iteration.
 fn next_counter(ty: ScalarType, counter: u64, step: u64) -> Result<u64, Error> {
-    eval::scalar(Op::Add, ty, ty, &[counter, step])
-        .ok_or_else(|| internal("a counter that cannot be counted"))
+    eval::scalar(Op::Add, ty, ty, &[counter, step]).ok_or_else(|| internal("loop counter is not an integer"))
 }

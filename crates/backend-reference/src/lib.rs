@@ -1,10 +1,10 @@
-//! The oracle: a reference backend that is exact and slow.
+//! The reference backend: an exact, slow interpreter that serves as the test oracle.
 //!
-//! It interprets the verified kernel as it stands. Each invocation has explicit, resumable state; those of a
-//! workgroup take turns, a quantum of steps each, so that they may wait for one another at barriers and through
-//! atomics. Every scalar op goes through [`fulgurite_spec::eval`]. Workgroups run one after the other.
+//! It interprets the verified kernel directly. Each invocation has explicit, resumable state. The invocations of a
+//! workgroup are scheduled round-robin, with a quantum of steps, so that they can wait for each other at barriers and
+//! through atomics. Every scalar op is evaluated by [`fulgurite_spec::eval`]. Workgroups run sequentially.
 //!
-//! Owns no scheduling policy of the host: no threads, no files, and a clock only under the feature `std`.
+//! Does not use threads or files, and uses a clock only with the feature `std`.
 #![forbid(unsafe_code)]
 
 mod buffer;
@@ -13,7 +13,7 @@ mod interpreter;
 mod matrix;
 mod memory;
 mod monitor;
-mod program;
+mod prepared;
 mod subgroup;
 
 use std::sync::Arc;
@@ -27,67 +27,67 @@ use fulgurite_spec::limits::MAX_SUBGROUP_SIZE;
 
 use buffer::HostBuffer;
 use monitor::Claims;
-use program::Program;
+use prepared::PreparedKernel;
 
-/// The backend's id.
+/// Id of the backend.
 pub const ID: &str = "reference";
 
-/// Its rank: used where no other backend opens.
+/// Rank of the backend: low, so that other backends are preferred.
 pub const RANK: u32 = 1;
 
-/// The registration of the reference backend.
+/// Returns the registration of the reference backend.
 pub fn registration() -> Registration {
     Registration::new(ID, RANK, || Ok(Arc::new(ReferenceBackend::new(ReferenceOptions::default()))))
 }
 
-/// How the interpreter runs.
+/// Options of the interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReferenceOptions {
-    /// Steps that an invocation takes before it is another's turn; at least 1 is used.
+    /// Quantum of the scheduler: steps per turn of an invocation, at least 1.
     pub quantum: u32,
-    /// Steps of one launch, all invocations together, after which it counts as timed out.
+    /// Step budget of a launch, over all invocations, above which it times out.
     pub step_budget: Option<u64>,
-    /// Lanes of a full subgroup; the power of two from 1 to 128 that is nearest below is used.
+    /// Subgroup size. Rounded down to a power of two and clamped to 1 to 128.
     pub subgroup_size: u32,
-    /// What decides the values that `uninit` shared memory begins with.
+    /// Seed for the initial contents of `uninit` shared memory.
     pub uninit_seed: u32,
 }
 
 impl ReferenceOptions {
-    /// The quantum where none is chosen.
+    /// Default quantum.
     pub const DEFAULT_QUANTUM: u32 = 64;
 
-    /// The lanes of a subgroup where no other number is chosen.
+    /// Default subgroup size.
     pub const DEFAULT_SUBGROUP_SIZE: u32 = 32;
 
-    /// These options with subgroups of `lanes`, a power of two from 1 to 128.
+    /// Sets the subgroup size, a power of two from 1 to 128.
     #[must_use]
     pub fn subgroup_size(mut self, lanes: u32) -> Self {
         self.subgroup_size = lanes;
         self
     }
 
-    /// These options with other values in `uninit` shared memory.
+    /// Sets the seed for the initial contents of `uninit` shared memory.
     #[must_use]
     pub fn uninit_seed(mut self, seed: u32) -> Self {
         self.uninit_seed = seed;
         self
     }
 
-    /// The lanes that are used.
+    /// Returns the effective subgroup size.
     fn lanes(self) -> u32 {
         1 << self.subgroup_size.clamp(1, MAX_SUBGROUP_SIZE).ilog2()
     }
 
-    /// These options with another quantum.
+    /// Sets the quantum.
     #[must_use]
     pub fn quantum(mut self, steps: u32) -> Self {
         self.quantum = steps;
         self
     }
 
-    /// These options with a step budget.
+    /// Sets the step budget.
     #[must_use]
     pub fn step_budget(mut self, steps: u64) -> Self {
         self.step_budget = Some(steps);
@@ -95,7 +95,7 @@ impl ReferenceOptions {
     }
 }
 
-/// Without a clock there is a step budget, so that a launch ends all the same.
+/// Without a clock, the default has a step budget, so that every launch ends.
 impl Default for ReferenceOptions {
     fn default() -> Self {
         let step_budget = if cfg!(feature = "std") { None } else { Some(1 << 36) };
@@ -111,10 +111,11 @@ pub struct ReferenceBackend {
 }
 
 impl ReferenceBackend {
-    /// A backend that interprets as `options` say.
+    /// Creates a backend with `options`.
     pub fn new(options: ReferenceOptions) -> Self {
         let driver = concat!("fulgurite ", env!("CARGO_PKG_VERSION"));
-        // Every capability: workgroups that have begun have ended, or have a thread of their own.
+        // All capabilities, including forward progress: a workgroup that has begun has ended, or is running on its
+        // launch's thread.
         Self { snapshot: DeviceSnapshot::complete(ID, "interpreter", driver, options.lanes()), options }
     }
 }
@@ -135,7 +136,7 @@ impl Backend for ReferenceBackend {
         _options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
         let id = id(&kernel);
-        Ok(Arc::new(Interpreted { id, program: Program::new(kernel), options: self.options }))
+        Ok(Arc::new(Interpreted { id, program: PreparedKernel::new(kernel), options: self.options }))
     }
 
     fn executable_id(
@@ -153,7 +154,7 @@ fn id(kernel: &VerifiedKernel) -> String {
 
 struct Interpreted {
     id: String,
-    program: Program,
+    program: PreparedKernel,
     options: ReferenceOptions,
 }
 

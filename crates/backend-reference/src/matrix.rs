@@ -1,16 +1,16 @@
-//! What ops on cooperative matrices mean. A matrix is its components' bits, row after row; all who hold it share them.
-//! Knows nothing of scheduling.
+//! Semantics of cooperative matrix ops, independent of scheduling. A matrix is stored once for all its holders, as the
+//! bits of its components in row-major order.
 
 use std::rc::Rc;
 
 use fulgurite_spec::eval::{self, float::FloatFormat};
 use fulgurite_spec::{MatrixLayout, MatrixShape, Op, ScalarType, Type};
 
-/// The components of a matrix, row after row.
+/// The components of a matrix in row-major order.
 pub(crate) type Matrix = Rc<[u64]>;
 
-/// Applies a scalar op to each component of matrices of type `ty`. `None` if it does not take them, which a verified
-/// kernel's always does.
+/// Applies a scalar op to each component of matrices of type `ty`; `None` if the operands do not fit, which
+/// verification rules out.
 pub(crate) fn elementwise(op: Op, ty: Type, operands: &[Matrix]) -> Option<Matrix> {
     let first = operands.first()?;
     let component = |i: usize| {
@@ -20,7 +20,7 @@ pub(crate) fn elementwise(op: Op, ty: Type, operands: &[Matrix]) -> Option<Matri
     (0..first.len()).map(component).collect()
 }
 
-/// The same matrix with other components.
+/// Converts the components of a matrix.
 pub(crate) fn convert(from: ScalarType, to: ScalarType, matrix: &Matrix) -> Option<Matrix> {
     if from == to {
         return Some(matrix.clone());
@@ -28,7 +28,7 @@ pub(crate) fn convert(from: ScalarType, to: ScalarType, matrix: &Matrix) -> Opti
     matrix.iter().map(|bits| eval::scalar(Op::Convert, from, to, &[*bits])).collect()
 }
 
-/// `a × b + c`. Floats are summed in `f64` and rounded once; integers wrap.
+/// Computes `a × b + c`. Floats are summed in `f64` and rounded once; integers wrap.
 pub(crate) fn mul_add(types: [Type; 3], [a, b, c]: [&Matrix; 3]) -> Option<Matrix> {
     let [left, _, sum] = types;
     let (inner, cols) = (usize::from(left.matrix?.cols), usize::from(sum.matrix?.cols));
@@ -52,13 +52,13 @@ pub(crate) fn mul_add(types: [Type; 3], [a, b, c]: [&Matrix; 3]) -> Option<Matri
     Some(result.into())
 }
 
-/// An integer's bits with its sign in all higher ones.
+/// Sign-extends the bits of an integer, if its type is signed.
 fn widened(ty: ScalarType, bits: u64) -> u64 {
     let unused = 64 - ty.bits();
     if ty.is_signed() { ((bits << unused) as i64 >> unused) as u64 } else { bits }
 }
 
-/// The position of each component of a matrix that follows in memory line after line: lines are rows, or columns.
+/// Returns the row-major position of a component that is at index `along` of a line, where lines are rows or columns.
 pub(crate) fn position(shape: MatrixShape, layout: MatrixLayout, line: u32, along: u32) -> usize {
     let cols = usize::from(shape.cols);
     match layout {
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_keep_their_sign_and_wrap() {
+    fn integers_are_sign_extended_and_wrap() {
         let a = ty(ScalarType::I8, 8, 16, MatrixRole::A);
         let b = ty(ScalarType::I8, 16, 8, MatrixRole::B);
         let c = ty(ScalarType::I32, 8, 8, MatrixRole::Acc);
@@ -96,7 +96,7 @@ mod tests {
         let b = ty(ScalarType::F16, 8, 8, MatrixRole::B);
         let c = ty(ScalarType::F32, 8, 8, MatrixRole::Acc);
         let format = FloatFormat::of(ScalarType::F16).unwrap();
-        // A row of 1 and a column of 2^-4 on 2^24: in steps of f32 nothing would be added.
+        // 2^24 plus eight products of 0.5: added one by one in f32, they would be lost.
         let ones: Matrix = vec![format.encode(1.0); 64].into();
         let small: Matrix = vec![format.encode(0.5); 64].into();
         let large: Matrix = vec![u64::from(16_777_216.0f32.to_bits()); 64].into();

@@ -1,4 +1,4 @@
-//! The memory that a launch sees: buffers, the workgroup's shared arrays, each invocation's local ones.
+//! The memory of a launch: buffers, shared arrays of the workgroup, and local arrays of each invocation.
 
 use std::ops::Range;
 
@@ -8,26 +8,26 @@ use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{ScalarType, Type};
 
 use crate::buffer::Bound;
-use crate::program::Program;
+use crate::prepared::PreparedKernel;
 
-/// The high half of each word of an `uninit` array: no small number, and as a float a large negative one.
+/// High half of each word of an `uninit` array: a large integer, and about -0.0017 as a float.
 const UNINIT: u32 = 0xbadd_0000;
 
-/// All memory of the workgroup that runs.
+/// The memory of the running workgroup.
 pub(crate) struct Memories<'a> {
-    program: &'a Program,
+    program: &'a PreparedKernel,
     lengths: &'a [u64],
     buffers: Bound<'a>,
-    /// What decides the bytes that `uninit` arrays hold.
+    /// State of the generator for the contents of `uninit` arrays.
     seed: u32,
     shared: Vec<u8>,
-    /// Of all invocations, one after the other.
+    /// Local memory of all invocations, concatenated.
     local: Vec<u8>,
 }
 
 impl<'a> Memories<'a> {
     pub(crate) fn new(
-        program: &'a Program,
+        program: &'a PreparedKernel,
         launch: &'a Launch,
         buffers: Bound<'a>,
         local: Vec<u8>,
@@ -37,8 +37,8 @@ impl<'a> Memories<'a> {
         Self { program, lengths: launch.lengths(), buffers, seed, shared, local }
     }
 
-    /// Clears shared and local memory for the next workgroup. Arrays that are `uninit` get bytes that differ from
-    /// workgroup to workgroup and from word to word, so that a kernel that reads them is seen to.
+    /// Clears shared and local memory for the next workgroup. `uninit` arrays get contents that differ between
+    /// workgroups and words, so that reads of them are noticed.
     pub(crate) fn reset(&mut self) {
         self.shared.fill(0);
         self.local.fill(0);
@@ -55,7 +55,7 @@ impl<'a> Memories<'a> {
         }
     }
 
-    /// The number of elements of `memory`.
+    /// Returns the number of elements of `memory`.
     pub(crate) fn len(&self, memory: Memory) -> u64 {
         let kernel: &VerifiedKernel = self.program.kernel();
         match (memory, kernel.base(memory)) {
@@ -67,7 +67,7 @@ impl<'a> Memories<'a> {
         }
     }
 
-    /// The element at `index` of `memory` as `invocation` sees it; zero out of bounds.
+    /// Loads the element at `index` of `memory` for `invocation`; zero if out of bounds.
     pub(crate) fn load(&self, memory: Memory, invocation: usize, index: u64) -> Components {
         let Some(range) = self.range(memory, invocation, index) else { return [0; 4] };
         let bytes = match self.program.kernel().base(memory) {
@@ -78,7 +78,7 @@ impl<'a> Memories<'a> {
         eval::read_bytes(&bytes[range], self.program.kernel().element(memory))
     }
 
-    /// Changes the element at `index` of `memory`; nothing out of bounds.
+    /// Stores the element at `index` of `memory`; does nothing if out of bounds.
     pub(crate) fn store(&mut self, memory: Memory, invocation: usize, index: u64, value: &Components) {
         let Some(range) = self.range(memory, invocation, index) else { return };
         let bytes = match self.program.kernel().base(memory) {
@@ -89,8 +89,8 @@ impl<'a> Memories<'a> {
         eval::write_bytes(value, self.program.kernel().element(memory), &mut bytes[range]);
     }
 
-    /// The scalar of type `ty` that begins at byte `offset` of `memory`, a buffer, a shared array or a view of one, at the
-    /// bits' low end; zero if it is not wholly inside.
+    /// Loads the scalar of type `ty` at byte `offset` of `memory`, which is a buffer, a shared array or a view of one,
+    /// into the low bits; zero if not entirely in bounds.
     pub(crate) fn load_scalar(&self, memory: Memory, ty: ScalarType, offset: u64) -> u64 {
         let Some(range) = self.bytes(memory, ty, offset) else { return 0 };
         let bytes = match self.program.kernel().base(memory) {
@@ -100,7 +100,7 @@ impl<'a> Memories<'a> {
         eval::read_bytes(&bytes[range], Type::scalar(ty))[0]
     }
 
-    /// Changes the scalar of type `ty` that begins at byte `offset` of `memory`; nothing if it is not wholly inside.
+    /// Stores the scalar of type `ty` at byte `offset` of `memory`; does nothing if not entirely in bounds.
     pub(crate) fn store_scalar(&mut self, memory: Memory, ty: ScalarType, offset: u64, bits: u64) {
         let Some(range) = self.bytes(memory, ty, offset) else { return };
         let bytes = match self.program.kernel().base(memory) {
@@ -110,7 +110,7 @@ impl<'a> Memories<'a> {
         eval::write_bytes(&eval::splat_low(bits), Type::scalar(ty), &mut bytes[range]);
     }
 
-    /// Where a scalar lies in the bytes of its kind of memory, which is not local.
+    /// Returns the byte range of a scalar in its kind of memory, which must not be local.
     fn bytes(&self, memory: Memory, ty: ScalarType, offset: u64) -> Option<Range<usize>> {
         let kernel = self.program.kernel();
         let all = self.len(memory) * u64::from(kernel.element(memory).size());
@@ -122,14 +122,14 @@ impl<'a> Memories<'a> {
         Some(base + offset as usize..base + end as usize)
     }
 
-    /// Where an element lies in the bytes of its kind of memory.
+    /// Returns the byte range of an element in its kind of memory.
     fn range(&self, memory: Memory, invocation: usize, index: u64) -> Option<Range<usize>> {
         if index >= self.len(memory) {
             return None;
         }
         let size = self.program.kernel().element(memory).size() as usize;
         let base = match self.program.kernel().base(memory) {
-            // No view is of a view.
+            // Views cannot be nested.
             Memory::Buffer(_) | Memory::View(_) => 0,
             Memory::Shared(id) => self.program.shared.offset(id.index()),
             Memory::Local(id) => {

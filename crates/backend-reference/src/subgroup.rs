@@ -1,16 +1,16 @@
-//! What ops across a subgroup mean, on the values of all its lanes. Knows nothing of scheduling.
+//! Semantics of subgroup ops on the values of all lanes, independent of scheduling.
 
 use fulgurite_ir::Combine;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Op, Type};
 
-/// 128 bits as four `u32`, low first.
+/// Splits 128 bits into four `u32`, low word first.
 pub(crate) fn mask(bits: u128) -> Components {
     core::array::from_fn(|word| u64::from((bits >> (32 * word)) as u32))
 }
 
-/// The result of `op` in each lane, given the first operand of type `ty` and the second operand of all lanes.
-/// `None` if the op does not take them, which a verified kernel's always does.
+/// Returns the result of `op` in each lane, from the first operand, of type `ty`, and the second operand of all lanes;
+/// `None` if the operands do not fit, which verification rules out.
 pub(crate) fn apply(
     op: Op,
     combine: Option<Combine>,
@@ -24,7 +24,7 @@ pub(crate) fn apply(
         lanes.enumerate().fold(0u128, |bits, (lane, holds)| bits | u128::from(holds) << lane)
     };
     let is_true = |value: &Components| value[0] & 1 != 0;
-    // The value of another lane, or the lane's own if there is none.
+    // The value of another lane, or the lane's own if that lane does not exist.
     let from = |lane: usize, other: Option<u64>| {
         let other = other.and_then(|other| values.get(usize::try_from(other).ok()?));
         other.copied().unwrap_or(values[lane])
@@ -60,8 +60,8 @@ pub(crate) fn apply(
     })
 }
 
-/// The identity, then the values of each lane and those below it combined. The first value is taken as it is, so
-/// that combining it with the identity cannot change a zero's sign.
+/// Returns the identity, followed by the inclusive scan. The first value is not combined with the identity, which could
+/// change the sign of a zero.
 fn scan(combine: Combine, ty: Type, values: &[Components]) -> Option<Vec<Components>> {
     let mut identity = [0; 4];
     identity[..ty.lanes.count() as usize].fill(combine.identity(ty.scalar));

@@ -1,5 +1,5 @@
-//! What is particular to the interpreter: scheduling, limits, monitors, buffers. What kernels compute is tested
-//! by the run files under `crates/ir/filetests/run`, on every backend.
+//! Tests of the interpreter itself: scheduling, limits, monitors, buffers. The run files in `crates/ir/filetests/run`
+//! test the results of kernels on every backend.
 
 mod language;
 
@@ -12,7 +12,7 @@ use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
 
 use crate::monitor::{Access, AccessKind, Claims, Monitor};
-use crate::program::Program;
+use crate::prepared::PreparedKernel;
 use crate::{ReferenceBackend, ReferenceOptions, interpreter, registration};
 
 fn kernel(workgroup: &str, lines: &str) -> Arc<VerifiedKernel> {
@@ -66,7 +66,7 @@ fn grid(x: u32) -> LaunchOptions {
     LaunchOptions::workgroups([x, 1, 1])
 }
 
-/// Each invocation waits until the one before it has spoken: only turns make that end.
+/// Each invocation waits for a store of the previous one, which only ends if they take turns.
 const RELAY: &str = "buffer %out: read_write u32[]
   %i = local_index
   while {
@@ -87,12 +87,12 @@ fn invocations_of_a_workgroup_take_turns() {
     }
 }
 
-/// A loop without an end.
+/// An infinite loop.
 const ENDLESS: &str = "buffer %out: write u32[]\nwhile {\ncondition true\n} do {\n}";
 
 #[test]
 #[cfg(feature = "std")]
-fn an_endless_loop_times_out_by_the_clock() {
+fn infinite_loop_times_out_by_the_clock() {
     let timeout = std::time::Duration::from_millis(30);
     let setup = Setup::new(&[&[0]]);
     let error = setup.launch(&kernel("1, 1, 1", ENDLESS), &[], &grid(1).timeout(timeout)).unwrap_err();
@@ -100,16 +100,16 @@ fn an_endless_loop_times_out_by_the_clock() {
 }
 
 #[test]
-fn an_endless_loop_times_out_by_steps() {
+fn infinite_loop_times_out_by_steps() {
     let setup = Setup::with(ReferenceOptions::default().step_budget(100_000), &[&[0]]);
     let error = setup.launch(&kernel("1, 1, 1", ENDLESS), &[], &grid(1)).unwrap_err();
     assert_eq!(error.code(), Code::Timeout);
 }
 
 #[test]
-fn the_step_budget_counts_all_invocations() {
+fn step_budget_counts_all_invocations() {
     let short = kernel("4, 1, 1", "buffer %out: write u32[]\n%i = local_index\nstore %out[%i], %i");
-    // Two instructions and the end of the block, four invocations, two workgroups.
+    // Two instructions and the end of the block, for four invocations of two workgroups.
     let setup = Setup::with(ReferenceOptions::default().step_budget(24), &[&[9; 4]]);
     setup.launch(&short, &[], &grid(2)).unwrap();
     assert_eq!(setup.words(0), [0, 1, 2, 3]);
@@ -118,7 +118,7 @@ fn the_step_budget_counts_all_invocations() {
 }
 
 #[test]
-fn an_empty_grid_runs_nothing() {
+fn empty_grid_runs_nothing() {
     let store = kernel("1, 1, 1", "buffer %out: write u32[]\nstore %out[0u32], 1u32");
     let setup = Setup::new(&[&[7]]);
     for empty in [[0, 1, 1], [5, 0, 5], [1, 1, 0]] {
@@ -151,7 +151,7 @@ fn too_much_state_is_out_of_memory() {
 }
 
 #[test]
-fn a_read_buffer_may_be_bound_twice() {
+fn read_buffer_may_be_bound_twice() {
     let copy = kernel(
         "1, 1, 1",
         "buffer %a: read u32[]\nbuffer %out: write u32[]\nbuffer %b: read u32[]
@@ -164,8 +164,8 @@ fn a_read_buffer_may_be_bound_twice() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "launches from several threads are what is tested")]
-fn launches_on_many_threads_do_not_wait_for_each_other_forever() {
+#[expect(clippy::disallowed_methods, reason = "this test launches from several threads")]
+fn concurrent_launches_do_not_deadlock() {
     let add = kernel(
         "1, 1, 1",
         "buffer %a: read_write u32[]\nbuffer %b: read_write u32[]
@@ -185,7 +185,7 @@ fn launches_on_many_threads_do_not_wait_for_each_other_forever() {
     assert_eq!((setup.words(0), setup.words(1)), (vec![1200], vec![1200]));
 }
 
-/// A buffer that no backend of ours made.
+/// A buffer of an unknown backend.
 struct Foreign;
 
 impl DeviceBuffer for Foreign {
@@ -201,7 +201,7 @@ impl DeviceBuffer for Foreign {
 }
 
 #[test]
-fn buffers_check_their_ranges_and_their_origin() {
+fn buffers_check_ranges_and_backend() {
     let setup = Setup::new(&[&[1, 2]]);
     let buffer = &setup.buffers[0];
     assert_eq!(buffer.write(5, &[0; 4]).unwrap_err().code(), Code::BufferSize);
@@ -216,7 +216,7 @@ fn buffers_check_their_ranges_and_their_origin() {
     assert_eq!(foreign.launch(&store, &[], &grid(1)).unwrap_err().code(), Code::ForeignBuffer);
 }
 
-/// Notes what happens.
+/// Records monitor calls.
 #[derive(Default)]
 struct Notes {
     accesses: Vec<(AccessKind, u32, bool, Grid, u32)>,
@@ -239,13 +239,13 @@ impl Monitor for Notes {
 }
 
 #[test]
-fn a_monitor_sees_every_access_and_barrier() {
+fn monitor_sees_every_access_and_barrier() {
     let kernel = kernel(
         "2, 1, 1",
         "buffer %out: read_write u32[]\n%i = local_index\n%g = global_id.x
          atomic.add %out[0u32], 1u32\nbarrier[shared]\n%x = load %out[%g]\nstore %out[%i], %x",
     );
-    let program = Program::new(kernel.clone());
+    let program = PreparedKernel::new(kernel.clone());
     let setup = Setup::new(&[&[0, 0]]);
     let limits = &setup.backend.snapshot().limits;
     let launch = Launch::check(&kernel, limits, Binding::each(&setup.buffers), &[], &grid(2)).unwrap();
@@ -272,7 +272,7 @@ fn a_monitor_sees_every_access_and_barrier() {
     );
     let scopes = MemoryScopes { shared: true, buffers: false };
     assert_eq!(notes.barriers, [(2, zero, scopes), (8, one, scopes)]);
-    // The same launch unwatched gives the same memory.
+    // The same launch without this monitor gives the same memory.
     let watched = setup.words(0);
     setup.buffers[0].write(0, &[0; 8]).unwrap();
     let mut claims = Claims::new(&program);
@@ -281,7 +281,7 @@ fn a_monitor_sees_every_access_and_barrier() {
 }
 
 #[test]
-fn the_registration_opens_it() {
+fn registration_opens_the_backend() {
     let mut registry = Registry::new();
     registry.register(registration()).unwrap();
     let route = registry.route(&Default::default()).unwrap();
@@ -292,12 +292,12 @@ fn the_registration_opens_it() {
 }
 
 #[test]
-fn a_value_that_is_no_multiple_of_what_is_claimed_is_an_internal_error() {
+fn violated_divisibility_claim_is_an_internal_error() {
     let kernel = kernel(
         "2, 1, 1",
         "buffer %out: write u32[]\n%i = local_index\n%j = mul %i, 12u32\nstore %out[%i], %j",
     );
-    let program = Program::new(kernel.clone());
+    let program = PreparedKernel::new(kernel.clone());
     let value = kernel.values.iter().position(|v| v.name.as_deref() == Some("j")).unwrap();
     let value = fulgurite_ir::ValueId::new(value);
     assert_eq!(program.divisors().divisor(value), 12);
@@ -311,7 +311,7 @@ fn a_value_that_is_no_multiple_of_what_is_claimed_is_an_internal_error() {
     assert!(error.to_string().contains("multiple of 12, but was 18"), "{error}");
 }
 
-/// Products of large matrices, one after the other without a loop: seconds of work in all.
+/// Products of large matrices in straight-line code, which take seconds in total.
 fn products() -> Arc<VerifiedKernel> {
     use core::fmt::Write as _;
 
@@ -328,7 +328,7 @@ fn products() -> Arc<VerifiedKernel> {
 
 #[test]
 #[cfg(feature = "std")]
-fn matrices_look_at_the_clock_without_a_loop() {
+fn matrix_ops_time_out_without_a_loop() {
     let setup = Setup::new(&[&[0; 256 * 256]]);
     let options = grid(1).timeout(std::time::Duration::from_millis(100));
     let error = setup.launch(&products(), &[], &options).unwrap_err();

@@ -1,4 +1,4 @@
-//! What families build kernels with.
+//! Helpers for building kernels.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{Diagnostics, Literal};
 
-/// A kernel that was built, verified.
+/// Verifies a built kernel.
 pub(crate) fn verified(built: Result<Kernel, Diagnostics>) -> Result<Arc<VerifiedKernel>, Error> {
     let kernel = built.and_then(fulgurite_ir::verify);
     Ok(Arc::new(kernel.map_err(Error::Invalid)?))
 }
 
-/// Whether a workgroup of this size with so much shared memory is within a device's limits.
+/// Returns whether a workgroup size and its shared memory are within a device's limits.
 pub(crate) fn fits(device: &DeviceSnapshot, size: [u32; 3], shared_bytes: u32) -> bool {
     let limits = &device.limits;
     let product = size.iter().map(|axis| u64::from(*axis)).product::<u64>();
@@ -23,17 +23,17 @@ pub(crate) fn fits(device: &DeviceSnapshot, size: [u32; 3], shared_bytes: u32) -
         && shared_bytes <= limits.max_shared_bytes
 }
 
-/// Whether a grid of so many workgroups is within a device's limits.
+/// Returns whether a number of workgroups is within a device's limits.
 pub(crate) fn fits_grid(device: &DeviceSnapshot, grid: [u32; 3]) -> bool {
     grid.iter().zip(device.limits.max_workgroup_count).all(|(axis, most)| *axis <= most)
 }
 
-/// The parameters of these sizes.
+/// Converts sizes to parameters.
 pub(crate) fn params<const N: usize>(sizes: [u32; N]) -> Vec<Components> {
     sizes.map(|size| eval::splat_low(Literal::from(size).bits)).to_vec()
 }
 
-/// The parameter of a float.
+/// Converts a float to a parameter.
 pub(crate) fn float_param(value: f32) -> Components {
     eval::splat_low(Literal::from(value).bits)
 }

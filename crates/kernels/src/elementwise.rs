@@ -1,4 +1,4 @@
-//! z = a·x + y, f32: what every element-wise kernel is tuned by. All of it is memory traffic.
+//! z = a·x + y in f32, as the representative of all element-wise kernels. Its time is entirely memory traffic.
 
 use fulgurite_autotune::{Argument, Family, Mismatch, Numbers, Plan, Summary, Trial, Work};
 use fulgurite_hal::{Error, LaunchOptions};
@@ -10,10 +10,10 @@ use crate::build::{fits, float_param, verified};
 use crate::numbers::{Random, bytes, first_wrong, floats};
 use crate::problem::Length;
 
-/// z = a·x + y of vectors of f32. Arguments: x, y, z. The factor is stated where the plan is made.
+/// z = a·x + y of f32 vectors. Arguments: x, y, z. The factor is fixed in the plan.
 #[derive(Clone, Copy, Debug)]
 pub struct Elementwise {
-    /// a.
+    /// The factor a.
     pub factor: f32,
 }
 
@@ -23,14 +23,14 @@ impl Default for Elementwise {
     }
 }
 
-/// How it is computed.
+/// Configuration of [`Elementwise`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ElementwiseConfig {
-    /// Invocations of a workgroup.
+    /// Invocations per workgroup.
     pub workgroup: u32,
-    /// Elements that are loaded and stored at once: 1, 2 or 4.
+    /// Elements per load and store: 1, 2 or 4.
     pub vector: u32,
-    /// How many times an invocation does that.
+    /// Vectors per invocation.
     pub items: u32,
 }
 
@@ -106,7 +106,7 @@ impl Family for Elementwise {
             },
         );
         let kernel = verified(built)?;
-        // At least one invocation for each element that is no part of a vector, too.
+        // Also at least one invocation for each element outside of whole vectors.
         let invocations = u64::from(problem.0).div_ceil(u64::from(vector * items)).max(u64::from(workgroup));
         let options = LaunchOptions::linear(invocations.next_multiple_of(u64::from(workgroup)));
         Ok(Plan::of(kernel, vec![float_param(self.factor)], options))
@@ -134,7 +134,7 @@ impl Family for Elementwise {
                 part.find_map(|i| {
                     let product = f64::from(factor) * f64::from(x[i]);
                     let expected = product + f64::from(y[i]);
-                    // The product rounds once, and the sum once, each by half a unit at most.
+                    // The product and the sum each round once, by at most half an ulp.
                     let bound = f64::from(f32::EPSILON) / 2.0 * (product.abs() + expected.abs() * 1.001);
                     let bound = if numbers == Numbers::Exact { 0.0 } else { bound };
                     let right = (f64::from(z[i]) - expected).abs() <= bound;
@@ -150,7 +150,7 @@ impl Family for Elementwise {
     }
 }
 
-/// Loads, computes and stores `items` vectors, a workgroup apart. All loads are begun before the first store.
+/// Loads, computes and stores `items` vectors, a workgroup apart. All loads precede the first store.
 fn body<'k, T: Number>(
     first: Val<'k, u32>,
     workgroup: u32,
@@ -160,7 +160,7 @@ fn body<'k, T: Number>(
     a: Val<'k, T>,
     store: impl Fn(Val<'k, u32>, Val<'k, T>),
 ) {
-    // Beyond the end, zeros are loaded and nothing is stored.
+    // Beyond the end, loads return zeros and stores do nothing.
     let at: Vec<_> = (0..items).map(|item| first + item * workgroup).collect();
     let loaded: Vec<_> = at.iter().map(|i| (x(*i), y(*i))).collect();
     for (i, (x, y)) in at.into_iter().zip(loaded) {
@@ -168,7 +168,7 @@ fn body<'k, T: Number>(
     }
 }
 
-/// Does `each` for the elements behind the last whole vector.
+/// Calls `each` for the elements after the last whole vector.
 fn rest<'k>(k: &'k Builder, vector: u32, len: Val<'k, u32>, each: impl Fn(Val<'k, u32>)) {
     let i = k.global_id().x();
     k.if_(i.lt(len % vector), |_| each(len - len % vector + i));

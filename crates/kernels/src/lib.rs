@@ -1,19 +1,19 @@
-//! The kernel library: families of kernels, each tuned through `autotune` and of use untuned.
+//! The kernel library: families of kernels that `autotune` tunes and that are usable untuned.
 //!
 //! | module | owns |
 //! |---|---|
 //! | `elementwise` | z = a·x + y, f32 |
-//! | `sum` | the sum of a vector of f32 |
-//! | `transpose` | the transpose of a matrix of f32 |
-//! | `matmul` | products of matrices, f32 and f16 into f32 |
-//! | `problem` | sizes, and their text |
-//! | `numbers` `build` | numbers to run on; what kernels are built with |
+//! | `sum` | the sum of an f32 vector |
+//! | `transpose` | the transpose of an f32 matrix |
+//! | `matmul` | matrix products, with f32 factors and with f16 factors and f32 sums |
+//! | `problem` | problem sizes and their text form |
+//! | `numbers` `build` | test inputs; helpers for building kernels |
 //!
-//! What must hold: every configuration that a family offers is verified, computes what its plain Rust says, and states by
-//! `require` what it assumes of lengths and grid.
+//! Invariants: every configuration that a family offers passes verification, computes what its plain Rust reference
+//! specifies, and states its assumptions about lengths and grid with `require`.
 //!
-//! What must not be here: search, timing and records (`autotune`), backends or anything that only one of them can do without
-//! a capability that says so, and ops of the language's own: what the builder cannot say belongs in `ir`.
+//! Does not contain search, timing or records (see `autotune`), backends, features that only one backend supports
+//! without a capability, or new ops: what the builder lacks belongs in `ir`.
 #![forbid(unsafe_code)]
 
 mod build;
@@ -37,14 +37,14 @@ pub use problem::{Length, Matrix, Product};
 pub use sum::{Sum, SumConfig};
 pub use transpose::{Transpose, TransposeConfig};
 
-/// A family whose types are forgotten: for tools that tune any.
+/// A type-erased family, for tools that tune any.
 #[derive(Clone, Copy, Debug)]
 pub struct Listed {
-    /// Its id.
+    /// Family id.
     pub id: &'static str,
-    /// Its version.
+    /// Family version.
     pub version: u32,
-    /// Problems that it is measured on: small, middling and large.
+    /// Small, medium and large problems for measurements.
     pub problems: [&'static str; 3],
     instance: fn(&DeviceSnapshot, &str) -> Result<Instance, Error>,
     plan: fn(&Table, &str) -> Result<Plan, Error>,
@@ -60,26 +60,26 @@ impl Listed {
         Self { id: family.id(), version: family.version(), problems, instance, plan, bucket }
     }
 
-    /// The family for a problem, as text, on a device.
+    /// Creates the instance of the family for a problem, as text, on a device.
     ///
     /// # Errors
-    /// `FG1106` for text that states none, `FG1105` if no configuration fits.
+    /// `FG1106` if the text is not a problem, `FG1105` if no configuration fits.
     pub fn instance(&self, device: &DeviceSnapshot, problem: &str) -> Result<Instance, Error> {
         (self.instance)(device, problem)
     }
 
-    /// What a configuration launches, as a record keeps it, for a problem, as text.
+    /// Returns the launches of a configuration, as stored in a record, for a problem, as text.
     ///
     /// # Errors
-    /// `FG1106` for text that states no problem, `FG1104` for a configuration that is none of this family's.
+    /// `FG1106` if the text is not a problem, `FG1104` if the configuration is not one of this family.
     pub fn plan(&self, config: &Table, problem: &str) -> Result<Plan, Error> {
         (self.plan)(config, problem)
     }
 
-    /// What records of a problem, as text, are found by.
+    /// Returns the bucket of a problem, as text.
     ///
     /// # Errors
-    /// `FG1106` for text that states no problem.
+    /// `FG1106` if the text is not a problem.
     pub fn bucket(&self, problem: &str) -> Result<String, Error> {
         (self.bucket)(problem)
     }
@@ -88,13 +88,13 @@ impl Listed {
 fn plan<F: Family>(family: &F, config: &Table, problem: &str) -> Result<Plan, Error> {
     let problem = parse_problem(family, problem)?;
     let config = config.clone().try_into::<F::Config>().map_err(|error| {
-        let message = format!("no configuration of `{}`: {error}", family.id());
+        let message = format!("not a configuration of `{}`: {error}", family.id());
         Error::invalid(Code::TuningRecordRejected, message)
     })?;
     family.plan(&config, &problem)
 }
 
-/// Every family.
+/// Returns all families.
 pub fn families() -> Vec<Listed> {
     vec![
         Listed::of::<Elementwise>(["2^16", "2^22", "2^27"]),
@@ -105,7 +105,7 @@ pub fn families() -> Vec<Listed> {
     ]
 }
 
-/// The family called `id`.
+/// Returns the family with the id `id`.
 pub fn family(id: &str) -> Option<Listed> {
     families().into_iter().find(|family| family.id == id)
 }

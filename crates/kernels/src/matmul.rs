@@ -1,7 +1,8 @@
-//! Products of matrices: C = A · B, row after row, in several types. What they have in common: sizes, and what must come out.
+//! Matrix products C = A · B in row-major order, in several types. This module has their common sizes and reference
+//! check.
 //!
-//! Each element of C is a sum of products that begins with +0, so zeros of either sign add up to +0. Infinities and NaNs
-//! of A reach the elements of their row alone, those of B the elements of their column: 0 × ∞ and ∞ − ∞ are NaN.
+//! Each element of C is a sum of products that starts with +0, so zeros of either sign add up to +0. Infinities and
+//! NaNs in A affect only their row of C, those in B only their column: 0 × ∞ and ∞ − ∞ are NaN.
 
 mod f16;
 mod f32;
@@ -17,14 +18,14 @@ use crate::problem::Product;
 pub use f16::{MatmulF16, MatmulF16Config};
 pub use f32::{MatmulF32, MatmulF32Config};
 
-/// Largest whole number of a factor for which every sum of `depth` products is exact in f32: below 2^24.
+/// Returns the largest integer factor for which all sums of `depth` products are exact in f32, that is, at most 2^24.
 fn most_exact(depth: u32) -> u32 {
-    // f16 has whole numbers up to 2048 each.
+    // f16 represents all integers up to 2048.
     (f64::from(1 << 24) / f64::from(depth)).sqrt().clamp(1.0, 2048.0) as u32
 }
 
-/// What every launch is held to: M, N and K are these multiples, A, B and C have as many elements, and each has a vector of
-/// `vector` numbers, so that there is a last one.
+/// Requires that M, N and K are the given multiples, that K is at most 2^20, that A, B and C have matching lengths, and
+/// that each has at least `vector` elements, so that it has a last vector.
 fn require_sizes<'k, T: Storable>(
     k: &'k Builder,
     [m, n, depth]: [Val<'k, u32>; 3],
@@ -45,7 +46,7 @@ fn require_sizes<'k, T: Storable>(
     k.require(|_| c.len().ge(vector));
 }
 
-/// A, B and C, with factors of `bytes` bytes and sums of f32.
+/// Returns the arguments A, B and C, with factors of `bytes` bytes and f32 sums.
 fn arguments(problem: &Product, bytes: u64) -> Vec<Argument> {
     let [m, n, k] = [problem.m, problem.n, problem.k].map(u64::from);
     vec![Argument::input(m * k * bytes), Argument::input(k * n * bytes), Argument::output(m * n * 4)]
@@ -55,9 +56,9 @@ fn work(problem: &Product) -> Work {
     Work::Operations(2.0 * f64::from(problem.m) * f64::from(problem.n) * f64::from(problem.k))
 }
 
-/// Holds C to A · B. Of whole numbers, all of it, in time of C's size: C · x = A · (B · x) for a random x unless C is wrong
-/// (R. Freivalds, "Probabilistic machines can use less running time", 1977). Of others, some rows and columns, each sum
-/// within what as many additions may round.
+/// Checks that C = A · B. For integers, the whole of C in time proportional to its size: C · x = A · (B · x) holds for
+/// a random x only by chance if C is wrong (R. Freivalds, "Probabilistic machines can use less running time", 1977).
+/// Otherwise, some rows and columns, each sum within the rounding error of its additions.
 fn check<T: Copy + Into<f32> + Send + Sync + 'static>(
     problem: &Product,
     numbers: Numbers,
@@ -77,7 +78,8 @@ fn check<T: Copy + Into<f32> + Send + Sync + 'static>(
                 let wrong = first_of(m.min(c.len() / n), |row| {
                     let line = &c[row * n..row * n + n];
                     let sum = line.iter().zip(&x).fold(0i64, |sum, (c, x)| {
-                        // What is no whole number becomes one, which makes the sum wrong but for luck of one in 2^14.
+                        // `all_whole` catches non-integers. Infinities saturate, and go undetected with a probability
+                        // below 2^-14.
                         sum.wrapping_add((*c as i64).wrapping_mul(*x))
                     });
                     let all_whole = line.iter().all(|c| *c == c.trunc());
@@ -121,7 +123,7 @@ fn real<T: Into<f32>>(value: T) -> f64 {
     f64::from(value.into())
 }
 
-/// The product of a matrix and a vector.
+/// Multiplies a matrix by a vector.
 fn times<T: Copy + Sync>(matrix: &[T], x: &[i64], value: impl Fn(T) -> i64 + Sync) -> Vec<i64> {
     let row = |line: &[T]| {
         line.iter().zip(x).fold(0i64, |sum, (a, x)| sum.wrapping_add(value(*a).wrapping_mul(*x)))
@@ -129,7 +131,7 @@ fn times<T: Copy + Sync>(matrix: &[T], x: &[i64], value: impl Fn(T) -> i64 + Syn
     matrix.par_chunks(x.len()).map(row).collect()
 }
 
-/// The first element of a row of C that is wrong.
+/// Returns the first wrong element of a row of C.
 fn first_difference<T: Copy + Into<f32>>(
     a: &[T],
     b: &[T],
@@ -145,10 +147,10 @@ fn first_difference<T: Copy + Into<f32>>(
             return Mismatch::at(element(column), sum, got);
         }
     }
-    Mismatch::at(element(0), "a right row", "a wrong one")
+    Mismatch::at(element(0), "a correct row", "an incorrect one")
 }
 
-/// Rows or columns that are compared: all of a few, some of many.
+/// Returns the rows or columns to compare: all of a few, or about 50 of many.
 fn picked(count: usize) -> impl Iterator<Item = usize> + Clone {
     (0..count).step_by((count / 48).max(1))
 }
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn right_products_pass_and_each_wrong_element_is_found() {
+    fn correct_products_pass_and_each_wrong_element_is_found() {
         let (m, n, k) = (5, 7, 9);
         let problem = Product { m: 5, n: 7, k: 9 };
         for numbers in [Numbers::Exact, Numbers::Random] {
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_are_exact_at_every_depth() {
+    fn integers_are_exact_at_every_depth() {
         for depth in [1, 16, 4096, 8192, 1 << 20] {
             let most = u64::from(most_exact(depth));
             assert!(most >= 1 && (most * most * u64::from(depth) <= 1 << 24 || most == 1), "{depth}");

@@ -1,4 +1,4 @@
-//! Numbers to run kernels on, and bytes of them.
+//! Test inputs, and conversion to and from bytes.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use fulgurite_autotune::{Mismatch, Numbers};
 use half::f16;
 use rayon::prelude::*;
 
-/// Numbers that look random and are the same for the same seed.
+/// A seeded random number generator.
 pub(crate) struct Random(fulgurite_autotune::Random);
 
 impl Random {
@@ -18,27 +18,28 @@ impl Random {
         self.0.next()
     }
 
-    /// A whole number of at most `most` either way.
+    /// Returns an integer from `-most` to `most`.
     pub(crate) fn whole(&mut self, most: u32) -> i32 {
         (self.next() % u64::from(2 * most + 1)) as i32 - most as i32
     }
 
-    /// A number between −1 and 1, of 24 bits.
+    /// Returns a number from −1 to 1 with 24 random bits.
     fn real(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
-    /// Floats: whole ones of at most `most` either way, or random ones between −1 and 1.
+    /// Returns floats: integers from `-most` to `most`, or random numbers from −1 to 1.
     pub(crate) fn floats(&mut self, count: usize, numbers: Numbers, most: u32) -> Vec<f32> {
         self.made(count, numbers, most, |value| value)
     }
 
-    /// As [`floats`](Self::floats), of half the size: `most` is at most 2048, up to which each whole number is one.
+    /// Like [`floats`](Self::floats), in `f16`. `most` must not exceed 2048, up to which `f16` represents all integers.
     pub(crate) fn halves(&mut self, count: usize, numbers: Numbers, most: u32) -> Vec<f16> {
         self.made(count, numbers, most, f16::from_f32)
     }
 
-    /// Large vectors are made by all processors, in parts with a seed each, so that they are the same everywhere.
+    /// Generates a vector in parallel, in parts with separate seeds, so that the result does not depend on the number
+    /// of threads.
     fn made<T: Default + Copy + Send>(
         &mut self,
         count: usize,
@@ -61,15 +62,15 @@ impl Random {
     }
 }
 
-/// Elements that one processor makes or looks at in one go.
+/// Number of elements that a thread generates or checks at a time.
 const PART: usize = 1 << 16;
 
-/// The first of `parts` that `look` finds something in, and what: looked at by all processors.
+/// Returns the result of `look` for the first of `parts` where it is not `None`, searching in parallel.
 pub(crate) fn first_of<T: Send>(parts: usize, look: impl Fn(usize) -> Option<T> + Sync + Send) -> Option<T> {
     (0..parts).into_par_iter().find_map_first(look)
 }
 
-/// The first element of `count` that is wrong, and how: `look` is given parts of the elements in order.
+/// Returns the first wrong of `count` elements. `look` checks a range of elements.
 pub(crate) fn first_wrong(
     count: usize,
     look: impl Fn(Range<usize>) -> Option<Mismatch> + Sync + Send,
@@ -78,12 +79,12 @@ pub(crate) fn first_wrong(
     first_of(count.div_ceil(PART), part).map_or(Ok(()), Err)
 }
 
-/// The bytes of floats.
+/// Converts floats to bytes.
 pub(crate) fn bytes(floats: &[f32]) -> Vec<u8> {
     bytemuck::cast_slice(floats).to_vec()
 }
 
-/// The floats of bytes, of which whoever calls knows that they are whole.
+/// Converts bytes to floats. The length must be a multiple of 4.
 pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks().0.par_iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }

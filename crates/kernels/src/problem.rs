@@ -1,13 +1,13 @@
-//! What is to be computed: sizes, and their text.
+//! Problem sizes and their text form.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A vector's length: `1000`, `2^20`.
+/// The length of a vector, such as `1000` or `2^20`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Length(pub u32);
 
-/// A matrix: `rows x columns`, as `4096x1024`; `4096` is square.
+/// The size of a matrix, `rows x columns`, such as `4096x1024`; `4096` is square.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Matrix {
     /// Rows.
@@ -16,7 +16,8 @@ pub struct Matrix {
     pub columns: u32,
 }
 
-/// A product of matrices, M × K by K × N: `MxNxK`, as `4096x4096x512`; `4096` has three equal sizes.
+/// The sizes of a product of an M × K and a K × N matrix, `MxNxK`, such as `4096x4096x512`; `4096` stands for three
+/// equal sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Product {
     /// Rows of the left factor and of the product.
@@ -33,7 +34,7 @@ fn size(text: &str) -> Result<u32, String> {
         Some(power) => power.parse::<u32>().ok().and_then(|power| 1u32.checked_shl(power)),
         None => text.parse::<u32>().ok(),
     };
-    value.filter(|value| *value > 0).ok_or_else(|| format!("`{text}` is no size from 1 to 2^31"))
+    value.filter(|value| *value > 0).ok_or_else(|| format!("`{text}` is not a size from 1 to 2^32 - 1"))
 }
 
 fn sizes<const N: usize>(text: &str) -> Result<[u32; N], String> {
@@ -41,7 +42,7 @@ fn sizes<const N: usize>(text: &str) -> Result<[u32; N], String> {
     match (all.len(), <[u32; N]>::try_from(all.clone())) {
         (1, _) => Ok([all[0]; N]),
         (_, Ok(all)) => Ok(all),
-        (count, Err(_)) => Err(format!("it has {count} sizes; 1 or {N} were expected, as 64 or 64x64")),
+        (count, Err(_)) => Err(format!("expected 1 or {N} sizes, such as 64 or 64x64, got {count}")),
     }
 }
 
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn problems_print_and_read_back() {
+    fn problems_round_trip() {
         assert_eq!("2^20".parse(), Ok(Length(1 << 20)));
         assert_eq!("12x7".parse(), Ok(Matrix { rows: 12, columns: 7 }));
         assert_eq!("64".parse(), Ok(Matrix { rows: 64, columns: 64 }));

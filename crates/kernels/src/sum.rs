@@ -1,4 +1,4 @@
-//! The sum of a vector of f32, in one stage or two.
+//! The sum of an f32 vector, in one or two stages.
 
 use fulgurite_autotune::{Argument, Family, Mismatch, Numbers, Plan, Slot, Step, Summary, Trial, Work};
 use fulgurite_hal::{Error, LaunchOptions};
@@ -13,28 +13,29 @@ use crate::build::{fits, fits_grid, verified};
 use crate::numbers::{Random, bytes, floats};
 use crate::problem::Length;
 
-/// The sum of a vector of f32, in an order that the configuration says. Arguments: the vector, and its sum.
+/// The sum of an f32 vector, in an order that depends on the configuration. Arguments: the vector, and its sum.
 ///
-/// The sum of zeros of either sign is +0, and so is that of no numbers. A NaN, or infinities of both signs, give NaN; other
-/// infinities give themselves. Where some order of additions of finite numbers overflows, the sum may be finite, infinite
-/// or NaN.
+/// The sum of zeros of either sign is +0, as is the sum of an empty vector. A NaN, or infinities of both signs, give
+/// NaN; infinities of one sign give that infinity. If finite numbers overflow in some order of additions, the sum may
+/// be finite, infinite or NaN.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum;
 
-/// How it is computed.
+/// Configuration of [`Sum`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SumConfig {
-    /// 1: one workgroup sums all. 2: several sum a part each, and one the sums of those.
+    /// Number of stages. 1: one workgroup computes the sum. 2: several workgroups compute partial sums, and one adds
+    /// these.
     pub stages: u32,
     /// Workgroups of the first stage.
     pub blocks: u32,
-    /// Invocations of a workgroup.
+    /// Invocations per workgroup.
     pub workgroup: u32,
-    /// Vectors of four that an invocation loads before it adds them.
+    /// Four-element vectors that an invocation loads before adding them.
     pub items: u32,
 }
 
-/// Invocations of the second stage's workgroup, at most.
+/// Maximum number of invocations of the second stage's workgroup.
 const SECOND: u32 = 256;
 
 impl Family for Sum {
@@ -58,7 +59,7 @@ impl Family for Sum {
             for items in [1, 2, 4, 8] {
                 all.push(SumConfig { stages: 1, blocks: 1, workgroup, items });
                 for blocks in [2, 8, 32, 128, 512, 1024, 2048, 4096] {
-                    // Every workgroup has something to do.
+                    // Every workgroup must have elements to sum.
                     if problem.0 / 4 >= blocks * workgroup && fits_grid(device, [blocks, 1, 1]) {
                         all.push(SumConfig { stages: 2, blocks, workgroup, items });
                     }
@@ -70,7 +71,7 @@ impl Family for Sum {
 
     fn heuristic(&self, device: &DeviceSnapshot, problem: &Length) -> SumConfig {
         let workgroup = if fits(device, [256, 1, 1], 1024) { 256 } else { 64 };
-        // As many workgroups as have 16 loads for each invocation, but no more than fill a large device.
+        // 16 loads per invocation, but no more workgroups than fill a large device.
         let blocks = (problem.0 / 4 / workgroup / 16).min(1024);
         match blocks {
             0 | 1 => SumConfig { stages: 1, blocks: 1, workgroup, items: 4 },
@@ -108,12 +109,13 @@ impl Family for Sum {
     }
 
     fn trial(&self, problem: &Length, numbers: Numbers, seed: u64) -> Trial {
-        // Sums of 2^31 random whole numbers this small stay far below 2^24, whatever part is summed first.
+        // Sums of 2^31 random integers this small stay far below 2^24 in any order.
         let x = Random::new(seed).floats(problem.0 as usize, numbers, 3);
         let sum: f64 = x.par_iter().copied().map(f64::from).sum();
         let size: f64 = x.par_iter().map(|x| f64::from(x.abs())).sum();
         let arguments = vec![bytes(&x), Vec::new()];
-        // Each addition rounds by half a unit of what it gives: an invocation adds a 64th at most, one by one.
+        // Each addition rounds by at most half an ulp, and an invocation sums at most 1/64 of the elements
+        // sequentially.
         let depth = f64::from(problem.0 / 64 + 64);
         let bound =
             if numbers == Numbers::Exact { 0.0 } else { depth * f64::from(f32::EPSILON) / 2.0 * size };
@@ -130,7 +132,7 @@ impl Family for Sum {
     }
 }
 
-/// Each of `blocks` workgroups stores the sum of its part of `x`.
+/// Builds a kernel of which each of `blocks` workgroups stores the sum of its part of `x`.
 fn sum(workgroup: u32, items: u32, blocks: u32) -> Result<Arc<VerifiedKernel>, Error> {
     let built = kernel::<(Read<f32>, Write<f32>)>("sum", ["x", "sums"], [workgroup, 1, 1], |k, (x, sums)| {
         let x4 = x.view::<[f32; 4]>("x4");
@@ -138,13 +140,13 @@ fn sum(workgroup: u32, items: u32, blocks: u32) -> Result<Arc<VerifiedKernel>, E
         let t = k.local_index();
         let group = k.workgroup_id().x();
         let zero = k.vec4(0.0f32, 0.0, 0.0, 0.0);
-        // A workgroup's vectors for one step lie side by side.
+        // The vectors of a workgroup are contiguous within one step.
         let begin = group * (workgroup * items) + t;
         let step = blocks * workgroup * items;
         let lanes = k.for_carry(begin, x4.len(), step, zero, |_, at, sum| {
-            // Beyond the end, zeros are loaded.
+            // Loads beyond the end return zeros.
             let loaded: Vec<_> = (0..items).map(|item| x4.load(at + item * workgroup)).collect();
-            // In pairs, so that they need not wait for each other.
+            // Add in pairs to shorten the dependency chain.
             let mut sums = loaded;
             while sums.len() > 1 {
                 sums = sums
@@ -156,7 +158,7 @@ fn sum(workgroup: u32, items: u32, blocks: u32) -> Result<Arc<VerifiedKernel>, E
             sums.first().map_or(sum, |all| sum + *all)
         });
         let mut own = (lanes.extract(0) + lanes.extract(1)) + (lanes.extract(2) + lanes.extract(3));
-        // What is behind the last whole vector goes to the first workgroup.
+        // The first workgroup sums the elements after the last whole vector.
         let rest = x.len() % 4;
         let is_rest = group.eq(0) & t.lt(rest);
         own = own + k.if_else(is_rest, |_| x.load(x.len() - rest + t), |k| k.val(0.0f32));

@@ -1,5 +1,5 @@
-//! The transpose of a matrix of f32, row after row: tiles go through shared memory, so that rows are read and rows are
-//! written.
+//! The transpose of an f32 matrix in row-major order. Tiles go through shared memory, so that both loads and stores are
+//! along rows.
 
 use fulgurite_autotune::{Argument, Family, Mismatch, Numbers, Plan, Summary, Trial, Work};
 use fulgurite_hal::{Error, LaunchOptions};
@@ -13,24 +13,25 @@ use crate::build::{fits, fits_grid, params, verified};
 use crate::numbers::{Random, bytes, first_of, floats};
 use crate::problem::Matrix;
 
-/// The transpose of a matrix of f32, whose elements are moved as they are. Arguments: the matrix, and its transpose, both
-/// row after row.
+/// The transpose of an f32 matrix; elements are copied bit for bit. Arguments: the matrix, and its transpose, both in
+/// row-major order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Transpose;
 
-/// Rows and columns that are compared at once.
+/// Rows and columns of a block in the comparison.
 const BLOCK: usize = 32;
 
-/// How it is computed.
+/// Configuration of [`Transpose`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransposeConfig {
-    /// Rows and columns of a tile, which one workgroup moves.
+    /// Rows and columns of a tile, which one workgroup transposes.
     pub tile: u32,
-    /// Words between the rows of a tile in shared memory, so that columns lie in different banks.
+    /// Padding words after each row of a tile in shared memory, so that the elements of a column lie in different
+    /// banks.
     pub padding: u32,
-    /// Elements that are loaded and stored at once: 1 or 4.
+    /// Elements per load and store: 1 or 4.
     pub vector: u32,
-    /// Rows of a tile that the workgroup moves at once.
+    /// Rows of a tile that the workgroup processes at a time.
     pub rows: u32,
 }
 
@@ -109,13 +110,13 @@ impl Family for Transpose {
     }
 
     fn trial(&self, problem: &Matrix, _: Numbers, seed: u64) -> Trial {
-        // Nothing is computed, so every number is exact.
+        // Nothing is computed, so any numbers are exact.
         let (rows, columns) = (problem.rows as usize, problem.columns as usize);
         let x = Random::new(seed).floats(rows * columns, Numbers::Random, 0);
         let arguments = vec![bytes(&x), Vec::new()];
         let check = move |outputs: &[Vec<u8>]| {
             let y = floats(&outputs[0]);
-            // In blocks, since one of the two is read across its rows.
+            // In blocks, for locality: one of the matrices is read across its rows.
             let blocks = columns.div_ceil(BLOCK);
             let wrong = first_of(rows.div_ceil(BLOCK) * blocks, |block| {
                 let (top, left) = (block / blocks * BLOCK, block % blocks * BLOCK);
@@ -134,7 +135,7 @@ impl Family for Transpose {
     }
 }
 
-/// The kernel of a configuration. `whole`: the matrix has no part of a tile.
+/// Builds the kernel of a configuration. `whole` means that the matrix consists of whole tiles.
 fn transpose(config: &TransposeConfig, whole: bool) -> Result<Arc<VerifiedKernel>, Error> {
     let TransposeConfig { tile, padding, vector, rows: at_once } = *config;
     let line = tile + padding;
@@ -170,7 +171,7 @@ fn transpose(config: &TransposeConfig, whole: bool) -> Result<Arc<VerifiedKernel
             }
             k.barrier_shared();
             for step in 0..tile / at_once {
-                // What was a column is a row now.
+                // Columns of the tile become rows.
                 let c = down + step * at_once;
                 let (column, row) = (left + c, top + across * vector);
                 let take = |k: &Builder| {

@@ -1,5 +1,5 @@
-//! Every configuration of every family against its plain Rust, on small problems: on whole numbers exactly, on random ones
-//! within the bounds.
+//! Every configuration of every family against its plain Rust reference, on small problems: exactly on integers, and
+//! within the bounds on random numbers.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -11,7 +11,7 @@ use fulgurite_driver_core::{Buffer, Device};
 use fulgurite_hal::LaunchOptions;
 use fulgurite_kernels::{families, family};
 
-/// Runs every `every`-th configuration, and the heuristic's.
+/// Runs every `every`-th configuration, and the heuristic's choice.
 fn try_all(device: &Device, instance: &Instance, every: usize) {
     let trials = [Numbers::Exact, Numbers::Random].map(|numbers| instance.trial(numbers, 7));
     for (at, candidate) in instance.candidates.iter().enumerate() {
@@ -37,7 +37,7 @@ fn try_all(device: &Device, instance: &Instance, every: usize) {
 }
 
 #[test]
-fn every_configuration_is_right_on_cpu() {
+fn every_configuration_is_correct_on_cpu() {
     let device = cpu();
     for (id, problem, every) in [
         ("elementwise", "1", 7),
@@ -58,7 +58,7 @@ fn every_configuration_is_right_on_cpu() {
 }
 
 #[test]
-fn threads_that_share_a_sum_of_two_stages_do_not_share_its_scratch_memory() {
+fn concurrent_launches_of_a_two_stage_sum_are_serialized() {
     let device = cpu();
     let instance = family("sum").unwrap().instance(device.snapshot(), "70001").unwrap();
     let two = instance.candidates.iter().find(|c| c.config["stages"].as_integer() == Some(2)).unwrap();
@@ -67,7 +67,7 @@ fn threads_that_share_a_sum_of_two_stages_do_not_share_its_scratch_memory() {
         for thread in 1..5u8 {
             let (prepared, device) = (&prepared, &device);
             scope.spawn(move || {
-                // Every sum along the way is a whole number that f32 has.
+                // Every partial sum is an integer that f32 represents.
                 let x = f32::from(thread);
                 let input: Vec<u8> = std::iter::repeat_n(x.to_le_bytes(), 70001).flatten().collect();
                 let buffers = [device.upload(&input).unwrap(), device.zeroed(4).unwrap()];
@@ -82,7 +82,7 @@ fn threads_that_share_a_sum_of_two_stages_do_not_share_its_scratch_memory() {
 }
 
 #[test]
-fn configurations_are_right_on_the_reference() {
+fn configurations_are_correct_on_reference() {
     let device = reference();
     for (id, problem, every) in [
         ("elementwise", "131", 5),
@@ -97,7 +97,7 @@ fn configurations_are_right_on_the_reference() {
 }
 
 #[test]
-fn families_are_listed_once_and_refuse_what_is_no_problem() {
+fn families_are_listed_once_and_reject_invalid_problems() {
     let device = cpu();
     for listed in families() {
         assert_eq!(family(listed.id).unwrap().id, listed.id);
@@ -110,7 +110,7 @@ fn families_are_listed_once_and_refuse_what_is_no_problem() {
         assert_eq!(refused("many"), "FG1106");
         assert_eq!(refused("0"), "FG1106");
     }
-    // A record's configuration is planned without a device.
+    // A recorded configuration is planned without a device.
     let sum = family("sum").unwrap();
     let instance = sum.instance(device.snapshot(), "70001").unwrap();
     let config = &instance.candidates[3].config;
@@ -122,7 +122,7 @@ fn families_are_listed_once_and_refuse_what_is_no_problem() {
     let refused = |config: &Table, problem| sum.plan(config, problem).unwrap_err().code().to_string();
     assert_eq!(refused(config, "x"), "FG1106");
     assert_eq!(refused(&Table::new(), "70001"), "FG1104");
-    // Sizes that no tile divides.
+    // Sizes that are not a multiple of any tile.
     let none = family("matmul_f32").unwrap().instance(device.snapshot(), "17x16x16").unwrap_err();
     assert_eq!(none.code().to_string(), "FG1105");
     assert!(family("none").is_none());

@@ -1,5 +1,5 @@
-//! Configurations of every family on special values: infinities, NaNs, zeros of either sign, subnormals, numbers that
-//! overflow, sizes that leave invocations without elements, and empty buffers. On each backend, against plain Rust.
+//! Configurations of every family on special values: infinities, NaNs, zeros of either sign, subnormals, overflows,
+//! sizes that leave invocations without elements, and empty buffers. On each backend, against plain Rust.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -42,20 +42,20 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
-/// Checks every element by `is_right`; `wanted` says for people what it should be.
+/// Checks every element with `is_right`; `wanted` formats the expected value.
 fn each(
     got: &[f32],
     is_right: impl Fn(usize, f32) -> bool,
     wanted: impl Fn(usize) -> String,
 ) -> Result<(), String> {
     match got.iter().enumerate().find(|(i, got)| !is_right(*i, **got)) {
-        Some((i, got)) => Err(format!("element {i} is {got:e}, not {}", wanted(i))),
+        Some((i, got)) => Err(format!("element {i}: got {got:e}, expected {}", wanted(i))),
         None => Ok(()),
     }
 }
 
-/// Runs every `every`-th configuration, and the heuristic's, on each case. The output begins as a pattern that no case
-/// expects. Returns how many launches there were.
+/// Runs every `every`-th configuration, and the heuristic's choice, on each case. The output is first filled with a
+/// pattern that no case expects. Returns the number of launches.
 fn try_all<F: Family>(
     device: &Device,
     family: F,
@@ -90,7 +90,7 @@ fn try_all<F: Family>(
     count
 }
 
-/// a·x + y of `x` and `y`.
+/// Creates the case of a·x + y.
 fn elementwise_case(a: f32, x: Vec<f32>, y: Vec<f32>) -> Case {
     let inputs = vec![bytes(&x), bytes(&y)];
     let check = move |got: &[f32], device: &DeviceSnapshot| {
@@ -100,10 +100,10 @@ fn elementwise_case(a: f32, x: Vec<f32>, y: Vec<f32>) -> Case {
     Case { name: format!("a = {a:e}"), inputs, check: Box::new(check) }
 }
 
-/// Each special value with each other, and vectors shorter than the widest load.
+/// All pairs of special values, and vectors shorter than the widest load.
 fn elementwise(device: &Device, every: usize) -> usize {
     let mut count = 0;
-    // Three more than whole vectors of four.
+    // Three more elements than whole vectors of four.
     let behind = [(f32::MAX, f32::MAX), (INF, -INF)];
     let pairs: Vec<(f32, f32)> =
         VALUES.iter().flat_map(|x| VALUES.iter().map(move |y| (*x, *y))).chain(behind).collect();
@@ -131,8 +131,8 @@ fn sum_case(name: &str, x: Vec<f32>) -> Case {
     Case { name: name.to_owned(), inputs, check: Box::new(check) }
 }
 
-/// Vectors of one number, but for the first, one in the middle, or the last, which may be behind the last whole vector of
-/// four.
+/// Vectors of one repeated number, except for the first, a middle, or the last element, which may follow the last whole
+/// vector of four.
 fn sum_cases(length: usize) -> Vec<Case> {
     let with = |rest: f32, places: &[(usize, f32)]| {
         let mut x = vec![rest; length];
@@ -150,7 +150,7 @@ fn sum_cases(length: usize) -> Vec<Case> {
         .collect();
     for at in [0, length / 2, last] {
         for value in [INF, -INF, f32::NAN, f32::MAX, SUBNORMAL, -SUBNORMAL, -f32::MIN_POSITIVE] {
-            // Zeros, so that every sum is exact.
+            // The other elements are zeros, so every sum is exact.
             cases.push(sum_case(&format!("{value:e} at {at}"), with(-0.0, &[(at, value)])));
         }
     }
@@ -165,7 +165,7 @@ fn sum_cases(length: usize) -> Vec<Case> {
     cases
 }
 
-/// Lengths from none to those of two stages.
+/// Lengths from zero to those that use two stages.
 fn sum(device: &Device, lengths: &[(usize, usize)]) -> usize {
     let run = |&(length, every): &(usize, usize)| {
         try_all(device, Sum, &Length(length as u32), &sum_cases(length), every)
@@ -173,7 +173,7 @@ fn sum(device: &Device, lengths: &[(usize, usize)]) -> usize {
     lengths.iter().map(run).sum()
 }
 
-/// Special values and NaNs with payloads at every place; matrices without rows or columns.
+/// Special values and NaNs with payloads at every position; matrices without rows or columns.
 fn transpose(device: &Device, every: usize) -> usize {
     let bits: Vec<u32> = VALUES.iter().map(|value| value.to_bits()).chain(NANS).collect();
     let sizes = [(0, 0), (0, 32), (64, 0), (1, 1), (1, 70), (33, 70), (20, 36), (64, 64)];
@@ -191,7 +191,7 @@ fn transpose(device: &Device, every: usize) -> usize {
     sizes.into_iter().map(run).sum()
 }
 
-/// Products of factors of `ty`, which `convert` makes of f32: their numbers, and their bytes.
+/// Creates product cases with factors of `ty`, which `convert` converts from f32 to numbers and bytes.
 fn product_cases(
     Product { m, n, k }: Product,
     ty: ScalarType,
@@ -224,7 +224,7 @@ fn matmul_f32(device: &Device, problem: Product, every: usize) -> usize {
     try_all(device, MatmulF32, &problem, &cases, every)
 }
 
-/// Returns 0 for a device that has no configuration, because it lacks cooperative matrices.
+/// Returns 0 for a device without configurations, because it lacks cooperative matrices.
 fn matmul_f16(device: &Device, problem: Product, every: usize) -> usize {
     if MatmulF16.space(device.snapshot(), &problem).is_empty() {
         eprintln!("{}: matmul_f16 is unsupported: no cooperative matrices", device.snapshot().backend);
@@ -234,7 +234,7 @@ fn matmul_f16(device: &Device, problem: Product, every: usize) -> usize {
         let half = f16::from_f32(value);
         (half.to_f64(), half.to_le_bytes().to_vec())
     };
-    // The greatest f16, and a subnormal one.
+    // The largest f16, and a subnormal one.
     let cases = product_cases(problem, ScalarType::F16, [65504.0, 3e-7], convert);
     try_all(device, MatmulF16, &problem, &cases, every)
 }
@@ -243,7 +243,7 @@ fn product(m: u32, n: u32, k: u32) -> Product {
     Product { m, n, k }
 }
 
-/// Prints how many launches there were of each family, and fails where there were none of one that the device supports.
+/// Prints the number of launches of each family. Panics if a family that the device supports had none.
 fn report(device: &Device, launches: [(&str, usize); 5]) {
     let snapshot = device.snapshot();
     eprintln!("{} on {}: {launches:?} launches", snapshot.backend, snapshot.device);
@@ -254,7 +254,7 @@ fn report(device: &Device, launches: [(&str, usize); 5]) {
 }
 
 #[test]
-fn special_values_are_right_on_the_reference() {
+fn special_values_are_correct_on_reference() {
     let device = reference();
     let launches = [
         ("elementwise", elementwise(&device, 12)),
@@ -267,7 +267,7 @@ fn special_values_are_right_on_the_reference() {
 }
 
 #[test]
-fn special_values_are_right_on_the_cpu() {
+fn special_values_are_correct_on_cpu() {
     let device = cpu();
     let small = matmul_f32(&device, product(48, 16, 32), 1);
     let small_f16 = matmul_f16(&device, product(32, 64, 32), 1);
@@ -282,7 +282,7 @@ fn special_values_are_right_on_the_cpu() {
 }
 
 #[test]
-fn special_values_are_right_on_vulkan() {
+fn special_values_are_correct_on_vulkan() {
     let Some(device) = vulkan() else { return };
     let small = matmul_f32(&device, product(48, 16, 32), 5);
     let launches = [
@@ -295,7 +295,7 @@ fn special_values_are_right_on_vulkan() {
     report(&device, launches);
 }
 
-/// A family that is added needs a line in each test of this file.
+/// A new family needs a line in each test of this file.
 #[test]
 fn every_family_has_special_values() {
     let tested = ["elementwise", "sum", "transpose", "matmul_f32", "matmul_f16"];

@@ -1,13 +1,13 @@
-//! How well a cache served: hits, and misses by reason.
+//! Cache statistics: hits, and misses by reason.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use fulgurite_spec::cache::{CacheAudit, CacheTier as Tier, PipelineCacheMissReason};
 
-/// Reasons that there are.
+/// Number of miss reasons.
 const REASONS: usize = PipelineCacheMissReason::ALL.len();
 
-/// Lookups so far.
+/// Counters of lookups.
 #[derive(Debug, Default)]
 pub(crate) struct Counting {
     memory_hits: AtomicU64,
@@ -32,8 +32,8 @@ impl Counting {
         self.misses[reason.index()].fetch_add(1, Relaxed);
     }
 
-    /// Counts that a hit was of no use, for `reason`.
-    pub(crate) fn disappointed(&self, reason: PipelineCacheMissReason) {
+    /// Counts that an entry was found but rejected, for `reason`.
+    pub(crate) fn rejected(&self, reason: PipelineCacheMissReason) {
         self.refused.fetch_add(1, Relaxed);
         self.miss(reason);
     }
@@ -58,46 +58,46 @@ impl Counting {
     }
 }
 
-/// Lookups of a cache so far.
+/// Statistics of a cache's lookups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStatistics {
-    /// Entries found in memory.
+    /// Hits in memory.
     pub memory_hits: u64,
-    /// Entries found in the cache's own folder.
+    /// Hits in the cache's own folder.
     pub disk_hits: u64,
-    /// Entries found in read-only layers.
+    /// Hits in read-only layers.
     pub layer_hits: u64,
-    /// Of those found, how many their driver refused: they count as misses.
+    /// Entries found but rejected by the driver; these count as misses.
     pub refused: u64,
-    /// Lookups of which nobody can say whether they hit: those in a driver that does not tell.
+    /// Lookups with unknown outcome, in drivers that do not report it.
     pub unknown: u64,
     misses: [u64; REASONS],
 }
 
 impl CacheStatistics {
-    /// Entries found and of use.
+    /// Returns the number of hits, without rejected entries.
     pub fn hits(&self) -> u64 {
         let found = self.memory_hits.saturating_add(self.disk_hits).saturating_add(self.layer_hits);
         found.saturating_sub(self.refused)
     }
 
-    /// Entries not found.
+    /// Returns the number of misses.
     pub fn misses(&self) -> u64 {
         self.misses.iter().fold(0, |all, count| all.saturating_add(*count))
     }
 
-    /// Entries not found for `reason`.
+    /// Returns the number of misses for `reason`.
     pub fn missed(&self, reason: PipelineCacheMissReason) -> u64 {
         self.misses[reason.index()]
     }
 
-    /// Each reason with its count.
+    /// Iterates over the reasons with their counts.
     pub fn by_reason(&self) -> impl Iterator<Item = (PipelineCacheMissReason, u64)> {
         PipelineCacheMissReason::ALL.iter().map(|reason| (*reason, self.missed(*reason)))
     }
 
-    /// How well the cache served: see [`CacheAudit::new`].
+    /// Evaluates the hit rate: see [`CacheAudit::new`].
     pub fn audit(&self, threshold: u32) -> CacheAudit {
         CacheAudit::new(self.hits(), self.by_reason(), self.unknown, threshold)
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_round_down_and_leave_out_the_unknown() {
+    fn rates_round_down_and_exclude_unknown_lookups() {
         let counting = Counting::default();
         assert_eq!(counting.read().audit(10_000).hit_rate_basis_points, None);
         assert!(!counting.read().audit(10_000).is_alarming, "no data never alarms");
@@ -127,8 +127,8 @@ mod tests {
 
         let none = Counting::default();
         none.hit(Tier::Layer);
-        none.disappointed(PipelineCacheMissReason::Suspect);
-        assert!(!none.read().audit(0).is_alarming, "0 turns it off");
+        none.rejected(PipelineCacheMissReason::Suspect);
+        assert!(!none.read().audit(0).is_alarming, "0 disables the alarm");
         assert!(none.read().audit(1).is_alarming);
     }
 }

@@ -1,5 +1,5 @@
-//! The cache as a backend uses it: memory, then a folder of its own, then read-only layers; with marks of what may crash a
-//! driver. It never fails where it can go on without.
+//! The cache as backends use it: the memory tier, then the cache's own folder, then read-only layers, with crash marks
+//! around driver calls. Failures of the cache degrade it instead of being returned, wherever possible.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,20 +10,22 @@ use fulgurite_spec::cache::{CacheAudit, CacheTier as Tier, PipelineCacheMissReas
 use fulgurite_storage::Digest;
 
 use crate::audit::{CacheStatistics, Counting};
-use crate::disk::{DiskOptions, DiskPipelineCache, Durability, Family, InvalidateReport, Lookup, Mode};
+use crate::disk::{
+    DiskOptions, DiskPipelineCache, Durability, InvalidateReport, KernelEntries, Lookup, Mode,
+};
 use crate::entry::Entry;
 use crate::error::{CacheError, Notices};
 use crate::identity::{PayloadKind, PipelineCacheIdentity};
-use crate::marks::{Ban, Danger, Marks, Verdict};
+use crate::marks::{Ban, Danger, LoadDecision, Marks};
 use crate::memory::{MemoryTier, Traced};
 use crate::pack::TrustedPack;
 
-/// A source of entries that is only read.
+/// A read-only source of entries.
 #[derive(Clone, Debug)]
 pub enum Layer {
-    /// A cache's folder. It must belong to this user or the system, and nobody else may write it.
+    /// A cache folder, owned by this user or the system and not writable by others.
     Folder(PathBuf),
-    /// A pack.
+    /// A trusted pack.
     Pack(TrustedPack),
 }
 
@@ -31,33 +33,33 @@ pub enum Layer {
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct CacheOptions {
-    /// The folder of its own. Default: none, so that what is compiled lives as long as the process.
+    /// The cache's own folder. The default is none: entries last as long as the process.
     pub root: Option<PathBuf>,
-    /// How that folder is used.
+    /// Options of that folder.
     pub disk: DiskOptions,
-    /// What else is looked into, in this order.
+    /// Read-only layers, in lookup order.
     pub layers: Vec<Layer>,
 }
 
 impl CacheOptions {
-    /// Keeps nothing beyond the process.
+    /// Keeps entries in memory only.
     pub fn memory_only() -> Self {
         Self::default()
     }
 
-    /// Keeps everything in `root`.
+    /// Keeps entries in the folder `root`.
     pub fn in_folder(root: impl Into<PathBuf>) -> Self {
         Self { root: Some(root.into()), ..Self::default() }
     }
 
-    /// Uses the folder as `disk` says.
+    /// Sets the options of the folder.
     #[must_use]
     pub fn disk(mut self, disk: DiskOptions) -> Self {
         self.disk = disk;
         self
     }
 
-    /// Looks into `layer`, too, behind all that were added before.
+    /// Adds a read-only layer after those added before.
     #[must_use]
     pub fn layer(mut self, layer: Layer) -> Self {
         self.layers.push(layer);
@@ -65,17 +67,17 @@ impl CacheOptions {
     }
 }
 
-/// What was made for want of an entry.
+/// The result of creating an entry.
 #[derive(Clone, Debug)]
 pub enum Made {
-    /// A payload to keep, and the artifact that it was made from.
+    /// A payload to store.
     Keep {
-        /// The artifact; of no meaning for what is one itself.
+        /// Digest of the artifact that the payload was compiled from; ignored if the payload is an artifact.
         artifact: Digest,
-        /// What to keep.
+        /// The payload.
         payload: Vec<u8>,
     },
-    /// Nothing that can be kept.
+    /// Nothing that can be stored.
     Nothing,
 }
 
@@ -84,7 +86,7 @@ enum OpenLayer {
     Pack(TrustedPack),
 }
 
-/// Compiled kernels, in memory and on disk. May be used from several threads at once.
+/// A cache of compiled kernels, in memory and on disk, shared between threads.
 pub struct PipelineCache {
     memory: MemoryTier,
     disk: Option<DiskPipelineCache>,
@@ -96,11 +98,11 @@ pub struct PipelineCache {
 }
 
 impl PipelineCache {
-    /// A cache. What cannot be opened is done without, and [`notices`](Self::notices) says so.
+    /// Opens a cache. Tiers that cannot be opened are omitted, with a warning in [`notices`](Self::notices).
     pub fn open(options: CacheOptions) -> Self {
         let notices = Arc::<Notices>::default();
         let open = |root: &PathBuf, disk: DiskOptions| {
-            DiskPipelineCache::open_telling(root, disk, Arc::clone(&notices))
+            DiskPipelineCache::open_with_notices(root, disk, Arc::clone(&notices))
                 .inspect_err(|error| notices.say(error))
                 .ok()
         };
@@ -118,23 +120,23 @@ impl PipelineCache {
         Self { memory, disk, layers, marks, counting, not_prefetched, notices }
     }
 
-    /// The folder of its own, if it has one.
+    /// Returns the cache's own folder, if it has one.
     pub fn disk(&self) -> Option<&DiskPipelineCache> {
         self.disk.as_ref()
     }
 
-    /// Looks for an entry.
+    /// Looks up an entry.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason of the miss.
     pub fn find(&self, identity: &PipelineCacheIdentity) -> Result<Arc<Entry>, PipelineCacheMissReason> {
         self.trace(identity).map(|found| found.entry)
     }
 
-    /// As [`find`](Self::find), with where the entry came from.
+    /// Like [`find`](Self::find), and also returns the tier.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason of the miss.
     pub fn trace(&self, identity: &PipelineCacheIdentity) -> Result<Traced, PipelineCacheMissReason> {
         if let Ok(Some(held)) = self.memory.get(&identity.digest()) {
             self.counting.hit(Tier::Memory);
@@ -142,26 +144,26 @@ impl PipelineCache {
         }
         let found = self.look(identity).inspect_err(|reason| self.counting.miss(*reason))?;
         self.counting.hit(found.tier);
-        // A panic of another thread costs a lookup.
+        // On failure, after a panic of another thread, the next lookup reads the entry again.
         let _ = self.memory.put(&found);
         Ok(found)
     }
 
-    /// Reads an entry into memory, if it is there, so that it is found there later. Is no lookup that counts.
+    /// Reads an entry into memory, if it exists. Does not count as a lookup.
     pub fn prefetch(&self, identity: &PipelineCacheIdentity) {
         match self.look_below(identity) {
-            // A panic of another thread costs a read.
+            // On failure, after a panic of another thread, the entry is read again later.
             Ok(found) => drop(self.memory.put(&found)),
             Err(reason) => drop(self.not_prefetched().insert(identity.digest(), reason)),
         }
     }
 
-    /// Looks for an entry, and has it made and keeps it if it is not there: once, however many threads ask for it, and by
-    /// one process at a time where processes can wait for each other. `make` is told why it is called. The entry is `None`
-    /// if it made nothing that can be kept.
+    /// Looks up an entry and, on a miss, creates and stores it: once across threads, and by one process at a time where
+    /// inter-process locks are available. `make` receives the reason of the miss. Returns `None` if `make` creates
+    /// nothing that can be stored.
     ///
     /// # Errors
-    /// What `make` gives. Nothing that happens to the cache is an error.
+    /// The error of `make`. Cache failures are not errors.
     pub fn find_or_make<E>(
         &self,
         identity: &PipelineCacheIdentity,
@@ -170,10 +172,10 @@ impl PipelineCache {
         Ok(self.trace_or_make(identity, make)?.map(|found| found.entry))
     }
 
-    /// As [`find_or_make`](Self::find_or_make), with where the entry came from.
+    /// Like [`find_or_make`](Self::find_or_make), and also returns the tier.
     ///
     /// # Errors
-    /// As [`find_or_make`](Self::find_or_make).
+    /// As for [`find_or_make`](Self::find_or_make).
     pub fn trace_or_make<E>(
         &self,
         identity: &PipelineCacheIdentity,
@@ -194,13 +196,13 @@ impl PipelineCache {
                 match below {
                     None => self.counting.hit(Tier::Memory),
                     Some(Some(tier)) => self.counting.hit(tier),
-                    // Counted with its reason.
+                    // Already counted, with its reason.
                     Some(None) => {}
                 }
                 Ok(entry)
             }
             Err(Failed::Make(error)) => Err(error),
-            // A thread panicked in the memory tier: this one goes on without it.
+            // The memory tier is poisoned by a panic: continue without it.
             Err(Failed::Cache(error)) => {
                 self.notices.say(&error);
                 let reason = PipelineCacheMissReason::KeyAbsent;
@@ -213,7 +215,7 @@ impl PipelineCache {
         }
     }
 
-    /// Makes what is missing. Whoever is second of two processes finds what the first has made.
+    /// Creates a missing entry, unless another process has created it meanwhile.
     fn make<E>(
         &self,
         identity: &PipelineCacheIdentity,
@@ -235,7 +237,7 @@ impl PipelineCache {
             Made::Nothing => Ok(None),
             Made::Keep { artifact, payload } => {
                 let made = Traced::new(Entry::new(*identity, artifact, payload), Tier::Memory);
-                // What a driver may not have survived stays, to be tried once more.
+                // Keep the stored binary that may have crashed a driver, for one more attempt.
                 if reason != PipelineCacheMissReason::Suspect {
                     self.write(&made.entry);
                 }
@@ -244,7 +246,7 @@ impl PipelineCache {
         }
     }
 
-    /// Keeps an entry in place of what there is.
+    /// Stores an entry, replacing an existing one.
     pub fn keep(&self, identity: &PipelineCacheIdentity, artifact: Digest, payload: Vec<u8>) {
         let made = Traced::new(Entry::new(*identity, artifact, payload), Tier::Memory);
         let _ = self.memory.put(&made);
@@ -265,14 +267,14 @@ impl PipelineCache {
         }
     }
 
-    /// Why entries were not there when they were to be read ahead: a damaged one is put aside then, and whoever looks for it
-    /// would not know what it was.
+    /// Miss reasons of failed prefetches. Prefetching moves a damaged entry to the quarantine, so the next lookup would
+    /// report the wrong reason.
     fn not_prefetched(&self) -> MutexGuard<'_, HashMap<Digest, PipelineCacheMissReason>> {
-        // Whole between any two statements.
+        // Consistent between statements, so poisoning is harmless.
         self.not_prefetched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks into the folder and the layers for someone who is told why if nothing is there.
+    /// Looks into the folder and the layers, and reports the reason of an earlier failed prefetch.
     fn look(&self, identity: &PipelineCacheIdentity) -> Result<Traced, PipelineCacheMissReason> {
         let before = self.not_prefetched().remove(&identity.digest());
         self.look_below(identity).map_err(|reason| before.unwrap_or(reason))
@@ -302,9 +304,9 @@ impl PipelineCache {
         }
         let found = found.ok_or(reason)?;
         match self.judge(&found.0) {
-            Verdict::Use => Ok(Traced::new(found.0, found.1)),
-            Verdict::Skip => Err(PipelineCacheMissReason::Suspect),
-            Verdict::Condemned => {
+            LoadDecision::Use => Ok(Traced::new(found.0, found.1)),
+            LoadDecision::Skip => Err(PipelineCacheMissReason::Suspect),
+            LoadDecision::Condemned => {
                 if let Some(disk) = &self.disk {
                     disk.condemn(&found.0);
                 }
@@ -313,24 +315,24 @@ impl PipelineCache {
         }
     }
 
-    fn judge(&self, entry: &Entry) -> Verdict {
+    fn judge(&self, entry: &Entry) -> LoadDecision {
         match (&self.marks, entry.identity.kind()) {
             (Some(marks), PayloadKind::Binary) => marks.judge(entry.payload_digest),
-            _ => Verdict::Use,
+            _ => LoadDecision::Use,
         }
     }
 
-    /// Hands a binary to its driver, which may end the process: then the next process leaves the binary out.
+    /// Passes a binary to its driver under a crash mark: if this ends the process, the next process skips the binary.
     pub fn load<T>(&self, entry: &Entry, load: impl FnOnce(&[u8]) -> T) -> T {
         let _mark = self.marks.as_ref().map(|marks| marks.set(Danger::Load, entry.payload_digest));
         load(&entry.payload)
     }
 
-    /// Has a driver compile what `program` is, which may end the process. What a process ended with is compiled while nothing
-    /// else is, so `compile` must not come back here.
+    /// Compiles `program` with `compile` under a crash mark. A program during whose compilation a process ended is
+    /// compiled exclusively, so `compile` must not call this method.
     ///
     /// # Errors
-    /// [`CacheError::Banned`] if several processes ended while they did that.
+    /// [`CacheError::Banned`] if several processes ended while compiling `program`.
     pub fn compile<T>(&self, program: Digest, compile: impl FnOnce() -> T) -> Result<T, CacheError> {
         let Some(marks) = &self.marks else { return Ok(compile()) };
         if let Some(ban) = marks.ban(program) {
@@ -340,12 +342,12 @@ impl PipelineCache {
         Ok(compile())
     }
 
-    /// Removes entries by the digests of their identities, from memory and from the folder, and makes that durable. All
-    /// are tried. What was found before stays with whoever has it.
+    /// Removes entries from memory and the folder, given the digests of their identities, and syncs the removal. All
+    /// are attempted. Entries already returned to callers remain valid.
     ///
     /// # Errors
-    /// `FG1001` if the folder is only read, `FG1003` if it was switched off; memory forgets them all the same. What is
-    /// wrong with one entry is in the report.
+    /// `FG1001` if the folder is read-only, `FG1003` if the disk tier is switched off; entries are removed from memory
+    /// even then. Failures of single entries are in the report.
     pub fn invalidate(&self, digests: &[Digest]) -> Result<InvalidateReport, CacheError> {
         let mut forgotten = 0;
         for digest in digests {
@@ -365,86 +367,87 @@ impl PipelineCache {
         Ok(report)
     }
 
-    /// Removes all that was made of the kernel with the digest `kernel`: the kernel, what it was lowered to in any way, and
-    /// what drivers made of that, for any device. Reads every driver binary of the cache to find the last.
+    /// Removes everything derived from the kernel with the digest `kernel`: the kernel, its lowered forms, and driver
+    /// binaries of those for all devices. Reads every driver binary of the cache to find the latter.
     ///
-    /// A binary is found by the artifact that it was made from: if that is nowhere any more, the binary stays, and serves
-    /// again once the same artifact is made.
+    /// Binaries are found by the artifact they were compiled from. If the artifact is no longer in the cache, its
+    /// binaries remain, and are used again once the same artifact is created.
     ///
     /// # Errors
-    /// As [`invalidate`](Self::invalidate), and `FG1001` if the folder cannot be listed.
+    /// As for [`invalidate`](Self::invalidate), and `FG1001` if the folder cannot be listed.
     pub fn invalidate_kernel(&self, kernel: &Digest) -> Result<InvalidateReport, CacheError> {
-        let mut family = Family::of(kernel);
-        self.memory.all()?.iter().for_each(|entry| family.note(entry));
+        let mut entries = KernelEntries::of(kernel);
+        self.memory.all()?.iter().for_each(|entry| entries.note(entry));
         if let Some(disk) = &self.disk {
-            disk.note_family(&mut family)?;
+            disk.note_kernel_entries(&mut entries)?;
         }
         for layer in &self.layers {
             match layer {
-                OpenLayer::Pack(pack) => pack.entries().for_each(|entry| family.note(&entry)),
-                OpenLayer::Folder(disk) => disk.note_family(&mut family)?,
+                OpenLayer::Pack(pack) => pack.entries().for_each(|entry| entries.note(&entry)),
+                OpenLayer::Folder(disk) => disk.note_kernel_entries(&mut entries)?,
             }
         }
-        self.invalidate(&family.members())
+        self.invalidate(&entries.members())
     }
 
-    /// Takes an entry out that was found and turned out to be of no use: its driver refused it.
+    /// Removes an entry from memory after its driver rejected it, and counts the lookup as a miss.
     pub fn refuse(&self, entry: &Entry) {
         let _ = self.memory.forget(&entry.identity.digest());
-        self.counting.disappointed(PipelineCacheMissReason::DeviceOrRuntimeChanged);
+        self.counting.rejected(PipelineCacheMissReason::DeviceOrRuntimeChanged);
     }
 
-    /// Counts a lookup of which nobody can say whether it hit.
+    /// Counts a lookup with unknown outcome.
     pub fn count_unknown(&self) {
         self.counting.unknown();
     }
 
-    /// Says something once, with the cache's own notices.
+    /// Adds a warning to the cache's notices, unless one with its code exists.
     pub fn notice(&self, error: &CacheError) {
         self.notices.say(error);
     }
 
-    /// Lookups so far.
+    /// Returns the statistics of lookups so far.
     pub fn statistics(&self) -> CacheStatistics {
         self.counting.read()
     }
 
-    /// How well it served so far: see [`CacheAudit::new`].
+    /// Evaluates the hit rate so far: see [`CacheAudit::new`].
     pub fn audit(&self, threshold: u32) -> CacheAudit {
         self.statistics().audit(threshold)
     }
 
-    /// What it had to say without being asked, each kind once: what it does without, and why.
+    /// Returns the warnings of the cache, at most one per code.
     pub fn notices(&self) -> Vec<Diagnostic> {
         self.notices.read()
     }
 
-    /// Binaries and compiles that a process ended with and that no driver has survived since.
+    /// Returns how many binaries and compiles are suspected: a process ended during them and no driver has survived
+    /// them since.
     pub fn suspects(&self) -> (usize, usize) {
         self.marks.as_ref().map_or((0, 0), Marks::suspects)
     }
 
-    /// What is not to be compiled now.
+    /// Returns the active bans.
     pub fn bans(&self) -> Vec<Ban> {
         self.marks.as_ref().map(Marks::bans).unwrap_or_default()
     }
 
-    /// Forgets the processes that ended while a driver had `digest`: a program of [`compile`](Self::compile), or the payload of
-    /// a binary. Whether there were any.
+    /// Clears the crash history of `digest`: a program of [`compile`](Self::compile), or the payload digest of a
+    /// binary. Returns whether there was any.
     pub fn lift(&self, digest: Digest) -> bool {
         self.marks.as_ref().is_some_and(|marks| marks.lift(digest))
     }
 
-    /// Makes durable what was kept: see [`DiskPipelineCache::flush`].
+    /// Makes stored entries durable: see [`DiskPipelineCache::flush`].
     ///
     /// # Errors
-    /// As [`DiskPipelineCache::flush`].
+    /// As for [`DiskPipelineCache::flush`].
     pub fn flush(&self) -> Result<(), CacheError> {
         self.disk.as_ref().map_or(Ok(()), DiskPipelineCache::flush)
     }
 }
 
-/// Why nothing was made.
+/// The reason why creating an entry failed.
 enum Failed<E> {
     Make(E),
     Cache(CacheError),

@@ -1,10 +1,10 @@
-//! The disk tier: one file for each entry below one folder, shared by any number of processes.
+//! The disk tier: a folder with one file per entry, shared by any number of processes.
 //!
-//! An entry is read and checked without a lock. It is written under another name and renamed; what is removed is
-//! removed under the lock of its shard, which is taken by whoever renames, too. [`write`] puts in and makes durable,
-//! [`remove`] takes out, [`family`] finds what was made of one kernel, [`maintain`] looks after the whole folder.
+//! Entries are read and checked without a lock. They are written to a temporary file and renamed; renaming and removal
+//! take the lock of the entry's shard. [`write`] stores entries and makes them durable, [`remove`] removes them,
+//! [`kernel_entries`] finds everything derived from a kernel, and [`maintain`] handles the whole folder.
 
-mod family;
+mod kernel_entries;
 mod maintain;
 mod remove;
 #[cfg(test)]
@@ -28,35 +28,35 @@ use crate::error::{CacheError, Notices, lock};
 use crate::identity::PipelineCacheIdentity;
 use crate::index::{Index, Record};
 
-pub(crate) use family::Family;
+pub(crate) use kernel_entries::KernelEntries;
 pub use maintain::{CacheCount, DiskStats, GcReport, ImportReport, VerifyReport};
 pub use remove::{ClearReport, InvalidateReport};
 
-/// What temporary files begin with.
+/// Prefix of temporary files.
 pub(crate) const TEMPORARY: &str = ".tmp-";
-/// So many locks without an answer and no more are asked for: each costs the deadline, and a thread that stays behind.
+/// Number of unanswered lock requests after which no more are made: each costs the deadline and leaks a thread.
 const MAX_UNANSWERED: u32 = 3;
-/// How often a file that is used is said to be in use.
+/// Minimum interval between updates of a file's last use.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// When what is written is durable.
+/// When a written entry is durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// When writing returns.
+    /// When the write returns.
     Immediate,
-    /// When [`DiskPipelineCache::flush`] returns. Until then a crash of the machine may lose it or tear it, and a torn
-    /// entry is a miss.
+    /// When [`DiskPipelineCache::flush`] returns. A system crash before that may lose or tear the entry; a torn entry
+    /// is a miss.
     #[default]
     OnFlush,
 }
 
-/// Whether a folder is written.
+/// Access to the folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// It is read and written, and looked after.
+    /// Read, write and maintain the folder.
     #[default]
     ReadWrite,
-    /// It is only read: not even the times of its files change.
+    /// Only read the folder; not even file times change.
     ReadOnly,
 }
 
@@ -64,17 +64,18 @@ pub enum Mode {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct DiskOptions {
-    /// Whether it is written. Default: yes.
+    /// Access to the folder. The default is read-write.
     pub mode: Mode,
-    /// Bytes of all entries together, over which the least recently used are removed. Default: 1 GiB.
+    /// Limit on the size of all entries in bytes, above which the least recently used are removed. The default is 1
+    /// GiB.
     pub max_bytes: u64,
-    /// Bytes of one entry, header included. Default: 64 MiB.
+    /// Limit on the size of one entry in bytes, header included. The default is 64 MiB.
     pub max_entry_bytes: u64,
-    /// Damaged entries that one process meets before it switches the tier off. Default: 5.
+    /// Number of entries that a process quarantines before it switches the tier off. The default is 5.
     pub max_quarantined: u32,
-    /// How long it waits for a lock of another process. Default: 2 s.
+    /// Deadline for locks. The default is 2 s.
     pub lock_deadline: Duration,
-    /// Where it is. Default: the file system.
+    /// Storage of the folder. The default is the file system.
     pub storage: Arc<dyn Storage>,
 }
 
@@ -92,42 +93,42 @@ impl Default for DiskOptions {
 }
 
 impl DiskOptions {
-    /// Reads only.
+    /// Makes the tier read-only.
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.mode = Mode::ReadOnly;
         self
     }
 
-    /// Keeps no more than `bytes`.
+    /// Sets the limit on the size of all entries.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// Keeps no entry of more than `bytes`.
+    /// Sets the limit on the size of one entry.
     #[must_use]
     pub fn max_entry_bytes(mut self, bytes: u64) -> Self {
         self.max_entry_bytes = bytes;
         self
     }
 
-    /// Goes on until so many damaged entries were met.
+    /// Sets the number of quarantined entries at which the tier is switched off.
     #[must_use]
     pub fn max_quarantined(mut self, count: u32) -> Self {
         self.max_quarantined = count;
         self
     }
 
-    /// Waits no longer than this for a lock.
+    /// Sets the deadline for locks.
     #[must_use]
     pub fn lock_deadline(mut self, deadline: Duration) -> Self {
         self.lock_deadline = deadline;
         self
     }
 
-    /// Keeps everything in `storage`.
+    /// Sets the storage.
     #[must_use]
     pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
         self.storage = storage;
@@ -135,21 +136,21 @@ impl DiskOptions {
     }
 }
 
-/// What looking for an entry gave.
+/// The result of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// The entry, checked.
+    /// The checked entry.
     Hit(Box<Entry>),
-    /// Why there is none.
+    /// The reason of the miss.
     Miss(PipelineCacheMissReason),
 }
 
-/// What writing an entry did.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// It was not there, or another one was.
+    /// The entry was absent or different.
     New,
-    /// It was there already.
+    /// The same entry existed.
     Unchanged,
 }
 
@@ -157,14 +158,15 @@ pub enum Written {
 struct State {
     /// Entries that this process relies on and has not made durable.
     unsynced: BTreeSet<Digest>,
-    /// Shards that are surely durable in the root. Any process may have made one, and not have come to sync it.
+    /// Shards whose name in the root is known to be durable. A process may have created a shard without syncing the
+    /// root.
     durable_shards: BTreeSet<PathBuf>,
     index: Index,
-    /// Bytes written since the folder was last looked over, as far as this process counts: see [`first_count`].
+    /// Bytes written by this process since it last trimmed the folder, starting from [`first_count`].
     written: u64,
 }
 
-/// Compiled kernels on a disk, as files of one folder that any number of processes share.
+/// Compiled kernels on disk, in a folder shared by any number of processes.
 ///
 /// ```
 /// use fulgurite_pipeline_cache::*;
@@ -189,40 +191,41 @@ pub struct DiskPipelineCache {
     storage: Arc<dyn Storage>,
     notices: Arc<Notices>,
     state: Mutex<State>,
-    /// Held while what is unsynced is made durable.
+    /// Held while unsynced entries are made durable.
     flushing: Mutex<()>,
-    /// Damaged entries met so far.
+    /// Damaged entries that this process has quarantined.
     quarantined: AtomicU32,
-    /// Locks that the file system gave no answer of.
+    /// Lock requests that the file system did not answer.
     unanswered: AtomicU32,
     is_off: AtomicBool,
 }
 
 impl DiskPipelineCache {
-    /// The cache in the folder `root`, which is made if it is to be written. Reads nothing but the folder's own facts.
+    /// Opens the cache in the folder `root`, which must be absolute and is created in read-write mode. Reads only the
+    /// folder's metadata.
     ///
     /// # Errors
-    /// `FG1001` if the folder cannot be made or be trusted: it is a link or a file, belongs to someone else than this user
-    /// or the system's, or others may write it.
+    /// `FG1001` if `root` is not absolute, or the folder cannot be created, or it is not trusted: it is a symbolic link or a
+    /// file, is owned by a user other than this one and the system, or is writable by others.
     pub fn open(root: &Path, options: DiskOptions) -> Result<Self, CacheError> {
-        Self::open_telling(root, options, Arc::default())
+        Self::open_with_notices(root, options, Arc::default())
     }
 
-    /// As [`open`](Self::open); what nobody asks for is said to `notices`.
-    pub(crate) fn open_telling(
+    /// Like [`open`](Self::open), with warnings reported to `notices`.
+    pub(crate) fn open_with_notices(
         root: &Path,
         options: DiskOptions,
         notices: Arc<Notices>,
     ) -> Result<Self, CacheError> {
         let storage = Arc::clone(&options.storage);
         if !root.is_absolute() {
-            let reason = String::from("a cache's folder has an absolute path");
+            let reason = String::from("the path is not absolute");
             return Err(CacheError::Refused { path: root.to_owned(), reason });
         }
         if options.mode == Mode::ReadWrite {
-            storage.create_dir(root).map_err(|error| CacheError::io("make", root, &error))?;
+            storage.create_dir(root).map_err(|error| CacheError::io("create", root, &error))?;
         }
-        let entered = enter(&storage, root).map_err(|error| CacheError::io("look at", root, &error))?;
+        let entered = enter(&storage, root).map_err(|error| CacheError::io("inspect", root, &error))?;
         let storage = entered.map_err(|reason| CacheError::Refused { path: root.to_owned(), reason })?;
         let state = State { written: first_count(storage.now(), options.max_bytes), ..State::default() };
         Ok(Self {
@@ -238,17 +241,18 @@ impl DiskPipelineCache {
         })
     }
 
-    /// Where a user's compiled kernels are kept: `pipelines` in the [root of all that is kept](crate::default_root).
+    /// Returns the default folder of a user's compiled kernels: `pipelines` in the [default cache
+    /// folder](crate::default_root).
     pub fn default_root() -> Option<PathBuf> {
         Some(crate::default_root()?.join("pipelines"))
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The file of an entry, whether it is there or not: `<root>/<2 hex digits>/<64 hex digits>.bin`.
+    /// Returns the path of an entry's file, which need not exist: `<root>/<2 hex digits>/<64 hex digits>.bin`.
     pub fn path_for(&self, identity: &PipelineCacheIdentity) -> PathBuf {
         self.path_of(&identity.digest())
     }
@@ -261,7 +265,7 @@ impl DiskPipelineCache {
         self.root.join(&digest.to_string()[..2])
     }
 
-    /// Looks for an entry. Whatever is wrong with it is a miss with a reason; a damaged one is put aside.
+    /// Looks up an entry. Any problem with its file is a miss with a reason; damaged entries are quarantined.
     pub fn read(&self, identity: &PipelineCacheIdentity) -> Lookup {
         if self.is_off() {
             return Lookup::Miss(PipelineCacheMissReason::KeyAbsent);
@@ -279,14 +283,14 @@ impl DiskPipelineCache {
             EntryState::Unreadable => self.notices.say(&CacheError::Io {
                 what: "read",
                 path,
-                reason: String::from("it is there, but not a file that can be read"),
+                reason: String::from("it exists but cannot be read"),
             }),
             _ => {}
         }
         Lookup::Miss(PipelineCacheMissReason::classify(&self.evidence(identity, state)))
     }
 
-    /// The entry in the file at `path`, if it is a good one of `identity`.
+    /// Reads the entry at `path` and checks that it is an undamaged one of `identity`.
     fn look(&self, identity: &PipelineCacheIdentity, path: &Path) -> Result<(Entry, SystemTime), EntryState> {
         let (bytes, modified) =
             self.storage.read(path, 0, self.options.max_entry_bytes).map_err(|error| state_of(&error))?;
@@ -297,17 +301,17 @@ impl DiskPipelineCache {
         }
     }
 
-    /// Says at most hourly that a file is in use, so that it is not the first to be removed. A time to come is no time.
+    /// Updates a file's last use, at most hourly. A time in the future is replaced.
     fn keep_recent(&self, path: &Path, modified: SystemTime) {
         let now = self.storage.now();
         let is_recent = now.duration_since(modified).is_ok_and(|age| age < TOUCH_INTERVAL);
         if self.options.mode == Mode::ReadWrite && !is_recent {
-            // Best effort: it costs an early eviction at worst.
+            // Best effort: failure leads to an early eviction at worst.
             let _ = self.storage.touch(path, now);
         }
     }
 
-    /// What is known of a miss. The index is read for it, and only then.
+    /// Returns the evidence for classifying a miss. Only misses of absent entries read the index.
     fn evidence(&self, identity: &PipelineCacheIdentity, entry: EntryState) -> PipelineCacheMissEvidence {
         if entry != EntryState::Absent {
             return PipelineCacheMissEvidence { entry, ..Default::default() };
@@ -321,7 +325,7 @@ impl DiskPipelineCache {
         let Ok(mut state) = lock(&self.state) else { return nothing_known };
         match state.index.refresh(&*self.storage, &self.index_path()) {
             Ok(()) => state.index.evidence(identity),
-            // Nothing was ever written, or the log was lost while entries are there.
+            // Either nothing was ever written, or the log was lost while entries exist.
             Err(error) if error.kind() == ErrorKind::NotFound && !self.has_entries() => {
                 PipelineCacheMissEvidence { is_empty: true, ..Default::default() }
             }
@@ -329,7 +333,7 @@ impl DiskPipelineCache {
         }
     }
 
-    /// Whether there is any entry.
+    /// Returns whether there are any entries.
     fn has_entries(&self) -> bool {
         let list = |folder: &Path| self.storage.list(folder).unwrap_or_default();
         let shards = list(&self.root).into_iter().filter(|found| is_shard(&found.name));
@@ -337,15 +341,15 @@ impl DiskPipelineCache {
         files.any(|file| digest_of(&file.name).is_some())
     }
 
-    /// Flushes, and says what could not be kept. Dropping a cache flushes it, too, and only logs that.
+    /// Flushes the cache and returns the error. Dropping a cache also flushes it, but only logs an error.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush).
+    /// As for [`flush`](Self::flush).
     pub fn close(self) -> Result<(), CacheError> {
         self.flush()
     }
 
-    /// Whether this process has switched the tier off.
+    /// Returns whether this process has switched the tier off.
     pub fn is_off(&self) -> bool {
         self.is_off.load(Ordering::Relaxed)
     }
@@ -358,12 +362,12 @@ impl DiskPipelineCache {
         }
     }
 
-    /// Takes a shard's lock. Where none is to be had it is said once, and the caller goes on.
+    /// Locks a shard. Failure is reported as a warning, and the caller decides whether to continue.
     fn lock_shard(&self, shard: &Path) -> Locked {
         let name = format!("shard-{}", shard.file_name().unwrap_or_default().to_string_lossy());
         let locked = self.lock_named(&name, self.options.lock_deadline);
         if let Locked::Late = locked {
-            let reason = format!("it did not come within {:?}", self.options.lock_deadline);
+            let reason = format!("timed out after {:?}", self.options.lock_deadline);
             self.notices.say(&CacheError::Io { what: "lock", path: self.lock_path(&name), reason });
         }
         locked
@@ -373,7 +377,7 @@ impl DiskPipelineCache {
         self.root.join("locks").join(format!("{name}.lock"))
     }
 
-    /// Takes the lock that threads and processes hold while they compile what belongs at `digest`.
+    /// Takes the lock held while compiling an entry, which is shared by all digests with the same first byte.
     pub(crate) fn lock_flight(&self, digest: &Digest) -> Option<Locked> {
         let is_written = self.check_writable().is_ok();
         let name = format!("flight-{}", &digest.to_string()[..2]);
@@ -404,14 +408,14 @@ impl DiskPipelineCache {
         self.root.join("index.log")
     }
 
-    /// Adds to the index. It is advisory, so nothing comes of a failure.
+    /// Appends to the index. It is advisory, so failures are ignored.
     fn log(&self, records: &[Record]) {
         let now = self.storage.now();
         let bytes: Vec<u8> = records.iter().flat_map(|record| record.encode(now)).collect();
         let _ = self.storage.append(&self.index_path(), &bytes);
     }
 
-    /// Counts what was written; every so often, that is when the folder is looked over.
+    /// Counts bytes written, and trims the folder each time a sixteenth of its size limit has been written.
     fn count_written(&self, bytes: u64) -> Result<(), CacheError> {
         let mut state = lock(&self.state)?;
         state.written += bytes;
@@ -426,7 +430,7 @@ impl DiskPipelineCache {
         Ok(())
     }
 
-    /// Whether there is a file of this digest.
+    /// Returns whether the file of this digest exists.
     pub(crate) fn has_file(&self, digest: &Digest) -> bool {
         self.storage.info(&self.path_of(digest)).is_ok()
     }
@@ -443,18 +447,18 @@ impl DiskPipelineCache {
 impl Drop for DiskPipelineCache {
     fn drop(&mut self) {
         if let Err(error) = self.flush() {
-            tracing::warn!(%error, "a pipeline cache was dropped before it was durable");
+            tracing::warn!(%error, "flush of a dropped pipeline cache failed");
         }
     }
 }
 
-/// Bytes that may be written before the folder is looked over.
+/// Returns the number of written bytes after which the folder is trimmed.
 fn looked_over_after(max_bytes: u64) -> u64 {
     max_bytes / 16
 }
 
-/// Where a process begins to count what is written: anywhere below what makes it look the folder over. So processes that
-/// write little each do so as often, together, as one that writes all of it.
+/// Returns the random initial value of a process's count of written bytes. Processes that each write little thus trim
+/// the folder as often, in total, as a single process writing all of it.
 fn first_count(now: SystemTime, max_bytes: u64) -> u64 {
     let nanos = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
     let digest = DigestBuilder::new("fulgurite first count").number(nanos as u64).finish();
@@ -462,7 +466,7 @@ fn first_count(now: SystemTime, max_bytes: u64) -> u64 {
     random % (looked_over_after(max_bytes) + 1)
 }
 
-/// What an entry is that reading gave `error` for.
+/// Returns the state of an entry whose reading failed with `error`.
 fn state_of(error: &io::Error) -> EntryState {
     match error.kind() {
         ErrorKind::NotFound => EntryState::Absent,
@@ -471,12 +475,12 @@ fn state_of(error: &io::Error) -> EntryState {
     }
 }
 
-/// Whether a folder of the root holds entries.
+/// Returns whether a folder of the root is a shard.
 fn is_shard(name: &str) -> bool {
     name.len() == 2 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The digest that a file of a shard is named by.
+/// Returns the digest in the name of an entry's file.
 fn digest_of(name: &str) -> Option<Digest> {
     Digest::parse(name.strip_suffix(".bin")?)
 }

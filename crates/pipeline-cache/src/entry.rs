@@ -1,37 +1,37 @@
-//! One entry as bytes: a header that says whose it is, and a payload. Every byte is checked when it is read.
-//! `docs/cache-format.md` specifies it.
+//! The encoding of one entry: a header with its identity, and the payload. Decoding checks every byte.
+//! `docs/cache-format.md` specifies the format.
 
 use fulgurite_storage::{Digest, DigestBuilder};
 
 use crate::identity::{PayloadKind, PipelineCacheIdentity};
 
-/// What every entry begins with.
+/// The magic number of an entry.
 pub(crate) const MAGIC: [u8; 8] = *b"FGCACHE\x1a";
-/// The version of the format: what is written in another is not read.
+/// Version of the format. Entries of other versions are not read.
 pub const FORMAT_VERSION: u32 = 1;
-/// Bytes of the header.
+/// Size of the header in bytes.
 pub const HEADER_BYTES: usize = 224;
-/// Most bytes of an entry, header included.
+/// Default maximum size of an entry in bytes, header included.
 pub const MAX_ENTRY_BYTES: u64 = 64 << 20;
 
-/// An entry that was read and checked.
+/// A decoded and checked entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// Whose it is.
+    /// The entry's identity.
     pub identity: PipelineCacheIdentity,
-    /// The [`artifact_digest`] of the payload of an artifact; of a driver binary that of the artifact that the driver
-    /// compiled, by which [`PipelineCache::invalidate_kernel`](crate::PipelineCache::invalidate_kernel) finds it. Zeros for
-    /// the other kinds.
+    /// For an artifact, the [`artifact_digest`] of its payload; for a driver binary, that of the artifact it was
+    /// compiled from, by which [`PipelineCache::invalidate_kernel`](crate::PipelineCache::invalidate_kernel) finds it.
+    /// Zero for other kinds.
     pub artifact: Digest,
-    /// The BLAKE3 of the payload.
+    /// The BLAKE3 digest of the payload.
     pub payload_digest: Digest,
-    /// What it holds.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
 impl Entry {
-    /// An entry of `payload`. `artifact` counts only where the payload is not an artifact itself.
+    /// Creates an entry. `artifact` is ignored if the payload is itself an artifact.
     pub fn new(identity: PipelineCacheIdentity, artifact: Digest, payload: Vec<u8>) -> Self {
         let artifact = match identity.kind() {
             PayloadKind::Artifact => artifact_digest(&payload),
@@ -41,22 +41,22 @@ impl Entry {
     }
 }
 
-/// Why bytes are not an entry.
+/// The reason why bytes are not a valid entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadEntry {
-    /// They are damaged, or never were one.
+    /// Damaged, or never an entry.
     Corrupt,
-    /// They are one of another version of the format.
+    /// An entry in another version of the format.
     OtherFormat,
 }
 
-/// What an artifact's payload is called in its own entry and in those of the driver binaries made from it. It is not the
-/// digest of the entry, which is its identity's.
+/// Returns the digest by which an artifact's own entry and its driver binaries refer to it. It differs from the digest
+/// of the entry's identity.
 pub fn artifact_digest(payload: &[u8]) -> Digest {
     DigestBuilder::new("fulgurite artifact 1").bytes(payload).finish()
 }
 
-/// The bytes of an entry.
+/// Encodes an entry.
 pub(crate) fn encode(entry: &Entry) -> Vec<u8> {
     let Entry { identity, artifact, payload_digest, payload } = entry;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
@@ -76,7 +76,7 @@ pub(crate) fn encode(entry: &Entry) -> Vec<u8> {
     bytes
 }
 
-/// Reads an entry, whoever it belongs to.
+/// Decodes an entry of any identity.
 pub(crate) fn decode(mut bytes: Vec<u8>) -> Result<Entry, BadEntry> {
     let head = header(&bytes)?;
     let payload = bytes.get(HEADER_BYTES..).ok_or(BadEntry::Corrupt)?;
@@ -91,7 +91,7 @@ pub(crate) fn decode(mut bytes: Vec<u8>) -> Result<Entry, BadEntry> {
     Ok(Entry { identity, artifact, payload_digest, payload: bytes })
 }
 
-/// Reads the entry of `identity`.
+/// Decodes the entry of `identity`.
 pub(crate) fn decode_for(identity: &PipelineCacheIdentity, bytes: Vec<u8>) -> Result<Entry, BadEntry> {
     decode(bytes).and_then(|entry| match entry.identity == *identity {
         true => Ok(entry),
@@ -99,7 +99,7 @@ pub(crate) fn decode_for(identity: &PipelineCacheIdentity, bytes: Vec<u8>) -> Re
     })
 }
 
-/// What a header says.
+/// A decoded header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     pub(crate) identity: PipelineCacheIdentity,
@@ -108,7 +108,7 @@ pub(crate) struct Header {
     payload: Digest,
 }
 
-/// Reads and checks the header alone.
+/// Decodes and checks only the header.
 pub(crate) fn header(bytes: &[u8]) -> Result<Header, BadEntry> {
     if !bytes.starts_with(&MAGIC) {
         return Err(BadEntry::Corrupt);
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(decode_for(&identity(PayloadKind::Artifact, "b"), bytes), Err(BadEntry::Corrupt));
     }
 
-    /// The header's checksum made to fit again after a change.
+    /// Recomputes the header's checksum after a change.
     fn reseal(bytes: &mut [u8]) {
         let seal = Digest::of(&bytes[..192]);
         bytes[192..224].copy_from_slice(seal.as_bytes());
@@ -210,7 +210,7 @@ mod tests {
             reseal(&mut changed);
             assert!(decode_for(&id, changed).is_err(), "byte {at}");
         }
-        // A payload with both checksums made to fit is no longer the artifact that the header names.
+        // A payload with both checksums recomputed is no longer the artifact that the header names.
         let mut changed = good;
         changed[HEADER_BYTES] ^= 1;
         let payload = Digest::of(&changed[HEADER_BYTES..]);

@@ -1,4 +1,4 @@
-//! What can go wrong with a cache: errors to those who asked for something, notices to everyone else.
+//! Errors of explicit operations, and notices for everything else.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,71 +8,71 @@ use fulgurite_spec::{Code, Diagnostic, Location};
 
 use crate::marks::Ban;
 
-/// What went wrong.
+/// An error of the pipeline cache.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// An entry that is larger than entries may be was to be written.
-    #[error("an entry of {bytes} bytes, at most {most} can be kept")]
+    /// The entry exceeds the size limit.
+    #[error("entry of {bytes} bytes exceeds the limit of {most} bytes")]
     TooLarge {
-        /// Its size, header included.
+        /// Size of the entry, header included.
         bytes: u64,
-        /// The largest.
+        /// The limit.
         most: u64,
     },
-    /// The folder cannot be trusted or used.
+    /// The folder is not usable or not trusted.
     #[error("{} cannot be used: {reason}", path.display())]
     Refused {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The system failed.
+    /// An I/O operation failed.
     #[error("cannot {what} {}: {reason}", path.display())]
     Io {
-        /// What was to be done.
+        /// The operation, as a verb.
         what: &'static str,
-        /// With what.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error message.
         reason: String,
     },
-    /// Entries could not be made durable, and were dropped.
+    /// Entries could not be made durable and were dropped.
     #[error("{dropped} entries could not be made durable and were dropped: {first}")]
     NotDurable {
-        /// How many.
+        /// Number of entries dropped.
         dropped: usize,
-        /// What the system says of the first.
+        /// The first error message.
         first: String,
     },
-    /// The cache is not to be written.
-    #[error("the cache is open for reading only")]
+    /// The cache is read-only.
+    #[error("the cache is read-only")]
     ReadOnly,
-    /// The disk tier was switched off: too many entries were damaged.
-    #[error("the disk tier is switched off")]
+    /// The disk tier was switched off after too many damaged entries.
+    #[error("the disk tier is switched off after too many damaged entries")]
     SwitchedOff,
-    /// A driver did not take what it had given to be kept, for this device and version.
-    #[error("the driver refused a pipeline that it had compiled itself: {0}")]
+    /// The driver rejected its own binary for the same device and driver version.
+    #[error("the driver rejected its own compiled pipeline: {0}")]
     DriverRefused(String),
-    /// A driver gives nothing that could be kept.
-    #[error("the driver gives nothing of the pipelines that it compiles")]
+    /// The driver does not export compiled pipelines.
+    #[error("the driver does not export compiled pipelines")]
     DriverKeepsNothing,
-    /// A thread panicked while it changed the cache's state.
-    #[error("a thread panicked while it held the cache's lock")]
+    /// A thread panicked while modifying the cache's state.
+    #[error("a thread panicked while holding the cache lock")]
     Poisoned,
-    /// A mask selects among another number of entries.
-    #[error("a mask of {mask} selects among {digests} entries")]
+    /// The mask and the digests differ in length.
+    #[error("mask of length {mask} for {digests} digests")]
     Selection {
-        /// How long the mask is.
+        /// Length of the mask.
         mask: usize,
-        /// How many entries there are.
+        /// Number of digests.
         digests: usize,
     },
-    /// A pack is damaged or none.
-    #[error("this is no usable pack: {0}")]
+    /// The bytes are not a valid pack.
+    #[error("invalid pack: {0}")]
     BadPack(&'static str),
-    /// Several processes ended while a driver compiled this.
+    /// Several processes ended while a driver compiled this program.
     #[error("{0}")]
     Banned(Box<Ban>),
 }
@@ -82,7 +82,7 @@ impl CacheError {
         Self::Io { what, path: path.to_owned(), reason: error.to_string() }
     }
 
-    /// The diagnostic code.
+    /// Returns the diagnostic code.
     pub const fn code(&self) -> Code {
         match self {
             Self::TooLarge { .. } => Code::CacheEntryTooLarge,
@@ -98,23 +98,23 @@ impl CacheError {
         }
     }
 
-    /// The error with its code and what to do.
+    /// Returns the error as a diagnostic, with its code and fix.
     pub fn diagnostic(&self) -> Diagnostic {
         Diagnostic::new(self.code(), Location::Unknown, self.to_string())
     }
 }
 
-/// Locks what a panic elsewhere may have left half changed: then it is an error.
+/// Locks a mutex whose state may be inconsistent after a panic, which is therefore an error.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, CacheError> {
     mutex.lock().map_err(|_| CacheError::Poisoned)
 }
 
-/// What a cache had to say without being asked: each kind once.
+/// Warnings of a cache, at most one per code.
 #[derive(Debug, Default)]
 pub(crate) struct Notices(Mutex<Vec<Diagnostic>>);
 
 impl Notices {
-    /// Says `error`, unless its kind was said before.
+    /// Reports `error`, unless its code was reported before.
     pub(crate) fn say(&self, error: &CacheError) {
         let mut all = self.all();
         if all.iter().all(|said| said.code != error.code()) {
@@ -124,13 +124,13 @@ impl Notices {
         }
     }
 
-    /// What was said so far.
+    /// Returns the warnings reported so far.
     pub(crate) fn read(&self) -> Vec<Diagnostic> {
         self.all().clone()
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Diagnostic>> {
-        // Whole between any two statements.
+        // Consistent between statements, so poisoning is harmless.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_error_has_its_code_and_is_said_once() {
+    fn errors_have_codes_and_are_reported_once() {
         let notices = Notices::default();
         let ban = Ban {
             program: fulgurite_storage::Digest::ZERO,

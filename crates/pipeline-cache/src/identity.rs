@@ -1,36 +1,36 @@
-//! What an entry is found by: the program, how it is lowered, and the device it is for.
+//! The identity of an entry: its kind, program, lowering policy and device.
 
 use std::fmt;
 
 use fulgurite_spec::cache::{PipelineCacheMissEvidence, PipelineCacheMissReason};
 use fulgurite_storage::{Digest, DigestBuilder};
 
-/// What an entry holds.
+/// The kind of an entry's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u32)]
 #[non_exhaustive]
 pub enum PayloadKind {
-    /// A lowered kernel that every device with the same profile takes: SPIR-V, and what of its layout does not follow from
-    /// the kernel and the profile.
+    /// A lowered kernel for all devices with the same profile: SPIR-V, and the part of its layout that does not follow
+    /// from the kernel and the profile.
     Artifact = 1,
-    /// What a driver made of an artifact.
+    /// A driver's binary, compiled from an artifact.
     Binary = 2,
     /// A kernel in the wire format.
     Kernel = 3,
-    /// Records of what was tuned: texts of the autotuner's files.
+    /// Tuning records, in the text format of the autotuner.
     Tuned = 4,
 }
 
 impl PayloadKind {
-    /// Each.
+    /// All kinds.
     pub const ALL: &'static [Self] = &[Self::Artifact, Self::Binary, Self::Kernel, Self::Tuned];
 
-    /// The kind of a number in a header.
+    /// Returns the kind with this number, as stored in a header.
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| *kind as u32 == number)
     }
 
-    /// The name in reports.
+    /// Returns the name used in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Artifact => "artifact",
@@ -47,39 +47,39 @@ impl fmt::Display for PayloadKind {
     }
 }
 
-/// What a fingerprint of a device is made of: all that may change what its driver makes of a shader, or whether it takes
-/// what it once made.
+/// The inputs of a device fingerprint: everything that can affect the driver's compilation, or whether the driver
+/// accepts an earlier binary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeviceParts<'a> {
-    /// The backend's id.
+    /// Backend id.
     pub backend: &'a str,
-    /// The vendor's number.
+    /// Vendor id.
     pub vendor: u32,
-    /// The device's number.
+    /// Device id.
     pub device: u32,
-    /// Which driver: its id or its name.
+    /// Driver id or name.
     pub driver: &'a str,
-    /// The driver's version.
+    /// Driver version.
     pub driver_version: u32,
-    /// What the driver says must be equal for its binaries to be taken.
+    /// The pipeline cache UUID: the driver accepts only binaries with an equal one.
     pub cache_uuid: [u8; 16],
-    /// Bytes of a pointer.
+    /// Size of a pointer in bytes.
     pub pointer_bytes: u32,
-    /// What is enabled of it, by name, in a fixed order.
+    /// Names of the enabled features, in a fixed order.
     pub features: &'a [String],
-    /// The driver's own key of everything that its binaries depend on; empty without one.
+    /// The driver's global pipeline key; empty if the driver has none.
     pub global_key: &'a [u8],
 }
 
-/// A device, its driver and what is enabled of it, as one digest.
+/// Digest of a device, its driver and its enabled features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PipelineDeviceFingerprint(Digest);
 
 impl PipelineDeviceFingerprint {
-    /// The fingerprint of what does not depend on a device.
+    /// The fingerprint used for device-independent entries.
     pub const ANY: Self = Self(Digest::ZERO);
 
-    /// The fingerprint of a device.
+    /// Computes the fingerprint of a device.
     pub fn from_parts(parts: &DeviceParts<'_>) -> Self {
         let digest = DigestBuilder::new("fulgurite device fingerprint 1")
             .text(parts.backend)
@@ -94,22 +94,22 @@ impl PipelineDeviceFingerprint {
         Self(digest.bytes(parts.global_key).finish())
     }
 
-    /// All of it.
+    /// Returns the digest.
     pub const fn digest(&self) -> Digest {
         self.0
     }
 }
 
-/// What an entry is found by.
+/// The identity under which an entry is stored and looked up.
 ///
 /// | kind | program | policy | device |
 /// |---|---|---|---|
-/// | artifact | the kernel's digest | options and profile that it is lowered by, versions of what lowers it, and the names if it has any | any |
-/// | binary | the [`PipelineCacheKey`](crate::PipelineCacheKey) of what was lowered | flags of the pipeline and the subgroup size that it asks for | the device's fingerprint |
+/// | artifact | the kernel's digest | lowering options and profile, versions of the lowering code, and the kernel's names, if any | any |
+/// | binary | the [`PipelineCacheKey`](crate::PipelineCacheKey) of the lowered kernel | pipeline flags and required subgroup size | the device's fingerprint |
 /// | kernel | the kernel's digest | zeros | any |
-/// | tuned | the same for all records of a pack | zeros | any |
+/// | tuned | one constant for all records of a pack | zeros | any |
 ///
-/// *Any* is [`PipelineDeviceFingerprint::ANY`]. Devices, families and problems of tuning records stand in their text.
+/// *Any* is [`PipelineDeviceFingerprint::ANY`]. Tuning records name their device, family and problem in their text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PipelineCacheIdentity {
     kind: PayloadKind,
@@ -120,7 +120,7 @@ pub struct PipelineCacheIdentity {
 }
 
 impl PipelineCacheIdentity {
-    /// The identity of these parts.
+    /// Creates an identity from its parts.
     pub fn new(
         kind: PayloadKind,
         program: Digest,
@@ -140,36 +140,35 @@ impl PipelineCacheIdentity {
         Self { kind, program, policy, device, digest }
     }
 
-    /// What it holds.
+    /// Returns the payload kind.
     pub const fn kind(&self) -> PayloadKind {
         self.kind
     }
 
-    /// The program: of a binary, what the driver was given.
+    /// Returns the program; for a binary, the key of the driver's input.
     pub const fn program(&self) -> Digest {
         self.program
     }
 
-    /// How it is lowered, or made by the driver.
+    /// Returns the policy: how the program is lowered, or compiled by the driver.
     pub const fn policy(&self) -> Digest {
         self.policy
     }
 
-    /// The device it is for.
+    /// Returns the device.
     pub const fn device(&self) -> Digest {
         self.device
     }
 
-    /// All of it: an entry's name.
+    /// Returns the digest of all parts, which names the entry.
     pub const fn digest(&self) -> Digest {
         self.digest
     }
 }
 
-/// Why a cache of one's own does not have the entry `wanted`, if all that it was ever given is `known`: the reason that
-/// [`DiskPipelineCache`](crate::DiskPipelineCache) would give. Entries of other kinds do not count. What the identities do
-/// not tell (an entry is damaged, or was removed) is the caller's to tell:
-/// see [`PipelineCacheMissEvidence`].
+/// Classifies a miss of `wanted` in a user-defined cache that has stored exactly `known`, with the same result as
+/// [`DiskPipelineCache`](crate::DiskPipelineCache). Entries of other kinds are ignored. Conditions that identities do
+/// not show, such as a damaged or removed entry, are left to the caller: see [`PipelineCacheMissEvidence`].
 ///
 /// ```
 /// use fulgurite_pipeline_cache::*;
@@ -278,7 +277,7 @@ mod tests {
     }
 
     proptest! {
-        /// Names that run into each other give fingerprints of their own.
+        /// Feature and driver names whose concatenations agree give distinct fingerprints.
         #[test]
         fn no_names_collide(
             a in proptest::collection::vec("[a-c,;\\x00]{0,3}", 0..4),

@@ -1,5 +1,5 @@
-//! The index: an advisory log of what was put in and taken out. It is read to say why something is not there; without it
-//! everything works and less is known.
+//! The index: an advisory log of insertions and removals, read to explain misses. Losing it loses only those
+//! explanations.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -11,16 +11,16 @@ use fulgurite_storage::{Digest, Storage};
 
 use crate::identity::{PayloadKind, PipelineCacheIdentity};
 
-/// Bytes of a record.
+/// Size of a record in bytes.
 pub(crate) const RECORD_BYTES: usize = 160;
-/// More than this of a log is not read; the evictor keeps it far below.
+/// Maximum size of a log that is read; eviction keeps it far smaller.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
-/// From this size on the evictor writes it anew.
+/// Size above which eviction compacts the log.
 pub(crate) const COMPACT_BYTES: u64 = 8 << 20;
 
 const MAGIC: [u8; 4] = *b"FGIX";
 
-/// What happened to an entry.
+/// The event that a record logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Insert = 1,
@@ -28,12 +28,12 @@ pub(crate) enum Event {
     Quarantine = 3,
 }
 
-/// What is known of an entry that something happened to.
+/// A record of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) event: Event,
     pub(crate) digest: Digest,
-    /// Kind, program, policy and device: not known of what is only removed.
+    /// Kind, program, policy and device; unknown for removals.
     pub(crate) identity: Option<PipelineCacheIdentity>,
 }
 
@@ -83,12 +83,12 @@ impl Record {
     }
 }
 
-/// What the log says, as far as it was read.
+/// The contents of the log, as far as it was read.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    /// Bytes that were read.
+    /// Bytes read so far.
     read: u64,
-    /// What happened to each entry last, and what it is if that is known.
+    /// The last event of each entry, and its identity if known.
     last: HashMap<Digest, (Event, Option<PipelineCacheIdentity>)>,
     kinds: HashSet<PayloadKind>,
     programs: HashSet<(PayloadKind, Digest)>,
@@ -97,11 +97,11 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Reads what was added to the log since it was read last.
+    /// Reads records appended since the last call.
     pub(crate) fn refresh(&mut self, storage: &dyn Storage, path: &Path) -> io::Result<()> {
         let length = storage.info(path)?.bytes;
         if length < self.read {
-            // It was written anew.
+            // The log was rewritten.
             *self = Self::default();
         }
         if length == self.read {
@@ -112,7 +112,7 @@ impl Index {
         Ok(())
     }
 
-    /// Takes in whole records, and passes over what is none. How many bytes need not be read again.
+    /// Parses complete records, skipping damaged bytes. Returns the number of bytes consumed.
     fn take(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while at + RECORD_BYTES <= bytes.len() {
@@ -121,7 +121,7 @@ impl Index {
                     self.note(&record);
                     at += RECORD_BYTES;
                 }
-                // Torn: the next record begins at the next magic.
+                // Torn record: resume at the next magic.
                 None => at += next_magic(&bytes[at..], MAGIC),
             }
         }
@@ -139,7 +139,7 @@ impl Index {
         }
     }
 
-    /// What the log says of an entry that is not there.
+    /// Returns what the log shows about an absent entry.
     pub(crate) fn evidence(&self, identity: &PipelineCacheIdentity) -> PipelineCacheMissEvidence {
         let (kind, program, policy) = (identity.kind(), identity.program(), identity.policy());
         let last = self.last.get(&identity.digest()).map(|(event, _)| *event);
@@ -153,19 +153,19 @@ impl Index {
         }
     }
 
-    /// What an entry is, if the log knows.
+    /// Returns the identity of an entry, if the log has it.
     pub(crate) fn identity(&self, digest: &Digest) -> Option<PipelineCacheIdentity> {
         self.last.get(digest).and_then(|(_, identity)| *identity)
     }
 
-    /// The log that says of `entries` that they are there and of nothing else.
+    /// Returns a log with one insertion for each of `entries` whose identity is known, and no other records.
     pub(crate) fn compacted(&self, entries: &HashSet<Digest>, now: SystemTime) -> Vec<u8> {
         let kept = entries.iter().filter_map(|digest| self.identity(digest));
         kept.flat_map(|identity| Record::insert(&identity).encode(now)).collect()
     }
 }
 
-/// Where the next record of a log may begin that begins with `magic`, at least one byte on.
+/// Returns the offset, at least 1, at which the next record with this `magic` may begin.
 pub(crate) fn next_magic(bytes: &[u8], magic: [u8; 4]) -> usize {
     let found = bytes[1..].windows(magic.len()).position(|four| four == magic);
     found.map_or(bytes.len() - (magic.len() - 1), |at| at + 1)
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_says_why_something_is_not_there() {
+    fn log_explains_misses() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index.log");
         let add = |event, digest, identity| {
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(reason(&index, ["p", "o", "x"]), Reason::DeviceOrRuntimeChanged);
         assert_eq!(reason(&index, ["p", "o", "d"]), Reason::KeyAbsent);
         let artifact = index.evidence(&identity(PayloadKind::Artifact, ["p", "o", "d"]));
-        assert_eq!(Reason::classify(&artifact), Reason::EmptyCache, "each kind is known apart");
+        assert_eq!(Reason::classify(&artifact), Reason::EmptyCache, "kinds are tracked separately");
         add(Event::Quarantine, id.digest(), None);
         index.refresh(&FileSystem, &path).unwrap();
         assert_eq!(reason(&index, ["p", "o", "d"]), Reason::KeyAbsent);
@@ -213,14 +213,14 @@ mod tests {
         index.refresh(&FileSystem, &path).unwrap();
         assert_eq!(reason(&index, ["p", "o", "d"]), Reason::Evicted);
         assert_eq!(index.identity(&id.digest()), Some(id));
-        // A shorter log is another one.
+        // A shorter log is a new one.
         std::fs::write(&path, "").unwrap();
         index.refresh(&FileSystem, &path).unwrap();
         assert_eq!(reason(&index, ["p", "o", "d"]), Reason::EmptyCache);
     }
 
     #[test]
-    fn the_log_and_its_identities_give_the_same_reason() {
+    fn log_and_identities_give_the_same_reason() {
         let names = ["p", "q"];
         let all: Vec<_> = [PayloadKind::Artifact, PayloadKind::Binary]
             .iter()
@@ -228,7 +228,7 @@ mod tests {
             .flat_map(|(kind, a)| names.iter().map(move |b| (kind, a, *b)))
             .flat_map(|(kind, a, b)| names.map(|c| identity(kind, [a, b, c])))
             .collect();
-        // Every pair of what may be known, and every entry that may be looked for.
+        // All pairs of known entries, and all entries to look up.
         for known in all.iter().flat_map(|one| all.iter().map(move |two| [one, two])) {
             let mut index = Index::default();
             known.iter().for_each(|id| index.note(&Record::insert(id)));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_costs_the_records_that_it_hits_and_no_other() {
+    fn damage_loses_only_the_damaged_records() {
         let records: Vec<_> = ["a", "b", "c", "d"]
             .iter()
             .map(|name| Record::insert(&identity(PayloadKind::Artifact, [name, "o", "d"])))
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_written_anew_knows_what_is_there() {
+    fn compacted_log_keeps_present_entries() {
         let [a, b] = ["a", "b"].map(|name| identity(PayloadKind::Artifact, [name, "o", "d"]));
         let mut index = Index::default();
         [a, b].iter().for_each(|id| index.note(&Record::insert(id)));

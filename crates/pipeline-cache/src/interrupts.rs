@@ -1,4 +1,4 @@
-//! Signals that end a process from outside: for a program that asks for it, they take its marks back first.
+//! Handlers for signals that end the process, which clear its crash marks first. Installed only on request.
 
 use std::io;
 use std::sync::atomic::AtomicBool;
@@ -11,15 +11,16 @@ use signal_hook::{SigId, flag};
 
 use crate::marks::forget_marks;
 
-/// From now on SIGINT, SIGTERM, SIGHUP and SIGQUIT end this process as before, but first its marks are taken back with
-/// [`forget_marks`]: what a driver was compiling is not suspected. A second signal ends it at once.
+/// Installs handlers for SIGINT, SIGTERM, SIGHUP and SIGQUIT that call [`forget_marks`] before the signal ends the
+/// process as usual, so that interrupted compiles are not suspected. A second signal ends the process at once.
 ///
-/// It installs signal handlers of the whole process, so only a program should call it, never a library. A signal that the process
-/// ignores or handles stays as it is; where that cannot be found out, as anywhere but on Linux, only SIGINT and SIGTERM are
-/// handled. A program that handles these signals itself calls [`forget_marks`] instead. Calling it again does nothing.
+/// Signal handlers are process-wide, so only a program should call this, never a library. Signals that the process
+/// ignores or handles are left unchanged; where this cannot be determined (anywhere but on Linux), only SIGINT and
+/// SIGTERM are handled. A program that handles these signals itself calls [`forget_marks`] instead. Further calls do
+/// nothing.
 ///
 /// # Errors
-/// What the system says. Then nothing has changed.
+/// The underlying I/O error; nothing has changed in that case.
 pub fn handle_interrupts() -> io::Result<()> {
     static IS_DONE: Mutex<bool> = Mutex::new(false);
     let mut is_done = IS_DONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,7 +35,7 @@ fn install() -> io::Result<()> {
     let wanted = signals(std::fs::read_to_string("/proc/self/status").ok().as_deref());
     let mut registered = Registered(Vec::new());
     let again = Arc::new(AtomicBool::new(false));
-    // In this order: the first signal finds the flag down, and puts it up.
+    // Order matters: the first signal finds the flag unset and sets it.
     for signal in &wanted {
         registered.0.push(flag::register_conditional_default(*signal, Arc::clone(&again))?);
         registered.0.push(flag::register(*signal, Arc::clone(&again))?);
@@ -43,7 +44,7 @@ fn install() -> io::Result<()> {
     std::thread::Builder::new().name("fulgurite interrupts".to_owned()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
             forget_marks();
-            // A signal that was sent again meanwhile ends the process, too.
+            // A repeated signal ends the process here, too.
             let _ = emulate_default_handler(signal);
         }
     })?;
@@ -51,7 +52,7 @@ fn install() -> io::Result<()> {
     Ok(())
 }
 
-/// Handlers that are taken back when this is dropped.
+/// Handlers that are unregistered on drop.
 struct Registered(Vec<SigId>);
 
 impl Drop for Registered {
@@ -62,7 +63,7 @@ impl Drop for Registered {
     }
 }
 
-/// The signals to handle, by what the system says of this process.
+/// Returns the signals to handle, given the process's `/proc/self/status`.
 fn signals(status: Option<&str>) -> Vec<i32> {
     let mask = |name: &str| {
         let line = status?.lines().find_map(|line| line.strip_prefix(name))?;
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_that_are_ignored_or_handled_are_left_alone() {
+    fn ignored_or_handled_signals_are_left_alone() {
         let status = |ignored, caught| format!("Name:\tx\nSigIgn:\t{ignored}\nSigCgt:\t{caught}\n");
         let none = "0000000000000000";
         assert_eq!(signals(Some(&status(none, none))), [SIGINT, SIGTERM, SIGHUP, SIGQUIT]);

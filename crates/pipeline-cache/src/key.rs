@@ -1,15 +1,15 @@
-//! What a pipeline is made of, as one digest: the shader, how it is bound, and what of the device it uses.
+//! The pipeline key: one digest of the shader, its layout and the device features it uses.
 
 use std::ops::BitOr;
 
 use fulgurite_storage::{Digest, DigestBuilder};
 use serde::{Deserialize, Serialize};
 
-/// The version of [`PipelineCacheKey`]'s fields.
+/// Version of the fields of [`PipelineCacheKey`].
 pub const KEY_VERSION: u32 = 1;
 
-/// What of a device a pipeline uses, as bits that keep their places. With `serde` they are their
-/// [`bits`](Self::bits), a number; bits that no flag has are an error when they are read.
+/// Device features that a pipeline uses. The bit positions are stable. With `serde` the flags are serialized as their
+/// [`bits`](Self::bits); unknown bits are an error when deserialized.
 ///
 /// ```
 /// use fulgurite_pipeline_cache::PipelineFeatureFlags as Flags;
@@ -27,67 +27,67 @@ macro_rules! flags {
         impl PipelineFeatureFlags {
             $($(#[doc = $doc])* pub const $name: Self = Self(1 << $bit);)*
 
-            /// Each, from bit 0 on.
+            /// All flags, in bit order.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
         }
     };
 }
 
 flags! {
-    /// Ops across a subgroup.
+    /// Subgroup operations.
     SUBGROUP = 0,
-    /// Arithmetic on `f16`.
+    /// `f16` arithmetic.
     F16 = 1,
-    /// `bf16` in the shader itself.
+    /// `bf16` in the shader.
     BF16 = 2,
     /// Cooperative matrices.
     TENSOR_CORES = 3,
-    /// A queue that does only compute.
+    /// A compute-only queue.
     ASYNC_COMPUTE = 4,
     /// Parameters in push constants.
     PUSH_CONSTANTS = 5,
-    /// Grids that the device reads from memory.
+    /// Indirect dispatch.
     INDIRECT_DISPATCH = 6,
-    /// Compiled before it was asked for.
+    /// Compiled ahead of the request.
     SPECULATIVE = 7,
     /// Workgroups that wait for each other.
     PERSISTENT_THREAD = 8,
 }
 
 impl PipelineFeatureFlags {
-    /// None.
+    /// Returns the empty set.
     pub const fn empty() -> Self {
         Self(0)
     }
 
-    /// Whether all of `other` are set.
+    /// Returns whether all flags of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Those of both.
+    /// Returns the union of both sets.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Those of both if `on`, else these.
+    /// Returns the union with `other` if `on`, otherwise `self`.
     #[must_use]
     pub const fn with(self, other: Self, on: bool) -> Self {
         if on { self.union(other) } else { self }
     }
 
-    /// The bits. Those that no flag has are reserved and 0.
+    /// Returns the bits. Bits without a flag are reserved and zero.
     pub const fn bits(self) -> u64 {
         self.0
     }
 
-    /// The flags of these bits.
+    /// Creates the flags from their bits.
     ///
     /// # Errors
-    /// [`UnknownFeatureFlags`] for bits that no flag of this version has.
+    /// [`UnknownFeatureFlags`] if `bits` contains a bit without a flag in this version.
     pub const fn from_bits(bits: u64) -> Result<Self, UnknownFeatureFlags> {
-        // Flags are the lowest bits, without a gap: a test holds them to that.
+        // Flags are contiguous from bit 0, as a test checks.
         let known = (1u64 << Self::ALL.len()) - 1;
         match bits & !known {
             0 => Ok(Self(bits)),
@@ -96,12 +96,12 @@ impl PipelineFeatureFlags {
     }
 }
 
-/// Bits that no [`PipelineFeatureFlags`] of this version has.
+/// Error for bits without a [`PipelineFeatureFlags`] flag in this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the bits {bits:#x} are no feature flags that this version knows")]
+#[error("unknown feature flags {bits:#x}")]
 #[non_exhaustive]
 pub struct UnknownFeatureFlags {
-    /// Those bits, without the known ones that were set beside them.
+    /// The unknown bits.
     pub bits: u64,
 }
 
@@ -130,28 +130,28 @@ impl BitOr for PipelineFeatureFlags {
 /// The fields of a [`PipelineCacheKey`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PipelineCacheKeyDesc<'a> {
-    /// A hash of the shader's code.
+    /// Digest of the shader's code.
     pub shader: Digest,
-    /// A hash of what is bound where, and how.
+    /// Digest of the binding layout.
     pub layout: Digest,
-    /// Bytes of push constants.
+    /// Size of the push constants in bytes.
     pub push_constant_bytes: u32,
-    /// Invocations of a workgroup along x, y and z.
+    /// Workgroup size along x, y and z.
     pub workgroup: [u32; 3],
-    /// What it uses.
+    /// Device features used.
     pub flags: PipelineFeatureFlags,
-    /// The backend that compiles it.
+    /// Id of the compiling backend.
     pub backend: &'a str,
 }
 
-/// What a pipeline is made of, whatever device compiles it.
+/// Digest of a pipeline's inputs, independent of the device that compiles it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PipelineCacheKey {
     digest: Digest,
 }
 
 impl PipelineCacheKey {
-    /// The key of `desc`, in version [`KEY_VERSION`].
+    /// Creates the key of `desc`, with version [`KEY_VERSION`].
     pub fn new(desc: &PipelineCacheKeyDesc<'_>) -> Self {
         Self::versioned(KEY_VERSION, desc)
     }
@@ -167,7 +167,7 @@ impl PipelineCacheKey {
         Self { digest: key.number(flags.bits()).text(backend).finish() }
     }
 
-    /// All of it.
+    /// Returns the digest.
     pub const fn digest(&self) -> Digest {
         self.digest
     }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_bits_are_an_error_wherever_they_come_from() {
+    fn unknown_bits_are_an_error() {
         let all =
             PipelineFeatureFlags::ALL.iter().fold(PipelineFeatureFlags::empty(), |all, flag| all | *flag);
         assert_eq!(all.bits(), 0x1ff);
@@ -209,7 +209,7 @@ mod tests {
             let error = PipelineFeatureFlags::from_bits(1 << bit | 0b101).unwrap_err();
             assert_eq!(error, UnknownFeatureFlags { bits: 1 << bit });
             let error = serde_json::from_str::<PipelineFeatureFlags>(&(1u64 << bit).to_string()).unwrap_err();
-            assert!(error.to_string().contains("are no feature flags"), "{error}");
+            assert!(error.to_string().contains("unknown feature flags"), "{error}");
         }
     }
 
@@ -249,7 +249,7 @@ mod tests {
     }
 
     proptest! {
-        /// Backend ids that look like what stands before them give keys of their own.
+        /// Backend ids that resemble the preceding field's encoding still give distinct keys.
         #[test]
         fn no_backend_id_collides(a in "\\PC{0,12}", b in "\\PC{0,12}", number in any::<u32>()) {
             let key = |backend: &str, bytes| {

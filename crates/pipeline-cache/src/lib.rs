@@ -1,23 +1,23 @@
-//! The pipeline cache: a content-addressed store of compiled kernels that outlives the process.
+//! The pipeline cache: a persistent, content-addressed store of compiled kernels.
 //!
 //! | module | owns |
 //! |---|---|
-//! | `key` `identity` | what an entry is found by |
-//! | `entry` `pack` | the bytes of an entry, and of many in one file |
-//! | `disk` | the folder: reading, writing, removing, looking after it |
-//! | `index` `marks` | logs of what happened to entries, and of what processes ended with |
-//! | `interrupts` | signals from outside, which are nobody's fault (feature `interrupts`) |
-//! | `memory` | entries of this process, each made once |
-//! | `cache` | all of it, as a backend uses it |
-//! | `audit` `error` | hits and misses, errors and notices |
+//! | `key` `identity` | cache keys and entry identities |
+//! | `entry` `pack` | the encoding of one entry, and of many in one file |
+//! | `disk` | the disk tier: reading, writing, removal, maintenance |
+//! | `index` `marks` | the log of insertions and removals; crash marks and the crash log |
+//! | `interrupts` | handlers for termination signals, which clear the crash marks (feature `interrupts`) |
+//! | `memory` | the in-process tier, with single-flight creation |
+//! | `cache` | the tiers combined, as backends use them |
+//! | `audit` `error` | hit and miss statistics, errors and notices |
 //!
-//! What must hold: a file is data from outside. Whatever is wrong with one is a miss with a reason, never an error to the
-//! user, a panic or a wrong kernel; a full or read-only disk degrades to memory and says so, once. Checksums detect
-//! accidents; permissions are the boundary against people.
+//! Invariants: cache files are untrusted input. Any problem with one is a miss with a reason, never an error for the
+//! user, a panic or a wrong kernel; a full or read-only disk degrades to the memory tier with a single warning.
+//! Checksums detect accidental damage; file permissions protect against other users.
 //!
-//! What must not be here: how anything is compiled, kernels, Vulkan, a device. The crate stores bytes under keys that
-//! others make; what it asks of a disk is `storage`'s. `docs/cache-format.md` specifies its files byte by byte.
-// One `unsafe fn` is declared, with which callers vouch for a pack; there is no unsafe block.
+//! Does not contain compilation, kernels, Vulkan or devices: the crate stores bytes under keys that its callers make,
+//! and accesses the disk through `storage`. `docs/cache-format.md` specifies the file formats.
+// The crate declares one `unsafe fn`, by which callers vouch for a pack, and has no unsafe blocks.
 #![deny(unsafe_code)]
 
 mod audit;

@@ -1,13 +1,14 @@
-//! Crash marks: what this process is about to hand to a driver is noted in a file that outlives it. If the process ends
-//! before the driver returns, the next one finds the mark and knows what to be careful with.
+//! Crash marks: before a process passes something to a driver, it records this in a file that outlives it. If the
+//! process ends before the driver returns, the next process finds the mark and treats the binary or program with
+//! caution.
 //!
-//! A process has one file with a random name, locked while it lives, and a slot of it for each thing that a driver has at
-//! the moment. Whether it lives is told by the lock, never by a process id. What is found is moved to a log, which holds
-//! the history of each digest that was ever found.
+//! Each process has one randomly named file, locked while the process lives, with a slot for each driver call in
+//! progress. The lock, never a process id, tells whether the process is alive. Marks found are moved to a log with the
+//! history of each digest.
 //!
-//! A mark that is left says that a process ended, not why: a fault of the driver and a signal from outside look the same to
-//! whoever comes later. So one death proves nothing, what is suspected is compiled alone, a ban takes several deaths
-//! in a row and ends by itself, and a process that learns of its end in time takes its marks back with [`forget_marks`].
+//! A mark left behind shows that a process ended, not why: a driver crash and a signal from outside look the same.
+//! Therefore a single death proves nothing, suspected programs are compiled exclusively, a ban takes several deaths in
+//! a row and expires, and a process that expects its end clears its marks with [`forget_marks`].
 
 mod ban;
 
@@ -26,42 +27,42 @@ use self::ban::History;
 use crate::disk::TEMPORARY;
 use crate::index::next_magic;
 
-/// Bytes of a slot, and of a record of the log.
+/// Size of a slot, and of a record of the log, in bytes.
 const SLOT_BYTES: usize = 64;
-/// A mark file has no more slots than this.
+/// Maximum number of slots in a mark file.
 const MAX_SLOTS: u64 = 4096;
-/// More of a log than its last so many bytes is not read.
+/// Only this many bytes at the end of a log are read.
 const MAX_LOG_BYTES: u64 = 4 << 20;
-/// From this size on a log is written anew when it is read.
+/// Size above which a log is compacted when it is read.
 const COMPACT_BYTES: u64 = 1 << 20;
-/// How long [`forget_marks`] waits for a thread that is writing a mark.
+/// Maximum time that [`forget_marks`] waits for a thread that is writing a mark.
 const FORGET: Duration = Duration::from_millis(200);
 
 const SLOT_MAGIC: [u8; 4] = *b"FGMK";
 const RECORD_MAGIC: [u8; 4] = *b"FGCR";
 
-/// Whether this process is ending: it sets no more marks.
+/// Set when this process is ending and must set no more marks.
 static ENDING: AtomicBool = AtomicBool::new(false);
 /// The mark files of this process.
 static LIVE: Mutex<Vec<Weak<Mutex<Own>>>> = Mutex::new(Vec::new());
-/// Held by whoever compiles; alone by whoever compiles what a process ended with.
+/// Held shared while compiling, and exclusively while compiling a suspected program.
 static TURN: RwLock<()> = RwLock::new(());
 
-/// What a driver does.
+/// The driver call that a mark guards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Danger {
-    /// It is given a binary of its own.
+    /// Loading a binary.
     Load = 1,
-    /// It compiles.
+    /// Compiling.
     Compile = 2,
 }
 
-/// What to do with a binary.
+/// Decision on a binary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum LoadDecision {
     /// Use it.
     Use,
-    /// Leave it out this time.
+    /// Skip it in this process.
     Skip,
     /// Never use it.
     Condemned,
@@ -88,17 +89,17 @@ pub(crate) struct Marks {
 
 #[derive(Default)]
 struct Own {
-    /// The process that opened it. After a fork the file is its parent's.
+    /// The process that opened the file. After a fork, the file still belongs to the parent.
     process: u32,
-    /// Made with the first mark.
+    /// Created with the first mark.
     file: Option<(PathBuf, Box<dyn StoredFile>)>,
-    /// Which slots are in use.
+    /// Slots in use.
     slots: Vec<bool>,
-    /// Marks cannot be written here.
+    /// Set if marks cannot be written.
     is_broken: bool,
 }
 
-/// A mark that is set until this is dropped.
+/// A mark that is cleared on drop.
 pub(crate) struct Mark<'m> {
     marks: &'m Marks,
     slot: Option<usize>,
@@ -106,18 +107,18 @@ pub(crate) struct Mark<'m> {
     turn: Option<Turn>,
 }
 
-/// A right to compile, with others or alone.
+/// The right to compile, shared or exclusive.
 #[expect(dead_code, reason = "guards are held, not read")]
 enum Turn {
     Shared(RwLockReadGuard<'static, ()>),
     Alone(RwLockWriteGuard<'static, ()>),
 }
 
-/// Takes back all marks of this process, and lets it set no more: for a process that is about to end while drivers may
-/// still be compiling, so that the next one does not suspect them.
+/// Clears all marks of this process and prevents new ones. Intended for a process that is about to end while drivers
+/// may be compiling, so that the next process does not suspect their programs.
 ///
-/// Call it where a program handles an interrupt, on a thread of its own, or before `exit`. It waits no longer than a fifth of
-/// a second for each cache, and takes locks: never call it from within a signal handler.
+/// Call this when handling an interrupt, on an ordinary thread, or before `exit`. It takes locks, so never call it in a
+/// signal handler. It waits at most 200 ms for each cache, and gives up at the first whose marks stay locked.
 pub fn forget_marks() {
     ENDING.store(true, SeqCst);
     let live: Vec<_> = whole(&LIVE).iter().filter_map(Weak::upgrade).collect();
@@ -127,7 +128,7 @@ pub fn forget_marks() {
             match own.try_lock() {
                 Ok(own) => break own,
                 Err(TryLockError::Poisoned(own)) => break own.into_inner(),
-                // Whoever has it may wait for a file system that does not answer.
+                // The holder may be blocked on an unresponsive file system.
                 Err(TryLockError::WouldBlock) if Instant::now() >= until => return,
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
             }
@@ -143,7 +144,7 @@ pub fn forget_marks() {
 }
 
 impl Marks {
-    /// Collects what dead processes left below `root`.
+    /// Opens the marks below `root` and collects those left by dead processes.
     pub(crate) fn open(storage: Arc<dyn Storage>, root: &Path) -> Self {
         let own = Arc::new(Mutex::new(Own { process: std::process::id(), ..Own::default() }));
         let mut live = whole(&LIVE);
@@ -167,7 +168,7 @@ impl Marks {
         self.root.join("marks")
     }
 
-    /// Seconds since 1970.
+    /// Returns the seconds since the Unix epoch.
     fn now(&self) -> u64 {
         self.storage.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
     }
@@ -176,7 +177,7 @@ impl Marks {
         let path = log_path(&self.root);
         let Ok(length) = self.storage.info(&path).map(|info| info.bytes) else { return };
         let from = length.saturating_sub(MAX_LOG_BYTES);
-        // A little more, for what others add meanwhile.
+        // Allow for records appended meanwhile.
         let Ok((bytes, _)) = self.storage.read(&path, from, 2 * MAX_LOG_BYTES) else { return };
         let mut known = whole(&self.known);
         let mut rest = &bytes[..];
@@ -186,7 +187,7 @@ impl Marks {
                     known.entry(what).or_default().note(event, time);
                     SLOT_BYTES
                 }
-                // Torn: the next record begins at the next magic.
+                // Torn record: resume at the next magic.
                 None => next_magic(rest, RECORD_MAGIC),
             };
             rest = &rest[length..];
@@ -196,7 +197,7 @@ impl Marks {
         }
     }
 
-    /// Writes the log anew. What others add meanwhile is lost: it takes one more death to learn it.
+    /// Rewrites the log. Records that others append meanwhile are lost, so one more death is needed.
     fn compact(&self, known: &HashMap<(Danger, Digest), History>) {
         let now = self.now();
         let records = known
@@ -215,27 +216,27 @@ impl Marks {
         }
     }
 
-    /// Looks at the marks of processes that are no more.
+    /// Collects the marks of dead processes.
     fn collect(&self) {
         let Ok(files) = self.storage.list(&self.folder()) else { return };
         let boot = self.storage.boot().unwrap_or_default();
-        // Processes that end together, as those of one terminal do, are one death.
+        // Processes that end together, such as those of one terminal, count as one death.
         let mut found = HashSet::new();
         for file in files.iter().filter(|file| file.name.ends_with(".mark")) {
             let path = self.folder().join(&file.name);
-            // Whoever lives holds it.
+            // Live processes hold their lock.
             let held = match lock_within(&self.storage, &path, Duration::ZERO, Missing::Refuse) {
                 Locked::Held(held) => held,
                 Locked::Late | Locked::Unusable(_) => continue,
-                // Nor would the next one.
+                // Further requests would not be answered either.
                 Locked::Unanswered => break,
             };
             let read = self.storage.read(&path, 0, MAX_SLOTS * SLOT_BYTES as u64);
-            // Gone before anything is concluded from it: what is found twice would count as two deaths.
+            // Remove the file before drawing conclusions; a mark found twice would count as two deaths.
             let is_gone = self.storage.remove(&path).is_ok();
             if let (Ok((bytes, _)), true) = (read, is_gone) {
                 let slots = bytes.chunks_exact(SLOT_BYTES).filter_map(decode_slot);
-                // A machine that goes down ends all of its processes.
+                // A reboot ends all processes, so older marks prove nothing.
                 found.extend(slots.filter(|(_, when)| *when == boot).map(|(what, _)| what));
             }
             drop(held);
@@ -248,7 +249,7 @@ impl Marks {
     fn note(&self, event: Event, what: (Danger, Digest)) {
         let now = self.now();
         whole(&self.known).entry(what).or_default().note(event, now);
-        // Without it the next process learns nothing, as on a disk that cannot be written.
+        // If this fails, as on a read-only disk, the next process does not learn of the event.
         let _ = self.storage.append(&log_path(&self.root), &encode_record(event, what, now));
     }
 
@@ -256,42 +257,42 @@ impl Marks {
         whole(&self.known).get(&what).cloned().unwrap_or_default()
     }
 
-    /// What to do with a binary of these bytes. After the first death one process leaves it out, as long as it lasts; a
-    /// second one condemns it.
-    pub(crate) fn judge(&self, payload: Digest) -> Verdict {
+    /// Decides on a binary with this payload. After the first death, one process skips it for its lifetime; a second
+    /// death condemns it.
+    pub(crate) fn judge(&self, payload: Digest) -> LoadDecision {
         let what = (Danger::Load, payload);
         let (history, now) = (self.history(what), self.now());
         if history.is_condemned(now) {
-            return Verdict::Condemned;
+            return LoadDecision::Condemned;
         }
         match history.recent(now) {
-            0 => Verdict::Use,
+            0 => LoadDecision::Use,
             ban::LOADS.. => {
                 self.note(Event::Condemn, what);
-                Verdict::Condemned
+                LoadDecision::Condemned
             }
-            _ if history.is_skipped_here => Verdict::Skip,
-            _ if history.was_skipped => Verdict::Use,
+            _ if history.is_skipped_here => LoadDecision::Skip,
+            _ if history.was_skipped => LoadDecision::Use,
             _ => {
                 self.note(Event::Skip, what);
                 whole(&self.known).entry(what).or_default().is_skipped_here = true;
-                Verdict::Skip
+                LoadDecision::Skip
             }
         }
     }
 
-    /// Whether a binary of these bytes is not to be used.
+    /// Returns whether binaries with this payload are condemned.
     pub(crate) fn is_condemned(&self, payload: Digest) -> bool {
         self.history((Danger::Load, payload)).is_condemned(self.now())
     }
 
-    /// Why `program` is not to be compiled now, if so many processes ended while a driver compiled it.
+    /// Returns the active ban of `program`, if enough processes ended while compiling it.
     pub(crate) fn ban(&self, program: Digest) -> Option<Ban> {
         let (history, now) = (self.history((Danger::Compile, program)), self.now());
         Some(self.describe(program, &history, history.banned_until(now)?, now))
     }
 
-    /// All that is not to be compiled now.
+    /// Returns all active bans.
     pub(crate) fn bans(&self) -> Vec<Ban> {
         let now = self.now();
         let known = whole(&self.known);
@@ -313,7 +314,7 @@ impl Marks {
         }
     }
 
-    /// Forgets the deaths of `digest`, of a binary or of what is compiled. Whether there were any.
+    /// Clears the history of `digest`, as a binary and as a program. Returns whether there was any.
     pub(crate) fn lift(&self, digest: Digest) -> bool {
         let whats = [(Danger::Load, digest), (Danger::Compile, digest)];
         let known = whats.into_iter().filter(|what| self.history(*what).is_of_note()).collect::<Vec<_>>();
@@ -321,7 +322,8 @@ impl Marks {
         !known.is_empty()
     }
 
-    /// What processes ended with lately and no driver has survived since: binaries, and compiles.
+    /// Returns the number of suspected binaries and programs: processes ended during them recently, and no driver has
+    /// survived them since.
     pub(crate) fn suspects(&self) -> (usize, usize) {
         let now = self.now();
         let known = whole(&self.known);
@@ -330,8 +332,8 @@ impl Marks {
         (count(Danger::Load), count(Danger::Compile))
     }
 
-    /// Sets a mark. What a process ended with is compiled while this process compiles nothing else: if it ends this one,
-    /// too, nothing else is suspected.
+    /// Sets a mark. A suspected program is compiled exclusively, so that no other is suspected if it ends this process,
+    /// too.
     pub(crate) fn set(&self, danger: Danger, digest: Digest) -> Mark<'_> {
         let what = (danger, digest);
         let turn = (danger == Danger::Compile).then(|| match self.history(what).recent(self.now()) {
@@ -342,16 +344,16 @@ impl Marks {
         Mark { marks: self, slot, what, turn }
     }
 
-    /// Marks that are set stay as they are, whatever happens next: as if the process ended here.
+    /// Keeps the marks as they are, as if the process ended here.
     #[cfg(test)]
     pub(crate) fn freeze(&self) {
         let file = whole(&self.own).file.take();
-        // Locked until the process is as good as gone.
+        // Stays locked until the process counts as dead.
         *whole(&self.frozen) = file;
         whole(&self.own).is_broken = true;
     }
 
-    /// The process is gone: its files are closed.
+    /// Closes the files, as if the process were dead.
     #[cfg(test)]
     pub(crate) fn abandon(&self) {
         whole(&self.frozen).take();
@@ -372,7 +374,7 @@ impl Marks {
         if free as u64 >= MAX_SLOTS {
             return None;
         }
-        // Not synced: it is to outlive the process, not the machine.
+        // Not synced: the mark must outlive the process, not the system.
         own.file.as_mut()?.1.write_at((free * SLOT_BYTES) as u64, bytes).ok()?;
         match own.slots.get_mut(free) {
             Some(used) => *used = true,
@@ -395,7 +397,7 @@ impl Drop for Mark<'_> {
             }
             own.slots[slot] = false;
         }
-        // Whoever waits for it may go on.
+        // Let waiting threads continue.
         drop(self.turn.take());
         if self.marks.history(self.what).has_deaths() {
             self.marks.note(Event::Survive, self.what);
@@ -412,17 +414,17 @@ impl Drop for Marks {
     }
 }
 
-/// The log of what processes ended with.
+/// Returns the path of the crash log.
 pub(crate) fn log_path(root: &Path) -> PathBuf {
     root.join("crashes.log")
 }
 
-/// Locks; whole between any two statements.
+/// Locks a mutex whose state is consistent between statements, so poisoning is harmless.
 fn whole<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What slots and records have in common: a magic, what is dangerous, a byte of the record's own, a digest and a number.
+/// Encodes a slot or a record: magic, danger, a byte specific to records, digest and number.
 fn encode(magic: [u8; 4], own: u8, (danger, digest): (Danger, Digest), number: u64) -> [u8; SLOT_BYTES] {
     let mut bytes = [0; SLOT_BYTES];
     bytes[..4].copy_from_slice(&magic);
@@ -449,7 +451,7 @@ fn decode(magic: [u8; 4], bytes: &[u8]) -> Option<(u8, (Danger, Digest), u64)> {
     Some((bytes[5], (danger, digest), u64::from_le_bytes(bytes[40..48].try_into().ok()?)))
 }
 
-/// A slot, with the start of the machine in which it is set.
+/// Encodes a slot with the current boot id.
 fn encode_slot(what: (Danger, Digest), boot: u64) -> [u8; SLOT_BYTES] {
     encode(SLOT_MAGIC, 0, what, boot)
 }
@@ -458,7 +460,7 @@ fn decode_slot(bytes: &[u8]) -> Option<((Danger, Digest), u64)> {
     decode(SLOT_MAGIC, bytes).map(|(_, what, boot)| (what, boot))
 }
 
-/// A record, with the seconds since 1970.
+/// Encodes a record with its time in seconds since the Unix epoch.
 fn encode_record(event: Event, what: (Danger, Digest), time: u64) -> [u8; SLOT_BYTES] {
     encode(RECORD_MAGIC, event as u8, what, time)
 }

@@ -1,4 +1,4 @@
-//! The memory tier: entries that this process has, and the one thread of many that makes what is missing.
+//! The memory tier: the entries of this process, each created by one thread while others wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,19 +9,19 @@ use fulgurite_storage::Digest;
 use crate::entry::Entry;
 use crate::error::{CacheError, lock};
 
-/// Bytes of payloads that are kept.
+/// Limit on the total payload size in bytes.
 const MAX_BYTES: usize = 64 << 20;
 
-/// The place of one entry: locked by whoever makes it, so that others who want it wait.
+/// The slot of one entry, locked while a thread creates the entry.
 type Place = Arc<Mutex<Option<Traced>>>;
 
-/// An entry, and where this process has it from.
+/// An entry and the tier it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traced {
     /// The entry.
     pub entry: Arc<Entry>,
-    /// Where it was read, however long ago; [`CacheTier::Memory`] if this process made it.
+    /// The tier it was first read from; [`CacheTier::Memory`] if this process created it.
     pub tier: CacheTier,
 }
 
@@ -31,7 +31,7 @@ impl Traced {
     }
 }
 
-/// Entries in memory.
+/// The entries in memory.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryTier(Mutex<Places>);
 
@@ -42,15 +42,15 @@ struct Places {
 }
 
 impl MemoryTier {
-    /// The entry of `digest`, if there is one; else `make` may make it. Of several threads that ask at once one makes it
-    /// and the others wait; if it fails, panics or makes nothing, the next one tries.
+    /// Returns the entry of `digest`, or creates it with `make`. If several threads ask at once, one creates the entry
+    /// and the others wait; if it fails, panics or creates nothing, the next one tries.
     pub(crate) fn get_or_make<E: From<CacheError>>(
         &self,
         digest: Digest,
         make: impl FnOnce() -> Result<Option<Traced>, E>,
     ) -> Result<Option<Traced>, E> {
         let place = Arc::clone(lock(&self.0)?.by_digest.entry(digest).or_default());
-        // What a panic leaves here is an empty place.
+        // A panic leaves the slot empty.
         let mut here = place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = &*here {
             return Ok(Some(held.clone()));
@@ -62,14 +62,14 @@ impl MemoryTier {
         Ok(Some(made))
     }
 
-    /// The entry of `digest`, if it is there. Waits for whoever is making it.
+    /// Returns the entry of `digest`, after waiting for a thread that is creating it.
     pub(crate) fn get(&self, digest: &Digest) -> Result<Option<Traced>, CacheError> {
         let Some(place) = lock(&self.0)?.by_digest.get(digest).cloned() else { return Ok(None) };
         let here = place.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(here.clone())
     }
 
-    /// Puts an entry in, in place of what was there.
+    /// Inserts an entry, replacing the one with the same digest.
     pub(crate) fn put(&self, held: &Traced) -> Result<(), CacheError> {
         let digest = held.entry.identity.digest();
         let place = Arc::clone(lock(&self.0)?.by_digest.entry(digest).or_default());
@@ -81,7 +81,7 @@ impl MemoryTier {
         self.make_room(held.entry.payload.len())
     }
 
-    /// Every entry that is there. What is being made at the moment is not.
+    /// Returns all entries, except those being created.
     pub(crate) fn all(&self) -> Result<Vec<Arc<Entry>>, CacheError> {
         let places: Vec<Place> = lock(&self.0)?.by_digest.values().cloned().collect();
         let held =
@@ -89,11 +89,11 @@ impl MemoryTier {
         Ok(held.collect())
     }
 
-    /// Forgets an entry; whether it was there.
+    /// Removes an entry. Returns whether it was present.
     pub(crate) fn forget(&self, digest: &Digest) -> Result<bool, CacheError> {
         let removed = lock(&self.0)?.by_digest.remove(digest);
         if let Some(place) = removed {
-            // Without the lock of all: who makes the entry may need that.
+            // The map must not be locked here: the thread that creates the entry may need it.
             let held = place.lock().unwrap_or_else(PoisonError::into_inner).take();
             let mut places = lock(&self.0)?;
             places.bytes = places.bytes.saturating_sub(held.as_ref().map_or(0, |h| h.entry.payload.len()));
@@ -102,8 +102,8 @@ impl MemoryTier {
         Ok(false)
     }
 
-    /// Counts `more` bytes, and forgets everything else if that is too much: what is asked for twice is rare, and what is
-    /// asked for again is on disk.
+    /// Adds `more` to the byte count. Above the limit the tier is emptied, except for entries being created: repeated
+    /// lookups are rare, and entries are still on disk.
     fn make_room(&self, more: usize) -> Result<(), CacheError> {
         let mut places = lock(&self.0)?;
         places.bytes += more;
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_many_makes_it() {
+    fn one_of_many_threads_creates_the_entry() {
         let (tier, made, together) = (MemoryTier::default(), AtomicUsize::new(0), Barrier::new(16));
         let entry = entry("a", 8);
         std::thread::scope(|scope| {
@@ -151,8 +151,8 @@ mod tests {
         assert_eq!(made.load(Ordering::SeqCst), 1);
     }
 
-    /// `leader` ends without an entry while another thread waits for it.
-    fn a_follower_goes_on_after(leader: impl FnOnce() -> Result<Option<Traced>, CacheError> + Send) {
+    /// Runs `leader`, which ends without an entry, while another thread waits for it.
+    fn follower_takes_over_after(leader: impl FnOnce() -> Result<Option<Traced>, CacheError> + Send) {
         let tier = MemoryTier::default();
         let entry = entry("a", 8);
         let digest = entry.entry.identity.digest();
@@ -177,13 +177,13 @@ mod tests {
 
     #[test]
     fn a_leader_that_fails_or_panics_wakes_its_followers() {
-        a_follower_goes_on_after(|| Err(CacheError::ReadOnly));
-        a_follower_goes_on_after(|| Ok(None));
-        a_follower_goes_on_after(|| panic!("on purpose"));
+        follower_takes_over_after(|| Err(CacheError::ReadOnly));
+        follower_takes_over_after(|| Ok(None));
+        follower_takes_over_after(|| panic!("on purpose"));
     }
 
     #[test]
-    fn memory_is_bounded_and_what_is_forgotten_is_gone() {
+    fn memory_is_bounded_and_entries_can_be_removed() {
         let tier = MemoryTier::default();
         let (small, large) = (entry("a", 8), entry("b", MAX_BYTES));
         tier.put(&small).unwrap();

@@ -1,5 +1,5 @@
-//! Packs: entries of any kinds in one file, to be shipped with a program; and those that are trusted, which a cache serves as a
-//! read-only layer. `docs/cache-format.md` specifies the file.
+//! Packs: single files with many entries, shipped with a program. A trusted pack serves as a read-only layer of a
+//! cache. `docs/cache-format.md` specifies the format.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -10,18 +10,18 @@ use crate::entry::{self, Entry};
 use crate::error::CacheError;
 use crate::identity::PipelineCacheIdentity;
 
-/// What every pack begins with.
+/// The magic number of a pack.
 const MAGIC: [u8; 8] = *b"FGPACK\x1a\n";
-/// The version of the format.
+/// Version of the format.
 const FORMAT_VERSION: u32 = 1;
-/// Bytes before the table.
+/// Size of the header before the table in bytes.
 const HEAD_BYTES: usize = 24;
-/// Bytes of a row of the table: digest, where the entry begins, how long it is.
+/// Size of a table row in bytes: digest, offset and length of an entry.
 const ROW_BYTES: usize = 48;
-/// Most bytes of a pack that is read from a file.
+/// Maximum size in bytes of a pack read from a file.
 const MAX_PACK_BYTES: u64 = 4 << 30;
 
-/// Entries in one file. Its table is checked when it is opened, each entry when it is read.
+/// Entries in one file. The table is checked on opening, each entry when it is read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pack {
     bytes: Cow<'static, [u8]>,
@@ -29,20 +29,20 @@ pub struct Pack {
 }
 
 impl Pack {
-    /// The pack that `bytes` are: `include_bytes!("kernels.fgpack")`, or read from anywhere.
+    /// Opens a pack from bytes, for example `include_bytes!("kernels.fgpack")`.
     ///
     /// # Errors
-    /// `FG0703` for bytes that are no pack of this version, or one that was cut or changed.
+    /// `FG0703` if the bytes are not a pack of this version, or are truncated or damaged.
     pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self, CacheError> {
         let bytes = bytes.into();
         let bad = CacheError::BadPack;
         if !bytes.starts_with(&MAGIC) {
-            return Err(bad("it does not begin as one"));
+            return Err(bad("wrong magic number"));
         }
-        let cut = || bad("it was cut short");
+        let cut = || bad("truncated");
         let version = bytes.get(8..12).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
         if version.ok_or_else(cut)? != FORMAT_VERSION {
-            return Err(bad("it has another version of the format"));
+            return Err(bad("unsupported format version"));
         }
         let count = bytes.get(16..24).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
         let entries = usize::try_from(count.ok_or_else(cut)?).map_err(|_| cut())?;
@@ -51,34 +51,34 @@ impl Pack {
         let sealed = bytes.get(..table_end).ok_or_else(cut)?;
         let seal = bytes.get(table_end..).and_then(|rest| rest.get(..32)).ok_or_else(cut)?;
         if Digest::of(sealed).as_bytes() != seal {
-            return Err(bad("its table was changed"));
+            return Err(bad("table checksum mismatch"));
         }
         let pack = Self { bytes, entries };
         let is_sorted = (1..entries).all(|i| pack.row(i - 1).map(|r| r.0) < pack.row(i).map(|r| r.0));
         if !is_sorted {
-            return Err(bad("its table is out of order"));
+            return Err(bad("table is not sorted"));
         }
-        // Entries lie one behind the other: reading all of them reads each byte once.
+        // Entries are contiguous, so that reading all of them reads each byte once.
         let mut at = (table_end + 32) as u64;
         for (_, from, length) in (0..entries).filter_map(|i| pack.row(i)) {
             if from != at {
-                return Err(bad("its entries overlap or lie apart"));
+                return Err(bad("entries overlap or leave gaps"));
             }
             at = at.checked_add(length).ok_or_else(cut)?;
         }
         match at.cmp(&(pack.bytes.len() as u64)) {
             std::cmp::Ordering::Equal => Ok(pack),
-            std::cmp::Ordering::Less => Err(bad("something follows its entries")),
+            std::cmp::Ordering::Less => Err(bad("trailing bytes")),
             std::cmp::Ordering::Greater => Err(cut()),
         }
     }
 
-    /// The pack in a file that belongs to this user or the system, and that nobody else may write.
+    /// Opens a pack file that is owned by this user or the system and not writable by others.
     ///
     /// # Errors
-    /// `FG1001` if it cannot be read or be trusted, and as [`from_bytes`](Self::from_bytes).
+    /// `FG1001` if the file cannot be read or is not trusted; otherwise as for [`from_bytes`](Self::from_bytes).
     pub fn open(path: &Path) -> Result<Self, CacheError> {
-        let distrust = FileSystem.distrust(path).map_err(|error| CacheError::io("look at", path, &error))?;
+        let distrust = FileSystem.distrust(path).map_err(|error| CacheError::io("inspect", path, &error))?;
         if let Some(reason) = distrust {
             return Err(CacheError::Refused { path: path.to_owned(), reason });
         }
@@ -87,29 +87,29 @@ impl Pack {
         Self::from_bytes(bytes)
     }
 
-    /// The pack as one whose lowered kernels and driver binaries are run as they are. Kernels and tuning records need no trust:
-    /// whoever uses them verifies them.
+    /// Marks the pack as trusted, so that its lowered kernels and driver binaries are run unverified. Kernels and
+    /// tuning records need no trust, because their users verify them.
     ///
     /// # Safety
-    /// Whoever made the pack must be trusted as the author of native code is. A lowered kernel accesses memory without checks that
-    /// its kernel was proven not to need, and a driver does not check its binaries: one that was made for another kernel, or by
-    /// an enemy, writes anywhere. Checksums in the file detect accidents only.
-    #[expect(unsafe_code, reason = "the caller vouches for code that nothing here can check")]
+    /// The pack's author must be trusted as an author of native code is. Lowered kernels access memory without the
+    /// checks that verification proved unnecessary, and drivers do not validate their binaries: a binary made for
+    /// another kernel, or maliciously, can write anywhere. The checksums detect only accidental damage.
+    #[expect(unsafe_code, reason = "the caller vouches for code that cannot be checked")]
     pub unsafe fn trust(self) -> TrustedPack {
         TrustedPack(self)
     }
 
-    /// How many entries it has.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.entries
     }
 
-    /// Whether it has none.
+    /// Returns whether the pack has no entries.
     pub fn is_empty(&self) -> bool {
         self.entries == 0
     }
 
-    /// The entry of `identity`; `None` if it is not there or damaged.
+    /// Returns the entry of `identity`, or `None` if it is absent or damaged.
     pub fn get(&self, identity: &PipelineCacheIdentity) -> Option<Entry> {
         let digest = identity.digest();
         let (mut from, mut to) = (0, self.entries);
@@ -126,12 +126,12 @@ impl Pack {
         None
     }
 
-    /// Whether it has an entry of this digest, damaged or not.
+    /// Returns whether the pack has an entry with this digest, damaged or not.
     pub(crate) fn contains(&self, digest: &Digest) -> bool {
         (0..self.entries).any(|i| self.row(i).is_some_and(|row| row.0 == *digest))
     }
 
-    /// Every good entry, by digest.
+    /// Iterates over the undamaged entries, by digest.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         (0..self.entries).filter_map(|i| {
             let entry = entry::decode(self.stored(i)?.to_vec()).ok()?;
@@ -139,14 +139,14 @@ impl Pack {
         })
     }
 
-    /// A row of the table: digest, where the entry begins, how long it is.
+    /// Returns a table row: digest, offset and length.
     fn row(&self, index: usize) -> Option<(Digest, u64, u64)> {
         let row = self.bytes.get(HEAD_BYTES + index * ROW_BYTES..)?.get(..ROW_BYTES)?;
         let number = |at: usize| Some(u64::from_le_bytes(row.get(at..at + 8)?.try_into().ok()?));
         Some((Digest::from_bytes(row.get(..32)?.try_into().ok()?), number(32)?, number(40)?))
     }
 
-    /// The bytes of an entry.
+    /// Returns the bytes of an entry.
     fn stored(&self, index: usize) -> Option<&[u8]> {
         let (_, from, length) = self.row(index)?;
         self.bytes.get(usize::try_from(from).ok()?..)?.get(..usize::try_from(length).ok()?)
@@ -159,7 +159,7 @@ impl std::fmt::Debug for Pack {
     }
 }
 
-/// A pack that somebody vouched for with [`Pack::trust`].
+/// A pack marked as trusted by [`Pack::trust`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedPack(Pack);
 
@@ -171,34 +171,34 @@ impl std::ops::Deref for TrustedPack {
     }
 }
 
-/// Puts entries into a pack.
+/// Builds a pack.
 #[derive(Debug, Default)]
 pub struct PackWriter {
     entries: std::collections::BTreeMap<Digest, Vec<u8>>,
 }
 
 impl PackWriter {
-    /// A pack with nothing in it.
+    /// Creates a writer without entries.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts an entry in, in place of one of the same identity.
+    /// Adds an entry, replacing one of the same identity.
     pub fn add(&mut self, entry: &Entry) {
         self.entries.insert(entry.identity.digest(), entry::encode(entry));
     }
 
-    /// How many entries it has.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether it has none.
+    /// Returns whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The pack's bytes: equal for equal entries, in whatever order they came.
+    /// Encodes the pack. The bytes do not depend on the order in which entries were added.
     pub fn finish(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn packs_read_back_whatever_the_order() {
+    fn packs_read_back_in_any_order() {
         let bytes = pack(&[3, 1, 40, 0]);
         assert_eq!(bytes, pack(&[0, 40, 3, 1, 1]));
         let read = Pack::from_bytes(bytes).unwrap();
@@ -251,14 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_an_error_or_costs_the_entry_that_it_hits() {
+    fn damage_is_an_error_or_loses_only_the_damaged_entry() {
         let good = pack(&[1, 2, 9]);
         let table = HEAD_BYTES + 3 * ROW_BYTES + 32;
         for at in 0..good.len() {
             let mut changed = good.clone();
             changed[at] ^= 0x10;
             match Pack::from_bytes(changed) {
-                // Bytes 12 to 16 are reserved, and sealed like the rest.
+                // Bytes 12 to 16 are reserved, and covered by the checksum.
                 Err(error) => assert!(at < table && matches!(error, CacheError::BadPack(_)), "{at}"),
                 Ok(pack) => {
                     assert!(at >= table, "{at}");
@@ -276,8 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn rows_do_not_share_bytes() {
-        // Two rows, both of the first entry: a thousand such rows would be read as a thousand entries.
+    fn overlapping_rows_are_rejected() {
+        // Two rows for the same bytes; otherwise, a thousand such rows would read as a thousand entries.
         let good = pack(&[5, 6]);
         let (table, seal) = (HEAD_BYTES + 2 * ROW_BYTES, HEAD_BYTES + 2 * ROW_BYTES + 32);
         let place = |row: usize| HEAD_BYTES + row * ROW_BYTES + 32..HEAD_BYTES + (row + 1) * ROW_BYTES;
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn a_pack_that_others_may_write_is_refused() {
+    fn a_pack_that_others_can_write_is_refused() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kernels.fgpack");

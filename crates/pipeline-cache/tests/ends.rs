@@ -1,4 +1,4 @@
-//! Processes that end while a driver compiles: by signals from outside, by themselves, and by faults.
+//! Processes that end while a driver compiles: by external signals, by their own exit, and by faults.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 
@@ -13,7 +13,7 @@ use fulgurite_pipeline_cache::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Says to a process that runs the test [`child`] what to do.
+/// Environment variable that tells a process running the test [`child`] what to do.
 const CHILD: &str = "FULGURITE_TEST_ENDS";
 
 fn open(root: &Path) -> PipelineCache {
@@ -24,7 +24,7 @@ fn program() -> Digest {
     Digest::of(b"program")
 }
 
-/// What a process does that is to end: nothing in any other.
+/// Runs the behavior of a child process; does nothing in any other.
 #[test]
 fn child() {
     let Ok(told) = std::env::var(CHILD) else { return };
@@ -35,7 +35,7 @@ fn child() {
     }
     let cache = open(Path::new(root));
     let compiled = cache.compile(program(), || {
-        // The parent waits for this.
+        // The parent waits for this file.
         std::fs::write(Path::new(root).join("ready"), "").unwrap();
         match what {
             "aborts" => std::process::abort(),
@@ -49,8 +49,8 @@ fn child() {
     compiled.unwrap();
 }
 
-/// Starts a process, and waits until its driver compiles.
-#[expect(clippy::zombie_processes, reason = "a child that is not waited for fails the test")]
+/// Starts a child process and waits until its driver compiles.
+#[expect(clippy::zombie_processes, reason = "a child without a wait fails the test")]
 fn start(what: &str, root: &Path) -> Child {
     let executable = std::env::current_exe().unwrap();
     let mut command = match what {
@@ -77,7 +77,7 @@ fn start(what: &str, root: &Path) -> Child {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    panic!("the child does not compile");
+    panic!("the child did not start compiling");
 }
 
 fn end(mut child: Child, signal: Option<Signal>) -> ExitStatus {
@@ -93,53 +93,55 @@ fn end(mut child: Child, signal: Option<Signal>) -> ExitStatus {
 }
 
 #[test]
-fn two_interrupts_are_no_ban() {
+fn two_interrupts_cause_no_ban() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         end(start("waits", folder.path()), Some(Signal::INT));
     }
     assert_eq!(open(folder.path()).compile(program(), || 7), Ok(7));
-    assert_eq!(open(folder.path()).suspects(), (0, 0), "it was survived");
+    assert_eq!(open(folder.path()).suspects(), (0, 0), "the program survived");
 }
 
 #[test]
-fn signals_that_a_program_handles_leave_no_mark() {
+fn handled_signals_leave_no_mark() {
     let folder = tempfile::tempdir().unwrap();
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
         let status = end(start("handles", folder.path()), Some(signal));
-        assert_eq!(status.signal(), Some(signal.as_raw()), "it ends of the signal all the same");
+        assert_eq!(status.signal(), Some(signal.as_raw()), "the signal still ends the process");
         assert_eq!(open(folder.path()).suspects(), (0, 0), "{signal:?}");
     }
 }
 
 #[test]
-fn a_signal_that_is_ignored_stays_ignored() {
+fn ignored_signal_stays_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = start("ignores", folder.path());
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(child.try_wait().unwrap(), None);
-    // It ends of the signal that it does not ignore.
+    // The signal that is not ignored ends the process.
     assert_eq!(end(child, Some(Signal::TERM)).signal(), Some(Signal::TERM.as_raw()));
     assert_eq!(open(folder.path()).suspects(), (0, 0));
 }
 
 #[test]
-fn a_program_that_forgets_its_marks_may_exit() {
+fn exit_after_forget_marks_leaves_no_mark() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(end(start("forgets", folder.path()), None).code(), Some(7));
     assert_eq!(open(folder.path()).suspects(), (0, 0));
 }
 
 #[test]
-fn three_faults_are_a_ban_that_names_its_file_and_how_to_lift_it() {
+fn three_faults_cause_a_ban_with_file_and_command() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     end(start("aborts", root), None);
     end(start("waits", root), Some(Signal::ILL));
     assert_eq!(open(root).compile(Digest::of(b"other"), || 7), Ok(7));
     end(start("waits", root), Some(Signal::FPE));
-    let Err(CacheError::Banned(ban)) = open(root).compile(program(), || ()) else { panic!("it is compiled") };
+    let Err(CacheError::Banned(ban)) = open(root).compile(program(), || ()) else {
+        panic!("compiled despite the ban")
+    };
     let said = ban.to_string();
     let file = root.join("crashes.log");
     assert!(file.exists() && said.contains(&file.display().to_string()), "{said}");

@@ -1,5 +1,5 @@
-//! The files as `docs/cache-format.md` has them: made by hand from its tables and read by the cache, and the other way
-//! round.
+//! The file formats of `docs/cache-format.md`: bytes assembled by hand from its tables are read by the cache, and vice
+//! versa.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use fulgurite_pipeline_cache::{
     PackWriter, PayloadKind, PipelineCache, PipelineCacheIdentity, PipelineDeviceFingerprint, Storage as _,
 };
 
-/// The document, which says of each offset below what is there.
+/// The document; the tests check its tables for the offsets used below.
 const DOCUMENT: &str = include_str!("../../../docs/cache-format.md");
 
 fn derived(context: &str, fields: &[&[u8]]) -> [u8; 32] {
@@ -19,7 +19,7 @@ fn derived(context: &str, fields: &[&[u8]]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// An entry of kind artifact, byte by byte.
+/// Assembles an artifact entry byte by byte.
 fn by_hand(program: &[u8; 32], policy: &[u8; 32], payload: &[u8]) -> (String, Vec<u8>) {
     let length = (payload.len() as u64).to_le_bytes();
     let mut bytes = vec![0x46, 0x47, 0x43, 0x41, 0x43, 0x48, 0x45, 0x1a];
@@ -46,7 +46,7 @@ fn entry(program: &[u8; 32], policy: &[u8; 32], payload: &[u8]) -> Entry {
 }
 
 #[test]
-fn an_entry_made_by_hand_is_read_and_one_that_is_written_is_the_same() {
+fn entry_encoding_matches_the_document() {
     let folder = tempfile::tempdir().unwrap();
     let cache = DiskPipelineCache::open(folder.path(), DiskOptions::default()).unwrap();
     let (program, policy, payload) = ([3; 32], [5; 32], b"some words");
@@ -66,7 +66,7 @@ fn an_entry_made_by_hand_is_read_and_one_that_is_written_is_the_same() {
 }
 
 #[test]
-fn a_record_of_the_index_is_as_the_document_has_it() {
+fn index_record_encoding_matches_the_document() {
     let folder = tempfile::tempdir().unwrap();
     let cache = DiskPipelineCache::open(folder.path(), DiskOptions::default()).unwrap();
     let entry = entry(&[3; 32], &[5; 32], b"some words");
@@ -81,7 +81,7 @@ fn a_record_of_the_index_is_as_the_document_has_it() {
 }
 
 #[test]
-fn a_pack_made_by_hand_is_read_and_one_that_is_written_is_the_same() {
+fn pack_encoding_matches_the_document() {
     let (program, policy, payload) = ([3; 32], [5; 32], b"some words");
     let (digest, stored) = by_hand(&program, &policy, payload);
     let mut bytes = vec![0x46, 0x47, 0x50, 0x41, 0x43, 0x4b, 0x1a, 0x0a];
@@ -100,7 +100,7 @@ fn a_pack_made_by_hand_is_read_and_one_that_is_written_is_the_same() {
     assert_eq!(writer.finish(), bytes);
 }
 
-/// A slot of a mark file, byte by byte: a driver compiles `program`, since this start of the machine.
+/// Assembles a slot of a mark file: a driver compiles `program` in the current boot.
 fn slot_by_hand(program: &[u8; 32]) -> Vec<u8> {
     let mut bytes = b"FGMK\x02\0\0\0".to_vec();
     bytes.extend_from_slice(program);
@@ -111,7 +111,7 @@ fn slot_by_hand(program: &[u8; 32]) -> Vec<u8> {
     bytes
 }
 
-/// A record of the log of crashes: a process ended while a driver compiled `program`.
+/// Assembles a record of the crash log: a process ended while compiling `program`.
 fn crash_by_hand(program: &[u8; 32], time: u64) -> Vec<u8> {
     let mut bytes = b"FGCR\x02\x01\0\0".to_vec();
     bytes.extend_from_slice(program);
@@ -123,7 +123,7 @@ fn crash_by_hand(program: &[u8; 32], time: u64) -> Vec<u8> {
 }
 
 #[test]
-fn marks_and_crashes_made_by_hand_are_read_and_those_that_are_written_are_the_same() {
+fn mark_and_crash_log_encoding_matches_the_document() {
     let folder = tempfile::tempdir().unwrap();
     let open = || PipelineCache::open(CacheOptions::in_folder(folder.path()));
     let (marks, log) = (folder.path().join("marks"), folder.path().join("crashes.log"));
@@ -136,7 +136,7 @@ fn marks_and_crashes_made_by_hand_are_read_and_those_that_are_written_are_the_sa
     });
     assert_eq!(written.unwrap(), slot);
     drop(cache);
-    // Of a process that is no more, with an empty slot before.
+    // The file of a dead process, with an empty first slot.
     fs::write(marks.join("00.mark"), [&[0; 64], &slot[..]].concat()).unwrap();
     assert_eq!(open().suspects(), (0, 1));
     let written = fs::read(&log).unwrap();

@@ -1,8 +1,8 @@
-//! How far the result of an [`Approximate`](crate::FloatContract::Approximate) op may be from the true value.
+//! Error bounds of [`Approximate`](crate::FloatContract::Approximate) ops.
 //!
-//! The bounds for `f32` and `f16` are those that Vulkan demands ("Precision and operation of SPIR-V
-//! instructions"), or follow from the formulas that it lets drivers use. `bf16` is computed in `f32` and rounded, and
-//! `f64` (which has `div`, `sqrt` and `rsqrt` only) has the bounds of `f32` in its own units.
+//! The bounds for `f32` and `f16` are those required by Vulkan ("Precision and operation of SPIR-V instructions"), or
+//! follow from the formulas it permits. `bf16` is computed in `f32` and rounded. `f64`, which has only `div`, `sqrt`
+//! and `rsqrt`, has the bounds of `f32` in its own units.
 
 use core::f64::consts::{LN_2, PI};
 
@@ -10,27 +10,27 @@ use crate::eval::float::FloatFormat;
 use crate::ops::Op;
 use crate::types::ScalarType;
 
-/// The room around a true value.
+/// The permitted results around a true value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Tolerance {
-    /// Whatever the type can hold, within these limits, or NaN: the operands lie outside the op's domain.
+    /// Any value of the type within these limits, or NaN: the operands are outside the op's domain.
     Any {
-        /// The least value.
+        /// Lower limit.
         least: f64,
-        /// The greatest value.
+        /// Upper limit.
         most: f64,
     },
-    /// Within either distance, whichever is more.
+    /// Within the larger of these distances.
     Within {
         /// In units in the last place of the true value, in the op's type.
         ulp: f64,
-        /// In absolute terms.
+        /// Absolute.
         absolute: f64,
     },
 }
 
 impl Tolerance {
-    /// Any value at all.
+    /// Any value.
     pub const ANY: Tolerance = Tolerance::Any { least: f64::NEG_INFINITY, most: f64::INFINITY };
 
     const fn ulp(ulp: f64) -> Self {
@@ -38,18 +38,18 @@ impl Tolerance {
     }
 }
 
-/// Operands of `sin`, `cos` and `tan` up to this magnitude have a bound.
+/// Largest magnitude of `sin`, `cos` and `tan` operands with a bound.
 pub const LARGEST_ANGLE: f64 = 32768.0;
-/// Exponents of `pow` up to this magnitude have a bound.
+/// Largest magnitude of `pow` exponents with a bound.
 pub const LARGEST_EXPONENT: f64 = 1_048_576.0;
 
-/// What `op` on `ty` may give around its true value `truth` for `args`. Exact cases (NaN operands, zeros and infinities
-/// that the op table names) are the caller's: an infinite or NaN truth is met exactly.
+/// Returns the tolerance of `op` on `ty` for `args`, around the true value `truth`. The caller handles exact cases: NaN
+/// operands, and zeros and infinities named in the op table; an infinite or NaN truth must be met exactly.
 pub fn tolerance(op: Op, ty: ScalarType, args: &[f64], truth: f64) -> Tolerance {
     let half = ty == ScalarType::F16;
     let x = args.first().copied().unwrap_or(0.0);
     let y = args.get(1).copied().unwrap_or(0.0);
-    // Of an operand x of `exp`: its own error, and what a rounded operand adds.
+    // Error of `exp` of x: its own, and that of the rounded operand.
     let exp = |x: f64| if half { 1.0 + 2.0 * x.abs() } else { 3.0 + 2.0 * x.abs() };
     let log = if half { 2f64.powi(-7) } else { 2f64.powi(-21) };
     let angle = if half { 2f64.powi(-7) } else { 2f64.powi(-11) };
@@ -64,12 +64,12 @@ pub fn tolerance(op: Op, ty: ScalarType, args: &[f64], truth: f64) -> Tolerance 
             if normal || y == 0.0 || !y.is_finite() { Tolerance::ulp(2.5) } else { Tolerance::ANY }
         }
         Op::Rsqrt => Tolerance::ulp(2.0),
-        // 1 / rsqrt(x): 2 ULP of the reciprocal root are at most 4 of the root, and 2.5 for the division.
+        // 1 / rsqrt(x): 2 ULP of the reciprocal root are at most 4 ULP of the root, plus 2.5 for the division.
         Op::Sqrt => Tolerance::ulp(6.5),
         Op::Exp | Op::Exp2 => Tolerance::ulp(exp(x)),
         Op::Log | Op::Log2 if (0.5..=2.0).contains(&x) => Tolerance::Within { ulp: 0.0, absolute: log },
         Op::Log | Op::Log2 => Tolerance::ulp(3.0),
-        // exp2(y * log2(x)): the error of the logarithm and of the product, through the exponential.
+        // exp2(y * log2(x)): the errors of the logarithm and the product, scaled by the exponential.
         Op::Pow => {
             if !x.is_finite() || !y.is_finite() || x == 0.0 || y.abs() > LARGEST_EXPONENT {
                 Tolerance::ANY
@@ -101,7 +101,7 @@ pub fn tolerance(op: Op, ty: ScalarType, args: &[f64], truth: f64) -> Tolerance 
             let least = FloatFormat::of(ty).map_or(0.0, FloatFormat::min_normal);
             let quotient = (x / y).abs();
             let special = (x == 0.0 && y == 0.0) || (x.is_infinite() && y.is_infinite());
-            // The quotient of a division that has a bound itself.
+            // The quotient must be within the domain of a bounded division.
             if special || (quotient != 0.0 && !(least..=1.0 / least).contains(&quotient)) {
                 Tolerance::Any { least: -PI * 1.01, most: PI * 1.01 }
             } else {
@@ -116,7 +116,7 @@ pub fn tolerance(op: Op, ty: ScalarType, args: &[f64], truth: f64) -> Tolerance 
         _ => Tolerance::ulp(0.0),
     };
     match (ty, bound) {
-        // Computed in `f32`, whose units are 2^-16 of these, and rounded.
+        // Computed in `f32`, whose ulp is 2^-16 of this one, and rounded.
         (ScalarType::BF16, Tolerance::Within { ulp, absolute }) => Tolerance::Within {
             ulp: 0.5,
             absolute: absolute.max(ulp * self::unit(ScalarType::F32, truth)) + 0.5 * self::unit(ty, truth),
@@ -125,15 +125,15 @@ pub fn tolerance(op: Op, ty: ScalarType, args: &[f64], truth: f64) -> Tolerance 
     }
 }
 
-/// The largest error that `op` on `ty` may have, in units in the last place of the true value, wherever its operands are
-/// within its domain; `None` if it has no such bound: one of its own, but not in these units, or none at all.
+/// Returns the maximum error of `op` on `ty` within its domain, in units in the last place of the true value; `None` if
+/// the op has no bound in these units.
 ///
-/// Of `exp`, `exp2` and `cosh`, whose bounds grow with the operand, it is that of the largest operand whose result
-/// rounds to neither infinity nor 0.
+/// For `exp`, `exp2` and `cosh`, whose bounds grow with the operand, this is the bound at the largest operand whose
+/// result rounds to neither infinity nor 0.
 pub fn worst_ulp(op: Op, ty: ScalarType) -> Option<f64> {
     let format = FloatFormat::of(ty)?;
     let half = ty == ScalarType::F16;
-    // 2 to minus this is half of the least subnormal: what is less rounds to 0.
+    // 2 to minus this is half of the smallest subnormal; smaller values round to 0.
     let binades = f64::from(format.min_exponent().abs()) + f64::from(format.precision);
     let exp = |x: f64| if half { 1.0 + 2.0 * x } else { 3.0 + 2.0 * x };
     let ulp = match op {
@@ -152,14 +152,14 @@ pub fn worst_ulp(op: Op, ty: ScalarType) -> Option<f64> {
         }
         _ => return None,
     };
-    // `bf16` is computed in `f32`, whose units are 2^-16 of these, and rounded.
+    // `bf16` is computed in `f32`, whose ulp is 2^-16 of its own, and rounded.
     Some(if ty == ScalarType::BF16 { 0.5 + ulp / 65536.0 } else { ulp })
 }
 
-/// The bound of `op` for people, f32 with f16 in parentheses where it differs.
+/// Returns a description of the bound of `op`: for f32, with f16 in parentheses where it differs.
 pub const fn describe(op: Op) -> &'static str {
     match op {
-        Op::Div => "2.5 ULP for a divisor from the least normal value to 2^126 (2^14, f64: 2^1022)",
+        Op::Div => "2.5 ULP for a divisor from the smallest normal value to 2^126 (2^14, f64: 2^1022)",
         Op::Rsqrt => "2 ULP",
         Op::Sqrt => "6.5 ULP",
         Op::Exp | Op::Exp2 => "3 + 2·\\|x\\| (1 + 2·\\|x\\|) ULP",
@@ -176,7 +176,7 @@ pub const fn describe(op: Op) -> &'static str {
     }
 }
 
-/// The unit in the last place of `ty` at `value`: the distance between the two values of `ty` around it.
+/// Returns the unit in the last place of `ty` at `value`: the distance between neighboring values of `ty`.
 pub fn unit(ty: ScalarType, value: f64) -> f64 {
     let Some(format) = FloatFormat::of(ty) else { return 0.0 };
     let bits = value.abs().to_bits();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_error_is_that_of_any_operand() {
+    fn worst_error_covers_all_operands() {
         for ty in [ScalarType::F16, ScalarType::F32] {
             for (op, operands) in [
                 (Op::Exp, &[0.0, -9.0, 10.9, -17.3][..]),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn domains_end_where_the_table_says() {
+    fn domains_match_the_table() {
         let div = |y: f64| tolerance(Op::Div, ScalarType::F32, &[1.0, y], 1.0 / y);
         assert_eq!(div(2f64.powi(126)), Tolerance::ulp(2.5));
         assert_eq!(div(2f64.powi(127)), Tolerance::ANY);

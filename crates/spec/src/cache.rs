@@ -1,70 +1,69 @@
-//! Where a compiled kernel came from, and why one that was looked for was not found. Pure data; the store itself is
-//! `pipeline-cache`.
+//! The origin of a compiled kernel, and the reason of a cache miss. The cache itself is `pipeline-cache`.
 
 use core::fmt;
 
-/// Why a cache did not have what it was asked for.
+/// The reason of a cache miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum PipelineCacheMissReason {
-    /// Its entry is there and damaged: torn, cut, changed, another's, empty or too large.
+    /// The entry is damaged: torn, truncated, modified, of another identity, empty or too large.
     Corrupt,
-    /// Its entry is there and cannot be read.
+    /// The entry exists but cannot be read.
     Unreadable,
-    /// Its entry was written in another version of the format.
+    /// The entry has another format version.
     FormatChanged,
-    /// An earlier process ended while the driver had this very binary: it is left out once.
+    /// A process ended while the driver loaded this binary, which is therefore skipped once.
     Suspect,
-    /// It was there, and removed to make room or on request.
+    /// The entry was removed to make room or on request.
     Evicted,
-    /// Nothing was ever kept.
+    /// The cache never had an entry of this kind.
     EmptyCache,
-    /// Nothing was kept of this program.
+    /// The cache never had an entry of this program.
     ProgramChanged,
-    /// The program was kept, lowered by other options.
+    /// The cache had the program only with other lowering options.
     DispatchPolicyChanged,
-    /// The program was kept with these options, for another device, driver or runtime.
+    /// The cache had the program and options only for another device, driver or runtime.
     DeviceOrRuntimeChanged,
-    /// Nothing says why.
+    /// Unknown.
     KeyAbsent,
 }
 
-/// What a cache found in the place of an entry.
+/// The state of an entry's file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EntryState {
-    /// Nothing.
+    /// Does not exist.
     #[default]
     Absent,
-    /// Something that is not a whole entry of this identity.
+    /// Not a complete entry of this identity.
     Corrupt,
-    /// Something that cannot be read.
+    /// Cannot be read.
     Unreadable,
-    /// An entry of another version of the format.
+    /// An entry with another format version.
     OtherFormat,
-    /// A whole entry that an earlier process may have died of.
+    /// A complete entry, during whose use an earlier process ended.
     Suspect,
 }
 
-/// What is known about a miss. The default is a miss about which nothing is known.
+/// Evidence about a miss. The default is that nothing is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PipelineCacheMissEvidence {
-    /// What is in its place.
+    /// State of the entry's file.
     pub entry: EntryState,
-    /// Whether it was there and removed.
+    /// Whether the entry existed and was removed.
     pub was_evicted: bool,
-    /// Whether nothing of its kind was ever kept.
+    /// Whether the cache never had an entry of this kind.
     pub is_empty: bool,
-    /// Whether anything was kept of the program.
+    /// Whether the cache had an entry of the program.
     pub knows_program: bool,
-    /// Whether anything was kept of the program with these options.
+    /// Whether the cache had an entry of the program with these options.
     pub knows_policy: bool,
-    /// Whether anything was kept of the program with these options for this device.
+    /// Whether the cache had an entry of the program with these options for this device.
     pub knows_device: bool,
 }
 
 impl PipelineCacheMissReason {
-    /// Each, in the order in which the first that fits is the reason.
+    /// All reasons, in the order of precedence.
     pub const ALL: &'static [Self] = &[
         Self::Corrupt,
         Self::Unreadable,
@@ -78,7 +77,7 @@ impl PipelineCacheMissReason {
         Self::KeyAbsent,
     ];
 
-    /// The first reason that fits.
+    /// Returns the first reason that applies.
     pub const fn classify(evidence: &PipelineCacheMissEvidence) -> Self {
         match evidence.entry {
             EntryState::Corrupt => return Self::Corrupt,
@@ -97,7 +96,7 @@ impl PipelineCacheMissReason {
         }
     }
 
-    /// The stable name in metrics and reports.
+    /// Returns the stable name used in metrics and reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Corrupt => "corrupt",
@@ -113,8 +112,8 @@ impl PipelineCacheMissReason {
         }
     }
 
-    /// Whether what was looked for had been kept and was lost, or was kept for another device or driver: a warm cache has
-    /// next to no such misses. The others are of what was never kept, or of which nothing is known.
+    /// Returns whether an earlier entry was lost, or exists only for another device or driver. A warm cache has almost
+    /// no such misses; all others are for new entries or of unknown cause.
     pub const fn is_loss(self) -> bool {
         match self {
             Self::Corrupt
@@ -127,12 +126,12 @@ impl PipelineCacheMissReason {
         }
     }
 
-    /// The reason of a [`name`](Self::name).
+    /// Returns the reason with this [`name`](Self::name).
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|reason| reason.name() == name)
     }
 
-    /// The place in [`ALL`](Self::ALL).
+    /// Returns the index in [`ALL`](Self::ALL).
     pub const fn index(self) -> usize {
         self as usize
     }
@@ -144,25 +143,25 @@ impl fmt::Display for PipelineCacheMissReason {
     }
 }
 
-/// Where a compiled kernel came from.
+/// The origin of a compiled kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CacheOutcome {
-    /// It was compiled; no cache was asked.
+    /// Compiled without asking a cache.
     #[default]
     None,
-    /// The same device had compiled it before.
+    /// Compiled earlier by the same device object.
     Memory,
-    /// The driver's own binary was kept: nothing was compiled.
+    /// Loaded from the driver's cached binary, without compilation.
     Binary,
-    /// The lowered form was kept; the driver compiled it.
+    /// Compiled by the driver from the cached lowered form.
     Artifact,
-    /// A cache was asked and did not have it: all was compiled.
+    /// Lowered and compiled after a cache miss.
     Missed(PipelineCacheMissReason),
 }
 
 impl CacheOutcome {
-    /// The stable name: of a miss, that of its reason behind `missed_`.
+    /// Returns the stable name; for a miss, `missed_` and the reason's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -184,7 +183,7 @@ impl CacheOutcome {
         }
     }
 
-    /// The outcome of a name.
+    /// Returns the outcome with this name.
     pub fn parse(name: &str) -> Option<Self> {
         let plain = [Self::None, Self::Memory, Self::Binary, Self::Artifact];
         let missed = PipelineCacheMissReason::ALL.iter().map(|reason| Self::Missed(*reason));
@@ -198,20 +197,20 @@ impl fmt::Display for CacheOutcome {
     }
 }
 
-/// Where an entry of a cache was found.
+/// The tier in which an entry was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CacheTier {
-    /// In memory: this process had made it.
+    /// In memory, created by this process.
     Memory,
-    /// In the cache's own folder.
+    /// The cache's own folder.
     Disk,
-    /// In a read-only layer: a pack, or the folder of another cache.
+    /// A read-only layer: a pack, or the folder of another cache.
     Layer,
 }
 
 impl CacheTier {
-    /// The stable name in reports.
+    /// Returns the stable name used in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -227,33 +226,33 @@ impl fmt::Display for CacheTier {
     }
 }
 
-/// Where a compiled kernel came from, with what is known beyond the [`CacheOutcome`]. Prints both: `binary from disk`.
+/// The origin of a compiled kernel in detail. Prints as, for example, `binary from disk`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheOrigin {
-    /// Where it came from.
+    /// The outcome.
     pub outcome: CacheOutcome,
-    /// The tier that had what was found: the binary of [`CacheOutcome::Binary`], the lowered form of
-    /// [`CacheOutcome::Artifact`]. `None` if nothing was found, or if the backend does not say.
+    /// The tier of the entry found: the binary for [`CacheOutcome::Binary`], the lowered form for
+    /// [`CacheOutcome::Artifact`]. `None` if nothing was found or the backend does not report it.
     pub tier: Option<CacheTier>,
-    /// Why the driver's binary was not found, if it was looked for.
+    /// The reason why the driver's binary was not found, if it was looked up.
     pub binary_miss: Option<PipelineCacheMissReason>,
 }
 
 impl CacheOrigin {
-    /// An origin of which nothing but the outcome is known.
+    /// Creates an origin with only an outcome.
     pub const fn new(outcome: CacheOutcome) -> Self {
         Self { outcome, tier: None, binary_miss: None }
     }
 
-    /// States the tier that had what was found.
+    /// Sets the tier.
     #[must_use]
     pub const fn tier(mut self, tier: Option<CacheTier>) -> Self {
         self.tier = tier;
         self
     }
 
-    /// States why the driver's binary was not found.
+    /// Sets the reason why the driver's binary was not found.
     #[must_use]
     pub const fn binary_miss(mut self, reason: Option<PipelineCacheMissReason>) -> Self {
         self.binary_miss = reason;
@@ -274,32 +273,33 @@ impl fmt::Display for CacheOrigin {
     }
 }
 
-/// How well a cache served.
+/// Evaluation of a cache's hit rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheAudit {
-    /// Entries found.
+    /// Number of hits.
     pub hits: u64,
-    /// Entries not found, for whatever reason.
+    /// Number of misses.
     pub misses: u64,
-    /// Of those, the ones that had been kept: see [`PipelineCacheMissReason::is_loss`].
+    /// Number of misses of lost entries: see [`PipelineCacheMissReason::is_loss`].
     pub lost: u64,
-    /// Lookups of which nobody can say; they do not count in the rates.
+    /// Number of lookups with unknown outcome, excluded from the rates.
     pub unknown: u64,
-    /// Of 10,000 lookups, how many hit, rounded down; `None` without lookups.
+    /// Hits per 10,000 lookups, rounded down; `None` without lookups.
     pub hit_rate_basis_points: Option<u32>,
-    /// Of 10,000 lookups of what had been kept, how many hit, rounded down; `None` without any.
+    /// Hits per 10,000 lookups of previously stored entries, rounded down; `None` without any.
     pub kept_rate_basis_points: Option<u32>,
     /// Whether [`kept_rate_basis_points`](Self::kept_rate_basis_points) is below the threshold.
     pub is_alarming: bool,
 }
 
 impl CacheAudit {
-    /// The threshold where none is stated, in basis points: nine of ten lookups of what had been kept hit.
+    /// The default threshold: 90 % of the lookups of previously stored entries must hit.
     pub const DEFAULT_THRESHOLD: u32 = 9_000;
 
-    /// The audit of so many lookups. It is alarming if fewer than `threshold` of 10,000 lookups of what had been kept
-    /// hit; 0 never is, and no such lookups never are. What was never kept, as on a first run, alarms nobody.
+    /// Evaluates lookups. The audit is alarming if fewer than `threshold` of 10,000 lookups of previously stored
+    /// entries hit; never if `threshold` is 0 or there are no such lookups. Misses of new entries, as in a first run,
+    /// do not count.
     ///
     /// ```
     /// use fulgurite_spec::cache::{CacheAudit, PipelineCacheMissReason as Reason};
@@ -345,14 +345,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_audit_alarms_for_what_was_lost_and_not_for_what_is_new() {
+    fn audit_alarms_for_lost_entries_only() {
         use PipelineCacheMissReason as Reason;
         assert_eq!(CacheAudit::new(0, [], 3, 10_000).kept_rate_basis_points, None);
         for reason in Reason::ALL {
             let audit = CacheAudit::new(1, [(*reason, 2)], 0, 5_000);
             assert_eq!((audit.misses, audit.hit_rate_basis_points), (2, Some(3_333)), "{reason}");
             assert_eq!((audit.lost > 0, audit.is_alarming), (reason.is_loss(), reason.is_loss()), "{reason}");
-            assert!(!CacheAudit::new(0, [(*reason, 2)], 0, 0).is_alarming, "0 turns it off");
+            assert!(!CacheAudit::new(0, [(*reason, 2)], 0, 0).is_alarming, "0 disables the alarm");
         }
         let audit = CacheAudit::new(2, [(Reason::Evicted, 1)], 0, 6_667);
         assert!(audit.is_alarming && !CacheAudit::new(2, [(Reason::Evicted, 1)], 0, 6_666).is_alarming);
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_prints_what_is_known() {
+    fn origin_prints_known_fields() {
         let origin = CacheOrigin::new(CacheOutcome::Artifact);
         assert_eq!(origin.to_string(), "artifact");
         let reason = PipelineCacheMissReason::DeviceOrRuntimeChanged;
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reason_that_fits_is_given() {
+    fn first_applicable_reason_is_returned() {
         let nothing = PipelineCacheMissEvidence::default();
         let all_known = PipelineCacheMissEvidence {
             knows_program: true,
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_distinct_and_read_back() {
+    fn names_are_distinct_and_round_trip() {
         for (index, reason) in PipelineCacheMissReason::ALL.iter().enumerate() {
             assert_eq!(reason.index(), index);
             let missed = CacheOutcome::Missed(*reason);

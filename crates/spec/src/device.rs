@@ -1,59 +1,58 @@
-//! Facts about a device that compilers, routing and tests read: limits, capabilities, quirks, identity.
+//! Facts about a device used by compilers, routing and tests: limits, capabilities, quirks, identity.
 //!
-//! Pure data. Backends fill it in; nothing here asks a device anything.
+//! Pure data, filled in by backends.
 
 use core::fmt;
 
 use crate::matrix::MatrixScope;
 use crate::types::ScalarType;
 
-/// An ability that a device may lack. A kernel that needs one it lacks is refused with
-/// [`Capability`] in the error, never run wrongly.
+/// An optional capability of a device. A kernel that needs a missing one is rejected with an error that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Capability {
-    /// Subnormal `f16` operands and results are kept, not flushed to zero.
+    /// Preserves subnormal `f16` operands and results.
     SubnormalsF16,
-    /// Subnormal `f32` operands and results are kept, not flushed to zero.
+    /// Preserves subnormal `f32` operands and results.
     SubnormalsF32,
-    /// Subnormal `f64` operands and results are kept, not flushed to zero.
+    /// Preserves subnormal `f64` operands and results.
     SubnormalsF64,
-    /// Float to nearest-even rounding can be demanded of the compiler (`RoundingModeRTE`).
+    /// Guarantees rounding to nearest even on request (`RoundingModeRTE`).
     RoundingModeF32,
-    /// Out-of-bounds descriptor accesses are contained by the device too.
+    /// Contains out-of-bounds descriptor accesses in hardware or driver.
     Robustness2,
-    /// `i8` and `u8`: arithmetic and storage.
+    /// `i8` and `u8` arithmetic and storage.
     Int8,
-    /// `i16` and `u16`: arithmetic and storage.
+    /// `i16` and `u16` arithmetic and storage.
     Int16,
-    /// `i64` and `u64`: arithmetic and storage.
+    /// `i64` and `u64` arithmetic and storage.
     Int64,
-    /// `f16`: arithmetic and storage.
+    /// `f16` arithmetic and storage.
     Float16,
-    /// `bf16`: storage, with arithmetic in `f32`.
+    /// `bf16` storage, with arithmetic in `f32`.
     BFloat16,
-    /// `f64`: arithmetic and storage.
+    /// `f64` arithmetic and storage.
     Float64,
-    /// Atomics on 64-bit integers in buffers and shared memory.
+    /// 64-bit integer atomics in buffers and shared memory.
     AtomicInt64,
     /// `atomic.add` on `f32` in buffers and shared memory.
     AtomicFloatAdd,
     /// `atomic.add` on `f64` in buffers and shared memory.
     AtomicDoubleAdd,
-    /// `fma[exact]`: rounded once.
+    /// `fma[exact]`, rounded once.
     ExactFma,
     /// Subgroup ops.
     Subgroups,
     /// Cooperative matrices of some shapes and types.
     CooperativeMatrix,
-    /// Buffers of more bytes than one descriptor reaches, through device addresses.
+    /// Buffers larger than a descriptor's range, through device addresses.
     LargeBuffers,
-    /// Workgroups that have begun go on while others wait for them.
+    /// Forward progress of started workgroups while others wait for them.
     WorkgroupProgress,
 }
 
 impl Capability {
-    /// Each.
+    /// All capabilities.
     pub const ALL: &'static [Capability] = &[
         Self::SubnormalsF16,
         Self::SubnormalsF32,
@@ -76,7 +75,7 @@ impl Capability {
         Self::WorkgroupProgress,
     ];
 
-    /// The name in reports and errors.
+    /// Returns the name used in reports and errors.
     pub const fn name(self) -> &'static str {
         match self {
             Self::SubnormalsF16 => "subnormals_f16",
@@ -101,7 +100,7 @@ impl Capability {
         }
     }
 
-    /// What a device needs to hold and compute values of `ty`, if not every device can.
+    /// Returns the capability needed to store and compute values of `ty`; `None` if every device can.
     pub const fn of_type(ty: ScalarType) -> Option<Self> {
         match ty {
             ScalarType::I8 | ScalarType::U8 => Some(Self::Int8),
@@ -121,39 +120,40 @@ impl fmt::Display for Capability {
     }
 }
 
-/// Limits of a device. Everything is checked before a pipeline is made or a launch submitted.
+/// Limits of a device, checked before pipeline creation and submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Most invocations in a workgroup.
+    /// Maximum number of invocations in a workgroup.
     pub max_workgroup_invocations: u32,
-    /// Most invocations in a workgroup along x, y and z.
+    /// Maximum workgroup size along x, y and z.
     pub max_workgroup_size: [u32; 3],
-    /// Most workgroups in a grid along x, y and z.
+    /// Maximum number of workgroups in a grid along x, y and z.
     pub max_workgroup_count: [u32; 3],
-    /// Bytes of shared memory in a workgroup.
+    /// Maximum shared memory of a workgroup in bytes.
     pub max_shared_bytes: u32,
-    /// Bytes that one bound buffer may have.
+    /// Maximum size of a bound buffer in bytes.
     pub max_buffer_bytes: u64,
-    /// Buffers that one kernel may bind.
+    /// Maximum number of buffers bound by a kernel.
     pub max_bound_buffers: u32,
-    /// Iterations after which the driver silently ends an invocation's loops, if it has such a quirk.
+    /// Number of iterations after which the driver silently ends an invocation's loops, if it has this quirk.
     pub loop_limit: Option<u32>,
-    /// Levels of nested control flow: an `if` is one, a loop two, and an access guard in the innermost one more.
+    /// Maximum nesting of control flow: an `if` is one level, a loop two, and the guard of an access in the innermost
+    /// one more.
     pub max_nesting: u32,
-    /// Lanes of a full subgroup: a power of two, at most 128.
+    /// Subgroup size: a power of two, at most 128.
     pub subgroup_size: u32,
 }
 
 impl Limits {
-    /// Limits of a machine that has none but the language's own.
+    /// Returns limits equal to those of the language.
     pub const fn unlimited() -> Self {
         Self {
             max_workgroup_invocations: crate::limits::MAX_WORKGROUP_INVOCATIONS,
             max_workgroup_size: [crate::limits::MAX_WORKGROUP_INVOCATIONS; 3],
             max_workgroup_count: [u32::MAX; 3],
             max_shared_bytes: crate::limits::MAX_SHARED_BYTES as u32,
-            // No allocation of a host is larger.
+            // The largest possible allocation on a host.
             max_buffer_bytes: i64::MAX as u64,
             max_bound_buffers: crate::limits::MAX_DECLARATIONS as u32,
             loop_limit: None,
@@ -163,7 +163,7 @@ impl Limits {
     }
 }
 
-/// The types and shapes of one `coop.mul_add` that a device does: M × K by K × N, onto M × N.
+/// Types and shape of a supported `coop.mul_add`: M × K by K × N, added to M × N.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MatrixShapes {
     /// Rows of the left factor and of the sum.
@@ -172,17 +172,17 @@ pub struct MatrixShapes {
     pub n: u16,
     /// Columns of the left factor, rows of the right.
     pub k: u16,
-    /// Components of the left factor.
+    /// Component type of the left factor.
     pub a: ScalarType,
-    /// Components of the right factor.
+    /// Component type of the right factor.
     pub b: ScalarType,
-    /// Components of what is added to, and of the result.
+    /// Component type of the addend and the result.
     pub acc: ScalarType,
-    /// Who holds the matrices.
+    /// Scope of the matrices.
     pub scope: MatrixScope,
 }
 
-/// Prints `16x16x16 f16 f16 f32 subgroup`: M × N × K, then components.
+/// Prints, for example, `16x16x16 f16 f16 f32 subgroup`: M × N × K, component types, scope.
 impl fmt::Display for MatrixShapes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { m, n, k, a, b, acc, scope } = self;
@@ -190,43 +190,43 @@ impl fmt::Display for MatrixShapes {
     }
 }
 
-/// Which cooperative matrices a device has.
+/// The cooperative matrices that a device supports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Matrices {
     /// None.
     #[default]
     None,
-    /// All that the language has, in workgroups of any size.
+    /// All of the language, in workgroups of any size.
     Any,
-    /// Those of these products, in workgroups of whole subgroups.
+    /// Those of the listed products, in workgroups of whole subgroups.
     Listed(Vec<MatrixShapes>),
 }
 
-/// What is known of a device before anything is compiled for it.
+/// The known facts about a device before compilation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeviceSnapshot {
-    /// The backend's id: `reference`, `cpu`, `vulkan`, or a third party's.
+    /// Backend id: `reference`, `cpu`, `vulkan`, or that of a third party.
     pub backend: String,
-    /// The device's own name.
+    /// Device name.
     pub device: String,
-    /// Driver name and version, for people.
+    /// Driver name and version, for display.
     pub driver: String,
-    /// What the device can do.
+    /// Capabilities.
     pub capabilities: Vec<Capability>,
-    /// What it cannot exceed.
+    /// Limits.
     pub limits: Limits,
-    /// Which cooperative matrices it has; the capability goes with it.
+    /// Supported cooperative matrices, in addition to the capability.
     pub matrices: Matrices,
-    /// Faults that probes found in its driver, for people.
+    /// Driver faults found by probes, for display.
     pub quirks: Vec<String>,
-    /// The rules by which kernels are lowered so that its driver gets them right, by name.
+    /// Names of the lowering rules that work around driver faults.
     pub rules: Vec<String>,
 }
 
 impl DeviceSnapshot {
-    /// A snapshot with no capabilities and no limits but the language's.
+    /// Creates a snapshot without capabilities, with the language's limits.
     pub fn new(backend: impl Into<String>, device: impl Into<String>, driver: impl Into<String>) -> Self {
         Self {
             backend: backend.into(),
@@ -240,8 +240,8 @@ impl DeviceSnapshot {
         }
     }
 
-    /// A snapshot of a device that is software: every capability, matrices of any shape, subgroups as large as it
-    /// likes.
+    /// Creates the snapshot of a software device, with all capabilities, matrices of any shape, and the given subgroup
+    /// size.
     pub fn complete(
         backend: impl Into<String>,
         device: impl Into<String>,
@@ -255,7 +255,7 @@ impl DeviceSnapshot {
         snapshot
     }
 
-    /// Whether the device has `capability`.
+    /// Returns whether the device has `capability`.
     pub fn has(&self, capability: Capability) -> bool {
         self.capabilities.contains(&capability)
     }

@@ -1,8 +1,7 @@
-//! What every scalar and vector op means, on bits.
+//! Semantics of every scalar and vector op, on bits.
 //!
-//! [`eval`] is the definition: the interpreters, constant folding and the conformance suites all go
-//! through it, so they cannot disagree. [`integer`] and [`float`] hold the same definitions as typed functions, for
-//! callers that have typed values. Every function is total.
+//! [`eval`] is the definition. The interpreters, constant folding and the conformance suites all use it, so they cannot
+//! disagree. [`integer`] and [`float`] have the same definitions as typed functions. Every function is total.
 
 pub mod float;
 pub mod integer;
@@ -12,13 +11,13 @@ use float::FloatFormat;
 use crate::ops::{Op, Outcome, Semantics};
 use crate::types::{Lanes, Literal, ScalarType, Type};
 
-/// The components of a value, each as bits, low first; components that the type lacks are 0.
+/// The components of a value as bits, low first; unused components are 0.
 pub type Components = [u64; 4];
 
-/// Applies `op` to `operands`, whose main type is `main`, giving a value of type `result`.
+/// Applies `op` to `operands` with the main type `main`. Returns a value of type `result`.
 ///
-/// `None` if `op` is not a pure function of its operands (loads, ids, control flow), or if the operand
-/// count or types do not fit the op's row of the table; a verified program never meets that.
+/// Returns `None` if `op` is not a pure function of its operands (loads, ids, control flow), or if the number or types
+/// of the operands do not fit, which verification rules out.
 pub fn eval(op: Op, main: Type, result: Type, operands: &[Components]) -> Option<Components> {
     let Semantics::Scalar { domain, operands: kinds, outcome, .. } = op.info().semantics else {
         return construct(op, main, result, operands);
@@ -87,9 +86,9 @@ fn dot(main: Type, operands: &[Components]) -> Option<u64> {
     Some(sum)
 }
 
-/// Applies a lane-by-lane `op` of main type `main` to one lane.
+/// Applies a lane-by-lane `op` with the main type `main` to one lane.
 ///
-/// `None` as for [`eval`].
+/// Returns `None` as [`eval`] does.
 pub fn scalar(op: Op, main: ScalarType, result: ScalarType, args: &[u64]) -> Option<u64> {
     match op {
         Op::Convert => return convert(Literal::new(main, *args.first()?), result),
@@ -144,7 +143,8 @@ fn convert(value: Literal, to: ScalarType) -> Option<u64> {
     })
 }
 
-/// The result type of a scalar op whose main type is `main`; `stated` is used where the program states it.
+/// Returns the result type of a scalar op with the main type `main`; `stated` is the type stated in the program, if
+/// any.
 pub fn result_type(outcome: Outcome, main: Type, stated: Option<Type>) -> Option<Type> {
     Some(match outcome {
         Outcome::Same => main,
@@ -162,12 +162,12 @@ pub fn result_type(outcome: Outcome, main: Type, stated: Option<Type>) -> Option
     })
 }
 
-/// A scalar's bits as the first of four components.
+/// Returns components with the bits of a scalar in the first.
 pub const fn splat_low(bits: u64) -> Components {
     [bits, 0, 0, 0]
 }
 
-/// The bits of a value as little-endian bytes in memory, `ty.size()` of them; none for `bool`.
+/// Writes a value to memory as little-endian bytes, `ty.size()` of them; nothing for `bool`.
 pub fn write_bytes(value: &Components, ty: Type, out: &mut [u8]) {
     let size = ty.scalar.size() as usize;
     if size == 0 {
@@ -178,7 +178,7 @@ pub fn write_bytes(value: &Components, ty: Type, out: &mut [u8]) {
     }
 }
 
-/// The value of type `ty` that little-endian `bytes` hold; missing bytes read as zero.
+/// Reads a value of type `ty` from little-endian bytes. Components beyond the end are zero.
 pub fn read_bytes(bytes: &[u8], ty: Type) -> Components {
     let size = ty.scalar.size() as usize;
     let mut out = [0; 4];
@@ -193,9 +193,9 @@ pub fn read_bytes(bytes: &[u8], ty: Type) -> Components {
     out
 }
 
-/// The value that follows an atomic read-modify-write of `op`, given the old value and the operands.
+/// Returns the value stored by an atomic `op`, given the old value and the operands.
 ///
-/// `None` if `op` is no read-modify-write of `ty`: floats are only added and moved.
+/// Returns `None` if `op` is not a read-modify-write of `ty`; floats can only be added and moved.
 pub fn atomic(op: Op, ty: ScalarType, old: u64, operands: &[u64]) -> Option<u64> {
     let first = *operands.first()?;
     let scalar_op = match op {
@@ -218,10 +218,10 @@ pub fn atomic(op: Op, ty: ScalarType, old: u64, operands: &[u64]) -> Option<u64>
     scalar(scalar_op, ty, ty, &[old, first])
 }
 
-/// The number of iterations of `for` from `start` to `end` by `step`, all of integer type `ty`.
+/// Returns the number of iterations of a `for` from `start` to `end` by `step`, all of integer type `ty`.
 ///
-/// A zero step, which the verifier refuses, gives no iterations. Steps of signed types may be negative: then the
-/// loop counts down while above `end`.
+/// A zero step, which verification rules out, gives no iterations. With a negative step, the loop counts down while
+/// above `end`.
 pub fn trip_count(ty: ScalarType, start: u64, end: u64, step: u64) -> u64 {
     let value = |bits: u64| {
         let unused = 64 - ty.bits();
@@ -233,7 +233,7 @@ pub fn trip_count(ty: ScalarType, start: u64, end: u64, step: u64) -> u64 {
     if distance <= 0 || stride == 0 { 0 } else { ((distance - 1) / stride + 1) as u64 }
 }
 
-/// Every lane count that the main type of `op` may have.
+/// Iterates over the permitted lane counts of the main type of `op`.
 pub fn lane_counts(op: Op) -> impl Iterator<Item = Lanes> {
     use crate::ops::LaneRule;
     let rule = match op.info().semantics {

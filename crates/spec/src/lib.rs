@@ -1,8 +1,7 @@
-//! The vocabulary that every other Fulgurite crate shares: types, the op table, the meaning of each
-//! scalar op on bits, device facts and diagnostic codes.
+//! The vocabulary shared by all other Fulgurite crates: types, the op table, the semantics of each scalar op, device
+//! facts and diagnostic codes.
 //!
-//! This crate owns *what things are and mean*. It does no I/O, holds no kernels, knows no backend and
-//! depends on nothing.
+//! Defines what things are and mean. Does no I/O, contains no kernels or backends, and has no dependencies.
 #![forbid(unsafe_code)]
 
 pub mod accuracy;
@@ -21,6 +20,6 @@ pub use matrix::{MatrixLayout, MatrixRole, MatrixScope, MatrixShape};
 pub use ops::{Family, FloatContract, LaneRule, OPS, Op, OpInfo, Operand, Outcome, Semantics, Special};
 pub use types::{Lanes, Literal, ScalarType, Type, TypeSet};
 
-/// The version of what ops mean: raised whenever an input of any op gets another result. What was compiled under another
-/// version does not hold.
+/// Version of the op semantics, raised whenever an op's result changes for any input. Kernels compiled under another
+/// version are invalid.
 pub const SPEC_VERSION: u32 = 1;

@@ -1,77 +1,78 @@
-//! The shape of cooperative matrices: values that all invocations of a subgroup or workgroup hold together.
+//! Shapes of cooperative matrices, which all invocations of a subgroup or workgroup hold collectively.
 
 use core::fmt;
 
 use crate::types::{ScalarType, TypeSet};
 
 crate::numbered_words! {
-    /// What a matrix may be in `coop.mul_add`: devices keep each in a way of its own.
+    /// The role of a matrix in `coop.mul_add`, which determines its representation on devices.
     MatrixRole {
-        /// The left factor, M × K.
+        /// Left factor, M × K.
         A 0 "a",
-        /// The right factor, K × N.
+        /// Right factor, K × N.
         B 1 "b",
-        /// What is added to, and the result, M × N.
+        /// Addend and result, M × N.
         Acc 2 "acc",
     }
-    /// Whose invocations hold a matrix together.
+    /// The invocations that hold a matrix.
     MatrixScope {
-        /// Those of a subgroup.
+        /// All invocations of a subgroup.
         Subgroup 0 "subgroup",
-        /// Those of a workgroup.
+        /// All invocations of a workgroup.
         Workgroup 1 "workgroup",
     }
-    /// How the components of a matrix follow one another in memory.
+    /// The order of a matrix's components in memory.
     MatrixLayout {
-        /// Row after row.
+        /// Row by row.
         RowMajor 0 "row_major",
-        /// Column after column.
+        /// Column by column.
         ColumnMajor 1 "column_major",
     }
 }
 
-/// What a cooperative matrix is besides its component type.
+/// The type of a cooperative matrix, without its component type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MatrixShape {
     /// Rows.
     pub rows: u16,
     /// Columns.
     pub cols: u16,
-    /// What it may be in `coop.mul_add`.
+    /// Role in `coop.mul_add`.
     pub role: MatrixRole,
-    /// Who holds it.
+    /// Scope.
     pub scope: MatrixScope,
 }
 
-/// The number of the first shape; below are numbers of components.
+/// Number of the first shape; lower numbers are component counts.
 const FIRST: u8 = 40;
-/// The numbers of rows or columns that there are: 2³ to 2⁸.
+/// Number of possible sides: 2³ to 2⁸.
 const SIDES: u8 = 6;
 
 impl MatrixShape {
-    /// The component types that matrices may have.
+    /// The possible component types of matrices.
     pub const COMPONENTS: TypeSet = TypeSet::of(ScalarType::I8)
         .union(TypeSet::of(ScalarType::U8))
         .union(TypeSet::INTEGER32)
         .union(TypeSet::FLOAT);
 
-    /// A shape; nothing is checked.
+    /// Creates a shape without validation.
     pub const fn new(rows: u16, cols: u16, role: MatrixRole, scope: MatrixScope) -> Self {
         Self { rows, cols, role, scope }
     }
 
-    /// Whether the language has such a shape: rows and columns are powers of two from
+    /// Returns whether the language has this shape: rows and columns are powers of two from
     /// [`MIN_MATRIX_SIDE`](crate::limits::MIN_MATRIX_SIDE) to [`MAX_MATRIX_SIDE`](crate::limits::MAX_MATRIX_SIDE).
     pub fn is_known(self) -> bool {
         self.number() != 0
     }
 
-    /// The number of components.
+    /// Returns the number of components.
     pub fn components(self) -> u32 {
         u32::from(self.rows) * u32::from(self.cols)
     }
 
-    /// How many lines of how many components it is in memory: rows, or columns if it lies column after column.
+    /// Returns the number of lines in memory and the components per line. Lines are rows, or columns in column-major
+    /// layout.
     pub fn lines(self, layout: MatrixLayout) -> (u32, u32) {
         let (rows, cols) = (u32::from(self.rows), u32::from(self.cols));
         match layout {
@@ -80,8 +81,8 @@ impl MatrixShape {
         }
     }
 
-    /// The permanent number, which goes into digests and the wire format, where it stands in place of a number of
-    /// components; 0 for a shape that the language does not have.
+    /// Returns the permanent number, which is used in digests, and in the wire format in place of a component count; 0
+    /// if the language does not have this shape.
     pub fn number(self) -> u8 {
         let side = |count: u16| {
             let log = count.trailing_zeros() as u8;
@@ -96,7 +97,7 @@ impl MatrixShape {
         }
     }
 
-    /// The shape of this number.
+    /// Returns the shape with this number.
     pub fn from_number(number: u8) -> Option<Self> {
         let number = number.checked_sub(FIRST)?;
         let (kind, rows, cols) = (number / (SIDES * SIDES), number / SIDES % SIDES, number % SIDES);
@@ -109,7 +110,7 @@ impl MatrixShape {
     }
 }
 
-/// Prints what follows the component type: `16x16, a, subgroup`.
+/// Prints the shape as in a type name: `16x16, a, subgroup`.
 impl fmt::Display for MatrixShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}, {}, {}", self.rows, self.cols, self.role.name(), self.scope.name())
@@ -122,7 +123,7 @@ mod tests {
     use crate::types::Type;
 
     #[test]
-    fn numbers_of_shapes_read_back() {
+    fn shape_numbers_round_trip() {
         let mut seen = 0;
         for number in 0..=u8::MAX {
             let Some(shape) = MatrixShape::from_number(number) else { continue };
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn matrix_types_print_and_read_back() {
+    fn matrix_types_round_trip() {
         let shape = MatrixShape::new(16, 32, MatrixRole::Acc, MatrixScope::Workgroup);
         let ty = Type::matrix_of(ScalarType::F32, shape);
         assert_eq!(ty.to_string(), "coopmat<f32, 16x32, acc, workgroup>");

@@ -1,30 +1,30 @@
-//! The op table: every op of the language as one row of data.
+//! The op table: a row of data for every op of the language.
 //!
-//! Text, builder, verifier, interpreters, lowering, test generators and docs are driven by this table.
-//! An op's number is permanent: it is part of digests and of the wire format. A number is never
-//! reused and a row is never renumbered. What a scalar op *means* is in [`crate::eval`].
+//! The text format, builder, verifier, interpreters, lowering, test generators and docs are driven by this table. An
+//! op's number is permanent, because it is part of digests and of the wire format: numbers are never reused and rows
+//! never renumbered. [`crate::eval`] defines the semantics of scalar ops.
 
 use crate::types::TypeSet;
 
-/// What one operand of a scalar op must be, in terms of the op's main type `T`.
+/// The type of an operand of a scalar op, in terms of the op's main type `T`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operand {
-    /// The main type itself, with its lanes.
+    /// The main type, with its lanes.
     Same,
     /// `u32`, with the main type's lanes.
     U32Lanes,
     /// `bool`, with the main type's lanes.
     BoolLanes,
-    /// One `u32`, whatever the main type's lanes.
+    /// A scalar `u32`, for any number of lanes.
     U32,
     /// One component of the main type.
     Element,
 }
 
-/// What a scalar op yields, in terms of the op's main type `T`.
+/// The result type of a scalar op, in terms of the op's main type `T`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The main type itself, with its lanes.
+    /// The main type, with its lanes.
     Same,
     /// `bool`, with the main type's lanes.
     BoolLanes,
@@ -34,36 +34,36 @@ pub enum Outcome {
     Element,
     /// A type stated in the program, with the main type's lanes (`convert`, `bitcast`).
     Stated,
-    /// The unsigned integer as wide as the whole vector (`pack`).
+    /// The unsigned integer with the width of the whole vector (`pack`).
     Packed,
-    /// A vector stated in the program, as wide as the integer (`unpack`).
+    /// A vector type stated in the program, with the width of the integer (`unpack`).
     Unpacked,
 }
 
-/// The shape of an op that is not applied lane by lane.
+/// The kind of an op that is not applied lane by lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Special {
-    /// Two to four scalars of one type to a vector.
+    /// Builds a vector from two to four scalars of one type.
     Construct,
-    /// Reads buffers, shared or local memory.
+    /// Accesses buffers, shared or local memory.
     Memory,
-    /// Reads and writes one scalar in memory, indivisibly.
+    /// Accesses a scalar in memory atomically.
     Atomic,
-    /// Literal components of two vectors (`vec.shuffle`).
+    /// Selects literal components of two vectors (`vec.shuffle`).
     Shuffle,
-    /// Orders the invocations of a workgroup or subgroup.
+    /// Synchronizes the invocations of a workgroup or subgroup.
     Barrier,
-    /// Orders memory and waits for nobody.
+    /// Orders memory accesses without waiting.
     Fence,
-    /// One invocation's value to all of the workgroup.
+    /// Broadcasts one invocation's value to the workgroup.
     Broadcast,
-    /// Works across the lanes of a subgroup.
+    /// Operates across the lanes of a subgroup.
     Subgroup,
-    /// Works on cooperative matrices.
+    /// Operates on cooperative matrices.
     Matrix,
-    /// Reports a fault (`trap`).
+    /// Reports an error (`trap`).
     Trap,
-    /// A three-component id: the program names the component.
+    /// A component of a three-component id, named by the program.
     Id,
     /// A scalar id.
     ScalarId,
@@ -71,28 +71,28 @@ pub enum Special {
     Control,
 }
 
-/// How an op is typed and executed.
+/// The typing and execution of an op.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Semantics {
-    /// A pure function of its operands, meaning given by [`crate::eval`]. The main type `T` is the type
-    /// of the first [`Operand::Same`] operand.
+    /// A pure function of its operands, defined by [`crate::eval`]. The main type `T` is the type of the first
+    /// [`Operand::Same`] operand.
     Scalar {
-        /// The scalar types that `T` may be made of.
+        /// Permitted component types of `T`.
         domain: TypeSet,
-        /// Whether `T` may (or must) be a vector.
+        /// Permitted lanes of `T`.
         lanes: LaneRule,
-        /// The operands in order.
+        /// Operands, in order.
         operands: &'static [Operand],
-        /// The result.
+        /// Result type.
         outcome: Outcome,
-        /// What is promised of a float result.
+        /// Guarantee for a float result.
         float: FloatContract,
     },
-    /// Anything else: the verifier has a rule of its own for it.
+    /// Any other op, with its own rule in the verifier.
     Special(Special),
 }
 
-/// Which lane counts the main type of a scalar op may have.
+/// The permitted lane counts of a scalar op's main type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneRule {
     /// Scalars and vectors; the op is applied to each lane.
@@ -103,27 +103,27 @@ pub enum LaneRule {
     ScalarOnly,
 }
 
-/// What is promised of an op's float result, on every backend.
+/// The guarantee for an op's float result on every backend.
 ///
-/// In all of them any NaN stands for any NaN, and where a device does not keep subnormals an operand or
-/// result that is subnormal may be replaced by a zero of its sign.
+/// In all cases, any NaN may replace another. On devices that do not preserve subnormals, a subnormal operand or result
+/// may be replaced by a zero of the same sign.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FloatContract {
-    /// No float result, or one that is picked or built from the operands' bits without rounding.
+    /// No float result, or one that is selected or built from the operands' bits without rounding.
     Exact,
-    /// Exact, and of −0 and +0 either may come back (`min`, `max`).
+    /// Exact, except that −0 and +0 are interchangeable (`min`, `max`).
     ExactEitherZero,
-    /// Correctly rounded, to nearest, ties to even.
+    /// Correctly rounded to nearest, ties to even.
     Rounded,
-    /// `a × b + c` rounded once, or rounded after each step.
+    /// `a × b + c` rounded once, or after each step.
     FusedOrUnfused,
-    /// A sum of products, each step rounded, left to right.
+    /// A sum of products from left to right, rounded after each step.
     RoundedDot,
     /// Within [`accuracy::tolerance`](crate::accuracy::tolerance) of the true value.
     Approximate,
 }
 
-/// A group of ops that live together in docs, code and tests.
+/// A group of ops in docs, code and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
     /// `add`, `mul`, `div`, …
@@ -154,20 +154,20 @@ pub enum Family {
     Control,
 }
 
-/// One row of the op table.
+/// A row of the op table.
 #[derive(Clone, Copy, Debug)]
 pub struct OpInfo {
     /// The op.
     pub op: Op,
-    /// Its permanent number.
+    /// Permanent number.
     pub number: u16,
-    /// Its name in kernel text.
+    /// Name in kernel text.
     pub mnemonic: &'static str,
-    /// The group it belongs to.
+    /// Group.
     pub family: Family,
-    /// How it is typed and executed.
+    /// Typing and execution.
     pub semantics: Semantics,
-    /// What it does on every input, in one line.
+    /// One-line description of the result for every input.
     pub summary: &'static str,
 }
 
@@ -186,7 +186,7 @@ macro_rules! semantics {
 
 macro_rules! op_table {
     ($($family:ident { $($number:literal $variant:ident $mnemonic:literal [$($semantics:tt)*] $summary:literal;)* })*) => {
-        /// An op of the language. [`Op::info`] gives its row of the table.
+        /// An op of the language. [`Op::info`] returns its row of the table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u16)]
         #[non_exhaustive]
@@ -221,17 +221,17 @@ op_table! {
         2 Sub "sub" [NUMERIC Any (Same, Same) -> Same Rounded] "difference; integers wrap";
         3 Mul "mul" [NUMERIC Any (Same, Same) -> Same Rounded] "product; integers wrap";
         4 MulHi "mul_hi" [INTEGER Any (Same, Same) -> Same Exact] "the high half of the double-width product";
-        5 Div "div" [NUMERIC Any (Same, Same) -> Same Approximate] "quotient; integers truncate, `x / 0` is `x` and `MIN / -1` is `MIN`; floats: approximate for a normal divisor up to the greatest power of two less one, `x / ±0` is an infinity or NaN and `x / ±inf` a zero or NaN, of the signs' product";
+        5 Div "div" [NUMERIC Any (Same, Same) -> Same Approximate] "quotient; integers truncate, `x / 0` is `x` and `MIN / -1` is `MIN`; floats: approximate for a normal divisor up to half the largest power of two; `x / ±0` is an infinity or NaN and `x / ±inf` a zero or NaN, with the product of the signs";
         6 Rem "rem" [INTEGER Any (Same, Same) -> Same Exact] "remainder with the dividend's sign; `x % 0` and `MIN % -1` are 0";
         7 Neg "neg" [NUMERIC Any (Same) -> Same Exact] "negation; integers wrap";
         8 Abs "abs" [NUMERIC Any (Same) -> Same Exact] "magnitude; `abs(MIN)` is `MIN`";
         9 Sign "sign" [NUMERIC Any (Same) -> Same Exact] "-1, 0 or 1; NaN for NaN";
-        10 Min "min" [NUMERIC Any (Same, Same) -> Same ExactEitherZero] "the smaller; the non-NaN operand if one is NaN; of -0 and +0 either";
-        11 Max "max" [NUMERIC Any (Same, Same) -> Same ExactEitherZero] "the larger; the non-NaN operand if one is NaN; of -0 and +0 either";
+        10 Min "min" [NUMERIC Any (Same, Same) -> Same ExactEitherZero] "the smaller; the non-NaN operand if one is NaN; either of -0 and +0";
+        11 Max "max" [NUMERIC Any (Same, Same) -> Same ExactEitherZero] "the larger; the non-NaN operand if one is NaN; either of -0 and +0";
         12 Clamp "clamp" [NUMERIC Any (Same, Same, Same) -> Same ExactEitherZero] "`min(max(x, lo), hi)`, also when lo > hi";
         13 Fma "fma" [FLOAT Any (Same, Same, Same) -> Same FusedOrUnfused] "`a * b + c`, fused or unfused";
-        14 AddSat "add_sat" [INTEGER Any (Same, Same) -> Same Exact] "sum; the nearest value of the type if it overflows";
-        15 SubSat "sub_sat" [INTEGER Any (Same, Same) -> Same Exact] "difference; the nearest value of the type if it overflows";
+        14 AddSat "add_sat" [INTEGER Any (Same, Same) -> Same Exact] "saturating sum";
+        15 SubSat "sub_sat" [INTEGER Any (Same, Same) -> Same Exact] "saturating difference";
     }
     Bits {
         32 And "and" [BOOL_OR_INTEGER Any (Same, Same) -> Same Exact] "bitwise and; on `bool`, logical";
@@ -245,8 +245,8 @@ op_table! {
         40 PopCount "popcount" [INTEGER Any (Same) -> Same Exact] "the number of one bits";
         41 LeadingZeros "clz" [INTEGER Any (Same) -> Same Exact] "the number of zero bits above the highest one bit; the width for 0";
         42 TrailingZeros "ctz" [INTEGER Any (Same) -> Same Exact] "the number of zero bits below the lowest one bit; the width for 0";
-        43 ReverseBits "reverse_bits" [INTEGER Any (Same) -> Same Exact] "the bits in opposite order";
-        44 ExtractBits "extract_bits" [INTEGER Any (Same, U32, U32) -> Same Exact] "`count` bits from `offset`, sign-extended for signed types; offset clamped to the width, count to what is left; 0 for no bits";
+        43 ReverseBits "reverse_bits" [INTEGER Any (Same) -> Same Exact] "the bits in reverse order";
+        44 ExtractBits "extract_bits" [INTEGER Any (Same, U32, U32) -> Same Exact] "`count` bits from `offset`, sign-extended for signed types; offset clamped to the width, count to the remaining bits; 0 if `count` is 0";
         45 InsertBits "insert_bits" [INTEGER Any (Same, Same, U32, U32) -> Same Exact] "the first operand with `count` bits from `offset` taken from the low bits of the second; clamped like `extract_bits`";
     }
     Compare {
@@ -256,7 +256,7 @@ op_table! {
         67 Le "le" [NUMERIC Any (Same, Same) -> BoolLanes Exact] "less or equal; false if either is NaN";
         68 Gt "gt" [NUMERIC Any (Same, Same) -> BoolLanes Exact] "greater; false if either is NaN";
         69 Ge "ge" [NUMERIC Any (Same, Same) -> BoolLanes Exact] "greater or equal; false if either is NaN";
-        70 Select "select" [ALL Any (BoolLanes, Same, Same) -> Same Exact] "the second operand where the first is true, else the third";
+        70 Select "select" [ALL Any (BoolLanes, Same, Same) -> Same Exact] "the second operand where the first is true, otherwise the third";
     }
     Float {
         96 Floor "floor" [FLOAT Any (Same) -> Same Exact] "rounds towards negative infinity";
@@ -264,16 +264,16 @@ op_table! {
         98 Trunc "trunc" [FLOAT Any (Same) -> Same Exact] "rounds towards zero";
         99 Round "round" [FLOAT Any (Same) -> Same Exact] "rounds to nearest, ties to even";
         100 Fract "fract" [FLOAT Any (Same) -> Same Rounded] "`x - floor(x)`; may round up to 1; NaN for infinities";
-        101 Sqrt "sqrt" [FLOAT Any (Same) -> Same Approximate] "square root; a zero for zeros, NaN below zero, infinity for infinity";
+        101 Sqrt "sqrt" [FLOAT Any (Same) -> Same Approximate] "square root; the same zero for zeros, NaN below zero, infinity for infinity";
         102 Rsqrt "rsqrt" [FLOAT Any (Same) -> Same Approximate] "reciprocal square root; an infinity for zeros, NaN below zero, 0 for infinity";
-        103 Exp "exp" [TRANSCENDENTAL Any (Same) -> Same Approximate] "e to the operand; an infinity and 0 for the infinities";
-        104 Exp2 "exp2" [TRANSCENDENTAL Any (Same) -> Same Approximate] "2 to the operand; an infinity and 0 for the infinities";
+        103 Exp "exp" [TRANSCENDENTAL Any (Same) -> Same Approximate] "e raised to the operand; infinity for infinity, 0 for -infinity";
+        104 Exp2 "exp2" [TRANSCENDENTAL Any (Same) -> Same Approximate] "2 raised to the operand; infinity for infinity, 0 for -infinity";
         105 Log "log" [TRANSCENDENTAL Any (Same) -> Same Approximate] "natural logarithm; -infinity for zeros, NaN below zero, infinity for infinity";
         106 Log2 "log2" [TRANSCENDENTAL Any (Same) -> Same Approximate] "logarithm to base 2; -infinity for zeros, NaN below zero, infinity for infinity";
-        107 Pow "pow" [TRANSCENDENTAL Any (Same, Same) -> Same Approximate] "the first operand to the second; NaN if the first is below zero; any value if either is not finite, the first is zero or the second is above 2^20";
-        108 Sin "sin" [TRANSCENDENTAL Any (Same) -> Same Approximate] "sine, for magnitudes up to 32768; above, some value from -1 to 1 or NaN; NaN for infinities";
-        109 Cos "cos" [TRANSCENDENTAL Any (Same) -> Same Approximate] "cosine, for magnitudes up to 32768; above, some value from -1 to 1 or NaN; NaN for infinities";
-        110 Tan "tan" [TRANSCENDENTAL Any (Same) -> Same Approximate] "tangent, for magnitudes up to 32768; above, any value; NaN for infinities";
+        107 Pow "pow" [TRANSCENDENTAL Any (Same, Same) -> Same Approximate] "the first operand raised to the second; NaN if the first is below zero; any value if either is not finite, the first is zero, or the magnitude of the second is above 2^20";
+        108 Sin "sin" [TRANSCENDENTAL Any (Same) -> Same Approximate] "sine, for magnitudes up to 32768; any value from -1 to 1 or NaN beyond; NaN for infinities";
+        109 Cos "cos" [TRANSCENDENTAL Any (Same) -> Same Approximate] "cosine, for magnitudes up to 32768; any value from -1 to 1 or NaN beyond; NaN for infinities";
+        110 Tan "tan" [TRANSCENDENTAL Any (Same) -> Same Approximate] "tangent, for magnitudes up to 32768; any value beyond; NaN for infinities";
         111 Asin "asin" [TRANSCENDENTAL Any (Same) -> Same Approximate] "arcsine; NaN for magnitudes above 1";
         112 Acos "acos" [TRANSCENDENTAL Any (Same) -> Same Approximate] "arccosine; NaN for magnitudes above 1";
         113 Atan "atan" [TRANSCENDENTAL Any (Same) -> Same Approximate] "arctangent";
@@ -285,18 +285,18 @@ op_table! {
         121 IsInf "is_inf" [FLOAT Any (Same) -> BoolLanes Exact] "whether the operand is an infinity";
     }
     Conversion {
-        128 Convert "convert" [ALL Any (Same) -> Stated Rounded] "by value: to nearest even into floats, towards zero and saturating into integers (NaN is 0); integer to integer keeps the low bits; `bool` is 0 or 1, and any value but zero is true";
-        129 Bitcast "bitcast" [NUMERIC Any (Same) -> Stated Exact] "the same bits as another type of the same width";
-        130 Pack "pack" [NUMERIC VectorOnly (Same) -> Packed Exact] "the components' bits side by side, the first lowest, as the unsigned integer of their whole width of 16, 32 or 64 bits";
-        131 Unpack "unpack" [UNSIGNED ScalarOnly (Same) -> Unpacked Exact] "a stated vector of the operand's width, its first component from the lowest bits";
+        128 Convert "convert" [ALL Any (Same) -> Stated Rounded] "converts the value: to floats, rounding to nearest even; from floats to integers, truncating and saturating (NaN is 0); between integers, keeping the low bits; from `bool`, 0 or 1; to `bool`, true unless zero";
+        129 Bitcast "bitcast" [NUMERIC Any (Same) -> Stated Exact] "reinterprets the bits as another type of the same width";
+        130 Pack "pack" [NUMERIC VectorOnly (Same) -> Packed Exact] "concatenates the components' bits, the first lowest, into an unsigned integer of 16, 32 or 64 bits";
+        131 Unpack "unpack" [UNSIGNED ScalarOnly (Same) -> Unpacked Exact] "splits the operand into a stated vector of its width, the first component from the lowest bits";
     }
     Vector {
-        160 Construct "construct" [Construct] "a vector from its components in order";
-        161 Extract "extract" [ALL VectorOnly (Same, U32) -> Element Exact] "the component at an index; zero if there is none";
-        162 Insert "insert" [ALL VectorOnly (Same, U32, Element) -> Same Exact] "the vector with one component replaced; unchanged if the index has none";
-        163 VecShuffle "vec.shuffle" [Shuffle] "the components of the first vector, then those of the second, that the literal positions pick";
+        160 Construct "construct" [Construct] "a vector of the operands, in order";
+        161 Extract "extract" [ALL VectorOnly (Same, U32) -> Element Exact] "the component at an index; zero if out of range";
+        162 Insert "insert" [ALL VectorOnly (Same, U32, Element) -> Same Exact] "the vector with one component replaced; unchanged if the index is out of range";
+        163 VecShuffle "vec.shuffle" [Shuffle] "selects components from the concatenation of two vectors by literal indices";
         164 Dot "dot" [NUMERIC VectorOnly (Same, Same) -> Element RoundedDot] "products summed left to right; integers wrap";
-        165 DotPacked "dot_packed" [INTEGER32 Any (Same, Same) -> Same Exact] "the products of the operands' four bytes, summed; bytes are signed for `i32`";
+        165 DotPacked "dot_packed" [INTEGER32 Any (Same, Same) -> Same Exact] "the sum of the products of the operands' four bytes, which are signed for `i32`";
     }
     Memory {
         192 Load "load" [Memory] "reads an element; 0 if the index is out of bounds";
@@ -306,9 +306,9 @@ op_table! {
     Atomic {
         224 AtomicLoad "atomic.load" [Atomic] "reads; 0 if out of bounds";
         225 AtomicStore "atomic.store" [Atomic] "writes; no effect if out of bounds";
-        226 AtomicAdd "atomic.add" [Atomic] "adds, wrapping; yields the old value, 0 if out of bounds";
-        227 AtomicMin "atomic.min" [Atomic] "keeps the smaller; yields the old value, 0 if out of bounds";
-        228 AtomicMax "atomic.max" [Atomic] "keeps the larger; yields the old value, 0 if out of bounds";
+        226 AtomicAdd "atomic.add" [Atomic] "adds; integers wrap; yields the old value, 0 if out of bounds";
+        227 AtomicMin "atomic.min" [Atomic] "stores the smaller; yields the old value, 0 if out of bounds";
+        228 AtomicMax "atomic.max" [Atomic] "stores the larger; yields the old value, 0 if out of bounds";
         229 AtomicAnd "atomic.and" [Atomic] "bitwise and; yields the old value, 0 if out of bounds";
         230 AtomicOr "atomic.or" [Atomic] "bitwise or; yields the old value, 0 if out of bounds";
         231 AtomicXor "atomic.xor" [Atomic] "bitwise exclusive or; yields the old value, 0 if out of bounds";
@@ -316,83 +316,83 @@ op_table! {
         233 AtomicCompareExchange "atomic.compare_exchange" [Atomic] "replaces with the second operand if equal to the first; yields the old value, 0 if out of bounds";
     }
     Synchronization {
-        256 Barrier "barrier" [Barrier] "all invocations of the workgroup arrive, and memory they wrote is visible to all of them";
-        257 SubgroupBarrier "subgroup_barrier" [Barrier] "all invocations of the subgroup arrive, and memory they wrote is visible to all of them";
-        258 Fence "fence" [Fence] "orders this invocation's accesses to shared memory and buffers before it with those after it; waits for nobody";
-        259 WorkgroupBroadcast "workgroup_broadcast" [Broadcast] "the value of the invocation whose local index is the second operand, to all of the workgroup; 0 if there is none; waits as a barrier does";
+        256 Barrier "barrier" [Barrier] "waits for all invocations of the workgroup, and makes their writes to memory visible to all of them";
+        257 SubgroupBarrier "subgroup_barrier" [Barrier] "waits for all invocations of the subgroup, and makes their writes to memory visible to all of them";
+        258 Fence "fence" [Fence] "orders this invocation's accesses to shared memory and buffers before and after it, without waiting";
+        259 WorkgroupBroadcast "workgroup_broadcast" [Broadcast] "the value of the invocation whose local index is the second operand, for the whole workgroup; 0 if there is none; waits like a barrier";
     }
     Id {
         288 GlobalId "global_id" [Id] "workgroup_id * workgroup size + local_id";
-        289 LocalId "local_id" [Id] "the position in the workgroup";
+        289 LocalId "local_id" [Id] "the invocation's position in the workgroup";
         290 WorkgroupId "workgroup_id" [Id] "the workgroup's position in the grid";
         291 NumWorkgroups "num_workgroups" [Id] "the grid's size in workgroups";
         292 LocalIndex "local_index" [ScalarId] "local_id flattened, x fastest";
-        293 Lane "lane" [ScalarId] "the position in the subgroup: local_index modulo subgroup_size";
+        293 Lane "lane" [ScalarId] "the invocation's position in the subgroup: local_index modulo subgroup_size";
         294 SubgroupId "subgroup_id" [ScalarId] "the subgroup's position in the workgroup: local_index / subgroup_size";
-        295 SubgroupSize "subgroup_size" [ScalarId] "the lanes of a full subgroup; the last of a workgroup may have fewer";
-        296 NumSubgroups "num_subgroups" [ScalarId] "the subgroups of the workgroup, the last perhaps partial";
-        297 LaneMaskLt "lane_mask_lt" [ScalarId] "128 bits, low first, of which those below this lane's are one";
+        295 SubgroupSize "subgroup_size" [ScalarId] "the number of lanes of a full subgroup; the last of a workgroup may have fewer";
+        296 NumSubgroups "num_subgroups" [ScalarId] "the number of subgroups in the workgroup, including a partial last one";
+        297 LaneMaskLt "lane_mask_lt" [ScalarId] "128 bits, low first, with the bits of all lower lanes set";
     }
     Subgroup {
-        320 SubgroupReduce "subgroup.reduce" [Subgroup] "the values of all lanes combined, to all of them; floats in any order";
-        321 SubgroupInclusiveScan "subgroup.inclusive_scan" [Subgroup] "the values of this lane and those below combined; floats in any order";
-        322 SubgroupExclusiveScan "subgroup.exclusive_scan" [Subgroup] "the values of the lanes below combined, the kind's identity for the first; floats in any order";
+        320 SubgroupReduce "subgroup.reduce" [Subgroup] "the combined values of all lanes; floats in any order";
+        321 SubgroupInclusiveScan "subgroup.inclusive_scan" [Subgroup] "the combined values of this lane and all lower ones; floats in any order";
+        322 SubgroupExclusiveScan "subgroup.exclusive_scan" [Subgroup] "the combined values of all lower lanes, or the identity for the first lane; floats in any order";
         323 SubgroupBroadcast "subgroup.broadcast" [Subgroup] "the value of one lane, the same for all; a lane's own value if there is no such lane";
-        324 SubgroupShuffle "subgroup.shuffle" [Subgroup] "the value of the lane of the given number; the lane's own value if there is no such lane";
-        325 SubgroupShuffleXor "subgroup.shuffle_xor" [Subgroup] "the value of the lane whose number is this one's exclusive-or the operand; the lane's own value if there is no such lane";
-        326 SubgroupShuffleUp "subgroup.shuffle_up" [Subgroup] "the value of the lane that is the operand below; the lane's own value if there is no such lane";
-        327 SubgroupShuffleDown "subgroup.shuffle_down" [Subgroup] "the value of the lane that is the operand above; the lane's own value if there is no such lane";
-        328 SubgroupBallot "subgroup.ballot" [Subgroup] "128 bits, low first: those of the lanes where the operand is true";
+        324 SubgroupShuffle "subgroup.shuffle" [Subgroup] "the value of the lane with the given number; the lane's own value if there is no such lane";
+        325 SubgroupShuffleXor "subgroup.shuffle_xor" [Subgroup] "the value of the lane whose number is this lane's number exclusive-or the operand; the lane's own value if there is no such lane";
+        326 SubgroupShuffleUp "subgroup.shuffle_up" [Subgroup] "the value of the lane whose number is lower by the operand; the lane's own value if there is no such lane";
+        327 SubgroupShuffleDown "subgroup.shuffle_down" [Subgroup] "the value of the lane whose number is higher by the operand; the lane's own value if there is no such lane";
+        328 SubgroupBallot "subgroup.ballot" [Subgroup] "128 bits, low first, with the bits of the lanes set where the operand is true";
         329 SubgroupBallotCount "subgroup.ballot_count" [Subgroup] "the number of lanes where the operand is true";
-        330 SubgroupMatch "subgroup.match" [Subgroup] "128 bits, low first: those of the lanes whose value has the same bits as this lane's";
-        331 SubgroupAny "subgroup.any" [Subgroup] "whether the operand is true in some lane";
+        330 SubgroupMatch "subgroup.match" [Subgroup] "128 bits, low first, with the bits of the lanes set whose value has the same bits as this lane's";
+        331 SubgroupAny "subgroup.any" [Subgroup] "whether the operand is true in any lane";
         332 SubgroupAll "subgroup.all" [Subgroup] "whether the operand is true in all lanes";
         333 SubgroupElect "subgroup.elect" [Subgroup] "true in the first lane only";
     }
     Matrix {
-        352 CoopLoad "coop.load" [Matrix] "reads a matrix, whose lines lie a stride apart; components out of bounds are 0";
+        352 CoopLoad "coop.load" [Matrix] "reads a matrix with a stride between its lines; components out of bounds are 0";
         353 CoopStore "coop.store" [Matrix] "writes a matrix; no effect where its components are out of bounds";
         354 CoopFill "coop.fill" [Matrix] "a matrix whose components are all the operand";
         355 CoopMulAdd "coop.mul_add" [Matrix] "the matrix product of the first two plus the third; integers wrap, floats are summed in any order";
-        356 CoopConvert "coop.convert" [Matrix] "the same matrix in another role or with components converted by value";
+        356 CoopConvert "coop.convert" [Matrix] "the matrix with another role or another component type, as by `convert`";
     }
     Control {
         384 If "if" [Control] "one of two blocks; yields values";
-        385 For "for" [Control] "a counted loop: the trip count is computed first, so it always ends";
-        386 While "while" [Control] "a loop that goes on while its condition holds";
-        387 Region "region" [Control] "a block with a name, which says where it came from and changes nothing; yields values";
-        388 Trap "trap" [Trap] "the launch fails with this code, and the invocation goes on";
+        385 For "for" [Control] "a counted loop: the trip count is computed first, so it always terminates";
+        386 While "while" [Control] "a loop that runs while its condition is true";
+        387 Region "region" [Control] "a named block that records its origin and has no other effect; yields values";
+        388 Trap "trap" [Trap] "makes the launch fail with this code; the invocation continues";
     }
 }
 
 impl Op {
-    /// This op's row of the table.
+    /// Returns the op's row of the table.
     pub fn info(self) -> &'static OpInfo {
         let index = OPS.partition_point(|row| row.number < self as u16);
         &OPS[index]
     }
 
-    /// Whether this is a transcendental function: an exponential, a logarithm, or a function of or to an angle.
+    /// Returns whether this is a transcendental function: exponential, logarithmic, trigonometric or hyperbolic.
     pub const fn is_transcendental(self) -> bool {
         Self::Exp as u16 <= self as u16 && self as u16 <= Self::Tanh as u16
     }
 
-    /// The permanent number.
+    /// Returns the permanent number.
     pub const fn number(self) -> u16 {
         self as u16
     }
 
-    /// The name in kernel text.
+    /// Returns the name in kernel text.
     pub fn mnemonic(self) -> &'static str {
         self.info().mnemonic
     }
 
-    /// The op named `mnemonic` in kernel text.
+    /// Returns the op with this name in kernel text.
     pub fn parse(mnemonic: &str) -> Option<Op> {
         OPS.iter().find(|row| row.mnemonic == mnemonic).map(|row| row.op)
     }
 
-    /// The op numbered `number`.
+    /// Returns the op with this number.
     pub fn from_number(number: u16) -> Option<Op> {
         OPS.binary_search_by_key(&number, |row| row.number).ok().map(|i| OPS[i].op)
     }
@@ -416,7 +416,7 @@ mod tests {
         assert_eq!(Op::from_number(0), None);
     }
 
-    /// Numbers are permanent. A change here is a change of every digest: add rows, never edit one.
+    /// Numbers are permanent. Changing one changes every digest: add rows, never edit one.
     #[test]
     fn numbers_are_permanent() {
         let expected = "1 add,2 sub,3 mul,4 mul_hi,5 div,6 rem,7 neg,8 abs,9 sign,10 min,11 max,12 clamp,13 fma,\

@@ -1,6 +1,6 @@
 //! Scalar, vector and matrix types, sets of scalar types, and typed literals.
 //!
-//! A value's bits travel as `u64`, low bits first, whatever the type; `bool` is 0 or 1.
+//! The bits of a value are passed as `u64`, low bits first; `bool` is 0 or 1.
 
 use core::fmt;
 
@@ -21,17 +21,17 @@ macro_rules! scalar_types {
         }
 
         impl ScalarType {
-            /// Every scalar type, in ascending order of its number.
+            /// All scalar types, in order of number.
             pub const ALL: [ScalarType; 13] = [$(Self::$variant),*];
 
-            /// The name in kernel text.
+            /// Returns the name in kernel text.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
                 }
             }
 
-            /// Size in memory, in bytes; 0 for `bool`, which has no memory form.
+            /// Returns the size in memory in bytes; 0 for `bool`, which has no memory form.
             pub const fn size(self) -> u32 {
                 match self {
                     $(Self::$variant => $size,)*
@@ -47,7 +47,7 @@ macro_rules! scalar_types {
     };
 }
 
-/// What kind of number a scalar type is.
+/// The class of a scalar type.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     Truth,
@@ -57,7 +57,7 @@ enum Class {
 }
 
 scalar_types! {
-    0 Bool "bool" 0 Truth "Truth value. Lives in values only, never in a buffer.";
+    0 Bool "bool" 0 Truth "Boolean, without a memory form.";
     1 I8 "i8" 1 Signed "8-bit two's complement integer.";
     2 I16 "i16" 2 Signed "16-bit two's complement integer.";
     3 I32 "i32" 4 Signed "32-bit two's complement integer.";
@@ -73,22 +73,22 @@ scalar_types! {
 }
 
 impl ScalarType {
-    /// Whether this is an integer type.
+    /// Returns whether this is an integer type.
     pub const fn is_integer(self) -> bool {
         matches!(self.class(), Class::Signed | Class::Unsigned)
     }
 
-    /// Whether this is a signed integer type.
+    /// Returns whether this is a signed integer type.
     pub const fn is_signed(self) -> bool {
         matches!(self.class(), Class::Signed)
     }
 
-    /// Whether this is a floating-point type.
+    /// Returns whether this is a floating-point type.
     pub const fn is_float(self) -> bool {
         matches!(self.class(), Class::Float)
     }
 
-    /// Width in bits; 1 for `bool`.
+    /// Returns the width in bits; 1 for `bool`.
     pub const fn bits(self) -> u32 {
         match self.size() {
             0 => 1,
@@ -96,12 +96,12 @@ impl ScalarType {
         }
     }
 
-    /// The bits that a value of this type may have set.
+    /// Returns the mask of the bits that a value can have.
     pub const fn mask(self) -> u64 {
         u64::MAX >> (64 - self.bits())
     }
 
-    /// The unsigned integer type of this width; `bool` has none.
+    /// Returns the unsigned integer type of this width; `None` for `bool`.
     pub const fn unsigned(self) -> Option<ScalarType> {
         match self.size() {
             1 => Some(Self::U8),
@@ -112,12 +112,12 @@ impl ScalarType {
         }
     }
 
-    /// The permanent number of this type.
+    /// Returns the permanent number.
     pub const fn number(self) -> u8 {
         self as u8
     }
 
-    /// The type numbered `number`.
+    /// Returns the type with this number.
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
     }
@@ -129,7 +129,7 @@ impl fmt::Display for ScalarType {
     }
 }
 
-/// How many components a value has.
+/// The number of components of a scalar or vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 #[non_exhaustive]
@@ -138,22 +138,22 @@ pub enum Lanes {
     One = 1,
     /// A vector of two.
     Two = 2,
-    /// A vector of three, packed: its stride is three components.
+    /// A vector of three, with a stride of three components.
     Three = 3,
     /// A vector of four.
     Four = 4,
 }
 
 impl Lanes {
-    /// Every lane count, ascending.
+    /// All lane counts, ascending.
     pub const ALL: [Lanes; 4] = [Self::One, Self::Two, Self::Three, Self::Four];
 
-    /// The count.
+    /// Returns the number of components.
     pub const fn count(self) -> u32 {
         self as u32
     }
 
-    /// The lane count for `count` components, if there is such a type.
+    /// Returns the lane count for `count` components, if it exists.
     pub const fn from_count(count: u32) -> Option<Self> {
         match count {
             1 => Some(Self::One),
@@ -170,9 +170,9 @@ impl Lanes {
 pub struct Type {
     /// The component type.
     pub scalar: ScalarType,
-    /// How many components an invocation has; [`Lanes::One`] for matrices.
+    /// The number of components; [`Lanes::One`] for matrices.
     pub lanes: Lanes,
-    /// The shape, if it is a matrix.
+    /// The shape, for a matrix.
     pub matrix: Option<MatrixShape>,
 }
 
@@ -204,67 +204,67 @@ impl Type {
     /// `f64`.
     pub const F64: Type = Type::scalar(ScalarType::F64);
 
-    /// A scalar type.
+    /// Creates a scalar type.
     pub const fn scalar(scalar: ScalarType) -> Self {
         Self { scalar, lanes: Lanes::One, matrix: None }
     }
 
-    /// A vector type, or the scalar itself for [`Lanes::One`].
+    /// Creates a vector type, or a scalar type for [`Lanes::One`].
     pub const fn vector(scalar: ScalarType, lanes: Lanes) -> Self {
         Self { scalar, lanes, matrix: None }
     }
 
-    /// A cooperative matrix type.
+    /// Creates a cooperative matrix type.
     pub const fn matrix_of(scalar: ScalarType, shape: MatrixShape) -> Self {
         Self { scalar, lanes: Lanes::One, matrix: Some(shape) }
     }
 
-    /// A scalar or vector of the same component type with another lane count.
+    /// Returns the scalar or vector type with the same component type and other lanes.
     pub const fn with_lanes(self, lanes: Lanes) -> Self {
         Self { scalar: self.scalar, lanes, matrix: None }
     }
 
-    /// The same lane count and shape with another component type.
+    /// Returns the type with the same lanes and shape and another component type.
     pub const fn with_scalar(self, scalar: ScalarType) -> Self {
         Self { scalar, lanes: self.lanes, matrix: self.matrix }
     }
 
-    /// The component type as a type.
+    /// Returns the component type.
     pub const fn element(self) -> Self {
         Self::scalar(self.scalar)
     }
 
-    /// Whether this is a scalar.
+    /// Returns whether this is a scalar.
     pub const fn is_scalar(self) -> bool {
         matches!(self.lanes, Lanes::One) && self.matrix.is_none()
     }
 
-    /// Whether this is a vector.
+    /// Returns whether this is a vector.
     pub const fn is_vector(self) -> bool {
         !matches!(self.lanes, Lanes::One)
     }
 
-    /// Whether this is a cooperative matrix.
+    /// Returns whether this is a cooperative matrix.
     pub const fn is_matrix(self) -> bool {
         self.matrix.is_some()
     }
 
-    /// Size in memory, in bytes, which is also the array stride; 0 for `bool` and its vectors, and for matrices.
+    /// Returns the size in memory in bytes, which is also the array stride; 0 for `bool`, its vectors, and matrices.
     pub const fn size(self) -> u32 {
         if self.matrix.is_some() { 0 } else { self.scalar.size() * self.lanes.count() }
     }
 
-    /// Whether values of this type can be kept in buffers, shared and local memory.
+    /// Returns whether values of this type can be stored in memory.
     pub const fn is_storable(self) -> bool {
         self.size() != 0
     }
 
-    /// Every scalar and vector type there is, by component type, then lane count.
+    /// Iterates over all scalar and vector types, by component type, then lanes.
     pub fn all() -> impl Iterator<Item = Type> {
         ScalarType::ALL.into_iter().flat_map(|s| Lanes::ALL.into_iter().map(move |l| Type::vector(s, l)))
     }
 
-    /// The type named `name` in kernel text (`f32`, `u32x4`, `coopmat<f16, 16x16, a, subgroup>`, …).
+    /// Parses a type's name in kernel text, such as `f32`, `u32x4` or `coopmat<f16, 16x16, a, subgroup>`.
     pub fn parse(name: &str) -> Option<Type> {
         if let Some(rest) = name.strip_prefix("coopmat<") {
             return Type::parse_matrix(rest.strip_suffix('>')?);
@@ -281,7 +281,7 @@ impl Type {
 }
 
 impl Type {
-    /// What stands in a matrix type's angle brackets. Shapes that the language does not have are read too.
+    /// Parses the text in a matrix type's angle brackets. Accepts shapes that the language does not have.
     fn parse_matrix(inside: &str) -> Option<Type> {
         let mut parts = inside.split(',').map(str::trim);
         let [component, sides, role, scope] = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
@@ -321,7 +321,7 @@ impl fmt::Debug for Type {
 pub struct TypeSet(u32);
 
 impl TypeSet {
-    /// No type.
+    /// No types.
     pub const EMPTY: TypeSet = TypeSet(0);
     /// `bool`.
     pub const BOOL: TypeSet = TypeSet::of(ScalarType::Bool);
@@ -337,17 +337,17 @@ impl TypeSet {
     pub const INTEGER32: TypeSet = TypeSet::all_of(&[ScalarType::I32, ScalarType::U32]);
     /// `bool` and the integers.
     pub const BOOL_OR_INTEGER: TypeSet = TypeSet::BOOL.union(TypeSet::INTEGER);
-    /// Floats that have transcendental functions: all but `f64`.
+    /// Floats with transcendental functions: all but `f64`.
     pub const TRANSCENDENTAL: TypeSet =
         TypeSet::all_of(&[ScalarType::F16, ScalarType::BF16, ScalarType::F32]);
     /// Floating-point types.
     pub const FLOAT: TypeSet = TypeSet::TRANSCENDENTAL.union(TypeSet::of(ScalarType::F64));
     /// Integers and floats.
     pub const NUMERIC: TypeSet = TypeSet::INTEGER.union(TypeSet::FLOAT);
-    /// Every type.
+    /// All types.
     pub const ALL: TypeSet = TypeSet::NUMERIC.union(TypeSet::BOOL);
 
-    /// The set of one type.
+    /// Creates the set of one type.
     pub const fn of(scalar: ScalarType) -> Self {
         TypeSet(1 << scalar as u32)
     }
@@ -362,17 +362,17 @@ impl TypeSet {
         TypeSet(set)
     }
 
-    /// Both sets together.
+    /// Returns the union of both sets.
     pub const fn union(self, other: Self) -> Self {
         TypeSet(self.0 | other.0)
     }
 
-    /// Whether `scalar` belongs to the set.
+    /// Returns whether the set contains `scalar`.
     pub const fn contains(self, scalar: ScalarType) -> bool {
         self.0 & (1 << scalar as u32) != 0
     }
 
-    /// The members, ascending.
+    /// Iterates over the members, in order of number.
     pub fn iter(self) -> impl Iterator<Item = ScalarType> {
         ScalarType::ALL.into_iter().filter(move |s| self.contains(*s))
     }
@@ -396,7 +396,7 @@ impl fmt::Debug for TypeSet {
     }
 }
 
-/// A scalar constant: a type and its bits.
+/// A scalar constant.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Literal {
     /// The type.
@@ -406,12 +406,12 @@ pub struct Literal {
 }
 
 impl Literal {
-    /// A literal of `ty`; bits that the type does not have are dropped.
+    /// Creates a literal of `ty`. Bits beyond its width are discarded.
     pub const fn new(ty: ScalarType, bits: u64) -> Self {
         Self { ty, bits: bits & ty.mask() }
     }
 
-    /// Zero of `ty` (`false` for `bool`).
+    /// Returns zero of `ty` (`false` for `bool`).
     pub const fn zero(ty: ScalarType) -> Self {
         Self { ty, bits: 0 }
     }
@@ -479,7 +479,7 @@ impl fmt::Display for Literal {
         } else if value.is_infinite() {
             write!(f, "{}inf:{}", if value < 0.0 { "-" } else { "" }, self.ty)
         } else if self.ty == ScalarType::F64 {
-            // Debug prints the shortest decimal that reads back as the same bits, with a point or exponent.
+            // `Debug` prints the shortest decimal that parses to the same bits, with a point or exponent.
             write!(f, "{value:?}f64")
         } else {
             // Narrower formats are exact in `f32`.
@@ -499,7 +499,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn type_names_read_back() {
+    fn type_names_round_trip() {
         for ty in Type::all() {
             assert_eq!(Type::parse(&ty.to_string()), Some(ty));
         }

@@ -1,4 +1,4 @@
-//! The macro behind enums whose values each have a permanent number and a word in kernel text.
+//! A macro for enums whose values have a permanent number and a word in kernel text.
 
 #[doc(hidden)]
 #[macro_export]
@@ -13,25 +13,25 @@ macro_rules! numbered_words {
             }
 
             impl $name {
-                /// Each, in order of number.
+                /// All values, in order of number.
                 pub const ALL: &'static [$name] = &[$($name::$variant),*];
 
-                /// The word in kernel text.
+                /// Returns the word in kernel text.
                 pub const fn name(self) -> &'static str {
                     match self { $($name::$variant => $word,)* }
                 }
 
-                /// The permanent number.
+                /// Returns the permanent number.
                 pub const fn number(self) -> u8 {
                     self as u8
                 }
 
-                /// The one of this number.
+                /// Returns the value with this number.
                 pub fn from_number(number: u8) -> Option<Self> {
                     Self::ALL.iter().copied().find(|a| a.number() == number)
                 }
 
-                /// The one that this word stands for.
+                /// Returns the value with this word.
                 pub fn parse(word: &str) -> Option<Self> {
                     Self::ALL.iter().copied().find(|a| a.name() == word)
                 }

@@ -1,31 +1,31 @@
-//! Digests of what a cache is asked by: BLAKE3 with a domain, every field of variable length behind its length.
+//! Digests of cache keys: BLAKE3 in key-derivation mode, with every variable-length field prefixed by its length.
 
 use std::fmt;
 
-/// 256 bits that identify something.
+/// A 256-bit digest.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// No bits set: stands for "nothing" where something may be missing.
+    /// All bits zero: stands for an absent digest.
     pub const ZERO: Self = Self([0; 32]);
 
-    /// The digest with these bytes.
+    /// Creates a digest from its bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The BLAKE3 of `bytes`, without a domain.
+    /// Returns the plain BLAKE3 hash of `bytes`, without a domain.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    /// The bytes.
+    /// Returns the bytes of the digest.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The digest of 64 lower-case hex digits.
+    /// Parses 64 lower-case hex digits.
     pub fn parse(hex: &str) -> Option<Self> {
         let lower = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let hash = blake3::Hash::from_hex(hex).ok().filter(|_| lower)?;
@@ -39,7 +39,7 @@ impl From<blake3::Hash> for Digest {
     }
 }
 
-/// 64 hex digits.
+/// Formats the digest as 64 lower-case hex digits.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
@@ -52,18 +52,19 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Makes a digest of fields, one after the other. Two lists of fields of one domain have equal digests only if they are
-/// equal: bytes are put behind their number, and everything else has a fixed size.
+/// Hashes a sequence of fields. Within a domain, two sequences have equal digests only if they are equal, because byte
+/// strings are prefixed by their length and all other fields have a fixed size.
 #[derive(Clone, Debug)]
 pub struct DigestBuilder(blake3::Hasher);
 
 impl DigestBuilder {
-    /// A digest of `domain`, which says what the fields mean: a constant with a version, unlike any other's.
+    /// Starts a digest in `domain`, a versioned constant that no other digest uses and that determines what the fields
+    /// mean.
     pub fn new(domain: &'static str) -> Self {
         Self(blake3::Hasher::new_derive_key(domain))
     }
 
-    /// Adds bytes.
+    /// Adds a byte string.
     #[must_use]
     pub fn bytes(mut self, bytes: &[u8]) -> Self {
         self.0.update(&(bytes.len() as u64).to_le_bytes());
@@ -71,7 +72,7 @@ impl DigestBuilder {
         self
     }
 
-    /// Adds text.
+    /// Adds a string.
     #[must_use]
     pub fn text(self, text: &str) -> Self {
         self.bytes(text.as_bytes())
@@ -91,7 +92,7 @@ impl DigestBuilder {
         self
     }
 
-    /// The digest of all that was added.
+    /// Returns the digest of all fields.
     pub fn finish(self) -> Digest {
         self.0.finalize().into()
     }
@@ -115,7 +116,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever bytes move from one field to the next, the digest tells.
+        /// Moving bytes from one field to the next changes the digest.
         #[test]
         fn fields_cannot_be_shifted_into_each_other(
             all in proptest::collection::vec(any::<u8>(), 0..48),

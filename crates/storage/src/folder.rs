@@ -1,4 +1,4 @@
-//! The file system below one open folder: whatever takes the folder's place under its name later is never looked at.
+//! File system access relative to an open folder, which stays valid if another folder takes its path.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,13 +14,13 @@ use crate::storage::{
     FileSystem, Listed, Missing, Storage, StoredFile, create_by, lock_of, others_write, read_from,
 };
 
-/// An open folder, and the name that it had.
+/// An open folder and the path it was opened at.
 pub(crate) struct Folder {
     root: PathBuf,
     open: OwnedFd,
 }
 
-/// Flags of every folder that is opened: a link is an error.
+/// Open flags for folders; symbolic links are refused.
 fn folder_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
 }
@@ -31,9 +31,9 @@ impl Folder {
         Ok(Self { root: root.to_owned(), open })
     }
 
-    /// The names below the folder that `path` goes through.
+    /// Splits `path` into its components below the folder.
     fn names<'p>(&self, path: &'p Path) -> io::Result<Vec<&'p OsStr>> {
-        let outside = || io::Error::new(ErrorKind::InvalidInput, "a path that is not below the open folder");
+        let outside = || io::Error::new(ErrorKind::InvalidInput, "path is not inside the open folder");
         let below = path.strip_prefix(&self.root).map_err(|_| outside())?;
         let name = |component| match component {
             Component::Normal(name) => Ok(name),
@@ -42,7 +42,7 @@ impl Folder {
         below.components().map(name).collect()
     }
 
-    /// The folder at the end of `names`.
+    /// Opens the folder at `names`.
     fn folder(&self, names: &[&OsStr]) -> io::Result<OwnedFd> {
         let mut at = self.open.try_clone()?;
         for name in names {
@@ -51,14 +51,14 @@ impl Folder {
         Ok(at)
     }
 
-    /// The folder that `path` is in, and its name there.
+    /// Opens the parent folder of `path`; returns it with the file name.
     fn place<'p>(&self, path: &'p Path) -> io::Result<(OwnedFd, &'p OsStr)> {
         let names = self.names(path)?;
         let (name, above) = names.split_last().ok_or(ErrorKind::IsADirectory)?;
         Ok((self.folder(above)?, name))
     }
 
-    /// Opens a file that is its owner's alone if this makes it.
+    /// Opens a file; if this creates it, only its owner can access it.
     fn file(&self, path: &Path, flags: OFlags) -> io::Result<File> {
         let (folder, name) = self.place(path)?;
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -130,7 +130,7 @@ impl Storage for Folder {
             }
             match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => all.push(listed(name.to_string_lossy().into_owned(), &stat)),
-                // It went while the folder was read.
+                // Removed while the folder was read.
                 Err(rustix::io::Errno::NOENT) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -155,7 +155,7 @@ impl Storage for Folder {
     fn distrust(&self, path: &Path) -> io::Result<Option<String>> {
         let stat = self.stat(path)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
-            return Ok(Some(String::from("it is a link")));
+            return Ok(Some(String::from("it is a symbolic link")));
         }
         Ok(others_write(stat.st_uid, stat.st_mode))
     }
@@ -182,7 +182,7 @@ fn listed(name: String, stat: &Stat) -> Listed {
     Listed { name, is_file, bytes: stat.st_size as u64, modified: time(stat) }
 }
 
-/// When it was changed. A time before 1970 counts as that.
+/// Returns the modification time, clamped to the Unix epoch.
 fn time(stat: &Stat) -> SystemTime {
     let since = Duration::new(u64::try_from(stat.st_mtime).unwrap_or_default(), stat.st_mtime_nsec as u32);
     SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::storage::enter;
 
-    /// Does everything that there is to do in a folder, and says what came of it.
+    /// Exercises every operation and records the results.
     fn all(storage: &dyn Storage, root: &Path) -> Vec<String> {
         let (below, file) = (root.join("a").join("b"), root.join("a").join("b").join("file"));
         let mut said = Vec::new();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_folder_does_what_its_path_does() {
+    fn open_folder_behaves_like_its_path() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let bound = FileSystem.bound_to(other.path()).unwrap().unwrap();
         assert_eq!(all(&*bound, other.path()), all(&FileSystem, one.path()));
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_the_place_of_a_folder_is_not_looked_at() {
+    fn replacement_of_an_open_folder_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let [own, moved, planted] = ["own", "moved", "planted"].map(|name| folder.path().join(name));
         for (folder, text) in [(&own, "own"), (&planted, "planted")] {
@@ -265,12 +265,12 @@ mod tests {
         assert_eq!(read(&own.join("shard").join("file")).unwrap(), "own");
         entered.create(&own.join("new")).unwrap();
         assert!(moved.join("new").exists() && !planted.join("new").exists());
-        // Nor is a link below it followed.
+        // Links below the folder are not followed either.
         fs::rename(moved.join("shard"), moved.join("was")).unwrap();
         symlink(planted.join("shard"), moved.join("shard")).unwrap();
         assert!(read(&own.join("shard").join("file")).is_err());
         assert!(entered.create(&own.join("shard").join("new")).is_err());
-        // The link itself is refused, and so is a folder that others may write.
+        // A link is refused, and so is a folder that others can write.
         assert!(enter(&storage, &own).unwrap().is_err_and(|reason| reason.contains("link")));
         fs::set_permissions(&moved, fs::Permissions::from_mode(0o770)).unwrap();
         assert!(enter(&storage, &moved).unwrap().is_err_and(|reason| reason.contains("770")));

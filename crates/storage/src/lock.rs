@@ -1,4 +1,4 @@
-//! Locks between processes that are waited for no longer than a deadline, whatever the file system does.
+//! Inter-process locks with a deadline, even on a file system that does not respond.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,34 +7,34 @@ use std::time::{Duration, Instant};
 
 use crate::storage::{Missing, Storage};
 
-/// How long anyone waits for a lock.
+/// Default deadline for a lock.
 pub const DEADLINE: Duration = Duration::from_secs(2);
-/// The longest pause between two tries.
+/// Longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_millis(10);
-/// How long after the deadline whoever asks may take to say so: threads start late on a busy machine.
+/// Slack after the deadline for the locking thread to report; threads start late on a busy machine.
 const ANSWER: Duration = Duration::from_millis(100);
 
-/// What came of asking for a lock.
+/// The result of [`lock_within`].
 pub enum Locked {
-    /// It is held until this is dropped.
+    /// Locked until this is dropped.
     Held(Box<dyn Send>),
-    /// It did not come: someone has it.
+    /// Another holder kept the lock past the deadline.
     Late,
-    /// The file system does not answer.
+    /// The file system did not respond.
     Unanswered,
-    /// There are no locks here.
+    /// The lock could not be requested, for example because the file system has no locks.
     Unusable(std::io::Error),
 }
 
 impl Locked {
-    /// Whether it came.
+    /// Returns whether the lock was acquired.
     pub fn is_held(&self) -> bool {
         matches!(self, Self::Held(_))
     }
 }
 
-/// Takes the lock that the file at `path` is, within `deadline`. A thread of its own asks for it: on some file systems
-/// that never returns, and the thread stays behind.
+/// Locks the file at `path` within `deadline`. The request runs on its own thread, because on some file systems it
+/// never returns; that thread is then leaked.
 pub fn lock_within(storage: &Arc<dyn Storage>, path: &Path, deadline: Duration, missing: Missing) -> Locked {
     let (sender, receiver) = mpsc::sync_channel(1);
     let (storage, path) = (Arc::clone(storage), path.to_owned());
@@ -50,7 +50,7 @@ pub fn lock_within(storage: &Arc<dyn Storage>, path: &Path, deadline: Duration, 
             }
             pause = (2 * pause).min(LONGEST_PAUSE);
         };
-        // If nobody waits any more, the lock is given back here.
+        // If the caller has given up, dropping the message releases the lock.
         let _ = sender.send(locked);
     });
     match started {
@@ -64,11 +64,11 @@ pub fn lock_within(storage: &Arc<dyn Storage>, path: &Path, deadline: Duration, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meddled::Meddled;
+    use crate::fault_injection::FaultInjectingStorage;
     use crate::storage::FileSystem;
 
     #[test]
-    fn a_lock_comes_late_or_never_but_the_wait_ends() {
+    fn lock_wait_ends_by_the_deadline() {
         let folder = tempfile::tempdir().unwrap();
         let storage = FileSystem::shared();
         let path = folder.path().join("lock");
@@ -91,9 +91,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_that_does_not_answer_is_not_waited_for() {
+    fn unresponsive_file_system_is_abandoned() {
         let folder = tempfile::tempdir().unwrap();
-        let silent = Meddled::new(|what, _| match what {
+        let silent = FaultInjectingStorage::new(|what, _| match what {
             "try_lock" => loop {
                 std::thread::park();
             },

@@ -1,21 +1,21 @@
-//! Where Fulgurite keeps what it may lose: one folder for each user.
+//! The default cache folder, one per user. Its contents may be lost at any time.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
 
-/// The folder: `FULGURITE_CACHE_DIR`, else `fulgurite` in `XDG_CACHE_HOME` on every system, else `fulgurite` in the
-/// platform's cache folder. `None` if what is set is empty or relative, or if there is no such folder: then nothing is
-/// kept. Never below the working directory.
+/// Returns the default cache folder: `FULGURITE_CACHE_DIR`, else `fulgurite` in `XDG_CACHE_HOME` on every platform,
+/// else `fulgurite` in the platform's cache folder. Returns `None`, which disables persistence, if the variable in
+/// effect is empty or relative or the platform has no cache folder. The path is always absolute.
 pub fn default_root() -> Option<PathBuf> {
     let user_cache = etcetera::base_strategy::choose_native_strategy().ok().map(|s| s.cache_dir());
     root(|name| std::env::var_os(name), user_cache)
 }
 
-/// [`default_root`] on given variables.
+/// Implements [`default_root`] for given variables.
 fn root(variable: impl Fn(&str) -> Option<OsString>, user_cache: Option<PathBuf>) -> Option<PathBuf> {
-    // A variable that is set but unusable turns keeping off: it never falls through to another folder.
+    // A set but unusable variable disables persistence; there is no fallback to another folder.
     let root = match variable("FULGURITE_CACHE_DIR") {
         Some(path) => Some(PathBuf::from(path)),
         None => match variable("XDG_CACHE_HOME") {
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn the_root_is_never_relative() {
+    fn root_is_never_relative() {
         let found = |variables: &[(&str, &str)]| {
             let variable = |name: &str| {
                 variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value))

@@ -1,4 +1,4 @@
-//! What is asked of a disk, so that faults can be put in its place and something else than a disk behind it; and
+//! The storage trait, which lets tests inject faults and callers substitute another store, and its implementation for
 //! the file system.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -7,122 +7,123 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
-/// Files that are synced at once. A sync mostly waits, and a journal writes what waits together: more threads than this gained
-/// nothing that could be measured.
+/// Concurrent syncs of the file system. The journal batches pending syncs; more threads gave no measurable gain.
 const CONCURRENT_SYNCS: usize = 16;
-/// How often a file that is taken for a dead process's is made again, a millisecond apart.
-const COLLECTOR_PATIENCE: usize = 1000;
+/// Attempts to create a file, 1 ms apart, while a collector of stale files takes it for one.
+const CREATE_ATTEMPTS: usize = 1000;
 
-/// Files and folders, by absolute path. Every method may fail at any time; none follows a link at the end of a path.
+/// Files and folders, by absolute path. Every method may fail at any time. On Unix, no method opens a file through a
+/// symbolic link in the last component of its path.
 pub trait Storage: Send + Sync {
-    /// The bytes of a regular file from `from` on, and when it was changed. [`ErrorKind::FileTooLarge`] if the file has
-    /// more than `most` from there.
+    /// Reads a regular file from offset `from` and returns the bytes with the modification time.
     ///
     /// # Errors
-    /// What the system says.
+    /// [`ErrorKind::FileTooLarge`] if more than `most` bytes follow `from`; otherwise the underlying I/O error.
     fn read(&self, path: &Path, from: u64, most: u64) -> io::Result<(Vec<u8>, SystemTime)>;
 
-    /// A new file, which nobody else can read. It is locked until it is dropped.
+    /// Creates a file that only its owner can read. It is locked until it is dropped, where the file system has locks.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyExists`], or what the system says.
+    /// [`ErrorKind::AlreadyExists`] if the file exists; otherwise the underlying I/O error.
     fn create(&self, path: &Path) -> io::Result<Box<dyn StoredFile>>;
 
-    /// A file that is there, to be written and synced.
+    /// Opens an existing file for writing and syncing.
     ///
     /// # Errors
-    /// What the system says.
+    /// The underlying I/O error.
     fn open(&self, path: &Path) -> io::Result<Box<dyn StoredFile>>;
 
-    /// Adds `bytes` to a file in one write, and makes the file if it is not there.
+    /// Appends `bytes` to a file in one write, creating the file if necessary.
     ///
     /// # Errors
-    /// What the system says.
+    /// The underlying I/O error.
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
-    /// Gives a file another name, whatever had that before.
+    /// Renames a file, replacing the destination if it exists.
     ///
     /// # Errors
-    /// What the system says.
+    /// The underlying I/O error.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     ///
     /// # Errors
-    /// What the system says.
+    /// The underlying I/O error.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes a folder that nobody else can read, with those above it; false if it was there.
+    /// Creates a folder that only its owner can read, with missing parents. Returns false if it exists.
     ///
     /// # Errors
-    /// What the system says.
+    /// The underlying I/O error.
     fn create_dir(&self, path: &Path) -> io::Result<bool>;
 
-    /// Makes durable which files a folder has.
+    /// Makes the entries of a folder durable.
     ///
     /// # Errors
-    /// What the system says.
+    /// The underlying I/O error.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// What a folder has, in no order.
+    /// Lists a folder in unspecified order.
     ///
     /// # Errors
-    /// What the system says.
+    /// The underlying I/O error.
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>>;
 
-    /// What is known of a file without reading it.
+    /// Returns the metadata of a file.
     ///
     /// # Errors
-    /// What the system says.
+    /// The underlying I/O error.
     fn info(&self, path: &Path) -> io::Result<Listed>;
 
-    /// Says that a file was changed at `time`.
+    /// Sets the modification time of a file.
     ///
     /// # Errors
-    /// What the system says.
+    /// The underlying I/O error.
     fn touch(&self, path: &Path, time: SystemTime) -> io::Result<()>;
 
-    /// Takes the lock that the file at `path` is, unless someone has it. `missing` says what to do without the file.
+    /// Locks the file at `path`, or returns `None` if it is locked already. `missing` says what to do if the file does
+    /// not exist.
     ///
     /// # Errors
-    /// What the system says: one that has no locks says so.
+    /// The underlying I/O error, including that of a file system without locks.
     fn try_lock(&self, path: &Path, missing: Missing) -> io::Result<Option<Box<dyn Send>>>;
 
-    /// Why the file or folder at `path` cannot be trusted, if it cannot: it is a link, belongs to someone else than this
-    /// user or the system's, or others may write it.
+    /// Returns the reason not to trust the file or folder at `path`, if there is one: it is a symbolic link, is owned
+    /// by a user other than this one and the system, or is writable by others.
     ///
     /// # Errors
-    /// What the system says.
+    /// The underlying I/O error.
     fn distrust(&self, path: &Path) -> io::Result<Option<String>>;
 
-    /// What time it is.
+    /// Returns the current time.
     fn now(&self) -> SystemTime;
 
-    /// A number that the machine has from one start to the next, never 0. Default: `None`, of a system that does not say.
+    /// Returns a non-zero id of the current boot. The default is `None`, for systems that do not report one.
     fn boot(&self) -> Option<u64> {
         None
     }
 
-    /// How many files it is worth syncing at once. Default: one, so that operations keep the order of the one who asks.
+    /// Returns how many files to sync concurrently. The default is 1, which keeps operations in the caller's order.
     fn concurrent_syncs(&self) -> usize {
         1
     }
 
-    /// A storage of the folder that is at `root` now, and of what is below: it stays in that folder, whatever takes the folder's
-    /// place later. Default: `None`, of a storage that only knows paths.
+    /// Binds the storage to the folder that is at `root` now: the result keeps using that folder if another takes its
+    /// path. The default is `None`, for storage that only knows paths.
     ///
     /// # Errors
-    /// What the system says, also where `root` is a link.
+    /// The underlying I/O error, also if `root` is a symbolic link.
     fn bound_to(&self, root: &Path) -> io::Result<Option<Arc<dyn Storage>>> {
         let _ = root;
         Ok(None)
     }
 }
 
-/// A storage of the folder at `root`, bound to it where that can be, or why it cannot be trusted: see [`Storage::distrust`].
+/// Opens the folder at `root`, bound to it if the storage supports that. The inner error is the reason not to trust the
+/// folder: see [`Storage::distrust`].
 ///
 /// # Errors
-/// What the system says.
+/// The underlying I/O error.
 pub fn enter(storage: &Arc<dyn Storage>, root: &Path) -> io::Result<Result<Arc<dyn Storage>, String>> {
     let bound = match storage.bound_to(root) {
         Ok(bound) => bound.unwrap_or_else(|| Arc::clone(storage)),
@@ -133,38 +134,39 @@ pub fn enter(storage: &Arc<dyn Storage>, root: &Path) -> io::Result<Result<Arc<d
 
 /// An open file.
 pub trait StoredFile: Send {
-    /// Writes `bytes` from byte `at` on.
+    /// Writes `bytes` at offset `at`.
     ///
     /// # Errors
-    /// What the system says.
+    /// The underlying I/O error.
     fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes its bytes durable.
+    /// Makes the contents durable.
     ///
     /// # Errors
-    /// What the system says. The bytes may then be lost although they can be read, and syncing again says nothing.
+    /// The underlying I/O error. The contents may then be lost even though they can be read, and a second sync may
+    /// succeed.
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// A file or folder as it is listed.
+/// Metadata of a file or folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// The last part of its path.
+    /// File name.
     pub name: String,
     /// Whether it is a regular file.
     pub is_file: bool,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
-    /// When it was changed.
+    /// Modification time.
     pub modified: SystemTime,
 }
 
-/// What locking does where the file is not there.
+/// Behavior of [`Storage::try_lock`] if the file does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// Makes it.
+    /// Create the file.
     Create,
-    /// Is an error.
+    /// Fail.
     Refuse,
 }
 
@@ -173,7 +175,7 @@ pub enum Missing {
 pub struct FileSystem;
 
 impl FileSystem {
-    /// The file system, for whoever takes any storage.
+    /// Returns the file system as a shared storage.
     pub fn shared() -> Arc<dyn Storage> {
         Arc::new(Self)
     }
@@ -223,7 +225,7 @@ impl Storage for FileSystem {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        // Other systems make names durable by themselves, and cannot open folders.
+        // Other systems make names durable implicitly and cannot open folders.
         if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
     }
 
@@ -233,7 +235,7 @@ impl Storage for FileSystem {
             let entry = entry?;
             match entry.metadata() {
                 Ok(info) => all.push(listed(&entry.path(), &info)?),
-                // It went while the folder was read.
+                // Removed while the folder was read.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -256,7 +258,7 @@ impl Storage for FileSystem {
     fn distrust(&self, path: &Path) -> io::Result<Option<String>> {
         let info = fs::symlink_metadata(path)?;
         if info.is_symlink() {
-            return Ok(Some(String::from("it is a link")));
+            return Ok(Some(String::from("it is a symbolic link")));
         }
         #[cfg(unix)]
         {
@@ -285,16 +287,17 @@ impl Storage for FileSystem {
     }
 }
 
-/// Why a file or folder of that owner and mode cannot be trusted, if others than this user and the system's may write it.
+/// Returns the reason not to trust a file or folder of this owner and mode, if users other than this one and the system
+/// can write it.
 #[cfg(unix)]
 pub(crate) fn others_write(owner: u32, mode: u32) -> Option<String> {
     if owner != rustix::process::geteuid().as_raw() && owner != 0 {
-        return Some(format!("it belongs to user {owner}"));
+        return Some(format!("it is owned by user {owner}"));
     }
-    (mode & 0o022 != 0).then(|| format!("others may write it (mode {:03o})", mode & 0o777))
+    (mode & 0o022 != 0).then(|| format!("it is writable by others (mode {:03o})", mode & 0o777))
 }
 
-/// As [`Storage::read`], of an open file.
+/// Implements [`Storage::read`] for an open file.
 pub(crate) fn read_from(mut file: File, from: u64, most: u64) -> io::Result<(Vec<u8>, SystemTime)> {
     let info = file.metadata()?;
     if !info.is_file() {
@@ -308,21 +311,21 @@ pub(crate) fn read_from(mut file: File, from: u64, most: u64) -> io::Result<(Vec
         file.seek(SeekFrom::Start(from))?;
     }
     let mut all = Vec::new();
-    // What was found out above bounds it.
+    // Bounded by the check above.
     all.try_reserve_exact(usize::try_from(bytes).unwrap_or(usize::MAX))?;
     file.take(most).read_to_end(&mut all)?;
     Ok((all, info.modified()?))
 }
 
-/// As [`Storage::create`]: `make` makes the file, or says that it is there.
+/// Implements [`Storage::create`]; `make` creates the file or fails if it exists.
 pub(crate) fn create_by(make: impl Fn() -> io::Result<File>) -> io::Result<Box<dyn StoredFile>> {
-    // Between making and locking it, who collects what dead processes left may take it for that: then it has the lock,
-    // or had it and the file is gone, and another one is made.
+    // Between creation and locking, a collector of stale files may take the file for one: it holds the lock, or has
+    // removed the file already, so another is created.
     let mut made = make()?;
-    for _ in 0..COLLECTOR_PATIENCE {
+    for _ in 0..CREATE_ATTEMPTS {
         match made.try_lock() {
             Ok(()) if has_name(&made)? => return Ok(Box::new(made)),
-            // Without locks, what is left behind is told by its age.
+            // Without locks, stale files are recognized by their age.
             Err(TryLockError::Error(_)) => return Ok(Box::new(made)),
             Ok(()) | Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
         }
@@ -335,7 +338,7 @@ pub(crate) fn create_by(make: impl Fn() -> io::Result<File>) -> io::Result<Box<d
     Err(ErrorKind::ResourceBusy.into())
 }
 
-/// As [`Storage::try_lock`], of an open file.
+/// Implements [`Storage::try_lock`] for an open file.
 pub(crate) fn lock_of(file: File) -> io::Result<Option<Box<dyn Send>>> {
     match file.try_lock() {
         Ok(()) => Ok(Some(Box::new(file))),
@@ -355,7 +358,7 @@ impl StoredFile for File {
     }
 }
 
-/// As [`Storage::boot`]: Linux says.
+/// Implements [`Storage::boot`], on Linux only.
 fn boot() -> Option<u64> {
     static BOOT: OnceLock<Option<u64>> = OnceLock::new();
     *BOOT.get_or_init(|| {
@@ -366,7 +369,7 @@ fn boot() -> Option<u64> {
     })
 }
 
-/// Whether a file is still in a folder.
+/// Returns whether a file still has a name.
 fn has_name(file: &File) -> io::Result<bool> {
     #[cfg(unix)]
     return Ok(std::os::unix::fs::MetadataExt::nlink(&file.metadata()?) > 0);
@@ -374,7 +377,7 @@ fn has_name(file: &File) -> io::Result<bool> {
     return file.metadata().map(|_| true);
 }
 
-/// Options of opening files: links are refused, and what is made is its owner's alone.
+/// Returns options for opening files: symbolic links are refused, and new files are accessible to their owner only.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -391,17 +394,17 @@ fn listed(path: &Path, info: &fs::Metadata) -> io::Result<Listed> {
     Ok(Listed { name, is_file: info.is_file(), bytes: info.len(), modified: info.modified()? })
 }
 
-/// A name in `folder` that nobody else has or will have.
+/// Returns a unique path in `folder`.
 pub fn unique_name(folder: &Path, before: &str, after: &str) -> PathBuf {
     folder.join(format!("{before}{}{after}", unique()))
 }
 
-/// 32 hex digits that nobody else has or will have.
+/// Returns 32 unique hex digits.
 fn unique() -> String {
     use std::hash::{BuildHasher as _, RandomState};
     use std::sync::atomic::{AtomicU64, Ordering};
     static COUNTER: AtomicU64 = AtomicU64::new(0);
-    // Seeded by the system for each process, and different for each state.
+    // Keyed randomly by the standard library, with different keys per instance.
     let random = RandomState::new().hash_one(std::process::id());
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
@@ -431,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn locks_are_each_others() {
+    fn locks_exclude_each_other() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         assert!(FileSystem.try_lock(&path, Missing::Refuse).is_err());
@@ -449,7 +452,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn links_and_shared_folders_are_not_trusted() {
+    fn links_and_writable_folders_are_not_trusted() {
         use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
         let folder = tempfile::tempdir().unwrap();
         let (real, link) = (folder.path().join("real"), folder.path().join("link"));

@@ -1,4 +1,4 @@
-//! Small files that are read and replaced as a whole, from folders that only their owner can write.
+//! Small files that are read and replaced as a whole, in folders that only their owner can write.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crate::storage::{Storage, enter, unique_name};
 
-/// The contents of a file of at most `most` bytes. `None` if there is none.
+/// Reads a file of at most `most` bytes. Returns `None` if it does not exist.
 ///
 /// # Errors
-/// [`ErrorKind::PermissionDenied`] if file or folder are a link, belong to another user, or can be written by others; what
-/// the system says.
+/// [`ErrorKind::PermissionDenied`] if the file or its folder is a symbolic link, is owned by another user, or is
+/// writable by others; otherwise the underlying I/O error.
 pub fn read_whole(storage: &Arc<dyn Storage>, path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     let read = || {
         let storage = trusted_folder(storage, path.parent().ok_or(ErrorKind::InvalidInput)?)?;
@@ -24,10 +24,10 @@ pub fn read_whole(storage: &Arc<dyn Storage>, path: &Path, most: u64) -> io::Res
     }
 }
 
-/// Makes `bytes` the contents of a file, or leaves it as it was. Makes the folder, for its owner alone, if it is not there.
+/// Atomically replaces the contents of a file. Creates its folder, accessible to the owner only, if it does not exist.
 ///
 /// # Errors
-/// As [`read_whole`].
+/// As for [`read_whole`]. The file may have been replaced already if only the final sync of the folder failed.
 pub fn replace_whole(storage: &Arc<dyn Storage>, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
     storage.create_dir(folder)?;
@@ -44,18 +44,18 @@ pub fn replace_whole(storage: &Arc<dyn Storage>, path: &Path, bytes: &[u8]) -> i
         .and_then(|()| storage.rename(&new, path))
         .and_then(|()| storage.sync_dir(folder));
     if written.is_err() {
-        // Best effort: it may have been renamed.
+        // Best effort: the file may have been renamed already.
         let _ = storage.remove(&new);
     }
     written
 }
 
-/// The folder, if nobody else may write it.
+/// Opens the folder unless others can write it.
 fn trusted_folder(storage: &Arc<dyn Storage>, folder: &Path) -> io::Result<Arc<dyn Storage>> {
     enter(storage, folder)?.map_err(|reason| not_trusted(folder, &reason))
 }
 
-/// Refuses a file that others may have written.
+/// Returns an error if others may have written the file.
 fn check_file(storage: &dyn Storage, path: &Path) -> io::Result<()> {
     storage.distrust(path)?.map_or(Ok(()), |reason| Err(not_trusted(path, &reason)))
 }
@@ -73,7 +73,7 @@ mod tests {
     use crate::storage::FileSystem;
 
     #[test]
-    fn files_are_replaced_as_a_whole_and_nothing_is_left_behind() {
+    fn replacing_a_file_leaves_no_temporary_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new").join("file");
         assert_eq!(read_whole(&FileSystem::shared(), &path, 100).unwrap(), None);
@@ -87,13 +87,13 @@ mod tests {
             read_whole(&FileSystem::shared(), &path, 100).unwrap_err().kind(),
             ErrorKind::FileTooLarge
         );
-        // Below a file there is no folder.
+        // A file cannot contain a folder.
         assert!(replace_whole(&FileSystem::shared(), &path.join("below"), b"x").is_err());
     }
 
     #[cfg(unix)]
     #[test]
-    fn what_others_may_have_written_is_not_believed() {
+    fn files_that_others_can_write_are_refused() {
         use std::os::unix::fs::{PermissionsExt as _, symlink};
 
         let folder = tempfile::tempdir().unwrap();
@@ -113,7 +113,7 @@ mod tests {
         assert!(replace_whole(&FileSystem::shared(), &path, b"y").is_err());
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         assert_eq!(read_whole(&FileSystem::shared(), &path, 100).unwrap().unwrap(), b"x");
-        // Opening a pipe that nobody writes would wait for ever.
+        // Opening a pipe without a writer must not block.
         let pipe = folder.path().join("pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
         assert_eq!(refused(&pipe), ErrorKind::InvalidInput);

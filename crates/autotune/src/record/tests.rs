@@ -1,4 +1,4 @@
-//! Laws of merging, and what counts as the best.
+//! Laws of merging, and the selection of the best row.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ fn row(generation: u64, verdict: TuneVerdict, time: f64) -> CandidateRow {
     row
 }
 
-/// Records of few candidates and generations, so that they meet.
+/// Records with few candidates and generations, so that they collide.
 fn records() -> impl Strategy<Value = AutotuneRecord> {
     let row = (0u8..5, 1u64..5, 0usize..6, 0u8..4);
     let passed_over = proptest::collection::vec((0u8..5, 1u64..5), 0..4);
@@ -50,7 +50,7 @@ proptest! {
         for back in [merged(&gone, &a), merged(&b, &gone)] {
             prop_assert!(back.is_empty() && back.passed_over().is_empty());
         }
-        // What is measured after that counts.
+        // Rows measured after forgetting count.
         let newer = AutotuneRecord::new([("cpu:9".to_owned(), row(gone.generation() + 1, TuneVerdict::Measured, 1.0))]);
         prop_assert_eq!(merged(&gone, &newer).candidates().len(), 1);
     }
@@ -66,7 +66,7 @@ proptest! {
     }
 }
 
-/// Records of more rows than are kept.
+/// Records with more rows than the limit.
 fn large(seed: u64) -> AutotuneRecord {
     let mut random = crate::random::Random::new(seed);
     let rows = (0..MAX_ROWS + 200).map(|_| {
@@ -93,7 +93,7 @@ fn bounded_records_obey_the_same_laws() {
 }
 
 #[test]
-fn figures_that_cannot_be_are_refused() {
+fn invalid_numbers_are_rejected() {
     let good = row(1, TuneVerdict::Measured, 2.0);
     assert_eq!(good.check(), Ok(()));
     for (time, spread) in [(f64::NAN, 0.0), (-1.0, 0.0), (1.0, f64::INFINITY)] {

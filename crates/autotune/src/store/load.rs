@@ -1,4 +1,4 @@
-//! Reading files of records: nothing is parsed before it is asked for.
+//! Reading record files. Nothing is parsed until requested.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -12,17 +12,17 @@ use crate::error::StoreError;
 use crate::record::AutotuneRecord;
 use crate::text::{self, RecordKey};
 
-/// Records by what of their key stands in the file.
+/// Records by the part of their key in the file.
 pub(super) type Records = BTreeMap<RecordKey, AutotuneRecord>;
 
-/// The text of a file and of the fragments beside it.
+/// The texts of a file and of its fragments.
 #[derive(Default)]
 pub(super) struct Loaded {
-    /// Where the main file is.
+    /// Path of the main file.
     pub(super) path: PathBuf,
-    /// The main file's text, then the fragments'.
+    /// Text of the main file, then of the fragments.
     pub(super) texts: Vec<Text>,
-    /// Why the file must not be written, if so.
+    /// The reason why the file must not be written, if there is one.
     pub(super) alone: Option<String>,
 }
 
@@ -39,7 +39,7 @@ impl Text {
         Self { path, bytes, records }
     }
 
-    /// The texts of its records.
+    /// Iterates over the texts of the records.
     pub(super) fn chunks(&self) -> impl Iterator<Item = &[u8]> {
         self.records.iter().map(|range| &self.bytes[range.clone()])
     }
@@ -51,7 +51,7 @@ impl Loaded {
         Self { path: path.clone(), texts: vec![Text::new(path, bytes)], alone: None }
     }
 
-    /// Every good record, those of one key merged, and what is wrong with each of the others.
+    /// Parses all records. Returns valid ones, merged by key, and invalid ones with the reason.
     pub(super) fn parse_all(&self) -> (Records, Vec<(&[u8], String)>) {
         let (mut good, mut bad) = (Records::new(), Vec::new());
         for chunk in self.texts.iter().flat_map(Text::chunks) {
@@ -75,10 +75,12 @@ impl AutotuneStore {
                 match text::schema(&bytes) {
                     Some(text::SCHEMA) => {}
                     Some(other) => {
-                        loaded.alone =
-                            Some(format!("it has schema {other}, and this version knows {}", text::SCHEMA));
+                        loaded.alone = Some(format!(
+                            "unsupported schema {other}; this version supports {}",
+                            text::SCHEMA
+                        ));
                     }
-                    // A damaged head costs nothing: what it says is known.
+                    // A damaged head is harmless, because its contents are known.
                     None if bytes.is_empty() || !text::records(&bytes).is_empty() => {}
                     None => self.say(&StoreError::Rejected {
                         path: path.clone(),
@@ -91,9 +93,9 @@ impl AutotuneStore {
             }
             Ok(None) => {}
             Err(error) if error.kind() == ErrorKind::FileTooLarge => {
-                loaded.alone = Some(format!("it is larger than {} MiB", MAX_FILE_BYTES >> 20));
+                loaded.alone = Some(format!("larger than {} MiB", MAX_FILE_BYTES >> 20));
             }
-            Err(error) => loaded.alone = Some(format!("it cannot be read: {error}")),
+            Err(error) => loaded.alone = Some(format!("cannot be read: {error}")),
         }
         if let Some(reason) = &loaded.alone {
             self.say(&StoreError::LeftAlone { path, reason: reason.clone() });
@@ -118,7 +120,7 @@ impl AutotuneStore {
         }
     }
 
-    /// The fragments beside the file `name`.
+    /// Returns the fragments of the file `name`.
     pub(super) fn fragments(&self, root: &Path, name: &str) -> Vec<Listed> {
         let stem = name.trim_end_matches(EXTENSION);
         let (before, after) = (format!("{stem}."), format!("{FRAGMENT}{EXTENSION}"));
@@ -127,7 +129,7 @@ impl AutotuneStore {
         all
     }
 
-    /// Adds to `all` what `loaded` has of `key`.
+    /// Merges the records of `key` in `loaded` into `all`.
     pub(super) fn find(&self, loaded: &Loaded, key: &RecordKey, all: &mut AutotuneRecord) {
         for text in &loaded.texts {
             for chunk in text.chunks().filter(|chunk| text::may_be_of(chunk, key)) {

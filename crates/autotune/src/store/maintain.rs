@@ -1,4 +1,4 @@
-//! Looking after records: counting, pruning, taking them elsewhere, comparing devices.
+//! Maintenance of records: counting, pruning, export and import, comparing devices.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,43 +15,43 @@ use crate::measure::MeasurePolicy;
 use crate::record::{AutotuneRecord, CandidateRow};
 use crate::text::{self, RecordKey};
 
-/// What [`AutotuneStore::prune`] removes.
+/// Options of [`AutotuneStore::prune`].
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PruneOptions {
-    /// Rows that were recorded before. Default: none.
+    /// Remove rows recorded before this time. The default is none.
     pub older_than: Option<SystemTime>,
-    /// Records of other versions than these of families, by id. Default: none.
+    /// Remove records of other versions of these families, by id. The default is none.
     pub versions: BTreeMap<String, u32>,
-    /// Records of other ways of measuring than this. Default: none.
+    /// Remove records of other measurement methods. The default is none.
     pub policy: Option<String>,
-    /// Records of other devices and driver versions than these; empty: none.
+    /// Remove records of all other devices and driver versions, unless empty.
     pub devices: Vec<DeviceKey>,
 }
 
 impl PruneOptions {
-    /// Removes rows that were recorded before `time`.
+    /// Removes rows recorded before `time`.
     #[must_use]
     pub fn older_than(mut self, time: SystemTime) -> Self {
         self.older_than = Some(time);
         self
     }
 
-    /// Removes records of other versions of `family` than `version`.
+    /// Removes records of versions of `family` other than `version`.
     #[must_use]
     pub fn version(mut self, family: impl Into<String>, version: u32) -> Self {
         self.versions.insert(family.into(), version);
         self
     }
 
-    /// Removes records that were measured in another way: see [`MeasurePolicy::key`](crate::MeasurePolicy::key).
+    /// Removes records of other measurement methods: see [`MeasurePolicy::key`](crate::MeasurePolicy::key).
     #[must_use]
     pub fn policy(mut self, policy: impl Into<String>) -> Self {
         self.policy = Some(policy.into());
         self
     }
 
-    /// Keeps what was measured on `device`, and removes what was on others that no call of this names.
+    /// Keeps records of `device` and of the devices given in other calls, and removes those of all others.
     #[must_use]
     pub fn device(mut self, device: DeviceKey) -> Self {
         self.devices.push(device);
@@ -66,50 +66,50 @@ impl PruneOptions {
 
     fn keeps_row(&self, row: &CandidateRow) -> bool {
         let Some(oldest) = self.older_than else { return true };
-        // What has no time that can be read is as old as can be.
+        // Rows with an unreadable time count as oldest.
         humantime::parse_rfc3339(&row.recorded_at).is_ok_and(|time| time >= oldest)
     }
 }
 
-/// What was pruned.
+/// Result of pruning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PruneReport {
-    /// Files that were rewritten or removed.
+    /// Number of files rewritten or removed.
     pub files: usize,
-    /// Records that are gone.
+    /// Number of records removed.
     pub records: usize,
-    /// Rows that are gone, with those of records that are.
+    /// Number of rows removed, including those of removed records.
     pub rows: usize,
-    /// Marks of what was forgotten that are gone.
+    /// Number of removed markers of forgotten records.
     pub forgotten: usize,
-    /// Records that were of no use and were put aside.
+    /// Number of invalid records moved to a separate file.
     pub rejected: usize,
 }
 
-/// What was imported.
+/// Result of importing records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImportReport {
-    /// Records that were merged.
+    /// Number of records merged.
     pub records: usize,
-    /// Records that are of no use.
+    /// Number of invalid records.
     pub rejected: usize,
 }
 
-/// One problem on two devices.
+/// The fastest rows of one problem on two devices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordDifference {
-    /// The family's id.
+    /// Family id.
     pub family: String,
-    /// The problem.
+    /// Bucket of the problem.
     pub bucket: String,
-    /// The fastest row on each, if it was tuned there.
+    /// Fastest row on each device, if tuned there.
     pub best: [Option<CandidateRow>; 2],
 }
 
 impl AutotuneStore {
-    /// Every record that counts, by key: all files are read.
+    /// Reads all files and returns all non-empty records by key, without those of packs.
     ///
     /// # Errors
     /// `FG1102` if the folder cannot be read.
@@ -139,23 +139,23 @@ impl AutotuneStore {
         Ok(all)
     }
 
-    /// How many records there are. What was forgotten is none.
+    /// Returns the number of records, without forgotten ones.
     ///
     /// # Errors
-    /// As [`records`](Self::records).
+    /// As for [`records`](Self::records).
     pub fn len(&self) -> Result<usize, StoreError> {
         Ok(self.records()?.len())
     }
 
-    /// Whether there is no record.
+    /// Returns whether there are no records.
     ///
     /// # Errors
-    /// As [`records`](Self::records).
+    /// As for [`records`](Self::records).
     pub fn is_empty(&self) -> Result<bool, StoreError> {
         Ok(self.len()? == 0)
     }
 
-    /// Whose records the files of the folder have.
+    /// Returns the devices and families of the files in the folder.
     fn owners(&self) -> Result<Vec<FileKey>, StoreError> {
         let Some(root) = &self.root else { return Ok(Vec::new()) };
         let storage = &self.options.storage;
@@ -178,18 +178,19 @@ impl AutotuneStore {
                 Ok((bytes, _)) => match text::owner(&bytes) {
                     Some(owner) => owners.push(owner),
                     None if bytes.is_empty() => {}
-                    None => self.say(&alone(String::from("it does not say whose records it has"))),
+                    None => self.say(&alone(String::from("no device and family stated"))),
                 },
-                Err(error) => self.say(&alone(format!("it cannot be read: {error}"))),
+                Err(error) => self.say(&alone(format!("cannot be read: {error}"))),
             }
         }
         Ok(owners)
     }
 
-    /// Removes what `options` say, marks of what was forgotten, and records that are of no use, which are put aside.
+    /// Saves, then removes what `options` select and the markers of forgotten records, and moves invalid records to a
+    /// separate file.
     ///
     /// # Errors
-    /// As [`save`](Self::save), which is done first.
+    /// As for [`save`](Self::save), and `FG1103` if a file cannot be locked.
     pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport, StoreError> {
         self.save()?;
         let Some(root) = self.root.as_deref() else { return Ok(PruneReport::default()) };
@@ -200,7 +201,7 @@ impl AutotuneStore {
         let (mut report, mut failed) = (PruneReport::default(), None);
         for key in self.owners()?.into_iter().collect::<BTreeSet<_>>() {
             match self.prune_file(root, &key, options, &mut report) {
-                // It is read again. What came in since it was saved stays.
+                // Reread the file on next use; changes since the save are kept.
                 Ok(()) => drop(self.state().files.get_mut(&key).and_then(|file| file.loaded.take())),
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -217,7 +218,7 @@ impl AutotuneStore {
     ) -> Result<(), StoreError> {
         let name = file_name(&key.0, &key.1);
         let Locked::Held(_held) = self.lock(root, &name) else {
-            let reason = String::from("another process has it");
+            let reason = String::from("cannot be locked");
             return Err(StoreError::LeftAlone { path: root.join(&name), reason });
         };
         let loaded = self.load(&name);
@@ -265,10 +266,10 @@ impl AutotuneStore {
         Ok(())
     }
 
-    /// Every file's name and text, with what is not saved: to be imported elsewhere, or to be put into a pack.
+    /// Returns the name and text of every file, including unsaved changes, for import elsewhere or for a pack.
     ///
     /// # Errors
-    /// As [`records`](Self::records).
+    /// As for [`records`](Self::records).
     pub fn export(&self) -> Result<Vec<(String, String)>, StoreError> {
         let mut files = BTreeMap::<FileKey, String>::new();
         for (key, record) in self.records()? {
@@ -280,17 +281,17 @@ impl AutotuneStore {
         Ok(files.into_iter().map(|(key, text)| (file_name(&key.0, &key.1), text)).collect())
     }
 
-    /// Merges the records of an exported file's text. They are kept when they are saved.
+    /// Merges the records in the text of an exported file. [`save`](Self::save) makes them persistent.
     ///
     /// # Errors
-    /// `FG1103` for text of another version, or none of records.
+    /// `FG1103` if the text is of another version or is not a record file.
     pub fn import(&self, text: &[u8]) -> Result<ImportReport, StoreError> {
         let from = Path::new("the imported file");
         let alone = |reason: &str| StoreError::LeftAlone { path: from.to_owned(), reason: reason.to_owned() };
         if text::schema(text) != Some(text::SCHEMA) {
-            return Err(alone("it is no file of tuning records of this version"));
+            return Err(alone("not a record file of this version"));
         }
-        let (device, family) = text::owner(text).ok_or_else(|| alone("it does not say whose it is"))?;
+        let (device, family) = text::owner(text).ok_or_else(|| alone("no device and family stated"))?;
         let loaded = Loaded::of_layer(text.to_vec());
         let (good, bad) = loaded.parse_all();
         for (_, reason) in &bad {
@@ -307,10 +308,10 @@ impl AutotuneStore {
         Ok(report)
     }
 
-    /// What was found fastest for each problem on two devices, where it was tuned on either, as it is measured now.
+    /// Compares the fastest rows of two devices for each problem tuned on either, with the current measurement method.
     ///
     /// # Errors
-    /// As [`records`](Self::records).
+    /// As for [`records`](Self::records).
     pub fn diff(&self, left: &DeviceKey, right: &DeviceKey) -> Result<Vec<RecordDifference>, StoreError> {
         let mut found = BTreeMap::<(String, String), [Option<CandidateRow>; 2]>::new();
         let policy = MeasurePolicy::default().key();
@@ -328,10 +329,10 @@ impl AutotuneStore {
         Ok(all.map(|((family, bucket), best)| RecordDifference { family, bucket, best }).collect())
     }
 
-    /// The devices that something was measured on.
+    /// Returns the devices with records.
     ///
     /// # Errors
-    /// As [`records`](Self::records).
+    /// As for [`records`](Self::records).
     pub fn devices(&self) -> Result<Vec<DeviceKey>, StoreError> {
         let devices: BTreeSet<_> = self.records()?.into_keys().map(|key| key.device).collect();
         Ok(devices.into_iter().collect())

@@ -1,4 +1,4 @@
-//! Writing files of records so that nobody's are lost: under a lock, merged with what is there, and as a whole.
+//! Writing record files without losing records of other processes: under a lock, merged with the disk, and atomically.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -12,18 +12,18 @@ use crate::error::StoreError;
 use crate::record::AutotuneRecord;
 use crate::text::{self, RecordKey};
 
-/// What temporary files begin with.
+/// Prefix of temporary files.
 const TEMPORARY: &str = ".tmp-";
-/// Most bytes that are kept of records that were of no use.
+/// Maximum size in bytes of a file of invalid records.
 const MAX_REJECTED_BYTES: u64 = 8 << 20;
 
 impl AutotuneStore {
-    /// Saves what is new; false, and nothing is touched, if nothing is: see [`is_dirty`](Self::is_dirty). What cannot be saved
-    /// stays new. In a store in memory nothing is to be done for it, and what was new is not new any more.
+    /// Saves changes. Returns false, without touching the disk, if there are none: see [`is_dirty`](Self::is_dirty).
+    /// Changes that cannot be saved stay unsaved. A store in memory only clears its changes.
     ///
     /// # Errors
-    /// `FG1102` if the disk fails, `FG1103` for a file that is left alone: the first of each kind; other files are saved all
-    /// the same.
+    /// The first of: `FG1102` if the disk fails or the store is read-only, `FG1103` if a file is left unchanged. Other
+    /// files are saved nevertheless.
     pub fn save(&self) -> Result<bool, StoreError> {
         let _turn = self.turn();
         let Some(root) = self.root.as_deref() else {
@@ -50,7 +50,7 @@ impl AutotuneStore {
                     let mut state = self.state();
                     let file = state.files.entry(key).or_default();
                     file.loaded = Some(loaded);
-                    // What has changed since is still to be saved.
+                    // Changes made since are still unsaved.
                     file.dirty.retain(|key, record| records.get(key) != Some(record));
                     saved = true;
                 }
@@ -63,12 +63,12 @@ impl AutotuneStore {
         }
     }
 
-    /// Makes the folder, with those above it.
+    /// Creates the folder and its parents, and checks that it is trusted.
     pub(super) fn prepare(&self, root: &Path) -> Result<(), StoreError> {
         let storage = &self.options.storage;
         let io = |what| move |error: std::io::Error| StoreError::io(what, root, &error);
-        storage.create_dir(root).map_err(io("make"))?;
-        match storage.distrust(root).map_err(io("look at"))? {
+        storage.create_dir(root).map_err(io("create"))?;
+        match storage.distrust(root).map_err(io("inspect"))? {
             None => Ok(()),
             Some(reason) => Err(StoreError::Refused { path: root.to_owned(), reason }),
         }
@@ -85,7 +85,7 @@ impl AutotuneStore {
                 }
                 self.rewrite(root, key, loaded, dirty)
             }
-            // Without the lock it goes to a file of its own, which whoever saves next takes in.
+            // Without the lock, write a separate file, which the next save with a lock merges.
             Locked::Late | Locked::Unanswered | Locked::Unusable(_) => {
                 let stem = name.trim_end_matches(EXTENSION);
                 let path = unique_name(root, &format!("{stem}."), &format!("{FRAGMENT}{EXTENSION}"));
@@ -105,7 +105,7 @@ impl AutotuneStore {
         lock_within(&self.options.storage, &path, self.options.lock_deadline, Missing::Create)
     }
 
-    /// Writes the file with `changed` merged in, and removes the fragments that it then has. The lock is held.
+    /// Rewrites the file with `changed` merged in, and removes its merged fragments. The lock is held.
     fn rewrite(
         &self,
         root: &Path,
@@ -132,7 +132,7 @@ impl AutotuneStore {
             left.entry(key).or_default().merge(record);
         }
         for chunk in loaded.texts.iter().filter(|text| text.path == path).flat_map(Text::chunks) {
-            // Parsing is what takes time: what cannot have changed is copied, also if it is of no use.
+            // Parsing is slow, so chunks that cannot have changed are copied, even if they are invalid.
             let parsed = match looks_damaged(chunk) || left.keys().any(|key| text::may_be_of(chunk, key)) {
                 true => text::parse(chunk).map(Some),
                 false => Ok(None),
@@ -145,7 +145,7 @@ impl AutotuneStore {
                 }
                 Ok(_) => {
                     text.extend_from_slice(chunk);
-                    // Cut behind its last letter, it is whole, but what follows needs a line of its own.
+                    // A chunk cut after its last letter is complete, but needs a line break.
                     if !chunk.ends_with(b"\n") {
                         text.push(b'\n');
                     }
@@ -159,35 +159,35 @@ impl AutotuneStore {
         self.keep_rejected(root, &path, &rejected, &mut text);
         self.write_whole(root, &path, &text)?;
         for fragment in loaded.texts.iter().filter(|text| text.path != path) {
-            // What it had is durable elsewhere: if it stays, it is merged again, which changes nothing.
+            // Its contents are durable in the main file; merging them again would change nothing.
             let _ = self.options.storage.remove(&fragment.path);
         }
         Ok(Loaded { texts: vec![Text::new(path.clone(), text)], path, alone: None })
     }
 
-    /// Writes a file as a whole: whoever reads it finds the old or the new, and after a crash, too.
+    /// Replaces a file atomically, also across a crash.
     pub(super) fn write_whole(&self, root: &Path, path: &Path, text: &[u8]) -> Result<(), StoreError> {
         let storage = &self.options.storage;
         if text.len() as u64 > super::MAX_FILE_BYTES {
-            let reason = format!("it would be larger than {} MiB: prune it", super::MAX_FILE_BYTES >> 20);
+            let reason = format!("it would exceed {} MiB: prune it", super::MAX_FILE_BYTES >> 20);
             return Err(StoreError::LeftAlone { path: path.to_owned(), reason });
         }
         let temporary = unique_name(root, TEMPORARY, "");
         let io = |what| move |error: std::io::Error| StoreError::io(what, path, &error);
-        let written = storage.create(&temporary).map_err(io("make")).and_then(|mut file| {
+        let written = storage.create(&temporary).map_err(io("create")).and_then(|mut file| {
             file.write_at(0, text).map_err(io("write"))?;
-            file.sync().map_err(io("make durable"))?;
+            file.sync().map_err(io("sync"))?;
             storage.rename(&temporary, path).map_err(io("replace"))
         });
         if let Err(error) = written {
             let _ = storage.remove(&temporary);
             return Err(error);
         }
-        storage.sync_dir(root).map_err(io("make durable"))
+        storage.sync_dir(root).map_err(io("sync"))
     }
 
-    /// Puts records that are of no use where people find them. What cannot be put there goes back to the end of `text`:
-    /// nothing that someone wrote is lost.
+    /// Appends invalid records to a separate file. If that fails, they go back to the end of `text`, so that nothing is
+    /// lost.
     pub(super) fn keep_rejected(
         &self,
         root: &Path,
@@ -216,13 +216,13 @@ impl AutotuneStore {
         }
     }
 
-    /// Removes what processes left behind that ended while they wrote.
+    /// Removes temporary files of dead processes.
     fn collect_temporaries(&self, root: &Path) {
         let storage = &self.options.storage;
         for file in storage.list(root).unwrap_or_default() {
             let path = root.join(&file.name);
             if file.is_file && file.name.starts_with(TEMPORARY) {
-                // Whoever writes it holds it locked.
+                // The writer holds a lock.
                 match storage.try_lock(&path, Missing::Refuse) {
                     Ok(Some(_held)) => drop(storage.remove(&path)),
                     Ok(None) => {}
@@ -234,7 +234,7 @@ impl AutotuneStore {
     }
 }
 
-/// Whether a record's text was cut or overwritten, as far as can be told without parsing it.
+/// Returns whether a record is evidently truncated or overwritten, without parsing it.
 fn looks_damaged(chunk: &[u8]) -> bool {
     std::str::from_utf8(chunk).is_err() || !chunk.ends_with(b"\n") || memchr::memchr(0, chunk).is_some()
 }

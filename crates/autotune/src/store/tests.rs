@@ -1,4 +1,4 @@
-//! The store on a real folder: what is kept, merged, left alone and put aside.
+//! The store on a real folder: saving, merging, and handling of damaged files.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
-use fulgurite_storage::Meddled;
+use fulgurite_storage::FaultInjectingStorage;
 
 use super::*;
 use crate::record::TuneVerdict;
@@ -43,7 +43,7 @@ fn file(root: &Path) -> PathBuf {
     root.join(file_name(&device("1"), "family"))
 }
 
-/// The names of what a folder has.
+/// Returns the names of the files in a folder.
 fn names(root: &Path) -> Vec<String> {
     let mut all: Vec<_> = fs::read_dir(root)
         .map(|all| all.map(|file| file.unwrap().file_name().into_string().unwrap()).collect())
@@ -63,7 +63,7 @@ fn saved(root: &Path, bucket: &str, id: &str, time: f64) {
 }
 
 #[test]
-fn what_is_saved_is_found_and_a_clean_save_creates_nothing() {
+fn saved_records_are_found_and_clean_saves_write_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("new").join("folder");
     let store = open(&root);
@@ -76,7 +76,7 @@ fn what_is_saved_is_found_and_a_clean_save_creates_nothing() {
     assert!(!store.save().unwrap());
     let again = open(&root);
     assert_eq!(again.get(&key("1", "a")), store.get(&key("1", "a")));
-    // Another driver is another device, and another problem, version and policy another record.
+    // Another driver is another device; other problems, versions and policies have other records.
     let others = [
         key("2", "a"),
         key("1", "b"),
@@ -95,7 +95,7 @@ fn what_is_saved_is_found_and_a_clean_save_creates_nothing() {
 }
 
 #[test]
-fn what_was_passed_over_is_kept_and_pruned_with_its_record() {
+fn passed_over_candidates_are_stored_and_pruned_with_their_record() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let a = key("1", "a");
@@ -107,7 +107,7 @@ fn what_was_passed_over_is_kept_and_pruned_with_its_record() {
     assert_eq!(Some(&known), store.get(&a).as_ref());
     let expected = [("gpu:2".to_owned(), 2), ("gpu:3".to_owned(), 2)];
     assert_eq!(known.passed_over(), &BTreeMap::from(expected));
-    // What another writer passed over later counts as later.
+    // The later generation wins if another writer passed over the same candidate.
     again.pass_over(&a, ["gpu:3".to_owned()]);
     again.save().unwrap();
     assert_eq!(open(folder.path()).get(&a).unwrap().passed_over()["gpu:3"], 3);
@@ -119,7 +119,7 @@ fn what_was_passed_over_is_kept_and_pruned_with_its_record() {
     };
     assert_eq!(pruned(PruneOptions::default().older_than(old).version("other", 1)), 2);
     assert_eq!(pruned(PruneOptions::default().version("family", 2)), 0);
-    // A generation that cannot be, or that nothing could come after, is refused, as are those of rows and marks.
+    // Invalid generations are rejected for passed-over candidates, rows and forgotten records.
     saved(folder.path(), "a", "gpu:1", 5.0);
     let text = fs::read_to_string(file(folder.path())).unwrap();
     let passed = |generation: u64| {
@@ -138,7 +138,7 @@ fn what_was_passed_over_is_kept_and_pruned_with_its_record() {
 }
 
 #[test]
-fn packs_count_only_where_nothing_is_known_here() {
+fn packs_are_used_only_for_unknown_candidates() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (key("1", "a"), key("1", "b"));
     let packer = AutotuneStore::in_memory();
@@ -154,7 +154,7 @@ fn packs_count_only_where_nothing_is_known_here() {
     };
     let store = here();
     assert_eq!(best(&store, &a), Some(1.0));
-    // What crashed here is not used, although the pack's row is of a higher generation.
+    // A candidate that crashed here is not used, although the pack's row has a higher generation.
     let crashed = CandidateRow::new(toml::Table::new(), TuneVerdict::Crashed).because("it did");
     store.insert(&a, [("gpu:1".to_owned(), crashed)]);
     assert_eq!(best(&store, &a), Some(2.0));
@@ -162,12 +162,12 @@ fn packs_count_only_where_nothing_is_known_here() {
     store.save().unwrap();
     let again = here();
     assert_eq!((best(&again, &a), best(&again, &b)), (Some(2.0), None));
-    // And none of the pack is written.
+    // Records of packs are never written.
     assert_eq!(open(folder.path()).get(&a).unwrap().candidates().len(), 1);
 }
 
 #[test]
-fn of_two_writers_both_survive() {
+fn records_of_two_writers_are_merged() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (open(folder.path()), open(folder.path()));
     for store in [&one, &two] {
@@ -180,14 +180,14 @@ fn of_two_writers_both_survive() {
     let all = open(folder.path());
     assert_eq!(all.get(&key("1", "a")).unwrap().candidates().len(), 2);
     assert_eq!(all.len().unwrap(), 2);
-    // A record that nobody changed is written back as it was.
+    // An unchanged record is written back byte for byte.
     let before = fs::read_to_string(file(folder.path())).unwrap();
     saved(folder.path(), "c", "gpu:4", 1.0);
     assert!(fs::read_to_string(file(folder.path())).unwrap().starts_with(&before));
 }
 
 #[test]
-fn what_is_forgotten_stays_so_also_if_others_save_it_again() {
+fn forgotten_records_stay_forgotten_when_saved_again() {
     let folder = tempfile::tempdir().unwrap();
     saved(folder.path(), "a", "gpu:1", 5.0);
     let (one, two) = (open(folder.path()), open(folder.path()));
@@ -198,14 +198,14 @@ fn what_is_forgotten_stays_so_also_if_others_save_it_again() {
     two.save().unwrap();
     let all = open(folder.path());
     assert_eq!((all.get(&key("1", "a")), all.len().unwrap()), (None, 1));
-    // Pruning removes the mark.
+    // Pruning removes the marker.
     let report = all.prune(&PruneOptions::default()).unwrap();
     assert_eq!((report.files, report.records, report.forgotten), (1, 0, 1));
     assert_eq!(open(folder.path()).prune(&PruneOptions::default()).unwrap(), PruneReport::default());
 }
 
 #[test]
-fn pruning_removes_what_it_is_told_to() {
+fn pruning_follows_its_options() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let old = CandidateRow { recorded_at: "2020-01-01T00:00:00Z".to_owned(), ..row(1.0) };
@@ -243,7 +243,7 @@ fn exports_are_imported_and_devices_compared() {
     for bad in ["", "schema = 2", "schema = 1", "?"] {
         assert_eq!(other.import(bad.as_bytes()).unwrap_err().code(), Code::TuningFileLeftAlone, "{bad}");
     }
-    // As a layer, they count and are not written.
+    // As a layer, they are used but not written.
     let third = open(&folder.path().join("three"));
     let (_, text) = store.export().unwrap().remove(0);
     third.add_layer(text.as_bytes()).unwrap();
@@ -253,7 +253,7 @@ fn exports_are_imported_and_devices_compared() {
 }
 
 #[test]
-fn bad_files_cost_their_bad_parts() {
+fn damaged_files_lose_only_damaged_records() {
     let folder = tempfile::tempdir().unwrap();
     let (root, path) = (folder.path(), file(folder.path()));
     for bucket in ["a", "b", "c"] {
@@ -266,29 +266,29 @@ fn bad_files_cost_their_bad_parts() {
         let there = ["a", "b", "c"].iter().filter(|bucket| store.get(&key("1", bucket)).is_some()).count();
         (there, store.notices().iter().map(|notice| notice.code).collect::<Vec<_>>())
     };
-    // Cut anywhere: every record that is whole is there.
+    // Truncated anywhere: all complete records are found.
     let starts = text::records(&good);
     for cut in (0..good.len()).step_by(37) {
-        // Also a record that lost no more than the lines between it and the next.
+        // Including a record that lost only the blank lines after it.
         let whole = starts.iter().filter(|range| range.end <= cut);
         assert!(found(&good[..cut]).0 >= whole.count(), "cut at {cut}");
     }
     assert_eq!(found(b""), (0, vec![]));
     assert_eq!(found(&[0; 1000]), (0, vec![Code::TuningRecordRejected]));
-    // The head overwritten, and a record in the middle.
+    // Overwrite the head, and a record in the middle.
     let mut damaged = good.clone();
     damaged[..20].fill(b'?');
     assert_eq!(found(&damaged), (3, vec![]));
     let mut damaged = good.clone();
     damaged[starts[1].start + 12..starts[1].start + 20].fill(0);
     assert_eq!(found(&damaged).0, 2);
-    // What is saved next puts it aside, and loses nothing else.
+    // The next save moves it to a separate file and loses nothing else.
     let aside = root.join(file_name(&device("1"), "family").replace(".toml", ".rejected.toml"));
     assert!(!aside.exists());
     saved(root, "d", "gpu:1", 1.0);
     assert_eq!(open(root).len().unwrap(), 3);
     assert!(fs::read(&aside).unwrap().windows(8).any(|bytes| bytes == [0; 8]));
-    // Times that cannot be, a candidate twice, a row of no generation.
+    // Invalid times, duplicate candidates, rows without a generation.
     let text = String::from_utf8(good.clone()).unwrap();
     for (from, to) in [
         ("time_ns = 5.0", "time_ns = -5.0"),
@@ -305,7 +305,7 @@ fn bad_files_cost_their_bad_parts() {
 }
 
 #[test]
-fn a_thousand_bad_records_hide_no_good_one() {
+fn many_invalid_records_hide_no_valid_one() {
     let folder = tempfile::tempdir().unwrap();
     saved(folder.path(), "good", "gpu:1", 5.0);
     let path = file(folder.path());
@@ -326,17 +326,17 @@ fn a_thousand_bad_records_hide_no_good_one() {
 }
 
 #[test]
-fn what_cannot_be_put_aside_stays() {
+fn invalid_records_stay_if_they_cannot_be_moved() {
     let folder = tempfile::tempdir().unwrap();
     saved(folder.path(), "a", "gpu:1", 5.0);
     let path = file(folder.path());
     let bad = "[[record]]\nbucket = 1\n";
     fs::write(&path, fs::read_to_string(&path).unwrap() + bad).unwrap();
-    let meddled = Meddled::new(|what, _| match what {
+    let faulty = FaultInjectingStorage::new(|what, _| match what {
         "append" => Err(std::io::Error::from(ErrorKind::StorageFull)),
         _ => Ok(()),
     });
-    let store = AutotuneStore::open(folder.path(), StoreOptions::default().storage(Arc::new(meddled)));
+    let store = AutotuneStore::open(folder.path(), StoreOptions::default().storage(Arc::new(faulty)));
     assert_eq!(store.prune(&PruneOptions::default()).unwrap().rejected, 1);
     assert!(fs::read_to_string(&path).unwrap().contains(bad));
     assert_eq!(open(folder.path()).prune(&PruneOptions::default()).unwrap().rejected, 1);
@@ -345,7 +345,7 @@ fn what_cannot_be_put_aside_stays() {
 }
 
 #[test]
-fn files_of_newer_versions_and_huge_ones_are_left_alone() {
+fn newer_and_oversized_files_are_left_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     saved(folder.path(), "a", "gpu:1", 5.0);
     let path = file(folder.path());
@@ -357,7 +357,7 @@ fn files_of_newer_versions_and_huge_ones_are_left_alone() {
         store.insert(&key("1", "b"), [("gpu:1".to_owned(), row(1.0))]);
         assert_eq!(store.save().unwrap_err().code(), Code::TuningFileLeftAlone);
         assert_eq!(store.notices().len(), 1);
-        // It counts in this process.
+        // The record is used in this process.
         assert_eq!(best(&store, &key("1", "b")), Some(1.0));
         assert_eq!(store.get(&key("1", "a")), None);
         assert!(fs::read(&path).unwrap() == bytes);
@@ -365,7 +365,7 @@ fn files_of_newer_versions_and_huge_ones_are_left_alone() {
 }
 
 #[test]
-fn folders_that_cannot_be_used_are_errors_and_nothing_is_lost() {
+fn unusable_folders_are_errors_without_data_loss() {
     let folder = tempfile::tempdir().unwrap();
     let in_the_way = folder.path().join("file");
     fs::write(&in_the_way, "").unwrap();
@@ -386,17 +386,17 @@ fn folders_that_cannot_be_used_are_errors_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_store_is_dirty_until_it_is_saved_and_again_when_it_changes() {
+fn store_is_dirty_between_change_and_save() {
     let folder = tempfile::tempdir().unwrap();
     for store in [open(folder.path()), AutotuneStore::in_memory()] {
         assert!(!store.is_dirty() && !store.save().unwrap(), "{store:?}");
         assert_eq!(store.get(&key("1", "a")), None);
-        assert!(!store.is_dirty(), "asking changes nothing");
+        assert!(!store.is_dirty(), "lookups do not change the store");
         for time in [2.0, 1.0] {
             store.insert(&key("1", "a"), [("gpu:1".to_owned(), row(time))]);
             assert!(store.is_dirty() && store.save().unwrap(), "{store:?}");
             assert!(!store.is_dirty() && !store.save().unwrap(), "{store:?}");
-            assert_eq!(best(&store, &key("1", "a")), Some(time), "what is saved is there");
+            assert_eq!(best(&store, &key("1", "a")), Some(time), "saved records are found");
         }
         assert!(!store.forget(&key("1", "b")) && !store.is_dirty());
         assert!(store.forget(&key("1", "a")) && store.is_dirty());
@@ -408,7 +408,7 @@ fn a_store_is_dirty_until_it_is_saved_and_again_when_it_changes() {
 }
 
 #[test]
-fn what_comes_after_the_highest_generation_can_be_read_again() {
+fn records_at_the_highest_generation_can_be_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     saved(root, "a", "gpu:1", 5.0);
@@ -429,7 +429,7 @@ fn what_comes_after_the_highest_generation_can_be_read_again() {
         let expected = [("insert", Some(4.0)), ("pass over", Some(5.0)), ("forget", None)];
         let (_, expected) = expected.into_iter().find(|(name, _)| *name == change).unwrap();
         assert_eq!(best(&again, &key("1", "a")), expected, "{change}");
-        // Nothing is of no use, also where all is parsed.
+        // No record is invalid, even if all are parsed.
         again.insert(&key("1", "a"), [("gpu:4".to_owned(), row(9.0))]);
         again.save().unwrap();
         again.prune(&PruneOptions::default()).unwrap();
@@ -439,10 +439,10 @@ fn what_comes_after_the_highest_generation_can_be_read_again() {
 }
 
 #[test]
-fn without_locks_each_process_writes_a_file_of_its_own() {
+fn without_locks_each_process_writes_a_fragment() {
     let folder = tempfile::tempdir().unwrap();
     let locks = |kind| {
-        Meddled::new(move |what, _| match what {
+        FaultInjectingStorage::new(move |what, _| match what {
             "try_lock" => Err(std::io::Error::from(kind)),
             _ => Ok(()),
         })
@@ -456,19 +456,19 @@ fn without_locks_each_process_writes_a_file_of_its_own() {
     let fragments = || names(folder.path()).iter().filter(|name| name.ends_with(".part.toml")).count();
     assert_eq!(fragments(), 3);
     assert_eq!(open(folder.path()).get(&key("1", "a")).unwrap().candidates().len(), 2);
-    // Whoever has locks takes them in.
+    // A process with locks merges the fragments.
     saved(folder.path(), "c", "gpu:4", 1.0);
     assert_eq!((fragments(), open(folder.path()).len().unwrap()), (0, 3));
 }
 
 #[test]
-fn who_saves_keeps_nobody_waiting() {
+fn saving_does_not_block_lookups() {
     let folder = tempfile::tempdir().unwrap();
-    // The first who asks for a lock is told nothing until the test says so.
+    // The first lock request blocks until the test continues.
     let (asked, answered) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
     let (at, until) = (Arc::clone(&asked), Arc::clone(&answered));
     let count = AtomicUsize::new(0);
-    let meddled = Meddled::new(move |what, path| {
+    let faulty = FaultInjectingStorage::new(move |what, path| {
         let is_first = what == "try_lock"
             && path.extension().is_some_and(|extension| extension == "lock")
             && count.fetch_add(1, Ordering::Relaxed) == 0;
@@ -478,7 +478,7 @@ fn who_saves_keeps_nobody_waiting() {
         }
         Ok(())
     });
-    let options = StoreOptions::default().storage(Arc::new(meddled)).lock_deadline(Duration::from_secs(10));
+    let options = StoreOptions::default().storage(Arc::new(faulty)).lock_deadline(Duration::from_secs(10));
     let store = AutotuneStore::open(folder.path(), options);
     let (a, b) = (key("1", "a"), key("1", "b"));
     store.insert(&a, [("gpu:1".to_owned(), row(5.0))]);
@@ -492,43 +492,43 @@ fn who_saves_keeps_nobody_waiting() {
         answered.wait();
         assert!(saver.join().unwrap().unwrap());
     });
-    // Had it waited for the lock in vain, there would be a file of its own.
+    // A timed-out lock request would have left a fragment.
     assert!(!names(folder.path()).iter().any(|name| name.ends_with(".part.toml")));
     assert_eq!([best(&store, &a), best(&store, &b)], [Some(4.0), None]);
     assert_eq!([&a, &b].map(|key| best(&open(folder.path()), key)), [Some(5.0), Some(6.0)]);
-    // What came in meanwhile is still new.
+    // Changes made meanwhile are still unsaved.
     assert!(store.save().unwrap());
     assert_eq!([&a, &b].map(|key| best(&open(folder.path()), key)), [Some(4.0), None]);
     assert!(!store.save().unwrap());
 }
 
 #[test]
-fn whatever_fails_the_old_file_or_the_new_is_there() {
+fn any_failure_leaves_the_old_or_the_new_file() {
     for fails in ["create", "write_at", "sync", "rename", "sync_dir"] {
         let folder = tempfile::tempdir().unwrap();
         saved(folder.path(), "a", "gpu:1", 5.0);
         let count = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&count);
-        let meddled = Meddled::new(move |what, _| {
+        let faulty = FaultInjectingStorage::new(move |what, _| {
             match what == fails && counted.fetch_add(1, Ordering::Relaxed) == 0 {
                 true => Err(std::io::Error::from(ErrorKind::StorageFull)),
                 false => Ok(()),
             }
         });
-        let store = AutotuneStore::open(folder.path(), StoreOptions::default().storage(Arc::new(meddled)));
+        let store = AutotuneStore::open(folder.path(), StoreOptions::default().storage(Arc::new(faulty)));
         store.insert(&key("1", "b"), [("gpu:1".to_owned(), row(1.0))]);
         assert_eq!(store.save().map_err(|error| error.code()), Err(Code::TuningNotKept), "{fails}");
         assert_eq!(count.load(Ordering::Relaxed), 1, "{fails}");
         assert!(open(folder.path()).get(&key("1", "a")).is_some());
         assert!(!names(folder.path()).iter().any(|name| name.starts_with(".tmp")), "{fails}");
-        // What was not saved is still new.
+        // The failed changes are still unsaved.
         assert!(store.save().unwrap(), "{fails}");
         assert_eq!(open(folder.path()).len().unwrap(), 2, "{fails}");
     }
 }
 
 #[test]
-fn what_dead_processes_left_is_collected() {
+fn temporary_files_of_dead_processes_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(".tmp-dead"), "half").unwrap();
     let living = FileSystem.create(&folder.path().join(".tmp-living")).unwrap();

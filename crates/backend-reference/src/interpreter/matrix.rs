@@ -1,4 +1,4 @@
-//! Ops on cooperative matrices: done once for all who hold the matrix, with the first of them as who accesses memory.
+//! Cooperative matrix ops, executed once for all holders. Memory accesses are attributed to the first holder.
 
 use core::ops::Range;
 
@@ -10,7 +10,7 @@ use super::{Interpreter, internal};
 use crate::matrix::{self, Matrix};
 use crate::monitor::{Access, AccessKind, Monitor};
 
-/// Who holds the matrices that an instruction works on.
+/// Returns the scope of the matrices that an instruction operates on.
 pub(super) fn scope(kernel: &Kernel, inst: InstId) -> Option<MatrixScope> {
     let inst = kernel.inst(inst);
     let value = match &inst.kind {
@@ -33,13 +33,13 @@ struct Place {
 }
 
 impl<M: Monitor> Interpreter<'_, M> {
-    /// Does `inst` for `holders`, who have all arrived at it.
+    /// Executes `inst` for `holders`, which have all arrived at it.
     pub(super) fn matrix_op(&mut self, inst: InstId, holders: Range<usize>) -> Result<(), Error> {
         let kernel = self.kernel;
         let data = kernel.inst(inst);
         let first = holders.start;
         let bits = |value: ValueId| self.get(first, value)[0];
-        let misfit = || internal("an op on matrices that its operands do not fit");
+        let misfit = || internal("operands do not fit the matrix op");
         let result = data.results.first().map_or(Type::U32, |r| kernel.ty(*r));
         let matrix: Option<Matrix> = match &data.kind {
             InstKind::CoopLoad { layout, memory, offset, stride } => {
@@ -98,8 +98,8 @@ impl<M: Monitor> Interpreter<'_, M> {
         Ok(())
     }
 
-    /// Reports the elements that a matrix access touches to the monitor. Which byte each component begins at, with its
-    /// position in the matrix; those that begin too far out to be counted are left out, as are all out of bounds.
+    /// Reports the elements of a matrix access to the monitor. Returns the position and byte offset of each component,
+    /// except for those whose offset overflows, which are out of bounds.
     fn components(&mut self, invocation: usize, place: Place) -> Vec<(usize, u64)> {
         let Some(shape) = place.ty.matrix else { return Vec::new() };
         let (lines, along) = shape.lines(place.layout);

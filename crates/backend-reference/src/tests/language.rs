@@ -1,5 +1,5 @@
-//! What the run files cannot say: subgroups of every size, what `uninit` memory holds, which trap is reported, and
-//! launches that are refused.
+//! Language tests that run files cannot express: subgroup sizes, contents of `uninit` memory, which trap is reported,
+//! and rejected launches.
 
 use fulgurite_hal::{Binding, DeviceError};
 
@@ -7,13 +7,13 @@ use super::*;
 
 fn run_file(name: &str) -> String {
     let path = format!("{}/../ir/filetests/run/{name}.fg", env!("CARGO_MANIFEST_DIR"));
-    #[expect(clippy::disallowed_methods, reason = "the test is a file")]
+    #[expect(clippy::disallowed_methods, reason = "the test reads a run file")]
     std::fs::read_to_string(path).unwrap()
 }
 
-/// The run files are true for any size: each invocation's word is all ones up to the number of checks.
+/// The run files hold for any subgroup size: each invocation's word has one bit set per check.
 #[test]
-fn ops_across_subgroups_hold_for_every_size_and_quantum() {
+fn subgroup_ops_hold_for_every_size_and_quantum() {
     for name in ["scan", "shuffle", "vote", "scan_partial", "shuffle_partial", "vote_partial"] {
         let source = run_file(&format!("subgroup_{name}"));
         let kernel = Arc::new(verify(text::parse(&source).unwrap()).unwrap());
@@ -35,7 +35,7 @@ fn ops_across_subgroups_hold_for_every_size_and_quantum() {
 
 #[test]
 fn subgroups_may_be_at_different_ops() {
-    // The first subgroup loops longer than the second, each with ops of its own inside.
+    // The second subgroup loops longer than the first, with a subgroup op in the loop.
     let looping = kernel(
         "8, 1, 1",
         "buffer %out: write u32[]
@@ -93,7 +93,7 @@ fn uninit_memory_holds_no_zeros_and_follows_its_seed() {
 }
 
 #[test]
-fn the_first_trap_is_reported_and_the_launch_goes_on() {
+fn first_trap_is_reported_and_the_launch_continues() {
     let trapping = kernel(
         "4, 2, 1",
         "buffer %out: write u32[]
@@ -112,7 +112,7 @@ fn the_first_trap_is_reported_and_the_launch_goes_on() {
     );
     let setup = Setup::new(&[&[0; 16]]);
     let error = setup.launch(&trapping, &[], &LaunchOptions::workgroups([2, 1, 1])).unwrap_err();
-    // The first workgroup has 0 to 3 and 8 to 11.
+    // The first workgroup has the indices 0 to 3 and 8 to 11.
     assert_eq!(error, DeviceError::Trap { code: 111, invocation: 11 }.into());
     assert_eq!(error.code(), Code::Trap);
     assert!(error.to_string().contains("invocation 11 trapped with code 111"), "{error}");
@@ -154,7 +154,7 @@ fn linear_launches_exceed_the_largest_grid_in_chunks() {
 }
 
 #[test]
-fn parts_of_a_grid_hold_each_workgroup_once() {
+fn parts_of_a_grid_cover_each_workgroup_once() {
     let kernel = kernel("1, 1, 1", "buffer %out: write u32[]\n%i = global_id.x\nstore %out[%i], %i");
     let setup = Setup::new(&[&[0; 8]]);
     for (grid, most, total) in [
@@ -186,7 +186,7 @@ fn parts_of_a_grid_hold_each_workgroup_once() {
 }
 
 #[test]
-fn a_launch_has_a_largest_number_of_workgroups() {
+fn number_of_workgroups_is_limited() {
     let kernel = kernel("1, 1, 1", "buffer %out: write u32[]\n%i = global_id.x\nstore %out[%i], %i");
     let setup = Setup::new(&[&[0; 8]]);
     let limits = &setup.backend.snapshot().limits;
@@ -212,8 +212,8 @@ fn preconditions_see_long_lengths() {
 }
 
 #[test]
-fn a_view_may_not_have_more_elements_than_an_index_can_say() {
-    /// A buffer of 4 GiB that has no bytes.
+fn view_length_is_limited_by_the_index_type() {
+    /// A buffer that reports a size without allocating it.
     struct Huge(u64);
 
     impl DeviceBuffer for Huge {

@@ -1,8 +1,8 @@
-//! C = A · B with factors of f16 and sums of f32, by cooperative matrices: each workgroup computes a tile of C in steps along
-//! K, each of its subgroups a part of that as matrices of 16 × 16. Tiles of A and B lie in shared memory. Those of the next
-//! step are loaded while this one is multiplied, and stored as soon as every subgroup has the last matrices of this one:
-//! half of those are multiplied while that goes on, and the others while the first of the next step come. C goes through
-//! shared memory, too, so that everything moves in 16 bytes.
+//! C = A · B with f16 factors and f32 sums, by cooperative matrices: each workgroup computes a tile of C in steps along
+//! K, each of its subgroups a part of it as 16 × 16 matrices. Tiles of A and B are in shared memory. The tiles of the
+//! next step are loaded while this one is multiplied, and stored once every subgroup has loaded the last matrices of
+//! this one: half of those are multiplied during the stores, and the rest during the loads of the next step's first
+//! matrices. C goes through shared memory, too, so that all accesses are 16 bytes wide.
 
 use fulgurite_autotune::{Argument, Family, Numbers, Plan, Summary, Trial, Work};
 use fulgurite_hal::{Error, LaunchOptions};
@@ -24,33 +24,33 @@ use crate::build::{fits, fits_grid, params, verified};
 use crate::numbers::Random;
 use crate::problem::Product;
 
-/// The product of matrices of f16 into one of f32, whose sizes are multiples of 32, on devices with cooperative matrices.
-/// Arguments: A, B, and C, all row after row.
+/// The product of f16 matrices with f32 sums, with M and N multiples of 32, and K of 16, on devices with cooperative
+/// matrices. Arguments: A, B and C, all in row-major order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MatmulF16;
 
-/// How it is computed.
+/// Configuration of [`MatmulF16`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MatmulF16Config {
-    /// Rows of C that a workgroup computes.
+    /// Rows of C per workgroup.
     pub tile_m: u32,
-    /// Columns of C that a workgroup computes.
+    /// Columns of C per workgroup.
     pub tile_n: u32,
-    /// Numbers along K in one step.
+    /// Elements along K per step.
     pub depth: u32,
-    /// Rows of C that a subgroup computes.
+    /// Rows of C per subgroup.
     pub subgroup_m: u32,
-    /// Columns of C that a subgroup computes.
+    /// Columns of C per subgroup.
     pub subgroup_n: u32,
-    /// Numbers between the rows of tiles in shared memory, so that they lie in different banks: a multiple of 8.
+    /// Padding elements after each row of tiles in shared memory, to avoid bank conflicts: a multiple of 8.
     pub padding: u32,
-    /// Whether the loads of the next tiles are spread over a step, or come before its products.
+    /// Whether the loads of the next tiles are spread over a step, instead of preceding its products.
     pub spread: bool,
-    /// Whether C goes through shared memory, so that it is stored in 16 bytes, or straight out of the matrices.
+    /// Whether C is stored through shared memory, in accesses of 16 bytes, instead of directly from the matrices.
     pub gathered: bool,
-    /// Rows of tiles that workgroups go through together, column by column, so that they find each other's in the cache.
+    /// Rows of tiles that workgroups traverse together, column by column, so that they share tiles in the cache.
     pub group: u32,
-    /// Lanes of a subgroup.
+    /// Subgroup size.
     pub lanes: u32,
 }
 
@@ -66,40 +66,41 @@ impl MatmulF16Config {
         [self.subgroups() * self.lanes, 1, 1]
     }
 
-    /// Tiles of A and of B, in vectors of eight numbers.
+    /// Returns the tile shapes of A and B, in vectors of eight elements.
     fn shapes(&self) -> [Shape; 2] {
         Shape::of_factors([self.tile_m, self.tile_n, self.depth], 8)
     }
 
-    /// Vectors between rows of A's and of B's tile.
+    /// Returns the vectors between consecutive rows of A's and B's tile.
     fn lines(&self) -> [u32; 2] {
         self.shapes().map(|shape| shape.vectors + self.padding / 8)
     }
 
-    /// Vectors of one tile of A and of B.
+    /// Returns the vectors of one tile of A and B.
     fn vectors(&self) -> [u32; 2] {
         let ([a, b], [a_line, b_line]) = (self.shapes(), self.lines());
         [a.rows * a_line, b.rows * b_line]
     }
 
-    /// Vectors of four sums between rows of what a subgroup stores of C at once.
+    /// Returns the four-element vectors between consecutive rows of C in shared memory.
     fn out_line(&self) -> u32 {
         self.subgroup_n / 4 + 1
     }
 
-    /// Vectors of shared memory: two tiles, which later give way to C, a row of matrices at least, if that is gathered.
+    /// Returns the vectors of shared memory: two tiles, later replaced by at least one row of C's matrices if C is
+    /// gathered.
     fn shared_vectors(&self) -> u32 {
         let least = if self.gathered { self.subgroups() * SIDE * self.out_line() } else { 0 };
         self.vectors().iter().sum::<u32>().max(least)
     }
 
     fn shared_bytes(&self) -> u32 {
-        // And what C goes through where a part of a matrix is not inside of it.
+        // Plus the staging for partially out-of-bounds matrices.
         let partial = if self.gathered { 0 } else { self.subgroups() * SIDE * SIDE * 4 };
         self.shared_vectors() * 16 + partial
     }
 
-    /// Rows of C that a subgroup stores at once: as many as there is room for.
+    /// Returns the rows of C that a subgroup stores at a time: as many as fit.
     fn rows_out(&self) -> u32 {
         let fits = |rows: &u32| self.subgroups() * rows * self.out_line() <= self.shared_vectors();
         let mut parts = (0..).map(|halvings| self.subgroup_m >> halvings).take_while(|rows| *rows > SIDE);
@@ -117,20 +118,20 @@ impl MatmulF16Config {
             && problem.n.is_multiple_of(self.tile_n)
             && problem.k.is_multiple_of(self.depth)
             && (problem.m / self.tile_m).is_multiple_of(self.group)
-            // What a subgroup holds of C takes half of the registers at most: 128 of 255 words of 32 lanes each.
+            // A subgroup's part of C takes at most half of the registers: 128 of 255 words of 32 lanes each.
             && self.subgroup_m * self.subgroup_n <= 128 * self.lanes
             && self.subgroup_m <= self.tile_m
             && self.subgroup_n <= self.tile_n
             && a.suits(invocations)
             && b.suits(invocations)
-            // Lanes store as many vectors of C each.
+            // All lanes store the same number of vectors of C.
             && (!self.gathered || (SIDE * self.subgroup_n / 4).is_multiple_of(self.lanes))
             && fits(device, self.workgroup(), self.shared_bytes())
             && fits_grid(device, self.grid(problem))
     }
 }
 
-/// Whether a device multiplies matrices of 16 × 16 of f16 into f32.
+/// Returns whether a device multiplies 16 × 16 matrices of f16 with f32 sums.
 fn has_matrices(device: &DeviceSnapshot) -> bool {
     let shapes = match &device.matrices {
         Matrices::Any => true,
@@ -203,7 +204,7 @@ impl Family for MatmulF16 {
     }
 
     fn takes(&self) -> &'static str {
-        "m and n that are multiples of 32 and k that is one of 16, on devices that multiply 16 × 16 × 16 matrices of f16 into f32"
+        "m and n multiples of 32, and k a multiple of 16, on devices with 16 × 16 × 16 cooperative matrices of f16 with f32 sums"
     }
 
     fn heuristic(&self, device: &DeviceSnapshot, problem: &Product) -> MatmulF16Config {
@@ -254,14 +255,14 @@ impl Family for MatmulF16 {
     }
 }
 
-/// Eight numbers.
+/// A vector of eight f16 elements.
 type Vector<'k> = Val<'k, [u32; 4]>;
 type Input<'k> = Array<'k, f16, ReadAccess, u32>;
 type Sums<'k> = Vec<Matrix<'k, f32>>;
-/// The matrices of a part of A, row after row, and of B, column after column, of 16 numbers along K.
+/// The matrices of a part of A, one per row of matrices, and of B, one per column, for 16 elements along K.
 type Factors<'k> = (Vec<Matrix<'k, f16>>, Vec<Matrix<'k, f16>>);
 
-/// The kernel of a configuration.
+/// Builds the kernel of a configuration.
 fn matmul(config: &MatmulF16Config) -> Result<Arc<VerifiedKernel>, Error> {
     let built = kernel::<(Read<f16>, Read<f16>, Write<f32>, u32, u32, u32)>(
         "matmul_f16",
@@ -289,10 +290,10 @@ fn body<'k>(
     let [a_line, b_line] = config.lines();
     let [b_begins, _] = config.vectors();
     let (a8, b8) = (a.view::<[u32; 4]>("a8"), b.view::<[u32; 4]>("b8"));
-    // A's tile, then B's.
+    // A's tile, followed by B's.
     let shared = k.shared_uninit::<[u32; 4]>("tiles", config.shared_vectors());
 
-    // Which tile of C: groups of rows one below the other, and in each, column by column.
+    // The tile of C: groups of tile rows in order, and column by column within a group.
     let linear = k.workgroup_id().x();
     let of_group = n / tile_n * group;
     let within = linear % of_group;
@@ -318,7 +319,7 @@ fn body<'k>(
         }
     };
 
-    // Which part of the tile is this subgroup's.
+    // The subgroup's part of the tile.
     let across = tile_n / subgroup_n;
     let subgroup = k.subgroup_id() % config.subgroups();
     let (part_row, part_column) = (subgroup / across, subgroup % across);
@@ -343,8 +344,8 @@ fn body<'k>(
         }
     };
 
-    // One step: what is left of the last, and all of this but `early` rows of its last products. Its matrices are given
-    // back. The tiles of the next step are at `next`, if there is one.
+    // One step: the rest of the previous step's products, and all of this one's except for `early..rows` of its last
+    // matrices, which are returned. The tiles of the next step start at `next`, if there is one.
     let (steps, early) = (depth / SIDE, rows / 2);
     let step = |sums: &mut Sums<'k>, last: &Factors<'k>, next: Option<Places<'k>>| -> Factors<'k> {
         // The tiles are complete.
@@ -367,7 +368,7 @@ fn body<'k>(
             now = following;
         }
         if next.is_some() {
-            // Everyone has its matrices of these tiles.
+            // All subgroups have loaded their matrices of these tiles.
             k.barrier_shared();
             lay(&tiles);
         }
@@ -381,7 +382,7 @@ fn body<'k>(
     let zeros = (vec![zero(MatrixRole::A); rows as usize], vec![zero(MatrixRole::B); columns as usize]);
     let none = k.matrix(0.0f32, SIDE as u16, SIDE as u16, MatrixRole::Acc, MatrixScope::Subgroup);
     let carried = (vec![none; (rows * columns) as usize], zeros, from);
-    // K is a multiple of the depth, and not zero.
+    // K is a non-zero multiple of the depth.
     let all_but_one = depth_all / depth - 1;
     let (mut sums, last, _) =
         k.for_carry(0u32, all_but_one, 1u32, carried, |_, _, (mut sums, last, from)| {
@@ -405,16 +406,16 @@ fn body<'k>(
 struct Part<'k> {
     c: Array<'k, f32, WriteAccess, u32>,
     n: Val<'k, u32>,
-    /// Its first row.
+    /// First row.
     row: Val<'k, u32>,
-    /// The tile's place among the tiles beside it, and the part's among the parts of its tile.
+    /// Index of the tile in its row of tiles, and of the part within the tile.
     tile_column: Val<'k, u32>,
     part_column: Val<'k, u32>,
     subgroup: Val<'k, u32>,
 }
 
 impl<'k> Part<'k> {
-    /// Stores it straight out of the matrices.
+    /// Stores the part directly from the matrices.
     fn store(&self, config: &MatmulF16Config, sums: &Sums<'k>) {
         let columns = config.subgroup_n / SIDE;
         let column = self.tile_column * config.tile_n + self.part_column * config.subgroup_n;
@@ -425,7 +426,7 @@ impl<'k> Part<'k> {
         }
     }
 
-    /// Stores it through shared memory, some rows at a time, in 16 bytes.
+    /// Stores the part through shared memory, several rows at a time, in accesses of 16 bytes.
     fn store_through(
         &self,
         k: &'k Builder,
@@ -440,7 +441,7 @@ impl<'k> Part<'k> {
         let column = self.tile_column * (config.tile_n / 4) + self.part_column * quads;
         for top in (0..config.subgroup_m).step_by(rows_out as usize) {
             match top {
-                // Everyone has done with the tiles.
+                // All subgroups have finished with the tiles.
                 0 => k.barrier_shared(),
                 _ => k.subgroup_barrier(),
             }
@@ -456,7 +457,7 @@ impl<'k> Part<'k> {
                 let at = k.lane() + i * config.lanes;
                 let (down, right) = (at / quads, at % quads);
                 let to = (self.row + (down + top)) * (self.n >> 2) + column + right;
-                // Never behind the end, because C is as large as `require_sizes` has it: said here, it spares a guard.
+                // Never beyond the end, because `require_sizes` fixes the length of C; stating it here saves a guard.
                 c4.store(to.min(c4.len() - 1), shared.load(own + down * out_line + right));
             }
         }

@@ -1,5 +1,5 @@
-//! C = A · B in f32: each workgroup computes a tile of C in steps along K, each invocation some rows and columns of it in
-//! registers. Tiles of A, transposed, and of B lie in shared memory.
+//! C = A · B in f32: each workgroup computes a tile of C in steps along K, each invocation some of its rows and columns
+//! in registers. Tiles of A, transposed, and of B are in shared memory.
 
 use fulgurite_autotune::{Argument, Family, Numbers, Plan, Summary, Trial, Work};
 use fulgurite_hal::{Error, LaunchOptions};
@@ -15,30 +15,32 @@ use crate::build::{fits, fits_grid, params, verified};
 use crate::numbers::{Random, bytes};
 use crate::problem::Product;
 
-/// The product of matrices of f32, whose sizes are multiples of 16. Arguments: A, B, and C, all row after row.
+/// The product of f32 matrices, with M and N multiples of 16, and K of 8. Arguments: A, B and C, all in row-major
+/// order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MatmulF32;
 
-/// How it is computed.
+/// Configuration of [`MatmulF32`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MatmulF32Config {
-    /// Rows of C that a workgroup computes.
+    /// Rows of C per workgroup.
     pub tile_m: u32,
-    /// Columns of C that a workgroup computes.
+    /// Columns of C per workgroup.
     pub tile_n: u32,
-    /// Numbers along K in one step.
+    /// Elements along K per step.
     pub depth: u32,
-    /// Rows of C that an invocation computes: a multiple of 4.
+    /// Rows of C per invocation: a multiple of 4.
     pub rows: u32,
-    /// Columns of C that an invocation computes: a multiple of 4.
+    /// Columns of C per invocation: a multiple of 4.
     pub columns: u32,
-    /// 1: tiles are loaded when they are wanted. 2: those of the next step are loaded while this one is multiplied.
+    /// Stages of loading. 1: tiles are loaded when needed. 2: the tiles of the next step are loaded while this one is
+    /// multiplied.
     pub staging: u32,
-    /// How often the body of the innermost loop is repeated.
+    /// Unroll factor of the innermost loop.
     pub unroll: u32,
 }
 
-/// Words between the rows of A's tile in shared memory, which is stored across them.
+/// Padding words after each row of A's transposed tile in shared memory.
 const PADDING: u32 = 4;
 
 impl MatmulF32Config {
@@ -58,7 +60,7 @@ impl MatmulF32Config {
         [problem.n / self.tile_n, problem.m / self.tile_m, 1]
     }
 
-    /// Tiles of A and of B.
+    /// Returns the tile shapes of A and B.
     fn shapes(&self) -> [Shape; 2] {
         Shape::of_factors([self.tile_m, self.tile_n, self.depth], 4)
     }
@@ -119,7 +121,7 @@ impl Family for MatmulF32 {
     }
 
     fn takes(&self) -> &'static str {
-        "m and n that are multiples of 16, and k that is one of 8"
+        "m and n multiples of 16, and k a multiple of 8"
     }
 
     fn heuristic(&self, device: &DeviceSnapshot, problem: &Product) -> MatmulF32Config {
@@ -132,7 +134,7 @@ impl Family for MatmulF32 {
             staging: 2,
             unroll,
         };
-        // Large tiles read least, but small matrices have too few of them to keep a device busy.
+        // Large tiles load the least data, but small matrices have too few of them to occupy a device.
         let few = |config: &MatmulF32Config| {
             let [x, y, _] = config.grid(problem);
             config.tile_m > 64 && x * y < 64
@@ -171,7 +173,7 @@ impl Family for MatmulF32 {
 type Quad<'k> = Val<'k, [f32; 4]>;
 type Factor<'k> = Array<'k, f32, ReadAccess, u32>;
 
-/// The kernel of a configuration.
+/// Builds the kernel of a configuration.
 fn matmul(config: &MatmulF32Config) -> Result<Arc<VerifiedKernel>, Error> {
     let built = kernel::<(Read<f32>, Read<f32>, Write<f32>, u32, u32, u32)>(
         "matmul_f32",
@@ -223,7 +225,8 @@ fn body<'k>(
     };
     let next = |from: &Places<'k>| (a_side.next(from.0), b_side.next(from.1));
 
-    // Rows and columns in groups of four, spread over the tile, so that neighbors read neighbors.
+    // Rows and columns in groups of four, spread over the tile, so that neighboring invocations read neighboring
+    // addresses.
     let (row_groups, column_groups) = (rows / 4, columns / 4);
     let (row_skip, column_skip) = (tile_m / row_groups, tile_n / column_groups);
     let once = |kk: Val<'k, u32>, sums: Vec<Quad<'k>>| -> Vec<Quad<'k>> {
@@ -248,7 +251,7 @@ fn body<'k>(
         let (sums, ..) = k.for_carry(0u32, tiles, 1u32, carried, |k, _, (sums, ready, from)| {
             lay(&ready);
             k.barrier_shared();
-            // What is loaded last is never used.
+            // The loads of the last iteration are unused.
             let from = next(&from);
             let following = load(&from);
             let sums = step(sums);
@@ -275,7 +278,7 @@ fn body<'k>(
     }
 }
 
-/// Adds the products of a part of a column of A and a part of a row of B.
+/// Adds the products of part of a column of A and part of a row of B.
 fn multiply<'k>(k: &'k Builder, sums: &[Quad<'k>], a: &[Quad<'k>], b: &[Quad<'k>]) -> Vec<Quad<'k>> {
     let one = |(at, sum): (usize, &Quad<'k>)| {
         let (row, group) = (at / b.len(), at % b.len());

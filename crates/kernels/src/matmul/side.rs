@@ -1,23 +1,23 @@
-//! How the invocations of a workgroup load a factor's tile together, vector by vector.
+//! Cooperative loads of a factor's tile by a workgroup, vector by vector.
 
 use fulgurite_ir::builder::{Array, Builder, ReadAccess, Storable, Val};
 
-/// One factor, as an invocation loads its part of each tile: a vector of each of some rows, all as far apart.
+/// One factor, with the share of each tile that an invocation loads: one vector in each of several evenly spaced rows.
 pub(super) struct Side<'k, T> {
     memory: Array<'k, T, ReadAccess, u32>,
-    /// Row and vector within the tile of this invocation's first load.
+    /// Row and vector, within the tile, of this invocation's first load.
     place: (Val<'k, u32>, Val<'k, u32>),
-    /// How many loads an invocation makes of a tile.
+    /// Number of loads of an invocation per tile.
     pub(super) loads: u32,
-    /// Rows from a load to the next.
+    /// Rows between consecutive loads.
     apart: u32,
-    /// Vectors in a row of the matrix.
+    /// Vectors per row of the matrix.
     line: Val<'k, u32>,
-    /// From a tile to the next, in vectors.
+    /// Vectors between consecutive tiles.
     step: Val<'k, u32>,
 }
 
-/// A tile: its rows, and vectors in a row.
+/// Rows of a tile, and vectors per row.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     pub(super) rows: u32,
@@ -25,20 +25,20 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Those of A's tiles and of B's: of `depth` numbers along K, in vectors of `numbers`.
+    /// Returns the tile shapes of A and B, with `depth` elements along K and vectors of `numbers` elements.
     pub(super) fn of_factors([tile_m, tile_n, depth]: [u32; 3], numbers: u32) -> [Self; 2] {
         [Self { rows: tile_m, vectors: depth / numbers }, Self { rows: depth, vectors: tile_n / numbers }]
     }
 
-    /// Whether so many invocations load it together: whole rows at a time, and all of them as much.
+    /// Returns whether this many invocations can load the tile together, in whole rows and equal shares.
     pub(super) fn suits(self, invocations: u32) -> bool {
         invocations.is_multiple_of(self.vectors) && (self.rows * self.vectors).is_multiple_of(invocations)
     }
 }
 
 impl<'k, T: Storable> Side<'k, T> {
-    /// Tiles of `shape` in `memory`, loaded by `invocations` that it suits. `line` is how many vectors there are in a row of
-    /// the matrix, and `step` how many from a tile to the next.
+    /// Creates the loads of tiles of `shape` from `memory` by `invocations`, which [`Shape::suits`] accepts. `line` is
+    /// the number of vectors per row of the matrix, `step` that between consecutive tiles.
     pub(super) fn new(
         k: &'k Builder,
         memory: Array<'k, T, ReadAccess, u32>,
@@ -51,24 +51,25 @@ impl<'k, T: Storable> Side<'k, T> {
         Self { memory, place, loads, apart: invocations / shape.vectors, line, step }
     }
 
-    /// Where this invocation's first load is of the tile that begins at vector `first`.
+    /// Returns the index of this invocation's first load in the tile that starts at vector `first`.
     pub(super) fn begin(&self, first: Val<'k, u32>) -> Val<'k, u32> {
         first + self.place.0 * self.line + self.place.1
     }
 
-    /// The same of the next tile.
+    /// Returns the same index in the next tile.
     pub(super) fn next(&self, from: Val<'k, u32>) -> Val<'k, u32> {
         from + self.step
     }
 
-    /// What lies there, or whatever if that is behind the end: for what is never used then. No load needs a guard, if the
-    /// matrix is known to have a vector.
+    /// Loads a vector. Beyond the end of the matrix the result is unspecified and must not be used. The load needs no
+    /// guard if the matrix is known to have a vector.
     pub(super) fn load(&self, from: Val<'k, u32>, load: u32) -> Val<'k, T> {
         let at = from + self.line * (load * self.apart);
         self.memory.load(at.min(self.memory.len() - 1))
     }
 
-    /// Where a load belongs in shared memory, if rows are `down` apart there, and vectors `right`.
+    /// Returns the index of a load's vector in shared memory, with a distance of `down` between rows and `right`
+    /// between vectors.
     pub(super) fn laid(&self, load: u32, down: u32, right: u32) -> Val<'k, u32> {
         self.place.0 * down + self.place.1 * right + load * self.apart * down
     }

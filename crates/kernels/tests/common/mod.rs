@@ -1,5 +1,5 @@
-//! Devices that tests of families run on.
-#![allow(dead_code, reason = "each test binary uses a part of this")]
+//! Devices for the tests of families.
+#![allow(dead_code, reason = "each test binary uses some of these")]
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(crate) fn reference() -> Device {
     device(Arc::new(fulgurite_backend_reference::ReferenceBackend::new(Default::default())))
 }
 
-/// The Vulkan device, without remembered probe results and kernels. `None` if there is none, which is a failure where
+/// Returns the Vulkan device, without stored probe results and kernels, or `None` if there is none. Panics instead if
 /// `FULGURITE_REQUIRE_BACKENDS` names it.
 pub(crate) fn vulkan() -> Option<Device> {
     let mut options = Options::from_env();
@@ -31,7 +31,7 @@ pub(crate) fn vulkan() -> Option<Device> {
             let required = std::env::var("FULGURITE_REQUIRE_BACKENDS").unwrap_or_default();
             assert!(
                 !required.split(',').any(|id| id.trim() == "vulkan"),
-                "vulkan is required, but: {reason}"
+                "vulkan is required but unavailable: {reason}"
             );
             eprintln!("vulkan: unavailable ({reason})");
             None

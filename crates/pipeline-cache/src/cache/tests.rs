@@ -1,4 +1,4 @@
-//! The cache as a backend uses it, on real folders.
+//! The cache as backends use it, on real folders.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ fn open(root: &Path) -> PipelineCache {
     PipelineCache::open(CacheOptions::in_folder(root))
 }
 
-/// Finds or makes the entry called `name`: whether it was made, and why.
+/// Finds or creates the entry `name`. Returns the miss reason if it was created.
 fn ask(cache: &PipelineCache, kind: PayloadKind, name: &str) -> Option<Reason> {
     let mut made = None;
     let make = |reason| {
@@ -36,7 +36,7 @@ const ARTIFACT: PayloadKind = PayloadKind::Artifact;
 const BINARY: PayloadKind = PayloadKind::Binary;
 
 #[test]
-fn an_entry_is_made_once_and_found_in_each_tier() {
+fn entry_is_created_once_and_found_in_each_tier() {
     let folder = tempfile::tempdir().unwrap();
     let first = open(folder.path());
     assert_eq!(ask(&first, ARTIFACT, "a"), Some(Reason::EmptyCache));
@@ -53,7 +53,7 @@ fn an_entry_is_made_once_and_found_in_each_tier() {
 }
 
 #[test]
-fn what_is_read_ahead_is_found_in_memory() {
+fn prefetched_entries_are_found_in_memory() {
     let folder = tempfile::tempdir().unwrap();
     ask(&open(folder.path()), ARTIFACT, "a");
     let cache = open(folder.path());
@@ -65,7 +65,7 @@ fn what_is_read_ahead_is_found_in_memory() {
 }
 
 #[test]
-fn why_something_could_not_be_read_ahead_is_the_reason_of_the_miss() {
+fn failed_prefetch_determines_the_miss_reason() {
     let folder = tempfile::tempdir().unwrap();
     ask(&open(folder.path()), ARTIFACT, "a");
     let cache = open(folder.path());
@@ -74,13 +74,13 @@ fn why_something_could_not_be_read_ahead_is_the_reason_of_the_miss() {
     assert_eq!(ask(&cache, ARTIFACT, "a"), Some(Reason::Corrupt));
     cache.prefetch(&identity(ARTIFACT, "b"));
     assert_eq!(cache.find(&identity(ARTIFACT, "b")), Err(Reason::ProgramChanged));
-    // It is that of one lookup: what is kept since is found.
+    // The reason applies to one lookup only: an entry stored since is found.
     ask(&open(folder.path()), ARTIFACT, "b");
     assert_eq!(ask(&cache, ARTIFACT, "b"), None);
 }
 
 #[test]
-fn what_cannot_be_kept_is_made_each_time() {
+fn unstorable_results_are_created_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     for _ in 0..2 {
@@ -98,7 +98,7 @@ fn what_cannot_be_kept_is_made_each_time() {
 }
 
 #[test]
-fn of_two_processes_one_makes_it() {
+fn one_of_two_processes_creates_the_entry() {
     let folder = tempfile::tempdir().unwrap();
     let made = AtomicUsize::new(0);
     let caches = [open(folder.path()), open(folder.path())];
@@ -119,7 +119,7 @@ fn of_two_processes_one_makes_it() {
 }
 
 #[test]
-fn without_a_folder_it_goes_on_in_memory_and_says_so_once() {
+fn unusable_folder_degrades_to_memory_with_one_warning() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -140,14 +140,14 @@ fn without_a_folder_it_goes_on_in_memory_and_says_so_once() {
 
 #[test]
 #[expect(unsafe_code, reason = "the test made the pack")]
-fn layers_serve_and_are_left_as_they_are() {
+fn layers_serve_entries_and_stay_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let (shared, own) = (folder.path().join("shared"), folder.path().join("own"));
     assert!(ask(&open(&shared), ARTIFACT, "in the folder").is_some());
     let mut pack = PackWriter::new();
     let packed = identity(ARTIFACT, "in the pack");
     pack.add(&Entry::new(packed, Digest::ZERO, b"payload of in the pack".to_vec()));
-    // SAFETY: nothing of it is ever run.
+    // SAFETY: the pack's contents are never run.
     let pack = unsafe { Pack::from_bytes(pack.finish()).unwrap().trust() };
     let options = CacheOptions::in_folder(&own).layer(Layer::Folder(shared.clone())).layer(Layer::Pack(pack));
     let cache = PipelineCache::open(options.clone());
@@ -156,14 +156,14 @@ fn layers_serve_and_are_left_as_they_are() {
     assert!(ask(&cache, ARTIFACT, "in none").is_some());
     assert_eq!(cache.statistics().layer_hits, 2);
     drop(cache);
-    assert!(ask(&open(&shared), ARTIFACT, "in none").is_some(), "what is made goes to the own folder");
+    assert!(ask(&open(&shared), ARTIFACT, "in none").is_some(), "new entries go to the cache's own folder");
     let refused = PipelineCache::open(options.layer(Layer::Folder(folder.path().join("nowhere"))));
     assert_eq!(refused.notices().len(), 1);
     assert_eq!(ask(&refused, ARTIFACT, "in none"), None);
 }
 
 #[test]
-fn a_refused_entry_is_replaced() {
+fn rejected_entry_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     let id = identity(BINARY, "a");
@@ -176,16 +176,16 @@ fn a_refused_entry_is_replaced() {
     assert_eq!(cache.statistics().missed(Reason::DeviceOrRuntimeChanged), 1);
 }
 
-/// Ends a process while its driver has what `during` hands it.
+/// Simulates the end of a process during the driver call `during`.
 fn die(root: &Path, during: impl FnOnce(&PipelineCache)) {
     let cache = open(root);
     during(&cache);
-    // Its files are closed and its memory is gone, but nothing is cleaned up.
+    // Files are closed and memory is gone, without any cleanup.
     cache.marks.as_ref().unwrap().abandon();
 }
 
 #[test]
-fn a_binary_that_a_process_ended_with_is_left_out_once_and_then_for_good() {
+fn suspected_binary_is_skipped_once_then_condemned() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     ask(&open(root), BINARY, "a");
@@ -199,19 +199,19 @@ fn a_binary_that_a_process_ended_with_is_left_out_once_and_then_for_good() {
     crash(root);
     let second = open(root);
     assert_eq!(second.suspects(), (1, 0));
-    assert_eq!(ask(&second, ARTIFACT, "a"), None, "what no driver reads is not suspected");
+    assert_eq!(ask(&second, ARTIFACT, "a"), None, "artifacts are never suspected");
     assert_eq!(ask(&second, BINARY, "a"), Some(Reason::Suspect));
     drop(second);
-    assert_eq!(ask(&open(root), BINARY, "a"), None, "it was left out once, and kept");
+    assert_eq!(ask(&open(root), BINARY, "a"), None, "skipped once, and still stored");
     crash(root);
     assert_eq!(ask(&open(root), BINARY, "a"), Some(Reason::Suspect));
     let later = open(root);
-    assert!(ask(&later, BINARY, "a").is_some(), "those very bytes are not kept again");
+    assert!(ask(&later, BINARY, "a").is_some(), "the condemned bytes are not stored again");
     assert_eq!(later.disk().unwrap().stats().unwrap().quarantined.entries, 1);
 }
 
 #[test]
-fn a_compile_that_three_processes_ended_with_is_a_typed_error() {
+fn compile_with_three_deaths_is_a_typed_error() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let program = Digest::of(b"program");
@@ -221,19 +221,19 @@ fn a_compile_that_three_processes_ended_with_is_a_typed_error() {
             cache.compile(program, || cache.marks.as_ref().unwrap().freeze()).unwrap();
         });
     }
-    let error = open(root).compile(program, || panic!("it is not asked")).unwrap_err();
+    let error = open(root).compile(program, || panic!("compile called despite the ban")).unwrap_err();
     let bans = open(root).bans();
     assert_eq!((error.code(), bans.len()), (Code::CompileBanned, 1));
     assert_eq!(error, CacheError::Banned(Box::new(bans[0].clone())));
     assert_eq!(bans[0].deaths, 3);
     assert_eq!(open(root).compile(Digest::of(b"other"), || 7), Ok(7));
     open(root).disk().unwrap().clear().unwrap();
-    assert_eq!(open(root).compile(program, || 7), Ok(7), "clearing the cache gives it another try");
+    assert_eq!(open(root).compile(program, || 7), Ok(7), "clearing the cache lifts the ban");
     assert!(!open(root).lift(program));
 }
 
 #[test]
-fn a_suspect_is_left_out_as_long_as_the_process_lasts() {
+fn suspect_is_skipped_for_the_process_lifetime() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     ask(&open(root), BINARY, "a");
@@ -248,11 +248,11 @@ fn a_suspect_is_left_out_as_long_as_the_process_lasts() {
     }
     assert_eq!(ask(&second, BINARY, "a"), Some(Reason::Suspect));
     drop(second);
-    assert_eq!(ask(&open(root), BINARY, "a"), None, "the next process tries it once more");
+    assert_eq!(ask(&open(root), BINARY, "a"), None, "the next process tries it again");
 }
 
-/// A kernel's entries: itself, two lowered forms, and of one of them what two devices made of it.
-fn family_of(name: &str) -> Vec<Entry> {
+/// The entries of a kernel: the kernel, two lowered forms, and two devices' binaries of one of them.
+fn entries_of(name: &str) -> Vec<Entry> {
     let kernel = Digest::of(name.as_bytes());
     let any = PipelineDeviceFingerprint::ANY;
     let id = |kind, program, policy: &str, device| {
@@ -284,13 +284,13 @@ fn keep_all(cache: &PipelineCache, entries: &[Entry]) {
 }
 
 #[test]
-fn invalidating_a_kernel_removes_all_that_was_made_of_it_and_nothing_else() {
+fn invalidating_a_kernel_removes_exactly_its_entries() {
     let folder = tempfile::tempdir().unwrap();
-    let (gone, other) = (family_of("gone"), family_of("other"));
+    let (gone, other) = (entries_of("gone"), entries_of("other"));
     let kernel = Digest::of(b"gone");
     keep_all(&open(folder.path()), &[gone.clone(), other.clone()].concat());
     let cache = open(folder.path());
-    // One of them is in memory, too.
+    // One of them is also in memory.
     cache.find(&gone[3].identity).unwrap();
     let report = cache.invalidate_kernel(&kernel).unwrap();
     assert_eq!((report.removed, report.forgotten, report.absent, report.layered), (5, 1, 0, 0));
@@ -304,7 +304,7 @@ fn invalidating_a_kernel_removes_all_that_was_made_of_it_and_nothing_else() {
         }
     }
     assert_eq!(cache.invalidate_kernel(&kernel).unwrap(), InvalidateReport::default());
-    // Without the index more is read, and the same is found.
+    // Without the index, more entries are read, with the same result.
     std::fs::remove_file(folder.path().join("index.log")).unwrap();
     assert_eq!(open(folder.path()).invalidate_kernel(&Digest::of(b"other")).unwrap().removed, 5);
 }
@@ -312,7 +312,7 @@ fn invalidating_a_kernel_removes_all_that_was_made_of_it_and_nothing_else() {
 #[test]
 fn entries_are_invalidated_by_digest_in_memory_too() {
     let memory = PipelineCache::open(CacheOptions::memory_only());
-    let all = family_of("a");
+    let all = entries_of("a");
     keep_all(&memory, &all);
     let digest = all[0].identity.digest();
     let report = memory.invalidate(&[digest, Digest::ZERO]).unwrap();
@@ -322,22 +322,22 @@ fn entries_are_invalidated_by_digest_in_memory_too() {
     assert!(all.iter().all(|entry| memory.find(&entry.identity).is_err()));
 }
 
-/// A pack of one entry, as a layer.
+/// Wraps one entry in a pack, as a layer.
 #[expect(unsafe_code, reason = "the test made the pack")]
 fn packed(entry: &Entry) -> Layer {
     let mut pack = PackWriter::new();
     pack.add(entry);
-    // SAFETY: nothing of it is ever run.
+    // SAFETY: the pack's contents are never run.
     Layer::Pack(unsafe { Pack::from_bytes(pack.finish()).unwrap().trust() })
 }
 
 #[test]
-fn what_a_layer_has_is_said_to_stay_and_leads_to_what_was_made_of_it() {
+fn layer_entries_are_reported_and_lead_to_derived_entries() {
     let folder = tempfile::tempdir().unwrap();
-    let all = family_of("a");
+    let all = entries_of("a");
     let options = CacheOptions::in_folder(folder.path().join("own"));
     let cache = PipelineCache::open(options.layer(packed(&all[1])));
-    // What was lowered is in the pack alone.
+    // Only the pack has the artifacts.
     keep_all(&cache, &all[3..]);
     let report = cache.invalidate_kernel(&Digest::of(b"a")).unwrap();
     assert_eq!((report.removed, report.absent, report.layered), (2, 1, 1));
@@ -345,9 +345,9 @@ fn what_a_layer_has_is_said_to_stay_and_leads_to_what_was_made_of_it() {
 }
 
 #[test]
-fn a_folder_that_is_only_read_keeps_its_entries_and_says_so() {
+fn read_only_folder_refuses_invalidation() {
     let folder = tempfile::tempdir().unwrap();
-    let all = family_of("a");
+    let all = entries_of("a");
     keep_all(&open(folder.path()), &all);
     let options = CacheOptions::in_folder(folder.path()).disk(DiskOptions::default().read_only());
     let cache = PipelineCache::open(options);
@@ -356,16 +356,16 @@ fn a_folder_that_is_only_read_keeps_its_entries_and_says_so() {
 }
 
 #[test]
-fn an_entry_tells_where_this_process_has_it_from() {
+fn entries_report_their_tier() {
     use fulgurite_spec::cache::CacheTier;
     let folder = tempfile::tempdir().unwrap();
-    let all = family_of("a");
+    let all = entries_of("a");
     keep_all(&open(folder.path()), &all[..2]);
     let cache = PipelineCache::open(CacheOptions::in_folder(folder.path()).layer(packed(&all[2])));
     cache.prefetch(&all[1].identity);
     let tier = |at: usize| cache.trace(&all[at].identity).map(|found| found.tier);
     for _ in 0..2 {
-        assert_eq!([tier(0), tier(1)], [Ok(CacheTier::Disk); 2], "also what was read ahead");
+        assert_eq!([tier(0), tier(1)], [Ok(CacheTier::Disk); 2], "including prefetched entries");
         assert_eq!(tier(2), Ok(CacheTier::Layer));
     }
     let made = |_| Ok::<_, CacheError>(Made::Keep { artifact: all[1].artifact, payload: b"made".to_vec() });

@@ -1,4 +1,4 @@
-//! Looking after a whole disk tier: what it holds, whether that is good, trimming it, and moving it elsewhere.
+//! Maintenance of a disk tier: statistics, verification, trimming, export and import.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;
@@ -14,18 +14,18 @@ use crate::identity::PayloadKind;
 use crate::index::{COMPACT_BYTES, Event, Record};
 use crate::pack::{Pack, PackWriter, TrustedPack};
 
-/// Of 100 bytes that there may be, how many are left after trimming.
+/// Percentage of the size limit kept after trimming.
 const TRIMMED_PERCENT: u64 = 90;
-/// How old a temporary file is that nobody can still be writing, where locks do not tell.
+/// Age after which a temporary file counts as stale where locks are unavailable.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
-/// Entries and their bytes.
+/// A number of entries and their total size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheCount {
-    /// How many.
+    /// Number of entries.
     pub entries: u64,
-    /// Their bytes, headers included.
+    /// Size in bytes, headers included.
     pub bytes: u64,
 }
 
@@ -36,78 +36,78 @@ impl CacheCount {
     }
 }
 
-/// What a disk tier holds.
+/// Statistics of a disk tier.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DiskStats {
     /// All entries.
     pub all: CacheCount,
-    /// Those of each kind, as far as the index knows it.
+    /// Entries by kind, as far as the index knows it.
     pub by_kind: BTreeMap<PayloadKind, CacheCount>,
-    /// Those of which the index knows nothing.
+    /// Entries whose kind is not in the index.
     pub unknown: CacheCount,
-    /// What was put aside.
+    /// Quarantined entries.
     pub quarantined: CacheCount,
-    /// Files that are being written, or were when their process ended.
+    /// Temporary files, in use or stale.
     pub temporary: CacheCount,
-    /// Bytes of the index.
+    /// Size of the index in bytes.
     pub index_bytes: u64,
-    /// When the entry that was used the longest ago was used.
+    /// Last use of the least recently used entry, accurate to an hour.
     pub oldest: Option<SystemTime>,
-    /// When the entry that was used last was used.
+    /// Last use of the most recently used entry, accurate to an hour.
     pub newest: Option<SystemTime>,
 }
 
-/// What reading every entry found.
+/// Result of verifying all entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifyReport {
-    /// Good entries.
+    /// Undamaged entries.
     pub good: CacheCount,
-    /// Damaged ones, which were put aside unless the cache is only read.
+    /// Damaged entries. They are quarantined unless the cache is read-only.
     pub corrupt: Vec<Digest>,
-    /// Those of another version of the format.
+    /// Entries in another version of the format. They are quarantined likewise.
     pub other_format: Vec<Digest>,
-    /// Those that cannot be read, and why.
+    /// Entries that could not be read, with the error.
     pub unreadable: Vec<(Digest, CacheError)>,
 }
 
-/// What trimming did.
+/// Result of trimming.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GcReport {
-    /// What was there.
+    /// Entries before trimming.
     pub before: CacheCount,
-    /// What was removed.
+    /// Entries removed.
     pub evicted: CacheCount,
-    /// Files of dead processes that were removed.
+    /// Number of stale temporary files removed.
     pub temporary: u64,
-    /// Whether another process was at it, so that nothing was done.
+    /// Whether nothing was done because another process is trimming.
     pub is_busy: bool,
 }
 
-/// What importing a pack did.
+/// Result of importing a pack.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImportReport {
-    /// Entries that are new here.
+    /// Number of new entries.
     pub added: usize,
-    /// Entries that were here.
+    /// Number of entries that existed already.
     pub unchanged: usize,
-    /// Lowered kernels and driver binaries that were left out, of a pack that nobody vouched for.
+    /// Number of lowered kernels and driver binaries skipped because the pack is not trusted.
     pub untrusted: usize,
-    /// Entries that could not be written, and why.
+    /// Entries that could not be written, with the error.
     pub failed: Vec<(Digest, CacheError)>,
 }
 
-/// A file of a shard.
+/// An entry's file in a shard.
 pub(super) struct Found {
     pub(super) digest: Digest,
     bytes: u64,
     modified: SystemTime,
 }
 
-/// All that a scan of the folder finds.
+/// Entries and temporary files found by a scan of the folder.
 #[derive(Default)]
 pub(super) struct Scan {
     pub(super) entries: Vec<Found>,
@@ -119,7 +119,7 @@ impl DiskPipelineCache {
         let list = |folder: &Path| self.storage.list(folder).map_err(|e| CacheError::io("list", folder, &e));
         let mut scan = Scan::default();
         let all = list(&self.root)?;
-        // Logs that are written anew.
+        // Temporary files of rewritten logs.
         let temporary = all.iter().filter(|file| file.is_file && file.name.starts_with(TEMPORARY));
         scan.temporary.extend(temporary.map(|file| (self.root.join(&file.name), file.clone())));
         for shard in all.iter().filter(|found| is_shard(&found.name)) {
@@ -139,7 +139,7 @@ impl DiskPipelineCache {
         Ok(scan)
     }
 
-    /// What there is. Reads no entry.
+    /// Returns statistics without reading any entry.
     ///
     /// # Errors
     /// `FG1001` if the folder cannot be listed.
@@ -147,7 +147,7 @@ impl DiskPipelineCache {
         let mut stats = DiskStats::default();
         let scan = self.scan()?;
         let mut state = lock(&self.state)?;
-        // Without the index the kinds are not known.
+        // Without the index, kinds are unknown.
         let _ = state.index.refresh(&*self.storage, &self.index_path());
         for found in &scan.entries {
             stats.all.add(found.bytes);
@@ -166,7 +166,8 @@ impl DiskPipelineCache {
         Ok(stats)
     }
 
-    /// Reads and checks every entry, and puts damaged ones aside. `progress` is told how many are done, and of how many.
+    /// Reads and checks every entry, and quarantines damaged ones. `progress` receives the number of entries done and
+    /// the total.
     ///
     /// # Errors
     /// `FG1001` if the folder cannot be listed.
@@ -199,7 +200,7 @@ impl DiskPipelineCache {
         Ok(report)
     }
 
-    /// The entry in the file of `digest`.
+    /// Reads the entry in the file of `digest`.
     pub(super) fn load(&self, digest: &Digest) -> std::io::Result<Result<Entry, BadEntry>> {
         let bytes = match self.storage.read(&self.path_of(digest), 0, self.options.max_entry_bytes) {
             Ok((bytes, _)) => bytes,
@@ -214,18 +215,18 @@ impl DiskPipelineCache {
         }))
     }
 
-    /// Collects what dead processes left, and removes the least recently used entries if there are more bytes than
-    /// `max_bytes` (default: the cache's own bound), until a tenth of that is free.
+    /// Removes stale temporary files. If the entries exceed `max_bytes` (by default the cache's own limit), also
+    /// removes the least recently used until 90 % of it remain.
     ///
     /// # Errors
-    /// `FG1001` if the folder cannot be listed, or the cache is only read.
+    /// `FG1001` if the folder cannot be listed or the cache is read-only; `FG1003` if the tier is switched off.
     pub fn gc(&self, max_bytes: Option<u64>) -> Result<GcReport, CacheError> {
         self.check_writable()?;
         self.trim(max_bytes.unwrap_or(self.options.max_bytes))
     }
 
     pub(super) fn trim(&self, max_bytes: u64) -> Result<GcReport, CacheError> {
-        // One at a time is enough. Where there are no locks, each process does it.
+        // One process at a time is enough. Without locks, each process trims.
         let locked = self.lock_named("evict", Duration::ZERO);
         if let Locked::Late = locked {
             return Ok(GcReport { is_busy: true, ..GcReport::default() });
@@ -240,7 +241,7 @@ impl DiskPipelineCache {
         let mut evicted = HashSet::new();
         if report.before.bytes > max_bytes {
             let target = max_bytes / 100 * TRIMMED_PERCENT;
-            // A time to come is no later than now.
+            // Times in the future count as now.
             scan.entries.sort_by_key(|found| found.modified.min(now));
             for found in &scan.entries {
                 if report.before.bytes - report.evicted.bytes <= target {
@@ -262,14 +263,14 @@ impl DiskPipelineCache {
         Ok(report)
     }
 
-    /// Removes a temporary file that nobody writes any more. Whether it did. `locked` tells whether there are locks here.
+    /// Removes a stale temporary file. Returns whether it did. `locked` shows whether locks are available.
     fn collect(&self, path: &Path, file: &Listed, now: SystemTime, locked: &Locked) -> bool {
         let own = match locked.is_held() {
             true => self.storage.try_lock(path, Missing::Refuse),
             false => Err(ErrorKind::Unsupported.into()),
         };
         match own {
-            // Held until it is gone: who is about to write it sees one or the other.
+            // Hold the lock until the file is gone, so that its creator sees it either locked or removed.
             Ok(Some(_held)) => self.storage.remove(path).is_ok(),
             Ok(None) => false,
             Err(_) => {
@@ -279,13 +280,13 @@ impl DiskPipelineCache {
         }
     }
 
-    /// Writes the index anew. What others add meanwhile is lost, which costs a reason of a miss.
+    /// Rewrites the index. Records that others append meanwhile are lost, at the cost of a miss reason.
     fn compact(&self, entries: &HashSet<Digest>) -> Result<(), CacheError> {
         let path = self.index_path();
         let mut state = lock(&self.state)?;
         match state.index.refresh(&*self.storage, &path) {
             Ok(()) => {}
-            // Nobody can read it any more, so nothing is lost with it.
+            // A log too long to read is worthless; replace it.
             Err(error) if error.kind() == ErrorKind::FileTooLarge => {
                 state.index = crate::index::Index::default();
             }
@@ -305,10 +306,10 @@ impl DiskPipelineCache {
         Ok(())
     }
 
-    /// Every good entry that `wanted` takes, as one pack.
+    /// Exports all undamaged entries for which `wanted` returns true, as one pack.
     ///
     /// # Errors
-    /// `FG1001` if the folder cannot be listed. What cannot be read, or is damaged, is left out.
+    /// `FG1001` if the folder cannot be listed. Unreadable and damaged entries are skipped.
     pub fn export(&self, wanted: &dyn Fn(&Entry) -> bool) -> Result<Vec<u8>, CacheError> {
         let mut pack = PackWriter::new();
         for found in &self.scan()?.entries {
@@ -321,19 +322,21 @@ impl DiskPipelineCache {
         Ok(pack.finish())
     }
 
-    /// Writes what whoever reads it verifies: kernels and tuning records. Lowered kernels and driver binaries are left out.
+    /// Imports the entries that their users verify: kernels and tuning records. Lowered kernels and driver binaries are
+    /// skipped.
     ///
     /// # Errors
-    /// `FG1001` if the cache is only read; `FG1007` if not all can be made durable.
+    /// `FG1001` if the cache is read-only; `FG1003` if the tier is switched off; `FG1007` if an entry cannot be made
+    /// durable.
     pub fn import(&self, pack: &Pack) -> Result<ImportReport, CacheError> {
         let is_verified = |kind| matches!(kind, PayloadKind::Kernel | PayloadKind::Tuned);
         self.import_kinds(pack, &is_verified)
     }
 
-    /// Writes every entry of a pack.
+    /// Imports all entries of a trusted pack.
     ///
     /// # Errors
-    /// As [`import`](Self::import).
+    /// As for [`import`](Self::import).
     pub fn import_trusted(&self, pack: &TrustedPack) -> Result<ImportReport, CacheError> {
         self.import_kinds(pack, &|_| true)
     }

@@ -1,4 +1,5 @@
-//! Taking entries out of a disk tier: damaged ones aside, others for good. A good entry that came in between stays.
+//! Removing entries from a disk tier, or moving damaged ones to the quarantine. An undamaged entry written meanwhile is
+//! kept.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -9,48 +10,48 @@ use std::time::SystemTime;
 use fulgurite_spec::cache::EntryState;
 use fulgurite_storage::{Digest, unique_name};
 
-use super::{DiskPipelineCache, Family, Mode, digest_of, is_shard};
+use super::{DiskPipelineCache, KernelEntries, Mode, digest_of, is_shard};
 use crate::entry::Entry;
 use crate::error::CacheError;
 use crate::identity::PipelineCacheIdentity;
 use crate::index::{Event, Record};
 
-/// Damaged entries that are kept to be looked at.
+/// Maximum number of quarantined files.
 const MAX_QUARANTINED_FILES: usize = 32;
-/// Bytes of them.
+/// Maximum total size of quarantined files in bytes.
 const MAX_QUARANTINED_BYTES: u64 = 256 << 20;
 
-/// What invalidating entries did.
+/// Result of invalidating entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidateReport {
-    /// Entries that were there and are no more.
+    /// Number of entries removed.
     pub removed: usize,
-    /// Entries that were not there.
+    /// Number of entries that did not exist.
     pub absent: usize,
-    /// Entries that were in this process's memory and are no more.
+    /// Number of entries removed from this process's memory.
     pub forgotten: usize,
-    /// Entries that a read-only layer has, and so may serve again.
+    /// Number of entries in a read-only layer, which may serve them again.
     pub layered: usize,
-    /// Entries that are still there or may be again after a crash, and why.
+    /// Entries that still exist or may reappear after a crash, with the error.
     pub failed: Vec<(Digest, CacheError)>,
 }
 
-/// What clearing did.
+/// Result of clearing the cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClearReport {
-    /// Entries that are no more.
+    /// Number of entries removed.
     pub removed: usize,
-    /// Bytes of them.
+    /// Size of the removed entries in bytes.
     pub bytes: u64,
-    /// What is still there, and why.
+    /// Errors for what could not be removed.
     pub failed: Vec<CacheError>,
 }
 
 impl DiskPipelineCache {
-    /// Puts a damaged entry aside, if it is still damaged once its shard is locked. After too many the tier is switched
-    /// off: something damages faster than anyone rebuilds.
+    /// Quarantines a damaged entry, if it is still damaged once its shard is locked. Too many of them switch the tier
+    /// off, because entries are being damaged faster than they are rebuilt.
     pub(super) fn put_aside(&self, identity: &PipelineCacheIdentity, path: &Path) {
         if self.mode() == Mode::ReadOnly {
             return;
@@ -79,14 +80,14 @@ impl DiskPipelineCache {
         let aside = unique_name(&folder, &format!("{digest}-"), ".bad");
         let moved = self.storage.create_dir(&folder).and_then(|_| self.storage.rename(path, &aside));
         if moved.is_err() {
-            // Then it is worth nothing to anyone.
+            // Remove the file if it cannot be moved.
             let _ = self.storage.remove(path);
         }
         self.log(&[Record { event: Event::Quarantine, digest: *digest, identity: None }]);
         self.bound_quarantine(MAX_QUARANTINED_FILES, MAX_QUARANTINED_BYTES);
     }
 
-    /// Removes the oldest of what was put aside.
+    /// Removes the oldest quarantined files beyond the limits.
     pub(super) fn bound_quarantine(&self, files: usize, bytes: u64) {
         let folder = self.root.join("quarantine");
         let Ok(mut all) = self.storage.list(&folder) else { return };
@@ -100,7 +101,7 @@ impl DiskPipelineCache {
         }
     }
 
-    /// Puts an entry aside that a driver did not survive, unless it was replaced by other bytes since it was read.
+    /// Quarantines an entry that a driver did not survive, unless it has been replaced since it was read.
     pub(crate) fn condemn(&self, entry: &Entry) {
         if self.mode() == Mode::ReadOnly {
             return;
@@ -113,7 +114,7 @@ impl DiskPipelineCache {
         }
     }
 
-    /// Puts an entry aside whatever it is. The shard is locked.
+    /// Quarantines an entry unconditionally. The shard is locked.
     pub(super) fn condemn_locked(&self, digest: &Digest) {
         let path = self.path_of(digest);
         if self.storage.info(&path).is_ok() {
@@ -121,11 +122,11 @@ impl DiskPipelineCache {
         }
     }
 
-    /// Removes the entries of those `digests` whose place in `mask` is true, and makes that durable. All are tried.
+    /// Removes the entries of those `digests` for which `mask` is true, and syncs the removal. All are attempted.
     ///
     /// # Errors
-    /// `FG1004` if the two have different lengths; `FG1001` in a cache that is only read. What is wrong with one entry is
-    /// in the report.
+    /// `FG1004` if `mask` and `digests` differ in length; `FG1001` if the cache is read-only; `FG1003` if the tier is
+    /// switched off. Failures of single entries are in the report.
     pub fn invalidate(&self, mask: &[bool], digests: &[Digest]) -> Result<InvalidateReport, CacheError> {
         if mask.len() != digests.len() {
             return Err(CacheError::Selection { mask: mask.len(), digests: digests.len() });
@@ -140,7 +141,7 @@ impl DiskPipelineCache {
                 Err(error) => report.failed.push((*digest, error)),
             }
         }
-        // What is not there may have been removed by someone who had no need for that to be durable.
+        // Absent entries may have been removed by another process without a sync.
         for (shard, all) in gone {
             let synced = match self.storage.sync_dir(&shard) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -152,7 +153,7 @@ impl DiskPipelineCache {
                     Ok(()) => report.absent += 1,
                     Err(error) => {
                         let path = self.path_of(&digest);
-                        let error = CacheError::io("make durable the removal of", &path, error);
+                        let error = CacheError::io("sync the removal of", &path, error);
                         report.failed.push((digest, error));
                     }
                 }
@@ -161,19 +162,19 @@ impl DiskPipelineCache {
         Ok(report)
     }
 
-    /// Removes all that was made of the kernel with the digest `kernel`: see
+    /// Removes everything derived from the kernel with the digest `kernel`: see
     /// [`PipelineCache::invalidate_kernel`](crate::PipelineCache::invalidate_kernel).
     ///
     /// # Errors
-    /// As [`invalidate`](Self::invalidate), and `FG1001` if the folder cannot be listed.
+    /// As for [`invalidate`](Self::invalidate), and `FG1001` if the folder cannot be listed.
     pub fn invalidate_kernel(&self, kernel: &Digest) -> Result<InvalidateReport, CacheError> {
-        let mut family = Family::of(kernel);
-        self.note_family(&mut family)?;
-        let members = family.members();
+        let mut entries = KernelEntries::of(kernel);
+        self.note_kernel_entries(&mut entries)?;
+        let members = entries.members();
         self.invalidate(&vec![true; members.len()], &members)
     }
 
-    /// Removes an entry; whether it was there.
+    /// Removes an entry. Returns whether it existed.
     fn remove_entry(&self, digest: &Digest) -> Result<bool, CacheError> {
         let path = self.path_of(digest);
         let locked = self.lock_shard(&self.shard_of(digest));
@@ -189,7 +190,7 @@ impl DiskPipelineCache {
         }
     }
 
-    /// Removes an entry that was last used at `modified`, unless it was used or replaced since. Whether it did.
+    /// Removes an entry last used at `modified`, unless it was used or replaced since. Returns whether it did.
     pub(super) fn evict(&self, digest: &Digest, modified: SystemTime) -> bool {
         let (path, shard) = (self.path_of(digest), self.shard_of(digest));
         let locked = self.lock_shard(&shard);
@@ -197,10 +198,10 @@ impl DiskPipelineCache {
         locked.is_held() && is_unused && self.storage.remove(&path).is_ok()
     }
 
-    /// Removes every entry, what was put aside, the index, and what processes ended with.
+    /// Removes all entries, the quarantine, the index and the crash log.
     ///
     /// # Errors
-    /// `FG1001` if the folder cannot be listed, or the cache is only read.
+    /// `FG1001` if a folder cannot be listed or the cache is read-only; `FG1003` if the tier is switched off.
     pub fn clear(&self) -> Result<ClearReport, CacheError> {
         self.check_writable()?;
         let mut report = ClearReport::default();
@@ -226,7 +227,7 @@ impl DiskPipelineCache {
             drop(locked);
         }
         self.bound_quarantine(0, 0);
-        // What processes ended with may be tried again.
+        // Suspected binaries and programs may be tried again.
         for log in [self.index_path(), crate::marks::log_path(&self.root)] {
             match self.storage.remove(&log) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {

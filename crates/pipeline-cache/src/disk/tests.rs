@@ -1,4 +1,4 @@
-//! The disk tier on a real folder. What a failing disk does to it is the conformance suite `cache`'s.
+//! The disk tier on a real folder. The conformance suite `cache` covers failing disks.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -37,12 +37,12 @@ fn hit(cache: &DiskPipelineCache, entry: &Entry) -> bool {
 
 fn why(cache: &DiskPipelineCache, entry: &Entry) -> Reason {
     match cache.read(&entry.identity) {
-        Lookup::Hit(_) => panic!("it is there"),
+        Lookup::Hit(_) => panic!("unexpected hit"),
         Lookup::Miss(reason) => reason,
     }
 }
 
-/// Every file below a folder, and what is in it.
+/// Returns the paths and contents of all files below a folder.
 fn files(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut all = Vec::new();
     for found in fs::read_dir(root).unwrap().map(|found| found.unwrap().path()) {
@@ -57,7 +57,7 @@ fn files(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn what_is_written_is_read_by_any_process() {
+fn written_entries_are_read_by_other_processes() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("a/b");
     let first = open(&root);
@@ -74,7 +74,7 @@ fn what_is_written_is_read_by_any_process() {
         assert_eq!(first.path_for(&entry.identity), root.join(&digest[..2]).join(format!("{digest}.bin")));
     }
     first.flush().unwrap();
-    // In place of what there is.
+    // Replaces the existing entry.
     let other = entry_of(PayloadKind::Artifact, "now", b"other");
     assert_eq!(first.write(&other, Durability::OnFlush), Ok(Written::New));
     assert!(hit(&open(&root), &other));
@@ -83,7 +83,7 @@ fn what_is_written_is_read_by_any_process() {
 }
 
 #[test]
-fn a_flush_forgets_what_was_removed_since() {
+fn flush_ignores_removed_entries() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     cache.write(&entry("a"), Durability::OnFlush).unwrap();
@@ -94,7 +94,7 @@ fn a_flush_forgets_what_was_removed_since() {
 }
 
 #[test]
-fn an_entry_over_the_bound_is_a_typed_error_and_writes_nothing() {
+fn oversized_entry_is_a_typed_error_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let cache = DiskPipelineCache::open(folder.path(), DiskOptions::default().max_entry_bytes(300)).unwrap();
     let error =
@@ -103,13 +103,13 @@ fn an_entry_over_the_bound_is_a_typed_error_and_writes_nothing() {
     assert_eq!(error.code(), Code::CacheEntryTooLarge);
     assert!(files(folder.path()).is_empty());
     assert!(cache.write(&entry_of(PayloadKind::Binary, "a", &[0; 76]), Durability::Immediate).is_ok());
-    // What another process wrote with a larger bound is no entry here.
+    // An entry written by a process with a larger limit is corrupt here.
     open(folder.path()).write(&entry_of(PayloadKind::Binary, "b", &[0; 99]), Durability::Immediate).unwrap();
     assert_eq!(why(&cache, &entry_of(PayloadKind::Binary, "b", &[0; 99])), Reason::Corrupt);
 }
 
 #[test]
-fn a_cache_that_is_only_read_changes_nothing() {
+fn read_only_cache_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     open(folder.path()).write(&entry("good"), Durability::Immediate).unwrap();
     let bad = open(folder.path()).path_for(&entry("bad").identity);
@@ -135,7 +135,7 @@ fn a_cache_that_is_only_read_changes_nothing() {
 }
 
 #[test]
-fn invalidating_says_what_became_of_each() {
+fn invalidation_reports_each_outcome() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     let all = ["a", "b", "c", "d"].map(entry);
@@ -158,7 +158,7 @@ fn invalidating_says_what_became_of_each() {
     assert_eq!(why(&cache, &all[1]), Reason::Unreadable);
 }
 
-/// Says that an entry was used so long ago; a time to come if it is negative.
+/// Sets the last use of an entry to `seconds` ago, or into the future if negative.
 fn age(cache: &DiskPipelineCache, entry: &Entry, seconds: i64) {
     let step = Duration::from_secs(seconds.unsigned_abs());
     let now = SystemTime::now();
@@ -168,7 +168,7 @@ fn age(cache: &DiskPipelineCache, entry: &Entry, seconds: i64) {
 }
 
 #[test]
-fn what_was_used_the_longest_ago_goes_first() {
+fn least_recently_used_entries_are_evicted_first() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     // 1,000 bytes each.
@@ -179,10 +179,10 @@ fn what_was_used_the_longest_ago_goes_first() {
         cache.write(entry, Durability::OnFlush).unwrap();
         age(&cache, entry, hours * 3600);
     }
-    // Reading says that it is in use; what is of a time to come counts as used now.
+    // Reading updates the last use, and times in the future count as now.
     assert!(hit(&cache, &all[0]) && hit(&cache, &all[4]));
     let in_place = fs::metadata(cache.path_for(&all[4].identity)).unwrap().modified().unwrap();
-    assert!(in_place <= SystemTime::now(), "a clock that went back is set right");
+    assert!(in_place <= SystemTime::now(), "a time in the future is replaced");
     let report = cache.gc(Some(5000)).unwrap();
     assert_eq!((report.before.entries, report.before.bytes), (10, 10_000));
     assert_eq!((report.evicted.entries, report.evicted.bytes), (6, 6000), "down to nine tenths");
@@ -194,19 +194,19 @@ fn what_was_used_the_longest_ago_goes_first() {
 }
 
 #[test]
-fn writing_keeps_the_folder_within_its_bound() {
+fn writing_keeps_the_folder_within_its_limit() {
     let folder = tempfile::tempdir().unwrap();
     let cache = DiskPipelineCache::open(folder.path(), DiskOptions::default().max_bytes(32_000)).unwrap();
     for i in 0..100u32 {
         let payload = vec![7; 1000 - HEADER_BYTES];
         cache.write(&entry_of(PayloadKind::Binary, &i.to_string(), &payload), Durability::OnFlush).unwrap();
-        // The bound, and what may be written until the folder is looked over again.
+        // The limit, plus the bytes written before the next trim.
         assert!(cache.stats().unwrap().all.bytes <= 32_000 + 3_000);
     }
 }
 
 #[test]
-fn what_dead_processes_were_writing_is_collected_and_the_livings_is_left() {
+fn temporary_files_of_dead_processes_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     cache.write(&entry("a"), Durability::Immediate).unwrap();
@@ -223,7 +223,7 @@ fn what_dead_processes_were_writing_is_collected_and_the_livings_is_left() {
 }
 
 #[test]
-fn one_process_at_a_time_looks_the_folder_over() {
+fn one_process_at_a_time_trims_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     cache.write(&entry("a"), Durability::Immediate).unwrap();
@@ -236,7 +236,7 @@ fn one_process_at_a_time_looks_the_folder_over() {
 }
 
 #[test]
-fn damaged_entries_are_put_aside_until_there_are_too_many() {
+fn damaged_entries_are_quarantined_up_to_a_limit() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     for i in 0..5 {
@@ -265,24 +265,24 @@ fn damaged_entries_are_put_aside_until_there_are_too_many() {
     }
     let found = other.verify(&mut |_, _| ()).unwrap();
     assert_eq!((found.corrupt.len(), found.good.entries), (40, 0));
-    assert_eq!(other.stats().unwrap().quarantined.entries, 32, "it is bounded");
+    assert_eq!(other.stats().unwrap().quarantined.entries, 32, "the quarantine is bounded");
 }
 
 #[test]
-fn a_good_entry_that_came_in_between_is_not_put_aside() {
+fn undamaged_replacement_is_not_quarantined() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     let good = entry("a");
     cache.write(&good, Durability::Immediate).unwrap();
-    // As one that has read a damaged entry does, after another has replaced it.
+    // As if this process had read a damaged entry that another has replaced since.
     cache.put_aside(&good.identity, &cache.path_for(&good.identity));
     assert!(hit(&cache, &good));
-    assert!(!cache.evict(&good.identity.digest(), SystemTime::UNIX_EPOCH), "it was used since");
+    assert!(!cache.evict(&good.identity.digest(), SystemTime::UNIX_EPOCH), "it was used after that time");
     assert!(hit(&cache, &good));
 }
 
 #[test]
-fn foreign_and_swapped_files_are_no_entries() {
+fn foreign_and_swapped_files_are_not_entries() {
     let folder = tempfile::tempdir().unwrap();
     let cache = DiskPipelineCache::open(folder.path(), DiskOptions::default().max_quarantined(99)).unwrap();
     let [a, b] = ["a", "b"].map(entry);
@@ -308,7 +308,7 @@ fn foreign_and_swapped_files_are_no_entries() {
 
 #[test]
 #[cfg(unix)]
-fn a_link_is_not_followed_and_is_replaced() {
+fn link_is_not_followed_and_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(&folder.path().join("cache"));
     let good = entry("a");
@@ -325,7 +325,7 @@ fn a_link_is_not_followed_and_is_replaced() {
 
 #[test]
 #[cfg(unix)]
-fn a_folder_that_cannot_be_trusted_is_refused() {
+fn untrusted_folder_is_refused() {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     let folder = tempfile::tempdir().unwrap();
     let [file, link, shared] = ["file", "link", "shared"].map(|name| folder.path().join(name));
@@ -344,7 +344,7 @@ fn a_folder_that_cannot_be_trusted_is_refused() {
 
 #[test]
 #[expect(unsafe_code, reason = "the test made the pack")]
-fn entries_travel_in_packs_and_code_only_with_trust() {
+fn packs_export_and_import_entries_but_code_only_if_trusted() {
     let folder = tempfile::tempdir().unwrap();
     let (here, there) = (open(&folder.path().join("here")), open(&folder.path().join("there")));
     let kinds = [(PayloadKind::Kernel, "k"), (PayloadKind::Tuned, "t"), (PayloadKind::Binary, "c")];
@@ -357,7 +357,7 @@ fn entries_travel_in_packs_and_code_only_with_trust() {
     let report = there.import(&pack).unwrap();
     assert_eq!((report.added, report.unchanged, report.untrusted), (2, 0, 3));
     assert!(all.iter().map(|entry| hit(&there, entry)).eq([false, false, true, true, false]));
-    // SAFETY: nothing of it is ever run.
+    // SAFETY: the pack's contents are never run.
     let trusted = unsafe { pack.trust() };
     let report = there.import_trusted(&trusted).unwrap();
     assert_eq!((report.added, report.unchanged, report.untrusted), (3, 2, 0));
@@ -375,7 +375,7 @@ fn entries_travel_in_packs_and_code_only_with_trust() {
 }
 
 #[test]
-fn losing_the_index_costs_reasons_and_nothing_else() {
+fn losing_the_index_loses_only_miss_reasons() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     cache.write(&entry("a"), Durability::Immediate).unwrap();
@@ -402,7 +402,7 @@ fn a_poisoned_lock_is_an_error() {
     assert_eq!(cache.flush().unwrap_err().code(), Code::CachePoisoned);
     assert_eq!(cache.write(&entry("b"), Durability::OnFlush), Err(CacheError::Poisoned));
     assert_eq!(cache.stats().unwrap_err(), CacheError::Poisoned);
-    assert!(hit(&cache, &entry("a")), "what is there is still read");
+    assert!(hit(&cache, &entry("a")), "entries are still read");
     assert_eq!(why(&cache, &entry("c")), Reason::KeyAbsent);
 }
 
@@ -434,19 +434,19 @@ fn many_threads_and_caches_share_one_folder() {
 }
 
 #[test]
-fn processes_that_write_little_keep_the_folder_within_its_bound_together() {
+fn short_lived_processes_keep_the_folder_within_its_limit() {
     let folder = tempfile::tempdir().unwrap();
     for i in 0..150u32 {
         let cache = DiskPipelineCache::open(folder.path(), DiskOptions::default().max_bytes(32_000)).unwrap();
         let payload = vec![7; 1000 - HEADER_BYTES];
         cache.write(&entry_of(PayloadKind::Binary, &i.to_string(), &payload), Durability::OnFlush).unwrap();
-        // Every other one looks it over, so that thirty in a row do not is no accident.
+        // About every other process trims, so thirty in a row that do not are no accident.
         assert!(cache.stats().unwrap().all.bytes <= 32_000 + 30_000, "after {i}");
     }
 }
 
 #[test]
-fn what_dead_processes_left_of_logs_is_collected_too() {
+fn temporary_logs_of_dead_processes_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     let living = FileSystem.create(&folder.path().join(".tmp-living")).unwrap();
@@ -458,7 +458,7 @@ fn what_dead_processes_left_of_logs_is_collected_too() {
 }
 
 #[test]
-fn an_index_that_is_too_long_to_be_read_is_begun_anew() {
+fn oversized_index_is_restarted() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     cache.write(&entry("a"), Durability::Immediate).unwrap();
@@ -472,7 +472,7 @@ fn an_index_that_is_too_long_to_be_read_is_begun_anew() {
 }
 
 #[test]
-fn a_condemned_entry_that_was_replaced_stays() {
+fn replacement_of_a_condemned_entry_stays() {
     let folder = tempfile::tempdir().unwrap();
     let cache = open(folder.path());
     let (bad, good) =

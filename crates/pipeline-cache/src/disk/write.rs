@@ -1,5 +1,5 @@
-//! Putting entries into a disk tier, and making them durable. Nobody is told that an entry is durable before its bytes, its
-//! name and the names of all folders above it are, whoever wrote them.
+//! Writing entries to a disk tier and making them durable. An entry is reported durable only after its bytes, its name
+//! and the names of all folders above it are, regardless of which process wrote them.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -14,17 +14,17 @@ use crate::entry::{self, Entry, HEADER_BYTES};
 use crate::error::{CacheError, lock};
 use crate::index::Record;
 
-/// An entry that has got its name: as it is listed, and when it is to be durable.
+/// Metadata of a renamed entry, and its effective durability.
 type Named = (Listed, Durability);
 
 impl DiskPipelineCache {
-    /// Writes an entry, in place of the one that may be there. Of one that is there already only the durability is seen
-    /// to: who wrote it may not have come to that.
+    /// Writes an entry, replacing an existing one. If the same entry exists, only its durability is ensured, because
+    /// its writer may not have synced it.
     ///
     /// # Errors
-    /// `FG1002` for an entry over [`DiskOptions::max_entry_bytes`](super::DiskOptions::max_entry_bytes); `FG1001` if it
-    /// cannot be written, `FG1003` if the tier is switched off, `FG1007` if it cannot be made durable although it is to
-    /// be at once.
+    /// `FG1002` if the entry exceeds [`DiskOptions::max_entry_bytes`](super::DiskOptions::max_entry_bytes); `FG1001` if
+    /// it cannot be written; `FG1003` if the tier is switched off; `FG1007` if it must be durable immediately and
+    /// cannot be synced.
     pub fn write(&self, entry: &Entry, durability: Durability) -> Result<Written, CacheError> {
         self.check_writable()?;
         let (bytes, most) = ((HEADER_BYTES + entry.payload.len()) as u64, self.options.max_entry_bytes);
@@ -33,12 +33,12 @@ impl DiskPipelineCache {
         }
         let digest = entry.identity.digest();
         let (path, shard) = (self.path_of(&digest), self.shard_of(&digest));
-        if self.storage.create_dir(&shard).map_err(|error| CacheError::io("make", &shard, &error))? {
-            // Whatever was known of one of that name is not true of this.
+        if self.storage.create_dir(&shard).map_err(|error| CacheError::io("create", &shard, &error))? {
+            // New shard: forget its recorded durability.
             lock(&self.state)?.durable_shards.remove(&shard);
         }
         let encoded = entry::encode(entry);
-        // What replaces an entry that may be durable is durable itself before it does.
+        // The replacement of a possibly durable entry must be durable before the rename.
         let durability = match self.storage.read(&path, 0, self.options.max_entry_bytes) {
             Ok((there, _)) if there == encoded => match self.adopt(&digest, durability)? {
                 true => return Ok(Written::Unchanged),
@@ -57,7 +57,7 @@ impl DiskPipelineCache {
         Ok(Written::New)
     }
 
-    /// Sees to the durability of an entry that someone wrote. False if it is gone.
+    /// Ensures the durability of an existing entry. Returns false if it is gone.
     fn adopt(&self, digest: &Digest, durability: Durability) -> Result<bool, CacheError> {
         if durability == Durability::OnFlush {
             lock(&self.state)?.unsynced.insert(*digest);
@@ -66,7 +66,7 @@ impl DiskPipelineCache {
         let path = self.path_of(digest);
         let listed = match self.storage.info(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            other => other.map_err(|error| CacheError::io("look at", &path, &error))?,
+            other => other.map_err(|error| CacheError::io("inspect", &path, &error))?,
         };
         match self.storage.open(&path).and_then(|mut file| file.sync()) {
             Ok(()) => self.sync_names(digest, &listed).map(|()| true),
@@ -78,7 +78,7 @@ impl DiskPipelineCache {
         }
     }
 
-    /// Writes a file under a name of its own and gives it the one that it is to have.
+    /// Writes a temporary file and renames it to `path`.
     fn write_new(
         &self,
         shard: &Path,
@@ -88,35 +88,35 @@ impl DiskPipelineCache {
     ) -> Result<Named, CacheError> {
         let temporary = unique_name(shard, TEMPORARY, "");
         let mut file =
-            self.storage.create(&temporary).map_err(|error| CacheError::io("make", &temporary, &error))?;
+            self.storage.create(&temporary).map_err(|error| CacheError::io("create", &temporary, &error))?;
         let written = file.write_at(0, bytes).map_err(|error| CacheError::io("write", &temporary, &error));
         let written = written.and_then(|()| match durability {
             Durability::Immediate => file.sync().map_err(|error| not_durable(&error)),
             Durability::OnFlush => Ok(()),
         });
         let named = written.and_then(|()| {
-            // Without the lock whoever removes what was here may remove this instead: a miss, and nothing worse.
+            // Without the lock, a concurrent removal of the old entry may hit this one: a miss at worst.
             let _locked = self.lock_shard(shard);
             let mut durability = durability;
             if durability == Durability::OnFlush && self.storage.info(path).is_ok() {
-                // Another one came since this was looked for, and may be durable.
+                // An entry was written since the check above, and may be durable.
                 file.sync().map_err(|error| not_durable(&error))?;
                 durability = Durability::Immediate;
             }
             self.storage
                 .rename(&temporary, path)
                 .map_err(|error| CacheError::io("rename", &temporary, &error))?;
-            let listed = self.storage.info(path).map_err(|error| CacheError::io("look at", path, &error))?;
+            let listed = self.storage.info(path).map_err(|error| CacheError::io("inspect", path, &error))?;
             Ok((listed, durability))
         });
         if named.is_err() {
-            // Best effort: the evictor collects what is left.
+            // Best effort: trimming collects leftovers.
             let _ = self.storage.remove(&temporary);
         }
         named
     }
 
-    /// Makes durable that a file has its name. If that fails the file goes.
+    /// Makes the name of a file durable. Removes the file on failure.
     fn sync_names(&self, digest: &Digest, listed: &Listed) -> Result<(), CacheError> {
         let (path, shard) = (self.path_of(digest), self.shard_of(digest));
         let durable_shards = lock(&self.state)?.durable_shards.clone();
@@ -130,12 +130,13 @@ impl DiskPipelineCache {
         }
         let mut state = lock(&self.state)?;
         state.durable_shards.insert(shard);
-        // A flush has nothing more to do for it, and so cannot fail to.
+        // A later flush then has nothing left to do for this entry, and cannot fail for it.
         state.unsynced.remove(digest);
         Ok(())
     }
 
-    /// Makes durable which shards there are, and if none is known to be yet, that there is a root.
+    /// Syncs the root, which makes the names of shards durable, and its ancestors if no shard is known to be durable
+    /// yet.
     fn sync_root(&self, durable_shards: &BTreeSet<PathBuf>) -> io::Result<()> {
         self.storage.sync_dir(&self.root)?;
         if !durable_shards.is_empty() {
@@ -143,7 +144,7 @@ impl DiskPipelineCache {
         }
         for above in self.root.ancestors().skip(1) {
             match self.storage.sync_dir(above) {
-                // What this user may not open, or what cannot be synced, no cache has made.
+                // No cache created a folder that this user may not open or that cannot be synced.
                 Err(error) if is_not_ours(error.kind()) => return Ok(()),
                 other => other?,
             }
@@ -151,15 +152,14 @@ impl DiskPipelineCache {
         Ok(())
     }
 
-    /// Makes everything durable that was written and is still there: files first, several at once, then the shards that
-    /// name them, each once, and then the root. What cannot be made durable is removed: once a
-    /// system has failed to write bytes it may forget that they are to be written. Of several threads that flush at once
-    /// the one that meets a failure says so.
+    /// Makes all written entries durable: first files, several at a time, then each of their shards once, then the
+    /// root. Entries that cannot be made durable are removed, because a system that failed to write bytes may discard
+    /// them. If several threads flush at once, only the one that meets the failure returns it.
     ///
     /// # Errors
-    /// `FG1007` if any was removed; the others are durable.
+    /// `FG1007` if any entry was removed; the others are durable.
     pub fn flush(&self) -> Result<(), CacheError> {
-        // One at a time: another one would find nothing left to do, and say that all is durable while this is at it.
+        // One flush at a time: a concurrent one would find nothing to do and report success too early.
         let _turn = lock(&self.flushing)?;
         let (unsynced, durable_shards) = {
             let mut state = lock(&self.state)?;
@@ -185,7 +185,7 @@ impl DiskPipelineCache {
                 }
             }
         }
-        // No name is made durable before all files are.
+        // Sync all files before any name.
         let mut lost: BTreeSet<&Path> = BTreeSet::new();
         let all: Vec<&PathBuf> = shards.iter().collect();
         for (shard, synced) in all.iter().zip(self.for_each(&all, &|shard| self.storage.sync_dir(shard))) {
@@ -215,14 +215,14 @@ impl DiskPipelineCache {
         }
     }
 
-    /// Makes an entry's bytes durable: how it was listed before, or `None` if it is gone. If that fails it goes.
+    /// Syncs an entry's bytes. Returns its metadata from before, or `None` if it is gone. Removes the entry on failure.
     fn sync_file(&self, digest: &Digest) -> io::Result<Option<Listed>> {
         let path = self.path_of(digest);
         let listed = self.storage.info(&path);
         let synced = self.storage.open(&path).and_then(|mut file| file.sync());
         match (synced, listed) {
             (Ok(()), Ok(listed)) => Ok(Some(listed)),
-            // It was removed since.
+            // Removed since it was written.
             (Err(error), _) | (_, Err(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
             (Err(error), Ok(listed)) => {
                 self.drop_unsynced(&path, &listed);
@@ -232,8 +232,8 @@ impl DiskPipelineCache {
         }
     }
 
-    /// What `job` gives for each of `all`, in their order: on as many threads as the storage wants, of which this is one.
-    /// `None` where one panicked.
+    /// Returns the results of `job` for all elements, in order; `None` where it panicked. Uses as many threads as the
+    /// storage suggests, including this one.
     fn for_each<T: Sync, R: Send + Sync>(&self, all: &[T], job: &(dyn Fn(&T) -> R + Sync)) -> Vec<Option<R>> {
         let threads = self.storage.concurrent_syncs().min(all.len());
         if threads < 2 {
@@ -246,24 +246,24 @@ impl DiskPipelineCache {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 all.get(at).zip(done.get(at))
             } {
-                // Nobody else has this place.
+                // No other thread has this index.
                 let _ = place.set(job(one));
             }
         };
         std::thread::scope(|scope| {
             let name = || String::from("fulgurite cache sync");
-            // Those that do not start are not needed.
+            // Continue without threads that fail to start.
             let others: Vec<_> = (1..threads)
                 .filter_map(|_| std::thread::Builder::new().name(name()).spawn_scoped(scope, work).ok())
                 .collect();
             work();
-            // What one that panicked did not do is missing below.
+            // Jobs lost to a panic are `None` below.
             others.into_iter().for_each(|thread| drop(thread.join()));
         });
         done.into_iter().map(OnceLock::into_inner).collect()
     }
 
-    /// Removes an entry that could not be made durable, unless it was replaced since it was `listed`.
+    /// Removes an entry that could not be made durable, unless it was replaced since `listed` was taken.
     fn drop_unsynced(&self, path: &Path, listed: &Listed) {
         let _locked = path.parent().map(|shard| self.lock_shard(shard));
         if self.storage.info(path).is_ok_and(|now| now == *listed) {
@@ -277,10 +277,10 @@ fn not_durable(error: &io::Error) -> CacheError {
 }
 
 fn panicked() -> io::Error {
-    io::Error::other("a thread panicked while it synced")
+    io::Error::other("a thread panicked during a sync")
 }
 
-/// Whether a folder that cannot be synced for this reason is none that a cache was made in.
+/// Returns whether a folder whose sync fails with `kind` cannot have been created by a cache.
 fn is_not_ours(kind: ErrorKind) -> bool {
     use ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
     matches!(kind, PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported)

@@ -1,4 +1,4 @@
-//! What follows from deaths: how many make a ban, how long it lasts, and what it says.
+//! Rules for deaths: how many lead to a ban, how long it lasts, and its message.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,29 +9,30 @@ use fulgurite_storage::Digest;
 use super::Event;
 
 const HOUR: u64 = 60 * 60;
-/// Seconds after which a death, or that a binary was put aside, no longer counts; no ban lasts longer.
+/// Seconds after which a death or condemnation no longer counts. No ban lasts longer.
 pub(super) const MEMORY: u64 = 30 * 24 * HOUR;
-/// So many deaths are not an accident, of a binary that a driver was given: it takes a moment, and the price of an error is
+/// Deaths that condemn a binary. Loading takes a moment, so interrupts during it are rare, and a wrong decision costs
 /// one compile.
 pub(super) const LOADS: u32 = 2;
-/// So many are not, of a compile, which may take so long that somebody interrupts it.
+/// Deaths that ban a program. A compile may take so long that users interrupt it.
 pub(super) const COMPILES: u32 = 3;
-/// Deaths that are remembered of one digest.
+/// Maximum number of deaths remembered per digest.
 const MOST: usize = 16;
 
-/// What happened with one digest since a driver last survived it.
+/// History of a digest since a driver last survived it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
-    /// When processes ended with it.
+    /// Times of deaths.
     deaths: Vec<u64>,
     pub(super) was_skipped: bool,
-    /// By this process, which leaves it out as long as it lasts.
+    /// Set if this process skips the binary, for its lifetime.
     pub(super) is_skipped_here: bool,
-    /// When it was condemned.
+    /// Time of condemnation.
     condemned: Option<u64>,
 }
 
-/// Whether `time` is within the memory at `now`. A clock may have been set back, so what is to come counts by its distance, too.
+/// Returns whether `time` still counts at `now`. The clock may have been set back, so future times count by their
+/// distance, too.
 fn counts(time: u64, now: u64) -> bool {
     now.abs_diff(time) < MEMORY
 }
@@ -53,7 +54,7 @@ impl History {
         }
     }
 
-    /// Events that come to the same at `now`.
+    /// Returns the minimal log that reproduces this history at `now`.
     pub(super) fn events(&self, now: u64) -> impl Iterator<Item = (Event, u64)> {
         let deaths = self.deaths.iter().filter(move |time| counts(**time, now)).map(|at| (Event::Death, *at));
         let skip = self.was_skipped.then_some((Event::Skip, now));
@@ -61,17 +62,17 @@ impl History {
         deaths.chain(skip).chain(condemned.map(|at| (Event::Condemn, at)))
     }
 
-    /// Deaths that still count.
+    /// Returns the number of deaths that still count.
     pub(super) fn recent(&self, now: u64) -> u32 {
         self.deaths.iter().filter(|time| counts(**time, now)).count() as u32
     }
 
-    /// Whether there are any deaths, however old.
+    /// Returns whether there are any deaths, however old.
     pub(super) fn has_deaths(&self) -> bool {
         !self.deaths.is_empty()
     }
 
-    /// Whether there is anything to lift.
+    /// Returns whether there is anything to clear.
     pub(super) fn is_of_note(&self) -> bool {
         self.has_deaths() || self.condemned.is_some()
     }
@@ -80,7 +81,8 @@ impl History {
         self.condemned.is_some_and(|time| counts(time, now))
     }
 
-    /// Until when it is not to be compiled: an hour after the last of three deaths, twice as long after each that follows.
+    /// Returns the end of the ban: an hour after the last of three deaths, doubled with each further death, up to
+    /// [`MEMORY`].
     pub(super) fn banned_until(&self, now: u64) -> Option<u64> {
         let more = self.recent(now).checked_sub(COMPILES)?;
         let last = self.deaths.last()?;
@@ -89,24 +91,24 @@ impl History {
     }
 }
 
-/// That a driver is not asked to compile something for now, because several processes ended while one did.
+/// A temporary ban on compiling a program, imposed after several processes ended while compiling it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ban {
-    /// What is not compiled: [`PipelineCache::compile`](crate::PipelineCache::compile) was given it.
+    /// The banned program, as passed to [`PipelineCache::compile`](crate::PipelineCache::compile).
     pub program: Digest,
-    /// How many processes ended while a driver compiled it.
+    /// Number of processes that ended while compiling it.
     pub deaths: u32,
-    /// How long the ban will last.
+    /// Remaining duration of the ban.
     pub left: Duration,
     /// The cache's folder.
     pub root: PathBuf,
-    /// The file that says so.
+    /// The crash log that records the deaths.
     pub file: PathBuf,
 }
 
 impl Ban {
-    /// The command that lifts the ban, and no other.
+    /// Returns the command that lifts this ban only.
     pub fn command(&self) -> String {
         let root = self.root.display().to_string();
         let is_plain = |c: char| c.is_alphanumeric() || "/._-+:\\".contains(c);
@@ -126,8 +128,8 @@ impl fmt::Display for Ban {
         };
         write!(
             f,
-            "{} processes ended while the driver compiled this kernel, for reasons unknown, so it is not compiled again \
-             for {left}; {} says so, and `{}` lifts that",
+            "{} processes ended while the driver compiled this kernel, cause unknown; it will not be compiled \
+             for {left}. {} records this, and `{}` lifts the ban",
             self.deaths,
             self.file.display(),
             self.command()
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn deaths_that_are_far_between_are_no_ban() {
+    fn infrequent_deaths_are_no_ban() {
         let mut history = History::default();
         for time in 0..20 {
             let now = 1_000_000_000 + time * 16 * DAY;
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_makes_no_ban_for_ever() {
+    fn setting_the_clock_back_makes_no_permanent_ban() {
         let mut history = History::default();
         (0..3).for_each(|_| history.note(Event::Death, 2_000_000_000));
         assert_eq!(history.banned_until(1_000_000_000), None);
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_says_what_is_known_and_how_to_lift_it() {
+    fn ban_message_states_the_cause_and_the_command() {
         let ban = |root: &str, minutes: u64| Ban {
             program: Digest::ZERO,
             deaths: 3,

@@ -1,10 +1,10 @@
-//! Marks of processes that end in tests.
+//! Marks of simulated process ends.
 
-use fulgurite_storage::{FileSystem, Meddled};
+use fulgurite_storage::{FaultInjectingStorage, FileSystem};
 
 use super::*;
 
-/// Seconds since 1970 of records whose time is of no meaning.
+/// Time of records where it does not matter, in seconds since the Unix epoch.
 const NOW: u64 = 1_800_000_000;
 
 fn open(root: &Path) -> Marks {
@@ -14,12 +14,12 @@ fn open(root: &Path) -> Marks {
 /// Leaves a mark set.
 fn leave(mut mark: Mark<'_>) {
     assert!(mark.slot.is_some());
-    // This process lives on, and compiles.
+    // This process continues, and may compile.
     drop(mark.turn.take());
     std::mem::forget(mark);
 }
 
-/// A process that ends while `what` is marked: its file stays, and its lock goes.
+/// Simulates the end of a process with a mark set: the file stays, and its lock is released.
 fn die_with(root: &Path, danger: Danger, digest: Digest) {
     let marks = open(root);
     leave(marks.set(danger, digest));
@@ -27,31 +27,31 @@ fn die_with(root: &Path, danger: Danger, digest: Digest) {
 }
 
 #[test]
-fn the_first_death_skips_once_and_the_second_condemns() {
+fn first_death_skips_once_and_second_condemns() {
     let folder = tempfile::tempdir().unwrap();
     let (root, blob, other) = (folder.path(), Digest::of(b"blob"), Digest::of(b"other"));
-    assert_eq!(open(root).judge(blob), Verdict::Use);
+    assert_eq!(open(root).judge(blob), LoadDecision::Use);
     die_with(root, Danger::Load, blob);
     let second = open(root);
-    assert_eq!((second.judge(blob), second.judge(other)), (Verdict::Skip, Verdict::Use));
+    assert_eq!((second.judge(blob), second.judge(other)), (LoadDecision::Skip, LoadDecision::Use));
     assert_eq!(second.suspects(), (1, 0));
     drop(second);
-    assert_eq!(open(root).judge(blob), Verdict::Use, "it was left out once");
+    assert_eq!(open(root).judge(blob), LoadDecision::Use, "skipped once already");
     die_with(root, Danger::Load, blob);
-    assert_eq!(open(root).judge(blob), Verdict::Condemned);
-    assert_eq!(open(root).judge(blob), Verdict::Condemned, "until that is long ago");
+    assert_eq!(open(root).judge(blob), LoadDecision::Condemned);
+    assert_eq!(open(root).judge(blob), LoadDecision::Condemned, "until it expires");
     assert!(open(root).is_condemned(blob));
 }
 
 #[test]
-fn what_is_survived_is_forgiven() {
+fn survival_clears_the_history() {
     let folder = tempfile::tempdir().unwrap();
     let (root, blob) = (folder.path(), Digest::of(b"blob"));
     die_with(root, Danger::Load, blob);
-    assert_eq!(open(root).judge(blob), Verdict::Skip);
+    assert_eq!(open(root).judge(blob), LoadDecision::Skip);
     drop(open(root).set(Danger::Load, blob));
     die_with(root, Danger::Load, blob);
-    assert_eq!(open(root).judge(blob), Verdict::Skip, "the first death again");
+    assert_eq!(open(root).judge(blob), LoadDecision::Skip, "counts as the first death again");
     die_with(root, Danger::Compile, blob);
     die_with(root, Danger::Compile, blob);
     assert_eq!(open(root).ban(blob), None);
@@ -62,22 +62,22 @@ fn what_is_survived_is_forgiven() {
 }
 
 #[test]
-fn the_living_are_left_alone_and_leave_nothing() {
+fn live_processes_are_ignored_and_leave_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let (root, blob) = (folder.path(), Digest::of(b"blob"));
     let living = open(root);
     let marks = [living.set(Danger::Load, blob), living.set(Danger::Compile, blob)];
     assert_eq!(marks.each_ref().map(|mark| mark.slot), [Some(0), Some(1)]);
-    assert_eq!(open(root).judge(blob), Verdict::Use);
+    assert_eq!(open(root).judge(blob), LoadDecision::Use);
     drop(marks);
-    assert_eq!(living.set(Danger::Load, blob).slot, Some(0), "slots are used again");
+    assert_eq!(living.set(Danger::Load, blob).slot, Some(0), "slots are reused");
     drop(living);
     assert_eq!(std::fs::read_dir(root.join("marks")).unwrap().count(), 0);
     assert!(!root.join("crashes.log").exists());
 }
 
 #[test]
-fn damaged_marks_and_logs_say_nothing() {
+fn damaged_marks_and_logs_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let (root, blob) = (folder.path(), Digest::of(b"blob"));
     die_with(root, Danger::Load, blob);
@@ -102,7 +102,7 @@ fn damaged_marks_and_logs_say_nothing() {
 }
 
 #[test]
-fn what_a_torn_record_is_followed_by_is_read() {
+fn records_after_a_torn_one_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let (root, blob) = (folder.path(), Digest::of(b"blob"));
     for length in 1..SLOT_BYTES {
@@ -115,11 +115,11 @@ fn what_a_torn_record_is_followed_by_is_read() {
 }
 
 #[test]
-fn one_death_counts_once_even_where_its_mark_stays() {
+fn death_counts_once_even_if_its_mark_cannot_be_removed() {
     let folder = tempfile::tempdir().unwrap();
     let (root, blob) = (folder.path(), Digest::of(b"blob"));
     die_with(root, Danger::Compile, blob);
-    let sticky = Meddled::new(|what, _| match what {
+    let sticky = FaultInjectingStorage::new(|what, _| match what {
         "remove" => Err(std::io::ErrorKind::PermissionDenied.into()),
         _ => Ok(()),
     });
@@ -130,13 +130,13 @@ fn one_death_counts_once_even_where_its_mark_stays() {
 }
 
 #[test]
-fn a_long_log_is_written_anew_and_says_the_same() {
+fn compacted_log_is_equivalent() {
     let folder = tempfile::tempdir().unwrap();
     let (root, blob, program) = (folder.path(), Digest::of(b"blob"), Digest::of(b"program"));
     let condemned = Digest::of(b"condemned");
     let now = open(root).now();
     let mut log = Vec::new();
-    // More than is ever read at once, of what was survived.
+    // More survived events than are ever read at once.
     while (log.len() as u64) < MAX_LOG_BYTES {
         for event in [Event::Death, Event::Survive] {
             log.extend_from_slice(&encode_record(event, (Danger::Load, Digest::of(b"survived")), now));
@@ -160,19 +160,19 @@ fn a_long_log_is_written_anew_and_says_the_same() {
         let length = std::fs::metadata(log_path(root)).unwrap().len();
         assert_eq!(length, 5 * SLOT_BYTES as u64);
     }
-    assert_eq!(open(root).judge(blob), Verdict::Skip);
-    assert_eq!(open(root).judge(blob), Verdict::Use);
+    assert_eq!(open(root).judge(blob), LoadDecision::Skip);
+    assert_eq!(open(root).judge(blob), LoadDecision::Use);
 }
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// As if `by` had passed since.
+/// Opens the marks as if `by` had passed.
 fn later(root: &Path, by: Duration) -> Marks {
-    Marks::open(Arc::new(Meddled::new(|_, _| Ok(())).later(by)), root)
+    Marks::open(Arc::new(FaultInjectingStorage::new(|_, _| Ok(())).later(by)), root)
 }
 
 #[test]
-fn bans_and_condemnations_end_by_themselves_or_are_lifted() {
+fn bans_and_condemnations_expire_or_are_lifted() {
     let folder = tempfile::tempdir().unwrap();
     let (root, program, other) = (folder.path(), Digest::of(b"program"), Digest::of(b"other"));
     for (danger, deaths) in [(Danger::Load, 2), (Danger::Compile, 3)] {
@@ -181,29 +181,32 @@ fn bans_and_condemnations_end_by_themselves_or_are_lifted() {
             open(root);
         }
     }
-    assert_eq!(open(root).judge(program), Verdict::Condemned);
+    assert_eq!(open(root).judge(program), LoadDecision::Condemned);
     let ban = open(root).ban(program).unwrap();
     assert_eq!((ban.program, &ban.file), (program, &root.join("crashes.log")));
     assert!(ban.left <= HOUR && ban.left > HOUR / 2, "{ban}");
     assert_eq!(open(root).bans(), [ban]);
-    assert_eq!(later(root, HOUR).ban(program), None, "it may be tried once more");
-    assert_eq!((later(root, HOUR).judge(program), later(root, HOUR).suspects().1), (Verdict::Condemned, 1));
+    assert_eq!(later(root, HOUR).ban(program), None, "it may be tried again");
+    assert_eq!(
+        (later(root, HOUR).judge(program), later(root, HOUR).suspects().1),
+        (LoadDecision::Condemned, 1)
+    );
     let long = later(root, 24 * 31 * HOUR);
-    assert_eq!((long.judge(program), long.suspects()), (Verdict::Use, (0, 0)));
+    assert_eq!((long.judge(program), long.suspects()), (LoadDecision::Use, (0, 0)));
 
     assert!(!open(root).lift(other));
     assert!(open(root).ban(program).is_some());
     assert!(open(root).lift(program));
     let lifted = open(root);
-    assert_eq!((lifted.ban(program), lifted.judge(program)), (None, Verdict::Use));
-    assert!(!lifted.lift(program), "there is nothing left to lift");
+    assert_eq!((lifted.ban(program), lifted.judge(program)), (None, LoadDecision::Use));
+    assert!(!lifted.lift(program), "nothing left to lift");
 }
 
 #[test]
 fn processes_that_end_together_are_one_death() {
     let folder = tempfile::tempdir().unwrap();
     let (root, program) = (folder.path(), Digest::of(b"program"));
-    // All of them live when the last one starts.
+    // All of them are alive when the last one starts.
     let together: Vec<Marks> = (0..8).map(|_| open(root)).collect();
     together.iter().for_each(|marks| leave(marks.set(Danger::Compile, program)));
     together.iter().for_each(|marks| drop(whole(&marks.own).file.take()));
@@ -213,19 +216,19 @@ fn processes_that_end_together_are_one_death() {
 }
 
 #[test]
-fn a_machine_that_went_down_is_no_evidence() {
+fn marks_from_before_a_reboot_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let (root, program) = (folder.path(), Digest::of(b"program"));
     for boot in [Some(7), None] {
         die_with(root, Danger::Compile, program);
-        let next = Marks::open(Arc::new(Meddled::new(|_, _| Ok(())).boot(boot)), root);
+        let next = Marks::open(Arc::new(FaultInjectingStorage::new(|_, _| Ok(())).boot(boot)), root);
         let counts = FileSystem.boot() == boot;
         assert_eq!(next.suspects(), (0, usize::from(counts)));
     }
 }
 
 #[test]
-fn what_is_suspected_is_compiled_alone() {
+fn suspects_are_compiled_exclusively() {
     let folder = tempfile::tempdir().unwrap();
     let (root, suspect, other) = (folder.path(), Digest::of(b"suspect"), Digest::of(b"other"));
     die_with(root, Danger::Compile, suspect);
@@ -237,9 +240,15 @@ fn what_is_suspected_is_compiled_alone() {
             drop(marks.set(Danger::Compile, other));
             sender.send(()).unwrap();
         });
-        assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err(), "it waits for its turn");
+        assert!(
+            receiver.recv_timeout(Duration::from_millis(50)).is_err(),
+            "the suspect waits for exclusive access"
+        );
         drop(alone);
         receiver.recv().unwrap();
     });
-    assert!(matches!(marks.set(Danger::Compile, suspect).turn, Some(Turn::Shared(_))), "it was survived");
+    assert!(
+        matches!(marks.set(Danger::Compile, suspect).turn, Some(Turn::Shared(_))),
+        "the program survived"
+    );
 }

@@ -1,23 +1,23 @@
-//! Float formats and the ops on them.
+//! Float formats, and float ops.
 //!
-//! Every format is computed in `f64`, which holds each of their values exactly, and rounded once; `bf16` to `f32`
-//! first, since its arithmetic is defined as that of `f32`. Where the op table allows a range of results (`div`, `sqrt`, `exp`, …) these are near the true value;
-//! [`accuracy`](crate::accuracy) says what else is accepted.
+//! Every op is computed in `f64`, which represents the values of all formats exactly, and rounded once; `bf16` is first
+//! rounded to `f32`, because its arithmetic is defined as that of `f32`. Where the op table permits a range of results
+//! (`div`, `sqrt`, `exp`, …), these are close to the true value; [`accuracy`](crate::accuracy) defines the range.
 
 use crate::ops::Op;
 use crate::types::ScalarType;
 
-/// A binary interchange format.
+/// A binary floating-point format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FloatFormat {
-    /// Bits of the significand, the hidden one included.
+    /// Bits of the significand, including the hidden bit.
     pub precision: u32,
     /// Bits of the exponent.
     pub exponent_bits: u32,
 }
 
 impl FloatFormat {
-    /// The format of a float type; `None` for other types.
+    /// Returns the format of a float type; `None` for other types.
     pub const fn of(ty: ScalarType) -> Option<Self> {
         match ty {
             ScalarType::F16 => Some(Self { precision: 11, exponent_bits: 5 }),
@@ -28,42 +28,42 @@ impl FloatFormat {
         }
     }
 
-    /// The greatest exponent of a finite value's leading bit.
+    /// Returns the largest exponent of a finite value.
     pub const fn max_exponent(self) -> i32 {
         (1 << (self.exponent_bits - 1)) - 1
     }
 
-    /// The exponent of the least normal value's only bit.
+    /// Returns the exponent of the smallest normal value.
     pub const fn min_exponent(self) -> i32 {
         1 - self.max_exponent()
     }
 
-    /// The exponent of the least subnormal value.
+    /// Returns the exponent of the smallest subnormal value.
     pub const fn least_exponent(self) -> i32 {
         self.min_exponent() - (self.precision as i32 - 1)
     }
 
-    /// The least normal value.
+    /// Returns the smallest normal value.
     pub fn min_normal(self) -> f64 {
         f64::from_bits(((self.min_exponent() + 1023) as u64) << 52)
     }
 
-    /// The bits of positive infinity.
+    /// Returns the bits of positive infinity.
     pub const fn infinity(self) -> u64 {
         ((1 << self.exponent_bits) - 1) << (self.precision - 1)
     }
 
-    /// The sign bit.
+    /// Returns the mask of the sign bit.
     pub const fn sign_bit(self) -> u64 {
         1 << (self.precision + self.exponent_bits - 1)
     }
 
-    /// The bits of a quiet NaN.
+    /// Returns the bits of a quiet NaN.
     pub const fn nan(self) -> u64 {
         self.infinity() | 1 << (self.precision - 2)
     }
 
-    /// The value of `bits`, exactly; of a NaN, some NaN.
+    /// Returns the exact value of `bits`; for a NaN, some NaN.
     pub fn decode(self, bits: u64) -> f64 {
         if self.precision == 53 {
             return f64::from_bits(bits);
@@ -79,13 +79,13 @@ impl FloatFormat {
             let exponent = (magnitude >> (self.precision - 1)) as i32;
             let (significand, exponent) =
                 if exponent == 0 { (fraction, 1) } else { (fraction | 1 << (self.precision - 1), exponent) };
-            // Both factors and the product are exact: no format here but `f64` itself reaches below 2^-1022.
+            // The factors and the product are exact, because no format other than `f64` reaches below 2^-1022.
             significand as f64 * power_of_two(self.least_exponent() + exponent - 1)
         };
         if bits & self.sign_bit() != 0 { -value } else { value }
     }
 
-    /// `value` rounded to nearest, ties to even.
+    /// Rounds `value` to nearest, ties to even.
     pub fn encode(self, value: f64) -> u64 {
         if self.precision == 53 {
             return value.to_bits();
@@ -108,7 +108,7 @@ impl FloatFormat {
         self.round(value.is_sign_negative(), significand, exponent)
     }
 
-    /// `±significand × 2^exponent` rounded to nearest, ties to even.
+    /// Rounds `±significand × 2^exponent` to nearest, ties to even.
     pub fn round(self, negative: bool, significand: u64, exponent: i32) -> u64 {
         let sign = if negative { self.sign_bit() } else { 0 };
         if significand == 0 {
@@ -118,7 +118,7 @@ impl FloatFormat {
         if top > self.max_exponent() {
             return sign | self.infinity();
         }
-        // The weight of the last bit kept.
+        // Exponent of the last bit kept.
         let unit = (top - (self.precision as i32 - 1)).max(self.least_exponent());
         let shift = unit - exponent;
         let kept = if shift <= 0 {
@@ -131,36 +131,36 @@ impl FloatFormat {
             let half = 1u64 << 63;
             kept + u64::from(rest > half || (rest == half && kept & 1 == 1))
         };
-        // A subnormal's exponent field is 0 and a normal's hidden bit adds 1 to the field: sums carry over rightly,
-        // into infinity too.
+        // Subnormals have the exponent field 0, and the hidden bit of normals adds 1 to it, so carries propagate
+        // correctly, also into infinity.
         let field = (unit - self.least_exponent()) as u64;
         sign | ((field << (self.precision - 1)) + kept)
     }
 
-    /// Whether `bits` are a NaN.
+    /// Returns whether `bits` are a NaN.
     pub const fn is_nan(self, bits: u64) -> bool {
         bits & (self.sign_bit() - 1) > self.infinity()
     }
 
-    /// Whether `bits` are a zero of either sign.
+    /// Returns whether `bits` are a zero of either sign.
     pub const fn is_zero(self, bits: u64) -> bool {
         bits & (self.sign_bit() - 1) == 0
     }
 
-    /// Whether `bits` are a subnormal value.
+    /// Returns whether `bits` are a subnormal value.
     pub const fn is_subnormal(self, bits: u64) -> bool {
         let magnitude = bits & (self.sign_bit() - 1);
         magnitude != 0 && magnitude < 1 << (self.precision - 1)
     }
 }
 
-/// 2 to a power that is a normal `f64`.
+/// Returns a power of two that is a normal `f64`.
 fn power_of_two(exponent: i32) -> f64 {
     f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 
-/// `a + b` rounded to odd: exact sums stay, others get an odd last bit, so that rounding again to a format of at
-/// most 51 bits rounds the true sum once.
+/// Returns `a + b` rounded to odd: inexact sums get an odd last bit, so that rounding to a format of at most 51 bits is
+/// equivalent to rounding the exact sum once.
 fn add_to_odd(a: f64, b: f64) -> f64 {
     let sum = a + b;
     if !sum.is_finite() {
@@ -171,17 +171,17 @@ fn add_to_odd(a: f64, b: f64) -> f64 {
     if error == 0.0 || sum.to_bits() & 1 == 1 {
         return sum;
     }
-    // The sum's last bit is even and the truth lies on the error's side of it.
+    // The sum is even, and the exact sum lies in the direction of the error.
     let away = (error > 0.0) == (sum > 0.0);
     f64::from_bits(if away { sum.to_bits() + 1 } else { sum.to_bits() - 1 })
 }
 
-/// The ops on one of Rust's own float types as functions, for callers that hold typed values.
+/// Defines the ops on one of Rust's float types as functions.
 macro_rules! native_ops {
     ($name:ident, $t:ty) => {
         #[doc = concat!("Ops on `", stringify!($name), "`.")]
         pub mod $name {
-            /// −1, 0 or 1 as a float; NaN for NaN.
+            /// Returns −1, 0 or 1; NaN for NaN.
             #[inline]
             pub fn sign(a: $t) -> $t {
                 if a > 0.0 {
@@ -194,37 +194,37 @@ macro_rules! native_ops {
                     0.0
                 }
             }
-            /// The smaller; the operand that is not NaN if one is.
+            /// Returns the smaller operand, or the one that is not NaN.
             #[inline]
             pub fn min(a: $t, b: $t) -> $t {
                 if a.is_nan() || b < a { b } else { a }
             }
-            /// The larger; the operand that is not NaN if one is.
+            /// Returns the larger operand, or the one that is not NaN.
             #[inline]
             pub fn max(a: $t, b: $t) -> $t {
                 if a.is_nan() || b > a { b } else { a }
             }
-            /// `min(max(x, lo), hi)`.
+            /// Returns `min(max(x, lo), hi)`.
             #[inline]
             pub fn clamp(x: $t, lo: $t, hi: $t) -> $t {
                 min(max(x, lo), hi)
             }
-            /// `a × b + c` with one rounding.
+            /// Returns `a × b + c` with one rounding.
             #[inline]
             pub fn fma(a: $t, b: $t, c: $t) -> $t {
                 a.mul_add(b, c)
             }
-            /// `a × b + c` with a rounding after each step: the other value that `fma` may have.
+            /// Returns `a × b + c` with a rounding after each step, the other permitted result of `fma`.
             #[inline]
             pub fn fma_unfused(a: $t, b: $t, c: $t) -> $t {
                 a * b + c
             }
-            /// `x − floor(x)`.
+            /// Returns `x − floor(x)`.
             #[inline]
             pub fn fract(a: $t) -> $t {
                 a - a.floor()
             }
-            /// The reciprocal square root, rounded twice.
+            /// Returns the reciprocal square root, rounded twice.
             #[inline]
             pub fn rsqrt(a: $t) -> $t {
                 1.0 / a.sqrt()
@@ -233,14 +233,14 @@ macro_rules! native_ops {
     };
 }
 
-/// Typed functions on Rust's own float types.
+/// Typed functions on Rust's float types.
 pub mod native {
     native_ops!(f32, f32);
     native_ops!(f64, f64);
 }
 
-/// A power as the op table has it: NaN below zero, whatever the exponent; 1 to any power and anything to 0 are 1,
-/// but NaNs stay.
+/// Returns a power as defined by the op table: NaN if `x` is below zero; otherwise, 1 to any power and any value to the
+/// power 0 are 1, except for NaNs.
 fn pow(x: f64, y: f64) -> f64 {
     if x.is_nan() || y.is_nan() || x < 0.0 {
         return f64::NAN;
@@ -253,7 +253,7 @@ pub(super) fn convert(ty: FloatFormat, bits: u64, to: ScalarType) -> u64 {
     if let Some(format) = FloatFormat::of(to) {
         return if format == ty { bits } else { format.encode(value) };
     }
-    // `as` truncates, saturates, and takes NaN to 0.
+    // `as` truncates, saturates, and converts NaN to 0.
     match to {
         ScalarType::I8 => u64::from(value as i8 as u8),
         ScalarType::I16 => u64::from(value as i16 as u16),
@@ -267,10 +267,10 @@ pub(super) fn convert(ty: FloatFormat, bits: u64, to: ScalarType) -> u64 {
     }
 }
 
-/// What `op` gives on exact operands, before it is rounded to the operands' format.
+/// Returns the result of `op` on exact operands, before rounding to the operands' format.
 ///
-/// Sums and fused products are rounded to odd in `f64`; products are exact for every format but `f64`; the rest is
-/// within a few units of the `f64`'s last place.
+/// Sums and fused products are rounded to odd in `f64`; products are exact for all formats but `f64`; other results are
+/// within a few ulp of `f64`.
 fn value(op: Op, wide: bool, args: &[f64]) -> Option<f64> {
     let a = *args.first()?;
     let arg = |i: usize| args.get(i).copied();
@@ -314,7 +314,8 @@ fn value(op: Op, wide: bool, args: &[f64]) -> Option<f64> {
     })
 }
 
-/// The true result of a float op on exact operands, as nearly as `f64` has it: the oracle of ops that have a bound.
+/// Returns the true result of a float op on exact operands, to the accuracy of `f64`. Oracle for ops with an error
+/// bound.
 pub fn truth(op: Op, args: &[f64]) -> Option<f64> {
     value(op, true, args)
 }
@@ -336,7 +337,7 @@ pub(super) fn apply(ty: FloatFormat, op: Op, bits: &[u64]) -> Option<u64> {
         Op::Ge => compare(f64::ge),
         Op::IsNan => Some(u64::from(a.is_nan())),
         Op::IsInf => Some(u64::from(a.is_infinite())),
-        // Moved, not computed: the bits of a NaN stay.
+        // Only the sign bit changes, so NaN payloads are preserved.
         Op::Neg => Some(bits[0] ^ ty.sign_bit()),
         Op::Abs => Some(bits[0] & (ty.sign_bit() - 1)),
         // Arithmetic on bf16 is that of f32, rounded once more.
@@ -353,7 +354,7 @@ mod tests {
     const BF16: FloatFormat = FloatFormat { precision: 8, exponent_bits: 8 };
 
     #[test]
-    fn narrow_formats_read_back() {
+    fn narrow_formats_round_trip() {
         for format in [F16, BF16] {
             for bits in 0..=0xffffu64 {
                 let value = format.decode(bits);
@@ -365,7 +366,7 @@ mod tests {
 
     #[test]
     fn rounding_is_to_nearest_even() {
-        // Between neighbors, the midpoint goes to the even one, and what is off it to the nearer.
+        // Midpoints between neighbors round to even, other values to the nearer neighbor.
         for format in [F16, BF16] {
             for bits in 0..format.infinity() - 1 {
                 let (low, high) = (format.decode(bits), format.decode(bits + 1));
@@ -382,12 +383,12 @@ mod tests {
     }
 
     #[test]
-    fn the_general_rounding_agrees_with_the_hardware() {
+    fn general_rounding_agrees_with_the_hardware() {
         let single = FloatFormat { precision: 24, exponent_bits: 8 };
         let mut bits = 0x3ff0_0000_0000_0001u64;
         for _ in 0..20_000 {
             bits = bits.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            // Exponents around those of f32, subnormals and overflow among them.
+            // Exponents around those of f32, including subnormals and overflows.
             let value =
                 f64::from_bits(bits & 0x800f_ffff_ffff_ffff | (1023 - 160 + (bits >> 52) % 320) << 52);
             let exponent = (value.to_bits() >> 52 & 0x7ff) as i32 - 1075;
@@ -399,7 +400,7 @@ mod tests {
 
     #[test]
     fn sums_are_rounded_once() {
-        // 1 + 2^-11 is half-way between two f16; with 2^-60 more it lies above, which `f64` alone would lose.
+        // 1 + 2^-11 is the midpoint of two f16 values; 2^-60 more rounds up, but is lost in `f64`.
         let middle = 1.0 + 2f64.powi(-11);
         assert_eq!(middle + 2f64.powi(-60), middle);
         assert_eq!(F16.encode(add_to_odd(middle, 2f64.powi(-60))), 0x3c01);
@@ -411,7 +412,7 @@ mod tests {
 
     #[test]
     fn bf16_is_rounded_to_f32_first() {
-        // 1 + 2^-8 + 2^-40: f32 loses the last part, and the tie goes to even.
+        // 1 + 2^-8 + 2^-40: f32 loses the last term, and the tie rounds to even.
         let bits = |v: f64| BF16.encode(v);
         let args = [bits(1.0 + 2f64.powi(-7)), bits(1.0), bits(0.0)];
         assert_eq!(apply(BF16, Op::Fma, &args), Some(0x3f81));

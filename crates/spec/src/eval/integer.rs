@@ -1,6 +1,6 @@
-//! Integer ops: one module of typed functions for each integer type.
+//! Integer ops: a module of typed functions for each integer type.
 
-/// The ops on one integer type, each total.
+/// Defines the ops on one integer type. All are total.
 macro_rules! integer_ops {
     ($name:ident, $t:ty, $unsigned:ty, $wide:ty, $signed:literal) => {
         #[doc = concat!("Ops on `", stringify!($name), "`.")]
@@ -8,131 +8,131 @@ macro_rules! integer_ops {
             clippy::cast_lossless,
             unused_comparisons,
             clippy::absurd_extreme_comparisons,
-            reason = "one text for all types: some need a cast or a sign test that others do not"
+            reason = "the same code for all types: some need a cast or a sign test that others do not"
         )]
         pub mod $name {
             use crate::ops::Op;
 
             const BITS: u32 = <$t>::BITS;
 
-            /// Wrapping sum.
+            /// Returns the wrapping sum.
             #[inline]
             pub fn add(a: $t, b: $t) -> $t {
                 a.wrapping_add(b)
             }
-            /// Wrapping difference.
+            /// Returns the wrapping difference.
             #[inline]
             pub fn sub(a: $t, b: $t) -> $t {
                 a.wrapping_sub(b)
             }
-            /// Wrapping product.
+            /// Returns the wrapping product.
             #[inline]
             pub fn mul(a: $t, b: $t) -> $t {
                 a.wrapping_mul(b)
             }
-            /// The high half of the double-width product.
+            /// Returns the high half of the double-width product.
             #[inline]
             pub fn mul_hi(a: $t, b: $t) -> $t {
                 ((a as $wide).wrapping_mul(b as $wide) >> BITS) as $t
             }
-            /// The sum, or the nearest value of the type.
+            /// Returns the saturating sum.
             #[inline]
             pub fn add_sat(a: $t, b: $t) -> $t {
                 a.saturating_add(b)
             }
-            /// The difference, or the nearest value of the type.
+            /// Returns the saturating difference.
             #[inline]
             pub fn sub_sat(a: $t, b: $t) -> $t {
                 a.saturating_sub(b)
             }
-            /// Truncating quotient; `a` for a divisor of 0.
+            /// Returns the truncating quotient; `a` if `b` is 0.
             #[inline]
             pub fn div(a: $t, b: $t) -> $t {
                 if b == 0 { a } else { a.wrapping_div(b) }
             }
-            /// Remainder with the dividend's sign; 0 for a divisor of 0.
+            /// Returns the remainder with the sign of the dividend; 0 if `b` is 0.
             #[inline]
             pub fn rem(a: $t, b: $t) -> $t {
                 if b == 0 { 0 } else { a.wrapping_rem(b) }
             }
-            /// Wrapping negation.
+            /// Returns the wrapping negation.
             #[inline]
             pub fn neg(a: $t) -> $t {
                 a.wrapping_neg()
             }
-            /// Wrapping magnitude.
+            /// Returns the wrapping magnitude.
             #[inline]
             pub fn abs(a: $t) -> $t {
                 if a < (0 as $t) { a.wrapping_neg() } else { a }
             }
-            /// −1, 0 or 1.
+            /// Returns −1, 0 or 1.
             #[inline]
             pub fn sign(a: $t) -> $t {
                 ((a > 0) as $t).wrapping_sub((a < (0 as $t)) as $t)
             }
-            /// The smaller.
+            /// Returns the smaller operand.
             #[inline]
             pub fn min(a: $t, b: $t) -> $t {
                 a.min(b)
             }
-            /// The larger.
+            /// Returns the larger operand.
             #[inline]
             pub fn max(a: $t, b: $t) -> $t {
                 a.max(b)
             }
-            /// `min(max(x, lo), hi)`.
+            /// Returns `min(max(x, lo), hi)`.
             #[inline]
             pub fn clamp(x: $t, lo: $t, hi: $t) -> $t {
                 x.max(lo).min(hi)
             }
-            /// Shift left, amount modulo the width.
+            /// Shifts left by the amount modulo the width.
             #[inline]
             pub fn shl(a: $t, n: u32) -> $t {
                 a.wrapping_shl(n)
             }
-            /// Shift right (arithmetic if signed), amount modulo the width.
+            /// Shifts right by the amount modulo the width; arithmetically if signed.
             #[inline]
             pub fn shr(a: $t, n: u32) -> $t {
                 a.wrapping_shr(n)
             }
-            /// Rotate left.
+            /// Rotates left by the amount modulo the width.
             #[inline]
             pub fn rotl(a: $t, n: u32) -> $t {
                 a.rotate_left(n % BITS)
             }
-            /// Rotate right.
+            /// Rotates right by the amount modulo the width.
             #[inline]
             pub fn rotr(a: $t, n: u32) -> $t {
                 a.rotate_right(n % BITS)
             }
-            /// One bits.
+            /// Returns the number of one bits.
             #[inline]
             pub fn popcount(a: $t) -> $t {
                 a.count_ones() as $t
             }
-            /// Leading zeros.
+            /// Returns the number of leading zeros.
             #[inline]
             pub fn clz(a: $t) -> $t {
                 a.leading_zeros() as $t
             }
-            /// Trailing zeros.
+            /// Returns the number of trailing zeros.
             #[inline]
             pub fn ctz(a: $t) -> $t {
                 a.trailing_zeros() as $t
             }
-            /// Bits in opposite order.
+            /// Reverses the order of the bits.
             #[inline]
             pub fn reverse_bits(a: $t) -> $t {
                 a.reverse_bits()
             }
-            /// `count` bits from `offset`, clamped as in WGSL.
+            /// Returns `count` bits from `offset`, clamped as in WGSL.
             #[inline]
             pub fn extract_bits(a: $t, offset: u32, count: u32) -> $t {
                 let offset = offset.min(BITS);
                 let count = count.min(BITS - offset);
                 if count == 0 { 0 } else { a << (BITS - offset - count) >> (BITS - count) }
             }
-            /// `a` with `count` bits from `offset` taken from the low bits of `b`, clamped as in WGSL.
+            /// Returns `a` with `count` bits from `offset` replaced by the low bits of `b`, clamped as in WGSL.
             #[inline]
             pub fn insert_bits(a: $t, b: $t, offset: u32, count: u32) -> $t {
                 let offset = offset.min(BITS);
@@ -143,7 +143,7 @@ macro_rules! integer_ops {
                 let mask = <$unsigned>::MAX >> (BITS - count) << offset;
                 ((a as $unsigned & !mask) | ((b as $unsigned) << offset & mask)) as $t
             }
-            /// The products of the four bytes of both operands, summed.
+            /// Returns the sum of the products of the four bytes of both operands.
             #[inline]
             pub fn dot_packed(a: $t, b: $t) -> $t {
                 let byte = |word: $t, i: u32| {

@@ -1,4 +1,4 @@
-//! Hand-written expectations that the meaning of ops is held to.
+//! Hand-written expectations for the semantics of ops.
 
 use super::*;
 
@@ -165,7 +165,7 @@ fn conversions_between_all_widths() {
     assert_eq!(conv(Literal::from(-1i8), ScalarType::U64), u64::MAX);
     assert_eq!(conv(Literal::from(300u32), ScalarType::U8), 44);
     assert_eq!(conv(Literal::from(u64::MAX), ScalarType::F32) as u32, 1.844_674_4e19f32.to_bits());
-    // Half-way in f64's eyes after a first rounding; one rounding gives the upper neighbor.
+    // Rounding to f64 first would give a midpoint of two f32 values; one rounding gives the upper neighbor.
     assert_eq!(
         conv(Literal::from((1u64 << 54) + (1 << 30) + 1), ScalarType::F32) as u32,
         (2f32.powi(54) + 2f32.powi(31)).to_bits()

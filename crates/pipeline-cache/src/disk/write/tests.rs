@@ -1,10 +1,9 @@
-//! Writing and flushing while others do, and while the disk fails. Whole machines that stop are the conformance suite
-//! `cache`'s.
+//! Writing and flushing with concurrent writers and failing disks. The conformance suite `cache` covers system crashes.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
-use fulgurite_storage::{FileSystem, Meddled, Storage as _};
+use fulgurite_storage::{FaultInjectingStorage, FileSystem, Storage as _};
 
 use super::super::{DiskOptions, Lookup};
 use super::*;
@@ -20,15 +19,15 @@ fn open(root: &Path) -> DiskPipelineCache {
     DiskPipelineCache::open(root, DiskOptions::default()).unwrap()
 }
 
-fn meddled(
+fn faulty(
     root: &Path,
-    meddler: impl Fn(&str, &Path) -> io::Result<()> + Send + Sync + 'static,
+    hook: impl Fn(&str, &Path) -> io::Result<()> + Send + Sync + 'static,
 ) -> DiskPipelineCache {
-    let options = DiskOptions::default().storage(Arc::new(Meddled::new(meddler)));
+    let options = DiskOptions::default().storage(Arc::new(FaultInjectingStorage::new(hook)));
     DiskPipelineCache::open(root, options).unwrap()
 }
 
-/// What a cache has: its payload.
+/// Returns the payload of the stored entry.
 fn found(cache: &DiskPipelineCache) -> Option<Vec<u8>> {
     match cache.read(&entry("").identity) {
         Lookup::Hit(entry) => Some(entry.payload),
@@ -41,12 +40,12 @@ fn failed() -> io::Error {
 }
 
 #[test]
-fn what_replaces_an_entry_that_came_in_meanwhile_is_synced_before_it_does() {
+fn replacement_of_a_concurrent_entry_is_synced_before_the_rename() {
     let folder = tempfile::tempdir().unwrap();
     let (root, calls) = (folder.path().to_owned(), Arc::new(Mutex::new(Vec::new())));
     let (other, log) = (open(&root), Arc::clone(&calls));
-    let cache = meddled(&root, move |what, _| {
-        // After it was looked for and not found.
+    let cache = faulty(&root, move |what, _| {
+        // After the lookup that found no entry.
         if what == "create" {
             assert!(other.write(&entry("theirs"), Durability::Immediate).is_ok());
         }
@@ -62,14 +61,14 @@ fn what_replaces_an_entry_that_came_in_meanwhile_is_synced_before_it_does() {
 }
 
 #[test]
-fn what_is_there_already_is_made_durable_all_the_same() {
+fn existing_entries_are_made_durable() {
     let folder = tempfile::tempdir().unwrap();
     // A process that ends before it flushes.
     let first = open(folder.path());
     first.write(&entry("a"), Durability::OnFlush).unwrap();
     let syncs = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&syncs);
-    let cache = meddled(folder.path(), move |what, _| {
+    let cache = faulty(folder.path(), move |what, _| {
         count.fetch_add(usize::from(what == "sync"), Ordering::SeqCst);
         Ok(())
     });
@@ -79,15 +78,15 @@ fn what_is_there_already_is_made_durable_all_the_same() {
     cache.flush().unwrap();
     assert_eq!(syncs.load(Ordering::SeqCst), 2);
     cache.flush().unwrap();
-    assert_eq!(syncs.load(Ordering::SeqCst), 2, "what is flushed is forgotten");
+    assert_eq!(syncs.load(Ordering::SeqCst), 2, "flushed entries are not synced again");
 }
 
 #[test]
-fn an_entry_that_cannot_be_synced_is_dropped_and_said() {
+fn entry_that_cannot_be_synced_is_dropped_with_an_error() {
     for durability in [Durability::OnFlush, Durability::Immediate] {
         for fails in ["sync", "sync_dir"] {
             let folder = tempfile::tempdir().unwrap();
-            let cache = meddled(folder.path(), move |what, _| match what == fails {
+            let cache = faulty(folder.path(), move |what, _| match what == fails {
                 true => Err(failed()),
                 false => Ok(()),
             });
@@ -95,20 +94,20 @@ fn an_entry_that_cannot_be_synced_is_dropped_and_said() {
             let dropped = CacheError::NotDurable { dropped: 1, first: "on purpose".to_owned() };
             assert_eq!(done, Err(dropped), "{fails} {durability:?}");
             assert_eq!(found(&cache), None, "{fails} {durability:?}");
-            assert_eq!(cache.flush(), Ok(()), "it is forgotten");
+            assert_eq!(cache.flush(), Ok(()), "the dropped entry is forgotten");
         }
     }
 }
 
 #[test]
-fn a_failed_sync_does_not_take_what_replaced_the_entry_since() {
+fn failed_sync_does_not_remove_a_replacement() {
     for durability in [Durability::OnFlush, Durability::Immediate] {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_owned();
         let (other, fails) = (open(&root), AtomicBool::new(true));
         let target = other.path_for(&entry("").identity);
         let shard = target.parent().unwrap().to_owned();
-        let cache = meddled(&root, move |what, path| {
+        let cache = faulty(&root, move |what, path| {
             let is_due = match durability {
                 Durability::OnFlush => what == "sync" && path == target,
                 Durability::Immediate => what == "sync_dir" && path == shard,
@@ -126,12 +125,12 @@ fn a_failed_sync_does_not_take_what_replaced_the_entry_since() {
 }
 
 #[test]
-fn a_second_flush_does_not_say_that_all_is_durable_before_the_first_is_through() {
+fn concurrent_flush_waits_for_the_first() {
     let folder = tempfile::tempdir().unwrap();
     let (begun, begins) = mpsc::channel();
     let (go_on, may_go_on) = mpsc::channel();
     let may_go_on = Mutex::new(may_go_on);
-    let cache = meddled(folder.path(), move |what, _| {
+    let cache = faulty(folder.path(), move |what, _| {
         if what == "sync" {
             begun.send(()).map_err(io::Error::other)?;
             may_go_on.lock().unwrap().recv().map_err(io::Error::other)?;
@@ -152,10 +151,10 @@ fn a_second_flush_does_not_say_that_all_is_durable_before_the_first_is_through()
 }
 
 #[test]
-fn a_removal_that_cannot_be_made_durable_is_said_of_what_others_removed_too() {
+fn unsynced_removal_is_an_error_even_for_absent_entries() {
     let folder = tempfile::tempdir().unwrap();
     open(folder.path()).write(&entry("a"), Durability::Immediate).unwrap();
-    let cache = meddled(folder.path(), |what, _| match what {
+    let cache = faulty(folder.path(), |what, _| match what {
         "sync_dir" => Err(failed()),
         _ => Ok(()),
     });
@@ -168,7 +167,7 @@ fn a_removal_that_cannot_be_made_durable_is_said_of_what_others_removed_too() {
     }
 }
 
-/// The entry called `number`.
+/// Returns the entry named `number`.
 fn numbered(number: u32) -> Entry {
     let (any, program) = (PipelineDeviceFingerprint::ANY, Digest::of(&number.to_le_bytes()));
     let identity = PipelineCacheIdentity::new(PayloadKind::Artifact, program, Digest::ZERO, any);
@@ -176,14 +175,14 @@ fn numbered(number: u32) -> Entry {
 }
 
 #[test]
-fn a_flush_syncs_files_at_once_and_each_shard_once_behind_them() {
+fn flush_syncs_files_concurrently_then_each_shard_once() {
     const ENTRIES: u32 = 40;
     const THREADS: usize = 4;
     let folder = tempfile::tempdir().unwrap();
     let (calls, syncing) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
     let (log, now) = (Arc::clone(&calls), Arc::clone(&syncing));
-    // The first file that is synced is held up until as many more are at it as there are threads.
-    let storage = Meddled::new(move |what, path: &Path| {
+    // The first sync blocks until as many files are being synced as there are threads.
+    let storage = FaultInjectingStorage::new(move |what, path: &Path| {
         if what == "sync" {
             now.fetch_add(1, Ordering::SeqCst);
             let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
@@ -203,27 +202,28 @@ fn a_flush_syncs_files_at_once_and_each_shard_once_behind_them() {
     }
     let begun = std::time::Instant::now();
     cache.flush().unwrap();
-    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "they were synced one after the other");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(20), "files were synced sequentially");
     let calls = calls.lock().unwrap().clone();
     let files: Vec<_> = calls.iter().take_while(|(what, _)| what == "sync").collect();
-    assert_eq!(files.len(), ENTRIES as usize, "all files come before any folder");
+    assert_eq!(files.len(), ENTRIES as usize, "all files are synced before any folder");
     let shards: BTreeSet<_> = files.iter().map(|(_, path)| path.parent().unwrap().to_owned()).collect();
     let mut folders: Vec<_> = calls[files.len()..].iter().map(|(_, path)| path.clone()).collect();
     let above = folders.split_off(shards.len());
     assert_eq!(folders.into_iter().collect::<BTreeSet<_>>(), shards);
-    assert_eq!(above[0], folder.path(), "the root comes behind its shards");
+    assert_eq!(above[0], folder.path(), "the root is synced after its shards");
 }
 
 #[test]
-fn a_flush_on_several_threads_drops_what_fails_and_keeps_the_rest() {
+fn concurrent_flush_drops_only_failed_entries() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().to_owned();
     let bad: BTreeSet<PathBuf> =
         (0..3).map(|number| open(&root).path_for(&numbered(number).identity)).collect();
-    let storage = Meddled::new(move |what, path: &Path| match what == "sync" && bad.contains(path) {
-        true => Err(failed()),
-        false => Ok(()),
-    });
+    let storage =
+        FaultInjectingStorage::new(move |what, path: &Path| match what == "sync" && bad.contains(path) {
+            true => Err(failed()),
+            false => Ok(()),
+        });
     let options = DiskOptions::default().storage(Arc::new(storage.concurrent_syncs(8)));
     let cache = DiskPipelineCache::open(&root, options).unwrap();
     for number in 0..50 {
@@ -238,17 +238,17 @@ fn a_flush_on_several_threads_drops_what_fails_and_keeps_the_rest() {
     assert_eq!(cache.flush(), Ok(()));
 }
 
-/// How long flushing takes, one file after the other and as the file system wants it.
+/// Measures flushing sequentially and with the file system's concurrency.
 /// `FULGURITE_FLUSH_ENTRIES=20000 cargo test --release -p fulgurite-pipeline-cache flushing_many -- --ignored --nocapture`
 #[test]
-#[ignore = "it measures a disk"]
-fn flushing_many_entries_takes_less_time_on_several_threads() {
+#[ignore = "measures the disk"]
+fn flushing_many_entries_is_faster_concurrently() {
     let entries = std::env::var("FULGURITE_FLUSH_ENTRIES").map_or(5_000, |text| text.parse().unwrap());
     let time = |threads: usize| {
-        // On the disk that this was built on: folders for temporary files are often in memory.
+        // On the disk of the build folder, because temporary folders are often in memory.
         let program = std::env::current_exe().unwrap();
         let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
-        let storage = Meddled::new(|_, _| Ok(())).concurrent_syncs(threads);
+        let storage = FaultInjectingStorage::new(|_, _| Ok(())).concurrent_syncs(threads);
         let options = DiskOptions::default().storage(Arc::new(storage));
         let cache = DiskPipelineCache::open(folder.path(), options).unwrap();
         for number in 0..entries {
@@ -258,7 +258,7 @@ fn flushing_many_entries_takes_less_time_on_several_threads() {
         cache.flush().unwrap();
         let took = begun.elapsed();
         assert_eq!(cache.stats().unwrap().all.entries, u64::from(entries));
-        println!("{entries} entries, {threads} at once: {took:?}");
+        println!("{entries} entries, {threads} concurrent syncs: {took:?}");
         took
     };
     let (one, many) = (time(1), time(FileSystem.concurrent_syncs()));

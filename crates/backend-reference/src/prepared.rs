@@ -1,4 +1,4 @@
-//! What is worked out once for each kernel: where every value is kept, and the types that ops are evaluated at.
+//! Preparation of a kernel: the locations of values, and the types at which ops are evaluated.
 
 use std::sync::Arc;
 
@@ -7,26 +7,26 @@ use fulgurite_ir::{ArrayDecl, Const, Inst, InstId, InstKind, ValueDef, ValueId, 
 use fulgurite_spec::Type;
 use fulgurite_spec::eval::{self, Components};
 
-/// Where a value is kept.
+/// The location of a value.
 #[derive(Clone, Copy)]
-pub(crate) enum Source {
-    /// In the kernel.
+pub(crate) enum ValueLocation {
+    /// A constant.
     Constant(Components),
-    /// Among the launch's parameters.
+    /// A parameter of the launch.
     Param(usize),
-    /// In each invocation's registers.
+    /// A register of each invocation.
     Register(usize),
-    /// Among each invocation's matrices.
+    /// A matrix of each invocation.
     Matrix(usize),
 }
 
-/// Where the arrays of one kind lie in their memory.
-pub(crate) struct Layout {
+/// ArrayLayout of the arrays of one kind of memory.
+pub(crate) struct ArrayLayout {
     offsets: Vec<usize>,
     bytes: usize,
 }
 
-impl Layout {
+impl ArrayLayout {
     fn shared(kernel: &VerifiedKernel) -> Self {
         let (offsets, bytes) = kernel.shared_layout();
         Self { offsets: offsets.into_iter().map(|o| o as usize).collect(), bytes: bytes as usize }
@@ -42,34 +42,34 @@ impl Layout {
         Self { offsets, bytes }
     }
 
-    /// The first byte of an array.
+    /// Returns the byte offset of an array.
     pub(crate) fn offset(&self, array: usize) -> usize {
         self.offsets[array]
     }
 
-    /// All bytes.
+    /// Returns the total size in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 }
 
-/// A kernel made ready to interpret.
-pub(crate) struct Program {
+/// A kernel prepared for interpretation.
+pub(crate) struct PreparedKernel {
     kernel: Arc<VerifiedKernel>,
-    sources: Vec<Source>,
+    locations: Vec<ValueLocation>,
     mains: Vec<Type>,
     registers: usize,
     matrices: usize,
     matrix_bytes: u64,
-    /// Which accesses lowering takes to be in bounds.
+    /// Accesses that lowering assumes to be in bounds.
     bounds: BoundsMap,
-    /// What lowering takes values to be multiples of.
+    /// Divisors that lowering assumes values to have.
     divisors: DivisibilityMap,
-    pub(crate) shared: Layout,
-    pub(crate) local: Layout,
+    pub(crate) shared: ArrayLayout,
+    pub(crate) local: ArrayLayout,
 }
 
-impl Program {
+impl PreparedKernel {
     pub(crate) fn new(kernel: Arc<VerifiedKernel>) -> Self {
         let mains = kernel
             .insts
@@ -82,93 +82,93 @@ impl Program {
                 _ => Type::U32,
             })
             .collect();
-        let Places { sources, registers, matrices, matrix_bytes } = allocate(&kernel);
-        let (shared, local) = (Layout::shared(&kernel), Layout::local(&kernel.locals));
+        let ValueLocations { locations, registers, matrices, matrix_bytes } = allocate(&kernel);
+        let (shared, local) = (ArrayLayout::shared(&kernel), ArrayLayout::local(&kernel.locals));
         let ranges = RangeMap::of(&kernel);
         let (bounds, divisors) = (BoundsMap::of(&kernel, &ranges), DivisibilityMap::of(&kernel, &ranges));
-        Self { kernel, sources, mains, registers, matrices, matrix_bytes, bounds, divisors, shared, local }
+        Self { kernel, locations, mains, registers, matrices, matrix_bytes, bounds, divisors, shared, local }
     }
 
     pub(crate) fn kernel(&self) -> &Arc<VerifiedKernel> {
         &self.kernel
     }
 
-    /// Where `value` is kept.
-    pub(crate) fn source(&self, value: ValueId) -> Source {
-        self.sources[value.index()]
+    /// Returns the location of `value`.
+    pub(crate) fn location(&self, value: ValueId) -> ValueLocation {
+        self.locations[value.index()]
     }
 
-    /// The main type of a scalar instruction.
+    /// Returns the main type of a scalar instruction.
     pub(crate) fn main_type(&self, inst: InstId) -> Type {
         self.mains[inst.index()]
     }
 
-    /// Which accesses lowering takes to be in bounds.
+    /// Returns the accesses that lowering assumes to be in bounds.
     pub(crate) fn bounds(&self) -> &BoundsMap {
         &self.bounds
     }
 
-    /// What lowering takes values to be multiples of.
+    /// Returns the divisors that lowering assumes values to have.
     pub(crate) fn divisors(&self) -> &DivisibilityMap {
         &self.divisors
     }
 
-    /// Whether an instruction yields a matrix.
+    /// Returns whether an instruction yields a matrix.
     pub(crate) fn is_matrix(&self, inst: &Inst) -> bool {
         inst.results.first().is_some_and(|r| self.kernel.ty(*r).is_matrix())
     }
 
-    /// Matrices of one invocation.
+    /// Returns the number of matrices of an invocation.
     pub(crate) fn matrices(&self) -> usize {
         self.matrices
     }
 
-    /// The most bytes that those who hold them together can have in matrices at a time.
+    /// Returns the maximum total size in bytes of the matrices of one group of holders.
     pub(crate) fn matrix_bytes(&self) -> u64 {
         self.matrix_bytes
     }
 
-    /// Registers of one invocation.
+    /// Returns the number of registers of an invocation.
     pub(crate) fn registers(&self) -> usize {
         self.registers
     }
 }
 
-/// Where the values of a kernel are kept.
-struct Places {
-    sources: Vec<Source>,
+/// The locations of a kernel's values.
+struct ValueLocations {
+    locations: Vec<ValueLocation>,
     registers: usize,
     matrices: usize,
     matrix_bytes: u64,
 }
 
-/// Gives every value a place. Values of blocks that have ended leave their registers to later ones.
-fn allocate(kernel: &VerifiedKernel) -> Places {
-    let mut sources: Vec<Source> = kernel
+/// Assigns a location to every value. Registers of a finished block are reused.
+fn allocate(kernel: &VerifiedKernel) -> ValueLocations {
+    let mut locations: Vec<ValueLocation> = kernel
         .values
         .iter()
         .map(|value| match value.def {
-            ValueDef::Const(Const(bits)) => Source::Constant(eval::splat_low(bits)),
-            ValueDef::Param(id) => Source::Param(id.index()),
-            ValueDef::Inst(..) | ValueDef::BlockParam(..) => Source::Register(0),
+            ValueDef::Const(Const(bits)) => ValueLocation::Constant(eval::splat_low(bits)),
+            ValueDef::Param(id) => ValueLocation::Param(id.index()),
+            ValueDef::Inst(..) | ValueDef::BlockParam(..) => ValueLocation::Register(0),
         })
         .collect();
-    // Registers and matrices that are taken, and the most that ever are.
+    // Registers and matrices in use, and the maximum number of registers.
     let (mut next, mut registers) = ((0, 0), 0);
-    // The most components that each matrix has.
+    // Maximum number of components of each matrix.
     let mut sizes: Vec<u32> = Vec::new();
     let mut marks = Vec::new();
     let mut place = |values: &[ValueId], next: &mut (usize, usize)| {
         for value in values {
-            sources[value.index()] = if let Some(shape) = kernel.ty(*value).matrix {
+            locations[value.index()] = if let Some(shape) = kernel.ty(*value).matrix {
                 next.1 += 1;
                 sizes.resize(sizes.len().max(next.1), 0);
                 let size = &mut sizes[next.1 - 1];
                 *size = shape.components().max(*size);
-                Source::Matrix(next.1 - 1)
+                ValueLocation::Matrix(next.1 - 1)
             } else {
                 next.0 += 1;
-                Source::Register(next.0 - 1)
+                ValueLocation::Register(next.0 - 1)
             };
         }
         registers = registers.max(next.0);
@@ -185,5 +185,5 @@ fn allocate(kernel: &VerifiedKernel) -> Places {
         }
     }
     let matrix_bytes = sizes.iter().map(|components| u64::from(*components) * 8).sum();
-    Places { sources, registers, matrices: sizes.len(), matrix_bytes }
+    ValueLocations { locations, registers, matrices: sizes.len(), matrix_bytes }
 }

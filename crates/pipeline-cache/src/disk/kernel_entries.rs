@@ -1,4 +1,4 @@
-//! What was made of one kernel: entries name what they were made from, and a driver binary names an artifact.
+//! Finding the entries derived from a kernel: each names its source, and driver binaries name their artifact.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -9,24 +9,24 @@ use crate::entry::Entry;
 use crate::error::{CacheError, lock};
 use crate::identity::{PayloadKind, PipelineCacheIdentity};
 
-/// A kernel, and the entries that come from it, as far as they were noted.
+/// A kernel and the entries derived from it, collected from the entries noted.
 #[derive(Debug)]
-pub(crate) struct Family {
+pub(crate) struct KernelEntries {
     kernel: Digest,
     members: BTreeSet<Digest>,
     artifacts: HashSet<Digest>,
-    /// Binaries of any kernel: each with the artifact that it was made from, which may be noted later.
+    /// All binaries, each with the artifact it was compiled from, which may be noted later.
     binaries: Vec<(Digest, Digest)>,
 }
 
-impl Family {
-    /// The family of the kernel with this digest, with nothing noted.
+impl KernelEntries {
+    /// Creates an empty collection for the kernel with this digest.
     pub(crate) fn of(kernel: &Digest) -> Self {
         let (members, artifacts, binaries) = Default::default();
         Self { kernel: *kernel, members, artifacts, binaries }
     }
 
-    /// Notes an entry.
+    /// Adds an entry if it belongs to the kernel.
     pub(crate) fn note(&mut self, entry: &Entry) {
         let digest = entry.identity.digest();
         match entry.identity.kind() {
@@ -41,7 +41,7 @@ impl Family {
         }
     }
 
-    /// Whether an entry of this identity may be a member: of a binary only its contents tell.
+    /// Returns whether an entry of this identity may belong to the kernel; for a binary, its contents decide.
     fn may_have(&self, identity: &PipelineCacheIdentity) -> bool {
         match identity.kind() {
             PayloadKind::Artifact | PayloadKind::Kernel => identity.program() == self.kernel,
@@ -50,7 +50,7 @@ impl Family {
         }
     }
 
-    /// The digests of all members that were noted.
+    /// Returns the digests of all entries of the kernel.
     pub(crate) fn members(mut self) -> Vec<Digest> {
         let made = self.binaries.iter().filter(|(_, artifact)| self.artifacts.contains(artifact));
         self.members.extend(made.map(|(digest, _)| *digest));
@@ -59,21 +59,21 @@ impl Family {
 }
 
 impl DiskPipelineCache {
-    /// Notes every good entry that may be of the family. Those of which the index says that they are not are not read.
-    pub(crate) fn note_family(&self, family: &mut Family) -> Result<(), CacheError> {
+    /// Notes every undamaged entry that may belong to the kernel. Entries that the index rules out are not read.
+    pub(crate) fn note_kernel_entries(&self, entries: &mut KernelEntries) -> Result<(), CacheError> {
         let scan = self.scan()?;
         let wanted: Vec<Digest> = {
             let mut state = lock(&self.state)?;
-            // Without the index more is read.
+            // Without the index, more entries are read.
             let _ = state.index.refresh(&*self.storage, &self.index_path());
             let is_wanted =
-                |digest: &Digest| state.index.identity(digest).is_none_or(|id| family.may_have(&id));
+                |digest: &Digest| state.index.identity(digest).is_none_or(|id| entries.may_have(&id));
             scan.entries.iter().map(|found| found.digest).filter(is_wanted).collect()
         };
         for digest in wanted {
-            // What is damaged or gone is nobody's.
+            // Damaged and missing entries belong to no kernel.
             if let Ok(Ok(entry)) = self.load(&digest) {
-                family.note(&entry);
+                entries.note(&entry);
             }
         }
         Ok(())
