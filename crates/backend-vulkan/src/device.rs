@@ -16,7 +16,7 @@ use crate::commands::Slot;
 use crate::driver::Driver;
 use crate::error::{BACKEND, allocation_error, device_error};
 use crate::instance::Instance;
-use crate::kept::Kept;
+use crate::pipeline_store::PipelineStore;
 use crate::plan::DevicePlan;
 use crate::sync::Timeline;
 use crate::{bfloat16, pipeline_binary};
@@ -43,7 +43,7 @@ pub(crate) struct Device {
     /// The functions of `VK_KHR_pipeline_binary`, where the device has it.
     binaries: Option<pipeline_binary::Functions>,
     /// Compiled kernels that outlive the process.
-    kept: Kept,
+    kept: PipelineStore,
     /// Where labels go, if anything shows them.
     labels: Option<ext::debug_utils::Device>,
 }
@@ -89,7 +89,7 @@ impl Device {
     }
 
     /// Compiled kernels that outlive the process.
-    pub(crate) fn kept(&self) -> &Kept {
+    pub(crate) fn kept(&self) -> &PipelineStore {
         &self.kept
     }
 
@@ -176,10 +176,10 @@ fn kept(
     plan: &DevicePlan,
     binaries: Option<&pipeline_binary::Functions>,
     store: Option<PipelineCache>,
-) -> Kept {
+) -> PipelineStore {
     let global_key = binaries.and_then(|functions| functions.global_key().ok()).unwrap_or_default();
     let driver = Driver::new(plan.keeping, plan.writer);
-    let Some(store) = store else { return Kept::nothing(driver) };
+    let Some(store) = store else { return PipelineStore::nothing(driver) };
     if store.disk().is_some() {
         crate::exit::forget_marks_at_exit();
     }
@@ -197,7 +197,7 @@ fn kept(
         features: &features,
         global_key: &global_key,
     });
-    Kept::new(store, driver, fingerprint)
+    PipelineStore::new(store, driver, fingerprint)
 }
 
 /// Locks, also after a panic elsewhere: what these locks guard is whole between any two statements.

@@ -12,7 +12,7 @@ use fulgurite_hal::{Binding, Error, Executable, GraphStep, LaunchReport, Recordi
 
 use crate::commands::{Lease, Slot, barrier};
 use crate::device::Device;
-use crate::launch::{Begun, Prepared, begin_time, end_time};
+use crate::launch::{Prepared, Submission, begin_time, end_time};
 use crate::memory::{VulkanBuffer, word_of};
 use crate::pipeline::VulkanExecutable;
 use crate::sync::Use;
@@ -102,8 +102,9 @@ impl Recording for Recorded {
             .collect::<Result<Vec<&Use>, Error>>()?;
         // SAFETY: the commands reach the buffers and pipelines of the steps, which live as long as `self`, and the lease's
         // own memory; all were checked, and this waits for the end.
-        let begun = unsafe { Begun::submit(lease, &uses, timeout, abortable, controls.clone(), timed) }?;
-        let (report, lease) = begun.finish_and_keep()?;
+        let submission =
+            unsafe { Submission::submit(lease, &uses, timeout, abortable, controls.clone(), timed) }?;
+        let (report, lease) = submission.finish_and_keep()?;
         self.ready = Some(Ready { lease, timeout, abortable, controls, timed });
         Ok(report)
     }

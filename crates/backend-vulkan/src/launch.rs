@@ -49,15 +49,15 @@ impl Executable for VulkanExecutable {
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
         // SAFETY: what the launch uses is borrowed until it is over.
         match unsafe { self.begin(launch) }? {
-            Some(begun) => begun.finish(),
+            Some(submission) => submission.finish(),
             None => Ok(nothing(self, launch)),
         }
     }
 
     fn submit(self: Arc<Self>, launch: &Launch) -> Result<Option<Box<dyn Work>>, Error> {
         // SAFETY: `Submitted` keeps what the launch uses until it is over.
-        let begun = unsafe { self.begin(launch) }?;
-        Ok(Some(Box::new(Submitted { begun, kept: (self, launch.clone()) })))
+        let submission = unsafe { self.begin(launch) }?;
+        Ok(Some(Box::new(Submitted { submission, kept: (self, launch.clone()) })))
     }
 }
 
@@ -72,7 +72,7 @@ fn nothing(executable: &VulkanExecutable, launch: &Launch) -> LaunchReport {
 /// A launch that the queue has, with all that it uses.
 struct Submitted {
     /// `None` once it is over, and if there was nothing to do.
-    begun: Option<Begun>,
+    submission: Option<Submission>,
     kept: (Arc<VulkanExecutable>, Launch),
 }
 
@@ -80,29 +80,29 @@ impl Work for Submitted {
     fn finish(mut self: Box<Self>) -> Result<LaunchReport, Error> {
         let (executable, launch) = &self.kept;
         let nothing = nothing(executable, launch);
-        self.begun.take().map_or(Ok(nothing), Begun::finish)
+        self.submission.take().map_or(Ok(nothing), Submission::finish)
     }
 }
 
 impl Drop for Submitted {
     fn drop(&mut self) {
         // Its buffers may be destroyed next. Nobody is left to hear how it ended.
-        let _ = self.begun.take().map(Begun::finish);
+        let _ = self.submission.take().map(Submission::finish);
     }
 }
 
 /// Launches of one submission that were not waited for.
-pub(crate) struct Begun {
+pub(crate) struct Submission {
     lease: Lease,
     ticket: Ticket,
     timeout: Duration,
-    patience: Duration,
+    grace_period: Duration,
     /// Whether each has a control buffer.
     controls: Vec<bool>,
     timed: bool,
 }
 
-impl Begun {
+impl Submission {
     /// Submits what `lease` has recorded. `timeout` is for all of it; `abortable` says that its loops listen.
     ///
     /// # Safety
@@ -115,10 +115,11 @@ impl Begun {
         controls: Vec<bool>,
         timed: bool,
     ) -> Result<Self, Error> {
-        let patience = lease.device().plan.patience.unwrap_or_else(|| default_patience(timeout, abortable));
+        let grace_period =
+            lease.device().plan.grace_period.unwrap_or_else(|| default_grace_period(timeout, abortable));
         // SAFETY: by this function's contract.
-        let ticket = unsafe { lease.submit(timeout.saturating_add(patience), uses) }?;
-        Ok(Self { lease, ticket, timeout, patience, controls, timed })
+        let ticket = unsafe { lease.submit(timeout.saturating_add(grace_period), uses) }?;
+        Ok(Self { lease, ticket, timeout, grace_period, controls, timed })
     }
 
     /// Waits for the end, no longer than the timeout allows, and says what happened.
@@ -135,7 +136,7 @@ impl Begun {
             for launch in 0..self.controls.len() as u32 {
                 self.lease.slot().abort(launch)?;
             }
-            ended = device.wait(self.ticket, self.patience)?;
+            ended = device.wait(self.ticket, self.grace_period)?;
         }
         if ended == Waited::Expired {
             return Err(device.lose("a launch that ended neither in time nor long after"));
@@ -161,7 +162,7 @@ impl VulkanExecutable {
     ///
     /// # Safety
     /// The executable and the launch's buffers stay alive until what is returned has finished.
-    unsafe fn begin(&self, launch: &Launch) -> Result<Option<Begun>, Error> {
+    unsafe fn begin(&self, launch: &Launch) -> Result<Option<Submission>, Error> {
         let device = &self.device;
         device.check_alive()?;
         let prepared = Prepared::new(self, launch)?;
@@ -197,7 +198,7 @@ impl VulkanExecutable {
         let (abortable, controls) = (layout.abortable, vec![layout.control.is_some()]);
         // SAFETY: the recorded dispatch binds the caller's buffers, this executable's pipeline and the lease's own memory;
         // it was checked against the kernel's layout and the device's limits.
-        unsafe { Begun::submit(lease, &prepared.uses(), launch.timeout(), abortable, controls, timed) }
+        unsafe { Submission::submit(lease, &prepared.uses(), launch.timeout(), abortable, controls, timed) }
             .map(Some)
     }
 }
@@ -423,7 +424,7 @@ fn check_fault(device: &Device, slot: &Slot, launch: u32) -> Result<(), Error> {
 }
 
 /// How long a launch that timed out may take to come back before the device is given up.
-fn default_patience(timeout: Duration, abortable: bool) -> Duration {
+fn default_grace_period(timeout: Duration, abortable: bool) -> Duration {
     if abortable { ABORTED } else { UNSTOPPED.max(timeout.saturating_mul(10)) }
 }
 
@@ -452,10 +453,10 @@ mod tests {
     #[test]
     fn what_nothing_can_end_is_waited_for_long() {
         let seconds = Duration::from_secs;
-        assert_eq!(default_patience(seconds(1), true), seconds(10));
-        assert_eq!(default_patience(seconds(100), true), seconds(10));
-        assert_eq!(default_patience(seconds(1), false), seconds(60));
-        assert_eq!(default_patience(seconds(100), false), seconds(1000));
-        assert_eq!(default_patience(Duration::MAX, false), Duration::MAX);
+        assert_eq!(default_grace_period(seconds(1), true), seconds(10));
+        assert_eq!(default_grace_period(seconds(100), true), seconds(10));
+        assert_eq!(default_grace_period(seconds(1), false), seconds(60));
+        assert_eq!(default_grace_period(seconds(100), false), seconds(1000));
+        assert_eq!(default_grace_period(Duration::MAX, false), Duration::MAX);
     }
 }

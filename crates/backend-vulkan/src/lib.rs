@@ -28,7 +28,7 @@
 //!
 //! Everything may be used from several threads at once. No lock is held while the device is waited for, but that of
 //! a buffer which launches would otherwise keep from the host for ever; and every wait ends: a launch that does not end in time is told to through the control buffer, or, if its kernel has
-//! no loop that listens, is given more time ([`Options::patience`]). It is a timeout if it then comes back. If it
+//! no loop that listens, is given more time ([`Options::grace_period`]). It is a timeout if it then comes back. If it
 //! does not, the device is given up, its handles leaked on purpose, and every later call says that it is lost.
 //!
 //! A driver that takes too long to compile ([`Options::compile_limit`]) is left to it, with all that it may still use: that is never
@@ -50,13 +50,13 @@ mod error;
 mod exit;
 mod graph;
 mod instance;
-mod kept;
 mod launch;
 mod manifests;
 mod memory;
 mod options;
 mod pipeline;
 mod pipeline_binary;
+mod pipeline_store;
 mod plan;
 mod probe;
 mod record;
@@ -76,8 +76,8 @@ use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spirv::Profile;
 
-pub use kept::lowered_entry;
 pub use options::{Options, Prefetch};
+pub use pipeline_store::lowered_entry;
 pub use validation::{Severity, ValidationLog, ValidationMessage};
 
 use device::Device;
@@ -130,7 +130,7 @@ impl VulkanBackend {
         })?;
         for kernel in options.prefetch.kernels() {
             // If there is no such thread, nothing is read ahead.
-            let _ = read_ahead.send(kept::module_identity(kernel, &plan.profile));
+            let _ = read_ahead.send(pipeline_store::module_identity(kernel, &plan.profile));
         }
         drop(read_ahead);
         Ok(Arc::new(Self { device: Device::open(instance, physical, plan, store)? }))

@@ -39,7 +39,7 @@ pub struct Options {
     /// How long a launch that timed out may take to come back before the device is given up as lost; the caller waits
     /// that long. Default: 10 seconds for a kernel that can be told to end (its loops poll), and for any other, which
     /// always ends by itself, ten times its timeout but at least 60 seconds.
-    pub patience: Option<Duration>,
+    pub grace_period: Option<Duration>,
     /// How long the driver may take to compile a kernel, each of its forms by itself; a compile that takes longer is an error
     /// (`FG0614`). No driver can be told to stop, so it goes on in the background. Default: two minutes.
     pub compile_limit: Option<Duration>,
@@ -100,7 +100,7 @@ impl Options {
             staging: false,
             addresses: text("FULGURITE_VULKAN_ADDRESSES").is_some_and(|v| v.trim() != "0"),
             rules: text("FULGURITE_VULKAN_RULES").map(|v| v.trim().to_owned()),
-            patience: None,
+            grace_period: None,
             compile_limit: None,
             probe_directory: root.as_ref().map(|path| path.join("probes")),
             cache_directory: root.map(|path| path.join("pipelines")),
@@ -146,8 +146,8 @@ impl Options {
 
     /// Waits no longer than this for a launch that timed out.
     #[must_use]
-    pub fn patience(mut self, limit: Duration) -> Self {
-        self.patience = Some(limit);
+    pub fn grace_period(mut self, limit: Duration) -> Self {
+        self.grace_period = Some(limit);
         self
     }
 

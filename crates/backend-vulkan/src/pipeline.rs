@@ -17,9 +17,9 @@ use crate::compiler;
 use crate::device::Device;
 use crate::driver::{Feedback, Functions, With};
 use crate::error::BACKEND;
-use crate::kept::{self, MadePipeline, Source};
 use crate::launch::{allocate_set, pushed_bytes, write_of};
 use crate::pipeline_binary::{BinaryInfo, CAPTURE_DATA, PipelineBinary, StoredBinary};
+use crate::pipeline_store::{self, MadePipeline, Source};
 use crate::plan::{check_kernel, check_layout, check_local_arrays, check_module, needs_addresses};
 use crate::sync::{Ticket, Waited};
 
@@ -81,7 +81,7 @@ pub(crate) fn executable_id(
     admit(device, kernel, &profile)?;
     let policy = options.cache.unwrap_or(CachePolicy::Use);
     let (module, _) = device.kept().module(kernel, &profile, policy);
-    let digest = form_digest(&kept::key(kernel, &module), flags(&profile));
+    let digest = form_digest(&pipeline_store::key(kernel, &module), flags(&profile));
     Ok(format!("{BACKEND}:{digest}"))
 }
 
@@ -139,7 +139,9 @@ fn form(
         return Err(Error::unsupported(needs, "no such thing"));
     }
     let (module, lowering) = device.kept().module(kernel, profile, policy);
-    form_of(device, kernel, module, flags(profile), policy, |pipeline| kept::origin(lowering, pipeline))
+    form_of(device, kernel, module, flags(profile), policy, |pipeline| {
+        pipeline_store::origin(lowering, pipeline)
+    })
 }
 
 fn form_of(
@@ -152,7 +154,7 @@ fn form_of(
 ) -> Result<Form, Error> {
     check_layout(&module.layout, &device.plan.bounds)?;
     check_module(&module)?;
-    let key = kept::key(kernel, &module);
+    let key = pipeline_store::key(kernel, &module);
     let mut pipeline = Pipeline::with_layouts(Arc::clone(device), &module.layout)?;
     let made = {
         let shader = Shader::create(device, &module, &pipeline, flags)?;

@@ -69,7 +69,7 @@ pub(crate) struct DevicePlan {
     pub(crate) timestamps: Option<Timestamps>,
     pub(crate) bounds: Bounds,
     /// How long a launch that timed out may take to come back, if the caller said so.
-    pub(crate) patience: Option<Duration>,
+    pub(crate) grace_period: Option<Duration>,
     /// How long the driver may take to compile a kernel.
     pub(crate) compile_limit: Duration,
     /// Whether it compiles when a pipeline is first dispatched.
@@ -275,7 +275,7 @@ pub(crate) fn plan(
             mask: u64::MAX >> 64u32.saturating_sub(valid_bits).min(63),
         }),
         bounds,
-        patience: options.patience,
+        grace_period: options.grace_period,
         compile_limit: options.compile_limit.unwrap_or(COMPILE_LIMIT),
         compiles_late: record::compiles_late(physical),
         keeping: match (physical.features.pipeline_binaries, physical.features.cache_control) {

@@ -300,7 +300,7 @@ fn workgroups_that_have_not_begun_when_a_launch_times_out_never_do() {
 #[test]
 fn a_device_that_does_not_come_back_is_given_up() {
     in_child("a_device_that_does_not_come_back_is_given_up", &[], || {
-        let Some(vulkan) = open_with(options().patience(Duration::from_millis(300))) else { return };
+        let Some(vulkan) = open_with(options().grace_period(Duration::from_millis(300))) else { return };
         let slow = Slow::new(vulkan, LONG, Duration::from_secs(3));
         let launched = Instant::now();
         let error = slow.run(SHORT).unwrap_err();

@@ -17,7 +17,7 @@ use crate::buffer::Buffer;
 use crate::counters::{Counters, Counting, add};
 use crate::manifest::Manifest;
 use crate::program::Program;
-use crate::specialise::specialise;
+use crate::specialize::specialize;
 use crate::sync::{Mutex, lock};
 use crate::worker::Worker;
 
@@ -198,7 +198,7 @@ impl Device {
         options: &CompileOptions,
     ) -> Result<String, Error> {
         let merged = self.shared.compile.merged(options);
-        let special = specialise(kernel, &merged, self.snapshot())?;
+        let special = specialize(kernel, &merged, self.snapshot())?;
         Error::check_needs(&special, self.snapshot())?;
         match self.shared.backend.executable_id(&special, &merged)? {
             Some(id) => Ok(id),
@@ -269,7 +269,7 @@ impl Device {
         let _in = span.enter();
         let options = self.shared.compile.merged(options);
         let key = (kernel.digest(), options.clone());
-        let kernel = &specialise(kernel, &options, self.snapshot())?;
+        let kernel = &specialize(kernel, &options, self.snapshot())?;
         // Without the lock of all: other kernels are compiled meanwhile. If the one who compiles this kernel fails or panics,
         // the next of those who wait tries.
         let place = lock(&self.shared.compiled).place(key, self.shared.bounds.compiled);

@@ -23,7 +23,7 @@ mod registry;
 mod render;
 mod repro;
 mod routing;
-mod specialise;
+mod specialize;
 mod sync;
 mod worker;
 
@@ -41,4 +41,4 @@ pub use program::Program;
 pub use registry::{Choice, Considered, Registry, Route, Verdict};
 pub use render::{printable, render};
 pub use repro::{Difference, Replayed, Repro};
-pub use routing::Wish;
+pub use routing::Requirements;

@@ -49,14 +49,14 @@ impl Device {
         kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
         options: &CompileOptions,
     ) -> Result<(), Vec<(usize, Error)>> {
-        self.prewarm_telling(kernels, options, &|_| ())
+        self.prewarm_with_progress(kernels, options, &|_| ())
     }
 
     /// As [`prewarm`](Self::prewarm); `done` is told how many kernels are done, from whichever thread did one.
     ///
     /// # Errors
     /// As [`prewarm`](Self::prewarm).
-    pub fn prewarm_telling<'k>(
+    pub fn prewarm_with_progress<'k>(
         &self,
         kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
         options: &CompileOptions,
@@ -68,7 +68,7 @@ impl Device {
         if failed.is_empty() { Ok(()) } else { Err(failed) }
     }
 
-    /// As [`prewarm_telling`](Self::prewarm_telling), and says of each kernel, in the order of the list, what it cost and
+    /// As [`prewarm_with_progress`](Self::prewarm_with_progress), and says of each kernel, in the order of the list, what it cost and
     /// where it came from.
     pub fn prewarm_with_report<'k>(
         &self,

@@ -9,7 +9,7 @@ use fulgurite_spec::Code;
 use fulgurite_spec::device::Capability;
 
 use crate::calibration::Calibrations;
-use crate::routing::Wish;
+use crate::routing::Requirements;
 
 /// The backends that a program knows. Registration is explicit; listing opens no device.
 #[derive(Default)]
@@ -133,7 +133,7 @@ impl Registry {
     /// does.
     pub fn route(&self, choice: &Choice) -> Result<Route, Error> {
         let id = match choice {
-            Choice::Best => return self.route_for(&Wish::new(), &Calibrations::default()),
+            Choice::Best => return self.route_for(&Requirements::new(), &Calibrations::default()),
             Choice::Exactly(id) => id,
         };
         let backend = self.named(id)?.open()?;

@@ -1,4 +1,4 @@
-//! Choosing a backend for what a caller needs, prefers and is about to do.
+//! Routing: selects a backend by required capabilities, preference and measured cost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,48 +9,49 @@ use fulgurite_spec::device::Capability;
 use crate::calibration::{Calibrations, Workload};
 use crate::registry::{Considered, Registry, Route, Verdict, none};
 
-/// What a backend is chosen by, in this order: what it must have, what the caller prefers, what was measured, and rank.
+/// The criteria for selecting a backend, applied in this order: required capabilities, preference, measured cost, rank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Wish {
-    /// Capabilities that it must have.
+pub struct Requirements {
+    /// The required capabilities.
     pub needs: Vec<Capability>,
-    /// Ids of backends, the best liked first. One of these or none, unless [`fallback`](Self::fallback) allows others.
+    /// Ids of the preferred backends, the most preferred first. Others are selected only with
+    /// [`fallback`](Self::fallback).
     pub prefer: Vec<String>,
-    /// Whether another than the preferred ones will do.
+    /// Whether a backend that is not preferred may be selected.
     pub fallback: bool,
-    /// What is to be done: of the backends that were measured, the one is chosen that should take the least time.
+    /// The planned work. Of the calibrated backends, the one with the lowest estimated time is selected.
     pub work: Option<Workload>,
 }
 
-impl Wish {
-    /// Any backend.
+impl Requirements {
+    /// Returns requirements that every backend meets.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One that has `capability`.
+    /// Requires `capability`.
     #[must_use]
     pub fn needs(mut self, capability: Capability) -> Self {
         self.needs.push(capability);
         self
     }
 
-    /// The backend `id`, before those that are named later.
+    /// Prefers the backend `id` to those added later.
     #[must_use]
     pub fn prefer(mut self, id: impl Into<String>) -> Self {
         self.prefer.push(id.into());
         self
     }
 
-    /// Any other, if no preferred one will do. The route says why.
+    /// Allows other backends where no preferred one qualifies. The route gives the reasons.
     #[must_use]
     pub fn or_any(mut self) -> Self {
         self.fallback = true;
         self
     }
 
-    /// The one that takes the least time for `work`.
+    /// Prefers the backend with the lowest estimated time for `work`.
     #[must_use]
     pub fn for_work(mut self, work: Workload) -> Self {
         self.work = Some(work);
@@ -58,26 +59,33 @@ impl Wish {
     }
 }
 
-/// A backend that opened and has what is needed.
+/// A backend that opened and has the required capabilities.
 struct Fit {
     backend: Arc<dyn Backend>,
-    /// Its place among those considered.
+    /// Its index among the candidates considered.
     place: usize,
 }
 
 impl Registry {
-    /// Chooses a backend as `wish` says, and opens it. To learn what they have, others are opened, too, and closed.
+    /// Selects a backend by `requirements` and opens it. Other candidates may be opened and closed again to read their
+    /// capabilities.
     ///
     /// # Errors
-    /// `FG0404`, with the reason of each, if none will do; a failure of a device, or a bug, as it is.
-    pub fn route_for(&self, wish: &Wish, calibrations: &Calibrations) -> Result<Route, Error> {
+    /// `FG0404` with the reason for each candidate if none qualifies; device failures and internal errors unchanged.
+    pub fn route_for(
+        &self,
+        requirements: &Requirements,
+        calibrations: &Calibrations,
+    ) -> Result<Route, Error> {
         let mut considered = Vec::new();
-        for id in &wish.prefer {
+        for id in &requirements.prefer {
             match self.get(id) {
                 Some(registration) => {
-                    if let Some(fit) = consider(registration, wish, &mut considered)? {
+                    if let Some(fit) = consider(registration, requirements, &mut considered)? {
                         considered[fit.place].verdict = Verdict::Chosen;
-                        let rest = self.list().filter(|other| !wish.prefer.iter().any(|id| id == other.id()));
+                        let rest = self
+                            .list()
+                            .filter(|other| !requirements.prefer.iter().any(|id| id == other.id()));
                         let rest: Vec<_> =
                             rest.map(|other| Considered::new(other, Verdict::NotPreferred)).collect();
                         considered.extend(rest);
@@ -94,24 +102,24 @@ impl Registry {
                 }
             }
         }
-        if !wish.prefer.is_empty() && !wish.fallback {
+        if !requirements.prefer.is_empty() && !requirements.fallback {
             return Err(none(&considered));
         }
         let mut fits = Vec::new();
-        for registration in self.list().filter(|r| !wish.prefer.iter().any(|id| id == r.id())) {
-            // By rank alone, the first that will do is the one.
-            if wish.work.is_none() && !fits.is_empty() {
+        for registration in self.list().filter(|r| !requirements.prefer.iter().any(|id| id == r.id())) {
+            // Without measured cost, the highest rank that qualifies is selected.
+            if requirements.work.is_none() && !fits.is_empty() {
                 considered.push(Considered::new(registration, Verdict::LowerRank));
                 continue;
             }
-            fits.extend(consider(registration, wish, &mut considered)?);
+            fits.extend(consider(registration, requirements, &mut considered)?);
         }
         let estimates: Vec<Option<Duration>> = fits
             .iter()
-            .map(|fit| Some(calibrations.get(fit.backend.snapshot())?.estimate(wish.work.as_ref()?)))
+            .map(|fit| Some(calibrations.get(fit.backend.snapshot())?.estimate(requirements.work.as_ref()?)))
             .collect();
         let least = estimates.iter().flatten().min().copied();
-        // The highest rank where nothing was measured.
+        // The highest rank if none was measured.
         let chosen = estimates.iter().position(|estimate| *estimate == least).filter(|_| !fits.is_empty());
         for (i, (fit, estimate)) in fits.iter().zip(&estimates).enumerate() {
             considered[fit.place].verdict = match (Some(i) == chosen, estimate, least) {
@@ -129,23 +137,23 @@ impl Registry {
     }
 }
 
-/// Opens a backend and looks whether it has what is needed; notes why not.
+/// Opens a backend and checks its capabilities; records the verdict.
 fn consider(
     registration: &Registration,
-    wish: &Wish,
+    requirements: &Requirements,
     considered: &mut Vec<Considered>,
 ) -> Result<Option<Fit>, Error> {
     let place = considered.len();
     let (verdict, fit) = match registration.open() {
         Ok(backend) => {
-            let lacks = wish.needs.iter().filter(|need| !backend.snapshot().has(**need));
+            let lacks = requirements.needs.iter().filter(|need| !backend.snapshot().has(**need));
             let lacks: Vec<Capability> = lacks.copied().collect();
             match lacks.is_empty() {
                 true => (Verdict::Chosen, Some(Fit { backend, place })),
                 false => (Verdict::Lacks(lacks), None),
             }
         }
-        // A device that fails, or a bug of ours, is not passed over in silence.
+        // Device failures and internal errors are not skipped silently.
         Err(error @ (Error::Unavailable { .. } | Error::Unsupported(_))) => (Verdict::Failed(error), None),
         Err(error) => return Err(error),
     };
@@ -184,24 +192,24 @@ mod tests {
         registry
     }
 
-    fn chosen(wish: &Wish, calibrations: &Calibrations) -> (String, String) {
-        let route = registry().route_for(wish, calibrations).unwrap();
+    fn chosen(requirements: &Requirements, calibrations: &Calibrations) -> (String, String) {
+        let route = registry().route_for(requirements, calibrations).unwrap();
         (route.backend().snapshot().backend.clone(), route.to_string())
     }
 
     #[test]
     fn needs_come_before_rank_and_preference_before_both() {
         let none = Calibrations::default();
-        let (id, why) = chosen(&Wish::new(), &none);
+        let (id, why) = chosen(&Requirements::new(), &none);
         assert_eq!(id, "gpu");
         assert!(
             why.contains("gone: not available, no driver") && why.contains("cpu: not tried, lower rank"),
             "{why}"
         );
-        let (id, why) = chosen(&Wish::new().needs(Capability::Float64), &none);
+        let (id, why) = chosen(&Requirements::new().needs(Capability::Float64), &none);
         assert_eq!(id, "cpu");
         assert!(why.contains("gpu: lacks float64"), "{why}");
-        let (id, why) = chosen(&Wish::new().prefer("slow"), &none);
+        let (id, why) = chosen(&Requirements::new().prefer("slow"), &none);
         assert_eq!(id, "slow");
         assert!(why.contains("gpu: not tried, another is preferred"), "{why}");
     }
@@ -209,15 +217,15 @@ mod tests {
     #[test]
     fn nothing_falls_back_unless_it_may() {
         let none = Calibrations::default();
-        let wish = Wish::new().prefer("gone").prefer("absent");
-        let error = registry().route_for(&wish, &none).err().unwrap();
+        let requirements = Requirements::new().prefer("gone").prefer("absent");
+        let error = registry().route_for(&requirements, &none).err().unwrap();
         assert_eq!(error.code(), Code::NoBackend);
         assert!(error.to_string().contains("absent: not available, it is not registered"), "{error}");
-        let (id, why) = chosen(&wish.or_any(), &none);
+        let (id, why) = chosen(&requirements.or_any(), &none);
         assert_eq!(id, "gpu");
         assert!(why.contains("gone: not available, no driver"), "{why}");
-        let wish = Wish::new().needs(Capability::CooperativeMatrix);
-        let error = registry().route_for(&wish, &none).err().unwrap();
+        let requirements = Requirements::new().needs(Capability::CooperativeMatrix);
+        let error = registry().route_for(&requirements, &none).err().unwrap();
         assert!(error.to_string().contains("slow: lacks cooperative_matrix"), "{error}");
     }
 
@@ -229,7 +237,7 @@ mod tests {
             calibrations.insert(measured.unwrap());
         }
         let small = Workload { launches: 1, memory_bytes: 4096, ..Workload::default() };
-        let (id, why) = chosen(&Wish::new().for_work(small), &calibrations);
+        let (id, why) = chosen(&Requirements::new().for_work(small), &calibrations);
         assert_eq!(id, "cpu");
         assert!(why.contains("cpu: chosen, estimated to take 510.0ns"), "{why}");
         assert!(
@@ -237,7 +245,7 @@ mod tests {
             "{why}"
         );
         let large = Workload { memory_bytes: 1 << 30, ..small };
-        assert_eq!(chosen(&Wish::new().for_work(large), &calibrations).0, "gpu");
-        assert_eq!(chosen(&Wish::new().for_work(small), &Calibrations::default()).0, "gpu");
+        assert_eq!(chosen(&Requirements::new().for_work(large), &calibrations).0, "gpu");
+        assert_eq!(chosen(&Requirements::new().for_work(small), &Calibrations::default()).0, "gpu");
     }
 }

@@ -7,8 +7,8 @@ use fulgurite_autotune::{AutotunePolicy, AutotuneStore, StoreOptions, Tuner};
 #[cfg(feature = "vulkan")]
 use fulgurite_backend_vulkan::Options as VulkanOptions;
 use fulgurite_driver_core::{
-    Bounds, Calibrations, Choice, Counters, Device, Manifest, Prewarmed, Registry, Replayed, Repro, Route,
-    Wish,
+    Bounds, Calibrations, Choice, Counters, Device, Manifest, Prewarmed, Registry, Replayed, Repro,
+    Requirements, Route,
 };
 use fulgurite_hal::{CacheReport, CompileOptions, Error, Invalidated, LaunchOptions, OpenOptions};
 use fulgurite_ir::VerifiedKernel;
@@ -99,27 +99,27 @@ pub struct ContextBuilder {
     bounds: Bounds,
 }
 
-/// What one call of a builder chooses.
+/// The choice made by one call of the builder.
 #[derive(Clone, Debug, PartialEq)]
 enum Chosen {
     Backend(String),
     #[cfg(feature = "vulkan")]
     VulkanDevice(String),
-    Wish(Wish),
+    Requirements(Requirements),
 }
 
 impl Chosen {
-    /// The id of the backend that it names; empty if it names none.
+    /// Returns the id of the named backend, or an empty string if none is named.
     fn backend(&self) -> &str {
         match self {
             Self::Backend(id) => id,
             #[cfg(feature = "vulkan")]
             Self::VulkanDevice(_) => "vulkan",
-            Self::Wish(_) => "",
+            Self::Requirements(_) => "",
         }
     }
 
-    /// Whether not both can be had. A backend and a device of it can.
+    /// Returns whether two choices contradict each other. A backend and a device of that backend do not.
     fn excludes(&self, other: &Self) -> bool {
         let same_kind = std::mem::discriminant(self) == std::mem::discriminant(other);
         if same_kind { self != other } else { self.backend() != other.backend() }
@@ -132,7 +132,7 @@ impl fmt::Display for Chosen {
             Self::Backend(id) => write!(f, "the backend `{id}`"),
             #[cfg(feature = "vulkan")]
             Self::VulkanDevice(selector) => write!(f, "the Vulkan device `{selector}`"),
-            Self::Wish(_) => f.write_str("what a wish describes"),
+            Self::Requirements(_) => f.write_str("a backend by requirements"),
         }
     }
 }
@@ -140,26 +140,26 @@ impl fmt::Display for Chosen {
 impl ContextBuilder {
     /// Uses the backend called `id` and no other: `vulkan`, `cpu`, `reference`, or one that was registered.
     ///
-    /// The order of calls does not matter: another backend, a Vulkan device for another one, or a wish beside it is an error of
-    /// [`open`](Self::open).
+    /// The order of calls does not matter. Naming another backend, a Vulkan device for another backend, or requirements as
+    /// well is an error of [`open`](Self::open).
     pub fn backend(mut self, id: impl Into<String>) -> Self {
         self.choices.push(Chosen::Backend(id.into()));
         self
     }
 
-    /// Uses the backend that `wish` describes: by what it must have, by preference, and by what `xtask calibrate` or
-    /// [`keep_calibrations`](crate::keep_calibrations) kept of this machine.
+    /// Selects the backend by required capabilities, preference, and the calibrations of this machine, which
+    /// `xtask calibrate` and [`keep_calibrations`](crate::keep_calibrations) store.
     ///
     /// ```
     /// use fulgurite::spec::device::Capability;
-    /// use fulgurite::{Context, Wish};
+    /// use fulgurite::{Context, Requirements};
     ///
-    /// let ctx = Context::builder().wish(Wish::new().needs(Capability::Float64).prefer("cpu")).open()?;
+    /// let ctx = Context::builder().requirements(Requirements::new().needs(Capability::Float64).prefer("cpu")).open()?;
     /// assert!(ctx.route().to_string().contains("cpu: chosen"));
     /// # Ok::<(), fulgurite::Error>(())
     /// ```
-    pub fn wish(mut self, wish: Wish) -> Self {
-        self.choices.push(Chosen::Wish(wish));
+    pub fn requirements(mut self, requirements: Requirements) -> Self {
+        self.choices.push(Chosen::Requirements(requirements));
         self
     }
 
@@ -308,8 +308,8 @@ impl ContextBuilder {
     /// Opens the context.
     ///
     /// # Errors
-    /// `FG0401` if there is no such backend, `FG0402` if it cannot start here, `FG0404` if none can or none will do, `FG0408` if two
-    /// were asked for, and as [`calibrations`](crate::calibrations) where a wish is for some work.
+    /// `FG0401` if there is no such backend, `FG0402` if it cannot start here, `FG0404` if none starts or qualifies, `FG0408` if
+    /// the choices contradict each other, and those of [`calibrations`](crate::calibrations) if the requirements name the work.
     pub fn open(self) -> Result<Context, Error> {
         check_choices(&self.choices)?;
         let open = self.open.prefetch(self.prewarm.iter().cloned()).with(self.packs);
@@ -318,8 +318,12 @@ impl ContextBuilder {
         let mut registry = self.registry.unwrap_or_else(registry);
         registry.configure(&open);
         let route = match self.choices.first() {
-            Some(Chosen::Wish(wish)) if wish.work.is_some() => registry.route_for(wish, &calibrations()?)?,
-            Some(Chosen::Wish(wish)) => registry.route_for(wish, &Calibrations::default())?,
+            Some(Chosen::Requirements(requirements)) if requirements.work.is_some() => {
+                registry.route_for(requirements, &calibrations()?)?
+            }
+            Some(Chosen::Requirements(requirements)) => {
+                registry.route_for(requirements, &Calibrations::default())?
+            }
             Some(named) => registry.route(&Choice::Exactly(named.backend().to_owned()))?,
             None => registry.route(&Choice::Best)?,
         };
@@ -520,21 +524,21 @@ impl Context {
         kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
         options: &CompileOptions,
     ) -> Vec<(usize, Error)> {
-        self.prewarm_telling(kernels, options, &|_| ())
+        self.prewarm_with_progress(kernels, options, &|_| ())
     }
 
     /// As [`prewarm`](Self::prewarm); `done` is told how many kernels are done, from whichever thread did one.
     #[must_use = "these are the kernels that failed"]
-    pub fn prewarm_telling<'k>(
+    pub fn prewarm_with_progress<'k>(
         &self,
         kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
         options: &CompileOptions,
         done: &(dyn Fn(usize) + Sync),
     ) -> Vec<(usize, Error)> {
-        self.device.prewarm_telling(kernels, options, done).err().unwrap_or_default()
+        self.device.prewarm_with_progress(kernels, options, done).err().unwrap_or_default()
     }
 
-    /// As [`prewarm_telling`](Self::prewarm_telling), and says of each kernel, in the order of the list, what it cost and
+    /// As [`prewarm_with_progress`](Self::prewarm_with_progress), and says of each kernel, in the order of the list, what it cost and
     /// where it came from.
     ///
     /// ```

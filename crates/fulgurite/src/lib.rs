@@ -58,8 +58,8 @@ pub use fulgurite_kernels as kernels;
 
 pub use fulgurite_driver_core::{
     Agreement, Apart, Bounds, Calibration, Calibrations, Choice, Considered, Counters, Difference, Freedom,
-    Hazard, HazardKind, MANIFEST_SCHEMA, Manifest, Pending, Prewarmed, Registry, Replayed, Repro, Route,
-    Verdict, Wish, Workload, kept_subnormals, printable, render,
+    Hazard, HazardKind, MANIFEST_SCHEMA, Manifest, Pending, Prewarmed, Registry, Replayed, Repro,
+    Requirements, Route, Verdict, Workload, kept_subnormals, printable, render,
 };
 pub use fulgurite_hal::{
     CachePolicy, CacheReport, CompileOptions, DeviceError, Error, GridSize, Invalidated, LaunchOptions,

@@ -134,11 +134,11 @@ fn a_vulkan_device_that_is_not_there() {
 
 #[test]
 fn the_order_of_choices_does_not_matter() {
-    use fulgurite::{ContextBuilder, Wish};
+    use fulgurite::{ContextBuilder, Requirements};
     type Step = fn(ContextBuilder) -> ContextBuilder;
     let cpu: Step = |builder| builder.backend("cpu");
     let reference: Step = |builder| builder.backend("reference");
-    let wish: Step = |builder| builder.wish(Wish::new().prefer("cpu"));
+    let requirements: Step = |builder| builder.requirements(Requirements::new().prefer("cpu"));
     let vulkan: Step = |builder| builder.vulkan_device("no device has this name");
     let named: Step = |builder| builder.backend("vulkan");
     let other: Step = |builder| builder.vulkan_device("another name");
@@ -148,11 +148,11 @@ fn the_order_of_choices_does_not_matter() {
     };
     for (steps, expected) in [
         ([cpu, cpu], Ok("cpu".to_owned())),
-        ([wish, wish], Ok("cpu".to_owned())),
+        ([requirements, requirements], Ok("cpu".to_owned())),
         ([cpu, reference], Err(Code::ContradictingChoices)),
-        ([cpu, wish], Err(Code::ContradictingChoices)),
+        ([cpu, requirements], Err(Code::ContradictingChoices)),
         ([cpu, vulkan], Err(Code::ContradictingChoices)),
-        ([wish, vulkan], Err(Code::ContradictingChoices)),
+        ([requirements, vulkan], Err(Code::ContradictingChoices)),
         ([other, vulkan], Err(Code::ContradictingChoices)),
         ([named, vulkan], Err(Code::BackendUnavailable)),
     ] {

@@ -16,7 +16,7 @@ use fulgurite_spec::Code;
 
 use super::*;
 use crate::blob::tests::{WRITER, cache_data};
-use crate::kept::{self, Failure, Kept, Lowering, MadePipeline, Source};
+use crate::pipeline_store::{self, Failure, Lowering, MadePipeline, PipelineStore, Source};
 
 /// What the fake driver does with what it is given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -171,16 +171,16 @@ const WAYS: [Keeping; 3] = [Keeping::Binaries, Keeping::CacheData, Keeping::Cach
 const ARTIFACT: Digest = Digest::from_bytes([5; 32]);
 
 /// A process's view of the cache in `root`.
-fn kept(root: &Path, keeping: Keeping) -> Kept {
+fn kept(root: &Path, keeping: Keeping) -> PipelineStore {
     kept_by(root, keeping, WRITER.driver_version)
 }
 
 /// As [`kept`], with a driver of this version.
-fn kept_by(root: &Path, keeping: Keeping, driver_version: u32) -> Kept {
+fn kept_by(root: &Path, keeping: Keeping, driver_version: u32) -> PipelineStore {
     let store = PipelineCache::open(CacheOptions::in_folder(root.join("pipelines")));
     let parts = DeviceParts { backend: "vulkan", driver_version, ..DeviceParts::default() };
     let driver = Driver::new(keeping, Writer { driver_version, ..WRITER });
-    Kept::new(store, driver, PipelineDeviceFingerprint::from_parts(&parts))
+    PipelineStore::new(store, driver, PipelineDeviceFingerprint::from_parts(&parts))
 }
 
 fn desc() -> PipelineCacheKeyDesc<'static> {
@@ -198,7 +198,7 @@ fn key() -> PipelineCacheKey {
     PipelineCacheKey::new(&desc())
 }
 
-fn make(kept: &Kept, functions: &Fake) -> Result<MadePipeline, Failure> {
+fn make(kept: &PipelineStore, functions: &Fake) -> Result<MadePipeline, Failure> {
     kept.pipeline(
         &Source { functions, key: key(), policy: Digest::ZERO, artifact: &|| ARTIFACT },
         CachePolicy::Use,
@@ -242,7 +242,7 @@ fn a_binary_of_another_driver_version_is_told_from_one_that_never_was() {
             assert_eq!((made.was_kept, made.miss), (false, Some(Reason::DeviceOrRuntimeChanged)));
             let found = Lowering::Found(CacheTier::Disk);
             let expected = CacheOrigin::new(CacheOutcome::Artifact).tier(Some(CacheTier::Disk));
-            assert_eq!(kept::origin(found, made), expected.binary_miss(made.miss));
+            assert_eq!(pipeline_store::origin(found, made), expected.binary_miss(made.miss));
             assert_eq!(
                 second.report().misses,
                 [(Reason::DeviceOrRuntimeChanged, 1)],
@@ -272,12 +272,12 @@ fn a_binary_goes_with_the_kernel_that_it_was_made_from() {
         fulgurite_ir::text::parse(&text.replace("7u32", "8u32")).and_then(fulgurite_ir::verify).unwrap();
     let (_, profile) = &fulgurite_spirv::Profile::NAMED[0];
     let fake = Fake::default();
-    let start = |keep: &Kept, kernel: &fulgurite_ir::VerifiedKernel| {
+    let start = |keep: &PipelineStore, kernel: &fulgurite_ir::VerifiedKernel| {
         let (module, lowering) = keep.module(kernel, profile, CachePolicy::Use);
         let artifact = || fulgurite_pipeline_cache::artifact_digest(&module.to_bytes());
-        let key = kept::key(kernel, &module);
+        let key = pipeline_store::key(kernel, &module);
         let source = Source { functions: &fake, key, policy: Digest::ZERO, artifact: &artifact };
-        kept::origin(lowering, keep.pipeline(&source, CachePolicy::Use).unwrap())
+        pipeline_store::origin(lowering, keep.pipeline(&source, CachePolicy::Use).unwrap())
     };
     for kernel in [&kernel, &other] {
         start(&kept(folder.path(), Keeping::CacheData), kernel);

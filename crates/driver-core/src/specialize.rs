@@ -8,7 +8,7 @@ use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{FloatContract, Op, Semantics};
 
 /// `kernel` as `options` want it for `device`; the same one if they want nothing else.
-pub(crate) fn specialise(
+pub(crate) fn specialize(
     kernel: &Arc<VerifiedKernel>,
     options: &CompileOptions,
     device: &DeviceSnapshot,
@@ -98,7 +98,7 @@ kernel @k workgroup(64, 1, 1) {
     fn text(options: &CompileOptions) -> Result<String, Error> {
         let kernel = Arc::new(fulgurite_ir::verify(fulgurite_ir::text::parse(KERNEL)?)?);
         let device = DeviceSnapshot::complete("test", "none", "none", 32);
-        let special = specialise(&kernel, options, &device)?;
+        let special = specialize(&kernel, options, &device)?;
         let [before, after] = [&kernel, &special].map(|kernel| fulgurite_ir::text::print(kernel));
         assert_eq!(Arc::ptr_eq(&kernel, &special), before == after);
         Ok(after)

@@ -19,7 +19,7 @@ use crate::driver::{Driver, Functions, Restored};
 use crate::error::BACKEND;
 
 /// A device's compiled kernels.
-pub(crate) struct Kept {
+pub(crate) struct PipelineStore {
     store: PipelineCache,
     driver: Driver,
     fingerprint: PipelineDeviceFingerprint,
@@ -63,7 +63,7 @@ pub(crate) struct Source<'a> {
     pub(crate) artifact: &'a dyn Fn() -> Digest,
 }
 
-impl Kept {
+impl PipelineStore {
     pub(crate) fn new(store: PipelineCache, driver: Driver, fingerprint: PipelineDeviceFingerprint) -> Self {
         Self { store, driver, fingerprint, lowered: AtomicU64::new(0), driver_compiles: AtomicU64::new(0) }
     }
