@@ -1,5 +1,5 @@
-//! Whether two results of one kernel may both be right: which of its buffers the op table leaves room, and how far two
-//! contents of one are apart.
+//! Agreement of results: the buffers of a kernel whose contents the op table does not fix, and comparison of two
+//! contents.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use fulgurite_spec::device::{Capability, DeviceSnapshot};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{FloatContract, Op, ScalarType, Semantics, Type, TypeSet};
 
-/// Why results may differ: the op, or what a device does with every op.
+/// The reason why results may differ: an op, or the treatment of subnormals.
 type Reason = &'static str;
 
-/// Not kept by every device, so that an op on floats may take or give a zero of their sign.
+/// Subnormals are not kept by every device, so that an op on floats may take or give a zero of the same sign.
 const SUBNORMALS: Reason = "subnormals";
 
-/// The float types whose subnormals a device promises to keep; `bf16` is computed in `f32`.
+/// Returns the float types whose subnormals a device promises to keep; `bf16` is computed in `f32`.
 pub fn kept_subnormals(device: &DeviceSnapshot) -> TypeSet {
     let kept = [
         (Capability::SubnormalsF16, ScalarType::F16),
@@ -27,18 +27,18 @@ pub fn kept_subnormals(device: &DeviceSnapshot) -> TypeSet {
     types.fold(TypeSet::EMPTY, |set, (_, ty)| set.union(TypeSet::of(ty)))
 }
 
-/// Which buffers of a kernel the op table leaves room: those that something flows into, by values or by the control flow
-/// round a store, whose result it does not fix to the bit. In all others, results differ only in the bits of NaNs, if
-/// at all.
+/// The buffers of a kernel whose contents the op table does not fix: those that depend, by values or by the control
+/// flow around a store, on a result that is not fixed to the bit. In all others, results differ at most in the bits
+/// of NaNs.
 ///
-/// Which of several invocations that store to one element is last is no op's affair and not looked at.
+/// The order of stores by several invocations to one element is not considered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Freedom {
     buffers: Vec<(Type, Option<Reason>)>,
 }
 
 impl Freedom {
-    /// That of `kernel`, on devices that keep the subnormals of `kept`.
+    /// Returns the freedom of `kernel` on devices that keep the subnormals of `kept`.
     pub fn of(kernel: &Kernel, kept: TypeSet) -> Self {
         // What an op leaves open is the better reason.
         let [by_ops, by_all] = [TypeSet::FLOAT, kept].map(|kept| {
@@ -55,8 +55,9 @@ impl Freedom {
         Self { buffers: buffers.collect() }
     }
 
-    /// Compares two contents of a buffer. Any NaN is equal to any. Subnormals that are not kept excuse what they can change:
-    /// floats of which one is none, is not finite, or is so small that a subnormal counts beside it.
+    /// Compares two contents of a buffer. All NaNs are equal. Subnormals that are not kept excuse the differences
+    /// they can cause: between floats of which one is subnormal, is not finite, or is so small that a subnormal
+    /// addend changes it.
     pub fn compare(&self, buffer: usize, wanted: &[u8], got: &[u8]) -> Agreement {
         let Some((ty, reason)) = self.buffers.get(buffer) else { return Agreement::Equal };
         let size = ty.scalar.size().max(1) as usize;
@@ -106,35 +107,35 @@ fn bits(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |bits, byte| bits << 8 | u64::from(*byte))
 }
 
-/// The position of a number among all of its format: neighbors are one apart, and both zeros are one.
+/// Returns the ordinal of a number within its format: neighbors differ by one, and both zeros are equal.
 fn ordinal(format: FloatFormat, bits: u64) -> i64 {
     let magnitude = (bits & !format.sign_bit()).cast_signed();
     if bits & format.sign_bit() == 0 { magnitude } else { -magnitude }
 }
 
-/// What comparing two contents of a buffer gave.
+/// The result of comparing two contents of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Agreement {
-    /// All elements are equal, or both are NaN.
+    /// All elements are equal or both NaN.
     Equal,
-    /// Some differ, and the op table leaves them room for the reason given: an op's mnemonic, or `subnormals`.
+    /// Some elements differ, which the op table allows for the given reason: an op's mnemonic, or `subnormals`.
     Allowed(Apart, &'static str),
-    /// Some differ that must not.
+    /// Some elements differ that must not.
     Wrong(Apart),
 }
 
-/// How far two contents of a buffer are apart, in components.
+/// The extent of the difference between two contents of a buffer, in components.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Apart {
-    /// How many differ.
+    /// The number of components that differ.
     pub elements: usize,
-    /// Of how many.
+    /// The total number of components.
     pub of: usize,
-    /// The first that differs.
+    /// The index of the first component that differs.
     pub first: usize,
-    /// The largest difference: for floats, how many numbers of the type one is from the other, [`u64::MAX`] if one of both
-    /// is NaN.
+    /// The largest difference. For floats it is the distance in representable numbers, [`u64::MAX`] if one of them is
+    /// NaN.
     pub units: u64,
 }
 
@@ -150,13 +151,13 @@ impl fmt::Display for Apart {
     }
 }
 
-/// What is known of a buffer or an array.
+/// The facts about a buffer or array.
 #[derive(Clone, Copy, Default)]
 struct Place {
     reason: Option<Reason>,
     /// The op that stored floats, whose NaNs may have any bits.
     nans: Option<Reason>,
-    /// The atomic op that changes it; two kinds of them do not commute.
+    /// The atomic op that changes it; two different kinds do not commute.
     atomic: Option<Op>,
 }
 
@@ -217,7 +218,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// One pass over the kernel; whether it found anything new.
+    /// Makes one pass over the kernel. Returns whether facts changed.
     fn pass(&mut self) -> bool {
         self.changed = false;
         // What decides whether the blocks that are entered are run, each with the instruction that it belongs to.
@@ -248,7 +249,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// An instruction begins under the control of `outer`; gives what its blocks are under.
+    /// Enters an instruction under the control of `outer` and returns the control of its blocks.
     fn inst(&mut self, inst: &Inst, outer: Option<Reason>) -> Option<Reason> {
         let read = operands(&inst.kind).find_map(|id| self.value(id));
         match &inst.kind {
@@ -320,7 +321,8 @@ impl<'a> Flow<'a> {
         outer
     }
 
-    /// Carried values of a loop whose trips `trips` decides: parameters of `block` behind the first `skip`.
+    /// Updates the carried values of a loop whose trip count depends on `trips`: the parameters of `block` after the
+    /// first `skip`.
     fn carry(&mut self, block: BlockId, skip: usize, initial: &[ValueId], trips: Option<Reason>) {
         let params = self.kernel.block(block).params.clone();
         let yields = self.block_yields(block);
@@ -331,7 +333,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// An instruction with blocks is complete: what its results are.
+    /// Leaves an instruction with blocks and updates its results.
     fn done(&mut self, inst: &Inst) {
         for (position, result) in inst.results.iter().enumerate() {
             let of = |values: &[ValueId]| values.get(position).and_then(|id| self.value(*id));
@@ -360,12 +362,12 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// The reason if a type's subnormals are not kept.
+    /// Returns the reason if the subnormals of a type are not kept.
     fn flushed(&self, ty: ScalarType) -> Option<Reason> {
         (ty.is_float() && !self.kept.contains(ty)).then_some(SUBNORMALS)
     }
 
-    /// What an op adds whose operands are the same everywhere.
+    /// Returns the reason that an op adds where its operands are the same everywhere.
     fn scalar(&self, inst: &Inst) -> Option<Reason> {
         let InstKind::Scalar { op, operands, mode } = &inst.kind else { return None };
         let result = self.kernel.ty(*inst.results.first()?).scalar;

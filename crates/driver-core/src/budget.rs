@@ -1,4 +1,4 @@
-//! The float budget of compile options: refuses ops that may be off by more.
+//! The float budget of compile options: refuses kernels with ops whose error may exceed it.
 
 use fulgurite_hal::Error;
 use fulgurite_ir::analysis::instructions;
@@ -6,17 +6,17 @@ use fulgurite_ir::{Combine, FloatMode, InstKind, Kernel, ValueId};
 use fulgurite_spec::accuracy::worst_ulp;
 use fulgurite_spec::{FloatContract, Op, ScalarType, Semantics};
 
-/// What is known of the error of an op's result.
+/// The error bound of an op's result.
 enum Bound {
     /// At most half a unit in the last place.
     Rounded,
-    /// So many of them.
+    /// A number of units in the last place.
     Ulp(f64),
-    /// Some, but not in these units.
+    /// A bound in other units.
     None,
 }
 
-/// Refuses `kernel` if one of its ops may be off by more than `ulp` units in the last place.
+/// Refuses `kernel` if the error of an op may exceed `ulp` units in the last place.
 pub(crate) fn check(kernel: &Kernel, ulp: u32) -> Result<(), Error> {
     for id in instructions(kernel) {
         let inst = kernel.inst(id);
@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    /// The least budget of 0, 3 and 5,000 ULP that `op` passes with.
+    /// Returns the smallest of the budgets 0, 3 and 5,000 ULP that `op` meets.
     fn least(op: &str) -> Option<u32> {
         let text = format!(
             "fulgurite 1\nkernel @k workgroup(64, 1, 1) {{\n  buffer %y: read_write f32[]\n  %i = global_id.x\n  \

@@ -1,4 +1,4 @@
-//! Buffers with an owner, and views of them.
+//! Owned buffers and views of them.
 
 use std::fmt;
 use std::ops::{Bound, Range, RangeBounds};
@@ -13,8 +13,8 @@ use crate::sync::{Mutex, lock};
 
 /// Memory of one device. Cheap to clone; clones are handles of the same memory.
 ///
-/// Memory is given back when the last handle, view and launch that uses it is gone, or by [`free`](Self::free): handles
-/// that are left then give an error and never reach memory that others got since.
+/// The memory is released when the last handle, view and launch that uses it is gone, or by [`free`](Self::free):
+/// remaining handles then return errors and never reach memory that was allocated since.
 #[derive(Clone)]
 pub struct Buffer {
     shared: Arc<Shared>,
@@ -24,11 +24,11 @@ struct Shared {
     device: Device,
     bytes: u64,
     generation: u64,
-    /// `None` once freed.
+    /// The memory; `None` once freed.
     raw: Mutex<Option<Arc<dyn DeviceBuffer>>>,
 }
 
-/// Part of a [`Buffer`]: bytes from an offset on. Cheap to clone.
+/// A byte range of a [`Buffer`]. Cheap to clone.
 #[derive(Clone)]
 pub struct BufferView {
     buffer: Buffer,
@@ -42,45 +42,45 @@ impl Buffer {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The device whose memory it is.
+    /// Returns the device of the memory.
     pub fn device(&self) -> &Device {
         &self.shared.device
     }
 
-    /// Its size in bytes.
+    /// Returns the size in bytes.
     pub fn bytes(&self) -> u64 {
         self.shared.bytes
     }
 
-    /// Its number among the buffers of its device, which no other has or gets.
+    /// Returns the number of the buffer, unique on its device and never reused.
     pub fn generation(&self) -> u64 {
         self.shared.generation
     }
 
-    /// All of it.
+    /// Returns a view of the whole buffer.
     pub fn whole(&self) -> BufferView {
         BufferView { buffer: self.clone(), offset: 0, bytes: self.bytes() }
     }
 
-    /// The bytes `range`.
+    /// Returns a view of the bytes `range`.
     ///
     /// # Errors
-    /// `FG0503` if it does not have them.
+    /// `FG0503` if the range exceeds the buffer.
     pub fn view(&self, range: impl RangeBounds<u64>) -> Result<BufferView, Error> {
         self.whole().view(range)
     }
 
-    /// Gives the memory back as soon as no launch uses it. Handles that are left give `FG0509` from now on.
+    /// Releases the memory as soon as no launch uses it. Remaining handles return `FG0509` from now on.
     pub fn free(&self) {
         *lock(&self.shared.raw) = None;
     }
 
-    /// Whether it was freed.
+    /// Returns whether the buffer was freed.
     pub fn is_freed(&self) -> bool {
         lock(&self.shared.raw).is_none()
     }
 
-    /// The backend's buffer.
+    /// Returns the backend's buffer.
     pub(crate) fn raw(&self) -> Result<Arc<dyn DeviceBuffer>, Error> {
         lock(&self.shared.raw).clone().ok_or_else(|| {
             let message = format!("buffer {} of {} bytes was freed", self.generation(), self.bytes());
@@ -90,25 +90,25 @@ impl Buffer {
 }
 
 impl BufferView {
-    /// The buffer that it is part of.
+    /// Returns the buffer of the view.
     pub fn buffer(&self) -> &Buffer {
         &self.buffer
     }
 
-    /// Where it begins in the buffer, in bytes.
+    /// Returns the offset in the buffer, in bytes.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Its size in bytes.
+    /// Returns the size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The bytes `range` of it.
+    /// Returns a view of the bytes `range` of this view.
     ///
     /// # Errors
-    /// `FG0503` if it does not have them.
+    /// `FG0503` if the range exceeds the view.
     pub fn view(&self, range: impl RangeBounds<u64>) -> Result<Self, Error> {
         match range_within((range.start_bound().cloned(), range.end_bound().cloned()), self.bytes) {
             Ok(Range { start, end }) => {
@@ -121,10 +121,10 @@ impl BufferView {
         }
     }
 
-    /// Copies `data` to it, behind all that was submitted before.
+    /// Copies `data` to the view, after everything submitted before.
     ///
     /// # Errors
-    /// `FG0503` if the sizes differ, `FG0509`, or what the device says.
+    /// `FG0503` if the sizes differ, `FG0509` if freed, or a device error.
     pub fn write(&self, data: &[u8]) -> Result<(), Error> {
         self.same_size(data.len())?;
         let _in = tracing::trace_span!("write", bytes = self.bytes).entered();
@@ -134,10 +134,10 @@ impl BufferView {
         Ok(())
     }
 
-    /// Copies it to `out`, behind all that was submitted before.
+    /// Copies the view to `out`, after everything submitted before.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Those of [`write`](Self::write).
     pub fn read(&self, out: &mut [u8]) -> Result<(), Error> {
         self.same_size(out.len())?;
         let _in = tracing::trace_span!("read", bytes = self.bytes).entered();
@@ -147,30 +147,30 @@ impl BufferView {
         Ok(())
     }
 
-    /// A copy of it.
+    /// Returns a copy of the view.
     ///
     /// # Errors
-    /// As [`read`](Self::read), and `FG0601` if the host has no memory for it.
+    /// Those of [`read`](Self::read), and `FG0601` if the host has no memory for it.
     pub fn to_vec(&self) -> Result<Vec<u8>, Error> {
         let mut out = host_memory(self.bytes)?;
         self.read(&mut out)?;
         Ok(out)
     }
 
-    /// Repeats `pattern` over it, behind all that was submitted before.
+    /// Fills the view with `pattern`, repeated, after everything submitted before.
     ///
     /// # Errors
-    /// `FG0503` if it is no whole number of patterns, `FG0509`, or what the device says.
+    /// `FG0503` if the view is not a whole number of patterns, `FG0509` if freed, or a device error.
     pub fn fill(&self, pattern: &[u8]) -> Result<(), Error> {
         check_pattern(self.bytes, pattern)?;
         self.settled()?.fill(self.range(), pattern)
     }
 
-    /// Copies another view of as many bytes to it, behind all that was submitted before.
+    /// Copies another view of equal size to this one, after everything submitted before.
     ///
     /// # Errors
-    /// `FG0503` if the sizes differ, `FG0504` if the two overlap, `FG0506` if the other is of another device, `FG0509`, or
-    /// what a device says.
+    /// `FG0503` if the sizes differ, `FG0504` if the views overlap, `FG0506` if the source is of another device,
+    /// `FG0509` if freed, or a device error.
     pub fn copy_from(&self, source: &Self) -> Result<(), Error> {
         let to = self.bind(self.buffer.device())?;
         let from = source.bind(self.buffer.device())?;
@@ -179,10 +179,10 @@ impl BufferView {
         to.buffer().copy(self.offset, from.buffer().as_ref(), from.range())
     }
 
-    /// What a launch on `device` binds.
+    /// Returns the binding for a launch on `device`.
     ///
     /// # Errors
-    /// `FG0506` if it is of another device, `FG0509` if it was freed.
+    /// `FG0506` if the view is of another device, `FG0509` if it was freed.
     pub(crate) fn bind(&self, device: &Device) -> Result<Binding, Error> {
         if !self.buffer.device().is_same(device) {
             let message = format!("{self:?} is of another device than {device:?}");
@@ -195,7 +195,7 @@ impl BufferView {
         self.offset..self.offset + self.bytes
     }
 
-    /// The backend's buffer, once the device has all that was submitted.
+    /// Returns the backend's buffer after the device has received everything submitted.
     fn settled(&self) -> Result<Arc<dyn DeviceBuffer>, Error> {
         let raw = self.buffer.raw()?;
         self.buffer.device().worker().settle()?;
@@ -211,7 +211,8 @@ impl BufferView {
     }
 }
 
-/// What `bounds` mean of `len` things, if there are as many, or else as they are written in Rust: `3..9`, `..=4`.
+/// Resolves `bounds` against `len` elements, or returns the range in Rust's notation (`3..9`, `..=4`) if it exceeds
+/// them.
 #[doc(hidden)]
 pub fn range_within(bounds: (Bound<u64>, Bound<u64>), len: u64) -> Result<Range<u64>, String> {
     let begin = match bounds.0 {
@@ -243,14 +244,14 @@ fn written(bounds: (Bound<u64>, Bound<u64>)) -> String {
     }
 }
 
-/// Zeroed bytes of the host.
+/// Returns zeroed bytes of the host.
 pub(crate) fn host_memory(bytes: u64) -> Result<Vec<u8>, Error> {
     let mut memory = Vec::new();
     resize(&mut memory, bytes)?;
     Ok(memory)
 }
 
-/// Gives `memory` as many bytes, in the allocation that it has if that is large enough.
+/// Resizes `memory`, reusing its allocation if large enough.
 pub(crate) fn resize(memory: &mut Vec<u8>, bytes: u64) -> Result<(), Error> {
     let out_of_memory = || DeviceError::OutOfMemory { bytes };
     let length = usize::try_from(bytes).map_err(|_| out_of_memory())?;

@@ -1,4 +1,4 @@
-//! How fast devices were measured to be, and what a piece of work would take on them by that. Measures nothing itself.
+//! Measured speeds of devices, and estimates of the time of work from them. Measures nothing itself.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,49 +8,49 @@ use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 use serde::{Deserialize, Serialize};
 
-/// The version of what [`Calibrations`] are stored as.
+/// The version of the stored form of [`Calibrations`].
 const SCHEMA: u32 = 1;
 
-/// How fast a device was measured to be.
+/// The measured speed of a device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Calibration {
     /// The backend's id.
     pub backend: String,
-    /// The device.
+    /// The device's name.
     pub device: String,
-    /// Its driver and version: another one is another device.
+    /// The driver and its version. Another driver counts as another device.
     pub driver: String,
-    /// Seconds that a launch takes besides its work, waited for.
+    /// The overhead of a blocking launch, in seconds.
     pub launch_seconds: f64,
-    /// Bytes that a kernel reads and writes in a second, when there are many.
+    /// The memory throughput of a kernel that reads and writes much, in bytes per second.
     pub memory_bytes_per_second: f64,
-    /// Bytes that the host copies to the device in a second.
+    /// The throughput of copies from the host to the device, in bytes per second.
     pub upload_bytes_per_second: f64,
-    /// Bytes that the host copies from the device in a second.
+    /// The throughput of copies from the device to the host, in bytes per second.
     pub download_bytes_per_second: f64,
 }
 
-/// A piece of work, as the cost model sees it.
+/// An amount of work, for the cost model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
-    /// Launches, each waited for.
+    /// The number of blocking launches.
     pub launches: u64,
-    /// Bytes that kernels read and write.
+    /// The bytes that kernels read and write.
     pub memory_bytes: u64,
-    /// Bytes copied to the device.
+    /// The bytes copied to the device.
     pub upload_bytes: u64,
-    /// Bytes copied from the device.
+    /// The bytes copied from the device.
     pub download_bytes: u64,
 }
 
-/// What was measured of several devices.
+/// The calibrations of several devices.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibrations {
     all: Vec<Calibration>,
 }
 
-/// As it is stored.
+/// The stored form.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     schema: u32,
@@ -59,10 +59,10 @@ struct Stored {
 }
 
 impl Calibration {
-    /// What was measured of `device`: seconds, and bytes a second, in the order of the fields.
+    /// Returns the calibration of `device`, with figures in the order of the fields.
     ///
     /// # Errors
-    /// `FG0703` if one of them is not finite and above zero.
+    /// `FG0703` if a figure is not finite and positive.
     pub fn new(device: &DeviceSnapshot, [launch, memory, upload, download]: [f64; 4]) -> Result<Self, Error> {
         let calibration = Self {
             backend: device.backend.clone(),
@@ -96,7 +96,7 @@ impl Calibration {
         (&self.backend, &self.device, &self.driver) == (&device.backend, &device.device, &device.driver)
     }
 
-    /// The time that `work` would take: its launches, its memory traffic and its transfers, one after the other.
+    /// Returns the estimated time of `work`: its launches, memory traffic and transfers, one after the other.
     pub(crate) fn estimate(&self, work: &Workload) -> Duration {
         let seconds = work.launches as f64 * self.launch_seconds
             + work.memory_bytes as f64 / self.memory_bytes_per_second
@@ -122,10 +122,10 @@ impl fmt::Display for Calibration {
 }
 
 impl Calibrations {
-    /// Reads what [`to_toml`](Self::to_toml) wrote.
+    /// Parses the output of [`to_toml`](Self::to_toml).
     ///
     /// # Errors
-    /// `FG0703` for anything else, another version, or figures that cannot be.
+    /// `FG0703` for anything else, another version, or a non-finite or non-positive figure.
     pub fn from_toml(text: &str) -> Result<Self, Error> {
         let bad = |message: String| Error::invalid(Code::BadFileFormat, message);
         let stored: Stored =
@@ -138,16 +138,16 @@ impl Calibrations {
         Ok(Self { all: stored.device })
     }
 
-    /// As a file holds them.
+    /// Returns the calibrations as TOML.
     ///
     /// # Errors
-    /// [`Error::Internal`], which none has been seen to give.
+    /// [`Error::Internal`] if they cannot be serialized.
     pub fn to_toml(&self) -> Result<String, Error> {
         let stored = Stored { schema: SCHEMA, device: self.all.clone() };
         toml::to_string_pretty(&stored).map_err(|error| Error::Internal(error.to_string()))
     }
 
-    /// Adds what was measured; an earlier measurement of the same device goes.
+    /// Adds a calibration and replaces an earlier one of the same device.
     pub fn insert(&mut self, calibration: Calibration) {
         self.all.retain(|old| {
             (&old.backend, &old.device, &old.driver)
@@ -156,12 +156,12 @@ impl Calibrations {
         self.all.push(calibration);
     }
 
-    /// What was measured of `device`, with the driver that it has now.
+    /// Returns the calibration of `device` with its current driver.
     pub fn get(&self, device: &DeviceSnapshot) -> Option<&Calibration> {
         self.all.iter().find(|calibration| calibration.is_of(device))
     }
 
-    /// All of them.
+    /// Returns all calibrations.
     pub fn iter(&self) -> impl Iterator<Item = &Calibration> {
         self.all.iter()
     }

@@ -1,8 +1,7 @@
-//! One call: a launch on bytes of the host, with buffers that live as long as it does. A call may mix them with resident
-//! buffers.
+//! One call: a launch on bytes of the host, with temporary buffers. A call may also use resident buffers.
 //!
-//! Every form copies its inputs to the device once, from where they are, and no output to the host before the launch has
-//! ended.
+//! Every form copies inputs to the device once, from the caller's memory, and copies no output to the host before the
+//! launch has ended.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -18,22 +17,22 @@ use crate::device::Device;
 use crate::pending::{Pending, promise};
 use crate::program::Program;
 
-/// What a call passes for a buffer of the kernel.
+/// The argument for a buffer of the kernel.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Arg<'a> {
-    /// The kernel reads these bytes.
+    /// Bytes that the kernel reads.
     In(Cow<'a, [u8]>),
-    /// The kernel finds these bytes, and what it leaves is an output. One that only writes may be given them, too: what it
-    /// does not write stays.
+    /// Initial bytes whose final contents are an output. Also allowed for a write-only buffer: elements that are not
+    /// written keep their value.
     InOut(Cow<'a, [u8]>),
-    /// The kernel finds as many zero bytes, and what it leaves is an output.
+    /// The size of a buffer of zero bytes whose final contents are an output.
     Out(u64),
-    /// The kernel uses memory that stays on the device.
+    /// A resident buffer of the device.
     Resident(BufferView),
 }
 
-/// The arguments of one call, in the kernel's order of declaration.
+/// The arguments of one call, in the kernel's declaration order.
 #[derive(Clone, Debug, Default)]
 pub struct Call<'a> {
     args: Vec<Arg<'a>>,
@@ -41,12 +40,12 @@ pub struct Call<'a> {
     options: LaunchOptions,
 }
 
-/// Memory of the host that an output is copied to.
+/// Host memory that receives an output.
 pub trait HostMemory {
-    /// How many bytes the allocation that it has can hold.
+    /// Returns the capacity of the current allocation in bytes.
     fn capacity(&self) -> u64;
 
-    /// Makes it `bytes` bytes large, in the allocation that it has if that can hold them, and lends it.
+    /// Resizes the memory to `bytes` bytes, reusing the current allocation if it is large enough, and returns it.
     ///
     /// # Errors
     /// `FG0601` if the host has no memory for it.
@@ -64,82 +63,82 @@ impl HostMemory for Vec<u8> {
     }
 }
 
-/// What a call gave.
+/// The result of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Called<M = Vec<u8>> {
     /// The final bytes of each [`Arg::Out`] and [`Arg::InOut`], in order.
     pub outputs: Vec<M>,
-    /// What the launch did.
+    /// The report of the launch.
     pub report: LaunchReport,
 }
 
 impl<'a> Call<'a> {
-    /// A call without arguments.
+    /// Returns a call without arguments.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Passes `arg` for the next buffer.
+    /// Adds the argument for the next buffer.
     #[must_use]
     pub fn arg(mut self, arg: Arg<'a>) -> Self {
         self.args.push(arg);
         self
     }
 
-    /// Passes bytes to read for the next buffer.
+    /// Adds read-only bytes for the next buffer.
     #[must_use]
     pub fn input(self, bytes: impl Into<Cow<'a, [u8]>>) -> Self {
         self.arg(Arg::In(bytes.into()))
     }
 
-    /// Passes bytes to change for the next buffer: an output, too.
+    /// Adds bytes that the kernel changes for the next buffer, as an output.
     #[must_use]
     pub fn in_out(self, bytes: impl Into<Cow<'a, [u8]>>) -> Self {
         self.arg(Arg::InOut(bytes.into()))
     }
 
-    /// Asks for `bytes` bytes of output from the next buffer.
+    /// Adds `bytes` bytes of output for the next buffer.
     #[must_use]
     pub fn output(self, bytes: u64) -> Self {
         self.arg(Arg::Out(bytes))
     }
 
-    /// Passes memory of the device for the next buffer.
+    /// Adds a resident buffer for the next buffer.
     #[must_use]
     pub fn resident(self, view: impl Into<BufferView>) -> Self {
         self.arg(Arg::Resident(view.into()))
     }
 
-    /// Passes a value for the next parameter.
+    /// Adds the value of the next parameter.
     #[must_use]
     pub fn param(mut self, value: Components) -> Self {
         self.params.push(value);
         self
     }
 
-    /// States options, which win over the program's field by field.
+    /// Sets launch options, which override the program's field by field.
     #[must_use]
     pub fn options(mut self, options: &LaunchOptions) -> Self {
         self.options = self.options.merged(options);
         self
     }
 
-    /// What it passes for each buffer.
+    /// Returns the buffer arguments.
     pub(crate) fn args(&self) -> &[Arg<'a>] {
         &self.args
     }
 
-    /// What it passes for each parameter.
+    /// Returns the parameter values.
     pub(crate) fn params(&self) -> &[Components] {
         &self.params
     }
 
-    /// The options that it states.
+    /// Returns the launch options.
     pub(crate) fn stated(&self) -> &LaunchOptions {
         &self.options
     }
 
-    /// Bytes of its outputs together.
+    /// Returns the total size of the outputs in bytes.
     fn output_bytes(&self) -> u64 {
         let sizes = self.args.iter().map(|arg| match arg {
             Arg::In(_) | Arg::Resident(_) => 0,
@@ -149,36 +148,36 @@ impl<'a> Call<'a> {
         sizes.fold(0, u64::saturating_add)
     }
 
-    /// How many outputs it has.
+    /// Returns the number of outputs.
     fn output_count(&self) -> usize {
         self.args.iter().filter(|arg| matches!(arg, Arg::InOut(_) | Arg::Out(_))).count()
     }
 }
 
-/// A call whose inputs are on the device.
+/// A call whose inputs have been copied to the device.
 struct Staged {
     launch: Launch,
     outputs: Vec<Binding>,
 }
 
 impl Program {
-    /// Runs once on bytes of the host.
+    /// Runs the kernel once on bytes of the host.
     ///
     /// # Errors
-    /// As [`launch`](Program::launch); `FG0510` for outputs over the stated limit, `FG0512` for an argument that the
-    /// kernel's access does not allow, `FG0607` if an output cannot be read back.
+    /// Those of [`launch`](Program::launch); `FG0510` for outputs over the stated limit, `FG0512` for an argument
+    /// that the kernel's access does not allow, `FG0607` if an output cannot be read back.
     pub fn call(&self, call: &Call<'_>) -> Result<Called, Error> {
         let mut outputs = Vec::new();
         let report = self.call_into(call, &mut outputs)?;
         Ok(Called { outputs, report })
     }
 
-    /// As [`call`](Self::call), into memory of the caller: each output goes to the vector in its place, which keeps its
-    /// allocation if that is large enough. Vectors that are missing are made, and surplus ones dropped. Nothing is written
-    /// before the launch has ended well; after `FG0607` what they hold is unspecified.
+    /// Runs like [`call`](Self::call) and copies each output to the vector at its index, reusing its allocation if
+    /// large enough. Missing vectors are added, surplus ones removed. Nothing is written before the launch has
+    /// succeeded; after `FG0607` the contents are unspecified.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// Those of [`call`](Self::call).
     pub fn call_into(&self, call: &Call<'_>, outputs: &mut Vec<Vec<u8>>) -> Result<LaunchReport, Error> {
         let (staged, report) = self.run_staged(call)?;
         outputs.resize_with(staged.outputs.len(), Vec::new);
@@ -186,10 +185,10 @@ impl Program {
         Ok(report)
     }
 
-    /// As [`call_into`](Self::call_into), into memory of any kind: one for each output.
+    /// Runs like [`call_into`](Self::call_into) with one [`HostMemory`] for each output.
     ///
     /// # Errors
-    /// As [`call`](Self::call), and `FG0501` for another number of outputs.
+    /// Those of [`call`](Self::call), and `FG0501` for a different number of outputs.
     pub fn call_to<M: HostMemory>(&self, call: &Call<'_>, outputs: &mut [M]) -> Result<LaunchReport, Error> {
         self.one_for_each_output(call, outputs)?;
         let (staged, report) = self.run_staged(call)?;
@@ -197,21 +196,21 @@ impl Program {
         Ok(report)
     }
 
-    /// As [`call`](Self::call), with the time on the device.
+    /// Runs like [`call`](Self::call) and measures the time on the device.
     ///
     /// # Errors
-    /// As [`call`](Self::call), and [`Error::Unsupported`] from a backend that does not measure.
+    /// Those of [`call`](Self::call), and [`Error::Unsupported`] from a backend that does not measure.
     pub fn call_timed(&self, call: &Call<'_>) -> Result<(Called, Duration), Error> {
         let called = self.call(&call.clone().options(&LaunchOptions::default().timed(true)))?;
         let time = called.report.measured()?;
         Ok((called, time))
     }
 
-    /// Several calls in their order. Nothing is written to `outputs` before all have ended well; then it has the outputs
-    /// of each, in the vectors that it has already as far as they go.
+    /// Runs several calls in order. Nothing is written to `outputs` before all have succeeded; existing vectors are
+    /// reused.
     ///
     /// # Errors
-    /// That of the first call that fails, as [`call`](Self::call).
+    /// That of the first call that fails, as for [`call`](Self::call).
     pub fn call_batched(
         &self,
         calls: &[Call<'_>],
@@ -226,10 +225,10 @@ impl Program {
         Ok(reports)
     }
 
-    /// As [`call_batched`](Self::call_batched), into memory of any kind: one for each output of each call.
+    /// Runs like [`call_batched`](Self::call_batched) with one [`HostMemory`] for each output of each call.
     ///
     /// # Errors
-    /// As [`call_batched`](Self::call_batched), and `FG0501` for another number of outputs.
+    /// Those of [`call_batched`](Self::call_batched), and `FG0501` for a different number of outputs.
     pub fn call_batched_to<M: HostMemory>(
         &self,
         calls: &[Call<'_>],
@@ -249,19 +248,19 @@ impl Program {
         Ok(reports)
     }
 
-    /// Begins a call and does not wait for it. The inputs were copied when this returns.
+    /// Starts a call without waiting for it. The inputs have been copied when this returns.
     ///
     /// # Errors
-    /// As [`call`](Self::call), for what is known before it begins.
+    /// Those of [`call`](Self::call) that are known before the launch.
     pub fn call_async(&self, call: &Call<'_>) -> Result<Pending<Called>, Error> {
         self.call_async_to(call, vec![Vec::new(); call.output_count()])
     }
 
-    /// As [`call_async`](Self::call_async), into memory of any kind, which comes back with the result: one for each
-    /// output.
+    /// Starts like [`call_async`](Self::call_async) with one [`HostMemory`] for each output, which is returned with
+    /// the result.
     ///
     /// # Errors
-    /// As [`call_async`](Self::call_async), and `FG0501` for another number of outputs.
+    /// Those of [`call_async`](Self::call_async), and `FG0501` for a different number of outputs.
     pub fn call_async_to<M: HostMemory + Send + 'static>(
         &self,
         call: &Call<'_>,
@@ -296,7 +295,7 @@ impl Program {
         Ok((staged, report))
     }
 
-    /// Runs several calls and waits for all.
+    /// Runs several calls and waits for all of them.
     fn run_batch(&self, calls: &[Call<'_>]) -> Result<(Vec<Staged>, Vec<LaunchReport>), Error> {
         let staged = calls.iter().map(|call| self.stage(call)).collect::<Result<Vec<_>, Error>>()?;
         let mut begun = Vec::with_capacity(staged.len());
@@ -315,7 +314,7 @@ impl Program {
         Ok((staged, reports))
     }
 
-    /// Checks a call, makes its buffers and copies its inputs.
+    /// Checks a call, allocates its buffers and copies its inputs.
     fn stage(&self, call: &Call<'_>) -> Result<Staged, Error> {
         let (device, kernel) = (self.device(), self.kernel());
         let options = self.merged(&call.options);
@@ -344,7 +343,7 @@ impl Program {
     }
 }
 
-/// Refuses an input that the kernel writes and an output that it does not.
+/// Refuses an input argument for a buffer that the kernel writes, and an output argument for one that it only reads.
 fn allowed(arg: &Arg<'_>, access: Access, name: &str) -> Result<(), Error> {
     match arg {
         Arg::In(_) if access.can_write() => {
@@ -360,7 +359,7 @@ fn allowed(arg: &Arg<'_>, access: Access, name: &str) -> Result<(), Error> {
 }
 
 impl Staged {
-    /// Copies the outputs of the launch, which has ended, to the host: one for each.
+    /// Copies the outputs of a finished launch to the host.
     fn read_back<M: HostMemory>(&self, device: &Device, outputs: &mut [M]) -> Result<(), Error> {
         let counting = device.counting();
         for (output, (binding, memory)) in self.outputs.iter().zip(outputs).enumerate() {

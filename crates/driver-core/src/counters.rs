@@ -1,4 +1,4 @@
-//! What a device did so far, counted.
+//! Counters of the work of a device.
 
 #[cfg(feature = "prometheus")]
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use fulgurite_spec::cache::{CacheOrigin, CacheOutcome, PipelineCacheMissReason};
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
-        /// What was done through one device since it was opened.
+        /// Counts since the device was opened.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Counters {
@@ -23,14 +23,14 @@ macro_rules! counters {
         }
 
         impl Counting {
-            /// Each as it is now.
+            /// Returns the current values.
             pub(crate) fn read(&self) -> Counters {
                 Counters { $($name: self.$name.load(Relaxed),)* }
             }
         }
 
         impl Counters {
-            /// Each with its name and what it counts.
+            /// Returns each counter with its name and description.
             pub fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
                 [$((stringify!($name), concat!($($doc),*), self.$name),)*].into_iter()
             }
@@ -39,11 +39,11 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Launches that ended well.
+    /// Successful launches.
     launches,
-    /// Launches that ended in an error of the device.
+    /// Launches that failed on the device.
     failed_launches,
-    /// Graphs that were replayed to a good end; their launches count, too.
+    /// Successful replays of graphs; their launches count as well.
     replays,
     /// Bytes copied from the host.
     bytes_in,
@@ -51,62 +51,62 @@ counters! {
     bytes_out,
     /// Outputs of calls.
     output_slots,
-    /// Those written to memory that the caller had already.
+    /// Outputs written to memory that the caller provided.
     output_slots_reused,
     /// Kernels compiled.
     compiles,
-    /// Kernels that had been compiled before and were found.
+    /// Requests for kernels that had been compiled before.
     compiles_reused,
-    /// Kernels of which a cache had the driver's binary.
+    /// Kernels whose driver binary came from a cache.
     cache_binary_hits,
-    /// Kernels of which a cache had the lowered form only: why it had no binary, the counters `cache_binary_missed_…` say.
+    /// Kernels whose lowered form alone came from a cache; the counters `cache_binary_missed_…` give the reasons.
     cache_artifact_hits,
-    /// Kernels whose entry in a cache was damaged.
+    /// Kernels with a damaged cache entry.
     cache_missed_corrupt,
-    /// Kernels whose entry in a cache could not be read.
+    /// Kernels with an unreadable cache entry.
     cache_missed_unreadable,
-    /// Kernels whose entry in a cache has another format.
+    /// Kernels with a cache entry of another format.
     cache_missed_format_changed,
-    /// Kernels whose binary was left out, because a process may have ended of it.
+    /// Kernels whose binary was skipped because it may have crashed a process.
     cache_missed_suspect,
-    /// Kernels whose entry in a cache had been removed.
+    /// Kernels whose cache entry had been removed.
     cache_missed_evicted,
-    /// Kernels looked for in a cache with nothing in it.
+    /// Kernels requested from an empty cache.
     cache_missed_empty_cache,
-    /// Kernels of which a cache had nothing.
+    /// Kernels without any entry in a cache.
     cache_missed_program_changed,
-    /// Kernels that a cache had with other options.
+    /// Kernels cached with other options only.
     cache_missed_dispatch_policy_changed,
-    /// Kernels that a cache had for another device or driver.
+    /// Kernels cached for another device or driver only.
     cache_missed_device_or_runtime_changed,
-    /// Kernels that a cache did not have, for no reason that is known.
+    /// Kernels missing from a cache for an unknown reason.
     cache_missed_key_absent,
-    /// Kernels whose driver binary was damaged.
+    /// Kernels with a damaged driver binary.
     cache_binary_missed_corrupt,
-    /// Kernels whose driver binary could not be read.
+    /// Kernels with an unreadable driver binary.
     cache_binary_missed_unreadable,
-    /// Kernels whose driver binary has another format.
+    /// Kernels with a driver binary of another format.
     cache_binary_missed_format_changed,
-    /// Kernels whose driver binary was left out, because a process may have ended of it.
+    /// Kernels whose driver binary was skipped because it may have crashed a process.
     cache_binary_missed_suspect,
     /// Kernels whose driver binary had been removed.
     cache_binary_missed_evicted,
-    /// Kernels whose driver binary was looked for in a cache without binaries.
+    /// Kernels whose driver binary was requested from a cache without binaries.
     cache_binary_missed_empty_cache,
-    /// Kernels whose driver binary was never kept.
+    /// Kernels whose driver binary was never stored.
     cache_binary_missed_program_changed,
-    /// Kernels whose driver binary was kept for other options of the pipeline.
+    /// Kernels whose driver binary was stored for other pipeline options.
     cache_binary_missed_dispatch_policy_changed,
-    /// Kernels whose driver binary was kept for another device or driver.
+    /// Kernels whose driver binary was stored for another device or driver.
     cache_binary_missed_device_or_runtime_changed,
-    /// Kernels whose driver binary was not found, for no reason that is known.
+    /// Kernels whose driver binary is missing for an unknown reason.
     cache_binary_missed_key_absent,
-    /// Nanoseconds on the device, of launches that were timed.
+    /// Nanoseconds on the device, of timed launches.
     device_nanoseconds,
 }
 
 impl Counting {
-    /// Counts a kernel that was compiled, by where it came from.
+    /// Counts a compiled kernel by its origin.
     pub(crate) fn compiled(&self, origin: CacheOrigin) {
         use PipelineCacheMissReason as Reason;
         add(&self.compiles, 1);
@@ -149,7 +149,7 @@ impl Counting {
         }
     }
 
-    /// Counts the time of what ended well.
+    /// Counts the time of successful work.
     pub(crate) fn time(&self, report: &LaunchReport) {
         let nanoseconds = report.device_time.map_or(0, |time| time.as_nanos());
         add(&self.device_nanoseconds, u64::try_from(nanoseconds).unwrap_or(u64::MAX));
@@ -161,18 +161,18 @@ pub(crate) fn add(counter: &AtomicU64, count: u64) {
 }
 
 impl Counters {
-    /// Kernels that a cache was asked for and had in no form.
+    /// Returns the number of kernels requested from a cache that had no form of them.
     pub fn cache_misses(&self) -> u64 {
         let missed = self.each().filter(|(name, _, _)| name.starts_with("cache_missed_"));
         missed.map(|(_, _, count)| count).sum()
     }
 
-    /// Time on the device, of launches that were timed.
+    /// Returns the time on the device, of timed launches.
     pub fn device_time(&self) -> Duration {
         Duration::from_nanos(self.device_nanoseconds)
     }
 
-    /// The counters in Prometheus' text format, with what `labels` says of the device: `backend="cpu"`.
+    /// Returns the counters in Prometheus' text format, with `labels` for the device: `backend="cpu"`.
     #[cfg(feature = "prometheus")]
     pub fn prometheus(&self, labels: &str) -> String {
         let mut text = String::new();

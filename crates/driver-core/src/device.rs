@@ -1,4 +1,4 @@
-//! An open backend as one program uses it: what was compiled, submitted and counted.
+//! An open device: its compiled kernels, submissions and counters.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -21,41 +21,42 @@ use crate::specialize::specialize;
 use crate::sync::{Mutex, lock};
 use crate::worker::Worker;
 
-/// What compiled kernels are found again by: the kernel as it was given, and how it is compiled.
+/// The key of a compiled kernel: the kernel as submitted, and its compile options.
 type Key = (Digest, CompileOptions);
 
-/// The place of one compiled kernel: locked by whoever compiles it, so that others who want it wait.
+/// The entry of one compiled kernel. It is locked while the kernel is compiled, so that other callers wait.
 type Place = Arc<Mutex<Option<Arc<dyn Executable>>>>;
 
-/// An open backend: makes buffers, compiles kernels, counts. Cheap to clone; clones share everything.
+/// An open device: allocates buffers, compiles kernels, counts. Cheap to clone; clones share everything.
 ///
-/// Everything may be used from several threads at once. Work is done in the order in which it was submitted; a launch
-/// that waits comes behind all that was submitted before it.
+/// All methods may be called from several threads at once. Work runs in the order of submission; a blocking launch
+/// runs after everything submitted before it.
 #[derive(Clone)]
 pub struct Device {
     shared: Arc<Shared>,
 }
 
-/// How much a device holds on to.
+/// Limits of the resources that a device retains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bounds {
-    /// Submitted launches and replays that have not ended: whoever submits more waits for one to end. Default: 1024.
+    /// The maximum number of submitted launches and replays in progress; further submissions block until one ends.
+    /// Default: 1024.
     pub submitted: usize,
-    /// Compiled kernels that are found again without a compile. Of more, those that were not asked for the longest are forgotten;
-    /// programs that use one keep it. Default: 1024.
+    /// The maximum number of compiled kernels retained for reuse. Beyond it the least recently requested ones are
+    /// evicted; programs in use keep theirs. Default: 1024.
     pub compiled: usize,
 }
 
 impl Bounds {
-    /// Holds this many submissions.
+    /// Sets the maximum number of submissions in progress.
     #[must_use]
     pub fn submitted(mut self, most: usize) -> Self {
         self.submitted = most.max(1);
         self
     }
 
-    /// Holds this many compiled kernels.
+    /// Sets the maximum number of retained kernels.
     #[must_use]
     pub fn compiled(mut self, most: usize) -> Self {
         self.compiled = most;
@@ -69,7 +70,7 @@ impl Default for Bounds {
     }
 }
 
-/// Compiled kernels, and when each was asked for last.
+/// Compiled kernels, each with the time of its last request.
 #[derive(Default)]
 struct Compiled {
     places: HashMap<Key, (u64, Place)>,
@@ -77,7 +78,7 @@ struct Compiled {
 }
 
 impl Compiled {
-    /// The place of a kernel, of at most `most` and as many as are made at this time.
+    /// Returns the entry of a kernel. There are at most `most` entries, besides those being compiled.
     fn place(&mut self, key: Key, most: usize) -> Place {
         self.asked += 1;
         if self.places.len() > most && !self.places.contains_key(&key) {
@@ -88,7 +89,7 @@ impl Compiled {
         Arc::clone(place)
     }
 
-    /// Forgets the eighth that was not asked for the longest. What somebody makes at this time stays.
+    /// Evicts the least recently requested eighth of the entries, except those being compiled.
     fn make_room(&mut self, most: usize) {
         let mut all: Vec<u64> = self.places.values().map(|(asked, _)| *asked).collect();
         let goes = (all.len() - most + most / 8).min(all.len());
@@ -105,18 +106,18 @@ struct Shared {
     compiled: Mutex<Compiled>,
     worker: Worker,
     counting: Counting,
-    /// Buffers made so far.
+    /// The number of buffers allocated so far.
     generations: AtomicU64,
 }
 
 impl Device {
-    /// A device of `backend` with options of its own, over which those of a program and then of a launch win, field by
-    /// field.
+    /// Returns a device of `backend` with the given options, which those of a program and then of a launch override
+    /// field by field.
     pub fn new(backend: Arc<dyn Backend>, compile: CompileOptions, launch: LaunchOptions) -> Self {
         Self::with_bounds(backend, compile, launch, Bounds::default())
     }
 
-    /// As [`new`](Self::new), with bounds of one's own.
+    /// Returns a device like [`new`](Self::new), with the given limits.
     pub fn with_bounds(
         backend: Arc<dyn Backend>,
         compile: CompileOptions,
@@ -136,27 +137,27 @@ impl Device {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The backend.
+    /// Returns the backend.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.shared.backend
     }
 
-    /// What is known of it.
+    /// Returns the facts of the device.
     pub fn snapshot(&self) -> &DeviceSnapshot {
         self.shared.backend.snapshot()
     }
 
-    /// The options of launches that state none.
+    /// Returns the default launch options.
     pub(crate) fn launch_options(&self) -> &LaunchOptions {
         &self.shared.launch
     }
 
-    /// What was done so far.
+    /// Returns the current values of the counters.
     pub fn counters(&self) -> Counters {
         self.shared.counting.read()
     }
 
-    /// A buffer of `bytes` bytes, all zero.
+    /// Allocates a buffer of `bytes` bytes, all zero.
     ///
     /// # Errors
     /// `FG0601`, or `FG0403` over the device's limit.
@@ -167,10 +168,10 @@ impl Device {
         Ok(Buffer::new(self.clone(), raw, generation))
     }
 
-    /// A buffer with a copy of `data`.
+    /// Allocates a buffer with a copy of `data`.
     ///
     /// # Errors
-    /// As [`zeroed`](Self::zeroed), and what copying meets.
+    /// Those of [`zeroed`](Self::zeroed) and of the copy.
     pub fn upload(&self, data: &[u8]) -> Result<Buffer, Error> {
         let buffer = self.zeroed(data.len() as u64)?;
         // Nothing that was submitted before can know of it.
@@ -179,19 +180,19 @@ impl Device {
         Ok(buffer)
     }
 
-    /// Compiles `kernel`, or finds what was compiled of it before.
+    /// Compiles `kernel`, or returns the program compiled earlier.
     ///
     /// # Errors
-    /// `FG0403` if the device lacks what the kernel needs, or what the driver says.
+    /// `FG0403` if the device lacks what the kernel needs, or a device error.
     pub fn compile(&self, kernel: &Arc<VerifiedKernel>, options: &CompileOptions) -> Result<Program, Error> {
         Ok(self.compile_with_report(kernel, options)?.0)
     }
 
-    /// The id that the program of `kernel` has or will have. A driver is asked to compile it only where the backend does not
-    /// know its ids before.
+    /// Returns the id of the program of `kernel`. The driver compiles it only if the backend cannot tell the id
+    /// beforehand.
     ///
     /// # Errors
-    /// As [`compile`](Self::compile).
+    /// Those of [`compile`](Self::compile).
     pub fn executable_id(
         &self,
         kernel: &Arc<VerifiedKernel>,
@@ -206,25 +207,25 @@ impl Device {
         }
     }
 
-    /// What the backend's cache of compiled kernels did so far, audited by [`CacheAudit::DEFAULT_THRESHOLD`].
+    /// Returns the report of the backend's cache of compiled kernels, audited with [`CacheAudit::DEFAULT_THRESHOLD`].
     pub fn cache_report(&self) -> CacheReport {
         self.shared.backend.cache_report().audited(CacheAudit::DEFAULT_THRESHOLD)
     }
 
-    /// Makes durable what the backend keeps of compiled kernels for later processes.
+    /// Makes the backend's cache entries for later processes durable.
     ///
     /// # Errors
-    /// `FG1007` if some of it cannot be made durable: that will be compiled again.
+    /// `FG1007` if some entries cannot be made durable; those kernels will be compiled again.
     pub fn flush(&self) -> Result<(), Error> {
         self.shared.backend.flush()
     }
 
-    /// Forgets what was compiled of `kernel`, with whatever options, and removes what the backend's cache keeps of it. The
-    /// next compile makes it anew; programs that were made before go on as they are. A form of the kernel that options
-    /// changed (its workgroup, its math) and that only earlier processes compiled is a kernel of its own, and stays.
+    /// Evicts the programs of `kernel` for all options and removes its entries from the backend's cache. The next
+    /// compile starts anew; existing programs remain usable. A variant of the kernel that options changed (workgroup,
+    /// math mode) and that only earlier processes compiled is a kernel of its own and stays.
     ///
     /// # Errors
-    /// `FG1001` or `FG1003` if the cache may not be written. What is wrong with one entry is in the answer.
+    /// `FG1001` or `FG1003` if the cache may not be written. A failure of one entry is part of the result.
     pub fn invalidate(&self, kernel: &Arc<VerifiedKernel>) -> Result<Invalidated, Error> {
         let digest = kernel.digest();
         let places: Vec<Place> = {
@@ -246,10 +247,10 @@ impl Device {
         Ok(all)
     }
 
-    /// As [`compile`](Self::compile), with what identifies the result.
+    /// Compiles like [`compile`](Self::compile) and returns the manifest of the program.
     ///
     /// # Errors
-    /// As [`compile`](Self::compile).
+    /// Those of [`compile`](Self::compile).
     pub fn compile_with_report(
         &self,
         kernel: &Arc<VerifiedKernel>,
@@ -258,7 +259,8 @@ impl Device {
         self.compile_tracing(kernel, options).map(|(program, manifest, _)| (program, manifest))
     }
 
-    /// As [`compile_with_report`](Self::compile_with_report), with all that is known of where the program came from.
+    /// Compiles like [`compile_with_report`](Self::compile_with_report) and returns everything known of the program's
+    /// origin.
     pub(crate) fn compile_tracing(
         &self,
         kernel: &Arc<VerifiedKernel>,
@@ -299,7 +301,7 @@ impl Device {
         Ok((program, manifest, origin))
     }
 
-    /// Whether `other` is a handle of the same device.
+    /// Returns whether `other` is a handle of the same device.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
@@ -312,7 +314,7 @@ impl Device {
         &self.shared.counting
     }
 
-    /// Counts a launch that ended.
+    /// Counts a finished launch.
     pub(crate) fn count(&self, result: &Result<LaunchReport, Error>) {
         let counting = self.counting();
         match result {

@@ -1,9 +1,9 @@
-//! Graphs: launches, copies and fills that are recorded once and replayed as often as one likes, with other buffers and
-//! parameters if need be.
+//! Graphs: launches, copies and fills that are recorded once and replayed any number of times, with different buffers
+//! and parameters if needed.
 //!
-//! A replay does what the same calls would do one by one, in the order of recording. Which steps depend on which is found
-//! from the access that each kernel declares and the bytes that are bound, so that a device with a queue may overlap the
-//! others.
+//! A replay has the effect of the recorded steps, one by one, in recording order. Dependencies follow from the access
+//! that each kernel declares and the bytes that are bound, so that a device with a queue may overlap independent
+//! steps.
 
 mod hazards;
 
@@ -25,7 +25,7 @@ use crate::worker::Kind;
 
 pub use hazards::{Hazard, HazardKind};
 
-/// A place of a graph that a view is bound to.
+/// A slot of a graph to which a view is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slot {
     graph: u64,
@@ -40,13 +40,13 @@ pub struct StepId {
 }
 
 impl StepId {
-    /// Its number, from 0 in order of recording.
+    /// The number of the step, from 0 in recording order.
     pub fn index(self) -> usize {
         self.index
     }
 }
 
-/// A step as it was recorded.
+/// A recorded step.
 #[derive(Clone)]
 enum Recorded {
     Launch(Box<RecordedLaunch>),
@@ -57,14 +57,14 @@ enum Recorded {
 #[derive(Clone)]
 struct RecordedLaunch {
     program: Program,
-    /// Slots, by number.
+    /// The slots, by number.
     buffers: Vec<usize>,
     params: Vec<Components>,
     options: LaunchOptions,
 }
 
 impl Recorded {
-    /// The slots that it uses.
+    /// The slots that the step uses.
     fn slots(&self) -> impl Iterator<Item = usize> {
         let (buffers, others) = match self {
             Self::Launch(launch) => (launch.buffers.as_slice(), [None, None]),
@@ -75,7 +75,7 @@ impl Recorded {
     }
 }
 
-/// Records a [`Graph`]. Nothing runs.
+/// Records a [`Graph`]. Recording runs nothing.
 pub struct Recorder {
     device: Device,
     graph: u64,
@@ -84,7 +84,7 @@ pub struct Recorder {
     resolved: Vec<StepWork>,
 }
 
-/// Recorded steps, ready to be replayed.
+/// Recorded steps that can be replayed.
 pub struct Graph {
     device: Device,
     graph: u64,
@@ -94,12 +94,13 @@ pub struct Graph {
     ready: Arc<Ready>,
 }
 
-/// What a replay needs.
+/// The resources of replays.
 struct Ready {
     steps: Vec<GraphStep>,
-    /// The backend's forms that no replay is using: as many as there were replays at once.
+    /// The backend's recordings that are not in use: as many as there were concurrent replays.
     idle: Mutex<Vec<Box<dyn Recording>>>,
-    /// Whose turn it is where there are no recordings: the steps of one replay do not mix with those of another.
+    /// Held by the running replay where the backend has no recordings, so that the steps of two replays do not
+    /// interleave.
     turn: Mutex<()>,
 }
 
@@ -110,15 +111,15 @@ impl Ready {
 }
 
 impl Recorder {
-    /// A recorder of steps on `device`.
+    /// Returns a recorder of steps on `device`.
     pub fn new(device: &Device) -> Self {
         static GRAPHS: AtomicU64 = AtomicU64::new(0);
         let graph = GRAPHS.fetch_add(1, Ordering::Relaxed);
         Self { device: device.clone(), graph, slots: Vec::new(), steps: Vec::new(), resolved: Vec::new() }
     }
 
-    /// A place for a buffer, to which `view` is bound until another is. Whatever is wrong with the view is said by the steps
-    /// that use the slot: a view that none uses, foreign or freed, does no harm.
+    /// Adds a slot to which `view` is bound until another is. Errors of the view are reported by the steps that use
+    /// the slot; an unused view may be foreign or freed.
     pub fn slot(&mut self, view: impl Into<BufferView>) -> Slot {
         self.slots.push(view.into());
         Slot { graph: self.graph, index: self.slots.len() - 1 }
@@ -127,8 +128,8 @@ impl Recorder {
     /// Records a launch.
     ///
     /// # Errors
-    /// As [`Program::launch`] for what is known before it runs; `FG0511` for a slot of another graph, `FG0506` for a
-    /// program of another device.
+    /// Those of [`Program::launch`] that are known before the launch; `FG0511` for a slot of another graph, `FG0506`
+    /// for a program of another device.
     pub fn launch(
         &mut self,
         program: &Program,
@@ -145,7 +146,7 @@ impl Recorder {
         self.push(Recorded::Launch(Box::new(RecordedLaunch { program, buffers, params, options })))
     }
 
-    /// Records a copy of as many bytes as both views have.
+    /// Records a copy between two views of equal size.
     ///
     /// # Errors
     /// `FG0503` if the sizes differ, `FG0504` if the two overlap, `FG0511` for a slot of another graph.
@@ -154,16 +155,16 @@ impl Recorder {
         self.push(Recorded::Copy { from, to })
     }
 
-    /// Records that `pattern` is repeated over a view.
+    /// Records a fill of a view with `pattern`, repeated.
     ///
     /// # Errors
-    /// `FG0503` if it is no whole number of patterns, `FG0511` for a slot of another graph.
+    /// `FG0503` if the view is not a whole number of patterns, `FG0511` for a slot of another graph.
     pub fn fill(&mut self, to: Slot, pattern: &[u8]) -> Result<StepId, Error> {
         let to = self.index(to)?;
         self.push(Recorded::Fill { to, pattern: pattern.into() })
     }
 
-    /// The graph of what was recorded.
+    /// Returns the graph of the recorded steps.
     pub fn finish(self) -> Graph {
         let Self { device, graph, slots, steps, resolved } = self;
         let (hazards, ready) = hazards::find(resolved);
@@ -188,7 +189,7 @@ fn own(graph: u64, expected: u64, what: &str) -> Result<(), Error> {
     Err(Error::invalid(Code::BadGraph, format!("{what} of another graph")))
 }
 
-/// A step with what is bound to its slots, checked.
+/// A step with the bindings of its slots, checked.
 fn resolve(step: &Recorded, slots: &[BufferView], device: &Device) -> Result<StepWork, Error> {
     let bound = |slot: usize| slots[slot].bind(device);
     match step {
@@ -204,25 +205,26 @@ fn resolve(step: &Recorded, slots: &[BufferView], device: &Device) -> Result<Ste
 }
 
 impl Graph {
-    /// How many steps it has.
+    /// Returns the number of steps.
     pub fn len(&self) -> usize {
         self.steps.len()
     }
 
-    /// Whether there is nothing to do.
+    /// Returns whether the graph has no steps.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// Why steps wait for earlier ones, as they are bound now.
+    /// Returns the hazards between the steps with their current bindings.
     pub fn hazards(&self) -> &[Hazard] {
         &self.hazards
     }
 
-    /// Binds other views and sets other parameters, all at once: after an error, none.
+    /// Binds other views and sets other parameters, all of them or, on an error, none.
     ///
     /// # Errors
-    /// As recording; `FG0511` for slots and steps of another graph and for parameters of a step that is no launch.
+    /// Those of recording; `FG0511` for slots and steps of another graph, and for parameters of a step that is not a
+    /// launch.
     pub fn update(
         &mut self,
         bind: &[(Slot, BufferView)],
@@ -251,21 +253,21 @@ impl Graph {
         Ok(())
     }
 
-    /// Does all steps and waits for them, behind all that was submitted before.
+    /// Runs all steps after everything submitted before, and waits for them.
     ///
     /// # Errors
-    /// `FG0509` if a buffer was freed since, and what a step meets on the device: what it and later ones write is then
-    /// unspecified.
+    /// `FG0509` if a buffer has been freed, and device errors of the steps: the outputs of the failed and all later
+    /// steps are then unspecified.
     pub fn replay(&self) -> Result<LaunchReport, Error> {
         self.check_alive()?;
         self.device.worker().settle()?;
         replay(&self.device, &self.ready)
     }
 
-    /// Begins a replay and does not wait for it.
+    /// Starts a replay without waiting for it.
     ///
     /// # Errors
-    /// `FG0509` if a buffer was freed since.
+    /// `FG0509` if a buffer has been freed.
     pub fn submit(&self) -> Result<Pending<LaunchReport>, Error> {
         self.check_alive()?;
         let (promise, pending) = promise();
@@ -316,7 +318,7 @@ fn replay(device: &Device, ready: &Ready) -> Result<LaunchReport, Error> {
     result
 }
 
-/// What a device without recordings does.
+/// Runs the steps one by one, for a device without recordings.
 fn one_by_one(steps: &[GraphStep]) -> Result<LaunchReport, Error> {
     let mut device_time = None;
     for step in steps {
@@ -336,7 +338,7 @@ fn one_by_one(steps: &[GraphStep]) -> Result<LaunchReport, Error> {
     Ok(device_time.map_or_else(LaunchReport::default, LaunchReport::timed))
 }
 
-/// A line for each step: what it does, with which bytes, and what it waits for.
+/// Prints one line for each step: its work, its byte ranges and its dependencies.
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, step) in self.steps.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What identifies a compiled kernel, as data: to keep beside results, to compare, and to run again elsewhere.
+//! Manifests: the identity of a compiled kernel as data, to store beside results, to compare, and to reproduce them.
 
 use fulgurite_hal::{CompileOptions, Error};
 use fulgurite_ir::VerifiedKernel;
@@ -7,10 +7,10 @@ use fulgurite_spec::cache::{CacheOrigin, CacheOutcome, PipelineCacheMissReason};
 use fulgurite_spec::device::DeviceSnapshot;
 use serde::{Deserialize, Serialize};
 
-/// The version of [`Manifest`]'s fields.
+/// The version of the fields of [`Manifest`].
 pub const MANIFEST_SCHEMA: u32 = 1;
 
-/// What identifies a compiled kernel.
+/// The identity of a compiled kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -19,26 +19,26 @@ pub struct Manifest {
     pub schema: u32,
     /// The backend.
     pub backend_id: String,
-    /// The executable's id: begins with the backend's, unique to what was compiled.
+    /// The executable's id. It begins with the backend's id and is unique to the compiled code.
     pub pipeline_id: String,
     /// The kernel's name.
     pub kernel: String,
-    /// The kernel's digest, in hexadecimal: what it computes, whatever its names.
+    /// The kernel's digest in hexadecimal. It depends on what the kernel computes, not on names.
     pub program_digest: String,
-    /// The options that it was compiled with, each by name: those that were stated.
+    /// The stated compile options, by name.
     pub options: Vec<(String, String)>,
-    /// The device.
+    /// The device's name.
     pub device: String,
-    /// Its driver and version.
+    /// The driver and its version.
     pub driver: String,
-    /// The [`Executable::artifact_digest`](fulgurite_hal::Executable::artifact_digest): of what it was lowered to and how that is
-    /// compiled, in hexadecimal, from a backend that lowers kernels. Equal on every device that runs the same code. It is
-    /// no name of an entry of a cache.
+    /// The [`Executable::artifact_digest`](fulgurite_hal::Executable::artifact_digest) in hexadecimal, from a backend
+    /// that lowers kernels: the digest of the lowered code and of how it is compiled. It is equal on every device
+    /// that runs the same code, and is not the name of a cache entry.
     pub artifact_digest: Option<String>,
-    /// Where it came from.
+    /// The origin of the program.
     #[serde(with = "outcome")]
     pub cache: CacheOutcome,
-    /// Why a cache did not have the driver's binary, if it was asked for that.
+    /// The reason why a cache did not provide the driver's binary, if it was asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "reason")]
     pub binary_miss: Option<PipelineCacheMissReason>,
     /// The version of Fulgurite.
@@ -74,10 +74,10 @@ impl Manifest {
     /// The version of the fields: [`MANIFEST_SCHEMA`].
     pub const SCHEMA: u32 = MANIFEST_SCHEMA;
 
-    /// Reads a manifest.
+    /// Parses a manifest.
     ///
     /// # Errors
-    /// `FG0703` for what is none, or one of another schema.
+    /// `FG0703` for invalid data or another schema.
     pub fn from_json(json: &str) -> Result<Self, Error> {
         #[derive(Deserialize)]
         struct Head {
@@ -93,17 +93,17 @@ impl Manifest {
         serde_json::from_str(json).map_err(none)
     }
 
-    /// The manifest as JSON: an object of its fields, of which `schema` is [`SCHEMA`](Self::SCHEMA), `options` a list of
-    /// pairs of names and values, and `cache` the [`name`](CacheOutcome::name) of the outcome.
+    /// Returns the manifest as JSON: an object of its fields. `schema` is [`SCHEMA`](Self::SCHEMA), `options` a list
+    /// of pairs of names and values, and `cache` the [`name`](CacheOutcome::name) of the outcome.
     ///
     /// # Errors
-    /// [`Error::Internal`], which none has been seen to give.
+    /// [`Error::Internal`] if it cannot be serialized.
     pub fn to_json(&self) -> Result<String, Error> {
         serde_json::to_string_pretty(self).map_err(|error| Error::Internal(error.to_string()))
     }
 }
 
-/// Reasons by their names.
+/// Serializes reasons by name.
 mod reason {
     use std::borrow::Cow;
 
@@ -132,7 +132,7 @@ mod reason {
     }
 }
 
-/// Outcomes by their names.
+/// Serializes outcomes by name.
 mod outcome {
     use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Results that come later: what submitted work gives to whoever waits for it.
+//! Results of submitted work that are available later.
 
 use std::fmt;
 use std::future::Future;
@@ -10,16 +10,17 @@ use fulgurite_hal::{Error, Process};
 
 use crate::sync::{Arc, Condvar, Mutex, MutexGuard, lock, wait, wait_for};
 
-/// The result of work that goes on without its caller: to be polled, waited for, or awaited on any executor.
+/// The result of work in progress. It can be polled, waited for, or awaited on any executor.
 ///
-/// Dropped, the work goes on and its result is lost. What the work needs, it owns. Wakers are called on the device's own
-/// thread: one may have a task polled elsewhere, and must not launch or wait itself.
+/// Dropping it loses the result but does not stop the work, which owns everything it needs. Wakers are called on the
+/// device's own thread: they may schedule a task elsewhere but must not launch or wait themselves.
 #[must_use = "the work goes on, but nobody learns how it ended"]
 pub struct Pending<T> {
     state: Arc<State<T>>,
 }
 
-/// The other end of a [`Pending`]. Dropped without a result, it gives an internal error: nobody waits for ever.
+/// The producing end of a [`Pending`]. Dropping it without a result yields an internal error, so that no one waits
+/// forever.
 pub(crate) struct Promise<T> {
     state: Arc<State<T>>,
 }
@@ -36,11 +37,11 @@ enum Slot<T> {
     Taken,
 }
 
-/// What happens when the result comes.
+/// The consumer of a result.
 enum Then<T> {
-    /// Whoever polled is told to do so again.
+    /// Wakes the task that polled last.
     Wake(Waker),
-    /// The result goes on, to another promise.
+    /// Passes the result to another promise.
     Give(Box<dyn FnOnce(Result<T, Error>) + Send>),
 }
 
@@ -50,7 +51,7 @@ impl<T> State<T> {
     }
 }
 
-/// A result to come, and what gives it.
+/// Returns a promise and its pending result.
 pub(crate) fn promise<T>() -> (Promise<T>, Pending<T>) {
     let state = Arc::new(State {
         slot: Mutex::new(Slot::Open(None)),
@@ -61,7 +62,7 @@ pub(crate) fn promise<T>() -> (Promise<T>, Pending<T>) {
 }
 
 impl<T> Promise<T> {
-    /// Gives the result.
+    /// Fulfills the promise.
     pub(crate) fn keep(self, result: Result<T, Error>) {
         self.give(result);
     }
@@ -94,7 +95,7 @@ impl<T> Drop for Promise<T> {
 }
 
 impl<T> Pending<T> {
-    /// Whether the result is there.
+    /// Returns whether the result is available.
     pub fn is_ended(&self) -> bool {
         !matches!(*self.state.lock(), Slot::Open(_))
     }
@@ -102,7 +103,7 @@ impl<T> Pending<T> {
     /// Waits for the result. The work's own timeout bounds the wait.
     ///
     /// # Errors
-    /// What the work met.
+    /// The error of the work.
     pub fn wait(self) -> Result<T, Error> {
         crate::worker::check_process(self.state.process)?;
         crate::worker::help(|| self.is_ended());
@@ -115,10 +116,10 @@ impl<T> Pending<T> {
         }
     }
 
-    /// Waits for the result, no longer than `limit`, or a little more.
+    /// Waits for the result for about `limit` at most.
     ///
     /// # Errors
-    /// The work itself, which goes on, if it has not ended by then.
+    /// Returns `self`, whose work continues, if the result is not available by then.
     pub fn wait_for(self, limit: Duration) -> Result<Result<T, Error>, Self> {
         let mut slot = self.state.lock();
         if matches!(*slot, Slot::Open(_)) {
@@ -133,8 +134,8 @@ impl<T> Pending<T> {
         }
     }
 
-    /// What `then` makes of the result, as [`Result::and_then`] does. It runs when the result comes, on the thread that
-    /// brings it: it should be short. It may read buffers, launch, and wait for other results of the device.
+    /// Applies `then` to the result, as [`Result::and_then`] does. It runs on the thread that delivers the result and
+    /// should be short; it may read buffers, launch, and wait for other results of the device.
     pub fn and_then<U: Send + 'static>(
         self,
         then: impl FnOnce(T) -> Result<U, Error> + Send + 'static,
@@ -153,7 +154,7 @@ impl<T> Pending<T> {
     }
 }
 
-/// The result, if it is there.
+/// Returns the result if it is available.
 fn take<T>(slot: &mut Slot<T>) -> Option<Result<T, Error>> {
     match std::mem::replace(slot, Slot::Taken) {
         Slot::Ended(result) => Some(result),

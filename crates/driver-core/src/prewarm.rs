@@ -1,4 +1,4 @@
-//! Compiling kernels ahead of their first use: several at once, and what each cost.
+//! Parallel compilation of kernels ahead of their first use, and its reports.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use fulgurite_spec::cache::CacheOrigin;
 
 use crate::device::Device;
 
-/// What became of a kernel that was compiled ahead of its first use. Prints on one line.
+/// The outcome of compiling one kernel ahead of its first use. `Display` prints one line.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Prewarmed {
     /// The kernel's name.
     pub kernel: String,
-    /// How long it took, with what it had to wait for: another thread that compiled it, or the cache. `None` in a build
-    /// without the feature `threads`, which has no clock.
+    /// The time taken, including waiting for another thread or the cache. `None` without the feature `threads`, which
+    /// has no clock.
     pub time: Option<Duration>,
-    /// Where it came from, or why there is none.
+    /// The origin of the program, or the error.
     pub origin: Result<CacheOrigin, Error>,
 }
 
@@ -39,11 +39,10 @@ impl fmt::Display for Prewarmed {
 }
 
 impl Device {
-    /// Compiles kernels ahead of their first use, several at once, and launches none. Later compiles with the same options
-    /// find them.
+    /// Compiles kernels in parallel and launches none. Later compiles with the same options find them.
     ///
     /// # Errors
-    /// That of each kernel that failed, with its place in the list; the others are compiled all the same.
+    /// The error of each kernel that failed, with its index; the others are compiled nevertheless.
     pub fn prewarm<'k>(
         &self,
         kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
@@ -52,10 +51,11 @@ impl Device {
         self.prewarm_with_progress(kernels, options, &|_| ())
     }
 
-    /// As [`prewarm`](Self::prewarm); `done` is told how many kernels are done, from whichever thread did one.
+    /// Compiles like [`prewarm`](Self::prewarm) and calls `done` with the number of finished kernels, from the thread
+    /// that finished one.
     ///
     /// # Errors
-    /// As [`prewarm`](Self::prewarm).
+    /// Those of [`prewarm`](Self::prewarm).
     pub fn prewarm_with_progress<'k>(
         &self,
         kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
@@ -68,8 +68,8 @@ impl Device {
         if failed.is_empty() { Ok(()) } else { Err(failed) }
     }
 
-    /// As [`prewarm_with_progress`](Self::prewarm_with_progress), and says of each kernel, in the order of the list, what it cost and
-    /// where it came from.
+    /// Compiles like [`prewarm_with_progress`](Self::prewarm_with_progress) and reports the cost and origin of each
+    /// kernel, in the order of the list.
     pub fn prewarm_with_report<'k>(
         &self,
         kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
@@ -88,7 +88,7 @@ impl Device {
     }
 }
 
-/// What `work` gives, and how long it took.
+/// Returns the result of `work` and the time taken.
 #[cfg(feature = "threads")]
 #[expect(clippy::disallowed_types, reason = "a build with threads has a clock, too")]
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Option<Duration>) {
@@ -102,8 +102,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Option<Duration>) {
     (work(), None)
 }
 
-/// What `job` gives for each number below `count`, in no order: done by as many threads as the machine has, of which none
-/// holds another up.
+/// Returns the result of `job` for each number below `count`, computed in parallel and in no particular order.
 #[cfg(feature = "threads")]
 #[expect(clippy::disallowed_methods, reason = "the feature `threads` is for these threads, too")]
 fn for_each<T: Send>(count: usize, job: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> {

@@ -15,7 +15,7 @@ use crate::worker::Kind;
 
 /// A compiled kernel on its device. Cheap to clone.
 ///
-/// Buffers and parameters are passed in the kernel's order of declaration, parameters as the components of their types.
+/// Buffers and parameters are passed in the kernel's declaration order, parameters as the components of their types.
 #[derive(Clone)]
 pub struct Program {
     device: Device,
@@ -36,43 +36,43 @@ impl Program {
         Self { device, kernel, executable, manifest: Arc::new(manifest), options }
     }
 
-    /// The program with options for its launches, which win over the device's field by field.
+    /// Returns the program with launch options, which override the device's field by field.
     #[must_use]
     pub fn with_options(mut self, options: &LaunchOptions) -> Self {
         self.options = self.options.merged(options);
         self
     }
 
-    /// The options of launches that state none.
+    /// Returns the default launch options.
     pub fn options(&self) -> &LaunchOptions {
         &self.options
     }
 
-    /// The device that it runs on.
+    /// Returns the device.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The kernel.
+    /// Returns the kernel.
     pub fn kernel(&self) -> &Arc<VerifiedKernel> {
         &self.kernel
     }
 
-    /// Starts with the backend's id and a colon, and is unique to what was compiled.
+    /// Returns the id. It starts with the backend's id and a colon, and is unique to the compiled code.
     pub fn id(&self) -> &str {
         self.executable.id()
     }
 
-    /// What identifies it.
+    /// Returns the manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Runs on resident buffers and waits for it. `options` win over the program's field by field.
+    /// Launches on resident buffers and waits. `options` override the program's field by field.
     ///
     /// # Errors
-    /// `FG05xx` for arguments that do not fit, `FG0403` and `FG0405` over the device's limits, `FG06xx` from the device.
-    /// After an error of the device, what the written buffers hold is unspecified.
+    /// `FG05xx` for invalid arguments, `FG0403` and `FG0405` over the device's limits, `FG06xx` from the device.
+    /// After a device error the contents of written buffers are unspecified.
     pub fn launch(
         &self,
         buffers: &[BufferView],
@@ -84,11 +84,11 @@ impl Program {
         self.run(&launch)
     }
 
-    /// Begins a launch on resident buffers and does not wait for it. What it needs, it owns. Where more are under way than
-    /// [`Bounds::submitted`](crate::Bounds) says, it waits for one to end first.
+    /// Starts a launch on resident buffers without waiting for it. The launch owns everything it needs. If
+    /// [`Bounds::submitted`](crate::Bounds) launches are in progress, this blocks until one ends.
     ///
     /// # Errors
-    /// As [`launch`](Self::launch), for what is known before it begins.
+    /// Those of [`launch`](Self::launch) that are known before the launch.
     pub fn submit(
         &self,
         buffers: &[BufferView],
@@ -115,7 +115,7 @@ impl Program {
         Launch::check(&self.kernel, limits, buffers, params, &self.options.merged(options))
     }
 
-    /// The program's options with those of a launch.
+    /// Returns the program's options merged with those of a launch.
     pub(crate) fn merged(&self, options: &LaunchOptions) -> LaunchOptions {
         self.options.merged(options)
     }
@@ -124,7 +124,7 @@ impl Program {
         &self.executable
     }
 
-    /// Runs now, whatever was submitted.
+    /// Launches immediately, without regard to submitted work.
     pub(crate) fn run(&self, launch: &Launch) -> Result<LaunchReport, Error> {
         let span = tracing::debug_span!("launch", label = %launch.label(), grid = ?launch.grid());
         let _in = span.enter();
@@ -133,7 +133,7 @@ impl Program {
         result
     }
 
-    /// Begins `launch`; `then` makes the promised result of how it ended, behind it in the device's order.
+    /// Starts `launch`; `then` computes the pending result from its outcome, in the device's order.
     pub(crate) fn submit_checked<T: Send + 'static>(
         &self,
         launch: Launch,
@@ -157,7 +157,7 @@ impl Program {
         }
     }
 
-    /// Waits for work that the device's queue has.
+    /// Waits for work in the device's queue.
     pub(crate) fn finish(&self, work: Box<dyn Work>) -> Result<LaunchReport, Error> {
         let result = work.finish();
         self.device.count(&result);

@@ -1,4 +1,4 @@
-//! Which backends there are, and which one is used, with the reasons.
+//! The registry of backends, and routing with its reasons.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,56 +11,56 @@ use fulgurite_spec::device::Capability;
 use crate::calibration::Calibrations;
 use crate::routing::Requirements;
 
-/// The backends that a program knows. Registration is explicit; listing opens no device.
+/// The backends known to a program. Registration is explicit; listing opens no device.
 #[derive(Default)]
 pub struct Registry {
     registrations: Vec<Registration>,
 }
 
-/// What the caller wants of routing.
+/// The choice of a backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Choice {
-    /// The backend of the highest rank that opens.
+    /// The available backend of the highest rank.
     #[default]
     Best,
-    /// This one and no other.
+    /// The backend with this id and no other.
     Exactly(String),
 }
 
-/// Why a backend was or was not chosen.
+/// The reason why a backend was or was not selected.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It is the one.
+    /// Selected.
     Chosen,
-    /// One of a higher rank opened.
+    /// A backend of higher rank opened.
     LowerRank,
-    /// The caller named another.
+    /// Another backend was named.
     NotNamed,
-    /// It did not open.
+    /// It failed to open.
     Failed(Error),
-    /// It opened, but lacks these capabilities.
+    /// It opened but lacks these capabilities.
     Lacks(Vec<Capability>),
-    /// The caller prefers another, which will do.
+    /// A preferred backend qualifies.
     NotPreferred,
-    /// It is the one: the work is estimated to take this long, less than on any other that was measured.
+    /// Selected: its estimated time for the work is the lowest of all calibrated backends.
     Fastest(Duration),
-    /// The work is estimated to take this long, longer than on another.
+    /// Its estimated time for the work is higher than that of another.
     Slower(Duration),
-    /// It was not measured, and another was.
+    /// It is not calibrated and another is.
     NotMeasured,
 }
 
-/// A backend that routing looked at.
+/// A backend considered by routing.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Considered {
-    /// Its id.
+    /// The backend's id.
     pub id: String,
-    /// Its declared rank.
+    /// The backend's declared rank.
     pub rank: u32,
-    /// What became of it.
+    /// The verdict.
     pub verdict: Verdict,
 }
 
@@ -70,7 +70,7 @@ impl Considered {
     }
 }
 
-/// A routing decision: the backend, and why. Prints its reasons.
+/// A routing decision. `Display` prints its reasons.
 #[derive(Clone)]
 pub struct Route {
     pub(crate) backend: Arc<dyn Backend>,
@@ -78,7 +78,7 @@ pub struct Route {
 }
 
 impl Registry {
-    /// A registry without backends.
+    /// Returns a registry without backends.
     pub fn new() -> Self {
         Self::default()
     }
@@ -86,7 +86,7 @@ impl Registry {
     /// Adds a backend.
     ///
     /// # Errors
-    /// `FG0406` if one of this id is there already.
+    /// `FG0406` if a backend of this id is registered already.
     pub fn register(&mut self, registration: Registration) -> Result<(), Error> {
         if self.get(registration.id()).is_some() {
             return Err(Error::invalid(
@@ -99,25 +99,25 @@ impl Registry {
         Ok(())
     }
 
-    /// Has every backend that is registered so far opened with `options`, as far as it heeds them.
+    /// Passes `options` to every backend registered so far, for opening.
     pub fn configure(&mut self, options: &OpenOptions) {
         self.registrations.iter_mut().for_each(|registration| registration.configure(options.clone()));
     }
 
-    /// The registered backends, highest rank first.
+    /// Returns the registered backends, the highest rank first.
     pub fn list(&self) -> impl Iterator<Item = &Registration> {
         self.registrations.iter()
     }
 
-    /// The registration of `id`.
+    /// Returns the registration of `id`.
     pub fn get(&self, id: &str) -> Option<&Registration> {
         self.registrations.iter().find(|r| r.id() == id)
     }
 
-    /// The registration of `id`, which must be there.
+    /// Returns the registration of `id`, or an error.
     ///
     /// # Errors
-    /// `FG0401` if it is not; the message names those that are.
+    /// `FG0401` if it is not registered; the message lists those that are.
     pub fn named(&self, id: &str) -> Result<&Registration, Error> {
         self.get(id).ok_or_else(|| {
             let known: Vec<_> = self.list().map(|r| format!("`{}`", r.id())).collect();
@@ -126,10 +126,10 @@ impl Registry {
         })
     }
 
-    /// Chooses and opens a backend.
+    /// Selects and opens a backend.
     ///
     /// # Errors
-    /// `FG0401` for an id that is not registered, the reason if the named one does not open, `FG0404` if none
+    /// `FG0401` for an id that is not registered, the reason if the named backend does not open, `FG0404` if none
     /// does.
     pub fn route(&self, choice: &Choice) -> Result<Route, Error> {
         let id = match choice {
@@ -143,7 +143,7 @@ impl Registry {
     }
 }
 
-/// That none of those considered will do.
+/// Returns the error when no backend qualifies.
 pub(crate) fn none(considered: &[Considered]) -> Error {
     let reasons: Vec<_> = considered.iter().map(Considered::to_string).collect();
     let reasons = if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") };
@@ -151,12 +151,12 @@ pub(crate) fn none(considered: &[Considered]) -> Error {
 }
 
 impl Route {
-    /// The chosen backend.
+    /// Returns the selected backend.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
     }
 
-    /// Every backend that was looked at, highest rank first.
+    /// Returns every backend considered, the highest rank first.
     pub fn considered(&self) -> &[Considered] {
         &self.considered
     }
@@ -207,7 +207,7 @@ pub(crate) mod tests {
     use fulgurite_ir::VerifiedKernel;
     use fulgurite_spec::device::DeviceSnapshot;
 
-    /// A backend that does nothing but open.
+    /// A backend that only opens.
     pub(crate) struct Idle(pub(crate) DeviceSnapshot);
 
     impl Backend for Idle {

@@ -1,4 +1,4 @@
-//! Diagnostics with the source line they point at.
+//! Rendering of diagnostics with the source line they point at.
 
 use std::borrow::Cow;
 
@@ -43,8 +43,8 @@ pub fn render(diagnostic: &Diagnostic, source: &str, path: &str) -> String {
     printable(&Renderer::plain().render(&[group]).to_string()).into_owned()
 }
 
-/// `text` for a terminal: control characters, which could move its cursor or change what it shows, are escaped, and so are
-/// those that change the direction of text. Ends of lines and tabs stay.
+/// Escapes control characters of `text`, and characters that change its direction, for printing on a terminal. Line
+/// ends and tabs stay.
 pub fn printable(text: &str) -> Cow<'_, str> {
     let unsafe_char = |c: char| {
         (c.is_control() && !matches!(c, '\n' | '\t'))

@@ -25,21 +25,21 @@ use crate::program::Program;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Repro {
-    /// What it ran on.
+    /// The manifest of the program that ran.
     pub manifest: Manifest,
     /// The kernel's text.
     pub text: String,
-    /// What was passed for each buffer.
+    /// The contents of each buffer argument.
     args: Vec<CapturedArg>,
-    /// What was passed for each parameter.
+    /// The value of each parameter.
     params: Vec<Components>,
     grid: Option<GridSize>,
-    /// In nanoseconds.
+    /// The timeout in nanoseconds.
     timeout: Option<u64>,
-    /// The float types whose subnormals the device promised to keep; it is taken for all of them if that is not stated.
+    /// The float types whose subnormals the device promised to keep; all of them if not stated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keeps: Option<Vec<String>>,
-    /// What each output held afterwards.
+    /// The contents of each output after the call.
     #[serde(with = "many_bytes")]
     outputs: Vec<Vec<u8>>,
 }
@@ -52,27 +52,27 @@ enum CapturedArg {
     Out(u64),
 }
 
-/// What a repro gave elsewhere.
+/// The result of replaying a repro.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Replayed {
-    /// What the launch did.
+    /// The report of the launch.
     pub report: LaunchReport,
-    /// Which outputs differ from the captured ones although they must not.
+    /// Differences from the captured outputs that the op table does not allow.
     pub differences: Vec<Difference>,
-    /// Which outputs differ where the op table leaves them room.
+    /// Differences that the op table allows.
     pub allowed: Vec<Difference>,
 }
 
-/// Where an output differs from the captured one.
+/// The difference of one output from the captured one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// Which output, from 0.
+    /// The index of the output.
     pub output: usize,
-    /// How far both are apart.
+    /// The extent of the difference.
     pub apart: Apart,
-    /// What leaves it room, if anything does: an op's mnemonic, or `subnormals`.
+    /// The source of allowed differences, if any: an op's mnemonic, or `subnormals`.
     pub reason: Option<&'static str>,
 }
 
@@ -85,10 +85,10 @@ impl fmt::Display for Difference {
 }
 
 impl Program {
-    /// Runs a call once and captures it: what was passed, with what resident buffers held, and what it gave.
+    /// Runs a call once and captures its arguments, the contents of resident buffers, and its outputs.
     ///
     /// # Errors
-    /// As [`call`](Program::call).
+    /// Those of [`call`](Program::call).
     pub fn capture(&self, call: &Call<'_>) -> Result<Repro, Error> {
         let mut args = Vec::with_capacity(call.args().len());
         for (arg, declared) in call.args().iter().zip(&self.kernel().buffers) {
@@ -118,13 +118,13 @@ impl Program {
 }
 
 impl Repro {
-    /// The longest timeout that a replay has, whatever the repro states.
+    /// The longest timeout of a replay, whatever the repro states.
     pub const MOST_TIMEOUT: Duration = Duration::from_secs(600);
 
     /// Reads a repro.
     ///
     /// # Errors
-    /// `FG0703` for what is none, or one of another version.
+    /// `FG0703` for data that is not a repro, or one of another version.
     pub fn from_json(json: &str) -> Result<Self, Error> {
         let bad = |message: String| Error::invalid(Code::BadFileFormat, message);
         let repro: Self = serde_json::from_str(json).map_err(|e| bad(format!("this is no repro: {e}")))?;
@@ -134,10 +134,10 @@ impl Repro {
         }
     }
 
-    /// The repro as a file holds it.
+    /// Returns the repro as the contents of a file.
     ///
     /// # Errors
-    /// [`Error::Internal`], which none has been seen to give.
+    /// [`Error::Internal`] if it cannot be serialized.
     pub fn to_json(&self) -> Result<String, Error> {
         serde_json::to_string_pretty(self).map_err(|error| Error::Internal(error.to_string()))
     }
@@ -146,8 +146,8 @@ impl Repro {
     /// compares, for at most [`MOST_TIMEOUT`](Self::MOST_TIMEOUT).
     ///
     /// # Errors
-    /// What is wrong with the kernel's text, `FG0703` for options that this version does not know, and as
-    /// [`Device::compile`] and [`Program::call`]: `FG0403` where the kernel counts on subgroups of another size.
+    /// The diagnostics of the kernel's text, `FG0703` for options unknown to this version, and those of
+    /// [`Device::compile`] and [`Program::call`]: `FG0403` if the kernel requires another subgroup size.
     pub fn replay(&self, device: &Device) -> Result<Replayed, Error> {
         let kernel = fulgurite_ir::text::parse(&self.text).and_then(fulgurite_ir::verify)?;
         let options = self.compile_options()?;
@@ -169,7 +169,7 @@ impl Repro {
         self.timeout.map(|time| Duration::from_nanos(time).min(Self::MOST_TIMEOUT))
     }
 
-    /// Compares outputs that `device` gave with the captured ones.
+    /// Compares the outputs of `device` with the captured ones.
     fn compare<'a>(
         &'a self,
         kernel: &Kernel,
@@ -192,8 +192,8 @@ impl Repro {
         })
     }
 
-    /// The options that the kernel was compiled with. The text has its workgroup and math mode already, on which they
-    /// change nothing more; what is kept in which cache is the device's own affair.
+    /// Returns the options that the kernel was compiled with. The text already contains its workgroup size and math
+    /// mode; caching is up to the device.
     fn compile_options(&self) -> Result<CompileOptions, Error> {
         let mut stated = CompileOptions::of_stated(&self.manifest.options).map_err(|(name, value)| {
             let message = format!("a repro compiled with `{name}` {value}, which this version does not know");
@@ -203,7 +203,7 @@ impl Repro {
         Ok(stated)
     }
 
-    /// The captured call.
+    /// Returns the captured call.
     fn call(&self, timeout: Option<Duration>) -> Call<'_> {
         let mut options =
             timeout.map_or_else(LaunchOptions::default, |limit| LaunchOptions::default().timeout(limit));
@@ -226,7 +226,7 @@ fn kept_names(device: &DeviceSnapshot) -> Vec<String> {
     FLOATS.into_iter().filter(|ty| kept.contains(*ty)).map(|ty| ty.name().to_owned()).collect()
 }
 
-/// Bytes as base64.
+/// Serializes bytes as base64.
 mod bytes {
     use serde::{Deserialize as _, Deserializer, Serializer, de};
 
@@ -242,7 +242,7 @@ mod bytes {
     }
 }
 
-/// Lists of bytes, each as base64.
+/// Serializes lists of bytes, each as base64.
 mod many_bytes {
     use serde::{Deserialize as _, Deserializer, Serializer, de};
 

@@ -1,4 +1,4 @@
-//! What compile options change of a kernel before a backend sees it.
+//! Changes to a kernel that compile options ask for, before a backend sees it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use fulgurite_ir::{FloatMode, InstKind, VerifiedKernel};
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{FloatContract, Op, Semantics};
 
-/// `kernel` as `options` want it for `device`; the same one if they want nothing else.
+/// Returns `kernel` with the changes that `options` ask for on `device`, or the same kernel if there are none.
 pub(crate) fn specialize(
     kernel: &Arc<VerifiedKernel>,
     options: &CompileOptions,
@@ -30,7 +30,7 @@ pub(crate) fn specialize(
     Ok(special)
 }
 
-/// Refuses a kernel that needs what not every device has.
+/// Refuses a kernel that needs capabilities beyond the least device.
 fn refuse_needs(kernel: &VerifiedKernel) -> Result<(), Error> {
     let needs = fulgurite_ir::analysis::needs(kernel);
     let names: Vec<&str> = needs.iter().map(|capability| capability.name()).collect();
@@ -43,7 +43,7 @@ fn refuse_needs(kernel: &VerifiedKernel) -> Result<(), Error> {
     }
 }
 
-/// `kernel` with another workgroup, and with ops as fast as they may be.
+/// Returns `kernel` with another workgroup size, and with fast math.
 fn changed(
     kernel: &Arc<VerifiedKernel>,
     workgroup: Option<[u32; 3]>,
@@ -67,7 +67,7 @@ fn changed(
     Ok(Arc::new(fulgurite_ir::verify(changed)?))
 }
 
-/// Whether a float result of `op` may be another than the true value.
+/// Returns whether a float result of `op` may be inexact.
 fn rounds(op: Op) -> bool {
     match op.info().semantics {
         Semantics::Scalar { float, .. } => {

@@ -1,4 +1,4 @@
-//! Locks and threads: the standard library's, or those of the model checker that tests who waits for whom.
+//! Locks and threads: those of the standard library, or of the model checker in its tests.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use std::sync::PoisonError;
 
-/// Locks. A panic elsewhere leaves what is behind the locks of this crate whole.
+/// Locks. The data behind the locks of this crate stays consistent when a thread panics.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -31,7 +31,7 @@ pub(crate) fn wait_for<'m, T>(
     waited.unwrap_or_else(PoisonError::into_inner).0
 }
 
-/// Waits while `holds`: the model has no clock.
+/// Waits while `holds`; the model has no clock.
 #[cfg(loom)]
 pub(crate) fn wait_for<'m, T>(
     condition: &Condvar,

@@ -1,5 +1,5 @@
-//! The thread of a device that does what was submitted, one job after the other, for devices without a queue, and waits
-//! for what was submitted to those with one.
+//! The worker thread of a device: runs submitted jobs in order on devices without a queue, and waits for submitted
+//! work on those with one.
 
 use std::collections::VecDeque;
 
@@ -9,26 +9,26 @@ use crate::sync::{Arc, Condvar, Mutex, lock, wait};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// What a job is to the device's order.
+/// How a job relates to the device's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// It uses the device when its turn comes: see [`Worker::settle`].
     Deferred,
-    /// The device's own queue has it already; the job waits for it.
+    /// It waits for work that the device's own queue already has.
     Queued,
 }
 
-/// A queue of jobs and the thread that does them, begun with the first. Dropped, it does what it has and ends.
+/// A queue of jobs and its thread, which starts with the first job. Dropping it finishes the queued jobs.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
-    /// The most jobs that are not done.
+    /// The maximum number of unfinished jobs.
     most: u64,
     process: Process,
 }
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// A job came, one was done, or no more will come.
+    /// Notified when a job is added or finished, and when no more will be added.
     changed: Condvar,
 }
 
@@ -37,34 +37,34 @@ struct Queue {
     jobs: VecDeque<Job>,
     is_running: bool,
     is_closed: bool,
-    /// Jobs pushed, begun and done so far.
+    /// The number of jobs pushed, started and finished so far.
     pushed: u64,
     begun: u64,
     done: u64,
-    /// How many had been pushed with the last deferred one.
+    /// The number of jobs pushed up to and including the last deferred one.
     deferred: u64,
 }
 
 impl Worker {
-    /// A worker that has at most so many jobs that are not done.
+    /// Returns a worker with at most so many unfinished jobs.
     pub(crate) fn new(most: usize) -> Self {
         let shared = Shared { queue: Mutex::new(Queue::default()), changed: Condvar::new() };
         Self { shared: Arc::new(shared), most: most.max(1) as u64, process: Process::current() }
     }
 
-    /// Refuses a process that was forked from the one that this worker is of.
+    /// Checks that the current process is the one that created the worker, not a fork of it.
     ///
     /// # Errors
-    /// As [`Process::check`].
+    /// Those of [`Process::check`].
     pub(crate) fn check_process(&self) -> Result<(), Error> {
         check_process(self.process)
     }
 
-    /// Has `job` done once all earlier ones are. Where there are no threads, it is done at once. Waits while there are too many
-    /// that are not done.
+    /// Queues `job` after all earlier ones; without threads it runs immediately. Blocks while there are too many
+    /// unfinished jobs.
     ///
     /// # Errors
-    /// As [`check_process`](Self::check_process).
+    /// Those of [`check_process`](Self::check_process).
     pub(crate) fn push(&self, kind: Kind, job: Job) -> Result<(), Error> {
         self.check_process()?;
         let is_own = self.is_own();
@@ -98,22 +98,22 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether this is its thread.
+    /// Returns whether the current thread is the worker's.
     fn is_own(&self) -> bool {
         own().is_some_and(|own| Arc::ptr_eq(&own, &self.shared))
     }
 
-    /// Whether the device has all that was submitted so far, so that its own queue may be given more.
+    /// Returns whether the device has received everything submitted, so that its own queue may be given more.
     pub(crate) fn is_settled(&self) -> bool {
         let queue = lock(&self.shared.queue);
         queue.done >= queue.deferred
     }
 
-    /// Waits until the device has all that was submitted so far: what is done on it next comes behind. A job, such as what
-    /// follows a result, does what it would wait for.
+    /// Waits until the device has received everything submitted so far; later work then runs after it. Called from a
+    /// job, such as a continuation of a result, it runs the jobs that it would wait for.
     ///
     /// # Errors
-    /// As [`check_process`](Self::check_process).
+    /// Those of [`check_process`](Self::check_process).
     pub(crate) fn settle(&self) -> Result<(), Error> {
         self.check_process()?;
         let mut queue = lock(&self.shared.queue);
@@ -137,23 +137,23 @@ impl Drop for Worker {
     }
 }
 
-/// Refuses a process that was forked from `process`, which had a thread that the fork has not. Without the feature
-/// `threads` there is none to miss.
+/// Checks that the current process is `process`. A fork lacks the threads of its parent; without the feature
+/// `threads` there are none.
 ///
 /// # Errors
-/// As [`Process::check`].
+/// Those of [`Process::check`].
 pub(crate) fn check_process(process: Process) -> Result<(), Error> {
     if cfg!(feature = "threads") { process.check() } else { Ok(()) }
 }
 
-/// On the thread of a worker, does its jobs until `has_ended` or there are none: what a job waits for may be behind it.
+/// Runs jobs on the worker's thread until `has_ended` or the queue is empty: the job waited for may be behind others.
 pub(crate) fn help(has_ended: impl Fn() -> bool) {
     let Some(own) = own() else { return };
     while !has_ended() && own.next() {}
 }
 
 impl Shared {
-    /// Does jobs until there are no more and none will come.
+    /// Runs jobs until the queue is empty and closed.
     fn run(&self) {
         loop {
             while self.next() {}
@@ -167,7 +167,7 @@ impl Shared {
         }
     }
 
-    /// Does the next job, if there is one.
+    /// Runs the next job, if there is one.
     fn next(&self) -> bool {
         let mut queue = lock(&self.queue);
         let Some(job) = queue.jobs.pop_front() else { return false };
@@ -183,7 +183,7 @@ impl Shared {
 
 #[cfg(all(feature = "threads", not(loom)))]
 std::thread_local! {
-    /// Of a worker's thread, the worker.
+    /// The worker of the current thread.
     static OWN: std::cell::OnceCell<Arc<Shared>> = const { std::cell::OnceCell::new() };
 }
 
@@ -198,7 +198,7 @@ fn own() -> Option<Arc<Shared>> {
     None
 }
 
-/// Starts the thread; false if there is none to be had.
+/// Starts the thread. Returns whether one could be started.
 #[cfg(all(feature = "threads", not(loom)))]
 #[expect(clippy::disallowed_types, reason = "the feature `threads` is for this thread")]
 fn start(shared: &Arc<Shared>) -> bool {
@@ -230,8 +230,8 @@ mod tests {
     use super::*;
     use crate::pending::promise;
 
-    /// Every way in which threads may take turns, with as many changes where none has to wait as usually show a fault:
-    /// all of them are too many.
+    /// Explores every interleaving with a bounded number of preemptions, which is known to expose most faults; all
+    /// interleavings are too many.
     fn model(test: impl Fn() + Send + Sync + 'static) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);

@@ -1,4 +1,4 @@
-//! Which steps of a graph must wait for which, and why.
+//! The order between the steps of a graph: finds data hazards and the dependencies that resolve them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,28 +7,28 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Why a step waits for an earlier one.
+/// The kind of a data hazard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HazardKind {
-    /// It reads what the earlier one writes.
+    /// Read after write.
     ReadAfterWrite,
-    /// It writes what the earlier one reads.
+    /// Write after read.
     WriteAfterRead,
-    /// Both write.
+    /// Write after write.
     WriteAfterWrite,
 }
 
-/// That a step waits for an earlier one.
+/// A data hazard between two steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hazard {
-    /// The earlier step's number.
+    /// The number of the earlier step.
     pub before: usize,
     /// The number of the step that waits.
     pub step: usize,
-    /// Why.
+    /// The kind.
     pub kind: HazardKind,
-    /// The bytes of the buffer that both use.
+    /// The byte range of the buffer that both steps use.
     pub bytes: Range<u64>,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Hazard {
     }
 }
 
-/// Finds every hazard that no others imply, and what each step waits for.
+/// Finds every hazard that is not implied by others, and the dependencies of each step.
 pub(super) fn find(steps: Vec<StepWork>) -> (Vec<Hazard>, Vec<GraphStep>) {
     let mut search = Search::default();
     let waits: Vec<_> =
@@ -54,41 +54,40 @@ pub(super) fn find(steps: Vec<StepWork>) -> (Vec<Hazard>, Vec<GraphStep>) {
     (search.hazards, found)
 }
 
-/// How many steps are looked at to see whether a step waits for another by way of a third. Beyond that, it waits for it once more
-/// than it need.
+/// The number of steps searched for an indirect dependency. Beyond it a redundant direct dependency is added.
 const MOST_BEHIND: usize = 256;
 
-/// What is known of the steps so far. Takes about as long as there are accesses and hazards together.
+/// Accesses of the steps so far. Its cost is linear in accesses and hazards.
 #[derive(Default)]
 struct Search {
-    /// By buffer.
+    /// The accesses of each buffer.
     open: HashMap<*const (), Open>,
     hazards: Vec<Hazard>,
     waits: Vec<Waits>,
-    /// How many accesses and steps were looked at.
+    /// The number of accesses and steps examined.
     #[cfg(test)]
     looked_at: usize,
 }
 
-/// What later steps may have to wait for on one buffer.
+/// The accesses to one buffer that later steps may depend on.
 #[derive(Default)]
 struct Open {
-    /// The last write of each byte: where it ends and by which step, by where it begins. None have bytes in common.
+    /// The last write of each byte, keyed by its start: its end and its step. Ranges do not overlap.
     writes: BTreeMap<u64, (u64, usize)>,
-    /// Reads of what was not wholly written since.
+    /// Reads of bytes that have not been wholly overwritten since.
     reads: Vec<(Range<u64>, usize)>,
 }
 
-/// What a step waits for.
+/// The dependencies of one step.
 struct Waits {
-    /// Those that no other of them waits for, in order.
+    /// Direct dependencies, ascending, without those implied by others.
     after: Vec<usize>,
-    /// It waits for all steps before this one, in some way.
+    /// The step depends, directly or not, on all steps before this one.
     all_before: usize,
 }
 
 impl Search {
-    /// Adds the next step; gives what it waits for.
+    /// Adds the next step and returns its dependencies.
     fn step(&mut self, step: usize, accesses: &[(Binding, bool)]) -> Vec<usize> {
         let mut found = Vec::new();
         for (binding, writes) in accesses {
@@ -136,7 +135,7 @@ impl Search {
         after
     }
 
-    /// Leaves of `after`, which is sorted, what no other of it waits for already.
+    /// Removes the elements of `after`, which is sorted, that are implied by others.
     fn drop_implied(&mut self, after: &mut Vec<usize>) {
         let all_before = after.iter().map(|step| self.waits[*step].all_before).max().unwrap_or(0);
         after.retain(|step| *step >= all_before);
@@ -163,7 +162,7 @@ impl Search {
 }
 
 impl Open {
-    /// What of `bytes` was written last by which step.
+    /// Returns the last writes that overlap `bytes`.
     fn writes_in(&self, bytes: &Range<u64>) -> impl Iterator<Item = (Range<u64>, usize)> + Clone + use<'_> {
         let bytes = bytes.clone();
         // They are disjoint, so that their ends are in order, too.
@@ -172,7 +171,8 @@ impl Open {
         inside.map(move |(begin, (end, step))| (common(&(*begin..*end), &bytes), *step))
     }
 
-    /// `step` writes `bytes`. Whoever waits for what was there waits for this write, which does so itself.
+    /// Records that `step` writes `bytes`. Later steps that depend on the replaced accesses depend on this write,
+    /// which does so itself.
     fn write(&mut self, bytes: Range<u64>, step: usize) {
         self.reads.retain(|(read, _)| common(read, &bytes) != *read);
         let before: Vec<_> = self.writes_in(&bytes).map(|(common, _)| common.start).collect();
@@ -193,7 +193,7 @@ impl Open {
     }
 }
 
-/// What a step uses, and whether it writes it. What is written may be read, too: the write decides.
+/// The bindings of a step, and whether each is written. A written binding may also be read; writing decides.
 fn accesses(work: &StepWork) -> Vec<(Binding, bool)> {
     match work {
         StepWork::Launch { executable, launch, .. } => {
@@ -205,7 +205,7 @@ fn accesses(work: &StepWork) -> Vec<(Binding, bool)> {
     }
 }
 
-/// Two buffers that are alive are not in one place.
+/// Buffers that are alive have distinct addresses.
 fn key(binding: &Binding) -> *const () {
     Arc::as_ptr(binding.buffer()).cast()
 }
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use fulgurite_hal::{DeviceBuffer, Error};
 
-    /// A buffer of a stated size that nobody touches. It is not zero-sized in Rust, so that no two share an address.
+    /// A buffer of a stated size without memory. It is not a zero-sized type, so that no two share an address.
     struct Nowhere(u64);
 
     impl DeviceBuffer for Nowhere {
@@ -238,14 +238,14 @@ mod tests {
         (0..count).map(|_| Binding::whole(&(Arc::new(Nowhere(1 << 20)) as Arc<dyn DeviceBuffer>))).collect()
     }
 
-    /// What each step waits for, how many hazards there are, and how much was looked at.
+    /// Returns the dependencies of each step, the number of hazards, and the number of accesses examined.
     fn search(steps: &[Vec<(Binding, bool)>]) -> (Vec<Vec<usize>>, usize, usize) {
         let mut search = Search::default();
         let after = steps.iter().enumerate().map(|(step, own)| search.step(step, own)).collect();
         (after, search.hazards.len(), search.looked_at)
     }
 
-    /// Pairs of steps of which the second comes after the first, in some way.
+    /// Returns the pairs of steps of which the second depends, directly or not, on the first.
     fn closure(after: &[Vec<usize>]) -> Vec<Vec<bool>> {
         let mut all = vec![vec![false; after.len()]; after.len()];
         for step in 0..after.len() {
