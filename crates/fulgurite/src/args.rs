@@ -1,4 +1,4 @@
-//! What a launch passes for each argument of a kernel, checked at compile time.
+//! Launch arguments, checked against the kernel at compile time.
 
 use fulgurite_driver_core as driver;
 use fulgurite_ir::builder::{Large, Read, ReadWrite, ValueType, Write};
@@ -6,7 +6,7 @@ use fulgurite_spec::eval::{self, Components};
 
 use crate::buffer::{Buffer, BufferView, BufferViewMut, Element};
 
-/// Arguments as the driver takes them.
+/// Arguments in the engine's form.
 #[derive(Default)]
 pub struct Bound {
     pub(crate) buffers: Vec<driver::BufferView>,
@@ -21,12 +21,12 @@ impl Bound {
     }
 }
 
-/// The components of a value.
+/// Returns the components of a value.
 pub(crate) fn components<T: Element>(value: &T) -> Components {
     eval::read_bytes(bytemuck::bytes_of(value), <T as ValueType>::TYPE)
 }
 
-/// What a launch can pass for the kernel's argument `A`.
+/// A value that can be passed for the kernel's argument `A`.
 ///
 /// | argument | passed as |
 /// |---|---|
@@ -41,7 +41,7 @@ pub(crate) fn components<T: Element>(value: &T) -> Components {
     note = "pass `&Buffer<T>` for `Read<T>`, `&mut Buffer<T>` for `Write<T>` and `ReadWrite<T>`, views of them, and parameters by value"
 )]
 pub trait LaunchArg<A> {
-    /// Binds it behind those bound before.
+    /// Binds the argument after those bound so far.
     #[doc(hidden)]
     fn bind(self, bound: &mut Bound);
 }
@@ -80,14 +80,14 @@ passed! {
     BufferViewMut: Write ReadWrite { &mut Buffer<T>, BufferViewMut<'_, T>, &mut BufferViewMut<'_, T> }
 }
 
-/// What a launch can pass for the arguments `A` of a kernel: a tuple of as many [`LaunchArg`]s.
+/// A value that can be passed for the arguments `A` of a kernel: a tuple of as many [`LaunchArg`]s.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed for the kernel's arguments `{A}`",
     label = "not what the kernel's arguments `{A}` take",
     note = "pass a tuple with one value for each argument: `(&x, &mut y, 2.0)`"
 )]
 pub trait LaunchArgs<A> {
-    /// Binds them in order.
+    /// Binds the arguments in order.
     #[doc(hidden)]
     fn bind(self, bound: &mut Bound);
 }

@@ -1,4 +1,4 @@
-//! Buffers from and to arrays of `ndarray`.
+//! Conversion between buffers and `ndarray` arrays.
 
 use fulgurite_hal::Error;
 use fulgurite_spec::Code;
@@ -8,7 +8,7 @@ use crate::buffer::{Buffer, BufferView, BufferViewMut, Element};
 use crate::context::Context;
 
 impl Context {
-    /// A buffer on the device with a copy of an array's elements, the last axis fastest.
+    /// Allocates a buffer with a copy of an array's elements, in row-major order.
     ///
     /// ```
     /// use fulgurite::Context;
@@ -21,7 +21,7 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// `FG0503` for an array that is not in standard layout (`as_standard_layout` makes one that is), and as
+    /// `FG0503` for an array that is not in standard layout (`as_standard_layout` converts it), and those of
     /// [`Context::buffer`].
     pub fn array<T: Element, D: Dimension>(&self, array: ArrayView<'_, T, D>) -> Result<Buffer<T>, Error> {
         let data = array.as_slice().ok_or_else(|| {
@@ -36,11 +36,11 @@ macro_rules! reads {
     ($($type:ty)*) => {
         $(
             impl<T: Element> $type {
-                /// Copies all elements to an array of shape `shape`, the last axis fastest: `(rows, columns)`, or
-                /// `IxDyn(&[…])` for one of as many axes as are known at run time.
+                /// Copies all elements to an array of shape `shape`, in row-major order: `(rows, columns)`, or
+                /// `IxDyn(&[…])` for a number of axes known only at run time.
                 ///
                 /// # Errors
-                /// `FG0503` if that has another number of elements, and as [`read`](Self::read).
+                /// `FG0503` if the number of elements differs, and those of [`read`](Self::read).
                 pub fn read_array<S: ShapeBuilder>(&self, shape: S) -> Result<Array<T, S::Dim>, Error> {
                     let shape = shape.into_shape_with_order();
                     if shape.raw_dim().size_checked() != Some(self.len()) {

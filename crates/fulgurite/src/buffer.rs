@@ -1,8 +1,8 @@
 //! Typed buffers on a device, and typed views of them.
 //!
-//! A view borrows its buffer as a slice does its vector, so which views are disjoint is checked when the program is
-//! compiled: by the borrow checker for [`slice_mut`](Buffer::slice_mut), by construction for
-//! [`split_at_mut`](Buffer::split_at_mut) and [`chunks_mut`](Buffer::chunks_mut).
+//! A view borrows its buffer as a slice borrows its vector, so disjointness is checked at compile time: by the borrow
+//! checker for [`slice_mut`](Buffer::slice_mut), by construction for [`split_at_mut`](Buffer::split_at_mut) and
+//! [`chunks_mut`](Buffer::chunks_mut).
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,16 +13,16 @@ use fulgurite_hal::{DeviceError, Error};
 use fulgurite_ir::builder::Storable;
 use fulgurite_spec::Code;
 
-/// A type that buffers hold and that parameters have: the integers of 8 to 64 bits, `f32`, `f64`, `half::f16`,
-/// `half::bf16`, and arrays of two to four of one.
+/// A type of buffer elements and parameters: the integers of 8 to 64 bits, `f32`, `f64`, `half::f16`, `half::bf16`,
+/// and arrays of two to four of them.
 pub trait Element: Storable + bytemuck::Pod + Send + Sync {}
 
 impl<T: Storable + bytemuck::Pod + Send + Sync> Element for T {}
 
-/// Elements of `T` in the memory of one context's device.
+/// A buffer of elements `T` in the memory of a context's device.
 ///
-/// Reads, writes, fills and copies come behind every launch that was made or submitted before. The memory is given back
-/// when the buffer and every launch and graph that uses it are gone.
+/// Reads, writes, fills and copies run after every launch made or submitted before. The memory is released when the
+/// buffer and every launch and graph that uses it are gone.
 ///
 /// ```
 /// use fulgurite::prelude::*;
@@ -39,32 +39,32 @@ impl<T: Storable + bytemuck::Pod + Send + Sync> Element for T {}
 /// ```
 pub struct Buffer<T>(Part<T>);
 
-/// Elements of a [`Buffer`], to be read while the view lives. Cheap to clone.
+/// A shared view of elements of a [`Buffer`]. Cheap to clone.
 pub struct BufferView<'b, T> {
     part: Part<T>,
     buffer: PhantomData<&'b Buffer<T>>,
 }
 
-/// Elements of a [`Buffer`], to be read and written through this view alone while it lives.
+/// An exclusive view of elements of a [`Buffer`].
 pub struct BufferViewMut<'b, T> {
     part: Part<T>,
     buffer: PhantomData<&'b mut Buffer<T>>,
 }
 
-/// A range of a device buffer, as elements.
+/// A byte range of a device buffer, as elements.
 struct Part<T> {
     bytes: driver::BufferView,
     element: PhantomData<fn() -> T>,
 }
 
-/// The bytes of `len` elements.
+/// Returns the size of `len` elements in bytes.
 fn byte_size<T: Element>(len: usize) -> Result<u64, Error> {
     (len as u64).checked_mul(size_of::<T>() as u64).ok_or_else(|| {
         Error::invalid(Code::BufferSize, format!("{len} elements of {} are over 2^64 bytes", T::TYPE))
     })
 }
 
-/// Makes `memory` a vector of `bytes` bytes, in the allocation that it has if that is large enough.
+/// Resizes `memory` to `bytes` bytes, reusing its allocation if large enough.
 pub(crate) fn resize<T: Element>(memory: &mut Vec<T>, bytes: u64) -> Result<(), Error> {
     let out_of_memory = || DeviceError::OutOfMemory { bytes };
     let len = usize::try_from(bytes / size_of::<T>() as u64).map_err(|_| out_of_memory())?;
@@ -155,8 +155,8 @@ impl<T: Element> Buffer<T> {
         &self.0
     }
 
-    /// Gives the memory back as soon as no launch that was submitted uses it, also where graphs hold it: replaying those
-    /// is `FG0509` from now on.
+    /// Releases the memory as soon as no submitted launch uses it, even if graphs hold it: replaying those returns
+    /// `FG0509` from now on.
     pub fn free(self) {
         self.0.bytes.buffer().free();
     }
@@ -175,10 +175,10 @@ impl<'b, T: Element> BufferView<'b, T> {
         &self.part
     }
 
-    /// The elements `range` of it.
+    /// Returns a view of the elements `range`.
     ///
     /// # Errors
-    /// `FG0503` if it does not have them.
+    /// `FG0503` if the range exceeds the view.
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Result<BufferView<'b, T>, Error> {
         Ok(BufferView::new(self.part.range(&range)?))
     }
@@ -202,20 +202,20 @@ macro_rules! reads {
     ($($type:ty)*) => {
         $(
             impl<T: Element> $type {
-                /// The number of elements.
+                /// Returns the number of elements.
                 pub fn len(&self) -> usize {
                     self.part().len()
                 }
 
-                /// Whether there are none.
+                /// Returns whether there are no elements.
                 pub fn is_empty(&self) -> bool {
                     self.len() == 0
                 }
 
-                /// Copies all elements to the host, behind every launch made before.
+                /// Copies all elements to the host, after every launch made before.
                 ///
                 /// # Errors
-                /// `FG0601` if the host has no memory for them, or what the device says.
+                /// `FG0601` if the host has no memory for them, or a device error.
                 pub fn read(&self) -> Result<Vec<T>, Error> {
                     self.part().read()
                 }
@@ -223,7 +223,7 @@ macro_rules! reads {
                 /// Copies all elements into `out`.
                 ///
                 /// # Errors
-                /// `FG0503` if the lengths differ, or what the device says.
+                /// `FG0503` if the lengths differ, or a device error.
                 pub fn read_into(&self, out: &mut [T]) -> Result<(), Error> {
                     self.part().read_into(out)
                 }
@@ -245,18 +245,18 @@ macro_rules! writes {
     ($($type:ty)*) => {
         $(
             impl<T: Element> $type {
-                /// The elements `range`, to be read.
+                /// Returns a shared view of the elements `range`.
                 ///
                 /// # Errors
-                /// `FG0503` if there are none such.
+                /// `FG0503` if the range exceeds the elements.
                 pub fn slice(&self, range: impl RangeBounds<usize>) -> Result<BufferView<'_, T>, Error> {
                     Ok(BufferView::new(self.part().range(&range)?))
                 }
 
-                /// The elements `range`, to be read and written.
+                /// Returns an exclusive view of the elements `range`.
                 ///
                 /// # Errors
-                /// `FG0503` if there are none such.
+                /// `FG0503` if the range exceeds the elements.
                 pub fn slice_mut(
                     &mut self,
                     range: impl RangeBounds<usize>,
@@ -264,7 +264,7 @@ macro_rules! writes {
                     Ok(BufferViewMut::new(self.part().range(&range)?))
                 }
 
-                /// Two views that have no element in common: those before `middle`, and the others.
+                /// Returns two disjoint exclusive views: the elements before `middle`, and the others.
                 ///
                 /// # Errors
                 /// `FG0503` if there are fewer than `middle` elements.
@@ -276,7 +276,7 @@ macro_rules! writes {
                     Ok((BufferViewMut::new(head), BufferViewMut::new(tail)))
                 }
 
-                /// Views of `len` elements each, the last of perhaps fewer, that have no element in common.
+                /// Returns disjoint exclusive views of `len` elements each; the last may be shorter.
                 ///
                 /// # Errors
                 /// `FG0503` if `len` is 0.
@@ -295,18 +295,18 @@ macro_rules! writes {
                     Ok(chunks?.into_iter().map(BufferViewMut::new))
                 }
 
-                /// Replaces all elements, behind every launch made before.
+                /// Replaces all elements, after every launch made before.
                 ///
                 /// # Errors
-                /// `FG0503` if the lengths differ, or what the device says.
+                /// `FG0503` if the lengths differ, or a device error.
                 pub fn write(&mut self, data: &[T]) -> Result<(), Error> {
                     self.part().write(data)
                 }
 
-                /// Replaces every element with `value`.
+                /// Sets every element to `value`.
                 ///
                 /// # Errors
-                /// What the device says.
+                /// A device error.
                 pub fn fill(&mut self, value: T) -> Result<(), Error> {
                     self.part().bytes.fill(bytemuck::bytes_of(&value))
                 }
@@ -314,8 +314,7 @@ macro_rules! writes {
                 /// Replaces all elements with those of `source`, on the device.
                 ///
                 /// # Errors
-                /// `FG0503` if the lengths differ, `FG0506` if the source is of another context, or what the device
-                /// says.
+                /// `FG0503` if the lengths differ, `FG0506` if the source is of another context, or a device error.
                 pub fn copy_from<'s>(&mut self, source: impl Into<BufferView<'s, T>>) -> Result<(), Error> {
                     self.part().bytes.copy_from(&source.into().part.bytes)
                 }

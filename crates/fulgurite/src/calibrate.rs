@@ -1,4 +1,4 @@
-//! Measuring devices for routing, and keeping what was measured.
+//! Calibration: measures devices for routing and stores the results.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use fulgurite_storage::{FileSystem, read_whole, replace_whole};
 
 use crate::kernel::parse;
 
-/// Stores one word of each invocation of one workgroup.
+/// A kernel of one workgroup whose invocations store one word each.
 const LAUNCH: &str = "fulgurite 1
 kernel @launch workgroup(64, 1, 1) {
   buffer %y: write u32[]
@@ -20,7 +20,7 @@ kernel @launch workgroup(64, 1, 1) {
   store %y[%i], %i
 }
 ";
-/// Copies 16 bytes with each invocation.
+/// A kernel whose invocations copy 16 bytes each.
 const COPY: &str = "fulgurite 1
 kernel @copy workgroup(256, 1, 1) {
   buffer %x: read u32x4[]
@@ -31,21 +31,21 @@ kernel @copy workgroup(256, 1, 1) {
 }
 ";
 
-/// How long each figure is measured for, at least, once enough bytes are found.
+/// The minimum time for which a figure is measured once copies are large enough.
 const MEASURED: Duration = Duration::from_millis(300);
-/// How long a copy takes of which there are enough bytes.
+/// The duration of a copy that is large enough.
 const ENOUGH: Duration = Duration::from_millis(20);
-/// Bytes that are copied first, and at most.
+/// The sizes of the first and the largest copy, in bytes.
 const LEAST: u64 = 64 << 10;
 const MOST: u64 = 256 << 20;
-/// Bytes of the largest file that is read.
+/// The size of the largest file that is read, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Measures how fast the device of `backend` is, in about two seconds: the launch of a small kernel, kernels that copy
-/// memory, and copies to and from the host.
+/// Measures the device of `backend` for about two seconds: launches of a small kernel, kernels that copy memory, and
+/// copies to and from the host.
 ///
 /// # Errors
-/// What the device says.
+/// A device error.
 pub fn calibrate(backend: &Arc<dyn Backend>) -> Result<Calibration, Error> {
     let device = Device::new(Arc::clone(backend), CompileOptions::default(), LaunchOptions::default());
     let compile = |text| device.compile(&parse(text)?, &CompileOptions::default());
@@ -80,7 +80,7 @@ fn copied(copy: &Program, buffers: &[Buffer; 2]) -> Result<Duration, Error> {
     Ok(start.elapsed())
 }
 
-/// The median time of `once` in seconds, after some warm-up.
+/// Returns the median time of `once` in seconds, after some warm-up.
 fn median(mut once: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
     let begun = Instant::now();
     let mut times = Vec::new();
@@ -95,15 +95,15 @@ fn median(mut once: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
     Ok(measured[measured.len() / 2].as_secs_f64())
 }
 
-/// The file of what was measured on this machine; `None` if nothing is kept here.
+/// Returns the file of this machine's calibrations, or `None` if storing is turned off.
 fn calibrations_path() -> Option<PathBuf> {
     fulgurite_pipeline_cache::default_root().map(|root| root.join("calibrations.toml"))
 }
 
-/// What was measured on this machine: nothing yet, if there is no file.
+/// Returns the stored calibrations of this machine; none if there is no file.
 ///
 /// # Errors
-/// `FG0701` for a file that cannot be read, `FG0703` for one that holds something else.
+/// `FG0701` for a file that cannot be read, `FG0703` for invalid contents.
 pub fn calibrations() -> Result<Calibrations, Error> {
     calibrations_path().map_or_else(|| Ok(Calibrations::default()), |path| read(&path))
 }
@@ -120,10 +120,10 @@ fn read(path: &Path) -> Result<Calibrations, Error> {
     Calibrations::from_toml(&String::from_utf8(bytes).map_err(|error| unreadable(&error))?)
 }
 
-/// Keeps `calibrations` as what was measured on this machine. The file is replaced as a whole.
+/// Stores `calibrations` for this machine, replacing the file atomically.
 ///
 /// # Errors
-/// `FG0702` if it cannot be written, or nothing is kept here.
+/// `FG0702` if the file cannot be written or storing is turned off.
 pub fn keep_calibrations(calibrations: &Calibrations) -> Result<PathBuf, Error> {
     let path = calibrations_path().ok_or_else(|| {
         let message = "there is no cache folder: set FULGURITE_CACHE_DIR to an absolute path";

@@ -1,4 +1,4 @@
-//! Calls: one launch on slices of the host, with device buffers that live as long as it does.
+//! Calls: one launch on slices of the host, with temporary device buffers.
 
 mod outputs;
 
@@ -18,11 +18,11 @@ use crate::params::{KernelParams, ParamList};
 use outputs::{Lent, Output, given_for};
 pub use outputs::{OutputVec, Outputs};
 
-/// A call of a kernel: [`Executable::call`](crate::Executable::call) begins it, one method for each buffer and parameter
-/// in the kernel's order adds to it, [`run`](Self::run) or [`submit`](Self::submit) does it.
+/// A call of a kernel. [`Executable::call`](crate::Executable::call) starts it, one method for each buffer and
+/// parameter in the kernel's order adds an argument, and [`run`](Self::run) or [`submit`](Self::submit) executes it.
 ///
-/// Inputs go to the device from where they are, and outputs into vectors of their type, each with one copy. Elements and
-/// access are checked when it runs; after an error nothing was written.
+/// Inputs are copied once from the caller's memory to the device, and outputs once into vectors of their type. Types
+/// and access are checked on execution; after an error nothing has been written.
 ///
 /// ```
 /// use fulgurite::prelude::*;
@@ -51,27 +51,27 @@ pub struct Call<'a> {
     program: Program,
     call: driver::Call<'a>,
     buffers: Vec<Passed>,
-    /// The type of each parameter, or the bytes that it was given as.
+    /// The type of each parameter, or the bytes it was given as.
     params: Vec<Type>,
     outputs: Vec<MakeOutput>,
-    /// The first argument that is wrong whatever the others are.
+    /// The first argument that is invalid regardless of the others.
     wrong: Option<Error>,
     timed: bool,
 }
 
-/// Makes the vector of an output.
+/// Creates the vector of an output.
 type MakeOutput = fn() -> Output;
 
-/// What is known of a buffer argument when it is passed.
+/// The facts about a buffer argument when it is passed.
 #[derive(Clone, Copy)]
 struct Passed {
-    /// `None` for bytes, which are of any type.
+    /// The element type; `None` for bytes, which match any type.
     element: Option<Type>,
-    /// Whether the kernel may only read it.
+    /// Whether the argument is read-only.
     shared: bool,
 }
 
-/// Memory of the device that a [`Call`] passes: a buffer or view, typed or dynamic, that stays.
+/// A resident argument of a [`Call`]: a typed or dynamic buffer or view.
 pub struct Resident<'a> {
     view: driver::BufferView,
     element: Type,
@@ -92,44 +92,45 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Passes elements that the kernel only reads for its next buffer.
+    /// Adds elements for the kernel's next buffer, which is read-only.
     pub fn input<T: Element>(self, data: &'a [T]) -> Self {
         self.add(Some(T::TYPE), |call| call.input(bytemuck::cast_slice(data)))
     }
 
-    /// As [`input`](Self::input), as bytes, little-endian, of whatever type the kernel declares.
+    /// Adds little-endian bytes, of any element type, for the kernel's next buffer, which is read-only.
     pub fn input_bytes(self, bytes: &'a [u8]) -> Self {
         self.add(None, |call| call.input(bytes))
     }
 
-    /// Passes `len` zeros for the kernel's next buffer, which it writes: what it leaves is an output.
+    /// Adds `len` zero elements for the kernel's next buffer, whose final contents are an output.
     pub fn output<T: Element>(mut self, len: usize) -> Self {
         self.outputs.push(Output::new::<T>);
         let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
         self.add(Some(T::TYPE), |call| call.output(bytes))
     }
 
-    /// As [`output`](Self::output), as `len` bytes, little-endian, of whatever type the kernel declares: an output of
-    /// `u8`.
+    /// Adds `len` zero bytes, of any element type, for the kernel's next buffer, whose final contents are an output
+    /// of `u8`, little-endian.
     pub fn output_bytes(mut self, len: usize) -> Self {
         self.outputs.push(Output::new::<u8>);
         self.add(None, |call| call.output(len as u64))
     }
 
-    /// Passes elements for the kernel's next buffer, which it writes: what it leaves is an output.
+    /// Adds elements for the kernel's next buffer, whose final contents are an output.
     pub fn in_out<T: Element>(mut self, data: &'a [T]) -> Self {
         self.outputs.push(Output::new::<T>);
         self.add(Some(T::TYPE), |call| call.in_out(bytemuck::cast_slice(data)))
     }
 
-    /// As [`in_out`](Self::in_out), as bytes, little-endian, of whatever type the kernel declares: an output of `u8`.
+    /// Adds little-endian bytes, of any element type, for the kernel's next buffer, whose final contents are an
+    /// output of `u8`.
     pub fn in_out_bytes(mut self, bytes: &'a [u8]) -> Self {
         self.outputs.push(Output::new::<u8>);
         self.add(None, |call| call.in_out(bytes))
     }
 
-    /// Passes memory that is and stays on the device for the kernel's next buffer: `&Buffer<T>` or a view if the kernel
-    /// only reads it, `&mut Buffer<T>` or a view for writing, `&DynBuffer`. It is no output.
+    /// Adds a resident buffer for the kernel's next buffer: `&Buffer<T>` or a view if the kernel only reads it, `&mut
+    /// Buffer<T>` or a view for writing, `&DynBuffer`. It is not an output.
     pub fn resident(mut self, memory: impl Into<Resident<'a>>) -> Self {
         let Resident { view, element, shared, .. } = memory.into();
         self.buffers.push(Passed { element: Some(element), shared });
@@ -137,14 +138,14 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Passes a value for the kernel's next parameter.
+    /// Adds the value of the kernel's next parameter.
     pub fn param<T: Element>(mut self, value: T) -> Self {
         self.params.push(T::TYPE);
         self.call = self.call.param(components(&value));
         self
     }
 
-    /// Passes the fields of a struct for as many of the kernel's next parameters.
+    /// Adds the fields of a struct as the kernel's next parameters.
     pub fn params(mut self, params: impl KernelParams) -> Self {
         for (ty, value) in ParamList::of(params).0 {
             self.params.push(ty);
@@ -153,7 +154,7 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Passes the value that `bytes` are, little-endian, for the kernel's next parameter, of the type that it declares.
+    /// Adds the value of the kernel's next parameter as little-endian bytes of its declared type.
     pub fn param_bytes(mut self, bytes: &[u8]) -> Self {
         if let Some(declared) = self.program.kernel().params.get(self.params.len()) {
             let ty = declared.ty;
@@ -169,28 +170,29 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// States options, which win over the executable's and over those stated before, field by field.
+    /// Sets options, which override the executable's and earlier ones field by field.
     pub fn options(mut self, options: &LaunchOptions) -> Self {
         self.call = self.call.options(options);
         self
     }
 
-    /// Calls the launch `label` in traces and in the driver's debugging tools.
+    /// Sets the label of the launch in traces and in the driver's debugging tools.
     pub fn label(self, label: impl Into<Arc<str>>) -> Self {
         self.options(&LaunchOptions::default().label(label))
     }
 
-    /// Insists on the time on the device in [`Outputs::report`]: without it the call is [`Error::Unsupported`].
+    /// Requires the time on the device in [`Outputs::report`]. The call is [`Error::Unsupported`] where the backend
+    /// does not measure.
     pub fn timed(mut self) -> Self {
         self.timed = true;
         self.options(&LaunchOptions::default().timed(true))
     }
 
-    /// Runs the kernel, waits for it, and gives its outputs.
+    /// Runs the kernel, waits for it, and returns its outputs.
     ///
     /// # Errors
-    /// `FG0502` for an argument of another type than is declared, `FG0512` for one that the kernel's access does not
-    /// allow, `FG0510` for outputs over the stated limit, `FG0607` if an output cannot be read back, and as
+    /// `FG0502` for an argument of the wrong type, `FG0512` for one that the kernel's access does not allow, `FG0510`
+    /// for outputs over the stated limit, `FG0607` if an output cannot be read back, and those of
     /// [`Executable::launch`](crate::Executable::launch).
     pub fn run(self) -> Result<Outputs, Error> {
         self.check()?;
@@ -199,12 +201,13 @@ impl<'a> Call<'a> {
         Outputs::new(Called { outputs, report }, self.timed)
     }
 
-    /// As [`run`](Self::run), into vectors that are there, one for each output in order: `&mut [&mut a, &mut b]`. Each
-    /// becomes as long as its output and keeps its allocation if that is large enough. Nothing is written before the
-    /// launch has ended well; after `FG0607` what they hold is unspecified.
+    /// Runs like [`run`](Self::run) and copies the outputs, in order, into existing vectors: `&mut [&mut a, &mut b]`.
+    /// Each vector is resized and reuses its allocation if large enough. Nothing is written before the launch has
+    /// succeeded; after `FG0607` the contents are unspecified.
     ///
     /// # Errors
-    /// As [`run`](Self::run); `FG0501` for another number of vectors than outputs, `FG0502` for one of other elements.
+    /// Those of [`run`](Self::run); `FG0501` for a wrong number of vectors, `FG0502` for one of the wrong element
+    /// type.
     pub fn run_into(self, outputs: &mut [&mut dyn OutputVec]) -> Result<LaunchReport, Error> {
         self.check()?;
         for (at, (made, given)) in self.make_outputs().iter().zip(&*outputs).enumerate() {
@@ -218,7 +221,7 @@ impl<'a> Call<'a> {
         Ok(report)
     }
 
-    /// Runs this call and then `others`, of the same executable, into vectors that are there: see
+    /// Runs this call and then `others`, of the same executable, into existing vectors: see
     /// [`Executable::batch_into`](crate::Executable::batch_into).
     ///
     /// ```
@@ -236,7 +239,7 @@ impl<'a> Call<'a> {
     /// ```
     ///
     /// # Errors
-    /// As [`Executable::batch_into`](crate::Executable::batch_into).
+    /// Those of [`Executable::batch_into`](crate::Executable::batch_into).
     pub fn batch_into(
         self,
         others: impl IntoIterator<Item = Call<'a>>,
@@ -246,11 +249,11 @@ impl<'a> Call<'a> {
         batch_into(&program, std::iter::once(self).chain(others), outputs)
     }
 
-    /// Begins the kernel and does not wait for it. The inputs were copied when this returns; resident memory may be used
-    /// at once, and whatever is done with it comes behind the call.
+    /// Starts the kernel without waiting for it. The inputs have been copied when this returns; resident buffers may
+    /// be used at once, and later work on them runs after the call.
     ///
     /// # Errors
-    /// As [`run`](Self::run), for what is known before it begins.
+    /// Those of [`run`](Self::run) that are known before the launch.
     pub fn submit(self) -> Result<Pending<Outputs>, Error> {
         self.check()?;
         let pending = self.program.call_async_to(&self.call, self.make_outputs())?;
@@ -258,11 +261,11 @@ impl<'a> Call<'a> {
         Ok(pending.and_then(move |called| Outputs::new(called, timed)))
     }
 
-    /// Runs the kernel on copies of what was passed and captures both that and what it gave: a file to run again elsewhere,
-    /// by [`Context::replay`](crate::Context::replay) or `cargo xtask replay`.
+    /// Runs the kernel on copies of the arguments and captures arguments and outputs as a file that
+    /// [`Context::replay`](crate::Context::replay) or `cargo xtask replay` can run again.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// Those of [`run`](Self::run).
     pub fn capture(self) -> Result<Repro, Error> {
         self.check()?;
         self.program.capture(&self.call)
@@ -278,7 +281,7 @@ impl<'a> Call<'a> {
         self.outputs.iter().map(|make| make()).collect()
     }
 
-    /// What the driver does not know of: types, and what was lent for reading alone.
+    /// Checks types and read-only arguments, which the engine does not know.
     fn check(&self) -> Result<(), Error> {
         let kernel = self.program.kernel();
         for (passed, declared) in self.buffers.iter().zip(&kernel.buffers) {
@@ -310,7 +313,7 @@ pub(crate) fn batch<'a>(
     all.map(|((outputs, report), timed)| Outputs::new(Called { outputs, report }, timed)).collect()
 }
 
-/// As [`batch`], into vectors that are there: one for each output of each call.
+/// Runs like [`batch`], into existing vectors: one for each output of each call.
 pub(crate) fn batch_into<'a>(
     program: &Program,
     calls: impl IntoIterator<Item = Call<'a>>,
@@ -338,7 +341,7 @@ pub(crate) fn batch_into<'a>(
     Ok(reports)
 }
 
-/// The calls, if all are of `program` and have arguments of its types.
+/// Returns the calls if all are of `program` and have arguments of its types.
 fn of_program<'a>(
     program: &Program,
     calls: impl IntoIterator<Item = Call<'a>>,

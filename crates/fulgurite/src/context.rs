@@ -1,4 +1,4 @@
-//! A context: the backend that a program runs on, chosen once.
+//! Contexts: an open device with its compiled kernels, buffers and tuning.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::kernel::Kernel;
 use crate::packs::tuned_files;
 use crate::tuned::add_layers;
 
-/// The backends that this build has, by Cargo feature. Opens none.
+/// Returns a registry of the backends in this build, by Cargo feature. Opens no device.
 ///
 /// ```
 /// for registration in fulgurite::registry().list() {
@@ -44,9 +44,9 @@ pub fn registry() -> Registry {
     registry
 }
 
-/// An open backend: makes buffers, compiles kernels, records graphs. Cheap to clone; clones share the device.
+/// An open device: allocates buffers, compiles kernels, records graphs. Cheap to clone; clones share the device.
 ///
-/// A context may be used from several threads at once, and a program may have several, each with a device of its own.
+/// A context may be used from several threads at once, and a program may have several, each with its own device.
 ///
 /// ```
 /// use fulgurite::Context;
@@ -63,11 +63,11 @@ pub struct Context {
     device: Device,
     tuner: Tuner,
     prewarmed: Arc<[Prewarmed]>,
-    /// Of the audit in cache reports.
+    /// The threshold of the audit in cache reports.
     audit_threshold: u32,
 }
 
-/// Choices made before a context is opened.
+/// Options for opening a context.
 ///
 /// ```
 /// use std::time::Duration;
@@ -84,14 +84,14 @@ pub struct ContextBuilder {
     registry: Option<Registry>,
     #[cfg(feature = "vulkan")]
     vulkan: Option<VulkanOptions>,
-    /// What any backend is opened with.
+    /// Options passed to any backend.
     open: OpenOptions,
     packs: Vec<TrustedPack>,
     prewarm: Vec<Arc<VerifiedKernel>>,
     audit_threshold: Option<u32>,
     autotune: AutotunePolicy,
     autotune_directory: Option<std::path::PathBuf>,
-    /// Files of tuning records, from packs.
+    /// Files of tuning records from packs.
     tuned: Vec<Vec<u8>>,
     choices: Vec<Chosen>,
     compile: CompileOptions,
@@ -138,7 +138,7 @@ impl fmt::Display for Chosen {
 }
 
 impl ContextBuilder {
-    /// Uses the backend called `id` and no other: `vulkan`, `cpu`, `reference`, or one that was registered.
+    /// Selects the backend `id` and no other: `vulkan`, `cpu`, `reference`, or a registered one.
     ///
     /// The order of calls does not matter. Naming another backend, a Vulkan device for another backend, or requirements as
     /// well is an error of [`open`](Self::open).
@@ -163,8 +163,8 @@ impl ContextBuilder {
         self
     }
 
-    /// Uses the Vulkan device `selector`: its index in the loader's order, or part of its name in any case. Other options
-    /// of the backend are those of the environment; where `FULGURITE_VULKAN_DEVICE` names another device, this one wins.
+    /// Selects the Vulkan device `selector`: its index in the loader's order, or part of its name, ignoring case. It
+    /// overrides `FULGURITE_VULKAN_DEVICE`; other options of the backend come from the environment.
     #[cfg(feature = "vulkan")]
     pub fn vulkan_device(mut self, selector: impl Into<String>) -> Self {
         let selector = selector.into();
@@ -172,17 +172,17 @@ impl ContextBuilder {
         self.vulkan(|options| options.device(selector))
     }
 
-    /// Looks into `pack`, too, for tuning records: a first run on a new machine that tunes nothing. The kernels of a pack are
-    /// [`packed_kernels`](crate::packed_kernels). What a pack has of lowered kernels and driver binaries is passed over, because
-    /// nothing could check it: see [`trusted_pack`](Self::trusted_pack).
+    /// Adds the tuning records of `pack`, so that a first run on a new machine tunes nothing.
+    /// [`packed_kernels`](crate::packed_kernels) returns the kernels of a pack. Its lowered kernels and driver
+    /// binaries are ignored because they cannot be checked: see [`trusted_pack`](Self::trusted_pack).
     pub fn pack(mut self, pack: Pack) -> Self {
         self.tuned.extend(tuned_files(&pack));
         self
     }
 
-    /// Looks into `pack`, too, for lowered kernels, driver binaries and tuning records: a first run on a new machine that
-    /// compiles and tunes nothing. Lowered kernels are of use to backends that keep what they compile. `cargo xtask cache pack`
-    /// makes packs.
+    /// Adds the lowered kernels, driver binaries and tuning records of `pack`, so that a first run on a new machine
+    /// compiles and tunes nothing. Only backends with a cache use lowered kernels. `cargo xtask cache pack` makes
+    /// packs.
     ///
     /// ```no_run
     /// use fulgurite::{Context, Pack};
@@ -200,7 +200,7 @@ impl ContextBuilder {
         self
     }
 
-    /// Whether and how kernels of families are tuned; what is not stated is the environment's.
+    /// Sets the tuning policy; fields that are not set come from the environment.
     ///
     /// ```
     /// use std::time::Duration;
@@ -216,20 +216,22 @@ impl ContextBuilder {
         self
     }
 
-    /// Keeps tuning records in `directory` instead of the user's cache folder.
+    /// Sets the directory of tuning records. Default: the user's cache directory.
     pub fn autotune_directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
         self.autotune_directory = Some(directory.into());
         self
     }
 
-    /// Keeps compiled kernels in `directory` instead of the user's cache folder, if the backend keeps any.
+    /// Sets the directory of the backend's cache of compiled kernels, if it has one. Default: the user's cache
+    /// directory.
     pub fn cache_directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
         self.open = self.open.cache_directory(directory);
         self
     }
 
-    /// Alarms in cache reports if fewer than `basis_points` of 10,000 lookups of what had been kept hit: see
-    /// [`Context::audit`]. Default: [`CacheAudit::DEFAULT_THRESHOLD`]; 0 turns the alarm off.
+    /// Sets the threshold of the alarm in cache reports: fewer than `basis_points` hits in 10,000 lookups of entries
+    /// that had been stored. See [`Context::audit`]. Default: [`CacheAudit::DEFAULT_THRESHOLD`]; 0 disables the
+    /// alarm.
     pub fn cache_alarm(mut self, basis_points: u32) -> Self {
         self.audit_threshold = Some(basis_points);
         self
@@ -241,8 +243,9 @@ impl ContextBuilder {
         self
     }
 
-    /// Compiles `kernels` when the context is opened, several at once; what is kept of them is read while the device is made.
-    /// One that cannot be compiled says so when it is compiled next. [`Context::prewarmed`] says what each cost.
+    /// Compiles `kernels` in parallel when the context is opened; their cache entries are read while the device is
+    /// created. Errors are reported by the next compile of the kernel. [`Context::prewarmed`] returns the cost of
+    /// each.
     ///
     /// ```
     /// # use fulgurite::prelude::*;
@@ -257,8 +260,8 @@ impl ContextBuilder {
         self
     }
 
-    /// Chooses among these backends instead of the build's own. The cache directory, trusted packs, kernels to be compiled
-    /// ahead and the Vulkan device reach those that heed them: backends whose registration takes
+    /// Selects among the backends of `registry` instead of those of this build. Cache directory, trusted packs,
+    /// prewarmed kernels and Vulkan device apply to backends whose registration takes
     /// [`OpenOptions`](crate::OpenOptions), as all of [`registry`] do.
     ///
     /// ```
@@ -279,13 +282,13 @@ impl ContextBuilder {
         self
     }
 
-    /// Compile options for all kernels; a field that a call states wins.
+    /// Sets compile options for all kernels; those of a call override them field by field.
     pub fn compile_options(mut self, options: CompileOptions) -> Self {
         self.compile = options;
         self
     }
 
-    /// How many submissions and compiled kernels the context holds on to.
+    /// Sets the limits of submissions in progress and of retained kernels.
     ///
     /// ```
     /// use fulgurite::{Bounds, Context};
@@ -299,7 +302,7 @@ impl ContextBuilder {
         self
     }
 
-    /// Launch options for all launches; a field that a call states wins.
+    /// Sets launch options for all launches; those of a call override them field by field.
     pub fn launch_options(mut self, options: LaunchOptions) -> Self {
         self.launch = options;
         self
@@ -341,7 +344,7 @@ impl ContextBuilder {
     }
 }
 
-/// Refuses two choices of which one excludes the other, in whatever order they were made.
+/// Refuses choices that contradict each other, in any order.
 fn check_choices(choices: &[Chosen]) -> Result<(), Error> {
     for (at, one) in choices.iter().enumerate() {
         if let Some(other) = choices[at + 1..].iter().find(|other| one.excludes(other)) {
@@ -353,40 +356,40 @@ fn check_choices(choices: &[Chosen]) -> Result<(), Error> {
 }
 
 impl Context {
-    /// Opens the best backend there is. [`Context::route`] says which and why.
+    /// Opens the best available backend. [`Context::route`] gives the decision and its reasons.
     ///
     /// # Errors
-    /// `FG0404` if none can start.
+    /// `FG0404` if none starts.
     pub fn open() -> Result<Self, Error> {
         Self::builder().open()
     }
 
-    /// A context with choices of one's own.
+    /// Returns a builder of a context.
     pub fn builder() -> ContextBuilder {
         ContextBuilder::default()
     }
 
-    /// The device in use.
+    /// Returns the facts of the device.
     pub fn device(&self) -> &DeviceSnapshot {
         self.device.snapshot()
     }
 
-    /// Which backend was chosen, and why each other was not.
+    /// Returns the routing decision with its reasons.
     pub fn route(&self) -> &Route {
         &self.route
     }
 
-    /// What tunes its kernels: records, and what is not with them as it was asked for.
+    /// Returns the tuner.
     pub fn tuner(&self) -> &Tuner {
         &self.tuner
     }
 
-    /// What was done through this context and its clones so far.
+    /// Returns the counters of this context and its clones.
     pub fn counters(&self) -> Counters {
         self.device.counters()
     }
 
-    /// What the backend's cache of compiled kernels did so far.
+    /// Returns the report of the backend's cache of compiled kernels.
     ///
     /// ```
     /// let ctx = fulgurite::Context::builder().backend("cpu").open()?;
@@ -394,15 +397,15 @@ impl Context {
     /// # Ok::<(), fulgurite::Error>(())
     /// ```
     ///
-    /// With its audit, and `FG1009` among its notices if that is alarming: see [`audit`](Self::audit) and
-    /// [`ContextBuilder::cache_alarm`].
+    /// The report includes the audit, with `FG1009` among its notices if the alarm is raised: see
+    /// [`audit`](Self::audit) and [`ContextBuilder::cache_alarm`].
     pub fn cache_report(&self) -> CacheReport {
         self.device.backend().cache_report().audited(self.audit_threshold)
     }
 
-    /// How well the backend's cache of compiled kernels served so far. It is alarming if fewer than `threshold` of 10,000
-    /// lookups of what had been kept hit: entries were damaged or evicted, or are of another driver version. What was never
-    /// kept alarms nobody.
+    /// Audits the backend's cache of compiled kernels. The alarm is raised if fewer than `threshold` of 10,000
+    /// lookups of entries that had been stored hit: entries were damaged or evicted, or belong to another driver
+    /// version. Kernels that were never stored do not count.
     ///
     /// ```
     /// let ctx = fulgurite::Context::open()?;
@@ -416,21 +419,21 @@ impl Context {
         self.device.backend().cache_report().audit(threshold)
     }
 
-    /// Makes durable what the backend keeps of compiled kernels for later processes. It is flushed when the context is
-    /// dropped, too; a crash of the machine before that costs what was not.
+    /// Makes the backend's cache entries for later processes durable. Dropping the context does so as well; entries
+    /// that are not durable may be lost in a crash of the machine.
     ///
     /// # Errors
-    /// `FG1007` if some of it cannot be made durable: that will be compiled again.
+    /// `FG1007` if some entries cannot be made durable; those kernels will be compiled again.
     pub fn flush(&self) -> Result<(), Error> {
         self.device.flush()
     }
 
-    /// Forgets what was compiled of `kernel`, with whatever options, and removes what the backend's cache keeps of it, in
-    /// memory and on disk, with the driver binaries made from it. The next compile makes it anew; executables that were
-    /// made before go on as they are. `cargo xtask cache remove` does it from outside.
+    /// Evicts the programs of `kernel` for all options and removes its entries from the backend's cache, in memory
+    /// and on disk, with the driver binaries made from them. The next compile starts anew; existing executables
+    /// remain usable. `cargo xtask cache remove` does the same from outside.
     ///
-    /// A form of the kernel that options changed (its workgroup, its math) and that only earlier processes compiled is a
-    /// kernel of its own, and stays.
+    /// A variant of the kernel that options changed (workgroup, math mode) and that only earlier processes compiled
+    /// is a kernel of its own and stays.
     ///
     /// ```
     /// # use fulgurite::prelude::*;
@@ -444,44 +447,44 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// `FG1001` or `FG1003` if the cache may not be written. What is wrong with one entry is in the answer.
+    /// `FG1001` or `FG1003` if the cache may not be written. A failure of one entry is part of the result.
     pub fn invalidate(&self, kernel: &Arc<VerifiedKernel>) -> Result<Invalidated, Error> {
         self.device.invalidate(kernel)
     }
 
-    /// What became of the kernels of [`ContextBuilder::prewarm`], in their order.
+    /// Returns the outcomes of [`ContextBuilder::prewarm`], in order.
     pub fn prewarmed(&self) -> &[Prewarmed] {
         &self.prewarmed
     }
 
-    /// A buffer on the device with a copy of `data`.
+    /// Allocates a buffer with a copy of `data`.
     ///
     /// # Errors
-    /// Out of memory, or more bytes than the device's buffers hold.
+    /// `FG0601` if the device is out of memory, `FG0403` over its buffer size limit.
     pub fn buffer<T: Element>(&self, data: &[T]) -> Result<Buffer<T>, Error> {
         Buffer::upload(&self.device, data)
     }
 
-    /// A buffer on the device of `len` elements, all zero.
+    /// Allocates a buffer of `len` elements, all zero.
     ///
     /// # Errors
-    /// As [`Context::buffer`].
+    /// Those of [`Context::buffer`].
     pub fn zeroed<T: Element>(&self, len: usize) -> Result<Buffer<T>, Error> {
         Buffer::zeroed(&self.device, len)
     }
 
-    /// Compiles a typed kernel, or finds what was compiled of it before.
+    /// Compiles a typed kernel, or returns the program compiled earlier.
     ///
     /// # Errors
-    /// `FG0403` if the device lacks what the kernel needs, or what the driver says.
+    /// `FG0403` if the device lacks what the kernel needs, or a device error.
     pub fn compile<A>(&self, kernel: &Kernel<A>) -> Result<Executable<A>, Error> {
         self.compile_with(kernel, &CompileOptions::default())
     }
 
-    /// Compiles a typed kernel with options, which win over the context's field by field.
+    /// Compiles a typed kernel with options, which override the context's field by field.
     ///
     /// # Errors
-    /// As [`Context::compile`].
+    /// Those of [`Context::compile`].
     pub fn compile_with<A>(
         &self,
         kernel: &Kernel<A>,
@@ -490,10 +493,10 @@ impl Context {
         Ok(Executable::new(self.device.compile(kernel.verified(), options)?))
     }
 
-    /// As [`compile_with`](Self::compile_with), with what identifies the result and says whether it was compiled now.
+    /// Compiles like [`compile_with`](Self::compile_with) and returns the manifest with the origin of the program.
     ///
     /// # Errors
-    /// As [`Context::compile`].
+    /// Those of [`Context::compile`].
     pub fn compile_with_report<A>(
         &self,
         kernel: &Kernel<A>,
@@ -503,7 +506,7 @@ impl Context {
         Ok((Executable::new(program), manifest))
     }
 
-    /// Compiles kernels ahead of their first use, several at once, and launches none. Later compiles with the same options find them.
+    /// Compiles kernels in parallel and launches none. Later compiles with the same options find them.
     ///
     /// ```
     /// # use fulgurite::prelude::*;
@@ -517,7 +520,7 @@ impl Context {
     /// # Ok::<(), Error>(())
     /// ```
     ///
-    /// Gives the error of each kernel that failed, with its place in the list; the others are compiled all the same.
+    /// Returns the error of each kernel that failed, with its index; the others are compiled nevertheless.
     #[must_use = "these are the kernels that failed"]
     pub fn prewarm<'k>(
         &self,
@@ -527,7 +530,8 @@ impl Context {
         self.prewarm_with_progress(kernels, options, &|_| ())
     }
 
-    /// As [`prewarm`](Self::prewarm); `done` is told how many kernels are done, from whichever thread did one.
+    /// Compiles like [`prewarm`](Self::prewarm) and calls `done` with the number of finished kernels, from the thread
+    /// that finished one.
     #[must_use = "these are the kernels that failed"]
     pub fn prewarm_with_progress<'k>(
         &self,
@@ -538,8 +542,8 @@ impl Context {
         self.device.prewarm_with_progress(kernels, options, done).err().unwrap_or_default()
     }
 
-    /// As [`prewarm_with_progress`](Self::prewarm_with_progress), and says of each kernel, in the order of the list, what it cost and
-    /// where it came from.
+    /// Compiles like [`prewarm_with_progress`](Self::prewarm_with_progress) and reports the cost and origin of each
+    /// kernel, in the order of the list.
     ///
     /// ```
     /// # use fulgurite::prelude::*;
@@ -561,10 +565,10 @@ impl Context {
         self.device.prewarm_with_report(kernels, options, done)
     }
 
-    /// Runs a captured call on this device and compares: see [`Call::capture`](crate::Call::capture).
+    /// Runs a captured call on this device and compares its outputs: see [`Call::capture`](crate::Call::capture).
     ///
     /// # Errors
-    /// `FG0703` for a repro that does not fit its kernel, and what compiling and running meet.
+    /// `FG0703` for a repro that does not fit its kernel, and those of compiling and launching.
     pub fn replay(&self, repro: &Repro) -> Result<Replayed, Error> {
         repro.replay(&self.device)
     }

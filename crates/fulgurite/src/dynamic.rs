@@ -1,4 +1,4 @@
-//! The dynamic form, for kernels whose arguments are not known when the program is compiled: those from text and bytes.
+//! Dynamically typed arguments, for kernels from text and bytes.
 
 use std::fmt;
 use std::ops::RangeBounds;
@@ -16,8 +16,8 @@ use crate::buffer::{Buffer, Element};
 use crate::call::{self, Call, OutputVec, Outputs};
 use crate::context::Context;
 
-/// Elements of a type known at run time, in the memory of one context's device. Cheap to clone: clones are handles of the
-/// same memory, and a launch that would write what it also uses elsewhere is refused (`FG0504`).
+/// A buffer with an element type known at run time. Cheap to clone: clones are handles of the same memory. A launch
+/// that would write memory which it also uses through another argument is refused (`FG0504`).
 #[derive(Clone)]
 pub struct DynBuffer {
     bytes: driver::BufferView,
@@ -25,48 +25,48 @@ pub struct DynBuffer {
 }
 
 impl DynBuffer {
-    /// The element type.
+    /// Returns the element type.
     pub fn element(&self) -> Type {
         self.element
     }
 
-    /// The number of elements.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         (self.bytes.bytes() / u64::from(self.element.size())) as usize
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.bytes.bytes() == 0
     }
 
-    /// Copies the elements to the host, as little-endian bytes, behind every launch made before.
+    /// Copies the elements to the host as little-endian bytes, after every launch made before.
     ///
     /// # Errors
-    /// `FG0509` if the memory was freed, or what the device says.
+    /// `FG0509` if the memory was freed, or a device error.
     pub fn read(&self) -> Result<Vec<u8>, Error> {
         self.bytes.to_vec()
     }
 
-    /// Replaces the elements with those of `bytes`, little-endian, behind every launch made before.
+    /// Replaces the elements with little-endian `bytes`, after every launch made before.
     ///
     /// # Errors
-    /// `FG0503` if the sizes differ, and as [`read`](Self::read).
+    /// `FG0503` if the sizes differ, and those of [`read`](Self::read).
     pub fn write(&self, bytes: &[u8]) -> Result<(), Error> {
         self.bytes.write(bytes)
     }
 
-    /// A handle of the bytes `range` of it, which must hold whole elements.
+    /// Returns a handle of the bytes `range`, which must be whole elements.
     ///
     /// # Errors
-    /// `FG0503` if it does not have them or they are not whole elements.
+    /// `FG0503` if the range exceeds the buffer or is not whole elements.
     pub fn slice_bytes(&self, range: impl RangeBounds<u64>) -> Result<Self, Error> {
         let bytes = self.bytes.view(range)?;
         whole_elements(bytes.bytes(), self.element)?;
         Ok(Self { bytes, element: self.element })
     }
 
-    /// Gives the memory back, all of it, as soon as no launch uses it. Handles that are left give `FG0509` from now on.
+    /// Releases all of the memory as soon as no launch uses it. Remaining handles return `FG0509` from now on.
     pub fn free(&self) {
         self.bytes.buffer().free();
     }
@@ -107,7 +107,7 @@ impl<'a> DynArg<'a> {
 
 /// A compiled kernel whose arguments are checked at each launch. Cheap to clone.
 ///
-/// Buffers come first, then parameters, each in order of declaration.
+/// Buffers come first, then parameters, each in declaration order.
 ///
 /// ```
 /// use fulgurite::{Context, DynArg};
@@ -138,10 +138,10 @@ pub struct DynExecutable {
 }
 
 impl Context {
-    /// A buffer of `element`s on the device with a copy of `bytes`, little-endian.
+    /// Allocates a buffer of `element`s with a copy of little-endian `bytes`.
     ///
     /// # Errors
-    /// `FG0503` if `bytes` are not whole elements, `FG0210` for an element that has no memory form, and as
+    /// `FG0503` if `bytes` are not whole elements, `FG0210` for an element type that has no memory form, and those of
     /// [`Context::buffer`].
     pub fn dyn_buffer(&self, element: Type, bytes: &[u8]) -> Result<DynBuffer, Error> {
         if !element.is_storable() {
@@ -154,15 +154,15 @@ impl Context {
     /// Compiles a kernel whose arguments are checked at each launch.
     ///
     /// # Errors
-    /// As [`Context::compile`].
+    /// Those of [`Context::compile`].
     pub fn compile_dynamic(&self, kernel: &Arc<VerifiedKernel>) -> Result<DynExecutable, Error> {
         self.compile_dynamic_with(kernel, &CompileOptions::default())
     }
 
-    /// Compiles such a kernel with options, which win over the context's field by field.
+    /// Compiles such a kernel with options, which override the context's field by field.
     ///
     /// # Errors
-    /// As [`Context::compile`].
+    /// Those of [`Context::compile`].
     pub fn compile_dynamic_with(
         &self,
         kernel: &Arc<VerifiedKernel>,
@@ -180,7 +180,7 @@ fn whole_elements(bytes: u64, element: Type) -> Result<(), Error> {
     Err(Error::invalid(Code::BufferSize, message))
 }
 
-/// Refuses something of a type for an argument that is declared with another.
+/// Refuses an argument whose type is not the declared one.
 pub(crate) fn check_type(name: &str, declared: Type, given: Type) -> Result<(), Error> {
     if declared == given {
         return Ok(());
@@ -188,7 +188,7 @@ pub(crate) fn check_type(name: &str, declared: Type, given: Type) -> Result<(), 
     Err(Error::invalid(Code::WrongArgumentType, format!("`%{name}` is declared {declared}, got {given}")))
 }
 
-/// Refuses another number of bytes than a parameter has.
+/// Refuses a parameter value of the wrong size.
 pub(crate) fn check_param_bytes(ty: Type, bytes: &[u8]) -> Result<(), Error> {
     if bytes.len() == ty.size() as usize {
         return Ok(());
@@ -198,48 +198,48 @@ pub(crate) fn check_param_bytes(ty: Type, bytes: &[u8]) -> Result<(), Error> {
 }
 
 impl DynExecutable {
-    /// Runs the kernel on its default grid ([`LaunchOptions::grid`]), one invocation for each element of the first buffer that it
-    /// writes, and waits for it.
+    /// Launches the kernel on its default grid ([`LaunchOptions::grid`]), one invocation for each element of the
+    /// first buffer that it writes, and waits for it.
     ///
     /// # Errors
-    /// `FG0502` for an argument of the wrong type, and as [`Executable::launch`](crate::Executable::launch).
+    /// `FG0502` for an argument of the wrong type, and those of [`Executable::launch`](crate::Executable::launch).
     pub fn launch(&self, args: &[DynArg<'_>]) -> Result<LaunchReport, Error> {
         self.launch_with(&LaunchOptions::default(), args)
     }
 
-    /// As [`launch`](Self::launch), with options, which win over the executable's and the context's field by field.
+    /// Launches with options, which override the executable's and the context's field by field.
     ///
     /// # Errors
-    /// As [`launch`](Self::launch).
+    /// Those of [`launch`](Self::launch).
     pub fn launch_with(&self, options: &LaunchOptions, args: &[DynArg<'_>]) -> Result<LaunchReport, Error> {
         let bound = self.bind(args)?;
         self.program.launch(&bound.buffers, &bound.params, options)
     }
 
-    /// Begins the kernel and does not wait for it. Whatever is done with its buffers next comes behind it.
+    /// Starts the kernel without waiting for it. Later work on its buffers runs after it.
     ///
     /// # Errors
-    /// As [`launch`](Self::launch), for what is known before it begins.
+    /// Those of [`launch`](Self::launch) that are known before the launch.
     pub fn submit(&self, args: &[DynArg<'_>]) -> Result<Pending<LaunchReport>, Error> {
         let bound = self.bind(args)?;
         self.program.submit(&bound.buffers, &bound.params, &LaunchOptions::default())
     }
 
-    /// Runs the kernel, waits for it, and gives the time that it took on the device.
+    /// Launches the kernel, waits for it, and returns the time it took on the device.
     ///
     /// # Errors
-    /// As [`launch`](Self::launch), and [`Error::Unsupported`] from a backend that does not measure.
+    /// Those of [`launch`](Self::launch), and [`Error::Unsupported`] from a backend that does not measure.
     pub fn timed(&self, args: &[DynArg<'_>]) -> Result<Duration, Error> {
         self.launch_with(&LaunchOptions::default().timed(true), args)?.measured()
     }
 
-    /// The executable with options for its launches, which win over those that it has, field by field.
+    /// Returns the executable with launch options, which override its current ones field by field.
     #[must_use]
     pub fn with_options(&self, options: &LaunchOptions) -> Self {
         Self { program: self.program.clone().with_options(options) }
     }
 
-    /// A call on slices of the host: see [`Call`].
+    /// Starts a call on slices of the host: see [`Call`].
     pub fn call<'a>(&self) -> Call<'a> {
         Call::new(&self.program)
     }
@@ -247,15 +247,15 @@ impl DynExecutable {
     /// Runs several calls: see [`Executable::batch`](crate::Executable::batch).
     ///
     /// # Errors
-    /// As [`Executable::batch`](crate::Executable::batch).
+    /// Those of [`Executable::batch`](crate::Executable::batch).
     pub fn batch<'a>(&self, calls: impl IntoIterator<Item = Call<'a>>) -> Result<Vec<Outputs>, Error> {
         call::batch(&self.program, calls)
     }
 
-    /// Runs several calls into vectors that are there: see [`Executable::batch_into`](crate::Executable::batch_into).
+    /// Runs several calls into existing vectors: see [`Executable::batch_into`](crate::Executable::batch_into).
     ///
     /// # Errors
-    /// As [`Executable::batch_into`](crate::Executable::batch_into).
+    /// Those of [`Executable::batch_into`](crate::Executable::batch_into).
     pub fn batch_into<'a>(
         &self,
         calls: impl IntoIterator<Item = Call<'a>>,
@@ -264,17 +264,17 @@ impl DynExecutable {
         call::batch_into(&self.program, calls, outputs)
     }
 
-    /// Starts with the backend's id and a colon, and is unique to what was compiled.
+    /// Returns the id. It starts with the backend's id and a colon, and is unique to the compiled code.
     pub fn id(&self) -> &str {
         self.program.id()
     }
 
-    /// What identifies it, as data.
+    /// Returns the manifest.
     pub fn manifest(&self) -> &Manifest {
         self.program.manifest()
     }
 
-    /// The kernel: its buffers and parameters, by name and type.
+    /// Returns the kernel with the names and types of its buffers and parameters.
     pub fn kernel(&self) -> &Arc<VerifiedKernel> {
         self.program.kernel()
     }
@@ -283,7 +283,7 @@ impl DynExecutable {
         &self.program
     }
 
-    /// Arguments as the driver takes them; their types are checked, not how many there are.
+    /// Converts arguments to the engine's form; checks their types but not their number.
     pub(crate) fn bind(&self, args: &[DynArg<'_>]) -> Result<Bound, Error> {
         let kernel = self.program.kernel();
         let mut bound = Bound::default();

@@ -1,4 +1,4 @@
-//! Compiled kernels whose arguments are types.
+//! Compiled kernels with typed arguments.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,9 +10,9 @@ use fulgurite_hal::{Error, LaunchOptions, LaunchReport};
 use crate::args::{Bound, LaunchArgs};
 use crate::call::{self, Call, OutputVec, Outputs};
 
-/// A compiled kernel of arguments `A` on one context. Cheap to clone.
+/// A compiled kernel with arguments `A` on one context. Cheap to clone.
 ///
-/// Arguments are a tuple in the kernel's order, each as [`LaunchArg`](crate::LaunchArg) says: buffers by reference or as
+/// Arguments are a tuple in the kernel's order, as [`LaunchArg`](crate::LaunchArg) lists: buffers by reference or as
 /// views, parameters by value.
 ///
 /// ```
@@ -53,20 +53,19 @@ impl<A> Executable<A> {
         &self.program
     }
 
-    /// Runs the kernel on its default grid ([`LaunchOptions::grid`]), one invocation for each element of the first buffer that it
-    /// writes, and waits for it.
+    /// Launches the kernel on its default grid ([`LaunchOptions::grid`]), one invocation for each element of the
+    /// first buffer that it writes, and waits for it.
     ///
     /// # Errors
-    /// `FG05xx` for arguments that do not fit, `FG0403` and `FG0405` over the device's limits, `FG06xx` from
-    /// the device.
+    /// `FG05xx` for invalid arguments, `FG0403` and `FG0405` over the device's limits, `FG06xx` from the device.
     pub fn launch(&self, args: impl LaunchArgs<A>) -> Result<LaunchReport, Error> {
         self.launch_with(&LaunchOptions::default(), args)
     }
 
-    /// As [`launch`](Self::launch), with options, which win over the executable's and the context's field by field.
+    /// Launches with options, which override the executable's and the context's field by field.
     ///
     /// # Errors
-    /// As [`launch`](Self::launch).
+    /// Those of [`launch`](Self::launch).
     pub fn launch_with(
         &self,
         options: &LaunchOptions,
@@ -76,36 +75,36 @@ impl<A> Executable<A> {
         self.program.launch(&bound.buffers, &bound.params, options)
     }
 
-    /// Begins the kernel and does not wait for it. Whatever is done with its buffers next comes behind it.
+    /// Starts the kernel without waiting for it. Later work on its buffers runs after it.
     ///
     /// # Errors
-    /// As [`launch`](Self::launch), for what is known before it begins.
+    /// Those of [`launch`](Self::launch) that are known before the launch.
     pub fn submit(&self, args: impl LaunchArgs<A>) -> Result<Pending<LaunchReport>, Error> {
         let bound = Bound::new(args);
         self.program.submit(&bound.buffers, &bound.params, &LaunchOptions::default())
     }
 
-    /// Runs the kernel, waits for it, and gives the time that it took on the device.
+    /// Launches the kernel, waits for it, and returns the time it took on the device.
     ///
     /// # Errors
-    /// As [`launch`](Self::launch), and [`Error::Unsupported`] from a backend that does not measure.
+    /// Those of [`launch`](Self::launch), and [`Error::Unsupported`] from a backend that does not measure.
     pub fn timed(&self, args: impl LaunchArgs<A>) -> Result<Duration, Error> {
         self.launch_with(&LaunchOptions::default().timed(true), args)?.measured()
     }
 
-    /// The executable with options for its launches, which win over those that it has, field by field.
+    /// Returns the executable with launch options, which override its current ones field by field.
     #[must_use]
     pub fn with_options(&self, options: &LaunchOptions) -> Self {
         Self::new(self.program.clone().with_options(options))
     }
 
-    /// A call on slices of the host: see [`Call`].
+    /// Starts a call on slices of the host: see [`Call`].
     pub fn call<'a>(&self) -> Call<'a> {
         Call::new(&self.program)
     }
 
-    /// Runs several calls of this executable in their order and waits for all. Their inputs are all on the device before
-    /// the first begins, and no output is copied to the host before the last has ended well.
+    /// Runs several calls of this executable in order and waits for all of them. All inputs are on the device before
+    /// the first launch, and no output is copied to the host before the last has succeeded.
     ///
     /// # Errors
     /// That of the first call that fails; `FG0506` for a call of another executable.
@@ -113,9 +112,9 @@ impl<A> Executable<A> {
         call::batch(&self.program, calls)
     }
 
-    /// As [`batch`](Self::batch), into vectors that are there: one for each output of each call, in order. Each becomes as
-    /// long as its output and keeps its allocation if that is large enough. Nothing is written before all calls have ended
-    /// well; after `FG0607` what the vectors hold is unspecified.
+    /// Runs like [`batch`](Self::batch) and copies the outputs into existing vectors: one for each output of each
+    /// call, in order. Each vector is resized and reuses its allocation if large enough. Nothing is written before
+    /// all calls have succeeded; after `FG0607` the contents are unspecified.
     ///
     /// ```
     /// # use fulgurite::prelude::*;
@@ -135,7 +134,8 @@ impl<A> Executable<A> {
     /// ```
     ///
     /// # Errors
-    /// As [`batch`](Self::batch); `FG0501` for another number of vectors than outputs, `FG0502` for one of other elements.
+    /// Those of [`batch`](Self::batch); `FG0501` for a wrong number of vectors, `FG0502` for one of the wrong element
+    /// type.
     pub fn batch_into<'a>(
         &self,
         calls: impl IntoIterator<Item = Call<'a>>,
@@ -144,12 +144,12 @@ impl<A> Executable<A> {
         call::batch_into(&self.program, calls, outputs)
     }
 
-    /// Starts with the backend's id and a colon, and is unique to what was compiled.
+    /// Returns the id. It starts with the backend's id and a colon, and is unique to the compiled code.
     pub fn id(&self) -> &str {
         self.program.id()
     }
 
-    /// What identifies it, as data.
+    /// Returns the manifest.
     pub fn manifest(&self) -> &Manifest {
         self.program.manifest()
     }

@@ -1,4 +1,4 @@
-//! Graphs: launches, copies and fills that are recorded once and replayed as often as one likes.
+//! Graphs: launches, copies and fills that are recorded once and replayed any number of times.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,16 +14,16 @@ use crate::dynamic::{DynArg, DynExecutable};
 use crate::executable::Executable;
 
 impl Context {
-    /// Begins to record a graph: see [`GraphRecorder`].
+    /// Starts recording a graph: see [`GraphRecorder`].
     pub fn graph(&self) -> GraphRecorder {
         GraphRecorder { raw: driver::Recorder::new(self.driver()) }
     }
 }
 
-/// Records a [`Graph`]. Nothing runs until that is replayed.
+/// Records a [`Graph`]. Nothing runs until it is replayed.
 ///
-/// Buffers are borrowed only while a step is recorded: the graph has handles of its own, and a replay is ordered among
-/// everything else that is done with the buffers.
+/// Buffers are borrowed only while a step is recorded: the graph holds handles of its own, and a replay is ordered
+/// with all other work on the buffers.
 ///
 /// ```
 /// use fulgurite::prelude::*;
@@ -53,7 +53,7 @@ pub struct GraphRecorder {
     raw: driver::Recorder,
 }
 
-/// Recorded steps, ready to be replayed. Printed, it says for each what it does and which it waits for.
+/// Recorded steps that can be replayed. `Debug` prints the work and the dependencies of each step.
 pub struct Graph {
     raw: driver::Graph,
 }
@@ -64,21 +64,21 @@ pub struct LaunchStep<A> {
     args: PhantomData<fn() -> A>,
 }
 
-/// A launch of a graph whose arguments are checked as they are given.
+/// A launch of a graph whose arguments are checked at run time.
 #[derive(Clone, Debug)]
 pub struct DynLaunchStep {
     launch: Launch,
     executable: DynExecutable,
 }
 
-/// A launch with a place for each buffer of its own.
+/// A launch with a slot for each of its buffers.
 #[derive(Clone, Debug)]
 struct Launch {
     step: StepId,
     slots: Vec<Slot>,
 }
 
-/// Other arguments for launches of a graph, applied all at once.
+/// Updates of the arguments of launches, applied all at once.
 #[must_use = "nothing is changed until `apply`"]
 pub struct GraphUpdate<'g> {
     graph: &'g mut driver::Graph,
@@ -88,10 +88,11 @@ pub struct GraphUpdate<'g> {
 }
 
 impl GraphRecorder {
-    /// Records a launch. The options are the executable's: [`with_options`](Executable::with_options) states others.
+    /// Records a launch with the executable's options; [`with_options`](Executable::with_options) changes them.
     ///
     /// # Errors
-    /// As [`Executable::launch`] for what is known before it runs, and `FG0506` for an executable of another context.
+    /// Those of [`Executable::launch`] that are known before the launch, and `FG0506` for an executable of another
+    /// context.
     pub fn launch<A>(
         &mut self,
         executable: &Executable<A>,
@@ -101,10 +102,10 @@ impl GraphRecorder {
         Ok(LaunchStep { launch, args: PhantomData })
     }
 
-    /// Records a launch whose arguments are checked now.
+    /// Records a launch whose arguments are checked at run time.
     ///
     /// # Errors
-    /// As [`launch`](Self::launch), and `FG0502` for an argument of another type than is declared.
+    /// Those of [`launch`](Self::launch), and `FG0502` for an argument of the wrong type.
     pub fn launch_dynamic(
         &mut self,
         executable: &DynExecutable,
@@ -114,7 +115,7 @@ impl GraphRecorder {
         Ok(DynLaunchStep { launch, executable: executable.clone() })
     }
 
-    /// Records a copy of all elements of a buffer or view to another of as many.
+    /// Records a copy between two buffers or views of equal length.
     ///
     /// # Errors
     /// `FG0503` if the lengths differ, `FG0506` for a buffer of another context.
@@ -127,7 +128,7 @@ impl GraphRecorder {
         self.raw.copy(from, to).map(drop)
     }
 
-    /// Records that every element of a buffer or view becomes `value`.
+    /// Records a fill of a buffer or view with `value`.
     ///
     /// # Errors
     /// `FG0506` for a buffer of another context.
@@ -140,7 +141,7 @@ impl GraphRecorder {
         self.raw.fill(to, bytemuck::bytes_of(&value)).map(drop)
     }
 
-    /// The graph of what was recorded.
+    /// Returns the graph of the recorded steps.
     pub fn finish(self) -> Graph {
         Graph { raw: self.raw.finish() }
     }
@@ -153,52 +154,52 @@ impl GraphRecorder {
 }
 
 impl Graph {
-    /// Does all steps and waits for them, behind all that was submitted before.
+    /// Runs all steps after everything submitted before, and waits for them.
     ///
     /// # Errors
-    /// `FG0509` if a buffer was freed since, and what a step meets on the device: what it and later ones write is then
-    /// unspecified.
+    /// `FG0509` if a buffer has been freed, and device errors of the steps: the outputs of the failed and all later
+    /// steps are then unspecified.
     pub fn replay(&self) -> Result<LaunchReport, Error> {
         self.raw.replay()
     }
 
-    /// Begins a replay and does not wait for it.
+    /// Starts a replay without waiting for it.
     ///
     /// # Errors
-    /// `FG0509` if a buffer was freed since.
+    /// `FG0509` if a buffer has been freed.
     pub fn submit(&self) -> Result<Pending<LaunchReport>, Error> {
         self.raw.submit()
     }
 
-    /// Begins to change arguments. A replay under way keeps those that it has.
+    /// Starts an update of arguments. A replay in progress keeps its arguments.
     pub fn update(&mut self) -> GraphUpdate<'_> {
         GraphUpdate { graph: &mut self.raw, buffers: Vec::new(), params: Vec::new(), wrong: None }
     }
 
-    /// How many steps it has.
+    /// Returns the number of steps.
     pub fn len(&self) -> usize {
         self.raw.len()
     }
 
-    /// Whether there is nothing to do.
+    /// Returns whether the graph has no steps.
     pub fn is_empty(&self) -> bool {
         self.raw.is_empty()
     }
 
-    /// Why steps wait for earlier ones, with the arguments as they are now.
+    /// Returns the hazards between the steps with their current arguments.
     pub fn hazards(&self) -> &[Hazard] {
         self.raw.hazards()
     }
 }
 
 impl GraphUpdate<'_> {
-    /// Gives a launch other arguments.
+    /// Sets the arguments of a launch.
     pub fn launch<A>(mut self, step: &LaunchStep<A>, args: impl LaunchArgs<A>) -> Self {
         self.set(&step.launch, Bound::new(args));
         self
     }
 
-    /// Gives a dynamic launch other arguments, of as many buffers and parameters.
+    /// Sets the arguments of a dynamic launch, of as many buffers and parameters.
     pub fn launch_dynamic(mut self, step: &DynLaunchStep, args: &[DynArg<'_>]) -> Self {
         match step.executable.bind(args) {
             Ok(bound) if bound.buffers.len() == step.launch.slots.len() => self.set(&step.launch, bound),
@@ -213,10 +214,10 @@ impl GraphUpdate<'_> {
         self
     }
 
-    /// Applies all changes, or none after an error.
+    /// Applies all updates, or none on an error.
     ///
     /// # Errors
-    /// As [`GraphRecorder::launch`], and `FG0511` for a step of another graph.
+    /// Those of [`GraphRecorder::launch`], and `FG0511` for a step of another graph.
     pub fn apply(self) -> Result<(), Error> {
         match self.wrong {
             Some(error) => Err(error),

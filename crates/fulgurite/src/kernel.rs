@@ -1,4 +1,4 @@
-//! Verified kernels: from typed Rust, from text, from bytes.
+//! Verified kernels from typed Rust, text and bytes.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,15 +8,14 @@ use fulgurite_hal::Error;
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{self, Args, Builder};
 
-/// A verified kernel of arguments `A`. Cheap to clone.
+/// A verified kernel with arguments `A`. Cheap to clone.
 pub struct Kernel<A> {
     verified: Arc<VerifiedKernel>,
     args: PhantomData<fn() -> A>,
 }
 
-/// Builds and verifies a kernel of arguments `A`, called `name`, whose arguments are called `names`, with
-/// workgroups of `workgroup` invocations along x, y and z. `body` receives the builder and a handle for each
-/// argument.
+/// Builds and verifies the kernel `name` with arguments `A`, named `names`, and workgroups of `workgroup` invocations
+/// along x, y and z. `body` receives the builder and a handle for each argument.
 ///
 /// ```
 /// use fulgurite::prelude::*;
@@ -36,7 +35,7 @@ pub struct Kernel<A> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Invalid`] with everything that is wrong, each with its Rust position.
+/// [`Error::Invalid`] with every problem found, each with its position in the Rust source.
 #[track_caller]
 pub fn kernel<A: Args>(
     name: &str,
@@ -63,15 +62,15 @@ pub fn kernel<A: Args>(
 /// ```
 ///
 /// # Errors
-/// [`Error::Invalid`] with everything that is wrong, each with its line and column;
-/// [`render`](crate::render) shows them in the source.
+/// [`Error::Invalid`] with every problem found, each with its line and column; [`render`](crate::render) shows them
+/// in the source.
 pub fn parse(text: &str) -> Result<Arc<VerifiedKernel>, Error> {
     let kernel = fulgurite_ir::text::parse(text)?;
     Ok(Arc::new(fulgurite_ir::verify(kernel)?))
 }
 
-/// Reads and verifies the bytes of a kernel, for [`Context::compile_dynamic`](crate::Context::compile_dynamic).
-/// The bytes may come from anywhere: whatever they are, they give a kernel that keeps every rule, or an error.
+/// Decodes and verifies the bytes of a kernel, for [`Context::compile_dynamic`](crate::Context::compile_dynamic).
+/// Untrusted bytes give a valid kernel or an error.
 ///
 /// ```
 /// use fulgurite::prelude::*;
@@ -83,15 +82,15 @@ pub fn parse(text: &str) -> Result<Arc<VerifiedKernel>, Error> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Invalid`]: `FG08xx` for bytes that are no kernel's, or everything that the verifier finds wrong.
+/// [`Error::Invalid`]: `FG08xx` for malformed bytes, or the diagnostics of the verifier.
 pub fn decode(bytes: &[u8]) -> Result<Arc<VerifiedKernel>, Error> {
     let kernel = fulgurite_ir::wire::decode(bytes)?;
     Ok(Arc::new(fulgurite_ir::verify(kernel)?))
 }
 
 impl<A> Kernel<A> {
-    /// The kernel as bytes, to store or send: [`decode`] reads them back. `ir::wire::encode` does the same for a
-    /// kernel without Rust types.
+    /// Encodes the kernel as bytes that [`decode`] reads. `ir::wire::encode` does the same for a kernel without Rust
+    /// types.
     ///
     /// # Errors
     /// `FG0806` for a kernel that takes more than 64 MiB.
@@ -99,7 +98,7 @@ impl<A> Kernel<A> {
         Ok(fulgurite_ir::wire::encode(&self.verified)?)
     }
 
-    /// The kernel without its Rust types. It prints as text.
+    /// Returns the kernel without its Rust types. `Display` prints its text.
     pub fn verified(&self) -> &Arc<VerifiedKernel> {
         &self.verified
     }

@@ -1,7 +1,7 @@
 //! Fulgurite: GPU compute kernels in Rust, verified, compiled and run with the same results on every backend.
 //!
-//! A kernel is built once, by typed Rust or from text, and runs on any backend that this build has: Vulkan, a
-//! CPU backend, or the reference interpreter. Every op is defined on every input.
+//! A kernel is built once, from typed Rust or from text, and runs on any backend in this build: Vulkan, a CPU
+//! backend, or the reference interpreter. Every op is defined on every input.
 //!
 //! ```
 //! use fulgurite::prelude::*;
@@ -20,8 +20,8 @@
 //! # Ok::<(), fulgurite::Error>(())
 //! ```
 //!
-//! This crate is all that a user touches. It owns the typed surface and the wiring of backends by Cargo
-//! feature (`vulkan`, `cpu`, `reference`), and nothing else.
+//! This crate is the interface for users. It owns the typed API and the wiring of backends by Cargo feature
+//! (`vulkan`, `cpu`, `reference`), and nothing else.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -79,7 +79,7 @@ pub use fulgurite_spec::{
     ScalarType, Severity, Type,
 };
 
-/// What most programs use.
+/// The items that most programs use.
 pub mod prelude {
     pub use crate::{
         AtomicOrder, Buffer, BufferView, BufferViewMut, Combine, Context, Error, Executable, Kernel,
@@ -88,7 +88,7 @@ pub mod prelude {
     pub use fulgurite_ir::builder::{Builder, Val};
 }
 
-/// What `#[derive(KernelParams)]` expands to needs: no part of the interface.
+/// Items that the expansion of `#[derive(KernelParams)]` uses; not part of the public API.
 #[doc(hidden)]
 pub mod private {
     pub use crate::args::Bound;
@@ -97,7 +97,7 @@ pub mod private {
     pub use fulgurite_spec::Location;
 }
 
-/// What a diagnostic code stands for and what to do about it; `None` if there is no such code.
+/// Returns the explanation of a diagnostic code, with its remedy; `None` if there is no such code.
 ///
 /// ```
 /// assert!(fulgurite::explain("FG0205").unwrap().contains("barrier"));
@@ -107,12 +107,12 @@ pub fn explain(code: &str) -> Option<String> {
     Code::parse(code).map(|c| format!("{c}: {}\n\n{}", c.title(), c.explanation()))
 }
 
-/// The README's example is a test.
+/// The README's example, as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
-/// So is that of the page on tuning.
+/// The examples of the page on tuning, as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/tuning.md")]
 struct Tuning;

@@ -1,4 +1,4 @@
-//! What a pack brings to a context without trust: kernels, which are verified again, and tuning records.
+//! The parts of a pack that need no trust: kernels, which are verified again, and tuning records.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use fulgurite_pipeline_cache::{
 
 use crate::kernel::decode;
 
-/// The kernels of a pack, verified.
+/// Decodes and verifies the kernels of a pack.
 ///
 /// ```no_run
 /// use fulgurite::{Context, Pack, packed_kernels};
@@ -24,22 +24,22 @@ use crate::kernel::decode;
 /// ```
 ///
 /// # Errors
-/// As [`decode`].
+/// Those of [`decode`].
 pub fn packed_kernels(pack: &Pack) -> Result<Vec<Arc<VerifiedKernel>>, Error> {
     let kernels = pack.entries().filter(|entry| entry.identity.kind() == PayloadKind::Kernel);
     kernels.map(|entry| decode(&entry.payload)).collect()
 }
 
-/// What stands between two files of records in a pack: no text has it.
+/// The separator of record files in a pack, which no text contains.
 const BETWEEN: u8 = 0;
 
-/// The one entry of a pack that has tuning records.
+/// The name of the pack entry with the tuning records.
 fn identity() -> PipelineCacheIdentity {
     let program = DigestBuilder::new("fulgurite tuning records 1").finish();
     PipelineCacheIdentity::new(PayloadKind::Tuned, program, Digest::ZERO, PipelineDeviceFingerprint::ANY)
 }
 
-/// Every record of `store` as an entry for a pack, and how many files it has.
+/// Returns the records of `store` as a pack entry, and the number of its files.
 ///
 /// # Errors
 /// `FG1102` if the records cannot be read.
@@ -49,7 +49,7 @@ pub fn tuned_entry(store: &AutotuneStore) -> Result<(Entry, usize), Error> {
     Ok((Entry::new(identity(), Digest::ZERO, texts.join(&BETWEEN)), files.len()))
 }
 
-/// The files of records that a pack has.
+/// Returns the record files of a pack.
 pub(crate) fn tuned_files(pack: &Pack) -> Vec<Vec<u8>> {
     let payload = pack.get(&identity()).map(|entry| entry.payload).unwrap_or_default();
     payload.split(|byte| *byte == BETWEEN).filter(|text| !text.is_empty()).map(<[u8]>::to_vec).collect()

@@ -1,4 +1,4 @@
-//! Parameters of a kernel as a struct.
+//! Structs of kernel parameters.
 
 use fulgurite_ir::builder::{Arg, Builder, Val, ValueType};
 use fulgurite_spec::eval::Components;
@@ -7,11 +7,11 @@ use fulgurite_spec::{Location, Type};
 use crate::args::{Bound, components};
 use crate::buffer::Element;
 
-/// A struct whose fields are parameters of a kernel, in their order. Derived, never written by hand.
+/// A struct whose fields are parameters of a kernel, in order. It is derived, never implemented by hand.
 ///
-/// As an argument of a kernel it gives the kernel's body a struct of values, called as it is with `Values` behind; a launch
-/// is passed the struct itself, and a [`Call`](crate::Call) by [`params`](crate::Call::params). In the kernel's text the
-/// parameters are called as the argument and the field are: `%p.scale`.
+/// As an argument of a kernel it gives the kernel's body a struct of values, named after it with the suffix `Values`;
+/// a launch takes the struct itself, and a [`Call`](crate::Call) takes it by [`params`](crate::Call::params). In the
+/// kernel's text the parameters are named after the argument and the field: `%p.scale`.
 ///
 /// ```
 /// use fulgurite::prelude::*;
@@ -43,7 +43,7 @@ pub trait KernelParams: Arg + Copy {
     fn pass(self, to: &mut ParamList);
 }
 
-/// A type that a field of parameters may have.
+/// A type of a parameter field.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "a kernel's parameter cannot be of type `{Self}`",
@@ -54,7 +54,7 @@ pub trait ParamField: Sized {
     /// Declares a parameter of this type.
     fn declare<'k>(builder: &'k Builder, name: &str, location: Location) -> Val<'k, Self>;
 
-    /// Adds its value to those of the struct.
+    /// Appends its value to those of the struct.
     fn pass(self, to: &mut ParamList);
 }
 
@@ -69,7 +69,7 @@ impl<T: Element> ParamField for T {
     }
 }
 
-/// The values of a struct's fields, with their types.
+/// The values of a struct's fields with their types.
 #[doc(hidden)]
 #[derive(Default)]
 pub struct ParamList(pub(crate) Vec<(Type, Components)>);

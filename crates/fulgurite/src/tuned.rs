@@ -1,4 +1,4 @@
-//! Tuned kernels of a family, with arguments that are types.
+//! Tuned kernels of a family with typed arguments.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,7 +10,7 @@ use fulgurite_hal::{Error, LaunchOptions};
 use crate::args::{Bound, LaunchArgs};
 use crate::context::Context;
 
-/// A family's kernels for one problem, with arguments `A`, in the best configuration that is known. Cheap to clone.
+/// A family's kernels for one problem, with arguments `A`, in the best known configuration. Cheap to clone.
 ///
 /// ```
 /// use fulgurite::kernels::{Length, Sum};
@@ -30,12 +30,13 @@ pub struct TunedExecutable<A> {
 }
 
 impl Context {
-    /// `family`'s kernels for `problem`, ready to be launched: by a record of this device, or else by the family's own rule.
-    /// Nothing is measured before this returns. Whether something is tuned in the background then, the policy says:
-    /// [`ContextBuilder::autotune`](crate::ContextBuilder::autotune), else `FULGURITE_AUTOTUNE` (`off`, `cached`, `on`).
+    /// Returns `family`'s kernels for `problem`, configured by a record of this device or else by the family's
+    /// default rule. Nothing is measured before this returns. Whether tuning continues in the background depends on
+    /// the policy: [`ContextBuilder::autotune`](crate::ContextBuilder::autotune), else `FULGURITE_AUTOTUNE` (`off`,
+    /// `cached`, `on`).
     ///
     /// # Errors
-    /// `FG1105` if no configuration fits, and what compiling meets.
+    /// `FG1105` if no configuration fits, and those of compiling.
     pub fn tuned<F: Family>(
         &self,
         family: F,
@@ -44,7 +45,7 @@ impl Context {
         Ok(TunedExecutable { tuned: self.tuner().get(family, problem)?, args: PhantomData })
     }
 
-    /// Looks for the fastest configuration now, and keeps what it finds for all processes.
+    /// Searches for the fastest configuration now and stores it for all processes.
     ///
     /// ```
     /// use fulgurite::autotune::TuneOptions;
@@ -60,7 +61,7 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// `FG1105` if no configuration fits, `FG1107` if none is right, and what the device says.
+    /// `FG1105` if no configuration fits, `FG1107` if none gives correct results, and device errors.
     pub fn tune<F: Family>(
         &self,
         family: F,
@@ -72,44 +73,44 @@ impl Context {
 }
 
 impl<A> TunedExecutable<A> {
-    /// Runs the kernels and waits for them.
+    /// Launches the kernels and waits for them.
     ///
     /// # Errors
-    /// As [`Executable::launch`](crate::Executable::launch).
+    /// Those of [`Executable::launch`](crate::Executable::launch).
     pub fn launch(&self, args: impl LaunchArgs<A>) -> Result<(), Error> {
         self.launch_with(&LaunchOptions::default(), args)
     }
 
-    /// As [`launch`](Self::launch), with options, which win over the context's; the grid is the configuration's.
+    /// Launches with options, which override the context's; the grid is the configuration's.
     ///
     /// # Errors
-    /// As [`launch`](Self::launch).
+    /// Those of [`launch`](Self::launch).
     pub fn launch_with(&self, options: &LaunchOptions, args: impl LaunchArgs<A>) -> Result<(), Error> {
         self.tuned.launch(&Bound::new(args).buffers, options)
     }
 
-    /// Runs the kernels, waits for them, and gives the time that they took on the device.
+    /// Launches the kernels, waits for them, and returns the time they took on the device.
     ///
     /// # Errors
-    /// As [`launch`](Self::launch).
+    /// Those of [`launch`](Self::launch).
     pub fn timed(&self, args: impl LaunchArgs<A>) -> Result<Duration, Error> {
         self.tuned.timed(&Bound::new(args).buffers, &LaunchOptions::default())
     }
 
-    /// The configuration in use, on one line.
+    /// Returns the configuration in use, on one line.
     pub fn config(&self) -> String {
         self.tuned.config()
     }
 
-    /// Where that comes from.
+    /// Returns the origin of the configuration.
     pub fn source(&self) -> Source {
         self.tuned.source()
     }
 
-    /// Waits until nothing is tuned in the background any more, but no longer than `timeout`; whether that is so.
+    /// Waits until background tuning has ended, for `timeout` at most. Returns whether it has ended.
     ///
     /// # Errors
-    /// Why tuning failed, if it did.
+    /// The error of tuning, if it failed.
     pub fn wait(&self, timeout: Duration) -> Result<bool, Error> {
         self.tuned.wait(timeout)
     }
@@ -127,7 +128,7 @@ impl<A> fmt::Debug for TunedExecutable<A> {
     }
 }
 
-/// Adds the records of packs to those of `tuner`: what was measured here wins.
+/// Adds the records of packs to those of `tuner`; local records take precedence.
 pub(crate) fn add_layers(tuner: &Tuner, files: &[Vec<u8>]) {
     for text in files {
         if let Err(error) = tuner.store().add_layer(text) {

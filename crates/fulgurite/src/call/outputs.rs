@@ -1,4 +1,4 @@
-//! What calls give: vectors of the outputs' elements, those of the caller or new ones.
+//! Outputs of calls, as the caller's vectors or new ones.
 
 use std::any::Any;
 use std::fmt;
@@ -17,7 +17,7 @@ impl<T: Element> OutputVec for Vec<T> {}
 mod memory {
     use super::*;
 
-    /// What is done with a vector whose element type is not known.
+    /// Operations on a vector whose element type is not known.
     pub trait Memory: Send {
         fn element(&self) -> Type;
         fn capacity(&self) -> u64;
@@ -58,7 +58,7 @@ impl HostMemory for Lent<'_> {
     }
 }
 
-/// A vector made for an output.
+/// A vector created for an output.
 pub(super) struct Output(Box<dyn OutputVec>);
 
 impl Output {
@@ -89,7 +89,8 @@ pub(super) fn given_for(output: usize, stated: Type, given: Type) -> Result<(), 
     Err(Error::invalid(Code::WrongArgumentType, message))
 }
 
-/// What a call gave: an output for each [`output`](super::Call::output) and [`in_out`](super::Call::in_out), in order from 0.
+/// The outputs of a call: one for each [`output`](super::Call::output) and [`in_out`](super::Call::in_out), numbered
+/// from 0.
 #[derive(Debug)]
 pub struct Outputs {
     outputs: Vec<Option<Output>>,
@@ -107,7 +108,7 @@ impl Outputs {
     /// Takes output `index`, of elements `T`: `u8` for bytes.
     ///
     /// # Errors
-    /// `FG0502` if it is of other elements, `FG0501` if there is none or it was taken.
+    /// `FG0502` if its elements are of another type, `FG0501` if it does not exist or was taken.
     pub fn take<T: Element>(&mut self, index: usize) -> Result<Vec<T>, Error> {
         let count = self.outputs.len();
         let slot = self.outputs.get_mut(index);
@@ -122,17 +123,17 @@ impl Outputs {
         taken.map(|vec| *vec).ok_or_else(|| Error::Internal(format!("output {index} is no {}", T::TYPE)))
     }
 
-    /// How many outputs there are, taken or not.
+    /// Returns the number of outputs, including those taken.
     pub fn len(&self) -> usize {
         self.outputs.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no outputs.
     pub fn is_empty(&self) -> bool {
         self.outputs.is_empty()
     }
 
-    /// What the launch did.
+    /// Returns the report of the launch.
     pub fn report(&self) -> LaunchReport {
         self.report
     }
