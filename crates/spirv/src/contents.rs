@@ -1,4 +1,4 @@
-//! What a kernel contains that decides what its module declares: found in one pass over its instructions.
+//! Facts about a kernel's instructions that decide the declarations of its module, found in one pass.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,18 +11,18 @@ use fulgurite_spec::Op;
 pub(crate) struct Contents {
     pub(crate) loops: bool,
     pub(crate) traps: bool,
-    /// Ops over subgroups.
+    /// Whether there are ops over subgroups.
     pub(crate) subgroup_ops: bool,
     pub(crate) subgroup_barriers: bool,
-    /// Whether a result depends on how invocations are divided into subgroups.
+    /// Whether a result depends on the division of invocations into subgroups.
     pub(crate) sees_subgroups: bool,
-    /// Whether invocations of a workgroup wait for each other, so that none may leave without the others.
+    /// Whether invocations of a workgroup wait for each other at barriers, so that they must leave loops together.
     pub(crate) meets: bool,
-    /// Memory objects that are loaded, stored or changed.
+    /// The memory objects that are loaded, stored or changed.
     pub(crate) reached: HashSet<Memory>,
-    /// Memory objects of atomics, and whether one of those adds.
+    /// The memory objects of atomics, and whether one of those adds.
     pub(crate) atomics: HashMap<Memory, bool>,
-    /// Ids that are built-in inputs, in the order of their first use.
+    /// The ids that are built-in inputs, in the order of their first use.
     pub(crate) inputs: Vec<Op>,
 }
 

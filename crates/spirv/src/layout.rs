@@ -1,4 +1,4 @@
-//! How a module's bindings and parameter block are laid out; what a host must do to launch it.
+//! The layout of a module: bindings, parameter block and control buffer.
 
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{BufferId, Grid, InstKind, Kernel, Memory, ParamId, ViewId};
@@ -8,14 +8,14 @@ use fulgurite_spec::eval::Components;
 use crate::profile::Profile;
 use crate::rules::Rules;
 
-/// Where the parameter block lives.
+/// The location of the parameter block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BlockPlacement {
     /// In push constants from offset 0.
     PushConstants,
     /// In a storage buffer of descriptor set 0.
     StorageBuffer {
-        /// Its binding.
+        /// The binding.
         binding: u32,
     },
 }
@@ -26,35 +26,35 @@ pub enum BlockPlacement {
 pub enum ControlWord {
     /// First fault: 0 for none, else one of the `FAULT_*` codes of [`Layout`].
     Fault = 0,
-    /// Flattened global index of the invocation that met it, modulo 2³².
+    /// The flattened global index of the faulting invocation, modulo 2³².
     Invocation = 1,
-    /// Non-zero when the host wants the launch to end.
+    /// Set by the host to a non-zero value to abort the launch.
     Abort = 2,
-    /// Always 0, which no compiler can know: it keeps a driver from seeing through the check for ended loops.
+    /// Always 0, unknown to drivers, so that they cannot fold the check for ended loops.
     Zero = 3,
-    /// What [`Layout::FAULT_TRAP`] was executed with.
+    /// The code of the `trap` behind [`Layout::FAULT_TRAP`].
     TrapCode = 4,
 }
 
 /// One entry of the parameter block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// The length in elements of a buffer or of a view of one: a word, of `large` buffers two.
+    /// The length in elements of a buffer or of a view of one: one word, two for `large` buffers.
     Length(Memory),
     /// The device address of a buffer: two words.
     Address(BufferId),
-    /// The bytes of a buffer's descriptor that come before the part which the launch binds: a word.
+    /// The offset in bytes of the bound range within a buffer's descriptor: one word.
     Offset(BufferId),
-    /// A parameter: a word for each component, two for those of 64 bits.
+    /// A parameter: one word for each component, two for components of 64 bits.
     Param(ParamId),
-    /// The grid's workgroups along x, y and z.
+    /// The number of workgroups along x, y and z.
     Grid,
-    /// A word that is zero, from which the module hides values that the driver's compiler would fold wrongly.
+    /// A zero that drivers cannot constant-fold, for hiding values from them.
     Zero,
 }
 
 impl Field {
-    /// 32-bit words that it takes.
+    /// Returns the size in 32-bit words.
     pub fn words(self, kernel: &Kernel) -> u32 {
         match self {
             Self::Length(memory) => kernel.len_type(memory).size() / 4,
@@ -69,55 +69,55 @@ impl Field {
     }
 }
 
-/// What a launch tells the parameter block.
+/// The values of the parameter block for a launch.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockFacts<'a> {
-    /// Whole elements of each buffer.
+    /// The length of each buffer in whole elements.
     pub lengths: &'a [u64],
-    /// Device addresses, of the buffers that are reached by address.
+    /// The device addresses of buffers accessed by address.
     pub addresses: &'a [u64],
-    /// Bytes of each buffer's descriptor before the part that is bound.
+    /// The offset in bytes of each buffer's bound range within its descriptor.
     pub offsets: &'a [u64],
     /// Parameter values.
     pub params: &'a [Components],
-    /// Workgroups along x, y and z.
+    /// The number of workgroups along x, y and z.
     pub grid: Grid,
 }
 
-/// What a host binds. Everything is in descriptor set 0; binding `i` is the kernel's buffer `i`, unless that is
-/// reached by its address and has none.
+/// The resources that a host binds, in descriptor set 0. Binding `i` is the kernel's buffer `i`, except for buffers
+/// accessed by address, which have none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Layout {
     /// The number of buffers.
     pub buffers: u32,
-    /// Whether each buffer is reached by its device address.
+    /// For each buffer, whether it is accessed by its device address.
     pub by_address: Vec<bool>,
-    /// The binding of the control buffer ([`Layout::CONTROL_BYTES`] bytes, zeroed before each launch), if the
-    /// module has one.
+    /// The binding of the control buffer ([`Layout::CONTROL_BYTES`] bytes, zeroed before each launch), if the module
+    /// has one.
     pub control: Option<u32>,
-    /// Whether the module looks at [`ControlWord::Abort`]: a host that sets it may then expect the launch to end.
+    /// Whether the module polls [`ControlWord::Abort`], so that setting it ends the launch.
     pub abortable: bool,
-    /// Where the parameter block is.
+    /// The location of the parameter block.
     pub placement: BlockPlacement,
-    /// What the parameter block holds, in order.
+    /// The fields of the parameter block, in order.
     pub fields: Vec<Field>,
-    /// 32-bit words in the parameter block. May be 0.
+    /// The size of the parameter block in 32-bit words. May be 0.
     pub block_words: u32,
-    /// Bytes of shared memory: the kernel's, and those of what the module shares besides.
+    /// The size of shared memory in bytes, including what the module adds to the kernel's.
     pub shared_bytes: u64,
 }
 
 impl Layout {
-    /// Bytes of a control buffer.
+    /// The size of a control buffer in bytes.
     pub const CONTROL_BYTES: u64 = 32;
-    /// The driver ended a loop that was to go on.
+    /// The fault code of a loop that the driver ended while its condition held.
     pub const FAULT_LOOP_ENDED: u32 = 1;
-    /// The kernel executed `trap`.
+    /// The fault code of `trap`.
     pub const FAULT_TRAP: u32 = 2;
 
-    /// The layout for `kernel`: the same for every module emitted from it with this profile and control buffer, but
-    /// for what [`emit`](crate::emit) alone knows: `abortable`, and what is added to `shared_bytes`.
+    /// Returns the layout of `kernel`: the same for every module emitted from it with this profile and control
+    /// buffer, except for what only [`emit`](crate::emit) knows: `abortable`, and additions to `shared_bytes`.
     pub fn new(kernel: &Kernel, profile: &Profile, control: bool) -> Self {
         let buffers = kernel.buffers.len() as u32;
         let ids = (0..kernel.buffers.len()).map(BufferId::new);
@@ -154,7 +154,7 @@ impl Layout {
         }
     }
 
-    /// The bindings of descriptor set 0.
+    /// Returns the bindings of descriptor set 0.
     pub fn bindings(&self) -> Vec<u32> {
         let buffers = (0..self.buffers).filter(|binding| !self.by_address[*binding as usize]);
         let block = match self.placement {
@@ -164,7 +164,7 @@ impl Layout {
         buffers.chain(self.control).chain(block).collect()
     }
 
-    /// The parameter block's words, of two the low one first.
+    /// Returns the words of the parameter block; of a pair, the low one first.
     pub fn block(&self, kernel: &Kernel, facts: &BlockFacts<'_>) -> Vec<u32> {
         let mut words = Vec::with_capacity(self.block_words as usize);
         let mut push = |bits: u64, count: u32| {
@@ -193,7 +193,7 @@ impl Layout {
     }
 }
 
-/// The elements of a buffer, or the whole ones of a view of it.
+/// Returns the number of elements of a buffer, or of whole elements of a view of it.
 fn length(kernel: &Kernel, lengths: &[u64], memory: Memory) -> u64 {
     let base = kernel.base(memory);
     let Memory::Buffer(id) = base else { return 0 };

@@ -1,7 +1,7 @@
-//! Verified kernels to SPIR-V 1.6 with the Vulkan memory model: [`emit`], a pure function.
+//! Lowering of verified kernels to SPIR-V 1.6 with the Vulkan memory model: [`emit`], a pure function.
 //!
-//! This crate knows no device: what emission must know of one is in its [`Profile`]. The rules that it
-//! follows, and why, are in `docs/spirv-lowering.md`.
+//! This crate knows no device: the facts that emission depends on are in its [`Profile`]. The lowering rules and
+//! their reasons are in `docs/spirv-lowering.md`.
 #![forbid(unsafe_code)]
 
 mod assembler;
@@ -18,14 +18,14 @@ pub use layout::{BlockFacts, BlockPlacement, ControlWord, Field, Layout};
 pub use profile::{FloatControls, Profile};
 pub use rules::Rules;
 
-/// The version of code generation: raised whenever the words that any kernel is emitted as change. What was found out
-/// or kept about emitted words under another version does not hold.
+/// The version of code generation, raised whenever the emitted words of any kernel change. Facts and cache entries
+/// about words of another version are invalid.
 pub const CODEGEN_VERSION: u32 = 6;
 
-/// The versions of all that decides how a kernel is lowered: what ops mean, what analyses prove, how words are emitted.
+/// The versions of everything that decides how a kernel is lowered: op semantics, analyses, code generation.
 const SEMANTICS: [u32; 3] = [fulgurite_spec::SPEC_VERSION, fulgurite_ir::ANALYSIS_VERSION, CODEGEN_VERSION];
 
-/// A SPIR-V module and how to bind what it reads.
+/// A SPIR-V module and its layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
     /// The module's words. The entry point is `main`, a `GLCompute` shader.
@@ -38,13 +38,14 @@ impl Module {
     /// The largest [`id_bound`](Module::id_bound) that every driver must take (SPIR-V, "Universal Limits").
     pub const MAX_ID_BOUND: u32 = 0x3f_ffff;
 
-    /// The bound of the ids: one more than the largest. A host refuses a module whose bound is too large.
+    /// Returns the bound of the ids: one more than the largest. A host refuses a module whose bound is too large.
     pub fn id_bound(&self) -> u32 {
         self.words.get(3).copied().unwrap_or_default()
     }
 }
 
-/// What of `kernel` no module for `profile` can express, if anything: a host asks before [`emit`].
+/// Returns the reason why `kernel` cannot be lowered for `profile`, if there is one. A host checks it before
+/// [`emit`].
 pub fn unsupported(kernel: &fulgurite_ir::VerifiedKernel, profile: &Profile) -> Option<String> {
     emit::unsupported(kernel, profile)
 }

@@ -1,4 +1,4 @@
-//! Which loops must poll the abort word, those that cannot be shown to end soon, and how.
+//! Selection of the loops that poll the abort word: those not proven to end soon.
 
 use fulgurite_ir::analysis::{Event, RangeMap, Uniformity, Walk};
 use fulgurite_ir::{InstId, InstKind, Kernel, VerifiedKernel};
@@ -6,19 +6,19 @@ use fulgurite_spec::limits::{MAX_UNPOLLED_TRIPS, POLL_INTERVAL};
 
 use crate::contents::Contents;
 
-/// How a loop looks at the abort word.
+/// The way a loop polls the abort word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Poll {
     Never,
-    /// Each invocation on its own.
+    /// Each invocation polls on its own.
     Alone,
-    /// The workgroup together: the loop's results may decide who reaches a barrier, or it contains one, so that
+    /// The workgroup polls together: the loop contains a barrier, or its results may decide who reaches one, so that
     /// its invocations must all leave in the same iteration.
     Together,
 }
 
-/// For each instruction, how it polls: every `while`, and a `for` that, with the loops around it, cannot be shown
-/// to stay under 2³⁰ iterations between two polls.
+/// Returns for each instruction how it polls: every `while`, and every `for` not proven to stay, with its enclosing
+/// loops, under 2³⁰ iterations between two polls.
 pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap, contents: &Contents) -> Vec<Poll> {
     let mut polls = vec![Poll::Never; kernel.insts.len()];
     if !contents.loops {
@@ -60,7 +60,7 @@ pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap, contents: &Conte
     polls
 }
 
-/// The most iterations that a `for` can take.
+/// Returns the maximum number of iterations of a `for`.
 fn most_trips(kernel: &Kernel, ranges: &RangeMap, id: InstId) -> u64 {
     let InstKind::For { start, end, step, .. } = kernel.inst(id).kind else { return 1 };
     ranges.most_trips(kernel, start, end, step)

@@ -1,4 +1,4 @@
-//! What emission reads of a device: capabilities, limits and quirks.
+//! Profiles: the capabilities, limits and quirks of a device that emission depends on.
 
 use fulgurite_spec::ScalarType;
 
@@ -8,56 +8,55 @@ use crate::rules::Rules;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Profile {
-    /// Bytes of push constants; a parameter block that does not fit becomes a storage buffer.
+    /// The size of push constants in bytes. A larger parameter block becomes a storage buffer.
     pub push_constant_bytes: u32,
-    /// What modules may demand of floats of 16, 32 and 64 bits.
+    /// The float controls that modules may declare for 16, 32 and 64 bits.
     pub floats: [FloatControls; 3],
-    /// Whether the driver silently ends loops after some number of iterations: then the module records it in
-    /// the fault word.
+    /// Whether the driver silently ends loops after some number of iterations. The module then records that in the
+    /// fault word.
     pub driver_ends_loops: bool,
-    /// What is hidden from the driver's compiler.
+    /// The rules that hide values from the driver's compiler.
     pub rules: Rules,
-    /// Whether the driver makes invocations wait at ordered atomics and fences of workgroup scope as at a barrier, wherever
-    /// control flow has taken them: then the module orders at the scope of the device.
+    /// Whether the driver treats ordered atomics and fences of workgroup scope as barriers, whatever the control
+    /// flow. The module then uses the scope of the device.
     pub driver_waits_at_workgroup_fences: bool,
-    /// Invocations in a whole subgroup; a power of two.
+    /// The number of invocations in a whole subgroup; a power of two.
     pub subgroup_size: u32,
-    /// `VK_KHR_shader_subgroup_uniform_control_flow`: the module demands that a subgroup stays together where its control
-    /// flow is uniform.
+    /// `VK_KHR_shader_subgroup_uniform_control_flow`: the module requires that a subgroup stays together under
+    /// uniform control flow.
     pub subgroup_uniform_control_flow: bool,
-    /// `VK_KHR_workgroup_memory_explicit_layout`: views of shared memory are variables of their own on the same bytes.
-    /// Without it elements are put together from pieces.
+    /// `VK_KHR_workgroup_memory_explicit_layout`: views of shared memory are aliased variables. Without it, elements
+    /// are assembled from pieces.
     pub explicit_shared_layout: bool,
-    /// Reach every buffer by its device address, not only `large` ones.
+    /// Whether every buffer is accessed by its device address, not only `large` ones.
     pub addresses: bool,
-    /// Bind parts of buffers that begin at any element, not only where descriptors may: every access adds where.
+    /// Whether bound ranges may begin at any element, not only where descriptors may: accesses add the offset.
     pub offsets: bool,
-    /// Emit `OpName` for values that have names.
+    /// Whether to emit `OpName` for named values.
     pub debug_names: bool,
-    /// Leave out what analyses show to be needless: guards of accesses that are surely inside, polls of loops that end
-    /// soon.
+    /// Whether to omit what the analyses prove unnecessary: guards of accesses in bounds, polls of short loops.
     pub optimize: bool,
 }
 
-/// What a module may demand of floats of one width.
+/// The float controls that a module may declare for one width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FloatControls {
-    /// `shaderSignedZeroInfNanPreserveFloat…`. Needed to have the type at all.
+    /// `shaderSignedZeroInfNanPreserveFloat…`. Required for having the type at all.
     pub signed_zero_inf_nan_preserve: bool,
-    /// `shaderRoundingModeRTEFloat…`: the module may demand rounding to nearest even.
+    /// `shaderRoundingModeRTEFloat…`: the module may require rounding to nearest even.
     pub rounding_mode_rte: bool,
-    /// `shaderDenormPreserveFloat…`: the module may demand that subnormals are kept.
+    /// `shaderDenormPreserveFloat…`: the module may require that subnormals are preserved.
     pub denorm_preserve: bool,
 }
 
 impl FloatControls {
-    /// Of the least device that has floats of this width.
+    /// The float controls of the least device that has floats of this width.
     pub const LEAST: Self =
         Self { signed_zero_inf_nan_preserve: true, rounding_mode_rte: false, denorm_preserve: false };
 }
 
 impl Profile {
-    /// What modules may demand of floats of type `ty`; `bf16` is computed in `f32`.
+    /// Returns the float controls for type `ty`; `bf16` is computed in `f32`.
     pub fn float_controls(&self, ty: ScalarType) -> FloatControls {
         self.floats[match ty {
             ScalarType::F16 => 0,
@@ -66,7 +65,7 @@ impl Profile {
         }]
     }
 
-    /// A device with every optional capability and every quirk: what tests emit for, besides the least.
+    /// Returns the profile of a device with every optional capability and every quirk, for tests.
     pub const fn fullest() -> Self {
         Self {
             push_constant_bytes: 256,
@@ -88,8 +87,8 @@ impl Profile {
         }
     }
 
-    /// Profiles of drivers that were measured, by name: what a pack is made for on another machine. A driver's own profile
-    /// is what its device is planned with; a kernel lowered for another is not found there.
+    /// Profiles of measured drivers, by name, for making packs for other machines. A device is planned with its own
+    /// profile; a kernel lowered for another is not found there.
     pub const NAMED: &'static [(&'static str, Self)] = &[
         (
             "lavapipe",
@@ -120,12 +119,12 @@ impl Profile {
         ),
     ];
 
-    /// The measured profile called `name`.
+    /// Returns the measured profile `name`.
     pub fn named(name: &str) -> Option<Self> {
         Self::NAMED.iter().find(|(known, _)| *known == name).map(|(_, profile)| profile.clone())
     }
 
-    /// The least device: 128 bytes of push constants and no optional capability.
+    /// Returns the profile of the least device: 128 bytes of push constants and no optional capability.
     pub const fn least() -> Self {
         Self {
             push_constant_bytes: 128,
@@ -143,8 +142,8 @@ impl Profile {
         }
     }
 
-    /// What every device has of this one: its optional capabilities are left alone, and what its driver gets wrong is kept.
-    /// Words emitted for it are the same for every device whose driver has the same quirks and subgroups.
+    /// Returns the profile without optional capabilities but with the quirks of the driver. Words emitted for it are
+    /// the same for all devices whose drivers have the same quirks and subgroup size.
     #[must_use]
     pub fn portable(&self) -> Self {
         Self {

@@ -1,33 +1,33 @@
 //! Lowering rules that work around wrong constant folding in driver compilers.
 //!
-//! Drivers fold one op into the next, and get some of it wrong although each op alone is right. A rule in force combines
-//! what would be folded with a zero that only the launch knows. Which drivers need which rule and why is in
-//! `docs/spirv-lowering.md`, what each costs in `docs/benchmarks`.
+//! Drivers fold sequences of ops, and get some wrong although each op alone is right. A rule in force combines the
+//! affected values with a zero that only the launch knows. `docs/spirv-lowering.md` gives the drivers that need each
+//! rule and the reasons, `docs/benchmarks` the costs.
 
 /// A set of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
-    /// Float arithmetic hides operands that may be known zeros, for compilers that take `x + 0` for `x` and `x · 0` for 0
-    /// although NaN, infinities and the sign of zero are to be kept.
+    /// Hides float operands that may be known zeros, for compilers that fold `x + 0` to `x` and `x · 0` to 0 although
+    /// NaN, infinities and the sign of zero must be preserved.
     pub zeros: bool,
-    /// Conversions to `f16` hide their result, for compilers that leave out the rounding where another conversion follows.
+    /// Hides results of conversions to `f16`, for compilers that drop the rounding where another conversion follows.
     pub f16_rounding: bool,
-    /// 64-bit integers that were widened or converted from floats are hidden, and the amounts that they are shifted by, for
-    /// compilers that compare, narrow or shift them as if they were words.
+    /// Hides 64-bit integers that were widened or converted from floats, and their shift amounts, for compilers that
+    /// compare, narrow or shift them as words.
     pub wide_integers: bool,
-    /// 64-bit integers are divided by divisions of words, for compilers whose own division, a call, loses values that are alive
-    /// across it.
+    /// Divides 64-bit integers by means of word divisions, for compilers whose own division, a call, clobbers live
+    /// values.
     pub wide_division: bool,
-    /// Integers of 8 and 16 bits are wrapped by shifts whose amounts are hidden, for compilers that take what was loaded or
-    /// computed for the narrow type already.
+    /// Wraps integers of 8 and 16 bits by shifts with hidden amounts, for compilers that assume loaded or computed
+    /// values to be in range of the narrow type.
     pub narrow_integers: bool,
-    /// Integers are negated by subtracting them from a hidden zero, and literals that floats are compared with are hidden, for
+    /// Negates integers by subtracting them from a hidden zero and hides literals that floats are compared with, for
     /// compilers that take the magnitude of the least integer for positive, and that of a NaN for a number.
     pub signs: bool,
 }
 
 impl Rules {
-    /// None of them.
+    /// No rules.
     pub const NONE: Self = Self {
         zeros: false,
         f16_rounding: false,
@@ -36,7 +36,7 @@ impl Rules {
         narrow_integers: false,
         signs: false,
     };
-    /// Every one: what a driver gets of which nothing is known.
+    /// All rules: the default for unknown drivers.
     pub const ALL: Self = Self {
         zeros: true,
         f16_rounding: true,
@@ -45,25 +45,25 @@ impl Rules {
         narrow_integers: true,
         signs: true,
     };
-    /// The name of each rule, in the order of [`bits`](Self::bits).
+    /// The names of the rules, in the order of [`bits`](Self::bits).
     pub const NAMES: [&'static str; 6] =
         ["zeros", "f16_rounding", "wide_integers", "wide_division", "narrow_integers", "signs"];
 
-    /// Whether each is in the set.
+    /// Returns for each rule whether it is in the set.
     pub const fn bits(self) -> [bool; 6] {
         // By name, so that a new rule cannot be left out.
         let Self { zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs } = self;
         [zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs]
     }
 
-    /// The set with these [`bits`](Self::bits).
+    /// Returns the set with these [`bits`](Self::bits).
     pub const fn from_bits(
         [zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs]: [bool; 6],
     ) -> Self {
         Self { zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs }
     }
 
-    /// The rules of these names, or the first name that no rule has.
+    /// Returns the set of the named rules, or the first unknown name.
     pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, &'a str> {
         let mut bits = [false; 6];
         for name in names {
@@ -73,19 +73,19 @@ impl Rules {
         Ok(Self::from_bits(bits))
     }
 
-    /// The names of the rules in the set.
+    /// Returns the names of the rules in the set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().zip(self.bits()).filter(|(_, is_there)| *is_there).map(|(name, _)| name)
     }
 
-    /// The rules that are in this set or in `other`.
+    /// Returns the union with `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let (mine, other) = (self.bits(), other.bits());
         Self::from_bits(core::array::from_fn(|i| mine[i] || other[i]))
     }
 
-    /// The rules of this set that are not in `other`.
+    /// Returns the rules of this set that are not in `other`.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         let (mine, other) = (self.bits(), other.bits());

@@ -1,5 +1,5 @@
-//! Modules as bytes, to be kept and read back without emitting them again. The layout is not kept where the kernel and
-//! the profile say it: only what emission alone knows is.
+//! Serialization of modules, for caches. The layout is stored only as far as it does not follow from kernel and
+//! profile.
 
 use fulgurite_ir::VerifiedKernel;
 
@@ -7,18 +7,18 @@ use crate::layout::Layout;
 use crate::profile::Profile;
 use crate::{Module, SEMANTICS};
 
-/// The version of these bytes.
+/// The version of the format.
 const VERSION: u32 = 1;
-/// 32-bit words before the module's own.
+/// The number of 32-bit words before the module's own.
 const HEAD: usize = 5;
 
-/// Bits of the third word.
+/// The bits of the third word.
 const HAS_CONTROL: u32 = 1;
 const IS_ABORTABLE: u32 = 2;
 
 impl Module {
-    /// The module as bytes: version, number of words, flags, bytes of shared memory (two words, the low one first), then
-    /// the words, all little-endian.
+    /// Serializes the module: version, number of words, flags, bytes of shared memory (two words, the low one first),
+    /// then the words, all little-endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         let control = if self.layout.control.is_some() { HAS_CONTROL } else { 0 };
         let abortable = if self.layout.abortable { IS_ABORTABLE } else { 0 };
@@ -28,8 +28,8 @@ impl Module {
         head.iter().chain(&self.words).flat_map(|word| word.to_le_bytes()).collect()
     }
 
-    /// The module that [`to_bytes`](Self::to_bytes) of one emitted from `kernel` for `profile` wrote. `None` for other
-    /// bytes; whether they were written for this kernel and profile is the caller's to know.
+    /// Deserializes the bytes that [`to_bytes`](Self::to_bytes) wrote of a module emitted from `kernel` for
+    /// `profile`. Returns `None` for malformed bytes; the caller ensures that kernel and profile match.
     pub fn from_bytes(kernel: &VerifiedKernel, profile: &Profile, bytes: &[u8]) -> Option<Self> {
         let (words, rest) = bytes.as_chunks::<4>();
         let mut words = words.iter().map(|word| u32::from_le_bytes(*word));
@@ -50,8 +50,8 @@ impl Module {
 }
 
 impl Profile {
-    /// What changes the words emitted for this profile, as numbers: every field, and the versions of what decides how a
-    /// kernel is lowered. Equal numbers mean equal words for equal kernels, whichever build emits them.
+    /// Returns the numbers that identify the emitted words for this profile: every field, and the versions of
+    /// lowering. Equal numbers mean equal words for equal kernels, in every build.
     pub fn identity(&self) -> Vec<u32> {
         // By name, so that a new field cannot be left out.
         let Self {

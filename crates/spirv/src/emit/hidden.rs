@@ -1,7 +1,8 @@
-//! Values hidden from driver compilers that would fold them wrongly: combined with a zero that only the launch knows.
+//! Hiding of values from driver compilers that would fold them wrongly, by combining them with a zero that only the
+//! launch knows.
 //!
-//! The profile's [`Rules`](crate::Rules) say which values a driver must not see through. A value that no compiler can fold
-//! is left as it is.
+//! The profile's [`Rules`](crate::Rules) decide which values are hidden. A value that no compiler can fold is left as
+//! it is.
 
 use fulgurite_ir::analysis::{instructions, operands};
 use fulgurite_ir::{InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
@@ -14,18 +15,18 @@ use super::narrow::unsigned;
 use crate::assembler::{Id, register};
 use crate::spv::op;
 
-/// Ops that order two operands or tell whether they are equal.
+/// Returns whether an op orders two operands or compares them for equality.
 fn is_comparison(op: Op) -> bool {
     matches!(op, Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge)
 }
 
-/// Ops whose lowering, here or in the driver, adds, subtracts, multiplies or divides floats.
+/// Returns whether the lowering of an op, here or in the driver, adds, subtracts, multiplies or divides floats.
 fn is_arithmetic(op: Op) -> bool {
     matches!(op, Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Fma | Op::Fract | Op::Dot | Op::Abs)
         || op.is_transcendental()
 }
 
-/// For each value, whether it is used by anything but a store to memory that other invocations can see.
+/// Returns for each value whether it is used other than by a store to memory that other invocations can see.
 pub(super) fn used_in_registers(kernel: &Kernel) -> Vec<bool> {
     let mut used = vec![false; kernel.values.len()];
     for id in instructions(kernel) {
@@ -47,9 +48,9 @@ pub(super) fn used_in_registers(kernel: &Kernel) -> Vec<bool> {
 }
 
 impl Emitter<'_> {
-    /// The hidden zero in every lane of the unsigned integer `ty`. Where zeros are folded, that of each lane and of each operand
-    /// of an op is another, shifted up: lavapipe moves one zero that both sides of a selection are combined with behind it,
-    /// and folds what is left.
+    /// Returns the hidden zero in every lane of the unsigned integer `ty`. Where zeros are folded, each lane and
+    /// operand of an op gets a different zero, shifted up: lavapipe moves a zero that both sides of a selection are
+    /// combined with behind the selection, and folds the rest.
     fn hidden_zero(&mut self, ty: Type, operand: u32) -> Option<Id> {
         let zero = self.hidden?;
         let (lanes, apart) = (ty.lanes.count(), self.profile.rules.zeros);
@@ -73,12 +74,12 @@ impl Emitter<'_> {
         Some(self.make(op::CompositeConstruct, ty, &zeros))
     }
 
-    /// `value` combined with the hidden zero, so that no compiler can fold it.
+    /// Combines `value` with the hidden zero, so that no compiler can fold it.
     fn opaque(&mut self, ty: Type, value: Id) -> Id {
         self.opaque_apart(ty, value, 0)
     }
 
-    /// The same with the zero of one of an op's operands.
+    /// Combines `value` with the hidden zero of one of an op's operands.
     fn opaque_apart(&mut self, ty: Type, value: Id, operand: u32) -> Id {
         if ty.scalar == ScalarType::F16 {
             return self.opaque_halves(ty, value, operand);
@@ -93,8 +94,8 @@ impl Emitter<'_> {
         self.as_type(unsigned, ty, bits)
     }
 
-    /// The same of `f16`: in 16 bits, or as the words that hold pairs. NVIDIA's compiler loses the second of a pair that is
-    /// combined with zeros of 16 bits.
+    /// Does the same for `f16`: in 16 bits, or in the words that hold pairs. NVIDIA's compiler loses the second of a
+    /// pair that is combined with zeros of 16 bits.
     fn opaque_halves(&mut self, ty: Type, value: Id, operand: u32) -> Id {
         let (as_bits, components) = match ty.lanes {
             Lanes::Two => (Type::U32, value),
@@ -118,7 +119,7 @@ impl Emitter<'_> {
         self.make(op::VectorShuffle, ty, &[four, four, 0, 1, 2])
     }
 
-    /// A result rounded to `f16`, so that a conversion to a wider type does not take the rounding back.
+    /// Hides a result rounded to `f16`, so that a conversion to a wider type cannot undo the rounding.
     pub(super) fn keep_rounding(&mut self, scalar_op: Op, result: ValueId, value: Id) -> Id {
         let ty = self.kernel.ty(result);
         let rounds = scalar_op == Op::Convert || scalar_op.is_transcendental();
@@ -129,13 +130,13 @@ impl Emitter<'_> {
         if hides { self.opaque(ty, value) } else { value }
     }
 
-    /// A 64-bit integer widened from a narrower one, or the amount that one is shifted by.
+    /// Hides a 64-bit integer widened from a narrower one, or its shift amount.
     pub(super) fn keep_wide(&mut self, ty: Type, value: Id) -> Id {
         if self.profile.rules.wide_integers { self.opaque(ty, value) } else { value }
     }
 
-    /// A 64-bit integer made of a float, shifted by zero: else a driver that only sees its low half used converts to a word,
-    /// which saturates elsewhere.
+    /// Shifts a 64-bit integer made of a float by a hidden zero: a driver that sees only its low half used would
+    /// convert to a word, which saturates differently.
     pub(super) fn keep_high_half(&mut self, ty: Type, value: Id) -> Id {
         if !self.profile.rules.wide_integers {
             return value;
@@ -146,23 +147,23 @@ impl Emitter<'_> {
         }
     }
 
-    /// A constant of an integer type, which no compiler can know where narrow integers are misfolded.
+    /// Returns a constant of an integer type, hidden where narrow integers are misfolded.
     pub(super) fn wrapping_constant(&mut self, ty: Type, bits: u64) -> Id {
         let constant = self.asm.splat(ty, bits);
         if self.profile.rules.narrow_integers { self.opaque(ty, constant) } else { constant }
     }
 
-    /// An integer that a compiler may know to be negative, and would negate something instead.
+    /// Hides an integer that a compiler may know to be negative and would replace by a negation.
     pub(super) fn keep_sign(&mut self, ty: Type, value: Id) -> Id {
         if self.profile.rules.signs { self.opaque(ty, value) } else { value }
     }
 
-    /// The bits of an integer of 16 bits that become those of a float.
+    /// Hides 16 bits of an integer that are reinterpreted as a float.
     pub(super) fn keep_bits(&mut self, ty: Type, value: Id) -> Id {
         if self.profile.rules.narrow_integers { self.opaque(ty, value) } else { value }
     }
 
-    /// The negative of an integer.
+    /// Negates an integer.
     pub(super) fn negated(&mut self, ty: Type, value: Id) -> Id {
         let zero = if self.profile.rules.signs { self.hidden_zero(unsigned(ty), 0) } else { None };
         match zero {
@@ -171,27 +172,28 @@ impl Emitter<'_> {
         }
     }
 
-    /// An integer, or its negative where `condition` holds.
+    /// Negates an integer where `condition` holds.
     pub(super) fn negated_where(&mut self, ty: Type, condition: Id, value: Id) -> Id {
         let negated = self.negated(ty, value);
         self.make(op::Select, ty, &[condition, negated, value])
     }
 
-    /// A constant that integers of type `ty` are compared with.
+    /// Returns a constant for comparisons with integers of type `ty`.
     pub(super) fn limit(&mut self, ty: Type, bits: u64) -> Id {
         let constant = self.asm.splat(ty, bits);
         let is_wide = ty.scalar.is_integer() && ty.scalar.bits() == 64;
         if is_wide { self.keep_wide(ty, constant) } else { constant }
     }
 
-    /// An end of a `for`, which is compared with the other.
+    /// Returns an end of a `for`, hidden where a comparison with the other end would be misfolded.
     pub(super) fn end_of_range(&mut self, value: ValueId) -> Id {
         let (ty, id) = (self.kernel.ty(value), self.id(value));
         let is_wide = ty.scalar.bits() == 64 && self.constant(value).is_some();
         if is_wide { self.keep_wide(ty, id) } else { id }
     }
 
-    /// What an arm of an `if` yields, with that hidden which a driver that makes a selection of the `if` folds wrongly.
+    /// Returns the yields of an arm of an `if`, with those hidden that a driver would fold wrongly as operands of a
+    /// selection.
     pub(super) fn hide_yields(&mut self, values: &[ValueId], arm: u32) -> Vec<Id> {
         let yielded = values.iter().map(|value| {
             let (ty, id) = (self.kernel.ty(*value), self.id(*value));
@@ -217,7 +219,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Whether the driver's compiler folds `value`, one of an op's operands, wrongly.
+    /// Returns whether the driver's compiler would fold `value`, one of an op's operands, wrongly.
     fn is_misfolded(&self, scalar_op: Op, main: Type, operands: &[ValueId], value: ValueId) -> bool {
         let rules = self.profile.rules;
         let is_float = self.kernel.ty(value).scalar.is_float();
@@ -238,7 +240,7 @@ impl Emitter<'_> {
             || rules.signs && main.scalar.is_integer() && self.negates(scalar_op, operands, value)
     }
 
-    /// Whether a constant integer makes a negation of an op: 0 that something is subtracted from, or a negative factor.
+    /// Returns whether a constant integer turns an op into a negation: 0 as a minuend, or a negative factor.
     fn negates(&self, scalar_op: Op, operands: &[ValueId], value: ValueId) -> bool {
         let ty = self.kernel.ty(value);
         let Some(lanes) = self.constant(value) else { return false };
@@ -250,7 +252,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Whether a constant integer has the bits of 1 or −1 as a float, for which a selection takes it.
+    /// Returns whether a constant integer has the bits of the float 1 or −1, for which a selection may take it.
     fn is_one_in_bits(&self, value: ValueId) -> bool {
         let ty = self.kernel.ty(value);
         let float = match ty.scalar.bits() {
@@ -265,8 +267,8 @@ impl Emitter<'_> {
         ty.scalar.is_integer() && lanes[..ty.lanes.count() as usize].iter().any(|bits| ones.contains(bits))
     }
 
-    /// Whether the rule `signs` hides a float: a constant in a comparison, −0, a 1 as an upper bound, and a choice between
-    /// constants where an op keeps the sign of zero.
+    /// Returns whether the rule `signs` hides a float: a constant in a comparison, −0, 1 as an upper bound, and a
+    /// choice between constants where an op keeps the sign of zero.
     fn is_misjudged(&self, scalar_op: Op, operands: &[ValueId], value: ValueId) -> bool {
         if is_comparison(scalar_op) {
             return self.constant(value).is_some();
@@ -293,8 +295,8 @@ impl Emitter<'_> {
             || keeps_zeros && self.choices.contains(&value)
     }
 
-    /// A value combined with the hidden zero. `f16` constants are hidden as `f32` and converted: of a pair of equal constants
-    /// that are hidden as bits, NVIDIA's compiler loses the second.
+    /// Combines an operand with the hidden zero. `f16` constants are hidden as `f32` and converted: NVIDIA's compiler
+    /// loses the second of a pair of equal constants that are hidden as bits.
     fn opaque_operand(&mut self, value: ValueId, id: Id, operand: u32) -> Id {
         let ty = self.kernel.ty(value);
         let Some(lanes) = self.constant(value).filter(|_| ty.scalar == ScalarType::F16) else {
@@ -309,7 +311,7 @@ impl Emitter<'_> {
         self.make(op::FConvert, ty, &[hidden])
     }
 
-    /// Whether a value is a constant float with such a component.
+    /// Returns whether a value is a constant float with a matching component.
     fn has_lane(&self, value: ValueId, is: impl Fn(FloatFormat, u64) -> bool) -> bool {
         let ty = self.kernel.ty(value);
         let (Some(lanes), Some(format)) = (self.constant(value), FloatFormat::of(ty.scalar)) else {
@@ -318,7 +320,7 @@ impl Emitter<'_> {
         lanes[..ty.lanes.count() as usize].iter().any(|bits| is(format, *bits))
     }
 
-    /// Notes whether a compiler may see that what an `if` yields is one of a few constant floats.
+    /// Records the result of an `if` if a compiler may know it to be one of a few constant floats.
     pub(super) fn note_yielded_choice(&mut self, yielded: [ValueId; 2], result: ValueId) {
         let is_float = self.kernel.ty(result).scalar.is_float();
         let is_choice = |value: &ValueId| self.constant(*value).is_some() || self.choices.contains(value);
@@ -327,7 +329,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Notes the values that a loop carries and that begin as such a choice.
+    /// Records the carried values of a loop that begin as such a choice.
     pub(super) fn note_carried_choices(&mut self, initial: &[ValueId], carried: &[ValueId]) {
         for (value, carried) in initial.iter().zip(carried) {
             if self.choices.contains(value) {
@@ -336,7 +338,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Notes whether a compiler may see that the result of an op is one of a few constant floats.
+    /// Records the result of an op if a compiler may know it to be one of a few constant floats.
     pub(super) fn note_choice(&mut self, scalar_op: Op, operands: &[ValueId], result: ValueId) {
         if !self.profile.rules.signs || !self.kernel.ty(result).scalar.is_float() {
             return;
@@ -354,14 +356,14 @@ impl Emitter<'_> {
         }
     }
 
-    /// A zero of a float, or of its bits, that drivers which fold zeros cannot constant-fold.
+    /// Returns a zero that drivers which fold zeros cannot constant-fold.
     pub(super) fn unknown_zero(&mut self, ty: Type) -> Id {
         let zero = self.asm.splat(ty, 0);
         // As no operand has it.
         if self.profile.rules.zeros { self.opaque_apart(ty, zero, 3) } else { zero }
     }
 
-    /// Whether a value is known, and no component of it is a zero.
+    /// Returns whether a value is a constant without zero components.
     fn is_nonzero(&self, value: ValueId) -> bool {
         let is_float = self.kernel.ty(value).scalar.is_float();
         is_float
@@ -369,8 +371,8 @@ impl Emitter<'_> {
             && !self.has_lane(value, |format, bits| format.is_zero(bits))
     }
 
-    /// Whether no compiler can know a value: it comes from the host, or from arithmetic with such a value, or with
-    /// one that was hidden.
+    /// Returns whether no compiler can know a value: it comes from the host, or from arithmetic with such a value or
+    /// with a hidden one.
     fn is_unknown(&self, value: ValueId) -> bool {
         if self.known.contains_key(&value) {
             return false;
