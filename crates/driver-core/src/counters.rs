@@ -237,7 +237,7 @@ mod tests {
     #[cfg(feature = "prometheus")]
     fn prometheus(counters: &Counters) {
         let text = counters.prometheus("backend=\"cpu\"");
-        assert!(text.starts_with("# HELP fulgurite_launches_total Launches that ended well.\n"), "{text}");
+        assert!(text.starts_with("# HELP fulgurite_launches_total Successful launches.\n"), "{text}");
         let line = "# TYPE fulgurite_launches_total counter\nfulgurite_launches_total{backend=\"cpu\"} 2\n";
         assert!(text.contains(line), "{text}");
         assert_eq!(text.lines().count(), 3 * counters.each().count());
