@@ -52,9 +52,9 @@ use state::State;
 ///
 /// `body` receives the builder and one handle for each argument.
 ///
+/// # Errors
 /// All errors made while building, each with its Rust source location: `FG0301` to `FG0303`, and those of the rules
-/// that the builder checks itself (`FG0201`, `FG0209`, `FG0213`, `FG0214` and `FG0222`). The kernel is not yet
-/// verified.
+/// that the builder checks itself (`FG0209`, `FG0213`, `FG0214` and `FG0222`). The kernel is not yet verified.
 #[track_caller]
 pub fn kernel<A: Args>(
     name: &str,

@@ -36,6 +36,7 @@ pub struct VerifiedKernel {
 
 /// Checks `kernel` against all rules of the language.
 ///
+/// # Errors
 /// All diagnostics found, with codes `FG0106`, `FG0107` and `FG0201` to `FG0224`.
 pub fn verify(kernel: Kernel) -> Result<VerifiedKernel, Diagnostics> {
     let mut found = Vec::new();

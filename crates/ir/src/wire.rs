@@ -31,6 +31,7 @@ const CHECKSUM_BYTES: usize = 16;
 
 /// Encodes a kernel. Source locations and unreachable values, instructions and blocks are not encoded.
 ///
+/// # Errors
 /// [`WireError::OverLimit`] if the encoding exceeds 64 MiB.
 pub fn encode(kernel: &VerifiedKernel) -> Result<Vec<u8>, WireError> {
     let body = write::body(kernel);
@@ -44,6 +45,7 @@ pub fn encode(kernel: &VerifiedKernel) -> Result<Vec<u8>, WireError> {
 
 /// Decodes a kernel, which is not yet [verified](crate::verify).
 ///
+/// # Errors
 /// An error if [`encode`] cannot have written `bytes`. Rules of the language are left to [`verify`](crate::verify).
 pub fn decode(bytes: &[u8]) -> Result<Kernel, WireError> {
     let encoded = open(bytes)?;

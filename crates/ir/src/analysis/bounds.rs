@@ -28,7 +28,7 @@ const MAX_STEPS: usize = 8;
 /// The maximum number of facts that a proof examines. Without this limit, the analysis would take time proportional
 /// to the product of facts and accesses. Accesses without a proof keep their guards.
 const MAX_FACTS: usize = 256;
-/// How many parts of one condition are looked at.
+/// The maximum number of parts of a condition that are examined.
 const MAX_CONJUNCTS: usize = 4096;
 
 /// The accesses of a kernel that are proven to be in bounds.
@@ -157,7 +157,7 @@ struct Prover<'a> {
     /// Computed on first use.
     divisors: OnceCell<DivisibilityMap>,
     tiles: Tiles<'a>,
-    /// For each number, those that it is at most, and whether it is below; the latest last.
+    /// For each number, its known upper bounds, the latest last. `Below` bounds are exclusive.
     at_most: Vec<Vec<(Number, Relation)>>,
     /// The largest possible value of each number, or `u32::MAX` if unknown.
     most: Vec<u32>,

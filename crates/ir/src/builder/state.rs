@@ -16,7 +16,7 @@ pub(super) struct State {
     pub(super) errors: Vec<Diagnostic>,
     /// Blocks that have been entered but not ended, innermost last.
     open: Vec<BlockId>,
-    /// Whether each block is in `open`, so that its values may be used.
+    /// For each block, true if it is in `open`, so that its values may be used.
     is_open: Vec<bool>,
     /// The block that defines each value; `None` for constants and parameters.
     homes: Vec<Option<BlockId>>,

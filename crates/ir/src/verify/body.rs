@@ -39,7 +39,8 @@ pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
 pub(super) struct Checker<'a> {
     pub(super) kernel: &'a Kernel,
     found: &'a mut Vec<Diagnostic>,
-    /// Whether each value is visible at this point. Constants and parameters always are and are not tracked.
+    /// For each value, true if it is visible at this point. Constants and parameters are always visible and not
+    /// tracked.
     visible: Vec<bool>,
     /// The values defined so far in each open block.
     scopes: Vec<Vec<ValueId>>,

@@ -44,6 +44,7 @@ pub(super) fn elementwise_result(op: Op, operands: &[Type]) -> Result<Type, Typi
 
 /// Returns the result type of `coop.mul_add` on operands of these types.
 ///
+/// # Errors
 /// The broken rule.
 pub fn mul_add_result(a: Type, b: Type, c: Type) -> Result<Type, TypingError> {
     let mut shapes = [None; 3];

@@ -19,6 +19,7 @@ pub const fn id_type(op: Op) -> Type {
 
 /// Returns the result type of `vec.shuffle` with these positions on vectors of these types.
 ///
+/// # Errors
 /// The broken rule.
 pub fn shuffle_result(components: &[u8], a: Type, b: Type) -> Result<Type, TypingError> {
     if !a.is_vector() {
@@ -47,6 +48,7 @@ pub fn shuffle_result(components: &[u8], a: Type, b: Type) -> Result<Type, Typin
 
 /// Returns the result type of a subgroup op on operands of these types.
 ///
+/// # Errors
 /// The broken rule.
 pub fn subgroup_result(op: Op, combine: Option<Combine>, operands: &[Type]) -> Result<Type, TypingError> {
     let name = op.mnemonic();

@@ -42,6 +42,7 @@ pub fn main_operand(op: Op) -> Option<usize> {
 /// Returns the result type of scalar op `op` on operands of the given types. `stated` is the result type in the
 /// program: `convert`, `bitcast` and `unpack` require one; for other ops it must agree if present.
 ///
+/// # Errors
 /// The broken rule of the op table.
 pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<Type, TypingError> {
     let name = op.mnemonic();
