@@ -56,7 +56,7 @@ pub(crate) fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
 }
 
-/// Returns whether `name` is a valid name of a region: up to 128 bytes, without quotes, backslashes and control
+/// Returns whether `name` is a valid name of a region: up to 128 bytes, without quotes, backslashes or control
 /// characters.
 pub(crate) fn is_region_name(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES && !name.contains(|c: char| c.is_control() || matches!(c, '"' | '\\'))

@@ -1,7 +1,7 @@
 //! The binary format of kernels. [`encode`] and [`decode`] are inverse.
 //!
 //! An encoded kernel is a header, a body and a checksum; `docs/ir.md` specifies them byte by byte. The encoding is
-//! canonical: [`decode`] accepts only bytes that [`encode`] could have written. Decoding does not recurse on the
+//! canonical: each kernel has exactly one, and [`decode`] rejects all other forms. Decoding does not recurse on the
 //! input, does not panic, and allocates at most a small multiple of its size. The byte layout is private to this
 //! module, and the serializer to this crate.
 

@@ -159,7 +159,7 @@ struct Prover<'a> {
     tiles: Tiles<'a>,
     /// For each number, its known upper bounds, the latest last. `Below` bounds are exclusive.
     at_most: Vec<Vec<(Number, Relation)>>,
-    /// The largest possible value of each number, or `u32::MAX` if unknown.
+    /// An upper bound of each number; `u32::MAX` if unknown.
     most: Vec<u32>,
     /// Literals compared in preconditions, which need not be values of the kernel.
     literals: Vec<(u32, Number)>,
@@ -182,7 +182,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Begins a proof over the given number of numbers.
+    /// Begins a proof. `numbers` is the count of numbers.
     fn begin(&mut self, numbers: usize) {
         self.proofs.resize(numbers, [0; 2]);
         self.proof += 1;
@@ -270,7 +270,7 @@ impl<'a> Prover<'a> {
         numbering.node(require, position, note)
     }
 
-    /// Returns the largest possible value of a number, if known.
+    /// Returns an upper bound of a number, if known.
     fn most(&self, number: Number) -> Option<u32> {
         self.most.get(number.index()).copied().filter(|most| *most != u32::MAX)
     }
@@ -466,7 +466,7 @@ impl<'a> Prover<'a> {
         self.is_value_below(wide, element)
     }
 
-    /// Returns whether a value is proven to be below a length. A length of `None` is not compared with anything.
+    /// Returns whether a value is proven to be below a length. `None` is a length that no fact mentions.
     fn is_value_below(&mut self, length: Option<Length>, value: ValueId) -> bool {
         length.is_some_and(|length| {
             let number = self.number(value);
@@ -591,7 +591,7 @@ impl<'a> Prover<'a> {
     }
 }
 
-/// Returns the largest possible value of a value, or `u32::MAX` if unknown.
+/// Returns an upper bound of a value, or `u32::MAX` if unknown.
 fn greatest(kernel: &Kernel, ranges: &RangeMap, value: ValueId) -> u32 {
     match kernel.literal(value).filter(|literal| literal.ty == ScalarType::U64) {
         Some(literal) => u32::try_from(literal.bits).unwrap_or(u32::MAX),

@@ -1,8 +1,8 @@
 //! A divisor of each integer value, used to prove alignment and bounds.
 //!
-//! Values are unsigned numbers of their width. A sum or product that may wrap keeps only the power of two in its
-//! divisor; ranges show that it does not wrap. Carried values are assumed to be multiples of every number until the
-//! yielded values refute it.
+//! Values are treated as unsigned. A sum or product that may wrap keeps only the power of two in its divisor; ranges
+//! show that it does not wrap. Carried values are assumed to be multiples of every number until the yielded values
+//! refute it.
 
 use std::collections::HashMap;
 
@@ -132,8 +132,8 @@ fn of_literal(literal: Literal) -> Divisor {
     }
 }
 
-/// Returns the divisors that preconditions state for parameters, lengths and grid sizes, in the forms `eq (rem x, k),
-/// 0`, `eq (and x, 2ⁿ - 1), 0`, `eq x, k` and `eq x, y`.
+/// Returns the divisors that preconditions state for parameters, lengths and grid sizes, in the forms `eq x, k`,
+/// `eq x, y`, `eq (rem x, k), 0` and `eq (and x, 2ⁿ - 1), 0`.
 fn stated(kernel: &Kernel) -> HashMap<Leaf, Divisor> {
     let mut known: HashMap<Leaf, Divisor> = HashMap::new();
     let mut equal: Vec<(Leaf, Leaf)> = Vec::new();

@@ -128,7 +128,7 @@ impl Builder {
         self.complete(&yielded, &types, InstKind::Region { name: name.into(), body: block }, place)
     }
 
-    /// Runs `body` with a counter that goes from `start` by 1 while below `end`.
+    /// Runs `body` with a counter that starts at `start` and is incremented by 1 while it is below `end`.
     #[track_caller]
     pub fn for_<'k, T: Integer + Scalar + From<bool>>(
         &'k self,
@@ -140,9 +140,9 @@ impl Builder {
         self.counted(start, end, T::from(true), (), |k, i, ()| body(k, i), RustLocation::caller());
     }
 
-    /// Runs `body` with a counter that goes from `start` by `step` until it reaches or passes `end`. `body` receives
-    /// `initial` in the first iteration and the values yielded by the previous one afterwards. Returns the values
-    /// after the last iteration. The step must not be 0.
+    /// Runs `body` with a counter that starts at `start` and advances by `step` until it reaches or passes `end`.
+    /// `body` receives `initial` in the first iteration and the values yielded by the previous one afterwards.
+    /// Returns the values after the last iteration. The step must not be 0.
     #[track_caller]
     pub fn for_carry<'k, T: Integer + Scalar, C: Carry<'k>>(
         &'k self,

@@ -19,7 +19,7 @@ use crate::require::Require;
 
 /// The maximum indentation in blocks, which keeps the length of the text linear in the size of the kernel.
 const MAX_INDENT: usize = 64;
-/// The maximum length of a clashing name before its suffix is added.
+/// The length to which a clashing name is truncated, leaving room for a suffix.
 const MAX_STEM: usize = MAX_NAME_BYTES - 12;
 const BAD: &str = "%<bad>";
 

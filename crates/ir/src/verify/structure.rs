@@ -1,7 +1,7 @@
 //! The structure of a kernel's arenas: ids are in range, blocks form a tree, and definitions are consistent.
 //!
-//! Kernels from the builder and the parser always pass, except for the limit on nesting. Later passes index arenas
-//! without checks, which this pass makes safe for any kernel.
+//! Kernels from the builder and the parser always pass, except that the builder does not limit nesting. Later passes
+//! index arenas without checks, which this pass makes safe for any kernel.
 
 use fulgurite_spec::limits::MAX_NESTING;
 use fulgurite_spec::{Code, Diagnostic, Literal, Location};

@@ -74,7 +74,7 @@ pub(super) struct Buffer<'a> {
 #[derive(Serialize, Deserialize)]
 pub(super) struct View<'a> {
     pub(super) name: &'a str,
-    /// The number of the buffer or shared array.
+    /// The number of the base memory object.
     pub(super) base: u32,
     pub(super) element: TypeCode,
 }
