@@ -1,4 +1,4 @@
-//! Facts about kernels that verifier, lowering and backends read. Analyses never change a kernel.
+//! Facts about kernels, used by the verifier, lowering and backends. Analyses do not change a kernel.
 
 pub mod bounds;
 pub mod divisibility;

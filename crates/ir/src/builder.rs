@@ -1,4 +1,4 @@
-//! The typed Rust builder: kernels that read like arithmetic.
+//! A typed Rust builder for kernels, with operators for arithmetic.
 //!
 //! ```
 //! use fulgurite_ir::builder::{Read, ReadWrite, kernel};
@@ -12,9 +12,9 @@
 //! # Ok::<(), fulgurite_spec::Diagnostics>(())
 //! ```
 //!
-//! A [`Val`] is `Copy` and belongs to its [`Builder`]. Operators never panic: a value of another kernel, or
-//! one that has left its region, is reported with its Rust position when the kernel is finished, all such
-//! errors together.
+//! A [`Val`] is `Copy` and belongs to its [`Builder`]. Operators never panic: the use of a value of another kernel,
+//! or of a value outside its region, is recorded with its Rust source location. [`kernel`] returns all such errors
+//! together.
 
 mod args;
 mod atomic;
@@ -48,13 +48,13 @@ use crate::require::Require;
 pub use fulgurite_spec::{MatrixLayout, MatrixRole, MatrixScope, MatrixShape};
 use state::State;
 
-/// Builds a kernel of arguments `A`, called `name`, whose arguments are called `names`.
+/// Builds a kernel called `name` with arguments of types `A`, called `names`.
 ///
 /// `body` receives the builder and one handle for each argument.
 ///
 /// # Errors
-/// Everything that was done wrongly while building, each with its Rust position (`FG0301`–`FG0303`). The
-/// kernel is not verified yet.
+/// All errors made while building, each with its Rust source location: `FG0301` to `FG0303`, and those of the rules
+/// that the builder checks itself (`FG0209`, `FG0213`, `FG0214` and `FG0222`). The kernel is not yet verified.
 #[track_caller]
 pub fn kernel<A: Args>(
     name: &str,
@@ -87,49 +87,49 @@ impl Builder {
         self.state.borrow_mut()
     }
 
-    /// A constant.
+    /// Returns a constant.
     pub fn val<T: Scalar>(&self, value: T) -> Val<'_, T> {
         Val::new(self, self.state().constant(value.literal()))
     }
 
-    /// This invocation's position in the dispatch.
+    /// Returns this invocation's position in the dispatch.
     #[track_caller]
     pub fn global_id(&self) -> Id3<'_> {
         Id3::new(self, Op::GlobalId)
     }
 
-    /// This invocation's position in its workgroup.
+    /// Returns this invocation's position in its workgroup.
     #[track_caller]
     pub fn local_id(&self) -> Id3<'_> {
         Id3::new(self, Op::LocalId)
     }
 
-    /// The workgroup's position in the grid.
+    /// Returns the workgroup's position in the grid.
     #[track_caller]
     pub fn workgroup_id(&self) -> Id3<'_> {
         Id3::new(self, Op::WorkgroupId)
     }
 
-    /// The grid's size in workgroups.
+    /// Returns the grid size in workgroups.
     #[track_caller]
     pub fn num_workgroups(&self) -> Id3<'_> {
         Id3::new(self, Op::NumWorkgroups)
     }
 
-    /// This invocation's position in its workgroup, flattened, x fastest.
+    /// Returns this invocation's flattened position in its workgroup, with x varying fastest.
     #[track_caller]
     pub fn local_index(&self) -> Val<'_, u32> {
         self.id(Op::LocalIndex, 0, RustLocation::caller())
     }
 
-    /// Waits for every invocation of the workgroup, and makes what they wrote to shared memory and buffers
+    /// Waits for every invocation of the workgroup and makes their earlier writes to shared memory and buffers
     /// visible to all of them.
     #[track_caller]
     pub fn barrier(&self) {
         self.barrier_of(MemoryScopes::ALL);
     }
 
-    /// Like [`barrier`](Self::barrier), ordering shared memory only.
+    /// Like [`barrier`](Self::barrier), but orders shared memory only.
     #[track_caller]
     pub fn barrier_shared(&self) {
         self.barrier_of(MemoryScopes { shared: true, buffers: false });
@@ -141,15 +141,16 @@ impl Builder {
         self.state().inst(InstKind::Barrier { scopes }, &[], location);
     }
 
-    /// Orders this invocation's accesses to memory before it with those after it, among `scope`; waits for nobody.
+    /// Orders this invocation's memory accesses before the fence with those after it, among the invocations in
+    /// `scope`. Does not wait.
     #[track_caller]
     pub fn fence(&self, order: AtomicOrder, scope: SyncScope) {
         let location = Location::Rust(RustLocation::caller());
         self.state().inst(InstKind::Fence { order, scope }, &[], location);
     }
 
-    /// Reports `code`: the launch fails with the first that was reported, once it has ended; its outputs are
-    /// unspecified. The invocation goes on.
+    /// Reports `code` and continues. The launch runs to its end and then fails with the first code reported; its
+    /// outputs are unspecified.
     #[track_caller]
     pub fn trap<'k>(&'k self, code: impl IntoVal<'k, u32>) {
         let place = RustLocation::caller();
@@ -159,8 +160,8 @@ impl Builder {
         state.inst(InstKind::Trap { code }, &[], Location::Rust(place));
     }
 
-    /// The value that the invocation of local index `index` has, to all of the workgroup; zero if there is no such
-    /// invocation. `index` must be the same for the whole workgroup, and all of it must get here.
+    /// Returns the `value` of the invocation with local index `index` to all of the workgroup, or zero if there is no
+    /// such invocation. `index` must be workgroup-uniform, and all invocations of the workgroup must reach this op.
     #[track_caller]
     pub fn workgroup_broadcast<'k, T: ValueType>(
         &'k self,
@@ -178,7 +179,7 @@ impl Builder {
         Val::new(self, id)
     }
 
-    /// A two-component vector.
+    /// Returns a two-component vector.
     #[track_caller]
     pub fn vec2<'k, T: Scalar>(&'k self, x: impl IntoVal<'k, T>, y: impl IntoVal<'k, T>) -> Val<'k, [T; 2]>
     where
@@ -191,7 +192,7 @@ impl Builder {
         )
     }
 
-    /// A four-component vector.
+    /// Returns a four-component vector.
     #[track_caller]
     pub fn vec4<'k, T: Scalar>(
         &'k self,
@@ -208,12 +209,13 @@ impl Builder {
         self.apply(Op::Construct, &components, RustLocation::caller())
     }
 
-    /// Workgroups may wait for others that have begun: the kernel runs only where those go on meanwhile.
+    /// Allows workgroups to wait for others that have started. The kernel runs only on devices where started
+    /// workgroups make progress while others wait for them.
     pub fn needs_progress(&self) {
         self.state().kernel.needs_progress = true;
     }
 
-    /// States a precondition of every launch: a `bool` computed from parameters, lengths, the grid's size and
+    /// Adds a precondition of every launch: a `bool` computed from parameters, buffer lengths, the grid size and
     /// constants. The host checks it before each launch.
     #[track_caller]
     pub fn require<'k>(&'k self, condition: impl FnOnce(&'k Builder) -> Val<'k, bool>) {
@@ -241,7 +243,7 @@ impl Builder {
         Val::new(self, id)
     }
 
-    /// Applies a scalar op whose operands the types of the caller have checked.
+    /// Applies a scalar op. The Rust types of the caller guarantee the operand types.
     fn apply<'k, T: ValueType>(
         &'k self,
         op: Op,
@@ -259,7 +261,7 @@ impl Builder {
         Val::new(self, id)
     }
 
-    /// Runs `body` in a new block that then ends in what `body` yields: the block, and that.
+    /// Runs `body` in a new block, which yields the values that `body` returns. Returns the block and those values.
     fn block<'k, C: Carry<'k>>(
         &'k self,
         place: &'static RustLocation<'static>,
@@ -285,7 +287,7 @@ impl Builder {
     }
 }
 
-/// A three-component id; each component is read where it is asked for.
+/// A three-component id. Each component is read at the call of its accessor.
 #[derive(Clone, Copy)]
 pub struct Id3<'k> {
     builder: &'k Builder,
@@ -297,19 +299,19 @@ impl<'k> Id3<'k> {
         Self { builder, op }
     }
 
-    /// Along x.
+    /// Returns the x component.
     #[track_caller]
     pub fn x(self) -> Val<'k, u32> {
         self.builder.id(self.op, 0, RustLocation::caller())
     }
 
-    /// Along y.
+    /// Returns the y component.
     #[track_caller]
     pub fn y(self) -> Val<'k, u32> {
         self.builder.id(self.op, 1, RustLocation::caller())
     }
 
-    /// Along z.
+    /// Returns the z component.
     #[track_caller]
     pub fn z(self) -> Val<'k, u32> {
         self.builder.id(self.op, 2, RustLocation::caller())

@@ -1,8 +1,8 @@
 //! The digest of a kernel: a hash of its canonical form as submitted.
 //!
-//! Names and places do not count, and neither does the order of arenas; everything that can change a result
-//! or a binding does. Every list is length-prefixed and every item begins with its kind, so that no two
-//! kernels share a form.
+//! Names, source locations, regions and the order of the arenas do not affect the digest; everything that can change
+//! a result or a binding does. Every list is length-prefixed and every item begins with its kind, so that the
+//! encoding is unambiguous.
 
 use core::fmt;
 use std::collections::HashMap;
@@ -17,12 +17,12 @@ use crate::require::{Require, RequireNode};
 
 const DOMAIN: &[u8] = b"fulgurite kernel 1";
 
-/// 256 bits that identify what a kernel does and binds, whatever its names.
+/// A 256-bit hash that identifies the behavior and bindings of a kernel, regardless of names.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of a kernel whose structure the verifier has checked.
+    /// Computes the digest of a kernel whose structure the verifier has checked.
     pub(crate) fn of(kernel: &Kernel) -> Self {
         let mut form = Form {
             bytes: DOMAIN.to_vec(),
@@ -34,13 +34,13 @@ impl Digest {
         Self(*blake3::hash(&form.bytes).as_bytes())
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// 64 hex digits.
+/// Formats the digest as 64 hex digits.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -57,7 +57,7 @@ impl fmt::Debug for Digest {
 struct Form {
     bytes: Vec<u8>,
     numbers: Vec<u32>,
-    /// What each value stands for: itself, or what the region yields whose result it is.
+    /// The value that each value stands for: itself, or for the result of a region, the value that the region yields.
     aliases: Vec<ValueId>,
     next: u32,
 }
@@ -82,7 +82,7 @@ impl Form {
         self.bytes.push(u8::from(kernel.needs_progress));
         self.word(kernel.requires.len() as u32);
         kernel.requires.iter().for_each(|r| self.require(r));
-        // Regions leave no trace: their results are numbered as what they yield.
+        // Regions are not encoded: their results are numbered as the values that they yield.
         let mut regions: Vec<BlockId> = Vec::new();
         for event in Walk::new(kernel) {
             if let Event::Inst(id) | Event::Done(id) = event
@@ -126,8 +126,8 @@ impl Form {
         }
     }
 
-    /// The nodes that the condition depends on, operands first, equal ones once: neither the order of a
-    /// precondition's arena nor what it shares counts.
+    /// Encodes the nodes that the condition depends on, operands first, with equal nodes merged: neither the order of
+    /// the nodes nor their sharing affects the digest.
     fn require(&mut self, require: &Require) {
         let mut forms: Vec<Vec<u8>> = Vec::new();
         let mut known: HashMap<Vec<u8>, u32> = HashMap::new();
@@ -135,7 +135,7 @@ impl Form {
         let mut stack: Vec<usize> = require.nodes.len().checked_sub(1).into_iter().collect();
         while let Some(&index) = stack.last() {
             let node = &require.nodes[index];
-            // Operands are earlier nodes, so this ends.
+            // Operands are earlier nodes, so the loop terminates.
             if numbers[index].is_none()
                 && let RequireNode::Op { operands, .. } = node
                 && let Some(next) = operands.iter().find(|i| numbers[**i as usize].is_none())
@@ -155,7 +155,8 @@ impl Form {
         forms.iter().for_each(|form| self.bytes.extend_from_slice(form));
     }
 
-    /// Numbers values that are defined here. Their types count: nothing else tells what `convert` yields.
+    /// Numbers newly defined values. Their types are encoded because nothing else determines the result type of, for
+    /// example, `convert`.
     fn define(&mut self, kernel: &Kernel, values: &[ValueId]) {
         self.word(values.len() as u32);
         for value in values {
@@ -165,7 +166,7 @@ impl Form {
         }
     }
 
-    /// Lets the results of a region stand for what `body` yields.
+    /// Makes the results of a region aliases of the values that `body` yields.
     fn alias(&mut self, kernel: &Kernel, results: &[ValueId], body: BlockId) {
         let Terminator::Yield(values) = &kernel.block(body).terminator else { return };
         for (result, value) in results.iter().zip(values) {
@@ -322,7 +323,7 @@ impl Form {
     }
 }
 
-/// A node of a precondition, its operands by `numbers`.
+/// Encodes a node of a precondition, with its operands replaced by `numbers`.
 fn require_node(node: &RequireNode, numbers: &[Option<u32>]) -> Vec<u8> {
     let mut form = Form { bytes: Vec::new(), numbers: Vec::new(), aliases: Vec::new(), next: 0 };
     match node {

@@ -1,6 +1,6 @@
 //! The data structure of a kernel: declarations, and arenas of values, instructions and blocks.
 //!
-//! Nothing here checks anything: a [`Kernel`] may be malformed until [`verify`](crate::verify) has seen it.
+//! Nothing here is checked: a [`Kernel`] may be malformed until it passes [`verify`](crate::verify).
 
 mod arena;
 mod attributes;
@@ -22,65 +22,65 @@ use crate::require::Require;
 /// The number of workgroups along x, y and z.
 pub type Grid = [u32; 3];
 
-/// A value: its type, where it comes from, and its name if it has one.
+/// A value: its type, its definition and its optional name.
 #[derive(Clone, Debug)]
 pub struct Value {
     /// Type.
     pub ty: Type,
-    /// What defines it.
+    /// Definition.
     pub def: ValueDef,
-    /// Name, without `%`; provenance only.
+    /// Name without `%`, for diagnostics and text only.
     pub name: Option<Box<str>>,
 }
 
-/// What defines a value.
+/// The definition of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueDef {
     /// A scalar constant, defined everywhere.
     Const(Const),
     /// A launch parameter, defined everywhere.
     Param(ParamId),
-    /// A result of an instruction, by position.
+    /// A result of an instruction, with its position.
     Inst(InstId, u32),
-    /// A block's parameter, by position: loop counter first, then carried values.
+    /// A parameter of a block, with its position: the loop counter first, then carried values.
     BlockParam(BlockId, u32),
 }
 
-/// The bits of a scalar constant; the type is the value's.
+/// The bits of a scalar constant, whose type is that of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Const(pub u64);
 
-/// A straight run of instructions and what ends it.
+/// A sequence of instructions with a terminator.
 #[derive(Clone, Debug, Default)]
 pub struct Block {
-    /// Values that the enclosing instruction supplies.
+    /// Parameters, which the enclosing instruction supplies.
     pub params: Vec<ValueId>,
-    /// In order.
+    /// Instructions in order of execution.
     pub insts: Vec<InstId>,
-    /// What ends it.
+    /// Terminator.
     pub terminator: Terminator,
-    /// Where the terminator was written.
+    /// Source location of the terminator.
     pub location: Location,
 }
 
-/// What ends a block.
+/// The terminator of a block.
 #[derive(Clone, Debug, Default)]
 pub enum Terminator {
-    /// The kernel's own block.
+    /// The end of the kernel body.
     #[default]
     Return,
-    /// A region's values.
+    /// The end of a nested block, with the values that it yields.
     Yield(Operands),
-    /// A `while` header: go on while this `bool` holds.
+    /// The end of a `while` header: the loop continues while this `bool` is true.
     Condition(ValueId),
 }
 
-/// A kernel. Fields are reached by accessors; only builder, parser and passes change one.
+/// A kernel, which may be malformed. A [`VerifiedKernel`](crate::VerifiedKernel) is well-formed and immutable.
 #[derive(Clone)]
 pub struct Kernel {
-    /// Name, without `@`; provenance only.
+    /// Name without `@`, for diagnostics and text only.
     pub name: String,
-    /// Invocations in a workgroup along x, y and z.
+    /// The number of invocations in a workgroup along x, y and z.
     pub workgroup: [u32; 3],
     /// Buffers, in binding order.
     pub buffers: Vec<BufferDecl>,
@@ -92,7 +92,7 @@ pub struct Kernel {
     pub locals: Vec<ArrayDecl>,
     /// Views of buffers and shared arrays.
     pub views: Vec<ViewDecl>,
-    /// Whether workgroups may wait for others that have begun: `needs workgroup_progress`.
+    /// True if workgroups may wait for others that have started: `needs workgroup_progress`.
     pub needs_progress: bool,
     /// Preconditions of a launch.
     pub requires: Vec<Require>,
@@ -104,12 +104,12 @@ pub struct Kernel {
     pub blocks: Vec<Block>,
     /// The outermost block.
     pub body: BlockId,
-    /// Where the kernel was declared.
+    /// Source location of the declaration.
     pub location: Location,
 }
 
 impl Kernel {
-    /// A kernel that does nothing.
+    /// Returns a kernel with no declarations and an empty body.
     pub fn empty(name: impl Into<String>, workgroup: [u32; 3]) -> Self {
         Self {
             name: name.into(),
@@ -129,22 +129,22 @@ impl Kernel {
         }
     }
 
-    /// Invocations in a workgroup, saturating.
+    /// Returns the number of invocations in a workgroup, saturating at the numeric bounds.
     pub fn workgroup_invocations(&self) -> u32 {
         self.workgroup.iter().fold(1u32, |product, n| product.saturating_mul(*n))
     }
 
-    /// A value of this kernel.
+    /// Returns a value of this kernel.
     pub fn value(&self, id: ValueId) -> &Value {
         &self.values[id.index()]
     }
 
-    /// The type of a value of this kernel.
+    /// Returns the type of a value of this kernel.
     pub fn ty(&self, id: ValueId) -> Type {
         self.values[id.index()].ty
     }
 
-    /// The literal that a value is, if it is a constant.
+    /// Returns the literal of a constant, or `None` for any other value.
     pub fn literal(&self, id: ValueId) -> Option<Literal> {
         let value = self.value(id);
         match value.def {
@@ -153,12 +153,12 @@ impl Kernel {
         }
     }
 
-    /// An instruction of this kernel.
+    /// Returns an instruction of this kernel.
     pub fn inst(&self, id: InstId) -> &Inst {
         &self.insts[id.index()]
     }
 
-    /// A block of this kernel.
+    /// Returns a block of this kernel.
     pub fn block(&self, id: BlockId) -> &Block {
         &self.blocks[id.index()]
     }
@@ -177,7 +177,7 @@ impl Kernel {
         id
     }
 
-    /// Adds an instruction at the end of `block`, with one result of each of `results`.
+    /// Adds an instruction at the end of `block`, with one result for each type in `results`.
     pub fn add_inst(
         &mut self,
         block: BlockId,

@@ -1,8 +1,9 @@
-//! Kernels: one typed, structured SSA form, with its builder, text, wire format, verifier, analyses and digest.
+//! Kernels in a typed, structured SSA form: data structure, builder, text, wire format, verifier, analyses and
+//! digest.
 //!
 //! A [`Kernel`] comes from the [`builder`], from [`text::parse`] or from [`wire::decode`]; [`verify`] turns it into a
-//! [`VerifiedKernel`], the only form that backends accept. This crate knows neither SPIR-V nor Vulkan nor
-//! files nor threads. `docs/ir.md` describes the language.
+//! [`VerifiedKernel`], the only form that backends accept. This crate does not depend on SPIR-V, Vulkan, files or
+//! threads. `docs/ir.md` describes the language.
 #![forbid(unsafe_code)]
 
 pub mod analysis;
@@ -25,6 +26,6 @@ pub use verify::{
     shuffle_result, subgroup_result, verify,
 };
 
-/// The version of what the analyses prove, and of what is done to a kernel before it is lowered: raised whenever any
-/// kernel is lowered in another way for it.
+/// The version of the analyses and of the transformations before lowering. It is raised whenever a change makes any
+/// kernel lower differently.
 pub const ANALYSIS_VERSION: u32 = 3;

@@ -1,6 +1,6 @@
-//! Preconditions of a launch: expressions over parameters, lengths and the grid.
+//! Preconditions of a launch: expressions over parameters, buffer lengths and the grid.
 //!
-//! An expression is a flat list in which every node refers only to earlier ones; the last node is the
+//! An expression is a flat list of nodes in which each node refers only to earlier ones; the last node is the
 //! condition. The host evaluates it before each launch through [`fulgurite_spec::eval`].
 
 use fulgurite_spec::eval::{self, Components};
@@ -11,9 +11,9 @@ use crate::kernel::{BufferId, Grid, Kernel, Memory, ParamId};
 /// A precondition.
 #[derive(Clone, Debug)]
 pub struct Require {
-    /// Nodes; each refers only to earlier ones; the last is the condition, of type `bool`.
+    /// The nodes. Each refers only to earlier ones; the last is the condition, of type `bool`.
     pub nodes: Vec<RequireNode>,
-    /// Where it was written.
+    /// Source location.
     pub location: Location,
 }
 
@@ -24,32 +24,33 @@ pub enum RequireNode {
     Literal(Literal),
     /// A parameter's value.
     Param(ParamId),
-    /// The length of a buffer in elements: `u32`, of a `large` one `u64`.
+    /// The length of a buffer in elements: `u64` for a `large` buffer, `u32` otherwise.
     Len(BufferId),
-    /// The grid's size along x, y or z (0, 1 or 2), `u32`.
+    /// The grid size along x, y or z (0, 1 or 2), a `u32`.
     NumWorkgroups(u8),
-    /// A lane-by-lane op of the table that is not `Stated`.
+    /// An elementwise op of the op table, except those with a stated result type.
     Op {
         /// The op.
         op: Op,
-        /// Indices of earlier nodes.
+        /// Indices of the operands, which are earlier nodes.
         operands: Vec<u32>,
     },
 }
 
-/// What a launch gives its kernel, as far as preconditions can see.
+/// The launch arguments that preconditions can refer to.
 #[derive(Clone, Copy, Debug)]
 pub struct LaunchFacts<'a> {
     /// The grid.
     pub grid: Grid,
-    /// Elements in each buffer, in binding order.
+    /// The number of elements in each buffer, in binding order.
     pub lengths: &'a [u64],
     /// Parameter values, in order.
     pub params: &'a [Components],
 }
 
 impl Require {
-    /// The type of each node, or `None` at a node that is badly typed or refers to what is not there.
+    /// Returns the type of each node, or `None` for a node that is badly typed or refers to an undeclared item or a
+    /// later node.
     pub fn types(&self, kernel: &Kernel) -> Vec<Option<Type>> {
         let mut types: Vec<Option<Type>> = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
@@ -71,7 +72,8 @@ impl Require {
         types
     }
 
-    /// Whether the precondition holds; `None` if it is malformed, which a verified kernel's never is.
+    /// Returns whether the precondition holds, or `None` if it is malformed, which is impossible in a verified
+    /// kernel.
     pub fn holds(&self, kernel: &Kernel, facts: &LaunchFacts<'_>) -> Option<bool> {
         let types = self.types(kernel);
         let mut values: Vec<Components> = Vec::with_capacity(self.nodes.len());
@@ -99,12 +101,13 @@ impl Require {
         values.last().map(|v| v[0] & 1 != 0)
     }
 
-    /// Whether it speaks of the length of a buffer.
+    /// Returns whether the precondition refers to the length of `buffer`.
     pub fn speaks_of_len(&self, buffer: BufferId) -> bool {
         self.nodes.iter().any(|node| matches!(node, RequireNode::Len(id) if *id == buffer))
     }
 
-    /// What the launch states of all that it speaks of, each once: "`%n` is 3u32, `len %y` is 5u32".
+    /// Formats the launch's value of each parameter, length and grid size in the precondition, without duplicates:
+    /// "`%n` is 3u32, `len %y` is 5u32".
     fn stated(&self, kernel: &Kernel, facts: &LaunchFacts<'_>) -> String {
         let mut all = Vec::new();
         for (node, ty) in self.nodes.iter().zip(self.types(kernel)) {
@@ -138,7 +141,8 @@ impl Require {
 }
 
 impl Kernel {
-    /// The first precondition that `facts` do not satisfy, as its text, and what they say of all that it speaks of.
+    /// Returns the text of the first precondition that `facts` do not satisfy, and the values of the parameters,
+    /// lengths and grid sizes that it refers to.
     pub fn failed_require(&self, facts: &LaunchFacts<'_>) -> Option<(String, String)> {
         let failed = self.requires.iter().find(|r| r.holds(self, facts) != Some(true))?;
         Some((crate::text::print_require(self, failed), failed.stated(self, facts)))

@@ -1,7 +1,7 @@
-//! Kernel text: [`print()`] and [`parse()`] are inverse.
+//! The text format of kernels. [`print()`] and [`parse()`] are inverse.
 //!
-//! What is printed is canonical: printing what was parsed from it gives the same text again. Neither direction
-//! recurses on the depth of the input, and neither panics whatever it is given.
+//! Printed text is canonical: parsing and printing it again gives the same text. Neither direction recurses on the
+//! nesting depth of its input or panics on any input.
 
 mod lex;
 mod literal;
@@ -14,30 +14,30 @@ use fulgurite_spec::{Diagnostics, Literal};
 use crate::kernel::{Kernel, Memory, SyncScope};
 use crate::require::Require;
 
-/// The version in the first line of every kernel text.
+/// The version in the first line of a kernel text.
 const VERSION: &str = "1";
 
 /// Prints `kernel` as text.
 ///
-/// A malformed kernel prints too; what makes no sense in it prints in angle brackets (`%<bad>`), which does not
-/// parse. Names that clash or are no names are changed, values without one are numbered.
+/// A malformed kernel can be printed, too; its invalid parts appear in angle brackets (`%<bad>`), which do not parse.
+/// Names that clash or are invalid are changed, and unnamed values are numbered.
 pub fn print(kernel: &Kernel) -> String {
     print::kernel(kernel)
 }
 
-/// Prints one precondition as it stands in text, without a newline: `require eq (rem (len %x), 4u32), 0u32`.
+/// Prints one precondition as in kernel text, without a newline: `require eq (rem (len %x), 4u32), 0u32`.
 pub(crate) fn print_require(kernel: &Kernel, require: &Require) -> String {
     print::require(kernel, require)
 }
 
 /// Parses the text of one kernel.
 ///
-/// Names and types are resolved; the other rules of the language are [`verify`](crate::verify)'s. A byte order mark, as some
-/// editors write, is passed over.
+/// Names and types are resolved; other rules of the language are left to [`verify`](crate::verify). A leading byte
+/// order mark is ignored.
 ///
 /// # Errors
-/// The problems found (at most 64), each with its place: `FG01xx`, and `FG0201` to `FG0203` where the type of
-/// a result cannot be told.
+/// The problems found (at most 64), each with its location: `FG01xx`, and `FG0201` to `FG0203` and `FG0222` if the
+/// type of a result cannot be determined.
 pub fn parse(text: &str) -> Result<Kernel, Diagnostics> {
     parse::kernel(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
@@ -45,23 +45,24 @@ pub fn parse(text: &str) -> Result<Kernel, Diagnostics> {
 /// Parses one literal, such as `4u32`, `0x1p-3f32`, `nan:0x7fc00000` or `true`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The problem with the literal.
 pub fn parse_literal(text: &str) -> Result<Literal, String> {
     literal::parse(text)
 }
 
-/// Whether `name` can stand after `%` or `@`: 1 to 128 ASCII letters, digits, `_` or `.`.
+/// Returns whether `name` is a valid name after `%` or `@`: 1 to 128 ASCII letters, digits, `_` or `.`.
 pub(crate) fn is_name(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
 }
 
-/// Whether `name` can be a region's: up to 128 bytes, no quote, backslash or control character.
+/// Returns whether `name` is a valid name of a region: up to 128 bytes, without quotes, backslashes or control
+/// characters.
 pub(crate) fn is_region_name(name: &str) -> bool {
     name.len() <= MAX_NAME_BYTES && !name.contains(|c: char| c.is_control() || matches!(c, '"' | '\\'))
 }
 
-/// The scope of an atomic op on `memory` that states none.
+/// Returns the default scope of an atomic op on `memory`.
 pub(crate) fn default_scope(kernel: &Kernel, memory: Memory) -> SyncScope {
     match memory {
         Memory::View(id)
@@ -74,7 +75,7 @@ pub(crate) fn default_scope(kernel: &Kernel, memory: Memory) -> SyncScope {
     }
 }
 
-/// Whether `name` is a number, which stands for no name at all.
+/// Returns whether `name` has only digits, and therefore denotes an unnamed value.
 fn is_number(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_digit())
 }

@@ -1,8 +1,9 @@
-//! The verifier: what it accepts is safe to interpret, optimise and lower. It finds every problem, not only
-//! the first.
+//! The verifier. A verified kernel is safe to interpret, optimize and lower.
 //!
-//! Five passes: declarations, the shape of the arenas, dominance and types, uniform control flow, alignment of
-//! matrices. A malformed arena keeps later passes from running, wrong types the last one.
+//! Five passes check declarations, the structure of the arenas, dominance and types, uniform control flow, and
+//! alignment of matrices. Each pass reports all problems that it finds, except that the structure pass stops at the
+//! first one and the uniformity pass at a limit. A malformed structure prevents later passes from running; any
+//! problem in declarations or types prevents the alignment pass from running.
 
 mod body;
 mod declarations;
@@ -25,7 +26,7 @@ use crate::analysis::UniformityMap;
 use crate::digest::Digest;
 use crate::kernel::Kernel;
 
-/// A kernel that the verifier accepted. It cannot be changed.
+/// A kernel accepted by the verifier. It is immutable.
 #[derive(Clone)]
 pub struct VerifiedKernel {
     kernel: Kernel,
@@ -33,10 +34,10 @@ pub struct VerifiedKernel {
     uniformity: UniformityMap,
 }
 
-/// Checks `kernel` against every rule of the language.
+/// Checks `kernel` against all rules of the language.
 ///
 /// # Errors
-/// Every diagnostic found, with codes `FG0201` to `FG0224`.
+/// All diagnostics found, with codes `FG0106`, `FG0107` and `FG0201` to `FG0224`.
 pub fn verify(kernel: Kernel) -> Result<VerifiedKernel, Diagnostics> {
     let mut found = Vec::new();
     declarations::check(&kernel, &mut found);
@@ -58,17 +59,17 @@ pub fn verify(kernel: Kernel) -> Result<VerifiedKernel, Diagnostics> {
 }
 
 impl VerifiedKernel {
-    /// The digest of the kernel as submitted.
+    /// Returns the digest of the kernel as submitted.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// Which values are the same for which invocations.
+    /// Returns the uniformity of all values.
     pub fn uniformity(&self) -> &UniformityMap {
         &self.uniformity
     }
 
-    /// The kernel, to change it; it must be verified again.
+    /// Returns the kernel for modification; it must be verified again.
     pub fn into_kernel(self) -> Kernel {
         self.kernel
     }

@@ -1,9 +1,9 @@
-//! Kernels as bytes: [`encode`] and [`decode`] are inverse.
+//! The binary format of kernels. [`encode`] and [`decode`] are inverse.
 //!
-//! A header, a body and a checksum; `docs/ir.md` specifies them byte by byte. There is one form for each kernel:
-//! what [`decode`] accepts is what [`encode`] writes. Nothing here recurses on the input, panics, or allocates
-//! more than a small multiple of it. No other module knows how bytes are laid out, and no other crate sees the
-//! serializer.
+//! An encoded kernel is a header, a body and a checksum; `docs/ir.md` specifies them byte by byte. The encoding is
+//! canonical: each kernel has exactly one, and [`decode`] rejects all other forms. Decoding does not recurse on the
+//! input, does not panic, and allocates at most a small multiple of its size. The byte layout is private to this
+//! module, and the serializer to this crate.
 
 mod body;
 mod error;
@@ -17,22 +17,22 @@ use fulgurite_spec::limits::MAX_WIRE_BYTES;
 use crate::kernel::Kernel;
 use crate::verify::VerifiedKernel;
 
-/// What the bytes of every kernel begin with. The first is no ASCII, so that no text does.
+/// The first bytes of every encoded kernel. The first byte is not ASCII, so no kernel text begins with them.
 const MAGIC: [u8; 4] = [0x8f, b'F', b'G', b'K'];
 
-/// The version of what follows the magic number.
+/// The version of the format after the magic number.
 const VERSION: u32 = 1;
 
-/// Magic number, version, and length of the body.
+/// The size of the magic number, the version and the length of the body.
 const HEADER_BYTES: usize = 4 + 4 + 8;
 
-/// The first bytes of blake3 over header and body.
+/// The size of the checksum, a truncated BLAKE3 hash of header and body.
 const CHECKSUM_BYTES: usize = 16;
 
-/// The bytes of a kernel. They hold everything but places in its source and what no instruction reaches.
+/// Encodes a kernel. Source locations and unreachable values, instructions and blocks are not encoded.
 ///
 /// # Errors
-/// [`WireError::OverLimit`] beyond 64 MiB, and no other.
+/// [`WireError::OverLimit`] if the encoding exceeds 64 MiB.
 pub fn encode(kernel: &VerifiedKernel) -> Result<Vec<u8>, WireError> {
     let body = write::body(kernel);
     let mut bytes = header(0).to_vec();
@@ -43,19 +43,18 @@ pub fn encode(kernel: &VerifiedKernel) -> Result<Vec<u8>, WireError> {
     Ok(bytes)
 }
 
-/// The kernel that `bytes` are. It is yet to be [verified](crate::verify).
+/// Decodes a kernel, which is not yet [verified](crate::verify).
 ///
 /// # Errors
-/// Any bytes that [`encode`] cannot have written are an error, but for rules of the language, which are
-/// [`verify`](crate::verify)'s.
+/// An error if [`encode`] cannot have written `bytes`. Rules of the language are left to [`verify`](crate::verify).
 pub fn decode(bytes: &[u8]) -> Result<Kernel, WireError> {
     let encoded = open(bytes)?;
     let kernel = {
         let body = body::parse(encoded)?;
         read::kernel(&body)?
     };
-    // Constants in another order, a number in more bytes than it takes, nodes of preconditions that nothing
-    // needs: there are many ways to say the same, of which one is right.
+    // Only the canonical encoding is accepted: other orders of constants, overlong numbers or unused precondition
+    // nodes are rejected.
     if body::is_same(&write::body(&kernel), encoded) {
         Ok(kernel)
     } else {
@@ -63,7 +62,7 @@ pub fn decode(bytes: &[u8]) -> Result<Kernel, WireError> {
     }
 }
 
-/// Puts header and checksum around `body`, whatever it is: for tests that are to reach beyond the checksum.
+/// Adds a header and a checksum to `body`, which may be invalid. For tests of the code behind the checksum.
 #[doc(hidden)]
 pub fn seal(body: &[u8]) -> Vec<u8> {
     let mut bytes = [&header(body.len())[..], body].concat();
@@ -89,7 +88,7 @@ fn checksum(header_and_body: &[u8]) -> [u8; CHECKSUM_BYTES] {
     checksum
 }
 
-/// The body, if header and checksum are right.
+/// Checks header and checksum and returns the body.
 fn open(bytes: &[u8]) -> Result<&[u8], WireError> {
     let Some((magic, rest)) = bytes.split_first_chunk::<4>() else { return Err(WireError::NotAKernel) };
     if *magic != MAGIC {
@@ -98,7 +97,7 @@ fn open(bytes: &[u8]) -> Result<&[u8], WireError> {
     let found = bytes.len() as u64;
     let least = (HEADER_BYTES + CHECKSUM_BYTES) as u64;
     let short = WireError::WrongLength { stated: least, found };
-    // The version comes before all else: a later one may have another header.
+    // The version comes first, because a later version may have another header.
     let (version, rest) = rest.split_first_chunk::<4>().ok_or(short.clone())?;
     let version = u32::from_le_bytes(*version);
     if version != VERSION {

@@ -1,11 +1,11 @@
-//! Which accesses are surely in bounds: lowering leaves out their guards.
+//! Accesses proven to be in bounds, which lowering leaves unguarded.
 //!
-//! An access is in bounds if its index's range lies below the length, or if an enclosing `if`, `for` or `while`,
-//! or a precondition, says that the index is below something that is at most the length. Facts hold where they
-//! were found and in all blocks inside: values never change. Where both are multiples of a number, what is below
-//! may have less than that number added. An index may also lie in its workgroup's part of a buffer, or be the minimum of
-//! something and the last element of a buffer that surely has one. A matrix is in bounds if ranges say so of its last
-//! component.
+//! An access is in bounds if the range of its index lies below the length, or if an enclosing `if`, `for` or `while`,
+//! or a precondition, states that the index is below a number that is at most the length. Facts hold in the block
+//! where they were found and in all blocks nested in it, because values never change. If an index and the length are
+//! multiples of the same number, the index plus less than that number is also in bounds. Two more patterns are
+//! recognized: an index in the workgroup's own part of a buffer, and the minimum of any number and the last index of
+//! a non-empty buffer. A matrix is in bounds if ranges prove it for its last component.
 
 mod tiles;
 
@@ -23,30 +23,30 @@ use crate::require::{Require, RequireNode};
 
 use tiles::Tiles;
 
-/// How many steps from one bound to the next a proof may take.
+/// The maximum number of steps from bound to bound in a proof.
 const MAX_STEPS: usize = 8;
-/// How many facts one proof may look at. Without a bound, a kernel of many facts and many accesses takes the product of both; what
-/// is not proven keeps its guard.
+/// The maximum number of facts that a proof examines. Without this limit, the analysis would take time proportional
+/// to the product of facts and accesses. Accesses without a proof keep their guards.
 const MAX_FACTS: usize = 256;
-/// How many parts of one condition are looked at.
+/// The maximum number of parts of a condition that are examined.
 const MAX_CONJUNCTS: usize = 4096;
 
-/// For each instruction of a kernel, whether it is an access that is surely in bounds.
+/// The accesses of a kernel that are proven to be in bounds.
 #[derive(Clone, Debug)]
 pub struct BoundsMap {
     inside: Vec<bool>,
-    /// How many facts all proofs together looked at.
+    /// The number of facts that all proofs together examined.
     #[cfg(test)]
     facts: usize,
 }
 
 impl BoundsMap {
-    /// Analyses `kernel`, which the verifier has accepted, given the ranges of its values.
+    /// Analyzes `kernel`, which the verifier has accepted, given the ranges of its values.
     pub fn of(kernel: &Kernel, ranges: &RangeMap) -> Self {
         let mut prover = Prover::new(kernel, ranges);
         prover.preconditions();
         let mut inside = vec![false; kernel.insts.len()];
-        // How many facts each open block found.
+        // The number of facts known before each open block.
         let mut marks: Vec<usize> = Vec::new();
         let mut assumptions = assumptions(kernel);
         let counters = counters(kernel);
@@ -91,7 +91,7 @@ impl BoundsMap {
         }
     }
 
-    /// What is known without any analysis: nothing.
+    /// Returns a map without any proven access.
     pub fn unknown(kernel: &Kernel) -> Self {
         Self {
             inside: vec![false; kernel.insts.len()],
@@ -100,13 +100,13 @@ impl BoundsMap {
         }
     }
 
-    /// Whether this load, store or atomic is surely in bounds; of a matrix, all of it.
+    /// Returns whether this load, store or atomic is proven to be in bounds; for a matrix, all of its components.
     pub fn is_inside(&self, access: InstId) -> bool {
         self.inside[access.index()]
     }
 }
 
-/// What holds on entering each block: conditions, and whether they hold or fail.
+/// Returns the conditions known on entry to each block, and whether each is true or false.
 fn assumptions(kernel: &Kernel) -> HashMap<BlockId, Vec<(ValueId, bool)>> {
     let mut found: HashMap<BlockId, Vec<(ValueId, bool)>> = HashMap::new();
     for inst in instructions(kernel).map(|id| kernel.inst(id)) {
@@ -126,7 +126,7 @@ fn assumptions(kernel: &Kernel) -> HashMap<BlockId, Vec<(ValueId, bool)>> {
     found
 }
 
-/// For the body of each `for` over indices, the counter and the end that it stays below.
+/// Returns the counter of each `for` over indices and its exclusive bound, by loop body.
 fn counters(kernel: &Kernel) -> HashMap<BlockId, (ValueId, ValueId)> {
     let bodies = instructions(kernel).filter_map(|id| match kernel.inst(id).kind {
         InstKind::For { end, body, .. } if is_index(kernel.ty(end)) => {
@@ -137,7 +137,8 @@ fn counters(kernel: &Kernel) -> HashMap<BlockId, (ValueId, ValueId)> {
     bodies.collect()
 }
 
-/// Whether a value of this type can be an index. Facts are kept of those, as numbers: they hold whatever the width.
+/// Returns whether a value of this type can be an index. Facts relate such values as numbers, regardless of their
+/// width.
 fn is_index(ty: Type) -> bool {
     ty == Type::U32 || ty == Type::scalar(ScalarType::U64)
 }
@@ -153,48 +154,48 @@ struct Prover<'a> {
     kernel: &'a Kernel,
     ranges: &'a RangeMap,
     numbering: Numbering<'a>,
-    /// Computed where a proof asks for it.
+    /// Computed on first use.
     divisors: OnceCell<DivisibilityMap>,
     tiles: Tiles<'a>,
-    /// For each number, those that it is at most, and whether it is below; the latest last.
+    /// For each number, its known upper bounds, the latest last. `Below` bounds are exclusive.
     at_most: Vec<Vec<(Number, Relation)>>,
-    /// The greatest value that each number can have, where that is known, or else the greatest of all.
+    /// An upper bound of each number; `u32::MAX` if unknown.
     most: Vec<u32>,
-    /// The literals that preconditions compare with something, which need not be values of the kernel.
+    /// Literals compared in preconditions, which need not be values of the kernel.
     literals: Vec<(u32, Number)>,
-    /// The left sides of facts in the order found, to forget them again.
+    /// The left sides of facts in the order found, used to remove them at the end of a block.
     undo: Vec<Number>,
     seen: RefCell<Seen>,
 }
 
-/// What the proof that is under way has looked at.
+/// The state of the current proof.
 #[derive(Default)]
 struct Seen {
-    /// For each number, the last proof that came to it as an upper bound, and as a greater one.
+    /// For each number, the last proofs that reached it as an inclusive and as an exclusive upper bound.
     proofs: Vec<[u32; 2]>,
     proof: u32,
-    /// How many facts this proof may still look at.
+    /// The number of facts that this proof may still examine.
     left: usize,
-    /// How many all proofs have looked at.
+    /// The number of facts that all proofs examined.
     #[cfg(test)]
     facts: usize,
 }
 
 impl Seen {
-    /// Begins a proof over so many numbers.
+    /// Begins a proof. `numbers` is the count of numbers.
     fn begin(&mut self, numbers: usize) {
         self.proofs.resize(numbers, [0; 2]);
         self.proof += 1;
         self.left = MAX_FACTS;
     }
 
-    /// Whether this proof comes to `number` for the first time.
+    /// Returns whether this proof reaches `number` for the first time.
     fn is_new(&mut self, number: Number, below: bool) -> bool {
         let last = &mut self.proofs[number.index()][usize::from(below)];
         core::mem::replace(last, self.proof) != self.proof
     }
 
-    /// Whether this proof may look at one more fact.
+    /// Returns whether this proof may examine one more fact, and counts it.
     fn may_go_on(&mut self) -> bool {
         let left = self.left.checked_sub(1);
         self.left = left.unwrap_or_default();
@@ -222,12 +223,12 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// What values are multiples of.
+    /// Returns the divisors of values.
     fn divisors(&self) -> &DivisibilityMap {
         self.divisors.get_or_init(|| DivisibilityMap::of(self.kernel, self.ranges))
     }
 
-    /// The number of a value.
+    /// Returns the number of a value.
     fn number(&mut self, value: ValueId) -> Number {
         let Self { kernel, ranges, numbering, most, .. } = self;
         numbering.number(value, |value, number| note_most(most, number, greatest(kernel, ranges, value)))
@@ -257,34 +258,34 @@ impl<'a> Prover<'a> {
                 }
             }
         }
-        // The least that will do comes first.
+        // The smallest sufficient literal comes first.
         self.literals.sort_unstable();
         self.literals.dedup();
     }
 
-    /// The number of a precondition's node.
+    /// Returns the number of a precondition's node.
     fn node(&mut self, require: &Require, position: u32) -> Option<Number> {
         let Self { kernel, ranges, numbering, most, .. } = self;
         let note = |value, number| note_most(most, number, greatest(kernel, ranges, value));
         numbering.node(require, position, note)
     }
 
-    /// The greatest value that a number can have, where that is known.
+    /// Returns an upper bound of a number, if known.
     fn most(&self, number: Number) -> Option<u32> {
         self.most.get(number.index()).copied().filter(|most| *most != u32::MAX)
     }
 
-    /// The literals of preconditions from `least` on, with what they are.
+    /// Returns the literals of preconditions that are at least `least`, with their numbers.
     fn literals_from(&self, least: u64) -> &[(u32, Number)] {
         &self.literals[self.literals.partition_point(|(literal, _)| u64::from(*literal) < least)..]
     }
 
-    /// What a number is at most, the latest fact first.
+    /// Returns the upper bounds of a number, the latest fact first.
     fn bounds(&self, number: Number) -> impl Iterator<Item = (Number, Relation)> {
         self.at_most.get(number.index()).into_iter().flatten().rev().copied()
     }
 
-    /// Adds what a comparison that holds says of two `u32`s.
+    /// Adds the facts implied by a true comparison of two indices.
     fn relate(&mut self, op: Op, a: Number, b: Number) {
         match op {
             Op::Lt => self.fact(a, b, Relation::Below),
@@ -299,8 +300,9 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// Adds what an index that is computed says of itself: a minimum is at most either, and what a literal is taken from
-    /// that is at least as much gets smaller. So `min(i, len - 1)` is inside where `len` is at least 1.
+    /// Adds the facts implied by the op that computes an index: a minimum is at most either operand, and subtracting
+    /// a non-zero literal from a number at least as large gives a smaller number. Therefore `min(i, len - 1)` is in
+    /// bounds if `len` is at least 1.
     fn computed(&mut self, inst: InstId, op: Op, operands: &[ValueId]) {
         let (Some(result), [a, b]) = (self.kernel.inst(inst).results.first().copied(), operands) else {
             return;
@@ -327,7 +329,7 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// Whether a value is the length of a view whose buffer surely has room for so many of its elements.
+    /// Returns whether a value is the length of a view or buffer that is proven to have at least `count` elements.
     fn has_elements(&self, length: ValueId, count: u32) -> bool {
         let ValueDef::Inst(inst, _) = self.kernel.value(length).def else { return false };
         let InstKind::Len { memory } = self.kernel.inst(inst).kind else { return false };
@@ -340,11 +342,12 @@ impl<'a> Prover<'a> {
             .is_some_and(|(number, needed)| self.is_at_least(number, needed))
     }
 
-    /// Whether a number is surely `least` or more.
+    /// Returns whether a number is proven to be at least `least`.
     fn is_at_least(&self, number: Number, least: u32) -> bool {
         let mut seen = self.seen.borrow_mut();
         seen.begin(self.numbering.count());
-        // From what is known to be at least a literal to what is at least that, or more: by one at each step at most.
+        // Search from literals to the numbers that they bound from below. Each step adds at most one to the lower
+        // bound.
         let literals = self.literals_from(u64::from(least.saturating_sub(MAX_STEPS as u32)));
         let mut front: Vec<(Number, u32)> =
             literals.iter().take(MAX_FACTS).map(|(bits, bound)| (*bound, *bits)).collect();
@@ -381,7 +384,8 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// Adds what follows from `condition` being `holds`; `and` that holds, and `or` that fails, say both sides.
+    /// Adds the facts implied by `condition` being equal to `holds`. A true `and` and a false `or` imply both
+    /// operands.
     fn assume(&mut self, condition: ValueId, holds: bool) {
         let kernel = self.kernel;
         let mut stack = vec![(condition, holds)];
@@ -391,7 +395,7 @@ impl<'a> Prover<'a> {
                 continue;
             }
             let ValueDef::Inst(inst, position) = kernel.value(condition).def else { continue };
-            // A region's result is what it yields.
+            // The result of a region is the value that it yields.
             if let InstKind::Region { body, .. } = kernel.inst(inst).kind {
                 if let Terminator::Yield(values) = &kernel.block(body).terminator {
                     stack.extend(values.get(position as usize).map(|v| (*v, holds)));
@@ -425,12 +429,12 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// How long `memory` would be if its elements had `size` bytes.
+    /// Returns the length of `memory` in elements of `size` bytes.
     fn length(&self, memory: Memory, size: u32) -> Option<Length> {
         let own = u64::from(self.kernel.element(memory).size());
         match self.kernel.array_len(memory) {
             Some(len) => {
-                // What is left over at the end of a view's array is not counted, and need not be.
+                // An incomplete element at the end is not counted, which is conservative.
                 let count = u64::from(len) * own / u64::from(size.max(1));
                 u32::try_from(count).ok().map(Length::Known)
             }
@@ -438,7 +442,7 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// Whether `index` is surely an element of `memory`.
+    /// Returns whether `index` is proven to be in bounds of `memory`.
     fn is_inside(&mut self, memory: Memory, index: ValueId) -> bool {
         let size = self.kernel.element(memory).size();
         let length = self.length(memory, size);
@@ -447,14 +451,14 @@ impl<'a> Prover<'a> {
         }
         let (base, added) = self.sum(index);
         if added != 0 {
-            // Both are multiples of this, so a base below the length is so by at least this much. A sum that wraps is smaller
-            // still.
+            // Both are multiples of `common`, so a base below the length is below it by at least that much. A sum
+            // that wraps is even smaller.
             let common = gcd(self.divisors().divisor(base), self.divisors().length(self.kernel, memory));
             if added < common && self.is_value_below(length, base) {
                 return true;
             }
         }
-        // So many elements are one of a wider view, of which the index is one.
+        // `count` elements form one element of a wider view, and `element` is its index.
         let Some((element, count)) = self.product(base).filter(|(_, count)| added < u64::from(*count)) else {
             return false;
         };
@@ -462,7 +466,7 @@ impl<'a> Prover<'a> {
         self.is_value_below(wide, element)
     }
 
-    /// Whether a value is surely below a length, if that is one that anything is compared with.
+    /// Returns whether a value is proven to be below a length. `None` is a length that no fact mentions.
     fn is_value_below(&mut self, length: Option<Length>, value: ValueId) -> bool {
         length.is_some_and(|length| {
             let number = self.number(value);
@@ -470,7 +474,7 @@ impl<'a> Prover<'a> {
         })
     }
 
-    /// An index as something and a literal that is added to it.
+    /// Splits an index into a base and a literal added to it.
     fn sum(&self, index: ValueId) -> (ValueId, u64) {
         let index = self.unwidened(index);
         let ValueDef::Inst(inst, _) = self.kernel.value(index).def else { return (index, 0) };
@@ -485,7 +489,7 @@ impl<'a> Prover<'a> {
             (Some(added), _) => (b, added),
             (None, None) => return (index, 0),
         };
-        // An `or` adds where the other has only zeros.
+        // `or` equals `add` if the operands have no bit in common.
         let overlaps = || match power(self.divisors().divisor(base)) {
             0 => false,
             power => added >= power,
@@ -493,7 +497,7 @@ impl<'a> Prover<'a> {
         if *op == Op::Or && overlaps() { (index, 0) } else { (self.unwidened(base), added) }
     }
 
-    /// A product as its factor and a literal one.
+    /// Splits a product into a factor and a literal.
     fn product(&self, value: ValueId) -> Option<(ValueId, u32)> {
         let ValueDef::Inst(inst, _) = self.kernel.value(value).def else { return None };
         let InstKind::Scalar { op, operands, .. } = &self.kernel.inst(inst).kind else { return None };
@@ -507,7 +511,7 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// What a number was before it was made wider.
+    /// Returns the operand of a widening conversion from `u32`, or the value itself.
     fn unwidened(&self, value: ValueId) -> ValueId {
         if let ValueDef::Inst(inst, _) = self.kernel.value(value).def
             && let InstKind::Scalar { op: Op::Convert, operands, .. } = &self.kernel.inst(inst).kind
@@ -520,8 +524,8 @@ impl<'a> Prover<'a> {
         value
     }
 
-    /// Whether all components of a matrix of type `ty` are surely inside `memory`, from an offset on with lines a stride
-    /// apart.
+    /// Returns whether all components of a matrix of type `ty` at the given offset and stride are proven to be in
+    /// bounds of `memory`.
     fn holds_matrix(
         &mut self,
         memory: Memory,
@@ -549,12 +553,13 @@ impl<'a> Prover<'a> {
         }
     }
 
-    /// Whether one of these bounds, each of which may be shown to be more than what is asked about, not only as much,
-    /// leads to the length.
+    /// Returns whether any of the upper bounds in `front` proves that a value is below `length`. The flag of a bound
+    /// is true if it is exclusive.
     fn is_below(&self, length: Length, mut front: Vec<(Number, bool)>) -> bool {
         let mut seen = self.seen.borrow_mut();
         seen.begin(self.numbering.count());
-        // From bound to bound, each number once for each of: shown to be at most it, shown to be below it.
+        // Breadth-first from bound to bound. Each number is visited at most once as an inclusive and once as an
+        // exclusive bound.
         for _ in 0..MAX_STEPS {
             let mut next = Vec::new();
             for (number, below) in front {
@@ -586,7 +591,7 @@ impl<'a> Prover<'a> {
     }
 }
 
-/// The greatest value that a value can have, or the greatest of all if that is not known.
+/// Returns an upper bound of a value, or `u32::MAX` if unknown.
 fn greatest(kernel: &Kernel, ranges: &RangeMap, value: ValueId) -> u32 {
     match kernel.literal(value).filter(|literal| literal.ty == ScalarType::U64) {
         Some(literal) => u32::try_from(literal.bits).unwrap_or(u32::MAX),
@@ -595,7 +600,7 @@ fn greatest(kernel: &Kernel, ranges: &RangeMap, value: ValueId) -> u32 {
     }
 }
 
-/// Notes that a number is at most `known`.
+/// Records that a number is at most `known`.
 fn note_most(most: &mut Vec<u32>, number: Number, known: u32) {
     if known != u32::MAX {
         if most.len() <= number.index() {
@@ -605,12 +610,12 @@ fn note_most(most: &mut Vec<u32>, number: Number, known: u32) {
     }
 }
 
-/// How long a memory object is.
+/// The length of a memory object.
 #[derive(Clone, Copy)]
 enum Length {
-    /// A buffer's, by number.
+    /// The number of a buffer's length.
     Number(Number),
-    /// An array's.
+    /// The length of an array.
     Known(u32),
 }
 

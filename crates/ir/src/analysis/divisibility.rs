@@ -1,8 +1,8 @@
-//! For each integer value, a number that it is surely a multiple of: what alignment and bounds are proven by.
+//! A divisor of each integer value, used to prove alignment and bounds.
 //!
-//! Values are taken as unsigned numbers of their width. A sum or product that wraps around keeps only the powers of
-//! two of what it would be a multiple of; that it does not wrap has to be shown by ranges. Carried values are
-//! supposed to be multiples of anything until what is yielded says otherwise.
+//! Values are treated as unsigned. A sum or product that may wrap keeps only the power of two in its divisor; ranges
+//! show that it does not wrap. Carried values are assumed to be multiples of every number until the yielded values
+//! refute it.
 
 use std::collections::HashMap;
 
@@ -17,13 +17,13 @@ use crate::kernel::{
 };
 use crate::require::{Require, RequireNode};
 
-/// How often a kernel is gone through before its carried values are taken to be multiples of nothing.
+/// The maximum number of passes, after which carried values are assumed to have the divisor 1.
 const MAX_PASSES: usize = 12;
 
-/// A number that a value is a multiple of; 0 for what is always 0, which is a multiple of all.
+/// A number that divides a value; 0 if the value is always 0, which every number divides.
 type Divisor = u64;
 
-/// What preconditions speak of.
+/// A launch argument that preconditions can refer to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Leaf {
     Param(ParamId),
@@ -31,16 +31,16 @@ enum Leaf {
     NumWorkgroups(u8),
 }
 
-/// What each value of a kernel is a multiple of.
+/// A divisor of each value of a kernel.
 #[derive(Clone, Debug)]
 pub struct DivisibilityMap {
     divisors: Vec<Divisor>,
-    /// Those of the lengths of buffers.
+    /// Divisors of the lengths of buffers.
     lengths: Vec<Divisor>,
 }
 
 impl DivisibilityMap {
-    /// Analyses `kernel`, whose structure and types the verifier has checked, given the ranges of its values.
+    /// Analyzes `kernel`, whose structure and types the verifier has checked, given the ranges of its values.
     pub fn of(kernel: &Kernel, ranges: &RangeMap) -> Self {
         let stated = stated(kernel);
         let known = |leaf: Leaf| stated.get(&leaf).copied().unwrap_or(1);
@@ -69,18 +69,18 @@ impl DivisibilityMap {
         finder.map
     }
 
-    /// A number that this value is a multiple of: at least 1, and 0 for a value that is always 0. 1 for what is no
-    /// scalar integer. Negative numbers count as what their bits are without a sign.
+    /// Returns a divisor of this value: 0 for a value that is always 0, otherwise at least 1, and 1 for values that
+    /// are not scalar integers. Negative numbers are treated as unsigned.
     pub fn divisor(&self, value: ValueId) -> u64 {
         self.divisors[value.index()]
     }
 
-    /// Whether so many `unit`s are surely a multiple of `wanted`.
+    /// Returns whether `value` times `unit` is proven to be a multiple of `wanted`.
     pub fn is_multiple(&self, value: ValueId, unit: u32, wanted: u32) -> bool {
         scaled(self.divisor(value), u64::from(unit)).is_multiple_of(u64::from(wanted))
     }
 
-    /// A number that the length of a memory object is a multiple of.
+    /// Returns a divisor of the length of a memory object.
     pub fn length(&self, kernel: &Kernel, memory: Memory) -> u64 {
         if let Some(len) = kernel.array_len(memory) {
             return u64::from(len);
@@ -96,7 +96,7 @@ impl DivisibilityMap {
     }
 }
 
-/// The greatest common divisor, where 0 is a multiple of all.
+/// Returns the greatest common divisor, where 0 is a multiple of every number.
 pub(crate) fn gcd(a: Divisor, b: Divisor) -> Divisor {
     let (mut a, mut b) = (a, b);
     while b != 0 {
@@ -105,7 +105,7 @@ pub(crate) fn gcd(a: Divisor, b: Divisor) -> Divisor {
     a
 }
 
-/// The least common multiple; one of both if that is too large.
+/// Returns the least common multiple, or the larger operand if it overflows.
 fn lcm(a: Divisor, b: Divisor) -> Divisor {
     match gcd(a, b) {
         0 => 0,
@@ -113,12 +113,12 @@ fn lcm(a: Divisor, b: Divisor) -> Divisor {
     }
 }
 
-/// The greatest power of two that divides it; 0 for 0.
+/// Returns the largest power of two that divides `divisor`, or 0 for 0.
 pub(crate) fn power(divisor: Divisor) -> Divisor {
     divisor & divisor.wrapping_neg()
 }
 
-/// What products are multiples of; only powers of two where that does not fit.
+/// Returns a divisor of products: the product of the divisors, or only its power of two if it overflows.
 fn scaled(a: Divisor, b: Divisor) -> Divisor {
     let powers = || 1u64.checked_shl(a.trailing_zeros() + b.trailing_zeros()).unwrap_or(1 << 63);
     a.checked_mul(b).unwrap_or_else(powers)
@@ -132,8 +132,8 @@ fn of_literal(literal: Literal) -> Divisor {
     }
 }
 
-/// What preconditions state of parameters, lengths and the grid: `eq (rem x, k), 0`, `eq (and x, 2ⁿ - 1), 0`,
-/// `eq x, k` and `eq x, y`.
+/// Returns the divisors that preconditions state for parameters, lengths and grid sizes, in the forms `eq x, k`,
+/// `eq x, y`, `eq (rem x, k), 0` and `eq (and x, 2ⁿ - 1), 0`.
 fn stated(kernel: &Kernel) -> HashMap<Leaf, Divisor> {
     let mut known: HashMap<Leaf, Divisor> = HashMap::new();
     let mut equal: Vec<(Leaf, Leaf)> = Vec::new();
@@ -159,7 +159,7 @@ fn stated(kernel: &Kernel) -> HashMap<Leaf, Divisor> {
             }
         }
     }
-    // What is equal to something equal may take a few turns.
+    // Chains of equalities take several rounds.
     for _ in 0..4 {
         for (a, b) in &equal {
             let both = lcm(known.get(a).copied().unwrap_or(1), known.get(b).copied().unwrap_or(1));
@@ -186,12 +186,12 @@ fn literal(require: &Require, position: u32) -> Option<Literal> {
     }
 }
 
-/// What is a multiple of what if the node at `position` is zero.
+/// Returns the parameter, length or grid size and its divisor that follow if the node at `position` is zero.
 fn remainder(require: &Require, position: u32) -> Option<(Leaf, Divisor)> {
     let RequireNode::Op { op, operands } = require.nodes.get(position as usize)? else { return None };
     let [a, b] = operands.as_slice() else { return None };
     match op {
-        // `x % 0` is 0 and says nothing.
+        // `x % 0` is 0 and implies nothing.
         Op::Rem => Some((leaf(require, *a)?, of_literal(literal(require, *b)?).max(1))),
         Op::And => {
             let low = |mask: Literal| power(mask.bits.wrapping_add(1)).max(1);
@@ -213,7 +213,7 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    /// Takes all carried values to be multiples of `divisor`.
+    /// Sets the divisor of all carried values.
     fn suppose(&mut self, divisor: Divisor) {
         let kernel = self.kernel;
         for event in Walk::new(kernel) {
@@ -226,7 +226,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Goes through the kernel once. Whether a carried value changed.
+    /// Analyzes the kernel once. Returns whether a carried value changed.
     fn pass(&mut self) -> bool {
         let kernel = self.kernel;
         let mut changed = false;
@@ -237,7 +237,7 @@ impl Finder<'_> {
                     if let InstKind::For { start, step, body, .. } = kind
                         && let Some(counter) = kernel.block(*body).params.first()
                     {
-                        // The counter never wraps.
+                        // The counter does not wrap.
                         let common = gcd(self.of(*start), self.of(*step));
                         self.set(*counter, common);
                     }
@@ -269,7 +269,7 @@ impl Finder<'_> {
         };
     }
 
-    /// Lets what a loop begins with and what it yields count. Whether a carried value changed.
+    /// Combines the divisors of a loop's initial and yielded values. Returns whether a carried value changed.
     fn carry(&mut self, inst: &Inst) -> bool {
         let kernel = self.kernel;
         let (initial, body) = match &inst.kind {
@@ -314,7 +314,7 @@ impl Finder<'_> {
             InstKind::For { .. } | InstKind::While { .. } => {
                 carried(kernel, &inst.kind).get(position).map_or(1, |v| self.of(*v))
             }
-            // Some invocation's value, or zero.
+            // The value of some invocation, or zero.
             InstKind::WorkgroupBroadcast { value, .. } => self.of(*value),
             InstKind::Subgroup { op, combine, operands } => {
                 let value = operands.first().map_or(1, |v| self.of(*v));
@@ -342,12 +342,12 @@ impl Finder<'_> {
         let ty = |position: usize| operands.get(position).map(|v| kernel.ty(*v));
         let literal = |position: usize| operands.get(position).and_then(|v| kernel.literal(*v));
         let range = |position: usize| operands.get(position).map_or(Range::ALL, |v| self.ranges.range(*v));
-        // Everything but a choice is on integers.
+        // All other ops below have integer operands.
         if op == Op::Select {
             return gcd(of(1), of(2));
         }
         let Some(main) = ty(0).filter(|t| is_integer(*t)) else { return 1 };
-        // What is left of a number if it may have wrapped around.
+        // The divisor of a result that may have wrapped.
         let is_u32 = main == Type::U32;
         let wrapping = |divisor: Divisor, fits: bool| {
             if is_u32 && fits { divisor } else { power(divisor) }
@@ -379,7 +379,7 @@ impl Finder<'_> {
                 Some(by) if by != 0 && of(0) % by == 0 => of(0) / by,
                 _ => 1,
             },
-            // `x - x / y * y`, and 0 for a divisor of 0.
+            // The result is `x - x / y * y`, or 0 for a divisor of 0.
             Op::Rem => gcd(of(0), of(1)),
             Op::Convert | Op::Bitcast => {
                 let to = kernel.ty(result).scalar;
@@ -395,7 +395,7 @@ fn is_integer(ty: Type) -> bool {
     ty.is_scalar() && ty.scalar != ScalarType::Bool && ty.scalar.is_integer()
 }
 
-/// The carried values of a loop.
+/// Returns the carried values of a loop.
 fn carried<'k>(kernel: &'k Kernel, kind: &InstKind) -> &'k [ValueId] {
     match kind {
         InstKind::For { body, .. } => kernel.block(*body).params.get(1..).unwrap_or_default(),

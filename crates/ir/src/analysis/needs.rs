@@ -1,4 +1,4 @@
-//! Which capabilities of a device a kernel needs.
+//! Device capabilities that a kernel requires.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use fulgurite_spec::{Op, ScalarType, Type};
 use crate::analysis::instructions;
 use crate::kernel::{FloatMode, InstKind, Kernel};
 
-/// The capabilities that running `kernel`, which the verifier has seen, takes.
+/// Returns the capabilities required to run `kernel`, which the verifier has checked.
 pub fn needs(kernel: &Kernel) -> BTreeSet<Capability> {
     let declared = kernel.buffers.iter().map(|b| b.element).chain(kernel.params.iter().map(|p| p.ty));
     let arrays = kernel.shared.iter().chain(&kernel.locals).map(|a| a.element);
@@ -52,7 +52,7 @@ fn of_atomic(op: Op, ty: ScalarType) -> Option<Capability> {
         ScalarType::I64 | ScalarType::U64 => Some(Capability::AtomicInt64),
         ScalarType::F32 if op == Op::AtomicAdd => Some(Capability::AtomicFloatAdd),
         ScalarType::F64 if op == Op::AtomicAdd => Some(Capability::AtomicDoubleAdd),
-        // Moved as words.
+        // Implemented with 64-bit integer atomics.
         ScalarType::F64 => Some(Capability::AtomicInt64),
         _ => None,
     }

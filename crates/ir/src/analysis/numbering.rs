@@ -1,7 +1,7 @@
-//! Value numbering: which values are surely equal because they compute the same from the same.
+//! Value numbering: finds values that are equal because they apply the same op to equal operands.
 //!
-//! Only pure ops of the table, `len` and ids are numbered together; every other value has a number of its own.
-//! Equal `len`s that a precondition states are one number too.
+//! Only pure ops of the op table, `len`, ids and literals share numbers; every other value has its own. Lengths that
+//! a precondition states to be equal share a number, too.
 
 use std::collections::HashMap;
 
@@ -10,49 +10,49 @@ use fulgurite_spec::{Literal, Op, ScalarType, Type};
 use crate::kernel::{BufferId, FloatMode, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
 use crate::require::{Require, RequireNode};
 
-/// The number of a value; equal numbers are equal values.
+/// The number of a value. Values with equal numbers are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Number(u32);
 
 impl Number {
-    /// Its place among all numbers.
+    /// Returns the position among all numbers.
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// What a number is computed by.
+/// The definition of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Form {
     Literal(Literal),
-    /// The length of a buffer, by the first of those of equal length.
+    /// The length of a buffer, represented by the first buffer of equal length.
     Len(BufferId),
-    /// The length of a view of a buffer, by the base and the size of an element.
+    /// The length of a view of a buffer, by the buffer and the size of an element.
     ViewLen(BufferId, u32),
     Id(Op, u8),
-    /// Operands behind the last are [`NONE`].
+    /// Unused operands are [`NONE`].
     Scalar(Op, FloatMode, Type, [Number; MOST_OPERANDS]),
     Own(ValueId),
 }
 
-/// Ops with more operands are not numbered together.
+/// The maximum number of operands. Ops with more operands do not share numbers.
 const MOST_OPERANDS: usize = 4;
 
-/// No number.
+/// The absence of a number.
 const NONE: Number = Number(u32::MAX);
 
-/// The numbers of a kernel's values. A value is numbered when it is asked for, with what it is computed from: few of a kernel's
-/// values are indices or compared with one.
+/// The numbers of a kernel's values. Values are numbered on demand, together with their operands, because few values
+/// of a kernel are indices or compared with one.
 pub(crate) struct Numbering<'k> {
     kernel: &'k Kernel,
     numbers: Vec<Number>,
     forms: HashMap<Form, Number>,
-    /// For each buffer, the first that surely has its length.
+    /// For each buffer, the first one with the same length.
     equal_lengths: Vec<BufferId>,
 }
 
 impl<'k> Numbering<'k> {
-    /// The numbering of `kernel`, whose structure the verifier has checked.
+    /// Creates the numbering of `kernel`, whose structure the verifier has checked.
     pub(crate) fn of(kernel: &'k Kernel) -> Self {
         Self {
             kernel,
@@ -62,9 +62,9 @@ impl<'k> Numbering<'k> {
         }
     }
 
-    /// The number of a value. `fresh` is told each value that is numbered for that.
+    /// Returns the number of a value. `fresh` is called for each value that gets a number.
     pub(crate) fn number(&mut self, value: ValueId, mut fresh: impl FnMut(ValueId, Number)) -> Number {
-        // What a value is computed from comes before it; a chain of those may be long.
+        // An explicit stack, because chains of operands may be long.
         let mut asked = vec![value];
         while let Some(value) = asked.last().copied() {
             if self.numbers[value.index()] == NONE {
@@ -81,7 +81,7 @@ impl<'k> Numbering<'k> {
         self.numbers[value.index()]
     }
 
-    /// The number of a value, unless others that it is computed from must be numbered first: these are added to `asked`.
+    /// Returns the number of a value, unless operands must be numbered first; these are added to `asked`.
     fn compute(&mut self, value: ValueId, asked: &mut Vec<ValueId>) -> Number {
         let kernel = self.kernel;
         if let Some(literal) = kernel.literal(value) {
@@ -99,7 +99,7 @@ impl<'k> Numbering<'k> {
             number
         };
         let form = match &kernel.inst(inst).kind {
-            // A region's result is what it yields.
+            // The result of a region is the value that it yields.
             InstKind::Region { body, .. } => match &kernel.block(*body).terminator {
                 Terminator::Yield(values) => match values.get(position as usize) {
                     Some(yielded) => return known(&self.numbers, *yielded),
@@ -107,7 +107,8 @@ impl<'k> Numbering<'k> {
                 },
                 _ => Form::Own(value),
             },
-            // The same number. Unsigned ops whose result is of neither type give the same of both.
+            // Widening preserves the value. Unsigned ops with a result of another type give the same result for both
+            // widths.
             InstKind::Scalar { op: Op::Convert, operands, .. }
                 if let [narrow] = **operands
                     && (kernel.ty(narrow), ty) == (Type::U32, Type::scalar(ScalarType::U64)) =>
@@ -145,13 +146,13 @@ impl<'k> Numbering<'k> {
         *self.forms.entry(form).or_insert(next)
     }
 
-    /// How many numbers there are so far.
+    /// Returns the number of numbers so far.
     pub(crate) fn count(&self) -> usize {
         self.forms.len()
     }
 
-    /// What computes the length of a buffer or a view of one, in elements of `size` bytes. In those of the buffer's own
-    /// size it is the buffer's length.
+    /// Returns the form of the length of a buffer, or of a view of one, in elements of `size` bytes. For elements of
+    /// the buffer's own size, it is the length of the buffer.
     fn length_form(&self, memory: Memory, size: u32) -> Option<Form> {
         let Memory::Buffer(buffer) = self.kernel.base(memory) else { return None };
         Some(if size == self.kernel.element(Memory::Buffer(buffer)).size() {
@@ -161,13 +162,13 @@ impl<'k> Numbering<'k> {
         })
     }
 
-    /// The number that the length of a buffer or a view of one has in elements of `size` bytes, if it was compared with
-    /// something.
+    /// Returns the number of the length of a buffer, or of a view of one, in elements of `size` bytes, if that length
+    /// has a number.
     pub(crate) fn length(&self, memory: Memory, size: u32) -> Option<Number> {
         self.forms.get(&self.length_form(memory, size)?).copied()
     }
 
-    /// The number of a precondition's node, made if it has none; `None` for what is never numbered.
+    /// Returns the number of a precondition's node, or `None` for an op, which is never numbered.
     pub(crate) fn node(
         &mut self,
         require: &Require,
@@ -187,7 +188,7 @@ impl<'k> Numbering<'k> {
     }
 }
 
-/// The conditions that a precondition states together: its nodes that are not `and`.
+/// Returns the conjuncts of a precondition: the operands of nested `and`s.
 pub(crate) fn conjuncts(require: &Require) -> Vec<u32> {
     let mut found = Vec::new();
     let mut seen = vec![false; require.nodes.len()];
@@ -205,7 +206,7 @@ pub(crate) fn conjuncts(require: &Require) -> Vec<u32> {
     found
 }
 
-/// For each buffer, the first that preconditions state to be of its length.
+/// For each buffer, returns the first one that preconditions state to have the same length.
 fn equal_lengths(kernel: &Kernel) -> Vec<BufferId> {
     let mut first: Vec<usize> = (0..kernel.buffers.len()).collect();
     let root = |first: &[usize], mut buffer: usize| {

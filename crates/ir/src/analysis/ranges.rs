@@ -1,5 +1,5 @@
-//! The least and greatest value that each `u32` of a kernel can have, from its definition and from
-//! preconditions that compare parameters and lengths with literals.
+//! The range of each `u32` of a kernel, from its definition and from preconditions that compare parameters and
+//! lengths with literals.
 
 use fulgurite_spec::limits::MAX_SUBGROUP_SIZE;
 use fulgurite_spec::{Literal, Op, ScalarType, Type};
@@ -9,18 +9,18 @@ use crate::analysis::walk::{Event, Walk};
 use crate::kernel::{BlockId, Inst, InstKind, Kernel, Memory, Operands, Terminator, ValueId};
 use crate::require::{Require, RequireNode};
 
-/// A range of `u32`, both ends included: never empty, whatever preconditions contradict each other. What does is never
-/// launched.
+/// An inclusive range of `u32`, which is never empty. Contradictory preconditions may make it larger than necessary;
+/// such kernels are never launched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// The least value.
+    /// The smallest value.
     pub least: u32,
-    /// The greatest value.
+    /// The largest value.
     pub most: u32,
 }
 
 impl Range {
-    /// Every `u32`.
+    /// The range of all `u32` values.
     pub const ALL: Range = Range { least: 0, most: u32::MAX };
 
     const fn new(least: u32, most: u32) -> Self {
@@ -31,7 +31,7 @@ impl Range {
         Self { least: 0, most }
     }
 
-    /// The part from `least` to `most`; all of the range if there is no such part.
+    /// Returns the intersection with `least..=most`, or the whole range if the intersection is empty.
     fn narrowed(self, least: u32, most: u32) -> Self {
         let part = Self { least: self.least.max(least), most: self.most.min(most) };
         if part.least <= part.most { part } else { self }
@@ -41,7 +41,7 @@ impl Range {
         Self { least: self.least.min(other.least), most: self.most.max(other.most) }
     }
 
-    /// The range from `least` to `most`, or every `u32` if an end overflowed.
+    /// Returns the range from `least` to `most`, or [`Range::ALL`] if a bound overflowed.
     fn checked(least: Option<u32>, most: Option<u32>) -> Self {
         match (least, most) {
             (Some(least), Some(most)) => Self { least, most },
@@ -50,17 +50,17 @@ impl Range {
     }
 }
 
-/// The ranges of a kernel's values; those of other types than `u32` are [`Range::ALL`].
+/// The ranges of a kernel's values; [`Range::ALL`] for types other than `u32`.
 #[derive(Clone, Debug)]
 pub struct RangeMap {
     ranges: Vec<Range>,
-    /// What preconditions say of the length of each buffer.
+    /// The ranges of the lengths of buffers, from preconditions.
     lengths: Vec<Range>,
 }
 
 impl RangeMap {
-    /// Analyses `kernel`, whose structure and types the verifier has checked. One walk: carried values are taken
-    /// to be any, so nothing has to be found again.
+    /// Analyzes `kernel`, whose structure and types the verifier has checked. A single walk suffices, because carried
+    /// values are assumed to have any value.
     pub fn of(kernel: &Kernel) -> Self {
         let mut map = Self::unknown(kernel);
         for id in (0..kernel.values.len()).map(ValueId::new) {
@@ -79,13 +79,13 @@ impl RangeMap {
         map
     }
 
-    /// What is known without any analysis: nothing.
+    /// Returns a map in which every range is [`Range::ALL`].
     pub fn unknown(kernel: &Kernel) -> Self {
         let lengths = vec![Range::ALL; kernel.buffers.len()];
         Self { ranges: vec![Range::ALL; kernel.values.len()], lengths }
     }
 
-    /// Takes in comparisons of parameters and lengths with literals.
+    /// Applies comparisons of parameters and lengths with literals.
     fn precondition(&mut self, kernel: &Kernel, require: &Require) {
         for position in conjuncts(require) {
             let RequireNode::Op { op, operands } = &require.nodes[position as usize] else { continue };
@@ -108,7 +108,7 @@ impl RangeMap {
         }
     }
 
-    /// `subject op bound` holds.
+    /// Applies the fact that `subject op bound` is true.
     fn bounded(&mut self, kernel: &Kernel, subject: &RequireNode, op: Op, bound: Literal) {
         let range = match subject {
             RequireNode::Param(id) if kernel.params[id.index()].ty == Type::U32 => {
@@ -131,12 +131,12 @@ impl RangeMap {
         };
     }
 
-    /// The range of a value.
+    /// Returns the range of a value.
     pub fn range(&self, value: ValueId) -> Range {
         self.ranges[value.index()]
     }
 
-    /// The most iterations that a `for` can take.
+    /// Returns the maximum number of iterations of a `for`.
     pub fn most_trips(&self, kernel: &Kernel, start: ValueId, end: ValueId, step: ValueId) -> u64 {
         let (Some(step), ty) = (kernel.literal(step), kernel.ty(start)) else { return u64::from(u32::MAX) };
         if ty != Type::U32 {
@@ -151,7 +151,7 @@ impl RangeMap {
         u64::from(distance).div_ceil(step.bits.max(1))
     }
 
-    /// The counter of a `for` is known before its body.
+    /// Sets the range of a `for` counter, before its body is visited.
     fn before(&mut self, kernel: &Kernel, inst: &Inst) {
         let InstKind::For { start, end, body, .. } = &inst.kind else { return };
         let Some(counter) = kernel.block(*body).params.first() else { return };
@@ -210,7 +210,7 @@ impl RangeMap {
         if op == Op::Select {
             return range(1).union(range(2));
         }
-        // All that follows is on `u32` operands; a component of a vector may be anything.
+        // The ops below work on `u32`. Components of vectors are not tracked.
         if scalar_of(0) != Some(Type::U32) {
             return Range::ALL;
         }
@@ -218,7 +218,7 @@ impl RangeMap {
     }
 }
 
-/// The range of an op on `u32`s of these ranges; those of operands that it lacks are not looked at.
+/// Returns the range of an op on `u32` operands of these ranges. Ranges beyond its operands are ignored.
 fn of_op(op: Op, [a, b, c]: [Range; 3]) -> Range {
     match op {
         Op::Add => Range::checked(a.least.checked_add(b.least), a.most.checked_add(b.most)),
@@ -227,7 +227,7 @@ fn of_op(op: Op, [a, b, c]: [Range; 3]) -> Range {
         // `x / 0` is `x`.
         Op::Div if b.least == 0 => Range::up_to(a.most),
         Op::Div => Range::new(a.least / b.most, a.most / b.least),
-        // `x % 0` is 0; a divisor above the dividend leaves it.
+        // `x % 0` is 0; a dividend below the divisor is unchanged.
         Op::Rem => Range::up_to(a.most.min(b.most.saturating_sub(1))),
         Op::Min => Range::new(a.least.min(b.least), a.most.min(b.most)),
         Op::Max => Range::new(a.least.max(b.least), a.most.max(b.most)),
@@ -236,7 +236,7 @@ fn of_op(op: Op, [a, b, c]: [Range; 3]) -> Range {
             Range::new(raised.least.min(c.least), raised.most.min(c.most))
         }
         Op::And => Range::up_to(a.most.min(b.most)),
-        // The highest bit that either can have bounds both.
+        // The highest bit possible in either operand bounds the result.
         Op::Or | Op::Xor => Range::up_to(below_power_of_two(a.most | b.most)),
         Op::Shr if b.least == b.most => Range::new(a.least >> (b.least % 32), a.most >> (b.most % 32)),
         Op::Shr => Range::up_to(a.most),
@@ -254,17 +254,17 @@ fn of_op(op: Op, [a, b, c]: [Range; 3]) -> Range {
     }
 }
 
-/// The greatest number with as many bits as `value`.
+/// Returns the largest number with as many bits as `value`.
 fn below_power_of_two(value: u32) -> u32 {
     u32::MAX.checked_shr(value.leading_zeros()).unwrap_or(0)
 }
 
-/// The most lanes that a subgroup of `kernel` can have.
+/// Returns the maximum number of lanes in a subgroup of `kernel`.
 fn lanes(kernel: &Kernel) -> u32 {
     kernel.workgroup_invocations().min(MAX_SUBGROUP_SIZE)
 }
 
-/// Whether an op across a subgroup gives each lane a value that one of them had.
+/// Returns whether a subgroup op returns the value of some lane to each lane.
 fn gives_some_lanes_value(op: Op) -> bool {
     matches!(
         op,
@@ -322,7 +322,7 @@ mod tests {
         Op::Sign,
     ];
 
-    /// Numbers at which ranges end: those near the ends and near powers of two, and any.
+    /// Bounds of ranges: numbers near the extremes and near powers of two, and any number.
     fn number() -> impl Strategy<Value = u32> {
         prop_oneof![
             0..4u32,
@@ -332,7 +332,7 @@ mod tests {
         ]
     }
 
-    /// A range that is not empty, with a number in it.
+    /// A non-empty range and a number in it.
     fn inhabited() -> impl Strategy<Value = (Range, u32)> {
         [number(), number(), number()].prop_map(|mut numbers| {
             numbers.sort_unstable();

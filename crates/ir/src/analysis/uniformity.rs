@@ -1,19 +1,19 @@
-//! Which values are the same for which invocations, and which control flow they share.
+//! Uniformity of values: the invocations for which each value is the same.
 //!
-//! Four levels: the same in the whole dispatch, in a workgroup, in a subgroup, or varying. Levels spread
-//! along data flow, and from conditions to what they select, until nothing changes. A few passes in program order do
-//! for most kernels; after that a work list raises each value at most three times. The analysis is linear in the size of
-//! the kernel.
+//! A value is the same in the whole dispatch, in a workgroup or in a subgroup, or it varies. Levels propagate along
+//! data flow, and from conditions to the values that they select, until a fixed point. Most kernels need only a few
+//! passes in program order; after these, a work list raises each value at most three times, so that the analysis is
+//! linear in the size of the kernel.
 
 use fulgurite_spec::{MatrixScope, Op, Semantics, Special};
 
 use crate::analysis::walk::{Event, Walk, instructions, operands};
 use crate::kernel::{BlockId, Inst, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
 
-/// Passes in program order before the work list takes over.
+/// The number of passes in program order before the work list is used.
 const MAX_PASSES: usize = 4;
 
-/// How widely a value is shared; later is more varying.
+/// The uniformity of a value, from most to least uniform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Uniformity {
     /// The same for every invocation of the dispatch.
@@ -27,7 +27,7 @@ pub enum Uniformity {
 }
 
 impl Uniformity {
-    /// The word in messages.
+    /// Returns the word in messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Dispatch => "dispatch-uniform",
@@ -38,16 +38,16 @@ impl Uniformity {
     }
 }
 
-/// The uniformity of every value, and why.
+/// The uniformity of every value, with its cause.
 #[derive(Clone, Debug)]
 pub struct UniformityMap {
     levels: Vec<Uniformity>,
-    /// The value that a value's level came from, if it is not a source of its own.
+    /// The value that raised a value's level, unless its level is that of its own op.
     causes: Vec<Option<ValueId>>,
 }
 
 impl UniformityMap {
-    /// Analyses `kernel`, whose structure the verifier has checked.
+    /// Analyzes `kernel`, whose structure the verifier has checked.
     pub fn of(kernel: &Kernel) -> Self {
         let count = kernel.values.len();
         let mut map = Self { levels: vec![Uniformity::Dispatch; count], causes: vec![None; count] };
@@ -57,7 +57,7 @@ impl UniformityMap {
             let (level, cap) = (source_level(kernel, &inst.kind), cap(kernel, &inst.kind));
             let matrix = inst.results.first().and_then(|r| kernel.ty(*r).matrix);
             let (level, cap) = match (&inst.kind, matrix) {
-                // Loaded once for all who hold it.
+                // The invocations of the scope load the matrix once, together.
                 (InstKind::CoopLoad { memory, .. }, Some(shape)) => {
                     let held = holders(shape.scope);
                     (if kernel.access(*memory).can_write() { held } else { Uniformity::Dispatch }, held)
@@ -82,7 +82,7 @@ impl UniformityMap {
             let (Event::Inst(id) | Event::Done(id)) = event else { continue };
             let inst = kernel.inst(id);
             if let (InstKind::Scalar { operands, .. }, [result]) = (&inst.kind, &*inst.results) {
-                // Most instructions, and done as soon as they begin.
+                // The common case: handled when the instruction begins.
                 if matches!(event, Event::Inst(_)) {
                     operands.iter().for_each(|operand| {
                         self.raise(*operand, *result, caps);
@@ -91,7 +91,7 @@ impl UniformityMap {
                 continue;
             }
             let is_loop = matches!(inst.kind, InstKind::For { .. } | InstKind::While { .. });
-            // The nested blocks of a loop use what it carries; others give their results when they are done.
+            // The blocks nested in a loop use the carried values; other instructions define results only when done.
             if matches!(event, Event::Inst(_)) && !is_loop {
                 continue;
             }
@@ -104,7 +104,7 @@ impl UniformityMap {
         changed
     }
 
-    /// Propagates levels from value to value until none changes.
+    /// Propagates levels with a work list until a fixed point.
     fn settle(&mut self, kernel: &Kernel, caps: &[Uniformity]) {
         let edges = Edges::of(kernel);
         let raised = |value: &ValueId| self.levels[value.index()] > Uniformity::Dispatch;
@@ -118,7 +118,7 @@ impl UniformityMap {
         }
     }
 
-    /// Makes `to` at least as varying as `from`, as far as it can be. Returns whether it changed.
+    /// Raises the level of `to` to that of `from`, up to its cap. Returns whether it changed.
     fn raise(&mut self, from: ValueId, to: ValueId, caps: &[Uniformity]) -> bool {
         let level = self.levels[from.index()].min(caps[to.index()]);
         let raised = self.levels[to.index()] < level;
@@ -129,17 +129,17 @@ impl UniformityMap {
         raised
     }
 
-    /// The level of a value.
+    /// Returns the level of a value.
     pub fn level(&self, value: ValueId) -> Uniformity {
         self.levels[value.index()]
     }
 
-    /// From `value` to what made it vary: each value's level came from the next one's.
+    /// Returns the chain of values from `value` to the origin of its level: each level was raised by the next value.
     pub fn path(&self, value: ValueId) -> Vec<ValueId> {
         let mut path = vec![value];
         let mut current = value;
         while let Some(cause) = self.causes[current.index()] {
-            // A level only rises, so causes cannot form a cycle; the bound is for a map of another kernel.
+            // Causes form no cycle, because levels only rise; the limit is for a map of another kernel.
             if path.len() > self.levels.len() {
                 break;
             }
@@ -149,13 +149,13 @@ impl UniformityMap {
         path
     }
 
-    /// The value that decides how often or whether an instruction's nested blocks run, the most varying one.
+    /// Returns the least uniform of the values that decide whether or how often an instruction's nested blocks run.
     pub fn deciding_value(&self, kernel: &Kernel, inst: &Inst) -> Option<ValueId> {
         deciding_values(kernel, &inst.kind).into_iter().flatten().max_by_key(|v| self.level(*v))
     }
 }
 
-/// The most varying that a matrix of this scope can be: all who hold it hold the same.
+/// Returns the uniformity of a matrix of this scope: it is the same for all invocations that hold it.
 pub fn holders(scope: MatrixScope) -> Uniformity {
     match scope {
         MatrixScope::Subgroup => Uniformity::Subgroup,
@@ -163,7 +163,7 @@ pub fn holders(scope: MatrixScope) -> Uniformity {
     }
 }
 
-/// The level that an instruction's results have of their own, whatever its operands.
+/// Returns the level of an instruction's results before its operands are considered.
 fn source_level(kernel: &Kernel, kind: &InstKind) -> Uniformity {
     match kind {
         InstKind::Id { op, component } => {
@@ -194,14 +194,14 @@ fn source_level(kernel: &Kernel, kind: &InstKind) -> Uniformity {
             Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan | Op::SubgroupMatch | Op::SubgroupElect => {
                 Uniformity::Varying
             }
-            // They give some lane's value: as uniform as that is.
+            // The value of some lane, as uniform as the operand.
             _ => Uniformity::Dispatch,
         },
         _ => Uniformity::Dispatch,
     }
 }
 
-/// The most varying that an instruction's results can be, whatever its operands.
+/// Returns the least uniform level that an instruction's results can have, regardless of its operands.
 fn cap(kernel: &Kernel, kind: &InstKind) -> Uniformity {
     match kind {
         InstKind::WorkgroupBroadcast { .. } => Uniformity::Workgroup,
@@ -211,7 +211,7 @@ fn cap(kernel: &Kernel, kind: &InstKind) -> Uniformity {
             | Op::SubgroupBallotCount
             | Op::SubgroupAny
             | Op::SubgroupAll => Uniformity::Subgroup,
-            // A lane that is not there gives each its own value; the first is always there.
+            // A lane out of range returns each invocation's own value; lane 0 always exists.
             Op::SubgroupBroadcast if is_zero(kernel, operands.get(1)) => Uniformity::Subgroup,
             _ => Uniformity::Varying,
         },
@@ -223,7 +223,7 @@ fn is_zero(kernel: &Kernel, value: Option<&ValueId>) -> bool {
     value.and_then(|v| kernel.literal(*v)).is_some_and(|l| l.bits == 0)
 }
 
-/// The values that decide how often or whether the nested blocks of `kind` run.
+/// Returns the values that decide whether or how often the nested blocks of `kind` run.
 fn deciding_values(kernel: &Kernel, kind: &InstKind) -> [Option<ValueId>; 3] {
     match kind {
         InstKind::If { condition, .. } => [Some(*condition), None, None],
@@ -236,7 +236,7 @@ fn deciding_values(kernel: &Kernel, kind: &InstKind) -> [Option<ValueId>; 3] {
     }
 }
 
-/// For each value, the values whose level it raises; one array, indexed by offsets.
+/// For each value, the values whose level it raises, as one array indexed by offsets.
 struct Edges {
     offsets: Vec<u32>,
     targets: Vec<ValueId>,
@@ -300,7 +300,8 @@ fn collect(kernel: &Kernel, id: InstId, pairs: &mut Vec<(ValueId, ValueId)>) {
         InstKind::Region { body, .. } => {
             pairs.extend(yields(*body).iter().copied().zip(inst.results.iter().copied()));
         }
-        // Which lane's value it is does not matter where all are the same, and lanes never agree on a varying one.
+        // The lane operand is ignored: a uniform value is the same in every lane, and a varying value has a varying
+        // result.
         InstKind::Subgroup {
             op:
                 Op::SubgroupBroadcast
@@ -336,7 +337,7 @@ fn carry(
     }
 }
 
-/// What a value is, for messages: its name or literal, else what defines it.
+/// Describes a value in messages: its name or literal, or its definition.
 pub(crate) fn describe(kernel: &Kernel, value: ValueId) -> String {
     let data = kernel.value(value);
     if let Some(name) = &data.name {
@@ -350,7 +351,7 @@ pub(crate) fn describe(kernel: &Kernel, value: ValueId) -> String {
     }
 }
 
-/// The name of an instruction in kernel text, with the id's component.
+/// Returns the name of an instruction in kernel text, with the component of an id.
 pub(crate) fn mnemonic(kind: &InstKind) -> String {
     match kind {
         InstKind::Id { op, component } if op.info().semantics == Semantics::Special(Special::Id) => {
@@ -360,7 +361,7 @@ pub(crate) fn mnemonic(kind: &InstKind) -> String {
     }
 }
 
-/// The op of an instruction.
+/// Returns the op of an instruction.
 pub fn op(kind: &InstKind) -> Op {
     match kind {
         InstKind::Scalar { op, .. }

@@ -5,43 +5,43 @@ use crate::kernel::{BlockId, InstId, InstKind, Kernel};
 /// A step of a [`Walk`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A block begins; its parameters are defined from here on.
+    /// The start of a block. Its parameters are now defined.
     Enter(BlockId),
-    /// An instruction begins; its operands are read. Nested blocks follow.
+    /// The start of an instruction, which reads its operands. Nested blocks follow.
     Inst(InstId),
-    /// An instruction is complete; its results are defined from here on.
+    /// The end of an instruction. Its results are now defined.
     Done(InstId),
-    /// A block ends. A `while` header's end comes after its body, which sees the header's values.
+    /// The end of a block. The end of a `while` header follows its body, in which the header's values are visible.
     Exit(BlockId),
 }
 
 enum Pending<'a> {
-    /// Continue a block at the first of these instructions.
+    /// Continues a block at the first of these instructions.
     Resume(BlockId, core::slice::Iter<'a, InstId>),
     Begin(BlockId),
     Finish(InstId),
-    /// End of a block whose instructions are done.
+    /// Ends a block.
     End(BlockId),
 }
 
-/// The events of a kernel in program order.
+/// An iterator over the events of a kernel in program order.
 ///
-/// Ids must be in range and blocks form a tree, which the verifier's first pass establishes.
+/// Ids must be in range and blocks must form a tree, as the structure pass of the verifier checks.
 pub struct Walk<'a> {
     kernel: &'a Kernel,
-    /// The current block; `None` where the stack says what comes next.
+    /// The current block, or `None` if the stack determines the next event.
     block: Option<BlockId>,
-    /// The instructions of the current block that are still to come.
+    /// The remaining instructions of the current block.
     rest: core::slice::Iter<'a, InstId>,
-    /// An instruction without blocks, which is complete once it has begun.
+    /// An instruction without blocks that has begun and is completed next.
     begun: Option<InstId>,
     stack: Vec<Pending<'a>>,
-    /// Bodies of `while` loops, entered when their header's instructions are done.
+    /// Bodies of `while` loops, entered after the instructions of their headers.
     bodies: Vec<(BlockId, BlockId)>,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk over all of `kernel`.
+    /// Creates a walk over all of `kernel`.
     pub fn new(kernel: &'a Kernel) -> Self {
         let stack = vec![Pending::Begin(kernel.body)];
         Self { kernel, block: None, rest: [].iter(), begun: None, stack, bodies: Vec::new() }
@@ -56,7 +56,8 @@ impl<'a> Walk<'a> {
         self.stack.extend(blocks.iter().rev().map(|block| Pending::Begin(*block)));
     }
 
-    /// The event after the last instruction of a block, or before its first; `None` where an instruction comes next, or nothing.
+    /// Returns the event before the first or after the last instruction of a block, or `None` if an instruction is
+    /// next.
     fn turn(&mut self) -> Option<Event> {
         if let Some(block) = self.block.take() {
             self.stack.push(Pending::End(block));
@@ -113,17 +114,17 @@ impl Iterator for Walk<'_> {
     }
 }
 
-/// The instructions that a kernel runs, in program order. Its arena may hold others, which stand in no block: they
-/// are not verified, and nothing may come of them.
+/// Returns the instructions that a kernel runs, in program order. The arena may contain unreachable instructions,
+/// which are not verified and must be ignored.
 pub fn instructions(kernel: &Kernel) -> Instructions<'_> {
     Instructions { kernel, rest: kernel.block(kernel.body).insts.iter(), outer: Vec::new() }
 }
 
-/// The iterator of [`instructions`].
+/// An iterator over the instructions that a kernel runs, created by [`instructions`].
 pub struct Instructions<'a> {
     kernel: &'a Kernel,
     rest: core::slice::Iter<'a, InstId>,
-    /// The blocks that come after the current one, the next one last.
+    /// The instructions left in other blocks; those visited next are last.
     outer: Vec<core::slice::Iter<'a, InstId>>,
 }
 
@@ -149,7 +150,7 @@ impl Iterator for Instructions<'_> {
     }
 }
 
-/// The operands that an instruction reads itself, not counting those of its nested blocks.
+/// Returns the operands of an instruction, without those of its nested blocks.
 pub fn operands(kind: &InstKind) -> impl Iterator<Item = crate::ValueId> + '_ {
     let (fixed, list): ([Option<crate::ValueId>; 3], &[crate::ValueId]) = match kind {
         InstKind::Scalar { operands, .. } | InstKind::Subgroup { operands, .. } => ([None; 3], operands),

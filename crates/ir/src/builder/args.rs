@@ -1,4 +1,4 @@
-//! The arguments of a kernel as types: buffers by access, and parameters.
+//! Kernel arguments as Rust types: buffers by access, and parameters.
 
 use std::marker::PhantomData;
 use std::panic::Location as RustLocation;
@@ -18,26 +18,26 @@ pub struct Write<T>(PhantomData<fn() -> T>);
 /// A buffer of `T` that the kernel reads and writes.
 pub struct ReadWrite<T>(PhantomData<fn() -> T>);
 
-/// A buffer that may have 2³² elements or more: its length and its indices are `u64`. `Large<Read<f32>>`.
+/// A buffer that may have 2³² elements or more, with a length and indices of type `u64`, such as `Large<Read<f32>>`.
 pub struct Large<B>(PhantomData<fn() -> B>);
 
-/// One argument: [`Read`], [`Write`] or [`ReadWrite`] for a buffer, or a value type for a parameter.
+/// An argument: [`Read`], [`Write`], [`ReadWrite`] or [`Large`] for a buffer, or a value type for a parameter.
 pub trait Arg: 'static {
-    /// What the builder hands to the kernel's body.
+    /// The handle passed to the kernel's body.
     type Handle<'k>;
 
-    /// Declares it.
+    /// Declares the argument and returns its handle.
     fn declare<'k>(builder: &'k Builder, name: &str, location: Location) -> Self::Handle<'k>;
 }
 
-/// The arguments of a kernel: a tuple of up to twelve [`Arg`]s.
+/// The arguments of a kernel: a tuple of one to twelve [`Arg`]s.
 pub trait Args: 'static {
-    /// An array of as many names.
+    /// An array with one name for each argument.
     type Names;
     /// A tuple of handles.
     type Handles<'k>;
 
-    /// Declares them in order.
+    /// Declares the arguments in order and returns their handles.
     fn declare<'k>(
         builder: &'k Builder,
         names: Self::Names,

@@ -24,15 +24,15 @@ macro_rules! atomics {
 }
 
 impl<'k, T: Storable, A: CanAtomic, I: Index> Array<'k, T, A, I> {
-    /// The same memory, whose atomic ops have this order; else they are relaxed. Loads cannot release and stores
-    /// cannot acquire.
+    /// Returns a handle to the same memory whose atomic ops have this order. The default is relaxed. Loads cannot
+    /// release and stores cannot acquire.
     #[must_use]
     pub fn ordered(self, order: AtomicOrder) -> Self {
         Self { order, ..self }
     }
 
-    /// The same memory, whose atomic ops are among these invocations; else it is the workgroup for shared memory
-    /// and the device for buffers.
+    /// Returns a handle to the same memory whose atomic ops have this scope. The default is the workgroup for shared
+    /// memory and the device for buffers.
     #[must_use]
     pub fn scoped(self, scope: SyncScope) -> Self {
         Self { scope: Some(scope), ..self }
@@ -67,13 +67,13 @@ impl<'k, T: Number + Scalar, A: CanAtomic, I: Index> Array<'k, T, A, I> {
         Val::new(self.builder, id)
     }
 
-    /// Reads the element; zero if there is none.
+    /// Reads the element at `index` atomically. Returns zero if the index is out of bounds.
     #[track_caller]
     pub fn atomic_load(self, index: impl IntoVal<'k, I>) -> Val<'k, T> {
         self.atomic(Op::AtomicLoad, index, &[], RustLocation::caller())
     }
 
-    /// Writes the element.
+    /// Writes the element at `index` atomically.
     #[track_caller]
     pub fn atomic_store(self, index: impl IntoVal<'k, I>, value: impl IntoVal<'k, T>) {
         let place = RustLocation::caller();
@@ -83,28 +83,28 @@ impl<'k, T: Number + Scalar, A: CanAtomic, I: Index> Array<'k, T, A, I> {
     }
 
     atomics! {
-        /// Adds, integers wrapping; the old value.
+        /// Adds `value`, wrapping for integers, and returns the old element.
         atomic_add AtomicAdd;
-        /// Replaces; the old value.
+        /// Replaces the element and returns the old one.
         atomic_exchange AtomicExchange;
     }
 }
 
 impl<'k, T: Integer + Scalar, A: CanAtomic, I: Index> Array<'k, T, A, I> {
     atomics! {
-        /// Keeps the smaller; the old value.
+        /// Stores the minimum of the element and `value` and returns the old element.
         atomic_min AtomicMin;
-        /// Keeps the larger; the old value.
+        /// Stores the maximum of the element and `value` and returns the old element.
         atomic_max AtomicMax;
-        /// Bitwise and; the old value.
+        /// Stores the bitwise and of the element and `value` and returns the old element.
         atomic_and AtomicAnd;
-        /// Bitwise or; the old value.
+        /// Stores the bitwise or of the element and `value` and returns the old element.
         atomic_or AtomicOr;
-        /// Bitwise exclusive or; the old value.
+        /// Stores the bitwise exclusive or of the element and `value` and returns the old element.
         atomic_xor AtomicXor;
     }
 
-    /// Replaces the element with `value` if it equals `expected`; the old value.
+    /// Replaces the element with `value` if it equals `expected`, and returns the old element.
     #[track_caller]
     pub fn atomic_compare_exchange(
         self,

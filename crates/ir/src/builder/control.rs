@@ -9,15 +9,15 @@ use super::types::{Integer, Scalar, ValueType};
 use super::value::{Erased, IntoVal, Val};
 use crate::kernel::{BlockId, InstKind, Terminator, ValueId};
 
-/// Values that a region carries: nothing, a value, a vector of them, or a tuple of up to six.
+/// Values carried through a region: none, a value, a matrix, a `Vec` of them or a tuple of up to six.
 pub trait Carry<'k>: Sized {
-    /// Appends the values.
+    /// Appends the values in order.
     fn collect(&self, out: &mut Vec<Erased<'k>>);
-    /// The same shape as this made of `ids`, which are of these types, in order.
+    /// Returns a value of the same shape made of `ids`, which have the same types in the same order.
     fn rebuild(&self, builder: &'k Builder, ids: &mut Ids) -> Self;
 }
 
-/// The ids that [`Carry::rebuild`] takes from.
+/// The ids consumed by [`Carry::rebuild`].
 pub struct Ids {
     left: std::vec::IntoIter<ValueId>,
     missing: bool,
@@ -27,7 +27,7 @@ impl Ids {
     pub(super) fn next(&mut self) -> ValueId {
         self.left.next().unwrap_or_else(|| {
             self.missing = true;
-            // Any: it is reported.
+            // Any id will do: the error is reported.
             ValueId::new(0)
         })
     }
@@ -49,7 +49,7 @@ impl<'k, T: ValueType> Carry<'k> for Val<'k, T> {
     }
 }
 
-/// As many from one iteration to the next: for kernels that are generated.
+/// The number of values must be the same in every iteration. Intended for generated kernels.
 impl<'k, C: Carry<'k>> Carry<'k> for Vec<C> {
     fn collect(&self, out: &mut Vec<Erased<'k>>) {
         self.iter().for_each(|each| each.collect(out));
@@ -86,13 +86,13 @@ carry_tuples!(A B C D E);
 carry_tuples!(A B C D E F);
 
 impl Builder {
-    /// Runs `then` where `condition` holds.
+    /// Runs `then` if `condition` is true.
     #[track_caller]
     pub fn if_<'k>(&'k self, condition: Val<'k, bool>, then: impl FnOnce(&'k Builder)) {
         self.branch(condition, || then(self), || (), RustLocation::caller());
     }
 
-    /// Runs `then` where `condition` holds and `otherwise` elsewhere; what they yield.
+    /// Runs `then` if `condition` is true and `otherwise` if not. Returns the values that they yield.
     #[track_caller]
     pub fn if_else<'k, C: Carry<'k>>(
         &'k self,
@@ -118,8 +118,8 @@ impl Builder {
         self.complete(&yielded, &types, kind, place)
     }
 
-    /// Runs `body` in a region called `name`, which says where its instructions come from and changes nothing else;
-    /// what it yields.
+    /// Runs `body` in a region called `name` and returns the values that it yields. The region only records the
+    /// origin of its instructions.
     #[track_caller]
     pub fn region<'k, C: Carry<'k>>(&'k self, name: &str, body: impl FnOnce(&'k Builder) -> C) -> C {
         let place = RustLocation::caller();
@@ -128,7 +128,7 @@ impl Builder {
         self.complete(&yielded, &types, InstKind::Region { name: name.into(), body: block }, place)
     }
 
-    /// Counts from `start` by 1 while below `end`, running `body` with the counter.
+    /// Runs `body` with a counter that starts at `start` and is incremented by 1 while it is below `end`.
     #[track_caller]
     pub fn for_<'k, T: Integer + Scalar + From<bool>>(
         &'k self,
@@ -140,8 +140,9 @@ impl Builder {
         self.counted(start, end, T::from(true), (), |k, i, ()| body(k, i), RustLocation::caller());
     }
 
-    /// Counts from `start` by `step` until `end` is reached or passed, carrying `initial` and then what `body`
-    /// yields from one iteration to the next; what is carried at the end. The step must not be 0.
+    /// Runs `body` with a counter that starts at `start` and advances by `step` until it reaches or passes `end`.
+    /// `body` receives `initial` in the first iteration and the values yielded by the previous one afterwards.
+    /// Returns the values after the last iteration. The step must not be 0.
     #[track_caller]
     pub fn for_carry<'k, T: Integer + Scalar, C: Carry<'k>>(
         &'k self,
@@ -185,8 +186,8 @@ impl Builder {
         self.complete(&shape, &types, InstKind::For { start, end, step, initial, body: block }, place)
     }
 
-    /// Goes on while `condition` holds of the carried values, replacing them with what `body` yields; the
-    /// values for which it failed.
+    /// Runs `body` while `condition` is true for the carried values, which start as `shape` and are replaced with the
+    /// values that `body` yields. Returns the values for which the condition is false.
     #[track_caller]
     pub fn while_<'k, C: Carry<'k> + Clone>(
         &'k self,
@@ -214,7 +215,7 @@ impl Builder {
         self.complete(&shape, &types, InstKind::While { initial, header, body: block }, place)
     }
 
-    /// The types of what `block` yields.
+    /// Returns the types of the values that `block` yields.
     fn yielded(&self, block: BlockId) -> Vec<Type> {
         let state = self.state();
         match &state.kernel.block(block).terminator {
@@ -223,8 +224,8 @@ impl Builder {
         }
     }
 
-    /// Adds a control instruction with results of `types`, in the shape of `like`. A block that yields others is the
-    /// verifier's to report.
+    /// Adds a control instruction with results of `types` and returns them in the shape of `like`. The verifier
+    /// reports blocks that yield other types.
     fn complete<'k, C: Carry<'k>>(
         &'k self,
         like: &C,
@@ -236,7 +237,7 @@ impl Builder {
         self.rebuilt(like, results, place)
     }
 
-    /// The shape of `like` made of `ids`.
+    /// Returns a value of the shape of `like` made of `ids`.
     fn rebuilt<'k, C: Carry<'k>>(
         &'k self,
         like: &C,
@@ -249,7 +250,7 @@ impl Builder {
             let message = "a `Carry` is rebuilt from another number of values than it collects";
             let mut state = self.state();
             state.report(Code::BadCarry, place, message);
-            // There must be a first one.
+            // `Ids::next` returns value 0 for a missing id, so a value 0 must exist.
             state.constant(Literal::new(ScalarType::U32, 0));
         }
         made

@@ -1,4 +1,4 @@
-//! How exact float ops must be, and `vec.shuffle`: what is said in brackets after an op.
+//! Attributes written in brackets after an op: the accuracy of float ops, and `vec.shuffle`.
 
 use std::panic::Location as RustLocation;
 
@@ -10,7 +10,7 @@ use crate::kernel::{FloatMode, InstKind, ValueDef};
 use crate::verify::shuffle_result;
 
 impl<'k, T: ValueType> Val<'k, T> {
-    /// Says how exact the op that gave this value must be, which must be a float op.
+    /// Sets the accuracy of the scalar op that defines this value. Reports an error if another op or none defines it.
     fn with_mode(self, mode: FloatMode, place: &'static RustLocation<'static>) -> Self {
         let mut state = self.builder().state();
         let id = state.check(self.erase(), self.builder(), place);
@@ -33,7 +33,8 @@ impl<'k, T: ValueType> Val<'k, T> {
         self
     }
 
-    /// Lets the op that gave this value be contracted, reassociated and approximated. It must be a float op.
+    /// Allows contraction, reassociation and approximation of the op that defines this value, which must be a float
+    /// op.
     #[must_use]
     #[track_caller]
     pub fn fast(self) -> Self {
@@ -42,7 +43,7 @@ impl<'k, T: ValueType> Val<'k, T> {
 }
 
 impl<'k, T: Float> Val<'k, T> {
-    /// `self * factor + addend`, rounded once, on devices that can.
+    /// Returns `self * factor + addend` with a single rounding, on devices that support it.
     #[track_caller]
     pub fn mul_add_exact(self, factor: impl IntoVal<'k, T>, addend: impl IntoVal<'k, T>) -> Self {
         let place = RustLocation::caller();
@@ -53,8 +54,8 @@ impl<'k, T: Float> Val<'k, T> {
 }
 
 impl<'k, T: Vector> Val<'k, T> {
-    /// The components at `positions`, counted over this vector's and then `other`'s. Positions that they do not
-    /// have are an error when the kernel is finished.
+    /// Returns the components at `positions` of the concatenation of this vector and `other`. Positions out of range
+    /// are reported as errors of the kernel.
     #[track_caller]
     pub fn shuffle<U: Vector<Component = T::Component>>(
         self,

@@ -1,6 +1,6 @@
 //! Cooperative matrices: values that all invocations of a subgroup or workgroup hold together.
 //!
-//! Rust knows a matrix's component type; rows, columns, role and scope are checked when the kernel is verified.
+//! The component type is a Rust type; rows, columns, role and scope are checked when the kernel is verified.
 
 use std::marker::PhantomData;
 use std::ops;
@@ -15,8 +15,8 @@ use super::types::{Float, Number, Scalar, Storable};
 use super::value::{Erased, IntoVal, Val};
 use crate::kernel::{FloatMode, InstKind, ValueId};
 
-/// A cooperative matrix with components of type `T` in a kernel under construction. Operators work component by
-/// component on two of one type.
+/// A cooperative matrix with components of type `T` in a kernel under construction. Operators are elementwise and
+/// take matrices of the same type.
 pub struct Matrix<'k, T> {
     builder: &'k Builder,
     id: ValueId,
@@ -66,7 +66,7 @@ impl<'k, T> Matrix<'k, T> {
 }
 
 impl<'k, T: Number + Scalar> Matrix<'k, T> {
-    /// The matrix with components of type `U`, each converted by value, in the role `role`.
+    /// Converts each component to type `U` by value, and the matrix to the role `role`.
     #[track_caller]
     pub fn convert<U: Number + Scalar>(self, role: MatrixRole) -> Matrix<'k, U> {
         let place = RustLocation::caller();
@@ -80,8 +80,8 @@ impl<'k, T: Number + Scalar> Matrix<'k, T> {
         Matrix::new(self.builder, id)
     }
 
-    /// `self × other + sum`: this is M × K of role `a`, `other` K × N of role `b`, `sum` M × N of role `acc`, as is the
-    /// result. Integers wrap, floats are summed in any order.
+    /// Returns `self × other + sum`, where `self` is M × K of role `a`, `other` K × N of role `b`, and `sum` and the
+    /// result M × N of role `acc`. Integers wrap; floats are summed in any order.
     #[track_caller]
     pub fn mul_add<U: Number + Scalar>(self, other: Matrix<'k, T>, sum: Matrix<'k, U>) -> Matrix<'k, U> {
         let place = RustLocation::caller();
@@ -95,7 +95,8 @@ impl<'k, T: Number + Scalar> Matrix<'k, T> {
 }
 
 impl<'k> Val<'k, bool> {
-    /// The first matrix where this is true, else the second; it must be the same for all who hold them.
+    /// Returns the first matrix if this is true and the second otherwise. The condition must be uniform in the scope
+    /// of the matrices.
     #[track_caller]
     pub fn select_matrix<T>(self, yes: Matrix<'k, T>, no: Matrix<'k, T>) -> Matrix<'k, T> {
         let place = RustLocation::caller();
@@ -120,7 +121,7 @@ impl<'k, T> Carry<'k> for Matrix<'k, T> {
 }
 
 impl Builder {
-    /// A matrix of `rows` × `cols` whose components are all `value`, which must be the same for all who hold it.
+    /// Returns a `rows` × `cols` matrix with all components equal to `value`, which must be uniform in `scope`.
     #[track_caller]
     pub fn matrix<'k, T: Number + Scalar>(
         &'k self,
@@ -141,14 +142,14 @@ impl Builder {
     }
 }
 
-/// Buffers, shared arrays and views of them: what matrices are loaded from and stored to.
+/// Matrix access to buffers, shared arrays and views of them.
 impl<'k, E: Storable, A: CanView + CanLoad, I: Index> Array<'k, E, A, I> {
-    /// The matrix that lies in memory from element `offset` on, line after line, `stride` elements from the beginning of
-    /// one to that of the next; lines are rows or columns as `layout` says. Its components are one behind the other,
-    /// whatever the elements are; those that are not inside are zero.
+    /// Loads a matrix whose first component is at element `offset`. Consecutive lines start `stride` elements apart;
+    /// lines are rows or columns as `layout` states. The components of a line are contiguous, regardless of the
+    /// element type. Components out of bounds are zero.
     ///
-    /// The offset and stride must be the same for all who hold the matrix, and in bytes be provable multiples of 16 or
-    /// of a line's bytes, whichever is less.
+    /// `offset` and `stride` must be uniform in the scope of the matrix. In bytes, they must be provable multiples of
+    /// 16 or of the length of a line, whichever is less.
     #[track_caller]
     pub fn load_matrix<T: Number + Scalar>(
         self,
@@ -171,7 +172,8 @@ impl<'k, E: Storable, A: CanView + CanLoad, I: Index> Array<'k, E, A, I> {
 }
 
 impl<'k, E: Storable, A: CanView + CanStore, I: Index> Array<'k, E, A, I> {
-    /// Stores a matrix as [`load_matrix`](Self::load_matrix) reads it; nothing where it is not inside.
+    /// Stores a matrix in the layout that [`load_matrix`](Self::load_matrix) reads. Components out of bounds are not
+    /// stored.
     #[track_caller]
     pub fn store_matrix<T: Number + Scalar>(
         self,

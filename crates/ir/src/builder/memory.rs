@@ -1,4 +1,4 @@
-//! Typed handles of buffers, shared and local arrays.
+//! Typed handles of buffers, shared arrays and local arrays.
 
 use std::marker::PhantomData;
 use std::panic::Location as RustLocation;
@@ -12,25 +12,25 @@ use crate::kernel::{
     ArrayDecl, AtomicOrder, Initial, InstKind, LocalId, Memory, SharedId, SyncScope, ViewDecl, ViewId,
 };
 
-/// Access marker: loads.
+/// Access marker: loads only.
 pub enum ReadAccess {}
-/// Access marker: stores.
+/// Access marker: stores only.
 pub enum WriteAccess {}
 /// Access marker: loads, stores and atomics.
 pub enum ReadWriteAccess {}
-/// Access marker: a workgroup's shared array.
+/// Access marker: a shared array of the workgroup.
 pub enum SharedAccess {}
-/// Access marker: an invocation's own array.
+/// Access marker: a local array of the invocation.
 pub enum LocalAccess {}
 
-/// Accesses that allow loads.
+/// Access markers that allow loads.
 pub trait CanLoad {}
-/// Accesses that allow stores.
+/// Access markers that allow stores.
 pub trait CanStore {}
-/// Accesses that allow atomics.
+/// Access markers that allow atomics.
 pub trait CanAtomic {}
 
-/// Accesses whose memory can be viewed as elements of another type: buffers and shared arrays.
+/// Access markers of memory that can be viewed as elements of another type: buffers and shared arrays.
 pub trait CanView {}
 
 impl CanView for ReadAccess {}
@@ -48,28 +48,28 @@ impl CanStore for LocalAccess {}
 impl CanAtomic for ReadWriteAccess {}
 impl CanAtomic for SharedAccess {}
 
-/// What indices of a memory object and its length are: `u32`, or `u64` for a [`Large`](super::Large) buffer.
+/// The type of indices and lengths of a memory object: `u32`, or `u64` for a [`Large`](super::Large) buffer.
 pub trait Index: Integer + Scalar {}
 
 impl Index for u32 {}
 impl Index for u64 {}
 
-/// A buffer or array of `T` that may be accessed as `A` says, with indices `I`.
+/// A buffer or array of `T` with access `A` and indices of type `I`.
 pub struct Array<'k, T, A, I = u32> {
     pub(super) builder: &'k Builder,
     pub(super) memory: Memory,
-    /// What its atomics order, and among whom if they say.
+    /// Memory order of atomic ops, and their scope unless it is the default.
     pub(super) order: AtomicOrder,
     pub(super) scope: Option<SyncScope>,
     pub(super) marker: Marker<T, A, I>,
 }
 
-/// Says what types an [`Array`] is of; holds nothing.
+/// The type arguments of an [`Array`].
 type Marker<T, A, I> = PhantomData<fn() -> (T, A, I)>;
 
-/// A workgroup's shared array.
+/// A shared array of the workgroup.
 pub type SharedArray<'k, T> = Array<'k, T, SharedAccess>;
-/// An invocation's own array.
+/// A local array of the invocation.
 pub type LocalArray<'k, T> = Array<'k, T, LocalAccess>;
 
 impl<T, A, I> Clone for Array<'_, T, A, I> {
@@ -81,14 +81,14 @@ impl<T, A, I> Clone for Array<'_, T, A, I> {
 impl<T, A, I> Copy for Array<'_, T, A, I> {}
 
 impl Builder {
-    /// Declares a shared array of `len` elements, zero at start, one for each workgroup.
+    /// Declares a shared array of `len` elements per workgroup, initialized to zero.
     #[track_caller]
     pub fn shared<T: Storable>(&self, name: &str, len: u32) -> SharedArray<'_, T> {
         self.declare_shared(name, len, Initial::Zero, RustLocation::caller())
     }
 
-    /// Declares a shared array of `len` elements, one for each workgroup, that holds nothing until it is written:
-    /// to read an element before is a bug of the kernel.
+    /// Declares an uninitialized shared array of `len` elements per workgroup. Reading an element before it is
+    /// written is a bug in the kernel.
     #[track_caller]
     pub fn shared_uninit<T: Storable>(&self, name: &str, len: u32) -> SharedArray<'_, T> {
         self.declare_shared(name, len, Initial::Uninit, RustLocation::caller())
@@ -109,7 +109,7 @@ impl Builder {
         Array::new(self, Memory::Shared(id))
     }
 
-    /// Declares a local array of `len` elements, zero at start, one for each invocation.
+    /// Declares a local array of `len` elements per invocation, initialized to zero.
     #[track_caller]
     pub fn local<T: Storable>(&self, name: &str, len: u32) -> LocalArray<'_, T> {
         let location = Location::Rust(RustLocation::caller());
@@ -127,7 +127,7 @@ impl<'k, T: Storable, A, I: Index> Array<'k, T, A, I> {
         Self { builder, memory, order: AtomicOrder::Relaxed, scope: None, marker: PhantomData }
     }
 
-    /// The number of elements.
+    /// Returns the number of elements.
     #[track_caller]
     #[allow(clippy::len_without_is_empty, reason = "a length in the kernel, not of a Rust collection")]
     pub fn len(self) -> Val<'k, I> {
@@ -138,8 +138,8 @@ impl<'k, T: Storable, A, I: Index> Array<'k, T, A, I> {
 }
 
 impl<'k, T: Storable, A: CanView, I: Index> Array<'k, T, A, I> {
-    /// The same bytes as elements of type `U`, as many as are whole. Both names are of the same memory: what is
-    /// stored through one is loaded through the other.
+    /// Declares a view of the same bytes as elements of type `U`; an incomplete last element is not part of it.
+    /// Stores through either handle are visible to loads through the other.
     #[track_caller]
     pub fn view<U: Storable>(self, name: &str) -> Array<'k, U, A, I> {
         let location = Location::Rust(RustLocation::caller());
@@ -153,7 +153,7 @@ impl<'k, T: Storable, A: CanView, I: Index> Array<'k, T, A, I> {
 }
 
 impl<'k, T: Storable, A: CanLoad, I: Index> Array<'k, T, A, I> {
-    /// The element at `index`; zero if there is none.
+    /// Returns the element at `index`, or zero if the index is out of bounds.
     #[track_caller]
     pub fn load(self, index: impl IntoVal<'k, I>) -> Val<'k, T> {
         let place = RustLocation::caller();
@@ -167,7 +167,7 @@ impl<'k, T: Storable, A: CanLoad, I: Index> Array<'k, T, A, I> {
 }
 
 impl<'k, T: Storable, A: CanStore, I: Index> Array<'k, T, A, I> {
-    /// Replaces the element at `index`; does nothing if there is none.
+    /// Replaces the element at `index`. Does nothing if the index is out of bounds.
     #[track_caller]
     pub fn store(self, index: impl IntoVal<'k, I>, value: impl IntoVal<'k, T>) {
         let place = RustLocation::caller();

@@ -1,4 +1,4 @@
-//! The untyped state behind a builder: the kernel so far, open blocks, constants and errors.
+//! The untyped state of a builder: the kernel so far, open blocks, constants and errors.
 
 use std::collections::HashMap;
 use std::panic::Location as RustLocation;
@@ -14,11 +14,11 @@ use crate::require::RequireNode;
 pub(super) struct State {
     pub(super) kernel: Kernel,
     pub(super) errors: Vec<Diagnostic>,
-    /// Blocks that are entered and not yet ended, innermost last.
+    /// Blocks that have been entered but not ended, innermost last.
     open: Vec<BlockId>,
-    /// Whether each block is in `open`: its values may be used.
+    /// For each block, true if it is in `open`, so that its values may be used.
     is_open: Vec<bool>,
-    /// The block that each value belongs to; `None` for constants and parameters.
+    /// The block that defines each value; `None` for constants and parameters.
     homes: Vec<Option<BlockId>>,
     constants: HashMap<Literal, ValueId>,
 }
@@ -44,12 +44,12 @@ impl State {
         self.errors.push(Diagnostic::new(code, Location::Rust(place), message));
     }
 
-    /// The block that instructions are added to.
+    /// Returns the block that instructions are added to.
     fn current(&self) -> BlockId {
         self.open.last().copied().unwrap_or(self.kernel.body)
     }
 
-    /// Begins a nested block.
+    /// Creates and enters a nested block.
     pub(super) fn open(&mut self) -> BlockId {
         let block = self.kernel.add_block();
         self.reopen(block);
@@ -71,13 +71,13 @@ impl State {
         id
     }
 
-    /// States what a block ends in and leaves it.
+    /// Sets the terminator of a block and leaves the innermost block.
     pub(super) fn end(&mut self, block: BlockId, terminator: Terminator, location: Location) {
         self.terminate(block, terminator, location);
         self.leave();
     }
 
-    /// States what a block ends in, but keeps its values in reach.
+    /// Sets the terminator of a block, but keeps its values usable.
     pub(super) fn terminate(&mut self, block: BlockId, terminator: Terminator, location: Location) {
         let data = &mut self.kernel.blocks[block.index()];
         data.terminator = terminator;
@@ -91,7 +91,7 @@ impl State {
         }
     }
 
-    /// Leaves the innermost block and forgets its instructions: it was only read.
+    /// Leaves the innermost block and removes its instructions.
     pub(super) fn discard(&mut self) {
         let block = self.current();
         self.leave();
@@ -112,7 +112,7 @@ impl State {
         id
     }
 
-    /// Adds a declared parameter's value.
+    /// Adds the value of the next parameter to be declared.
     pub(super) fn param(&mut self, ty: Type, name: &str) -> ValueId {
         let param = crate::kernel::ParamId::new(self.kernel.params.len());
         let id = self.kernel.add_value(ty, ValueDef::Param(param), Some(name.into()));
@@ -120,7 +120,7 @@ impl State {
         id
     }
 
-    /// Adds an instruction to the innermost block.
+    /// Adds an instruction to the innermost block and returns its results.
     pub(super) fn inst(&mut self, kind: InstKind, results: &[Type], location: Location) -> Vec<ValueId> {
         let block = self.current();
         let id = self.kernel.add_inst(block, kind, results, location);
@@ -128,7 +128,7 @@ impl State {
         self.kernel.inst(id).results.to_vec()
     }
 
-    /// Adds an instruction with one result.
+    /// Adds an instruction with one result to the innermost block and returns the result.
     pub(super) fn single(&mut self, kind: InstKind, ty: Type, location: Location) -> ValueId {
         let block = self.current();
         let id = self.kernel.add_inst(block, kind, &[ty], location);
@@ -136,7 +136,8 @@ impl State {
         self.kernel.inst(id).results[0]
     }
 
-    /// The id of a value that may be used here; a zero of its type, and an error, for one that may not.
+    /// Returns the id of a value if it may be used in the innermost block. Otherwise, reports an error and returns a
+    /// zero of the same type.
     pub(super) fn check(
         &mut self,
         value: Erased<'_>,
@@ -155,13 +156,13 @@ impl State {
         };
         let Some((code, message)) = code else { return value.id };
         self.report(code, place, message);
-        // A value that is never defined stands in for it: the kernel is not going to be handed out.
+        // A placeholder that need not be well-formed: the kernel is not returned after an error.
         let zero = self.kernel.add_value(value.ty, ValueDef::Const(Const(0)), None);
         self.home(None);
         zero
     }
 
-    /// Whether the innermost block does nothing but compute values.
+    /// Returns whether the innermost block contains only scalar ops, ids and lengths.
     pub(super) fn only_computes(&self) -> bool {
         let insts = &self.kernel.block(self.current()).insts;
         insts.iter().all(|i| {
@@ -172,7 +173,7 @@ impl State {
         })
     }
 
-    /// The expression that computes `id`, if it reads only what a precondition may.
+    /// Returns the precondition that computes `id`, or `None` if it reads anything that a precondition may not.
     pub(super) fn require_nodes(&self, id: ValueId) -> Option<Vec<RequireNode>> {
         let mut nodes: Vec<RequireNode> = Vec::new();
         let mut positions: HashMap<ValueId, u32> = HashMap::new();

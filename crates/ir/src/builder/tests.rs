@@ -1,4 +1,4 @@
-//! Tests of the builder: what it builds verifies, and what is done wrongly is reported with its place.
+//! Tests of the builder: built kernels verify, and errors are reported with their source locations.
 
 use super::control::Ids;
 use super::value::Erased;
@@ -84,7 +84,7 @@ fn a_foreign_value_is_reported_and_so_is_everything_else() {
         });
         y.store(0, 1);
     });
-    // The sum mixed both kernels; its left operand's kernel reports it too.
+    // The sum mixes values of both kernels. The kernel of its left operand reports it, too.
     assert_eq!(codes(result), [Code::ForeignValue, Code::BadStep, Code::BadRequire, Code::BadRequire]);
 }
 
@@ -122,7 +122,7 @@ fn bodies_that_yield_too_little_or_too_much_are_reported() {
     }
 }
 
-/// A shape of a caller's own that takes more values than it gives.
+/// A user-defined `Carry` that takes more values than it collects.
 struct Greedy<'k>(Val<'k, u32>);
 
 impl<'k> Carry<'k> for Greedy<'k> {

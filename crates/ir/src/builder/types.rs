@@ -1,4 +1,4 @@
-//! Which Rust types stand for which kernel types, and what can be done with them.
+//! Rust types that represent kernel types, and traits for their operations.
 
 use fulgurite_spec::{Lanes, Literal, ScalarType, Type};
 
@@ -6,44 +6,44 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A Rust type that stands for a kernel type: `bool`, the integers of 8 to 64 bits,
-/// `f32`, `f64`, with the feature `half` its `f16` and `bf16`, and arrays of two to four of one.
+/// A Rust type that represents a kernel type: `bool`, integers of 8 to 64 bits, `f32`, `f64`, with the feature `half`
+/// also `f16` and `bf16`, and arrays of two to four of them.
 pub trait ValueType: sealed::Sealed + Copy + 'static {
     /// The kernel type.
     const TYPE: Type;
     /// The type of a component.
     type Component: Scalar;
-    /// `bool` with the same lanes.
+    /// The `bool` type with the same number of lanes.
     type Mask: ValueType;
-    /// `u32` with the same lanes.
+    /// The `u32` type with the same number of lanes.
     type Amount: ValueType;
 }
 
 /// A scalar type.
 pub trait Scalar: ValueType<Component = Self> {
-    /// The literal of a value.
+    /// Returns the value as a literal.
     fn literal(self) -> Literal;
 }
 
 /// A vector type.
 pub trait Vector: ValueType {}
 
-/// A type that buffers and arrays can hold: everything but `bool`.
+/// A type that buffers and arrays can hold: every type except `bool`.
 pub trait Storable: ValueType {}
 
-/// Integers and floats, scalar or vector.
+/// An integer or float type, scalar or vector.
 pub trait Number: Storable {}
 
-/// Integers, scalar or vector.
+/// An integer type, scalar or vector.
 pub trait Integer: Number {}
 
-/// Floats, scalar or vector.
+/// A float type, scalar or vector.
 pub trait Float: Number {}
 
-/// Floats that have transcendental functions: all but `f64`, scalar or vector.
+/// A float type with transcendental functions, scalar or vector: all but `f64`.
 pub trait Transcendental: Float {}
 
-/// `bool` and integers, scalar or vector.
+/// `bool` or an integer type, scalar or vector.
 pub trait Logical: ValueType {}
 
 macro_rules! value_types {

@@ -12,8 +12,8 @@ use crate::kernel::ValueId;
 
 /// A value of type `T` in a kernel under construction.
 ///
-/// It has no `PartialEq`, since comparing two of them in Rust would not compare what they hold at run time:
-/// [`eq`](Val::eq), [`lt`](Val::lt) and their kin compare in the kernel.
+/// `PartialEq` is not implemented, because comparing two values in Rust would not compare their contents at run time.
+/// [`eq`](Val::eq), [`lt`](Val::lt) and similar methods compare in the kernel.
 pub struct Val<'k, T> {
     builder: &'k Builder,
     id: ValueId,
@@ -36,9 +36,9 @@ pub struct Erased<'k> {
     pub(super) ty: fulgurite_spec::Type,
 }
 
-/// What can be used where a value of `T` is wanted: such a value, or a Rust constant.
+/// Conversion to a value of type `T`, from a value or a Rust constant.
 pub trait IntoVal<'k, T: ValueType> {
-    /// The value, in `builder`'s kernel if it is a constant.
+    /// Returns the value. A constant is added to the kernel of `builder`.
     fn into_val(self, builder: &'k Builder) -> Val<'k, T>;
 }
 
@@ -92,19 +92,19 @@ impl<'k, T: ValueType> Val<'k, T> {
         self
     }
 
-    /// Whether both are equal; never for NaN.
+    /// Tests for equality, lane by lane; false if either operand is NaN.
     #[track_caller]
     pub fn eq(self, other: impl IntoVal<'k, T>) -> Val<'k, T::Mask> {
         self.binary(Op::Eq, other, RustLocation::caller())
     }
 
-    /// Whether both differ; always for NaN.
+    /// Tests for inequality, lane by lane; true if either operand is NaN.
     #[track_caller]
     pub fn ne(self, other: impl IntoVal<'k, T>) -> Val<'k, T::Mask> {
         self.binary(Op::Ne, other, RustLocation::caller())
     }
 
-    /// This value as type `U`: see `convert` in the op table.
+    /// Converts to type `U`; see `convert` in the op table.
     #[track_caller]
     pub fn convert<U: ValueType>(self) -> Val<'k, U>
     where
@@ -114,7 +114,7 @@ impl<'k, T: ValueType> Val<'k, T> {
     }
 }
 
-/// Two types with the same number of lanes.
+/// Types with the same number of lanes as `U`.
 pub trait SameLanes<U> {}
 
 impl<T: Scalar, U: Scalar> SameLanes<U> for T {}
@@ -141,51 +141,51 @@ macro_rules! methods {
 
 methods! {
     impl Number {
-        /// Whether this is less.
+        /// Returns whether this is less than `other`.
         fn lt(other: T) -> T::Mask = Lt;
-        /// Whether this is less or equal.
+        /// Returns whether this is less than or equal to `other`.
         fn le(other: T) -> T::Mask = Le;
-        /// Whether this is greater.
+        /// Returns whether this is greater than `other`.
         fn gt(other: T) -> T::Mask = Gt;
-        /// Whether this is greater or equal.
+        /// Returns whether this is greater than or equal to `other`.
         fn ge(other: T) -> T::Mask = Ge;
-        /// The magnitude; the least integer stays as it is.
+        /// Returns the absolute value; the smallest signed integer is returned unchanged.
         fn abs() -> T = Abs;
-        /// −1, 0 or 1; NaN for NaN.
+        /// Returns −1, 0 or 1, or NaN for NaN.
         fn sign() -> T = Sign;
-        /// The smaller; the operand that is not NaN if one is.
+        /// Returns the minimum; if one operand is NaN, the other one.
         fn min(other: T) -> T = Min;
-        /// The larger; the operand that is not NaN if one is.
+        /// Returns the maximum; if one operand is NaN, the other one.
         fn max(other: T) -> T = Max;
-        /// `min(max(self, lo), hi)`.
+        /// Returns `min(max(self, lo), hi)`.
         fn clamp(lo: T, hi: T) -> T = Clamp;
     }
     impl Integer {
-        /// The high half of the double-width product.
+        /// Returns the high half of the double-width product.
         fn mul_hi(other: T) -> T = MulHi;
-        /// The sum, or the nearest value of the type.
+        /// Returns the sum, saturating at the bounds of the type.
         fn saturating_add(other: T) -> T = AddSat;
-        /// The difference, or the nearest value of the type.
+        /// Returns the difference, saturating at the bounds of the type.
         fn saturating_sub(other: T) -> T = SubSat;
-        /// Rotates left, amount modulo the width.
+        /// Rotates left by `amount` modulo the width.
         fn rotate_left(amount: T::Amount) -> T = RotateLeft;
-        /// Rotates right, amount modulo the width.
+        /// Rotates right by `amount` modulo the width.
         fn rotate_right(amount: T::Amount) -> T = RotateRight;
-        /// The number of one bits.
+        /// Returns the number of one bits.
         fn count_ones() -> T = PopCount;
-        /// Zero bits above the highest one bit; the width for 0.
+        /// Returns the number of zero bits above the highest one bit, or the width for 0.
         fn leading_zeros() -> T = LeadingZeros;
-        /// Zero bits below the lowest one bit; the width for 0.
+        /// Returns the number of zero bits below the lowest one bit, or the width for 0.
         fn trailing_zeros() -> T = TrailingZeros;
-        /// The bits in opposite order.
+        /// Reverses the order of the bits.
         fn reverse_bits() -> T = ReverseBits;
-        /// `count` bits from `offset`, sign-extended for signed types.
+        /// Returns `count` bits from `offset`, sign-extended for signed types.
         fn extract_bits(offset: u32, count: u32) -> T = ExtractBits;
-        /// This with `count` bits from `offset` replaced by the low bits of `bits`.
+        /// Returns this value with `count` bits from `offset` replaced by the low bits of `bits`.
         fn insert_bits(bits: T, offset: u32, count: u32) -> T = InsertBits;
     }
     impl Float {
-        /// `self * factor + addend`, rounded once or twice.
+        /// Returns `self * factor + addend`, rounded once or twice.
         fn mul_add(factor: T, addend: T) -> T = Fma;
         /// Rounds towards negative infinity.
         fn floor() -> T = Floor;
@@ -193,61 +193,61 @@ methods! {
         fn ceil() -> T = Ceil;
         /// Rounds towards zero.
         fn trunc() -> T = Trunc;
-        /// Rounds to nearest, ties to even.
+        /// Rounds to the nearest integer, ties to even.
         fn round() -> T = Round;
-        /// `self - floor(self)`.
+        /// Returns `self - floor(self)`.
         fn fract() -> T = Fract;
-        /// Square root.
+        /// Returns the square root.
         fn sqrt() -> T = Sqrt;
-        /// Reciprocal square root.
+        /// Returns the reciprocal square root.
         fn rsqrt() -> T = Rsqrt;
-        /// Whether this is NaN.
+        /// Returns whether this is NaN.
         fn is_nan() -> T::Mask = IsNan;
-        /// Whether this is an infinity.
+        /// Returns whether this is infinite.
         fn is_inf() -> T::Mask = IsInf;
     }
     impl Transcendental {
-        /// e to this.
+        /// Returns e raised to this power.
         fn exp() -> T = Exp;
-        /// 2 to this.
+        /// Returns 2 raised to this power.
         fn exp2() -> T = Exp2;
-        /// Natural logarithm.
+        /// Returns the natural logarithm.
         fn ln() -> T = Log;
-        /// Logarithm to base 2.
+        /// Returns the logarithm to base 2.
         fn log2() -> T = Log2;
-        /// This to a power; NaN if this is below zero.
+        /// Returns this value raised to a power; NaN for negative values.
         fn powf(exponent: T) -> T = Pow;
-        /// Sine; bounded for magnitudes up to 32768.
+        /// Returns the sine; the error is bounded for magnitudes up to 32768.
         fn sin() -> T = Sin;
-        /// Cosine; bounded for magnitudes up to 32768.
+        /// Returns the cosine; the error is bounded for magnitudes up to 32768.
         fn cos() -> T = Cos;
-        /// Tangent; bounded for magnitudes up to 32768.
+        /// Returns the tangent; the error is bounded for magnitudes up to 32768.
         fn tan() -> T = Tan;
-        /// Arcsine.
+        /// Returns the arcsine.
         fn asin() -> T = Asin;
-        /// Arccosine.
+        /// Returns the arccosine.
         fn acos() -> T = Acos;
-        /// Arctangent.
+        /// Returns the arctangent.
         fn atan() -> T = Atan;
-        /// The angle of the point (`other`, `self`).
+        /// Returns the angle of the point (`other`, `self`).
         fn atan2(other: T) -> T = Atan2;
-        /// Hyperbolic sine.
+        /// Returns the hyperbolic sine.
         fn sinh() -> T = Sinh;
-        /// Hyperbolic cosine.
+        /// Returns the hyperbolic cosine.
         fn cosh() -> T = Cosh;
-        /// Hyperbolic tangent.
+        /// Returns the hyperbolic tangent.
         fn tanh() -> T = Tanh;
     }
     impl Vector {
-        /// The component at an index; zero if there is none.
+        /// Returns the component at `index`, or zero if the index is out of bounds.
         fn extract(index: u32) -> T::Component = Extract;
-        /// This with one component replaced; unchanged if there is none at the index.
+        /// Returns this vector with one component replaced, or unchanged if `index` is out of bounds.
         fn insert(index: u32, component: T::Component) -> T = Insert;
     }
 }
 
 impl<'k, T: Vector + Number> Val<'k, T> {
-    /// Products summed left to right.
+    /// Returns the dot product, summed from left to right.
     #[track_caller]
     pub fn dot(self, other: impl IntoVal<'k, T>) -> Val<'k, T::Component> {
         self.binary(Op::Dot, other, RustLocation::caller())
@@ -255,7 +255,7 @@ impl<'k, T: Vector + Number> Val<'k, T> {
 }
 
 impl<'k, T: Number> Val<'k, T> {
-    /// The same bits as another type of the same width.
+    /// Reinterprets the bits as another type of the same width.
     #[track_caller]
     pub fn bitcast<U: Number>(self) -> Val<'k, U>
     where
@@ -266,7 +266,7 @@ impl<'k, T: Number> Val<'k, T> {
 }
 
 impl<'k, T: Vector + Number> Val<'k, T> {
-    /// The components' bits side by side, the first lowest, as the unsigned integer of their whole width.
+    /// Packs the components' bits, the first component lowest, into an unsigned integer of the same total width.
     #[track_caller]
     pub fn pack<U: Scalar + Integer>(self) -> Val<'k, U> {
         self.unary(Op::Pack, RustLocation::caller())
@@ -274,7 +274,7 @@ impl<'k, T: Vector + Number> Val<'k, T> {
 }
 
 impl<'k, T: Scalar + Integer> Val<'k, T> {
-    /// A vector of this width, its first component from the lowest bits.
+    /// Splits the bits into a vector of the same total width, the first component from the lowest bits.
     #[track_caller]
     pub fn unpack<U: Vector + Number>(self) -> Val<'k, U> {
         self.unary(Op::Unpack, RustLocation::caller())
@@ -285,7 +285,7 @@ macro_rules! packed_dots {
     ($($t:ty)*) => {
         $(
             impl<'k> Val<'k, $t> {
-                /// The products of both operands' four bytes, summed.
+                /// Returns the dot product of the four bytes of each operand.
                 #[track_caller]
                 pub fn dot_packed(self, other: impl IntoVal<'k, $t>) -> Val<'k, $t> {
                     self.binary(Op::DotPacked, other, RustLocation::caller())
@@ -298,7 +298,7 @@ macro_rules! packed_dots {
 packed_dots!(i32 u32);
 
 impl<'k, M: ValueType> Val<'k, M> {
-    /// `yes` where this is true, else `no`, lane by lane.
+    /// Returns `yes` where this is true and `no` elsewhere, lane by lane.
     #[track_caller]
     pub fn select<T: ValueType<Mask = M>>(
         self,

@@ -1,4 +1,4 @@
-//! Ids of the arenas, and short operand lists.
+//! Typed indices into the arenas, and operand lists.
 
 use core::fmt;
 
@@ -10,13 +10,13 @@ macro_rules! ids {
             pub struct $name(u32);
 
             impl $name {
-                /// The id at position `index` of its arena. Positions beyond `u32` do not exist: the language's
-                /// limits are far below.
+                /// Creates the id for position `index` of its arena. `index` must fit in `u32`; the limits of the
+                /// language are far lower.
                 pub const fn new(index: usize) -> Self {
                     Self(index as u32)
                 }
 
-                /// The position in its arena.
+                /// Returns the position in its arena.
                 pub const fn index(self) -> usize {
                     self.0 as usize
                 }
@@ -38,7 +38,7 @@ ids! {
     InstId "i";
     /// A block of a kernel.
     BlockId "b";
-    /// A buffer of a kernel, which is also its binding.
+    /// A buffer of a kernel. The index is also its binding.
     BufferId "buffer";
     /// A parameter of a kernel.
     ParamId "param";
@@ -52,7 +52,7 @@ ids! {
 
 const INLINE: usize = 4;
 
-/// A list of values; up to four are kept in place.
+/// A list of values. Up to four are stored inline.
 #[derive(Clone)]
 pub struct Operands(Repr);
 
@@ -63,10 +63,10 @@ enum Repr {
 }
 
 impl Operands {
-    /// No values.
+    /// The empty list.
     pub const EMPTY: Operands = Operands(Repr::Inline(0, [ValueId::new(0); INLINE]));
 
-    /// The values of `slice`.
+    /// Copies the values of `slice`.
     pub fn new(slice: &[ValueId]) -> Self {
         if slice.len() <= INLINE {
             let mut values = [ValueId::new(0); INLINE];

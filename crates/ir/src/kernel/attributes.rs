@@ -1,8 +1,8 @@
-//! What instructions say in brackets after their op.
+//! Attributes of instructions, written in brackets after the op.
 
 use fulgurite_spec::{Op, ScalarType, TypeSet};
 
-/// Which memory a barrier orders, besides execution.
+/// The memory that a barrier orders in addition to execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MemoryScopes {
     /// Shared memory.
@@ -12,69 +12,69 @@ pub struct MemoryScopes {
 }
 
 impl MemoryScopes {
-    /// Shared memory and buffers: what a bare `barrier` orders.
+    /// Shared memory and buffers, the default of `barrier`.
     pub const ALL: MemoryScopes = MemoryScopes { shared: true, buffers: true };
 }
 
 fulgurite_spec::numbered_words! {
-    /// What an atomic op or a fence orders besides its own access, as in the Vulkan memory model.
+    /// The memory order of an atomic op or fence, as in the Vulkan memory model.
     AtomicOrder {
-        /// Nothing.
+        /// No ordering of other accesses.
         Relaxed 0 "relaxed",
-        /// What follows sees what was released to it.
+        /// Later accesses observe writes released to this operation.
         Acquire 1 "acquire",
-        /// What came before is seen by who acquires it.
+        /// Earlier writes are visible to an operation that acquires from this one.
         Release 2 "release",
-        /// Both.
+        /// Acquire and release.
         AcquireRelease 3 "acquire_release",
     }
-    /// Among which invocations.
+    /// The set of invocations that an atomic op or fence synchronizes.
     SyncScope {
-        /// Those of one workgroup.
+        /// Invocations of the workgroup.
         Workgroup 0 "workgroup",
-        /// Those of the launch.
+        /// Invocations of the launch.
         Device 1 "device",
     }
-    /// How `subgroup.reduce` and the scans combine values.
+    /// The operation of `subgroup.reduce` and the scans.
     Combine {
         /// Sum.
         Add 1 "add",
         /// Product.
         Mul 2 "mul",
-        /// The smallest.
+        /// Minimum.
         Min 3 "min",
-        /// The largest.
+        /// Maximum.
         Max 4 "max",
-        /// Bitwise and; integers only.
+        /// Bitwise and, for integers only.
         And 5 "and",
-        /// Bitwise or; integers only.
+        /// Bitwise or, for integers only.
         Or 6 "or",
-        /// Bitwise exclusive or; integers only.
+        /// Bitwise exclusive or, for integers only.
         Xor 7 "xor",
     }
-    /// How exact a float op must be.
+    /// The accuracy of a float op.
     FloatMode {
-        /// As the op table says.
+        /// The accuracy in the op table.
         Default 0 "default",
         /// Contraction, reassociation and approximation are allowed.
         Fast 1 "fast",
-        /// `fma` only: rounded once.
+        /// A single rounding, for `fma` only.
         Exact 2 "exact",
     }
 }
 
 impl AtomicOrder {
-    /// Whether it acquires.
+    /// Returns whether the order includes acquire.
     pub const fn acquires(self) -> bool {
         matches!(self, Self::Acquire | Self::AcquireRelease)
     }
 
-    /// Whether it releases.
+    /// Returns whether the order includes release.
     pub const fn releases(self) -> bool {
         matches!(self, Self::Release | Self::AcquireRelease)
     }
 
-    /// Whether atomic `op` may have this order.
+    /// Returns whether atomic op `op` allows this order.
     pub fn fits(self, op: Op) -> bool {
         match op {
             Op::AtomicLoad => !self.releases(),
@@ -85,7 +85,7 @@ impl AtomicOrder {
 }
 
 impl Combine {
-    /// The op of the table that combines two values.
+    /// Returns the op of the op table that combines two values.
     pub const fn op(self) -> Op {
         match self {
             Self::Add => Op::Add,
@@ -98,7 +98,7 @@ impl Combine {
         }
     }
 
-    /// The types that it combines.
+    /// Returns the scalar types that it combines.
     pub const fn domain(self) -> TypeSet {
         match self {
             Self::Add | Self::Mul | Self::Min | Self::Max => TypeSet::NUMERIC,
@@ -106,7 +106,7 @@ impl Combine {
         }
     }
 
-    /// The bits of the value that combined with another gives that other: what an exclusive scan begins with.
+    /// Returns the bits of the identity element, which is the first value of an exclusive scan.
     pub fn identity(self, ty: ScalarType) -> u64 {
         let ones = fulgurite_spec::Literal::new(ty, u64::MAX).bits;
         let scalar = |op: Op, from: ScalarType, args: &[u64]| {

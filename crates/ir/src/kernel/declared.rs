@@ -1,15 +1,16 @@
-//! What a kernel declares: buffers, parameters, arrays and views.
+//! Declarations of a kernel: buffers, parameters, arrays and views.
 
 use fulgurite_spec::{Location, Type};
 
 use super::arena::{BufferId, LocalId, SharedId, ValueId, ViewId};
 
-/// The second byte of a type in digests and in the wire format: the number of components, or of the matrix's shape.
+/// Returns the second byte of a type in digests and in the wire format: the number of components, or the number of
+/// the matrix shape.
 pub(crate) fn components_code(ty: Type) -> u8 {
     ty.matrix.map_or(ty.lanes.count() as u8, |shape| shape.number())
 }
 
-/// What a kernel may do with a buffer.
+/// The kernel's access to a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Access {
@@ -22,10 +23,10 @@ pub enum Access {
 }
 
 impl Access {
-    /// Every access, in order of number.
+    /// All accesses, in order of their numbers.
     pub const ALL: [Access; 3] = [Self::Read, Self::Write, Self::ReadWrite];
 
-    /// The word in kernel text.
+    /// Returns the word in kernel text.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -34,12 +35,12 @@ impl Access {
         }
     }
 
-    /// Whether loads are allowed.
+    /// Returns whether loads are allowed.
     pub const fn can_read(self) -> bool {
         !matches!(self, Self::Write)
     }
 
-    /// Whether stores are allowed.
+    /// Returns whether stores are allowed.
     pub const fn can_write(self) -> bool {
         !matches!(self, Self::Read)
     }
@@ -52,39 +53,39 @@ pub struct BufferDecl {
     pub name: String,
     /// Element type.
     pub element: Type,
-    /// What the kernel may do with it.
+    /// The kernel's access to it.
     pub access: Access,
-    /// Whether it may have 2³² elements or more: its length is a `u64`.
+    /// True if it may have 2³² elements or more. Its length is then a `u64`.
     pub large: bool,
-    /// Where it was declared.
+    /// Source location of the declaration.
     pub location: Location,
 }
 
-/// A value that each launch passes, the same for all invocations.
+/// A value passed to each launch, the same for all invocations.
 #[derive(Clone, Debug)]
 pub struct ParamDecl {
     /// Name, without `%`.
     pub name: String,
-    /// Its type; not `bool`.
+    /// Type; not `bool`.
     pub ty: Type,
-    /// The value that stands for it in the kernel.
+    /// The value of the parameter in the kernel.
     pub value: ValueId,
-    /// Where it was declared.
+    /// Source location of the declaration.
     pub location: Location,
 }
 
-/// What an array holds when the kernel begins.
+/// The initial contents of an array.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Initial {
     /// Zeros.
     #[default]
     Zero = 0,
-    /// Nothing until it is written; shared arrays only. Reading it before is a bug of the kernel.
+    /// Unspecified until written; shared arrays only. Reading an element before it is written is a bug in the kernel.
     Uninit = 1,
 }
 
-/// A shared array (one per workgroup) or a local one (one per invocation).
+/// A shared array (one per workgroup) or a local array (one per invocation).
 #[derive(Clone, Debug)]
 pub struct ArrayDecl {
     /// Name, without `%`.
@@ -93,22 +94,22 @@ pub struct ArrayDecl {
     pub element: Type,
     /// Number of elements, at least 1.
     pub len: u32,
-    /// What it begins as.
+    /// Initial contents.
     pub initial: Initial,
-    /// Where it was declared.
+    /// Source location of the declaration.
     pub location: Location,
 }
 
-/// The bytes of a buffer or shared array as elements of another type.
+/// A view of the bytes of a buffer or shared array as elements of another type.
 #[derive(Clone, Debug)]
 pub struct ViewDecl {
     /// Name, without `%`.
     pub name: String,
-    /// Whose bytes: a buffer or a shared array.
+    /// The buffer or shared array.
     pub base: Memory,
     /// Element type.
     pub element: Type,
-    /// Where it was declared.
+    /// Source location of the declaration.
     pub location: Location,
 }
 
@@ -117,10 +118,10 @@ pub struct ViewDecl {
 pub enum Memory {
     /// A bound buffer.
     Buffer(BufferId),
-    /// A workgroup's shared array.
+    /// A shared array of the workgroup.
     Shared(SharedId),
-    /// An invocation's own array.
+    /// A local array of the invocation.
     Local(LocalId),
-    /// Another's bytes as elements of another type.
+    /// A view of a buffer or shared array as elements of another type.
     View(ViewId),
 }

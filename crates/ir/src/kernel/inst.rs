@@ -6,197 +6,197 @@ use super::arena::{BlockId, Operands, ValueId};
 use super::attributes::{AtomicOrder, Combine, FloatMode, MemoryScopes, SyncScope};
 use super::declared::Memory;
 
-/// An instruction: what it does, its results, and where it was written.
+/// An instruction: its operation, its results and its source location.
 #[derive(Clone, Debug)]
 pub struct Inst {
-    /// What it does.
+    /// Operation and operands.
     pub kind: InstKind,
-    /// Its results; one for most ops, any number for control flow.
+    /// Results: one for most ops, any number for control flow.
     pub results: Operands,
-    /// Where it was written.
+    /// Source location.
     pub location: Location,
 }
 
-/// What an instruction does.
+/// The operation of an instruction, with its operands.
 #[derive(Clone, Debug)]
 pub enum InstKind {
-    /// A pure op of the table's `Scalar` semantics, or `construct`.
+    /// A pure op with `Scalar` semantics in the op table, or `construct`.
     Scalar {
         /// The op.
         op: Op,
-        /// Operands in the table's order.
+        /// Operands, in the order of the op table.
         operands: Operands,
-        /// How exact a float result must be.
+        /// Accuracy of a float result.
         mode: FloatMode,
     },
-    /// `vec.shuffle`: a vector of some components of two.
+    /// `vec.shuffle`: selects components of two vectors.
     VecShuffle {
-        /// Which, counted over the first vector's and then the second's; 2 to 4.
+        /// Positions of the 2 to 4 components in the concatenation of both vectors.
         components: Box<[u8]>,
-        /// The two vectors, of one type.
+        /// The two vectors, of the same type.
         vectors: [ValueId; 2],
     },
-    /// `global_id` and its kin. `component` is 0 for the scalar ids.
+    /// An op that reads an id, such as `global_id`. `component` is 0 for scalar ids.
     Id {
         /// The op.
         op: Op,
-        /// 0, 1 or 2: x, y or z.
+        /// 0, 1 or 2 for x, y or z.
         component: u8,
     },
-    /// `load`: one result of the element type.
+    /// `load`, with one result of the element type.
     Load {
-        /// From where.
+        /// The memory object that is read.
         memory: Memory,
         /// Element index, `u32` or `u64`.
         index: ValueId,
     },
     /// `store`.
     Store {
-        /// To where.
+        /// The memory object that is written.
         memory: Memory,
         /// Element index, `u32` or `u64`.
         index: ValueId,
-        /// What.
+        /// The stored value.
         value: ValueId,
     },
-    /// `len`: one `u32`, of a `large` buffer `u64`.
+    /// `len`, with one result: `u64` for a `large` buffer, `u32` otherwise.
     Len {
-        /// Of what.
+        /// The memory object.
         memory: Memory,
     },
     /// An atomic op.
     Atomic {
-        /// Which.
+        /// The op.
         op: Op,
-        /// What it orders.
+        /// Memory order.
         order: AtomicOrder,
-        /// Among whom.
+        /// Scope of the synchronization.
         scope: SyncScope,
-        /// Where.
+        /// The memory object.
         memory: Memory,
         /// Element index, `u32` or `u64`.
         index: ValueId,
-        /// What follows: none for `load`, comparator and value for `compare_exchange`, else one.
+        /// Remaining operands: none for `load`, comparator and value for `compare_exchange`, otherwise one value.
         operands: Operands,
     },
-    /// `fence`: orders memory, waits for nobody.
+    /// `fence`: orders memory accesses without waiting.
     Fence {
-        /// How; not relaxed.
+        /// Memory order; not relaxed.
         order: AtomicOrder,
-        /// Among whom.
+        /// Scope of the synchronization.
         scope: SyncScope,
     },
     /// `barrier`.
     Barrier {
-        /// Which memory it orders.
+        /// The memory that it orders.
         scopes: MemoryScopes,
     },
     /// `subgroup_barrier`.
     SubgroupBarrier {
-        /// Which memory it orders.
+        /// The memory that it orders.
         scopes: MemoryScopes,
     },
-    /// `workgroup_broadcast`: one invocation's value, to all of the workgroup.
+    /// `workgroup_broadcast`: passes one invocation's value to the whole workgroup.
     WorkgroupBroadcast {
-        /// The value; any type.
+        /// The value, of any type except a matrix.
         value: ValueId,
-        /// Whose, by local index: `u32`, workgroup-uniform.
+        /// Local index of the source invocation: `u32`, workgroup-uniform.
         index: ValueId,
     },
-    /// An op that works across a subgroup.
+    /// A subgroup op.
     Subgroup {
-        /// Which.
+        /// The op.
         op: Op,
-        /// How values are combined: `reduce` and the scans.
+        /// The operation of `reduce` and the scans.
         combine: Option<Combine>,
-        /// In order: the value, then a lane, mask or distance; none for `elect`.
+        /// The value, then a lane, mask or distance if the op takes one; none for `elect`.
         operands: Operands,
     },
-    /// `coop.load`: a matrix, held by all invocations of its scope together. What a matrix is made of and who holds
-    /// it is in its type.
+    /// `coop.load`, with one result: a matrix held by all invocations of its scope together. The type of the result
+    /// gives the component type, the shape, the role and the scope.
     CoopLoad {
-        /// How its components lie in memory.
+        /// Order of the components in memory.
         layout: MatrixLayout,
-        /// From where: a buffer, a shared array or a view of one.
+        /// The memory object that is read: a buffer, a shared array or a view of one.
         memory: Memory,
-        /// The element where it begins: `u32` or `u64`, uniform in the matrix's scope.
+        /// Index of the first element: `u32` or `u64`, uniform in the matrix's scope.
         offset: ValueId,
-        /// Elements from one row (or column) to the next: `u32`, uniform in the matrix's scope.
+        /// Number of elements from one row (or column) to the next: `u32`, uniform in the matrix's scope.
         stride: ValueId,
     },
     /// `coop.store`.
     CoopStore {
-        /// How its components lie in memory.
+        /// Order of the components in memory.
         layout: MatrixLayout,
-        /// To where.
+        /// The memory object that is written.
         memory: Memory,
-        /// The element where it begins, as for `coop.load`.
+        /// Index of the first element, as for `coop.load`.
         offset: ValueId,
-        /// Elements from one row (or column) to the next.
+        /// Number of elements from one row (or column) to the next.
         stride: ValueId,
         /// The matrix.
         value: ValueId,
     },
-    /// `coop.fill`: all components are this.
+    /// `coop.fill`: a matrix with all components equal.
     CoopFill {
         /// A scalar of the component type, uniform in the matrix's scope.
         value: ValueId,
     },
-    /// `coop.mul_add`: `a × b + c`, of c's type.
+    /// `coop.mul_add`: `a × b + c`, of the type of `c`.
     CoopMulAdd {
-        /// M × K, of role a.
+        /// M × K matrix of role a.
         a: ValueId,
-        /// K × N, of role b.
+        /// K × N matrix of role b.
         b: ValueId,
-        /// M × N, of role acc.
+        /// M × N matrix of role acc.
         c: ValueId,
     },
-    /// `coop.convert`: to the same shape with other components or another role.
+    /// `coop.convert`: converts a matrix to another component type or role, keeping shape and scope.
     CoopConvert {
         /// The matrix.
         value: ValueId,
     },
-    /// `trap`: the launch fails with this code, and goes on.
+    /// `trap`: makes the launch fail with this code. The invocation continues.
     Trap {
-        /// `u32`.
+        /// The code, a `u32`.
         code: ValueId,
     },
-    /// `if`: results are what the taken block yields.
+    /// `if`: results are the values that the taken block yields.
     If {
-        /// `bool`.
+        /// The condition, a `bool`.
         condition: ValueId,
-        /// Taken when true.
+        /// The block executed when the condition is true.
         then_block: BlockId,
-        /// Taken when false; empty if the text has none.
+        /// The block executed when the condition is false; empty if the text has no `else`.
         else_block: BlockId,
     },
     /// `for`: results are the carried values after the last iteration.
     For {
-        /// First counter value.
+        /// The first value of the counter.
         start: ValueId,
-        /// The counter stops before this.
+        /// The bound of the counter, exclusive.
         end: ValueId,
-        /// A non-zero literal.
+        /// The step, a non-zero literal.
         step: ValueId,
-        /// What the carried values begin with.
+        /// Initial values of the carried values.
         initial: Operands,
-        /// Parameters: the counter, then the carried values; yields the next carried values.
+        /// The body. Its parameters are the counter, then the carried values; it yields the next carried values.
         body: BlockId,
     },
-    /// `region`: a block with a name, for people. Results are what it yields.
+    /// `region`: a named block, for diagnostics and text only. Results are the values that it yields.
     Region {
-        /// Provenance only.
+        /// Name.
         name: Box<str>,
-        /// Its only block.
+        /// The block.
         body: BlockId,
     },
-    /// `while`: results are the carried values when the condition fails.
+    /// `while`: results are the carried values for which the condition is false.
     While {
-        /// What the carried values begin with.
+        /// Initial values of the carried values.
         initial: Operands,
-        /// Parameters: the carried values; ends in `condition`.
+        /// The header. Its parameters are the carried values; it ends in `condition`.
         header: BlockId,
-        /// Sees the header's values and parameters; yields the next carried values.
+        /// The body. The header's values are visible in it; it yields the next carried values.
         body: BlockId,
     },
 }

@@ -1,4 +1,4 @@
-//! Memory objects of a kernel: what they are made of, how long they are, where they lie.
+//! Memory objects of a kernel: element type, length, access and layout.
 
 use fulgurite_spec::{ScalarType, Type};
 
@@ -7,14 +7,14 @@ use super::arena::{SharedId, ViewId};
 use super::declared::{Access, ArrayDecl, Memory, ViewDecl};
 use super::inst::{Inst, InstKind};
 
-/// Bytes to which a matrix in memory is aligned at most: what devices load at once.
+/// The largest alignment required of a matrix in memory, in bytes: the width of the widest device load.
 pub const MATRIX_ALIGNMENT: u32 = 16;
 
-/// What the length of a `large` buffer is counted in.
+/// The type of the length of a `large` buffer.
 const LARGE_LENGTH: Type = Type::scalar(ScalarType::U64);
 
-/// The alignment of elements of type `ty`: a packed vector of three has its component's, any other its size, up
-/// to 16 bytes. 1 for what has no memory form.
+/// Returns the alignment in bytes of elements of type `ty`: the size of a component for a packed vector of three,
+/// otherwise the size of the element, at most 16. Returns 1 for types without a memory form.
 pub fn alignment(ty: Type) -> u32 {
     let size = if ty.lanes.count() == 3 { ty.scalar.size() } else { ty.size() };
     size.clamp(1, 16)
@@ -25,7 +25,7 @@ fn bytes(array: &ArrayDecl) -> u64 {
 }
 
 impl Kernel {
-    /// The element type of a memory object.
+    /// Returns the element type of a memory object.
     pub fn element(&self, memory: Memory) -> Type {
         match memory {
             Memory::Buffer(id) => self.buffers[id.index()].element,
@@ -35,7 +35,7 @@ impl Kernel {
         }
     }
 
-    /// The name of a memory object, without `%`.
+    /// Returns the name of a memory object, without `%`.
     pub fn memory_name(&self, memory: Memory) -> &str {
         match memory {
             Memory::Buffer(id) => &self.buffers[id.index()].name,
@@ -45,7 +45,7 @@ impl Kernel {
         }
     }
 
-    /// The buffer or array whose bytes a memory object is: itself, unless it is a view.
+    /// Returns the buffer or array that a view refers to, or the memory object itself if it is not a view.
     pub fn base(&self, memory: Memory) -> Memory {
         match memory {
             Memory::View(id) => self.views[id.index()].base,
@@ -53,7 +53,7 @@ impl Kernel {
         }
     }
 
-    /// What the kernel may do with a memory object; arrays can be read and written.
+    /// Returns the kernel's access to a memory object: read-write for arrays.
     pub fn access(&self, memory: Memory) -> Access {
         match self.base(memory) {
             Memory::Buffer(id) => self.buffers[id.index()].access,
@@ -61,7 +61,7 @@ impl Kernel {
         }
     }
 
-    /// The type of a memory object's length: `u64` for `large` buffers and their views.
+    /// Returns the type of a memory object's length: `u64` for `large` buffers and their views.
     pub fn len_type(&self, memory: Memory) -> Type {
         match self.base(memory) {
             Memory::Buffer(id) if self.buffers[id.index()].large => LARGE_LENGTH,
@@ -69,7 +69,8 @@ impl Kernel {
         }
     }
 
-    /// The length of a shared or local array or a view of one; `None` for buffers, which only a launch knows.
+    /// Returns the length of a shared or local array or of a view of a shared array. Returns `None` for buffers and
+    /// their views, whose length is known only at launch.
     pub fn array_len(&self, memory: Memory) -> Option<u32> {
         match memory {
             Memory::Buffer(_) => None,
@@ -86,19 +87,19 @@ impl Kernel {
         }
     }
 
-    /// The views of a buffer or array.
+    /// Returns the views of a buffer or array.
     pub fn views_of(&self, base: Memory) -> impl Iterator<Item = &ViewDecl> {
         self.views.iter().filter(move |v| v.base == base)
     }
 
-    /// A memory object and the views of it: everything by which kernels reach its bytes.
+    /// Returns a memory object and the views of it: all names by which a kernel can access its bytes.
     pub fn aliases(&self, base: Memory) -> impl Iterator<Item = Memory> + Clone + '_ {
         let views = (0..self.views.len()).map(|i| Memory::View(ViewId::new(i)));
         std::iter::once(base).chain(views.filter(move |view| self.base(*view) == base))
     }
 
-    /// Where each shared array begins in the workgroup's memory, aligned as its own elements and those of its
-    /// views want it (to 16 bytes where matrices are loaded or stored), and how many bytes they take together.
+    /// Returns the offset of each shared array in the workgroup's memory and the total number of bytes. Each array is
+    /// aligned for its elements and those of its views, and to 16 bytes if the kernel loads or stores matrices.
     pub fn shared_layout(&self) -> (Vec<u64>, u64) {
         let is_matrix_access =
             |inst: &Inst| matches!(inst.kind, InstKind::CoopLoad { .. } | InstKind::CoopStore { .. });
@@ -115,12 +116,12 @@ impl Kernel {
         (offsets, end)
     }
 
-    /// Bytes of shared memory.
+    /// Returns the number of bytes of shared memory.
     pub fn shared_bytes(&self) -> u64 {
         self.shared_layout().1
     }
 
-    /// Bytes of local memory of one invocation.
+    /// Returns the number of bytes of local memory of one invocation.
     pub fn local_bytes(&self) -> u64 {
         self.locals.iter().map(bytes).sum()
     }

@@ -1,53 +1,53 @@
-//! Splits kernel text into tokens. Never fails: what it does not know becomes a token of its own kind.
+//! The lexer. It never fails: unknown characters become tokens of kind [`TokenKind::Unknown`].
 
 use fulgurite_spec::Location;
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenKind {
-    /// `%name`; the text is without the `%`.
+    /// `%name`; the token's text excludes the `%`.
     Name,
-    /// `@name`; the text is without the `@`.
+    /// `@name`; the token's text excludes the `@`.
     KernelName,
     /// A keyword, op, type or `true`.
     Word,
-    /// A literal that begins with a digit or sign, or `inf:…` and `nan:…`; not checked yet.
+    /// A literal that begins with a digit or sign, `inf:` or `nan:`; not validated yet.
     Number,
-    /// Text in quotes; without them.
+    /// A string; the token's text excludes the quotes.
     String,
     /// `->`.
     Arrow,
     /// One of `( ) { } [ ] , : = < >`.
     Punctuation,
-    /// Something that no text contains.
+    /// A character that is not part of any token.
     Unknown,
     /// The end of the text.
     End,
 }
 
-/// A token and where it stands.
+/// A token and its location.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Token<'t> {
     pub(super) kind: TokenKind,
     pub(super) text: &'t str,
     pub(super) place: Location,
-    /// Whether it is the first of its line.
+    /// True for the first token of a line.
     pub(super) first: bool,
 }
 
 impl Token<'_> {
-    /// Whether this is the punctuation `text`.
+    /// Returns whether this is the punctuation `text`.
     pub(super) fn is(&self, text: &str) -> bool {
         self.kind == TokenKind::Punctuation && self.text == text
     }
 
-    /// Whether this is the word `text`.
+    /// Returns whether this is the word `text`.
     pub(super) fn is_word(&self, text: &str) -> bool {
         self.kind == TokenKind::Word && self.text == text
     }
 }
 
-/// The state of reading a text.
+/// A reader of the tokens of a text.
 pub(super) struct Lexer<'t> {
     text: &'t str,
     at: usize,
@@ -61,7 +61,7 @@ impl<'t> Lexer<'t> {
         Self { text, at: 0, line: 1, column: 1, first: true }
     }
 
-    /// The place after all that was read.
+    /// Returns the location after everything read so far.
     pub(super) fn here(&self) -> Location {
         let at = self.at as u32;
         Location::Text { start: at, end: at, line: self.line, column: self.column }
@@ -72,7 +72,7 @@ impl<'t> Lexer<'t> {
         self.at = self.text.len();
     }
 
-    /// The next token; at the end of the text, [`TokenKind::End`] again and again.
+    /// Returns the next token; [`TokenKind::End`] at the end of the text, repeatedly.
     pub(super) fn next(&mut self) -> Token<'t> {
         self.skip_blanks();
         let rest = &self.text[self.at..];
@@ -99,7 +99,7 @@ impl<'t> Lexer<'t> {
         };
         let (start, line, column, first) = (self.at, self.line, self.column, self.first);
         match kind {
-            // These alone may have characters of several bytes.
+            // Only these may contain multi-byte characters.
             TokenKind::String | TokenKind::Unknown => self.advance(length),
             _ => self.advance_ascii(length),
         }
@@ -136,13 +136,13 @@ impl<'t> Lexer<'t> {
         }
     }
 
-    /// Skips `length` bytes of one line, each of which is a character.
+    /// Skips `length` bytes within a line, which must be ASCII.
     fn advance_ascii(&mut self, length: usize) {
         self.column = self.column.saturating_add(length as u32);
         self.at += length;
     }
 
-    /// Skips `length` bytes of one line.
+    /// Skips `length` bytes within a line.
     fn advance(&mut self, length: usize) {
         let passed = &self.text[self.at..self.at + length];
         self.column = self.column.saturating_add(passed.chars().count() as u32);
@@ -150,7 +150,7 @@ impl<'t> Lexer<'t> {
     }
 }
 
-/// Whether each byte is a letter, a digit, `_` or `.`.
+/// True for each byte that is an ASCII letter, a digit, `_` or `.`.
 const IN_WORDS: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -162,23 +162,23 @@ const IN_WORDS: [bool; 256] = {
     table
 };
 
-/// The number of leading bytes that may stand in a word.
+/// Returns the number of leading bytes that may be part of a word.
 fn word_length(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|b| IN_WORDS[usize::from(**b)]).count()
 }
 
-/// The same for what follows `inf:` or `nan:`, where more colons may come.
+/// Returns the number of leading bytes that may follow `inf:` or `nan:`: those of a word, and colons.
 fn special_length(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|b| IN_WORDS[usize::from(**b)] || **b == b':').count()
 }
 
-/// How many bytes stand before the quote that ends a text, if it ends in this line.
+/// Returns the number of bytes before the closing quote, if it is on the same line.
 fn quoted(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|b| matches!(b, b'"' | b'\n')).filter(|end| bytes[*end] == b'"')
 }
 
-/// The length of the number at the start of `bytes`: letters, digits, `.`, `:`, and a sign in front or after an
-/// exponent's letter.
+/// Returns the length of the number at the start of `bytes`: letters, digits, `_`, `.`, `:`, and a sign at the front
+/// or after the letter of an exponent.
 fn number_length(bytes: &[u8]) -> usize {
     let sign = usize::from(bytes.first() == Some(&b'-'));
     let exponents: &[u8] = if matches!(bytes.get(sign..), Some([b'0', b'x', ..])) { b"pP" } else { b"eE" };

@@ -1,9 +1,10 @@
-//! Reads literals: `4u32`, `-1i64`, `0x10u8`, `1.5f32`, `0x1p-3f16`, `inf:f32`, `nan:0x7fc00000`, `nan:0x7e00:f16`, `true`.
+//! Parsing of literals: `4u32`, `-1i64`, `0x10u8`, `1.5f32`, `0x1p-3f16`, `inf:f32`, `nan:0x7fc00000`,
+//! `nan:0x7e00:f16`, `true`.
 
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Literal, ScalarType};
 
-/// The literal that `text` is, or what is wrong with it.
+/// Parses a literal. The error is a message.
 pub(super) fn parse(text: &str) -> Result<Literal, String> {
     match text {
         "true" => return Ok(Literal::from(true)),
@@ -26,7 +27,8 @@ pub(super) fn parse(text: &str) -> Result<Literal, String> {
         let sign = if negative { format.sign_bit() } else { 0 };
         return Ok(Literal::new(ty, format.infinity() | sign));
     }
-    // The longest name that fits: `bf16` before `f16`. A hexadecimal float has a `p` before its type.
+    // The longest matching suffix: `bf16` before `f16`. Hexadecimal floats need a `p` because digits such as `f32`
+    // look like a suffix.
     let suffix =
         ScalarType::ALL.into_iter().filter(|ty| *ty != ScalarType::Bool && magnitude.ends_with(ty.name()));
     let Some(ty) = suffix.max_by_key(|ty| ty.name().len()) else {
@@ -92,7 +94,7 @@ fn decimal(format: FloatFormat, digits: &str) -> Option<u64> {
         _ => {
             let value = digits.parse::<f64>().ok()?;
             let bits = format.encode(value);
-            // The `f64` may itself be rounded, so that a value beside a midpoint looks like the midpoint.
+            // `value` may already be rounded to `f64`, so that a value next to a midpoint looks like the midpoint.
             let neighbor =
                 |step: i64| format.encode(f64::from_bits(value.to_bits().wrapping_add_signed(step)));
             if format.precision < 53
@@ -108,7 +110,7 @@ fn decimal(format: FloatFormat, digits: &str) -> Option<u64> {
     (bits < format.infinity()).then_some(bits)
 }
 
-/// The bits of `h.hhhp±d`, if that is exactly a value of `format`.
+/// Returns the bits of `h.hhhp±d`, if it is exactly representable in `format`.
 fn hex_float(format: FloatFormat, text: &str) -> Option<u64> {
     let (mantissa, exponent) = text.split_once(['p', 'P'])?;
     let unsigned = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
@@ -124,7 +126,7 @@ fn hex_float(format: FloatFormat, text: &str) -> Option<u64> {
         return None;
     }
     exponent = exponent.checked_sub(i32::try_from(fraction.len()).ok()?.checked_mul(4)?)?;
-    // Significant digits fit 53 bits or the value is no float; zeros at the end only scale.
+    // Trailing zeros only scale the value. The other digits of an exact value fit in 64 bits.
     let mut digits = whole.bytes().chain(fraction.bytes()).collect::<Vec<u8>>();
     while digits.last() == Some(&b'0') {
         digits.pop();
@@ -144,7 +146,7 @@ fn hex_float(format: FloatFormat, text: &str) -> Option<u64> {
     value >>= shift;
     exponent = exponent.checked_add(shift as i32)?;
     let width = 64 - value.leading_zeros() as i32;
-    // The value is odd × 2^exponent, its top bit at width - 1 + exponent.
+    // `value` is odd, and the top bit of `value` × 2^`exponent` is at `width - 1 + exponent`.
     let top = exponent.checked_add(width - 1)?;
     let exact = width <= format.precision as i32
         && top <= format.max_exponent()

@@ -1,8 +1,8 @@
-//! Reads kernel text: tokens, problems, operands and blocks. Header and declarations are in [`declare`],
-//! instructions in [`inst`] and [`control`], names in [`scope`].
+//! The parser: tokens, problems, operands and blocks. Header and declarations are in [`declare`], instructions in
+//! [`inst`] and [`control`], names in [`scope`].
 //!
-//! The parser keeps its own stack of open blocks. After a problem it goes on at the next line, and what a broken
-//! line would have defined is poisoned: uses of it are not reported again.
+//! Open blocks are on an explicit stack. After a problem, parsing continues at the next line, and the names that the
+//! broken line would define are poisoned: their uses are not reported again.
 
 mod attributes;
 mod control;
@@ -22,16 +22,16 @@ use super::{is_number, literal};
 use crate::kernel::{BlockId, Const, Kernel, Operands, Terminator, ValueDef, ValueId};
 use scope::{Meaning, Scopes};
 
-/// Most problems that are reported: what follows that many is rarely worth reading.
+/// The maximum number of problems reported. Later ones are rarely useful.
 const MAX_PROBLEMS: usize = 64;
 
-/// Most operands or results of one instruction, which keeps lists far smaller than the text.
+/// The maximum number of operands or results of an instruction, which keeps lists much smaller than the text.
 const MAX_LIST: usize = 1 << 16;
 
-/// Longest message in characters: messages quote the text, and a word can be as long as all of it.
+/// The maximum length of a message in characters. Messages quote the text, in which a word may be arbitrarily long.
 const MAX_MESSAGE: usize = 300;
 
-/// A problem was reported and the statement cannot be read on.
+/// The error of a statement that cannot be parsed further, after a problem was reported.
 struct Stop;
 
 type Parsed<T> = Result<T, Stop>;
@@ -50,58 +50,58 @@ pub(super) fn kernel(text: &str) -> Result<Kernel, Diagnostics> {
     Ok(parser.kernel)
 }
 
-/// Which part of the kernel an open block is.
+/// The role of an open block.
 enum Region<'t> {
-    /// The kernel's own block.
+    /// The kernel body.
     Body,
     /// The first block of an `if`.
     Then { otherwise: BlockId, results: Results<'t> },
     /// The header of a `while`.
     Header { body: BlockId, results: Results<'t> },
-    /// A block whose end is the end of its instruction.
+    /// The last block of an instruction.
     Last { results: Results<'t> },
-    /// A block after a broken line; what is in it is checked and dropped.
+    /// A block after a broken line. Its contents are checked and dropped.
     Broken,
 }
 
-/// Names to define when the instruction ends, and the values that they get (`None`: poisoned).
+/// Names to define at the end of the instruction, with their values (`None` if poisoned).
 type Results<'t> = Vec<(Token<'t>, Option<ValueId>)>;
 
 struct Open<'t> {
     region: Region<'t>,
     block: BlockId,
-    /// Where names go back to when it ends.
+    /// The state of the scopes to restore at its end.
     mark: scope::Mark,
-    /// Where it was opened.
+    /// The location of its opening brace.
     place: Location,
-    /// Whether its terminator was read.
+    /// True if its terminator was read.
     ended: bool,
 }
 
-/// An operand: a value unless it is poisoned.
+/// An operand: a value, or `None` if poisoned.
 #[derive(Clone, Copy)]
 struct Operand {
     value: Option<ValueId>,
     place: Location,
 }
 
-/// Bytes of a short line of text, as an estimate.
+/// The estimated length of a short line of text in bytes.
 const BYTES_OF_A_LINE: usize = 16;
 
 struct Parser<'t> {
     lexer: Lexer<'t>,
     token: Token<'t>,
-    /// Where the last token that was taken ends.
+    /// The end of the last token read.
     last_end: Location,
     kernel: Kernel,
     scopes: Scopes<'t>,
     constants: HashMap<Literal, ValueId>,
     open: Vec<Open<'t>>,
-    /// Where the statement at hand begins.
+    /// The start of the current statement.
     statement: Location,
-    /// Names that it defines.
+    /// Names that the current statement defines.
     pending: Vec<Token<'t>>,
-    /// Names that it defines, or may define, inside its first block.
+    /// Names that the current statement defines, or may define, in its first block.
     inner: Vec<Token<'t>>,
     problems: Vec<Diagnostic>,
     in_declarations: bool,
@@ -117,7 +117,7 @@ impl<'t> Parser<'t> {
             token,
             last_end,
             kernel: Kernel::empty("", [1, 1, 1]),
-            // About one name is defined in a line.
+            // A line defines about one name.
             scopes: Scopes::with_capacity(text.len() / BYTES_OF_A_LINE),
             constants: HashMap::new(),
             open: Vec::new(),
@@ -166,7 +166,7 @@ impl<'t> Parser<'t> {
         if self.token.kind == kind { Ok(self.bump()) } else { Err(self.unexpected(what)) }
     }
 
-    /// From `start` to the last token taken.
+    /// Returns the location from `start` to the last token read.
     fn place_from(&self, start: Location) -> Location {
         match (start, self.last_end) {
             (Location::Text { start, line, column, .. }, Location::Text { end, .. }) => {
@@ -200,7 +200,7 @@ impl<'t> Parser<'t> {
         self.report(Diagnostic::new(code, place, message))
     }
 
-    /// Reports that `wanted` was expected where the current token stands.
+    /// Reports that `wanted` was expected instead of the current token.
     fn unexpected(&mut self, wanted: &str) -> Stop {
         let token = self.token;
         let (place, found) = match token.kind {
@@ -215,14 +215,14 @@ impl<'t> Parser<'t> {
         self.error(Code::Syntax, place, format!("expected {wanted}, found {found}"))
     }
 
-    /// Reads nothing more.
+    /// Stops parsing.
     fn give_up(&mut self) {
         self.lexer.stop();
         self.token = self.lexer.next();
         self.open.clear();
     }
 
-    /// Ends the reading at a list of more than [`MAX_LIST`] items.
+    /// Stops parsing at a list of more than [`MAX_LIST`] items.
     fn check_length(&mut self, length: usize) -> Parsed<()> {
         if length <= MAX_LIST {
             return Ok(());
@@ -230,15 +230,15 @@ impl<'t> Parser<'t> {
         Err(self.too_large(self.token.place, format!("more than {MAX_LIST} items in one list")))
     }
 
-    /// Reports a limit that is exceeded, and reads nothing more.
+    /// Reports an exceeded limit and stops parsing.
     fn too_large(&mut self, place: Location, message: String) -> Stop {
         self.error(Code::TextTooLarge, place, message);
         self.give_up();
         Stop
     }
 
-    /// Goes to the next line, or to the brace that ends the block. A brace that opens one on the way opens a
-    /// block all the same, so that what is in it does not land in the block around it.
+    /// Skips to the next line or to the closing brace of the block. An opening brace on the way opens a broken block,
+    /// so that its contents are not attributed to the enclosing block.
     fn recover(&mut self) {
         while let Some(name) = self.pending.pop() {
             self.scopes.poison(name.text, name.place);
@@ -259,7 +259,7 @@ impl<'t> Parser<'t> {
             }
             if token.is("{") {
                 let block = self.kernel.add_block();
-                // Nothing to do if it nests too deeply: that is reported and ends the reading.
+                // If it nests too deeply, that was reported and parsing has stopped.
                 let _ = self.open_block(block, Region::Broken, token.place);
                 for name in std::mem::take(&mut self.inner) {
                     self.scopes.poison(name.text, name.place);
@@ -271,7 +271,7 @@ impl<'t> Parser<'t> {
 
     // Names and values.
 
-    /// Gives `name` a meaning in the innermost scope.
+    /// Defines `name` in the innermost scope.
     pub(super) fn define(&mut self, name: Token<'t>, meaning: Meaning) {
         self.check_name(name);
         if let Meaning::Value(value) = meaning
@@ -290,7 +290,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Defines results of an instruction: as many values as names, or poison.
+    /// Defines the results of an instruction: a value or poison for each name.
     fn define_results(&mut self, results: Results<'t>) {
         for (name, value) in results {
             self.define(name, value.map_or(Meaning::Poison, Meaning::Value));
@@ -331,7 +331,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// A value or literal. A name that is unknown or is no value is reported and poisoned.
+    /// Parses a value or literal. Reports and poisons a name that is unknown or not a value.
     fn operand(&mut self) -> Parsed<Operand> {
         if !self.is_operand() || self.token.first {
             return Err(self.no_operand());
@@ -346,7 +346,7 @@ impl<'t> Parser<'t> {
                         format!("`%{}` is memory, not a value; `load` reads an element of it", token.text);
                     self.error(Code::TypeMismatch, token.place, message);
                     if self.eat("[") {
-                        // The element that was meant; what is wrong is said.
+                        // The index of the intended element; the problem is already reported.
                         self.operand()?;
                         self.expect("]")?;
                     }
@@ -363,7 +363,7 @@ impl<'t> Parser<'t> {
         Ok(Operand { value, place: token.place })
     }
 
-    /// Reports what stands where an operand should.
+    /// Reports that the current token is not an operand.
     fn no_operand(&mut self) -> Stop {
         let token = self.token;
         let on_this_line = !token.first || token.place == self.statement;
@@ -385,7 +385,7 @@ impl<'t> Parser<'t> {
         self.error(Code::Syntax, token.place, message)
     }
 
-    /// Operands with commas between them.
+    /// Parses comma-separated operands.
     fn operands(&mut self) -> Parsed<Vec<Operand>> {
         let mut all = Vec::with_capacity(4);
         all.push(self.operand()?);
@@ -407,7 +407,7 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    /// Reads all blocks, to the end of the text.
+    /// Parses all blocks, to the end of the text.
     fn blocks(&mut self) {
         while let Some(open) = self.open.last() {
             let (ended, opened) = (open.ended, open.place);
@@ -438,7 +438,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// What must follow a statement: the end of its line, or of the block.
+    /// Checks that a statement is followed by the end of the line or of the block.
     fn end_of_line(&mut self) -> Parsed<()> {
         if self.token.first || self.token.is("}") {
             Ok(())
@@ -447,7 +447,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Ends the innermost block at its brace, and begins the block that follows it.
+    /// Ends the innermost block at its brace, and opens the next block of the instruction.
     fn close(&mut self) -> Parsed<()> {
         let brace = self.bump().place;
         let Some(open) = self.open.pop() else { return Ok(()) };
@@ -463,7 +463,7 @@ impl<'t> Parser<'t> {
         match open.region {
             Region::Body => Ok(()),
             Region::Broken => {
-                // The rest of the broken instruction is read too; its problem is reported already.
+                // Also skip the rest of the broken instruction, whose problem is already reported.
                 let place = self.token.place;
                 if self.eat_word("do") && self.eat("{") {
                     self.open_block(open.block, Region::Broken, place)?;
@@ -495,7 +495,7 @@ impl<'t> Parser<'t> {
                 if !open.ended {
                     self.error(Code::Syntax, brace, "the first block of a `while` ends in `condition %c`");
                 }
-                // The body sees the header's names, and its end ends them.
+                // The header's names are visible in the body and go out of scope at its end.
                 if self.expect_word("do").is_err() {
                     self.scopes.back_to(open.mark);
                     self.pending.extend(results.into_iter().map(|(name, _)| name));
@@ -513,7 +513,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Begins the last block of an instruction at its brace.
+    /// Opens the last block of an instruction at its brace.
     fn open_last(&mut self, block: BlockId, results: Results<'t>) -> Parsed<()> {
         let place = self.token.place;
         if self.expect("{").is_err() {
@@ -523,7 +523,7 @@ impl<'t> Parser<'t> {
         self.open_block(block, Region::Last { results }, place)
     }
 
-    /// Lets names defined since `mark` live until the innermost block ends.
+    /// Keeps names defined since `mark` in scope until the end of the innermost block.
     fn keep_names(&mut self, mark: scope::Mark) {
         if let Some(last) = self.open.last_mut() {
             last.mark = mark;

@@ -1,5 +1,5 @@
-//! Prints kernels. Must cope with any kernel, however malformed: it indexes nothing without asking, prints each
-//! block at most once, and keeps a stack of its own.
+//! Printing of kernels, including malformed ones: all indexing is checked, each block is printed at most once, and
+//! the stack is explicit.
 
 mod plain;
 mod require;
@@ -17,9 +17,9 @@ use crate::kernel::{
 };
 use crate::require::Require;
 
-/// Deeper blocks are not indented further, so that the text stays linear in the kernel's size.
+/// The maximum indentation in blocks, which keeps the length of the text linear in the size of the kernel.
 const MAX_INDENT: usize = 64;
-/// Longest part of a clashing name that is kept, which leaves room for a suffix.
+/// The length to which a clashing name is truncated, leaving room for a suffix.
 const MAX_STEM: usize = MAX_NAME_BYTES - 12;
 const BAD: &str = "%<bad>";
 
@@ -38,16 +38,16 @@ pub(super) fn require(kernel: &Kernel, require: &Require) -> String {
     printer.out
 }
 
-/// What follows a block.
+/// The continuation after a block.
 #[derive(Clone, Copy)]
 enum Region {
-    /// Nothing: the kernel ends.
+    /// The end of the kernel.
     Body,
-    /// `else`, unless there is nothing in it.
+    /// `else`, unless that block is empty.
     Then { otherwise: BlockId },
-    /// `do`, whose block sees the header's names.
+    /// `do`, in whose block the header's names are visible.
     Header { body: BlockId },
-    /// The instruction ends.
+    /// The end of the instruction.
     Last,
 }
 
@@ -56,20 +56,20 @@ struct Cursor {
     block: BlockId,
     next: usize,
     region: Region,
-    /// How many names were taken outside it.
+    /// The number of names taken when it was opened.
     mark: usize,
-    /// Whether it exists and was not printed before.
+    /// True if it exists and was not printed before.
     sound: bool,
 }
 
 struct Printer<'k> {
     kernel: &'k Kernel,
     out: String,
-    /// What each value prints as, once its definition was printed.
+    /// The printed name of each value whose definition was printed.
     names: Vec<Option<Box<str>>>,
-    /// Names in scope, with the suffix to try next for each.
+    /// Names in scope, each with the next suffix to try.
     taken: HashMap<Box<str>, u32>,
-    /// The order in which names were taken, to free them when their scope ends.
+    /// Names in the order in which they were taken, used to free them at the end of their scope.
     log: Vec<Box<str>>,
     used: Vec<bool>,
     printed: Vec<bool>,
@@ -111,7 +111,7 @@ impl<'k> Printer<'k> {
         printer
     }
 
-    /// Takes a name for something declared: `name`, made a name if it is none and unique if it is not.
+    /// Takes a valid, unique name for a declaration, close to `name`.
     fn declare(&mut self, name: &str) -> Box<str> {
         let mut clean = cleaned(name);
         if super::is_number(&clean) {
@@ -143,7 +143,7 @@ impl<'k> Printer<'k> {
         unique
     }
 
-    /// Gives `value` the name it prints as from here on.
+    /// Chooses the printed name of `value`.
     fn define(&mut self, value: ValueId) {
         let Some(known) = self.kernel.values.get(value.index()) else { return };
         let name = match known.name.as_deref().filter(|n| !n.is_empty() && !super::is_number(n)) {
@@ -283,7 +283,7 @@ impl<'k> Printer<'k> {
         }
     }
 
-    /// Starts a block, whose end frees the names taken since `mark`.
+    /// Opens a block, whose end frees the names taken since `mark`.
     fn open(&mut self, block: BlockId, region: Region, mark: usize) {
         let printed = self.printed.get_mut(block.index()).map(|p| core::mem::replace(p, true));
         let sound = printed == Some(false);
@@ -294,7 +294,7 @@ impl<'k> Printer<'k> {
         }
     }
 
-    /// Ends the innermost block: its terminator, its brace, and the block that follows it.
+    /// Ends the innermost block: prints its terminator and brace, and opens the next block.
     fn close(&mut self) {
         let Some(cursor) = self.stack.last() else { return };
         let (region, mark) = (cursor.region, cursor.mark);
@@ -321,7 +321,7 @@ impl<'k> Printer<'k> {
         }
     }
 
-    /// Whether nothing need be printed of an `else`.
+    /// Returns whether an `else` block is empty and need not be printed.
     fn is_trivial(&self, block: BlockId) -> bool {
         self.kernel.blocks.get(block.index()).is_some_and(|b| {
             b.insts.is_empty() && matches!(&b.terminator, Terminator::Yield(values) if values.is_empty())
@@ -343,9 +343,9 @@ impl<'k> Printer<'k> {
         self.out.push('\n');
     }
 
-    /// Prints one instruction after its indentation, and begins its first block if it has any.
+    /// Prints an instruction after its indentation, and opens its first block if it has any.
     fn inst(&mut self, kind: &InstKind, results: &[ValueId]) {
-        // The result of a read-modify-write that nothing reads is not written.
+        // Unused results of read-modify-write atomics are omitted.
         let is_silent = matches!(kind, InstKind::Atomic { op, .. } if *op != Op::AtomicLoad)
             && results.iter().all(|r| self.is_dispensable(*r));
         if !is_silent && !results.is_empty() {
@@ -408,7 +408,7 @@ impl<'k> Printer<'k> {
         }
     }
 
-    /// Whether a result can be left out: it has no name and no use.
+    /// Returns whether a result can be omitted, because it has neither a name nor a use.
     fn is_dispensable(&self, result: ValueId) -> bool {
         self.used.get(result.index()) == Some(&false)
             && self.kernel.values.get(result.index()).is_some_and(|v| v.name.is_none())
@@ -429,7 +429,7 @@ impl<'k> Printer<'k> {
         kernel.blocks.get(block.index()).map_or(&[], |b| b.params.as_slice())
     }
 
-    /// Carried values, and the brace that opens the region.
+    /// Prints the carried values, and the opening brace.
     fn carry(&mut self, params: &[ValueId], initial: &[ValueId]) {
         let count = params.len().max(initial.len());
         for position in 0..count {
@@ -451,7 +451,7 @@ impl<'k> Printer<'k> {
     }
 }
 
-/// Whether the text of an instruction without blocks says what it yields.
+/// Returns whether the text of an instruction without blocks states its result type.
 fn states_result(kind: &InstKind) -> bool {
     matches!(
         kind,
@@ -466,7 +466,7 @@ fn axis_name(component: u8) -> &'static str {
     ["x", "y", "z"].get(usize::from(component)).copied().unwrap_or("<bad>")
 }
 
-/// The name nearest to `name` that can be written.
+/// Returns the closest valid name to `name`.
 fn cleaned(name: &str) -> String {
     if super::is_name(name) {
         return name.to_owned();
@@ -476,7 +476,7 @@ fn cleaned(name: &str) -> String {
     if name.is_empty() { "_".to_owned() } else { name }
 }
 
-/// Which values an instruction or terminator uses.
+/// Returns which values are used by an instruction or terminator.
 fn used_values(kernel: &Kernel) -> Vec<bool> {
     let mut used = vec![false; kernel.values.len()];
     let terminators = kernel.blocks.iter().flat_map(|block| match &block.terminator {

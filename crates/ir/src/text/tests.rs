@@ -1,4 +1,4 @@
-//! Round trips, hostile texts and malformed kernels.
+//! Tests of round trips, invalid texts and malformed kernels.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ fn in_kernel(lines: &str) -> String {
     format!("fulgurite 1\nkernel @k workgroup(1, 1, 1) {{\n{lines}\n}}\n")
 }
 
-/// Parses, prints, parses and prints: the two prints must be equal.
+/// Parses and prints `text` twice. Both prints must be equal.
 fn canonical(text: &str) -> String {
     let once = print(&parse(text).unwrap_or_else(|e| panic!("{text}\n{e}")));
     let twice = print(&parse(&once).unwrap_or_else(|e| panic!("{once}\n{e}")));
@@ -218,11 +218,11 @@ fn one_long_line_takes_linear_time() {
     assert!(parse(&in_kernel(&format!("%{} = add 1u32, 1u32", "a".repeat(500_000)))).is_err());
 }
 
-/// Writes the text of a well-typed kernel that `choices` decide.
+/// Generates the text of a well-typed kernel from `choices`.
 struct Writer<'c> {
     choices: std::slice::Iter<'c, u32>,
     text: String,
-    /// Names in scope that are `u32`.
+    /// Names of `u32` values in scope.
     values: Vec<String>,
     next: usize,
 }
@@ -342,7 +342,7 @@ fn generated(choices: &[u32]) -> String {
     in_kernel(&writer.text)
 }
 
-/// Pieces of texts, in an order that makes little sense.
+/// Concatenations of random pieces of kernel text.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
         "fulgurite 1\n",

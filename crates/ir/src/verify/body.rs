@@ -1,4 +1,4 @@
-//! Dominance and types of the body: each operand is defined before its use and is of the right type.
+//! Dominance and types of the body: each operand is defined before its use and has the right type.
 
 mod memory;
 
@@ -39,11 +39,12 @@ pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
 pub(super) struct Checker<'a> {
     pub(super) kernel: &'a Kernel,
     found: &'a mut Vec<Diagnostic>,
-    /// Whether each value is defined here. Constants and parameters always are.
+    /// For each value, true if it is visible at this point. Constants and parameters are always visible and not
+    /// tracked.
     visible: Vec<bool>,
-    /// What each open block has defined so far.
+    /// The values defined so far in each open block.
     scopes: Vec<Vec<ValueId>>,
-    /// The types of an op's operands. Kept for its capacity.
+    /// Reused buffer for operand types.
     types: Vec<Type>,
 }
 
@@ -104,7 +105,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The instruction has one result, of the type that a typing rule gives.
+    /// Checks that the instruction has one result, of the type that a typing rule gives.
     pub(super) fn typed(&mut self, inst: &Inst, rule: Result<Type, TypingError>) {
         match rule {
             Ok(result) => self.results(inst, &[result]),
@@ -243,7 +244,7 @@ impl Checker<'_> {
         self.yields(body, &inst.results, at);
     }
 
-    /// Initial values, parameters and results of a loop agree.
+    /// Checks that a loop's initial values, parameters and results have the same types.
     fn carries(&mut self, inst: &Inst, initial: &[ValueId], params: &[ValueId]) {
         let types = |values: &[ValueId]| values.iter().map(|v| self.kernel.ty(*v)).collect::<Vec<_>>();
         let wanted = types(params);
@@ -256,7 +257,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A block yields values of the types of `results`.
+    /// Checks that a block yields values of the types of `results`.
     fn yields(&mut self, block: BlockId, results: &[ValueId], at: Location) {
         let data = self.kernel.block(block);
         let Terminator::Yield(values) = &data.terminator else {
@@ -279,7 +280,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What a block ends in, if that is `condition`, is a `bool`.
+    /// Checks that the operand of a `condition` terminator is a `bool`.
     fn condition(&mut self, block: BlockId) {
         if let Terminator::Condition(go) = self.kernel.block(block).terminator {
             let location = self.kernel.block(block).location;
@@ -288,7 +289,7 @@ impl Checker<'_> {
     }
 }
 
-/// Types in words, with a verb for one and its plural for more.
+/// Lists types for a message, with a verb for one type that is made plural for more.
 fn list(types: &[Type], verb: &str) -> String {
     let verb = if types.len() > 1 { verb.replace("is", "are") } else { verb.to_owned() };
     match types {

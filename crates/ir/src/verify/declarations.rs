@@ -178,7 +178,7 @@ fn requires(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Nodes of a precondition as it is written, where what is used twice is written twice.
+/// Returns the size of a precondition as an expression in text, where shared nodes are repeated.
 fn written_size(require: &Require) -> usize {
     let mut sizes: Vec<usize> = Vec::with_capacity(require.nodes.len());
     for node in &require.nodes {

@@ -1,4 +1,4 @@
-//! Rules of cooperative matrices: their types, the ops on them, and that accesses are provably aligned.
+//! Rules of cooperative matrices: types, ops, and provable alignment of accesses.
 
 use fulgurite_spec::{Code, Diagnostic, MatrixRole, MatrixShape, Op, Type};
 
@@ -9,8 +9,7 @@ use crate::analysis::uniformity::describe;
 use crate::analysis::{DivisibilityMap, RangeMap};
 use crate::kernel::{Inst, InstKind, Kernel, MATRIX_ALIGNMENT, Memory, ValueId};
 
-/// The result type of an op of the table on operands of which some are matrices: component by component, or a choice
-/// between two.
+/// Returns the result type of an op of the op table with a matrix operand: elementwise arithmetic or a selection.
 pub(super) fn elementwise_result(op: Op, operands: &[Type]) -> Result<Type, TypingError> {
     let name = op.mnemonic();
     let floats_only = op == Op::Div;
@@ -43,10 +42,10 @@ pub(super) fn elementwise_result(op: Op, operands: &[Type]) -> Result<Type, Typi
     Ok(main)
 }
 
-/// The result type of `coop.mul_add` on operands of these types.
+/// Returns the result type of `coop.mul_add` on operands of these types.
 ///
 /// # Errors
-/// Which rule is broken.
+/// The broken rule.
 pub fn mul_add_result(a: Type, b: Type, c: Type) -> Result<Type, TypingError> {
     let mut shapes = [None; 3];
     for (position, (ty, role)) in [a, b, c].into_iter().zip(MatrixRole::ALL).enumerate() {
@@ -82,7 +81,7 @@ pub fn mul_add_result(a: Type, b: Type, c: Type) -> Result<Type, TypingError> {
     Ok(c)
 }
 
-/// What is wrong with a matrix type, if something is.
+/// Returns the problem with a matrix type, if any.
 fn bad_type(ty: Type) -> Option<String> {
     let Some(shape) = ty.matrix else { return Some(format!("{ty} is no cooperative matrix")) };
     if !MatrixShape::COMPONENTS.contains(ty.scalar) {
@@ -94,7 +93,7 @@ fn bad_type(ty: Type) -> Option<String> {
 }
 
 impl Checker<'_> {
-    /// The rules of a `coop` op's types.
+    /// Checks the types of a `coop` op.
     pub(super) fn matrix(&mut self, inst: &Inst) {
         let at = inst.location;
         let result = inst.results.first().map(|r| self.kernel.ty(*r));
@@ -161,7 +160,7 @@ impl Checker<'_> {
     }
 }
 
-/// The bytes that a matrix access must be aligned to, and the matrix.
+/// Returns the matrix type of an access and its required alignment in bytes.
 fn wanted_alignment(kernel: &Kernel, inst: &Inst) -> Option<(Type, u32)> {
     let (layout, matrix) = match &inst.kind {
         InstKind::CoopLoad { layout, .. } => (*layout, *inst.results.first()?),
@@ -173,7 +172,7 @@ fn wanted_alignment(kernel: &Kernel, inst: &Inst) -> Option<(Type, u32)> {
     Some((ty, (line * ty.scalar.size()).min(MATRIX_ALIGNMENT)))
 }
 
-/// Every matrix access begins, and has its lines, at multiples of its alignment.
+/// Checks that the offset and stride of every matrix access are multiples of its alignment.
 pub(super) fn alignment(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     let accesses = |inst: &Inst| matches!(inst.kind, InstKind::CoopLoad { .. } | InstKind::CoopStore { .. });
     if !kernel.insts.iter().any(accesses) {

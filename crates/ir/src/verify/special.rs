@@ -1,15 +1,15 @@
-//! The typing rules of ops that the table does not spell out: ids, `vec.shuffle`, ops across a subgroup.
-//! Builder, parser and verifier share them.
+//! Typing rules that the op table does not contain: ids, `vec.shuffle` and subgroup ops. Used by the builder, the
+//! parser and the verifier.
 
 use fulgurite_spec::{Code, Lanes, Op, Type, TypeSet};
 
 use super::typing::{TypingError, counted, error};
 use crate::kernel::Combine;
 
-/// 128 bits, one for each lane that a subgroup may have.
+/// The type of lane masks: 128 bits, one for each possible lane of a subgroup.
 const MASK: Type = Type::vector(fulgurite_spec::ScalarType::U32, Lanes::Four);
 
-/// The type of an id.
+/// Returns the type of an id.
 pub const fn id_type(op: Op) -> Type {
     match op {
         Op::LaneMaskLt => MASK,
@@ -17,10 +17,10 @@ pub const fn id_type(op: Op) -> Type {
     }
 }
 
-/// The result type of `vec.shuffle` with these positions on vectors of these types.
+/// Returns the result type of `vec.shuffle` with these positions on vectors of these types.
 ///
 /// # Errors
-/// Which rule is broken.
+/// The broken rule.
 pub fn shuffle_result(components: &[u8], a: Type, b: Type) -> Result<Type, TypingError> {
     if !a.is_vector() {
         return Err(error(
@@ -46,10 +46,10 @@ pub fn shuffle_result(components: &[u8], a: Type, b: Type) -> Result<Type, Typin
     Ok(a.with_lanes(lanes))
 }
 
-/// The result type of an op across a subgroup on operands of these types.
+/// Returns the result type of a subgroup op on operands of these types.
 ///
 /// # Errors
-/// Which rule is broken.
+/// The broken rule.
 pub fn subgroup_result(op: Op, combine: Option<Combine>, operands: &[Type]) -> Result<Type, TypingError> {
     let name = op.mnemonic();
     let combines = matches!(op, Op::SubgroupReduce | Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan);
@@ -62,7 +62,7 @@ pub fn subgroup_result(op: Op, combine: Option<Combine>, operands: &[Type]) -> R
         return Err(error(Code::BadAttribute, None, message));
     }
     let any = TypeSet::NUMERIC.union(TypeSet::BOOL);
-    // What the value may be made of, and whether it may be a vector; then whether a `u32` follows.
+    // The scalar types allowed for the value, whether it may be a vector, and whether a `u32` operand follows.
     let (wanted, vectors, follows) = match op {
         Op::SubgroupReduce | Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan => {
             (combine.map_or(TypeSet::EMPTY, Combine::domain), true, false)

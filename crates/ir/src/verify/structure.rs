@@ -1,7 +1,7 @@
-//! The shape of a kernel's arenas: ids in range, blocks a tree, definitions where they say they are.
+//! The structure of a kernel's arenas: ids are in range, blocks form a tree, and definitions are consistent.
 //!
-//! Kernels from the builder and the parser always pass; this is what makes the later passes, which index
-//! freely, safe for a kernel from anywhere.
+//! Kernels from the builder and the parser always pass, except that the builder does not limit nesting. Later passes
+//! index arenas without checks, which this pass makes safe for any kernel.
 
 use fulgurite_spec::limits::MAX_NESTING;
 use fulgurite_spec::{Code, Diagnostic, Literal, Location};
@@ -13,7 +13,7 @@ fn malformed(location: Location, message: impl Into<String>) -> Diagnostic {
     Diagnostic::new(Code::Malformed, location, message)
 }
 
-/// The first thing found malformed.
+/// Returns an error for the first problem found.
 pub(super) fn check(kernel: &Kernel) -> Result<(), Diagnostic> {
     ids(kernel)?;
     definitions(kernel)?;
@@ -22,7 +22,7 @@ pub(super) fn check(kernel: &Kernel) -> Result<(), Diagnostic> {
 }
 
 fn depth(kernel: &Kernel) -> Result<(), Diagnostic> {
-    // Blocks are a tree, so they nest no deeper than there are blocks.
+    // Blocks form a tree, so the depth is at most their number.
     if kernel.blocks.len() <= MAX_NESTING + 1 {
         return Ok(());
     }
@@ -43,7 +43,7 @@ fn depth(kernel: &Kernel) -> Result<(), Diagnostic> {
     Ok(())
 }
 
-/// Every id is an index into its arena.
+/// Checks that every id is an index into its arena.
 fn ids(kernel: &Kernel) -> Result<(), Diagnostic> {
     let value = |id: &ValueId, location| {
         if id.index() < kernel.values.len() {
@@ -135,7 +135,7 @@ fn is_declared(kernel: &Kernel, memory: Memory) -> bool {
     }
 }
 
-/// Every value is defined where it says, once.
+/// Checks that every value is defined once, by the definition that it names.
 fn definitions(kernel: &Kernel) -> Result<(), Diagnostic> {
     for (id, data) in kernel.values.iter().enumerate() {
         let id = ValueId::new(id);
@@ -169,7 +169,7 @@ fn definitions(kernel: &Kernel) -> Result<(), Diagnostic> {
             return Err(malformed(location, format!("value {id:?} is defined twice")));
         }
     }
-    // A value that says it is defined elsewhere stands in two of these lists or, if it is a constant, in one.
+    // A value whose definition is elsewhere is in two of these lists or, if it is a constant, in one.
     let constant = |id: ValueId| matches!(kernel.value(id).def, ValueDef::Const(_));
     if let Some(bad) = kernel.insts.iter().find(|i| i.results.iter().any(|r| constant(*r))) {
         return Err(malformed(bad.location, "a result is a constant"));
@@ -183,7 +183,7 @@ fn definitions(kernel: &Kernel) -> Result<(), Diagnostic> {
     Ok(())
 }
 
-/// Every block is nested in one instruction at most, every instruction in one block at most.
+/// Checks that every block is nested in at most one instruction, and every instruction in at most one block.
 fn tree(kernel: &Kernel) -> Result<(), Diagnostic> {
     let mut used = vec![false; kernel.blocks.len()];
     used[kernel.body.index()] = true;

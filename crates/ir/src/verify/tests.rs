@@ -1,5 +1,5 @@
-//! Tests of the verifier on kernels that no builder or parser makes, and of uniformity. Rules that text can
-//! break have filetests.
+//! Tests of the verifier on kernels that neither the builder nor the parser can create, and of uniformity. Rules that
+//! kernel text can break are tested by filetests.
 
 mod extended;
 
@@ -34,7 +34,7 @@ fn the_sample_verifies() {
 fn every_way_to_break_the_arenas_is_malformed_and_none_panics() {
     let breakages: Vec<fn(&mut Kernel)> = vec![
         |k| {
-            // A block's parameter that is a constant. Found by fuzzing.
+            // A block parameter that is a constant. Found by fuzzing.
             let counter = k.blocks.iter().find_map(|b| b.params.first().copied()).unwrap();
             k.values[counter.index()].def = ValueDef::Const(crate::Const(1));
         },
@@ -289,7 +289,7 @@ fn a_precondition_that_cannot_be_written_is_refused() {
         nodes.extend((0..times).map(|i| RequireNode::Op { op: Op::And, operands: vec![i, i] }));
         nodes
     };
-    // 2^16 - 1 nodes, and 2^17 - 1.
+    // 2^16 - 1 and 2^17 - 1 nodes.
     assert_eq!(with_nodes(doubled(15)), []);
     assert_eq!(with_nodes(doubled(16)), [Code::BadRequire]);
     assert_eq!(with_nodes(doubled(200)), [Code::BadRequire]);

@@ -1,16 +1,16 @@
-//! The typing rule of scalar ops, read off the op table. Builder, parser and verifier share it.
+//! The typing rule of scalar ops, derived from the op table. Used by the builder, the parser and the verifier.
 
 use core::fmt;
 
 use fulgurite_spec::eval::{self, result_type};
 use fulgurite_spec::{Code, Op, Operand, Outcome, Semantics, Type};
 
-/// Why operands do not fit an op.
+/// The error when operands do not match an op.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypingError {
-    /// The code.
+    /// Diagnostic code.
     pub code: Code,
-    /// The operand at fault, if it is one.
+    /// The position of the operand at fault, if it is an operand.
     pub operand: Option<usize>,
     message: String,
 }
@@ -25,13 +25,13 @@ pub(super) fn error(code: Code, operand: Option<usize>, message: String) -> Typi
     TypingError { code, operand, message }
 }
 
-/// The main type of a scalar op: the type of its first operand that is the table's `Same`; for `construct`,
-/// the component type. `None` if there is no such operand.
+/// Returns the main type of a scalar op: the type of its first `Same` operand in the op table, or the component type
+/// for `construct`. Returns `None` if there is no such operand.
 pub fn main_type(op: Op, operands: &[Type]) -> Option<Type> {
     operands.get(main_operand(op)?).copied()
 }
 
-/// The position of the operand that [`main_type`] is the type of.
+/// Returns the position of the operand whose type is the [`main_type`].
 pub fn main_operand(op: Op) -> Option<usize> {
     match op.info().semantics {
         Semantics::Scalar { operands: kinds, .. } => kinds.iter().position(|k| *k == Operand::Same),
@@ -39,11 +39,11 @@ pub fn main_operand(op: Op) -> Option<usize> {
     }
 }
 
-/// The result type of scalar op `op` on operands of the given types; `stated` is the type the program gives
-/// for ops that need one (`convert`, `bitcast`), and must agree where one is given for others.
+/// Returns the result type of scalar op `op` on operands of the given types. `stated` is the result type in the
+/// program: `convert`, `bitcast` and `unpack` require one; for other ops it must agree if present.
 ///
 /// # Errors
-/// Which rule of the table is broken.
+/// The broken rule of the op table.
 pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<Type, TypingError> {
     let name = op.mnemonic();
     if op == Op::Construct {
@@ -137,7 +137,7 @@ pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<
     Ok(result)
 }
 
-/// A number of things, with the plural that it needs.
+/// Formats a count with a noun in the singular or plural.
 pub(crate) fn counted(count: usize, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }

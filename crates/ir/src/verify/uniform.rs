@@ -1,5 +1,5 @@
-//! Uniform control flow: what every invocation of a workgroup or subgroup must reach together, and operands that
-//! must be the same for all of them.
+//! Uniform control flow: ops that all invocations of a workgroup or subgroup must reach together, and operands that
+//! must be uniform.
 
 use fulgurite_spec::{Code, Diagnostic, Op};
 
@@ -7,11 +7,12 @@ use crate::analysis::uniformity::{describe, holders, mnemonic};
 use crate::analysis::{Event, Uniformity, UniformityMap, Walk};
 use crate::kernel::{Inst, InstId, InstKind, Kernel, ValueDef, ValueId};
 
-/// Most problems that are reported, and most steps of a path that are shown: a kernel may have millions of both.
+/// Limits on the problems reported and on the steps of a path shown, because a kernel may have millions of both.
 const MAX_REPORTED: usize = 64;
 const MAX_STEPS: usize = 16;
 
-/// What an instruction asks for: who must reach it together, and values that they must agree on, each with what it is.
+/// The requirements of an instruction: the invocations that must reach it together, and up to two operands, with
+/// descriptions, that must be uniform across them.
 type Demand = (Uniformity, [Option<(&'static str, ValueId)>; 2]);
 
 fn demand(kernel: &Kernel, inst: &Inst) -> Option<Demand> {
@@ -31,10 +32,10 @@ fn demand(kernel: &Kernel, inst: &Inst) -> Option<Demand> {
     }
 }
 
-/// What is done with matrices is done by all who hold them, and they hold the same.
+/// Returns the requirements of ops on matrices: all invocations in the scope of the matrix take part.
 fn matrix_demand(kernel: &Kernel, inst: &Inst) -> Option<Demand> {
     let matrix = |value: &ValueId| kernel.ty(*value).matrix.map(|shape| (shape, *value));
-    // Of several results, the one that most invocations hold.
+    // The result with the widest scope.
     let result = inst.results.iter().filter_map(matrix).min_by_key(|(shape, _)| holders(shape.scope));
     let (shape, agreed) = match &inst.kind {
         InstKind::CoopStore { offset, stride, value, .. } => {
@@ -49,7 +50,7 @@ fn matrix_demand(kernel: &Kernel, inst: &Inst) -> Option<Demand> {
     Some((holders(shape.scope), agreed))
 }
 
-/// Whose invocations share a level.
+/// Returns the name of the group of invocations of a level.
 fn whose(level: Uniformity) -> &'static str {
     match level {
         Uniformity::Subgroup => "subgroup",
@@ -127,7 +128,8 @@ fn operand_problem(
     with_path(Diagnostic::new(Code::NotUniformOperand, inst.location, message), kernel, map, operand)
 }
 
-/// A matrix that is chosen, or carried so many times, by what not all who hold it agree on.
+/// Reports a matrix that is not uniform in its scope because a non-uniform value selects it or decides the number of
+/// iterations that carry it.
 fn matrix_problem(
     kernel: &Kernel,
     map: &UniformityMap,
@@ -167,11 +169,11 @@ fn control_problem(
     with_path(problem, kernel, map, decider)
 }
 
-/// Adds notes that lead from `value` to what made it vary.
+/// Adds notes that lead from `value` to the origin of its variation.
 fn with_path(mut diagnostic: Diagnostic, kernel: &Kernel, map: &UniformityMap, value: ValueId) -> Diagnostic {
     let path = map.path(value);
     for (step, value) in path.iter().copied().enumerate() {
-        // The ends of a long path say most: what decides, and where it comes from.
+        // Omit the middle of a long path: its ends are the most informative.
         if (MAX_STEPS / 2..path.len().saturating_sub(MAX_STEPS / 2)).contains(&step) {
             continue;
         }

@@ -1,7 +1,8 @@
-//! The body of a kernel's bytes as flat structs, and the only use of bincode.
+//! The body of an encoded kernel as flat structs, and the only use of bincode.
 //!
-//! The structs are the format: their fields, in order, are what is written. Nothing in them is an arena's type or
-//! the position of an enum's variant, and nothing nests, so that reading needs no stack. Knows no kernels.
+//! The structs define the format: their fields are written in order. They contain neither arena types nor enum
+//! discriminants, and do not nest recursively, so that reading needs no stack. This module does not depend on
+//! [`Kernel`](crate::Kernel).
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::WireError;
 
-/// Everything about a kernel.
+/// The body of an encoded kernel.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Body<'a> {
     pub(super) name: &'a str,
@@ -30,32 +31,32 @@ pub(super) struct Body<'a> {
     pub(super) locals: Vec<Array<'a>>,
     #[serde(borrow, deserialize_with = "list")]
     pub(super) views: Vec<View<'a>>,
-    /// 1 if workgroups may wait for others, else 0.
+    /// 1 if workgroups may wait for others, otherwise 0.
     pub(super) needs: u8,
-    /// Distinct, in order of their first use in `words`.
+    /// Distinct constants, in order of their first use in `words`.
     #[serde(deserialize_with = "list")]
     pub(super) constants: Vec<Constant>,
-    /// How many nodes each precondition has.
+    /// The number of nodes of each precondition.
     #[serde(deserialize_with = "list")]
     pub(super) requires: Vec<u32>,
-    /// Those of all preconditions.
+    /// The nodes of all preconditions.
     #[serde(deserialize_with = "list")]
     pub(super) nodes: Vec<Node>,
-    /// Parameters of blocks and results, in order of definition. The name is empty if there is none.
+    /// Block parameters and results, in order of definition. The name is empty for unnamed values.
     #[serde(borrow, deserialize_with = "list")]
     pub(super) values: Vec<TypedName<'a>>,
     /// Names of regions, in program order.
     #[serde(borrow, deserialize_with = "list")]
     pub(super) regions: Vec<&'a str>,
-    /// Instructions and ends of blocks, in program order.
+    /// Instructions and block ends, in program order.
     #[serde(deserialize_with = "list")]
     pub(super) insts: Vec<Inst>,
-    /// What nodes and instructions work on, all one after the other.
+    /// The concatenated words of nodes and instructions.
     #[serde(deserialize_with = "list")]
     pub(super) words: Vec<i32>,
 }
 
-/// A type: the scalar's permanent number, and how many components or the number of a matrix's shape.
+/// A type: the permanent number of the scalar type, and the number of components or of the matrix shape.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(super) struct TypeCode {
     pub(super) scalar: u8,
@@ -66,14 +67,14 @@ pub(super) struct TypeCode {
 pub(super) struct Buffer<'a> {
     pub(super) name: &'a str,
     pub(super) element: TypeCode,
-    /// 0 read, 1 write, 2 both; plus 4 if it is large.
+    /// 0 for read, 1 for write, 2 for read-write; plus 4 for a large buffer.
     pub(super) access: u8,
 }
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct View<'a> {
     pub(super) name: &'a str,
-    /// The number of a buffer or array.
+    /// The number of the base memory object.
     pub(super) base: u32,
     pub(super) element: TypeCode,
 }
@@ -89,7 +90,7 @@ pub(super) struct Array<'a> {
     pub(super) name: &'a str,
     pub(super) element: TypeCode,
     pub(super) len: u32,
-    /// What it begins as: 0 zeros, 1 nothing.
+    /// Initial contents: 0 for zeros, 1 for uninitialized.
     pub(super) initial: u8,
 }
 
@@ -101,35 +102,35 @@ pub(super) struct Constant {
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Node {
-    /// The op's permanent number, or [`LEAF`].
+    /// The permanent number of the op, or [`LEAF`].
     pub(super) op: u16,
-    /// How many of the words are its.
+    /// The number of its words.
     pub(super) words: u32,
 }
 
-/// In place of a node's op: a constant or parameter.
+/// The op of a node that is a constant or parameter.
 pub(super) const LEAF: u16 = 0;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Inst {
-    /// The op's permanent number, or [`END`].
+    /// The permanent number of the op, or [`END`].
     pub(super) op: u16,
-    /// What stands in brackets after the op, or 0.
+    /// The attributes after the op, or 0.
     pub(super) attributes: u8,
-    /// How many values it defines, not counting parameters of blocks.
+    /// The number of results, not counting block parameters.
     pub(super) results: u32,
-    /// How many of the words are its.
+    /// The number of its words.
     pub(super) words: u32,
 }
 
-/// In place of an instruction's op: the end of a block.
+/// The op that marks the end of a block.
 pub(super) const END: u16 = 0;
 
-/// Most items that room is made for before they are there. Serde's own limit is a MiB, which is much for a kernel
-/// of a few bytes.
+/// The maximum capacity reserved before items are read. Serde reserves up to 1 MiB, which is too much for a kernel of
+/// a few bytes.
 const FIRST_ITEMS: usize = 64;
 
-/// Reads a list, whose count is not believed: it grows with what is there.
+/// Reads a list without trusting its stated length: the list grows as items are read.
 fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     struct Items<T>(PhantomData<T>);
 
@@ -152,16 +153,16 @@ fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T
     from.deserialize_seq(Items(PhantomData))
 }
 
-/// Most bytes that are read. Each counts as up to eight: bincode takes off the size of the type, and a `usize`
-/// may take one byte.
+/// The limit for bincode, which counts the in-memory size of each value: a `usize` encoded as one byte counts as
+/// eight.
 const READ_LIMIT: usize = 8 * MAX_WIRE_BYTES;
 
-/// Little-endian, numbers in as few bytes as they take.
+/// Little-endian, with variable-length integers.
 fn format() -> Configuration<config::LittleEndian, config::Varint, Limit<READ_LIMIT>> {
     config::standard().with_limit::<READ_LIMIT>()
 }
 
-/// The body that `bytes` are, no less and no more.
+/// Parses the body, which must take up all of `bytes`.
 pub(super) fn parse(bytes: &[u8]) -> Result<Body<'_>, WireError> {
     let (body, read): (Body<'_>, usize) = bincode::serde::borrow_decode_from_slice(bytes, format())
         .map_err(|e| WireError::malformed(format!("the body does not parse: {e}")))?;
@@ -172,10 +173,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Body<'_>, WireError> {
     }
 }
 
-/// There is no room for what was to be written.
+/// Error when the body exceeds the size limit.
 pub(super) struct NoRoom;
 
-/// Appends `body` to `bytes`, unless they would be more than `limit`.
+/// Appends `body` to `bytes`. Fails if the result would be longer than `limit`.
 pub(super) fn append(body: &Body<'_>, bytes: &mut Vec<u8>, limit: usize) -> Result<(), NoRoom> {
     bincode::serde::encode_into_writer(body, Append { bytes, limit }, format()).map_err(|_| NoRoom)
 }
@@ -195,13 +196,13 @@ impl Writer for Append<'_> {
     }
 }
 
-/// Whether `body` is written as `bytes`.
+/// Returns whether `bytes` is the encoding of `body`.
 pub(super) fn is_same(body: &Body<'_>, bytes: &[u8]) -> bool {
     let mut rest = Expect { rest: bytes };
     bincode::serde::encode_into_writer(body, &mut rest, format()).is_ok() && rest.rest.is_empty()
 }
 
-/// Takes only the bytes that it expects, and keeps nothing.
+/// A writer that compares its input with the expected bytes and stores nothing.
 struct Expect<'b> {
     rest: &'b [u8],
 }

@@ -1,44 +1,44 @@
-//! What can be wrong with bytes that should be a kernel.
+//! Errors of encoding and decoding.
 
 use core::fmt;
 
 use fulgurite_spec::Code;
 
-/// Why bytes are no kernel, or a kernel has no bytes.
+/// The error of encoding or decoding a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WireError {
-    /// They do not begin as a kernel's bytes do.
+    /// Wrong magic number.
     NotAKernel,
-    /// They are of a version that this build does not know.
+    /// Unsupported version.
     UnknownVersion {
-        /// The version of the bytes.
+        /// The version of the encoded kernel.
         found: u32,
         /// The version that this build reads and writes.
         known: u32,
     },
-    /// Bytes are missing, or there are too many.
+    /// Truncated input or trailing bytes.
     WrongLength {
-        /// How many there should be, the least possible if not even the header is whole.
+        /// The expected number of bytes, or the minimum if the header or the checksum is truncated.
         stated: u64,
-        /// How many there are.
+        /// The actual number of bytes.
         found: u64,
     },
-    /// The checksum does not fit the bytes.
+    /// Checksum mismatch.
     WrongChecksum,
-    /// The checksum fits, but this is not the body of a kernel.
+    /// The checksum is correct, but the body is not that of a kernel.
     Malformed(String),
-    /// There is more of something than the language or the format allows.
+    /// A limit of the language or of the format is exceeded.
     OverLimit {
-        /// Of what.
+        /// The items that are limited.
         what: &'static str,
-        /// How much is allowed.
+        /// The limit.
         limit: usize,
     },
 }
 
 impl WireError {
-    /// The diagnostic code.
+    /// Returns the diagnostic code.
     pub const fn code(&self) -> Code {
         match self {
             Self::NotAKernel => Code::NotAKernel,

@@ -1,5 +1,5 @@
-//! A kernel from the flat structs of its bytes. What comes out has a structure that the verifier accepts,
-//! whatever went in; types, names and dominance are the verifier's to check.
+//! Conversion of the flat structs to a kernel. For any input, ids and blocks of the result are consistent. The
+//! verifier checks everything else: nesting depth, literals, types, names and dominance.
 
 use fulgurite_spec::limits::{MAX_DECLARATIONS, MAX_REQUIRE_NODES, MAX_VALUES};
 use fulgurite_spec::{
@@ -15,15 +15,15 @@ use crate::kernel::{
 };
 use crate::require::{Require, RequireNode};
 
-/// What the access of a large buffer has added.
+/// The flag of a large buffer in its access.
 const LARGE: u8 = 4;
 
-/// Most components that `vec.shuffle` is read with; the verifier knows how many there may be.
+/// The limit on components of `vec.shuffle` in this module; the verifier checks their exact number.
 const MAX_COMPONENTS: usize = 8;
 
 type Read<T> = Result<T, WireError>;
 
-/// The kernel that `body` is of.
+/// Converts `body` to a kernel.
 pub(super) fn kernel(body: &Body<'_>) -> Read<Kernel> {
     limits(body)?;
     let mut kernel = Kernel::empty(body.name, body.workgroup);
@@ -75,7 +75,8 @@ pub(super) fn kernel(body: &Body<'_>) -> Read<Kernel> {
     Ok(reader.kernel)
 }
 
-/// The limits that keep a kernel small beside its bytes. The verifier knows them too, and those that are left.
+/// Checks the limits that bound the size of the kernel by that of its encoding. The verifier checks them again, and
+/// the remaining ones.
 fn limits(body: &Body<'_>) -> Read<()> {
     let nodes = body.requires.iter().copied().max().unwrap_or(0);
     for (what, count, limit) in [
@@ -126,24 +127,24 @@ fn arrays(arrays: &[body::Array<'_>]) -> Read<Vec<ArrayDecl>> {
     arrays.iter().map(array).collect()
 }
 
-/// A block whose end is still to come.
+/// A block whose end has not been read.
 struct Open {
     block: BlockId,
     next: Next,
 }
 
-/// What follows a block.
+/// The continuation after a block.
 #[derive(Clone, Copy)]
 enum Next {
     /// The end of the kernel.
     Nothing,
     /// Another block of the same instruction.
     Block(BlockId, Nested),
-    /// The next instruction.
+    /// The results of the instruction.
     Results(Nested),
 }
 
-/// An instruction with blocks.
+/// An instruction with nested blocks.
 #[derive(Clone, Copy)]
 struct Nested {
     inst: InstId,
@@ -153,11 +154,11 @@ struct Nested {
 struct Reader<'b> {
     body: &'b Body<'b>,
     kernel: Kernel,
-    /// Words that were not read yet.
+    /// Words not read yet.
     words: &'b [i32],
-    /// Values that were not defined yet.
+    /// Values not defined yet.
     values: &'b [TypedName<'b>],
-    /// Names of regions that did not begin yet.
+    /// Names of regions not begun yet.
     regions: &'b [&'b str],
     open: Vec<Open>,
 }
@@ -189,7 +190,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// A node of a precondition, at position `index`.
+    /// Reads a node of a precondition, at position `index`.
     fn node(&mut self, node: &Node, index: usize) -> Read<RequireNode> {
         let words = self.take(node.words)?;
         if node.op == LEAF {
@@ -201,7 +202,7 @@ impl<'b> Reader<'b> {
                 ValueDef::Const(bits) => {
                     RequireNode::Literal(Literal { ty: self.kernel.ty(id).scalar, bits: bits.0 })
                 }
-                // Nothing else is defined yet.
+                // Only parameters and constants are defined yet.
                 _ => RequireNode::Param(ParamId::new(id.index())),
             });
         }
@@ -228,7 +229,7 @@ impl<'b> Reader<'b> {
 
     fn blocks(&mut self) -> Read<()> {
         self.open.push(Open { block: self.kernel.body, next: Next::Nothing });
-        // All but the ends of blocks are instructions, and each block has one end.
+        // Each block has one end; the other items are instructions.
         let ends = self.body.insts.iter().filter(|i| i.op == END).count();
         self.kernel.insts.reserve_exact(self.body.insts.len() - ends);
         self.kernel.blocks.reserve_exact(ends);
@@ -267,7 +268,7 @@ impl<'b> Reader<'b> {
         these.iter().zip(0..).map(define).collect()
     }
 
-    /// Defines the results of an instruction whose blocks have ended.
+    /// Defines the results of an instruction, after its blocks have ended.
     fn results(&mut self, of: Nested) -> Read<()> {
         self.kernel.insts[of.inst.index()].results =
             self.define(of.results, |i| ValueDef::Inst(of.inst, i))?;
@@ -282,7 +283,7 @@ impl<'b> Reader<'b> {
         Ok(())
     }
 
-    /// Ends the innermost block, and begins what follows it.
+    /// Ends the innermost block and begins its continuation.
     fn end(&mut self, results: u32, words: &[i32]) -> Read<()> {
         let Some(Open { block, next }) = self.open.pop() else { return Ok(()) };
         if results != 0 {
@@ -338,7 +339,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// What an instruction of `op` with these words does; `None` if it never has as many.
+    /// Reads the operation of an instruction. Returns `None` if the op does not allow this number of words.
     fn kind(&mut self, op: Op, attributes: u8, words: &[i32]) -> Read<Option<InstKind>> {
         let bad = || malformed(&format!("`{}` has no such attributes", op.mnemonic()), attributes);
         let special = match op.info().semantics {
@@ -452,12 +453,12 @@ impl<'b> Reader<'b> {
         words.iter().map(|w| self.value(*w)).collect()
     }
 
-    /// The value numbered `word`, if it is defined by now. Parameters come first in the arena, then constants,
-    /// then the rest.
+    /// Returns the value with number `word` if it is already defined. The arena holds parameters, then constants,
+    /// then all other values.
     fn value(&self, word: i32) -> Read<ValueId> {
         let (params, constants) = (self.body.params.len(), self.body.constants.len());
         let index = if word < 0 {
-            // −1 is the first.
+            // −1 is the first constant.
             let constant = !word as usize;
             (constant < constants).then_some(params + constant)
         } else {
@@ -474,7 +475,7 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// The memory object of a number, if it is declared by now.
+/// Returns the memory object with a number if it is already declared.
 fn memory(kernel: &Kernel, number: u32) -> Option<Memory> {
     let mut rest = number as usize;
     let counts = [kernel.buffers.len(), kernel.shared.len(), kernel.locals.len(), kernel.views.len()];

@@ -1,4 +1,4 @@
-//! The bytes themselves, each error, and bodies that say something in another way than the one that is right.
+//! Tests of the bytes, of each error, and of bodies in a non-canonical form.
 
 use fulgurite_spec::Code;
 
@@ -44,7 +44,7 @@ fn bytes() -> Vec<u8> {
     encode(&verify(small()).unwrap()).unwrap()
 }
 
-/// The body of the small kernel, changed by `change`, as bytes of which only the body can be wrong.
+/// Decodes the small kernel after `change` to its body, with a valid header and checksum.
 fn changed(change: impl FnOnce(&mut Body<'_>)) -> Result<Kernel, WireError> {
     let kernel = small();
     let mut body = write::body(&kernel);
@@ -61,7 +61,7 @@ fn reason(outcome: Result<Kernel, WireError>) -> String {
     }
 }
 
-/// The example of `docs/ir.md`.
+/// The example in `docs/ir.md`.
 #[test]
 fn the_bytes_are_as_the_page_says() {
     let kernel = text::parse(
@@ -73,11 +73,11 @@ fn the_bytes_are_as_the_page_says() {
     #[rustfmt::skip]
     let expected = [
         &[0x8f, b'F', b'G', b'K', 1, 0, 0, 0, 70, 0, 0, 0, 0, 0, 0, 0][..],
-        // Name, workgroup.
+        // Name and workgroup.
         &[3, b'i', b'n', b'c', 251, 0, 1, 1, 1],
-        // Buffers; no parameters, shared or local arrays, views; no needs.
+        // Buffers; no parameters, shared arrays, local arrays or views; `needs`.
         &[1, 1, b'x', 7, 1, 2, 0, 0, 0, 0, 0],
-        // Constants; no preconditions, none of their nodes.
+        // Constants; no preconditions or nodes.
         &[1, 7, 1, 0, 0],
         // Values: %i, %v, %0.
         &[3, 1, b'i', 7, 1, 1, b'v', 7, 1, 0, 7, 1],
@@ -103,7 +103,7 @@ fn a_kernel_survives() {
     assert_eq!(encode(&again).unwrap(), bytes);
 }
 
-/// What no instruction reaches, and the order of arenas, leave no trace in the bytes.
+/// Unreachable instructions and the order of the arenas do not affect the bytes.
 #[test]
 fn bytes_hold_no_leftovers() {
     let mut kernel = small();
@@ -183,10 +183,10 @@ fn a_body_is_read_to_its_end() {
     }
 }
 
-/// A count of more items than there are bytes is refused before room is made for them.
+/// A count that exceeds the number of bytes is rejected before memory is allocated.
 #[test]
 fn counts_are_not_believed() {
-    // A name of 2^62 bytes; no name, a workgroup, and 2^62 buffers.
+    // A name of 2^62 bytes; an empty name, a workgroup and 2^62 buffers.
     for start in [&[][..], &[0, 1, 1, 1][..]] {
         let body = [start, &[253], &(1u64 << 62).to_le_bytes()].concat();
         assert!(reason(decode(&seal(&body))).starts_with("the body does not parse"));
@@ -206,7 +206,7 @@ fn there_is_one_way_to_say_it() {
         b.constants.swap(0, 1);
         b.words.iter_mut().filter(|w| (-2..0).contains(*w)).for_each(|w| *w = -3 - *w);
     });
-    // The words of memory and components are never negative, so that all of these are constants.
+    // Words for memory objects and components are never negative, so all of these are constants.
     assert_eq!(reason(swapped), OTHER, "another order");
     let twice = changed(|b| {
         b.constants.push(Constant { scalar: 7, bits: 7 });
@@ -223,7 +223,7 @@ fn there_is_one_way_to_say_it() {
         [3, 4, 6, 7].into_iter().for_each(|i| b.words[i] += 1);
     });
     assert_eq!(reason(needless), OTHER, "a node that nothing needs");
-    // The first constant is of type 7; 7 as a number of three bytes.
+    // The first constant has type 7. Encode its value 7 in three bytes.
     let good = bytes();
     let body = &good[16..good.len() - 16];
     let at = body.windows(4).position(|w| w == [7, 7, 7, 0]).unwrap() + 1;
@@ -273,7 +273,7 @@ fn what_makes_no_sense_is_named() {
     assert_eq!(reason(changed(|b| b.shared[0].initial = 2)), "an array begins as no such thing: 2");
     let view = |base| body::View { name: "v", base, element: body::TypeCode { scalar: 7, components: 1 } };
     assert_eq!(reason(changed(|b| b.views.push(view(2)))), "a view has no such base: 2");
-    // `global_id` has a component that no `u8` holds, `load` a memory object and an index that are not there.
+    // `global_id` has a component that does not fit in `u8`; `load` has a missing memory object and index.
     let first = |b: &Body<'_>| b.nodes.iter().map(|n| n.words as usize).sum::<usize>();
     assert_eq!(
         reason(changed(|b| {
@@ -319,7 +319,7 @@ fn what_makes_no_sense_is_named() {
     );
 }
 
-/// Rules of the language are the verifier's: what breaks one is a kernel all the same.
+/// Kernels that break rules of the language decode; the verifier rejects them.
 #[test]
 fn the_verifier_has_the_last_word() {
     for (kernel, code) in [
@@ -371,7 +371,7 @@ fn lists_have_limits() {
 
 #[test]
 fn a_kernel_may_be_too_large() {
-    // Names of 128 bytes, as many as it takes.
+    // As many names of 128 bytes as necessary.
     let mut kernel = Kernel::empty("large", [1, 1, 1]);
     let name: Box<str> = "n".repeat(128).into();
     let kind = || crate::InstKind::Id { op: fulgurite_spec::Op::LocalIndex, component: 0 };

@@ -1,6 +1,6 @@
-//! A kernel as the flat structs of its bytes. The order of arenas and what no instruction reaches is lost here.
+//! Conversion of a kernel to flat structs. The order of the arenas and their unreachable entries are not preserved.
 //!
-//! Takes any kernel whose structure the verifier would accept, as each is that was read from bytes.
+//! Accepts any kernel with a valid structure, in particular every kernel read from bytes.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::kernel::{
 };
 use crate::require::{Require, RequireNode};
 
-/// The body of `kernel`.
+/// Converts `kernel` to a body.
 pub(super) fn body(kernel: &Kernel) -> Body<'_> {
     let body = Body {
         name: &kernel.name,
@@ -67,7 +67,7 @@ fn arrays(arrays: &[ArrayDecl]) -> Vec<body::Array<'_>> {
         .collect()
 }
 
-/// The number of a memory object: buffers from 0, then shared arrays, local arrays and views.
+/// Returns the number of a memory object: buffers from 0, then shared arrays, local arrays and views.
 fn memory(kernel: &Kernel, memory: Memory) -> u32 {
     let (buffers, shared, locals) = (kernel.buffers.len(), kernel.shared.len(), kernel.locals.len());
     let number = match memory {
@@ -87,25 +87,25 @@ fn order(order: AtomicOrder, scope: SyncScope) -> u8 {
     order.number() | scope.number() << 2
 }
 
-/// The number of a value that was not defined yet.
+/// The number of a value or node that is not numbered yet.
 const UNKNOWN: i32 = i32::MAX;
 
 struct Writer<'k> {
     kernel: &'k Kernel,
     body: Body<'k>,
-    /// Numbers of values: parameters from 0, then what blocks and instructions define; constants from −1 down.
+    /// Numbers of values: parameters from 0, then block parameters and results; constants from −1 down.
     numbers: Vec<i32>,
     /// Numbers of constants, by type and bits.
     constants: HashMap<(u8, u64), i32>,
 }
 
 impl<'k> Writer<'k> {
-    /// Writes the nodes that the condition depends on, operands first, equal ones once.
+    /// Writes the nodes that the condition depends on, operands first, with equal nodes merged.
     fn require(&mut self, require: &Require) {
         let first = self.body.nodes.len();
         let mut known: HashMap<(u16, Vec<i32>), i32> = HashMap::new();
         let mut numbers: Vec<i32> = vec![UNKNOWN; require.nodes.len()];
-        // A node and how many of its operands were looked at. Operands are earlier nodes, so this ends.
+        // A node and the number of its operands already visited. Operands are earlier nodes, so the loop terminates.
         let mut stack: Vec<(usize, usize)> =
             require.nodes.len().checked_sub(1).map(|i| (i, 0)).into_iter().collect();
         while let Some((index, position)) = stack.pop() {
@@ -143,8 +143,8 @@ impl<'k> Writer<'k> {
 
     fn blocks(&mut self) {
         let kernel = self.kernel;
-        // The `while` loops around, as their two blocks. A header ends where its body begins, although what
-        // follows is still inside it.
+        // The two blocks of each enclosing `while`. In the walk, a header's `Exit` follows its body's; in the format,
+        // the header ends before its body begins.
         let mut whiles: Vec<(BlockId, BlockId)> = Vec::new();
         for event in Walk::new(kernel) {
             match event {
@@ -270,7 +270,7 @@ impl<'k> Writer<'k> {
         self.push(op(&inst.kind).number(), attributes, inst.results.len(), first);
     }
 
-    /// The end of `block`. What it ends in is told by where it stands.
+    /// Writes the end of `block`. The kind of terminator is implied by the position of the block.
     fn end(&mut self, block: BlockId) {
         let first = self.body.words.len();
         match &self.kernel.block(block).terminator {
@@ -281,7 +281,7 @@ impl<'k> Writer<'k> {
         self.push(END, 0, 0, first);
     }
 
-    /// An instruction whose words begin at `first`.
+    /// Adds an instruction whose words begin at `first`.
     fn push(&mut self, op: u16, attributes: u8, results: usize, first: usize) {
         let words = (self.body.words.len() - first) as u32;
         self.body.insts.push(body::Inst { op, attributes, results: results as u32, words });

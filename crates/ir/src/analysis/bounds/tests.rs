@@ -1,8 +1,8 @@
-//! Where guards can go and where they cannot: each kernel's accesses in program order.
+//! Tests of the accesses proven and not proven to be in bounds, in program order.
 
 use super::*;
 
-/// Whether each access of a kernel with `body` is shown to be in bounds.
+/// Returns whether each access of a kernel with `body` is proven to be in bounds.
 fn inside(body: &str) -> Vec<bool> {
     let text = format!(
         "fulgurite 1\nkernel @k workgroup(64, 1, 1) {{\n  buffer %x: read u32[]\n  buffer %y: read_write u32[]\n  \
@@ -112,7 +112,7 @@ fn what_is_clamped_to_the_last_element_is_inside_if_there_is_one() {
     assert_eq!(inside_if("  require ge (len %x), 1u32"), [true, true, false, false, false]);
     assert_eq!(inside_if("  require gt (len %x), 2u32"), [true, true, true, false, false]);
     assert_eq!(inside_if("  require eq (len %x), 64u32"), [true, true, true, false, false]);
-    // Of a view, the buffer must have room for one of its elements.
+    // For a view, the buffer must have room for one of its elements.
     let of_view = "  view %x4 = %x as u32x4[]
   %i = global_id.x
   %len = len %x4
@@ -122,7 +122,7 @@ fn what_is_clamped_to_the_last_element_is_inside_if_there_is_one() {
     for (least, expected) in [(3, false), (4, true), (5, true)] {
         assert_eq!(inside(&format!("  require ge (len %x), {least}u32\n{of_view}")), [expected]);
     }
-    // Without any, the last is the largest number there is.
+    // Without a precondition, `len - 1` may wrap to the largest number.
     assert_eq!(inside_if(""), [false; 5]);
     assert_eq!(inside_if("  require le (len %x), 64u32"), [false; 5]);
     assert_eq!(inside_if("  require ge (len %x), 0u32"), [false; 5]);
@@ -428,7 +428,7 @@ fn matrices_are_inside_if_their_last_component_is() {
     assert_eq!(inside(&body.replace('M', matrix)), wanted);
 }
 
-/// Loads of `body`, which follow in order, with these preconditions besides; whether each is proven inside.
+/// Returns whether each load of a kernel with `body` and these preconditions is proven to be in bounds, in order.
 fn in_tiles(requires: &str, body: &str) -> Vec<bool> {
     let text = format!(
         "fulgurite 1\nkernel @k workgroup(64, 1, 1) {{\n  buffer %x: read f32[]\n  buffer %y: write f32[]\n  view %x4 = %x as f32x4[]\n  \
@@ -462,7 +462,7 @@ fn what_may_leave_its_workgroups_part_is_not_inside() {
     let room =
         "require eq (mul num_workgroups.x, 256u32), (len %x)\n  require le num_workgroups.x, 16777215u32";
     for outside in [
-        // One past the part; another workgroup's part twice; a part larger than there is room for.
+        // One past the part; another workgroup's part twice; a part larger than the room for it.
         "  %a = mul %w, 256u32\n  %b = add %a, %l\n  %c = add %b, 193u32\n  %v = load %x[%c]",
         "  %a = mul %w, 256u32\n  %b = add %a, %a\n  %v = load %x[%b]",
         "  %a = mul %w, 257u32\n  %b = add %a, %l\n  %v = load %x[%b]",
@@ -472,7 +472,7 @@ fn what_may_leave_its_workgroups_part_is_not_inside() {
         assert_eq!(in_tiles(room, outside), [false], "{outside}");
     }
     let own = "  %a = mul %w, 256u32\n  %b = add %a, %l\n  %v = load %x[%b]";
-    // The host's product may have wrapped, or says too little.
+    // The host's product may have wrapped, or the stated size is too small.
     let wraps = "require eq (mul num_workgroups.x, 256u32), (len %x)";
     let enough =
         "require eq (mul num_workgroups.x, 256u32), (len %x)\n  require le num_workgroups.x, 16777216u32";
@@ -483,7 +483,7 @@ fn what_may_leave_its_workgroups_part_is_not_inside() {
     }
 }
 
-/// How many facts proofs look at in a kernel with `body`.
+/// Returns the number of facts that proofs examine in a kernel with `body`.
 fn facts(body: &str) -> usize {
     let text = format!(
         "fulgurite 1\nkernel @k workgroup(64, 1, 1) {{\n  buffer %y: read_write u32[]\n  param %q: u32\n{body}}}\n"
@@ -502,7 +502,7 @@ fn many_facts_and_many_accesses_take_their_sum_not_their_product() {
             text
         })
     };
-    // One index that is below many numbers, and many accesses to it.
+    // One index that is below many numbers, with many accesses.
     let below_many = |n: usize| {
         let ends = lines(n, &|k| format!("  %p{k} = add %q, {k}u32\n  %c{k} = lt %i, %p{k}"));
         let all = lines(n - 1, &|k| format!("  %a{} = and %a{k}, %c{}", k + 1, k + 1));
@@ -512,7 +512,7 @@ fn many_facts_and_many_accesses_take_their_sum_not_their_product() {
             n - 1
         )
     };
-    // Many indices, each below the same number, which is below many.
+    // Many indices, each below the same number, which is below many others.
     let through_one = |n: usize| {
         let ends = lines(n, &|k| format!("  %p{k} = add %q, {k}u32\n  %c{k} = lt %q, %p{k}"));
         let all = lines(n - 1, &|k| format!("  %a{} = and %a{k}, %c{}", k + 1, k + 1));
@@ -524,7 +524,7 @@ fn many_facts_and_many_accesses_take_their_sum_not_their_product() {
             n - 1
         )
     };
-    // Many literals in preconditions, and many accesses that might be below each.
+    // Many literals in preconditions, and many accesses that may be below each.
     let literals = |n: usize| {
         let requires = lines(n.min(60), &|k| format!("  require ge (len %y), {}u32", k + 1));
         let stores = lines(n, &|k| format!("  %i{k} = rem %i, {}u32\n  store %y[%i{k}], {k}u32", k % 60 + 1));
@@ -542,7 +542,7 @@ fn many_facts_and_many_accesses_take_their_sum_not_their_product() {
 
 #[test]
 fn conditions_that_are_shared_are_looked_at_once() {
-    // Each is the one before twice: as a tree, 2^200 conditions.
+    // Each condition uses the previous one twice: 2^200 conditions as a tree.
     let mut body = String::from("  %i = global_id.x\n  %len = len %y\n  %a0 = lt %i, %len\n");
     for k in 0..200 {
         body += &format!("  %a{} = and %a{k}, %a{k}\n", k + 1);

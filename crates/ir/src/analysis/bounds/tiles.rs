@@ -1,5 +1,5 @@
-//! Accesses within a workgroup's own part of a buffer: `workgroup_id · c + r` with `r < c`, where a precondition says
-//! that the buffer has room for as many parts as there are workgroups.
+//! Accesses within the workgroup's own part of a buffer: `workgroup_id · c + r` with `r < c`, where a precondition
+//! states that the buffer has room for one part per workgroup.
 
 use std::collections::HashMap;
 
@@ -10,16 +10,16 @@ use crate::analysis::ranges::RangeMap;
 use crate::kernel::{BufferId, InstKind, Kernel, Memory, ValueDef, ValueId};
 use crate::require::{Require, RequireNode};
 
-/// How deep a sum may nest.
+/// The maximum number of terms in a sum.
 const MAX_TERMS: usize = 16;
 
-/// What preconditions say of parts.
+/// Facts about parts, from preconditions.
 pub(super) struct Tiles<'a> {
     kernel: &'a Kernel,
     ranges: &'a RangeMap,
-    /// For a buffer and an axis, bytes for each workgroup along it.
+    /// For a buffer and an axis, the number of bytes for each workgroup along the axis.
     parts: HashMap<(BufferId, u8), u64>,
-    /// The most workgroups along each axis.
+    /// The maximum number of workgroups along each axis.
     most: [u64; 3],
 }
 
@@ -55,7 +55,8 @@ impl<'a> Tiles<'a> {
         }
     }
 
-    /// `operands`, a number of workgroups times a literal, are at most the length of `buffer`.
+    /// Records that the product of `operands`, a number of workgroups and a literal, is at most the length of
+    /// `buffer`.
     fn room(&mut self, require: &Require, operands: &[u32], buffer: BufferId) {
         let [a, b] = operands else { return };
         let (RequireNode::NumWorkgroups(axis), RequireNode::Literal(each)) =
@@ -67,7 +68,7 @@ impl<'a> Tiles<'a> {
         self.parts.insert((buffer, *axis), each.bits * size);
     }
 
-    /// Whether `index` lies in the part of `memory` that is its workgroup's.
+    /// Returns whether `index` lies in the part of `memory` that belongs to its workgroup.
     pub(super) fn is_inside(&self, memory: Memory, index: ValueId) -> bool {
         let Memory::Buffer(buffer) = self.kernel.base(memory) else { return false };
         let Some((axis, each, rest)) = self.part(index) else { return false };
@@ -75,12 +76,13 @@ impl<'a> Tiles<'a> {
         let base = u64::from(self.kernel.element(Memory::Buffer(buffer)).size().max(1));
         let size = u64::from(self.kernel.element(memory).size());
         let most = self.most[usize::from(axis)];
-        // Neither the host's product, in elements of the buffer, nor this index may have wrapped.
+        // Neither the product computed by the host, in elements of the buffer, nor this index may wrap.
         let whole = |elements: u64| elements.checked_mul(most).is_some_and(|n| n <= u64::from(u32::MAX));
         rest < each && each * size <= *bytes && whole(bytes / base) && whole(each)
     }
 
-    /// An index as an axis of the workgroup's id, the literal that it is multiplied with, and the most that is added.
+    /// Decomposes an index into an axis of the workgroup id, its literal factor, and the maximum of the remaining
+    /// terms.
     fn part(&self, index: ValueId) -> Option<(u8, u64, u64)> {
         let (mut part, mut rest) = (None, 0u64);
         let mut terms = vec![index];
@@ -108,7 +110,7 @@ impl<'a> Tiles<'a> {
         <[ValueId; 2]>::try_from(&**operands).ok().map(|operands| (*op, operands))
     }
 
-    /// The workgroup's id along an axis, times a literal.
+    /// Matches the workgroup id along an axis, times a literal.
     fn scaled_id(&self, value: ValueId) -> Option<(u8, u64)> {
         let (op, [a, b]) = self.op(value)?;
         let literal = |v: ValueId| self.kernel.literal(v).map(|l| l.bits);

@@ -1,8 +1,8 @@
-//! What named values are shown to be multiples of, and what must not be shown.
+//! Tests of the divisors found for named values, and of those that must not be found.
 
 use super::*;
 
-/// The divisor of each named value of a kernel with `body`.
+/// Returns the divisor of each named value of a kernel with `body`.
 fn divisors(body: &str) -> HashMap<String, u64> {
     let text = format!(
         "fulgurite 1\nkernel @k workgroup(64, 1, 1) {{\n  buffer %x: read f32[]\n  buffer %y: read_write f32[]\n  \

@@ -1,4 +1,4 @@
-//! What stands in brackets after an op, and the ops that need it.
+//! Attributes in brackets after an op, and the ops that take them.
 
 use fulgurite_spec::{Code, Location, MatrixLayout, Op, Type};
 
@@ -9,11 +9,11 @@ use crate::kernel::{
 };
 use crate::verify::{shuffle_result, subgroup_result};
 
-/// Most attributes of one op.
+/// The maximum number of attributes of an op.
 const MAX_ATTRIBUTES: usize = 8;
 
 impl<'t> Parser<'t> {
-    /// `[add, 0, …]`, if it stands here: words and numbers.
+    /// Parses attributes such as `[add, 0]`, if present. An attribute is a word or a number.
     pub(super) fn attributes(&mut self) -> Parsed<Vec<Token<'t>>> {
         let mut found = Vec::new();
         if !self.eat("[") {
@@ -39,7 +39,7 @@ impl<'t> Parser<'t> {
         self.error(Code::Syntax, attribute.place, message)
     }
 
-    /// An order, then a scope, each if it is there.
+    /// Converts attributes to an optional order followed by an optional scope.
     pub(super) fn order_and_scope(
         &mut self,
         op: Token<'t>,
@@ -137,7 +137,7 @@ impl<'t> Parser<'t> {
         self.finish(start, word, kind, Some(ty))
     }
 
-    /// A `coop` op. That types fit is the verifier's to check.
+    /// Parses a `coop` op. Its types are left to the verifier.
     pub(super) fn matrix_op(&mut self, start: Location, word: Token<'t>, op: Op) -> Parsed<()> {
         let nowhere = Memory::Buffer(BufferId::new(0));
         let mut layout = None;
@@ -183,7 +183,7 @@ impl<'t> Parser<'t> {
         };
         let result = match op {
             Op::CoopStore => None,
-            // A poisoned operand gives a poisoned result.
+            // A poisoned operand makes the result poisoned.
             Op::CoopMulAdd => Some(operands[2].value.map(|c| self.kernel.ty(c))),
             _ if self.token.kind == TokenKind::Arrow => {
                 self.bump();

@@ -1,4 +1,4 @@
-//! Instructions with blocks, and what ends a block.
+//! Instructions with blocks, and terminators.
 
 use fulgurite_spec::{Code, Location, Type};
 
@@ -7,7 +7,7 @@ use super::{Meaning, Operand, Parsed, Parser, Region, Results, TokenKind};
 use crate::kernel::{InstKind, Terminator, ValueDef};
 
 impl<'t> Parser<'t> {
-    // What ends a block.
+    // Terminators.
 
     fn end_block(&mut self, word: Token<'t>, terminator: Terminator) -> Parsed<()> {
         self.expect_results(word, 0)?;
@@ -43,9 +43,11 @@ impl<'t> Parser<'t> {
 
     // Instructions with blocks.
 
-    /// Adds an instruction with blocks, read up to its first brace; `types` are its results' where known.
+    /// Adds an instruction with blocks, parsed up to its first brace. `types` are those of its results, `None` if
+    /// unknown.
     ///
-    /// Returns the names before `=` with their values, to be defined when the instruction ends, and the brace.
+    /// Returns the names before `=` with their values, to be defined at the end of the instruction, and the location
+    /// of the brace.
     fn control(
         &mut self,
         start: Location,
@@ -81,7 +83,7 @@ impl<'t> Parser<'t> {
         self.open_block(then_block, Region::Then { otherwise, results }, brace)
     }
 
-    /// `-> f32, u32`, if it stands here.
+    /// Parses `-> f32, u32`, if present.
     fn stated_types(&mut self) -> Parsed<Vec<Option<Type>>> {
         let mut types = Vec::new();
         if self.token.kind == TokenKind::Arrow {
@@ -143,7 +145,7 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    /// `carry(%p = 0.0f32, …)`, if it stands here.
+    /// Parses `carry(%p = 0.0f32, …)`, if present.
     fn carry(&mut self) -> Parsed<(Vec<Token<'t>>, Vec<Operand>)> {
         let (mut names, mut initial) = (Vec::new(), Vec::new());
         if self.eat_word("carry") {
@@ -164,7 +166,7 @@ impl<'t> Parser<'t> {
         Ok((names, initial))
     }
 
-    /// Defines the parameters of the block that was just opened.
+    /// Defines the parameters of the innermost block.
     fn block_params(
         &mut self,
         names: impl Iterator<Item = Token<'t>>,

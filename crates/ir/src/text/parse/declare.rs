@@ -1,4 +1,4 @@
-//! The header of a text, and declarations.
+//! The header of a kernel text, and declarations.
 
 use fulgurite_spec::device::Capability;
 use fulgurite_spec::limits::MAX_NAME_BYTES;
@@ -52,7 +52,7 @@ impl<'t> Parser<'t> {
         self.open_block(body, Region::Body, place)
     }
 
-    /// A plain number without a type.
+    /// Parses a number without a type.
     fn count(&mut self, what: &str) -> Parsed<u32> {
         let token = self.expect_kind(TokenKind::Number, what)?;
         match token.text.parse::<u32>() {
@@ -93,7 +93,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// What follows `coopmat`: `<f16, 16x16, a, subgroup>`.
+    /// Parses the rest of a matrix type after `coopmat`: `<f16, 16x16, a, subgroup>`.
     fn matrix_type(&mut self, word: Token<'t>) -> Parsed<Type> {
         self.expect("<")?;
         let component = self.expect_kind(TokenKind::Word, "a component type")?;
@@ -118,7 +118,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    /// Reads a declaration if one begins here.
+    /// Parses a declaration, if one begins here.
     pub(super) fn declaration(&mut self) -> Option<Parsed<()>> {
         let start = self.token;
         if start.kind != TokenKind::Word
@@ -138,7 +138,7 @@ impl<'t> Parser<'t> {
         })
     }
 
-    /// What the kernel relies on besides what its instructions show.
+    /// Parses the rest of a requirement that instructions do not imply, after `needs`.
     fn needs(&mut self) -> Parsed<()> {
         if !self.token.is_word(Capability::WorkgroupProgress.name()) {
             return Err(self.unexpected("`workgroup_progress`"));
@@ -211,7 +211,7 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    /// What follows the name of a view: `= %base as type[]`.
+    /// Parses the rest of a view after its name: `= %base as type[]`.
     fn view(&mut self, word: Token<'t>, name: Token<'t>) -> Parsed<()> {
         self.expect("=")?;
         let base = self.memory()?;

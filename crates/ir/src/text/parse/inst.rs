@@ -1,4 +1,4 @@
-//! Statements: instructions without blocks. What stands in brackets after an op is in [`super::attributes`].
+//! Statements: instructions without blocks. Attributes are in [`super::attributes`].
 
 use fulgurite_spec::{Code, Diagnostic, Location, Op, Semantics, Special, Type};
 
@@ -8,14 +8,14 @@ use crate::kernel::{AtomicOrder, InstKind, Memory, Operands, SyncScope, ValueId}
 use crate::text::default_scope;
 use crate::verify::{id_type, scalar_result};
 
-/// What stands for a poisoned value in a kernel that is not going to be returned.
+/// Placeholder for a poisoned value in a kernel that is not returned.
 pub(super) const NOTHING: ValueId = ValueId::new(0);
 
-/// A memory object that an instruction names, unless it is poisoned.
+/// The memory object of an instruction, or `None` if poisoned.
 pub(super) type Place = Option<Memory>;
 
 impl<'t> Parser<'t> {
-    /// Reads a statement to the end of its line, or to the brace that begins its first block.
+    /// Parses a statement to the end of its line, or to the opening brace of its first block.
     pub(super) fn statement(&mut self) -> Parsed<()> {
         if let Some(outcome) = self.declaration() {
             return outcome.and_then(|()| self.end_of_line());
@@ -62,12 +62,12 @@ impl<'t> Parser<'t> {
         operands.iter().map(|o| o.value.map(|v| self.kernel.ty(v))).collect()
     }
 
-    /// The block that is being read.
+    /// Returns the innermost open block.
     pub(super) fn innermost(&mut self) -> Parsed<&mut Open<'t>> {
         self.open.last_mut().ok_or(Stop)
     }
 
-    /// Checks that as many names stand before `=` as there are results.
+    /// Checks that the number of names before `=` is the number of results.
     pub(super) fn expect_results(&mut self, word: Token<'t>, wanted: usize) -> Parsed<()> {
         let found = self.pending.len();
         if found == wanted {
@@ -140,7 +140,7 @@ impl<'t> Parser<'t> {
         self.report(problem)
     }
 
-    /// Adds an instruction with no result (`None`) or one, whose type is unknown if it is poisoned.
+    /// Adds an instruction with no result (`None`) or one result, whose type is `None` if poisoned.
     pub(super) fn finish(
         &mut self,
         start: Location,
@@ -190,7 +190,7 @@ impl<'t> Parser<'t> {
         self.finish(start, word, kind, Some(ty))
     }
 
-    /// A memory object by name; `None` if it is poisoned.
+    /// Parses the name of a memory object. Returns `None` if it is poisoned.
     pub(super) fn memory(&mut self) -> Parsed<Place> {
         if self.token.first {
             return Err(self.unexpected("a buffer or array"));

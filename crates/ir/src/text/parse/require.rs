@@ -1,4 +1,4 @@
-//! `require`: expressions in parentheses, read with a stack of their own.
+//! `require`: expressions in parentheses, parsed with an explicit stack.
 
 use fulgurite_spec::{Code, Location, Op, Type};
 
@@ -7,7 +7,7 @@ use crate::kernel::{BufferId, Memory, ParamId, ValueDef};
 use crate::require::{Require, RequireNode};
 use crate::verify::scalar_result;
 
-/// An operand that was read: its node and type, or poison.
+/// A parsed operand: its node and type; the type is `None` if poisoned.
 #[derive(Clone, Copy)]
 struct Term {
     node: u32,
@@ -15,7 +15,7 @@ struct Term {
     place: Location,
 }
 
-/// An op whose operands are being read.
+/// An op whose operands are being parsed.
 struct Pending {
     op: Option<Op>,
     place: Location,
@@ -23,14 +23,14 @@ struct Pending {
     operands: Vec<Term>,
 }
 
-/// What an expression begins with.
+/// The start of an expression.
 enum Start {
     Term(Term),
     Op(Pending),
 }
 
 impl Parser<'_> {
-    /// Reads what follows `require`, which stands at `start`.
+    /// Parses the expression after `require`. `start` is the location of `require`.
     pub(super) fn require(&mut self, start: Location) -> Parsed<()> {
         let mut nodes = Vec::new();
         let mut stack: Vec<Pending> = Vec::new();
@@ -43,7 +43,7 @@ impl Parser<'_> {
                 }
                 Start::Term(term) => term,
             };
-            // Give the term to the op it belongs to, and that op to its own, as far as they end here.
+            // Add the term to its op. If that op ends here, its result is the next term.
             loop {
                 let Some(pending) = stack.last_mut() else {
                     let location = self.place_from(start);
@@ -145,7 +145,7 @@ impl Parser<'_> {
         Ok(Start::Term(Term { node: (nodes.len() - 1) as u32, ty, place: token.place }))
     }
 
-    /// The buffer whose length is asked for; `None` if it is poisoned.
+    /// Parses the name of the buffer in `len`. Returns `None` if it is poisoned.
     fn buffer(&mut self) -> Parsed<Option<BufferId>> {
         let name = self.expect_kind(TokenKind::Name, "a buffer")?;
         match self.scopes.get(name.text) {

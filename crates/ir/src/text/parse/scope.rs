@@ -1,4 +1,4 @@
-//! What names mean, scope by scope.
+//! The meanings of names, by scope.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,18 +7,18 @@ use fulgurite_spec::Location;
 
 use crate::kernel::{Memory, ValueId};
 
-/// What a name stands for.
+/// The meaning of a name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Meaning {
     /// A value.
     Value(ValueId),
     /// A buffer or array.
     Memory(Memory),
-    /// Something whose definition has a problem that was reported.
+    /// A definition with a problem that was reported.
     Poison,
 }
 
-/// A point to which names go back when a block ends.
+/// A point to which names are restored at the end of a block.
 #[derive(Clone, Copy)]
 pub(super) struct Mark(usize);
 
@@ -26,14 +26,14 @@ pub(super) struct Mark(usize);
 #[derive(Default)]
 pub(super) struct Scopes<'t> {
     names: HashMap<&'t str, (Meaning, Location)>,
-    /// What each definition replaced, to be put back.
+    /// The previous meaning of each name defined, to be restored.
     log: Vec<(&'t str, Option<(Meaning, Location)>)>,
-    /// Values whose scope has ended, with the places of their definitions. Only errors search it.
+    /// Values whose scope has ended, with the locations of their definitions. Searched for error messages only.
     ended: Vec<(&'t str, Location)>,
 }
 
 impl<'t> Scopes<'t> {
-    /// No names, with room for so many.
+    /// Creates an empty scope with the given capacity.
     pub(super) fn with_capacity(names: usize) -> Self {
         Self { names: HashMap::with_capacity(names), ..Self::default() }
     }
@@ -42,7 +42,7 @@ impl<'t> Scopes<'t> {
         Mark(self.log.len())
     }
 
-    /// Forgets what was defined since `mark`.
+    /// Removes the definitions made since `mark`.
     pub(super) fn back_to(&mut self, mark: Mark) {
         for (name, earlier) in self.log.drain(mark.0..).rev() {
             let last = match earlier {
@@ -59,13 +59,13 @@ impl<'t> Scopes<'t> {
         self.names.get(name).map(|(meaning, _)| *meaning)
     }
 
-    /// Where `name` was defined, in a scope that has ended.
+    /// Returns the location where `name` was defined in a scope that has ended.
     pub(super) fn ended(&self, name: &str) -> Option<Location> {
         self.ended.iter().rev().find(|(ended, _)| *ended == name).map(|(_, place)| *place)
     }
 
-    /// Gives `name` a meaning. If it has one already it becomes poison, and the place of the first definition
-    /// is the error.
+    /// Defines `name`. If it is already defined, poisons it and returns the location of the first definition as the
+    /// error.
     pub(super) fn define(
         &mut self,
         name: &'t str,
@@ -95,7 +95,7 @@ impl<'t> Scopes<'t> {
         }
     }
 
-    /// Makes `name` known without a meaning, unless it has one.
+    /// Poisons `name`, unless it is already defined.
     pub(super) fn poison(&mut self, name: &'t str, place: Location) {
         if let Entry::Vacant(entry) = self.names.entry(name) {
             entry.insert((Meaning::Poison, place));

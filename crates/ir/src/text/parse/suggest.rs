@@ -1,8 +1,8 @@
-//! What was meant by an op that there is not: one that is spelled almost so, or what it is called here.
+//! Suggestions for unknown ops: similarly spelled ops, and equivalents of the names in other languages.
 
 use fulgurite_spec::OPS;
 
-/// What other languages call an op, and what is written here.
+/// Names of ops in other languages, and their equivalents.
 const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["mod", "modulo", "remainder", "srem", "urem"], "`rem`"),
     (&["cast", "as", "to", "conv", "cvt"], "`convert`, by value, or `bitcast`, by bits"),
@@ -47,7 +47,7 @@ const ELSEWHERE: &[(&[&str], &str)] = &[
     (&["return", "ret", "discard", "exit"], "an `if` round what is not to be run"),
 ];
 
-/// What to write instead of the op `name`, as a fix, if that can be told.
+/// Returns a fix that suggests an op instead of `name`, if there is one.
 pub(super) fn instead_of(name: &str) -> Option<String> {
     if let Some((_, fix)) = ELSEWHERE.iter().find(|(names, _)| names.contains(&name)) {
         return Some(format!("did you mean {fix}"));
@@ -56,7 +56,8 @@ pub(super) fn instead_of(name: &str) -> Option<String> {
     Some(format!("did you mean `{near}`"))
 }
 
-/// Whether `a` and `b` differ by at most one letter put in, left out or replaced, or by two neighbors that changed places.
+/// Returns whether `a` and `b` are equal or differ by one letter inserted, removed or replaced, or by two adjacent
+/// letters swapped.
 fn is_near(a: &str, b: &str) -> bool {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let front = a.iter().zip(b).take_while(|(x, y)| x == y).count();

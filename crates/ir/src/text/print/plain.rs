@@ -1,4 +1,4 @@
-//! Prints instructions without blocks.
+//! Printing of instructions without blocks.
 
 use core::fmt::Write;
 
@@ -8,7 +8,7 @@ use super::{Printer, axis_name};
 use crate::kernel::{AtomicOrder, FloatMode, InstKind, MemoryScopes, SyncScope};
 use crate::text::default_scope;
 
-/// What stands in brackets after an op, or nothing.
+/// Formats the attributes after an op, or returns an empty string if there are none.
 fn attributes(parts: &[Option<&str>]) -> String {
     let parts: Vec<&str> = parts.iter().copied().flatten().collect();
     if parts.is_empty() { String::new() } else { format!("[{}]", parts.join(", ")) }
@@ -28,7 +28,7 @@ impl Printer<'_> {
         let _ = write!(self.out, "{}{}", op.mnemonic(), attributes(parts));
     }
 
-    /// An instruction without blocks.
+    /// Prints an instruction without blocks.
     pub(super) fn plain(&mut self, kind: &InstKind) {
         match kind {
             InstKind::Scalar { op, operands, mode } => {

@@ -1,4 +1,4 @@
-//! Prints preconditions, with a stack of tasks.
+//! Printing of preconditions, with an explicit stack of tasks.
 
 use core::fmt::Write;
 
@@ -51,7 +51,7 @@ impl Printer<'_> {
                     }
                     self.out.push_str(op.mnemonic());
                     for (position, operand) in operands.iter().enumerate().rev() {
-                        // Only earlier nodes may be named, or printing might never end.
+                        // Only earlier nodes are followed, so that printing terminates.
                         let operand = Some(*operand as usize).filter(|o| *o < index).unwrap_or(usize::MAX);
                         tasks.push(Task::Node(operand));
                         tasks.push(Task::Text(if position == 0 { " " } else { ", " }));

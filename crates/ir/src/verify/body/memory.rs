@@ -1,4 +1,4 @@
-//! Rules of accesses: indices, what buffers allow, atomic ops; and of attributes.
+//! Rules of memory accesses (indices, access, atomic ops) and of attributes.
 
 use fulgurite_spec::{Code, Location, Op, Type, TypeSet};
 
@@ -6,19 +6,19 @@ use super::Checker;
 use crate::analysis::uniformity::describe;
 use crate::kernel::{AtomicOrder, FloatMode, Inst, Memory, Operands, ValueId};
 
-/// Whether atomic `op` is known for floats too.
+/// Returns whether atomic op `op` also supports floats.
 fn float_atomic(op: Op) -> bool {
     matches!(op, Op::AtomicLoad | Op::AtomicStore | Op::AtomicExchange | Op::AtomicAdd)
 }
 
-/// Whether atomic `op` works on elements of type `ty`.
+/// Returns whether atomic op `op` supports elements of type `ty`.
 fn is_atomic(op: Op, ty: Type) -> bool {
     let kind = ty.scalar.is_integer() || (ty.scalar.is_float() && float_atomic(op));
     ty.is_scalar() && kind && matches!(ty.size(), 4 | 8)
 }
 
 impl Checker<'_> {
-    /// How exact a float op is may be said of float ops only.
+    /// Checks that `fast` is used only for float ops and `exact` only for `fma`.
     pub(super) fn mode<'t>(
         &mut self,
         op: Op,
@@ -66,7 +66,7 @@ impl Checker<'_> {
         if !self.kernel.access(memory).can_write() {
             let name = self.kernel.memory_name(memory);
             let message = match op {
-                // Also `atomic.load`, which writes nothing: devices know no such load of read-only buffers.
+                // Includes `atomic.load`: devices have no atomic load of read-only buffers.
                 _ if op.starts_with("atomic") => {
                     format!("`{op}` needs `%{name}` to be declared `read_write`, not `read`")
                 }

@@ -1,4 +1,4 @@
-//! Views, regions, attributes and ops across a subgroup that no builder or parser makes.
+//! Tests with views, regions, attributes and subgroup ops that neither the builder nor the parser can create.
 
 use super::*;
 use crate::kernel::{AtomicOrder, Combine, FloatMode, Initial, SharedId, SyncScope, ViewDecl, ViewId};
@@ -19,7 +19,7 @@ fn changed(change: impl FnOnce(&mut Kernel)) -> Vec<Code> {
     codes(kernel)
 }
 
-/// The first instruction of which `find` says so.
+/// Returns the first instruction that satisfies `find`.
 fn inst(kernel: &mut Kernel, find: impl Fn(&InstKind) -> bool) -> &mut InstKind {
     &mut kernel.insts.iter_mut().find(|i| find(&i.kind)).unwrap().kind
 }
@@ -139,7 +139,7 @@ fn shared_arrays_lie_as_their_views_want() {
     let source = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  shared %a: u8[3]\n  shared %b: u16[3]\n  \
                   shared %c: u8x3[5]\n  shared %d: u32[8]\n  shared %e: u8[1]\n  view %d4 = %d as f64x4[]\n}\n";
     let kernel = crate::text::parse(source).unwrap();
-    // 3 bytes, 2 bytes alignment, none for three bytes, 16 for the view, none.
+    // 3 bytes; alignment 2; alignment 1 for a vector of three bytes; alignment 16 for the view; alignment 1.
     assert_eq!(kernel.shared_layout(), (vec![0, 4, 10, 32, 64], 65));
     assert_eq!(kernel.array_len(Memory::View(ViewId::new(0))), Some(1));
     assert_eq!(crate::kernel::alignment(Type::BOOL), 1);
