@@ -1,4 +1,4 @@
-//! Turns: launches and copies that use the same buffer run one after the other, on whichever threads they are made.
+//! Turns: a launch or copy that writes a buffer runs alone, while those that only read it may overlap.
 //!
 //! A launch holds a lock for each of its buffers, taken in the order of their addresses, so that launches cannot
 //! deadlock. The holder of a lock does not depend on its caller's threads (see `pool`), so every lock is eventually

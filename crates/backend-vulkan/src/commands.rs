@@ -125,8 +125,7 @@ impl Slot {
 
     /// Destroys the slot, which must not be in use by a submission.
     pub(crate) fn destroy(self, device: &ash::Device, allocator: &mut Allocator) {
-        // SAFETY: only idle slots are destroyed; the handles are null or of this device, and are used nowhere
-        // else.
+        // SAFETY: only idle slots are destroyed; the handles are null or of this device, and are used nowhere else.
         unsafe {
             device.destroy_query_pool(self.queries, None);
             device.destroy_descriptor_pool(self.descriptors, None);

@@ -16,7 +16,7 @@ use crate::device::lock;
 /// Stack sizes in bytes, in the order tried. A stack takes memory only as deep as a compiler recurses.
 const STACK_BYTES: [usize; 3] = [64 << 20, 8 << 20, 2 << 20];
 
-/// How long a thread waits for another job. Threads are reused because drivers keep state per calling thread, which is
+/// Time that a thread waits for another job. Threads are reused because drivers keep state per calling thread, which is
 /// created and dropped with it.
 const IDLE: Duration = Duration::from_secs(10);
 

@@ -156,8 +156,7 @@ impl Device {
 impl Drop for Device {
     fn drop(&mut self) {
         if self.is_lost() || !self.is_idle() {
-            // Work may still run: destroying objects in use is undefined behavior, and the driver may never
-            // return.
+            // Work may still run: destroying objects in use is undefined behavior, and the driver may never return.
             return;
         }
         for slot in lock(&self.idle_slots).drain(..) {

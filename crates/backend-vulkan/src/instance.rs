@@ -32,8 +32,7 @@ struct Validation {
 impl Instance {
     /// Loads Vulkan and creates an instance.
     pub(crate) fn open(validate: bool) -> Result<Arc<Self>, Error> {
-        // SAFETY: loading runs the initializers of the system's Vulkan loader, which is meant to be loaded this
-        // way.
+        // SAFETY: loading runs the initializers of the system's Vulkan loader, which is meant to be loaded this way.
         let entry = unsafe { ash::Entry::load() }.map_err(|error| {
             unavailable(format!("the Vulkan loader could not be loaded ({error}); {INSTALL_HINT}"))
         })?;
@@ -59,8 +58,7 @@ impl Instance {
             .api_version(vk::API_VERSION_1_3);
         let layers = [VALIDATION_LAYER.as_ptr()];
         let extensions = [ext::debug_utils::NAME.as_ptr()];
-        // Chained to the instance's info, the messenger also reports errors in creating and destroying the
-        // instance.
+        // Chained to the instance's info, the messenger also reports errors in creating and destroying the instance.
         let mut messenger_info = messenger(&log);
         let mut info = vk::InstanceCreateInfo::default().application_info(&application);
         let has_debug_utils = validate || has_debug_utils(&entry, None)?;

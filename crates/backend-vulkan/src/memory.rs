@@ -292,8 +292,7 @@ impl DeviceBuffer for VulkanBuffer {
             let (from, to) = (staging.buffer, memory.buffer);
             let region = vk::BufferCopy::default().dst_offset(at).size(chunk.len() as u64);
             self.copy_with(&mut lease, &[&self.used], |raw, commands| {
-                // SAFETY: `commands` is being recorded; both ranges were checked and are of different
-                // buffers.
+                // SAFETY: `commands` is being recorded; both ranges were checked and are of different buffers.
                 unsafe { raw.cmd_copy_buffer(commands, from, to, &[region]) };
             })?;
         }
@@ -307,8 +306,7 @@ impl DeviceBuffer for VulkanBuffer {
         };
         let buffer = self.memory()?.buffer;
         self.run(|raw, commands| {
-            // SAFETY: `commands` is being recorded; the range was checked, is not empty and is aligned to
-            // words.
+            // SAFETY: `commands` is being recorded; the range was checked, is not empty and is aligned to words.
             unsafe { raw.cmd_fill_buffer(commands, buffer, range.start, range.end - range.start, word) };
         })
     }

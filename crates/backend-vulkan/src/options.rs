@@ -36,13 +36,12 @@ pub struct Options {
     pub packs: Vec<TrustedPack>,
     /// Kernels whose compiled forms are read from the cache while the device is created.
     pub prefetch: Prefetch,
-    /// How long a launch may run past its timeout before the device counts as lost; the caller waits that long.
+    /// Time that a launch may run past its timeout before the device counts as lost; the caller waits that long.
     /// Default: 10 seconds for a kernel that can be aborted because its loops poll. Any other kernel terminates by
     /// itself and gets ten times its timeout, but at least 60 seconds.
     pub grace_period: Option<Duration>,
     /// Time limit for the driver to compile a kernel, for each of its forms separately; exceeding it is an error
-    /// (`FG0614`). The driver cannot be interrupted, so the compile continues in the background. Default: two
-    /// minutes.
+    /// (`FG0614`). The driver cannot be interrupted, so the compile continues in the background. Default: two minutes.
     pub compile_limit: Option<Duration>,
 }
 

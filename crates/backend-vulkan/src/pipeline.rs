@@ -426,8 +426,7 @@ impl<'l> Shader<'l> {
                 raw.cmd_dispatch(commands, 0, 0, 0);
             }
         })?;
-        // A driver that takes too long delays all later work, which should wait rather than mark the device as
-        // lost.
+        // A driver that takes too long delays all later work, which should wait rather than mark the device as lost.
         let budget = device.plan.compile_limit.saturating_mul(LATER);
         // SAFETY: by this function's contract; the recorded commands refer to nothing else besides the lease's
         // own objects.

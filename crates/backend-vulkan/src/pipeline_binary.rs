@@ -84,7 +84,8 @@ impl BinaryInfo {
     }
 }
 
-// SAFETY: the structure has the layout and the `sType` of the registry, which allows it to extend this one.
+// SAFETY: the structure has the layout and the `sType` of the registry, which allows it to extend
+// `VkComputePipelineCreateInfo`.
 unsafe impl vk::ExtendsComputePipelineCreateInfo for BinaryInfo {}
 
 /// `VkPipelineBinaryKeyKHR`.
@@ -185,8 +186,7 @@ pub(crate) struct Functions {
 }
 
 impl Functions {
-    /// Loads the functions of `device`, which has the extension enabled; `None` if the driver lacks one
-    /// nevertheless.
+    /// Loads the functions of `device`, which has the extension enabled; `None` if the driver lacks one nevertheless.
     pub(crate) fn load(instance: &ash::Instance, device: &ash::Device) -> Option<Self> {
         let load = |name: &CStr| {
             // SAFETY: the device was created from the instance, and the name is null-terminated.

@@ -68,7 +68,7 @@ pub(crate) struct DevicePlan {
     /// `None` if the queue family writes no timestamps.
     pub(crate) timestamps: Option<Timestamps>,
     pub(crate) bounds: Bounds,
-    /// How long a launch may run past its timeout, if the caller set it.
+    /// Time that a launch may run past its timeout, if the caller set it.
     pub(crate) grace_period: Option<Duration>,
     /// Time limit for the driver to compile a kernel.
     pub(crate) compile_limit: Duration,

@@ -563,8 +563,7 @@ pub(crate) mod sample {
         }
     }
 
-    /// Returns the facts of a typical discrete GPU: a compute-only queue family, and memory separate from the
-    /// host's.
+    /// Returns the facts of a typical discrete GPU: a compute-only queue family, and memory separate from the host's.
     pub(crate) fn discrete() -> PhysicalSnapshot {
         let base = lavapipe();
         PhysicalSnapshot {

@@ -24,7 +24,7 @@ const SLACK: Duration = Duration::from_secs(2);
 const SLICE: Duration = Duration::from_millis(100);
 /// Number of waits during which the host lets other submissions go first, before it keeps a buffer's lock.
 const ROUNDS: u32 = 2;
-/// How long dropping a device waits for its work.
+/// Time that dropping a device waits for its work.
 const DROP_WAIT: Duration = Duration::from_secs(5);
 
 /// The queue and its timeline semaphore.
@@ -44,8 +44,7 @@ struct Queue {
 }
 
 impl Queue {
-    /// Returns the time by which all submissions so far have ended or been abandoned; those up to `reached` have
-    /// ended.
+    /// Returns the time by which all submissions so far have ended or been abandoned; those up to `reached` have ended.
     fn turn(&self, reached: u64, now: Instant) -> Instant {
         // Once the queue is idle, the time limits of earlier work no longer matter.
         if reached >= self.last { now } else { self.horizon.max(now) }
@@ -146,10 +145,9 @@ impl Device {
 
     /// Runs `copy` once no submission uses the buffer, and prevents new ones until it returns.
     ///
-    /// The lock is released while waiting for the device, so that submissions which also use other buffers do not
-    /// hold those up. But threads that always submit again before their last submission is done would starve the
-    /// host, so after a few rounds the lock is kept while waiting: those threads then wait for the host, behind the
-    /// same work.
+    /// The lock is released while waiting for the device, so that submissions which also use other buffers do not hold
+    /// those up. But threads that always submit again before their last submission is done would starve the host, so
+    /// after a few rounds the lock is kept while waiting: those threads then wait for the host, behind the same work.
     pub(crate) fn with_host_turn(
         &self,
         used: &Use,

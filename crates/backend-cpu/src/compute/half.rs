@@ -75,7 +75,7 @@ mod tests {
                 let value = read(bits);
                 let wanted = format.decode(bits.into());
                 assert!(f64::from(value) == wanted || value.is_nan() && wanted.is_nan(), "{ty} {bits:#x}");
-                // Around what it stands for, half-way to its neighbors, and anywhere.
+                // The exact value, points half-way to its neighbors and next to them, and a random value.
                 random = random.wrapping_mul(0x915f_77f5).wrapping_add(1);
                 let step = 1u32 << if ty == ScalarType::F16 { 12 } else { 15 };
                 let exact = value.to_bits();

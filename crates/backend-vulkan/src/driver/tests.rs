@@ -23,11 +23,11 @@ use crate::pipeline_store::{self, Failure, Lowering, MadePipeline, PipelineStore
 enum Mood {
     #[default]
     Takes,
-    /// It creates no cache or binaries from the data.
+    /// Creates no cache or binaries from the data.
     RefusesData,
-    /// It creates them, but would have to compile.
+    /// Creates them, but would have to compile.
     RefusesPipeline,
-    /// It ends the process.
+    /// Ends the process.
     Crashes,
 }
 
@@ -47,7 +47,7 @@ struct Fake {
     captures: Cell<u32>,
 }
 
-/// The number of objects created and not yet destroyed.
+/// The objects created and not yet destroyed.
 #[derive(Default)]
 struct Live {
     caches: RefCell<HashMap<u64, Vec<u8>>>,
@@ -167,7 +167,7 @@ impl Functions for Fake {
 
 const WAYS: [Keeping; 3] = [Keeping::Binaries, Keeping::CacheData, Keeping::CacheDataUntold];
 
-/// The inputs of the pipelines.
+/// The digest of the artifact that pipelines are made from.
 const ARTIFACT: Digest = Digest::from_bytes([5; 32]);
 
 /// Opens the cache in `root`, as a process would.
