@@ -88,7 +88,7 @@ use error::{BACKEND, INSTALL_HINT, unavailable};
 use instance::Instance;
 use plan::PlanError;
 
-/// The backend's registration: id `vulkan`, rank 100, opened with [`Options::of`].
+/// Returns the backend's registration: id `vulkan`, rank 100, opened with [`Options::of`].
 pub fn registration() -> Registration {
     Registration::configurable(BACKEND, 100, |options| Ok(VulkanBackend::open(&Options::of(options))?))
 }

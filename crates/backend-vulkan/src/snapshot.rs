@@ -485,7 +485,7 @@ fn text(name: &CStr) -> String {
 
 #[cfg(test)]
 pub(crate) mod sample {
-    //! Snapshots of real devices.
+    //! Snapshots of lavapipe and of a typical discrete GPU.
 
     use super::*;
 
