@@ -1,5 +1,5 @@
-//! Buffers: 32-bit words that any thread may read and write. Relaxed accesses are plain moves on the machines we
-//! run on, and make kernels that race harmless to the program around them.
+//! Buffers: 32-bit words that any thread may read and write. Relaxed accesses are plain moves on the supported
+//! machines, and make data races between kernels harmless to the rest of the program.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -11,13 +11,13 @@ use crate::turn::{Turn, Usage};
 /// A buffer of this backend.
 pub(crate) struct WordBuffer {
     bytes: u64,
-    /// The bytes, little-endian; the last word may have bytes that the buffer has not.
+    /// The bytes, little-endian. The last word may extend past the end of the buffer.
     words: Vec<AtomicU32>,
     turn: Turn,
 }
 
 impl WordBuffer {
-    /// A buffer of zeros.
+    /// Creates a buffer of zeros.
     pub(crate) fn zeroed(bytes: u64) -> Result<Self, Error> {
         let out_of_memory = || DeviceError::OutOfMemory { bytes };
         let count = usize::try_from(bytes.div_ceil(4)).map_err(|_| out_of_memory())?;
@@ -27,12 +27,12 @@ impl WordBuffer {
         Ok(Self { bytes, words, turn: Turn::default() })
     }
 
-    /// Whose turn it is.
+    /// Returns the lock that orders uses of the buffer.
     pub(crate) fn turn(&self) -> &Turn {
         &self.turn
     }
 
-    /// The words.
+    /// Returns the words.
     pub(crate) fn words(&self) -> &[AtomicU32] {
         &self.words
     }
@@ -47,8 +47,8 @@ impl WordBuffer {
     }
 }
 
-/// The parts of `length` bytes from byte `offset` on: bytes in front up to a whole word, whole words, and bytes
-/// behind.
+/// Splits `length` bytes from byte `offset` on into bytes up to a word boundary, whole words, and the remaining bytes.
+/// Returns the sizes of the first two parts in bytes.
 fn split(offset: usize, length: usize) -> (usize, usize) {
     let front = (offset.wrapping_neg() % 4).min(length);
     (front, (length - front) / 4 * 4)
@@ -67,7 +67,7 @@ impl DeviceBuffer for WordBuffer {
         let (middle, last) = rest.split_at(whole);
         for (at, byte) in (offset..).zip(first).chain((offset + front + whole..).zip(last)) {
             let shift = at % 4 * 8;
-            // No other bytes of the word change, whoever writes them meanwhile.
+            // The other bytes of the word must not change, even if other threads write them.
             let change = |word| Some(word & !(0xff << shift) | u32::from(*byte) << shift);
             let _ = self.words[at / 4].fetch_update(Relaxed, Relaxed, change);
         }

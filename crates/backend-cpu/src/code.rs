@@ -1,7 +1,7 @@
 //! A compiled kernel: a flat list of steps over registers.
 //!
-//! A value of a vector type takes a register for each component, or two if components have 64 bits. Registers up to [`Code::fixed`]'s length are
-//! filled before the first step and never written by one.
+//! A vector value takes one register per component, or two per 64-bit component. The first registers, one per element
+//! of [`Code::fixed`], are filled before the first step, and no step writes them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,23 +17,23 @@ use crate::subgroup::{Broadcast, Scan, Shuffle, Vote};
 /// A position in the list of steps.
 pub(crate) type Position = u32;
 
-/// What a register holds from the start.
+/// The initial contents of a fixed register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Fixed {
-    /// Bits known to the compiler.
+    /// Bits known at compile time.
     Constant(u32),
-    /// A word of a component of a parameter.
+    /// One word of a component of a parameter.
     Param { index: usize, component: usize, word: u32 },
-    /// A word of the length of a buffer in elements of so many bytes.
+    /// One word of the length of a buffer, in elements of `stride` bytes.
     Len { binding: usize, stride: u32, word: u32 },
     /// An id along an axis.
     Id(Op, u8),
 }
 
-/// How elements lie in memory: components one behind the other, elements too.
+/// The layout of elements in memory: components are contiguous, and so are elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// Bytes of a component: 1, 2, 4 or 8.
+    /// Size of a component in bytes: 1, 2, 4 or 8.
     pub(crate) size: u32,
     pub(crate) components: u32,
 }
@@ -46,36 +46,36 @@ impl Layout {
         Self { size: ty.scalar.size(), components: ty.lanes.count() }
     }
 
-    /// Bytes from an element to the next.
+    /// Returns the number of bytes from one element to the next.
     pub(crate) fn stride(self) -> usize {
         self.size as usize * self.components as usize
     }
 
-    /// Registers, and words of memory if they are whole, of a component.
+    /// Returns the number of registers per component, which for whole words is also the number of memory words.
     pub(crate) fn words(self) -> u32 {
         self.size.div_ceil(4)
     }
 }
 
-/// Elements of a memory object.
+/// The elements of a memory object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) space: Space,
     pub(crate) layout: Layout,
 }
 
-/// Where a memory object is.
+/// The location of a memory object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Space {
-    /// A binding.
+    /// A buffer binding.
     Buffer(u32),
-    /// Shared memory, from a word on, with so many elements.
+    /// An array of `len` elements in shared memory, from word `base` on.
     Shared { base: u32, len: u32 },
-    /// Local memory, from a word on, counted for one lane, with so many elements.
+    /// An array of `len` elements in local memory, from word `base` on, counted per lane.
     Local { base: u32, len: u32 },
 }
 
-/// A register with an index into memory.
+/// A register that holds an index into memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Index {
     /// 32 bits.
@@ -90,73 +90,73 @@ pub(crate) struct ForLoop {
     pub(crate) start: Register,
     pub(crate) end: Register,
     pub(crate) counter: Register,
-    /// Each lane's number of iterations.
+    /// The number of iterations of each lane.
     pub(crate) trips: Register,
-    /// What the counter grows by, as bits; not zero.
+    /// Bits of the increment; not zero.
     pub(crate) step: u64,
-    /// The counter's type, an integer. A 64-bit counter's trips have 64 bits too.
+    /// The counter's type, an integer. For a 64-bit counter, `trips` has 64 bits too.
     pub(crate) ty: ScalarType,
 }
 
-/// One step of all lanes. The tag stands by itself, which is quickest to branch on.
+/// One step of all lanes. The tag is a separate byte, which is the fastest to branch on.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 pub(crate) enum Step {
-    /// A scalar op with a loop of its own.
+    /// A scalar op with a specialized loop.
     Compute(Compute, Args),
     /// Any other scalar op.
     Generic(Generic, Args),
-    /// Copies a register, in all lanes.
+    /// A copy of a register, in all lanes.
     Copy { to: Register, from: Register },
-    /// Copies a register, in active lanes.
+    /// A copy of a register, in active lanes.
     Blend { to: Register, from: Register },
-    /// The register at a varying position, zero past the end.
+    /// The component at a varying index; zero past the end.
     Extract { to: Register, components: [Register; 4], count: u32, index: Register },
-    /// A register of component `component` of a vector after `insert`.
+    /// One register of component `component` of a vector after an `insert`.
     Insert { to: Register, from: Register, component: u32, index: Register, value: Register },
-    /// A register of narrow components side by side, so many bits from one to the next.
+    /// A word packed from components, `bits` bits each.
     Pack { to: Register, components: [Register; 4], count: u32, bits: u32 },
-    /// A narrow component from a register.
+    /// A component unpacked from a word.
     Unpack { to: Register, from: Register, shift: u32, mask: u32 },
-    /// Reads an element.
+    /// A load of an element.
     Load { place: Place, index: Index, to: [Register; 4] },
-    /// Writes an element.
+    /// A store of an element.
     Store { place: Place, index: Index, from: [Register; 4] },
-    /// An atomic op on a scalar of one or two words; `to` gets the old value.
+    /// An atomic op on a scalar of one or two words; `to` receives the old value.
     Atomic { atomic: Atomic, index: Index, operands: [Register; 2], to: Register },
-    /// Orders memory.
+    /// A memory fence.
     Fence(AtomicOrder),
-    /// Reports a fault of the active lanes, whose global ids are in three registers.
+    /// A trap of the active lanes, whose global ids are in three registers.
     Trap { code: Register, ids: [Register; 3] },
     /// A reduction or scan across subgroups.
     Scan(Scan),
-    /// Values from other lanes of the subgroup.
+    /// A shuffle of values within subgroups.
     Shuffle(Shuffle),
-    /// Counts lanes of the subgroup.
+    /// A vote, ballot or match within subgroups.
     Vote(Vote),
-    /// Keeps the lanes where the condition holds; goes to `otherwise`, an `Else`, if there are none.
+    /// Keeps the lanes for which the condition holds; jumps to `otherwise`, an `Else`, if there are none.
     If { condition: Register, otherwise: Position },
-    /// Turns to the other lanes; goes to `end`, an `EndIf`, if there are none.
+    /// Switches to the other lanes; jumps to `end`, an `EndIf`, if there are none.
     Else { end: Position },
-    /// All lanes from before the `If`.
+    /// Restores the lanes from before the `If`.
     EndIf,
-    /// Begins a counted loop; goes behind `next`, its `ForNext`, if no lane iterates.
+    /// Begins a counted loop; jumps past `next`, its `ForNext`, if no lane iterates.
     For { looping: ForLoop, next: Position },
-    /// Next iteration, back behind `begin`, the loop's `For`.
+    /// Starts the next iteration by a jump past `begin`, the loop's `For`.
     ForNext { looping: ForLoop, begin: Position },
     /// Begins a loop.
     While,
-    /// Keeps the lanes where the condition holds; if there are none, ends the loop and goes behind `next`.
+    /// Keeps the lanes for which the condition holds; if there are none, ends the loop and jumps past `next`.
     Condition { condition: Register, next: Position },
-    /// Back behind `begin`, the loop's `While`.
+    /// Jumps past `begin`, the loop's `While`.
     WhileNext { begin: Position },
-    /// A step on matrices, by its position among them.
+    /// A step on matrices, as an index into [`Code::matrix_steps`].
     Matrix(u32),
     /// Waits for the workgroup.
     Barrier,
-    /// Waits for the workgroup, and gets the value of one of its invocations.
+    /// Waits for the workgroup, and receives the value of one of its invocations.
     Broadcast(Broadcast),
-    /// The kernel's end.
+    /// The end of the kernel.
     End,
 }
 
@@ -166,35 +166,35 @@ pub(crate) struct Code {
     pub(crate) steps: Vec<Step>,
     pub(crate) matrix_steps: Vec<MatrixStep>,
     pub(crate) fixed: Vec<Fixed>,
-    /// Registers of matrices.
+    /// The number of matrix registers.
     pub(crate) matrices: usize,
-    /// Components that the largest matrix has.
+    /// The number of components of the largest matrix.
     pub(crate) matrix_components: usize,
-    /// All registers, the fixed ones first.
+    /// The number of registers, including the fixed ones, which come first.
     pub(crate) registers: usize,
     pub(crate) shared_words: usize,
-    /// The words of it that a workgroup finds zero.
+    /// The shared words that are zeroed for each workgroup.
     pub(crate) zeroed: Vec<Range<usize>>,
-    /// Of one lane.
+    /// The number of local words per lane.
     pub(crate) local_words: usize,
-    /// Invocations in a workgroup.
+    /// The number of invocations per workgroup.
     pub(crate) invocations: usize,
-    /// Whether invocations of a workgroup meet: at a barrier, or in shared memory. If not, lanes of different
-    /// workgroups may run together.
+    /// True if the invocations of a workgroup interact: through shared memory, a barrier, a broadcast, a subgroup op or
+    /// a matrix. If false, lanes of different workgroups may run together.
     pub(crate) meets: bool,
 }
 
-/// The words that an array takes.
+/// Returns the number of words of an array.
 fn words(array: &ArrayDecl) -> usize {
     (array.len as usize * array.element.size() as usize).div_ceil(4)
 }
 
-/// The words that arrays take, each from a whole word on.
+/// Returns the number of words of all arrays, each of which starts at a whole word.
 pub(crate) fn words_of(arrays: &[ArrayDecl]) -> usize {
     arrays.iter().map(words).sum()
 }
 
-/// The words of shared arrays that begin as zeros.
+/// Returns the words of the shared arrays that are zero-initialized.
 pub(crate) fn zeroed_words(arrays: &[ArrayDecl]) -> Vec<Range<usize>> {
     let mut zeroed: Vec<Range<usize>> = Vec::new();
     let mut start = 0;
@@ -210,7 +210,7 @@ pub(crate) fn zeroed_words(arrays: &[ArrayDecl]) -> Vec<Range<usize>> {
     zeroed
 }
 
-/// Where `memory`'s elements are. A view's are the words of what it views.
+/// Returns the place of `memory`'s elements. A view shares the words of its base.
 pub(crate) fn place(kernel: &VerifiedKernel, memory: Memory) -> Place {
     let base = |arrays: &[ArrayDecl], index: usize| words_of(&arrays[..index]) as u32;
     let len = kernel.array_len(memory).unwrap_or(0);
@@ -218,7 +218,7 @@ pub(crate) fn place(kernel: &VerifiedKernel, memory: Memory) -> Place {
         Memory::Buffer(id) => Space::Buffer(id.index() as u32),
         Memory::Shared(id) => Space::Shared { base: base(&kernel.shared, id.index()), len },
         Memory::Local(id) => Space::Local { base: base(&kernel.locals, id.index()), len },
-        // There is no view of a view.
+        // A base is never a view.
         Memory::View(_) => Space::Local { base: 0, len: 0 },
     };
     Place { space, layout: Layout::of(kernel.element(memory)) }

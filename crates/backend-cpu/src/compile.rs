@@ -1,9 +1,9 @@
-//! Compiles a verified kernel to [`Code`]: one walk for lifetimes, one that gives out registers and steps.
+//! Compilation of a verified kernel to [`Code`]: one walk finds lifetimes, another assigns registers and emits steps.
 //!
-//! What makes the flat form right under divergence: a value is read only by lanes that were active when it was
-//! computed, so plain steps compute all lanes. Only three things heed the mask: memory that is written, results of
-//! the second block of an `if`, and values carried by loops, which keep what they were in lanes that have left.
-//! A loop's results are its carried values' own registers.
+//! The flat form is correct under divergence because a value is read only by lanes that were active when it was
+//! computed, so plain steps compute all lanes. The mask of active lanes matters only to writes to memory, traps, matrix
+//! steps, results of the second block of an `if`, and values carried by loops, which must not change in lanes that have
+//! left the loop. A loop's results share the registers of its carried values.
 
 mod across;
 mod lifetimes;
@@ -32,7 +32,7 @@ use registers::Registers;
 /// Compiles `kernel`.
 ///
 /// # Errors
-/// [`Error::Internal`] for what the verifier should have refused.
+/// [`Error::Internal`] for kernels that the verifier should have rejected.
 pub(crate) fn compile(kernel: Arc<VerifiedKernel>) -> Result<Code, Error> {
     let mut compiler = Compiler {
         lifetimes: Lifetimes::of(&kernel),
@@ -78,7 +78,7 @@ fn internal(what: &str) -> Error {
     Error::Internal(format!("cpu: {what}"))
 }
 
-/// What a block is to the instruction it belongs to.
+/// The role of a block in its instruction.
 #[derive(Clone, Copy)]
 enum Role {
     Body,
@@ -94,19 +94,19 @@ struct Compiler<'k> {
     kernel: &'k VerifiedKernel,
     lifetimes: Lifetimes,
     registers: Registers,
-    /// Registers of matrices.
+    /// The registers of matrices.
     matrices: Registers,
     fixed: Vec<Fixed>,
-    /// The first of the fixed registers that hold the same.
+    /// The first register of each sequence of fixed contents.
     known: HashMap<Vec<Fixed>, Register>,
-    /// Each value's registers, by component the first.
+    /// The first register of each component of each value.
     values: Vec<[Register; 4]>,
     steps: Vec<Step>,
     matrix_steps: Vec<MatrixStep>,
     roles: Vec<Role>,
-    /// Steps of open control flow, whose targets are not known yet.
+    /// The steps of open control flow, whose targets are not known yet.
     begins: Vec<Position>,
-    /// The event at hand.
+    /// The current event.
     now: u32,
 }
 
@@ -123,13 +123,13 @@ impl Compiler<'_> {
         register
     }
 
-    /// A scalar known now.
+    /// Returns the registers of a constant scalar.
     fn constant(&mut self, ty: ScalarType, bits: u64) -> Register {
         let words = 0..registers_of(ty);
         self.fix(words.map(|word| Fixed::Constant((bits >> (32 * word)) as u32)).collect())
     }
 
-    /// Gives registers to all that is known before the first step.
+    /// Assigns registers to everything that is known before the first step.
     fn fix_registers(&mut self) {
         let kernel = self.kernel;
         for (position, value) in kernel.values.iter().enumerate() {
@@ -158,7 +158,7 @@ impl Compiler<'_> {
             let ty = kernel.ty(result).scalar;
             let register = match &inst.kind {
                 InstKind::Id { op: Op::LaneMaskLt, .. } => {
-                    // Of 128 bits, subgroups of 32 lanes use the first 32.
+                    // Subgroups of 32 lanes use only the first 32 of the 128 bits.
                     let zero = self.constant(ty, 0);
                     self.values[result.index()] = [zero; 4];
                     self.fix(vec![Fixed::Id(Op::LaneMaskLt, 0)])
@@ -177,7 +177,7 @@ impl Compiler<'_> {
                     }
                     (_, len) => self.constant(ty, len.unwrap_or(0).into()),
                 },
-                // A component that there is not.
+                // The result of an index out of bounds.
                 InstKind::Scalar { op: Op::Extract, .. } => {
                     self.constant(ty, 0);
                     continue;
@@ -188,7 +188,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Gives registers to a value, until its lifetime ends.
+    /// Assigns registers to a value until its lifetime ends.
     fn define(&mut self, value: ValueId) -> [Register; 4] {
         let mut registers = [0; 4];
         let end = self.lifetimes.end(value);
@@ -205,7 +205,7 @@ impl Compiler<'_> {
         registers
     }
 
-    /// A scalar's registers for the step at hand only.
+    /// Returns the registers of a scalar that is used by the current step only.
     fn temporary(&mut self, ty: ScalarType) -> Register {
         self.registers.take(registers_of(ty), self.now)
     }
@@ -218,7 +218,7 @@ impl Compiler<'_> {
         self.values[value.index()][0]
     }
 
-    /// All of a value's registers; none of a matrix.
+    /// Returns all registers of a value; none for a matrix.
     fn all_registers(&self, value: ValueId) -> impl Iterator<Item = Register> + use<> {
         let (registers, ty) = (self.values[value.index()], self.kernel.ty(value));
         let count = if ty.is_matrix() { 0 } else { ty.lanes.count() as usize };
@@ -310,7 +310,7 @@ impl Compiler<'_> {
             }
             InstKind::Fence { order, .. } => self.steps.push(Step::Fence(*order)),
             InstKind::Barrier { .. } => self.steps.push(Step::Barrier),
-            // The lanes of a subgroup take every step together.
+            // The lanes of a subgroup run in lockstep.
             InstKind::SubgroupBarrier { .. } => {}
             InstKind::WorkgroupBroadcast { value, index } => self.broadcast(*value, *index, &inst.results),
             InstKind::Subgroup { op, combine, operands } => {
@@ -375,10 +375,10 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Gives registers to carried values, which are the loop's results too, and copies what they begin with.
+    /// Assigns registers to carried values, which are also the loop's results, and copies their initial values.
     fn define_carried(&mut self, carried: &[ValueId], initial: &Operands, results: &Operands) {
         for ((param, from), result) in carried.iter().zip(initial).zip(results) {
-            // The result's lifetime covers the loop.
+            // The lifetime of the result covers the loop.
             self.values[param.index()] = self.define(*result);
             let moves = self.all_registers(*param).zip(self.all_registers(*from));
             self.steps.extend(moves.map(|(to, from)| Step::Copy { to, from }));
@@ -401,7 +401,7 @@ impl Compiler<'_> {
                 self.move_values(values, &kernel.inst(id).results, Move::Copy);
             }
             Role::Then(id) => {
-                // The other lanes' results are overwritten by the other block.
+                // The other block overwrites the results of the other lanes.
                 self.move_values(values, &kernel.inst(id).results, Move::Copy);
                 let position = self.here();
                 self.steps.push(Step::Else { end: 0 });
@@ -466,7 +466,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Copies values to where others are kept, all at once.
+    /// Copies values to the registers of other values, as if simultaneously.
     fn move_values(&mut self, from: &[ValueId], to: &[ValueId], how: Move) {
         let mut moves: Vec<(Register, Register)> = Vec::new();
         let mut matrices: Vec<(Register, Register)> = Vec::new();
@@ -500,16 +500,16 @@ impl Compiler<'_> {
     }
 }
 
-/// How values are moved.
+/// The lanes in which values are copied.
 #[derive(Clone, Copy)]
 enum Move {
-    /// In all lanes.
+    /// All lanes.
     Copy,
-    /// In active lanes.
+    /// Active lanes.
     Blend,
 }
 
-/// The sources that an earlier move overwrites: they are to be saved first.
+/// Returns the sources that an earlier move overwrites, and which must be saved first.
 fn overwritten(moves: &mut [(Register, Register)]) -> impl Iterator<Item = &mut Register> {
     let targets: HashMap<Register, usize> =
         moves.iter().enumerate().map(|(position, (to, _))| (*to, position)).collect();

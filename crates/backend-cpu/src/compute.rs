@@ -1,8 +1,8 @@
-//! Scalar ops on whole registers: which function applies an op to every lane.
+//! Scalar ops on whole registers: selects the function that applies an op to every lane.
 //!
-//! Each function is one loop over the lanes around a typed function of [`fulgurite_spec::eval`], so that it means
-//! the same and becomes vector code. All lanes are computed, active or not: ops are total. Ops that have no loop
-//! of their own go through the definition lane by lane.
+//! Each function is one loop over the lanes around a typed function of [`fulgurite_spec::eval`], so that it has the
+//! same meaning and becomes vector code. All lanes are computed, active or not, because ops are total. Ops without a
+//! specialized loop evaluate the definition lane by lane.
 
 mod convert;
 mod float;
@@ -18,7 +18,7 @@ pub(crate) use generic::{Generic, bits, set_bits};
 use half::{BF16, F16};
 use map::{Value, map1, map2, map3, wide1, wide3};
 
-/// A narrow float's value; other bits are an `f32`.
+/// Returns the value of a narrow float; any other type is read as an `f32`.
 pub(crate) fn widened(ty: ScalarType, bits: u32) -> f32 {
     match ty {
         ScalarType::F16 => F16::from_bits(bits).0,
@@ -27,7 +27,7 @@ pub(crate) fn widened(ty: ScalarType, bits: u32) -> f32 {
     }
 }
 
-/// The bits of a value rounded to a narrow float, or of an `f32`.
+/// Returns the bits of a value rounded to a narrow float; any other type is written as an `f32`.
 pub(crate) fn narrowed(ty: ScalarType, value: f32) -> u32 {
     match ty {
         ScalarType::F16 => F16(value).bits(),
@@ -36,29 +36,29 @@ pub(crate) fn narrowed(ty: ScalarType, value: f32) -> u32 {
     }
 }
 
-/// A register's position.
+/// The index of a register.
 pub(crate) type Register = u32;
 
-/// How many registers, one behind the other, hold a scalar: two for 64 bits, the low words first.
+/// Returns the number of consecutive registers of a scalar: two for 64 bits, with the low words first.
 pub(crate) const fn registers_of(ty: ScalarType) -> u32 {
     if ty.size() == 8 { 2 } else { 1 }
 }
 
-/// The registers of an op: of each operand and the result the first.
+/// The registers of an op: the first of each operand and of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Args {
-    /// Where the result goes; none of the operands.
+    /// The result, which must not overlap an operand.
     pub(crate) result: Register,
-    /// Operands; those that the op does not have are 0.
+    /// The operands; 0 beyond those of the op.
     pub(crate) operands: [Register; 4],
 }
 
-/// Applies an op to every lane.
+/// A function that applies an op to every lane.
 pub(crate) type Compute = fn(&mut [Lanes], &Args);
 
-/// The function for `op` on components of type `main` that gives one of type `result`.
+/// Returns the function for `op` on components of type `main` with a result of type `result`.
 ///
-/// `None` if there is none: the op may still be [`Generic`].
+/// Returns `None` if there is none; the op may still be [`Generic`].
 pub(crate) fn compute(op: Op, main: ScalarType, result: ScalarType) -> Option<Compute> {
     match op {
         Op::Convert => return convert::compute(main, result),
@@ -88,8 +88,8 @@ pub(crate) fn compute(op: Op, main: ScalarType, result: ScalarType) -> Option<Co
     .or_else(|| integer::more(op, main))
 }
 
-/// The function for `op` on `main` rounded once, where [`compute`] may give one that is not: `fma`. If there is none,
-/// the [`Generic`] one is.
+/// Returns the singly rounded function for `op`, if [`compute`] may return one that is not singly rounded (`fma`). If
+/// there is none, the [`Generic`] op is singly rounded.
 pub(crate) fn exact(op: Op, main: ScalarType) -> Option<Compute> {
     match (op, main) {
         (Op::Fma, ScalarType::F32) => Some(|r, a| map3(r, a, f32::mul_add)),
@@ -98,7 +98,7 @@ pub(crate) fn exact(op: Op, main: ScalarType) -> Option<Compute> {
     }
 }
 
-/// The function that copies its operand.
+/// Returns the function that copies its operand.
 fn copy(ty: ScalarType) -> Compute {
     if registers_of(ty) == 2 { |r, a| wide1(r, a, |x: u64| x) } else { |r, a| map1(r, a, |x: u32| x) }
 }

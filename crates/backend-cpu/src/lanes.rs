@@ -1,32 +1,32 @@
-//! Registers: one 32-bit value for each of 64 lanes, and masks of lanes.
+//! Registers of one 32-bit value for each of 64 lanes, and masks of lanes.
 
-/// Lanes that run together.
+/// Number of lanes that run together.
 pub(crate) const WIDTH: usize = 64;
 
-/// Lanes of a full subgroup: those of a chunk are whole subgroups.
+/// Number of lanes of a full subgroup; a chunk's lanes form whole subgroups.
 pub(crate) const SUBGROUP: usize = 32;
 
-/// One value of each lane: an integer's or float's bits, or 0 or 1 for a `bool`.
+/// One value per lane: the bits of an integer or float, or 0 or 1 for a `bool`.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 pub(crate) struct Lanes(pub(crate) [u32; WIDTH]);
 
 impl Lanes {
-    /// The same in every lane.
+    /// Returns the same value in every lane.
     pub(crate) const fn splat(bits: u32) -> Self {
         Self([bits; WIDTH])
     }
 }
 
-/// A set of lanes, lane 0 the lowest bit.
+/// A set of lanes; lane 0 is the lowest bit.
 pub(crate) type Mask = u64;
 
-/// The first `count` lanes.
+/// Returns the first `count` lanes.
 pub(crate) const fn first_lanes(count: usize) -> Mask {
     if count >= WIDTH { Mask::MAX } else { (1 << count) - 1 }
 }
 
-/// The lanes in which a `bool` is true.
+/// Returns the lanes in which a `bool` is true.
 pub(crate) fn mask_of(bools: &Lanes) -> Mask {
     let mut bytes = [0u8; WIDTH];
     for (byte, value) in bytes.iter_mut().zip(&bools.0) {
@@ -36,14 +36,14 @@ pub(crate) fn mask_of(bools: &Lanes) -> Mask {
     for (position, eight) in bytes.chunks_exact(8).enumerate() {
         let mut word = [0; 8];
         word.copy_from_slice(eight);
-        // The product moves byte k's lowest bit to bit 56 + k.
+        // The product moves the lowest bit of byte k to bit 56 + k.
         let bits = u64::from_le_bytes(word).wrapping_mul(0x0102_0408_1020_4080) >> 56;
         mask |= bits << (8 * position);
     }
     mask
 }
 
-/// The lanes of a mask, ascending.
+/// Iterates over the lanes of a mask in ascending order.
 pub(crate) fn lanes_of(mut mask: Mask) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let lane = mask.trailing_zeros() as usize;
@@ -52,7 +52,7 @@ pub(crate) fn lanes_of(mut mask: Mask) -> impl Iterator<Item = usize> {
     })
 }
 
-/// A mask with the word of each of its lanes all ones: worked out once for the many blends it is used in.
+/// A mask expanded to one word per lane, all ones for the lanes of the mask. Computed once and reused by many blends.
 pub(crate) struct Spread {
     mask: Mask,
     words: Lanes,
@@ -62,7 +62,7 @@ impl Spread {
     /// No lanes.
     pub(crate) const EMPTY: Self = Self { mask: 0, words: Lanes::splat(0) };
 
-    /// Becomes `mask`.
+    /// Updates the words for `mask`.
     fn become_mask(&mut self, mask: Mask) {
         if self.mask == mask {
             return;

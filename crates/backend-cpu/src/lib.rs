@@ -1,9 +1,9 @@
 //! The production CPU backend.
 //!
-//! A kernel is compiled once to a flat list of steps over registers of 64 lanes; each step is one tight loop over the
-//! lanes, which the compiler turns into vector instructions. Divergence is a mask of active lanes. Workgroups are
-//! spread over rayon's threads. What an op means is [`fulgurite_spec::eval`]'s business: this crate only applies it
-//! many times.
+//! A kernel is compiled once to a flat list of steps over registers of 64 lanes. Each step is one tight loop over the
+//! lanes, which rustc turns into vector instructions. Divergence is a mask of active lanes. Workgroups are spread over
+//! the threads of a rayon pool. [`fulgurite_spec::eval`] defines the meaning of each op; this crate applies it to all
+//! lanes.
 #![forbid(unsafe_code)]
 
 mod buffer;
@@ -39,13 +39,13 @@ use schedule::Engine;
 use trap::Trap;
 use turn::{Turns, Usage};
 
-/// The backend's id.
+/// The id of the backend.
 pub const ID: &str = "cpu";
 
-/// Its rank: above the reference, below devices.
+/// The rank of the backend: above the reference backend, below devices.
 pub const RANK: u32 = 50;
 
-/// The registration of the CPU backend.
+/// Returns the registration of the CPU backend.
 pub fn registration() -> Registration {
     Registration::new(ID, RANK, || Ok(Arc::new(CpuBackend::new())))
 }
@@ -56,12 +56,12 @@ pub struct CpuBackend {
 }
 
 impl CpuBackend {
-    /// The backend, on threads that all of them in the process share: as many as the machine has, or as
+    /// Creates the backend. All instances in a process share their threads: one per hardware thread, or as many as
     /// `RAYON_NUM_THREADS` says.
     pub fn new() -> Self {
         let device = format!("{} threads, {}", pool::threads(), std::env::consts::ARCH);
         let driver = concat!("fulgurite ", env!("CARGO_PKG_VERSION"));
-        // Every capability: workgroups that have begun have ended, or have a thread of their own.
+        // Every capability, including progress: a workgroup that has begun has ended or is being run by a thread.
         Self { snapshot: DeviceSnapshot::complete(ID, device, driver, lanes::SUBGROUP as u32) }
     }
 }
@@ -133,7 +133,7 @@ impl Executable for Compiled {
             uses.push((buffer, if declared.access.can_write() { Usage::Write } else { Usage::Read }));
         }
         let _turns = Turns::take(uses.into_iter());
-        // It begins when its turn has come.
+        // The timeout starts when the launch has its buffers.
         let stop = Stop::start(launch.timeout());
         let size =
             [0, 1].map(|axis| launch.grid()[axis].wrapping_mul(self.engine.code().kernel.workgroup[axis]));
@@ -142,7 +142,7 @@ impl Executable for Compiled {
         if let Some(error) = trap.error() {
             return Err(error.into());
         }
-        // Workers stop quietly; only a launch that took too long makes them.
+        // Without an error, workers stop early only after the timeout.
         if stop.is_stopped() {
             return Err(DeviceError::Timeout(launch.timeout()).into());
         }

@@ -1,4 +1,4 @@
-//! Runs the steps of one chunk of 64 lanes, up to a barrier or the end.
+//! Execution of one chunk of 64 lanes, up to a barrier or the end.
 
 use std::sync::atomic::{Ordering, fence};
 
@@ -13,48 +13,48 @@ use crate::poll::{Poll, Stopped};
 use crate::subgroup::{self, Broadcast};
 use crate::trap::Trap;
 
-/// Control flow that a chunk is in.
+/// An open construct of control flow.
 #[derive(Clone, Copy)]
 enum Frame {
-    /// An `if`: all its lanes, and those of the block that comes second.
+    /// An `if`: all its lanes, and those of the second block.
     If { outer: Mask, other: Mask },
-    /// A `for`: all its lanes, the iteration, and the fewest and most iterations of a lane.
+    /// A `for`: all its lanes, the iteration, and the minimum and maximum number of iterations of a lane.
     For { outer: Mask, iteration: u64, least: u64, most: u64 },
     /// A `while`: all its lanes.
     While { outer: Mask },
 }
 
-/// What all chunks of a launch share.
+/// The state that all chunks of a launch share.
 #[derive(Clone, Copy)]
 pub(crate) struct Launched<'a> {
     pub(crate) buffers: &'a [Bound<'a>],
     pub(crate) trap: &'a Trap,
 }
 
-/// Where a chunk stands.
+/// The state of a chunk.
 pub(crate) struct Chunk {
     pub(crate) registers: Vec<Lanes>,
-    /// By word, then lane.
+    /// Indexed by word, then by lane.
     pub(crate) local: Vec<Lanes>,
     matrices: Vec<Held>,
     frames: Vec<Frame>,
     /// The mask of the last blend.
     spread: Spread,
-    /// The lanes that the kernel began with.
+    /// The lanes that began the kernel.
     all: Mask,
-    /// Those that are active.
+    /// The active lanes.
     mask: Mask,
     position: usize,
 }
 
-/// Why a chunk does not go on.
+/// The reason why a chunk stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pause {
-    /// It waits at the barrier before this step.
+    /// The chunk waits at the barrier before this step.
     Barrier(usize),
-    /// It waits for a value of one invocation.
+    /// The chunk waits for a value of one invocation.
     Broadcast(Broadcast),
-    /// Its kernel ended.
+    /// The kernel ended.
     End,
 }
 
@@ -65,7 +65,7 @@ impl Chunk {
         Self { registers, local, matrices, frames, spread, all: 0, mask: 0, position: 0 }
     }
 
-    /// Goes to the kernel's begin, with the lanes of `mask`.
+    /// Restarts the kernel with the lanes of `mask`.
     pub(crate) fn begin(&mut self, mask: Mask) {
         self.local.fill(Lanes::splat(0));
         self.frames.clear();
@@ -74,7 +74,7 @@ impl Chunk {
         self.position = 0;
     }
 
-    /// Runs on.
+    /// Runs to the next pause.
     pub(crate) fn run(
         &mut self,
         code: &Code,
@@ -227,7 +227,7 @@ impl Chunk {
                 Step::Barrier => return Ok(Pause::Barrier(self.position)),
                 Step::Broadcast(broadcast) => return Ok(Pause::Broadcast(*broadcast)),
                 Step::End => {
-                    // To be run once more would be to end once more.
+                    // Running the chunk again must end again.
                     self.position -= 1;
                     return Ok(Pause::End);
                 }
@@ -236,12 +236,12 @@ impl Chunk {
     }
 }
 
-/// The position after that of a step.
+/// Returns the position after a step.
 fn behind(position: Position) -> usize {
     position as usize + 1
 }
 
-/// Sets the counter and works out how often each lane of `mask` iterates: the fewest and the most.
+/// Sets the counter, computes each lane's number of iterations, and returns their minimum and maximum over `mask`.
 fn begin_for(looping: &ForLoop, registers: &mut [Lanes], mask: Mask) -> (u64, u64) {
     for word in 0..registers_of(looping.ty) {
         registers[(looping.counter + word) as usize] = registers[(looping.start + word) as usize];
@@ -266,12 +266,12 @@ fn begin_for(looping: &ForLoop, registers: &mut [Lanes], mask: Mask) -> (u64, u6
     (least, most)
 }
 
-/// Each lane's number of iterations, of a counter of at most 32 bits.
+/// Computes each lane's number of iterations for a counter of at most 32 bits.
 fn narrow_trips(looping: &ForLoop, registers: &mut [Lanes]) {
     let (start, end) = (registers[looping.start as usize], registers[looping.end as usize]);
     let trips = &mut registers[looping.trips as usize].0;
     let is_signed = looping.ty.is_signed();
-    // Signed values are made whole words.
+    // Signed values are sign-extended to whole words.
     let shift = 32 - 8 * looping.ty.size();
     let signed = |bits: u32| ((bits << shift) as i32) >> shift;
     let step = looping.step as u32;
@@ -293,7 +293,7 @@ fn narrow_trips(looping: &ForLoop, registers: &mut [Lanes]) {
     }
 }
 
-/// A lane's number of iterations, of a counter of 64 bits.
+/// Returns a lane's number of iterations for a 64-bit counter.
 fn wide_trips(looping: &ForLoop, start: u64, end: u64) -> u64 {
     let (from, to, before, stride) = if looping.ty.is_signed() {
         let (start, end, step) = (start as i64, end as i64, looping.step as i64);
@@ -305,7 +305,7 @@ fn wide_trips(looping: &ForLoop, start: u64, end: u64) -> u64 {
     if before { to.wrapping_sub(from).div_ceil(stride.max(1)) } else { 0 }
 }
 
-/// Adds the step to all lanes' counters.
+/// Adds the step to the counters of all lanes.
 fn advance(looping: &ForLoop, registers: &mut [Lanes]) {
     if registers_of(looping.ty) == 1 {
         let (step, mask) = (looping.step as u32, u32::MAX >> (32 - 8 * looping.ty.size()));
@@ -321,7 +321,7 @@ fn advance(looping: &ForLoop, registers: &mut [Lanes]) {
     }
 }
 
-/// The lanes with an iteration of this number.
+/// Returns the lanes that run the iteration with this number.
 fn still_going(looping: &ForLoop, registers: &[Lanes], iteration: u64) -> Mask {
     let mut bools = Lanes::splat(0);
     if registers_of(looping.ty) == 1 {

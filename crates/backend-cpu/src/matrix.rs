@@ -1,7 +1,8 @@
-//! Cooperative matrices: what the steps on them do, once for each subgroup of a chunk.
+//! Cooperative matrices: the steps on them, executed once for each subgroup of a chunk.
 //!
-//! A matrix register holds a shared reference for each of the two subgroups, so that to carry or choose a matrix copies
-//! none. Narrow floats are kept as `f32` and narrow integers as `i32`; each op rounds or wraps to the component type.
+//! A matrix register holds a shared reference for each of the two subgroups, so that carrying or selecting a matrix
+//! does not copy it. Narrow floats are stored as `f32` and narrow integers as `i32`; each op rounds or wraps to the
+//! component type.
 
 mod arithmetic;
 mod components;
@@ -16,16 +17,16 @@ use crate::lanes::{Lanes, Mask, SUBGROUP};
 use crate::memory::View;
 pub(crate) use components::Components;
 
-/// Subgroups of a chunk.
+/// Number of subgroups in a chunk.
 pub(crate) const SUBGROUPS: usize = crate::lanes::WIDTH / SUBGROUP;
 
-/// A matrix for each subgroup of a chunk; none where nothing was computed.
+/// A matrix for each subgroup of a chunk; `None` if none was computed.
 pub(crate) type Held = [Option<Arc<Components>>; SUBGROUPS];
 
-/// The position of a matrix register.
+/// The index of a matrix register.
 pub(crate) type MatrixRegister = u32;
 
-/// Where a matrix lies in memory.
+/// The place of a matrix in memory.
 #[derive(Clone, Copy)]
 pub(crate) struct MatrixPlace {
     pub(crate) ty: Type,
@@ -62,25 +63,25 @@ pub(crate) enum MatrixStep {
         types: [ScalarType; 2],
         scope: MatrixScope,
     },
-    /// An op on each component; the second operand of `neg` is its first.
+    /// An op on each component; for `neg`, the second operand repeats the first.
     Elementwise {
         to: MatrixRegister,
         op: Op,
         operands: [MatrixRegister; 2],
         ty: Type,
     },
-    /// The first where the condition holds, else the second.
+    /// The first operand where the condition holds, else the second.
     Select {
         to: MatrixRegister,
         condition: Register,
         operands: [MatrixRegister; 2],
     },
-    /// Takes the matrices of all subgroups.
+    /// A copy of the matrices of all subgroups.
     Copy {
         to: MatrixRegister,
         from: MatrixRegister,
     },
-    /// Takes the matrices of active subgroups.
+    /// A copy of the matrices of active subgroups.
     Blend {
         to: MatrixRegister,
         from: MatrixRegister,
@@ -102,7 +103,7 @@ impl MatrixStep {
         }
     }
 
-    /// About how many small pieces of work it takes as long as, for whoever looks at the clock now and then.
+    /// Estimates the duration of the step in back edges, for [`Poll::count_many`](crate::poll::Poll::count_many).
     pub(crate) fn work(&self) -> u32 {
         let components = |ty: &Type| ty.matrix.map_or(1, |shape| shape.components());
         let multiplied = match self {
@@ -116,7 +117,7 @@ impl MatrixStep {
         1 + multiplied / 4096
     }
 
-    /// Who does it together; a workgroup's matrix is the same in both subgroups.
+    /// Returns the scope of the step; a matrix of workgroup scope is the same in both subgroups.
     fn scope(&self) -> MatrixScope {
         let ty = match self {
             Self::Load { at, .. } | Self::Store { at, .. } => at.ty,
@@ -129,7 +130,7 @@ impl MatrixStep {
     }
 }
 
-/// Does a step for the subgroups that have lanes in `mask`.
+/// Executes a step for the subgroups that have lanes in `mask`.
 pub(crate) fn step(
     step: &MatrixStep,
     matrices: &mut [Held],
@@ -159,7 +160,7 @@ pub(crate) fn step(
     }
 }
 
-/// What a step yields in one subgroup, of which `lane` is one.
+/// Returns the result of a step in one subgroup, which contains `lane`.
 fn result(
     step: &MatrixStep,
     matrices: &[Held],
@@ -202,7 +203,7 @@ fn result(
     }
 }
 
-/// The byte at which each line of a matrix begins; none for one that is too far out to be counted.
+/// Returns the byte at which each line of a matrix begins; `None` if it overflows.
 fn line_starts(
     at: &MatrixPlace,
     lines: u32,
@@ -218,7 +219,7 @@ fn line_starts(
     (0..u64::from(lines)).map(move |line| offset.checked_add(line * stride)?.checked_mul(size))
 }
 
-/// The most components that a line has.
+/// Maximum number of components in a line.
 const LINE: usize = fulgurite_spec::limits::MAX_MATRIX_SIDE as usize;
 
 fn load(at: &MatrixPlace, registers: &[Lanes], view: &mut View<'_>, lane: usize) -> Option<Components> {

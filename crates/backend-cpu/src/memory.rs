@@ -1,7 +1,7 @@
-//! Loads and stores of all lanes, and the one way from a memory operand to its words.
+//! Loads and stores of all lanes, and the translation of memory operands to words.
 //!
-//! Memory is words of 32 bits. Lanes that are out of bounds read zeros and write nothing. Loads ignore the mask: a
-//! lane that is not active reads something harmless.
+//! Memory consists of 32-bit words. Lanes that are out of bounds read zeros and write nothing. Loads ignore the mask: a
+//! load by an inactive lane is harmless.
 
 mod atomic;
 mod matrix;
@@ -17,19 +17,19 @@ use crate::lanes::{Lanes, Mask, lanes_of};
 pub(crate) use atomic::Atomic;
 use words::{Global, Indices, Local, Shared, Skipping, Words};
 
-/// A part of a buffer that is bound.
+/// The bound range of a buffer.
 #[derive(Clone, Copy)]
 pub(crate) struct Bound<'a> {
     words: &'a [AtomicU32],
-    /// Bytes of the words that come before the part: whole elements of less than a word each.
+    /// Bytes of `words` that precede the range: whole elements of 1, 2, 3 or 6 bytes.
     skipped: u64,
     bytes: u64,
 }
 
 impl<'a> Bound<'a> {
-    /// The bytes `range` of the buffer that `words` are.
+    /// Creates the binding of bytes `range` of the buffer with the given words.
     pub(crate) fn new(words: &'a [AtomicU32], range: Range<u64>) -> Self {
-        // What begins within a word has elements of 1, 2, 3 or 6 bytes only, of which 12 bytes hold whole ones.
+        // A range that begins within a word has elements of 1, 2, 3 or 6 bytes, all of which divide 12.
         let skipped = if range.start.is_multiple_of(4) { 0 } else { range.start % 12 };
         let (first, end) = ((range.start - skipped) / 4, range.end.div_ceil(4));
         Self {
@@ -39,28 +39,28 @@ impl<'a> Bound<'a> {
         }
     }
 
-    /// How many whole elements of `stride` bytes it has.
+    /// Returns the number of whole elements of `stride` bytes.
     pub(crate) fn elements(&self, stride: usize) -> u64 {
         self.bytes / stride.max(1) as u64
     }
 }
 
-/// The memory that the lanes of one chunk see.
+/// The memory that is visible to the lanes of one chunk.
 pub(crate) struct View<'a> {
     pub(crate) buffers: &'a [Bound<'a>],
-    /// The workgroup's, by word.
+    /// The workgroup's memory, indexed by word.
     pub(crate) shared: &'a mut [u32],
-    /// The chunk's, by word, then lane.
+    /// The chunk's memory, indexed by word, then by lane.
     pub(crate) local: &'a mut [Lanes],
 }
 
-/// What is done to elements of a place: a function for every kind of words and indices.
+/// An access to the elements of a place, generic over kinds of words and indices.
 trait Access {
     fn run<W: Words, I: Indices>(self, words: &mut W, elements: u64, indices: &I, registers: &mut [Lanes]);
 }
 
 impl View<'_> {
-    /// Finds the words, the number of elements and the indices of a memory operand.
+    /// Resolves the words, the number of elements and the indices of a memory operand.
     fn access(&mut self, registers: &mut [Lanes], place: Place, index: Index, access: impl Access) {
         match index {
             Index::Narrow(register) => {
@@ -114,7 +114,7 @@ impl View<'_> {
         if let (Space::Buffer(binding), Layout::WORD, Index::Narrow(index)) =
             (place.space, place.layout, index)
         {
-            // By far the most common: nothing is copied, and no lane's index is made longer.
+            // By far the most common case: copies nothing and widens no index.
             let bound = self.buffers[binding as usize];
             if let Ok([index, to]) = registers.get_disjoint_mut([index as usize, to[0] as usize]) {
                 load_word(&Global(bound.words), bound.elements(4), &*index, to);
@@ -170,7 +170,7 @@ impl Access for Store {
     }
 }
 
-/// The registers of an element of whole words, in the order of memory.
+/// Returns the registers of an element of whole words, in the order of memory.
 #[inline]
 fn element_registers(layout: Layout, components: &[Register; 4]) -> impl Iterator<Item = usize> + '_ {
     let words = layout.words() as usize;
@@ -213,7 +213,7 @@ fn load_words<W: Words, I: Indices>(
     for (offset, register) in element_registers(layout, to).enumerate() {
         for (lane, value) in registers[register].0.iter_mut().enumerate() {
             let index = indices.at(lane);
-            // The product stays small for an index in bounds, whatever the width of `usize`.
+            // The product cannot overflow for an index in bounds, whatever the width of `usize`.
             let word = if index < elements { index as usize * stride + offset } else { usize::MAX };
             *value = words.get(word, lane);
         }
@@ -248,7 +248,7 @@ fn store_words<W: Words, I: Indices>(
     }
 }
 
-/// Loads components of less than a word, which never lie across two.
+/// Loads components that are smaller than a word, and never cross a word boundary.
 fn load_parts<W: Words, I: Indices>(
     words: &W,
     elements: u64,
@@ -270,7 +270,7 @@ fn load_parts<W: Words, I: Indices>(
     }
 }
 
-/// Stores components of less than a word; neighbors in the same word are written together.
+/// Stores components that are smaller than a word; neighbors in the same word are written together.
 fn store_parts<W: Words, I: Indices>(
     words: &mut W,
     elements: u64,
@@ -282,7 +282,7 @@ fn store_parts<W: Words, I: Indices>(
 ) {
     let stride = layout.stride();
     let whole_part = part(layout);
-    // What the lane behind has not written yet: word, part of it, bits.
+    // The pending write of the previous lanes: word, mask and bits.
     let mut pending = (usize::MAX, 0, 0);
     let mut last = 0;
     for lane in lanes_of(mask) {
@@ -293,7 +293,7 @@ fn store_parts<W: Words, I: Indices>(
         for (component, register) in from.iter().enumerate().take(layout.components as usize) {
             let byte = index as usize * stride + component * layout.size as usize;
             let (word, shift) = (byte / 4, byte % 4 * 8);
-            // Local memory is each lane's own.
+            // Each lane has its own local memory.
             if word != pending.0 || (lane != last && W::IS_PRIVATE) {
                 words.set(pending.0, last, pending.1, pending.2);
                 pending = (word, 0, 0);
@@ -307,7 +307,7 @@ fn store_parts<W: Words, I: Indices>(
     words.set(pending.0, last, pending.1, pending.2);
 }
 
-/// The bits of a component, lowest first.
+/// Returns the mask of a component in the lowest bits.
 fn part(layout: Layout) -> u32 {
     (1 << (8 * layout.size.min(3))) - 1
 }

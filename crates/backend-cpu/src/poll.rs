@@ -1,19 +1,19 @@
-//! Stopping a launch: a word that all workers look at, and the clock.
+//! Stopping a launch: a flag that all workers check, and the clock.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use fulgurite_spec::limits::POLL_INTERVAL;
 
-/// What is counted between two looks: fewer than the language's interval of back edges, since each is one of up to
-/// 64 invocations.
+/// Number of counts between two checks. Fewer than the language's interval of back edges, because a back edge here is
+/// one of up to 64 invocations.
 const INTERVAL: u32 = POLL_INTERVAL / 16;
 
-/// The launch is over before its end.
+/// The launch was stopped before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stopped;
 
-/// What all workers of a launch share.
+/// The state that all workers of a launch share.
 pub(crate) struct Stop {
     start: Instant,
     timeout: Duration,
@@ -26,23 +26,23 @@ impl Stop {
         Self { start: Instant::now(), timeout, stopped: AtomicBool::new(false) }
     }
 
-    /// Time since the start.
+    /// Returns the time since the start.
     pub(crate) fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 
-    /// Whether the launch was ended.
+    /// Returns whether the launch was stopped.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Relaxed)
     }
 
-    /// Ends the launch.
+    /// Stops the launch.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Relaxed);
     }
 }
 
-/// One worker's look-out.
+/// The poll state of one worker.
 pub(crate) struct Poll<'a> {
     stop: &'a Stop,
     countdown: u32,
@@ -53,14 +53,14 @@ impl<'a> Poll<'a> {
         Self { stop, countdown: INTERVAL }
     }
 
-    /// Counts a back edge or another small piece of work, and looks now and then.
+    /// Counts a back edge or a similar amount of work, and checks now and then whether to stop.
     #[inline]
     pub(crate) fn count(&mut self) -> Result<(), Stopped> {
         self.countdown -= 1;
         if self.countdown == 0 { self.look() } else { Ok(()) }
     }
 
-    /// Counts a piece of work that takes as long as so many small ones.
+    /// Counts work that takes as long as `small` back edges.
     #[inline]
     pub(crate) fn count_many(&mut self, small: u32) -> Result<(), Stopped> {
         self.countdown = self.countdown.saturating_sub(small);

@@ -1,5 +1,5 @@
-//! The threads that launches run on. They are this backend's own: in a pool that it shared with its callers, a launch could
-//! wait for workers that wait for that launch, and a worker that waits could take up a job that makes another launch.
+//! The threads of launches. The pool belongs to this backend: in a pool shared with callers, a launch could wait for
+//! workers that wait for that launch, and a waiting worker could pick up a job that starts another launch.
 
 use std::sync::OnceLock;
 
@@ -7,8 +7,9 @@ use fulgurite_hal::{Error, Process};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-/// The threads of all launches of this process, as many as rayon begins where nobody says how many; `None` where none can be
-/// had, as in a process that was forked from this one: then whoever launches does all the work.
+/// Returns the pool for all launches of this process, with rayon's default number of threads. Returns `None` if no
+/// threads can be started, and in a process that was forked from the one that started them; launches then run on the
+/// calling thread.
 fn pool() -> Option<&'static ThreadPool> {
     static POOL: OnceLock<Option<(Process, ThreadPool)>> = OnceLock::new();
     let build = || ThreadPoolBuilder::new().thread_name(|i| format!("fulgurite cpu {i}")).build().ok();
@@ -16,12 +17,12 @@ fn pool() -> Option<&'static ThreadPool> {
     process.is_current().then_some(pool)
 }
 
-/// How many threads a launch runs on at most.
+/// Returns the maximum number of threads of a launch.
 pub(crate) fn threads() -> usize {
     pool().map_or(1, ThreadPool::current_num_threads)
 }
 
-/// Has as many threads as there are, at most `most`, do `work`, and waits for all of them. The first error is the result.
+/// Runs `work` on up to `most` threads, waits for all of them, and returns the first error.
 pub(crate) fn run(most: u64, work: impl Fn() -> Result<(), Error> + Sync) -> Result<(), Error> {
     let threads = (threads() as u64).min(most);
     let Some(pool) = pool().filter(|_| threads > 1) else { return work() };
@@ -29,11 +30,11 @@ pub(crate) fn run(most: u64, work: impl Fn() -> Result<(), Error> + Sync) -> Res
     if rayon::current_thread_index().is_none() {
         return all();
     }
-    // A worker of the caller's pool would do other jobs of the caller's while it waits, and those might launch. It is another
-    // thread that waits for the launch, and the worker for that thread.
+    // A worker of the caller's pool that waits here would run other jobs of that pool, which might launch. So another
+    // thread waits for the launch, and the worker blocks on that thread.
     std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, all) {
         Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        // It does the work alone then.
+        // Without a thread, the worker does all the work.
         Err(_) => work(),
     })
 }

@@ -1,7 +1,7 @@
-//! Launches: hands chunks of invocations to the workers of the pool.
+//! Launches: distributes chunks of invocations over the workers of the pool.
 //!
-//! Where invocations of a workgroup meet, a worker takes whole workgroups, and runs their chunks in turn from
-//! barrier to barrier. Where they do not, chunks are cut from all invocations of the launch in a row, so that small
+//! If the invocations of a workgroup interact, a worker takes whole workgroups, and runs their chunks in turn from
+//! barrier to barrier. Otherwise chunks are cut from the sequence of all invocations of the launch, so that small
 //! workgroups fill them too. A worker's registers and memory are kept for the next launch.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,14 +19,14 @@ use crate::poll::{Poll, Stop, Stopped};
 use crate::pool;
 use crate::subgroup::Broadcast;
 
-/// Most bytes that the registers and memory of all workers together may take.
+/// Maximum size in bytes of the registers, local memory and matrices of all workers together.
 const MAX_SCRATCH_BYTES: u64 = 8 << 30;
-/// How many times a worker comes back for work, if all go at the same speed.
+/// Number of batches that a worker takes if all workers run at the same speed.
 const BATCHES: u64 = 16;
-/// Most workers' scratch memory that is kept for the next launch.
+/// Maximum number of scratch memories that are kept for the next launch.
 const MAX_KEPT: usize = 256;
 
-/// What one worker works with.
+/// The memory of one worker.
 struct Scratch {
     chunks: Vec<Chunk>,
     shared: Vec<u32>,
@@ -35,20 +35,20 @@ struct Scratch {
 /// A compiled kernel with the scratch memory of its workers.
 pub(crate) struct Engine {
     code: Code,
-    /// Local ids of a workgroup's invocations, by axis.
+    /// The local ids of a workgroup's invocations, by axis.
     local_ids: [Vec<u32>; 3],
     kept: Mutex<Vec<Scratch>>,
 }
 
-/// What does not change during a launch.
+/// The state that all workers of a launch share.
 struct Running<'a> {
     engine: &'a Engine,
     launched: Launched<'a>,
     launch: &'a Launch,
     grid: Grid,
-    /// Chunks, or workgroups where invocations meet.
+    /// The number of workgroups if their invocations interact, else of chunks.
     units: u64,
-    /// All invocations, saturating.
+    /// The number of all invocations, saturating.
     total: u64,
     batch: u64,
     next: AtomicU64,
@@ -59,14 +59,14 @@ fn internal(what: &str) -> Error {
     Error::Internal(format!("cpu: {what}"))
 }
 
-/// Fills lanes by their local indices, which begin at `first`.
+/// Fills lanes with functions of their local indices, which begin at `first`.
 fn fill(lanes: &mut [u32], first: usize, value: impl Fn(u32) -> u32) {
     for (to, flat) in lanes.iter_mut().zip(first as u32..) {
         *to = value(flat);
     }
 }
 
-/// Gives the value of one invocation of a workgroup to all of them.
+/// Copies the value of one invocation of a workgroup to all of them.
 fn spread(broadcast: &Broadcast, chunks: &mut [Chunk], invocations: usize) {
     let Some(index) = chunks.first().map(|c| c.registers[broadcast.index as usize].0[0] as usize) else {
         return;
@@ -132,7 +132,7 @@ impl Engine {
         let bytes = (count as u64)
             .saturating_mul((code.registers + code.local_words) as u64)
             .saturating_mul(size_of::<Lanes>() as u64);
-        // More than there can be: a register may share its matrix with another.
+        // An upper bound: registers may share a matrix.
         let matrix_bytes = (code.matrices as u64)
             .saturating_mul((count * SUBGROUPS * Components::MAX_BYTES) as u64)
             .saturating_mul(code.matrix_components as u64);
@@ -154,7 +154,7 @@ impl Engine {
 }
 
 impl Running<'_> {
-    /// What one worker does: takes batches of units until there are none.
+    /// Runs one worker: takes batches of units until none are left. An error stops the launch.
     fn work(&self) -> Result<(), Error> {
         let outcome = self.work_units();
         if outcome.is_err() {
@@ -209,7 +209,7 @@ impl Running<'_> {
         }
     }
 
-    /// Runs a workgroup's chunks, all to a barrier before any goes on.
+    /// Runs a workgroup's chunks; all reach a barrier before any continues.
     fn workgroup(
         &self,
         workgroup: u64,
@@ -245,7 +245,7 @@ impl Running<'_> {
         }
     }
 
-    /// Fills the registers that are the same for the whole launch.
+    /// Fills the registers that are constant during the launch.
     fn fill_launch(&self, registers: &mut [Lanes]) {
         for (register, fixed) in registers.iter_mut().zip(&self.engine.code.fixed) {
             let bits = match *fixed {
@@ -264,8 +264,8 @@ impl Running<'_> {
         }
     }
 
-    /// Fills the ids of `count` lanes, the first of them invocation `first` of `workgroup`; they may go on into
-    /// the workgroups that follow.
+    /// Fills the ids of `count` lanes, of which the first is invocation `first` of `workgroup`. They may continue into
+    /// the following workgroups.
     fn fill_ids(&self, registers: &mut [Lanes], workgroup: u64, first: usize, count: usize) {
         let code = &self.engine.code;
         for (register, fixed) in registers.iter_mut().zip(&code.fixed) {
@@ -294,7 +294,7 @@ impl Running<'_> {
         }
     }
 
-    /// The position in the grid of a workgroup, x fastest.
+    /// Returns the position of a workgroup in the grid; x varies fastest.
     fn position(&self, workgroup: u64) -> Grid {
         let [x, y, _] = self.grid.map(u64::from);
         [(workgroup % x) as u32, (workgroup / x % y) as u32, (workgroup / x / y) as u32]

@@ -1,21 +1,21 @@
-//! Ops across the lanes of subgroups: a chunk's 64 lanes are two subgroups of 32.
+//! Ops across the lanes of subgroups: the 64 lanes of a chunk are two subgroups of 32.
 //!
-//! Control is uniform in a subgroup, so all of its lanes take part, or none; only lanes that the workgroup does not
-//! have are missing, always the last ones.
+//! Control flow is uniform in a subgroup, so all of its lanes participate or none. Only lanes beyond the end of the
+//! workgroup are missing; they are always the last ones.
 
 use fulgurite_spec::{Op, ScalarType};
 
 use crate::compute::{Args, Compute, Register, bits, registers_of, set_bits};
 use crate::lanes::{Lanes, Mask, SUBGROUP, WIDTH, mask_of};
 
-/// What a scan gives.
+/// The kind of a reduction or scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScanKind {
-    /// All lanes combined.
+    /// Combines all lanes.
     Reduce,
-    /// Those up to this one.
+    /// Combines the lanes up to this one.
     Inclusive,
-    /// Those before this one.
+    /// Combines the lanes before this one.
     Exclusive,
 }
 
@@ -26,15 +26,15 @@ pub(crate) struct Scan {
     /// Combines two values.
     pub(crate) combine: Compute,
     pub(crate) ty: ScalarType,
-    /// What an exclusive scan begins with, as bits.
+    /// Bits of the identity, with which an exclusive scan begins.
     pub(crate) identity: u64,
     pub(crate) value: Register,
     pub(crate) to: Register,
-    /// Two more scalars' registers.
+    /// Temporary registers of two scalars.
     pub(crate) scratch: [Register; 2],
 }
 
-/// An op that moves the values of lanes.
+/// An op that moves values between lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shuffle {
     /// `subgroup.broadcast`, or one of the shuffles.
@@ -46,24 +46,24 @@ pub(crate) struct Shuffle {
     pub(crate) to: Register,
 }
 
-/// An op on one value of each lane.
+/// A vote, ballot or match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Vote {
-    /// `subgroup.ballot`, or one of its kin.
+    /// The op, such as `subgroup.ballot`.
     pub(crate) op: Op,
-    /// The value's type.
+    /// The type of the value.
     pub(crate) ty: ScalarType,
     pub(crate) value: Register,
-    /// Four components for 128 bits of lanes.
+    /// The result: one component, or four for a set of 128 lanes.
     pub(crate) to: [Register; 4],
 }
 
-/// The lane's position in its subgroup.
+/// Returns the position of a lane in its subgroup.
 fn lane_of(lane: usize) -> usize {
     lane % SUBGROUP
 }
 
-/// Computes a scan in steps of doubled distance.
+/// Computes a scan in steps of doubling distance.
 pub(crate) fn scan(scan: &Scan, registers: &mut [Lanes], all: Mask) {
     let words = 0..registers_of(scan.ty);
     let [shifted, combined] = scan.scratch;
@@ -109,7 +109,7 @@ pub(crate) fn scan(scan: &Scan, registers: &mut [Lanes], all: Mask) {
 /// The lanes of one subgroup.
 const GROUP: Mask = (1 << SUBGROUP) - 1;
 
-/// Moves values between lanes; a lane that would get that of a missing lane keeps its own.
+/// Moves values between lanes; a lane whose source is missing keeps its own value.
 pub(crate) fn shuffle(shuffle: &Shuffle, registers: &mut [Lanes], all: Mask) {
     let others = registers[shuffle.other as usize];
     let mut sources = [0u8; WIDTH];
@@ -135,7 +135,7 @@ pub(crate) fn shuffle(shuffle: &Shuffle, registers: &mut [Lanes], all: Mask) {
     }
 }
 
-/// Counts lanes.
+/// Computes a vote, ballot or match.
 pub(crate) fn vote(vote: &Vote, registers: &mut [Lanes], all: Mask) {
     let lanes: [u32; WIDTH] = match vote.op {
         Op::SubgroupElect => core::array::from_fn(|lane| u32::from(lane_of(lane) == 0)),
@@ -161,31 +161,31 @@ pub(crate) fn vote(vote: &Vote, registers: &mut [Lanes], all: Mask) {
     };
     registers[vote.to[0] as usize] = Lanes(lanes);
     if matches!(vote.op, Op::SubgroupBallot | Op::SubgroupMatch) {
-        // Of 128 bits, subgroups of 32 lanes use the first 32.
+        // Subgroups of 32 lanes use only the first 32 of the 128 bits.
         for to in &vote.to[1..] {
             registers[*to as usize] = Lanes::splat(0);
         }
     }
 }
 
-/// `workgroup_broadcast`: a value of up to four components.
+/// `workgroup_broadcast` of a value of up to four components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Broadcast {
     pub(crate) ty: ScalarType,
     pub(crate) count: u32,
     pub(crate) value: [Register; 4],
-    /// Whose value; the same in all lanes.
+    /// The invocation whose value is taken; the same in all lanes.
     pub(crate) index: Register,
     pub(crate) to: [Register; 4],
 }
 
 impl Broadcast {
-    /// The value in one lane, as bits.
+    /// Returns the bits of the value in one lane.
     pub(crate) fn get(&self, registers: &[Lanes], lane: usize) -> [u64; 4] {
         self.value.map(|register| bits(registers, register, self.ty, lane))
     }
 
-    /// Gives a value to all lanes.
+    /// Copies a value to all lanes.
     pub(crate) fn set(&self, registers: &mut [Lanes], value: [u64; 4]) {
         for (register, bits) in self.to.into_iter().zip(value).take(self.count as usize) {
             for lane in 0..WIDTH {

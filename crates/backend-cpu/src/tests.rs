@@ -1,5 +1,5 @@
-//! What is particular to this backend: chunks and their edges, threads, timeouts, buffers. What kernels compute is
-//! tested by the run files under `crates/ir/filetests/run`, on every backend.
+//! Tests of the specifics of this backend: chunks and their boundaries, threads, timeouts, buffers. The results of
+//! kernels are tested on every backend by the run files under `crates/ir/filetests/run`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) fn kernel(workgroup: &str, lines: &str) -> Arc<VerifiedKernel> {
     Arc::new(verify(parsed).unwrap_or_else(|e| panic!("{e}")))
 }
 
-/// Launches `kernel` on buffers of `sizes` words, all zero; gives what is in them afterwards.
+/// Launches `kernel` on zeroed buffers of `sizes` words, and returns their contents afterwards.
 pub(crate) fn run(
     kernel: &Arc<VerifiedKernel>,
     sizes: &[usize],
@@ -40,7 +40,7 @@ pub(crate) fn run(
     Ok(buffers.iter().map(words).collect())
 }
 
-/// Products of large matrices, one after the other without a loop: hours of work in all.
+/// Returns a kernel with many products of large matrices, without a loop: hours of work in total.
 fn products() -> Arc<VerifiedKernel> {
     use core::fmt::Write as _;
 
@@ -66,7 +66,7 @@ pub(crate) fn grid(x: u32) -> LaunchOptions {
     LaunchOptions::workgroups([x, 1, 1])
 }
 
-/// Each invocation writes 1 more than its index, and counts itself.
+/// Each invocation writes its index plus 1, and increments a counter.
 const COUNT: &str = "buffer %out: write u32[]\nbuffer %count: read_write u32[]
   %i = global_id.x\n%i1 = add %i, 1u32\nstore %out[%i], %i1\natomic.add %count[0u32], 1u32";
 
@@ -76,7 +76,7 @@ fn every_invocation_runs_once_however_chunks_are_cut() {
         for workgroups in [1, 2, 7, 64, 101] {
             let count = size * workgroups;
             let wanted: Vec<u32> = (1..=count).chain([0]).collect();
-            // Without and with a meeting point.
+            // Without and with a barrier.
             for more in ["", "\nbarrier"] {
                 let kernel = kernel(&format!("{size}, 1, 1"), &format!("{COUNT}{more}"));
                 let words = run(&kernel, &[count as usize + 1, 1], &grid(workgroups)).unwrap();
@@ -108,7 +108,7 @@ fn ids_are_right_in_chunks_of_many_workgroups() {
 
 #[test]
 fn chunks_of_a_workgroup_meet_at_every_barrier() {
-    // Each invocation passes its number on to the next, around a ring of 200, four times.
+    // Each invocation passes its number to the next, around a ring of 200, four times.
     let lines = "buffer %out: write u32[]\nshared %ring: u32[200]
   %l = local_index\n%next = add %l, 1u32\n%to = rem %next, 200u32
   %last = for %round in 0u32 to 4u32 step 1u32 carry(%mine = %l) {
@@ -128,7 +128,7 @@ fn endless_loops_time_out_on_every_thread() {
         let error = run(&kernel("64, 1, 1", &lines), &[1], &grid(100).timeout(timeout)).unwrap_err();
         assert_eq!(error, DeviceError::Timeout(timeout).into());
     }
-    // One invocation of many keeps the launch from ending.
+    // A single invocation keeps the launch from ending.
     let lines = "buffer %out: write u32[]\n%i = global_id.x\n%one = eq %i, 5000u32
         while {\ncondition %one\n} do {\n}";
     let error = run(&kernel("64, 1, 1", lines), &[1], &grid(100).timeout(timeout)).unwrap_err();
@@ -195,7 +195,7 @@ fn the_first_trap_fails_the_launch_which_goes_on() {
     let mut bytes = vec![0; 4 * 96];
     buffers[0].read(0, &mut bytes).unwrap();
     assert!(bytes.chunks(4).all(|word| word == 1u32.to_le_bytes()));
-    // Nobody traps.
+    // Without a trap.
     let options = LaunchOptions::workgroups([3, 1, 1]);
     executable
         .launch(&Launch::check(&kernel, limits, Binding::each(&buffers), &[], &options).unwrap())
@@ -216,7 +216,7 @@ fn a_linear_launch_and_loops_of_wide_counters() {
 
 #[test]
 fn regions_shuffles_and_exact_products() {
-    // What one rounding keeps and two lose: (1 + 2^-12)^2 - (1 + 2^-11) is 2^-24.
+    // Distinguishes one rounding from two: (1 + 2^-12)^2 - (1 + 2^-11) is 2^-24.
     let lines = "buffer %out: write u32[]\n%i = global_id.x
   %a = region \"outer\" -> u32 {
     %b = region \"inner\" -> u32 {\n%c = mul %i, 3u32\nyield %c\n}
@@ -244,7 +244,7 @@ fn registers_are_used_again() {
     let kernel = kernel("64, 1, 1", &lines);
     let code = crate::compile::compile(kernel.clone()).unwrap();
     assert_eq!(code.steps.iter().filter(|s| matches!(s, Step::Compute(..))).count(), 1000);
-    // Two fixed ones, and two that take turns.
+    // Two fixed registers, and two that alternate.
     assert_eq!(code.registers, 4);
     let words = run(&kernel, &[64], &grid(1)).unwrap();
     assert_eq!(words[0], (1000..1064).collect::<Vec<u32>>());
@@ -266,7 +266,7 @@ fn too_much_state_is_out_of_memory() {
     }
 }
 
-/// A buffer that no backend of ours made.
+/// A buffer of an unknown backend.
 struct Foreign;
 
 impl DeviceBuffer for Foreign {

@@ -1,23 +1,24 @@
-//! Turns: launches and copies that use one buffer come one after the other, whichever threads make them.
+//! Turns: a launch or copy that writes a buffer runs alone, while those that only read it may overlap.
 //!
-//! A launch holds a lock of each of its buffers, taken in the order of their addresses so that two launches never wait for
-//! each other. Whoever holds one goes on without its caller's threads (see `pool`), so that each turn comes.
+//! A launch holds a lock for each of its buffers, taken in the order of their addresses, so that launches cannot
+//! deadlock. The holder of a lock does not depend on its caller's threads (see `pool`), so every lock is eventually
+//! released.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::buffer::WordBuffer;
 
-/// Whose turn it is to use a buffer.
+/// The lock that orders uses of a buffer.
 #[derive(Default)]
 pub(crate) struct Turn(RwLock<()>);
 
-/// A turn that was taken.
+/// A held lock.
 pub(crate) enum Taken<'t> {
     Reading(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'t, ()>),
     Writing(#[expect(dead_code, reason = "held, not read")] RwLockWriteGuard<'t, ()>),
 }
 
-/// What a buffer is used for.
+/// The access that a buffer is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Usage {
     Read,
@@ -25,7 +26,7 @@ pub(crate) enum Usage {
 }
 
 impl Turn {
-    /// Waits for it. A panic in another turn left words in the buffer all the same.
+    /// Acquires the lock. Ignores poisoning: the words of a buffer are valid even after a panic.
     pub(crate) fn take(&self, usage: Usage) -> Taken<'_> {
         match usage {
             Usage::Read => Taken::Reading(self.0.read().unwrap_or_else(PoisonError::into_inner)),
@@ -34,13 +35,13 @@ impl Turn {
     }
 }
 
-/// The turns of a launch, until it ends.
+/// The locks of a launch, held until it ends.
 pub(crate) struct Turns<'t>(#[expect(dead_code, reason = "held, not read")] Vec<Taken<'t>>);
 
 impl<'t> Turns<'t> {
-    /// Waits for the turn of each buffer.
+    /// Acquires the lock of each buffer.
     pub(crate) fn take(uses: impl Iterator<Item = (&'t WordBuffer, Usage)>) -> Self {
-        // By address; of one that is bound twice, what it is written for counts.
+        // In the order of addresses; a buffer that is bound twice is locked once, for writing if either binding writes.
         let mut uses: Vec<_> = uses.collect();
         uses.sort_by_key(|(buffer, usage)| (std::ptr::from_ref(*buffer), std::cmp::Reverse(*usage)));
         uses.dedup_by_key(|(buffer, _)| std::ptr::from_ref(*buffer));
@@ -68,7 +69,7 @@ mod tests {
             let reader = scope.spawn(|| {
                 let _turns = Turns::take([(second, Usage::Read)].into_iter());
             });
-            // A reader of what is only read does not wait, unless the writer came first and waits itself.
+            // A reader of a buffer that is only read does not wait, unless the writer is already waiting.
             std::thread::sleep(std::time::Duration::from_millis(20));
             order.lock().unwrap().push("first");
             drop(turns);

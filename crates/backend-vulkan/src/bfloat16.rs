@@ -1,11 +1,11 @@
-//! `VK_KHR_shader_bfloat16`, which the Vulkan headers that `ash` was made from did not have yet. Names and numbers are
-//! those of the Vulkan registry.
+//! `VK_KHR_shader_bfloat16`, which is newer than the Vulkan headers that `ash` was generated from. Names and numbers
+//! are those of the Vulkan registry.
 
 use std::ffi::{CStr, c_void};
 
 use ash::vk;
 
-/// The extension's name.
+/// The name of the extension.
 pub(crate) const NAME: &CStr = c"VK_KHR_shader_bfloat16";
 /// `VK_COMPONENT_TYPE_BFLOAT16_KHR`.
 pub(crate) const COMPONENT: vk::ComponentTypeKHR = vk::ComponentTypeKHR::from_raw(1_000_141_000);
@@ -21,7 +21,7 @@ pub(crate) struct Features {
 }
 
 impl Features {
-    /// What matrices of `bf16` take.
+    /// Returns the features that cooperative matrices of `bf16` require.
     pub(crate) fn matrices() -> Self {
         Self { bfloat16_type: vk::TRUE, bfloat16_cooperative_matrix: vk::TRUE, ..Self::default() }
     }
@@ -39,8 +39,8 @@ impl Default for Features {
     }
 }
 
-// SAFETY: the structure is laid out as the registry has it, begins with the type and the next pointer, and its type's
-// number is its own; the registry lets it extend both.
+// SAFETY: the structure has the layout of the registry and begins with `sType` and `pNext`, `sType` has the value of
+// this structure, and the registry allows it to extend both.
 unsafe impl vk::ExtendsPhysicalDeviceFeatures2 for Features {}
 // SAFETY: as above.
 unsafe impl vk::ExtendsDeviceCreateInfo for Features {}

@@ -1,20 +1,20 @@
-//! What is kept of a driver's pipelines: its data behind a header of ours, so that no driver sees bytes that were not
-//! written by itself for this very device. Pure.
+//! The stored form of a driver's pipeline data: the data follows a header of this crate, so that a driver only reads
+//! bytes that it wrote itself, for the same device. Pure.
 
 use crate::pipeline_binary::StoredBinary;
 
-/// What every blob begins with.
+/// The first bytes of every blob.
 const MAGIC: [u8; 4] = *b"FGVK";
 /// The version of the format.
 const VERSION: u32 = 1;
-/// Bytes before the data.
+/// Size of the header in bytes.
 const HEADER_BYTES: usize = 88;
-/// Bytes of `VkPipelineCacheHeaderVersionOne`.
+/// Size of `VkPipelineCacheHeaderVersionOne` in bytes.
 const CACHE_HEADER_BYTES: usize = 32;
-/// Bytes of a binary's key at most.
+/// Maximum size of a binary's key in bytes.
 const MAX_KEY_BYTES: usize = 32;
 
-/// Who wrote a blob.
+/// The device and driver that wrote a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Writer {
     pub(crate) vendor: u32,
@@ -23,17 +23,17 @@ pub(crate) struct Writer {
     pub(crate) cache_uuid: [u8; 16],
 }
 
-/// What a driver gives to be kept.
+/// Pipeline data of a driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Blob {
-    /// The data of a `VkPipelineCache` with one pipeline.
+    /// The data of a `VkPipelineCache` that contains one pipeline.
     CacheData(Vec<u8>),
     /// The binaries of one pipeline.
     Binaries(Vec<StoredBinary>),
 }
 
 impl Blob {
-    /// The blob as bytes.
+    /// Encodes the blob as bytes.
     pub(crate) fn encode(&self, writer: &Writer) -> Vec<u8> {
         let (kind, data) = match self {
             Self::CacheData(data) => (1u32, data.clone()),
@@ -53,11 +53,11 @@ impl Blob {
         bytes
     }
 
-    /// The blob that `bytes` are, if `writer` wrote them and nothing changed them since.
+    /// Decodes `bytes`; `None` if another writer wrote them or they are damaged.
     pub(crate) fn decode(bytes: &[u8], writer: &Writer) -> Option<Self> {
         let (header, data) = bytes.split_at_checked(HEADER_BYTES)?;
         let kind = number(header, 8)?;
-        // All but the kind, length and hash is what it would be written as.
+        // The header must match but for the kind, the length and the hash.
         let expected = Self::CacheData(Vec::new()).encode(writer);
         let is_ours = header[..8] == expected[..8] && header[12..48] == expected[12..48];
         let length = u64::from_le_bytes(header.get(48..56)?.try_into().ok()?);
@@ -71,8 +71,7 @@ impl Blob {
     }
 }
 
-/// Whether bytes are what Vulkan says that the data of a `VkPipelineCache` of this device begins with
-/// (`VkPipelineCacheHeaderVersionOne`).
+/// Returns whether `data` begins with a valid `VkPipelineCacheHeaderVersionOne` of this device.
 pub(crate) fn is_cache_data(data: &[u8], writer: &Writer) -> bool {
     data.len() >= CACHE_HEADER_BYTES
         && number(data, 0).is_some_and(|bytes| bytes as usize >= CACHE_HEADER_BYTES)
@@ -121,7 +120,7 @@ pub(crate) mod tests {
     pub(crate) const WRITER: Writer =
         Writer { vendor: 0x10de, device: 0x2335, driver_version: 580, cache_uuid: [9; 16] };
 
-    /// Data of a pipeline cache as a driver of `writer` gives it.
+    /// Returns pipeline cache data as a driver of `writer` produces it.
     pub(crate) fn cache_data(writer: &Writer, rest: &[u8]) -> Vec<u8> {
         let mut data = Vec::new();
         for number in [CACHE_HEADER_BYTES as u32, 1, writer.vendor, writer.device] {

@@ -1,4 +1,4 @@
-//! Command slots: what one launch or copy records into and owns while it is under way, reused afterwards.
+//! Command slots: the objects that one launch or copy records into and owns while it runs, reused afterwards.
 
 use std::mem::ManuallyDrop;
 use std::ops::Range;
@@ -16,28 +16,28 @@ use crate::device::{Device, lock};
 use crate::memory::Memory;
 use crate::sync::{Ticket, Use};
 
-/// A kernel's buffers, the control buffer and the parameter block.
+/// Descriptors for a kernel's buffers, the control buffer and the parameter block.
 const MOST_DESCRIPTORS: u32 = MAX_DECLARATIONS as u32 + 2;
-/// The least staging buffer.
+/// Minimum size of a staging buffer in bytes.
 const LEAST_STAGING: u64 = 64 << 10;
 
-/// The reusable parts of a launch, a graph of them or a copy.
+/// The reusable objects of a launch, a graph of launches or a copy.
 pub(crate) struct Slot {
     pool: vk::CommandPool,
     pub(crate) commands: vk::CommandBuffer,
     pub(crate) descriptors: vk::DescriptorPool,
-    /// Null if the device writes no timestamps.
+    /// Null if the device does not support timestamps.
     pub(crate) queries: vk::QueryPool,
-    /// The control buffers of [`Layout`], one for each launch: see [`control_range`](Self::control_range).
+    /// The control buffers of [`Layout`], one per launch; see [`control_range`](Self::control_range).
     pub(crate) control: Memory,
-    /// From one control buffer to the next.
+    /// Bytes from one control buffer to the next.
     control_stride: u64,
-    /// A parameter block that is not in push constants, or a staging buffer; grown as needed.
+    /// Memory for parameter blocks that are not in push constants, or for staging; grown as needed.
     scratch: Option<Memory>,
 }
 
 impl Slot {
-    /// A slot for `launches` launches that are made together, with so many descriptors.
+    /// Creates a slot for `launches` launches of one submission, with `descriptors` descriptors in all.
     fn create(device: &Device, launches: u32, descriptors: u32) -> Result<Self, Error> {
         let control_stride = Layout::CONTROL_BYTES.next_multiple_of(device.plan.bounds.descriptor_alignment);
         let control_bytes = control_stride * u64::from(launches.max(1));
@@ -69,7 +69,7 @@ impl Slot {
         self.pool = unsafe { raw.create_command_pool(&info, None) }
             .map_err(|r| device.fail("vkCreateCommandPool", r, 0))?;
         let info = vk::CommandBufferAllocateInfo::default().command_pool(self.pool).command_buffer_count(1);
-        // SAFETY: the pool was just made, and nobody else has it.
+        // SAFETY: the pool was just created, and nothing else uses it.
         let commands = unsafe { raw.allocate_command_buffers(&info) }
             .map_err(|r| device.fail("vkAllocateCommandBuffers", r, 0))?;
         self.commands = commands.first().copied().unwrap_or_default();
@@ -91,13 +91,13 @@ impl Slot {
         Ok(())
     }
 
-    /// Where the control buffer of a launch is, the first if there is one only.
+    /// Returns the byte range of the control buffer of launch `launch`, counted from 0.
     pub(crate) fn control_range(&self, launch: u32) -> Range<u64> {
         let start = self.control_stride * u64::from(launch);
         start..start + Layout::CONTROL_BYTES
     }
 
-    /// The first word of the control buffer of a launch.
+    /// Returns the index of the first word of a launch's control buffer.
     fn control_at(&self, launch: u32) -> u32 {
         (self.control_range(launch).start / 4) as u32
     }
@@ -108,24 +108,24 @@ impl Slot {
         (0..(Layout::CONTROL_BYTES / 4) as u32).try_for_each(|i| self.control.write_word(first + i, 0))
     }
 
-    /// A word of the control buffer of a launch.
+    /// Reads a word of a launch's control buffer.
     pub(crate) fn control_word(&self, launch: u32, word: ControlWord) -> Result<u32, Error> {
         self.control.read_word(self.control_at(launch) + word as u32)
     }
 
-    /// Tells a launch to end.
+    /// Sets the abort word of a launch.
     pub(crate) fn abort(&self, launch: u32) -> Result<(), Error> {
         self.control.write_word(self.control_at(launch) + ControlWord::Abort as u32, 1)
     }
 
-    /// Memory that [`Lease::scratch`] has made.
+    /// Returns the memory that [`Lease::scratch`] made, if any.
     pub(crate) fn scratch(&self) -> Option<&Memory> {
         self.scratch.as_ref()
     }
 
-    /// Destroys the slot, which no submission may be using.
+    /// Destroys the slot, which must not be in use by a submission.
     pub(crate) fn destroy(self, device: &ash::Device, allocator: &mut Allocator) {
-        // SAFETY: only idle slots are destroyed; the handles are of this device, or null, and used nowhere else.
+        // SAFETY: only idle slots are destroyed; the handles are null or of this device, and are used nowhere else.
         unsafe {
             device.destroy_query_pool(self.queries, None);
             device.destroy_descriptor_pool(self.descriptors, None);
@@ -137,18 +137,18 @@ impl Slot {
     }
 }
 
-/// A slot in use. Dropped idle, it goes back to the device; dropped with its work still under way, the device is
-/// given up, because nothing would know when the slot and what it binds are free again.
+/// A slot in use. Dropped idle, a shared slot returns to the device and an owned one is destroyed. Dropped while its
+/// work runs, the device is lost, because nothing would tell when the slot and its bound buffers are free again.
 pub(crate) struct Lease {
     device: Arc<Device>,
     slot: ManuallyDrop<Slot>,
     under_way: bool,
-    /// Made for one use, and not to be handed on.
+    /// True if the slot was created for this lease and is destroyed with it.
     own: bool,
 }
 
 impl Device {
-    /// A slot for one launch or copy.
+    /// Leases a slot for one launch or copy.
     pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease, Error> {
         self.check_alive()?;
         let idle = lock(&self.idle_slots).pop();
@@ -159,7 +159,7 @@ impl Device {
         Ok(Lease { device: Arc::clone(self), slot: ManuallyDrop::new(slot), under_way: false, own: false })
     }
 
-    /// A slot of one's own for `launches` launches that are made together, with so many descriptors.
+    /// Leases a new slot for `launches` launches of one submission, with `descriptors` descriptors in all.
     pub(crate) fn lease_for(self: &Arc<Self>, launches: u32, descriptors: u32) -> Result<Lease, Error> {
         self.check_alive()?;
         let slot = Slot::create(self, launches, descriptors)?;
@@ -168,17 +168,17 @@ impl Device {
 }
 
 impl Lease {
-    /// The device.
+    /// Returns the device.
     pub(crate) fn device(&self) -> &Arc<Device> {
         &self.device
     }
 
-    /// The slot.
+    /// Returns the slot.
     pub(crate) fn slot(&self) -> &Slot {
         &self.slot
     }
 
-    /// Host-visible memory of at least `bytes` bytes that the host reads quickly.
+    /// Returns host-visible memory of at least `bytes` bytes, cached for fast reads by the host.
     pub(crate) fn scratch(&mut self, bytes: u64) -> Result<&Memory, Error> {
         let memory = match self.slot.scratch.take() {
             Some(memory) if memory.bytes() >= bytes => memory,
@@ -193,7 +193,7 @@ impl Lease {
         Ok(self.slot.scratch.insert(memory))
     }
 
-    /// Takes all descriptor sets back.
+    /// Frees all descriptor sets of the slot.
     pub(crate) fn reset_descriptors(&mut self) -> Result<(), Error> {
         let device = &self.device;
         // SAFETY: the slot is idle, so no submission uses sets of its pool.
@@ -203,10 +203,10 @@ impl Lease {
         .map_err(|r| device.fail("vkResetDescriptorPool", r, 0))
     }
 
-    /// Records what `body` records, ordered after all earlier work of the queue and before the host's reads.
+    /// Records the commands of `body`, ordered after all earlier work of the queue and before reads by the host.
     pub(crate) fn record(&mut self, body: impl FnOnce(&ash::Device, vk::CommandBuffer)) -> Result<(), Error> {
         let (device, raw, commands) = (&self.device, &self.device.raw, self.slot.commands);
-        // SAFETY: the slot is idle and this lease its only user.
+        // SAFETY: the slot is idle, and only this lease uses it.
         unsafe { raw.reset_command_pool(self.slot.pool, vk::CommandPoolResetFlags::empty()) }
             .map_err(|r| device.fail("vkResetCommandPool", r, 0))?;
         let mut info = vk::CommandBufferBeginInfo::default();
@@ -231,23 +231,23 @@ impl Lease {
         barrier(raw, commands, after_earlier);
         body(raw, commands);
         barrier(raw, commands, before_host);
-        // SAFETY: recording was begun above.
+        // SAFETY: recording began above.
         unsafe { raw.end_command_buffer(commands) }.map_err(|r| device.fail("vkEndCommandBuffer", r, 0))
     }
 
-    /// Submits what was recorded; see [`Device::submit`].
+    /// Submits the recorded commands; see [`Device::submit`].
     ///
     /// # Safety
-    /// What was recorded is valid, and all that it refers to besides this slot stays alive and untouched by the
-    /// host until the ticket is reached or the device is given up.
+    /// The recorded commands must be valid. Everything that they refer to besides this slot must stay alive, and
+    /// untouched by the host, until the ticket is reached or the device is lost.
     pub(crate) unsafe fn submit(&mut self, budget: Duration, uses: &[&Use]) -> Result<Ticket, Error> {
-        // SAFETY: by this function's contract; the slot itself is kept by `under_way`.
+        // SAFETY: by this function's contract; `under_way` keeps the slot itself alive.
         let ticket = unsafe { self.device.submit(self.slot.commands, budget, uses) }?;
         self.under_way = true;
         Ok(ticket)
     }
 
-    /// Says that the submission was waited for and is done.
+    /// Marks the submission as done, after a wait for it.
     pub(crate) fn done(&mut self) {
         self.under_way = false;
     }
@@ -256,11 +256,11 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.under_way {
-            // The reason was given to whoever waited; this also covers a panic in between.
+            // The caller that waited has the reason; this also covers a panic in between.
             let _ = self.device.lose("a launch that was not waited for");
         }
         if !self.device.is_lost() {
-            // SAFETY: the slot is taken here only, and the lease ends.
+            // SAFETY: the slot is taken only here, and the lease ends.
             let slot = unsafe { ManuallyDrop::take(&mut self.slot) };
             if self.own {
                 slot.destroy(&self.device.raw, &mut self.device.allocator());

@@ -1,8 +1,8 @@
-//! Where a driver compiles: on threads whose stacks do not depend on the caller's, and which are left behind when it takes too
-//! long.
+//! Threads on which drivers compile. Their stacks do not depend on the caller's, and a thread that takes too long is
+//! abandoned.
 //!
-//! Compilers recurse with the depth of what they compile, and the stack of whoever calls may be small: musl gives threads
-//! 128 KiB. A driver cannot be told to stop, so whoever waited no longer leaves to the thread all that it uses.
+//! Compilers recurse with the depth of their input, and the caller's stack may be small: musl gives threads 128 KiB. A
+//! driver cannot be interrupted, so a caller that stops waiting must leave everything that the thread uses alive.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -13,20 +13,20 @@ use std::time::Duration;
 
 use crate::device::lock;
 
-/// Bytes of stack, in the order in which they are tried: memory is used only as far as a compiler goes down.
+/// Stack sizes in bytes, in the order tried. A stack takes memory only as deep as a compiler recurses.
 const STACK_BYTES: [usize; 3] = [64 << 20, 8 << 20, 2 << 20];
 
-/// How long a thread waits for something more to compile. Drivers keep state for each thread that calls them, which is made
-/// and dropped with it.
+/// Time that a thread waits for another job. Threads are reused because drivers keep state per calling thread, which is
+/// created and dropped with it.
 const IDLE: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The process's threads that compile.
+/// The compile threads of this process.
 struct Threads {
-    /// How many there have been.
+    /// The number of threads started so far.
     started: u64,
-    /// Those that have nothing to do, the last to become idle last.
+    /// Idle threads; the last to become idle is at the end.
     idle: Vec<Idle>,
 }
 
@@ -37,17 +37,17 @@ struct Idle {
 
 static THREADS: Mutex<Threads> = Mutex::new(Threads { started: 0, idle: Vec::new() });
 
-/// What `work` gives, done on a thread with a large stack; `None` if it takes longer than `limit`. Then it goes on, and what it
-/// gives is dropped there.
+/// Runs `work` on a thread with a large stack and returns its result. Returns `None` if it takes longer than `limit`;
+/// the work then continues, and its result is dropped on that thread.
 ///
-/// Where no thread can be had, this one does the work, however long it takes.
+/// If no thread can be started, the calling thread does the work, however long it takes.
 pub(crate) fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (sender, receiver) = sync_channel::<Result<T, Box<dyn Any + Send>>>(1);
     let job = move || {
-        // Nobody may be waiting any more.
+        // The caller may have stopped waiting.
         let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
     };
     if let Err(job) = hand_over(Box::new(job)) {
@@ -60,7 +60,7 @@ pub(crate) fn within<T: Send + 'static>(
     }
 }
 
-/// Gives a job to a thread that is idle, or to a new one; or back, if there can be none.
+/// Passes a job to an idle thread or a new one; returns the job if no thread can be started.
 fn hand_over(mut job: Job) -> Result<(), Job> {
     loop {
         let Some(thread) = lock(&THREADS).idle.pop() else { return start(job) };
@@ -96,13 +96,13 @@ fn start(job: Job) -> Result<(), Job> {
     job.map_or(Ok(()), Err)
 }
 
-/// Does the jobs that come, until none has come for a while.
+/// Runs jobs until none arrives for a while.
 fn serve(number: u64) {
     loop {
         let (jobs, incoming) = channel();
         lock(&THREADS).idle.push(Idle { number, jobs });
         let job = match incoming.recv_timeout(IDLE) {
-            // Whoever took this thread from the list meanwhile is about to send a job.
+            // The caller that took this thread off the list is about to send a job.
             Err(RecvTimeoutError::Timeout) if !leave(number) => incoming.recv().ok(),
             job => job.ok(),
         };
@@ -113,7 +113,7 @@ fn serve(number: u64) {
     }
 }
 
-/// Takes a thread from the list of those that are idle, if it is there.
+/// Takes a thread off the list of idle threads; returns whether it was there.
 fn leave(number: u64) -> bool {
     let idle = &mut lock(&THREADS).idle;
     let place = idle.iter().position(|thread| thread.number == number);
@@ -129,7 +129,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Takes so many KiB of stack, and gives as many.
+    /// Uses `kib` KiB of stack or more, and returns `kib`.
     fn deep(kib: usize) -> usize {
         let frame = black_box([1u8; 1024]);
         if kib == 0 { 0 } else { deep(kib - 1) + usize::from(frame[kib % 1024]) }
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn threads_are_used_again() {
-        // Other tests share the threads, so one of a few is enough.
+        // Other tests share the threads, so a few ids are allowed.
         let ids: Vec<_> = (0..100).filter_map(|_| within(LONG, || std::thread::current().id())).collect();
         assert_eq!(ids.len(), 100);
         let different: std::collections::HashSet<_> = ids.iter().collect();

@@ -1,5 +1,5 @@
-//! The `VkDevice`: made as its plan says, marked when lost, destroyed when idle or leaked on purpose. Decides
-//! nothing that [`crate::plan`] could.
+//! The `VkDevice`: created from its plan, marked when lost, destroyed when idle or leaked on purpose. All decisions are
+//! in [`crate::plan`].
 
 use std::ffi::CString;
 use std::mem::ManuallyDrop;
@@ -21,35 +21,36 @@ use crate::plan::DevicePlan;
 use crate::sync::Timeline;
 use crate::{bfloat16, pipeline_binary};
 
-/// Bytes of the first block of memory that buffers are put into. Blocks double up to the largest: a program's first launch
-/// does not wait for memory that it may never need.
+/// Size of the first memory block in bytes. Blocks double up to the largest size, so that a program's first launch does
+/// not wait for memory that it may never need.
 const FIRST_BLOCK: u64 = 4 << 20;
-/// Bytes of the largest blocks, of the device and of the host.
+/// Sizes in bytes of the largest device and host blocks.
 const LARGEST_BLOCKS: [u64; 2] = [256 << 20, 64 << 20];
 
-/// A device and all that is shared by those who use it. Buffers and executables hold an `Arc` of it.
+/// A device and the state that its users share. Buffers and executables hold an `Arc` of it.
 pub(crate) struct Device {
     pub(crate) raw: ash::Device,
     pub(crate) plan: DevicePlan,
     pub(crate) timeline: Timeline,
-    /// Command slots that no launch or copy uses now.
+    /// Command slots that are not in use.
     pub(crate) idle_slots: Mutex<Vec<Slot>>,
     // Both are dropped by hand, in order, and only if the device is idle.
     allocator: ManuallyDrop<Mutex<Allocator>>,
     instance: ManuallyDrop<Arc<Instance>>,
     lost: AtomicBool,
-    /// The process that opened it: one that is forked from it has none of the driver's threads.
+    /// The process that opened the device. A forked child has none of the driver's threads.
     process: Process,
-    /// The functions of `VK_KHR_pipeline_binary`, where the device has it.
+    /// The functions of `VK_KHR_pipeline_binary`, if enabled.
     binaries: Option<pipeline_binary::Functions>,
     /// Compiled kernels that outlive the process.
     kept: PipelineStore,
-    /// Where labels go, if anything shows them.
+    /// The functions that set debug labels, if `VK_EXT_debug_utils` is enabled.
     labels: Option<ext::debug_utils::Device>,
 }
 
 impl Device {
-    /// Makes the device that `plan` describes; `store` gives the cache of compiled kernels once the device is there.
+    /// Creates the device that `plan` describes. Calls `store` for the cache of compiled kernels once the device
+    /// exists.
     pub(crate) fn open(
         instance: Arc<Instance>,
         physical: vk::PhysicalDevice,
@@ -60,7 +61,7 @@ impl Device {
         let enabled = plan.features.pipeline_binaries;
         let binaries = if enabled { pipeline_binary::Functions::load(&instance.raw, &raw) } else { None };
         let parts = allocator(&instance, physical, &raw).and_then(|allocator| {
-            // SAFETY: the plan's family has a queue, and one was asked for.
+            // SAFETY: the plan's queue family has a queue, and one was requested.
             let queue = unsafe { raw.get_device_queue(plan.queue_family, 0) };
             Ok((allocator, Timeline::create(&raw, queue)?))
         });
@@ -81,43 +82,44 @@ impl Device {
                 process: Process::current(),
             })),
             Err(error) => {
-                // SAFETY: nothing was made from the device that is still alive.
+                // SAFETY: no object created from the device is still alive.
                 unsafe { raw.destroy_device(None) };
                 Err(error)
             }
         }
     }
 
-    /// Compiled kernels that outlive the process.
+    /// Returns the store of compiled kernels that outlive the process.
     pub(crate) fn kept(&self) -> &PipelineStore {
         &self.kept
     }
 
-    /// The functions of `VK_KHR_pipeline_binary`, where the device has it.
+    /// Returns the functions of `VK_KHR_pipeline_binary`, if enabled.
     pub(crate) fn binaries(&self) -> Option<&pipeline_binary::Functions> {
         self.binaries.as_ref()
     }
 
-    /// The instance it was made from.
+    /// Returns the instance.
     pub(crate) fn instance(&self) -> &Instance {
         &self.instance
     }
 
-    /// The allocator. Never held across a wait.
+    /// Locks the allocator. The lock is never held across a wait.
     pub(crate) fn allocator(&self) -> MutexGuard<'_, Allocator> {
         lock(&self.allocator)
     }
 
-    /// Begins a label in tools that show them. Gives what [`end_label`](Self::end_label) takes.
+    /// Begins a debug label. Returns the argument of [`end_label`](Self::end_label).
     pub(crate) fn begin_label(&self, commands: vk::CommandBuffer, label: &str) -> bool {
         let (Some(functions), Ok(name)) = (&self.labels, CString::new(label)) else { return false };
         let info = vk::DebugUtilsLabelEXT::default().label_name(&name);
-        // SAFETY: `commands` is being recorded by the caller, of this device, whose instance has the extension enabled.
+        // SAFETY: the caller is recording `commands`, which is of this device, whose instance has the extension
+        // enabled.
         unsafe { functions.cmd_begin_debug_utils_label(commands, &info) };
         true
     }
 
-    /// Ends a label if one was begun.
+    /// Ends a label, if one was begun.
     pub(crate) fn end_label(&self, commands: vk::CommandBuffer, begun: bool) {
         if let (Some(functions), true) = (&self.labels, begun) {
             // SAFETY: as in `begin_label`, which was called for the same commands.
@@ -125,24 +127,24 @@ impl Device {
         }
     }
 
-    /// Whether the device was given up, or is another process's; then nothing of it may be destroyed.
+    /// Returns whether the device is lost or belongs to another process; none of its objects may then be destroyed.
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.load(Ordering::SeqCst) || !self.process.is_current()
     }
 
-    /// An error if the device was given up, or is another process's.
+    /// Returns an error if the device is lost or belongs to another process.
     pub(crate) fn check_alive(&self) -> Result<(), Error> {
         self.process.check()?;
         if self.is_lost() { Err(DeviceError::Lost("an earlier launch").into()) } else { Ok(()) }
     }
 
-    /// Gives the device up: all its handles are leaked from now on.
+    /// Marks the device as lost: from now on all its handles are leaked.
     pub(crate) fn lose(&self, during: &'static str) -> Error {
         self.lost.store(true, Ordering::SeqCst);
         DeviceError::Lost(during).into()
     }
 
-    /// What a failed call means; gives the device up if the driver lost it.
+    /// Converts the result of a failed call; marks the device as lost if the driver reports that.
     pub(crate) fn fail(&self, call: &'static str, result: vk::Result, bytes: u64) -> Error {
         match device_error(call, result, bytes) {
             DeviceError::Lost(call) => self.lose(call),
@@ -154,14 +156,14 @@ impl Device {
 impl Drop for Device {
     fn drop(&mut self) {
         if self.is_lost() || !self.is_idle() {
-            // Work may still run on it: destroying what it uses is undefined, and the driver may never return.
+            // Work may still run: destroying objects in use is undefined behavior, and the driver may never return.
             return;
         }
         for slot in lock(&self.idle_slots).drain(..) {
             slot.destroy(&self.raw, &mut lock(&self.allocator));
         }
-        // SAFETY: the device is idle, and those who made handles from it held an `Arc` of it and are gone. Both
-        // values are taken here only, the allocator before the device whose memory it frees.
+        // SAFETY: the device is idle, and the owners of handles made from it held an `Arc` of it and are gone.
+        // Both values are taken only here, the allocator before the device whose memory it frees.
         unsafe {
             self.timeline.destroy(&self.raw);
             ManuallyDrop::drop(&mut self.allocator);
@@ -171,7 +173,7 @@ impl Drop for Device {
     }
 }
 
-/// What the device keeps of kernels, in `store` or nowhere.
+/// Returns the store of compiled kernels: over `store`, or in memory only.
 fn kept(
     plan: &DevicePlan,
     binaries: Option<&pipeline_binary::Functions>,
@@ -184,7 +186,7 @@ fn kept(
         crate::exit::forget_marks_at_exit();
     }
     let extensions = plan.extensions.iter().map(|name| name.to_string_lossy().into_owned());
-    // Every feature by its name; the order is that of the fields.
+    // Every feature by name, in the order of the fields.
     let features: Vec<String> = extensions.chain([format!("{:?}", plan.features)]).collect();
     let fingerprint = PipelineDeviceFingerprint::from_parts(&DeviceParts {
         backend: BACKEND,
@@ -200,7 +202,7 @@ fn kept(
     PipelineStore::new(store, driver, fingerprint)
 }
 
-/// Locks, also after a panic elsewhere: what these locks guard is whole between any two statements.
+/// Locks a mutex, even if it is poisoned: no statement leaves the guarded values inconsistent.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -284,7 +286,7 @@ fn create(
     if plan.features.pipeline_binaries {
         info = info.push_next(&mut pipeline_binaries).push_next(&mut maintenance5);
     }
-    // SAFETY: the physical device is of this instance, and all that `info` asks for is in its snapshot.
+    // SAFETY: the physical device is of this instance, and its snapshot has everything that `info` enables.
     unsafe { instance.raw.create_device(physical, &info, None) }
         .map_err(|r| device_error("vkCreateDevice", r, 0).into())
 }
@@ -295,7 +297,7 @@ fn allocator(
     device: &ash::Device,
 ) -> Result<Allocator, Error> {
     let mut debug_settings = AllocatorDebugSettings::default();
-    // Leaks only happen on purpose, with a lost device.
+    // Memory leaks only on purpose, with a lost device.
     debug_settings.log_leaks_on_shutdown = false;
     Allocator::new(&AllocatorCreateDesc {
         instance: instance.raw.clone(),

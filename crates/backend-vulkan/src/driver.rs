@@ -1,6 +1,6 @@
-//! The driver's own tier: from a shader to a pipeline, by way of what the driver kept of it earlier, if anything. Which
-//! calls are made is decided here; making them is a [`Functions`]' business, so that tests can put a driver of their own
-//! in its place.
+//! The tier of driver data: from a shader to a pipeline, by way of data that the driver produced earlier, if any. This
+//! module decides which calls to make; an implementation of [`Functions`] makes them, so that tests can replace the
+//! driver.
 
 use std::sync::OnceLock;
 
@@ -10,46 +10,47 @@ use ash::vk;
 use crate::blob::{Blob, Writer, is_cache_data};
 use crate::pipeline_binary::{PipelineBinary, StoredBinary};
 
-/// How pipelines are kept.
+/// How pipelines are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keeping {
     /// As the binaries of `VK_KHR_pipeline_binary`.
     Binaries,
-    /// As the data of a `VkPipelineCache`; a driver can be told to fail rather than compile.
+    /// As the data of a `VkPipelineCache`; the driver supports `FAIL_ON_PIPELINE_COMPILE_REQUIRED`.
     CacheData,
-    /// As the data of a `VkPipelineCache`, of a driver that cannot be told so.
+    /// As the data of a `VkPipelineCache`; the driver does not support `FAIL_ON_PIPELINE_COMPILE_REQUIRED`.
     CacheDataUntold,
 }
 
-/// What a pipeline is to be made with.
+/// The source of a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum With<'a> {
-    /// The compiler, with nothing kept.
+    /// The compiler alone.
     Compiler,
-    /// The compiler, keeping binaries.
+    /// The compiler, with binaries captured.
     CapturingCompiler,
-    /// The compiler, and what a cache has.
+    /// The cache, or the compiler if the cache lacks the pipeline.
     Cache(vk::PipelineCache),
-    /// What a cache has, and nothing else.
+    /// The cache alone.
     CacheOnly(vk::PipelineCache),
     /// Binaries.
     Binaries(&'a [PipelineBinary]),
 }
 
-/// What a driver says of a pipeline that it made.
+/// The driver's creation feedback for a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Feedback {
-    /// It came from the cache that was passed.
+    /// The pipeline came from the given cache.
     Hit,
-    /// It did not.
+    /// The pipeline did not come from the given cache.
     Missed,
-    /// It does not say.
+    /// The driver gives no valid feedback.
     Silent,
 }
 
-/// The calls of a driver that concern one shader. Handles are of its device.
+/// The driver calls that concern one shader. Handles are of its device.
 pub(crate) trait Functions {
-    /// `vkCreateComputePipelines`. `PIPELINE_COMPILE_REQUIRED` is an error here, and `TIMEOUT` one of a driver that was still at it.
+    /// `vkCreateComputePipelines`. `PIPELINE_COMPILE_REQUIRED` is returned as an error, and so is `TIMEOUT` if the
+    /// driver exceeds its time limit.
     fn create_pipeline(&self, with: With<'_>) -> VkResult<(vk::Pipeline, Feedback)>;
     /// `vkCreatePipelineCache`.
     fn create_cache(&self, data: &[u8]) -> VkResult<vk::PipelineCache>;
@@ -57,33 +58,33 @@ pub(crate) trait Functions {
     fn cache_data(&self, cache: vk::PipelineCache) -> VkResult<Vec<u8>>;
     /// `vkDestroyPipelineCache`.
     fn destroy_cache(&self, cache: vk::PipelineCache);
-    /// `vkCreatePipelineBinariesKHR` and `vkGetPipelineBinaryDataKHR` of a pipeline that captured them.
+    /// `vkCreatePipelineBinariesKHR` and `vkGetPipelineBinaryDataKHR` for a pipeline that captured its binaries.
     fn captured(&self, pipeline: vk::Pipeline) -> VkResult<Vec<StoredBinary>>;
-    /// `vkCreatePipelineBinariesKHR` of what was stored.
+    /// `vkCreatePipelineBinariesKHR` from stored data.
     fn create_binaries(&self, stored: &[StoredBinary]) -> VkResult<Vec<PipelineBinary>>;
     /// `vkDestroyPipelineBinaryKHR`.
     fn destroy_binaries(&self, binaries: &[PipelineBinary]);
 }
 
-/// A device's driver, as far as it keeps pipelines.
+/// The driver of a device, as a producer of pipeline data.
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub(crate) keeping: Keeping,
     pub(crate) writer: Writer,
-    /// Whether it gives anything to keep: known after the first compile.
+    /// True if the driver produces data to store; known after the first compile.
     keeps: OnceLock<bool>,
 }
 
-/// A pipeline made from what was kept.
+/// The outcome of making a pipeline from stored data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Restored {
-    /// Nothing was compiled.
+    /// Created without compiling.
     Whole(vk::Pipeline),
-    /// The driver does not say whether it compiled.
+    /// Created; the driver does not say whether it compiled.
     Unknown(vk::Pipeline),
-    /// The driver compiled all the same.
+    /// Created, but the driver compiled.
     Compiled(vk::Pipeline),
-    /// The driver does not take what was kept, for this reason.
+    /// The driver rejected the data, with this result.
     Refused(vk::Result),
 }
 
@@ -92,12 +93,12 @@ impl Driver {
         Self { keeping, writer, keeps: OnceLock::new() }
     }
 
-    /// Whether it gives anything to keep, if that is known.
+    /// Returns whether the driver produces data to store, if known.
     pub(crate) fn keeps(&self) -> Option<bool> {
         self.keeps.get().copied()
     }
 
-    /// Has the driver compile a shader. What can be kept comes with the pipeline.
+    /// Compiles a shader. Returns the pipeline and its data to store, if any.
     pub(crate) fn compile(&self, functions: &dyn Functions) -> VkResult<(vk::Pipeline, Option<Vec<u8>>)> {
         if self.keeps() == Some(false) {
             return Ok((functions.create_pipeline(With::Compiler)?.0, None));
@@ -105,7 +106,7 @@ impl Driver {
         let (pipeline, blob) = match self.keeping {
             Keeping::Binaries => {
                 let (pipeline, _) = functions.create_pipeline(With::CapturingCompiler)?;
-                // Without its binaries a pipeline is as good as any.
+                // A pipeline is usable even if its binaries cannot be read.
                 let stored = functions.captured(pipeline).unwrap_or_default();
                 (pipeline, (!stored.is_empty()).then_some(Blob::Binaries(stored)))
             }
@@ -115,7 +116,7 @@ impl Driver {
         Ok((pipeline, blob.map(|blob| blob.encode(&self.writer))))
     }
 
-    /// Compiles into a cache of its own. A driver that keeps nothing leaves it as it was.
+    /// Compiles into a new pipeline cache. A driver that stores nothing leaves the cache's size unchanged.
     fn compile_with_cache(&self, functions: &dyn Functions) -> VkResult<(vk::Pipeline, Option<Blob>)> {
         let Ok(cache) = functions.create_cache(&[]) else {
             return Ok((functions.create_pipeline(With::Compiler)?.0, None));
@@ -128,7 +129,7 @@ impl Driver {
         Ok((made?.0, data.map(Blob::CacheData)))
     }
 
-    /// Makes a pipeline of what was kept, and compiles nothing if the driver can be told so.
+    /// Makes a pipeline from stored data, without compiling if the driver supports that.
     pub(crate) fn restore(&self, functions: &dyn Functions, kept: &[u8]) -> VkResult<Restored> {
         match (Blob::decode(kept, &self.writer), self.keeping) {
             (Some(Blob::Binaries(stored)), Keeping::Binaries) => {
@@ -152,7 +153,7 @@ impl Driver {
                 functions.destroy_cache(cache);
                 made
             }
-            // Written for another device, or in a way that this device no longer keeps pipelines.
+            // Written for another device, or in a form that this device no longer uses.
             _ => Ok(Restored::Refused(vk::Result::ERROR_INCOMPATIBLE_DRIVER)),
         }
     }
@@ -173,8 +174,8 @@ impl Driver {
     }
 }
 
-/// What a failure to make a pipeline from what was kept means: a lost device is lost, a driver that takes too long is asked for nothing
-/// more, anything else is that it is refused.
+/// Converts a failure to make a pipeline from stored data. A lost device and a timeout stay errors; any other result
+/// means that the driver rejects the data.
 fn refused(error: vk::Result) -> VkResult<Restored> {
     match error {
         vk::Result::ERROR_DEVICE_LOST | vk::Result::TIMEOUT => Err(error),

@@ -1,5 +1,5 @@
-//! From `VkResult` and allocator errors to the driver's error kinds. Decides nothing about a device's state:
-//! that a lost device stays lost is [`crate::device`]'s business.
+//! Conversion of `VkResult` and allocator errors to the engine's errors. Does not change a device's state:
+//! [`crate::device`] remembers that a device is lost.
 
 use ash::vk;
 use fulgurite_hal::{DeviceError, Error};
@@ -8,16 +8,16 @@ use gpu_allocator::AllocationError;
 /// The backend's id.
 pub(crate) const BACKEND: &str = "vulkan";
 
-/// What to do about a machine without a usable driver.
+/// Advice for a machine without a usable driver.
 pub(crate) const INSTALL_HINT: &str = "install a Vulkan 1.3 driver (Debian: `libvulkan1` with the GPU vendor's driver, or \
      `mesa-vulkan-drivers` for one that needs no GPU)";
 
-/// The backend could not start.
+/// Returns the error of a backend that cannot start.
 pub(crate) fn unavailable(reason: impl Into<String>) -> Error {
     Error::Unavailable { backend: BACKEND.to_owned(), reason: reason.into() }
 }
 
-/// What a failed driver call means; `bytes` is what an allocating call asked for, else 0.
+/// Converts the result of a failed driver call. `bytes` is the size that an allocating call requested, else 0.
 pub(crate) fn device_error(call: &'static str, result: vk::Result, bytes: u64) -> DeviceError {
     match result {
         vk::Result::ERROR_OUT_OF_HOST_MEMORY
@@ -29,11 +29,11 @@ pub(crate) fn device_error(call: &'static str, result: vk::Result, bytes: u64) -
     }
 }
 
-/// What a failed allocation of `bytes` bytes means.
+/// Converts the error of a failed allocation of `bytes` bytes.
 pub(crate) fn allocation_error(error: &AllocationError, bytes: u64) -> DeviceError {
     match error {
         AllocationError::OutOfMemory => DeviceError::OutOfMemory { bytes },
-        // The allocator gives every result but the above as the text of its name.
+        // The allocator reports every other result only by its name in the text.
         AllocationError::Internal(text) if text.contains("OUT_OF_HOST_MEMORY") => {
             DeviceError::OutOfMemory { bytes }
         }

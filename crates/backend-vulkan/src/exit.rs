@@ -1,4 +1,4 @@
-//! What is left to do when the process exits while drivers compile on other threads: their marks say nothing.
+//! Cleanup when the process exits while drivers compile on other threads: their marks are cleared.
 
 use std::ffi::c_int;
 use std::sync::Once;
@@ -11,13 +11,13 @@ extern "C" fn forget() {
     fulgurite_pipeline_cache::forget_marks();
 }
 
-/// Has [`forget_marks`](fulgurite_pipeline_cache::forget_marks) called when the process exits, by itself or by returning from
-/// `main`. A process that ends otherwise does not come here.
+/// Registers [`forget_marks`](fulgurite_pipeline_cache::forget_marks) to run when the process calls `exit` or returns
+/// from `main`. It does not run if the process ends otherwise, such as by a signal.
 pub(crate) fn forget_marks_at_exit() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the function is the C standard's, and what it is given is there as long as this code is. If the system has no
-        // room for it, marks stay.
+        // SAFETY: `atexit` is a function of the C standard library, and the callback stays loaded as long as
+        // this code. If registration fails, marks remain.
         let _ = unsafe { atexit(forget) };
     });
 }

@@ -1,6 +1,6 @@
-//! Graphs as one command buffer each: recorded once, submitted as often as they are replayed.
+//! Graphs as one command buffer each: recorded once, submitted for every replay.
 //!
-//! A barrier stands only where a step waits for one that none stands behind yet.
+//! A barrier is recorded only where a step depends on an earlier step that no barrier separates from it yet.
 
 use std::any::Any;
 use std::ops::Range;
@@ -17,18 +17,18 @@ use crate::memory::{VulkanBuffer, word_of};
 use crate::pipeline::VulkanExecutable;
 use crate::sync::Use;
 
-/// How long a graph's copies and fills may take.
+/// Time allowed for the copies and fills of a graph.
 const COPIES: Duration = Duration::from_secs(60);
-/// Bytes of a pattern that is no word, repeated by the host, which the device copies from.
+/// Size in bytes to which the host repeats a pattern that is not one word, for the device to copy from.
 const PATTERN: usize = 64 << 10;
 
-/// A graph's steps, and the command buffer that does them.
+/// The steps of a graph, and their command buffer.
 struct Recorded {
     device: Arc<Device>,
     steps: Vec<GraphStep>,
-    /// What the steps use, each once.
+    /// The buffers of the steps, each once.
     buffers: Vec<Binding>,
-    /// `None` before the first replay and after one that failed.
+    /// `None` before the first replay and after a failed one.
     ready: Option<Ready>,
 }
 
@@ -36,14 +36,14 @@ struct Recorded {
 struct Ready {
     lease: Lease,
     timeout: Duration,
-    /// Whether every launch listens when it is to end.
+    /// True if every launch polls the abort word.
     abortable: bool,
-    /// Of each launch, whether it has a control buffer.
+    /// For each launch, true if it has a control buffer.
     controls: Vec<bool>,
     timed: bool,
 }
 
-/// A recording of `steps`, which are of this device.
+/// Records `steps`, which are of this device.
 pub(crate) fn record(device: &Arc<Device>, steps: &[GraphStep]) -> Box<dyn Recording> {
     let mut buffers: Vec<Binding> = Vec::new();
     for step in steps {
@@ -58,9 +58,9 @@ pub(crate) fn record(device: &Arc<Device>, steps: &[GraphStep]) -> Box<dyn Recor
     Box::new(Recorded { device: Arc::clone(device), steps: steps.to_vec(), buffers, ready: None })
 }
 
-/// What a step does, with all that the device is told about it.
+/// The work of a step, with all of its arguments to the device.
 enum Action<'s> {
-    /// The set is made once there is a slot for it.
+    /// The set is created once there is a slot for it.
     Launch {
         prepared: Prepared<'s>,
         set: vk::DescriptorSet,
@@ -75,7 +75,7 @@ enum Action<'s> {
         range: Range<u64>,
         word: u32,
     },
-    /// A fill with what is no word: bytes that become a copy once they have a place.
+    /// A fill with a pattern that is not one word; becomes a copy once its bytes have a place.
     Repeat {
         bytes: Vec<u8>,
         to: vk::Buffer,
@@ -100,8 +100,8 @@ impl Recording for Recorded {
             .iter()
             .map(|binding| Ok(&VulkanBuffer::of(&self.device, binding.buffer().as_ref())?.used))
             .collect::<Result<Vec<&Use>, Error>>()?;
-        // SAFETY: the commands reach the buffers and pipelines of the steps, which live as long as `self`, and the lease's
-        // own memory; all were checked, and this waits for the end.
+        // SAFETY: the commands access the buffers and pipelines of the steps, which live as long as `self`, and
+        // the lease's own memory; all were checked, and this function waits for the end.
         let submission =
             unsafe { Submission::submit(lease, &uses, timeout, abortable, controls.clone(), timed) }?;
         let (report, lease) = submission.finish_and_keep()?;
@@ -140,13 +140,13 @@ impl Recorded {
         });
         let (queries, timed) = (lease.slot().queries, self.device.times(launches));
         lease.record(|raw, commands| {
-            // SAFETY: `commands` is being recorded. Sets, pipelines, ranges and queries are of this device and were
-            // checked.
+            // SAFETY: `commands` is being recorded. Sets, pipelines, ranges and queries are of this device
+            // and were checked.
             unsafe {
                 if timed {
                     begin_time(raw, commands, queries);
                 }
-                // Steps before this one stand before a barrier.
+                // Steps before this index precede a barrier.
                 let mut behind = 0;
                 for (i, (step, action)) in self.steps.iter().zip(&actions).enumerate() {
                     if step.after.iter().any(|earlier| *earlier >= behind) {
@@ -162,7 +162,7 @@ impl Recorded {
                             let bytes = range.end - range.start;
                             raw.cmd_fill_buffer(commands, *to, range.start, bytes, *word);
                         }
-                        // What was to be placed has been.
+                        // `place` has turned `Repeat` into `Copy`.
                         Action::Repeat { .. } | Action::Nothing => {}
                     }
                 }
@@ -174,7 +174,7 @@ impl Recorded {
         Ok(Ready { lease, timeout, abortable, controls, timed })
     }
 
-    /// What a step does.
+    /// Returns the action of a step.
     fn action<'s>(&self, work: &'s StepWork) -> Result<Action<'s>, Error> {
         Ok(match work {
             StepWork::Launch { launch, .. } if launch.is_empty() => Action::Nothing,
@@ -202,8 +202,8 @@ impl Recorded {
         })
     }
 
-    /// Makes descriptor sets, and puts parameter blocks and patterns into the slot's scratch memory, which has room for
-    /// them.
+    /// Creates descriptor sets, and writes parameter blocks and patterns to the slot's scratch memory, which has
+    /// room for them.
     fn place(&self, actions: &mut [Action<'_>], slot: &Slot) -> Result<(), Error> {
         let scratch = slot.scratch().ok_or_else(unknown)?;
         let (mut at, mut launches) = (0, 0);
@@ -240,13 +240,13 @@ impl Recorded {
         VulkanBuffer::of(&self.device, binding.buffer().as_ref())?.handle()
     }
 
-    /// So that what follows may begin a descriptor.
+    /// Rounds up, so that a descriptor may begin at the result.
     fn aligned(&self, bytes: u64) -> u64 {
         bytes.next_multiple_of(self.device.plan.bounds.descriptor_alignment)
     }
 }
 
-/// An executable of this backend.
+/// Downcasts an executable to this backend's type.
 fn own(executable: &Arc<dyn Executable>) -> Result<&VulkanExecutable, Error> {
     let any: &dyn Any = executable.as_ref();
     any.downcast_ref().ok_or_else(unknown)
@@ -256,7 +256,7 @@ fn unknown() -> Error {
     Error::Internal("a graph's step is of another backend or device".to_owned())
 }
 
-/// A pattern as often as it goes into what the host prepares, at least once.
+/// Repeats a pattern as often as it fits into [`PATTERN`] bytes, at least once.
 fn repeated(pattern: &[u8]) -> Vec<u8> {
     pattern.repeat((PATTERN / pattern.len().max(1)).max(1))
 }
@@ -265,7 +265,7 @@ fn region(from: u64, to: Range<u64>) -> vk::BufferCopy {
     vk::BufferCopy::default().src_offset(from).dst_offset(to.start).size(to.end - to.start)
 }
 
-/// What a step did is there for the next.
+/// Returns the barrier that makes a step's writes visible to the next.
 fn between() -> vk::MemoryBarrier2<'static> {
     let work = vk::PipelineStageFlags2::COMPUTE_SHADER | vk::PipelineStageFlags2::ALL_TRANSFER;
     vk::MemoryBarrier2::default()

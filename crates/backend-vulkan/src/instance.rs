@@ -1,4 +1,4 @@
-//! The loader and the `VkInstance`, with the validation layer if it was asked for. Knows no device.
+//! The loader and the `VkInstance`, with the validation layer if requested. Independent of any device.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::validation::{ValidationLog, messenger};
 
 const VALIDATION_LAYER: &CStr = c"VK_LAYER_KHRONOS_validation";
 
-/// An instance. Destroyed when dropped; everything made from it must be gone by then.
+/// An instance. Destroyed when dropped; every object made from it must be gone by then.
 pub(crate) struct Instance {
     pub(crate) raw: ash::Instance,
     validation: Option<Validation>,
-    /// Whether `VK_EXT_debug_utils` is enabled: labels are for whoever brings it.
+    /// True if `VK_EXT_debug_utils` is enabled; tools such as debuggers provide it to show labels.
     has_debug_utils: bool,
     log: Arc<ValidationLog>,
-    // Holds the loader's library, so it goes last.
+    // Holds the loader's library, so it is dropped last.
     entry: ash::Entry,
 }
 
@@ -30,9 +30,9 @@ struct Validation {
 }
 
 impl Instance {
-    /// Loads Vulkan and makes an instance.
+    /// Loads Vulkan and creates an instance.
     pub(crate) fn open(validate: bool) -> Result<Arc<Self>, Error> {
-        // SAFETY: loading runs the initialisers of the system's Vulkan loader, which is made to be loaded so.
+        // SAFETY: loading runs the initializers of the system's Vulkan loader, which is meant to be loaded this way.
         let entry = unsafe { ash::Entry::load() }.map_err(|error| {
             unavailable(format!("the Vulkan loader could not be loaded ({error}); {INSTALL_HINT}"))
         })?;
@@ -58,7 +58,7 @@ impl Instance {
             .api_version(vk::API_VERSION_1_3);
         let layers = [VALIDATION_LAYER.as_ptr()];
         let extensions = [ext::debug_utils::NAME.as_ptr()];
-        // Chained to the instance, it also hears what is wrong with making and destroying the instance.
+        // Chained to the instance's info, the messenger also reports errors in creating and destroying the instance.
         let mut messenger_info = messenger(&log);
         let mut info = vk::InstanceCreateInfo::default().application_info(&application);
         let has_debug_utils = validate || has_debug_utils(&entry, None)?;
@@ -68,7 +68,7 @@ impl Instance {
         if validate {
             info = info.enabled_layer_names(&layers).push_next(&mut messenger_info);
         }
-        // SAFETY: `info` points only to what lives until the call returns.
+        // SAFETY: everything that `info` points to lives until the call returns.
         let raw = unsafe { entry.create_instance(&info, None) }.map_err(|result| match result {
             vk::Result::ERROR_INCOMPATIBLE_DRIVER | vk::Result::ERROR_INITIALIZATION_FAILED => unavailable(
                 format!("the loader found no Vulkan driver that works ({result:?}); {INSTALL_HINT}"),
@@ -87,7 +87,7 @@ impl Instance {
         Ok(Arc::new(instance))
     }
 
-    /// Every physical device, in the loader's order.
+    /// Returns every physical device, in the loader's order.
     pub(crate) fn physical_devices(&self) -> Result<Vec<vk::PhysicalDevice>, Error> {
         // SAFETY: the instance is alive.
         let all = unsafe { self.raw.enumerate_physical_devices() };
@@ -99,7 +99,7 @@ impl Instance {
         })
     }
 
-    /// The facts of one of its physical devices.
+    /// Queries the facts of a physical device of this instance.
     pub(crate) fn query(&self, device: vk::PhysicalDevice) -> Result<PhysicalSnapshot, QueryError> {
         let mut snapshot = snapshot::query(&self.raw, device)?;
         if snapshot.features.cooperative_matrix {
@@ -109,23 +109,24 @@ impl Instance {
         Ok(snapshot)
     }
 
-    /// Whether `VK_EXT_debug_utils` is enabled.
+    /// Returns whether `VK_EXT_debug_utils` is enabled.
     pub(crate) fn has_debug_utils(&self) -> bool {
         self.has_debug_utils
     }
 
-    /// Whether the validation layer is there.
+    /// Returns whether the validation layer is enabled.
     pub(crate) fn validates(&self) -> bool {
         self.validation.is_some()
     }
 
-    /// What the validation layer says.
+    /// Returns the log of the validation layer's messages.
     pub(crate) fn validation_log(&self) -> &Arc<ValidationLog> {
         &self.log
     }
 }
 
-/// An error of the loader, before there is a driver: mostly over a manifest, which then is named.
+/// Returns the error for a failed loader call, made before any driver is known. The usual cause is a damaged manifest,
+/// which the error then names.
 fn loader_error(call: &str, result: vk::Result) -> Error {
     let damaged = manifests::damaged(|name| std::env::var_os(name));
     let named: Vec<String> = damaged.iter().map(|file| format!("`{}`", file.display())).collect();
@@ -156,9 +157,9 @@ fn check_validation_is_there(entry: &ash::Entry) -> Result<(), Error> {
     Err(unavailable("validation was asked for, but neither loader nor layer has VK_EXT_debug_utils"))
 }
 
-/// Whether the loader, or a layer that is there, has `VK_EXT_debug_utils`.
+/// Returns whether the loader, or an installed layer, has `VK_EXT_debug_utils`.
 fn has_debug_utils(entry: &ash::Entry, layer: Option<&CStr>) -> Result<bool, Error> {
-    // SAFETY: the entry points were loaded, and the layer is there.
+    // SAFETY: the entry points were loaded, and the layer is installed.
     let extensions = unsafe { entry.enumerate_instance_extension_properties(layer) }
         .map_err(|r| loader_error("vkEnumerateInstanceExtensionProperties", r))?;
     Ok(extensions.iter().any(|e| e.extension_name_as_c_str() == Ok(ext::debug_utils::NAME)))
@@ -170,7 +171,7 @@ impl Drop for Instance {
             // SAFETY: made from this instance, destroyed once.
             unsafe { validation.functions.destroy_debug_utils_messenger(validation.messenger, None) };
         }
-        // SAFETY: users of the instance hold an `Arc` of it, so none of its children is left.
+        // SAFETY: users of the instance hold an `Arc` of it, so no child object is left.
         unsafe { self.raw.destroy_instance(None) };
     }
 }

@@ -1,4 +1,4 @@
-//! Launches: bind, record, submit, wait no longer than the timeout, and say what happened.
+//! Launches: bind, record, submit, wait for at most the timeout, and report the result.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::memory::VulkanBuffer;
 use crate::pipeline::{Artifact, VulkanExecutable};
 use crate::sync::{Ticket, Use, Waited};
 
-/// Most workgroups of one dispatch. lavapipe and SwiftShader count all of a dispatch's in 32 bits, and run none of 2³² and
-/// part of a few less.
+/// Maximum number of workgroups in one dispatch. lavapipe and SwiftShader count the workgroups of a dispatch in 32
+/// bits: of 2³² they run none, and of slightly fewer only a part.
 const MOST_WORKGROUPS: u32 = 1 << 28;
 
-/// How long a launch that looks at the abort word may take to come back once it is set.
+/// Grace period for a launch that polls the abort word.
 const ABORTED: Duration = Duration::from_secs(10);
-/// The least that a launch may take to come back which nothing can end: it is slow rather than stuck.
+/// Minimum grace period for a launch that cannot be aborted, and is more likely slow than stuck.
 const UNSTOPPED: Duration = Duration::from_secs(60);
 
 impl Executable for VulkanExecutable {
@@ -47,7 +47,7 @@ impl Executable for VulkanExecutable {
     }
 
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
-        // SAFETY: what the launch uses is borrowed until it is over.
+        // SAFETY: everything that the launch uses is borrowed until it is over.
         match unsafe { self.begin(launch) }? {
             Some(submission) => submission.finish(),
             None => Ok(nothing(self, launch)),
@@ -55,13 +55,13 @@ impl Executable for VulkanExecutable {
     }
 
     fn submit(self: Arc<Self>, launch: &Launch) -> Result<Option<Box<dyn Work>>, Error> {
-        // SAFETY: `Submitted` keeps what the launch uses until it is over.
+        // SAFETY: `Submitted` keeps everything that the launch uses until it is over.
         let submission = unsafe { self.begin(launch) }?;
         Ok(Some(Box::new(Submitted { submission, kept: (self, launch.clone()) })))
     }
 }
 
-/// The report of a launch with nothing to do.
+/// Returns the report of a launch without workgroups.
 fn nothing(executable: &VulkanExecutable, launch: &Launch) -> LaunchReport {
     match executable.device.times([launch]) {
         true => LaunchReport::timed(Duration::ZERO),
@@ -69,9 +69,9 @@ fn nothing(executable: &VulkanExecutable, launch: &Launch) -> LaunchReport {
     }
 }
 
-/// A launch that the queue has, with all that it uses.
+/// A submitted launch, with everything that it uses.
 struct Submitted {
-    /// `None` once it is over, and if there was nothing to do.
+    /// `None` once the launch is over, and if there was nothing to do.
     submission: Option<Submission>,
     kept: (Arc<VulkanExecutable>, Launch),
 }
@@ -86,27 +86,28 @@ impl Work for Submitted {
 
 impl Drop for Submitted {
     fn drop(&mut self) {
-        // Its buffers may be destroyed next. Nobody is left to hear how it ended.
+        // The launch's buffers may be destroyed next. Its result has no receiver.
         let _ = self.submission.take().map(Submission::finish);
     }
 }
 
-/// Launches of one submission that were not waited for.
+/// Launches of one submission that are not yet waited for.
 pub(crate) struct Submission {
     lease: Lease,
     ticket: Ticket,
     timeout: Duration,
     grace_period: Duration,
-    /// Whether each has a control buffer.
+    /// For each launch, true if it has a control buffer.
     controls: Vec<bool>,
     timed: bool,
 }
 
 impl Submission {
-    /// Submits what `lease` has recorded. `timeout` is for all of it; `abortable` says that its loops listen.
+    /// Submits the commands of `lease`. `timeout` is for all of them; `abortable` says that their loops poll the
+    /// abort word.
     ///
     /// # Safety
-    /// As [`Lease::submit`].
+    /// See [`Lease::submit`].
     pub(crate) unsafe fn submit(
         mut lease: Lease,
         uses: &[&Use],
@@ -122,12 +123,12 @@ impl Submission {
         Ok(Self { lease, ticket, timeout, grace_period, controls, timed })
     }
 
-    /// Waits for the end, no longer than the timeout allows, and says what happened.
+    /// Waits until the submission ends or its time is up, and reports the result.
     pub(crate) fn finish(self) -> Result<LaunchReport, Error> {
         self.finish_and_keep().map(|(report, _)| report)
     }
 
-    /// As [`finish`](Self::finish); after a good end the slot can be submitted again.
+    /// Does what [`finish`](Self::finish) does, and also returns the slot, which can be submitted again.
     pub(crate) fn finish_and_keep(mut self) -> Result<(LaunchReport, Lease), Error> {
         let device = Arc::clone(self.lease.device());
         let mut ended = device.wait(self.ticket, self.timeout)?;
@@ -158,10 +159,10 @@ impl Submission {
 }
 
 impl VulkanExecutable {
-    /// Submits a launch; `None` if there is nothing to do.
+    /// Submits a launch; returns `None` if there is nothing to do.
     ///
     /// # Safety
-    /// The executable and the launch's buffers stay alive until what is returned has finished.
+    /// The executable and the launch's buffers must stay alive until the returned submission has finished.
     unsafe fn begin(&self, launch: &Launch) -> Result<Option<Submission>, Error> {
         let device = &self.device;
         device.check_alive()?;
@@ -196,18 +197,18 @@ impl VulkanExecutable {
         })?;
         let layout = &prepared.artifact.layout;
         let (abortable, controls) = (layout.abortable, vec![layout.control.is_some()]);
-        // SAFETY: the recorded dispatch binds the caller's buffers, this executable's pipeline and the lease's own memory;
-        // it was checked against the kernel's layout and the device's limits.
+        // SAFETY: the recorded dispatch binds the caller's buffers, this executable's pipeline and the lease's
+        // own memory; it was checked against the kernel's layout and the device's limits.
         unsafe { Submission::submit(lease, &prepared.uses(), launch.timeout(), abortable, controls, timed) }
             .map(Some)
     }
 }
 
-/// A part of a buffer as a launch binds it.
+/// A range of a buffer, as bound by a launch.
 struct Part<'b> {
     buffer: &'b VulkanBuffer,
     range: Range<u64>,
-    /// Bytes of its descriptor that come before it: a descriptor begins only where it may.
+    /// Bytes from the start of its descriptor, which must be aligned, to its own start.
     before: u64,
 }
 
@@ -230,7 +231,7 @@ impl<'b> Part<'b> {
     }
 }
 
-/// A launch with everything that the device is told about it.
+/// A launch with all of its arguments to the device.
 pub(crate) struct Prepared<'l> {
     pub(crate) artifact: &'l Artifact,
     pub(crate) launch: &'l Launch,
@@ -271,18 +272,19 @@ impl<'l> Prepared<'l> {
         Ok(Self { artifact, launch, parts, block })
     }
 
-    /// When its buffers are used.
+    /// Returns the synchronization state of its buffers.
     pub(crate) fn uses(&self) -> Vec<&'l Use> {
         self.parts.iter().map(|part| &part.buffer.used).collect()
     }
 
-    /// The size of its parameter block, if that is in a buffer.
+    /// Returns the size of its parameter block in bytes, if that is in a buffer.
     pub(crate) fn block_buffer_bytes(&self) -> Option<u64> {
         let in_buffer = matches!(self.artifact.layout.placement, BlockPlacement::StorageBuffer { .. });
         in_buffer.then_some(self.block.len() as u64)
     }
 
-    /// Makes the descriptor set of the slot's launch number `launch`; its parameter block is at `block`, if in a buffer.
+    /// Creates the descriptor set for launch number `launch` of the slot. `block` is its parameter block, if in a
+    /// buffer.
     pub(crate) fn bind(
         &self,
         slot: &Slot,
@@ -319,7 +321,7 @@ impl<'l> Prepared<'l> {
     /// Records the dispatch.
     ///
     /// # Safety
-    /// `commands` is being recorded, and `set` is what [`bind`](Self::bind) made.
+    /// `commands` must be in the recording state, and `set` must come from [`bind`](Self::bind).
     pub(crate) unsafe fn record(
         &self,
         raw: &ash::Device,
@@ -331,8 +333,8 @@ impl<'l> Prepared<'l> {
             self.artifact.layout.placement == BlockPlacement::PushConstants && !self.block.is_empty();
         let most = pipeline.device.plan.snapshot.limits.max_workgroup_count;
         let label = pipeline.device.begin_label(commands, launch.label());
-        // SAFETY: by this function's contract. Pipeline, set and push constants fit each other; each part of the grid is
-        // within the device's limits.
+        // SAFETY: by this function's contract. Pipeline, set and push constants are compatible; each part of
+        // the grid is within the device's limits.
         unsafe {
             let point = vk::PipelineBindPoint::COMPUTE;
             raw.cmd_bind_pipeline(commands, point, pipeline.handle);
@@ -351,7 +353,7 @@ impl<'l> Prepared<'l> {
     }
 }
 
-/// A descriptor set of a slot that is not in use.
+/// Allocates a descriptor set from a slot that is not in use.
 pub(crate) fn allocate_set(
     device: &Device,
     slot: &Slot,
@@ -360,13 +362,13 @@ pub(crate) fn allocate_set(
     let layouts = [layout];
     let info =
         vk::DescriptorSetAllocateInfo::default().descriptor_pool(slot.descriptors).set_layouts(&layouts);
-    // SAFETY: the pool is of a slot that is not in use, and has room for what its launches bind.
+    // SAFETY: the pool is of a slot that is not in use, and has room for the descriptors of its launches.
     let sets = unsafe { device.raw.allocate_descriptor_sets(&info) }
         .map_err(|r| device.fail("vkAllocateDescriptorSets", r, 0))?;
     Ok(sets.first().copied().unwrap_or_default())
 }
 
-/// What binds a buffer.
+/// Returns the write that binds a buffer.
 pub(crate) fn write_of(
     set: vk::DescriptorSet,
     binding: u32,
@@ -379,16 +381,16 @@ pub(crate) fn write_of(
         .buffer_info(info)
 }
 
-/// Bytes of push constants.
+/// Returns the size of the push constants in bytes.
 pub(crate) fn pushed_bytes(layout: &Layout) -> u32 {
     let is_pushed = layout.placement == BlockPlacement::PushConstants;
     if is_pushed { layout.block_words * 4 } else { 0 }
 }
 
-/// Writes the first timestamp once all earlier work is done: the time waiting for it does not count.
+/// Writes the first timestamp once all earlier work is done, so that waiting for it is not measured.
 ///
 /// # Safety
-/// `commands` is being recorded; the pool is of the same device and has two timestamps.
+/// `commands` must be in the recording state; the pool must be of the same device and have two timestamps.
 pub(crate) unsafe fn begin_time(raw: &ash::Device, commands: vk::CommandBuffer, queries: vk::QueryPool) {
     // SAFETY: by this function's contract.
     unsafe {
@@ -397,16 +399,16 @@ pub(crate) unsafe fn begin_time(raw: &ash::Device, commands: vk::CommandBuffer, 
     }
 }
 
-/// Writes the second timestamp once all is done.
+/// Writes the second timestamp once all work is done.
 ///
 /// # Safety
-/// As [`begin_time`], which came before.
+/// As for [`begin_time`], which must come before.
 pub(crate) unsafe fn end_time(raw: &ash::Device, commands: vk::CommandBuffer, queries: vk::QueryPool) {
     // SAFETY: by this function's contract.
     unsafe { raw.cmd_write_timestamp2(commands, vk::PipelineStageFlags2::ALL_COMMANDS, queries, 1) };
 }
 
-/// Whether a launch of a slot that ended met a fault.
+/// Returns an error if a launch of a slot, which has ended, recorded a fault.
 fn check_fault(device: &Device, slot: &Slot, launch: u32) -> Result<(), Error> {
     let invocation = slot.control_word(launch, ControlWord::Invocation)?;
     match slot.control_word(launch, ControlWord::Fault)? {
@@ -423,19 +425,20 @@ fn check_fault(device: &Device, slot: &Slot, launch: u32) -> Result<(), Error> {
     }
 }
 
-/// How long a launch that timed out may take to come back before the device is given up.
+/// Returns the default time that a launch may run past its timeout before the device counts as lost.
 fn default_grace_period(timeout: Duration, abortable: bool) -> Duration {
     if abortable { ABORTED } else { UNSTOPPED.max(timeout.saturating_mul(10)) }
 }
 
 impl Device {
-    /// Whether to measure launches that are submitted together: timestamps cost as much as a launch on lavapipe.
+    /// Returns whether to measure launches that are submitted together. Only on request, because timestamps cost as
+    /// much as a launch on lavapipe.
     pub(crate) fn times<'l>(&self, launches: impl IntoIterator<Item = &'l Launch>) -> bool {
         self.plan.timestamps.is_some() && launches.into_iter().any(Launch::is_timed)
     }
 }
 
-/// The time between the two timestamps, if the device wrote them.
+/// Returns the time between the two timestamps, if the device wrote them.
 fn device_time(device: &Device, slot: &Slot) -> Option<Duration> {
     let timestamps = device.plan.timestamps?;
     let mut ticks = [0u64; 2];

@@ -1,43 +1,46 @@
 //! The Vulkan backend: compiles verified kernels to compute pipelines and runs them on one device.
 //!
-//! It decides purely and acts thinly. The facts of a physical device become a [`DeviceSnapshot`] and a plan by
-//! pure functions, which are tested without a GPU; the modules that call the driver follow the plan.
+//! Decisions are pure functions: they turn the facts of a physical device into a [`DeviceSnapshot`] and a plan, and are
+//! tested without a GPU. The modules that call the driver follow the plan.
 //!
 //! | module | owns |
 //! |---|---|
-//! | `options` | what a caller or the environment asks for |
+//! | `options` | the options of a caller or of the environment |
 //! | `instance` | the loader, the `VkInstance`, the validation layer |
-//! | `validation` | what the validation layer said |
-//! | `snapshot` | the facts of a physical device, queried |
-//! | `plan` | which device, what to enable, what emission may use, whether a kernel fits; pure |
-//! | `probe` | quirks that no driver reports, and the file they are kept in |
-//! | `device` | the `VkDevice`, its end, and its loss |
-//! | `sync` | the queue's timeline, submission, waits that end |
+//! | `manifests` | finding damaged loader manifests, for error messages |
+//! | `validation` | the messages of the validation layer |
+//! | `snapshot` | querying the facts of a physical device |
+//! | `plan` | device selection, features to enable, limits of emission and kernels; pure |
+//! | `record` | known driver versions, with the lowering rules and nesting that they need or allow |
+//! | `probe` | detection of quirks that no driver reports, and the file that stores them |
+//! | `device` | the `VkDevice`, its destruction, its loss |
+//! | `sync` | the queue's timeline, submission, bounded waits |
 //! | `memory` | buffers |
-//! | `commands` | reusable slots that a launch or copy records into |
+//! | `commands` | reusable slots that a launch or copy is recorded into |
 //! | `pipeline` | from a kernel to a pipeline, and the executable's id |
-//! | `kept` | modules and pipelines by way of the pipeline cache |
-//! | `driver` | which calls make a pipeline of what its driver kept |
-//! | `compiler` | the threads on which drivers compile, and for how long |
-//! | `exit` | what is left to do when the process exits |
-//! | `blob` | what a driver keeps, as bytes; pure |
+//! | `pipeline_store` | modules and pipelines, made through the pipeline cache |
+//! | `driver` | the calls that make a pipeline from data that its driver produced earlier |
+//! | `compiler` | the threads on which drivers compile, with a time limit |
+//! | `exit` | cleanup when the process exits |
+//! | `blob` | the format of stored driver data; pure |
 //! | `launch` | launches |
 //! | `graph` | recorded launches, copies and fills |
-//! | `bfloat16` `pipeline_binary` | extensions that `ash` does not know |
-//! | `error` | from `VkResult` to the driver's errors |
+//! | `bfloat16` `pipeline_binary` | extensions that `ash` does not declare |
+//! | `error` | from `VkResult` to the engine's errors |
 //!
-//! Everything may be used from several threads at once. No lock is held while the device is waited for, but that of
-//! a buffer which launches would otherwise keep from the host for ever; and every wait ends: a launch that does not end in time is told to through the control buffer, or, if its kernel has
-//! no loop that listens, is given more time ([`Options::grace_period`]). It is a timeout if it then comes back. If it
-//! does not, the device is given up, its handles leaked on purpose, and every later call says that it is lost.
+//! Everything may be used from several threads at once. The only lock of this crate held while waiting for the device
+//! is that of a buffer which launches would otherwise keep from the host indefinitely. Every wait is bounded: a launch
+//! that exceeds its timeout is told to end through the control buffer or, if its kernel has no loop that polls it, is
+//! given more time ([`Options::grace_period`]). If it then ends, the error is a timeout. If it does not, the device is
+//! lost: its handles are leaked on purpose, and every later call fails.
 //!
-//! A driver that takes too long to compile ([`Options::compile_limit`]) is left to it, with all that it may still use: that is never
-//! destroyed, nor is the device, which goes on.
+//! If the driver takes too long to compile ([`Options::compile_limit`]), the call fails while the driver continues in
+//! the background. Objects that it may still use are never destroyed, nor is the device, which stays usable.
 //!
-//! This is the one crate of the workspace with unsafe code. What it relies on is that the words which
-//! [`fulgurite_spirv::emit`] makes from a verified kernel are a valid module, and that nobody but this user and the system
-//! writes where they are kept: the pipeline cache refuses folders that others may write, and whoever brings a pack vouches for it.
-//! `docs/soundness.md` has the whole argument.
+//! This is the only library crate of the workspace with unsafe blocks. They rely on two facts: the words that
+//! [`fulgurite_spirv::emit`] makes from a verified kernel are a valid module, and only this user and the system can
+//! write where modules are stored. The pipeline cache refuses folders that others may write, and the caller vouches for
+//! packs. `docs/soundness.md` has the whole argument.
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod bfloat16;
@@ -85,7 +88,7 @@ use error::{BACKEND, INSTALL_HINT, unavailable};
 use instance::Instance;
 use plan::PlanError;
 
-/// The backend's registration: id `vulkan`, rank 100, opened with [`Options::of`].
+/// Returns the backend's registration: id `vulkan`, rank 100, opened with [`Options::of`].
 pub fn registration() -> Registration {
     Registration::configurable(BACKEND, 100, |options| Ok(VulkanBackend::open(&Options::of(options))?))
 }
@@ -96,14 +99,14 @@ pub struct VulkanBackend {
 }
 
 impl VulkanBackend {
-    /// Opens the device that `options` select. Probes its driver for quirks, unless that was done before.
+    /// Opens the device that `options` select. Probes its driver for quirks unless their stored results are found.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if there is no loader, driver or suitable device, or no validation layer although
-    /// it was asked for; [`Error::Device`] if the driver fails; [`Code::BadOption`] if [`Options::rules`] names no rule.
+    /// [`Error::Unavailable`] if there is no loader, driver or suitable device, or no validation layer although it was
+    /// asked for; [`Error::Device`] if the driver fails; [`Code::BadOption`] if [`Options::rules`] names no rule.
     pub fn open(options: &Options) -> Result<Arc<Self>, Error> {
-        // What it reads of the disk, it reads while the driver starts: logs first, and the kernels to be read ahead once it is
-        // known how they are lowered.
+        // Reads from disk while the driver starts: first the logs, then the kernels to prefetch, once their
+        // lowering is known.
         let cache = options.cache();
         let (read_ahead, wanted) = mpsc::channel();
         let opening = std::thread::Builder::new().name("fulgurite cache".to_owned()).spawn(move || {
@@ -117,7 +120,7 @@ impl VulkanBackend {
         let queried: Vec<_> = physical.iter().map(|device| instance.query(*device)).collect();
         let (index, snapshot) =
             plan::choose(&queried, options.device.as_deref()).map_err(|reason| match reason {
-                // There is a driver; another name is what helps.
+                // A driver is installed; another device name helps.
                 plan::ChoiceError::NoMatch { .. } => unavailable(reason.to_string()),
                 reason => unavailable(format!("{reason}; {INSTALL_HINT}")),
             })?;
@@ -129,44 +132,42 @@ impl VulkanBackend {
             reason => unavailable(reason.to_string()),
         })?;
         for kernel in options.prefetch.kernels() {
-            // If there is no such thread, nothing is read ahead.
+            // Without the thread, nothing is prefetched.
             let _ = read_ahead.send(pipeline_store::module_identity(kernel, &plan.profile));
         }
         drop(read_ahead);
         Ok(Arc::new(Self { device: Device::open(instance, physical, plan, store)? }))
     }
 
-    /// What emission reads of the device.
+    /// Returns the profile that kernels are emitted for.
     pub fn profile(&self) -> &Profile {
         &self.device.plan.profile
     }
 
-    /// What the validation layer said so far, the first thousand messages; none without
-    /// [`Options::validation`].
+    /// Returns the first thousand messages of the validation layer so far; empty without [`Options::validation`].
     pub fn validation_messages(&self) -> Vec<ValidationMessage> {
         self.validation_log().messages()
     }
 
-    /// Compiles a SPIR-V module that others made, to be launched as a kernel with the declarations of `signature` would
-    /// be: binding `i` of set 0 is its buffer `i`; push constants hold the buffers' lengths, then its views', then its
-    /// parameters, then the grid if its body asks for it, in words.
-    ///
+    /// Compiles a foreign SPIR-V module, to be launched like a kernel with the declarations of `signature`. Binding
+    /// `i` of set 0 is buffer `i`. Push constants hold, in words, the lengths of the buffers, then of their views,
+    /// then the parameters, then the grid if the signature's body reads it.
     /// # Errors
-    /// [`Error::Unsupported`] over the device's limits, [`Error::Device`] if the driver fails.
+    /// [`Error::Unsupported`] if the module exceeds the device's limits, [`Error::Device`] if the driver fails.
     ///
     /// # Safety
-    /// The module is valid for the device, binds no more than that, stays within its buffers and ends.
+    /// The module must be valid for the device, bind no more than that, stay within its buffers and terminate.
     #[cfg(feature = "foreign")]
     pub unsafe fn compile_foreign(
         &self,
         signature: Arc<VerifiedKernel>,
         words: &[u32],
     ) -> Result<Arc<dyn Executable>, Error> {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         Ok(Arc::new(unsafe { pipeline::compile_foreign(&self.device, signature, words) }?))
     }
 
-    /// Where the validation layer's messages go, also after the backend is gone.
+    /// Returns the log of the validation layer's messages, which may outlive the backend.
     pub fn validation_log(&self) -> &Arc<ValidationLog> {
         self.device.instance().validation_log()
     }

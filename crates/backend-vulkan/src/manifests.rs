@@ -1,16 +1,16 @@
-//! The manifests by which the loader finds drivers and layers: one that cannot be read makes every driver fail, and the
-//! loader does not say which it was.
+//! The manifests by which the loader finds drivers and layers. A manifest that cannot be parsed makes every driver
+//! fail, and the loader does not say which one it was.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-/// Bytes of the largest manifest that is looked at.
+/// Maximum number of bytes read from a manifest; a longer manifest counts as damaged.
 const MOST: u64 = 1 << 20;
 
-/// The manifests that are no JSON, of those that the loader looks at by these environment variables. At most one folder deep,
-/// as the loader does.
+/// Returns the manifests that are not valid JSON, among those that the loader finds with these environment variables.
+/// Like the loader, looks into each folder but not its subfolders.
 pub(crate) fn damaged(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].into_iter().find_map(&variable);
@@ -34,7 +34,7 @@ pub(crate) fn damaged(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBu
     files
 }
 
-/// The manifests of a folder, by name.
+/// Returns the manifests of a folder, sorted by name.
 fn manifests_in(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
@@ -43,7 +43,8 @@ fn manifests_in(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Whether a file is there and is no JSON. What cannot be opened, the loader passes over.
+/// Returns whether a file exists and is not valid JSON. False if it cannot be opened, because the loader skips such
+/// files.
 fn is_damaged(file: &Path) -> bool {
     if !file.is_file() {
         return false;

@@ -1,4 +1,4 @@
-//! Buffers: device memory, its zeroing, and the host's reads and writes of it.
+//! Buffers: device memory, its zeroing, and reads and writes by the host.
 
 use std::any::Any;
 use std::ops::Range;
@@ -18,14 +18,14 @@ use crate::error::allocation_error;
 use crate::plan::MemoryPlan;
 use crate::sync::{Use, Waited};
 
-/// Sizes are rounded up to this, and bases aligned to it.
+/// Alignment of sizes and base addresses in bytes.
 const ALIGNMENT: u64 = 16;
-/// The most that one staging copy moves.
+/// Maximum size of one staging copy in bytes.
 const CHUNK: usize = 16 << 20;
-/// How long a copy or fill may take once it is its turn.
+/// Time limit of a copy or fill, from the end of all earlier work.
 const COPY_BUDGET: Duration = Duration::from_secs(60);
 
-/// A `VkBuffer` with its memory. Must be destroyed by hand; dropped, it leaks.
+/// A `VkBuffer` with its memory. Must be destroyed explicitly; dropping it leaks the buffer.
 pub(crate) struct Memory {
     pub(crate) buffer: vk::Buffer,
     allocation: Allocation,
@@ -33,7 +33,7 @@ pub(crate) struct Memory {
 }
 
 impl Device {
-    /// Memory of `bytes` bytes, rounded up; its contents are arbitrary.
+    /// Creates memory of at least `bytes` bytes with undefined contents.
     pub(crate) fn create_memory(&self, bytes: u64, location: MemoryLocation) -> Result<Memory, Error> {
         let most = self.plan.bounds.max_allocation_bytes;
         let size = bytes.max(1).checked_next_multiple_of(ALIGNMENT).filter(|size| *size <= most);
@@ -49,11 +49,11 @@ impl Device {
                     | vk::BufferUsageFlags::TRANSFER_DST,
             )
             .sharing_mode(vk::SharingMode::EXCLUSIVE);
-        // SAFETY: the device is alive, and the size within its limit and not 0.
+        // SAFETY: the device is alive, and the size is within its limit and not 0.
         let buffer = unsafe { self.raw.create_buffer(&info, None) }
             .map_err(|r| self.fail("vkCreateBuffer", r, bytes))?;
         self.bind(buffer, size, location).inspect_err(|_| {
-            // SAFETY: made above and given to nobody; no memory is bound to it that is in use.
+            // SAFETY: the buffer was created above and not shared; no memory in use is bound to it.
             unsafe { self.raw.destroy_buffer(buffer, None) };
         })
     }
@@ -77,7 +77,7 @@ impl Device {
         // SAFETY: the allocation was made for this buffer's requirements and is bound to nothing else.
         let bound = unsafe { self.raw.bind_buffer_memory(buffer, allocation.memory(), allocation.offset()) };
         if let Err(result) = bound {
-            // Nothing uses it; an allocator that cannot take it back keeps it.
+            // Nothing uses the allocation; if the allocator cannot free it, it leaks.
             let _ = self.allocator().free(allocation);
             return Err(self.fail("vkBindBufferMemory", result, bytes));
         }
@@ -86,26 +86,26 @@ impl Device {
 }
 
 impl Memory {
-    /// What a descriptor of some of its bytes binds.
+    /// Returns the descriptor of a range of bytes.
     pub(crate) fn descriptor(&self, bytes: Range<u64>) -> vk::DescriptorBufferInfo {
         let info = vk::DescriptorBufferInfo::default().buffer(self.buffer);
         info.offset(bytes.start).range(bytes.end - bytes.start)
     }
 
-    /// Its size.
+    /// Returns the size in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Destroys it; no submission may be using it.
+    /// Destroys the buffer, which must not be in use by a submission.
     pub(crate) fn destroy(self, device: &ash::Device, allocator: &mut Allocator) {
-        // SAFETY: the buffer is idle by this function's contract, and goes before its memory.
+        // SAFETY: the buffer is idle by this function's contract, and is destroyed before its memory.
         unsafe { device.destroy_buffer(self.buffer, None) };
         let freed = allocator.free(self.allocation);
         debug_assert!(freed.is_ok(), "{freed:?}");
     }
 
-    /// Where `length` bytes from `offset` on are mapped.
+    /// Returns the mapped address of `length` bytes from `offset` on.
     fn mapped(&self, offset: u64, length: usize) -> Result<NonNull<u8>, Error> {
         let inside = offset.checked_add(length as u64).is_some_and(|end| end <= self.bytes);
         match self.allocation.mapped_ptr() {
@@ -137,7 +137,7 @@ impl Memory {
     /// Writes a 32-bit word of mapped memory that the device may be reading.
     pub(crate) fn write_word(&self, index: u32, value: u32) -> Result<(), Error> {
         let to = self.mapped(u64::from(index) * 4, 4)?.cast::<u32>();
-        // SAFETY: in range, and aligned because bases are.
+        // SAFETY: in range, and aligned because base addresses are.
         unsafe { to.as_ptr().write_volatile(value) };
         Ok(())
     }
@@ -160,15 +160,15 @@ impl Memory {
 /// A buffer of this backend.
 pub(crate) struct VulkanBuffer {
     device: Arc<Device>,
-    // Taken when dropped.
+    // Taken on drop.
     memory: Option<Memory>,
     bytes: u64,
-    /// When it is whose turn to use it.
+    /// Orders accesses by the host and the device.
     pub(crate) used: Use,
 }
 
 impl VulkanBuffer {
-    /// A buffer of `bytes` zeros.
+    /// Creates a buffer of `bytes` bytes, zeroed.
     pub(crate) fn create(device: &Arc<Device>, bytes: u64) -> Result<Self, Error> {
         device.check_alive()?;
         let location = match device.plan.memory {
@@ -189,7 +189,7 @@ impl VulkanBuffer {
         Ok(buffer)
     }
 
-    /// `buffer` as one of `device`'s.
+    /// Downcasts `buffer` to a buffer of `device`.
     pub(crate) fn of<'b>(device: &Arc<Device>, buffer: &'b dyn DeviceBuffer) -> Result<&'b Self, Error> {
         let any: &dyn Any = buffer;
         any.downcast_ref::<Self>().filter(|own| Arc::ptr_eq(&own.device, device)).ok_or_else(|| {
@@ -200,22 +200,23 @@ impl VulkanBuffer {
         })
     }
 
-    /// What a descriptor binds: whole words, and something even of an empty part.
+    /// Returns the descriptor of a range, rounded up to whole words; an empty range gets a descriptor that is not
+    /// empty.
     pub(crate) fn descriptor(&self, bytes: Range<u64>) -> Result<vk::DescriptorBufferInfo, Error> {
         let (offset, size) =
             if bytes.is_empty() { (0, ALIGNMENT) } else { (bytes.start, bytes.end - bytes.start) };
         Ok(self.memory()?.descriptor(offset..offset + size.next_multiple_of(4)))
     }
 
-    /// The driver's handle.
+    /// Returns the Vulkan handle.
     pub(crate) fn handle(&self) -> Result<vk::Buffer, Error> {
         Ok(self.memory()?.buffer)
     }
 
-    /// Where it is for the device.
+    /// Returns the device address.
     pub(crate) fn address(&self) -> Result<u64, Error> {
         let info = vk::BufferDeviceAddressInfo::default().buffer(self.memory()?.buffer);
-        // SAFETY: the buffer is alive, bound, and was made with the usage that this takes.
+        // SAFETY: the buffer is alive, bound to memory, and has the usage `SHADER_DEVICE_ADDRESS`.
         Ok(unsafe { self.device.raw.get_buffer_device_address(&info) })
     }
 
@@ -245,8 +246,8 @@ impl VulkanBuffer {
         body: impl FnOnce(&ash::Device, vk::CommandBuffer),
     ) -> Result<(), Error> {
         lease.record(body)?;
-        // SAFETY: what the callers record are copies and fills within the buffers of `uses`, which outlive the wait, and
-        // the lease's own memory.
+        // SAFETY: callers record copies and fills within the buffers of `uses`, which outlive the wait, and
+        // within the lease's own memory.
         let ticket = unsafe { lease.submit(COPY_BUDGET, uses) }?;
         match self.device.wait(ticket, COPY_BUDGET)? {
             Waited::Done => {
@@ -258,7 +259,7 @@ impl VulkanBuffer {
     }
 }
 
-/// The word that `pattern` repeats over `range`, if it is one and the range is of whole words.
+/// Returns the word that `pattern` repeats over `range`, if there is one and the range is aligned to words.
 pub(crate) fn word_of(pattern: &[u8], range: &Range<u64>) -> Option<u32> {
     if !range.start.is_multiple_of(4) || !range.end.is_multiple_of(4) {
         return None;
@@ -305,7 +306,7 @@ impl DeviceBuffer for VulkanBuffer {
         };
         let buffer = self.memory()?.buffer;
         self.run(|raw, commands| {
-            // SAFETY: `commands` is being recorded; the range was checked, is not empty and of whole words.
+            // SAFETY: `commands` is being recorded; the range was checked, is not empty and is aligned to words.
             unsafe { raw.cmd_fill_buffer(commands, buffer, range.start, range.end - range.start, word) };
         })
     }
@@ -321,7 +322,7 @@ impl DeviceBuffer for VulkanBuffer {
         let region = vk::BufferCopy::default().src_offset(from.start).dst_offset(offset).size(bytes);
         let mut lease = self.device.lease()?;
         self.copy_with(&mut lease, &[&self.used, &source.used], |raw, commands| {
-            // SAFETY: `commands` is being recorded; both ranges were checked and have no byte in common.
+            // SAFETY: `commands` is being recorded; both ranges were checked and do not overlap.
             unsafe { raw.cmd_copy_buffer(commands, from_buffer, to, &[region]) };
         })
     }
@@ -350,8 +351,8 @@ impl DeviceBuffer for VulkanBuffer {
 
 impl Drop for VulkanBuffer {
     fn drop(&mut self) {
-        // A lost device may still be using it. Of one that is not lost, every submission was waited for by the
-        // launch or copy that made it, which borrowed this buffer.
+        // A lost device may still be using the buffer. On any other device every submission was waited for by
+        // the launch or copy that made it, which borrowed this buffer.
         if let Some(memory) = self.memory.take().filter(|_| !self.device.is_lost()) {
             memory.destroy(&self.device.raw, &mut self.device.allocator());
         }

@@ -1,4 +1,4 @@
-//! What a caller or the environment may ask of the backend before it opens a device.
+//! Options of the backend, from a caller or the environment, before it opens a device.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,47 +10,47 @@ use fulgurite_hal::OpenOptions;
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::{CacheOptions, Layer, TrustedPack};
 
-/// Options of opening the backend.
+/// Options for opening the backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Run under `VK_LAYER_KHRONOS_validation` and keep what it says. It is an error if the layer is missing.
+    /// Run under `VK_LAYER_KHRONOS_validation` and keep its messages. It is an error if the layer is missing.
     pub validation: bool,
-    /// Which device: its index in the loader's order, or part of its name in any case. Default: the best one.
+    /// The device: its index in the loader's order, or part of its name in any case. Default: the best device.
     pub device: Option<String>,
-    /// Keep buffers in the device's own memory and copy through staging buffers, even where the host could map
-    /// them. A device that does not share its memory does so anyway.
+    /// Keep buffers in device memory and copy through staging buffers, even where the host could map device memory.
+    /// Always the case on a device that does not share its memory with the host.
     pub staging: bool,
-    /// Reach every buffer by its device address where the device has 64-bit integers, not only buffers too large for a
-    /// descriptor.
+    /// Access every buffer by its device address, not only buffers too large for a descriptor. Requires a device
+    /// with 64-bit integers, and has no effect on others.
     pub addresses: bool,
-    /// Lowers by these rules instead of those that the driver needs: names of [`Rules`](fulgurite_spirv::Rules) with commas
-    /// between them, or `all` or `none`. Shows what a rule costs, or whether a driver needs it. With a rule left out that the
-    /// driver needs, results are wrong.
+    /// Lower by these rules instead of those that the driver needs: names of [`Rules`](fulgurite_spirv::Rules)
+    /// separated by commas, or `all` or `none`. Serves to measure the cost of a rule, or to find out whether a
+    /// driver needs it. Results are wrong if a rule is missing that the driver needs.
     pub rules: Option<String>,
-    /// Where what probes find out about devices is kept. Default: nowhere, so each opening probes.
+    /// Folder for the results of probes. Default: none, so that each opening probes.
     pub probe_directory: Option<PathBuf>,
-    /// Where compiled kernels are kept. Default: nowhere, so each process compiles.
+    /// Folder for compiled kernels. Default: none, so that each process compiles.
     pub cache_directory: Option<PathBuf>,
-    /// Packs of compiled kernels that are looked into, too.
+    /// Packs of compiled kernels to search as well.
     pub packs: Vec<TrustedPack>,
-    /// Kernels whose compiled forms are read from the cache while the device is made.
+    /// Kernels whose compiled forms are read from the cache while the device is created.
     pub prefetch: Prefetch,
-    /// How long a launch that timed out may take to come back before the device is given up as lost; the caller waits
-    /// that long. Default: 10 seconds for a kernel that can be told to end (its loops poll), and for any other, which
-    /// always ends by itself, ten times its timeout but at least 60 seconds.
+    /// Time that a launch may run past its timeout before the device counts as lost; the caller waits that long.
+    /// Default: 10 seconds for a kernel that can be aborted because its loops poll. Any other kernel terminates by
+    /// itself and gets ten times its timeout, but at least 60 seconds.
     pub grace_period: Option<Duration>,
-    /// How long the driver may take to compile a kernel, each of its forms by itself; a compile that takes longer is an error
-    /// (`FG0614`). No driver can be told to stop, so it goes on in the background. Default: two minutes.
+    /// Time limit for the driver to compile a kernel, for each of its forms separately; exceeding it is an error
+    /// (`FG0614`). The driver cannot be interrupted, so the compile continues in the background. Default: two minutes.
     pub compile_limit: Option<Duration>,
 }
 
-/// Kernels to be read ahead. Two lists are equal if their kernels are, whatever their names.
+/// Kernels to prefetch. Two lists are equal if their kernels are, regardless of the kernels' names.
 #[derive(Clone, Default)]
 pub struct Prefetch(Vec<Arc<VerifiedKernel>>);
 
 impl Prefetch {
-    /// The kernels.
+    /// Returns the kernels.
     pub fn kernels(&self) -> &[Arc<VerifiedKernel>] {
         &self.0
     }
@@ -71,16 +71,17 @@ impl fmt::Debug for Prefetch {
 }
 
 impl Options {
-    /// Options from the environment: `FULGURITE_VULKAN_VALIDATION` and `FULGURITE_VULKAN_ADDRESSES` (any value but `0`
-    /// turns them on), `FULGURITE_VULKAN_DEVICE`, `FULGURITE_VULKAN_RULES`, and the folders `probes` and `pipelines` in the
-    /// [root of all that is kept](fulgurite_pipeline_cache::default_root).
+    /// Reads options from the environment: `FULGURITE_VULKAN_VALIDATION` and `FULGURITE_VULKAN_ADDRESSES` (on for
+    /// any value but `0`), `FULGURITE_VULKAN_DEVICE`, `FULGURITE_VULKAN_RULES`, and the folders `probes` and
+    /// `pipelines` in the [default root](fulgurite_pipeline_cache::default_root).
     pub fn from_env() -> Self {
         let root = fulgurite_pipeline_cache::default_root();
         Self::from_variables(|name| std::env::var_os(name), root)
     }
 
-    /// Options from those that any backend is opened with: their extras of type `Options`, else [`Options::from_env`]; and
-    /// over them their cache directory, their packs (extras of type `Vec<TrustedPack>`) and their kernels to be read ahead.
+    /// Derives options from those that any backend is opened with. The base is their extra of type `Options`, else
+    /// [`Options::from_env`]; their cache directory overrides it, and their packs (an extra of type
+    /// `Vec<TrustedPack>`) and kernels to prefetch are added.
     pub fn of(open: &OpenOptions) -> Self {
         let own = open.get::<Self>().cloned().unwrap_or_else(Self::from_env);
         let own = open.cache_directory.iter().fold(own, |own, directory| own.cache_directory(directory));
@@ -88,9 +89,9 @@ impl Options {
         packs.fold(own, |own, pack| own.pack(pack.clone())).prefetch(open.prefetch.iter().cloned())
     }
 
-    /// [`Options::from_env`] on given variables.
+    /// Implements [`Options::from_env`] for given variables.
     fn from_variables(variable: impl Fn(&str) -> Option<OsString>, root: Option<PathBuf>) -> Self {
-        // What is no text fits no device and no rule; it is refused as such, not ignored.
+        // Text that is not UTF-8 matches no device and no rule, so it is refused rather than ignored.
         let text = |name: &str| {
             variable(name).map(|v| v.to_string_lossy().into_owned()).filter(|v| !v.trim().is_empty())
         };
@@ -109,28 +110,28 @@ impl Options {
         }
     }
 
-    /// Runs under the validation layer, or not.
+    /// Sets whether to run under the validation layer.
     #[must_use]
     pub fn validation(mut self, on: bool) -> Self {
         self.validation = on;
         self
     }
 
-    /// Chooses a device by index or part of its name.
+    /// Selects a device by index or part of its name.
     #[must_use]
     pub fn device(mut self, selector: impl Into<String>) -> Self {
         self.device = Some(selector.into());
         self
     }
 
-    /// Stages all copies, or maps where that is possible.
+    /// Sets whether to stage all copies, even where the host could map buffers.
     #[must_use]
     pub fn staging(mut self, on: bool) -> Self {
         self.staging = on;
         self
     }
 
-    /// Reaches every buffer by its address, or only large ones.
+    /// Sets whether to access every buffer by its address, or only large ones.
     #[must_use]
     pub fn addresses(mut self, on: bool) -> Self {
         self.addresses = on;
@@ -144,42 +145,42 @@ impl Options {
         self
     }
 
-    /// Waits no longer than this for a launch that timed out.
+    /// Limits how long a launch may run past its timeout.
     #[must_use]
     pub fn grace_period(mut self, limit: Duration) -> Self {
         self.grace_period = Some(limit);
         self
     }
 
-    /// Waits no longer than this for the driver to compile a kernel.
+    /// Limits the time for the driver to compile a kernel.
     #[must_use]
     pub fn compile_limit(mut self, limit: Duration) -> Self {
         self.compile_limit = Some(limit);
         self
     }
 
-    /// Keeps compiled kernels in `directory`.
+    /// Stores compiled kernels in `directory`.
     #[must_use]
     pub fn cache_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.cache_directory = Some(directory.into());
         self
     }
 
-    /// Looks into `pack`, too, for lowered kernels and driver binaries.
+    /// Also searches `pack` for lowered kernels and driver binaries.
     #[must_use]
     pub fn pack(mut self, pack: TrustedPack) -> Self {
         self.packs.push(pack);
         self
     }
 
-    /// Reads what is kept of `kernels` while the device is made.
+    /// Reads the compiled forms of `kernels` from the cache while the device is created.
     #[must_use]
     pub fn prefetch(mut self, kernels: impl IntoIterator<Item = Arc<VerifiedKernel>>) -> Self {
         self.prefetch.0.extend(kernels);
         self
     }
 
-    /// The options of the pipeline cache.
+    /// Returns the options of the pipeline cache.
     pub(crate) fn cache(&self) -> CacheOptions {
         let options = match &self.cache_directory {
             Some(directory) => CacheOptions::in_folder(directory),
@@ -188,7 +189,7 @@ impl Options {
         self.packs.iter().fold(options, |options, pack| options.layer(Layer::Pack(pack.clone())))
     }
 
-    /// Keeps what probes find out in `directory`.
+    /// Stores the results of probes in `directory`.
     #[must_use]
     pub fn probe_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.probe_directory = Some(directory.into());
@@ -239,7 +240,7 @@ mod tests {
         let text = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n}\n";
         let kernel = Arc::new(fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify).unwrap());
         let pack = Pack::from_bytes(PackWriter::new().finish()).unwrap();
-        // SAFETY: there is nothing in it.
+        // SAFETY: the pack is empty.
         let pack = unsafe { pack.trust() };
         let own = Options::default().device("llvm").cache_directory("/own").pack(pack.clone());
         let open = OpenOptions::new().with(own.clone());

@@ -1,5 +1,4 @@
-//! From a module to a compute pipeline, and the identity of what was compiled. Launching it is
-//! [`crate::launch`]'s.
+//! From a module to a compute pipeline, and the identity of the result. Launches are in [`crate::launch`].
 
 use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
@@ -23,27 +22,28 @@ use crate::pipeline_store::{self, MadePipeline, Source};
 use crate::plan::{check_kernel, check_layout, check_local_arrays, check_module, needs_addresses};
 use crate::sync::{Ticket, Waited};
 
-/// How many times the limit of compiling later launches wait for a driver that compiles on the queue.
+/// On a driver that compiles on the queue, later launches wait this many times the compile limit.
 const LATER: u32 = 10;
 
 /// A kernel compiled for one device.
 pub(crate) struct VulkanExecutable {
     pub(crate) kernel: Arc<VerifiedKernel>,
     pub(crate) device: Arc<Device>,
-    /// Of the form that binds buffers by descriptors: the key of its pipeline, with the flags.
+    /// Digest of the pipeline's key and flags, for the form that binds buffers by descriptors.
     digest: Digest,
     pub(crate) id: String,
     pub(crate) origin: CacheOrigin,
     profile: Profile,
     policy: CachePolicy,
-    /// What parts of buffers begin at a multiple of: for each, what holds whole elements and may begin a descriptor.
+    /// For each buffer, the alignment of its descriptors in bytes: a multiple of the device's alignment and of the
+    /// sizes of its elements.
     pub(crate) alignments: Vec<u64>,
-    /// The form that binds buffers by descriptors, but for `large` ones.
+    /// The form that binds buffers by descriptors, except `large` ones.
     bound: Artifact,
-    /// The form for parts of buffers that begin where no descriptor may; made when a launch first has one.
+    /// The form for buffer ranges that begin where no descriptor may; made when a launch first has one.
     offset: OnceLock<Artifact>,
-    /// The form that reaches every buffer by its address: made when a launch first has a buffer that is larger than a
-    /// descriptor reaches.
+    /// The form that accesses every buffer by its address; made when a launch first has a range that is too large
+    /// for a descriptor.
     addressed: OnceLock<Artifact>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Artifact {
     pub(crate) pipeline: Pipeline,
 }
 
-/// A compute pipeline and its layouts. Handles that were not made are null.
+/// A compute pipeline and its layouts. Handles that were not created are null.
 pub(crate) struct Pipeline {
     pub(crate) device: Arc<Device>,
     pub(crate) set_layout: vk::DescriptorSetLayout,
@@ -61,7 +61,7 @@ pub(crate) struct Pipeline {
     pub(crate) handle: vk::Pipeline,
 }
 
-/// Compiles `kernel` with the options of a caller.
+/// Compiles `kernel` with the caller's options.
 pub(crate) fn compile(
     device: &Arc<Device>,
     kernel: Arc<VerifiedKernel>,
@@ -71,7 +71,7 @@ pub(crate) fn compile(
     compile_for(device, kernel, &profile, options.cache.unwrap_or(CachePolicy::Use))
 }
 
-/// The id of what [`compile`] would make: `kernel` is lowered for it, and no driver is asked.
+/// Returns the id of the executable that [`compile`] would make. Lowers `kernel`, but does not call the driver.
 pub(crate) fn executable_id(
     device: &Arc<Device>,
     kernel: &VerifiedKernel,
@@ -96,7 +96,7 @@ fn profile_for(device: &Device, kernel: &Kernel, options: &CompileOptions) -> Pr
     profile
 }
 
-/// Refuses what the device cannot run, before anything is lowered.
+/// Rejects kernels that the device cannot run, before anything is lowered.
 fn admit(device: &Device, kernel: &VerifiedKernel, profile: &Profile) -> Result<(), Error> {
     device.check_alive()?;
     check_kernel(kernel, &device.plan.snapshot.limits)?;
@@ -109,7 +109,7 @@ fn admit(device: &Device, kernel: &VerifiedKernel, profile: &Profile) -> Result<
     }
 }
 
-/// Compiles `kernel` for `profile`, which the device fulfills.
+/// Compiles `kernel` for `profile`, which the device supports.
 pub(crate) fn compile_for(
     device: &Arc<Device>,
     kernel: Arc<VerifiedKernel>,
@@ -121,14 +121,14 @@ pub(crate) fn compile_for(
     Ok(VulkanExecutable::new(device, kernel, profile.clone(), policy, form))
 }
 
-/// A form of a kernel with what identifies it, and where it came from.
+/// A form of a kernel, with its identity and origin.
 struct Form {
     artifact: Artifact,
     digest: Digest,
     origin: CacheOrigin,
 }
 
-/// One form of `kernel`.
+/// Makes one form of `kernel`.
 fn form(
     device: &Arc<Device>,
     kernel: &VerifiedKernel,
@@ -162,7 +162,7 @@ fn form_of(
         let source = Source { functions: &shader, key, policy: shader.policy(), artifact: &artifact };
         let made = device.kept().pipeline(&source, policy);
         if shader.is_left.get() {
-            // The driver may still use it, and the device.
+            // The driver may still use the pipeline's layouts, and the device.
             std::mem::forget(pipeline);
             return Err(DeviceError::CompileTimeout(device.plan.compile_limit).into());
         }
@@ -182,17 +182,17 @@ fn form_digest(key: &PipelineCacheKey, flags: vk::PipelineCreateFlags) -> Digest
         .finish()
 }
 
-/// What pipelines are made with. A one-dimensional grid may be launched in parts.
+/// Returns the flags of pipelines. `DISPATCH_BASE`, because a large grid is dispatched in parts.
 fn flags(profile: &Profile) -> vk::PipelineCreateFlags {
     let base = vk::PipelineCreateFlags::DISPATCH_BASE;
     if profile.optimize { base } else { base | vk::PipelineCreateFlags::DISABLE_OPTIMIZATION }
 }
 
-/// A module that others made, bound and launched as one emitted from `signature` would be.
+/// Compiles a foreign module, to be bound and launched as if it were emitted from `signature`.
 ///
 /// # Safety
-/// The module is valid, uses only what the device's plan has enabled, binds what the layout of `signature` says, stays
-/// within its buffers and ends.
+/// The module must be valid, use only features that the device's plan enables, bind only what the layout of `signature`
+/// says, stay within its buffers and terminate.
 #[cfg(feature = "foreign")]
 pub(crate) unsafe fn compile_foreign(
     device: &Arc<Device>,
@@ -228,13 +228,13 @@ impl VulkanExecutable {
         Self { kernel, device, digest, id, origin, profile, policy, alignments, bound, offset, addressed }
     }
 
-    /// The digest of what was lowered, and of the flags that it is compiled with.
+    /// Returns the digest of the lowered kernel and its pipeline flags.
     pub(crate) fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The form that can launch on parts of buffers that reach to `largest` bytes of a descriptor at most and begin
-    /// `before` bytes after it.
+    /// Returns the form for buffer ranges whose descriptors are at most `largest` bytes long, and which begin
+    /// `before` bytes after the start of their descriptors.
     pub(crate) fn artifact(&self, largest: u64, before: &[u64]) -> Result<&Artifact, Error> {
         let addresses = largest > self.device.plan.bounds.max_descriptor_bytes;
         let form = match before.iter().any(|bytes| *bytes > 0) {
@@ -252,12 +252,12 @@ impl VulkanExecutable {
             profile.offsets = true;
         }
         let made = self::form(&self.device, &self.kernel, &profile, self.policy)?;
-        // Another thread may have been faster: then this one is dropped.
+        // If another thread was faster, this form is dropped.
         Ok(form.get_or_init(|| made.artifact))
     }
 }
 
-/// The least common multiple.
+/// Returns the least common multiple.
 fn least_multiple(a: u64, b: u64) -> u64 {
     let (mut divisor, mut rest) = (a, b);
     while rest > 0 {
@@ -267,7 +267,7 @@ fn least_multiple(a: u64, b: u64) -> u64 {
 }
 
 impl Pipeline {
-    /// The layouts of a pipeline that is still to be made.
+    /// Creates the layouts of a pipeline that is yet to be created.
     fn with_layouts(device: Arc<Device>, layout: &Layout) -> Result<Self, Error> {
         let mut pipeline = Self {
             device,
@@ -305,7 +305,7 @@ impl Pipeline {
         if pushed_bytes(layout) > 0 {
             info = info.push_constant_ranges(&ranges);
         }
-        // SAFETY: as above, and so were the push constants.
+        // SAFETY: as above; the push constants were checked as well.
         self.layout = unsafe { device.raw.create_pipeline_layout(&info, None) }
             .map_err(|r| device.fail("vkCreatePipelineLayout", r, 0))?;
         Ok(())
@@ -318,8 +318,8 @@ impl Drop for Pipeline {
             return;
         }
         let raw = &self.device.raw;
-        // SAFETY: of a device that is not lost every launch was waited for by whoever made it, holding this
-        // pipeline. The handles are of this device, or null.
+        // SAFETY: on a device that is not lost, every launch was waited for by its caller, who held this
+        // pipeline. The handles are null or of this device.
         unsafe {
             raw.destroy_pipeline(self.handle, None);
             raw.destroy_pipeline_layout(self.layout, None);
@@ -328,7 +328,7 @@ impl Drop for Pipeline {
     }
 }
 
-/// What a pipeline is made of, for whichever thread makes it.
+/// The inputs of a pipeline, which any thread may create it from.
 #[derive(Clone)]
 struct Parts {
     device: Arc<Device>,
@@ -337,13 +337,13 @@ struct Parts {
     flags: vk::PipelineCreateFlags,
 }
 
-/// A shader module with what a pipeline of it takes.
+/// A shader module, with everything that a pipeline of it needs.
 struct Shader<'l> {
     parts: Parts,
     set_layout: vk::DescriptorSetLayout,
-    /// What is bound, and what is pushed.
+    /// The bindings and the push constants.
     bound: &'l Layout,
-    /// A driver that took too long may still use all of this: it is never destroyed.
+    /// True if a driver that took too long may still use the inputs, which are then never destroyed.
     is_left: Cell<bool>,
 }
 
@@ -356,16 +356,17 @@ impl<'l> Shader<'l> {
     ) -> Result<Self, Error> {
         let bound = &module.layout;
         let info = vk::ShaderModuleCreateInfo::default().code(&module.words);
-        // SAFETY: the words were emitted from a verified kernel, now or by whoever kept them, so they are a valid module that
-        // uses only what the profile, and so the device, has. What was kept is whole, and was kept where only this user and
-        // the system write, or in a pack that the caller chose.
+        // SAFETY: the words were emitted from a verified kernel, by this process or by the one that stored
+        // them, so they are a valid module that uses only features of the profile, and so of the device. Stored
+        // words are intact, and come from a place where only this user and the system write, or from a pack
+        // that the caller vouched for.
         let module = unsafe { device.raw.create_shader_module(&info, None) }
             .map_err(|r| device.fail("vkCreateShaderModule", r, 0))?;
         let parts = Parts { device: Arc::clone(device), module, layout: pipeline.layout, flags };
         Ok(Self { parts, set_layout: pipeline.set_layout, bound, is_left: Cell::new(false) })
     }
 
-    /// What pipelines are made with beyond module and layout.
+    /// Returns the digest of the pipeline options other than module and layout.
     fn policy(&self) -> Digest {
         DigestBuilder::new("fulgurite vulkan pipeline policy 1")
             .number(self.parts.flags.as_raw().into())
@@ -373,9 +374,9 @@ impl<'l> Shader<'l> {
             .finish()
     }
 
-    /// Has a driver that compiles when a pipeline is first dispatched do it now, by a dispatch of no workgroups: else a launch would
-    /// take as long as the compile, and end at its timeout. False if it takes too long. Whatever else goes wrong
-    /// is the first launch's.
+    /// Dispatches no workgroups, so that a driver that compiles a pipeline at its first dispatch does so now.
+    /// Otherwise the first launch would include the compile, and could exceed its timeout. Returns false if the
+    /// driver takes too long. Any other failure is left for the first launch to report.
     fn dispatch_nothing(&self, pipeline: vk::Pipeline) -> bool {
         let device = &self.parts.device;
         let Ok(mut lease) = device.lease() else { return true };
@@ -395,14 +396,14 @@ impl<'l> Shader<'l> {
     /// Submits a dispatch of no workgroups.
     ///
     /// # Safety
-    /// The pipeline and its layouts live until the submission is done.
+    /// The pipeline and its layouts must live until the submission is done.
     unsafe fn submit_nothing(&self, lease: &mut Lease, pipeline: vk::Pipeline) -> Result<Ticket, Error> {
         let device = &self.parts.device;
         lease.reset_descriptors()?;
         let bindings = self.bound.bindings();
         let mut set = vk::DescriptorSet::null();
         if !bindings.is_empty() {
-            // Nothing reads or writes it, but something must be bound.
+            // The buffer is not accessed, but each binding needs one.
             let info = [lease.slot().control.descriptor(lease.slot().control_range(0))];
             set = allocate_set(device, lease.slot(), self.set_layout)?;
             let writes: Vec<_> = bindings.iter().map(|binding| write_of(set, *binding, &info)).collect();
@@ -412,7 +413,7 @@ impl<'l> Shader<'l> {
         let pushed = pushed_bytes(self.bound);
         lease.record(|raw, commands| {
             let point = vk::PipelineBindPoint::COMPUTE;
-            // SAFETY: `commands` is being recorded; pipeline, set and push constants fit each other.
+            // SAFETY: `commands` is being recorded; pipeline, set and push constants are compatible.
             unsafe {
                 raw.cmd_bind_pipeline(commands, point, pipeline);
                 if set != vk::DescriptorSet::null() {
@@ -425,15 +426,16 @@ impl<'l> Shader<'l> {
                 raw.cmd_dispatch(commands, 0, 0, 0);
             }
         })?;
-        // A driver that takes too long holds up whatever comes later, which should wait rather than give the device up.
+        // A driver that takes too long delays all later work, which should wait rather than mark the device as lost.
         let budget = device.plan.compile_limit.saturating_mul(LATER);
-        // SAFETY: by this function's contract; what was recorded refers to nothing else than the lease's own.
+        // SAFETY: by this function's contract; the recorded commands refer to nothing else besides the lease's
+        // own objects.
         unsafe { lease.submit(budget, &[]) }
     }
 }
 
 impl Parts {
-    /// The subgroup's size that pipelines ask for.
+    /// Returns the subgroup size that pipelines request, if they request one.
     fn subgroup_size(&self) -> Option<u32> {
         let plan = &self.device.plan;
         plan.features.subgroup_size_control.then_some(plan.profile.subgroup_size)
@@ -472,10 +474,11 @@ impl Parts {
             With::Binaries(_) => info = info.push_next(&mut binaries),
         }
         let info = info.flags(flags);
-        // SAFETY: the layout was made from the module's own; the workgroup was checked against the limits; the cache and
-        // the binaries are of this device, and what `info` points to outlives the call.
+        // SAFETY: the layout was made from the module's own; the workgroup was checked against the limits; the
+        // cache and the binaries are of this device, and everything that `info` points to outlives the call.
         let created = unsafe { self.device.raw.create_compute_pipelines(cache, &[info], None) };
-        // A pipeline that would take a compile is null, and the result is no error to Vulkan.
+        // With `FAIL_ON_PIPELINE_COMPILE_REQUIRED`, a pipeline that needs a compile is null, and the result is
+        // not an error.
         let handle = match created {
             Ok(handles) => handles.first().copied().unwrap_or_default(),
             Err((_, result)) => return Err(result),
@@ -500,7 +503,7 @@ impl Functions for Shader<'_> {
             With::Compiler => Some(With::Compiler),
             With::CapturingCompiler => Some(With::CapturingCompiler),
             With::Cache(cache) => Some(With::Cache(cache)),
-            // Nothing is compiled: that takes no other thread.
+            // These never compile, so they need no other thread.
             With::CacheOnly(_) | With::Binaries(_) => None,
         };
         let plan = &self.parts.device.plan;
@@ -527,7 +530,7 @@ impl Functions for Shader<'_> {
 
     fn create_cache(&self, data: &[u8]) -> VkResult<vk::PipelineCache> {
         let info = vk::PipelineCacheCreateInfo::default().initial_data(data);
-        // SAFETY: the data is empty, or was written by this driver for this device, which its header says.
+        // SAFETY: the data is empty, or its header shows that this driver wrote it for this device.
         unsafe { self.parts.device.raw.create_pipeline_cache(&info, None) }
     }
 
@@ -569,7 +572,7 @@ impl Drop for Shader<'_> {
         if self.is_left.get() {
             return;
         }
-        // SAFETY: a shader module is needed only while pipelines are made from it.
+        // SAFETY: a shader module is needed only while pipelines are created from it.
         unsafe { self.parts.device.raw.destroy_shader_module(self.parts.module, None) };
     }
 }

@@ -1,5 +1,5 @@
-//! `VK_KHR_pipeline_binary`, which the Vulkan headers that `ash` was made from did not have yet: its structures and
-//! functions. Names and numbers are those of the Vulkan registry.
+//! The structures and functions of `VK_KHR_pipeline_binary`, which is newer than the Vulkan headers that `ash` was
+//! generated from. Names and numbers are those of the Vulkan registry.
 
 use std::ffi::{CStr, c_void};
 use std::mem;
@@ -7,23 +7,23 @@ use std::mem;
 use ash::prelude::VkResult;
 use ash::vk;
 
-/// The extension's name.
+/// The name of the extension.
 pub(crate) const NAME: &CStr = c"VK_KHR_pipeline_binary";
 /// `VK_PIPELINE_CREATE_2_CAPTURE_DATA_BIT_KHR`.
 pub(crate) const CAPTURE_DATA: vk::PipelineCreateFlags2KHR =
     vk::PipelineCreateFlags2KHR::from_raw(0x8000_0000);
 /// `VK_MAX_PIPELINE_BINARY_KEY_SIZE_KHR`.
 const MAX_KEY_BYTES: usize = 32;
-/// More bytes of one binary than this are no driver's.
+/// Maximum size in bytes of a binary that is accepted from a driver.
 const MAX_BYTES: usize = 64 << 20;
-/// More binaries of one pipeline than this are no driver's.
+/// Maximum number of binaries per pipeline that are accepted from a driver.
 const MAX_BINARIES: usize = 64;
 
 const fn structure(number: i32) -> vk::StructureType {
     vk::StructureType::from_raw(1_000_483_000 + number)
 }
 
-/// A binary as its driver names and stores it.
+/// A binary with the key and data of its driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredBinary {
     /// At most 32 bytes.
@@ -52,19 +52,19 @@ pub(crate) struct Features {
 }
 
 impl Features {
-    /// With binaries, or without.
+    /// Returns the structure with the feature set to the given value.
     pub(crate) fn new(pipeline_binaries: vk::Bool32) -> Self {
         Self { s_type: structure(0), p_next: std::ptr::null_mut(), pipeline_binaries }
     }
 }
 
-// SAFETY: the structure is laid out as the registry has it, begins with the type and the next pointer, and its type's
-// number is its own; the registry lets it extend both.
+// SAFETY: the structure has the layout of the registry and begins with `sType` and `pNext`, `sType` has the value of
+// this structure, and the registry allows it to extend both.
 unsafe impl vk::ExtendsPhysicalDeviceFeatures2 for Features {}
 // SAFETY: as above.
 unsafe impl vk::ExtendsDeviceCreateInfo for Features {}
 
-/// `VkPipelineBinaryInfoKHR`: the binaries that a pipeline is made of. Points to them, so they must outlive it.
+/// `VkPipelineBinaryInfoKHR`: the binaries that a pipeline is created from. Points to them, so they must outlive it.
 #[repr(C)]
 pub(crate) struct BinaryInfo {
     s_type: vk::StructureType,
@@ -84,7 +84,8 @@ impl BinaryInfo {
     }
 }
 
-// SAFETY: laid out as the registry has it, with its own type's number; the registry lets it extend this.
+// SAFETY: the structure has the layout and the `sType` of the registry, which allows it to extend
+// `VkComputePipelineCreateInfo`.
 unsafe impl vk::ExtendsComputePipelineCreateInfo for BinaryInfo {}
 
 /// `VkPipelineBinaryKeyKHR`.
@@ -173,7 +174,7 @@ type GetData =
     unsafe extern "system" fn(vk::Device, *const DataInfo, *mut Key, *mut usize, *mut c_void) -> vk::Result;
 type Release = unsafe extern "system" fn(vk::Device, *const ReleaseInfo, Allocator) -> vk::Result;
 
-/// The extension's functions, of one device that has it enabled.
+/// The functions of the extension, for a device that has it enabled.
 #[derive(Clone)]
 pub(crate) struct Functions {
     device: vk::Device,
@@ -185,13 +186,13 @@ pub(crate) struct Functions {
 }
 
 impl Functions {
-    /// The functions of `device`, which has the extension enabled; `None` if one is missing all the same.
+    /// Loads the functions of `device`, which has the extension enabled; `None` if the driver lacks one nevertheless.
     pub(crate) fn load(instance: &ash::Instance, device: &ash::Device) -> Option<Self> {
         let load = |name: &CStr| {
-            // SAFETY: the device was made from the instance, and the name ends with a zero.
+            // SAFETY: the device was created from the instance, and the name is null-terminated.
             unsafe { (instance.fp_v1_0().get_device_proc_addr)(device.handle(), name.as_ptr()) }
         };
-        // SAFETY: the registry gives the functions of these names these types.
+        // SAFETY: the types are those that the registry gives for the functions of these names.
         unsafe {
             Some(Self {
                 device: device.handle(),
@@ -212,15 +213,16 @@ impl Functions {
         }
     }
 
-    /// The key of everything but the pipeline itself that binaries of this device depend on.
+    /// Returns the device's global pipeline key: binaries depend on it and on their pipeline only.
     pub(crate) fn global_key(&self) -> VkResult<Vec<u8>> {
         let mut key = Key::empty();
-        // SAFETY: the device is alive, no pipeline is asked about, and the key is of its structure.
+        // SAFETY: the device is alive, the pipeline info may be null, and the key has the structure that the
+        // call expects.
         unsafe { (self.key)(self.device, std::ptr::null(), &raw mut key) }.result()?;
         Ok(key.bytes())
     }
 
-    /// The binaries of a pipeline that was made with [`CAPTURE_DATA`].
+    /// Returns the binaries of a pipeline that was created with [`CAPTURE_DATA`].
     pub(crate) fn captured(&self, pipeline: vk::Pipeline) -> VkResult<Vec<StoredBinary>> {
         let info = CreateInfo {
             s_type: structure(1),
@@ -233,12 +235,12 @@ impl Functions {
         let stored = binaries.iter().map(|binary| self.stored(*binary)).collect();
         self.destroy(&binaries);
         let release = ReleaseInfo { s_type: structure(5), p_next: std::ptr::null_mut(), pipeline };
-        // SAFETY: the pipeline was made with the flag, and its data is released once.
+        // SAFETY: the pipeline was created with the flag, and its data is released once.
         let _ = unsafe { (self.release)(self.device, &raw const release, std::ptr::null()) };
         stored
     }
 
-    /// Binaries as they were stored by an earlier process.
+    /// Recreates binaries that an earlier process stored.
     pub(crate) fn restore(&self, stored: &[StoredBinary]) -> VkResult<Vec<PipelineBinary>> {
         let keys: Vec<Key> = stored.iter().map(|binary| Key::of(&binary.key)).collect();
         let data: Vec<Data> = stored
@@ -263,8 +265,8 @@ impl Functions {
             count: 0,
             binaries: std::ptr::null_mut(),
         };
-        // SAFETY: the device is alive, `info` points to what outlives the call, and without handles only their number is
-        // asked for.
+        // SAFETY: the device is alive, everything that `info` points to outlives the call, and with null
+        // handles only their number is queried.
         let counted = unsafe { (self.create)(self.device, info, std::ptr::null(), &raw mut handles) };
         counted.result()?;
         let count = handles.count as usize;
@@ -273,12 +275,12 @@ impl Functions {
         }
         let mut binaries = vec![PipelineBinary::default(); count];
         handles.binaries = binaries.as_mut_ptr();
-        // SAFETY: as above, with room for as many handles as there are.
+        // SAFETY: as above, with room for all handles.
         let created = unsafe { (self.create)(self.device, info, std::ptr::null(), &raw mut handles) };
         if created == vk::Result::SUCCESS {
             return Ok(binaries);
         }
-        // What was made before the one that failed.
+        // Destroys the binaries created before the one that failed.
         self.destroy(&binaries);
         Err(if created.as_raw() < 0 { created } else { vk::Result::PIPELINE_COMPILE_REQUIRED })
     }
@@ -286,7 +288,7 @@ impl Functions {
     fn stored(&self, binary: PipelineBinary) -> VkResult<StoredBinary> {
         let info = DataInfo { s_type: structure(6), p_next: std::ptr::null_mut(), binary };
         let (mut key, mut bytes) = (Key::empty(), 0);
-        // SAFETY: the binary is alive; without memory only the size is asked for.
+        // SAFETY: the binary is alive; with a null pointer only the size is queried.
         let counted = unsafe {
             (self.data)(self.device, &raw const info, &raw mut key, &raw mut bytes, std::ptr::null_mut())
         };
@@ -295,7 +297,7 @@ impl Functions {
             return Err(vk::Result::ERROR_OUT_OF_HOST_MEMORY);
         }
         let mut data = vec![0u8; bytes];
-        // SAFETY: as above, with room for as many bytes as there are.
+        // SAFETY: as above, with room for all bytes.
         let read = unsafe {
             (self.data)(self.device, &raw const info, &raw mut key, &raw mut bytes, data.as_mut_ptr().cast())
         };
@@ -304,7 +306,7 @@ impl Functions {
         Ok(StoredBinary { key: key.bytes(), data })
     }
 
-    /// Destroys binaries; those that are null are none.
+    /// Destroys binaries; null handles are ignored.
     pub(crate) fn destroy(&self, binaries: &[PipelineBinary]) {
         for binary in binaries {
             // SAFETY: each was made from this device and is destroyed once; null is allowed.
@@ -313,7 +315,7 @@ impl Functions {
     }
 }
 
-/// The handle of no pipeline is 0, which the structures above rely on.
+/// The structures above rely on pipeline handles of 64 bits, of which the null handle is 0.
 const _: () = assert!(mem::size_of::<vk::Pipeline>() == mem::size_of::<u64>());
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Compiled kernels that outlive the process: how a kernel becomes a module and a module a pipeline by way of the
-//! pipeline cache. What a driver keeps is [`crate::driver`]'s to know; how it is stored is `pipeline-cache`'s.
+//! Compiled kernels that outlive the process: a kernel becomes a module, and a module a pipeline, by way of the
+//! pipeline cache. The data of drivers is handled by [`crate::driver`]; the crate `pipeline-cache` stores it.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -18,7 +18,7 @@ use fulgurite_spirv::{BlockPlacement, Layout, Module, Profile, emit};
 use crate::driver::{Driver, Functions, Restored};
 use crate::error::BACKEND;
 
-/// A device's compiled kernels.
+/// The compiled kernels of a device.
 pub(crate) struct PipelineStore {
     store: PipelineCache,
     driver: Driver,
@@ -27,39 +27,39 @@ pub(crate) struct PipelineStore {
     driver_compiles: AtomicU64,
 }
 
-/// A module, and where it came from.
+/// A module and its origin.
 pub(crate) type Lowered = (Module, Lowering);
 
-/// Where a module came from.
+/// The origin of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lowering {
-    /// It was emitted; no cache was asked.
+    /// Emitted without a lookup in the cache.
     Unasked,
-    /// It was emitted, because the cache did not have it.
+    /// Emitted because the cache did not have it.
     Missed(PipelineCacheMissReason),
-    /// The cache had it.
+    /// Found in the cache.
     Found(CacheTier),
 }
 
-/// A pipeline, and whether the driver had kept it.
+/// A pipeline and its origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MadePipeline {
     pub(crate) handle: vk::Pipeline,
     pub(crate) was_kept: bool,
-    /// Where what the driver had kept was found.
+    /// The tier of the cache that had the driver's data.
     pub(crate) tier: Option<CacheTier>,
-    /// Why it was not, if it was looked for and the driver keeps anything.
+    /// Why no stored data was used, if it was looked up and the driver produces any.
     pub(crate) miss: Option<PipelineCacheMissReason>,
 }
 
-/// What a pipeline that nothing was kept of is made from.
+/// The inputs of a pipeline.
 pub(crate) struct Source<'a> {
     pub(crate) functions: &'a dyn Functions,
-    /// What it is made of.
+    /// The key of the pipeline.
     pub(crate) key: PipelineCacheKey,
-    /// The options that it is made with.
+    /// The digest of the pipeline's options.
     pub(crate) policy: Digest,
-    /// Gives the digest of the artifact that it is made from.
+    /// Returns the digest of the artifact that the pipeline is made from.
     pub(crate) artifact: &'a dyn Fn() -> Digest,
 }
 
@@ -68,13 +68,13 @@ impl PipelineStore {
         Self { store, driver, fingerprint, lowered: AtomicU64::new(0), driver_compiles: AtomicU64::new(0) }
     }
 
-    /// Nothing is kept: for throw-away devices.
+    /// Creates a store without persistent storage, for temporary devices.
     pub(crate) fn nothing(driver: Driver) -> Self {
         let store = PipelineCache::open(CacheOptions::memory_only());
         Self::new(store, driver, PipelineDeviceFingerprint::ANY)
     }
 
-    /// The module of `kernel` for `profile`, emitted unless it was kept.
+    /// Returns the module of `kernel` for `profile`, from the cache or emitted.
     pub(crate) fn module(&self, kernel: &VerifiedKernel, profile: &Profile, policy: CachePolicy) -> Lowered {
         let emitted = || {
             self.lowered.fetch_add(1, Relaxed);
@@ -95,7 +95,7 @@ impl PipelineStore {
                     made = Some((module, Lowering::Missed(reason)));
                     Ok::<_, CacheError>(Made::Keep { artifact: Digest::ZERO, payload })
                 };
-                // Making it cannot fail.
+                // Making the module cannot fail.
                 self.store.trace_or_make(&identity, keep).unwrap_or_default()
             }
         };
@@ -107,7 +107,7 @@ impl PipelineStore {
         };
         match found.and_then(read) {
             Some((module, tier)) => (module, Lowering::Found(tier)),
-            // Whole, and not a module: something else wrote it.
+            // The entry is intact but not a module, so something else wrote it.
             None => {
                 let module = emitted();
                 if policy == CachePolicy::Use {
@@ -118,11 +118,11 @@ impl PipelineStore {
         }
     }
 
-    /// The pipeline of `source`, compiled unless the driver's binary was kept.
+    /// Returns the pipeline of `source`, from stored driver data or compiled.
     pub(crate) fn pipeline(&self, source: &Source<'_>, policy: CachePolicy) -> Result<MadePipeline, Failure> {
         let identity = self.identity(source);
         let compiled = |handle, miss: Option<_>| {
-            // A driver that keeps nothing misses nothing.
+            // A driver that produces no data cannot miss any.
             let miss = miss.filter(|_| self.driver.keeps() != Some(false));
             MadePipeline { handle, was_kept: false, tier: None, miss }
         };
@@ -174,8 +174,8 @@ impl PipelineStore {
         }
     }
 
-    /// What the driver's binary of `source` is found by, and what is suspected if a process ends while the driver compiles it: another
-    /// driver, another version or other words are something else.
+    /// Returns the identity under which the driver's data of `source` is stored, and which is suspect if the
+    /// process ends while the driver compiles it. It differs for another driver, driver version or module.
     fn identity(&self, source: &Source<'_>) -> PipelineCacheIdentity {
         PipelineCacheIdentity::new(PayloadKind::Binary, source.key.digest(), source.policy, self.fingerprint)
     }
@@ -191,12 +191,12 @@ impl PipelineStore {
         Ok(made)
     }
 
-    /// Makes durable what was kept.
+    /// Makes all stored entries durable.
     pub(crate) fn flush(&self) -> Result<(), Error> {
         self.store.flush().map_err(cache_error)
     }
 
-    /// Removes what is kept of `kernel`, for any profile and device.
+    /// Removes the entries of `kernel`, for all profiles and devices.
     pub(crate) fn invalidate(&self, kernel: &VerifiedKernel) -> Result<Invalidated, Error> {
         let program = Digest::from_bytes(*kernel.digest().as_bytes());
         let report = self.store.invalidate_kernel(&program).map_err(cache_error)?;
@@ -206,7 +206,7 @@ impl PipelineStore {
         Ok(all)
     }
 
-    /// What was found and made so far.
+    /// Returns the statistics of lookups and compiles so far.
     pub(crate) fn report(&self) -> CacheReport {
         let statistics = self.store.statistics();
         let mut report = CacheReport::default();
@@ -222,7 +222,7 @@ impl PipelineStore {
     }
 }
 
-/// Where a kernel came from of which a module and a pipeline were made.
+/// Returns the origin of a kernel from those of its module and its pipeline.
 pub(crate) fn origin(lowering: Lowering, pipeline: MadePipeline) -> CacheOrigin {
     let (outcome, tier) = match (lowering, pipeline.was_kept) {
         (Lowering::Unasked, _) => (CacheOutcome::None, None),
@@ -233,17 +233,17 @@ pub(crate) fn origin(lowering: Lowering, pipeline: MadePipeline) -> CacheOrigin 
     CacheOrigin::new(outcome).tier(tier).binary_miss(pipeline.miss)
 }
 
-/// What a caller is told of a cache that cannot do what it was asked for.
+/// Converts an error of the pipeline cache that is reported to the caller.
 fn cache_error(error: CacheError) -> Error {
     Error::Invalid(error.diagnostic().into())
 }
 
-/// Why there is no pipeline.
+/// The reason why a pipeline could not be made.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Failure {
-    /// The driver's result of making it.
+    /// The result of the failed driver call.
     Driver(vk::Result),
-    /// The driver is not asked any more.
+    /// The pipeline cache prevented the driver call.
     Cache(CacheError),
 }
 
@@ -260,7 +260,7 @@ impl From<CacheError> for Failure {
 }
 
 impl Failure {
-    /// The error of the engine; `driver` says what a result of the driver means.
+    /// Converts to the engine's error; `driver` converts a driver's result.
     pub(crate) fn into_error(self, driver: impl FnOnce(vk::Result) -> Error) -> Error {
         match self {
             Self::Driver(result) => driver(result),
@@ -270,8 +270,8 @@ impl Failure {
     }
 }
 
-/// The entry of a pack with `kernel` lowered for `profile`: a device that is planned with that profile then lowers
-/// nothing. `None` if no module for the profile can express the kernel.
+/// Returns the pack entry of `kernel` lowered for `profile`; a device whose plan has that profile then need not lower
+/// the kernel. Returns `None` if no module for the profile can express the kernel.
 ///
 /// ```
 /// use fulgurite_spirv::Profile;
@@ -293,11 +293,11 @@ pub fn lowered_entry(kernel: &VerifiedKernel, profile: &Profile) -> Option<Entry
     Some(Entry::new(module_identity(kernel, profile), Digest::ZERO, payload))
 }
 
-/// What a module is found by: the kernel, and all that decides how it is lowered.
+/// Returns the identity under which a module is stored: the kernel, and everything that affects its lowering.
 pub(crate) fn module_identity(kernel: &VerifiedKernel, profile: &Profile) -> PipelineCacheIdentity {
     let policy = DigestBuilder::new("fulgurite lowering policy 1");
     let policy = profile.identity().into_iter().fold(policy, |policy, number| policy.number(number.into()));
-    // Names do not count in a kernel's digest; here they do if they are to be in the module.
+    // A kernel's digest ignores names; they count here if the module contains them.
     let names = if profile.debug_names { fulgurite_ir::text::print(kernel) } else { String::new() };
     PipelineCacheIdentity::new(
         PayloadKind::Artifact,
@@ -307,7 +307,7 @@ pub(crate) fn module_identity(kernel: &VerifiedKernel, profile: &Profile) -> Pip
     )
 }
 
-/// What a pipeline is made of.
+/// Returns the key of a pipeline.
 pub(crate) fn key(kernel: &VerifiedKernel, module: &Module) -> PipelineCacheKey {
     let mut shader = blake3::Hasher::new_derive_key("fulgurite SPIR-V words 1");
     for words in module.words.chunks(1024) {
@@ -334,7 +334,7 @@ pub(crate) fn key(kernel: &VerifiedKernel, module: &Module) -> PipelineCacheKey 
     })
 }
 
-/// What is bound where, and how.
+/// Returns the digest of a module's bindings and their kinds.
 fn layout_digest(kernel: &VerifiedKernel, layout: &Layout) -> Digest {
     let placement = match layout.placement {
         BlockPlacement::PushConstants => 0,

@@ -1,5 +1,5 @@
-//! What to do with a physical device, decided from its facts alone: which device to take, what to enable on
-//! it, what emission may use, and whether a kernel fits. Pure; makes no call.
+//! Decisions about a physical device, from its facts alone: which device to use, what to enable on it, what emission
+//! may use, and whether a kernel fits. Pure; makes no Vulkan calls.
 
 use std::ffi::CStr;
 use std::time::Duration;
@@ -22,26 +22,26 @@ use crate::options::Options;
 use crate::snapshot::{ApiVersion, DeviceKind, Independence, PhysicalSnapshot, QueryError, TypeFeatures};
 use crate::{bfloat16, pipeline_binary, record};
 
-/// How long a driver may take to compile a kernel, if the caller does not say.
+/// Default time limit for a driver to compile a kernel.
 const COMPILE_LIMIT: Duration = Duration::from_secs(120);
 /// The vendor id of NVIDIA.
 const NVIDIA: u32 = 0x10de;
 
-/// The quirks of a driver, as the probes found them.
+/// The quirks of a driver, as detected by the probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DriverQuirks {
-    /// Iterations after which the driver silently ends an invocation's loops.
+    /// Number of iterations after which the driver silently ends an invocation's loops.
     pub(crate) loop_limit: Option<u32>,
-    /// The rules whose chains of ops it folded wrongly.
+    /// The rules whose chains of ops the driver folded wrongly.
     pub(crate) misfolds: Rules,
-    /// Whether subgroups are not runs of the flattened local index.
+    /// True if subgroups are not runs of consecutive flattened local indices.
     pub(crate) scrambles_lanes: bool,
-    /// Whether invocations wait for others at ordered atomics of workgroup scope.
+    /// True if invocations wait for others at ordered atomics of workgroup scope.
     pub(crate) waits_at_fences: bool,
 }
 
 impl DriverQuirks {
-    /// The quirks, for people.
+    /// Returns descriptions of the quirks for users.
     fn names(self) -> Vec<String> {
         let loops = self.loop_limit.map(|limit| format!("ends loops after {limit} iterations"));
         let folds = self.misfolds.names().map(|rule| format!("folds wrongly: {rule}"));
@@ -51,14 +51,14 @@ impl DriverQuirks {
     }
 }
 
-/// A driver of which nothing is known: it is not trusted with any chain of ops.
+/// The quirks of an unknown driver, which is not trusted with any chain of ops.
 impl Default for DriverQuirks {
     fn default() -> Self {
         Self { loop_limit: None, misfolds: Rules::ALL, scrambles_lanes: false, waits_at_fences: false }
     }
 }
 
-/// Everything that making a device needs to know.
+/// Everything that is needed to create a device.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DevicePlan {
     pub(crate) extensions: Vec<&'static CStr>,
@@ -68,21 +68,21 @@ pub(crate) struct DevicePlan {
     /// `None` if the queue family writes no timestamps.
     pub(crate) timestamps: Option<Timestamps>,
     pub(crate) bounds: Bounds,
-    /// How long a launch that timed out may take to come back, if the caller said so.
+    /// Time that a launch may run past its timeout, if the caller set it.
     pub(crate) grace_period: Option<Duration>,
-    /// How long the driver may take to compile a kernel.
+    /// Time limit for the driver to compile a kernel.
     pub(crate) compile_limit: Duration,
-    /// Whether it compiles when a pipeline is first dispatched.
+    /// True if the driver compiles a pipeline at its first dispatch.
     pub(crate) compiles_late: bool,
     pub(crate) profile: Profile,
-    /// How the driver keeps pipelines.
+    /// How the driver's pipelines are stored.
     pub(crate) keeping: Keeping,
-    /// Who writes what it keeps.
+    /// The writer of the driver's data.
     pub(crate) writer: Writer,
     pub(crate) snapshot: DeviceSnapshot,
 }
 
-/// Features to enable beyond those of the least device.
+/// Features to enable beyond the minimum requirements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OptionalFeatures {
     pub(crate) robust_buffer_access: bool,
@@ -90,7 +90,7 @@ pub(crate) struct OptionalFeatures {
     pub(crate) types: TypeFeatures,
     pub(crate) subgroup_extended_types: bool,
     pub(crate) subgroup_uniform_control_flow: bool,
-    /// Subgroups come in several sizes, so that pipelines ask for one.
+    /// Subgroup sizes vary, so pipelines request one.
     pub(crate) subgroup_size_control: bool,
     pub(crate) explicit_shared_layout: bool,
     pub(crate) cooperative_matrix: bool,
@@ -99,61 +99,61 @@ pub(crate) struct OptionalFeatures {
     pub(crate) pipeline_binaries: bool,
 }
 
-/// Where buffers live.
+/// The memory of buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MemoryPlan {
-    /// In memory that the host maps: host and device share it.
+    /// Memory that host and device share, mapped by the host.
     Mapped,
-    /// In memory of the device's own, written and read through staging buffers.
+    /// Device memory, written and read through staging buffers.
     Staged,
 }
 
-/// How to read timestamps.
+/// The interpretation of timestamps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Timestamps {
-    /// Nanoseconds a tick.
+    /// Nanoseconds per tick.
     pub(crate) period: f32,
-    /// The bits that count.
+    /// The valid bits.
     pub(crate) mask: u64,
 }
 
 /// Limits that only this backend checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// Storage buffers that one pipeline may bind.
+    /// Maximum number of storage buffers that one pipeline may bind.
     pub(crate) max_descriptors: u32,
     pub(crate) max_push_constant_bytes: u32,
     pub(crate) max_shared_bytes: u32,
-    /// What descriptors begin at a multiple of.
+    /// Alignment of descriptor offsets in bytes.
     pub(crate) descriptor_alignment: u64,
-    /// Bytes that one descriptor reaches.
+    /// Maximum range of one descriptor in bytes.
     pub(crate) max_descriptor_bytes: u64,
-    /// Bytes of the largest buffer that can be made.
+    /// Maximum size of a buffer in bytes.
     pub(crate) max_allocation_bytes: u64,
 }
 
-/// Why a device cannot be used.
+/// The reason why a device cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum PlanError {
-    /// Below the least device.
+    /// The device is below the minimum requirements.
     #[error("`{device}` lacks {}", missing.join(", "))]
     BelowLeast {
         device: String,
-        /// Every feature that is missing.
+        /// Every missing feature.
         missing: Vec<String>,
     },
-    /// Its driver does not say what it is.
+    /// The device could not be queried.
     #[error(transparent)]
     Unknown(#[from] QueryError),
-    /// A rule that the options name.
+    /// The options name an unknown rule.
     #[error("no rule of lowering is called `{0}`; there are {names}, and `all` and `none`", names = Rules::NAMES.join(", "))]
     NoRule(String),
 }
 
-/// What asking a physical device gave.
+/// The result of querying a physical device.
 pub(crate) type Queried = Result<PhysicalSnapshot, QueryError>;
 
-/// Why no device was chosen.
+/// The reason why no device was chosen.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum ChoiceError {
     #[error("there is no Vulkan device")]
@@ -164,8 +164,8 @@ pub(crate) enum ChoiceError {
     NoneSuitable { reasons: Vec<PlanError> },
 }
 
-/// Chooses a device: of those that `wanted` fits (an index, or part of a name in any case) the best suitable
-/// one, discrete before integrated before virtual before CPU. Its index, and what is known of it.
+/// Chooses the best suitable device among those that match `wanted` (an index, or part of a name in any case): discrete
+/// before integrated before virtual before CPU. Returns its index and its facts.
 pub(crate) fn choose<'d>(
     devices: &'d [Queried],
     wanted: Option<&str>,
@@ -205,7 +205,7 @@ pub(crate) fn choose<'d>(
     Err(ChoiceError::NoneSuitable { reasons })
 }
 
-/// Plans a device.
+/// Plans the use of a device.
 pub(crate) fn plan(
     physical: &PhysicalSnapshot,
     quirks: DriverQuirks,
@@ -294,7 +294,7 @@ pub(crate) fn plan(
     })
 }
 
-/// What the device lacks of the least device.
+/// Returns the minimum requirements that the device does not meet.
 fn missing(physical: &PhysicalSnapshot, queue_family: Option<usize>) -> Vec<String> {
     let ApiVersion(major, minor) = physical.api_version;
     if physical.api_version < ApiVersion(1, 3) {
@@ -323,14 +323,14 @@ fn missing(physical: &PhysicalSnapshot, queue_family: Option<usize>) -> Vec<Stri
     .collect()
 }
 
-/// A compute family: one without graphics if there is one, so that a desktop's drawing is not in the way.
+/// Selects a compute queue family, preferably one without graphics, so that a desktop's rendering does not interfere.
 fn queue_family(physical: &PhysicalSnapshot) -> Option<usize> {
     let families = &physical.queue_families;
     let usable = |index: &usize| families[*index].compute && families[*index].queues > 0;
     (0..families.len()).filter(usable).min_by_key(|index| families[*index].graphics)
 }
 
-/// A device that is not apart from the host shares its memory; mapped memory of a discrete one is slow to read.
+/// Maps buffers on devices that share the host's memory. Mapped memory of a discrete device is slow to read.
 fn memory(physical: &PhysicalSnapshot) -> MemoryPlan {
     let shared = physical.memory_types.iter().any(|m| m.device_local && m.host_visible && m.host_coherent);
     match physical.kind {
@@ -351,8 +351,8 @@ fn bounds(physical: &PhysicalSnapshot) -> Bounds {
         descriptor_alignment: limits.min_storage_buffer_offset_alignment.max(4),
         // Descriptors cover whole words.
         max_descriptor_bytes: u64::from(limits.max_storage_buffer_range & !3),
-        // An allocation beyond maxMemoryAllocationSize may still succeed, and if not it is refused in so many words;
-        // but a driver on the CPU may count its bytes in 32 bits.
+        // An allocation beyond maxMemoryAllocationSize may still succeed, and if it does not, the driver
+        // returns an error; but a driver on the CPU may count bytes in 32 bits.
         max_allocation_bytes: match physical.kind {
             DeviceKind::Cpu => limits.max_buffer_size.min(limits.max_memory_allocation_size),
             _ => limits.max_buffer_size,
@@ -360,8 +360,8 @@ fn bounds(physical: &PhysicalSnapshot) -> Bounds {
     }
 }
 
-/// What modules may use of types: a type only where buffers can hold it, and floats only where their zeros, infinities
-/// and NaNs are kept. The bits of `f16` are integers of 16 bits.
+/// Returns the types that modules may use: a type only if buffers can hold it, and a float type only if signed zeros,
+/// infinities and NaNs are preserved. `f16` also requires 16-bit integers, which hold its bits.
 fn types(physical: &PhysicalSnapshot) -> TypeFeatures {
     let has = physical.features.types;
     let atomic_floats = physical.has_extension(ext::shader_atomic_float::NAME);
@@ -378,7 +378,7 @@ fn types(physical: &PhysicalSnapshot) -> TypeFeatures {
     }
 }
 
-/// The rules that options name.
+/// Parses the rules that the options name.
 fn asked_for(names: &str) -> Result<Rules, PlanError> {
     match names {
         "all" => Ok(Rules::ALL),
@@ -389,8 +389,8 @@ fn asked_for(names: &str) -> Result<Rules, PlanError> {
     }
 }
 
-/// A float control is demanded only where a width can have it whatever the others do, because modules say nothing about
-/// widths that they don't use.
+/// Requires a float control for a width only if the device can set it independently of the other widths, because
+/// modules declare nothing about widths that they do not use.
 fn profile(physical: &PhysicalSnapshot, bounds: &Bounds, quirks: DriverQuirks) -> Profile {
     let floats = &physical.float_controls;
     let mut profile = Profile::least();
@@ -415,8 +415,8 @@ fn profile(physical: &PhysicalSnapshot, bounds: &Bounds, quirks: DriverQuirks) -
     profile
 }
 
-/// The products of cooperative matrices that modules may use: of types that the device has otherwise too, by subgroups
-/// in which lanes are where they should be, with tiles placed by 64-bit integers.
+/// Returns the cooperative matrix products that modules may use: only of types that the device supports otherwise too,
+/// only on subgroups with lanes in order, and only with 64-bit integers, which locate the tiles.
 fn matrices(physical: &PhysicalSnapshot, quirks: DriverQuirks, types: TypeFeatures) -> Vec<MatrixShapes> {
     let known = physical.features.cooperative_matrix
         && physical.has_extension(khr::cooperative_matrix::NAME)
@@ -427,7 +427,7 @@ fn matrices(physical: &PhysicalSnapshot, quirks: DriverQuirks, types: TypeFeatur
     let has = |ty: ScalarType| match ty {
         ScalarType::I8 | ScalarType::U8 => types.int8,
         ScalarType::F16 => types.float16,
-        // Elsewhere they are 16-bit integers.
+        // Outside of matrices, `bf16` values are 16-bit integers.
         ScalarType::BF16 => brain && types.int16,
         ScalarType::F64 => types.float64,
         _ => true,
@@ -441,13 +441,13 @@ fn has_bfloat16(product: &MatrixShapes) -> bool {
     [product.a, product.b, product.acc].contains(&ScalarType::BF16)
 }
 
-/// Whether workgroups that have begun are known to go on while others wait for them: no API says so, so these are the
-/// drivers on which scans by look-back were measured.
+/// Returns whether workgroups that have begun are known to make progress while others wait for them. No API reports
+/// this, so these are the drivers on which scans with look-back were measured.
 fn progresses(physical: &PhysicalSnapshot) -> bool {
     physical.vendor_id == NVIDIA && physical.driver_name == "NVIDIA"
 }
 
-/// Whether subgroups do all that the language asks of them, on values of every type that the device has.
+/// Returns whether subgroups support every op of the language, on values of every type that the device has.
 fn subgroups(physical: &PhysicalSnapshot) -> bool {
     let subgroups = &physical.subgroups;
     let narrow =
@@ -477,7 +477,7 @@ fn public_snapshot(
         (types.int16, Capability::Int16),
         (types.int64, Capability::Int64),
         (types.float16, Capability::Float16),
-        // Held and rounded as 16-bit integers.
+        // Stored and rounded as 16-bit integers.
         (types.int16, Capability::BFloat16),
         (types.float64, Capability::Float64),
         (types.atomic_int64, Capability::AtomicInt64),
@@ -499,7 +499,7 @@ fn public_snapshot(
     }
     let from = &physical.limits;
     let mut limits = Limits::unlimited();
-    // Workgroups that see subgroups lie along x.
+    // Workgroups that use subgroup ops extend along x.
     let invocations = from.max_compute_work_group_invocations.min(from.max_compute_work_group_size[0]);
     limits.max_workgroup_invocations = invocations.min(MAX_WORKGROUP_INVOCATIONS);
     limits.max_workgroup_size = from.max_compute_work_group_size.map(|n| n.min(MAX_WORKGROUP_INVOCATIONS));
@@ -508,7 +508,7 @@ fn public_snapshot(
     let reach = if types.int64 { u64::MAX } else { bounds.max_descriptor_bytes };
     limits.max_buffer_bytes = reach.min(bounds.max_allocation_bytes);
     limits.subgroup_size = profile.subgroup_size;
-    // More are reached by address.
+    // Buffers beyond the descriptors are accessed by address.
     let most = if types.int64 { u32::MAX } else { described_buffers(bounds) };
     limits.max_bound_buffers = most.min(MAX_DECLARATIONS as u32);
     limits.loop_limit = quirks.loop_limit;
@@ -519,7 +519,7 @@ fn public_snapshot(
     snapshot
 }
 
-/// The depth of nested control flow. An `if`, or the guard of an access, counts as one level, and a loop as two.
+/// Returns the depth of nested control flow. An `if` or the guard of an access counts as one level, a loop as two.
 fn nesting(kernel: &Kernel) -> u32 {
     let weight = |id: InstId| match kernel.inst(id).kind {
         InstKind::If { .. } => 1,
@@ -540,7 +540,7 @@ fn nesting(kernel: &Kernel) -> u32 {
     deepest
 }
 
-/// Whether a kernel's workgroup and control flow fit.
+/// Checks a kernel's workgroup, shared memory and nesting of control flow against `limits`.
 pub(crate) fn check_kernel(kernel: &Kernel, limits: &Limits) -> Result<(), Error> {
     for (axis, name) in ["x", "y", "z"].into_iter().enumerate() {
         let (size, most) = (kernel.workgroup[axis], limits.max_workgroup_size[axis]);
@@ -573,8 +573,9 @@ pub(crate) fn check_kernel(kernel: &Kernel, limits: &Limits) -> Result<(), Error
     Ok(())
 }
 
-/// Whether the driver compiles the local arrays of a kernel within `limit`, if it is one of those that keep each scalar of an array in
-/// a register of the compiler's: the time grows with the square of their number, and is seconds for 512.
+/// Checks that the driver compiles a kernel's local arrays within `limit`. Meant for drivers whose compiler keeps each
+/// scalar of an array in a register: the time grows with the square of the number of scalars, and takes seconds for
+/// 512.
 pub(crate) fn check_local_arrays(kernel: &Kernel, limit: Duration) -> Result<(), Error> {
     let limit = limit.as_secs_f64();
     let count = |array: &ArrayDecl| f64::from(array.len) * f64::from(array.element.lanes.count());
@@ -593,19 +594,20 @@ pub(crate) fn check_local_arrays(kernel: &Kernel, limit: Duration) -> Result<(),
     ))
 }
 
-/// Whether a kernel has more buffers than there are descriptors for, and the device has the 64-bit integers that reaching them
-/// by address takes.
+/// Returns whether a kernel has more buffers than there are descriptors, on a device with the 64-bit integers that
+/// access by address requires.
 pub(crate) fn needs_addresses(kernel: &Kernel, plan: &DevicePlan) -> bool {
     let described = kernel.buffers.iter().filter(|buffer| !buffer.large).count() as u32;
     described > described_buffers(&plan.bounds) && plan.snapshot.has(Capability::Int64)
 }
 
-/// How many buffers of a kernel there are descriptors for: two may go to the control buffer and the parameter block.
+/// Returns the number of a kernel's buffers that descriptors can bind; the control buffer and the parameter block may
+/// take two.
 fn described_buffers(bounds: &Bounds) -> u32 {
     bounds.max_descriptors.saturating_sub(2)
 }
 
-/// Whether what a module binds fits.
+/// Checks a module's bindings, push constants and shared memory against `bounds`.
 pub(crate) fn check_layout(layout: &Layout, bounds: &Bounds) -> Result<(), Error> {
     let (descriptors, most) = (layout.bindings().len() as u32, bounds.max_descriptors);
     if descriptors > most {
@@ -633,7 +635,7 @@ pub(crate) fn check_layout(layout: &Layout, bounds: &Bounds) -> Result<(), Error
     Ok(())
 }
 
-/// Whether a module is small enough for any driver: SPIR-V asks no more of them.
+/// Checks a module's id bound against the minimum that SPIR-V requires every driver to support.
 pub(crate) fn check_module(module: &Module) -> Result<(), Error> {
     let (bound, most) = (module.id_bound(), Module::MAX_ID_BOUND);
     if bound > most {

@@ -1,5 +1,5 @@
-//! Quirks that no driver reports, found by running a small kernel on a throw-away device before the real one is
-//! planned. Nothing unbounded is ever run.
+//! Quirks that no driver reports, found by running small kernels on a temporary device before the real one is planned.
+//! All of the kernels are bounded.
 
 mod battery;
 mod store;
@@ -28,7 +28,7 @@ use crate::pipeline::compile_for;
 use crate::plan::{DriverQuirks, plan};
 use crate::snapshot::PhysicalSnapshot;
 
-/// Counts to `%n` the slow way. lavapipe ends all loops of an invocation after 65,535 iterations, silently.
+/// Counts to `%n` one by one. lavapipe silently ends all loops of an invocation after 65,535 iterations.
 const LOOP_KERNEL: &str = "fulgurite 1
 kernel @loop_probe workgroup(1, 1, 1) {
   buffer %out: write u32[]
@@ -44,7 +44,7 @@ kernel @loop_probe workgroup(1, 1, 1) {
   store %out[0u32], %count
 }
 ";
-/// Whether lanes are counted along the flattened local index, in each of a few ways to see it.
+/// Checks in several ways that lanes are numbered along the flattened local index.
 const LANE_KERNEL: &str = "fulgurite 1
 kernel @lane_probe workgroup(8, 5, 3) {
   buffer %out: write u32[]
@@ -72,9 +72,9 @@ kernel @lane_probe workgroup(8, 5, 3) {
   store %out[%index], %word
 }
 ";
-/// Every invocation adds one to a shared word by ordered compare-exchange, each at its own pace. Whoever fails does so
-/// because another succeeded, so 64 tries are enough for all. lavapipe makes those who are still trying wait for those
-/// who are not, and loses what they add.
+/// Every invocation adds one to a shared word by ordered compare-exchange, each at its own pace. An exchange fails only
+/// because another succeeded, so 64 tries are enough for all. lavapipe makes invocations that are still trying wait for
+/// those that are done, and loses their additions.
 const FENCE_KERNEL: &str = "fulgurite 1
 kernel @fence_probe workgroup(64, 1, 1) {
   buffer %out: write u32[]
@@ -99,10 +99,10 @@ kernel @fence_probe workgroup(64, 1, 1) {
   store %out[%i], %all
 }
 ";
-/// How far the kernel counts, in turn: a limit is most likely near 2¹⁶.
+/// Iteration counts of the loop probe, in order; a limit is most likely near 2¹⁶.
 const COUNTS: [u32; 2] = [100_000, 4_000_000];
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// The quirks of `snapshot`'s driver: remembered in `directory`, or probed and then remembered there.
+/// Returns the quirks of `snapshot`'s driver: loaded from `directory`, or probed and then stored there.
 pub(crate) fn quirks(
     instance: &Arc<Instance>,
     physical: vk::PhysicalDevice,
@@ -114,7 +114,7 @@ pub(crate) fn quirks(
     }
     let quirks = probe(instance, physical, snapshot)?;
     if let Some(directory) = directory {
-        // A quirk that cannot be kept is found out again next time.
+        // If the quirks cannot be stored, they are probed again next time.
         let _ = store::save(directory, snapshot, quirks);
     }
     Ok(quirks)
@@ -147,7 +147,7 @@ fn probe(
     })
 }
 
-/// Compiles the probes, each on a thread of its own: drivers take longer to compile them than to run them.
+/// Compiles the probes on one thread each, because compiling them takes drivers longer than running them.
 fn compile(
     device: &Arc<Device>,
     sources: impl Iterator<Item = &'static str>,
@@ -155,7 +155,7 @@ fn compile(
     std::thread::scope(|scope| {
         let start = |source| {
             let thread = std::thread::Builder::new();
-            // Where there are no more threads, this one does the work.
+            // If no more threads can be started, this one does the work.
             thread.spawn_scoped(scope, move || compiled(device, source)).map_err(|_| compiled(device, source))
         };
         let started: Vec<_> = sources.map(start).collect();
@@ -186,7 +186,7 @@ fn waits_at_fences(device: &Arc<Device>, executable: &dyn Executable) -> Result<
     Ok(words.iter().any(|word| *word != 64))
 }
 
-/// Whether a chain of ops gives what it should.
+/// Returns whether a chain of ops gives the expected result.
 fn is_right(device: &Arc<Device>, chain: &Chain, executable: &dyn Executable) -> Result<bool, Error> {
     let inputs: Arc<dyn DeviceBuffer> = Arc::new(VulkanBuffer::create(device, chain.input.len() as u64 * 4)?);
     let bytes: Vec<u8> = chain.input.iter().flat_map(|word| word.to_ne_bytes()).collect();
@@ -219,7 +219,7 @@ fn count_to(device: &Arc<Device>, executable: &dyn Executable, count: u32) -> Re
     Ok(words.first().copied().unwrap_or_default())
 }
 
-/// Runs one workgroup; what is in the last buffer afterwards.
+/// Runs one workgroup and returns the contents of the last buffer.
 fn run(
     device: &Arc<Device>,
     executable: &dyn Executable,

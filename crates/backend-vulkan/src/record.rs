@@ -1,29 +1,29 @@
-//! Drivers on record: versions for which the suite `chains` showed rules to be needless, and how deeply their compilers may
-//! be given nested control flow. A driver that is not here gets every rule and the least depth.
+//! Known driver versions: the lowering rules that the suite `chains` showed to be unnecessary, and the nesting of
+//! control flow that their compilers support. An unknown driver gets every rule and the smallest nesting.
 
 use fulgurite_spec::limits::MAX_NESTING;
 use fulgurite_spirv::Rules;
 
 use crate::snapshot::PhysicalSnapshot;
 
-/// The deepest nesting that a driver not on record is given. lavapipe fails from 79 on, and more than one construct of a
-/// module may come of one of the kernel.
+/// Maximum nesting for a driver not on record. lavapipe fails from 79 on, and one construct of a kernel may become
+/// several of a module.
 const LEAST_NESTING: usize = 64;
 
-/// One version of a driver.
+/// A version of a driver.
 struct OnRecord {
-    /// Its name, as the driver states it.
+    /// The driver's name, as the driver reports it.
     name: &'static str,
-    /// Its version, as the driver states it for people; empty where it states none.
+    /// The driver's version as it reports it for display; empty if it reports none.
     version: &'static str,
-    /// Rules that are not needed.
+    /// Rules that are unnecessary.
     needless: Rules,
-    /// The deepest nesting of control flow that was right.
+    /// The deepest nesting of control flow that gave correct results.
     nesting: usize,
 }
 
-/// Each was held to the suite `chains` with these rules left out, which changed nothing: NVIDIA and lavapipe with hundreds of
-/// thousands of chains, SwiftShader at the smoke level with three seeds.
+/// Each driver passed the suite `chains` without these rules, with unchanged results: NVIDIA and lavapipe on hundreds
+/// of thousands of chains, SwiftShader at the smoke level with three seeds.
 const RECORD: &[OnRecord] = &[
     OnRecord {
         name: "llvmpipe",
@@ -49,27 +49,27 @@ fn find(physical: &PhysicalSnapshot) -> Option<&'static OnRecord> {
     RECORD.iter().find(|known| known.name == physical.driver_name && known.version == physical.driver_info)
 }
 
-/// The rules that the record does not show to be needless.
+/// Returns the rules that the record does not show to be unnecessary.
 pub(crate) fn rules(physical: &PhysicalSnapshot) -> Rules {
     find(physical).map_or(Rules::ALL, |known| Rules::ALL.without(known.needless))
 }
 
-/// The deepest nesting of control flow that the driver is given.
+/// Returns the maximum nesting of control flow for the driver.
 pub(crate) fn nesting(physical: &PhysicalSnapshot) -> usize {
     find(physical).map_or(LEAST_NESTING, |known| known.nesting)
 }
 
-/// Whether the driver compiles a pipeline when it is first dispatched, and not when it is made: so does lavapipe, of any version
-/// so far.
+/// Returns whether the driver compiles a pipeline at its first dispatch instead of at its creation, as all versions of
+/// lavapipe do so far.
 pub(crate) fn compiles_late(physical: &PhysicalSnapshot) -> bool {
     physical.driver_name == "llvmpipe"
 }
 
-/// Seconds that lavapipe takes to compile a local array of 1024 scalars on one core of 2026; for others it is as the square. Measured
-/// with Mesa 22.3.6 and LLVM 15: 0.9 for 256, 4.9 for 512, 22 for 1024, as much for vectors of as many components, 8.4 for 512
-/// of 64 bits. Loops and initializers make no difference.
+/// Seconds that lavapipe takes to compile a local array of 1024 scalars on one core of 2026; the time grows with the
+/// square of the number. Measured with Mesa 22.3.6 and LLVM 15: 0.9 s for 256, 4.9 s for 512, 22 s for 1024, the same
+/// for vectors of as many components, 8.4 s for 512 of 64 bits. Loops and initializers make no difference.
 pub(crate) const SECONDS_OF_1024_LOCALS: f64 = 22.0;
-/// How many times slower than where that was measured a machine may be, which may be old or busy.
+/// Factor by which a machine may be slower than the one measured, because it is old or busy.
 pub(crate) const SLOWER: f64 = 12.0;
 
 #[cfg(test)]

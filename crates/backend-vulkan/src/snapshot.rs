@@ -1,5 +1,5 @@
-//! The facts of a physical device that planning reads, as plain data: [`query`] asks the driver, nothing here
-//! decides.
+//! The facts of a physical device that planning reads, as plain data. [`query`] reads them from the driver; nothing
+//! here makes decisions.
 
 use std::ffi::CStr;
 
@@ -12,7 +12,7 @@ use fulgurite_spirv::FloatControls;
 use crate::error::device_error;
 use crate::{bfloat16, pipeline_binary};
 
-/// Why nothing is known of a device. It does not concern the others.
+/// The reason why a device could not be queried. Other devices are not affected.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("`{device}` cannot be queried: {error}")]
 pub(crate) struct QueryError {
@@ -21,7 +21,7 @@ pub(crate) struct QueryError {
     pub(crate) error: DeviceError,
 }
 
-/// What sort of device it is, best first.
+/// The kind of a device, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum DeviceKind {
     Discrete,
@@ -31,11 +31,11 @@ pub(crate) enum DeviceKind {
     Other,
 }
 
-/// An API version, major then minor.
+/// An API version: major, minor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ApiVersion(pub(crate) u32, pub(crate) u32);
 
-/// Facts of one physical device.
+/// The facts of one physical device.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PhysicalSnapshot {
     pub(crate) name: String,
@@ -44,7 +44,7 @@ pub(crate) struct PhysicalSnapshot {
     pub(crate) device_id: u32,
     pub(crate) api_version: ApiVersion,
     pub(crate) driver_version: u32,
-    /// What must be equal for the driver to take pipelines that it once made.
+    /// `pipelineCacheUUID`: the driver accepts pipeline data only if it is unchanged.
     pub(crate) cache_uuid: [u8; 16],
     pub(crate) driver_name: String,
     pub(crate) driver_info: String,
@@ -55,7 +55,7 @@ pub(crate) struct PhysicalSnapshot {
     pub(crate) queue_families: Vec<QueueFamily>,
     pub(crate) extensions: Vec<String>,
     pub(crate) memory_types: Vec<MemoryType>,
-    /// The products of cooperative matrices that the language can express.
+    /// The cooperative matrix products that the language can express.
     pub(crate) products: Vec<MatrixShapes>,
 }
 
@@ -71,13 +71,13 @@ pub(crate) struct PhysicalLimits {
     pub(crate) max_per_stage_descriptor_storage_buffers: u32,
     pub(crate) max_descriptor_set_storage_buffers: u32,
     pub(crate) max_per_stage_resources: u32,
-    /// Nanoseconds a timestamp tick.
+    /// Nanoseconds per timestamp tick.
     pub(crate) timestamp_period: f32,
     pub(crate) max_memory_allocation_size: u64,
     pub(crate) max_buffer_size: u64,
 }
 
-/// Features that are needed or used; all off for a device below 1.3, which is not asked.
+/// Features that are required or used; all off for a device below Vulkan 1.3, whose features are not queried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Features {
     pub(crate) robust_buffer_access: bool,
@@ -94,14 +94,14 @@ pub(crate) struct Features {
     pub(crate) cooperative_matrix: bool,
     /// Cooperative matrices of `bf16`.
     pub(crate) bfloat16_matrix: bool,
-    /// A driver can be told to fail rather than compile a pipeline.
+    /// `pipelineCreationCacheControl`: the driver can fail instead of compiling a pipeline.
     pub(crate) cache_control: bool,
-    /// Pipelines can be kept as binaries, and flags that say so be passed.
+    /// `pipelineBinaries` and `maintenance5`, which the flag for capturing binaries requires.
     pub(crate) pipeline_binaries: bool,
     pub(crate) types: TypeFeatures,
 }
 
-/// Features of types beyond 32 bits, and of atomics on them.
+/// Features of types that are not 32 bits wide, and of atomics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TypeFeatures {
     pub(crate) int8: bool,
@@ -111,19 +111,19 @@ pub(crate) struct TypeFeatures {
     pub(crate) float64: bool,
     pub(crate) storage8: bool,
     pub(crate) storage16: bool,
-    /// On buffers and on shared memory, as the two below.
+    /// In buffers and in shared memory, as for the two below.
     pub(crate) atomic_int64: bool,
     pub(crate) atomic_float_add: bool,
     pub(crate) atomic_double_add: bool,
 }
 
-/// Float controls of 16, 32 and 64-bit floats.
+/// Float controls of 16-bit, 32-bit and 64-bit floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FloatProperties {
     pub(crate) widths: [FloatControls; 3],
-    /// Which widths can have a denorm behavior of their own.
+    /// The widths whose denorm mode can be set independently.
     pub(crate) denorms: Independence,
-    /// Which widths can have a rounding mode of their own.
+    /// The widths whose rounding mode can be set independently.
     pub(crate) rounding: Independence,
 }
 
@@ -134,17 +134,17 @@ impl Default for FloatProperties {
     }
 }
 
-/// What subgroups are.
+/// Properties of subgroups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SubgroupProperties {
     pub(crate) size: u32,
-    /// Whether compute shaders have every group of subgroup ops that is emitted.
+    /// True if compute shaders support every group of subgroup ops that is emitted.
     pub(crate) complete: bool,
-    /// Whether there are other sizes too.
+    /// True if there are several sizes.
     pub(crate) sizes_vary: bool,
 }
 
-/// Which float widths can be set apart from the others.
+/// The float widths that can be set independently of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Independence {
     None,
@@ -169,7 +169,7 @@ pub(crate) struct MemoryType {
     pub(crate) host_coherent: bool,
 }
 
-/// Asks the driver for everything.
+/// Queries the facts of a device.
 pub(crate) fn query(
     instance: &ash::Instance,
     device: vk::PhysicalDevice,
@@ -209,7 +209,7 @@ pub(crate) fn query(
         memory_types: Vec::new(),
         products: Vec::new(),
     };
-    // The structures below are for devices of 1.3; an older one is refused by its version alone.
+    // The structures below require Vulkan 1.3; an older device is rejected by its version alone.
     if api_version >= ApiVersion(1, 3) {
         query_properties(instance, device, &mut snapshot);
         query_features(instance, device, &mut snapshot);
@@ -223,7 +223,7 @@ pub(crate) fn query(
     Ok(snapshot)
 }
 
-/// The products of cooperative matrices that `device` has. Fails quietly: a device that cannot say has none.
+/// Returns the cooperative matrix products of `device`; none if the query fails.
 pub(crate) fn query_products(
     functions: &khr::cooperative_matrix::Instance,
     device: vk::PhysicalDevice,
@@ -273,7 +273,7 @@ fn query_properties(instance: &ash::Instance, device: vk::PhysicalDevice, snapsh
     let mut v13 = vk::PhysicalDeviceVulkan13Properties::default();
     let mut all =
         vk::PhysicalDeviceProperties2::default().push_next(&mut v11).push_next(&mut v12).push_next(&mut v13);
-    // SAFETY: `device` was enumerated from `instance` and its version has these structures.
+    // SAFETY: `device` was enumerated from `instance`, and its version has these structures.
     unsafe { instance.get_physical_device_properties2(device, &mut all) };
     snapshot.driver_name = text(v12.driver_name_as_c_str().unwrap_or_default());
     snapshot.driver_info = text(v12.driver_info_as_c_str().unwrap_or_default());
@@ -371,7 +371,7 @@ fn query_features(instance: &ash::Instance, device: vk::PhysicalDevice, snapshot
         storage8: v12.storage_buffer8_bit_access != 0,
         storage16: v11.storage_buffer16_bit_access != 0,
         atomic_int64: both(v12.shader_buffer_int64_atomics, v12.shader_shared_int64_atomics),
-        // What is added to may be loaded, stored and exchanged too.
+        // Memory that is added to may also be loaded, stored and exchanged.
         atomic_float_add: both(
             atomic_float.shader_buffer_float32_atomic_add,
             atomic_float.shader_shared_float32_atomic_add,
@@ -415,7 +415,7 @@ impl PhysicalSnapshot {
         self.extensions.iter().any(|e| e.as_bytes() == name.to_bytes())
     }
 
-    /// Driver name and version, for people: `llvmpipe (Mesa 22.3.6)`.
+    /// Returns the driver's name and version for display: `llvmpipe (Mesa 22.3.6)`.
     pub(crate) fn driver(&self) -> String {
         if self.driver_info.is_empty() {
             let version = self.driver_version;
@@ -455,7 +455,7 @@ fn limits(l: &vk::PhysicalDeviceLimits) -> PhysicalLimits {
         max_descriptor_set_storage_buffers: l.max_descriptor_set_storage_buffers,
         max_per_stage_resources: l.max_per_stage_resources,
         timestamp_period: l.timestamp_period,
-        // Of later versions; filled in from their structures.
+        // Added by later versions; filled in from their structures.
         max_memory_allocation_size: 0,
         max_buffer_size: 0,
     }
@@ -485,11 +485,11 @@ fn text(name: &CStr) -> String {
 
 #[cfg(test)]
 pub(crate) mod sample {
-    //! Snapshots of real devices.
+    //! Snapshots of lavapipe and of a typical discrete GPU.
 
     use super::*;
 
-    /// What lavapipe of Mesa 22.3.6 reports.
+    /// Returns the facts that lavapipe of Mesa 22.3.6 reports.
     pub(crate) fn lavapipe() -> PhysicalSnapshot {
         PhysicalSnapshot {
             name: "llvmpipe (LLVM 15.0.6, 256 bits)".to_owned(),
@@ -563,7 +563,7 @@ pub(crate) mod sample {
         }
     }
 
-    /// A discrete GPU of the usual sort: a compute-only family, and device memory apart from the host's.
+    /// Returns the facts of a typical discrete GPU: a compute-only queue family, and memory separate from the host's.
     pub(crate) fn discrete() -> PhysicalSnapshot {
         let base = lavapipe();
         PhysicalSnapshot {

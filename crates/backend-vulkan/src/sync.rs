@@ -1,10 +1,10 @@
-//! The order of work on the queue: one timeline semaphore, one value a submission, and waits that all end.
+//! The order of work on the queue: one timeline semaphore, one value per submission, and bounded waits.
 //!
-//! A launch's timeout counts from when everything before it on the queue is done, so that one thread's long
-//! launch is not another's timeout. Each submission extends the *horizon*, the time by which all that was
-//! submitted has either ended or been given up by whoever submitted it; waiting for others ends there.
+//! A launch's timeout starts when everything before it on the queue is done, so that one thread's long launch does not
+//! time out another thread's launch. Each submission extends the *horizon*, the time by which everything submitted has
+//! either ended or been abandoned by its submitter; waits for other submissions end there.
 //!
-//! The host's own turn at memory that it maps is in the same order: see [`Use`].
+//! Accesses to mapped memory by the host are part of the same order: see [`Use`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -16,18 +16,18 @@ use fulgurite_hal::Error;
 use crate::device::{Device, lock};
 use crate::error::device_error;
 
-/// The longest that anything is waited for, whatever the caller asks.
+/// Upper bound of every time limit, whatever the caller asks.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-/// How late a submitter may be in giving its work up.
+/// Slack before a submission counts as abandoned.
 const SLACK: Duration = Duration::from_secs(2);
-/// How often a wait looks whether another thread gave the device up.
+/// Interval at which a wait checks whether another thread lost the device.
 const SLICE: Duration = Duration::from_millis(100);
-/// How often the host lets others go first before it keeps its turn at a buffer.
+/// Number of waits during which the host lets other submissions go first, before it keeps a buffer's lock.
 const ROUNDS: u32 = 2;
-/// How long dropping a device waits for it.
+/// Time that dropping a device waits for its work.
 const DROP_WAIT: Duration = Duration::from_secs(5);
 
-/// The queue and its timeline.
+/// The queue and its timeline semaphore.
 pub(crate) struct Timeline {
     semaphore: vk::Semaphore,
     queue: Mutex<Queue>,
@@ -39,25 +39,25 @@ struct Queue {
     handle: vk::Queue,
     /// The value of the last submission.
     last: u64,
-    /// By when it has ended or its submitter has given the device up.
+    /// Time by which the last submission has ended or its submitter has marked the device as lost.
     horizon: Instant,
 }
 
 impl Queue {
-    /// By when all that was submitted so far has ended or been given up; `reached` is known to have ended.
+    /// Returns the time by which all submissions so far have ended or been abandoned; those up to `reached` have ended.
     fn turn(&self, reached: u64, now: Instant) -> Instant {
-        // Once the queue is idle it does not matter how long earlier work might have taken.
+        // Once the queue is idle, the time limits of earlier work no longer matter.
         if reached >= self.last { now } else { self.horizon.max(now) }
     }
 }
 
-/// When a buffer was last used, and whose turn it is: a submission that uses the buffer waits for the host's copies
-/// to and from it, and such a copy for all submissions.
+/// Orders the accesses of host and device to a buffer. Submitting work that uses the buffer waits for the host's copies
+/// to and from it, and such a copy waits for all submissions that use it.
 #[derive(Debug, Default)]
 pub(crate) struct Use {
-    /// The last submission that uses the buffer.
+    /// The value of the last submission that uses the buffer.
     last: AtomicU64,
-    /// Held while the host copies, and while a submission is made.
+    /// Held during the host's copies, and while work is submitted.
     turn: Mutex<()>,
 }
 
@@ -65,11 +65,11 @@ pub(crate) struct Use {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
     value: u64,
-    /// By when all earlier ones have ended or been given up.
+    /// Time by which all earlier submissions have ended or been abandoned.
     turn: Instant,
 }
 
-/// How a wait ended.
+/// The result of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
     Done,
@@ -90,7 +90,7 @@ impl Timeline {
     }
 
     /// # Safety
-    /// All submissions have ended, and nothing uses the timeline again.
+    /// All submissions must have ended, and nothing may use the timeline afterwards.
     pub(crate) unsafe fn destroy(&self, device: &ash::Device) {
         // SAFETY: by this function's contract.
         unsafe { device.destroy_semaphore(self.semaphore, None) };
@@ -98,12 +98,12 @@ impl Timeline {
 }
 
 impl Device {
-    /// Submits `commands`, which its submitter will wait for no longer than `budget` from its turn. `uses` are
-    /// those of the buffers that it touches.
+    /// Submits `commands`. The submitter waits for them no longer than `budget` after all earlier work is done.
+    /// `uses` are the states of the buffers that they access.
     ///
     /// # Safety
-    /// `commands` is recorded, of this device, and it and all that it refers to stay alive and untouched by the
-    /// host until the ticket is reached or the device is given up.
+    /// `commands` must be recorded and of this device. It and everything that it refers to must stay alive, and
+    /// untouched by the host, until the ticket is reached or the device is lost.
     pub(crate) unsafe fn submit(
         &self,
         commands: vk::CommandBuffer,
@@ -135,7 +135,7 @@ impl Device {
         Ok(Ticket { value, turn: turn + SLACK })
     }
 
-    /// Waits until everything submitted before `ticket` is done, and then for it, no longer than `limit`.
+    /// Waits until everything submitted before `ticket` is done, and then for `ticket` for at most `limit`.
     pub(crate) fn wait(&self, ticket: Ticket, limit: Duration) -> Result<Waited, Error> {
         match self.wait_value(ticket.value - 1, ticket.turn)? {
             Waited::Done => self.wait_value(ticket.value, Instant::now() + limit.min(LONGEST)),
@@ -143,11 +143,11 @@ impl Device {
         }
     }
 
-    /// Runs `copy` once no submission uses the buffer, and keeps others from doing so meanwhile.
+    /// Runs `copy` once no submission uses the buffer, and prevents new ones until it returns.
     ///
-    /// The turn is let go while the device is waited for, so that submissions which use other buffers, too, do not
-    /// hold those up. But threads that always submit again before the last one is done would starve the host: after
-    /// a few rounds they wait with it, behind the same work of the same queue.
+    /// The lock is released while waiting for the device, so that submissions which also use other buffers do not hold
+    /// those up. But threads that always submit again before their last submission is done would starve the host, so
+    /// after a few rounds the lock is kept while waiting: those threads then wait for the host, behind the same work.
     pub(crate) fn with_host_turn(
         &self,
         used: &Use,
@@ -175,7 +175,7 @@ impl Device {
         }
     }
 
-    /// Whether all work has ended; waits a little for it.
+    /// Returns whether all work has ended, after waiting for a short time.
     pub(crate) fn is_idle(&self) -> bool {
         let last = lock(&self.timeline.queue).last;
         matches!(self.wait_value(last, Instant::now() + DROP_WAIT), Ok(Waited::Done))
@@ -205,7 +205,8 @@ impl Device {
     }
 }
 
-/// `uses` in an order that all threads agree on, each once, so that locking them one by one cannot deadlock.
+/// Returns `uses` without duplicates, in an order that is the same for all threads, so that locking them in turn cannot
+/// deadlock.
 fn in_order<'u>(uses: &[&'u Use]) -> Vec<&'u Use> {
     let mut ordered = uses.to_vec();
     ordered.sort_by_key(|used| std::ptr::from_ref(*used).addr());

@@ -1,4 +1,4 @@
-//! What the validation layer says, kept so that tests can hold it against us.
+//! The messages of the validation layer, collected so that tests can check them.
 
 use std::ffi::{CStr, c_void};
 use std::fmt;
@@ -6,16 +6,16 @@ use std::sync::{Mutex, PoisonError};
 
 use ash::vk;
 
-/// How many messages are kept; further ones are only counted.
+/// Maximum number of messages kept; further ones are only counted.
 const KEPT: usize = 1000;
 
-/// How bad a validation message is.
+/// The severity of a validation message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Severity {
-    /// Likely a mistake, or slow.
+    /// A likely mistake, or slow use of the API.
     Warning,
-    /// Against the Vulkan specification.
+    /// A violation of the Vulkan specification.
     Error,
 }
 
@@ -23,9 +23,9 @@ pub enum Severity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ValidationMessage {
-    /// How bad.
+    /// The severity.
     pub severity: Severity,
-    /// The layer's name of the rule, such as a `VUID-…`; may be empty.
+    /// The layer's name for the rule, such as a `VUID-…`; may be empty.
     pub rule: String,
     /// The text.
     pub text: String,
@@ -41,8 +41,8 @@ impl fmt::Display for ValidationMessage {
     }
 }
 
-/// What the validation layer said, up to a bound. Outlives the backend, so that it also shows what the end of a
-/// device provoked.
+/// The messages of the validation layer, up to a maximum number. Outlives the backend, so that it also has the messages
+/// about the destruction of the device.
 #[derive(Debug, Default)]
 pub struct ValidationLog {
     kept: Mutex<Kept>,
@@ -63,19 +63,19 @@ impl ValidationLog {
         }
     }
 
-    /// The first thousand messages.
+    /// Returns the first thousand messages.
     pub fn messages(&self) -> Vec<ValidationMessage> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).messages.clone()
     }
 
-    /// How many messages there were.
+    /// Returns the total number of messages.
     pub fn count(&self) -> usize {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).count
     }
 }
 
-/// The messenger that gives `log` every warning and error about our use of the API. Loader chatter
-/// (type `GENERAL`) is not about us and is left out.
+/// Returns the messenger that adds every warning and error about this crate's use of the API to `log`. Messages of type
+/// `GENERAL`, which the loader emits, are left out.
 pub(crate) fn messenger(log: &ValidationLog) -> vk::DebugUtilsMessengerCreateInfoEXT<'_> {
     vk::DebugUtilsMessengerCreateInfoEXT::default()
         .message_severity(
@@ -89,17 +89,18 @@ pub(crate) fn messenger(log: &ValidationLog) -> vk::DebugUtilsMessengerCreateInf
 }
 
 /// # Safety
-/// Called by the driver with a valid `data`, and with the `user_data` that [`messenger`] set, alive until the
-/// messenger is destroyed.
+/// Must be called with a `data` that is null or valid during the call, and with the `user_data` that [`messenger`] set,
+/// which must be alive until the messenger is destroyed.
 unsafe extern "system" fn callback(
     severity: vk::DebugUtilsMessageSeverityFlagsEXT,
     _: vk::DebugUtilsMessageTypeFlagsEXT,
     data: *const vk::DebugUtilsMessengerCallbackDataEXT<'_>,
     user_data: *mut c_void,
 ) -> vk::Bool32 {
-    // SAFETY: `user_data` is the `ValidationLog` of `messenger`, which the instance keeps until the messenger is gone.
+    // SAFETY: `user_data` is the `ValidationLog` of `messenger`, which the instance keeps until the messenger is
+    // destroyed.
     let log = unsafe { user_data.cast::<ValidationLog>().as_ref() };
-    // SAFETY: the layer passes data that is valid during the call, or null.
+    // SAFETY: the layer passes null or data that is valid during the call.
     let data = unsafe { data.as_ref() };
     if let (Some(log), Some(data)) = (log, data) {
         let severity = if severity.contains(vk::DebugUtilsMessageSeverityFlagsEXT::ERROR) {
@@ -107,7 +108,7 @@ unsafe extern "system" fn callback(
         } else {
             Severity::Warning
         };
-        // SAFETY: both are null or strings that live as long as `data`.
+        // SAFETY: each is null or a string that lives as long as `data`.
         let (rule, text) = unsafe { (string(data.p_message_id_name), string(data.p_message)) };
         log.add(ValidationMessage { severity, rule, text });
     }
@@ -115,7 +116,7 @@ unsafe extern "system" fn callback(
 }
 
 /// # Safety
-/// `text` is null or a C string that lives during the call.
+/// `text` must be null or a C string that is valid during the call.
 unsafe fn string(text: *const std::ffi::c_char) -> String {
     if text.is_null() {
         return String::new();

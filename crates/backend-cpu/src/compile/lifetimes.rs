@@ -1,7 +1,7 @@
-//! Until which event of the walk each value is needed.
+//! Lifetimes of values: the last event of the walk at which each value is needed.
 //!
-//! A value from outside a loop that is read in it is needed until the loop ends; so are the loop's own counter and
-//! carried values, whose registers the results take over.
+//! A value from outside a loop that is read inside is needed until the loop ends. So are the loop's own counter and
+//! carried values, whose registers its results share.
 
 use fulgurite_ir::analysis::walk::operands;
 use fulgurite_ir::analysis::{Event, Walk};
@@ -12,17 +12,17 @@ pub(super) struct Lifetimes {
     ends: Vec<u32>,
 }
 
-/// A loop that the walk is in.
+/// An open loop.
 struct Open {
     begin: u32,
-    /// Values from outside that it reads, and its own.
+    /// The outside values that the loop reads, and its own values.
     keeps: Vec<ValueId>,
 }
 
 impl Lifetimes {
     pub(super) fn of(kernel: &VerifiedKernel) -> Self {
         let mut ends = vec![0; kernel.values.len()];
-        // Before which event each value was defined.
+        // For each value, the event before which it was defined.
         let mut defined = vec![0u32; kernel.values.len()];
         let mut open: Vec<Open> = Vec::new();
         for (event, now) in Walk::new(kernel).zip(0u32..) {
@@ -47,7 +47,7 @@ impl Lifetimes {
                         open.push(Open { begin: now, keeps });
                     }
                     for value in inst.results.iter().chain(own.into_iter().flatten()) {
-                        // Inside the loop that is being opened, its own values are older.
+                        // Inside the loop that opens here, its own values count as defined before it.
                         defined[value.index()] = now + u32::from(own.is_some());
                         ends[value.index()] = now;
                     }
@@ -78,7 +78,7 @@ impl Lifetimes {
         Self { ends }
     }
 
-    /// The last event that needs `value`.
+    /// Returns the last event that needs `value`.
     pub(super) fn end(&self, value: ValueId) -> u32 {
         self.ends[value.index()]
     }

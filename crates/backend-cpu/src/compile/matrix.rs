@@ -15,12 +15,12 @@ impl Compiler<'_> {
         self.matrix_steps.push(step);
     }
 
-    /// The register of a matrix.
+    /// Returns the register of a matrix.
     pub(super) fn matrix(&self, value: ValueId) -> MatrixRegister {
         self.values[value.index()][0]
     }
 
-    /// An instruction on matrices.
+    /// Compiles an instruction on matrices.
     pub(super) fn matrix_op(&mut self, inst: &Inst) -> Result<(), Error> {
         let result = inst.results.first().copied();
         let misfit = || internal("an op on matrices that its operands do not fit");
@@ -60,8 +60,8 @@ impl Compiler<'_> {
             },
             _ => return Err(misfit()),
         };
-        // Chunks run one after the other: what all of a workgroup load or store together they do between barriers,
-        // each for itself, and with the same result.
+        // Chunks run one after the other, so each performs the workgroup's load or store separately, with the same
+        // result. Barriers around it make it appear as one access.
         let at = match &step {
             MatrixStep::Load { at, .. } | MatrixStep::Store { at, .. } => at.ty.matrix,
             _ => None,

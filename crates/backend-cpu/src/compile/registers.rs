@@ -1,4 +1,4 @@
-//! Gives out registers and takes them back.
+//! Allocation of registers.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,20 +10,20 @@ use crate::compute::Register;
 pub(super) struct Registers {
     count: u32,
     free: Vec<Register>,
-    /// The first of two.
+    /// The first register of each free pair.
     free_pairs: Vec<Register>,
-    /// Registers in use, one or two from each on, those first that are given back first.
+    /// Registers in use with their end, first register and count; the earliest end comes first.
     live: BinaryHeap<Reverse<(u32, Register, u32)>>,
 }
 
 impl Registers {
-    /// So many registers, one behind the other, that are never given back.
+    /// Allocates `size` consecutive registers that are never freed.
     pub(super) fn fix(&mut self, size: u32) -> Register {
         self.count += size;
         self.count - size
     }
 
-    /// One register, or two one behind the other, until event `end` is over.
+    /// Allocates one register, or two consecutive ones, until event `end` is over.
     pub(super) fn take(&mut self, size: u32, end: u32) -> Register {
         let free = if size == 1 { self.free.pop() } else { self.free_pairs.pop() };
         let register = free.unwrap_or_else(|| self.fix(size));
@@ -31,7 +31,7 @@ impl Registers {
         register
     }
 
-    /// Takes back what nothing needs after event `now`.
+    /// Frees the registers that are not needed after event `now`.
     pub(super) fn expire(&mut self, now: u32) {
         while let Some(Reverse((end, register, size))) = self.live.peek().copied()
             && end <= now
@@ -41,7 +41,7 @@ impl Registers {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of registers.
     pub(super) fn count(&self) -> usize {
         self.count as usize
     }

@@ -95,7 +95,7 @@ impl Compiler<'_> {
         self.steps.extend((0..registers_of(ty)).map(|word| Step::Copy { to: to + word, from: from + word }));
     }
 
-    /// An op on one component.
+    /// Compiles an op on one component.
     fn apply(
         &mut self,
         op: Op,
@@ -125,7 +125,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    /// Components picked from two vectors.
+    /// Compiles a selection of components from two vectors.
     pub(super) fn vec_shuffle(&mut self, components: &[u8], vectors: [ValueId; 2], results: &Operands) {
         let Some(result) = results.first().copied() else { return };
         let to = self.define(result);
@@ -140,7 +140,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Components side by side: those of a word are copied, smaller ones put together word by word.
+    /// Packs components: whole words are copied, smaller components are combined word by word.
     fn pack(&mut self, vector: Type, to: Register, from: [Register; 4]) {
         let (bits, count) = (vector.scalar.bits(), vector.lanes.count() as usize);
         let each = (32 / bits).max(1) as usize;
@@ -160,7 +160,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Products, added left to right.
+    /// Compiles a sum of products, added left to right.
     fn dot(&mut self, main: Type, to: Register, a: [Register; 4], b: [Register; 4]) -> Result<(), Error> {
         let (ty, types) = (main.scalar, [main, main]);
         let count = main.lanes.count() as usize;

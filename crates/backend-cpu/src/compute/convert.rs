@@ -1,7 +1,7 @@
-//! `convert`, from each type to each.
+//! `convert` between all types.
 //!
-//! Rust's `as` has the op's meaning: it truncates and saturates into integers with NaN as 0, and rounds to nearest
-//! even into floats.
+//! Rust's `as` has the semantics of the op: conversions to integers truncate and saturate, with NaN as 0; conversions
+//! to floats round to nearest even.
 
 use fulgurite_spec::ScalarType::{self, Bool, F16 as Half, F32, I32, U32};
 
@@ -9,7 +9,7 @@ use super::half::{BF16, F16};
 use super::map::{map1, wide1};
 use super::{Compute, copy};
 
-/// From a native type `$a`; `$f16` and `$bf16` are the functions into the narrow floats.
+/// Converts from a native type `$a`; `$f16` and `$bf16` are the functions to the narrow floats.
 macro_rules! from {
     ($to:expr, $a:ty, $f16:expr, $bf16:expr) => {{
         let convert: Compute = match $to {
@@ -32,7 +32,7 @@ macro_rules! from {
     }};
 }
 
-/// A narrow float, through `f32`, which holds it exactly.
+/// Converts from a narrow float through `f32`, which represents it exactly.
 macro_rules! from_narrow {
     ($to:expr, $a:ident) => {{
         let convert: Compute = match $to {
@@ -55,23 +55,23 @@ macro_rules! from_narrow {
     }};
 }
 
-/// An integer of at most 24 bits or an `f32`: `f32` holds it.
+/// Converts from an `f32`, or from an integer of at most 24 bits, which `f32` represents exactly.
 macro_rules! from_exact {
     ($to:expr, $a:ty) => {
         from!($to, $a, |x: $a| F16(x as f32), |x: $a| BF16(x as f32))
     };
 }
 
-/// A wider integer: what `f32` rounds is beyond all of `f16`.
+/// Converts from a wider integer. Values that `f32` must round are beyond the range of `f16`.
 macro_rules! from_integer {
     ($to:expr, $a:ident) => {
         from!($to, $a, |x: $a| F16(x as f32), |x: $a| BF16(integer_to_odd(x.into())))
     };
 }
 
-/// The function that converts `from` to `to`.
+/// Returns the function that converts `from` to `to`.
 pub(super) fn compute(from: ScalarType, to: ScalarType) -> Option<Compute> {
-    // Those that take one register each and are common keep to the narrow loop.
+    // Common conversions between types of one register use the narrow loop.
     match (from, to) {
         _ if from == to => return Some(copy(from)),
         (Bool | I32 | U32, I32 | U32) => return Some(copy(U32)),
@@ -85,7 +85,7 @@ pub(super) fn compute(from: ScalarType, to: ScalarType) -> Option<Compute> {
         _ => {}
     }
     match from {
-        // Its bits are those of a `u8`.
+        // The bits of a `bool` are those of a `u8`.
         ScalarType::Bool | ScalarType::U8 => from_exact!(to, u8),
         ScalarType::I8 => from_exact!(to, i8),
         ScalarType::I16 => from_exact!(to, i16),
@@ -102,14 +102,14 @@ pub(super) fn compute(from: ScalarType, to: ScalarType) -> Option<Compute> {
     }
 }
 
-/// `value` in `f32` rounded to odd: exact values stay, others get an odd last bit, so that rounding again to fewer
-/// bits rounds once.
+/// Rounds `value` to odd in `f32`: exact values are unchanged, others get an odd last bit, so that rounding again to
+/// fewer bits is the same as rounding once.
 #[inline]
 fn to_odd(value: f64) -> f32 {
     let near = value as f32;
     let bits = near.to_bits();
     let error = f64::from(near).abs() - value.abs();
-    // Of a NaN neither holds.
+    // Neither condition holds for a NaN.
     if bits & 1 == 0 && error > 0.0 {
         f32::from_bits(bits - 1)
     } else if bits & 1 == 0 && error < 0.0 {
@@ -119,7 +119,7 @@ fn to_odd(value: f64) -> f32 {
     }
 }
 
-/// An integer of at most 64 bits in `f32`, rounded to odd.
+/// Rounds an integer of at most 64 bits to odd in `f32`.
 #[inline]
 fn integer_to_odd(value: i128) -> f32 {
     let magnitude = value.unsigned_abs() as u64;

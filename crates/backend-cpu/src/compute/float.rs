@@ -1,4 +1,4 @@
-//! Float ops, once for each float type.
+//! Float ops, for each float type.
 
 use fulgurite_spec::Op;
 
@@ -6,7 +6,7 @@ use super::Compute;
 use super::half::{BF16, F16};
 use super::map::{Value, map1, map2, map3, wide1, wide2, wide3};
 
-/// The ops on a type `$v` around a native type `$t`, by way of `$get` and `$make`.
+/// Defines the ops on a type `$v` around a native type `$t`, with conversions `$get` and `$make`.
 macro_rules! float_ops {
     ($(#[$doc:meta])* $name:ident, $v:ty, $t:ident, $get:expr, $make:expr, $fma:expr, $map1:ident $map2:ident $map3:ident) => {
         $(#[$doc])*
@@ -55,7 +55,7 @@ macro_rules! float_ops {
                 Op::Ge => compare!(>=),
                 Op::IsNan => |r, a| $map1(r, a, |x: $v| $get(x).is_nan()),
                 Op::IsInf => |r, a| $map1(r, a, |x: $v| $get(x).is_infinite()),
-                // Those that only types of at most 32 bits have.
+                // Ops that only types of at most 32 bits have.
                 Op::Exp => one!($t::exp),
                 Op::Exp2 => one!($t::exp2),
                 Op::Log => one!($t::ln),
@@ -77,8 +77,7 @@ macro_rules! float_ops {
     };
 }
 
-/// `a × b + c`: fused where the target has an instruction for it, since it is slow where it has not. The op
-/// allows both.
+/// `a × b + c`: fused if the target has an instruction for it, because it is slow otherwise. The op allows both.
 macro_rules! fma {
     ($t:ident) => {
         |a: $t, b: $t, c: $t| if cfg!(target_feature = "fma") { a.mul_add(b, c) } else { a * b + c }
@@ -86,18 +85,18 @@ macro_rules! fma {
 }
 
 float_ops!(
-    /// The function for an op on `f32`.
+    /// Returns the function for an op on `f32`.
     single, f32, f32, |x: f32| x, |x: f32| x, fma!(f32), map1 map2 map3
 );
 float_ops!(
-    /// The function for an op on `f64`.
+    /// Returns the function for an op on `f64`.
     double, f64, f64, |x: f64| x, |x: f64| x, fma!(f64), wide1 wide2 wide3
 );
 float_ops!(
-    /// The function for an op on `f16`.
+    /// Returns the function for an op on `f16`.
     half, F16, f32, |x: F16| x.0, F16, |a: F16, b: F16, c: F16| F16(F16(a.0 * b.0).rounded().0 + c.0), map1 map2 map3
 );
 float_ops!(
-    /// The function for an op on `bf16`.
+    /// Returns the function for an op on `bf16`.
     brain, BF16, f32, |x: BF16| x.0, BF16, |a: BF16, b: BF16, c: BF16| BF16(a.0 * b.0 + c.0), map1 map2 map3
 );

@@ -1,4 +1,4 @@
-//! Ops without a loop of their own: the definition, lane by lane.
+//! Ops without a specialized loop: they evaluate the definition lane by lane.
 
 use fulgurite_spec::eval;
 use fulgurite_spec::{Op, ScalarType};
@@ -12,12 +12,12 @@ pub(crate) struct Generic {
     op: Op,
     main: ScalarType,
     result: ScalarType,
-    /// Of the operands that the op has.
+    /// The types of the op's operands.
     operands: [Option<ScalarType>; 4],
 }
 
 impl Generic {
-    /// `op` with main type `main` on operands of the given types; `None` if the definition has no such op.
+    /// Returns `op` with main type `main` on operands of the given types; `None` if the definition has no such op.
     pub(crate) fn new(
         op: Op,
         main: ScalarType,
@@ -34,7 +34,7 @@ impl Generic {
         Some(Self { op, main, result, operands })
     }
 
-    /// Applies it to every lane.
+    /// Applies the op to every lane.
     pub(crate) fn apply(&self, registers: &mut [Lanes], args: &Args) {
         let operands = || args.operands.iter().zip(&self.operands);
         let count = self.operands.iter().flatten().count();
@@ -45,14 +45,14 @@ impl Generic {
                     *value = bits(registers, *register, *ty, lane);
                 }
             }
-            // Cannot fail: `new` has tried the same op on the same types.
+            // Cannot fail: `new` evaluated the same op on the same types.
             let result = eval::scalar(self.op, self.main, self.result, &values[..count]).unwrap_or(0);
             set_bits(registers, args.result, self.result, lane, result);
         }
     }
 }
 
-/// The bits of one lane of a scalar.
+/// Returns the bits of one lane of a scalar.
 pub(crate) fn bits(registers: &[Lanes], register: Register, ty: ScalarType, lane: usize) -> u64 {
     let mut bits = 0;
     for word in 0..registers_of(ty) {
@@ -61,7 +61,7 @@ pub(crate) fn bits(registers: &[Lanes], register: Register, ty: ScalarType, lane
     bits
 }
 
-/// Sets one lane of a scalar.
+/// Sets the bits of one lane of a scalar.
 pub(crate) fn set_bits(registers: &mut [Lanes], register: Register, ty: ScalarType, lane: usize, bits: u64) {
     for word in 0..registers_of(ty) {
         registers[(register + word) as usize].0[lane] = (bits >> (32 * word)) as u32;

@@ -1,15 +1,15 @@
 //! The 16-bit floats, computed in `f32`.
 //!
-//! A sum, product, quotient or square root of two values of at most 11 bits that is rounded to `f32`'s 24 and then
-//! to theirs is the same as if it were rounded once.
+//! For a sum, product, quotient or square root of values of at most 11 bits, rounding to the 24 bits of `f32` and then
+//! to the narrow type is the same as rounding once.
 
 use super::map::Value;
 
-/// An `f16`, or any `f32` on its way to one.
+/// An `f16`, or an `f32` that is yet to be rounded to one.
 #[derive(Clone, Copy)]
 pub(super) struct F16(pub(super) f32);
 
-/// A `bf16`, or any `f32` on its way to one.
+/// A `bf16`, or an `f32` that is yet to be rounded to one.
 #[derive(Clone, Copy)]
 pub(super) struct BF16(pub(super) f32);
 
@@ -19,7 +19,7 @@ impl Value for F16 {
     #[inline]
     fn from_bits(bits: u32) -> Self {
         let magnitude = (bits & 0x7fff) << 13;
-        // Subnormals are subnormal in `f32` too until the exponent is moved by 112, which makes both right.
+        // A subnormal is subnormal in `f32` too; moving the exponent by 112 corrects subnormal and normal values alike.
         let finite = (f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23)).to_bits();
         let wide = if magnitude >= 0x1f << 23 { magnitude | 0xff << 23 } else { finite };
         Self(f32::from_bits(wide | (bits & 0x8000) << 16))
@@ -29,12 +29,12 @@ impl Value for F16 {
     fn bits(self) -> u32 {
         let bits = self.0.to_bits();
         let magnitude = bits & 0x7fff_ffff;
-        // The exponent moved by 112 and the fraction by 13 bits; carries go into the exponent, and into infinity.
+        // Moves the exponent by 112 and the fraction by 13 bits; carries propagate into the exponent, and to infinity.
         let normal = magnitude.wrapping_sub((112 << 23) - 0xfff).wrapping_add(magnitude >> 13 & 1) >> 13;
-        // The last place of 0.5 is the least subnormal, so that the sum is rounded there.
+        // The last place of 0.5 is the smallest subnormal, so the sum is rounded to it.
         let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
         let finite = if magnitude < 113 << 23 { subnormal } else { normal };
-        // From 2^16 on.
+        // From 2^16 on: infinity, or a NaN.
         let other = if magnitude > 0xff << 23 { 0x7e00 } else { 0x7c00 };
         let half = if magnitude >= 143 << 23 { other } else { finite };
         half | bits >> 16 & 0x8000
@@ -75,7 +75,7 @@ mod tests {
                 let value = read(bits);
                 let wanted = format.decode(bits.into());
                 assert!(f64::from(value) == wanted || value.is_nan() && wanted.is_nan(), "{ty} {bits:#x}");
-                // Around what it stands for, half-way to its neighbors, and anywhere.
+                // The exact value, points half-way to its neighbors and next to them, and a random value.
                 random = random.wrapping_mul(0x915f_77f5).wrapping_add(1);
                 let step = 1u32 << if ty == ScalarType::F16 { 12 } else { 15 };
                 let exact = value.to_bits();

@@ -1,4 +1,4 @@
-//! Integer ops, once for each integer type.
+//! Integer ops, for each integer type.
 
 use fulgurite_spec::eval::integer as eval;
 use fulgurite_spec::{Op, ScalarType};
@@ -8,7 +8,7 @@ use super::map::{map1, map2, map3, map4, wide1, wide2, wide3};
 
 macro_rules! integer_ops {
     ($t:ident, $map1:ident $map2:ident $map3:ident) => {
-        /// The function for an op on this type.
+        /// Returns the function for an op on this type.
         pub(super) fn $t(op: Op) -> Option<Compute> {
             use fulgurite_spec::eval::integer::$t as eval;
 
@@ -61,7 +61,7 @@ integer_ops!(u16, map1 map2 map3);
 integer_ops!(u32, map1 map2 map3);
 integer_ops!(u64, wide1 wide2 wide3);
 
-/// `dot_packed` and `insert_bits` on 32 bits.
+/// Returns the function for `dot_packed` or `insert_bits` on 32 bits.
 pub(super) fn more(op: Op, main: ScalarType) -> Option<Compute> {
     Some(match (op, main) {
         (Op::DotPacked, ScalarType::I32) => |r, a| map2(r, a, eval::i32::dot_packed),

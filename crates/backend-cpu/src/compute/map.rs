@@ -1,14 +1,14 @@
-//! Functions of typed values over whole registers: which registers a value takes, and the loops over the lanes.
+//! Typed functions over whole registers: the registers of each type, and the loops over the lanes.
 
 use super::{Args, Register};
 use crate::lanes::{Lanes, WIDTH};
 
-/// The registers but those of a result.
+/// All registers except those of a result.
 #[derive(Clone, Copy)]
 pub(super) struct Others<'a> {
     below: &'a [Lanes],
     above: &'a [Lanes],
-    /// How many the result takes.
+    /// The number of registers of the result.
     gap: usize,
 }
 
@@ -23,17 +23,17 @@ impl<'a> Others<'a> {
     }
 }
 
-/// Bits as registers hold them: a `u32` takes one register, a `u64` two, the low words in the first.
+/// Bits as stored in registers: a `u32` takes one register, a `u64` two, with the low words in the first.
 pub(super) trait Bits: Copy {
-    /// Registers to be read.
+    /// Registers to read.
     type Source<'a>: Copy;
-    /// Registers to be written.
+    /// Registers to write.
     type Target;
-    /// The registers of an operand.
+    /// Returns the registers of an operand.
     fn source<'a>(others: &Others<'a>, register: Register) -> Self::Source<'a>;
-    /// The registers of a result, and all others. `None` if there are not so many.
+    /// Splits off the registers of a result from all others. Returns `None` if they are out of bounds.
     fn split(registers: &mut [Lanes], register: Register) -> Option<(&mut Self::Target, Others<'_>)>;
-    /// A lane of an operand.
+    /// Returns a lane of an operand.
     fn get(source: Self::Source<'_>, lane: usize) -> Self;
     /// Sets a lane of a result.
     fn set(target: &mut Self::Target, lane: usize, bits: Self);
@@ -94,15 +94,15 @@ impl Bits for u64 {
     }
 }
 
-/// A value of a scalar type. Registers hold its bits; bits that the type does not have are zero.
+/// A value of a scalar type. Registers hold its bits; bits beyond its width are zero.
 pub(super) trait Value: Copy {
-    /// What registers hold.
+    /// The type of the bits in registers.
     type Bits: Bits;
-    /// The value of bits.
+    /// Converts bits to a value.
     fn from_bits(bits: Self::Bits) -> Self;
-    /// The bits of a value.
+    /// Converts a value to bits.
     fn bits(self) -> Self::Bits;
-    /// What its bits stand for, if it may have more than they hold.
+    /// Rounds to the precision of the type, for a representation that may hold more.
     #[inline]
     fn rounded(self) -> Self {
         Self::from_bits(self.bits())
@@ -160,9 +160,9 @@ impl Value for f64 {
     }
 }
 
-// A loop each for values that take one register: operands that lie apart keep their alignment in the compiler's eyes.
+// Separate loops for values of one register: with disjoint operands the compiler knows their alignment.
 
-/// Applies `op` to every lane, where all types take one register.
+/// Applies `op` to every lane; all types take one register.
 #[inline]
 pub(super) fn map1<A: Value<Bits = u32>, R: Value<Bits = u32>>(
     registers: &mut [Lanes],
@@ -177,7 +177,7 @@ pub(super) fn map1<A: Value<Bits = u32>, R: Value<Bits = u32>>(
     }
 }
 
-/// Applies `op` to every lane, where all types take one register.
+/// Applies `op` to every lane; all types take one register.
 #[inline]
 pub(super) fn map2<A: Value<Bits = u32>, B: Value<Bits = u32>, R: Value<Bits = u32>>(
     registers: &mut [Lanes],
@@ -196,7 +196,7 @@ pub(super) fn map2<A: Value<Bits = u32>, B: Value<Bits = u32>, R: Value<Bits = u
     }
 }
 
-/// Applies `op` to every lane, where all types take one register.
+/// Applies `op` to every lane; all types take one register.
 #[inline]
 pub(super) fn map3<A, B, C, R>(registers: &mut [Lanes], args: &Args, op: impl Fn(A, B, C) -> R)
 where
@@ -217,13 +217,13 @@ where
     }
 }
 
-/// A lane of an operand, typed.
+/// Returns a lane of an operand as a typed value.
 #[inline]
 fn get<T: Value>(source: <T::Bits as Bits>::Source<'_>, lane: usize) -> T {
     T::from_bits(T::Bits::get(source, lane))
 }
 
-/// Applies `op` to every lane, where all types take one register. Four operands are rare: they are copied.
+/// Applies `op` to every lane; all types take one register. Copies the operands, because ops with four are rare.
 #[inline]
 pub(super) fn map4<A, B, C, D, R>(registers: &mut [Lanes], args: &Args, op: impl Fn(A, B, C, D) -> R)
 where
@@ -241,9 +241,9 @@ where
     }
 }
 
-// For any types. The loops are functions of their own so that the compiler knows that operands and results lie apart.
+// For any types. The loops are separate functions so that the compiler knows that operands and results are disjoint.
 
-/// Applies `op` to every lane, whatever the types.
+/// Applies `op` to every lane, for any types.
 #[inline]
 pub(super) fn wide1<A: Value, R: Value>(registers: &mut [Lanes], args: &Args, op: impl Fn(A) -> R) {
     #[inline]
@@ -262,7 +262,7 @@ pub(super) fn wide1<A: Value, R: Value>(registers: &mut [Lanes], args: &Args, op
     }
 }
 
-/// Applies `op` to every lane, whatever the types.
+/// Applies `op` to every lane, for any types.
 #[inline]
 pub(super) fn wide2<A: Value, B: Value, R: Value>(
     registers: &mut [Lanes],
@@ -286,7 +286,7 @@ pub(super) fn wide2<A: Value, B: Value, R: Value>(
     }
 }
 
-/// Applies `op` to every lane, whatever the types.
+/// Applies `op` to every lane, for any types.
 #[inline]
 pub(super) fn wide3<A: Value, B: Value, C: Value, R: Value>(
     registers: &mut [Lanes],

@@ -1,4 +1,4 @@
-//! Every op on every type, on edge values in every lane, against the definition.
+//! Every op on every type, with edge values in every lane, compared with the definition.
 
 use fulgurite_spec::accuracy::{self, Tolerance};
 use fulgurite_spec::eval;
@@ -8,7 +8,7 @@ use fulgurite_spec::{FloatContract, OPS, Operand, Outcome, Semantics};
 use super::*;
 use crate::lanes::WIDTH;
 
-/// Patterns of the low 32 bits, and with others above of 64.
+/// Patterns of at most 32 bits, and of 64.
 const EDGES: [u64; 40] = [
     0,
     1,
@@ -61,12 +61,12 @@ fn edge(ty: ScalarType, position: usize) -> u64 {
     }
 }
 
-/// Where operand `position` is: with room for two registers each; the result is in front.
+/// Returns the first register of operand `position`, with room for two registers each after those of the result.
 fn place(position: usize) -> Register {
     2 + 2 * position as Register
 }
 
-/// Registers of operands: over the rounds, edges meet edges.
+/// Returns the registers of operands; over the rounds, they combine edge values.
 fn operands(types: &[ScalarType], round: usize) -> Vec<Lanes> {
     let mut registers = vec![Lanes::splat(0); 12];
     for (position, ty) in types.iter().enumerate() {
@@ -103,7 +103,7 @@ fn same(ty: ScalarType, a: u64, b: u64) -> bool {
     a == b || is_nan(ty, a) && is_nan(ty, b)
 }
 
-/// Whether an approximate result is one that the table allows.
+/// Returns whether the accuracy table allows an approximate result.
 fn near(op: Op, ty: ScalarType, args: &[u64], found: u64) -> bool {
     let Some(format) = FloatFormat::of(ty) else { return false };
     let args: Vec<f64> = args.iter().map(|bits| format.decode(*bits)).collect();
@@ -194,7 +194,7 @@ fn operands_may_coincide() {
             let types = &[ty, ty, ty, ty][..count];
             for operands in [[1, 2, 3, 0], [1, 1, 2, 0], [1, 2, 1, 0], [1, 2, 2, 0], [3, 3, 3, 3]] {
                 let before = super::tests::operands(&[ty; 5], 3);
-                // The result lies among the operands' registers.
+                // The result lies between the operands' registers.
                 let args = Args { result: place(2), operands: operands.map(|p| place([0, 1, 3, 4][p])) };
                 let mut registers = before.clone();
                 apply(&mut registers, op, ty, ty, types, &args);

@@ -1,16 +1,16 @@
-//! Products, conversions and what is done component by component.
+//! Products, conversions and componentwise ops.
 
 use fulgurite_spec::{Op, ScalarType, Type, eval};
 
 use super::components::{Components, extended};
 use crate::compute::{narrowed, widened};
 
-/// Rows and columns of the sum that are worked on at a time: as many as stay in vector registers. Both divide every
-/// number of rows and columns.
+/// Rows and columns of the sum that are computed at a time: as many as fit into vector registers. Every number of rows
+/// is a multiple of `ROWS`, and every number of columns of `COLS`.
 const ROWS: usize = 4;
 const COLS: usize = 8;
 
-/// Adds the product of `a`, with `inner` columns, and `b` to `sum`, with `cols`, block by block.
+/// Adds the product of `a`, which has `inner` columns, and `b` to `sum`, which has `cols` columns, block by block.
 #[inline(always)]
 fn product<T: Copy>(
     [a, b]: [&[T]; 2],
@@ -46,7 +46,7 @@ fn round(ty: ScalarType, all: &mut [f32]) {
     }
 }
 
-/// `a × b + c`. Floats are summed in `f32` or `f64`, and rounded at the end.
+/// Computes `a × b + c`. Floats are summed in `f32` or `f64`, and rounded at the end.
 pub(super) fn mul_add(
     types: [Type; 3],
     a: &Components,
@@ -77,7 +77,7 @@ pub(super) fn mul_add(
     Some(result)
 }
 
-/// The same matrix with other components.
+/// Converts the components of a matrix.
 pub(super) fn convert(from: ScalarType, to: ScalarType, matrix: &Components) -> Components {
     if from == to {
         return matrix.clone();
@@ -97,7 +97,7 @@ pub(super) fn convert(from: ScalarType, to: ScalarType, matrix: &Components) -> 
     result
 }
 
-/// An op on each component of two matrices of components of type `ty`.
+/// Applies an op to the components of two matrices with components of type `ty`.
 pub(super) fn elementwise(op: Op, ty: ScalarType, a: &Components, b: &Components) -> Option<Components> {
     use Components::{Double, Single, Word};
     fn each<T: Copy>(a: &[T], b: &[T], op: impl Fn(T, T) -> T) -> Vec<T> {
@@ -105,7 +105,7 @@ pub(super) fn elementwise(op: Op, ty: ScalarType, a: &Components, b: &Components
     }
     Some(match (a, b) {
         (Single(a), Single(b)) => {
-            // Rounded to 24 bits and then to 11 or fewer, a result is as if it were rounded once.
+            // Rounding to 24 bits and then to 11 or fewer is the same as rounding once.
             let mut all = match op {
                 Op::Add => each(a, b, |a, b| a + b),
                 Op::Sub => each(a, b, |a, b| a - b),
@@ -168,7 +168,7 @@ mod tests {
             |scalar| [ty(scalar, MatrixRole::A), ty(scalar, MatrixRole::B), ty(scalar, MatrixRole::Acc)];
         let ones = Components::Single(vec![1.0; 64]);
         let large = Components::Single(vec![2048.0; 64]);
-        // 2048 + 8 is an f16, and 2048 + 1 is none.
+        // 2048 + 8 is representable as an f16, and 2048 + 1 is not.
         let sum = mul_add(types(ScalarType::F16), &ones, &ones, &large).unwrap();
         assert_eq!(sum, Components::Single(vec![2056.0; 64]));
         let sum = elementwise(Op::Add, ScalarType::F16, &large, &ones).unwrap();

@@ -1,21 +1,21 @@
-//! The components of a matrix, row after row, in the type that they are computed in.
+//! The components of a matrix in row-major order, in the type that they are computed in.
 
 use fulgurite_spec::ScalarType;
 
 use crate::compute::{narrowed, widened};
 
-/// Components, row after row.
+/// Components in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Components {
     /// `f16`, `bf16` and `f32`.
     Single(Vec<f32>),
     /// `f64`.
     Double(Vec<f64>),
-    /// Integers; narrow ones with their sign, or zeros, in the high bits.
+    /// Integers; narrow ones are sign-extended or zero-extended.
     Word(Vec<i32>),
 }
 
-/// The value of an integer's low bits.
+/// Extends the low bits of an integer, by its type.
 pub(super) fn extended(ty: ScalarType, bits: i32) -> i32 {
     match ty {
         ScalarType::I8 => i32::from(bits as i8),
@@ -25,7 +25,7 @@ pub(super) fn extended(ty: ScalarType, bits: i32) -> i32 {
 }
 
 impl Components {
-    /// `count` zeros.
+    /// Returns `count` zeros.
     pub(super) fn zeros(ty: ScalarType, count: usize) -> Self {
         match ty {
             ScalarType::F64 => Self::Double(vec![0.0; count]),
@@ -34,10 +34,10 @@ impl Components {
         }
     }
 
-    /// Bytes of one component at most.
+    /// Maximum size of a component in bytes.
     pub(crate) const MAX_BYTES: usize = 8;
 
-    /// How many.
+    /// Returns the number of components.
     pub(super) fn count(&self) -> usize {
         match self {
             Self::Single(all) => all.len(),
@@ -46,7 +46,7 @@ impl Components {
         }
     }
 
-    /// All become this.
+    /// Sets all components.
     pub(super) fn fill(&mut self, ty: ScalarType, bits: u64) {
         match self {
             Self::Single(all) => all.fill(widened(ty, bits as u32)),
@@ -73,7 +73,7 @@ impl Components {
         }
     }
 
-    /// The bits of every `step`th component from `first` on.
+    /// Reads the bits of every `step`th component from `first` on.
     pub(super) fn bits(&self, ty: ScalarType, first: usize, step: usize, to: &mut [u64]) {
         match self {
             Self::Single(all) => {

@@ -1,8 +1,8 @@
 //! Atomic ops of all lanes, on integers and floats of 32 and 64 bits.
 //!
-//! A word is changed by the machine's own atomics. Two words are changed under one of a set of locks, chosen by
-//! address, which all launches share: a 64-bit location is atomic to all that access it atomically, which is all
-//! that the language promises.
+//! One word is updated by the machine's atomics. Two words are updated under one of a set of locks, selected by address
+//! and shared by all launches. A 64-bit location is therefore atomic only to other atomic accesses, which is all that
+//! the language promises.
 
 use std::sync::atomic::Ordering::{self, Relaxed};
 use std::sync::atomic::{AtomicU32, fence};
@@ -17,21 +17,21 @@ use crate::code::{Index, Place};
 use crate::compute::{Register, bits, registers_of, set_bits};
 use crate::lanes::{Lanes, Mask, lanes_of};
 
-/// Locks of two-word locations.
+/// The locks of two-word locations.
 static LOCKS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
 
-/// An atomic op on integers or floats of one or two words.
+/// An atomic op on an integer or float of one or two words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Atomic {
     pub(crate) op: Op,
-    /// What it orders besides its own access.
+    /// The order of other accesses relative to this one.
     pub(crate) order: AtomicOrder,
     pub(crate) ty: ScalarType,
     pub(crate) place: Place,
 }
 
 impl Atomic {
-    /// What follows `old`.
+    /// Returns the value that replaces `old`.
     fn next(&self, old: u64, args: [u64; 2]) -> u64 {
         let next = match self.op {
             Op::AtomicLoad => None,
@@ -41,7 +41,7 @@ impl Atomic {
         next.unwrap_or(old)
     }
 
-    /// Indivisibly replaces a word by what follows it; gives what it was.
+    /// Atomically updates a word and returns its old value.
     fn apply(&self, word: &AtomicU32, args: [u64; 2]) -> u32 {
         let [first, second] = args.map(|bits| bits as u32);
         let signed_or_float = self.ty != ScalarType::U32;
@@ -66,7 +66,7 @@ impl Atomic {
         }
     }
 
-    /// Indivisibly replaces words of a buffer from `at` on; gives what they were.
+    /// Atomically updates the words of a buffer from `at` on, and returns their old value.
     pub(super) fn change_global(
         &self,
         words: &mut Global<'_>,
@@ -84,7 +84,7 @@ impl Atomic {
         self.replace(words, at, lane, args)
     }
 
-    /// Replaces words from `at` on that nothing else changes meanwhile.
+    /// Updates the words from `at` on, which nothing else may change meanwhile, and returns their old value.
     pub(super) fn replace<W: Words>(&self, words: &mut W, at: usize, lane: usize, args: [u64; 2]) -> u64 {
         let count = registers_of(self.ty) as usize;
         let mut old = 0;
@@ -102,7 +102,7 @@ impl Atomic {
 }
 
 impl View<'_> {
-    /// Applies an atomic op in active lanes, lane by lane; `to` gets the old values.
+    /// Applies an atomic op in active lanes, lane by lane; `to` receives the old values.
     pub(crate) fn atomic(
         &mut self,
         registers: &mut [Lanes],
@@ -115,7 +115,7 @@ impl View<'_> {
         for word in 0..registers_of(atomic.ty) {
             registers[(to + word) as usize] = Lanes::splat(0);
         }
-        // Relaxed accesses between fences order as much as ordered ones.
+        // Relaxed accesses between fences give the same guarantees as ordered ones.
         if atomic.order.releases() {
             fence(Ordering::Release);
         }

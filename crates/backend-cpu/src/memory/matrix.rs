@@ -1,11 +1,11 @@
-//! Lines of matrices: scalars one behind the other, from any byte of a memory object on that is a multiple of their size.
+//! Lines of matrices: contiguous scalars in a memory object, from any byte that is a multiple of their size.
 
 use super::View;
 use super::words::{Global, Shared, Words};
 use crate::code::{Place, Space};
 
 impl View<'_> {
-    /// Reads scalars of `size` bytes from byte `start` on; zeros for those that are not wholly inside.
+    /// Reads scalars of `size` bytes from byte `start` on; zeros for those that are not wholly in bounds.
     pub(crate) fn read_line(&mut self, place: Place, start: u64, size: u32, to: &mut [u64]) {
         match self.words(place) {
             Found::Global(words, bytes) => read(&words, bytes, start, size, to),
@@ -14,7 +14,7 @@ impl View<'_> {
         }
     }
 
-    /// Writes scalars of `size` bytes from byte `start` on, but those that are not wholly inside.
+    /// Writes scalars of `size` bytes from byte `start` on, except those that are not wholly in bounds.
     pub(crate) fn write_line(&mut self, place: Place, start: u64, size: u32, from: &[u64]) {
         match self.words(place) {
             Found::Global(mut words, bytes) => write(&mut words, bytes, start, size, from),
@@ -40,15 +40,15 @@ impl View<'_> {
     }
 }
 
-/// Words, and how many bytes of them are whole elements.
+/// Words, and the number of their bytes that form whole elements.
 enum Found<'a> {
     Global(Global<'a>, u64),
     Shared(Shared<'a>, u64),
-    /// No matrix lies in local memory.
+    /// Local memory, which holds no matrices.
     None,
 }
 
-/// How many scalars of `size` bytes are wholly inside.
+/// Returns the number of scalars of `size` bytes that are wholly in bounds.
 fn inside(bytes: u64, start: u64, size: u32, count: usize) -> usize {
     let fit = bytes.saturating_sub(start) / u64::from(size.max(1));
     usize::try_from(fit).map_or(count, |fit| fit.min(count))
@@ -57,7 +57,7 @@ fn inside(bytes: u64, start: u64, size: u32, count: usize) -> usize {
 fn read<W: Words>(words: &W, bytes: u64, start: u64, size: u32, to: &mut [u64]) {
     let (there, missing) = to.split_at_mut(inside(bytes, start, size, to.len()));
     missing.fill(0);
-    // What is inside has a small start.
+    // If any scalar is in bounds, `start` is small.
     let start = start as usize;
     for (position, to) in there.iter_mut().enumerate() {
         let byte = start + position * size as usize;

@@ -1,4 +1,4 @@
-//! Every type in every kind of memory, against bytes moved by hand; atomics of every type under contention.
+//! Every type in every kind of memory, compared with copies of bytes; atomics of every type under contention.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ fn kernel(source: &str) -> Arc<VerifiedKernel> {
     Arc::new(verify(parsed).unwrap_or_else(|e| panic!("{e}")))
 }
 
-/// Launches `source` on buffers that begin as `bytes`; gives what is in them afterwards.
+/// Launches `source` on buffers with the contents `bytes`, and returns their contents afterwards.
 fn run(source: &str, bytes: &[&[u8]], workgroups: u32) -> Vec<Vec<u8>> {
     let (backend, kernel) = (CpuBackend::new(), kernel(source));
     let buffers: Vec<Arc<dyn DeviceBuffer>> = bytes
@@ -51,7 +51,7 @@ fn storable() -> impl Iterator<Item = Type> {
     Type::all().filter(|ty| ty.is_storable())
 }
 
-/// Indices of three kinds, for so many invocations: in a row, all over and beyond the end, and huge.
+/// Returns three kinds of indices for `count` invocations: consecutive, scattered and past the end, and with some huge.
 fn indices(count: usize, elements: usize) -> Vec<Vec<u64>> {
     let wild = |i: usize| (i * 37 + i * i / 3) as u64 % (elements as u64 + 9);
     vec![
@@ -65,7 +65,7 @@ fn words(indices: &[u64]) -> Vec<u8> {
     indices.iter().flat_map(|i| (*i as u32).to_le_bytes()).collect()
 }
 
-/// The element at `index` of `bytes`, or zeros.
+/// Returns the element at `index` of `bytes`, or zeros.
 fn element(bytes: &[u8], index: u64, size: usize) -> Vec<u8> {
     let start = (index as usize).saturating_mul(size);
     bytes.get(start..start.saturating_add(size)).map_or(vec![0; size], <[u8]>::to_vec)
@@ -93,7 +93,7 @@ fn every_type_is_loaded_from_buffers_and_stored_in_a_row() {
 
 #[test]
 fn every_type_is_stored_anywhere_and_changes_nothing_else() {
-    // Invocations of three workgroups that run as one store to elements of their own, some of them not at all.
+    // The invocations of three workgroups, which run as one sequence, store to distinct elements; some are inactive.
     let count = 150;
     for ty in storable() {
         let size = ty.size() as usize;
@@ -124,7 +124,7 @@ fn every_type_is_stored_anywhere_and_changes_nothing_else() {
 fn every_type_goes_through_shared_and_local_memory() {
     for ty in storable() {
         let size = ty.size() as usize;
-        // A small array in front puts the second where no element of its own would begin.
+        // A small array first, so that the second does not begin at a multiple of its element size.
         let source = format!(
             "fulgurite 1\nkernel @k workgroup(100, 1, 1) {{
   buffer %x: read {ty}[]\nbuffer %out: write {ty}[]
@@ -148,7 +148,7 @@ fn every_type_goes_through_shared_and_local_memory() {
 fn atomics_of_every_type_lose_nothing() {
     for ty in ["i32", "u32", "i64", "u64", "f32", "f64"] {
         let scalar = Type::parse(ty).unwrap().scalar;
-        // 10,000 invocations add 3 to each of two elements, in buffers and, by workgroup, in shared memory.
+        // 10,000 invocations add 3 to each of two elements, in buffers and, per workgroup, in shared memory.
         let source = format!(
             "fulgurite 1\nkernel @k workgroup(100, 1, 1) {{
   buffer %sum: read_write {ty}[]\nshared %s: {ty}[3]
@@ -176,7 +176,7 @@ fn atomics_of_every_type_lose_nothing() {
 
 #[test]
 fn wide_atomics_are_indivisible_and_give_the_old_value() {
-    // Each invocation draws a ticket whose words must belong together, by every op that moves 64 bits.
+    // Each invocation draws a ticket whose words must match, by every op that moves 64 bits.
     let source = "fulgurite 1\nkernel @k workgroup(64, 1, 1) {
   buffer %next: read_write u64[]\nbuffer %seen: read_write u32[]\nbuffer %edges: read_write i64[]
   %i = global_id.x\n%wide = convert %i -> i64\n%n = neg %wide
@@ -196,8 +196,8 @@ fn wide_atomics_are_indivisible_and_give_the_old_value() {
 
 #[test]
 fn views_read_and_write_the_same_bytes() {
-    // Bytes of a buffer as vectors, through shared memory seen as two other types, and the length of what does not
-    // fit whole.
+    // The bytes of a buffer as vectors, through shared memory viewed as two other types, and the length of a view whose
+    // last element is incomplete.
     let source = "fulgurite 1\nkernel @k workgroup(16, 1, 1) {
   buffer %x: read u8[]\nbuffer %out: write u16[]\nbuffer %len: write u32[]
   shared %s: u32[16]\nview %x3 = %x as u16x3[]\nview %s2 = %s as u16x2[]\nview %s8 = %s as f64x2[]
@@ -238,7 +238,7 @@ fn wide_indices_reach_what_narrow_ones_do_and_nothing_more() {
 
 #[test]
 fn arrays_that_are_not_uninit_begin_as_zeros() {
-    // Every workgroup leaves its marks; the next finds those only where nothing promises zeros.
+    // Every workgroup leaves values behind; the next sees them only in memory that is not zero-initialized.
     let source = "fulgurite 1\nkernel @k workgroup(32, 1, 1) {
   buffer %sum: read_write u32[]\nshared %a: u32[32]\nshared %u: u32[32] uninit\nshared %b: u16[33]
   %i = local_index\n%x = load %a[%i]\n%y0 = load %b[%i]\n%y = convert %y0 -> u32\n%z = or %x, %y

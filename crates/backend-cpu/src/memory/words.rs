@@ -1,27 +1,27 @@
-//! Words of each kind of memory, and indices of each width, as all lanes see them.
+//! The words of each kind of memory, and indices of each width, as accessed by all lanes.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::Atomic;
 use crate::lanes::{Lanes, WIDTH};
 
-/// The words of a memory object, as lanes see them.
+/// The words of a memory object, as accessed by lanes.
 pub(super) trait Words {
-    /// Whether each lane has words of its own.
+    /// True if each lane has its own words.
     const IS_PRIVATE: bool = false;
-    /// A word; zero past the end.
+    /// Returns a word; zero past the end.
     fn get(&self, word: usize, lane: usize) -> u32;
-    /// Changes the bits of `part` in a word; nothing past the end.
+    /// Changes the bits of `part` in a word; does nothing past the end.
     fn set(&mut self, word: usize, lane: usize, part: u32, bits: u32);
-    /// Every `step`th word from `first` on, one for each lane; all of them must be there.
+    /// Reads every `step`th word from `first` on, one for each lane; all must be in bounds.
     fn get_row(&self, first: usize, step: usize, to: &mut Lanes);
-    /// Changes every `step`th word from `first` on.
+    /// Writes every `step`th word from `first` on, one for each lane; all must be in bounds.
     fn set_row(&mut self, first: usize, step: usize, from: &Lanes);
-    /// Indivisibly applies an atomic op to the words from `at` on; gives what they were.
+    /// Atomically applies an op to the words from `at` on, and returns their old value.
     fn change(&mut self, atomic: &Atomic, at: usize, lane: usize, args: [u64; 2]) -> u64;
 }
 
-/// Of a buffer.
+/// The words of a buffer.
 pub(super) struct Global<'a>(pub(super) &'a [AtomicU32]);
 
 impl Words for Global<'_> {
@@ -36,7 +36,7 @@ impl Words for Global<'_> {
         if part == u32::MAX {
             word.store(bits, Relaxed);
         } else {
-            // No other bits of the word change, whoever writes them meanwhile.
+            // The other bits of the word must not change, even if other threads write them.
             let _ = word.fetch_update(Relaxed, Relaxed, |old| Some(old & !part | bits & part));
         }
     }
@@ -72,7 +72,7 @@ impl Words for Global<'_> {
     }
 }
 
-/// Of a shared array.
+/// The words of a shared array.
 pub(super) struct Shared<'a>(pub(super) &'a mut [u32]);
 
 impl Words for Shared<'_> {
@@ -102,13 +102,13 @@ impl Words for Shared<'_> {
         }
     }
 
-    // One thread runs all of a workgroup.
+    // A workgroup runs on one thread, so the update need not be atomic.
     fn change(&mut self, atomic: &Atomic, at: usize, lane: usize, args: [u64; 2]) -> u64 {
         atomic.replace(self, at, lane, args)
     }
 }
 
-/// Of a local array.
+/// The words of a local array.
 pub(super) struct Local<'a>(pub(super) &'a mut [Lanes]);
 
 impl Words for Local<'_> {
@@ -143,11 +143,11 @@ impl Words for Local<'_> {
     }
 }
 
-/// Indices of all lanes.
+/// The indices of all lanes.
 pub(super) trait Indices {
     fn at(&self, lane: usize) -> u64;
 
-    /// The first element of 64 that lie next to each other, lane by lane, all in bounds.
+    /// Returns the first index if the 64 indices are consecutive and in bounds.
     #[inline]
     fn row(&self, elements: u64) -> Option<usize> {
         let first = self.at(0);
@@ -178,13 +178,13 @@ impl Indices for Lanes {
     }
 }
 
-/// Indices of elements that follow some others.
+/// Indices offset by a number of skipped elements.
 pub(super) struct Skipping<'i, I>(pub(super) &'i I, pub(super) u64);
 
 impl<I: Indices> Indices for Skipping<'_, I> {
     #[inline]
     fn at(&self, lane: usize) -> u64 {
-        // What is far out of bounds stays there.
+        // Saturates, so that an index far out of bounds stays out of bounds.
         self.0.at(lane).saturating_add(self.1)
     }
 }

@@ -1,4 +1,4 @@
-//! Ops across subgroups and workgroups, in workgroups of many sizes, against models that look at all values at once.
+//! Ops across subgroups and workgroups, in workgroups of many sizes, compared with models over all values.
 
 use std::ops::Range;
 
@@ -7,18 +7,18 @@ use crate::tests::{grid, kernel, run};
 
 const SIZES: [u32; 8] = [1, 5, 31, 32, 33, 64, 100, 200];
 
-/// The value of invocation `i`, as the kernels compute it.
+/// Returns the value of invocation `i`, as the kernels compute it.
 fn value(i: u32) -> u32 {
     i.wrapping_mul(0x9e37_79b9) >> 20
 }
 
-/// Runs `lines`, which turn `%v` into `%r`, in two workgroups of each size, and checks what `wanted` says of the
-/// invocation among its subgroup.
+/// Runs `lines`, which compute `%r` from `%v`, in two workgroups of each size, and compares with `wanted`, a function
+/// of the invocation and the range of its subgroup.
 fn check(lines: &str, wanted: impl Fn(u32, Range<u32>) -> u32) {
     check_numbered(lines, |i, subgroup, _| wanted(i, subgroup));
 }
 
-/// The same with the subgroup's number in its workgroup.
+/// Does what [`check`] does, and also passes the subgroup's number in its workgroup to `wanted`.
 fn check_numbered(lines: &str, wanted: impl Fn(u32, Range<u32>, u32) -> u32) {
     for size in SIZES {
         let source = format!(
@@ -119,7 +119,7 @@ fn lanes_are_counted_from_the_workgroups_first() {
     let lines =
         "%s = subgroup_id\n%z = subgroup_size\n%n = num_subgroups\n%a = mul %s, 100u32\n%b = add %a, %lane
   %c = mul %n, 10000u32\n%d = add %b, %c\n%e = mul %z, 1000000u32\n%r = add %d, %e";
-    // Whether or not invocations meet.
+    // Without and with a barrier.
     for more in ["", "\nsubgroup_barrier", "\nbarrier"] {
         for size in SIZES {
             let source = format!(
@@ -138,7 +138,7 @@ fn lanes_are_counted_from_the_workgroups_first() {
 
 #[test]
 fn subgroups_may_part() {
-    // Each subgroup loops as often as its number says; what it reduces inside is its own.
+    // Each subgroup loops one time more than its number; reductions inside are separate per subgroup.
     let lines =
         "%s = subgroup_id\n%n = add %s, 1u32\n%r = for %j in 0u32 to %n step 1u32 carry(%sum = 0u32) {
     %t = subgroup.reduce[add] %v\n%u = add %sum, %t\nyield %u\n}";

@@ -1,4 +1,4 @@
-//! The driver tier with a driver of the tests' own: what it keeps, what it refuses, and that it dies.
+//! Tests of the driver tier with a fake driver: stored data, rejected data, and processes that die.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,23 +18,23 @@ use super::*;
 use crate::blob::tests::{WRITER, cache_data};
 use crate::pipeline_store::{self, Failure, Lowering, MadePipeline, PipelineStore, Source};
 
-/// What the fake driver does with what it is given back.
+/// How the fake driver treats stored data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mood {
     #[default]
     Takes,
-    /// It makes no cache or binaries of it.
+    /// Creates no cache or binaries from the data.
     RefusesData,
-    /// It makes them, and would have to compile.
+    /// Creates them, but would have to compile.
     RefusesPipeline,
-    /// It ends the process.
+    /// Ends the process.
     Crashes,
 }
 
-/// A driver that compiles one shader, and counts.
+/// A fake driver that compiles one shader and counts its calls.
 #[derive(Default)]
 struct Fake {
-    /// It gives nothing to keep.
+    /// True if the driver produces no data to store.
     keeps_nothing: bool,
     mood: Mood,
     feedback: Option<Feedback>,
@@ -47,7 +47,7 @@ struct Fake {
     captures: Cell<u32>,
 }
 
-/// What was made and not yet destroyed.
+/// The objects created and not yet destroyed.
 #[derive(Default)]
 struct Live {
     caches: RefCell<HashMap<u64, Vec<u8>>>,
@@ -167,15 +167,15 @@ impl Functions for Fake {
 
 const WAYS: [Keeping; 3] = [Keeping::Binaries, Keeping::CacheData, Keeping::CacheDataUntold];
 
-/// What pipelines are made from.
+/// The digest of the artifact that pipelines are made from.
 const ARTIFACT: Digest = Digest::from_bytes([5; 32]);
 
-/// A process's view of the cache in `root`.
+/// Opens the cache in `root`, as a process would.
 fn kept(root: &Path, keeping: Keeping) -> PipelineStore {
     kept_by(root, keeping, WRITER.driver_version)
 }
 
-/// As [`kept`], with a driver of this version.
+/// Does what [`kept`] does, for a driver of this version.
 fn kept_by(root: &Path, keeping: Keeping, driver_version: u32) -> PipelineStore {
     let store = PipelineCache::open(CacheOptions::in_folder(root.join("pipelines")));
     let parts = DeviceParts { backend: "vulkan", driver_version, ..DeviceParts::default() };
@@ -205,7 +205,7 @@ fn make(kept: &PipelineStore, functions: &Fake) -> Result<MadePipeline, Failure>
     )
 }
 
-/// Makes the pipeline as a process of its own would; how often the driver compiled, and whether it was kept.
+/// Makes the pipeline as a new process would; returns the number of compiles and whether stored data was used.
 fn start(root: &Path, keeping: Keeping, fake: &Fake) -> (u32, bool) {
     let before = fake.compiles.get();
     let made = make(&kept(root, keeping), fake).unwrap();
@@ -388,10 +388,10 @@ fn a_failing_compile_is_the_drivers_error_and_keeps_nothing() {
     assert_eq!(start(folder.path(), Keeping::CacheData, &fake), (1, false));
 }
 
-/// Says to a process that runs one test what to do instead of it: a mood, a way of keeping, and where.
+/// The variable that makes a test process act as a child: holds a mood, a way of keeping, and a folder.
 const CHILD: &str = "FULGURITE_TEST_CRASHING_DRIVER";
 
-/// Runs the test `name` in a process of its own, which does what [`child`] does. Whether it ended well.
+/// Runs the test `name` in a child process, in which [`child`] acts. Returns whether it exited successfully.
 fn in_a_process(name: &str, what: &str, root: &Path) -> bool {
     let status = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &format!("driver::tests::{name}"), "--nocapture", "--test-threads", "1"])
@@ -402,7 +402,7 @@ fn in_a_process(name: &str, what: &str, root: &Path) -> bool {
     status.unwrap().success()
 }
 
-/// What a process does that was started by [`in_a_process`]; false in any other.
+/// Acts as the child that [`in_a_process`] started; returns false in any other process.
 fn child() -> bool {
     let Ok(told) = std::env::var(CHILD) else { return false };
     let (what, root) = told.split_once('\n').unwrap();
@@ -475,7 +475,7 @@ fn a_driver_that_dies_compiling_is_not_asked_a_fourth_time() {
     let error = failed.into_error(|_| fulgurite_hal::Error::Internal(String::new()));
     assert_eq!(error.code(), Code::CompileBanned);
     assert!(error.to_string().contains(&command) && error.to_string().contains("crashes.log"), "{error}");
-    // Another driver is another matter.
+    // Another driver has another identity.
     let other = kept_by(root, Keeping::CacheData, WRITER.driver_version + 1);
     assert!(make(&other, &Fake::default()).is_ok());
 }

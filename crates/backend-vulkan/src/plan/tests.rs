@@ -1,4 +1,4 @@
-//! The plan on sample snapshots: no device is asked anything.
+//! Tests of the plan on sample snapshots, without any device.
 
 use super::*;
 use crate::snapshot::sample::{discrete, lavapipe};
@@ -7,7 +7,7 @@ fn plan(physical: &PhysicalSnapshot, quirks: DriverQuirks) -> Result<DevicePlan,
     super::plan(physical, quirks, &Options::default())
 }
 
-/// The index of the device that is chosen.
+/// Returns the index of the chosen device.
 fn index(devices: &[Queried], wanted: Option<&str>) -> Result<usize, ChoiceError> {
     let (index, known) = choose(devices, wanted)?;
     assert_eq!(devices[index].as_ref(), Ok(known));
@@ -49,13 +49,13 @@ fn lavapipe_is_planned_with_its_quirk() {
     let snapshot = &plan.snapshot;
     assert_eq!(snapshot.backend, "vulkan");
     assert_eq!(snapshot.limits.loop_limit, Some(65_535));
-    // `narrow_integers` and `wide_division` are waived by the record; `signs` is too, but the probe found it needed.
+    // The record waives `narrow_integers` and `wide_division`; it waives `signs` too, but the probe found it necessary.
     assert_eq!(plan.profile.rules, Rules { wide_division: false, narrow_integers: false, ..Rules::ALL });
     assert!(plan.profile.driver_ends_loops);
     assert!(plan.profile.driver_waits_at_workgroup_fences);
-    // More than there are descriptors for are reached by their addresses.
+    // Buffers beyond the number of descriptors are accessed by address.
     assert_eq!((plan.bounds.max_descriptors, snapshot.limits.max_bound_buffers), (32, 64));
-    // Larger ones are reached by their addresses.
+    // Larger buffers are accessed by address.
     assert_eq!((plan.bounds.max_descriptor_bytes, snapshot.limits.max_buffer_bytes), (128 << 20, 2 << 30));
     for has in [Capability::RoundingModeF32, Capability::Robustness2, Capability::Int8, Capability::BFloat16]
     {
@@ -73,11 +73,11 @@ fn a_discrete_device_is_staged_on_its_compute_family() {
     assert_eq!(plan.timestamps, Some(Timestamps { period: 2.0, mask: (1 << 36) - 1 }));
     assert_eq!(plan.profile.push_constant_bytes, 256);
     assert!(plan.snapshot.has(Capability::SubnormalsF32) && !plan.profile.driver_ends_loops);
-    // It is not on record, so nothing that its probes did not show speaks for it.
+    // The device is not on record, so it gets every rule although its probes found no quirk.
     assert_eq!(plan.profile.rules, Rules::ALL);
     assert_eq!(plan.snapshot.rules.len(), Rules::NAMES.len());
     assert_eq!(plan.snapshot.limits.max_bound_buffers, 64);
-    // What it may allocate at once is no bound: more may succeed.
+    // The maximum size of one allocation is not a limit: more may succeed.
     assert_eq!(plan.snapshot.limits.max_buffer_bytes, 0xffff_ffff);
     assert_eq!(plan.snapshot.limits.loop_limit, None);
 }
@@ -170,7 +170,7 @@ fn more_buffers_than_descriptors_need_addresses_and_wide_integers() {
         let kernel = fulgurite_ir::text::parse(&text).unwrap();
         assert_eq!(needs_addresses(&kernel, &wide), needed, "{buffers}");
         assert!(!needs_addresses(&kernel, &narrow), "{buffers}");
-        // Those that are reached by address anyway need no descriptor.
+        // Buffers accessed by address need no descriptor.
         let large = fulgurite_ir::text::parse(&text.replace("u32[]", "u32[] large")).unwrap();
         assert!(!needs_addresses(&large, &wide), "{buffers}");
     }
@@ -326,7 +326,7 @@ fn control_flow_is_refused_beyond_the_depth_that_the_driver_is_given() {
         fulgurite_ir::text::parse(&text).and_then(fulgurite_ir::verify).unwrap()
     };
     let limits = plan(&lavapipe(), NONE).unwrap().snapshot.limits;
-    // A guarded store in the innermost is one level more.
+    // A guarded store in the innermost block adds one level.
     assert_eq!(check_kernel(&nested(63), &limits), Ok(()));
     let error = check_kernel(&nested(64), &limits).unwrap_err();
     assert!(error.to_string().contains("control flow nested 65 deep"), "{error}");

@@ -1,14 +1,14 @@
-//! Chains of ops that drivers were found to fold wrongly, one kernel for each rule of lowering, emitted without any rule.
+//! Chains of ops that drivers were found to fold wrongly: one kernel per lowering rule, emitted without any rule.
 //!
-//! A wrong result shows that a driver needs the rule. A right one shows nothing: most faults appear only in larger
-//! kernels. So the battery adds rules to those of the record and removes none.
+//! A wrong result shows that a driver needs the rule. A correct one shows nothing, because most faults appear only in
+//! larger kernels. The battery therefore adds rules to those of the record and removes none.
 
 use fulgurite_spec::device::Capability;
 use fulgurite_spirv::Rules;
 
-/// One kernel: `%x` are words that it reads, `%out` those that it writes, by one invocation.
+/// One kernel. A single invocation reads the words of `%x` and writes those of `%out`.
 pub(super) struct Chain {
-    /// The rule that a wrong result calls for.
+    /// The rule that a wrong result requires.
     pub(super) rule: Rules,
     pub(super) needs: &'static [Capability],
     pub(super) text: &'static str,
@@ -16,13 +16,13 @@ pub(super) struct Chain {
     pub(super) expected: &'static [u32],
 }
 
-/// Every chain.
+/// All chains.
 pub(super) const BATTERY: &[Chain] = &[
     Chain {
         rule: Rules { zeros: true, ..Rules::NONE },
         needs: &[],
         text: include_str!("zeros.fg"),
-        // A NaN, −0, 0, and a condition that is false.
+        // A NaN, −0, 0, and a false condition.
         input: &[0x7fc0_0000, 0x8000_0000, 0, 0],
         expected: &[1, 0, 0, 1, 0, 0],
     },
@@ -30,7 +30,7 @@ pub(super) const BATTERY: &[Chain] = &[
         rule: Rules { f16_rounding: true, ..Rules::NONE },
         needs: &[Capability::Float16],
         text: include_str!("f16_rounding.fg"),
-        // 65520, 2049, and 2 that is shifted up.
+        // 65520, 2049, and 2, which is shifted left.
         input: &[0x477f_f000, 2049, 2],
         expected: &[0x7f80_0000, 0x4500_0000, 0x7f80_0000],
     },
@@ -38,7 +38,7 @@ pub(super) const BATTERY: &[Chain] = &[
         rule: Rules { wide_integers: true, ..Rules::NONE },
         needs: &[Capability::Int64],
         text: include_str!("wide_integers.fg"),
-        // −1, 3e15 as an `f32`, and an amount of 32.
+        // −1, 3e15 as an `f32`, and a shift of 32.
         input: &[0xffff_ffff, 0x592a_87bf, 32],
         expected: &[1, 0xf000_0000, 0xffff_ffff],
     },
@@ -46,7 +46,7 @@ pub(super) const BATTERY: &[Chain] = &[
         rule: Rules { wide_division: true, ..Rules::NONE },
         needs: &[Capability::Int64],
         text: include_str!("wide_division.fg"),
-        // The dividends 7 and 100 and the divisors −7 and 50, with zeros above or the sign.
+        // The dividends 7 and 100 and the divisors −7 and 50, each followed by its high word.
         input: &[7, 0, 100, 0, 0xffff_fff9, 0xffff_ffff, 50, 0],
         expected: &[2, 5],
     },
@@ -62,7 +62,7 @@ pub(super) const BATTERY: &[Chain] = &[
         rule: Rules { signs: true, ..Rules::NONE },
         needs: &[],
         text: include_str!("signs.fg"),
-        // The least integer, and a NaN.
+        // The smallest integer, and a NaN.
         input: &[0x8000_0000, 0x7fc0_0000],
         expected: &[0, 0],
     },

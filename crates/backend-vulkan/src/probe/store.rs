@@ -1,5 +1,5 @@
-//! Quirks that probes found, on disk: one small JSON file a device and driver version. Losing one, or finding a bad one,
-//! costs a probe and nothing else. A checksum tells what was written from what only parses.
+//! Detected quirks on disk: one small JSON file per device and driver version. A lost or damaged file only costs
+//! another probe. A checksum detects files that parse but were not written by this module.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 use crate::plan::DriverQuirks;
 use crate::snapshot::PhysicalSnapshot;
 
-/// Raised when the format or what the probes look for changes; other files are then probed anew.
+/// Version of the format and of the probes; files of another version are ignored, and their devices probed again.
 const SCHEMA: u32 = 8;
-/// No file of ours is longer.
+/// Maximum size of a file in bytes.
 const MAX_BYTES: u64 = 16 << 10;
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed {
     record: Record,
-    /// The BLAKE3 of the record, as compact JSON, in hexadecimal.
+    /// The BLAKE3 hash of the record as compact JSON, in hexadecimal.
     blake3: String,
 }
 
@@ -37,7 +37,7 @@ struct Record {
     waits_at_fences: bool,
 }
 
-/// What was probed.
+/// The subject of a probe.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Subject {
@@ -46,7 +46,7 @@ struct Subject {
     device_id: u32,
     driver: String,
     driver_version: u32,
-    /// The probes are compiled kernels: a quirk may show in some words and not in others.
+    /// The version of code generation: a quirk may affect some emitted words and not others.
     codegen: u32,
 }
 
@@ -69,10 +69,10 @@ impl Record {
     }
 }
 
-/// The quirks kept for `snapshot`, if there is a good file of them.
+/// Loads the quirks of `snapshot`, if there is a valid file for it.
 pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<DriverQuirks> {
     let subject = Subject::of(snapshot);
-    // A file that others may have written is as good as none.
+    // A file that others may have written is ignored.
     let bytes = read_whole(&FileSystem::shared(), &path(directory, &subject)?, MAX_BYTES).ok()??;
     let Sealed { record, blake3 } = serde_json::from_slice(&bytes).ok()?;
     let whole = record.checksum().is_ok_and(|checksum| checksum == blake3);
@@ -82,7 +82,7 @@ pub(super) fn load(directory: &Path, snapshot: &PhysicalSnapshot) -> Option<Driv
     good.then_some(DriverQuirks { loop_limit, misfolds, scrambles_lanes, waits_at_fences })
 }
 
-/// Keeps `quirks`, whole or not at all.
+/// Stores `quirks`, atomically.
 pub(super) fn save(directory: &Path, snapshot: &PhysicalSnapshot, quirks: DriverQuirks) -> io::Result<()> {
     let subject = Subject::of(snapshot);
     let path = path(directory, &subject).ok_or(io::ErrorKind::InvalidInput)?;
@@ -146,7 +146,7 @@ mod tests {
             good.replace(&format!("\"schema\": {SCHEMA}"), "\"schema\": 5"),
             good.replace("65535", "0"),
             good.replace("65535", "-1"),
-            // These parse and could be true, but were never written.
+            // These parse and are plausible, but were never written.
             good.replace("65535", "65534"),
             good.replace("65535", "null"),
             good.replace("\"zeros\"", "\"signs\""),
