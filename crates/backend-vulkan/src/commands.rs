@@ -14,7 +14,7 @@ use gpu_allocator::vulkan::Allocator;
 
 use crate::device::{Device, lock};
 use crate::memory::Memory;
-use crate::sync::{Ticket, Use};
+use crate::sync::{BufferSync, Ticket};
 
 /// Descriptors for a kernel's buffers, the control buffer and the parameter block.
 const MOST_DESCRIPTORS: u32 = MAX_DECLARATIONS as u32 + 2;
@@ -240,7 +240,7 @@ impl Lease {
     /// # Safety
     /// The recorded commands must be valid. Everything that they refer to besides this slot must stay alive, and
     /// untouched by the host, until the ticket is reached or the device is lost.
-    pub(crate) unsafe fn submit(&mut self, budget: Duration, uses: &[&Use]) -> Result<Ticket, Error> {
+    pub(crate) unsafe fn submit(&mut self, budget: Duration, uses: &[&BufferSync]) -> Result<Ticket, Error> {
         // SAFETY: by this function's contract; `under_way` keeps the slot itself alive.
         let ticket = unsafe { self.device.submit(self.slot.commands, budget, uses) }?;
         self.under_way = true;

@@ -15,7 +15,7 @@ use crate::device::Device;
 use crate::launch::{Prepared, Submission, begin_time, end_time};
 use crate::memory::{VulkanBuffer, word_of};
 use crate::pipeline::VulkanExecutable;
-use crate::sync::Use;
+use crate::sync::BufferSync;
 
 /// Time allowed for the copies and fills of a graph.
 const COPIES: Duration = Duration::from_secs(60);
@@ -99,7 +99,7 @@ impl Recording for Recorded {
             .buffers
             .iter()
             .map(|binding| Ok(&VulkanBuffer::of(&self.device, binding.buffer().as_ref())?.used))
-            .collect::<Result<Vec<&Use>, Error>>()?;
+            .collect::<Result<Vec<&BufferSync>, Error>>()?;
         // SAFETY: the commands access the buffers and pipelines of the steps, which live as long as `self`, and
         // the lease's own memory; all were checked, and this function waits for the end.
         let submission =

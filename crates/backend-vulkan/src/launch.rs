@@ -14,7 +14,7 @@ use crate::commands::{Lease, Slot};
 use crate::device::Device;
 use crate::memory::VulkanBuffer;
 use crate::pipeline::{Artifact, VulkanExecutable};
-use crate::sync::{Ticket, Use, Waited};
+use crate::sync::{BufferSync, Ticket, Waited};
 
 /// Maximum number of workgroups in one dispatch. lavapipe and SwiftShader count the workgroups of a dispatch in 32
 /// bits: of 2³² they run none, and of slightly fewer only a part.
@@ -110,7 +110,7 @@ impl Submission {
     /// See [`Lease::submit`].
     pub(crate) unsafe fn submit(
         mut lease: Lease,
-        uses: &[&Use],
+        uses: &[&BufferSync],
         timeout: Duration,
         abortable: bool,
         controls: Vec<bool>,
@@ -273,7 +273,7 @@ impl<'l> Prepared<'l> {
     }
 
     /// Returns the synchronization state of its buffers.
-    pub(crate) fn uses(&self) -> Vec<&'l Use> {
+    pub(crate) fn uses(&self) -> Vec<&'l BufferSync> {
         self.parts.iter().map(|part| &part.buffer.used).collect()
     }
 

@@ -16,7 +16,7 @@ use crate::commands::Lease;
 use crate::device::Device;
 use crate::error::allocation_error;
 use crate::plan::MemoryPlan;
-use crate::sync::{Use, Waited};
+use crate::sync::{BufferSync, Waited};
 
 /// Alignment of sizes and base addresses in bytes.
 const ALIGNMENT: u64 = 16;
@@ -164,7 +164,7 @@ pub(crate) struct VulkanBuffer {
     memory: Option<Memory>,
     bytes: u64,
     /// Orders accesses by the host and the device.
-    pub(crate) used: Use,
+    pub(crate) used: BufferSync,
 }
 
 impl VulkanBuffer {
@@ -177,7 +177,8 @@ impl VulkanBuffer {
             MemoryPlan::Staged => MemoryLocation::GpuOnly,
         };
         let memory = device.create_memory(bytes, location)?;
-        let buffer = Self { device: Arc::clone(device), memory: Some(memory), bytes, used: Use::default() };
+        let buffer =
+            Self { device: Arc::clone(device), memory: Some(memory), bytes, used: BufferSync::default() };
         let memory = buffer.memory()?;
         match device.plan.memory {
             MemoryPlan::Mapped => memory.zero_mapped()?,
@@ -242,7 +243,7 @@ impl VulkanBuffer {
     fn copy_with(
         &self,
         lease: &mut Lease,
-        uses: &[&Use],
+        uses: &[&BufferSync],
         body: impl FnOnce(&ash::Device, vk::CommandBuffer),
     ) -> Result<(), Error> {
         lease.record(body)?;

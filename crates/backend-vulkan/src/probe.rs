@@ -101,7 +101,9 @@ kernel @fence_probe workgroup(64, 1, 1) {
 ";
 /// Iteration counts of the loop probe, in order; a limit is most likely near 2¹⁶.
 const COUNTS: [u32; 2] = [100_000, 4_000_000];
+/// The timeout of each probe.
 const TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Returns the quirks of `snapshot`'s driver: loaded from `directory`, or probed and then stored there.
 pub(crate) fn quirks(
     instance: &Arc<Instance>,

@@ -54,7 +54,7 @@ impl Queue {
 /// Orders the accesses of host and device to a buffer. Submitting work that uses the buffer waits for the host's copies
 /// to and from it, and such a copy waits for all submissions that use it.
 #[derive(Debug, Default)]
-pub(crate) struct Use {
+pub(crate) struct BufferSync {
     /// The value of the last submission that uses the buffer.
     last: AtomicU64,
     /// Held during the host's copies, and while work is submitted.
@@ -108,7 +108,7 @@ impl Device {
         &self,
         commands: vk::CommandBuffer,
         budget: Duration,
-        uses: &[&Use],
+        uses: &[&BufferSync],
     ) -> Result<Ticket, Error> {
         self.check_alive()?;
         let turns = in_order(uses).into_iter().map(|used| lock(&used.turn));
@@ -150,7 +150,7 @@ impl Device {
     /// after a few rounds the lock is kept while waiting: those threads then wait for the host, behind the same work.
     pub(crate) fn with_host_turn(
         &self,
-        used: &Use,
+        used: &BufferSync,
         copy: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut round = 0;
@@ -207,7 +207,7 @@ impl Device {
 
 /// Returns `uses` without duplicates, in an order that is the same for all threads, so that locking them in turn cannot
 /// deadlock.
-fn in_order<'u>(uses: &[&'u Use]) -> Vec<&'u Use> {
+fn in_order<'u>(uses: &[&'u BufferSync]) -> Vec<&'u BufferSync> {
     let mut ordered = uses.to_vec();
     ordered.sort_by_key(|used| std::ptr::from_ref(*used).addr());
     ordered.dedup_by(|a, b| std::ptr::eq(*a, *b));
@@ -231,11 +231,12 @@ mod tests {
 
     #[test]
     fn uses_are_locked_in_one_order_and_once() {
-        let uses: [Use; 3] = Default::default();
+        let uses: [BufferSync; 3] = Default::default();
         let [a, b, c] = uses.each_ref();
         let expected = [a, b, c].map(std::ptr::from_ref);
         for given in [[a, b, c, a], [c, b, a, c], [b, c, a, b]] {
-            let ordered: Vec<*const Use> = in_order(&given).into_iter().map(std::ptr::from_ref).collect();
+            let ordered: Vec<*const BufferSync> =
+                in_order(&given).into_iter().map(std::ptr::from_ref).collect();
             assert_eq!(ordered, expected);
         }
         assert!(in_order(&[]).is_empty());
