@@ -76,8 +76,8 @@ impl Amount {
     fn of(level: Level) -> Self {
         match level {
             Level::Smoke => Self {
-                walks: 5_120,
-                graphs: 2_560,
+                walks: 2_560,
+                graphs: 3_456,
                 chains: 800,
                 stored: 80,
                 alone: 40,
