@@ -6,9 +6,9 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel, sync_channel};
-use std::sync::{Arc, Mutex};
-use std::thread::Builder;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
+use std::thread::{self, Builder, ThreadId};
 use std::time::Duration;
 
 use crate::device::lock;
@@ -22,20 +22,14 @@ const IDLE: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The compile threads of this process.
-struct Threads {
-    /// The number of threads started so far.
-    started: u64,
-    /// Idle threads; the last to become idle is at the end.
-    idle: Vec<Idle>,
-}
-
+/// An idle compile thread and the channel of its next job.
 struct Idle {
-    number: u64,
+    thread: ThreadId,
     jobs: Sender<Job>,
 }
 
-static THREADS: Mutex<Threads> = Mutex::new(Threads { started: 0, idle: Vec::new() });
+/// The idle compile threads of this process; the last to become idle is at the end.
+static IDLE_THREADS: Mutex<Vec<Idle>> = Mutex::new(Vec::new());
 
 /// Runs `work` on a thread with a large stack and returns its result. Returns `None` if it takes longer than `limit`;
 /// the work then continues, and its result is dropped on that thread.
@@ -63,7 +57,7 @@ pub(crate) fn within<T: Send + 'static>(
 /// Passes a job to an idle thread or a new one; returns the job if no thread can be started.
 fn hand_over(mut job: Job) -> Result<(), Job> {
     loop {
-        let Some(thread) = lock(&THREADS).idle.pop() else { return start(job) };
+        let Some(thread) = lock(&IDLE_THREADS).pop() else { return start(job) };
         match thread.jobs.send(job) {
             Ok(()) => return Ok(()),
             Err(refused) => job = refused.0,
@@ -72,57 +66,42 @@ fn hand_over(mut job: Job) -> Result<(), Job> {
 }
 
 fn start(job: Job) -> Result<(), Job> {
-    let number = {
-        let mut threads = lock(&THREADS);
-        threads.started += 1;
-        threads.started
-    };
-    let job = Arc::new(Mutex::new(Some(job)));
     for bytes in STACK_BYTES {
-        let job = Arc::clone(&job);
+        let (jobs, incoming) = channel();
         let thread = Builder::new().name("fulgurite compile".to_owned()).stack_size(bytes);
-        let first = move || {
-            let job = lock(&job).take();
-            if let Some(job) = job {
-                job();
-            }
-            serve(number);
-        };
-        if thread.spawn(first).is_ok() {
-            return Ok(());
+        if thread.spawn(move || serve(&incoming)).is_ok() {
+            return jobs.send(job).map_err(|refused| refused.0);
         }
     }
-    let job = lock(&job).take();
-    job.map_or(Ok(()), Err)
+    Err(job)
 }
 
-/// Runs jobs until none arrives for a while.
-fn serve(number: u64) {
-    loop {
+/// Runs the job of `first`, and then others until none arrives for a while.
+fn serve(first: &Receiver<Job>) {
+    let mut job = first.recv().ok();
+    while let Some(run) = job {
+        run();
         let (jobs, incoming) = channel();
-        lock(&THREADS).idle.push(Idle { number, jobs });
-        let job = match incoming.recv_timeout(IDLE) {
+        lock(&IDLE_THREADS).push(Idle { thread: thread::current().id(), jobs });
+        job = match incoming.recv_timeout(IDLE) {
             // The caller that took this thread off the list is about to send a job.
-            Err(RecvTimeoutError::Timeout) if !leave(number) => incoming.recv().ok(),
+            Err(RecvTimeoutError::Timeout) if !leave() => incoming.recv().ok(),
             job => job.ok(),
         };
-        match job {
-            Some(job) => job(),
-            None => return,
-        }
     }
 }
 
-/// Takes a thread off the list of idle threads; returns whether it was there.
-fn leave(number: u64) -> bool {
-    let idle = &mut lock(&THREADS).idle;
-    let place = idle.iter().position(|thread| thread.number == number);
+/// Takes the current thread off the list of idle threads; returns whether it was there.
+fn leave() -> bool {
+    let (idle, current) = (&mut lock(&IDLE_THREADS), thread::current().id());
+    let place = idle.iter().position(|idle| idle.thread == current);
     place.map(|place| idle.remove(place)).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use std::hint::black_box;
+    use std::sync::Arc;
     use std::time::Instant;
 
     use super::*;
