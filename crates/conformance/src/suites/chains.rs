@@ -99,7 +99,7 @@ impl Amount {
 
 /// The number of the part whose programs are walks.
 const WALKS_PART: u64 = 1;
-/// That of graphs.
+/// The number of the part whose programs are graphs.
 const GRAPHS_PART: u64 = 8;
 
 /// A program of a pack, with the names it is reported under.

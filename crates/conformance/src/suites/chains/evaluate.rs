@@ -120,6 +120,34 @@ impl Evaluation<'_> {
         }
     }
 
+    /// Sets the carried values of a loop to the initial ones.
+    fn begin_carried(&mut self, carried: &[Var], initial: &[Var]) {
+        for (param, value) in carried.iter().zip(initial) {
+            self.columns[*param] = self.columns[*value].clone();
+        }
+    }
+
+    /// Sets the carried values of a loop to the body's yields in the invocations that are `going`.
+    fn advance_carried(&mut self, carried: &[Var], yields: &[Var], going: u64) {
+        let next: Vec<Column> = yields.iter().map(|value| self.columns[*value].clone()).collect();
+        for (param, next) in carried.iter().zip(next) {
+            let column = &mut self.columns[*param];
+            for invocation in (0..INVOCATIONS).filter(|i| going >> i & 1 == 1) {
+                column.values[invocation] = next.values[invocation];
+            }
+            column.decided = next.decided & going | column.decided & !going;
+        }
+    }
+
+    /// Sets the results of a loop to the carried values, decided only where the number of iterations is.
+    fn end_carried(&mut self, carried: &[Var], to: &[Var], decided: u64) {
+        for (to, param) in to.iter().zip(carried) {
+            let mut column = self.columns[*param].clone();
+            column.decided &= decided;
+            self.columns[*to] = column;
+        }
+    }
+
     fn repeat(&mut self, node: &Node, active: u64) {
         let Node::For { counter, from, end, initial, carried, body, to } = node else { return };
         let ty = self.program.types[*from].scalar;
@@ -136,9 +164,7 @@ impl Evaluation<'_> {
                 }
             })
             .collect();
-        for (param, value) in carried.iter().zip(initial) {
-            self.columns[*param] = self.columns[*value].clone();
-        }
+        self.begin_carried(carried, initial);
         for trip in 0.. {
             let going = (0..INVOCATIONS).fold(0, |mask, i| mask | u64::from(trip < trips[i]) << i);
             if going & active & decided == 0 {
@@ -150,28 +176,15 @@ impl Evaluation<'_> {
             }
             self.columns[*counter] = column;
             self.nodes(&body.nodes, active & going);
-            let next: Vec<Column> = body.yields.iter().map(|value| self.columns[*value].clone()).collect();
-            for (param, next) in carried.iter().zip(next) {
-                let column = &mut self.columns[*param];
-                for invocation in (0..INVOCATIONS).filter(|i| going >> i & 1 == 1) {
-                    column.values[invocation] = next.values[invocation];
-                }
-                column.decided = next.decided & going | column.decided & !going;
-            }
+            self.advance_carried(carried, &body.yields, going);
         }
-        for (to, param) in to.iter().zip(carried) {
-            let mut column = self.columns[*param].clone();
-            column.decided &= decided;
-            self.columns[*to] = column;
-        }
+        self.end_carried(carried, to, decided);
     }
 
     fn repeat_while(&mut self, node: &Node, active: u64) {
         let Node::While { counter, from, initial, carried, header, body, to } = node else { return };
         self.columns[*counter] = self.columns[*from].clone();
-        for (param, value) in carried.iter().zip(initial) {
-            self.columns[*param] = self.columns[*value].clone();
-        }
+        self.begin_carried(carried, initial);
         // Where a condition is not decided, neither is what comes of the loop.
         let (mut going, mut decided) = (active & self.columns[*from].decided, self.columns[*from].decided);
         loop {
@@ -185,23 +198,12 @@ impl Evaluation<'_> {
                 break;
             }
             self.nodes(&body.nodes, going);
-            let next: Vec<Column> = body.yields.iter().map(|value| self.columns[*value].clone()).collect();
-            for (param, next) in carried.iter().zip(next) {
-                let column = &mut self.columns[*param];
-                for invocation in (0..INVOCATIONS).filter(|i| going >> i & 1 == 1) {
-                    column.values[invocation] = next.values[invocation];
-                }
-                column.decided = next.decided & going | column.decided & !going;
-            }
+            self.advance_carried(carried, &body.yields, going);
             for invocation in (0..INVOCATIONS).filter(|i| going >> i & 1 == 1) {
                 self.columns[*counter].values[invocation][0] += 1;
             }
         }
-        for (to, param) in to.iter().zip(carried) {
-            let mut column = self.columns[*param].clone();
-            column.decided &= decided;
-            self.columns[*to] = column;
-        }
+        self.end_carried(carried, to, decided);
     }
 
     fn local(&self, values: &[Var], index: Var) -> Column {

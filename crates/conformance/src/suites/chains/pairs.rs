@@ -89,51 +89,38 @@ impl Pairs {
         self.links[link]
     }
 
-    /// A walk of `ops` exact ops, each on what the one before gave, from link `number` of the sequence on: each neighboring two
-    /// are a chain.
+    /// A walk of `ops` exact ops that begins with link `number` of the sequence. Each op takes the result of the one before, so
+    /// each two neighbors are a chain.
     pub(super) fn walk(&self, number: usize, ops: usize, random: &mut Random) -> Chain {
-        let link = self.link(number);
-        let (first, second) = (&self.subjects[link.first], &self.subjects[link.second]);
-        let mut builder =
-            Builder { program: Program::default(), random, values: Vec::new(), slots: 2, reuse: 3 };
-        let args = first.operands.iter().map(|ty| builder.operand(*ty)).collect();
-        let made = builder.program.op(first.op, args, first.result);
-        let mut result = builder.apply(second, link.position, made);
-        let mut last = second;
-        let mut detail = format!("after {}", first.name());
-        for _ in 2..ops {
-            let takers = self.takers.get(&last.result).map_or(&[][..], Vec::as_slice);
-            let Some((next, position)) = builder.pick(takers) else { break };
-            detail = format!("after {} {detail}", last.name());
-            last = &self.subjects[next];
-            result = builder.apply(last, position, result);
-        }
-        builder.program.outputs.push(Output::Store(result));
-        Chain { program: builder.program, kind: last.name(), detail }
+        self.steps(number, ops, random, &Steps { reuse: 3, reuses_results: false, picks: 1 })
     }
 
-    /// A graph of `ops` exact ops that begins with link `number` of the sequence. Operands are mostly values computed before:
-    /// compilers simplify ops that share operands, such as `min(a, min(a, -x))`.
+    /// A walk whose operands are mostly values computed before: compilers simplify ops that share operands, such as
+    /// `min(a, min(a, -x))`.
     pub(super) fn graph(&self, number: usize, ops: usize, random: &mut Random) -> Chain {
+        // Ops that stay within a type share more operands.
+        self.steps(number, ops, random, &Steps { reuse: 11, reuses_results: true, picks: 3 })
+    }
+
+    fn steps(&self, number: usize, ops: usize, random: &mut Random, steps: &Steps) -> Chain {
         let link = self.link(number);
-        let (first, second) = (&self.subjects[link.first], &self.subjects[link.second]);
-        let mut builder =
-            Builder { program: Program::default(), random, values: Vec::new(), slots: 2, reuse: 11 };
-        let args = first.operands.iter().map(|ty| builder.operand(*ty)).collect();
-        let mut result = builder.program.op(first.op, args, first.result);
-        let (mut last, mut next, mut position) = (first, second, link.position);
-        let mut detail = String::new();
+        let (mut last, mut next, mut position) =
+            (&self.subjects[link.first], &self.subjects[link.second], link.position);
+        let mut builder = Builder::new(random, 2, steps.reuse);
+        let mut result = builder.begin(last);
+        let mut detail = Vec::new();
         for step in 1..ops {
-            builder.values.push(result);
+            if steps.reuses_results {
+                builder.values.push(result);
+            }
             result = builder.apply(next, position, result);
-            detail = format!("after {} {detail}", last.name());
+            detail.push(format!("after {}", last.name()));
             last = next;
-            let takers = self.takers.get(&last.result).map_or(&[][..], Vec::as_slice);
+            let takers = self.takers(last.result);
             if step + 1 == ops || takers.is_empty() {
                 break;
             }
-            // Ops that stay within a type share more operands.
-            for _ in 0..3 {
+            for _ in 0..steps.picks {
                 let Some((subject, place)) = builder.pick(takers) else { break };
                 (next, position) = (&self.subjects[subject], place);
                 if next.result == last.result {
@@ -141,28 +128,31 @@ impl Pairs {
                 }
             }
         }
+        detail.reverse();
         builder.program.outputs.push(Output::Store(result));
-        Chain { program: builder.program, kind: last.name(), detail: detail.trim_end().to_owned() }
+        Chain { program: builder.program, kind: last.name(), detail: detail.join(" ") }
+    }
+
+    /// The ops that take a value of type `ty`, and as which operand.
+    fn takers(&self, ty: Type) -> &[(usize, usize)] {
+        self.takers.get(&ty).map_or(&[], Vec::as_slice)
     }
 
     fn build(&self, link: Link, random: &mut Random) -> Chain {
         let (first, second) = (&self.subjects[link.first], &self.subjects[link.second]);
-        let mut builder =
-            Builder { program: Program::default(), random, values: Vec::new(), slots: 4, reuse: 3 };
-        let args = first.operands.iter().map(|ty| builder.operand(*ty)).collect();
-        let made = builder.program.op(first.op, args, first.result);
+        let mut builder = Builder::new(random, 4, 3);
+        let made = builder.begin(first);
         let mut result = builder.apply(second, link.position, made);
         let mut detail = format!("after {}", first.name());
         let mut kind = second.name();
         let use_ = builder.random.below(20);
-        if use_ < 5 {
-            let takers = self.takers.get(&second.result).map_or(&[][..], Vec::as_slice);
-            if let Some((third, position)) = builder.pick(takers) {
-                let third = &self.subjects[third];
-                result = builder.apply(third, position, result);
-                detail = format!("after {} {detail}", second.name());
-                kind = third.name();
-            }
+        if use_ < 5
+            && let Some((third, position)) = builder.pick(self.takers(second.result))
+        {
+            let third = &self.subjects[third];
+            result = builder.apply(third, position, result);
+            detail = format!("after {} {detail}", second.name());
+            kind = third.name();
         }
         let output = match use_ {
             5..=9 if builder.program.types[result].is_scalar() => {
@@ -175,6 +165,16 @@ impl Pairs {
         builder.program.outputs.push(output);
         Chain { program: builder.program, kind, detail }
     }
+}
+
+/// How the ops of a walk are chosen.
+struct Steps {
+    /// The share, of 20, of operands that are values so far.
+    reuse: u32,
+    /// Whether results are among those values, and not only inputs.
+    reuses_results: bool,
+    /// How often another op is picked if the result would be of another type.
+    picks: u32,
 }
 
 /// Element `number` of a permutation of `count` numbers, so that neighbors differ in their first op.
@@ -195,7 +195,17 @@ struct Builder<'a> {
     reuse: u32,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    fn new(random: &'a mut Random, slots: u32, reuse: u32) -> Self {
+        Self { program: Program::default(), random, values: Vec::new(), slots, reuse }
+    }
+
+    /// The first op, on operands of its own.
+    fn begin(&mut self, subject: &Subject) -> Var {
+        let args = subject.operands.iter().map(|ty| self.operand(*ty)).collect();
+        self.program.op(subject.op, args, subject.result)
+    }
+
     /// An operand of type `ty`: loaded, a literal, a parameter, derived from an id, or one of the values so far.
     fn operand(&mut self, ty: Type) -> Var {
         let fitting: Vec<Var> =

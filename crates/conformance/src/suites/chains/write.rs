@@ -395,29 +395,31 @@ impl Writer<'_> {
 
     fn repeat_while(&mut self, node: &Node) {
         let Node::While { counter, from, initial, carried, header, body, to } = node else { return };
-        let pairs = carried.iter().zip(initial).chain([(counter, from)]);
-        let pairs: Vec<String> =
-            pairs.map(|(param, value)| format!("{} = {}", self.name(*param), self.name(*value))).collect();
+        let carries = self.carries(carried.iter().zip(initial).chain([(counter, from)]));
         let count = self.fresh("count");
-        self.line(&format!("{}, {count} = while carry({}) {{", self.names(to), pairs.join(", ")));
-        // The body sees what the header has loaded.
-        let inputs = self.inputs.clone();
-        self.depth += 1;
-        self.nodes(&header.nodes);
-        let [less, go] = ["less", "go"].map(|what| self.fresh(what));
-        self.line(&format!("{less} = lt {}, {WHILE_END}u32", self.name(*counter)));
-        self.line(&format!("{go} = and {less}, {}", self.name(header.yields[0])));
-        self.line(&format!("condition {go}"));
-        self.depth -= 1;
-        self.line("} do {");
-        self.depth += 1;
-        self.nodes(&body.nodes);
-        let next = self.fresh("next");
-        self.line(&format!("{next} = add {}, 1u32", self.name(*counter)));
-        self.line(&format!("yield {}, {next}", self.names(&body.yields)));
-        self.depth -= 1;
-        self.inputs = inputs;
+        self.line(&format!("{}, {count} = while carry({carries}) {{", self.names(to)));
+        // One block as far as loaded values go: the body sees those of the header.
+        self.nested(|writer| {
+            writer.nodes(&header.nodes);
+            let [less, go] = ["less", "go"].map(|what| writer.fresh(what));
+            writer.line(&format!("{less} = lt {}, {WHILE_END}u32", writer.name(*counter)));
+            writer.line(&format!("{go} = and {less}, {}", writer.name(header.yields[0])));
+            writer.line(&format!("condition {go}"));
+            writer.depth -= 1;
+            writer.line("} do {");
+            writer.depth += 1;
+            writer.nodes(&body.nodes);
+            let next = writer.fresh("next");
+            writer.line(&format!("{next} = add {}, 1u32", writer.name(*counter)));
+            writer.line(&format!("yield {}, {next}", writer.names(&body.yields)));
+        });
         self.line("}");
+    }
+
+    /// The list in `carry(…)`.
+    fn carries<'v>(&self, pairs: impl Iterator<Item = (&'v Var, &'v Var)>) -> String {
+        let pairs = pairs.map(|(param, value)| format!("{} = {}", self.name(*param), self.name(*value)));
+        pairs.collect::<Vec<_>>().join(", ")
     }
 
     fn node(&mut self, node: &Node) {
@@ -449,17 +451,10 @@ impl Writer<'_> {
             }
             Node::For { counter, from, end, initial, carried, body, to } => {
                 let ty = self.ty(*from);
-                let pairs: Vec<String> = carried
-                    .iter()
-                    .zip(initial)
-                    .map(|(param, value)| format!("{} = {}", self.name(*param), self.name(*value)))
-                    .collect();
+                let carries = self.carries(carried.iter().zip(initial));
                 let [counter, from, end] = [*counter, *from, *end].map(|var| self.name(var));
                 let to = self.names(to);
-                self.line(&format!(
-                    "{to} = for {counter} in {from} to {end} step 1{ty} carry({}) {{",
-                    pairs.join(", ")
-                ));
+                self.line(&format!("{to} = for {counter} in {from} to {end} step 1{ty} carry({carries}) {{"));
                 self.arm(body);
                 self.line("}");
             }
