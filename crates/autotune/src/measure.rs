@@ -8,7 +8,7 @@ use fulgurite_hal::{DeviceError, Error, LaunchOptions};
 use crate::prepared::Prepared;
 use crate::random::Random;
 
-/// How candidates are timed. Times of different methods are not comparable.
+/// The timing method of candidates. Times of different methods are not comparable.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MeasurePolicy {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fulgurite_spec::{Code, Diagnostic, Location};
 
-/// What to do when a configuration is requested.
+/// The action when a configuration is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AutotuneMode {

@@ -18,7 +18,7 @@ use crate::store::AutotuneStore;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TuneOptions {
-    /// How candidates are timed.
+    /// The timing method of candidates.
     pub measure: MeasurePolicy,
     /// Time limit, measured from the start; candidates not tried by then are left for the next search. The default is
     /// 30 s.

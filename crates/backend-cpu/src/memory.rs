@@ -114,7 +114,7 @@ impl View<'_> {
         if let (Space::Buffer(binding), Layout::WORD, Index::Narrow(index)) =
             (place.space, place.layout, index)
         {
-            // By far the most common case: copies nothing and widens no index.
+            // The most common case: no copies, no widened indices.
             let bound = self.buffers[binding as usize];
             if let Ok([index, to]) = registers.get_disjoint_mut([index as usize, to[0] as usize]) {
                 load_word(&Global(bound.words), bound.elements(4), &*index, to);

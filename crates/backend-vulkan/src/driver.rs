@@ -10,7 +10,7 @@ use ash::vk;
 use crate::blob::{Blob, Writer, is_cache_data};
 use crate::pipeline_binary::{PipelineBinary, StoredBinary};
 
-/// How pipelines are stored.
+/// The form in which pipelines are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keeping {
     /// As the binaries of `VK_KHR_pipeline_binary`.

@@ -75,7 +75,7 @@ pub(crate) struct DevicePlan {
     /// True if the driver compiles a pipeline at its first dispatch.
     pub(crate) compiles_late: bool,
     pub(crate) profile: Profile,
-    /// How the driver's pipelines are stored.
+    /// The form in which the driver's pipelines are stored.
     pub(crate) keeping: Keeping,
     /// The writer of the driver's data.
     pub(crate) writer: Writer,

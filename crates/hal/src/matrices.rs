@@ -80,6 +80,16 @@ mod tests {
     use super::*;
     use fulgurite_spec::{MatrixScope, ScalarType};
 
+    const SHAPES: MatrixShapes = MatrixShapes {
+        m: 16,
+        n: 16,
+        k: 16,
+        a: ScalarType::F16,
+        b: ScalarType::F16,
+        acc: ScalarType::F32,
+        scope: MatrixScope::Subgroup,
+    };
+
     fn device(listed: Vec<MatrixShapes>) -> DeviceSnapshot {
         let mut device = DeviceSnapshot::new("test", "test", "test");
         device.matrices = Matrices::Listed(listed);
@@ -101,37 +111,20 @@ mod tests {
 
     #[test]
     fn products_and_shapes_that_are_not_listed_are_named() {
-        let shapes = MatrixShapes {
-            m: 16,
-            n: 16,
-            k: 16,
-            a: ScalarType::F16,
-            b: ScalarType::F16,
-            acc: ScalarType::F32,
-            scope: MatrixScope::Subgroup,
-        };
-        let error = refused("f16", vec![shapes]).unwrap();
+        let error = refused("f16", vec![SHAPES]).unwrap();
         assert!(error.contains("coopmat<f16, 16x16, acc, subgroup>"), "{error}");
         assert!(error.contains("16x16x16 f16 f16 f32 subgroup"), "{error}");
-        let mixed = MatrixShapes { k: 8, acc: ScalarType::F16, ..shapes };
-        let error = refused("f16", vec![shapes, mixed]).unwrap();
+        let mixed = MatrixShapes { k: 8, acc: ScalarType::F16, ..SHAPES };
+        let error = refused("f16", vec![SHAPES, mixed]).unwrap();
         assert!(error.contains("`coop.mul_add` of 16x16x16 f16 f16 f16 subgroup"), "{error}");
-        let error = refused("f32", vec![shapes]).unwrap();
+        let error = refused("f32", vec![SHAPES]).unwrap();
         assert!(error.contains("48 invocations") && error.contains("subgroups of 32"), "{error}");
         assert!(refused("f32", Vec::new()).is_some());
     }
 
     #[test]
     fn what_is_listed_passes_in_whole_subgroups() {
-        let mut device = device(vec![MatrixShapes {
-            m: 16,
-            n: 16,
-            k: 16,
-            a: ScalarType::F16,
-            b: ScalarType::F16,
-            acc: ScalarType::F32,
-            scope: MatrixScope::Subgroup,
-        }]);
+        let mut device = device(vec![SHAPES]);
         let text = "fulgurite 1\nkernel @k workgroup(64, 1, 1) {\n  buffer %x: read_write f32[]\n  \
              %z = coop.fill 0.0f32 -> coopmat<f32, 16x16, acc, subgroup>\n  \
              coop.store[row_major] %x[0u32], 16u32, %z\n}\n";

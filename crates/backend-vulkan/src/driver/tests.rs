@@ -18,7 +18,7 @@ use super::*;
 use crate::blob::tests::{WRITER, cache_data};
 use crate::pipeline_store::{self, Failure, Lowering, MadePipeline, PipelineStore, Source};
 
-/// How the fake driver treats stored data.
+/// The fake driver's response to stored data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mood {
     #[default]
