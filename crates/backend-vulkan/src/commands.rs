@@ -13,6 +13,7 @@ use gpu_allocator::MemoryLocation;
 use gpu_allocator::vulkan::Allocator;
 
 use crate::device::{Device, lock};
+use crate::exit;
 use crate::memory::Memory;
 use crate::sync::{BufferSync, Ticket};
 
@@ -255,6 +256,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        let _inside = exit::enter();
         if self.under_way {
             // The caller that waited has the reason; this also covers a panic in between.
             let _ = self.device.lose("a launch that was not waited for");

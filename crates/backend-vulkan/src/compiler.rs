@@ -12,6 +12,7 @@ use std::thread::{self, Builder, ThreadId};
 use std::time::Duration;
 
 use crate::device::lock;
+use crate::exit;
 
 /// Stack sizes in bytes, in the order tried. A stack takes memory only as deep as a compiler recurses.
 const STACK_BYTES: [usize; 3] = [64 << 20, 8 << 20, 2 << 20];
@@ -41,6 +42,7 @@ pub(crate) fn within<T: Send + 'static>(
 ) -> Option<T> {
     let (sender, receiver) = sync_channel::<Result<T, Box<dyn Any + Send>>>(1);
     let job = move || {
+        let _inside = exit::follow();
         // The caller may have stopped waiting.
         let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
     };

@@ -19,7 +19,7 @@ use crate::instance::Instance;
 use crate::pipeline_store::PipelineStore;
 use crate::plan::DevicePlan;
 use crate::sync::Timeline;
-use crate::{bfloat16, pipeline_binary};
+use crate::{bfloat16, exit, pipeline_binary};
 
 /// Size of the first memory block in bytes. Blocks double up to the largest size, so that a program's first launch does
 /// not wait for memory that it may never need.
@@ -58,6 +58,7 @@ impl Device {
         store: impl FnOnce() -> Option<PipelineCache>,
     ) -> Result<Arc<Self>, Error> {
         let raw = create(&instance, physical, &plan)?;
+        exit::register();
         let enabled = plan.features.pipeline_binaries;
         let binaries = if enabled { pipeline_binary::Functions::load(&instance.raw, &raw) } else { None };
         let parts = allocator(&instance, physical, &raw).and_then(|allocator| {
@@ -155,6 +156,7 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
+        let _inside = exit::enter();
         if self.is_lost() || !self.is_idle() {
             // Work may still run: destroying objects in use is undefined behavior, and the driver may never return.
             return;
@@ -182,9 +184,6 @@ fn kept(
     let global_key = binaries.and_then(|functions| functions.global_key().ok()).unwrap_or_default();
     let driver = Driver::new(plan.keeping, plan.writer);
     let Some(store) = store else { return PipelineStore::nothing(driver) };
-    if store.disk().is_some() {
-        crate::exit::forget_marks_at_exit();
-    }
     let extensions = plan.extensions.iter().map(|name| name.to_string_lossy().into_owned());
     // Every feature by name, in the order of the fields.
     let features: Vec<String> = extensions.chain([format!("{:?}", plan.features)]).collect();

@@ -12,6 +12,7 @@ use fulgurite_hal::{Binding, Error, Executable, GraphStep, LaunchReport, Recordi
 
 use crate::commands::{Lease, Slot, barrier};
 use crate::device::Device;
+use crate::exit;
 use crate::launch::{Prepared, Submission, begin_time, end_time};
 use crate::memory::{VulkanBuffer, word_of};
 use crate::pipeline::VulkanExecutable;
@@ -86,6 +87,7 @@ enum Action<'s> {
 
 impl Recording for Recorded {
     fn replay(&mut self) -> Result<LaunchReport, Error> {
+        let _inside = exit::enter();
         self.device.check_alive()?;
         let ready = match self.ready.take() {
             Some(ready) => ready,

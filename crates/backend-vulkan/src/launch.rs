@@ -12,6 +12,7 @@ use fulgurite_spirv::{BlockFacts, BlockPlacement, ControlWord, Layout};
 
 use crate::commands::{Lease, Slot};
 use crate::device::Device;
+use crate::exit;
 use crate::memory::VulkanBuffer;
 use crate::pipeline::{Artifact, VulkanExecutable};
 use crate::sync::{BufferSync, Ticket, Waited};
@@ -47,6 +48,7 @@ impl Executable for VulkanExecutable {
     }
 
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
+        let _inside = exit::enter();
         // SAFETY: everything that the launch uses is borrowed until it is over.
         match unsafe { self.begin(launch) }? {
             Some(submission) => submission.finish(),
@@ -55,6 +57,7 @@ impl Executable for VulkanExecutable {
     }
 
     fn submit(self: Arc<Self>, launch: &Launch) -> Result<Option<Box<dyn Work>>, Error> {
+        let _inside = exit::enter();
         // SAFETY: `Submitted` keeps everything that the launch uses until it is over.
         let submission = unsafe { self.begin(launch) }?;
         Ok(Some(Box::new(Submitted { submission, kept: (self, launch.clone()) })))
@@ -78,6 +81,7 @@ struct Submitted {
 
 impl Work for Submitted {
     fn finish(mut self: Box<Self>) -> Result<LaunchReport, Error> {
+        let _inside = exit::enter();
         let (executable, launch) = &self.kept;
         let nothing = nothing(executable, launch);
         self.submission.take().map_or(Ok(nothing), Submission::finish)
@@ -86,6 +90,7 @@ impl Work for Submitted {
 
 impl Drop for Submitted {
     fn drop(&mut self) {
+        let _inside = exit::enter();
         // The launch's buffers may be destroyed next. Its result has no receiver.
         let _ = self.submission.take().map(Submission::finish);
     }

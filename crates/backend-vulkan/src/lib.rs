@@ -105,6 +105,7 @@ impl VulkanBackend {
     /// [`Error::Unavailable`] if there is no loader, driver or suitable device, or no validation layer although it was
     /// asked for; [`Error::Device`] if the driver fails; [`Code::BadOption`] if [`Options::rules`] names no rule.
     pub fn open(options: &Options) -> Result<Arc<Self>, Error> {
+        let _inside = exit::enter();
         // Reads from disk while the driver starts: first the logs, then the kernels to prefetch, once their
         // lowering is known.
         let cache = options.cache();
@@ -163,6 +164,7 @@ impl VulkanBackend {
         signature: Arc<VerifiedKernel>,
         words: &[u32],
     ) -> Result<Arc<dyn Executable>, Error> {
+        let _inside = exit::enter();
         // SAFETY: guaranteed by the caller.
         Ok(Arc::new(unsafe { pipeline::compile_foreign(&self.device, signature, words) }?))
     }
@@ -179,6 +181,7 @@ impl Backend for VulkanBackend {
     }
 
     fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error> {
+        let _inside = exit::enter();
         Ok(Arc::new(memory::VulkanBuffer::create(&self.device, bytes)?))
     }
 
@@ -187,6 +190,7 @@ impl Backend for VulkanBackend {
         kernel: Arc<VerifiedKernel>,
         options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
+        let _inside = exit::enter();
         Ok(Arc::new(pipeline::compile(&self.device, kernel, options)?))
     }
 

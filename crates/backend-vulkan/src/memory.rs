@@ -15,6 +15,7 @@ use gpu_allocator::vulkan::{Allocation, AllocationCreateDesc, AllocationScheme, 
 use crate::commands::Lease;
 use crate::device::Device;
 use crate::error::allocation_error;
+use crate::exit;
 use crate::plan::MemoryPlan;
 use crate::sync::{BufferSync, Waited};
 
@@ -280,6 +281,7 @@ impl DeviceBuffer for VulkanBuffer {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        let _inside = exit::enter();
         self.check_range(offset, data.len())?;
         let memory = self.memory()?;
         if self.device.plan.memory == MemoryPlan::Mapped {
@@ -301,6 +303,7 @@ impl DeviceBuffer for VulkanBuffer {
     }
 
     fn fill(&self, range: Range<u64>, pattern: &[u8]) -> Result<(), Error> {
+        let _inside = exit::enter();
         check_fill(self, &range, pattern)?;
         let Some(word) = word_of(pattern, &range).filter(|_| !range.is_empty()) else {
             return fill_by_writing(self, range, pattern);
@@ -313,6 +316,7 @@ impl DeviceBuffer for VulkanBuffer {
     }
 
     fn copy(&self, offset: u64, source: &dyn DeviceBuffer, from: Range<u64>) -> Result<(), Error> {
+        let _inside = exit::enter();
         check_copy(self, offset, source, &from)?;
         let source = Self::of(&self.device, source)?;
         let bytes = from.end - from.start;
@@ -329,6 +333,7 @@ impl DeviceBuffer for VulkanBuffer {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        let _inside = exit::enter();
         self.check_range(offset, out.len())?;
         let memory = self.memory()?;
         if self.device.plan.memory == MemoryPlan::Mapped {
@@ -352,6 +357,7 @@ impl DeviceBuffer for VulkanBuffer {
 
 impl Drop for VulkanBuffer {
     fn drop(&mut self) {
+        let _inside = exit::enter();
         // A lost device may still be using the buffer. On any other device every submission was waited for by
         // the launch or copy that made it, which borrowed this buffer.
         if let Some(memory) = self.memory.take().filter(|_| !self.device.is_lost()) {

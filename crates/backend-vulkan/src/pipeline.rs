@@ -16,6 +16,7 @@ use crate::compiler;
 use crate::device::Device;
 use crate::driver::{Feedback, Functions, With};
 use crate::error::BACKEND;
+use crate::exit;
 use crate::launch::{allocate_set, pushed_bytes, write_of};
 use crate::pipeline_binary::{BinaryInfo, CAPTURE_DATA, PipelineBinary, StoredBinary};
 use crate::pipeline_store::{self, MadePipeline, Source};
@@ -314,6 +315,7 @@ impl Pipeline {
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
+        let _inside = exit::enter();
         if self.device.is_lost() {
             return;
         }

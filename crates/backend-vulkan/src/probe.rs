@@ -21,6 +21,7 @@ use battery::{BATTERY, Chain};
 
 use crate::device::Device;
 use crate::error::unavailable;
+use crate::exit;
 use crate::instance::Instance;
 use crate::memory::VulkanBuffer;
 use crate::options::Options;
@@ -170,6 +171,7 @@ fn compile(
 }
 
 fn compiled(device: &Arc<Device>, source: &str) -> Result<Box<dyn Executable>, Error> {
+    let _inside = exit::follow();
     let kernel = kernel(source).map_err(|d| Error::Internal(format!("the probe's own kernel: {d}")))?;
     let mut profile = Profile::least();
     profile.subgroup_size = device.plan.profile.subgroup_size;

@@ -37,6 +37,24 @@ fn scale(device: &Device) -> Program {
 }
 
 #[test]
+fn a_process_may_end_with_work_under_way() {
+    for _ in 0..20 {
+        common::in_child("a_process_may_end_with_work_under_way", &[], || {
+            let Some(opened) = open() else { return };
+            let device = Device::new(opened.backend, CompileOptions::default(), LaunchOptions::default());
+            let program =
+                device.compile(&Arc::new(kernel(common::COUNT)), &CompileOptions::default()).unwrap();
+            let out = device.zeroed(4).unwrap();
+            for _ in 0..4 {
+                let count = [common::scalar(60_000)];
+                drop(program.submit(&[out.whole()], &count, &LaunchOptions::default()).unwrap());
+            }
+            // The engine's thread is now the owner of the device, and drops it after the launches.
+        });
+    }
+}
+
+#[test]
 fn many_launches_are_under_way_at_once_and_end_in_order() {
     let Some(opened) = open() else { return };
     {

@@ -272,8 +272,8 @@ impl Graph {
         self.check_alive()?;
         let (promise, pending) = promise();
         let (device, ready) = (self.device.clone(), Arc::clone(&self.ready));
-        let job = Box::new(move || promise.keep(replay(&device, &ready)));
-        self.device.worker().push(Kind::Deferred, job)?;
+        let run = move || replay(&device, &ready);
+        self.device.worker().push(Kind::Deferred, Box::new(move || promise.keep(run())))?;
         Ok(pending)
     }
 

@@ -151,9 +151,13 @@ impl Program {
         };
         match queued {
             Some(work) => {
-                worker.push(Kind::Queued, Box::new(move || promise.keep(then(program.finish(work)))))
+                let finish = move || then(program.finish(work));
+                worker.push(Kind::Queued, Box::new(move || promise.keep(finish())))
             }
-            None => worker.push(Kind::Deferred, Box::new(move || promise.keep(then(program.run(&launch))))),
+            None => {
+                let run = move || then(program.run(&launch));
+                worker.push(Kind::Deferred, Box::new(move || promise.keep(run())))
+            }
         }
     }
 

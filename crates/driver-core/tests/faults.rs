@@ -3,6 +3,8 @@
 
 mod fake;
 
+use std::time::Duration;
+
 use fake::{broken, called, open, open_with};
 use fulgurite_driver_core::{Bounds, BufferView, Call, Device, Recorder};
 use fulgurite_hal::{CompileOptions, DeviceError, Error};
@@ -220,6 +222,24 @@ fn whoever_submits_more_than_the_bound_waits_for_one_to_end() {
         });
         then.wait().unwrap();
         assert_eq!(device.counters().failed_launches, 0);
+    }
+}
+
+#[test]
+fn who_has_a_result_is_the_last_owner() {
+    for has_queue in [false, true] {
+        let (device, program, script) = open();
+        script.set(|state| {
+            state.has_queue = has_queue;
+            state.drop_takes = Duration::from_millis(20);
+            state.held.insert("slow".to_owned());
+        });
+        let views: Vec<_> = (0..3).map(|_| device.zeroed(4).unwrap().whole()).collect();
+        let pending = program.submit(&views, &[], &called("slow")).unwrap();
+        drop((device, program, views));
+        script.release("slow");
+        pending.wait().unwrap();
+        assert_eq!(script.alive(), 0, "the engine's thread still has the kernel, and with it the device");
     }
 }
 

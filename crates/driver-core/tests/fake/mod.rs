@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use fulgurite_driver_core::{Bounds, Device, Program};
 use fulgurite_hal::{
@@ -39,6 +40,8 @@ pub(crate) struct State {
     allocated: usize,
     /// Executables that are not dropped.
     pub(crate) alive: usize,
+    /// Time that dropping an executable takes.
+    pub(crate) drop_takes: Duration,
 }
 
 impl Script {
@@ -207,7 +210,10 @@ impl DeviceBuffer for Memory {
 }
 
 impl Drop for Compiled {
+    #[allow(clippy::disallowed_methods, reason = "a slow drop is what is asked for")]
     fn drop(&mut self) {
+        let takes = self.script.state.lock().unwrap().drop_takes;
+        std::thread::sleep(takes);
         self.script.set(|state| state.alive -= 1);
     }
 }
