@@ -4,18 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use fulgurite::{CompileOptions, LaunchOptions, Registry};
-use fulgurite_backend_vulkan::{Options, VulkanBackend};
-use fulgurite_driver_core::{Choice, Device};
-use fulgurite_hal::{Backend, Error};
+use fulgurite_backend_vulkan::{Options, VulkanDevice};
+use fulgurite_driver_core::Device;
+use fulgurite_hal::{self as hal, Error};
 
 /// An open backend.
 pub struct Target {
     /// The backend's id.
     pub id: String,
     /// It.
-    pub backend: Arc<dyn Backend>,
+    pub backend: Arc<dyn hal::Device>,
     /// It, where it can run SPIR-V of others, too.
-    pub vulkan: Option<Arc<VulkanBackend>>,
+    pub vulkan: Option<Arc<VulkanDevice>>,
     /// A device of it.
     pub device: Device,
 }
@@ -26,12 +26,11 @@ impl Target {
     /// # Errors
     /// `FG0401`, `FG0402`, and what its driver says.
     pub fn open(registry: &Registry, id: &str) -> Result<Self, Error> {
-        let (backend, vulkan): (Arc<dyn Backend>, _) = if id == "vulkan" {
-            let vulkan = VulkanBackend::open(&Options::from_env())?;
-            (Arc::clone(&vulkan) as Arc<dyn Backend>, Some(vulkan))
+        let (backend, vulkan): (Arc<dyn hal::Device>, _) = if id == "vulkan" {
+            let vulkan = VulkanDevice::open(&Options::from_env())?;
+            (Arc::clone(&vulkan) as Arc<dyn hal::Device>, Some(vulkan))
         } else {
-            let route = registry.route(&Choice::Exactly(id.to_owned()))?;
-            (Arc::clone(route.backend()), None)
+            (registry.open(id)?, None)
         };
         let device = Device::new(Arc::clone(&backend), CompileOptions::default(), LaunchOptions::default());
         Ok(Self { id: id.to_owned(), backend, vulkan, device })

@@ -3,15 +3,15 @@
 
 use std::sync::{Arc, LazyLock};
 
-use fulgurite_backend_cpu::CpuBackend;
-use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
+use fulgurite_backend_cpu::CpuDevice;
+use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_conformance::robust;
-use fulgurite_hal::Backend;
+use fulgurite_hal as hal;
 use libfuzzer_sys::fuzz_target;
 
-static BACKENDS: LazyLock<Vec<Arc<dyn Backend>>> = LazyLock::new(|| {
+static BACKENDS: LazyLock<Vec<Arc<dyn hal::Device>>> = LazyLock::new(|| {
     let options = ReferenceOptions::default().step_budget(4_000);
-    vec![Arc::new(ReferenceBackend::new(options)), Arc::new(CpuBackend::new())]
+    vec![Arc::new(ReferenceDevice::new(options)), Arc::new(CpuDevice::new())]
 });
 
 fuzz_target!(|bytes: &[u8]| {

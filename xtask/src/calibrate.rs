@@ -1,6 +1,6 @@
 //! `cargo xtask calibrate`: measures devices for routing, and keeps what it found.
 
-use fulgurite::{Choice, calibrate, calibrations, keep_calibrations, registry};
+use fulgurite::{calibrate, calibrations, keep_calibrations, registry};
 use fulgurite_hal::Error;
 
 #[derive(clap::Args)]
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     });
     let mut complete = true;
     for id in crate::backend_ids(&registry, &args.backend) {
-        let measured = registry.route(&Choice::Exactly(id.clone())).and_then(|r| calibrate(r.backend()));
+        let measured = registry.open(&id).and_then(|device| calibrate(&device));
         match measured {
             Ok(measured) => {
                 eprintln!("{measured}");

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use fulgurite::{Choice, CompileOptions, LaunchOptions, Registry, registry};
+use fulgurite::{CompileOptions, LaunchOptions, Registry, registry};
 use fulgurite_conformance::filetest::{Outcome, RunFile};
 use fulgurite_driver_core::{Device, Repro, printable};
 use fulgurite_hal::Error;
@@ -64,9 +64,8 @@ fn run_repro(registry: &Registry, file: &Path, wanted: Option<&str>) -> anyhow::
     let (mut equal, mut ran) = (true, false);
     let say = |id: &str, what: &dyn std::fmt::Display| eprintln!("{}", printable(&format!("{id}: {what}")));
     for id in wanted {
-        let replayed = registry.route(&Choice::Exactly(id.clone())).and_then(|route| {
-            let backend = route.backend().clone();
-            repro.replay(&Device::new(backend, CompileOptions::default(), LaunchOptions::default()))
+        let replayed = registry.open(&id).and_then(|device| {
+            repro.replay(&Device::new(device, CompileOptions::default(), LaunchOptions::default()))
         });
         match replayed {
             Ok(replayed) => {
@@ -112,12 +111,12 @@ fn run_file(registry: &Registry, file: &Path, wanted: Option<&str>) -> anyhow::R
     let all = wanted.len() > 1;
     let (mut right, mut ran) = (true, false);
     for id in wanted {
-        let ran_on = registry.route(&Choice::Exactly(id.clone())).map(|route| {
-            let rules = &route.backend().snapshot().rules;
+        let ran_on = registry.open(&id).map(|device| {
+            let rules = &device.snapshot().rules;
             if !rules.is_empty() {
                 eprintln!("{id}: rules of lowering in force: {}", rules.join(", "));
             }
-            file.run(route.backend().as_ref())
+            file.run(device.as_ref())
         });
         match ran_on {
             Ok(Ok(Outcome::AsExpected)) => {

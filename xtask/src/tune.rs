@@ -15,7 +15,7 @@ use fulgurite::autotune::{
     Tester, TuneOptions, TuneReport, answer, tune_with,
 };
 use fulgurite::kernels::{Listed, families, family};
-use fulgurite::{Choice, registry};
+use fulgurite::registry;
 use fulgurite_driver_core::Device;
 use fulgurite_hal::{CompileOptions, Error, LaunchOptions};
 
@@ -177,8 +177,7 @@ fn found(id: &str) -> anyhow::Result<Listed> {
 }
 
 fn open(id: &str) -> Result<Device, Error> {
-    let route = registry().route(&Choice::Exactly(id.to_owned()))?;
-    Ok(Device::new(route.backend().clone(), CompileOptions::default(), LaunchOptions::default()))
+    Ok(Device::new(registry().open(id)?, CompileOptions::default(), LaunchOptions::default()))
 }
 
 fn tune_one(

@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use fulgurite::LaunchOptions;
 use fulgurite::spec::eval;
-use fulgurite_backend_vulkan::{Options, VulkanBackend};
-use fulgurite_hal::{Backend, Binding, CompileOptions, DeviceBuffer, Error, Executable, Launch};
+use fulgurite_backend_vulkan::{Options, VulkanDevice};
+use fulgurite_hal::{Binding, CompileOptions, Device as _, DeviceBuffer, Error, Executable, Launch};
 
 #[derive(Parser)]
 #[command(about = "Times kernels with and without each rule of lowering")]
@@ -106,7 +106,7 @@ const CASES: &[Case] = &[
 
 /// A kernel on one device.
 struct Loaded {
-    backend: Arc<VulkanBackend>,
+    backend: Arc<VulkanDevice>,
     executable: Arc<dyn Executable>,
     buffers: Vec<Arc<dyn DeviceBuffer>>,
     options: LaunchOptions,
@@ -115,7 +115,7 @@ struct Loaded {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let open = |rules: &str| Ok::<_, anyhow::Error>(VulkanBackend::open(&Options::from_env().rules(rules))?);
+    let open = |rules: &str| Ok::<_, anyhow::Error>(VulkanDevice::open(&Options::from_env().rules(rules))?);
     let all = open("all")?;
     let names: Vec<String> = all.snapshot().rules.clone();
     println!("{}, {}", all.snapshot().device, all.snapshot().driver);
@@ -155,7 +155,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn load(backend: Arc<VulkanBackend>, case: &Case, args: &Args) -> Result<Loaded> {
+fn load(backend: Arc<VulkanDevice>, case: &Case, args: &Args) -> Result<Loaded> {
     let Case { ty, body, .. } = case;
     let body = body.lines().map(|line| format!("    {}\n", line.trim())).collect::<String>();
     let source = format!(

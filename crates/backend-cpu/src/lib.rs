@@ -25,7 +25,8 @@ use std::any::Any;
 use std::sync::Arc;
 
 use fulgurite_hal::{
-    Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, Launch, LaunchReport, Registration,
+    self as hal, Adapter, AdapterInfo, AdapterKind, Backend, CompileOptions, DeviceBuffer, DeviceError,
+    Error, Executable, Launch, LaunchReport, OpenOptions, SingleDevice,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::Code as DiagnosticCode;
@@ -45,18 +46,36 @@ pub const ID: &str = "cpu";
 /// The rank of the backend: above the reference backend, below devices.
 pub const RANK: u32 = 50;
 
-/// Returns the registration of the CPU backend.
-pub fn registration() -> Registration {
-    Registration::new(ID, RANK, || Ok(Arc::new(CpuBackend::new())))
+/// Returns the CPU backend. Its device uses the host's memory.
+pub fn backend() -> impl Backend {
+    CpuBackend
 }
 
-/// The CPU backend.
-pub struct CpuBackend {
+struct CpuBackend;
+
+impl Backend for CpuBackend {
+    fn id(&self) -> &str {
+        ID
+    }
+
+    fn rank(&self) -> u32 {
+        RANK
+    }
+
+    fn adapters(&self, _options: &OpenOptions) -> Result<Vec<Box<dyn Adapter>>, Error> {
+        // Counting its threads starts them, so a program that does not ask has none.
+        let info = AdapterInfo::new(AdapterKind::Cpu, RANK, CpuDevice::new().snapshot);
+        Ok(vec![Box::new(SingleDevice::new(info, |_| Ok(Arc::new(CpuDevice::new()))))])
+    }
+}
+
+/// The CPU as a device.
+pub struct CpuDevice {
     snapshot: DeviceSnapshot,
 }
 
-impl CpuBackend {
-    /// Creates the backend. All instances in a process share their threads: one per hardware thread, or as many as
+impl CpuDevice {
+    /// Opens the device. All instances in a process share their threads: one per hardware thread, or as many as
     /// `RAYON_NUM_THREADS` says.
     pub fn new() -> Self {
         let device = format!("{} threads, {}", pool::threads(), std::env::consts::ARCH);
@@ -66,13 +85,13 @@ impl CpuBackend {
     }
 }
 
-impl Default for CpuBackend {
+impl Default for CpuDevice {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Backend for CpuBackend {
+impl hal::Device for CpuDevice {
     fn snapshot(&self) -> &DeviceSnapshot {
         &self.snapshot
     }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use fulgurite_driver_core::Registry;
 use fulgurite_hal::{
-    Backend, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, Launch, LaunchOptions,
+    Binding, CompileOptions, Device as _, DeviceBuffer, DeviceError, Error, Executable, Launch, LaunchOptions,
 };
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Code;
 
 use crate::code::Step;
-use crate::{CpuBackend, registration};
+use crate::{CpuDevice, backend};
 
 pub(crate) fn kernel(workgroup: &str, lines: &str) -> Arc<VerifiedKernel> {
     let source = format!("fulgurite 1\nkernel @k workgroup({workgroup}) {{\n{lines}\n}}\n");
@@ -26,7 +26,7 @@ pub(crate) fn run(
     sizes: &[usize],
     options: &LaunchOptions,
 ) -> Result<Vec<Vec<u32>>, Error> {
-    let backend = CpuBackend::new();
+    let backend = CpuDevice::new();
     let buffers: Vec<_> = sizes.iter().map(|size| backend.allocate(*size as u64 * 4).unwrap()).collect();
     let executable = backend.compile(kernel.clone(), &CompileOptions::default())?;
     let limits = &backend.snapshot().limits;
@@ -158,7 +158,7 @@ fn contended_atomics_lose_nothing() {
 #[test]
 fn an_executable_serves_many_launches_at_once() {
     let kernel = kernel("64, 1, 1", COUNT);
-    let backend = CpuBackend::new();
+    let backend = CpuDevice::new();
     let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -183,7 +183,7 @@ fn the_first_trap_fails_the_launch_which_goes_on() {
     let lines = "buffer %out: write u32[]\n%x = global_id.x\n%y = global_id.y\n%l = local_index
   %odd = eq %x, 5u32\n%three = eq %y, 3u32\n%both = and %odd, %three\nif %both {\ntrap 77u32\n}
   %w = mul %y, 12u32\n%i = add %w, %x\nstore %out[%i], 1u32";
-    let backend = CpuBackend::new();
+    let backend = CpuDevice::new();
     let kernel = kernel("4, 2, 1", lines);
     let buffers = [backend.allocate(4 * 96).unwrap()];
     let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
@@ -256,7 +256,7 @@ fn too_much_state_is_out_of_memory() {
     for registers in [600_000, usize::MAX / 2] {
         let mut code = crate::compile::compile(kernel.clone()).unwrap();
         code.registers = registers;
-        let backend = CpuBackend::new();
+        let backend = CpuDevice::new();
         let buffers = [backend.allocate(4).unwrap()];
         let launch =
             Launch::check(&kernel, &backend.snapshot().limits, Binding::each(&buffers), &[], &grid(1))
@@ -284,7 +284,7 @@ impl DeviceBuffer for Foreign {
 #[test]
 fn foreign_buffers_and_oversized_ones_are_refused() {
     let kernel = kernel("1, 1, 1", "buffer %out: write u32[]\nstore %out[0u32], 1u32");
-    let backend = CpuBackend::default();
+    let backend = CpuDevice::default();
     let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
     let buffers: [Arc<dyn DeviceBuffer>; 1] = [Arc::new(Foreign)];
     let launch =
@@ -296,10 +296,10 @@ fn foreign_buffers_and_oversized_ones_are_refused() {
 #[test]
 fn the_registration_opens_it() {
     let mut registry = Registry::new();
-    registry.register(registration()).unwrap();
-    let route = registry.route(&Default::default()).unwrap();
-    assert_eq!(route.backend().snapshot().backend, "cpu");
+    registry.register(backend()).unwrap();
+    let route = registry.route(&Default::default(), &Default::default()).unwrap();
+    assert_eq!(route.device().snapshot().backend, "cpu");
     let kernel = kernel("1, 1, 1", "");
-    let executable = route.backend().compile(kernel.clone(), &CompileOptions::default()).unwrap();
+    let executable = route.device().compile(kernel.clone(), &CompileOptions::default()).unwrap();
     assert_eq!(executable.id(), format!("cpu:{}", kernel.digest()));
 }

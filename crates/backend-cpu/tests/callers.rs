@@ -5,7 +5,7 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use fulgurite_backend_cpu::CpuBackend;
+use fulgurite_backend_cpu::CpuDevice;
 use fulgurite_driver_core::{Buffer, Device, Program, Recorder};
 use fulgurite_hal::{CompileOptions, LaunchOptions};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
@@ -27,8 +27,7 @@ kernel @step workgroup(64, 1, 1) {
 ";
 
 fn program() -> (Program, Buffer) {
-    let device =
-        Device::new(Arc::new(CpuBackend::new()), CompileOptions::default(), LaunchOptions::default());
+    let device = Device::new(Arc::new(CpuDevice::new()), CompileOptions::default(), LaunchOptions::default());
     let kernel = fulgurite_ir::text::parse(STEP).and_then(fulgurite_ir::verify).unwrap();
     let program = device.compile(&Arc::new(kernel), &CompileOptions::default()).unwrap();
     let y = device.zeroed(4 * COUNT as u64).unwrap();

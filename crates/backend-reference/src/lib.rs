@@ -19,7 +19,8 @@ mod subgroup;
 use std::sync::Arc;
 
 use fulgurite_hal::{
-    Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport, Registration,
+    self as hal, AdapterInfo, AdapterKind, Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch,
+    LaunchReport, SingleDevice,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
@@ -35,9 +36,11 @@ pub const ID: &str = "reference";
 /// Rank of the backend: low, so that other backends are preferred.
 pub const RANK: u32 = 1;
 
-/// Returns the registration of the reference backend.
-pub fn registration() -> Registration {
-    Registration::new(ID, RANK, || Ok(Arc::new(ReferenceBackend::new(ReferenceOptions::default()))))
+/// Returns the reference backend. Its device uses the host's memory.
+pub fn backend() -> impl Backend {
+    let snapshot = ReferenceDevice::new(ReferenceOptions::default()).snapshot;
+    let info = AdapterInfo::new(AdapterKind::Interpreter, RANK, snapshot);
+    SingleDevice::new(info, |_| Ok(Arc::new(ReferenceDevice::new(ReferenceOptions::default()))))
 }
 
 /// Options of the interpreter.
@@ -105,12 +108,12 @@ impl Default for ReferenceOptions {
 }
 
 /// The reference backend.
-pub struct ReferenceBackend {
+pub struct ReferenceDevice {
     snapshot: DeviceSnapshot,
     options: ReferenceOptions,
 }
 
-impl ReferenceBackend {
+impl ReferenceDevice {
     /// Creates a backend with `options`.
     pub fn new(options: ReferenceOptions) -> Self {
         let driver = concat!("fulgurite ", env!("CARGO_PKG_VERSION"));
@@ -120,7 +123,7 @@ impl ReferenceBackend {
     }
 }
 
-impl Backend for ReferenceBackend {
+impl hal::Device for ReferenceDevice {
     fn snapshot(&self) -> &DeviceSnapshot {
         &self.snapshot
     }

@@ -6,14 +6,14 @@ mod language;
 use std::sync::Arc;
 
 use fulgurite_driver_core::Registry;
-use fulgurite_hal::{Backend, Binding, CompileOptions, DeviceBuffer, Error, Launch, LaunchOptions};
+use fulgurite_hal::{Binding, CompileOptions, Device as _, DeviceBuffer, Error, Launch, LaunchOptions};
 use fulgurite_ir::{Grid, MemoryScopes, VerifiedKernel, text, verify};
 use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
 
 use crate::monitor::{Access, AccessKind, Claims, Monitor};
 use crate::prepared::PreparedKernel;
-use crate::{ReferenceBackend, ReferenceOptions, interpreter, registration};
+use crate::{ReferenceDevice, ReferenceOptions, backend, interpreter};
 
 fn kernel(workgroup: &str, lines: &str) -> Arc<VerifiedKernel> {
     let source = format!("fulgurite 1\nkernel @k workgroup({workgroup}) {{\n{lines}\n}}\n");
@@ -22,7 +22,7 @@ fn kernel(workgroup: &str, lines: &str) -> Arc<VerifiedKernel> {
 }
 
 struct Setup {
-    backend: ReferenceBackend,
+    backend: ReferenceDevice,
     buffers: Vec<Arc<dyn DeviceBuffer>>,
 }
 
@@ -32,7 +32,7 @@ impl Setup {
     }
 
     fn with(options: ReferenceOptions, buffers: &[&[u32]]) -> Self {
-        let backend = ReferenceBackend::new(options);
+        let backend = ReferenceDevice::new(options);
         let allocate = |words: &&[u32]| {
             let buffer = backend.allocate(words.len() as u64 * 4).unwrap();
             let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
@@ -173,7 +173,7 @@ fn concurrent_launches_do_not_deadlock() {
     );
     let setup = Setup::new(&[&[0], &[0]]);
     let swapped = Setup {
-        backend: ReferenceBackend::new(ReferenceOptions::default()),
+        backend: ReferenceDevice::new(ReferenceOptions::default()),
         buffers: setup.buffers.iter().rev().cloned().collect(),
     };
     std::thread::scope(|scope| {
@@ -210,7 +210,7 @@ fn buffers_check_ranges_and_backend() {
     assert_eq!(setup.backend.allocate(1 << 63).err().map(|e| e.code()), Some(Code::Unsupported));
     let store = kernel("1, 1, 1", "buffer %out: write u32[]\nstore %out[0u32], 1u32");
     let foreign = Setup {
-        backend: ReferenceBackend::new(ReferenceOptions::default()),
+        backend: ReferenceDevice::new(ReferenceOptions::default()),
         buffers: vec![Arc::new(Foreign)],
     };
     assert_eq!(foreign.launch(&store, &[], &grid(1)).unwrap_err().code(), Code::ForeignBuffer);
@@ -283,11 +283,11 @@ fn monitor_sees_every_access_and_barrier() {
 #[test]
 fn registration_opens_the_backend() {
     let mut registry = Registry::new();
-    registry.register(registration()).unwrap();
-    let route = registry.route(&Default::default()).unwrap();
-    assert_eq!(route.backend().snapshot().backend, "reference");
+    registry.register(backend()).unwrap();
+    let route = registry.route(&Default::default(), &Default::default()).unwrap();
+    assert_eq!(route.device().snapshot().backend, "reference");
     let kernel = kernel("1, 1, 1", "");
-    let executable = route.backend().compile(kernel.clone(), &CompileOptions::default()).unwrap();
+    let executable = route.device().compile(kernel.clone(), &CompileOptions::default()).unwrap();
     assert_eq!(executable.id(), format!("reference:{}", kernel.digest()));
 }
 

@@ -58,7 +58,6 @@ impl Device {
         store: impl FnOnce() -> Option<PipelineCache>,
     ) -> Result<Arc<Self>, Error> {
         let raw = create(&instance, physical, &plan)?;
-        exit::register();
         let enabled = plan.features.pipeline_binaries;
         let binaries = if enabled { pipeline_binary::Functions::load(&instance.raw, &raw) } else { None };
         let parts = allocator(&instance, physical, &raw).and_then(|allocator| {
@@ -67,21 +66,25 @@ impl Device {
             Ok((allocator, Timeline::create(&raw, queue)?))
         });
         match parts {
-            Ok((allocator, timeline)) => Ok(Arc::new(Self {
-                kept: kept(&plan, binaries.as_ref(), store()),
-                binaries,
-                labels: instance
-                    .has_debug_utils()
-                    .then(|| ext::debug_utils::Device::new(&instance.raw, &raw)),
-                raw,
-                plan,
-                timeline,
-                idle_slots: Mutex::default(),
-                allocator: ManuallyDrop::new(Mutex::new(allocator)),
-                instance: ManuallyDrop::new(instance),
-                lost: AtomicBool::new(false),
-                process: Process::current(),
-            })),
+            Ok((allocator, timeline)) => {
+                let device = Arc::new(Self {
+                    kept: kept(&plan, binaries.as_ref(), store()),
+                    binaries,
+                    labels: instance
+                        .has_debug_utils()
+                        .then(|| ext::debug_utils::Device::new(&instance.raw, &raw)),
+                    raw,
+                    plan,
+                    timeline,
+                    idle_slots: Mutex::default(),
+                    allocator: ManuallyDrop::new(Mutex::new(allocator)),
+                    instance: ManuallyDrop::new(instance),
+                    lost: AtomicBool::new(false),
+                    process: Process::current(),
+                });
+                exit::register(&device);
+                Ok(device)
+            }
             Err(error) => {
                 // SAFETY: no object created from the device is still alive.
                 unsafe { raw.destroy_device(None) };

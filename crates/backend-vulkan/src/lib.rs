@@ -43,6 +43,7 @@
 //! packs. `docs/soundness.md` has the whole argument.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod adapter;
 mod bfloat16;
 mod blob;
 mod commands;
@@ -69,9 +70,10 @@ mod validation;
 
 use std::sync::{Arc, mpsc};
 
+use ash::vk;
 use fulgurite_hal::{
-    Backend, CacheReport, CompileOptions, DeviceBuffer, Error, Executable, GraphStep, Invalidated, Recording,
-    Registration,
+    self as hal, CacheReport, CompileOptions, DeviceBuffer, Error, Executable, GraphStep, Invalidated,
+    Recording,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::PipelineCache;
@@ -79,26 +81,32 @@ use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spirv::Profile;
 
+pub use adapter::backend;
 pub use options::{Options, Prefetch};
 pub use pipeline_store::lowered_entry;
 pub use validation::{Severity, ValidationLog, ValidationMessage};
 
 use device::Device;
-use error::{BACKEND, INSTALL_HINT, unavailable};
+use error::{INSTALL_HINT, unavailable};
 use instance::Instance;
-use plan::PlanError;
-
-/// Returns the backend's registration: id `vulkan`, rank 100, opened with [`Options::of`].
-pub fn registration() -> Registration {
-    Registration::configurable(BACKEND, 100, |options| Ok(VulkanBackend::open(&Options::of(options))?))
-}
+use plan::{ChoiceError, PlanError};
+use snapshot::PhysicalSnapshot;
 
 /// One Vulkan device.
-pub struct VulkanBackend {
+pub struct VulkanDevice {
     device: Arc<Device>,
 }
 
-impl VulkanBackend {
+/// Returns the error if no device can be chosen.
+fn refused(reason: ChoiceError) -> Error {
+    match reason {
+        // A driver is installed; another device name helps.
+        ChoiceError::NoMatch { .. } => unavailable(reason.to_string()),
+        reason => unavailable(format!("{reason}; {INSTALL_HINT}")),
+    }
+}
+
+impl VulkanDevice {
     /// Opens the device that `options` select. Probes its driver for quirks unless their stored results are found.
     ///
     /// # Errors
@@ -106,6 +114,20 @@ impl VulkanBackend {
     /// asked for; [`Error::Device`] if the driver fails; [`Code::BadOption`] if [`Options::rules`] names no rule.
     pub fn open(options: &Options) -> Result<Arc<Self>, Error> {
         let _inside = exit::enter();
+        let instance = Instance::open(options.validation)?;
+        let physical = instance.physical_devices()?;
+        let queried: Vec<_> = physical.iter().map(|device| instance.query(*device)).collect();
+        let (index, known) = plan::choose(&queried, options.device.as_deref()).map_err(refused)?;
+        Self::of(instance, physical[index], known, options)
+    }
+
+    /// Opens a physical device of `instance`.
+    fn of(
+        instance: Arc<Instance>,
+        physical: vk::PhysicalDevice,
+        known: &PhysicalSnapshot,
+        options: &Options,
+    ) -> Result<Arc<Self>, Error> {
         // Reads from disk while the driver starts: first the logs, then the kernels to prefetch, once their
         // lowering is known.
         let cache = options.cache();
@@ -116,19 +138,8 @@ impl VulkanBackend {
             cache
         });
         let store = || opening.ok().and_then(|thread| thread.join().ok());
-        let instance = Instance::open(options.validation)?;
-        let physical = instance.physical_devices()?;
-        let queried: Vec<_> = physical.iter().map(|device| instance.query(*device)).collect();
-        let (index, snapshot) =
-            plan::choose(&queried, options.device.as_deref()).map_err(|reason| match reason {
-                // A driver is installed; another device name helps.
-                plan::ChoiceError::NoMatch { .. } => unavailable(reason.to_string()),
-                reason => unavailable(format!("{reason}; {INSTALL_HINT}")),
-            })?;
-        let physical = physical[index];
-        let directory = options.probe_directory.as_deref();
-        let quirks = probe::quirks(&instance, physical, snapshot, directory)?;
-        let plan = plan::plan(snapshot, quirks, options).map_err(|reason| match reason {
+        let quirks = probe::quirks(&instance, physical, known, options.probe_directory.as_deref())?;
+        let plan = plan::plan(known, quirks, options).map_err(|reason| match reason {
             PlanError::NoRule(_) => Error::invalid(Code::BadOption, reason.to_string()),
             reason => unavailable(reason.to_string()),
         })?;
@@ -175,7 +186,7 @@ impl VulkanBackend {
     }
 }
 
-impl Backend for VulkanBackend {
+impl hal::Device for VulkanDevice {
     fn snapshot(&self) -> &DeviceSnapshot {
         &self.device.plan.snapshot
     }

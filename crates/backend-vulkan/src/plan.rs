@@ -164,33 +164,40 @@ pub(crate) enum ChoiceError {
     NoneSuitable { reasons: Vec<PlanError> },
 }
 
-/// Chooses the best suitable device among those that match `wanted` (an index, or part of a name in any case): discrete
-/// before integrated before virtual before CPU. Returns its index and its facts.
+/// Returns for each device whether `wanted` (an index, or part of a name in any case) selects it; without it, all are.
+pub(crate) fn selected(devices: &[Queried], wanted: Option<&str>) -> Result<Vec<bool>, ChoiceError> {
+    if devices.is_empty() {
+        return Err(ChoiceError::NoDevice);
+    }
+    let name = |queried: &Queried| match queried {
+        Ok(known) => known.name.clone(),
+        Err(unknown) => unknown.device.clone(),
+    };
+    let Some(wanted) = wanted else { return Ok(vec![true; devices.len()]) };
+    let selected: Vec<bool> = match wanted.parse::<usize>() {
+        Ok(number) => (0..devices.len()).map(|index| index == number).collect(),
+        Err(_) => {
+            let part = wanted.to_lowercase();
+            devices.iter().map(|device| name(device).to_lowercase().contains(&part)).collect()
+        }
+    };
+    if !selected.contains(&true) {
+        return Err(ChoiceError::NoMatch {
+            wanted: wanted.to_owned(),
+            names: devices.iter().enumerate().map(|(i, d)| format!("{i} (`{}`)", name(d))).collect(),
+        });
+    }
+    Ok(selected)
+}
+
+/// Chooses the best suitable device among those that `wanted` [selects](selected): discrete before integrated before
+/// virtual before CPU. Returns its index and its facts.
 pub(crate) fn choose<'d>(
     devices: &'d [Queried],
     wanted: Option<&str>,
 ) -> Result<(usize, &'d PhysicalSnapshot), ChoiceError> {
-    let name = |queried: &'d Queried| match queried {
-        Ok(known) => &known.name,
-        Err(unknown) => &unknown.device,
-    };
-    if devices.is_empty() {
-        return Err(ChoiceError::NoDevice);
-    }
-    let fits = |index: usize| match wanted {
-        None => true,
-        Some(wanted) => match wanted.parse::<usize>() {
-            Ok(number) => number == index,
-            Err(_) => name(&devices[index]).to_lowercase().contains(&wanted.to_lowercase()),
-        },
-    };
-    let mut candidates: Vec<usize> = (0..devices.len()).filter(|index| fits(*index)).collect();
-    if candidates.is_empty() {
-        return Err(ChoiceError::NoMatch {
-            wanted: wanted.unwrap_or_default().to_owned(),
-            names: devices.iter().enumerate().map(|(i, d)| format!("{i} (`{}`)", name(d))).collect(),
-        });
-    }
+    let selected = selected(devices, wanted)?;
+    let mut candidates: Vec<usize> = (0..devices.len()).filter(|index| selected[*index]).collect();
     candidates.sort_by_key(|index| devices[*index].as_ref().map_or_else(|e| e.kind, |d| d.kind));
     let mut reasons = Vec::new();
     for index in candidates {

@@ -44,6 +44,8 @@ pub(crate) struct PhysicalSnapshot {
     pub(crate) device_id: u32,
     pub(crate) api_version: ApiVersion,
     pub(crate) driver_version: u32,
+    /// `deviceUUID`: tells devices of one model apart. Zero below Vulkan 1.3.
+    pub(crate) device_uuid: [u8; 16],
     /// `pipelineCacheUUID`: the driver accepts pipeline data only if it is unchanged.
     pub(crate) cache_uuid: [u8; 16],
     pub(crate) driver_name: String,
@@ -55,6 +57,8 @@ pub(crate) struct PhysicalSnapshot {
     pub(crate) queue_families: Vec<QueueFamily>,
     pub(crate) extensions: Vec<String>,
     pub(crate) memory_types: Vec<MemoryType>,
+    /// The bytes of the memory that is local to the device.
+    pub(crate) memory_bytes: u64,
     /// The cooperative matrix products that the language can express.
     pub(crate) products: Vec<MatrixShapes>,
 }
@@ -197,6 +201,7 @@ pub(crate) fn query(
         device_id: base.device_id,
         api_version,
         driver_version: base.driver_version,
+        device_uuid: [0; 16],
         cache_uuid: base.pipeline_cache_uuid,
         driver_name: String::new(),
         driver_info: String::new(),
@@ -207,6 +212,7 @@ pub(crate) fn query(
         queue_families: Vec::new(),
         extensions,
         memory_types: Vec::new(),
+        memory_bytes: 0,
         products: Vec::new(),
     };
     // The structures below require Vulkan 1.3; an older device is rejected by its version alone.
@@ -220,6 +226,9 @@ pub(crate) fn query(
     // SAFETY: as above.
     let memory = unsafe { instance.get_physical_device_memory_properties(device) };
     snapshot.memory_types = memory.memory_types_as_slice().iter().map(memory_type).collect();
+    let heaps = memory.memory_heaps_as_slice().iter();
+    let local = heaps.filter(|heap| heap.flags.contains(vk::MemoryHeapFlags::DEVICE_LOCAL));
+    snapshot.memory_bytes = local.map(|heap| heap.size).sum();
     Ok(snapshot)
 }
 
@@ -275,6 +284,7 @@ fn query_properties(instance: &ash::Instance, device: vk::PhysicalDevice, snapsh
         vk::PhysicalDeviceProperties2::default().push_next(&mut v11).push_next(&mut v12).push_next(&mut v13);
     // SAFETY: `device` was enumerated from `instance`, and its version has these structures.
     unsafe { instance.get_physical_device_properties2(device, &mut all) };
+    snapshot.device_uuid = v11.device_uuid;
     snapshot.driver_name = text(v12.driver_name_as_c_str().unwrap_or_default());
     snapshot.driver_info = text(v12.driver_info_as_c_str().unwrap_or_default());
     snapshot.limits.max_memory_allocation_size = v11.max_memory_allocation_size;
@@ -498,6 +508,7 @@ pub(crate) mod sample {
             device_id: 0,
             api_version: ApiVersion(1, 3),
             driver_version: 1,
+            device_uuid: *b"mesa22.3.6\0\0\0\0\0\0",
             cache_uuid: *b"lavapipe 22.3.6 ",
             driver_name: "llvmpipe".to_owned(),
             driver_info: "Mesa 22.3.6 (LLVM 15.0.6)".to_owned(),
@@ -559,6 +570,7 @@ pub(crate) mod sample {
             }],
             extensions: vec!["VK_EXT_robustness2".to_owned(), "VK_EXT_shader_atomic_float".to_owned()],
             memory_types: vec![MemoryType { device_local: true, host_visible: true, host_coherent: true }],
+            memory_bytes: 8 << 30,
             products: Vec::new(),
         }
     }

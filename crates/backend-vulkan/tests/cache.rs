@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use fulgurite_backend_vulkan::{Options, lowered_entry};
 use fulgurite_driver_core::{Arg, Call, Device};
-use fulgurite_hal::{Backend, CachePolicy, CompileOptions, LaunchOptions};
+use fulgurite_hal::{self as hal, CachePolicy, CompileOptions, Device as _, LaunchOptions};
 use fulgurite_pipeline_cache::{DiskOptions, DiskPipelineCache, Pack, PackWriter};
 use fulgurite_spec::cache::{CacheOutcome, PipelineCacheMissReason};
 use fulgurite_spirv::Profile;
@@ -33,7 +33,7 @@ kernel @triple workgroup(32, 1, 1) {
 /// A process's device; [`common::Opened::finish`] ends it.
 fn open(options: Options) -> Option<(Device, common::Opened)> {
     let opened = common::open_with(options)?;
-    let backend = Arc::clone(&opened.backend) as Arc<dyn Backend>;
+    let backend = Arc::clone(&opened.backend) as Arc<dyn hal::Device>;
     Some((Device::new(backend, CompileOptions::default(), LaunchOptions::default()), opened))
 }
 

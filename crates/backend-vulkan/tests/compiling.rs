@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{Opened, bytes, in_child, open, open_with, options, words};
-use fulgurite_hal::{Backend, DeviceError, Error, LaunchOptions};
+use fulgurite_hal::{Device as _, DeviceError, Error, LaunchOptions};
 use fulgurite_spec::Code;
 
 /// What musl gives threads.

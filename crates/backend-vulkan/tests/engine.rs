@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::{kernel, open};
 use fulgurite_driver_core::{Call, Device, Program, Recorder};
-use fulgurite_hal::{Backend, CompileOptions, LaunchOptions};
+use fulgurite_hal::{self as hal, CompileOptions, LaunchOptions};
 use fulgurite_spec::Code;
 
 const SCALE: &str = "fulgurite 1
@@ -58,7 +58,7 @@ fn a_process_may_end_with_work_under_way() {
 fn many_launches_are_under_way_at_once_and_end_in_order() {
     let Some(opened) = open() else { return };
     {
-        let backend: Arc<dyn Backend> = opened.backend.clone();
+        let backend: Arc<dyn hal::Device> = opened.backend.clone();
         let device = Device::new(backend, CompileOptions::default(), LaunchOptions::default());
         let program = scale(&device);
         let buffers: Vec<_> = (0..9).map(|_| device.upload(&words(&[1, 2, 3])).unwrap()).collect();
@@ -92,7 +92,7 @@ fn many_launches_are_under_way_at_once_and_end_in_order() {
 fn a_graph_is_submitted_again_and_recorded_again_after_a_fault() {
     let Some(opened) = open() else { return };
     {
-        let backend: Arc<dyn Backend> = opened.backend.clone();
+        let backend: Arc<dyn hal::Device> = opened.backend.clone();
         let device = Device::new(backend, CompileOptions::default(), LaunchOptions::default());
         let program = scale(&device);
         let (x, y) = (device.zeroed(64).unwrap(), device.zeroed(64).unwrap());

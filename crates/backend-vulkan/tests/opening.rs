@@ -10,21 +10,48 @@
 mod common;
 
 use common::{in_child, open, open_with, options, unavailable};
-use fulgurite_backend_vulkan::{Options, VulkanBackend, registration};
-use fulgurite_hal::{Backend, Error};
+use fulgurite_backend_vulkan::{Options, VulkanDevice, backend};
+use fulgurite_hal::{Backend as _, Device as _, Error, OpenOptions};
 use fulgurite_spec::Code;
 
 #[test]
-fn the_registration_opens_the_backend() {
+fn adapters_are_listed_and_opened() {
     // An unusable cache folder: nothing is left behind.
-    in_child("the_registration_opens_the_backend", &[("FULGURITE_CACHE_DIR", "")], || {
-        let registration = registration();
-        assert_eq!((registration.id(), registration.rank()), ("vulkan", 100));
-        match registration.open() {
-            Ok(backend) => assert_eq!(backend.snapshot().backend, "vulkan"),
+    in_child("adapters_are_listed_and_opened", &[("FULGURITE_CACHE_DIR", "")], || {
+        let (backend, options) = (backend(), OpenOptions::default());
+        assert_eq!((backend.id(), backend.rank()), ("vulkan", 100));
+        let adapters = match backend.adapters(&options) {
+            Ok(adapters) => adapters,
             Err(error) => {
                 assert_eq!(error.code(), Code::BackendUnavailable, "{error}");
-                unavailable(&error);
+                return unavailable(&error);
+            }
+        };
+        let again = backend.adapters(&options).unwrap();
+        for (adapter, again) in adapters.iter().zip(&again) {
+            let info = adapter.info();
+            println!("{info:?}");
+            assert_eq!(info, again.info(), "it is the same each time");
+            assert!(info.rank <= backend.rank());
+            if info.unsuitable.is_some() {
+                assert_eq!(
+                    adapter.open(&options).err().map(|error| error.code()),
+                    Some(Code::BackendUnavailable)
+                );
+                continue;
+            }
+            let device = adapter.open(&options).unwrap();
+            let (opened, declared) = (device.snapshot(), &info.declared);
+            assert_eq!((&opened.backend, &opened.device), (&declared.backend, &declared.device));
+            assert!(opened.capabilities.iter().all(|capability| declared.has(*capability)), "{opened:?}");
+            // Another instance, with the layer, finds the same device.
+            let validating = options.clone().with(Options::from_env().validation(true));
+            match adapter.open(&validating) {
+                Ok(device) => {
+                    assert_eq!(device.snapshot().device, declared.device);
+                    assert!(device.complaints().is_some());
+                }
+                Err(error) => assert!(error.to_string().contains("VK_LAYER_KHRONOS_validation"), "{error}"),
             }
         }
     });
@@ -54,7 +81,7 @@ fn a_device_is_selected_by_name_or_index_or_refused() {
     assert_eq!(by_name.backend.snapshot().device, name);
     by_name.finish();
     for selector in ["no such device", "4096"] {
-        let error = VulkanBackend::open(&Options::default().device(selector)).err().unwrap();
+        let error = VulkanDevice::open(&Options::default().device(selector)).err().unwrap();
         let Error::Unavailable { backend, reason } = &error else { panic!("{error}") };
         assert_eq!(backend, "vulkan");
         assert!(reason.contains(selector) && reason.contains(&name), "{reason}");
@@ -70,7 +97,7 @@ fn a_manifest_that_cannot_be_read_is_named_and_no_lack_of_memory() {
     let files = manifest.to_str().unwrap();
     let test = "a_manifest_that_cannot_be_read_is_named_and_no_lack_of_memory";
     in_child(test, &[("VK_DRIVER_FILES", files), ("VK_ICD_FILENAMES", files)], || {
-        let error = VulkanBackend::open(&Options::default()).err().unwrap();
+        let error = VulkanDevice::open(&Options::default()).err().unwrap();
         let Error::Unavailable { reason, .. } = &error else { panic!("{error}") };
         // Other loaders pass over it, and then there is no driver.
         assert!(reason.contains("cut.json") || reason.contains("no Vulkan"), "{reason}");
@@ -84,7 +111,7 @@ fn rules_of_lowering_are_named_or_refused() {
     let signs = open_with(options().rules("signs")).expect("the device is there");
     assert_eq!(signs.backend.snapshot().rules, ["signs"]);
     signs.finish();
-    let error = VulkanBackend::open(&Options::default().rules("sings")).err().unwrap();
+    let error = VulkanDevice::open(&Options::default().rules("sings")).err().unwrap();
     assert_eq!(error.code(), Code::BadOption, "{error}");
     assert!(error.to_string().contains("`sings`"), "{error}");
 }
@@ -117,7 +144,7 @@ fn probe_verdicts_are_kept_and_survive_any_damage_to_their_file() {
 
 /// The reason why opening with `options` fails.
 fn refusal(options: &Options) -> String {
-    match VulkanBackend::open(options).err() {
+    match VulkanDevice::open(options).err() {
         Some(Error::Unavailable { backend, reason }) if backend == "vulkan" => reason,
         other => panic!("{other:?}"),
     }
@@ -138,7 +165,7 @@ fn a_machine_without_a_driver_is_told_what_to_install() {
 fn validation_that_is_asked_for_and_missing_is_an_error() {
     let variables = [("VK_LAYER_PATH", "/nonexistent"), ("VK_ADD_LAYER_PATH", "")];
     in_child("validation_that_is_asked_for_and_missing_is_an_error", &variables, || {
-        if let Err(error) = VulkanBackend::open(&options().validation(false)) {
+        if let Err(error) = VulkanDevice::open(&options().validation(false)) {
             return unavailable(&error);
         }
         let reason = refusal(&options().validation(true));

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 use common::{COUNT, Opened, SAXPY, bytes, download, floats, open, open_with, options, scalar, words};
-use fulgurite_hal::{Backend, DeviceBuffer, DeviceError, Error, Executable, LaunchOptions};
+use fulgurite_hal::{Device as _, DeviceBuffer, DeviceError, Error, Executable, LaunchOptions};
 use fulgurite_spec::Code;
 
 fn noise(length: usize) -> Vec<u8> {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{COUNT, Opened, in_child, open, open_with, options, scalar, words};
-use fulgurite_hal::{Backend, DeviceBuffer, DeviceError, Error, Executable, LaunchOptions, LaunchReport};
+use fulgurite_hal::{Device as _, DeviceBuffer, DeviceError, Error, Executable, LaunchOptions, LaunchReport};
 use fulgurite_spec::Code;
 
 /// Goes on for ever, and no compiler can tell.

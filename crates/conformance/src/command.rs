@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use fulgurite_driver_core::Registry;
-use fulgurite_hal::{Backend, Error};
+use fulgurite_hal::{self as hal, Error};
 use fulgurite_spec::Code;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -86,7 +86,7 @@ struct Line {
 ///
 /// fn main() -> ExitCode {
 ///     let mut registry = Registry::new();
-///     // registry.register(my_backend::registration())?;
+///     // registry.register(my_backend::backend())?;
 ///     fulgurite_conformance::main(&registry)
 /// }
 /// ```
@@ -131,7 +131,7 @@ pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Er
     if apart {
         here.suites.retain(|suite| *suite != Suite::Driver);
     }
-    let open = |id: &str| registry.named(id)?.open();
+    let open = |id: &str| registry.open(id);
     let mut reports = Vec::new();
     let mut missing: Vec<String> = required.iter().filter(|r| !ids.contains(r)).cloned().collect();
     for id in &ids {
@@ -220,7 +220,7 @@ fn options(args: &Args) -> Result<Options, Error> {
     Ok(options)
 }
 
-fn with_progress(backend: &Arc<dyn Backend>, options: &Options) -> BackendReport {
+fn with_progress(backend: &Arc<dyn hal::Device>, options: &Options) -> BackendReport {
     let bar = bar(1, backend.snapshot().backend.clone());
     let report = crate::run(backend, options, &mut |suite, done, all| {
         bar.set_message(suite.name());
@@ -245,17 +245,24 @@ pub fn bar(length: u64, prefix: impl Into<String>) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
-    use fulgurite_hal::Registration;
+    use fulgurite_hal::{AdapterInfo, AdapterKind, SingleDevice};
+    use fulgurite_spec::device::DeviceSnapshot;
 
     use super::*;
 
+    /// A registry of one backend, which is not available.
+    fn unavailable() -> Registry {
+        let info = AdapterInfo::new(AdapterKind::Other, 1, DeviceSnapshot::new("one", "none", "none"));
+        let mut registry = Registry::new();
+        let backend = SingleDevice::new(info, |_| Err(Error::unavailable("one", "it is nowhere")));
+        registry.register(backend).unwrap();
+        registry
+    }
+
     fn refused(line: &[&str]) -> String {
         let args = Line::try_parse_from([&["conformance"], line].concat()).map(|line| line.args);
-        let mut registry = Registry::new();
-        let open = || Err(Error::unavailable("one", "it is nowhere"));
-        registry.register(Registration::new("one", 1, open)).unwrap();
         match args {
-            Ok(args) => run(&registry, &args, &[]).unwrap_err().to_string(),
+            Ok(args) => run(&unavailable(), &args, &[]).unwrap_err().to_string(),
             Err(error) => error.to_string(),
         }
     }
@@ -273,9 +280,6 @@ mod tests {
     #[test]
     fn a_backend_that_is_named_must_be_there() {
         let line = Line::try_parse_from(["conformance", "--backend", "one", "--suite", "ops"]).unwrap();
-        let mut registry = Registry::new();
-        let open = || Err(Error::unavailable("one", "it is nowhere"));
-        registry.register(Registration::new("one", 1, open)).unwrap();
-        assert!(!run(&registry, &line.args, &[]).unwrap());
+        assert!(!run(&unavailable(), &line.args, &[]).unwrap());
     }
 }

@@ -19,7 +19,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fulgurite_hal::{Backend, CompileOptions, DeviceError, Error, LaunchOptions};
+use fulgurite_hal::{self as hal, CompileOptions, DeviceError, Error, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::eval::float::FloatFormat;
@@ -158,7 +158,7 @@ impl RunFile {
     ///
     /// # Errors
     /// How what happened differs from what was expected, for people.
-    pub fn run(&self, backend: &dyn Backend) -> Result<Outcome, String> {
+    pub fn run(&self, backend: &dyn hal::Device) -> Result<Outcome, String> {
         let outcome = self.outputs(backend);
         let outputs = match (outcome, self.error) {
             (Err(error), Some(code)) if error.code() == code => return Ok(Outcome::AsExpected),
@@ -202,7 +202,7 @@ impl RunFile {
     }
 
     /// The buffers after a launch.
-    fn outputs(&self, backend: &dyn Backend) -> Result<Vec<Vec<Literal>>, Error> {
+    fn outputs(&self, backend: &dyn hal::Device) -> Result<Vec<Vec<Literal>>, Error> {
         let bytes_of = |values: &Vec<Literal>| -> Vec<u8> {
             values.iter().flat_map(|v| v.bits.to_le_bytes().into_iter().take(v.ty.size() as usize)).collect()
         };
@@ -250,6 +250,8 @@ fn same(a: Literal, b: Literal) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
+
     use super::*;
 
     const FILE: &str = "// test: run\n// grid: 2 1 1\n// param %a = 3u32\n// buffer %x = 2 * 0u32 7u32\n\
@@ -257,8 +259,8 @@ mod tests {
         param %a: u32\n\n  %i = global_id.x\n  store %x[%i], %a\n}\n";
 
     fn outcome(source: &str) -> Result<(), String> {
-        let backend = fulgurite_backend_reference::registration().open().map_err(|e| e.to_string())?;
-        RunFile::parse(source)?.run(backend.as_ref()).map(|_| ())
+        let device = ReferenceDevice::new(ReferenceOptions::default());
+        RunFile::parse(source)?.run(&device).map(|_| ())
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fulgurite_hal::{
-    Backend, Binding, CompileOptions, DeviceError, Error, Executable, Launch, LaunchOptions,
+    self as hal, Binding, CompileOptions, DeviceError, Error, Executable, Launch, LaunchOptions,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::eval::Components;
@@ -33,7 +33,7 @@ struct Group {
 
 /// Runs the kernels of one suite on one backend.
 pub struct Harness<'a> {
-    backend: &'a Arc<dyn Backend>,
+    backend: &'a Arc<dyn hal::Device>,
     options: &'a Options,
     groups: BTreeMap<String, Group>,
     /// The largest errors of approximate ops.
@@ -44,7 +44,7 @@ pub struct Harness<'a> {
 }
 
 impl<'a> Harness<'a> {
-    pub(crate) fn new(backend: &'a Arc<dyn Backend>, options: &'a Options, suite: Suite) -> Self {
+    pub(crate) fn new(backend: &'a Arc<dyn hal::Device>, options: &'a Options, suite: Suite) -> Self {
         let expected = expected_groups(&options.expectations, &backend.snapshot().driver, suite.name());
         let report = SuiteReport { name: suite.name().to_owned(), ..SuiteReport::default() };
         Self { backend, options, groups: BTreeMap::new(), worst: BTreeMap::new(), expected, report }
@@ -216,7 +216,7 @@ impl<'a> Harness<'a> {
         launch_on(self.backend.as_ref(), executable, contents, params, options)
     }
 
-    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
+    pub(crate) fn backend(&self) -> &Arc<dyn hal::Device> {
         self.backend
     }
 
@@ -326,7 +326,7 @@ impl<'a> Harness<'a> {
 
 /// Compiles on a backend without the engine, after the check that the engine makes.
 pub(crate) fn compile_on(
-    backend: &dyn Backend,
+    backend: &dyn hal::Device,
     kernel: Arc<VerifiedKernel>,
     options: &CompileOptions,
 ) -> Result<Arc<dyn Executable>, Error> {
@@ -336,7 +336,7 @@ pub(crate) fn compile_on(
 
 /// Launches on buffers of these contents and gives what is in them afterwards.
 pub(crate) fn launch_on(
-    backend: &dyn Backend,
+    backend: &dyn hal::Device,
     executable: &Arc<dyn Executable>,
     contents: &[Vec<u8>],
     params: &[Components],

@@ -33,7 +33,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fulgurite_hal::Backend;
+use fulgurite_hal as hal;
 
 /// Whether this build validates the SPIR-V of every kernel of the suites and of `robust`: the feature `spirv-val`.
 pub const VALIDATES_SPIRV: bool = cfg!(feature = "spirv-val");
@@ -75,7 +75,7 @@ pub struct Options {
 
 /// More openings of a device.
 #[derive(Clone, Default)]
-pub struct Twins(pub Vec<Arc<dyn Backend>>);
+pub struct Twins(pub Vec<Arc<dyn hal::Device>>);
 
 impl fmt::Debug for Twins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,7 +104,7 @@ impl Options {
 /// Runs the suites on `backend`. `progress` is told the suite, how many of its groups are done, and how many
 /// there are.
 pub fn run(
-    backend: &Arc<dyn Backend>,
+    backend: &Arc<dyn hal::Device>,
     options: &Options,
     progress: &mut dyn FnMut(Suite, usize, usize),
 ) -> BackendReport {

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use fulgurite_hal::{
-    Backend, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
+    self as hal, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
 };
 use fulgurite_ir::{Kernel, VerifiedKernel, text, verify, wire};
 use fulgurite_pipeline_cache::{Digest, Pack, PackWriter};
@@ -114,7 +114,7 @@ fn pack(bytes: &[u8]) -> Result<usize, String> {
 ///
 /// # Errors
 /// The property that does not hold.
-pub fn scrambled(bytes: &[u8], backends: &[Arc<dyn Backend>]) -> Result<bool, String> {
+pub fn scrambled(bytes: &[u8], backends: &[Arc<dyn hal::Device>]) -> Result<bool, String> {
     let kernel = scramble::kernel(bytes)?;
     // Printing is for malformed kernels too.
     let printed = text::print(&kernel);
@@ -198,7 +198,7 @@ fn emit(kernel: &VerifiedKernel) -> Result<(), String> {
 }
 
 /// Runs `kernel`. What a caller may do wrongly, what the device may lack and not ending in time are no failures.
-fn run(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn Backend>) -> Result<(), Error> {
+fn run(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn hal::Device>) -> Result<(), Error> {
     if kernel.local_bytes() * u64::from(kernel.workgroup_invocations()) > MAX_LOCAL_BYTES {
         return Ok(());
     }
@@ -211,7 +211,7 @@ fn run(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn Backend>) -> Result<(), E
     }
 }
 
-fn launch(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn Backend>) -> Result<(), Error> {
+fn launch(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn hal::Device>) -> Result<(), Error> {
     let executable = compile_on(backend.as_ref(), Arc::clone(kernel), &CompileOptions::default())?;
     let buffers: Vec<Arc<dyn DeviceBuffer>> = kernel
         .buffers

@@ -7,9 +7,9 @@ mod broken;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fulgurite_backend_cpu::CpuBackend;
+use fulgurite_backend_cpu::CpuDevice;
 use fulgurite_conformance::{Level, Options, Suite};
-use fulgurite_hal::Backend;
+use fulgurite_hal as hal;
 use fulgurite_ir::{
     BlockId, Const, FloatMode, InstId, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId,
 };
@@ -444,7 +444,7 @@ fn lag_last_carried(kernel: &mut Kernel) {
 
 /// The number of failures that `suite` reports of a backend with a fault.
 fn failures(suite: Suite, only: Option<&str>, mutation: Mutation) -> u64 {
-    let backend: Arc<dyn Backend> = Arc::new(Broken { inner: Arc::new(CpuBackend::new()), mutation });
+    let backend: Arc<dyn hal::Device> = Arc::new(Broken { inner: Arc::new(CpuDevice::new()), mutation });
     let mut options = Options::new(Level::Smoke, 1);
     options.suites = vec![suite];
     options.only = only.map(str::to_owned);

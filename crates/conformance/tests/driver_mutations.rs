@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
+use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_conformance::{Level, Options, Suite};
 use fulgurite_hal::{
-    Backend, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, GraphStep, Launch,
-    LaunchOptions, LaunchReport, OptimizationLevel, Recording, StepWork, Work,
+    self as hal, Binding, CompileOptions, Device as _, DeviceBuffer, DeviceError, Error, Executable,
+    GraphStep, Launch, LaunchOptions, LaunchReport, OptimizationLevel, Recording, StepWork, Work,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
@@ -67,7 +67,7 @@ enum Fault {
 }
 
 struct Faulty {
-    inner: ReferenceBackend,
+    inner: ReferenceDevice,
     fault: Fault,
     first: Mutex<Vec<Arc<dyn Executable>>>,
 }
@@ -89,7 +89,7 @@ struct Lazy(Arc<Compiled>, Launch);
 
 struct Steps(Vec<GraphStep>, Fault);
 
-impl Backend for Faulty {
+impl hal::Device for Faulty {
     fn snapshot(&self) -> &DeviceSnapshot {
         self.inner.snapshot()
     }
@@ -194,7 +194,7 @@ impl Compiled {
 
     /// Runs on copies.
     fn apart(&self, launch: &Launch) -> Result<LaunchReport, Error> {
-        let memory = ReferenceBackend::new(ReferenceOptions::default());
+        let memory = ReferenceDevice::new(ReferenceOptions::default());
         let copy = |binding: &Binding| -> Result<Binding, Error> {
             let copy = memory.allocate(binding.bytes())?;
             copy.copy(0, binding.buffer().as_ref(), binding.range())?;
@@ -325,8 +325,8 @@ const FAULTS: &[(Fault, &str)] = &[
 
 /// How many cases of the groups whose names contain `only` there are, and how many fail.
 fn run(fault: Fault, only: Option<&str>) -> (u64, u64) {
-    let inner = ReferenceBackend::new(ReferenceOptions::default());
-    let backend: Arc<dyn Backend> = Arc::new(Faulty { inner, fault, first: Mutex::new(Vec::new()) });
+    let inner = ReferenceDevice::new(ReferenceOptions::default());
+    let backend: Arc<dyn hal::Device> = Arc::new(Faulty { inner, fault, first: Mutex::new(Vec::new()) });
     let mut options = Options::new(Level::Smoke, 3);
     options.suites = vec![Suite::Driver];
     options.only = only.map(str::to_owned);

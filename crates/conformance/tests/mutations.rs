@@ -6,9 +6,9 @@ mod broken;
 
 use std::sync::Arc;
 
-use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
+use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_conformance::{Expectations, Level, Options, Suite};
-use fulgurite_hal::Backend;
+use fulgurite_hal as hal;
 use fulgurite_ir::{
     ArrayDecl, BlockId, Combine, FloatMode, Initial, Inst, InstKind, Kernel, Memory, MemoryScopes, Operands,
     SharedId, Terminator, ValueDef, ValueId,
@@ -394,8 +394,8 @@ fn constant(kernel: &mut Kernel, value: u32) -> fulgurite_ir::ValueId {
 }
 
 fn failures(suite: Suite, only: &str, mutation: Mutation, expectations: Vec<Expectations>) -> u64 {
-    let inner: Arc<dyn Backend> = Arc::new(ReferenceBackend::new(ReferenceOptions::default()));
-    let backend: Arc<dyn Backend> = Arc::new(Broken { inner, mutation });
+    let inner: Arc<dyn hal::Device> = Arc::new(ReferenceDevice::new(ReferenceOptions::default()));
+    let backend: Arc<dyn hal::Device> = Arc::new(Broken { inner, mutation });
     let mut options = Options::new(Level::Smoke, 1);
     options.suites = vec![suite];
     options.only = Some(only.to_owned());

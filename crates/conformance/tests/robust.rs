@@ -6,19 +6,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fulgurite_backend_cpu::CpuBackend;
-use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
+use fulgurite_backend_cpu::CpuDevice;
+use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_conformance::robust;
-use fulgurite_hal::Backend;
+use fulgurite_hal as hal;
 use fulgurite_ir::{text, verify, wire};
 use fulgurite_pipeline_cache::{
     Digest, Entry, PackWriter, PayloadKind, PipelineCacheIdentity, PipelineDeviceFingerprint,
 };
 use proptest::prelude::*;
 
-fn backends() -> Vec<Arc<dyn Backend>> {
+fn backends() -> Vec<Arc<dyn hal::Device>> {
     let options = ReferenceOptions::default().step_budget(4_000);
-    vec![Arc::new(ReferenceBackend::new(options)), Arc::new(CpuBackend::new())]
+    vec![Arc::new(ReferenceDevice::new(options)), Arc::new(CpuDevice::new())]
 }
 
 /// The kernels of the filetests, whatever they are there for.

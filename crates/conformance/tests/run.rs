@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use fulgurite_backend_vulkan::{Options, VulkanBackend};
+use fulgurite_backend_cpu::CpuDevice;
+use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
+use fulgurite_backend_vulkan::{Options, VulkanDevice};
 use fulgurite_conformance::filetest::{Outcome, RunFile};
-use fulgurite_hal::{Backend, Error, Registration};
+use fulgurite_hal::{self as hal, Error};
 use libtest_mimic::{Arguments, Trial};
+
+type Opened = Result<Arc<dyn hal::Device>, Error>;
 
 fn main() -> io::Result<()> {
     let arguments = Arguments::from_args();
@@ -17,18 +21,18 @@ fn main() -> io::Result<()> {
     collect(&root, &mut files)?;
     files.sort();
     let mut trials = Vec::new();
-    let by_address =
-        Registration::new("vulkan", 0, || Ok(VulkanBackend::open(&Options::from_env().addresses(true))?));
-    for (label, registration) in [
-        ("reference", fulgurite_backend_reference::registration()),
-        ("cpu", fulgurite_backend_cpu::registration()),
-        ("vulkan", fulgurite_backend_vulkan::registration()),
-        ("vulkan-addresses", by_address),
-    ] {
-        let backend = match registration.open() {
+    let vulkan = |options: Options| -> Opened { Ok(VulkanDevice::open(&options)?) };
+    let backends: [(&str, &str, Opened); 4] = [
+        ("reference", "reference", Ok(Arc::new(ReferenceDevice::new(ReferenceOptions::default())))),
+        ("cpu", "cpu", Ok(Arc::new(CpuDevice::new()))),
+        ("vulkan", "vulkan", vulkan(Options::from_env())),
+        ("vulkan-addresses", "vulkan", vulkan(Options::from_env().addresses(true))),
+    ];
+    for (label, id, opened) in backends {
+        let backend = match opened {
             Ok(backend) => backend,
-            Err(error @ Error::Unavailable { .. }) if !required(registration.id()) => {
-                eprintln!("{}: unavailable ({error})", registration.id());
+            Err(error @ Error::Unavailable { .. }) if !required(id) => {
+                eprintln!("{label}: unavailable ({error})");
                 continue;
             }
             Err(error) => return Err(io::Error::other(error)),
@@ -46,7 +50,7 @@ fn required(id: &str) -> bool {
     std::env::var("FULGURITE_REQUIRE_BACKENDS").is_ok_and(|list| list.split(',').any(|r| r.trim() == id))
 }
 
-fn trial(name: String, backend: Arc<dyn Backend>, path: PathBuf) -> Trial {
+fn trial(name: String, backend: Arc<dyn hal::Device>, path: PathBuf) -> Trial {
     Trial::test(name, move || {
         let source = fs::read_to_string(&path)?;
         if let Outcome::Unsupported(reason) = RunFile::parse(&source)?.run(backend.as_ref())? {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fulgurite_hal::{
-    Backend, CacheReport, CompileOptions, DeviceError, Error, Executable, Invalidated, LaunchOptions,
+    self as hal, CacheReport, CompileOptions, DeviceError, Error, Executable, Invalidated, LaunchOptions,
     LaunchReport,
 };
 use fulgurite_ir::{Digest, VerifiedKernel};
@@ -99,7 +99,7 @@ impl Compiled {
 }
 
 struct Shared {
-    backend: Arc<dyn Backend>,
+    raw: Arc<dyn hal::Device>,
     compile: CompileOptions,
     launch: LaunchOptions,
     bounds: Bounds,
@@ -111,21 +111,21 @@ struct Shared {
 }
 
 impl Device {
-    /// Returns a device of `backend` with the given options, which those of a program and then of a launch override
+    /// Returns the engine around `raw` with the given options, which those of a program and then of a launch override
     /// field by field.
-    pub fn new(backend: Arc<dyn Backend>, compile: CompileOptions, launch: LaunchOptions) -> Self {
-        Self::with_bounds(backend, compile, launch, Bounds::default())
+    pub fn new(raw: Arc<dyn hal::Device>, compile: CompileOptions, launch: LaunchOptions) -> Self {
+        Self::with_bounds(raw, compile, launch, Bounds::default())
     }
 
     /// Returns a device like [`new`](Self::new), with the given limits.
     pub fn with_bounds(
-        backend: Arc<dyn Backend>,
+        raw: Arc<dyn hal::Device>,
         compile: CompileOptions,
         launch: LaunchOptions,
         bounds: Bounds,
     ) -> Self {
         let shared = Shared {
-            backend,
+            raw,
             compile,
             launch,
             bounds,
@@ -137,14 +137,14 @@ impl Device {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Returns the backend.
-    pub fn backend(&self) -> &Arc<dyn Backend> {
-        &self.shared.backend
+    /// Returns the backend's device, which this one drives.
+    pub fn raw(&self) -> &Arc<dyn hal::Device> {
+        &self.shared.raw
     }
 
     /// Returns the facts of the device.
     pub fn snapshot(&self) -> &DeviceSnapshot {
-        self.shared.backend.snapshot()
+        self.shared.raw.snapshot()
     }
 
     /// Returns the default launch options.
@@ -163,7 +163,7 @@ impl Device {
     /// `FG0601`, or `FG0403` over the device's limit.
     pub fn zeroed(&self, bytes: u64) -> Result<Buffer, Error> {
         self.worker().check_process()?;
-        let raw = self.shared.backend.allocate(bytes)?;
+        let raw = self.shared.raw.allocate(bytes)?;
         let generation = self.shared.generations.fetch_add(1, Ordering::Relaxed) + 1;
         Ok(Buffer::new(self.clone(), raw, generation))
     }
@@ -201,7 +201,7 @@ impl Device {
         let merged = self.shared.compile.merged(options);
         let special = specialize(kernel, &merged, self.snapshot())?;
         Error::check_needs(&special, self.snapshot())?;
-        match self.shared.backend.executable_id(&special, &merged)? {
+        match self.shared.raw.executable_id(&special, &merged)? {
             Some(id) => Ok(id),
             None => Ok(self.compile(kernel, options)?.id().to_owned()),
         }
@@ -209,7 +209,7 @@ impl Device {
 
     /// Returns the report of the backend's cache of compiled kernels, audited with [`CacheAudit::DEFAULT_THRESHOLD`].
     pub fn cache_report(&self) -> CacheReport {
-        self.shared.backend.cache_report().audited(CacheAudit::DEFAULT_THRESHOLD)
+        self.shared.raw.cache_report().audited(CacheAudit::DEFAULT_THRESHOLD)
     }
 
     /// Makes the backend's cache entries for later processes durable.
@@ -217,7 +217,7 @@ impl Device {
     /// # Errors
     /// `FG1007` if some entries cannot be made durable; those kernels will be compiled again.
     pub fn flush(&self) -> Result<(), Error> {
-        self.shared.backend.flush()
+        self.shared.raw.flush()
     }
 
     /// Evicts the programs of `kernel` for all options and removes its entries from the backend's cache. The next
@@ -242,7 +242,7 @@ impl Device {
             }
         }
         for form in forms.values() {
-            all.add(self.shared.backend.invalidate(form)?);
+            all.add(self.shared.raw.invalidate(form)?);
         }
         Ok(all)
     }
@@ -284,7 +284,7 @@ impl Device {
             None => {
                 // The one check of what the kernel needs: backends rely on it.
                 Error::check_needs(kernel, self.snapshot())?;
-                let made = self.shared.backend.compile(Arc::clone(kernel), &options)?;
+                let made = self.shared.raw.compile(Arc::clone(kernel), &options)?;
                 *here = Some(Arc::clone(&made));
                 let origin = made.cache_origin();
                 self.counting().compiled(origin);

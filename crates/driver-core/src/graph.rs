@@ -292,7 +292,7 @@ fn replay(device: &Device, ready: &Ready) -> Result<LaunchReport, Error> {
     let idle = lock(&ready.idle).pop();
     let recording = match idle {
         Some(recording) => Some(recording),
-        None => device.backend().record(steps)?,
+        None => device.raw().record(steps)?,
     };
     let result = match recording {
         Some(mut recording) => {

@@ -1,7 +1,7 @@
 //! The engine: finds, chooses and drives backends.
 //!
 //! This crate owns the [`Registry`] and routing; the check of a kernel's needs against its device, which is made once,
-//! before a backend is asked to compile; and the engine around an open backend, the same for all of them: [`Device`],
+//! before a device is asked to compile; and the engine around an open device, the same for all of them: [`Device`],
 //! [`Buffer`], [`Program`], [`Call`], [`Graph`]. The traits of a backend are those of `fulgurite-hal`; this crate names
 //! no backend. The only threads are those that run submitted work, behind the feature `threads`; without it submitted
 //! work runs at once.
@@ -38,7 +38,7 @@ pub use manifest::{MANIFEST_SCHEMA, Manifest};
 pub use pending::Pending;
 pub use prewarm::Prewarmed;
 pub use program::Program;
-pub use registry::{Choice, Considered, Registry, Route, Verdict};
+pub use registry::{Adapters, Choice, Considered, Registry, Route, Verdict};
 pub use render::{printable, render};
 pub use repro::{Difference, Replayed, Repro};
 pub use routing::Requirements;

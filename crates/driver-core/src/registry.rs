@@ -1,50 +1,60 @@
-//! The registry of backends, and routing with its reasons.
+//! The registry of backends, and choices of a device with their reasons.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fulgurite_hal::{Backend, Error, OpenOptions, Registration};
+use fulgurite_hal::{self as hal, Adapter, AdapterId, AdapterInfo, Backend, Error, OpenOptions};
 use fulgurite_spec::Code;
 use fulgurite_spec::device::Capability;
 
 use crate::calibration::Calibrations;
 use crate::routing::Requirements;
 
-/// The backends known to a program. Registration is explicit; listing opens no device.
+/// The backends known to a program. Registration is explicit and looks for no devices.
 #[derive(Default)]
 pub struct Registry {
-    registrations: Vec<Registration>,
+    /// The highest rank first.
+    backends: Vec<Box<dyn Backend>>,
 }
 
-/// The choice of a backend.
+/// The choice of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Choice {
-    /// The available backend of the highest rank.
+    /// The device of the highest rank that opens.
     #[default]
     Best,
-    /// The backend with this id and no other.
-    Exactly(String),
+    /// That of this backend.
+    Backend(String),
+    /// The adapter with this id and no other.
+    Adapter(AdapterId),
+    /// The device of the highest rank whose name contains `part`, ignoring case.
+    Device {
+        /// A part of the name.
+        part: String,
+        /// The backend that it is to be of; `None` for any.
+        backend: Option<String>,
+    },
 }
 
-/// The reason why a backend was or was not selected.
+/// The reason why a device was or was not selected.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Verdict {
     /// Selected.
     Chosen,
-    /// A backend of higher rank opened.
+    /// A device of higher rank opened.
     LowerRank,
-    /// Another backend was named.
+    /// Another was named.
     NotNamed,
     /// It failed to open.
     Failed(Error),
-    /// It opened but lacks these capabilities.
+    /// It lacks these capabilities.
     Lacks(Vec<Capability>),
-    /// A preferred backend qualifies.
+    /// A preferred device qualifies.
     NotPreferred,
-    /// Selected: its estimated time for the work is the lowest of all calibrated backends.
+    /// Selected: its estimated time for the work is the lowest of all calibrated devices.
     Fastest(Duration),
     /// Its estimated time for the work is higher than that of another.
     Slower(Duration),
@@ -52,29 +62,57 @@ pub enum Verdict {
     NotMeasured,
 }
 
-/// A backend considered by routing.
+/// A device considered by routing, or a backend that was not asked for devices or has none.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Considered {
-    /// The backend's id.
+    /// The adapter's id, or the backend's.
     pub id: String,
-    /// The backend's declared rank.
+    /// The device's name, if a device is meant.
+    pub device: Option<String>,
+    /// The declared rank.
     pub rank: u32,
     /// The verdict.
     pub verdict: Verdict,
 }
 
 impl Considered {
-    pub(crate) fn new(registration: &Registration, verdict: Verdict) -> Self {
-        Self { id: registration.id().to_owned(), rank: registration.rank(), verdict }
+    pub(crate) fn backend(backend: &dyn Backend, verdict: Verdict) -> Self {
+        Self { id: backend.id().to_owned(), device: None, rank: backend.rank(), verdict }
     }
+
+    pub(crate) fn adapter(info: &AdapterInfo, verdict: Verdict) -> Self {
+        let device = Some(info.declared.device.clone());
+        Self { id: info.id.to_string(), device, rank: info.rank, verdict }
+    }
+}
+
+/// The devices on this machine.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Adapters {
+    /// The devices of every backend, the highest rank first.
+    pub adapters: Vec<AdapterInfo>,
+    /// The ids of backends without devices, each with the reason.
+    pub unavailable: Vec<(String, Error)>,
 }
 
 /// A routing decision. `Display` prints its reasons.
 #[derive(Clone)]
 pub struct Route {
-    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) device: Arc<dyn hal::Device>,
+    pub(crate) adapter: AdapterInfo,
     pub(crate) considered: Vec<Considered>,
+}
+
+impl Choice {
+    /// Returns the choice of the backend or the adapter with this id.
+    pub fn id(id: &str) -> Self {
+        match id.contains(':') {
+            true => Self::Adapter(AdapterId::new(id)),
+            false => Self::Backend(id.to_owned()),
+        }
+    }
 }
 
 impl Registry {
@@ -87,63 +125,173 @@ impl Registry {
     ///
     /// # Errors
     /// `FG0406` if a backend of this id is registered already.
-    pub fn register(&mut self, registration: Registration) -> Result<(), Error> {
-        if self.get(registration.id()).is_some() {
+    pub fn register(&mut self, backend: impl Backend + 'static) -> Result<(), Error> {
+        if self.get(backend.id()).is_some() {
             return Err(Error::invalid(
                 Code::DuplicateBackend,
-                format!("a backend `{}` is registered already", registration.id()),
+                format!("a backend `{}` is registered already", backend.id()),
             ));
         }
-        self.registrations.push(registration);
-        self.registrations.sort_by_key(|r| std::cmp::Reverse(r.rank()));
+        self.backends.push(Box::new(backend));
+        self.backends.sort_by_key(|backend| std::cmp::Reverse(backend.rank()));
         Ok(())
     }
 
-    /// Passes `options` to every backend registered so far, for opening.
-    pub fn configure(&mut self, options: &OpenOptions) {
-        self.registrations.iter_mut().for_each(|registration| registration.configure(options.clone()));
-    }
-
     /// Returns the registered backends, the highest rank first.
-    pub fn list(&self) -> impl Iterator<Item = &Registration> {
-        self.registrations.iter()
+    pub fn list(&self) -> impl Iterator<Item = &dyn Backend> {
+        self.backends.iter().map(AsRef::as_ref)
     }
 
-    /// Returns the registration of `id`.
-    pub fn get(&self, id: &str) -> Option<&Registration> {
-        self.registrations.iter().find(|r| r.id() == id)
+    /// Returns the backend `id`.
+    pub fn get(&self, id: &str) -> Option<&dyn Backend> {
+        self.list().find(|backend| backend.id() == id)
     }
 
-    /// Returns the registration of `id`, or an error.
+    /// Returns the backend `id`, or that of the adapter `id`.
     ///
     /// # Errors
     /// `FG0401` if it is not registered; the message lists those that are.
-    pub fn named(&self, id: &str) -> Result<&Registration, Error> {
-        self.get(id).ok_or_else(|| {
-            let known: Vec<_> = self.list().map(|r| format!("`{}`", r.id())).collect();
-            let message = format!("there is no backend `{id}`; registered are {}", known.join(", "));
+    pub fn named(&self, id: &str) -> Result<&dyn Backend, Error> {
+        let backend = AdapterId::new(id).backend().to_owned();
+        self.get(&backend).ok_or_else(|| {
+            let known: Vec<_> = self.list().map(|backend| format!("`{}`", backend.id())).collect();
+            let message = format!("there is no backend `{backend}`; registered are {}", known.join(", "));
             Error::invalid(Code::UnknownBackend, message)
         })
     }
 
-    /// Selects and opens a backend.
+    /// Lists the devices of all backends. Opens none.
+    pub fn adapters(&self) -> Adapters {
+        let (mut adapters, mut unavailable) = (Vec::new(), Vec::new());
+        for backend in self.list() {
+            match by_rank(backend, &OpenOptions::default()) {
+                Ok(found) => adapters.extend(found.iter().map(|adapter| adapter.info().clone())),
+                Err(error) => unavailable.push((backend.id().to_owned(), error)),
+            }
+        }
+        adapters.sort_by_key(|info| std::cmp::Reverse(info.rank));
+        Adapters { adapters, unavailable }
+    }
+
+    /// Selects a device and opens it with `options`.
     ///
     /// # Errors
-    /// `FG0401` for an id that is not registered, the reason if the named backend does not open, `FG0404` if none
-    /// does.
-    pub fn route(&self, choice: &Choice) -> Result<Route, Error> {
-        let id = match choice {
-            Choice::Best => return self.route_for(&Requirements::new(), &Calibrations::default()),
-            Choice::Exactly(id) => id,
+    /// `FG0401` for a backend that is not registered, `FG0402` if it has no such device, the reason if the named device does
+    /// not open, `FG0404` if none does.
+    pub fn route(&self, choice: &Choice, options: &OpenOptions) -> Result<Route, Error> {
+        match choice {
+            Choice::Best => self.route_for(&Requirements::new(), &Calibrations::default(), options),
+            Choice::Backend(id) => {
+                let backend = self.named(id)?;
+                let wanted: Vec<_> = by_rank(backend, options)?
+                    .into_iter()
+                    .filter(|adapter| is_selected(&**adapter))
+                    .collect();
+                self.first(wanted, options, || Error::unavailable(id, "it has no device"))
+            }
+            Choice::Adapter(id) => {
+                let mut all = by_rank(self.named(id.as_str())?, options)?;
+                let ids: Vec<_> = all.iter().map(|adapter| format!("`{}`", adapter.info().id)).collect();
+                all.retain(|adapter| adapter.info().id == *id);
+                let reason = format!("there is no adapter `{id}`; there are {}", ids.join(", "));
+                self.first(all, options, || Error::unavailable(id.backend(), reason))
+            }
+            Choice::Device { part, backend } => self.route_by_name(part, backend.as_deref(), options),
+        }
+    }
+
+    /// Opens the device of the backend or adapter `id` with default options.
+    ///
+    /// # Errors
+    /// As for [`route`](Self::route).
+    pub fn open(&self, id: &str) -> Result<Arc<dyn hal::Device>, Error> {
+        self.route(&Choice::id(id), &OpenOptions::default()).map(|route| route.device)
+    }
+
+    fn route_by_name(
+        &self,
+        part: &str,
+        backend: Option<&str>,
+        options: &OpenOptions,
+    ) -> Result<Route, Error> {
+        let (mut all, mut reasons) = (Vec::new(), Vec::new());
+        for of in self.list().filter(|of| backend.is_none_or(|backend| of.id() == backend)) {
+            match by_rank(of, options) {
+                Ok(found) => all.extend(found),
+                Err(error) if backend.is_some() => return Err(error),
+                Err(error) => {
+                    reasons.push(Considered::backend(of, Verdict::Failed(error)).to_string());
+                }
+            }
+        }
+        all.sort_by_key(|adapter| std::cmp::Reverse(adapter.info().rank));
+        let names = all.iter().map(|adapter| format!("`{}`", adapter.info().declared.device));
+        let names = names.collect::<Vec<_>>().join(", ");
+        all.retain(|adapter| adapter.info().declared.device.to_lowercase().contains(&part.to_lowercase()));
+        reasons.insert(0, format!("no device's name contains `{part}`; the devices are {names}"));
+        if let Some(id) = backend {
+            self.named(id)?;
+        }
+        self.first(all, options, || Error::unavailable(backend.unwrap_or("any"), reasons.join("; ")))
+    }
+
+    /// Opens the first of `wanted` that opens. If none does, returns the first error; `none` if there is none.
+    fn first(
+        &self,
+        wanted: Vec<Box<dyn Adapter>>,
+        options: &OpenOptions,
+        none: impl FnOnce() -> Error,
+    ) -> Result<Route, Error> {
+        let mut considered = Vec::new();
+        let mut opened: Option<(Arc<dyn hal::Device>, AdapterInfo)> = None;
+        for adapter in wanted {
+            let info = adapter.info();
+            let verdict = match &opened {
+                Some(_) => Verdict::LowerRank,
+                None => match open(&*adapter, options) {
+                    Ok(device) => {
+                        opened = Some((device, info.clone()));
+                        Verdict::Chosen
+                    }
+                    Err(error) => Verdict::Failed(error),
+                },
+            };
+            considered.push(Considered::adapter(info, verdict));
+        }
+        let Some((device, adapter)) = opened else {
+            let first = considered.into_iter().find_map(|considered| match considered.verdict {
+                Verdict::Failed(error) => Some(error),
+                _ => None,
+            });
+            return Err(first.unwrap_or_else(none));
         };
-        let backend = self.named(id)?.open()?;
-        let verdict = |r: &Registration| if r.id() == id { Verdict::Chosen } else { Verdict::NotNamed };
-        let considered = self.list().map(|r| Considered::new(r, verdict(r))).collect();
-        Ok(Route { backend, considered })
+        let others = self.list().filter(|backend| backend.id() != adapter.id.backend());
+        considered.extend(others.map(|backend| Considered::backend(backend, Verdict::NotNamed)));
+        Ok(Route { device, adapter, considered })
     }
 }
 
-/// Returns the error when no backend qualifies.
+/// Returns the adapters of a backend, the highest rank first.
+pub(crate) fn by_rank(backend: &dyn Backend, options: &OpenOptions) -> Result<Vec<Box<dyn Adapter>>, Error> {
+    let mut all = backend.adapters(options)?;
+    all.sort_by_key(|adapter| std::cmp::Reverse(adapter.info().rank));
+    Ok(all)
+}
+
+/// Returns whether a device may be chosen that is not named.
+pub(crate) fn is_selected(adapter: &dyn Adapter) -> bool {
+    !adapter.info().is_deselected
+}
+
+/// Opens a device, unless it is known not to be suitable.
+pub(crate) fn open(adapter: &dyn Adapter, options: &OpenOptions) -> Result<Arc<dyn hal::Device>, Error> {
+    match &adapter.info().unsuitable {
+        Some(reason) => Err(Error::unavailable(adapter.info().id.backend(), reason)),
+        None => adapter.open(options),
+    }
+}
+
+/// Returns the error when no device qualifies.
 pub(crate) fn none(considered: &[Considered]) -> Error {
     let reasons: Vec<_> = considered.iter().map(Considered::to_string).collect();
     let reasons = if reasons.is_empty() { "none is registered".to_owned() } else { reasons.join("; ") };
@@ -151,12 +299,17 @@ pub(crate) fn none(considered: &[Considered]) -> Error {
 }
 
 impl Route {
-    /// Returns the selected backend.
-    pub fn backend(&self) -> &Arc<dyn Backend> {
-        &self.backend
+    /// Returns the selected device.
+    pub fn device(&self) -> &Arc<dyn hal::Device> {
+        &self.device
     }
 
-    /// Returns every backend considered, the highest rank first.
+    /// Returns what was known of the selected device before it was opened.
+    pub fn adapter(&self) -> &AdapterInfo {
+        &self.adapter
+    }
+
+    /// Returns every device considered, and every backend whose devices were not, in the order considered.
     pub fn considered(&self) -> &[Considered] {
         &self.considered
     }
@@ -164,28 +317,33 @@ impl Route {
 
 impl fmt::Display for Considered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, rank, verdict } = self;
+        let Self { id, device, rank, verdict } = self;
+        f.write_str(id)?;
+        // The only device of a backend needs no name.
+        if let (Some(name), true) = (device, id.contains(':')) {
+            write!(f, " ({name})")?;
+        }
         match verdict {
-            Verdict::Chosen => write!(f, "{id}: chosen (rank {rank})"),
-            Verdict::LowerRank => write!(f, "{id}: not tried, lower rank ({rank})"),
+            Verdict::Chosen => write!(f, ": chosen (rank {rank})"),
+            Verdict::LowerRank => write!(f, ": not tried, lower rank ({rank})"),
             Verdict::Lacks(capabilities) => {
                 let names: Vec<&str> = capabilities.iter().map(|c| c.name()).collect();
-                write!(f, "{id}: lacks {}", names.join(", "))
+                write!(f, ": lacks {}", names.join(", "))
             }
-            Verdict::NotPreferred => write!(f, "{id}: not tried, another is preferred"),
-            Verdict::Fastest(time) => write!(f, "{id}: chosen, estimated to take {time:.1?}"),
-            Verdict::Slower(time) => write!(f, "{id}: estimated to take {time:.1?}"),
-            Verdict::NotMeasured => write!(f, "{id}: not measured on this machine (`xtask calibrate`)"),
-            Verdict::NotNamed => write!(f, "{id}: not tried, another was named"),
-            Verdict::Failed(Error::Unavailable { reason, .. }) => write!(f, "{id}: not available, {reason}"),
-            Verdict::Failed(error) => write!(f, "{id}: not available, {error}"),
+            Verdict::NotPreferred => write!(f, ": not tried, another is preferred"),
+            Verdict::Fastest(time) => write!(f, ": chosen, estimated to take {time:.1?}"),
+            Verdict::Slower(time) => write!(f, ": estimated to take {time:.1?}"),
+            Verdict::NotMeasured => write!(f, ": not measured on this machine (`xtask calibrate`)"),
+            Verdict::NotNamed => write!(f, ": not tried, another was named"),
+            Verdict::Failed(Error::Unavailable { reason, .. }) => write!(f, ": not available, {reason}"),
+            Verdict::Failed(error) => write!(f, ": not available, {error}"),
         }
     }
 }
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let snapshot = self.backend.snapshot();
+        let snapshot = self.device.snapshot();
         write!(f, "{} on {} ({})", snapshot.backend, snapshot.device, snapshot.driver)?;
         for considered in &self.considered {
             write!(f, "\n  {considered}")?;
@@ -203,14 +361,14 @@ impl fmt::Debug for Route {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use fulgurite_hal::{CompileOptions, DeviceBuffer, Executable};
+    use fulgurite_hal::{AdapterKind, CompileOptions, DeviceBuffer, Executable, SingleDevice};
     use fulgurite_ir::VerifiedKernel;
     use fulgurite_spec::device::DeviceSnapshot;
 
-    /// A backend that only opens.
-    pub(crate) struct Idle(pub(crate) DeviceSnapshot);
+    /// A device that only opens.
+    struct Idle(DeviceSnapshot);
 
-    impl Backend for Idle {
+    impl hal::Device for Idle {
         fn snapshot(&self) -> &DeviceSnapshot {
             &self.0
         }
@@ -222,58 +380,167 @@ pub(crate) mod tests {
         }
     }
 
-    fn idle(id: &'static str, rank: u32) -> Registration {
-        Registration::new(id, rank, move || Ok(Arc::new(Idle(DeviceSnapshot::new(id, "none", "none")))))
+    /// A backend of one device, which opens.
+    pub(crate) fn device(rank: u32, snapshot: DeviceSnapshot) -> SingleDevice {
+        let info = AdapterInfo::new(AdapterKind::Other, rank, snapshot.clone());
+        SingleDevice::new(info, move |_| Ok(Arc::new(Idle(snapshot.clone()))))
     }
 
-    fn broken(id: &'static str, rank: u32) -> Registration {
-        Registration::new(id, rank, move || {
-            Err(Error::Unavailable { backend: id.to_owned(), reason: "no driver".to_owned() })
-        })
+    /// A backend of one device, which does not open.
+    pub(crate) fn gone(id: &str, rank: u32) -> SingleDevice {
+        let snapshot = DeviceSnapshot::complete(id, "none", "none", 32);
+        let id = id.to_owned();
+        let open = move |_: &OpenOptions| Err(Error::unavailable(&id, "no driver"));
+        SingleDevice::new(AdapterInfo::new(AdapterKind::Other, rank, snapshot), open)
+    }
+
+    fn idle(id: &str, rank: u32) -> SingleDevice {
+        device(rank, DeviceSnapshot::new(id, "none", "none"))
+    }
+
+    /// A backend of several devices: their infos.
+    struct Several(Vec<AdapterInfo>);
+
+    impl Backend for Several {
+        fn id(&self) -> &str {
+            "gpu"
+        }
+        fn rank(&self) -> u32 {
+            100
+        }
+        fn adapters(&self, _: &OpenOptions) -> Result<Vec<Box<dyn Adapter>>, Error> {
+            let single = |info: &AdapterInfo| -> Box<dyn Adapter> {
+                let snapshot = info.declared.clone();
+                Box::new(SingleDevice::new(info.clone(), move |_| Ok(Arc::new(Idle(snapshot.clone())))))
+            };
+            Ok(self.0.iter().map(single).collect())
+        }
+    }
+
+    /// `gpu:0` is software, `gpu:1` and `gpu:2` are not, and the last is better; `cpu` is between.
+    fn several(change: impl Fn(AdapterInfo) -> AdapterInfo) -> Registry {
+        let info = |number: u32, name: &str, kind, rank| {
+            change(AdapterInfo::new(kind, rank, DeviceSnapshot::new("gpu", name, "1")).distinct(number))
+        };
+        let mut registry = Registry::new();
+        let all = vec![
+            info(0, "Software", AdapterKind::Cpu, 40),
+            info(1, "Small GPU", AdapterKind::Integrated, 90),
+            info(2, "Large GPU", AdapterKind::Discrete, 100),
+        ];
+        registry.register(Several(all)).unwrap();
+        registry.register(idle("cpu", 50)).unwrap();
+        registry
+    }
+
+    fn route(registry: &Registry, choice: &Choice) -> Result<Route, Error> {
+        registry.route(choice, &OpenOptions::default())
     }
 
     #[test]
     fn the_best_that_opens_is_chosen_and_says_why() {
         let mut registry = Registry::new();
         registry.register(idle("slow", 1)).unwrap();
-        registry.register(broken("gone", 9)).unwrap();
+        registry.register(gone("gone", 9)).unwrap();
         registry.register(idle("fast", 5)).unwrap();
-        let route = registry.route(&Choice::Best).unwrap();
-        assert_eq!(route.backend().snapshot().backend, "fast");
+        let route = route(&registry, &Choice::Best).unwrap();
+        assert_eq!(route.device().snapshot().backend, "fast");
+        assert_eq!(route.adapter().id.as_str(), "fast");
         let text = route.to_string();
         assert!(text.contains("gone: not available, no driver"), "{text}");
         assert!(text.contains("slow: not tried, lower rank (1)"), "{text}");
     }
 
     #[test]
-    fn backends_are_opened_with_the_options_of_their_registry() {
-        let open = |options: &OpenOptions| -> Result<Arc<dyn Backend>, Error> {
+    fn devices_of_all_backends_are_in_one_order() {
+        let registry = several(|info| info);
+        let listed = registry.adapters();
+        let ids: Vec<_> = listed.adapters.iter().map(|info| info.id.as_str()).collect();
+        assert_eq!(ids, ["gpu:2", "gpu:1", "cpu", "gpu:0"]);
+        let best = route(&registry, &Choice::Best).unwrap();
+        assert_eq!(
+            best.to_string(),
+            "gpu on Large GPU (1)\n  gpu:2 (Large GPU): chosen (rank 100)\n  gpu:1 (Small GPU): not tried, \
+             lower rank (90)\n  gpu:0 (Software): not tried, lower rank (40)\n  cpu: not tried, lower rank (50)"
+        );
+        // What cannot be opened is passed over, and the software device is after the CPU.
+        let registry = several(|info| match info.kind {
+            AdapterKind::Cpu => info,
+            _ => info.unsuitable("it is too old"),
+        });
+        let best = route(&registry, &Choice::Best).unwrap();
+        assert_eq!(best.adapter().id.as_str(), "cpu");
+        let text = best.to_string();
+        assert!(text.contains("gpu:2 (Large GPU): not available, it is too old"), "{text}");
+        assert!(text.contains("gpu:0 (Software): not tried, lower rank (40)"), "{text}");
+        let of_gpu = route(&registry, &Choice::Backend("gpu".into())).unwrap();
+        assert_eq!(of_gpu.adapter().id.as_str(), "gpu:0", "a software device, if its backend is named");
+    }
+
+    #[test]
+    fn a_device_is_found_by_id_and_by_name() {
+        let registry = several(|info| info);
+        let id = |choice: Choice| route(&registry, &choice).map(|route| route.adapter().id.to_string());
+        let named = |part: &str, backend: Option<&str>| {
+            id(Choice::Device { part: part.to_owned(), backend: backend.map(str::to_owned) })
+        };
+        assert_eq!(id(Choice::id("gpu:1")).unwrap(), "gpu:1");
+        assert_eq!(id(Choice::id("gpu")).unwrap(), "gpu:2");
+        assert_eq!(named("gpu", None).unwrap(), "gpu:2");
+        assert_eq!(named("SMALL", Some("gpu")).unwrap(), "gpu:1");
+        let error = id(Choice::id("gpu:7")).unwrap_err();
+        assert_eq!(error.code(), Code::BackendUnavailable);
+        assert!(error.to_string().contains("there are `gpu:2`, `gpu:1`, `gpu:0`"), "{error}");
+        assert_eq!(id(Choice::id("other:7")).unwrap_err().code(), Code::UnknownBackend);
+        let error = named("huge", None).unwrap_err();
+        assert_eq!(error.code(), Code::BackendUnavailable);
+        assert!(error.to_string().contains("the devices are `Large GPU`, `Small GPU`, `none`"), "{error}");
+        assert_eq!(named("small", Some("other")).unwrap_err().code(), Code::UnknownBackend);
+        assert_eq!(named("small", Some("cpu")).unwrap_err().code(), Code::BackendUnavailable);
+    }
+
+    #[test]
+    fn what_is_not_selected_is_used_only_by_name() {
+        let registry = several(|info| {
+            let is_other = info.declared.device != "Small GPU";
+            info.deselected(is_other)
+        });
+        let id = |choice: Choice| route(&registry, &choice).map(|route| route.adapter().id.to_string());
+        assert_eq!(id(Choice::Best).unwrap(), "gpu:1");
+        assert_eq!(id(Choice::id("gpu")).unwrap(), "gpu:1");
+        assert_eq!(id(Choice::id("gpu:2")).unwrap(), "gpu:2");
+    }
+
+    #[test]
+    fn devices_are_opened_with_the_options() {
+        let open = |options: &OpenOptions| -> Result<Arc<dyn hal::Device>, Error> {
             let directory =
                 options.cache_directory.as_ref().map_or("none".to_owned(), |d| d.display().to_string());
             let name = format!("{directory} {}", options.get::<u32>().copied().unwrap_or_default());
             Ok(Arc::new(Idle(DeviceSnapshot::new("kept", name, "none"))))
         };
         let mut registry = Registry::new();
-        registry.register(Registration::configurable("kept", 1, open)).unwrap();
+        let info = AdapterInfo::new(AdapterKind::Other, 1, DeviceSnapshot::new("kept", "none", "none"));
+        registry.register(SingleDevice::new(info, open)).unwrap();
         registry.register(idle("plain", 0)).unwrap();
-        let device = |registry: &Registry, choice| {
-            registry.route(&choice).unwrap().backend().snapshot().device.clone()
+        let device = |choice, options: &OpenOptions| {
+            registry.route(&choice, options).unwrap().device().snapshot().device.clone()
         };
-        assert_eq!(device(&registry, Choice::Best), "none 0");
-        registry.configure(&OpenOptions::new().cache_directory("here").with(7u32));
-        assert_eq!(device(&registry, Choice::Best), "here 7");
-        assert_eq!(device(&registry, Choice::Exactly("kept".into())), "here 7");
-        assert_eq!(device(&registry, Choice::Exactly("plain".into())), "none");
+        assert_eq!(device(Choice::Best, &OpenOptions::new()), "none 0");
+        let options = OpenOptions::new().cache_directory("here").with(7u32);
+        assert_eq!(device(Choice::Best, &options), "here 7");
+        assert_eq!(device(Choice::id("kept"), &options), "here 7");
+        assert_eq!(device(Choice::id("plain"), &options), "none");
     }
 
     #[test]
     fn a_named_backend_never_falls_back() {
         let mut registry = Registry::new();
         registry.register(idle("slow", 1)).unwrap();
-        registry.register(broken("gone", 9)).unwrap();
-        let error = registry.route(&Choice::Exactly("gone".into())).unwrap_err();
+        registry.register(gone("gone", 9)).unwrap();
+        let error = route(&registry, &Choice::id("gone")).unwrap_err();
         assert_eq!(error.code(), Code::BackendUnavailable);
-        let error = registry.route(&Choice::Exactly("absent".into())).unwrap_err();
+        let error = route(&registry, &Choice::id("absent")).unwrap_err();
         assert_eq!(error.code(), Code::UnknownBackend);
         assert!(error.to_string().contains("registered are `gone`, `slow`"), "{error}");
         assert_eq!(registry.register(idle("slow", 2)).unwrap_err().code(), Code::DuplicateBackend);
@@ -282,9 +549,9 @@ pub(crate) mod tests {
     #[test]
     fn no_backend_at_all_lists_every_reason() {
         let mut registry = Registry::new();
-        assert_eq!(registry.route(&Choice::Best).unwrap_err().code(), Code::NoBackend);
-        registry.register(broken("gone", 9)).unwrap();
-        let error = registry.route(&Choice::Best).unwrap_err();
+        assert_eq!(route(&registry, &Choice::Best).unwrap_err().code(), Code::NoBackend);
+        registry.register(gone("gone", 9)).unwrap();
+        let error = route(&registry, &Choice::Best).unwrap_err();
         assert!(error.to_string().contains("gone: not available, no driver"), "{error}");
     }
 }

@@ -1,31 +1,31 @@
-//! Routing: selects a backend by required capabilities, preference and measured cost.
+//! Routing: selects a device by required capabilities, preference and measured cost.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use fulgurite_hal::{Backend, Error, Registration};
-use fulgurite_spec::device::Capability;
+use fulgurite_hal::{self as hal, Adapter, AdapterId, AdapterInfo, Backend, Error, OpenOptions};
+use fulgurite_spec::device::{Capability, DeviceSnapshot};
 
 use crate::calibration::{Calibrations, Workload};
-use crate::registry::{Considered, Registry, Route, Verdict, none};
+use crate::registry::{Considered, Registry, Route, Verdict, by_rank, is_selected, none, open};
 
-/// The criteria for selecting a backend, applied in this order: required capabilities, preference, measured cost, rank.
+/// The criteria for selecting a device, applied in this order: required capabilities, preference, measured cost, rank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Requirements {
     /// The required capabilities.
     pub needs: Vec<Capability>,
-    /// Ids of the preferred backends, the most preferred first. Others are selected only with
+    /// Ids of the preferred backends or adapters, the most preferred first. Others are selected only with
     /// [`fallback`](Self::fallback).
     pub prefer: Vec<String>,
-    /// Whether a backend that is not preferred may be selected.
+    /// Whether a device that is not preferred may be selected.
     pub fallback: bool,
-    /// The planned work. Of the calibrated backends, the one with the lowest estimated time is selected.
+    /// The planned work. Of the calibrated devices, the one with the lowest estimated time is selected.
     pub work: Option<Workload>,
 }
 
 impl Requirements {
-    /// Returns requirements that every backend meets.
+    /// Returns requirements that every device meets.
     pub fn new() -> Self {
         Self::default()
     }
@@ -37,38 +37,56 @@ impl Requirements {
         self
     }
 
-    /// Prefers the backend `id` to those added later.
+    /// Prefers the backend or adapter `id` to those added later.
     #[must_use]
     pub fn prefer(mut self, id: impl Into<String>) -> Self {
         self.prefer.push(id.into());
         self
     }
 
-    /// Allows other backends where no preferred one qualifies. The route gives the reasons.
+    /// Allows other devices where no preferred one qualifies. The route gives the reasons.
     #[must_use]
     pub fn or_any(mut self) -> Self {
         self.fallback = true;
         self
     }
 
-    /// Prefers the backend with the lowest estimated time for `work`.
+    /// Prefers the device with the lowest estimated time for `work`.
     #[must_use]
     pub fn for_work(mut self, work: Workload) -> Self {
         self.work = Some(work);
         self
     }
+
+    /// Returns whether the backend `id` is preferred.
+    fn prefers(&self, id: &str) -> bool {
+        self.prefer.iter().any(|preferred| preferred == id)
+    }
 }
 
-/// A backend that opened and has the required capabilities.
+/// A device that opened and has the required capabilities.
 struct Fit {
-    backend: Arc<dyn Backend>,
+    device: Arc<dyn hal::Device>,
+    adapter: AdapterInfo,
     /// Its index among the candidates considered.
     place: usize,
 }
 
+impl Fit {
+    fn into_route(self, considered: Vec<Considered>) -> Route {
+        Route { device: self.device, adapter: self.adapter, considered }
+    }
+}
+
+/// A search in progress.
+struct Search<'r> {
+    requirements: &'r Requirements,
+    options: &'r OpenOptions,
+    considered: Vec<Considered>,
+}
+
 impl Registry {
-    /// Selects a backend by `requirements` and opens it. Other candidates may be opened and closed again to read their
-    /// capabilities.
+    /// Selects a device by `requirements` and opens it with `options`. Other candidates may be opened and closed again.
     ///
     /// # Errors
     /// `FG0404` with the reason for each candidate if none qualifies; device failures and internal errors unchanged.
@@ -76,53 +94,32 @@ impl Registry {
         &self,
         requirements: &Requirements,
         calibrations: &Calibrations,
+        options: &OpenOptions,
     ) -> Result<Route, Error> {
-        let mut considered = Vec::new();
+        let mut search = Search { requirements, options, considered: Vec::new() };
         for id in &requirements.prefer {
-            match self.get(id) {
-                Some(registration) => {
-                    if let Some(fit) = consider(registration, requirements, &mut considered)? {
-                        considered[fit.place].verdict = Verdict::Chosen;
-                        let rest = self
-                            .list()
-                            .filter(|other| !requirements.prefer.iter().any(|id| id == other.id()));
-                        let rest: Vec<_> =
-                            rest.map(|other| Considered::new(other, Verdict::NotPreferred)).collect();
-                        considered.extend(rest);
-                        return Ok(Route { backend: fit.backend, considered });
-                    }
-                }
-                None => {
-                    let missing = Error::unavailable(id, "it is not registered");
-                    considered.push(Considered {
-                        id: id.clone(),
-                        rank: 0,
-                        verdict: Verdict::Failed(missing),
-                    });
-                }
+            if let Some(fit) = search.preferred(self, id)? {
+                search.considered[fit.place].verdict = Verdict::Chosen;
+                search.skip(
+                    self.list().filter(|other| !requirements.prefers(other.id())),
+                    &Verdict::NotPreferred,
+                );
+                return Ok(fit.into_route(search.considered));
             }
         }
         if !requirements.prefer.is_empty() && !requirements.fallback {
-            return Err(none(&considered));
+            return Err(none(&search.considered));
         }
-        let mut fits = Vec::new();
-        for registration in self.list().filter(|r| !requirements.prefer.iter().any(|id| id == r.id())) {
-            // Without measured cost, the highest rank that qualifies is selected.
-            if requirements.work.is_none() && !fits.is_empty() {
-                considered.push(Considered::new(registration, Verdict::LowerRank));
-                continue;
-            }
-            fits.extend(consider(registration, requirements, &mut considered)?);
-        }
+        let mut fits = search.others(self)?;
         let estimates: Vec<Option<Duration>> = fits
             .iter()
-            .map(|fit| Some(calibrations.get(fit.backend.snapshot())?.estimate(requirements.work.as_ref()?)))
+            .map(|fit| Some(calibrations.get(fit.device.snapshot())?.estimate(requirements.work.as_ref()?)))
             .collect();
         let least = estimates.iter().flatten().min().copied();
         // The highest rank if none was measured.
         let chosen = estimates.iter().position(|estimate| *estimate == least).filter(|_| !fits.is_empty());
         for (i, (fit, estimate)) in fits.iter().zip(&estimates).enumerate() {
-            considered[fit.place].verdict = match (Some(i) == chosen, estimate, least) {
+            search.considered[fit.place].verdict = match (Some(i) == chosen, estimate, least) {
                 (true, Some(time), _) => Verdict::Fastest(*time),
                 (true, None, _) => Verdict::Chosen,
                 (false, Some(time), _) => Verdict::Slower(*time),
@@ -130,42 +127,122 @@ impl Registry {
                 (false, None, None) => Verdict::LowerRank,
             };
         }
-        match chosen.map(|i| fits.swap_remove(i).backend) {
-            Some(backend) => Ok(Route { backend, considered }),
-            None => Err(none(&considered)),
+        match chosen.map(|i| fits.swap_remove(i)) {
+            Some(fit) => Ok(fit.into_route(search.considered)),
+            None => Err(none(&search.considered)),
         }
     }
 }
 
-/// Opens a backend and checks its capabilities; records the verdict.
-fn consider(
-    registration: &Registration,
-    requirements: &Requirements,
-    considered: &mut Vec<Considered>,
-) -> Result<Option<Fit>, Error> {
-    let place = considered.len();
-    let (verdict, fit) = match registration.open() {
-        Ok(backend) => {
-            let lacks = requirements.needs.iter().filter(|need| !backend.snapshot().has(**need));
-            let lacks: Vec<Capability> = lacks.copied().collect();
-            match lacks.is_empty() {
-                true => (Verdict::Chosen, Some(Fit { backend, place })),
-                false => (Verdict::Lacks(lacks), None),
+impl Search<'_> {
+    /// Looks for a device of the preferred backend or adapter `id`.
+    fn preferred(&mut self, registry: &Registry, id: &str) -> Result<Option<Fit>, Error> {
+        let Some(backend) = registry.get(AdapterId::new(id).backend()) else {
+            let verdict = Verdict::Failed(Error::unavailable(id, "it is not registered"));
+            self.considered.push(Considered { id: id.to_owned(), device: None, rank: 0, verdict });
+            return Ok(None);
+        };
+        for adapter in self.adapters(backend)? {
+            let is_meant = backend.id() == id || adapter.info().id.as_str() == id;
+            if is_meant && let Some(fit) = self.consider(&*adapter)? {
+                return Ok(Some(fit));
             }
         }
-        // Device failures and internal errors are not skipped silently.
-        Err(error @ (Error::Unavailable { .. } | Error::Unsupported(_))) => (Verdict::Failed(error), None),
-        Err(error) => return Err(error),
-    };
-    considered.push(Considered::new(registration, verdict));
-    Ok(fit)
+        Ok(None)
+    }
+
+    /// Looks among all devices that are not preferred: for each one that qualifies if measured cost decides, else for the one
+    /// of the highest rank.
+    fn others(&mut self, registry: &Registry) -> Result<Vec<Fit>, Error> {
+        let requirements = self.requirements;
+        let mut fits = Vec::new();
+        let mut found: Vec<Box<dyn Adapter>> = Vec::new();
+        let mut backends = registry.list().filter(|other| !requirements.prefers(other.id())).peekable();
+        loop {
+            if requirements.work.is_none() && !fits.is_empty() {
+                break;
+            }
+            // The next device is of the highest rank unless a backend may have one of a higher rank.
+            let highest = found.first().map(|adapter| adapter.info().rank);
+            match backends.next_if(|backend| highest.is_none_or(|rank| backend.rank() > rank)) {
+                Some(backend) => {
+                    found.extend(self.adapters(backend)?);
+                    found.sort_by_key(|adapter| std::cmp::Reverse(adapter.info().rank));
+                }
+                None if found.is_empty() => break,
+                None => {
+                    let adapter = found.remove(0);
+                    fits.extend(self.consider(&*adapter)?);
+                }
+            }
+        }
+        for adapter in found {
+            self.considered.push(Considered::adapter(adapter.info(), Verdict::LowerRank));
+        }
+        self.skip(backends, &Verdict::LowerRank);
+        Ok(fits)
+    }
+
+    /// Lists the devices of a backend that may be chosen without being named, the highest rank first.
+    fn adapters(&mut self, backend: &dyn Backend) -> Result<Vec<Box<dyn Adapter>>, Error> {
+        let all = match by_rank(backend, self.options) {
+            Ok(all) => all,
+            Err(error) => {
+                let verdict = Verdict::Failed(skippable(error)?);
+                self.considered.push(Considered::backend(backend, verdict));
+                return Ok(Vec::new());
+            }
+        };
+        let (selected, others) = all.into_iter().partition(|adapter| is_selected(&**adapter));
+        let others: Vec<Box<dyn Adapter>> = others;
+        self.considered
+            .extend(others.iter().map(|other| Considered::adapter(other.info(), Verdict::NotNamed)));
+        Ok(selected)
+    }
+
+    /// Opens a device and checks its capabilities; records the verdict.
+    fn consider(&mut self, adapter: &dyn Adapter) -> Result<Option<Fit>, Error> {
+        let (info, place) = (adapter.info(), self.considered.len());
+        let needs = &self.requirements.needs;
+        let lacking = |snapshot: &DeviceSnapshot| -> Vec<Capability> {
+            needs.iter().filter(|need| !snapshot.has(**need)).copied().collect()
+        };
+        let lacks = if info.unsuitable.is_none() { lacking(&info.declared) } else { Vec::new() };
+        let (verdict, fit) = if lacks.is_empty() {
+            match open(adapter, self.options) {
+                Ok(device) => match lacking(device.snapshot()) {
+                    lacks if lacks.is_empty() => {
+                        (Verdict::Chosen, Some(Fit { device, adapter: info.clone(), place }))
+                    }
+                    lacks => (Verdict::Lacks(lacks), None),
+                },
+                Err(error) => (Verdict::Failed(skippable(error)?), None),
+            }
+        } else {
+            (Verdict::Lacks(lacks), None)
+        };
+        self.considered.push(Considered::adapter(info, verdict));
+        Ok(fit)
+    }
+
+    fn skip<'b>(&mut self, backends: impl Iterator<Item = &'b dyn Backend>, verdict: &Verdict) {
+        self.considered.extend(backends.map(|backend| Considered::backend(backend, verdict.clone())));
+    }
+}
+
+/// Returns the reason to go on with other devices. Device failures and internal errors are not skipped silently.
+fn skippable(error: Error) -> Result<Error, Error> {
+    match error {
+        Error::Unavailable { .. } | Error::Unsupported(_) => Ok(error),
+        error => Err(error),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::calibration::Calibration;
-    use crate::registry::tests::Idle;
+    use crate::registry::tests::{device, gone};
     use fulgurite_spec::Code;
     use fulgurite_spec::device::DeviceSnapshot;
 
@@ -183,18 +260,15 @@ mod tests {
             ("cpu", 5, &[Capability::Int64, Capability::Float64]),
             ("slow", 1, &[Capability::Float64]),
         ] {
-            let open =
-                move || -> Result<Arc<dyn Backend>, Error> { Ok(Arc::new(Idle(snapshot(id, capabilities)))) };
-            registry.register(Registration::new(id, rank, open)).unwrap();
+            registry.register(device(rank, snapshot(id, capabilities))).unwrap();
         }
-        let gone = || Err(Error::unavailable("gone", "no driver"));
-        registry.register(Registration::new("gone", 20, gone)).unwrap();
+        registry.register(gone("gone", 20)).unwrap();
         registry
     }
 
     fn chosen(requirements: &Requirements, calibrations: &Calibrations) -> (String, String) {
-        let route = registry().route_for(requirements, calibrations).unwrap();
-        (route.backend().snapshot().backend.clone(), route.to_string())
+        let route = registry().route_for(requirements, calibrations, &OpenOptions::default()).unwrap();
+        (route.device().snapshot().backend.clone(), route.to_string())
     }
 
     #[test]
@@ -218,14 +292,14 @@ mod tests {
     fn nothing_falls_back_unless_it_may() {
         let none = Calibrations::default();
         let requirements = Requirements::new().prefer("gone").prefer("absent");
-        let error = registry().route_for(&requirements, &none).err().unwrap();
+        let error = registry().route_for(&requirements, &none, &OpenOptions::default()).err().unwrap();
         assert_eq!(error.code(), Code::NoBackend);
         assert!(error.to_string().contains("absent: not available, it is not registered"), "{error}");
         let (id, why) = chosen(&requirements.or_any(), &none);
         assert_eq!(id, "gpu");
         assert!(why.contains("gone: not available, no driver"), "{why}");
         let requirements = Requirements::new().needs(Capability::CooperativeMatrix);
-        let error = registry().route_for(&requirements, &none).err().unwrap();
+        let error = registry().route_for(&requirements, &none, &OpenOptions::default()).err().unwrap();
         assert!(error.to_string().contains("slow: lacks cooperative_matrix"), "{error}");
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use fulgurite_driver_core::Device;
 use fulgurite_hal::{
-    Backend, CacheReport, CompileOptions, DeviceBuffer, Error, Executable, Invalidated, Launch,
+    self as hal, CacheReport, CompileOptions, DeviceBuffer, Error, Executable, Invalidated, Launch,
     LaunchOptions, LaunchReport,
 };
 use fulgurite_ir::VerifiedKernel;
@@ -41,7 +41,7 @@ impl Executable for Compiled {
     }
 }
 
-impl Backend for Keeping {
+impl hal::Device for Keeping {
     fn snapshot(&self) -> &DeviceSnapshot {
         &self.snapshot
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fulgurite_driver_core::Device;
 use fulgurite_hal::{
-    Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchOptions, LaunchReport,
+    self as hal, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchOptions, LaunchReport,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::{Capability, DeviceSnapshot, Matrices, MatrixShapes};
@@ -20,7 +20,7 @@ struct Careless {
 
 struct Compiled(Arc<VerifiedKernel>);
 
-impl Backend for Careless {
+impl hal::Device for Careless {
     fn snapshot(&self) -> &DeviceSnapshot {
         &self.snapshot
     }

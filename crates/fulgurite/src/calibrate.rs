@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fulgurite_driver_core::{Buffer, Calibration, Calibrations, Device, Program};
-use fulgurite_hal::{Backend, CompileOptions, Error, LaunchOptions};
+use fulgurite_hal::{self as hal, CompileOptions, Error, LaunchOptions};
 use fulgurite_spec::Code;
 use fulgurite_storage::{FileSystem, read_whole, replace_whole};
 
@@ -41,13 +41,13 @@ const MOST: u64 = 256 << 20;
 /// The size of the largest file that is read, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Measures the device of `backend` for about two seconds: launches of a small kernel, kernels that copy memory, and
+/// Measures `device` for about two seconds: launches of a small kernel, kernels that copy memory, and
 /// copies to and from the host.
 ///
 /// # Errors
 /// A device error.
-pub fn calibrate(backend: &Arc<dyn Backend>) -> Result<Calibration, Error> {
-    let device = Device::new(Arc::clone(backend), CompileOptions::default(), LaunchOptions::default());
+pub fn calibrate(device: &Arc<dyn hal::Device>) -> Result<Calibration, Error> {
+    let device = Device::new(Arc::clone(device), CompileOptions::default(), LaunchOptions::default());
     let compile = |text| device.compile(&parse(text)?, &CompileOptions::default());
 
     let (launch, words) = (compile(LAUNCH)?, device.zeroed(256)?);
@@ -149,12 +149,12 @@ mod tests {
         let path = folder.path().join("new").join("calibrations.toml");
         assert_eq!(read(&path).unwrap(), Calibrations::default());
         let registry = crate::registry();
-        let route = registry.route(&fulgurite_driver_core::Choice::Exactly("cpu".to_owned())).unwrap();
+        let device = registry.open("cpu").unwrap();
         let mut all = Calibrations::default();
-        all.insert(calibrate(route.backend()).unwrap());
+        all.insert(calibrate(&device).unwrap());
         write(&path, &all).unwrap();
         assert_eq!(read(&path).unwrap(), all);
-        assert!(all.get(route.backend().snapshot()).is_some());
+        assert!(all.get(device.snapshot()).is_some());
         // Nothing else is left there.
         assert_eq!(std::fs::read_dir(folder.path().join("new")).unwrap().count(), 1);
     }

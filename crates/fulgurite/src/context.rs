@@ -4,45 +4,24 @@ use std::fmt;
 use std::sync::Arc;
 
 use fulgurite_autotune::{AutotunePolicy, AutotuneStore, StoreOptions, Tuner};
-#[cfg(feature = "vulkan")]
-use fulgurite_backend_vulkan::Options as VulkanOptions;
 use fulgurite_driver_core::{
     Bounds, Calibrations, Choice, Counters, Device, Manifest, Prewarmed, Registry, Replayed, Repro,
     Requirements, Route,
 };
-use fulgurite_hal::{CacheReport, CompileOptions, Error, Invalidated, LaunchOptions, OpenOptions};
+use fulgurite_hal::{AdapterId, CacheReport, CompileOptions, Error, Invalidated, LaunchOptions, OpenOptions};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::{Pack, TrustedPack};
 use fulgurite_spec::Code;
 use fulgurite_spec::cache::CacheAudit;
 use fulgurite_spec::device::DeviceSnapshot;
 
+use crate::backends::registry;
 use crate::buffer::{Buffer, Element};
 use crate::calibrate::calibrations;
 use crate::executable::Executable;
 use crate::kernel::Kernel;
 use crate::packs::tuned_files;
 use crate::tuned::add_layers;
-
-/// Returns a registry of the backends in this build, by Cargo feature. Opens no device.
-///
-/// ```
-/// for registration in fulgurite::registry().list() {
-///     println!("{} of rank {}", registration.id(), registration.rank());
-/// }
-/// ```
-pub fn registry() -> Registry {
-    #[allow(unused_mut, reason = "with no backend feature there is nothing to register")]
-    let mut registry = Registry::new();
-    // Ids are distinct, so registration cannot fail.
-    #[cfg(feature = "vulkan")]
-    let _ = registry.register(fulgurite_backend_vulkan::registration());
-    #[cfg(feature = "cpu")]
-    let _ = registry.register(fulgurite_backend_cpu::registration());
-    #[cfg(feature = "reference")]
-    let _ = registry.register(fulgurite_backend_reference::registration());
-    registry
-}
 
 /// An open device: allocates buffers, compiles kernels, records graphs. Cheap to clone; clones share the device.
 ///
@@ -82,8 +61,6 @@ pub struct Context {
 #[must_use = "nothing is opened until `open`"]
 pub struct ContextBuilder {
     registry: Option<Registry>,
-    #[cfg(feature = "vulkan")]
-    vulkan: Option<VulkanOptions>,
     /// Options passed to any backend.
     open: OpenOptions,
     packs: Vec<TrustedPack>,
@@ -103,26 +80,20 @@ pub struct ContextBuilder {
 #[derive(Clone, Debug, PartialEq)]
 enum Chosen {
     Backend(String),
-    #[cfg(feature = "vulkan")]
-    VulkanDevice(String),
+    Adapter(AdapterId),
+    Device(String),
     Requirements(Requirements),
 }
 
 impl Chosen {
-    /// Returns the id of the named backend, or an empty string if none is named.
-    fn backend(&self) -> &str {
-        match self {
-            Self::Backend(id) => id,
-            #[cfg(feature = "vulkan")]
-            Self::VulkanDevice(_) => "vulkan",
-            Self::Requirements(_) => "",
-        }
-    }
-
-    /// Returns whether two choices contradict each other. A backend and a device of that backend do not.
+    /// Returns whether two choices contradict each other. A backend and an adapter or a device of that backend do not.
     fn excludes(&self, other: &Self) -> bool {
-        let same_kind = std::mem::discriminant(self) == std::mem::discriminant(other);
-        if same_kind { self != other } else { self.backend() != other.backend() }
+        match (self, other) {
+            (Self::Backend(_), Self::Device(_)) | (Self::Device(_), Self::Backend(_)) => false,
+            (Self::Backend(backend), Self::Adapter(adapter))
+            | (Self::Adapter(adapter), Self::Backend(backend)) => adapter.backend() != backend,
+            (one, other) => one != other,
+        }
     }
 }
 
@@ -130,18 +101,19 @@ impl fmt::Display for Chosen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Backend(id) => write!(f, "the backend `{id}`"),
-            #[cfg(feature = "vulkan")]
-            Self::VulkanDevice(selector) => write!(f, "the Vulkan device `{selector}`"),
-            Self::Requirements(_) => f.write_str("a backend by requirements"),
+            Self::Adapter(id) => write!(f, "the adapter `{id}`"),
+            Self::Device(part) => write!(f, "the device `{part}`"),
+            Self::Requirements(_) => f.write_str("a device by requirements"),
         }
     }
 }
 
 impl ContextBuilder {
-    /// Selects the backend `id` and no other: `vulkan`, `cpu`, `reference`, or a registered one.
+    /// Selects the backend `id` and no other: `vulkan`, `cpu`, `reference`, or a registered one. Of several devices, the one
+    /// of the highest rank is used.
     ///
-    /// The order of calls does not matter. Naming another backend, a Vulkan device for another backend, or requirements as
-    /// well is an error of [`open`](Self::open).
+    /// The order of calls does not matter. Naming another backend, an adapter of another backend, or requirements as well is
+    /// an error of [`open`](Self::open).
     pub fn backend(mut self, id: impl Into<String>) -> Self {
         self.choices.push(Chosen::Backend(id.into()));
         self
@@ -163,13 +135,34 @@ impl ContextBuilder {
         self
     }
 
-    /// Selects the Vulkan device `selector`: its index in the loader's order, or part of its name, ignoring case. It
-    /// overrides `FULGURITE_VULKAN_DEVICE`; other options of the backend come from the environment.
-    #[cfg(feature = "vulkan")]
-    pub fn vulkan_device(mut self, selector: impl Into<String>) -> Self {
-        let selector = selector.into();
-        self.choices.push(Chosen::VulkanDevice(selector.clone()));
-        self.vulkan(|options| options.device(selector))
+    /// Selects the adapter `id` and no other. [`Registry::adapters`] lists them.
+    ///
+    /// ```
+    /// use fulgurite::Context;
+    ///
+    /// for adapter in fulgurite::registry().adapters().adapters {
+    ///     let ctx = Context::builder().adapter(adapter.id.clone()).open()?;
+    ///     println!("{}: {}", adapter.id, ctx.device().device);
+    /// }
+    /// # Ok::<(), fulgurite::Error>(())
+    /// ```
+    pub fn adapter(mut self, id: AdapterId) -> Self {
+        self.choices.push(Chosen::Adapter(id));
+        self
+    }
+
+    /// Selects the device of the highest rank whose name contains `part`, ignoring case; of the [`backend`](Self::backend) if
+    /// one is named. Overrides selections in the environment, such as `FULGURITE_VULKAN_DEVICE`.
+    ///
+    /// ```
+    /// use fulgurite::{Code, Context};
+    ///
+    /// let error = Context::builder().device("a name that no device has").open().err();
+    /// assert_eq!(error.map(|error| error.code()), Some(Code::BackendUnavailable));
+    /// ```
+    pub fn device(mut self, part: impl Into<String>) -> Self {
+        self.choices.push(Chosen::Device(part.into()));
+        self
     }
 
     /// Adds the tuning records of `pack`, so that a first run on a new machine tunes nothing.
@@ -237,12 +230,6 @@ impl ContextBuilder {
         self
     }
 
-    #[cfg(feature = "vulkan")]
-    fn vulkan(mut self, change: impl FnOnce(VulkanOptions) -> VulkanOptions) -> Self {
-        self.vulkan = Some(change(self.vulkan.take().unwrap_or_else(VulkanOptions::from_env)));
-        self
-    }
-
     /// Compiles `kernels` in parallel when the context is opened; their cache entries are read while the device is
     /// created. Errors are reported by the next compile of the kernel. [`Context::prewarmed`] returns the cost of
     /// each.
@@ -260,9 +247,8 @@ impl ContextBuilder {
         self
     }
 
-    /// Selects among the backends of `registry` instead of those of this build. Cache directory, trusted packs,
-    /// prewarmed kernels and Vulkan device apply to backends whose registration takes
-    /// [`OpenOptions`](crate::OpenOptions), as all of [`registry`] do.
+    /// Selects among the backends of `registry` instead of those of this build. They are opened with the same
+    /// [`OpenOptions`](crate::OpenOptions): cache directory, trusted packs, prewarmed kernels.
     ///
     /// ```
     /// # use fulgurite::prelude::*;
@@ -316,21 +302,16 @@ impl ContextBuilder {
     pub fn open(self) -> Result<Context, Error> {
         check_choices(&self.choices)?;
         let open = self.open.prefetch(self.prewarm.iter().cloned()).with(self.packs);
-        #[cfg(feature = "vulkan")]
-        let open = self.vulkan.into_iter().fold(open, OpenOptions::with);
-        let mut registry = self.registry.unwrap_or_else(registry);
-        registry.configure(&open);
-        let route = match self.choices.first() {
-            Some(Chosen::Requirements(requirements)) if requirements.work.is_some() => {
-                registry.route_for(requirements, &calibrations()?)?
+        let registry = self.registry.unwrap_or_else(registry);
+        let route = match choice(&self.choices) {
+            Ok(choice) => registry.route(&choice, &open)?,
+            Err(requirements) => {
+                let needed = requirements.work.is_some();
+                let calibrations = if needed { calibrations()? } else { Calibrations::default() };
+                registry.route_for(requirements, &calibrations, &open)?
             }
-            Some(Chosen::Requirements(requirements)) => {
-                registry.route_for(requirements, &Calibrations::default())?
-            }
-            Some(named) => registry.route(&Choice::Exactly(named.backend().to_owned()))?,
-            None => registry.route(&Choice::Best)?,
         };
-        let device = Device::with_bounds(Arc::clone(route.backend()), self.compile, self.launch, self.bounds);
+        let device = Device::with_bounds(Arc::clone(route.device()), self.compile, self.launch, self.bounds);
         // Whoever compiles one of those that failed is told.
         let prewarmed = device.prewarm_with_report(&self.prewarm, &CompileOptions::default(), &|_| ());
         let store = match self.autotune_directory {
@@ -342,6 +323,24 @@ impl ContextBuilder {
         let audit_threshold = self.audit_threshold.unwrap_or(CacheAudit::DEFAULT_THRESHOLD);
         Ok(Context { route, device, tuner, prewarmed: prewarmed.into(), audit_threshold })
     }
+}
+
+/// Returns what choices that do not contradict each other amount to: a choice, or requirements.
+fn choice(choices: &[Chosen]) -> Result<Choice, &Requirements> {
+    let (mut backend, mut part) = (None, None);
+    for chosen in choices {
+        match chosen {
+            Chosen::Requirements(requirements) => return Err(requirements),
+            Chosen::Adapter(id) => return Ok(Choice::Adapter(id.clone())),
+            Chosen::Backend(id) => backend = Some(id.clone()),
+            Chosen::Device(name) => part = Some(name.clone()),
+        }
+    }
+    Ok(match (backend, part) {
+        (backend, Some(part)) => Choice::Device { part, backend },
+        (Some(backend), None) => Choice::Backend(backend),
+        (None, None) => Choice::Best,
+    })
 }
 
 /// Refuses choices that contradict each other, in any order.
@@ -400,7 +399,7 @@ impl Context {
     /// The report includes the audit, with `FG1009` among its notices if the alarm is raised: see
     /// [`audit`](Self::audit) and [`ContextBuilder::cache_alarm`].
     pub fn cache_report(&self) -> CacheReport {
-        self.device.backend().cache_report().audited(self.audit_threshold)
+        self.device.raw().cache_report().audited(self.audit_threshold)
     }
 
     /// Audits the backend's cache of compiled kernels. The alarm is raised if fewer than `threshold` of 10,000
@@ -416,7 +415,7 @@ impl Context {
     /// # Ok::<(), fulgurite::Error>(())
     /// ```
     pub fn audit(&self, threshold: u32) -> CacheAudit {
-        self.device.backend().cache_report().audit(threshold)
+        self.device.raw().cache_report().audit(threshold)
     }
 
     /// Makes the backend's cache entries for later processes durable. Dropping the context does so as well; entries

@@ -27,6 +27,7 @@
 mod args;
 #[cfg(feature = "ndarray")]
 mod array;
+mod backends;
 mod buffer;
 mod calibrate;
 mod call;
@@ -40,10 +41,11 @@ mod params;
 mod tuned;
 
 pub use args::{LaunchArg, LaunchArgs};
+pub use backends::registry;
 pub use buffer::{Buffer, BufferView, BufferViewMut, Element};
 pub use calibrate::{calibrate, calibrations, keep_calibrations};
 pub use call::{Call, OutputVec, Outputs, Resident};
-pub use context::{Context, ContextBuilder, registry};
+pub use context::{Context, ContextBuilder};
 pub use dynamic::{DynArg, DynBuffer, DynExecutable};
 pub use executable::Executable;
 pub use graph::{DynLaunchStep, Graph, GraphRecorder, GraphUpdate, LaunchStep};
@@ -57,13 +59,14 @@ pub use fulgurite_derive::KernelParams;
 pub use fulgurite_kernels as kernels;
 
 pub use fulgurite_driver_core::{
-    Agreement, Apart, Bounds, Calibration, Calibrations, Choice, Considered, Counters, Difference, Freedom,
-    Hazard, HazardKind, MANIFEST_SCHEMA, Manifest, Pending, Prewarmed, Registry, Replayed, Repro,
+    Adapters, Agreement, Apart, Bounds, Calibration, Calibrations, Choice, Considered, Counters, Difference,
+    Freedom, Hazard, HazardKind, MANIFEST_SCHEMA, Manifest, Pending, Prewarmed, Registry, Replayed, Repro,
     Requirements, Route, Verdict, Workload, kept_subnormals, printable, render,
 };
 pub use fulgurite_hal::{
-    CachePolicy, CacheReport, CompileOptions, DeviceError, Error, GridSize, Invalidated, LaunchOptions,
-    LaunchReport, MathMode, OpenOptions, OptimizationLevel, Registration, TargetProfile, Unsupported,
+    Adapter, AdapterId, AdapterInfo, AdapterKind, Backend, CachePolicy, CacheReport, CompileOptions,
+    DeviceError, Error, GridSize, Invalidated, LaunchOptions, LaunchReport, MathMode, OpenOptions,
+    OptimizationLevel, SingleDevice, TargetProfile, Unsupported,
 };
 pub use fulgurite_ir::builder::{AtomicOrder, Combine, Large, Matrix, Read, ReadWrite, SyncScope, Write};
 pub use fulgurite_ir::{self as ir, VerifiedKernel};

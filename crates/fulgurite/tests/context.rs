@@ -7,7 +7,7 @@ use std::process::Command;
 
 use common::{BACKENDS, code, open};
 use fulgurite::prelude::*;
-use fulgurite::{CacheOutcome, Code, CompileOptions, Graph, GraphRecorder, Outputs, Pending};
+use fulgurite::{AdapterId, CacheOutcome, Code, CompileOptions, Graph, GraphRecorder, Outputs, Pending};
 
 fn store(value: u32) -> Kernel<(Write<u32>,)> {
     kernel::<(Write<u32>,)>("store", ["y"], [64, 1, 1], |k, (y,)| y.store(k.global_id().x(), value)).unwrap()
@@ -127,9 +127,48 @@ fn without_a_gpu_the_cpu_is_chosen_and_says_why() {
 }
 
 #[test]
-fn a_vulkan_device_that_is_not_there() {
-    let builder = Context::builder().vulkan_device("no device has this name");
-    assert_eq!(code(builder.open()), Some(Code::BackendUnavailable), "and nothing else is chosen instead");
+fn a_device_that_is_not_there() {
+    let builder = || Context::builder().device("no device has this name");
+    assert_eq!(code(builder().open()), Some(Code::BackendUnavailable), "and nothing else is chosen instead");
+    assert_eq!(code(builder().backend("vulkan").open()), Some(Code::BackendUnavailable));
+    let adapter = |id: &str| Context::builder().adapter(AdapterId::new(id));
+    assert_eq!(code(adapter("cpu:7").open()), Some(Code::BackendUnavailable));
+    assert_eq!(code(adapter("nothing:7").open()), Some(Code::UnknownBackend));
+}
+
+#[test]
+fn every_adapter_is_opened_by_id_and_they_work_side_by_side() {
+    let adapters = fulgurite::registry().adapters().adapters;
+    assert!(adapters.iter().any(|adapter| adapter.id.as_str() == "cpu"), "{adapters:?}");
+    let ranks: Vec<u32> = adapters.iter().map(|adapter| adapter.rank).collect();
+    assert!(ranks.is_sorted_by(|one, next| one >= next), "{ranks:?}");
+    let mut opened = Vec::new();
+    for adapter in adapters.iter().filter(|adapter| adapter.unsuitable.is_none()) {
+        println!("{}: {}, {}", adapter.id, adapter.declared.device, adapter.kind);
+        let ctx = Context::builder().adapter(adapter.id.clone()).open().unwrap();
+        assert_eq!(
+            (&ctx.route().adapter().id, &ctx.device().device),
+            (&adapter.id, &adapter.declared.device)
+        );
+        let exe = ctx.compile(&store(7)).unwrap();
+        let y = ctx.zeroed::<u32>(3).unwrap();
+        opened.push((ctx, exe, y));
+    }
+    for at in 0..opened.len() {
+        for other in 0..opened.len() {
+            if at == other {
+                let (_, exe, y) = &mut opened[at];
+                exe.launch((y,)).unwrap();
+            } else {
+                let exe = opened[at].1.clone();
+                let refused = exe.launch((&mut opened[other].2,));
+                assert_eq!(code(refused), Some(Code::ForeignBuffer), "{at} with a buffer of {other}");
+            }
+        }
+    }
+    for (ctx, _, y) in &opened {
+        assert_eq!(y.read().unwrap(), [7; 3], "{}", ctx.route());
+    }
 }
 
 #[test]
@@ -139,9 +178,11 @@ fn the_order_of_choices_does_not_matter() {
     let cpu: Step = |builder| builder.backend("cpu");
     let reference: Step = |builder| builder.backend("reference");
     let requirements: Step = |builder| builder.requirements(Requirements::new().prefer("cpu"));
-    let vulkan: Step = |builder| builder.vulkan_device("no device has this name");
+    let absent: Step = |builder| builder.device("no device has this name");
+    let threads: Step = |builder| builder.device("THREADS");
     let named: Step = |builder| builder.backend("vulkan");
-    let other: Step = |builder| builder.vulkan_device("another name");
+    let other: Step = |builder| builder.device("another name");
+    let adapter: Step = |builder| builder.adapter(AdapterId::new("cpu"));
     let opened = |steps: [Step; 2]| {
         let context = steps.into_iter().fold(Context::builder(), |builder, step| step(builder)).open();
         context.map(|ctx| ctx.device().backend.clone()).map_err(|error| error.code())
@@ -151,10 +192,15 @@ fn the_order_of_choices_does_not_matter() {
         ([requirements, requirements], Ok("cpu".to_owned())),
         ([cpu, reference], Err(Code::ContradictingChoices)),
         ([cpu, requirements], Err(Code::ContradictingChoices)),
-        ([cpu, vulkan], Err(Code::ContradictingChoices)),
-        ([requirements, vulkan], Err(Code::ContradictingChoices)),
-        ([other, vulkan], Err(Code::ContradictingChoices)),
-        ([named, vulkan], Err(Code::BackendUnavailable)),
+        ([cpu, adapter], Ok("cpu".to_owned())),
+        ([cpu, threads], Ok("cpu".to_owned())),
+        ([adapter, reference], Err(Code::ContradictingChoices)),
+        ([adapter, absent], Err(Code::ContradictingChoices)),
+        ([requirements, adapter], Err(Code::ContradictingChoices)),
+        ([requirements, absent], Err(Code::ContradictingChoices)),
+        ([other, absent], Err(Code::ContradictingChoices)),
+        ([cpu, absent], Err(Code::BackendUnavailable)),
+        ([named, absent], Err(Code::BackendUnavailable)),
     ] {
         assert_eq!(opened(steps), expected);
         assert_eq!(opened([steps[1], steps[0]]), expected);

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use fulgurite::prelude::*;
 use fulgurite::{
-    CacheOutcome, CacheTier, Code, CompileOptions, Manifest, OpenOptions, Pack, PipelineCacheMissReason,
-    PipelineFeatureFlags, Registration, Registry, TrustedPack,
+    AdapterInfo, AdapterKind, CacheOutcome, CacheTier, Code, CompileOptions, DeviceSnapshot, Manifest,
+    OpenOptions, Pack, PipelineCacheMissReason, PipelineFeatureFlags, Registry, SingleDevice, TrustedPack,
 };
 use fulgurite_pipeline_cache::{
     DeviceParts, DiskOptions, DiskPipelineCache, Durability, Entry, PackWriter, PayloadKind,
@@ -51,9 +51,10 @@ fn a_registry_of_ones_own_is_opened_with_what_the_context_was_told() {
     let mut registry = Registry::new();
     let open = move |options: &OpenOptions| {
         *seen.lock().unwrap() = Some(options.clone());
-        fulgurite::registry().get("cpu").unwrap().open()
+        fulgurite::registry().open("cpu")
     };
-    registry.register(Registration::configurable("mine", 7, open)).unwrap();
+    let info = AdapterInfo::new(AdapterKind::Cpu, 7, DeviceSnapshot::new("mine", "none", "none"));
+    registry.register(SingleDevice::new(info, open)).unwrap();
     let seven = storing(7);
     let builder = Context::builder().registry(registry).cache_directory("/kept").trusted_pack(pack());
     let ctx = builder.prewarm([seven.verified()]).open().unwrap();

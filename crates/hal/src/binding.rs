@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fulgurite_spec::Code;
 
-use crate::backend::DeviceBuffer;
+use crate::device::DeviceBuffer;
 use crate::error::Error;
 
 /// A range of bytes of a device buffer. Cheap to clone; keeps the buffer alive.

@@ -162,12 +162,12 @@ impl Error {
         }
     }
 
-    /// Refuses a buffer larger than the limit of `device`: the first step of every [`Backend::allocate`].
+    /// Refuses a buffer larger than the limit of `device`: the first step of every [`Device::allocate`].
     ///
     /// # Errors
     /// [`Error::Unsupported`], naming the limit.
     ///
-    /// [`Backend::allocate`]: crate::Backend::allocate
+    /// [`Device::allocate`]: crate::Device::allocate
     pub fn check_allocation(bytes: u64, device: &DeviceSnapshot) -> Result<(), Self> {
         let most = device.limits.max_buffer_bytes;
         if bytes > most {

@@ -1,14 +1,15 @@
 //! The interface between the engine and a backend.
 //!
-//! This crate owns the traits that a backend implements ([`Backend`], [`DeviceBuffer`], [`Executable`], and for devices
-//! with a queue [`Work`] and [`Recording`]), the values that cross that interface ([`Launch`], [`Binding`], [`GraphStep`],
-//! the options, [`Error`]), and the [`Registration`] that a backend is found by. It names no backend, drives none, and
-//! depends on little: it is what the author of a backend compiles against.
+//! This crate owns the traits that a backend implements: a [`Backend`] lists each [`Adapter`] that it finds, which opens a
+//! [`Device`], which makes [`DeviceBuffer`]s and [`Executable`]s, and if it has a queue [`Work`] and [`Recording`]s. It owns
+//! the values that cross that interface, too: [`Launch`], [`Binding`], [`GraphStep`], the options, [`Error`]. It names no
+//! backend, drives none, and depends on little: it is what the author of a backend compiles against.
 #![forbid(unsafe_code)]
 
-mod backend;
+mod adapter;
 mod binding;
 mod cache_report;
+mod device;
 mod error;
 mod json;
 mod launch;
@@ -16,15 +17,15 @@ mod matrices;
 mod open_options;
 mod options;
 mod process;
-mod registration;
 mod steps;
 
-pub use backend::{
-    Backend, DeviceBuffer, Executable, Interpreter, LaunchReport, Work, check_copy, check_fill,
-    check_pattern, fill_by_writing, interpret,
-};
+pub use adapter::{Adapter, AdapterId, AdapterInfo, AdapterKind, Backend, SingleDevice};
 pub use binding::Binding;
 pub use cache_report::{CacheReport, Invalidated};
+pub use device::{
+    Device, DeviceBuffer, Executable, Interpreter, LaunchReport, Work, check_copy, check_fill, check_pattern,
+    fill_by_writing, interpret,
+};
 pub use error::{DeviceError, Error, Unsupported};
 pub use launch::Launch;
 pub use open_options::OpenOptions;
@@ -32,5 +33,4 @@ pub use options::{
     CachePolicy, CompileOptions, GridSize, LaunchOptions, MathMode, OptimizationLevel, TargetProfile,
 };
 pub use process::Process;
-pub use registration::Registration;
 pub use steps::{GraphStep, Recording, StepWork};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Executable, LaunchReport, check_pattern};
 use crate::binding::Binding;
+use crate::device::{Executable, LaunchReport, check_pattern};
 use crate::error::Error;
 use crate::launch::Launch;
 

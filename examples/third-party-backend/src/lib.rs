@@ -1,15 +1,16 @@
 //! A backend of one's own, as a crate outside of Fulgurite would have it.
 //!
 //! It borrows the reference interpreter to run kernels, so that what is left is what every backend needs: a snapshot,
-//! memory, a dispatch, a registration. `tests/conformance.rs` holds it to the suites unchanged;
+//! memory, a dispatch, an adapter. `tests/conformance.rs` holds it to the suites unchanged;
 //! `docs/adding-a-backend.md` goes through it step by step.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
 
-use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
+use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_hal::{
-    Backend, CompileOptions, DeviceBuffer, Error, Interpreter, Launch, LaunchReport, Registration, interpret,
+    self as hal, AdapterInfo, AdapterKind, Backend, CompileOptions, Device as _, DeviceBuffer, Error,
+    Interpreter, Launch, LaunchReport, SingleDevice, interpret,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
@@ -20,25 +21,26 @@ pub const ID: &str = "third-party";
 /// Its rank: any other backend that opens is preferred.
 pub const RANK: u32 = 0;
 
-/// The registration, for `Registry::register`.
-pub fn registration() -> Registration {
-    Registration::new(ID, RANK, || Ok(open()))
+/// Returns the backend, for `Registry::register`.
+pub fn backend() -> impl Backend {
+    let info = AdapterInfo::new(AdapterKind::Interpreter, RANK, Borrowed::new().snapshot);
+    SingleDevice::new(info, |_| Ok(open()))
 }
 
-/// Opens the backend.
-pub fn open() -> Arc<dyn Backend> {
+/// Opens its device.
+pub fn open() -> Arc<dyn hal::Device> {
     interpret(Borrowed::new())
 }
 
 /// Runs kernels with an interpreter, as they are.
 struct Borrowed {
     snapshot: DeviceSnapshot,
-    interpreter: ReferenceBackend,
+    interpreter: ReferenceDevice,
 }
 
 impl Borrowed {
     fn new() -> Self {
-        let interpreter = ReferenceBackend::new(ReferenceOptions::default());
+        let interpreter = ReferenceDevice::new(ReferenceOptions::default());
         let mut snapshot = interpreter.snapshot().clone();
         snapshot.backend = ID.to_owned();
         Self { snapshot, interpreter }

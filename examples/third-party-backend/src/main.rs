@@ -7,7 +7,7 @@ use fulgurite_conformance::Registry;
 
 fn main() -> ExitCode {
     let mut registry = Registry::new();
-    match registry.register(third_party_backend::registration()) {
+    match registry.register(third_party_backend::backend()) {
         Ok(()) => fulgurite_conformance::main(&registry),
         Err(error) => {
             eprintln!("{error}");

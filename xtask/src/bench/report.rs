@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
 use fulgurite_benches::Measurement;
-use fulgurite_hal::Backend;
+use fulgurite_hal as hal;
 use serde::{Deserialize, Serialize};
 
 /// The schema of the file.
@@ -55,7 +55,7 @@ pub(crate) struct BackendName {
 }
 
 impl BackendName {
-    pub(crate) fn of(backend: &dyn Backend) -> Self {
+    pub(crate) fn of(backend: &dyn hal::Device) -> Self {
         let snapshot = backend.snapshot();
         let [id, device, driver] =
             [&snapshot.backend, &snapshot.device, &snapshot.driver].map(|text| text.to_owned());

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use fulgurite_hal::{Backend, Binding, CompileOptions, DeviceBuffer, Launch, LaunchOptions};
+use fulgurite_hal::{Binding, CompileOptions, Device as _, DeviceBuffer, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::{ScalarType, Type};
 
-use crate::CpuBackend;
+use crate::CpuDevice;
 
 fn kernel(source: &str) -> Arc<VerifiedKernel> {
     let parsed = text::parse(source).unwrap_or_else(|e| panic!("{e}"));
@@ -15,7 +15,7 @@ fn kernel(source: &str) -> Arc<VerifiedKernel> {
 
 /// Launches `source` on buffers with the contents `bytes`, and returns their contents afterwards.
 fn run(source: &str, bytes: &[&[u8]], workgroups: u32) -> Vec<Vec<u8>> {
-    let (backend, kernel) = (CpuBackend::new(), kernel(source));
+    let (backend, kernel) = (CpuDevice::new(), kernel(source));
     let buffers: Vec<Arc<dyn DeviceBuffer>> = bytes
         .iter()
         .map(|bytes| {

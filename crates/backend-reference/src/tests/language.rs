@@ -1,7 +1,7 @@
 //! Language tests that run files cannot express: subgroup sizes, contents of `uninit` memory, which trap is reported,
 //! and rejected launches.
 
-use fulgurite_hal::{Binding, DeviceError};
+use fulgurite_hal::{Binding, Device as _, DeviceError};
 
 use super::*;
 
@@ -60,7 +60,7 @@ fn subgroups_may_be_at_different_ops() {
 #[test]
 fn subgroup_sizes_are_powers_of_two_in_range() {
     for (asked, used) in [(0, 1), (3, 2), (32, 32), (100, 64), (1000, 128)] {
-        let backend = ReferenceBackend::new(ReferenceOptions::default().subgroup_size(asked));
+        let backend = ReferenceDevice::new(ReferenceOptions::default().subgroup_size(asked));
         assert_eq!(backend.snapshot().limits.subgroup_size, used);
     }
 }
@@ -231,7 +231,7 @@ fn view_length_is_limited_by_the_index_type() {
     let narrow = |large: &str| {
         let lines = format!("buffer %x: write u32x4[]{large}\nview %b = %x as u8[]\nstore %b[0u32], 1u8");
         let kernel = kernel("1, 1, 1", &lines);
-        let limits = ReferenceBackend::new(ReferenceOptions::default()).snapshot().limits.clone();
+        let limits = ReferenceDevice::new(ReferenceOptions::default()).snapshot().limits.clone();
         let code = |bytes: u64| {
             let buffers: [Arc<dyn DeviceBuffer>; 1] = [Arc::new(Huge(bytes))];
             Launch::check(&kernel, &limits, Binding::each(&buffers), &[], &grid(1)).err().map(|e| e.code())

@@ -410,7 +410,7 @@ fn child() -> bool {
         "load" => Fake { mood: Mood::Crashes, ..Fake::default() },
         "compile" => Fake { crashes_compiling: true, ..Fake::default() },
         "exit" => {
-            crate::exit::register();
+            crate::exit::register_handler();
             Fake { exits_compiling: true, ..Fake::default() }
         }
         _ => panic!("{what}"),

@@ -6,16 +6,17 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fulgurite_backend_vulkan::{Options, ValidationLog, VulkanBackend};
+use fulgurite_backend_vulkan::{Options, ValidationLog, VulkanDevice};
 use fulgurite_hal::{
-    Backend, Binding, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchOptions, LaunchReport,
+    Binding, CompileOptions, Device as _, DeviceBuffer, Error, Executable, Launch, LaunchOptions,
+    LaunchReport,
 };
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::eval::Components;
 
 /// An opened backend. [`Opened::finish`] drops it and asserts that validation had nothing to say.
 pub(crate) struct Opened {
-    pub(crate) backend: Arc<VulkanBackend>,
+    pub(crate) backend: Arc<VulkanDevice>,
     log: Arc<ValidationLog>,
 }
 
@@ -47,10 +48,10 @@ pub(crate) fn open() -> Option<Opened> {
 
 /// [`open`] with options.
 pub(crate) fn open_with(options: Options) -> Option<Opened> {
-    let opened = match VulkanBackend::open(&options.clone().validation(true)) {
+    let opened = match VulkanDevice::open(&options.clone().validation(true)) {
         Err(error) if !options.validation && error.to_string().contains("VK_LAYER_KHRONOS_validation") => {
             println!("validation: unavailable ({error})");
-            VulkanBackend::open(&options)
+            VulkanDevice::open(&options)
         }
         other => other,
     };

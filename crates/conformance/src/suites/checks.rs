@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use fulgurite_driver_core::Device;
-use fulgurite_hal::{Backend, CompileOptions, Error, LaunchOptions};
+use fulgurite_hal::{self as hal, CompileOptions, Error, LaunchOptions};
 use fulgurite_spec::Code;
 
 use crate::harness::Harness;
@@ -45,7 +45,7 @@ impl Checks<'_, '_> {
     }
 
     /// The backend without the engine round it.
-    pub(super) fn backend(&self) -> &Arc<dyn Backend> {
+    pub(super) fn backend(&self) -> &Arc<dyn hal::Device> {
         self.harness.backend()
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fulgurite_hal::{Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport};
+use fulgurite_hal::{self as hal, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport};
 use fulgurite_ir::{BlockId, InstId, InstKind, Kernel, ValueId, VerifiedKernel, verify};
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{Location, Type};
@@ -12,7 +12,7 @@ pub(crate) type Mutation = fn(&mut Kernel);
 
 /// A backend with a bug in front of it.
 pub(crate) struct Broken {
-    pub(crate) inner: Arc<dyn Backend>,
+    pub(crate) inner: Arc<dyn hal::Device>,
     pub(crate) mutation: Mutation,
 }
 
@@ -21,7 +21,7 @@ struct BrokenExecutable {
     original: Arc<VerifiedKernel>,
 }
 
-impl Backend for Broken {
+impl hal::Device for Broken {
     fn snapshot(&self) -> &DeviceSnapshot {
         self.inner.snapshot()
     }

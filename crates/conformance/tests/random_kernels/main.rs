@@ -9,8 +9,10 @@ mod writer;
 use std::ops::Range;
 use std::sync::Arc;
 
+use fulgurite_backend_cpu::CpuDevice;
+use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_conformance::robust;
-use fulgurite_hal::{Backend, Binding, CompileOptions, Error, Launch, LaunchOptions};
+use fulgurite_hal::{self as hal, Binding, CompileOptions, Error, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
@@ -29,7 +31,7 @@ const FLOATS: usize = 7;
 
 /// What is in each buffer after a launch.
 fn outputs(
-    backend: &dyn Backend,
+    backend: &dyn hal::Device,
     kernel: &Arc<VerifiedKernel>,
     count: u32,
     seed: u64,
@@ -133,15 +135,15 @@ fn random_kernels_keep_the_properties_of_texts() {
 
 #[test]
 fn facts_may_contradict_each_other() {
-    let backends = [fulgurite_backend_reference::registration(), fulgurite_backend_cpu::registration()];
-    let backends = backends.map(|registration| registration.open().unwrap());
+    let backends: [&dyn hal::Device; 2] =
+        [&ReferenceDevice::new(ReferenceOptions::default()), &CpuDevice::new()];
     let (mut refused, mut ran) = (0, 0);
     for seed in 0..KERNELS {
         let (source, count) = random_kernel(seed);
         let source = with_facts(&source, &mut Numbers(seed << 8 | 1));
         assert_eq!(robust::text(source.as_bytes()), Ok(true), "seed {seed}:\n{source}");
         let kernel = Arc::new(text::parse(&source).and_then(verify).unwrap());
-        let [wanted, found] = [0, 1].map(|which| outputs(backends[which].as_ref(), &kernel, count, seed));
+        let [wanted, found] = [0, 1].map(|which| outputs(backends[which], &kernel, count, seed));
         match (wanted, found) {
             (Ok(wanted), Ok(found)) => {
                 assert!(wanted == found, "seed {seed}:\n{source}");
@@ -159,15 +161,14 @@ fn facts_may_contradict_each_other() {
 
 #[test]
 fn the_cpu_backend_agrees_with_the_reference() {
-    let reference = fulgurite_backend_reference::registration().open().unwrap();
-    let cpu = fulgurite_backend_cpu::registration().open().unwrap();
+    let (reference, cpu) = (ReferenceDevice::new(ReferenceOptions::default()), CpuDevice::new());
     let (mut varied, mut stored) = (0, 0);
     for seed in 0..KERNELS {
         let (source, count) = random_kernel(seed);
         let kernel = text::parse(&source).and_then(verify).unwrap_or_else(|e| panic!("{source}\n{e}"));
         let kernel = Arc::new(kernel);
-        let wanted = outputs(reference.as_ref(), &kernel, count, seed).unwrap();
-        let found = outputs(cpu.as_ref(), &kernel, count, seed).unwrap();
+        let wanted = outputs(&reference, &kernel, count, seed).unwrap();
+        let found = outputs(&cpu, &kernel, count, seed).unwrap();
         assert!(wanted == found, "seed {seed}:\n{source}\nreference {wanted:?}\ncpu {found:?}");
         varied += u32::from(wanted[2].chunks_exact(16).any(|own| own != &wanted[2][..16]));
         stored += u32::from(wanted[MATRICES].iter().flatten().any(|byte| *byte != 0));

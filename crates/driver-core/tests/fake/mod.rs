@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use fulgurite_driver_core::{Bounds, Device, Program};
 use fulgurite_hal::{
-    Backend, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, GraphStep, Launch, LaunchOptions,
-    LaunchReport, Recording, StepWork, Work,
+    self as hal, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, GraphStep, Launch,
+    LaunchOptions, LaunchReport, Recording, StepWork, Work,
 };
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
@@ -149,7 +149,7 @@ pub(crate) fn called(label: &str) -> LaunchOptions {
     LaunchOptions::default().label(label)
 }
 
-impl Backend for Fake {
+impl hal::Device for Fake {
     fn snapshot(&self) -> &DeviceSnapshot {
         &self.snapshot
     }

@@ -3,20 +3,20 @@
 
 use std::sync::Arc;
 
-use fulgurite_backend_vulkan::{Options, VulkanBackend};
+use fulgurite_backend_vulkan::{Options, VulkanDevice};
 use fulgurite_driver_core::Device;
-use fulgurite_hal::{Backend, CompileOptions, Error, LaunchOptions};
+use fulgurite_hal::{self as hal, CompileOptions, Error, LaunchOptions};
 
-fn device(backend: Arc<dyn Backend>) -> Device {
+fn device(backend: Arc<dyn hal::Device>) -> Device {
     Device::new(backend, CompileOptions::default(), LaunchOptions::default())
 }
 
 pub(crate) fn cpu() -> Device {
-    device(Arc::new(fulgurite_backend_cpu::CpuBackend::new()))
+    device(Arc::new(fulgurite_backend_cpu::CpuDevice::new()))
 }
 
 pub(crate) fn reference() -> Device {
-    device(Arc::new(fulgurite_backend_reference::ReferenceBackend::new(Default::default())))
+    device(Arc::new(fulgurite_backend_reference::ReferenceDevice::new(Default::default())))
 }
 
 /// Returns the Vulkan device, without stored probe results and kernels, or `None` if there is none. Panics instead if
@@ -25,7 +25,7 @@ pub(crate) fn vulkan() -> Option<Device> {
     let mut options = Options::from_env();
     options.probe_directory = None;
     options.cache_directory = None;
-    match VulkanBackend::open(&options) {
+    match VulkanDevice::open(&options) {
         Ok(backend) => Some(device(backend)),
         Err(reason @ Error::Unavailable { .. }) => {
             let required = std::env::var("FULGURITE_REQUIRE_BACKENDS").unwrap_or_default();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use fulgurite_hal::{Backend, CachePolicy, CompileOptions, Error, LaunchOptions};
+use fulgurite_hal::{self as hal, CachePolicy, CompileOptions, Error, LaunchOptions};
 use fulgurite_ir::{text, verify};
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::eval::float::FloatFormat;
@@ -114,7 +114,7 @@ impl Pack {
     }
 
     /// Compiles and runs the pack on `backend`.
-    pub(super) fn run(&self, backend: &dyn Backend, device: Device) -> Outcome {
+    pub(super) fn run(&self, backend: &dyn hal::Device, device: Device) -> Outcome {
         if self.programs.is_empty() {
             return Outcome::Ran(Vec::new());
         }
@@ -154,7 +154,7 @@ impl Pack {
         written: &Written,
         after: &[Vec<u8>],
         count: usize,
-        backend: &dyn Backend,
+        backend: &dyn hal::Device,
         device: Device,
     ) -> Outcome {
         let mut all = Vec::with_capacity(self.programs.len());
@@ -282,7 +282,7 @@ impl From<Error> for Stop {
     }
 }
 
-fn launch(backend: &dyn Backend, written: &Written) -> Result<Vec<Vec<u8>>, Stop> {
+fn launch(backend: &dyn hal::Device, written: &Written) -> Result<Vec<Vec<u8>>, Stop> {
     let kernel =
         text::parse(&written.text).and_then(verify).map_err(|error| Stop::Invalid(error.to_string()))?;
     validate(&kernel).map_err(Stop::Invalid)?;
@@ -296,7 +296,7 @@ fn launch(backend: &dyn Backend, written: &Written) -> Result<Vec<Vec<u8>>, Stop
 /// Makes packs 0 to `count` by `make`, runs each on a thread of a pool, and hands what became of them to `each`, in no
 /// particular order, until that says to stop. The threads share `backends`, which are openings of one device.
 pub(super) fn run_all(
-    backends: &[Arc<dyn Backend>],
+    backends: &[Arc<dyn hal::Device>],
     device: Device,
     count: usize,
     make: &(dyn Fn(usize) -> Pack + Sync),

@@ -1,6 +1,6 @@
 //! Smaller kernels that show the same fault.
 
-use fulgurite_hal::Backend;
+use fulgurite_hal as hal;
 use fulgurite_spec::{Op, Type};
 
 use super::evaluate::Device;
@@ -13,7 +13,7 @@ const TRIES: usize = 64;
 
 /// A search that has compiled a number of kernels.
 struct Search<'a> {
-    backend: &'a dyn Backend,
+    backend: &'a dyn hal::Device,
     device: Device,
     tries: usize,
 }
@@ -44,7 +44,7 @@ impl Search<'_> {
 pub(super) fn shrink(
     pack: &Pack,
     wrong: usize,
-    backend: &dyn Backend,
+    backend: &dyn hal::Device,
     device: Device,
 ) -> Option<(Pack, Example)> {
     let mut search = Search { backend, device, tries: 0 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fulgurite_driver_core::{Call, Device, Recorder};
 use fulgurite_hal::{
-    Backend, CachePolicy, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchOptions,
+    self as hal, CachePolicy, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchOptions,
     LaunchReport, MathMode, OptimizationLevel, TargetProfile, Work,
 };
 use fulgurite_ir::{Grid, VerifiedKernel};
@@ -44,7 +44,7 @@ impl Log {
 
 /// A backend, with a log of its launches.
 struct Logged {
-    inner: Arc<dyn Backend>,
+    inner: Arc<dyn hal::Device>,
     log: Log,
 }
 
@@ -53,7 +53,7 @@ struct LoggedExecutable {
     log: Log,
 }
 
-impl Backend for Logged {
+impl hal::Device for Logged {
     fn snapshot(&self) -> &DeviceSnapshot {
         self.inner.snapshot()
     }

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fulgurite_hal::{Backend, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport};
+use fulgurite_hal::{self as hal, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchReport};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
 
 /// The backend with a planted clock in front of it.
-pub(super) struct Clock(pub(super) Arc<dyn Backend>);
+pub(super) struct Clock(pub(super) Arc<dyn hal::Device>);
 
 struct Clocked {
     inner: Arc<dyn Executable>,
@@ -22,7 +22,7 @@ fn takes(name: &str) -> Duration {
     Duration::from_nanos(nanoseconds.unwrap_or_default())
 }
 
-impl Backend for Clock {
+impl hal::Device for Clock {
     fn snapshot(&self) -> &DeviceSnapshot {
         self.0.snapshot()
     }

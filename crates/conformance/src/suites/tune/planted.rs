@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 
 use fulgurite_autotune::{Argument, Family, Mismatch, Numbers, Plan, Slot, Summary, Trial, Work};
-use fulgurite_backend_reference::{ReferenceBackend, ReferenceOptions};
+use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_driver_core::Device;
 use fulgurite_hal::{CompileOptions, Error, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
@@ -132,7 +132,7 @@ pub(super) fn input(seed: u64) -> Vec<u32> {
 
 /// The oracle as a device.
 pub(super) fn reference() -> Device {
-    let backend = Arc::new(ReferenceBackend::new(ReferenceOptions::default()));
+    let backend = Arc::new(ReferenceDevice::new(ReferenceOptions::default()));
     Device::new(backend, CompileOptions::default(), LaunchOptions::default())
 }
 

@@ -1,4 +1,4 @@
-//! The traits that a backend implements.
+//! The traits of an open device, its buffers and its executables.
 
 use std::any::Any;
 use std::ops::Range;
@@ -19,11 +19,8 @@ use crate::steps::{GraphStep, Recording};
 /// The size of the host's staging chunk where a device cannot copy by itself.
 const CHUNK: usize = 1 << 20;
 
-/// A device that compiles and runs verified kernels.
-///
-/// Implementations may live in any crate; a [`Registration`](crate::Registration) makes one known to a registry.
-/// New methods will always have defaults.
-pub trait Backend: Send + Sync {
+/// An open device, which compiles and runs verified kernels. New methods will always have defaults.
+pub trait Device: Send + Sync {
     /// Returns the facts of the device. Its `backend` field is the backend's id.
     fn snapshot(&self) -> &DeviceSnapshot;
 
@@ -279,20 +276,20 @@ pub trait Work: Send {
     fn finish(self: Box<Self>) -> Result<LaunchReport, Error>;
 }
 
-/// A backend without a compile step. [`interpret`] makes a [`Backend`] of it, whose executables call it once for each
+/// A backend without a compile step. [`interpret`] makes a [`Device`] of it, whose executables call it once for each
 /// launch.
 pub trait Interpreter: Send + Sync + 'static {
-    /// Returns the facts of the device: see [`Backend::snapshot`].
+    /// Returns the facts of the device: see [`Device::snapshot`].
     fn snapshot(&self) -> &DeviceSnapshot;
 
-    /// Allocates a buffer: see [`Backend::allocate`].
+    /// Allocates a buffer: see [`Device::allocate`].
     ///
     /// # Errors
-    /// As [`Backend::allocate`].
+    /// As [`Device::allocate`].
     fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error>;
 
     /// Refuses a kernel that the interpreter cannot run. Kernels that need what the snapshot lacks do not reach it: see
-    /// [`Backend::compile`].
+    /// [`Device::compile`].
     ///
     /// # Errors
     /// [`Error::Unsupported`].
@@ -308,14 +305,14 @@ pub trait Interpreter: Send + Sync + 'static {
     fn dispatch(&self, kernel: &Arc<VerifiedKernel>, launch: &Launch) -> Result<LaunchReport, Error>;
 }
 
-/// Returns `interpreter` as a backend.
-pub fn interpret(interpreter: impl Interpreter) -> Arc<dyn Backend> {
+/// Returns `interpreter` as a device.
+pub fn interpret(interpreter: impl Interpreter) -> Arc<dyn Device> {
     Arc::new(Interpreted(Arc::new(interpreter)))
 }
 
 struct Interpreted<I>(Arc<I>);
 
-impl<I: Interpreter> Backend for Interpreted<I> {
+impl<I: Interpreter> Device for Interpreted<I> {
     fn snapshot(&self) -> &DeviceSnapshot {
         self.0.snapshot()
     }
