@@ -1,4 +1,4 @@
-//! `cargo xtask tune`: looks for the fastest configurations of the kernel library's families, and looks after what was found.
+//! `fulgurite tune`: searches for the fastest configurations of the kernel library's families, and maintains the records.
 #![allow(clippy::print_stdout, reason = "what a command answers")]
 
 mod plot;
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     root: Option<PathBuf>,
     /// Print JSON instead of a table
     #[arg(long, global = true)]
-    json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
     tune: TuneArgs,
 }
@@ -59,7 +59,7 @@ struct TuneArgs {
     /// Load before candidates are timed, until they become no faster for so long
     #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = humantime::parse_duration)]
     warm_up: Duration,
-    /// What is random comes of it: numbers, turns, which candidates are tried
+    /// Seed for inputs, order and sampling
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Then time every candidate to the end, and say how much worse the one is that was chosen than the best
@@ -79,7 +79,7 @@ struct TuneArgs {
     plot: Option<PathBuf>,
 }
 
-/// What a process does that tries candidates.
+/// The arguments of a process that tries candidates.
 #[derive(clap::Args)]
 pub(crate) struct WorkerArgs {
     backend: String,
@@ -94,7 +94,7 @@ const LAUNCH: Duration = Duration::from_secs(10);
 /// How long a candidate may take to be compiled and tried.
 const CANDIDATE: Duration = Duration::from_secs(60);
 
-/// Whether every problem was tuned, or what a subcommand says.
+/// Tunes, or runs a subcommand, and returns whether all is well.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let root = match &args.root {
         Some(root) => std::path::absolute(root)?,
@@ -225,7 +225,7 @@ fn tune_one(
     Ok(report?)
 }
 
-/// Tries the candidates whose numbers come in.
+/// Tries the candidates whose numbers arrive on standard input.
 pub(crate) fn work(args: &WorkerArgs) -> anyhow::Result<bool> {
     let device = open(&args.backend)?;
     let instance: Instance = found(&args.family)?.instance(device.snapshot(), &args.problem)?;

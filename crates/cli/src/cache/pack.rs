@@ -1,10 +1,10 @@
-//! `cargo xtask cache pack`: kernels, what they are lowered to for named profiles, and what the driver here makes of them,
-//! in one file.
+//! `fulgurite cache pack`: writes kernels, their lowered forms for named profiles, and the binaries of the driver here into one
+//! file.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use fulgurite::autotune::{AutotuneStore, StoreOptions};
 use fulgurite::kernels::family;
 use fulgurite::{Context, tuned_entry};
@@ -130,22 +130,7 @@ fn add_binaries(pack: &mut PackWriter, kernels: &[Arc<fulgurite::VerifiedKernel>
 
 /// The kernels of text files, verified.
 pub(super) fn read_kernels(paths: &[PathBuf]) -> anyhow::Result<Vec<Arc<fulgurite::VerifiedKernel>>> {
-    let read = |path: &PathBuf| {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("error[FG0701]: cannot read {}", path.display()))?;
-        fulgurite::parse(&text).map_err(|error| {
-            let shown = match &error {
-                fulgurite::Error::Invalid(all) => {
-                    let name = path.display().to_string();
-                    let each = all.all().iter().map(|one| fulgurite::render(one, &text, &name));
-                    each.collect::<Vec<_>>().join("\n")
-                }
-                other => other.to_string(),
-            };
-            anyhow::anyhow!("{shown}")
-        })
-    };
-    paths.iter().map(read).collect()
+    paths.iter().map(|path| crate::source::kernel(path)).collect()
 }
 
 fn profiles(names: &[String]) -> anyhow::Result<Vec<(String, Profile)>> {

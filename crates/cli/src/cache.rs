@@ -1,4 +1,4 @@
-//! `cargo xtask cache`: looks after the folder of compiled kernels, and makes packs of them.
+//! `fulgurite cache`: maintains the folder of compiled kernels, and makes packs of them.
 
 mod pack;
 
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     root: Option<PathBuf>,
     /// Print JSON instead of a table
     #[arg(long, global = true)]
-    json: bool,
+    pub(crate) json: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -434,7 +434,7 @@ mod tests {
         let log = [record(banned).repeat(3), record(other).repeat(4)].concat();
         std::fs::write(root.join("crashes.log"), log).unwrap();
         let listed: Vec<String> = bans(&open()).iter().map(line).collect();
-        assert!(listed[0].contains("3 processes ended, 60 min left: cargo xtask cache lift"), "{listed:?}");
+        assert!(listed[0].contains("3 processes ended, 60 min left: fulgurite cache lift"), "{listed:?}");
         assert!(listed[1].starts_with("4 processes ended, 120 min left"), "{listed:?}");
         let lift = |digest: String| {
             let command = Command::Lift { digests: vec![digest] };
