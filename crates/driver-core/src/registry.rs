@@ -175,7 +175,7 @@ impl fmt::Display for Considered {
             Verdict::NotPreferred => write!(f, "{id}: not tried, another is preferred"),
             Verdict::Fastest(time) => write!(f, "{id}: chosen, estimated to take {time:.1?}"),
             Verdict::Slower(time) => write!(f, "{id}: estimated to take {time:.1?}"),
-            Verdict::NotMeasured => write!(f, "{id}: not measured on this machine (`xtask calibrate`)"),
+            Verdict::NotMeasured => write!(f, "{id}: not measured on this machine (`fulgurite calibrate`)"),
             Verdict::NotNamed => write!(f, "{id}: not tried, another was named"),
             Verdict::Failed(Error::Unavailable { reason, .. }) => write!(f, "{id}: not available, {reason}"),
             Verdict::Failed(error) => write!(f, "{id}: not available, {error}"),
