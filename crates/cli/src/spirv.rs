@@ -16,7 +16,7 @@ pub(crate) struct Args {
     /// The kernel text (`.fg`)
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The device that the module is emitted for: `least` (no optional capability), `fullest` (every one), `device` (the
+    /// The device that the module is emitted for: `least` (the fewest features), `fullest` (all features), `device` (the
     /// Vulkan device of this machine), or a measured driver
     #[arg(long, value_name = "NAME", default_value = "fullest")]
     profile: String,
