@@ -22,7 +22,7 @@ mod tune;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(
@@ -33,7 +33,29 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Invocation,
+}
+
+#[derive(Subcommand)]
+enum Invocation {
+    #[command(flatten)]
+    Command(Command),
+    #[command(flatten)]
+    Worker(Worker),
+}
+
+/// Processes that commands start; not for users.
+#[derive(Subcommand)]
+enum Worker {
+    /// A process of a suite
+    #[command(hide = true)]
+    SuiteWorker {
+        /// Its task
+        args: Vec<String>,
+    },
+    /// A process that tries candidates
+    #[command(hide = true)]
+    TuneWorker(tune::WorkerArgs),
 }
 
 #[derive(Subcommand)]
@@ -67,15 +89,6 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// A process of a suite
-    #[command(hide = true)]
-    SuiteWorker {
-        /// Its task
-        args: Vec<String>,
-    },
-    /// A process that tries candidates
-    #[command(hide = true)]
-    TuneWorker(tune::WorkerArgs),
 }
 
 impl Command {
@@ -111,10 +124,22 @@ impl Command {
             Self::Replay(args) => replay::run(args),
             Self::Conformance(args) => conformance::run(args),
             Self::Completions { shell } => completions(*shell),
-            Self::SuiteWorker { args } => {
+        }
+    }
+}
+
+impl Invocation {
+    fn wants_json(&self) -> bool {
+        matches!(self, Self::Command(command) if command.wants_json())
+    }
+
+    fn run(&self) -> anyhow::Result<bool> {
+        match self {
+            Self::Command(command) => command.run(),
+            Self::Worker(Worker::SuiteWorker { args }) => {
                 fulgurite_conformance::work(args).map(|()| true).map_err(anyhow::Error::msg)
             }
-            Self::TuneWorker(args) => tune::work(args),
+            Self::Worker(Worker::TuneWorker(args)) => tune::work(args),
         }
     }
 }
@@ -122,7 +147,10 @@ impl Command {
 /// Prints the completions of `shell`.
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<bool> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "fulgurite", &mut script);
+    // Not of `Cli`: hidden commands would be completed as well.
+    let mut commands =
+        Command::augment_subcommands(clap::Command::new("fulgurite").version(env!("CARGO_PKG_VERSION")));
+    clap_complete::generate(shell, &mut commands, "fulgurite", &mut script);
     output::raw(&script)?;
     Ok(true)
 }
@@ -155,6 +183,8 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]

@@ -12,6 +12,7 @@ pub(crate) const ADD: &str = "fulgurite 1
 kernel @add workgroup(64, 1, 1) {
   buffer %y: read_write u32[]
   param %n: u32
+
   %i = global_id.x
   %v = load %y[%i]
   %w = add %v, %n
