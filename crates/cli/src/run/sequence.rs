@@ -130,8 +130,9 @@ impl<'p> Sequence<'p> {
         let mut steps = vec![Vec::new(); self.compiled.len()];
         let (mut all, mut on_device) = (Vec::new(), true);
         for run in 0..u64::from(warm_up) + u64::from(runs) {
-            let changed = self.plan.buffers.iter().zip(&self.buffers).filter(|(named, _)| named.is_written);
-            changed.map(|(named, buffer)| buffer.write(&named.contents)).collect::<Result<(), _>>()?;
+            let mut changed =
+                self.plan.buffers.iter().zip(&self.buffers).filter(|(named, _)| named.is_written);
+            changed.try_for_each(|(named, buffer)| buffer.write(&named.contents))?;
             let mut sum = 0.0;
             for (at, times) in steps.iter_mut().enumerate() {
                 let launch = self.launch(at)?;

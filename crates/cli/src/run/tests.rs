@@ -45,7 +45,8 @@ fn differences_that_the_op_table_allows_are_accepted() {
     let apart = |wanted: &[u8], got: &[u8]| {
         Freedom::of(&copy, fulgurite::spec::TypeSet::FLOAT).compare(1, wanted, got)
     };
-    let mut results = run_kernels(&args(&["-b", "x=1", "-b", "o=zeros:1"]), &[copy.clone()]).unwrap();
+    let mut results =
+        run_kernels(&args(&["-b", "x=1", "-b", "o=zeros:1"]), std::slice::from_ref(&copy)).unwrap();
     assert!(results.is_right());
     for (got, is_right) in [([0; 4], true), ([1, 0, 0, 0], false)] {
         results.first.agreements = vec![vec![(1, apart(&[0; 4], &got))]];
