@@ -4,7 +4,7 @@ use fulgurite::{Calibration, Choice, calibrate, calibrations, keep_calibrations,
 use fulgurite_hal::Error;
 use serde_json::{Value, json};
 
-use crate::output;
+use crate::output::{self, note, say};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let all = args.backend == "all";
     // Unreadable calibrations are measured again.
     let mut known = calibrations().unwrap_or_else(|error| {
-        output::note(&format!("stored calibrations are ignored: {error}"));
+        note!("stored calibrations are ignored: {error}");
         Default::default()
     });
     let (mut complete, mut entries) = (true, Vec::new());
@@ -40,11 +40,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
                 known.insert(measured);
             }
             Err(Error::Unavailable { reason, .. }) if all => {
-                output::note(&format!("{id}: unavailable: {reason}"));
+                note!("{id}: unavailable: {reason}");
             }
             Err(error) => {
                 complete = false;
-                output::note(&format!("{id}: {error}"));
+                note!("{id}: {error}");
             }
         }
     }
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     if args.json {
         output::json(&json!({ "calibrations": entries, "kept_in": path }))?;
     } else {
-        output::line(&format!("kept in {}", path.display()))?;
+        say!("kept in {}", path.display())?;
     }
     Ok(complete)
 }

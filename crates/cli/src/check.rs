@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::output;
+use crate::output::{self, note, say};
 use crate::source::{Source, shown};
 
 #[derive(clap::Args)]
@@ -30,21 +30,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         let (kernel, problems) = match Source::read(path).map(|source| source.kernel()) {
             Ok(Ok(kernel)) => {
                 if !args.json {
-                    output::line(&format!("{}: kernel `{}` is valid", shown(path), kernel.name))?;
+                    say!("{}: kernel `{}` is valid", shown(path), kernel.name)?;
                 }
                 (Some(kernel.name.clone()), None)
             }
             Ok(Err(invalid)) => {
                 is_valid = false;
                 if !args.json {
-                    output::note(&format!("{invalid}\n"));
+                    note!("{invalid}\n");
                 }
                 (None, Some(invalid.error))
             }
             Err(error) => {
                 // The first is the error of the command.
                 if unreadable.is_some() && !args.json {
-                    output::note(&error.to_string());
+                    output::note_text(&error.to_string());
                 }
                 unreadable.get_or_insert(error.clone());
                 (None, Some(error))

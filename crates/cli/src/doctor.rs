@@ -7,7 +7,7 @@ use fulgurite_pipeline_cache::{DiskOptions, DiskPipelineCache};
 use serde_json::{Value, json};
 
 use crate::devices::reason;
-use crate::output;
+use crate::output::{self, say};
 
 #[derive(clap::Args)]
 #[command(
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         output::json(&json!({ "ok": is_fine, "checks": checks }))?;
     } else {
         for Finding { name, status, message } in &findings {
-            output::line(&format!("{:<8} {name}: {message}", status.name()))?;
+            say!("{:<8} {name}: {message}", status.name())?;
         }
         output::line(if is_fine { "nothing is missing" } else { "something is missing: see above" })?;
     }

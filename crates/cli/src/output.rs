@@ -8,6 +8,18 @@ use serde_json::{Value, json};
 
 use crate::source::InvalidKernel;
 
+/// Prints a line of a result, formatted: see [`line`].
+macro_rules! say {
+    ($($text:tt)*) => { crate::output::line(&format!($($text)*)) };
+}
+
+/// Prints a note, formatted: see [`note_text`].
+macro_rules! note {
+    ($($text:tt)*) => { crate::output::note_text(&format!($($text)*)) };
+}
+
+pub(crate) use {note, say};
+
 /// An error that was printed with the results. The command only has to exit with its status.
 #[derive(Debug)]
 pub(crate) struct Reported;
@@ -47,7 +59,7 @@ pub(crate) fn raw(bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 /// Prints a note to standard error.
-pub(crate) fn note(text: &str) {
+pub(crate) fn note_text(text: &str) {
     eprintln!("{}", printable(text));
 }
 
@@ -65,7 +77,7 @@ pub(crate) fn error(error: &anyhow::Error, as_json: bool) {
         // If standard output is broken, nobody can be told.
         let _ = json(&diagnostics(error));
     } else {
-        note(&format!("{error:#}"));
+        note_text(&format!("{error:#}"));
     }
 }
 

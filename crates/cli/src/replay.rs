@@ -8,7 +8,7 @@ use fulgurite_conformance::filetest::{self, RunFile};
 use fulgurite_driver_core::Device;
 use serde_json::{Value, json};
 
-use crate::output;
+use crate::output::{self, note, say};
 use crate::source::{read_text, shown};
 
 /// Maximum size of a file in bytes.
@@ -63,9 +63,9 @@ impl Replay {
 
     fn print(&self) -> anyhow::Result<()> {
         let id = &self.backend;
-        self.messages.iter().try_for_each(|message| output::line(&format!("{id}: {message}")))?;
+        self.messages.iter().try_for_each(|message| say!("{id}: {message}"))?;
         if self.outcome == Outcome::Equal {
-            output::line(&format!("{id}: every output is as expected"))?;
+            say!("{id}: every output is as expected")?;
         }
         Ok(())
     }
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
             }
             Err(error) if is_single || output::is_closed(&error) => return Err(error),
             Err(error) => {
-                output::note(&format!("{}: {error:#}", shown(file)));
+                note!("{}: {error:#}", shown(file));
                 entries.push(json!({ "file": file.display().to_string(), "error": format!("{error:#}") }));
             }
         }
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     if args.json {
         output::json(&json!({ "files": entries }))?;
     } else if !is_single {
-        output::line(&format!("{right} of {} files as expected", args.files.len()))?;
+        say!("{right} of {} files as expected", args.files.len())?;
     }
     Ok(right == args.files.len())
 }
@@ -125,10 +125,14 @@ fn replay(registry: &Registry, path: &Path, args: &Args) -> anyhow::Result<Vec<R
     } else {
         let repro = Repro::from_json(&text).map_err(|error| invalid(&error))?;
         let manifest = &repro.manifest;
-        output::note(&format!(
+        note!(
             "kernel `{}` ({}), captured on `{}`: {} ({})",
-            manifest.kernel, manifest.program_digest, manifest.backend_id, manifest.device, manifest.driver
-        ));
+            manifest.kernel,
+            manifest.program_digest,
+            manifest.backend_id,
+            manifest.device,
+            manifest.driver
+        );
         for id in wanted(registry, args.backend.as_deref().unwrap_or(&manifest.backend_id))? {
             add(run_repro(registry, &repro, &id))?;
         }

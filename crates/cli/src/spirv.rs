@@ -8,7 +8,7 @@ use fulgurite_backend_vulkan::{Options, VulkanBackend};
 use fulgurite_spirv::Profile;
 use rspirv::binary::Disassemble as _;
 
-use crate::output;
+use crate::output::{self, note};
 use crate::source::{kernel, usage, write};
 
 #[derive(clap::Args)]
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     if let Some(path) = &args.output {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         write(path, &bytes)?;
-        output::note(&format!("wrote {} ({} words)", path.display(), words.len()));
+        note!("wrote {} ({} words)", path.display(), words.len());
     } else if args.words {
         let lines: Vec<String> = words
             .chunks(8)

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use fulgurite::spec::eval;
-use fulgurite::{Agreement, Literal, Route, ScalarType, Type};
+use fulgurite::{Agreement, CacheOutcome, Literal, Route, ScalarType, Type};
 use serde_json::{Value, json};
 
 use super::Args;
 use super::plan::{Named, Plan};
 use super::sequence::{FirstRun, LaunchTime, Repeated, Samples};
-use crate::output;
+use crate::output::{self, say};
 
 /// Maximum number of elements of a buffer that are printed.
 const SHOWN: usize = 32;
@@ -17,8 +17,8 @@ const SHOWN: usize = 32;
 /// All results of a run.
 pub(super) struct Results {
     pub(super) route: Route,
-    /// The time of compiling each step.
-    pub(super) compile: Vec<Duration>,
+    /// The time of compiling each step, and what the cache contributed.
+    pub(super) compile: Vec<(Duration, CacheOutcome)>,
     pub(super) first: FirstRun,
     pub(super) repeated: Option<Repeated>,
     pub(super) plan: Plan,
@@ -33,21 +33,21 @@ impl Results {
 
     /// Prints the results. `args` has the files that were written.
     pub(super) fn print(&self, args: &Args) -> anyhow::Result<()> {
-        output::line(&format!("running on {}", self.route))?;
+        say!("running on {}", self.route)?;
         if let Some(path) = &args.capture {
-            output::line(&format!("captured in {}", path.display()))?;
+            say!("captured in {}", path.display())?;
         }
         for (at, step) in self.plan.steps.iter().enumerate() {
             let kernel = &step.kernel.name;
-            output::line(&format!(
+            say!(
                 "{kernel}: compiled in {}, launched in {}",
-                duration(self.compile[at].as_secs_f64()),
+                compile_time(self.compile[at]),
                 launch_time(self.first.times[at])
-            ))?;
+            )?;
             for (buffer, agreement) in self.first.agreements.get(at).into_iter().flatten() {
                 // A buffer may have another content after each kernel.
                 let of = if self.plan.steps.len() > 1 { format!(" after {kernel}") } else { String::new() };
-                output::line(&format!("{}{of}: {}", self.plan.buffers[*buffer].name, compared(*agreement)))?;
+                say!("{}{of}: {}", self.plan.buffers[*buffer].name, compared(*agreement))?;
             }
         }
         if let Some(repeated) = &self.repeated {
@@ -58,18 +58,18 @@ impl Results {
                 rows.push(("all kernels", &repeated.all));
             }
             for (name, samples) in rows {
-                output::line(&format!(
+                say!(
                     "{name}: {} runs after {} to warm up: median {}{by}, spread {:.1} %",
                     samples.len(),
                     args.warm_up,
                     duration(samples.median()),
                     samples.spread() * 100.0
-                ))?;
+                )?;
             }
         }
         for (buffer, bytes) in self.plan.buffers.iter().zip(&self.first.contents) {
             match &buffer.file {
-                Some(path) => output::line(&format!("wrote {}", path.display()))?,
+                Some(path) => say!("wrote {}", path.display())?,
                 None if buffer.is_written => output::line(&shown(buffer, bytes))?,
                 None => {}
             }
@@ -90,7 +90,8 @@ impl Results {
             json!({
                 "file": file.display().to_string(),
                 "kernel": step.kernel.name,
-                "compile_seconds": self.compile[at].as_secs_f64(),
+                "compile_seconds": self.compile[at].0.as_secs_f64(),
+                "compile_cache": self.compile[at].1.name(),
                 "launch_seconds": time.as_secs_f64(),
                 "measured_by": if on_device { "device" } else { "host" },
                 "repeated": self.repeated.as_ref().map(|repeated| samples_entry(&repeated.steps[at])),
@@ -114,6 +115,16 @@ impl Results {
 
 fn duration(seconds: f64) -> String {
     if seconds < 1e-3 { format!("{:.2} µs", seconds * 1e6) } else { format!("{:.3} ms", seconds * 1e3) }
+}
+
+fn compile_time((time, cache): (Duration, CacheOutcome)) -> String {
+    let from = match cache {
+        CacheOutcome::Memory => " (compiled before in this run)",
+        CacheOutcome::Binary => " (driver binary from the cache)",
+        CacheOutcome::Artifact => " (lowered form from the cache)",
+        _ => "",
+    };
+    format!("{}{from}", duration(time.as_secs_f64()))
 }
 
 fn launch_time(launch: LaunchTime) -> String {

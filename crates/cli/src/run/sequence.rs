@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use fulgurite::{Agreement, Context, DynArg, DynBuffer, DynExecutable, Error, Freedom, kept_subnormals};
+use fulgurite::{
+    Agreement, CacheOutcome, Context, DynArg, DynBuffer, DynExecutable, Error, Freedom, kept_subnormals,
+};
 
 use super::plan::{Plan, Step};
 
@@ -90,9 +92,9 @@ impl<'p> Sequence<'p> {
         self.compiled.iter().map(|(executable, _)| executable)
     }
 
-    /// Returns the time of compiling each step.
-    pub(super) fn compile_times(&self) -> Vec<Duration> {
-        self.compiled.iter().map(|(_, time)| *time).collect()
+    /// Returns the time of compiling each step, and what the cache contributed.
+    pub(super) fn compile_times(&self) -> Vec<(Duration, CacheOutcome)> {
+        self.compiled.iter().map(|(executable, time)| (*time, executable.manifest().cache)).collect()
     }
 
     /// Runs all steps once. If `is_checked`, the reference runs each step on the inputs that it had here.
