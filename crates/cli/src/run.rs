@@ -22,7 +22,8 @@ use sequence::Sequence;
 #[command(
     after_help = "Contents of a buffer: x=1,2,3 (integers also as 0xff), x=@file.npy, x=zeros:1000 (so many elements), or\n\
     x=hex:0000803f (bytes in memory order). The components of vectors follow one another.\n\n\
-    Several files run in order on one device. Kernels share buffers, and values of parameters, by name.\n\n\
+    Several files run in order on one device. Kernels share buffers, and values of parameters, by name; --bind joins\n\
+    buffers of different names.\n\n\
     Exit status: 0 if the results are the reference's, 1 if they are not or a kernel is invalid, 2 if a kernel cannot be\n\
     run."
 )]
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// A parameter: `a=2.5`, or `v=1,2,3,4` for a vector; `KERNEL:a=2.5` for one of several kernels
     #[arg(short, long, value_name = "[KERNEL:]NAME=VALUE")]
     param: Vec<String>,
+    /// Let a kernel use the buffer BUFFER under its own name NAME
+    #[arg(long, value_name = "KERNEL:NAME=BUFFER")]
+    bind: Vec<String>,
     /// Workgroups along x, y and z: `8`, `8,8` or `8,8,1`
     #[arg(long, value_name = "[KERNEL=]X,Y,Z")]
     grid: Vec<String>,

@@ -76,6 +76,29 @@ fn several_kernels_share_buffers_by_name() {
 }
 
 #[test]
+fn kernels_of_a_scan_are_bound_to_buffers() {
+    let folder = Folder::new(&[]);
+    let [reduce, spine, down] = ["scan_reduce.fg", "scan_spine.fg", "scan_down.fg"].map(example);
+    let ones = format!("x={}", vec!["1"; 16_384].join(","));
+    let line = ["run", &reduce, &spine, &down, "-b", &ones, "-b", "sums=zeros:4", "-b", "y=zeros:16384"];
+    let binds = [
+        "--bind",
+        "scan_spine:x=sums",
+        "--bind",
+        "scan_down:offsets=sums",
+        "-p",
+        "count=4",
+        "--grid",
+        "4",
+        "--grid",
+        "scan_spine=1",
+    ];
+    folder
+        .run(&[&line[..], &binds].concat())
+        .expect(0, &["sums after scan_spine: equal", "sums = 0, 4096, 8192, 12288", "y = 1, 2, 3, 4, "]);
+}
+
+#[test]
 fn halves_are_read_and_written_as_numpy_does() {
     let folder = Folder::new(&[("halves.fg", HALVES)]);
     // As `np.save("x.npy", np.array([1, 0.5, -2], "float16"))` writes it.

@@ -44,7 +44,8 @@ impl Plan {
     /// `FG0501` for a missing buffer or parameter, `FG0502` for a wrong type, `FG0704` for one that no kernel has or that is
     /// given twice, and those of files.
     pub(super) fn new(args: &Args, kernels: &[Arc<VerifiedKernel>]) -> Result<Self, Error> {
-        let mut buffers = buffers(&args.buffer, kernels)?;
+        let binds = Binds::new(&args.bind, kernels)?;
+        let mut buffers = buffers(&args.buffer, kernels, &binds)?;
         for item in &args.out {
             let (name, path) = assignment(item)?;
             let known: Vec<_> = buffers.iter().map(|b| b.name.clone()).collect();
@@ -60,7 +61,10 @@ impl Plan {
         let params = Params::new(&args.param, kernels)?;
         let grids = Grids::new(args, kernels)?;
         let step = |kernel: &Arc<VerifiedKernel>| {
-            let position = |name: &str| buffers.iter().position(|buffer| buffer.name == name);
+            let position = |declared: &str| {
+                let name = binds.buffer(kernel, declared);
+                buffers.iter().position(|buffer| buffer.name == name)
+            };
             let options = grids.options(kernel)?;
             Ok(Step {
                 buffers: kernel.buffers.iter().filter_map(|declared| position(&declared.name)).collect(),
@@ -89,11 +93,17 @@ fn missing(kind: &str, name: &str) -> Error {
 }
 
 /// Makes the buffers that the kernels declare, one for each name, with the contents that `given` assigns.
-fn buffers(given: &[String], kernels: &[Arc<VerifiedKernel>]) -> Result<Vec<Named>, Error> {
+fn buffers(
+    given: &[String],
+    kernels: &[Arc<VerifiedKernel>],
+    binds: &Binds<'_>,
+) -> Result<Vec<Named>, Error> {
     let mut buffers: Vec<Named> = Vec::new();
-    for declared in kernels.iter().flat_map(|kernel| &kernel.buffers) {
+    let all = kernels.iter().flat_map(|kernel| kernel.buffers.iter().map(move |declared| (kernel, declared)));
+    for (kernel, declared) in all {
         let is_written = declared.access.can_write();
-        if let Some(known) = buffers.iter_mut().find(|buffer| buffer.name == declared.name) {
+        let name = binds.buffer(kernel, &declared.name);
+        if let Some(known) = buffers.iter_mut().find(|buffer| buffer.name == name) {
             if known.element != declared.element {
                 let message = format!(
                     "kernels share buffer `{}`, but declare it as {} and as {}",
@@ -104,7 +114,7 @@ fn buffers(given: &[String], kernels: &[Arc<VerifiedKernel>]) -> Result<Vec<Name
             known.is_written |= is_written;
             continue;
         }
-        let (name, element) = (declared.name.clone(), declared.element);
+        let (name, element) = (name.to_owned(), declared.element);
         buffers.push(Named { name, element, contents: Vec::new(), is_written, file: None });
     }
     let names: Vec<_> = buffers.iter().map(|buffer| buffer.name.clone()).collect();
@@ -121,6 +131,40 @@ fn buffers(given: &[String], kernels: &[Arc<VerifiedKernel>]) -> Result<Vec<Name
         buffer.contents = contents(text.ok_or_else(|| missing("buffer", &buffer.name))?, buffer.element)?;
     }
     Ok(buffers)
+}
+
+/// Buffers that kernels use under names of their own: kernel, its name for the buffer, and the buffer's name.
+struct Binds<'a>(Vec<(&'a str, &'a str, &'a str)>);
+
+impl<'a> Binds<'a> {
+    fn new(given: &'a [String], kernels: &[Arc<VerifiedKernel>]) -> Result<Self, Error> {
+        let mut all: Vec<(&str, &str, &str)> = Vec::new();
+        for item in given {
+            let (key, buffer) = assignment(item)?;
+            let (kernel, name) =
+                key.split_once(':').ok_or_else(|| usage(format!("`{item}` is not KERNEL:NAME=BUFFER")))?;
+            check_kernel(Some(kernel), kernels)?;
+            let declared = kernels.iter().filter(|k| k.name == kernel).flat_map(|k| &k.buffers);
+            let names: Vec<_> = declared.map(|buffer| buffer.name.clone()).collect();
+            if !names.iter().any(|known| known == name) {
+                return Err(unknown("buffer", name, &names));
+            }
+            if all.iter().any(|(k, n, _)| (*k, *n) == (kernel, name)) {
+                return Err(usage(format!("buffer `{key}` is bound twice")));
+            }
+            all.push((kernel, name, buffer));
+        }
+        Ok(Self(all))
+    }
+
+    /// Returns the name of the buffer that `kernel` declares as `declared`.
+    fn buffer<'n>(&self, kernel: &VerifiedKernel, declared: &'n str) -> &'n str
+    where
+        'a: 'n,
+    {
+        let bound = self.0.iter().find(|(k, name, _)| *k == kernel.name && *name == declared);
+        bound.map_or(declared, |(_, _, buffer)| *buffer)
+    }
 }
 
 /// A value for one kernel, or for all.
