@@ -1,16 +1,11 @@
 //! `cargo xtask`: the project's own commands. It runs as a plain binary too.
-// One block, where the user vouches for a pack.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod bench;
 mod bless;
-mod cache;
-mod calibrate;
 mod conformance;
 mod progress;
-mod replay;
 mod tidy;
-mod tune;
 
 use std::process::ExitCode;
 
@@ -32,25 +27,14 @@ enum Command {
     BenchStart(bench::StartArgs),
     /// Write the docs that are generated from the op table and the diagnostic codes
     Bless(bless::Args),
-    /// Look after the folder of compiled kernels, and make packs of them
-    Cache(cache::Args),
     /// What a process of a suite does
     #[command(hide = true)]
     SuiteWorker {
         /// What, and with what
         args: Vec<String>,
     },
-    /// Measure devices for routing
-    Calibrate(calibrate::Args),
     /// Hold backends to the language: every op on edge values, and kernels against plain Rust
     Conformance(conformance::Args),
-    /// Run a captured call again, on any backend, and compare its outputs bit for bit
-    Replay(replay::Args),
-    /// Look for the fastest configurations of the kernel library, and look after what was found
-    Tune(tune::Args),
-    /// What a process does that tries candidates
-    #[command(hide = true)]
-    TuneWorker(tune::WorkerArgs),
     /// Check dependency rules, file headers and sizes, and that generated docs are fresh
     Tidy(tidy::Args),
 }
@@ -72,16 +56,11 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::BenchStart(args) => bench::play(&args),
         Command::Bless(args) => bless::run(&args),
-        Command::Cache(args) => cache::run(&args),
         Command::SuiteWorker { args } => {
             fulgurite_conformance::work(&args).map(|()| true).map_err(anyhow::Error::msg)
         }
-        Command::Calibrate(args) => calibrate::run(&args),
         Command::Conformance(args) => conformance::run(&args),
-        Command::Replay(args) => replay::run(&args),
         Command::Tidy(args) => tidy::run(&args),
-        Command::Tune(args) => tune::run(&args),
-        Command::TuneWorker(args) => tune::work(&args),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -71,12 +71,12 @@ const NEUTRAL: &[&str] = &["hal", "driver-core"];
 /// Crates of others that `hal` may depend on: authors of backends compile them.
 const HAL_MAY_USE: &[&str] = &["serde", "thiserror", "tracing"];
 /// Packages that may depend on anything in the workspace.
-const FREE: &[&str] = &["xtask"];
+const FREE: &[&str] = &["fulgurite-cli", "xtask"];
 /// Packages that may call Vulkan and hold unsafe code.
 const UNSAFE: &[&str] = &["fulgurite-backend-vulkan", "fulgurite-benches"];
 
 /// Crates in which callers vouch for a pack: each place says why it is allowed.
-const VOUCHING: &[&str] = &["fulgurite-pipeline-cache", "xtask"];
+const VOUCHING: &[&str] = &["fulgurite-pipeline-cache", "fulgurite-cli"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

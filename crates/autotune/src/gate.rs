@@ -42,7 +42,7 @@ impl Rejection {
 
 /// Checks candidates before they are timed.
 ///
-/// [`InProcess`] runs them in this process. Other implementations can run them elsewhere, as `xtask tune` does in a
+/// [`InProcess`] runs them in this process. Other implementations can run them elsewhere, as `fulgurite tune` does in a
 /// child process, so that a candidate that crashes the process or loses the device is merely rejected.
 pub trait Gate {
     /// Checks each of `candidates` once, and passes each result to `done`, in any order.

@@ -109,7 +109,13 @@ fn info(device: &Queried) -> AdapterInfo {
     let (kind, rank) = kind(known.kind);
     let planned = plan::plan(known, DriverQuirks::default(), &Options::default());
     let declared = match &planned {
-        Ok(plan) => plan.snapshot.clone(),
+        // Quirks are found by opening it.
+        Ok(plan) => {
+            let mut snapshot = plan.snapshot.clone();
+            snapshot.quirks.clear();
+            snapshot.rules.clear();
+            snapshot
+        }
         Err(_) => DeviceSnapshot::new(BACKEND, &known.name, &known.driver_name),
     };
     let info = AdapterInfo::new(kind, rank, declared).distinct(suffix(known));

@@ -333,7 +333,7 @@ impl fmt::Display for Considered {
             Verdict::NotPreferred => write!(f, ": not tried, another is preferred"),
             Verdict::Fastest(time) => write!(f, ": chosen, estimated to take {time:.1?}"),
             Verdict::Slower(time) => write!(f, ": estimated to take {time:.1?}"),
-            Verdict::NotMeasured => write!(f, ": not measured on this machine (`xtask calibrate`)"),
+            Verdict::NotMeasured => write!(f, ": not measured on this machine (`fulgurite calibrate`)"),
             Verdict::NotNamed => write!(f, ": not tried, another was named"),
             Verdict::Failed(Error::Unavailable { reason, .. }) => write!(f, ": not available, {reason}"),
             Verdict::Failed(error) => write!(f, ": not available, {error}"),

@@ -262,7 +262,7 @@ impl<'a> Call<'a> {
     }
 
     /// Runs the kernel on copies of the arguments and captures arguments and outputs as a file that
-    /// [`Context::replay`](crate::Context::replay) or `cargo xtask replay` can run again.
+    /// [`Context::replay`](crate::Context::replay) or `fulgurite replay` can run again.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).

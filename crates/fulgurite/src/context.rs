@@ -120,7 +120,7 @@ impl ContextBuilder {
     }
 
     /// Selects the backend by required capabilities, preference, and the calibrations of this machine, which
-    /// `xtask calibrate` and [`keep_calibrations`](crate::keep_calibrations) store.
+    /// `fulgurite calibrate` and [`keep_calibrations`](crate::keep_calibrations) store.
     ///
     /// ```
     /// use fulgurite::spec::device::Capability;
@@ -174,7 +174,7 @@ impl ContextBuilder {
     }
 
     /// Adds the lowered kernels, driver binaries and tuning records of `pack`, so that a first run on a new machine
-    /// compiles and tunes nothing. Only backends with a cache use lowered kernels. `cargo xtask cache pack` makes
+    /// compiles and tunes nothing. Only backends with a cache use lowered kernels. `fulgurite cache pack` makes
     /// packs.
     ///
     /// ```no_run
@@ -429,7 +429,7 @@ impl Context {
 
     /// Evicts the programs of `kernel` for all options and removes its entries from the backend's cache, in memory
     /// and on disk, with the driver binaries made from them. The next compile starts anew; existing executables
-    /// remain usable. `cargo xtask cache remove` does the same from outside.
+    /// remain usable. `fulgurite cache remove` does the same from outside.
     ///
     /// A variant of the kernel that options changed (workgroup, math mode) and that only earlier processes compiled
     /// is a kernel of its own and stays.

@@ -192,7 +192,6 @@ impl fmt::Display for MatrixShapes {
 
 /// The cooperative matrices that a device supports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Matrices {
     /// None.
     #[default]

@@ -2,8 +2,6 @@
 #![allow(dead_code, reason = "each example uses its share")]
 #![allow(clippy::print_stdout, reason = "examples print their results")]
 
-pub(crate) mod npy;
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

@@ -114,7 +114,7 @@ impl Ban {
         let is_plain = |c: char| c.is_alphanumeric() || "/._-+:\\".contains(c);
         let root =
             if root.chars().all(is_plain) { root } else { format!("'{}'", root.replace('\'', "'\\''")) };
-        format!("cargo xtask cache lift {} --root {root}", self.program)
+        format!("fulgurite cache lift {} --root {root}", self.program)
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
             file: PathBuf::from(root).join("crashes.log"),
         };
         let said = ban("/kept/pipelines", 59).to_string();
-        let command = format!("`cargo xtask cache lift {} --root /kept/pipelines`", Digest::ZERO);
+        let command = format!("`fulgurite cache lift {} --root /kept/pipelines`", Digest::ZERO);
         for part in ["3 processes ended", "59 minutes", "/kept/pipelines/crashes.log", &command] {
             assert!(said.contains(part), "{part} not in {said}");
         }

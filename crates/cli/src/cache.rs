@@ -1,4 +1,4 @@
-//! `cargo xtask cache`: looks after the folder of compiled kernels, and makes packs of them.
+//! `fulgurite cache`: maintains the folder of compiled kernels, and makes packs of them.
 
 mod pack;
 
@@ -12,43 +12,44 @@ use fulgurite_pipeline_cache::{
 };
 use serde_json::{Value, json};
 
+use crate::output::{self, note, say};
 use crate::progress;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The folder. Default: the user's
+    /// The folder. Default: `pipelines` in the user's cache folder
     #[arg(long, value_name = "DIR", global = true)]
     root: Option<PathBuf>,
     /// Print JSON instead of a table
     #[arg(long, global = true)]
-    json: bool,
+    pub(crate) json: bool,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// What there is
+    /// Count entries and bytes by kind
     Stats,
-    /// Read and check every entry; damaged ones are put aside
+    /// Read and check every entry; damaged ones are quarantined
     Verify,
-    /// Collect what dead processes left, and remove what was used the longest ago
+    /// Remove temporary files of dead processes, and the entries used the longest ago
     Gc {
-        /// Down to nine tenths of so many bytes, if there are more. Default: the cache's own bound, 1 GiB
+        /// Trim to nine tenths of this size, if the cache exceeds it. Default: the cache's own limit, 1 GiB
         #[arg(long, value_name = "BYTES")]
         max_bytes: Option<u64>,
     },
     /// Remove every entry
     Clear,
-    /// Remove all that was made of kernels, driver binaries too
+    /// Remove all entries made from kernels, including driver binaries
     Remove {
         /// Each a kernel text (`.fg`), or 64 hex digits: the digest of a kernel or of one entry
         #[arg(required = true, value_name = "KERNEL")]
         kernels: Vec<String>,
     },
-    /// List the kernels that are not compiled for now, because processes ended while a driver compiled them
+    /// List banned kernels: those that are not compiled for now, because processes ended while a driver compiled them
     Bans,
-    /// Let a driver compile what it was not asked for any more
+    /// Lift bans
     Lift {
         /// Each the 64 hex digits that the error or `bans` gives
         #[arg(required = true, value_name = "DIGEST")]
@@ -62,15 +63,15 @@ enum Command {
         #[arg(long, value_name = "KIND")]
         kind: Vec<String>,
     },
-    /// Take entries from a file that `export` or `pack` wrote
+    /// Add entries from a file that `export` or `pack` wrote
     Import {
         /// The file
         file: PathBuf,
-        /// Take lowered kernels and driver binaries, too, which nothing checks before a device runs them
+        /// Also add lowered kernels and driver binaries, which nothing checks before a device runs them
         #[arg(long)]
         trust: bool,
     },
-    /// Make a pack of kernels, to be shipped with a program
+    /// Make a pack of kernels to ship with a program
     Pack(pack::Args),
     /// Compile kernels ahead of their first use, several at once
     Prewarm {
@@ -80,7 +81,7 @@ enum Command {
     },
 }
 
-/// Whether all is well: for `verify` that nothing is damaged, elsewhere that nothing failed.
+/// Runs a subcommand and returns whether nothing is damaged and nothing failed.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let root = match &args.root {
         Some(root) => std::path::absolute(root)?,
@@ -113,7 +114,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         }
         Command::Clear => {
             let report = told(open(DiskOptions::default())?.clear())?;
-            report.failed.iter().for_each(|error| eprintln!("{}", error.diagnostic()));
+            report.failed.iter().for_each(|error| note!("{}", error.diagnostic()));
             let rows = vec![("removed", json!(report.removed)), ("bytes", json!(report.bytes))];
             (rows, report.failed.is_empty())
         }
@@ -152,7 +153,7 @@ fn stats(root: &Path, stats: &DiskStats) -> Rows {
     }
     rows.extend([
         ("of unknown kind", count(stats.unknown)),
-        ("put aside", count(stats.quarantined)),
+        ("quarantined", count(stats.quarantined)),
         ("temporary", count(stats.temporary)),
         ("index bytes", json!(stats.index_bytes)),
         ("last used", age(stats.newest)),
@@ -173,10 +174,10 @@ fn verify(disk: &DiskPipelineCache) -> anyhow::Result<VerifyReport> {
 
 fn verified(report: &VerifyReport) -> Rows {
     for digest in &report.corrupt {
-        eprintln!("{digest}: damaged, and put aside");
+        note!("{digest}: damaged, quarantined");
     }
     for (digest, error) in &report.unreadable {
-        eprintln!("{digest}: {error}");
+        note!("{digest}: {error}");
     }
     vec![
         ("good", count(report.good)),
@@ -190,17 +191,17 @@ fn import(root: &Path, file: &Path, trust: bool) -> anyhow::Result<(Rows, bool)>
     let pack = told(Pack::open(file))?;
     let disk = told(DiskPipelineCache::open(root, DiskOptions::default()))?;
     let report = if trust {
-        #[expect(unsafe_code, reason = "who ran the command vouches for the pack")]
+        #[expect(unsafe_code, reason = "the user who ran the command vouches for the pack")]
         // SAFETY: the user said so.
         let pack = unsafe { pack.trust() };
         told(disk.import_trusted(&pack))?
     } else {
         told(disk.import(&pack))?
     };
-    report.failed.iter().for_each(|(digest, error)| eprintln!("{digest}: {}", error.diagnostic()));
+    report.failed.iter().for_each(|(digest, error)| note!("{digest}: {}", error.diagnostic()));
     if report.untrusted > 0 {
         let left = report.untrusted;
-        eprintln!("{left} lowered kernels and driver binaries were left out; --trust takes them");
+        note!("{left} lowered kernels and driver binaries were left out; --trust takes them");
     }
     let rows = vec![
         ("added", json!(report.added)),
@@ -223,7 +224,7 @@ fn remove(disk: &DiskPipelineCache, kernels: &[String]) -> anyhow::Result<(Rows,
         add(told(disk.invalidate_kernel(digest))?);
         add(told(disk.invalidate(&[true], &[*digest]))?);
     }
-    failed.iter().for_each(|(digest, error)| eprintln!("{digest}: {}", error.diagnostic()));
+    failed.iter().for_each(|(digest, error)| note!("{digest}: {}", error.diagnostic()));
     let rows = vec![("removed", json!(removed)), ("failed", json!(failed.len()))];
     Ok((rows, failed.is_empty()))
 }
@@ -251,11 +252,11 @@ fn lift(cache: &PipelineCache, digests: &[String]) -> anyhow::Result<(Rows, bool
     // Nothing is lifted if any is wrong.
     let digests = digests.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
     let unknown: Vec<_> = digests.iter().filter(|digest| !cache.lift(**digest)).collect();
-    unknown.iter().for_each(|digest| eprintln!("{digest}: nothing is held against it"));
+    unknown.iter().for_each(|digest| note!("{digest}: not banned"));
     Ok((vec![("lifted", json!(digests.len() - unknown.len()))], unknown.is_empty()))
 }
 
-/// The digest that `name` is, or of the kernel in the file of that name.
+/// Returns the digest that `name` spells, or that of the kernel in the file `name`.
 fn digest_of(name: &str) -> anyhow::Result<Digest> {
     if let Some(digest) = Digest::parse(&name.to_ascii_lowercase()) {
         return Ok(digest);
@@ -279,12 +280,12 @@ fn prewarm(root: &Path, paths: &[PathBuf]) -> anyhow::Result<(Rows, bool)> {
     for (path, error) in
         paths.iter().zip(&all).filter_map(|(path, one)| Some((path, one.origin.as_ref().err()?)))
     {
-        eprintln!("{}: {error}", path.display());
+        note!("{}: {error}", path.display());
         failed += 1;
     }
     let each = paths.iter().zip(&all).map(|(path, one)| prewarmed(path, one)).collect();
     let report = context.cache_report();
-    report.notices.iter().for_each(|notice| eprintln!("{notice}"));
+    report.notices.iter().for_each(|notice| note!("{notice}"));
     let rows = vec![
         ("kernels", json!(kernels.len())),
         ("failed", json!(failed)),
@@ -297,7 +298,7 @@ fn prewarm(root: &Path, paths: &[PathBuf]) -> anyhow::Result<(Rows, bool)> {
     Ok((rows, failed == 0))
 }
 
-/// What one kernel cost and where it came from.
+/// Returns the origin and the compile time of a kernel.
 fn prewarmed(path: &Path, one: &fulgurite::Prewarmed) -> Value {
     let from = match &one.origin {
         Ok(origin) => origin.to_string(),
@@ -329,12 +330,11 @@ fn write_file(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("error[FG0702]: cannot write {}", path.display()))
 }
 
-#[expect(clippy::print_stdout, reason = "what a command answers")]
 fn print(rows: &Rows, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         let all: serde_json::Map<_, _> =
             rows.iter().map(|(name, value)| (name.replace([' ', ','], "_"), value.clone())).collect();
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        output::json(&json!(all))?;
         return Ok(());
     }
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -346,12 +346,12 @@ fn print(rows: &Rows, as_json: bool) -> anyhow::Result<()> {
             Value::Array(all) => all.iter().map(line).collect::<Vec<_>>().join(&format!("\n{:width$}  ", "")),
             other => format!("{other:>8}"),
         };
-        println!("{name:width$}  {text}");
+        say!("{name:width$}  {text}")?;
     }
     Ok(())
 }
 
-/// A kernel or a ban of a list, on a line.
+/// Formats a kernel or a ban of a list as a line.
 fn line(one: &Value) -> String {
     let text = |name: &str| one[name].as_str().unwrap_or("-");
     if let Some(seconds) = one["seconds_left"].as_u64() {
@@ -434,7 +434,7 @@ mod tests {
         let log = [record(banned).repeat(3), record(other).repeat(4)].concat();
         std::fs::write(root.join("crashes.log"), log).unwrap();
         let listed: Vec<String> = bans(&open()).iter().map(line).collect();
-        assert!(listed[0].contains("3 processes ended, 60 min left: cargo xtask cache lift"), "{listed:?}");
+        assert!(listed[0].contains("3 processes ended, 60 min left: fulgurite cache lift"), "{listed:?}");
         assert!(listed[1].starts_with("4 processes ended, 120 min left"), "{listed:?}");
         let lift = |digest: String| {
             let command = Command::Lift { digests: vec![digest] };

@@ -1,8 +1,9 @@
-//! What came of tuning a problem, as a table and as JSON.
-#![allow(clippy::print_stdout, reason = "what a command answers")]
+//! The results of tuning a problem, as a table and as JSON.
 
 use fulgurite::autotune::{CandidateReport, TuneReport, TuneVerdict};
 use serde_json::{Value, json};
+
+use crate::output::say;
 
 /// Candidates with a time, the fastest first, and then the others.
 fn ordered(report: &TuneReport) -> Vec<(usize, &CandidateReport)> {
@@ -23,11 +24,11 @@ fn best_time(report: &TuneReport) -> Option<f64> {
     report.candidates[report.best].row.as_ref()?.time_ns
 }
 
-pub(super) fn print(report: &TuneReport, top: Option<usize>) {
+pub(super) fn print(report: &TuneReport, top: Option<usize>) -> anyhow::Result<()> {
     let best = best_time(report).unwrap_or(f64::NAN);
     let (rate, unit) = report.work.rate(best / 1e9);
     let tried = report.candidates.iter().filter(|candidate| candidate.row.is_some()).count();
-    println!(
+    say!(
         "\n{} {}: {} candidates, {tried} known, {} measured now, {:.1} s{}",
         report.key.family,
         report.problem,
@@ -35,8 +36,8 @@ pub(super) fn print(report: &TuneReport, top: Option<usize>) {
         report.measured,
         report.elapsed.as_secs_f64(),
         if report.out_of_budget { ", out of budget" } else { "" },
-    );
-    println!("  {:>12} {:>7} {:>7} {:>6}  {:<13} candidate", "time", "spread", "runs", "share", "verdict");
+    )?;
+    say!("  {:>12} {:>7} {:>7} {:>6}  {:<13} candidate", "time", "spread", "runs", "share", "verdict")?;
     for (at, candidate) in ordered(report).into_iter().take(top.unwrap_or(usize::MAX)) {
         let Some(row) = &candidate.row else { continue };
         let time = row.time_ns.map_or_else(|| "-".to_owned(), |time| format!("{:.2} µs", time / 1e3));
@@ -46,18 +47,16 @@ pub(super) fn print(report: &TuneReport, top: Option<usize>) {
         let mark = if at == report.heuristic { " (heuristic)" } else { "" };
         let reason = row.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let (verdict, name) = (row.verdict.name(), &candidate.name);
-        println!(
-            "  {time:>12} {spread:>7} {:>7} {share:>6}  {verdict:<13} {name}{mark}{reason}",
-            row.samples
-        );
+        say!("  {time:>12} {spread:>7} {:>7} {share:>6}  {verdict:<13} {name}{mark}{reason}", row.samples)?;
     }
-    println!("  best: {}, {rate:.1} {unit}", report.candidates[report.best].name);
+    say!("  best: {}, {rate:.1} {unit}", report.candidates[report.best].name)?;
     if let Some(speedup) = report.speedup {
-        println!("  what the search chose against the heuristic: {speedup:.2} × as fast");
+        say!("  chosen candidate against the heuristic: {speedup:.2} × as fast")?;
     }
     if let Some(regret) = report.regret {
-        println!("  and against the best of all, each timed to the end: {:.1} % regret", regret * 100.0);
+        say!("  and against the best of all, each timed in full: {:.1} % regret", regret * 100.0)?;
     }
+    Ok(())
 }
 
 pub(super) fn json(report: &TuneReport) -> Value {

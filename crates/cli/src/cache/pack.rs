@@ -1,10 +1,10 @@
-//! `cargo xtask cache pack`: kernels, what they are lowered to for named profiles, and what the driver here makes of them,
-//! in one file.
+//! `fulgurite cache pack`: writes kernels, their lowered forms for named profiles, and the binaries of the driver here into one
+//! file.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use fulgurite::autotune::{AutotuneStore, StoreOptions};
 use fulgurite::kernels::family;
 use fulgurite::{Context, tuned_entry};
@@ -17,6 +17,7 @@ use fulgurite_spirv::Profile;
 use serde_json::json;
 
 use super::{Rows, told, write_file};
+use crate::output::note;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -29,13 +30,13 @@ pub(crate) struct Args {
     /// Lower for this profile; may be given several times. Default: every named one
     #[arg(long, value_name = "NAME")]
     profile: Vec<String>,
-    /// Compile with the driver here, too, and put its binaries in
+    /// Also compile with the driver here, and add its binaries
     #[arg(long)]
     binaries: bool,
-    /// Put the user's tuning records in, of all devices, and the kernels that are fastest by them
+    /// Add the user's tuning records, of all devices, and the kernels that are fastest by them
     #[arg(long)]
     tuned: bool,
-    /// Put the tuning records of this folder in, and the kernels that are fastest by them
+    /// Add the tuning records of this folder, and the kernels that are fastest by them
     #[arg(long, value_name = "DIR", conflicts_with = "tuned")]
     tuned_root: Option<PathBuf>,
 }
@@ -64,7 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<(Rows, bool)> {
                 Some(entry) => pack.add(&entry),
                 None => {
                     unsupported += 1;
-                    eprintln!("`{}` cannot be lowered for `{name}`, and is left out there", kernel.name);
+                    note!("`{}` cannot be lowered for `{name}`, and is left out there", kernel.name);
                 }
             }
         }
@@ -76,7 +77,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<(Rows, bool)> {
         let (entry, files) = tuned_entry(store)?;
         pack.add(&entry);
         tuned = files;
-        store.notices().iter().for_each(|notice| eprintln!("{notice}"));
+        store.notices().iter().for_each(|notice| note!("{notice}"));
     }
     let bytes = pack.finish();
     write_file(&args.output, &bytes)?;
@@ -91,7 +92,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<(Rows, bool)> {
     Ok((rows, true))
 }
 
-/// The kernels that are fastest of each record: what is launched where the pack is used.
+/// Returns the fastest kernels of each record, which are launched where the pack is used.
 fn tuned_kernels(store: &AutotuneStore) -> anyhow::Result<Vec<Arc<fulgurite::VerifiedKernel>>> {
     let mut kernels = Vec::new();
     for (key, record) in store.records()? {
@@ -99,7 +100,7 @@ fn tuned_kernels(store: &AutotuneStore) -> anyhow::Result<Vec<Arc<fulgurite::Ver
         // A bucket is a problem's own text in the library's families.
         match listed.plan(&best.config, &key.bucket) {
             Ok(plan) => kernels.extend(plan.steps.into_iter().map(|step| step.kernel)),
-            Err(error) => eprintln!("{key}: {error}"),
+            Err(error) => note!("{key}: {error}"),
         }
     }
     kernels.sort_by_key(|kernel| *kernel.digest().as_bytes());
@@ -107,15 +108,15 @@ fn tuned_kernels(store: &AutotuneStore) -> anyhow::Result<Vec<Arc<fulgurite::Ver
     Ok(kernels)
 }
 
-/// Compiles all kernels here, into a cache of their own, and adds what that has: how many driver binaries.
+/// Compiles all kernels into a temporary cache, adds its entries, and returns the number of driver binaries.
 fn add_binaries(pack: &mut PackWriter, kernels: &[Arc<fulgurite::VerifiedKernel>]) -> anyhow::Result<usize> {
     let folder = tempfile::tempdir()?;
     let context = Context::builder().cache_directory(folder.path()).backend("vulkan").open()?;
     for (at, error) in context.prewarm(kernels, &Default::default()) {
-        eprintln!("kernel {at}: {error}");
+        note!("kernel {at}: {error}");
     }
     for notice in context.cache_report().notices {
-        eprintln!("{notice}");
+        note!("{notice}");
     }
     drop(context);
     let disk = told(DiskPipelineCache::open(folder.path(), DiskOptions::default().read_only()))?;
@@ -130,22 +131,7 @@ fn add_binaries(pack: &mut PackWriter, kernels: &[Arc<fulgurite::VerifiedKernel>
 
 /// The kernels of text files, verified.
 pub(super) fn read_kernels(paths: &[PathBuf]) -> anyhow::Result<Vec<Arc<fulgurite::VerifiedKernel>>> {
-    let read = |path: &PathBuf| {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("error[FG0701]: cannot read {}", path.display()))?;
-        fulgurite::parse(&text).map_err(|error| {
-            let shown = match &error {
-                fulgurite::Error::Invalid(all) => {
-                    let name = path.display().to_string();
-                    let each = all.all().iter().map(|one| fulgurite::render(one, &text, &name));
-                    each.collect::<Vec<_>>().join("\n")
-                }
-                other => other.to_string(),
-            };
-            anyhow::anyhow!("{shown}")
-        })
-    };
-    paths.iter().map(read).collect()
+    paths.iter().map(|path| crate::source::kernel(path)).collect()
 }
 
 fn profiles(names: &[String]) -> anyhow::Result<Vec<(String, Profile)>> {

@@ -1,5 +1,4 @@
-//! `cargo xtask tune`: looks for the fastest configurations of the kernel library's families, and looks after what was found.
-#![allow(clippy::print_stdout, reason = "what a command answers")]
+//! `fulgurite tune`: searches for the fastest configurations of the kernel library's families, and maintains the records.
 
 mod plot;
 mod records;
@@ -19,6 +18,7 @@ use fulgurite::registry;
 use fulgurite_driver_core::Device;
 use fulgurite_hal::{CompileOptions, Error, LaunchOptions};
 
+use crate::output::{self, note, say};
 use crate::progress;
 
 #[derive(clap::Args)]
@@ -26,12 +26,12 @@ use crate::progress;
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<records::Command>,
-    /// The folder of records. Default: the user's
+    /// The folder of records. Default: `autotune` in the user's cache folder
     #[arg(long, value_name = "DIR", global = true)]
     root: Option<PathBuf>,
     /// Print JSON instead of a table
     #[arg(long, global = true)]
-    json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
     tune: TuneArgs,
 }
@@ -47,31 +47,31 @@ struct TuneArgs {
     /// A problem of the families; may be given several times. Default: three of each
     #[arg(long, value_name = "SIZES")]
     problem: Vec<String>,
-    /// When to stop tuning a problem: what was not tried by then is left for next time
+    /// Time limit for each problem; candidates not tried by then are left for the next run
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     budget: Duration,
-    /// Most candidates that are tried of a problem
+    /// Maximum number of candidates tried for each problem
     #[arg(long, value_name = "N")]
     max_candidates: Option<usize>,
-    /// Timed runs of each candidate that is not eliminated, at least: short ones have as many as half a second has room for
+    /// Minimum number of timed runs of each candidate that is not eliminated; short ones run for half a second
     #[arg(long, value_name = "N", default_value_t = 15)]
     rounds: u32,
-    /// Load before candidates are timed, until they become no faster for so long
+    /// Keep the device busy before candidates are timed, until they become no faster for this time
     #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = humantime::parse_duration)]
     warm_up: Duration,
-    /// What is random comes of it: numbers, turns, which candidates are tried
+    /// Seed for inputs, order and sampling
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Then time every candidate to the end, and say how much worse the one is that was chosen than the best
+    /// Afterwards time every candidate in full, and print how much slower the chosen one is than the best
     #[arg(long)]
     regret: bool,
-    /// Measure also what is recorded
+    /// Also measure recorded candidates again
     #[arg(long)]
     again: bool,
-    /// Try candidates in this process: quicker, and lost with one that crashes
+    /// Try candidates in this process: faster, but a candidate that crashes ends it
     #[arg(long)]
     in_process: bool,
-    /// Print only so many of the candidates, the fastest. Default: all
+    /// Print only the N fastest candidates. Default: all
     #[arg(long, value_name = "N")]
     top: Option<usize>,
     /// Draw the landscape of each problem into this folder, as SVG
@@ -79,7 +79,7 @@ struct TuneArgs {
     plot: Option<PathBuf>,
 }
 
-/// What a process does that tries candidates.
+/// The arguments of a process that tries candidates.
 #[derive(clap::Args)]
 pub(crate) struct WorkerArgs {
     backend: String,
@@ -89,12 +89,12 @@ pub(crate) struct WorkerArgs {
     timeout_ms: u64,
 }
 
-/// How long one launch may take.
+/// Timeout of one launch.
 const LAUNCH: Duration = Duration::from_secs(10);
-/// How long a candidate may take to be compiled and tried.
+/// Time limit for compiling and trying a candidate.
 const CANDIDATE: Duration = Duration::from_secs(60);
 
-/// Whether every problem was tuned, or what a subcommand says.
+/// Tunes, or runs a subcommand, and returns whether all is well.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let root = match &args.root {
         Some(root) => std::path::absolute(root)?,
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         Some(command) => records::run(command, &store, args.json),
         None => tune_all(&args.tune, &store, args.json),
     };
-    store.notices().iter().for_each(|notice| eprintln!("{notice}"));
+    store.notices().iter().for_each(|notice| note!("{notice}"));
     result
 }
 
@@ -121,14 +121,14 @@ fn tune_all(args: &TuneArgs, store: &AutotuneStore, json: bool) -> anyhow::Resul
         let device = match open(&id) {
             Ok(device) => device,
             Err(Error::Unavailable { reason, .. }) if args.backend == "all" => {
-                eprintln!("{id}: unavailable: {reason}");
+                note!("{id}: unavailable: {reason}");
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
         if !json {
             let snapshot = device.snapshot();
-            println!("{id}: {}, {}", snapshot.device, snapshot.driver);
+            say!("{id}: {}, {}", snapshot.device, snapshot.driver)?;
         }
         for listed in &families {
             let own = listed.problems.map(str::to_owned);
@@ -139,7 +139,7 @@ fn tune_all(args: &TuneArgs, store: &AutotuneStore, json: bool) -> anyhow::Resul
                         if json {
                             reports.push(table::json(&report));
                         } else {
-                            table::print(&report, args.top);
+                            table::print(&report, args.top)?;
                         }
                         if let Some(folder) = &args.plot {
                             plot::write(folder, &report)?;
@@ -147,18 +147,18 @@ fn tune_all(args: &TuneArgs, store: &AutotuneStore, json: bool) -> anyhow::Resul
                     }
                     // A device without what all of a family's kernels need has nothing to be tuned.
                     Err(error) if is_empty(&error) && args.family.is_empty() => {
-                        eprintln!("{}: {error}", listed.id);
+                        note!("{}: {error}", listed.id);
                     }
                     Err(error) => {
                         complete = false;
-                        eprintln!("{} {problem}: {error:#}", listed.id);
+                        note!("{} {problem}: {error:#}", listed.id);
                     }
                 }
             }
         }
     }
     if json {
-        println!("{}", serde_json::to_string_pretty(&reports)?);
+        output::json(&serde_json::Value::Array(reports))?;
     }
     Ok(complete)
 }
@@ -219,12 +219,12 @@ fn tune_one(
         tune_with(device, &instance, store, &options, &mut gate, &mut told)
     };
     bar.finish_and_clear();
-    // What was found out is kept also where no candidate was right.
+    // Results are kept even if no candidate was correct.
     store.save()?;
     Ok(report?)
 }
 
-/// Tries the candidates whose numbers come in.
+/// Tries the candidates whose numbers arrive on standard input.
 pub(crate) fn work(args: &WorkerArgs) -> anyhow::Result<bool> {
     let device = open(&args.backend)?;
     let instance: Instance = found(&args.family)?.instance(device.snapshot(), &args.problem)?;
@@ -232,7 +232,7 @@ pub(crate) fn work(args: &WorkerArgs) -> anyhow::Result<bool> {
     let tester = Tester::new(&device, &instance, args.seed, timeout)?;
     let check = |index: usize| match instance.candidates.get(index) {
         Some(candidate) => tester.check(candidate),
-        None => Err(Rejection::invalid("its process knows no such candidate")),
+        None => Err(Rejection::invalid("the process has no such candidate")),
     };
     answer(std::io::stdin().lock(), std::io::stdout().lock(), check)?;
     Ok(true)

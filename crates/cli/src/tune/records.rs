@@ -1,5 +1,4 @@
-//! Looking after records of tuning: listing, pruning, taking them elsewhere, comparing devices.
-#![allow(clippy::print_stdout, reason = "what a command answers")]
+//! Maintenance of tuning records: listing, pruning, export and import, comparison of devices.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -9,16 +8,18 @@ use fulgurite::autotune::{AutotuneStore, CandidateRow, DeviceKey, MeasurePolicy,
 use fulgurite::kernels::families;
 use serde_json::json;
 
+use crate::output::{self, say};
+
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
-    /// What was found for each problem
+    /// List the best configuration of each problem
     List,
-    /// Remove what is of no use any more: marks of what was forgotten, damaged records, other versions of families
+    /// Remove obsolete data: marks of forgotten records, damaged records, records of other versions of families
     Prune {
-        /// And what was measured longer ago than this
+        /// Also remove records measured longer ago than this
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         older_than: Option<Duration>,
-        /// And what was measured on other devices and driver versions than those of the backends here
+        /// Also remove records of other devices and driver versions than those of the backends here
         #[arg(long)]
         other_devices: bool,
     },
@@ -33,14 +34,14 @@ pub(super) enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Compare what is fastest on two devices, each named by a part of its name, backend or driver
+    /// Compare the best configurations on two devices, each named by a part of its name, backend or driver
     Diff {
-        /// One
+        /// The first device
         left: String,
-        /// The other
+        /// The second device
         right: String,
     },
-    /// Forget what was found for a problem, also where others save it again
+    /// Remove the records of a problem, even if another process saves them again
     Forget {
         /// The family
         family: String,
@@ -73,8 +74,8 @@ pub(super) fn run(command: &Command, store: &AutotuneStore, json: bool) -> anyho
                 ("files", report.files),
                 ("records", report.records),
                 ("candidates", report.rows),
-                ("marks of what was forgotten", report.forgotten),
-                ("records of no use", report.rejected),
+                ("marks of forgotten records", report.forgotten),
+                ("unusable records", report.rejected),
             ];
             told(&rows, json)?;
         }
@@ -98,7 +99,7 @@ pub(super) fn run(command: &Command, store: &AutotuneStore, json: bool) -> anyho
                 rejected += report.rejected;
             }
             store.save()?;
-            told(&[("records", records), ("records of no use", rejected)], json)?;
+            told(&[("records", records), ("unusable records", rejected)], json)?;
             return Ok(rejected == 0);
         }
         Command::Diff { left, right } => diff(store, left, right, json)?,
@@ -126,9 +127,9 @@ fn told(rows: &[(&str, usize)], json: bool) -> anyhow::Result<()> {
     if json {
         let all: serde_json::Map<_, _> =
             rows.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        output::json(&json!(all))?;
     } else {
-        rows.iter().for_each(|(name, count)| println!("{name:<28} {count}"));
+        rows.iter().try_for_each(|(name, count)| say!("{name:<28} {count}"))?;
     }
     Ok(())
 }
@@ -146,22 +147,17 @@ fn list(store: &AutotuneStore, json: bool) -> anyhow::Result<()> {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        output::json(&json!(all))?;
         return Ok(());
     }
     let mut device = None;
     for (key, record) in &records {
         if device != Some(&key.device) {
-            println!("{}", key.device);
+            say!("{}", key.device)?;
             device = Some(&key.device);
         }
         let best = record.best().map_or_else(|| "none was right".to_owned(), |(_, row)| shown(row));
-        println!(
-            "  {:<12} {:<16} {:>4} candidates, {best}",
-            key.family,
-            key.bucket,
-            record.candidates().len()
-        );
+        say!("  {:<12} {:<16} {:>4} candidates, {best}", key.family, key.bucket, record.candidates().len())?;
     }
     Ok(())
 }
@@ -182,7 +178,7 @@ fn diff(store: &AutotuneStore, left: &str, right: &str, json: bool) -> anyhow::R
             _ => {
                 let known: Vec<_> = devices.iter().map(DeviceKey::to_string).collect();
                 bail!(
-                    "error[FG0704]: `{part}` names {} devices of those that were tuned on: {}",
+                    "error[FG0704]: `{part}` names {} of the tuned devices: {}",
                     named.len(),
                     known.join("; ")
                 )
@@ -196,16 +192,16 @@ fn diff(store: &AutotuneStore, left: &str, right: &str, json: bool) -> anyhow::R
             .iter()
             .map(|row| json!({ "family": row.family, "problem": row.bucket, "left": row.best[0], "right": row.best[1] }))
             .collect();
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        output::json(&json!(rows))?;
         return Ok(());
     }
-    println!("<  {left}\n>  {right}");
+    say!("<  {left}\n>  {right}")?;
     for row in all {
         let configs = row.best.each_ref().map(|best| best.as_ref().map(|best| &best.config));
         let same = matches!(configs, [Some(a), Some(b)] if a == b);
-        println!("{} {}{}", row.family, row.bucket, if same { ": the same" } else { "" });
+        say!("{} {}{}", row.family, row.bucket, if same { ": the same" } else { "" })?;
         for (side, best) in ["<", ">"].iter().zip(&row.best) {
-            println!("  {side} {}", best.as_ref().map_or_else(|| "not tuned".to_owned(), shown));
+            say!("  {side} {}", best.as_ref().map_or_else(|| "not tuned".to_owned(), shown))?;
         }
     }
     Ok(())

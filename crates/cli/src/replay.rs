@@ -1,0 +1,199 @@
+//! `fulgurite replay`: runs captured calls and run files again, on any backend, and compares their outputs as far as the op
+//! table fixes them. Text from a file is escaped before it is printed.
+
+use std::path::{Path, PathBuf};
+
+use fulgurite::{Code, CompileOptions, Error, LaunchOptions, Registry, Repro, registry};
+use fulgurite_conformance::filetest::{self, RunFile};
+use fulgurite_driver_core::Device;
+use serde_json::{Value, json};
+
+use crate::output::{self, note, say};
+use crate::source::{read_text, shown};
+
+/// Maximum size of a file in bytes.
+const MAX_BYTES: u64 = 4 << 30;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A captured call, as `Call::capture` and `fulgurite run --capture` write it, or a run file (`.fg`) of `fulgurite conformance
+    /// --failures`
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// The backend's id, or `all`. Default: the one that the call was captured on, and all for a run file
+    #[arg(long, value_name = "ID")]
+    backend: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The outcome of a file on a backend.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// The outputs are as expected.
+    Equal,
+    /// They are not, or the launch failed.
+    Different,
+    /// The backend is not available, or lacks a feature.
+    NotRun,
+}
+
+/// A file on a backend.
+struct Replay {
+    backend: String,
+    outcome: Outcome,
+    /// Differences, the reason for `NotRun`, or lowering rules in force.
+    messages: Vec<String>,
+}
+
+impl Replay {
+    fn new(backend: &str, outcome: Outcome, messages: Vec<String>) -> Self {
+        Self { backend: backend.to_owned(), outcome, messages }
+    }
+
+    fn entry(&self) -> Value {
+        let outcome = match self.outcome {
+            Outcome::Equal => "as_expected",
+            Outcome::Different => "different",
+            Outcome::NotRun => "not_run",
+        };
+        json!({ "backend": self.backend, "outcome": outcome, "messages": self.messages })
+    }
+
+    fn print(&self) -> anyhow::Result<()> {
+        let id = &self.backend;
+        self.messages.iter().try_for_each(|message| say!("{id}: {message}"))?;
+        if self.outcome == Outcome::Equal {
+            say!("{id}: every output is as expected")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs each file and returns whether all outputs were as expected.
+///
+/// # Errors
+/// Of a single file, the error that kept it from being run; of several, that of standard output.
+pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
+    let registry = registry();
+    let (mut right, mut entries) = (0, Vec::new());
+    let is_single = args.files.len() == 1;
+    for file in &args.files {
+        match replay(&registry, file, args) {
+            Ok(replays) => {
+                right += usize::from(replays.iter().all(|replay| replay.outcome != Outcome::Different));
+                let backends: Value = replays.iter().map(Replay::entry).collect();
+                entries.push(json!({ "file": file.display().to_string(), "backends": backends }));
+            }
+            Err(error) if is_single || output::is_closed(&error) => return Err(error),
+            Err(error) => {
+                note!("{}: {error:#}", shown(file));
+                entries.push(json!({ "file": file.display().to_string(), "error": format!("{error:#}") }));
+            }
+        }
+    }
+    if args.json {
+        output::json(&json!({ "files": entries }))?;
+    } else if !is_single {
+        say!("{right} of {} files as expected", args.files.len())?;
+    }
+    Ok(right == args.files.len())
+}
+
+/// Runs a file on its backends.
+///
+/// # Errors
+/// If it cannot be read, or no backend could run it.
+fn replay(registry: &Registry, path: &Path, args: &Args) -> anyhow::Result<Vec<Replay>> {
+    let is_run_file = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("fg"));
+    let text = read_text(path, MAX_BYTES)?;
+    let invalid = |error: &dyn std::fmt::Display| {
+        Error::invalid(Code::BadFileFormat, format!("{}: {error}", shown(path)))
+    };
+    let mut replays = Vec::new();
+    let mut add = |replay: Replay| {
+        let printed = if args.json { Ok(()) } else { replay.print() };
+        replays.push(replay);
+        printed
+    };
+    if is_run_file {
+        let file = RunFile::parse(&text).map_err(|error| invalid(&error))?;
+        for id in wanted(registry, args.backend.as_deref().unwrap_or("all"))? {
+            add(run_file(registry, &file, &id))?;
+        }
+    } else {
+        let repro = Repro::from_json(&text).map_err(|error| invalid(&error))?;
+        let manifest = &repro.manifest;
+        note!(
+            "kernel `{}` ({}), captured on `{}`: {} ({})",
+            manifest.kernel,
+            manifest.program_digest,
+            manifest.backend_id,
+            manifest.device,
+            manifest.driver
+        );
+        for id in wanted(registry, args.backend.as_deref().unwrap_or(&manifest.backend_id))? {
+            add(run_repro(registry, &repro, &id))?;
+        }
+    }
+    anyhow::ensure!(
+        replays.iter().any(|r| r.outcome != Outcome::NotRun),
+        "no backend could run {}",
+        shown(path)
+    );
+    Ok(replays)
+}
+
+/// Returns the ids of the backends named by `wanted`.
+///
+/// # Errors
+/// `FG0401` for a backend that is not registered.
+fn wanted(registry: &Registry, wanted: &str) -> Result<Vec<String>, Error> {
+    let ids = crate::backend_ids(registry, wanted);
+    ids.iter().try_for_each(|id| registry.named(id).map(drop))?;
+    Ok(ids)
+}
+
+/// Replays a captured call on a backend.
+fn run_repro(registry: &Registry, repro: &Repro, id: &str) -> Replay {
+    let replayed = registry.open(id).and_then(|device| {
+        repro.replay(&Device::new(device, CompileOptions::default(), LaunchOptions::default()))
+    });
+    match replayed {
+        Ok(replayed) => {
+            let outcome = if replayed.differences.is_empty() { Outcome::Equal } else { Outcome::Different };
+            let all = replayed.differences.iter().chain(&replayed.allowed);
+            Replay::new(id, outcome, all.map(ToString::to_string).collect())
+        }
+        Err(error @ (Error::Unavailable { .. } | Error::Unsupported(_))) => {
+            Replay::new(id, Outcome::NotRun, vec![error.to_string()])
+        }
+        Err(error) => Replay::new(id, Outcome::Different, vec![error.to_string()]),
+    }
+}
+
+/// Runs a run file on a backend.
+fn run_file(registry: &Registry, file: &RunFile, id: &str) -> Replay {
+    let device = match registry.open(id) {
+        Ok(device) => device,
+        Err(error) => return Replay::new(id, Outcome::NotRun, vec![error.to_string()]),
+    };
+    let rules = &device.snapshot().rules;
+    let mut messages = Vec::new();
+    if !rules.is_empty() {
+        messages.push(format!("lowering rules in force: {}", rules.join(", ")));
+    }
+    let outcome = match file.run(device.as_ref()) {
+        Ok(filetest::Outcome::AsExpected) => Outcome::Equal,
+        Ok(filetest::Outcome::Unsupported(reason)) => {
+            messages.push(format!("unsupported: {reason}"));
+            Outcome::NotRun
+        }
+        Err(difference) => {
+            messages.push(difference);
+            Outcome::Different
+        }
+    };
+    Replay::new(id, outcome, messages)
+}

@@ -1,0 +1,71 @@
+//! `fulgurite spirv`: emits the SPIR-V module of a kernel, as a disassembly or as words.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use fulgurite::{Error, OpenOptions};
+use fulgurite_backend_vulkan::{Options, VulkanDevice};
+use fulgurite_spirv::Profile;
+use rspirv::binary::Disassemble as _;
+
+use crate::output::{self, note};
+use crate::source::{kernel, usage, write};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The kernel text (`.fg`)
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The device that the module is emitted for: `least` (the fewest features), `fullest` (all features), `device` (the
+    /// Vulkan device of this machine), or a measured driver
+    #[arg(long, value_name = "NAME", default_value = "fullest")]
+    profile: String,
+    /// Write the module's words to a file instead, as a `.spv` binary
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print the module's words in hexadecimal, eight in a line
+    #[arg(long, conflicts_with = "output")]
+    words: bool,
+}
+
+/// Emits the module.
+///
+/// # Errors
+/// `FG0704` for a profile that does not exist, `FG0402` for a kernel that it does not support, and those of files.
+pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
+    let profile = profile(&args.profile)?;
+    let kernel = kernel(&args.file)?;
+    if let Some(reason) = fulgurite_spirv::unsupported(&kernel, &profile) {
+        return Err(Error::unsupported(reason, format!("the profile `{}`", args.profile)).into());
+    }
+    let words = fulgurite_spirv::emit(&kernel, &profile).words;
+    if let Some(path) = &args.output {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        write(path, &bytes)?;
+        note!("wrote {} ({} words)", path.display(), words.len());
+    } else if args.words {
+        let lines: Vec<String> = words
+            .chunks(8)
+            .map(|line| line.iter().map(|word| format!("{word:08x}")).collect::<Vec<_>>().join(" "))
+            .collect();
+        output::line(&lines.join("\n"))?;
+    } else {
+        let module = rspirv::dr::load_words(&words).map_err(|error| {
+            anyhow!("the module cannot be disassembled ({error}): use --words or --output")
+        })?;
+        output::line(&module.disassemble())?;
+    }
+    Ok(true)
+}
+
+fn profile(name: &str) -> anyhow::Result<Profile> {
+    Ok(match name {
+        "least" => Profile::least(),
+        "fullest" => Profile::fullest(),
+        "device" => VulkanDevice::open(&Options::of(&OpenOptions::new()))?.profile().clone(),
+        name => Profile::named(name).ok_or_else(|| {
+            let measured: Vec<_> = Profile::NAMED.iter().map(|(name, _)| *name).collect();
+            usage(format!("no profile `{name}`; there are least, fullest, device, {}", measured.join(", ")))
+        })?,
+    })
+}

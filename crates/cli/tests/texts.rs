@@ -1,0 +1,141 @@
+//! `fulgurite check`, `fmt`, `spirv`, `explain` and `completions`, as programs.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints what it skips"
+)]
+
+mod common;
+
+use std::io::Read as _;
+use std::process::Stdio;
+
+use common::{ADD, BAD, Folder, example};
+use serde_json::json;
+
+#[test]
+fn problems_are_shown_in_the_source() {
+    let folder = Folder::new(&[("add.fg", ADD), ("bad.fg", BAD)]);
+    std::fs::write(folder.path("latin.fg"), b"\xe9").unwrap();
+    folder.run(&["check", "add.fg", &example("softmax.fg")]).expect(0, &["add.fg: kernel `add` is valid"]);
+    let ran = folder.run(&["check", "bad.fg", "add.fg"]);
+    ran.expect(1, &["error[FG0104]", "bad.fg:3:12", "%a = add %b, 1u32", "^^", "help: ", "`add` is valid"]);
+    // A file that cannot be read does not hide the problems of others.
+    folder
+        .run(&["check", "none.fg", "bad.fg", "latin.fg"])
+        .expect(2, &["FG0701", "none.fg", "FG0104", "FG0703"]);
+    folder.run(&["check"]).expect(2, &["Usage"]);
+}
+
+#[test]
+fn problems_are_listed_as_json() {
+    let folder = Folder::new(&[("add.fg", ADD), ("bad.fg", BAD)]);
+    let json = folder.run(&["check", "--json", "add.fg", "bad.fg"]).expect(1, &[]).json();
+    assert_eq!(json["files"][0], json!({ "file": "add.fg", "kernel": "add", "diagnostics": [] }));
+    let problem = &json["files"][1]["diagnostics"][0];
+    assert_eq!((&problem["code"], &problem["location"]["line"]), (&json!("FG0104"), &json!(3)));
+    let ran = folder.run(&["check", "--json", "none.fg"]);
+    assert_eq!(ran.expect(2, &[]).json()["files"][0]["diagnostics"][0]["code"], "FG0701");
+    assert_eq!(ran.err, "");
+}
+
+#[test]
+fn control_characters_of_a_file_are_escaped() {
+    let folder = Folder::new(&[("bad.fg", "fulgurite 1\nkernel @k \u{1b}[31m\n")]);
+    let ran = folder.run(&["check", "bad.fg"]);
+    assert!(!ran.expect(1, &["FG0101"]).err.contains('\u{1b}'), "{}", ran.err);
+}
+
+#[test]
+fn texts_are_formatted_and_comments_are_not_lost() {
+    let loose = "// Adds.\nfulgurite  1\nkernel @k workgroup(1,1,1) {\n}\n";
+    let inner = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  // inner\n}\n";
+    let folder = Folder::new(&[("add.fg", ADD), ("loose.fg", loose), ("inner.fg", inner), ("bad.fg", BAD)]);
+    let ran = folder.run(&["fmt", "--check", "add.fg", "loose.fg"]);
+    assert_eq!(ran.expect(1, &[]).out, "loose.fg\n");
+    assert_eq!(folder.text("loose.fg"), loose, "--check changes nothing");
+    folder.run(&["fmt", "add.fg", "loose.fg"]).expect(0, &[]);
+    assert_eq!(folder.text("add.fg"), ADD);
+    let canonical = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n}\n";
+    assert_eq!(folder.text("loose.fg"), format!("// Adds.\n{canonical}"));
+    folder.run(&["fmt", "--check", "add.fg", "loose.fg"]).expect(0, &[]);
+    folder.run(&["fmt", "inner.fg"]).expect(2, &["FG0704", "inner.fg:3", "--drop-comments"]);
+    assert_eq!(folder.text("inner.fg"), inner);
+    folder.run(&["fmt", "--drop-comments", "inner.fg"]).expect(0, &["inner.fg"]);
+    assert_eq!(folder.text("inner.fg"), canonical);
+    folder.run(&["fmt", "bad.fg"]).expect(1, &["FG0104", "bad.fg:3:12"]);
+    folder.run(&["fmt", "none.fg"]).expect(2, &["FG0701"]);
+    folder.run(&["fmt", "--help"]).expect(0, &["Comments before the first line"]);
+}
+
+#[test]
+fn module_is_disassembled_or_written() {
+    let folder = Folder::new(&[("add.fg", ADD), ("bad.fg", BAD)]);
+    for profile in ["least", "fullest", "lavapipe"] {
+        let parts = ["OpEntryPoint GLCompute", "OpIAdd", "OpExecutionMode"];
+        folder.run(&["spirv", "add.fg", "--profile", profile]).expect(0, &parts);
+    }
+    let words = folder.run(&["spirv", "add.fg", "--words"]);
+    assert!(words.expect(0, &[]).out.starts_with("07230203 00010600 "), "{}", words.out);
+    folder.run(&["spirv", "add.fg", "-o", "add.spv"]).expect(0, &["add.spv"]);
+    let bytes = std::fs::read(folder.path("add.spv")).unwrap();
+    assert_eq!(bytes[..4], 0x0723_0203u32.to_le_bytes());
+    assert_eq!(bytes.len() / 4, words.out.split_whitespace().count());
+    folder.run(&["spirv", "add.fg", "--profile", "none"]).expect(2, &["FG0704", "least, fullest, device"]);
+    folder.run(&["spirv", "add.fg", "--profile", "device"]).expect(2, &["FG0402"]);
+    folder.run(&["spirv", "bad.fg"]).expect(1, &["FG0104", "bad.fg:3:12"]);
+    if let Some(ran) = folder.run_on_vulkan(&["spirv", "add.fg", "--profile", "device"]) {
+        ran.expect(0, &["OpEntryPoint GLCompute"]);
+    }
+}
+
+#[test]
+fn codes_are_explained() {
+    let folder = Folder::new(&[]);
+    let ran = folder.run(&["explain", "fg0205"]);
+    assert_eq!(ran.expect(0, &[]).out.trim_end(), fulgurite::explain("FG0205").unwrap());
+    let json = folder.run(&["explain", "FG0205", "--json"]).expect(0, &[]).json();
+    assert_eq!(json["title"], "barrier in non-uniform control flow");
+    folder
+        .run(&["explain"])
+        .expect(0, &["FG0205  barrier in non-uniform control flow", "FG0704  bad command line"]);
+    let all = folder.run(&["explain", "--json"]).expect(0, &[]).json();
+    assert_eq!(all.as_array().unwrap().len(), fulgurite::Code::ALL.len());
+    folder.run(&["explain", "FG9999"]).expect(2, &["FG0704", "`FG9999`"]);
+    let json = folder.run(&["explain", "FG9999", "--json"]).expect(2, &[]).json();
+    assert_eq!(json["diagnostics"][0]["code"], "FG0704");
+}
+
+#[test]
+fn completions_name_the_commands() {
+    let folder = Folder::new(&[]);
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = folder.run(&["completions", shell]);
+        ran.expect(0, &["doctor", "completions"]);
+        assert!(!ran.out.contains("tune-worker"), "{shell} completes a hidden command");
+    }
+    folder.run(&["completions", "tcsh"]).expect(2, &["bash", "zsh", "fish"]);
+}
+
+#[test]
+fn reader_that_leaves_early_is_no_error() {
+    let folder = Folder::new(&[]);
+    let file = example("matmul_f16.fg");
+    let mut command = folder.command(&["spirv", &file]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let status = child.wait().unwrap();
+    let mut told = String::new();
+    child.stderr.unwrap().read_to_string(&mut told).unwrap();
+    assert!(status.success() && told.is_empty(), "{status}: {told}");
+}
+
+#[test]
+fn help_states_the_exit_status() {
+    let folder = Folder::new(&[]);
+    folder.run(&["--help"]).expect(0, &["Exit status: 0 if all is well"]);
+    folder.run(&["--version"]).expect(0, &["fulgurite "]);
+    folder.run(&["nothing"]).expect(2, &["unrecognized subcommand"]);
+}
