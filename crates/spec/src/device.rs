@@ -8,8 +8,9 @@ use crate::matrix::MatrixScope;
 use crate::types::ScalarType;
 
 /// An optional capability of a device. A kernel that needs a missing one is rejected with an error that names it.
+///
+/// Exhaustive: a backend that does not decide on a capability must not compile, so a new one is a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
 pub enum Capability {
     /// Preserves subnormal `f16` operands and results.
     SubnormalsF16,
@@ -191,8 +192,9 @@ impl fmt::Display for MatrixShapes {
 }
 
 /// The cooperative matrices that a device supports.
+///
+/// Exhaustive: a check that misses a variant must not compile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Matrices {
     /// None.
     #[default]
