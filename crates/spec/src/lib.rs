@@ -18,8 +18,8 @@ mod words;
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Location, Severity};
 pub use matrix::{MatrixLayout, MatrixRole, MatrixScope, MatrixShape};
 pub use ops::{
-    AtomicOp, BoolOp, CompareOp, Family, FloatContract, FloatOp, IdOp, IntegerOp, LaneRule, MatrixOp,
-    MemoryOp, OPS, Op, OpClass, OpInfo, Operand, Outcome, ScalarOp, Semantics, Special, SubgroupOp,
+    AtomicOp, BoolOp, CompareOp, ElementwiseOp, Family, FloatContract, FloatOp, IdOp, IntegerOp, LaneRule,
+    MatrixOp, MemoryOp, OPS, Op, OpClass, OpInfo, Operand, Outcome, ScalarOp, Semantics, Special, SubgroupOp,
     TranscendentalOp,
 };
 pub use types::{Lanes, Literal, ScalarClass, ScalarType, Type, TypeSet};

@@ -7,8 +7,8 @@
 mod class;
 
 pub use class::{
-    AtomicOp, BoolOp, CompareOp, FloatOp, IdOp, IntegerOp, MatrixOp, MemoryOp, OpClass, ScalarOp, SubgroupOp,
-    TranscendentalOp,
+    AtomicOp, BoolOp, CompareOp, ElementwiseOp, FloatOp, IdOp, IntegerOp, MatrixOp, MemoryOp, OpClass,
+    ScalarOp, SubgroupOp, TranscendentalOp,
 };
 
 use crate::types::TypeSet;
@@ -383,6 +383,21 @@ impl Op {
     /// Returns whether this is a transcendental function: exponential, logarithmic, trigonometric or hyperbolic.
     pub const fn is_transcendental(self) -> bool {
         matches!(FloatOp::of(self), Some(FloatOp::Transcendental(_)))
+    }
+
+    /// Returns whether the program states the result type of this scalar op.
+    pub fn states_result(self) -> bool {
+        match self.info().semantics {
+            Semantics::Scalar { outcome, .. } => match outcome {
+                Outcome::Stated | Outcome::Unpacked => true,
+                Outcome::Same
+                | Outcome::BoolLanes
+                | Outcome::U32Lanes
+                | Outcome::Element
+                | Outcome::Packed => false,
+            },
+            Semantics::Special(_) => false,
+        }
     }
 
     /// Returns the permanent number.

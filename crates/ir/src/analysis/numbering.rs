@@ -136,7 +136,25 @@ impl<'k> Numbering<'k> {
                     (None, None) => Form::Own(value),
                 }
             }
-            _ => Form::Own(value),
+            InstKind::Scalar { .. }
+            | InstKind::VecShuffle { .. }
+            | InstKind::Load { .. }
+            | InstKind::Store { .. }
+            | InstKind::Atomic { .. }
+            | InstKind::Fence { .. }
+            | InstKind::Barrier { .. }
+            | InstKind::SubgroupBarrier { .. }
+            | InstKind::WorkgroupBroadcast { .. }
+            | InstKind::Subgroup { .. }
+            | InstKind::CoopLoad { .. }
+            | InstKind::CoopStore { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopMulAdd { .. }
+            | InstKind::CoopConvert { .. }
+            | InstKind::Trap { .. }
+            | InstKind::If { .. }
+            | InstKind::For { .. }
+            | InstKind::While { .. } => Form::Own(value),
         };
         self.intern(form)
     }

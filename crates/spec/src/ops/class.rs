@@ -272,20 +272,148 @@ impl FloatOp {
     }
 }
 
+impl CompareOp {
+    /// Returns `op` as a comparison.
+    pub const fn of(op: Op) -> Option<Self> {
+        if let Some(IntegerOp::Compare(op)) = IntegerOp::of(op) { Some(op) } else { None }
+    }
+
+    /// Returns the comparison that is true of `b`, `a` where this one is true of `a`, `b`.
+    pub const fn mirrored(self) -> Self {
+        match self {
+            Self::Eq => Self::Eq,
+            Self::Ne => Self::Ne,
+            Self::Lt => Self::Gt,
+            Self::Le => Self::Ge,
+            Self::Gt => Self::Lt,
+            Self::Ge => Self::Le,
+        }
+    }
+
+    /// Returns the comparison of integers that is true where this one is false.
+    pub const fn negated(self) -> Self {
+        match self {
+            Self::Eq => Self::Ne,
+            Self::Ne => Self::Eq,
+            Self::Lt => Self::Ge,
+            Self::Le => Self::Gt,
+            Self::Gt => Self::Le,
+            Self::Ge => Self::Lt,
+        }
+    }
+}
+
+impl AtomicOp {
+    /// Returns the number of operands after the element.
+    pub const fn operands(self) -> usize {
+        match self {
+            Self::Load => 0,
+            Self::Store | Self::Exchange => 1,
+            Self::Add | Self::Min | Self::Max | Self::And | Self::Or | Self::Xor => 1,
+            Self::CompareExchange => 2,
+        }
+    }
+
+    /// Returns whether the element may be a float.
+    pub const fn takes_floats(self) -> bool {
+        match self {
+            Self::Load | Self::Store | Self::Exchange | Self::Add => true,
+            Self::Min | Self::Max | Self::And | Self::Or | Self::Xor | Self::CompareExchange => false,
+        }
+    }
+}
+
+impl IdOp {
+    /// Returns whether the id depends on the division of a workgroup into subgroups.
+    pub const fn sees_subgroups(self) -> bool {
+        match self {
+            Self::Lane | Self::SubgroupId | Self::SubgroupSize | Self::NumSubgroups | Self::LaneMaskLt => {
+                true
+            }
+            Self::GlobalId | Self::LocalId | Self::WorkgroupId | Self::NumWorkgroups | Self::LocalIndex => {
+                false
+            }
+        }
+    }
+}
+
 impl SubgroupOp {
-    /// Returns whether each lane gets the value of some lane, moved by a second operand.
+    /// Returns whether the op combines values and states how.
+    pub const fn combines(self) -> bool {
+        match self {
+            Self::Reduce | Self::InclusiveScan | Self::ExclusiveScan => true,
+            Self::Broadcast | Self::Shuffle | Self::ShuffleXor | Self::ShuffleUp | Self::ShuffleDown => false,
+            Self::Ballot | Self::BallotCount | Self::Match | Self::Any | Self::All | Self::Elect => false,
+        }
+    }
+
+    /// Returns whether the op gives each lane the value of some lane, chosen by a second operand.
     pub const fn moves(self) -> bool {
         match self {
             Self::Broadcast | Self::Shuffle | Self::ShuffleXor | Self::ShuffleUp | Self::ShuffleDown => true,
-            Self::Reduce
-            | Self::InclusiveScan
-            | Self::ExclusiveScan
-            | Self::Ballot
-            | Self::BallotCount
-            | Self::Match
-            | Self::Any
-            | Self::All
-            | Self::Elect => false,
+            Self::Reduce | Self::InclusiveScan | Self::ExclusiveScan => false,
+            Self::Ballot | Self::BallotCount | Self::Match | Self::Any | Self::All | Self::Elect => false,
+        }
+    }
+}
+
+/// An op of the op table that also works on cooperative matrices, component by component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ElementwiseOp {
+    /// [`Op::Add`].
+    Add,
+    /// [`Op::Sub`].
+    Sub,
+    /// [`Op::Mul`].
+    Mul,
+    /// [`Op::Div`], of floats.
+    Div,
+    /// [`Op::Neg`].
+    Neg,
+    /// [`Op::Select`], by one condition.
+    Select,
+}
+
+impl ElementwiseOp {
+    /// Returns `op` as an op on matrices.
+    pub const fn of(op: Op) -> Option<Self> {
+        let Some(op) = op.on(ScalarClass::Float) else { return None };
+        match op {
+            ScalarOp::Float(FloatOp::Add) => Some(Self::Add),
+            ScalarOp::Float(FloatOp::Sub) => Some(Self::Sub),
+            ScalarOp::Float(FloatOp::Mul) => Some(Self::Mul),
+            ScalarOp::Float(FloatOp::Div) => Some(Self::Div),
+            ScalarOp::Float(FloatOp::Neg) => Some(Self::Neg),
+            ScalarOp::Select => Some(Self::Select),
+            ScalarOp::Float(
+                FloatOp::Compare(_)
+                | FloatOp::Transcendental(_)
+                | FloatOp::Abs
+                | FloatOp::Sign
+                | FloatOp::Min
+                | FloatOp::Max
+                | FloatOp::Clamp
+                | FloatOp::Fma
+                | FloatOp::Floor
+                | FloatOp::Ceil
+                | FloatOp::Trunc
+                | FloatOp::Round
+                | FloatOp::Fract
+                | FloatOp::Sqrt
+                | FloatOp::Rsqrt
+                | FloatOp::IsNan
+                | FloatOp::IsInf,
+            )
+            | ScalarOp::Bool(_)
+            | ScalarOp::Integer(_)
+            | ScalarOp::Convert
+            | ScalarOp::Bitcast
+            | ScalarOp::Pack
+            | ScalarOp::Unpack
+            | ScalarOp::Construct
+            | ScalarOp::Extract
+            | ScalarOp::Insert
+            | ScalarOp::Dot => None,
         }
     }
 }
