@@ -188,7 +188,8 @@ fn is_catch_all(pat: &Pat) -> bool {
         Pat::Wild(_) => true,
         // Constants and variants begin with capitals.
         Pat::Ident(ident) => {
-            ident.subpat.is_none() && ident.ident.to_string().starts_with(|c: char| c.is_lowercase() || c == '_')
+            ident.subpat.is_none()
+                && ident.ident.to_string().starts_with(|c: char| c.is_lowercase() || c == '_')
         }
         Pat::Paren(paren) => is_catch_all(&paren.pat),
         Pat::Or(or) => or.cases.iter().any(is_catch_all),
@@ -228,7 +229,8 @@ mod tests {
         ] {
             assert_eq!(in_function(body), 1, "{body}");
         }
-        let in_impl = "impl InstKind {\n fn f(&self) -> u8 {\n match self {\n Self::Len { .. } => 1,\n _ => 2 } } }";
+        let in_impl =
+            "impl InstKind {\n fn f(&self) -> u8 {\n match self {\n Self::Len { .. } => 1,\n _ => 2 } } }";
         assert_eq!(lines(in_impl), [5]);
         let in_macro = "macro_rules! ops { ($t:ident) => { fn $t(op: Op) -> u8 {\n match op { Op::Add => 1,\n _ => 2 } } } }";
         assert_eq!(lines(in_macro), [3]);
