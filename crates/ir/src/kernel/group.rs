@@ -6,7 +6,8 @@ use super::arena::{BlockId, Operands, ValueId};
 use super::declared::Memory;
 use super::inst::InstKind;
 
-/// The control flow of an instruction with nested blocks. The fields are those of the [`InstKind`].
+/// The control flow of an instruction with nested blocks, with the fields of the [`InstKind`]. Exhaustive for the same
+/// reason.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the kinds of instructions document the fields")]
 pub enum Control<'k> {
@@ -40,7 +41,7 @@ impl Control<'_> {
     }
 }
 
-/// An instruction on cooperative matrices. The fields are those of the [`InstKind`].
+/// An instruction on cooperative matrices, with the fields of the [`InstKind`]. Exhaustive for the same reason.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the kinds of instructions document the fields")]
 pub enum MatrixInst {

@@ -342,27 +342,7 @@ impl<'b> Reader<'b> {
     /// Reads the operation of an instruction. Returns `None` if the op does not allow this number of words.
     fn kind(&mut self, op: Op, attributes: u8, words: &[i32]) -> Read<Option<InstKind>> {
         let bad = || malformed(&format!("`{}` has no such attributes", op.mnemonic()), attributes);
-        let class = op.class();
-        let takes_attributes = match class {
-            OpClass::Scalar
-            | OpClass::Atomic(_)
-            | OpClass::Fence
-            | OpClass::Barrier
-            | OpClass::SubgroupBarrier
-            | OpClass::Subgroup(_)
-            | OpClass::Matrix(MatrixOp::Load | MatrixOp::Store) => true,
-            OpClass::Matrix(MatrixOp::Fill | MatrixOp::MulAdd | MatrixOp::Convert)
-            | OpClass::Memory(_)
-            | OpClass::Id(_)
-            | OpClass::VecShuffle
-            | OpClass::WorkgroupBroadcast
-            | OpClass::If
-            | OpClass::For
-            | OpClass::While
-            | OpClass::Region
-            | OpClass::Trap => false,
-        };
-        if attributes != 0 && !takes_attributes {
+        if attributes != 0 && !takes_attributes(op) {
             return Err(bad());
         }
         let order = || AtomicOrder::from_number(attributes & 3).ok_or_else(bad);
@@ -371,7 +351,7 @@ impl<'b> Reader<'b> {
             0..=3 => Ok(MemoryScopes { shared: attributes & 1 != 0, buffers: attributes & 2 != 0 }),
             _ => Err(bad()),
         };
-        let kind = match class {
+        let kind = match op.class() {
             OpClass::Scalar => {
                 let mode = FloatMode::from_number(attributes).ok_or_else(bad)?;
                 InstKind::Scalar { op, operands: self.operands(words)?, mode }
@@ -548,6 +528,29 @@ fn memory(kernel: &Kernel, number: u32) -> Option<Memory> {
         2 => Memory::Local(LocalId::new(rest)),
         _ => Memory::View(ViewId::new(rest)),
     })
+}
+
+/// Returns whether an instruction with this op may have attributes.
+fn takes_attributes(op: Op) -> bool {
+    match op.class() {
+        OpClass::Scalar
+        | OpClass::Atomic(_)
+        | OpClass::Fence
+        | OpClass::Barrier
+        | OpClass::SubgroupBarrier
+        | OpClass::Subgroup(_)
+        | OpClass::Matrix(MatrixOp::Load | MatrixOp::Store) => true,
+        OpClass::Matrix(MatrixOp::Fill | MatrixOp::MulAdd | MatrixOp::Convert)
+        | OpClass::Memory(_)
+        | OpClass::Id(_)
+        | OpClass::VecShuffle
+        | OpClass::WorkgroupBroadcast
+        | OpClass::If
+        | OpClass::For
+        | OpClass::While
+        | OpClass::Region
+        | OpClass::Trap => false,
+    }
 }
 
 fn op(number: u16) -> Read<Op> {
