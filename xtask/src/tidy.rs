@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: the rules of `ARCHITECTURE.md` that a program can check, and that generated docs are fresh.
 
 mod codes;
+mod wildcards;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -122,6 +123,7 @@ fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     pure_crates(&metadata, &mut problems);
     problems.extend(crate::bless::stale(metadata.workspace_root.as_std_path())?);
     problems.extend(codes::untested(root)?);
+    problems.extend(wildcards::hidden_variants(root)?);
     Ok(problems)
 }
 
@@ -285,6 +287,10 @@ mod tests {
             &package("fulgurite-ir", "ash = \"0.38\"\nfulgurite-spirv = { path = \"../spirv\" }"),
         );
         write("crates/ir/src/lib.rs", "fn no_header() {}\n");
+        write(
+            "crates/ir/src/walk.rs",
+            "//! Walk.\nfn f(op: Op) -> bool {\n    match op {\n        Op::Add => true,\n        _ => false,\n    }\n}\n",
+        );
         write("crates/spirv/Cargo.toml", &package("fulgurite-spirv", ""));
         write(
             "crates/spirv/src/lib.rs",
@@ -312,6 +318,7 @@ mod tests {
             "docs/ops.md is stale",
             "crates/ir/clippy.toml is not the list",
             "no test provokes",
+            "crates/ir/src/walk.rs:5: a catch-all arm hides variants of Op",
         ] {
             assert!(problems.contains(part), "{part} not in:\n{problems}");
         }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use fulgurite_ir::{ArrayDecl, AtomicOrder, Initial, Memory, VerifiedKernel};
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_spec::{IdOp, ScalarType, Type};
 
 use crate::compute::{Args, Compute, Generic, Register};
 use crate::matrix::MatrixStep;
@@ -27,7 +27,7 @@ pub(crate) enum Fixed {
     /// One word of the length of a buffer, in elements of `stride` bytes.
     Len { binding: usize, stride: u32, word: u32 },
     /// An id along an axis.
-    Id(Op, u8),
+    Id(IdOp, u8),
 }
 
 /// The layout of elements in memory: components are contiguous, and so are elements.

@@ -19,7 +19,7 @@ use fulgurite_ir::analysis::{Event, Walk, instructions};
 use fulgurite_ir::{
     BlockId, Const, InstId, InstKind, Memory, Operands, Terminator, ValueDef, ValueId, VerifiedKernel,
 };
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_spec::{AtomicOp, IdOp, Op, ScalarType, Type};
 
 use crate::code::{Code, Fixed, ForLoop, Index, Position, Step, place, words_of, zeroed_words};
 use crate::compute::{Register, registers_of};
@@ -151,24 +151,35 @@ impl Compiler<'_> {
         for inst in instructions(kernel).map(|id| kernel.inst(id)) {
             if let InstKind::Trap { .. } = inst.kind {
                 for axis in 0..3 {
-                    self.fix(vec![Fixed::Id(Op::GlobalId, axis)]);
+                    self.fix(vec![Fixed::Id(IdOp::GlobalId, axis)]);
                 }
             }
             let Some(result) = inst.results.first().copied() else { continue };
             let ty = kernel.ty(result).scalar;
             let register = match &inst.kind {
-                InstKind::Id { op: Op::LaneMaskLt, .. } => {
-                    // Subgroups of 32 lanes use only the first 32 of the 128 bits.
-                    let zero = self.constant(ty, 0);
-                    self.values[result.index()] = [zero; 4];
-                    self.fix(vec![Fixed::Id(Op::LaneMaskLt, 0)])
-                }
-                InstKind::Id { op: Op::SubgroupSize, .. } => self.constant(ty, SUBGROUP as u64),
-                InstKind::Id { op: Op::NumSubgroups, .. } => {
-                    let count = kernel.workgroup_invocations().div_ceil(SUBGROUP as u32);
-                    self.constant(ty, count.into())
-                }
-                InstKind::Id { op, component } => self.fix(vec![Fixed::Id(*op, *component)]),
+                InstKind::Id { op, component } => match IdOp::of(*op) {
+                    Some(IdOp::LaneMaskLt) => {
+                        // Subgroups of 32 lanes use only the first 32 of the 128 bits.
+                        let zero = self.constant(ty, 0);
+                        self.values[result.index()] = [zero; 4];
+                        self.fix(vec![Fixed::Id(IdOp::LaneMaskLt, 0)])
+                    }
+                    Some(IdOp::SubgroupSize) => self.constant(ty, SUBGROUP as u64),
+                    Some(IdOp::NumSubgroups) => {
+                        let count = kernel.workgroup_invocations().div_ceil(SUBGROUP as u32);
+                        self.constant(ty, count.into())
+                    }
+                    Some(
+                        op @ (IdOp::GlobalId
+                        | IdOp::LocalId
+                        | IdOp::WorkgroupId
+                        | IdOp::NumWorkgroups
+                        | IdOp::LocalIndex
+                        | IdOp::Lane
+                        | IdOp::SubgroupId),
+                    ) => self.fix(vec![Fixed::Id(op, *component)]),
+                    None => continue,
+                },
                 InstKind::Len { memory } => match (kernel.base(*memory), kernel.array_len(*memory)) {
                     (Memory::Buffer(id), _) => {
                         let (binding, stride) = (id.index(), kernel.element(*memory).size());
@@ -182,7 +193,26 @@ impl Compiler<'_> {
                     self.constant(ty, 0);
                     continue;
                 }
-                _ => continue,
+                InstKind::Scalar { .. }
+                | InstKind::VecShuffle { .. }
+                | InstKind::Load { .. }
+                | InstKind::Store { .. }
+                | InstKind::Atomic { .. }
+                | InstKind::Fence { .. }
+                | InstKind::Barrier { .. }
+                | InstKind::SubgroupBarrier { .. }
+                | InstKind::WorkgroupBroadcast { .. }
+                | InstKind::Subgroup { .. }
+                | InstKind::CoopLoad { .. }
+                | InstKind::CoopStore { .. }
+                | InstKind::CoopFill { .. }
+                | InstKind::CoopMulAdd { .. }
+                | InstKind::CoopConvert { .. }
+                | InstKind::Trap { .. }
+                | InstKind::If { .. }
+                | InstKind::For { .. }
+                | InstKind::Region { .. }
+                | InstKind::While { .. } => continue,
             };
             self.values[result.index()][0] = register;
         }
@@ -304,7 +334,8 @@ impl Compiler<'_> {
                     Some(result) => self.define(*result)[0],
                     None => self.temporary(ty),
                 };
-                let atomic = Atomic { op: *op, order: *order, ty, place: place(kernel, *memory) };
+                let op = AtomicOp::of(*op).ok_or_else(|| internal("no atomic op"))?;
+                let atomic = Atomic { op, order: *order, ty, place: place(kernel, *memory) };
                 let index = self.index(*index);
                 self.steps.push(Step::Atomic { atomic, index, operands: args, to });
             }
@@ -323,7 +354,7 @@ impl Compiler<'_> {
             | InstKind::CoopConvert { .. } => self.matrix_op(inst)?,
             InstKind::Trap { code } => {
                 let code = self.scalar(*code);
-                let ids = [0, 1, 2].map(|axis| self.fix(vec![Fixed::Id(Op::GlobalId, axis)]));
+                let ids = [0, 1, 2].map(|axis| self.fix(vec![Fixed::Id(IdOp::GlobalId, axis)]));
                 self.steps.push(Step::Trap { code, ids });
             }
             InstKind::Region { body, .. } => {

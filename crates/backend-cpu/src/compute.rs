@@ -11,7 +11,7 @@ mod half;
 mod integer;
 mod map;
 
-use fulgurite_spec::{Op, ScalarType};
+use fulgurite_spec::{BoolOp, FloatOp, IntegerOp, Op, ScalarOp, ScalarType};
 
 use crate::lanes::Lanes;
 pub(crate) use generic::{Generic, bits, set_bits};
@@ -23,7 +23,17 @@ pub(crate) fn widened(ty: ScalarType, bits: u32) -> f32 {
     match ty {
         ScalarType::F16 => F16::from_bits(bits).0,
         ScalarType::BF16 => BF16::from_bits(bits).0,
-        _ => f32::from_bits(bits),
+        ScalarType::F32
+        | ScalarType::F64
+        | ScalarType::Bool
+        | ScalarType::I8
+        | ScalarType::I16
+        | ScalarType::I32
+        | ScalarType::I64
+        | ScalarType::U8
+        | ScalarType::U16
+        | ScalarType::U32
+        | ScalarType::U64 => f32::from_bits(bits),
     }
 }
 
@@ -32,7 +42,17 @@ pub(crate) fn narrowed(ty: ScalarType, value: f32) -> u32 {
     match ty {
         ScalarType::F16 => F16(value).bits(),
         ScalarType::BF16 => BF16(value).bits(),
-        _ => value.to_bits(),
+        ScalarType::F32
+        | ScalarType::F64
+        | ScalarType::Bool
+        | ScalarType::I8
+        | ScalarType::I16
+        | ScalarType::I32
+        | ScalarType::I64
+        | ScalarType::U8
+        | ScalarType::U16
+        | ScalarType::U32
+        | ScalarType::U64 => value.to_bits(),
     }
 }
 
@@ -60,17 +80,27 @@ pub(crate) type Compute = fn(&mut [Lanes], &Args);
 ///
 /// Returns `None` if there is none; the op may still be [`Generic`].
 pub(crate) fn compute(op: Op, main: ScalarType, result: ScalarType) -> Option<Compute> {
-    match op {
-        Op::Convert => return convert::compute(main, result),
-        Op::Bitcast if main.size() == result.size() => return Some(copy(main)),
-        Op::Select if registers_of(main) == 2 => {
-            return Some(|r, a| wide3(r, a, |c: bool, x: u64, y: u64| if c { x } else { y }));
+    match op.on(main.class())? {
+        ScalarOp::Convert => Some(convert::compute(main, result)),
+        ScalarOp::Bitcast => (main.size() == result.size()).then(|| copy(main)),
+        ScalarOp::Select if registers_of(main) == 2 => {
+            Some(|r, a| wide3(r, a, |c: bool, x: u64, y: u64| if c { x } else { y }))
         }
-        Op::Select => return Some(|r, a| map3(r, a, |c: bool, x: u32, y: u32| if c { x } else { y })),
-        _ => {}
+        ScalarOp::Select => Some(|r, a| map3(r, a, |c: bool, x: u32, y: u32| if c { x } else { y })),
+        ScalarOp::Bool(op) => Some(boolean(op)),
+        ScalarOp::Integer(op) => on_integers(op, main),
+        ScalarOp::Float(op) => on_floats(op, main),
+        ScalarOp::Pack
+        | ScalarOp::Unpack
+        | ScalarOp::Construct
+        | ScalarOp::Extract
+        | ScalarOp::Insert
+        | ScalarOp::Dot => None,
     }
-    match main {
-        ScalarType::Bool => boolean(op),
+}
+
+fn on_integers(op: IntegerOp, ty: ScalarType) -> Option<Compute> {
+    match ty {
         ScalarType::I8 => integer::i8(op),
         ScalarType::I16 => integer::i16(op),
         ScalarType::I32 => integer::i32(op),
@@ -79,13 +109,26 @@ pub(crate) fn compute(op: Op, main: ScalarType, result: ScalarType) -> Option<Co
         ScalarType::U16 => integer::u16(op),
         ScalarType::U32 => integer::u32(op),
         ScalarType::U64 => integer::u64(op),
-        ScalarType::F16 => float::half(op),
-        ScalarType::BF16 => float::brain(op),
-        ScalarType::F32 => float::single(op),
-        ScalarType::F64 => float::double(op),
-        _ => None,
+        ScalarType::Bool | ScalarType::F16 | ScalarType::BF16 | ScalarType::F32 | ScalarType::F64 => None,
     }
-    .or_else(|| integer::more(op, main))
+}
+
+fn on_floats(op: FloatOp, ty: ScalarType) -> Option<Compute> {
+    match ty {
+        ScalarType::F16 => Some(float::half(op)),
+        ScalarType::BF16 => Some(float::brain(op)),
+        ScalarType::F32 => Some(float::single(op)),
+        ScalarType::F64 => Some(float::double(op)),
+        ScalarType::Bool
+        | ScalarType::I8
+        | ScalarType::I16
+        | ScalarType::I32
+        | ScalarType::I64
+        | ScalarType::U8
+        | ScalarType::U16
+        | ScalarType::U32
+        | ScalarType::U64 => None,
+    }
 }
 
 /// Returns the singly rounded function for `op`, if [`compute`] may return one that is not singly rounded (`fma`). If
@@ -103,15 +146,14 @@ fn copy(ty: ScalarType) -> Compute {
     if registers_of(ty) == 2 { |r, a| wide1(r, a, |x: u64| x) } else { |r, a| map1(r, a, |x: u32| x) }
 }
 
-fn boolean(op: Op) -> Option<Compute> {
-    Some(match op {
-        Op::And => |r, a| map2(r, a, |x: u32, y: u32| x & y),
-        Op::Or => |r, a| map2(r, a, |x: u32, y: u32| x | y),
-        Op::Xor | Op::Ne => |r, a| map2(r, a, |x: u32, y: u32| x ^ y),
-        Op::Eq => |r, a| map2(r, a, |x: u32, y: u32| x ^ y ^ 1),
-        Op::Not => |r, a| map1(r, a, |x: u32| x ^ 1),
-        _ => return None,
-    })
+fn boolean(op: BoolOp) -> Compute {
+    match op {
+        BoolOp::And => |r, a| map2(r, a, |x: u32, y: u32| x & y),
+        BoolOp::Or => |r, a| map2(r, a, |x: u32, y: u32| x | y),
+        BoolOp::Xor | BoolOp::Ne => |r, a| map2(r, a, |x: u32, y: u32| x ^ y),
+        BoolOp::Eq => |r, a| map2(r, a, |x: u32, y: u32| x ^ y ^ 1),
+        BoolOp::Not => |r, a| map1(r, a, |x: u32| x ^ 1),
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod components;
 
 use std::sync::Arc;
 
-use fulgurite_spec::{MatrixLayout, MatrixScope, Op, ScalarType, Type};
+use fulgurite_spec::{ElementwiseOp, MatrixLayout, MatrixScope, ScalarType, Type};
 
 use crate::code::{Index, Place};
 use crate::compute::{Register, bits};
@@ -66,7 +66,7 @@ pub(crate) enum MatrixStep {
     /// An op on each component; for `neg`, the second operand repeats the first.
     Elementwise {
         to: MatrixRegister,
-        op: Op,
+        op: ElementwiseOp,
         operands: [MatrixRegister; 2],
         ty: Type,
     },

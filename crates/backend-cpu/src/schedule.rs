@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use fulgurite_hal::{DeviceError, Error, Launch};
 use fulgurite_ir::Grid;
-use fulgurite_spec::Op;
+use fulgurite_spec::IdOp;
 
 use crate::code::{Code, Fixed};
 use crate::lanes::{Lanes, SUBGROUP, WIDTH, first_lanes};
@@ -257,7 +257,7 @@ impl Running<'_> {
                     let elements = self.launched.buffers[binding].elements(stride as usize);
                     (elements >> (32 * word)) as u32
                 }
-                Fixed::Id(Op::NumWorkgroups, axis) => self.grid[usize::from(axis).min(2)],
+                Fixed::Id(IdOp::NumWorkgroups, axis) => self.grid[usize::from(axis).min(2)],
                 Fixed::Id(..) => continue,
             };
             *register = Lanes::splat(bits);
@@ -272,22 +272,24 @@ impl Running<'_> {
             let Fixed::Id(op, axis) = *fixed else { continue };
             let axis = usize::from(axis).min(2);
             let (mut workgroup, mut first, mut lane) = (workgroup, first, 0);
-            while lane < count && op != Op::NumWorkgroups {
+            while lane < count && op != IdOp::NumWorkgroups {
                 let part = (count - lane).min(code.invocations - first);
                 let lanes = &mut register.0[lane..lane + part];
                 let position = self.position(workgroup)[axis];
                 let local = &self.engine.local_ids[axis][first..first + part];
                 match op {
-                    Op::LocalIndex => fill(lanes, first, |flat| flat),
-                    Op::Lane => fill(lanes, first, |flat| flat % SUBGROUP as u32),
-                    Op::SubgroupId => fill(lanes, first, |flat| flat / SUBGROUP as u32),
-                    Op::LaneMaskLt => fill(lanes, first, |flat| (1 << (flat % SUBGROUP as u32)) - 1),
-                    Op::LocalId => lanes.copy_from_slice(local),
-                    Op::WorkgroupId => lanes.fill(position),
-                    _ => {
+                    IdOp::LocalIndex => fill(lanes, first, |flat| flat),
+                    IdOp::Lane => fill(lanes, first, |flat| flat % SUBGROUP as u32),
+                    IdOp::SubgroupId => fill(lanes, first, |flat| flat / SUBGROUP as u32),
+                    IdOp::LaneMaskLt => fill(lanes, first, |flat| (1 << (flat % SUBGROUP as u32)) - 1),
+                    IdOp::LocalId => lanes.copy_from_slice(local),
+                    IdOp::WorkgroupId => lanes.fill(position),
+                    IdOp::GlobalId => {
                         let base = position.wrapping_mul(code.kernel.workgroup[axis]);
                         lanes.iter_mut().zip(local).for_each(|(to, local)| *to = base.wrapping_add(*local));
                     }
+                    // The same for all invocations: filled or constant before.
+                    IdOp::NumWorkgroups | IdOp::SubgroupSize | IdOp::NumSubgroups => {}
                 }
                 (workgroup, first, lane) = (workgroup + 1, 0, lane + part);
             }

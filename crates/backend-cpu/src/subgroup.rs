@@ -3,7 +3,7 @@
 //! Control flow is uniform in a subgroup, so all of its lanes participate or none. Only lanes beyond the end of the
 //! workgroup are missing; they are always the last ones.
 
-use fulgurite_spec::{Op, ScalarType};
+use fulgurite_spec::ScalarType;
 
 use crate::compute::{Args, Compute, Register, bits, registers_of, set_bits};
 use crate::lanes::{Lanes, Mask, SUBGROUP, WIDTH, mask_of};
@@ -34,11 +34,23 @@ pub(crate) struct Scan {
     pub(crate) scratch: [Register; 2],
 }
 
+/// The lane that a lane gets its value from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The lane given by the operand: `subgroup.broadcast` and `subgroup.shuffle`.
+    Lane,
+    /// The lane whose number is this one's exclusive-or the operand.
+    Xor,
+    /// The lane at the operand's distance below.
+    Up,
+    /// The lane at the operand's distance above.
+    Down,
+}
+
 /// An op that moves values between lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shuffle {
-    /// `subgroup.broadcast`, or one of the shuffles.
-    pub(crate) op: Op,
+    pub(crate) source: Source,
     pub(crate) ty: ScalarType,
     pub(crate) value: Register,
     /// The lane, mask or distance.
@@ -46,11 +58,27 @@ pub(crate) struct Shuffle {
     pub(crate) to: Register,
 }
 
+/// The result of a vote, ballot or match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VoteKind {
+    /// The lanes where the operand is true.
+    Ballot,
+    /// The number of these.
+    BallotCount,
+    /// The lanes with the same value.
+    Match,
+    /// Whether the operand is true in any lane.
+    Any,
+    /// Whether it is true in all.
+    All,
+    /// Whether this is the first lane.
+    Elect,
+}
+
 /// A vote, ballot or match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Vote {
-    /// The op, such as `subgroup.ballot`.
-    pub(crate) op: Op,
+    pub(crate) kind: VoteKind,
     /// The type of the value.
     pub(crate) ty: ScalarType,
     pub(crate) value: Register,
@@ -115,11 +143,11 @@ pub(crate) fn shuffle(shuffle: &Shuffle, registers: &mut [Lanes], all: Mask) {
     let mut sources = [0u8; WIDTH];
     for (lane, source) in sources.iter_mut().enumerate() {
         let (own, other) = (lane_of(lane) as u32, others.0[lane]);
-        let wanted = match shuffle.op {
-            Op::SubgroupShuffleXor => Some(own ^ other),
-            Op::SubgroupShuffleUp => own.checked_sub(other),
-            Op::SubgroupShuffleDown => own.checked_add(other),
-            _ => Some(other),
+        let wanted = match shuffle.source {
+            Source::Lane => Some(other),
+            Source::Xor => Some(own ^ other),
+            Source::Up => own.checked_sub(other),
+            Source::Down => own.checked_add(other),
         };
         let there = wanted
             .filter(|wanted| (*wanted as usize) < SUBGROUP)
@@ -137,30 +165,30 @@ pub(crate) fn shuffle(shuffle: &Shuffle, registers: &mut [Lanes], all: Mask) {
 
 /// Computes a vote, ballot or match.
 pub(crate) fn vote(vote: &Vote, registers: &mut [Lanes], all: Mask) {
-    let lanes: [u32; WIDTH] = match vote.op {
-        Op::SubgroupElect => core::array::from_fn(|lane| u32::from(lane_of(lane) == 0)),
-        Op::SubgroupMatch => core::array::from_fn(|lane| {
+    // Computes a result of the lanes of the same subgroup where the operand is true, and of all of its lanes.
+    let counted = |result: fn(Mask, Mask) -> u32| -> [u32; WIDTH] {
+        let holds = mask_of(&registers[vote.value as usize]) & all;
+        core::array::from_fn(|lane| {
+            let subgroup = |mask: Mask| mask >> (lane - lane_of(lane)) & GROUP;
+            result(subgroup(holds), subgroup(all))
+        })
+    };
+    let lanes: [u32; WIDTH] = match vote.kind {
+        VoteKind::Elect => core::array::from_fn(|lane| u32::from(lane_of(lane) == 0)),
+        VoteKind::Match => core::array::from_fn(|lane| {
             let own = bits(registers, vote.value, vote.ty, lane);
             let first = lane - lane_of(lane);
             let is_same =
                 |other: &usize| all >> other & 1 != 0 && bits(registers, vote.value, vote.ty, *other) == own;
             (first..first + SUBGROUP).filter(is_same).fold(0, |set, other| set | 1 << lane_of(other))
         }),
-        op => {
-            let holds = mask_of(&registers[vote.value as usize]) & all;
-            core::array::from_fn(|lane| {
-                let subgroup = |mask: Mask| mask >> (lane - lane_of(lane)) & GROUP;
-                match op {
-                    Op::SubgroupBallotCount => subgroup(holds).count_ones(),
-                    Op::SubgroupAny => u32::from(subgroup(holds) != 0),
-                    Op::SubgroupAll => u32::from(subgroup(holds) == subgroup(all)),
-                    _ => subgroup(holds) as u32,
-                }
-            })
-        }
+        VoteKind::Ballot => counted(|holds, _| holds as u32),
+        VoteKind::BallotCount => counted(|holds, _| holds.count_ones()),
+        VoteKind::Any => counted(|holds, _| u32::from(holds != 0)),
+        VoteKind::All => counted(|holds, all| u32::from(holds == all)),
     };
     registers[vote.to[0] as usize] = Lanes(lanes);
-    if matches!(vote.op, Op::SubgroupBallot | Op::SubgroupMatch) {
+    if matches!(vote.kind, VoteKind::Ballot | VoteKind::Match) {
         // Subgroups of 32 lanes use only the first 32 of the 128 bits.
         for to in &vote.to[1..] {
             registers[*to as usize] = Lanes::splat(0);

@@ -3,9 +3,11 @@
 mod matrix;
 
 use fulgurite_hal::{DeviceError, Error, Launch, LaunchReport};
-use fulgurite_ir::{BlockId, Grid, InstId, InstKind, Kernel, Memory, MemoryScopes, Terminator, ValueId};
+use fulgurite_ir::{
+    BlockId, Combine, Grid, InstId, InstKind, Kernel, Memory, MemoryScopes, Operands, Terminator, ValueId,
+};
 use fulgurite_spec::eval::{self, Components};
-use fulgurite_spec::{MatrixScope, Op, ScalarType, Type};
+use fulgurite_spec::{IdOp, MatrixScope, Op, ScalarType, SubgroupOp, Type};
 
 use crate::ReferenceOptions;
 use crate::buffer::Bound;
@@ -38,6 +40,56 @@ enum Standing {
     /// Waiting for all invocations at a barrier or collective op.
     Waiting(InstId),
     Done,
+}
+
+/// The effect of an instruction that invocations execute together.
+enum Meeting<'k> {
+    Barrier(MemoryScopes),
+    Broadcast {
+        value: ValueId,
+        index: ValueId,
+    },
+    SubgroupBarrier(MemoryScopes),
+    Subgroup {
+        op: SubgroupOp,
+        combine: Option<Combine>,
+        operands: &'k Operands,
+    },
+    /// An op on matrices of this scope.
+    Matrix(MatrixScope),
+    /// None: each invocation executes the instruction alone.
+    Nothing,
+}
+
+fn meeting(kernel: &Kernel, id: InstId) -> Meeting<'_> {
+    let matrix = || self::matrix::scope(kernel, id).map_or(Meeting::Nothing, Meeting::Matrix);
+    match &kernel.inst(id).kind {
+        InstKind::Barrier { scopes } => Meeting::Barrier(*scopes),
+        InstKind::WorkgroupBroadcast { value, index } => Meeting::Broadcast { value: *value, index: *index },
+        InstKind::SubgroupBarrier { scopes } => Meeting::SubgroupBarrier(*scopes),
+        InstKind::Subgroup { op, combine, operands } => match SubgroupOp::of(*op) {
+            Some(op) => Meeting::Subgroup { op, combine: *combine, operands },
+            None => Meeting::Nothing,
+        },
+        InstKind::Scalar { .. }
+        | InstKind::CoopLoad { .. }
+        | InstKind::CoopStore { .. }
+        | InstKind::CoopFill { .. }
+        | InstKind::CoopMulAdd { .. }
+        | InstKind::CoopConvert { .. } => matrix(),
+        InstKind::VecShuffle { .. }
+        | InstKind::Id { .. }
+        | InstKind::Load { .. }
+        | InstKind::Store { .. }
+        | InstKind::Len { .. }
+        | InstKind::Atomic { .. }
+        | InstKind::Fence { .. }
+        | InstKind::Trap { .. }
+        | InstKind::If { .. }
+        | InstKind::For { .. }
+        | InstKind::Region { .. }
+        | InstKind::While { .. } => Meeting::Nothing,
+    }
 }
 
 struct Invocation {
@@ -176,9 +228,9 @@ impl<M: Monitor> Interpreter<'_, M> {
             return Err(internal("not all invocations of the workgroup reached the barrier"));
         }
         let Standing::Waiting(barrier) = first else { return Ok(true) };
-        match self.kernel.inst(barrier).kind {
-            InstKind::Barrier { scopes } => self.monitor.barrier(self.workgroup, scopes),
-            InstKind::WorkgroupBroadcast { value, index } => {
+        match meeting(self.kernel, barrier) {
+            Meeting::Barrier(scopes) => self.monitor.barrier(self.workgroup, scopes),
+            Meeting::Broadcast { value, index } => {
                 self.monitor.barrier(self.workgroup, MemoryScopes { shared: false, buffers: false });
                 let from = self.get_low(0, index) as usize;
                 let value = if from < self.invocations.len() { self.get(from, value) } else { [0; 4] };
@@ -186,10 +238,15 @@ impl<M: Monitor> Interpreter<'_, M> {
                     self.set_result(invocation, barrier, value);
                 }
             }
-            _ if self::matrix::scope(self.kernel, barrier) == Some(MatrixScope::Workgroup) => {
+            Meeting::Matrix(MatrixScope::Workgroup) => {
                 self.matrix_op(barrier, 0..self.invocations.len())?;
             }
-            _ => return Err(internal("a subgroup is still waiting after all its lanes arrived")),
+            Meeting::Matrix(MatrixScope::Subgroup)
+            | Meeting::SubgroupBarrier(_)
+            | Meeting::Subgroup { .. }
+            | Meeting::Nothing => {
+                return Err(internal("a subgroup is still waiting after all its lanes arrived"));
+            }
         }
         for invocation in &mut self.invocations {
             invocation.standing = Standing::Running;
@@ -208,26 +265,27 @@ impl<M: Monitor> Interpreter<'_, M> {
             if self.invocations[subgroup.clone()].iter().any(|i| i.standing != standing) {
                 continue;
             }
-            match &self.kernel.inst(inst).kind {
-                InstKind::SubgroupBarrier { scopes } => {
-                    self.monitor.subgroup_barrier(self.workgroup, (first / lanes) as u32, *scopes);
+            match meeting(self.kernel, inst) {
+                Meeting::SubgroupBarrier(scopes) => {
+                    self.monitor.subgroup_barrier(self.workgroup, (first / lanes) as u32, scopes);
                 }
-                InstKind::Subgroup { op, combine, operands } => {
+                Meeting::Subgroup { op, combine, operands } => {
                     let ty = operands.first().map_or(Type::BOOL, |v| self.kernel.ty(*v));
                     let operand = |position: usize| -> Vec<Components> {
                         let value = operands.get(position);
                         subgroup.clone().map(|i| value.map_or([0; 4], |v| self.get(i, *v))).collect()
                     };
-                    let results = subgroup::apply(*op, *combine, ty, &operand(0), &operand(1))
+                    let results = subgroup::apply(op, combine, ty, &operand(0), &operand(1))
                         .ok_or_else(|| internal("operands do not fit the subgroup op"))?;
                     for (invocation, result) in subgroup.clone().zip(results) {
                         self.set_result(invocation, inst, result);
                     }
                 }
-                _ if self::matrix::scope(self.kernel, inst) == Some(MatrixScope::Subgroup) => {
-                    self.matrix_op(inst, subgroup.clone())?;
-                }
-                _ => continue,
+                Meeting::Matrix(MatrixScope::Subgroup) => self.matrix_op(inst, subgroup.clone())?,
+                Meeting::Matrix(MatrixScope::Workgroup)
+                | Meeting::Barrier(_)
+                | Meeting::Broadcast { .. }
+                | Meeting::Nothing => continue,
             }
             for invocation in &mut self.invocations[subgroup] {
                 invocation.standing = Standing::Running;
@@ -253,7 +311,7 @@ impl<M: Monitor> Interpreter<'_, M> {
     fn matrix(&self, invocation: usize, value: ValueId) -> Matrix {
         let slot = match self.program.location(value) {
             ValueLocation::Matrix(index) => self.matrices.get(invocation * self.program.matrices() + index),
-            _ => None,
+            ValueLocation::Constant(_) | ValueLocation::Param(_) | ValueLocation::Register(_) => None,
         };
         slot.cloned().flatten().unwrap_or_else(|| Matrix::from([]))
     }
@@ -370,13 +428,10 @@ impl<M: Monitor> Interpreter<'_, M> {
                 }
                 self.set_result(invocation, id, value);
             }
-            InstKind::Id { op: Op::LaneMaskLt, .. } => {
-                let below = (1u128 << (invocation as u32 % self.lanes)) - 1;
-                self.set_result(invocation, id, subgroup::mask(below));
-            }
             InstKind::Id { op, component } => {
-                let value = self.id(invocation, *op, usize::from(*component));
-                self.set_result(invocation, id, eval::splat_low(u64::from(value)));
+                let op = IdOp::of(*op).ok_or_else(|| internal("no id"))?;
+                let value = self.id(invocation, op, usize::from(*component));
+                self.set_result(invocation, id, value);
             }
             InstKind::Len { memory } => {
                 let len = self.memory.len(*memory);
@@ -401,10 +456,7 @@ impl<M: Monitor> Interpreter<'_, M> {
                         *arg = self.get(invocation, *operand)[0];
                     }
                     let ty = kernel.element(*memory).scalar;
-                    let new = match op {
-                        Op::AtomicAdd => eval::scalar(Op::Add, ty, ty, &[old[0], args[0]]),
-                        _ => eval::atomic(*op, ty, old[0], &args),
-                    };
+                    let new = eval::atomic(*op, ty, old[0], &args);
                     let new = new.ok_or_else(|| internal("operands do not fit the atomic op"))?;
                     self.memory.store(*memory, invocation, index, &eval::splat_low(new));
                 }
@@ -533,31 +585,42 @@ impl<M: Monitor> Interpreter<'_, M> {
 
     /// Returns the flattened global id of an invocation, x fastest, modulo 2³².
     fn flat_index(&self, invocation: usize) -> u32 {
-        let [x, y, z] = [0, 1, 2].map(|axis| self.id(invocation, Op::GlobalId, axis));
+        let [x, y, z] = [0, 1, 2].map(|axis| self.global_id(invocation, axis));
         let [width, height] = [0, 1].map(|axis| self.grid[axis].wrapping_mul(self.kernel.workgroup[axis]));
         z.wrapping_mul(height).wrapping_add(y).wrapping_mul(width).wrapping_add(x)
     }
 
-    fn id(&self, invocation: usize, op: Op, axis: usize) -> u32 {
-        let axis = axis.min(2);
+    fn local_id(&self, invocation: usize, axis: usize) -> u32 {
         let size = self.kernel.workgroup;
         let flat = invocation as u32;
-        let local = match axis {
+        match axis {
             0 => flat % size[0],
             1 => flat / size[0] % size[1],
             _ => flat / size[0] / size[1],
-        };
-        match op {
-            Op::LocalIndex => flat,
-            Op::Lane => flat % self.lanes,
-            Op::SubgroupId => flat / self.lanes,
-            Op::SubgroupSize => self.lanes,
-            Op::NumSubgroups => self.kernel.workgroup_invocations().div_ceil(self.lanes),
-            Op::LocalId => local,
-            Op::WorkgroupId => self.workgroup[axis],
-            Op::NumWorkgroups => self.grid[axis],
-            _ => self.workgroup[axis].wrapping_mul(size[axis]).wrapping_add(local),
         }
+    }
+
+    fn global_id(&self, invocation: usize, axis: usize) -> u32 {
+        let first = self.workgroup[axis].wrapping_mul(self.kernel.workgroup[axis]);
+        first.wrapping_add(self.local_id(invocation, axis))
+    }
+
+    fn id(&self, invocation: usize, op: IdOp, axis: usize) -> Components {
+        let axis = axis.min(2);
+        let flat = invocation as u32;
+        let value = match op {
+            IdOp::LocalIndex => flat,
+            IdOp::Lane => flat % self.lanes,
+            IdOp::SubgroupId => flat / self.lanes,
+            IdOp::SubgroupSize => self.lanes,
+            IdOp::NumSubgroups => self.kernel.workgroup_invocations().div_ceil(self.lanes),
+            IdOp::LocalId => self.local_id(invocation, axis),
+            IdOp::WorkgroupId => self.workgroup[axis],
+            IdOp::NumWorkgroups => self.grid[axis],
+            IdOp::GlobalId => self.global_id(invocation, axis),
+            IdOp::LaneMaskLt => return subgroup::mask((1u128 << (flat % self.lanes)) - 1),
+        };
+        eval::splat_low(u64::from(value))
     }
 }
 

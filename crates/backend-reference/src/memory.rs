@@ -73,7 +73,7 @@ impl<'a> Memories<'a> {
         let bytes = match self.program.kernel().base(memory) {
             Memory::Buffer(id) => self.buffers.get(id.index()),
             Memory::Local(_) => &self.local,
-            _ => &self.shared,
+            Memory::Shared(_) | Memory::View(_) => &self.shared,
         };
         eval::read_bytes(&bytes[range], self.program.kernel().element(memory))
     }
@@ -84,7 +84,7 @@ impl<'a> Memories<'a> {
         let bytes = match self.program.kernel().base(memory) {
             Memory::Buffer(id) => self.buffers.get_mut(id.index()),
             Memory::Local(_) => &mut self.local,
-            _ => &mut self.shared,
+            Memory::Shared(_) | Memory::View(_) => &mut self.shared,
         };
         eval::write_bytes(value, self.program.kernel().element(memory), &mut bytes[range]);
     }
@@ -95,7 +95,7 @@ impl<'a> Memories<'a> {
         let Some(range) = self.bytes(memory, ty, offset) else { return 0 };
         let bytes = match self.program.kernel().base(memory) {
             Memory::Buffer(id) => self.buffers.get(id.index()),
-            _ => &self.shared,
+            Memory::Shared(_) | Memory::Local(_) | Memory::View(_) => &self.shared,
         };
         eval::read_bytes(&bytes[range], Type::scalar(ty))[0]
     }
@@ -105,7 +105,7 @@ impl<'a> Memories<'a> {
         let Some(range) = self.bytes(memory, ty, offset) else { return };
         let bytes = match self.program.kernel().base(memory) {
             Memory::Buffer(id) => self.buffers.get_mut(id.index()),
-            _ => &mut self.shared,
+            Memory::Shared(_) | Memory::Local(_) | Memory::View(_) => &mut self.shared,
         };
         eval::write_bytes(&eval::splat_low(bits), Type::scalar(ty), &mut bytes[range]);
     }
@@ -117,7 +117,7 @@ impl<'a> Memories<'a> {
         let end = offset.checked_add(u64::from(ty.size())).filter(|end| *end <= all)?;
         let base = match kernel.base(memory) {
             Memory::Shared(id) => self.program.shared.offset(id.index()),
-            _ => 0,
+            Memory::Buffer(_) | Memory::Local(_) | Memory::View(_) => 0,
         };
         Some(base + offset as usize..base + end as usize)
     }

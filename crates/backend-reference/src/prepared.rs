@@ -74,12 +74,11 @@ impl PreparedKernel {
         let mains = kernel
             .insts
             .iter()
-            .map(|inst| match &inst.kind {
-                InstKind::Scalar { op, operands, .. } => {
-                    let types: Vec<Type> = operands.iter().map(|v| kernel.ty(*v)).collect();
-                    main_type(*op, &types).unwrap_or(Type::U32)
-                }
-                _ => Type::U32,
+            .map(|inst| {
+                // Only asked of scalar instructions.
+                let InstKind::Scalar { op, operands, .. } = &inst.kind else { return Type::U32 };
+                let types: Vec<Type> = operands.iter().map(|v| kernel.ty(*v)).collect();
+                main_type(*op, &types).unwrap_or(Type::U32)
             })
             .collect();
         let ValueLocations { locations, registers, matrices, matrix_bytes } = allocate(&kernel);

@@ -2,7 +2,7 @@
 
 use fulgurite_ir::Combine;
 use fulgurite_spec::eval::{self, Components};
-use fulgurite_spec::{Op, Type};
+use fulgurite_spec::{SubgroupOp, Type};
 
 /// Splits 128 bits into four `u32`, low word first.
 pub(crate) fn mask(bits: u128) -> Components {
@@ -12,7 +12,7 @@ pub(crate) fn mask(bits: u128) -> Components {
 /// Returns the result of `op` in each lane, from the first operand, of type `ty`, and the second operand of all lanes;
 /// `None` if the operands do not fit, which verification rules out.
 pub(crate) fn apply(
-    op: Op,
+    op: SubgroupOp,
     combine: Option<Combine>,
     ty: Type,
     values: &[Components],
@@ -31,32 +31,31 @@ pub(crate) fn apply(
     };
     let lanes = 0..count;
     Some(match op {
-        Op::SubgroupReduce => all(*scan(combine?, ty, values)?.last()?),
-        Op::SubgroupInclusiveScan => scan(combine?, ty, values)?.split_off(1),
-        Op::SubgroupExclusiveScan => {
+        SubgroupOp::Reduce => all(*scan(combine?, ty, values)?.last()?),
+        SubgroupOp::InclusiveScan => scan(combine?, ty, values)?.split_off(1),
+        SubgroupOp::ExclusiveScan => {
             let mut scanned = scan(combine?, ty, values)?;
             scanned.pop();
             scanned
         }
-        Op::SubgroupBroadcast | Op::SubgroupShuffle => {
+        SubgroupOp::Broadcast | SubgroupOp::Shuffle => {
             lanes.map(|lane| from(lane, Some(others[lane][0]))).collect()
         }
-        Op::SubgroupShuffleXor => lanes.map(|lane| from(lane, Some(lane as u64 ^ others[lane][0]))).collect(),
-        Op::SubgroupShuffleUp => {
+        SubgroupOp::ShuffleXor => lanes.map(|lane| from(lane, Some(lane as u64 ^ others[lane][0]))).collect(),
+        SubgroupOp::ShuffleUp => {
             lanes.map(|lane| from(lane, (lane as u64).checked_sub(others[lane][0]))).collect()
         }
-        Op::SubgroupShuffleDown => {
+        SubgroupOp::ShuffleDown => {
             lanes.map(|lane| from(lane, (lane as u64).checked_add(others[lane][0]))).collect()
         }
-        Op::SubgroupBallot => all(mask(set(&mut values.iter().map(is_true)))),
-        Op::SubgroupBallotCount => all(eval::splat_low(values.iter().filter(|v| is_true(v)).count() as u64)),
-        Op::SubgroupMatch => {
+        SubgroupOp::Ballot => all(mask(set(&mut values.iter().map(is_true)))),
+        SubgroupOp::BallotCount => all(eval::splat_low(values.iter().filter(|v| is_true(v)).count() as u64)),
+        SubgroupOp::Match => {
             values.iter().map(|own| mask(set(&mut values.iter().map(|v| v[0] == own[0])))).collect()
         }
-        Op::SubgroupAny => all(eval::splat_low(u64::from(values.iter().any(is_true)))),
-        Op::SubgroupAll => all(eval::splat_low(u64::from(values.iter().all(is_true)))),
-        Op::SubgroupElect => lanes.map(|lane| eval::splat_low(u64::from(lane == 0))).collect(),
-        _ => return None,
+        SubgroupOp::Any => all(eval::splat_low(u64::from(values.iter().any(is_true)))),
+        SubgroupOp::All => all(eval::splat_low(u64::from(values.iter().all(is_true)))),
+        SubgroupOp::Elect => lanes.map(|lane| eval::splat_low(u64::from(lane == 0))).collect(),
     })
 }
 

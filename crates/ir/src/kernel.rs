@@ -5,6 +5,7 @@
 mod arena;
 mod attributes;
 mod declared;
+mod group;
 mod inst;
 mod layout;
 
@@ -12,6 +13,7 @@ pub use arena::{BlockId, BufferId, InstId, LocalId, Operands, ParamId, SharedId,
 pub use attributes::{AtomicOrder, Combine, FloatMode, MemoryScopes, SyncScope};
 pub(crate) use declared::components_code;
 pub use declared::{Access, ArrayDecl, BufferDecl, Initial, Memory, ParamDecl, ViewDecl};
+pub use group::{Control, MatrixInst};
 pub use inst::{Inst, InstKind};
 pub use layout::{MATRIX_ALIGNMENT, alignment};
 

@@ -7,7 +7,7 @@
 use core::f64::consts::{LN_2, PI};
 
 use crate::eval::float::FloatFormat;
-use crate::ops::Op;
+use crate::ops::{FloatOp, Op, TranscendentalOp};
 use crate::types::ScalarType;
 
 /// The permitted results around a true value.
@@ -38,6 +38,45 @@ impl Tolerance {
     }
 }
 
+/// An op with an error bound.
+enum ApproximateOp {
+    Div,
+    Sqrt,
+    Rsqrt,
+    Transcendental(TranscendentalOp),
+}
+
+impl ApproximateOp {
+    /// Returns `op`, or `None` if its result on floats is exact or correctly rounded.
+    const fn of(op: Op) -> Option<Self> {
+        let Some(op) = FloatOp::of(op) else { return None };
+        match op {
+            FloatOp::Div => Some(Self::Div),
+            FloatOp::Sqrt => Some(Self::Sqrt),
+            FloatOp::Rsqrt => Some(Self::Rsqrt),
+            FloatOp::Transcendental(op) => Some(Self::Transcendental(op)),
+            FloatOp::Compare(_)
+            | FloatOp::Add
+            | FloatOp::Sub
+            | FloatOp::Mul
+            | FloatOp::Neg
+            | FloatOp::Abs
+            | FloatOp::Sign
+            | FloatOp::Min
+            | FloatOp::Max
+            | FloatOp::Clamp
+            | FloatOp::Fma
+            | FloatOp::Floor
+            | FloatOp::Ceil
+            | FloatOp::Trunc
+            | FloatOp::Round
+            | FloatOp::Fract
+            | FloatOp::IsNan
+            | FloatOp::IsInf => None,
+        }
+    }
+}
+
 /// Largest magnitude of `sin`, `cos` and `tan` operands with a bound.
 pub const LARGEST_ANGLE: f64 = 32768.0;
 /// Largest magnitude of `pow` exponents with a bound.
@@ -55,65 +94,75 @@ pub fn tolerance(op: Op, ty: ScalarType, args: &[f64], truth: f64) -> Tolerance 
     let angle = if half { 2f64.powi(-7) } else { 2f64.powi(-11) };
     let arc = if half { 5.0 } else { 4096.0 };
     let unit = unit(ty, 1.0);
-    let bound = match op {
-        Op::Div => {
+    let bound = match ApproximateOp::of(op) {
+        None => Tolerance::ulp(0.0),
+        Some(ApproximateOp::Div) => {
             let format = FloatFormat::of(ty);
             let most = format.map_or(0.0, |f| 2f64.powi(f.max_exponent() - 1));
             let least = format.map_or(0.0, FloatFormat::min_normal);
             let normal = (least..=most).contains(&y.abs());
             if normal || y == 0.0 || !y.is_finite() { Tolerance::ulp(2.5) } else { Tolerance::ANY }
         }
-        Op::Rsqrt => Tolerance::ulp(2.0),
+        Some(ApproximateOp::Rsqrt) => Tolerance::ulp(2.0),
         // 1 / rsqrt(x): 2 ULP of the reciprocal root are at most 4 ULP of the root, plus 2.5 for the division.
-        Op::Sqrt => Tolerance::ulp(6.5),
-        Op::Exp | Op::Exp2 => Tolerance::ulp(exp(x)),
-        Op::Log | Op::Log2 if (0.5..=2.0).contains(&x) => Tolerance::Within { ulp: 0.0, absolute: log },
-        Op::Log | Op::Log2 => Tolerance::ulp(3.0),
-        // exp2(y * log2(x)): the errors of the logarithm and the product, scaled by the exponential.
-        Op::Pow => {
-            if !x.is_finite() || !y.is_finite() || x == 0.0 || y.abs() > LARGEST_EXPONENT {
-                Tolerance::ANY
-            } else {
-                let log2 = x.abs().log2();
-                let error = if (0.5..=2.0).contains(&x) { log } else { 3.0 * log2.abs() * unit };
-                let exponent = y * log2;
-                let drift = (y.abs() * error + exponent.abs() * unit) * LN_2;
-                Tolerance::Within { ulp: exp(exponent), absolute: truth.abs() * drift.exp_m1() }
+        Some(ApproximateOp::Sqrt) => Tolerance::ulp(6.5),
+        Some(ApproximateOp::Transcendental(op)) => match op {
+            TranscendentalOp::Exp | TranscendentalOp::Exp2 => Tolerance::ulp(exp(x)),
+            TranscendentalOp::Log | TranscendentalOp::Log2 if (0.5..=2.0).contains(&x) => {
+                Tolerance::Within { ulp: 0.0, absolute: log }
             }
-        }
-        Op::Sin | Op::Cos if x.abs() <= LARGEST_ANGLE => Tolerance::Within { ulp: 0.0, absolute: angle },
-        Op::Sin | Op::Cos => Tolerance::Any { least: -1.0, most: 1.0 },
-        // sin(x) / cos(x).
-        Op::Tan if x.abs() <= LARGEST_ANGLE => {
-            let (sin, cos) = x.sin_cos();
-            if cos.abs() <= 2.0 * angle {
-                Tolerance::ANY
-            } else {
-                let most = (sin.abs() + angle) / (cos.abs() - angle) - truth.abs();
-                Tolerance::Within { ulp: 2.5, absolute: most }
+            TranscendentalOp::Log | TranscendentalOp::Log2 => Tolerance::ulp(3.0),
+            // exp2(y * log2(x)): the errors of the logarithm and the product, scaled by the exponential.
+            TranscendentalOp::Pow => {
+                if !x.is_finite() || !y.is_finite() || x == 0.0 || y.abs() > LARGEST_EXPONENT {
+                    Tolerance::ANY
+                } else {
+                    let log2 = x.abs().log2();
+                    let error = if (0.5..=2.0).contains(&x) { log } else { 3.0 * log2.abs() * unit };
+                    let exponent = y * log2;
+                    let drift = (y.abs() * error + exponent.abs() * unit) * LN_2;
+                    Tolerance::Within { ulp: exp(exponent), absolute: truth.abs() * drift.exp_m1() }
+                }
             }
-        }
-        Op::Tan => Tolerance::ANY,
-        // atan2(x, sqrt(1 - x * x)), whose subtraction cancels near 1.
-        Op::Asin | Op::Acos => Tolerance::Within { ulp: arc, absolute: (8.0 * unit).sqrt() },
-        Op::Atan => Tolerance::ulp(arc),
-        Op::Atan2 => {
-            let least = FloatFormat::of(ty).map_or(0.0, FloatFormat::min_normal);
-            let quotient = (x / y).abs();
-            let special = (x == 0.0 && y == 0.0) || (x.is_infinite() && y.is_infinite());
-            // The quotient must be within the domain of a bounded division.
-            if special || (quotient != 0.0 && !(least..=1.0 / least).contains(&quotient)) {
-                Tolerance::Any { least: -PI * 1.01, most: PI * 1.01 }
-            } else {
-                Tolerance::ulp(arc)
+            TranscendentalOp::Sin | TranscendentalOp::Cos if x.abs() <= LARGEST_ANGLE => {
+                Tolerance::Within { ulp: 0.0, absolute: angle }
             }
-        }
-        // (exp(x) ± exp(-x)) / 2; the difference cancels near 0.
-        Op::Sinh => Tolerance::Within { ulp: 2.0 + exp(x), absolute: unit * (exp(x) + 2.0) },
-        Op::Cosh => Tolerance::ulp(2.0 + exp(x)),
-        // sinh(x) / cosh(x), or 1 - 2 / (exp(2x) + 1).
-        Op::Tanh => Tolerance::Within { ulp: 8.0, absolute: 8.0 * unit },
-        _ => Tolerance::ulp(0.0),
+            TranscendentalOp::Sin | TranscendentalOp::Cos => Tolerance::Any { least: -1.0, most: 1.0 },
+            // sin(x) / cos(x).
+            TranscendentalOp::Tan if x.abs() <= LARGEST_ANGLE => {
+                let (sin, cos) = x.sin_cos();
+                if cos.abs() <= 2.0 * angle {
+                    Tolerance::ANY
+                } else {
+                    let most = (sin.abs() + angle) / (cos.abs() - angle) - truth.abs();
+                    Tolerance::Within { ulp: 2.5, absolute: most }
+                }
+            }
+            TranscendentalOp::Tan => Tolerance::ANY,
+            // atan2(x, sqrt(1 - x * x)), whose subtraction cancels near 1.
+            TranscendentalOp::Asin | TranscendentalOp::Acos => {
+                Tolerance::Within { ulp: arc, absolute: (8.0 * unit).sqrt() }
+            }
+            TranscendentalOp::Atan => Tolerance::ulp(arc),
+            TranscendentalOp::Atan2 => {
+                let least = FloatFormat::of(ty).map_or(0.0, FloatFormat::min_normal);
+                let quotient = (x / y).abs();
+                let special = (x == 0.0 && y == 0.0) || (x.is_infinite() && y.is_infinite());
+                // The quotient must be within the domain of a bounded division.
+                if special || (quotient != 0.0 && !(least..=1.0 / least).contains(&quotient)) {
+                    Tolerance::Any { least: -PI * 1.01, most: PI * 1.01 }
+                } else {
+                    Tolerance::ulp(arc)
+                }
+            }
+            // (exp(x) ± exp(-x)) / 2; the difference cancels near 0.
+            TranscendentalOp::Sinh => {
+                Tolerance::Within { ulp: 2.0 + exp(x), absolute: unit * (exp(x) + 2.0) }
+            }
+            TranscendentalOp::Cosh => Tolerance::ulp(2.0 + exp(x)),
+            // sinh(x) / cosh(x), or 1 - 2 / (exp(2x) + 1).
+            TranscendentalOp::Tanh => Tolerance::Within { ulp: 8.0, absolute: 8.0 * unit },
+        },
     };
     match (ty, bound) {
         // Computed in `f32`, whose ulp is 2^-16 of this one, and rounded.
@@ -121,7 +170,7 @@ pub fn tolerance(op: Op, ty: ScalarType, args: &[f64], truth: f64) -> Tolerance 
             ulp: 0.5,
             absolute: absolute.max(ulp * self::unit(ScalarType::F32, truth)) + 0.5 * self::unit(ty, truth),
         },
-        _ => bound,
+        (_, bound) => bound,
     }
 }
 
@@ -136,21 +185,32 @@ pub fn worst_ulp(op: Op, ty: ScalarType) -> Option<f64> {
     // 2 to minus this is half of the smallest subnormal; smaller values round to 0.
     let binades = f64::from(format.min_exponent().abs()) + f64::from(format.precision);
     let exp = |x: f64| if half { 1.0 + 2.0 * x } else { 3.0 + 2.0 * x };
-    let ulp = match op {
-        Op::Div => 2.5,
-        Op::Rsqrt => 2.0,
-        Op::Sqrt => 6.5,
-        Op::Exp2 => exp(binades),
-        Op::Exp => exp(binades * LN_2),
-        Op::Cosh => 2.0 + exp((f64::from(format.max_exponent()) + 2.0) * LN_2),
-        Op::Atan | Op::Atan2 => {
-            if half {
-                5.0
-            } else {
-                4096.0
+    let ulp = match ApproximateOp::of(op)? {
+        ApproximateOp::Div => 2.5,
+        ApproximateOp::Rsqrt => 2.0,
+        ApproximateOp::Sqrt => 6.5,
+        ApproximateOp::Transcendental(op) => match op {
+            TranscendentalOp::Exp2 => exp(binades),
+            TranscendentalOp::Exp => exp(binades * LN_2),
+            TranscendentalOp::Cosh => 2.0 + exp((f64::from(format.max_exponent()) + 2.0) * LN_2),
+            TranscendentalOp::Atan | TranscendentalOp::Atan2 => {
+                if half {
+                    5.0
+                } else {
+                    4096.0
+                }
             }
-        }
-        _ => return None,
+            TranscendentalOp::Log
+            | TranscendentalOp::Log2
+            | TranscendentalOp::Pow
+            | TranscendentalOp::Sin
+            | TranscendentalOp::Cos
+            | TranscendentalOp::Tan
+            | TranscendentalOp::Asin
+            | TranscendentalOp::Acos
+            | TranscendentalOp::Sinh
+            | TranscendentalOp::Tanh => return None,
+        },
     };
     // `bf16` is computed in `f32`, whose ulp is 2^-16 of its own, and rounded.
     Some(if ty == ScalarType::BF16 { 0.5 + ulp / 65536.0 } else { ulp })
@@ -158,21 +218,25 @@ pub fn worst_ulp(op: Op, ty: ScalarType) -> Option<f64> {
 
 /// Returns a description of the bound of `op`: for f32, with f16 in parentheses where it differs.
 pub const fn describe(op: Op) -> &'static str {
+    let Some(op) = ApproximateOp::of(op) else { return "correctly rounded" };
     match op {
-        Op::Div => "2.5 ULP for a divisor from the smallest normal value to 2^126 (2^14, f64: 2^1022)",
-        Op::Rsqrt => "2 ULP",
-        Op::Sqrt => "6.5 ULP",
-        Op::Exp | Op::Exp2 => "3 + 2·\\|x\\| (1 + 2·\\|x\\|) ULP",
-        Op::Log | Op::Log2 => "3 ULP; 2^-21 (2^-7) absolute in [0.5, 2]",
-        Op::Pow => "that of exp2(y · log2(x))",
-        Op::Sin | Op::Cos => "2^-11 (2^-7) absolute",
-        Op::Tan => "that of sin(x) / cos(x)",
-        Op::Asin | Op::Acos => "4096 (5) ULP, or 2^-10 (2^-3.5) absolute",
-        Op::Atan | Op::Atan2 => "4096 (5) ULP",
-        Op::Sinh => "5 + 2·\\|x\\| (3 + 2·\\|x\\|) ULP, or as many of the unit at 1",
-        Op::Cosh => "5 + 2·\\|x\\| (3 + 2·\\|x\\|) ULP",
-        Op::Tanh => "8 ULP, or 8 of the unit at 1",
-        _ => "correctly rounded",
+        ApproximateOp::Div => {
+            "2.5 ULP for a divisor from the smallest normal value to 2^126 (2^14, f64: 2^1022)"
+        }
+        ApproximateOp::Rsqrt => "2 ULP",
+        ApproximateOp::Sqrt => "6.5 ULP",
+        ApproximateOp::Transcendental(op) => match op {
+            TranscendentalOp::Exp | TranscendentalOp::Exp2 => "3 + 2·\\|x\\| (1 + 2·\\|x\\|) ULP",
+            TranscendentalOp::Log | TranscendentalOp::Log2 => "3 ULP; 2^-21 (2^-7) absolute in [0.5, 2]",
+            TranscendentalOp::Pow => "that of exp2(y · log2(x))",
+            TranscendentalOp::Sin | TranscendentalOp::Cos => "2^-11 (2^-7) absolute",
+            TranscendentalOp::Tan => "that of sin(x) / cos(x)",
+            TranscendentalOp::Asin | TranscendentalOp::Acos => "4096 (5) ULP, or 2^-10 (2^-3.5) absolute",
+            TranscendentalOp::Atan | TranscendentalOp::Atan2 => "4096 (5) ULP",
+            TranscendentalOp::Sinh => "5 + 2·\\|x\\| (3 + 2·\\|x\\|) ULP, or as many of the unit at 1",
+            TranscendentalOp::Cosh => "5 + 2·\\|x\\| (3 + 2·\\|x\\|) ULP",
+            TranscendentalOp::Tanh => "8 ULP, or 8 of the unit at 1",
+        },
     }
 }
 

@@ -7,99 +7,72 @@ use core::fmt;
 use crate::matrix::MatrixScope;
 use crate::types::ScalarType;
 
-/// An optional capability of a device. A kernel that needs a missing one is rejected with an error that names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Capability {
+macro_rules! capabilities {
+    ($($(#[$doc:meta])* $variant:ident $name:literal,)*) => {
+        /// An optional capability of a device. A kernel that needs a missing one is rejected with an error that names it.
+        ///
+        /// Exhaustive: a match that misses a capability must not compile, so a new one is a breaking change.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Capability {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Capability {
+            /// All capabilities.
+            pub const ALL: &'static [Capability] = &[$(Self::$variant),*];
+
+            /// Returns the name used in reports and errors.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+capabilities! {
     /// Preserves subnormal `f16` operands and results.
-    SubnormalsF16,
+    SubnormalsF16 "subnormals_f16",
     /// Preserves subnormal `f32` operands and results.
-    SubnormalsF32,
+    SubnormalsF32 "subnormals_f32",
     /// Preserves subnormal `f64` operands and results.
-    SubnormalsF64,
+    SubnormalsF64 "subnormals_f64",
     /// Guarantees rounding to nearest even on request (`RoundingModeRTE`).
-    RoundingModeF32,
+    RoundingModeF32 "rounding_mode_f32",
     /// Contains out-of-bounds descriptor accesses in hardware or driver.
-    Robustness2,
+    Robustness2 "robustness2",
     /// `i8` and `u8` arithmetic and storage.
-    Int8,
+    Int8 "int8",
     /// `i16` and `u16` arithmetic and storage.
-    Int16,
+    Int16 "int16",
     /// `i64` and `u64` arithmetic and storage.
-    Int64,
+    Int64 "int64",
     /// `f16` arithmetic and storage.
-    Float16,
+    Float16 "float16",
     /// `bf16` storage, with arithmetic in `f32`.
-    BFloat16,
+    BFloat16 "bfloat16",
     /// `f64` arithmetic and storage.
-    Float64,
+    Float64 "float64",
     /// 64-bit integer atomics in buffers and shared memory.
-    AtomicInt64,
+    AtomicInt64 "atomic_int64",
     /// `atomic.add` on `f32` in buffers and shared memory.
-    AtomicFloatAdd,
+    AtomicFloatAdd "atomic_float_add",
     /// `atomic.add` on `f64` in buffers and shared memory.
-    AtomicDoubleAdd,
+    AtomicDoubleAdd "atomic_double_add",
     /// `fma[exact]`, rounded once.
-    ExactFma,
+    ExactFma "exact_fma",
     /// Subgroup ops.
-    Subgroups,
+    Subgroups "subgroups",
     /// Cooperative matrices of some shapes and types.
-    CooperativeMatrix,
+    CooperativeMatrix "cooperative_matrix",
     /// Buffers larger than a descriptor's range, through device addresses.
-    LargeBuffers,
+    LargeBuffers "large_buffers",
     /// Forward progress of started workgroups while others wait for them.
-    WorkgroupProgress,
+    WorkgroupProgress "workgroup_progress",
 }
 
 impl Capability {
-    /// All capabilities.
-    pub const ALL: &'static [Capability] = &[
-        Self::SubnormalsF16,
-        Self::SubnormalsF32,
-        Self::SubnormalsF64,
-        Self::RoundingModeF32,
-        Self::Robustness2,
-        Self::Int8,
-        Self::Int16,
-        Self::Int64,
-        Self::Float16,
-        Self::BFloat16,
-        Self::Float64,
-        Self::AtomicInt64,
-        Self::AtomicFloatAdd,
-        Self::AtomicDoubleAdd,
-        Self::ExactFma,
-        Self::Subgroups,
-        Self::CooperativeMatrix,
-        Self::LargeBuffers,
-        Self::WorkgroupProgress,
-    ];
-
-    /// Returns the name used in reports and errors.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::SubnormalsF16 => "subnormals_f16",
-            Self::SubnormalsF32 => "subnormals_f32",
-            Self::SubnormalsF64 => "subnormals_f64",
-            Self::RoundingModeF32 => "rounding_mode_f32",
-            Self::Robustness2 => "robustness2",
-            Self::Int8 => "int8",
-            Self::Int16 => "int16",
-            Self::Int64 => "int64",
-            Self::Float16 => "float16",
-            Self::BFloat16 => "bfloat16",
-            Self::Float64 => "float64",
-            Self::AtomicInt64 => "atomic_int64",
-            Self::AtomicFloatAdd => "atomic_float_add",
-            Self::AtomicDoubleAdd => "atomic_double_add",
-            Self::ExactFma => "exact_fma",
-            Self::Subgroups => "subgroups",
-            Self::CooperativeMatrix => "cooperative_matrix",
-            Self::LargeBuffers => "large_buffers",
-            Self::WorkgroupProgress => "workgroup_progress",
-        }
-    }
-
     /// Returns the capability needed to store and compute values of `ty`; `None` if every device can.
     pub const fn of_type(ty: ScalarType) -> Option<Self> {
         match ty {
@@ -191,6 +164,8 @@ impl fmt::Display for MatrixShapes {
 }
 
 /// The cooperative matrices that a device supports.
+///
+/// Exhaustive: a check that misses a variant must not compile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Matrices {
     /// None.

@@ -8,7 +8,7 @@ pub mod integer;
 
 use float::FloatFormat;
 
-use crate::ops::{Op, Outcome, Semantics};
+use crate::ops::{AtomicOp, BoolOp, IntegerOp, Op, Outcome, ScalarOp, Semantics};
 use crate::types::{Lanes, Literal, ScalarType, Type};
 
 /// The components of a value as bits, low first; unused components are 0.
@@ -26,38 +26,44 @@ pub fn eval(op: Op, main: Type, result: Type, operands: &[Components]) -> Option
         return None;
     }
     let mut out = [0; 4];
-    match op {
-        Op::Extract => {
+    match op.on(main.scalar.class())? {
+        ScalarOp::Extract => {
             let index = operands[1][0] as u32;
             out[0] = if index < main.lanes.count() { operands[0][index as usize] } else { 0 };
         }
-        Op::Insert => {
+        ScalarOp::Insert => {
             out = operands[0];
             let index = operands[1][0] as u32;
             if index < main.lanes.count() {
                 out[index as usize] = operands[2][0];
             }
         }
-        Op::Dot => out[0] = dot(main, operands)?,
-        Op::Pack => {
+        ScalarOp::Dot => out[0] = dot(main, operands)?,
+        ScalarOp::Pack => {
             let components = operands[0].iter().take(main.lanes.count() as usize);
             out[0] =
                 components.zip(0..).fold(0, |word, (bits, lane)| word | bits << (lane * main.scalar.bits()));
         }
-        Op::Unpack => {
+        ScalarOp::Unpack => {
             let width = result.scalar.bits();
             for (component, lane) in out.iter_mut().zip(0..result.lanes.count()) {
                 *component = operands[0][0].checked_shr(lane * width).unwrap_or(0) & result.scalar.mask();
             }
         }
-        _ => {
+        ScalarOp::Construct => return None,
+        op @ (ScalarOp::Bool(_)
+        | ScalarOp::Integer(_)
+        | ScalarOp::Float(_)
+        | ScalarOp::Select
+        | ScalarOp::Convert
+        | ScalarOp::Bitcast) => {
             debug_assert!(outcome != Outcome::Element);
             for (lane, slot) in out.iter_mut().enumerate().take(main.lanes.count() as usize) {
                 let mut args = [0u64; 4];
                 for (arg, (value, kind)) in args.iter_mut().zip(operands.iter().zip(kinds)) {
                     *arg = value[if *kind == crate::ops::Operand::U32 { 0 } else { lane }];
                 }
-                *slot = scalar(op, main.scalar, result.scalar, &args[..operands.len()])?;
+                *slot = lane_by_lane(op, main.scalar, result.scalar, &args[..operands.len()])?;
             }
         }
     }
@@ -90,18 +96,28 @@ fn dot(main: Type, operands: &[Components]) -> Option<u64> {
 ///
 /// Returns `None` as [`eval`] does.
 pub fn scalar(op: Op, main: ScalarType, result: ScalarType, args: &[u64]) -> Option<u64> {
+    lane_by_lane(op.on(main.class())?, main, result, args)
+}
+
+fn lane_by_lane(op: ScalarOp, main: ScalarType, result: ScalarType, args: &[u64]) -> Option<u64> {
     match op {
-        Op::Convert => return convert(Literal::new(main, *args.first()?), result),
-        Op::Bitcast => {
-            return (main.size() == result.size() && main.size() != 0).then_some(*args.first()?);
-        }
-        Op::Select => {
-            return Some(if *args.first()? & 1 != 0 { *args.get(1)? } else { *args.get(2)? });
-        }
-        _ => {}
+        ScalarOp::Convert => convert(Literal::new(main, *args.first()?), result),
+        ScalarOp::Bitcast => (main.size() == result.size() && main.size() != 0).then_some(*args.first()?),
+        ScalarOp::Select => Some(if *args.first()? & 1 != 0 { *args.get(1)? } else { *args.get(2)? }),
+        ScalarOp::Bool(op) => boolean(op, args),
+        ScalarOp::Integer(op) => on_integers(op, main, args),
+        ScalarOp::Float(op) => float::apply(FloatFormat::of(main)?, op, args),
+        ScalarOp::Pack
+        | ScalarOp::Unpack
+        | ScalarOp::Construct
+        | ScalarOp::Extract
+        | ScalarOp::Insert
+        | ScalarOp::Dot => None,
     }
-    match main {
-        ScalarType::Bool => boolean(op, args),
+}
+
+fn on_integers(op: IntegerOp, ty: ScalarType, args: &[u64]) -> Option<u64> {
+    match ty {
         ScalarType::I8 => integer::i8::apply(op, args),
         ScalarType::I16 => integer::i16::apply(op, args),
         ScalarType::I32 => integer::i32::apply(op, args),
@@ -110,22 +126,19 @@ pub fn scalar(op: Op, main: ScalarType, result: ScalarType, args: &[u64]) -> Opt
         ScalarType::U16 => integer::u16::apply(op, args),
         ScalarType::U32 => integer::u32::apply(op, args),
         ScalarType::U64 => integer::u64::apply(op, args),
-        ScalarType::F16 | ScalarType::BF16 | ScalarType::F32 | ScalarType::F64 => {
-            float::apply(FloatFormat::of(main)?, op, args)
-        }
+        ScalarType::Bool | ScalarType::F16 | ScalarType::BF16 | ScalarType::F32 | ScalarType::F64 => None,
     }
 }
 
-fn boolean(op: Op, args: &[u64]) -> Option<u64> {
+fn boolean(op: BoolOp, args: &[u64]) -> Option<u64> {
     let a = *args.first()? & 1;
     let b = || args.get(1).map(|b| b & 1);
     Some(match op {
-        Op::And => a & b()?,
-        Op::Or => a | b()?,
-        Op::Xor | Op::Ne => a ^ b()?,
-        Op::Eq => a ^ b()? ^ 1,
-        Op::Not => a ^ 1,
-        _ => return None,
+        BoolOp::And => a & b()?,
+        BoolOp::Or => a | b()?,
+        BoolOp::Xor | BoolOp::Ne => a ^ b()?,
+        BoolOp::Eq => a ^ b()? ^ 1,
+        BoolOp::Not => a ^ 1,
     })
 }
 
@@ -198,20 +211,20 @@ pub fn read_bytes(bytes: &[u8], ty: Type) -> Components {
 /// Returns `None` if `op` is not a read-modify-write of `ty`; floats can only be added and moved.
 pub fn atomic(op: Op, ty: ScalarType, old: u64, operands: &[u64]) -> Option<u64> {
     let first = *operands.first()?;
-    let scalar_op = match op {
-        Op::AtomicStore | Op::AtomicExchange => return Some(first),
-        Op::AtomicCompareExchange => {
+    let scalar_op = match AtomicOp::of(op)? {
+        AtomicOp::Load => return None,
+        AtomicOp::Store | AtomicOp::Exchange => return Some(first),
+        AtomicOp::CompareExchange => {
             return Some(if old == first { *operands.get(1)? } else { old });
         }
-        Op::AtomicAdd => Op::Add,
-        Op::AtomicMin => Op::Min,
-        Op::AtomicMax => Op::Max,
-        Op::AtomicAnd => Op::And,
-        Op::AtomicOr => Op::Or,
-        Op::AtomicXor => Op::Xor,
-        _ => return None,
+        AtomicOp::Add => Op::Add,
+        AtomicOp::Min => Op::Min,
+        AtomicOp::Max => Op::Max,
+        AtomicOp::And => Op::And,
+        AtomicOp::Or => Op::Or,
+        AtomicOp::Xor => Op::Xor,
     };
-    let adds = ty.is_float() && op == Op::AtomicAdd;
+    let adds = ty.is_float() && scalar_op == Op::Add;
     if !ty.is_integer() && !adds {
         return None;
     }

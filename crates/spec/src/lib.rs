@@ -17,8 +17,12 @@ mod words;
 
 pub use diagnostic::{Code, Diagnostic, Diagnostics, Location, Severity};
 pub use matrix::{MatrixLayout, MatrixRole, MatrixScope, MatrixShape};
-pub use ops::{Family, FloatContract, LaneRule, OPS, Op, OpInfo, Operand, Outcome, Semantics, Special};
-pub use types::{Lanes, Literal, ScalarType, Type, TypeSet};
+pub use ops::{
+    AtomicOp, BoolOp, CompareOp, ElementwiseOp, Family, FloatContract, FloatOp, IdOp, IntegerOp, LaneRule,
+    MatrixOp, MemoryOp, OPS, Op, OpClass, OpInfo, Operand, Outcome, ScalarOp, Semantics, Special, SubgroupOp,
+    TranscendentalOp,
+};
+pub use types::{Lanes, Literal, ScalarClass, ScalarType, Type, TypeSet};
 
 /// Version of the op semantics, raised whenever an op's result changes for any input. Kernels compiled under another
 /// version are invalid.

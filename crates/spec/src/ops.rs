@@ -4,6 +4,13 @@
 //! op's number is permanent, because it is part of digests and of the wire format: numbers are never reused and rows
 //! never renumbered. [`crate::eval`] defines the semantics of scalar ops.
 
+mod class;
+
+pub use class::{
+    AtomicOp, BoolOp, CompareOp, ElementwiseOp, FloatOp, IdOp, IntegerOp, MatrixOp, MemoryOp, OpClass,
+    ScalarOp, SubgroupOp, TranscendentalOp,
+};
+
 use crate::types::TypeSet;
 
 /// The type of an operand of a scalar op, in terms of the op's main type `T`.
@@ -187,9 +194,10 @@ macro_rules! semantics {
 macro_rules! op_table {
     ($($family:ident { $($number:literal $variant:ident $mnemonic:literal [$($semantics:tt)*] $summary:literal;)* })*) => {
         /// An op of the language. [`Op::info`] returns its row of the table.
+        ///
+        /// Exhaustive: a lowering that misses an op must not compile, so a new op is a breaking change.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u16)]
-        #[non_exhaustive]
         pub enum Op {
             $($(
                 #[doc = concat!("`", $mnemonic, "`: ", $summary)]
@@ -374,7 +382,22 @@ impl Op {
 
     /// Returns whether this is a transcendental function: exponential, logarithmic, trigonometric or hyperbolic.
     pub const fn is_transcendental(self) -> bool {
-        Self::Exp as u16 <= self as u16 && self as u16 <= Self::Tanh as u16
+        matches!(FloatOp::of(self), Some(FloatOp::Transcendental(_)))
+    }
+
+    /// Returns whether the program states the result type of this scalar op.
+    pub fn states_result(self) -> bool {
+        match self.info().semantics {
+            Semantics::Scalar { outcome, .. } => match outcome {
+                Outcome::Stated | Outcome::Unpacked => true,
+                Outcome::Same
+                | Outcome::BoolLanes
+                | Outcome::U32Lanes
+                | Outcome::Element
+                | Outcome::Packed => false,
+            },
+            Semantics::Special(_) => false,
+        }
     }
 
     /// Returns the permanent number.

@@ -10,9 +10,10 @@ use crate::matrix::{MatrixRole, MatrixScope, MatrixShape};
 macro_rules! scalar_types {
     ($($number:literal $variant:ident $name:literal $size:literal $class:ident $what:literal;)*) => {
         /// A scalar type. The discriminants are permanent: they go into digests and the wire format.
+        ///
+        /// Exhaustive: a lowering that misses a type must not compile, so a new type is a breaking change.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
-        #[non_exhaustive]
         pub enum ScalarType {
             $(
                 #[doc = $what]
@@ -38,26 +39,31 @@ macro_rules! scalar_types {
                 }
             }
 
-            const fn class(self) -> Class {
+            /// Returns the class of the type.
+            pub const fn class(self) -> ScalarClass {
                 match self {
-                    $(Self::$variant => Class::$class,)*
+                    $(Self::$variant => ScalarClass::$class,)*
                 }
             }
         }
     };
 }
 
-/// The class of a scalar type.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Truth,
+/// The class of a scalar type. Exhaustive for the same reason as [`ScalarType`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScalarClass {
+    /// `bool`.
+    Bool,
+    /// A two's complement integer.
     Signed,
+    /// An unsigned integer.
     Unsigned,
+    /// A floating-point number.
     Float,
 }
 
 scalar_types! {
-    0 Bool "bool" 0 Truth "Boolean, without a memory form.";
+    0 Bool "bool" 0 Bool "Boolean, without a memory form.";
     1 I8 "i8" 1 Signed "8-bit two's complement integer.";
     2 I16 "i16" 2 Signed "16-bit two's complement integer.";
     3 I32 "i32" 4 Signed "32-bit two's complement integer.";
@@ -75,17 +81,17 @@ scalar_types! {
 impl ScalarType {
     /// Returns whether this is an integer type.
     pub const fn is_integer(self) -> bool {
-        matches!(self.class(), Class::Signed | Class::Unsigned)
+        matches!(self.class(), ScalarClass::Signed | ScalarClass::Unsigned)
     }
 
     /// Returns whether this is a signed integer type.
     pub const fn is_signed(self) -> bool {
-        matches!(self.class(), Class::Signed)
+        matches!(self.class(), ScalarClass::Signed)
     }
 
     /// Returns whether this is a floating-point type.
     pub const fn is_float(self) -> bool {
-        matches!(self.class(), Class::Float)
+        matches!(self.class(), ScalarClass::Float)
     }
 
     /// Returns the width in bits; 1 for `bool`.
@@ -130,9 +136,10 @@ impl fmt::Display for ScalarType {
 }
 
 /// The number of components of a scalar or vector.
+///
+/// Exhaustive: a lowering that misses a count must not compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-#[non_exhaustive]
 pub enum Lanes {
     /// A scalar.
     One = 1,
@@ -463,12 +470,12 @@ impl fmt::Display for Literal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(format) = FloatFormat::of(self.ty) else {
             return match self.ty.class() {
-                Class::Truth => write!(f, "{}", self.bits != 0),
-                Class::Signed => {
+                ScalarClass::Bool => write!(f, "{}", self.bits != 0),
+                ScalarClass::Signed => {
                     let unused = 64 - self.ty.bits();
                     write!(f, "{}{}", (self.bits << unused) as i64 >> unused, self.ty)
                 }
-                Class::Unsigned | Class::Float => write!(f, "{}{}", self.bits, self.ty),
+                ScalarClass::Unsigned | ScalarClass::Float => write!(f, "{}{}", self.bits, self.ty),
             };
         };
         let value = format.decode(self.bits);

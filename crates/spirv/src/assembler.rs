@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use fulgurite_spec::{Lanes, Literal, MatrixScope, MatrixShape, ScalarType, Type};
+use fulgurite_spec::{Lanes, Literal, MatrixScope, MatrixShape, ScalarClass, ScalarType, Type};
 
 use crate::spv::{self, addressing_model, capability, decoration, float_encoding, op, scope, storage_class};
 
@@ -38,7 +38,14 @@ pub(crate) fn register(ty: Type) -> Type {
     ty.with_scalar(match ty.scalar {
         ScalarType::I8 | ScalarType::I16 => ScalarType::I32,
         ScalarType::U8 | ScalarType::U16 | ScalarType::BF16 => ScalarType::U32,
-        scalar => scalar,
+        ScalarType::Bool
+        | ScalarType::I32
+        | ScalarType::I64
+        | ScalarType::U32
+        | ScalarType::U64
+        | ScalarType::F16
+        | ScalarType::F32
+        | ScalarType::F64 => ty.scalar,
     })
 }
 
@@ -66,7 +73,7 @@ fn capability_of(ty: ScalarType) -> Option<u32> {
         ScalarType::I64 | ScalarType::U64 => Some(capability::Int64),
         ScalarType::F16 => Some(capability::Float16),
         ScalarType::F64 => Some(capability::Float64),
-        _ => None,
+        ScalarType::Bool | ScalarType::I32 | ScalarType::U32 | ScalarType::F32 => None,
     }
 }
 
@@ -175,7 +182,17 @@ impl Assembler {
                     self.made(op::TypeFloat, &[ty.scalar.bits()])
                 }
                 // `bf16` is its bits: arithmetic on it is done in `f32`.
-                scalar => self.made(op::TypeInt, &[scalar.bits(), u32::from(scalar.is_signed())]),
+                ScalarType::BF16
+                | ScalarType::I8
+                | ScalarType::I16
+                | ScalarType::I32
+                | ScalarType::I64
+                | ScalarType::U8
+                | ScalarType::U16
+                | ScalarType::U32
+                | ScalarType::U64 => {
+                    self.made(op::TypeInt, &[ty.scalar.bits(), u32::from(ty.scalar.is_signed())])
+                }
             }
         } else {
             let element = self.memory_ty(ty.element());
@@ -188,9 +205,10 @@ impl Assembler {
     fn matrix(&mut self, component: ScalarType, shape: MatrixShape) -> Id {
         self.capability(capability::CooperativeMatrixKHR);
         self.extension("SPV_KHR_cooperative_matrix");
-        let component = match component {
-            ScalarType::BF16 => self.bfloat16(),
-            component => self.memory_ty(Type::scalar(component)),
+        let component = if component == ScalarType::BF16 {
+            self.bfloat16()
+        } else {
+            self.memory_ty(Type::scalar(component))
         };
         let scope = match shape.scope {
             MatrixScope::Subgroup => scope::Subgroup,
@@ -357,15 +375,18 @@ impl Assembler {
             id
         } else {
             let id = self.id();
-            match ty.scalar {
-                ScalarType::Bool if bits != 0 => push(&mut self.globals, op::ConstantTrue, &[ty_id, id]),
-                ScalarType::Bool => push(&mut self.globals, op::ConstantFalse, &[ty_id, id]),
-                scalar if scalar.bits() == 64 => {
+            let scalar = ty.scalar;
+            match (scalar.class(), scalar.bits()) {
+                (ScalarClass::Bool, _) => {
+                    let opcode = if bits != 0 { op::ConstantTrue } else { op::ConstantFalse };
+                    push(&mut self.globals, opcode, &[ty_id, id]);
+                }
+                (ScalarClass::Signed | ScalarClass::Unsigned | ScalarClass::Float, 64) => {
                     push(&mut self.globals, op::Constant, &[ty_id, id, bits as u32, (bits >> 32) as u32]);
                 }
-                scalar => {
+                (ScalarClass::Signed | ScalarClass::Unsigned | ScalarClass::Float, width) => {
                     // Narrow signed constants fill the word with their sign.
-                    let unused = 32 - scalar.bits();
+                    let unused = 32 - width;
                     let word = bits as u32;
                     let word =
                         if scalar.is_signed() { ((word << unused) as i32 >> unused) as u32 } else { word };

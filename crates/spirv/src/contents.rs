@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{InstKind, Memory, VerifiedKernel};
-use fulgurite_spec::Op;
+use fulgurite_spec::{IdOp, Op};
 
 /// Facts about the instructions of a kernel.
 #[derive(Default)]
@@ -23,7 +23,7 @@ pub(crate) struct Contents {
     /// The memory objects of atomics, and whether one of those adds.
     pub(crate) atomics: HashMap<Memory, bool>,
     /// The ids that are built-in inputs, in the order of their first use.
-    pub(crate) inputs: Vec<Op>,
+    pub(crate) inputs: Vec<IdOp>,
 }
 
 impl Contents {
@@ -54,23 +54,23 @@ impl Contents {
                 *self.atomics.entry(*memory).or_default() |= *op == Op::AtomicAdd;
             }
             InstKind::Id { op, .. } => {
-                let subgroup = [Op::Lane, Op::SubgroupId, Op::SubgroupSize, Op::NumSubgroups, Op::LaneMaskLt];
-                self.sees_subgroups |= subgroup.contains(op);
+                let Some(op) = IdOp::of(*op) else { return };
+                self.sees_subgroups |= op.sees_subgroups();
                 // The grid is in the parameter block.
-                if *op != Op::NumWorkgroups {
-                    self.input(*op);
+                if op != IdOp::NumWorkgroups {
+                    self.input(op);
                 }
             }
             InstKind::For { .. } | InstKind::While { .. } => self.loops = true,
             InstKind::Barrier { .. } => self.meets = true,
             InstKind::WorkgroupBroadcast { .. } => {
                 self.meets = true;
-                self.input(Op::LocalIndex);
+                self.input(IdOp::LocalIndex);
             }
             InstKind::Subgroup { .. } => {
                 (self.subgroup_ops, self.sees_subgroups) = (true, true);
-                self.input(Op::LocalIndex);
-                self.input(Op::SubgroupId);
+                self.input(IdOp::LocalIndex);
+                self.input(IdOp::SubgroupId);
             }
             InstKind::SubgroupBarrier { .. } => {
                 (self.subgroup_barriers, self.sees_subgroups) = (true, true);
@@ -78,20 +78,20 @@ impl Contents {
             InstKind::CoopLoad { memory, .. } | InstKind::CoopStore { memory, .. } => {
                 self.sees_subgroups = true;
                 self.reached.insert(*memory);
-                self.input(Op::LocalIndex);
-                self.input(Op::SubgroupId);
+                self.input(IdOp::LocalIndex);
+                self.input(IdOp::SubgroupId);
             }
             InstKind::CoopFill { .. } => self.sees_subgroups = true,
             InstKind::Trap { .. } => {
                 self.traps = true;
                 // The invocation that met the fault.
-                self.input(Op::GlobalId);
-                self.input(Op::NumWorkgroups);
+                self.input(IdOp::GlobalId);
+                self.input(IdOp::NumWorkgroups);
             }
         }
     }
 
-    fn input(&mut self, op: Op) {
+    fn input(&mut self, op: IdOp) {
         if !self.inputs.contains(&op) {
             self.inputs.push(op);
         }

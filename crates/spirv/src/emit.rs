@@ -24,7 +24,7 @@ use std::collections::{HashMap, HashSet};
 
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::eval::float::FloatFormat;
-use fulgurite_spec::{Lanes, Literal, Op, ScalarType, Type, TypeSet};
+use fulgurite_spec::{AtomicOp, IdOp, Lanes, Literal, ScalarType, SubgroupOp, Type, TypeSet};
 
 use crate::assembler::{Assembler, Id, push};
 use crate::contents::Contents;
@@ -255,20 +255,23 @@ fn quiet(literal: Literal) -> Literal {
 }
 
 /// Where an id op is kept in `built_ins`, and which built-in it reads.
-fn built_in_slot(op: Op) -> (usize, u32) {
+fn built_in_slot(op: IdOp) -> (usize, u32) {
     match op {
-        Op::GlobalId => (0, built_in::GlobalInvocationId),
-        Op::LocalId => (1, built_in::LocalInvocationId),
-        Op::WorkgroupId => (2, built_in::WorkgroupId),
-        Op::NumWorkgroups => (3, built_in::NumWorkgroups),
+        IdOp::GlobalId => (0, built_in::GlobalInvocationId),
+        IdOp::LocalId => (1, built_in::LocalInvocationId),
+        IdOp::WorkgroupId => (2, built_in::WorkgroupId),
+        IdOp::NumWorkgroups => (3, built_in::NumWorkgroups),
         // A driver knows that this one is uniform in the subgroup; the other ids of subgroups are computed.
-        Op::SubgroupId => (5, built_in::SubgroupId),
-        _ => (4, built_in::LocalInvocationIndex),
+        IdOp::SubgroupId => (5, built_in::SubgroupId),
+        // The others are computed of it.
+        IdOp::LocalIndex | IdOp::Lane | IdOp::SubgroupSize | IdOp::NumSubgroups | IdOp::LaneMaskLt => {
+            (4, built_in::LocalInvocationIndex)
+        }
     }
 }
 
 /// Whether an id is loaded as one word, not three.
-fn loaded_as_word(op: Op) -> bool {
+fn loaded_as_word(op: IdOp) -> bool {
     built_in_slot(op).0 >= 4
 }
 
@@ -357,7 +360,7 @@ impl Emitter<'_> {
             self.built_in(op);
         }
         if self.told.is_some() || kernel.shared.iter().any(|array| array.initial == Initial::Zero) {
-            self.built_in(Op::LocalIndex);
+            self.built_in(IdOp::LocalIndex);
         }
         if self.control.is_some() && self.profile.driver_ends_loops {
             self.load_invocation();
@@ -366,8 +369,8 @@ impl Emitter<'_> {
 
     /// Loads what the fault word wants: the invocation that met the fault.
     fn load_invocation(&mut self) {
-        self.built_in(Op::GlobalId);
-        self.built_in(Op::NumWorkgroups);
+        self.built_in(IdOp::GlobalId);
+        self.built_in(IdOp::NumWorkgroups);
     }
 
     fn block_word(&mut self, variable: Id, class: u32, position: u32) -> Id {
@@ -406,18 +409,25 @@ impl Emitter<'_> {
         self.make(op::CompositeConstruct, ty, &components)
     }
 
-    fn built_in(&mut self, id_op: Op) -> Id {
+    fn built_in(&mut self, id_op: IdOp) -> Id {
         let (slot, number) = built_in_slot(id_op);
         if self.built_ins[slot] == 0 && local_size(self.kernel, &self.contents) != self.kernel.workgroup {
             match id_op {
-                Op::LocalId => self.built_ins[slot] = self.local_id(),
-                Op::GlobalId => self.built_ins[slot] = self.global_id(),
-                _ => {}
+                IdOp::LocalId => self.built_ins[slot] = self.local_id(),
+                IdOp::GlobalId => self.built_ins[slot] = self.global_id(),
+                IdOp::WorkgroupId
+                | IdOp::NumWorkgroups
+                | IdOp::LocalIndex
+                | IdOp::Lane
+                | IdOp::SubgroupId
+                | IdOp::SubgroupSize
+                | IdOp::NumSubgroups
+                | IdOp::LaneMaskLt => {}
             }
         }
         if self.built_ins[slot] == 0 {
             let ty = if loaded_as_word(id_op) { self.asm.ty(Type::U32) } else { self.asm.uvec3() };
-            if id_op == Op::SubgroupId {
+            if id_op == IdOp::SubgroupId {
                 self.asm.capability(capability::GroupNonUniform);
             }
             let variable = self.asm.global(storage_class::Input, ty, None);
@@ -430,7 +440,7 @@ impl Emitter<'_> {
     /// The local id in a workgroup that the module states along x alone.
     fn local_id(&mut self) -> Id {
         let [x, y, _] = self.kernel.workgroup;
-        let index = self.built_in(Op::LocalIndex);
+        let index = self.built_in(IdOp::LocalIndex);
         let [x, y, layer] = [x, y, x * y].map(|size| self.asm.u32(size));
         let line = self.make(op::UDiv, Type::U32, &[index, x]);
         let before = self.make(op::IMul, Type::U32, &[line, x]);
@@ -444,7 +454,7 @@ impl Emitter<'_> {
 
     /// The global id in such a workgroup.
     fn global_id(&mut self) -> Id {
-        let (local, workgroup) = (self.built_in(Op::LocalId), self.built_in(Op::WorkgroupId));
+        let (local, workgroup) = (self.built_in(IdOp::LocalId), self.built_in(IdOp::WorkgroupId));
         let size = self.kernel.workgroup.map(|size| self.asm.u32(size));
         let ty = self.asm.uvec3();
         let size = self.asm.value(op::CompositeConstruct, ty, &size);
@@ -453,7 +463,7 @@ impl Emitter<'_> {
     }
 
     /// One component of an id.
-    fn built_in_component(&mut self, id_op: Op, component: u8) -> Id {
+    fn built_in_component(&mut self, id_op: IdOp, component: u8) -> Id {
         let loaded = self.built_in(id_op);
         if loaded_as_word(id_op) {
             return loaded;
@@ -536,12 +546,11 @@ impl Emitter<'_> {
                 self.define(id, value);
             }
             InstKind::Id { op, component } => {
+                let Some(op) = IdOp::of(*op) else { return };
                 let value = match (op, self.grid) {
-                    (Op::NumWorkgroups, Some(grid)) => grid[usize::from(*component).min(2)],
-                    (Op::Lane | Op::SubgroupId | Op::SubgroupSize | Op::NumSubgroups | Op::LaneMaskLt, _) => {
-                        self.subgroup_id(*op)
-                    }
-                    _ => self.built_in_component(*op, *component),
+                    (IdOp::NumWorkgroups, Some(grid)) => grid[usize::from(*component).min(2)],
+                    (op, _) if op.sees_subgroups() => self.subgroup_id(op),
+                    (op, _) => self.built_in_component(op, *component),
                 };
                 self.define(id, value);
             }
@@ -555,7 +564,8 @@ impl Emitter<'_> {
                 self.define(id, value);
             }
             InstKind::Atomic { op, order, scope, memory, index, operands } => {
-                let atomic = Atomic { op: *op, order: *order, scope: *scope, operands };
+                let Some(op) = AtomicOp::of(*op) else { return };
+                let atomic = Atomic { op, order: *order, scope: *scope, operands };
                 if let Some(value) = self.atomic(id, *memory, *index, &atomic) {
                     self.define(id, value);
                 }
@@ -568,7 +578,8 @@ impl Emitter<'_> {
                 self.define(id, value);
             }
             InstKind::Subgroup { op, combine, operands } => {
-                let value = self.subgroup(*op, *combine, operands);
+                let Some(op) = SubgroupOp::of(*op) else { return };
+                let value = self.subgroup(op, *combine, operands);
                 self.define(id, value);
             }
             InstKind::CoopLoad { layout, memory, offset, stride } => {

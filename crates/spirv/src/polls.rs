@@ -1,7 +1,7 @@
 //! Selection of the loops that poll the abort word: those not proven to end soon.
 
 use fulgurite_ir::analysis::{Event, RangeMap, Uniformity, Walk};
-use fulgurite_ir::{InstId, InstKind, Kernel, VerifiedKernel};
+use fulgurite_ir::{Control, InstId, VerifiedKernel};
 use fulgurite_spec::limits::{MAX_UNPOLLED_TRIPS, POLL_INTERVAL};
 
 use crate::contents::Contents;
@@ -38,10 +38,12 @@ pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap, contents: &Conte
                     divergent.push(id);
                 }
                 let around = open.last().map_or(1, |(_, trips)| *trips);
-                let trips = match inst.kind {
-                    InstKind::For { .. } => around.saturating_mul(most_trips(kernel, ranges, id)),
-                    InstKind::While { .. } => u64::MAX,
-                    _ => continue,
+                let trips = match inst.kind.control() {
+                    Some(Control::For { start, end, step, .. }) => {
+                        around.saturating_mul(ranges.most_trips(kernel, start, end, step))
+                    }
+                    Some(Control::While { .. }) => u64::MAX,
+                    Some(Control::If { .. } | Control::Region { .. }) | None => continue,
                 };
                 let polled = trips > MAX_UNPOLLED_TRIPS;
                 if polled {
@@ -58,10 +60,4 @@ pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap, contents: &Conte
         }
     }
     polls
-}
-
-/// Returns the maximum number of iterations of a `for`.
-fn most_trips(kernel: &Kernel, ranges: &RangeMap, id: InstId) -> u64 {
-    let InstKind::For { start, end, step, .. } = kernel.inst(id).kind else { return 1 };
-    ranges.most_trips(kernel, start, end, step)
 }

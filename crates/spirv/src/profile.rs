@@ -61,7 +61,17 @@ impl Profile {
         self.floats[match ty {
             ScalarType::F16 => 0,
             ScalarType::F64 => 2,
-            _ => 1,
+            ScalarType::F32
+            | ScalarType::BF16
+            | ScalarType::Bool
+            | ScalarType::I8
+            | ScalarType::I16
+            | ScalarType::I32
+            | ScalarType::I64
+            | ScalarType::U8
+            | ScalarType::U16
+            | ScalarType::U32
+            | ScalarType::U64 => 1,
         }]
     }
 

@@ -2,12 +2,12 @@
 
 use fulgurite_hal::Error;
 use fulgurite_ir::{Combine, Operands, ValueId};
-use fulgurite_spec::Op;
+use fulgurite_spec::{Op, SubgroupOp};
 
 use super::{Compiler, internal};
 use crate::code::Step;
 use crate::compute::compute;
-use crate::subgroup::{Broadcast, Scan, ScanKind, Shuffle, Vote};
+use crate::subgroup::{Broadcast, Scan, ScanKind, Shuffle, Source, Vote, VoteKind};
 
 impl Compiler<'_> {
     pub(super) fn broadcast(&mut self, value: ValueId, index: ValueId, results: &Operands) {
@@ -37,36 +37,45 @@ impl Compiler<'_> {
         let ty = operands.first().map_or(self.kernel.ty(result), |v| self.kernel.ty(*v));
         let value = operands.first().map_or([0; 4], |v| self.value(*v));
         let components = || to.into_iter().zip(value).take(ty.lanes.count() as usize);
+        let Some(op) = SubgroupOp::of(op) else { return Err(internal("no op across a subgroup")) };
+        let scan = |compiler: &mut Self, kind: ScanKind| {
+            let how = combine.ok_or_else(|| internal("a scan that combines nothing"))?;
+            let ty = ty.scalar;
+            let function = compute(how.op(), ty, ty);
+            let combine = function.ok_or_else(|| internal("a scan of what cannot be combined"))?;
+            for (to, value) in components() {
+                let scratch = [compiler.temporary(ty), compiler.temporary(ty)];
+                let identity = how.identity(ty);
+                compiler.steps.push(Step::Scan(Scan { kind, combine, ty, identity, value, to, scratch }));
+            }
+            Ok(())
+        };
+        let shuffle = |compiler: &mut Self, source: Source| {
+            let other = operands.get(1).map(|v| compiler.scalar(*v));
+            let other = other.ok_or_else(|| internal("a shuffle without a lane"))?;
+            for (to, value) in components() {
+                compiler.steps.push(Step::Shuffle(Shuffle { source, ty: ty.scalar, value, other, to }));
+            }
+            Ok(())
+        };
+        let vote = |compiler: &mut Self, kind: VoteKind| {
+            compiler.steps.push(Step::Vote(Vote { kind, ty: ty.scalar, value: value[0], to }));
+            Ok(())
+        };
         match op {
-            Op::SubgroupReduce | Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan => {
-                let kind = match op {
-                    Op::SubgroupReduce => ScanKind::Reduce,
-                    Op::SubgroupInclusiveScan => ScanKind::Inclusive,
-                    _ => ScanKind::Exclusive,
-                };
-                let how = combine.ok_or_else(|| internal("a scan that combines nothing"))?;
-                let ty = ty.scalar;
-                let function = compute(how.op(), ty, ty);
-                let combine = function.ok_or_else(|| internal("a scan of what cannot be combined"))?;
-                for (to, value) in components() {
-                    let scratch = [self.temporary(ty), self.temporary(ty)];
-                    let identity = how.identity(ty);
-                    self.steps.push(Step::Scan(Scan { kind, combine, ty, identity, value, to, scratch }));
-                }
-            }
-            Op::SubgroupBroadcast
-            | Op::SubgroupShuffle
-            | Op::SubgroupShuffleXor
-            | Op::SubgroupShuffleUp
-            | Op::SubgroupShuffleDown => {
-                let other = operands.get(1).map(|v| self.scalar(*v));
-                let other = other.ok_or_else(|| internal("a shuffle without a lane"))?;
-                for (to, value) in components() {
-                    self.steps.push(Step::Shuffle(Shuffle { op, ty: ty.scalar, value, other, to }));
-                }
-            }
-            _ => self.steps.push(Step::Vote(Vote { op, ty: ty.scalar, value: value[0], to })),
+            SubgroupOp::Reduce => scan(self, ScanKind::Reduce),
+            SubgroupOp::InclusiveScan => scan(self, ScanKind::Inclusive),
+            SubgroupOp::ExclusiveScan => scan(self, ScanKind::Exclusive),
+            SubgroupOp::Broadcast | SubgroupOp::Shuffle => shuffle(self, Source::Lane),
+            SubgroupOp::ShuffleXor => shuffle(self, Source::Xor),
+            SubgroupOp::ShuffleUp => shuffle(self, Source::Up),
+            SubgroupOp::ShuffleDown => shuffle(self, Source::Down),
+            SubgroupOp::Ballot => vote(self, VoteKind::Ballot),
+            SubgroupOp::BallotCount => vote(self, VoteKind::BallotCount),
+            SubgroupOp::Match => vote(self, VoteKind::Match),
+            SubgroupOp::Any => vote(self, VoteKind::Any),
+            SubgroupOp::All => vote(self, VoteKind::All),
+            SubgroupOp::Elect => vote(self, VoteKind::Elect),
         }
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@
 
 use fulgurite_ir::analysis::walk::operands;
 use fulgurite_ir::analysis::{Event, Walk};
-use fulgurite_ir::{InstKind, Terminator, ValueId, VerifiedKernel};
+use fulgurite_ir::{Control, Terminator, ValueId, VerifiedKernel};
 
 /// The last event at which each value is needed.
 pub(super) struct Lifetimes {
@@ -37,10 +37,10 @@ impl Lifetimes {
                 Event::Inst(id) => {
                     let inst = kernel.inst(id);
                     operands(&inst.kind).for_each(|value| used(value, &mut open));
-                    let own = match inst.kind {
-                        InstKind::For { body, .. } => Some(&kernel.block(body).params),
-                        InstKind::While { header, .. } => Some(&kernel.block(header).params),
-                        _ => None,
+                    let own = match inst.kind.control() {
+                        Some(Control::For { body, .. }) => Some(&kernel.block(body).params),
+                        Some(Control::While { header, .. }) => Some(&kernel.block(header).params),
+                        Some(Control::If { .. } | Control::Region { .. }) | None => None,
                     };
                     if let Some(own) = own {
                         let keeps = own.iter().chain(&inst.results).copied().collect();
@@ -59,17 +59,18 @@ impl Lifetimes {
                 },
                 Event::Done(id) => {
                     let inst = kernel.inst(id);
-                    if matches!(inst.kind, InstKind::For { .. } | InstKind::While { .. })
-                        && let Some(closed) = open.pop()
-                    {
-                        for value in closed.keeps {
-                            ends[value.index()] = now;
+                    match inst.kind.control() {
+                        Some(Control::For { .. } | Control::While { .. }) => {
+                            for value in open.pop().into_iter().flat_map(|closed| closed.keeps) {
+                                ends[value.index()] = now;
+                            }
                         }
-                    }
-                    if let InstKind::If { .. } | InstKind::Region { .. } = inst.kind {
-                        for value in &inst.results {
-                            ends[value.index()] = now;
+                        Some(Control::If { .. } | Control::Region { .. }) => {
+                            for value in &inst.results {
+                                ends[value.index()] = now;
+                            }
                         }
+                        None => {}
                     }
                 }
                 Event::Enter(_) => {}

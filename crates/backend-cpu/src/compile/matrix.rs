@@ -1,8 +1,8 @@
 //! Steps on cooperative matrices.
 
 use fulgurite_hal::Error;
-use fulgurite_ir::{Inst, InstKind, Memory, ValueId};
-use fulgurite_spec::{MatrixLayout, MatrixScope, Op, Type};
+use fulgurite_ir::{Inst, InstKind, MatrixInst, Memory, ValueId};
+use fulgurite_spec::{ElementwiseOp, MatrixLayout, MatrixScope, Type};
 
 use super::{Compiler, internal};
 use crate::code::{Step, place};
@@ -26,39 +26,41 @@ impl Compiler<'_> {
         let misfit = || internal("an op on matrices that its operands do not fit");
         let ty = result.map_or(Type::BOOL, |r| self.kernel.ty(r));
         let to = result.map_or(0, |r| self.define(r)[0]);
-        let step = match &inst.kind {
-            InstKind::CoopLoad { layout, memory, offset, stride } => {
-                let at = self.matrix_place(ty, *layout, *memory, [*offset, *stride]);
+        let step = match inst.kind.matrix() {
+            Some(MatrixInst::Load { layout, memory, offset, stride }) => {
+                let at = self.matrix_place(ty, layout, memory, [offset, stride]);
                 MatrixStep::Load { to, at }
             }
-            InstKind::CoopStore { layout, memory, offset, stride, value } => {
-                let at = self.matrix_place(self.kernel.ty(*value), *layout, *memory, [*offset, *stride]);
-                MatrixStep::Store { from: self.matrix(*value), at }
+            Some(MatrixInst::Store { layout, memory, offset, stride, value }) => {
+                let at = self.matrix_place(self.kernel.ty(value), layout, memory, [offset, stride]);
+                MatrixStep::Store { from: self.matrix(value), at }
             }
-            InstKind::CoopFill { value } => MatrixStep::Fill { to, ty, value: self.scalar(*value) },
-            InstKind::CoopMulAdd { a, b, c } => MatrixStep::MulAdd {
+            Some(MatrixInst::Fill { value }) => MatrixStep::Fill { to, ty, value: self.scalar(value) },
+            Some(MatrixInst::MulAdd { a, b, c }) => MatrixStep::MulAdd {
                 to,
-                operands: [*a, *b, *c].map(|v| self.matrix(v)),
-                types: [*a, *b, *c].map(|v| self.kernel.ty(v)),
+                operands: [a, b, c].map(|v| self.matrix(v)),
+                types: [a, b, c].map(|v| self.kernel.ty(v)),
             },
-            InstKind::CoopConvert { value } => MatrixStep::Convert {
+            Some(MatrixInst::Convert { value }) => MatrixStep::Convert {
                 to,
-                from: self.matrix(*value),
-                types: [self.kernel.ty(*value).scalar, ty.scalar],
+                from: self.matrix(value),
+                types: [self.kernel.ty(value).scalar, ty.scalar],
                 scope: ty.matrix.ok_or_else(misfit)?.scope,
             },
-            InstKind::Scalar { op, operands, .. } => match (op, &**operands) {
-                (Op::Select, [condition, yes, no]) => MatrixStep::Select {
-                    to,
-                    condition: self.scalar(*condition),
-                    operands: [*yes, *no].map(|v| self.matrix(v)),
-                },
-                (_, [a, .., b]) | (_, [a @ b]) => {
-                    MatrixStep::Elementwise { to, op: *op, operands: [*a, *b].map(|v| self.matrix(v)), ty }
+            None => {
+                let InstKind::Scalar { op, operands, .. } = &inst.kind else { return Err(misfit()) };
+                match (ElementwiseOp::of(*op).ok_or_else(misfit)?, &**operands) {
+                    (ElementwiseOp::Select, [condition, yes, no]) => MatrixStep::Select {
+                        to,
+                        condition: self.scalar(*condition),
+                        operands: [*yes, *no].map(|v| self.matrix(v)),
+                    },
+                    (op, [a, .., b]) | (op, [a @ b]) => {
+                        MatrixStep::Elementwise { to, op, operands: [*a, *b].map(|v| self.matrix(v)), ty }
+                    }
+                    (_, []) => return Err(misfit()),
                 }
-                _ => return Err(misfit()),
-            },
-            _ => return Err(misfit()),
+            }
         };
         // Chunks run one after the other, so each performs the workgroup's load or store separately, with the same
         // result. Barriers around it make it appear as one access.

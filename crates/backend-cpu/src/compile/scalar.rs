@@ -2,7 +2,7 @@
 
 use fulgurite_hal::Error;
 use fulgurite_ir::{FloatMode, Operands, ValueId, main_type};
-use fulgurite_spec::{Op, Operand, ScalarType, Semantics, Type};
+use fulgurite_spec::{Op, Operand, ScalarOp, ScalarType, Semantics, Type};
 
 use super::{Compiler, internal};
 use crate::code::Step;
@@ -25,27 +25,36 @@ impl Compiler<'_> {
         let main = main_type(op, &types).ok_or_else(|| internal("an op without operands"))?;
         let count = main.lanes.count();
         let words = 0..registers_of(main.scalar);
-        match (op, &args[..]) {
-            (Op::Construct, _) => {
+        let misfit = || internal("an op that its operands do not fit");
+        match op.on(main.scalar.class()).ok_or_else(misfit)? {
+            ScalarOp::Construct => {
                 for (to, from) in to.into_iter().zip(&args) {
                     self.copy(main.scalar, to, from[0]);
                 }
             }
-            (Op::Extract, [vector, index]) => match self.kernel.literal(operands[1]) {
-                Some(index) => {
-                    let zero = self.constant(main.scalar, 0);
-                    let inside = index.bits < u64::from(count);
-                    self.copy(main.scalar, to[0], if inside { vector[index.bits as usize] } else { zero });
+            ScalarOp::Extract => {
+                let [vector, index] = args[..] else { return Err(misfit()) };
+                match self.kernel.literal(operands[1]) {
+                    Some(index) => {
+                        let zero = self.constant(main.scalar, 0);
+                        let inside = index.bits < u64::from(count);
+                        self.copy(
+                            main.scalar,
+                            to[0],
+                            if inside { vector[index.bits as usize] } else { zero },
+                        );
+                    }
+                    None => {
+                        let (to, index) = (to[0], index[0]);
+                        self.steps.extend(words.map(|word| {
+                            let components = vector.map(|first| first + word);
+                            Step::Extract { to: to + word, components, count, index }
+                        }));
+                    }
                 }
-                None => {
-                    let (to, index) = (to[0], index[0]);
-                    self.steps.extend(words.map(|word| {
-                        let components = vector.map(|first| first + word);
-                        Step::Extract { to: to + word, components, count, index }
-                    }));
-                }
-            },
-            (Op::Insert, [vector, index, value]) => {
+            }
+            ScalarOp::Insert => {
+                let [vector, index, value] = args[..] else { return Err(misfit()) };
                 let literal = self.kernel.literal(operands[1]);
                 for component in 0..count {
                     let (to, from) = (to[component as usize], vector[component as usize]);
@@ -64,10 +73,24 @@ impl Compiler<'_> {
                     }
                 }
             }
-            (Op::Dot, [a, b]) => self.dot(main, to[0], *a, *b)?,
-            (Op::Pack, [vector]) => self.pack(main, to[0], *vector),
-            (Op::Unpack, [from]) => self.unpack(self.kernel.ty(result), to, from[0]),
-            _ => {
+            ScalarOp::Dot => {
+                let [a, b] = args[..] else { return Err(misfit()) };
+                self.dot(main, to[0], a, b)?;
+            }
+            ScalarOp::Pack => {
+                let [vector] = args[..] else { return Err(misfit()) };
+                self.pack(main, to[0], vector);
+            }
+            ScalarOp::Unpack => {
+                let [from] = args[..] else { return Err(misfit()) };
+                self.unpack(self.kernel.ty(result), to, from[0]);
+            }
+            ScalarOp::Bool(_)
+            | ScalarOp::Integer(_)
+            | ScalarOp::Float(_)
+            | ScalarOp::Select
+            | ScalarOp::Convert
+            | ScalarOp::Bitcast => {
                 let Semantics::Scalar { operands: kinds, .. } = op.info().semantics else {
                     return Err(internal("an op that is none of its operands' components"));
                 };
@@ -83,7 +106,9 @@ impl Compiler<'_> {
                             self.steps.push(Step::Compute(function, args));
                         }
                         (FloatMode::Exact, None) => self.generic(op, main.scalar, result, &types, args)?,
-                        _ => self.apply(op, main.scalar, result, &types, args)?,
+                        (FloatMode::Default | FloatMode::Fast, _) => {
+                            self.apply(op, main.scalar, result, &types, args)?
+                        }
                     }
                 }
             }

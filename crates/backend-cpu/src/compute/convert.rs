@@ -26,9 +26,8 @@ macro_rules! from {
             ScalarType::F64 => |r, a| wide1(r, a, |x: $a| x as f64),
             ScalarType::F16 => |r, a| wide1(r, a, $f16),
             ScalarType::BF16 => |r, a| wide1(r, a, $bf16),
-            _ => return None,
         };
-        Some(convert)
+        convert
     }};
 }
 
@@ -49,9 +48,8 @@ macro_rules! from_narrow {
             ScalarType::F64 => |r, a| wide1(r, a, |x: $a| f64::from(x.0)),
             ScalarType::F16 => |r, a| wide1(r, a, |x: $a| F16(x.0)),
             ScalarType::BF16 => |r, a| wide1(r, a, |x: $a| BF16(x.0)),
-            _ => return None,
         };
-        Some(convert)
+        convert
     }};
 }
 
@@ -70,18 +68,18 @@ macro_rules! from_integer {
 }
 
 /// Returns the function that converts `from` to `to`.
-pub(super) fn compute(from: ScalarType, to: ScalarType) -> Option<Compute> {
+pub(super) fn compute(from: ScalarType, to: ScalarType) -> Compute {
     // Common conversions between types of one register use the narrow loop.
     match (from, to) {
-        _ if from == to => return Some(copy(from)),
-        (Bool | I32 | U32, I32 | U32) => return Some(copy(U32)),
-        (I32 | U32, Bool) => return Some(|r, a| map1(r, a, |x: u32| x != 0)),
-        (Bool | U32, F32) => return Some(|r, a| map1(r, a, |x: u32| x as f32)),
-        (I32, F32) => return Some(|r, a| map1(r, a, |x: i32| x as f32)),
-        (F32, I32) => return Some(|r, a| map1(r, a, |x: f32| x as i32)),
-        (F32, U32) => return Some(|r, a| map1(r, a, |x: f32| x as u32)),
-        (F32, Half) => return Some(|r, a| map1(r, a, F16)),
-        (Half, F32) => return Some(|r, a| map1(r, a, |x: F16| x.0)),
+        _ if from == to => return copy(from),
+        (Bool | I32 | U32, I32 | U32) => return copy(U32),
+        (I32 | U32, Bool) => return |r, a| map1(r, a, |x: u32| x != 0),
+        (Bool | U32, F32) => return |r, a| map1(r, a, |x: u32| x as f32),
+        (I32, F32) => return |r, a| map1(r, a, |x: i32| x as f32),
+        (F32, I32) => return |r, a| map1(r, a, |x: f32| x as i32),
+        (F32, U32) => return |r, a| map1(r, a, |x: f32| x as u32),
+        (F32, Half) => return |r, a| map1(r, a, F16),
+        (Half, F32) => return |r, a| map1(r, a, |x: F16| x.0),
         _ => {}
     }
     match from {
@@ -98,7 +96,6 @@ pub(super) fn compute(from: ScalarType, to: ScalarType) -> Option<Compute> {
         ScalarType::BF16 => from_narrow!(to, BF16),
         ScalarType::F32 => from_exact!(to, f32),
         ScalarType::F64 => from!(to, f64, |x: f64| F16(to_odd(x)), |x: f64| BF16(to_odd(x))),
-        _ => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Float ops, for each float type.
 
-use fulgurite_spec::Op;
+use fulgurite_spec::{CompareOp, FloatOp, TranscendentalOp};
 
 use super::Compute;
 use super::half::{BF16, F16};
@@ -10,7 +10,7 @@ use super::map::{Value, map1, map2, map3, wide1, wide2, wide3};
 macro_rules! float_ops {
     ($(#[$doc:meta])* $name:ident, $v:ty, $t:ident, $get:expr, $make:expr, $fma:expr, $map1:ident $map2:ident $map3:ident) => {
         $(#[$doc])*
-        pub(super) fn $name(op: Op) -> Option<Compute> {
+        pub(super) fn $name(op: FloatOp) -> Compute {
             use fulgurite_spec::eval::float::native::$t as eval;
 
             macro_rules! one {
@@ -26,53 +26,54 @@ macro_rules! float_ops {
             macro_rules! compare {
                 ($operator:tt) => { |r, a| $map2(r, a, |x: $v, y: $v| $get(x) $operator $get(y)) };
             }
-            Some(match op {
-                Op::Add => two!(|x: $t, y: $t| x + y),
-                Op::Sub => two!(|x: $t, y: $t| x - y),
-                Op::Mul => two!(|x: $t, y: $t| x * y),
-                Op::Div => two!(|x: $t, y: $t| x / y),
-                Op::Neg => one!(|x: $t| -x),
-                Op::Abs => one!($t::abs),
-                Op::Sign => one!(eval::sign),
-                Op::Min => two!(eval::min),
-                Op::Max => two!(eval::max),
-                Op::Clamp => |r, a| {
+            match op {
+                FloatOp::Add => two!(|x: $t, y: $t| x + y),
+                FloatOp::Sub => two!(|x: $t, y: $t| x - y),
+                FloatOp::Mul => two!(|x: $t, y: $t| x * y),
+                FloatOp::Div => two!(|x: $t, y: $t| x / y),
+                FloatOp::Neg => one!(|x: $t| -x),
+                FloatOp::Abs => one!($t::abs),
+                FloatOp::Sign => one!(eval::sign),
+                FloatOp::Min => two!(eval::min),
+                FloatOp::Max => two!(eval::max),
+                FloatOp::Clamp => |r, a| {
                     $map3(r, a, |x: $v, lo: $v, hi: $v| $make(eval::clamp($get(x), $get(lo), $get(hi))))
                 },
-                Op::Fma => |r, a| $map3(r, a, $fma),
-                Op::Floor => one!($t::floor),
-                Op::Ceil => one!($t::ceil),
-                Op::Trunc => one!($t::trunc),
-                Op::Round => one!($t::round_ties_even),
-                Op::Fract => one!(eval::fract),
-                Op::Sqrt => one!($t::sqrt),
-                Op::Rsqrt => one!(eval::rsqrt),
-                Op::Eq => compare!(==),
-                Op::Ne => compare!(!=),
-                Op::Lt => compare!(<),
-                Op::Le => compare!(<=),
-                Op::Gt => compare!(>),
-                Op::Ge => compare!(>=),
-                Op::IsNan => |r, a| $map1(r, a, |x: $v| $get(x).is_nan()),
-                Op::IsInf => |r, a| $map1(r, a, |x: $v| $get(x).is_infinite()),
+                FloatOp::Fma => |r, a| $map3(r, a, $fma),
+                FloatOp::Floor => one!($t::floor),
+                FloatOp::Ceil => one!($t::ceil),
+                FloatOp::Trunc => one!($t::trunc),
+                FloatOp::Round => one!($t::round_ties_even),
+                FloatOp::Fract => one!(eval::fract),
+                FloatOp::Sqrt => one!($t::sqrt),
+                FloatOp::Rsqrt => one!(eval::rsqrt),
+                FloatOp::Compare(CompareOp::Eq) => compare!(==),
+                FloatOp::Compare(CompareOp::Ne) => compare!(!=),
+                FloatOp::Compare(CompareOp::Lt) => compare!(<),
+                FloatOp::Compare(CompareOp::Le) => compare!(<=),
+                FloatOp::Compare(CompareOp::Gt) => compare!(>),
+                FloatOp::Compare(CompareOp::Ge) => compare!(>=),
+                FloatOp::IsNan => |r, a| $map1(r, a, |x: $v| $get(x).is_nan()),
+                FloatOp::IsInf => |r, a| $map1(r, a, |x: $v| $get(x).is_infinite()),
                 // Ops that only types of at most 32 bits have.
-                Op::Exp => one!($t::exp),
-                Op::Exp2 => one!($t::exp2),
-                Op::Log => one!($t::ln),
-                Op::Log2 => one!($t::log2),
-                Op::Sin => one!($t::sin),
-                Op::Cos => one!($t::cos),
-                Op::Tan => one!($t::tan),
-                Op::Asin => one!($t::asin),
-                Op::Acos => one!($t::acos),
-                Op::Atan => one!($t::atan),
-                Op::Sinh => one!($t::sinh),
-                Op::Cosh => one!($t::cosh),
-                Op::Tanh => one!($t::tanh),
-                Op::Atan2 => two!($t::atan2),
-                Op::Pow => two!(|x: $t, y: $t| if x < 0.0 || y.is_nan() { $t::NAN } else { x.abs().powf(y) }),
-                _ => return None,
-            })
+                FloatOp::Transcendental(op) => match op {
+                    TranscendentalOp::Exp => one!($t::exp),
+                    TranscendentalOp::Exp2 => one!($t::exp2),
+                    TranscendentalOp::Log => one!($t::ln),
+                    TranscendentalOp::Log2 => one!($t::log2),
+                    TranscendentalOp::Sin => one!($t::sin),
+                    TranscendentalOp::Cos => one!($t::cos),
+                    TranscendentalOp::Tan => one!($t::tan),
+                    TranscendentalOp::Asin => one!($t::asin),
+                    TranscendentalOp::Acos => one!($t::acos),
+                    TranscendentalOp::Atan => one!($t::atan),
+                    TranscendentalOp::Sinh => one!($t::sinh),
+                    TranscendentalOp::Cosh => one!($t::cosh),
+                    TranscendentalOp::Tanh => one!($t::tanh),
+                    TranscendentalOp::Atan2 => two!($t::atan2),
+                    TranscendentalOp::Pow => two!(|x: $t, y: $t| if x < 0.0 || y.is_nan() { $t::NAN } else { x.abs().powf(y) }),
+                },
+            }
         }
     };
 }

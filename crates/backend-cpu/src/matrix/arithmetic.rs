@@ -1,6 +1,6 @@
 //! Products, conversions and componentwise ops.
 
-use fulgurite_spec::{Op, ScalarType, Type, eval};
+use fulgurite_spec::{ElementwiseOp, Op, ScalarType, Type, eval};
 
 use super::components::{Components, extended};
 use crate::compute::{narrowed, widened};
@@ -98,7 +98,12 @@ pub(super) fn convert(from: ScalarType, to: ScalarType, matrix: &Components) -> 
 }
 
 /// Applies an op to the components of two matrices with components of type `ty`.
-pub(super) fn elementwise(op: Op, ty: ScalarType, a: &Components, b: &Components) -> Option<Components> {
+pub(super) fn elementwise(
+    op: ElementwiseOp,
+    ty: ScalarType,
+    a: &Components,
+    b: &Components,
+) -> Option<Components> {
     use Components::{Double, Single, Word};
     fn each<T: Copy>(a: &[T], b: &[T], op: impl Fn(T, T) -> T) -> Vec<T> {
         a.iter().zip(b).map(|(a, b)| op(*a, *b)).collect()
@@ -107,31 +112,31 @@ pub(super) fn elementwise(op: Op, ty: ScalarType, a: &Components, b: &Components
         (Single(a), Single(b)) => {
             // Rounding to 24 bits and then to 11 or fewer is the same as rounding once.
             let mut all = match op {
-                Op::Add => each(a, b, |a, b| a + b),
-                Op::Sub => each(a, b, |a, b| a - b),
-                Op::Mul => each(a, b, |a, b| a * b),
-                Op::Div => each(a, b, |a, b| a / b),
-                Op::Neg => each(a, b, |a, _| -a),
-                _ => return None,
+                ElementwiseOp::Add => each(a, b, |a, b| a + b),
+                ElementwiseOp::Sub => each(a, b, |a, b| a - b),
+                ElementwiseOp::Mul => each(a, b, |a, b| a * b),
+                ElementwiseOp::Div => each(a, b, |a, b| a / b),
+                ElementwiseOp::Neg => each(a, b, |a, _| -a),
+                ElementwiseOp::Select => return None,
             };
             round(ty, &mut all);
             Single(all)
         }
         (Double(a), Double(b)) => Double(match op {
-            Op::Add => each(a, b, |a, b| a + b),
-            Op::Sub => each(a, b, |a, b| a - b),
-            Op::Mul => each(a, b, |a, b| a * b),
-            Op::Div => each(a, b, |a, b| a / b),
-            Op::Neg => each(a, b, |a, _| -a),
-            _ => return None,
+            ElementwiseOp::Add => each(a, b, |a, b| a + b),
+            ElementwiseOp::Sub => each(a, b, |a, b| a - b),
+            ElementwiseOp::Mul => each(a, b, |a, b| a * b),
+            ElementwiseOp::Div => each(a, b, |a, b| a / b),
+            ElementwiseOp::Neg => each(a, b, |a, _| -a),
+            ElementwiseOp::Select => return None,
         }),
         (Word(a), Word(b)) => {
             let mut all = match op {
-                Op::Add => each(a, b, i32::wrapping_add),
-                Op::Sub => each(a, b, i32::wrapping_sub),
-                Op::Mul => each(a, b, i32::wrapping_mul),
-                Op::Neg => each(a, b, |a, _| a.wrapping_neg()),
-                _ => return None,
+                ElementwiseOp::Add => each(a, b, i32::wrapping_add),
+                ElementwiseOp::Sub => each(a, b, i32::wrapping_sub),
+                ElementwiseOp::Mul => each(a, b, i32::wrapping_mul),
+                ElementwiseOp::Neg => each(a, b, |a, _| a.wrapping_neg()),
+                ElementwiseOp::Div | ElementwiseOp::Select => return None,
             };
             all.iter_mut().for_each(|value| *value = extended(ty, *value));
             Word(all)
@@ -171,12 +176,12 @@ mod tests {
         // 2048 + 8 is representable as an f16, and 2048 + 1 is not.
         let sum = mul_add(types(ScalarType::F16), &ones, &ones, &large).unwrap();
         assert_eq!(sum, Components::Single(vec![2056.0; 64]));
-        let sum = elementwise(Op::Add, ScalarType::F16, &large, &ones).unwrap();
+        let sum = elementwise(ElementwiseOp::Add, ScalarType::F16, &large, &ones).unwrap();
         assert_eq!(sum, large);
         let most = Components::Word(vec![127; 64]);
-        let sum = elementwise(Op::Add, ScalarType::I8, &most, &most).unwrap();
+        let sum = elementwise(ElementwiseOp::Add, ScalarType::I8, &most, &most).unwrap();
         assert_eq!(sum, Components::Word(vec![-2; 64]));
-        let sum = elementwise(Op::Mul, ScalarType::U8, &most, &most).unwrap();
+        let sum = elementwise(ElementwiseOp::Mul, ScalarType::U8, &most, &most).unwrap();
         assert_eq!(sum, Components::Word(vec![1; 64]));
         let minus = convert(ScalarType::I8, ScalarType::F64, &Components::Word(vec![-2; 64]));
         assert_eq!(minus, Components::Double(vec![-2.0; 64]));

@@ -20,7 +20,17 @@ pub(super) fn extended(ty: ScalarType, bits: i32) -> i32 {
     match ty {
         ScalarType::I8 => i32::from(bits as i8),
         ScalarType::U8 => i32::from(bits as u8),
-        _ => bits,
+        ScalarType::I32
+        | ScalarType::U32
+        | ScalarType::Bool
+        | ScalarType::I16
+        | ScalarType::I64
+        | ScalarType::U16
+        | ScalarType::U64
+        | ScalarType::F16
+        | ScalarType::BF16
+        | ScalarType::F32
+        | ScalarType::F64 => bits,
     }
 }
 
@@ -29,8 +39,16 @@ impl Components {
     pub(super) fn zeros(ty: ScalarType, count: usize) -> Self {
         match ty {
             ScalarType::F64 => Self::Double(vec![0.0; count]),
-            ty if ty.is_float() => Self::Single(vec![0.0; count]),
-            _ => Self::Word(vec![0; count]),
+            ScalarType::F16 | ScalarType::BF16 | ScalarType::F32 => Self::Single(vec![0.0; count]),
+            ScalarType::Bool
+            | ScalarType::I8
+            | ScalarType::I16
+            | ScalarType::I32
+            | ScalarType::I64
+            | ScalarType::U8
+            | ScalarType::U16
+            | ScalarType::U32
+            | ScalarType::U64 => Self::Word(vec![0; count]),
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use fulgurite_ir::AtomicOrder;
 use fulgurite_spec::eval;
-use fulgurite_spec::{Op, ScalarType};
+use fulgurite_spec::{AtomicOp, ScalarType};
 
 use super::{Access, Global, Indices, View, Words};
 use crate::code::{Index, Place};
@@ -23,7 +23,7 @@ static LOCKS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
 /// An atomic op on an integer or float of one or two words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Atomic {
-    pub(crate) op: Op,
+    pub(crate) op: AtomicOp,
     /// The order of other accesses relative to this one.
     pub(crate) order: AtomicOrder,
     pub(crate) ty: ScalarType,
@@ -33,12 +33,7 @@ pub(crate) struct Atomic {
 impl Atomic {
     /// Returns the value that replaces `old`.
     fn next(&self, old: u64, args: [u64; 2]) -> u64 {
-        let next = match self.op {
-            Op::AtomicLoad => None,
-            Op::AtomicAdd if self.ty.is_float() => eval::scalar(Op::Add, self.ty, self.ty, &[old, args[0]]),
-            op => eval::atomic(op, self.ty, old, &args),
-        };
-        next.unwrap_or(old)
+        eval::atomic(self.op.into(), self.ty, old, &args).unwrap_or(old)
     }
 
     /// Atomically updates a word and returns its old value.
@@ -46,18 +41,18 @@ impl Atomic {
         let [first, second] = args.map(|bits| bits as u32);
         let signed_or_float = self.ty != ScalarType::U32;
         match self.op {
-            Op::AtomicLoad => word.load(Relaxed),
-            Op::AtomicStore | Op::AtomicExchange => word.swap(first, Relaxed),
-            Op::AtomicAdd if !self.ty.is_float() => word.fetch_add(first, Relaxed),
-            Op::AtomicAnd => word.fetch_and(first, Relaxed),
-            Op::AtomicOr => word.fetch_or(first, Relaxed),
-            Op::AtomicXor => word.fetch_xor(first, Relaxed),
-            Op::AtomicMin if !signed_or_float => word.fetch_min(first, Relaxed),
-            Op::AtomicMax if !signed_or_float => word.fetch_max(first, Relaxed),
-            Op::AtomicCompareExchange => match word.compare_exchange(first, second, Relaxed, Relaxed) {
+            AtomicOp::Load => word.load(Relaxed),
+            AtomicOp::Store | AtomicOp::Exchange => word.swap(first, Relaxed),
+            AtomicOp::Add if !self.ty.is_float() => word.fetch_add(first, Relaxed),
+            AtomicOp::And => word.fetch_and(first, Relaxed),
+            AtomicOp::Or => word.fetch_or(first, Relaxed),
+            AtomicOp::Xor => word.fetch_xor(first, Relaxed),
+            AtomicOp::Min if !signed_or_float => word.fetch_min(first, Relaxed),
+            AtomicOp::Max if !signed_or_float => word.fetch_max(first, Relaxed),
+            AtomicOp::CompareExchange => match word.compare_exchange(first, second, Relaxed, Relaxed) {
                 Ok(old) | Err(old) => old,
             },
-            _ => {
+            AtomicOp::Add | AtomicOp::Min | AtomicOp::Max => {
                 let next = |old: u32| Some(self.next(old.into(), args) as u32);
                 match word.fetch_update(Relaxed, Relaxed, next) {
                     Ok(old) | Err(old) => old,
@@ -91,7 +86,7 @@ impl Atomic {
         for word in 0..count {
             old |= u64::from(words.get(at + word, lane)) << (32 * word);
         }
-        if self.op != Op::AtomicLoad {
+        if self.op != AtomicOp::Load {
             let next = self.next(old, args);
             for word in 0..count {
                 words.set(at + word, lane, u32::MAX, (next >> (32 * word)) as u32);

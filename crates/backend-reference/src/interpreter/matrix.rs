@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use fulgurite_hal::Error;
-use fulgurite_ir::{InstId, InstKind, Kernel, Memory, ValueId};
+use fulgurite_ir::{InstId, InstKind, Kernel, MatrixInst, Memory, ValueId};
 use fulgurite_spec::{MatrixLayout, MatrixScope, Type};
 
 use super::{Interpreter, internal};
@@ -13,9 +13,15 @@ use crate::monitor::{Access, AccessKind, Monitor};
 /// Returns the scope of the matrices that an instruction operates on.
 pub(super) fn scope(kernel: &Kernel, inst: InstId) -> Option<MatrixScope> {
     let inst = kernel.inst(inst);
-    let value = match &inst.kind {
-        InstKind::CoopStore { value, .. } => *value,
-        _ => *inst.results.first()?,
+    let value = match inst.kind.matrix() {
+        Some(MatrixInst::Store { value, .. }) => value,
+        Some(
+            MatrixInst::Load { .. }
+            | MatrixInst::Fill { .. }
+            | MatrixInst::MulAdd { .. }
+            | MatrixInst::Convert { .. },
+        )
+        | None => *inst.results.first()?,
     };
     kernel.ty(value).matrix.map(|shape| shape.scope)
 }
@@ -41,10 +47,9 @@ impl<M: Monitor> Interpreter<'_, M> {
         let bits = |value: ValueId| self.get(first, value)[0];
         let misfit = || internal("operands do not fit the matrix op");
         let result = data.results.first().map_or(Type::U32, |r| kernel.ty(*r));
-        let matrix: Option<Matrix> = match &data.kind {
-            InstKind::CoopLoad { layout, memory, offset, stride } => {
-                let (offset, stride) = (bits(*offset), bits(*stride));
-                let (layout, memory) = (*layout, *memory);
+        let matrix: Option<Matrix> = match data.kind.matrix() {
+            Some(MatrixInst::Load { layout, memory, offset, stride }) => {
+                let (offset, stride) = (bits(offset), bits(stride));
                 let place =
                     Place { inst, kind: AccessKind::Load, ty: result, layout, memory, offset, stride };
                 let mut loaded = vec![0; result.matrix.map_or(0, |m| m.components()) as usize];
@@ -53,10 +58,10 @@ impl<M: Monitor> Interpreter<'_, M> {
                 }
                 Some(loaded.into())
             }
-            InstKind::CoopStore { layout, memory, offset, stride, value } => {
-                let (offset, stride) = (bits(*offset), bits(*stride));
-                let (layout, memory, ty) = (*layout, *memory, kernel.ty(*value));
-                let stored = self.matrix(first, *value);
+            Some(MatrixInst::Store { layout, memory, offset, stride, value }) => {
+                let (offset, stride) = (bits(offset), bits(stride));
+                let ty = kernel.ty(value);
+                let stored = self.matrix(first, value);
                 let place = Place { inst, kind: AccessKind::Store, ty, layout, memory, offset, stride };
                 for (position, byte) in self.components(first, place) {
                     let bits = stored.get(position).copied().ok_or_else(misfit)?;
@@ -64,29 +69,35 @@ impl<M: Monitor> Interpreter<'_, M> {
                 }
                 None
             }
-            InstKind::CoopFill { value } => {
+            Some(MatrixInst::Fill { value }) => {
                 let count = result.matrix.map_or(0, |m| m.components()) as usize;
-                Some(vec![bits(*value); count].into())
+                Some(vec![bits(value); count].into())
             }
-            InstKind::CoopConvert { value } => {
-                let from = self.matrix(first, *value);
-                let converted = matrix::convert(kernel.ty(*value).scalar, result.scalar, &from);
+            Some(MatrixInst::Convert { value }) => {
+                let from = self.matrix(first, value);
+                let converted = matrix::convert(kernel.ty(value).scalar, result.scalar, &from);
                 Some(converted.ok_or_else(misfit)?)
             }
-            InstKind::CoopMulAdd { a, b, c } => {
-                let types = [*a, *b, *c].map(|v| kernel.ty(v));
-                let [a, b, c] = [*a, *b, *c].map(|v| self.matrix(first, v));
+            Some(MatrixInst::MulAdd { a, b, c }) => {
+                let types = [a, b, c].map(|v| kernel.ty(v));
+                let [a, b, c] = [a, b, c].map(|v| self.matrix(first, v));
                 Some(matrix::mul_add(types, [&a, &b, &c]).ok_or_else(misfit)?)
             }
-            InstKind::Scalar { op, operands, .. } => {
+            None => {
+                let InstKind::Scalar { op, operands, .. } = &data.kind else { return Err(misfit()) };
                 let operands: Vec<Matrix> = operands.iter().map(|v| self.matrix(first, *v)).collect();
                 Some(matrix::elementwise(*op, result, &operands).ok_or_else(misfit)?)
             }
-            _ => return Err(misfit()),
         };
-        let summed: u32 = match &data.kind {
-            InstKind::CoopMulAdd { a, .. } => kernel.ty(*a).matrix.map_or(1, |shape| shape.cols.into()),
-            _ => 1,
+        let summed: u32 = match data.kind.matrix() {
+            Some(MatrixInst::MulAdd { a, .. }) => kernel.ty(a).matrix.map_or(1, |shape| shape.cols.into()),
+            Some(
+                MatrixInst::Load { .. }
+                | MatrixInst::Store { .. }
+                | MatrixInst::Fill { .. }
+                | MatrixInst::Convert { .. },
+            )
+            | None => 1,
         };
         let components = result.matrix.map_or(1, |shape| shape.components());
         self.matrix_steps += u64::from(components) * u64::from(summed);

@@ -12,13 +12,13 @@ mod tiles;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 
-use fulgurite_spec::{MatrixLayout, Op, ScalarType, Type};
+use fulgurite_spec::{CompareOp, IntegerOp, MatrixLayout, Op, ScalarType, Type};
 
 use crate::analysis::divisibility::{DivisibilityMap, gcd, power};
 use crate::analysis::numbering::{Number, Numbering, conjuncts};
 use crate::analysis::ranges::RangeMap;
 use crate::analysis::walk::{Event, Walk, instructions};
-use crate::kernel::{BlockId, InstId, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
+use crate::kernel::{BlockId, Control, InstId, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
 use crate::require::{Require, RequireNode};
 
 use tiles::Tiles;
@@ -78,7 +78,22 @@ impl BoundsMap {
                         inside[id.index()] = prover.holds_matrix(memory, kernel.ty(value), layout, place);
                     }
                     InstKind::Scalar { op, ref operands, .. } => prover.computed(id, op, operands),
-                    _ => {}
+                    InstKind::VecShuffle { .. }
+                    | InstKind::Id { .. }
+                    | InstKind::Len { .. }
+                    | InstKind::Fence { .. }
+                    | InstKind::Barrier { .. }
+                    | InstKind::SubgroupBarrier { .. }
+                    | InstKind::WorkgroupBroadcast { .. }
+                    | InstKind::Subgroup { .. }
+                    | InstKind::CoopFill { .. }
+                    | InstKind::CoopMulAdd { .. }
+                    | InstKind::CoopConvert { .. }
+                    | InstKind::Trap { .. }
+                    | InstKind::If { .. }
+                    | InstKind::For { .. }
+                    | InstKind::Region { .. }
+                    | InstKind::While { .. } => {}
                 },
                 Event::Exit(_) => prover.forget(marks.pop().unwrap_or(0)),
                 Event::Done(_) => {}
@@ -110,17 +125,17 @@ impl BoundsMap {
 fn assumptions(kernel: &Kernel) -> HashMap<BlockId, Vec<(ValueId, bool)>> {
     let mut found: HashMap<BlockId, Vec<(ValueId, bool)>> = HashMap::new();
     for inst in instructions(kernel).map(|id| kernel.inst(id)) {
-        match &inst.kind {
-            InstKind::If { condition, then_block, else_block } => {
-                found.entry(*then_block).or_default().push((*condition, true));
-                found.entry(*else_block).or_default().push((*condition, false));
+        match inst.kind.control() {
+            Some(Control::If { condition, then_block, else_block }) => {
+                found.entry(then_block).or_default().push((condition, true));
+                found.entry(else_block).or_default().push((condition, false));
             }
-            InstKind::While { header, body, .. } => {
-                if let Terminator::Condition(go) = kernel.block(*header).terminator {
-                    found.entry(*body).or_default().push((go, true));
+            Some(Control::While { header, body, .. }) => {
+                if let Terminator::Condition(go) = kernel.block(header).terminator {
+                    found.entry(body).or_default().push((go, true));
                 }
             }
-            _ => {}
+            Some(Control::For { .. } | Control::Region { .. }) | None => {}
         }
     }
     found
@@ -128,11 +143,11 @@ fn assumptions(kernel: &Kernel) -> HashMap<BlockId, Vec<(ValueId, bool)>> {
 
 /// Returns the counter of each `for` over indices and its exclusive bound, by loop body.
 fn counters(kernel: &Kernel) -> HashMap<BlockId, (ValueId, ValueId)> {
-    let bodies = instructions(kernel).filter_map(|id| match kernel.inst(id).kind {
-        InstKind::For { end, body, .. } if is_index(kernel.ty(end)) => {
+    let bodies = instructions(kernel).filter_map(|id| match kernel.inst(id).kind.control()? {
+        Control::For { end, body, .. } if is_index(kernel.ty(end)) => {
             kernel.block(body).params.first().map(|counter| (body, (*counter, end)))
         }
-        _ => None,
+        Control::For { .. } | Control::If { .. } | Control::Region { .. } | Control::While { .. } => None,
     });
     bodies.collect()
 }
@@ -243,8 +258,8 @@ impl<'a> Prover<'a> {
                 let [a, b] = operands.as_slice() else { continue };
                 let numbers = (self.node(require, *a), self.node(require, *b));
                 let indices = [a, b].iter().all(|i| types[**i as usize].is_some_and(is_index));
-                if let ((Some(a), Some(b)), true) = (numbers, indices) {
-                    self.relate(*op, a, b);
+                if let ((Some(a), Some(b)), true, Some(op)) = (numbers, indices, CompareOp::of(*op)) {
+                    self.relate(op, a, b);
                 }
                 for (number, node) in [(numbers.0, a), (numbers.1, b)] {
                     if let (Some(number), RequireNode::Literal(literal)) =
@@ -286,17 +301,17 @@ impl<'a> Prover<'a> {
     }
 
     /// Adds the facts implied by a true comparison of two indices.
-    fn relate(&mut self, op: Op, a: Number, b: Number) {
+    fn relate(&mut self, op: CompareOp, a: Number, b: Number) {
         match op {
-            Op::Lt => self.fact(a, b, Relation::Below),
-            Op::Le => self.fact(a, b, Relation::AtMost),
-            Op::Gt => self.fact(b, a, Relation::Below),
-            Op::Ge => self.fact(b, a, Relation::AtMost),
-            Op::Eq => {
+            CompareOp::Lt => self.fact(a, b, Relation::Below),
+            CompareOp::Le => self.fact(a, b, Relation::AtMost),
+            CompareOp::Gt => self.fact(b, a, Relation::Below),
+            CompareOp::Ge => self.fact(b, a, Relation::AtMost),
+            CompareOp::Eq => {
                 self.fact(a, b, Relation::AtMost);
                 self.fact(b, a, Relation::AtMost);
             }
-            _ => {}
+            CompareOp::Ne => {}
         }
     }
 
@@ -310,13 +325,13 @@ impl<'a> Prover<'a> {
         if !is_index(self.kernel.ty(result)) {
             return;
         }
-        match op {
-            Op::Min => {
+        match IntegerOp::of(op) {
+            Some(IntegerOp::Min) => {
                 let [number, a, b] = [result, *a, *b].map(|value| self.number(value));
                 self.fact(number, a, Relation::AtMost);
                 self.fact(number, b, Relation::AtMost);
             }
-            Op::Sub => {
+            Some(IntegerOp::Sub) => {
                 let taken = self.kernel.literal(*b).and_then(|literal| u32::try_from(literal.bits).ok());
                 let Some(taken) = taken.filter(|taken| *taken > 0) else { return };
                 let from = self.number(*a);
@@ -325,7 +340,37 @@ impl<'a> Prover<'a> {
                     self.fact(number, from, Relation::Below);
                 }
             }
-            _ => {}
+            Some(
+                IntegerOp::Compare(_)
+                | IntegerOp::Add
+                | IntegerOp::Mul
+                | IntegerOp::MulHi
+                | IntegerOp::Div
+                | IntegerOp::Rem
+                | IntegerOp::Neg
+                | IntegerOp::Abs
+                | IntegerOp::Sign
+                | IntegerOp::Max
+                | IntegerOp::Clamp
+                | IntegerOp::AddSat
+                | IntegerOp::SubSat
+                | IntegerOp::And
+                | IntegerOp::Or
+                | IntegerOp::Xor
+                | IntegerOp::Not
+                | IntegerOp::Shl
+                | IntegerOp::Shr
+                | IntegerOp::RotateLeft
+                | IntegerOp::RotateRight
+                | IntegerOp::PopCount
+                | IntegerOp::LeadingZeros
+                | IntegerOp::TrailingZeros
+                | IntegerOp::ReverseBits
+                | IntegerOp::ExtractBits
+                | IntegerOp::InsertBits
+                | IntegerOp::DotPacked,
+            )
+            | None => {}
         }
     }
 
@@ -413,14 +458,12 @@ impl<'a> Prover<'a> {
                     if !is_index(kernel.ty(a)) {
                         continue;
                     }
+                    let Some(op) = CompareOp::of(*op) else { continue };
                     let op = match (op, holds) {
-                        (op, true) => *op,
-                        (Op::Lt, false) => Op::Ge,
-                        (Op::Le, false) => Op::Gt,
-                        (Op::Gt, false) => Op::Le,
-                        (Op::Ge, false) => Op::Lt,
-                        (Op::Ne, false) => Op::Eq,
-                        _ => continue,
+                        (op, true) => op,
+                        // Different values have no order.
+                        (CompareOp::Eq, false) => continue,
+                        (op, false) => op.negated(),
                     };
                     let (a, b) = (self.number(a), self.number(b));
                     self.relate(op, a, b);

@@ -6,14 +6,14 @@
 
 use std::collections::HashMap;
 
-use fulgurite_spec::{Literal, Op, ScalarType, Type};
+use fulgurite_spec::{IdOp, IntegerOp, Literal, Op, ScalarOp, ScalarType, SubgroupOp, Type};
 
 use crate::analysis::numbering::conjuncts;
 use crate::analysis::ranges::{Range, RangeMap};
 use crate::analysis::walk::{Event, Walk};
 use crate::kernel::{
-    BlockId, BufferId, Combine, Inst, InstKind, Kernel, Memory, Operands, ParamId, Terminator, ValueDef,
-    ValueId,
+    BlockId, BufferId, Combine, Control, Inst, InstKind, Kernel, Memory, Operands, ParamId, Terminator,
+    ValueDef, ValueId,
 };
 use crate::require::{Require, RequireNode};
 
@@ -190,17 +190,17 @@ fn literal(require: &Require, position: u32) -> Option<Literal> {
 fn remainder(require: &Require, position: u32) -> Option<(Leaf, Divisor)> {
     let RequireNode::Op { op, operands } = require.nodes.get(position as usize)? else { return None };
     let [a, b] = operands.as_slice() else { return None };
-    match op {
+    if *op == Op::Rem {
         // `x % 0` is 0 and implies nothing.
-        Op::Rem => Some((leaf(require, *a)?, of_literal(literal(require, *b)?).max(1))),
-        Op::And => {
-            let low = |mask: Literal| power(mask.bits.wrapping_add(1)).max(1);
-            match (leaf(require, *a), leaf(require, *b)) {
-                (Some(leaf), None) => Some((leaf, low(literal(require, *b)?))),
-                (None, Some(leaf)) => Some((leaf, low(literal(require, *a)?))),
-                _ => None,
-            }
-        }
+        return Some((leaf(require, *a)?, of_literal(literal(require, *b)?).max(1)));
+    }
+    if *op != Op::And {
+        return None;
+    }
+    let low = |mask: Literal| power(mask.bits.wrapping_add(1)).max(1);
+    match (leaf(require, *a), leaf(require, *b)) {
+        (Some(leaf), None) => Some((leaf, low(literal(require, *b)?))),
+        (None, Some(leaf)) => Some((leaf, low(literal(require, *a)?))),
         _ => None,
     }
 }
@@ -272,9 +272,11 @@ impl Finder<'_> {
     /// Combines the divisors of a loop's initial and yielded values. Returns whether a carried value changed.
     fn carry(&mut self, inst: &Inst) -> bool {
         let kernel = self.kernel;
-        let (initial, body) = match &inst.kind {
-            InstKind::For { initial, body, .. } | InstKind::While { initial, body, .. } => (initial, *body),
-            _ => return false,
+        let (initial, body) = match inst.kind.control() {
+            Some(Control::For { initial, body, .. } | Control::While { initial, body, .. }) => {
+                (initial, body)
+            }
+            Some(Control::If { .. } | Control::Region { .. }) | None => return false,
         };
         let mut changed = false;
         for (position, param) in carried(kernel, &inst.kind).iter().enumerate() {
@@ -298,14 +300,7 @@ impl Finder<'_> {
         let kernel = self.kernel;
         match &inst.kind {
             InstKind::Scalar { op, operands, .. } => self.scalar(*op, operands, result),
-            InstKind::Id { op: Op::NumWorkgroups, component } => {
-                self.grid.get(usize::from(*component)).copied().unwrap_or(1)
-            }
-            InstKind::Id { op: Op::LocalId, component }
-                if kernel.workgroup[usize::from(*component).min(2)] == 1 =>
-            {
-                0
-            }
+            InstKind::Id { op, component } => self.id(*op, *component),
             InstKind::Len { memory } => self.map.length(kernel, *memory),
             InstKind::If { then_block, else_block, .. } => {
                 gcd(self.yielded(*then_block, position), self.yielded(*else_block, position))
@@ -318,21 +313,70 @@ impl Finder<'_> {
             InstKind::WorkgroupBroadcast { value, .. } => self.of(*value),
             InstKind::Subgroup { op, combine, operands } => {
                 let value = operands.first().map_or(1, |v| self.of(*v));
-                match (op, combine) {
+                match (SubgroupOp::of(*op), combine) {
                     (
-                        Op::SubgroupBroadcast
-                        | Op::SubgroupShuffle
-                        | Op::SubgroupShuffleXor
-                        | Op::SubgroupShuffleUp
-                        | Op::SubgroupShuffleDown,
+                        Some(
+                            SubgroupOp::Broadcast
+                            | SubgroupOp::Shuffle
+                            | SubgroupOp::ShuffleXor
+                            | SubgroupOp::ShuffleUp
+                            | SubgroupOp::ShuffleDown,
+                        ),
                         _,
                     )
-                    | (Op::SubgroupReduce, Some(Combine::Min | Combine::Max)) => value,
-                    (Op::SubgroupReduce, Some(Combine::Add)) => power(value),
-                    _ => 1,
+                    | (Some(SubgroupOp::Reduce), Some(Combine::Min | Combine::Max)) => value,
+                    (Some(SubgroupOp::Reduce), Some(Combine::Add)) => power(value),
+                    (
+                        Some(SubgroupOp::Reduce),
+                        Some(Combine::Mul | Combine::And | Combine::Or | Combine::Xor) | None,
+                    )
+                    | (
+                        Some(
+                            SubgroupOp::InclusiveScan
+                            | SubgroupOp::ExclusiveScan
+                            | SubgroupOp::Ballot
+                            | SubgroupOp::BallotCount
+                            | SubgroupOp::Match
+                            | SubgroupOp::Any
+                            | SubgroupOp::All
+                            | SubgroupOp::Elect,
+                        )
+                        | None,
+                        _,
+                    ) => 1,
                 }
             }
-            _ => 1,
+            InstKind::VecShuffle { .. }
+            | InstKind::Load { .. }
+            | InstKind::Store { .. }
+            | InstKind::Atomic { .. }
+            | InstKind::Fence { .. }
+            | InstKind::Barrier { .. }
+            | InstKind::SubgroupBarrier { .. }
+            | InstKind::CoopLoad { .. }
+            | InstKind::CoopStore { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopMulAdd { .. }
+            | InstKind::CoopConvert { .. }
+            | InstKind::Trap { .. } => 1,
+        }
+    }
+
+    fn id(&self, op: Op, component: u8) -> Divisor {
+        let axis = usize::from(component);
+        let Some(op) = IdOp::of(op) else { return 1 };
+        match op {
+            IdOp::NumWorkgroups => self.grid.get(axis).copied().unwrap_or(1),
+            IdOp::LocalId if self.kernel.workgroup[axis.min(2)] == 1 => 0,
+            IdOp::LocalId
+            | IdOp::GlobalId
+            | IdOp::WorkgroupId
+            | IdOp::LocalIndex
+            | IdOp::Lane
+            | IdOp::SubgroupId
+            | IdOp::SubgroupSize
+            | IdOp::NumSubgroups
+            | IdOp::LaneMaskLt => 1,
         }
     }
 
@@ -342,11 +386,31 @@ impl Finder<'_> {
         let ty = |position: usize| operands.get(position).map(|v| kernel.ty(*v));
         let literal = |position: usize| operands.get(position).and_then(|v| kernel.literal(*v));
         let range = |position: usize| operands.get(position).map_or(Range::ALL, |v| self.ranges.range(*v));
-        // All other ops below have integer operands.
-        if op == Op::Select {
-            return gcd(of(1), of(2));
-        }
-        let Some(main) = ty(0).filter(|t| is_integer(*t)) else { return 1 };
+        let Some(main) = ty(0) else { return 1 };
+        let op = match op.on(main.scalar.class()) {
+            Some(ScalarOp::Select) => return gcd(of(1), of(2)),
+            Some(ScalarOp::Convert | ScalarOp::Bitcast) if is_integer(main) => {
+                let to = kernel.ty(result).scalar;
+                let grows = to.bits() > main.scalar.bits() || to == main.scalar;
+                let keeps = grows && !main.scalar.is_signed() && !to.is_signed();
+                return if keeps { of(0) } else { power(of(0)) };
+            }
+            Some(ScalarOp::Integer(op)) if is_integer(main) => op,
+            Some(
+                ScalarOp::Integer(_)
+                | ScalarOp::Bool(_)
+                | ScalarOp::Float(_)
+                | ScalarOp::Convert
+                | ScalarOp::Bitcast
+                | ScalarOp::Pack
+                | ScalarOp::Unpack
+                | ScalarOp::Construct
+                | ScalarOp::Extract
+                | ScalarOp::Insert
+                | ScalarOp::Dot,
+            )
+            | None => return 1,
+        };
         // The divisor of a result that may have wrapped.
         let is_u32 = main == Type::U32;
         let wrapping = |divisor: Divisor, fits: bool| {
@@ -354,39 +418,50 @@ impl Finder<'_> {
         };
         let (a, b) = (range(0), range(1));
         match op {
-            Op::Add => wrapping(gcd(of(0), of(1)), a.most.checked_add(b.most).is_some()),
-            Op::Sub => wrapping(gcd(of(0), of(1)), a.least >= b.most),
-            Op::Mul => wrapping(scaled(of(0), of(1)), a.most.checked_mul(b.most).is_some()),
-            Op::Neg => power(of(0)),
-            Op::Shl => {
+            IntegerOp::Add => wrapping(gcd(of(0), of(1)), a.most.checked_add(b.most).is_some()),
+            IntegerOp::Sub => wrapping(gcd(of(0), of(1)), a.least >= b.most),
+            IntegerOp::Mul => wrapping(scaled(of(0), of(1)), a.most.checked_mul(b.most).is_some()),
+            IntegerOp::Neg => power(of(0)),
+            IntegerOp::Shl => {
                 let Some(amount) = literal(1).map(|l| l.bits as u32 % main.scalar.bits()) else {
                     return power(of(0));
                 };
                 wrapping(scaled(of(0), 1 << amount), a.most.leading_zeros() >= amount)
             }
-            Op::Shr => match literal(1).map(|l| l.bits as u32 % main.scalar.bits()) {
+            IntegerOp::Shr => match literal(1).map(|l| l.bits as u32 % main.scalar.bits()) {
                 Some(amount) if of(0) % (1 << amount) == 0 => of(0) >> amount,
                 _ => 1,
             },
-            Op::And => match (power(of(0)), power(of(1))) {
+            IntegerOp::And => match (power(of(0)), power(of(1))) {
                 (0, _) | (_, 0) => 0,
                 (a, b) => a.max(b),
             },
-            Op::Or | Op::Xor => gcd(power(of(0)), power(of(1))),
-            Op::Min | Op::Max => gcd(of(0), of(1)),
-            Op::Clamp => gcd(of(0), gcd(of(1), of(2))),
-            Op::Div if !main.scalar.is_signed() => match literal(1).map(|l| l.bits) {
+            IntegerOp::Or | IntegerOp::Xor => gcd(power(of(0)), power(of(1))),
+            IntegerOp::Min | IntegerOp::Max => gcd(of(0), of(1)),
+            IntegerOp::Clamp => gcd(of(0), gcd(of(1), of(2))),
+            IntegerOp::Div if !main.scalar.is_signed() => match literal(1).map(|l| l.bits) {
                 Some(by) if by != 0 && of(0) % by == 0 => of(0) / by,
                 _ => 1,
             },
             // The result is `x - x / y * y`, or 0 for a divisor of 0.
-            Op::Rem => gcd(of(0), of(1)),
-            Op::Convert | Op::Bitcast => {
-                let to = kernel.ty(result).scalar;
-                let grows = to.bits() > main.scalar.bits() || to == main.scalar;
-                if grows && !main.scalar.is_signed() && !to.is_signed() { of(0) } else { power(of(0)) }
-            }
-            _ => 1,
+            IntegerOp::Rem => gcd(of(0), of(1)),
+            IntegerOp::Compare(_)
+            | IntegerOp::Div
+            | IntegerOp::Abs
+            | IntegerOp::Sign
+            | IntegerOp::Not
+            | IntegerOp::MulHi
+            | IntegerOp::AddSat
+            | IntegerOp::SubSat
+            | IntegerOp::RotateLeft
+            | IntegerOp::RotateRight
+            | IntegerOp::PopCount
+            | IntegerOp::LeadingZeros
+            | IntegerOp::TrailingZeros
+            | IntegerOp::ReverseBits
+            | IntegerOp::ExtractBits
+            | IntegerOp::InsertBits
+            | IntegerOp::DotPacked => 1,
         }
     }
 }
@@ -397,10 +472,10 @@ fn is_integer(ty: Type) -> bool {
 
 /// Returns the carried values of a loop.
 fn carried<'k>(kernel: &'k Kernel, kind: &InstKind) -> &'k [ValueId] {
-    match kind {
-        InstKind::For { body, .. } => kernel.block(*body).params.get(1..).unwrap_or_default(),
-        InstKind::While { header, .. } => &kernel.block(*header).params,
-        _ => &[],
+    match kind.control() {
+        Some(Control::For { body, .. }) => kernel.block(body).params.get(1..).unwrap_or_default(),
+        Some(Control::While { header, .. }) => &kernel.block(header).params,
+        Some(Control::If { .. } | Control::Region { .. }) | None => &[],
     }
 }
 

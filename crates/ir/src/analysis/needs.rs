@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use fulgurite_spec::device::Capability;
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_spec::{IdOp, Op, ScalarType, Type};
 
 use crate::analysis::instructions;
 use crate::kernel::{FloatMode, InstKind, Kernel};
@@ -33,15 +33,31 @@ pub fn needs(kernel: &Kernel) -> BTreeSet<Capability> {
             InstKind::Scalar { mode: FloatMode::Exact, .. } => {
                 needs.insert(Capability::ExactFma);
             }
-            InstKind::Subgroup { .. }
-            | InstKind::SubgroupBarrier { .. }
-            | InstKind::Id {
-                op: Op::Lane | Op::SubgroupId | Op::SubgroupSize | Op::NumSubgroups | Op::LaneMaskLt,
-                ..
-            } => {
+            InstKind::Id { op, .. } => {
+                let sees_subgroups = IdOp::of(*op).is_some_and(IdOp::sees_subgroups);
+                needs.extend(sees_subgroups.then_some(Capability::Subgroups));
+            }
+            InstKind::Subgroup { .. } | InstKind::SubgroupBarrier { .. } => {
                 needs.insert(Capability::Subgroups);
             }
-            _ => {}
+            InstKind::Scalar { mode: FloatMode::Default | FloatMode::Fast, .. }
+            | InstKind::VecShuffle { .. }
+            | InstKind::Load { .. }
+            | InstKind::Store { .. }
+            | InstKind::Len { .. }
+            | InstKind::Fence { .. }
+            | InstKind::Barrier { .. }
+            | InstKind::WorkgroupBroadcast { .. }
+            | InstKind::CoopLoad { .. }
+            | InstKind::CoopStore { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopMulAdd { .. }
+            | InstKind::CoopConvert { .. }
+            | InstKind::Trap { .. }
+            | InstKind::If { .. }
+            | InstKind::For { .. }
+            | InstKind::Region { .. }
+            | InstKind::While { .. } => {}
         }
     }
     needs
@@ -54,6 +70,15 @@ fn of_atomic(op: Op, ty: ScalarType) -> Option<Capability> {
         ScalarType::F64 if op == Op::AtomicAdd => Some(Capability::AtomicDoubleAdd),
         // Implemented with 64-bit integer atomics.
         ScalarType::F64 => Some(Capability::AtomicInt64),
-        _ => None,
+        ScalarType::Bool
+        | ScalarType::I8
+        | ScalarType::I16
+        | ScalarType::I32
+        | ScalarType::U8
+        | ScalarType::U16
+        | ScalarType::U32
+        | ScalarType::F16
+        | ScalarType::BF16
+        | ScalarType::F32 => None,
     }
 }

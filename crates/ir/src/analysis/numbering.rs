@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use fulgurite_spec::{Literal, Op, ScalarType, Type};
+use fulgurite_spec::{BoolOp, IntegerOp, Literal, Op, ScalarClass, ScalarOp, ScalarType, Type};
 
 use crate::kernel::{BufferId, FloatMode, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
 use crate::require::{Require, RequireNode};
@@ -120,9 +120,7 @@ impl<'k> Numbering<'k> {
                 for (number, operand) in numbers.iter_mut().zip(operands.iter()) {
                     *number = known(&self.numbers, *operand);
                 }
-                let commutes =
-                    matches!(op, Op::Add | Op::Mul | Op::And | Op::Or | Op::Xor | Op::Min | Op::Max);
-                if commutes && !ty.scalar.is_float() {
+                if commutes(*op, ty.scalar.class()) {
                     numbers[..operands.len()].sort_unstable();
                 }
                 Form::Scalar(*op, *mode, ty, numbers)
@@ -136,7 +134,25 @@ impl<'k> Numbering<'k> {
                     (None, None) => Form::Own(value),
                 }
             }
-            _ => Form::Own(value),
+            InstKind::Scalar { .. }
+            | InstKind::VecShuffle { .. }
+            | InstKind::Load { .. }
+            | InstKind::Store { .. }
+            | InstKind::Atomic { .. }
+            | InstKind::Fence { .. }
+            | InstKind::Barrier { .. }
+            | InstKind::SubgroupBarrier { .. }
+            | InstKind::WorkgroupBroadcast { .. }
+            | InstKind::Subgroup { .. }
+            | InstKind::CoopLoad { .. }
+            | InstKind::CoopStore { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopMulAdd { .. }
+            | InstKind::CoopConvert { .. }
+            | InstKind::Trap { .. }
+            | InstKind::If { .. }
+            | InstKind::For { .. }
+            | InstKind::While { .. } => Form::Own(value),
         };
         self.intern(form)
     }
@@ -185,6 +201,61 @@ impl<'k> Numbering<'k> {
             RequireNode::NumWorkgroups(axis) => Some(self.intern(Form::Id(Op::NumWorkgroups, *axis))),
             RequireNode::Op { .. } => None,
         }
+    }
+}
+
+/// Returns whether the operands of an op with a result of this class are sorted, so that both orders share a number.
+/// Operands of comparisons and of ops on floats are not.
+fn commutes(op: Op, result: ScalarClass) -> bool {
+    let Some(op) = op.on(result) else { return false };
+    match op {
+        ScalarOp::Bool(op) => match op {
+            BoolOp::And | BoolOp::Or | BoolOp::Xor => true,
+            BoolOp::Not | BoolOp::Eq | BoolOp::Ne => false,
+        },
+        ScalarOp::Integer(op) => match op {
+            IntegerOp::Add
+            | IntegerOp::Mul
+            | IntegerOp::And
+            | IntegerOp::Or
+            | IntegerOp::Xor
+            | IntegerOp::Min
+            | IntegerOp::Max => true,
+            // Some of these commute, too, and are seldom part of an index.
+            IntegerOp::Compare(_)
+            | IntegerOp::Sub
+            | IntegerOp::MulHi
+            | IntegerOp::Div
+            | IntegerOp::Rem
+            | IntegerOp::Neg
+            | IntegerOp::Abs
+            | IntegerOp::Sign
+            | IntegerOp::Clamp
+            | IntegerOp::AddSat
+            | IntegerOp::SubSat
+            | IntegerOp::Not
+            | IntegerOp::Shl
+            | IntegerOp::Shr
+            | IntegerOp::RotateLeft
+            | IntegerOp::RotateRight
+            | IntegerOp::PopCount
+            | IntegerOp::LeadingZeros
+            | IntegerOp::TrailingZeros
+            | IntegerOp::ReverseBits
+            | IntegerOp::ExtractBits
+            | IntegerOp::InsertBits
+            | IntegerOp::DotPacked => false,
+        },
+        ScalarOp::Float(_)
+        | ScalarOp::Select
+        | ScalarOp::Convert
+        | ScalarOp::Bitcast
+        | ScalarOp::Pack
+        | ScalarOp::Unpack
+        | ScalarOp::Construct
+        | ScalarOp::Extract
+        | ScalarOp::Insert
+        | ScalarOp::Dot => false,
     }
 }
 

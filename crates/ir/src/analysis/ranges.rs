@@ -2,7 +2,7 @@
 //! lengths with literals.
 
 use fulgurite_spec::limits::MAX_SUBGROUP_SIZE;
-use fulgurite_spec::{Literal, Op, ScalarType, Type};
+use fulgurite_spec::{CompareOp, IdOp, IntegerOp, Literal, Op, ScalarOp, ScalarType, SubgroupOp, Type};
 
 use crate::analysis::numbering::conjuncts;
 use crate::analysis::walk::{Event, Walk};
@@ -89,19 +89,12 @@ impl RangeMap {
     fn precondition(&mut self, kernel: &Kernel, require: &Require) {
         for position in conjuncts(require) {
             let RequireNode::Op { op, operands } = &require.nodes[position as usize] else { continue };
-            let [a, b] = operands.as_slice() else { continue };
+            let (Some(op), [a, b]) = (CompareOp::of(*op), operands.as_slice()) else { continue };
             let [a, b] = [a, b].map(|i| &require.nodes[*i as usize]);
             match (a, b) {
-                (subject, RequireNode::Literal(bound)) => self.bounded(kernel, subject, *op, *bound),
+                (subject, RequireNode::Literal(bound)) => self.bounded(kernel, subject, op, *bound),
                 (RequireNode::Literal(bound), subject) => {
-                    let turned = match op {
-                        Op::Lt => Op::Gt,
-                        Op::Le => Op::Ge,
-                        Op::Gt => Op::Lt,
-                        Op::Ge => Op::Le,
-                        op => *op,
-                    };
-                    self.bounded(kernel, subject, turned, *bound);
+                    self.bounded(kernel, subject, op.mirrored(), *bound);
                 }
                 _ => {}
             }
@@ -109,7 +102,7 @@ impl RangeMap {
     }
 
     /// Applies the fact that `subject op bound` is true.
-    fn bounded(&mut self, kernel: &Kernel, subject: &RequireNode, op: Op, bound: Literal) {
+    fn bounded(&mut self, kernel: &Kernel, subject: &RequireNode, op: CompareOp, bound: Literal) {
         let range = match subject {
             RequireNode::Param(id) if kernel.params[id.index()].ty == Type::U32 => {
                 &mut self.ranges[kernel.params[id.index()].value.index()]
@@ -122,12 +115,12 @@ impl RangeMap {
         }
         let bound = bound.bits as u32;
         *range = match op {
-            Op::Lt => range.narrowed(0, bound.saturating_sub(1)),
-            Op::Le => range.narrowed(0, bound),
-            Op::Gt => range.narrowed(bound.saturating_add(1), u32::MAX),
-            Op::Ge => range.narrowed(bound, u32::MAX),
-            Op::Eq => range.narrowed(bound, bound),
-            _ => return,
+            CompareOp::Lt => range.narrowed(0, bound.saturating_sub(1)),
+            CompareOp::Le => range.narrowed(0, bound),
+            CompareOp::Gt => range.narrowed(bound.saturating_add(1), u32::MAX),
+            CompareOp::Ge => range.narrowed(bound, u32::MAX),
+            CompareOp::Eq => range.narrowed(bound, bound),
+            CompareOp::Ne => return,
         };
     }
 
@@ -181,11 +174,42 @@ impl RangeMap {
                     .union(self.yielded(kernel, *else_block, position)),
                 InstKind::Region { body, .. } => self.yielded(kernel, *body, position),
                 InstKind::WorkgroupBroadcast { value, .. } => Range::up_to(self.range(*value).most),
-                InstKind::Subgroup { op: Op::SubgroupBallotCount, .. } => Range::up_to(lanes(kernel)),
-                InstKind::Subgroup { op, operands, .. } if gives_some_lanes_value(*op) => {
-                    operands.first().map_or(Range::ALL, |v| self.range(*v))
-                }
-                _ => Range::ALL,
+                InstKind::Subgroup { op, operands, .. } => match SubgroupOp::of(*op) {
+                    Some(SubgroupOp::BallotCount) => Range::up_to(lanes(kernel)),
+                    Some(
+                        SubgroupOp::Broadcast
+                        | SubgroupOp::Shuffle
+                        | SubgroupOp::ShuffleXor
+                        | SubgroupOp::ShuffleUp
+                        | SubgroupOp::ShuffleDown,
+                    ) => operands.first().map_or(Range::ALL, |v| self.range(*v)),
+                    Some(
+                        SubgroupOp::Reduce
+                        | SubgroupOp::InclusiveScan
+                        | SubgroupOp::ExclusiveScan
+                        | SubgroupOp::Ballot
+                        | SubgroupOp::Match
+                        | SubgroupOp::Any
+                        | SubgroupOp::All
+                        | SubgroupOp::Elect,
+                    )
+                    | None => Range::ALL,
+                },
+                InstKind::VecShuffle { .. }
+                | InstKind::Load { .. }
+                | InstKind::Store { .. }
+                | InstKind::Atomic { .. }
+                | InstKind::Fence { .. }
+                | InstKind::Barrier { .. }
+                | InstKind::SubgroupBarrier { .. }
+                | InstKind::CoopLoad { .. }
+                | InstKind::CoopStore { .. }
+                | InstKind::CoopFill { .. }
+                | InstKind::CoopMulAdd { .. }
+                | InstKind::CoopConvert { .. }
+                | InstKind::Trap { .. }
+                | InstKind::For { .. }
+                | InstKind::While { .. } => Range::ALL,
             };
         }
     }
@@ -199,58 +223,75 @@ impl RangeMap {
 
     fn scalar(&self, kernel: &Kernel, op: Op, operands: &Operands) -> Range {
         let range = |i: usize| operands.get(i).map_or(Range::ALL, |v| self.range(*v));
-        let scalar_of = |i: usize| operands.get(i).map(|v| kernel.ty(*v));
-        if op == Op::Convert {
-            return match scalar_of(0) {
-                Some(Type::BOOL) => Range::up_to(1),
-                Some(Type::U32) => range(0),
+        let Some(first) = operands.first().map(|v| kernel.ty(*v)) else { return Range::ALL };
+        let Some(op) = op.on(first.scalar.class()) else { return Range::ALL };
+        match op {
+            ScalarOp::Convert => match first {
+                Type::BOOL => Range::up_to(1),
+                Type::U32 => range(0),
                 _ => Range::ALL,
-            };
+            },
+            ScalarOp::Select => range(1).union(range(2)),
+            ScalarOp::Integer(op) if first == Type::U32 => of_op(op, [range(0), range(1), range(2)]),
+            // Components of vectors are not tracked.
+            ScalarOp::Integer(_)
+            | ScalarOp::Bool(_)
+            | ScalarOp::Float(_)
+            | ScalarOp::Bitcast
+            | ScalarOp::Pack
+            | ScalarOp::Unpack
+            | ScalarOp::Construct
+            | ScalarOp::Extract
+            | ScalarOp::Insert
+            | ScalarOp::Dot => Range::ALL,
         }
-        if op == Op::Select {
-            return range(1).union(range(2));
-        }
-        // The ops below work on `u32`. Components of vectors are not tracked.
-        if scalar_of(0) != Some(Type::U32) {
-            return Range::ALL;
-        }
-        of_op(op, [range(0), range(1), range(2)])
     }
 }
 
 /// Returns the range of an op on `u32` operands of these ranges. Ranges beyond its operands are ignored.
-fn of_op(op: Op, [a, b, c]: [Range; 3]) -> Range {
+fn of_op(op: IntegerOp, [a, b, c]: [Range; 3]) -> Range {
     match op {
-        Op::Add => Range::checked(a.least.checked_add(b.least), a.most.checked_add(b.most)),
-        Op::Sub => Range::checked(a.least.checked_sub(b.most), a.most.checked_sub(b.least)),
-        Op::Mul => Range::checked(a.least.checked_mul(b.least), a.most.checked_mul(b.most)),
+        IntegerOp::Add => Range::checked(a.least.checked_add(b.least), a.most.checked_add(b.most)),
+        IntegerOp::Sub => Range::checked(a.least.checked_sub(b.most), a.most.checked_sub(b.least)),
+        IntegerOp::Mul => Range::checked(a.least.checked_mul(b.least), a.most.checked_mul(b.most)),
         // `x / 0` is `x`.
-        Op::Div if b.least == 0 => Range::up_to(a.most),
-        Op::Div => Range::new(a.least / b.most, a.most / b.least),
+        IntegerOp::Div if b.least == 0 => Range::up_to(a.most),
+        IntegerOp::Div => Range::new(a.least / b.most, a.most / b.least),
         // `x % 0` is 0; a dividend below the divisor is unchanged.
-        Op::Rem => Range::up_to(a.most.min(b.most.saturating_sub(1))),
-        Op::Min => Range::new(a.least.min(b.least), a.most.min(b.most)),
-        Op::Max => Range::new(a.least.max(b.least), a.most.max(b.most)),
-        Op::Clamp => {
+        IntegerOp::Rem => Range::up_to(a.most.min(b.most.saturating_sub(1))),
+        IntegerOp::Min => Range::new(a.least.min(b.least), a.most.min(b.most)),
+        IntegerOp::Max => Range::new(a.least.max(b.least), a.most.max(b.most)),
+        IntegerOp::Clamp => {
             let raised = Range::new(a.least.max(b.least), a.most.max(b.most));
             Range::new(raised.least.min(c.least), raised.most.min(c.most))
         }
-        Op::And => Range::up_to(a.most.min(b.most)),
+        IntegerOp::And => Range::up_to(a.most.min(b.most)),
         // The highest bit possible in either operand bounds the result.
-        Op::Or | Op::Xor => Range::up_to(below_power_of_two(a.most | b.most)),
-        Op::Shr if b.least == b.most => Range::new(a.least >> (b.least % 32), a.most >> (b.most % 32)),
-        Op::Shr => Range::up_to(a.most),
-        Op::Shl if b.least == b.most && a.most.leading_zeros() >= b.most % 32 => {
+        IntegerOp::Or | IntegerOp::Xor => Range::up_to(below_power_of_two(a.most | b.most)),
+        IntegerOp::Shr if b.least == b.most => Range::new(a.least >> (b.least % 32), a.most >> (b.most % 32)),
+        IntegerOp::Shr => Range::up_to(a.most),
+        IntegerOp::Shl if b.least == b.most && a.most.leading_zeros() >= b.most % 32 => {
             Range::new(a.least << (b.least % 32), a.most << (b.most % 32))
         }
-        Op::PopCount | Op::LeadingZeros | Op::TrailingZeros => Range::up_to(32),
-        Op::ExtractBits => match c.most {
+        IntegerOp::PopCount | IntegerOp::LeadingZeros | IntegerOp::TrailingZeros => Range::up_to(32),
+        IntegerOp::ExtractBits => match c.most {
             count @ 0..32 => Range::up_to((1u32 << count) - 1),
             _ => Range::ALL,
         },
-        Op::Abs => a,
-        Op::Sign => Range::up_to(1),
-        _ => Range::ALL,
+        IntegerOp::Abs => a,
+        IntegerOp::Sign => Range::up_to(1),
+        IntegerOp::Compare(_)
+        | IntegerOp::Neg
+        | IntegerOp::Not
+        | IntegerOp::MulHi
+        | IntegerOp::AddSat
+        | IntegerOp::SubSat
+        | IntegerOp::Shl
+        | IntegerOp::RotateLeft
+        | IntegerOp::RotateRight
+        | IntegerOp::ReverseBits
+        | IntegerOp::InsertBits
+        | IntegerOp::DotPacked => Range::ALL,
     }
 }
 
@@ -264,27 +305,16 @@ fn lanes(kernel: &Kernel) -> u32 {
     kernel.workgroup_invocations().min(MAX_SUBGROUP_SIZE)
 }
 
-/// Returns whether a subgroup op returns the value of some lane to each lane.
-fn gives_some_lanes_value(op: Op) -> bool {
-    matches!(
-        op,
-        Op::SubgroupBroadcast
-            | Op::SubgroupShuffle
-            | Op::SubgroupShuffleXor
-            | Op::SubgroupShuffleUp
-            | Op::SubgroupShuffleDown
-    )
-}
-
 fn id_range(kernel: &Kernel, op: Op, component: u8) -> Range {
     let size = kernel.workgroup[usize::from(component).min(2)];
+    let Some(op) = IdOp::of(op) else { return Range::ALL };
     match op {
-        Op::LocalId => Range::up_to(size.saturating_sub(1)),
-        Op::Lane => Range::up_to(lanes(kernel).saturating_sub(1)),
-        Op::SubgroupSize => Range::new(1, MAX_SUBGROUP_SIZE),
-        Op::NumSubgroups => Range::new(1, kernel.workgroup_invocations().max(1)),
-        Op::LocalIndex | Op::SubgroupId => Range::up_to(kernel.workgroup_invocations().saturating_sub(1)),
-        _ => Range::ALL,
+        IdOp::LocalId => Range::up_to(size.saturating_sub(1)),
+        IdOp::Lane => Range::up_to(lanes(kernel).saturating_sub(1)),
+        IdOp::SubgroupSize => Range::new(1, MAX_SUBGROUP_SIZE),
+        IdOp::NumSubgroups => Range::new(1, kernel.workgroup_invocations().max(1)),
+        IdOp::LocalIndex | IdOp::SubgroupId => Range::up_to(kernel.workgroup_invocations().saturating_sub(1)),
+        IdOp::GlobalId | IdOp::WorkgroupId | IdOp::NumWorkgroups | IdOp::LaneMaskLt => Range::ALL,
     }
 }
 
@@ -355,7 +385,7 @@ mod tests {
             };
             let values: Vec<u64> = operands[..count].iter().map(|(_, value)| u64::from(*value)).collect();
             let result = fulgurite_spec::eval::scalar(op, ScalarType::U32, ScalarType::U32, &values);
-            let range = of_op(op, operands.map(|(range, _)| range));
+            let range = of_op(IntegerOp::of(op).expect("the op is defined on u32"), operands.map(|(range, _)| range));
             prop_assert!(range.least <= range.most);
             let result = result.expect("the op is defined on u32") as u32;
             prop_assert!((range.least..=range.most).contains(&result), "{op:?} {values:?}: {result} in {range:?}");
@@ -365,7 +395,7 @@ mod tests {
         fn fields_of_bits_are_in_range(value in inhabited(), offset in inhabited(), count in inhabited()) {
             let values = [value.1, offset.1, count.1].map(u64::from);
             let result = fulgurite_spec::eval::scalar(Op::ExtractBits, ScalarType::U32, ScalarType::U32, &values);
-            let range = of_op(Op::ExtractBits, [value.0, offset.0, count.0]);
+            let range = of_op(IntegerOp::ExtractBits, [value.0, offset.0, count.0]);
             let result = result.expect("the op is defined on u32") as u32;
             prop_assert!((range.least..=range.most).contains(&result), "{values:?}: {result} in {range:?}");
         }

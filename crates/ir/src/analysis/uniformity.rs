@@ -5,10 +5,10 @@
 //! passes in program order; after these, a work list raises each value at most three times, so that the analysis is
 //! linear in the size of the kernel.
 
-use fulgurite_spec::{MatrixScope, Op, Semantics, Special};
+use fulgurite_spec::{IdOp, MatrixScope, Op, Semantics, Special, SubgroupOp};
 
 use crate::analysis::walk::{Event, Walk, instructions, operands};
-use crate::kernel::{BlockId, Inst, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
+use crate::kernel::{BlockId, Control, Inst, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
 
 /// The number of passes in program order before the work list is used.
 const MAX_PASSES: usize = 4;
@@ -54,16 +54,7 @@ impl UniformityMap {
         let mut caps = vec![Uniformity::Varying; count];
         for id in instructions(kernel) {
             let inst = kernel.inst(id);
-            let (level, cap) = (source_level(kernel, &inst.kind), cap(kernel, &inst.kind));
-            let matrix = inst.results.first().and_then(|r| kernel.ty(*r).matrix);
-            let (level, cap) = match (&inst.kind, matrix) {
-                // The invocations of the scope load the matrix once, together.
-                (InstKind::CoopLoad { memory, .. }, Some(shape)) => {
-                    let held = holders(shape.scope);
-                    (if kernel.access(*memory).can_write() { held } else { Uniformity::Dispatch }, held)
-                }
-                _ => (level, cap),
-            };
+            let (level, cap) = limits(kernel, inst);
             for result in &inst.results {
                 (map.levels[result.index()], caps[result.index()]) = (level, cap);
             }
@@ -90,7 +81,7 @@ impl UniformityMap {
                 }
                 continue;
             }
-            let is_loop = matches!(inst.kind, InstKind::For { .. } | InstKind::While { .. });
+            let is_loop = inst.kind.control().is_some_and(Control::is_loop);
             // The blocks nested in a loop use the carried values; other instructions define results only when done.
             if matches!(event, Event::Inst(_)) && !is_loop {
                 continue;
@@ -163,59 +154,81 @@ pub fn holders(scope: MatrixScope) -> Uniformity {
     }
 }
 
-/// Returns the level of an instruction's results before its operands are considered.
-fn source_level(kernel: &Kernel, kind: &InstKind) -> Uniformity {
-    match kind {
-        InstKind::Id { op, component } => {
-            let alone = kernel.workgroup[usize::from(*component).min(2)] == 1;
-            match op {
-                Op::NumWorkgroups | Op::SubgroupSize | Op::NumSubgroups => Uniformity::Dispatch,
-                Op::WorkgroupId => Uniformity::Workgroup,
-                Op::GlobalId if alone => Uniformity::Workgroup,
-                Op::LocalId if alone => Uniformity::Dispatch,
-                Op::LocalIndex | Op::Lane | Op::SubgroupId | Op::LaneMaskLt
-                    if kernel.workgroup_invocations() == 1 =>
-                {
-                    Uniformity::Dispatch
-                }
-                Op::SubgroupId => Uniformity::Subgroup,
-                _ => Uniformity::Varying,
-            }
-        }
-        InstKind::Load { memory, .. } if !kernel.access(*memory).can_write() => Uniformity::Dispatch,
-        InstKind::Load { .. } | InstKind::Atomic { .. } => Uniformity::Varying,
-        InstKind::WorkgroupBroadcast { .. } => Uniformity::Workgroup,
-        InstKind::Subgroup { op, .. } => match op {
-            Op::SubgroupReduce
-            | Op::SubgroupBallot
-            | Op::SubgroupBallotCount
-            | Op::SubgroupAny
-            | Op::SubgroupAll => Uniformity::Subgroup,
-            Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan | Op::SubgroupMatch | Op::SubgroupElect => {
-                Uniformity::Varying
+/// Returns the level of an instruction's results before its operands are considered, and the least uniform level that
+/// they can have, regardless of the operands.
+fn limits(kernel: &Kernel, inst: &Inst) -> (Uniformity, Uniformity) {
+    const AS_OPERANDS: (Uniformity, Uniformity) = (Uniformity::Dispatch, Uniformity::Varying);
+    match &inst.kind {
+        InstKind::Id { op, component } => (id_level(kernel, *op, *component), Uniformity::Varying),
+        InstKind::Load { memory, .. } if !kernel.access(*memory).can_write() => AS_OPERANDS,
+        InstKind::Load { .. } | InstKind::Atomic { .. } => (Uniformity::Varying, Uniformity::Varying),
+        InstKind::WorkgroupBroadcast { .. } => (Uniformity::Workgroup, Uniformity::Workgroup),
+        InstKind::Subgroup { op, operands, .. } => match SubgroupOp::of(*op) {
+            Some(
+                SubgroupOp::Reduce
+                | SubgroupOp::Ballot
+                | SubgroupOp::BallotCount
+                | SubgroupOp::Any
+                | SubgroupOp::All,
+            ) => (Uniformity::Subgroup, Uniformity::Subgroup),
+            Some(
+                SubgroupOp::InclusiveScan | SubgroupOp::ExclusiveScan | SubgroupOp::Match | SubgroupOp::Elect,
+            ) => (Uniformity::Varying, Uniformity::Varying),
+            // A lane out of range returns each invocation's own value; lane 0 always exists.
+            Some(SubgroupOp::Broadcast) if is_zero(kernel, operands.get(1)) => {
+                (Uniformity::Dispatch, Uniformity::Subgroup)
             }
             // The value of some lane, as uniform as the operand.
-            _ => Uniformity::Dispatch,
+            Some(
+                SubgroupOp::Broadcast
+                | SubgroupOp::Shuffle
+                | SubgroupOp::ShuffleXor
+                | SubgroupOp::ShuffleUp
+                | SubgroupOp::ShuffleDown,
+            )
+            | None => AS_OPERANDS,
         },
-        _ => Uniformity::Dispatch,
+        // The invocations of the scope load the matrix once, together.
+        InstKind::CoopLoad { memory, .. } => {
+            match inst.results.first().and_then(|r| kernel.ty(*r).matrix).map(|shape| holders(shape.scope)) {
+                Some(held) if kernel.access(*memory).can_write() => (held, held),
+                Some(held) => (Uniformity::Dispatch, held),
+                None => AS_OPERANDS,
+            }
+        }
+        InstKind::Scalar { .. }
+        | InstKind::VecShuffle { .. }
+        | InstKind::Store { .. }
+        | InstKind::Len { .. }
+        | InstKind::Fence { .. }
+        | InstKind::Barrier { .. }
+        | InstKind::SubgroupBarrier { .. }
+        | InstKind::CoopStore { .. }
+        | InstKind::CoopFill { .. }
+        | InstKind::CoopMulAdd { .. }
+        | InstKind::CoopConvert { .. }
+        | InstKind::Trap { .. }
+        | InstKind::If { .. }
+        | InstKind::For { .. }
+        | InstKind::Region { .. }
+        | InstKind::While { .. } => AS_OPERANDS,
     }
 }
 
-/// Returns the least uniform level that an instruction's results can have, regardless of its operands.
-fn cap(kernel: &Kernel, kind: &InstKind) -> Uniformity {
-    match kind {
-        InstKind::WorkgroupBroadcast { .. } => Uniformity::Workgroup,
-        InstKind::Subgroup { op, operands, .. } => match op {
-            Op::SubgroupReduce
-            | Op::SubgroupBallot
-            | Op::SubgroupBallotCount
-            | Op::SubgroupAny
-            | Op::SubgroupAll => Uniformity::Subgroup,
-            // A lane out of range returns each invocation's own value; lane 0 always exists.
-            Op::SubgroupBroadcast if is_zero(kernel, operands.get(1)) => Uniformity::Subgroup,
-            _ => Uniformity::Varying,
-        },
-        _ => Uniformity::Varying,
+fn id_level(kernel: &Kernel, op: Op, component: u8) -> Uniformity {
+    let alone = kernel.workgroup[usize::from(component).min(2)] == 1;
+    let single = kernel.workgroup_invocations() == 1;
+    let Some(op) = IdOp::of(op) else { return Uniformity::Varying };
+    match op {
+        IdOp::NumWorkgroups | IdOp::SubgroupSize | IdOp::NumSubgroups => Uniformity::Dispatch,
+        IdOp::WorkgroupId => Uniformity::Workgroup,
+        IdOp::GlobalId if alone => Uniformity::Workgroup,
+        IdOp::LocalId if alone => Uniformity::Dispatch,
+        IdOp::LocalIndex | IdOp::Lane | IdOp::SubgroupId | IdOp::LaneMaskLt if single => Uniformity::Dispatch,
+        IdOp::SubgroupId => Uniformity::Subgroup,
+        IdOp::GlobalId | IdOp::LocalId | IdOp::LocalIndex | IdOp::Lane | IdOp::LaneMaskLt => {
+            Uniformity::Varying
+        }
     }
 }
 
@@ -225,14 +238,14 @@ fn is_zero(kernel: &Kernel, value: Option<&ValueId>) -> bool {
 
 /// Returns the values that decide whether or how often the nested blocks of `kind` run.
 fn deciding_values(kernel: &Kernel, kind: &InstKind) -> [Option<ValueId>; 3] {
-    match kind {
-        InstKind::If { condition, .. } => [Some(*condition), None, None],
-        InstKind::For { start, end, step, .. } => [Some(*start), Some(*end), Some(*step)],
-        InstKind::While { header, .. } => match kernel.block(*header).terminator {
+    match kind.control() {
+        Some(Control::If { condition, .. }) => [Some(condition), None, None],
+        Some(Control::For { start, end, step, .. }) => [Some(start), Some(end), Some(step)],
+        Some(Control::While { header, .. }) => match kernel.block(header).terminator {
             Terminator::Condition(go) => [Some(go), None, None],
-            _ => [None; 3],
+            Terminator::Return | Terminator::Yield(_) => [None; 3],
         },
-        _ => [None; 3],
+        Some(Control::Region { .. }) | None => [None; 3],
     }
 }
 
@@ -273,7 +286,7 @@ fn collect(kernel: &Kernel, id: InstId, pairs: &mut Vec<(ValueId, ValueId)>) {
     let inst = kernel.inst(id);
     let yields = |block: BlockId| match &kernel.block(block).terminator {
         Terminator::Yield(values) => values.clone(),
-        _ => crate::Operands::EMPTY,
+        Terminator::Return | Terminator::Condition(_) => crate::Operands::EMPTY,
     };
     match &inst.kind {
         InstKind::If { condition, then_block, else_block } => {
@@ -302,18 +315,28 @@ fn collect(kernel: &Kernel, id: InstId, pairs: &mut Vec<(ValueId, ValueId)>) {
         }
         // The lane operand is ignored: a uniform value is the same in every lane, and a varying value has a varying
         // result.
-        InstKind::Subgroup {
-            op:
-                Op::SubgroupBroadcast
-                | Op::SubgroupShuffle
-                | Op::SubgroupShuffleXor
-                | Op::SubgroupShuffleUp
-                | Op::SubgroupShuffleDown,
-            operands,
-            ..
-        } => pairs.extend(operands.first().copied().into_iter().zip(inst.results.iter().copied())),
-        kind => {
-            for operand in operands(kind) {
+        InstKind::Subgroup { op, operands, .. } if SubgroupOp::of(*op).is_some_and(SubgroupOp::moves) => {
+            pairs.extend(operands.first().copied().into_iter().zip(inst.results.iter().copied()))
+        }
+        InstKind::Scalar { .. }
+        | InstKind::VecShuffle { .. }
+        | InstKind::Id { .. }
+        | InstKind::Load { .. }
+        | InstKind::Store { .. }
+        | InstKind::Len { .. }
+        | InstKind::Atomic { .. }
+        | InstKind::Fence { .. }
+        | InstKind::Barrier { .. }
+        | InstKind::SubgroupBarrier { .. }
+        | InstKind::WorkgroupBroadcast { .. }
+        | InstKind::Subgroup { .. }
+        | InstKind::CoopLoad { .. }
+        | InstKind::CoopStore { .. }
+        | InstKind::CoopFill { .. }
+        | InstKind::CoopMulAdd { .. }
+        | InstKind::CoopConvert { .. }
+        | InstKind::Trap { .. } => {
+            for operand in operands(&inst.kind) {
                 pairs.extend(inst.results.iter().map(|r| (operand, *r)));
             }
         }
@@ -353,12 +376,13 @@ pub(crate) fn describe(kernel: &Kernel, value: ValueId) -> String {
 
 /// Returns the name of an instruction in kernel text, with the component of an id.
 pub(crate) fn mnemonic(kind: &InstKind) -> String {
-    match kind {
-        InstKind::Id { op, component } if op.info().semantics == Semantics::Special(Special::Id) => {
-            format!("{}.{}", op.mnemonic(), ["x", "y", "z"][usize::from(*component).min(2)])
-        }
-        kind => op(kind).mnemonic().to_owned(),
+    let name = op(kind).mnemonic();
+    if let InstKind::Id { op, component } = kind
+        && op.info().semantics == Semantics::Special(Special::Id)
+    {
+        return format!("{name}.{}", ["x", "y", "z"][usize::from(*component).min(2)]);
     }
+    name.to_owned()
 }
 
 /// Returns the op of an instruction.

@@ -1,6 +1,6 @@
 //! A walk over a kernel's blocks in program order, without recursion.
 
-use crate::kernel::{BlockId, InstId, InstKind, Kernel};
+use crate::kernel::{BlockId, Control, InstId, InstKind, Kernel};
 
 /// A step of a [`Walk`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,14 +100,16 @@ impl Iterator for Walk<'_> {
                     event => return event,
                 }
             };
-            match self.kernel.inst(id).kind {
-                InstKind::If { then_block, else_block, .. } => self.descend(id, &[then_block, else_block]),
-                InstKind::For { body, .. } | InstKind::Region { body, .. } => self.descend(id, &[body]),
-                InstKind::While { header, body, .. } => {
+            match self.kernel.inst(id).kind.control() {
+                None => self.begun = Some(id),
+                Some(Control::If { then_block, else_block, .. }) => {
+                    self.descend(id, &[then_block, else_block]);
+                }
+                Some(Control::For { body, .. } | Control::Region { body, .. }) => self.descend(id, &[body]),
+                Some(Control::While { header, body, .. }) => {
                     self.bodies.push((header, body));
                     self.descend(id, &[header]);
                 }
-                _ => self.begun = Some(id),
             }
             return Some(Event::Inst(id));
         }
@@ -134,15 +136,11 @@ impl Iterator for Instructions<'_> {
     fn next(&mut self) -> Option<InstId> {
         loop {
             if let Some(id) = self.rest.next().copied() {
-                let blocks = match self.kernel.inst(id).kind {
-                    InstKind::If { then_block, else_block, .. } => [Some(then_block), Some(else_block)],
-                    InstKind::For { body, .. } | InstKind::Region { body, .. } => [Some(body), None],
-                    InstKind::While { header, body, .. } => [Some(header), Some(body)],
-                    _ => return Some(id),
-                };
-                self.outer.push(core::mem::take(&mut self.rest));
-                let iter = |block: BlockId| self.kernel.block(block).insts.iter();
-                self.outer.extend(blocks.into_iter().rev().flatten().map(iter));
+                if let Some(control) = self.kernel.inst(id).kind.control() {
+                    self.outer.push(core::mem::take(&mut self.rest));
+                    let iter = |block: BlockId| self.kernel.block(block).insts.iter();
+                    self.outer.extend(control.blocks().rev().map(iter));
+                }
                 return Some(id);
             }
             self.rest = self.outer.pop()?;

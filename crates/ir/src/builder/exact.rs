@@ -15,17 +15,11 @@ impl<'k, T: ValueType> Val<'k, T> {
         let mut state = self.builder().state();
         let id = state.check(self.erase(), self.builder(), place);
         let def = state.kernel.value(id).def;
-        let set = match def {
-            ValueDef::Inst(inst, _) => match &mut state.kernel.insts[inst.index()].kind {
-                InstKind::Scalar { mode: known, .. } => {
-                    *known = mode;
-                    true
-                }
-                _ => false,
-            },
-            _ => false,
-        };
-        if !set {
+        if let ValueDef::Inst(inst, _) = def
+            && let InstKind::Scalar { mode: known, .. } = &mut state.kernel.insts[inst.index()].kind
+        {
+            *known = mode;
+        } else {
             let message = format!("only what a float op has just given can be `{}`", mode.name());
             state.report(Code::BuilderMisuse, place, message);
         }

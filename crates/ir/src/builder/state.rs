@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::panic::Location as RustLocation;
 
-use fulgurite_spec::{Code, Diagnostic, Literal, Location, Op, Semantics, Type};
+use fulgurite_spec::{Code, Diagnostic, Literal, Location, Op, Outcome, Semantics, Type};
 
 use super::Builder;
 use super::value::Erased;
@@ -192,10 +192,11 @@ impl State {
                         RequireNode::NumWorkgroups(*component)
                     }
                     kind @ InstKind::Scalar { op, .. } => {
-                        if !matches!(op.info().semantics, Semantics::Scalar { .. })
-                            || matches!(op, Op::Convert | Op::Bitcast)
-                        {
-                            return None;
+                        match op.info().semantics {
+                            Semantics::Scalar { outcome: Outcome::Stated, .. } | Semantics::Special(_) => {
+                                return None;
+                            }
+                            Semantics::Scalar { .. } => {}
                         }
                         if !ready {
                             stack.push((value, true));
@@ -206,7 +207,27 @@ impl State {
                             operands(kind).map(|v| positions.get(&v).copied()).collect::<Option<_>>()?;
                         RequireNode::Op { op: *op, operands }
                     }
-                    _ => return None,
+                    InstKind::Len { .. }
+                    | InstKind::Id { .. }
+                    | InstKind::VecShuffle { .. }
+                    | InstKind::Load { .. }
+                    | InstKind::Store { .. }
+                    | InstKind::Atomic { .. }
+                    | InstKind::Fence { .. }
+                    | InstKind::Barrier { .. }
+                    | InstKind::SubgroupBarrier { .. }
+                    | InstKind::WorkgroupBroadcast { .. }
+                    | InstKind::Subgroup { .. }
+                    | InstKind::CoopLoad { .. }
+                    | InstKind::CoopStore { .. }
+                    | InstKind::CoopFill { .. }
+                    | InstKind::CoopMulAdd { .. }
+                    | InstKind::CoopConvert { .. }
+                    | InstKind::Trap { .. }
+                    | InstKind::If { .. }
+                    | InstKind::For { .. }
+                    | InstKind::Region { .. }
+                    | InstKind::While { .. } => return None,
                 },
             };
             positions.insert(value, nodes.len() as u32);

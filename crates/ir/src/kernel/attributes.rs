@@ -1,6 +1,6 @@
 //! Attributes of instructions, written in brackets after the op.
 
-use fulgurite_spec::{Op, ScalarType, TypeSet};
+use fulgurite_spec::{AtomicOp, Op, ScalarType, TypeSet};
 
 /// The memory that a barrier orders in addition to execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,10 +76,20 @@ impl AtomicOrder {
 
     /// Returns whether atomic op `op` allows this order.
     pub fn fits(self, op: Op) -> bool {
-        match op {
-            Op::AtomicLoad => !self.releases(),
-            Op::AtomicStore => !self.acquires(),
-            _ => true,
+        match AtomicOp::of(op) {
+            Some(AtomicOp::Load) => !self.releases(),
+            Some(AtomicOp::Store) => !self.acquires(),
+            Some(
+                AtomicOp::Add
+                | AtomicOp::Min
+                | AtomicOp::Max
+                | AtomicOp::And
+                | AtomicOp::Or
+                | AtomicOp::Xor
+                | AtomicOp::Exchange
+                | AtomicOp::CompareExchange,
+            )
+            | None => true,
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Inst {
 }
 
 /// The operation of an instruction, with its operands.
+///
+/// Exhaustive: a lowering or analysis that misses a kind must not compile, so a new kind is a breaking change.
 #[derive(Clone, Debug)]
 pub enum InstKind {
     /// A pure op with `Scalar` semantics in the op table, or `construct`.

@@ -49,7 +49,7 @@ impl Kernel {
     pub fn base(&self, memory: Memory) -> Memory {
         match memory {
             Memory::View(id) => self.views[id.index()].base,
-            other => other,
+            Memory::Buffer(_) | Memory::Shared(_) | Memory::Local(_) => memory,
         }
     }
 
@@ -57,7 +57,7 @@ impl Kernel {
     pub fn access(&self, memory: Memory) -> Access {
         match self.base(memory) {
             Memory::Buffer(id) => self.buffers[id.index()].access,
-            _ => Access::ReadWrite,
+            Memory::Shared(_) | Memory::Local(_) | Memory::View(_) => Access::ReadWrite,
         }
     }
 
@@ -65,7 +65,7 @@ impl Kernel {
     pub fn len_type(&self, memory: Memory) -> Type {
         match self.base(memory) {
             Memory::Buffer(id) if self.buffers[id.index()].large => LARGE_LENGTH,
-            _ => Type::U32,
+            Memory::Buffer(_) | Memory::Shared(_) | Memory::Local(_) | Memory::View(_) => Type::U32,
         }
     }
 
@@ -80,7 +80,7 @@ impl Kernel {
                 let view = &self.views[id.index()];
                 let bytes = match view.base {
                     Memory::Shared(id) => bytes(&self.shared[id.index()]),
-                    _ => return None,
+                    Memory::Buffer(_) | Memory::Local(_) | Memory::View(_) => return None,
                 };
                 u32::try_from(bytes / u64::from(view.element.size().max(1))).ok()
             }

@@ -13,7 +13,7 @@ use fulgurite_spec::{Literal, Op};
 
 use crate::analysis::walk::operands;
 use crate::kernel::{
-    BlockId, Const, Initial, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId, ViewId,
+    BlockId, Const, Control, Initial, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId, ViewId,
 };
 use crate::require::Require;
 
@@ -357,16 +357,23 @@ impl<'k> Printer<'k> {
             self.out.push_str(" = ");
         }
         let mark = self.log.len();
-        match kind {
-            InstKind::If { condition, then_block, else_block } => {
+        match kind.control() {
+            None => {
+                self.plain(kind);
+                if states_result(kind) {
+                    self.types(results);
+                }
+                self.out.push('\n');
+            }
+            Some(Control::If { condition, then_block, else_block }) => {
                 self.out.push_str("if ");
-                self.value(*condition);
+                self.value(condition);
                 self.types(results);
                 self.out.push_str(" {\n");
-                self.open(*then_block, Region::Then { otherwise: *else_block }, mark);
+                self.open(then_block, Region::Then { otherwise: else_block }, mark);
             }
-            InstKind::For { start, end, step, initial, body } => {
-                let params = self.block_params(*body);
+            Some(Control::For { start, end, step, initial, body }) => {
+                let params = self.block_params(body);
                 self.out.push_str("for ");
                 match params.first() {
                     Some(counter) => {
@@ -377,12 +384,12 @@ impl<'k> Printer<'k> {
                 }
                 for (word, value) in [(" in ", start), (" to ", end), (" step ", step)] {
                     self.out.push_str(word);
-                    self.value(*value);
+                    self.value(value);
                 }
                 self.carry(params.get(1..).unwrap_or_default(), initial);
-                self.open(*body, Region::Last, mark);
+                self.open(body, Region::Last, mark);
             }
-            InstKind::Region { name, body } => {
+            Some(Control::Region { name, body }) => {
                 let clean = |c: char| if super::is_region_name(c.encode_utf8(&mut [0; 4])) { c } else { '_' };
                 let mut name: String = name.chars().map(clean).collect();
                 while name.len() > MAX_NAME_BYTES {
@@ -391,19 +398,12 @@ impl<'k> Printer<'k> {
                 let _ = write!(self.out, "region \"{name}\"");
                 self.types(results);
                 self.out.push_str(" {\n");
-                self.open(*body, Region::Last, mark);
+                self.open(body, Region::Last, mark);
             }
-            InstKind::While { initial, header, body } => {
+            Some(Control::While { initial, header, body }) => {
                 self.out.push_str("while");
-                self.carry(self.block_params(*header), initial);
-                self.open(*header, Region::Header { body: *body }, mark);
-            }
-            _ => {
-                self.plain(kind);
-                if states_result(kind) {
-                    self.types(results);
-                }
-                self.out.push('\n');
+                self.carry(self.block_params(header), initial);
+                self.open(header, Region::Header { body }, mark);
             }
         }
     }
@@ -453,13 +453,28 @@ impl<'k> Printer<'k> {
 
 /// Returns whether the text of an instruction without blocks states its result type.
 fn states_result(kind: &InstKind) -> bool {
-    matches!(
-        kind,
-        InstKind::Scalar { op: Op::Convert | Op::Bitcast | Op::Unpack, .. }
-            | InstKind::CoopLoad { .. }
-            | InstKind::CoopFill { .. }
-            | InstKind::CoopConvert { .. }
-    )
+    match kind {
+        InstKind::Scalar { op, .. } => op.states_result(),
+        InstKind::CoopLoad { .. } | InstKind::CoopFill { .. } | InstKind::CoopConvert { .. } => true,
+        InstKind::VecShuffle { .. }
+        | InstKind::Id { .. }
+        | InstKind::Load { .. }
+        | InstKind::Store { .. }
+        | InstKind::Len { .. }
+        | InstKind::Atomic { .. }
+        | InstKind::Fence { .. }
+        | InstKind::Barrier { .. }
+        | InstKind::SubgroupBarrier { .. }
+        | InstKind::WorkgroupBroadcast { .. }
+        | InstKind::Subgroup { .. }
+        | InstKind::CoopStore { .. }
+        | InstKind::CoopMulAdd { .. }
+        | InstKind::Trap { .. }
+        | InstKind::If { .. }
+        | InstKind::For { .. }
+        | InstKind::Region { .. }
+        | InstKind::While { .. } => false,
+    }
 }
 
 fn axis_name(component: u8) -> &'static str {

@@ -181,7 +181,11 @@ impl Checker<'_> {
             | InstKind::CoopStore { .. }
             | InstKind::CoopFill { .. }
             | InstKind::CoopMulAdd { .. }
-            | InstKind::CoopConvert { .. } => self.matrix(inst),
+            | InstKind::CoopConvert { .. } => {
+                if let Some(kind) = inst.kind.matrix() {
+                    self.matrix(inst, kind);
+                }
+            }
             InstKind::Trap { code } => {
                 self.expect(*code, Type::U32, at, "the code of `trap`");
                 self.results(inst, &[]);

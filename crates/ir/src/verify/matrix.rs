@@ -1,27 +1,27 @@
 //! Rules of cooperative matrices: types, ops, and provable alignment of accesses.
 
-use fulgurite_spec::{Code, Diagnostic, MatrixRole, MatrixShape, Op, Type};
+use fulgurite_spec::{Code, Diagnostic, ElementwiseOp, MatrixRole, MatrixShape, Op, Type};
 
 use super::body::Checker;
 use super::typing::{TypingError, error};
 use crate::analysis::instructions;
 use crate::analysis::uniformity::describe;
 use crate::analysis::{DivisibilityMap, RangeMap};
-use crate::kernel::{Inst, InstKind, Kernel, MATRIX_ALIGNMENT, Memory, ValueId};
+use crate::kernel::{Inst, InstKind, Kernel, MATRIX_ALIGNMENT, MatrixInst, Memory, ValueId};
 
 /// Returns the result type of an op of the op table with a matrix operand: elementwise arithmetic or a selection.
 pub(super) fn elementwise_result(op: Op, operands: &[Type]) -> Result<Type, TypingError> {
     let name = op.mnemonic();
-    let floats_only = op == Op::Div;
+    let Some(op) = ElementwiseOp::of(op) else {
+        let position = operands.iter().position(|t| t.is_matrix());
+        let message = format!("`{name}` does not work on cooperative matrices");
+        return Err(error(Code::TypeMismatch, position, message));
+    };
+    let floats_only = op == ElementwiseOp::Div;
     let (skipped, count) = match op {
-        Op::Neg => (0, 1),
-        Op::Add | Op::Sub | Op::Mul | Op::Div => (0, 2),
-        Op::Select => (1, 3),
-        _ => {
-            let position = operands.iter().position(|t| t.is_matrix());
-            let message = format!("`{name}` does not work on cooperative matrices");
-            return Err(error(Code::TypeMismatch, position, message));
-        }
+        ElementwiseOp::Neg => (0, 1),
+        ElementwiseOp::Add | ElementwiseOp::Sub | ElementwiseOp::Mul | ElementwiseOp::Div => (0, 2),
+        ElementwiseOp::Select => (1, 3),
     };
     if operands.len() != count {
         let message = format!("`{name}` takes {}, got {}", super::counted(count, "operand"), operands.len());
@@ -94,48 +94,47 @@ fn bad_type(ty: Type) -> Option<String> {
 
 impl Checker<'_> {
     /// Checks the types of a `coop` op.
-    pub(super) fn matrix(&mut self, inst: &Inst) {
+    pub(super) fn matrix(&mut self, inst: &Inst, kind: MatrixInst) {
         let at = inst.location;
         let result = inst.results.first().map(|r| self.kernel.ty(*r));
-        match &inst.kind {
-            InstKind::CoopLoad { memory, offset, stride, .. } => {
-                self.matrix_place(inst, *memory, *offset, *stride);
-                self.readable(*memory, at, "coop.load");
+        match kind {
+            MatrixInst::Load { memory, offset, stride, .. } => {
+                self.matrix_place(inst, memory, offset, stride);
+                self.readable(memory, at, "coop.load");
                 self.matrix_result(inst);
             }
-            InstKind::CoopStore { memory, offset, stride, value, .. } => {
-                self.matrix_place(inst, *memory, *offset, *stride);
-                self.writable(*memory, at, "coop.store");
-                if !self.kernel.ty(*value).is_matrix() {
+            MatrixInst::Store { memory, offset, stride, value, .. } => {
+                self.matrix_place(inst, memory, offset, stride);
+                self.writable(memory, at, "coop.store");
+                if !self.kernel.ty(value).is_matrix() {
                     let message = format!(
                         "`coop.store` stores a matrix, {} is {}",
-                        describe(self.kernel, *value),
-                        self.kernel.ty(*value)
+                        describe(self.kernel, value),
+                        self.kernel.ty(value)
                     );
                     self.report(Code::TypeMismatch, at, message);
                 }
                 self.results(inst, &[]);
             }
-            InstKind::CoopFill { value } => {
+            MatrixInst::Fill { value } => {
                 self.matrix_result(inst);
                 if let Some(ty) = result {
-                    self.expect(*value, ty.element(), at, "what `coop.fill` fills the matrix with");
+                    self.expect(value, ty.element(), at, "what `coop.fill` fills the matrix with");
                 }
             }
-            InstKind::CoopConvert { value } => {
+            MatrixInst::Convert { value } => {
                 self.matrix_result(inst);
-                let (from, to) = (self.kernel.ty(*value), result.unwrap_or(Type::BOOL));
+                let (from, to) = (self.kernel.ty(value), result.unwrap_or(Type::BOOL));
                 let sides = |ty: Type| ty.matrix.map(|m| (m.rows, m.cols, m.scope));
                 if sides(from).is_none() || sides(from) != sides(to) {
                     let message = format!("`coop.convert` cannot turn {from} into {to}: the shapes differ");
                     self.report(Code::BadMatrix, at, message);
                 }
             }
-            InstKind::CoopMulAdd { a, b, c } => {
-                let [a, b, c] = [a, b, c].map(|v| self.kernel.ty(*v));
+            MatrixInst::MulAdd { a, b, c } => {
+                let [a, b, c] = [a, b, c].map(|v| self.kernel.ty(v));
                 self.typed(inst, mul_add_result(a, b, c));
             }
-            _ => {}
         }
     }
 
@@ -162,10 +161,10 @@ impl Checker<'_> {
 
 /// Returns the matrix type of an access and its required alignment in bytes.
 fn wanted_alignment(kernel: &Kernel, inst: &Inst) -> Option<(Type, u32)> {
-    let (layout, matrix) = match &inst.kind {
-        InstKind::CoopLoad { layout, .. } => (*layout, *inst.results.first()?),
-        InstKind::CoopStore { layout, value, .. } => (*layout, *value),
-        _ => return None,
+    let (layout, matrix) = match inst.kind.matrix()? {
+        MatrixInst::Load { layout, .. } => (layout, *inst.results.first()?),
+        MatrixInst::Store { layout, value, .. } => (layout, value),
+        MatrixInst::Fill { .. } | MatrixInst::MulAdd { .. } | MatrixInst::Convert { .. } => return None,
     };
     let ty = kernel.ty(matrix);
     let (_, line) = ty.matrix?.lines(layout);

@@ -1,7 +1,7 @@
 //! Typing rules that the op table does not contain: ids, `vec.shuffle` and subgroup ops. Used by the builder, the
 //! parser and the verifier.
 
-use fulgurite_spec::{Code, Lanes, Op, Type, TypeSet};
+use fulgurite_spec::{Code, IdOp, Lanes, Op, SubgroupOp, Type, TypeSet};
 
 use super::typing::{TypingError, counted, error};
 use crate::kernel::Combine;
@@ -11,9 +11,20 @@ const MASK: Type = Type::vector(fulgurite_spec::ScalarType::U32, Lanes::Four);
 
 /// Returns the type of an id.
 pub const fn id_type(op: Op) -> Type {
-    match op {
-        Op::LaneMaskLt => MASK,
-        _ => Type::U32,
+    match IdOp::of(op) {
+        Some(IdOp::LaneMaskLt) => MASK,
+        Some(
+            IdOp::GlobalId
+            | IdOp::LocalId
+            | IdOp::WorkgroupId
+            | IdOp::NumWorkgroups
+            | IdOp::LocalIndex
+            | IdOp::Lane
+            | IdOp::SubgroupId
+            | IdOp::SubgroupSize
+            | IdOp::NumSubgroups,
+        )
+        | None => Type::U32,
     }
 }
 
@@ -52,7 +63,8 @@ pub fn shuffle_result(components: &[u8], a: Type, b: Type) -> Result<Type, Typin
 /// The broken rule.
 pub fn subgroup_result(op: Op, combine: Option<Combine>, operands: &[Type]) -> Result<Type, TypingError> {
     let name = op.mnemonic();
-    let combines = matches!(op, Op::SubgroupReduce | Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan);
+    let member = SubgroupOp::of(op);
+    let combines = member.is_some_and(SubgroupOp::combines);
     if combines != combine.is_some() {
         let message = if combines {
             format!("`{name}` states how it combines: `{name}[add]`")
@@ -61,25 +73,27 @@ pub fn subgroup_result(op: Op, combine: Option<Combine>, operands: &[Type]) -> R
         };
         return Err(error(Code::BadAttribute, None, message));
     }
+    let Some(op) = member else {
+        return Err(error(Code::Malformed, None, format!("`{name}` does not work across a subgroup")));
+    };
     let any = TypeSet::NUMERIC.union(TypeSet::BOOL);
     // The scalar types allowed for the value, whether it may be a vector, and whether a `u32` operand follows.
     let (wanted, vectors, follows) = match op {
-        Op::SubgroupReduce | Op::SubgroupInclusiveScan | Op::SubgroupExclusiveScan => {
+        SubgroupOp::Reduce | SubgroupOp::InclusiveScan | SubgroupOp::ExclusiveScan => {
             (combine.map_or(TypeSet::EMPTY, Combine::domain), true, false)
         }
-        Op::SubgroupBroadcast
-        | Op::SubgroupShuffle
-        | Op::SubgroupShuffleXor
-        | Op::SubgroupShuffleUp
-        | Op::SubgroupShuffleDown => (any, true, true),
-        Op::SubgroupBallot | Op::SubgroupBallotCount | Op::SubgroupAny | Op::SubgroupAll => {
+        SubgroupOp::Broadcast
+        | SubgroupOp::Shuffle
+        | SubgroupOp::ShuffleXor
+        | SubgroupOp::ShuffleUp
+        | SubgroupOp::ShuffleDown => (any, true, true),
+        SubgroupOp::Ballot | SubgroupOp::BallotCount | SubgroupOp::Any | SubgroupOp::All => {
             (TypeSet::BOOL, false, false)
         }
-        Op::SubgroupMatch => (TypeSet::NUMERIC, false, false),
-        Op::SubgroupElect => (TypeSet::EMPTY, false, false),
-        _ => return Err(error(Code::Malformed, None, format!("`{name}` does not work across a subgroup"))),
+        SubgroupOp::Match => (TypeSet::NUMERIC, false, false),
+        SubgroupOp::Elect => (TypeSet::EMPTY, false, false),
     };
-    let count = if op == Op::SubgroupElect { 0 } else { 1 + usize::from(follows) };
+    let count = if op == SubgroupOp::Elect { 0 } else { 1 + usize::from(follows) };
     if operands.len() != count {
         let message = format!("`{name}` takes {}, got {}", counted(count, "operand"), operands.len());
         return Err(error(Code::BadOperandCount, None, message));
@@ -98,9 +112,16 @@ pub fn subgroup_result(op: Op, combine: Option<Combine>, operands: &[Type]) -> R
         return Err(error(Code::TypeMismatch, Some(1), message));
     }
     Ok(match op {
-        Op::SubgroupBallot | Op::SubgroupMatch => MASK,
-        Op::SubgroupBallotCount => Type::U32,
-        Op::SubgroupAny | Op::SubgroupAll => Type::BOOL,
-        _ => value,
+        SubgroupOp::Ballot | SubgroupOp::Match => MASK,
+        SubgroupOp::BallotCount => Type::U32,
+        SubgroupOp::Any | SubgroupOp::All | SubgroupOp::Elect => Type::BOOL,
+        SubgroupOp::Reduce
+        | SubgroupOp::InclusiveScan
+        | SubgroupOp::ExclusiveScan
+        | SubgroupOp::Broadcast
+        | SubgroupOp::Shuffle
+        | SubgroupOp::ShuffleXor
+        | SubgroupOp::ShuffleUp
+        | SubgroupOp::ShuffleDown => value,
     })
 }

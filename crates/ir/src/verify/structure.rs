@@ -7,7 +7,7 @@ use fulgurite_spec::limits::MAX_NESTING;
 use fulgurite_spec::{Code, Diagnostic, Literal, Location};
 
 use crate::analysis::walk::{Event, Walk, operands};
-use crate::kernel::{BlockId, Const, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
+use crate::kernel::{BlockId, Const, Control, Kernel, Memory, Terminator, ValueDef, ValueId};
 
 fn malformed(location: Location, message: impl Into<String>) -> Diagnostic {
     Diagnostic::new(Code::Malformed, location, message)
@@ -72,40 +72,10 @@ fn ids(kernel: &Kernel) -> Result<(), Diagnostic> {
         let location = inst.location;
         operands(&inst.kind).try_for_each(|id| value(&id, location))?;
         inst.results.iter().try_for_each(|id| value(id, location))?;
-        let memory = match &inst.kind {
-            InstKind::If { then_block, else_block, .. } => {
-                block(then_block, location)?;
-                block(else_block, location)?;
-                None
-            }
-            InstKind::For { body, .. } | InstKind::Region { body, .. } => {
-                block(body, location)?;
-                None
-            }
-            InstKind::While { header, body, .. } => {
-                block(header, location)?;
-                block(body, location)?;
-                None
-            }
-            InstKind::Load { memory, .. }
-            | InstKind::Store { memory, .. }
-            | InstKind::Len { memory }
-            | InstKind::CoopLoad { memory, .. }
-            | InstKind::CoopStore { memory, .. }
-            | InstKind::Atomic { memory, .. } => Some(*memory),
-            InstKind::Scalar { .. }
-            | InstKind::VecShuffle { .. }
-            | InstKind::Id { .. }
-            | InstKind::Fence { .. }
-            | InstKind::Barrier { .. }
-            | InstKind::SubgroupBarrier { .. }
-            | InstKind::WorkgroupBroadcast { .. }
-            | InstKind::Subgroup { .. }
-            | InstKind::CoopFill { .. }
-            | InstKind::CoopMulAdd { .. }
-            | InstKind::CoopConvert { .. }
-            | InstKind::Trap { .. } => None,
-        };
+        if let Some(control) = inst.kind.control() {
+            control.blocks().try_for_each(|id| block(&id, location))?;
+        }
+        let memory = inst.kind.memory();
         if memory.is_some_and(|memory| !is_declared(kernel, memory)) {
             return Err(malformed(location, format!("no memory object {memory:?}")));
         }
@@ -188,13 +158,7 @@ fn tree(kernel: &Kernel) -> Result<(), Diagnostic> {
     let mut used = vec![false; kernel.blocks.len()];
     used[kernel.body.index()] = true;
     for inst in &kernel.insts {
-        let nested = match inst.kind {
-            InstKind::If { then_block, else_block, .. } => [Some(then_block), Some(else_block)],
-            InstKind::For { body, .. } | InstKind::Region { body, .. } => [Some(body), None],
-            InstKind::While { header, body, .. } => [Some(header), Some(body)],
-            _ => [None, None],
-        };
-        for block in nested.into_iter().flatten() {
+        for block in inst.kind.control().into_iter().flat_map(Control::blocks) {
             if core::mem::replace(&mut used[block.index()], true) {
                 return Err(malformed(inst.location, format!("block {block:?} is nested twice")));
             }

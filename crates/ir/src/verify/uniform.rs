@@ -5,7 +5,7 @@ use fulgurite_spec::{Code, Diagnostic, Op};
 
 use crate::analysis::uniformity::{describe, holders, mnemonic};
 use crate::analysis::{Event, Uniformity, UniformityMap, Walk};
-use crate::kernel::{Inst, InstId, InstKind, Kernel, ValueDef, ValueId};
+use crate::kernel::{Inst, InstId, InstKind, Kernel, MatrixInst, ValueDef, ValueId};
 
 /// Limits on the problems reported and on the steps of a path shown, because a kernel may have millions of both.
 const MAX_REPORTED: usize = 64;
@@ -28,7 +28,24 @@ fn demand(kernel: &Kernel, inst: &Inst) -> Option<Demand> {
             Some((Uniformity::Subgroup, second(operands.get(1).copied())))
         }
         InstKind::Subgroup { .. } => Some((Uniformity::Subgroup, [None; 2])),
-        _ => None,
+        InstKind::Scalar { .. }
+        | InstKind::VecShuffle { .. }
+        | InstKind::Id { .. }
+        | InstKind::Load { .. }
+        | InstKind::Store { .. }
+        | InstKind::Len { .. }
+        | InstKind::Atomic { .. }
+        | InstKind::Fence { .. }
+        | InstKind::CoopLoad { .. }
+        | InstKind::CoopStore { .. }
+        | InstKind::CoopFill { .. }
+        | InstKind::CoopMulAdd { .. }
+        | InstKind::CoopConvert { .. }
+        | InstKind::Trap { .. }
+        | InstKind::If { .. }
+        | InstKind::For { .. }
+        | InstKind::Region { .. }
+        | InstKind::While { .. } => None,
     }
 }
 
@@ -37,15 +54,15 @@ fn matrix_demand(kernel: &Kernel, inst: &Inst) -> Option<Demand> {
     let matrix = |value: &ValueId| kernel.ty(*value).matrix.map(|shape| (shape, *value));
     // The result with the widest scope.
     let result = inst.results.iter().filter_map(matrix).min_by_key(|(shape, _)| holders(shape.scope));
-    let (shape, agreed) = match &inst.kind {
-        InstKind::CoopStore { offset, stride, value, .. } => {
-            (matrix(value)?.0, [Some(("the offset", *offset)), Some(("the stride", *stride))])
+    let (shape, agreed) = match inst.kind.matrix() {
+        Some(MatrixInst::Store { offset, stride, value, .. }) => {
+            (matrix(&value)?.0, [Some(("the offset", offset)), Some(("the stride", stride))])
         }
-        InstKind::CoopLoad { offset, stride, .. } => {
-            (result?.0, [Some(("the offset", *offset)), Some(("the stride", *stride))])
+        Some(MatrixInst::Load { offset, stride, .. }) => {
+            (result?.0, [Some(("the offset", offset)), Some(("the stride", stride))])
         }
-        InstKind::CoopFill { value } => (result?.0, [Some(("operand 1", *value)), None]),
-        _ => (result?.0, [None; 2]),
+        Some(MatrixInst::Fill { value }) => (result?.0, [Some(("operand 1", value)), None]),
+        Some(MatrixInst::MulAdd { .. } | MatrixInst::Convert { .. }) | None => (result?.0, [None; 2]),
     };
     Some((holders(shape.scope), agreed))
 }
@@ -54,7 +71,7 @@ fn matrix_demand(kernel: &Kernel, inst: &Inst) -> Option<Demand> {
 fn whose(level: Uniformity) -> &'static str {
     match level {
         Uniformity::Subgroup => "subgroup",
-        _ => "workgroup",
+        Uniformity::Dispatch | Uniformity::Workgroup | Uniformity::Varying => "workgroup",
     }
 }
 

@@ -3,15 +3,15 @@
 
 use fulgurite_spec::limits::{MAX_DECLARATIONS, MAX_REQUIRE_NODES, MAX_VALUES};
 use fulgurite_spec::{
-    Lanes, Literal, Location, MatrixLayout, MatrixShape, Op, ScalarType, Semantics, Special, Type,
+    Lanes, Literal, Location, MatrixLayout, MatrixOp, MatrixShape, MemoryOp, Op, OpClass, ScalarType, Type,
 };
 
 use super::WireError;
 use super::body::{self, Body, END, LEAF, Node, TypeCode, TypedName};
 use crate::kernel::{
-    Access, ArrayDecl, AtomicOrder, BlockId, BufferDecl, BufferId, Combine, Const, FloatMode, Initial, Inst,
-    InstId, InstKind, Kernel, LocalId, Memory, MemoryScopes, Operands, ParamDecl, ParamId, SharedId,
-    SyncScope, Terminator, ValueDef, ValueId, ViewDecl, ViewId,
+    Access, ArrayDecl, AtomicOrder, BlockId, BufferDecl, BufferId, Combine, Const, Control, FloatMode,
+    Initial, Inst, InstId, InstKind, Kernel, LocalId, Memory, MemoryScopes, Operands, ParamDecl, ParamId,
+    SharedId, SyncScope, Terminator, ValueDef, ValueId, ViewDecl, ViewId,
 };
 use crate::require::{Require, RequireNode};
 
@@ -320,16 +320,16 @@ impl<'b> Reader<'b> {
         })?;
         let id = InstId::new(self.kernel.insts.len());
         let of = Nested { inst: id, results: inst.results };
-        let (carried, first) = match &kind {
-            InstKind::Region { body, .. } => (0, Some((*body, Next::Results(of)))),
-            InstKind::For { initial, body, .. } => (initial.len() + 1, Some((*body, Next::Results(of)))),
-            InstKind::While { initial, header, body } => {
-                (initial.len(), Some((*header, Next::Block(*body, of))))
+        let (carried, first) = match kind.control() {
+            None => (0, None),
+            Some(Control::Region { body, .. }) => (0, Some((body, Next::Results(of)))),
+            Some(Control::For { initial, body, .. }) => (initial.len() + 1, Some((body, Next::Results(of)))),
+            Some(Control::While { initial, header, body }) => {
+                (initial.len(), Some((header, Next::Block(body, of))))
             }
-            InstKind::If { then_block, else_block, .. } => {
-                (0, Some((*then_block, Next::Block(*else_block, of))))
+            Some(Control::If { then_block, else_block, .. }) => {
+                (0, Some((then_block, Next::Block(else_block, of))))
             }
-            _ => (0, None),
         };
         self.kernel.insts.push(Inst { kind, results: Operands::EMPTY, location: Location::Unknown });
         self.kernel.blocks[block.index()].insts.push(id);
@@ -342,113 +342,151 @@ impl<'b> Reader<'b> {
     /// Reads the operation of an instruction. Returns `None` if the op does not allow this number of words.
     fn kind(&mut self, op: Op, attributes: u8, words: &[i32]) -> Read<Option<InstKind>> {
         let bad = || malformed(&format!("`{}` has no such attributes", op.mnemonic()), attributes);
-        let special = match op.info().semantics {
-            Semantics::Scalar { .. } | Semantics::Special(Special::Construct) => {
-                let mode = FloatMode::from_number(attributes).ok_or_else(bad)?;
-                return Ok(Some(InstKind::Scalar { op, operands: self.operands(words)?, mode }));
-            }
-            Semantics::Special(special) => special,
-        };
-        let takes_attributes =
-            matches!(special, Special::Atomic | Special::Fence | Special::Barrier | Special::Subgroup)
-                || matches!(op, Op::CoopLoad | Op::CoopStore);
-        if attributes != 0 && !takes_attributes {
+        if attributes != 0 && !takes_attributes(op) {
             return Err(bad());
         }
         let order = || AtomicOrder::from_number(attributes & 3).ok_or_else(bad);
         let scope = || SyncScope::from_number(attributes >> 2).ok_or_else(bad);
-        let layout = || MatrixLayout::from_number(attributes).ok_or_else(bad);
         let scopes = || match attributes {
             0..=3 => Ok(MemoryScopes { shared: attributes & 1 != 0, buffers: attributes & 2 != 0 }),
             _ => Err(bad()),
         };
-        Ok(Some(match (special, op, words) {
-            (Special::Id | Special::ScalarId, _, [axis]) => InstKind::Id { op, component: component(*axis)? },
-            (Special::Memory, Op::Load, [memory, index]) => {
-                InstKind::Load { memory: self.memory(*memory)?, index: self.value(*index)? }
+        let kind = match op.class() {
+            OpClass::Scalar => {
+                let mode = FloatMode::from_number(attributes).ok_or_else(bad)?;
+                InstKind::Scalar { op, operands: self.operands(words)?, mode }
             }
-            (Special::Memory, Op::Store, [memory, index, value]) => InstKind::Store {
-                memory: self.memory(*memory)?,
-                index: self.value(*index)?,
-                value: self.value(*value)?,
-            },
-            (Special::Memory, Op::Len, [memory]) => InstKind::Len { memory: self.memory(*memory)? },
-            (Special::Atomic, _, [memory, index, operands @ ..]) => InstKind::Atomic {
-                op,
-                order: order()?,
-                scope: scope()?,
-                memory: self.memory(*memory)?,
-                index: self.value(*index)?,
-                operands: self.operands(operands)?,
-            },
-            (Special::Fence, _, []) => InstKind::Fence { order: order()?, scope: scope()? },
-            (Special::Barrier, Op::SubgroupBarrier, []) => InstKind::SubgroupBarrier { scopes: scopes()? },
-            (Special::Barrier, _, []) => InstKind::Barrier { scopes: scopes()? },
-            (Special::Broadcast, _, [value, index]) => {
+            OpClass::Id(_) => {
+                let [axis] = words else { return Ok(None) };
+                InstKind::Id { op, component: component(*axis)? }
+            }
+            OpClass::Memory(op) => return self.memory_kind(op, words),
+            OpClass::Atomic(_) => {
+                let [memory, index, operands @ ..] = words else { return Ok(None) };
+                InstKind::Atomic {
+                    op,
+                    order: order()?,
+                    scope: scope()?,
+                    memory: self.memory(*memory)?,
+                    index: self.value(*index)?,
+                    operands: self.operands(operands)?,
+                }
+            }
+            OpClass::Fence | OpClass::Barrier | OpClass::SubgroupBarrier if !words.is_empty() => {
+                return Ok(None);
+            }
+            OpClass::Fence => InstKind::Fence { order: order()?, scope: scope()? },
+            OpClass::SubgroupBarrier => InstKind::SubgroupBarrier { scopes: scopes()? },
+            OpClass::Barrier => InstKind::Barrier { scopes: scopes()? },
+            OpClass::WorkgroupBroadcast => {
+                let [value, index] = words else { return Ok(None) };
                 InstKind::WorkgroupBroadcast { value: self.value(*value)?, index: self.value(*index)? }
             }
-            (Special::Subgroup, _, operands) => InstKind::Subgroup {
+            OpClass::Subgroup(_) => InstKind::Subgroup {
                 op,
                 combine: match attributes {
                     0 => None,
                     number => Some(Combine::from_number(number).ok_or_else(bad)?),
                 },
-                operands: self.operands(operands)?,
+                operands: self.operands(words)?,
             },
-            (Special::Shuffle, _, [a, b, components @ ..]) if components.len() <= MAX_COMPONENTS => {
+            OpClass::VecShuffle => {
+                let [a, b, components @ ..] = words else { return Ok(None) };
+                if components.len() > MAX_COMPONENTS {
+                    return Ok(None);
+                }
                 InstKind::VecShuffle {
                     vectors: [self.value(*a)?, self.value(*b)?],
                     components: components.iter().map(|c| component(*c)).collect::<Read<_>>()?,
                 }
             }
-            (Special::Matrix, Op::CoopLoad, [memory, offset, stride]) => InstKind::CoopLoad {
-                layout: layout()?,
-                memory: self.memory(*memory)?,
-                offset: self.value(*offset)?,
-                stride: self.value(*stride)?,
-            },
-            (Special::Matrix, Op::CoopStore, [memory, offset, stride, value]) => InstKind::CoopStore {
-                layout: layout()?,
-                memory: self.memory(*memory)?,
-                offset: self.value(*offset)?,
-                stride: self.value(*stride)?,
-                value: self.value(*value)?,
-            },
-            (Special::Matrix, Op::CoopFill, [value]) => InstKind::CoopFill { value: self.value(*value)? },
-            (Special::Matrix, Op::CoopMulAdd, [a, b, c]) => {
-                InstKind::CoopMulAdd { a: self.value(*a)?, b: self.value(*b)?, c: self.value(*c)? }
+            OpClass::Matrix(op) => {
+                let layout = || MatrixLayout::from_number(attributes).ok_or_else(bad);
+                return self.matrix_kind(op, layout, words);
             }
-            (Special::Matrix, Op::CoopConvert, [value]) => {
-                InstKind::CoopConvert { value: self.value(*value)? }
+            OpClass::Trap => {
+                let [code] = words else { return Ok(None) };
+                InstKind::Trap { code: self.value(*code)? }
             }
-            (Special::Trap, _, [code]) => InstKind::Trap { code: self.value(*code)? },
-            (Special::Control, Op::Region, []) => {
+            OpClass::Region => {
+                let [] = words else { return Ok(None) };
                 let (name, rest) = (self.regions.split_first())
                     .ok_or_else(|| WireError::malformed("there are too few names of regions"))?;
                 self.regions = rest;
                 InstKind::Region { name: (*name).into(), body: self.kernel.add_block() }
             }
-            (Special::Control, Op::If, [condition]) => InstKind::If {
-                condition: self.value(*condition)?,
-                then_block: self.kernel.add_block(),
-                else_block: self.kernel.add_block(),
-            },
-            (Special::Control, Op::For, [start, end, step, initial @ ..]) => InstKind::For {
-                start: self.value(*start)?,
-                end: self.value(*end)?,
-                step: self.value(*step)?,
-                initial: self.operands(initial)?,
-                body: self.kernel.add_block(),
-            },
-            (Special::Control, Op::While, initial) => InstKind::While {
-                initial: self.operands(initial)?,
+            OpClass::If => {
+                let [condition] = words else { return Ok(None) };
+                InstKind::If {
+                    condition: self.value(*condition)?,
+                    then_block: self.kernel.add_block(),
+                    else_block: self.kernel.add_block(),
+                }
+            }
+            OpClass::For => {
+                let [start, end, step, initial @ ..] = words else { return Ok(None) };
+                InstKind::For {
+                    start: self.value(*start)?,
+                    end: self.value(*end)?,
+                    step: self.value(*step)?,
+                    initial: self.operands(initial)?,
+                    body: self.kernel.add_block(),
+                }
+            }
+            OpClass::While => InstKind::While {
+                initial: self.operands(words)?,
                 header: self.kernel.add_block(),
                 body: self.kernel.add_block(),
             },
-            _ => return Ok(None),
-        }))
+        };
+        Ok(Some(kind))
     }
 
+    fn memory_kind(&self, op: MemoryOp, words: &[i32]) -> Read<Option<InstKind>> {
+        Ok(match (op, words) {
+            (MemoryOp::Load, [memory, index]) => {
+                Some(InstKind::Load { memory: self.memory(*memory)?, index: self.value(*index)? })
+            }
+            (MemoryOp::Store, [memory, index, value]) => Some(InstKind::Store {
+                memory: self.memory(*memory)?,
+                index: self.value(*index)?,
+                value: self.value(*value)?,
+            }),
+            (MemoryOp::Len, [memory]) => Some(InstKind::Len { memory: self.memory(*memory)? }),
+            (MemoryOp::Load | MemoryOp::Store | MemoryOp::Len, _) => None,
+        })
+    }
+
+    fn matrix_kind(
+        &self,
+        op: MatrixOp,
+        layout: impl Fn() -> Read<MatrixLayout>,
+        words: &[i32],
+    ) -> Read<Option<InstKind>> {
+        Ok(match (op, words) {
+            (MatrixOp::Load, [memory, offset, stride]) => Some(InstKind::CoopLoad {
+                layout: layout()?,
+                memory: self.memory(*memory)?,
+                offset: self.value(*offset)?,
+                stride: self.value(*stride)?,
+            }),
+            (MatrixOp::Store, [memory, offset, stride, value]) => Some(InstKind::CoopStore {
+                layout: layout()?,
+                memory: self.memory(*memory)?,
+                offset: self.value(*offset)?,
+                stride: self.value(*stride)?,
+                value: self.value(*value)?,
+            }),
+            (MatrixOp::Fill, [value]) => Some(InstKind::CoopFill { value: self.value(*value)? }),
+            (MatrixOp::MulAdd, [a, b, c]) => {
+                Some(InstKind::CoopMulAdd { a: self.value(*a)?, b: self.value(*b)?, c: self.value(*c)? })
+            }
+            (MatrixOp::Convert, [value]) => Some(InstKind::CoopConvert { value: self.value(*value)? }),
+            (MatrixOp::Load | MatrixOp::Store | MatrixOp::Fill | MatrixOp::MulAdd | MatrixOp::Convert, _) => {
+                None
+            }
+        })
+    }
     fn operands(&self, words: &[i32]) -> Read<Operands> {
         words.iter().map(|w| self.value(*w)).collect()
     }
@@ -490,6 +528,29 @@ fn memory(kernel: &Kernel, number: u32) -> Option<Memory> {
         2 => Memory::Local(LocalId::new(rest)),
         _ => Memory::View(ViewId::new(rest)),
     })
+}
+
+/// Returns whether an instruction with this op may have attributes.
+fn takes_attributes(op: Op) -> bool {
+    match op.class() {
+        OpClass::Scalar
+        | OpClass::Atomic(_)
+        | OpClass::Fence
+        | OpClass::Barrier
+        | OpClass::SubgroupBarrier
+        | OpClass::Subgroup(_)
+        | OpClass::Matrix(MatrixOp::Load | MatrixOp::Store) => true,
+        OpClass::Matrix(MatrixOp::Fill | MatrixOp::MulAdd | MatrixOp::Convert)
+        | OpClass::Memory(_)
+        | OpClass::Id(_)
+        | OpClass::VecShuffle
+        | OpClass::WorkgroupBroadcast
+        | OpClass::If
+        | OpClass::For
+        | OpClass::While
+        | OpClass::Region
+        | OpClass::Trap => false,
+    }
 }
 
 fn op(number: u16) -> Read<Op> {

@@ -4,7 +4,7 @@
 //! rounded to `f32`, because its arithmetic is defined as that of `f32`. Where the op table permits a range of results
 //! (`div`, `sqrt`, `exp`, …), these are close to the true value; [`accuracy`](crate::accuracy) defines the range.
 
-use crate::ops::Op;
+use crate::ops::{CompareOp, FloatOp, Op, TranscendentalOp};
 use crate::types::ScalarType;
 
 /// A binary floating-point format.
@@ -24,7 +24,15 @@ impl FloatFormat {
             ScalarType::BF16 => Some(Self { precision: 8, exponent_bits: 8 }),
             ScalarType::F32 => Some(Self { precision: 24, exponent_bits: 8 }),
             ScalarType::F64 => Some(Self { precision: 53, exponent_bits: 11 }),
-            _ => None,
+            ScalarType::Bool
+            | ScalarType::I8
+            | ScalarType::I16
+            | ScalarType::I32
+            | ScalarType::I64
+            | ScalarType::U8
+            | ScalarType::U16
+            | ScalarType::U32
+            | ScalarType::U64 => None,
         }
     }
 
@@ -250,9 +258,6 @@ fn pow(x: f64, y: f64) -> f64 {
 
 pub(super) fn convert(ty: FloatFormat, bits: u64, to: ScalarType) -> u64 {
     let value = ty.decode(bits);
-    if let Some(format) = FloatFormat::of(to) {
-        return if format == ty { bits } else { format.encode(value) };
-    }
     // `as` truncates, saturates, and converts NaN to 0.
     match to {
         ScalarType::I8 => u64::from(value as i8 as u8),
@@ -263,7 +268,11 @@ pub(super) fn convert(ty: FloatFormat, bits: u64, to: ScalarType) -> u64 {
         ScalarType::U16 => u64::from(value as u16),
         ScalarType::U32 => u64::from(value as u32),
         ScalarType::U64 => value as u64,
-        _ => u64::from(value != 0.0),
+        ScalarType::Bool => u64::from(value != 0.0),
+        ScalarType::F16 | ScalarType::BF16 | ScalarType::F32 | ScalarType::F64 => {
+            let format = FloatFormat::of(to).filter(|format| *format != ty);
+            format.map_or(bits, |format| format.encode(value))
+        }
     }
 }
 
@@ -271,78 +280,102 @@ pub(super) fn convert(ty: FloatFormat, bits: u64, to: ScalarType) -> u64 {
 ///
 /// Sums and fused products are rounded to odd in `f64`; products are exact for all formats but `f64`; other results are
 /// within a few ulp of `f64`.
-fn value(op: Op, wide: bool, args: &[f64]) -> Option<f64> {
+fn value(op: FloatOp, wide: bool, args: &[f64]) -> Option<f64> {
     let a = *args.first()?;
     let arg = |i: usize| args.get(i).copied();
     let add = |a: f64, b: f64| if wide { a + b } else { add_to_odd(a, b) };
     Some(match op {
-        Op::Add => add(a, arg(1)?),
-        Op::Sub => add(a, -arg(1)?),
-        Op::Mul => a * arg(1)?,
-        Op::Div => a / arg(1)?,
-        Op::Neg => -a,
-        Op::Abs => a.abs(),
-        Op::Sign => native::f64::sign(a),
-        Op::Min => native::f64::min(a, arg(1)?),
-        Op::Max => native::f64::max(a, arg(1)?),
-        Op::Clamp => native::f64::clamp(a, arg(1)?, arg(2)?),
-        Op::Fma if wide => a.mul_add(arg(1)?, arg(2)?),
-        Op::Fma => add_to_odd(a * arg(1)?, arg(2)?),
-        Op::Floor => a.floor(),
-        Op::Ceil => a.ceil(),
-        Op::Trunc => a.trunc(),
-        Op::Round => a.round_ties_even(),
-        Op::Fract => add(a, -a.floor()),
-        Op::Sqrt => a.sqrt(),
-        Op::Rsqrt => 1.0 / a.sqrt(),
-        Op::Exp => a.exp(),
-        Op::Exp2 => a.exp2(),
-        Op::Log => a.ln(),
-        Op::Log2 => a.log2(),
-        Op::Pow => pow(a, arg(1)?),
-        Op::Sin => a.sin(),
-        Op::Cos => a.cos(),
-        Op::Tan => a.tan(),
-        Op::Asin => a.asin(),
-        Op::Acos => a.acos(),
-        Op::Atan => a.atan(),
-        Op::Atan2 => a.atan2(arg(1)?),
-        Op::Sinh => a.sinh(),
-        Op::Cosh => a.cosh(),
-        Op::Tanh => a.tanh(),
-        _ => return None,
+        FloatOp::Add => add(a, arg(1)?),
+        FloatOp::Sub => add(a, -arg(1)?),
+        FloatOp::Mul => a * arg(1)?,
+        FloatOp::Div => a / arg(1)?,
+        FloatOp::Neg => -a,
+        FloatOp::Abs => a.abs(),
+        FloatOp::Sign => native::f64::sign(a),
+        FloatOp::Min => native::f64::min(a, arg(1)?),
+        FloatOp::Max => native::f64::max(a, arg(1)?),
+        FloatOp::Clamp => native::f64::clamp(a, arg(1)?, arg(2)?),
+        FloatOp::Fma if wide => a.mul_add(arg(1)?, arg(2)?),
+        FloatOp::Fma => add_to_odd(a * arg(1)?, arg(2)?),
+        FloatOp::Floor => a.floor(),
+        FloatOp::Ceil => a.ceil(),
+        FloatOp::Trunc => a.trunc(),
+        FloatOp::Round => a.round_ties_even(),
+        FloatOp::Fract => add(a, -a.floor()),
+        FloatOp::Sqrt => a.sqrt(),
+        FloatOp::Rsqrt => 1.0 / a.sqrt(),
+        FloatOp::Transcendental(op) => match op {
+            TranscendentalOp::Exp => a.exp(),
+            TranscendentalOp::Exp2 => a.exp2(),
+            TranscendentalOp::Log => a.ln(),
+            TranscendentalOp::Log2 => a.log2(),
+            TranscendentalOp::Pow => pow(a, arg(1)?),
+            TranscendentalOp::Sin => a.sin(),
+            TranscendentalOp::Cos => a.cos(),
+            TranscendentalOp::Tan => a.tan(),
+            TranscendentalOp::Asin => a.asin(),
+            TranscendentalOp::Acos => a.acos(),
+            TranscendentalOp::Atan => a.atan(),
+            TranscendentalOp::Atan2 => a.atan2(arg(1)?),
+            TranscendentalOp::Sinh => a.sinh(),
+            TranscendentalOp::Cosh => a.cosh(),
+            TranscendentalOp::Tanh => a.tanh(),
+        },
+        FloatOp::Compare(_) | FloatOp::IsNan | FloatOp::IsInf => return None,
     })
 }
 
 /// Returns the true result of a float op on exact operands, to the accuracy of `f64`. Oracle for ops with an error
 /// bound.
 pub fn truth(op: Op, args: &[f64]) -> Option<f64> {
-    value(op, true, args)
+    value(FloatOp::of(op)?, true, args)
 }
 
-pub(super) fn apply(ty: FloatFormat, op: Op, bits: &[u64]) -> Option<u64> {
+pub(super) fn apply(ty: FloatFormat, op: FloatOp, bits: &[u64]) -> Option<u64> {
     let mut args = [0.0; 4];
     let args = args.get_mut(..bits.len())?;
     for (arg, bits) in args.iter_mut().zip(bits) {
         *arg = ty.decode(*bits);
     }
     let a = *args.first()?;
-    let compare = |f: fn(&f64, &f64) -> bool| args.get(1).map(|b| u64::from(f(&a, b)));
     match op {
-        Op::Eq => compare(f64::eq),
-        Op::Ne => compare(f64::ne),
-        Op::Lt => compare(f64::lt),
-        Op::Le => compare(f64::le),
-        Op::Gt => compare(f64::gt),
-        Op::Ge => compare(f64::ge),
-        Op::IsNan => Some(u64::from(a.is_nan())),
-        Op::IsInf => Some(u64::from(a.is_infinite())),
+        FloatOp::Compare(op) => {
+            let b = args.get(1)?;
+            Some(u64::from(match op {
+                CompareOp::Eq => a == *b,
+                CompareOp::Ne => a != *b,
+                CompareOp::Lt => a < *b,
+                CompareOp::Le => a <= *b,
+                CompareOp::Gt => a > *b,
+                CompareOp::Ge => a >= *b,
+            }))
+        }
+        FloatOp::IsNan => Some(u64::from(a.is_nan())),
+        FloatOp::IsInf => Some(u64::from(a.is_infinite())),
         // Only the sign bit changes, so NaN payloads are preserved.
-        Op::Neg => Some(bits[0] ^ ty.sign_bit()),
-        Op::Abs => Some(bits[0] & (ty.sign_bit() - 1)),
-        // Arithmetic on bf16 is that of f32, rounded once more.
-        _ if ty.precision == 8 => value(op, false, args).map(|v| ty.encode(f64::from(v as f32))),
-        _ => value(op, ty.precision == 53, args).map(|v| ty.encode(v)),
+        FloatOp::Neg => Some(bits[0] ^ ty.sign_bit()),
+        FloatOp::Abs => Some(bits[0] & (ty.sign_bit() - 1)),
+        FloatOp::Add
+        | FloatOp::Sub
+        | FloatOp::Mul
+        | FloatOp::Div
+        | FloatOp::Sign
+        | FloatOp::Min
+        | FloatOp::Max
+        | FloatOp::Clamp
+        | FloatOp::Fma
+        | FloatOp::Floor
+        | FloatOp::Ceil
+        | FloatOp::Trunc
+        | FloatOp::Round
+        | FloatOp::Fract
+        | FloatOp::Sqrt
+        | FloatOp::Rsqrt
+        | FloatOp::Transcendental(_) => {
+            let exact = value(op, ty.precision == 53, args)?;
+            // Arithmetic on bf16 is that of f32, rounded once more.
+            Some(ty.encode(if ty.precision == 8 { f64::from(exact as f32) } else { exact }))
+        }
     }
 }
 
@@ -415,8 +448,8 @@ mod tests {
         // 1 + 2^-8 + 2^-40: f32 loses the last term, and the tie rounds to even.
         let bits = |v: f64| BF16.encode(v);
         let args = [bits(1.0 + 2f64.powi(-7)), bits(1.0), bits(0.0)];
-        assert_eq!(apply(BF16, Op::Fma, &args), Some(0x3f81));
+        assert_eq!(apply(BF16, FloatOp::Fma, &args), Some(0x3f81));
         let fused = [bits(2f64.powi(-20)), bits(2f64.powi(-20)), bits(1.0)];
-        assert_eq!(apply(BF16, Op::Fma, &fused), Some(0x3f80));
+        assert_eq!(apply(BF16, FloatOp::Fma, &fused), Some(0x3f80));
     }
 }

@@ -11,7 +11,7 @@ macro_rules! integer_ops {
             reason = "the same code for all types: some need a cast or a sign test that others do not"
         )]
         pub mod $name {
-            use crate::ops::Op;
+            use crate::ops::{CompareOp, IntegerOp};
 
             const BITS: u32 = <$t>::BITS;
 
@@ -153,47 +153,51 @@ macro_rules! integer_ops {
                 (0..4).map(|i| byte(a, i) * byte(b, i)).sum::<i64>() as $t
             }
 
-            pub(in crate::eval) fn apply(op: Op, args: &[u64]) -> Option<u64> {
+            pub(in crate::eval) fn apply(op: IntegerOp, args: &[u64]) -> Option<u64> {
                 let a = *args.first()? as $t;
                 let b = || args.get(1).map(|v| *v as $t);
                 let n = |i: usize| args.get(i).map(|v| *v as u32);
                 let value = match op {
-                    Op::Add => add(a, b()?),
-                    Op::Sub => sub(a, b()?),
-                    Op::Mul => mul(a, b()?),
-                    Op::MulHi => mul_hi(a, b()?),
-                    Op::AddSat => add_sat(a, b()?),
-                    Op::SubSat => sub_sat(a, b()?),
-                    Op::Div => div(a, b()?),
-                    Op::Rem => rem(a, b()?),
-                    Op::Min => min(a, b()?),
-                    Op::Max => max(a, b()?),
-                    Op::DotPacked => dot_packed(a, b()?),
-                    Op::Neg => neg(a),
-                    Op::Abs => abs(a),
-                    Op::Sign => sign(a),
-                    Op::PopCount => popcount(a),
-                    Op::LeadingZeros => clz(a),
-                    Op::TrailingZeros => ctz(a),
-                    Op::ReverseBits => reverse_bits(a),
-                    Op::Clamp => clamp(a, b()?, *args.get(2)? as $t),
-                    Op::And => a & b()?,
-                    Op::Or => a | b()?,
-                    Op::Xor => a ^ b()?,
-                    Op::Not => !a,
-                    Op::Shl => shl(a, n(1)?),
-                    Op::Shr => shr(a, n(1)?),
-                    Op::RotateLeft => rotl(a, n(1)?),
-                    Op::RotateRight => rotr(a, n(1)?),
-                    Op::ExtractBits => extract_bits(a, n(1)?, n(2)?),
-                    Op::InsertBits => insert_bits(a, b()?, n(2)?, n(3)?),
-                    Op::Eq => return Some(u64::from(a == b()?)),
-                    Op::Ne => return Some(u64::from(a != b()?)),
-                    Op::Lt => return Some(u64::from(a < b()?)),
-                    Op::Le => return Some(u64::from(a <= b()?)),
-                    Op::Gt => return Some(u64::from(a > b()?)),
-                    Op::Ge => return Some(u64::from(a >= b()?)),
-                    _ => return None,
+                    IntegerOp::Add => add(a, b()?),
+                    IntegerOp::Sub => sub(a, b()?),
+                    IntegerOp::Mul => mul(a, b()?),
+                    IntegerOp::MulHi => mul_hi(a, b()?),
+                    IntegerOp::AddSat => add_sat(a, b()?),
+                    IntegerOp::SubSat => sub_sat(a, b()?),
+                    IntegerOp::Div => div(a, b()?),
+                    IntegerOp::Rem => rem(a, b()?),
+                    IntegerOp::Min => min(a, b()?),
+                    IntegerOp::Max => max(a, b()?),
+                    IntegerOp::DotPacked => dot_packed(a, b()?),
+                    IntegerOp::Neg => neg(a),
+                    IntegerOp::Abs => abs(a),
+                    IntegerOp::Sign => sign(a),
+                    IntegerOp::PopCount => popcount(a),
+                    IntegerOp::LeadingZeros => clz(a),
+                    IntegerOp::TrailingZeros => ctz(a),
+                    IntegerOp::ReverseBits => reverse_bits(a),
+                    IntegerOp::Clamp => clamp(a, b()?, *args.get(2)? as $t),
+                    IntegerOp::And => a & b()?,
+                    IntegerOp::Or => a | b()?,
+                    IntegerOp::Xor => a ^ b()?,
+                    IntegerOp::Not => !a,
+                    IntegerOp::Shl => shl(a, n(1)?),
+                    IntegerOp::Shr => shr(a, n(1)?),
+                    IntegerOp::RotateLeft => rotl(a, n(1)?),
+                    IntegerOp::RotateRight => rotr(a, n(1)?),
+                    IntegerOp::ExtractBits => extract_bits(a, n(1)?, n(2)?),
+                    IntegerOp::InsertBits => insert_bits(a, b()?, n(2)?, n(3)?),
+                    IntegerOp::Compare(op) => {
+                        let b = b()?;
+                        return Some(u64::from(match op {
+                            CompareOp::Eq => a == b,
+                            CompareOp::Ne => a != b,
+                            CompareOp::Lt => a < b,
+                            CompareOp::Le => a <= b,
+                            CompareOp::Gt => a > b,
+                            CompareOp::Ge => a >= b,
+                        }));
+                    }
                 };
                 Some(u64::from(value as $unsigned))
             }

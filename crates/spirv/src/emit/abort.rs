@@ -2,7 +2,7 @@
 
 use fulgurite_ir::{InstId, MemoryScopes};
 use fulgurite_spec::limits::POLL_INTERVAL;
-use fulgurite_spec::{Op, Type};
+use fulgurite_spec::{IdOp, Type};
 
 use super::Emitter;
 use super::objects::Object;
@@ -96,7 +96,7 @@ impl Emitter<'_> {
     /// two loads, and then some would leave a loop that others stay in, past whose barriers neither get.
     fn abort_told(&mut self, told: Object) -> Id {
         let (bool_type, zero) = (self.asm.ty(Type::BOOL), self.asm.u32(0));
-        let index = self.built_in(Op::LocalIndex);
+        let index = self.built_in(IdOp::LocalIndex);
         let first = self.asm.value(op::IEqual, bool_type, &[index, zero]);
         self.where_true(first, |e| {
             let wanted = e.control_load(ControlWord::Abort);

@@ -3,8 +3,8 @@
 //! A phi names the blocks that *end* regions, which nested control flow may have moved far from those that
 //! begin them.
 
-use fulgurite_ir::{BlockId, InstId, InstKind, Operands, Terminator, ValueId};
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_ir::{BlockId, Control, InstId, InstKind, Operands, Terminator, ValueId};
+use fulgurite_spec::{IdOp, ScalarType, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
@@ -80,20 +80,21 @@ enum LoopHead {
 impl Emitter<'_> {
     pub(super) fn begin_control(&mut self, inst: InstId) {
         let kernel = self.kernel;
-        match &kernel.inst(inst).kind {
-            InstKind::If { condition, then_block, .. } => {
-                let condition = self.id(*condition);
+        let Some(control) = kernel.inst(inst).kind.control() else { return };
+        match control {
+            Control::If { condition, then_block, .. } => {
+                let condition = self.id(condition);
                 let (then_label, else_label, merge) = (self.asm.id(), self.asm.id(), self.asm.id());
                 self.asm.effect(op::SelectionMerge, &[merge, 0]);
                 self.asm.effect(op::BranchConditional, &[condition, then_label, else_label]);
                 self.begin(then_label);
-                let (then_block, yielded) = (*then_block, Vec::new());
+                let (then_block, yielded) = (then_block, Vec::new());
                 self.frames.push(Frame::If(IfFrame { then_block, else_label, merge, yielded }));
             }
-            InstKind::For { start, end, step, initial, body } => {
-                let trips = self.trips(*start, *end, *step);
-                let counted_in = Self::iteration_type(kernel.ty(*start));
-                let frame = self.begin_loop(inst, *body, LoopHead::Counted(counted_in), initial);
+            Control::For { start, end, step, initial, body } => {
+                let trips = self.trips(start, end, step);
+                let counted_in = Self::iteration_type(kernel.ty(start));
+                let frame = self.begin_loop(inst, body, LoopHead::Counted(counted_in), initial);
                 let first = self.asm.id();
                 self.asm.effect(op::Branch, &[first]);
                 self.begin(first);
@@ -106,8 +107,8 @@ impl Emitter<'_> {
                 self.leave_block(&frame);
                 self.begin(frame.body_label);
                 self.poll(frame.inst, frame.merge);
-                let params = &kernel.block(*body).params;
-                let counter = self.counter(*start, *step, frame.iteration);
+                let params = &kernel.block(body).params;
+                let counter = self.counter(start, step, frame.iteration);
                 if let Some((first, carried)) = params.split_first() {
                     self.ids[first.index()] = counter;
                     self.set(carried, &frame.carried);
@@ -115,17 +116,16 @@ impl Emitter<'_> {
                 }
                 self.frames.push(Frame::Loop(frame));
             }
-            InstKind::While { initial, header, body } => {
-                let frame = self.begin_loop(inst, *body, LoopHead::Tested(*header), initial);
+            Control::While { initial, header, body } => {
+                let frame = self.begin_loop(inst, body, LoopHead::Tested(header), initial);
                 let first = self.asm.id();
                 self.asm.effect(op::Branch, &[first]);
                 self.begin(first);
-                self.set(&kernel.block(*header).params, &frame.carried);
-                self.note_carried_choices(initial, &kernel.block(*header).params);
+                self.set(&kernel.block(header).params, &frame.carried);
+                self.note_carried_choices(initial, &kernel.block(header).params);
                 self.frames.push(Frame::Loop(frame));
             }
-            InstKind::Region { .. } => self.frames.push(Frame::Region(inst)),
-            _ => {}
+            Control::Region { .. } => self.frames.push(Frame::Region(inst)),
         }
     }
 
@@ -240,12 +240,11 @@ impl Emitter<'_> {
         while let Some(block) = blocks.pop() {
             for id in &kernel.block(block).insts {
                 count += 1;
-                match &kernel.inst(*id).kind {
-                    InstKind::For { .. } | InstKind::While { .. } => return false,
-                    InstKind::If { then_block, else_block, .. } => blocks.extend([*then_block, *else_block]),
-                    InstKind::Region { body, .. } => blocks.push(*body),
-                    _ => {}
+                let Some(control) = kernel.inst(*id).kind.control() else { continue };
+                if control.is_loop() {
+                    return false;
                 }
+                blocks.extend(control.blocks());
             }
         }
         count * trips <= UNROLLED.1
@@ -331,8 +330,8 @@ impl Emitter<'_> {
 
     pub(super) fn done(&mut self, inst: InstId) {
         let kernel = self.kernel;
-        match kernel.inst(inst).kind {
-            InstKind::If { then_block, else_block, .. } => {
+        match kernel.inst(inst).kind.control() {
+            Some(Control::If { then_block, else_block, .. }) => {
                 let Some(Frame::If(frame)) = self.frames.pop() else { return };
                 self.begin(frame.merge);
                 self.note_yielded_choices(inst, [then_block, else_block]);
@@ -345,7 +344,7 @@ impl Emitter<'_> {
                     self.ids[result.index()] = self.asm.value(op::Phi, ty, &parents);
                 }
             }
-            InstKind::For { ref initial, .. } | InstKind::While { ref initial, .. } => {
+            Some(Control::For { initial, .. } | Control::While { initial, .. }) => {
                 let Some(Frame::Loop(frame)) = self.frames.pop() else { return };
                 self.begin(frame.merge);
                 self.set(&kernel.inst(inst).results, &frame.carried);
@@ -354,10 +353,10 @@ impl Emitter<'_> {
                     self.check_left(variable, position);
                 }
             }
-            InstKind::Region { .. } => {
+            Some(Control::Region { .. }) => {
                 self.frames.pop();
             }
-            _ => {}
+            None => {}
         }
     }
 
@@ -489,11 +488,11 @@ impl Emitter<'_> {
         let word = self.asm.ty(Type::U32);
         let [width, height, _] = self.kernel.workgroup;
         let extent = |e: &mut Self, component: u8, size: u32| {
-            let (groups, size) = (e.built_in_component(Op::NumWorkgroups, component), e.asm.u32(size));
+            let (groups, size) = (e.built_in_component(IdOp::NumWorkgroups, component), e.asm.u32(size));
             e.asm.value(op::IMul, word, &[groups, size])
         };
         let (columns, rows) = (extent(self, 0, width), extent(self, 1, height));
-        let [x, y, z] = [0, 1, 2].map(|c| self.built_in_component(Op::GlobalId, c));
+        let [x, y, z] = [0, 1, 2].map(|c| self.built_in_component(IdOp::GlobalId, c));
         let layer = self.asm.value(op::IMul, word, &[z, rows]);
         let row = self.asm.value(op::IAdd, word, &[layer, y]);
         let before = self.asm.value(op::IMul, word, &[row, columns]);

@@ -1,7 +1,7 @@
 //! Lowering of `convert`, total where SPIR-V's conversions are not, and of arithmetic on `bf16`, which is that of `f32`.
 
 use fulgurite_spec::eval::float::FloatFormat;
-use fulgurite_spec::{Op, Operand, ScalarType, Semantics, Type};
+use fulgurite_spec::{FloatOp, ScalarType, Type};
 
 use super::Emitter;
 use super::narrow::unsigned;
@@ -243,31 +243,38 @@ impl Emitter<'_> {
     }
 
     /// An op on `bf16`: moved as bits, or computed in `f32` and rounded.
-    pub(super) fn brain_float(&mut self, scalar_op: Op, ty: Type, args: &[Id]) -> Id {
-        let Semantics::Scalar { operands, outcome, .. } = scalar_op.info().semantics else {
-            return args[0];
-        };
-        match scalar_op {
-            Op::Neg => {
+    pub(super) fn brain_float(&mut self, float_op: FloatOp, ty: Type, args: &[Id]) -> Id {
+        let is_rounded = match float_op {
+            FloatOp::Neg => {
                 let sign = self.asm.splat(ty, 0x8000);
                 return self.make(op::BitwiseXor, ty, &[args[0], sign]);
             }
-            Op::Abs => {
+            FloatOp::Abs => {
                 let rest = self.asm.splat(ty, 0x7fff);
                 return self.make(op::BitwiseAnd, ty, &[args[0], rest]);
             }
-            _ => {}
-        }
+            FloatOp::Compare(_) | FloatOp::IsNan | FloatOp::IsInf => false,
+            FloatOp::Transcendental(_)
+            | FloatOp::Add
+            | FloatOp::Sub
+            | FloatOp::Mul
+            | FloatOp::Div
+            | FloatOp::Sign
+            | FloatOp::Min
+            | FloatOp::Max
+            | FloatOp::Clamp
+            | FloatOp::Fma
+            | FloatOp::Floor
+            | FloatOp::Ceil
+            | FloatOp::Trunc
+            | FloatOp::Round
+            | FloatOp::Fract
+            | FloatOp::Sqrt
+            | FloatOp::Rsqrt => true,
+        };
         let wide = ty.with_scalar(ScalarType::F32);
-        let args: Vec<Id> = args
-            .iter()
-            .zip(operands)
-            .map(|(arg, kind)| if *kind == Operand::Same { self.widen_brain_float(ty, *arg) } else { *arg })
-            .collect();
-        let result = self.float(scalar_op, wide, &args);
-        match outcome {
-            fulgurite_spec::Outcome::Same => self.narrow_to_brain_float(ty, result),
-            _ => result,
-        }
+        let args: Vec<Id> = args.iter().map(|arg| self.widen_brain_float(ty, *arg)).collect();
+        let result = self.float(float_op, wide, &args);
+        if is_rounded { self.narrow_to_brain_float(ty, result) } else { result }
     }
 }

@@ -1,11 +1,18 @@
 //! Division of integers: total where SPIR-V's is not, and computed from words where the driver's own of 64 bits is wrong.
 
 use fulgurite_ir::ValueId;
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_spec::{ScalarType, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
 use crate::spv::{glsl, op};
+
+/// The result of a division that an op yields.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Quotient,
+    Remainder,
+}
 
 /// A quotient and the remainder beside it.
 struct Divided {
@@ -15,17 +22,20 @@ struct Divided {
 
 impl Emitter<'_> {
     /// `div` or `rem`.
-    pub(super) fn division(&mut self, scalar_op: Op, ty: Type, x: Id, y: Id) -> Id {
+    pub(super) fn division(&mut self, part: Part, ty: Type, x: Id, y: Id) -> Id {
         let divisor = self.safe_divisor(ty, x, y);
         if ty.scalar.bits() == 64 && self.profile.rules.wide_division {
             let Divided { quotient, remainder } = self.divide_wide(ty, x, divisor);
-            return if scalar_op == Op::Div { quotient } else { remainder };
+            return match part {
+                Part::Quotient => quotient,
+                Part::Remainder => remainder,
+            };
         }
-        self.divide_natively(scalar_op, ty, x, divisor)
+        self.divide_natively(part, ty, x, divisor)
     }
 
     /// `div` or `rem` by constants that are known to be defined for every dividend, and left to the driver.
-    pub(super) fn division_by_constant(&mut self, scalar_op: Op, ty: Type, x: Id, y: ValueId) -> Option<Id> {
+    pub(super) fn division_by_constant(&mut self, part: Part, ty: Type, x: Id, y: ValueId) -> Option<Id> {
         if ty.scalar.bits() == 64 && self.profile.rules.wide_division {
             return None;
         }
@@ -41,25 +51,25 @@ impl Emitter<'_> {
             }
             let magnitudes: Vec<u64> = lanes.iter().map(|bits| bits.wrapping_neg() & mask).collect();
             let magnitudes = self.asm.lanes(ty, &magnitudes);
-            let result = self.divide_natively(scalar_op, ty, x, magnitudes);
-            return Some(match scalar_op {
-                Op::Div => {
+            let result = self.divide_natively(part, ty, x, magnitudes);
+            return Some(match part {
+                Part::Quotient => {
                     let negated = self.negated(ty, result);
                     self.wrapped(ty, negated)
                 }
-                _ => result,
+                Part::Remainder => result,
             });
         }
         let is_refused = |bits: u64| bits == 0 || signed && bits == mask;
         let is_plain = lanes.iter().all(|bits| !is_refused(*bits));
-        is_plain.then(|| self.id(y)).map(|y| self.divide_natively(scalar_op, ty, x, y))
+        is_plain.then(|| self.id(y)).map(|y| self.divide_natively(part, ty, x, y))
     }
 
     /// By SPIR-V's own instruction, which is defined for these operands.
-    fn divide_natively(&mut self, scalar_op: Op, ty: Type, x: Id, divisor: Id) -> Id {
+    fn divide_natively(&mut self, part: Part, ty: Type, x: Id, divisor: Id) -> Id {
         let opcode = if ty.scalar.is_signed() { op::SDiv } else { op::UDiv };
         let quotient = self.make(opcode, ty, &[x, divisor]);
-        if scalar_op == Op::Div {
+        if part == Part::Quotient {
             return quotient;
         }
         let whole = self.make(op::IMul, ty, &[quotient, divisor]);

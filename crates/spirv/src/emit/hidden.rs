@@ -8,32 +8,131 @@ use fulgurite_ir::analysis::{instructions, operands};
 use fulgurite_ir::{InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
 use fulgurite_spec::eval;
 use fulgurite_spec::eval::float::FloatFormat;
-use fulgurite_spec::{Lanes, Op, ScalarType, Type};
+use fulgurite_spec::{CompareOp, FloatOp, IntegerOp, Lanes, Op, ScalarClass, ScalarOp, ScalarType, Type};
 
 use super::Emitter;
 use super::narrow::unsigned;
 use crate::assembler::{Id, register};
 use crate::spv::op;
 
-/// Returns whether an op orders two operands or compares them for equality.
-fn is_comparison(op: Op) -> bool {
-    matches!(op, Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge)
-}
-
 /// Returns whether the lowering of an op, here or in the driver, adds, subtracts, multiplies or divides floats.
 fn is_arithmetic(op: Op) -> bool {
-    matches!(op, Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Fma | Op::Fract | Op::Dot | Op::Abs)
-        || op.is_transcendental()
+    match op.on(ScalarClass::Float) {
+        Some(ScalarOp::Dot) => true,
+        Some(ScalarOp::Float(op)) => match op {
+            FloatOp::Transcendental(_)
+            | FloatOp::Add
+            | FloatOp::Sub
+            | FloatOp::Mul
+            | FloatOp::Div
+            | FloatOp::Fma
+            | FloatOp::Fract
+            | FloatOp::Abs => true,
+            FloatOp::Compare(_)
+            | FloatOp::Neg
+            | FloatOp::Sign
+            | FloatOp::Min
+            | FloatOp::Max
+            | FloatOp::Clamp
+            | FloatOp::Floor
+            | FloatOp::Ceil
+            | FloatOp::Trunc
+            | FloatOp::Round
+            | FloatOp::Sqrt
+            | FloatOp::Rsqrt
+            | FloatOp::IsNan
+            | FloatOp::IsInf => false,
+        },
+        Some(
+            ScalarOp::Bool(_)
+            | ScalarOp::Integer(_)
+            | ScalarOp::Select
+            | ScalarOp::Convert
+            | ScalarOp::Bitcast
+            | ScalarOp::Pack
+            | ScalarOp::Unpack
+            | ScalarOp::Construct
+            | ScalarOp::Extract
+            | ScalarOp::Insert,
+        )
+        | None => false,
+    }
+}
+
+/// Returns whether the lowering of an op, here or in the driver, compares integers.
+fn compares(op: IntegerOp) -> bool {
+    match op {
+        IntegerOp::Compare(_)
+        | IntegerOp::Min
+        | IntegerOp::Max
+        | IntegerOp::Clamp
+        | IntegerOp::AddSat
+        | IntegerOp::SubSat => true,
+        IntegerOp::Add
+        | IntegerOp::Sub
+        | IntegerOp::Mul
+        | IntegerOp::MulHi
+        | IntegerOp::Div
+        | IntegerOp::Rem
+        | IntegerOp::Neg
+        | IntegerOp::Abs
+        | IntegerOp::Sign
+        | IntegerOp::And
+        | IntegerOp::Or
+        | IntegerOp::Xor
+        | IntegerOp::Not
+        | IntegerOp::Shl
+        | IntegerOp::Shr
+        | IntegerOp::RotateLeft
+        | IntegerOp::RotateRight
+        | IntegerOp::PopCount
+        | IntegerOp::LeadingZeros
+        | IntegerOp::TrailingZeros
+        | IntegerOp::ReverseBits
+        | IntegerOp::ExtractBits
+        | IntegerOp::InsertBits
+        | IntegerOp::DotPacked => false,
+    }
+}
+
+/// Returns whether the result of an op on floats may be a zero with the sign of an operand.
+fn keeps_zeros(op: FloatOp) -> bool {
+    match op {
+        FloatOp::Abs
+        | FloatOp::Floor
+        | FloatOp::Ceil
+        | FloatOp::Trunc
+        | FloatOp::Round
+        | FloatOp::Fract
+        | FloatOp::Min
+        | FloatOp::Max
+        | FloatOp::Clamp => true,
+        FloatOp::Compare(_)
+        | FloatOp::Transcendental(_)
+        | FloatOp::Add
+        | FloatOp::Sub
+        | FloatOp::Mul
+        | FloatOp::Div
+        | FloatOp::Neg
+        | FloatOp::Sign
+        | FloatOp::Fma
+        | FloatOp::Sqrt
+        | FloatOp::Rsqrt
+        | FloatOp::IsNan
+        | FloatOp::IsInf => false,
+    }
 }
 
 /// Returns for each value whether it is used other than by a store to memory that other invocations can see.
 pub(super) fn used_in_registers(kernel: &Kernel) -> Vec<bool> {
     let mut used = vec![false; kernel.values.len()];
     for id in instructions(kernel) {
-        let stored = match kernel.inst(id).kind {
-            InstKind::Store { memory, value, .. } if !matches!(memory, Memory::Local(_)) => Some(value),
-            _ => None,
-        };
+        let mut stored = None;
+        if let InstKind::Store { memory, value, .. } = kernel.inst(id).kind
+            && !matches!(memory, Memory::Local(_))
+        {
+            stored = Some(value);
+        }
         operands(&kernel.inst(id).kind)
             .filter(|value| Some(*value) != stored)
             .for_each(|value| used[value.index()] = true);
@@ -105,7 +204,7 @@ impl Emitter<'_> {
                 let nothing = self.asm.splat(ty.element(), 0);
                 (Type::U32.with_lanes(Lanes::Two), self.make(op::CompositeConstruct, four, &[value, nothing]))
             }
-            _ => (ty.with_scalar(ScalarType::U16), value),
+            Lanes::One => (ty.with_scalar(ScalarType::U16), value),
         };
         let Some(zero) = self.hidden_zero(as_bits, operand) else { return value };
         let zero = self.truncated(as_bits, zero);
@@ -226,13 +325,26 @@ impl Emitter<'_> {
         let is_wide = main.scalar.is_integer() && main.scalar.bits() == 64;
         // A selection of −1 or 0 is arithmetic, too: on a truth value converted and negated. A component at an index that is
         // not known is selected.
-        let selects = match (scalar_op, operands) {
-            (Op::Extract | Op::Insert, [_, index, ..]) => self.constant(*index).is_none(),
-            _ => scalar_op == Op::Select,
+        let selects = match scalar_op.on(main.scalar.class()) {
+            Some(ScalarOp::Select) => true,
+            Some(ScalarOp::Extract | ScalarOp::Insert) => {
+                operands.get(1).is_some_and(|index| self.constant(*index).is_none())
+            }
+            Some(
+                ScalarOp::Bool(_)
+                | ScalarOp::Integer(_)
+                | ScalarOp::Float(_)
+                | ScalarOp::Convert
+                | ScalarOp::Bitcast
+                | ScalarOp::Pack
+                | ScalarOp::Unpack
+                | ScalarOp::Construct
+                | ScalarOp::Dot,
+            )
+            | None => false,
         };
         let sees_zeros = is_arithmetic(scalar_op) || selects;
-        let compares = is_comparison(scalar_op)
-            || matches!(scalar_op, Op::Min | Op::Max | Op::Clamp | Op::AddSat | Op::SubSat);
+        let compares = IntegerOp::of(scalar_op).is_some_and(compares);
         rules.wide_integers && is_wide && compares && self.constant(value).is_some()
             || rules.zeros && is_float && sees_zeros && !self.is_nonzero(value) && !self.is_unknown(value)
             || rules.zeros && selects && self.is_one_in_bits(value)
@@ -245,11 +357,8 @@ impl Emitter<'_> {
         let ty = self.kernel.ty(value);
         let Some(lanes) = self.constant(value) else { return false };
         let mut lanes = lanes[..ty.lanes.count() as usize].iter();
-        match scalar_op {
-            Op::Sub => operands.first() == Some(&value) && lanes.any(|bits| *bits == 0),
-            Op::Mul => lanes.any(|bits| *bits > ty.scalar.mask() / 2),
-            _ => false,
-        }
+        scalar_op == Op::Sub && operands.first() == Some(&value) && lanes.any(|bits| *bits == 0)
+            || scalar_op == Op::Mul && lanes.any(|bits| *bits > ty.scalar.mask() / 2)
     }
 
     /// Returns whether a constant integer has the bits of the float 1 or −1, for which a selection may take it.
@@ -270,26 +379,14 @@ impl Emitter<'_> {
     /// Returns whether the rule `signs` hides a float: a constant in a comparison, −0, 1 as an upper bound, and a
     /// choice between constants where an op keeps the sign of zero.
     fn is_misjudged(&self, scalar_op: Op, operands: &[ValueId], value: ValueId) -> bool {
-        if is_comparison(scalar_op) {
+        if CompareOp::of(scalar_op).is_some() {
             return self.constant(value).is_some();
         }
         // From 0 to 1 is what hardware bounds by itself, and rightly so.
-        let bounded = match (scalar_op, operands) {
-            (Op::Clamp, [_, low, _]) => !self.has_lane(*low, |_, bits| bits == 0),
-            _ => scalar_op == Op::Min,
-        };
-        let keeps_zeros = matches!(
-            scalar_op,
-            Op::Abs
-                | Op::Floor
-                | Op::Ceil
-                | Op::Trunc
-                | Op::Round
-                | Op::Fract
-                | Op::Min
-                | Op::Max
-                | Op::Clamp
-        );
+        let bounded = scalar_op == Op::Min
+            || scalar_op == Op::Clamp
+                && operands.get(1).is_some_and(|low| !self.has_lane(*low, |_, bits| bits == 0));
+        let keeps_zeros = FloatOp::of(scalar_op).is_some_and(keeps_zeros);
         self.has_lane(value, |format, bits| bits == format.sign_bit())
             || bounded && self.has_lane(value, |format, bits| bits == format.encode(1.0))
             || keeps_zeros && self.choices.contains(&value)
@@ -345,11 +442,25 @@ impl Emitter<'_> {
         }
         let known = |value: &ValueId| self.constant(*value).is_some();
         let chosen = |value: &ValueId| self.choices.contains(value);
-        let is_choice = match (scalar_op, operands) {
-            (Op::Select, [_, yes, no]) => [yes, no].into_iter().any(|value| known(value) || chosen(value)),
-            (Op::Convert, [from]) if self.kernel.ty(*from).scalar == ScalarType::Bool => true,
-            (Op::Construct | Op::Insert, operands) => operands.iter().any(chosen),
-            (_, operands) => operands.iter().any(chosen) && operands.iter().all(|v| known(v) || chosen(v)),
+        let all_chosen = || operands.iter().any(chosen) && operands.iter().all(|v| known(v) || chosen(v));
+        let is_choice = match scalar_op.on(ScalarClass::Float) {
+            Some(ScalarOp::Select) => operands.iter().skip(1).any(|value| known(value) || chosen(value)),
+            Some(ScalarOp::Convert) => {
+                let from = operands.first().map(|from| self.kernel.ty(*from).scalar);
+                from == Some(ScalarType::Bool) || all_chosen()
+            }
+            Some(ScalarOp::Construct | ScalarOp::Insert) => operands.iter().any(chosen),
+            Some(
+                ScalarOp::Bool(_)
+                | ScalarOp::Integer(_)
+                | ScalarOp::Float(_)
+                | ScalarOp::Bitcast
+                | ScalarOp::Pack
+                | ScalarOp::Unpack
+                | ScalarOp::Extract
+                | ScalarOp::Dot,
+            )
+            | None => all_chosen(),
         };
         if is_choice {
             self.choices.insert(result);
@@ -384,9 +495,29 @@ impl Emitter<'_> {
                 InstKind::Scalar { op, operands, .. } => {
                     is_arithmetic(*op) && operands.iter().any(|operand| !self.is_nonzero(*operand))
                 }
-                _ => false,
+                InstKind::Load { .. }
+                | InstKind::VecShuffle { .. }
+                | InstKind::Id { .. }
+                | InstKind::Store { .. }
+                | InstKind::Len { .. }
+                | InstKind::Atomic { .. }
+                | InstKind::Fence { .. }
+                | InstKind::Barrier { .. }
+                | InstKind::SubgroupBarrier { .. }
+                | InstKind::WorkgroupBroadcast { .. }
+                | InstKind::Subgroup { .. }
+                | InstKind::CoopLoad { .. }
+                | InstKind::CoopStore { .. }
+                | InstKind::CoopFill { .. }
+                | InstKind::CoopMulAdd { .. }
+                | InstKind::CoopConvert { .. }
+                | InstKind::Trap { .. }
+                | InstKind::If { .. }
+                | InstKind::For { .. }
+                | InstKind::Region { .. }
+                | InstKind::While { .. } => false,
             },
-            _ => false,
+            ValueDef::Const(_) | ValueDef::BlockParam(..) => false,
         }
     }
 }

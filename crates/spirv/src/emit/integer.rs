@@ -1,8 +1,9 @@
 //! Lowering of integer arithmetic: total where SPIR-V's shifts are not.
 
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_spec::{CompareOp, IntegerOp, ScalarType, Type};
 
 use super::Emitter;
+use super::divide::Part;
 use super::narrow::unsigned;
 use crate::assembler::Id;
 use crate::spv::{capability, glsl, op};
@@ -10,74 +11,99 @@ use crate::spv::{capability, glsl, op};
 /// The packed format of `OpSDot` and `OpUDot`: four bytes in a word.
 const PACKED_VECTOR_FORMAT_4X8_BIT: u32 = 0;
 
+/// The direction of a shift or rotation.
+#[derive(Clone, Copy)]
+pub(super) enum Direction {
+    Left,
+    Right,
+}
+
+/// A sum, or a difference.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sum {
+    Sum,
+    Difference,
+}
+
 impl Emitter<'_> {
-    pub(super) fn integer(&mut self, scalar_op: Op, ty: Type, args: &[Id]) -> Id {
+    pub(super) fn integer(&mut self, integer_op: IntegerOp, ty: Type, args: &[Id]) -> Id {
         let signed = ty.scalar.is_signed();
         let mask = ty.with_scalar(ScalarType::Bool);
         let pick = |if_signed: u32, if_unsigned: u32| if signed { if_signed } else { if_unsigned };
-        match scalar_op {
-            Op::Add => self.wrapping(op::IAdd, ty, args),
-            Op::Sub => self.wrapping(op::ISub, ty, args),
-            Op::Mul => self.wrapping(op::IMul, ty, args),
-            Op::MulHi => self.multiply_high(ty, args[0], args[1]),
-            Op::AddSat | Op::SubSat => self.saturating(scalar_op, ty, args[0], args[1]),
-            Op::DotPacked => self.dot_packed(ty, args[0], args[1]),
-            Op::Div | Op::Rem => self.division(scalar_op, ty, args[0], args[1]),
-            Op::Neg => {
+        match integer_op {
+            IntegerOp::Add => self.wrapping(op::IAdd, ty, args),
+            IntegerOp::Sub => self.wrapping(op::ISub, ty, args),
+            IntegerOp::Mul => self.wrapping(op::IMul, ty, args),
+            IntegerOp::MulHi => self.multiply_high(ty, args[0], args[1]),
+            IntegerOp::AddSat => self.saturating(Sum::Sum, ty, args[0], args[1]),
+            IntegerOp::SubSat => self.saturating(Sum::Difference, ty, args[0], args[1]),
+            IntegerOp::DotPacked => self.dot_packed(ty, args[0], args[1]),
+            IntegerOp::Div => self.division(Part::Quotient, ty, args[0], args[1]),
+            IntegerOp::Rem => self.division(Part::Remainder, ty, args[0], args[1]),
+            IntegerOp::Neg => {
                 let negated = self.negated(ty, args[0]);
                 self.wrapped(ty, negated)
             }
-            Op::Abs if signed => {
+            IntegerOp::Abs if signed => {
                 let zero = self.limit(ty, 0);
                 let negative = self.make(op::SLessThan, mask, &[args[0], zero]);
                 let negated = self.negated(ty, args[0]);
                 let negated = self.wrapped(ty, negated);
                 self.make(op::Select, ty, &[negative, negated, args[0]])
             }
-            Op::Abs => args[0],
-            Op::Sign if signed => {
+            IntegerOp::Abs => args[0],
+            IntegerOp::Sign if signed => {
                 let (one, minus_one) = (self.asm.splat(ty, 1), self.asm.splat(ty, ty.scalar.mask()));
                 let raised = self.glsl(glsl::SMax, ty, &[args[0], minus_one]);
                 self.glsl(glsl::SMin, ty, &[raised, one])
             }
-            Op::Sign => {
+            IntegerOp::Sign => {
                 let one = self.asm.splat(ty, 1);
                 self.glsl(glsl::UMin, ty, &[args[0], one])
             }
-            Op::Min => self.glsl(pick(glsl::SMin, glsl::UMin), ty, args),
-            Op::Max => self.glsl(pick(glsl::SMax, glsl::UMax), ty, args),
-            Op::Clamp => {
+            IntegerOp::Min => self.glsl(pick(glsl::SMin, glsl::UMin), ty, args),
+            IntegerOp::Max => self.glsl(pick(glsl::SMax, glsl::UMax), ty, args),
+            IntegerOp::Clamp => {
                 let raised = self.glsl(pick(glsl::SMax, glsl::UMax), ty, &args[..2]);
                 self.glsl(pick(glsl::SMin, glsl::UMin), ty, &[raised, args[2]])
             }
-            Op::And => self.make(op::BitwiseAnd, ty, args),
-            Op::Or => self.make(op::BitwiseOr, ty, args),
-            Op::Xor => self.make(op::BitwiseXor, ty, args),
-            Op::Not => self.wrapping(op::Not, ty, args),
-            Op::Shl | Op::Shr => {
+            IntegerOp::And => self.make(op::BitwiseAnd, ty, args),
+            IntegerOp::Or => self.make(op::BitwiseOr, ty, args),
+            IntegerOp::Xor => self.make(op::BitwiseXor, ty, args),
+            IntegerOp::Not => self.wrapping(op::Not, ty, args),
+            IntegerOp::Shl => {
                 let amount = self.modulo_width(ty, args[1]);
-                self.shift(scalar_op, ty, args[0], amount)
+                self.shift(Direction::Left, ty, args[0], amount)
             }
-            Op::RotateLeft => {
+            IntegerOp::Shr => {
+                let amount = self.modulo_width(ty, args[1]);
+                self.shift(Direction::Right, ty, args[0], amount)
+            }
+            IntegerOp::RotateLeft => {
                 let amount = self.modulo_width(ty, args[1]);
                 self.rotate_left(ty, args[0], amount)
             }
-            Op::RotateRight => {
+            IntegerOp::RotateRight => {
                 let amount = self.complement(ty, args[1]);
                 self.rotate_left(ty, args[0], amount)
             }
-            Op::PopCount => self.population(ty, args[0]),
-            Op::ReverseBits => self.reverse_bits(ty, args[0]),
-            Op::LeadingZeros => self.leading_zeros(ty, args[0]),
-            Op::TrailingZeros => self.trailing_zeros(ty, args[0]),
-            Op::ExtractBits => self.extract_bits(ty, args[0], args[1], args[2]),
-            Op::InsertBits => self.insert_bits(ty, args),
-            Op::Eq => self.make(op::IEqual, mask, args),
-            Op::Ne => self.make(op::INotEqual, mask, args),
-            Op::Lt => self.make(pick(op::SLessThan, op::ULessThan), mask, args),
-            Op::Le => self.make(pick(op::SLessThanEqual, op::ULessThanEqual), mask, args),
-            Op::Gt => self.make(pick(op::SGreaterThan, op::UGreaterThan), mask, args),
-            _ => self.make(pick(op::SGreaterThanEqual, op::UGreaterThanEqual), mask, args),
+            IntegerOp::PopCount => self.population(ty, args[0]),
+            IntegerOp::ReverseBits => self.reverse_bits(ty, args[0]),
+            IntegerOp::LeadingZeros => self.leading_zeros(ty, args[0]),
+            IntegerOp::TrailingZeros => self.trailing_zeros(ty, args[0]),
+            IntegerOp::ExtractBits => self.extract_bits(ty, args[0], args[1], args[2]),
+            IntegerOp::InsertBits => self.insert_bits(ty, args),
+            IntegerOp::Compare(op) => {
+                let opcode = match op {
+                    CompareOp::Eq => op::IEqual,
+                    CompareOp::Ne => op::INotEqual,
+                    CompareOp::Lt => pick(op::SLessThan, op::ULessThan),
+                    CompareOp::Le => pick(op::SLessThanEqual, op::ULessThanEqual),
+                    CompareOp::Gt => pick(op::SGreaterThan, op::UGreaterThan),
+                    CompareOp::Ge => pick(op::SGreaterThanEqual, op::UGreaterThanEqual),
+                };
+                self.make(opcode, mask, args)
+            }
         }
     }
 
@@ -95,17 +121,19 @@ impl Emitter<'_> {
     }
 
     /// A shift by a literal amount, which is a literal once it is taken modulo the width.
-    pub(super) fn shift_by(&mut self, scalar_op: Op, ty: Type, value: Id, amount: u32) -> Id {
+    pub(super) fn shift_by(&mut self, direction: Direction, ty: Type, value: Id, amount: u32) -> Id {
         let words = ty.with_scalar(ScalarType::U32);
         let amount = self.asm.splat(words, u64::from(amount % ty.scalar.bits()));
-        self.shift(scalar_op, ty, value, amount)
+        self.shift(direction, ty, value, amount)
     }
 
     /// A shift by an amount below the width.
-    fn shift(&mut self, scalar_op: Op, ty: Type, value: Id, amount: Id) -> Id {
-        let signed = ty.scalar.is_signed();
-        let right = if signed { op::ShiftRightArithmetic } else { op::ShiftRightLogical };
-        let opcode = if scalar_op == Op::Shl { op::ShiftLeftLogical } else { right };
+    fn shift(&mut self, direction: Direction, ty: Type, value: Id, amount: Id) -> Id {
+        let opcode = match direction {
+            Direction::Left => op::ShiftLeftLogical,
+            Direction::Right if ty.scalar.is_signed() => op::ShiftRightArithmetic,
+            Direction::Right => op::ShiftRightLogical,
+        };
         self.wrapping(opcode, ty, &[value, amount])
     }
 
@@ -117,10 +145,12 @@ impl Emitter<'_> {
     }
 
     /// By a literal amount, whose complement is a literal too.
-    pub(super) fn rotate_by(&mut self, scalar_op: Op, ty: Type, value: Id, amount: u32) -> Id {
+    pub(super) fn rotate_by(&mut self, direction: Direction, ty: Type, value: Id, amount: u32) -> Id {
         let width = ty.scalar.bits();
-        let left =
-            if scalar_op == Op::RotateLeft { amount % width } else { (width - amount % width) % width };
+        let left = match direction {
+            Direction::Left => amount % width,
+            Direction::Right => (width - amount % width) % width,
+        };
         if left == 0 {
             return value;
         }
@@ -180,11 +210,11 @@ impl Emitter<'_> {
     }
 
     /// The sum or difference, or the end of the type that it passed.
-    fn saturating(&mut self, scalar_op: Op, ty: Type, a: Id, b: Id) -> Id {
+    fn saturating(&mut self, sum: Sum, ty: Type, a: Id, b: Id) -> Id {
         let mask = ty.with_scalar(ScalarType::Bool);
         let most = ty.scalar.mask();
         let signed = ty.scalar.is_signed();
-        if !signed && scalar_op == Op::SubSat {
+        if !signed && sum == Sum::Difference {
             let larger = self.glsl(glsl::UMax, ty, &[a, b]);
             return self.make(op::ISub, ty, &[larger, b]);
         }
@@ -195,7 +225,7 @@ impl Emitter<'_> {
             let less = self.glsl(glsl::UMin, ty, &[a, left]);
             return self.make(op::IAdd, ty, &[less, b]);
         }
-        let plain = self.make(if scalar_op == Op::AddSat { op::IAdd } else { op::ISub }, ty, &[a, b]);
+        let plain = self.make(if sum == Sum::Sum { op::IAdd } else { op::ISub }, ty, &[a, b]);
         if ty.scalar.bits() < 32 {
             let (least, most) = (self.asm.splat(ty, most / 2 + 1), self.asm.splat(ty, most / 2));
             let raised = self.glsl(glsl::SMax, ty, &[plain, least]);
@@ -203,9 +233,9 @@ impl Emitter<'_> {
         }
         // A sum passes if its sign differs from both operands'; a difference, if its own and the second's differ from
         // the first's.
-        let other = if scalar_op == Op::AddSat { plain } else { b };
+        let other = if sum == Sum::Sum { plain } else { b };
         let first = self.make(op::BitwiseXor, ty, &[a, plain]);
-        let second = self.make(op::BitwiseXor, ty, &[if scalar_op == Op::AddSat { b } else { a }, other]);
+        let second = self.make(op::BitwiseXor, ty, &[if sum == Sum::Sum { b } else { a }, other]);
         let both = self.make(op::BitwiseAnd, ty, &[first, second]);
         let zero = self.limit(ty, 0);
         let passed = self.make(op::SLessThan, mask, &[both, zero]);

@@ -5,7 +5,7 @@
 //! scalar, each with a guard of its own. So does, component by component, what SPIR-V has no instruction for.
 
 use fulgurite_ir::{InstId, Memory, ValueId};
-use fulgurite_spec::{MatrixLayout, MatrixShape, Op, ScalarType, Type};
+use fulgurite_spec::{ElementwiseOp, FloatOp, IdOp, MatrixLayout, MatrixShape, ScalarType, Type};
 
 use super::Emitter;
 use super::objects::{Home, Object};
@@ -237,24 +237,22 @@ impl Emitter<'_> {
         }
     }
 
-    /// Component by component.
-    pub(super) fn coop_arithmetic(&mut self, scalar_op: Op, ty: Type, args: &[Id]) -> Id {
+    /// Component by component; a selection is of whole matrices.
+    pub(super) fn coop_elementwise(&mut self, elementwise: ElementwiseOp, ty: Type, args: &[Id]) -> Id {
+        let (float_op, on_floats, on_integers) = match elementwise {
+            ElementwiseOp::Add => (FloatOp::Add, op::FAdd, op::IAdd),
+            ElementwiseOp::Sub => (FloatOp::Sub, op::FSub, op::ISub),
+            ElementwiseOp::Mul => (FloatOp::Mul, op::FMul, op::IMul),
+            ElementwiseOp::Neg => (FloatOp::Neg, op::FNegate, op::SNegate),
+            // Of floats only.
+            ElementwiseOp::Div => (FloatOp::Div, op::FDiv, op::FDiv),
+            ElementwiseOp::Select => return self.coop_select(ty, args),
+        };
         if ty.scalar == ScalarType::BF16 {
             let scalar = Type::scalar(ty.scalar);
-            return self.componentwise(args, ty, ty, |e, args| e.brain_float(scalar_op, scalar, args));
+            return self.componentwise(args, ty, ty, |e, args| e.brain_float(float_op, scalar, args));
         }
-        let float = ty.scalar.is_float();
-        let opcode = match scalar_op {
-            Op::Add if float => op::FAdd,
-            Op::Add => op::IAdd,
-            Op::Sub if float => op::FSub,
-            Op::Sub => op::ISub,
-            Op::Mul if float => op::FMul,
-            Op::Mul => op::IMul,
-            Op::Neg if float => op::FNegate,
-            Op::Neg => op::SNegate,
-            _ => op::FDiv,
-        };
+        let opcode = if ty.scalar.is_float() { on_floats } else { on_integers };
         self.arithmetic(opcode, ty, args)
     }
 
@@ -280,7 +278,7 @@ impl Emitter<'_> {
         // Each lane reads what was there before it writes.
         let result = self.scratch(to.element(), result_shape.lines(MatrixLayout::RowMajor), 0);
         self.tile_barrier();
-        let lane = self.subgroup_id(Op::Lane);
+        let lane = self.subgroup_id(IdOp::Lane);
         let (count, step) = (self.asm.u32(shape.components()), self.asm.u32(self.profile.subgroup_size));
         self.strided(lane, count, step, |e, at| {
             let place = |e: &mut Self, tile: &Placed| {
@@ -305,7 +303,7 @@ impl Emitter<'_> {
     }
 
     /// A matrix chosen by a uniform condition: `OpSelect` takes none.
-    pub(super) fn coop_select(&mut self, ty: Type, args: &[Id]) -> Id {
+    fn coop_select(&mut self, ty: Type, args: &[Id]) -> Id {
         let (yes, no) = (args[1], args[2]);
         self.either(args[0], ty, |_| yes, |_| no)
     }
@@ -350,7 +348,7 @@ impl Emitter<'_> {
                 object
             }
         };
-        let subgroup = self.subgroup_id(Op::SubgroupId);
+        let subgroup = self.subgroup_id(IdOp::SubgroupId);
         let size = self.asm.u32(total);
         let first = self.make(op::IMul, Type::U32, &[subgroup, size]);
         let offset = self.convert(first, Type::U32, Type::U64);
@@ -372,7 +370,7 @@ impl Emitter<'_> {
     /// Shares the scalars of a tile out to the subgroup's lanes. `body` gets where one is in its memory (the element, and
     /// the component of it), whether the matrix's component that it belongs to is inside, and where it is in the scratch.
     fn each_scalar(&mut self, tile: &Placed, body: impl FnOnce(&mut Self, [Id; 2], Id, Id)) {
-        let lane = self.subgroup_id(Op::Lane);
+        let lane = self.subgroup_id(IdOp::Lane);
         let total = tile.lines * tile.scalars;
         let (count, step) = (self.asm.u32(total), self.asm.u32(self.profile.subgroup_size));
         let scratch = self.tile_scratch(tile);

@@ -5,7 +5,7 @@
 //! their values are used; a zero selected afterwards would be waited for at once.
 
 use fulgurite_ir::{AtomicOrder, InstId, Memory, Operands, SyncScope, ValueId, alignment};
-use fulgurite_spec::{Lanes, Op, ScalarType, Type};
+use fulgurite_spec::{AtomicOp, Lanes, ScalarType, Type};
 
 use super::Emitter;
 use super::objects::{Home, Object};
@@ -21,7 +21,7 @@ enum Bounds {
 
 /// One atomic op, less where it is.
 pub(super) struct Atomic<'a> {
-    pub(super) op: Op,
+    pub(super) op: AtomicOp,
     pub(super) order: AtomicOrder,
     pub(super) scope: SyncScope,
     pub(super) operands: &'a Operands,
@@ -217,35 +217,44 @@ impl Emitter<'_> {
         }
     }
 
-    fn atomic_opcode(&mut self, atomic: Op, ty: ScalarType) -> u32 {
+    fn atomic_opcode(&mut self, atomic: AtomicOp, ty: ScalarType) -> u32 {
         match ty {
             ScalarType::I64 | ScalarType::U64 => self.asm.capability(capability::Int64Atomics),
-            ScalarType::F64 if atomic != Op::AtomicAdd => self.asm.capability(capability::Int64Atomics),
-            ScalarType::F32 if atomic == Op::AtomicAdd => {
+            ScalarType::F32 if atomic == AtomicOp::Add => {
                 self.asm.extension("SPV_EXT_shader_atomic_float_add");
                 self.asm.capability(capability::AtomicFloat32AddEXT);
             }
-            ScalarType::F64 if atomic == Op::AtomicAdd => {
+            ScalarType::F64 if atomic == AtomicOp::Add => {
                 self.asm.extension("SPV_EXT_shader_atomic_float_add");
                 self.asm.capability(capability::AtomicFloat64AddEXT);
             }
-            _ => {}
+            ScalarType::F64 => self.asm.capability(capability::Int64Atomics),
+            ScalarType::F32
+            | ScalarType::Bool
+            | ScalarType::I8
+            | ScalarType::I16
+            | ScalarType::I32
+            | ScalarType::U8
+            | ScalarType::U16
+            | ScalarType::U32
+            | ScalarType::F16
+            | ScalarType::BF16 => {}
         }
         let signed = ty.is_signed();
         match atomic {
-            Op::AtomicLoad => op::AtomicLoad,
-            Op::AtomicStore => op::AtomicStore,
-            Op::AtomicExchange => op::AtomicExchange,
-            Op::AtomicCompareExchange => op::AtomicCompareExchange,
-            Op::AtomicAdd if ty.is_float() => op::AtomicFAddEXT,
-            Op::AtomicAdd => op::AtomicIAdd,
-            Op::AtomicMin if signed => op::AtomicSMin,
-            Op::AtomicMin => op::AtomicUMin,
-            Op::AtomicMax if signed => op::AtomicSMax,
-            Op::AtomicMax => op::AtomicUMax,
-            Op::AtomicAnd => op::AtomicAnd,
-            Op::AtomicOr => op::AtomicOr,
-            _ => op::AtomicXor,
+            AtomicOp::Load => op::AtomicLoad,
+            AtomicOp::Store => op::AtomicStore,
+            AtomicOp::Exchange => op::AtomicExchange,
+            AtomicOp::CompareExchange => op::AtomicCompareExchange,
+            AtomicOp::Add if ty.is_float() => op::AtomicFAddEXT,
+            AtomicOp::Add => op::AtomicIAdd,
+            AtomicOp::Min if signed => op::AtomicSMin,
+            AtomicOp::Min => op::AtomicUMin,
+            AtomicOp::Max if signed => op::AtomicSMax,
+            AtomicOp::Max => op::AtomicUMax,
+            AtomicOp::And => op::AtomicAnd,
+            AtomicOp::Or => op::AtomicOr,
+            AtomicOp::Xor => op::AtomicXor,
         }
     }
 
@@ -274,10 +283,10 @@ impl Emitter<'_> {
             let mut words = vec![e.pointer(object, index, 0), reach, ordered];
             match (kind, values.as_slice()) {
                 // SPIR-V wants the semantics of failure too, and the new value before the comparator.
-                (Op::AtomicCompareExchange, [expected, value]) => words.extend([failed, *value, *expected]),
+                (AtomicOp::CompareExchange, [expected, value]) => words.extend([failed, *value, *expected]),
                 (_, values) => words.extend_from_slice(values),
             }
-            if kind == Op::AtomicStore {
+            if kind == AtomicOp::Store {
                 e.asm.effect(opcode, &words);
                 return 0;
             }
@@ -285,11 +294,11 @@ impl Emitter<'_> {
             e.as_type(stored, element, old)
         };
         match (guard, kind) {
-            (Bounds::Inside, Op::AtomicStore) => {
+            (Bounds::Inside, AtomicOp::Store) => {
                 perform(self);
                 None
             }
-            (Bounds::Unknown(inside), Op::AtomicStore) => {
+            (Bounds::Unknown(inside), AtomicOp::Store) => {
                 self.where_true(inside, |e| {
                     perform(e);
                 });

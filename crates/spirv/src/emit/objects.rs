@@ -4,7 +4,7 @@ use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{
     Initial, InstKind, Kernel, Memory, MemoryScopes, SharedId, VerifiedKernel, ViewId, alignment,
 };
-use fulgurite_spec::{Lanes, Op, ScalarType, Type};
+use fulgurite_spec::{IdOp, Lanes, Op, ScalarType, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
@@ -302,7 +302,7 @@ impl Emitter<'_> {
             let pointer = e.piece_pointer(object, at);
             e.asm.effect(op::Store, &[pointer, zero, crate::spv::memory_access::NonPrivatePointer]);
         };
-        let own = self.built_in(Op::LocalIndex);
+        let own = self.built_in(IdOp::LocalIndex);
         if len.div_ceil(invocations) > STRAIGHT_ROUNDS {
             let (len, step) = (self.asm.u32(len), self.asm.u32(invocations));
             self.strided(own, len, step, store);

@@ -4,9 +4,14 @@
 use fulgurite_ir::{FloatMode, Operands, ValueId, main_operand};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
-use fulgurite_spec::{FloatContract, Op, ScalarType, Semantics, Type};
+use fulgurite_spec::{
+    BoolOp, CompareOp, ElementwiseOp, FloatContract, FloatOp, IntegerOp, Op, ScalarOp, ScalarType, Semantics,
+    Type,
+};
 
 use super::Emitter;
+use super::divide::Part;
+use super::integer::Direction;
 use super::narrow::unsigned;
 use crate::assembler::Id;
 use crate::spv::{decoration, glsl, op};
@@ -31,47 +36,94 @@ impl Emitter<'_> {
 
     /// The same, given the ids of the operands.
     fn scalar_of(&mut self, scalar_op: Op, operands: &Operands, args: &[Id], main: Type, result: Type) -> Id {
-        if matches!(scalar_op, Op::RotateLeft | Op::RotateRight | Op::Shl | Op::Shr)
-            && let Some(amount) = operands.get(1).and_then(|v| self.kernel.literal(*v))
-        {
-            return match scalar_op {
-                Op::Shl | Op::Shr => self.shift_by(scalar_op, main, args[0], amount.bits as u32),
-                _ => self.rotate_by(scalar_op, main, args[0], amount.bits as u32),
-            };
-        }
-        if matches!(scalar_op, Op::Div | Op::Rem)
-            && main.scalar.is_integer()
-            && let Some(divisor) = operands.get(1)
-            && let Some(divided) = self.division_by_constant(scalar_op, main, args[0], *divisor)
-        {
-            return divided;
-        }
         if result.is_matrix() {
-            return match scalar_op {
-                Op::Select => self.coop_select(result, args),
-                _ => self.coop_arithmetic(scalar_op, result, args),
-            };
+            let Some(elementwise) = ElementwiseOp::of(scalar_op) else { return Id::default() };
+            return self.coop_elementwise(elementwise, result, args);
         }
+        let Some(known) = scalar_op.on(main.scalar.class()) else { return Id::default() };
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
-        match scalar_op {
-            Op::Construct => self.make(op::CompositeConstruct, result, args),
-            Op::Extract | Op::Insert => {
-                let index = operands.get(1).and_then(|v| self.kernel.literal(*v)).map(|l| l.bits as u32);
-                self.component(scalar_op, main, args, index)
+        match known {
+            ScalarOp::Construct => self.make(op::CompositeConstruct, result, args),
+            ScalarOp::Extract => {
+                let index = self.literal_index(operands);
+                self.extract(main, args, index)
             }
-            Op::Dot => self.dot(main, arg(0), arg(1)),
-            Op::Convert => self.convert(arg(0), main, result),
-            Op::Bitcast => self.as_type(main, result, arg(0)),
-            Op::Pack => self.pack(main, result, arg(0)),
-            Op::Unpack => self.unpack(main, result, arg(0)),
-            Op::Select => self.make(op::Select, result, args),
-            _ => match main.scalar {
-                ScalarType::Bool => self.boolean(scalar_op, main, args),
-                ScalarType::F16 | ScalarType::F32 | ScalarType::F64 => self.float(scalar_op, main, args),
-                ScalarType::BF16 => self.brain_float(scalar_op, main, args),
-                _ => self.integer(scalar_op, main, args),
+            ScalarOp::Insert => {
+                let index = self.literal_index(operands);
+                self.insert(main, args, index)
+            }
+            ScalarOp::Dot => self.dot(main, arg(0), arg(1)),
+            ScalarOp::Convert => self.convert(arg(0), main, result),
+            ScalarOp::Bitcast => self.as_type(main, result, arg(0)),
+            ScalarOp::Pack => self.pack(main, result, arg(0)),
+            ScalarOp::Unpack => self.unpack(main, result, arg(0)),
+            ScalarOp::Select => self.make(op::Select, result, args),
+            ScalarOp::Bool(op) => self.boolean(op, main, args),
+            ScalarOp::Integer(op) => match self.integer_by_literal(op, main, operands, args) {
+                Some(value) => value,
+                None => self.integer(op, main, args),
             },
+            ScalarOp::Float(op) if main.scalar == ScalarType::BF16 => self.brain_float(op, main, args),
+            ScalarOp::Float(op) => self.float(op, main, args),
         }
+    }
+
+    /// The second operand, if it is a literal.
+    fn literal_index(&self, operands: &Operands) -> Option<u32> {
+        operands.get(1).and_then(|v| self.kernel.literal(*v)).map(|l| l.bits as u32)
+    }
+
+    /// Shifts, rotations and divisions by literals, where one is lowered otherwise than by a variable.
+    fn integer_by_literal(
+        &mut self,
+        op: IntegerOp,
+        ty: Type,
+        operands: &Operands,
+        args: &[Id],
+    ) -> Option<Id> {
+        let part = match op {
+            IntegerOp::Shl => {
+                return self.literal_index(operands).map(|n| self.shift_by(Direction::Left, ty, args[0], n));
+            }
+            IntegerOp::Shr => {
+                return self.literal_index(operands).map(|n| self.shift_by(Direction::Right, ty, args[0], n));
+            }
+            IntegerOp::RotateLeft => {
+                return self.literal_index(operands).map(|n| self.rotate_by(Direction::Left, ty, args[0], n));
+            }
+            IntegerOp::RotateRight => {
+                return self
+                    .literal_index(operands)
+                    .map(|n| self.rotate_by(Direction::Right, ty, args[0], n));
+            }
+            IntegerOp::Div => Part::Quotient,
+            IntegerOp::Rem => Part::Remainder,
+            IntegerOp::Compare(_)
+            | IntegerOp::Add
+            | IntegerOp::Sub
+            | IntegerOp::Mul
+            | IntegerOp::MulHi
+            | IntegerOp::Neg
+            | IntegerOp::Abs
+            | IntegerOp::Sign
+            | IntegerOp::Min
+            | IntegerOp::Max
+            | IntegerOp::Clamp
+            | IntegerOp::AddSat
+            | IntegerOp::SubSat
+            | IntegerOp::And
+            | IntegerOp::Or
+            | IntegerOp::Xor
+            | IntegerOp::Not
+            | IntegerOp::PopCount
+            | IntegerOp::LeadingZeros
+            | IntegerOp::TrailingZeros
+            | IntegerOp::ReverseBits
+            | IntegerOp::ExtractBits
+            | IntegerOp::InsertBits
+            | IntegerOp::DotPacked => return None,
+        };
+        self.division_by_constant(part, ty, args[0], *operands.get(1)?)
     }
 
     /// The value that is known before the program runs, if it is a literal or an exact op on such values.
@@ -141,66 +193,76 @@ impl Emitter<'_> {
         self.make(op::CompositeConstruct, ty, &args)
     }
 
-    fn boolean(&mut self, scalar_op: Op, ty: Type, args: &[Id]) -> Id {
-        let opcode = match scalar_op {
-            Op::And => op::LogicalAnd,
-            Op::Or => op::LogicalOr,
-            Op::Not => op::LogicalNot,
-            Op::Eq => op::LogicalEqual,
-            // `xor` and `ne`.
-            _ => op::LogicalNotEqual,
+    fn boolean(&mut self, bool_op: BoolOp, ty: Type, args: &[Id]) -> Id {
+        let opcode = match bool_op {
+            BoolOp::And => op::LogicalAnd,
+            BoolOp::Or => op::LogicalOr,
+            BoolOp::Not => op::LogicalNot,
+            BoolOp::Eq => op::LogicalEqual,
+            BoolOp::Xor | BoolOp::Ne => op::LogicalNotEqual,
         };
         self.make(opcode, ty, args)
     }
 
-    fn component(&mut self, scalar_op: Op, vector: Type, args: &[Id], literal: Option<u32>) -> Id {
-        let lanes = vector.lanes.count();
-        let (value, index) = (args[0], args[1]);
-        let element = vector.element();
-        if let Some(index) = literal {
-            return match scalar_op {
-                Op::Extract if index < lanes => self.make(op::CompositeExtract, element, &[value, index]),
-                Op::Extract => self.asm.splat(element, 0),
-                _ if index < lanes => {
-                    let parts: Vec<Id> = (0..lanes)
-                        .map(|i| {
-                            if i == index {
-                                args[2]
-                            } else {
-                                self.make(op::CompositeExtract, element, &[value, i])
-                            }
-                        })
-                        .collect();
-                    self.make(op::CompositeConstruct, vector, &parts)
-                }
-                _ => value,
-            };
+    fn extract(&mut self, vector: Type, args: &[Id], literal: Option<u32>) -> Id {
+        let (element, value) = (vector.element(), args[0]);
+        match literal {
+            Some(index) if index < vector.lanes.count() => {
+                return self.make(op::CompositeExtract, element, &[value, index]);
+            }
+            Some(_) => return self.asm.splat(element, 0),
+            None => {}
         }
-        let (count, zero) = (self.asm.u32(lanes), self.asm.u32(0));
-        let inside = self.make(op::ULessThan, Type::BOOL, &[index, count]);
-        let safe = self.make(op::Select, Type::U32, &[inside, index, zero]);
-        if scalar_op == Op::Extract {
-            let picked = self.make(op::VectorExtractDynamic, element, &[value, safe]);
-            let nothing = match element.scalar.is_float() {
-                true => self.unknown_zero(element),
-                false => self.asm.splat(element, 0),
-            };
-            return self.make(op::Select, element, &[inside, picked, nothing]);
+        let (inside, safe) = self.safe_component(vector, args[1]);
+        let picked = self.make(op::VectorExtractDynamic, element, &[value, safe]);
+        let nothing = match element.scalar.is_float() {
+            true => self.unknown_zero(element),
+            false => self.asm.splat(element, 0),
+        };
+        self.make(op::Select, element, &[inside, picked, nothing])
+    }
+
+    fn insert(&mut self, vector: Type, args: &[Id], literal: Option<u32>) -> Id {
+        let (lanes, element, value) = (vector.lanes.count(), vector.element(), args[0]);
+        match literal {
+            Some(index) if index < lanes => {
+                let parts: Vec<Id> = (0..lanes)
+                    .map(|i| {
+                        if i == index {
+                            args[2]
+                        } else {
+                            self.make(op::CompositeExtract, element, &[value, i])
+                        }
+                    })
+                    .collect();
+                return self.make(op::CompositeConstruct, vector, &parts);
+            }
+            Some(_) => return value,
+            None => {}
         }
+        let (inside, safe) = self.safe_component(vector, args[1]);
         let changed = self.make(op::VectorInsertDynamic, vector, &[value, args[2], safe]);
         let mask = self.splat_value(vector.with_scalar(ScalarType::Bool), inside);
         self.make(op::Select, vector, &[mask, changed, value])
+    }
+
+    /// Whether a vector has a component, and its index if it has, otherwise 0.
+    fn safe_component(&mut self, vector: Type, index: Id) -> (Id, Id) {
+        let (count, zero) = (self.asm.u32(vector.lanes.count()), self.asm.u32(0));
+        let inside = self.make(op::ULessThan, Type::BOOL, &[index, count]);
+        let safe = self.make(op::Select, Type::U32, &[inside, index, zero]);
+        (inside, safe)
     }
 
     fn dot(&mut self, vector: Type, a: Id, b: Id) -> Id {
         let element = vector.element();
         if element.scalar == ScalarType::BF16 {
             // Each product and each sum is rounded.
-            let products = self.brain_float(Op::Mul, vector, &[a, b]);
+            let products = self.brain_float(FloatOp::Mul, vector, &[a, b]);
             let mut sum = self.make(op::CompositeExtract, element, &[products, 0]);
             for lane in 1..vector.lanes.count() {
                 let product = self.make(op::CompositeExtract, element, &[products, lane]);
-                sum = self.brain_float(Op::Add, element, &[sum, product]);
+                sum = self.brain_float(FloatOp::Add, element, &[sum, product]);
             }
             return sum;
         }
@@ -216,28 +278,28 @@ impl Emitter<'_> {
     }
 
     /// Ops on floats that the device computes itself.
-    pub(super) fn float(&mut self, scalar_op: Op, ty: Type, args: &[Id]) -> Id {
+    pub(super) fn float(&mut self, float_op: FloatOp, ty: Type, args: &[Id]) -> Id {
         let mask = ty.with_scalar(ScalarType::Bool);
-        match scalar_op {
-            Op::Add => self.arithmetic(op::FAdd, ty, args),
-            Op::Sub => self.arithmetic(op::FSub, ty, args),
-            Op::Mul => self.arithmetic(op::FMul, ty, args),
-            Op::Div => self.arithmetic(op::FDiv, ty, args),
-            Op::Neg => self.make(op::FNegate, ty, args),
-            Op::Abs => self.glsl(glsl::FAbs, ty, args),
-            Op::Min => self.glsl(glsl::NMin, ty, args),
-            Op::Max => self.glsl(glsl::NMax, ty, args),
-            Op::Clamp => {
+        match float_op {
+            FloatOp::Add => self.arithmetic(op::FAdd, ty, args),
+            FloatOp::Sub => self.arithmetic(op::FSub, ty, args),
+            FloatOp::Mul => self.arithmetic(op::FMul, ty, args),
+            FloatOp::Div => self.arithmetic(op::FDiv, ty, args),
+            FloatOp::Neg => self.make(op::FNegate, ty, args),
+            FloatOp::Abs => self.glsl(glsl::FAbs, ty, args),
+            FloatOp::Min => self.glsl(glsl::NMin, ty, args),
+            FloatOp::Max => self.glsl(glsl::NMax, ty, args),
+            FloatOp::Clamp => {
                 let raised = self.glsl(glsl::NMax, ty, &args[..2]);
                 self.glsl(glsl::NMin, ty, &[raised, args[2]])
             }
-            Op::Fma => {
+            FloatOp::Fma => {
                 // Undecorated, it may be taken apart and its halves contracted with others.
                 let id = self.glsl(glsl::Fma, ty, args);
                 self.asm.decorate(id, &[decoration::NoContraction]);
                 id
             }
-            Op::Sign => {
+            FloatOp::Sign => {
                 // On the bits: lavapipe takes two selections of ±1 for an instruction whose zeros have signs.
                 let unsigned = unsigned(ty);
                 let format = FloatFormat::of(ty.scalar);
@@ -255,16 +317,16 @@ impl Emitter<'_> {
                 let nan = self.make(op::IsNan, mask, args);
                 self.make(op::Select, ty, &[nan, args[0], signed])
             }
-            Op::Floor => self.glsl(glsl::Floor, ty, args),
-            Op::Ceil => self.glsl(glsl::Ceil, ty, args),
-            Op::Trunc => self.glsl(glsl::Trunc, ty, args),
-            Op::Round => self.glsl(glsl::RoundEven, ty, args),
-            Op::Fract => {
+            FloatOp::Floor => self.glsl(glsl::Floor, ty, args),
+            FloatOp::Ceil => self.glsl(glsl::Ceil, ty, args),
+            FloatOp::Trunc => self.glsl(glsl::Trunc, ty, args),
+            FloatOp::Round => self.glsl(glsl::RoundEven, ty, args),
+            FloatOp::Fract => {
                 let floor = self.glsl(glsl::Floor, ty, args);
                 self.arithmetic(op::FSub, ty, &[args[0], floor])
             }
-            Op::Sqrt => self.glsl(glsl::Sqrt, ty, args),
-            Op::Rsqrt => {
+            FloatOp::Sqrt => self.glsl(glsl::Sqrt, ty, args),
+            FloatOp::Rsqrt => {
                 let root = self.glsl(glsl::InverseSqrt, ty, args);
                 if ty.scalar != ScalarType::F64 {
                     return root;
@@ -273,15 +335,20 @@ impl Emitter<'_> {
                 let nan = self.make(op::IsNan, mask, args);
                 self.make(op::Select, ty, &[nan, args[0], root])
             }
-            op if op.is_transcendental() => self.transcendental(scalar_op, ty, args),
-            Op::IsNan => self.make(op::IsNan, mask, args),
-            Op::IsInf => self.make(op::IsInf, mask, args),
-            Op::Eq => self.make(op::FOrdEqual, mask, args),
-            Op::Ne => self.make(op::FUnordNotEqual, mask, args),
-            Op::Lt => self.make(op::FOrdLessThan, mask, args),
-            Op::Le => self.make(op::FOrdLessThanEqual, mask, args),
-            Op::Gt => self.make(op::FOrdGreaterThan, mask, args),
-            _ => self.make(op::FOrdGreaterThanEqual, mask, args),
+            FloatOp::Transcendental(op) => self.transcendental(op, ty, args),
+            FloatOp::IsNan => self.make(op::IsNan, mask, args),
+            FloatOp::IsInf => self.make(op::IsInf, mask, args),
+            FloatOp::Compare(op) => {
+                let opcode = match op {
+                    CompareOp::Eq => op::FOrdEqual,
+                    CompareOp::Ne => op::FUnordNotEqual,
+                    CompareOp::Lt => op::FOrdLessThan,
+                    CompareOp::Le => op::FOrdLessThanEqual,
+                    CompareOp::Gt => op::FOrdGreaterThan,
+                    CompareOp::Ge => op::FOrdGreaterThanEqual,
+                };
+                self.make(opcode, mask, args)
+            }
         }
     }
 }

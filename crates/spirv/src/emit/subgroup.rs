@@ -5,7 +5,7 @@
 
 use fulgurite_ir::{Combine, Operands, ValueId};
 use fulgurite_spec::eval::float::FloatFormat;
-use fulgurite_spec::{Lanes, Op, ScalarType, Type};
+use fulgurite_spec::{IdOp, Lanes, ScalarType, SubgroupOp, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
@@ -13,26 +13,29 @@ use crate::spv::{capability, glsl, group_operation, op, scope};
 
 impl Emitter<'_> {
     /// An id that says where in its subgroup an invocation is, or how large subgroups are.
-    pub(super) fn subgroup_id(&mut self, id_op: Op) -> Id {
+    pub(super) fn subgroup_id(&mut self, id_op: IdOp) -> Id {
         let size = self.profile.subgroup_size;
         let invocations = self.kernel.workgroup_invocations();
         match id_op {
-            Op::SubgroupSize => self.asm.u32(size),
+            IdOp::SubgroupSize => self.asm.u32(size),
             // Computed: lavapipe is wrong for workgroups that are no multiple of the size.
-            Op::NumSubgroups => self.asm.u32(invocations.div_ceil(size)),
-            Op::LaneMaskLt => self.lane_mask_lt(),
-            Op::SubgroupId => self.built_in(Op::SubgroupId),
-            _ => {
-                let index = self.built_in(Op::LocalIndex);
+            IdOp::NumSubgroups => self.asm.u32(invocations.div_ceil(size)),
+            IdOp::LaneMaskLt => self.lane_mask_lt(),
+            IdOp::SubgroupId => self.built_in(IdOp::SubgroupId),
+            IdOp::Lane => {
+                let index = self.built_in(IdOp::LocalIndex);
                 let mask = self.asm.u32(size - 1);
                 self.make(op::BitwiseAnd, Type::U32, &[index, mask])
+            }
+            IdOp::GlobalId | IdOp::LocalId | IdOp::WorkgroupId | IdOp::NumWorkgroups | IdOp::LocalIndex => {
+                self.built_in(id_op)
             }
         }
     }
 
     /// Bits of the lanes below the own, in four words.
     fn lane_mask_lt(&mut self) -> Id {
-        let lane = self.subgroup_id(Op::Lane);
+        let lane = self.subgroup_id(IdOp::Lane);
         let size = self.profile.subgroup_size;
         let (zero, one, all) = (self.asm.u32(0), self.asm.u32(1), self.asm.u32(u32::MAX));
         let top = self.asm.u32(31);
@@ -55,40 +58,59 @@ impl Emitter<'_> {
         self.make(op::CompositeConstruct, Type::U32.with_lanes(Lanes::Four), &words)
     }
 
-    pub(super) fn subgroup(&mut self, subgroup_op: Op, combine: Option<Combine>, operands: &Operands) -> Id {
+    pub(super) fn subgroup(
+        &mut self,
+        subgroup_op: SubgroupOp,
+        combine: Option<Combine>,
+        operands: &Operands,
+    ) -> Id {
         let args: Vec<Id> = operands.iter().map(|v| self.id(*v)).collect();
         let ty = operands.first().map_or(Type::BOOL, |v| self.kernel.ty(*v));
         let reach = self.asm.u32(scope::Subgroup);
         self.asm.capability(capability::GroupNonUniform);
-        match (subgroup_op, combine) {
-            (Op::SubgroupReduce, Some(combine)) => {
-                self.combined(group_operation::Reduce, combine, ty, args[0])
-            }
-            (Op::SubgroupInclusiveScan, Some(combine)) => {
-                self.combined(group_operation::InclusiveScan, combine, ty, args[0])
-            }
-            (Op::SubgroupExclusiveScan, Some(combine)) => {
-                self.combined(group_operation::ExclusiveScan, combine, ty, args[0])
-            }
-            (Op::SubgroupBallot, _) => self.ballot(args[0]),
-            (Op::SubgroupBallotCount, _) => {
+        let combined = |e: &mut Self, operation: u32| match combine {
+            Some(combine) => e.combined(operation, combine, ty, args[0]),
+            None => Id::default(),
+        };
+        match subgroup_op {
+            SubgroupOp::Reduce => combined(self, group_operation::Reduce),
+            SubgroupOp::InclusiveScan => combined(self, group_operation::InclusiveScan),
+            SubgroupOp::ExclusiveScan => combined(self, group_operation::ExclusiveScan),
+            SubgroupOp::Ballot => self.ballot(args[0]),
+            SubgroupOp::BallotCount => {
                 let ballot = self.ballot(args[0]);
                 let reduce = group_operation::Reduce;
                 self.make(op::GroupNonUniformBallotBitCount, Type::U32, &[reach, reduce, ballot])
             }
-            (Op::SubgroupMatch, _) => self.matching(operands[0], args[0]),
-            (Op::SubgroupAny | Op::SubgroupAll, _) => {
-                self.asm.capability(capability::GroupNonUniformVote);
-                let opcode = if subgroup_op == Op::SubgroupAny {
-                    op::GroupNonUniformAny
-                } else {
-                    op::GroupNonUniformAll
-                };
-                self.make(opcode, Type::BOOL, &[reach, args[0]])
+            SubgroupOp::Match => self.matching(operands[0], args[0]),
+            SubgroupOp::Any => self.vote(op::GroupNonUniformAny, args[0]),
+            SubgroupOp::All => self.vote(op::GroupNonUniformAll, args[0]),
+            SubgroupOp::Elect => self.make(op::GroupNonUniformElect, Type::BOOL, &[reach]),
+            SubgroupOp::Broadcast | SubgroupOp::Shuffle => self.moved(ty, &args, |_, _, lane| lane),
+            SubgroupOp::ShuffleXor => {
+                self.moved(ty, &args, |e, own, mask| e.make(op::BitwiseXor, Type::U32, &[own, mask]))
             }
-            (Op::SubgroupElect, _) => self.make(op::GroupNonUniformElect, Type::BOOL, &[reach]),
-            _ => self.moved(subgroup_op, ty, &args),
+            SubgroupOp::ShuffleUp => {
+                self.moved(ty, &args, |e, own, distance| e.distant(op::ISub, own, distance))
+            }
+            SubgroupOp::ShuffleDown => {
+                self.moved(ty, &args, |e, own, distance| e.distant(op::IAdd, own, distance))
+            }
         }
+    }
+
+    fn vote(&mut self, opcode: u32, condition: Id) -> Id {
+        self.asm.capability(capability::GroupNonUniformVote);
+        let reach = self.asm.u32(scope::Subgroup);
+        self.make(opcode, Type::BOOL, &[reach, condition])
+    }
+
+    /// The lane at a distance. A distance past the subgroup is as good as any other: the sum must not wrap. Below the first
+    /// lane, a difference wraps to what is above every one.
+    fn distant(&mut self, opcode: u32, own: Id, distance: Id) -> Id {
+        let most = self.asm.u32(self.profile.subgroup_size);
+        let distance = self.glsl(glsl::UMin, Type::U32, &[distance, most]);
+        self.make(opcode, Type::U32, &[own, distance])
     }
 
     fn ballot(&mut self, condition: Id) -> Id {
@@ -97,22 +119,11 @@ impl Emitter<'_> {
         self.make(op::GroupNonUniformBallot, Type::U32.with_lanes(Lanes::Four), &[reach, condition])
     }
 
-    /// The value of another lane, or the own if that is not there.
-    fn moved(&mut self, subgroup_op: Op, ty: Type, args: &[Id]) -> Id {
+    /// The value of the lane that `wanted` makes of the own and the second operand, or the own value if that is not there.
+    fn moved(&mut self, ty: Type, args: &[Id], wanted: impl FnOnce(&mut Self, Id, Id) -> Id) -> Id {
         self.asm.capability(capability::GroupNonUniformShuffle);
-        let lane = self.subgroup_id(Op::Lane);
-        let wanted = match subgroup_op {
-            Op::SubgroupShuffleXor => self.make(op::BitwiseXor, Type::U32, &[lane, args[1]]),
-            Op::SubgroupShuffleUp | Op::SubgroupShuffleDown => {
-                // A distance past the subgroup is as good as any other: the sum must not wrap. Below the first lane, a
-                // difference wraps to what is above every one.
-                let most = self.asm.u32(self.profile.subgroup_size);
-                let distance = self.glsl(glsl::UMin, Type::U32, &[args[1], most]);
-                let opcode = if subgroup_op == Op::SubgroupShuffleUp { op::ISub } else { op::IAdd };
-                self.make(opcode, Type::U32, &[lane, distance])
-            }
-            _ => args[1],
-        };
+        let lane = self.subgroup_id(IdOp::Lane);
+        let wanted = wanted(self, lane, args[1]);
         let count = self.lanes_here();
         let there = self.make(op::ULessThan, Type::BOOL, &[wanted, count]);
         let from = self.make(op::Select, Type::U32, &[there, wanted, lane]);
@@ -130,7 +141,7 @@ impl Emitter<'_> {
         if invocations % size == 0 {
             return self.asm.u32(size);
         }
-        let subgroup = self.subgroup_id(Op::SubgroupId);
+        let subgroup = self.subgroup_id(IdOp::SubgroupId);
         let (shift, all, size) =
             (self.asm.u32(size.trailing_zeros()), self.asm.u32(invocations), self.asm.u32(size));
         let before = self.make(op::ShiftLeftLogical, Type::U32, &[subgroup, shift]);
@@ -180,7 +191,7 @@ impl Emitter<'_> {
         let mut none = self.make(op::IEqual, mask, &[numbers, zero]);
         if operation == group_operation::ExclusiveScan {
             // Nothing at all went into the first lane's.
-            let lane = self.subgroup_id(Op::Lane);
+            let lane = self.subgroup_id(IdOp::Lane);
             let word_zero = self.asm.u32(0);
             let later = self.make(op::INotEqual, Type::BOOL, &[lane, word_zero]);
             let later = self.splat_value(mask, later);

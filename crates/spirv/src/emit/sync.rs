@@ -1,7 +1,7 @@
 //! Barriers, fences, broadcasts across a workgroup, and traps.
 
 use fulgurite_ir::{AtomicOrder, MemoryScopes, SyncScope, ValueId};
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_spec::{IdOp, ScalarType, Type};
 
 use super::Emitter;
 use super::memory::order;
@@ -54,7 +54,7 @@ impl Emitter<'_> {
                 scratch
             }
         };
-        let (own, zero) = (self.built_in(Op::LocalIndex), self.asm.u32(0));
+        let (own, zero) = (self.built_in(IdOp::LocalIndex), self.asm.u32(0));
         let chosen = self.make(op::IEqual, Type::BOOL, &[own, index]);
         self.where_true(chosen, |e| e.store_to(scratch, kept, zero, value, true));
         let scopes = MemoryScopes { shared: true, buffers: false };

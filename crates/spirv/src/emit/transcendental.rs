@@ -3,7 +3,7 @@
 //!
 //! `f16` is computed in `f32`: drivers do so anyway, and one set of edge cases is enough.
 
-use fulgurite_spec::{Op, ScalarType, Type};
+use fulgurite_spec::{ScalarType, TranscendentalOp, Type};
 
 use super::Emitter;
 use crate::assembler::Id;
@@ -16,29 +16,38 @@ const TURN: [f64; 3] = [6.28125, 0.001_934_051_513_671_875, 1.255_665_941_024_84
 const SCALE: u8 = 32;
 
 impl Emitter<'_> {
-    pub(super) fn transcendental(&mut self, scalar_op: Op, ty: Type, args: &[Id]) -> Id {
+    pub(super) fn transcendental(
+        &mut self,
+        transcendental_op: TranscendentalOp,
+        ty: Type,
+        args: &[Id],
+    ) -> Id {
         if ty.scalar != ScalarType::F32 {
             let wide = ty.with_scalar(ScalarType::F32);
             let args: Vec<Id> = args.iter().map(|arg| self.convert(*arg, ty, wide)).collect();
-            let result = self.transcendental(scalar_op, wide, &args);
+            let result = self.transcendental(transcendental_op, wide, &args);
             return self.convert(result, wide, ty);
         }
         let x = args[0];
-        match scalar_op {
-            Op::Exp => self.exponential(glsl::Exp, ty, x),
-            Op::Exp2 => self.exponential(glsl::Exp2, ty, x),
-            Op::Log => self.logarithm(glsl::Log, core::f64::consts::LN_2, ty, x),
-            Op::Log2 => self.logarithm(glsl::Log2, 1.0, ty, x),
-            Op::Pow => self.power(ty, args),
-            Op::Sin => self.of_angle(glsl::Sin, ty, x),
-            Op::Cos => self.of_angle(glsl::Cos, ty, x),
-            Op::Tan => self.of_angle(glsl::Tan, ty, x),
-            Op::Asin => self.glsl(glsl::Asin, ty, args),
-            Op::Acos => self.glsl(glsl::Acos, ty, args),
-            Op::Atan => self.glsl(glsl::Atan, ty, args),
-            Op::Atan2 => self.angle_of_point(ty, args),
-            Op::Tanh => self.hyperbolic_tangent(ty, x),
-            _ => self.hyperbolic(scalar_op, ty, x),
+        match transcendental_op {
+            TranscendentalOp::Exp => self.exponential(glsl::Exp, ty, x),
+            TranscendentalOp::Exp2 => self.exponential(glsl::Exp2, ty, x),
+            TranscendentalOp::Log => self.logarithm(glsl::Log, core::f64::consts::LN_2, ty, x),
+            TranscendentalOp::Log2 => self.logarithm(glsl::Log2, 1.0, ty, x),
+            TranscendentalOp::Pow => self.power(ty, args),
+            TranscendentalOp::Sin => self.of_angle(glsl::Sin, ty, x),
+            TranscendentalOp::Cos => self.of_angle(glsl::Cos, ty, x),
+            TranscendentalOp::Tan => self.of_angle(glsl::Tan, ty, x),
+            TranscendentalOp::Asin => self.glsl(glsl::Asin, ty, args),
+            TranscendentalOp::Acos => self.glsl(glsl::Acos, ty, args),
+            TranscendentalOp::Atan => self.glsl(glsl::Atan, ty, args),
+            TranscendentalOp::Atan2 => self.angle_of_point(ty, args),
+            TranscendentalOp::Tanh => self.hyperbolic_tangent(ty, x),
+            TranscendentalOp::Sinh => self.hyperbolic_sine(ty, x),
+            TranscendentalOp::Cosh => {
+                let [half, rest] = self.hyperbolic_parts(ty, x);
+                self.arithmetic(op::FAdd, ty, &[half, rest])
+            }
         }
     }
 
@@ -125,17 +134,20 @@ impl Emitter<'_> {
         self.make(op::Select, ty, &[to_the_right, zero, angle])
     }
 
-    /// `e ∓ 1 / 4e`, where `e` is half the exponential of the magnitude: nothing overflows before the result does.
-    fn hyperbolic(&mut self, scalar_op: Op, ty: Type, x: Id) -> Id {
+    /// `e` and `1 / 4e`, where `e` is half the exponential of the magnitude: nothing overflows before their sum or difference
+    /// does.
+    fn hyperbolic_parts(&mut self, ty: Type, x: Id) -> [Id; 2] {
         let magnitude = self.glsl(glsl::FAbs, ty, &[x]);
         let (ln_2, quarter) =
             (self.float_constant(ty, core::f64::consts::LN_2), self.float_constant(ty, 0.25));
         let less = self.arithmetic(op::FSub, ty, &[magnitude, ln_2]);
         let half = self.exponential(glsl::Exp, ty, less);
         let rest = self.arithmetic(op::FDiv, ty, &[quarter, half]);
-        if scalar_op == Op::Cosh {
-            return self.arithmetic(op::FAdd, ty, &[half, rest]);
-        }
+        [half, rest]
+    }
+
+    fn hyperbolic_sine(&mut self, ty: Type, x: Id) -> Id {
+        let [half, rest] = self.hyperbolic_parts(ty, x);
         let difference = self.arithmetic(op::FSub, ty, &[half, rest]);
         let negated = self.make(op::FNegate, ty, &[difference]);
         let zero = self.float_constant(ty, 0.0);

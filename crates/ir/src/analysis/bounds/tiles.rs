@@ -121,9 +121,9 @@ impl<'a> Tiles<'a> {
             _ => return None,
         };
         let ValueDef::Inst(inst, _) = self.kernel.value(id).def else { return None };
-        match self.kernel.inst(inst).kind {
-            InstKind::Id { op: Op::WorkgroupId, component } => Some((component, each)),
-            _ => None,
-        }
+        let InstKind::Id { op: Op::WorkgroupId, component } = self.kernel.inst(inst).kind else {
+            return None;
+        };
+        Some((component, each))
     }
 }

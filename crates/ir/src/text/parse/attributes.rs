@@ -1,6 +1,6 @@
 //! Attributes in brackets after an op, and the ops that take them.
 
-use fulgurite_spec::{Code, Location, MatrixLayout, Op, Type};
+use fulgurite_spec::{Code, Location, MatrixLayout, MatrixOp, Op, Type};
 
 use super::super::lex::Token;
 use super::{Parsed, Parser, TokenKind};
@@ -68,7 +68,8 @@ impl<'t> Parser<'t> {
         Ok(mode)
     }
 
-    pub(super) fn barrier(&mut self, start: Location, word: Token<'t>, op: Op) -> Parsed<()> {
+    /// Parses the memory that a barrier orders; all of it if there are no brackets.
+    pub(super) fn scopes(&mut self) -> Parsed<MemoryScopes> {
         let mut scopes = MemoryScopes::ALL;
         if self.eat("[") {
             scopes = MemoryScopes { shared: false, buffers: false };
@@ -85,11 +86,7 @@ impl<'t> Parser<'t> {
                 }
             }
         }
-        let kind = match op {
-            Op::SubgroupBarrier => InstKind::SubgroupBarrier { scopes },
-            _ => InstKind::Barrier { scopes },
-        };
-        self.finish(start, word, kind, None)
+        Ok(scopes)
     }
 
     pub(super) fn fence(&mut self, start: Location, word: Token<'t>) -> Parsed<()> {
@@ -138,33 +135,34 @@ impl<'t> Parser<'t> {
     }
 
     /// Parses a `coop` op. Its types are left to the verifier.
-    pub(super) fn matrix_op(&mut self, start: Location, word: Token<'t>, op: Op) -> Parsed<()> {
+    pub(super) fn matrix_op(&mut self, start: Location, word: Token<'t>, op: MatrixOp) -> Parsed<()> {
+        let accesses = match op {
+            MatrixOp::Load | MatrixOp::Store => true,
+            MatrixOp::Fill | MatrixOp::MulAdd | MatrixOp::Convert => false,
+        };
         let nowhere = Memory::Buffer(BufferId::new(0));
         let mut layout = None;
         for attribute in self.attributes()? {
             match MatrixLayout::parse(attribute.text) {
-                Some(found) if layout.is_none() && matches!(op, Op::CoopLoad | Op::CoopStore) => {
-                    layout = Some(found);
-                }
+                Some(found) if layout.is_none() && accesses => layout = Some(found),
                 _ => {
                     let known = "`row_major` or `column_major` if it accesses memory";
                     return Err(self.no_attribute(word, attribute, known));
                 }
             }
         }
-        let (place, offset) = match op {
-            Op::CoopLoad | Op::CoopStore => {
-                let (place, offset) = self.element()?;
-                self.expect(",")?;
-                (place.unwrap_or(nowhere), Self::value(offset))
-            }
-            _ => (nowhere, super::inst::NOTHING),
+        let (place, offset) = if accesses {
+            let (place, offset) = self.element()?;
+            self.expect(",")?;
+            (place.unwrap_or(nowhere), Self::value(offset))
+        } else {
+            (nowhere, super::inst::NOTHING)
         };
         let operands = self.operands()?;
         let wanted = match op {
-            Op::CoopMulAdd => 3,
-            Op::CoopStore => 2,
-            _ => 1,
+            MatrixOp::MulAdd => 3,
+            MatrixOp::Store => 2,
+            MatrixOp::Load | MatrixOp::Fill | MatrixOp::Convert => 1,
         };
         if operands.len() != wanted {
             let after = if layout.is_some() { " after the element" } else { "" };
@@ -172,39 +170,39 @@ impl<'t> Parser<'t> {
             let message = format!("`{}` takes {wanted}{after}, got {}", word.text, operands.len());
             return Err(self.error(Code::BadOperandCount, word.place, message));
         }
-        let layout = match (layout, op) {
-            (Some(layout), _) => layout,
-            (None, Op::CoopLoad | Op::CoopStore) => {
+        let layout = match layout {
+            Some(layout) => layout,
+            None if accesses => {
                 let message =
                     format!("`{0}` needs a layout: `{0}[row_major]` or `{0}[column_major]`", word.text);
                 return Err(self.error(Code::BadAttribute, word.place, message));
             }
-            (None, _) => MatrixLayout::RowMajor,
+            None => MatrixLayout::RowMajor,
         };
         let result = match op {
-            Op::CoopStore => None,
+            MatrixOp::Store => None,
             // A poisoned operand makes the result poisoned.
-            Op::CoopMulAdd => Some(operands[2].value.map(|c| self.kernel.ty(c))),
-            _ if self.token.kind == TokenKind::Arrow => {
+            MatrixOp::MulAdd => Some(operands[2].value.map(|c| self.kernel.ty(c))),
+            MatrixOp::Load | MatrixOp::Fill | MatrixOp::Convert if self.token.kind == TokenKind::Arrow => {
                 self.bump();
                 Some(Some(self.type_name()?))
             }
-            _ => {
+            MatrixOp::Load | MatrixOp::Fill | MatrixOp::Convert => {
                 let message = format!("`{0}` needs a stated result type: `{0} … -> coopmat<…>`", word.text);
                 return Err(self.error(Code::BadResultType, word.place, message));
             }
         };
         let values: Vec<ValueId> = operands.iter().map(|o| Self::value(*o)).collect();
         let kind = match (op, values.as_slice()) {
-            (Op::CoopStore, [stride, value]) => {
+            (MatrixOp::Store, [stride, value]) => {
                 InstKind::CoopStore { layout, memory: place, offset, stride: *stride, value: *value }
             }
-            (Op::CoopMulAdd, [a, b, c]) => InstKind::CoopMulAdd { a: *a, b: *b, c: *c },
-            (Op::CoopLoad, [stride, ..]) => {
+            (MatrixOp::MulAdd, [a, b, c]) => InstKind::CoopMulAdd { a: *a, b: *b, c: *c },
+            (MatrixOp::Load, [stride]) => {
                 InstKind::CoopLoad { layout, memory: place, offset, stride: *stride }
             }
-            (Op::CoopFill, [value, ..]) => InstKind::CoopFill { value: *value },
-            (_, [value, ..]) => InstKind::CoopConvert { value: *value },
+            (MatrixOp::Fill, [value]) => InstKind::CoopFill { value: *value },
+            (MatrixOp::Convert, [value]) => InstKind::CoopConvert { value: *value },
             _ => return Err(super::Stop),
         };
         self.finish(start, word, kind, result)

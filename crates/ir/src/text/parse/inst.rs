@@ -1,6 +1,6 @@
 //! Statements: instructions without blocks. Attributes are in [`super::attributes`].
 
-use fulgurite_spec::{Code, Diagnostic, Location, Op, Semantics, Special, Type};
+use fulgurite_spec::{AtomicOp, Code, Diagnostic, Location, MemoryOp, Op, OpClass, Semantics, Special, Type};
 
 use super::super::lex::Token;
 use super::{Meaning, Open, Operand, Parsed, Parser, Stop, TokenKind, suggest};
@@ -13,6 +13,11 @@ pub(super) const NOTHING: ValueId = ValueId::new(0);
 
 /// The memory object of an instruction, or `None` if poisoned.
 pub(super) type Place = Option<Memory>;
+
+/// Returns whether an op is an id of which the program names a component.
+fn has_components(op: Op) -> bool {
+    op.info().semantics == Semantics::Special(Special::Id)
+}
 
 impl<'t> Parser<'t> {
     /// Parses a statement to the end of its line, or to the opening brace of its first block.
@@ -96,14 +101,16 @@ impl<'t> Parser<'t> {
             _ => (word.text, None),
         };
         let op = Op::parse(name).or_else(|| Op::parse(word.text));
-        let Some(op) =
-            op.filter(|op| axis.is_none() || op.info().semantics == Semantics::Special(Special::Id))
-        else {
+        let Some(op) = op.filter(|op| axis.is_none() || has_components(*op)) else {
             return Err(self.unknown_op(word));
         };
-        match op.info().semantics {
-            Semantics::Scalar { .. } | Semantics::Special(Special::Construct) => self.scalar(start, word, op),
-            Semantics::Special(Special::Id) => {
+        match op.class() {
+            OpClass::Scalar => self.scalar(start, word, op),
+            OpClass::Id(_) if !has_components(op) => {
+                let ty = id_type(op);
+                self.finish(start, word, InstKind::Id { op, component: 0 }, Some(Some(ty)))
+            }
+            OpClass::Id(_) => {
                 let Some(axis) = axis else {
                     let message = format!("`{0}` needs a component: `{0}.x`, `{0}.y` or `{0}.z`", word.text);
                     return Err(self.error(Code::Syntax, word.place, message));
@@ -111,23 +118,26 @@ impl<'t> Parser<'t> {
                 let component = axis.as_bytes()[0] - b'x';
                 self.finish(start, word, InstKind::Id { op, component }, Some(Some(Type::U32)))
             }
-            Semantics::Special(Special::ScalarId) => {
-                let ty = id_type(op);
-                self.finish(start, word, InstKind::Id { op, component: 0 }, Some(Some(ty)))
+            OpClass::Barrier => {
+                let scopes = self.scopes()?;
+                self.finish(start, word, InstKind::Barrier { scopes }, None)
             }
-            Semantics::Special(Special::Barrier) => self.barrier(start, word, op),
-            Semantics::Special(Special::Fence) => self.fence(start, word),
-            Semantics::Special(Special::Broadcast) => self.broadcast(start, word),
-            Semantics::Special(Special::Subgroup) => self.subgroup(start, word, op),
-            Semantics::Special(Special::Matrix) => self.matrix_op(start, word, op),
-            Semantics::Special(Special::Shuffle) => self.vec_shuffle(start, word),
-            Semantics::Special(Special::Trap) => {
+            OpClass::SubgroupBarrier => {
+                let scopes = self.scopes()?;
+                self.finish(start, word, InstKind::SubgroupBarrier { scopes }, None)
+            }
+            OpClass::Fence => self.fence(start, word),
+            OpClass::WorkgroupBroadcast => self.broadcast(start, word),
+            OpClass::Subgroup(_) => self.subgroup(start, word, op),
+            OpClass::Matrix(op) => self.matrix_op(start, word, op),
+            OpClass::VecShuffle => self.vec_shuffle(start, word),
+            OpClass::Trap => {
                 let code = Self::value(self.operand()?);
                 self.finish(start, word, InstKind::Trap { code }, None)
             }
-            Semantics::Special(Special::Memory) => self.memory_op(start, word, op),
-            Semantics::Special(Special::Atomic) => self.atomic(start, word, op),
-            Semantics::Special(Special::Control) => Err(self.unknown_op(word)),
+            OpClass::Memory(op) => self.memory_op(start, word, op),
+            OpClass::Atomic(op) => self.atomic(start, word, op),
+            OpClass::If | OpClass::For | OpClass::While | OpClass::Region => Err(self.unknown_op(word)),
         }
     }
 
@@ -219,27 +229,32 @@ impl<'t> Parser<'t> {
         Ok((memory, index))
     }
 
-    fn memory_op(&mut self, start: Location, word: Token<'t>, op: Op) -> Parsed<()> {
+    fn memory_op(&mut self, start: Location, word: Token<'t>, op: MemoryOp) -> Parsed<()> {
         let nowhere = Memory::Buffer(crate::kernel::BufferId::new(0));
-        if op == Op::Len {
-            let place = self.memory()?;
-            let ty = place.map(|memory| self.kernel.len_type(memory));
-            let memory = place.unwrap_or(nowhere);
-            return self.finish(start, word, InstKind::Len { memory }, Some(ty));
-        }
-        let (place, index) = self.element()?;
-        let (memory, index) = (place.unwrap_or(nowhere), Self::value(index));
-        if op == Op::Load {
-            let ty = place.map(|m| self.kernel.element(m));
-            self.finish(start, word, InstKind::Load { memory, index }, Some(ty))
-        } else {
-            self.expect(",")?;
-            let value = Self::value(self.operand()?);
-            self.finish(start, word, InstKind::Store { memory, index, value }, None)
+        match op {
+            MemoryOp::Len => {
+                let place = self.memory()?;
+                let ty = place.map(|memory| self.kernel.len_type(memory));
+                let memory = place.unwrap_or(nowhere);
+                self.finish(start, word, InstKind::Len { memory }, Some(ty))
+            }
+            MemoryOp::Load => {
+                let (place, index) = self.element()?;
+                let (memory, index) = (place.unwrap_or(nowhere), Self::value(index));
+                let ty = place.map(|m| self.kernel.element(m));
+                self.finish(start, word, InstKind::Load { memory, index }, Some(ty))
+            }
+            MemoryOp::Store => {
+                let (place, index) = self.element()?;
+                let (memory, index) = (place.unwrap_or(nowhere), Self::value(index));
+                self.expect(",")?;
+                let value = Self::value(self.operand()?);
+                self.finish(start, word, InstKind::Store { memory, index, value }, None)
+            }
         }
     }
 
-    fn atomic(&mut self, start: Location, word: Token<'t>, op: Op) -> Parsed<()> {
+    fn atomic(&mut self, start: Location, word: Token<'t>, op: AtomicOp) -> Parsed<()> {
         let attributes = self.attributes()?;
         let (place, index) = self.element()?;
         let memory = place.unwrap_or(Memory::Buffer(crate::kernel::BufferId::new(0)));
@@ -248,18 +263,15 @@ impl<'t> Parser<'t> {
             scope.unwrap_or_else(|| place.map_or(SyncScope::Device, |m| default_scope(&self.kernel, m)));
         let order = order.unwrap_or(AtomicOrder::Relaxed);
         let operands = if self.eat(",") { self.operands()? } else { Vec::new() };
-        let wanted = match op {
-            Op::AtomicLoad => 0,
-            Op::AtomicCompareExchange => 2,
-            _ => 1,
-        };
+        let wanted = op.operands();
         if operands.len() != wanted {
             let wanted = crate::verify::counted(wanted, "operand");
             let message = format!("`{}` takes {wanted} after the element, got {}", word.text, operands.len());
             return Err(self.error(Code::BadOperandCount, word.place, message));
         }
         let ty = place.map(|m| self.kernel.element(m));
-        let result = (op != Op::AtomicStore).then_some(ty);
+        let result = (op != AtomicOp::Store).then_some(ty);
+        let op = Op::from(op);
         let (index, operands) = (Self::value(index), Self::values(&operands));
         let kind = InstKind::Atomic { op, order, scope, memory, index, operands };
         self.finish(start, word, kind, result)

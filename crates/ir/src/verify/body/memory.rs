@@ -1,6 +1,6 @@
 //! Rules of memory accesses (indices, access, atomic ops) and of attributes.
 
-use fulgurite_spec::{Code, Location, Op, Type, TypeSet};
+use fulgurite_spec::{AtomicOp, Code, Location, Op, Type, TypeSet};
 
 use super::Checker;
 use crate::analysis::uniformity::describe;
@@ -8,7 +8,7 @@ use crate::kernel::{AtomicOrder, FloatMode, Inst, Memory, Operands, ValueId};
 
 /// Returns whether atomic op `op` also supports floats.
 fn float_atomic(op: Op) -> bool {
-    matches!(op, Op::AtomicLoad | Op::AtomicStore | Op::AtomicExchange | Op::AtomicAdd)
+    AtomicOp::of(op).is_some_and(AtomicOp::takes_floats)
 }
 
 /// Returns whether atomic op `op` supports elements of type `ty`.
@@ -101,22 +101,11 @@ impl Checker<'_> {
             );
             self.report(Code::BadAtomic, at, message);
         }
-        let wanted = match op {
-            Op::AtomicLoad => 0,
-            Op::AtomicCompareExchange => 2,
-            Op::AtomicStore
-            | Op::AtomicExchange
-            | Op::AtomicAdd
-            | Op::AtomicMin
-            | Op::AtomicMax
-            | Op::AtomicAnd
-            | Op::AtomicOr
-            | Op::AtomicXor => 1,
-            _ => {
-                self.report(Code::Malformed, at, format!("`{}` is no atomic op", op.mnemonic()));
-                return;
-            }
+        let Some(member) = AtomicOp::of(op) else {
+            self.report(Code::Malformed, at, format!("`{}` is no atomic op", op.mnemonic()));
+            return;
         };
+        let wanted = member.operands();
         if operands.len() != wanted {
             let message = format!("`{}` takes {wanted} values, got {}", op.mnemonic(), operands.len());
             self.report(Code::BadOperandCount, at, message);
@@ -124,6 +113,6 @@ impl Checker<'_> {
         for value in operands {
             self.expect(*value, element, at, "the value of an atomic op");
         }
-        self.results(inst, if op == Op::AtomicStore { &[] } else { core::slice::from_ref(&element) });
+        self.results(inst, if member == AtomicOp::Store { &[] } else { core::slice::from_ref(&element) });
     }
 }
