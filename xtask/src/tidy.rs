@@ -16,10 +16,11 @@ const MAX_LINES: usize = 1000;
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("fulgurite-spec", &[]),
     ("fulgurite-ir", &["spec"]),
+    ("fulgurite-passes", &["spec", "ir"]),
     ("fulgurite-spirv", &["spec", "ir"]),
     ("fulgurite-derive", &[]),
     ("fulgurite-hal", &["spec", "ir"]),
-    ("fulgurite-driver-core", &["spec", "ir", "hal"]),
+    ("fulgurite-driver-core", &["spec", "ir", "passes", "hal"]),
     ("fulgurite-storage", &[]),
     ("fulgurite-pipeline-cache", &["spec", "storage"]),
     ("fulgurite-autotune", &["spec", "ir", "hal", "driver-core", "storage"]),
@@ -66,7 +67,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that use no clock, thread or file; clippy checks it, by a file that each of them has.
-const PURE: &[&str] = &["spec", "ir", "spirv", "hal", "driver-core", "backend-reference"];
+const PURE: &[&str] = &["spec", "ir", "passes", "spirv", "hal", "driver-core", "backend-reference"];
 /// Crates that name no backend.
 const NEUTRAL: &[&str] = &["hal", "driver-core"];
 /// Crates of others that `hal` may depend on: authors of backends compile them.

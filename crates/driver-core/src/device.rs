@@ -16,8 +16,8 @@ use fulgurite_spec::device::DeviceSnapshot;
 use crate::buffer::Buffer;
 use crate::counters::{Counters, Counting, add};
 use crate::manifest::Manifest;
+use crate::passes::optimize;
 use crate::program::Program;
-use crate::specialize::specialize;
 use crate::sync::{Mutex, lock};
 use crate::worker::Worker;
 
@@ -199,9 +199,9 @@ impl Device {
         options: &CompileOptions,
     ) -> Result<String, Error> {
         let merged = self.shared.compile.merged(options);
-        let special = specialize(kernel, &merged, self.snapshot())?;
-        Error::check_needs(&special, self.snapshot())?;
-        match self.shared.raw.executable_id(&special, &merged)? {
+        let optimized = optimize(kernel, &merged, self.snapshot())?;
+        Error::check_needs(&optimized, self.snapshot())?;
+        match self.shared.raw.executable_id(&optimized, &merged)? {
             Some(id) => Ok(id),
             None => Ok(self.compile(kernel, options)?.id().to_owned()),
         }
@@ -271,7 +271,7 @@ impl Device {
         let _in = span.enter();
         let options = self.shared.compile.merged(options);
         let key = (kernel.digest(), options.clone());
-        let kernel = &specialize(kernel, &options, self.snapshot())?;
+        let kernel = &optimize(kernel, &options, self.snapshot())?;
         // Without the lock of all: other kernels are compiled meanwhile. If the one who compiles this kernel fails or panics,
         // the next of those who wait tries.
         let place = lock(&self.shared.compiled).place(key, self.shared.bounds.compiled);

@@ -8,7 +8,6 @@
 #![forbid(unsafe_code)]
 
 mod agreement;
-mod budget;
 mod buffer;
 mod calibration;
 mod call;
@@ -16,6 +15,7 @@ mod counters;
 mod device;
 mod graph;
 mod manifest;
+mod passes;
 mod pending;
 mod prewarm;
 mod program;
@@ -23,7 +23,6 @@ mod registry;
 mod render;
 mod repro;
 mod routing;
-mod specialize;
 mod sync;
 mod worker;
 

@@ -1,10 +1,11 @@
-//! The float budget of compile options: refuses kernels with ops whose error may exceed it.
+//! The check `float_budget`: refuses a kernel with an op whose error may exceed the budget.
 
-use fulgurite_hal::Error;
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{Combine, FloatMode, InstKind, Kernel, ValueId};
 use fulgurite_spec::accuracy::worst_ulp;
 use fulgurite_spec::{FloatContract, Op, ScalarType, Semantics};
+
+use crate::Refusal;
 
 /// The error bound of an op's result.
 enum Bound {
@@ -17,7 +18,7 @@ enum Bound {
 }
 
 /// Refuses `kernel` if the error of an op may exceed `ulp` units in the last place.
-pub(crate) fn check(kernel: &Kernel, ulp: u32) -> Result<(), Error> {
+pub(crate) fn check(kernel: &Kernel, ulp: u32) -> Result<(), Refusal> {
     for id in instructions(kernel) {
         let inst = kernel.inst(id);
         let is_float = |value: &ValueId| kernel.values[value.index()].ty.scalar.is_float();
@@ -44,7 +45,7 @@ pub(crate) fn check(kernel: &Kernel, ulp: u32) -> Result<(), Error> {
             Bound::None => "has no bound in ULP".to_owned(),
         };
         let ty = ty.map_or(String::new(), |ty| format!(" on {ty}"));
-        return Err(Error::unsupported(
+        return Err(Refusal::unsupported(
             format!("a float budget of {ulp} ULP or less, and `{op}`{ty}, which {refused}"),
             "both only with a larger budget, or without one",
         ));
@@ -66,8 +67,6 @@ fn scalar(op: Op, mode: FloatMode, ty: ScalarType) -> Bound {
 
 #[cfg(test)]
 mod tests {
-    use fulgurite_spec::Code;
-
     use super::*;
 
     /// Returns the smallest of the budgets 0, 3 and 5,000 ULP that `op` meets.
@@ -80,7 +79,7 @@ mod tests {
         [0, 3, 5_000].into_iter().find(|ulp| match check(&kernel, *ulp) {
             Ok(()) => true,
             Err(error) => {
-                assert_eq!(error.code(), Code::Unsupported);
+                assert!(matches!(error, Refusal::Unsupported { .. }), "{error}");
                 assert!(error.to_string().contains(op.split([' ', '[']).next().unwrap()), "{error}");
                 false
             }
