@@ -3,7 +3,7 @@
 mod raw;
 
 use anyhow::ensure;
-use fulgurite_driver_core::Buffer;
+use fulgurite_runtime::Buffer;
 use rayon::prelude::*;
 
 use crate::target::Target;

@@ -8,7 +8,7 @@ mod webgpu;
 
 use anyhow::{Context as _, ensure};
 use fulgurite::{CompileOptions, LaunchOptions};
-use fulgurite_driver_core::{Buffer, Graph, Program, Recorder};
+use fulgurite_runtime::{Buffer, Graph, Program, Recorder};
 
 use crate::SMALL;
 use crate::target::Target;

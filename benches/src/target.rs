@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use fulgurite::{CompileOptions, LaunchOptions, Registry};
 use fulgurite_backend_vulkan::{Options, VulkanDevice};
-use fulgurite_driver_core::Device;
 use fulgurite_hal::{self as hal, Error};
+use fulgurite_runtime::Device;
 
 /// An open backend.
 pub struct Target {

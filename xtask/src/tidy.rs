@@ -20,10 +20,11 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("fulgurite-spirv", &["spec", "ir"]),
     ("fulgurite-derive", &[]),
     ("fulgurite-hal", &["spec", "ir"]),
-    ("fulgurite-driver-core", &["spec", "ir", "passes", "hal"]),
+    ("fulgurite-driver-core", &["spec", "ir", "hal"]),
+    ("fulgurite-runtime", &["spec", "ir", "passes", "hal"]),
     ("fulgurite-storage", &[]),
     ("fulgurite-pipeline-cache", &["spec", "storage"]),
-    ("fulgurite-autotune", &["spec", "ir", "hal", "driver-core", "storage"]),
+    ("fulgurite-autotune", &["spec", "ir", "hal", "runtime", "storage"]),
     ("fulgurite-backend-reference", &["spec", "ir", "hal"]),
     ("fulgurite-backend-cpu", &["spec", "ir", "hal"]),
     ("fulgurite-backend-vulkan", &["spec", "ir", "spirv", "hal", "storage", "pipeline-cache"]),
@@ -36,6 +37,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "spirv",
             "hal",
             "driver-core",
+            "runtime",
             "storage",
             "pipeline-cache",
             "autotune",
@@ -51,6 +53,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "derive",
             "hal",
             "driver-core",
+            "runtime",
             "storage",
             "pipeline-cache",
             "autotune",
@@ -62,14 +65,24 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
     (
         "fulgurite-benches",
-        &["fulgurite", "spirv", "hal", "driver-core", "pipeline-cache", "backend-vulkan", "conformance"],
+        &[
+            "fulgurite",
+            "spirv",
+            "hal",
+            "driver-core",
+            "runtime",
+            "pipeline-cache",
+            "backend-vulkan",
+            "conformance",
+        ],
     ),
 ];
 
 /// Crates that use no clock, thread or file; clippy checks it, by a file that each of them has.
-const PURE: &[&str] = &["spec", "ir", "passes", "spirv", "hal", "driver-core", "backend-reference"];
+const PURE: &[&str] =
+    &["spec", "ir", "passes", "spirv", "hal", "driver-core", "runtime", "backend-reference"];
 /// Crates that name no backend.
-const NEUTRAL: &[&str] = &["hal", "driver-core"];
+const NEUTRAL: &[&str] = &["hal", "driver-core", "runtime"];
 /// Crates of others that `hal` may depend on: authors of backends compile them.
 const HAL_MAY_USE: &[&str] = &["serde", "thiserror", "tracing"];
 /// Packages that may depend on anything in the workspace.

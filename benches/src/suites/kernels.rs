@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use fulgurite::autotune::{self, Instance, Numbers, Prepared, Tester};
 use fulgurite::kernels::families;
 use fulgurite::{CompileOptions, LaunchOptions};
-use fulgurite_driver_core::{Buffer, Program};
+use fulgurite_runtime::{Buffer, Program};
 
 use super::Session;
 use crate::copy;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use fulgurite_driver_core::{Buffer, BufferView, Device};
 use fulgurite_hal::{DeviceError, Error, LaunchOptions};
+use fulgurite_runtime::{Buffer, BufferView, Device};
 
 use crate::family::{Argument, Numbers, Trial};
 use crate::instance::{Candidate, Instance};

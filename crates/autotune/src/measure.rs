@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::{BufferView, Graph};
 use fulgurite_hal::{DeviceError, Error, LaunchOptions};
+use fulgurite_runtime::{BufferView, Graph};
 
 use crate::prepared::Prepared;
 use crate::random::Random;

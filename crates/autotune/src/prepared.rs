@@ -3,8 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::{Buffer, BufferView, Device, Graph, Program, Recorder};
 use fulgurite_hal::{CompileOptions, Error, LaunchOptions};
+use fulgurite_runtime::{Buffer, BufferView, Device, Graph, Program, Recorder};
 use fulgurite_spec::Code;
 use fulgurite_storage::DigestBuilder;
 

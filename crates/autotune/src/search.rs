@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime};
 
-use fulgurite_driver_core::{Buffer, Device};
 use fulgurite_hal::Error;
+use fulgurite_runtime::{Buffer, Device};
 use fulgurite_spec::Code;
 
 use crate::effects::Effects;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::Device;
 use fulgurite_hal::Error;
+use fulgurite_runtime::Device;
 
 use crate::family::Work;
 use crate::gate::{Gate, InProcess};

@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::{BufferView, Device};
 use fulgurite_hal::{Error, LaunchOptions};
+use fulgurite_runtime::{BufferView, Device};
 use fulgurite_spec::Diagnostic;
 
 use crate::error::Notices;

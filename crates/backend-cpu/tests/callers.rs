@@ -6,8 +6,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use fulgurite_backend_cpu::CpuDevice;
-use fulgurite_driver_core::{Buffer, Device, Program, Recorder};
 use fulgurite_hal::{CompileOptions, LaunchOptions};
+use fulgurite_runtime::{Buffer, Device, Program, Recorder};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 /// Longer than any of these tests takes.

@@ -13,9 +13,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fulgurite_backend_vulkan::{Options, lowered_entry};
-use fulgurite_driver_core::{Arg, Call, Device};
 use fulgurite_hal::{self as hal, CachePolicy, CompileOptions, Device as _, LaunchOptions};
 use fulgurite_pipeline_cache::{DiskOptions, DiskPipelineCache, Pack, PackWriter};
+use fulgurite_runtime::{Arg, Call, Device};
 use fulgurite_spec::cache::{CacheOutcome, PipelineCacheMissReason};
 use fulgurite_spirv::Profile;
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{kernel, open};
-use fulgurite_driver_core::{Call, Device, Program, Recorder};
 use fulgurite_hal::{self as hal, CompileOptions, LaunchOptions};
+use fulgurite_runtime::{Call, Device, Program, Recorder};
 use fulgurite_spec::Code;
 
 const SCALE: &str = "fulgurite 1

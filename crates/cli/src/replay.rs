@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fulgurite::{Code, CompileOptions, Error, LaunchOptions, Registry, Repro, registry};
 use fulgurite_conformance::filetest::{self, RunFile};
-use fulgurite_driver_core::Device;
+use fulgurite_runtime::Device;
 use serde_json::{Value, json};
 
 use crate::output::{self, note, say};

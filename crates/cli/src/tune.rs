@@ -15,8 +15,8 @@ use fulgurite::autotune::{
 };
 use fulgurite::kernels::{Listed, families, family};
 use fulgurite::registry;
-use fulgurite_driver_core::Device;
 use fulgurite_hal::{CompileOptions, Error, LaunchOptions};
+use fulgurite_runtime::Device;
 
 use crate::output::{self, note, say};
 use crate::progress;

@@ -52,7 +52,7 @@ impl<'a> Harness<'a> {
 
     /// The types whose subnormals the device promises to keep; `bf16` is computed in `f32`.
     pub(crate) fn kept_subnormals(&self) -> TypeSet {
-        fulgurite_driver_core::kept_subnormals(self.backend.snapshot())
+        fulgurite_runtime::kept_subnormals(self.backend.snapshot())
     }
 
     /// Notes how far an approximate result of `op` on `ty` was off.

@@ -1,7 +1,7 @@
 //! Launch arguments, checked against the kernel at compile time.
 
-use fulgurite_driver_core as driver;
 use fulgurite_ir::builder::{Large, Read, ReadWrite, ValueType, Write};
+use fulgurite_runtime as runtime;
 use fulgurite_spec::eval::{self, Components};
 
 use crate::buffer::{Buffer, BufferView, BufferViewMut, Element};
@@ -9,7 +9,7 @@ use crate::buffer::{Buffer, BufferView, BufferViewMut, Element};
 /// Arguments in the engine's form.
 #[derive(Default)]
 pub struct Bound {
-    pub(crate) buffers: Vec<driver::BufferView>,
+    pub(crate) buffers: Vec<runtime::BufferView>,
     pub(crate) params: Vec<Components>,
 }
 

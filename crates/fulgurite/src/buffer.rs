@@ -8,9 +8,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::RangeBounds;
 
-use fulgurite_driver_core::{self as driver, Device};
 use fulgurite_hal::{DeviceError, Error};
 use fulgurite_ir::builder::Storable;
+use fulgurite_runtime::{self as runtime, Device};
 use fulgurite_spec::Code;
 
 /// A type of buffer elements and parameters: the integers of 8 to 64 bits, `f32`, `f64`, `half::f16`, `half::bf16`,
@@ -53,7 +53,7 @@ pub struct BufferViewMut<'b, T> {
 
 /// A byte range of a device buffer, as elements.
 struct Part<T> {
-    bytes: driver::BufferView,
+    bytes: runtime::BufferView,
     element: PhantomData<fn() -> T>,
 }
 
@@ -80,7 +80,7 @@ impl<T> Clone for Part<T> {
 }
 
 impl<T: Element> Part<T> {
-    fn new(bytes: driver::BufferView) -> Self {
+    fn new(bytes: runtime::BufferView) -> Self {
         Self { bytes, element: PhantomData }
     }
 
@@ -90,7 +90,7 @@ impl<T: Element> Part<T> {
 
     fn range(&self, range: &impl RangeBounds<usize>) -> Result<Self, Error> {
         let [begin, end] = [range.start_bound(), range.end_bound()].map(|bound| bound.map(|at| *at as u64));
-        match driver::range_within((begin, end), self.len() as u64) {
+        match runtime::range_within((begin, end), self.len() as u64) {
             Ok(range) => {
                 let size = size_of::<T>() as u64;
                 Ok(Self::new(self.bytes.view(range.start * size..range.end * size)?))
@@ -147,7 +147,7 @@ impl<T: Element> Buffer<T> {
         Ok(Self(Part::new(device.upload(bytemuck::cast_slice(data))?.whole())))
     }
 
-    pub(crate) fn raw(&self) -> &driver::BufferView {
+    pub(crate) fn raw(&self) -> &runtime::BufferView {
         &self.0.bytes
     }
 
@@ -167,7 +167,7 @@ impl<'b, T: Element> BufferView<'b, T> {
         Self { part, buffer: PhantomData }
     }
 
-    pub(crate) fn into_raw(self) -> driver::BufferView {
+    pub(crate) fn into_raw(self) -> runtime::BufferView {
         self.part.bytes
     }
 
@@ -189,7 +189,7 @@ impl<T: Element> BufferViewMut<'_, T> {
         Self { part, buffer: PhantomData }
     }
 
-    pub(crate) fn into_raw(self) -> driver::BufferView {
+    pub(crate) fn into_raw(self) -> runtime::BufferView {
         self.part.bytes
     }
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::{Buffer, Calibration, Calibrations, Device, Program};
+use fulgurite_driver_core::{Calibration, Calibrations};
 use fulgurite_hal::{self as hal, CompileOptions, Error, LaunchOptions};
+use fulgurite_runtime::{Buffer, Device, Program};
 use fulgurite_spec::Code;
 use fulgurite_storage::{FileSystem, read_whole, replace_whole};
 

@@ -6,8 +6,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use fulgurite_driver_core::{self as driver, Called, Pending, Program, Repro};
 use fulgurite_hal::{Error, LaunchOptions, LaunchReport};
+use fulgurite_runtime::{self as runtime, Called, Pending, Program, Repro};
 use fulgurite_spec::{Code, Type, eval};
 
 use crate::args::components;
@@ -49,7 +49,7 @@ pub use outputs::{OutputVec, Outputs};
 #[must_use = "nothing is done until `run` or `submit`"]
 pub struct Call<'a> {
     program: Program,
-    call: driver::Call<'a>,
+    call: runtime::Call<'a>,
     buffers: Vec<Passed>,
     /// The type of each parameter, or the bytes it was given as.
     params: Vec<Type>,
@@ -73,7 +73,7 @@ struct Passed {
 
 /// A resident argument of a [`Call`]: a typed or dynamic buffer or view.
 pub struct Resident<'a> {
-    view: driver::BufferView,
+    view: runtime::BufferView,
     element: Type,
     shared: bool,
     buffer: PhantomData<&'a ()>,
@@ -83,7 +83,7 @@ impl<'a> Call<'a> {
     pub(crate) fn new(program: &Program) -> Self {
         Self {
             program: program.clone(),
-            call: driver::Call::new().options(program.options()),
+            call: runtime::Call::new().options(program.options()),
             buffers: Vec::new(),
             params: Vec::new(),
             outputs: Vec::new(),
@@ -271,7 +271,11 @@ impl<'a> Call<'a> {
         self.program.capture(&self.call)
     }
 
-    fn add(mut self, element: Option<Type>, pass: impl FnOnce(driver::Call<'a>) -> driver::Call<'a>) -> Self {
+    fn add(
+        mut self,
+        element: Option<Type>,
+        pass: impl FnOnce(runtime::Call<'a>) -> runtime::Call<'a>,
+    ) -> Self {
         self.buffers.push(Passed { element, shared: false });
         self.call = pass(self.call);
         self

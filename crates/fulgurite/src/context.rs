@@ -4,13 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use fulgurite_autotune::{AutotunePolicy, AutotuneStore, StoreOptions, Tuner};
-use fulgurite_driver_core::{
-    Bounds, Calibrations, Choice, Counters, Device, Manifest, Prewarmed, Registry, Replayed, Repro,
-    Requirements, Route,
-};
+use fulgurite_driver_core::{Calibrations, Choice, Registry, Requirements, Route};
 use fulgurite_hal::{AdapterId, CacheReport, CompileOptions, Error, Invalidated, LaunchOptions, OpenOptions};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_pipeline_cache::{Pack, TrustedPack};
+use fulgurite_runtime::{Bounds, Counters, Device, Manifest, Prewarmed, Replayed, Repro};
 use fulgurite_spec::Code;
 use fulgurite_spec::cache::CacheAudit;
 use fulgurite_spec::device::DeviceSnapshot;

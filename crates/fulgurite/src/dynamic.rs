@@ -5,9 +5,9 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fulgurite_driver_core::{self as driver, Manifest, Pending, Program};
 use fulgurite_hal::{CompileOptions, Error, LaunchOptions, LaunchReport};
 use fulgurite_ir::VerifiedKernel;
+use fulgurite_runtime::{self as runtime, Manifest, Pending, Program};
 use fulgurite_spec::eval;
 use fulgurite_spec::{Code, Type};
 
@@ -20,7 +20,7 @@ use crate::context::Context;
 /// that would write memory which it also uses through another argument is refused (`FG0504`).
 #[derive(Clone)]
 pub struct DynBuffer {
-    bytes: driver::BufferView,
+    bytes: runtime::BufferView,
     element: Type,
 }
 
@@ -71,7 +71,7 @@ impl DynBuffer {
         self.bytes.buffer().free();
     }
 
-    pub(crate) fn raw(&self) -> &driver::BufferView {
+    pub(crate) fn raw(&self) -> &runtime::BufferView {
         &self.bytes
     }
 }

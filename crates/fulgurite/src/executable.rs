@@ -4,8 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use fulgurite_driver_core::{Manifest, Pending, Program};
 use fulgurite_hal::{Error, LaunchOptions, LaunchReport};
+use fulgurite_runtime::{Manifest, Pending, Program};
 
 use crate::args::{Bound, LaunchArgs};
 use crate::call::{self, Call, OutputVec, Outputs};

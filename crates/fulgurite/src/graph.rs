@@ -3,8 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use fulgurite_driver_core::{self as driver, Hazard, Pending, Program, Slot, StepId};
 use fulgurite_hal::{Error, LaunchOptions, LaunchReport};
+use fulgurite_runtime::{self as runtime, Hazard, Pending, Program, Slot, StepId};
 use fulgurite_spec::eval::Components;
 
 use crate::args::{Bound, LaunchArgs};
@@ -16,7 +16,7 @@ use crate::executable::Executable;
 impl Context {
     /// Starts recording a graph: see [`GraphRecorder`].
     pub fn graph(&self) -> GraphRecorder {
-        GraphRecorder { raw: driver::Recorder::new(self.driver()) }
+        GraphRecorder { raw: runtime::Recorder::new(self.driver()) }
     }
 }
 
@@ -50,12 +50,12 @@ impl Context {
 /// # Ok::<(), Error>(())
 /// ```
 pub struct GraphRecorder {
-    raw: driver::Recorder,
+    raw: runtime::Recorder,
 }
 
 /// Recorded steps that can be replayed. `Debug` prints the work and the dependencies of each step.
 pub struct Graph {
-    raw: driver::Graph,
+    raw: runtime::Graph,
 }
 
 /// A launch of a graph whose kernel has the arguments `A`.
@@ -81,8 +81,8 @@ struct Launch {
 /// Updates of the arguments of launches, applied all at once.
 #[must_use = "nothing is changed until `apply`"]
 pub struct GraphUpdate<'g> {
-    graph: &'g mut driver::Graph,
-    buffers: Vec<(Slot, driver::BufferView)>,
+    graph: &'g mut runtime::Graph,
+    buffers: Vec<(Slot, runtime::BufferView)>,
     params: Vec<(StepId, Vec<Components>)>,
     wrong: Option<Error>,
 }

@@ -59,9 +59,8 @@ pub use fulgurite_derive::KernelParams;
 pub use fulgurite_kernels as kernels;
 
 pub use fulgurite_driver_core::{
-    Adapters, Agreement, Apart, Bounds, Calibration, Calibrations, Choice, Considered, Counters, Difference,
-    Freedom, Hazard, HazardKind, MANIFEST_SCHEMA, Manifest, Pending, Prewarmed, Registry, Replayed, Repro,
-    Requirements, Route, Verdict, Workload, kept_subnormals, printable, render,
+    Adapters, Calibration, Calibrations, Choice, Considered, Registry, Requirements, Route, Verdict,
+    Workload, printable, render,
 };
 pub use fulgurite_hal::{
     Adapter, AdapterId, AdapterInfo, AdapterKind, Backend, CachePolicy, CacheReport, CompileOptions,
@@ -74,6 +73,10 @@ pub use fulgurite_ir::{self as ir, VerifiedKernel};
 pub use fulgurite_pipeline_cache::handle_interrupts;
 pub use fulgurite_pipeline_cache::{
     Pack, PipelineFeatureFlags, TrustedPack, UnknownFeatureFlags, forget_marks,
+};
+pub use fulgurite_runtime::{
+    Agreement, Apart, Bounds, Counters, Difference, Freedom, Hazard, HazardKind, MANIFEST_SCHEMA, Manifest,
+    Pending, Prewarmed, Replayed, Repro, kept_subnormals,
 };
 pub use fulgurite_spec::cache::{CacheAudit, CacheOrigin, CacheOutcome, CacheTier, PipelineCacheMissReason};
 pub use fulgurite_spec::device::DeviceSnapshot;

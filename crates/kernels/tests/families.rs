@@ -7,9 +7,9 @@ mod common;
 
 use common::{cpu, reference};
 use fulgurite_autotune::{Instance, Numbers, Prepared, Table};
-use fulgurite_driver_core::{Buffer, Device};
 use fulgurite_hal::LaunchOptions;
 use fulgurite_kernels::{families, family};
+use fulgurite_runtime::{Buffer, Device};
 
 /// Runs every `every`-th configuration, and the heuristic's choice.
 fn try_all(device: &Device, instance: &Instance, every: usize) {

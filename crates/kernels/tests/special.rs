@@ -13,11 +13,11 @@ use fulgurite_conformance::special::{
     NANS, SUBNORMAL, SpecialFactors, VALUES, factors, is_exact_sum, is_moved, is_product_and_sum,
     is_sum_of_products, sum_of_products,
 };
-use fulgurite_driver_core::{Buffer, Device};
 use fulgurite_hal::LaunchOptions;
 use fulgurite_kernels::{
     Elementwise, Length, MatmulF16, MatmulF32, Matrix, Product, Sum, Transpose, families,
 };
+use fulgurite_runtime::{Buffer, Device};
 use fulgurite_spec::ScalarType;
 use fulgurite_spec::device::DeviceSnapshot;
 use half::f16;

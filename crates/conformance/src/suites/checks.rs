@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use fulgurite_driver_core::Device;
 use fulgurite_hal::{self as hal, CompileOptions, Error, LaunchOptions};
+use fulgurite_runtime::Device;
 use fulgurite_spec::Code;
 
 use crate::harness::Harness;

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use fulgurite_driver_core::{Device, Program};
 use fulgurite_hal::{CompileOptions, Error};
 use fulgurite_ir::VerifiedKernel;
+use fulgurite_runtime::{Device, Program};
 use fulgurite_spec::eval::Components;
 
 use crate::harness::Harness;

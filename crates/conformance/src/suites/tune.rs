@@ -16,8 +16,8 @@ use fulgurite_autotune::{
     AutotuneMode, AutotunePolicy, AutotuneStore, CandidateRow, Gate, Instance, MeasurePolicy, ProcessGate,
     Rejection, Source, StoreOptions, TuneOptions, TuneReport, TuneVerdict, Tuner, answer, tune, tune_with,
 };
-use fulgurite_driver_core::{Buffer, Device};
 use fulgurite_hal::{CompileOptions, DeviceError, Error, LaunchOptions};
+use fulgurite_runtime::{Buffer, Device};
 use fulgurite_spec::Code;
 
 use crate::harness::Harness;

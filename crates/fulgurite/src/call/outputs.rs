@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::fmt;
 
-use fulgurite_driver_core::{Called, HostMemory};
 use fulgurite_hal::{Error, LaunchReport};
+use fulgurite_runtime::{Called, HostMemory};
 use fulgurite_spec::{Code, Type};
 
 use crate::buffer::{Element, resize};

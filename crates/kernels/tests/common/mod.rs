@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use fulgurite_backend_vulkan::{Options, VulkanDevice};
-use fulgurite_driver_core::Device;
 use fulgurite_hal::{self as hal, CompileOptions, Error, LaunchOptions};
+use fulgurite_runtime::Device;
 
 fn device(backend: Arc<dyn hal::Device>) -> Device {
     Device::new(backend, CompileOptions::default(), LaunchOptions::default())

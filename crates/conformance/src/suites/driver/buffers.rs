@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use fulgurite_driver_core::Buffer;
 use fulgurite_hal::{Binding, CompileOptions, Error, Launch, LaunchOptions, StepWork};
 use fulgurite_ir::{text, verify};
+use fulgurite_runtime::Buffer;
 use fulgurite_spec::eval;
 use fulgurite_spec::{Code, Type};
 

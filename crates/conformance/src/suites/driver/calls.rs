@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use fulgurite_driver_core::{Arg, Call, Pending};
 use fulgurite_hal::{DeviceError, Error, LaunchOptions};
+use fulgurite_runtime::{Arg, Call, Pending};
 use fulgurite_spec::Code;
 
 use super::{
@@ -43,7 +43,7 @@ fn mixed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         let [held_x, held_y, held_out, held_z] = held;
         let [held_x, held_y, held_out, held_z] = [held_x?, held_y?, held_out?, held_z?];
         let is_resident = |buffer: u32| resident >> buffer & 1 == 1;
-        let pick = |buffer: u32, held: &fulgurite_driver_core::Buffer, host: Arg<'static>| {
+        let pick = |buffer: u32, held: &fulgurite_runtime::Buffer, host: Arg<'static>| {
             if is_resident(buffer) { Arg::Resident(held.into()) } else { host }
         };
         let call = Call::new()
@@ -54,7 +54,7 @@ fn mixed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
             .param(word(a));
         let called = program.call(&call)?;
         let mut outputs = called.outputs.iter();
-        let mut result = |buffer: u32, held: &fulgurite_driver_core::Buffer| {
+        let mut result = |buffer: u32, held: &fulgurite_runtime::Buffer| {
             let host = if is_resident(buffer) { None } else { outputs.next() };
             host.map_or_else(|| held.whole().to_vec(), |bytes| Ok(bytes.clone()))
         };
@@ -267,8 +267,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn asynchronous(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
-    type Take =
-        fn(Pending<fulgurite_driver_core::Called>) -> Option<Result<fulgurite_driver_core::Called, Error>>;
+    type Take = fn(Pending<fulgurite_runtime::Called>) -> Option<Result<fulgurite_runtime::Called, Error>>;
     let ways: [(&str, Take); 4] = [
         ("the output by waiting", |pending| bounded(move || pending.wait())),
         ("the output by waiting for so long", |pending| pending.wait_for(PATIENCE).ok()),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use fulgurite_driver_core::MANIFEST_SCHEMA;
 use fulgurite_hal::{CompileOptions, Error, LaunchOptions};
+use fulgurite_runtime::MANIFEST_SCHEMA;
 use fulgurite_spec::cache::CacheOutcome;
 
 use super::{JOIN, MAP, STEP, TRAP, compile, kernel, map, to_words, word};

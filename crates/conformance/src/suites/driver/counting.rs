@@ -1,7 +1,7 @@
 //! Counters: exact after a known sequence.
 
-use fulgurite_driver_core::{Call, Counters, Device, Recorder};
 use fulgurite_hal::{Error, LaunchOptions, LaunchReport};
+use fulgurite_runtime::{Call, Counters, Device, Recorder};
 use fulgurite_spec::Code;
 
 use super::{MAP, PATIENCE, STEP, TRAP, compile, word};

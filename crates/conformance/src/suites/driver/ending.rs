@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use fulgurite_driver_core::{BufferView, Device, Program};
 use fulgurite_hal::{DeviceError, Error, LaunchOptions, LaunchReport};
+use fulgurite_runtime::{BufferView, Device, Program};
 use fulgurite_spec::Code;
 
 use super::{MAP, PATIENCE, TRAP, bounded, compile, map, to_words, word};

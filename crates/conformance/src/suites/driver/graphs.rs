@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use fulgurite_driver_core::{Graph, HazardKind, Program, Recorder};
 use fulgurite_hal::{Error, LaunchOptions};
+use fulgurite_runtime::{Graph, HazardKind, Program, Recorder};
 use fulgurite_spec::Code;
 
 use super::{MAP, STEP, compile, map, step, to_words, word};

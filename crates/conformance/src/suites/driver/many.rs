@@ -1,7 +1,7 @@
 //! Many threads on one device: each with its own buffers, all with the same program.
 
-use fulgurite_driver_core::{Call, Program, Recorder};
 use fulgurite_hal::{Error, LaunchOptions};
+use fulgurite_runtime::{Call, Program, Recorder};
 
 use super::{PATIENCE, STEP, bounded, compile, step, to_words, word};
 use crate::suites::bytes;

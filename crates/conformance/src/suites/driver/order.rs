@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Wake, Waker};
 
-use fulgurite_driver_core::{BufferView, Call, Program, Recorder};
 use fulgurite_hal::{Error, LaunchOptions};
+use fulgurite_runtime::{BufferView, Call, Program, Recorder};
 
 use super::{MAP, PATIENCE, STEP, compile, map, random_words, step, to_words, word};
 use crate::suites::bytes;

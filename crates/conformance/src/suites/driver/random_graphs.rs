@@ -1,8 +1,8 @@
 //! Random graphs: launches, copies and fills on random parts of a few buffers, replayed with other parts and parameters in
 //! between. Each leaves what the same calls leave one by one, and what plain Rust says.
 
-use fulgurite_driver_core::{Buffer, BufferView, Device, Graph, Program, Recorder, Slot, StepId};
 use fulgurite_hal::{Error, LaunchOptions};
+use fulgurite_runtime::{Buffer, BufferView, Device, Graph, Program, Recorder, Slot, StepId};
 use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
 

@@ -4,12 +4,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use fulgurite_driver_core::{Call, Device, Recorder};
 use fulgurite_hal::{
     self as hal, CachePolicy, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchOptions,
     LaunchReport, MathMode, OptimizationLevel, TargetProfile, Work,
 };
 use fulgurite_ir::{Grid, VerifiedKernel};
+use fulgurite_runtime::{Call, Device, Recorder};
 use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 

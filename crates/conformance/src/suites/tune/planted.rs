@@ -7,10 +7,10 @@ use std::thread::{self, ThreadId};
 
 use fulgurite_autotune::{Argument, Family, Mismatch, Numbers, Plan, Slot, Summary, Trial, Work};
 use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
-use fulgurite_driver_core::Device;
 use fulgurite_hal::{CompileOptions, Error, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_ir::builder::{Read, Write};
+use fulgurite_runtime::Device;
 use fulgurite_spec::Literal;
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::eval::{self, Components};

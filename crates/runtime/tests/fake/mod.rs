@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use fulgurite_driver_core::{Bounds, Device, Program};
 use fulgurite_hal::{
     self as hal, CompileOptions, DeviceBuffer, DeviceError, Error, Executable, GraphStep, Launch,
     LaunchOptions, LaunchReport, Recording, StepWork, Work,
 };
 use fulgurite_ir::VerifiedKernel;
+use fulgurite_runtime::{Bounds, Device, Program};
 use fulgurite_spec::device::DeviceSnapshot;
 
 /// What the tests tell the backend, and what it did.

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fulgurite_driver_core::Device;
 use fulgurite_hal::{
     self as hal, CompileOptions, DeviceBuffer, Error, Executable, Launch, LaunchOptions, LaunchReport,
 };
 use fulgurite_ir::VerifiedKernel;
+use fulgurite_runtime::Device;
 use fulgurite_spec::device::{Capability, DeviceSnapshot, Matrices, MatrixShapes};
 use fulgurite_spec::{Code, MatrixScope, ScalarType};
 

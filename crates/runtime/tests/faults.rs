@@ -6,8 +6,8 @@ mod fake;
 use std::time::Duration;
 
 use fake::{broken, called, open, open_with};
-use fulgurite_driver_core::{Bounds, BufferView, Call, Device, Recorder};
 use fulgurite_hal::{CompileOptions, DeviceError, Error};
+use fulgurite_runtime::{Bounds, BufferView, Call, Device, Recorder};
 use fulgurite_spec::Code;
 
 fn views(device: &Device) -> Vec<BufferView> {

@@ -3,12 +3,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use fulgurite_driver_core::Device;
 use fulgurite_hal::{
     self as hal, CacheReport, CompileOptions, DeviceBuffer, Error, Executable, Invalidated, Launch,
     LaunchOptions, LaunchReport,
 };
 use fulgurite_ir::VerifiedKernel;
+use fulgurite_runtime::Device;
 use fulgurite_spec::cache::{CacheAudit, CacheOrigin, CacheOutcome, CacheTier, PipelineCacheMissReason};
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{Code, Diagnostic, Location};
