@@ -54,7 +54,7 @@ pub(crate) fn candidate_id(device: &Device, candidate: &Candidate) -> Result<Str
 pub(crate) fn compile_together(device: &Device, instance: &Instance, candidates: &[usize]) {
     let plans: Vec<_> = candidates.iter().filter_map(|at| instance.candidates[*at].plan().ok()).collect();
     let kernels = plans.iter().flat_map(|plan| &plan.steps).map(|step| &step.kernel);
-    let _ = device.prewarm(kernels, &CompileOptions::default());
+    let _ = device.prewarm(kernels, &CompileOptions::default(), &|_| ());
 }
 
 impl Prepared {

@@ -273,8 +273,7 @@ fn prewarm(root: &Path, paths: &[PathBuf]) -> anyhow::Result<(Rows, bool)> {
     let kernels = pack::read_kernels(paths)?;
     let context = fulgurite::Context::builder().cache_directory(root).backend("vulkan").open()?;
     let bar = progress::bar(kernels.len() as u64, "kernels");
-    let all =
-        context.prewarm_with_report(&kernels, &Default::default(), &|done| bar.set_position(done as u64));
+    let all = context.prewarm(&kernels, &Default::default(), &|done| bar.set_position(done as u64));
     bar.finish_and_clear();
     let mut failed = 0;
     for (path, error) in

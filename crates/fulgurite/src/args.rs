@@ -1,23 +1,75 @@
-//! Launch arguments, checked against the kernel at compile time.
+//! Launch arguments, checked against the kernel: by the compiler where they are a tuple, else at the launch.
 
+use fulgurite_hal::Error;
+use fulgurite_ir::Kernel;
 use fulgurite_ir::builder::{Large, Read, ReadWrite, ValueType, Write};
 use fulgurite_runtime as runtime;
+use fulgurite_spec::Type;
 use fulgurite_spec::eval::{self, Components};
 
 use crate::buffer::{Buffer, BufferView, BufferViewMut, Element};
+use crate::dynamic::{DynArg, check_param_bytes, check_type};
 
 /// Arguments in the engine's form.
 #[derive(Default)]
 pub struct Bound {
     pub(crate) buffers: Vec<runtime::BufferView>,
     pub(crate) params: Vec<Components>,
+    /// The types of arguments that the compiler has not checked.
+    given: Option<Given>,
+}
+
+/// The types of the buffers' elements and of the parameters, as they were given.
+#[derive(Default)]
+struct Given {
+    elements: Vec<Type>,
+    params: Vec<Type>,
+    /// The first argument that is invalid for any kernel.
+    wrong: Option<Error>,
 }
 
 impl Bound {
+    /// Binds arguments whose types the compiler has checked.
     pub(crate) fn new<A>(args: impl LaunchArgs<A>) -> Self {
         let mut bound = Self::default();
         args.bind(&mut bound);
         bound
+    }
+
+    /// Binds arguments of `kernel`, and checks the types that the compiler has not. Their number is the engine's to check.
+    pub(crate) fn checked<A>(args: impl LaunchArgs<A>, kernel: &Kernel) -> Result<Self, Error> {
+        let mut bound = Self::new(args);
+        let Some(given) = bound.given.take() else { return Ok(bound) };
+        if let Some(wrong) = given.wrong {
+            return Err(wrong);
+        }
+        for (declared, element) in kernel.buffers.iter().zip(given.elements) {
+            check_type(&declared.name, declared.element, element)?;
+        }
+        for (declared, ty) in kernel.params.iter().zip(given.params) {
+            check_type(&declared.name, declared.ty, ty)?;
+        }
+        Ok(bound)
+    }
+
+    /// Binds dynamic arguments after those bound so far.
+    fn extend(&mut self, args: &[DynArg<'_>]) {
+        let given = self.given.get_or_insert_default();
+        for arg in args {
+            match arg {
+                DynArg::Buffer(buffer) => {
+                    given.elements.push(buffer.element());
+                    self.buffers.push(buffer.raw().clone());
+                }
+                DynArg::Param(ty, bytes) => match check_param_bytes(*ty, bytes) {
+                    Ok(()) => {
+                        given.params.push(*ty);
+                        self.params.push(eval::read_bytes(bytes, *ty));
+                    }
+                    Err(error) => given.wrong = given.wrong.take().or(Some(error)),
+                },
+            }
+        }
     }
 }
 
@@ -80,7 +132,8 @@ passed! {
     BufferViewMut: Write ReadWrite { &mut Buffer<T>, BufferViewMut<'_, T>, &mut BufferViewMut<'_, T> }
 }
 
-/// A value that can be passed for the arguments `A` of a kernel: a tuple of as many [`LaunchArg`]s.
+/// A value that can be passed for the arguments `A` of a kernel: a tuple of as many [`LaunchArg`]s, or for a
+/// [`DynExecutable`](crate::DynExecutable) a slice of [`DynArg`]s.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed for the kernel's arguments `{A}`",
     label = "not what the kernel's arguments `{A}` take",
@@ -90,6 +143,28 @@ pub trait LaunchArgs<A> {
     /// Binds the arguments in order.
     #[doc(hidden)]
     fn bind(self, bound: &mut Bound);
+}
+
+/// Stands for the arguments of a kernel that are checked at each launch.
+#[derive(Clone, Copy, Debug)]
+pub enum Dynamic {}
+
+impl LaunchArgs<Dynamic> for &[DynArg<'_>] {
+    fn bind(self, bound: &mut Bound) {
+        bound.extend(self);
+    }
+}
+
+impl<const N: usize> LaunchArgs<Dynamic> for &[DynArg<'_>; N] {
+    fn bind(self, bound: &mut Bound) {
+        bound.extend(self);
+    }
+}
+
+impl LaunchArgs<Dynamic> for &Vec<DynArg<'_>> {
+    fn bind(self, bound: &mut Bound) {
+        bound.extend(self);
+    }
 }
 
 macro_rules! launch_tuples {

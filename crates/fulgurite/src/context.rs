@@ -311,7 +311,7 @@ impl ContextBuilder {
         };
         let device = Device::with_bounds(Arc::clone(route.device()), self.compile, self.launch, self.bounds);
         // Whoever compiles one of those that failed is told.
-        let prewarmed = device.prewarm_with_report(&self.prewarm, &CompileOptions::default(), &|_| ());
+        let prewarmed = device.prewarm(&self.prewarm, &CompileOptions::default(), &|_| ());
         let store = match self.autotune_directory {
             Some(directory) => AutotuneStore::open(directory, StoreOptions::default()),
             None => AutotuneStore::of_user(),
@@ -503,63 +503,30 @@ impl Context {
         Ok((Executable::new(program), manifest))
     }
 
-    /// Compiles kernels in parallel and launches none. Later compiles with the same options find them.
+    /// Compiles kernels in parallel and launches none. Later compiles with the same options find them. Calls `progress`
+    /// with the number of finished kernels, from the thread that finished one, and returns the cost and origin of each
+    /// kernel or its error, in the order of the list.
     ///
     /// ```
     /// # use fulgurite::prelude::*;
     /// # let ctx = Context::builder().backend("cpu").open()?;
     /// # let build = |name| kernel::<(Write<u32>,)>(name, ["y"], [64, 1, 1], |k, (y,)| y.store(k.global_id().x(), 7));
     /// let (first, second) = (build("first")?, build("second")?);
-    /// for (kernel, error) in ctx.prewarm([first.verified(), second.verified()], &Default::default()) {
-    ///     eprintln!("kernel {kernel}: {error}");
+    /// for kernel in ctx.prewarm([first.verified(), second.verified()], &Default::default(), &|_| ()) {
+    ///     println!("{kernel}"); // `first: none, 21.3µs`
+    ///     kernel.origin?;
     /// }
     /// assert_eq!(ctx.counters().launches, 0);
     /// # Ok::<(), Error>(())
     /// ```
-    ///
-    /// Returns the error of each kernel that failed, with its index; the others are compiled nevertheless.
-    #[must_use = "these are the kernels that failed"]
+    #[must_use = "it has the errors of the kernels that failed"]
     pub fn prewarm<'k>(
         &self,
         kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
         options: &CompileOptions,
-    ) -> Vec<(usize, Error)> {
-        self.prewarm_with_progress(kernels, options, &|_| ())
-    }
-
-    /// Compiles like [`prewarm`](Self::prewarm) and calls `done` with the number of finished kernels, from the thread
-    /// that finished one.
-    #[must_use = "these are the kernels that failed"]
-    pub fn prewarm_with_progress<'k>(
-        &self,
-        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
-        options: &CompileOptions,
-        done: &(dyn Fn(usize) + Sync),
-    ) -> Vec<(usize, Error)> {
-        self.device.prewarm_with_progress(kernels, options, done).err().unwrap_or_default()
-    }
-
-    /// Compiles like [`prewarm_with_progress`](Self::prewarm_with_progress) and reports the cost and origin of each
-    /// kernel, in the order of the list.
-    ///
-    /// ```
-    /// # use fulgurite::prelude::*;
-    /// # let ctx = Context::builder().backend("cpu").open()?;
-    /// # let seven = kernel::<(Write<u32>,)>("seven", ["y"], [64, 1, 1], |k, (y,)| y.store(k.global_id().x(), 7))?;
-    /// for kernel in ctx.prewarm_with_report([seven.verified()], &Default::default(), &|_| ()) {
-    ///     // `seven: none, 1.2ms`: no cache was asked. Or `seven: binary from disk, 0.3ms`.
-    ///     println!("{kernel}");
-    ///     assert!(kernel.origin.is_ok() && kernel.time.is_some());
-    /// }
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn prewarm_with_report<'k>(
-        &self,
-        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
-        options: &CompileOptions,
-        done: &(dyn Fn(usize) + Sync),
+        progress: &(dyn Fn(usize) + Sync),
     ) -> Vec<Prewarmed> {
-        self.device.prewarm_with_report(kernels, options, done)
+        self.device.prewarm(kernels, options, progress)
     }
 
     /// Runs a captured call on this device and compares its outputs: see [`Call::capture`](crate::Call::capture).

@@ -3,18 +3,16 @@
 use std::fmt;
 use std::ops::RangeBounds;
 use std::sync::Arc;
-use std::time::Duration;
 
-use fulgurite_hal::{CompileOptions, Error, LaunchOptions, LaunchReport};
+use fulgurite_hal::{CompileOptions, Error};
 use fulgurite_ir::VerifiedKernel;
-use fulgurite_runtime::{self as runtime, Manifest, Pending, Program};
-use fulgurite_spec::eval;
+use fulgurite_runtime as runtime;
 use fulgurite_spec::{Code, Type};
 
-use crate::args::Bound;
+use crate::args::Dynamic;
 use crate::buffer::{Buffer, Element};
-use crate::call::{self, Call, OutputVec, Outputs};
 use crate::context::Context;
+use crate::executable::Executable;
 
 /// A buffer with an element type known at run time. Cheap to clone: clones are handles of the same memory. A launch
 /// that would write memory which it also uses through another argument is refused (`FG0504`).
@@ -132,10 +130,7 @@ impl<'a> DynArg<'a> {
 /// assert_eq!(outputs.take::<f32>(0)?, [0.5, 1.0]);
 /// # Ok::<(), fulgurite::Error>(())
 /// ```
-#[derive(Clone)]
-pub struct DynExecutable {
-    program: Program,
-}
+pub type DynExecutable = Executable<Dynamic>;
 
 impl Context {
     /// Allocates a buffer of `element`s with a copy of little-endian `bytes`.
@@ -168,7 +163,7 @@ impl Context {
         kernel: &Arc<VerifiedKernel>,
         options: &CompileOptions,
     ) -> Result<DynExecutable, Error> {
-        Ok(DynExecutable { program: self.driver().compile(kernel, options)? })
+        Ok(Executable::new(self.driver().compile(kernel, options)?))
     }
 }
 
@@ -195,121 +190,4 @@ pub(crate) fn check_param_bytes(ty: Type, bytes: &[u8]) -> Result<(), Error> {
     }
     let message = format!("a parameter of {ty} has {} bytes, got {}", ty.size(), bytes.len());
     Err(Error::invalid(Code::WrongArgumentType, message))
-}
-
-impl DynExecutable {
-    /// Launches the kernel on its default grid ([`LaunchOptions::grid`]), one invocation for each element of the
-    /// first buffer that it writes, and waits for it.
-    ///
-    /// # Errors
-    /// `FG0502` for an argument of the wrong type, and those of [`Executable::launch`](crate::Executable::launch).
-    pub fn launch(&self, args: &[DynArg<'_>]) -> Result<LaunchReport, Error> {
-        self.launch_with(&LaunchOptions::default(), args)
-    }
-
-    /// Launches with options, which override the executable's and the context's field by field.
-    ///
-    /// # Errors
-    /// Those of [`launch`](Self::launch).
-    pub fn launch_with(&self, options: &LaunchOptions, args: &[DynArg<'_>]) -> Result<LaunchReport, Error> {
-        let bound = self.bind(args)?;
-        self.program.launch(&bound.buffers, &bound.params, options)
-    }
-
-    /// Starts the kernel without waiting for it. Later work on its buffers runs after it.
-    ///
-    /// # Errors
-    /// Those of [`launch`](Self::launch) that are known before the launch.
-    pub fn submit(&self, args: &[DynArg<'_>]) -> Result<Pending<LaunchReport>, Error> {
-        let bound = self.bind(args)?;
-        self.program.submit(&bound.buffers, &bound.params, &LaunchOptions::default())
-    }
-
-    /// Launches the kernel, waits for it, and returns the time it took on the device.
-    ///
-    /// # Errors
-    /// Those of [`launch`](Self::launch), and [`Error::Unsupported`] from a backend that does not measure.
-    pub fn timed(&self, args: &[DynArg<'_>]) -> Result<Duration, Error> {
-        self.launch_with(&LaunchOptions::default().timed(true), args)?.measured()
-    }
-
-    /// Returns the executable with launch options, which override its current ones field by field.
-    #[must_use]
-    pub fn with_options(&self, options: &LaunchOptions) -> Self {
-        Self { program: self.program.clone().with_options(options) }
-    }
-
-    /// Starts a call on slices of the host: see [`Call`].
-    pub fn call<'a>(&self) -> Call<'a> {
-        Call::new(&self.program)
-    }
-
-    /// Runs several calls: see [`Executable::batch`](crate::Executable::batch).
-    ///
-    /// # Errors
-    /// Those of [`Executable::batch`](crate::Executable::batch).
-    pub fn batch<'a>(&self, calls: impl IntoIterator<Item = Call<'a>>) -> Result<Vec<Outputs>, Error> {
-        call::batch(&self.program, calls)
-    }
-
-    /// Runs several calls into existing vectors: see [`Executable::batch_into`](crate::Executable::batch_into).
-    ///
-    /// # Errors
-    /// Those of [`Executable::batch_into`](crate::Executable::batch_into).
-    pub fn batch_into<'a>(
-        &self,
-        calls: impl IntoIterator<Item = Call<'a>>,
-        outputs: &mut [&mut dyn OutputVec],
-    ) -> Result<Vec<LaunchReport>, Error> {
-        call::batch_into(&self.program, calls, outputs)
-    }
-
-    /// Returns the id. It starts with the backend's id and a colon, and is unique to the compiled code.
-    pub fn id(&self) -> &str {
-        self.program.id()
-    }
-
-    /// Returns the manifest.
-    pub fn manifest(&self) -> &Manifest {
-        self.program.manifest()
-    }
-
-    /// Returns the kernel with the names and types of its buffers and parameters.
-    pub fn kernel(&self) -> &Arc<VerifiedKernel> {
-        self.program.kernel()
-    }
-
-    pub(crate) fn program(&self) -> &Program {
-        &self.program
-    }
-
-    /// Converts arguments to the engine's form; checks their types but not their number.
-    pub(crate) fn bind(&self, args: &[DynArg<'_>]) -> Result<Bound, Error> {
-        let kernel = self.program.kernel();
-        let mut bound = Bound::default();
-        for arg in args {
-            match arg {
-                DynArg::Buffer(buffer) => {
-                    if let Some(declared) = kernel.buffers.get(bound.buffers.len()) {
-                        check_type(&declared.name, declared.element, buffer.element)?;
-                    }
-                    bound.buffers.push(buffer.bytes.clone());
-                }
-                DynArg::Param(ty, bytes) => {
-                    check_param_bytes(*ty, bytes)?;
-                    if let Some(declared) = kernel.params.get(bound.params.len()) {
-                        check_type(&declared.name, declared.ty, *ty)?;
-                    }
-                    bound.params.push(eval::read_bytes(bytes, *ty));
-                }
-            }
-        }
-        Ok(bound)
-    }
-}
-
-impl fmt::Debug for DynExecutable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("DynExecutable").field(&self.id()).finish()
-    }
 }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fulgurite_hal::{Error, LaunchOptions, LaunchReport};
+use fulgurite_ir::VerifiedKernel;
 use fulgurite_runtime::{Manifest, Pending, Program};
 
 use crate::args::{Bound, LaunchArgs};
@@ -57,7 +59,7 @@ impl<A> Executable<A> {
     /// first buffer that it writes, and waits for it.
     ///
     /// # Errors
-    /// `FG05xx` for invalid arguments, `FG0403` and `FG0405` over the device's limits, `FG06xx` from the device.
+    /// `FG05xx` for invalid arguments, among them `FG0502` for one of the wrong type; `FG0403` and `FG0405` over the device's limits, `FG06xx` from the device.
     pub fn launch(&self, args: impl LaunchArgs<A>) -> Result<LaunchReport, Error> {
         self.launch_with(&LaunchOptions::default(), args)
     }
@@ -71,7 +73,7 @@ impl<A> Executable<A> {
         options: &LaunchOptions,
         args: impl LaunchArgs<A>,
     ) -> Result<LaunchReport, Error> {
-        let bound = Bound::new(args);
+        let bound = Bound::checked(args, self.program.kernel())?;
         self.program.launch(&bound.buffers, &bound.params, options)
     }
 
@@ -80,7 +82,7 @@ impl<A> Executable<A> {
     /// # Errors
     /// Those of [`launch`](Self::launch) that are known before the launch.
     pub fn submit(&self, args: impl LaunchArgs<A>) -> Result<Pending<LaunchReport>, Error> {
-        let bound = Bound::new(args);
+        let bound = Bound::checked(args, self.program.kernel())?;
         self.program.submit(&bound.buffers, &bound.params, &LaunchOptions::default())
     }
 
@@ -152,6 +154,11 @@ impl<A> Executable<A> {
     /// Returns the manifest.
     pub fn manifest(&self) -> &Manifest {
         self.program.manifest()
+    }
+
+    /// Returns the kernel with the names and types of its buffers and parameters.
+    pub fn kernel(&self) -> &Arc<VerifiedKernel> {
+        self.program.kernel()
     }
 }
 

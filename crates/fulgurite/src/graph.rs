@@ -1,16 +1,14 @@
 //! Graphs: launches, copies and fills that are recorded once and replayed any number of times.
 
 use std::fmt;
-use std::marker::PhantomData;
 
 use fulgurite_hal::{Error, LaunchOptions, LaunchReport};
-use fulgurite_runtime::{self as runtime, Hazard, Pending, Program, Slot, StepId};
+use fulgurite_runtime::{self as runtime, Hazard, Pending, Slot, StepId};
 use fulgurite_spec::eval::Components;
 
 use crate::args::{Bound, LaunchArgs};
 use crate::buffer::{BufferView, BufferViewMut, Element};
 use crate::context::Context;
-use crate::dynamic::{DynArg, DynExecutable};
 use crate::executable::Executable;
 
 impl Context {
@@ -60,22 +58,10 @@ pub struct Graph {
 
 /// A launch of a graph whose kernel has the arguments `A`.
 pub struct LaunchStep<A> {
-    launch: Launch,
-    args: PhantomData<fn() -> A>,
-}
-
-/// A launch of a graph whose arguments are checked at run time.
-#[derive(Clone, Debug)]
-pub struct DynLaunchStep {
-    launch: Launch,
-    executable: DynExecutable,
-}
-
-/// A launch with a slot for each of its buffers.
-#[derive(Clone, Debug)]
-struct Launch {
     step: StepId,
+    /// One for each buffer.
     slots: Vec<Slot>,
+    executable: Executable<A>,
 }
 
 /// Updates of the arguments of launches, applied all at once.
@@ -98,21 +84,10 @@ impl GraphRecorder {
         executable: &Executable<A>,
         args: impl LaunchArgs<A>,
     ) -> Result<LaunchStep<A>, Error> {
-        let launch = self.record(executable.program(), Bound::new(args))?;
-        Ok(LaunchStep { launch, args: PhantomData })
-    }
-
-    /// Records a launch whose arguments are checked at run time.
-    ///
-    /// # Errors
-    /// Those of [`launch`](Self::launch), and `FG0502` for an argument of the wrong type.
-    pub fn launch_dynamic(
-        &mut self,
-        executable: &DynExecutable,
-        args: &[DynArg<'_>],
-    ) -> Result<DynLaunchStep, Error> {
-        let launch = self.record(executable.program(), executable.bind(args)?)?;
-        Ok(DynLaunchStep { launch, executable: executable.clone() })
+        let bound = Bound::checked(args, executable.kernel())?;
+        let slots: Vec<_> = bound.buffers.into_iter().map(|view| self.raw.slot(view)).collect();
+        let step = self.raw.launch(executable.program(), &slots, &bound.params, &LaunchOptions::default())?;
+        Ok(LaunchStep { step, slots, executable: executable.clone() })
     }
 
     /// Records a copy between two buffers or views of equal length.
@@ -144,12 +119,6 @@ impl GraphRecorder {
     /// Returns the graph of the recorded steps.
     pub fn finish(self) -> Graph {
         Graph { raw: self.raw.finish() }
-    }
-
-    fn record(&mut self, program: &Program, bound: Bound) -> Result<Launch, Error> {
-        let slots: Vec<_> = bound.buffers.into_iter().map(|view| self.raw.slot(view)).collect();
-        let step = self.raw.launch(program, &slots, &bound.params, &LaunchOptions::default())?;
-        Ok(Launch { step, slots })
     }
 }
 
@@ -193,18 +162,15 @@ impl Graph {
 }
 
 impl GraphUpdate<'_> {
-    /// Sets the arguments of a launch.
+    /// Sets the arguments of a launch, of as many buffers and parameters.
     pub fn launch<A>(mut self, step: &LaunchStep<A>, args: impl LaunchArgs<A>) -> Self {
-        self.set(&step.launch, Bound::new(args));
-        self
-    }
-
-    /// Sets the arguments of a dynamic launch, of as many buffers and parameters.
-    pub fn launch_dynamic(mut self, step: &DynLaunchStep, args: &[DynArg<'_>]) -> Self {
-        match step.executable.bind(args) {
-            Ok(bound) if bound.buffers.len() == step.launch.slots.len() => self.set(&step.launch, bound),
+        match Bound::checked(args, step.executable.kernel()) {
+            Ok(bound) if bound.buffers.len() == step.slots.len() => {
+                self.buffers.extend(step.slots.iter().copied().zip(bound.buffers));
+                self.params.push((step.step, bound.params));
+            }
             Ok(bound) => {
-                let (has, given) = (step.launch.slots.len(), bound.buffers.len());
+                let (has, given) = (step.slots.len(), bound.buffers.len());
                 let message = format!("{:?} takes {has} buffers, got {given}", step.executable);
                 let error = Error::invalid(fulgurite_spec::Code::WrongArgumentCount, message);
                 self.wrong = self.wrong.or(Some(error));
@@ -224,22 +190,17 @@ impl GraphUpdate<'_> {
             None => self.graph.update(&self.buffers, &self.params),
         }
     }
-
-    fn set(&mut self, launch: &Launch, bound: Bound) {
-        self.buffers.extend(launch.slots.iter().copied().zip(bound.buffers));
-        self.params.push((launch.step, bound.params));
-    }
 }
 
 impl<A> Clone for LaunchStep<A> {
     fn clone(&self) -> Self {
-        Self { launch: self.launch.clone(), args: PhantomData }
+        Self { step: self.step, slots: self.slots.clone(), executable: self.executable.clone() }
     }
 }
 
 impl<A> fmt::Debug for LaunchStep<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LaunchStep({})", self.launch.step.index())
+        write!(f, "LaunchStep({})", self.step.index())
     }
 }
 

@@ -40,7 +40,7 @@ mod packs;
 mod params;
 mod tuned;
 
-pub use args::{LaunchArg, LaunchArgs};
+pub use args::{Dynamic, LaunchArg, LaunchArgs};
 pub use backends::registry;
 pub use buffer::{Buffer, BufferView, BufferViewMut, Element};
 pub use calibrate::{calibrate, calibrations, keep_calibrations};
@@ -48,7 +48,7 @@ pub use call::{Call, OutputVec, Outputs, Resident};
 pub use context::{Context, ContextBuilder};
 pub use dynamic::{DynArg, DynBuffer, DynExecutable};
 pub use executable::Executable;
-pub use graph::{DynLaunchStep, Graph, GraphRecorder, GraphUpdate, LaunchStep};
+pub use graph::{Graph, GraphRecorder, GraphUpdate, LaunchStep};
 pub use kernel::{Kernel, decode, kernel, parse};
 pub use packs::{packed_kernels, tuned_entry};
 pub use params::KernelParams;

@@ -71,7 +71,8 @@ fn compiled_once_and_ahead() {
     for id in BACKENDS {
         let ctx = open(id);
         let (one, two) = (store(1), store(2));
-        assert!(ctx.prewarm([one.verified(), two.verified()], &CompileOptions::default()).is_empty());
+        let prewarmed = ctx.prewarm([one.verified(), two.verified()], &CompileOptions::default(), &|_| ());
+        assert!(prewarmed.iter().all(|one| one.origin.is_ok()), "{prewarmed:?}");
         assert_eq!((ctx.counters().compiles, ctx.counters().launches), (2, 0));
         let (exe, manifest) = ctx.compile_with_report(&one, &CompileOptions::default()).unwrap();
         assert_eq!(manifest.cache, CacheOutcome::Memory);

@@ -71,17 +71,17 @@ kernel @add workgroup(64, 1, 1) {
     let y = DynBuffer::from(ctx.buffer(&[1u32, 2]).unwrap());
     let (buffer, floats) = (DynArg::Buffer(&y), DynBuffer::from(ctx.buffer(&[1.0f32]).unwrap()));
     let mut recorder = ctx.graph();
-    let step = recorder.launch_dynamic(&exe, &[buffer, DynArg::param(&1u32)]).unwrap();
+    let step = recorder.launch(&exe, &[buffer, DynArg::param(&1u32)]).unwrap();
     assert_eq!(
-        code(recorder.launch_dynamic(&exe, &[DynArg::Buffer(&floats), DynArg::param(&1u32)])),
+        code(recorder.launch(&exe, &[DynArg::Buffer(&floats), DynArg::param(&1u32)])),
         Some(Code::WrongArgumentType)
     );
     let mut graph = recorder.finish();
     graph.replay().unwrap();
-    graph.update().launch_dynamic(&step, &[buffer, DynArg::param(&10u32)]).apply().unwrap();
+    graph.update().launch(&step, &[buffer, DynArg::param(&10u32)]).apply().unwrap();
     graph.replay().unwrap();
     assert_eq!(y.read().unwrap(), [12, 0, 0, 0, 13, 0, 0, 0]);
-    let mut refused = |args: &[DynArg<'_>]| code(graph.update().launch_dynamic(&step, args).apply());
+    let mut refused = |args: &[DynArg<'_>]| code(graph.update().launch(&step, args).apply());
     assert_eq!(refused(&[buffer]), Some(Code::WrongArgumentCount));
     assert_eq!(refused(&[DynArg::param(&1u32)]), Some(Code::WrongArgumentCount));
     assert_eq!(refused(&[buffer, buffer, DynArg::param(&1u32)]), Some(Code::WrongArgumentCount));

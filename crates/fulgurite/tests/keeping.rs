@@ -86,7 +86,7 @@ fn prewarming_says_where_each_kernel_came_from() {
     assert!(matches!(origins[0].outcome, CacheOutcome::Binary | CacheOutcome::Artifact), "{}", origins[0]);
     assert_eq!(origins[0].tier, Some(CacheTier::Disk), "also what was read ahead");
     assert_eq!(origins[1].outcome, CacheOutcome::Missed(PipelineCacheMissReason::ProgramChanged));
-    let again = second.prewarm_with_report([one.verified()], &CompileOptions::default(), &|_| ());
+    let again = second.prewarm([one.verified()], &CompileOptions::default(), &|_| ());
     assert_eq!(again[0].origin.clone().unwrap().outcome, CacheOutcome::Memory);
     assert!(again[0].time.is_some());
 }

@@ -39,48 +39,21 @@ impl fmt::Display for Prewarmed {
 }
 
 impl Device {
-    /// Compiles kernels in parallel and launches none. Later compiles with the same options find them.
-    ///
-    /// # Errors
-    /// The error of each kernel that failed, with its index; the others are compiled nevertheless.
+    /// Compiles kernels in parallel and launches none. Later compiles with the same options find them. Calls `progress`
+    /// with the number of finished kernels, from the thread that finished one, and returns the cost and origin of each
+    /// kernel or its error, in the order of the list.
+    #[must_use = "it has the errors of the kernels that failed"]
     pub fn prewarm<'k>(
         &self,
         kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
         options: &CompileOptions,
-    ) -> Result<(), Vec<(usize, Error)>> {
-        self.prewarm_with_progress(kernels, options, &|_| ())
-    }
-
-    /// Compiles like [`prewarm`](Self::prewarm) and calls `done` with the number of finished kernels, from the thread
-    /// that finished one.
-    ///
-    /// # Errors
-    /// Those of [`prewarm`](Self::prewarm).
-    pub fn prewarm_with_progress<'k>(
-        &self,
-        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
-        options: &CompileOptions,
-        done: &(dyn Fn(usize) + Sync),
-    ) -> Result<(), Vec<(usize, Error)>> {
-        let all = self.prewarm_with_report(kernels, options, done);
-        let failed = all.into_iter().enumerate().filter_map(|(at, one)| one.origin.err().map(|e| (at, e)));
-        let failed: Vec<_> = failed.collect();
-        if failed.is_empty() { Ok(()) } else { Err(failed) }
-    }
-
-    /// Compiles like [`prewarm_with_progress`](Self::prewarm_with_progress) and reports the cost and origin of each
-    /// kernel, in the order of the list.
-    pub fn prewarm_with_report<'k>(
-        &self,
-        kernels: impl IntoIterator<Item = &'k Arc<VerifiedKernel>>,
-        options: &CompileOptions,
-        done: &(dyn Fn(usize) + Sync),
+        progress: &(dyn Fn(usize) + Sync),
     ) -> Vec<Prewarmed> {
         let kernels: Vec<_> = kernels.into_iter().collect();
         let count = AtomicU64::new(0);
         let mut all = for_each(kernels.len(), &|at| {
             let (origin, time) = timed(|| self.compile_tracing(kernels[at], options).map(|made| made.2));
-            done(count.fetch_add(1, Ordering::Relaxed) as usize + 1);
+            progress(count.fetch_add(1, Ordering::Relaxed) as usize + 1);
             (at, Prewarmed { kernel: kernels[at].name.clone(), time, origin })
         });
         all.sort_by_key(|(at, _)| *at);

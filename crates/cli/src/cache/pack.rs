@@ -112,8 +112,10 @@ fn tuned_kernels(store: &AutotuneStore) -> anyhow::Result<Vec<Arc<fulgurite::Ver
 fn add_binaries(pack: &mut PackWriter, kernels: &[Arc<fulgurite::VerifiedKernel>]) -> anyhow::Result<usize> {
     let folder = tempfile::tempdir()?;
     let context = Context::builder().cache_directory(folder.path()).backend("vulkan").open()?;
-    for (at, error) in context.prewarm(kernels, &Default::default()) {
-        note!("kernel {at}: {error}");
+    for (at, prewarmed) in context.prewarm(kernels, &Default::default(), &|_| ()).iter().enumerate() {
+        if let Err(error) = &prewarmed.origin {
+            note!("kernel {at}: {error}");
+        }
     }
     for notice in context.cache_report().notices {
         note!("{notice}");
