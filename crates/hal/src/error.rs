@@ -1,5 +1,5 @@
-//! The errors of compiling and running, in four kinds that are never mixed: invalid input, unsupported,
-//! device, and our own bugs.
+//! The errors of compiling and running, in kinds that are never mixed: invalid input, unsupported, unavailable, device,
+//! and bugs of Fulgurite.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,10 +16,10 @@ pub enum Error {
     /// The caller's kernel, arguments or choice is invalid; holds every problem found.
     #[error("{0}")]
     Invalid(Diagnostics),
-    /// The device lacks a feature or a limit. The only kind that routing may act on.
+    /// The device lacks a feature or a limit. Routing may try another device.
     #[error("error[{code}]: {0}\n  help: {help}", code = Code::Unsupported, help = Code::Unsupported.explanation())]
     Unsupported(Unsupported),
-    /// A backend could not start.
+    /// A backend could not start. Routing may try another one.
     #[error("error[{}]: backend `{backend}` is not available: {reason}\n  help: {}", Code::BackendUnavailable, Code::BackendUnavailable.explanation())]
     Unavailable {
         /// The backend's id.
