@@ -152,7 +152,7 @@ kernel @planted_{edition}_{nanoseconds} workgroup(32, 1, 1) {{
     %n = add %m, 1013904223u32
     yield %n
   }}
-  // Kernels are not distinguished by their names, so the body must differ.
+  // Its name does not tell a kernel from another.
   %ns = mul %zero, {nanoseconds}u32
   %nothing = mul %ns, {edition}u32
   %v = add %hash, %nothing
