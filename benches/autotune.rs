@@ -1,5 +1,5 @@
-//! What tuning records cost: a store of ten thousand of eight candidates each, opened and asked for the first time, and a save
-//! of one more.
+//! Costs of tuning records: opening a store of ten thousand records of eight candidates each with a first lookup, and
+//! saving one more record.
 #![allow(missing_docs, reason = "criterion's macros define undocumented functions")]
 
 use std::hint::black_box;
@@ -11,9 +11,9 @@ use fulgurite::autotune::{
     AutotuneKey, AutotuneStore, CandidateRow, DeviceKey, StoreOptions, Table, TuneVerdict,
 };
 
-/// Records, in one file and in fifty.
+/// Number of records, in one file and in fifty.
 const RECORDS: usize = 10_000;
-/// Candidates of each.
+/// Candidates per record.
 const CANDIDATES: usize = 8;
 
 fn open(root: &Path) -> AutotuneStore {

@@ -1,5 +1,5 @@
-//! What the pipeline cache costs: a hit in memory and on disk, a write, and a folder of ten thousand entries. Beside the hit
-//! on disk stands the least that it takes: to open, read and hash the file.
+//! Costs of the pipeline cache: a hit in memory and on disk, a write, and a folder of ten thousand entries. The lower
+//! bound for a hit on disk is measured as well: opening, reading and hashing the file.
 #![allow(missing_docs, reason = "criterion's macros define undocumented functions")]
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! From text to SPIR-V: parse, verify and emit, each alone, on a small kernel and on long ones.
+//! From text to SPIR-V: parsing, verification and emission, measured separately on a small kernel and on long ones.
 #![allow(missing_docs, reason = "criterion's macros define undocumented functions")]
 
 use std::hint::black_box;

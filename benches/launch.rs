@@ -1,9 +1,9 @@
-//! The overhead of launches on the Vulkan driver that the loader picks: Fulgurite's, raw Vulkan's, rayon's and, with the feature
-//! `peers`, wgpu's, in one process.
+//! The overhead of launches on the default Vulkan driver, in one process: Fulgurite, raw Vulkan, rayon and, with the
+//! feature `peers`, wgpu.
 //!
-//! `one`: a workgroup is recorded, submitted and waited for. `many`: thirty-two, each submitted by itself, are waited for
-//! together. `chain`: sixteen of them, each waiting for the one before, are submitted together and waited for; ours and raw
-//! Vulkan's were recorded before, wgpu records each time.
+//! `one`: a workgroup is recorded, submitted and waited for. `many`: thirty-two are submitted separately and waited for
+//! together. `chain`: sixteen, each dependent on the previous one, are submitted together and waited for; those of
+//! Fulgurite and raw Vulkan are prerecorded, wgpu records each time.
 #![allow(missing_docs, reason = "criterion's macros define undocumented functions")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -49,7 +49,7 @@ fn launches(criterion: &mut Criterion) {
                 eprintln!("{name}: {error:#}");
                 std::process::exit(1);
             }
-            // Times of launches that failed say nothing.
+            // Times of failed launches are meaningless.
             let mut failure = None;
             group.bench_function(name.as_str(), |b| {
                 b.iter(|| run(contender.as_mut()).err().map(|e| failure = Some(e)))

@@ -1,4 +1,4 @@
-//! Kernels from text, bytes and WGSL on their way to SPIR-V: what is compiled, by ours and, with the feature `peers`, by naga.
+//! Kernels from text, bytes and WGSL to SPIR-V, compiled by Fulgurite and, with the feature `peers`, by naga.
 
 use std::fmt::Write as _;
 
@@ -8,14 +8,14 @@ use fulgurite_spirv::Profile;
 
 use crate::{SAXPY, chained_adds};
 
-/// A kernel, in the languages that there are.
+/// A kernel in two languages.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Its name, for people.
+    /// Name, for people.
     pub name: String,
-    /// Ours.
+    /// Kernel text of Fulgurite.
     pub text: String,
-    /// The same in WGSL.
+    /// The same kernel in WGSL.
     pub wgsl: String,
 }
 
@@ -34,7 +34,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 ";
 
-/// A small kernel, and long ones of so many additions.
+/// Returns a small kernel, and chains of the given numbers of additions.
 pub fn sources(adds: &[usize]) -> Vec<Source> {
     let saxpy = Source { name: "saxpy".to_owned(), text: SAXPY.to_owned(), wgsl: SAXPY_WGSL.to_owned() };
     let chain = |count: &usize| {
@@ -56,38 +56,38 @@ fn chained_adds_wgsl(count: usize) -> String {
     source
 }
 
-/// A kernel as text, verified.
+/// Parses and verifies a kernel's text.
 ///
 /// # Errors
-/// The diagnostics, if it does not parse or verify.
+/// The diagnostics, if the text does not parse or verify.
 pub fn from_text(source: &str) -> anyhow::Result<VerifiedKernel> {
     Ok(text::parse(source).and_then(verify)?)
 }
 
-/// A kernel as bytes, verified.
+/// Decodes and verifies a kernel.
 ///
 /// # Errors
-/// If the bytes are no kernel, or the kernel does not verify.
+/// An error if the bytes are not a kernel, or the kernel does not verify.
 pub fn from_wire(bytes: &[u8]) -> anyhow::Result<VerifiedKernel> {
     let kernel: Kernel = fulgurite::ir::wire::decode(bytes)?;
     Ok(verify(kernel)?)
 }
 
-/// A kernel's SPIR-V for the least of devices.
+/// Emits a kernel as SPIR-V for the minimal device.
 pub fn to_spirv(kernel: &VerifiedKernel) -> Vec<u32> {
     fulgurite_spirv::emit(kernel, &Profile::least()).words
 }
 
-/// Checks that `words` begin with SPIR-V's magic number and go on behind the header.
+/// Checks that `words` begin with SPIR-V's magic number and contain more than a header.
 ///
 /// # Errors
-/// If they do not.
+/// An error if they do not.
 pub fn check(words: &[u32]) -> anyhow::Result<()> {
     ensure!(words.first() == Some(&0x0723_0203) && words.len() > 5, "this is no module of SPIR-V");
     Ok(())
 }
 
-/// The same steps by naga.
+/// The same steps in naga.
 #[cfg(feature = "peers")]
 pub mod by_naga {
     use naga::back::spv;
@@ -96,7 +96,7 @@ pub mod by_naga {
     /// Parses WGSL.
     ///
     /// # Errors
-    /// naga's, if the source does not parse.
+    /// naga's error, if the source does not parse.
     pub fn parse(source: &str) -> anyhow::Result<naga::Module> {
         Ok(naga::front::wgsl::parse_str(source)?)
     }
@@ -104,7 +104,7 @@ pub mod by_naga {
     /// Validates a module.
     ///
     /// # Errors
-    /// naga's, if the module does not validate.
+    /// naga's error, if the module does not validate.
     pub fn validate(module: &naga::Module) -> anyhow::Result<ModuleInfo> {
         Ok(Validator::new(ValidationFlags::all(), Capabilities::all()).validate(module)?)
     }
@@ -112,17 +112,17 @@ pub mod by_naga {
     /// Parses and validates WGSL.
     ///
     /// # Errors
-    /// naga's, if the source does not parse or validate.
+    /// naga's error, if the source does not parse or validate.
     pub fn from_wgsl(source: &str) -> anyhow::Result<(naga::Module, ModuleInfo)> {
         let module = parse(source)?;
         let info = validate(&module)?;
         Ok((module, info))
     }
 
-    /// A module's SPIR-V.
+    /// Emits a module as SPIR-V.
     ///
     /// # Errors
-    /// naga's, if its backend does not support the module.
+    /// naga's error, if its backend does not support the module.
     pub fn to_spirv(module: &naga::Module, info: &ModuleInfo) -> anyhow::Result<Vec<u32>> {
         Ok(spv::write_vec(module, info, &spv::Options::default(), None)?)
     }

@@ -1,4 +1,4 @@
-//! Those who copy: a backend of ours, plain Rust on memory of the host, and raw Vulkan.
+//! Copies by a backend of ours, plain Rust on host memory, and raw Vulkan.
 
 mod raw;
 
@@ -13,26 +13,26 @@ pub trait Copier {
     /// Copies the host's memory to the first buffer.
     ///
     /// # Errors
-    /// What its device says.
+    /// The device's error.
     fn upload(&mut self) -> anyhow::Result<()>;
     /// Copies the first buffer to the second.
     ///
     /// # Errors
-    /// What its device says.
+    /// The device's error.
     fn copy(&mut self) -> anyhow::Result<()>;
     /// Copies the second buffer to the host's memory.
     ///
     /// # Errors
-    /// What its device says.
+    /// The device's error.
     fn download(&mut self) -> anyhow::Result<()>;
-    /// The host's memory.
+    /// Returns the host's memory.
     fn host(&mut self) -> &mut [u8];
 }
 
-/// That what is uploaded is what comes back.
+/// Checks that the downloaded bytes are those that were uploaded.
 ///
 /// # Errors
-/// If it is not.
+/// An error if they are not.
 pub fn check(copier: &mut dyn Copier) -> anyhow::Result<()> {
     let byte = |i: usize| (i.wrapping_mul(0x9e37_79b1) >> 13) as u8;
     copier.host().iter_mut().enumerate().for_each(|(i, at)| *at = byte(i));
@@ -44,19 +44,19 @@ pub fn check(copier: &mut dyn Copier) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A backend of ours.
+/// Returns the copier that uses a backend of ours.
 ///
 /// # Errors
-/// What its device says.
+/// The device's error.
 pub fn ours(target: &Target, bytes: usize) -> anyhow::Result<Box<dyn Copier>> {
     let buffers = [target.device.zeroed(bytes as u64)?, target.device.zeroed(bytes as u64)?];
     Ok(Box::new(Ours { buffers, host: vec![0; bytes] }))
 }
 
-/// What copies of the backend are compared with, and its names for uploads and downloads, and for copies.
+/// Returns the peer of the backend, with its names for uploads and downloads, and for copies.
 ///
 /// # Errors
-/// What the peer's device says.
+/// The error of the peer's device.
 pub fn peer(target: &Target, bytes: usize) -> anyhow::Result<([&'static str; 2], Box<dyn Copier>)> {
     if target.id == "vulkan" {
         let raw = raw::RawCopier::open(&target.backend.snapshot().device, bytes)?;
@@ -89,7 +89,7 @@ impl Copier for Ours {
     }
 }
 
-/// The two buffers and the host's memory.
+/// Two buffers and the host's memory.
 struct Memory([Vec<u8>; 3]);
 
 impl Copier for Memory {

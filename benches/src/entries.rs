@@ -1,4 +1,4 @@
-//! Entries of the pipeline cache to measure it with.
+//! Pipeline cache entries for measurements.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use fulgurite_pipeline_cache::{
     PipelineDeviceFingerprint,
 };
 
-/// Bytes of an entry's payload.
+/// Size of an entry's payload in bytes.
 pub const BYTES: usize = 64 << 10;
 
-/// The entry of that number, with a payload of so many bytes.
+/// Returns entry `number`, with a payload of `bytes` bytes.
 pub fn entry(number: u32, bytes: usize) -> Entry {
     let any = PipelineDeviceFingerprint::ANY;
     let program = Digest::of(&number.to_le_bytes());
@@ -19,10 +19,10 @@ pub fn entry(number: u32, bytes: usize) -> Entry {
     Entry::new(identity, Digest::ZERO, payload)
 }
 
-/// The cache's tier on disk, in a folder.
+/// Opens the cache's disk tier in a folder.
 ///
 /// # Errors
-/// If the folder cannot be used.
+/// An error if the folder cannot be used.
 pub fn open(root: &Path) -> anyhow::Result<DiskPipelineCache> {
     Ok(DiskPipelineCache::open(root, DiskOptions::default())?)
 }

@@ -1,4 +1,4 @@
-//! Those who launch: a backend of ours, the same calls of raw Vulkan, threads of rayon and, with the feature `peers`, wgpu.
+//! Launches by a backend of ours, raw Vulkan, threads of rayon and, with the feature `peers`, wgpu.
 //!
 //! Each runs the kernel [`SMALL`], a workgroup that stores 64 words, in three ways.
 
@@ -13,41 +13,41 @@ use fulgurite_runtime::{Buffer, Graph, Program, Recorder};
 use crate::SMALL;
 use crate::target::Target;
 
-/// Launches of a chain.
+/// Launches per chain.
 pub const CHAIN: usize = 16;
-/// Launches that are submitted before one is waited for.
+/// Launches that are submitted before the first is waited for.
 pub const MANY: usize = 32;
-/// Bytes of what is written.
+/// Bytes that a launch writes.
 const BYTES: u64 = 256;
 
-/// What is measured of each.
+/// An implementation of the measured launches.
 pub trait Contender {
-    /// One launch: recorded, submitted and waited for.
+    /// Records and submits one launch and waits for it.
     ///
     /// # Errors
-    /// What its device says.
+    /// The device's error.
     fn one(&mut self) -> anyhow::Result<()>;
-    /// [`MANY`] launches, each submitted by itself; then all are waited for.
+    /// Submits [`MANY`] launches separately and then waits for all.
     ///
     /// # Errors
-    /// What its device says.
+    /// The device's error.
     fn many(&mut self) -> anyhow::Result<()>;
-    /// [`CHAIN`] launches, each behind the one before, submitted together and waited for: recorded before, where that can be.
+    /// Submits [`CHAIN`] ordered launches together, prerecorded if possible, and waits for them.
     ///
     /// # Errors
-    /// What its device says.
+    /// The device's error.
     fn chain(&mut self) -> anyhow::Result<()>;
-    /// What was written.
+    /// Returns the written bytes.
     ///
     /// # Errors
-    /// What its device says.
+    /// The device's error.
     fn written(&mut self) -> anyhow::Result<Vec<u8>>;
 }
 
-/// That a contender runs, and writes what all are to.
+/// Checks that a contender runs and writes the expected bytes.
 ///
 /// # Errors
-/// If it does not.
+/// An error if it does not.
 pub fn check(contender: &mut dyn Contender) -> anyhow::Result<()> {
     let expected: Vec<u8> = (0..64u32).flat_map(u32::to_le_bytes).collect();
     contender
@@ -59,10 +59,10 @@ pub fn check(contender: &mut dyn Contender) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A backend of ours.
+/// Returns the contender that uses a backend of ours.
 ///
 /// # Errors
-/// What its device says.
+/// The device's error.
 pub fn ours(target: &Target) -> anyhow::Result<Box<dyn Contender>> {
     let (compile, launch) = (CompileOptions::default(), LaunchOptions::workgroups([1, 1, 1]));
     let program = target.device.compile(&fulgurite::parse(SMALL)?, &compile)?.with_options(&launch);
@@ -75,10 +75,10 @@ pub fn ours(target: &Target) -> anyhow::Result<Box<dyn Contender>> {
     Ok(Box::new(Ours { program, out, graph: recorder.finish() }))
 }
 
-/// What a backend's launches are compared with: its name, and how it opens on a device of a name.
+/// A peer: its name, and the function that opens it on a device by name.
 pub type Peer = (&'static str, fn(&str) -> anyhow::Result<Box<dyn Contender>>);
 
-/// What the launches of the backend `id` are compared with.
+/// Returns the peers of the backend `id`.
 pub fn peers(id: &str) -> Vec<Peer> {
     match id {
         "cpu" => vec![("rayon", |_| Ok(Box::new(Rayon::default())))],
@@ -122,19 +122,19 @@ impl Contender for Ours {
     }
 }
 
-/// Closures that threads of rayon run.
+/// Closures run by threads of rayon.
 #[derive(Default)]
 struct Rayon {
-    /// What each of many closures writes: two of them may not write the same memory at once, as launches may.
+    /// Output of each closure: unlike launches, closures must not write the same memory concurrently.
     out: [Words; MANY],
 }
 
-/// What one closure writes.
+/// Output of one closure.
 #[derive(Default)]
 #[repr(align(64))]
 struct Words([[u32; 16]; BYTES as usize / 64]);
 
-/// What a launch does.
+/// Does the work of one launch.
 fn fill(out: &mut Words) {
     for (i, word) in out.0.as_flattened_mut().iter_mut().enumerate() {
         *word = std::hint::black_box(i as u32);

@@ -1,22 +1,22 @@
-//! What is measured, and how: kernels, problems, peers, and the suites of `cargo xtask bench`. The criterion benchmarks beside it run
-//! the same.
+//! Benchmarks: kernels, problems, peers, and the suites of `cargo xtask bench`. The criterion benchmarks use the same
+//! code.
 //!
 //! | module | owns |
 //! |---|---|
 //! | `problems` | the kernels of `examples/kernels` on problems of any size |
 //! | `run` | problems on a backend |
-//! | `compile` | what is compiled, and naga |
-//! | `copy` | those who copy: ours, memory of the host, raw Vulkan |
+//! | `compile` | compiling, and naga |
+//! | `copy` | copies: ours, host memory, raw Vulkan |
 //! | `entries` | entries of the pipeline cache |
-//! | `raw` | the least of Vulkan that peers need |
-//! | `launch` | those who launch: ours, raw Vulkan, rayon, wgpu |
-//! | `start` | processes that start and give a first result |
+//! | `raw` | the subset of raw Vulkan that peers need |
+//! | `launch` | launches: ours, raw Vulkan, rayon, wgpu |
+//! | `start` | processes that start and compute a first result |
 //! | `timing` `measurement` | times and spreads; values, units and ratios |
-//! | `target` | the backend that is measured |
-//! | `suites` | what is measured of it |
+//! | `target` | the measured backend |
+//! | `suites` | the measured results |
 //!
-//! What must not be here: reports, baselines and command lines (`xtask`). Only modules that call Vulkan or `matrixmultiply`
-//! hold unsafe code.
+//! Reports, baselines and command lines belong in `xtask`. Only modules that call Vulkan or `matrixmultiply` contain
+//! unsafe code.
 
 pub mod compile;
 pub mod copy;
@@ -37,7 +37,7 @@ pub use target::Target;
 
 use std::fmt::Write as _;
 
-/// y ← a·x + y, as text.
+/// The text of a kernel for y ← a·x + y.
 pub const SAXPY: &str = "fulgurite 1
 kernel @saxpy workgroup(256, 1, 1) {
   buffer %x: read f32[]
@@ -57,7 +57,7 @@ kernel @saxpy workgroup(256, 1, 1) {
 }
 ";
 
-/// One workgroup of 64 invocations, each of which stores one word.
+/// The text of a kernel with one workgroup of 64 invocations, each of which stores one word.
 pub const SMALL: &str = "fulgurite 1
 kernel @small workgroup(64, 1, 1) {
   buffer %out: write u32[]
@@ -67,7 +67,7 @@ kernel @small workgroup(64, 1, 1) {
 }
 ";
 
-/// The text of a kernel of `count` additions, each of which takes the one before.
+/// Returns the text of a kernel of `count` additions, each of which depends on the previous one.
 pub fn chained_adds(count: usize) -> String {
     let mut text = String::from(
         "fulgurite 1\nkernel @chain workgroup(64, 1, 1) {\n  buffer %x: read_write u32[]\n\n  %i = global_id.x\n  %0 = load %x[%i]\n",

@@ -1,31 +1,31 @@
-//! What is measured: a value in a unit, beside that of a peer. Owns what better is.
+//! Measurements: a value in a unit, and that of a peer. Defines which of two values is better.
 
 use serde::{Deserialize, Serialize};
 
 use crate::timing::Samples;
 
-/// The name, behind the backend's, of the result that is the roof of kernels that are bound by memory.
+/// Name, after that of the backend, of the result that bounds kernels that are bound by memory.
 pub const ROOF: &str = "copy kernel";
 
-/// What a value is in.
+/// Unit of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unit {
-    /// Nanoseconds that something takes.
+    /// Nanoseconds per execution.
     #[serde(rename = "ns")]
     Nanoseconds,
-    /// 10⁹ bytes read or written in a second.
+    /// 10⁹ bytes read or written per second.
     #[serde(rename = "GB/s")]
     Gigabytes,
-    /// 10⁹ operations on floats in a second.
+    /// 10⁹ float operations per second.
     #[serde(rename = "GFLOP/s")]
     Gigaflops,
-    /// 10⁹ elements in a second.
+    /// 10⁹ elements per second.
     #[serde(rename = "G/s")]
     Elements,
 }
 
 impl Unit {
-    /// As reports have it.
+    /// Returns the name used in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nanoseconds => "ns",
@@ -35,7 +35,7 @@ impl Unit {
         }
     }
 
-    /// How many times as fast something with `value` is as something with `other`.
+    /// Returns the ratio of the speeds for `value` and `other`.
     pub fn ratio(self, value: f64, other: f64) -> f64 {
         match self {
             Self::Nanoseconds => other / value,
@@ -44,21 +44,21 @@ impl Unit {
     }
 }
 
-/// How much is done each time: what a rate is computed from.
+/// Amount of work per execution, from which a rate is computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Amount {
-    /// Things, each of which takes a time.
+    /// A number of executions, to be timed.
     Times(u64),
     /// Bytes.
     Bytes(u64),
-    /// Operations on floats.
+    /// Float operations.
     Operations(f64),
     /// Elements.
     Elements(u64),
 }
 
 impl Amount {
-    /// What its value is in.
+    /// Returns the unit of its values.
     pub const fn unit(self) -> Unit {
         match self {
             Self::Times(_) => Unit::Nanoseconds,
@@ -68,7 +68,7 @@ impl Amount {
         }
     }
 
-    /// Its value if it takes so long.
+    /// Returns its value for a time in seconds.
     pub fn value(self, seconds: f64) -> f64 {
         match self {
             Self::Times(count) => seconds * 1e9 / count as f64,
@@ -78,32 +78,32 @@ impl Amount {
     }
 }
 
-/// One result, as a report has it.
+/// One result of a report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measurement {
-    /// The suite.
+    /// Name of the suite.
     pub suite: String,
-    /// What was measured; begins with the backend's id and a slash, where one ran it.
+    /// Name of the result; begins with the backend's id and a slash if it ran on a backend.
     pub name: String,
-    /// What the values are in.
+    /// Unit of the values.
     pub unit: Unit,
-    /// The mean of the faster half of the runs.
+    /// Mean of the faster half of the runs.
     pub value: f64,
-    /// Half the distance between the quartiles of the runs, as a share of their median.
+    /// Half the distance between the quartiles of the runs, relative to their median.
     pub spread: f64,
-    /// What it is compared with.
+    /// Name of the peer.
     pub peer: Option<String>,
     /// The peer's value.
     pub peer_value: Option<f64>,
-    /// How many times as fast as the peer.
+    /// Speed relative to the peer.
     pub ratio: Option<f64>,
-    /// The value that is aimed at.
+    /// Target value.
     pub target: Option<f64>,
 }
 
 impl Measurement {
-    /// A result of runs.
+    /// Creates a result from the times of runs.
     pub fn new(suite: &str, name: String, amount: Amount, samples: &Samples) -> Self {
         let value = amount.value(samples.seconds());
         let (peer, peer_value, ratio, target) = (None, None, None, None);
@@ -121,7 +121,7 @@ impl Measurement {
         }
     }
 
-    /// Beside the runs of a peer that did the same amount.
+    /// Adds the times of a peer.
     #[must_use]
     pub fn beside(mut self, peer: &str, amount: Amount, samples: &Samples) -> Self {
         let value = amount.value(samples.seconds());
@@ -130,15 +130,15 @@ impl Measurement {
         self
     }
 
-    /// The roof of kernels that are bound by memory, if this is the result that it comes from: bytes copied by a kernel or by the peer,
-    /// whichever is faster.
+    /// Returns the bound for kernels that are bound by memory, if this is the result that provides it: the copy rate of
+    /// the kernel or of the peer, whichever is higher.
     pub fn roof(&self) -> Option<f64> {
         let (_, name) = self.name.split_once('/')?;
         (self.suite == "kernels" && name == ROOF)
             .then(|| self.value.max(self.peer_value.unwrap_or(self.value)))
     }
 
-    /// The backend that ran it.
+    /// Returns the id of the backend that ran it.
     pub fn backend(&self) -> Option<&str> {
         self.name.split_once('/').map(|(id, _)| id)
     }

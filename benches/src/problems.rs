@@ -1,4 +1,4 @@
-//! The kernels of `examples/kernels` on problems of any size: inputs, launches, and what must come out.
+//! The kernels of `examples/kernels` on problems of any size: inputs, launches, and expected results.
 
 mod data;
 mod integers;
@@ -21,11 +21,11 @@ pub use special::special;
 
 /// One launch of a problem.
 pub struct Step {
-    /// The kernel's name, which is also that of what it is compared with.
+    /// Name of the kernel, and of the foreign module that it is compared with.
     pub name: &'static str,
-    /// Its text.
+    /// Text of the kernel.
     pub text: &'static str,
-    /// Which of the problem's buffers it binds.
+    /// Indices of the problem's buffers that it binds.
     pub buffers: Vec<usize>,
     /// Its parameters.
     pub params: Vec<Components>,
@@ -33,53 +33,53 @@ pub struct Step {
     pub options: LaunchOptions,
 }
 
-/// What a problem's time is put in proportion to.
+/// Amount of work that a problem's time is related to.
 #[derive(Clone, Copy, Debug)]
 pub enum Work {
     /// Bytes that must be read or written.
     Bytes(u64),
     /// Multiplications and additions.
     Operations(f64),
-    /// Elements that are moved to their place.
+    /// Elements that are moved.
     Elements(u64),
 }
 
-/// Compares the buffers' contents after a run with plain Rust. The device says which types keep their subnormals.
+/// Compares the buffers' contents after a run with plain Rust. The snapshot tells which types keep their subnormals.
 pub type Check = Box<dyn Fn(&[Vec<u8>], &DeviceSnapshot) -> Result<(), String>>;
 
 /// Work for one or more kernels.
 pub struct Problem {
-    /// Its name.
+    /// Name of the problem.
     pub name: &'static str,
-    /// Its size, for people.
+    /// Size, for people.
     pub size: String,
-    /// What the buffers hold before.
+    /// Initial contents of the buffers.
     pub buffers: Vec<Vec<u8>>,
-    /// Buffers that must hold that again before each run.
+    /// Buffers that must be restored before each run.
     pub reset: Vec<usize>,
-    /// What is launched, in order.
+    /// The launches, in order.
     pub steps: Vec<Step>,
-    /// What the time is measured by.
+    /// The work that the time is related to.
     pub work: Work,
-    /// Says what is wrong with the buffers afterwards, if anything.
+    /// Returns a description of the first mismatch in the buffers after a run.
     pub check: Check,
 }
 
-/// How large problems are.
+/// Scale of problem sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scale {
     /// Small enough for an interpreter.
     Test,
-    /// Small enough for a look at a CPU.
+    /// For a quick run on a CPU.
     Quick,
-    /// As large as a CPU is measured with.
+    /// For a full measurement of a CPU.
     Host,
-    /// As large as a GPU is measured with.
+    /// For a full measurement of a GPU.
     Full,
 }
 
 impl Scale {
-    /// The one of four values, in the order of the scales.
+    /// Returns one of four values, given in the order of the scales.
     pub fn pick<T: Copy>(self, [test, quick, host, full]: [T; 4]) -> T {
         match self {
             Self::Test => test,
@@ -89,13 +89,13 @@ impl Scale {
         }
     }
 
-    /// Bytes of buffers whose copies are measured.
+    /// Returns the size in bytes of buffers in copy measurements.
     pub fn copied_bytes(self) -> usize {
         self.pick([1 << 20, 16 << 20, 128 << 20, 512 << 20])
     }
 }
 
-/// The problems there are.
+/// Names of all problems.
 pub const NAMES: &[&str] = &[
     "saxpy",
     "transpose",
@@ -107,7 +107,7 @@ pub const NAMES: &[&str] = &[
     "matmul_f16",
 ];
 
-/// A problem by name.
+/// Returns a problem by name.
 pub fn problem(name: &str, scale: Scale) -> Option<Problem> {
     let tiles = |tile: u32, [test, quick, host, full]: [u32; 4]| {
         scale.pick([test * tile, 1 << quick, 1 << host, 1 << full])
@@ -137,10 +137,10 @@ pub fn problem(name: &str, scale: Scale) -> Option<Problem> {
     })
 }
 
-/// A step's kernel, parsed and verified.
+/// Parses and verifies the kernel of a step.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// The first problem in the text.
 pub fn kernel(step: &Step) -> Result<Arc<VerifiedKernel>, fulgurite::Error> {
     fulgurite::parse(step.text)
 }
@@ -166,7 +166,7 @@ fn saxpy(count: u32) -> Problem {
     saxpy_of(3.0, x, random.floats(count as usize, 1.0))
 }
 
-/// y ← a·x + y, f32: the product is rounded, then the sum.
+/// y ← a·x + y, f32: the product and the sum are rounded separately.
 fn saxpy_of(a: f32, x: Vec<f32>, y: Vec<f32>) -> Problem {
     let count = x.len();
     let buffers = vec![data::from_floats(&x), data::from_floats(&y)];
@@ -201,7 +201,7 @@ fn transpose(rows: u32, columns: u32) -> Problem {
     transpose_of(rows, columns, Random::new(1).words(rows as usize * columns as usize))
 }
 
-/// y = xᵀ, f32: elements are moved, not computed with.
+/// y = xᵀ, f32: elements are moved without arithmetic.
 fn transpose_of(rows: u32, columns: u32, input: Vec<u32>) -> Problem {
     let bytes = data::from_words(&input);
     let out = vec![0; bytes.len()];
@@ -239,8 +239,8 @@ fn softmax(rows: u32, columns: u32) -> Problem {
     softmax_of(columns, Random::new(2).floats(rows as usize * columns as usize, 20.0))
 }
 
-/// y = exp(x − max) / Σ exp(x − max) of each row, f32. A row with a NaN or +inf is NaN throughout, and so is one whose
-/// elements are all -inf.
+/// y = exp(x − max) / Σ exp(x − max) of each row, f32. All elements of a row are NaN if it contains a NaN or +inf, or
+/// if all of its elements are -inf.
 fn softmax_of(columns: u32, input: Vec<f32>) -> Problem {
     let bytes = data::from_floats(&input);
     let (out, rows) = (vec![0; bytes.len()], input.len() as u32 / columns);
@@ -251,8 +251,8 @@ fn softmax_of(columns: u32, input: Vec<f32>) -> Problem {
             let sum: f64 = row.iter().map(|v| (f64::from(*v) - most).exp()).sum();
             for (c, (x, y)) in row.iter().zip(got).enumerate() {
                 let wanted = (f64::from(*x) - most).exp() / sum;
-                // exp is within 3 + 2·|x| ULP, here of at most 40; the sums add a few hundred at worst. A masked element
-                // is exactly 0.
+                // exp is accurate to 3 + 2·|x| ULP, here with |x| at most 40; the sums add a few hundred ULP at worst.
+                // A masked element is exactly 0.
                 let bound = if *x == f32::NEG_INFINITY { 0.0 } else { 1e-4 * wanted + 1e-12 };
                 if !close(*y, wanted, bound) {
                     return Err(format!("element ({r}, {c}) is {y:e}, not {wanted:e}"));

@@ -1,12 +1,12 @@
-//! The least of Vulkan that peers need: a device, its queue, buffers, and work that is submitted and waited for.
+//! The subset of raw Vulkan that peers need: a device, its queue, buffers, and submission with a wait.
 
 use anyhow::Context as _;
 use ash::vk;
 
-/// No wait takes longer, in nanoseconds.
+/// Timeout of a wait in nanoseconds.
 const LIMIT: u64 = 10_000_000_000;
 
-/// A device and its queue. It lives as long as the process.
+/// A device and its queue. Never destroyed.
 pub(crate) struct RawDevice {
     pub(crate) device: ash::Device,
     pub(crate) pool: vk::CommandPool,
@@ -17,16 +17,17 @@ pub(crate) struct RawDevice {
     _entry: ash::Entry,
 }
 
-/// Memory of the device, and where the host sees it.
+/// A device buffer, mapped if it is host-visible.
 pub(crate) struct RawBuffer {
     pub(crate) buffer: vk::Buffer,
     pub(crate) mapped: *mut u8,
 }
 
 impl RawDevice {
-    /// Opens the device of that name.
+    /// Opens the device with this name.
     pub(crate) fn open(name: &str) -> anyhow::Result<Self> {
-        // SAFETY: plain Vulkan in the order that its specification asks for; whatever fails is left to the process's end.
+        // SAFETY: Vulkan calls in the order that the specification requires; objects created before a failure are
+        // leaked.
         unsafe {
             let entry = ash::Entry::load().context("no Vulkan loader")?;
             let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_3);
@@ -67,7 +68,7 @@ impl RawDevice {
         }
     }
 
-    /// Memory in the first of `wanted` kinds that there is; mapped where the host sees it.
+    /// Allocates a buffer in the first available memory type of `wanted`, and maps it if it is host-visible.
     pub(crate) fn buffer(&self, bytes: u64, wanted: &[vk::MemoryPropertyFlags]) -> anyhow::Result<RawBuffer> {
         let usage = vk::BufferUsageFlags::STORAGE_BUFFER
             | vk::BufferUsageFlags::TRANSFER_SRC
@@ -97,7 +98,7 @@ impl RawDevice {
         }
     }
 
-    /// So many command buffers.
+    /// Allocates `count` command buffers.
     pub(crate) fn commands(&self, count: usize) -> anyhow::Result<Vec<vk::CommandBuffer>> {
         let info = vk::CommandBufferAllocateInfo::default()
             .command_pool(self.pool)
@@ -106,7 +107,7 @@ impl RawDevice {
         Ok(unsafe { self.device.allocate_command_buffers(&info)? })
     }
 
-    /// Submits commands, for the semaphore to have the next value when they are done.
+    /// Submits commands that set the semaphore to its next value on completion.
     pub(crate) fn submit(&mut self, commands: vk::CommandBuffer) -> anyhow::Result<()> {
         self.value += 1;
         let commands = [vk::CommandBufferSubmitInfo::default().command_buffer(commands)];
@@ -116,12 +117,12 @@ impl RawDevice {
             .stage_mask(vk::PipelineStageFlags2::ALL_COMMANDS)];
         let submit =
             vk::SubmitInfo2::default().command_buffer_infos(&commands).signal_semaphore_infos(&signals);
-        // SAFETY: as in `open`; the commands are not under way.
+        // SAFETY: as in `open`; the commands are not pending.
         unsafe { self.device.queue_submit2(self.queue, &[submit], vk::Fence::null())? };
         Ok(())
     }
 
-    /// Waits for all that was submitted.
+    /// Waits for all submitted work.
     pub(crate) fn wait(&self) -> anyhow::Result<()> {
         let (semaphores, values) = ([self.semaphore], [self.value]);
         let wait = vk::SemaphoreWaitInfo::default().semaphores(&semaphores).values(&values);
@@ -130,7 +131,7 @@ impl RawDevice {
         Ok(())
     }
 
-    /// A barrier behind which all that `before` wrote is seen by later commands and the host.
+    /// Records a barrier that makes the writes of stage `before` visible to later commands and the host.
     pub(crate) fn barrier(&self, commands: vk::CommandBuffer, before: vk::PipelineStageFlags2) {
         let barriers = [vk::MemoryBarrier2::default()
             .src_stage_mask(before)

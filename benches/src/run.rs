@@ -1,4 +1,4 @@
-//! Problems on a backend: buffers, executables, one run after the other. By SPIR-V of others, too, where the backend is Vulkan.
+//! Problems on a backend: buffers, executables, and sequential runs. On Vulkan also with foreign SPIR-V.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,22 +11,22 @@ use crate::measurement::Amount;
 use crate::problems::{self, Problem, Work};
 use crate::target::Target;
 
-/// A problem whose numbers are on a device.
+/// A problem whose buffers are on a device.
 pub struct Loaded<'t> {
     target: &'t Target,
-    /// It.
+    /// The problem.
     pub problem: Problem,
     buffers: Vec<Arc<dyn DeviceBuffer>>,
 }
 
-/// One way to do a problem: an executable for each step.
+/// One implementation of a problem: an executable for each step.
 pub type Way = Vec<Arc<dyn Executable>>;
 
 impl<'t> Loaded<'t> {
-    /// Puts the numbers of `problem` on `target`.
+    /// Uploads the buffers of `problem` to `target`.
     ///
     /// # Errors
-    /// What the device says.
+    /// The device's error.
     pub fn new(target: &'t Target, problem: Problem) -> anyhow::Result<Self> {
         let mut buffers: Vec<Arc<dyn DeviceBuffer>> = Vec::new();
         for bytes in &problem.buffers {
@@ -37,10 +37,10 @@ impl<'t> Loaded<'t> {
         Ok(Self { target, problem, buffers })
     }
 
-    /// The problem's own kernels, compiled.
+    /// Compiles the problem's kernels.
     ///
     /// # Errors
-    /// What is wrong with them, and what the device lacks.
+    /// Errors in a kernel, or features that the device lacks.
     pub fn ours(&self) -> anyhow::Result<Way> {
         let compile = |step| {
             let kernel = problems::kernel(step)?;
@@ -51,11 +51,11 @@ impl<'t> Loaded<'t> {
         self.problem.steps.iter().map(compile).collect()
     }
 
-    /// Modules of SPIR-V of a folder, each named after a kernel; `None` unless there is one for every step, and on other backends than
-    /// Vulkan.
+    /// Compiles the SPIR-V modules in a folder, each named after a kernel. Returns `None` unless there is one for every
+    /// step, and on backends other than Vulkan.
     ///
     /// # Errors
-    /// If one cannot be read, or the driver refuses it.
+    /// An error if a module cannot be read, or the driver refuses it.
     pub fn foreign(&self, folder: &Path) -> anyhow::Result<Option<Way>> {
         let Some(vulkan) = &self.target.vulkan else { return Ok(None) };
         let mut way = Way::new();
@@ -70,16 +70,16 @@ impl<'t> Loaded<'t> {
             }
             let words: Vec<u32> =
                 bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-            // SAFETY: the caller of this program chose the folder: modules of `benches/glsl`, written for these problems.
+            // SAFETY: the user chose the folder; its modules are those of `benches/glsl`, written for these problems.
             way.push(unsafe { vulkan.compile_foreign(problems::kernel(step)?, &words) }?);
         }
         Ok(Some(way))
     }
 
-    /// Runs all steps; their time on the device, or from outside where it has no clock.
+    /// Runs all steps and returns their time on the device, or wall-clock time if the device has no clock.
     ///
     /// # Errors
-    /// What the device says.
+    /// The device's error.
     pub fn once(&self, way: &Way) -> anyhow::Result<Duration> {
         self.restore(&self.problem.reset)?;
         let limits = &self.target.backend.snapshot().limits;
@@ -96,10 +96,10 @@ impl<'t> Loaded<'t> {
         Ok(time)
     }
 
-    /// That a way gives what must come out.
+    /// Checks that an implementation gives the expected results.
     ///
     /// # Errors
-    /// What is wrong.
+    /// The first mismatch, or the device's error.
     pub fn check(&self, way: &Way) -> anyhow::Result<()> {
         let all: Vec<usize> = (0..self.buffers.len()).collect();
         self.restore(&all)?;
@@ -114,7 +114,7 @@ impl<'t> Loaded<'t> {
             .map_err(|wrong| anyhow!("wrong: {wrong}"))
     }
 
-    /// Makes buffers what they were before.
+    /// Restores the initial contents of buffers.
     fn restore(&self, buffers: &[usize]) -> anyhow::Result<()> {
         for at in buffers {
             self.buffers[*at].write(0, &self.problem.buffers[*at])?;
@@ -124,7 +124,7 @@ impl<'t> Loaded<'t> {
 }
 
 impl Work {
-    /// What a rate is computed from.
+    /// Returns the amount from which a rate is computed.
     pub const fn amount(self) -> Amount {
         match self {
             Self::Bytes(bytes) => Amount::Bytes(bytes),

@@ -1,8 +1,8 @@
-//! From the start of a process to its first result: what such a process does. The suite `start` starts them.
+//! Roles of the processes that the suite `start` starts, from process start to first result.
 //!
-//! `bare` makes an instance and a device with raw Vulkan and nothing else. `empty` does nothing. `first` opens a context, compiles a
-//! kernel, runs it and reads what it wrote. Each says so on its output as soon as it has done that, and how many kernels were
-//! lowered and compiled by the driver.
+//! `bare` creates an instance and a device with raw Vulkan. `empty` does nothing. `first` opens a context, compiles a
+//! kernel, runs it and reads its output. When done, each prints the number of kernels that were lowered, and compiled
+//! by the driver.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -22,10 +22,10 @@ kernel @next workgroup(64, 1, 1) {
 }
 ";
 
-/// What a process does.
+/// Plays a role in this process.
 ///
 /// # Errors
-/// If it cannot, or the result is wrong.
+/// An error if a step fails or the result is wrong.
 pub fn play(role: &str, backend: &str, root: &Path) -> anyhow::Result<()> {
     match role {
         "empty" => done(0, 0),
@@ -35,16 +35,16 @@ pub fn play(role: &str, backend: &str, root: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Says that all is done.
+/// Reports that the role is done.
 fn done(lowered: u64, compiled: u64) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{lowered} {compiled}")?;
     Ok(out.flush()?)
 }
 
-/// Makes an instance and a device, and nothing of them.
+/// Creates an instance and a device, which are not used further.
 fn bare() -> anyhow::Result<()> {
-    // SAFETY: plain Vulkan in the order that its specification asks for; what is made lives as long as the process.
+    // SAFETY: Vulkan calls in the order that the specification requires; the objects are never destroyed.
     unsafe {
         let entry = ash::Entry::load().context("no Vulkan loader")?;
         let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_3);
@@ -55,7 +55,7 @@ fn bare() -> anyhow::Result<()> {
         let info = vk::DeviceCreateInfo::default().queue_create_infos(&queues);
         instance.create_device(physical, &info, None)?;
         done(0, 0)?;
-        // Without taking anything down.
+        // Exit without destroying them.
         std::process::exit(0);
     }
 }

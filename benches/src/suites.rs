@@ -1,4 +1,4 @@
-//! The suites of `cargo xtask bench`: what is measured, beside which peer. Each result is checked before it is timed.
+//! The suites of `cargo xtask bench` and their peers. Each result is checked before it is timed.
 
 mod cache;
 mod compile;
@@ -31,7 +31,7 @@ pub enum Suite {
     Launch,
     /// Copies to, from and on the device.
     Copy,
-    /// Plain work of all kinds beside plain Rust.
+    /// Various workloads, compared with plain Rust.
     Cpu,
     /// The kernels of `examples/kernels` and the kernel library.
     Kernels,
@@ -44,7 +44,7 @@ pub enum Suite {
 }
 
 impl Suite {
-    /// Each.
+    /// Every suite.
     pub const ALL: [Self; 8] = [
         Self::Compile,
         Self::Launch,
@@ -56,7 +56,7 @@ impl Suite {
         Self::Start,
     ];
 
-    /// Its name.
+    /// Returns the suite's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Compile => "compile",
@@ -70,17 +70,17 @@ impl Suite {
         }
     }
 
-    /// The suite of that name.
+    /// Returns the suite with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|suite| suite.name() == name)
     }
 
-    /// Whether it is run once, whatever backends there are.
+    /// Returns whether the suite runs once, independently of backends.
     pub const fn is_without_backend(self) -> bool {
         matches!(self, Self::Compile | Self::Cache)
     }
 
-    /// Whether it is run on the backend `id`.
+    /// Returns whether the suite runs on the backend `id`.
     pub fn is_of(self, id: &str) -> bool {
         !self.is_without_backend() && (self != Self::Cpu || id == "cpu")
     }
@@ -92,48 +92,48 @@ impl fmt::Display for Suite {
     }
 }
 
-/// How suites are run.
+/// Options of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Small problems, few runs.
+    /// Use small problems and few runs.
     pub quick: bool,
-    /// Only results whose name contains this.
+    /// Run only results whose name contains this text.
     pub only: Option<String>,
-    /// If there are any, only results of these names.
+    /// Run only results with these names; empty for all.
     pub names: Vec<String>,
-    /// A folder of SPIR-V modules that kernels are compared with, each named after a kernel.
+    /// Folder of SPIR-V modules to compare kernels with, each named after a kernel.
     pub against: Option<PathBuf>,
-    /// The program that is started by the suite `start`, with a role, a backend's id and a folder.
+    /// Program that the suite `start` starts with a role, a backend's id and a folder.
     pub starter: Option<Starter>,
 }
 
 /// A program that calls [`crate::start::play`].
 #[derive(Clone, Debug)]
 pub struct Starter {
-    /// It.
+    /// The program.
     pub program: PathBuf,
-    /// What it is passed before the role.
+    /// Arguments before the role.
     pub args: Vec<String>,
 }
 
-/// Results so far.
+/// Collects results.
 pub struct Session<'a> {
     options: &'a Options,
     policy: Policy,
     suite: Suite,
     backend: Option<String>,
     scales: HashMap<String, Scale>,
-    /// What was measured.
+    /// The results.
     pub results: Vec<Measurement>,
-    /// What could not be measured here, and why.
+    /// Results that could not be measured here, with the reason.
     pub notes: Vec<String>,
-    /// What failed.
+    /// Failures.
     pub failures: Vec<String>,
     told: &'a mut dyn FnMut(&str),
 }
 
 impl<'a> Session<'a> {
-    /// Without results. `told` is told what is measured next.
+    /// Creates a session without results. `told` is called with the name of each result before it is measured.
     pub fn new(options: &'a Options, told: &'a mut dyn FnMut(&str)) -> Self {
         let policy = if options.quick { Policy::QUICK } else { Policy::FULL };
         let (results, notes, failures) = (Vec::new(), Vec::new(), Vec::new());
@@ -141,7 +141,7 @@ impl<'a> Session<'a> {
         Self { options, policy, suite: Suite::Compile, backend: None, scales, results, notes, failures, told }
     }
 
-    /// Runs a suite on `target`, which those without a backend do not need.
+    /// Runs a suite on `target`, which suites without a backend do not need.
     pub fn run(&mut self, suite: Suite, target: Option<&Target>) {
         self.suite = suite;
         self.backend = target.map(|target| target.id.clone());
@@ -172,12 +172,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// A name as results have it.
+    /// Returns a result's name with the prefix of the backend.
     fn full_name(&self, name: &str) -> String {
         self.backend.as_ref().map_or_else(|| name.to_owned(), |id| format!("{id}/{name}"))
     }
 
-    /// Whether a result is wanted. To be asked before its work is prepared.
+    /// Returns whether a result is selected. Call this before preparing its work.
     fn wants(&mut self, name: &str) -> bool {
         let name = self.full_name(name);
         let Options { only, names, .. } = self.options;
@@ -189,13 +189,13 @@ impl<'a> Session<'a> {
         wanted
     }
 
-    /// Whether a result whose name begins so may be wanted: to be asked before its numbers are made.
+    /// Returns whether a result with this prefix may be selected. Call this before generating its data.
     fn may_want(&self, name: &str) -> bool {
         let (names, name) = (&self.options.names, self.full_name(name));
         names.is_empty() || names.iter().any(|wanted| wanted.starts_with(&name))
     }
 
-    /// Times work, beside a peer's if there is one, and keeps the result.
+    /// Times work, alternating with a peer if there is one, and records the result.
     fn time<'w>(
         &mut self,
         name: &str,
@@ -206,7 +206,7 @@ impl<'a> Session<'a> {
         self.time_by(self.policy, name, amount, ours, peer.map(|(of, work)| (of, amount, work)))
     }
 
-    /// As [`time`](Self::time), by another policy, beside a peer that does another amount.
+    /// Like [`time`](Self::time), with another policy, and a peer that does a different amount of work.
     fn time_by<'w>(
         &mut self,
         policy: Policy,
@@ -226,19 +226,19 @@ impl<'a> Session<'a> {
         Ok(&mut self.results[at])
     }
 
-    /// Keeps why a result is missing: what a device lacks is no failure.
+    /// Records why a result is missing: as a note if the device lacks a feature, otherwise as a failure.
     fn fail(&mut self, name: &str, error: &anyhow::Error) {
         let text = format!("{}: {}: {error:#}", self.suite, self.full_name(name));
         let known = error.downcast_ref::<Error>();
         let is_lacking = known.is_some_and(|error| {
             matches!(error, Error::Unsupported(_)) || error.code() == Code::NoConfiguration
         });
-        // The help that follows is for whoever wrote the kernel.
+        // The rest is help for the author of the kernel.
         let first = text.lines().next().unwrap_or_default().to_owned();
         if is_lacking { self.notes.push(first) } else { self.failures.push(text) }
     }
 
-    /// A peer, if it is there: ours are measured without it, too.
+    /// Returns the peer, or records a note if it is not available. Results are measured without it, too.
     fn peer<T>(&mut self, name: &str, opened: anyhow::Result<T>) -> Option<T> {
         let told = |error: &anyhow::Error| format!("{}: the peer {name}: {error:#}", self.suite);
         match opened {
@@ -250,7 +250,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Measures one result after the other; one that fails does not keep the others from being measured.
+    /// Measures a result; an error does not stop the others.
     fn each(&mut self, name: &str, measure: impl FnOnce(&mut Self) -> anyhow::Result<()>) {
         if self.wants(name)
             && let Err(error) = measure(self)
@@ -259,7 +259,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// How large problems are on `target`: as large as it is fast, so that an interpreter is done, too.
+    /// Returns the scale of problems for `target`, chosen by its speed so that an interpreter finishes soon as well.
     fn scale(&mut self, target: &Target) -> anyhow::Result<Scale> {
         if let Some(scale) = self.scales.get(&target.id) {
             return Ok(*scale);

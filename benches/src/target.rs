@@ -1,4 +1,4 @@
-//! The backend that is measured: opened once, shared by all suites.
+//! The measured backend, opened once and shared by all suites.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use fulgurite_runtime::Device;
 pub struct Target {
     /// The backend's id.
     pub id: String,
-    /// It.
+    /// The backend.
     pub backend: Arc<dyn hal::Device>,
-    /// It, where it can run SPIR-V of others, too.
+    /// The backend, if it can also run foreign SPIR-V.
     pub vulkan: Option<Arc<VulkanDevice>>,
-    /// A device of it.
+    /// A device of the backend.
     pub device: Device,
 }
 
@@ -24,7 +24,7 @@ impl Target {
     /// Opens the backend `id` of `registry`.
     ///
     /// # Errors
-    /// `FG0401`, `FG0402`, and what its driver says.
+    /// `FG0401`, `FG0402`, and errors of its driver.
     pub fn open(registry: &Registry, id: &str) -> Result<Self, Error> {
         let (backend, vulkan): (Arc<dyn hal::Device>, _) = if id == "vulkan" {
             let vulkan = VulkanDevice::open(&Options::from_env())?;

@@ -1,31 +1,32 @@
-//! Timing a piece of work, in turns with what it is compared with. Owns what a time and its spread are, and knows no work.
+//! Timing of work, alternating with a peer. Defines the time and the spread of samples, independently of the kind of
+//! work.
 
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 
-/// How work is timed.
+/// Parameters of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Load before anything is timed: clocks rise only under load.
+    /// Warm-up time before the measurement: clock rates rise only under load.
     pub warm_up: Duration,
-    /// How long both take turns, about.
+    /// Approximate duration of the measurement of both.
     pub lasts: Duration,
-    /// How long one turn lasts, at least: short work is repeated.
+    /// Minimum duration of one turn; short work is repeated.
     pub turn: Duration,
-    /// Turns of each, at least, and at most.
+    /// Minimum and maximum number of turns of each.
     pub turns: [usize; 2],
 }
 
 impl Policy {
-    /// For numbers that are kept.
+    /// For results that are recorded.
     pub const FULL: Self = Self {
         warm_up: Duration::from_millis(700),
         lasts: Duration::from_millis(1500),
         turn: Duration::from_micros(500),
         turns: [11, 1001],
     };
-    /// For a look.
+    /// For a quick look.
     pub const QUICK: Self = Self {
         warm_up: Duration::from_millis(20),
         lasts: Duration::from_millis(150),
@@ -34,10 +35,10 @@ impl Policy {
     };
 }
 
-/// Does a piece of work so many times; how long that took in all.
+/// Runs work a given number of times and returns the total time.
 pub type Work<'a> = dyn FnMut(u64) -> anyhow::Result<Duration> + 'a;
 
-/// Work that is timed from outside.
+/// Returns work that is timed by wall clock.
 pub fn by_wall(mut once: impl FnMut() -> anyhow::Result<()>) -> impl FnMut(u64) -> anyhow::Result<Duration> {
     move |times| {
         let begun = Instant::now();
@@ -48,41 +49,41 @@ pub fn by_wall(mut once: impl FnMut() -> anyhow::Result<()>) -> impl FnMut(u64) 
     }
 }
 
-/// Work that says itself how long it took.
+/// Returns work that reports its time.
 pub fn by_itself(
     mut once: impl FnMut() -> anyhow::Result<Duration>,
 ) -> impl FnMut(u64) -> anyhow::Result<Duration> {
     move |times| (0..times).map(|_| once()).sum()
 }
 
-/// Times of one piece of work, in seconds.
+/// Times of work in seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Samples(Vec<f64>);
 
 impl Samples {
-    /// Times in seconds.
+    /// Creates samples from times in seconds.
     pub fn new(seconds: Vec<f64>) -> Self {
         Self(seconds)
     }
 
-    /// How many there are.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no samples.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What counts: the mean of the faster half, as the autotuner has it. Noise only ever adds.
+    /// Returns the mean of the faster half, as in the autotuner, because noise only adds time.
     pub fn seconds(&self) -> f64 {
         let sorted = self.sorted();
         let faster = &sorted[..sorted.len().div_ceil(2)];
         faster.iter().sum::<f64>() / faster.len() as f64
     }
 
-    /// Half the distance between the quartiles, as a share of the median.
+    /// Returns half the distance between the quartiles, relative to the median.
     pub fn spread(&self) -> f64 {
         let sorted = self.sorted();
         let quantile = |share: f64| {
@@ -100,10 +101,10 @@ impl Samples {
     }
 }
 
-/// Times `ours` in turns with `peer`, so that both meet the same clocks and the same noise.
+/// Times `ours` alternating with `peer`, so that both see the same clock rates and noise.
 ///
 /// # Errors
-/// What the work says, and if a clock stood still.
+/// An error of the work, or if no time was measured.
 pub fn in_turns<'w>(
     policy: &Policy,
     ours: &'w mut Work<'w>,
@@ -112,7 +113,7 @@ pub fn in_turns<'w>(
     let mut all = vec![ours];
     all.extend(peer);
     let begun = Instant::now();
-    // A first run may compile or fault pages in, and says nothing of the later ones.
+    // The first run may compile or cause page faults, and is not representative.
     for work in &mut all {
         work(1)?;
     }
@@ -144,7 +145,7 @@ pub fn in_turns<'w>(
     Ok((ours, peer))
 }
 
-/// How often `work` is done in one turn.
+/// Returns the number of repetitions of `work` in one turn.
 fn enough(policy: &Policy, work: &mut Work<'_>) -> anyhow::Result<u64> {
     let mut times = 1u64;
     loop {

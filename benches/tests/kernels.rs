@@ -1,4 +1,4 @@
-//! The kernels of `examples/kernels` and of the benchmarks on every backend, against plain Rust.
+//! The kernels of `examples/kernels` and of the benchmarks on every backend, compared with plain Rust.
 #![forbid(unsafe_code)]
 
 use fulgurite::registry;
@@ -7,7 +7,7 @@ use fulgurite_benches::problems::{self, Problem, Scale};
 use fulgurite_benches::run::Loaded;
 use fulgurite_hal::Error;
 
-/// Runs a problem; `Ok(false)` if the device lacks what it needs.
+/// Runs a problem. Returns `Ok(false)` if the device lacks a feature that it needs.
 fn run(problem: Problem, target: &Target) -> Result<bool, String> {
     let done = || {
         let loaded = Loaded::new(target, problem)?;
@@ -22,7 +22,7 @@ fn run(problem: Problem, target: &Target) -> Result<bool, String> {
     }
 }
 
-/// Opens a backend. `None` if it is not there, which is a failure where it is required.
+/// Opens a backend. Returns `None` if it is not available, or an error if it is required.
 fn open(id: &str) -> Result<Option<Target>, String> {
     let reason = match Target::open(&registry(), id) {
         Ok(target) => return Ok(Some(target)),
@@ -37,7 +37,7 @@ fn open(id: &str) -> Result<Option<Target>, String> {
     Ok(None)
 }
 
-/// Runs problems on a backend, which may lack what those named in `may_lack` need.
+/// Runs problems on a backend, which may lack features that those named in `may_lack` need.
 fn on(id: &str, problems: Vec<Problem>, may_lack: &[&str]) -> Result<(), String> {
     let Some(target) = open(id)? else { return Ok(()) };
     let mut failures = Vec::new();
@@ -57,7 +57,7 @@ fn on(id: &str, problems: Vec<Problem>, may_lack: &[&str]) -> Result<(), String>
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
 }
 
-/// Every problem by name and those that plain Rust does, too, of random numbers.
+/// Returns every problem by name, and those with a plain Rust implementation, with random numbers.
 fn random() -> Result<Vec<Problem>, String> {
     let problem =
         |name: &&str| problems::problem(name, Scale::Test).ok_or_else(|| format!("there is no {name}"));
@@ -66,7 +66,7 @@ fn random() -> Result<Vec<Problem>, String> {
     Ok(all)
 }
 
-/// What a poor Vulkan driver may lack is said by each kernel's needs.
+/// Kernels whose needs a minimal Vulkan driver may not meet.
 const VULKAN_MAY_LACK: &[&str] = &["matmul_f16", "scan_lookback"];
 
 #[test]
@@ -99,7 +99,7 @@ fn special_values_are_right_on_vulkan() -> Result<(), String> {
     on("vulkan", problems::special(), VULKAN_MAY_LACK)
 }
 
-/// Every kernel has problems of special values, so that one that is added is not forgotten.
+/// Checks that every kernel has problems with special values, so that none is forgotten when a kernel is added.
 #[test]
 fn every_kernel_has_special_values() -> Result<(), String> {
     let special = problems::special();
@@ -113,7 +113,7 @@ fn every_kernel_has_special_values() -> Result<(), String> {
     Ok(())
 }
 
-/// What plain Rust gives is what must come out, as often as it is run.
+/// Checks that the plain Rust implementations give the expected results.
 #[test]
 fn plain_rust_is_right() -> Result<(), String> {
     let Some(target) = open("cpu")? else { return Ok(()) };
@@ -121,7 +121,7 @@ fn plain_rust_is_right() -> Result<(), String> {
         let (problem, mut plain) = rival.make(Scale::Test);
         plain.run();
         (problem.check)(&plain.buffers(), target.backend.snapshot())?;
-        // And the check is one: nothing that was never run is right.
+        // The check itself must fail for the initial contents.
         let (problem, plain) = rival.make(Scale::Test);
         assert!((problem.check)(&plain.buffers(), target.backend.snapshot()).is_err(), "{}", problem.name);
     }

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: runs the suites of `fulgurite-benches` on backends, and reports what they found. Owns the command line, reports and
-//! baselines; what is measured, and how, is theirs.
+//! `cargo xtask bench`: runs the suites of `fulgurite-benches` on backends and reports the results. Contains the
+//! command line, reports and baselines; the suites define the measurements.
 
 mod baseline;
 mod html;
@@ -16,33 +16,34 @@ use report::{BackendName, Machine, Report, SCHEMA};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only this suite; may be given several times
+    /// Run only this suite; may be repeated
     #[arg(long, value_name = "NAME")]
     suite: Vec<String>,
-    /// Which backend: an id, or `all` that are there; may be given several times
+    /// Id of the backend to measure, or `all` for every available one; may be repeated
     #[arg(long, value_name = "ID", default_value = "all")]
     backend: Vec<String>,
-    /// Small problems and few runs: for a look, or for CI
+    /// Use small problems and few runs, for a quick look or for CI
     #[arg(long)]
     quick: bool,
-    /// Only results whose name contains this
+    /// Run only results whose name contains this text
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// Compare kernels on Vulkan with these SPIR-V modules, each named after a kernel: those of `benches/glsl`, compiled
+    /// Compare kernels on Vulkan with the SPIR-V modules in this folder, each named after a kernel, such as those
+    /// compiled from `benches/glsl`
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
-    /// Write the report as JSON
+    /// Write the report to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the report as a page of HTML that needs no network
+    /// Write the report to this file as a self-contained HTML page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Exit with 1 if a result is slower than in this report (JSON) by more than the spread
+    /// Exit with status 1 if a result is slower than in this report (JSON) by more than the spread
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
 }
 
-/// What a process of the suite `start` does.
+/// Arguments of a process of the suite `start`.
 #[derive(clap::Args)]
 pub(crate) struct StartArgs {
     role: String,
@@ -50,13 +51,13 @@ pub(crate) struct StartArgs {
     root: PathBuf,
 }
 
-/// How often what looks slower than the baseline is measured again before it is called so.
+/// Number of repeated measurements of a result that looks slower than the baseline, before it counts as slower.
 const AGAIN: usize = 4;
 
-/// Whether all was measured, and nothing is slower than in the baseline.
+/// Runs the command. Returns whether all results were measured and none is slower than the baseline.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let suites = suites(&args.suite)?;
-    // What cannot be read is told before minutes are spent.
+    // Read the baseline before spending minutes on measurements.
     let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
     let targets = if suites.iter().all(|suite| suite.is_without_backend()) {
         Vec::new()
@@ -92,7 +93,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
             if regressions.is_empty() {
                 break;
             }
-            // Noise only ever adds: what is as fast as before once is as fast as before.
+            // Noise only adds time, so one run as fast as the baseline suffices.
             again(&options, &plan, &regressions, &mut report.results);
             regressions = compare(&report.results);
         }
@@ -110,7 +111,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     Ok(measured.failures.is_empty() && regressions.is_empty())
 }
 
-/// One process of the suite `start`.
+/// Plays a role of the suite `start` in this process.
 pub(crate) fn play(args: &StartArgs) -> anyhow::Result<bool> {
     fulgurite_benches::start::play(&args.role, &args.backend, &args.root)?;
     Ok(true)
@@ -124,7 +125,7 @@ fn suites(names: &[String]) -> anyhow::Result<Vec<Suite>> {
     for name in names {
         let Some(suite) = Suite::parse(name) else {
             let known: Vec<_> = Suite::ALL.iter().map(|suite| suite.name()).collect();
-            bail!("error[FG0704]: there is no suite `{name}`; there are {}", known.join(", "));
+            bail!("error[FG0704]: unknown suite `{name}`, expected one of {}", known.join(", "));
         };
         suites.push(suite);
     }
@@ -133,7 +134,7 @@ fn suites(names: &[String]) -> anyhow::Result<Vec<Suite>> {
     Ok(suites)
 }
 
-/// Opens what `wanted` stands for. A backend that is named must be there.
+/// Opens the backends that `wanted` selects. A backend that is named explicitly must be available.
 fn targets(wanted: &[String], suites: &[Suite]) -> anyhow::Result<Vec<Target>> {
     let registry = fulgurite::registry();
     let mut targets: Vec<Target> = Vec::new();
@@ -156,10 +157,10 @@ fn targets(wanted: &[String], suites: &[Suite]) -> anyhow::Result<Vec<Target>> {
     Ok(targets)
 }
 
-/// A suite and what it runs on.
+/// A suite and the backend it runs on.
 type Part<'t> = (Suite, Option<&'t Target>);
 
-/// What is run, in order.
+/// Returns the suites and backends to run, in order.
 fn plan<'t>(suites: &[Suite], targets: &'t [Target]) -> Vec<Part<'t>> {
     let mut plan = Vec::new();
     for suite in suites {
@@ -179,7 +180,7 @@ struct Measured {
     failures: Vec<String>,
 }
 
-/// Runs `plan`, with a bar on a terminal.
+/// Runs `plan`, with a progress bar on a terminal.
 fn measure(options: &Options, plan: &[Part<'_>]) -> Measured {
     let bar = progress::bar(plan.len() as u64, "bench");
     let mut told = |what: &str| bar.set_message(what.to_owned());
@@ -193,7 +194,7 @@ fn measure(options: &Options, plan: &[Part<'_>]) -> Measured {
     Measured { results, notes, failures }
 }
 
-/// Measures again what looks slower, and keeps what is faster than the first time.
+/// Measures again the results that look slower, and keeps the faster value of each.
 fn again(options: &Options, plan: &[Part<'_>], slower: &[baseline::Regression], results: &mut [Measurement]) {
     let names: Vec<String> = slower.iter().map(|regression| regression.result().1.to_owned()).collect();
     let suspect = |suite: &Suite| slower.iter().any(|regression| regression.result().0 == suite.name());
@@ -254,7 +255,7 @@ mod tests {
         assert_eq!(names, steps.map(|step| format!("{step}, saxpy")));
         assert!(report.results.iter().all(|result| result.suite == "compile" && result.value > 0.0));
         assert!(std::fs::read_to_string(html).unwrap().contains("text to verified, saxpy"));
-        // A machine that is a thousand times as slow, or as fast, whatever else runs on it.
+        // A machine that is a thousand times slower, or faster, regardless of its other load.
         for (factor, is_fine) in [(1000.0, true), (0.001, false)] {
             let planted = file("planted.json");
             report.results.iter_mut().for_each(|result| result.value *= factor);

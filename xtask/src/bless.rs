@@ -1,6 +1,6 @@
-//! `cargo xtask bless`: writes the docs that are generated from tables in `spec`. [`stale`] is what tidy asks.
+//! `cargo xtask bless`: writes the docs that are generated from tables in `spec`. [`stale`] is used by tidy.
 //!
-//! Owns the form of `docs/ops.md` and `docs/diagnostics.md`; what they say is the tables'.
+//! Defines the form of `docs/ops.md` and `docs/diagnostics.md`; their contents come from the tables.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -34,11 +34,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// A problem for each generated file under `root` that is not as it would be written now.
+/// Returns a problem for each generated file under `root` that differs from its current output.
 pub(crate) fn stale(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut problems = Vec::new();
     for (path, text) in generated()? {
-        // A checkout may have turned line ends.
+        // A checkout may have converted line endings.
         let found = std::fs::read_to_string(root.join(path)).unwrap_or_default().replace("\r\n", "\n");
         if found != text {
             problems.push(format!("{path} is stale: run `cargo xtask bless`"));
@@ -47,7 +47,7 @@ pub(crate) fn stale(root: &Path) -> anyhow::Result<Vec<String>> {
     Ok(problems)
 }
 
-/// Every generated file: its path in the workspace, and its text.
+/// Returns every generated file: its path in the workspace, and its text.
 fn generated() -> anyhow::Result<[(&'static str, String); 2]> {
     Ok([("docs/ops.md", ops()?), ("docs/diagnostics.md", diagnostics()?)])
 }
@@ -128,7 +128,7 @@ const fn family_title(family: Family) -> &'static str {
     }
 }
 
-/// How the op stands in kernel text.
+/// Returns the form of the op in kernel text.
 fn form(row: &OpInfo) -> anyhow::Result<String> {
     let name = row.mnemonic;
     Ok(match row.semantics {
@@ -184,7 +184,7 @@ fn form(row: &OpInfo) -> anyhow::Result<String> {
     })
 }
 
-/// The typing rule.
+/// Returns the typing rule.
 fn typing(row: &OpInfo) -> anyhow::Result<String> {
     Ok(match row.semantics {
         Semantics::Scalar { operands, outcome, .. } => {
@@ -257,7 +257,7 @@ fn typing(row: &OpInfo) -> anyhow::Result<String> {
     })
 }
 
-/// What `T` may be.
+/// Returns the types that `T` may be.
 fn main_types(row: &OpInfo) -> String {
     let all_lanes = "1 to 4 lanes";
     match row.semantics {
@@ -298,7 +298,7 @@ fn main_types(row: &OpInfo) -> String {
     }
 }
 
-/// What is promised of a float result.
+/// Returns the guarantee for a float result.
 fn float(row: &OpInfo) -> String {
     let Semantics::Scalar { domain, outcome, float, .. } = row.semantics else { return "—".to_owned() };
     let yields_floats = domain.contains(ScalarType::F32)
@@ -316,12 +316,12 @@ fn float(row: &OpInfo) -> String {
     }
 }
 
-/// Inline code.
+/// Returns inline code.
 fn code(text: &str) -> String {
     format!("`{text}`")
 }
 
-/// Text as the cell of a table: a bar would end it, also inside code.
+/// Escapes text for a table cell: a bar would end the cell, even inside code.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
@@ -350,7 +350,7 @@ fn diagnostics() -> anyhow::Result<String> {
     Ok(out)
 }
 
-/// What the codes of one hundred are about.
+/// Returns the title of the codes of one hundred.
 fn group_title(hundred: u16) -> anyhow::Result<&'static str> {
     Ok(match hundred {
         1 => "Kernel text",

@@ -1,4 +1,4 @@
-//! `cargo xtask`: the project's own commands. It runs as a plain binary too.
+//! `cargo xtask`: the project's own commands. It also runs as a plain binary.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -20,26 +20,26 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure compiling, launches, copies, kernels, caches and starts, beside what others take for the same
+    /// Measure compiling, launches, copies, kernels, caches and process starts, compared with peers
     Bench(bench::Args),
-    /// What a process of the suite `start` of `bench` does
+    /// Play a role of the suite `start` of `bench` in this process
     #[command(hide = true)]
     BenchStart(bench::StartArgs),
     /// Write the docs that are generated from the op table and the diagnostic codes
     Bless(bless::Args),
-    /// What a process of a suite does
+    /// Run a worker command of a conformance suite
     #[command(hide = true)]
     SuiteWorker {
-        /// What, and with what
+        /// Worker command and its arguments
         args: Vec<String>,
     },
-    /// Hold backends to the language: every op on edge values, and kernels against plain Rust
+    /// Test backends against the language: every op on edge values, and kernels against plain Rust
     Conformance(conformance::Args),
-    /// Check dependency rules, file headers and sizes, and that generated docs are fresh
+    /// Check dependency rules, file headers and sizes, and that generated docs are current
     Tidy(tidy::Args),
 }
 
-/// The ids that `wanted` stands for: `all`, or one that may not be there.
+/// Returns the backend ids that `wanted` selects: `all`, or one id, which need not exist.
 fn backend_ids(registry: &fulgurite::Registry, wanted: &str) -> Vec<String> {
     match wanted {
         "all" => registry.list().map(|r| r.id().to_owned()).collect(),
@@ -47,9 +47,9 @@ fn backend_ids(registry: &fulgurite::Registry, wanted: &str) -> Vec<String> {
     }
 }
 
-/// 0: all is well; 1: something failed; 2: the command could not be carried out.
+/// Exit status 0: success; 1: something failed; 2: the command could not be carried out.
 fn main() -> ExitCode {
-    // Without it the command works as well; an interrupted compile is suspected once.
+    // An error here is not fatal; without the handler, an interrupted compile counts once as a suspect.
     #[cfg(unix)]
     let _ = fulgurite::handle_interrupts();
     let result = match Cli::parse().command {

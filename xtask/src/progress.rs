@@ -1,3 +1,3 @@
-//! Progress of what takes long: the suites' bar.
+//! Progress of long commands: the bar of the conformance suites.
 
 pub(crate) use fulgurite_conformance::command::bar;

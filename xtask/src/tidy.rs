@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: the rules of `ARCHITECTURE.md` that a program can check, and that generated docs are fresh.
+//! `cargo xtask tidy`: checks the machine-checkable rules of `ARCHITECTURE.md`, and that generated docs are current.
 
 mod codes;
 mod wildcards;
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
-/// Lines above which a file must be split.
+/// Maximum number of lines per file.
 const MAX_LINES: usize = 1000;
 
-/// Which workspace crates each crate may depend on. `ARCHITECTURE.md` has the same table in words.
+/// The workspace crates that each crate may depend on. `ARCHITECTURE.md` describes the same table.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("fulgurite-spec", &[]),
     ("fulgurite-ir", &["spec"]),
@@ -78,19 +78,20 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Crates that use no clock, thread or file; clippy checks it, by a file that each of them has.
+/// Crates that use no clock, threads or files. Clippy checks this through a `clippy.toml` in each.
 const PURE: &[&str] =
     &["spec", "ir", "passes", "spirv", "hal", "driver-core", "runtime", "backend-reference"];
-/// Crates that name no backend.
+/// Crates that must not name a backend.
 const NEUTRAL: &[&str] = &["hal", "driver-core", "runtime"];
-/// Crates of others that `hal` may depend on: authors of backends compile them.
+/// Third-party crates that `hal` may depend on: authors of backends have to compile them.
 const HAL_MAY_USE: &[&str] = &["serde", "thiserror", "tracing"];
-/// Packages that may depend on anything in the workspace.
+/// Packages that may depend on any workspace crate.
 const FREE: &[&str] = &["fulgurite-cli", "xtask"];
-/// Packages that may call Vulkan and hold unsafe code.
+/// Packages that may call Vulkan and contain unsafe code.
 const UNSAFE: &[&str] = &["fulgurite-backend-vulkan", "fulgurite-benches"];
 
-/// Crates in which callers vouch for a pack: each place says why it is allowed.
+/// Crates that deny unsafe code instead of forbidding it, because they call unsafe functions to trust a pack: each call
+/// states why that is sound.
 const VOUCHING: &[&str] = &["fulgurite-pipeline-cache", "fulgurite-cli"];
 
 #[derive(clap::Args)]
@@ -111,7 +112,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     Ok(problems.is_empty())
 }
 
-/// Everything that breaks a rule.
+/// Returns all violations.
 fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     let metadata = MetadataCommand::new()
         .manifest_path(root.join("Cargo.toml"))
@@ -122,7 +123,7 @@ fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     let packages: Vec<&Package> = metadata.workspace_packages();
     let examples = metadata.workspace_root.join("examples");
     for package in &packages {
-        // Those of `examples/` are what a user would write.
+        // The packages in `examples/` are written like user code.
         let is_free = FREE.contains(&package.name.as_str()) || package.manifest_path.starts_with(&examples);
         dependencies(package, is_free, &mut problems);
         unsafe_code(package, &mut problems);
@@ -165,7 +166,8 @@ fn dependencies(package: &Package, is_free: bool, problems: &mut Vec<String>) {
         };
         let short = on.trim_start_matches("fulgurite-");
         let between_backends = name.starts_with("fulgurite-backend-") && on.starts_with("fulgurite-backend-");
-        // Tests may use more, but a backend never another backend, and nothing but itself the facade.
+        // Tests may use more crates, but a backend must not use another backend, and only the facade itself may use the
+        // facade.
         let facade = on == "fulgurite" && name != on;
         let test_only = dependency.kind == DependencyKind::Development && !between_backends && !facade;
         if !allowed.contains(&short) && !test_only {
@@ -174,7 +176,8 @@ fn dependencies(package: &Package, is_free: bool, problems: &mut Vec<String>) {
     }
 }
 
-/// Every target but those of the Vulkan backend and benchmarks forbids unsafe code, or denies it where somebody vouches.
+/// Checks that every target except those of the Vulkan backend and the benchmarks forbids unsafe code, or denies it
+/// in [`VOUCHING`].
 fn unsafe_code(package: &Package, problems: &mut Vec<String>) {
     if UNSAFE.contains(&package.name.as_str()) {
         return;
@@ -190,10 +193,10 @@ fn unsafe_code(package: &Package, problems: &mut Vec<String>) {
     }
 }
 
-/// Headers and sizes of all Rust files.
+/// Checks headers and sizes of all Rust files.
 fn files(metadata: &Metadata, problems: &mut Vec<String>) -> anyhow::Result<()> {
     let root = metadata.workspace_root.as_std_path();
-    // What a test compiles, or must not, has no header: its lines are what a user would write.
+    // Inputs of compile-fail tests have no header, because their lines are written like user code.
     let skipped = ["target", "compile-fail"];
     for path in walk(root, &["crates", "xtask", "benches", "fuzz", "examples"], &skipped)? {
         if path.extension().is_some_and(|e| e == "rs") {
@@ -203,8 +206,8 @@ fn files(metadata: &Metadata, problems: &mut Vec<String>) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// All files in some folders of `root`, but not below folders of the names `skipped`. Folders that are not there have
-/// none.
+/// Returns all files in some folders of `root`, except those in folders named in `skipped`. Missing folders count as
+/// empty.
 fn walk(root: &Path, folders: &[&str], skipped: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
     let mut folders: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
     let mut files = Vec::new();
@@ -235,7 +238,7 @@ fn file(root: &Path, path: &Path, problems: &mut Vec<String>) -> anyhow::Result<
     Ok(())
 }
 
-/// Every pure crate has clippy's list of what it must not use, and the same list.
+/// Checks that every pure crate has the same `clippy.toml`.
 fn pure_crates(metadata: &Metadata, problems: &mut Vec<String>) {
     let read = |name: &str| {
         let path = metadata.workspace_root.as_std_path().join("crates").join(name).join("clippy.toml");
@@ -249,7 +252,7 @@ fn pure_crates(metadata: &Metadata, problems: &mut Vec<String>) {
     }
 }
 
-/// The interface of backends and the engine name no backend.
+/// Checks that the backend interface and the engine name no backend.
 fn neutral_crates(metadata: &Metadata, problems: &mut Vec<String>) -> anyhow::Result<()> {
     let mut named: BTreeMap<String, usize> = BTreeMap::new();
     for name in NEUTRAL {
@@ -336,7 +339,7 @@ mod tests {
         ] {
             assert!(problems.contains(part), "{part} not in:\n{problems}");
         }
-        // Examples depend on what they like, and are held to the rest.
+        // Examples may depend on any crate, but the other rules apply to them.
         assert!(!problems.contains("own has no line") && !problems.contains("own must not"), "{problems}");
         assert!(problems.contains("own/src/lib.rs: add `#![forbid(unsafe_code)]`"), "{problems}");
     }

@@ -1,4 +1,4 @@
-//! `xtask bench` as a program of its own, in a folder without anything of the source tree.
+//! `xtask bench` as a separate program, in a folder outside of the source tree.
 #![forbid(unsafe_code)]
 
 use std::path::Path;

@@ -1,8 +1,8 @@
-//! Measures the cost of each rule of lowering: times loops of the ops that the rule changes, on values in registers, with
-//! and without it, all other rules being in force.
+//! Measures the cost of each lowering rule: times loops of the affected ops on values in registers, with and without
+//! the rule, and with all other rules in force.
 //!
-//! The rules are those of `docs/spirv-lowering.md`. On a driver that needs one, results may differ without it, which the
-//! table says.
+//! The rules are those of `docs/spirv-lowering.md`. On a driver that needs a rule, results may differ without it; the
+//! table shows that.
 #![allow(clippy::print_stdout, reason = "it prints its table")]
 
 use std::sync::Arc;
@@ -18,18 +18,18 @@ use fulgurite_hal::{Binding, CompileOptions, Device as _, DeviceBuffer, Error, E
 #[derive(Parser)]
 #[command(about = "Times kernels with and without each rule of lowering")]
 struct Args {
-    /// Timed runs of each
+    /// Timed runs of each variant
     #[arg(long, default_value_t = 21)]
     runs: usize,
-    /// Invocations of each launch
+    /// Invocations per launch
     #[arg(long, default_value_t = 1 << 20)]
     invocations: u64,
-    /// Iterations of each invocation
+    /// Iterations per invocation
     #[arg(long, default_value_t = 256)]
     iterations: u32,
 }
 
-/// Ops that a rule changes, as the body of a loop: `%a` is carried and becomes `%next`, `%b` stays.
+/// Ops that a rule affects, as the body of a loop: `%a` is carried and becomes `%next`, `%b` is constant.
 struct Case {
     rule: &'static str,
     what: &'static str,
@@ -38,7 +38,7 @@ struct Case {
     body: &'static str,
 }
 
-/// Several for a rule whose parts cost apart.
+/// The cases; a rule has several if its parts have separate costs.
 const CASES: &[Case] = &[
     Case {
         rule: "zeros",
@@ -104,7 +104,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// A kernel on one device.
+/// A kernel loaded on a device.
 struct Loaded {
     backend: Arc<VulkanDevice>,
     executable: Arc<dyn Executable>,
@@ -129,7 +129,7 @@ fn main() -> Result<()> {
         let (with, without) = (with?, without?);
         let equal = with.result()? == without.result()?;
         let (mut ours, mut other) = (Vec::new(), Vec::new());
-        // Clocks rise only under load.
+        // Warm up: clock rates rise only under load.
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(300) {
             with.run()?;
@@ -175,7 +175,7 @@ fn load(backend: Arc<VulkanDevice>, case: &Case, args: &Args) -> Result<Loaded> 
     Ok(Loaded { backend, executable, buffers, options, iterations: args.iterations })
 }
 
-/// So many bytes of words that are not zero and have nothing in common.
+/// Returns distinct nonzero words, `bytes` bytes in total.
 fn words(bytes: u64, factor: u32) -> Vec<u8> {
     let words = bytes.div_ceil(4) as u32;
     let mut all: Vec<u8> = (0..words).flat_map(|i| (i.wrapping_mul(factor) | 1).to_le_bytes()).collect();
@@ -184,7 +184,7 @@ fn words(bytes: u64, factor: u32) -> Vec<u8> {
 }
 
 impl Loaded {
-    /// The time of one launch on the device, from the same contents each time.
+    /// Launches with the same initial contents each time, and returns the device time.
     fn run(&self) -> Result<Duration> {
         let [_, changed] = self.buffers.as_slice() else { anyhow::bail!("a case has two buffers") };
         changed.write(0, &words(changed.bytes(), 0x9e37_79b9))?;

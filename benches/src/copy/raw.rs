@@ -1,22 +1,22 @@
-//! The same copies by a program that calls Vulkan itself, through buffers that the host sees.
+//! The same copies by raw Vulkan, through host-visible buffers.
 
 use ash::vk;
 
 use super::Copier;
 use crate::raw::{RawBuffer, RawDevice};
 
-/// Two buffers of the device, and two that the host sees. It lives as long as the process.
+/// Two device buffers and two host-visible ones. Never destroyed.
 pub(super) struct RawCopier {
     raw: RawDevice,
     up: RawBuffer,
     down: RawBuffer,
-    /// What copies `up` to the first buffer, that to the second, and that to `down`.
+    /// Commands that copy `up` to the first buffer, the first to the second, and the second to `down`.
     commands: Vec<vk::CommandBuffer>,
     host: Vec<u8>,
 }
 
 impl RawCopier {
-    /// On the device of that name.
+    /// Opens the device with this name.
     pub(super) fn open(name: &str, bytes: usize) -> anyhow::Result<Self> {
         let raw = RawDevice::open(name)?;
         let visible = vk::MemoryPropertyFlags::HOST_VISIBLE | vk::MemoryPropertyFlags::HOST_COHERENT;
@@ -30,7 +30,7 @@ impl RawCopier {
         let pairs = [(&up, &first), (&first, &second), (&second, &down)];
         for (commands, (from, to)) in commands.iter().zip(pairs) {
             let regions = [vk::BufferCopy::default().size(size)];
-            // SAFETY: both buffers have as many bytes, and live as long as the process.
+            // SAFETY: both buffers have the same size and are never destroyed.
             unsafe {
                 raw.device.begin_command_buffer(*commands, &vk::CommandBufferBeginInfo::default())?;
                 raw.device.cmd_copy_buffer(*commands, from.buffer, to.buffer, &regions);
@@ -49,7 +49,7 @@ impl RawCopier {
 
 impl Copier for RawCopier {
     fn upload(&mut self) -> anyhow::Result<()> {
-        // SAFETY: as many bytes are mapped, and the device is idle.
+        // SAFETY: the mapping has the same size, and the device is idle.
         unsafe { self.up.mapped.copy_from_nonoverlapping(self.host.as_ptr(), self.host.len()) };
         self.run(0)
     }
@@ -60,7 +60,7 @@ impl Copier for RawCopier {
 
     fn download(&mut self) -> anyhow::Result<()> {
         self.run(2)?;
-        // SAFETY: as many bytes are mapped, and the device is idle.
+        // SAFETY: the mapping has the same size, and the device is idle.
         unsafe { self.down.mapped.copy_to_nonoverlapping(self.host.as_mut_ptr(), self.host.len()) };
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The least that a program which calls Vulkan itself would do for the same launches, with the SPIR-V that ours has.
+//! The minimum of raw Vulkan calls for the same launches, with the SPIR-V that Fulgurite emits.
 
 use anyhow::Context as _;
 use ash::vk;
@@ -8,7 +8,7 @@ use super::{BYTES, CHAIN, Contender, MANY};
 use crate::SMALL;
 use crate::raw::{RawBuffer, RawDevice};
 
-/// All that the launches need. It lives as long as the process.
+/// The objects that the launches need. Never destroyed.
 pub(super) struct Raw {
     raw: RawDevice,
     one: vk::CommandBuffer,
@@ -21,7 +21,7 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// On the device of that name.
+    /// Opens the device with this name.
     pub(super) fn open(name: &str) -> anyhow::Result<Self> {
         let kernel = fulgurite::ir::text::parse(SMALL).and_then(fulgurite::ir::verify)?;
         let module = fulgurite_spirv::emit(&kernel, &Profile::least());
@@ -30,7 +30,8 @@ impl Raw {
         let visible = vk::MemoryPropertyFlags::HOST_VISIBLE | vk::MemoryPropertyFlags::HOST_COHERENT;
         let out = raw.buffer(BYTES, &[visible])?;
         let device = &raw.device;
-        // SAFETY: plain Vulkan in the order that its specification asks for; whatever fails is left to the process's end.
+        // SAFETY: Vulkan calls in the order that the specification requires; objects created before a failure are
+        // leaked.
         let (pipeline, layout, set) = unsafe {
             let bindings = [vk::DescriptorSetLayoutBinding::default()
                 .descriptor_type(vk::DescriptorType::STORAGE_BUFFER)
@@ -76,11 +77,11 @@ impl Raw {
         Ok(raw)
     }
 
-    /// Records `count` dispatches, each behind the one before.
+    /// Records `count` dispatches, each ordered after the previous one.
     fn record(&self, commands: vk::CommandBuffer, count: usize) -> anyhow::Result<()> {
         let device = &self.raw.device;
         let length = (BYTES / 4) as u32;
-        // SAFETY: as in `open`; the commands are not under way.
+        // SAFETY: as in `open`; the commands are not pending.
         unsafe {
             device.begin_command_buffer(commands, &vk::CommandBufferBeginInfo::default())?;
             device.cmd_bind_pipeline(commands, vk::PipelineBindPoint::COMPUTE, self.pipeline);
@@ -97,9 +98,9 @@ impl Raw {
         Ok(())
     }
 
-    /// Records a dispatch anew, and submits it.
+    /// Records a dispatch again and submits it.
     fn again(&mut self, commands: vk::CommandBuffer) -> anyhow::Result<()> {
-        // SAFETY: the command buffer is of this pool, and was waited for.
+        // SAFETY: the command buffer belongs to this pool, and its execution has completed.
         unsafe {
             self.raw.device.reset_command_buffer(commands, vk::CommandBufferResetFlags::empty())?;
         }
@@ -128,7 +129,7 @@ impl Contender for Raw {
 
     fn written(&mut self) -> anyhow::Result<Vec<u8>> {
         let mut bytes = vec![0; BYTES as usize];
-        // SAFETY: as many bytes are mapped, and the device is idle.
+        // SAFETY: the mapping has the same size, and the device is idle.
         unsafe { self.out.mapped.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
         Ok(bytes)
     }

@@ -1,11 +1,11 @@
-//! The same launches through wgpu, on the Vulkan adapter of that name.
+//! The same launches through wgpu, on the Vulkan adapter with a given name.
 
 use anyhow::Context as _;
 use wgpu::util::DeviceExt as _;
 
 use super::{BYTES, CHAIN, Contender, MANY};
 
-/// The kernel `@small` in wgpu's language.
+/// The kernel `@small` in WGSL.
 const SMALL: &str = "
 @group(0) @binding(0) var<storage, read_write> out: array<u32>;
 
@@ -27,11 +27,11 @@ pub(super) struct WebGpu {
 }
 
 impl WebGpu {
-    /// On the adapter of that name.
+    /// Opens the adapter with this name.
     pub(super) fn open(name: &str) -> anyhow::Result<Self> {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         descriptor.backends = wgpu::Backends::VULKAN;
-        // As a release build of a program would have it.
+        // As in a release build.
         descriptor.flags = wgpu::InstanceFlags::empty();
         let instance = wgpu::Instance::new(descriptor);
         let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN));

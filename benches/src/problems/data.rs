@@ -20,7 +20,7 @@ impl Random {
         (0..count).map(|_| (self.next() >> 32) as u32).collect()
     }
 
-    /// Between -`most` and `most`.
+    /// Returns random floats between -`most` and `most`.
     pub(super) fn floats(&mut self, count: usize, most: f32) -> Vec<f32> {
         (0..count).map(|_| ((self.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0) * most).collect()
     }

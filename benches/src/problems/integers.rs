@@ -5,7 +5,7 @@ use fulgurite::{DeviceSnapshot, LaunchOptions};
 use super::data::{self, Random};
 use super::{Problem, Step, Work, text, u32_param};
 
-/// Checks inclusive sums of `input`, which wrap.
+/// Checks inclusive sums of `input`, with wraparound.
 fn check_sums(input: &[u32], out: &[u32]) -> Result<(), String> {
     let mut sum = 0u32;
     for (i, (x, y)) in input.iter().zip(out).enumerate() {
@@ -17,12 +17,12 @@ fn check_sums(input: &[u32], out: &[u32]) -> Result<(), String> {
     Ok(())
 }
 
-/// y = inclusive sums of x, u32, by look-back, of random numbers.
+/// y = inclusive sums of x, u32, with look-back, of random numbers.
 pub(super) fn scan_lookback(count: u32) -> Problem {
     scan_lookback_of(Random::new(4).words(count as usize))
 }
 
-/// y = inclusive sums of x, u32, by look-back. Whole tiles of 4,096 numbers.
+/// y = inclusive sums of x, u32, with look-back. The count is a multiple of the tile size, 4,096.
 pub(super) fn scan_lookback_of(input: Vec<u32>) -> Problem {
     let count = input.len() as u32;
     let tiles = count / 4096;
@@ -45,7 +45,7 @@ pub(super) fn scan_lookback_of(input: Vec<u32>) -> Problem {
     }
 }
 
-/// Exclusive sums of the `count` numbers of buffer `sums`.
+/// Computes exclusive sums of the `count` numbers in buffer `sums`.
 fn spine(count: u32, sums: usize) -> Step {
     Step {
         name: "scan_spine",
@@ -56,7 +56,7 @@ fn spine(count: u32, sums: usize) -> Step {
     }
 }
 
-/// The three kernels of a scan without look-back: `from` to `to` by way of `sums`.
+/// Returns the three kernels of a scan without look-back, from `from` to `to` through `sums`.
 fn scan_steps(tiles: u32, from: usize, sums: usize, to: usize) -> [Step; 3] {
     let options = LaunchOptions::workgroups([tiles, 1, 1]);
     [
@@ -78,8 +78,8 @@ fn scan_steps(tiles: u32, from: usize, sums: usize, to: usize) -> [Step; 3] {
     ]
 }
 
-/// Exclusive sums of x in place, u32, by one workgroup: the middle kernel of a scan in passes, on more sums than the scans
-/// of tests have tiles. A multiple of 4 numbers.
+/// Exclusive sums of x in place, u32, by one workgroup: the middle kernel of a scan in passes, on more sums than the
+/// test scans have tiles. The count is a multiple of 4.
 pub(super) fn scan_spine_of(input: Vec<u32>) -> Problem {
     let count = input.len() as u32;
     let bytes = data::from_words(&input);
@@ -109,7 +109,7 @@ pub(super) fn scan_passes(count: u32) -> Problem {
     scan_passes_of(Random::new(5).words(count as usize))
 }
 
-/// y = inclusive sums of x, u32, in passes. Whole tiles of 4,096 numbers.
+/// y = inclusive sums of x, u32, in passes. The count is a multiple of the tile size, 4,096.
 pub(super) fn scan_passes_of(input: Vec<u32>) -> Problem {
     let count = input.len() as u32;
     let tiles = count / 4096;
@@ -126,17 +126,16 @@ pub(super) fn scan_passes_of(input: Vec<u32>) -> Problem {
     }
 }
 
-/// Random keys in the order of their second digit of four bits.
+/// Random keys, sorted by their second 4-bit digit.
 pub(super) fn radix_pass(count: u32) -> Problem {
     radix_pass_of(Random::new(6).words(count as usize), 4)
 }
 
-/// Keys in the order of the digit of four bits that begins at bit `shift`, equal ones as they were. Whole tiles of 2,048
-/// keys.
+/// Keys, stably sorted by the 4-bit digit at bit `shift`. The count is a multiple of the tile size, 2,048.
 pub(super) fn radix_pass_of(input: Vec<u32>, shift: u32) -> Problem {
     let count = input.len() as u32;
     let tiles = count / 2048;
-    // Counts are scanned in whole tiles of 4,096; those beyond stay zero.
+    // Counts are scanned in whole tiles of 4,096; the rest stays zero.
     let counts = (tiles * 16).next_multiple_of(4096);
     let bytes = data::from_words(&input);
     let check = move |after: &[Vec<u8>], _: &DeviceSnapshot| {

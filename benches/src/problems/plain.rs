@@ -1,4 +1,4 @@
-//! Work of all kinds, as a kernel and as plain Rust on all threads of rayon.
+//! Various workloads, as kernels and as plain Rust on all threads of rayon.
 
 use std::array::from_fn;
 
@@ -10,39 +10,39 @@ use rayon::prelude::*;
 use super::data::{self, Random};
 use super::{Problem, Scale, Step, Work, matmul_f32, saxpy, text, u32_param};
 
-/// Plain Rust that does what a problem's kernels do.
+/// A plain Rust implementation of a problem.
 pub trait Plain {
-    /// Does it.
+    /// Runs it.
     fn run(&mut self);
-    /// What the problem's buffers would hold afterwards.
+    /// Returns the expected contents of the problem's buffers.
     fn buffers(&self) -> Vec<Vec<u8>>;
 }
 
-/// A problem that is also done in plain Rust.
+/// A problem with a plain Rust implementation.
 #[derive(Clone, Copy, Debug)]
 pub struct Rival {
-    /// What is done.
+    /// Name of the workload.
     pub name: &'static str,
-    /// What does it in plain Rust.
+    /// Name of the peer.
     pub peer: &'static str,
-    /// How large it is, for each scale.
+    /// Problem size for each scale.
     sizes: [u32; 4],
     make: fn(u32) -> (Problem, Box<dyn Plain>),
 }
 
 impl Rival {
-    /// What is done, and how much of it.
+    /// Returns the name with the problem size.
     pub fn name(&self, scale: Scale) -> String {
         format!("{}, {}", self.name, scale.pick(self.sizes))
     }
 
-    /// Both ways.
+    /// Returns the problem and its plain Rust implementation.
     pub fn make(&self, scale: Scale) -> (Problem, Box<dyn Plain>) {
         (self.make)(scale.pick(self.sizes))
     }
 }
 
-/// Each.
+/// Returns all of them.
 pub fn rivals() -> [Rival; 6] {
     let rival = |name, peer, sizes, make| Rival { name, peer, sizes, make };
     [
@@ -59,7 +59,7 @@ pub fn rivals() -> [Rival; 6] {
     ]
 }
 
-/// Plain Rust on some state.
+/// A plain Rust implementation with its state.
 struct PlainOn<S> {
     state: S,
     run: fn(&mut S),
@@ -76,13 +76,13 @@ impl<S> Plain for PlainOn<S> {
     }
 }
 
-/// A problem, and plain Rust that begins with the same numbers.
+/// Returns a problem, and a plain Rust implementation with the same input.
 fn with<S: 'static>(problem: Problem, plain: fn(&Problem) -> PlainOn<S>) -> (Problem, Box<dyn Plain>) {
     let plain = plain(&problem);
     (problem, Box::new(plain))
 }
 
-/// Elements of which one thread does as many as make it worth its while.
+/// Elements per rayon task, enough to outweigh its overhead.
 const PART: usize = 1 << 13;
 
 fn plain_saxpy(problem: &Problem) -> PlainOn<[Vec<f32>; 2]> {
@@ -97,7 +97,7 @@ fn plain_saxpy(problem: &Problem) -> PlainOn<[Vec<f32>; 2]> {
     PlainOn { state, run, buffers: |state| state.iter().map(|v| data::from_floats(v)).collect() }
 }
 
-/// y = the means of 3 × 3 numbers of a square of random ones.
+/// y = the means over 3 × 3 neighborhoods of a square of random numbers.
 fn box_blur(side: u32) -> Problem {
     let input = Random::new(10).floats((side * side) as usize, 1.0);
     let bytes = data::from_floats(&input);
@@ -128,7 +128,7 @@ fn box_blur(side: u32) -> Problem {
     }
 }
 
-/// The mean of the 3 × 3 numbers round one.
+/// Returns the mean of the 3 × 3 neighborhood of a number.
 fn blurred(x: &[f32], side: usize, row: usize, column: usize) -> f32 {
     let near = |at: usize| [at.saturating_sub(1), at, (at + 1).min(side - 1)];
     let mut sum = 0.0;
@@ -171,11 +171,12 @@ fn plain_matmul(problem: &Problem) -> PlainOn<[Vec<f32>; 3]> {
     PlainOn { state, run, buffers: |state| state.iter().map(|v| data::from_floats(v)).collect() }
 }
 
-/// C = A · B, where all rows have `side` numbers: by `matrixmultiply`, on one thread.
+/// C = A · B, where all rows have `side` numbers, by `matrixmultiply` on one thread.
 fn multiply(a: &[f32], b: &[f32], c: &mut [f32], side: usize) {
     let (rows, stride) = (c.len() / side, side as isize);
     assert!(a.len() == c.len() && b.len() == side * side, "the sizes fit");
-    // SAFETY: A and C have `rows` rows and B has `side`, each of `side` numbers, one behind the other; C is no other's.
+    // SAFETY: A and C have `rows` rows and B has `side` rows, each of `side` contiguous numbers; C is borrowed
+    // exclusively.
     unsafe {
         matrixmultiply::sgemm(
             rows,
@@ -196,10 +197,10 @@ fn multiply(a: &[f32], b: &[f32], c: &mut [f32], side: usize) {
     }
 }
 
-/// Values that a byte has.
+/// Number of values of a byte.
 const BINS: usize = 256;
 
-/// How often each value of the lowest byte of random keys occurs. Whole tiles of 4,096 keys.
+/// Frequency of each value of the lowest byte of random keys. The count is a multiple of the tile size, 4,096.
 fn histogram(count: u32) -> Problem {
     let keys = Random::new(11).words(count as usize);
     let bytes = data::from_words(&keys);
@@ -244,10 +245,10 @@ fn plain_histogram(problem: &Problem) -> PlainOn<[Vec<u32>; 2]> {
     PlainOn { state, run, buffers: |state| state.iter().map(|v| data::from_words(v)).collect() }
 }
 
-/// What random bodies do to each other.
+/// Forces between random bodies.
 fn n_body(count: u32) -> Problem {
     let mut bodies = Random::new(12).floats(count as usize * 4, 1.0);
-    // No mass is below zero.
+    // Masses are not negative.
     bodies.chunks_exact_mut(4).for_each(|body| body[3] = body[3].abs());
     let bytes = data::from_floats(&bodies);
     let out = vec![0; bytes.len()];
@@ -266,7 +267,7 @@ fn n_body(count: u32) -> Problem {
                 }
             }
             for k in 0..3 {
-                // Of the terms' sizes: what they and their sums are rounded by.
+                // The bound is relative to the magnitude of the terms, each of which is rounded.
                 if !close(got[i * 4 + k], sums[k], 1e-4 * sizes[k] + 1e-6) {
                     return Err(format!(
                         "component {k} of body {i} is {:e}, not {:e}",
@@ -290,7 +291,7 @@ fn n_body(count: u32) -> Problem {
             params: Vec::new(),
             options: LaunchOptions::linear(u64::from(count)),
         }],
-        // As is usual: twenty for each pair.
+        // By convention, twenty operations per pair.
         work: Work::Operations(20.0 * f64::from(count) * f64::from(count)),
         check: Box::new(check),
     }
@@ -321,10 +322,10 @@ fn plain_n_body(problem: &Problem) -> PlainOn<[Vec<[f32; 4]>; 2]> {
     PlainOn { state, run, buffers }
 }
 
-/// Steps after which a point of the Mandelbrot set counts as inside.
+/// Number of steps after which a point counts as inside the Mandelbrot set.
 const STEPS: u32 = 200;
 
-/// Steps until a point goes beyond 2.
+/// Returns the number of steps until a point's magnitude exceeds 2.
 fn escapes(side: usize, i: usize, j: usize) -> u32 {
     let scale = 3.0 / side as f32;
     let re = i as f32 * scale - 2.25;
@@ -336,7 +337,7 @@ fn escapes(side: usize, i: usize, j: usize) -> u32 {
     n
 }
 
-/// The Mandelbrot set in a square.
+/// The Mandelbrot set on a square grid.
 fn mandelbrot(side: u32) -> Problem {
     let check = move |after: &[Vec<u8>], _: &DeviceSnapshot| {
         let side = side as usize;

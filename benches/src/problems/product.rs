@@ -1,4 +1,4 @@
-//! Problems of the products of matrices.
+//! Problems of matrix multiplication.
 
 use fulgurite::{DeviceSnapshot, LaunchOptions, ScalarType};
 use fulgurite_conformance::special::{is_sum_of_products, sum_of_products};
@@ -7,7 +7,8 @@ use half::f16;
 use super::data::{self, Random};
 use super::{Problem, Step, Work, text, u32_param};
 
-/// Rows and columns of a product that are compared with plain Rust: all of small ones.
+/// Returns the rows or columns of a product that are compared with plain Rust: all of small products, a sample of large
+/// ones.
 fn picked(count: usize) -> impl Iterator<Item = usize> + Clone {
     (0..count).step_by(if count <= 256 { 1 } else { count / 64 })
 }
@@ -26,7 +27,7 @@ pub(super) fn matmul_f32_of(sizes: [u32; 3], a: Vec<f32>, b: Vec<f32>) -> Proble
     product("matmul_f32", ScalarType::F32, text!("matmul_f32"), sizes, buffers, [a, b])
 }
 
-/// C = A · B, factors f16, sums f32, of random numbers.
+/// C = A · B with f16 factors and f32 sums, of random numbers.
 pub(super) fn matmul_f16(m: u32, n: u32, k: u32) -> Problem {
     let mut random = Random::new(7);
     let mut halves = |rows: u32, columns: u32| -> Vec<f16> {
@@ -37,14 +38,14 @@ pub(super) fn matmul_f16(m: u32, n: u32, k: u32) -> Problem {
     matmul_f16_of([m, n, k], a, b)
 }
 
-/// C = A · B, factors f16, sums f32.
+/// C = A · B with f16 factors and f32 sums.
 pub(super) fn matmul_f16_of(sizes: [u32; 3], a: Vec<f16>, b: Vec<f16>) -> Problem {
     let bytes = |values: &[f16]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
     let buffers = [bytes(&a), bytes(&b)];
     product("matmul_f16", ScalarType::F16, text!("matmul_f16"), sizes, buffers, [a, b])
 }
 
-/// C = A · B of matrices of `ty` that lie row after row, as bytes and as numbers; C is f32.
+/// C = A · B of row-major matrices of `ty`, given as bytes and as numbers; C is f32.
 fn product<T: Copy + Into<f64> + 'static>(
     name: &'static str,
     ty: ScalarType,

@@ -1,5 +1,5 @@
-//! Problems of special values: infinities, NaNs, zeros of either sign, subnormals, masked rows, empty buffers, and sizes
-//! that leave invocations without elements. Each is small enough for an interpreter.
+//! Problems with special values: infinities, NaNs, zeros of either sign, subnormals, masked rows, empty buffers, and
+//! sizes that leave invocations without elements. Each is small enough for an interpreter.
 
 use fulgurite_conformance::special::{NANS, SUBNORMAL, SpecialFactors, VALUES, factors};
 use half::f16;
@@ -11,7 +11,7 @@ use super::{Problem, saxpy_of, softmax_of, transpose_of};
 
 const INF: f32 = f32::INFINITY;
 
-/// Problems of special values for each kernel.
+/// Returns problems with special values for each kernel.
 pub fn special() -> Vec<Problem> {
     let mut all = saxpy();
     all.extend(transpose());
@@ -22,7 +22,7 @@ pub fn special() -> Vec<Problem> {
     all
 }
 
-/// Each number of `VALUES` with each other, for each factor; sizes around a workgroup of 64.
+/// Every pair of `VALUES`, with each of them as the factor, and sizes around a workgroup of 64.
 fn saxpy() -> Vec<Problem> {
     let pairs = || VALUES.iter().flat_map(|x| VALUES.iter().map(move |y| (*x, *y)));
     let mut all: Vec<Problem> = VALUES
@@ -33,7 +33,7 @@ fn saxpy() -> Vec<Problem> {
     all
 }
 
-/// Special values at every place of a tile, NaNs with payloads among them.
+/// Special values at every position of a tile, including NaNs with payloads.
 fn transpose() -> Vec<Problem> {
     let kinds: Vec<u32> = VALUES.iter().map(|value| value.to_bits()).chain(NANS).collect();
     let filled = |rows: u32, columns: u32| {
@@ -43,8 +43,8 @@ fn transpose() -> Vec<Problem> {
     vec![filled(64, 64), filled(64, 128), filled(0, 0), filled(0, 64), filled(64, 0)]
 }
 
-/// Rows of each kind, of few columns, so that most invocations have no elements, and of so many that some have several
-/// vectors of four and others one less.
+/// Rows of each kind: with so few columns that most invocations have no elements, and with so many that some
+/// invocations have one vector of four more than others.
 fn softmax() -> Vec<Problem> {
     let mut all: Vec<Problem> = [4, 8, 64, 1024, 1028, 2052]
         .map(|columns| softmax_of(columns, softmax_rows(columns as usize)))
@@ -54,7 +54,7 @@ fn softmax() -> Vec<Problem> {
 }
 
 fn softmax_rows(columns: usize) -> Vec<f32> {
-    /// Columns of the invocations `of`, of the 256 of a workgroup.
+    /// Returns whether a column belongs to one of the invocations `of`, out of the 256 of a workgroup.
     fn mine(column: usize, of: std::ops::Range<usize>) -> bool {
         of.contains(&(column / 4 % 256))
     }
@@ -69,13 +69,13 @@ fn softmax_rows(columns: usize) -> Vec<f32> {
     }
     let rows: Vec<Box<dyn Fn(usize) -> f32 + '_>> = vec![
         Box::new(finite),
-        // All masked: NaN.
+        // All elements are masked: NaN.
         Box::new(|_| -INF),
-        // One element is not masked.
+        // All elements except one are masked.
         Box::new(with(0, 1.0, -INF)),
         Box::new(with(last, -1.0, -INF)),
         Box::new(with(columns / 2, f32::MIN, -INF)),
-        // All elements of one invocation, of some, or of a subgroup and more, are masked.
+        // All elements of one invocation, of some, or of more than a subgroup are masked.
         Box::new(masked(|c| mine(c, 0..1))),
         Box::new(masked(|c| mine(c, 1..2))),
         Box::new(masked(|c| mine(c, 0..255))),
@@ -99,7 +99,7 @@ fn softmax_rows(columns: usize) -> Vec<f32> {
         Box::new(with(last, INF, -INF)),
         Box::new(|_| INF),
         Box::new(|c| if mine(c, 0..1) { INF } else { -INF }),
-        // Greatest and least finite numbers.
+        // The largest and the smallest finite numbers.
         Box::new(|_| f32::MAX),
         Box::new(|_| f32::MIN),
         Box::new(|c| if c % 2 == 0 { f32::MIN } else { -INF }),
@@ -114,7 +114,7 @@ fn softmax_rows(columns: usize) -> Vec<f32> {
     rows.iter().flat_map(|row| (0..columns).map(row)).collect()
 }
 
-/// Products whose special values are in A, in B, or in both; and of no depth, whose elements are +0.
+/// Products with special values in A, in B, or in both; and one of depth zero, whose elements are +0.
 fn matmul() -> Vec<Problem> {
     let halves = |floats: Vec<f32>| floats.into_iter().map(f16::from_f32).collect();
     let mut all = Vec::new();
@@ -133,7 +133,7 @@ fn matmul() -> Vec<Problem> {
     all
 }
 
-/// Sums that wrap, of extreme numbers; no numbers, and one tile.
+/// Sums of extreme numbers that wrap around; empty input, and one tile.
 fn scans() -> Vec<Problem> {
     let inputs = || {
         let every = |count: usize, number: fn(usize) -> u32| (0..count).map(number).collect::<Vec<u32>>();
@@ -145,7 +145,7 @@ fn scans() -> Vec<Problem> {
             every(3 * 4096, |i| if i % 2 == 0 { 1 << 31 } else { u32::MAX >> 1 }),
         ]
     };
-    // One vector of four, one for each invocation, and one more.
+    // One vector of four, one per invocation, and one more.
     let spines = [0, 4, 1024, 1028, 2052].map(|count| scan_spine_of(Random::new(12).words(count)));
     let mut all: Vec<Problem> = spines.into();
     all.push(scan_spine_of(vec![u32::MAX; 1024]));
@@ -154,7 +154,7 @@ fn scans() -> Vec<Problem> {
     all
 }
 
-/// Keys whose digits are all equal, or two alternating, or descending; the lowest digit and the highest.
+/// Keys with equal, alternating or descending digits, by the lowest and the highest digit.
 fn radix() -> Vec<Problem> {
     let every = |count: usize, key: fn(usize) -> u32| (0..count).map(key).collect::<Vec<u32>>();
     let mut all = vec![radix_pass_of(Vec::new(), 0)];
@@ -164,7 +164,7 @@ fn radix() -> Vec<Problem> {
             radix_pass_of(every(2048, |_| u32::MAX), shift),
             radix_pass_of(every(2 * 2048, |i| if i % 2 == 0 { u32::MAX } else { i as u32 & 0xff0 }), shift),
             radix_pass_of(every(2 * 2048, |i| (4095 - i as u32).wrapping_mul(0x0010_0001)), shift),
-            // Keys that are not of the first tile's digits.
+            // Digits that do not occur in the first tile.
             radix_pass_of(every(2 * 2048, |i| if i < 2048 { 0xf000_000f } else { i as u32 >> 4 }), shift),
         ]);
     }

@@ -1,4 +1,4 @@
-//! The suite `cache`: what is found in the pipeline cache's memory and on its disk, and what is not found.
+//! The suite `cache`: hits in the pipeline cache's memory and on disk, misses, and writes.
 
 use std::collections::HashMap;
 use std::fs;
@@ -32,7 +32,7 @@ fn in_memory(session: &mut Session<'_>) -> anyhow::Result<()> {
         let _ = black_box(cache.find(black_box(&entry.identity)));
         Ok(())
     });
-    // The least that it takes: a map behind a lock.
+    // The lower bound: a map behind a lock.
     let map = Mutex::new(HashMap::from([(Digest::of(&1u32.to_le_bytes()), Arc::new(entry.payload.clone()))]));
     let key = Digest::of(&1u32.to_le_bytes());
     let mut least = by_wall(|| {
@@ -85,7 +85,7 @@ fn miss(session: &mut Session<'_>) -> anyhow::Result<()> {
 fn write(session: &mut Session<'_>) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let disk = open(folder.path())?;
-    // An entry that is there already is not written again, so each is a new one.
+    // An existing entry is not written again, so each iteration writes a new one.
     let mut ours = 0;
     let mut ours = by_itself(|| {
         ours += 1;
@@ -94,7 +94,7 @@ fn write(session: &mut Session<'_>) -> anyhow::Result<()> {
         disk.write(&entry, Durability::OnFlush)?;
         Ok(begun.elapsed())
     });
-    // As the cache does: written under another name, and moved to its place.
+    // As the cache does: write to a temporary name, then rename.
     let plain = tempfile::tempdir()?;
     let payload = entry(0, BYTES).payload;
     let mut number = 0;

@@ -1,4 +1,4 @@
-//! The suite `compile`: from text or bytes to a verified kernel, and from that to SPIR-V, beside naga.
+//! The suite `compile`: from text or bytes to a verified kernel, and from there to SPIR-V, compared with naga.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -45,7 +45,7 @@ fn text_to_verified(session: &mut Session<'_>, name: &str, source: &Source) -> a
     Ok(())
 }
 
-/// Verification and emission, without the time that it takes to copy what is verified.
+/// Measures verification and emission without the time to copy the kernel.
 fn parsed_to_spirv(session: &mut Session<'_>, name: &str, source: &Source) -> anyhow::Result<()> {
     let kernel = text::parse(&source.text)?;
     check(&to_spirv(&verify(kernel.clone())?))?;

@@ -13,7 +13,7 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
     let amount = |times: u64| Amount::Bytes(times * bytes as u64);
     let ways: [(&str, Amount, usize, Copy); 3] = [
         ("upload", amount(1), 0, |copier| copier.upload()),
-        // Every byte is read and written.
+        // Every byte is both read and written.
         ("copy on the device", amount(2), 1, |copier| copier.copy()),
         ("download", amount(1), 0, |copier| copier.download()),
     ];

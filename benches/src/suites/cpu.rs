@@ -1,4 +1,4 @@
-//! The suite `cpu`: plain work of all kinds on the CPU backend, beside plain Rust on all threads.
+//! The suite `cpu`: various workloads on the CPU backend, compared with plain Rust on all threads.
 
 use anyhow::{Context as _, anyhow};
 

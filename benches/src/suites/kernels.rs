@@ -1,4 +1,5 @@
-//! The suite `kernels`: the kernels of `examples/kernels` and the families of the kernel library, beside the device's own copies.
+//! The suite `kernels`: the kernels of `examples/kernels` and the families of the kernel library, compared with the
+//! device's own copies.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::run::Loaded;
 use crate::target::Target;
 use crate::timing::{by_itself, by_wall};
 
-/// Copies 16 bytes with each invocation.
+/// Copies 16 bytes per invocation.
 const COPY: &str = "fulgurite 1
 kernel @copy workgroup(256, 1, 1) {
   buffer %x: read u32x4[]
@@ -27,14 +28,14 @@ kernel @copy workgroup(256, 1, 1) {
 }
 ";
 
-/// What kernels bound by memory are to reach of the rate of copying.
+/// Target share of the copy rate for kernels that are bound by memory.
 const SHARE_OF_COPY: f64 = 0.8;
-/// How long a launch may take.
+/// Timeout of a launch.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Rates of copying below which a device is no CPU but an interpreter, and above which it is a GPU, in bytes a second.
+/// Copy rates in bytes per second: below the first, the device is an interpreter; above the second, a GPU.
 const RATES: [f64; 2] = [0.5e9, 250e9];
 
-/// A kernel that copies.
+/// A copy kernel with its buffers.
 struct Copying {
     program: Program,
     buffers: [Buffer; 2],
@@ -63,13 +64,13 @@ impl Copying {
     }
 }
 
-/// How large problems are on `target`, by how fast it copies.
+/// Returns the scale of problems for `target`, chosen by its copy rate.
 pub(super) fn scale(target: &Target) -> anyhow::Result<Scale> {
     let most = target.backend.snapshot().limits.max_buffer_bytes.min(256 << 20);
     let mut bytes = 1 << 16;
     loop {
         let copying = Copying::new(target, bytes)?;
-        // The fastest of some: a thread that comes late would make an interpreter of a CPU.
+        // The fastest of several runs: with one late thread, a CPU would be mistaken for an interpreter.
         let times = (0..8).map(|_| copying.once()).collect::<Result<Vec<_>, _>>()?;
         let seconds = times.iter().min().map_or(0.0, Duration::as_secs_f64);
         if seconds > 2e-3 || bytes * 4 > most {
@@ -126,15 +127,15 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
     Ok(())
 }
 
-/// The target of kernels that memory bounds.
+/// Sets the target of kernels that are bound by memory.
 fn aim(result: &mut Measurement, roof: f64) {
     if result.unit == Unit::Gigabytes {
         result.target = Some(SHARE_OF_COPY * roof);
     }
 }
 
-/// The device's measured rate of copying, by a kernel or as its peer does it: what bounds kernels that are bound by memory. It is measured
-/// with the first of those.
+/// Returns the device's measured copy rate, by a kernel or by its peer, as the bound for kernels that are bound by
+/// memory. It is measured with the first such kernel.
 fn roof(session: &mut Session<'_>, target: &Target, scale: Scale) -> anyhow::Result<f64> {
     let known = session.full_name(ROOF);
     let known = session.results.iter().find(|result| result.suite == "kernels" && result.name == known);
@@ -156,7 +157,7 @@ fn roof(session: &mut Session<'_>, target: &Target, scale: Scale) -> anyhow::Res
     result.roof().context("it is a roof by its name")
 }
 
-/// The size of a family's problem.
+/// Returns the problem size for a family.
 fn size(family: &str, [small, middling, large]: [&'static str; 3], scale: Scale) -> &'static str {
     match (scale, family) {
         (Scale::Test, "elementwise" | "sum") => "2^12",
@@ -169,7 +170,7 @@ fn size(family: &str, [small, middling, large]: [&'static str; 3], scale: Scale)
     }
 }
 
-/// A family's own choice for a device that nothing is recorded of: records would make results of two machines differ.
+/// Measures a family's heuristic choice, without records, because those would make results of two machines differ.
 fn family<'s>(
     session: &'s mut Session<'_>,
     target: &Target,

@@ -1,4 +1,4 @@
-//! The suite `launch`: what launches cost besides their work.
+//! The suite `launch`: the overhead of launches.
 
 use super::Session;
 use crate::launch::{CHAIN, Contender, MANY, check, ours, peers};
@@ -6,7 +6,7 @@ use crate::measurement::Amount;
 use crate::target::Target;
 use crate::timing::by_wall;
 
-/// A way to launch, and how many launches it makes.
+/// A way to launch, and its number of launches.
 type Way = (&'static str, u64, fn(&mut dyn Contender) -> anyhow::Result<()>);
 
 const WAYS: [Way; 3] = [
@@ -31,7 +31,7 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
     }
     for (at, (rival, contender)) in rivals.iter_mut().enumerate() {
         for (name, count, way) in WAYS {
-            // The first peer is that of the result itself.
+            // The first peer belongs to the result without a suffix.
             let name = if at == 0 { name.to_owned() } else { format!("{name}, beside {rival}") };
             session.each(&name, |session| {
                 let mut mine = by_wall(|| way(ours.as_mut()));

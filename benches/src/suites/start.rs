@@ -1,6 +1,6 @@
-//! The suite `start`: from the start of a process to its first result, beside the least that a process takes.
+//! The suite `start`: from the start of a process to its first result, compared with the minimum for any process.
 //!
-//! The driver's own caches count: switch them off with `__GL_SHADER_DISK_CACHE=0 MESA_SHADER_CACHE_DISABLE=true`.
+//! Includes the driver's own caches; disable them with `__GL_SHADER_DISK_CACHE=0 MESA_SHADER_CACHE_DISABLE=true`.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::timing::{Policy, by_itself};
 
 pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<()> {
     let starter = session.options.starter.as_ref().context("there is no program to start")?;
-    // Of Vulkan, making an instance and a device is the driver's.
+    // With Vulkan, creating an instance and a device is the driver's share.
     let (peer, role) = match target.id.as_str() {
         "vulkan" => ("bare device", "bare"),
         _ => ("empty process", "empty"),
@@ -46,7 +46,7 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
     Ok(())
 }
 
-/// Starts a process; how long it took until it said that it was done.
+/// Starts a process and returns the time until it reported that it was done.
 fn play(starter: &Starter, role: &str, backend: &str, root: &Path) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let mut child = Command::new(&starter.program)

@@ -1,4 +1,4 @@
-//! The suite `tune`: a small search of the autotuner, and what was recorded of one.
+//! The suite `tune`: a small search of the autotuner, and lookups of its records.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::measurement::Amount;
 use crate::target::Target;
 use crate::timing::{Policy, by_wall};
 
-/// What is searched: so few candidates, and so small a problem, that also an interpreter is done soon.
+/// The searched problem, with few candidates and so small that an interpreter finishes soon as well.
 const PROBLEM: Length = Length(4096);
 const CANDIDATES: usize = 4;
 
@@ -51,7 +51,7 @@ fn search(session: &mut Session<'_>, target: &Target) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a search recorded is asked for: by a tuner that has read nothing yet, or by one that gave it before.
+/// Measures lookups of a record: by a new tuner that reads the file, or by one that already returned it.
 fn lookup(session: &mut Session<'_>, target: &Target, name: &str) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let first = tuner(target, folder.path());

@@ -1,5 +1,5 @@
-//! Callers that are workers of rayon themselves: launches, submitted work and replays from a parallel loop end, one after
-//! the other where they write one buffer, whatever other threads do meanwhile.
+//! Launches from rayon workers: launches, submitted work and replays from a parallel loop complete, and those that
+//! write the same buffer are ordered, regardless of other threads.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::{Arc, mpsc};
@@ -10,12 +10,12 @@ use fulgurite_hal::{CompileOptions, LaunchOptions};
 use fulgurite_runtime::{Buffer, Device, Program, Recorder};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-/// Longer than any of these tests takes.
+/// Timeout, longer than any of these tests takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 const ROUNDS: u32 = 200;
 const COUNT: usize = 20_000;
 
-/// `y = y + 1`: a launch at the same time as another would lose some.
+/// `y = y + 1`: concurrent launches would lose increments.
 const STEP: &str = "fulgurite 1
 kernel @step workgroup(64, 1, 1) {
   buffer %y: read_write u32[]
@@ -34,7 +34,7 @@ fn program() -> (Program, Buffer) {
     (program, y)
 }
 
-/// Runs `work` on a thread of its own, which is left behind if it hangs.
+/// Runs `work` on a separate thread, which is abandoned if it hangs.
 fn ends(work: impl FnOnce() + Send + 'static) {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {

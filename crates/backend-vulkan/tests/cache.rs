@@ -1,4 +1,4 @@
-//! Compiled kernels that outlive the process, with the driver that is there.
+//! Persistence of compiled kernels across processes, on the installed driver.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,14 +30,14 @@ kernel @triple workgroup(32, 1, 1) {
 }
 ";
 
-/// A process's device; [`common::Opened::finish`] ends it.
+/// Opens a device as a new process would; [`common::Opened::finish`] closes it.
 fn open(options: Options) -> Option<(Device, common::Opened)> {
     let opened = common::open_with(options)?;
     let backend = Arc::clone(&opened.backend) as Arc<dyn hal::Device>;
     Some((Device::new(backend, CompileOptions::default(), LaunchOptions::default()), opened))
 }
 
-/// Compiles and runs the kernel; where it came from.
+/// Compiles and runs the kernel, and returns where it came from.
 fn run(device: &Device, text: &str, options: &CompileOptions) -> CacheOutcome {
     let kernel = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify).unwrap();
     let (program, manifest) = device.compile_with_report(&Arc::new(kernel), options).unwrap();
@@ -47,7 +47,7 @@ fn run(device: &Device, text: &str, options: &CompileOptions) -> CacheOutcome {
     manifest.cache
 }
 
-/// Has a process of its own compile and keep the kernel below `root`; `None` without a driver.
+/// Compiles and stores the kernel below `root` on a separate device. Returns `None` without a driver.
 fn keep(root: &Path) -> Option<()> {
     let (device, opened) = open(in_folder(root))?;
     run(&device, KERNEL, &CompileOptions::default());
@@ -79,7 +79,7 @@ fn the_second_process_lowers_nothing() {
     let Some((second, opened)) = open(in_folder(&root)) else { panic!("it was there") };
     let warm = if keeps { CacheOutcome::Binary } else { CacheOutcome::Artifact };
     assert_eq!(run(&second, KERNEL, &options), warm);
-    // The same kernel under other names.
+    // The same kernel with other names.
     let renamed = KERNEL.replace("@triple", "@other").replace("%v", "%w");
     assert_eq!(run(&second, &renamed, &options), CacheOutcome::Memory);
     let report = opened.backend.cache_report();
@@ -88,7 +88,7 @@ fn the_second_process_lowers_nothing() {
     let hits = counters.cache_artifact_hits + counters.cache_binary_hits;
     assert_eq!((hits, counters.cache_misses(), counters.compiles), (1, 0, 1));
 
-    // Another way of lowering, another kernel, and none of the cache.
+    // Another dispatch policy, another kernel, and no cache.
     let named = options.clone().debug_names(true);
     let policy = CacheOutcome::Missed(PipelineCacheMissReason::DispatchPolicyChanged);
     assert_eq!(run(&second, KERNEL, &named), policy);
@@ -112,7 +112,7 @@ fn what_is_read_ahead_is_found() {
     let Some(()) = keep(&root) else { return };
     let kernel = Arc::new(fulgurite_ir::text::parse(KERNEL).and_then(fulgurite_ir::verify).unwrap());
     let Some((second, opened)) = open(in_folder(&root).prefetch([kernel])) else { panic!("it was there") };
-    // It is in memory already: nothing is left of the folder.
+    // It is in memory, so the folder is no longer needed.
     std::fs::remove_dir_all(&root).unwrap();
     assert!(matches!(run(&second, KERNEL, &options), CacheOutcome::Artifact | CacheOutcome::Binary));
     assert_eq!(opened.backend.cache_report().lowered, 0);
@@ -155,7 +155,7 @@ fn a_pack_serves_a_machine_that_has_compiled_nothing() {
     let options = CompileOptions::default();
     let Some(()) = keep(&here) else { return };
     let disk = DiskPipelineCache::open(&here, DiskOptions::default()).unwrap();
-    // SAFETY: what is in it was made here.
+    // SAFETY: the contents were produced by this test.
     let pack = unsafe { Pack::from_bytes(disk.export(&|_| true).unwrap()).unwrap().trust() };
     for options_there in [common::options(), in_folder(&there)] {
         let Some((second, opened)) = open(options_there.pack(pack.clone())) else { panic!("it was there") };
@@ -190,7 +190,7 @@ fn a_pack_made_for_a_profile_serves_its_driver() {
     pack.add(&lowered_entry(&kernel, opened.backend.profile()).unwrap());
     drop(device);
     opened.finish();
-    // SAFETY: what is in it was lowered here.
+    // SAFETY: the contents were lowered by this test.
     let options = common::options().pack(unsafe { Pack::from_bytes(pack.finish()).unwrap().trust() });
     let Some((device, opened)) = open(options) else { panic!("it was there") };
     assert_eq!(run(&device, KERNEL, &CompileOptions::default()), CacheOutcome::Artifact);

@@ -1,4 +1,4 @@
-//! What a driver's compiler asks of the thread that calls it, and how long it may take.
+//! Stack and time limits of a driver's compiler.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,10 +16,10 @@ use common::{Opened, bytes, in_child, open, open_with, options, words};
 use fulgurite_hal::{Device as _, DeviceError, Error, LaunchOptions};
 use fulgurite_spec::Code;
 
-/// What musl gives threads.
+/// musl's default stack size of threads.
 const SMALL_STACK: usize = 128 << 10;
 
-/// Ifs in ifs, each with a result.
+/// Returns a kernel of nested ifs, each with a result.
 fn nested(depth: usize) -> String {
     let mut text = String::from(
         "fulgurite 1\nkernel @nested workgroup(64, 1, 1) {\n  buffer %d: read u32[]\n  buffer %o: write u32[]\n  \
@@ -39,7 +39,7 @@ fn nested(depth: usize) -> String {
     text
 }
 
-/// As many ifs after one another, each of what the last one gave; no other test or run has compiled the same.
+/// Returns a kernel of consecutive ifs, each of which depends on the previous one, and which no other run has compiled.
 fn chain(count: usize) -> String {
     let mut text = String::from(
         "fulgurite 1\nkernel @chain workgroup(64, 1, 1) {\n  buffer %o: write u32[]\n  %i = global_id.x\n",
@@ -57,7 +57,7 @@ fn chain(count: usize) -> String {
     text
 }
 
-/// A local array that takes lavapipe a while.
+/// Returns a kernel with a local array that takes lavapipe long to compile.
 fn local_array(length: u32) -> String {
     let salt = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos();
     format!(
@@ -77,9 +77,9 @@ fn a_small_stack_is_enough_to_compile_and_launch() {
     in_child(name, &[], || {
         let work = || {
             let Some(vulkan) = open() else { return };
-            // A guard and the `if` of an access count, too.
+            // The guard and the `if` of an access count as nesting as well.
             let depth = (vulkan.backend.snapshot().limits.max_nesting as usize - 2).min(390);
-            // SwiftShader's time grows faster than its stack.
+            // The compile time of SwiftShader grows faster than its stack.
             let count = if is_lavapipe(&vulkan) { 5000 } else { 1000 };
             for text in [nested(depth), chain(count)] {
                 let executable = vulkan.compile(&text);
@@ -87,7 +87,7 @@ fn a_small_stack_is_enough_to_compile_and_launch() {
                     executable.kernel().buffers.iter().map(|_| vulkan.upload(&bytes(0..64))).collect();
                 let options = LaunchOptions::workgroups([1, 1, 1]);
                 vulkan.launch(&*executable, &buffers, &[], &options).unwrap();
-                // Invocation `x` ends in the else of level `x`.
+                // Invocation `x` ends in the else arm of level `x`.
                 if let [_, out] = &buffers[..] {
                     assert_eq!(words(&**out), (0..64).collect::<Vec<u32>>());
                 }
@@ -101,7 +101,7 @@ fn a_small_stack_is_enough_to_compile_and_launch() {
 
 #[test]
 fn a_compile_that_takes_too_long_is_an_error_of_its_own() {
-    // In a process of its own, because a driver may be left at work.
+    // In a separate process, because a driver may still be compiling at the end.
     in_child("a_compile_that_takes_too_long_is_an_error_of_its_own", &[], || {
         let limit = Duration::from_millis(400);
         let Some(vulkan) = open_with(options().compile_limit(limit)) else { return };
@@ -115,7 +115,7 @@ fn a_compile_that_takes_too_long_is_an_error_of_its_own() {
             Err(error) => panic!("{error}"),
             Ok(_) => panic!("it took {:?} only", begun.elapsed()),
         }
-        // The device goes on, once the driver has come back.
+        // The device stays usable once the driver has returned.
         let buffers =
             [vulkan.upload(&bytes([2f32.to_bits(); 4])), vulkan.upload(&bytes([1f32.to_bits(); 4]))];
         let options = LaunchOptions::workgroups([1, 1, 1]);

@@ -1,5 +1,5 @@
-//! Submissions and graphs on the device's queue. What they mean is the suite `driver`'s business; this is what only this
-//! backend has: command buffers that are submitted again, and what happens to them after a fault.
+//! Submissions and graphs on the device's queue. The suite `driver` tests their semantics; these tests cover the
+//! specifics of this backend: resubmitted command buffers, and their state after a fault.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "this is a test")]
 
 mod common;
@@ -49,7 +49,7 @@ fn a_process_may_end_with_work_under_way() {
                 let count = [common::scalar(60_000)];
                 drop(program.submit(&[out.whole()], &count, &LaunchOptions::default()).unwrap());
             }
-            // The engine's thread is now the owner of the device, and drops it after the launches.
+            // The engine's thread now owns the device, and drops it after the launches.
         });
     }
 }
@@ -62,7 +62,7 @@ fn many_launches_are_under_way_at_once_and_end_in_order() {
         let device = Device::new(backend, CompileOptions::default(), LaunchOptions::default());
         let program = scale(&device);
         let buffers: Vec<_> = (0..9).map(|_| device.upload(&words(&[1, 2, 3])).unwrap()).collect();
-        // Each reads what the one before wrote.
+        // Each launch reads the output of the previous one.
         let pending: Vec<_> = buffers
             .windows(2)
             .map(|pair| {
@@ -75,12 +75,12 @@ fn many_launches_are_under_way_at_once_and_end_in_order() {
         for launch in pending {
             launch.wait().unwrap();
         }
-        // What is dropped goes on.
+        // A dropped launch still runs.
         let views = [buffers[8].whole(), buffers[0].whole()];
         drop(program.submit(&views, &[[2, 0, 0, 0]], &LaunchOptions::default()).unwrap());
         assert_eq!(buffers[0].whole().to_vec().unwrap(), words(&[2 * power, 4 * power, 6 * power]));
     }
-    // The thread that waited for the last launch lets go of the device a little later.
+    // The thread that waited for the last launch releases the device a little later.
     let deadline = Instant::now() + Duration::from_secs(60);
     while Arc::strong_count(&opened.backend) > 1 && Instant::now() < deadline {
         std::thread::yield_now();

@@ -1,4 +1,4 @@
-//! Finding, choosing and opening a device.
+//! Enumeration, selection and opening of devices.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,7 +16,7 @@ use fulgurite_spec::Code;
 
 #[test]
 fn adapters_are_listed_and_opened() {
-    // An unusable cache folder: nothing is left behind.
+    // Without a usable cache folder, no files are left behind.
     in_child("adapters_are_listed_and_opened", &[("FULGURITE_CACHE_DIR", "")], || {
         let (backend, options) = (backend(), OpenOptions::default());
         assert_eq!((backend.id(), backend.rank()), ("vulkan", 100));
@@ -44,7 +44,7 @@ fn adapters_are_listed_and_opened() {
             let (opened, declared) = (device.snapshot(), &info.declared);
             assert_eq!((&opened.backend, &opened.device), (&declared.backend, &declared.device));
             assert!(opened.capabilities.iter().all(|capability| declared.has(*capability)), "{opened:?}");
-            // Another instance, with the layer, finds the same device.
+            // Another instance, with the validation layer, finds the same device.
             let validating = options.clone().with(Options::from_env().validation(true));
             match adapter.open(&validating) {
                 Ok(device) => {
@@ -64,7 +64,7 @@ fn the_snapshot_describes_the_device() {
     println!("vulkan: {} ({})", snapshot.device, snapshot.driver);
     assert!(!snapshot.device.is_empty() && !snapshot.driver.is_empty());
     let limits = &snapshot.limits;
-    // Vulkan's least limits.
+    // The minimum limits of Vulkan.
     assert!(limits.max_workgroup_invocations >= 128 && limits.max_shared_bytes >= 16 << 10);
     assert!(limits.max_workgroup_count.iter().all(|n| *n >= 65_535));
     assert!(limits.max_buffer_bytes >= 1 << 27);
@@ -99,7 +99,7 @@ fn a_manifest_that_cannot_be_read_is_named_and_no_lack_of_memory() {
     in_child(test, &[("VK_DRIVER_FILES", files), ("VK_ICD_FILENAMES", files)], || {
         let error = VulkanDevice::open(&Options::default()).err().unwrap();
         let Error::Unavailable { reason, .. } = &error else { panic!("{error}") };
-        // Other loaders pass over it, and then there is no driver.
+        // Other loaders skip it, which leaves no driver.
         assert!(reason.contains("cut.json") || reason.contains("no Vulkan"), "{reason}");
     });
 }
@@ -142,7 +142,7 @@ fn probe_verdicts_are_kept_and_survive_any_damage_to_their_file() {
     nowhere.finish();
 }
 
-/// The reason why opening with `options` fails.
+/// Returns the reason why opening with `options` fails.
 fn refusal(options: &Options) -> String {
     match VulkanDevice::open(options).err() {
         Some(Error::Unavailable { backend, reason }) if backend == "vulkan" => reason,

@@ -39,7 +39,7 @@ fn buffers_of_any_size_round_trip_and_begin_zero() {
 }
 
 fn round_trip(vulkan: &Opened) {
-    // The last is more than one staging copy.
+    // The last size needs more than one staging copy.
     for size in [0, 1, 2, 3, 4, 5, 15, 16, 17, 4095, 65_537, (16 << 20) + 3] {
         let buffer = vulkan.backend.allocate(size as u64).unwrap();
         assert_eq!(buffer.bytes(), size as u64);
@@ -48,7 +48,7 @@ fn round_trip(vulkan: &Opened) {
         buffer.write(0, &data).unwrap();
         assert!(download(&*buffer) == data, "{size} bytes do not round trip");
     }
-    // Memory that was used before is zero again.
+    // Reused memory is zeroed again.
     let buffer = vulkan.backend.allocate(65_537).unwrap();
     assert!(download(&*buffer).iter().all(|byte| *byte == 0));
 }
@@ -202,9 +202,9 @@ fn take_turns(vulkan: &Opened) {
     let (forth, back) = ([Arc::clone(&x), Arc::clone(&y)], [Arc::clone(&y), Arc::clone(&x)]);
     let copying = AtomicBool::new(true);
     let launches = AtomicU32::new(0);
-    // All elements are the same.
+    // All elements are equal.
     let whole = |bytes: &[u8]| bytes[4..] == bytes[..bytes.len() - 4];
-    // A copy sees all of a launch or nothing of it, and a launch all of a copy.
+    // A copy sees all effects of a launch or none, and a launch all of a copy or none.
     thread::scope(|scope| {
         for buffers in [&forth, &back] {
             let (executable, copying, launches) = (&executable, &copying, &launches);
@@ -240,7 +240,7 @@ fn a_buffer_of_another_device_is_refused() {
     vulkan.finish();
 }
 
-/// A kernel of `params` parameters that stores each of them.
+/// Returns a kernel of `params` parameters that stores each of them.
 fn many_params(params: u32) -> String {
     let declared: String = (0..params).map(|i| format!("  param %p{i}: u32\n")).collect();
     let stored: String = (0..params).map(|i| format!("  store %out[{i}u32], %p{i}\n")).collect();
@@ -252,7 +252,7 @@ fn many_params(params: u32) -> String {
 #[test]
 fn parameters_arrive_in_push_constants_and_beyond() {
     let Some(vulkan) = open() else { return };
-    // 31 and the length fill the 128 bytes that every device has; 64 exceed what any that we know has.
+    // 31 parameters and the length fill the 128 bytes that every device supports; 64 exceed every known device.
     for count in [1, 31, 32, 64] {
         let executable = vulkan.compile(&many_params(count));
         let out = vulkan.backend.allocate(u64::from(count) * 4).unwrap();
@@ -318,7 +318,7 @@ fn a_kernel_over_a_limit_is_unsupported() {
         let stored: String = (0..count).map(|i| format!("  store %b{i}[0u32], {i}u32\n")).collect();
         format!("fulgurite 1\nkernel @many workgroup(1, 1, 1) {{\n{declared}\n{stored}}}\n")
     };
-    // Below, at and above the number that descriptors reach.
+    // Below, at and above the number that fits in descriptors.
     for count in [1, 28, 29, 30, 31, 32, 33, 63, 64] {
         if count > limits.max_bound_buffers {
             break;
@@ -356,7 +356,7 @@ fn loops_run_to_their_end_or_say_that_the_driver_ended_them() {
         Some(limit) => {
             println!("vulkan: the driver ends loops after {limit} iterations");
             assert_eq!(long, Err(Error::Device(DeviceError::LoopLimit { invocation: 0, limit })));
-            // The device is fine, and the fault is not remembered.
+            // The device is usable, and the fault is not reported again.
             let again = vulkan.launch(&*executable, &buffers, &[scalar(9)], &options);
             assert!(again.is_ok(), "{again:?}");
             assert_eq!(words(&*buffers[0]), [9]);
@@ -366,7 +366,7 @@ fn loops_run_to_their_end_or_say_that_the_driver_ended_them() {
     vulkan.finish();
 }
 
-/// Zeros that a compiler sees or may find out, each in arithmetic where it matters that they are numbers like others.
+/// Zeros that a compiler sees or may infer, each in arithmetic that must not treat them specially.
 const ZEROS: &str = "fulgurite 1
 kernel @zeros workgroup(1, 1, 1) {
   buffer %x: read f32[]

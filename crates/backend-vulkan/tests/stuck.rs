@@ -1,5 +1,5 @@
-//! Launches that do not end: each in a child process with a deadline, because a driver may never let go of a
-//! process whose device hangs. Only kernels that our compiler emitted.
+//! Launches that do not end: each in a child process with a deadline, because a driver may block the exit of a process
+//! whose device hangs. Only with kernels that our compiler emitted.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,7 +17,7 @@ use common::{COUNT, Opened, in_child, open, open_with, options, scalar, words};
 use fulgurite_hal::{Device as _, DeviceBuffer, DeviceError, Error, Executable, LaunchOptions, LaunchReport};
 use fulgurite_spec::Code;
 
-/// Goes on for ever, and no compiler can tell.
+/// Never ends, which no compiler can prove.
 const ENDLESS: &str = "fulgurite 1
 kernel @endless workgroup(1, 1, 1) {
   buffer %x: read_write u32[]
@@ -67,7 +67,7 @@ fn an_endless_launch_times_out_and_the_device_goes_on() {
     });
 }
 
-/// Goes on for ever in step: whoever left alone would leave the others at the barrier.
+/// Never ends, with barriers: an invocation that left alone would block the others at the barrier.
 const ENDLESS_IN_STEP: &str = "fulgurite 1
 kernel @endless_in_step workgroup(64, 1, 1) {
   buffer %x: read_write u32[]
@@ -97,7 +97,7 @@ fn a_workgroup_that_meets_at_barriers_for_ever_is_stopped_together() {
         let error = vulkan.launch(&*executable, &buffers, &[], &options).unwrap_err();
         match vulkan.backend.snapshot().limits.loop_limit {
             None => assert_eq!(error.code(), Code::Timeout, "{error}"),
-            // The driver's own end may come before the timeout, or after it.
+            // The driver may end the loop before or after the timeout.
             Some(_) => assert!([Code::Timeout, Code::LoopLimit].contains(&error.code()), "{error}"),
         }
         drop((executable, buffers));
@@ -105,7 +105,7 @@ fn a_workgroup_that_meets_at_barriers_for_ever_is_stopped_together() {
     });
 }
 
-/// Would take years, but no loop runs more than 1,000 iterations at a time.
+/// Runs for years, although no loop has more than 1,000 iterations.
 const NESTED: &str = "fulgurite 1
 kernel @nested workgroup(4, 1, 1) {
   buffer %x: read_write u32[]
@@ -170,7 +170,7 @@ fn one_launch_timing_out_is_not_another_ones_timeout() {
     });
 }
 
-/// Loops whose trips are known to be few, and a barrier: nothing of it looks at the abort word, on any device.
+/// Loops with few known iterations, and a barrier: nothing polls the abort word on any device.
 const LONG: &str = "fulgurite 1
 kernel @long workgroup(2, 1, 1) {
   buffer %x: read_write u32[]
@@ -194,7 +194,7 @@ kernel @long workgroup(2, 1, 1) {
 }
 ";
 
-/// [`LONG`] with a loop that might not end, and soon does: each workgroup looks at the abort word as it begins.
+/// [`LONG`] with a loop that is not proven to end, but does soon: each workgroup polls the abort word at its start.
 const LONG_AND_POLLED: &str = "fulgurite 1
 kernel @polled workgroup(2, 1, 1) {
   buffer %x: read_write u32[]
@@ -222,7 +222,7 @@ kernel @polled workgroup(2, 1, 1) {
 }
 ";
 
-/// A compiled kernel and as many workgroups of it as take a while.
+/// A compiled kernel, and a number of workgroups that takes a while.
 struct Slow {
     vulkan: Opened,
     executable: Arc<dyn Executable>,
@@ -231,7 +231,7 @@ struct Slow {
 }
 
 impl Slow {
-    /// Compiles `text` and finds out how many workgroups take about as long as `wanted`.
+    /// Compiles `text` and determines how many workgroups take about `wanted`.
     fn new(vulkan: Opened, text: &str, wanted: Duration) -> Self {
         let executable = vulkan.compile(text);
         let buffers = [vulkan.upload(&0u32.to_ne_bytes())];
@@ -255,7 +255,7 @@ impl Slow {
         self.vulkan.launch(&*self.executable, &self.buffers, &[], &options)
     }
 
-    /// Checks that the device still works, and ends it.
+    /// Checks that the device still works, and closes it.
     fn finish(self) {
         let Self { vulkan, executable, buffers, .. } = self;
         let count = vulkan.compile(COUNT);
@@ -314,11 +314,11 @@ fn a_device_that_does_not_come_back_is_given_up() {
         lost(vulkan.try_compile(COUNT).err().unwrap());
         lost(buffers[0].write(0, &[1]).unwrap_err());
         lost(buffers[0].read(0, &mut [1]).unwrap_err());
-        // Nothing waits for what was given up.
+        // Nothing waits for the abandoned launch.
         let start = Instant::now();
         drop((executable, buffers, vulkan));
         assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-        // A process that ends while a software driver's threads still run may crash, which is not what is tested.
+        // A process that exits while threads of a software driver still run may crash, which is not tested here.
         std::thread::sleep(Duration::from_secs(6).saturating_sub(launched.elapsed()));
     });
 }

@@ -1,4 +1,4 @@
-//! `fulgurite devices`, `doctor`, `calibrate`, `tune`, `cache` and `conformance`, as programs.
+//! Tests `fulgurite devices`, `doctor`, `calibrate`, `tune`, `cache` and `conformance` as programs.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
@@ -93,7 +93,7 @@ fn problem_is_tuned_in_processes_of_the_command() {
     let line = ["tune", "--backend", "cpu", "--family", "sum", "--problem", "1000", "--max-candidates", "2"];
     let fast = ["--rounds", "1", "--warm-up", "0ms", "--budget", "60s", "--json"];
     let json = folder.run(&[&line[..], &fast].concat()).expect(0, &[]).json();
-    // A process that could not be started would have crashed every candidate.
+    // If the worker process could not start, every candidate would be recorded as crashed.
     let rows = json[0]["candidates"].as_array().unwrap().iter().filter(|one| !one["row"].is_null());
     let verdicts: Vec<_> = rows.map(|one| one["row"]["verdict"].clone()).collect();
     assert!(verdicts.len() == 2 && verdicts.iter().all(|verdict| verdict == "measured"), "{verdicts:?}");
@@ -124,7 +124,7 @@ fn cache_is_maintained() {
 #[test]
 fn conformance_runs_in_processes_of_the_command() {
     let folder = Folder::new(&[]);
-    // The suite `driver` is run by another process of this command.
+    // The suite `driver` runs in another process of this command.
     folder
         .run(&["conformance", "--backend", "reference", "--suite", "driver"])
         .expect(0, &["driver", " 0 failed"]);

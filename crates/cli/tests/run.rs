@@ -1,4 +1,4 @@
-//! `fulgurite run` and `fulgurite replay`, as programs.
+//! Tests `fulgurite run` and `fulgurite replay` as programs.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
@@ -101,7 +101,7 @@ fn kernels_of_a_scan_are_bound_to_buffers() {
 #[test]
 fn halves_are_read_and_written_as_numpy_does() {
     let folder = Folder::new(&[("halves.fg", HALVES)]);
-    // As `np.save("x.npy", np.array([1, 0.5, -2], "float16"))` writes it.
+    // As written by `np.save("x.npy", np.array([1, 0.5, -2], "float16"))`.
     let mut file = b"\x93NUMPY\x01\0\x76\0".to_vec();
     let header = "{'descr': '<f2', 'fortran_order': False, 'shape': (3,), }";
     file.extend(format!("{header:<117}\n").bytes());

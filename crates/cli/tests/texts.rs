@@ -1,4 +1,4 @@
-//! `fulgurite check`, `fmt`, `spirv`, `explain` and `completions`, as programs.
+//! Tests `fulgurite check`, `fmt`, `spirv`, `explain` and `completions` as programs.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! The command line of the suites, for a binary of one's own: `fn main() -> ExitCode { fulgurite_conformance::main(&registry) }`.
+//! The command line of the suites, for use in a custom binary: `fn main() -> ExitCode {
+//! fulgurite_conformance::main(&registry) }`.
 
 mod child;
 mod table;
@@ -16,43 +17,45 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{BackendReport, Expectations, Level, Options, Report, Suite, Twins, Worker};
 
-/// The first argument of the processes that suites start.
+/// First argument of the worker processes that suites start.
 const WORKER: &str = "suite-worker";
 
-/// The command line.
+/// Parsed command line.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Which backend: an id, or `all`
+    /// Id of the backend to test, or `all`
     #[arg(long, default_value = "all")]
     backend: String,
-    /// Only this suite
+    /// Run only this suite; may be repeated
     #[arg(long)]
     suite: Vec<String>,
-    /// Only groups (an op and type, a kernel) whose name contains this. Chains that fail only in company may pass without it
+    /// Run only groups (an op and type, a kernel) whose name contains this text. A chain that fails only together with
+    /// other chains may pass
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// How much to run
+    /// Amount of work
     #[arg(long, value_enum, default_value = "smoke")]
     level: LevelArg,
-    /// Where random inputs come from; equal seeds give equal inputs
+    /// Seed of the random inputs; equal seeds give equal inputs
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Run the suite `driver` in this process, too: what it launches may never end
+    /// Run the suite `driver` in this process. Some of its launches may never end
     #[arg(long)]
     in_process: bool,
-    /// A list of expected failures (TOML) besides those that come with the suites
+    /// File of expected failures (TOML), in addition to the built-in ones
     #[arg(long, value_name = "FILE")]
     expectations: Vec<PathBuf>,
-    /// How often the device is opened for the suite `chains`: drivers of CPUs compile one kernel at a time for each
+    /// Number of times to open the device for the suite `chains`: CPU drivers compile one kernel at a time per opened
+    /// device
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     openings: u32,
-    /// Write a run file for each kind of failure of the suite `chains` into this folder: the command `replay` runs it
+    /// Folder in which to write a run file for each kind of failure of the suite `chains`; the command `replay` runs it
     #[arg(long, value_name = "FOLDER")]
     failures: Option<PathBuf>,
-    /// Print how far approximate ops were from the true values at worst
+    /// Print the largest errors of approximate ops
     #[arg(long)]
     accuracy: bool,
-    /// Write the report as JSON
+    /// Write the report to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -75,9 +78,9 @@ struct Line {
     args: Args,
 }
 
-/// Runs the suites on the backends of `registry` as the command line says, prints what they found, and gives the exit status: 0 if
-/// nothing failed, 1 if something did, 2 if the command could not be carried out. What `cargo xtask conformance` does with the
-/// backends of this project.
+/// Runs the suites on the backends of `registry` as selected by the command line, prints the results, and returns the
+/// exit status: 0 if nothing failed, 1 if something failed, 2 if the command could not be carried out. `cargo xtask
+/// conformance` calls the same code with the backends of this project.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -107,18 +110,20 @@ pub fn main(registry: &Registry) -> ExitCode {
     }
 }
 
-/// As [`main()`], for a program that has parsed its command line. `before` are the arguments that stand before those of `Args`
-/// where this program is started again, for the suite `driver`; whatever has `suite-worker` first is for [`work`](crate::work).
+/// Like [`main()`], for a program that has already parsed its command line. `before` are the arguments that precede
+/// those of `Args` when this program restarts itself for the suite `driver`. A command line that begins with
+/// `suite-worker` must go to [`work`](crate::work) instead.
 ///
 /// # Errors
-/// `FG0401` for a backend that is not registered, `FG0704` for a suite that there is not, `FG0701` and `FG0702` for files.
+/// `FG0401` for an unregistered backend, `FG0704` for an unknown suite, `FG0701` and `FG0702` for files that cannot be
+/// read or written.
 pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Error> {
     let options = options(args)?;
     let ids: Vec<String> = match args.backend.as_str() {
         "all" => registry.list().map(|r| r.id().to_owned()).collect(),
         id => vec![id.to_owned()],
     };
-    // Before any is opened.
+    // Check every id before the first device is opened.
     ids.iter().try_for_each(|id| registry.named(id).map(drop))?;
     let required: Vec<String> = std::env::var("FULGURITE_REQUIRE_BACKENDS")
         .unwrap_or_default()
@@ -139,7 +144,7 @@ pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Er
             Ok(backend) => backend,
             Err(error) => {
                 eprintln!("{id}: unavailable: {error}");
-                // Naming a backend demands it.
+                // A backend that is named explicitly is required.
                 if required.contains(id) || args.backend != "all" {
                     missing.push(id.clone());
                 }
@@ -147,7 +152,7 @@ pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Er
             }
         };
         let started = Instant::now();
-        // What a checking layer complains of is not told apart by opening.
+        // Complaints of a checking layer cannot be attributed to one of several openings.
         if here.suites.contains(&Suite::Chains) && backend.complaints().is_none() {
             here.twins = Twins((1..args.openings).map_while(|_| open(id).ok()).collect());
         }
@@ -166,7 +171,7 @@ pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Er
     }
     let report = Report::new(reports, &missing);
     for id in &missing {
-        eprintln!("{id}: required, and not there");
+        eprintln!("{id}: required, but not available");
     }
     if let Some(path) = &args.json {
         let text = report.to_json()?;
@@ -206,7 +211,7 @@ fn options(args: &Args) -> Result<Options, Error> {
         for name in &args.suite {
             let Some(suite) = Suite::parse(name) else {
                 let known: Vec<_> = Suite::ALL.iter().map(|s| s.name()).collect();
-                let message = format!("there is no suite `{name}`; there are {}", known.join(", "));
+                let message = format!("unknown suite `{name}`, expected one of {}", known.join(", "));
                 return Err(Error::invalid(Code::BadUsage, message));
             };
             options.suites.push(suite);
@@ -231,10 +236,9 @@ fn with_progress(backend: &Arc<dyn hal::Device>, options: &Options) -> BackendRe
     report
 }
 
-/// Progress of what takes long: a bar on a terminal, nothing elsewhere. It is for `length` steps, with `prefix` before it and its
-/// message behind that.
+/// Returns a progress bar of `length` steps, preceded by `prefix` and followed by its message. It is drawn on a
+/// terminal only.
 pub fn bar(length: u64, prefix: impl Into<String>) -> ProgressBar {
-    // Draws on a terminal only.
     let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template("{prefix} {msg:<8} {wide_bar} {pos}/{len}") {
         bar.set_style(style);
@@ -250,7 +254,7 @@ mod tests {
 
     use super::*;
 
-    /// A registry of one backend, which is not available.
+    /// Returns a registry with one backend, which is not available.
     fn unavailable() -> Registry {
         let info = AdapterInfo::new(AdapterKind::Other, 1, DeviceSnapshot::new("one", "none", "none"));
         let mut registry = Registry::new();

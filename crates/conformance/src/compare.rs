@@ -1,27 +1,27 @@
-//! Whether a result is one that the op table allows, and how far it is from the true value.
+//! Checks results against the op table, and measures their distance from the true value.
 //!
-//! Any NaN stands for any NaN. Where a device does not keep subnormals, operands, results or both may have
-//! been replaced by zeros of their sign, in each lane in its own way.
+//! Any NaN matches any NaN. On a device that does not keep subnormals, operands, results or both may be flushed to
+//! zeros of their sign, independently in each lane.
 
 use fulgurite_spec::accuracy::{self, Tolerance};
 use fulgurite_spec::eval::float::{self, FloatFormat};
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{FloatContract, Op, Operand, ScalarType, Semantics, Type, TypeSet};
 
-/// What a device may do to subnormals.
+/// One way in which a device may treat subnormals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Flush {
     operands: bool,
     results: Results,
 }
 
-/// What becomes of a subnormal result.
+/// Treatment of a subnormal result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Results {
     Kept,
-    /// Flushed if it is subnormal once rounded.
+    /// Flushed if it is subnormal after rounding.
     FlushedAfterRounding,
-    /// Flushed if its magnitude is below the least normal number before it is rounded.
+    /// Flushed if its magnitude before rounding is below the smallest normal number.
     FlushedBeforeRounding,
 }
 
@@ -30,7 +30,7 @@ impl Flush {
         if self.operands { flushed(ty, bits) } else { bits }
     }
 
-    /// A rounded result of type `ty`, whose value before rounding is `exact` where that is known.
+    /// Returns a rounded result of type `ty`. `exact` is its value before rounding, if known.
     fn result(self, ty: ScalarType, rounded: u64, exact: Option<f64>) -> u64 {
         let Some(format) = FloatFormat::of(ty) else { return rounded };
         match self.results {
@@ -43,8 +43,8 @@ impl Flush {
     }
 }
 
-/// The value of an arithmetic op before it is rounded. Products are exact in `f64` for narrower types; sums are close
-/// enough to tell on which side of the least normal number they lie.
+/// Returns the value of an arithmetic op before rounding. Products are exact in `f64` for narrower types; sums are
+/// close enough to decide on which side of the smallest normal number they lie.
 fn exact(op: Op, ty: ScalarType, args: &[u64]) -> Option<f64> {
     let format = FloatFormat::of(ty)?;
     let arg = |i: usize| args.get(i).map(|bits| format.decode(*bits));
@@ -65,16 +65,16 @@ pub(crate) struct Case<'a> {
     pub(crate) main: Type,
     pub(crate) result: Type,
     pub(crate) operands: &'a [Components],
-    /// Types whose subnormals the device promises to keep.
+    /// Types whose subnormals the device guarantees to keep.
     pub(crate) kept: TypeSet,
 }
 
-/// What is known of a result.
+/// Judgment of a result.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Verdict {
-    /// Whether the contract allows it.
+    /// Whether the contract allows the result.
     pub(crate) accepted: bool,
-    /// Of an approximate result within its domain: how far it is off.
+    /// The error of an approximate result within its domain.
     pub(crate) error: Option<Error>,
 }
 
@@ -83,12 +83,12 @@ pub(crate) struct Verdict {
 pub(crate) struct Error {
     /// In units in the last place of the true value.
     pub(crate) ulp: f64,
-    /// As a share of what is allowed.
+    /// Relative to the tolerance.
     pub(crate) share: f64,
 }
 
 impl Error {
-    /// The larger of both, each for itself.
+    /// Returns the componentwise maximum of both.
     pub(crate) fn worst(self, other: Self) -> Self {
         Self { ulp: self.ulp.max(other.ulp), share: self.share.max(other.share) }
     }
@@ -104,7 +104,7 @@ impl From<bool> for Verdict {
 }
 
 impl Case<'_> {
-    /// Whether the op table says anything of the result: `div` by a number outside its range is not a case.
+    /// Returns whether the op table defines the result. For example, `div` by a number outside its range is not a case.
     pub(crate) fn is_decided(&self) -> bool {
         let Semantics::Scalar { float: FloatContract::Approximate, .. } = self.op.info().semantics else {
             return true;
@@ -117,12 +117,12 @@ impl Case<'_> {
         })
     }
 
-    /// The oracle's result.
+    /// Returns the oracle's result.
     pub(crate) fn expected(&self) -> Option<Components> {
         eval::eval(self.op, self.main, self.result, self.operands)
     }
 
-    /// Every behavior towards subnormals that is allowed.
+    /// Returns every allowed treatment of subnormals.
     fn flushes(&self) -> impl Iterator<Item = Flush> {
         let operands: &[bool] = if self.keeps(self.main.scalar) { &[false] } else { &[false, true] };
         let results: &[Results] = if self.keeps(self.result.scalar) {
@@ -137,7 +137,7 @@ impl Case<'_> {
         !ty.is_float() || self.kept.contains(ty)
     }
 
-    /// What the contract says of `actual`.
+    /// Judges `actual` by the contract of the op.
     pub(crate) fn judge(&self, actual: &Components) -> Verdict {
         if self.op == Op::Dot && self.main.scalar.is_float() {
             return self.flushes().any(|f| self.accepts_dot(actual[0], f)).into();
@@ -145,7 +145,7 @@ impl Case<'_> {
         if matches!(self.op, Op::Extract | Op::Insert | Op::Construct | Op::Dot | Op::Pack | Op::Unpack) {
             let Some(expected) = self.expected() else { return REFUSED };
             let ty = self.result.scalar;
-            // Components that are packed are moved too.
+            // Packed components are moved, so they may be flushed or become another NaN.
             let packed = self.op == Op::Pack && self.main.scalar.is_float();
             let same =
                 |i: usize| moved(ty, expected[i], actual[i], self.kept) || (packed && self.packed(actual[0]));
@@ -153,7 +153,8 @@ impl Case<'_> {
         }
         let Semantics::Scalar { operands: kinds, .. } = self.op.info().semantics else { return REFUSED };
         let mut verdict = ACCEPTED;
-        // Lane by lane: SwiftShader flushes what goes through its `min`, but not what it selects beside a NaN.
+        // Each lane is judged separately: SwiftShader flushes operands of its `min`, but not a value that it selects
+        // because the other operand is a NaN.
         for (lane, actual) in actual.iter().enumerate().take(self.main.lanes.count() as usize) {
             let pick = |kind: &Operand| if *kind == Operand::U32 { 0 } else { lane };
             let args: Vec<u64> = self.operands.iter().zip(kinds).map(|(v, kind)| v[pick(kind)]).collect();
@@ -167,7 +168,7 @@ impl Case<'_> {
         verdict
     }
 
-    /// Whether each component in `word` is one that packing may give.
+    /// Returns whether each component in `word` is a possible result of packing.
     fn packed(&self, word: u64) -> bool {
         let ty = self.main.scalar;
         (0..self.main.lanes.count()).all(|lane| {
@@ -188,7 +189,7 @@ impl Case<'_> {
             .collect();
         let Some(expected) = eval::scalar(self.op, main, result, &args) else { return REFUSED };
         if self.op == Op::Bitcast && is_nan(main, args[0]) {
-            // A NaN's bits are any NaN's bits.
+            // Any NaN may stand for any NaN.
             return is_nan(main, actual).into();
         }
         let Some(format) = FloatFormat::of(result) else { return (expected == actual).into() };
@@ -203,14 +204,14 @@ impl Case<'_> {
                     let rounded = eval::scalar(op, result, result, args).unwrap_or_default();
                     (rounded, self::exact(op, result, args))
                 };
-                // A product that goes into a sum unrounded is no result; one that is rounded may be flushed.
+                // An unfused product is a result and may be flushed; a product that is fused into the sum is not.
                 let (product, whole) = step(Op::Mul, &args[..2]);
                 let product = flush.result(result, product, whole);
                 let (sum, _) = step(Op::Add, &[product, args[2]]);
                 (same(expected) || same(sum)).into()
             }
             FloatContract::ExactEitherZero => {
-                // Of −0 and +0 either; not the other one where there is only one.
+                // If both −0 and +0 are operands, either is allowed; otherwise only the one that occurs.
                 let has = |bits: u64| args.iter().any(|a| flush.result(main, *a, None) == bits);
                 let both = has(0) && has(format.sign_bit());
                 let zeros = format.is_zero(flush.result(main, expected, None)) && format.is_zero(actual);
@@ -222,8 +223,8 @@ impl Case<'_> {
         }
     }
 
-    /// Whether `actual` lies within the op's tolerance of the true value. The `f64` truth is within a few 2^-52, of
-    /// which no bound is that near a multiple: what it cannot decide is refused.
+    /// Judges whether `actual` lies within the op's tolerance of the true value. The `f64` truth is accurate to within
+    /// a few 2^-52, which is negligible next to every bound; a result that cannot be decided is rejected.
     fn judge_near(&self, args: &[u64], expected: u64, actual: u64, flush: Flush) -> Verdict {
         let ty = self.main.scalar;
         let Some(format) = FloatFormat::of(ty) else { return (expected == actual).into() };
@@ -240,7 +241,7 @@ impl Case<'_> {
             return (truth.is_nan() && got.is_nan()).into();
         }
         if truth.is_infinite() {
-            // Of an infinity at a zero, the zero's sign need not be kept.
+            // The sign of an infinity that results from a zero is not specified.
             let either = self.op == Op::Rsqrt;
             return (got == truth || (either && got.is_infinite())).into();
         }
@@ -254,7 +255,7 @@ impl Case<'_> {
             return (beyond && truth.is_sign_positive() == got.is_sign_positive()).into();
         }
         let error = (got - truth).abs();
-        // What is rounded correctly is right whatever the bound.
+        // A correctly rounded result is accepted under any bound.
         let accepted = error <= room || actual == expected;
         let share = if error == 0.0 { 0.0 } else { error / room.max(unit / 2.0) };
         Verdict { accepted, error: Some(Error { ulp: error / unit, share }) }
@@ -277,7 +278,8 @@ impl Case<'_> {
     }
 }
 
-/// Whether `actual` is `expected`, carried unchanged; a NaN may become another, a subnormal its zero.
+/// Returns whether `actual` is `expected` after a move without arithmetic: a NaN may become another NaN, and a
+/// subnormal a zero if its type is not in `kept`.
 pub(crate) fn moved(ty: ScalarType, expected: u64, actual: u64, kept: TypeSet) -> bool {
     expected == actual
         || (is_nan(ty, expected) && is_nan(ty, actual))
@@ -288,7 +290,7 @@ fn is_nan(ty: ScalarType, bits: u64) -> bool {
     FloatFormat::of(ty).is_some_and(|format| format.is_nan(bits))
 }
 
-/// A subnormal's zero; other values as they are.
+/// Returns the zero of its sign for a subnormal, and other values unchanged.
 fn flushed(ty: ScalarType, bits: u64) -> u64 {
     match FloatFormat::of(ty) {
         Some(format) if format.is_subnormal(bits) => bits & format.sign_bit(),
@@ -334,7 +336,7 @@ mod tests {
         assert!(accepts(Op::Add, &[tiny, 0.0], 0.0, false));
         assert!(!accepts(Op::Add, &[tiny, 0.0], 0.0, true));
         assert!(!accepts(Op::Add, &[tiny, 0.0], f32::from_bits(4), false));
-        // Just below the least normal number, and rounded up to it: it may be flushed before it is rounded.
+        // A product just below the smallest normal number that rounds up to it: it may be flushed before rounding.
         let below = [0.999_999_94, f32::MIN_POSITIVE];
         assert!(accepts(Op::Mul, &below, f32::MIN_POSITIVE, false) && accepts(Op::Mul, &below, 0.0, false));
         assert!(

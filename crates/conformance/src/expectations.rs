@@ -1,20 +1,20 @@
-//! Failures that are known: which groups fail on which driver, and why.
+//! Known failures: the groups that fail on a given driver, with the reason.
 //!
-//! A file names a driver and lists groups; the suites still run them. An expected failure that passes is a
-//! failure: then the list is out of date.
+//! A file names a driver and lists groups, which the suites still run. An expected failure that passes is reported as a
+//! failure, because the list is out of date.
 
 use serde::Deserialize;
 
 use crate::Suite;
 
-/// The lists that come with the suites, one for each driver that needs one: none does so far.
+/// The built-in lists, one per driver that needs one. Currently there are none.
 const SHIPPED: &[&str] = &[];
 
 /// A list of expected failures.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectations {
-    /// Part of the driver's name that the list is for.
+    /// Substring that identifies the driver's name.
     driver: String,
     #[serde(default, rename = "expected")]
     groups: Vec<Expected>,
@@ -25,33 +25,34 @@ pub struct Expectations {
 struct Expected {
     suite: String,
     group: String,
-    /// For readers of the file; required, and not empty.
+    /// Explanation for readers of the file; required and not empty.
     reason: String,
 }
 
-/// A list of expected failures that cannot be used.
+/// An invalid list of expected failures.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExpectationsError {
-    /// It is not the TOML that is expected.
+    /// The text is not TOML of the expected form.
     #[error("error[FG0703]: not a list of expected failures: {0}")]
     Format(#[from] toml::de::Error),
-    /// It names no driver, so it would be for all of them.
+    /// The list names no driver, so it would apply to all of them.
     #[error("error[FG0703]: the list of expected failures names no driver")]
     NoDriver,
-    /// There is no such suite.
+    /// An entry names an unknown suite.
     #[error("error[FG0703]: expected failures of `{0}`, which is no suite")]
     UnknownSuite(String),
-    /// An entry says nothing of why.
+    /// An entry has no reason.
     #[error("error[FG0703]: the expected failure `{0}` states no reason")]
     NoReason(String),
 }
 
 impl Expectations {
-    /// Reads a list: `driver = "part of its name"`, then `[[expected]]` with `suite`, `group` and `reason`.
+    /// Parses a list: `driver = "part of its name"`, followed by `[[expected]]` tables with `suite`, `group` and
+    /// `reason`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The first problem in the list.
     pub fn parse(text: &str) -> Result<Self, ExpectationsError> {
         let list: Self = toml::from_str(text)?;
         if list.driver.trim().is_empty() {
@@ -66,7 +67,7 @@ impl Expectations {
         Ok(list)
     }
 
-    /// The lists that come with the suites.
+    /// Returns the built-in lists.
     pub fn shipped() -> Vec<Self> {
         SHIPPED.iter().filter_map(|text| Self::parse(text).ok()).collect()
     }
@@ -77,7 +78,7 @@ impl Expectations {
     }
 }
 
-/// The groups of `suite` that are expected to fail on `driver`.
+/// Returns the groups of `suite` that are expected to fail on `driver`.
 pub(crate) fn expected_groups(lists: &[Expectations], driver: &str, suite: &str) -> Vec<String> {
     lists.iter().flat_map(|l| l.groups_for(driver, suite)).map(str::to_owned).collect()
 }

@@ -1,6 +1,6 @@
-//! Run files: kernel text with the buffers to run it on and what must be in them afterwards.
+//! Run files: kernel text with the buffers to run it on and their expected contents.
 //!
-//! The comments of a file say how it is run; literals are those of kernel text, `16 * 0u32` repeats one:
+//! Comments in a file state how it is run. Literals are those of kernel text; `16 * 0u32` repeats a literal:
 //!
 //! ```text
 //! // test: run
@@ -12,9 +12,9 @@
 //! // expect error: FG0602
 //! ```
 //!
-//! The grid is in workgroups, 1 1 1 if it is not stated; the timeout in milliseconds. Parameters and buffers are
-//! in the order of their declaration. Buffers that are not expected may hold anything, and so may elements that are
-//! expected to be `?`. Floats are compared by bits, any NaN with any NaN.
+//! The grid is in workgroups and defaults to 1 1 1; the timeout is in milliseconds. Parameters and buffers appear in
+//! the order of their declaration. The contents of a buffer without an `expect` line are not checked, nor are elements
+//! whose expected value is `?`. Floats are compared by bits, except that any NaN matches any NaN.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +27,10 @@ use fulgurite_spec::{Code, Literal};
 
 use crate::harness::{compile_on, launch_on};
 
-/// Most elements that one count stands for.
+/// Limit of a repeat count.
 const MOST_ELEMENTS: usize = 1 << 26;
 
-/// A run file that was read.
+/// A parsed run file.
 pub struct RunFile {
     kernel: Arc<VerifiedKernel>,
     options: LaunchOptions,
@@ -40,20 +40,20 @@ pub struct RunFile {
     error: Option<Code>,
 }
 
-/// How a file fared that did not fail.
+/// Outcome of a run that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything was as the file says.
+    /// The results match the file.
     AsExpected,
-    /// The backend lacks what the kernel needs, for the reason given.
+    /// The backend lacks a feature that the kernel needs; the string is the reason.
     Unsupported(String),
 }
 
 impl RunFile {
-    /// Reads a run file.
+    /// Parses a run file.
     ///
     /// # Errors
-    /// What is wrong with it, for people.
+    /// A message for the user that describes the problem.
     pub fn parse(source: &str) -> Result<Self, String> {
         let kernel = text::parse(source).and_then(verify).map_err(|e| e.to_string())?;
         let mut file = Self {
@@ -69,12 +69,12 @@ impl RunFile {
             file.directive(comment.trim()).map_err(|e| format!("line {}: {e}", number + 1))?;
         }
         if file.expected.is_empty() && file.error.is_none() {
-            return Err("the file expects nothing".to_owned());
+            return Err("the file has no `expect` line".to_owned());
         }
         Ok(file)
     }
 
-    /// The kernel.
+    /// Returns the kernel.
     pub fn kernel(&self) -> &Arc<VerifiedKernel> {
         &self.kernel
     }
@@ -82,16 +82,16 @@ impl RunFile {
     fn directive(&mut self, line: &str) -> Result<(), String> {
         if let Some(grid) = line.strip_prefix("grid:") {
             let numbers: Vec<u32> = grid.split_whitespace().filter_map(|n| n.parse().ok()).collect();
-            let grid = numbers.try_into().map_err(|_| "three numbers are needed")?;
+            let grid = numbers.try_into().map_err(|_| "`grid:` takes three numbers")?;
             self.options = self.options.merged(&LaunchOptions::workgroups(grid));
         } else if let Some(count) = line.strip_prefix("linear:") {
-            let count = count.trim().parse().map_err(|_| "a number is needed")?;
+            let count = count.trim().parse().map_err(|_| "`linear:` takes a number")?;
             self.options = self.options.merged(&LaunchOptions::linear(count));
         } else if let Some(timeout) = line.strip_prefix("timeout:") {
-            let milliseconds = timeout.trim().parse().map_err(|_| "a number is needed")?;
+            let milliseconds = timeout.trim().parse().map_err(|_| "`timeout:` takes a number")?;
             self.options = self.options.clone().timeout(Duration::from_millis(milliseconds));
         } else if let Some(code) = line.strip_prefix("expect error:") {
-            self.error = Some(Code::parse(code.trim()).ok_or("there is no such code")?);
+            self.error = Some(Code::parse(code.trim()).ok_or("unknown diagnostic code")?);
         } else if let Some((target, values)) = line.split_once('=') {
             let mut words = target.split_whitespace();
             let (kind, name) = (words.next(), words.next().and_then(|n| n.strip_prefix('%')));
@@ -99,9 +99,11 @@ impl RunFile {
                 (Some(kind @ ("param" | "buffer" | "expect")), Some(name), None) => {
                     self.values(kind, name, values)?;
                 }
-                // Two words before `=`, the second a name: what else can it be?
+                // Two words before `=`, of which the second is a name: a misspelled directive.
                 (Some(kind), Some(_), None) => {
-                    return Err(format!("there is no `{kind}`; there are `param`, `buffer` and `expect`"));
+                    return Err(format!(
+                        "unknown directive `{kind}`, expected `param`, `buffer` or `expect`"
+                    ));
                 }
                 _ => {}
             }
@@ -118,27 +120,28 @@ impl RunFile {
             return self.expect(name, values);
         }
         let values: Vec<Literal> =
-            values.into_iter().collect::<Option<_>>().ok_or("only what is expected may be `?`")?;
+            values.into_iter().collect::<Option<_>>().ok_or("`?` is allowed only in `expect`")?;
         if kind == "param" {
             if !kernel.params.iter().any(|p| p.name == name) {
                 return Err(format!("the kernel has no parameter `%{name}`"));
             }
             let declared = kernel.params.get(self.params.len()).filter(|p| p.name == name);
-            let ty = declared.ok_or("parameters stand in order of declaration, each once")?.ty;
+            let ty = declared.ok_or("parameters must be in order of declaration, each once")?.ty;
             if values.len() != ty.lanes.count() as usize || values.iter().any(|v| v.ty != ty.scalar) {
-                return Err(format!("the parameter is of {ty}"));
+                return Err(format!("parameter `%{name}` has type {ty}"));
             }
             let mut components = [0; 4];
             components.iter_mut().zip(&values).for_each(|(c, v)| *c = v.bits);
             self.params.push(components);
             return Ok(());
         }
-        let binding = kernel.buffers.iter().position(|b| b.name == name).ok_or("there is no such buffer")?;
+        let binding =
+            kernel.buffers.iter().position(|b| b.name == name).ok_or("the kernel has no such buffer")?;
         if values.iter().any(|v| v.ty != kernel.buffers[binding].element.scalar) {
-            return Err(format!("the buffer holds {}", kernel.buffers[binding].element));
+            return Err(format!("buffer `%{name}` has elements of type {}", kernel.buffers[binding].element));
         }
         if binding != self.buffers.len() {
-            return Err("buffers stand in order of declaration, each once".to_owned());
+            return Err("buffers must be in order of declaration, each once".to_owned());
         }
         self.buffers.push(values);
         Ok(())
@@ -146,9 +149,10 @@ impl RunFile {
 
     fn expect(&mut self, name: &str, values: Vec<Option<Literal>>) -> Result<(), String> {
         let kernel = &self.kernel;
-        let binding = kernel.buffers.iter().position(|b| b.name == name).ok_or("there is no such buffer")?;
+        let binding =
+            kernel.buffers.iter().position(|b| b.name == name).ok_or("the kernel has no such buffer")?;
         if values.iter().flatten().any(|v| v.ty != kernel.buffers[binding].element.scalar) {
-            return Err(format!("the buffer holds {}", kernel.buffers[binding].element));
+            return Err(format!("buffer `%{name}` has elements of type {}", kernel.buffers[binding].element));
         }
         self.expected.push((binding, values));
         Ok(())
@@ -157,18 +161,18 @@ impl RunFile {
     /// Runs the file on `backend`.
     ///
     /// # Errors
-    /// How what happened differs from what was expected, for people.
+    /// A message for the user with the difference between expected and actual results.
     pub fn run(&self, backend: &dyn hal::Device) -> Result<Outcome, String> {
         let outcome = self.outputs(backend);
         let outputs = match (outcome, self.error) {
             (Err(error), Some(code)) if error.code() == code => return Ok(Outcome::AsExpected),
-            // What the backend says it lacks is no failure, but what every backend has is.
+            // A feature that the backend says it lacks is not a failure, unless every backend must have it.
             (Err(Error::Unsupported(reason)), _)
                 if Error::check_needs(&self.kernel, backend.snapshot()).is_err() =>
             {
                 return Ok(Outcome::Unsupported(reason.to_string()));
             }
-            // A driver that ends loops does so before a timeout could: the launch was stopped all the same.
+            // A driver that ends long loops does so before a timeout could expire; the launch was still stopped.
             (Err(Error::Device(DeviceError::LoopLimit { .. })), Some(Code::Timeout))
                 if backend.snapshot().limits.loop_limit.is_some() =>
             {
@@ -201,7 +205,7 @@ impl RunFile {
         Ok(Outcome::AsExpected)
     }
 
-    /// The buffers after a launch.
+    /// Returns the contents of the buffers after a launch.
     fn outputs(&self, backend: &dyn hal::Device) -> Result<Vec<Vec<Literal>>, Error> {
         let bytes_of = |values: &Vec<Literal>| -> Vec<u8> {
             values.iter().flat_map(|v| v.bits.to_le_bytes().into_iter().take(v.ty.size() as usize)).collect()
@@ -222,7 +226,7 @@ impl RunFile {
     }
 }
 
-/// Literals, or `?`, with blanks between them, each perhaps repeated.
+/// Parses literals or `?`, separated by blanks, each with an optional repeat count.
 fn literals(text: &str) -> Result<Vec<Option<Literal>>, String> {
     let mut all = Vec::new();
     let mut words = text.split_whitespace().peekable();
@@ -231,9 +235,9 @@ fn literals(text: &str) -> Result<Vec<Option<Literal>>, String> {
         let mut literal = word;
         if words.peek() == Some(&"*") {
             words.next();
-            count = word.parse::<usize>().map_err(|_| format!("`{word}` is no count"))?;
+            count = word.parse::<usize>().map_err(|_| format!("`{word}` is not a count"))?;
             if count > MOST_ELEMENTS {
-                return Err(format!("{count} elements are more than {MOST_ELEMENTS}"));
+                return Err(format!("{count} elements exceed the limit of {MOST_ELEMENTS}"));
             }
             literal = words.next().ok_or("a literal is missing")?;
         }
@@ -270,13 +274,13 @@ mod tests {
         let wrong = [
             ("3u32 3u32 7u32", "3u32 4u32 ?", "`%x[1]` is 3u32, expected 4u32; 0 more"),
             ("3u32 3u32 7u32", "3u32 3u32", "the length of `%x` is 3, expected 2"),
-            ("// expect %x", "// expct %x", "line 5: there is no `expct`"),
+            ("// expect %x", "// expct %x", "line 5: unknown directive `expct`"),
             ("// grid: 2 1 1", "// grid 2 1 1", "line 2: `grid` is written `grid:`"),
-            ("2 * 0u32", "99999999999 * 0u32", "more than"),
-            ("buffer %x = 2 * 0u32 7u32", "buffer %x = 2 * 0u32 ?", "only what is expected"),
+            ("2 * 0u32", "99999999999 * 0u32", "exceed the limit"),
+            ("buffer %x = 2 * 0u32 7u32", "buffer %x = 2 * 0u32 ?", "only in `expect`"),
             ("expect %x = 3u32 3u32 7u32", "expect error: FG0602", "but it ran"),
-            ("// expect %x = 3u32 3u32 7u32", "", "expects nothing"),
-            ("param %a = 3u32", "param %a = 3i32", "is of u32"),
+            ("// expect %x = 3u32 3u32 7u32", "", "no `expect` line"),
+            ("param %a = 3u32", "param %a = 3i32", "has type u32"),
             ("param %a = 3u32", "param %b = 3u32", "no parameter `%b`"),
             ("// param %a = 3u32", "// param %a = 3u32\n// param %a = 3u32", "each once"),
             ("// param %a = 3u32", "", "FG0501"),

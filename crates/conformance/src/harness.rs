@@ -1,4 +1,4 @@
-//! What suites run kernels with: compiles, launches, counts cases and keeps failures.
+//! Support for suites: compiles and launches kernels, counts cases, and records failures.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,17 +17,17 @@ use crate::validate::validate;
 use crate::values::Random;
 use crate::{Level, Options, Suite};
 
-/// How many failures of one group are kept in detail.
+/// Number of failures per group that are recorded in detail.
 const KEPT_FAILURES: u64 = 5;
 
-/// Cases of one op × type, or of one kernel.
+/// Case counts of one op × type, or of one kernel.
 #[derive(Clone, Copy, Debug, Default)]
 struct Group {
     cases: u64,
     failed: u64,
-    /// Every input tuple there is was run.
+    /// Every possible input tuple was run.
     exhausted: bool,
-    /// The device cannot run it.
+    /// The device cannot run the group.
     unsupported: bool,
 }
 
@@ -36,9 +36,9 @@ pub struct Harness<'a> {
     backend: &'a Arc<dyn hal::Device>,
     options: &'a Options,
     groups: BTreeMap<String, Group>,
-    /// The largest errors of approximate ops.
+    /// The largest error of each approximate op on each type.
     worst: BTreeMap<(Op, ScalarType), compare::Error>,
-    /// Groups that are known to fail.
+    /// Groups with expected failures.
     expected: Vec<String>,
     report: SuiteReport,
 }
@@ -50,23 +50,23 @@ impl<'a> Harness<'a> {
         Self { backend, options, groups: BTreeMap::new(), worst: BTreeMap::new(), expected, report }
     }
 
-    /// The types whose subnormals the device promises to keep; `bf16` is computed in `f32`.
+    /// Returns the types whose subnormals the device guarantees to keep; `bf16` is computed in `f32`.
     pub(crate) fn kept_subnormals(&self) -> TypeSet {
         fulgurite_runtime::kept_subnormals(self.backend.snapshot())
     }
 
-    /// Notes how far an approximate result of `op` on `ty` was off.
+    /// Records the error of an approximate result of `op` on `ty`.
     pub(crate) fn accuracy(&mut self, op: Op, ty: ScalarType, error: compare::Error) {
         let worst = self.worst.entry((op, ty)).or_insert(error);
         *worst = worst.worst(error);
     }
 
-    /// Whether the caller wants `group` run.
+    /// Returns whether the caller selected `group`.
     pub(crate) fn wants(&self, group: &str) -> bool {
         self.options.only.as_ref().is_none_or(|only| group.contains(only.as_str()))
     }
 
-    /// Random numbers for `group`, the same in every run with this seed.
+    /// Returns a generator for `group` that is the same in every run with this seed.
     pub(crate) fn random(&self, group: &str) -> Random {
         let salt = group
             .bytes()
@@ -74,22 +74,22 @@ impl<'a> Harness<'a> {
         Random::new(self.options.seed ^ salt)
     }
 
-    /// Tells people something besides the cases.
+    /// Adds a note to the report.
     pub(crate) fn note(&mut self, note: String) {
         self.report.notes.push(note);
     }
 
-    /// What to run, and how.
+    /// Returns the options of the run.
     pub(crate) fn options(&self) -> &'a Options {
         self.options
     }
 
-    /// How much to run.
+    /// Returns the level of the run.
     pub(crate) fn level(&self) -> Level {
         self.options.level
     }
 
-    /// `smoke` random inputs at the smoke level, more at higher ones.
+    /// Returns the number of random inputs: `smoke` at the smoke level, and a multiple of it at the full level.
     pub(crate) fn random_count(&self, smoke: usize) -> usize {
         match self.options.level {
             Level::Smoke => smoke,
@@ -97,7 +97,7 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// Ops whose operands have no more bits than this are run on every input.
+    /// Returns the operand width in bits up to which ops are run on every possible input.
     pub(crate) fn exhaustive_bits(&self) -> u32 {
         match self.options.level {
             Level::Smoke => 8,
@@ -105,8 +105,8 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// Parses, verifies, validates and compiles a kernel of the suite. `None` if the group is not wanted, or if
-    /// the device does not support it or anything fails, which is counted.
+    /// Parses, verifies, validates and compiles a kernel of the suite. Returns `None` if the group is not selected, is
+    /// unsupported by the device, or fails; the latter two are counted.
     pub(crate) fn compile(&mut self, group: &str, text: &str) -> Option<Arc<dyn Executable>> {
         if !self.begin(group) {
             return None;
@@ -122,8 +122,8 @@ impl<'a> Harness<'a> {
         self.compile_kernel(group, &kernel)
     }
 
-    /// Begins a group whose cases need no kernel of their own. False if the caller does not want it; from here on it
-    /// counts, also if nothing comes of it.
+    /// Begins a group without compiling a kernel, and returns whether the caller selected it. From here on the group
+    /// counts, even if it gets no cases.
     pub(crate) fn begin(&mut self, group: &str) -> bool {
         let wanted = self.wants(group);
         if wanted {
@@ -132,7 +132,7 @@ impl<'a> Harness<'a> {
         wanted
     }
 
-    /// As [`compile`](Self::compile), for a kernel whose results belong to several groups.
+    /// Like [`compile`](Self::compile), for a kernel whose results belong to several groups.
     pub(crate) fn compile_groups(&mut self, groups: &[String], text: &str) -> Option<Arc<dyn Executable>> {
         let wanted: Vec<&String> = groups.iter().filter(|g| self.wants(g)).collect();
         let first = *wanted.first()?;
@@ -165,7 +165,7 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// Counts an error: what is unsupported, and a loop that the driver cut, as unsupported; all else failed.
+    /// Counts an error: as unsupported if the device lacks a feature or the driver ended a loop, otherwise as failed.
     pub(crate) fn error(&mut self, group: &str, input: &str, error: Error) {
         match error {
             Error::Unsupported(reason) => self.unsupported(group, &reason.to_string()),
@@ -186,7 +186,7 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// Launches on buffers of these contents and gives what is in them afterwards. `None` if it did not run,
+    /// Launches on buffers with the given contents and returns their contents afterwards. Returns `None` on an error,
     /// which is counted.
     pub(crate) fn launch(
         &mut self,
@@ -205,7 +205,7 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// As [`launch`](Self::launch), where an error may be what is wanted: nothing is counted.
+    /// Like [`launch`](Self::launch), but returns an error without counting it, for callers that expect one.
     pub(crate) fn try_launch(
         &self,
         executable: &Arc<dyn Executable>,
@@ -220,7 +220,7 @@ impl<'a> Harness<'a> {
         self.backend
     }
 
-    /// Counts each element of `actual` as a case of `group`; `input` says what led to the element.
+    /// Counts each element of `actual` as a case of `group`; `input` describes the input of the element at an index.
     pub(crate) fn elements(
         &mut self,
         group: &str,
@@ -236,7 +236,7 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// Counts a case of `group`; `detail` gives input, expected and actual if it failed.
+    /// Counts a case of `group`; `detail` returns input, expected and actual value of a failed case.
     pub(crate) fn case(&mut self, group: &str, passed: bool, detail: impl FnOnce() -> [String; 3]) {
         let entry = self.groups.entry(group.to_owned()).or_default();
         entry.cases += 1;
@@ -256,13 +256,13 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// Counts cases of `group` that passed.
+    /// Counts passed cases of `group`.
     pub(crate) fn passed(&mut self, group: &str, cases: u64) {
         self.groups.entry(group.to_owned()).or_default().cases += cases;
         self.report.cases += cases;
     }
 
-    /// Counts cases of `group` that failed; [`detail`](Self::detail) describes one of them.
+    /// Counts failed cases of `group`; [`detail`](Self::detail) describes one of them.
     pub(crate) fn failed(&mut self, group: &str, cases: u64) {
         let entry = self.groups.entry(group.to_owned()).or_default();
         entry.cases += cases;
@@ -275,7 +275,7 @@ impl<'a> Harness<'a> {
         }
     }
 
-    /// Describes a failure that was counted.
+    /// Adds the description of a failure that was already counted.
     pub(crate) fn detail(&mut self, group: &str, input: String, expected: String, actual: String) {
         self.report.failures.push(Failure { group: group.to_owned(), input, expected, actual });
     }
@@ -285,12 +285,12 @@ impl<'a> Harness<'a> {
         self.case(group, false, || [input.to_owned(), expected.to_owned(), actual.to_owned()]);
     }
 
-    /// Says that every input tuple of `group` that there is was run.
+    /// Records that every possible input tuple of `group` was run.
     pub(crate) fn exhausted(&mut self, group: &str) {
         self.groups.entry(group.to_owned()).or_default().exhausted = true;
     }
 
-    /// The report; `None` if the suite has no group that the caller wants.
+    /// Returns the report, or `None` if the caller selected no group of the suite.
     pub(crate) fn finish(mut self) -> Option<SuiteReport> {
         if self.options.only.is_some() && self.groups.is_empty() {
             return None;
@@ -303,9 +303,9 @@ impl<'a> Harness<'a> {
             self.report.failed += 1;
             self.report.failures.push(Failure {
                 group,
-                input: "the list of expected failures".to_owned(),
+                input: "list of expected failures".to_owned(),
                 expected: "a failure".to_owned(),
-                actual: "none: take it off the list".to_owned(),
+                actual: "none: remove the group from the list".to_owned(),
             });
         }
         let counted = self.groups.values().filter(|g| !g.exhausted && !g.unsupported).map(|g| g.cases);
@@ -324,7 +324,7 @@ impl<'a> Harness<'a> {
     }
 }
 
-/// Compiles on a backend without the engine, after the check that the engine makes.
+/// Compiles directly on a backend, after the same check that the engine makes.
 pub(crate) fn compile_on(
     backend: &dyn hal::Device,
     kernel: Arc<VerifiedKernel>,
@@ -334,7 +334,7 @@ pub(crate) fn compile_on(
     backend.compile(kernel, options)
 }
 
-/// Launches on buffers of these contents and gives what is in them afterwards.
+/// Launches on buffers with the given contents and returns their contents afterwards.
 pub(crate) fn launch_on(
     backend: &dyn hal::Device,
     executable: &Arc<dyn Executable>,

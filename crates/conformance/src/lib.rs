@@ -1,11 +1,11 @@
-//! Suites that any backend can be held to, and the reports they give.
+//! Conformance suites for backends, and their reports.
 //!
-//! [`run`] takes an open backend, whoever wrote it, and holds it to the language: every op on edge values and
-//! random ones against [`fulgurite_spec::eval`], and kernels against expectations computed in plain Rust. The
-//! reference is held to the same, so it is never compared with itself.
+//! [`run`] tests an open backend of any origin against the language: every op on edge values and random values against
+//! [`fulgurite_spec::eval`], and kernels against expectations computed in plain Rust. The reference backend is tested
+//! in the same way, so it is never compared with itself.
 //!
-//! A case is one op, or one kernel, on one input tuple. Nothing is counted twice, nothing is skipped in
-//! silence: what a device cannot do is counted as unsupported, with the reason.
+//! A case is one op, or one kernel, on one input tuple. No case is counted twice or skipped silently: a kernel that a
+//! device cannot run is counted as unsupported, with the reason.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "command")]
@@ -35,10 +35,10 @@ use std::sync::Arc;
 
 use fulgurite_hal as hal;
 
-/// Whether this build validates the SPIR-V of every kernel of the suites and of `robust`: the feature `spirv-val`.
+/// Whether this build validates the SPIR-V of every kernel of the suites and of `robust` (feature `spirv-val`).
 pub const VALIDATES_SPIRV: bool = cfg!(feature = "spirv-val");
 
-/// How much to run.
+/// Amount of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// For every change: a minute or two for each backend on two cores.
@@ -47,33 +47,34 @@ pub enum Level {
     Full,
 }
 
-/// What to run, and how.
+/// Options of a run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Options {
     /// The suites, in order.
     pub suites: Vec<Suite>,
-    /// How much.
+    /// Amount of work.
     pub level: Level,
-    /// What random inputs come from: equal seeds give equal inputs.
+    /// Seed of the random inputs: equal seeds give equal inputs.
     pub seed: u64,
-    /// Failures that are known.
+    /// Lists of expected failures.
     pub expectations: Vec<Expectations>,
-    /// Only groups (an op × type, a kernel) whose name contains this.
+    /// Runs only groups (an op × type, a kernel) whose name contains this text.
     pub only: Option<String>,
-    /// Most kinds of failure of the suite `chains` that are reduced to a small kernel and reported, in each part.
+    /// Maximum number of kinds of failure per part of the suite `chains` that are reduced to a small kernel and
+    /// reported.
     pub shrunk_kinds: usize,
-    /// The folder that the suite `chains` writes such kernels to, as run files with their inputs.
+    /// Folder in which the suite `chains` writes such kernels, as run files with their inputs.
     pub failures: Option<PathBuf>,
-    /// More openings of the same device, which the suite `chains` uses beside the first: some drivers compile one kernel at a
-    /// time for each.
+    /// Further openings of the same device, which the suite `chains` uses in parallel: some drivers compile one kernel
+    /// at a time per opened device.
     pub twins: Twins,
-    /// How the suites `cache` and `tune` start processes: a command that calls [`work`] with what is added to its arguments. Without
-    /// one its groups of several processes are unsupported.
+    /// Command that starts a worker process of the suites `cache` and `tune`. The process must pass the arguments that
+    /// are appended to the command to [`work`]. If `None`, groups that need several processes are unsupported.
     pub worker: Option<Worker>,
 }
 
-/// More openings of a device.
+/// Further openings of a device.
 #[derive(Clone, Default)]
 pub struct Twins(pub Vec<Arc<dyn hal::Device>>);
 
@@ -84,7 +85,7 @@ impl fmt::Debug for Twins {
 }
 
 impl Options {
-    /// Every suite at `level`, with the expected failures that come with the suites.
+    /// Selects every suite at `level`, with the built-in lists of expected failures.
     pub fn new(level: Level, seed: u64) -> Self {
         let expectations = Expectations::shipped();
         Self {
@@ -101,8 +102,8 @@ impl Options {
     }
 }
 
-/// Runs the suites on `backend`. `progress` is told the suite, how many of its groups are done, and how many
-/// there are.
+/// Runs the suites on `backend`. Calls `progress` with the suite, the number of its groups that are done, and their
+/// total number.
 pub fn run(
     backend: &Arc<dyn hal::Device>,
     options: &Options,

@@ -1,81 +1,81 @@
-//! What a run of the suites found, as data for people and programs.
+//! Reports of the suites, as data for people and programs.
 
 use fulgurite_hal::Error;
 use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 use serde::{Deserialize, Serialize};
 
-/// The whole report; its JSON form is stable under `schema`.
+/// The whole report. Its JSON form is versioned by `schema`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// Version of this form.
+    /// Version of the JSON form.
     pub schema: u32,
-    /// Whether nothing failed and every required backend was there.
+    /// Whether nothing failed and every required backend was available.
     pub ok: bool,
-    /// One entry for each backend that ran.
+    /// One entry per backend that ran.
     pub backends: Vec<BackendReport>,
 }
 
-/// One backend's suites.
+/// Report of the suites on one backend.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BackendReport {
     /// The backend's id.
     pub id: String,
-    /// The device.
+    /// Name of the device.
     pub device: String,
-    /// The driver and its version.
+    /// Name and version of the driver.
     pub driver: String,
-    /// Faults that probes found in the driver.
+    /// Driver faults that probes found.
     #[serde(default)]
     pub quirks: Vec<String>,
-    /// The rules by which kernels are lowered for it.
+    /// Lowering rules in force for this driver.
     #[serde(default)]
     pub rules: Vec<String>,
-    /// What a checking layer complained of meanwhile; `None` without one.
+    /// Messages of a checking layer during the run; `None` without one.
     #[serde(default)]
     pub complaints: Option<Vec<String>>,
-    /// The suites in the order run.
+    /// The suites, in the order in which they ran.
     pub suites: Vec<SuiteReport>,
 }
 
-/// One suite on one backend.
+/// Report of one suite on one backend.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SuiteReport {
-    /// The suite.
+    /// Name of the suite.
     pub name: String,
     /// Cases compared with the oracle.
     pub cases: u64,
-    /// Cases that differ, less the expected ones; and expected ones that do not.
+    /// Unexpected failures, plus expected failures that passed.
     pub failed: u64,
     /// Kernels that the device cannot run.
     pub unsupported: u64,
-    /// Cases that differ and are known to.
+    /// Expected failures.
     pub expected_failures: u64,
-    /// The fewest cases that any op × type, or any kernel, got. A group that has fewer input tuples than the
-    /// suite wants, and got all of them, does not count.
+    /// Smallest number of cases of any op × type or kernel. Groups that ran all of their possible input tuples are left
+    /// out.
     pub min_per_op_type: u64,
-    /// The failures in detail, the first ones of each group.
+    /// The first failures of each group, in detail.
     pub failures: Vec<Failure>,
-    /// Why kernels were unsupported: each reason once.
+    /// Reasons why kernels were unsupported, without duplicates.
     pub unsupported_reasons: Vec<String>,
-    /// What a suite counted besides its cases, for people.
+    /// Further counts and remarks of the suite, for people.
     #[serde(default)]
     pub notes: Vec<String>,
     /// The largest error of each approximate op on each type.
     pub accuracy: Vec<Accuracy>,
 }
 
-/// How far an approximate op was from the true value, at worst.
+/// Largest errors of one approximate op on one type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
-    /// The op.
+    /// Mnemonic of the op.
     pub op: String,
-    /// The scalar type.
+    /// Name of the scalar type.
     #[serde(rename = "type")]
     pub ty: String,
     /// In units in the last place of the true value.
     pub worst_ulp: f64,
-    /// As a share of the op's bound; above 1 something failed. The two worst cases need not be the same one.
+    /// Relative to the op's bound; above 1, a case failed. The two maxima may come from different cases.
     pub share_of_bound: f64,
 }
 
@@ -84,34 +84,34 @@ pub struct Accuracy {
 pub struct Failure {
     /// The op and type, or the kernel.
     pub group: String,
-    /// What went in.
+    /// The input.
     pub input: String,
-    /// What the oracle says.
+    /// The result of the oracle.
     pub expected: String,
-    /// What came out.
+    /// The result of the device.
     pub actual: String,
 }
 
 impl Report {
-    /// A report over `backends`; `missing` are the required backends that are not there.
+    /// Creates a report of `backends`; `missing` are the required backends that are not available.
     pub fn new(backends: Vec<BackendReport>, missing: &[String]) -> Self {
         let ok = missing.is_empty() && !backends.is_empty() && backends.iter().all(BackendReport::ok);
         Self { schema: 1, ok, backends }
     }
 
-    /// As JSON, with a line feed at its end.
+    /// Returns the report as JSON with a trailing line feed.
     ///
     /// # Errors
-    /// [`Error::Internal`]: a bug.
+    /// [`Error::Internal`] if serialization fails, which is a bug.
     pub fn to_json(&self) -> Result<String, Error> {
         let text = serde_json::to_string_pretty(self).map_err(|error| Error::Internal(error.to_string()))?;
         Ok(text + "\n")
     }
 
-    /// The report that `text` is.
+    /// Parses a report from JSON.
     ///
     /// # Errors
-    /// `FG0703`.
+    /// `FG0703` if `text` is not a report.
     pub fn from_json(text: &str) -> Result<Self, Error> {
         serde_json::from_str(text).map_err(|error| Error::invalid(Code::BadFileFormat, error.to_string()))
     }
@@ -134,7 +134,8 @@ impl BackendReport {
         }
     }
 
-    /// Whether none failed, nothing was complained of, and a suite without cases says what the device lacks.
+    /// Returns whether no case failed, no checking layer complained, and each suite ran a case or counted one as
+    /// unsupported.
     pub fn ok(&self) -> bool {
         if self.complaints.as_ref().is_some_and(|complaints| !complaints.is_empty()) {
             return false;
@@ -143,7 +144,7 @@ impl BackendReport {
         !self.suites.is_empty() && self.suites.iter().all(good)
     }
 
-    /// Cases of all suites.
+    /// Returns the number of cases of all suites.
     pub fn cases(&self) -> u64 {
         self.suites.iter().map(|s| s.cases).sum()
     }

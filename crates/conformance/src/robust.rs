@@ -1,7 +1,7 @@
-//! Properties that hold for any bytes: what fuzz targets run, and a short property test in every test run.
+//! Properties that hold for arbitrary bytes, shared by the fuzz targets and by a short property test in every test run.
 //!
-//! Owns no source of bytes: a fuzzer or a test gives them. A property that fails is an error in words; what may
-//! also happen is a panic, which is what the caller is looking for.
+//! The bytes come from the caller, a fuzzer or a test. A violated property is returned as a message; a panic is also a
+//! finding.
 
 mod scramble;
 
@@ -19,23 +19,23 @@ use fulgurite_spirv::Profile;
 use crate::harness::compile_on;
 use crate::validate::validate;
 
-/// Most bytes of one workgroup's local memory that a kernel is run with.
+/// Limit of local memory per workgroup, in bytes, up to which a kernel is run.
 const MAX_LOCAL_BYTES: u64 = 1 << 20;
 
-/// Elements of each buffer that a kernel is run with.
+/// Elements of each buffer of a run.
 const ELEMENTS: u64 = 9;
 
-/// Takes `bytes` as kernel text. Whatever parses makes the round trip through text, and whatever also verifies that
-/// through the wire format, and is emitted as SPIR-V. Whether it was a kernel that verifies.
+/// Parses `bytes` as kernel text. A kernel that parses must survive a round trip through text; one that also verifies
+/// must survive a round trip through the wire format and be emitted as SPIR-V. Returns whether the kernel verified.
 ///
 /// # Errors
-/// The property that does not hold.
+/// The violated property.
 pub fn text(bytes: &[u8]) -> Result<bool, String> {
     let Ok(source) = core::str::from_utf8(bytes) else { return Ok(false) };
     let Ok(kernel) = text::parse(source) else { return Ok(false) };
     let printed = text::print(&kernel);
     let again =
-        text::parse(&printed).map_err(|e| format!("what is printed does not parse: {e}\n{printed}"))?;
+        text::parse(&printed).map_err(|e| format!("the printed text does not parse: {e}\n{printed}"))?;
     let reprinted = text::print(&again);
     if reprinted != printed {
         return Err(format!("printing is not stable:\n{printed}\nthen\n{reprinted}"));
@@ -47,7 +47,9 @@ pub fn text(bytes: &[u8]) -> Result<bool, String> {
             }
             let decoded = text_from_bytes(&kernel)?;
             if decoded != printed {
-                return Err(format!("another text comes back from bytes:\n{printed}\nthen\n{decoded}"));
+                return Err(format!(
+                    "the text changes in a round trip through bytes:\n{printed}\nthen\n{decoded}"
+                ));
             }
             emit(&kernel)?;
             Ok(true)
@@ -58,25 +60,27 @@ pub fn text(bytes: &[u8]) -> Result<bool, String> {
     }
 }
 
-/// Takes `bytes` as a pack of compiled kernels, and once more with a table that is sealed around them. Whatever is read of
-/// one is found by its identity, and makes a pack that reads back. How many entries there were.
+/// Parses `bytes` as a pack of compiled kernels, and again as the contents of a pack with a valid table. Every entry
+/// that is listed must be found by its identity, and a pack written from the entries must read back equal. Returns the
+/// number of entries.
 ///
 /// # Errors
-/// The property that does not hold.
+/// The violated property.
 pub fn cache(bytes: &[u8]) -> Result<usize, String> {
     Ok(pack(bytes)? + pack(&sealed(bytes))?)
 }
 
-/// Puts `bytes` in the place of each file of a cache's folder, as they are and sealed. The folder can be used, and the entry
-/// in it is found only if it is the one that belongs there, byte for byte. Whether it was.
+/// Writes `bytes` over each file of a cache folder, both unchanged and sealed. The folder must stay usable, and the
+/// entry in it may be found only if it equals the original byte for byte. Returns whether it was found.
 ///
 /// # Errors
-/// The property that does not hold.
+/// The violated property.
 pub fn cache_files(bytes: &[u8]) -> Result<bool, String> {
     crate::suites::cache_properties(bytes)
 }
 
-/// A pack whose table is `bytes`: their first says how many rows it has, and what follows those is the entries.
+/// Builds a pack with a valid header and checksum whose table and entries come from `bytes`: the first byte gives the
+/// number of rows.
 fn sealed(bytes: &[u8]) -> Vec<u8> {
     let (rows, rest) =
         bytes.split_first().map_or((0, bytes), |(first, rest)| (usize::from(*first) % 4, rest));
@@ -98,25 +102,26 @@ fn pack(bytes: &[u8]) -> Result<usize, String> {
     let entries: Vec<_> = pack.entries().collect();
     for entry in &entries {
         if pack.get(&entry.identity).as_ref() != Some(entry) {
-            return Err(format!("an entry is listed and not found: {:?}", entry.identity));
+            return Err(format!("a listed entry is not found: {:?}", entry.identity));
         }
         writer.add(entry);
     }
-    let again = Pack::from_bytes(writer.finish()).map_err(|error| format!("what was read: {error}"))?;
+    let again = Pack::from_bytes(writer.finish())
+        .map_err(|error| format!("a rewritten pack does not read: {error}"))?;
     match again.entries().eq(entries.iter().cloned()) {
         true => Ok(entries.len()),
-        false => Err("a pack of what was read reads otherwise".to_owned()),
+        false => Err("a rewritten pack reads differently".to_owned()),
     }
 }
 
-/// Takes a kernel and scrambles its arenas as `bytes` say. Whatever the verifier accepts prints and encodes as a
-/// kernel of the same digest, is emitted as SPIR-V, and runs on `backends`. Whether it was accepted.
+/// Scrambles the arenas of a kernel as directed by `bytes`. A kernel that the verifier accepts must print and encode as
+/// a kernel of the same digest, be emitted as SPIR-V, and run on `backends`. Returns whether it was accepted.
 ///
 /// # Errors
-/// The property that does not hold.
+/// The violated property.
 pub fn scrambled(bytes: &[u8], backends: &[Arc<dyn hal::Device>]) -> Result<bool, String> {
     let kernel = scramble::kernel(bytes)?;
-    // Printing is for malformed kernels too.
+    // Printing must work for malformed kernels as well.
     let printed = text::print(&kernel);
     let Ok(verified) = verify(kernel) else { return Ok(false) };
     let again = text::parse(&printed)
@@ -135,12 +140,12 @@ pub fn scrambled(bytes: &[u8], backends: &[Arc<dyn hal::Device>]) -> Result<bool
     Ok(true)
 }
 
-/// Takes `bytes` as the wire format of a kernel, and what lies between header and checksum, or all of them, as the
-/// body of one. Whatever decodes prints; whatever also verifies makes the round trip through bytes and text and is
-/// emitted as SPIR-V. Whether the body was a kernel that verifies.
+/// Decodes `bytes` as the wire format of a kernel, and then the part between header and checksum, or all of it, as the
+/// body of one. A kernel that decodes must print; one that also verifies must survive round trips through bytes and
+/// text and be emitted as SPIR-V. Returns whether the body was a kernel that verifies.
 ///
 /// # Errors
-/// The property that does not hold.
+/// The violated property.
 pub fn wire(bytes: &[u8]) -> Result<bool, String> {
     decoded(bytes)?;
     let body = match bytes {
@@ -152,7 +157,7 @@ pub fn wire(bytes: &[u8]) -> Result<bool, String> {
 
 fn decoded(bytes: &[u8]) -> Result<bool, String> {
     let Ok(kernel) = wire::decode(bytes) else { return Ok(false) };
-    // Printing is for malformed kernels too.
+    // Printing must work for malformed kernels as well.
     let printed = text::print(&kernel);
     let Ok(verified) = verify(kernel) else { return Ok(false) };
     if wire::encode(&verified).as_deref() != Ok(bytes) {
@@ -168,7 +173,7 @@ fn decoded(bytes: &[u8]) -> Result<bool, String> {
     Ok(true)
 }
 
-/// The text of what comes back when `kernel` is encoded and decoded.
+/// Encodes and decodes `kernel` and returns the text of the result.
 fn text_from_bytes(kernel: &VerifiedKernel) -> Result<String, String> {
     let printed = text::print(kernel);
     let bytes = wire::encode(kernel).map_err(|e| format!("does not encode: {e}\n{printed}"))?;
@@ -188,7 +193,7 @@ fn emit(kernel: &VerifiedKernel) -> Result<(), String> {
         if fulgurite_spirv::unsupported(kernel, &profile).is_some() {
             continue;
         }
-        // Five words are a module's header; the magic number is the first.
+        // A SPIR-V header has five words and begins with the magic number.
         let words = fulgurite_spirv::emit(kernel, &profile).words;
         if words.len() <= 5 || words[0] != 0x0723_0203 {
             return Err(format!("no SPIR-V module for {profile:?}:\n{}", text::print(kernel)));
@@ -197,7 +202,7 @@ fn emit(kernel: &VerifiedKernel) -> Result<(), String> {
     validate(kernel).map_err(|e| format!("{e}\n{}", text::print(kernel)))
 }
 
-/// Runs `kernel`. What a caller may do wrongly, what the device may lack and not ending in time are no failures.
+/// Runs `kernel`. Invalid use, unsupported features and timeouts are not failures.
 fn run(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn hal::Device>) -> Result<(), Error> {
     if kernel.local_bytes() * u64::from(kernel.workgroup_invocations()) > MAX_LOCAL_BYTES {
         return Ok(());
@@ -232,7 +237,7 @@ fn launch(kernel: &Arc<VerifiedKernel>, backend: &Arc<dyn hal::Device>) -> Resul
     Ok(())
 }
 
-/// The kernels that are scrambled.
+/// The kernels to scramble.
 static SEEDS: LazyLock<Result<Vec<Kernel>, String>> = LazyLock::new(|| {
     [include_str!("robust/control.fg"), include_str!("robust/ops.fg"), include_str!("robust/matrices.fg")]
         .into_iter()

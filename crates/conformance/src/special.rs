@@ -1,7 +1,7 @@
-//! Special values of floats for tests of whole kernels, and comparison of results with plain Rust: NaNs, infinities,
-//! signed zeros, and subnormals that a device may flush.
+//! Special float values for tests of whole kernels, and comparison of results with plain Rust: NaNs, infinities, signed
+//! zeros, and subnormals that a device may flush.
 //!
-//! Any NaN equals any NaN. A subnormal may be replaced by a zero of its sign only on devices that do not state that they
+//! Any NaN equals any NaN. A subnormal may be flushed to a zero of its sign, except on devices that state that they
 //! keep subnormals of that type. Single ops are compared by the op table instead, in `compare`.
 
 use fulgurite_spec::ScalarType;
@@ -10,10 +10,10 @@ use fulgurite_spec::eval::float::FloatFormat;
 
 use crate::values::Random;
 
-/// A subnormal f32 far above the least one.
+/// A subnormal f32 far above the smallest one.
 pub const SUBNORMAL: f32 = 3e-39;
 
-/// Floats of every kind.
+/// Floats of every class.
 pub const VALUES: [f32; 17] = [
     0.0,
     -0.0,
@@ -24,11 +24,11 @@ pub const VALUES: [f32; 17] = [
     f32::NAN,
     SUBNORMAL,
     -SUBNORMAL,
-    // The least subnormal.
+    // The smallest subnormal.
     1e-45,
     f32::MIN_POSITIVE,
     -f32::MIN_POSITIVE,
-    // The greatest subnormal.
+    // The largest subnormal.
     1.175_494_2e-38,
     f32::MAX,
     f32::MIN,
@@ -36,7 +36,7 @@ pub const VALUES: [f32; 17] = [
     -1e30,
 ];
 
-/// Bits of NaNs of both signs, quiet and signaling, with payloads.
+/// Bit patterns of NaNs of both signs, quiet and signaling, with payloads.
 pub const NANS: [u32; 5] = [0x7f80_0001, 0x7fc0_0000, 0xffc0_dead, 0xff80_0001, 0x7fff_ffff];
 
 /// Returns whether the device keeps subnormals of `ty`.
@@ -50,8 +50,8 @@ pub fn keeps_subnormals(device: &DeviceSnapshot, ty: ScalarType) -> bool {
     device.has(capability)
 }
 
-/// Returns whether `got` is NaN where `wanted` is, the same infinity where `wanted` rounds to one, and else within `bound`
-/// of it. A bound of 0 also holds zeros to their sign.
+/// Returns whether `got` matches `wanted`: a NaN if `wanted` is NaN, the same infinity if `wanted` rounds to one, and
+/// otherwise within `bound` of it. A bound of 0 also requires zeros of the same sign.
 pub fn close(got: f32, wanted: f64, bound: f64) -> bool {
     let rounded = wanted as f32;
     if rounded.is_nan() || rounded.is_infinite() {
@@ -80,28 +80,28 @@ fn moved(wanted: u32, got: u32, keeps: bool) -> bool {
     same(wanted, got) || (!keeps && same(flushed(wanted), got))
 }
 
-/// A rounded result, whose value before rounding is `exact`, in every form that a device may give it.
+/// Returns every form in which a device may give a rounded result whose value before rounding is `exact`.
 fn rounded(exact: f64, keeps_subnormals: bool) -> impl Iterator<Item = f32> {
     let kept = exact as f32;
-    // A device may flush before it rounds: what would round up to the least normal number is then flushed, too.
+    // A device may flush before rounding, which includes values that would round up to the smallest normal number.
     let tiny = exact.abs() < f64::from(f32::MIN_POSITIVE);
     let zero = (!keeps_subnormals && tiny).then(|| 0.0f32.copysign(kept));
     std::iter::once(kept).chain(zero)
 }
 
-/// An operand, in every form that a device may read it.
+/// Returns every form in which a device may read an operand.
 fn operand(value: f32, keeps_subnormals: bool) -> impl Iterator<Item = f32> + Clone {
     std::iter::once(value).chain((!keeps_subnormals).then(|| flushed(value)))
 }
 
-/// Returns whether `got` is `a · x + y`, where the product is rounded and then the sum.
+/// Returns whether `got` is `a · x + y` with the product and the sum rounded separately.
 pub fn is_product_and_sum(got: f32, [a, x, y]: [f32; 3], device: &DeviceSnapshot) -> bool {
     product_and_sum(got, [a, x, y], keeps_subnormals(device, ScalarType::F32))
 }
 
 fn product_and_sum(got: f32, [a, x, y]: [f32; 3], keeps: bool) -> bool {
-    // The product of two f32 is exact in f64. Their sum is near enough to round to the same f32 and to compare with
-    // the least normal number: double rounding of a sum is innocuous from 24 bits through 53.
+    // The product of two f32 is exact in f64. Their sum is accurate enough to round to the same f32 and to compare with
+    // the smallest normal number: double rounding of a sum is innocuous from 24 to 53 bits.
     let products = operand(a, keeps).flat_map(|a| {
         operand(x, keeps).flat_map(move |x| rounded(f64::from(a) * f64::from(x), keeps).collect::<Vec<_>>())
     });
@@ -111,8 +111,8 @@ fn product_and_sum(got: f32, [a, x, y]: [f32; 3], keeps: bool) -> bool {
     })
 }
 
-/// Returns whether `got` is the sum of `values`, of which every sum is exact or infinite in whatever order it is made. The
-/// sum of no numbers is +0, and so is that of zeros of either sign.
+/// Returns whether `got` is the sum of `values`, whose partial sums are exact or infinite in every order of addition.
+/// The sum of no numbers is +0, and so is that of zeros of either sign.
 pub fn is_exact_sum(got: f32, values: &[f32], device: &DeviceSnapshot) -> bool {
     exact_sum(got, values, keeps_subnormals(device, ScalarType::F32))
 }
@@ -124,17 +124,18 @@ fn exact_sum(got: f32, values: &[f32], keeps: bool) -> bool {
         || (!keeps && (same(got, flushed(kept as f32)) || same(got, flushed(sum(flushed) as f32))))
 }
 
-/// The sum of products, and of their magnitudes.
+/// Returns the sum of products, and the sum of their magnitudes.
 fn sum_and_size(pairs: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
     pairs.map(|(a, b)| a * b).fold((0.0, 0.0), |(sum, size), p| (sum + p, size + p.abs()))
 }
 
-/// Returns the sum of products in f64. That of none is +0, and so is that of zeros of either sign.
+/// Returns the sum of products in f64. An empty sum is +0, and so is that of zeros of either sign.
 pub fn sum_of_products(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
     sum_and_size(pairs).0
 }
 
-/// Returns whether `got` is a sum of products in f32, added in any order, each rounded or not. The factors are of type `ty`.
+/// Returns whether `got` is a sum of products in f32, added in any order, with each product rounded or fused. The
+/// factors are of type `ty`.
 pub fn is_sum_of_products(
     got: f32,
     pairs: impl Iterator<Item = (f64, f64)> + Clone,
@@ -152,18 +153,18 @@ pub fn is_sum_of_products(
         || (!keeps && near(sum_and_size(pairs.map(|(a, b)| (read(a), read(b))))))
 }
 
-/// How far a sum of `count` products may be from the true sum, if their magnitudes add up to `size`: each product and each
-/// addition rounds once. Zeros have nothing to round.
+/// Returns the maximum error of a sum of `count` products whose magnitudes add up to `size`: each product and each
+/// addition rounds once. Zeros need no rounding.
 fn bound(count: usize, size: f64, keeps: bool) -> f64 {
     if size == 0.0 {
         return 0.0;
     }
-    // What rounding or flushing a result below the least normal number loses.
+    // Maximum loss by rounding or flushing a result below the smallest normal number.
     let least = f64::from(f32::MIN_POSITIVE) * if keeps { f64::from(f32::EPSILON) } else { 1.0 };
     count as f64 * (f64::from(f32::EPSILON) * size + 2.0 * least)
 }
 
-/// Which factors of a product of matrices hold special values.
+/// Selects the factors of a matrix product that contain special values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpecialFactors {
     /// The left one.
@@ -174,9 +175,9 @@ pub enum SpecialFactors {
     Both,
 }
 
-/// Factors of a product of M × K and K × N, row after row: small whole numbers, and special values in some rows of A and
-/// columns of B. Between those are finite ones, in which a value that leaked is found. `max` and `subnormal` are numbers of
-/// the type that the factors are converted to. Every size is 16 at least.
+/// Returns factors of a product of M × K and K × N in row-major order: small whole numbers, with special values in some
+/// rows of A and columns of B. The finite rows and columns between them detect values that leak. `max` and `subnormal`
+/// are numbers of the type that the factors are converted to. Every size is at least 16.
 pub fn factors(sizes: [usize; 3], special: SpecialFactors, max: f32, subnormal: f32) -> [Vec<f32>; 2] {
     let [m, n, depth] = sizes;
     let lines = |seed: u64, lines: usize, is_special: bool| {
@@ -198,7 +199,7 @@ pub fn factors(sizes: [usize; 3], special: SpecialFactors, max: f32, subnormal: 
 fn place_specials(values: &mut [f32], lines: usize, depth: usize, max: f32, subnormal: f32) {
     const INF: f32 = f32::INFINITY;
     let last = depth - 1;
-    // Lines of one value, or of zeros and one value.
+    // Lines that consist of one value, or of zeros and one value.
     for (line, value) in [(6, -0.0), (7, 0.0), (1, -INF)] {
         values[line * depth..(line + 1) * depth].fill(value);
     }
@@ -206,8 +207,8 @@ fn place_specials(values: &mut [f32], lines: usize, depth: usize, max: f32, subn
         values[line * depth..(line + 1) * depth].fill(0.0);
         values[line * depth + line] = value;
     }
-    // Lines of numbers with a value, or infinities of both signs, among them. The last element is the one that loads beyond
-    // the end are clamped to.
+    // Lines of numbers that contain a special value or infinities of both signs. Loads beyond the end are clamped to
+    // the last element.
     let among = [(0, 3, INF), (2, 3, INF), (2, last, -INF), (4, 5, f32::NAN), (lines / 2, 0, f32::NAN)];
     for (line, at, value) in among.into_iter().chain([(lines - 1, last, -INF)]) {
         values[line * depth + at] = value;

@@ -24,31 +24,31 @@ use crate::harness::Harness;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Suite {
-    /// Every op × type on edge values and random ones.
+    /// Every op × type on edge values and random values.
     Ops,
     /// Ops in sequence: pairs, random expressions, deep and wide control flow.
     Chains,
-    /// Loads, stores, bounds, parameters, shared and local memory, and what a launch refuses.
+    /// Loads, stores, bounds, parameters, shared and local memory, and invalid launches.
     Memory,
-    /// Nested and divergent control flow, loops of every trip count.
+    /// Nested and divergent control flow, loops with every kind of trip count.
     Control,
-    /// Ops across subgroups, full and partial ones, and what surrounds them.
+    /// Subgroup ops in full and partial subgroups and under control flow.
     Subgroup,
-    /// Cooperative matrices: products, their memory, and what is done to each component.
+    /// Cooperative matrices: products, loads and stores, componentwise ops.
     Coopmat,
     /// Contention: sums, tickets, compare-exchange loops, message passing.
     Atomics,
-    /// What is kept of compiled kernels: damage, crashes, many processes, full disks.
+    /// Caches of compiled kernels: damage, crashes, many processes, full disks.
     Cache,
-    /// The autotuner: what must never win, what is remembered, what several processes do to its records.
+    /// The autotuner: candidates that must never win, its records, and concurrent processes that save them.
     Tune,
-    /// What is round a backend: buffers, calls, order, options, counters, graphs, launches that trap or never end. Last:
-    /// a device may be lost to the launches that never end.
+    /// The engine around a backend: buffers, calls, order, options, counters, graphs, launches that trap or never end.
+    /// Runs last, because launches that never end may cause a device loss.
     Driver,
 }
 
 impl Suite {
-    /// Every suite, in the order they run.
+    /// Every suite, in the order in which they run.
     pub const ALL: [Suite; 10] = [
         Self::Ops,
         Self::Chains,
@@ -62,7 +62,7 @@ impl Suite {
         Self::Driver,
     ];
 
-    /// Its name on command lines and in reports.
+    /// Returns the name used on command lines and in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ops => "ops",
@@ -78,7 +78,7 @@ impl Suite {
         }
     }
 
-    /// The suite called `name`.
+    /// Returns the suite with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|s| s.name() == name)
     }
@@ -102,7 +102,7 @@ impl Suite {
 pub(crate) use cache::properties as cache_properties;
 pub use worker::{Worker, work};
 
-/// A value as text: its literals, with bits for floats.
+/// Formats a value as literals, with the bits of floats.
 pub(crate) fn show(value: &Components, ty: Type) -> String {
     let lanes: Vec<String> = value[..ty.lanes.count() as usize]
         .iter()
@@ -114,7 +114,7 @@ pub(crate) fn show(value: &Components, ty: Type) -> String {
     lanes.join(" ")
 }
 
-/// Words as little-endian bytes.
+/// Returns words as little-endian bytes.
 pub(crate) fn bytes(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|w| w.to_le_bytes()).collect()
 }

@@ -1,13 +1,13 @@
-//! Validation of the SPIR-V that kernels of the suites and of `robust` lower to.
+//! Validation of the SPIR-V of all kernels of the suites and of `robust`.
 //!
-//! With the feature `spirv-val`, every kernel is emitted for the least device and for one with every option
-//! and quirk, and a current SPIR-V validator judges both. Without it, nothing is checked here and the reports
-//! say nothing of it.
+//! With the feature `spirv-val`, every kernel is emitted for the minimal device and for one with every option and
+//! quirk, and a current SPIR-V validator checks both modules. Without it, nothing is validated, and reports do not
+//! mention validation.
 
-/// Emits `kernel` for both profiles and validates.
+/// Emits `kernel` for both profiles and validates the modules.
 ///
 /// # Errors
-/// What the validator says, with the profile.
+/// The validator's message and the profile.
 #[cfg(feature = "spirv-val")]
 pub(crate) fn validate(kernel: &fulgurite_ir::VerifiedKernel) -> Result<(), String> {
     use fulgurite_spirv::Profile;
@@ -24,7 +24,7 @@ pub(crate) fn validate(kernel: &fulgurite_ir::VerifiedKernel) -> Result<(), Stri
     Ok(())
 }
 
-/// Does nothing: the feature `spirv-val` is off.
+/// Does nothing because the feature `spirv-val` is disabled.
 #[cfg(not(feature = "spirv-val"))]
 pub(crate) fn validate(_: &fulgurite_ir::VerifiedKernel) -> Result<(), String> {
     Ok(())

@@ -1,9 +1,9 @@
-//! Input values: edge grids and random ones.
+//! Input values: grids of edge values, and random values.
 
 use fulgurite_spec::ScalarType;
 use fulgurite_spec::eval::float::FloatFormat;
 
-/// A small generator of random numbers (SplitMix64): equal seeds give equal sequences on every machine.
+/// A small random number generator (SplitMix64): equal seeds give equal sequences on every machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
@@ -24,12 +24,12 @@ impl Random {
         (self.next() >> 32) as u32
     }
 
-    /// A number below `bound`, which is not 0.
+    /// Returns a number below `bound`, which must not be 0.
     pub(crate) fn below(&mut self, bound: u32) -> u32 {
         ((u64::from(self.word()) * u64::from(bound)) >> 32) as u32
     }
 
-    /// A value of `ty`: for floats any bits, or one of a moderate size, as often.
+    /// Returns a value of `ty`; for floats, arbitrary bits or a moderate value with equal probability.
     pub(crate) fn value(&mut self, ty: ScalarType) -> u64 {
         if let Some(format) = FloatFormat::of(ty) {
             if self.next() & 1 == 0 {
@@ -38,13 +38,13 @@ impl Random {
             }
             return self.next() & ty.mask();
         }
-        // Small magnitudes meet small ones more often than uniform words would.
+        // Reduce the magnitude half of the time, so that small values meet small ones more often than in uniform words.
         let shift = if self.next() & 1 == 0 { self.below(ty.bits()) } else { 0 };
         (self.next() & ty.mask()) >> shift
     }
 }
 
-/// The values of `ty` at which ops change their behavior.
+/// Returns the values of `ty` at which ops change their behavior.
 pub(crate) fn edges(ty: ScalarType) -> Vec<u64> {
     let mut all = match FloatFormat::of(ty) {
         Some(format) => floats(format),
@@ -55,7 +55,8 @@ pub(crate) fn edges(ty: ScalarType) -> Vec<u64> {
     all
 }
 
-/// Small numbers, powers of two and their neighbors, the ends of this width and of narrower ones, and their negatives.
+/// Returns small numbers, powers of two and their neighbors, the limits of this and of narrower widths, and their
+/// negatives.
 fn integers(ty: ScalarType) -> Vec<u64> {
     let mut words = vec![0u64, 1, 2, 3, 7, 10, 15, 31, 32, 33, 63, 64, 100, 255, 256, 0xffff, 0x1_0000];
     words.extend([0x1234_5678, 0xaaaa_aaaa_aaaa_aaaa, 0xffff_ffff, 0x1_0000_0000, 0x8000_0000]);
@@ -71,7 +72,8 @@ fn floats(format: FloatFormat) -> Vec<u64> {
     let infinity = format.infinity();
     let mut bits = vec![0, 1, least_normal - 1, least_normal, least_normal + least_normal / 2];
     bits.extend([ones - 1, ones, ones + 1, infinity - 1, infinity, format.nan(), infinity + 1]);
-    // Integers from here on, halves below; the ends of integer types, and the numbers beside them.
+    // From `whole` on, all floats are integers; below it, halves occur. Then the limits of integer types and their
+    // neighbors.
     let whole = f64::from(format.precision - 1).exp2();
     let mut values = vec![1e-20, 0.25, 0.5, 1.5, 2.0, 2.5, 3.0, std::f64::consts::PI, 100.25, 1e20];
     values.extend([whole - 0.5, whole, 2.0 * whole, 8.507_059e37, 20_000.0, 88.0]);

@@ -1,5 +1,6 @@
-//! The suite `chains` must catch drivers that fold sequences of ops wrongly: a correct backend, with each of these
-//! faults planted in the kernels that it compiles. Single ops stay right, so the suite `ops` does not see them.
+//! Mutation tests: the suite `chains` must detect drivers that fold sequences of ops incorrectly. Each fault is
+//! injected into the kernels that a correct backend compiles. Single ops stay correct, so the suite `ops` does not
+//! detect it.
 #![expect(clippy::expect_used, reason = "a mutant that does not verify fails the test")]
 
 mod broken;
@@ -20,12 +21,12 @@ use broken::{Broken, Mutation, insert_before, instructions};
 /// An instruction and its block.
 type At = (BlockId, InstId);
 
-/// A fault that a driver may have.
+/// A driver fault.
 struct Fault {
     name: &'static str,
-    /// Part, or kinds of chain, of the suite `chains` that must find it: those whose name contains this.
+    /// Filter for the part or the kinds of chain of the suite `chains` that must detect it.
     found_by: &'static str,
-    /// Groups of the suite `ops` that must not find it.
+    /// Groups of the suite `ops` that must not detect it.
     hidden_from: Option<&'static str>,
     plant: Mutation,
 }
@@ -85,7 +86,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "shl and rotation of 64 bits by 32 give the operand",
         found_by: "64",
-        // With a literal amount, `ops` finds it too.
+        // With a literal amount, `ops` detects it as well.
         hidden_from: None,
         plant: |k| {
             replace_scalars(k, &[Op::RotateLeft, Op::RotateRight, Op::Shl], |k, ty, args| {
@@ -155,7 +156,7 @@ const FAULTS: &[Fault] = &[
     },
 ];
 
-/// Calls `change` with every scalar op of `kernel`, its operands and its place.
+/// Calls `change` with every scalar op of `kernel`, its operands and its location.
 fn rewrite(kernel: &mut Kernel, mut change: impl FnMut(&mut Kernel, At, Op, Operands)) {
     for at in instructions(kernel) {
         if let InstKind::Scalar { op, operands, .. } = &kernel.inst(at.1).kind {
@@ -165,7 +166,7 @@ fn rewrite(kernel: &mut Kernel, mut change: impl FnMut(&mut Kernel, At, Op, Oper
     }
 }
 
-/// Makes those of `ops` on scalars equal to the value that `equal` gives, if any.
+/// Replaces the results of those `ops` on scalars for which `equal` returns a value.
 fn replace_scalars(
     kernel: &mut Kernel,
     ops: &[Op],
@@ -182,12 +183,12 @@ fn replace_scalars(
     });
 }
 
-/// The type of the first result.
+/// Returns the type of the first result.
 fn result(kernel: &Kernel, at: At) -> Type {
     kernel.ty(kernel.inst(at.1).results[0])
 }
 
-/// The scalar op that defines `value`, with its operands.
+/// Returns the scalar op that defines `value`, with its operands.
 fn definition(kernel: &Kernel, value: ValueId) -> Option<(Op, &Operands)> {
     let ValueDef::Inst(inst, _) = kernel.value(value).def else { return None };
     match &kernel.inst(inst).kind {
@@ -196,7 +197,7 @@ fn definition(kernel: &Kernel, value: ValueId) -> Option<(Op, &Operands)> {
     }
 }
 
-/// The operands of `value` if `op` defines it.
+/// Returns the operands of `value` if it is defined by `op`.
 fn operands_of(kernel: &Kernel, value: ValueId, op: Op) -> Option<&Operands> {
     definition(kernel, value).filter(|(defining, _)| *defining == op).map(|(_, operands)| operands)
 }
@@ -213,7 +214,7 @@ fn scalar(op: Op, operands: &[ValueId]) -> InstKind {
     InstKind::Scalar { op, operands: Operands::new(operands), mode: FloatMode::Default }
 }
 
-/// Puts an op before `at`.
+/// Inserts an op before `at`.
 fn before(kernel: &mut Kernel, at: At, op: Op, operands: &[ValueId], ty: Type) -> ValueId {
     insert_before(kernel, at, scalar(op, operands), Some(ty)).expect("a scalar op has a result")
 }
@@ -222,13 +223,13 @@ fn set(kernel: &mut Kernel, at: At, op: Op, operands: &[ValueId]) {
     kernel.insts[at.1.index()].kind = scalar(op, operands);
 }
 
-/// Makes a scalar instruction give `value`.
+/// Replaces a scalar instruction by a copy of `value`.
 fn set_copy(kernel: &mut Kernel, at: At, value: ValueId) {
     let yes = constant(kernel, ScalarType::Bool, 1);
     set(kernel, at, Op::Select, &[yes, value, value]);
 }
 
-/// Converts in one step what is converted through a type between, where `is_dropped` says so of the three types.
+/// Drops the intermediate type of two consecutive conversions if `is_dropped` returns true for the three types.
 fn without_conversion_through(
     kernel: &mut Kernel,
     is_dropped: impl Fn(ScalarType, ScalarType, ScalarType) -> bool,
@@ -248,8 +249,8 @@ fn without_conversion_through(
     });
 }
 
-/// Counts the bits of narrow sums, products and the like in a word that is not cut to the type, and those of signed
-/// numbers after their sign is extended.
+/// Counts the bits of narrow arithmetic results in a word that is not truncated to the type, and those of signed
+/// numbers after sign extension.
 fn popcount_of_wide_value(kernel: &mut Kernel) {
     let ops = [Op::Add, Op::Sub, Op::Mul, Op::Neg, Op::Not];
     rewrite(kernel, |k, at, op, args| {
@@ -347,7 +348,7 @@ fn lose_last_component(kernel: &mut Kernel) {
     });
 }
 
-/// Makes an instruction convert `value` to `ty` and give -0.0 for zero.
+/// Makes an instruction convert `value` to `ty` and return -0.0 for zero.
 fn negative_zero(kernel: &mut Kernel, at: At, value: ValueId, ty: Type) {
     let zero = constant(kernel, ty.scalar, 0);
     let converted = before(kernel, at, Op::Convert, &[value], ty);
@@ -355,7 +356,7 @@ fn negative_zero(kernel: &mut Kernel, at: At, value: ValueId, ty: Type) {
     set(kernel, at, Op::Neg, &[negated]);
 }
 
-/// `select c, -a, 0.0` becomes `mul (convert c), -a`, which is -0.0 where the condition is false.
+/// Replaces `select c, -a, 0.0` by `mul (convert c), -a`, which is -0.0 if the condition is false.
 fn select_as_product(kernel: &mut Kernel) {
     rewrite(kernel, |k, at, op, args| {
         let ty = result(k, at);
@@ -372,7 +373,7 @@ fn select_as_product(kernel: &mut Kernel) {
     });
 }
 
-/// `min(a, min(a, -x))`, and the same of `max`, become `min(a, x)`.
+/// Replaces `min(a, min(a, -x))`, and likewise with `max`, by `min(a, x)`.
 fn lose_negation(kernel: &mut Kernel) {
     rewrite(kernel, |k, at, op, args| {
         if !matches!(op, Op::Min | Op::Max) || !result(k, at).scalar.is_integer() {
@@ -412,7 +413,7 @@ fn deep_conditions_are_true(kernel: &mut Kernel, block: BlockId, depth: u32) {
     }
 }
 
-/// Carries what the last carried value was one iteration earlier, and gives that as the loop's result.
+/// Delays the last carried value by one iteration, also in the loop's result.
 fn lag_last_carried(kernel: &mut Kernel) {
     for (_, id) in instructions(kernel) {
         let InstKind::For { initial, body, .. } = &mut kernel.insts[id.index()].kind else { continue };
@@ -442,14 +443,14 @@ fn lag_last_carried(kernel: &mut Kernel) {
     }
 }
 
-/// The number of failures that `suite` reports of a backend with a fault.
+/// Returns the number of failures that `suite` reports for a backend with a fault.
 fn failures(suite: Suite, only: Option<&str>, mutation: Mutation) -> u64 {
     let backend: Arc<dyn hal::Device> = Arc::new(Broken { inner: Arc::new(CpuDevice::new()), mutation });
     let mut options = Options::new(Level::Smoke, 1);
     options.suites = vec![suite];
     options.only = only.map(str::to_owned);
     options.expectations = Vec::new();
-    // Only whether there are failures matters.
+    // Skip the reduction of failures: only their number matters.
     options.shrunk_kinds = 0;
     let report = fulgurite_conformance::run(&backend, &options, &mut |_, _, _| {});
     report.suites.iter().map(|suite| suite.failed).sum()

@@ -1,4 +1,4 @@
-//! The suite `driver` must catch a backend that breaks a contract: the reference, with each of these faults round it.
+//! Mutation tests: the suite `driver` must detect each of these faults, injected around the reference.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 
 use std::any::Any;
@@ -16,53 +16,54 @@ use fulgurite_hal::{
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
 
-/// How long a slow fault puts work off: far longer than others need to overtake it.
+/// Delay of slow faults, long enough for other work to overtake.
 const LATE: Duration = Duration::from_millis(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     None,
-    /// Fresh memory holds something.
+    /// New memory is not zero.
     Dirty,
-    /// Writes begin at whole words.
+    /// Writes begin at word boundaries.
     WritesAtWords,
-    /// Reads begin at whole words.
+    /// Reads begin at word boundaries.
     ReadsAtWords,
-    /// Fills begin with the pattern's second byte.
+    /// Fills begin with the second byte of the pattern.
     FillsOutOfPhase,
-    /// Copies leave the last byte out.
+    /// Copies omit the last byte.
     CopiesShort,
-    /// Copies of bytes onto themselves are done.
+    /// Copies of bytes onto themselves are not refused.
     CopiesOntoThemselves,
-    /// A launch is taken for one that was checked for the executable's kernel.
+    /// Launches that were checked for another kernel are not refused.
     TrustsLaunches,
-    /// Launches bind buffers from their beginning.
+    /// Launches bind buffers from their start.
     BindsFromTheStart,
-    /// A trap is no error.
+    /// Traps are not reported.
     TrapsIgnored,
     /// The code of a trap is lost.
     TrapsWithoutCode,
-    /// A launch that was stopped is said to have ended.
+    /// A launch that timed out is reported as successful.
     TimeoutsIgnored,
-    /// Ids begin with no backend.
+    /// Ids do not begin with the backend's id.
     BareIds,
-    /// All executables have one id.
+    /// All executables have the same id.
     OneId,
-    /// A kernel is taken for another of its name.
+    /// Kernels of the same name are confused.
     ByName,
-    /// The queue does a launch only when it is waited for, and takes its time.
+    /// The queue runs a launch only when it is waited for, and with a delay.
     LazyQueue,
     /// The queue loses launches.
     LossyQueue,
-    /// Recordings do their steps from the last to the first.
+    /// Recordings run their steps in reverse order.
     BackwardRecordings,
-    /// Recordings leave fills out.
+    /// Recordings omit fills.
     RecordingsWithoutFills,
     /// A kernel keeps the parameters of its first launch.
     ForgetfulLaunches,
-    /// One that is not optimized does.
+    /// An unoptimized kernel keeps the parameters of its first launch.
     ForgetfulUnoptimized,
-    /// A launch works on copies of its buffers and takes its time, so that launches at once do not see each other.
+    /// A launch works on copies of its buffers, with a delay, so that concurrent launches do not see each other's
+    /// effects.
     LaunchesApart,
 }
 
@@ -173,7 +174,7 @@ impl DeviceBuffer for Memory {
 }
 
 impl Compiled {
-    /// The launch as the reference is to see it.
+    /// Translates a launch to the reference's buffers, with the fault.
     fn translate(&self, launch: &Launch) -> Result<Launch, Error> {
         let bind = |binding: &Binding| -> Result<Binding, Error> {
             let memory: &dyn Any = binding.buffer().as_ref();
@@ -192,7 +193,7 @@ impl Compiled {
         Launch::check(self.inner.kernel(), &self.limits.limits, buffers, &params, &options)
     }
 
-    /// Runs on copies.
+    /// Runs the launch on copies of its buffers.
     fn apart(&self, launch: &Launch) -> Result<LaunchReport, Error> {
         let memory = ReferenceDevice::new(ReferenceOptions::default());
         let copy = |binding: &Binding| -> Result<Binding, Error> {
@@ -286,7 +287,7 @@ impl Recording for Steps {
     }
 }
 
-/// Each fault, and part of the names of groups that must fail.
+/// Each fault, and a filter for the groups that must fail.
 const FAULTS: &[(Fault, &str)] = &[
     (Fault::Dirty, "buffer contents"),
     (Fault::WritesAtWords, "buffer contents"),
@@ -323,7 +324,7 @@ const FAULTS: &[(Fault, &str)] = &[
     (Fault::LaunchesApart, "one buffer from many threads"),
 ];
 
-/// How many cases of the groups whose names contain `only` there are, and how many fail.
+/// Returns the number of cases in the groups whose names contain `only`, and the number of failures.
 fn run(fault: Fault, only: Option<&str>) -> (u64, u64) {
     let inner = ReferenceDevice::new(ReferenceOptions::default());
     let backend: Arc<dyn hal::Device> = Arc::new(Faulty { inner, fault, first: Mutex::new(Vec::new()) });

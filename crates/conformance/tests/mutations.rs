@@ -1,5 +1,4 @@
-//! The suites must catch a backend that is wrong: the reference, with each of these bugs seeded into the kernels
-//! that it runs.
+//! Mutation tests: the suites must detect each of these bugs, injected into the kernels that the reference runs.
 #![expect(clippy::expect_used, reason = "a mutant that does not verify fails the test")]
 
 mod broken;
@@ -33,7 +32,7 @@ fn replace(kernel: &mut Kernel, from: Op, to: Op) {
     }
 }
 
-/// Takes instructions that have no results out.
+/// Removes instructions that have no results.
 fn remove(kernel: &mut Kernel, is_gone: impl Fn(&InstKind) -> bool) {
     let gone: Vec<bool> = kernel.insts.iter().map(|inst| is_gone(&inst.kind)).collect();
     for block in &mut kernel.blocks {
@@ -41,7 +40,7 @@ fn remove(kernel: &mut Kernel, is_gone: impl Fn(&InstKind) -> bool) {
     }
 }
 
-/// What a `workgroup_broadcast` is computed as: through an array of its own, each invocation's value in its place.
+/// Replaces each `workgroup_broadcast` by stores to a new shared array and a load from it, without the last barrier.
 fn broadcast_without_its_last_barrier(kernel: &mut Kernel) {
     for at in instructions(kernel) {
         let InstKind::WorkgroupBroadcast { value, index } = kernel.inst(at.1).kind else { continue };
@@ -69,7 +68,7 @@ fn other(layout: MatrixLayout) -> MatrixLayout {
     }
 }
 
-/// The bug, the suite that must catch it, and the groups of the suite that are run.
+/// The bug, the suite that must detect it, a filter for the groups to run, and the mutation.
 const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
     ("nothing changed", Suite::Ops, "sub ", |_| {}),
     ("sub with its operands swapped", Suite::Ops, "sub ", |k| {
@@ -81,7 +80,7 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
     }),
     ("shl for shr", Suite::Ops, "shr ", |k| replace(k, Op::Shr, Op::Shl)),
     ("le for lt", Suite::Ops, "lt ", |k| {
-        // Not in the guard of every kernel: only where both operands are loaded.
+        // Only if both operands are loaded, which leaves the guard of every kernel intact.
         let loaded: Vec<bool> = k
             .values
             .iter()
@@ -130,7 +129,7 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
     }),
     ("add for atomic max", Suite::Atomics, "atomic.max", |k| replace(k, Op::AtomicMax, Op::AtomicAdd)),
     ("atomic or that tells what it made", Suite::Atomics, "atomic.or", |k| {
-        // The stored result is or-ed with the operand: what the cell holds afterwards.
+        // The stored result is combined with the operand, which gives the new value of the cell.
         for block in 0..k.blocks.len() {
             for inst in k.blocks[block].insts.clone() {
                 let InstKind::Store { value, .. } = k.insts[inst.index()].kind else { continue };
@@ -142,7 +141,7 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
                 let location = k.insts[inst.index()].location;
                 let kind = InstKind::Scalar { op: Op::Or, operands: made, mode: FloatMode::Default };
                 let or = k.add_inst(BlockId::new(block), kind, &[ty], location);
-                // It was added at the end and belongs before the store.
+                // It was added at the end, but must precede the store.
                 k.blocks[block].insts.pop();
                 let at = k.blocks[block].insts.iter().position(|i| *i == inst).unwrap_or_default();
                 k.blocks[block].insts.insert(at, or);
@@ -192,7 +191,7 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
     ("lanes counted over the workgroup", Suite::Subgroup, "lane", |k| replace(k, Op::Lane, Op::LocalIndex)),
     ("any for all", Suite::Subgroup, "subgroup.all", |k| replace(k, Op::SubgroupAll, Op::SubgroupAny)),
     ("shuffles that wrap into the subgroup", Suite::Subgroup, "subgroup.shuffle u32", |k| {
-        // As devices do that look at the low bits only.
+        // Like devices that use only the low bits of the lane.
         let mask = constant(k, 31);
         for at in instructions(k) {
             if let InstKind::Subgroup { op: Op::SubgroupShuffle, operands, .. } = &k.inst(at.1).kind {
@@ -219,7 +218,7 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
         }
     }),
     ("views with an element in the tail", Suite::Memory, "f32x4 of f32 in shared", |k| {
-        // The array is longer, so that its last bytes are no tail but half an element.
+        // The array is longer, so that the tail becomes half an element.
         k.shared.iter_mut().for_each(|array| array.len += 4);
     }),
     ("indices cut to 32 bits", Suite::Memory, "load u32 at u64", |k| {
@@ -282,7 +281,7 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
         }
     }),
     ("products with square factors swapped", Suite::Coopmat, "coop.mul_add 8x8x8 f64", |k| {
-        // As their transposes, which are loaded in the other layout.
+        // The factors are transposed by loading them in the other layout.
         for inst in &mut k.insts {
             if let InstKind::CoopLoad { layout, .. } = &mut inst.kind {
                 *layout = other(*layout);
@@ -313,7 +312,7 @@ const MUTATIONS: &[(&str, Suite, &str, Mutation)] = &[
         }
     }),
     ("lines of matrices too close", Suite::Coopmat, "coop.load coopmat<bf16, 8x8, b, ", |k| {
-        // As if there were nothing between them.
+        // The lines are contiguous.
         for position in 0..k.insts.len() {
             let InstKind::CoopLoad { memory, layout, .. } = k.insts[position].kind else { continue };
             let ty = k.ty(k.insts[position].results[0]);
@@ -429,6 +428,6 @@ fn expected_failures_are_counted_apart_and_must_fail() {
     let groups = places.map(|place| format!("atomic.max u32, {place}"));
     let lists: Vec<_> = groups.iter().map(|g| list(g)).collect();
     assert_eq!(failures(Suite::Atomics, "atomic.max u32", bug, lists.clone()), 0);
-    // The same lists on a backend without the bug: four expected failures that did not fail.
+    // The same lists on a backend without the bug: four expected failures that did not occur.
     assert_eq!(failures(Suite::Atomics, "", |_| {}, lists), 4);
 }

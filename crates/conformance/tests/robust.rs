@@ -1,5 +1,5 @@
-//! The properties of `robust` on random bytes, and on inputs that once broke one: a little of what the fuzz targets
-//! do, in every test run.
+//! The properties of `robust` on random bytes, and on inputs that once violated one: a short version of the fuzz
+//! targets, in every test run.
 #![expect(clippy::unwrap_used, reason = "a failure anywhere fails the test")]
 
 use std::fs;
@@ -21,7 +21,7 @@ fn backends() -> Vec<Arc<dyn hal::Device>> {
     vec![Arc::new(ReferenceDevice::new(options)), Arc::new(CpuDevice::new())]
 }
 
-/// The kernels of the filetests, whatever they are there for.
+/// Returns the kernels of all filetests.
 fn texts() -> Vec<String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut folders: Vec<PathBuf> = ["ir", "spirv"].map(|name| crates.join(name).join("filetests")).into();
@@ -40,7 +40,7 @@ fn texts() -> Vec<String> {
     texts
 }
 
-/// The bodies of those kernels in the wire format.
+/// Returns the bodies of these kernels in the wire format.
 fn bodies() -> Vec<Vec<u8>> {
     let kernels = texts().into_iter().filter_map(|t| text::parse(&t).and_then(verify).ok());
     kernels.map(|k| wire::encode(&k).unwrap()).map(|b| b[16..b.len() - 16].to_vec()).collect()
@@ -66,7 +66,7 @@ fn packs_and_what_is_left_of_them_keep_the_properties() {
     }
     let good = writer.finish();
     assert_eq!(robust::cache(&good), Ok(3));
-    // The table of it, for another one to be sealed around.
+    // The table of the pack, to be sealed again.
     let table = [&[3][..], &good[24..24 + 3 * 48], &good[24 + 3 * 48 + 32..]].concat();
     assert_eq!(robust::cache(&table), Ok(3));
     for at in 0..good.len().max(table.len()) {
@@ -122,7 +122,7 @@ fn kernels_that_are_not_scrambled_are_accepted() {
     }
 }
 
-/// Some scrambled kernels must verify, or running them shows nothing.
+/// Checks that some scrambled kernels verify, because otherwise running them would test nothing.
 #[test]
 fn some_scrambled_kernels_are_accepted() {
     let backends = backends();

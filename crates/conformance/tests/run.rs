@@ -1,5 +1,5 @@
-//! Runs `crates/ir/filetests/run/**/*.fg` on every backend, one test a file and backend, and on the Vulkan backend once
-//! more with every buffer reached by its address.
+//! Runs `crates/ir/filetests/run/**/*.fg` on every backend, as one test per file and backend, and a second time on the
+//! Vulkan backend with every buffer accessed by its address.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ fn main() -> io::Result<()> {
     libtest_mimic::run(&arguments, trials).exit()
 }
 
-/// Whether it is a failure if this backend is not there.
+/// Returns whether it is a failure if this backend is not available.
 fn required(id: &str) -> bool {
     std::env::var("FULGURITE_REQUIRE_BACKENDS").is_ok_and(|list| list.split(',').any(|r| r.trim() == id))
 }

@@ -1,4 +1,4 @@
-//! The suite `subgroup` on the reference at every size that subgroups may have: devices have only one.
+//! The suite `subgroup` on the reference at every supported subgroup size; a device has only one.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Buffers and views: what they hold, what can be passed, and which elements there are.
+//! Buffers and views: contents, valid arguments, and element types.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -113,7 +113,7 @@ fn a_freed_buffer_is_refused() {
     assert_eq!(code(other.write(&[0; 4])), Some(Code::BufferFreed));
 }
 
-/// Stores a parameter and an element: both get to the device and back as they are.
+/// Stores a parameter and an element, and checks that both survive the round trip to the device.
 fn round_trip<T: Element + PartialEq + std::fmt::Debug>(values: [T; 2]) {
     let copy = kernel::<(Read<T>, Write<T>, T)>("copy", ["x", "y", "v"], [1, 1, 1], |_, (x, y, v)| {
         y.store(0, x.load(0));

@@ -1,4 +1,4 @@
-//! Calls on slices of the host.
+//! Calls with host slices.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -31,7 +31,7 @@ fn inputs_outputs_and_what_stays() {
         assert_eq!(code(outputs.take::<f32>(0)), Some(Code::WrongArgumentCount), "it was taken");
         assert_eq!(code(outputs.take::<f32>(1)), Some(Code::WrongArgumentCount));
 
-        // Zeros that the kernel adds to; bytes; memory that stays.
+        // Zeros that the kernel adds to; bytes; resident memory.
         let call = exe.call().input(&x).output::<f32>(2).param(2.0f32);
         assert_eq!(code(call.clone().run()), Some(Code::BadGrid), "it reads more than it writes");
         let mut outputs = call.options(&LaunchOptions::linear(2)).run().unwrap();
@@ -108,7 +108,7 @@ fn batches_come_in_order_and_of_one_executable() {
             assert_eq!(outputs.take::<f32>(0).unwrap(), expected, "{id}");
         }
         assert!(exe.batch([]).unwrap().is_empty());
-        // A call keeps the options of the executable that it was begun with.
+        // A call uses the options of the executable that created it.
         let none = exe.with_options(&LaunchOptions::workgroups([0, 1, 1]));
         let mut outputs = exe
             .batch([&exe, &none].map(|exe| exe.call().input(&[1.0f32]).output::<f32>(1).param(1.0f32)))
@@ -128,7 +128,7 @@ fn batches_go_into_vectors_of_the_caller() {
         let exe = axpy(&ctx);
         let inputs: Vec<Vec<f32>> = (1..5).map(|n| vec![n as f32; n]).collect();
         let calls = || inputs.iter().map(|x| exe.call().input(x).output::<f32>(x.len()).param(10.0f32));
-        // Each keeps its allocation, too long as it is; the last has none.
+        // Each vector keeps its allocation, although it is too long; the last has none.
         let mut results = vec![vec![7.0f32; 9], vec![7.0; 9], vec![7.0; 9], Vec::new()];
         let places: Vec<_> = results.iter().map(|vec| vec.as_ptr()).collect();
         fn lend(all: &mut [Vec<f32>]) -> Vec<&mut dyn OutputVec> {
@@ -144,7 +144,7 @@ fn batches_go_into_vectors_of_the_caller() {
         }
         assert!(results.iter().zip(&places).take(3).all(|(vec, place)| vec.as_ptr() == *place));
 
-        // What is wrong is found before anything is launched or written.
+        // Invalid arguments are detected before any launch or write.
         let written = results.clone();
         let mut other = Vec::<u32>::new();
         let [a, b, c, _] = &mut results[..] else { panic!("there are four") };
@@ -222,7 +222,7 @@ fn a_captured_call_counts_on_its_options_elsewhere() {
     let other = open("reference");
     assert!(other.replay(&repro).unwrap().differences.is_empty());
     let size = repro.manifest.options.iter_mut().find(|(name, _)| name == "subgroup_size").unwrap();
-    // As a device with other subgroups would have captured it.
+    // As captured on a device with another subgroup size.
     size.1 = "16".to_owned();
     assert_eq!(code(other.replay(&repro)), Some(Code::Unsupported));
 }

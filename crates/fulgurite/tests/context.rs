@@ -1,4 +1,4 @@
-//! Contexts: which backend they choose, what they compile and count, and several in one process.
+//! Contexts: choice of backend, compilation, counters, and several contexts in one process.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -102,7 +102,7 @@ fn options_merge_from_context_to_launch() {
     assert_eq!(written(&exe.with_options(&two), &LaunchOptions::linear(200)), 200);
 }
 
-/// Asks for a context in a process that finds no Vulkan driver.
+/// Opens a context in a process that finds no Vulkan driver.
 #[test]
 fn without_a_gpu_the_cpu_is_chosen_and_says_why() {
     const WITHIN: &str = "FULGURITE_TEST_WITHOUT_A_GPU";

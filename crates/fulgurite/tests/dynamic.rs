@@ -1,4 +1,4 @@
-//! Kernels whose arguments are known only when the program runs: parts of their buffers, and options of compiling them.
+//! Kernels whose arguments are known only at run time: parts of buffers, and compile options.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

@@ -1,4 +1,4 @@
-//! Bad input through the facade: each a typed error with its code, none a panic.
+//! Invalid input through the facade: each gives a typed error with its code, and none panics.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
@@ -69,7 +69,7 @@ fn bytes_of_a_kernel() {
         fulgurite::decode(&[&bytes[..bytes.len() - 1], &[!bytes[bytes.len() - 1]]].concat()).unwrap_err();
     assert_eq!(error.code(), Code::WrongWireChecksum);
     assert!(error.to_string().starts_with("error[FG0804]: the kernel's bytes do not fit"), "{error}");
-    // What decodes is verified: here, a workgroup of no invocations.
+    // A decoded kernel is verified; here, its workgroup has no invocations.
     let mut body = bytes[16..bytes.len() - 16].to_vec();
     assert_eq!(body[7..10], [64, 1, 1]);
     body[7] = 0;

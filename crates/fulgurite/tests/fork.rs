@@ -1,5 +1,5 @@
-//! A process that is forked from one with devices has none of their threads, and must not wait for one. Alone in its file, since a
-//! fork is of one thread.
+//! A forked child has none of the threads of its parent's devices and must not wait for them. Alone in this file,
+//! because fork copies only the calling thread.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ use fulgurite::{Code, Pending};
 
 type Slow = Executable<(ReadWrite<u32>, u32)>;
 
-/// A device with work under way, which a test goes on with on both sides of a fork.
+/// A device with pending work, for use on both sides of a fork.
 struct Begun {
     ctx: Context,
     slow: Slow,
@@ -42,7 +42,7 @@ fn begin(backend: &str) -> Option<Begun> {
     Some(Begun { ctx, slow, y, pending })
 }
 
-/// In the child: whether all that the parent's device is asked for is refused at once.
+/// In the child: returns whether all operations on the parent's device are refused at once.
 fn is_refused(mut begun: Begun) -> bool {
     let refused = [
         code(begun.ctx.zeroed::<u32>(4)),
@@ -52,11 +52,11 @@ fn is_refused(mut begun: Begun) -> bool {
         begun.pending.take().and_then(|pending| code(pending.wait())),
     ];
     println!("{:?}: {refused:?}", begun.ctx.device().backend);
-    // Dropping it here waits for nobody either.
+    // Dropping the device here must not wait either.
     refused.iter().all(|code| *code == Some(Code::DeviceLost))
 }
 
-/// In the child: whether a device that it opened itself computes.
+/// In the child: returns whether a newly opened device computes.
 fn computes() -> bool {
     let Some(mut begun) = begin("cpu") else { return false };
     begun.pending.take().is_some_and(|pending| pending.wait().is_ok())
@@ -66,18 +66,18 @@ fn computes() -> bool {
 #[test]
 fn a_forked_process_is_told_and_waits_for_nobody() {
     let mut all: Vec<Begun> = ["cpu", "reference", "vulkan"].into_iter().filter_map(begin).collect();
-    // SAFETY: the child does what this test says, and ends without unwinding or running what the parent registered.
+    // SAFETY: the child runs only the code below, and exits without unwinding or running exit handlers of the parent.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             all.into_iter().map(is_refused).filter(|refused| !refused).count() == 0 && computes()
         }));
-        // SAFETY: ends the process.
+        // SAFETY: terminates the process.
         unsafe { libc::_exit(i32::from(!matches!(tried, Ok(true)))) }
     }
     assert!(child > 0, "the process could not be forked");
     let (begun, mut status) = (Instant::now(), 0);
-    // SAFETY: `status` is written to; the child is this process's own.
+    // SAFETY: `status` is valid for writes; the child belongs to this process.
     while unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } == 0 {
         if begun.elapsed() > Duration::from_secs(60) {
             // SAFETY: as above.

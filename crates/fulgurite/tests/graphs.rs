@@ -43,7 +43,7 @@ fn a_graph_does_what_its_steps_would() {
         assert_eq!(z.read().unwrap(), [17, 20, 6, 8], "{id}: reading comes behind");
         pending.wait().unwrap();
 
-        // Parameters and buffers, of several steps at once.
+        // Parameters and buffers of several steps at once.
         let mut w = ctx.zeroed(4).unwrap();
         graph.update().launch(&add, (&x, &mut y, 3)).launch(&other, (&x, &mut w, -1)).apply().unwrap();
         graph.replay().unwrap();

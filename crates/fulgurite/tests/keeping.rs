@@ -1,4 +1,4 @@
-//! What a context says of compiled kernels that are kept, and how it forgets them: on a registry of one's own, too.
+//! A context's reports of cached kernels, and their invalidation; also with a custom registry.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
 mod common;
@@ -21,8 +21,8 @@ fn storing(number: u32) -> Kernel<(Write<u32>,)> {
         .unwrap()
 }
 
-/// A context on the Vulkan device that keeps what it compiles in a folder, by the registry of this build; `None` if there is no
-/// such device here.
+/// Returns a context on the Vulkan device that caches compiled kernels in a folder, with the registry of this build, or
+/// `None` if there is no such device.
 fn vulkan(folder: &Path, prewarm: &[&Kernel<(Write<u32>,)>]) -> Option<Context> {
     let builder = Context::builder().registry(fulgurite::registry()).backend("vulkan");
     let builder = builder.prewarm(prewarm.iter().map(|kernel| kernel.verified()));
@@ -37,10 +37,10 @@ fn vulkan(folder: &Path, prewarm: &[&Kernel<(Write<u32>,)>]) -> Option<Context> 
     }
 }
 
-/// An empty pack.
+/// Returns an empty pack.
 fn pack() -> TrustedPack {
     let pack = Pack::from_bytes(PackWriter::new().finish()).unwrap();
-    // SAFETY: there is nothing in it.
+    // SAFETY: the pack is empty.
     unsafe { pack.trust() }
 }
 
@@ -105,7 +105,7 @@ fn what_is_invalidated_is_compiled_anew_by_this_process_and_the_next() {
     let evicted = CacheOutcome::Missed(PipelineCacheMissReason::Evicted);
     assert_eq!(ctx.compile_with_report(&gone, &none).unwrap().1.cache, evicted);
     assert_eq!(ctx.compile_with_report(&stays, &none).unwrap().1.cache, CacheOutcome::Memory);
-    // What was made before goes on.
+    // Existing executables stay usable.
     let mut y = ctx.zeroed::<u32>(2).unwrap();
     exe.launch((&mut y,)).unwrap();
     assert_eq!(y.read().unwrap(), [3, 3]);
@@ -128,7 +128,7 @@ fn a_binary_for_another_driver_version_is_told_and_alarms() {
         println!("unavailable: this driver gives no binaries");
         return;
     }
-    // The same cache, as a driver of another version would have left it.
+    // The same cache, as left by another driver version.
     let there = tempfile::tempdir().unwrap();
     let pack = {
         let disk = DiskPipelineCache::open(folder.path(), DiskOptions::default().read_only()).unwrap();

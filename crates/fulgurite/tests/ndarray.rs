@@ -1,4 +1,4 @@
-//! Buffers from and to arrays of `ndarray`.
+//! Conversion between buffers and arrays of `ndarray`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

@@ -1,4 +1,4 @@
-//! Packs: what a context takes of them, and that it runs no code that nobody vouched for.
+//! Packs: the entries that a context uses; code from untrusted packs is never run.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
 mod common;
@@ -12,17 +12,17 @@ use fulgurite_pipeline_cache::{
     PipelineDeviceFingerprint,
 };
 
-/// A kernel that stores one number.
+/// Returns a kernel that stores one number.
 fn storing(number: u32) -> fulgurite::Kernel<(Write<u32>,)> {
     kernel::<(Write<u32>,)>("storing", ["y"], [1, 1, 1], |_, (y,)| y.store(0, number)).unwrap()
 }
 
-/// A context on the Vulkan device that keeps what it compiles in a folder.
+/// Returns a context builder for the Vulkan device with a cache folder.
 fn vulkan(folder: &Path) -> fulgurite::ContextBuilder {
     Context::builder().backend("vulkan").cache_directory(folder)
 }
 
-/// What the Vulkan backend lowers that kernel to; `None` if there is no such device here.
+/// Returns the kernel as lowered by the Vulkan backend, or `None` if there is no such device.
 fn lowered(number: u32) -> Option<Entry> {
     let folder = tempfile::tempdir().unwrap();
     let ctx = match vulkan(folder.path()).open() {
@@ -41,7 +41,7 @@ fn lowered(number: u32) -> Option<Entry> {
     Pack::from_bytes(artifacts).unwrap().entries().next()
 }
 
-/// What a context that was given a pack stores by the kernel of the number 7, and how many kernels it lowered.
+/// Returns the number that kernel 7 stores in a context with a pack, and the number of kernels that it lowered.
 fn stored(builder: fulgurite::ContextBuilder) -> (u32, u64) {
     let ctx = builder.open().unwrap();
     let mut y = ctx.zeroed::<u32>(1).unwrap();
@@ -52,13 +52,13 @@ fn stored(builder: fulgurite::ContextBuilder) -> (u32, u64) {
 #[test]
 fn a_pack_that_nobody_vouched_for_replaces_no_kernel() {
     let (Some(good), Some(other)) = (lowered(7), lowered(666)) else { return };
-    // A pack that says of one kernel that it is lowered to what another is.
+    // A pack that maps one kernel to the lowered form of another.
     let mut pack = PackWriter::new();
     pack.add(&Entry::new(good.identity, Digest::ZERO, other.payload));
     let pack = Pack::from_bytes(pack.finish()).unwrap();
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     assert_eq!(stored(vulkan(folders[0].path()).pack(pack.clone())), (7, 1));
-    // SAFETY: that kernel accesses what the one that it replaces does.
+    // SAFETY: the substituted kernel makes the same accesses as the one it replaces.
     let trusted = unsafe { pack.trust() };
     assert_eq!(stored(vulkan(folders[1].path()).trusted_pack(trusted)), (666, 0), "trust is what it costs");
 }

@@ -1,4 +1,4 @@
-//! Structs of parameters, in every form of a launch.
+//! Parameter structs in every form of a launch.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -18,7 +18,7 @@ struct Limit {
     n: u32,
 }
 
-/// Structs before, between and behind what is no struct.
+/// Structs before, between and after other arguments.
 type Args = (Limit, Read<i64>, u32, Write<i64>, Line);
 
 fn build() -> Kernel<Args> {
@@ -33,7 +33,7 @@ fn build() -> Kernel<Args> {
 const FIRST: Line = Line { scale: -3, offset: [10, 100] };
 const SECOND: Line = Line { scale: 1 << 40, offset: [1, 2] };
 
-/// What is left of `x`.
+/// Returns the expected element for `x`.
 fn line(x: i64, more: u32, p: Line) -> i64 {
     p.scale * x + i64::from(p.offset[0] + p.offset[1] * more)
 }

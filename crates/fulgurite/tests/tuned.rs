@@ -1,4 +1,4 @@
-//! Tuned kernels of the library: by rule, by record, by pack, in the background.
+//! Tuned kernels of the library: by heuristic, by record, by pack, in the background.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ use fulgurite::spec::device::DeviceSnapshot;
 use fulgurite::{ContextBuilder, Pack, tuned_entry};
 use fulgurite_pipeline_cache::PackWriter;
 
-/// Every backend's context: each has its own folder of records.
+/// Returns a context builder for a backend with its own folder of records.
 fn builder(backend: &str, folder: &std::path::Path) -> ContextBuilder {
     Context::builder().backend(backend).autotune_directory(folder)
 }
@@ -42,14 +42,14 @@ fn a_sum_is_right_by_rule_by_record_and_by_pack() {
         assert_eq!(sum(&ctx), Source::Heuristic);
         let report = ctx.tune(Sum, &Length(5003), &few()).unwrap();
         assert_eq!(report.measured, 3);
-        // What was given out is the tuned one now.
+        // The handle now uses the tuned kernel.
         assert_eq!(sum(&ctx), Source::Tuned);
         let second = builder(backend, folder.path()).open().unwrap();
         assert_eq!(sum(&second), Source::Record);
         let off = builder(backend, folder.path()).autotune(AutotunePolicy::mode(AutotuneMode::Off));
         assert_eq!(sum(&off.open().unwrap()), Source::Heuristic);
     }
-    // The records of both, in a pack, where nothing else is kept.
+    // The records of both, in a pack, without other records.
     let store = AutotuneStore::open(folder.path(), StoreOptions::default().read_only());
     let (entry, files) = tuned_entry(&store).unwrap();
     assert_eq!(files, 2);
@@ -80,13 +80,14 @@ fn what_is_not_recorded_is_tuned_in_the_background() {
     }
     assert!(tuned.wait(Duration::from_secs(60)).unwrap());
     assert_eq!(tuned.source(), Source::Tuned);
-    // The same handle again, and nothing left to be tuned.
+    // The same handle, and nothing left to tune.
     assert_eq!(ctx.tuned(Transpose, &problem).unwrap().config(), tuned.config());
     assert!(ctx.tuner().notices().is_empty());
     assert_eq!(AutotuneStore::open(folder.path(), StoreOptions::default()).len().unwrap(), 1);
 }
 
-/// The family of sums, which notes whose numbers are asked for: before candidates of a problem are tried, and before they are timed.
+/// The family of sums, which logs when data for a problem is requested: before trying its candidates, and before
+/// timing.
 struct Noting(Arc<Mutex<Vec<Length>>>);
 
 impl Family for Noting {
@@ -124,7 +125,7 @@ impl Family for Noting {
 
     fn trial(&self, problem: &Length, numbers: Numbers, seed: u64) -> Trial {
         self.0.lock().unwrap().push(*problem);
-        // Long enough for another thread that may.
+        // Long enough for another thread to interfere if that were possible.
         std::thread::sleep(Duration::from_millis(50));
         Sum.trial(problem, numbers, seed)
     }

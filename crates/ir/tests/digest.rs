@@ -1,11 +1,11 @@
-//! What counts in a digest and what does not, edit by edit, on kernels that use the whole language.
+//! Edits that change a digest and edits that do not, on kernels that use the whole language.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failure anywhere fails the test")]
 
 use std::collections::BTreeMap;
 
 use fulgurite_ir::{Digest, text, verify, wire};
 
-/// Every kind of instruction, attribute and declaration.
+/// A kernel with every kind of instruction, attribute and declaration.
 const KERNEL: &str = r#"fulgurite 1
 kernel @k workgroup(64, 1, 1) {
   buffer %x: read_write f32[]
@@ -55,7 +55,7 @@ kernel @k workgroup(64, 1, 1) {
 }
 "#;
 
-/// One change each: what is replaced, and by what.
+/// Single edits: the replaced text and its replacement.
 const EDITS: &[(&str, &str)] = &[
     ("f32[]\n  buffer", "f32[] large\n  buffer"),
     ("read_write f32[]\n", "read_write i32[]\n"),
@@ -107,7 +107,7 @@ const EDITS: &[(&str, &str)] = &[
     ("%x4[4u32], 8u32, %mi", "%x4[4u32], 8u32, %mh"),
 ];
 
-/// The shapes of a lone matrix, each with a digest of its own.
+/// Checks that every shape of a lone matrix has a different digest.
 #[test]
 fn shapes_roles_scopes_and_components_count() {
     let mut seen = BTreeMap::new();
@@ -145,7 +145,7 @@ fn every_edit_has_a_digest_of_its_own() {
         assert!(KERNEL.contains(from), "{from}");
         let mut edited = KERNEL.replacen(from, to, 1);
         if from.contains("read_write f32[]") {
-            // The element decides what is stored.
+            // The element type determines the type of the stored value.
             edited = edited.replace("store %x[%s], %j", "store %x[%s], 1i32");
         }
         let name = format!("{from} -> {to}");
@@ -171,7 +171,7 @@ fn names_and_regions_do_not_count() {
         .replace("[%s]", "[%l]");
     assert!(!flat.contains("region"));
     assert_eq!(digest(&flat), base);
-    // A region around what there was, that yields a constant, a parameter and another region's result.
+    // A region around the previous code that yields a constant, a parameter and another region's result.
     let body = "  %a = add 1u32, %p\n  store %x[0u32], %a\n";
     let kernel = |body: &str| {
         format!(

@@ -1,5 +1,5 @@
-//! The kernels in `docs/ir.md`: each parses, verifies, and is already as it prints but for comments. The limits
-//! that the page gives are the language's.
+//! Checks the kernels in `docs/ir.md`: each parses, verifies, and is formatted as the printer does except for comments.
+//! The documented limits are those of the language.
 #![expect(clippy::disallowed_methods, reason = "the page is a file")]
 #![expect(clippy::unwrap_used, reason = "a failure anywhere fails the test")]
 
@@ -14,7 +14,7 @@ fn page() -> String {
     fs::read_to_string(path).unwrap().replace("\r\n", "\n")
 }
 
-/// The text of each code block of language `fulgurite`.
+/// Returns the text of each code block of language `fulgurite`.
 fn kernels(page: &str) -> Vec<&str> {
     page.split("```fulgurite\n").skip(1).map(|rest| rest.split("```").next().unwrap_or(rest)).collect()
 }
@@ -35,7 +35,7 @@ fn every_kernel_of_the_page_is_one() {
     }
 }
 
-/// The example of the wire format: the kernel, and its bytes as hex digits with words after them.
+/// Checks the example of the wire format: the kernel, and its bytes as annotated hex digits.
 #[test]
 fn the_bytes_of_the_page_are_the_kernels() {
     let page = page();
@@ -80,7 +80,7 @@ fn the_limits_of_the_page_are_the_languages() {
     assert_eq!(limits::MAX_UNPOLLED_TRIPS, 1 << 30);
 }
 
-/// Digits in groups of three.
+/// Formats a number with digits in groups of three.
 fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> =

@@ -1,11 +1,11 @@
-//! Runs `filetests/**/*.fg`, one test a file.
+//! Runs `filetests/**/*.fg`, one test per file.
 //!
-//! The comments at the top of a file say what is tested:
-//! - `// test: print`: the text parses, and prints as the lines after `// print:` at the end of the file say; if
-//!   there are none, as the text itself.
-//! - `// test: verify`: the text parses and verifies with exactly the problems of the `// error: FG0205 5:3 …`
-//!   lines, in order; what follows the place must be part of the message. No such line: no problem.
-//! - `// test: run`: the text parses and verifies; backends run it in the conformance crate's tests.
+//! The comments at the top of a file select the test:
+//! - `// test: print`: the text parses, and its printed form is the lines after `// print:` at the end of the file, or,
+//!   without such lines, the text itself.
+//! - `// test: verify`: the text parses and has exactly the problems of the `// error: FG0205 5:3 …` lines, in order;
+//!   the text after the location must be part of the message. Without such lines, the text verifies.
+//! - `// test: run`: the text parses and verifies; the tests of the conformance crate run it on backends.
 //!
 //! `BLESS=1` rewrites the expectations.
 #![expect(clippy::disallowed_methods, reason = "the tests are files")]
@@ -70,7 +70,7 @@ fn run(path: &Path) -> Result<(), Failed> {
     }
 }
 
-/// The file as it should be, with what the text prints as.
+/// Returns the expected file, with the printed form of its text.
 fn print(source: &str) -> Result<String, Failed> {
     const MARK: &str = "// print:\n";
     let kernel = text::parse(source).map_err(|e| e.to_string())?;
@@ -89,12 +89,12 @@ fn print(source: &str) -> Result<String, Failed> {
     Ok(format!("{}\n\n{MARK}{expectation}", input.trim_end()))
 }
 
-/// The file as it should be, with the problems that the text has.
+/// Returns the expected file, with the problems of its text.
 fn problems(source: &str) -> String {
     let is_error = |line: &&str| line.starts_with("// error: ");
     let expected: Vec<&str> = source.lines().filter(is_error).collect();
     let rest: Vec<&str> = source.lines().filter(|l| !is_error(l)).collect();
-    // The places depend on how many lines of problems stand above the text.
+    // The locations depend on the number of problem lines above the text.
     let found = diagnostics(source);
     let shift = found.len() as i64 - expected.len() as i64;
     let lines = found.iter().enumerate().map(|(i, problem)| {
@@ -106,7 +106,7 @@ fn problems(source: &str) -> String {
             None => place,
         };
         let start = format!("// error: {} {place}", problem.code);
-        // A shorter expectation is kept if it fits.
+        // A shorter expectation is kept if it matches.
         match expected.get(i).and_then(|e| e.strip_prefix(start.as_str())) {
             Some(part) if !part.trim().is_empty() && problem.message.contains(part.trim()) => {
                 format!("{start}{part}\n")

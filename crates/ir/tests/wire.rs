@@ -1,8 +1,8 @@
-//! The wire format on the kernels of the filetests: they survive, whatever is done to their bytes is an error or
-//! another kernel, and those in `corpus/` decode for ever.
+//! The wire format on the kernels of the filetests: they survive a round trip, modified bytes give an error or another
+//! kernel, and the files in `corpus/` stay decodable forever.
 //!
-//! - `FULGURITE_WIRE_MUTATIONS=1000000` changes bytes more often than the default.
-//! - `BLESS=1` adds the kernels that the corpus lacks, and rewrites none; `BLESS=force` writes all.
+//! - `FULGURITE_WIRE_MUTATIONS=1000000` sets the number of mutations.
+//! - `BLESS=1` adds kernels that the corpus lacks, and rewrites none; `BLESS=force` writes all.
 #![expect(clippy::disallowed_methods, reason = "the tests are files")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failure anywhere fails the test")]
 
@@ -15,10 +15,10 @@ use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Code;
 use proptest::prelude::*;
 
-/// How often bytes are changed if nothing else is asked for.
+/// Default number of mutations.
 const MUTATIONS: u64 = 20_000;
 
-/// The filetests of which the corpus holds the kernels.
+/// The filetests whose kernels are in the corpus.
 const CORPUS: [&str; 16] = [
     "print/coop",
     "print/empty",
@@ -42,7 +42,7 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// The kernels of the filetests that verify.
+/// Returns the kernels of the filetests that verify.
 fn kernels() -> Vec<VerifiedKernel> {
     let mut folders = vec![folder("filetests")];
     let mut texts = BTreeMap::new();
@@ -66,7 +66,7 @@ fn body(bytes: &[u8]) -> &[u8] {
     &bytes[16..bytes.len() - 16]
 }
 
-/// Checks what holds for any bytes. Whether they are a kernel, and whether it verifies.
+/// Checks the properties of arbitrary bytes. Returns whether they decode, and whether the kernel verifies.
 fn check(bytes: &[u8]) -> (bool, bool) {
     let kernel = match wire::decode(bytes) {
         Ok(kernel) => kernel,
@@ -76,7 +76,7 @@ fn check(bytes: &[u8]) -> (bool, bool) {
             return (false, false);
         }
     };
-    // Kernels that do not verify print too.
+    // Kernels that do not verify must print as well.
     let printed = text::print(&kernel);
     let Ok(verified) = verify(kernel) else { return (true, false) };
     assert_eq!(wire::encode(&verified).unwrap(), bytes, "{printed}");
@@ -106,7 +106,7 @@ fn every_damaged_bit_is_found() {
             let mut bytes = bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let error = wire::decode(&bytes).unwrap_err();
-            // The fields of the header have errors of their own.
+            // The fields of the header have separate errors.
             let wanted = match bit / 8 {
                 0..4 => Code::NotAKernel,
                 4..8 => Code::UnknownWireVersion,
@@ -123,7 +123,7 @@ fn every_damaged_bit_is_found() {
     }
 }
 
-/// Every flip of a bit of a small body, and every end, with a checksum that fits.
+/// Checks every bit flip of a small body and every truncation, each with a matching checksum.
 #[test]
 fn every_changed_bit_is_an_error_or_another_kernel() {
     let mut kernels_found = 0;
@@ -141,7 +141,7 @@ fn every_changed_bit_is_an_error_or_another_kernel() {
     assert!(kernels_found >= 1000, "{kernels_found}");
 }
 
-/// A stream of numbers that a seed decides (xorshift64*).
+/// A seeded stream of numbers (xorshift64*).
 struct Numbers(u64);
 
 impl Numbers {
@@ -152,13 +152,13 @@ impl Numbers {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as usize % count.max(1)
     }
 
-    /// A place in `bytes`, and an end after it that is mostly near.
+    /// Returns a random range in `bytes`, usually a short one.
     fn range(&mut self, bytes: &[u8]) -> core::ops::Range<usize> {
         let start = self.below(bytes.len());
         start..(start + 1 + self.below(12)).min(bytes.len())
     }
 
-    /// Changes `bytes` in one way.
+    /// Mutates `bytes` in one way.
     fn mutate(&mut self, bytes: &mut Vec<u8>, others: &[Vec<u8>]) {
         let at = self.below(bytes.len());
         let range = self.range(bytes);
@@ -180,7 +180,7 @@ impl Numbers {
                 bytes.splice(at..end, piece);
             }
             _ => {
-                // A number of nine bytes.
+                // A number encoded in nine bytes.
                 let number = (self.below(usize::MAX) as u64) << self.below(33);
                 let end = (at + 1).min(bytes.len());
                 bytes.splice(at..end, [&[253][..], &number.to_le_bytes()].concat());
@@ -189,7 +189,7 @@ impl Numbers {
     }
 }
 
-/// Most bytes of memory that this process has used, where the system says it.
+/// Returns the peak memory use of this process in bytes, if the system reports it.
 fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
@@ -221,7 +221,7 @@ fn mutations() {
          {before:?}, after {:?}",
         peak_memory()
     );
-    // Some reach every stage, or nothing is shown.
+    // Some inputs must reach every stage, otherwise the test shows nothing.
     assert!(verified >= count / 100 && decoded > verified && decoded < count, "{decoded} {verified}");
 }
 
@@ -232,7 +232,7 @@ proptest! {
         check(&wire::seal(&bytes));
     }
 
-    /// Few small numbers, which are more often lists that end.
+    /// Short inputs of small numbers, which more often are complete lists.
     #[test]
     fn small_numbers_are_an_error_or_a_kernel(bytes in prop::collection::vec(0u8..9, 0..80)) {
         let start = [1, b'k', 1, 1, 1];
@@ -282,7 +282,7 @@ fn file_name(source: &str) -> String {
     source.replace('/', "_") + ".fgb"
 }
 
-/// Writes the kernels of [`CORPUS`] that are not there, or all of them.
+/// Writes the kernels of [`CORPUS`] that are missing, or all of them.
 fn add(folder: &Path, digests: &mut BTreeMap<String, String>, all: bool) {
     fs::create_dir_all(folder).unwrap();
     for source in CORPUS {

@@ -1,5 +1,5 @@
-//! How much memory decoding takes for the bodies that cost most beside their bytes. A process of its own, because
-//! what is measured is the most that the process ever used. Only Linux says it.
+//! Memory use of decoding, for the bodies with the highest cost per byte. In a separate process, because the peak of
+//! the whole process is measured. Only Linux reports it.
 #![cfg(target_os = "linux")]
 #![expect(clippy::disallowed_methods, reason = "the system says it in a file")]
 #![expect(clippy::unwrap_used, reason = "a failure anywhere fails the test")]
@@ -8,17 +8,17 @@ use std::fs;
 
 use fulgurite_ir::wire;
 
-/// What `docs/ir.md` promises: memory for each byte.
+/// Bytes of memory per byte of input, as documented in `docs/ir.md`.
 const MOST: usize = 64;
 
-/// Most bytes of memory that this process has used.
+/// Returns the peak memory use of this process in bytes.
 fn peak() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
 }
 
-/// A count of more than 65,535.
+/// Encodes a count of more than 65,535.
 fn count(count: usize) -> Vec<u8> {
     [&[252][..], &(count as u32).to_le_bytes()].concat()
 }
@@ -26,8 +26,8 @@ fn count(count: usize) -> Vec<u8> {
 #[test]
 fn decoding_takes_a_small_multiple_of_the_bytes() {
     const N: usize = 500_000;
-    // A kernel `k` of one invocation without declarations or needs; what follows is constants, preconditions, their nodes,
-    // values, regions, instructions, words.
+    // A kernel `k` of one invocation without declarations or needs. It is followed by constants, preconditions, their
+    // nodes, values, regions, instructions, words.
     let start = [1, b'k', 1, 1, 1, 0, 0, 0, 0, 0, 0];
     let many = |item: &[u8]| [count(N), item.repeat(N)].concat();
     let with_end = |item: &[u8]| [count(N + 1), item.repeat(N), vec![0; 4]].concat();
@@ -36,7 +36,7 @@ fn decoding_takes_a_small_multiple_of_the_bytes() {
     nested.extend([251, 128, 1, 0, 0, 1].repeat(N));
     nested.extend(vec![0; 8 * N + 4]);
     let cases = [
-        // `add` of nothing, with and without a result: the verifier says that there is no such thing.
+        // `add` without operands, with and without a result, which only the verifier rejects.
         ("instructions", vec![none(), none(), none(), none(), none(), with_end(&[1, 0, 0, 0]), none()]),
         ("results", vec![none(), none(), none(), many(&[0, 7, 1]), none(), with_end(&[1, 0, 1, 0]), none()]),
         ("constants", vec![many(&[7, 1]), none(), none(), none(), none(), vec![1, 0, 0, 0, 0], none()]),
@@ -46,7 +46,7 @@ fn decoding_takes_a_small_multiple_of_the_bytes() {
     ];
     for (name, sections) in cases {
         let bytes = wire::seal(&[&start[..], &sections.concat()].concat());
-        // Where the system cannot forget the peak so far, only what exceeds it is seen.
+        // If the system cannot reset the peak, only a higher peak is detected.
         let _ = fs::write("/proc/self/clear_refs", "5");
         let before = peak();
         let decoded = wire::decode(&bytes).is_ok();

@@ -1,4 +1,4 @@
-//! What the engine makes of a backend's faults, queue and recordings, with a backend that has them on demand.
+//! The engine's handling of faults, queues and recordings of a backend, tested with a fake backend.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
 
 mod fake;
@@ -21,7 +21,7 @@ fn call(label: &str) -> Call<'static> {
 #[test]
 fn a_read_back_that_fails_names_the_output() {
     let (device, program, script) = open();
-    // Of each call, the third buffer is the second output.
+    // The third buffer of each call is the second output.
     script.set(|state| state.unreadable.extend([3, 6, 12]));
     let expected = Error::Device(DeviceError::ReadBack { output: 1, source: Box::new(broken()) });
     assert_eq!(expected.code(), Code::ReadBack);
@@ -29,10 +29,10 @@ fn a_read_back_that_fails_names_the_output() {
     assert_eq!(program.call_async(&call("b")).unwrap().wait().unwrap_err(), expected);
     let batched = program.call_batched(&[call("c"), call("d")], &mut Vec::new());
     assert_eq!(batched.unwrap_err(), expected);
-    // The launches had ended well.
+    // The launches themselves had succeeded.
     let counters = device.counters();
     assert_eq!((counters.launches, counters.failed_launches), (4, 0));
-    // First outputs, and both of the batch's first call, had been read.
+    // The first outputs, and both outputs of the batch's first call, had been read.
     assert_eq!((counters.output_slots, counters.bytes_out), (5, 20));
     assert_eq!(program.call(&call("e")).unwrap().outputs, [[0; 4], [0; 4]]);
 }
@@ -83,7 +83,7 @@ fn work_of_a_queue_is_waited_for_in_order_and_holds_up_no_launch() {
         .into_iter()
         .collect();
     script.wait_for("finish a");
-    // The device's queue has them all: a launch goes behind them, without waiting for their ends here.
+    // They are all in the device's queue; the launch is queued after them without waiting here.
     program.launch(&views, &[], &called("after")).unwrap();
     device.zeroed(4).unwrap().whole().to_vec().unwrap();
     assert!(pending.iter().all(|pending| !pending.is_ended()));
@@ -114,14 +114,14 @@ fn nothing_overtakes_a_graph_by_the_queue() {
     recorder.launch(&program, &slots, &[], &called("graph")).unwrap();
     let graph = recorder.finish();
     let replay = graph.submit().unwrap();
-    // Begun without a wait, although the graph is not on the device yet.
+    // Submission does not wait, although the graph is not on the device yet.
     let behind = program.submit(&views, &[], &called("behind")).unwrap();
     script.wait_for("launch graph");
     assert_eq!(script.log(), ["launch graph"]);
     script.release("graph");
     behind.wait().unwrap();
     replay.wait().unwrap();
-    // A result comes a little before the worker has counted its job as done; reading waits for that, too.
+    // A result arrives shortly before the worker has counted the job as done; reading waits for that as well.
     views[0].to_vec().unwrap();
     program.submit(&views, &[], &called("later")).unwrap().wait().unwrap();
     let expected = [
@@ -207,14 +207,14 @@ fn whoever_submits_more_than_the_bound_waits_for_one_to_end() {
         }
         std::thread::scope(|scope| {
             let over = scope.spawn(|| program.submit(&views, &[], &called("over")).unwrap().wait());
-            // It comes in only when the first one, which is held here, has ended.
+            // It is accepted only when the first launch, which is blocked here, has ended.
             script.wait_for(if has_queue { "finish first" } else { "launch first" });
             assert!(!over.is_finished());
             script.release("first");
             over.join().unwrap().unwrap();
         });
         first.wait().unwrap();
-        // What follows a result submits, too: on the device's own thread there is nobody to wait for.
+        // A continuation submits as well; on the device's own thread, it cannot wait for that thread.
         let (again, all) = (program.clone(), views.clone());
         let then = program.submit(&views, &[], &called("then")).unwrap().and_then(move |_| {
             let submit = |_| again.submit(&all, &[], &called("from within")).map(drop);
@@ -256,7 +256,7 @@ fn compiled_kernels_are_forgotten_over_the_bound_and_those_in_use_stay() {
     for number in 0..1000 {
         let kernel = kernel(number);
         device.compile(&kernel, &options).unwrap();
-        // What is asked for again and again stays.
+        // A program that is compiled repeatedly stays cached.
         device.compile(program.kernel(), &options).unwrap();
         assert!(script.alive() <= 18, "{} after {number}", script.alive());
     }

@@ -1,4 +1,4 @@
-//! What the engine makes of a backend that keeps what it compiles: where kernels came from, what is forgotten, and audits.
+//! The engine's handling of a backend with a cache: origins of kernels, invalidation, and audits.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use fulgurite_spec::cache::{CacheAudit, CacheOrigin, CacheOutcome, CacheTier, Pi
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{Code, Diagnostic, Location};
 
-/// A backend that keeps binaries for another device, or says that it does.
+/// A backend that stores binaries for another device, or reports that it does.
 struct Keeping {
     snapshot: DeviceSnapshot,
     log: Mutex<Vec<String>>,
@@ -92,7 +92,7 @@ fn each_prewarmed_kernel_says_what_it_cost_and_where_it_came_from() {
     let (device, _) = open(CacheReport::default());
     let (good, bad) = (kernel("good"), kernel("bad"));
     let done = Mutex::new(Vec::new());
-    // Of equal digests: whichever is compiled first, the other finds it or fails.
+    // Two kernels with equal digests: one is compiled, and the other finds it or fails.
     let all = device.prewarm([&good, &bad], &CompileOptions::default(), &|count| {
         done.lock().unwrap().push(count);
     });
@@ -154,7 +154,7 @@ fn invalidating_reaches_every_form_that_was_compiled_and_compiles_anew() {
     device.compile(&other, &none).unwrap();
     assert_eq!(backend.log.lock().unwrap().len(), 3, "the other kernel stayed");
     assert_eq!(device.counters().compiles_reused, 1);
-    // Of a kernel that was not compiled here, the cache is asked all the same.
+    // The cache is asked even about a kernel that was not compiled here.
     let report = open(CacheReport::default()).0.invalidate(&k).unwrap();
     assert_eq!((report.executables, report.removed), (0, 2));
 }

@@ -1,4 +1,4 @@
-//! The check of what a kernel needs: made once by the engine, whatever the backend checks.
+//! The engine checks the needs of a kernel once, even if the backend does not check them.
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use fulgurite_runtime::Device;
 use fulgurite_spec::device::{Capability, DeviceSnapshot, Matrices, MatrixShapes};
 use fulgurite_spec::{Code, MatrixScope, ScalarType};
 
-/// A backend that checks nothing: it compiles whatever it is given, and counts.
+/// A backend that compiles every kernel without checks, and counts the calls.
 struct Careless {
     snapshot: DeviceSnapshot,
     asked: Arc<AtomicUsize>,
@@ -54,7 +54,7 @@ impl Executable for Compiled {
     }
 }
 
-/// A device of a careless backend, and how often the backend was asked to compile or to name a kernel.
+/// Returns a device of the careless backend, and the number of calls to compile or name a kernel.
 fn open(snapshot: DeviceSnapshot) -> (Device, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let backend = Careless { snapshot, asked: Arc::clone(&asked) };
@@ -75,14 +75,14 @@ fn kernel(workgroup: u32, body: &str) -> Arc<VerifiedKernel> {
     Arc::new(fulgurite_ir::text::parse(&text).and_then(fulgurite_ir::verify).unwrap())
 }
 
-/// Both ways to a backend refuse `kernel` with an error that names `lacking`, and the backend is not asked.
+/// Checks that both ways to compile refuse `kernel` with an error that names `lacking`, without calling the backend.
 fn refuses(snapshot: DeviceSnapshot, kernel: &Arc<VerifiedKernel>, lacking: &str) {
     let (device, asked) = open(snapshot);
     let options = CompileOptions::default();
     for error in [
         device.compile(kernel, &options).map(drop).unwrap_err(),
         device.executable_id(kernel, &options).map(drop).unwrap_err(),
-        // What failed is not found compiled by the next who asks.
+        // A failed compile must not leave a compiled kernel for the next caller.
         device.compile(kernel, &options).map(drop).unwrap_err(),
     ] {
         assert_eq!(error.code(), Code::Unsupported, "{error}");

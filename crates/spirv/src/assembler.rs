@@ -1,4 +1,4 @@
-//! Words of a module by section, with types and constants made once.
+//! Assembly of a module by section; types and constants are unique.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ pub(crate) struct Assembler {
     pub(crate) names: Vec<u32>,
     pub(crate) decorations: Vec<u32>,
     pub(crate) globals: Vec<u32>,
-    /// Variables of the function, which SPIR-V wants first.
+    /// Function variables, which SPIR-V requires first.
     pub(crate) variables: Vec<u32>,
     pub(crate) code: Vec<u32>,
     /// Global variables of the entry point.
@@ -28,12 +28,12 @@ pub(crate) struct Assembler {
     pub(crate) addressing: u32,
     types: HashMap<Vec<u32>, Id>,
     value_types: [[Id; 5]; ScalarType::ALL.len()],
-    /// By the id of their type and the bits of every lane.
+    /// Keyed by type id and the bits of every lane.
     constants: HashMap<(Id, u64), Id>,
 }
 
-/// The type that a value of type `ty` has in registers: integers of 8 and 16 bits, and the bits of a `bf16`, are words
-/// that hold the value, sign-extended or zero-extended. Narrow types are for memory only.
+/// Returns the type that a value of type `ty` has in registers. Integers of 8 and 16 bits, and the bits of a `bf16`,
+/// are words, sign-extended or zero-extended; narrow types are used in memory only.
 pub(crate) fn register(ty: Type) -> Type {
     ty.with_scalar(match ty.scalar {
         ScalarType::I8 | ScalarType::I16 => ScalarType::I32,
@@ -55,7 +55,7 @@ pub(crate) fn push(section: &mut Vec<u32>, opcode: u32, operands: &[u32]) {
     section.extend_from_slice(operands);
 }
 
-/// The bits of a value of type `ty` in registers, with the type that it has there.
+/// Returns the bits of a value of type `ty` in registers, with its register type.
 fn in_register(ty: Type, bits: u64) -> (Type, u64) {
     let register = register(ty);
     if register == ty || !ty.scalar.is_signed() {
@@ -65,7 +65,7 @@ fn in_register(ty: Type, bits: u64) -> (Type, u64) {
     (register, u64::from((((bits as u32) << unused) as i32 >> unused) as u32))
 }
 
-/// What a module must declare to have values of a type.
+/// Returns the capability that values of a type require.
 fn capability_of(ty: ScalarType) -> Option<u32> {
     match ty {
         ScalarType::I8 | ScalarType::U8 => Some(capability::Int8),
@@ -77,7 +77,7 @@ fn capability_of(ty: ScalarType) -> Option<u32> {
     }
 }
 
-/// A string as SPIR-V words: little-endian bytes, closed by a zero.
+/// Encodes a string as SPIR-V words: little-endian bytes with a terminating zero.
 pub(crate) fn string(text: &str) -> Vec<u32> {
     let mut bytes = text.as_bytes().to_vec();
     bytes.resize(bytes.len() / 4 * 4 + 4, 0);
@@ -105,20 +105,20 @@ impl Assembler {
         }
     }
 
-    /// A fresh id.
+    /// Returns a fresh id.
     pub(crate) fn id(&mut self) -> Id {
         self.next += 1;
         self.next - 1
     }
 
-    /// Declares a capability, once.
+    /// Declares a capability unless it is already declared.
     pub(crate) fn capability(&mut self, capability: u32) {
         if !self.capabilities.chunks_exact(2).any(|words| words[1] == capability) {
             push(&mut self.capabilities, op::Capability, &[capability]);
         }
     }
 
-    /// Declares an extension, once.
+    /// Declares an extension unless it is already declared.
     pub(crate) fn extension(&mut self, name: &str) {
         let words = string(name);
         if !self.extensions.windows(words.len()).any(|w| w == words) {
@@ -138,7 +138,7 @@ impl Assembler {
         push(&mut self.names, op::Name, &words);
     }
 
-    /// A type made of `opcode` and `operands`, once.
+    /// Returns the type with this `opcode` and these `operands`, declaring it on first use.
     fn made(&mut self, opcode: u32, operands: &[u32]) -> Id {
         let mut key = vec![opcode];
         key.extend_from_slice(operands);
@@ -157,12 +157,12 @@ impl Assembler {
         self.made(op::TypeVoid, &[])
     }
 
-    /// The type of a value in registers.
+    /// Returns the type of a value in registers.
     pub(crate) fn ty(&mut self, ty: Type) -> Id {
         if ty.is_matrix() { self.memory_ty(ty) } else { self.memory_ty(register(ty)) }
     }
 
-    /// The type of a value in memory, and of a matrix.
+    /// Returns the type of a value in memory, or of a matrix.
     pub(crate) fn memory_ty(&mut self, ty: Type) -> Id {
         if let Some(shape) = ty.matrix {
             return self.matrix(ty.scalar, shape);
@@ -181,7 +181,7 @@ impl Assembler {
                 ScalarType::F16 | ScalarType::F32 | ScalarType::F64 => {
                     self.made(op::TypeFloat, &[ty.scalar.bits()])
                 }
-                // `bf16` is its bits: arithmetic on it is done in `f32`.
+                // `bf16` is represented by its bits; arithmetic on it is done in `f32`.
                 ScalarType::BF16
                 | ScalarType::I8
                 | ScalarType::I16
@@ -214,13 +214,13 @@ impl Assembler {
             MatrixScope::Subgroup => scope::Subgroup,
             MatrixScope::Workgroup => scope::Workgroup,
         };
-        // The roles have the numbers of SPIR-V's uses.
+        // The role numbers are those of SPIR-V's matrix uses.
         let [scope, rows, columns, role] =
             [scope, shape.rows.into(), shape.cols.into(), shape.role as u32].map(|n| self.u32(n));
         self.made(op::TypeCooperativeMatrixKHR, &[component, scope, rows, columns, role])
     }
 
-    /// What components of matrices of `bf16` are; elsewhere `bf16` is its bits.
+    /// Returns the component type of matrices of `bf16`. Elsewhere, `bf16` is represented by its bits.
     pub(crate) fn bfloat16(&mut self) -> Id {
         self.capability(capability::BFloat16TypeKHR);
         self.capability(capability::BFloat16CooperativeMatrixKHR);
@@ -228,13 +228,13 @@ impl Assembler {
         self.made(op::TypeFloat, &[16, float_encoding::BFloat16KHR])
     }
 
-    /// `uvec3`, which only built-in ids are.
+    /// Returns the type `uvec3`, which only built-in ids have.
     pub(crate) fn uvec3(&mut self) -> Id {
         let u32_type = self.ty(Type::U32);
         self.made(op::TypeVector, &[u32_type, 3])
     }
 
-    /// The pair that extended multiplication gives.
+    /// Returns the result type of extended multiplication, a pair.
     pub(crate) fn pair(&mut self, ty: Type) -> Id {
         let id = self.ty(ty);
         self.made(op::TypeStruct, &[id, id])
@@ -248,16 +248,16 @@ impl Assembler {
         self.made(op::TypeFunction, &[result])
     }
 
-    /// An array without a stride, of elements of the type `element`.
+    /// Returns an array type without a stride and with elements of type `element`.
     pub(crate) fn array(&mut self, element: Id, len: u32) -> Id {
         let len = self.u32(len);
         self.made(op::TypeArray, &[element, len])
     }
 
-    /// A block whose one member is a run-time array of `element`.
+    /// Returns a block type whose single member is a run-time array of `element`.
     pub(crate) fn buffer_block(&mut self, element: Type) -> Id {
         let element_id = self.memory_ty(element);
-        // Three components would be aligned as four.
+        // Three components would be aligned like four.
         debug_assert!(element.lanes != Lanes::Three);
         if let Some(array) = self.types.get([op::TypeRuntimeArray, element_id].as_slice()).copied() {
             return self.made(op::TypeStruct, &[array]);
@@ -267,17 +267,17 @@ impl Assembler {
         self.block(array)
     }
 
-    /// A block whose one member is an array of `len` words.
+    /// Returns a block type whose single member is an array of `len` words.
     pub(crate) fn words_block(&mut self, len: u32) -> Id {
         let array = self.id();
         let (word, len) = (self.ty(Type::U32), self.u32(len));
-        // Not shared with other arrays: this one has a stride.
+        // Not shared with other arrays, because this one has a stride.
         push(&mut self.globals, op::TypeArray, &[array, word, len]);
         self.decorate(array, &[decoration::ArrayStride, 4]);
         self.block(array)
     }
 
-    /// A block of shared memory with an explicit layout: `len` elements from `offset` on.
+    /// Returns a block type of shared memory with an explicit layout: `len` elements starting at `offset`.
     pub(crate) fn shared_block(&mut self, element: Type, len: u32, offset: u32) -> Id {
         let array = self.id();
         let (element_id, len) = (self.memory_ty(element), self.u32(len));
@@ -297,7 +297,7 @@ impl Assembler {
         block
     }
 
-    /// A global variable, listed in the entry point's interface.
+    /// Declares a global variable, which is listed in the entry point's interface.
     pub(crate) fn global(&mut self, class: u32, pointee: Id, initializer: Option<Id>) -> Id {
         let pointer = self.pointer(class, pointee);
         let id = self.id();
@@ -308,7 +308,7 @@ impl Assembler {
         id
     }
 
-    /// A variable of the function.
+    /// Declares a function variable.
     pub(crate) fn local(&mut self, pointee: Id, initializer: Option<Id>) -> Id {
         let pointer = self.pointer(storage_class::Function, pointee);
         let id = self.id();
@@ -318,7 +318,7 @@ impl Assembler {
         id
     }
 
-    /// Zero of any type.
+    /// Returns the zero of a type.
     pub(crate) fn null(&mut self, ty: Id) -> Id {
         let key = vec![op::ConstantNull, ty];
         if let Some(id) = self.types.get(&key) {
@@ -338,18 +338,18 @@ impl Assembler {
         self.splat(Type::U32, u64::from(value))
     }
 
-    /// A constant of `ty`, every lane of which is `bits`.
+    /// Returns a constant of `ty` whose lanes are all `bits`.
     pub(crate) fn splat(&mut self, ty: Type, bits: u64) -> Id {
         let (ty, bits) = in_register(ty, bits);
         self.constant(ty, bits)
     }
 
-    /// A constant of `ty` as it is in memory, every lane of which is `bits`.
+    /// Returns a constant of the memory type of `ty` whose lanes are all `bits`.
     pub(crate) fn memory_constant(&mut self, ty: Type, bits: u64) -> Id {
         self.constant(ty, bits)
     }
 
-    /// A constant vector, or a scalar, of these lanes.
+    /// Returns a constant vector or scalar with these lanes.
     pub(crate) fn lanes(&mut self, ty: Type, lanes: &[u64]) -> Id {
         if lanes.iter().all(|bits| *bits == lanes[0]) {
             return self.splat(ty, lanes[0]);
@@ -385,7 +385,7 @@ impl Assembler {
                     push(&mut self.globals, op::Constant, &[ty_id, id, bits as u32, (bits >> 32) as u32]);
                 }
                 (ScalarClass::Signed | ScalarClass::Unsigned | ScalarClass::Float, width) => {
-                    // Narrow signed constants fill the word with their sign.
+                    // Narrow signed constants are sign-extended to a word.
                     let unused = 32 - width;
                     let word = bits as u32;
                     let word =

@@ -11,16 +11,16 @@ use fulgurite_spec::{IdOp, Op};
 pub(crate) struct Contents {
     pub(crate) loops: bool,
     pub(crate) traps: bool,
-    /// Whether there are ops over subgroups.
+    /// Whether there are subgroup ops.
     pub(crate) subgroup_ops: bool,
     pub(crate) subgroup_barriers: bool,
     /// Whether a result depends on the division of invocations into subgroups.
     pub(crate) sees_subgroups: bool,
-    /// Whether invocations of a workgroup wait for each other at barriers, so that they must leave loops together.
+    /// Whether the workgroup has barriers, so that its invocations must leave loops together.
     pub(crate) meets: bool,
-    /// The memory objects that are loaded, stored or changed.
+    /// The memory objects that are loaded, stored or modified.
     pub(crate) reached: HashSet<Memory>,
-    /// The memory objects of atomics, and whether one of those adds.
+    /// The memory objects of atomics, and whether one of the atomics is an addition.
     pub(crate) atomics: HashMap<Memory, bool>,
     /// The ids that are built-in inputs, in the order of their first use.
     pub(crate) inputs: Vec<IdOp>,
@@ -84,7 +84,7 @@ impl Contents {
             InstKind::CoopFill { .. } => self.sees_subgroups = true,
             InstKind::Trap { .. } => {
                 self.traps = true;
-                // The invocation that met the fault.
+                // Ids for the faulting invocation.
                 self.input(IdOp::GlobalId);
                 self.input(IdOp::NumWorkgroups);
             }

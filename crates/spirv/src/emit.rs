@@ -39,7 +39,7 @@ use crate::{Module, polls};
 
 pub(crate) use objects::unsupported;
 
-/// Emits `kernel` for a device described by `profile`: a pure function of both.
+/// Emits `kernel` for a device described by `profile`. A pure function of both.
 pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
     let (ranges, bounds) = match profile.optimize {
         true => {
@@ -52,7 +52,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
     let contents = Contents::of(kernel);
     let mut polls = polls::polls(kernel, &ranges, &contents);
     if profile.driver_ends_loops {
-        // Such a driver lets invocations leave loops apart anyway.
+        // Such a driver lets invocations leave loops separately in any case.
         polls.iter_mut().filter(|poll| **poll == Poll::Together).for_each(|poll| *poll = Poll::Alone);
     }
     let polled = polls.iter().any(|poll| *poll != Poll::Never);
@@ -128,13 +128,13 @@ fn modes(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profi
     explicit_layout(asm, kernel, profile);
 }
 
-/// The size of a workgroup as the module states it: along x alone in a kernel that sees subgroups, because drivers may
-/// divide each row of others anew.
+/// Returns the workgroup size that the module declares: one-dimensional in a kernel that sees subgroups, because
+/// drivers may start a new subgroup in each row of other shapes.
 fn local_size(kernel: &VerifiedKernel, contents: &Contents) -> [u32; 3] {
     if contents.sees_subgroups { [kernel.workgroup_invocations(), 1, 1] } else { kernel.workgroup }
 }
 
-/// What views of shared memory need where they are variables of their own.
+/// Declares the requirements of views of shared memory that are separate variables.
 fn explicit_layout(asm: &mut Assembler, kernel: &VerifiedKernel, profile: &Profile) {
     let viewed = kernel.views.iter().any(|v| matches!(v.base, Memory::Shared(_)));
     if !viewed || !profile.explicit_shared_layout {
@@ -152,8 +152,8 @@ fn explicit_layout(asm: &mut Assembler, kernel: &VerifiedKernel, profile: &Profi
     }
 }
 
-/// The capabilities of storing narrow types, and what the module demands of floats of the widths that it uses. `f32` is always
-/// there: other widths are computed in it.
+/// Declares capabilities for storing narrow types, and float controls for the widths that are used. `f32` is always
+/// among them, because other widths are computed in it.
 fn types(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profile) {
     let buffer_views = kernel.views.iter().filter(|v| matches!(v.base, Memory::Buffer(_)));
     let stored =
@@ -195,58 +195,59 @@ fn types(asm: &mut Assembler, main: Id, kernel: &VerifiedKernel, profile: &Profi
 struct Emitter<'a> {
     kernel: &'a VerifiedKernel,
     profile: &'a Profile,
-    /// For each instruction, how it polls.
+    /// The way each instruction polls.
     polls: Vec<Poll>,
-    /// Which accesses need no guard.
+    /// The accesses that need no guard.
     bounds: BoundsMap,
     asm: Assembler,
     /// The id of each value; 0 for those not emitted yet.
     ids: Vec<Id>,
-    /// What is known of the range of each value.
+    /// The known range of each value.
     ranges: &'a RangeMap,
     contents: Contents,
-    /// Buffers, arrays and views. (Maps are only looked up: their order is nobody's.)
+    /// Buffers, arrays and views. (Maps are only used for lookups, so their order does not matter.)
     objects: HashMap<Memory, Object>,
-    /// The length of each buffer and view of one, from the parameter block.
+    /// The length of each buffer and of each view of a buffer, from the parameter block.
     lengths: HashMap<Memory, Id>,
-    /// The grid, from the parameter block: a launch may be split.
+    /// The grid, from the parameter block, because a launch may be split.
     grid: Option<[Id; 3]>,
     /// Bytes of shared memory so far.
     shared_end: u64,
-    /// Whether shared memory has a layout that the module states.
+    /// Whether the module states the layout of shared memory.
     lays_out_shared: bool,
     /// Shared memory for broadcasts, by type.
     broadcasts: HashMap<Type, Object>,
-    /// Shared memory for matrices that reach outside of theirs, by scalar and size.
+    /// Shared memory for matrices that are partly out of bounds, by scalar type and size.
     tiles: HashMap<(Type, u32, usize), Object>,
     /// Names of variables.
     named: Vec<(Id, String)>,
     control: Option<Id>,
-    /// A shared word in which one invocation tells the workgroup whether to stop.
+    /// A shared word by which one invocation tells the workgroup whether to stop.
     told: Option<Object>,
-    /// Of loops that poll each invocation on its own, and of those that poll as a workgroup.
+    /// Variables of loops in which each invocation polls separately, and of those that poll as a workgroup.
     alone: Option<abort::Watch>,
     together: Option<abort::Watch>,
     /// A zero that drivers cannot constant-fold.
     hidden: Option<Id>,
     /// Values of ops on constants.
     known: HashMap<ValueId, Components>,
-    /// Values of which a compiler may see that they are one of a few constant floats, where a rule asks.
+    /// Values that a compiler may know to be one of a few constant floats; collected if a rule needs them.
     choices: HashSet<ValueId>,
-    /// For each value, whether more than stores use it; empty where no rule asks.
+    /// Whether each value is used other than by stores; empty unless a rule needs it.
     used_in_registers: Vec<bool>,
-    /// Built-in inputs as loaded at the start, by [`built_in_slot`].
+    /// Built-in inputs loaded at the start, by [`built_in_slot`].
     built_ins: [Id; 6],
-    /// The label of the block that code goes to: the parent that a phi names.
+    /// The label of the current block, which a phi names as a parent.
     label: Id,
     frames: Vec<control::Frame>,
-    /// How exact the op at hand must be.
+    /// Required accuracy of the current op.
     mode: FloatMode,
-    /// The ids of an op's operands: space that is used again.
+    /// Scratch space for the ids of an op's operands.
     args: Vec<Id>,
 }
 
-/// A literal as it is emitted: any NaN is any NaN, and drivers get `min` and `max` of signaling ones wrong.
+/// Returns the literal to emit: any NaN becomes a quiet one, because drivers compute `min` and `max` of signaling NaNs
+/// incorrectly.
 fn quiet(literal: Literal) -> Literal {
     match FloatFormat::of(literal.ty) {
         Some(format) if format.is_nan(literal.bits) => Literal::new(literal.ty, format.nan()),
@@ -254,23 +255,23 @@ fn quiet(literal: Literal) -> Literal {
     }
 }
 
-/// Where an id op is kept in `built_ins`, and which built-in it reads.
+/// Returns the index of an id op in `built_ins`, and the built-in that it reads.
 fn built_in_slot(op: IdOp) -> (usize, u32) {
     match op {
         IdOp::GlobalId => (0, built_in::GlobalInvocationId),
         IdOp::LocalId => (1, built_in::LocalInvocationId),
         IdOp::WorkgroupId => (2, built_in::WorkgroupId),
         IdOp::NumWorkgroups => (3, built_in::NumWorkgroups),
-        // A driver knows that this one is uniform in the subgroup; the other ids of subgroups are computed.
+        // A driver knows that this id is uniform in the subgroup; the other subgroup ids are computed.
         IdOp::SubgroupId => (5, built_in::SubgroupId),
-        // The others are computed of it.
+        // The others are computed from the local index.
         IdOp::LocalIndex | IdOp::Lane | IdOp::SubgroupSize | IdOp::NumSubgroups | IdOp::LaneMaskLt => {
             (4, built_in::LocalInvocationIndex)
         }
     }
 }
 
-/// Whether an id is loaded as one word, not three.
+/// Returns whether an id is loaded as one word instead of three.
 fn loaded_as_word(op: IdOp) -> bool {
     built_in_slot(op).0 >= 4
 }
@@ -308,7 +309,7 @@ impl Emitter<'_> {
         id
     }
 
-    /// Reads lengths, parameters and built-ins that the kernel uses, once, at its start.
+    /// Loads the lengths, parameters and built-ins that the kernel uses, once at its start.
     fn read_block(&mut self, layout: &Layout) {
         let kernel = self.kernel;
         let entry = self.asm.id();
@@ -367,7 +368,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Loads what the fault word wants: the invocation that met the fault.
+    /// Loads the ids of the faulting invocation for the fault record.
     fn load_invocation(&mut self) {
         self.built_in(IdOp::GlobalId);
         self.built_in(IdOp::NumWorkgroups);
@@ -381,7 +382,7 @@ impl Emitter<'_> {
         self.asm.value(op::Load, word, &[pointer])
     }
 
-    /// A parameter from its words: one for each component of up to 32 bits, two for wider ones.
+    /// Assembles a parameter from its words: one word per component of up to 32 bits, two for wider components.
     fn assemble(&mut self, ty: Type, words: &[Id]) -> Id {
         let element = ty.element();
         let per_component = words.len() / ty.lanes.count() as usize;
@@ -437,7 +438,7 @@ impl Emitter<'_> {
         self.built_ins[slot]
     }
 
-    /// The local id in a workgroup that the module states along x alone.
+    /// Computes the local id in a workgroup that the module declares as one-dimensional.
     fn local_id(&mut self) -> Id {
         let [x, y, _] = self.kernel.workgroup;
         let index = self.built_in(IdOp::LocalIndex);
@@ -452,7 +453,7 @@ impl Emitter<'_> {
         self.asm.value(op::CompositeConstruct, ty, &[column, row, depth])
     }
 
-    /// The global id in such a workgroup.
+    /// Computes the global id in such a workgroup.
     fn global_id(&mut self) -> Id {
         let (local, workgroup) = (self.built_in(IdOp::LocalId), self.built_in(IdOp::WorkgroupId));
         let size = self.kernel.workgroup.map(|size| self.asm.u32(size));
@@ -462,7 +463,7 @@ impl Emitter<'_> {
         self.asm.value(op::IAdd, ty, &[first, local])
     }
 
-    /// One component of an id.
+    /// Returns one component of an id.
     fn built_in_component(&mut self, id_op: IdOp, component: u8) -> Id {
         let loaded = self.built_in(id_op);
         if loaded_as_word(id_op) {
@@ -478,7 +479,7 @@ impl Emitter<'_> {
         self.label = label;
     }
 
-    /// The id of a value; constants are made when first used.
+    /// Returns the id of a value; constants are created on first use.
     fn id(&mut self, value: ValueId) -> Id {
         let known = self.ids[value.index()];
         if known != 0 {
@@ -614,7 +615,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// The length of a memory object.
+    /// Returns the length of a memory object.
     fn len(&mut self, memory: Memory) -> Id {
         match self.kernel.array_len(memory) {
             Some(len) => self.asm.u32(len),

@@ -122,7 +122,7 @@ impl Layout {
         let buffers = kernel.buffers.len() as u32;
         let ids = (0..kernel.buffers.len()).map(BufferId::new);
         let by_address: Vec<bool> = kernel.buffers.iter().map(|b| b.large || profile.addresses).collect();
-        // Words of eight bytes first, so that none straddles.
+        // 8-byte fields first, so that they are aligned.
         let addresses = ids.clone().filter(|id| by_address[id.index()]).map(Field::Address);
         let params = (0..kernel.params.len()).map(|i| Field::Param(ParamId::new(i)));
         let views = (0..kernel.views.len()).map(|i| Memory::View(ViewId::new(i)));

@@ -1,4 +1,4 @@
-//! Selection of the loops that poll the abort word: those not proven to end soon.
+//! Selection of the loops that poll the abort word: those that are not proven to end soon.
 
 use fulgurite_ir::analysis::{Event, RangeMap, Uniformity, Walk};
 use fulgurite_ir::{Control, InstId, VerifiedKernel};
@@ -17,16 +17,16 @@ pub(crate) enum Poll {
     Together,
 }
 
-/// Returns for each instruction how it polls: every `while`, and every `for` not proven to stay, with its enclosing
-/// loops, under 2³⁰ iterations between two polls.
+/// Returns the way each instruction polls. Every `while` polls, and every `for` that is not proven to stay, together
+/// with its enclosing loops, under 2³⁰ iterations between two polls.
 pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap, contents: &Contents) -> Vec<Poll> {
     let mut polls = vec![Poll::Never; kernel.insts.len()];
     if !contents.loops {
         return polls;
     }
-    // The open loops, each with the most iterations that its body runs between two polls.
+    // The enclosing loops, each with the maximum number of iterations of its body between two polls.
     let mut open: Vec<(InstId, u64)> = Vec::new();
-    // The open control instructions that invocations of a workgroup may decide differently.
+    // The enclosing control instructions that may diverge within a workgroup.
     let mut divergent: Vec<InstId> = Vec::new();
     for event in Walk::new(kernel) {
         match event {

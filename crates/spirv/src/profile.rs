@@ -17,7 +17,7 @@ pub struct Profile {
     pub driver_ends_loops: bool,
     /// The rules that hide values from the driver's compiler.
     pub rules: Rules,
-    /// Whether the driver treats ordered atomics and fences of workgroup scope as barriers, whatever the control
+    /// Whether the driver treats ordered atomics and fences of workgroup scope as barriers, under any control
     /// flow. The module then uses the scope of the device.
     pub driver_waits_at_workgroup_fences: bool,
     /// The number of invocations in a whole subgroup; a power of two.
@@ -50,7 +50,7 @@ pub struct FloatControls {
 }
 
 impl FloatControls {
-    /// The float controls of the least device that has floats of this width.
+    /// The float controls of the minimal device that has floats of this width.
     pub const LEAST: Self =
         Self { signed_zero_inf_nan_preserve: true, rounding_mode_rte: false, denorm_preserve: false };
 }
@@ -134,7 +134,7 @@ impl Profile {
         Self::NAMED.iter().find(|(known, _)| *known == name).map(|(_, profile)| profile.clone())
     }
 
-    /// Returns the profile of the least device: 128 bytes of push constants and no optional capability.
+    /// Returns the profile of the minimal device: 128 bytes of push constants and no optional capability.
     pub const fn least() -> Self {
         Self {
             push_constant_bytes: 128,

@@ -1,4 +1,4 @@
-//! Lowering rules that work around wrong constant folding in driver compilers.
+//! Lowering rules that work around incorrect constant folding in driver compilers.
 //!
 //! Drivers fold sequences of ops, and get some wrong although each op alone is right. A rule in force combines the
 //! affected values with a zero that only the launch knows. `docs/spirv-lowering.md` gives the drivers that need each
@@ -22,7 +22,7 @@ pub struct Rules {
     /// values to be in range of the narrow type.
     pub narrow_integers: bool,
     /// Negates integers by subtracting them from a hidden zero and hides literals that floats are compared with, for
-    /// compilers that take the magnitude of the least integer for positive, and that of a NaN for a number.
+    /// compilers that assume the magnitude of the minimum integer to be positive, and that of a NaN to be a number.
     pub signs: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Serialization of modules, for caches. The layout is stored only as far as it does not follow from kernel and
-//! profile.
+//! Serialization of modules for caches. Only the parts of the layout that do not follow from kernel and profile are
+//! stored.
 
 use fulgurite_ir::VerifiedKernel;
 
@@ -9,7 +9,7 @@ use crate::{Module, SEMANTICS};
 
 /// The version of the format.
 const VERSION: u32 = 1;
-/// The number of 32-bit words before the module's own.
+/// The number of 32-bit words before the module's words.
 const HEAD: usize = 5;
 
 /// The bits of the third word.

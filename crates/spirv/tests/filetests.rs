@@ -1,9 +1,9 @@
-//! Golden modules: emits `filetests/*.fg` and compares the disassembly with the `.spvasm` file beside each.
+//! Golden modules: emits `filetests/*.fg` and compares the disassembly with the corresponding `.spvasm` file.
 //!
-//! A line `// profile: least` or `// profile: fullest` says for which device. `BLESS=1` rewrites the `.spvasm`
-//! files. Output that changes means that what was compiled before has another identity now, and takes another
-//! version of codegen, analyses or ops: `golden.version` has the versions and a digest of all golden modules, and even
-//! `BLESS=1` does not let the digest change while the versions do not.
+//! A line `// profile: least` or `// profile: fullest` selects the device. `BLESS=1` rewrites the `.spvasm` files. A
+//! changed output gives kernels another identity and therefore requires a new version of code generation, analyses or
+//! op semantics. `golden.version` contains these versions and a digest of all golden modules; without a new version,
+//! even `BLESS=1` does not accept a changed digest.
 #![expect(clippy::disallowed_methods, reason = "the tests are files")]
 
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ fn main() -> io::Result<()> {
     libtest_mimic::run(&arguments, files.into_iter().map(trial).chain([versions]).collect()).exit()
 }
 
-/// Words that change take another version: else a cache would serve those of before.
+/// Checks that changed words come with a changed version. Otherwise a cache would serve the old words.
 fn versions(files: &[PathBuf]) -> Result<(), Failed> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden.version");
     let mut hasher = blake3::Hasher::new();
@@ -65,7 +65,7 @@ fn versions(files: &[PathBuf]) -> Result<(), Failed> {
     }
 }
 
-/// The kernel of a file, and the device that it is emitted for.
+/// Reads the kernel of a file, and the profile for which it is emitted.
 fn read(path: &Path) -> Result<(VerifiedKernel, Profile), Failed> {
     let source = fs::read_to_string(path)?;
     let mut profiles = source.lines().filter_map(|l| l.strip_prefix("// profile: ")).map(str::trim);

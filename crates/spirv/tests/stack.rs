@@ -1,4 +1,4 @@
-//! Kernels that nest as deeply as they may are parsed, verified, written, read and lowered on a small stack.
+//! Kernels of maximum nesting depth are parsed, verified, written, read and lowered on a small stack.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 #![expect(clippy::disallowed_types, reason = "a thread has the stack that is asked for")]
 
@@ -8,10 +8,10 @@ use fulgurite_ir::{VerifiedKernel, text, verify, wire};
 use fulgurite_spec::limits::MAX_NESTING;
 use fulgurite_spirv::{Profile, emit};
 
-/// What musl gives threads.
+/// musl's default stack size of threads.
 const SMALL_STACK: usize = 128 << 10;
 
-/// A kernel of so many blocks in blocks, each of which begins and ends with these lines.
+/// Returns a kernel of `depth` nested blocks, each of which begins and ends with the given lines.
 fn nested(depth: usize, begin: &str, end: &str) -> String {
     let mut text = String::from(
         "fulgurite 1\nkernel @nested workgroup(1, 1, 1) {\n  buffer %o: read_write u32[]\n  %i = global_id.x\n",
@@ -33,7 +33,7 @@ fn the_deepest_kernels_need_little_stack() {
         (MAX_NESTING, "if %c# {", "}"),
         (MAX_NESTING, "%r# = if %c# -> u32 {\nyield 1u32\n} else {", "yield %x#\n}\nstore %o[%i], %r#"),
         (MAX_NESTING, "for %k# in 0u32 to %x# step 1u32 {", "}"),
-        // The second block of a `while` is within the first.
+        // The second block of a `while` is nested in the first.
         (
             MAX_NESTING / 2,
             "%w# = while carry(%v# = 0u32) {\n%m# = lt %v#, %x#\ncondition %m#\n} do {",

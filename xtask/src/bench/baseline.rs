@@ -1,4 +1,4 @@
-//! Results against those of an earlier run. Owns what a regression is.
+//! Comparison of results with an earlier run. Defines what a regression is.
 
 use std::fmt;
 
@@ -8,35 +8,35 @@ use fulgurite_benches::{Measurement, Unit};
 use super::print::value;
 use super::report::Report;
 
-/// What is worse than it was.
+/// A result that is worse than in the baseline.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Regression {
-    /// A result is slower than before, by more than both spreads together.
+    /// The result is slower by more than the sum of both spreads.
     Slower {
-        /// Its suite.
+        /// Name of the suite.
         suite: String,
-        /// Its name.
+        /// Name of the result.
         name: String,
-        /// What the values are in.
+        /// Unit of the values.
         unit: Unit,
-        /// What was measured before.
+        /// Value in the baseline.
         old: f64,
-        /// What was measured now.
+        /// Value of this run.
         new: f64,
-        /// The spreads of both runs together, as a share.
+        /// The sum of the spreads of both runs, as a fraction.
         spread: f64,
     },
-    /// A result is not there any more.
+    /// The result is in the baseline, but was not measured.
     Missing {
-        /// Its suite.
+        /// Name of the suite.
         suite: String,
-        /// Its name.
+        /// Name of the result.
         name: String,
     },
 }
 
 impl Regression {
-    /// The suite and the name of the result.
+    /// Returns the suite and the name of the result.
     pub(crate) fn result(&self) -> (&str, &str) {
         match self {
             Self::Slower { suite, name, .. } | Self::Missing { suite, name } => (suite, name),
@@ -63,7 +63,7 @@ impl fmt::Display for Regression {
     }
 }
 
-/// Refuses a baseline that was not measured as `now` is: on other devices, with other drivers, or with problems of other sizes.
+/// Refuses a baseline that was measured on other devices, with other drivers, or with other problem sizes than `now`.
 pub(crate) fn check(baseline: &Report, now: &Report) -> anyhow::Result<()> {
     let (old, new) = (&baseline.device, &now.device);
     let mut other = Vec::new();
@@ -96,8 +96,8 @@ pub(crate) fn check(baseline: &Report, now: &Report) -> anyhow::Result<()> {
     )
 }
 
-/// What is worse now than in `baseline`. Results of the baseline for which `is_asked_for` is false were not to be measured; new
-/// ones are compared with nothing.
+/// Returns the regressions against `baseline`. Results of the baseline for which `is_asked_for` is false are ignored,
+/// and so are new results.
 pub(crate) fn compare(
     baseline: &[Measurement],
     now: &[Measurement],
@@ -121,7 +121,7 @@ pub(crate) fn compare(
     found
 }
 
-/// Whether work takes longer than before by more than the share `spread`.
+/// Returns whether the time increased by more than the fraction `spread`.
 fn is_slower(unit: Unit, old: f64, new: f64, spread: f64) -> bool {
     1.0 / unit.ratio(new, old) > 1.0 + spread
 }
@@ -154,7 +154,7 @@ mod tests {
         for part in ["launch", "cpu/a", "1.00 µs", "1.05 µs", "5.1 %", "5.0 %"] {
             assert!(text.contains(part), "{part} not in {text}");
         }
-        // A rate is worse where it is lower.
+        // A lower rate is worse.
         assert_eq!(compared(Unit::Gigabytes, 100.0, 100.0 / 1.049), []);
         assert_eq!(compared(Unit::Gigabytes, 100.0, 200.0), []);
         assert_eq!(compared(Unit::Gigabytes, 100.0, 100.0 / 1.051).len(), 1);
@@ -167,7 +167,7 @@ mod tests {
         let missing = Regression::Missing { suite: "launch".to_owned(), name: "cpu/a".to_owned() };
         assert_eq!(compare(&a, &b, |_| true), [missing]);
         assert_eq!(compare(&[], &b, |_| true), []);
-        // Nobody asked for it this time.
+        // The result was not selected this time.
         assert_eq!(compare(&a, &b, |old| old.name != "cpu/a"), []);
     }
 
@@ -175,7 +175,7 @@ mod tests {
     fn a_baseline_of_another_device_is_refused() {
         let now = report(Vec::new());
         check(&now, &now).unwrap();
-        // It may have more backends than are measured now, and no fewer.
+        // The baseline may have more backends than this run, but not fewer.
         let mut fewer = now.clone();
         fewer.device.backends.truncate(1);
         check(&now, &fewer).unwrap();

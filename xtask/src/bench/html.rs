@@ -1,5 +1,5 @@
-//! The report of `cargo xtask bench` as a page of HTML: bars of ratios, roofs of kernels that memory bounds, and a table. It is one file and
-//! loads nothing.
+//! The report of `cargo xtask bench` as an HTML page: bars of ratios, rooflines of kernels that are bound by memory,
+//! and tables. A single file without external resources.
 
 use std::fmt::Write as _;
 
@@ -21,13 +21,13 @@ svg text { fill: currentColor; }
 .target { stroke: var(--roof); stroke-dasharray: 3 3; }
 ";
 
-/// Where bars begin, and how wide all of them are together.
+/// Left edge of the bars, and the total width of the chart.
 const LEFT: f64 = 380.0;
 const WIDTH: f64 = 520.0;
-/// The height of a bar with the space below it.
+/// Height of a bar, including the space below it.
 const ROW: f64 = 20.0;
 
-/// The page.
+/// Returns the page.
 pub(super) fn page(report: &Report) -> String {
     let mut page = String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
     let _ = write!(page, "<title>Fulgurite: benchmarks</title>\n<style>{STYLE}</style></head>\n<body>\n");
@@ -44,7 +44,7 @@ pub(super) fn page(report: &Report) -> String {
     page
 }
 
-/// Text as HTML has it.
+/// Escapes text for HTML.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -71,7 +71,7 @@ fn machine(page: &mut String, machine: &Machine) {
     page.push_str("</ul>\n<p>A value is the mean of the faster half of the runs; the spread is half the distance between their quartiles, as a share of the median. Ratios say how many times as fast ours is as the peer, which took turns with it.</p>\n");
 }
 
-/// Bars of all ratios, on a logarithmic scale with 1 in its middle.
+/// Adds bars of all ratios, on a logarithmic scale with 1 in the middle.
 fn ratios(page: &mut String, results: &[Measurement]) {
     let with: Vec<(&Measurement, f64)> =
         results.iter().filter_map(|result| Some((result, result.ratio?))).collect();
@@ -95,7 +95,7 @@ fn ratios(page: &mut String, results: &[Measurement]) {
     page.push_str("</svg>\n");
 }
 
-/// Bars of the rates of a device's kernels that are bound by memory, below the rate that copying was measured to have.
+/// Adds bars of the rates of kernels that are bound by memory, relative to the measured copy rate of the device.
 fn roofline(page: &mut String, roof: &Measurement, rate: f64, results: &[Measurement]) {
     let is_bound = |result: &&Measurement| {
         let same = (&result.suite, result.backend()) == (&roof.suite, roof.backend());
@@ -147,7 +147,7 @@ fn line(page: &mut String, class: &str, at: f64, rows: usize) {
         writeln!(page, "<line class=\"{class}\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"0\" y2=\"{bottom}\"/>");
 }
 
-/// All results, suite after suite.
+/// Adds tables of all results, by suite.
 fn tables(page: &mut String, results: &[Measurement]) {
     for suite in results.chunk_by(|a, b| a.suite == b.suite) {
         let name = suite.first().map(|result| escaped(&result.suite)).unwrap_or_default();
@@ -214,7 +214,7 @@ mod tests {
         for part in ["http:", "https:", "src=", "href=", "@import", "url("] {
             assert!(!page.contains(part), "{part} in {page}");
         }
-        // Every element that is opened is closed.
+        // Every opened element is closed.
         for tag in ["html", "body", "svg", "table", "tr", "td", "h2", "p", "ul", "li"] {
             let opened =
                 page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();

@@ -1,10 +1,10 @@
-//! Results as a table for a terminal, and values as people read them.
+//! Results as a table for a terminal, and values with readable units.
 
 use std::io::Write as _;
 
 use fulgurite_benches::{Measurement, Unit};
 
-/// A value in a unit of fitting size.
+/// Formats a value with a unit of suitable size.
 pub(crate) fn value(unit: Unit, value: f64) -> String {
     match unit {
         Unit::Nanoseconds if value >= 1e9 => format!("{:.2} s", value / 1e9),
@@ -17,7 +17,7 @@ pub(crate) fn value(unit: Unit, value: f64) -> String {
     }
 }
 
-/// The unit of a thousandth.
+/// Returns the unit for a thousandth.
 const fn milli(unit: Unit) -> &'static str {
     match unit {
         Unit::Nanoseconds => "ps",
@@ -27,7 +27,7 @@ const fn milli(unit: Unit) -> &'static str {
     }
 }
 
-/// A result's peer, its value and the ratio: dashes where there is none.
+/// Returns a result's peer, its value and the ratio, each a dash if absent.
 pub(crate) fn beside(result: &Measurement) -> [String; 3] {
     let dash = || String::from("-");
     [
@@ -37,7 +37,7 @@ pub(crate) fn beside(result: &Measurement) -> [String; 3] {
     ]
 }
 
-/// Prints all results, suite after suite.
+/// Prints all results, by suite.
 pub(crate) fn table(results: &[Measurement]) {
     let width = results.iter().map(|result| result.name.chars().count()).max().unwrap_or_default();
     let mut suite = "";
@@ -61,7 +61,7 @@ pub(crate) fn table(results: &[Measurement]) {
     }
 }
 
-/// Prints a line. Nobody need read on.
+/// Prints a line and ignores write errors, such as those of a closed pipe.
 pub(crate) fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! The report of `cargo xtask bench`, as JSON: what was measured, and where. Owns the file's schema.
+//! The report of `cargo xtask bench` as JSON: results and their origin. Defines the schema of the file.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,36 +9,36 @@ use fulgurite_benches::Measurement;
 use fulgurite_hal as hal;
 use serde::{Deserialize, Serialize};
 
-/// The schema of the file.
+/// Version of the schema.
 pub(crate) const SCHEMA: u32 = 1;
-/// Bytes of the largest file that is read.
+/// Maximum size of a report in bytes.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// What was measured, and where.
+/// Results and their origin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Report {
     /// [`SCHEMA`].
     pub(crate) schema: u32,
-    /// Where.
+    /// The machine on which the results were measured.
     pub(crate) device: Machine,
-    /// What.
+    /// The results.
     pub(crate) results: Vec<Measurement>,
 }
 
-/// Where results were measured, and how.
+/// The machine and the kind of run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Machine {
     /// The processor.
     pub(crate) cpu: String,
-    /// Threads that run at once.
+    /// Number of hardware threads.
     pub(crate) threads: usize,
     /// The operating system and the instruction set.
     pub(crate) platform: String,
-    /// Whether problems were small and runs few.
+    /// Whether the run used small problems and few runs.
     pub(crate) quick: bool,
-    /// The backends.
+    /// The measured backends.
     pub(crate) backends: Vec<BackendName>,
 }
 
@@ -48,9 +48,9 @@ pub(crate) struct Machine {
 pub(crate) struct BackendName {
     /// The backend's id.
     pub(crate) id: String,
-    /// The device.
+    /// Name of the device.
     pub(crate) device: String,
-    /// Its driver and version.
+    /// Name and version of the driver.
     pub(crate) driver: String,
 }
 
@@ -64,7 +64,7 @@ impl BackendName {
 }
 
 impl Machine {
-    /// This one, without backends.
+    /// Returns the description of this machine, without backends.
     pub(crate) fn here(quick: bool) -> Self {
         let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
@@ -79,7 +79,7 @@ impl Machine {
 }
 
 impl Report {
-    /// Reads a file that [`to_json`](Self::to_json) made.
+    /// Reads a file written by [`to_json`](Self::to_json).
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let unreadable = || format!("error[FG0701]: cannot read {}", path.display());
         let mut text = String::new();
@@ -93,7 +93,7 @@ impl Report {
         Self::parse(&text).with_context(|| format!("error[FG0703]: {}", path.display()))
     }
 
-    /// Parses what [`to_json`](Self::to_json) made.
+    /// Parses the output of [`to_json`](Self::to_json).
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         let value: serde_json::Value = serde_json::from_str(text).context("no report of `xtask bench`")?;
         match value.get("schema").and_then(serde_json::Value::as_u64) {
@@ -114,7 +114,7 @@ impl Report {
         Ok(report)
     }
 
-    /// As a file.
+    /// Returns the contents of a report file.
     pub(crate) fn to_json(&self) -> anyhow::Result<String> {
         let mut text = serde_json::to_string_pretty(self)?;
         text.push('\n');

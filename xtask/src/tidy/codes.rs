@@ -4,14 +4,14 @@ use std::path::Path;
 
 use fulgurite::Code;
 
-/// Where tests and suites are.
+/// Folders that contain tests and suites.
 const FOLDERS: &[&str] = &["crates", "examples", "xtask"];
 
-/// Codes that no test names.
+/// Returns the codes that no test names.
 pub(super) fn untested(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut tests = String::new();
     for path in super::walk(root, FOLDERS, &["target"])? {
-        // What is no text is no test.
+        // Files that are not text contain no tests.
         if let Ok(text) = std::fs::read_to_string(&path) {
             tests.push_str(tested(&path, &text));
             tests.push('\n');
@@ -28,7 +28,7 @@ pub(super) fn untested(root: &Path) -> anyhow::Result<Vec<String>> {
     Ok(missing.map(|code| format!("no test provokes {code} (`Code::{code:?}`)")).collect())
 }
 
-/// The part of a file that is a test, a suite or a test's kernel.
+/// Returns the part of a file that is a test, a suite or a test kernel.
 fn tested<'t>(path: &Path, text: &'t str) -> &'t str {
     let within = |name: &str| path.components().any(|part| part.as_os_str() == name);
     let extension = path.extension().and_then(|e| e.to_str());
@@ -49,7 +49,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("crates/ir/src/lib.rs");
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        // Built from parts, so that this test is none of theirs.
+        // Assembled from parts, so that this test does not itself name the codes.
         let (trap, graph) = (format!("Code::{}", "Trap"), format!("FG0{}", 511));
         std::fs::write(&file, format!("{trap}\n#[cfg(test)]\nmod tests {{ {graph} }}\n")).unwrap();
         let missing = untested(folder.path()).unwrap();

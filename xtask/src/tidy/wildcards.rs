@@ -1,6 +1,6 @@
 //! The rule that lowerings, evaluators and analyses match the enums of the language exhaustively.
 //!
-//! A catch-all arm would take a new variant without a word from the compiler.
+//! With a catch-all arm, the compiler would not report a new variant.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::{Arm, Attribute, ExprMatch, ItemImpl, ItemMacro, ItemMod, Macro, Pat, Type};
 
-/// Crates that the rule holds for.
+/// Crates that the rule applies to.
 const CRATES: &[&str] = &["ir", "spirv", "backend-cpu", "backend-reference"];
 
 /// Enums of the language, and classes of their variants.
@@ -37,7 +37,7 @@ const ENUMS: &[&str] = &[
     "TranscendentalOp",
 ];
 
-/// Returns the catch-all arms in matches on an enum of the language, in all files of [`CRATES`] but tests.
+/// Returns the catch-all arms in matches on an enum of the language, in all files of [`CRATES`] except tests.
 pub(super) fn hidden_variants(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut problems = Vec::new();
     for name in CRATES {
@@ -60,7 +60,7 @@ pub(super) fn hidden_variants(root: &Path) -> anyhow::Result<Vec<String>> {
 /// A catch-all arm in a match on an enum of the language.
 #[derive(Debug, PartialEq, Eq)]
 struct CatchAll {
-    /// Line, from 1.
+    /// Line number, starting at 1.
     line: usize,
     /// Name of the enum.
     name: &'static str,
@@ -73,7 +73,7 @@ fn catch_alls(source: &str) -> syn::Result<Vec<CatchAll>> {
 }
 
 struct Finder {
-    /// The enum of the language that `Self` is.
+    /// The enum of the language that `Self` refers to.
     of: Option<&'static str>,
     found: Vec<CatchAll>,
 }
@@ -117,7 +117,7 @@ impl Finder {
         }
     }
 
-    /// Returns the enum of the language that a pattern names a variant of.
+    /// Returns the enum of the language whose variant a pattern names.
     fn named(&self, pat: &Pat) -> Option<&'static str> {
         let path = match pat {
             Pat::Or(or) => return or.cases.iter().find_map(|case| self.named(case)),
@@ -186,7 +186,7 @@ fn known(name: &str) -> Option<&'static str> {
 fn is_catch_all(pat: &Pat) -> bool {
     match pat {
         Pat::Wild(_) => true,
-        // Constants and variants begin with capitals.
+        // Names of constants and variants begin with capital letters.
         Pat::Ident(ident) => {
             ident.subpat.is_none()
                 && ident.ident.to_string().starts_with(|c: char| c.is_lowercase() || c == '_')

@@ -1,5 +1,4 @@
-//! Opening the backend in tests: under the validation layer where it is installed, and never silently not at
-//! all.
+//! Opens the backend in tests: with the validation layer if it is installed; tests are never skipped silently.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use std::process::{Command, Stdio};
@@ -14,26 +13,26 @@ use fulgurite_hal::{
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::eval::Components;
 
-/// An opened backend. [`Opened::finish`] drops it and asserts that validation had nothing to say.
+/// An opened backend. [`Opened::finish`] drops it and asserts that the validation layer reported nothing.
 pub(crate) struct Opened {
     pub(crate) backend: Arc<VulkanDevice>,
     log: Arc<ValidationLog>,
 }
 
-/// Whether a missing driver is a failure.
+/// Returns whether a missing driver is a failure.
 pub(crate) fn required() -> bool {
     std::env::var("FULGURITE_REQUIRE_BACKENDS")
         .is_ok_and(|list| list.split(',').any(|id| id.trim() == "vulkan"))
 }
 
-/// Says that Vulkan is not there, or fails if it must be.
+/// Prints that Vulkan is unavailable, or fails if it is required.
 pub(crate) fn unavailable(reason: &Error) {
     assert!(!required(), "vulkan is required, but: {reason}");
     println!("vulkan: unavailable ({reason})");
 }
 
-/// Options from the environment, but without remembered verdicts and kernels: tests probe and compile anew, and leave
-/// nothing behind.
+/// Returns the options of the environment, but without stored probe results and kernels: tests probe and compile again,
+/// and leave no files behind.
 pub(crate) fn options() -> Options {
     let mut options = Options::from_env();
     options.probe_directory = None;
@@ -41,7 +40,7 @@ pub(crate) fn options() -> Options {
     options
 }
 
-/// Opens the backend, or says why not.
+/// Opens the backend, or prints why it is unavailable.
 pub(crate) fn open() -> Option<Opened> {
     open_with(options())
 }
@@ -65,13 +64,13 @@ pub(crate) fn open_with(options: Options) -> Option<Opened> {
     }
 }
 
-/// Names the test that a child process is to run.
+/// Environment variable with the name of the test that a child process runs.
 const CHILD: &str = "FULGURITE_TEST_CHILD";
-/// No child takes longer.
+/// Timeout of a child process.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Runs `body` in a child process that has `variables` set and runs only the test called `name`, and fails if
-/// the child does, or does not end in time.
+/// Runs `body` in a child process that has `variables` set and runs only the test called `name`. Fails if the child
+/// fails or times out.
 pub(crate) fn in_child(name: &str, variables: &[(&str, &str)], body: impl FnOnce()) {
     if std::env::var(CHILD).is_ok_and(|child| child == name) {
         return body();
@@ -107,14 +106,14 @@ impl Opened {
         self.backend.compile(Arc::new(kernel(text)), &CompileOptions::default())
     }
 
-    /// A buffer with `data` in it.
+    /// Allocates a buffer that contains `data`.
     pub(crate) fn upload(&self, data: &[u8]) -> Arc<dyn DeviceBuffer> {
         let buffer = self.backend.allocate(data.len() as u64).unwrap();
         buffer.write(0, data).unwrap();
         buffer
     }
 
-    /// Launches with everything that a launch is checked for.
+    /// Launches after all checks of a launch.
     pub(crate) fn launch(
         &self,
         executable: &dyn Executable,
@@ -132,8 +131,8 @@ impl Opened {
         )?)
     }
 
-    /// Drops the backend and asserts that the validation layer, if it is there, had nothing to say, not even
-    /// about the end of the device.
+    /// Drops the backend and asserts that the validation layer, if present, reported nothing, including the destruction
+    /// of the device.
     pub(crate) fn finish(self) {
         let weak = Arc::downgrade(&self.backend);
         drop(self.backend);
@@ -143,34 +142,34 @@ impl Opened {
     }
 }
 
-/// A verified kernel.
+/// Parses and verifies a kernel.
 pub(crate) fn kernel(source: &str) -> VerifiedKernel {
     text::parse(source).and_then(verify).unwrap_or_else(|problems| panic!("{problems}\nin {source}"))
 }
 
-/// All of a buffer.
+/// Reads a whole buffer.
 pub(crate) fn download(buffer: &dyn DeviceBuffer) -> Vec<u8> {
     let mut bytes = vec![0xaa; buffer.bytes() as usize];
     buffer.read(0, &mut bytes).unwrap();
     bytes
 }
 
-/// A buffer as words.
+/// Reads a buffer as words.
 pub(crate) fn words(buffer: &dyn DeviceBuffer) -> Vec<u32> {
     download(buffer).chunks_exact(4).map(|b| u32::from_ne_bytes(b.try_into().unwrap())).collect()
 }
 
-/// A buffer as floats.
+/// Reads a buffer as floats.
 pub(crate) fn floats(buffer: &dyn DeviceBuffer) -> Vec<f32> {
     words(buffer).into_iter().map(f32::from_bits).collect()
 }
 
-/// Words as bytes.
+/// Returns words as bytes.
 pub(crate) fn bytes(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
     words.into_iter().flat_map(u32::to_ne_bytes).collect()
 }
 
-/// A scalar parameter.
+/// Returns a scalar parameter.
 pub(crate) fn scalar(bits: u32) -> Components {
     [u64::from(bits), 0, 0, 0]
 }

@@ -1,4 +1,4 @@
-//! The built command, started in a folder of its own.
+//! Runs the built command in a temporary folder.
 #![allow(dead_code, reason = "each test uses its share")]
 
 use std::path::{Path, PathBuf};
@@ -20,10 +20,10 @@ kernel @add workgroup(64, 1, 1) {
 }
 ";
 
-/// A kernel text with a name that is not defined.
+/// A kernel text that uses an undefined name.
 pub(crate) const BAD: &str = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  %a = add %b, 1u32\n}\n";
 
-/// A folder with files, in which commands run. Its cache is its own.
+/// A folder with files, in which commands run. Its cache is separate.
 pub(crate) struct Folder(TempDir);
 
 /// The outcome of a command.
@@ -51,7 +51,7 @@ impl Folder {
     /// Returns a command without a Vulkan driver.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.command_with_drivers(args);
-        // The older name of the variable counts where the newer is not known.
+        // Older loaders know only the older name of the variable.
         command.env("VK_DRIVER_FILES", "/nonexistent").env("VK_ICD_FILENAMES", "/nonexistent");
         command
     }
@@ -69,7 +69,7 @@ impl Folder {
         Ran::of(&mut self.command(args))
     }
 
-    /// Runs a command on the Vulkan drivers of this machine; `None` if there is none that works, unless it is required.
+    /// Runs a command on the Vulkan drivers of this machine. Returns `None` if none works, unless one is required.
     pub(crate) fn run_on_vulkan(&self, args: &[&str]) -> Option<Ran> {
         let devices = Ran::of(&mut self.command_with_drivers(&["devices", "--json"])).json();
         let all = devices["devices"].as_array().unwrap();

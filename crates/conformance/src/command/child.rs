@@ -1,5 +1,5 @@
-//! The suite `driver` in a process of its own: it launches what never ends, and a driver that does not bear that must not
-//! take the other suites with it.
+//! Runs the suite `driver` in a separate process: it launches kernels that never end, and a driver that cannot stop
+//! them must not take the other suites down.
 
 use std::io;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,16 +10,16 @@ use fulgurite_hal::Error;
 use super::{Args, LevelArg};
 use crate::{Failure, Report, Suite, SuiteReport};
 
-/// How long the suite may take, by far.
+/// Deadline for the suite, far above its usual duration.
 const DEADLINE: Duration = Duration::from_secs(900);
-/// How much of what the process printed is told of a failure.
+/// Number of characters of the process's output that a failure quotes.
 const TOLD: usize = 4000;
 
-/// Runs the suite on backend `id` as `args` say. `None` if it has nothing that they ask for.
-/// `before` are the arguments that stand before those of the suites.
+/// Runs the suite on backend `id` as selected by `args`. `None` if no group matches. `before` are the arguments that
+/// precede those of the suites.
 pub(super) fn run(args: &Args, before: &[&str], id: &str) -> Result<Option<SuiteReport>, Error> {
     started(args, before, id)
-        .map_err(|error| Error::Internal(format!("the suite `driver` in a process of its own: {error}")))
+        .map_err(|error| Error::Internal(format!("the suite `driver` in a separate process: {error}")))
 }
 
 fn started(args: &Args, before: &[&str], id: &str) -> io::Result<Option<SuiteReport>> {
@@ -47,19 +47,19 @@ fn started(args: &Args, before: &[&str], id: &str) -> io::Result<Option<SuiteRep
     let failed = suite.as_ref().is_some_and(|suite| suite.failed > 0);
     match (ended, suite) {
         (Some(status), Some(suite)) if status.success() || failed => Ok(Some(suite)),
-        // It said that all is well, and then its end did not go well: with launches that were given up, some drivers' own
-        // threads still run when the system takes their memory.
+        // The process reported success and then crashed on exit: after an abandoned launch, threads of some drivers
+        // still run while the system frees their memory.
         (Some(status), Some(mut suite)) if status.code().is_none() => {
-            suite.notes.push(format!("its process ended with {status}, after its report"));
+            suite.notes.push(format!("the process ended with {status} after its report"));
             Ok(Some(suite))
         }
-        // Nothing that matches is no success to the process, and none was asked for.
+        // With `only`, a process in which no group matches fails, and its report lacks the suite.
         (Some(_), None) if args.only.is_some() && report.is_some_and(|r| r.backends.len() == 1) => Ok(None),
         (ended, _) => Ok(Some(broken(ended, &printed))),
     }
 }
 
-/// Waits for the end of the process; kills it when its time is over.
+/// Waits for the process to exit; kills it at the deadline.
 fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     let started = Instant::now();
     while started.elapsed() < DEADLINE {
@@ -73,19 +73,19 @@ fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     Ok(None)
 }
 
-/// The report of a suite that gave none, or none that says why it failed.
+/// Returns a failed suite report for a process that wrote no report, or one without its cause of failure.
 fn broken(ended: Option<ExitStatus>, printed: &str) -> SuiteReport {
     let actual = match ended {
         Some(status) => {
             let told: String = printed.chars().take(TOLD).collect();
-            format!("it ended with {status}: {told}")
+            format!("process ended with {status}: {told}")
         }
-        None => format!("it did not end within {DEADLINE:?}"),
+        None => format!("process did not end within {DEADLINE:?}"),
     };
     let failure = Failure {
         group: "driver".to_owned(),
-        input: "the suite in a process of its own".to_owned(),
-        expected: "a report, and a good end".to_owned(),
+        input: "the suite in a separate process".to_owned(),
+        expected: "a report and a successful exit".to_owned(),
         actual,
     };
     let mut report = SuiteReport { name: Suite::Driver.name().to_owned(), ..SuiteReport::default() };

@@ -1,4 +1,4 @@
-//! What a run found, as lines for people.
+//! Prints the results of a run as text.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ pub(super) fn failed(report: &BackendReport) -> u64 {
     report.suites.iter().map(|s| s.failed).sum()
 }
 
-/// What was compiled, and what a cache had of it. The suites that run in processes of their own are not in it.
+/// Prints compile counts and cache statistics. Suites that run in separate processes are not included.
 pub(super) fn print_cache(report: &CacheReport) {
     let Some(kept_in) = &report.kept_in else { return };
     let missed: Vec<_> = report.misses.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
@@ -88,7 +88,7 @@ pub(super) fn print_accuracy(report: &BackendReport) {
     }
 }
 
-/// Prints what a checking layer under the backend complained of.
+/// Prints the complaints of a checking layer under the backend.
 pub(super) fn print_complaints(complaints: Option<&[String]>) {
     let Some(complaints) = complaints else { return };
     print_line(&format!("  checking layer: {} complaints", complaints.len()));
@@ -97,12 +97,12 @@ pub(super) fn print_complaints(complaints: Option<&[String]>) {
     }
 }
 
-/// Prints a line of the table. Nobody need read on.
+/// Prints a line to standard output and ignores write errors, such as those of a closed pipe.
 pub(super) fn print_line(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// What devices lack, each with the kernels that need it; each reason comes as `kernel: reason`.
+/// Groups the kernels that the device does not support by reason. Each line has the form `kernel: reason`.
 fn by_reason(reasons: &[String]) -> BTreeMap<&str, Vec<&str>> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for line in reasons {

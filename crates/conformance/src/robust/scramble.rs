@@ -1,6 +1,6 @@
-//! Changes kernels at random through their public fields: ids, ops, types, declarations, order.
+//! Mutates kernels at random through their public fields: ids, ops, types, declarations, order.
 //!
-//! Most changes are small, so that some kernels still verify; nothing is kept consistent.
+//! Most mutations are small, so that some kernels still verify; none of them keeps the kernel consistent.
 
 use fulgurite_ir::require::RequireNode;
 use fulgurite_ir::{
@@ -12,10 +12,10 @@ use fulgurite_spec::{
     Literal, Location, MatrixLayout, MatrixRole, MatrixScope, MatrixShape, OPS, Op, ScalarType, Type,
 };
 
-/// Most changes to one kernel.
+/// Maximum number of mutations per kernel.
 const MAX_CHANGES: usize = 48;
 
-/// The kernel that `bytes` stand for.
+/// Returns the mutated kernel that `bytes` encode.
 pub(super) fn kernel(bytes: &[u8]) -> Result<Kernel, String> {
     let mut choices = Choices { bytes: bytes.iter() };
     let seeds = super::SEEDS.as_ref().map_err(Clone::clone)?;
@@ -30,7 +30,7 @@ pub(super) fn kernel(bytes: &[u8]) -> Result<Kernel, String> {
     Ok(kernel)
 }
 
-/// Choices that bytes make; zeros when they are used up.
+/// Choices derived from bytes; zeros once the bytes are used up.
 struct Choices<'b> {
     bytes: core::slice::Iter<'b, u8>,
 }
@@ -40,7 +40,7 @@ impl Choices<'_> {
         self.bytes.next().copied().unwrap_or(0)
     }
 
-    /// A number below `count`, or 0.
+    /// Returns a number below `count`, or 0 if `count` is 0.
     fn below(&mut self, count: usize) -> usize {
         let mut number = usize::from(self.byte());
         if count > 256 {
@@ -49,7 +49,7 @@ impl Choices<'_> {
         if count == 0 { 0 } else { number % count }
     }
 
-    /// An index into an arena of `count`, now and then one past it or far away.
+    /// Returns an index into an arena of `count` elements, occasionally one past the end or far out of range.
     fn id(&mut self, count: usize) -> usize {
         match self.byte() {
             0 => count,
@@ -134,7 +134,7 @@ impl Choices<'_> {
         }
     }
 
-    /// One change.
+    /// Applies one mutation.
     fn change(&mut self, kernel: &mut Kernel) {
         match self.byte() % 16 {
             0..=3 => self.operand(kernel),
@@ -155,7 +155,7 @@ impl Choices<'_> {
                 }
             }
             11 => {
-                // Another constant for one that is used.
+                // Replace a constant that is used.
                 let (at, word) = (self.below(kernel.values.len()), self.word());
                 if let Some(value) = kernel.values.get_mut(at)
                     && matches!(value.def, ValueDef::Const(_))
@@ -169,7 +169,7 @@ impl Choices<'_> {
         }
     }
 
-    /// Another value for one operand.
+    /// Replaces one operand of an instruction.
     fn operand(&mut self, kernel: &mut Kernel) {
         let (at, position, new) =
             (self.below(kernel.insts.len()), usize::from(self.byte() % 6), self.value(kernel));
@@ -211,7 +211,7 @@ impl Choices<'_> {
         match slot {
             Some(slot) => *slot = new,
             None => {
-                // A terminator's operand instead.
+                // Replace an operand of a terminator instead.
                 let blocks = kernel.blocks.len().max(1);
                 let Some(block) = kernel.blocks.get_mut(at % blocks) else { return };
                 match &mut block.terminator {
@@ -227,7 +227,7 @@ impl Choices<'_> {
         }
     }
 
-    /// Another op, memory object, component or nested block for one instruction.
+    /// Replaces the op, memory object, component or nested block of an instruction.
     fn instruction(&mut self, kernel: &mut Kernel) {
         let at = self.below(kernel.insts.len());
         let (new_op, new_memory, block, byte) =
@@ -316,7 +316,7 @@ impl Choices<'_> {
         }
     }
 
-    /// A whole other kind for one instruction, made up or another's.
+    /// Replaces the kind of an instruction by a new one or that of another instruction.
     fn kind(&mut self, kernel: &mut Kernel) {
         let (at, other) = (self.below(kernel.insts.len()), self.below(kernel.insts.len()));
         let kind = match self.byte() % 16 {
@@ -374,7 +374,7 @@ impl Choices<'_> {
         }
     }
 
-    /// Instructions swapped, moved, dropped or listed twice.
+    /// Swaps, moves, removes or duplicates instructions.
     fn order(&mut self, kernel: &mut Kernel) {
         let (from, to) = (self.below(kernel.blocks.len()), self.below(kernel.blocks.len()));
         let count = |block: Option<&Block>| block.map_or(0, |b| b.insts.len());
@@ -399,7 +399,7 @@ impl Choices<'_> {
         }
     }
 
-    /// Blocks' parameters and ends, and which block is the kernel's.
+    /// Changes parameters or terminators of blocks, or the body of the kernel.
     fn structure(&mut self, kernel: &mut Kernel) {
         let at = self.below(kernel.blocks.len());
         let (terminator, value, body) = (self.terminator(kernel), self.value(kernel), self.block(kernel));
@@ -418,7 +418,7 @@ impl Choices<'_> {
         }
     }
 
-    /// A new instruction, with a result of its own or none.
+    /// Adds an instruction, with or without a new result.
     fn addition(&mut self, kernel: &mut Kernel) {
         let block = BlockId::new(self.below(kernel.blocks.len()));
         let ty = self.ty();
@@ -444,7 +444,7 @@ impl Choices<'_> {
             }
         };
         if self.byte().is_multiple_of(8) {
-            // In no block at all.
+            // Add it to the arena only, not to a block.
             kernel.insts.push(Inst { kind, results: Operands::EMPTY, location: Location::Unknown });
         } else if block.index() < kernel.blocks.len() {
             kernel.add_inst(block, kind, results, Location::Unknown);

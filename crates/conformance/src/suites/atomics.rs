@@ -1,4 +1,4 @@
-//! Atomics under contention, held to invariants that every order of execution keeps.
+//! Atomics under contention, checked against invariants that hold in every order of execution.
 
 mod messages;
 
@@ -55,11 +55,11 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
 enum Place {
     /// One cell for all workgroups.
     Buffer,
-    /// One cell for each workgroup.
+    /// One cell per workgroup.
     Shared,
-    /// As `Buffer`, through a view.
+    /// Like `Buffer`, through a view.
     BufferView,
-    /// As `Shared`, through a view.
+    /// Like `Shared`, through a view.
     SharedView,
 }
 
@@ -77,12 +77,13 @@ impl Place {
         matches!(self, Self::Shared | Self::SharedView)
     }
 
-    /// How many invocations share a cell.
+    /// Returns the number of invocations that share a cell.
     fn sharers(self) -> usize {
         if self.is_shared() { 64 } else { COUNT }
     }
 
-    /// What is said of order and scope, in turn. Cells in buffers are shared by workgroups, so the scope stays theirs.
+    /// Returns the attributes for order and scope to cycle through. Workgroups share the cells in buffers, so the scope
+    /// must cover the device there.
     fn attributes(self) -> &'static [&'static str] {
         match self {
             Self::Buffer => &["", "[acquire_release]", "[release, device]", "[acquire]"],
@@ -92,8 +93,8 @@ impl Place {
     }
 }
 
-/// A kernel with `%x`, `%cells` (four for each set of sharers) and `%out`. `body` works on `%m` at `%c` and
-/// sees `%i` and `%v`, the invocation's own element.
+/// Returns a kernel with `%x`, `%cells` (four for each set of sharers) and `%out`. `body` accesses `%m` at `%c`; `%i`
+/// is the invocation and `%v` its element.
 fn text(ty: Type, place: Place, body: &str) -> String {
     let cells = match place {
         Place::BufferView => "  buffer %raw: read_write u32x2[]\n  view %cells = %raw as T[]\n",
@@ -146,7 +147,7 @@ kernel @atomics workgroup(64, 1, 1) {{
     .replace("TYPE", &ty.to_string())
 }
 
-/// Runs a kernel and gives the cells and the outputs.
+/// Runs a kernel and returns the cells and the outputs.
 fn ran(
     harness: &mut Harness<'_>,
     group: &str,
@@ -168,7 +169,7 @@ fn values(ty: Type, bytes: &[u8]) -> Vec<u64> {
     bytes.chunks_exact(ty.size() as usize).map(|c| eval::read_bytes(c, ty)[0]).collect()
 }
 
-/// Random values; of floats, multiples of 1/8 of which any thousand sum exactly.
+/// Returns random values; for floats, multiples of 1/8 small enough that the sum of a thousand is exact.
 fn randoms(random: &mut Random, ty: Type, count: usize) -> Vec<u64> {
     let mut draw = || match FloatFormat::of(ty.scalar) {
         Some(format) => format.encode((f64::from(random.below(1024)) - 512.0) / 8.0),
@@ -181,7 +182,7 @@ fn sets(place: Place) -> usize {
     COUNT / place.sharers()
 }
 
-/// All sharers fold their element into one cell: the result does not depend on the order.
+/// All sharers fold their elements into one cell; the result does not depend on the order.
 fn fold(harness: &mut Harness<'_>, ty: Type, place: Place, op: &str) {
     let group = format!("atomic.{op} {ty}, {}", place.name());
     let mut executables = Vec::new();
@@ -191,7 +192,7 @@ fn fold(harness: &mut Harness<'_>, ty: Type, place: Place, op: &str) {
         executables.push(executable);
     }
     let mut random = harness.random(&group);
-    // Several rounds, each with its own inputs, are the cases: one for each cell.
+    // The cases are the cells of several rounds, each with different inputs.
     for round in 0..harness.random_count(8) {
         let input = randoms(&mut random, ty, COUNT);
         let start = randoms(&mut random, ty, sets(place) * 4);
@@ -206,7 +207,7 @@ fn fold(harness: &mut Harness<'_>, ty: Type, place: Place, op: &str) {
             format!("round {round}, {:?}, cell {i}", place.attributes()[round % executables.len()])
         };
         harness.elements(&group, ty, [&bytes(ty, &expected), &bytes(ty, &cells)], about);
-        // In whatever order: each old value but the first is what another invocation made of its own.
+        // In every order, each old value except the first is the result of another invocation's op.
         for (set, (olds, values)) in
             out.chunks(place.sharers()).zip(input.chunks(place.sharers())).enumerate()
         {
@@ -226,7 +227,7 @@ fn fold(harness: &mut Harness<'_>, ty: Type, place: Place, op: &str) {
     }
 }
 
-/// What an op makes of a cell's value.
+/// Returns the new value of a cell after an op.
 fn folded(op: &str, ty: Type, cell: u64, v: u64) -> u64 {
     let op = match op {
         "add" => Op::Add,
@@ -239,7 +240,7 @@ fn folded(op: &str, ty: Type, cell: u64, v: u64) -> u64 {
     eval::scalar(op, ty.scalar, ty.scalar, &[cell, v]).unwrap_or_default()
 }
 
-/// Each sharer draws a number: together they are 0, 1, 2, …, each once.
+/// Each sharer draws a number; together they must be 0, 1, 2, …, each exactly once.
 fn tickets(harness: &mut Harness<'_>, ty: Type, place: Place) {
     let group = format!("tickets {ty}, {}", place.name());
     let body = "  %old = atomic.add CELL[2u32], 1TYPE\n  store %out[%i], %old\n";
@@ -254,7 +255,7 @@ fn tickets(harness: &mut Harness<'_>, ty: Type, place: Place) {
     }
 }
 
-/// Each sharer puts its element in and takes one out: nothing is lost and nothing comes twice.
+/// Each sharer exchanges its element with the cell; no value may be lost or duplicated.
 fn exchanges(harness: &mut Harness<'_>, ty: Type, place: Place) {
     let group = format!("atomic.exchange {ty}, {}", place.name());
     let body = "  %old = atomic.exchange CELL[3u32], %v\n  store %out[%i], %old\n";
@@ -277,7 +278,7 @@ fn exchanges(harness: &mut Harness<'_>, ty: Type, place: Place) {
     }
 }
 
-/// Each sharer adds its element by compare-exchange, trying again until it succeeds.
+/// Each sharer adds its element in a compare-exchange loop.
 fn compare_exchanges(harness: &mut Harness<'_>, ty: Type, place: Place) {
     let group = format!("atomic.compare_exchange loop {ty}, {}", place.name());
     let mut executables = Vec::new();
@@ -315,13 +316,14 @@ fn compare_exchanges(harness: &mut Harness<'_>, ty: Type, place: Place) {
     }
 }
 
-/// The ops that read and write, with an operand; floats have those of `FLOAT_OPS` only.
+/// Read-modify-write ops with an operand; floats have only those of `FLOAT_OPS`.
 const INTEGER_OPS: [&str; 8] = ["add", "exchange", "compare_exchange", "min", "max", "and", "or", "xor"];
 const FLOAT_OPS: [&str; 2] = ["add", "exchange"];
 
-/// Out of bounds, atomics touch nothing and give 0; `atomic.store` and `atomic.load` work inside.
+/// Checks that atomics out of bounds change nothing and return 0, and that `atomic.store` and `atomic.load` work in
+/// bounds.
 fn bounds(harness: &mut Harness<'_>, ty: Type, place: Place) {
-    // Beyond the end in 32 bits, and in 64 where the low half is inside.
+    // Indices beyond the end in 32 bits, and in 64 bits with the low half in bounds.
     let far = [
         ("", "  %n = len CELL\n  %far = add %n, %i\n", "0xffffffffu32"),
         (
@@ -357,7 +359,7 @@ fn bounds(harness: &mut Harness<'_>, ty: Type, place: Place) {
         let body = format!("  %zero = convert 0u32 -> TYPE\n{body}");
         let Some(executable) = harness.compile(&group, &text(ty, place, &body)) else { continue };
         let mut random = harness.random(&group);
-        // Not zero, so that what is touched shows.
+        // Nonzero elements, so that an unintended write is detected.
         let one = eval::scalar(Op::Convert, ScalarType::U32, ty.scalar, &[1]).unwrap_or_default();
         let input: Vec<u64> =
             randoms(&mut random, ty, COUNT).into_iter().map(|v| if v == 0 { one } else { v }).collect();

@@ -1,9 +1,9 @@
-//! What is kept of compiled kernels, through the public types of `pipeline-cache` and what a backend says of its own cache:
-//! nothing wrong is ever served, what was made durable is not lost, and whatever goes wrong costs a compile and one
+//! The cache of compiled kernels, tested through the public types of `pipeline-cache` and the cache report of the
+//! backend: no wrong entry is ever served, no durable entry is lost, and any failure costs only a compile and one
 //! diagnostic.
 //!
-//! A case is one entry that is looked for after something was done to it or to the disk. The store is the same for every
-//! backend, so its cases run for a backend that keeps what it compiles; of another one it is a case that it says so.
+//! A case is one lookup of an entry after an operation on it or on the disk. The store is the same for every backend,
+//! so its cases run only for a backend with a cache; a backend without one must report that as a case.
 
 mod corruption;
 mod crash;
@@ -56,15 +56,15 @@ fn kept(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let before = checks.device().cache_report();
     let (_, second) = checks.device().compile_with_report(&kernel, &CompileOptions::default())?;
     let after = checks.device().cache_report();
-    checks.holds("what was compiled by another device is found", is_hit(second.cache), || {
+    checks.holds("a kernel compiled on another device is found", is_hit(second.cache), || {
         format!("{} and then {}", first.cache, second.cache)
     });
     checks.equal("kernels lowered for it", &after.lowered, &before.lowered);
-    checks.equal("what both were lowered to", &second.artifact_digest, &first.artifact_digest);
-    checks.holds("a digest of what it was lowered to", first.artifact_digest.is_some(), || "none".to_owned());
+    checks.equal("the lowered form of both", &second.artifact_digest, &first.artifact_digest);
+    checks.holds("a digest of the lowered form", first.artifact_digest.is_some(), || "none".to_owned());
     if after.keeps_binaries == Some(true) {
         checks.equal("pipelines that the driver compiled", &after.driver_compiles, &before.driver_compiles);
-        checks.equal("where it came from", &second.cache, &CacheOutcome::Binary);
+        checks.equal("the origin of the kernel", &second.cache, &CacheOutcome::Binary);
     }
     Ok(())
 }
@@ -77,25 +77,25 @@ fn not_kept(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let device = checks.device();
     let kernel = super::driver::kernel(KERNEL)?;
     let (_, manifest) = device.compile_with_report(&kernel, &CompileOptions::default())?;
-    checks.equal("where a kernel came from", &manifest.cache, &CacheOutcome::None);
-    checks.equal("what the cache did", &device.cache_report(), &Default::default());
+    checks.equal("the origin of a kernel", &manifest.cache, &CacheOutcome::None);
+    checks.equal("the cache report", &device.cache_report(), &Default::default());
     let counted = device.counters();
-    checks.equal("lookups that are counted", &(counted.cache_misses(), counted.cache_artifact_hits), &(0, 0));
+    checks.equal("counted lookups", &(counted.cache_misses(), counted.cache_artifact_hits), &(0, 0));
     Ok(())
 }
 
-/// What a call of the store or the system gave that no error is expected of.
+/// Wraps an error of the store or the system that no test expects.
 fn unexpected(error: impl Display) -> Error {
     Error::Internal(error.to_string())
 }
 
-/// The identity of the entry called `name`.
+/// Returns the identity of the entry called `name`.
 fn identity(kind: PayloadKind, name: &str) -> PipelineCacheIdentity {
     let program = DigestBuilder::new("fulgurite conformance cache").text(name).finish();
     PipelineCacheIdentity::new(kind, program, Digest::ZERO, PipelineDeviceFingerprint::ANY)
 }
 
-/// A version of the entry called `name`: bytes that tell whose they are.
+/// Returns a version of the entry called `name`, with a payload that identifies both.
 fn entry(kind: PayloadKind, name: &str, version: u32, bytes: usize) -> Entry {
     Entry::new(identity(kind, name), Digest::ZERO, payload(name, version, bytes))
 }
@@ -108,7 +108,7 @@ fn payload(name: &str, version: u32, bytes: usize) -> Vec<u8> {
     payload
 }
 
-/// The version that a payload of `name` is; `None` for bytes that are no payload of it.
+/// Returns the version of a payload of `name`, or `None` if the bytes are not a payload of it.
 fn version_of(name: &str, found: &[u8]) -> Option<u32> {
     let word = |at: usize| Some(u32::from_le_bytes(found.get(at..at + 4)?.try_into().ok()?));
     let (version, bytes) = (word(0)?, word(4)? as usize);

@@ -1,10 +1,10 @@
-//! Ops in sequence. A driver may compile each op correctly and still miscompile one op that follows another.
+//! Ops in sequence. A driver may compile each op correctly and still miscompile an op that follows another.
 //!
-//! Every pair of exact ops over all types, many to a kernel and alone, with results that a third op, control flow, an
-//! address, shared memory or an atomic uses; graphs of ops that share operands; sequences that drivers are known to fold wrongly; random expressions; and
-//! shapes that compilers stumble over. All of it is straight from a seed, and expected results come from
-//! [`fulgurite_spec::eval`], so the reference is held to the suite like any other backend. A failure is shrunk to a kernel
-//! that is as small as could be found.
+//! Covers every pair of exact ops over all types, alone and many to a kernel, with results that are used by a third op,
+//! control flow, an address, shared memory or an atomic; graphs of ops that share operands; sequences that drivers are
+//! known to fold incorrectly; random expressions; and shapes that compilers handle badly. All programs derive from a
+//! seed, and expected results come from [`fulgurite_spec::eval`], so the reference is tested like any other backend. A
+//! failure is reduced to a small kernel.
 
 mod data;
 mod evaluate;
@@ -38,33 +38,33 @@ use random::Vocabulary;
 use run::{Example, Outcome, Pack, run_all, undecided};
 use write::Stores;
 
-/// Ops of a walk: each two neighbors are a chain.
+/// Ops per walk; each two adjacent ops form a chain.
 const WALK: usize = 5;
-/// Ops of a graph.
+/// Ops per graph.
 const GRAPH: usize = 7;
-/// Walks, or graphs, in a kernel.
+/// Walks or graphs per kernel.
 const WALKS: usize = 128;
-/// Chains in a kernel of several.
+/// Chains per kernel that holds several.
 const TOGETHER: usize = 40;
 /// Programs whose results share a digest.
 const SUMMED: usize = 16;
-/// Expressions in a kernel.
+/// Expressions per kernel.
 const EXPRESSIONS: usize = 4;
 
-/// Kernels that do not end after which a part is given up: each takes the timeout of a launch.
+/// Number of kernels without end after which a part is abandoned: each takes the full launch timeout.
 const MOST_ENDLESS: u32 = 3;
 
-/// How much of each part is run.
+/// Amount of work for each part.
 struct Amount {
     /// Walks of [`WALK`] ops.
     walks: usize,
     /// Graphs of [`GRAPH`] ops.
     graphs: usize,
-    /// Chains with each kind of use, in digests.
+    /// Chains with each kind of use, whose results go into digests.
     chains: usize,
-    /// Chains whose results are stored, forty to a kernel.
+    /// Chains whose results are stored, forty per kernel.
     stored: usize,
-    /// Chains alone in a kernel.
+    /// Chains in a kernel of their own.
     alone: usize,
     /// Random expressions.
     expressions: usize,
@@ -97,22 +97,22 @@ impl Amount {
     }
 }
 
-/// The number of the part whose programs are walks.
+/// Number of the part whose programs are walks.
 const WALKS_PART: u64 = 1;
-/// The number of the part whose programs are graphs.
+/// Number of the part whose programs are graphs.
 const GRAPHS_PART: u64 = 8;
 
-/// A program of a pack, with the names it is reported under.
+/// A program of a pack, with the names under which it is reported.
 struct Named {
     program: Program,
     kind: String,
     detail: String,
 }
 
-/// One part of the suite: kernels that are made from a number.
+/// One part of the suite: kernels generated from a number.
 struct Part<'a> {
     name: &'static str,
-    /// What its programs are called.
+    /// Name of its programs in reports.
     programs: &'static str,
     kernels: usize,
     make: &'a (dyn Fn(usize) -> (Vec<Named>, Data, Stores) + Sync),
@@ -122,7 +122,7 @@ struct Part<'a> {
 #[derive(Default)]
 struct Failures {
     programs: u64,
-    /// The first: kernel, and program within.
+    /// Index of the first failing kernel, and of the program in it.
     first: Option<(usize, usize)>,
 }
 
@@ -142,7 +142,7 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
     let seed = harness.random("chains").next();
     let random =
         |part: u64, number: usize| crate::values::Random::new(seed ^ (part << 56) ^ (number as u64 * 0x9e37));
-    // Another seed begins elsewhere in the sequence of pairs.
+    // Another seed starts at another point in the sequence of pairs.
     let start = (seed % 1_000_000_007) as usize;
     let chains = |part: u64, number: usize, count: usize, first: usize, stores: Stores| {
         let mut random = random(part, number);
@@ -158,8 +158,8 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
         let mut programs: Vec<Named> = programs.collect();
         let data = Data::new(&mut random);
         if let Stores::Digest(_) = stores {
-            // One result that is the device's choice leaves a whole digest unchecked, so programs with such results are
-            // grouped.
+            // One result that the language leaves to the device makes a whole digest uncheckable, so programs with such
+            // results are grouped.
             programs.sort_by_cached_key(|named| undecided(&named.program, &data, device));
         }
         (programs, data, stores)
@@ -246,7 +246,7 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
     progress(total, total);
 }
 
-/// The types that the device has.
+/// Returns the types that the device supports.
 fn types(harness: &mut Harness<'_>) -> TypeSet {
     let mut types = TypeSet::EMPTY;
     for ty in ScalarType::ALL {
@@ -315,7 +315,7 @@ fn check(harness: &mut Harness<'_>, device: Device, part: &Part<'_>, progress: &
         if endless < MOST_ENDLESS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     if endless >= MOST_ENDLESS {
-        harness.note(format!("{}: ended early, as {endless} kernels did not end", part.name));
+        harness.note(format!("{}: abandoned after {endless} kernels without an end", part.name));
     }
     refused.sort_by_key(|(number, _)| *number);
     for (number, error) in refused {
@@ -350,7 +350,7 @@ fn check(harness: &mut Harness<'_>, device: Device, part: &Part<'_>, progress: &
     }
 }
 
-/// Counts a kernel that did not run. No loop here is so long that a driver may end it.
+/// Counts a kernel that did not run. No loop here is long enough for a driver to end it.
 fn count_refused(
     harness: &mut Harness<'_>,
     part: &str,
@@ -369,7 +369,7 @@ fn count_refused(
     harness.fail(kind, &pack.text(), "no error", &error.to_string());
 }
 
-/// Reports one failure of a kind with the kernel that shows it, and writes that where the caller keeps failures.
+/// Reports one failure of a kind with the kernel that reproduces it, and writes the kernel to the folder for failures.
 fn report(
     harness: &mut Harness<'_>,
     part: &str,
@@ -392,7 +392,7 @@ fn report(
     harness.detail(kind, text, expected, actual);
 }
 
-/// Writes a run file of a failure into the folder where the caller keeps them, if there is one.
+/// Writes a run file of a failure to the folder for failures, if there is one.
 fn keep(harness: &mut Harness<'_>, part: &str, kind: &str, text: String) {
     let options = harness.options();
     let Some(folder) = &options.failures else { return };

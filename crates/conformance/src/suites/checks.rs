@@ -1,4 +1,4 @@
-//! Contracts in groups, each a function that counts its cases: how the suites `driver`, `cache` and `tune` are written.
+//! Groups of contracts, each a function that counts its cases, for the suites `driver`, `cache` and `tune`.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::harness::Harness;
 use crate::suites::worker::Worker;
 use crate::values::Random;
 
-/// The contracts of one group: an error that they don't expect ends them and is a failed case.
+/// The contracts of one group. An unexpected error ends the group and counts as a failed case.
 pub(super) type Part = fn(&mut Checks<'_, '_>) -> Result<(), Error>;
 
-/// Runs the groups that the caller wants, in order.
+/// Runs the selected groups, in order.
 pub(super) fn run(
     harness: &mut Harness<'_>,
     parts: &[(&'static str, Part)],
@@ -25,7 +25,7 @@ pub(super) fn run(
         if harness.begin(group) {
             let mut checks = Checks { harness, group };
             if let Err(error) = part(&mut checks) {
-                checks.harness.error(group, "what no error is expected of", error);
+                checks.harness.error(group, "the group", error);
             }
         }
     }
@@ -39,26 +39,27 @@ pub(super) struct Checks<'h, 'a> {
 }
 
 impl Checks<'_, '_> {
-    /// A device of the backend with options of its own.
+    /// Returns a device of the backend with the given options.
     pub(super) fn device_with(&self, compile: CompileOptions, launch: LaunchOptions) -> Device {
         Device::new(Arc::clone(self.harness.backend()), compile, launch)
     }
 
-    /// The backend without the engine round it.
+    /// Returns the backend without the engine around it.
     pub(super) fn backend(&self) -> &Arc<dyn hal::Device> {
         self.harness.backend()
     }
 
-    /// A device of the backend.
+    /// Returns a device of the backend.
     pub(super) fn device(&self) -> Device {
         self.device_with(CompileOptions::default(), LaunchOptions::default())
     }
 
-    /// How processes are started, if they can be.
+    /// Returns the command that starts worker processes. Without one, counts the group as unsupported and returns
+    /// `None`.
     pub(super) fn worker(&mut self) -> Option<Worker> {
         let worker = self.harness.options().worker.clone();
         if worker.is_none() {
-            let needs = "processes of its own: `Options::worker` says how to start one";
+            let needs = "worker processes, but `Options::worker` is not set";
             self.harness.unsupported(self.group, needs);
         }
         worker
@@ -68,19 +69,19 @@ impl Checks<'_, '_> {
         self.harness.random(self.group)
     }
 
-    /// A case: two values are equal.
+    /// Counts a case that passes if both values are equal.
     pub(super) fn equal<T: PartialEq + Debug>(&mut self, what: &str, actual: &T, expected: &T) {
         self.harness.case(self.group, actual == expected, || {
             [what.to_owned(), format!("{expected:?}"), format!("{actual:?}")]
         });
     }
 
-    /// A case: something holds; `actual` says what did if it does not.
+    /// Counts a case that passes if `holds`; otherwise `actual` describes the result.
     pub(super) fn holds(&mut self, what: &str, holds: bool, actual: impl FnOnce() -> String) {
-        self.harness.case(self.group, holds, || [what.to_owned(), "that it holds".to_owned(), actual()]);
+        self.harness.case(self.group, holds, || [what.to_owned(), "true".to_owned(), actual()]);
     }
 
-    /// A case: the code of an error.
+    /// Counts a case that passes if `result` is an error with the given code.
     pub(super) fn refused<T>(&mut self, what: &str, result: Result<T, Error>, code: Code) {
         let found = result.err().map(|error| (error.code(), error.to_string()));
         self.harness.case(self.group, found.as_ref().is_some_and(|(c, _)| *c == code), || {

@@ -1,8 +1,8 @@
-//! Control flow: nested regions with carried values, divergence, loops of every trip count, barriers, traps, and
-//! launches of many workgroups.
+//! Control flow: nested regions with carried values, divergence, loops with every kind of trip count, barriers, traps,
+//! and launches of many workgroups.
 //!
-//! Each kernel reads one tuple of words an invocation and writes one word; the expectation is a Rust function
-//! of the same words, so no backend is compared with another.
+//! Each invocation of a kernel reads one tuple of words and writes one word. The expectation is a Rust function of the
+//! same words, so backends are not compared with each other.
 
 mod broadcast;
 mod counted;
@@ -16,16 +16,16 @@ use crate::harness::Harness;
 use crate::suites::{bytes, show};
 use crate::values::Random;
 
-/// A kernel of `%x: read u32[]` and `%out: write u32[]`, and what it computes.
+/// A kernel with `%x: read u32[]` and `%out: write u32[]`, and its expected results.
 struct Subject {
     name: &'static str,
     /// Declarations after the two buffers, and the body. `%i` is the invocation.
     body: &'static str,
-    /// Words of `%x`, given how many invocations there are.
+    /// Returns the words of `%x`, given the number of invocations.
     input: fn(&mut Random, usize) -> Vec<u32>,
-    /// Word `i` of `%out`, given `%x` and `i`.
+    /// Returns word `i` of `%out`, given `%x` and `i`.
     expected: fn(&[u32], usize) -> u32,
-    /// Invocations.
+    /// Number of invocations.
     count: usize,
 }
 
@@ -88,7 +88,7 @@ fn small(random: &mut Random, count: usize) -> Vec<u32> {
     (0..count).map(|_| random.below(200)).collect()
 }
 
-/// Ends of counted loops: near 0, near the greatest number, and in between.
+/// Returns end values of counted loops: near 0, near the maximum, and in between.
 fn ends(random: &mut Random, count: usize) -> Vec<u32> {
     let bases = [0u32, 1, 100, 0x7fff_ff80, 0x8000_0000, 0xffff_ff00, 0xffff_ffff];
     (0..count).map(|i| bases[i % bases.len()].saturating_add(random.below(150))).collect()

@@ -1,7 +1,7 @@
-//! Cooperative matrices: every product that a device lists, or some of every kind where it has all there are.
+//! Cooperative matrices: every product that a device lists, or a selection if it supports all products.
 //!
-//! Products of floats are held to an error bound around sums in `f64`, and to the exact value where every partial sum is
-//! exact; integers to the exact value. A case is one op on one tile.
+//! Float products must lie within an error bound around sums in `f64`, and equal the exact value if every partial sum
+//! is exact; integer products must equal the exact value. A case is one op on one tile.
 
 mod componentwise;
 mod memory;
@@ -17,9 +17,9 @@ use fulgurite_spec::{MatrixLayout, MatrixRole, MatrixScope, MatrixShape, ScalarT
 use crate::harness::Harness;
 use crate::values::Random;
 
-/// Subgroups in each workgroup, where a subgroup holds the matrices.
+/// Subgroups per workgroup, for matrices of subgroup scope.
 const SUBGROUPS: u32 = 2;
-/// Invocations of each workgroup, where that holds them.
+/// Invocations per workgroup, for matrices of workgroup scope.
 const WORKGROUP: u32 = 64;
 
 const LAYOUTS: [MatrixLayout; 2] = [MatrixLayout::RowMajor, MatrixLayout::ColumnMajor];
@@ -49,11 +49,12 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
     progress(all, all);
 }
 
-/// What a device has, or some of every kind: of one that has none they count as unsupported.
+/// Returns the products that the device lists, or a selection of every kind. On a device without matrices they count as
+/// unsupported.
 fn products(snapshot: &DeviceSnapshot) -> Vec<MatrixShapes> {
     if let Matrices::Listed(listed) = &snapshot.matrices {
         let mut seen = Vec::new();
-        // The language has no product of two kinds of components.
+        // The language has no product of factors with different component types.
         for product in listed.iter().filter(|p| p.a == p.b) {
             if !seen.contains(product) {
                 seen.push(*product);
@@ -83,14 +84,14 @@ fn products(snapshot: &DeviceSnapshot) -> Vec<MatrixShapes> {
     .collect()
 }
 
-/// The factors' types and the sum's.
+/// Returns the types of the two factors and of the sum.
 fn types(product: MatrixShapes) -> [Type; 3] {
     let MatrixShapes { m, n, k, a, b, acc, scope } = product;
     [(a, m, k, MatrixRole::A), (b, k, n, MatrixRole::B), (acc, m, n, MatrixRole::Acc)]
         .map(|(scalar, rows, cols, role)| Type::matrix_of(scalar, MatrixShape { rows, cols, role, scope }))
 }
 
-/// The shape of a matrix type: all types here are.
+/// Returns the shape of a matrix type; all types in this module are matrices.
 fn shape(ty: Type) -> MatrixShape {
     let (role, scope) = (MatrixRole::Acc, MatrixScope::Subgroup);
     ty.matrix.unwrap_or(MatrixShape { rows: 8, cols: 8, role, scope })
@@ -100,7 +101,7 @@ fn components(ty: Type) -> usize {
     shape(ty).components() as usize
 }
 
-/// Invocations of a workgroup, and matrices that it holds at a time.
+/// Returns the number of invocations of a workgroup, and of the matrices that it holds at a time.
 fn workgroup(harness: &Harness<'_>, scope: MatrixScope) -> (u32, u32) {
     match scope {
         MatrixScope::Subgroup => {
@@ -110,7 +111,7 @@ fn workgroup(harness: &Harness<'_>, scope: MatrixScope) -> (u32, u32) {
     }
 }
 
-/// The number of the tile that an invocation takes part in, as `%t`.
+/// Returns the text that computes as `%t` the number of the tile that an invocation works on.
 fn tile_number(scope: MatrixScope) -> String {
     match scope {
         MatrixScope::Subgroup => format!(
@@ -120,7 +121,7 @@ fn tile_number(scope: MatrixScope) -> String {
     }
 }
 
-/// Where component (`row`, `col`) is in memory of tight lines.
+/// Returns the index of component (`row`, `col`) in densely packed memory.
 fn place(ty: Type, layout: MatrixLayout, row: usize, col: usize) -> usize {
     let shape = shape(ty);
     match layout {
@@ -129,12 +130,12 @@ fn place(ty: Type, layout: MatrixLayout, row: usize, col: usize) -> usize {
     }
 }
 
-/// Components between the beginnings of tight lines.
+/// Returns the stride between densely packed lines, in components.
 fn line(ty: Type, layout: MatrixLayout) -> u32 {
     shape(ty).lines(layout).1
 }
 
-/// A tile, row after row, as it lies in memory.
+/// Returns a tile, given in row-major order, in the order of `layout`.
 fn laid_out(ty: Type, layout: MatrixLayout, tile: &[u64]) -> Vec<u64> {
     let cols = usize::from(shape(ty).cols);
     let mut lies = vec![0; tile.len()];
@@ -153,8 +154,8 @@ fn values(ty: ScalarType, bytes: &[u8]) -> Vec<u64> {
     bytes.chunks_exact(ty.size() as usize).map(|c| eval::read_bytes(c, ty)[0]).collect()
 }
 
-/// A component: an integer with all its bits, or a float between 1/16 and 2 in magnitude, of which no product is subnormal
-/// and no sum infinite.
+/// Returns a component: an integer of arbitrary bits, or a float between 1/16 and 2 in magnitude, so that no product is
+/// subnormal and no sum is infinite.
 fn component(random: &mut Random, ty: ScalarType) -> u64 {
     let Some(format) = FloatFormat::of(ty) else { return random.next() & ty.mask() };
     let magnitude =
@@ -162,7 +163,7 @@ fn component(random: &mut Random, ty: ScalarType) -> u64 {
     format.encode(if random.next() & 1 == 0 { magnitude } else { -magnitude })
 }
 
-/// A small integer as a component.
+/// Returns a small integer as a component.
 fn whole(ty: ScalarType, value: i64) -> u64 {
     match FloatFormat::of(ty) {
         Some(format) => format.encode(value as f64),

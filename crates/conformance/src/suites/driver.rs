@@ -1,8 +1,8 @@
-//! The engine round a backend, through its public types alone: each contract of buffers, calls, order, options,
+//! The engine around a backend, tested through its public types only: contracts of buffers, calls, order, options,
 //! compiling, counters, threads, graphs, and of launches that trap or never end.
 //!
-//! A case is one value compared with what plain Rust says, or one refusal compared with its code. Whatever may hang is
-//! waited for no longer than [`PATIENCE`].
+//! A case compares one value with plain Rust, or one refusal with its code. Operations that may hang are abandoned
+//! after [`PATIENCE`].
 
 mod buffers;
 mod calls;
@@ -28,10 +28,10 @@ use crate::harness::Harness;
 use crate::suites::checks;
 use crate::values::Random;
 
-/// How long anything of this suite may take before it counts as hung. No contract is that slow.
+/// Timeout after which an operation counts as hung, far above the duration of any contract.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// `y = y · 31 + x + a`, so that the order of two launches shows.
+/// `y = y · 31 + x + a`; the result depends on the order of two launches.
 const STEP: &str = "fulgurite 1
 kernel @step workgroup(32, 1, 1) {
   buffer %x: read u32[]
@@ -61,7 +61,7 @@ kernel @map workgroup(32, 1, 1) {
 }
 ";
 
-/// `out = x − y · a`, and `z` is counted up.
+/// `out = x − y · a`, and `z` is incremented.
 const JOIN: &str = "fulgurite 1
 kernel @join workgroup(32, 1, 1) {
   buffer %x: read u32[]
@@ -81,7 +81,7 @@ kernel @join workgroup(32, 1, 1) {
 }
 ";
 
-/// Traps with each word of `x` that is not zero; `out = x + 1` elsewhere.
+/// Traps for each nonzero word of `x`; otherwise `out = x + 1`.
 const TRAP: &str = "fulgurite 1
 kernel @trap workgroup(32, 1, 1) {
   buffer %x: read u32[]
@@ -126,7 +126,7 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
     checks::run(harness, &parts, progress);
 }
 
-/// A kernel of this suite. Each verifies: a test of this module shows it.
+/// Parses and verifies a kernel of this suite. A test of this module checks that each verifies.
 pub(super) fn kernel(text: &str) -> Result<Arc<VerifiedKernel>, Error> {
     Ok(Arc::new(fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify)?))
 }
@@ -135,7 +135,7 @@ fn compile(device: &Device, text: &str) -> Result<Program, Error> {
     device.compile(&kernel(text)?, &CompileOptions::default())
 }
 
-/// A parameter of type `u32`.
+/// Returns a parameter of type `u32`.
 fn word(value: u32) -> Components {
     [u64::from(value), 0, 0, 0]
 }
@@ -148,11 +148,11 @@ fn to_words(bytes: &[u8]) -> Vec<u32> {
     bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
-/// What `work` gives, or `None` if it takes longer than [`PATIENCE`]: then its thread is left behind.
+/// Returns the result of `work`, or `None` if it takes longer than [`PATIENCE`]; its thread is then abandoned.
 fn bounded<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        // Nobody listens to what comes too late.
+        // The receiver is gone if the result is late.
         let _ = sender.send(work());
     });
     receiver.recv_timeout(PATIENCE).ok()

@@ -1,6 +1,6 @@
-//! Ops with literal operands: what a driver's compiler folds must come out as what it computes.
+//! Ops with literal operands: constant folding in a driver's compiler must agree with the oracle.
 //!
-//! One kernel for each op on each scalar type applies the op with each literal in each place. A case is one such
+//! One kernel for each op on each scalar type applies the op with each literal in each position. A case is one such
 //! kernel on one value for the other operand, and passes if all its results do.
 
 use fulgurite_hal::LaunchOptions;
@@ -43,7 +43,7 @@ pub(super) fn subjects() -> Vec<Subject> {
     subjects
 }
 
-/// Literals at which compilers simplify.
+/// Literals for which compilers have simplification rules.
 fn literals(ty: Type) -> Vec<Literal> {
     let scalar = ty.scalar;
     let bits = match FloatFormat::of(scalar) {
@@ -70,7 +70,7 @@ impl Subject {
         format!("{} {} with literals", self.op.mnemonic(), self.main)
     }
 
-    /// The operand pairs of one invocation, given the value of the operand that is no literal in each place.
+    /// Returns the operand pairs of one invocation: `x` with each literal second, and `amount` with each literal first.
     fn pairs(&self, x: u64, amount: u64) -> Vec<[u64; 2]> {
         let second = literals(self.other).into_iter().map(|l| [x, l.bits]);
         let first = literals(self.main).into_iter().map(|l| [l.bits, amount]);

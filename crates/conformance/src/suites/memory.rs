@@ -1,4 +1,4 @@
-//! Memory: bounds, element types, zeroed arrays, lengths, parameters, views, and what a launch refuses.
+//! Memory: bounds, element types, zeroed arrays, lengths, parameters, views, and invalid launches.
 
 mod huge;
 mod parts;
@@ -14,9 +14,9 @@ use crate::harness::Harness;
 use crate::suites::bytes;
 use crate::values::Random;
 
-/// Elements of the memory that is indexed.
+/// Elements of the indexed memory.
 const LENGTH: u32 = 37;
-/// Accesses of each kernel.
+/// Accesses per kernel.
 const ACCESSES: usize = 160;
 
 type Part = fn(&mut Harness<'_>, Type);
@@ -57,7 +57,7 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
     progress(done, all);
 }
 
-/// Indices around every boundary, then random ones, half of them inside.
+/// Returns indices around every boundary, then random ones, about half of them in bounds.
 fn indices(random: &mut Random) -> Vec<u32> {
     let n = LENGTH;
     let mut all = vec![0, 1, n - 1, n, n + 1, 2 * n, 0x3fff_ffff, 0x4000_0000, 0x4000_0001, 0x7fff_ffff];
@@ -68,13 +68,13 @@ fn indices(random: &mut Random) -> Vec<u32> {
     all
 }
 
-/// `count` random elements of `ty`. Floats are finite and normal, so that bits can be compared.
+/// Returns `count` random elements of `ty`. Floats are finite and normal, so that bits can be compared.
 fn elements(random: &mut Random, ty: Type, count: usize) -> Vec<u8> {
     let scalar = ty.scalar;
     let mut all = Vec::with_capacity(count * ty.size() as usize);
     for _ in 0..count * ty.lanes.count() as usize {
         let bits = match FloatFormat::of(scalar) {
-            // Half of 1 and up, of either sign.
+            // Magnitude of at least 0.5 and below 1, of either sign.
             Some(format) => {
                 let fraction = random.next() & ((1 << (format.precision - 1)) - 1);
                 let sign = random.next() & format.sign_bit();
@@ -93,7 +93,7 @@ fn element(bytes: &[u8], ty: Type, index: u32) -> Vec<u8> {
     bytes.get(start..start + size).map_or_else(|| vec![0; size], <[u8]>::to_vec)
 }
 
-/// Copies `%x` into the array `%a`, which is declared as `declaration`, with what must follow.
+/// Returns the text that copies `%x` into the array `%a`, declared by `declaration`, with the synchronization it needs.
 fn through_array(declaration: &str) -> String {
     if declaration.contains("shared") {
         format!(
@@ -152,7 +152,7 @@ kernel @loads workgroup(64, 1, 1) {{
     }
 }
 
-/// Splits off a leading declaration line, which must come before the body.
+/// Splits off a leading declaration line, which must precede the body.
 fn split_declaration(setup: &str) -> (String, String) {
     match setup.split_once('\n') {
         Some((first, rest)) => (format!("{first}\n"), rest.to_owned()),
@@ -211,7 +211,7 @@ kernel @stores workgroup(1, 1, 1) {{
             )
         };
         let mut random = harness.random(&group);
-        // Each place inside once, in some order, with places outside between them; three places stay unwritten.
+        // Every index in bounds except three once, in random order, interleaved with indices out of bounds.
         let mut inside: Vec<u32> = (0..LENGTH - 3).collect();
         for i in (1..inside.len()).rev() {
             inside.swap(i, random.below(i as u32 + 1) as usize);
@@ -239,7 +239,7 @@ kernel @stores workgroup(1, 1, 1) {{
     }
 }
 
-/// Shared and local arrays are zero at start, in every workgroup, although an earlier one left its data.
+/// Shared and local arrays are zero at the start of every workgroup, even after an earlier one left its data there.
 fn zeroed(harness: &mut Harness<'_>, ty: Type) {
     for array in ["shared", "local"] {
         let group = format!("zero at start, {array} {ty}");
@@ -306,7 +306,7 @@ kernel @parameters workgroup(64, 1, 1) {{
     harness.elements(&group, ty, [&expected, &after[0]], |i| format!("invocation {i}"));
 }
 
-/// More parameters than push constants hold.
+/// Passes more parameters than push constants can hold.
 fn many_parameters(harness: &mut Harness<'_>) {
     let group = "60 parameters of four words";
     let mut text =
@@ -424,7 +424,8 @@ kernel @strict workgroup(64, 1, 1) {
     default_grids(harness, group);
 }
 
-/// Launches that state no grid: which kernels have one by default, and that it is not bounded by the device's largest.
+/// Launches without a grid: checks which kernels have a default grid, and that the device's largest grid does not limit
+/// it.
 fn default_grids(harness: &mut Harness<'_>, group: &str) {
     let text = |workgroup: &str, body: &str| {
         format!("fulgurite 1\nkernel @default workgroup({workgroup}) {{\n{body}}}\n")
@@ -458,7 +459,7 @@ fn default_grids(harness: &mut Harness<'_>, group: &str) {
             [format!("{what}, no grid"), format!("{wanted:?}"), format!("{actual:?}")]
         });
     }
-    // More workgroups than many devices take along x in one launch.
+    // More workgroups than many devices accept along x in one launch.
     let sevens = text("1, 1, 1", "  buffer %y: write u32[]\n  %i = global_id.x\n  store %y[%i], 7u32\n");
     let Some(after) = launch(harness, group, &sevens, &[vec![0; 4 * 70_000]], &[]) else { return };
     let expected = bytes(&vec![7; 70_000]);

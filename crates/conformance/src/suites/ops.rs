@@ -1,6 +1,6 @@
 //! Every scalar op of the table, on every type of its domain, against `spec::eval`.
 //!
-//! The kernels are generated from the table: a new row is tested as soon as it is there.
+//! The kernels are generated from the table, so a new row is tested without further changes.
 
 use std::collections::HashSet;
 
@@ -14,9 +14,9 @@ use crate::harness::Harness;
 use crate::suites::{literals, show, vec_shuffle};
 use crate::values::{Random, edges};
 
-/// Cases that every op × type gets at least, or all tuples where there are fewer.
+/// Minimum number of cases per op × type, unless there are fewer possible tuples.
 const LEAST_CASES: usize = 100;
-/// Edge tuples of ops with three or more operands, whose grid would be too large, are sampled.
+/// Ops with three or more operands have too large a grid of edge tuples, which is therefore sampled.
 const SAMPLED_EDGES: usize = 600;
 
 /// One op on one type.
@@ -45,7 +45,7 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
     progress(all, all);
 }
 
-/// Every op on every type of its domain.
+/// Returns every op on every type of its domain.
 pub(super) fn subjects() -> Vec<Subject> {
     let mut subjects = Vec::new();
     for row in OPS {
@@ -101,7 +101,7 @@ impl Subject {
         }
     }
 
-    /// A kernel that applies the op to element `i` of each operand's buffer. `bool` travels as `u32`.
+    /// Returns a kernel that applies the op to element `i` of each operand's buffer. `bool` is stored as `u32`.
     fn text(&self) -> String {
         let stored =
             |ty: Type| if ty.scalar == ScalarType::Bool { ty.with_scalar(ScalarType::U32) } else { ty };
@@ -146,7 +146,7 @@ fn check(harness: &mut Harness<'_>, subject: &Subject) {
         Case { op: subject.op, main: subject.main, result: subject.result, operands, kept }.is_decided()
     };
     let mut tuples: Vec<Vec<Components>> = tuples.into_iter().filter(|t| is_decided(t)).collect();
-    // Where the table says nothing of many inputs, others take their place.
+    // If the table leaves many inputs undefined, replace them by others.
     let mut tries = 0;
     while !complete && tuples.len() < LEAST_CASES && tries < 100 * LEAST_CASES {
         tries += 1;
@@ -159,7 +159,7 @@ fn check(harness: &mut Harness<'_>, subject: &Subject) {
     let mut buffers: Vec<Vec<u8>> = (0..subject.operands.len())
         .map(|i| encode(subject.operands[i], tuples.iter().map(|t| &t[i])))
         .collect();
-    // Poisoned, so that what is not written shows.
+    // Fill the output with a pattern, so that unwritten elements are detected.
     let out_size = memory_type(subject.result).size() as usize;
     buffers.push(vec![0xa5; out_size * tuples.len()]);
     let Some(after) = harness.launch(&group, &executable, &buffers, &[], &LaunchOptions::default()) else {
@@ -185,27 +185,27 @@ fn check(harness: &mut Harness<'_>, subject: &Subject) {
     }
 }
 
-/// How many tuples a subject gets.
+/// Number of input tuples of a subject.
 #[derive(Clone, Copy, Debug)]
 struct Amount {
-    /// Random ones.
+    /// Number of random tuples.
     random: usize,
-    /// Every input is run of ops whose operands' scalars have no more bits than this together.
+    /// Ops whose operand scalars have at most this many bits in total are run on every input.
     exhaustive_bits: u32,
-    /// Whether the lanes of a vector share out the grid of edges, or each gets all of it.
+    /// Distribution of the grid of edge values.
     share: Share,
 }
 
-/// How the grid of edges is spread over the lanes of a vector.
+/// Distribution of the grid of edge values over the lanes of a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Share {
-    /// Each tuple of the grid is in one lane of some vector.
+    /// Each tuple of the grid occurs in one lane of one vector.
     Once,
-    /// Each tuple of the grid is in every lane.
+    /// Each tuple of the grid occurs in every lane.
     EveryLane,
 }
 
-/// The input tuples of a subject, and whether they are all there are.
+/// Returns the input tuples of a subject, and whether they are all possible tuples.
 fn tuples(subject: &Subject, random: &mut Random, amount: Amount) -> (Vec<Vec<Components>>, bool) {
     let grids: Vec<Vec<u64>> = subject.operands.iter().map(|t| edges_of(subject, *t)).collect();
     let lanes = subject.main.lanes.count() as usize;
@@ -213,7 +213,7 @@ fn tuples(subject: &Subject, random: &mut Random, amount: Amount) -> (Vec<Vec<Co
     let boolean = subject.operands.iter().all(|t| t.scalar == ScalarType::Bool);
     let mut all = Vec::new();
     if boolean {
-        // Every tuple there is: each lane of each operand is one bit.
+        // All possible tuples: each lane of each operand is one bit.
         let bits: u32 = subject.operands.iter().map(|t| t.lanes.count()).sum();
         if bits <= 10 {
             for pattern in 0..1u32 << bits {
@@ -233,7 +233,7 @@ fn tuples(subject: &Subject, random: &mut Random, amount: Amount) -> (Vec<Vec<Co
     }
     let bits: u32 = subject.operands.iter().map(|t| t.scalar.bits()).sum();
     if bits <= amount.exhaustive_bits {
-        // Every tuple of scalars there is, another one in each lane.
+        // All possible tuples of scalars, with a different one in each lane.
         for number in 0..1u64 << bits {
             let mut tuple = vec![[0u64; 4]; grids.len()];
             for lane in 0..lanes as u64 {
@@ -249,14 +249,14 @@ fn tuples(subject: &Subject, random: &mut Random, amount: Amount) -> (Vec<Vec<Co
     }
     let sampled = grids.len() > 2;
     let wanted = if sampled { SAMPLED_EDGES.min(whole.max(LEAST_CASES)) } else { whole };
-    // From one lane to the next, and from one tuple to the next.
+    // `apart` is the distance in the grid from one lane to the next, `stride` from one tuple to the next.
     let (count, stride) = match amount.share {
         Share::Once => (wanted.div_ceil(lanes), lanes),
         Share::EveryLane => (wanted, 1),
     };
     let apart = if stride == 1 { 7 } else { 1 };
     for number in 0..count {
-        // Each lane takes another tuple of the grid, so that lanes cannot be confused.
+        // Each lane gets a different tuple of the grid, so that mixed-up lanes are detected.
         let mut tuple = vec![[0u64; 4]; grids.len()];
         for lane in 0..lanes {
             let mut rest = if sampled {
@@ -279,7 +279,7 @@ fn tuples(subject: &Subject, random: &mut Random, amount: Amount) -> (Vec<Vec<Co
             value[ty.lanes.count() as usize..].fill(0);
         }
     }
-    // A case is never counted twice.
+    // Remove duplicates: a case must not be counted twice.
     let mut seen = HashSet::new();
     all.retain(|tuple| seen.insert(tuple.clone()));
     (all, false)
@@ -296,7 +296,7 @@ fn random_tuple(subject: &Subject, random: &mut Random) -> Vec<Components> {
     tuple.collect()
 }
 
-/// The edge values of one operand; indices of components get small numbers besides.
+/// Returns the edge values of one operand; component indices are small numbers plus a few large ones.
 fn edges_of(subject: &Subject, ty: Type) -> Vec<u64> {
     match subject.op {
         Op::Extract | Op::Insert if ty == Type::U32 && subject.main.element() != Type::U32 => {
@@ -306,7 +306,7 @@ fn edges_of(subject: &Subject, ty: Type) -> Vec<u64> {
     }
 }
 
-/// The type that values of `ty` have in a buffer.
+/// Returns the type in which a buffer stores values of `ty`.
 pub(super) fn memory_type(ty: Type) -> Type {
     if ty.scalar == ScalarType::Bool { ty.with_scalar(ScalarType::U32) } else { ty }
 }

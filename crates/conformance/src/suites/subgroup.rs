@@ -1,8 +1,8 @@
-//! Ops across subgroups, on every type they take: full and partial subgroups, lanes that are not there, and what
-//! control flow around them must not change.
+//! Subgroup ops on every type they accept: full and partial subgroups, inactive lanes, and control flow, which must not
+//! affect them.
 //!
-//! The expectations are computed here, from the values of each subgroup's lanes, at the subgroup size that the
-//! device states. Kernels of one type and shape of workgroup hold several ops, which are groups of their own.
+//! The expectations are computed here from the values of each subgroup's lanes, at the subgroup size that the device
+//! reports. A kernel for one type and workgroup shape holds several ops, each of which is a separate group.
 
 mod control;
 mod oracle;
@@ -23,8 +23,8 @@ use crate::values::{Random, edges};
 
 use oracle::Expected;
 
-/// Shapes of workgroups: less than a subgroup, several whole ones, with a partial one at the end, and in two and three
-/// dimensions.
+/// Workgroup shapes: less than a subgroup, several full ones, with a partial one at the end, and two- and
+/// three-dimensional.
 const SHAPES: [[u32; 3]; 10] = [
     [40, 1, 1],
     [12, 1, 1],
@@ -38,10 +38,10 @@ const SHAPES: [[u32; 3]; 10] = [
     [96, 1, 1],
 ];
 
-/// Workgroups of each launch; each gets another kind of values.
+/// Workgroups per launch; each gets a different kind of values.
 const GROUPS: usize = 4;
 
-/// How a launch is divided.
+/// Division of a launch into workgroups and subgroups.
 #[derive(Clone, Copy, Debug)]
 struct Layout {
     workgroup: [u32; 3],
@@ -56,12 +56,12 @@ impl Layout {
         Self { workgroup, groups, size }
     }
 
-    /// Invocations of a workgroup.
+    /// Returns the number of invocations of a workgroup.
     fn count(&self) -> usize {
         self.workgroup.iter().product::<u32>() as usize
     }
 
-    /// All invocations.
+    /// Returns the number of invocations of the launch.
     fn all(&self) -> usize {
         self.count() * self.groups
     }
@@ -82,7 +82,7 @@ impl Layout {
         self.count().div_ceil(self.size)
     }
 
-    /// The invocations of `i`'s subgroup, from lane 0.
+    /// Returns the invocations of `i`'s subgroup, starting with lane 0.
     fn lanes(&self, i: usize) -> core::ops::Range<usize> {
         let first = i - self.lane(i);
         let end = (i - self.local(i)) + self.count();
@@ -93,7 +93,7 @@ impl Layout {
         LaunchOptions::workgroups([self.groups as u32, 1, 1])
     }
 
-    /// The kernel's first lines, and those that give `%i`, counted over all workgroups.
+    /// Returns the kernel's text, with the lines that compute `%i`, the index over all workgroups, before `body`.
     fn text(&self, declarations: &str, body: &str) -> String {
         let [x, y, z] = self.workgroup;
         format!(
@@ -121,7 +121,7 @@ kernel @subgroup workgroup({x}, {y}, {z}) {{
     }
 }
 
-/// The shapes that `ty` is run on: some at the smoke level, so that types share them out.
+/// Returns the shapes to run `ty` on. At the smoke level most types get only some, selected by `salt`.
 fn shapes(harness: &Harness<'_>, ty: Type, salt: usize) -> Vec<[u32; 3]> {
     let common = matches!(ty.scalar, ScalarType::U32 | ScalarType::F32);
     let count = match (harness.level(), ty.is_scalar(), common) {
@@ -129,7 +129,7 @@ fn shapes(harness: &Harness<'_>, ty: Type, salt: usize) -> Vec<[u32; 3]> {
         (_, true, false) => 4,
         (_, false, _) => 2,
     };
-    // The first of them has whole subgroups and a partial one whatever their size.
+    // The first shape always has full subgroups and a partial one.
     let start = if count == SHAPES.len() { 0 } else { salt };
     (0..count).map(|k| SHAPES[if k == 0 { 0 } else { (start + k) % SHAPES.len() }]).collect()
 }
@@ -169,14 +169,14 @@ pub(super) fn run(harness: &mut Harness<'_>, progress: &mut dyn FnMut(usize, usi
     progress(all, all);
 }
 
-/// The three ops that combine, in the order of the kernel's outputs.
+/// Reductions and scans, in the order of the kernel's outputs.
 const SCANS: [Op; 3] = [Op::SubgroupReduce, Op::SubgroupInclusiveScan, Op::SubgroupExclusiveScan];
 
 fn scan_group(op: Op, combine: Combine, ty: Type) -> String {
     format!("{}[{}] {ty}", op.mnemonic(), combine.name())
 }
 
-/// Reductions and scans of `ty`, of every kind.
+/// Runs reductions and scans of `ty` of every kind.
 fn scans(harness: &mut Harness<'_>, layout: &Layout, ty: Type) {
     let combines: Vec<Combine> =
         Combine::ALL.iter().copied().filter(|c| c.domain().contains(ty.scalar)).collect();
@@ -197,7 +197,7 @@ fn scans(harness: &mut Harness<'_>, layout: &Layout, ty: Type) {
     let text = layout.text(&format!("  buffer %x: read {ty}[]\n  buffer %out: write {ty}[]\n"), &body);
     let Some(executable) = harness.compile_groups(&groups, &text) else { return };
     let mut random = harness.random(&format!("subgroup scans {ty} {:?}", layout.workgroup));
-    // Of each invocation: one value for each way to combine.
+    // One value per invocation and way to combine.
     let values: Vec<Components> = (0..layout.all())
         .flat_map(|i| combines.iter().map(move |c| (i, *c)))
         .map(|(i, combine)| value(&mut random, layout, i, combine, ty))
@@ -240,12 +240,12 @@ fn scans(harness: &mut Harness<'_>, layout: &Layout, ty: Type) {
     }
 }
 
-/// Whether the values of workgroup `group` combine to one result in whatever order.
+/// Returns whether the values of workgroup `group` combine to the same result in every order.
 fn is_exact(group: usize, combine: Combine, ty: ScalarType) -> bool {
     !ty.is_float() || matches!(combine, Combine::Min | Combine::Max) || group.is_multiple_of(2)
 }
 
-/// What invocation `i` puts in. Floats are normal or zero; only `min` and `max` meet infinities and NaNs.
+/// Returns the value of invocation `i`. Floats are normal or zero; only `min` and `max` also get infinities and NaNs.
 fn value(random: &mut Random, layout: &Layout, i: usize, combine: Combine, ty: Type) -> Components {
     let (scalar, kind) = (ty.scalar, i / layout.count() % GROUPS);
     let mut value = [0; 4];
@@ -277,14 +277,14 @@ fn float(
     let sign = if random.next() & 1 == 0 { 1.0 } else { -1.0 };
     let unit = f64::from(random.word()) / f64::from(u32::MAX);
     match (combine, kind) {
-        // Sums of up to 128 of these have at most eight bits.
+        // Sums of up to 128 of these have at most eight significant bits.
         (Combine::Add, 0) => format.encode(f64::from(random.below(4)) - 1.0),
         (Combine::Add, 1) => format.encode(sign * unit * 8.0),
         (Combine::Add, 2) => format.encode(0.0 * sign),
         (Combine::Add, _) => {
             format.encode(sign * (unit + 0.5) * f64::from(random.below(17) as i32 - 8).exp2())
         }
-        // Few factors but one, so that no product leaves the range of the narrowest format.
+        // Few factors differ from one, so that no product leaves the range of the narrowest format.
         (Combine::Mul, 0) if local % 11 == 3 => format.encode(sign * 2.0),
         (Combine::Mul, 0) if local % 11 == 7 => format.encode(sign * 0.5),
         (Combine::Mul, 2) if local % 37 == 20 => format.encode(sign * 0.0),
@@ -297,7 +297,7 @@ fn float(
     }
 }
 
-/// `bits`, or one for a subnormal, which a device may flush.
+/// Returns `bits`, or one in place of a subnormal, which a device may flush.
 fn normal(format: FloatFormat, bits: u64) -> u64 {
     if format.is_subnormal(bits) { format.encode(1.0) } else { bits }
 }

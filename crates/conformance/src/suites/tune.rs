@@ -1,7 +1,8 @@
-//! The autotuner, on a family of planted candidates: what is wrong, never ends or takes its process with it never wins, however
-//! fast it is; what was measured once is not measured again; what several processes save at once is not lost.
+//! The autotuner on a family of artificial candidates: one that is wrong, never ends or crashes its process never wins,
+//! however fast it is; measured candidates are not measured again; records that several processes save at once are not
+//! lost.
 //!
-//! A case is one statement about one tuning, or one record that is looked for after something was done to its file.
+//! A case is one property of one tuning, or one lookup of a record after an operation on its file.
 
 mod clock;
 mod damage;
@@ -40,10 +41,10 @@ const PARTS: &[(&str, Part)] = &[
     ("tuned kernels as a program uses them", in_the_background),
 ];
 
-/// A launch that does not end within this is stopped: long enough for one of a few thousand steps on a machine that is busy.
+/// Timeout of a launch: enough for a kernel of a few thousand steps on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A device of the backend, with a planted clock.
+/// Returns a device of the backend whose launches report artificial times.
 fn device(checks: &Checks<'_, '_>) -> Device {
     let backend = Arc::new(clock::Clock(Arc::clone(checks.backend())));
     Device::new(backend, CompileOptions::default(), LaunchOptions::default())
@@ -55,7 +56,7 @@ fn options() -> TuneOptions {
     TuneOptions::default().measure(measure)
 }
 
-/// What a store or the system gave that no error is expected of.
+/// Wraps an error of the store or the system that no test expects.
 fn unexpected(error: impl std::fmt::Display) -> Error {
     Error::Internal(error.to_string())
 }
@@ -64,10 +65,10 @@ fn planted(checks: &Checks<'_, '_>, kinds: &[Kind]) -> Result<Instance, Error> {
     Instance::new(Arc::new(Planted::new(kinds)), device(checks).snapshot(), &Size(SIZE))
 }
 
-/// Elements of the problem.
+/// Number of elements of the problem.
 const SIZE: u32 = 512;
 
-/// The verdict on each candidate.
+/// Returns the verdict on each candidate.
 fn verdicts(report: &TuneReport) -> Vec<Option<TuneVerdict>> {
     report.candidates.iter().map(|candidate| candidate.row.as_ref().map(|row| row.verdict)).collect()
 }
@@ -77,8 +78,8 @@ fn reason(report: &TuneReport, at: usize) -> String {
     row.and_then(|row| row.reason.clone()).unwrap_or_default()
 }
 
-/// The one part whose times are not planted: more work takes longer. Whatever else runs makes a launch longer, never shorter, so
-/// that the least of enough times tells.
+/// Checks the device's real clock: more work takes longer. Other load on the machine can only make a launch longer, so
+/// the minimum of enough runs is significant. All other parts use artificial times.
 fn own_clock(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let device = checks.device();
     let (x, y) = (device.zeroed(u64::from(SIZE) * 4)?, device.zeroed(u64::from(SIZE) * 4)?);
@@ -101,7 +102,7 @@ fn own_clock(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         }
     }
     checks.holds("250 times the work takes longer", least[0] * 2 < least[1], || format!("{least:?}"));
-    checks.holds("and no work takes no time", !least[0].is_zero(), || format!("{least:?}"));
+    checks.holds("every launch takes time", !least[0].is_zero(), || format!("{least:?}"));
     Ok(())
 }
 
@@ -120,11 +121,11 @@ fn never_wins(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let instance = planted(checks, &kinds)?;
     let store = AutotuneStore::in_memory();
     let report = tune(&device(checks), &instance, &store, &options())?;
-    checks.equal("which is used", &report.best, &2);
+    checks.equal("the selected candidate", &report.best, &2);
     let found = verdicts(&report);
     let is_right = |at: usize| matches!(found[at], Some(TuneVerdict::Measured | TuneVerdict::Eliminated));
     checks.holds("the right ones are timed", is_right(0) && is_right(2), || format!("{found:?}"));
-    // A driver that ends loops by itself says so.
+    // A driver that ends long loops reports that instead of a timeout.
     let ends_loops = checks.harness.backend().snapshot().limits.loop_limit.is_some();
     let endless = if ends_loops { TuneVerdict::Invalid } else { TuneVerdict::TimedOut };
     for (at, verdict) in [
@@ -137,14 +138,16 @@ fn never_wins(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         (8, TuneVerdict::Wrong),
     ] {
         checks.equal(&format!("the verdict on {:?}", kinds[at]), &found[at], &Some(verdict));
-        checks.holds("it says why", !reason(&report, at).is_empty(), || "no reason".to_owned());
+        checks.holds("a rejected candidate has a reason", !reason(&report, at).is_empty(), || {
+            "no reason".to_owned()
+        });
     }
     let difference = reason(&report, 3);
     let last = format!("element {}", SIZE - 1);
     checks.holds("the first difference is named", difference.contains(&last), || difference.clone());
     let speedup = report.speedup.unwrap_or_default();
     checks.holds("the best is faster than the heuristic's", speedup > 1.0, || format!("{speedup}"));
-    // The same from the record.
+    // The record must agree.
     let record = store.get(&report.key);
     let best = record.as_ref().and_then(|record| record.best()).map(|(_, row)| row.config.clone());
     checks.equal("the best of the record", &best, &Some(instance.candidates[2].config.clone()));
@@ -156,24 +159,28 @@ fn crashing(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let kinds = [Kind::Slow, Kind::Crashing, Kind::Fast, Kind::Crashing, Kind::Wrong];
     let instance = planted(checks, &kinds)?;
     let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
-    // The worker has no other backend, and tries planted candidates on the oracle.
+    // The worker process tries the candidates on the oracle, the only backend it has.
     let start = || worker.command(&["tune-try", &names.join(",")]);
     let mut gate = ProcessGate::new(start, Duration::from_secs(60));
     let store = AutotuneStore::in_memory();
     let report = tune_with(&device(checks), &instance, &store, &options(), &mut gate, &mut |_| ())?;
-    checks.equal("which is used", &report.best, &2);
+    checks.equal("the selected candidate", &report.best, &2);
     let found = verdicts(&report);
     for at in [1, 3] {
-        checks.equal("the verdict on what ends its process", &found[at], &Some(TuneVerdict::Crashed));
+        checks.equal(
+            "the verdict on a candidate that crashes its process",
+            &found[at],
+            &Some(TuneVerdict::Crashed),
+        );
     }
-    checks.equal("the verdict on what is tried after it", &found[4], &Some(TuneVerdict::Wrong));
-    // It is never tried again: that would end this process.
+    checks.equal("the verdict on the next candidate", &found[4], &Some(TuneVerdict::Wrong));
+    // The candidate must not be tried again, because that would crash this process.
     let again = tune(&device(checks), &instance, &store, &options())?;
-    checks.equal("what is measured again", &again.measured, &0);
+    checks.equal("number of repeated measurements", &again.measured, &0);
     Ok(())
 }
 
-/// Says of each candidate that it is right, but for one, of which a device said something else.
+/// A gate that accepts every candidate except one, for which it returns a device error.
 struct Saying {
     at: usize,
     error: DeviceError,
@@ -208,31 +215,31 @@ fn no_fault(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         let mut gate = Saying { at: 1, error };
         tune_with(&device, &instance, store, &options(), &mut gate, &mut |_| ())
     };
-    // Without memory for one, the others are timed, and that one when there is.
+    // A candidate that runs out of memory is skipped, and measured in a later run.
     let store = AutotuneStore::in_memory();
     let report = run(&store, DeviceError::OutOfMemory { bytes: 1 << 40 })?;
     let found = (report.measured, report.best, verdicts(&report)[1]);
-    checks.equal("without memory for one", &found, &(2, 2, Some(TuneVerdict::OutOfMemory)));
+    checks.equal("a candidate that runs out of memory", &found, &(2, 2, Some(TuneVerdict::OutOfMemory)));
     let report = tune(&device, &instance, &store, &options())?;
-    checks.equal("how many are measured then, and the best", &(report.measured, report.best), &(1, 1));
-    // Whoever is tried when the device is lost took it along; of the others nothing is known.
+    checks.equal("number of later measurements, and the best", &(report.measured, report.best), &(1, 1));
+    // The candidate that was being tried when the device was lost is blamed; nothing is recorded of the others.
     let store = AutotuneStore::in_memory();
     let lost = run(&store, DeviceError::Lost("a trial"));
     checks.refused("with the device lost", lost.map(drop), Code::DeviceLost);
     let record = store.get(&instance.key(&options().measure.key())).unwrap_or_default();
     let rows: Vec<_> = record.candidates().values().map(|row| (row.config.clone(), row.verdict)).collect();
     let crashed = (instance.candidates[1].config.clone(), TuneVerdict::Crashed);
-    checks.equal("what is recorded", &rows, &vec![crashed]);
+    checks.equal("the record", &rows, &vec![crashed]);
     let report = tune(&device, &instance, &store, &options())?;
     checks.equal(
-        "how many are measured of the others, and the best",
+        "number of measurements of the others, and the best",
         &(report.measured, report.best),
         &(2, 2),
     );
     Ok(())
 }
 
-/// What a process of the suite does, by its arguments; `None` if that is another suite's.
+/// Runs the worker command in `args`, or returns `None` if it belongs to another suite.
 pub(super) fn work(args: &[&str]) -> Option<Result<(), String>> {
     match *args {
         ["tune-try", kinds] => Some(try_planted(kinds)),
@@ -245,7 +252,7 @@ pub(super) fn work(args: &[&str]) -> Option<Result<(), String>> {
 
 fn try_planted(kinds: &str) -> Result<(), String> {
     let kinds: Option<Vec<Kind>> = kinds.split(',').map(Kind::parse).collect();
-    let kinds = kinds.ok_or("a kind that there is not")?;
+    let kinds = kinds.ok_or("unknown kind")?;
     let device = planted::reference();
     let instance = Instance::new(Arc::new(Planted::new(&kinds)), device.snapshot(), &Size(SIZE));
     let instance = instance.map_err(|error| error.to_string())?;
@@ -265,7 +272,7 @@ fn nothing_right(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.refused("nothing right", result, Code::NothingRight);
     let record = store.get(&instance.key(&options().measure.key()));
     let rejected = record.map(|record| record.candidates().len());
-    checks.equal("what is recorded all the same", &rejected, &Some(2));
+    checks.equal("rejected candidates in the record", &rejected, &Some(2));
     let none = planted(checks, &[]);
     checks.refused("no configuration", none.map(drop), Code::NoConfiguration);
     let text = Instance::parse(Arc::new(Planted::new(&[Kind::Fast])), device(checks).snapshot(), "many");
@@ -278,7 +285,7 @@ fn remembered(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let open = || AutotuneStore::open(folder.path().join("autotune"), StoreOptions::default());
     let device = device(checks);
     let run = |instance: &Instance, options: &TuneOptions| {
-        // As another process would.
+        // Open the store again, as another process would.
         let store = open();
         let report = tune(&device, instance, &store, options)?;
         let saved = store.save()?;
@@ -286,43 +293,57 @@ fn remembered(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     };
     let few = planted(checks, &[Kind::Slow, Kind::Fast, Kind::Wrong])?;
     let (first, saved) = run(&few, &options())?;
-    checks.equal("what is measured first, and whether it is saved", &(first.measured, saved), &(2, true));
+    checks.equal(
+        "number of first measurements, and whether they are saved",
+        &(first.measured, saved),
+        &(2, true),
+    );
     let (second, saved) = run(&few, &options())?;
-    checks.equal("what another process measures and saves", &(second.measured, saved), &(0, false));
-    checks.equal("what it uses", &second.best, &first.best);
+    checks.equal(
+        "number of measurements of another process, and whether they are saved",
+        &(second.measured, saved),
+        &(0, false),
+    );
+    checks.equal("the choice of another process", &second.best, &first.best);
 
     let more = planted(checks, &[Kind::Slow, Kind::Fast, Kind::Wrong, Kind::Middling])?;
     let (third, _) = run(&more, &options())?;
     let new: Vec<_> = third.candidates.iter().filter(|candidate| candidate.is_new).collect();
     let names: Vec<_> = new.iter().map(|candidate| candidate.name.as_str()).collect();
-    checks.equal("what is measured of one more candidate", &names, &vec![more.candidates[3].name().as_str()]);
+    checks.equal(
+        "the measured candidates after one more was added",
+        &names,
+        &vec![more.candidates[3].name().as_str()],
+    );
 
-    // A kernel that was changed is another one, although its configuration has the same name.
+    // A changed kernel is a new candidate, even if its configuration has the same name.
     let mut changed = Planted::new(&[Kind::Slow, Kind::Fast, Kind::Wrong, Kind::Middling]);
     changed.edition = 1;
     let changed = Instance::new(Arc::new(changed), device.snapshot(), &Size(SIZE))?;
     let (fourth, _) = run(&changed, &options())?;
-    checks.equal("what is measured of changed kernels", &fourth.measured, &3);
+    checks.equal("number of measurements of changed kernels", &fourth.measured, &3);
 
-    // Another driver: all of it again, and what was known of the first stays.
+    // With another driver, everything is measured again, and the records of the first driver stay.
     let mut snapshot = device.snapshot().clone();
     snapshot.driver += " with a patch";
     let patched = Instance::new(Arc::new(Planted::new(&[Kind::Slow, Kind::Fast])), &snapshot, &Size(SIZE))?;
     let (fifth, _) = run(&patched, &options())?;
-    checks.equal("what is measured with another driver", &fifth.measured, &2);
+    checks.equal("number of measurements with another driver", &fifth.measured, &2);
     let store = open();
     checks.equal("records of both drivers", &store.len()?, &2);
-    checks.holds("the first driver's is there", store.get(&first.key).is_some(), || "gone".to_owned());
+    checks.holds("the record of the first driver is present", store.get(&first.key).is_some(), || {
+        "missing".to_owned()
+    });
 
     let (sixth, _) = run(&few, &options().again())?;
-    checks.equal("what is measured if that is asked for", &sixth.measured, &2);
+    checks.equal("number of measurements on request", &sixth.measured, &2);
     let store = open();
     store.forget(&first.key);
     store.save()?;
     let (seventh, _) = run(&few, &options().max_candidates(1))?;
-    checks.equal("what is measured where one may be", &seventh.measured, &1);
+    checks.equal("number of measurements with a limit of one", &seventh.measured, &1);
 
-    // Two programs that tried other candidates of one problem, each without knowing of the other.
+    // Two programs that tried different candidates of one problem independently.
     let both = [(open(), "one"), (open(), "another")];
     for (store, name) in &both {
         let row = CandidateRow::new(toml::Table::new(), TuneVerdict::Measured).timed(1e9, 0.0, 5);
@@ -334,13 +355,13 @@ fn remembered(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let known = open().get(&first.key).unwrap_or_default();
     for name in both.map(|(_, name)| name) {
         let known = known.candidates().contains_key(name);
-        checks.holds("what two programs found of one problem", known, || format!("{name} is gone"));
+        checks.holds("the records of two programs for one problem", known, || format!("{name} is gone"));
     }
     Ok(())
 }
 
 fn searching(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
-    // One of three hundred is fast, three fields away from the heuristic's.
+    // One of three hundred candidates is fast, three fields away from the heuristic's.
     let device = device(checks);
     let landscape = |has_another| {
         let family = Arc::new(planted::Landscape { has_another });
@@ -356,8 +377,8 @@ fn searching(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         Ok::<_, Error>((report, names))
     };
     let (first, second) = (tried(24)?.1, tried(24)?.1);
-    checks.equal("what a seed has tried first", &second, &first);
-    // What comes next is nearer to the best than what was tried by chance, in the mean.
+    checks.equal("the first candidates of a seed", &second, &first);
+    // Later candidates are on average closer to the best than the random ones at the start.
     let away = |names: &[String]| -> f64 {
         let all: Vec<_> =
             names.iter().filter_map(|name| planted::Landscape::away(name)).map(f64::from).collect();
@@ -366,17 +387,19 @@ fn searching(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let mut next = tried(48)?.1;
     next.retain(|name| !first.contains(name));
     let means = [away(&first), away(&next)];
-    checks.holds("a search goes where the best is", means[1] < means[0], || format!("{means:?}"));
+    checks.holds("a search approaches the best", means[1] < means[0], || format!("{means:?}"));
     let (report, names) = tried(72)?;
-    checks.holds("not all are tried", (24..=72).contains(&names.len()), || format!("{}", names.len()));
+    checks.holds("only some candidates are tried", (24..=72).contains(&names.len()), || {
+        format!("{}", names.len())
+    });
     let away = planted::Landscape::away(&report.candidates[report.best].name);
-    checks.holds("what is found is near the best", away.is_some_and(|away| away <= 3), || {
+    checks.holds("the found candidate is near the best", away.is_some_and(|away| away <= 3), || {
         format!("{away:?} away")
     });
 
     let folder = tempfile::tempdir().map_err(unexpected)?;
     let run = |instance: &Instance, options: &TuneOptions| {
-        // As another process would.
+        // Open the store again, as another process would.
         let store = AutotuneStore::open(folder.path().join("autotune"), StoreOptions::default());
         let report = tune(&device, instance, &store, options)?;
         store.save()?;
@@ -391,13 +414,17 @@ fn searching(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.holds("a search that was stopped goes on", known(&second) > known(&first), || "no".to_owned());
     let third = run(&instance, &options)?;
     let found = (third.measured, known(&third), third.best);
-    checks.equal("what is measured once it has ended", &found, &(0, known(&second), second.best));
+    checks.equal("measurements after the search has ended", &found, &(0, known(&second), second.best));
     let another = run(&landscape(true)?, &options)?;
     let new = another.candidates.iter().position(|candidate| candidate.is_new);
     let last = another.candidates.len() - 1;
-    checks.equal("how many are measured then of one more", &(another.measured, new), &(1, Some(last)));
+    checks.equal(
+        "measurements after one more candidate was added",
+        &(another.measured, new),
+        &(1, Some(last)),
+    );
     let fifth = run(&instance, &options.again())?;
-    checks.holds("and all of it again if that is asked for", fifth.measured > 1, || "no".to_owned());
+    checks.holds("everything is measured again on request", fifth.measured > 1, || "no".to_owned());
     Ok(())
 }
 
@@ -405,7 +432,7 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let folder = tempfile::tempdir().map_err(unexpected)?;
     let root = folder.path().join("autotune");
     let kinds = [Kind::Slow, Kind::Wrong, Kind::Fast];
-    // As many processes would: none has what another compiled or was given.
+    // Separate devices, as in separate processes: none shares what another compiled or was given.
     let devices: Vec<_> = (0..9).map(|_| device(checks)).collect();
     let mut devices = devices.into_iter();
     let mut tuner = |mode| {
@@ -414,7 +441,7 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         Ok::<_, Error>(Tuner::new(device, store, &AutotunePolicy::mode(mode)))
     };
     let use_it = |checks: &mut Checks<'_, '_>, tuner: &Tuner| -> Result<_, Error> {
-        // What is found in the background is not used before it was seen what is given at once.
+        // The lock keeps the background tuning from finishing before the initial choice was checked.
         let turn = Arc::new(Mutex::new(()));
         let waits = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let tuned = tuner.get(Planted::new(&kinds).after(&turn), &Size(SIZE))?;
@@ -424,14 +451,14 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         let buffers = [tuner.device().upload(&input)?, tuner.device().zeroed(u64::from(SIZE) * 4)?];
         let views = buffers.each_ref().map(Buffer::whole);
         let expected = planted::expected(&planted::input(7));
-        // While something may be tuned beside it, and when that has ended.
+        // Launch both during background tuning and after its end.
         for _ in 0..3 {
             tuned.launch(&views, &LaunchOptions::default())?;
             let found = views[1].to_vec()?;
             let found: Vec<u32> = found.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect();
-            checks.holds("what it computes", found == expected, || format!("{:?}", &found[..4]));
+            checks.holds("the result", found == expected, || format!("{:?}", &found[..4]));
             let ended = tuned.wait(Duration::from_secs(60))?;
-            checks.holds("tuning ends", ended, || "it did not".to_owned());
+            checks.holds("tuning ends", ended, || "not ended".to_owned());
         }
         Ok((first, tuned.source(), tuned.config()))
     };
@@ -448,7 +475,7 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     changed.edition = 1;
     let source = tuner(AutotuneMode::Cached)?.get(changed, &Size(SIZE))?.source();
     checks.equal("cached, of kernels that have changed since", &source, &Source::Heuristic);
-    // The fastest one as it was once: what it is now is the fastest one still.
+    // A record in which a former version of the fastest candidate was the fastest: the current version must still win.
     let store = AutotuneStore::open(&root, StoreOptions::default());
     let instance = planted(checks, &kinds)?;
     let row = CandidateRow::new(instance.candidates[2].config.clone(), TuneVerdict::Measured);
@@ -467,6 +494,6 @@ fn in_the_background(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.equal("tuned when it is asked for, whatever the mode", &held.config(), &names[2]);
     another.tune(Planted::new(&kinds), &Size(SIZE), &options())?;
     let then = another.get(Planted::new(&kinds), &Size(SIZE))?;
-    checks.equal("and what is asked for after that", &then.config(), &names[2]);
+    checks.equal("the choice after that", &then.config(), &names[2]);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `vec.shuffle` on every type: which components of two vectors a third one has.
+//! `vec.shuffle` on every type: selects components of two vectors for a third one.
 
 use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::eval::{self, Components};
@@ -10,9 +10,9 @@ use crate::suites::ops::{encode, memory_type};
 use crate::suites::show;
 use crate::values::{Random, edges};
 
-/// Pairs of vectors that each kernel gets.
+/// Pairs of vectors per kernel.
 const PAIRS: usize = 48;
-/// Random positions for each number of results.
+/// Random patterns for each number of results.
 const PATTERNS: usize = 12;
 
 pub(super) fn subjects() -> Vec<Type> {
@@ -22,7 +22,7 @@ pub(super) fn subjects() -> Vec<Type> {
         .collect()
 }
 
-/// Positions: all pairs of two-component vectors, the telling ones, and random ones.
+/// Returns position patterns: all pairs for two-component vectors, characteristic ones, and random ones.
 fn patterns(random: &mut Random, lanes: u32) -> Vec<Vec<u32>> {
     let all = 2 * lanes;
     let mut patterns: Vec<Vec<u32>> = Vec::new();
@@ -39,7 +39,7 @@ fn patterns(random: &mut Random, lanes: u32) -> Vec<Vec<u32>> {
     }
     patterns.sort_unstable();
     patterns.dedup();
-    // By the number of results, which decides the buffer.
+    // Sort by the number of results, which determines the output buffer.
     patterns.sort_by_key(Vec::len);
     patterns
 }

@@ -1,4 +1,4 @@
-//! Processes of suites: how they are started, and what they do.
+//! Worker processes of the suites.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,28 +6,28 @@ use std::process::{Child, Command, Stdio};
 
 use super::{cache, tune};
 
-/// How a process is started that calls [`work`].
+/// Command that starts a process which calls [`work`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Worker {
     /// The program.
     pub program: PathBuf,
-    /// Its first arguments.
+    /// Its leading arguments.
     pub args: Vec<OsString>,
 }
 
 impl Worker {
-    /// The program `program`, which with `args` and what follows them calls [`work`] with what follows.
+    /// Creates the command `program` with `args`. The process must pass all arguments after `args` to [`work`].
     pub fn new(program: impl Into<PathBuf>, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         Self { program: program.into(), args: args.into_iter().map(Into::into).collect() }
     }
 
-    /// Starts a process that does `what`.
+    /// Starts a process with the worker command `what`.
     pub(crate) fn start(&self, what: &[&str]) -> std::io::Result<Child> {
         self.command(what).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()
     }
 
-    /// The command of a process that does `what`.
+    /// Returns the command for a process with the worker command `what`.
     pub(crate) fn command(&self, what: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args).args(what);
@@ -35,12 +35,12 @@ impl Worker {
     }
 }
 
-/// What a process of a suite does, by its arguments: for programs that suites start.
+/// Runs the worker command in `args`, for programs that suites start.
 ///
 /// # Errors
-/// What went wrong, or was found wrong.
+/// A message that describes the failure or the violated property.
 pub fn work(args: &[String]) -> Result<(), String> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = cache::work(&args).or_else(|| tune::work(&args));
-    done.unwrap_or_else(|| Err(format!("there is no work `{}`", args.join(" "))))
+    done.unwrap_or_else(|| Err(format!("unknown worker command `{}`", args.join(" "))))
 }

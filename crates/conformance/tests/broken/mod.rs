@@ -1,4 +1,4 @@
-//! A backend that changes every kernel before it compiles it: what the suites are held to account with.
+//! A backend that modifies every kernel before compiling it, to test that the suites find bugs.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use fulgurite_ir::{BlockId, InstId, InstKind, Kernel, ValueId, VerifiedKernel, v
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{Location, Type};
 
-/// A bug: changes a kernel before it is compiled.
+/// A bug: modifies a kernel before it is compiled.
 pub(crate) type Mutation = fn(&mut Kernel);
 
-/// A backend with a bug in front of it.
+/// A backend with an injected bug.
 pub(crate) struct Broken {
     pub(crate) inner: Arc<dyn hal::Device>,
     pub(crate) mutation: Mutation,
@@ -37,7 +37,7 @@ impl hal::Device for Broken {
     ) -> Result<Arc<dyn Executable>, Error> {
         let mut changed = (*kernel).clone().into_kernel();
         (self.mutation)(&mut changed);
-        // A kernel that does not verify would be caught for the wrong reason.
+        // A kernel that does not verify would be detected for the wrong reason.
         let changed = verify(changed).expect("a seeded bug leaves a kernel that verifies");
         let inner = self.inner.compile(Arc::new(changed), options)?;
         Ok(Arc::new(BrokenExecutable { inner, original: kernel }))
@@ -58,13 +58,13 @@ impl Executable for BrokenExecutable {
     }
 }
 
-/// The instructions of `kernel`, with their blocks.
+/// Returns the instructions of `kernel`, with their blocks.
 pub(crate) fn instructions(kernel: &Kernel) -> Vec<(BlockId, InstId)> {
     let blocks = kernel.blocks.iter().enumerate();
     blocks.flat_map(|(b, block)| block.insts.iter().map(move |id| (BlockId::new(b), *id))).collect()
 }
 
-/// Puts an instruction right before another; its result if it has one of type `ty`.
+/// Inserts an instruction before another, and returns its result if it has one of type `ty`.
 pub(crate) fn insert_before(
     kernel: &mut Kernel,
     (block, before): (BlockId, InstId),

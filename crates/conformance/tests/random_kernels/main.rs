@@ -19,17 +19,17 @@ use fulgurite_spec::eval::Components;
 
 use writer::{Numbers, OWN, random_kernel};
 
-/// Kernels that are tried.
+/// Number of kernels.
 const KERNELS: u64 = 150;
 
-/// The buffers that are filled are the first.
+/// The first buffers are initialized.
 const INPUTS: usize = 2;
-/// Those that matrices are stored in.
+/// The buffers in which matrices are stored.
 const MATRICES: Range<usize> = 6..9;
-/// That of floats, which are not made words of first.
+/// The buffer for matrices of floats, which are not converted to words.
 const FLOATS: usize = 7;
 
-/// What is in each buffer after a launch.
+/// Returns the contents of each buffer after a launch.
 fn outputs(
     backend: &dyn hal::Device,
     kernel: &Arc<VerifiedKernel>,
@@ -39,7 +39,7 @@ fn outputs(
     const WORKGROUPS: u32 = 3;
     let mut numbers = Numbers(seed | 1);
     let out = (WORKGROUPS * count * OWN) as usize;
-    // A matrix for each subgroup, of words and of floats, and one for each workgroup.
+    // A matrix of words and one of floats for each subgroup, and one matrix for each workgroup.
     let own = WORKGROUPS * count.div_ceil(backend.snapshot().limits.subgroup_size) * 64;
     let (own, wide) = (own as usize, WORKGROUPS as usize * 64);
     let mut buffers = Vec::new();
@@ -66,7 +66,7 @@ fn outputs(
     };
     let mut found: Vec<Vec<u8>> = buffers.iter().map(read).collect();
     for float in found[FLOATS].chunks_exact_mut(4) {
-        // One NaN is as good as another.
+        // All NaNs are equal.
         if f32::from_le_bytes([float[0], float[1], float[2], float[3]]).is_nan() {
             float.copy_from_slice(&f32::NAN.to_le_bytes());
         }
@@ -74,7 +74,7 @@ fn outputs(
     Ok(found)
 }
 
-/// `source` with a few preconditions on its parameter and lengths, which may contradict each other.
+/// Adds a few preconditions on parameters and lengths to `source`. They may contradict each other.
 fn with_facts(source: &str, numbers: &mut Numbers) -> String {
     let declarations = "param %f: f32x4\n";
     let (before, after) = source.split_once(declarations).unwrap();

@@ -1,5 +1,5 @@
-//! Cooperative matrices in random kernels, where all of a workgroup take the same way. Sums of floats are small integers, of
-//! which none is rounded: backends may add in any order.
+//! Cooperative matrices in random kernels, in uniform control flow. Sums of floats are small integers and never
+//! rounded, so backends may add in any order.
 
 use crate::writer::Writer;
 
@@ -11,7 +11,7 @@ const WIDE_LEFT: &str = "coopmat<u8, 8x8, a, workgroup>";
 const WIDE_RIGHT: &str = "coopmat<u8, 8x8, b, workgroup>";
 const WIDE_SUM: &str = "coopmat<u32, 8x8, acc, workgroup>";
 
-/// The types of matrices that are carried and chosen.
+/// The types of matrices that are carried and selected.
 pub(super) const TYPES: [&str; 7] = [LEFT, RIGHT, SUM, FLOATS, WIDE_LEFT, WIDE_RIGHT, WIDE_SUM];
 
 impl Writer {
@@ -23,7 +23,7 @@ impl Writer {
         self.numbers.pick(&["row_major", "column_major"])
     }
 
-    /// A matrix of one number.
+    /// Fills a matrix with one number.
     pub(super) fn filled(&mut self, ty: &'static str) -> String {
         let (mut value, name) = (self.value("uniform"), self.name());
         let scalar = ty.trim_start_matches("coopmat<").split(',').next().unwrap();
@@ -37,7 +37,7 @@ impl Writer {
     pub(super) fn matrix_op(&mut self) {
         match self.numbers.below(9) {
             0 => {
-                // At any place, with lines across each other or beyond the end.
+                // At any offset, with overlapping lines or lines beyond the end.
                 let (ty, layout) = (self.matrix_type(), self.layout());
                 let (at, stride) = (self.value("uniform"), self.value("uniform"));
                 self.define(ty, format!("coop.load[{layout}] %vectors[{at}], {stride} -> {ty}"));
@@ -78,7 +78,7 @@ impl Writer {
         }
     }
 
-    /// A product of the floats that small integers become.
+    /// Writes a product of floats that were converted from small integers.
     fn float_product(&mut self) {
         let factors = [(LEFT, "coopmat<f16, 8x16, a, subgroup>"), (RIGHT, "coopmat<f16, 16x8, b, subgroup>")];
         let [a, b] = factors.map(|(ty, float)| {
@@ -91,7 +91,7 @@ impl Writer {
         self.define(FLOATS, format!("coop.mul_add {a}, {b}, {addend}"));
     }
 
-    /// Everyone stores a matrix in a place of its own and looks at a component, or at what is between the lines.
+    /// Stores a matrix in memory of its scope, and loads a component or a gap between lines in each invocation.
     fn store_matrix(&mut self) {
         let (ty, layout, index) = (self.matrix_type(), self.layout(), self.value("u32"));
         let matrix = self.value(ty);
@@ -101,7 +101,7 @@ impl Writer {
             _ => ("wide", "u32", "wide_place"),
         };
         let barrier = if memory == "wide" { "barrier" } else { "subgroup_barrier" };
-        // 64 words hold every matrix so.
+        // With these strides every matrix fits in 64 words.
         let stride = if ty.contains("acc") { 8 } else { 4 };
         self.text += &format!(
             "{barrier}\ncoop.store[{layout}] %{memory}[%{place}], {stride}u32, {matrix}\n{barrier}\n"

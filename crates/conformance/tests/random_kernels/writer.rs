@@ -1,11 +1,11 @@
-//! Writes the text of kernels at random: what verifies, ends, and means the same however invocations are scheduled.
+//! Generates the text of random kernels that verify, terminate, and have results that do not depend on scheduling.
 
 use crate::matrix;
 
 /// Words that each invocation may write.
 pub(super) const OWN: u32 = 4;
 
-/// A stream of numbers that a seed decides (xorshift64*).
+/// A seeded stream of numbers (xorshift64*).
 pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
@@ -25,11 +25,11 @@ impl Numbers {
     }
 }
 
-/// Writes the text of a kernel.
+/// Generates the text of a kernel.
 pub(super) struct Writer {
     pub(super) numbers: Numbers,
     pub(super) text: String,
-    /// Names in scope, with their types. What is a `u32` and the same for the whole workgroup also stands as `uniform`.
+    /// Names in scope, with their types. A uniform `u32` is also listed as `uniform`.
     values: Vec<(String, &'static str)>,
     next: u32,
 }
@@ -53,11 +53,11 @@ impl Writer {
         .to_owned()
     }
 
-    /// A value of type `ty`, mostly one that is there.
+    /// Returns a value of type `ty`, usually an existing one.
     pub(super) fn value(&mut self, ty: &'static str) -> String {
         let fitting: Vec<usize> = (0..self.values.len()).filter(|i| self.values[*i].1 == ty).collect();
         if !fitting.is_empty() && self.numbers.below(6) != 0 {
-            // Recent ones more often.
+            // Prefer recent values.
             let (a, b) = (self.numbers.below(fitting.len()), self.numbers.below(fitting.len()));
             return self.values[fitting[a.max(b)]].0.clone();
         }
@@ -157,7 +157,7 @@ impl Writer {
                 self.define("i32", format!("load %ini[{wide}]"))
             }
             9 => {
-                // Own words, stored by one type and loaded by another.
+                // The invocation's words, stored through one type and loaded through another.
                 let value = self.value("u32x2");
                 let at = self.define("u32", "shr %own, 1u32".to_owned());
                 self.text += &format!("store %out2[{at}], {value}\n");
@@ -182,7 +182,8 @@ impl Writer {
                 at
             }
             5 => {
-                // Sums and the like do not depend on who comes first; what they replace does.
+                // The final values of commutative atomics do not depend on the order, but the old values that they
+                // return do.
                 let (value, near) = (self.value("u32"), self.define("u32", format!("and {index}, 7u32")));
                 self.text += &format!("atomic.add %sums[{near}], {value}\n");
                 near
@@ -196,7 +197,7 @@ impl Writer {
         };
     }
 
-    /// Everyone shows something to everyone.
+    /// Exchanges a value between invocations.
     fn exchange(&mut self) {
         let (value, index) = (self.value("u32"), self.value("u32"));
         match self.numbers.below(5) {
@@ -239,7 +240,7 @@ impl Writer {
         self.define("u32", format!("load %tile[{at}]"));
     }
 
-    /// Everyone puts a value where everyone can see it.
+    /// Stores a value of each invocation in shared memory.
     pub(super) fn fill_tile(&mut self, value: &str) {
         self.text += &format!("barrier\nstore %tile[%lane], {value}\nbarrier[shared]\n");
     }
@@ -254,7 +255,7 @@ impl Writer {
         self.values.truncate(outer);
     }
 
-    /// Types of what control flow gives; matrices too, where all take the same way.
+    /// Returns types for the results of control flow; in uniform control flow, matrices as well.
     fn results(&mut self, uniform: bool) -> Vec<&'static str> {
         let mut types = Vec::new();
         for _ in 0..self.numbers.below(4) {
@@ -264,7 +265,7 @@ impl Writer {
         types
     }
 
-    /// A condition that is the same for the whole workgroup.
+    /// Returns a condition that is uniform in the workgroup.
     pub(super) fn uniform_condition(&mut self) -> String {
         let (a, b) = (self.value("uniform"), self.value("uniform"));
         let op = self.numbers.pick(&["lt", "le", "eq", "ne"]);
@@ -273,7 +274,7 @@ impl Writer {
 
     fn control(&mut self, depth: u32, uniform: bool) {
         let form = self.numbers.below(5);
-        // Whether all of the workgroup take the same way here, too.
+        // Whether this construct is uniform in the workgroup as well.
         let uniform = uniform
             && match form {
                 0..=2 => self.numbers.below(2) == 0,
@@ -366,7 +367,7 @@ impl Writer {
     }
 }
 
-/// A kernel, and how many invocations its workgroups have.
+/// Returns a kernel, and the number of invocations of its workgroups.
 pub(super) fn random_kernel(seed: u64) -> (String, u32) {
     let numbers = Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut writer = Writer { numbers, text: String::new(), values: Vec::new(), next: 0 };
@@ -397,7 +398,7 @@ pub(super) fn random_kernel(seed: u64) -> (String, u32) {
     for _ in 0..3 {
         writer.block(0, true);
     }
-    // What is left in registers must agree too.
+    // Values left in registers must agree as well.
     for slot in 0..OWN {
         let value = match slot {
             0 => writer.value("u32"),

@@ -1,4 +1,4 @@
-//! What the types of a launch and of the builder accept and refuse at compile time.
+//! Launches and builder code that must compile or fail to compile.
 
 mod launch;
 mod params;

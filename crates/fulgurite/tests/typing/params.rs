@@ -1,10 +1,10 @@
-//! What structs of parameters may look like: any visibility, names of Rust that are words elsewhere, attributes, none used.
+//! Supported forms of parameter structs: any visibility, raw identifiers, attributes, unused fields.
 
 use fulgurite::prelude::*;
 
 #[expect(unreachable_pub, reason = "any visibility will do")]
 mod inner {
-    /// Public, so that its values are.
+    /// Public, so that its fields can be public.
     #[derive(Clone, Copy, Debug, PartialEq, fulgurite::KernelParams)]
     pub struct Mixed {
         /// A scalar.

@@ -1,4 +1,4 @@
-//! Whatever may be passed for a buffer compiles.
+//! Everything that can be passed for a buffer compiles.
 
 use fulgurite::prelude::*;
 

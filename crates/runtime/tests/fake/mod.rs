@@ -1,4 +1,4 @@
-//! A backend that computes nothing: it logs what it is asked for and fails where it is told to, as devices rarely do.
+//! A backend that computes nothing: logs its calls, and fails on demand in ways that are rare on devices.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex};
@@ -12,7 +12,7 @@ use fulgurite_ir::VerifiedKernel;
 use fulgurite_runtime::{Bounds, Device, Program};
 use fulgurite_spec::device::DeviceSnapshot;
 
-/// What the tests tell the backend, and what it did.
+/// Instructions of the tests to the backend, and its log.
 #[derive(Default)]
 pub(crate) struct Script {
     state: Mutex<State>,
@@ -21,26 +21,26 @@ pub(crate) struct Script {
 
 #[derive(Default)]
 pub(crate) struct State {
-    /// What was done, in order.
+    /// The backend's actions, in order.
     pub(crate) log: Vec<String>,
-    /// Labels of launches that wait until they are taken out of here.
+    /// Labels of launches that block until they are removed from this set.
     pub(crate) held: HashSet<String>,
     /// Labels of launches that panic.
     pub(crate) panicking: HashSet<String>,
-    /// Labels of launches that cannot be submitted.
+    /// Labels of launches whose submission fails.
     pub(crate) refused: HashSet<String>,
-    /// Numbers of buffers, from 1 in order of allocation, that cannot be read.
+    /// Numbers of unreadable buffers, counted from 1 in order of allocation.
     pub(crate) unreadable: HashSet<usize>,
-    /// Whether there is a queue.
+    /// Whether the backend has a queue.
     pub(crate) has_queue: bool,
-    /// Whether graphs are recorded.
+    /// Whether the backend records graphs.
     pub(crate) records: bool,
     /// Whether recording fails.
     pub(crate) record_fails: bool,
     allocated: usize,
-    /// Executables that are not dropped.
+    /// Number of live executables.
     pub(crate) alive: usize,
-    /// Time that dropping an executable takes.
+    /// Duration of dropping an executable.
     pub(crate) drop_takes: Duration,
 }
 
@@ -50,7 +50,7 @@ impl Script {
         self.changed.notify_all();
     }
 
-    /// Lets a launch go on that was held.
+    /// Releases a blocked launch.
     pub(crate) fn release(&self, label: &str) {
         self.set(|state| state.held.retain(|held| held != label));
     }
@@ -63,7 +63,7 @@ impl Script {
         self.state.lock().unwrap().log.clone()
     }
 
-    /// Waits until something was done.
+    /// Waits until an action was logged.
     pub(crate) fn wait_for(&self, line: &str) {
         let state = self.state.lock().unwrap();
         drop(self.changed.wait_while(state, |state| !state.log.iter().any(|l| l == line)).unwrap());
@@ -128,12 +128,12 @@ kernel @fake workgroup(1, 1, 1) {
 }
 ";
 
-/// A device on a new backend, the program of a kernel that reads one buffer and writes two, and the script.
+/// Returns a device on a new backend, the program of a kernel that reads one buffer and writes two, and the script.
 pub(crate) fn open() -> (Device, Program, Arc<Script>) {
     open_with(Bounds::default())
 }
 
-/// As [`open`], of a device with these bounds.
+/// Like [`open`], for a device with these bounds.
 pub(crate) fn open_with(bounds: Bounds) -> (Device, Program, Arc<Script>) {
     let script = Arc::new(Script::default());
     let backend =

@@ -1,4 +1,4 @@
-//! Looking at the abort word, by which the host ends a launch, and leaving loops once it is set.
+//! Polls of the abort word, by which the host ends a launch, and the exit from loops once it is set.
 
 use fulgurite_ir::{InstId, MemoryScopes};
 use fulgurite_spec::limits::POLL_INTERVAL;
@@ -11,21 +11,22 @@ use crate::layout::ControlWord;
 use crate::polls::Poll;
 use crate::spv::op;
 
-/// Variables of the function that all loops which poll in the same way share: loops that are short, but entered
-/// often, must come to a poll too, and what one saw concerns those around it.
+/// Function variables that all loops with the same way of polling share: short loops that are entered often must reach
+/// a poll as well, and the result of a poll also ends the enclosing loops.
 #[derive(Clone, Copy)]
 pub(super) struct Watch {
-    /// Iterations of such loops so far, modulo 2³².
+    /// Iterations of these loops so far, modulo 2³².
     iterations: Id,
-    /// The abort word, as the last poll saw it.
+    /// The value of the abort word at the last poll.
     seen: Id,
 }
 
 impl Emitter<'_> {
-    /// At the kernel's start: skips all of it if the host wants the launch to end, so that what has not begun by
-    /// then never does. The label to go on at, if there is such a test.
+    /// At the start of the kernel: skips all of it if the launch was aborted, so that invocations that have not begun
+    /// never do. Returns the label at which to continue, or `None` if there is no such test.
     ///
-    /// There is none where invocations meet at barriers and no loop takes the means to tell a workgroup together.
+    /// There is none if invocations meet at barriers and no loop declares the shared word by which a workgroup is told
+    /// to stop.
     pub(super) fn begin_unless_aborted(&mut self) -> Option<Id> {
         if self.control.is_none() || (self.told.is_none() && self.contents.meets) {
             return None;
@@ -40,14 +41,14 @@ impl Emitter<'_> {
         Some(end)
     }
 
-    /// Where [`begin_unless_aborted`](Self::begin_unless_aborted) goes on to.
+    /// Begins the block at which [`begin_unless_aborted`](Self::begin_unless_aborted) continues.
     pub(super) fn end_unless_aborted(&mut self, end: Option<Id>) {
         let Some(end) = end else { return };
         self.asm.effect(op::Branch, &[end]);
         self.begin(end);
     }
 
-    /// The abort word: as each invocation sees it, or as the workgroup is told it.
+    /// Loads the abort word, for each invocation or once for the workgroup.
     fn abort_word(&mut self, told: Option<Object>) -> Id {
         match told {
             Some(told) => self.abort_told(told),
@@ -55,7 +56,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// The variables for loops that poll in this way, if there are any.
+    /// Declares the variables for loops that poll in this way, if there are any.
     pub(super) fn declare_watch(&mut self, poll: Poll) -> Option<Watch> {
         if !self.polls.contains(&poll) {
             return None;
@@ -64,9 +65,9 @@ impl Emitter<'_> {
         Some(Watch { iterations: self.asm.local(word, Some(zero)), seen: self.asm.local(word, Some(zero)) })
     }
 
-    /// At the top of a body that polls: looks every so many iterations, and leaves to `merge` if the host wants the
-    /// launch to end, or did so when an earlier poll looked. The host has asked for it then, so this need not count
-    /// as leaving by itself.
+    /// At the start of a loop body that polls: tests the abort word at intervals, and branches to `merge` if the launch
+    /// was aborted, also if an earlier poll found that. This does not set the flag of a loop whose condition failed,
+    /// because the host requested the exit.
     pub(super) fn poll(&mut self, inst: InstId, merge: Id) {
         let (watch, told) = match self.polls[inst.index()] {
             Poll::Never => return,
@@ -92,8 +93,8 @@ impl Emitter<'_> {
         self.begin(go_on);
     }
 
-    /// The abort word as the workgroup's first invocation sees it, the same for all: the word may change between
-    /// two loads, and then some would leave a loop that others stay in, past whose barriers neither get.
+    /// Returns the abort word as loaded by the workgroup's first invocation. The word may change between two loads;
+    /// invocations that load it separately could then diverge, and wait forever at different barriers.
     fn abort_told(&mut self, told: Object) -> Id {
         let (bool_type, zero) = (self.asm.ty(Type::BOOL), self.asm.u32(0));
         let index = self.built_in(IdOp::LocalIndex);
@@ -105,7 +106,7 @@ impl Emitter<'_> {
         let scopes = MemoryScopes { shared: true, buffers: false };
         self.barrier(scopes);
         let wanted = self.load_from(told, Type::U32, zero, true);
-        // The next poll writes again only once all have read.
+        // The next poll may write only after all invocations have read.
         self.barrier(scopes);
         wanted
     }

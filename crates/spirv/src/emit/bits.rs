@@ -1,5 +1,5 @@
-//! Lowering of ops that count, reverse, take and put bits. SPIR-V's own work on 32 bits only: narrower integers are
-//! widened to a word, wider ones split into two.
+//! Lowering of ops that count, reverse, extract and insert bits. SPIR-V's instructions support only 32 bits: narrower
+//! integers are widened to a word, wider ones are split into two.
 
 use fulgurite_spec::{ScalarType, Type};
 
@@ -9,12 +9,12 @@ use crate::assembler::Id;
 use crate::spv::{glsl, op};
 
 impl Emitter<'_> {
-    /// `value`, narrower than a word, as a word with zeros above it.
+    /// Zero-extends `value`, which is narrower than a word, to a word.
     fn widened(&mut self, ty: Type, value: Id) -> Id {
         self.as_type(ty, unsigned(ty), value)
     }
 
-    /// The low and the high word of 64 bits.
+    /// Returns the low and the high word of a 64-bit value.
     pub(super) fn halves(&mut self, ty: Type, value: Id) -> [Id; 2] {
         let (wide, words) = (ty.with_scalar(ScalarType::U64), ty.with_scalar(ScalarType::U32));
         let bits = self.as_type(ty, wide, value);
@@ -23,7 +23,7 @@ impl Emitter<'_> {
         [bits, high].map(|half| self.make(op::UConvert, words, &[half]))
     }
 
-    /// A word with a number of bits as a value of `ty`.
+    /// Converts a word with a number of bits to `ty`.
     fn narrowed(&mut self, ty: Type, word: Id) -> Id {
         if ty.scalar.bits() < 32 {
             return self.word_as(ScalarType::U32, ty, word);
@@ -72,9 +72,9 @@ impl Emitter<'_> {
         }
     }
 
-    /// Zero bits above the highest one bit of a word; 32 for 0.
+    /// Returns the number of zero bits above the highest one bit of a word, or 32 for 0.
     pub(super) fn word_leading_zeros(&mut self, words: Type, bits: Id) -> Id {
-        // The highest one bit, or −1 for none.
+        // The position of the highest one bit, or −1 if there is none.
         let highest = self.glsl(glsl::FindUMsb, words, &[bits]);
         let top = self.asm.splat(words, 31);
         self.make(op::ISub, words, &[top, highest])
@@ -108,7 +108,7 @@ impl Emitter<'_> {
 
     pub(super) fn trailing_zeros(&mut self, ty: Type, value: Id) -> Id {
         let words = ty.with_scalar(ScalarType::U32);
-        // The lowest one bit, or −1 for none, which as an unsigned number is above any width.
+        // The position of the lowest one bit, or −1 if there is none, which as an unsigned number is above any width.
         let zeros = match ty.scalar.bits() {
             64 => {
                 let [low, high] = self.halves(ty, value);
@@ -130,7 +130,7 @@ impl Emitter<'_> {
         self.narrowed(ty, zeros)
     }
 
-    /// Offset and count, clamped to the width and to what is left of it.
+    /// Clamps the offset to the width, and the count to the rest of the width.
     fn field(&mut self, ty: Type, offset: Id, count: Id) -> (Id, Id) {
         let width = self.asm.u32(ty.scalar.bits());
         let offset = self.glsl(glsl::UMin, Type::U32, &[offset, width]);
@@ -143,7 +143,7 @@ impl Emitter<'_> {
         let bits = ty.scalar.bits().max(32);
         let (offset, count) = self.field(ty, offset, count);
         let (width, zero, top) = (self.asm.u32(bits), self.asm.u32(0), self.asm.u32(bits - 1));
-        // Up against the high end, then down with the sign or zeros; no shift is by the whole width.
+        // Shift the field to the high end, then down with sign or zero extension. No shift is by the whole width.
         let unused = self.make(op::ISub, Type::U32, &[width, count]);
         let above = self.make(op::ISub, Type::U32, &[unused, offset]);
         let up = self.make(op::BitwiseAnd, Type::U32, &[above, top]);
@@ -161,7 +161,7 @@ impl Emitter<'_> {
 
     pub(super) fn insert_bits(&mut self, ty: Type, args: &[Id]) -> Id {
         let bits = ty.scalar.bits();
-        // The mask is made as an unsigned integer of the value's width.
+        // The mask is an unsigned integer of the value's width.
         let unsigned = unsigned(ty.element());
         let (offset, count) = self.field(ty, args[2], args[3]);
         let (width, zero, top) = (self.asm.u32(bits), self.asm.u32(0), self.asm.u32(bits - 1));

@@ -1,7 +1,7 @@
 //! Structured control flow: merges, phis, and the check for loops that a driver ends.
 //!
-//! A phi names the blocks that *end* regions, which nested control flow may have moved far from those that
-//! begin them.
+//! A phi names the blocks that *end* regions. With nested control flow, these may differ from the blocks that begin
+//! them.
 
 use fulgurite_ir::{BlockId, Control, InstId, InstKind, Operands, Terminator, ValueId};
 use fulgurite_spec::{IdOp, ScalarType, Type};
@@ -15,7 +15,7 @@ use crate::spv::{op, scope, semantics, storage_class};
 pub(super) enum Frame {
     If(IfFrame),
     Loop(LoopFrame),
-    /// A region, whose code is part of what is around it.
+    /// A region, whose code is emitted inline.
     Region(InstId),
 }
 
@@ -23,7 +23,7 @@ pub(super) struct IfFrame {
     then_block: BlockId,
     else_label: Id,
     merge: Id,
-    /// What the taken block yields and where it ends.
+    /// Yields of each arm, and the label of the block that ends it.
     yielded: Vec<(Vec<Id>, Id)>,
 }
 
@@ -34,44 +34,44 @@ pub(super) struct LoopFrame {
     body_label: Id,
     continue_target: Id,
     merge: Id,
-    /// Where the loop leaves to once its condition fails: the merge, or a block that says so first.
+    /// Target of the loop's exit once its condition fails: the merge block, or a block that first records the exit.
     exit: Id,
-    /// Iterations so far, in the header; the next one, made in the continue target. 0 for a `while`, which counts
-    /// none.
+    /// Number of iterations so far, a value in the header; and the next one, computed in the continue target. Both are
+    /// 0 for a `while`, which does not count.
     iteration: Id,
     next_iteration: Id,
     /// The type of `iteration` and `next_iteration`.
     iteration_type: Type,
-    /// Carried values in the header, as the body uses them.
+    /// Carried values in the header, as used by the body.
     carried: Vec<Id>,
-    /// How each is replaced by what the body yields.
+    /// The way each carried value gets its next value.
     pending: Vec<Pending>,
-    /// Set when the loop leaves by itself, where drivers end loops.
+    /// The flag that the loop sets when its condition fails, for drivers that end loops.
     left: Option<(Id, Id)>,
-    /// `while` only: the header block, whose code comes first in each iteration.
+    /// For a `while`, the header block, which is emitted first in each iteration.
     condition_block: Option<BlockId>,
 }
 
-/// How a carried value gets its next value.
+/// The way a carried value gets its next value.
 enum Pending {
-    /// A phi in the header, which a word of the code completes.
+    /// A phi in the header, completed by a word of the code at `position`.
     Phi { position: usize },
-    /// A variable: NVIDIA's compiler keeps the parts of matrices that go through phis in memory.
+    /// A variable: NVIDIA's compiler spills the parts of matrices that go through phis to memory.
     Variable(Id),
 }
 
-/// The type in which loops carry values of type `ty`. NVIDIA's compiler ends the process over a truth value that goes around
-/// a loop unchanged.
+/// Returns the type in which loops carry values of type `ty`. NVIDIA's compiler crashes the process on a boolean that
+/// is carried through a loop unchanged.
 fn carried_as(ty: Type) -> Type {
     if ty.scalar == ScalarType::Bool { ty.with_scalar(ScalarType::U32) } else { ty }
 }
 
-/// The longest loop that drivers are asked to unroll, in iterations and in instructions once that is done.
+/// Limits for loops that drivers are asked to unroll, in iterations and in instructions after unrolling.
 const UNROLLED: (u64, u64) = (32, 4096);
 
-/// What decides whether a loop goes on.
+/// The condition of a loop.
 enum LoopHead {
-    /// A count of iterations, of this type.
+    /// A count of iterations of this type.
     Counted(Type),
     /// A block that ends in a condition.
     Tested(BlockId),
@@ -148,7 +148,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// The values as a loop carries them.
+    /// Converts values to the types in which a loop carries them.
     fn as_carried(&mut self, values: &[ValueId]) -> Vec<Id> {
         let values = values.iter().map(|value| (self.id(*value), self.kernel.ty(*value)));
         let values: Vec<(Id, Type)> = values.collect();
@@ -196,7 +196,7 @@ impl Emitter<'_> {
             carried.push(self.make(op::Phi, ty, &[id, entered_from, 0, continue_target]));
             pending.push(Pending::Phi { position: self.asm.code.len() - 2 });
         }
-        // Loads and conversions come after all phis.
+        // Loads and conversions must follow all phis.
         for (value, id) in initial.iter().zip(&mut carried) {
             let ty = self.kernel.ty(*value);
             *id = self.convert(*id, carried_as(ty), ty);
@@ -226,8 +226,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// Whether a loop is so short that the driver is asked to unroll it: a `for` of a few iterations, known here, of a body
-    /// without loops that is not long.
+    /// Returns whether the driver is asked to unroll a loop: a `for` with a small known number of iterations, whose
+    /// body contains no loops and is short.
     fn is_short(&self, inst: InstId, body: BlockId) -> bool {
         let kernel = self.kernel;
         let InstKind::For { start, end, step, .. } = kernel.inst(inst).kind else { return false };
@@ -308,7 +308,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Where a `while` header's code is complete and its body begins: leaves the loop unless the condition holds.
+    /// At the end of a `while` header: leaves the loop unless the condition holds, and begins the body.
     fn header_done(&mut self) {
         let kernel = self.kernel;
         let Some(Frame::Loop(frame)) = self.frames.pop() else { return };
@@ -317,7 +317,7 @@ impl Emitter<'_> {
         {
             let go = self.id(go);
             if frame.left.is_some() {
-                // The exit is a block of its own then, so this is a selection.
+                // The exit is then a separate block, so this is a selection.
                 self.asm.effect(op::SelectionMerge, &[frame.body_label, 0]);
             }
             self.asm.effect(op::BranchConditional, &[go, frame.body_label, frame.exit]);
@@ -360,12 +360,12 @@ impl Emitter<'_> {
         }
     }
 
-    /// The type that iterations of a `for` over `ty` are counted in.
+    /// Returns the type in which iterations of a `for` over `ty` are counted.
     fn iteration_type(ty: Type) -> Type {
         if ty.scalar.bits() == 64 { Type::U64 } else { Type::U32 }
     }
 
-    /// The number of iterations of a `for`, computed before it begins.
+    /// Computes the number of iterations of a `for` before it begins.
     fn trips(&mut self, start: ValueId, end: ValueId, step: ValueId) -> Id {
         let ty = self.kernel.ty(start);
         let signed = ty.scalar.is_signed();
@@ -377,8 +377,8 @@ impl Emitter<'_> {
         let word = Self::iteration_type(ty);
         let less = if signed { op::SLessThan } else { op::ULessThan };
         let some = self.make(less, Type::BOOL, &[low, high]);
-        // Of narrow integers, as words; as unsigned words the distance is right even where the signed difference
-        // overflows.
+        // Narrow integers are computed as words. As unsigned words the distance is correct even if the signed
+        // difference overflows.
         let [low, high] = [low, high].map(|v| self.convert(v, ty, word));
         let distance = self.make(op::ISub, word, &[high, low]);
         let (zero, one) = (self.asm.splat(word, 0), self.asm.splat(word, 1));
@@ -393,7 +393,7 @@ impl Emitter<'_> {
         self.make(op::Select, word, &[some, count, zero])
     }
 
-    /// `start + iteration * step`.
+    /// Computes `start + iteration * step`.
     fn counter(&mut self, start: ValueId, step: ValueId, iteration: Id) -> Id {
         let ty = self.kernel.ty(start);
         let (start, step) = (self.id(start), self.id(step));
@@ -414,16 +414,16 @@ impl Emitter<'_> {
     pub(super) fn control_load(&mut self, word: ControlWord) -> Id {
         let zero = self.asm.u32(0);
         let Some(pointer) = self.control_pointer(word) else { return zero };
-        // Volatile, for the host writes it: the load may be neither moved out of a loop nor merged with another.
+        // Volatile because the host writes it: the load must be neither moved out of a loop nor merged with another.
         let (reach, volatile) = (self.asm.u32(scope::QueueFamily), self.asm.u32(semantics::Volatile));
         let word_type = self.asm.ty(Type::U32);
         self.asm.value(op::AtomicLoad, word_type, &[pointer, reach, volatile])
     }
 
-    /// Before a loop, where drivers end loops: a variable that says that the loop left by itself, cleared.
+    /// Clears the flag that records that a loop ended because its condition failed, for drivers that end loops.
     ///
-    /// It is an array whose index the driver's compiler cannot know, since with a plain variable it concludes
-    /// that after the loop it was always set.
+    /// The flag is in an array with an index that the driver's compiler cannot know: of a plain variable it concludes
+    /// that it is always set after the loop.
     fn clear_left(&mut self) -> (Id, Id) {
         let word = self.asm.ty(Type::U32);
         let array = self.asm.array(word, 2);
@@ -443,7 +443,7 @@ impl Emitter<'_> {
         self.asm.value(op::AccessChain, pointer_type, &[variable, position])
     }
 
-    /// The block in which a loop says that it leaves by itself, if drivers end loops.
+    /// Emits the block that sets the flag when the loop's condition fails, if the driver ends loops.
     fn leave_block(&mut self, frame: &LoopFrame) {
         let Some((variable, position)) = frame.left else { return };
         self.begin(frame.exit);
@@ -453,7 +453,7 @@ impl Emitter<'_> {
         self.asm.effect(op::Branch, &[frame.merge]);
     }
 
-    /// After a loop: records a fault if it did not leave by itself.
+    /// After a loop: records a fault if the flag is not set.
     fn check_left(&mut self, variable: Id, position: Id) {
         let (word, bool_type, zero) = (self.asm.ty(Type::U32), self.asm.ty(Type::BOOL), self.asm.u32(0));
         let pointer = self.left_pointer(variable, position);
@@ -462,7 +462,7 @@ impl Emitter<'_> {
         self.where_true(ended, |e| e.record_fault(Layout::FAULT_LOOP_ENDED, None));
     }
 
-    /// Records a fault, this invocation and what more there is to say, if it is the launch's first.
+    /// Records a fault, the invocation and optional further data, if it is the first fault of the launch.
     pub(super) fn record_fault(&mut self, fault: u32, more: Option<(ControlWord, Id)>) {
         let Some(pointer) = self.control_pointer(ControlWord::Fault) else { return };
         let (word, bool_type) = (self.asm.ty(Type::U32), self.asm.ty(Type::BOOL));
@@ -483,7 +483,7 @@ impl Emitter<'_> {
         });
     }
 
-    /// The global invocation index, x fastest, modulo 2³².
+    /// Returns the flattened global invocation index, x fastest, modulo 2³².
     fn flat_invocation(&mut self) -> Id {
         let word = self.asm.ty(Type::U32);
         let [width, height, _] = self.kernel.workgroup;

@@ -1,4 +1,4 @@
-//! Lowering of `convert`, total where SPIR-V's conversions are not, and of arithmetic on `bf16`, which is that of `f32`.
+//! Lowering of `convert`, total unlike SPIR-V's conversions, and of arithmetic on `bf16`, which is done in `f32`.
 
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{FloatOp, ScalarType, Type};
@@ -27,7 +27,7 @@ impl Emitter<'_> {
                 self.make(if a.is_float() { op::FUnordNotEqual } else { op::INotEqual }, to, &[value, zero])
             }
             (a, b) if a.is_float() && b.is_float() => self.float_to_float(value, from, to),
-            // Its range is small: in f32 the bounds of every integer type are exact.
+            // Because of its small range, the bounds of every integer type are exact in f32.
             (ScalarType::F16, _) => {
                 let value = self.make(op::FConvert, wide, &[value]);
                 self.float_to_integer(value, wide, to)
@@ -37,7 +37,7 @@ impl Emitter<'_> {
                 let value = self.integer_to_odd(value, from);
                 self.narrow_to_brain_float(to, value)
             }
-            // What does not fit 24 bits is above the largest f16 anyway.
+            // Integers that need more than 24 bits are above the largest f16 anyway.
             (_, ScalarType::F16) => {
                 let value = self.integer_to_float(value, from, wide);
                 self.make(op::FConvert, to, &[value])
@@ -78,7 +78,7 @@ impl Emitter<'_> {
         if fits { value } else { self.wrapped(to, value) }
     }
 
-    /// Between formats, rounded once.
+    /// Converts between float formats with a single rounding.
     fn float_to_float(&mut self, value: Id, from: Type, to: Type) -> Id {
         let wide = from.with_scalar(ScalarType::F32);
         match (from.scalar, to.scalar) {
@@ -95,7 +95,8 @@ impl Emitter<'_> {
         }
     }
 
-    /// An `f64` as the `f32` that has an odd last bit unless it is exact: rounding that again rounds once.
+    /// Converts an `f64` to an `f32` with round-to-odd (the last bit is odd unless the result is exact), so that a
+    /// second rounding is correct.
     fn double_to_odd(&mut self, value: Id, from: Type) -> Id {
         let (wide, words) = (from.with_scalar(ScalarType::F32), from.with_scalar(ScalarType::U32));
         let mask = from.with_scalar(ScalarType::Bool);
@@ -116,8 +117,8 @@ impl Emitter<'_> {
         self.make(op::Bitcast, wide, &[bits])
     }
 
-    /// An integer as an `f32` that keeps its sign and its leading bits; if bits are lost, the last one kept is odd:
-    /// rounding that again rounds once.
+    /// Converts an integer to an `f32` with round-to-odd: keeps the sign and the leading bits, and sets the last bit if
+    /// bits are lost, so that a second rounding is correct.
     fn integer_to_odd(&mut self, value: Id, from: Type) -> Id {
         let wide = from.with_scalar(ScalarType::F32);
         if from.scalar.bits() <= 16 {
@@ -134,7 +135,7 @@ impl Emitter<'_> {
             magnitude = self.negated_where(unsigned, below, magnitude);
             negative = Some(below);
         }
-        // Bits beyond 24.
+        // Number of bits beyond 24.
         let zeros = self.leading_zeros(unsigned, magnitude);
         let zeros = self.convert(zeros, unsigned, words);
         let spare = self.asm.splat(words, u64::from(bits - 24));
@@ -147,7 +148,7 @@ impl Emitter<'_> {
         let sticky = self.make(op::Select, unsigned, &[lost, one, zero]);
         let kept = self.make(op::BitwiseOr, unsigned, &[high, sticky]);
         let float = self.make(op::ConvertUToF, wide, &[kept]);
-        // 2^shift, by its exponent field.
+        // 2^shift, built from its exponent field.
         let bias = self.asm.splat(words, 127);
         let exponent = self.make(op::IAdd, words, &[shift, bias]);
         let place = self.asm.splat(words, 23);
@@ -163,7 +164,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// To nearest even. Where the device does not promise that of conversions, both halves are converted, which
+    /// Rounds to nearest even. If the device does not guarantee that for conversions, both halves are converted, which
     /// is exact, and their sum is rounded once.
     fn integer_to_float(&mut self, value: Id, from: Type, to: Type) -> Id {
         let (signed, bits) = (from.scalar.is_signed(), from.scalar.bits());
@@ -183,11 +184,11 @@ impl Emitter<'_> {
         self.arithmetic(op::FAdd, to, &[high, low])
     }
 
-    /// Truncates, saturates, NaN to 0: SPIR-V leaves what is out of range undefined.
+    /// Truncates and saturates, and maps NaN to 0. SPIR-V leaves values out of range undefined.
     fn float_to_integer(&mut self, value: Id, from: Type, to: Type) -> Id {
         let mask = from.with_scalar(ScalarType::Bool);
         let (signed, bits) = (to.scalar.is_signed(), to.scalar.bits());
-        // Both bounds are powers of two or 0, so they are exact; the upper one is just out of range.
+        // Both bounds are powers of two or 0, so they are exact. The upper one is the first value out of range.
         let above = f64::from(bits - u32::from(signed)).exp2();
         let (least, least_bits, most) = if signed {
             (-above, to.scalar.mask() / 2 + 1, to.scalar.mask() / 2)
@@ -200,25 +201,25 @@ impl Emitter<'_> {
         let inside = self.make(op::LogicalAnd, mask, &[at_least, below]);
         let zero = self.asm.splat(from, 0);
         let safe = self.make(op::Select, from, &[inside, value, zero]);
-        // Narrow integers by way of a word, which every driver converts to.
+        // Narrow integers go through a word, a conversion that every driver supports.
         let through = match (bits < 32, signed) {
             (true, true) => to.with_scalar(ScalarType::I32),
             (true, false) => to.with_scalar(ScalarType::U32),
             (false, _) => to,
         };
         let converted = self.make(if signed { op::ConvertFToS } else { op::ConvertFToU }, through, &[safe]);
-        // In range, so it is a value of the narrow type already.
+        // In range, so it is already a value of the narrow type.
         let converted = self.word_as(through.scalar, to, converted);
         let too_high = self.make(op::FOrdGreaterThanEqual, mask, &[value, high]);
         let too_low = self.make(op::FOrdLessThan, mask, &[value, low]);
         let (most, least) = (self.asm.splat(to, most), self.asm.splat(to, least_bits));
-        // NaN is neither: what is left is the conversion of zero.
+        // For NaN neither condition holds, which leaves the conversion of zero.
         let result = self.make(op::Select, to, &[too_high, most, converted]);
         let result = self.make(op::Select, to, &[too_low, least, result]);
         if bits == 64 { self.keep_high_half(to, result) } else { result }
     }
 
-    /// A `bf16` is the upper half of an `f32`.
+    /// Widens a `bf16`, which is the upper half of an `f32`.
     fn widen_brain_float(&mut self, ty: Type, value: Id) -> Id {
         let words = ty.with_scalar(ScalarType::U32);
         let half = self.asm.splat(words, 16);
@@ -226,7 +227,7 @@ impl Emitter<'_> {
         self.make(op::Bitcast, ty.with_scalar(ScalarType::F32), &[bits])
     }
 
-    /// An `f32` to nearest even, on its bits; NaNs stay NaNs.
+    /// Rounds the bits of an `f32` to nearest even; NaNs stay NaNs.
     fn narrow_to_brain_float(&mut self, to: Type, value: Id) -> Id {
         let words = to.with_scalar(ScalarType::U32);
         let mask = to.with_scalar(ScalarType::Bool);
@@ -242,7 +243,7 @@ impl Emitter<'_> {
         self.make(op::Select, words, &[nan, quiet, rounded])
     }
 
-    /// An op on `bf16`: moved as bits, or computed in `f32` and rounded.
+    /// Lowers an op on `bf16`: moved as bits, or computed in `f32` and rounded.
     pub(super) fn brain_float(&mut self, float_op: FloatOp, ty: Type, args: &[Id]) -> Id {
         let is_rounded = match float_op {
             FloatOp::Neg => {

@@ -1,4 +1,4 @@
-//! Division of integers: total where SPIR-V's is not, and computed from words where the driver's own of 64 bits is wrong.
+//! Integer division: total, unlike SPIR-V's, and computed from word divisions if the driver's 64-bit division is wrong.
 
 use fulgurite_ir::ValueId;
 use fulgurite_spec::{ScalarType, Type};
@@ -14,14 +14,14 @@ pub(super) enum Part {
     Remainder,
 }
 
-/// A quotient and the remainder beside it.
+/// A quotient and its remainder.
 struct Divided {
     quotient: Id,
     remainder: Id,
 }
 
 impl Emitter<'_> {
-    /// `div` or `rem`.
+    /// Lowers `div` or `rem`.
     pub(super) fn division(&mut self, part: Part, ty: Type, x: Id, y: Id) -> Id {
         let divisor = self.safe_divisor(ty, x, y);
         if ty.scalar.bits() == 64 && self.profile.rules.wide_division {
@@ -34,7 +34,7 @@ impl Emitter<'_> {
         self.divide_natively(part, ty, x, divisor)
     }
 
-    /// `div` or `rem` by constants that are known to be defined for every dividend, and left to the driver.
+    /// Lowers `div` or `rem` by constants for which the native instruction is defined for every dividend.
     pub(super) fn division_by_constant(&mut self, part: Part, ty: Type, x: Id, y: ValueId) -> Option<Id> {
         if ty.scalar.bits() == 64 && self.profile.rules.wide_division {
             return None;
@@ -44,7 +44,7 @@ impl Emitter<'_> {
         let lanes = &lanes[..ty.lanes.count() as usize];
         let is_negative = |bits: u64| signed && bits > mask / 2;
         if self.profile.rules.signs && lanes.iter().any(|bits| is_negative(*bits)) {
-            // The least integer has no magnitude in its type.
+            // The minimum has no magnitude in its type.
             let is_least = |bits: u64| bits == mask / 2 + 1;
             if lanes.iter().any(|bits| !is_negative(*bits) || is_least(*bits)) {
                 return None;
@@ -65,7 +65,7 @@ impl Emitter<'_> {
         is_plain.then(|| self.id(y)).map(|y| self.divide_natively(part, ty, x, y))
     }
 
-    /// By SPIR-V's own instruction, which is defined for these operands.
+    /// Emits SPIR-V's own instruction, which is defined for these operands.
     fn divide_natively(&mut self, part: Part, ty: Type, x: Id, divisor: Id) -> Id {
         let opcode = if ty.scalar.is_signed() { op::SDiv } else { op::UDiv };
         let quotient = self.make(opcode, ty, &[x, divisor]);
@@ -76,8 +76,8 @@ impl Emitter<'_> {
         self.make(op::ISub, ty, &[x, whole])
     }
 
-    /// The divisor, with 1 where division is not defined: then the quotient is the dividend. Compilers that fold signs wrongly do
-    /// not see which it is.
+    /// Returns the divisor, replaced by 1 if the division is undefined; the quotient is then the dividend. The divisor
+    /// is hidden from compilers that fold signs incorrectly.
     fn safe_divisor(&mut self, ty: Type, x: Id, y: Id) -> Id {
         let mask = ty.with_scalar(ScalarType::Bool);
         let (zero, one) = (self.limit(ty, 0), self.asm.splat(ty, 1));
@@ -94,7 +94,7 @@ impl Emitter<'_> {
         if ty.scalar.is_signed() { self.keep_sign(ty, divisor) } else { divisor }
     }
 
-    /// 64 bits by 64 bits, of either signedness.
+    /// Divides 64-bit integers, signed or unsigned.
     fn divide_wide(&mut self, ty: Type, x: Id, y: Id) -> Divided {
         if !ty.scalar.is_signed() {
             return self.divide_words(ty, x, y);
@@ -114,9 +114,9 @@ impl Emitter<'_> {
         Divided { quotient, remainder }
     }
 
-    /// Divides by a `y` that is not zero. If it fits a word, these are two steps of long division in base 2³²; otherwise the
-    /// quotient fits a word, and is estimated from the leading 32 bits of `y`, lowered by one, and corrected.
-    /// (Knuth, *The Art of Computer Programming*, volume 2, section 4.3.1, algorithm D.)
+    /// Divides by a nonzero `y`. If `y` fits a word, two steps of long division in base 2³² suffice. Otherwise the
+    /// quotient fits a word; it is estimated from the leading 32 bits of `y`, decremented, and corrected. (Knuth, *The
+    /// Art of Computer Programming*, volume 2, section 4.3.1, algorithm D.)
     fn divide_words(&mut self, ty: Type, x: Id, y: Id) -> Divided {
         let (words, mask) = (ty.with_scalar(ScalarType::U32), ty.with_scalar(ScalarType::Bool));
         let (zero, one) = (self.asm.splat(words, 0), self.asm.splat(words, 1));
@@ -160,8 +160,8 @@ impl Emitter<'_> {
         Divided { quotient, remainder }
     }
 
-    /// The quotient, a word, of two words by a word whose highest bit is set and which is above the high one: two digits of 16
-    /// bits.
+    /// Returns the quotient, a word, of two words by a word whose highest bit is set and which exceeds the high word of
+    /// the dividend: two digits of 16 bits.
     fn divide_by_leading(&mut self, ty: Type, dividend: Id, divisor: Id) -> Id {
         let words = ty.with_scalar(ScalarType::U32);
         let (digit, low_digit) = (self.asm.splat(words, 16), self.asm.splat(ty, 0xffff));
@@ -179,8 +179,8 @@ impl Emitter<'_> {
         self.make(op::BitwiseOr, words, &[high, low])
     }
 
-    /// One digit of a quotient, and what is left: estimated from all but the last digit of the dividend and the leading one of
-    /// the divisor, which gives up to two too many.
+    /// Returns one digit of a quotient, and the remainder. The digit is estimated from all but the last digit of the
+    /// dividend and from the leading digit of the divisor; the estimate is at most two too large.
     fn digit(&mut self, ty: Type, dividend: Id, above: Id, divisor: Id, leading: Id) -> (Id, Id) {
         let (words, mask) = (ty.with_scalar(ScalarType::U32), ty.with_scalar(ScalarType::Bool));
         let signed = ty.with_scalar(ScalarType::I64);
@@ -201,7 +201,7 @@ impl Emitter<'_> {
         (digit, left)
     }
 
-    /// 64 bits of two words.
+    /// Returns the 64-bit value of two words.
     fn joined(&mut self, ty: Type, high: Id, low: Id) -> Id {
         let amount = self.asm.splat(ty.with_scalar(ScalarType::U32), 32);
         let [high, low] = [high, low].map(|word| self.make(op::UConvert, ty, &[word]));

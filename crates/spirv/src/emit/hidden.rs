@@ -1,5 +1,5 @@
-//! Hiding of values from driver compilers that would fold them wrongly, by combining them with a zero that only the
-//! launch knows.
+//! Hiding of values from driver compilers that would fold them incorrectly, by combining them with a zero that is known
+//! only at launch.
 //!
 //! The profile's [`Rules`](crate::Rules) decide which values are hidden. A value that no compiler can fold is left as
 //! it is.
@@ -147,9 +147,9 @@ pub(super) fn used_in_registers(kernel: &Kernel) -> Vec<bool> {
 }
 
 impl Emitter<'_> {
-    /// Returns the hidden zero in every lane of the unsigned integer `ty`. Where zeros are folded, each lane and
-    /// operand of an op gets a different zero, shifted up: lavapipe moves a zero that both sides of a selection are
-    /// combined with behind the selection, and folds the rest.
+    /// Returns the hidden zero in every lane of the unsigned integer `ty`. With the rule `zeros`, each lane and operand
+    /// of an op gets a different zero, shifted up: lavapipe moves a zero that is common to both sides of a selection
+    /// behind the selection, and folds the rest.
     fn hidden_zero(&mut self, ty: Type, operand: u32) -> Option<Id> {
         let zero = self.hidden?;
         let (lanes, apart) = (ty.lanes.count(), self.profile.rules.zeros);
@@ -193,8 +193,8 @@ impl Emitter<'_> {
         self.as_type(unsigned, ty, bits)
     }
 
-    /// Does the same for `f16`: in 16 bits, or in the words that hold pairs. NVIDIA's compiler loses the second of a
-    /// pair that is combined with zeros of 16 bits.
+    /// Does the same for `f16`: in 16 bits, or in words that hold pairs. NVIDIA's compiler loses the second value of a
+    /// pair that is combined with 16-bit zeros.
     fn opaque_halves(&mut self, ty: Type, value: Id, operand: u32) -> Id {
         let (as_bits, components) = match ty.lanes {
             Lanes::Two => (Type::U32, value),
@@ -234,8 +234,8 @@ impl Emitter<'_> {
         if self.profile.rules.wide_integers { self.opaque(ty, value) } else { value }
     }
 
-    /// Shifts a 64-bit integer made of a float by a hidden zero: a driver that sees only its low half used would
-    /// convert to a word, which saturates differently.
+    /// Shifts a 64-bit integer that was converted from a float by a hidden zero. If only its low half is used, a driver
+    /// would otherwise convert to a word, which saturates differently.
     pub(super) fn keep_high_half(&mut self, ty: Type, value: Id) -> Id {
         if !self.profile.rules.wide_integers {
             return value;
@@ -252,7 +252,7 @@ impl Emitter<'_> {
         if self.profile.rules.narrow_integers { self.opaque(ty, constant) } else { constant }
     }
 
-    /// Hides an integer that a compiler may know to be negative and would replace by a negation.
+    /// Hides an integer that a compiler may know to be negative and might replace by a negation.
     pub(super) fn keep_sign(&mut self, ty: Type, value: Id) -> Id {
         if self.profile.rules.signs { self.opaque(ty, value) } else { value }
     }
@@ -284,14 +284,14 @@ impl Emitter<'_> {
         if is_wide { self.keep_wide(ty, constant) } else { constant }
     }
 
-    /// Returns an end of a `for`, hidden where a comparison with the other end would be misfolded.
+    /// Returns a bound of a `for`, hidden if its comparison with the other bound would be misfolded.
     pub(super) fn end_of_range(&mut self, value: ValueId) -> Id {
         let (ty, id) = (self.kernel.ty(value), self.id(value));
         let is_wide = ty.scalar.bits() == 64 && self.constant(value).is_some();
         if is_wide { self.keep_wide(ty, id) } else { id }
     }
 
-    /// Returns the yields of an arm of an `if`, with those hidden that a driver would fold wrongly as operands of a
+    /// Returns the yields of an arm of an `if`, hiding those that a driver would fold incorrectly as operands of a
     /// selection.
     pub(super) fn hide_yields(&mut self, values: &[ValueId], arm: u32) -> Vec<Id> {
         let yielded = values.iter().map(|value| {
@@ -305,9 +305,9 @@ impl Emitter<'_> {
         yielded.collect()
     }
 
-    /// Hides the operands that the driver's compiler would fold wrongly.
+    /// Hides the operands that the driver's compiler would fold incorrectly.
     pub(super) fn hide(&mut self, scalar_op: Op, main: Type, operands: &[ValueId], args: &mut [Id]) {
-        // Matrices have no bits to be combined with.
+        // Matrices have no bits to combine with a zero.
         if self.hidden.is_none() || main.is_matrix() {
             return;
         }
@@ -318,13 +318,13 @@ impl Emitter<'_> {
         }
     }
 
-    /// Returns whether the driver's compiler would fold `value`, one of an op's operands, wrongly.
+    /// Returns whether the driver's compiler would fold `value`, an operand of the op, incorrectly.
     fn is_misfolded(&self, scalar_op: Op, main: Type, operands: &[ValueId], value: ValueId) -> bool {
         let rules = self.profile.rules;
         let is_float = self.kernel.ty(value).scalar.is_float();
         let is_wide = main.scalar.is_integer() && main.scalar.bits() == 64;
-        // A selection of −1 or 0 is arithmetic, too: on a truth value converted and negated. A component at an index that is
-        // not known is selected.
+        // A selection of −1 or 0 is arithmetic as well, because the driver converts and negates a boolean. A dynamic
+        // component index is lowered by selections.
         let selects = match scalar_op.on(main.scalar.class()) {
             Some(ScalarOp::Select) => true,
             Some(ScalarOp::Extract | ScalarOp::Insert) => {
@@ -361,7 +361,8 @@ impl Emitter<'_> {
             || scalar_op == Op::Mul && lanes.any(|bits| *bits > ty.scalar.mask() / 2)
     }
 
-    /// Returns whether a constant integer has the bits of the float 1 or −1, for which a selection may take it.
+    /// Returns whether a constant integer has the bits of the float 1 or −1; a compiler may confuse the two in a
+    /// selection.
     fn is_one_in_bits(&self, value: ValueId) -> bool {
         let ty = self.kernel.ty(value);
         let float = match ty.scalar.bits() {
@@ -376,13 +377,13 @@ impl Emitter<'_> {
         ty.scalar.is_integer() && lanes[..ty.lanes.count() as usize].iter().any(|bits| ones.contains(bits))
     }
 
-    /// Returns whether the rule `signs` hides a float: a constant in a comparison, −0, 1 as an upper bound, and a
-    /// choice between constants where an op keeps the sign of zero.
+    /// Returns whether the rule `signs` hides a float: a constant in a comparison, −0, 1 as an upper bound, or a
+    /// selection between constants in an op that keeps the sign of zero.
     fn is_misjudged(&self, scalar_op: Op, operands: &[ValueId], value: ValueId) -> bool {
         if CompareOp::of(scalar_op).is_some() {
             return self.constant(value).is_some();
         }
-        // From 0 to 1 is what hardware bounds by itself, and rightly so.
+        // Clamping from 0 to 1 is a hardware modifier, which is correct.
         let bounded = scalar_op == Op::Min
             || scalar_op == Op::Clamp
                 && operands.get(1).is_some_and(|low| !self.has_lane(*low, |_, bits| bits == 0));
@@ -417,7 +418,7 @@ impl Emitter<'_> {
         lanes[..ty.lanes.count() as usize].iter().any(|bits| is(format, *bits))
     }
 
-    /// Records the result of an `if` if a compiler may know it to be one of a few constant floats.
+    /// Records the result of an `if` if a compiler may know that it is one of a few constant floats.
     pub(super) fn note_yielded_choice(&mut self, yielded: [ValueId; 2], result: ValueId) {
         let is_float = self.kernel.ty(result).scalar.is_float();
         let is_choice = |value: &ValueId| self.constant(*value).is_some() || self.choices.contains(value);
@@ -426,7 +427,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Records the carried values of a loop that begin as such a choice.
+    /// Records the carried values of a loop whose initial values are such results.
     pub(super) fn note_carried_choices(&mut self, initial: &[ValueId], carried: &[ValueId]) {
         for (value, carried) in initial.iter().zip(carried) {
             if self.choices.contains(value) {
@@ -435,7 +436,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Records the result of an op if a compiler may know it to be one of a few constant floats.
+    /// Records the result of an op if a compiler may know that it is one of a few constant floats.
     pub(super) fn note_choice(&mut self, scalar_op: Op, operands: &[ValueId], result: ValueId) {
         if !self.profile.rules.signs || !self.kernel.ty(result).scalar.is_float() {
             return;
@@ -470,7 +471,7 @@ impl Emitter<'_> {
     /// Returns a zero that drivers which fold zeros cannot constant-fold.
     pub(super) fn unknown_zero(&mut self, ty: Type) -> Id {
         let zero = self.asm.splat(ty, 0);
-        // As no operand has it.
+        // With an operand number that no op uses.
         if self.profile.rules.zeros { self.opaque_apart(ty, zero, 3) } else { zero }
     }
 
@@ -482,8 +483,8 @@ impl Emitter<'_> {
             && !self.has_lane(value, |format, bits| format.is_zero(bits))
     }
 
-    /// Returns whether no compiler can know a value: it comes from the host, or from arithmetic with such a value or
-    /// with a hidden one.
+    /// Returns whether a compiler cannot know a value, because it comes from the host or is computed by arithmetic from
+    /// such a value or a hidden one.
     fn is_unknown(&self, value: ValueId) -> bool {
         if self.known.contains_key(&value) {
             return false;

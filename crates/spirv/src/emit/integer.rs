@@ -1,4 +1,4 @@
-//! Lowering of integer arithmetic: total where SPIR-V's shifts are not.
+//! Lowering of integer arithmetic, with total shifts, unlike SPIR-V's.
 
 use fulgurite_spec::{CompareOp, IntegerOp, ScalarType, Type};
 
@@ -18,7 +18,7 @@ pub(super) enum Direction {
     Right,
 }
 
-/// A sum, or a difference.
+/// Addition or subtraction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sum {
     Sum,
@@ -107,7 +107,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// An instruction on integers whose result may leave a narrow type.
+    /// Emits an integer instruction whose result may exceed a narrow type.
     fn wrapping(&mut self, opcode: u32, ty: Type, args: &[Id]) -> Id {
         let word = self.make(opcode, ty, args);
         self.wrapped(ty, word)
@@ -120,14 +120,14 @@ impl Emitter<'_> {
         if ty.scalar.bits() == 64 { self.keep_wide(words, amount) } else { amount }
     }
 
-    /// A shift by a literal amount, which is a literal once it is taken modulo the width.
+    /// Shifts by a literal amount, which stays a literal modulo the width.
     pub(super) fn shift_by(&mut self, direction: Direction, ty: Type, value: Id, amount: u32) -> Id {
         let words = ty.with_scalar(ScalarType::U32);
         let amount = self.asm.splat(words, u64::from(amount % ty.scalar.bits()));
         self.shift(direction, ty, value, amount)
     }
 
-    /// A shift by an amount below the width.
+    /// Shifts by an amount below the width.
     fn shift(&mut self, direction: Direction, ty: Type, value: Id, amount: Id) -> Id {
         let opcode = match direction {
             Direction::Left => op::ShiftLeftLogical,
@@ -137,14 +137,14 @@ impl Emitter<'_> {
         self.wrapping(opcode, ty, &[value, amount])
     }
 
-    /// What is left of the width after an amount, modulo the width.
+    /// Returns the width minus an amount, modulo the width.
     fn complement(&mut self, ty: Type, amount: Id) -> Id {
         let words = ty.with_scalar(ScalarType::U32);
         let negated = self.make(op::SNegate, words, &[amount]);
         self.modulo_width(ty, negated)
     }
 
-    /// By a literal amount, whose complement is a literal too.
+    /// Rotates by a literal amount, whose complement is a literal as well.
     pub(super) fn rotate_by(&mut self, direction: Direction, ty: Type, value: Id, amount: u32) -> Id {
         let width = ty.scalar.bits();
         let left = match direction {
@@ -159,7 +159,7 @@ impl Emitter<'_> {
         self.shifted_both_ways(ty, value, amounts)
     }
 
-    /// The bits moved up by one amount, and those moved down by another.
+    /// Shifts the bits left by one amount and right by another, and combines the results.
     fn shifted_both_ways(&mut self, ty: Type, value: Id, [left, right]: [Id; 2]) -> Id {
         let unsigned = unsigned(ty);
         let bits = self.as_type(ty, unsigned, value);
@@ -170,11 +170,11 @@ impl Emitter<'_> {
         self.as_type(unsigned, ty, both)
     }
 
-    /// By an amount below the width; to the right is to the left by the complement.
+    /// Rotates left by an amount below the width; a right rotation is a left rotation by the complement.
     fn rotate_left(&mut self, ty: Type, value: Id, amount: Id) -> Id {
         if ty.scalar.bits() == 64 {
-            // Down by one first, and then by what is left: no amount is the width less another, which lavapipe folds wrongly
-            // where it comes to 32.
+            // Shift right by one first, and then by the rest: an amount computed as the width minus another is folded
+            // incorrectly by lavapipe if it equals 32.
             let words = ty.with_scalar(ScalarType::U32);
             let (one, most) = (self.asm.splat(words, 1), self.asm.splat(words, 63));
             let unsigned = ty.with_scalar(ScalarType::U64);
@@ -190,7 +190,7 @@ impl Emitter<'_> {
         self.shifted_both_ways(ty, value, [amount, rest])
     }
 
-    /// The high half of the double-width product.
+    /// Returns the high half of the double-width product.
     fn multiply_high(&mut self, ty: Type, a: Id, b: Id) -> Id {
         let signed = ty.scalar.is_signed();
         if ty.scalar.bits() >= 32 {
@@ -209,7 +209,7 @@ impl Emitter<'_> {
         self.make(right, words, &[product, width])
     }
 
-    /// The sum or difference, or the end of the type that it passed.
+    /// Returns the sum or difference, clamped to the range of the type.
     fn saturating(&mut self, sum: Sum, ty: Type, a: Id, b: Id) -> Id {
         let mask = ty.with_scalar(ScalarType::Bool);
         let most = ty.scalar.mask();
@@ -219,7 +219,7 @@ impl Emitter<'_> {
             return self.make(op::ISub, ty, &[larger, b]);
         }
         if !signed {
-            // What is left up to the end of the type is the most that may be added.
+            // The distance to the maximum is the most that can be added.
             let end = self.asm.splat(ty, most);
             let left = self.make(op::BitwiseXor, ty, &[b, end]);
             let less = self.glsl(glsl::UMin, ty, &[a, left]);
@@ -231,8 +231,8 @@ impl Emitter<'_> {
             let raised = self.glsl(glsl::SMax, ty, &[plain, least]);
             return self.glsl(glsl::SMin, ty, &[raised, most]);
         }
-        // A sum passes if its sign differs from both operands'; a difference, if its own and the second's differ from
-        // the first's.
+        // A sum overflows if its sign differs from both operands'. A difference overflows if its sign and that of the
+        // second operand differ from that of the first.
         let other = if sum == Sum::Sum { plain } else { b };
         let first = self.make(op::BitwiseXor, ty, &[a, plain]);
         let second = self.make(op::BitwiseXor, ty, &[if sum == Sum::Sum { b } else { a }, other]);

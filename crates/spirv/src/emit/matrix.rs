@@ -1,8 +1,8 @@
 //! Cooperative matrices: `SPV_KHR_cooperative_matrix`.
 //!
-//! A matrix that is surely inside its memory is loaded and stored by the instruction for it. Where that is not proven, it
-//! is found out at run time, and one that reaches outside goes through shared memory of the module's own, scalar by
-//! scalar, each with a guard of its own. So does, component by component, what SPIR-V has no instruction for.
+//! A matrix that is proven to be in bounds is loaded and stored by the native instruction. Otherwise this is tested at
+//! run time, and a matrix that is partly out of bounds goes through shared memory of the module, scalar by scalar with
+//! a guard each. Ops without a SPIR-V instruction are lowered in the same way, component by component.
 
 use fulgurite_ir::{InstId, Memory, ValueId};
 use fulgurite_spec::{ElementwiseOp, FloatOp, IdOp, MatrixLayout, MatrixShape, ScalarType, Type};
@@ -12,7 +12,7 @@ use super::objects::{Home, Object};
 use crate::assembler::Id;
 use crate::spv::{cooperative_matrix_operands, memory_access, op, scope, semantics};
 
-/// A place in memory where a matrix lies.
+/// Location of a matrix in memory.
 #[derive(Clone, Copy)]
 pub(super) struct Tile {
     pub(super) layout: MatrixLayout,
@@ -21,28 +21,29 @@ pub(super) struct Tile {
     pub(super) stride: ValueId,
 }
 
-/// A tile of which everything is known but what is in it.
+/// A tile with the ids and sizes that its accesses need.
 #[derive(Clone, Copy)]
 struct Placed {
     object: Object,
     element: Type,
     contended: bool,
     layout: MatrixLayout,
-    /// `u64`.
+    /// A `u64`.
     offset: Id,
-    /// `u32`.
+    /// A `u32`.
     stride: Id,
-    /// `u64`.
+    /// A `u64`.
     len: Id,
-    /// Rows, or columns if they lie one after the other.
+    /// Number of rows, or of columns if columns are contiguous.
     lines: u32,
-    /// Scalars of the memory's type in each.
+    /// Scalars of the memory's type per line.
     scalars: u32,
-    /// Scalars that a component takes, if it takes more than one.
+    /// Scalars per component; 1 if a scalar holds a component.
     pieces: u32,
 }
 
-/// Lines and scalars of `element`'s type in each, of a matrix of `ty`; and scalars to a component.
+/// Returns, for a matrix of `ty`, the number of lines, of scalars of `element`'s type per line, and of scalars per
+/// component.
 fn extent(ty: Type, shape: MatrixShape, layout: MatrixLayout, element: Type) -> (u32, u32, u32) {
     let (lines, components) = shape.lines(layout);
     let (component, scalar) = (ty.scalar.size(), element.scalar.size());
@@ -63,13 +64,13 @@ impl Emitter<'_> {
         Some(Placed { object, element, contended, layout, offset, stride, len, lines, scalars, pieces })
     }
 
-    /// Whether all of a tile lies inside its memory.
+    /// Returns whether a tile is entirely in bounds.
     fn is_whole(&mut self, tile: &Placed) -> Id {
         let lanes = tile.element.lanes.count();
         let last_line = self.asm.splat(Type::U64, u64::from(tile.lines - 1));
         let width = self.asm.splat(Type::U64, u64::from(tile.scalars.div_ceil(lanes)));
         let stride = self.convert(tile.stride, Type::U32, Type::U64);
-        // Below 2^40.
+        // The product is below 2^40.
         let down = self.make(op::IMul, Type::U64, &[last_line, stride]);
         let extent = self.make(op::IAdd, Type::U64, &[down, width]);
         let left = self.make(op::ISub, Type::U64, &[tile.len, tile.offset]);
@@ -136,7 +137,7 @@ impl Emitter<'_> {
                 });
                 e.tile_barrier();
                 let loaded = e.load_whole(ty, &scratch);
-                // The next tile goes there only once all have read this one.
+                // The next tile may be written there only after all lanes have read this one.
                 e.tile_barrier();
                 loaded
             },
@@ -210,8 +211,8 @@ impl Emitter<'_> {
         self.make(op::CooperativeMatrixMulAddKHR, ty, &words)
     }
 
-    /// SPIR-V converts within a role, without saturation, and `bf16` by no rounding that it names: all else goes component
-    /// by component.
+    /// Converts a matrix. SPIR-V converts within a role, without saturation, and does not specify the rounding to
+    /// `bf16`; all other conversions are done component by component.
     pub(super) fn coop_convert(&mut self, value: ValueId, to: Type) -> Id {
         let from = self.kernel.ty(value);
         let value = self.id(value);
@@ -237,14 +238,14 @@ impl Emitter<'_> {
         }
     }
 
-    /// Component by component; a selection is of whole matrices.
+    /// Applies an op componentwise; a selection chooses a whole matrix.
     pub(super) fn coop_elementwise(&mut self, elementwise: ElementwiseOp, ty: Type, args: &[Id]) -> Id {
         let (float_op, on_floats, on_integers) = match elementwise {
             ElementwiseOp::Add => (FloatOp::Add, op::FAdd, op::IAdd),
             ElementwiseOp::Sub => (FloatOp::Sub, op::FSub, op::ISub),
             ElementwiseOp::Mul => (FloatOp::Mul, op::FMul, op::IMul),
             ElementwiseOp::Neg => (FloatOp::Neg, op::FNegate, op::SNegate),
-            // Of floats only.
+            // Defined on floats only.
             ElementwiseOp::Div => (FloatOp::Div, op::FDiv, op::FDiv),
             ElementwiseOp::Select => return self.coop_select(ty, args),
         };
@@ -256,8 +257,8 @@ impl Emitter<'_> {
         self.arithmetic(opcode, ty, args)
     }
 
-    /// What `body` makes of the components of matrices of type `from`, as a matrix of type `to`: the subgroup's lanes share
-    /// them out by way of shared memory.
+    /// Applies `body` to the components of matrices of type `from` and returns a matrix of type `to`. The components
+    /// are distributed over the subgroup's lanes through shared memory.
     fn componentwise(
         &mut self,
         args: &[Id],
@@ -275,7 +276,7 @@ impl Emitter<'_> {
             self.store_whole(&source, *value);
             sources.push(source);
         }
-        // Each lane reads what was there before it writes.
+        // Each lane reads the old contents before it writes.
         let result = self.scratch(to.element(), result_shape.lines(MatrixLayout::RowMajor), 0);
         self.tile_barrier();
         let lane = self.subgroup_id(IdOp::Lane);
@@ -302,13 +303,13 @@ impl Emitter<'_> {
         loaded
     }
 
-    /// A matrix chosen by a uniform condition: `OpSelect` takes none.
+    /// Selects a matrix by a uniform condition, because `OpSelect` does not accept matrices.
     fn coop_select(&mut self, ty: Type, args: &[Id]) -> Id {
         let (yes, no) = (args[1], args[2]);
         self.either(args[0], ty, |_| yes, |_| no)
     }
 
-    /// What one of two blocks gives.
+    /// Returns the result of one of two blocks.
     fn either(
         &mut self,
         condition: Id,
@@ -329,14 +330,14 @@ impl Emitter<'_> {
         self.make(op::Phi, ty, &[first.0, first.1, second.0, second.1])
     }
 
-    /// The subgroup's part of shared memory for a tile's scalars, line after line.
+    /// Returns the subgroup's part of shared memory for the scalars of a tile, in contiguous lines.
     fn tile_scratch(&mut self, tile: &Placed) -> Placed {
         let scratch = self.scratch(tile.element.element(), (tile.lines, tile.scalars), 0);
         Placed { layout: tile.layout, len: tile.len, pieces: tile.pieces, ..scratch }
     }
 
-    /// The subgroup's part of shared memory for lines of so many scalars of type `element`, one after the other; `slot`
-    /// tells apart those that are needed at the same time.
+    /// Returns the subgroup's part of shared memory for contiguous lines of scalars of type `element`; `slot`
+    /// distinguishes parts that are in use at the same time.
     fn scratch(&mut self, element: Type, (lines, scalars): (u32, u32), slot: usize) -> Placed {
         let subgroups = self.kernel.workgroup_invocations().div_ceil(self.profile.subgroup_size);
         let total = lines * scalars;
@@ -367,8 +368,9 @@ impl Emitter<'_> {
         self.asm.effect(op::ControlBarrier, &[subgroup, subgroup, ordered]);
     }
 
-    /// Shares the scalars of a tile out to the subgroup's lanes. `body` gets where one is in its memory (the element, and
-    /// the component of it), whether the matrix's component that it belongs to is inside, and where it is in the scratch.
+    /// Distributes the scalars of a tile over the subgroup's lanes. `body` gets the position of a scalar in memory
+    /// (element and component), whether the matrix component that contains it is in bounds, and its position in the
+    /// scratch memory.
     fn each_scalar(&mut self, tile: &Placed, body: impl FnOnce(&mut Self, [Id; 2], Id, Id)) {
         let lane = self.subgroup_id(IdOp::Lane);
         let total = tile.lines * tile.scalars;
@@ -382,7 +384,7 @@ impl Emitter<'_> {
             let within = e.make(op::UDiv, Type::U32, &[along, lanes]);
             let skipped = e.make(op::IMul, Type::U32, &[within, lanes]);
             let component = e.make(op::ISub, Type::U32, &[along, skipped]);
-            // The last piece of the component decides.
+            // The last piece of a component decides whether it is in bounds.
             let pieces = e.asm.u32(tile.pieces - 1);
             let last = e.make(op::BitwiseOr, Type::U32, &[along, pieces]);
             let last = e.make(op::UDiv, Type::U32, &[last, lanes]);
@@ -392,7 +394,7 @@ impl Emitter<'_> {
             let begin = e.make(op::IAdd, Type::U64, &[tile.offset, down]);
             let element = e.make(op::IAdd, Type::U64, &[begin, within]);
             let end = e.make(op::IAdd, Type::U64, &[begin, last]);
-            // Neither sum wraps unless the offset itself is beyond everything.
+            // Neither sum wraps unless the offset is itself out of bounds.
             let below = e.make(op::ULessThan, Type::BOOL, &[tile.offset, tile.len]);
             let inside = e.make(op::ULessThan, Type::BOOL, &[end, tile.len]);
             let inside = e.make(op::LogicalAnd, Type::BOOL, &[below, inside]);
@@ -402,12 +404,12 @@ impl Emitter<'_> {
         });
     }
 
-    /// The object of a tile's memory as single scalars.
+    /// Returns the object of a tile's memory as single scalars.
     fn scalar_object(&self, tile: &Placed) -> Object {
         Object { stored: tile.element.element(), pieces: 1, ..tile.object }
     }
 
-    /// Where component `at[1]` of element `at[0]` is.
+    /// Returns a pointer to component `at[1]` of element `at[0]`.
     fn scalar_pointer(&mut self, tile: &Placed, at: [Id; 2]) -> Id {
         let lanes = tile.element.lanes.count();
         if let Home::Address(_) = tile.object.home {

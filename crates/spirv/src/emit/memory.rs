@@ -1,8 +1,8 @@
 //! Loads, stores and atomics, with explicit bounds guards.
 //!
-//! Every access that is not proven in bounds compares its index with the length, in the index's own width, and branches,
-//! so that what is out of bounds touches nothing. Drivers make predicated loads of that, which nothing waits for before
-//! their values are used; a zero selected afterwards would be waited for at once.
+//! Every access that is not proven in bounds compares its index with the length, in the width of the index, and
+//! branches, so that an access out of bounds touches nothing. Drivers turn the branch into predicated loads, which are
+//! waited for only when their values are used; a selection of zero after the load would wait at once.
 
 use fulgurite_ir::{AtomicOrder, InstId, Memory, Operands, SyncScope, ValueId, alignment};
 use fulgurite_spec::{AtomicOp, Lanes, ScalarType, Type};
@@ -12,14 +12,14 @@ use super::objects::{Home, Object};
 use crate::assembler::Id;
 use crate::spv::{capability, memory_access, op, scope, semantics, storage_class};
 
-/// What is known of an index before the program runs.
+/// Static knowledge about an index.
 enum Bounds {
     Inside,
-    /// The condition that decides.
+    /// Not known; the id is the guard's condition.
     Unknown(Id),
 }
 
-/// One atomic op, less where it is.
+/// An atomic op without its location.
 pub(super) struct Atomic<'a> {
     pub(super) op: AtomicOp,
     pub(super) order: AtomicOrder,
@@ -28,7 +28,7 @@ pub(super) struct Atomic<'a> {
 }
 
 impl Emitter<'_> {
-    /// Whether other invocations may write this memory.
+    /// Returns whether other invocations may write this memory.
     pub(super) fn is_contended(&self, memory: Memory) -> bool {
         match self.kernel.base(memory) {
             Memory::Buffer(id) => self.kernel.buffers[id.index()].access.can_write(),
@@ -37,7 +37,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Whether `access` needs a guard, and the guard's condition.
+    /// Returns whether `access` needs a guard, with the guard's condition.
     fn bounds(&mut self, access: InstId, memory: Memory, index: ValueId) -> Bounds {
         if self.bounds.is_inside(access) {
             return Bounds::Inside;
@@ -51,8 +51,8 @@ impl Emitter<'_> {
         Bounds::Unknown(self.make(op::ULessThan, Type::BOOL, &[index, len]))
     }
 
-    /// The object and the index as its pointers take it: `u64` for addresses, else `u32`, which every index that is in
-    /// bounds fits.
+    /// Returns the object, and the index in the type that its pointers use: `u64` for addresses, otherwise `u32`, which
+    /// holds every index in bounds.
     fn reach(&mut self, memory: Memory, index: ValueId) -> Option<(Object, Id)> {
         let object = self.objects.get(&memory).copied()?;
         let wanted = if matches!(object.home, Home::Address(_)) { Type::U64 } else { Type::U32 };
@@ -60,7 +60,7 @@ impl Emitter<'_> {
         Some((object, self.convert(id, ty, wanted)))
     }
 
-    /// Where piece `at` of an object is.
+    /// Returns a pointer to piece `at` of an object.
     pub(super) fn piece_pointer(&mut self, object: Object, at: Id) -> Id {
         let stored = self.stored_ty(object);
         match object.home {
@@ -85,7 +85,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Where component `component` of vector `at` of an object is.
+    /// Returns a pointer to component `component` of vector `at` of an object.
     pub(super) fn component_pointer(&mut self, object: Object, at: Id, component: Id) -> Id {
         let scalar = self.asm.memory_ty(object.stored.element());
         let mut at = at;
@@ -95,7 +95,7 @@ impl Emitter<'_> {
                 at = self.after(before, at);
                 (class, vec![variable, self.asm.u32(0)])
             }
-            // Neither has vectors that anyone takes apart.
+            // Components of these objects are never accessed separately.
             Home::Alone { variable } => return variable,
             Home::Address(base) => return base,
         };
@@ -104,7 +104,7 @@ impl Emitter<'_> {
         self.asm.value(op::AccessChain, pointer, &operands)
     }
 
-    /// Piece `at` of those that follow `before` others.
+    /// Returns the index of piece `at` after `before` others.
     fn after(&mut self, before: Option<Id>, at: Id) -> Id {
         match before {
             Some(before) => self.make(op::IAdd, Type::U32, &[at, before]),
@@ -112,7 +112,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Where piece `piece` of element `index` is.
+    /// Returns a pointer to piece `piece` of element `index`.
     fn pointer(&mut self, object: Object, index: Id, piece: u32) -> Id {
         if object.pieces == 1 {
             return self.piece_pointer(object, index);
@@ -125,7 +125,8 @@ impl Emitter<'_> {
         self.piece_pointer(object, at)
     }
 
-    /// The memory operands of a load or store: without `NonPrivatePointer`, barriers would not order it.
+    /// Returns the memory operands of a load or store. Without `NonPrivatePointer`, barriers would not order the
+    /// access.
     pub(super) fn access(object: Object, contended: bool) -> Vec<u32> {
         let private = if contended { memory_access::NonPrivatePointer } else { 0 };
         match object.home {
@@ -135,7 +136,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// An element of type `ty`.
+    /// Loads an element of type `ty`.
     pub(super) fn load_from(&mut self, object: Object, ty: Type, index: Id, contended: bool) -> Id {
         let mut pieces = Vec::with_capacity(object.pieces as usize);
         for piece in 0..object.pieces {
@@ -174,19 +175,19 @@ impl Emitter<'_> {
         }
     }
 
-    /// The type of a piece of an object where it is: only the invocation's own arrays hold values as registers do.
+    /// Returns the type of a piece of an object in memory. Only private arrays of the invocation use register types.
     fn stored_ty(&mut self, object: Object) -> Id {
         if object.is_private() { self.asm.ty(object.stored) } else { self.asm.memory_ty(object.stored) }
     }
 
-    /// The piece that a pointer and memory operands reach, as a value in registers.
+    /// Loads the piece at a pointer with the given memory operands, as a register value.
     pub(super) fn load_piece(&mut self, object: Object, operands: &[Id]) -> Id {
         let ty = self.stored_ty(object);
         let value = self.asm.value(op::Load, ty, operands);
         if object.is_private() { value } else { self.extended(object.stored, value) }
     }
 
-    /// Stores a value in registers to the piece that `pointer` reaches.
+    /// Stores a register value to the piece at `pointer`.
     pub(super) fn store_piece(&mut self, object: Object, pointer: Id, value: Id, contended: bool) {
         let value = if object.is_private() { value } else { self.truncated(object.stored, value) };
         let mut operands = vec![pointer, value];
@@ -270,11 +271,11 @@ impl Emitter<'_> {
         let values: Vec<Id> = atomic.operands.iter().map(|v| self.id(*v)).collect();
         let (object, index) = self.reach(memory, index)?;
         let opcode = self.atomic_opcode(atomic.op, element.scalar);
-        // Signedness is the op's: pieces may be of the other.
+        // Signedness is that of the op and may differ from that of the pieces.
         let stored = object.stored;
         let reach = self.reach_of(atomic.scope, atomic.order);
         let ordered = self.asm.u32(order(atomic.order));
-        // What a comparison that fails does is a load.
+        // A failed comparison acts as a load.
         let acquire = atomic.order.acquires();
         let failed = self.asm.u32(order(if acquire { AtomicOrder::Acquire } else { AtomicOrder::Relaxed }));
         let kind = atomic.op;
@@ -282,7 +283,7 @@ impl Emitter<'_> {
             let values: Vec<Id> = values.iter().map(|v| e.as_type(element, stored, *v)).collect();
             let mut words = vec![e.pointer(object, index, 0), reach, ordered];
             match (kind, values.as_slice()) {
-                // SPIR-V wants the semantics of failure too, and the new value before the comparator.
+                // SPIR-V requires the semantics of failure, and the new value before the comparator.
                 (AtomicOp::CompareExchange, [expected, value]) => words.extend([failed, *value, *expected]),
                 (_, values) => words.extend_from_slice(values),
             }
@@ -309,15 +310,15 @@ impl Emitter<'_> {
         }
     }
 
-    /// The scope of what is ordered. Device scope would need a capability of its own; one dispatch runs on one queue
-    /// family.
+    /// Returns the scope that is ordered. Device scope would need another capability; a queue family suffices, because
+    /// a dispatch runs on one.
     pub(super) fn reach_of(&mut self, scope: SyncScope, order: AtomicOrder) -> Id {
         let waits = self.profile.driver_waits_at_workgroup_fences && order != AtomicOrder::Relaxed;
         let wide = scope == SyncScope::Device || waits;
         self.asm.u32(if wide { scope::QueueFamily } else { scope::Workgroup })
     }
 
-    /// Runs `then` where `condition` holds.
+    /// Emits `then` under `condition`.
     pub(super) fn where_true(&mut self, condition: Id, then: impl FnOnce(&mut Self)) {
         let (inside, merge) = (self.asm.id(), self.asm.id());
         self.asm.effect(op::SelectionMerge, &[merge, 0]);
@@ -328,7 +329,7 @@ impl Emitter<'_> {
         self.begin(merge);
     }
 
-    /// What `then` gives where `condition` holds, zero elsewhere.
+    /// Returns the result of `then` if `condition` holds, otherwise zero.
     pub(super) fn guarded(&mut self, condition: Id, ty: Type, then: impl FnOnce(&mut Self) -> Id) -> Id {
         let before = self.label;
         let mut made = (0, 0);
@@ -342,7 +343,7 @@ impl Emitter<'_> {
     }
 }
 
-/// Memory semantics: ordered atomics and fences order buffers and shared memory alike.
+/// Returns the memory semantics. Ordered atomics and fences order buffers and shared memory alike.
 pub(super) fn order(order: AtomicOrder) -> u32 {
     let memory = semantics::UniformMemory | semantics::WorkgroupMemory;
     match order {

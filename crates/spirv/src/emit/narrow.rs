@@ -1,8 +1,9 @@
-//! Values narrower than a word: how they are held in registers, and how words are put together from them.
+//! Values narrower than a word: their representation in registers, and the assembly of words from them.
 //!
-//! Integers of 8 and 16 bits, and the bits of a `bf16`, are words in registers, sign-extended or zero-extended. Arithmetic
-//! is that of words, and a result that may have left its type is wrapped by shifts or a mask. Drivers that compute in
-//! narrow types were found to leave bits above the type in place, and to take rotations by half the width for byte swaps.
+//! Integers of 8 and 16 bits, and the bits of a `bf16`, are sign-extended or zero-extended to words in registers.
+//! Arithmetic is done on words, and a result that may exceed the narrow type is wrapped by shifts or a mask. Drivers
+//! that compute in narrow types were found to leave garbage above the type's bits, and to mistake rotations by half the
+//! width for byte swaps.
 
 use fulgurite_spec::{Lanes, ScalarType, Type};
 
@@ -10,13 +11,13 @@ use super::Emitter;
 use crate::assembler::{Id, register};
 use crate::spv::op;
 
-/// The unsigned integer of the same width; words for what has none.
+/// Returns the unsigned integer of the same width, or a word if there is none.
 pub(super) fn unsigned(ty: Type) -> Type {
     ty.with_scalar(ty.scalar.unsigned().unwrap_or(ScalarType::U32))
 }
 
 impl Emitter<'_> {
-    /// A word that holds an integer of type `ty` in its low bits, as a value of `ty`.
+    /// Wraps a word, the low bits of which are an integer of type `ty`, to a value of `ty`.
     pub(super) fn wrapped(&mut self, ty: Type, word: Id) -> Id {
         let held = register(ty);
         if held == ty {
@@ -27,7 +28,7 @@ impl Emitter<'_> {
             let mask = self.asm.splat(held, ty.scalar.mask());
             return self.make(op::BitwiseAnd, held, &[word, mask]);
         }
-        // Such a driver makes a narrow operation of a mask, hidden or not, and leaves what is above it in place.
+        // Such a driver turns a mask, even a hidden one, into a narrow operation and leaves the bits above it in place.
         let unused = u64::from(32 - ty.scalar.bits());
         let unused = self.wrapping_constant(ty.with_scalar(ScalarType::U32), unused);
         let up = self.make(op::ShiftLeftLogical, held, &[word, unused]);
@@ -35,13 +36,13 @@ impl Emitter<'_> {
         self.make(down, held, &[up, unused])
     }
 
-    /// A word that is a value of type `ty`, as one: the other signedness of the same word.
+    /// Converts a word that already is a value of type `ty`: changes only the signedness of the word.
     pub(super) fn word_as(&mut self, from: ScalarType, ty: Type, word: Id) -> Id {
         let (from, to) = (register(ty.with_scalar(from)), register(ty));
         if from == to { word } else { self.make(op::Bitcast, to, &[word]) }
     }
 
-    /// A value as loaded, in registers.
+    /// Extends a loaded value to its register type.
     pub(super) fn extended(&mut self, ty: Type, value: Id) -> Id {
         let held = register(ty);
         if held == ty {
@@ -49,12 +50,12 @@ impl Emitter<'_> {
         }
         let opcode = if ty.scalar.is_signed() { op::SConvert } else { op::UConvert };
         let word = self.make(opcode, held, &[value]);
-        // What uses a `bf16` shifts its bits up or wraps them.
+        // All uses of a `bf16` shift its bits up or wrap them.
         let wraps = self.profile.rules.narrow_integers && ty.scalar != ScalarType::BF16;
         if wraps { self.wrapped(ty, word) } else { word }
     }
 
-    /// A value in registers as it is stored.
+    /// Truncates a value in a register to its memory type.
     pub(super) fn truncated(&mut self, ty: Type, value: Id) -> Id {
         if register(ty) == ty {
             return value;
@@ -64,14 +65,14 @@ impl Emitter<'_> {
         self.asm.value(opcode, stored, &[value])
     }
 
-    /// The same bits as another type of the same size.
+    /// Reinterprets the bits as another type of the same size.
     pub(super) fn as_type(&mut self, from: Type, to: Type, value: Id) -> Id {
         let narrow = |ty: Type| register(ty) != ty;
         let halves = to.with_scalar(ScalarType::U16);
         match (narrow(from), narrow(to)) {
             _ if from == to => value,
             (true, true) => self.integer_to_integer(value, from, to),
-            // The other is `f16`.
+            // The other type is `f16`.
             (true, false) => {
                 let bits = self.integer_to_integer(value, from, halves);
                 let bits = self.keep_bits(halves, bits);
@@ -88,7 +89,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// A scalar put together from pieces of type `stored`, the first lowest.
+    /// Assembles a scalar from pieces of type `stored`, the lowest first.
     pub(super) fn join(&mut self, pieces: &[Id], stored: Type, to: Type) -> Id {
         if let [one] = pieces {
             return self.as_type(stored, to, *one);
@@ -118,7 +119,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// The pieces of type `stored` of a scalar, the first lowest.
+    /// Splits a scalar into pieces of type `stored`, the lowest first.
     pub(super) fn split(&mut self, value: Id, from: Type, stored: Type) -> Vec<Id> {
         let count = from.size() / stored.size();
         if count == 1 {
@@ -145,7 +146,7 @@ impl Emitter<'_> {
             .collect()
     }
 
-    /// The components of a vector side by side as one integer.
+    /// Packs the components of a vector into one integer.
     pub(super) fn pack(&mut self, vector: Type, to: Type, value: Id) -> Id {
         if vector.scalar.bits() >= 32 {
             return self.make(op::Bitcast, to, &[value]);
@@ -157,7 +158,7 @@ impl Emitter<'_> {
         self.join(&components, element, to)
     }
 
-    /// A vector of an integer's parts.
+    /// Unpacks an integer into the components of a vector.
     pub(super) fn unpack(&mut self, from: Type, to: Type, value: Id) -> Id {
         if to.scalar.bits() >= 32 {
             return self.make(op::Bitcast, to, &[value]);

@@ -1,4 +1,4 @@
-//! Memory objects as variables: buffers, arrays and views, and how their elements are reached.
+//! Memory objects as variables: buffers, arrays and views, and access to their elements.
 
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{
@@ -13,51 +13,53 @@ use crate::layout::Layout;
 use crate::profile::Profile;
 use crate::spv::{decoration, op, storage_class};
 
-/// The most stores by which an invocation zeroes its share of an array without a loop.
+/// Maximum number of stores by which an invocation zeroes its share of an array without a loop.
 const STRAIGHT_ROUNDS: u32 = 8;
 
-/// A memory object that has been declared.
+/// A declared memory object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Object {
     pub(super) home: Home,
-    /// What one access reaches: the element, or a piece of it.
+    /// The type of one access: the element or a piece of it.
     pub(super) stored: Type,
-    /// Pieces of an element; 1 if `stored` is the element.
+    /// Pieces per element; 1 if `stored` is the element.
     pub(super) pieces: u32,
 }
 
-/// Where an object is.
+/// Location of an object.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Home {
     /// A variable that is the only element.
     Alone { variable: Id },
     /// A variable that is an array.
     Array { variable: Id, class: u32 },
-    /// A variable that is a block whose one member is an array, in which so many pieces come before the object.
+    /// A variable that is a block whose single member is an array. `before` is the number of pieces that precede the
+    /// object.
     Block { variable: Id, class: u32, before: Option<Id> },
-    /// At a device address, a `u64`.
+    /// A device address, a `u64`.
     Address(Id),
 }
 
 impl Object {
-    /// Whether it is an array of the invocation's own, whose elements are as in registers.
+    /// Returns whether it is an array private to the invocation, whose elements have the types of registers.
     pub(super) fn is_private(self) -> bool {
         matches!(self.home, Home::Array { class: storage_class::Function, .. })
     }
 }
 
-/// How a shared array and its views are declared.
+/// Declaration of a shared array and its views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sharing {
-    /// As it is: it has no views.
+    /// The array alone: it has no views.
     Plain,
-    /// Each as a variable of its own on the same bytes.
+    /// Separate variables on the same bytes.
     Explicit,
-    /// As an array of pieces of this type, of which the elements of all are put together.
+    /// An array of pieces of this type, from which the elements of all are assembled.
     Pieces(ScalarType),
 }
 
-/// Whether the module lays shared memory out by itself. It does so only for views, and then for all that it shares.
+/// Returns whether the module states the layout of shared memory. It does so only for views, and then for all shared
+/// memory.
 fn lays_out_shared(kernel: &Kernel, profile: &Profile) -> bool {
     profile.explicit_shared_layout && kernel.views.iter().any(|v| matches!(v.base, Memory::Shared(_)))
 }
@@ -83,8 +85,8 @@ fn sharing(kernel: &Kernel, profile: &Profile, contents: &Contents, id: SharedId
     Sharing::Pieces(least.unsigned().unwrap_or(ScalarType::U32))
 }
 
-/// What of `kernel` cannot be lowered for `profile`, if anything: atomics on shared elements that are only there in
-/// pieces.
+/// Returns the reason why `kernel` cannot be lowered for `profile`, if any: atomics on shared elements that are stored
+/// in pieces.
 pub(crate) fn unsupported(kernel: &VerifiedKernel, profile: &Profile) -> Option<String> {
     if kernel.shared.is_empty() {
         return None;
@@ -118,8 +120,8 @@ pub(crate) fn unsupported(kernel: &VerifiedKernel, profile: &Profile) -> Option<
     })
 }
 
-/// The unsigned integers as which floats are kept that atomics move and none adds: moving floats takes features that
-/// drivers lack.
+/// Returns the unsigned integer type that stores floats if atomics exchange but never add them: atomics on floats need
+/// features that drivers lack.
 fn words_of_floats(kernel: &Kernel, contents: &Contents, memory: Memory) -> Option<Type> {
     let words = match kernel.element(memory) {
         Type::F32 => Type::U32,
@@ -130,13 +132,13 @@ fn words_of_floats(kernel: &Kernel, contents: &Contents, memory: Memory) -> Opti
     (!adds).then_some(words)
 }
 
-/// The type that one access reaches, and how many make an element, where an element may be a packed vector of three,
-/// which SPIR-V would align as one of four.
+/// Returns the type of one access, and the number of accesses per element. An element may be a packed vector of three,
+/// which SPIR-V would align like a vector of four.
 fn unpacked(element: Type) -> (Type, u32) {
     if element.lanes == Lanes::Three { (element.element(), 3) } else { (element, 1) }
 }
 
-/// The same for the elements of `memory`.
+/// Returns the same for the elements of `memory`.
 fn stored_as(kernel: &Kernel, contents: &Contents, memory: Memory) -> (Type, u32) {
     match words_of_floats(kernel, contents, memory) {
         Some(words) => (words, 1),
@@ -150,11 +152,11 @@ impl Emitter<'_> {
         for (binding, buffer) in (0u32..).zip(&kernel.buffers) {
             let base = Memory::Buffer(fulgurite_ir::BufferId::new(binding as usize));
             if layout.by_address[binding as usize] {
-                // Where it is comes with the parameter block.
+                // Its address is in the parameter block.
                 continue;
             }
-            // What nothing reaches needs no variable, and what is reached in one way only has no alias: the host sees to it
-            // that a buffer which is written is bound once.
+            // An alias that is never accessed needs no variable. A single one is not aliased, because the host
+            // guarantees that a buffer which is written is bound only once.
             let all: Vec<Memory> =
                 kernel.aliases(base).filter(|memory| self.contents.reached.contains(memory)).collect();
             for memory in &all {
@@ -176,7 +178,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Makes the objects of a buffer that is reached by its address, once that is known.
+    /// Creates the objects of a buffer accessed by address, once the address is known.
     pub(super) fn place_at(&mut self, buffer: Memory, address: Id) {
         let kernel = self.kernel;
         for memory in kernel.aliases(buffer) {
@@ -185,7 +187,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Says that so many bytes, a `u32`, come before a buffer in its descriptor.
+    /// Records that the bound range of a buffer begins `bytes` (a `u32`) into its descriptor.
     pub(super) fn begin_at(&mut self, buffer: Memory, bytes: Id) {
         let kernel = self.kernel;
         for memory in kernel.aliases(buffer) {
@@ -244,7 +246,7 @@ impl Emitter<'_> {
         self.asm.global(storage_class::Workgroup, array, None)
     }
 
-    /// A part of shared memory that the module lays out itself.
+    /// Declares a part of shared memory with an explicit offset.
     fn explicit(&mut self, stored: Type, len: u32, offset: u32) -> Object {
         let block = self.asm.shared_block(stored, len.max(1), offset);
         let variable = self.asm.global(storage_class::Workgroup, block, None);
@@ -253,7 +255,7 @@ impl Emitter<'_> {
         Object { home, stored, pieces: 1 }
     }
 
-    /// An array of shared memory of the module's own.
+    /// Declares an array of shared memory for the module's own use.
     pub(super) fn shared_scratch_array(&mut self, element: Type, len: u32) -> Object {
         let offset = self.shared_end.next_multiple_of(16);
         self.shared_end = offset + u64::from(element.size()) * u64::from(len);
@@ -265,7 +267,7 @@ impl Emitter<'_> {
         Object { home, stored: element, pieces: 1 }
     }
 
-    /// Shared memory of the module's own for one value of `ty`, which has a memory form.
+    /// Declares shared memory for the module's own use that holds one value of `ty`, a storable type.
     pub(super) fn shared_scratch(&mut self, ty: Type) -> Object {
         let (stored, pieces) = unpacked(ty);
         let offset = self.shared_end.next_multiple_of(u64::from(alignment(ty)));
@@ -278,8 +280,9 @@ impl Emitter<'_> {
         Object { home: Home::Alone { variable }, stored: ty, pieces: 1 }
     }
 
-    /// Zeroes the shared arrays that begin as zeros: each invocation its share, then all wait for all. No initializer
-    /// does it for memory that the module lays out, and what an initializer does drivers have done again later on.
+    /// Zeroes the shared arrays that are initially zero: each invocation stores its share, followed by a barrier.
+    /// Explicitly laid out memory cannot have an initializer, and drivers were found to repeat an initializer's effect
+    /// later.
     pub(super) fn zero_shared(&mut self) {
         let kernel = self.kernel;
         let invocations = kernel.workgroup_invocations();
@@ -295,7 +298,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Stores zero to `len` pieces of an object, shared out to all invocations.
+    /// Stores zero to `len` pieces of an object, divided among all invocations.
     fn zero_object(&mut self, object: Object, len: u32, invocations: u32) {
         let zero = self.asm.memory_constant(object.stored, 0);
         let store = |e: &mut Self, at: Id| {

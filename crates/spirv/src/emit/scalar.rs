@@ -1,5 +1,5 @@
-//! Lowering of the ops that are functions of their operands, so that each means what `fulgurite_spec::eval`
-//! says. `docs/spirv-lowering.md` lists where SPIR-V's own instructions would not.
+//! Lowering of ops that are functions of their operands, with the semantics of `fulgurite_spec::eval`.
+//! `docs/spirv-lowering.md` lists the differences from SPIR-V's own instructions.
 
 use fulgurite_ir::{FloatMode, Operands, ValueId, main_operand};
 use fulgurite_spec::eval::float::FloatFormat;
@@ -28,13 +28,13 @@ impl Emitter<'_> {
         value
     }
 
-    /// The main type of an op.
+    /// Returns the main type of an op.
     fn main_type(&self, scalar_op: Op, operands: &Operands, result: Type) -> Type {
         let main = main_operand(scalar_op).and_then(|position| operands.get(position));
         main.map_or(result, |value| self.kernel.ty(*value))
     }
 
-    /// The same, given the ids of the operands.
+    /// Lowers an op, given the ids of its operands.
     fn scalar_of(&mut self, scalar_op: Op, operands: &Operands, args: &[Id], main: Type, result: Type) -> Id {
         if result.is_matrix() {
             let Some(elementwise) = ElementwiseOp::of(scalar_op) else { return Id::default() };
@@ -68,12 +68,12 @@ impl Emitter<'_> {
         }
     }
 
-    /// The second operand, if it is a literal.
+    /// Returns the second operand if it is a literal.
     fn literal_index(&self, operands: &Operands) -> Option<u32> {
         operands.get(1).and_then(|v| self.kernel.literal(*v)).map(|l| l.bits as u32)
     }
 
-    /// Shifts, rotations and divisions by literals, where one is lowered otherwise than by a variable.
+    /// Lowers shifts, rotations and divisions by literals, if that differs from the lowering for variables.
     fn integer_by_literal(
         &mut self,
         op: IntegerOp,
@@ -126,7 +126,7 @@ impl Emitter<'_> {
         self.division_by_constant(part, ty, args[0], *operands.get(1)?)
     }
 
-    /// The value that is known before the program runs, if it is a literal or an exact op on such values.
+    /// Returns the constant value of a literal or of an exact op on constants.
     pub(super) fn constant(&self, value: ValueId) -> Option<Components> {
         match self.kernel.literal(value) {
             Some(literal) => Some(eval::splat_low(literal.bits)),
@@ -134,9 +134,9 @@ impl Emitter<'_> {
         }
     }
 
-    /// The result of an exact op on constants: what drivers fold they get wrong in places.
+    /// Evaluates an exact op on constants, because drivers fold some of them incorrectly.
     pub(super) fn fold(&self, scalar_op: Op, operands: &Operands, result: Type) -> Option<Components> {
-        // Most ops have an operand that is not known.
+        // Most ops have a non-constant operand.
         let values = operands.iter().map(|v| self.constant(*v)).collect::<Option<Vec<Components>>>()?;
         if result.is_matrix() || operands.iter().any(|v| self.kernel.ty(*v).is_matrix()) {
             return None;
@@ -156,13 +156,13 @@ impl Emitter<'_> {
         Some(lanes)
     }
 
-    /// An instruction of type `ty`.
+    /// Emits an instruction with a result of type `ty`.
     pub(super) fn make(&mut self, opcode: u32, ty: Type, args: &[Id]) -> Id {
         let ty = self.asm.ty(ty);
         self.asm.value(opcode, ty, args)
     }
 
-    /// An arithmetic instruction; on floats it must not be contracted or reassociated.
+    /// Emits an arithmetic instruction; on floats it must not be contracted or reassociated.
     pub(super) fn arithmetic(&mut self, opcode: u32, ty: Type, args: &[Id]) -> Id {
         let id = self.make(opcode, ty, args);
         if ty.scalar.is_float() && self.mode != FloatMode::Fast {
@@ -171,20 +171,20 @@ impl Emitter<'_> {
         id
     }
 
-    /// A float constant in every lane of `ty`.
+    /// Returns a float constant in every lane of `ty`.
     pub(super) fn float_constant(&mut self, ty: Type, value: f64) -> Id {
         let bits = FloatFormat::of(ty.scalar).map_or(0, |format| format.encode(value));
         self.asm.splat(ty, bits)
     }
 
-    /// An instruction of `GLSL.std.450`.
+    /// Emits an instruction of `GLSL.std.450`.
     pub(super) fn glsl(&mut self, number: u32, ty: Type, args: &[Id]) -> Id {
         let mut words = vec![self.asm.glsl, number];
         words.extend_from_slice(args);
         self.make(op::ExtInst, ty, &words)
     }
 
-    /// A scalar in every lane of `ty`.
+    /// Returns a scalar in every lane of `ty`.
     pub(super) fn splat_value(&mut self, ty: Type, scalar: Id) -> Id {
         if ty.is_scalar() {
             return scalar;
@@ -246,7 +246,7 @@ impl Emitter<'_> {
         self.make(op::Select, vector, &[mask, changed, value])
     }
 
-    /// Whether a vector has a component, and its index if it has, otherwise 0.
+    /// Returns whether the index is in bounds of the vector, and the index, or 0 if it is out of bounds.
     fn safe_component(&mut self, vector: Type, index: Id) -> (Id, Id) {
         let (count, zero) = (self.asm.u32(vector.lanes.count()), self.asm.u32(0));
         let inside = self.make(op::ULessThan, Type::BOOL, &[index, count]);
@@ -257,7 +257,7 @@ impl Emitter<'_> {
     fn dot(&mut self, vector: Type, a: Id, b: Id) -> Id {
         let element = vector.element();
         if element.scalar == ScalarType::BF16 {
-            // Each product and each sum is rounded.
+            // Products and sums are each rounded.
             let products = self.brain_float(FloatOp::Mul, vector, &[a, b]);
             let mut sum = self.make(op::CompositeExtract, element, &[products, 0]);
             for lane in 1..vector.lanes.count() {
@@ -277,7 +277,7 @@ impl Emitter<'_> {
         self.wrapped(element, sum)
     }
 
-    /// Ops on floats that the device computes itself.
+    /// Lowers float ops that the device supports natively.
     pub(super) fn float(&mut self, float_op: FloatOp, ty: Type, args: &[Id]) -> Id {
         let mask = ty.with_scalar(ScalarType::Bool);
         match float_op {
@@ -294,18 +294,19 @@ impl Emitter<'_> {
                 self.glsl(glsl::NMin, ty, &[raised, args[2]])
             }
             FloatOp::Fma => {
-                // Undecorated, it may be taken apart and its halves contracted with others.
+                // Undecorated, it might be split and its parts contracted with other ops.
                 let id = self.glsl(glsl::Fma, ty, args);
                 self.asm.decorate(id, &[decoration::NoContraction]);
                 id
             }
             FloatOp::Sign => {
-                // On the bits: lavapipe takes two selections of ±1 for an instruction whose zeros have signs.
+                // Computed on the bits: lavapipe turns two selections of ±1 into an instruction that returns signed
+                // zeros.
                 let unsigned = unsigned(ty);
                 let format = FloatFormat::of(ty.scalar);
                 let [one, sign] = format.map_or([0; 2], |format| [format.encode(1.0), format.sign_bit()]);
                 let [one, sign] = [one, sign].map(|bits| self.asm.splat(unsigned, bits));
-                // A known sign makes a selection of -1 or 0, which lavapipe takes for a negated truth value.
+                // With a known sign this would be a selection of −1 or 0, which lavapipe turns into a negated boolean.
                 let none = self.unknown_zero(unsigned);
                 let zero = self.float_constant(ty, 0.0);
                 let nonzero = self.make(op::FOrdNotEqual, mask, &[args[0], zero]);
@@ -331,7 +332,7 @@ impl Emitter<'_> {
                 if ty.scalar != ScalarType::F64 {
                     return root;
                 }
-                // NVIDIA's looks at the high word only, and takes some NaNs for infinities.
+                // NVIDIA's square root examines only the high word and mistakes some NaNs for infinities.
                 let nan = self.make(op::IsNan, mask, args);
                 self.make(op::Select, ty, &[nan, args[0], root])
             }

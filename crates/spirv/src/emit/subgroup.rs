@@ -1,7 +1,7 @@
-//! Ops across a subgroup, and the ids of its lanes.
+//! Subgroup ops and lane ids.
 //!
-//! Lanes are counted by [`fulgurite_spec::Op::Lane`]: the local index modulo the subgroup's size, which the host makes
-//! sure of. The last subgroup of a workgroup may have fewer.
+//! Lanes are numbered by [`fulgurite_spec::Op::Lane`]: the local index modulo the subgroup size, which the host
+//! guarantees. The last subgroup of a workgroup may be partial.
 
 use fulgurite_ir::{Combine, Operands, ValueId};
 use fulgurite_spec::eval::float::FloatFormat;
@@ -12,13 +12,13 @@ use crate::assembler::Id;
 use crate::spv::{capability, glsl, group_operation, op, scope};
 
 impl Emitter<'_> {
-    /// An id that says where in its subgroup an invocation is, or how large subgroups are.
+    /// Returns an id for the position of an invocation in its subgroup, or for the size or number of subgroups.
     pub(super) fn subgroup_id(&mut self, id_op: IdOp) -> Id {
         let size = self.profile.subgroup_size;
         let invocations = self.kernel.workgroup_invocations();
         match id_op {
             IdOp::SubgroupSize => self.asm.u32(size),
-            // Computed: lavapipe is wrong for workgroups that are no multiple of the size.
+            // Computed, because lavapipe is wrong for workgroups whose size is not a multiple of the subgroup size.
             IdOp::NumSubgroups => self.asm.u32(invocations.div_ceil(size)),
             IdOp::LaneMaskLt => self.lane_mask_lt(),
             IdOp::SubgroupId => self.built_in(IdOp::SubgroupId),
@@ -33,7 +33,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Bits of the lanes below the own, in four words.
+    /// Returns a mask of the lanes below this one, in four words.
     fn lane_mask_lt(&mut self) -> Id {
         let lane = self.subgroup_id(IdOp::Lane);
         let size = self.profile.subgroup_size;
@@ -105,8 +105,8 @@ impl Emitter<'_> {
         self.make(opcode, Type::BOOL, &[reach, condition])
     }
 
-    /// The lane at a distance. A distance past the subgroup is as good as any other: the sum must not wrap. Below the first
-    /// lane, a difference wraps to what is above every one.
+    /// Returns the lane at a distance. The distance is clamped to the subgroup size, so that the sum cannot wrap. A
+    /// difference below the first lane wraps to a number above every lane.
     fn distant(&mut self, opcode: u32, own: Id, distance: Id) -> Id {
         let most = self.asm.u32(self.profile.subgroup_size);
         let distance = self.glsl(glsl::UMin, Type::U32, &[distance, most]);
@@ -119,7 +119,8 @@ impl Emitter<'_> {
         self.make(op::GroupNonUniformBallot, Type::U32.with_lanes(Lanes::Four), &[reach, condition])
     }
 
-    /// The value of the lane that `wanted` makes of the own and the second operand, or the own value if that is not there.
+    /// Returns the value of the lane that `wanted` computes from this lane and the second operand, or this lane's value
+    /// if there is no such lane.
     fn moved(&mut self, ty: Type, args: &[Id], wanted: impl FnOnce(&mut Self, Id, Id) -> Id) -> Id {
         self.asm.capability(capability::GroupNonUniformShuffle);
         let lane = self.subgroup_id(IdOp::Lane);
@@ -127,7 +128,7 @@ impl Emitter<'_> {
         let count = self.lanes_here();
         let there = self.make(op::ULessThan, Type::BOOL, &[wanted, count]);
         let from = self.make(op::Select, Type::U32, &[there, wanted, lane]);
-        // `bool` as words, `bf16` as its bits: both are types of the group ops.
+        // `bool` is moved as words and `bf16` as its bits, because the group ops accept both types.
         let kept = if ty.scalar == ScalarType::Bool { ty.with_scalar(ScalarType::U32) } else { ty };
         let value = self.convert(args[0], ty, kept);
         let reach = self.asm.u32(scope::Subgroup);
@@ -135,7 +136,7 @@ impl Emitter<'_> {
         self.convert(result, kept, ty)
     }
 
-    /// The lanes that this subgroup has.
+    /// Returns the number of lanes of this subgroup.
     fn lanes_here(&mut self) -> Id {
         let (size, invocations) = (self.profile.subgroup_size, self.kernel.workgroup_invocations());
         if invocations % size == 0 {
@@ -178,7 +179,8 @@ impl Emitter<'_> {
             let result = self.make(opcode, ty, &[reach, operation, value]);
             return self.within(combine, ty, result);
         }
-        // What a NaN does to these is nowhere said: none goes in, and one comes out only where nothing else went in.
+        // The specification does not define the effect of a NaN on these ops. NaNs are replaced by the identity, and
+        // the result is NaN only if all operands were.
         let mask = ty.with_scalar(ScalarType::Bool);
         let identity = self.asm.splat(ty, combine.identity(ty.scalar));
         let nan = self.make(op::IsNan, mask, &[value]);
@@ -190,7 +192,7 @@ impl Emitter<'_> {
         let numbers = self.make(op::GroupNonUniformUMax, words, &[reach, operation, is_number]);
         let mut none = self.make(op::IEqual, mask, &[numbers, zero]);
         if operation == group_operation::ExclusiveScan {
-            // Nothing at all went into the first lane's.
+            // An exclusive scan has no operands in the first lane.
             let lane = self.subgroup_id(IdOp::Lane);
             let word_zero = self.asm.u32(0);
             let later = self.make(op::INotEqual, Type::BOOL, &[lane, word_zero]);
@@ -202,7 +204,8 @@ impl Emitter<'_> {
         self.make(op::Select, ty, &[none, nothing, result])
     }
 
-    /// A combination of narrow integers, as words, within their type. An empty scan yields the identity of words, which may lie outside it.
+    /// Converts a combination of narrow integers, computed as words, to their type. An empty scan yields the identity
+    /// of words, which may lie outside that type.
     fn within(&mut self, combine: Combine, ty: Type, result: Id) -> Id {
         if ty.scalar.bits() >= 32 {
             return result;
@@ -217,7 +220,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// The lanes whose value has the same bits, bit by bit: as many ballots as the value can have bits.
+    /// Returns the lanes whose value has the same bits, by one ballot per bit of the value.
     fn matching(&mut self, value: ValueId, id: Id) -> Id {
         let ty = self.kernel.ty(value);
         let masks = Type::U32.with_lanes(Lanes::Four);

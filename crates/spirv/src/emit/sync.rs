@@ -9,7 +9,7 @@ use crate::assembler::Id;
 use crate::layout::{ControlWord, Layout};
 use crate::spv::{op, scope, semantics};
 
-/// The semantics of a barrier that orders `scopes`.
+/// Returns the semantics of a barrier that orders `scopes`.
 fn ordered(scopes: MemoryScopes) -> u32 {
     let mut ordered = 0;
     if scopes.shared {
@@ -40,7 +40,7 @@ impl Emitter<'_> {
         self.asm.effect(op::MemoryBarrier, &[reach, ordered]);
     }
 
-    /// The value of the invocation with local index `index`, to all; zero if there is none.
+    /// Returns to all invocations the value of the one with local index `index`, or zero if there is none.
     pub(super) fn workgroup_broadcast(&mut self, value: ValueId, index: ValueId) -> Id {
         let ty = self.kernel.ty(value);
         let kept = if ty.scalar == ScalarType::Bool { ty.with_scalar(ScalarType::U32) } else { ty };
@@ -60,7 +60,7 @@ impl Emitter<'_> {
         let scopes = MemoryScopes { shared: true, buffers: false };
         self.barrier(scopes);
         let loaded = self.load_from(scratch, kept, zero, true);
-        // The next broadcast writes again only once all have read.
+        // The next broadcast may write only after all invocations have read.
         self.barrier(scopes);
         let count = self.asm.u32(self.kernel.workgroup_invocations());
         let there = self.make(op::ULessThan, Type::BOOL, &[index, count]);

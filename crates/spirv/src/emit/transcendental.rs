@@ -1,7 +1,7 @@
-//! Lowering of transcendental functions to `GLSL.std.450`, with what drivers disagree on taken out of their hands:
-//! the range of `sin` and its kin, negative bases of `pow`, large operands of the hyperbolics.
+//! Lowering of transcendental functions to `GLSL.std.450`, with explicit handling of cases in which drivers disagree:
+//! the range of trigonometric functions, negative bases of `pow`, large operands of hyperbolic functions.
 //!
-//! `f16` is computed in `f32`: drivers do so anyway, and one set of edge cases is enough.
+//! `f16` is computed in `f32`, as in the drivers, so that there is a single set of edge cases.
 
 use fulgurite_spec::{ScalarType, TranscendentalOp, Type};
 
@@ -12,7 +12,7 @@ use crate::spv::{glsl, op};
 /// 2π in three parts, the first two of 11 and 10 bits: their products with a number of turns below 2^13 are exact.
 const TURN: [f64; 3] = [6.28125, 0.001_934_051_513_671_875, 1.255_665_941_024_841_6e-6];
 
-/// The power of two that subnormal operands of logarithms are scaled by.
+/// Exponent of the power of two by which subnormal operands of logarithms are scaled.
 const SCALE: u8 = 32;
 
 impl Emitter<'_> {
@@ -51,16 +51,16 @@ impl Emitter<'_> {
         }
     }
 
-    /// NaN for NaN: SwiftShader gives an infinity for some.
+    /// Returns NaN for NaN; SwiftShader returns an infinity for some NaNs.
     fn exponential(&mut self, function: u32, ty: Type, x: Id) -> Id {
         let power = self.glsl(function, ty, &[x]);
         let nan = self.make(op::IsNan, ty.with_scalar(ScalarType::Bool), &[x]);
         self.make(op::Select, ty, &[nan, x, power])
     }
 
-    /// Where subnormals need not be kept, drivers neither keep nor flush them here: they are scaled into the normal range,
-    /// which a driver that flushes makes a zero of too. SwiftShader takes any bits for those of a
-    /// finite number above zero. `of_two` is the function
+    /// Scales subnormals into the normal range if they need not be kept, because drivers neither keep nor flush them
+    /// here; a driver that flushes them still gets a zero. Operands that are not positive and finite are handled
+    /// separately, because SwiftShader treats every bit pattern as a positive finite number. `of_two` is the function
     /// of 2.
     fn logarithm(&mut self, function: u32, of_two: f64, ty: Type, x: Id) -> Id {
         if self.profile.float_controls(ty.scalar).denorm_preserve {
@@ -76,7 +76,7 @@ impl Emitter<'_> {
         let excess = self.float_constant(ty, of_two * f64::from(SCALE));
         let less = self.arithmetic(op::FSub, ty, &[result, excess]);
         let result = self.make(op::Select, ty, &[small, less, result]);
-        // What is not above zero and finite, by itself.
+        // Zero, negative numbers, infinity and NaN.
         let [zero, infinity, pole, nan] =
             [0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN].map(|v| self.float_constant(ty, v));
         let positive = self.make(op::FOrdGreaterThan, mask, &[x, zero]);
@@ -88,7 +88,7 @@ impl Emitter<'_> {
         self.make(op::Select, ty, &[finite, result, beyond])
     }
 
-    /// NaN below zero, whatever the exponent.
+    /// Returns NaN for a negative base and any exponent.
     fn power(&mut self, ty: Type, args: &[Id]) -> Id {
         let mask = ty.with_scalar(ScalarType::Bool);
         let power = self.glsl(glsl::Pow, ty, args);
@@ -97,7 +97,7 @@ impl Emitter<'_> {
         self.make(op::Select, ty, &[negative, nan, power])
     }
 
-    /// A function of period 2π, of the angle less whole turns.
+    /// Returns a function of period 2π, applied to the angle minus whole turns.
     fn of_angle(&mut self, function: u32, ty: Type, x: Id) -> Id {
         let per_turn = self.float_constant(ty, core::f64::consts::TAU.recip());
         let turns = self.arithmetic(op::FMul, ty, &[x, per_turn]);
@@ -111,8 +111,9 @@ impl Emitter<'_> {
         self.glsl(function, ty, &[angle])
     }
 
-    /// On the first axis by itself: a zero of the second coordinate may lose its sign, or a subnormal be one, before
-    /// a driver's own steps. To the right the angle is 0, to the left π with the zero's sign.
+    /// Handles points on the first axis separately: before a driver's own steps, a zero second coordinate may lose its
+    /// sign, or a subnormal may be flushed. On the positive side the angle is 0, on the negative side π with the zero's
+    /// sign.
     fn angle_of_point(&mut self, ty: Type, args: &[Id]) -> Id {
         let (mask, words) = (ty.with_scalar(ScalarType::Bool), ty.with_scalar(ScalarType::U32));
         let (y, x) = (args[0], args[1]);
@@ -134,8 +135,8 @@ impl Emitter<'_> {
         self.make(op::Select, ty, &[to_the_right, zero, angle])
     }
 
-    /// `e` and `1 / 4e`, where `e` is half the exponential of the magnitude: nothing overflows before their sum or difference
-    /// does.
+    /// Returns `e` and `1 / 4e`, where `e` is half the exponential of the magnitude, so that neither overflows before
+    /// their sum or difference does.
     fn hyperbolic_parts(&mut self, ty: Type, x: Id) -> [Id; 2] {
         let magnitude = self.glsl(glsl::FAbs, ty, &[x]);
         let (ln_2, quarter) =
@@ -155,7 +156,7 @@ impl Emitter<'_> {
         self.make(op::Select, ty, &[negative, negated, difference])
     }
 
-    /// Of magnitudes above 10, for which it is ±1, the tangent of ±10.
+    /// Clamps to ±10, beyond which the hyperbolic tangent is ±1.
     fn hyperbolic_tangent(&mut self, ty: Type, x: Id) -> Id {
         let mask = ty.with_scalar(ScalarType::Bool);
         let [most, least] = [10.0, -10.0].map(|v| self.float_constant(ty, v));

@@ -23,7 +23,7 @@ const NESTED: &str = "%i = local_index\n%c = lt %i, %n\n%d = lt %i, 7u32\n\
     store %y[%i], %v";
 const DECLARATIONS: &str = "buffer %y: read_write u32[]\nparam %n: u32";
 
-/// The loads from the control buffer, each with the position of its word.
+/// Returns the loads from the control buffer, each with the position of its word.
 fn control_loads(loaded: &Loaded) -> Vec<(u32, &Instruction)> {
     let Some(binding) = loaded.layout.control else { return Vec::new() };
     let control = loaded.binding(binding);
@@ -34,7 +34,7 @@ fn control_loads(loaded: &Loaded) -> Vec<(u32, &Instruction)> {
         .collect()
 }
 
-/// The loads of the abort word: the one at the kernel's start, if there is one, and those in loops.
+/// Returns the load of the abort word at the start of the kernel, if any, and those in loops.
 fn abort_loads(loaded: &Loaded) -> (Option<&Instruction>, Vec<&Instruction>) {
     let loads = control_loads(loaded).into_iter().filter(|(word, _)| *word == ControlWord::Abort as u32);
     let code = loaded.code();
@@ -130,11 +130,11 @@ fn only_loops_without_a_bound_poll() {
     assert_eq!(count(&square.replace("SIDE", "32768")), 0);
     assert_eq!(count(&square.replace("SIDE", "32769")), 1, "the inner one");
     assert_eq!(count("%m = and %n, 1023u32\nfor %i in 0u32 to %m step 1u32 {\n}"), 0, "at most 1,023");
-    // Between two polls of a loop lie 4,096 of its iterations.
+    // A loop runs 4,096 iterations between two polls.
     let inside = "while {\ncondition true\n} do {\nfor %j in 0u32 to SIDEu32 step 1u32 {\n}\n}";
     assert_eq!(count(&inside.replace("SIDE", "262144")), 1);
     assert_eq!(count(&inside.replace("SIDE", "262145")), 2);
-    // One after the other, not one in the other.
+    // Consecutive loops, not nested ones.
     assert_eq!(count(&"for %i in 0u32 to 1073741824u32 step 1u32 {\n}\n".repeat(3)), 0);
 }
 
@@ -146,7 +146,7 @@ fn a_poll_looks_every_4096_iterations_and_leaves_the_loop() {
     let phase = loaded.all(Op::BitwiseAnd)[0];
     assert_eq!(loaded.constant(id(phase, 1)), Some(4095));
     assert_eq!(before, [loaded.block_of(phase)]);
-    // The count is a variable that each iteration adds 1 to.
+    // The count is a variable that each iteration increments.
     let count = loaded.operand(phase, 0);
     assert_eq!(count.class.opcode, Op::Load);
     let next = loaded.one(Op::IAdd);
@@ -158,7 +158,8 @@ fn a_poll_looks_every_4096_iterations_and_leaves_the_loop() {
     assert_eq!(id(leave, 1), id(loaded.one(Op::LoopMerge), 0));
 }
 
-/// The variables that a loop's polls count in and keep the word in, for each loop in the order of their tests.
+/// Returns for each loop, in the order of their tests, the variable in which its polls count and the one that keeps the
+/// abort word.
 fn watches(loaded: &Loaded) -> Vec<(u32, u32)> {
     let masked = |i: &&Instruction| loaded.constant(id(i, 1)) == Some(4095);
     let phases = loaded.all(Op::BitwiseAnd).into_iter().filter(masked);
@@ -186,13 +187,13 @@ fn loops_that_poll_count_and_leave_as_one() {
         for variable in [iterations, seen] {
             assert_eq!(loaded.constant(id(loaded.def(variable), 1)), Some(0), "at the start, and only there");
         }
-        // What each poll loaded is kept for the loops around it, which leave at the top of their next body.
+        // The result of each poll is kept for the enclosing loops, which leave at the start of their next body.
         for load in abort_loads(&loaded).1 {
             let kept = loaded.all(Op::Store).into_iter().find(|s| id(s, 1) == result(load)).unwrap();
             assert_eq!((id(kept, 0), loaded.block_of(kept)), (seen, loaded.block_of(load)));
         }
     }
-    // What is the same for a workgroup does not depend on what is not.
+    // Uniform loops do not share their variables with divergent ones.
     let both = "%i = local_index\nwhile {\ncondition true\n} do {\nbarrier\n\
         for %j in 0u32 to %i step 1u32 {\nfor %k in 0u32 to %n step 1u32 {\n}\n}\n\
         for %j in 0u32 to %n step 1u32 {\n}\n}";
@@ -200,7 +201,7 @@ fn loops_that_poll_count_and_leave_as_one() {
     let [outer, inner, last] = watches(&loaded).try_into().unwrap();
     assert_eq!(outer, last);
     assert!(outer.0 != inner.0 && outer.1 != inner.1, "{outer:?} {inner:?}");
-    // Loops that do not poll have none of it.
+    // Loops that do not poll declare no variables.
     let short = "for %i in 0u32 to 9u32 step 1u32 {\n}";
     assert!(least(DECLARATIONS, short).all(Op::Variable).is_empty());
     let both = format!("{short}\nwhile {{\ncondition true\n}} do {{\n}}");
@@ -220,7 +221,7 @@ fn a_workgroup_that_meets_at_barriers_polls_together() {
         let store = loaded.all(Op::Store).into_iter().find(|s| id(s, 1) == result(load)).unwrap();
         assert_eq!(loaded.class(id(store, 0)), StorageClass::Workgroup);
         assert_eq!((id(store, 1), loaded.block_of(store)), (result(load), loaded.block_of(load)));
-        // Only invocation 0 asks; all read what it was told, between two barriers for shared memory.
+        // Only invocation 0 polls; all invocations read the result, between two barriers for shared memory.
         let asks = loaded.predecessors(loaded.block_of(load))[0];
         let first = loaded.all(Op::IEqual).into_iter().rfind(|e| loaded.block_of(e) == asks).unwrap();
         assert_eq!(loaded.constant(id(first, 1)), Some(0));
@@ -231,10 +232,10 @@ fn a_workgroup_that_meets_at_barriers_polls_together() {
         for barrier in [&block.instructions[0], &block.instructions[2]] {
             assert!(loaded.semantics(barrier, 2).contains(MemorySemantics::WORKGROUP_MEMORY));
         }
-        // A driver that ends loops lets invocations go apart by itself.
+        // A driver that ends loops lets invocations diverge by itself.
         assert_eq!(fullest(declarations, body).layout.shared_bytes, 256);
     }
-    // Alone where nothing has to stay together.
+    // Invocations poll separately if they need not stay together.
     let varying = "%i = global_id.x\nfor %j in 0u32 to %i step 1u32 {\n}\nbarrier";
     let no_barrier = "for %j in 0u32 to %n step 1u32 {\n}";
     for body in [varying, no_barrier] {
@@ -255,7 +256,7 @@ fn what_has_not_begun_when_the_launch_is_aborted_never_does() {
         assert!(loaded.layout.abortable);
         let load = abort_loads(&loaded).0.unwrap();
         let wanted = if told {
-            // As in a poll, all of a workgroup read what its first invocation was told.
+            // As in a poll, all invocations of a workgroup read the result of the first.
             let store = loaded.all(Op::Store)[0];
             assert_eq!(id(store, 1), result(load));
             loaded.all(Op::Load).into_iter().find(|l| id(l, 0) == id(store, 0)).unwrap()
@@ -265,7 +266,7 @@ fn what_has_not_begun_when_the_launch_is_aborted_never_does() {
         let stop = loaded.all(Op::INotEqual)[0];
         assert_eq!(id(stop, 0), result(wanted));
         let leave = loaded.all(Op::BranchConditional).into_iter().find(|b| id(b, 0) == result(stop)).unwrap();
-        // Past everything: to the end of the function.
+        // The branch goes to the end of the function.
         let end = loaded.block_of(loaded.one(Op::Return));
         assert_eq!(id(leave, 1), end);
         assert_eq!(loaded.module.functions[0].blocks.last().unwrap().label_id(), Some(end));
@@ -274,7 +275,7 @@ fn what_has_not_begun_when_the_launch_is_aborted_never_does() {
             assert_ne!(loaded.block_of(store), end);
         }
     }
-    // Nothing to look at, or no way to leave together: a driver that ends loops, or loops that invocations leave apart.
+    // No loop that polls, or no way to leave together: a driver that ends loops, or loops that diverge.
     let straight = least(DECLARATIONS, "store %y[0u32], 1u32");
     assert!(abort_loads(&straight).0.is_none() && !straight.layout.abortable);
     let apart = fullest(DECLARATIONS, &together);
@@ -303,7 +304,7 @@ fn a_loop_that_the_driver_ends_is_a_fault() {
     assert!(least(DECLARATIONS, body).all(Op::AtomicCompareExchange).is_empty());
 
     let loaded = fullest(DECLARATIONS, body);
-    // A flag in a local array at an index that no compiler knows: cleared before, set where the loop leaves.
+    // A flag in a local array at an index that no compiler knows: cleared before the loop, set where the loop leaves.
     let flag = loaded.one(Op::Variable);
     let stores: Vec<&Instruction> =
         loaded.all(Op::Store).into_iter().filter(|s| loaded.variable(id(s, 0)) == flag).collect();
@@ -316,7 +317,7 @@ fn a_loop_that_the_driver_ends_is_a_fault() {
     assert_eq!(control_loads(&loaded), expected);
     let merge = id(loaded.one(Op::LoopMerge), 0);
     assert_eq!(loaded.successors(loaded.block_of(set)), [merge]);
-    // Read after the loop; if it is not set, the first to come says so.
+    // The flag is read after the loop; if it is not set, the first invocation records a fault.
     let read =
         loaded.all(Op::Load).into_iter().find(|l| loaded.class(id(l, 0)) == StorageClass::Function).unwrap();
     assert_eq!(loaded.block_of(read), merge);

@@ -1,11 +1,11 @@
-//! `docs/spirv-lowering.md` and this crate agree: each row names code and a test that exist, and each test of a
-//! rule stands in a row.
+//! Checks `docs/spirv-lowering.md` against this crate: each row names existing code and an existing test, and each rule
+//! test is named in a row.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// A rule of the document.
+/// A row of the document's tables of rules.
 struct Row {
     rule: String,
     code: String,
@@ -16,7 +16,7 @@ fn rows() -> Vec<Row> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/spirv-lowering.md");
     let text = fs::read_to_string(path).unwrap();
     let mut rows = Vec::new();
-    // Other tables have headings of their own.
+    // Other tables have different headings.
     let mut of_rules = false;
     for line in text.lines() {
         of_rules = line.starts_with('|') && (of_rules || line.starts_with("| rule |"));
@@ -35,7 +35,7 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// The names of all tests of this program but this file's.
+/// Returns the names of all tests of this program except those in this file.
 fn tests() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules");
     let mut names = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! What is hidden from drivers' compilers, and what they are given in a form that they fold rightly.
+//! Values that are hidden from drivers' compilers, and forms that they fold correctly.
 
 use fulgurite_spirv::{Field, Profile, Rules};
 use rspirv::dr::{Instruction, Operand};
@@ -6,7 +6,7 @@ use rspirv::spirv::{GlslStd450Op as GLOp, Op, Word};
 
 use crate::support::{Loaded, id, kernel, load, result, source};
 
-/// Two operands, and a result that is stored.
+/// Emits a body with two operands `%a` and `%b` and a stored result `%r`.
 fn of(from: &str, to: &str, body: &str, rules: Rules) -> Loaded {
     let declarations = format!("buffer %y: write {to}[]\nparam %a: {from}\nparam %b: {from}");
     let text = source(&declarations, &format!("{body}\nstore %y[0u32], %r"));
@@ -15,7 +15,7 @@ fn of(from: &str, to: &str, body: &str, rules: Rules) -> Loaded {
     load(&kernel(&text), &profile)
 }
 
-/// The zero that the module hides values with: the last word of the parameter block.
+/// Returns the zero with which the module hides values: the last word of the parameter block.
 fn hidden_zero(loaded: &Loaded) -> Word {
     assert_eq!(loaded.layout.fields.last(), Some(&Field::Zero));
     let last = loaded.layout.block_words - 1;
@@ -27,7 +27,7 @@ fn hidden_zero(loaded: &Loaded) -> Word {
     result(loads.into_iter().find(is_last).expect("the zero is loaded"))
 }
 
-/// Whether `value` is computed from the hidden zero.
+/// Returns whether `value` is computed from the hidden zero.
 fn is_hidden(loaded: &Loaded, value: Word) -> bool {
     let zero = hidden_zero(loaded);
     let mut pending = vec![value];
@@ -66,7 +66,7 @@ fn narrow_integers_are_words_in_registers() {
                 || loaded.def(result(from)).operands.first().and_then(Operand::id_ref_any)
                     == Some(result(sum))
         }));
-        // Only what is stored is narrow.
+        // Only the stored value is narrow.
         let narrow =
             [Op::UConvert, Op::SConvert].into_iter().flat_map(|op| loaded.all(op)).collect::<Vec<_>>();
         assert_eq!(narrow.len(), 1, "{ty}");
@@ -91,7 +91,7 @@ fn known_zeros_are_hidden_from_drivers_that_fold_them() {
     let body = "%c = add %a, 0.0f32\n%d = mul %c, 2.0f32\n%z = convert 0u32 -> f32\n%r = sub %d, %z";
     let loaded = of("f32", "f32", body, rules);
     let operands = |op: Op| [0, 1].map(|i| is_hidden(&loaded, id(loaded.one(op), i)));
-    // The literal and the converted one; not the parameter, and not the literal 2.
+    // The literal zero and the converted value are hidden, the parameter and the literal 2 are not.
     assert_eq!(operands(Op::FAdd), [false, true]);
     assert!(loaded.constant(id(loaded.one(Op::FMul), 1)).is_some());
     assert!(is_hidden(&loaded, id(loaded.one(Op::FSub), 1)));
@@ -102,11 +102,11 @@ fn known_zeros_are_hidden_from_drivers_that_fold_them() {
     let body = "%c = lt %a, %b\n%r = if %c -> f32 {\nyield -1.0f32\n} else {\nyield 0.0f32\n}";
     let branched = of("f32", "f32", body, rules);
     assert_eq!([0, 2].map(|i| is_hidden(&branched, id(branched.one(Op::Phi), i))), [false, true]);
-    // An index that is known selects nothing.
+    // A constant index needs no selection.
     let body = "%v = construct %a, 1.0f32\n%w = insert %v, 1u32, -0.0f32\n%r = extract %w, 0u32";
     let inserted = of("f32", "f32", body, rules);
     inserted.assert_without(&[Op::BitwiseOr]);
-    // Integers have one zero, and nothing that it swallows.
+    // Integers have a single zero, and no value that `x + 0` would lose.
     let integers = of("i32", "i32", "%r = add %a, 0i32", rules);
     assert!(!is_hidden(&integers, id(integers.one(Op::IAdd), 1)));
     let bare = of("f32", "f32", "%r = add %a, 0.0f32", Rules::NONE);
@@ -144,7 +144,7 @@ fn widened_integers_and_amounts_of_shifts_are_hidden_where_they_are_misfolded() 
     assert!(is_hidden(&compared, id(compared.one(Op::SLessThan), 0)));
     let shifted = of("u32", "u64", "%w = convert %a -> u64\n%r = shl %w, %b", rules);
     assert!(is_hidden(&shifted, id(shifted.one(Op::ShiftLeftLogical), 1)));
-    // The low half of a float's integer is not the integer of 32 bits.
+    // The low half of a 64-bit conversion differs from a 32-bit conversion.
     let halved = of("f32", "u32", "%w = convert %a -> u64\n%r = convert %w -> u32", rules);
     let low = halved.one(Op::UConvert);
     assert_eq!(halved.operand(low, 0).class.opcode, Op::ShiftRightLogical);
@@ -168,7 +168,7 @@ fn integers_of_64_bits_are_divided_as_words_where_a_driver_loses_what_is_alive()
     }
     let native = of("u64", "u64", "%r = div %a, %b", Rules::NONE);
     assert_eq!(width(&native, native.one(Op::UDiv)), 64);
-    // Nothing to be made safe.
+    // The divisor is safe.
     let literal = of("i32", "i32", "%r = div %a, 7i32", Rules::NONE);
     literal.assert_without(&[Op::Select, Op::IEqual]);
 }
@@ -195,7 +195,7 @@ fn no_integer_is_negated_in_sight_where_signs_are_misfolded() {
     assert_eq!([id(negation, 0), id(negation, 1)], [hidden_zero(&by_constant), result(division)]);
     let remainder = of("i32", "%r = rem %a, -7i32");
     assert_eq!(remainder.constant(id(remainder.one(Op::SDiv), 1)), Some(7));
-    // The least integer has no magnitude, and a divisor may turn out to be constant.
+    // The minimum has no magnitude, and a variable divisor may turn out to be constant.
     for body in ["%r = div %a, -2147483648i32", "%r = div %a, -1i32", "%r = div %a, %b", "%r = rem %a, %b"] {
         let loaded = of("i32", body);
         let divisor = id(loaded.one(Op::SDiv), 1);
@@ -238,7 +238,7 @@ fn minus_zero_an_upper_bound_of_one_and_choices_are_hidden_where_signs_are_misfo
     assert!(!hidden("%r = min %a, 2.0f32", GLOp::NMin, 1));
     assert!(hidden("%r = clamp %a, -0.0f32, 1.0f32", GLOp::NMax, 1));
     assert!(hidden("%r = clamp %a, %b, 1.0f32", GLOp::NMin, 1));
-    // From 0 to 1 is a modifier of hardware.
+    // Clamping from 0 to 1 is a hardware modifier.
     assert!(!hidden("%r = clamp %a, 0.0f32, 1.0f32", GLOp::NMin, 1));
     assert!(hidden("%c = lt %a, %b\n%s = select %c, %a, -2.0f32\n%r = abs %s", GLOp::FAbs, 0));
     assert!(hidden("%c = lt %a, %b\n%f = convert %c -> f32\n%n = neg %f\n%r = round %n", GLOp::RoundEven, 0));
@@ -299,7 +299,7 @@ fn rotation_of_64_bits_takes_no_difference_of_the_width() {
 #[test]
 fn the_sign_of_a_float_is_made_of_its_bits() {
     let loaded = of("f32", "f32", "%r = sign %a", Rules::NONE);
-    // The only selection of floats is that of a NaN.
+    // The only selection of floats is that for a NaN.
     let floats = loaded.all(Op::Select).into_iter().filter(|select| {
         loaded.def(select.result_type.expect("it has a type")).class.opcode == Op::TypeFloat
     });

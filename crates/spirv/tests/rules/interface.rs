@@ -1,4 +1,4 @@
-//! What a module binds: buffers, the parameter block, the control buffer.
+//! The interface of a module: buffers, the parameter block, the control buffer.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ fn the_interface_lists_every_global_variable() {
     let globals = loaded.module.types_global_values.iter().filter(|i| i.class.opcode == Op::Variable);
     let globals: HashSet<u32> = globals.map(result).collect();
     assert_eq!(listed, globals);
-    // Two buffers, the control buffer, the block, the shared array and four built-ins.
+    // Two buffers, the control buffer, the parameter block, the shared array and four built-ins.
     assert_eq!(globals.len(), 9);
     assert_eq!(entry.operands[2], Operand::LiteralString("main".to_owned()));
 }
@@ -68,7 +68,7 @@ fn the_parameter_block_is_pushed_where_it_fits() {
         let sum = "%s = add %p0, %p1\nstore %y[0u32], %s";
         least(&format!("buffer %y: write f32x4[]\n{}", lines.join("\n")), sum)
     };
-    // One length and 31 components are 128 bytes; a vector more is too much.
+    // One length and 31 components are 128 bytes; one more vector exceeds that.
     let fits = least(
         &format!(
             "buffer %y: write f32[]\n{}",

@@ -1,4 +1,4 @@
-//! Holds the rules of `docs/spirv-lowering.md`: one test for each row, over modules read back by `rspirv`.
+//! Checks the rules of `docs/spirv-lowering.md`: one test per row, on modules parsed by `rspirv`.
 #![expect(clippy::disallowed_methods, reason = "tests read the document and the file tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
 

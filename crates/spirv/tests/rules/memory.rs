@@ -9,7 +9,7 @@ use crate::support::{Loaded, fullest, id, kernel, least, load, result, source};
 const DECLARATIONS: &str = "buffer %r: read u32[]\nbuffer %w: write u32[]\nbuffer %b: read_write u32[]\n\
     shared %s: u32[100] uninit\nlocal %l: u32[7]\nparam %i: u32";
 
-/// The memory operands of a load or store.
+/// Returns the memory operands of a load or store.
 fn access(inst: &Instruction) -> Option<MemoryAccess> {
     inst.operands.iter().find_map(|o| match o {
         Operand::MemoryAccess(access) => Some(*access),
@@ -17,7 +17,7 @@ fn access(inst: &Instruction) -> Option<MemoryAccess> {
     })
 }
 
-/// The comparison of an index with a length that decides whether the block `label` is entered.
+/// Returns the comparison of an index with a length that guards the block `label`.
 fn guard(loaded: &Loaded, label: u32) -> &Instruction {
     let before = loaded.predecessors(label);
     assert_eq!(before.len(), 1, "one block leads there");
@@ -30,7 +30,7 @@ fn guard(loaded: &Loaded, label: u32) -> &Instruction {
     loaded.operand(branch, 0)
 }
 
-/// Checks that `compared` is `index < length of binding`, as words without sign.
+/// Checks that `compared` is an unsigned comparison `index < length of binding`.
 fn compares_with_length(loaded: &Loaded, compared: &Instruction, index: u32, binding: u32) {
     assert_eq!(compared.class.opcode, Op::ULessThan);
     assert_eq!(id(compared, 0), index);
@@ -56,7 +56,7 @@ fn every_access_not_proven_is_guarded_by_index_and_length() {
         assert_eq!(chains.len(), 1, "{access}");
         let compared = guard(&loaded, loaded.block_of(chains[0]));
         compares_with_length(&loaded, compared, id(chains[0], 2), 2);
-        // The parameter itself, with nothing in between that may wrap.
+        // The parameter itself, without arithmetic in between that might wrap.
         assert_eq!(loaded.operand(chains[0], 2).class.opcode, Op::Load);
     }
     for (array, length) in [("%s", 100), ("%l", 7)] {
@@ -91,7 +91,7 @@ fn a_guarded_load_is_zero_where_its_guard_fails() {
 fn guarded_reads_of_what_nothing_writes_branch_too() {
     for memory in ["%r", "%l"] {
         let loaded = least(DECLARATIONS, &format!("%v = load {memory}[%i]\nstore %w[0u32], %v"));
-        // Its own selection, and the store's.
+        // The kernel's selection and the guard of the store.
         assert_eq!(loaded.all(Op::SelectionMerge).len(), 2);
         loaded.assert_without(&[Op::Select]);
     }
@@ -111,7 +111,7 @@ fn an_index_proven_inside_has_no_guard() {
     assert_eq!(guards("%j = global_id.x\n%k = rem %j, 100u32\nstore %s[%k], 1u32"), 0);
     // A buffer may be empty.
     assert_eq!(guards("store %w[0u32], 1u32"), 1);
-    // The comparison of the kernel's own is the only one left.
+    // Only the comparison in the kernel is left.
     let guarded = "%n1 = len %w\n%in = lt %i, %n1\nif %in {\nstore %w[%i], 1u32\n}";
     assert_eq!(guards(guarded), 1);
     assert_eq!(guards(&format!("{guarded}\nstore %w[%i], 2u32")), 2);
@@ -175,7 +175,7 @@ fn local_arrays_have_an_initializer() {
 
 #[test]
 fn shared_arrays_are_zeroed_by_stores_and_a_barrier() {
-    // A part of the workgroup, all of it and a bit, a loop; of vectors, and in pieces.
+    // Fewer elements than invocations, slightly more, and enough for a loop; vectors, and elements in pieces.
     let declarations = "shared %s: f32x3[3]\nshared %t: u32[100]\nshared %u: u8[5000]\nshared %v: f32x4[64]\n\
         view %v1 = %v as u16[]\nshared %no: u32[8] uninit\nbuffer %w: write f32[]";
     for loaded in
@@ -234,7 +234,7 @@ fn local_arrays_are_zeroed_once_and_not_in_each_iteration() {
 fn atomics_are_relaxed_at_the_scope_of_their_memory() {
     let ops = "%a = atomic.load MEM[%i]\natomic.store MEM[%i], %a\n%c = atomic.add MEM[%i], 3u32\n\
         %d = atomic.exchange MEM[%i], 4u32\n%e = atomic.max MEM[%i], 5u32\nstore %w[%c], %d\nstore %w[%c], %e";
-    // Workgroup is scope 2, a queue family 5.
+    // Workgroup is scope 2, queue family is scope 5.
     for (memory, scope) in [("%b", 5), ("%s", 2)] {
         let loaded = least(DECLARATIONS, &ops.replace("MEM", memory));
         let atomics = [Op::AtomicLoad, Op::AtomicStore, Op::AtomicIAdd, Op::AtomicExchange, Op::AtomicUMax]
@@ -289,11 +289,11 @@ fn parts_that_begin_within_a_descriptor_add_where() {
         let chain = loaded.all(Op::AccessChain).into_iter().find(touches).expect("it is accessed");
         let sum = loaded.operand(chain, 2);
         assert_eq!(sum.class.opcode, Op::IAdd);
-        // Bytes of the block, as words.
+        // The byte offset in the parameter block, as words.
         let before = loaded.operand(sum, 1);
         assert_eq!((before.class.opcode, loaded.constant(id(before, 1))), (Op::UDiv, Some(4)));
     }
-    // The guard compares the index alone.
+    // The guard compares the index without the offset.
     let compared = loaded.all(Op::ULessThan);
     assert!(compared.iter().all(|c| loaded.operand(c, 0).class.opcode == Op::Load), "{compared:?}");
 }

@@ -1,4 +1,4 @@
-//! The module as a whole: what it declares, its ids, determinism and size.
+//! The module as a whole: declarations, ids, determinism and size.
 
 use std::path::{Path, PathBuf};
 
@@ -117,7 +117,7 @@ fn equal_inputs_give_equal_words() {
         assert_eq!(first, emit(&kernel(&text), &profile));
         let printed = text::print(&kernel(&text));
         assert_eq!(first.words, emit(&kernel(&printed), &profile).words);
-        // A precondition built in Rust leaves instructions in the arena that stand in no block.
+        // A precondition built in Rust leaves instructions in the arena that belong to no block.
         let built =
             fulgurite_ir::builder::kernel::<(Write<u32>, u32)>("k", ["y", "n"], [1, 1, 1], |k, (y, n)| {
                 k.require(|k| (k.num_workgroups().x() * n).gt(0) & (y.len() % 4).eq(0));
@@ -145,7 +145,7 @@ fn names_are_emitted_only_when_asked_for() {
     assert_eq!(names, wanted.into_iter().map(str::to_owned).collect());
 }
 
-/// Adds `count` numbers in a chain.
+/// Emits a chain of `count` additions.
 fn chain(count: usize) -> Module {
     let mut body = String::from("%i = local_index\n%0 = add %i, 1u32\n");
     for i in 1..count {
@@ -183,7 +183,7 @@ fn every_kernel_that_runs_in_the_tests_of_the_language_can_be_read_back() {
             let loaded = load(&kernel, &profile);
             assert_eq!(loaded.module.functions.len(), 1);
             let again = rspirv::binary::Assemble::assemble(&loaded.module);
-            // Word 2 names the tool that wrote it.
+            // Word 2 identifies the generator.
             assert_eq!((&again[..2], &again[3..]), (&loaded.words[..2], &loaded.words[3..]));
             count += 1;
         }

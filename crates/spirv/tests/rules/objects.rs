@@ -6,7 +6,7 @@ use rspirv::spirv::{AddressingModel, Decoration, MemoryAccess, MemorySemantics, 
 
 use crate::support::{Loaded, fullest, id, kernel, least, load, result, source};
 
-/// Variables of a storage class.
+/// Returns the variables of a storage class.
 fn variables(loaded: &Loaded, class: StorageClass) -> Vec<u32> {
     let all = loaded.module.types_global_values.iter().filter(|i| i.class.opcode == Op::Variable);
     all.filter(|i| i.operands[0] == Operand::StorageClass(class)).map(result).collect()
@@ -126,7 +126,7 @@ fn the_parameter_block_has_lengths_of_views_and_the_grid() {
         .collect();
     assert_eq!(kinds, ["length", "length", "grid"]);
     assert_eq!(loaded.layout.block_words, 5);
-    // A launch may be split: the built-in would tell the part's size.
+    // A launch may be split, in which case the built-in would have the size of the part.
     assert!(variables(&loaded, StorageClass::Input).is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! Ops that are functions of their operands: where SPIR-V's own instructions would not do.
+//! Ops that are functions of their operands and for which SPIR-V's own instructions do not suffice.
 
 use rspirv::dr::Instruction;
 use rspirv::spirv::{Decoration, GlslStd450Op as GLOp, Op};
@@ -12,7 +12,7 @@ fn glsl(loaded: &Loaded, op: GLOp) -> Vec<&Instruction> {
     loaded.extended(op as u32)
 }
 
-/// What the last store stores.
+/// Returns the operand of the last store.
 fn stored(loaded: &Loaded) -> &Instruction {
     loaded.operand(loaded.all(Op::Store).last().expect("something is stored"), 1)
 }
@@ -37,7 +37,7 @@ fn no_float_arithmetic_may_be_contracted() {
                 assert_eq!(loaded.decorations(result(inst), Decoration::NoContraction).len(), 1, "{inst:?}");
             }
         }
-        // Five ops, fract's subtraction, a product and three sums in dot, an addition.
+        // Five ops, the subtraction of `fract`, a product and three sums of `dot`, and an addition.
         assert!(found >= 11, "{found}");
     }
 }
@@ -230,7 +230,7 @@ fn float_to_integer_converts_only_what_fits() {
 fn integers_round_to_floats_once() {
     let declarations = "buffer %y: write f32[]\nparam %a: i32";
     let body = "%d = convert %a -> f32\nstore %y[0u32], %d";
-    // Halves are exact; only their sum rounds.
+    // The halves are exact; only their sum rounds.
     let loaded = least(declarations, body);
     let sum = stored(&loaded);
     assert_eq!(sum.class.opcode, Op::FAdd);
@@ -241,7 +241,7 @@ fn integers_round_to_floats_once() {
         loaded.operand(c, 0)
     });
     assert_eq!(halves.map(|h| h.class.opcode), [Op::ShiftRightArithmetic, Op::BitwiseAnd]);
-    // The device promises the rounding.
+    // The device guarantees the rounding.
     let promised = fullest(declarations, body);
     assert_eq!(stored(&promised).class.opcode, Op::ConvertSToF);
 }

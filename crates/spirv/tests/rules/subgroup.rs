@@ -1,4 +1,4 @@
-//! Ops across subgroups and workgroups, and cooperative matrices.
+//! Subgroup and workgroup ops, and cooperative matrices.
 
 use fulgurite_spirv::Profile;
 use rspirv::dr::Operand;
@@ -17,7 +17,7 @@ fn local_size(loaded: &Loaded) -> Vec<Operand> {
     found.operands[2..].to_vec()
 }
 
-/// The built-ins that are loaded.
+/// Returns the built-ins that are loaded.
 fn built_ins(loaded: &Loaded) -> Vec<BuiltIn> {
     let decorated = loaded.module.annotations.iter().filter(|a| {
         a.class.opcode == Op::Decorate && a.operands[1] == Operand::Decoration(Decoration::BuiltIn)
@@ -69,7 +69,7 @@ fn shuffles_from_lanes_that_are_not_there_are_the_own() {
     assert_eq!(from.class.opcode, Op::Select);
     assert_eq!(loaded.operand(from, 0).class.opcode, Op::ULessThan);
     assert_eq!(loaded.constant(id(loaded.operand(from, 0), 1)), Some(4));
-    // The last subgroup of a workgroup of 62 has fewer.
+    // The last subgroup of a workgroup of 62 is partial.
     let partial = "fulgurite 1\nkernel @k workgroup(62, 1, 1) {\nbuffer %w: write u32[]\n%l = lane\n\
         %r = subgroup.shuffle_down %l, 1u32\nstore %w[0u32], %r\n}\n";
     let partial = load(&kernel(partial), &Profile::least());
@@ -135,7 +135,7 @@ fn a_broadcast_to_the_workgroup_is_between_two_barriers() {
     assert!(stores[0] < barriers[0] && barriers[0] < loads[0] && loads[0] < barriers[1]);
 }
 
-/// A kernel of one product, on matrices at `%at` of memory of `length`.
+/// Emits a kernel of one product, with matrices at `%at` of memory of `length`.
 fn product(scalars: [&str; 2], at: &str) -> Loaded {
     let [factor, sum] = scalars;
     let text = format!(
@@ -159,14 +159,14 @@ fn matrices_proven_inside_are_loaded_whole_and_others_through_shared_memory() {
         loaded.module.capabilities.iter().any(|i| i.operands[0] == Operand::Capability(capability))
     };
     assert!(has(Capability::CooperativeMatrixKHR));
-    // Two from the shared array, where nothing is asked; one either from the buffer or from the module's own memory.
+    // Two loads from the shared array, without a test; one each from the buffer and from the module's own memory.
     assert_eq!(loaded.all(Op::CooperativeMatrixLoadKHR).len(), 4);
     assert_eq!(loaded.all(Op::CooperativeMatrixStoreKHR).len(), 3);
     let variables = loaded.module.types_global_values.iter().filter(|i| i.class.opcode == Op::Variable);
     let shared =
         variables.filter(|i| i.operands[0] == Operand::StorageClass(StorageClass::Workgroup)).count();
     assert_eq!(shared, 2, "the kernel's and the scratch for what is cut off");
-    // Each way through it waits for all lanes, before and after.
+    // Each path through it waits for all lanes, before and after.
     assert_eq!(loaded.all(Op::ControlBarrier).len(), 4);
     for barrier in loaded.all(Op::ControlBarrier) {
         assert_eq!(loaded.constant(id(barrier, 0)), Some(3), "of the subgroup");
@@ -200,7 +200,7 @@ fn components_of_float_matrices_are_not_contracted() {
     assert!(loaded.extended(GLOp::Fma as u32).is_empty());
 }
 
-/// A kernel that fills a matrix with `one`, and what `body` makes of it.
+/// Emits a kernel that fills a matrix with `one` and runs `body` on it.
 fn filled(ty: &str, one: &str, body: &str) -> Loaded {
     let text = format!(
         "fulgurite 1\nkernel @k workgroup(32, 1, 1) {{\nbuffer %z: write f32[]\n%m = coop.fill {one} -> \
@@ -214,9 +214,9 @@ fn components_of_bf16_matrices_are_of_its_own_type_and_computed_one_by_one() {
     let loaded = filled("bf16", "1.0bf16", "%s = add %m, %m");
     let matrix = loaded.def(loaded.one(Op::CompositeConstruct).result_type.unwrap());
     let component = loaded.operand(matrix, 0);
-    // Its width and its encoding.
+    // The operands are width and encoding.
     assert_eq!((component.class.opcode, component.operands.len()), (Op::TypeFloat, 2));
-    // Filled with the bits; stored twice, loaded once, with arithmetic in `f32` between.
+    // The matrix is filled with the bits, stored twice and loaded once, with `f32` arithmetic in between.
     assert_eq!(loaded.operand(loaded.one(Op::CompositeConstruct), 0).class.opcode, Op::Bitcast);
     assert_eq!(loaded.all(Op::CooperativeMatrixStoreKHR).len(), 2);
     let sum = loaded.def(loaded.one(Op::FAdd).result_type.unwrap());

@@ -1,4 +1,4 @@
-//! Emits kernels from text and reads the modules back.
+//! Emits kernels from text, and parses the modules.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use fulgurite_spirv::{Layout, Profile, emit};
 use rspirv::dr::{Instruction, Module, Operand, load_words};
 use rspirv::spirv::{Decoration, MemorySemantics, Op, StorageClass, Word};
 
-/// A module as rspirv reads it.
+/// A module parsed by rspirv.
 pub(crate) struct Loaded {
     pub(crate) words: Vec<u32>,
     pub(crate) layout: Layout,
     pub(crate) module: Module,
-    /// What defines each id.
+    /// The defining instruction of each id.
     definitions: HashMap<Word, Instruction>,
 }
 
@@ -20,7 +20,7 @@ pub(crate) fn kernel(source: &str) -> VerifiedKernel {
     text::parse(source).and_then(verify).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// The text of a kernel of 64 invocations.
+/// Returns the text of a kernel of 64 invocations.
 pub(crate) fn source(declarations: &str, body: &str) -> String {
     format!("fulgurite 1\nkernel @k workgroup(64, 1, 1) {{\n{declarations}\n{body}\n}}\n")
 }
@@ -32,51 +32,51 @@ pub(crate) fn load(kernel: &VerifiedKernel, profile: &Profile) -> Loaded {
     Loaded { words: emitted.words, layout: emitted.layout, module, definitions }
 }
 
-/// What a body with these declarations lowers to on the least device.
+/// Lowers a body with these declarations for the minimal device.
 pub(crate) fn least(declarations: &str, body: &str) -> Loaded {
     load(&kernel(&source(declarations, body)), &Profile::least())
 }
 
-/// What it lowers to on the device with every capability and quirk.
+/// Lowers it for the device with every capability and quirk.
 pub(crate) fn fullest(declarations: &str, body: &str) -> Loaded {
     load(&kernel(&source(declarations, body)), &Profile::fullest())
 }
 
 impl Loaded {
-    /// The function's instructions, labels included.
+    /// Returns the function's instructions, including labels.
     pub(crate) fn code(&self) -> Vec<&Instruction> {
         self.module.functions[0].blocks.iter().flat_map(|b| b.label.iter().chain(&b.instructions)).collect()
     }
 
-    /// Those of one opcode.
+    /// Returns the instructions with an opcode.
     pub(crate) fn all(&self, op: Op) -> Vec<&Instruction> {
         self.code().into_iter().filter(|i| i.class.opcode == op).collect()
     }
 
-    /// The only one of an opcode.
+    /// Returns the only instruction with an opcode.
     pub(crate) fn one(&self, op: Op) -> &Instruction {
         let all = self.all(op);
         assert_eq!(all.len(), 1, "{op:?}: {all:?}");
         all[0]
     }
 
-    /// Those of one instruction of `GLSL.std.450`.
+    /// Returns the uses of an instruction of `GLSL.std.450`.
     pub(crate) fn extended(&self, number: u32) -> Vec<&Instruction> {
         let is = |i: &&Instruction| i.operands[1] == Operand::LiteralExtInstInteger(number);
         self.all(Op::ExtInst).into_iter().filter(is).collect()
     }
 
-    /// The instruction that defines an id.
+    /// Returns the instruction that defines an id.
     pub(crate) fn def(&self, id: Word) -> &Instruction {
         &self.definitions[&id]
     }
 
-    /// The instruction that defines an operand.
+    /// Returns the instruction that defines an operand.
     pub(crate) fn operand(&self, inst: &Instruction, position: usize) -> &Instruction {
         self.def(id(inst, position))
     }
 
-    /// The value of a 32-bit constant.
+    /// Returns the value of a 32-bit constant.
     pub(crate) fn constant(&self, id: Word) -> Option<u32> {
         match self.def(id) {
             Instruction { class, operands, .. } if class.opcode == Op::Constant => match operands[0] {
@@ -87,7 +87,7 @@ impl Loaded {
         }
     }
 
-    /// The variable that a pointer points into.
+    /// Returns the variable that a pointer points into.
     pub(crate) fn variable(&self, pointer: Word) -> &Instruction {
         let mut inst = self.def(pointer);
         while inst.class.opcode == Op::AccessChain {
@@ -97,7 +97,7 @@ impl Loaded {
         inst
     }
 
-    /// The storage class that a pointer points into.
+    /// Returns the storage class that a pointer points into.
     pub(crate) fn class(&self, pointer: Word) -> StorageClass {
         match self.variable(pointer).operands[0] {
             Operand::StorageClass(class) => class,
@@ -105,7 +105,7 @@ impl Loaded {
         }
     }
 
-    /// The literal operands of each decoration of this kind on `id`.
+    /// Returns the literal operands of each decoration of this kind on `id`.
     pub(crate) fn decorations(&self, id: Word, decoration: Decoration) -> Vec<Vec<Operand>> {
         self.module
             .annotations
@@ -120,7 +120,7 @@ impl Loaded {
         !self.decorations(id, decoration).is_empty()
     }
 
-    /// The storage buffer of a binding.
+    /// Returns the storage buffer of a binding.
     pub(crate) fn binding(&self, binding: u32) -> &Instruction {
         let wanted = vec![vec![Operand::LiteralBit32(binding)]];
         let found = self
@@ -131,14 +131,14 @@ impl Loaded {
         found.unwrap_or_else(|| panic!("no binding {binding}"))
     }
 
-    /// The label of the block that an instruction of the function is in.
+    /// Returns the label of the block that contains an instruction of the function.
     pub(crate) fn block_of(&self, inst: &Instruction) -> Word {
         let blocks = &self.module.functions[0].blocks;
         let block = blocks.iter().find(|b| b.instructions.contains(inst)).expect("it is in the function");
         block.label_id().expect("blocks have labels")
     }
 
-    /// Where each block branches to, without merge declarations.
+    /// Returns the targets of a block's branches, without merge declarations.
     pub(crate) fn successors(&self, label: Word) -> Vec<Word> {
         let blocks = &self.module.functions[0].blocks;
         let block = blocks.iter().find(|b| b.label_id() == Some(label)).expect("there is such a block");
@@ -150,7 +150,7 @@ impl Loaded {
         }
     }
 
-    /// The label of every block that branches to `label`, ascending.
+    /// Returns the label of every block that branches to `label`, in ascending order.
     pub(crate) fn predecessors(&self, label: Word) -> Vec<Word> {
         let labels = self.module.functions[0].blocks.iter().filter_map(|b| b.label_id());
         let mut found: Vec<Word> = labels.filter(|l| self.successors(*l).contains(&label)).collect();
@@ -158,7 +158,7 @@ impl Loaded {
         found
     }
 
-    /// The memory semantics that a constant operand says.
+    /// Returns the memory semantics that a constant operand encodes.
     pub(crate) fn semantics(&self, inst: &Instruction, position: usize) -> MemorySemantics {
         MemorySemantics::from_bits_truncate(self.constant(id(inst, position)).expect("a constant"))
     }
@@ -171,12 +171,12 @@ impl Loaded {
     }
 }
 
-/// The id that an operand refers to.
+/// Returns the id that an operand refers to.
 pub(crate) fn id(inst: &Instruction, position: usize) -> Word {
     inst.operands[position].id_ref_any().unwrap_or_else(|| panic!("operand {position} of {inst:?}"))
 }
 
-/// The id that an instruction defines.
+/// Returns the id that an instruction defines.
 pub(crate) fn result(inst: &Instruction) -> Word {
     inst.result_id.expect("it has a result")
 }

@@ -1,4 +1,4 @@
-//! Scalar types other than 32-bit ones, and transcendental functions.
+//! Scalar types other than the 32-bit ones, and transcendental functions.
 
 use rspirv::dr::Operand;
 use rspirv::spirv::GlslStd450Op as GLOp;
@@ -10,7 +10,7 @@ fn has(loaded: &Loaded, capability: Capability) -> bool {
     loaded.module.capabilities.iter().any(|i| i.operands[0] == Operand::Capability(capability))
 }
 
-/// A kernel that loads `%a` and `%b` of `ty`, and stores `%r`, what `body` makes of them, as `result`.
+/// Emits a kernel that loads `%a` and `%b` of `ty`, runs `body`, and stores `%r` as `result`.
 fn of(ty: &str, result: &str, body: &str) -> Loaded {
     let declarations = format!("buffer %x: read {ty}[]\nbuffer %w: write {result}[]");
     least(&declarations, &format!("%a = load %x[0u32]\n%b = load %x[1u32]\n{body}\nstore %w[0u32], %r"))
@@ -58,14 +58,14 @@ fn bf16_is_its_bits_and_computed_in_f32() {
     for factor in 0..2 {
         assert_eq!(loaded.operand(product, factor).class.opcode, Op::Bitcast, "its bits above 16 zeros");
     }
-    // Moved, they are not touched.
+    // Values that are only moved stay unchanged.
     let moved = of("bf16", "bf16", "%c = lt 1u32, 2u32\n%r = select %c, %a, %b");
     moved.assert_without(&[Op::FMul, Op::FConvert, Op::ShiftLeftLogical, Op::ShiftRightLogical]);
 }
 
 #[test]
 fn f64_to_f16_is_rounded_once() {
-    // To odd in f32, which takes the comparison with what was converted, and a step of its bits.
+    // Round-to-odd in f32, which takes a comparison with the converted value, and a step of its bits.
     let loaded = of("f64", "f16", "%s = add %a, %b\n%r = convert %s -> f16");
     assert_eq!(loaded.all(Op::FConvert).len(), 3, "there, back to compare, and on");
     assert_eq!((loaded.all(Op::IAdd).len(), loaded.all(Op::FOrdGreaterThan).len()), (1, 1));
@@ -76,7 +76,7 @@ fn f64_to_f16_is_rounded_once() {
 #[test]
 fn integers_to_bf16_are_rounded_once() {
     let loaded = of("u32", "bf16", "%s = add %a, %b\n%r = convert %s -> bf16");
-    // The bits that do not fit are joined into the last one that does.
+    // The lost bits are combined into the last kept bit.
     assert!(!loaded.all(Op::ShiftRightLogical).is_empty() && !loaded.all(Op::BitwiseOr).is_empty());
     assert!(glsl(&loaded, GLOp::FindUMsb) == 1);
 }
@@ -118,7 +118,7 @@ fn rsqrt_of_a_double_nan_is_selected() {
     let guards = |loaded: &Loaded| (loaded.all(Op::IsNan).len(), loaded.all(Op::Select).len());
     let double = of("f64", "f64", "%r = rsqrt %a");
     assert_eq!((glsl(&double, GLOp::InverseSqrt), guards(&double)), (1, (1, 1)));
-    // Where the operand is NaN, it is what is selected.
+    // If the operand is NaN, it is selected.
     let select = double.one(Op::Select);
     assert_eq!(double.operand(select, 0).class.opcode, Op::IsNan);
     assert_eq!(id(select, 1), id(double.operand(select, 0), 0));

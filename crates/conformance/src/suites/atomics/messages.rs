@@ -1,6 +1,7 @@
-//! What orders promise: plain stores before a release are seen after the acquire that reads it.
+//! Memory order: plain stores before a release are visible after the acquire that reads it.
 //!
-//! Who comes first is open, so the readers' results are one of two, and only sums over all invocations are one.
+//! The schedule is unspecified, so each reader has two allowed results; only sums over all invocations have a single
+//! one.
 
 use fulgurite_hal::LaunchOptions;
 use fulgurite_ir::SyncScope;
@@ -9,21 +10,21 @@ use fulgurite_spec::Type;
 use crate::harness::Harness;
 use crate::suites::bytes;
 
-/// What a reader writes that has seen no message.
+/// Result of a reader that saw no message.
 const NOTHING: u32 = 0xffff_ffff;
-/// Workgroups of 64.
+/// Number of workgroups, of 64 invocations each.
 const GROUPS: usize = 16;
 
-/// How a message is published and noticed.
+/// A way to publish a message and to detect it.
 struct Way {
     name: &'static str,
-    /// How far the order reaches.
+    /// Scope of the order.
     scope: SyncScope,
-    /// Of the store of the flag: before it, and its attributes.
+    /// Text before the store of the flag, and the attributes of the store.
     publish: (&'static str, &'static str),
-    /// Of the load of the flag: its attributes, and after it.
+    /// Attributes of the load of the flag, and the text after it.
     notice: (&'static str, &'static str),
-    /// Of one read-modify-write that does both, between what is before and after.
+    /// A read-modify-write op that both publishes and detects, with the text before and after it.
     both: &'static str,
 }
 
@@ -65,7 +66,7 @@ const WAYS: [Way; 5] = [
     },
 ];
 
-/// Where data and flags are, and from whose workgroup the reader reads.
+/// Location of data and flags, and the workgroup whose message a reader reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Shared,
@@ -79,13 +80,13 @@ const PLACES: [(Place, &str); 3] = [
     (Place::OtherWorkgroup, "a buffer, between workgroups"),
 ];
 
-/// Steps of progress that `run` takes.
+/// Progress steps of `run`.
 pub(super) const COUNT: usize = PLACES.len() * WAYS.len() * 2;
 
 pub(super) fn run(harness: &mut Harness<'_>, step: &mut dyn FnMut()) {
     for (place, place_name) in PLACES {
         for way in &WAYS {
-            // What a workgroup orders among its own is nothing to others.
+            // An order of workgroup scope does not apply to other workgroups.
             if place == Place::OtherWorkgroup && way.scope == SyncScope::Workgroup {
                 step();
                 step();
@@ -99,7 +100,8 @@ pub(super) fn run(harness: &mut Harness<'_>, step: &mut dyn FnMut()) {
     }
 }
 
-/// The first 32 invocations of a workgroup publish a word each, the others wait a while for one each.
+/// The first 32 invocations of a workgroup publish one word each; the others poll a limited number of times for one
+/// each.
 fn messages(harness: &mut Harness<'_>, place: Place, place_name: &str, way: &Way) {
     let group = format!("message passing in {place_name} by {}", way.name);
     let (declarations, memory) = match place {
@@ -179,14 +181,14 @@ kernel @messages workgroup(64, 1, 1) {{
     }
 }
 
-/// Every invocation stores its word and counts itself; the one that counted last sums what all have stored.
+/// Every invocation stores its word and increments a counter; the invocation that increments it last sums all words.
 fn last_one_sums(harness: &mut Harness<'_>, place: Place, place_name: &str, way: &Way) {
     let group = format!("the last one sums in {place_name} by {}", way.name);
     let (declarations, memory) = match place {
         Place::Shared => ("  shared %mem: u32[65]\n", "%mem"),
         _ => ("", "%cells"),
     };
-    // Where the words begin, where the counter is, and how many words there are.
+    // Start of the words, index of the counter, and number of words.
     let (start, counter, all) = match place {
         Place::Shared => ("add 0u32, 0u32".to_owned(), "add 0u32, 64u32".to_owned(), 64),
         Place::Buffer => ("mul %g, 65u32".to_owned(), "add %start, 64u32".to_owned(), 64),

@@ -1,4 +1,4 @@
-//! Entries that were damaged in every way that accidents have: none is served, all are made again.
+//! Damaged entries of many kinds: none is served, and all are made again.
 
 use std::fs;
 use std::path::Path;
@@ -21,10 +21,10 @@ const ROUND: usize = 500;
 /// Bytes of a header that its checksum covers.
 const SEALED: usize = 192;
 
-/// A kind of damage: what it is called, and what it does to an entry's bytes, given those of another entry.
+/// A kind of damage: its name, and a function that changes an entry's bytes, given those of another entry.
 type Damage = (&'static str, fn(&mut Vec<u8>, &[u8], &mut Random));
 
-/// Each field of the header, as `docs/cache-format.md` has them: where it begins, and its bytes.
+/// Offset and size of each field of the header, as in `docs/cache-format.md`.
 const FIELDS: &[(usize, usize)] = &[
     (0, 8),
     (8, 4),
@@ -79,7 +79,7 @@ const DAMAGES: &[Damage] = &[
     ("over the bound", |bytes, _, _| bytes.resize(OVERSIZED, 0)),
 ];
 
-/// Bytes of an entry that is larger than this suite's caches allow.
+/// Size of an entry above the limit of this suite's caches.
 const OVERSIZED: usize = (128 << 10) + 1;
 
 fn flip_field(bytes: &mut [u8], fields: usize, random: &mut Random) {
@@ -102,7 +102,7 @@ fn damaged(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         Level::Smoke => 3_000,
         Level::Full => 100_000,
     };
-    // Of what is damaged nothing need be durable, and on a disk syncs would take most of the time.
+    // Damaged files need not be durable, and on a real disk most of the time would go into syncs.
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).map_err(unexpected)?;
     let mut random = checks.random();
     let mut reasons = [0u64; PipelineCacheMissReason::ALL.len()];
@@ -115,14 +115,14 @@ fn damaged(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let counted = PipelineCacheMissReason::ALL.iter().zip(reasons).filter(|(_, count)| *count > 0);
     let counted: Vec<_> = counted.map(|(reason, count)| format!("{count} {reason}")).collect();
     checks.harness.note(format!(
-        "{count} entries damaged in {} ways, none served, all made again: {}",
+        "{count} entries damaged in {} ways, none served, all remade: {}",
         DAMAGES.len(),
         counted.join(", ")
     ));
     Ok(())
 }
 
-/// Writes entries, damages each, and asks for each.
+/// Writes entries, damages each, and looks each up.
 fn round(
     checks: &mut Checks<'_, '_>,
     root: &Path,
@@ -133,7 +133,7 @@ fn round(
 ) -> Result<(), Error> {
     let options = DiskOptions::default().max_quarantined(u32::MAX).max_entry_bytes(OVERSIZED as u64 - 1);
     let disk = DiskPipelineCache::open(root, options.clone()).map_err(unexpected)?;
-    // An artifact's bytes are held to its own digest, too; every other payload is somebody else's to check.
+    // Only an artifact is also checked against its own digest; all other payloads are checked by their users.
     let kind = PayloadKind::Artifact;
     let good = |name: &str| entry(kind, name, 1, 300);
     for name in names {
@@ -148,7 +148,7 @@ fn round(
         let other = if before.is_empty() { vec![0; 8] } else { std::mem::take(&mut before) };
         damage(&mut bytes, &other, random);
         if bytes == whole {
-            // Nothing was changed, such as zeros that were zeroed: cut it instead.
+            // The damage changed nothing, such as zeroing zeros: truncate the file instead.
             bytes.pop();
         }
         fs::write(&path, bytes).map_err(unexpected)?;
@@ -165,7 +165,7 @@ fn round(
         })?;
         checks.holds(how, made.is_some(), || format!("`{name}` was served although it was damaged"));
         let is_right = found.is_some_and(|entry| version_of(name, &entry.payload) == Some(1));
-        checks.holds(how, is_right, || format!("`{name}` is not what was made"));
+        checks.holds(how, is_right, || format!("`{name}` differs from the made entry"));
         if let Some(reason) = made {
             reasons[reason.index()] += 1;
         }
@@ -174,7 +174,7 @@ fn round(
     for name in names {
         let found: Result<_, PipelineCacheMissReason> = again.find(&identity(kind, name));
         let is_right = found.is_ok_and(|found| is_good(&found, name));
-        checks.holds("what was made again is kept", is_right, || format!("`{name}` is not there"));
+        checks.holds("a remade entry is stored", is_right, || format!("`{name}` is missing"));
     }
     Ok(())
 }

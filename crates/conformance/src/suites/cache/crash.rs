@@ -1,6 +1,6 @@
-//! Machines that stop at every operation of a script, processes that die at every operation while the machine goes on, and
-//! disks that fail to sync once: what was made durable is there afterwards, what was durably removed is not, and nothing
-//! torn is served.
+//! Crashes of the machine at every operation of a script, processes that die at every operation while the machine goes
+//! on, and syncs that fail once: afterwards, durable entries are present, durably removed ones are absent, and no torn
+//! entry is served.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -24,26 +24,26 @@ pub(super) const PARTS: &[(&str, Part)] = &[
     ("a sync that fails once", failing_sync),
 ];
 
-/// Not there when a script begins; the folder above is.
+/// Does not exist when a script begins; its parent folder does.
 const ROOT: &str = "/simulated/cache";
 const KIND: PayloadKind = PayloadKind::Binary;
 /// Entries of a script.
 const KEYS: u32 = 6;
-/// Versions of each: few, so that what is written is often there already.
+/// Versions of each entry: few, so that a version is often written again.
 const VERSIONS: u32 = 3;
 /// Steps of a script.
 const STEPS: usize = 30;
-/// Processes that take turns in one.
+/// Processes that take turns in a script.
 const PROCESSES: usize = 2;
 
-/// What a disk may have of one entry after the machine has stopped: a version, or `None` for nothing.
+/// The states of one entry that are allowed after a crash: a version, or `None` if it is absent.
 type Allowed = BTreeSet<Option<u32>>;
 
-/// What must hold of the disk, whatever happens to it.
+/// The expected contents of the disk.
 #[derive(Clone, Debug, Default)]
 struct Model {
     allowed: BTreeMap<String, Allowed>,
-    /// What went wrong before the machine stopped.
+    /// Violations found before the machine stopped.
     problems: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ impl Model {
         self.allowed.entry(name.to_owned()).or_insert_with(|| Allowed::from([None]))
     }
 
-    /// Those of `names` that are not there now may be missing later.
+    /// Allows those of `names` that are missing now to be missing after a crash.
     fn note_missing(
         &mut self,
         disk: &SimulatedDisk,
@@ -66,7 +66,7 @@ impl Model {
         }
     }
 
-    /// The entry is in this state durably.
+    /// Records that the entry is durably in this state.
     fn settle(&mut self, name: &str, state: Option<u32>) {
         *self.allowed(name) = Allowed::from([state]);
     }
@@ -75,9 +75,9 @@ impl Model {
 /// One of the processes of a script.
 struct Process {
     cache: DiskPipelineCache,
-    /// What it wrote, or found to be there when it was to write it, and has not flushed.
+    /// Entries that it wrote, or found present when it was to write them, and has not flushed.
     unsynced: BTreeSet<String>,
-    /// Of that, what has been there ever since: its flush is what makes it durable.
+    /// The subset that has been present ever since, which the process's flush makes durable.
     pending: BTreeSet<String>,
 }
 
@@ -88,18 +88,19 @@ impl Process {
         Ok(Self { cache, unsynced: BTreeSet::new(), pending: BTreeSet::new() })
     }
 
-    /// Ends it without its doing anything more.
+    /// Abandons the process without running its destructors.
     fn kill(self) {
         std::mem::forget(self.cache);
     }
 
-    /// The version that readers see of an entry.
+    /// Returns the version of an entry that readers see.
     fn seen(&self, disk: &SimulatedDisk, name: &str) -> Option<u32> {
         let bytes = disk.seen(&self.cache.path_for(&identity(KIND, name)))?;
         version_of(name, bytes.get(HEADER_BYTES..)?)
     }
 
-    /// Forgets what is there no more: what others write in its place is theirs to flush.
+    /// Removes entries that are missing now from `pending`: if another process writes them again, that process must
+    /// flush them.
     fn forget_removed(&mut self, disk: &SimulatedDisk) {
         let pending = std::mem::take(&mut self.pending);
         self.pending = pending.into_iter().filter(|name| self.seen(disk, name).is_some()).collect();
@@ -124,17 +125,17 @@ impl Process {
     }
 }
 
-/// What is known after a write.
+/// Durability of an entry after a write.
 enum Outcome {
-    /// What was written is durable.
+    /// The written version is durable.
     Durable,
-    /// It may be there.
+    /// The written version may be present.
     Open,
-    /// It failed, and took with it what was there.
+    /// The write failed and removed the previous version.
     Dropped,
 }
 
-/// Runs the script of `seed` on what `model` says is there, until it ends, or the machine or the processes do.
+/// Runs the script of `seed` from the state in `model`, until the script ends or the machine or the processes stop.
 fn script(disk: &SimulatedDisk, seed: u64, mut model: Model) -> Model {
     let mut random = Random::new(seed);
     let mut processes = Vec::new();
@@ -156,12 +157,12 @@ fn script(disk: &SimulatedDisk, seed: u64, mut model: Model) -> Model {
             break;
         }
     }
-    // A process that is stopped flushes nothing more.
+    // A stopped process flushes nothing more.
     processes.into_iter().for_each(Process::kill);
     model
 }
 
-/// One step of a process, and what is known after it.
+/// Performs one step of a process and updates the model.
 fn step(disk: &SimulatedDisk, random: &mut Random, process: &mut Process, model: &mut Model) {
     let name = random.below(KEYS).to_string();
     let version = 1 + random.below(VERSIONS);
@@ -180,21 +181,20 @@ fn step(disk: &SimulatedDisk, random: &mut Random, process: &mut Process, model:
             let flushed = process.cache.flush();
             for name in std::mem::take(&mut process.pending) {
                 match (&flushed, process.seen(disk, &name)) {
-                    // Of what it could not make durable, nothing is left; all others are.
+                    // A flush that reports an entry as not durable has removed it; all other entries are durable.
                     (Ok(()) | Err(CacheError::NotDurable { .. }), Some(version)) if !disk.is_dead() => {
                         model.settle(&name, Some(version));
                     }
                     (Ok(()), None) if !model.allowed(&name).contains(&None) => {
-                        model
-                            .problems
-                            .push(format!("entry {name} is gone, and flushing says that all is well"));
+                        model.problems.push(format!("entry {name} is gone, and the flush succeeded"));
                     }
                     _ => {}
                 }
             }
             let unsynced = std::mem::take(&mut process.unsynced);
             if flushed.is_err() {
-                // It said so, and dropped what it had to flush, also where others wrote that anew. Nothing else may go.
+                // The flush reported an error and removed its unflushed entries, including those that others had
+                // rewritten. All other entries must stay.
                 model.note_missing(disk, process, unsynced);
             }
         }
@@ -215,7 +215,7 @@ fn step(disk: &SimulatedDisk, random: &mut Random, process: &mut Process, model:
     }
 }
 
-/// Whether what a disk has after a crash is what `model` allows.
+/// Checks that the contents of a disk after a crash are among those that `model` allows.
 fn check(checks: &mut Checks<'_, '_>, disk: &SimulatedDisk, model: &Model, when: &str) -> Result<(), Error> {
     checks.equal(when, &model.problems, &Vec::new());
     let options = DiskOptions::default().max_quarantined(u32::MAX).storage(Arc::new(disk.clone()));
@@ -225,7 +225,7 @@ fn check(checks: &mut Checks<'_, '_>, disk: &SimulatedDisk, model: &Model, when:
         let found = match cache.read(&identity(KIND, &name)) {
             Lookup::Hit(entry) => match version_of(&name, &entry.payload) {
                 Some(version) => Ok(Some(version)),
-                None => Err("bytes of nobody"),
+                None => Err("bytes that no process wrote"),
             },
             Lookup::Miss(_) => Ok(None),
         };
@@ -242,7 +242,7 @@ fn scripts(checks: &Checks<'_, '_>) -> u64 {
     }
 }
 
-/// A disk with the folder above the root.
+/// Returns a disk that contains only the parent folder of the root.
 fn new_disk() -> SimulatedDisk {
     SimulatedDisk::new(Path::new(ROOT).parent().unwrap_or(Path::new("/")))
 }
@@ -285,7 +285,7 @@ fn dies(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         let (operations, _) = whole.counts();
         for death in 1..=operations {
             let disk = new_disk();
-            // The dead change nothing any more.
+            // Operations of a dead process have no effect.
             let model =
                 script(&disk.failing(Fault::Changes(ErrorKind::BrokenPipe, death)), first, Model::default());
             let model = script(&disk, second, model);

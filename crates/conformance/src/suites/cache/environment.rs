@@ -1,5 +1,4 @@
-//! Disks that are full, locked, read-only or not what they should be: work goes on, and one diagnostic says why nothing is
-//! kept.
+//! Disks that are full, locked, read-only or malformed: work goes on, and one diagnostic reports why nothing is kept.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -28,10 +27,10 @@ pub(super) const PARTS: &[(&str, Part)] = &[
 
 const ROOT: &str = "/simulated/cache";
 const KIND: PayloadKind = PayloadKind::Artifact;
-/// Entries that are asked for, twice each.
+/// Entries to look up, twice each.
 const ENTRIES: u32 = 40;
 
-/// Asks a cache for entries of `bytes` each: all are right, and made once.
+/// Looks up entries of `bytes` each and checks that all are correct and made only once.
 fn use_it(checks: &mut Checks<'_, '_>, what: &str, cache: &PipelineCache, bytes: usize) -> Result<(), Error> {
     let mut made = 0;
     for turn in 0..2 {
@@ -49,17 +48,17 @@ fn use_it(checks: &mut Checks<'_, '_>, what: &str, cache: &PipelineCache, bytes:
     Ok(())
 }
 
-/// What a cache had to say is `code`, once.
+/// Checks that the cache reported the diagnostic `code` exactly once and no other.
 fn said_once(checks: &mut Checks<'_, '_>, what: &str, cache: &PipelineCache, code: Code) {
     let said: Vec<Code> = cache.notices().iter().map(|notice| notice.code).collect();
     checks.equal(&format!("{what}: diagnostics"), &said, &vec![code]);
 }
 
-/// A small file system in memory, until it is dropped.
+/// A small in-memory file system, unmounted on drop.
 struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
-    /// `None` where none can be mounted.
+    /// Mounts the file system, or returns `None` if this process cannot mount one.
     fn mount(options: &str) -> Option<Self> {
         let folder = tempfile::tempdir().ok()?;
         let mut command = Command::new("mount");
@@ -101,9 +100,9 @@ fn full(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         drop(cache);
         let disk = DiskPipelineCache::open(&root, DiskOptions::default()).map_err(unexpected)?;
         let found = disk.verify(&mut |_, _| ()).map_err(unexpected)?;
-        checks.equal("what is left of those that did not fit", &found.corrupt.len(), &0);
-        checks.holds("those that did fit", found.good.entries > 0, || "there are none".to_owned());
-        checks.holds("remounted for reading only", tmpfs.remount("ro"), || "it was not".to_owned());
+        checks.equal("damaged entries", &found.corrupt.len(), &0);
+        checks.holds("intact entries", found.good.entries > 0, || "there are none".to_owned());
+        checks.holds("remounted read-only", tmpfs.remount("ro"), || "not remounted".to_owned());
         drop(disk);
         let cache = PipelineCache::open(CacheOptions::in_folder(&root));
         use_it_again(checks, &cache, found.good.entries)?;
@@ -113,7 +112,7 @@ fn full(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Asks a cache for what it had room for and for what it had not: the first are found.
+/// Looks up the entries that fitted and those that did not, and checks that the former are found.
 fn use_it_again(checks: &mut Checks<'_, '_>, cache: &PipelineCache, there: u64) -> Result<(), Error> {
     let mut made = 0;
     for name in (0..ENTRIES).map(|i| i.to_string()) {
@@ -129,7 +128,7 @@ fn use_it_again(checks: &mut Checks<'_, '_>, cache: &PipelineCache, there: u64) 
 }
 
 fn failing(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
-    // Opening takes a few operations, which each fault lets pass or not.
+    // Opening takes a few operations, so each fault hits either opening or later use.
     let faults = [
         ("nothing may be written (EACCES)", Fault::Changes(ErrorKind::PermissionDenied, 1)),
         ("writing is refused later", Fault::Changes(ErrorKind::PermissionDenied, 30)),
@@ -154,7 +153,7 @@ fn locks(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         ("there are no locks", Locks::Missing),
     ] {
         let work = without_locks(behavior);
-        // On a thread that may be left behind: what waits for ever must not take the suite with it.
+        // On a thread that can be abandoned, so that an endless wait does not block the suite.
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || sender.send(work()));
         let found =
@@ -164,26 +163,28 @@ fn locks(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         checks.equal(&format!("{what}: entries that are right"), &found.right, &ENTRIES);
         checks.equal(&format!("{what}: diagnostics"), &found.said, &vec![Code::CacheDegraded]);
         checks.equal(&format!("{what}: entries kept"), &found.kept, &ENTRIES);
-        checks.holds("nobody asks for ever", found.unanswered <= 8, || format!("{} times", found.unanswered));
+        checks.holds("lock requests without an answer are bounded", found.unanswered <= 8, || {
+            format!("{} times", found.unanswered)
+        });
     }
     Ok(())
 }
 
-/// What was found where locks are of no use.
+/// Results of a cache whose locks do not work.
 #[derive(Debug)]
 struct WithoutLocks {
-    /// Entries that were made or found, and are right.
+    /// Entries that were made or found and are correct.
     right: u32,
-    /// What the cache had to say.
+    /// Codes of the cache's diagnostics.
     said: Vec<Code>,
     /// Entries that another process finds.
     kept: u32,
-    /// How often someone asked for a lock and had no answer.
+    /// Number of lock requests without an answer.
     unanswered: u64,
 }
 
-/// Makes entries where locks behave so: as many as that the folder is looked over, and with the mark of another process
-/// in it.
+/// Makes entries while locks behave as given: enough for the cache to scan its folder, in which another process has
+/// left a mark.
 fn without_locks(behavior: Locks) -> impl FnOnce() -> Option<WithoutLocks> + Send + 'static {
     move || {
         let disk = SimulatedDisk::new(Path::new(ROOT));
@@ -205,7 +206,7 @@ fn without_locks(behavior: Locks) -> impl FnOnce() -> Option<WithoutLocks> + Sen
         let right = right.count() as u32;
         let said = cache.notices().iter().map(|notice| notice.code).collect();
         drop(cache);
-        // What was written without locks is there.
+        // Entries that were written without locks are present.
         let options = DiskOptions::default().storage(Arc::new(disk.locking(Locks::Work)));
         let cache = DiskPipelineCache::open(Path::new(ROOT), options).ok()?;
         let is_there = |name: &u32| matches!(cache.read(&identity(KIND, &name.to_string())), Lookup::Hit(_));
@@ -248,7 +249,7 @@ fn folders(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         use_it(checks, "entries that are links", &cache, 100)?;
         said_once(checks, "entries that are links", &cache, Code::CacheDegraded);
         let untouched = std::fs::read_to_string(&elsewhere).map_err(unexpected)?;
-        checks.equal("what the links point to", &untouched, &"of someone else".to_owned());
+        checks.equal("the file behind the links", &untouched, &"of someone else".to_owned());
     }
     Ok(())
 }
@@ -270,6 +271,6 @@ fn clock(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let report = cache.gc(Some(all.bytes / 2)).map_err(unexpected)?;
     checks.holds("eviction with such times", report.evicted.entries > 0, || format!("{report:?}"));
     let left = cache.stats().map_err(unexpected)?.all;
-    checks.equal("what is left", &(left.bytes + report.evicted.bytes), &all.bytes);
+    checks.equal("bytes after eviction", &(left.bytes + report.evicted.bytes), &all.bytes);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Any bytes as each of the files of a cache's folder: the property behind `crate::robust::cache_files`.
+//! Arbitrary bytes as each of the files of a cache folder: the property behind `crate::robust::cache_files`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,12 +18,12 @@ const NAME: &str = "entry";
 /// Bytes of a header that its checksum covers.
 const SEALED: usize = 192;
 
-/// Puts `bytes` in the place of an entry, the index, the log of crashes and the mark of a dead process: as they are, and
-/// sealed, the entry with a header that they change. The folder can be used, and the entry is found only if it is the one
-/// that was written, byte for byte. Whether it was.
+/// Replaces an entry, the index, the crash log and the mark of a dead process by `bytes`, and again by `bytes` with
+/// valid checksums, for the entry as changes to a good one. The folder must stay usable, and the entry may be found
+/// only if it equals the written one byte for byte. Returns whether it was found.
 ///
 /// # Errors
-/// The property that does not hold.
+/// The violated property.
 pub(crate) fn properties(bytes: &[u8]) -> Result<bool, String> {
     let root = Path::new(ROOT);
     let disk = SimulatedDisk::new(root);
@@ -31,7 +31,7 @@ pub(crate) fn properties(bytes: &[u8]) -> Result<bool, String> {
     store.write(&entry(KIND, NAME, 1, 40), Durability::Immediate).map_err(|e| e.to_string())?;
     let path = store.path_for(&identity(KIND, NAME));
     drop(store);
-    let good = disk.seen(&path).ok_or("what was written is not there")?;
+    let good = disk.seen(&path).ok_or("the written entry is missing")?;
     let mut is_found = false;
     let sealed =
         [reheaded(&good, bytes), sealed(bytes, 152, 160), sealed(bytes, 56, 64), sealed(bytes, 56, 64)];
@@ -57,30 +57,27 @@ fn open(disk: &SimulatedDisk) -> Result<DiskPipelineCache, String> {
     DiskPipelineCache::open(Path::new(ROOT), options).map_err(|error| error.to_string())
 }
 
-/// Uses a folder whose entry has the bytes `stored`. Whether it was found.
+/// Uses a folder whose entry has the bytes `stored`. Returns whether the entry was found.
 fn use_it(disk: &SimulatedDisk, stored: &[u8], good: &[u8]) -> Result<bool, String> {
     let options = DiskOptions::default().storage(Arc::new(disk.clone()));
     let cache = PipelineCache::open(CacheOptions::in_folder(ROOT).disk(options));
     let found = cache.find(&identity(KIND, NAME)).is_ok();
     if found != (stored == good) {
-        return Err(format!(
-            "an entry of {} bytes is found: {found}, and is the one: {}",
-            stored.len(),
-            !found
-        ));
+        return Err(format!("entry of {} bytes: found is {found}, unchanged is {}", stored.len(), !found));
     }
-    // What else the index and the crashes are read for.
+    // Other operations that read the index and the crash log.
     let _ = (cache.find(&identity(KIND, "another")), cache.suspects(), cache.compile(Digest::ZERO, || ()));
     let store = open(disk)?;
     let (stats, checked) =
         (store.stats().map_err(|e| e.to_string())?, store.verify(&mut |_, _| ()).map_err(|e| e.to_string())?);
     match (stats.all.entries, checked.good.entries) {
         (all, good) if all == good && good == u64::from(found) => Ok(found),
-        (all, good) => Err(format!("{all} entries are left and {good} are good, of which {found} was found")),
+        (all, good) => Err(format!("{all} entries are left, {good} of them intact, but found is {found}")),
     }
 }
 
-/// The good entry with the first of `bytes` on its header, its checksum made to fit, and what follows on its payload.
+/// Returns the good entry with its header changed by the first of `bytes`, a matching checksum, and its payload changed
+/// by the rest.
 fn reheaded(good: &[u8], bytes: &[u8]) -> Vec<u8> {
     let (header, payload) = bytes.split_at(SEALED.min(bytes.len()));
     let mut changed = good.to_vec();
@@ -91,7 +88,7 @@ fn reheaded(good: &[u8], bytes: &[u8]) -> Vec<u8> {
     changed
 }
 
-/// `bytes` as records of `record` bytes, of which the last eight seal the first `body`.
+/// Returns `bytes` as records of `record` bytes, the last eight of which are a checksum of the first `body`.
 fn sealed(bytes: &[u8], body: usize, record: usize) -> Vec<u8> {
     let mut records = Vec::new();
     for chunk in bytes.chunks(body) {

@@ -1,7 +1,7 @@
-//! A disk that loses what was not made durable: in memory, with crashes and faults at chosen operations.
+//! An in-memory disk that loses non-durable data, with crashes and faults at chosen operations.
 //!
-//! What is written or named is seen at once and durable only after the file or its folder was synced. A crash keeps of the
-//! rest what chance wants: of unsynced bytes all, none or a torn part, of unsynced names each or none, in no order.
+//! Changes are visible at once, and durable only after a sync of the file or its folder. A crash keeps a random part of
+//! the rest: of unsynced bytes all, none or a torn part, and of unsynced names any subset, in any order.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, ErrorKind};
@@ -13,7 +13,7 @@ use fulgurite_pipeline_cache::{Listed, Missing, Storage, StoredFile};
 
 use crate::values::Random;
 
-/// What a name in a folder is.
+/// Kind of a directory entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Node {
     File(u64),
@@ -24,36 +24,36 @@ enum Node {
 struct File {
     seen: Vec<u8>,
     durable: Vec<u8>,
-    /// Whether the system still knows that `seen` is to be written.
+    /// Whether the system still has `seen` queued for writing.
     is_dirty: bool,
     modified: SystemTime,
 }
 
-/// What goes wrong, and when.
+/// An injected fault and its time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Fault {
     #[default]
     None,
-    /// The machine stops before the operation of this number, counted from 1.
+    /// The machine stops before the operation with this number, counted from 1.
     Crash(u64),
-    /// The sync of this number fails; the next one says that all is well.
+    /// The sync with this number fails; the next one reports success.
     Sync(u64),
-    /// Everything that changes the disk fails like this, from the operation of this number on.
+    /// From the operation with this number on, every change fails with this error.
     Changes(ErrorKind, u64),
-    /// Everything that reads fails like this.
+    /// Every read fails with this error.
     Reads(ErrorKind),
 }
 
-/// How locks behave.
+/// Behavior of locks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Locks {
     #[default]
     Work,
-    /// Someone else always has them.
+    /// Another holder always has every lock.
     Taken,
-    /// Asking for one never returns.
+    /// A lock request never returns.
     Hang,
-    /// There are none.
+    /// Locks are not supported.
     Missing,
 }
 
@@ -68,13 +68,13 @@ struct State {
     next: u64,
     operations: u64,
     syncs: u64,
-    /// Those who asked for a lock and wait for ever.
+    /// Lock requests that wait forever.
     unanswered: u64,
     is_down: bool,
     now: Duration,
 }
 
-/// The disk, shared by all who have it open.
+/// Handle to the disk, shared by all users.
 #[derive(Clone)]
 pub(super) struct SimulatedDisk {
     state: Arc<Mutex<State>>,
@@ -99,7 +99,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl SimulatedDisk {
-    /// A disk with one empty folder that is durable.
+    /// Creates a disk that contains one empty durable folder.
     pub(super) fn new(root: &Path) -> Self {
         let mut state = State { now: Duration::from_secs(1_000_000_000), ..State::default() };
         for folder in root.ancestors() {
@@ -109,17 +109,17 @@ impl SimulatedDisk {
         Self { state: Arc::new(Mutex::new(state)), fault: Fault::None, locks: Locks::Work }
     }
 
-    /// The disk with a fault.
+    /// Returns a handle to the same disk with a fault.
     pub(super) fn failing(&self, fault: Fault) -> Self {
         Self { fault, ..self.clone() }
     }
 
-    /// The disk with other locks.
+    /// Returns a handle to the same disk with another lock behavior.
     pub(super) fn locking(&self, locks: Locks) -> Self {
         Self { locks, ..self.clone() }
     }
 
-    /// A disk of the same contents that shares nothing with this one.
+    /// Returns an independent disk with the same contents.
     pub(super) fn copy(&self) -> Self {
         let state = lock(&self.state);
         let copied = State {
@@ -134,37 +134,38 @@ impl SimulatedDisk {
         Self { state: Arc::new(Mutex::new(copied)), ..self.clone() }
     }
 
-    /// Operations and syncs so far.
+    /// Returns the number of operations and of syncs so far.
     pub(super) fn counts(&self) -> (u64, u64) {
         let state = lock(&self.state);
         (state.operations, state.syncs)
     }
 
-    /// The bytes that a reader sees at `path`; no operation.
+    /// Returns the bytes that a reader sees at `path`; does not count as an operation.
     pub(super) fn seen(&self, path: &Path) -> Option<Vec<u8>> {
         let mut state = lock(&self.state);
         state.file(path).ok().map(|(_, file)| file.seen.clone())
     }
 
-    /// Whether nothing changes any more: the machine has stopped, or who has this disk is dead or refused.
+    /// Returns whether this handle can no longer change the disk: the machine has stopped, or its fault refuses all
+    /// changes.
     pub(super) fn is_dead(&self) -> bool {
         let state = lock(&self.state);
         let refuses = matches!(self.fault, Fault::Changes(_, from) if state.operations >= from);
         state.is_down || refuses
     }
 
-    /// How often someone asked for a lock and had no answer.
+    /// Returns the number of lock requests without an answer.
     pub(super) fn unanswered(&self) -> u64 {
         lock(&self.state).unanswered
     }
 
-    /// Says that time has gone back.
+    /// Moves the disk's clock back.
     pub(super) fn turn_back(&self, by: Duration) {
         let mut state = lock(&self.state);
         state.now = state.now.saturating_sub(by);
     }
 
-    /// What is left after a crash: a disk without faults.
+    /// Crashes the disk and returns what remains, as a disk without faults.
     pub(super) fn after_crash(&self, random: &mut Random) -> Self {
         let mut state = lock(&self.state);
         let mut names = state.durable.clone();
@@ -178,7 +179,7 @@ impl SimulatedDisk {
                 };
             }
         }
-        // What is in a folder that is gone is gone.
+        // Remove the contents of missing folders.
         let folders: HashSet<PathBuf> =
             names.iter().filter(|(_, node)| **node == Node::Folder).map(|(path, _)| path.clone()).collect();
         names.retain(|path, _| path.ancestors().skip(1).all(|folder| folders.contains(folder)));
@@ -192,7 +193,7 @@ impl SimulatedDisk {
                     0 => file.durable,
                     1 => file.seen.clone(),
                     2 => file.seen[..random.below(file.seen.len() as u32 + 1) as usize].to_vec(),
-                    // The length came first, and some of the bytes.
+                    // The length and a part of the bytes were written.
                     _ => {
                         let mut torn = file.seen.clone();
                         let from = random.below(torn.len() as u32 + 1) as usize;
@@ -212,7 +213,7 @@ impl SimulatedDisk {
         Self { state: Arc::new(Mutex::new(left)), fault: Fault::None, locks: Locks::Work }
     }
 
-    /// Begins an operation, unless the machine has stopped or stops now.
+    /// Begins an operation, unless the machine has stopped or stops at this operation.
     fn begin(&self, changes: bool) -> io::Result<MutexGuard<'_, State>> {
         let mut state = lock(&self.state);
         state.operations += 1;
@@ -451,7 +452,7 @@ impl StoredFile for OpenFile {
         let file = state.files.get_mut(&self.id).ok_or(ErrorKind::NotFound)?;
         let was_dirty = std::mem::take(&mut file.is_dirty);
         match (fails, was_dirty) {
-            // The system forgets that there was something to write.
+            // The system discards the data to be written.
             (true, _) => return Err(io::Error::other("the disk did not take it")),
             (false, true) => file.durable.clone_from(&file.seen),
             (false, false) => {}

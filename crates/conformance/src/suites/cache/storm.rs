@@ -1,4 +1,4 @@
-//! Many processes on one folder, killed at random; and drivers that end their process.
+//! Many processes on one folder, killed at random; and drivers that crash their process.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -18,10 +18,11 @@ use crate::suites::checks::{Checks, Part};
 pub(super) const PARTS: &[(&str, Part)] =
     &[("processes killed at random", killed), ("a driver that crashes", crashing)];
 
-/// No process of the suite takes longer.
+/// Upper bound for the run time of a process of the suite.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Waits for the end of a process, and kills it at `until`: how it ended, and what it had to say.
+/// Waits for a process to exit, and kills it at `until`. Returns its status, whether it was killed, and its standard
+/// error.
 fn wait(child: &mut Child, until: Instant) -> Result<(ExitStatus, bool, String), Error> {
     let mut was_killed = false;
     let status = loop {
@@ -37,7 +38,7 @@ fn wait(child: &mut Child, until: Instant) -> Result<(ExitStatus, bool, String),
     };
     let mut said = String::new();
     if let Some(mut stderr) = child.stderr.take() {
-        // What a killed process left may be cut anywhere.
+        // The output of a killed process may be truncated anywhere.
         let mut bytes = Vec::new();
         let _ = stderr.read_to_end(&mut bytes);
         said = String::from_utf8_lossy(&bytes).into_owned();
@@ -59,13 +60,13 @@ fn killed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     for round in 0..rounds {
         let mut children = Vec::new();
         for process in 0..processes {
-            // Each has entries of its own, in all rounds.
+            // Each process has separate entries, the same in all rounds.
             let name = format!("process {process}");
             let journal = journals.join(&name);
             let (root, journal) = (root.display().to_string(), journal.display().to_string());
             let (seed, count) = (random.next().to_string(), operations.to_string());
             let child = worker.start(&["storm", &root, &journal, &name, &seed, &count]);
-            // Half of them are let alone.
+            // Half of the processes run to the end.
             let until = match random.below(2) {
                 0 => {
                     Instant::now()
@@ -75,13 +76,13 @@ fn killed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
             };
             children.push((child.map_err(unexpected)?, until));
         }
-        // The first to be killed first.
+        // In the order of their deadlines.
         children.sort_by_key(|(_, until)| *until);
         for (child, until) in &mut children {
             let (status, was_killed, said) = wait(child, *until)?;
             kills += u32::from(was_killed);
             let is_well = status.success() || was_killed;
-            checks.holds("how a process ended", is_well, || format!("round {round}: {status}: {said}"));
+            checks.holds("the exit of a process", is_well, || format!("round {round}: {status}: {said}"));
         }
         let disk = DiskPipelineCache::open(&root, DiskOptions::default()).map_err(unexpected)?;
         for process in 0..processes {
@@ -91,7 +92,7 @@ fn killed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         checks.equal("damaged entries", &found.corrupt.len(), &0);
         disk.gc(None).map_err(unexpected)?;
         let stats = disk.stats().map_err(unexpected)?;
-        checks.equal("files that the dead were writing", &stats.temporary.entries, &0);
+        checks.equal("temporary files of killed processes", &stats.temporary.entries, &0);
         let (loads, compiles) = PipelineCache::open(CacheOptions::in_folder(&root)).suspects();
         suspects = (suspects.0 + loads, suspects.1 + compiles);
     }
@@ -104,7 +105,7 @@ fn killed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether everything that a process made durable, and did not remove, is there; how many entries.
+/// Checks that every entry that a process made durable and did not remove is present. Returns their number.
 fn check(
     checks: &mut Checks<'_, '_>,
     disk: &DiskPipelineCache,
@@ -113,12 +114,12 @@ fn check(
 ) -> Result<u32, Error> {
     let journal = match std::fs::read_to_string(journals.join(process)) {
         Ok(journal) => journal,
-        // It was killed before it began.
+        // The process was killed before it began.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(unexpected(error)),
     };
     let mut is_kept = [false; OWN as usize];
-    // A line that was cut is one that nobody relied on.
+    // A truncated line was not yet relied on.
     for line in journal.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
         let (what, key) = line.split_once(' ').unwrap_or_default();
         let key: usize = key.parse().map_err(unexpected)?;
@@ -131,10 +132,10 @@ fn check(
             Lookup::Hit(entry) => (version_of(&name, &entry.payload).is_some(), true),
             Lookup::Miss(_) => (true, false),
         };
-        checks.holds("what is served is right", is_right, || format!("`{name}` is not"));
+        checks.holds("a served entry is correct", is_right, || format!("`{name}` is wrong"));
         if is_kept {
             kept += 1;
-            checks.holds("what was made durable is there", is_there, || format!("`{name}` is not"));
+            checks.holds("a durable entry is present", is_there, || format!("`{name}` is missing"));
         }
     }
     Ok(kept)
@@ -150,21 +151,21 @@ fn crashing(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         Ok((status.success() && !was_killed, said))
     };
     for (what, ends_well) in [
-        ("nothing is kept yet, and the driver compiles", true),
-        ("first start: the driver dies of what was kept", false),
-        ("second start: it is left out", true),
-        ("third start: it is tried once more, and the driver dies again", false),
-        ("fourth start: it is put aside for good", true),
-        ("fifth start: those very bytes are not kept again", true),
+        ("nothing is cached, and the driver compiles", true),
+        ("first start: the driver crashes on the entry", false),
+        ("second start: the entry is skipped", true),
+        ("third start: the entry is retried, and the driver crashes again", false),
+        ("fourth start: the entry is quarantined", true),
+        ("fifth start: the same bytes are not stored again", true),
     ] {
         let (ended_well, said) = run("load")?;
-        checks.holds(what, ended_well == ends_well, || format!("the process ended otherwise: {said}"));
+        checks.holds(what, ended_well == ends_well, || format!("unexpected exit status: {said}"));
     }
     let disk = DiskPipelineCache::open(folder.path(), DiskOptions::default()).map_err(unexpected)?;
     let is_there = matches!(disk.read(&identity(PayloadKind::Binary, CRASHING)), Lookup::Hit(_));
-    checks.equal("whether the driver will be given it again", &is_there, &false);
-    checks.equal("entries put aside", &disk.stats().map_err(unexpected)?.quarantined.entries, &1);
-    for what in ["the driver dies compiling", "and again", "and once more"] {
+    checks.equal("the suspected entry is served", &is_there, &false);
+    checks.equal("quarantined entries", &disk.stats().map_err(unexpected)?.quarantined.entries, &1);
+    for what in ["first crash while compiling", "second crash", "third crash"] {
         checks.equal(what, &run("compile")?.0, &false);
     }
     let compile = || {
@@ -173,14 +174,18 @@ fn crashing(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     };
     let (refused, bans) = compile();
     let expected = bans.first().map(|ban| Err(CacheError::Banned(Box::new(ban.clone()))));
-    checks.equal("what a fourth compile is", &Some(refused), &expected);
-    checks.equal("deaths that make a ban", &bans.iter().map(|ban| ban.deaths).collect::<Vec<_>>(), &vec![3]);
+    checks.equal("the fourth compile", &Some(refused), &expected);
+    checks.equal(
+        "crashes that lead to a ban",
+        &bans.iter().map(|ban| ban.deaths).collect::<Vec<_>>(),
+        &vec![3],
+    );
     for ban in bans {
         let said = CacheError::Banned(Box::new(ban.clone())).diagnostic().to_string();
         let names = said.contains(&ban.file.display().to_string()) && said.contains(&ban.command());
-        checks.holds("what a ban names", names, || said);
+        checks.holds("a ban names its file and the command that lifts it", names, || said);
         PipelineCache::open(CacheOptions::in_folder(folder.path())).lift(ban.program);
     }
-    checks.equal("what a compile is once the ban is lifted", &compile(), &(Ok(()), Vec::new()));
+    checks.equal("a compile after the ban is lifted", &compile(), &(Ok(()), Vec::new()));
     Ok(())
 }

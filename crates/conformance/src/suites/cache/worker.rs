@@ -1,4 +1,4 @@
-//! A process of the suite: what it does to a cache's folder until it ends or is killed.
+//! A worker process of the suite: works on a cache folder until it ends or is killed.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -12,14 +12,14 @@ use fulgurite_pipeline_cache::{
 use super::{entry, identity, payload, version_of};
 use crate::values::Random;
 
-/// Entries that a process has for itself, and that all have together.
+/// Entries that a process has exclusively, and entries that all processes share.
 pub(super) const OWN: u32 = 12;
 const SHARED: u32 = 24;
 
-/// What a process of the suite `cache` does, by its arguments; `None` if that is another suite's.
+/// Runs the worker command in `args`, or returns `None` if it belongs to another suite.
 ///
 /// # Errors
-/// What went wrong, or was found wrong.
+/// A message that describes the failure or the violated property.
 pub(crate) fn work(args: &[&str]) -> Option<Result<(), String>> {
     Some(match *args {
         ["storm", root, journal, name, seed, operations] => {
@@ -33,21 +33,21 @@ pub(crate) fn work(args: &[&str]) -> Option<Result<(), String>> {
     })
 }
 
-/// What a process knows to have made durable: a line for each change, durable itself before it is relied on.
+/// Log of the changes that a process made durable: one line per change, itself durable before the change is relied on.
 pub(in crate::suites) struct Journal(File);
 
 impl Journal {
     fn note(&mut self, line: &str) -> Result<(), String> {
-        // One write a line, and nothing is kept back in this process.
+        // One unbuffered write per line.
         let written = self.0.write_all(format!("{line}\n").as_bytes()).and_then(|()| self.0.sync_data());
         written.map_err(|error| format!("journal: {error}"))
     }
 }
 
-/// The kind of what a process has for itself: no driver is ever suspected of it.
+/// Payload kind of exclusive entries: no driver is ever suspected because of it.
 pub(super) const OWN_KIND: PayloadKind = PayloadKind::Artifact;
 
-/// The name of an entry that a process has for itself.
+/// Returns the name of an exclusive entry.
 pub(super) fn own_name(process: &str, key: u32) -> String {
     format!("{process} {key}")
 }
@@ -65,7 +65,7 @@ fn storm(root: &Path, journal: &Path, process: &str, seed: u64, operations: u64)
         let bytes = random.below(20_000) as usize;
         match random.below(16) {
             0..4 => {
-                // From here on it may be another version, which is as good.
+                // From here on either version may be present.
                 disk.write(&entry(OWN_KIND, &name, random.below(3), bytes), Durability::OnFlush)
                     .map_err(|error| format!("write: {error}"))?;
                 unflushed.push(own);
@@ -115,7 +115,7 @@ fn look(disk: &DiskPipelineCache, name: &str, kind: PayloadKind) -> Result<(), S
     }
 }
 
-/// Uses an entry that other processes use, too, as a driver would.
+/// Uses an entry that other processes also use, as a driver would.
 fn shared(cache: &PipelineCache, random: &mut Random) -> Result<(), String> {
     let name = format!("shared {}", random.below(SHARED));
     let kind = PayloadKind::Binary;
@@ -128,7 +128,7 @@ fn shared(cache: &PipelineCache, random: &mut Random) -> Result<(), String> {
         });
         Ok::<_, String>(match payload {
             Ok(payload) => Made::Keep { artifact: Digest::ZERO, payload },
-            // Processes were killed while they compiled it: it is not asked for again.
+            // Compiles of it were killed, so it is refused from now on.
             Err(_) => Made::Nothing,
         })
     })?;
@@ -143,7 +143,7 @@ fn shared(cache: &PipelineCache, random: &mut Random) -> Result<(), String> {
 /// The entry that crashes its driver.
 pub(super) const CRASHING: &str = "crashing";
 
-/// Loads an entry, of which the driver dies; makes it if it is not to be had.
+/// Loads an entry that crashes the driver, and makes it if it is not available.
 fn load(root: &Path) -> Result<(), String> {
     let cache = PipelineCache::open(CacheOptions::in_folder(root));
     let mut was_made = false;
@@ -155,7 +155,7 @@ fn load(root: &Path) -> Result<(), String> {
     cache.load(&entry, |_| std::process::abort())
 }
 
-/// Has a driver compile that dies of it.
+/// Runs a compile that crashes the driver.
 fn compile(root: &Path) -> Result<(), String> {
     let cache = PipelineCache::open(CacheOptions::in_folder(root));
     cache

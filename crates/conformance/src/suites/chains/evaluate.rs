@@ -1,4 +1,4 @@
-//! What a program gives, by [`fulgurite_spec::eval`] alone.
+//! Evaluation of programs by [`fulgurite_spec::eval`] only.
 
 use fulgurite_ir::Combine;
 use fulgurite_spec::eval::float::FloatFormat;
@@ -9,7 +9,7 @@ use super::data::Data;
 use super::program::{Arm, Column, INVOCATIONS, Node, Output, Program, Var, WHILE_END, table_word};
 use crate::suites::ops::Subject;
 
-/// Facts that a program's meaning depends on besides its inputs.
+/// Properties of a device on which the results of a program depend.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Device {
     /// Types whose subnormals are kept.
@@ -18,7 +18,7 @@ pub(super) struct Device {
     pub(super) subgroup_size: u32,
 }
 
-/// The columns of a program's outputs, in order.
+/// Returns the columns of a program's outputs, in order.
 pub(super) fn evaluate(program: &Program, data: &Data, device: Device) -> Vec<Column> {
     let mut evaluation =
         Evaluation { program, data, device, columns: vec![Column::ZERO; program.types.len()] };
@@ -48,7 +48,7 @@ struct Evaluation<'a> {
 }
 
 impl Evaluation<'_> {
-    /// Evaluates `nodes` for every invocation; those not in `active` are computed too, and nobody looks at them.
+    /// Evaluates `nodes` for every invocation; results of invocations outside `active` are unused.
     fn nodes(&mut self, nodes: &[Node], active: u64) {
         for node in nodes {
             self.node(node, active);
@@ -72,7 +72,7 @@ impl Evaluation<'_> {
             }
             Node::Exchange { to, value, mask } => self.columns[*to] = permuted(&self.columns[*value], *mask),
             Node::Shuffle { to, value, mask } => {
-                // Whole subgroups, and a mask below their size: the lane is there.
+                // All subgroups are full and the mask is below their size, so the lane exists.
                 self.columns[*to] = permuted(&self.columns[*value], *mask as usize);
             }
             Node::Combined { to, op, combine, value } => {
@@ -139,7 +139,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Sets the results of a loop to the carried values, decided only where the number of iterations is.
+    /// Sets the results of a loop to the carried values; they are decided only if the number of iterations is.
     fn end_carried(&mut self, carried: &[Var], to: &[Var], decided: u64) {
         for (to, param) in to.iter().zip(carried) {
             let mut column = self.columns[*param].clone();
@@ -185,7 +185,7 @@ impl Evaluation<'_> {
         let Node::While { counter, from, initial, carried, header, body, to } = node else { return };
         self.columns[*counter] = self.columns[*from].clone();
         self.begin_carried(carried, initial);
-        // Where a condition is not decided, neither is what comes of the loop.
+        // If a condition is undecided, so are the results of the loop.
         let (mut going, mut decided) = (active & self.columns[*from].decided, self.columns[*from].decided);
         loop {
             self.nodes(&header.nodes, going);
@@ -262,7 +262,7 @@ fn permuted(column: &Column, mask: usize) -> Column {
     result
 }
 
-/// One op on types.
+/// An op applied to types.
 struct Application<'a> {
     op: Op,
     main: Type,
@@ -272,7 +272,7 @@ struct Application<'a> {
 }
 
 impl Application<'_> {
-    /// Whether the language allows `value` alone, on operands that are decided.
+    /// Returns whether `value` is the only result that the language allows for decided operands.
     fn is_decided(&self, operands: &[Components], value: &Components) -> bool {
         let flushed = |ty: Type, value: &Components| {
             let Some(format) = FloatFormat::of(ty.scalar) else { return false };
@@ -286,7 +286,7 @@ impl Application<'_> {
         let Some(format) = FloatFormat::of(self.main.scalar) else { return self.is_kept_whole(value) };
         let is_nan = |operand: &Components| lanes(self.main, operand).iter().any(|bits| format.is_nan(*bits));
         match self.op {
-            // The bits of a NaN are any NaN's.
+            // The bits of a NaN are unspecified.
             Op::Bitcast | Op::Pack => !is_nan(&operands[0]),
             Op::Min | Op::Max | Op::Clamp => {
                 let zeros = operands.iter().flat_map(|o| lanes(self.main, o)).filter(|b| format.is_zero(**b));
@@ -301,11 +301,11 @@ impl Application<'_> {
         }
     }
 
-    /// Whether every way to compute a sum or product that the language allows gives the same.
+    /// Returns whether every evaluation of a sum or product that the language allows gives the same result.
     fn is_rounded_alike(&self, format: FloatFormat, operands: &[Components]) -> bool {
         let ty = self.main.scalar;
         let scalar = |op: Op, args: &[u64]| eval::scalar(op, ty, ty, args).unwrap_or_default();
-        // The least normal number may be a subnormal one that was rounded up: a device may flush it before it rounds.
+        // The smallest normal number may be a subnormal that was rounded up, which a device may flush before rounding.
         let least = format.encode(format.min_normal());
         let subnormal = |bits: u64| {
             !self.kept.contains(ty) && (format.is_subnormal(bits) || bits & !format.sign_bit() == least)
@@ -333,7 +333,7 @@ impl Application<'_> {
         }
     }
 
-    /// Whether no component is so small that a device may flush it before it rounds.
+    /// Returns whether no component is so small that a device may flush it before rounding.
     fn is_kept_whole(&self, value: &Components) -> bool {
         let Some(format) = FloatFormat::of(self.result.scalar) else { return true };
         let least = format.encode(format.min_normal());
@@ -346,7 +346,7 @@ fn lanes(ty: Type, value: &Components) -> &[u64] {
     &value[..ty.lanes.count() as usize]
 }
 
-/// Those of `subjects` that are [exact](is_exact) and have only `types` and truth values.
+/// Returns the [exact](is_exact) ones of `subjects` that use only `types` and `bool`.
 pub(super) fn exact_subjects(subjects: Vec<Subject>, types: TypeSet) -> Vec<Subject> {
     let has = |ty: &Type| ty.scalar == ScalarType::Bool || types.contains(ty.scalar);
     let wanted =
@@ -354,8 +354,8 @@ pub(super) fn exact_subjects(subjects: Vec<Subject>, types: TypeSet) -> Vec<Subj
     subjects.into_iter().filter(wanted).collect()
 }
 
-/// Whether the op table leaves an op on `main` no choice but the bits of a NaN, flushed subnormals, the sign of a zero
-/// and fusing.
+/// Returns whether the op table determines the result of an op on `main` up to the bits of a NaN, flushed subnormals,
+/// the sign of a zero, and fusing.
 fn is_exact(op: Op, main: Type) -> bool {
     match op.info().semantics {
         Semantics::Scalar { float, .. } => !main.scalar.is_float() || float != FloatContract::Approximate,

@@ -1,4 +1,4 @@
-//! Sequences that drivers are known to fold wrongly and that are too rare among random chains for the smoke level.
+//! Sequences that drivers are known to fold incorrectly, and that are too rare among random chains for the smoke level.
 
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Op, ScalarType, Type, TypeSet};
@@ -8,7 +8,7 @@ use super::program::{Arm, Node, Output, Program, Source, Var};
 /// Loaded values that each sequence is applied to.
 const INPUTS: usize = 6;
 
-/// Every such sequence over `types`, with the kind that it is reported under.
+/// Returns every such sequence over `types`, with the kind under which it is reported.
 pub(super) fn known(types: TypeSet) -> Vec<(String, Program)> {
     let mut all = widened_signs(types);
     all.extend(widened_comparisons(types));
@@ -20,7 +20,7 @@ pub(super) fn known(types: TypeSet) -> Vec<(String, Program)> {
     all
 }
 
-/// `neg` and `abs` of narrow integers, converted to wider ones: the least value wraps first.
+/// `neg` and `abs` of narrow integers, converted to wider ones: the minimum wraps before the conversion.
 fn widened_signs(types: TypeSet) -> Vec<(String, Program)> {
     let mut all = Vec::new();
     for narrow in [ScalarType::I8, ScalarType::I16, ScalarType::I32] {
@@ -65,7 +65,7 @@ fn widened_comparisons(types: TypeSet) -> Vec<(String, Program)> {
     all
 }
 
-/// A constant or a zero of either sign, by a condition.
+/// Selections between a constant and a zero of either sign.
 fn selected_zeros(types: TypeSet) -> Vec<(String, Program)> {
     let mut all = Vec::new();
     for scalar in types.iter() {
@@ -87,7 +87,7 @@ fn selected_zeros(types: TypeSet) -> Vec<(String, Program)> {
     all
 }
 
-/// The same from the arms of an `if`, which drivers make selections of; and integers with the bits of such floats.
+/// The same as the arms of an `if`, which drivers turn into selections; and integers with the bits of such floats.
 fn yielded_zeros(types: TypeSet) -> Vec<(String, Program)> {
     let mut all = Vec::new();
     let floats = [ScalarType::F16, ScalarType::F32, ScalarType::F64, ScalarType::BF16].map(|ty| (ty, ty));
@@ -125,7 +125,7 @@ fn turned_by_half(types: TypeSet) -> Vec<(String, Program)> {
             let half = u64::from(scalar.bits() / 2);
             let values = [0, 1].map(|slot| program.input(ty, Source::Slot(slot)));
             let sum = program.op(Op::Add, values.to_vec(), ty);
-            // The amount as a literal, and as a sum that a compiler works out.
+            // The amount as a literal, and as a sum that a compiler can fold.
             let literals = [half, half - 1, 1].map(|bits| program.input(Type::U32, Source::Literal(bits)));
             let computed = program.op(Op::Add, vec![literals[1], literals[2]], Type::U32);
             for amount in [literals[0], computed] {
@@ -138,7 +138,7 @@ fn turned_by_half(types: TypeSet) -> Vec<(String, Program)> {
     all
 }
 
-/// Negative values, made in each way that a compiler may take for a negation, in ops that share operands.
+/// Negative values, produced in each way that a compiler may recognize as a negation, in ops that share operands.
 fn negated_operands(types: TypeSet) -> Vec<(String, Program)> {
     let mut all = Vec::new();
     for scalar in types.iter().filter(|scalar| scalar.is_signed()) {
@@ -179,7 +179,7 @@ fn negated_operands(types: TypeSet) -> Vec<(String, Program)> {
     all
 }
 
-/// Truth values as integers of 16 bits, reinterpreted as floats: subnormals, not ones.
+/// Booleans as 16-bit integers, reinterpreted as floats: subnormals, not ones.
 fn bits_of_truth_values(types: TypeSet) -> Vec<(String, Program)> {
     let mut all = Vec::new();
     for (integer, float) in [

@@ -1,4 +1,4 @@
-//! Chains: one exact op after another, on every type, with each kind of operand and each kind of use.
+//! Chains: two exact ops in sequence, on every type, with each kind of operand and each kind of use.
 
 use std::collections::HashMap;
 
@@ -10,13 +10,14 @@ use super::program::{Arm, Node, Output, Program, Source, TABLE, Var};
 use crate::suites::ops::Subject;
 use crate::values::{Random, edges};
 
-/// Every pair of exact ops of which the second takes the first's result.
+/// Every pair of exact ops in which the second takes the first's result.
 pub(super) struct Pairs {
     subjects: Vec<Subject>,
-    /// First op, second op, and which operand of the second the first's result is: those on scalars, then the others.
+    /// First op, second op, and the operand of the second that is the first's result. Links on scalars precede the
+    /// others.
     links: Vec<Link>,
     scalars: usize,
-    /// For each type, the ops that take it, and as which operand.
+    /// The ops that accept each type, with the operand position.
     takers: HashMap<Type, Vec<(usize, usize)>>,
 }
 
@@ -33,14 +34,14 @@ struct Link {
 /// A program that is a chain, with the names of its ops.
 pub(super) struct Chain {
     pub(super) program: Program,
-    /// The op that is judged, and its type.
+    /// The op under test and its type.
     pub(super) kind: String,
-    /// What it follows, and what uses it.
+    /// The op before it and the use of its result.
     pub(super) detail: String,
 }
 
 impl Pairs {
-    /// The pairs over `types`.
+    /// Collects the pairs over `types`.
     pub(super) fn new(subjects: Vec<Subject>, types: TypeSet) -> Self {
         let subjects = exact_subjects(subjects, types);
         let mut takers: HashMap<Type, Vec<(usize, usize)>> = HashMap::new();
@@ -65,21 +66,21 @@ impl Pairs {
         Self { subjects, links, scalars, takers }
     }
 
-    /// The number of pairs on scalars, and of all.
+    /// Returns the number of pairs on scalars, and of all pairs.
     pub(super) fn counts(&self) -> [usize; 2] {
         [self.scalars, self.links.len()]
     }
 
-    /// Pair `number` of the sequence, with a use of its result.
+    /// Returns pair `number` of the sequence, with a use of its result.
     pub(super) fn chain(&self, number: usize, random: &mut Random) -> Chain {
         self.build(self.link(number), random)
     }
 
-    /// Pair `number` of a sequence that visits every pair on scalars before any a second time, with a pair on vectors at every
-    /// index congruent to `VECTORS - 1` modulo [`VECTORS`].
+    /// Returns pair `number` of a sequence that visits every pair on scalars before repeating one, with a pair on
+    /// vectors at every index congruent to `VECTORS - 1` modulo [`VECTORS`].
     fn link(&self, number: usize) -> Link {
         let vectors = self.links.len() - self.scalars;
-        // Vectors take the compilers of CPU drivers as many times as long as they have components.
+        // The compile time of CPU drivers is proportional to the number of vector components.
         let (round, place) = (number / VECTORS, number % VECTORS);
         let link = if place == VECTORS - 1 && vectors > 0 {
             self.scalars + scattered(round, vectors)
@@ -89,16 +90,16 @@ impl Pairs {
         self.links[link]
     }
 
-    /// A walk of `ops` exact ops that begins with link `number` of the sequence. Each op takes the result of the one before, so
-    /// each two neighbors are a chain.
+    /// Returns a walk of `ops` exact ops that begins with link `number` of the sequence. Each op takes the result of
+    /// the previous one, so each two adjacent ops form a chain.
     pub(super) fn walk(&self, number: usize, ops: usize, random: &mut Random) -> Chain {
         self.steps(number, ops, random, &Steps { reuse: 3, reuses_results: false, picks: 1 })
     }
 
-    /// A walk whose operands are mostly values computed before: compilers simplify ops that share operands, such as
+    /// Returns a walk whose operands are mostly earlier values: compilers simplify ops that share operands, such as
     /// `min(a, min(a, -x))`.
     pub(super) fn graph(&self, number: usize, ops: usize, random: &mut Random) -> Chain {
-        // Ops that stay within a type share more operands.
+        // Ops that keep the type share more operands.
         self.steps(number, ops, random, &Steps { reuse: 11, reuses_results: true, picks: 3 })
     }
 
@@ -133,7 +134,7 @@ impl Pairs {
         Chain { program: builder.program, kind: last.name(), detail: detail.join(" ") }
     }
 
-    /// The ops that take a value of type `ty`, and as which operand.
+    /// Returns the ops that accept a value of type `ty`, with the operand position.
     fn takers(&self, ty: Type) -> &[(usize, usize)] {
         self.takers.get(&ty).map_or(&[], Vec::as_slice)
     }
@@ -167,19 +168,19 @@ impl Pairs {
     }
 }
 
-/// How the ops of a walk are chosen.
+/// Selection of the ops of a walk.
 struct Steps {
-    /// The share, of 20, of operands that are values so far.
+    /// Share, in twentieths, of operands that reuse earlier values.
     reuse: u32,
-    /// Whether results are among those values, and not only inputs.
+    /// Whether the reused values include results, in addition to inputs.
     reuses_results: bool,
-    /// How often another op is picked if the result would be of another type.
+    /// Number of picks of another op if the result would have a different type.
     picks: u32,
 }
 
-/// Element `number` of a permutation of `count` numbers, so that neighbors differ in their first op.
+/// Returns element `number` of a permutation of `count` numbers in which neighbors differ in their first op.
 fn scattered(number: usize, count: usize) -> usize {
-    // A prime that divides no count of pairs that there is; another is as good.
+    // A prime that divides no occurring count of pairs; any such prime would do.
     const STEP: usize = 1_000_003;
     number % count * STEP % count
 }
@@ -189,9 +190,9 @@ struct Builder<'a> {
     random: &'a mut Random,
     /// Values that operands are drawn from: inputs and, in a graph, results.
     values: Vec<Var>,
-    /// The number of loaded values of each type.
+    /// Number of loaded values of each type.
     slots: u32,
-    /// The share, of 20, of operands that are drawn from `values`.
+    /// Share, in twentieths, of operands that are drawn from `values`.
     reuse: u32,
 }
 
@@ -200,13 +201,13 @@ impl<'a> Builder<'a> {
         Self { program: Program::default(), random, values: Vec::new(), slots, reuse }
     }
 
-    /// The first op, on operands of its own.
+    /// Appends the first op, with new operands.
     fn begin(&mut self, subject: &Subject) -> Var {
         let args = subject.operands.iter().map(|ty| self.operand(*ty)).collect();
         self.program.op(subject.op, args, subject.result)
     }
 
-    /// An operand of type `ty`: loaded, a literal, a parameter, derived from an id, or one of the values so far.
+    /// Returns an operand of type `ty`: loaded, a literal, a parameter, derived from an id, or an earlier value.
     fn operand(&mut self, ty: Type) -> Var {
         let fitting: Vec<Var> =
             self.values.iter().copied().filter(|var| self.program.types[*var] == ty).collect();
@@ -214,7 +215,7 @@ impl<'a> Builder<'a> {
         if choice < self.reuse && !fitting.is_empty() {
             return fitting[self.random.below(fitting.len() as u32) as usize];
         }
-        // Another number, where many are reused.
+        // Draw again if many operands are reused, because `choice` is then never small.
         let choice = if self.reuse > 3 { self.random.below(20) } else { choice };
         let source = match choice {
             0..=5 => self.literal(ty.scalar),
@@ -235,7 +236,7 @@ impl<'a> Builder<'a> {
         if ty == ScalarType::Bool {
             return Source::Literal(u64::from(self.random.below(2)));
         }
-        // Small amounts, halves of widths among them, as often as edges.
+        // Small amounts, including halves of widths, as often as edge values.
         if self.random.below(2) == 0 && !ty.is_float() {
             let small = [0u64, 1, 3, 4, 7, 8, 15, 16, 31, 32, 63];
             let value = small[self.random.below(small.len() as u32) as usize];
@@ -252,7 +253,7 @@ impl<'a> Builder<'a> {
         Source::Literal(edges[self.random.below(edges.len() as u32) as usize])
     }
 
-    /// `subject` with `made` as operand `position`, and others beside it.
+    /// Applies `subject` with `made` as operand `position` and other operands drawn at random.
     fn apply(&mut self, subject: &Subject, position: usize, made: Var) -> Var {
         let args = subject.operands.iter().enumerate();
         let args: Vec<(usize, Type)> = args.map(|(place, ty)| (place, *ty)).collect();
@@ -277,7 +278,7 @@ impl<'a> Builder<'a> {
         self.program.op(Op::Convert, vec![value], Type::scalar(ty))
     }
 
-    /// A scalar result used by something else than a store.
+    /// Uses a scalar result in another way than a store.
     fn consumed(&mut self, result: Var, way: u32) -> (Output, &'static str) {
         let ty = self.program.types[result].scalar;
         match way {
@@ -323,7 +324,7 @@ impl<'a> Builder<'a> {
         Output::Store(to)
     }
 
-    /// Counts from the low bits of the result to seven: however wrong it is, the loop ends soon.
+    /// Counts from the low bits of the result to seven, so that even a wrong result gives a short loop.
     fn bounds(&mut self, result: Var) -> Output {
         let ty = self.program.types[result].scalar;
         let (mask, end) = (self.constant(ty, 7), self.constant(ty, 7));

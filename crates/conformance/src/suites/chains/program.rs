@@ -1,14 +1,15 @@
-//! Small programs with a meaning of their own: a list of nodes that can be written as kernel text and evaluated for a
-//! whole workgroup through [`fulgurite_spec::eval`].
+//! Small programs with defined semantics: lists of nodes that can be written as kernel text and evaluated for a whole
+//! workgroup through [`fulgurite_spec::eval`].
 //!
-//! Evaluation is in lockstep, a column of values for each variable. A value that the language leaves open (the bits of
-//! a NaN, a flushed subnormal, the sign of a zero from `min`) is *undecided*, and so is everything computed from it.
+//! Evaluation is in lockstep, with a column of values for each variable. A value that the language leaves unspecified
+//! (the bits of a NaN, a flushed subnormal, the sign of a zero from `min`) is *undecided*, and so is every value
+//! computed from it.
 
 use fulgurite_ir::Combine;
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::{Op, Type};
 
-/// Invocations of the one workgroup that runs a program.
+/// Invocations of the single workgroup that runs a program.
 pub(super) const INVOCATIONS: usize = 64;
 
 /// A variable of a program: an index into [`Program::types`].
@@ -19,11 +20,11 @@ pub(super) type Var = usize;
 pub(super) enum Source {
     /// A value loaded from a buffer, different in each invocation. Component `n` of a vector is slot `slot + n`.
     Slot(usize),
-    /// A constant, every component of which is the same.
+    /// A constant, equal in all components.
     Literal(u64),
     /// A parameter of the launch, in every component.
     Param,
-    /// The invocation's index, converted.
+    /// The index of the invocation, converted.
     Id,
 }
 
@@ -36,9 +37,9 @@ pub(super) enum Node {
     Op { to: Var, op: Op, args: Vec<Var> },
     /// `to` are the yields of one of two arms.
     If { condition: Var, arms: [Arm; 2], to: Vec<Var> },
-    /// `to` are the values carried by a `for` from `from` to `end` in steps of one.
+    /// `to` are the final carried values of a `for` from `from` to `end` in steps of one.
     For { counter: Var, from: Var, end: Var, initial: Vec<Var>, carried: Vec<Var>, body: Arm, to: Vec<Var> },
-    /// `to` are the values carried by a `while`, which runs as long as `header` yields true and fewer than three
+    /// `to` are the final carried values of a `while`, which runs as long as `header` yields true and fewer than three
     /// iterations, counted from `from`, are done.
     While {
         counter: Var,
@@ -68,12 +69,12 @@ pub(super) struct Arm {
     pub(super) yields: Vec<Var>,
 }
 
-/// How a result leaves a program.
+/// Form in which a result is output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Output {
     /// Stored to a buffer of its type; `bool` as a word.
     Store(Var),
-    /// Combined with a word of a buffer that begins as zero, by `atomic.add` or `atomic.xor`.
+    /// Combined with a buffer word that is initially zero, by `atomic.add` or `atomic.xor`.
     Atomic(Op, Var),
 }
 
@@ -86,7 +87,7 @@ pub(super) struct Program {
     pub(super) outputs: Vec<Output>,
 }
 
-/// The count below which a [`Node::While`] goes on.
+/// Exclusive upper bound of the counter of a [`Node::While`].
 pub(super) const WHILE_END: u64 = 3;
 
 /// Elements of a [`Node::Local`].
@@ -95,13 +96,13 @@ pub(super) const LOCALS: usize = 4;
 /// Words of the table that [`Node::Table`] reads.
 pub(super) const TABLE: u32 = 16;
 
-/// Word `index` of the table; 0 beyond its end.
+/// Returns word `index` of the table, or 0 beyond its end.
 pub(super) fn table_word(index: u64) -> u64 {
     if index < u64::from(TABLE) { ((index + 1) * 0x0123_4567) & 0xffff_ffff } else { 0 }
 }
 
 impl Output {
-    /// The variable that leaves the program.
+    /// Returns the variable that is output.
     pub(super) fn var(self) -> Var {
         match self {
             Self::Store(var) | Self::Atomic(_, var) => var,
@@ -110,20 +111,20 @@ impl Output {
 }
 
 impl Program {
-    /// A new variable of type `ty`.
+    /// Adds a variable of type `ty`.
     pub(super) fn var(&mut self, ty: Type) -> Var {
         self.types.push(ty);
         self.types.len() - 1
     }
 
-    /// Appends an op.
+    /// Appends an op and returns its result.
     pub(super) fn op(&mut self, op: Op, args: Vec<Var>, result: Type) -> Var {
         let to = self.var(result);
         self.body.push(Node::Op { to, op, args });
         to
     }
 
-    /// Appends an input.
+    /// Appends an input and returns it.
     pub(super) fn input(&mut self, ty: Type, source: Source) -> Var {
         let to = self.var(ty);
         self.body.push(Node::Input { to, source });
@@ -131,7 +132,7 @@ impl Program {
     }
 }
 
-/// The values of one variable in every invocation, and a bit for each invocation where the value is decided.
+/// The values of one variable in every invocation, and a bit mask of the invocations in which the value is decided.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
     pub(super) values: [Components; INVOCATIONS],
@@ -139,6 +140,6 @@ pub(super) struct Column {
 }
 
 impl Column {
-    /// Zero everywhere.
+    /// Zero in every invocation.
     pub(super) const ZERO: Self = Self { values: [[0; 4]; INVOCATIONS], decided: u64::MAX };
 }

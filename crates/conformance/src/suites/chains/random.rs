@@ -1,5 +1,5 @@
-//! Random expressions: ops on what earlier ops gave, in straight line, under conditions and in loops that carry values,
-//! on scalars and vectors of every type, with what subgroups and workgroups exchange in between.
+//! Random expressions: ops on results of earlier ops, in straight-line code, under conditions and in loops that carry
+//! values, on scalars and vectors of every type, with exchanges within subgroups and workgroups in between.
 
 use std::collections::HashMap;
 
@@ -11,9 +11,9 @@ use super::program::{Arm, INVOCATIONS, LOCALS, Node, Output, Program, Source, TA
 use crate::suites::ops::Subject;
 use crate::values::{Random, edges};
 
-/// What expressions are made of.
+/// Building blocks of expressions.
 pub(super) struct Vocabulary {
-    /// By result type.
+    /// Ops by result type.
     makers: HashMap<Type, Vec<Subject>>,
     types: Vec<Type>,
     subgroup_size: u32,
@@ -21,13 +21,13 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// The exact ops among `subjects` over `types`.
+    /// Collects the exact ops among `subjects` over `types`.
     pub(super) fn new(subjects: Vec<Subject>, types: TypeSet, subgroups: Option<u32>) -> Self {
         let mut makers: HashMap<Type, Vec<Subject>> = HashMap::new();
         for subject in exact_subjects(subjects, types) {
             makers.entry(subject.result).or_default().push(subject);
         }
-        // Nothing makes a type that the device lacks.
+        // Only types that some op produces; the device supports all of them.
         let types = ScalarType::ALL
             .into_iter()
             .flat_map(|scalar| Lanes::ALL.map(|lanes| Type::vector(scalar, lanes)))
@@ -36,7 +36,7 @@ impl Vocabulary {
         Self { makers, types, subgroup_size: subgroups.unwrap_or(1), subgroups: subgroups.is_some() }
     }
 
-    /// An expression of depth `depth` with a few results.
+    /// Returns an expression of depth `depth` with a few results.
     pub(super) fn expression(&self, depth: u32, random: &mut Random) -> Program {
         let mut writer =
             Writer { words: self, program: Program::default(), random, nodes: Vec::new(), scope: Vec::new() };
@@ -56,7 +56,7 @@ struct Writer<'a> {
     words: &'a Vocabulary,
     program: Program,
     random: &'a mut Random,
-    /// The block at hand.
+    /// Nodes of the current block.
     nodes: Vec<Node>,
     /// Variables in scope.
     scope: Vec<Var>,
@@ -67,7 +67,7 @@ impl Writer<'_> {
         self.random.below(count as u32) as usize
     }
 
-    /// A type, more often a scalar than a vector.
+    /// Returns a type, more often a scalar than a vector.
     fn any_type(&mut self) -> Type {
         let ty = self.words.types[self.random.below(self.words.types.len() as u32) as usize];
         let element = ty.element();
@@ -86,7 +86,7 @@ impl Writer<'_> {
         to
     }
 
-    /// A value of type `ty`, `depth` ops deep.
+    /// Returns a value of type `ty`, computed by `depth` nested ops.
     fn value(&mut self, ty: Type, depth: u32) -> Var {
         if depth == 0 {
             return self.leaf(ty);
@@ -112,7 +112,7 @@ impl Writer<'_> {
             .operands
             .iter()
             .map(|operand| {
-                // One operand as deep as may be, others often shallower.
+                // Operands have different depths, at least one below this one.
                 let less = 1 + self.random.below(2);
                 self.value(*operand, depth.saturating_sub(less))
             })
@@ -135,7 +135,7 @@ impl Writer<'_> {
         self.push(ty, |to| Node::Input { to, source })
     }
 
-    /// Runs `write` in a block of its own.
+    /// Calls `write` in a new block and returns the block.
     fn arm(&mut self, write: impl FnOnce(&mut Self) -> Vec<Var>) -> Arm {
         let (outer, scope) = (std::mem::take(&mut self.nodes), self.scope.len());
         let yields = write(self);
@@ -149,7 +149,7 @@ impl Writer<'_> {
         self.push(ty, |to| Node::If { condition, arms, to: vec![to] })
     }
 
-    /// A loop of up to three iterations that carries a value of type `ty`.
+    /// Returns the result of a `for` of up to three iterations that carries a value of type `ty`.
     fn repetition(&mut self, ty: Type, depth: u32) -> Var {
         let counted = [ScalarType::U32, ScalarType::I32, ScalarType::I64, ScalarType::U64];
         let here: Vec<ScalarType> =
@@ -180,7 +180,7 @@ impl Writer<'_> {
         })
     }
 
-    /// A `while` of up to three iterations that carries a value of type `ty`.
+    /// Returns the result of a `while` of up to three iterations that carries a value of type `ty`.
     fn repetition_while(&mut self, ty: Type, depth: u32) -> Var {
         let from = self.value(Type::U32, depth / 2);
         let initial = self.value(ty, depth - 1);
@@ -204,7 +204,7 @@ impl Writer<'_> {
         })
     }
 
-    /// An element of a local array of values, or what is beyond its end.
+    /// Returns an element of a local array of values, possibly out of bounds.
     fn local(&mut self, ty: Type, depth: u32) -> Var {
         let values = [(); LOCALS].map(|()| self.value(ty, depth / 3)).to_vec();
         let index = self.value(Type::U32, depth - 1);
@@ -214,7 +214,7 @@ impl Writer<'_> {
         self.push(ty, |to| Node::Local { to, values, index })
     }
 
-    /// Something that needs other invocations, or memory, made of `value`; then an op on that.
+    /// Passes `value` through other invocations or memory, and applies an op to the result.
     fn shared(&mut self, value: Var, depth: u32) -> Var {
         let ty = self.program.types[value];
         let integer = ty.scalar.is_integer();

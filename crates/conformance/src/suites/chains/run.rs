@@ -20,11 +20,11 @@ use super::write::{Digests, Stores, Written, digest, write};
 use crate::harness::{compile_on, launch_on};
 use crate::validate::validate;
 
-/// Bytes of stack of each thread: evaluation and some drivers' compilers recurse on nested control flow.
+/// Stack size of each thread in bytes: evaluation and some drivers' compilers recurse on nested control flow.
 const STACK_BYTES: usize = 64 << 20;
 
-/// A launch takes microseconds, but some drivers compile as part of it, and on a busy machine for long; one whose loop bounds
-/// are wrong may never end.
+/// Timeout of a launch. It takes microseconds, but some drivers compile at launch, which takes long on a busy machine.
+/// A launch with wrong loop bounds may never end.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Programs that share a kernel.
@@ -34,32 +34,32 @@ pub(super) struct Pack {
     pub(super) stores: Stores,
 }
 
-/// What became of a pack.
+/// Outcome of a pack.
 pub(super) enum Outcome {
-    /// It ran: the result of each program.
+    /// The pack ran; the results of each program.
     Ran(Vec<Judged>),
-    /// The device, or something in front of it, refused.
+    /// The device or a layer above it refused.
     Failed(Error),
-    /// The kernel is not what it should be: a fault of the suite, of the verifier or of emission.
+    /// The kernel is invalid: a bug in the suite, the verifier or emission.
     Invalid(String),
 }
 
-/// One program's results.
+/// Results of one program.
 pub(super) struct Judged {
-    /// Results that the language decides.
+    /// Number of decided results.
     pub(super) cases: u64,
-    /// Results that it leaves open.
+    /// Number of undecided results.
     pub(super) open: u64,
-    /// Results that are wrong.
+    /// Number of wrong results.
     pub(super) wrong: u64,
-    /// The first of them.
+    /// The first wrong result.
     pub(super) example: Option<Example>,
 }
 
 /// A wrong result.
 #[derive(Clone)]
 pub(super) struct Example {
-    /// Which of the program's outputs.
+    /// Index of the output in the program.
     pub(super) output: usize,
     pub(super) invocation: usize,
     pub(super) ty: Type,
@@ -73,12 +73,12 @@ impl Pack {
         write(&programs, &self.data, self.stores)
     }
 
-    /// The kernel's text.
+    /// Returns the kernel's text.
     pub(super) fn text(&self) -> String {
         self.written().text
     }
 
-    /// The kernel as a run file: with what its buffers hold before the launch, and what must be in those it writes after it.
+    /// Returns the kernel as a run file, with its initial and expected buffer contents.
     pub(super) fn run_file(&self, device: Device) -> String {
         let written = self.written();
         let results: Vec<Vec<Column>> =
@@ -148,7 +148,8 @@ impl Pack {
 }
 
 impl Pack {
-    /// Judges programs by digests of `count` of them. Those of a wrong digest are run again with stores, to tell which it was.
+    /// Judges programs by digests of `count` programs each. Those of a wrong digest are run again with stores, to find
+    /// the wrong one.
     fn judge_digests(
         &self,
         written: &Written,
@@ -195,7 +196,7 @@ impl Pack {
                 *judged = apart;
             }
             if none {
-                // Right when stored, or not run: the digest itself is the failure.
+                // All results are right when stored, or the second run failed: report the digest itself.
                 let actual = written.digest(after, number, invocation);
                 let [expected, actual] = [sums[invocation], actual].map(|sum| [sum, 0, 0, 0]);
                 let judged = &mut all[first];
@@ -208,7 +209,7 @@ impl Pack {
     }
 }
 
-/// The digests of what `programs` store.
+/// Computes the digests of the results that `programs` store.
 fn digests(programs: &[Program], results: &[Vec<Column>]) -> Digests {
     let mut digests = Digests { values: [0; INVOCATIONS], decided: u64::MAX };
     for (program, columns) in programs.iter().zip(results) {
@@ -224,13 +225,13 @@ fn digests(programs: &[Program], results: &[Vec<Column>]) -> Digests {
     digests
 }
 
-/// A bit for each invocation whose value is decided to the last bit: one NaN is as good as another, but has other bits.
+/// Returns a bit mask of the invocations whose value is decided exactly; NaNs are not, because their bits may differ.
 fn decided(ty: Type, column: &Column) -> u64 {
     let nans = (0..INVOCATIONS).filter(|invocation| has_nan(ty, &column.values[*invocation]));
     nans.fold(column.decided, |decided, invocation| decided & !(1 << invocation))
 }
 
-/// The number of invocations in which what a program stores is not decided to the last bit.
+/// Returns the number of invocations in which a stored result is not decided exactly.
 pub(super) fn undecided(program: &Program, data: &Data, device: Device) -> u32 {
     let results = [evaluate(program, data, device)];
     digests(std::slice::from_ref(program), &results).decided.count_zeros()
@@ -258,7 +259,7 @@ impl Judged {
     }
 }
 
-/// Whether two results are the same: any NaN is any NaN.
+/// Returns whether two results are equal, with all NaNs equal.
 fn is_same(ty: ScalarType, expected: u64, actual: u64) -> bool {
     let nan = |bits| FloatFormat::of(ty).is_some_and(|format| format.is_nan(bits));
     expected == actual || nan(expected) && nan(actual)
@@ -286,15 +287,15 @@ fn launch(backend: &dyn hal::Device, written: &Written) -> Result<Vec<Vec<u8>>, 
     let kernel =
         text::parse(&written.text).and_then(verify).map_err(|error| Stop::Invalid(error.to_string()))?;
     validate(&kernel).map_err(Stop::Invalid)?;
-    // Tens of thousands of kernels that nobody runs again.
+    // Tens of thousands of kernels, none of which is run again.
     let options = CompileOptions::default().cache(CachePolicy::Off);
     let executable = compile_on(backend, Arc::new(kernel), &options)?;
     let options = LaunchOptions::workgroups([1, 1, 1]).timeout(TIMEOUT);
     Ok(launch_on(backend, &executable, &written.buffers, &written.params, &options)?)
 }
 
-/// Makes packs 0 to `count` by `make`, runs each on a thread of a pool, and hands what became of them to `each`, in no
-/// particular order, until that says to stop. The threads share `backends`, which are openings of one device.
+/// Makes packs 0 to `count` by `make`, runs each on a thread of a pool, and passes the outcomes to `each`, in no
+/// particular order, until it breaks. The threads share `backends`, which are openings of one device.
 pub(super) fn run_all(
     backends: &[Arc<dyn hal::Device>],
     device: Device,
@@ -318,14 +319,14 @@ pub(super) fn run_all(
             };
             let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
             if thread.spawn_scoped(scope, work.clone()).is_err() {
-                // No more threads: this one does the work.
+                // No thread could be started; run the work on this one.
                 work();
             }
         }
         drop(sender);
         for (number, outcome) in receiver {
             if each(number, outcome).is_break() {
-                // What has begun ends, and its result is nobody's.
+                // Packs in progress finish, and their outcomes are discarded.
                 next.store(count, Ordering::Relaxed);
                 break;
             }

@@ -1,10 +1,10 @@
-//! Shapes that compilers stumble over: deep nesting, long ladders, hundreds of carried values, many loops.
+//! Shapes that compilers handle badly: deep nesting, long ladders, hundreds of carried values, many loops.
 
 use fulgurite_spec::{Op, Type};
 
 use super::program::{Arm, Node, Output, Program, Source, Var};
 
-/// Every shape with up to `most` levels, values or loops, with its name.
+/// Returns every shape with up to `most` levels, values or loops, with its name.
 pub(super) fn shapes(most: usize) -> Vec<(String, Program)> {
     let mut shapes = Vec::new();
     let mut add = |sizes: &[u32], name: &dyn Fn(u32) -> String, make: fn(u32) -> Program| {
@@ -22,7 +22,7 @@ pub(super) fn shapes(most: usize) -> Vec<(String, Program)> {
     shapes
 }
 
-/// A program under construction whose nodes go to the block at hand.
+/// A program under construction, whose nodes go to the current block.
 struct Shape {
     program: Program,
     value: Var,
@@ -51,14 +51,14 @@ impl Shape {
     }
 }
 
-/// Each level asks for another bit of a hash of the value, and both ways give numbers of their own.
+/// Each level tests another bit of a hash of the value, and its two arms yield different numbers.
 fn nested_ifs(depth: u32) -> Program {
     let mut shape = shape();
     let one = shape.literal(1);
     let mut conditions = Vec::new();
     let mut outer = Vec::new();
     for level in 0..depth {
-        // Rarely false, so that some invocations get to the innermost level.
+        // Rarely false, so that some invocations reach the innermost level.
         let (mix, other) =
             (shape.literal(0x9e37_79b9u64.wrapping_mul(u64::from(level) + 1) & 0xffff_ffff), 0x0100_0000);
         let limit = shape.literal(other);
@@ -105,7 +105,7 @@ fn ladder(count: u32) -> Program {
     shape.done(nodes, result)
 }
 
-/// A loop from `from` to `end` that carries one word through `body`.
+/// Returns a loop from `from` to `end` that carries one word through `body`.
 fn repeat(
     shape: &mut Shape,
     [from, end]: [Var; 2],
@@ -117,7 +117,7 @@ fn repeat(
     (to, Node::For { counter, from, end, initial: vec![initial], carried: vec![carried], body, to: vec![to] })
 }
 
-/// Every loop runs once or not at all, as a bit of the value says.
+/// Every loop runs once or not at all, depending on a bit of the value.
 fn nested_loops(depth: u32) -> Program {
     let mut shape = shape();
     let (zero, one) = (shape.literal(0), shape.literal(1));
@@ -148,7 +148,7 @@ fn nest(shape: &mut Shape, ends: &[Var], [zero, one]: [Var; 2], initial: Var) ->
     })
 }
 
-/// Values that change places in each iteration.
+/// Carried values that are permuted in each iteration.
 fn carried(count: u32) -> Program {
     let mut shape = shape();
     let (zero, three, five) = (shape.literal(0), shape.literal(3), shape.literal(5));
@@ -180,7 +180,7 @@ fn carried(count: u32) -> Program {
     shape.done(nodes, result)
 }
 
-/// One word of many values.
+/// Combines many values into one word.
 fn hash(shape: &mut Shape, nodes: &mut Vec<Node>, values: &[Var]) -> Var {
     let factor = shape.literal(31);
     let mut sum = shape.value;

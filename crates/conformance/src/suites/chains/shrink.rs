@@ -1,4 +1,4 @@
-//! Smaller kernels that show the same fault.
+//! Reduction of kernels that show a fault.
 
 use fulgurite_hal as hal;
 use fulgurite_spec::{Op, Type};
@@ -8,10 +8,10 @@ use super::program::{Node, Program, Source};
 use super::run::{Example, Outcome, Pack};
 use super::write::Stores;
 
-/// Kernels that are compiled at most to make one smaller.
+/// Maximum number of compiles per reduction.
 const TRIES: usize = 64;
 
-/// A search that has compiled a number of kernels.
+/// A search, with the number of kernels compiled so far.
 struct Search<'a> {
     backend: &'a dyn hal::Device,
     device: Device,
@@ -19,7 +19,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The wrong result that program `at` of `pack` gives, if any.
+    /// Returns the wrong result of program `at` of `pack`, if any.
     fn fails(&mut self, pack: &Pack, at: usize) -> Option<Example> {
         self.tries += 1;
         if self.tries > TRIES {
@@ -27,7 +27,7 @@ impl Search<'_> {
         }
         match pack.run(self.backend, self.device) {
             Outcome::Ran(mut judged) => match pack.stores {
-                // One digest stands for all that share it, whichever is said to be wrong.
+                // A digest stands for all programs that share it, so any of them may be reported.
                 Stores::Digest(count) => {
                     let sharing = judged.chunks_mut(count).nth(at / count)?;
                     sharing.iter_mut().find_map(|judged| judged.example.take())
@@ -39,8 +39,8 @@ impl Search<'_> {
     }
 }
 
-/// The smallest pack found in which program `wrong` of `pack` still gives a wrong result, with that result: the program
-/// alone and cut short where that fails, else with as little company as is needed.
+/// Returns the smallest pack found in which program `wrong` of `pack` still gives a wrong result, with that result: the
+/// program alone and shortened if it fails alone, otherwise with as few other programs as needed.
 pub(super) fn shrink(
     pack: &Pack,
     wrong: usize,
@@ -52,7 +52,7 @@ pub(super) fn shrink(
     if let Some(example) = search.fails(&alone, 0) {
         return Some(cut_short(&mut search, alone, example));
     }
-    // Leaves out halves of the company, then quarters, and so on.
+    // Remove halves of the other programs, then quarters, and so on.
     let mut kept: Vec<usize> = (0..pack.programs.len()).collect();
     let place = |kept: &[usize]| kept.iter().position(|number| *number == wrong).unwrap_or_default();
     let mut example = search.fails(pack, wrong)?;
@@ -81,7 +81,8 @@ pub(super) fn shrink(
     Some((subset(pack, &kept), example))
 }
 
-/// Keeps one output of the one program of `pack`, and replaces what it is computed from by inputs, as far as it stays wrong.
+/// Keeps one output of the only program of `pack`, and replaces computed values by inputs as long as the output stays
+/// wrong.
 fn cut_short(search: &mut Search<'_>, mut pack: Pack, mut example: Example) -> (Pack, Example) {
     let with = |pack: &Pack, program: Program| Pack {
         programs: vec![program],
@@ -107,7 +108,7 @@ fn cut_short(search: &mut Search<'_>, mut pack: Pack, mut example: Example) -> (
         if let Some(shorter) = shorter
             && let Some(found) = search.fails(&shorter, 0)
         {
-            // What stood before may be gone: begin again.
+            // Earlier nodes may have been removed: start again.
             (pack, example, at) = (shorter, found, 0);
         } else {
             at += 1;
@@ -124,13 +125,13 @@ fn subset(pack: &Pack, numbers: &[usize]) -> Pack {
     }
 }
 
-/// The program with one output, and without the nodes that it does not need.
+/// Returns the program with one output, and without the nodes that the output does not need.
 fn with_one_output(program: &Program, output: usize) -> Program {
     let mut program = program.clone();
     program.outputs = vec![program.outputs[output]];
     let mut needed = vec![false; program.types.len()];
     needed[program.outputs[0].var()] = true;
-    // From the end, as a node needs what is before it.
+    // Backwards, because a node depends on earlier nodes only.
     let mut kept = Vec::new();
     for node in program.body.iter().rev() {
         if defined(node).iter().any(|var| needed[*var]) {
@@ -143,7 +144,7 @@ fn with_one_output(program: &Program, output: usize) -> Program {
     program
 }
 
-/// The variables that a node defines for those after it.
+/// Returns the variables that a node defines for later nodes.
 fn defined(node: &Node) -> Vec<usize> {
     match node {
         Node::If { to, .. } | Node::For { to, .. } | Node::While { to, .. } => to.clone(),
@@ -157,8 +158,8 @@ fn defined(node: &Node) -> Vec<usize> {
     }
 }
 
-/// Whether each variable keeps loops short: with any other value in its place, a loop may run for billions of
-/// iterations.
+/// Returns a flag for each variable that says whether it bounds a loop: with any other value, the loop might run for
+/// billions of iterations.
 fn bounding(program: &Program) -> Vec<bool> {
     let mut bounding = vec![false; program.types.len()];
     mark_bounding(program, &program.body, &mut bounding);
@@ -176,7 +177,7 @@ fn mark_bounding(program: &Program, nodes: &[Node], bounding: &mut [bool]) {
             Node::If { arms, .. } => {
                 arms.iter().for_each(|arm| mark_bounding(program, &arm.nodes, bounding));
             }
-            // From whatever it counts, it ends.
+            // Ends after at most three iterations for any start value.
             Node::While { header, body, .. } => {
                 [header, body].into_iter().for_each(|arm| mark_bounding(program, &arm.nodes, bounding));
             }
@@ -188,7 +189,7 @@ fn mark_bounding(program: &Program, nodes: &[Node], bounding: &mut [bool]) {
             | Node::Combined { .. }
             | Node::Shuffle { .. } => {}
         }
-        // Whatever its operands are, the result of `and` is as small as the mask.
+        // The result of `and` is at most the mask, whatever its other operand.
         let is_mask = matches!(node, Node::Op { op: Op::And, .. });
         if !is_mask && defined(node).iter().any(|var| bounding[*var]) {
             uses(node, &mut |var| bounding[var] |= program.types[var] != Type::BOOL);
@@ -196,7 +197,7 @@ fn mark_bounding(program: &Program, nodes: &[Node], bounding: &mut [bool]) {
     }
 }
 
-/// Every variable that a node or a node within it reads.
+/// Calls `each` with every variable that the node or a nested node reads.
 fn uses(node: &Node, each: &mut dyn FnMut(usize)) {
     match node {
         Node::Input { .. } => {}

@@ -1,4 +1,4 @@
-//! Kernels of programs: text, buffers and parameters, and where each result is found afterwards.
+//! Kernels of programs: text, buffers, parameters, and the location of each result.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -11,19 +11,20 @@ use super::program::{
     Arm, Column, INVOCATIONS, LOCALS, Node, Output, Program, Source, TABLE, Var, WHILE_END, table_word,
 };
 
-/// Whether results are stored as soon as they are there, or all at the end of the kernel.
+/// Time and form of the stores of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stores {
-    /// After each program.
+    /// Stored after each program.
     Early,
-    /// After all programs, which keeps the results in registers.
+    /// Stored after all programs, which keeps the results in registers.
     Late,
-    /// The results of so many programs in one word, a [`digest`]: a store costs some drivers' compilers more than a chain.
+    /// The results of this many programs in one word, a [`digest`]: in some drivers' compilers a store takes longer
+    /// than a chain.
     Digest(usize),
 }
 
-/// What a digest is multiplied by before a word is added: so that faults which swap two words, or change them by opposite
-/// amounts, do not cancel out.
+/// Factor of a digest before a word is added, so that faults that swap two words, or change them by opposite amounts,
+/// do not cancel out.
 const FACTOR: u32 = 31;
 
 /// A kernel with its inputs.
@@ -32,17 +33,17 @@ pub(super) struct Written {
     /// The contents of each buffer before the launch.
     pub(super) buffers: Vec<Vec<u8>>,
     pub(super) params: Vec<Components>,
-    /// The name and type of each buffer.
+    /// Name and type of each buffer.
     pub(super) buffer_names: Vec<(String, ScalarType)>,
-    /// The name and type of each parameter.
+    /// Name and type of each parameter.
     pub(super) param_names: Vec<(String, ScalarType)>,
-    /// For each program, its outputs' components; empty where they are in a digest.
+    /// Locations of the components of each output of each program; empty if they are in a digest.
     places: Vec<Vec<Vec<Place>>>,
-    /// The digests, in the order of the programs.
+    /// Locations of the digests, in the order of the programs.
     digests: Vec<Place>,
 }
 
-/// Where one component of a result is: that of invocation `i` is `i` elements further.
+/// Location of one component of a result; that of invocation `i` is `i` elements further.
 #[derive(Clone, Copy)]
 struct Place {
     buffer: usize,
@@ -51,14 +52,14 @@ struct Place {
 }
 
 impl Written {
-    /// Digest `number` in one invocation.
+    /// Returns digest `number` of one invocation.
     pub(super) fn digest(&self, after: &[Vec<u8>], number: usize, invocation: usize) -> u64 {
         let place = self.digests[number];
         component_at(&after[place.buffer], place.ty, place.first + invocation)
     }
 
-    /// The elements of each buffer after a launch that gave these results: of each program the values of each output, and the
-    /// digests. `None` is what the device decides.
+    /// Returns the expected elements of each buffer after a launch, given the values of each output of each program and
+    /// the digests. `None` is an undecided element.
     pub(super) fn after(&self, results: &[Vec<Column>], digests: &[Digests]) -> Vec<Vec<Option<u64>>> {
         let elements = |(bytes, (_, ty)): (&Vec<u8>, &(String, ScalarType))| {
             let count = bytes.len() / ty.size() as usize;
@@ -84,7 +85,7 @@ impl Written {
         buffers
     }
 
-    /// What is found in the place of one output of one program in one invocation.
+    /// Returns the value found for one output of one program in one invocation.
     pub(super) fn found(
         &self,
         after: &[Vec<u8>],
@@ -100,12 +101,12 @@ impl Written {
     }
 }
 
-/// The type that a component has in memory.
+/// Returns the type in which memory stores a component.
 pub(super) fn stored(ty: ScalarType) -> ScalarType {
     if ty == ScalarType::Bool { ScalarType::U32 } else { ty }
 }
 
-/// What a kernel declares, found before its text begins.
+/// Declarations of a kernel, collected before its text is written.
 #[derive(Default)]
 struct Declared {
     loaded: BTreeSet<ScalarType>,
@@ -113,15 +114,15 @@ struct Declared {
     shared: BTreeSet<Type>,
     locals: BTreeSet<Type>,
     table: bool,
-    /// Components stored of each type.
+    /// Number of stored components of each type.
     stored: BTreeMap<ScalarType, usize>,
-    /// Words combined by atomics.
+    /// Number of words combined by atomics.
     atomics: usize,
-    /// Words that sum up results.
+    /// Number of digest words.
     digests: usize,
 }
 
-/// Writes one kernel of all `programs`.
+/// Writes one kernel that contains all `programs`.
 pub(super) fn write(programs: &[&Program], data: &Data, stores: Stores) -> Written {
     let declared = declare(programs, stores);
     let mut text = String::from("fulgurite 1\nkernel @chains workgroup(64, 1, 1) {\n");
@@ -143,7 +144,7 @@ pub(super) fn write(programs: &[&Program], data: &Data, stores: Stores) -> Writt
         let _ = writeln!(text, "  buffer %out_{ty}: write {ty}[]");
         let _ = writeln!(requires, "  require eq (len %out_{ty}), {}u32", count * INVOCATIONS);
         names.insert(*ty, buffers.len());
-        // Poisoned, so that a missing store shows.
+        // Fill the output with a pattern, so that a missing store is detected.
         buffers.push(vec![0xa5; count * INVOCATIONS * ty.size() as usize]);
         buffer_names.push((format!("out_{ty}"), *ty));
     }
@@ -229,13 +230,13 @@ pub(super) fn write(programs: &[&Program], data: &Data, stores: Stores) -> Writt
     Written { text, buffers, params, buffer_names, param_names, places, digests }
 }
 
-/// The digest of each invocation, and a bit for each where it is decided.
+/// The digest of each invocation, and a bit mask of the invocations in which it is decided.
 pub(super) struct Digests {
     pub(super) values: [u64; INVOCATIONS],
     pub(super) decided: u64,
 }
 
-/// A digest with one more value: its words one after another, the low one of two first.
+/// Returns the digest extended by a value: its words in order, the low one of two first.
 pub(super) fn digest(so_far: u64, ty: Type, value: &Components) -> u64 {
     let words = if ty.scalar.bits() == 64 { 2 } else { 1 };
     let lanes = &value[..ty.lanes.count() as usize];
@@ -297,11 +298,11 @@ struct Writer<'a> {
     text: String,
     program: Option<&'a Program>,
     number: usize,
-    /// Names of components loaded so far: a load serves every program of the kernel.
+    /// Names of the components loaded so far: all programs of the kernel share a load.
     inputs: HashMap<(ScalarType, usize), String>,
-    /// Operands of the program at hand that are not named after their variable.
+    /// Operands of the current program that are not named after their variable.
     operands: HashMap<Var, String>,
-    /// Names made by [`fresh`](Self::fresh).
+    /// Number of names made by [`fresh`](Self::fresh).
     fresh: usize,
     depth: usize,
 }
@@ -325,13 +326,13 @@ impl Writer<'_> {
         vars.iter().map(|var| self.name(*var)).collect::<Vec<_>>().join(", ")
     }
 
-    /// A name that nothing else has.
+    /// Returns a unique name.
     fn fresh(&mut self, what: &str) -> String {
         self.fresh += 1;
         format!("%{what}{}", self.fresh)
     }
 
-    /// The index `first` elements after the invocation's own.
+    /// Returns the index `first` elements after that of the invocation.
     fn at(&mut self, first: usize) -> String {
         if first == 0 {
             return "%i".to_owned();
@@ -341,7 +342,7 @@ impl Writer<'_> {
         name
     }
 
-    /// One loaded component.
+    /// Returns the name of a loaded component.
     fn loaded(&mut self, ty: ScalarType, slot: usize) -> String {
         let slot = slot % SLOTS;
         if let Some(name) = self.inputs.get(&(ty, slot)) {
@@ -398,7 +399,7 @@ impl Writer<'_> {
         let carries = self.carries(carried.iter().zip(initial).chain([(counter, from)]));
         let count = self.fresh("count");
         self.line(&format!("{}, {count} = while carry({carries}) {{", self.names(to)));
-        // One block as far as loaded values go: the body sees those of the header.
+        // For loaded values, header and body are one block: the body sees those of the header.
         self.nested(|writer| {
             writer.nodes(&header.nodes);
             let [less, go] = ["less", "go"].map(|what| writer.fresh(what));
@@ -416,7 +417,7 @@ impl Writer<'_> {
         self.line("}");
     }
 
-    /// The list in `carry(…)`.
+    /// Returns the list in `carry(…)`.
     fn carries<'v>(&self, pairs: impl Iterator<Item = (&'v Var, &'v Var)>) -> String {
         let pairs = pairs.map(|(param, value)| format!("{} = {}", self.name(*param), self.name(*value)));
         pairs.collect::<Vec<_>>().join(", ")
@@ -507,7 +508,7 @@ impl Writer<'_> {
         self.depth -= 1;
     }
 
-    /// Adds the words of a result to those so far.
+    /// Adds the words of a result to a digest.
     fn add_to_digest(&mut self, mut sum: Option<String>, var: Var) -> String {
         let (ty, name) = (self.ty(var), self.name(var));
         for lane in 0..ty.lanes.count() {
@@ -531,7 +532,7 @@ impl Writer<'_> {
         sum.unwrap_or_else(|| "0u32".to_owned())
     }
 
-    /// The words of a scalar's bits.
+    /// Returns the names of the words of a scalar.
     fn words_of(&mut self, ty: ScalarType, value: String) -> Vec<String> {
         let mut made = |line: String| {
             let name = self.fresh("word");
@@ -558,7 +559,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Stores a result component by component, after those of its type that were stored before.
+    /// Stores a result component by component, after the stored results of the same type.
     fn store(
         &mut self,
         var: Var,

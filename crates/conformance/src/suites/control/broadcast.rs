@@ -1,4 +1,4 @@
-//! `workgroup_broadcast` of every type, from invocations that are there and that are not, in loops.
+//! `workgroup_broadcast` of every type, from invocations in and out of range, in loops.
 
 use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::eval::{self, Components};
@@ -10,7 +10,7 @@ use crate::suites::ops::{encode, memory_type};
 use crate::suites::{bytes, show};
 use crate::values::edges;
 
-/// Workgroups of each launch, and broadcasts of each invocation.
+/// Workgroups per launch, and broadcasts per invocation.
 const GROUPS: usize = 4;
 const ROUNDS: usize = 6;
 
@@ -19,7 +19,7 @@ pub(super) struct Subject {
     workgroup: [u32; 3],
 }
 
-/// Every type on one shape of workgroups, and one on all of them.
+/// Every type on one workgroup shape, and one type on all shapes.
 pub(super) fn subjects() -> Vec<Subject> {
     let shapes = [[24, 1, 1], [100, 1, 1], [5, 3, 2], [64, 1, 1], [7, 7, 1]];
     let types = ScalarType::ALL.into_iter().flat_map(|s| Lanes::ALL.map(|l| Type::vector(s, l)));

@@ -1,4 +1,4 @@
-//! `for` over every integer type: steps of both signs and of the greatest size, from and to the ends of the type.
+//! `for` over every integer type: steps of both signs and of maximum size, from and to the limits of the type.
 
 use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::eval;
@@ -7,9 +7,9 @@ use fulgurite_spec::{Literal, Op, ScalarType, Type};
 use crate::harness::Harness;
 use crate::values::{Random, edges};
 
-/// No loop takes more iterations.
+/// Maximum number of iterations of a loop.
 const MOST_TRIPS: i128 = 260;
-/// Pairs of bounds that each kernel gets.
+/// Pairs of bounds per kernel.
 const PAIRS: usize = 320;
 
 pub(super) struct Subject {
@@ -31,7 +31,7 @@ fn steps(scalar: ScalarType) -> Vec<Literal> {
     bits.into_iter().map(|b| Literal::new(scalar, b)).collect()
 }
 
-/// The number that bits of an integer type stand for.
+/// Returns the number that the bits of an integer type represent.
 fn number(scalar: ScalarType, bits: u64) -> i128 {
     let wide = i128::from(bits);
     if scalar.is_signed() && bits > scalar.mask() >> 1 { wide - (1i128 << scalar.bits()) } else { wide }
@@ -48,7 +48,7 @@ fn pairs(subject: &Subject, random: &mut Random) -> Vec<[u64; 2]> {
     let fits = |[a, b]: &[u64; 2]| trips(subject, *a, *b) <= MOST_TRIPS;
     let mut all: Vec<[u64; 2]> =
         grid.iter().flat_map(|a| grid.iter().map(|b| [*a, *b])).filter(fits).collect();
-    // So many that nothing is gained from all.
+    // The grid has more pairs than needed: keep a random subset.
     while all.len() > PAIRS / 2 {
         all.swap_remove(random.below(all.len() as u32) as usize);
     }
@@ -58,7 +58,7 @@ fn pairs(subject: &Subject, random: &mut Random) -> Vec<[u64; 2]> {
         } else {
             random.next() & scalar.mask()
         };
-        // Some hundred steps on, or less than one, or back.
+        // Up to 199 steps from the start plus an offset below 9, possibly wrapped around.
         let whole = u64::from(random.below(200)).wrapping_mul(subject.step.bits);
         let end = start.wrapping_add(whole).wrapping_add(random.next() % 9) & scalar.mask();
         if fits(&[start, end]) {

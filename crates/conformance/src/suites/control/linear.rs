@@ -1,4 +1,4 @@
-//! Large and linear launches: more workgroups than a device takes at once are one grid to the kernel.
+//! Large and linear launches: more workgroups than a device accepts at once appear to the kernel as one grid.
 
 use fulgurite_hal::{Binding, Error, Launch, LaunchOptions};
 use fulgurite_spec::{Code, Lanes, Type};
@@ -6,7 +6,7 @@ use fulgurite_spec::{Code, Lanes, Type};
 use crate::harness::Harness;
 use crate::suites::bytes;
 
-/// Steps of progress that `run` takes.
+/// Progress steps of `run`.
 pub(super) const COUNT: usize = 3;
 
 const TEXT: &str = "fulgurite 1
@@ -57,7 +57,7 @@ kernel @counted workgroup(1, 1, 1) {
 }
 ";
 
-/// Grids beyond the device's largest along each axis.
+/// Grids that exceed the device's limit along each axis.
 fn axes(harness: &mut Harness<'_>) {
     let group = "grids beyond the largest";
     let Some(executable) = harness.compile(group, COUNTED) else { return };
@@ -68,7 +68,7 @@ fn axes(harness: &mut Harness<'_>) {
             let mut grid = [others; 3];
             grid[axis] = count;
             let all = grid.iter().product::<u32>();
-            // One more element, which nobody writes.
+            // One more element, which no invocation writes.
             let contents = [[[0; 4].as_slice(), &vec![0xa5; (all as usize + 1) * 4]].concat()];
             let options = LaunchOptions::workgroups(grid);
             let Some(after) = harness.launch(group, &executable, &contents, &[], &options) else { return };
@@ -84,14 +84,14 @@ fn ids(harness: &mut Harness<'_>) {
     let group = "ids of linear launches";
     let Some(executable) = harness.compile(group, TEXT) else { return };
     let most = harness.backend().snapshot().limits.max_workgroup_count[0];
-    // Beyond the device's largest grid where that is within reach: one workgroup, and some more than twice that.
+    // Beyond the device's limit if that is small enough to test: by one workgroup, and by a factor of more than two.
     let beyond = if most <= 65_535 { [most + 1, 2 * most + 17] } else { [65_536, 131_087] };
     let mut counts = vec![0, 1, 2, 3, 4, 1000];
     counts.extend(beyond.map(|workgroups| u64::from(workgroups) * 3 - 1));
     for count in counts {
         let workgroups = count.div_ceil(3) as u32;
         let all = workgroups as usize * 3;
-        // One more element, which nobody writes.
+        // One more element, which no invocation writes.
         let contents = [vec![0xa5; (all + 1) * 16], vec![0; 4]];
         let options = LaunchOptions::linear(count);
         let Some(after) = harness.launch(group, &executable, &contents, &[], &options) else { return };
@@ -108,7 +108,7 @@ fn ids(harness: &mut Harness<'_>) {
     }
 }
 
-/// What no linear launch can be.
+/// Linear launches that must be refused.
 fn refused(harness: &mut Harness<'_>) {
     let group = "refused linear launches";
     let cases = [

@@ -1,4 +1,4 @@
-//! `trap`: the launch returns the code and who gave it; launches after it know nothing of it.
+//! `trap`: the launch returns the code and the invocation; later launches are not affected.
 
 use fulgurite_hal::{DeviceError, Error, LaunchOptions};
 use fulgurite_spec::Type;
@@ -6,15 +6,15 @@ use fulgurite_spec::Type;
 use crate::harness::Harness;
 use crate::suites::bytes;
 
-/// Invocations, in workgroups of 64.
+/// Number of invocations, in workgroups of 64.
 const COUNT: usize = 256;
 
-/// A kernel that reads a word an invocation and traps on some.
+/// A kernel that reads a word per invocation and traps in some of them.
 pub(super) struct Subject {
     name: &'static str,
     /// `%i` is the invocation, `%v` its word.
     body: &'static str,
-    /// The code that invocation `i` gives first, if it traps, given its word.
+    /// Returns the first code with which invocation `i` traps, if any, given its index and word.
     code: fn(u32, u32) -> Option<u32>,
 }
 
@@ -108,7 +108,7 @@ kernel @trap workgroup(64, 1, 1) {{
     let group = subject.name;
     let Some(executable) = harness.compile(group, &text) else { return };
     let mut random = harness.random(group);
-    // Nobody, one, some, all, and nobody again after each.
+    // No invocation traps, one, some, all, and none again after each.
     for round in 0..harness.random_count(12) {
         let one = random.below(COUNT as u32) as usize;
         let input: Vec<u32> = (0..COUNT)
@@ -119,7 +119,7 @@ kernel @trap workgroup(64, 1, 1) {{
                     5 => true,
                     _ => false,
                 };
-                // Those that trap do so in every kernel.
+                // Words that make the invocation trap in every kernel.
                 if traps { random.word() | 0x10_000f } else { random.below(1000) }
             })
             .collect();
@@ -131,7 +131,7 @@ kernel @trap workgroup(64, 1, 1) {{
             Ok(after) if trapping == 0 => {
                 let expected: Vec<u32> = input.iter().map(|v| v + 1).collect();
                 harness.elements(group, Type::U32, [&bytes(&expected), &after[1]], |i| {
-                    format!("round {round}, nobody traps, invocation {i}")
+                    format!("round {round}, no invocation traps, invocation {i}")
                 });
             }
             Err(error @ Error::Unsupported(_)) => return harness.error(group, "", error),

@@ -1,4 +1,4 @@
-//! What is done to each component: arithmetic, choice, filling and conversion.
+//! Componentwise ops: arithmetic, selection, splats and conversion.
 
 use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::eval::Components;
@@ -10,7 +10,7 @@ use crate::harness::Harness;
 use crate::suites::show;
 use crate::values::{Random, edges};
 
-/// Workgroups of each launch.
+/// Workgroups per launch.
 const GROUPS: usize = 2;
 
 pub(super) fn run(harness: &mut Harness<'_>, ty: Type, types: &[Type]) {
@@ -29,7 +29,7 @@ pub(super) fn run(harness: &mut Harness<'_>, ty: Type, types: &[Type]) {
     }
 }
 
-/// Edge values and random ones.
+/// Returns edge values and random values.
 fn inputs(random: &mut Random, ty: ScalarType, count: usize) -> Vec<u64> {
     let grid = edges(ty);
     (0..count)
@@ -40,7 +40,8 @@ fn inputs(random: &mut Random, ty: ScalarType, count: usize) -> Vec<u64> {
         .collect()
 }
 
-/// A kernel that loads matrices from `inputs`, does `body` with `%m0`, `%m1`, … and stores `%r`, a matrix of `result`.
+/// Returns a kernel that loads matrices from `inputs`, runs `body` on `%m0`, `%m1`, … and stores `%r`, a matrix of
+/// `result`.
 fn text(harness: &Harness<'_>, inputs: &[Type], body: &str, result: Type) -> (String, usize) {
     let (invocations, held) = workgroup(harness, shape(result).scope);
     let mut text = format!("fulgurite 1\nkernel @componentwise workgroup({invocations}, 1, 1) {{\n");
@@ -58,7 +59,7 @@ fn text(harness: &Harness<'_>, inputs: &[Type], body: &str, result: Type) -> (St
     (text, GROUPS * held as usize * components(result))
 }
 
-/// Counts as cases the tiles of which every component is what `op` makes of those of `operands`.
+/// Counts each tile as a case, which passes if every component is the result of `op` on those of `operands`.
 fn judge(
     harness: &mut Harness<'_>,
     group: &str,
@@ -101,7 +102,7 @@ fn arithmetic(harness: &mut Harness<'_>, ty: Type, op: Op, count: usize) {
     }
 }
 
-/// A matrix chosen by a condition that is the same for all who hold it.
+/// Selects a matrix by a condition that is uniform in the scope of the matrix.
 fn select(harness: &mut Harness<'_>, ty: Type) {
     let group = format!("select {ty}");
     let body = "  %low = and %t, 1u32\n  %c = eq %low, %which\n  %r = select %c, %m0, %m1\n";
@@ -110,7 +111,7 @@ fn select(harness: &mut Harness<'_>, ty: Type) {
     let Some(executable) = harness.compile(&group, &text) else { return };
     let mut random = harness.random(&group);
     for which in 0..2 {
-        // Numbers that no device may change on the way.
+        // Values that no device may change when moving them.
         let operands: Vec<Vec<u64>> =
             (0..2).map(|_| (0..length).map(|_| super::component(&mut random, ty.scalar)).collect()).collect();
         let mut contents: Vec<Vec<u8>> = operands.iter().map(|o| bytes(ty.scalar, o)).collect();

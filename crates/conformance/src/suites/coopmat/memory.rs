@@ -1,5 +1,5 @@
-//! Where matrices are loaded from and stored to: buffers, shared memory and views of both; at an offset, with lines apart
-//! or across each other, and cut off by the end of the memory.
+//! Loads and stores of matrices: buffers, shared memory and views of both; at an offset, with gaps between lines or
+//! overlapping lines, and cut off by the end of the memory.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::harness::Harness;
 
 /// Bytes before the matrix, and between its lines.
 const GAPS: [(u32, u32); 3] = [(0, 0), (16, 16), (48, 64)];
-/// Words of each array that is declared beside a shared one.
+/// Words of each array that is declared next to a shared one.
 const BESIDE: u32 = 32;
 
-/// What a matrix is loaded from or stored to.
+/// The memory that a matrix is loaded from or stored to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// A buffer of its components.
@@ -29,14 +29,14 @@ enum Place {
     WordView,
     /// A shared array of its components.
     Shared,
-    /// A view of one as 16-byte vectors.
+    /// A view of a shared array of components as 16-byte vectors.
     SharedView,
 }
 
 const PLACES: [Place; 6] =
     [Place::Buffer, Place::Vectors, Place::BufferView, Place::WordView, Place::Shared, Place::SharedView];
 
-/// Those of them that matrices lie in in unusual ways.
+/// Places for matrices with unusual offsets and strides.
 const UNUSUAL: [Place; 3] = [Place::Buffer, Place::BufferView, Place::Shared];
 
 impl Place {
@@ -55,7 +55,7 @@ impl Place {
         matches!(self, Self::Shared | Self::SharedView)
     }
 
-    /// Elements of the memory, and what it is accessed as.
+    /// Returns the element type of the memory, and the type through which it is accessed.
     fn elements(self, ty: Type) -> (String, String) {
         let own = ty.scalar.to_string();
         let vector = || if own == "f32" { "f32x4".to_owned() } else { "u32x4".to_owned() };
@@ -67,7 +67,7 @@ impl Place {
         }
     }
 
-    /// Bytes of an element of the memory, and of what it is accessed as.
+    /// Returns the size in bytes of an element of the memory, and of the type through which it is accessed.
     fn sizes(self, ty: Type) -> (u32, u32) {
         let own = ty.scalar.size();
         match self {
@@ -79,37 +79,37 @@ impl Place {
     }
 }
 
-/// What the compiler knows of where a matrix begins and how far its lines are apart.
+/// The compiler's knowledge about offset and stride.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
-    /// All: they are literals.
+    /// Their values: they are literals.
     Literals,
-    /// What they are multiples of: they are parameters.
+    /// Their alignment: they are parameters.
     Alignment,
 }
 
-/// A matrix in memory.
+/// Location and layout of a matrix in memory.
 #[derive(Clone, Copy, Debug)]
 struct Lies {
     place: Place,
     layout: MatrixLayout,
     known: Known,
-    /// Elements before it, and from the beginning of one line to that of the next.
+    /// Elements before the matrix, and between the beginnings of adjacent lines.
     offset: u64,
     stride: u32,
-    /// Bytes of memory.
+    /// Size of the memory in bytes.
     length: u32,
 }
 
 impl Lies {
-    /// Whether a component lies where another does, too.
+    /// Returns whether some components share memory.
     fn overlaps(self, ty: Type) -> bool {
         let stride = u64::from(self.stride) * u64::from(self.place.sizes(ty).1);
         stride < u64::from(line(ty, self.layout) * ty.scalar.size())
     }
 }
 
-/// Where each component begins, in bytes, row after row; `None` where it is not wholly inside.
+/// Returns the byte offset of each component in row-major order; `None` if it is not entirely in bounds.
 fn inside(ty: Type, lies: Lies) -> Vec<Option<usize>> {
     let (_, element) = lies.place.sizes(ty);
     // A view ends with its last whole element.
@@ -136,14 +136,14 @@ pub(super) fn run(harness: &mut Harness<'_>, ty: Type) {
             for (offset, gap) in GAPS {
                 let stride = line(ty, layout) * ty.scalar.size() + gap;
                 let tight = line(ty, layout) * ty.scalar.size();
-                // Lines of 8 bytes may lie 8 apart, but vectors of 16 begin where vectors do.
+                // Lines of 8 bytes may be 8 bytes apart, but not in a memory of 16-byte vectors.
                 let step = place.sizes(ty).1;
                 if !stride.is_multiple_of(step) {
                     continue;
                 }
                 let lines = shape(ty).lines(layout).0;
                 let whole = offset + (lines - 1) * stride + tight;
-                // All of it and a bit; all but its end; half of it; nothing of it.
+                // All of the matrix and more; exactly all; all but the end; half; none.
                 for length in [whole + 32, whole, whole - 8, offset + (lines / 2) * stride + 8, offset] {
                     let length = length.next_multiple_of(place.sizes(ty).0);
                     let known = Known::Literals;
@@ -166,18 +166,18 @@ pub(super) fn run(harness: &mut Harness<'_>, ty: Type) {
     }
 }
 
-/// What offset and stride must be multiples of, in elements: 16 bytes, or a line that is shorter.
+/// Returns the required alignment of offset and stride in elements: 16 bytes, or the length of a shorter line.
 fn alignment(ty: Type, place: Place, layout: MatrixLayout) -> u32 {
     let (tight, step) = (line(ty, layout) * ty.scalar.size(), place.sizes(ty).1);
     tight.min(16).max(step) / step
 }
 
-/// Matrices whose lines lie across each other, and such that only numbers of more than 32 or 64 bits say that they are
-/// outside.
+/// Returns matrices with overlapping lines, and ones that are out of bounds only in arithmetic of more than 32 or 64
+/// bits.
 fn unusual(ty: Type, place: Place, layout: MatrixLayout) -> Vec<Lies> {
     let step = place.sizes(ty).1;
     let tight = line(ty, layout) * ty.scalar.size();
-    // In elements: the least distance, and that of lines which do not overlap.
+    // In elements: the minimum stride, and that of lines which do not overlap.
     let unit = alignment(ty, place, layout);
     let whole = tight.div_ceil(step).next_multiple_of(unit);
     let lines = shape(ty).lines(layout).0;
@@ -191,8 +191,8 @@ fn unusual(ty: Type, place: Place, layout: MatrixLayout) -> Vec<Lies> {
             let end = (unit + (lines - 1) * stride) * step + tight;
             found.extend([end + 32, end - 8].map(|length| lies(unit.into(), stride, length)));
         }
-        // Every other line begins at a multiple of 2³² elements; the first does; the first begins just below 2³² and just
-        // below 2⁶⁴.
+        // Every other line begins at a multiple of 2³² elements; the first line does; the first line begins just below
+        // 2³², and just below 2⁶⁴.
         let below = |end: u128| (end - u128::from(unit)) as u64;
         for (offset, stride) in
             [(0, 1 << 31), (1 << 32, whole), (below(1 << 32), whole), (below(1 << 64), whole)]
@@ -203,15 +203,16 @@ fn unusual(ty: Type, place: Place, layout: MatrixLayout) -> Vec<Lies> {
     found
 }
 
-/// Declarations of `%x` and what it is accessed through, and copies to and from it if that is in shared memory.
+/// Declarations of `%x` and the memory through which it is accessed, and copies to and from that memory if it is
+/// shared.
 struct Memory {
     declarations: String,
-    /// What is accessed, and where in it: `%x[0u32], 16u32`.
+    /// The accessed memory with offset and stride: `%x[0u32], 16u32`.
     access: String,
     fill: String,
     empty: String,
     invocations: u32,
-    /// What the buffers hold that are declared with it, `%x` left out.
+    /// Contents of the other declared buffers, without `%x`.
     beside: Vec<Vec<u8>>,
     params: Vec<Components>,
 }
@@ -232,7 +233,7 @@ fn memory(harness: &Harness<'_>, ty: Type, lies: Lies, access: &str) -> Memory {
     };
     let (mut fill, mut empty, mut beside) = (String::new(), String::new(), Vec::new());
     if lies.place.is_shared() {
-        // What no access may reach is declared on both sides of the array.
+        // Declare arrays that must not be accessed on both sides of the array.
         for side in ["low", "high"] {
             declarations += &format!("  buffer %{side}: read_write u32[]\n");
             fill += &copy(&format!("{side}_s"), side, BESIDE);
@@ -240,7 +241,7 @@ fn memory(harness: &Harness<'_>, ty: Type, lies: Lies, access: &str) -> Memory {
             beside.push(vec![0x5a; BESIDE as usize * 4]);
         }
         declarations += &format!("  shared %low_s: u32[{BESIDE}] uninit\n");
-        // No array is empty.
+        // An array must not be empty.
         declarations += &format!("  shared %s: {element}[{}] uninit\n", count.max(1));
         declarations += &format!("  shared %high_s: u32[{BESIDE}] uninit\n");
         fill = format!("  %l = local_index\n{fill}{}  barrier[shared]\n", copy("s", "x", count));
@@ -279,7 +280,7 @@ fn memory(harness: &Harness<'_>, ty: Type, lies: Lies, access: &str) -> Memory {
     Memory { declarations, access, fill, empty, invocations, beside, params }
 }
 
-/// Whether the memory has no element where a shared array must have one.
+/// Returns whether the memory is shared and too small for one element, which cannot be declared.
 fn is_impossible(ty: Type, lies: Lies) -> bool {
     let least = if lies.place == Place::SharedView { 16 } else { ty.scalar.size() };
     lies.place.is_shared() && lies.length < least
@@ -338,7 +339,7 @@ fn stores(harness: &mut Harness<'_>, group: &str, ty: Type, lies: Lies) {
     let Some(executable) = harness.compile(group, &text) else { return };
     let mut random = harness.random(&format!("{group} {lies:?}"));
     let matrix: Vec<u64> = (0..components(ty)).map(|_| random.value(ty.scalar)).collect();
-    // A pattern that is no NaN and no subnormal of any type.
+    // A pattern that is neither a NaN nor a subnormal in any type.
     let before = vec![0x35; lies.length as usize];
     let mut expected = before.clone();
     for (bits, byte) in matrix.iter().zip(inside(ty, lies)) {
@@ -353,7 +354,8 @@ fn stores(harness: &mut Harness<'_>, group: &str, ty: Type, lies: Lies) {
     same(harness, group, ty, lies, [&read(&expected), &read(&after[1])]);
 }
 
-/// Runs a kernel on `%y` and `%x` and gives what is in them then. What lies beside a shared array is a case of its own.
+/// Runs a kernel on `%y` and `%x` and returns their contents. The arrays next to a shared array are checked as a
+/// separate case.
 fn launch(
     harness: &mut Harness<'_>,
     group: &str,
@@ -373,7 +375,7 @@ fn launch(
     Some(after)
 }
 
-/// Counts a case: all values are what they should be.
+/// Counts a case that passes if all values match.
 fn same(harness: &mut Harness<'_>, group: &str, ty: Type, lies: Lies, [expected, actual]: [&[u64]; 2]) {
     let kept = harness.kept_subnormals();
     let wrong = expected.iter().zip(actual).position(|(e, a)| !moved(ty.scalar, *e, *a, kept));

@@ -1,4 +1,4 @@
-//! `coop.mul_add`: once on each tile, and carried by a loop over many.
+//! `coop.mul_add`: once per tile, and carried through a loop over many products.
 
 use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::device::MatrixShapes;
@@ -11,44 +11,44 @@ use super::{
 use crate::harness::Harness;
 use crate::values::Random;
 
-/// Workgroups of each launch.
+/// Workgroups per launch.
 const GROUPS: usize = 4;
 /// Products that a loop adds up.
 const STEPS: usize = 5;
 
-/// What the factors and the addend hold.
+/// Contents of the factors and the addend.
 #[derive(Clone, Copy, Debug)]
 enum Inputs {
-    /// One 1 in each row of the left factor, distinct numbers in the right.
+    /// One 1 in each row of the left factor, distinct numbers in the right factor.
     Chosen,
     /// −1, 0 and 1.
     Small,
-    /// Anything that is finite.
+    /// Arbitrary finite values.
     Random,
-    /// The same, with infinities, NaNs and zeros for them to meet.
+    /// Like `Random`, with some infinities, NaNs and zeros.
     NonFinite,
 }
 
-/// Those that components of type `ty` can hold.
+/// Returns the kinds of contents that components of type `ty` can represent.
 fn inputs(ty: ScalarType) -> &'static [Inputs] {
     const ALL: [Inputs; 4] = [Inputs::Chosen, Inputs::Small, Inputs::Random, Inputs::NonFinite];
     if ty.is_float() { &ALL } else { &ALL[..3] }
 }
 
-/// A product's matrices, row after row.
+/// The matrices of a product in row-major order.
 struct Tiles {
     factors: [Vec<u64>; 2],
     addend: Vec<u64>,
-    /// Whether every partial sum of floats is exact, whatever the order.
+    /// Whether every partial sum of floats is exact in every order.
     exact: bool,
 }
 
-/// Inputs of a sum over `depth` products.
+/// Returns inputs of a sum over `depth` products.
 fn tiles(random: &mut Random, product: MatrixShapes, inputs: Inputs, depth: usize) -> Tiles {
     let MatrixShapes { m, n, a, acc, .. } = product;
     let (rows, cols) = (usize::from(m), usize::from(n));
     let all = |count: usize, value: &mut dyn FnMut(usize) -> u64| (0..count).map(value).collect::<Vec<_>>();
-    // The greatest whole number up to which all are floats of the type.
+    // The largest whole number up to which all whole numbers are floats of the type.
     let most = FloatFormat::of(acc).map_or(u64::MAX, |format| 1 << format.precision);
     let unsigned = !a.is_signed() && !a.is_float();
     match inputs {
@@ -78,7 +78,7 @@ fn tiles(random: &mut Random, product: MatrixShapes, inputs: Inputs, depth: usiz
             for at in (0..depth * cols).filter(|at| at % 5 == 0) {
                 made.factors[1][at] = whole(a, 0);
             }
-            // In few rows and columns, so that some sums stay finite.
+            // Only in few rows and columns, so that some sums stay finite.
             let [left, right] = &mut made.factors;
             for (matrix, scalar, count) in [(left, a, 3), (right, a, 2), (&mut made.addend, acc, 6)] {
                 for _ in 0..count {
@@ -91,7 +91,7 @@ fn tiles(random: &mut Random, product: MatrixShapes, inputs: Inputs, depth: usiz
     }
 }
 
-/// An infinity, or one time in five a NaN.
+/// Returns an infinity, or with probability 1/5 a NaN.
 fn non_finite(random: &mut Random, ty: ScalarType) -> u64 {
     let value = match random.below(5) {
         0 => f64::NAN,
@@ -101,7 +101,7 @@ fn non_finite(random: &mut Random, ty: ScalarType) -> u64 {
     FloatFormat::of(ty).map_or(0, |format| format.encode(value))
 }
 
-/// The component (`row`, `col`) of a sum over `depth` products: what it should be, if `actual` is not.
+/// Returns the expected value of component (`row`, `col`) of a sum over `depth` products if it does not match `actual`.
 fn misfit(
     harness: &Harness<'_>,
     product: MatrixShapes,
@@ -131,11 +131,11 @@ fn misfit(
         return (got != truth).then(|| format!("{truth} exactly"));
     }
     if !truth.is_finite() {
-        // No finite term is large enough to make a difference.
+        // Finite terms are too small to matter.
         let same = got == truth || got.is_nan() && truth.is_nan();
         return (!same).then(|| truth.to_string());
     }
-    // Each of as many additions, and each product, may be rounded, either way; and what is subnormal may be lost.
+    // Each addition and each product may round, in either direction, and subnormals may be flushed.
     let epsilon = (1.0 - f64::from(sum.precision)).exp2();
     let lost = if harness.kept_subnormals().contains(acc) { 0.0 } else { sum.min_normal() };
     let room = (depth + 1) as f64 * (epsilon * magnitude + lost);
@@ -143,13 +143,13 @@ fn misfit(
     (off.is_nan() || off > room).then(|| format!("{truth} within {room:e}"))
 }
 
-/// The number that bits stand for.
+/// Returns the number that the bits represent.
 fn signed(ty: ScalarType, bits: u64) -> i64 {
     let unused = 64 - ty.bits();
     if ty.is_signed() { (bits << unused) as i64 >> unused } else { bits as i64 }
 }
 
-/// Holds each tile of the result to what it should be.
+/// Compares each tile of the result with the expected values.
 fn judge(
     harness: &mut Harness<'_>,
     group: &str,
@@ -174,13 +174,13 @@ fn judge(
     }
 }
 
-/// Layouts of both factors, the addend and the result.
+/// Returns layouts of the two factors, the addend and the result.
 fn layouts() -> [[MatrixLayout; 4]; 4] {
     use MatrixLayout::{ColumnMajor as C, RowMajor as R};
     [[R, R, R, R], [R, C, R, C], [C, R, C, R], [C, C, C, C]]
 }
 
-/// One product a tile, in both layouts of everything.
+/// One product per tile, in both layouts of every matrix.
 pub(super) fn once(harness: &mut Harness<'_>, product: MatrixShapes) {
     let group = format!("coop.mul_add {product}");
     let all = types(product);
@@ -241,7 +241,7 @@ pub(super) fn once(harness: &mut Harness<'_>, product: MatrixShapes) {
     }
 }
 
-/// A loop adds products up in an accumulator that it carries. Rows are as long as a parameter says.
+/// A loop that adds products to an accumulator which it carries. The row length is a parameter.
 pub(super) fn carried(harness: &mut Harness<'_>, product: MatrixShapes) {
     let group = format!("coop.mul_add in a loop {product}");
     let [a, b, c] = types(product);

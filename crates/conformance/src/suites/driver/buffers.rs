@@ -1,4 +1,4 @@
-//! Buffers and views: their bytes at every offset, what is refused, and what is left alone.
+//! Buffers and views: their contents at every offset, refused operations, and untouched neighbors.
 
 use std::sync::Arc;
 
@@ -27,10 +27,10 @@ pub(super) const PARTS: &[(&str, Part)] = &[
     ("views of u16 at any half word", |checks| narrow(checks, Type::U16)),
 ];
 
-/// Bytes of the buffers here: no multiple of any word.
+/// Size of the buffers here in bytes: not a multiple of a word size.
 const BYTES: usize = 243;
 
-/// Ranges that begin and end anywhere, and empty ones.
+/// Ranges with arbitrary bounds, including empty ones.
 const RANGES: [(usize, usize); 9] =
     [(0, BYTES), (0, 1), (1, 2), (3, 7), (5, 69), (64, 128), (127, 242), (242, 243), (100, 100)];
 
@@ -59,7 +59,7 @@ fn contents(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         let inner = view.view((to - from).min(1) as u64..)?;
         let place = (inner.offset(), inner.bytes());
         let begin = from + (to - from).min(1);
-        checks.equal("where a view of a view is", &place, &(begin as u64, (to - begin) as u64));
+        checks.equal("the range of a view of a view", &place, &(begin as u64, (to - begin) as u64));
         checks.equal("a view of a view", &inner.to_vec()?, &expected[begin..to].to_vec());
     }
     Ok(())
@@ -86,9 +86,9 @@ fn fill(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.holds("a fill of five mebibytes", middle, || "other bytes in between".to_owned());
     checks.equal("the bytes beside it", &ends, &(vec![0; 3], vec![0; 2]));
     let buffer = device.zeroed(10)?;
-    checks.refused("a fill of no whole patterns", buffer.whole().fill(&[1, 2, 3]), Code::BufferSize);
+    checks.refused("a fill of a partial pattern", buffer.whole().fill(&[1, 2, 3]), Code::BufferSize);
     checks.refused("a fill of an empty pattern", buffer.whole().fill(&[]), Code::BufferSize);
-    checks.equal("what was not filled", &buffer.whole().to_vec()?, &vec![0; 10]);
+    checks.equal("the buffer after refused fills", &buffer.whole().to_vec()?, &vec![0; 10]);
     Ok(())
 }
 
@@ -101,7 +101,7 @@ fn copy(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         [(0usize, 100usize, 100usize), (3, 121, 64), (121, 0, 121), (7, 8, 1), (9, 9, 0)]
     {
         let view = |buffer: &Buffer, at: usize| buffer.view(at as u64..(at + length) as u64);
-        // Within one buffer, and to another.
+        // Copy within one buffer, and then to another.
         view(&buffer, to)?.copy_from(&view(&buffer, from)?)?;
         expected.copy_within(from..from + length, to);
         view(&other, from)?.copy_from(&view(&buffer, to)?)?;
@@ -114,7 +114,7 @@ fn copy(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         checks.refused("a copy that overlaps", result, Code::BufferOverlap);
     }
     let result = buffer.view(..10)?.copy_from(&other.view(..11)?);
-    checks.refused("a copy of other sizes", result, Code::BufferSize);
+    checks.refused("a copy of different sizes", result, Code::BufferSize);
     checks.equal("all after copies that were refused", &buffer.whole().to_vec()?, &expected);
     Ok(())
 }
@@ -130,13 +130,13 @@ fn refusals(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         checks.refused("a view out of range", buffer.view(from..to), Code::BufferSize);
     }
     checks.refused("a view out of a view", tail.view(..13), Code::BufferSize);
-    checks.refused("a closed view to the end of numbers", buffer.view(0..=u64::MAX), Code::BufferSize);
+    checks.refused("a closed view to the largest number", buffer.view(0..=u64::MAX), Code::BufferSize);
     #[expect(clippy::reversed_empty_ranges, reason = "this is what is refused")]
     let backwards = buffer.view(9..8);
     checks.refused("a view that ends before it begins", backwards, Code::BufferSize);
     for length in [11, 13] {
-        checks.refused("other bytes to write", tail.write(&vec![1; length]), Code::BufferSize);
-        checks.refused("other bytes to read", tail.read(&mut vec![1; length]), Code::BufferSize);
+        checks.refused("a write of the wrong size", tail.write(&vec![1; length]), Code::BufferSize);
+        checks.refused("a read of the wrong size", tail.read(&mut vec![1; length]), Code::BufferSize);
     }
     let most = device.snapshot().limits.max_buffer_bytes;
     if let Some(bytes) = most.checked_add(1) {
@@ -152,7 +152,7 @@ fn free(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     for _ in 0..20 {
         let buffer = device.zeroed(4)?;
         numbers.push(buffer.generation());
-        // Memory is used again, numbers are not.
+        // Memory may be reused, buffer numbers may not.
         buffer.free();
     }
     let mut distinct = numbers.clone();
@@ -166,25 +166,25 @@ fn free(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.equal("a buffer before it is freed", &buffer.is_freed(), &false);
     buffer.free();
     checks.equal("a clone of a freed buffer", &clone.is_freed(), &true);
-    // Whoever gets that memory next is not reached.
+    // The next buffer in that memory must not be reachable.
     let next = device.upload(&bytes(&[5; 4]))?;
-    checks.refused("reading what was freed", view.to_vec(), Code::BufferFreed);
-    checks.refused("writing what was freed", view.write(&[0; 4]), Code::BufferFreed);
-    checks.refused("filling what was freed", view.fill(&[0; 4]), Code::BufferFreed);
-    checks.refused("copying from what was freed", out.view(..4)?.copy_from(&view), Code::BufferFreed);
-    checks.refused("copying to what was freed", view.copy_from(&out.view(..4)?), Code::BufferFreed);
+    checks.refused("reading a freed buffer", view.to_vec(), Code::BufferFreed);
+    checks.refused("writing a freed buffer", view.write(&[0; 4]), Code::BufferFreed);
+    checks.refused("filling a freed buffer", view.fill(&[0; 4]), Code::BufferFreed);
+    checks.refused("copying from a freed buffer", out.view(..4)?.copy_from(&view), Code::BufferFreed);
+    checks.refused("copying to a freed buffer", view.copy_from(&out.view(..4)?), Code::BufferFreed);
     let launched = program.launch(&[(&clone).into(), (&out).into()], &[word(0)], &LaunchOptions::default());
-    checks.refused("launching on what was freed", launched, Code::BufferFreed);
-    checks.equal("memory given since", &to_words(&next.whole().to_vec()?), &vec![5; 4]);
+    checks.refused("launching on a freed buffer", launched, Code::BufferFreed);
+    checks.equal("a buffer allocated since", &to_words(&next.whole().to_vec()?), &vec![5; 4]);
     buffer.free();
-    checks.equal("what was freed twice", &buffer.is_freed(), &true);
+    checks.equal("a buffer freed twice", &buffer.is_freed(), &true);
     Ok(())
 }
 
 fn foreign(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let (one, other) = (checks.device(), checks.device());
-    checks.equal("whether a device is its clone", &one.is_same(&one.clone()), &true);
-    checks.equal("whether a device is another of its backend", &one.is_same(&other), &false);
+    checks.equal("a device is the same as its clone", &one.is_same(&one.clone()), &true);
+    checks.equal("a device is the same as another of its backend", &one.is_same(&other), &false);
     let program = compile(&one, MAP)?;
     let (own, foreign) = (one.zeroed(16)?, other.upload(&bytes(&[9; 4]))?);
     let options = LaunchOptions::default();
@@ -193,11 +193,11 @@ fn foreign(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let launched = program.submit(&[(&own).into(), (&foreign).into()], &[word(0)], &options);
     checks.refused("another device's output", launched, Code::ForeignBuffer);
     checks.refused("a copy to another device", foreign.whole().copy_from(&own.whole()), Code::ForeignBuffer);
-    checks.equal("what was refused", &to_words(&foreign.whole().to_vec()?), &vec![9; 4]);
+    checks.equal("the target of a refused copy", &to_words(&foreign.whole().to_vec()?), &vec![9; 4]);
     Ok(())
 }
 
-/// Launches on parts of one buffer, some written and some read, and nothing else changes.
+/// Launches on parts of one buffer, some written and some read; nothing else may change.
 fn views(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let device = checks.device();
     let program = compile(&device, STEP)?;
@@ -224,7 +224,7 @@ fn views(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Views of elements smaller than a word, which begin and end within words.
+/// Views with elements smaller than a word, which begin and end within words.
 fn narrow(checks: &mut Checks<'_, '_>, ty: Type) -> Result<(), Error> {
     let device = checks.device();
     let text = format!(
@@ -248,7 +248,7 @@ kernel @narrow workgroup(32, 1, 1) {{
         let view = |at: usize| buffer.view(at as u64..(at + length) as u64);
         program.launch(&[view(from)?, view(to)?], &[], &LaunchOptions::default())?;
         for at in 0..length {
-            // The low byte of each element is even, so that nothing is carried.
+            // The low byte of each element is even, so there is no carry.
             let low = u8::from(at % size == 0);
             expected[to + at] = expected[from + at] + low;
         }
@@ -257,7 +257,7 @@ kernel @narrow workgroup(32, 1, 1) {{
     Ok(())
 }
 
-/// Views begin wherever their elements may.
+/// Views may begin at any multiple of the element size.
 fn words_at_any_word(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let device = checks.device();
     let program = compile(&device, MAP)?;
@@ -281,7 +281,7 @@ fn words_at_any_word(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Without the engine's checks before them: what a backend hands out is safe by itself.
+/// Calls the backend's buffers directly, without the engine's checks: they must be safe by themselves.
 fn raw(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let backend = Arc::clone(checks.backend());
     let data: Vec<u8> = (0..=63).collect();
@@ -298,7 +298,7 @@ fn raw(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         checks.refused("a copy to beyond the end", copied, Code::BufferSize);
     }
     checks.refused("a fill of an empty pattern", one.fill(0..16, &[]), Code::BufferSize);
-    checks.refused("a fill of no whole patterns", one.fill(3..16, &[1, 2, 3, 4]), Code::BufferSize);
+    checks.refused("a fill of a partial pattern", one.fill(3..16, &[1, 2, 3, 4]), Code::BufferSize);
     let onto_itself = one.copy(4, one.as_ref(), 0..60);
     checks.refused("a copy of bytes onto themselves", onto_itself, Code::BufferOverlap);
     one.copy(32, one.as_ref(), 0..32)?;
@@ -308,13 +308,14 @@ fn raw(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let bindings = buffers.each_ref().map(Binding::whole);
     let [whole, part] = [bindings[0].clone(), Binding::whole(&backend.allocate(16)?)];
     let copied = StepWork::copy(part.clone(), whole).map(|_| ());
-    checks.refused("a step that copies more than there is", copied, Code::BufferSize);
+    checks.refused("a step that copies out of range", copied, Code::BufferSize);
     let filled = StepWork::fill(part, Arc::from([])).map(|_| ());
-    checks.refused("a step that fills with nothing", filled, Code::BufferSize);
+    checks.refused("a step that fills with an empty pattern", filled, Code::BufferSize);
     Ok(())
 }
 
-/// A launch that was checked for one kernel, given to the executable of another that leaves out a guard for a precondition.
+/// Gives a launch that was checked for one kernel to the executable of another, which omits a guard because of a
+/// precondition.
 fn of_another_kernel(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let kernel = |requires: &str| {
         let source = format!(
@@ -337,7 +338,7 @@ fn of_another_kernel(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.refused("a launch of another kernel", launched, Code::ForeignLaunch);
     let submitted = Arc::clone(&executable).submit(&launch).and_then(|work| match work {
         Some(work) => work.finish().map(|_| ()),
-        // One that is not submitted is launched.
+        // An executable that cannot submit is launched.
         None => executable.launch(&launch).map(|_| ()),
     });
     checks.refused("a submission of another kernel", submitted, Code::ForeignLaunch);

@@ -1,4 +1,4 @@
-//! One call: what comes back, into whose memory, and what an error leaves alone.
+//! Single calls: their results, the memory that receives them, and what an error must not change.
 
 use std::future::Future;
 use std::pin::pin;
@@ -35,7 +35,7 @@ fn mixed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let device = checks.device();
     let program = compile(&device, JOIN)?;
     let mut random = checks.random();
-    // Each buffer of the host or of the device, in every combination.
+    // Each buffer in host or device memory, in every combination.
     for resident in 0..16u32 {
         let [x, y, z] = [0; 3].map(|_| random_words(&mut random, COUNT));
         let a = random.word();
@@ -59,11 +59,11 @@ fn mixed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
             host.map_or_else(|| held.whole().to_vec(), |bytes| Ok(bytes.clone()))
         };
         let (out, counted) = (result(2, &held_out)?, result(3, &held_z)?);
-        checks.equal("how many outputs are left", &outputs.count(), &0);
+        checks.equal("number of remaining outputs", &outputs.count(), &0);
         let expected: Vec<u32> = x.iter().zip(&y).map(|(x, y)| join([*x, *y], a)).collect();
         checks.equal("the output", &to_words(&out), &expected);
         let expected: Vec<u32> = z.iter().map(|z| z.wrapping_add(1)).collect();
-        checks.equal("what is read and written", &to_words(&counted), &expected);
+        checks.equal("the read-write buffer", &to_words(&counted), &expected);
         if is_resident(2) {
             checks.equal("memory of the device", &held_out.whole().to_vec()?, &out);
         } else {
@@ -84,7 +84,7 @@ fn into(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let expected = program.call(&call)?.outputs;
     let sizes: Vec<usize> = expected.iter().map(Vec::len).collect();
     checks.equal("the sizes of outputs", &sizes, &vec![SIZE as usize; 2]);
-    // Vectors that are empty, too small, too long, of the size, with more room than they need; missing and surplus ones.
+    // Vectors that are empty, too small, too long, of exact size, or with spare capacity; missing and surplus ones.
     let with_room = |length: usize, room: usize| {
         let mut vector = Vec::with_capacity(room);
         vector.resize(length, 0xaa);
@@ -115,7 +115,7 @@ fn into(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Vectors, and what they were before.
+/// Returns vectors, copies of them, and pointers to their allocations.
 fn marked() -> (Vec<Vec<u8>>, Vec<Vec<u8>>, Vec<*const u8>) {
     let outputs = vec![vec![0xaa; 999], vec![0xbb; 3], vec![0xcc; 5]];
     let pointers = outputs.iter().map(|vector| vector.as_ptr()).collect();
@@ -178,7 +178,7 @@ fn batched(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let (x_bytes, start_bytes) = (bytes(&x), bytes(&start));
     let held = device.upload(&start_bytes)?;
     for size in [0usize, 1, 2, 17] {
-        // Independent calls give each its own; those on one buffer build on one another.
+        // Independent calls each get separate buffers; calls on one buffer build on one another.
         let calls: Vec<Call<'_>> = (0..size)
             .map(|i| {
                 let call = Call::new().input(&x_bytes).param(word(i as u32));
@@ -189,7 +189,7 @@ fn batched(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         let mut outputs = vec![vec![vec![0xaa; SIZE as usize + 100]], vec![vec![1], vec![2]], Vec::new()];
         let first = outputs[0][0].as_ptr();
         let reports = program.call_batched(&calls, &mut outputs)?;
-        checks.equal("how many reports", &reports.len(), &size);
+        checks.equal("number of reports", &reports.len(), &size);
         let mut chained = start.clone();
         let expected: Vec<Vec<Vec<u8>>> = (0..size)
             .map(|i| {
@@ -204,7 +204,7 @@ fn batched(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
             })
             .collect();
         checks.equal("outputs of a batch", &outputs, &expected);
-        checks.equal("what calls of a batch build up", &to_words(&held.whole().to_vec()?), &chained);
+        checks.equal("the shared buffer of a batch", &to_words(&held.whole().to_vec()?), &chained);
         if size > 0 {
             checks.equal("the allocation of a batch's output", &outputs[0][0].as_ptr(), &first);
         }
@@ -232,7 +232,7 @@ fn batched_errors(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         checks.equal("outputs of a batch that failed", &outputs, &before);
         checks.equal("its allocations", &outputs[0][0].as_ptr(), &pointer);
     }
-    // A call that does not fit is refused before any runs.
+    // A call with mismatched arguments is refused before any call of the batch runs.
     let held = device.zeroed(SIZE)?;
     let calls = [Call::new().input(&good).resident(&held), Call::new().input(&good)];
     let mut outputs = vec![vec![vec![1, 2, 3]]];
@@ -241,8 +241,8 @@ fn batched_errors(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         program.call_batched(&calls, &mut outputs),
         Code::WrongArgumentCount,
     );
-    checks.equal("what was launched all the same", &held.whole().to_vec()?, &vec![0; SIZE as usize]);
-    checks.equal("outputs of what was refused", &outputs, &vec![vec![vec![1, 2, 3]]]);
+    checks.equal("the buffer of a refused batch", &held.whole().to_vec()?, &vec![0; SIZE as usize]);
+    checks.equal("outputs of a refused batch", &outputs, &vec![vec![vec![1, 2, 3]]]);
     Ok(())
 }
 
@@ -254,7 +254,7 @@ impl Wake for Unpark {
     }
 }
 
-/// The least executor: polls when it is woken.
+/// A minimal executor, which polls when it is woken.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
@@ -273,7 +273,7 @@ fn asynchronous(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         ("the output by waiting for so long", |pending| pending.wait_for(PATIENCE).ok()),
         ("the output by awaiting", |pending| bounded(move || block_on(pending))),
         ("the output by awaiting in turns", |pending| {
-            // Polled first with a waker that does nothing, which the last one then replaces.
+            // First polled with a no-op waker, which is then replaced.
             bounded(move || {
                 let mut pending = Box::pin(pending);
                 let mut context = Context::from_waker(Waker::noop());
@@ -291,7 +291,7 @@ fn asynchronous(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         let x_bytes = bytes(&x);
         let pending = maps.call_async(&Call::new().input(&x_bytes).output(SIZE).param(word(3)))?;
         let Some(called) = take(pending) else {
-            checks.holds(what, false, || format!("nothing within {PATIENCE:?}"));
+            checks.holds(what, false, || format!("no result within {PATIENCE:?}"));
             continue;
         };
         let expected: Vec<u32> = x.iter().map(|x| map(*x, 3)).collect();
@@ -302,9 +302,9 @@ fn asynchronous(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         let code = take(pending).and_then(Result::err).map(|error| error.code());
         checks.equal("an error that comes later", &code, &Some(Code::Trap));
     }
-    // What does not fit is refused at once.
+    // Mismatched arguments are refused at once.
     let refused = maps.call_async(&Call::new().input(bytes(&[1])));
-    checks.refused("what does not fit", refused, Code::WrongArgumentCount);
+    checks.refused("an asynchronous call with too few arguments", refused, Code::WrongArgumentCount);
     Ok(())
 }
 
@@ -316,13 +316,13 @@ fn owned(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     for round in 0..20u32 {
         input.copy_from_slice(&bytes(&[round; COUNT]));
         under_way.push(program.call_async(&Call::new().input(&input).output(SIZE).param(word(round)))?);
-        // Neither is a loan.
+        // Both are owned by the call.
         input.fill(0xff);
     }
     drop(input);
     for (round, pending) in (0..20u32).zip(under_way) {
         let Ok(called) = pending.wait_for(PATIENCE) else {
-            checks.holds("a call that ends", false, || format!("nothing within {PATIENCE:?}"));
+            checks.holds("a call that ends", false, || format!("no result within {PATIENCE:?}"));
             return Ok(());
         };
         let expected = vec![map(round, round); COUNT];
@@ -353,7 +353,7 @@ fn refusals(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         program.call(&good.clone().param(word(2))),
         Code::WrongArgumentCount,
     );
-    // What the kernel changes in place is an output, too.
+    // Buffers that the kernel changes in place count as outputs.
     for (most, fits) in [(2 * SIZE, true), (2 * SIZE - 1, false), (0, false)] {
         let call = good.clone().options(&LaunchOptions::default().max_output_bytes(most));
         let code = program.call(&call).err().map(|error| error.code());

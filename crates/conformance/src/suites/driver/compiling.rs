@@ -1,4 +1,4 @@
-//! Compiling: one executable however it is reached, and what identifies it.
+//! Compiling: all ways to compile lead to the same executable, and its identification.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub(super) const PARTS: &[(&str, Part)] =
 
 fn same(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let options = CompileOptions::default();
-    // Each of the three ways first, then the others.
+    // Each of the three ways first, followed by the others.
     for first in 0..3 {
         let device = checks.device();
         let parsed = kernel(MAP)?;
@@ -27,32 +27,32 @@ fn same(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
                     let (program, manifest) = device.compile_with_report(&parsed, &options)?;
                     found.push(program.id().to_owned());
                     let is_found = manifest.cache == CacheOutcome::Memory;
-                    checks.equal("whether it was compiled before", &is_found, &(way > 0));
+                    checks.equal("reuse of a compiled kernel", &is_found, &(way > 0));
                     checks.equal("the id that is reported", &manifest.pipeline_id, &program.id().to_owned());
                 }
                 _ => {
                     let prewarmed = device.prewarm([&parsed], &options, &|_| ());
-                    checks.equal("errors of compiling ahead", &errors(&prewarmed), &Vec::new());
+                    checks.equal("errors of a prewarm", &errors(&prewarmed), &Vec::new());
                 }
             }
         }
         let different: BTreeSet<&String> = found.iter().collect();
-        checks.equal("how many ids one kernel has", &different.len(), &1);
+        checks.equal("number of ids of one kernel", &different.len(), &1);
         let counters = device.counters();
-        checks.equal("compiles, and those found", &(counters.compiles, counters.compiles_reused), &(1, 5));
+        checks.equal("compiles and reuses", &(counters.compiles, counters.compiles_reused), &(1, 5));
         checks.equal("launches by compiling", &(counters.launches, counters.failed_launches), &(0, 0));
     }
-    // The same kernel, parsed anew, is found; what was compiled ahead runs.
+    // The same kernel, parsed again, is found; a precompiled program runs.
     let device = checks.device();
     let all = [kernel(STEP)?, kernel(MAP)?, kernel(STEP)?];
     let prewarmed = device.prewarm(&all, &options, &|_| ());
-    checks.equal("errors of compiling ahead", &errors(&prewarmed), &Vec::new());
+    checks.equal("errors of a prewarm", &errors(&prewarmed), &Vec::new());
     let program = compile(&device, MAP)?;
     checks.equal("compiles of two kernels", &device.counters().compiles, &2);
     let (x, out) = (device.upload(&bytes(&[1, 2, 3]))?, device.zeroed(12)?);
     program.launch(&[(&x).into(), (&out).into()], &[word(4)], &LaunchOptions::default())?;
     let expected: Vec<u32> = [1, 2, 3].map(|x| map(x, 4)).into();
-    checks.equal("what it computes", &to_words(&out.whole().to_vec()?), &expected);
+    checks.equal("the result", &to_words(&out.whole().to_vec()?), &expected);
     Ok(())
 }
 
@@ -70,10 +70,10 @@ fn ids(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let texts = [STEP, MAP, JOIN, TRAP, &constant, &wider];
     for text in texts {
         let program = compile(&device, text)?;
-        checks.holds("how an id begins", program.id().starts_with(&prefix), || program.id().to_owned());
+        checks.holds("the prefix of an id", program.id().starts_with(&prefix), || program.id().to_owned());
         ids.insert(program.id().to_owned());
     }
-    checks.equal("how many ids different kernels have", &ids.len(), &texts.len());
+    checks.equal("number of ids of different kernels", &ids.len(), &texts.len());
     Ok(())
 }
 

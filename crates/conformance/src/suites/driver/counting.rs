@@ -11,8 +11,8 @@ use crate::suites::checks::{Checks, Part};
 pub(super) const PARTS: &[(&str, Part)] =
     &[("counters", counters), ("counters of separate devices", separate)];
 
-/// The counters that are not zero, by name. Where compiled kernels came from depends on what earlier runs kept: of a
-/// backend with a cache, all of them were found in it or missed, of another none.
+/// Returns the nonzero counters by name. Cache outcomes depend on earlier runs: on a backend with a cache, their sum
+/// must equal the number of compiles, and otherwise be zero.
 fn non_zero(counters: &Counters) -> Vec<(&'static str, u64)> {
     let (caches, others): (Vec<_>, Vec<_>) =
         counters.each().partition(|(name, _, _)| name.starts_with("cache_"));
@@ -22,7 +22,7 @@ fn non_zero(counters: &Counters) -> Vec<(&'static str, u64)> {
     others.chain(odd).collect()
 }
 
-/// What must be counted so far.
+/// The expected counters so far.
 #[derive(Default)]
 struct Expected {
     bytes_in: u64,
@@ -69,7 +69,7 @@ fn counters(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let (x, y) = (device.upload(&bytes(&[1; 25]))?, device.zeroed(100)?);
     y.view(8..20)?.write(&[3; 12])?;
     y.view(..7)?.to_vec()?;
-    // These stay on the device.
+    // These copies stay on the device and are not counted.
     y.view(50..60)?.copy_from(&x.view(..10)?)?;
     y.view(60..)?.fill(&[1])?;
     (expected.bytes_in, expected.bytes_out) = (112, 7);

@@ -1,5 +1,5 @@
-//! Launches that end badly: by a trap, by their timeout, with nobody left to care. Last of the suite, since a device may
-//! be lost to what cannot be stopped; `xtask conformance` runs the suite in a process of its own.
+//! Launches that end by a trap or by their timeout, or are abandoned. Last of the suite, because a launch that cannot
+//! be stopped may cause a device loss; `xtask conformance` runs the suite in a separate process.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ pub(super) const PARTS: &[(&str, Part)] = &[
     ("a device dropped with work under way", abandoned),
 ];
 
-/// Would take years, in loops too short for a driver to cut, and no compiler can tell.
+/// Runs for years, in loops that are too short for a driver to end and that no compiler can analyze.
 pub(super) const YEARS: &str = "fulgurite 1
 kernel @years workgroup(4, 1, 1) {
   buffer %x: read_write u32[]
@@ -56,7 +56,7 @@ fn traps(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         checks.equal("the error of a launch", &launched, &expected);
         let submitted = program.submit(&views, &[], &LaunchOptions::default())?.wait_for(PATIENCE);
         checks.equal("the error of a submitted launch", &submitted.ok().and_then(who), &expected);
-        // The next launch knows nothing of it.
+        // The next launch is not affected.
         x.whole().fill(&[0])?;
         program.launch(&views, &[], &LaunchOptions::default())?;
         checks.equal("a launch after a trap", &to_words(&out.whole().to_vec()?), &vec![1; 100]);
@@ -64,10 +64,10 @@ fn traps(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// How long an endless launch may take: the time that a backend gives to a device that it told to stop comes on top.
+/// Maximum duration of an endless launch: its timeout plus the time that a backend gives a device to stop.
 const AT_MOST: Duration = Duration::from_secs(30);
 
-/// Its program and arguments.
+/// Returns the program of [`YEARS`] and its arguments.
 fn years(device: &Device) -> Result<(Program, Vec<BufferView>), Error> {
     Ok((compile(device, YEARS)?, vec![device.zeroed(4000)?.whole()]))
 }
@@ -76,7 +76,7 @@ fn options() -> LaunchOptions {
     LaunchOptions::workgroups([1, 1, 1]).timeout(TIMEOUT)
 }
 
-/// Whether that is how an endless launch may end on `device`.
+/// Returns whether an endless launch on `device` may end with `error`.
 fn is_stopped(device: &Device, error: &Error) -> bool {
     let cuts = device.snapshot().limits.loop_limit.is_some();
     error.code() == Code::Timeout || cuts && error.code() == Code::LoopLimit
@@ -89,7 +89,7 @@ fn endless(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let started = Instant::now();
     let ended = bounded(move || program.launch(&views, &[word(1000)], &options()));
     let Some(result) = ended else {
-        checks.holds("a launch that is stopped", false, || format!("it was not within {PATIENCE:?}"));
+        checks.holds("a launch that is stopped", false, || format!("not stopped within {PATIENCE:?}"));
         return Ok(());
     };
     let took = started.elapsed();
@@ -101,7 +101,7 @@ fn endless(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     }
     checks.holds("a launch that is stopped in time", took < AT_MOST, || format!("{took:?}"));
 
-    // The device goes on, or says that it is lost.
+    // The device stays usable or reports that it is lost.
     let next = bounded(move || -> Result<Vec<u8>, Error> {
         let (x, out) = (device.upload(&bytes(&[1, 2, 3]))?, device.zeroed(12)?);
         small.launch(&[(&x).into(), (&out).into()], &[word(4)], &LaunchOptions::default())?;
@@ -115,7 +115,7 @@ fn endless(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         Some(Err(error)) => {
             checks.equal("an error after a timeout", &error.code(), &Code::DeviceLost);
         }
-        None => checks.holds("a launch after a timeout", false, || format!("nothing within {PATIENCE:?}")),
+        None => checks.holds("a launch after a timeout", false, || format!("no result within {PATIENCE:?}")),
     }
     Ok(())
 }
@@ -132,10 +132,10 @@ fn abandoned(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         (pending, started.elapsed())
     });
     let Some((pending, took)) = begun else {
-        checks.holds("a device that can be dropped", false, || format!("it could not within {PATIENCE:?}"));
+        checks.holds("a device that can be dropped", false, || format!("not dropped within {PATIENCE:?}"));
         return Ok(());
     };
-    // Less than the work that is under way takes.
+    // Less than the duration of the work in progress.
     checks.holds("a device that is dropped at once", took < TIMEOUT, || format!("{took:?}"));
     for pending in pending? {
         match pending.wait_for(PATIENCE) {
@@ -145,7 +145,9 @@ fn abandoned(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
                 checks.holds("work whose device was dropped", stopped, || format!("{result:?}"));
             }
             Err(_) => {
-                checks.holds("work whose device was dropped", false, || format!("{PATIENCE:?} went by"));
+                checks.holds("work whose device was dropped", false, || {
+                    format!("no result within {PATIENCE:?}")
+                });
             }
         }
     }

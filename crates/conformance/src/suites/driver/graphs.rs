@@ -1,4 +1,4 @@
-//! Graphs made by hand: which steps wait for which, and what may change between replays.
+//! Handwritten graphs: dependencies between steps, and changes between replays.
 
 use std::ops::Range;
 
@@ -24,7 +24,7 @@ fn found(graph: &Graph) -> Vec<Found> {
     graph.hazards().iter().map(|h| (h.before, h.step, h.kind, h.bytes.clone())).collect()
 }
 
-/// A step on the buffers `a`, `b` and `c`, each named with a range of bytes.
+/// A step on the buffers `a`, `b` and `c`, each with a byte range.
 enum Does {
     Map(Place, Place),
     Step(Place, Place),
@@ -34,7 +34,7 @@ enum Does {
 
 type Place = (usize, Range<u64>);
 
-/// A name, what is recorded, and every hazard.
+/// A name, the recorded steps, and every expected hazard.
 type Subject = (&'static str, Vec<Does>, Vec<Found>);
 
 fn subjects() -> Vec<Subject> {
@@ -116,7 +116,7 @@ fn subjects() -> Vec<Subject> {
     ]
 }
 
-/// Three buffers, and the graph of what is done on them.
+/// Creates three buffers and records a graph of steps on them.
 fn record(programs: &[Program; 2], does: &[Does]) -> Result<Graph, Error> {
     let device = programs[0].device();
     let buffers = [device.zeroed(240)?, device.zeroed(240)?, device.zeroed(240)?];
@@ -151,11 +151,7 @@ fn hazards(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     for (what, does, expected) in subjects() {
         let graph = record(&programs, &does)?;
         checks.equal(what, &found(&graph), &expected);
-        checks.equal(
-            "how many steps there are",
-            &(graph.len(), graph.is_empty()),
-            &(does.len(), does.is_empty()),
-        );
+        checks.equal("number of steps", &(graph.len(), graph.is_empty()), &(does.len(), does.is_empty()));
         let launches =
             does.iter().filter(|does| matches!(does, Does::Map(..) | Does::Step(..))).count() as u64;
         let before = device.counters().launches;
@@ -184,7 +180,7 @@ fn rebound(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.equal("hazards of parts that meet again", &found(&graph), &waw);
     graph.update(&[(filled, a.view(..40)?), (filled, a.view(4..44)?)], &[])?;
     let raw = vec![(0, 1, HazardKind::ReadAfterWrite, 4..40)];
-    checks.equal("hazards of what was bound last", &found(&graph), &raw);
+    checks.equal("hazards of the last binding", &found(&graph), &raw);
     Ok(())
 }
 
@@ -200,13 +196,13 @@ fn replays(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let second = recorder.launch(&steps, &[from, to], &[word(2)], &options)?;
     checks.equal("the numbers of steps", &[first.index(), second.index()], &[0, 1]);
     let mut graph = recorder.finish();
-    checks.equal("what recording does", &y.whole().to_vec()?, &vec![0; 240]);
+    checks.equal("the buffer after recording", &y.whole().to_vec()?, &vec![0; 240]);
     let after = |[a, b]: [u32; 2]| -> Vec<u32> { x.iter().map(|x| step([*x, map(*x, a)], b)).collect() };
     for _ in 0..3 {
         graph.replay()?;
-        checks.equal("what a replay leaves", &to_words(&y.whole().to_vec()?), &after([1, 2]));
+        checks.equal("the result of a replay", &to_words(&y.whole().to_vec()?), &after([1, 2]));
     }
-    // A replay that is under way keeps what it was begun with.
+    // A replay in progress keeps the arguments with which it began.
     let pending = graph.submit()?;
     graph.update(&[(to, (&other).into())], &[(second, vec![word(9)])])?;
     graph.replay()?;
@@ -215,7 +211,7 @@ fn replays(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.equal("memory that is bound now", &to_words(&other.whole().to_vec()?), &after([1, 9]));
     graph.update(&[], &[(first, vec![word(5)])])?;
     let pending = graph.submit()?;
-    // The graph goes, its replay does not.
+    // Dropping the graph must not affect its replay.
     drop(graph);
     pending.wait()?;
     checks.equal("new parameters", &to_words(&other.whole().to_vec()?), &after([5, 9]));
@@ -271,7 +267,7 @@ fn refusals(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.refused("a copy of other sizes", recorder.copy(from, to), Code::BufferSize);
     checks.refused("a fill of no whole patterns", recorder.fill(to, &[1, 2, 3]), Code::BufferSize);
     let launched = recorder.launch(&program, &[from, to], &[word(1)], &options)?;
-    checks.equal("the number of the first that was not refused", &launched.index(), &0);
+    checks.equal("the index of the first accepted step", &launched.index(), &0);
     let filled = recorder.fill(from, &[1])?;
     let mut graph = recorder.finish();
     let before = (graph.to_string(), found(&graph));
@@ -299,8 +295,12 @@ fn refusals(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         );
     }
     graph.replay()?;
-    // Parameter 1, not 7, and the place that was bound first.
-    checks.equal("what it still does", &to_words(&y.whole().to_vec()?), &vec![1; 20]);
+    // The former parameter 1, not 7, and the slot that was bound first.
+    checks.equal(
+        "the result of the graph after refused updates",
+        &to_words(&y.whole().to_vec()?),
+        &vec![1; 20],
+    );
     Ok(())
 }
 
@@ -315,9 +315,9 @@ fn freed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     one.free();
     let ended = pending.wait();
     checks.holds("a replay begun before", ended.is_ok(), || format!("{ended:?}"));
-    checks.refused("a replay on what was freed", graph.replay(), Code::BufferFreed);
-    checks.refused("one that is submitted", graph.submit(), Code::BufferFreed);
-    checks.refused("an update that leaves it", graph.update(&[], &[]), Code::BufferFreed);
+    checks.refused("a replay on a freed buffer", graph.replay(), Code::BufferFreed);
+    checks.refused("a submission on a freed buffer", graph.submit(), Code::BufferFreed);
+    checks.refused("an update that keeps a freed buffer", graph.update(&[], &[]), Code::BufferFreed);
     graph.update(&[(to, (&other).into())], &[])?;
     graph.replay()?;
     checks.equal("a replay on another", &other.whole().to_vec()?, &vec![1; 40]);

@@ -1,4 +1,4 @@
-//! Many threads on one device: each with its own buffers, all with the same program.
+//! Many threads on one device: each with separate buffers, all with the same program.
 
 use fulgurite_hal::{Error, LaunchOptions};
 use fulgurite_runtime::{Call, Program, Recorder};
@@ -34,14 +34,14 @@ fn threads(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         })
     });
     let Some(ended) = ended else {
-        checks.holds("threads that end", false, || format!("they did not within {PATIENCE:?}"));
+        checks.holds("threads that end", false, || format!("no result within {PATIENCE:?}"));
         return Ok(());
     };
     for (thread, joined) in ended.into_iter().enumerate() {
         match joined {
             Ok(pairs) => {
                 for (actual, expected) in pairs? {
-                    checks.equal(&format!("what thread {thread} computed"), &actual, &expected);
+                    checks.equal(&format!("the result of thread {thread}"), &actual, &expected);
                 }
             }
             Err(_) => checks.holds("a thread", false, || format!("thread {thread} panicked")),
@@ -53,9 +53,9 @@ fn threads(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Launches on one buffer come one after the other, whoever makes them: each finds all that the one before has left.
+/// Launches on one buffer are ordered, whichever threads make them: each sees all effects of the previous one.
 fn one_buffer(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
-    /// Enough that a launch takes a while.
+    /// Large enough that a launch takes a while.
     const COUNT: usize = 20_000;
     let device = checks.device();
     let program = compile(&device, STEP)?;
@@ -89,13 +89,13 @@ fn one_buffer(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     );
     let after = |x: &u32| (0..THREADS * ROUNDS).fold(0, |y, _| step([*x, y], 7));
     let expected: Vec<u32> = x.iter().map(after).collect();
-    checks.holds("what all launches left", to_words(&y.whole().to_vec()?) == expected, || {
-        String::from("some launch did not find what the one before had left")
+    checks.holds("the result of all launches", to_words(&y.whole().to_vec()?) == expected, || {
+        String::from("some launch did not see the result of the previous one")
     });
     Ok(())
 }
 
-/// Replays of one graph come one after the other, whoever begins them.
+/// Replays of one graph are ordered, whichever threads begin them.
 fn one_graph(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let device = checks.device();
     let program = compile(&device, STEP)?;
@@ -136,17 +136,17 @@ fn one_graph(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
             *y = step([*x, step([*x, *y], 1)], 2);
         }
     }
-    checks.equal("what all replays left", &to_words(&y.whole().to_vec()?), &expected);
+    checks.equal("the result of all replays", &to_words(&y.whole().to_vec()?), &expected);
     checks.equal("replays of all", &device.counters().replays, &u64::from(THREADS * ROUNDS));
     Ok(())
 }
 
 type Pair = (Vec<u32>, Vec<u32>);
 
-/// Launches in every form, and what each must have left.
+/// Runs launches in every form, and returns their actual and expected results.
 fn one_thread(shared: &Program, thread: u32, mut random: Random) -> Result<Vec<Pair>, Error> {
     let device = shared.device();
-    // The same kernel once more: compiled or found while others do so.
+    // The same kernel again, compiled or found concurrently with other threads.
     let own = compile(device, STEP)?;
     let x = super::random_words(&mut random, COUNT);
     let (held, y) = (device.upload(&bytes(&x))?, device.zeroed(4 * COUNT as u64)?);
@@ -170,7 +170,7 @@ fn one_thread(shared: &Program, thread: u32, mut random: Random) -> Result<Vec<P
         }
     }
     pairs.push((to_words(&y.whole().to_vec()?), expected));
-    // A launch counts once somebody knows how it ended.
+    // A launch is counted once its outcome was observed.
     submitted.into_iter().try_for_each(|pending| pending.wait().map(drop))?;
     Ok(pairs)
 }

@@ -1,4 +1,4 @@
-//! Order: what comes after submitted work sees it, and nothing is lost by letting go of handles.
+//! Order: later operations see submitted work, and dropping handles loses nothing.
 
 use std::future::Future as _;
 use std::pin::pin;
@@ -21,14 +21,14 @@ pub(super) const PARTS: &[(&str, Part)] = &[
 ];
 
 const COUNT: usize = 3000;
-/// Launches that are under way at once.
+/// Number of concurrent launches.
 const DEPTH: u32 = 20;
 
 fn next(x: &[u32], y: &[u32], a: u32) -> Vec<u32> {
     x.iter().zip(y).map(|(x, y)| step([*x, *y], a)).collect()
 }
 
-/// After many launches that nobody waits for: each way to look at memory or to change it.
+/// Reads or changes memory in each way after many launches that were not waited for.
 fn seen(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let device = checks.device();
     let (steps, maps) = (compile(&device, STEP)?, compile(&device, MAP)?);
@@ -91,14 +91,14 @@ fn seen(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
                     pending.push(graph.submit()?);
                 }
                 if what == "a launch after a submitted graph" {
-                    // It must not overtake the graph, which reads what this changes.
+                    // It must not overtake the graph, which reads memory that this launch changes.
                     pending.push(steps.submit(&views, &[word(3)], &options)?);
                     expected = next(&x, &expected, 3);
                 }
             }
         }
         checks.equal(what, &to_words(&out.whole().to_vec()?), &mapped);
-        checks.equal("what the launches before left", &to_words(&y.whole().to_vec()?), &expected);
+        checks.equal("the result of the preceding launches", &to_words(&y.whole().to_vec()?), &expected);
         for pending in pending {
             let ended = pending.wait_for(PATIENCE);
             checks.holds("a launch that ended well", matches!(ended, Ok(Ok(_))), || format!("{ended:?}"));
@@ -107,7 +107,7 @@ fn seen(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Launches of two programs and graphs, in turns, on the same memory.
+/// Launches of two programs and graphs, alternating, on the same memory.
 fn in_order(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let device = checks.device();
     let (steps, maps) = (compile(&device, STEP)?, compile(&device, MAP)?);
@@ -148,12 +148,12 @@ fn in_order(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         checks.holds("the last launch", matches!(ended, Ok(Ok(_))), || format!("{ended:?}"));
     }
     for (buffer, expected) in buffers.iter().zip(&words) {
-        checks.equal("what all launches left", &to_words(&buffer.whole().to_vec()?), expected);
+        checks.equal("the result of all launches", &to_words(&buffer.whole().to_vec()?), expected);
     }
     Ok(())
 }
 
-/// Handles of pending work, programs and buffers that go away while it is under way.
+/// Drops handles of pending work, programs and buffers while the work is in progress.
 fn dropped(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let device = checks.device();
     let y = device.zeroed(4 * COUNT as u64)?;
@@ -162,14 +162,18 @@ fn dropped(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     for a in 0..DEPTH {
         let program = compile(&device, STEP)?;
         let held = device.upload(&bytes(&x))?;
-        // Nobody keeps the program or the input, and nobody learns how it ended.
+        // Drop the program, the input and the pending handle.
         drop(program.submit(&[(&held).into(), (&y).into()], &[word(a)], &LaunchOptions::default())?);
         if a % 2 == 0 {
             held.free();
         }
         expected = next(&x, &expected, a);
     }
-    checks.equal("what launches left that nobody waited for", &to_words(&y.whole().to_vec()?), &expected);
+    checks.equal(
+        "the result of launches that were not waited for",
+        &to_words(&y.whole().to_vec()?),
+        &expected,
+    );
 
     let program = compile(&device, MAP)?;
     let x_bytes = bytes(&x);
@@ -184,7 +188,9 @@ fn dropped(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
                 checks.equal("a call whose device was dropped", &to_words(&called?.outputs[0]), &expected);
             }
             Err(_) => {
-                checks.holds("a call whose device was dropped", false, || format!("{PATIENCE:?} went by"));
+                checks.holds("a call whose device was dropped", false, || {
+                    format!("no result within {PATIENCE:?}")
+                });
                 return Ok(());
             }
         }
@@ -192,13 +198,13 @@ fn dropped(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A case that failed because nothing came.
+/// Counts a failed case because of a timeout.
 fn hung(checks: &mut Checks<'_, '_>, what: &str) -> Result<(), Error> {
-    checks.holds(what, false, || format!("nothing within {PATIENCE:?}"));
+    checks.holds(what, false, || format!("no result within {PATIENCE:?}"));
     Ok(())
 }
 
-/// Launches when it is woken, and tells what came of it.
+/// A waker that launches, and sends the result of the launch.
 struct Launching {
     steps: Program,
     views: [BufferView; 2],
@@ -208,12 +214,12 @@ struct Launching {
 impl Wake for Launching {
     fn wake(self: Arc<Self>) {
         let launched = self.steps.launch(&self.views, &[word(0)], &LaunchOptions::default());
-        // Nobody listens once the case has failed.
+        // The receiver is gone once the case has failed.
         let _ = self.told.send(launched.map(|_| ()));
     }
 }
 
-/// A continuation that reads, launches, or waits for what was submitted behind it, and a waker that launches.
+/// Continuations that read, launch, or wait for later submissions, and a waker that launches.
 fn following(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let device = checks.device();
     let steps = compile(&device, STEP)?;
@@ -228,12 +234,12 @@ fn following(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let whole = y.whole();
     let read = submit(1)?.and_then(move |_| whole.to_vec());
     expected = next(&x, &expected, 1);
-    // Behind it, so that the read must wait for it.
+    // Submitted later, so the read may have to wait for it.
     let behind = submit(2)?;
     let before = expected.clone();
     expected = next(&x, &expected, 2);
     match read.wait_for(PATIENCE) {
-        // It comes before what is submitted later, or behind it.
+        // The read precedes or follows the later submission.
         Ok(found) => {
             let found = to_words(&found?);
             checks.holds("a read", found == before || found == expected, || format!("{:?}", &found[..4]));

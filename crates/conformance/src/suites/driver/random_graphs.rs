@@ -1,5 +1,5 @@
-//! Random graphs: launches, copies and fills on random parts of a few buffers, replayed with other parts and parameters in
-//! between. Each leaves what the same calls leave one by one, and what plain Rust says.
+//! Random graphs: launches, copies and fills on random parts of a few buffers, replayed with different parts and
+//! parameters in between. Each must have the same effect as the same calls one by one, and as plain Rust.
 
 use fulgurite_hal::{Error, LaunchOptions};
 use fulgurite_runtime::{Buffer, BufferView, Device, Graph, Program, Recorder, Slot, StepId};
@@ -14,10 +14,10 @@ use crate::values::Random;
 pub(super) const PARTS: &[(&str, Part)] = &[("random graphs", run)];
 
 const BUFFERS: usize = 3;
-/// Words of each.
+/// Words per buffer.
 const COUNT: usize = 64;
 
-/// A part of a buffer, in words; all of a graph have as many.
+/// A part of a buffer: buffer and offset in words. All parts of a graph have the same length.
 type Place = (usize, usize);
 
 #[derive(Clone)]
@@ -29,7 +29,7 @@ enum Does {
     Fill(usize, Vec<u8>),
 }
 
-/// What is done on which parts, in plain Rust.
+/// A graph in plain Rust: its steps and the parts that they use.
 #[derive(Clone)]
 struct Plan {
     length: usize,
@@ -57,7 +57,7 @@ impl Does {
         }
     }
 
-    /// The slots that are read, and those that are written, perhaps read, too.
+    /// Returns the slots that are only read, and those that are written and possibly also read.
     fn slots(&self) -> (Vec<usize>, Vec<usize>) {
         match self {
             Self::Step([x, y], _) | Self::Map([x, y], _) | Self::Copy([x, y]) => (vec![*x], vec![*y]),
@@ -76,7 +76,7 @@ impl Does {
 }
 
 impl Plan {
-    /// Whether nothing that a step writes is anything else that it uses.
+    /// Returns whether no slot that a step writes overlaps another slot that it uses.
     fn fits(&self, does: &Does) -> bool {
         let meet = |a: usize, b: usize| {
             let (a, b) = (self.places[a], self.places[b]);
@@ -112,7 +112,7 @@ impl Plan {
     }
 }
 
-/// One device's side of it.
+/// The device and its compiled programs.
 struct Side {
     device: Device,
     step: Program,
@@ -130,7 +130,7 @@ impl Side {
         }
     }
 
-    /// Does one step at once, or begins it.
+    /// Runs one step, or submits it.
     fn call(&self, plan: &Plan, does: &Does, buffers: &[Buffer; BUFFERS], waits: bool) -> Result<(), Error> {
         let view = |slot: usize| view(buffers, plan.places[slot], plan.length);
         if let Some((program, slots, a)) = self.program(does) {
@@ -183,7 +183,7 @@ fn run(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// One graph, replayed a few times.
+/// Records one graph and replays it a few times.
 fn one(checks: &mut Checks<'_, '_>, side: &Side, random: &mut Random) -> Result<(), Error> {
     let mut words = [0; BUFFERS].map(|_| random_words(random, COUNT));
     let upload = |words: &[Vec<u32>; BUFFERS]| -> Result<[Buffer; BUFFERS], Error> {
@@ -239,7 +239,7 @@ fn one(checks: &mut Checks<'_, '_>, side: &Side, random: &mut Random) -> Result<
     Ok(())
 }
 
-/// Binds other parts and sets other parameters, if they fit; otherwise nothing changes.
+/// Binds other parts and sets other parameters if they are valid; otherwise checks that nothing changes.
 fn change(
     checks: &mut Checks<'_, '_>,
     graph: &mut Graph,

@@ -1,5 +1,5 @@
-//! Options: those of a device, of a program and of a launch, each winning field by field over the one before. What a
-//! backend is told is seen by standing in between.
+//! Options of a device, of a program and of a launch, each field of which overrides the level before. A wrapper around
+//! the backend records what it is given.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) const PARTS: &[(&str, Part)] = &[
     ("compile options that refuse", refused),
 ];
 
-/// What a launch was told.
+/// Grid, timeout and label of a launch.
 type Told = (Grid, Duration, String);
 
 #[derive(Clone, Default)]
@@ -42,7 +42,7 @@ impl Log {
     }
 }
 
-/// A backend, with a log of its launches.
+/// A backend that logs its launches.
 struct Logged {
     inner: Arc<dyn hal::Device>,
     log: Log,
@@ -95,7 +95,8 @@ impl Executable for LoggedExecutable {
     }
 }
 
-/// Options that state what the bits of `fields` select, each level's own values: a grid, a timeout, a label.
+/// Returns options that set the fields selected by the bits of `fields` (grid, timeout, label) to values specific to
+/// the level.
 fn level(level: u32, fields: u32) -> LaunchOptions {
     let mut options = LaunchOptions::default();
     if fields & 1 != 0 {
@@ -121,7 +122,7 @@ fn merged(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         let program = compile(&device, MAP)?.with_options(&level(2, levels[1]));
         let options = level(3, levels[2]);
         let (x, out) = (device.zeroed(4 * 70)?, device.zeroed(4 * 70)?);
-        // The highest level that states a field.
+        // The highest level that sets a field.
         let says = |bit: u32| (1..=3u32).rev().find(|level| levels[*level as usize - 1] & bit != 0);
         let expected: Told = (
             says(1).map_or([70u32.div_ceil(32), 1, 1], |level| [level, 2, 1]),
@@ -130,7 +131,7 @@ fn merged(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
             says(4).map_or("map".to_owned(), |level| format!("level {level}")),
         );
         let views = [(&x).into(), (&out).into()];
-        // All forms are told the same; which one it is goes round.
+        // All ways to launch get the same options; alternate between them.
         match fields % 5 {
             0 => drop(program.launch(&views, &[word(0)], &options)?),
             1 => drop(program.submit(&views, &[word(0)], &options)?.wait()?),
@@ -153,7 +154,7 @@ fn call(options: &LaunchOptions) -> Call<'static> {
 }
 
 fn limits(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
-    // What each level allows: nothing stated, too little, enough.
+    // Limit of each level: not set, too small, sufficient.
     let choices = [None, Some(8u64), Some(280)];
     let stated = |most: Option<u64>| {
         let options = LaunchOptions::default();
@@ -174,7 +175,7 @@ fn limits(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Two values of each compile option, with their names in a manifest. All of them compile [`MAP`].
+/// Returns two values of each compile option, with their names in a manifest. [`MAP`] compiles with all of them.
 fn stated(lanes: u32) -> [(&'static str, [(CompileOptions, &'static str); 2]); 8] {
     let none = CompileOptions::default;
     [
@@ -183,7 +184,7 @@ fn stated(lanes: u32) -> [(&'static str, [(CompileOptions, &'static str); 2]); 8
             "workgroup",
             [(none().workgroup([64, 1, 1]), "64, 1, 1"), (none().workgroup([16, 2, 1]), "16, 2, 1")],
         ),
-        // No device has two.
+        // No device has two subgroup sizes.
         ("subgroup_size", [(none().subgroup_size(lanes), ""), (none().subgroup_size(lanes), "")]),
         ("math", [(none().math(MathMode::Fast), "fast"), (none().math(MathMode::Strict), "strict")]),
         (
@@ -212,8 +213,8 @@ fn compile_options(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let lanes = checks.device().snapshot().limits.subgroup_size;
     let all = stated(lanes);
     let pick = |field: usize, choice: usize| choice.checked_sub(1).map(|value| &all[field].1[value]);
-    // Of each field: not stated, or one of its values, by the device and where it is compiled; the other fields are stated
-    // by the other of the two, or by neither.
+    // For each field: not set, or one of its values, on the device and at the compile. The other fields are set at the
+    // other of these two levels, or not at all.
     for field in 0..all.len() {
         for (of_device, of_compile) in (0..3).flat_map(|device| (0..3).map(move |compile| (device, compile)))
         {
@@ -245,8 +246,8 @@ fn compile_options(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Accesses that analyses show to be inside, of a local and a shared array and, by its preconditions, of a buffer; a loop
-/// that ends soon. `out = x · 3 + 140` below `n`.
+/// Accesses that the analyses prove to be in bounds: of a local and a shared array and, by preconditions, of a buffer;
+/// and a short loop. `out = x · 3 + 140` below `n`.
 const SHOWN: &str = "fulgurite 1
 kernel @shown workgroup(32, 1, 1) {
   buffer %x: read u32[]
@@ -278,10 +279,10 @@ kernel @shown workgroup(32, 1, 1) {
 }
 ";
 
-/// What a kernel leaves of a word, given its place and the parameter.
+/// Computes the word that a kernel leaves, given the previous word, its index and the parameter.
 type Leaves = fn(u32, u32, u32) -> u32;
 
-/// What is not optimized, or lowered for the least device, computes the same.
+/// Kernels compiled without optimization, or for the minimal device, compute the same results.
 fn equal(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let all = [
         CompileOptions::default(),
@@ -314,7 +315,7 @@ fn equal(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// What is refused before any backend sees it.
+/// Options that are refused before the backend is called.
 fn refused(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let device = checks.device();
     let none = CompileOptions::default;
@@ -352,7 +353,7 @@ fn refused(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     }
     let fast = none().math(MathMode::Fast).float_budget(1000);
     checks.refused("fast math and a budget", device.compile(&float("add")?, &fast), Code::Unsupported);
-    // Whatever the device has.
+    // Refused even if the device supports it.
     let wide = kernel(&MAP.replace("u32[]", "u64[]").replace("u32\n", "u64\n").replace("3u32", "3u64"))?;
     let least = none().profile(TargetProfile::Least);
     checks.refused("64 bits and the least profile", device.compile(&wide, &least), Code::Unsupported);

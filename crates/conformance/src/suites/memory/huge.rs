@@ -1,4 +1,5 @@
-//! Buffers of more than 4 GiB, on devices that have them: at the full level only, as they take that much memory.
+//! Buffers of more than 4 GiB, on devices that support them: only at the full level, because they take that much
+//! memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use super::elements;
 use crate::harness::Harness;
 use crate::values::Random;
 
-/// Bytes of the buffer.
+/// Size of the buffer in bytes.
 const BYTES: u64 = (1 << 32) + (1 << 16);
-/// Elements stored, and elements loaded.
+/// Number of stored elements, and of loaded elements.
 const ACCESSES: usize = 192;
 
-/// The buffer's declaration, its name where it is accessed, and the type of what is accessed.
+/// The declaration of the buffer, the name through which it is accessed, and the accessed type.
 pub(super) struct Place {
     declaration: &'static str,
     name: &'static str,
@@ -72,7 +73,7 @@ kernel @huge workgroup(64, 1, 1) {{
         .filter(|(index, _)| inside(index))
         .map(|(index, value)| (*index, value))
         .collect();
-    // Where a store would go whose offset had lost its high word.
+    // Where a store would go if its byte offset were truncated to 32 bits.
     let cut = stored.iter().map(|index| index.wrapping_mul(size) % (1 << 32) / size);
     let mut loaded: Vec<u64> =
         stored.iter().copied().chain(cut).collect::<BTreeSet<u64>>().into_iter().collect();
@@ -120,7 +121,7 @@ kernel @huge workgroup(64, 1, 1) {{
                 harness.elements(&group, ty, [&expected, found], |i| format!("{reader} of {:#x}", loaded[i]));
             }
         }
-        // There may be less memory than the device could address.
+        // There may be less memory than the device can address.
         Err(Error::Device(DeviceError::OutOfMemory { bytes })) => {
             harness.unsupported(&group, &format!("there is no memory for {bytes} bytes"));
         }
@@ -128,7 +129,8 @@ kernel @huge workgroup(64, 1, 1) {{
     }
 }
 
-/// Different indices around each boundary of bytes and past the end, then random ones, half of them beyond 4 GiB.
+/// Returns distinct indices around each boundary of byte offsets and past the end, then random ones, half of them
+/// beyond 4 GiB.
 fn indices(random: &mut Random, size: u64) -> Vec<u64> {
     let (wrap, length) = (1u64 << 32, BYTES / size);
     let around = [wrap / 2, wrap, wrap * 3 / 4].map(|offset| offset / size);

@@ -1,4 +1,4 @@
-//! Parts of buffers: bound wherever their elements may begin, with neighbours that nothing touches.
+//! Parts of buffers: bound at any multiple of the element size, with neighbors that must not change.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use fulgurite_spec::{Code, Type};
 use super::{element, elements};
 use crate::harness::Harness;
 
-/// Elements of each part.
+/// Elements per part.
 const LENGTH: usize = 21;
 
-/// Copies one part of a buffer into another of the same one, reversed.
+/// Copies one part of a buffer to another part of the same buffer, reversed.
 pub(super) fn run(harness: &mut Harness<'_>, ty: Type) {
     let group = format!("parts of a buffer of {ty}");
     let text = format!(
@@ -35,7 +35,7 @@ kernel @parts workgroup(32, 1, 1) {{
     let Some(executable) = harness.compile(&group, &text) else { return };
     let size = ty.size() as usize;
     let mut random = harness.random(&group);
-    // Where the parts begin, in elements: one behind the other either way, and far apart.
+    // Start of the parts in elements: adjacent in either order, and far apart.
     for [from, to] in
         [[0, LENGTH], [LENGTH, 0], [1, LENGTH + 1], [LENGTH + 6, 5], [3, 64], [64, 7], [131, 33]]
     {
@@ -52,7 +52,7 @@ kernel @parts workgroup(32, 1, 1) {{
             buffer.write(0, &before)?;
             let (all, lens) = (Binding::whole(&buffer), Binding::whole(&lens));
             let part = |first: usize| all.part((first * size) as u64, (LENGTH * size) as u64);
-            // Lengths go to a part, too.
+            // The lengths are written to a part as well.
             let parts = vec![part(from)?, part(to)?, lens.part(4, 8)?];
             let options = LaunchOptions::invocations([LENGTH as u32, 1, 1]);
             let limits = &backend.snapshot().limits;
@@ -75,7 +75,7 @@ kernel @parts workgroup(32, 1, 1) {{
     refused(harness, &group, ty, &executable);
 }
 
-/// Parts that overlap, and one that begins within an element.
+/// Overlapping parts, and a part that begins within an element.
 fn refused(
     harness: &mut Harness<'_>,
     group: &str,

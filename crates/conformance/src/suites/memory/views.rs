@@ -1,6 +1,6 @@
-//! Views: the same bytes as elements of another type, each with a length and bounds of its own.
+//! Views: the same bytes as elements of another type, each with separate length and bounds.
 //!
-//! The expectations work on bytes: what a store through one type leaves is what a load through another finds.
+//! The expectations work on bytes: a load through one type must find what a store through another left.
 
 use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::{Lanes, ScalarType, Type};
@@ -13,9 +13,9 @@ use crate::values::Random;
 
 use ScalarType::{BF16, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
 
-/// Bytes of the memory that is viewed, less what is no whole element of its base: large elements of views leave tails.
+/// Size of the viewed memory in bytes, rounded down to whole elements of its base: large elements of views leave tails.
 const BYTES: u32 = 191;
-/// Accesses of each kernel.
+/// Accesses per kernel.
 const ACCESSES: usize = 64;
 
 /// Base and view, with their lanes.
@@ -66,7 +66,7 @@ const PAIRS: [((ScalarType, u32), (ScalarType, u32)); 44] = [
     ((U8, 1), (F64, 2)),
 ];
 
-/// The pairs that this level runs: a list of telling ones, and at the full level every pair of scalars too.
+/// Returns the pairs of this level: a selection of characteristic ones and, at the full level, every pair of scalars.
 pub(super) fn pairs(harness: &Harness<'_>) -> Vec<(Type, Type)> {
     let ty = |(scalar, lanes)| Type::vector(scalar, Lanes::from_count(lanes).unwrap_or(Lanes::One));
     let mut all: Vec<(Type, Type)> = PAIRS.iter().map(|(base, view)| (ty(*base), ty(*view))).collect();
@@ -87,16 +87,16 @@ pub(super) fn run(harness: &mut Harness<'_>, base: Type, view: Type) {
     shared(harness, base, view);
 }
 
-/// Whole elements of `ty` in the memory.
+/// Returns the number of whole elements of `ty` in the memory.
 fn len(ty: Type) -> u32 {
     BYTES / ty.size()
 }
 
-/// Bytes that no type of either takes for a NaN or a subnormal, where both are floats of different width too.
+/// Returns bytes that form neither a NaN nor a subnormal in the two types, even if they are floats of different widths.
 fn contents(random: &mut Random, base: Type, view: Type, count: u32) -> Vec<u8> {
     let bytes = (count * base.size()) as usize;
     let is_float = base.scalar.is_float() || view.scalar.is_float();
-    // Each byte from 0x40 to 0x4f: sign clear, exponents in the middle, whichever bytes come together.
+    // Bytes from 0x40 to 0x4f: positive sign and a mid-range exponent, whichever bytes are combined.
     let byte = |random: &mut Random| {
         let any = random.next() as u8;
         if is_float { 0x40 | any & 0x0f } else { any }
@@ -104,7 +104,7 @@ fn contents(random: &mut Random, base: Type, view: Type, count: u32) -> Vec<u8> 
     (0..bytes).map(|_| byte(random)).collect()
 }
 
-/// Indices inside, at the end, in the tail, and far out.
+/// Returns indices in bounds, at the end, in the tail, and far out of bounds.
 fn indices(random: &mut Random, view: Type, base: Type) -> Vec<u32> {
     let (n, m) = (len(view), len(base));
     let mut all = vec![0, n - 1, n, n + 1, m - 1, m, BYTES, 0x3fff_ffff, 0x4000_0000, 0x4000_0001];
@@ -150,14 +150,14 @@ kernel @loads workgroup(64, 1, 1) {{
     }
 }
 
-/// The kernel's loop that stores through the view what `%from` holds, and loads by the base afterwards; and the loop
-/// that stores by the base and loads through the view.
+/// Runs a kernel that stores the elements of `%from` in a loop through the view and then loads through the base, and
+/// one that stores through the base and loads through the view.
 fn stores(harness: &mut Harness<'_>, base: Type, view: Type) {
     let ways =
         [("store through the view", view, "%v", base, "%x"), ("store by the base", base, "%x", view, "%v")];
     for (through, to, into, other, from) in ways {
         let group = format!("{view} of {base} in a buffer, {through}");
-        // One invocation: it sees its own stores through either.
+        // A single invocation, which sees its stores through both.
         let text = format!(
             "fulgurite 1
 kernel @stores workgroup(1, 1, 1) {{
@@ -182,7 +182,7 @@ kernel @stores workgroup(1, 1, 1) {{
         );
         let mut random = harness.random(&group);
         let before = contents(&mut random, base, view, len(base));
-        // Some elements are not written, some are twice.
+        // Some elements are not written, some are written twice.
         let index = indices(&mut random, to, other);
         let values = contents(&mut random, to, other, index.len() as u32);
         let mut expected = before.clone();
@@ -193,7 +193,7 @@ kernel @stores workgroup(1, 1, 1) {{
         let Some(after) = launch_with(harness, &group, &text, &buffers, &[], &options) else { continue };
         let input = |i: usize| format!("element {i} of {other} after stores of {to} at {index:?}");
         harness.elements(&group, other, [&expected[..shown], &after[3]], input);
-        // What the buffer holds afterwards, to the host.
+        // The buffer's contents afterwards, as the host sees them.
         harness.elements(&group, base, [&expected, &after[0]], |i| format!("element {i}, read by the host"));
     }
 }
@@ -208,8 +208,8 @@ fn write_all(memory: &mut [u8], ty: Type, index: &[u32], values: &[u8]) {
     }
 }
 
-/// Shared memory: stored by many invocations through one type, loaded by others through the other after a barrier, both
-/// ways, in an array that is zero at first and in one that is not.
+/// Shared memory: many invocations store through one type, and others load through the other type after a barrier, in
+/// both directions, in arrays with and without zero initialization.
 fn shared(harness: &mut Harness<'_>, base: Type, view: Type) {
     for uninit in ["", " uninit"] {
         let group = format!("{view} of {base} in shared memory{uninit}");

@@ -7,9 +7,9 @@ use super::{element, elements, launch_with, through_array};
 use crate::harness::Harness;
 use crate::values::Random;
 
-/// Elements of the memory that is indexed.
+/// Elements of the indexed memory.
 const LENGTH: u32 = super::LENGTH;
-/// Accesses of each kernel.
+/// Accesses per kernel.
 const ACCESSES: usize = super::ACCESSES;
 
 pub(super) fn types() -> Vec<Type> {
@@ -26,7 +26,8 @@ pub(super) fn run(harness: &mut Harness<'_>, ty: Type) {
     uninit(harness, ty);
 }
 
-/// Indices that wrap to one inside if they are cut to 32 bits, or if their bytes are counted in 32 or 64 bits.
+/// Returns indices that would wrap into bounds if truncated to 32 bits, or if their byte offset were computed in 32 or
+/// 64 bits.
 fn indices(random: &mut Random, size: u32) -> Vec<u64> {
     let (n, wrap) = (u64::from(LENGTH), 1u64 << 32);
     let mut all = vec![0, 1, n - 1, n, n + 1, wrap - 1, wrap, wrap + 1, wrap + n - 1, 3 * wrap + 2];
@@ -48,12 +49,12 @@ fn bytes(words: &[u64]) -> Vec<u8> {
     words.iter().flat_map(|w| w.to_le_bytes()).collect()
 }
 
-/// The element at a 64-bit index, or zero.
+/// Returns the element at a 64-bit index, or zero.
 fn at(bytes: &[u8], ty: Type, index: u64) -> Vec<u8> {
     element(bytes, ty, if index < u64::from(LENGTH) { index as u32 } else { u32::MAX })
 }
 
-/// Declarations, what goes before the accesses, and the memory's name.
+/// Returns declarations, the text before the accesses, and the memory's name.
 fn places(ty: Type) -> [(&'static str, String, String, &'static str); 5] {
     let array = |kind: &str| {
         let text = through_array(&format!("{kind} %a: {ty}[{LENGTH}]"));
@@ -107,7 +108,7 @@ kernel @loads workgroup(64, 1, 1) {{
     }
 }
 
-/// One invocation stores at indices inside and outside by turns, and copies all out.
+/// One invocation stores at indices in and out of bounds alternately, and copies all elements to the output.
 fn stores(harness: &mut Harness<'_>, ty: Type) {
     for (place, declarations, _, to) in places(ty) {
         let group = format!("store {ty} at u64, {place}");
@@ -150,7 +151,7 @@ kernel @stores workgroup(1, 1, 1) {{
     }
 }
 
-/// An `uninit` array that is written before it is read behaves as any other, in every workgroup and phase.
+/// An `uninit` array that is written before it is read behaves like any other, in every workgroup and phase.
 fn uninit(harness: &mut Harness<'_>, ty: Type) {
     let group = format!("uninit shared {ty}");
     let text = format!(

@@ -1,7 +1,7 @@
-//! Ops across a subgroup amid control flow: after its lanes went different ways, and where it goes one way that other
-//! subgroups do not.
+//! Subgroup ops under control flow: after divergence of their lanes, and in branches that are uniform within a subgroup
+//! but not across subgroups.
 //!
-//! Each kernel reads one word an invocation and writes one; the expectation is a Rust function of the words of its
+//! Each invocation of a kernel reads one word and writes one. The expectation is a Rust function of the words of its
 //! subgroup.
 
 use fulgurite_spec::Type;
@@ -10,20 +10,20 @@ use super::Layout;
 use crate::harness::Harness;
 use crate::suites::bytes;
 
-/// Workgroups of each launch.
+/// Workgroups per launch.
 const GROUPS: usize = 6;
 
-/// Shapes of workgroups.
+/// Workgroup shapes.
 const SHAPES: [[u32; 3]; 6] = [[12, 1, 1], [40, 1, 1], [64, 1, 1], [8, 4, 1], [7, 7, 1], [128, 1, 1]];
 
-/// A kernel of `%x: read u32[]` and `%out: read_write u32[]`, and what it computes.
+/// A kernel with `%x: read u32[]` and `%out: read_write u32[]`, and its expected results.
 pub(super) struct Subject {
     name: &'static str,
     /// Declarations after the two buffers. `COUNT` is the number of invocations.
     declarations: &'static str,
-    /// `%i` is the invocation, `%l` its place in the workgroup, `%lane` that in the subgroup, `%v` its word.
+    /// `%i` is the invocation, `%l` its index in the workgroup, `%lane` its index in the subgroup, `%v` its word.
     body: &'static str,
-    /// The result of invocation `i`.
+    /// Returns the result of invocation `i`.
     expected: fn(&Layout, &[u32], usize) -> u32,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn check(harness: &mut Harness<'_>, subject: &Subject) {
         let layout = Layout::new(harness, shape, GROUPS);
         let Some(executable) = harness.compile(subject.name, &text(subject, &layout)) else { return };
         let mut random = harness.random(&format!("{} {shape:?}", subject.name));
-        // Small numbers, any, zeros, and subgroups of which few lanes have anything to do.
+        // Small numbers, zeros, mostly zeros so that few lanes are active, and arbitrary words.
         let input: Vec<u32> = (0..layout.all())
             .map(|i| match i / layout.count() {
                 0 | 1 => random.below(200),
@@ -60,7 +60,7 @@ fn text(subject: &Subject, layout: &Layout) -> String {
     layout.text(&declarations, &body).replace("COUNT", &count)
 }
 
-/// What a function of each lane's word gives in the subgroup of `i`.
+/// Applies a function to each lane's word in the subgroup of `i`.
 fn lanes<T>(layout: &Layout, x: &[u32], i: usize, of: impl Fn(u32) -> T) -> Vec<T> {
     layout.lanes(i).map(|lane| of(x[lane])).collect()
 }
@@ -69,7 +69,7 @@ fn sum(values: &[u32]) -> u32 {
     values.iter().fold(0, |sum, v| sum.wrapping_add(*v))
 }
 
-/// The lane that `lane ^ 1` names, or the own one.
+/// Returns the invocation in lane `lane ^ 1`, or `i` if there is none.
 fn neighbor(layout: &Layout, i: usize) -> usize {
     let lanes = layout.lanes(i);
     let other = lanes.start + (layout.lane(i) ^ 1);

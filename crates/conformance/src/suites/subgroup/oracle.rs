@@ -1,20 +1,20 @@
-//! What reductions and scans give, from the values that they combine.
+//! Expected results of reductions and scans, computed from the values that they combine.
 
 use fulgurite_ir::Combine;
 use fulgurite_spec::eval;
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{Literal, ScalarType};
 
-/// What a result may be.
+/// Expected result.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Expected {
-    /// These bits; any NaN for a NaN, and either zero for one where `either` holds them.
+    /// Exactly these bits. Any NaN matches a NaN, and a zero matches the zeros in `zeros`.
     Exact { bits: u64, zeros: Vec<u64> },
-    /// A float no further than `room` from `value`.
+    /// A float at most `room` away from `value`.
     Near { value: f64, room: f64 },
 }
 
-/// The values combined; those of floats that are not exact in every order, within n·ε·Σ|x| (n·ε·∏|x| of a product).
+/// Combines the values. Float results that depend on the order have a tolerance of n·ε·Σ|x|, for products n·ε·∏|x|.
 pub(super) fn combined(combine: Combine, ty: ScalarType, values: &[u64], is_exact: bool) -> Expected {
     let fold = |a: u64, b: u64| eval::scalar(combine.op(), ty, ty, &[a, b]).unwrap_or_default();
     let Some((first, rest)) = values.split_first() else {
@@ -34,7 +34,8 @@ pub(super) fn combined(combine: Combine, ty: ScalarType, values: &[u64], is_exac
     Expected::Near { value, room: values.len() as f64 * epsilon * size }
 }
 
-/// The zeros that a zero result may be: of sums and products either, of the least and greatest one that is there.
+/// Returns the zeros that match a zero result: both for sums and products, those among the values for minimum and
+/// maximum.
 fn zeros(ty: ScalarType, values: &[u64], combine: Combine) -> Vec<u64> {
     let Some(format) = FloatFormat::of(ty) else { return Vec::new() };
     match combine {
@@ -54,7 +55,7 @@ impl Expected {
                     || (format.is_nan(*bits) && format.is_nan(actual))
                     || (format.is_zero(*bits) && zeros.contains(&actual))
             }
-            // A NaN's distance is no number, and so not within anything.
+            // The distance of a NaN is a NaN, which is not within any tolerance.
             Self::Near { value, room } => (format.decode(actual) - value).abs() <= *room,
         }
     }

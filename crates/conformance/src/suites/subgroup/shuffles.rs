@@ -1,4 +1,5 @@
-//! Broadcasts and shuffles, with operands from memory and as literals; lanes that are not there give the own value.
+//! Broadcasts and shuffles, with operands from memory and as literals. Lanes that do not exist give the invocation's
+//! own value.
 
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
@@ -11,7 +12,7 @@ use crate::suites::ops::{encode, memory_type};
 use crate::suites::{bytes, show};
 use crate::values::{Random, edges};
 
-/// In the order of the kernel's outputs. The first takes the same operand in all lanes.
+/// In the order of the kernel's outputs. The operand of the first is uniform.
 const OPS: [Op; 5] = [
     Op::SubgroupBroadcast,
     Op::SubgroupShuffle,
@@ -20,10 +21,10 @@ const OPS: [Op; 5] = [
     Op::SubgroupShuffleDown,
 ];
 
-/// Operands that are literals; the last lane of many subgroups, and one that most do not have.
+/// Literal operands: 7 is the last lane of many subgroups, and exceeds smaller ones.
 const LITERALS: [u32; 3] = [0, 1, 7];
 
-/// The lane that `lane` of `count` reads from.
+/// Returns the lane that `lane` of `count` reads from.
 fn source(op: Op, lane: usize, count: usize, operand: u32) -> usize {
     let operand = operand as usize;
     let wanted = match op {
@@ -35,7 +36,8 @@ fn source(op: Op, lane: usize, count: usize, operand: u32) -> usize {
     wanted.filter(|w| *w < count).unwrap_or(lane)
 }
 
-/// A lane, mask or distance: mostly one that leads to a lane, some at the ends, some far out.
+/// Returns a lane, mask or distance: mostly one that leads to an existing lane, some at the limits, some far out of
+/// range.
 fn operand(random: &mut Random, layout: &Layout, i: usize) -> u32 {
     let (count, size) = (layout.lanes(i).len() as u32, layout.size as u32);
     match random.below(12) {
@@ -125,7 +127,7 @@ pub(super) fn run(harness: &mut Harness<'_>, layout: &Layout, ty: Type) {
     }
 }
 
-/// Values of which neighbors differ: edges and random ones.
+/// Returns edge values and random values that differ between neighbors.
 fn value(random: &mut Random, i: usize, ty: Type) -> Components {
     let mut value = [0; 4];
     for component in value.iter_mut().take(ty.lanes.count() as usize) {

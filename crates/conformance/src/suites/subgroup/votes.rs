@@ -8,7 +8,7 @@ use crate::harness::Harness;
 use crate::suites::ops::encode;
 use crate::suites::{bytes, show};
 
-/// 128 bits as four words, low first.
+/// Returns 128 bits as four words, the low one first.
 fn words(bits: u128) -> [u32; 4] {
     core::array::from_fn(|word| (bits >> (32 * word)) as u32)
 }
@@ -22,7 +22,7 @@ fn read(bytes: &[u8], word: usize, count: usize) -> Vec<u32> {
     bytes.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect()
 }
 
-/// The ops, the text that gives each one's result from `%b` as `u32` or `u32x4`, and the result's words.
+/// The ops, the text that computes each result from `%b` as `u32` or `u32x4`, and the number of words of the result.
 const OPS: [(Op, &str, usize); 10] = [
     (Op::SubgroupBallot, "subgroup.ballot %b", 4),
     (Op::SubgroupBallotCount, "subgroup.ballot_count %b", 1),
@@ -53,7 +53,7 @@ fn expected(op: Op, layout: &Layout, truth: &[bool], i: usize) -> Vec<u32> {
     }
 }
 
-/// Votes on booleans of several kinds, one for each workgroup, and the ids.
+/// Votes on several kinds of booleans, one kind per workgroup, and subgroup ids.
 pub(super) fn run(harness: &mut Harness<'_>, layout: &Layout) {
     let groups: Vec<String> = OPS.iter().map(|(op, ..)| op.mnemonic().to_owned()).collect();
     let all: usize = OPS.iter().map(|(.., words)| words).sum();
@@ -89,7 +89,7 @@ pub(super) fn run(harness: &mut Harness<'_>, layout: &Layout) {
             }
         })
         .collect();
-    // Any word but zero is true.
+    // Any nonzero word is true.
     let input: Vec<u32> = truth.iter().map(|b| if *b { random.word() | 1 } else { 0 }).collect();
     let contents = [bytes(&input), vec![0xa5; layout.all() * all * 4]];
     let Some(after) = harness.launch(&groups[0], &executable, &contents, &[], &layout.options()) else {
@@ -112,14 +112,14 @@ pub(super) fn run(harness: &mut Harness<'_>, layout: &Layout) {
     }
 }
 
-/// `subgroup.match` on values of which some are the same. NaNs and subnormals are left out: their bits may change.
+/// `subgroup.match` on values with duplicates. NaNs and subnormals are left out because their bits may change.
 pub(super) fn matches(harness: &mut Harness<'_>, layout: &Layout, scalar: ScalarType) {
     let group = format!("subgroup.match {scalar}");
     let body = "  %v = load %x[%i]\n  %r = subgroup.match %v\n  store %out[%i], %r\n";
     let declarations = format!("  buffer %x: read {scalar}[]\n  buffer %out: write u32x4[]\n");
     let Some(executable) = harness.compile(&group, &layout.text(&declarations, body)) else { return };
     let mut random = harness.random(&format!("{group} {:?}", layout.workgroup));
-    // Few values, more, all the same, all different as far as the type goes; both zeros of a float among them.
+    // Few distinct values, more, all equal, all distinct as far as the type allows; of floats also both zeros.
     let palette: Vec<u64> = (0..5)
         .map(|k| match (FloatFormat::of(scalar), k) {
             (Some(format), 0) => format.sign_bit(),

@@ -1,5 +1,5 @@
-//! A backend whose clock is planted: a launch runs as it does, and takes as long as its kernel's name says. Which candidate is
-//! the fastest is then known, however busy the machine is.
+//! A backend with an artificial clock: kernels run normally, but the reported time of a launch is given by the kernel's
+//! name. The fastest candidate is therefore known, even on a busy machine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use fulgurite_hal::{self as hal, CompileOptions, DeviceBuffer, Error, Executable
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::device::DeviceSnapshot;
 
-/// The backend with a planted clock in front of it.
+/// A wrapper that gives a backend an artificial clock.
 pub(super) struct Clock(pub(super) Arc<dyn hal::Device>);
 
 struct Clocked {
@@ -16,7 +16,7 @@ struct Clocked {
     takes: Duration,
 }
 
-/// How long a launch of a kernel of that name takes: as many nanoseconds as the name ends with.
+/// Returns the reported time of a launch: the number of nanoseconds at the end of the kernel's name.
 fn takes(name: &str) -> Duration {
     let nanoseconds = name.rsplit('_').next().and_then(|number| number.parse().ok());
     Duration::from_nanos(nanoseconds.unwrap_or_default())

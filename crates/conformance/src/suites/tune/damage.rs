@@ -1,4 +1,4 @@
-//! Files of records that were damaged, and what is left of them.
+//! Damaged record files, and the records that survive.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use crate::suites::checks::{Checks, Part};
 pub(super) const PARTS: &[(&str, Part)] =
     &[("damaged files of records", damaged), ("files of records that are left alone", left_alone)];
 
-/// Records of the file that is damaged.
+/// Records of the damaged file.
 const RECORDS: usize = 24;
 
 pub(super) fn key(checks: &Checks<'_, '_>, family: &str, bucket: &str) -> AutotuneKey {
@@ -38,7 +38,7 @@ pub(super) fn row(number: u64) -> CandidateRow {
     CandidateRow::new(config, TuneVerdict::Measured).timed(1.0 + number as f64, 0.0, 1)
 }
 
-/// The one file of records in a folder.
+/// Returns the only record file in a folder.
 fn only_file(root: &Path) -> Result<PathBuf, Error> {
     let files = std::fs::read_dir(root).map_err(unexpected)?;
     let mut paths = files.filter_map(|file| Some(file.ok()?.path()));
@@ -92,7 +92,8 @@ fn damaged(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         std::fs::write(&path, &bytes).map_err(unexpected)?;
         let store = AutotuneStore::open(root, StoreOptions::default());
         let there = keys.iter().filter(|key| store.get(key).is_some()).count();
-        // It touches two records at most, if it does not cut them off; and the head, which may say that it is another version.
+        // Unless it truncates the file, the damage affects at most two records, or the header, which may then name
+        // another version.
         let whole = good.windows(10).enumerate().filter(|(i, w)| *w == b"[[record]]" && *i < at).count();
         let least = if what == "cut" { whole.saturating_sub(1) } else { RECORDS - 2 };
         let alone = store.notices().iter().any(|notice| notice.code == Code::TuningFileLeftAlone);
@@ -101,17 +102,17 @@ fn damaged(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
             there >= least || alone,
             || format!("{there} of {RECORDS}, {:?}", store.notices()),
         );
-        // Saving it loses none of those.
+        // A save must not lose any of those records.
         let extra = key(checks, "damaged", "one more");
         store.insert(&extra, [("any:0".to_owned(), row(1))]);
         if let Err(error) = store.save() {
-            checks.equal("what a save says", &error.code(), &Code::TuningFileLeftAlone);
+            checks.equal("the error of a save", &error.code(), &Code::TuningFileLeftAlone);
             continue;
         }
         let after = AutotuneStore::open(root, StoreOptions::default());
         let left = keys.iter().filter(|key| after.get(key).is_some()).count();
         checks.equal(&format!("records after a save of a file {what} at {at}"), &left, &there);
-        checks.holds("the new one is there", after.get(&extra).is_some(), || "gone".to_owned());
+        checks.holds("the new record is present", after.get(&extra).is_some(), || "missing".to_owned());
     }
     Ok(())
 }
@@ -135,20 +136,22 @@ fn left_alone(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     ] {
         std::fs::write(&path, &bytes).map_err(unexpected)?;
         let store = AutotuneStore::open(root, StoreOptions::default());
-        checks.equal(&format!("what is found in a file {what}"), &store.get(&first), &None);
+        checks.equal(&format!("the record of a file {what}"), &store.get(&first), &None);
         store.insert(&second, [("any:0".to_owned(), row(2))]);
         let saved = store.save();
         if is_alone {
             let code = saved.err().map(|error| error.code());
             checks.equal(&format!("saving to a file {what}"), &code, &Some(Code::TuningFileLeftAlone));
             let same = std::fs::read(&path).map_err(unexpected)? == bytes;
-            checks.holds(&format!("a file {what} is as it was"), same, || "it was changed".to_owned());
+            checks.holds(&format!("a file {what} is unchanged"), same, || "changed".to_owned());
         } else {
             checks.equal(&format!("saving to a file {what}"), &saved, &Ok(true));
             let after = AutotuneStore::open(root, StoreOptions::default());
             checks.equal("records afterwards", &after.len()?, &1);
         }
-        checks.holds("it counts in this process", store.get(&second).is_some(), || "gone".to_owned());
+        checks.holds("the record is known in this process", store.get(&second).is_some(), || {
+            "missing".to_owned()
+        });
     }
     Ok(())
 }

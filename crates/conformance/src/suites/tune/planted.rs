@@ -1,4 +1,5 @@
-//! A family of planted candidates: each hashes its element, right or wrong, fast or slow by the planted clock, or not at all.
+//! A family of artificial candidates: each hashes its elements, correctly or not, with a time set through the
+//! artificial clock, or fails.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::values::Random;
 
-/// How many elements are hashed.
+/// Number of elements to hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size(pub(super) u32);
 
@@ -32,34 +33,34 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map(Self).map_err(|_| "it is no number".to_owned())
+        text.parse().map(Self).map_err(|_| "not a number".to_owned())
     }
 }
 
-/// What a planted candidate is.
+/// Behavior of an artificial candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Kind {
-    /// Right, and much slower than [`Kind::Fast`].
+    /// Correct, and much slower than [`Kind::Fast`].
     Slow,
-    /// Right, between the two.
+    /// Correct, with a time between the two.
     Middling,
-    /// Right.
+    /// Correct and fast.
     Fast,
-    /// Faster than any, and wrong.
+    /// Faster than all others, and wrong.
     Wrong,
     /// Wrong in its last element.
     WrongAtTheEnd,
-    /// Writes nothing: what is right may have been there before.
+    /// Writes nothing; the output may contain correct values from an earlier run.
     Unwritten,
-    /// Adds what it finds in scratch memory: right as long as that is zeros.
+    /// Adds the contents of scratch memory, and is correct only while that is zero.
     Expecting,
     /// Traps.
     Trapping,
     /// Never ends.
     Endless,
-    /// Has more invocations than any device.
+    /// Has more invocations than any device supports.
     TooLarge,
-    /// Takes its process with it, where one is asked to try it.
+    /// Crashes the process that tries it.
     Crashing,
 }
 
@@ -90,12 +91,12 @@ impl Kind {
 /// Steps of the hash.
 const STEPS: u32 = 16;
 
-/// Candidates of these kinds, of which the first is the heuristic's.
+/// Candidates of the given kinds; the first is the heuristic's choice.
 pub(super) struct Planted {
     kinds: Vec<Kind>,
-    /// Another edition has other kernels, which do the same.
+    /// Kernels of different editions differ but compute the same.
     pub(super) edition: u32,
-    /// While it is held, other threads than the one that made this wait for a plan.
+    /// While this lock is held, threads other than the one that created the family wait for a plan.
     turn: Arc<Mutex<()>>,
     maker: ThreadId,
 }
@@ -105,21 +106,21 @@ impl Planted {
         Self { kinds: kinds.to_vec(), edition: 0, turn: Arc::default(), maker: thread::current().id() }
     }
 
-    /// Has other threads wait for plans while somebody holds `turn`.
+    /// Makes other threads wait for plans while `turn` is held.
     pub(super) fn after(mut self, turn: &Arc<Mutex<()>>) -> Self {
         self.turn = Arc::clone(turn);
         self
     }
 }
 
-/// A planted candidate; `number` tells two of one kind apart.
+/// An artificial candidate; `number` distinguishes two of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct PlantedConfig {
     kind: Kind,
     number: u32,
 }
 
-/// The hash of each element, by plain Rust.
+/// Computes the hash of each element in plain Rust.
 pub(super) fn expected(input: &[u32]) -> Vec<u32> {
     let hash = |x: &u32| (0..STEPS).fold(*x, |x, _| x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
     input.iter().map(hash).collect()
@@ -130,13 +131,13 @@ pub(super) fn input(seed: u64) -> Vec<u32> {
     (0..super::SIZE).map(|_| random.next() as u32).collect()
 }
 
-/// The oracle as a device.
+/// Returns the reference backend as a device.
 pub(super) fn reference() -> Device {
     let backend = Arc::new(ReferenceDevice::new(ReferenceOptions::default()));
     Device::new(backend, CompileOptions::default(), LaunchOptions::default())
 }
 
-/// The text of a kernel that hashes `steps` times, and takes so many nanoseconds by the planted clock.
+/// Returns the text of a kernel that hashes `steps` times and takes the given time by the artificial clock.
 fn text(steps: u32, nanoseconds: u32, edition: u32, at_the_end: &str) -> String {
     format!(
         "fulgurite 1
@@ -197,12 +198,12 @@ fn kernel(text: &str) -> Result<Arc<VerifiedKernel>, Error> {
     kernel.map(Arc::new).map_err(Error::Invalid)
 }
 
-/// A kernel that hashes `steps` times.
+/// Returns a kernel that hashes `steps` times.
 pub(super) fn hash(steps: u32) -> Result<Arc<VerifiedKernel>, Error> {
     kernel(&text(steps, 0, 0, "  store %y[%i], %v"))
 }
 
-/// The parameter `%zero` of every planted kernel.
+/// Returns the parameter `%zero` of every artificial kernel.
 pub(super) fn zero() -> Components {
     eval::splat_low(Literal::from(0u32).bits)
 }
@@ -280,13 +281,13 @@ impl Family for Planted {
     }
 }
 
-/// Three fields, each of which has one best value: right everywhere, and slower the farther away.
+/// Three fields, each with one best value. Every candidate is correct, and slower the farther it is from the best.
 pub(super) struct Landscape {
-    /// Whether it has a place that others don't have.
+    /// Whether it contains a candidate that other landscapes lack.
     pub(super) has_another: bool,
 }
 
-/// A place in the landscape.
+/// A candidate of the landscape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Place {
     a: u32,
@@ -301,7 +302,7 @@ impl Place {
 }
 
 impl Landscape {
-    /// How many steps the place of that name is away from the best one. The heuristic's is 13.
+    /// Returns the distance in steps of the named candidate from the best one. That of the heuristic's is 13.
     pub(super) fn away(name: &str) -> Option<u32> {
         toml::from_str::<Place>(&name.replace(", ", "\n")).ok().map(|place| place.away())
     }
@@ -331,7 +332,7 @@ impl Family for Landscape {
 
     fn plan(&self, place: &Place, size: &Size) -> Result<Plan, Error> {
         let away = place.away();
-        // A kernel of its own for each place.
+        // A different kernel for each candidate.
         let edition = 1 + place.a + 8 * place.b + 64 * place.c;
         plan(&text(STEPS, 1000 + 200 * away, edition, "  store %y[%i], %v"), size)
     }

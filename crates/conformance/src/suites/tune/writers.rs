@@ -1,4 +1,4 @@
-//! Processes that save records to one folder, of which one is killed.
+//! Processes that save records to one folder while one of them is killed.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -16,12 +16,12 @@ use crate::suites::checks::{Checks, Part};
 
 pub(super) const PARTS: &[(&str, Part)] = &[("two processes save, and one is killed", killed)];
 
-/// The family of all their records: one file.
+/// The family of all their records, which therefore share a file.
 const FAMILY: &str = "saved";
 
-/// Saves `count` records one by one, and notes each that was saved.
+/// Saves `count` records one by one, and logs each after it was saved.
 pub(super) fn save(root: &Path, journal: &Path, name: &str, count: &str) -> Result<(), String> {
-    let count: u64 = count.parse().map_err(|_| "no count".to_owned())?;
+    let count: u64 = count.parse().map_err(|_| "not a count".to_owned())?;
     let journal = OpenOptions::new().append(true).create(true).open(journal);
     let mut journal = journal.map_err(|error| format!("journal: {error}"))?;
     let device = DeviceKey::of(planted::reference().snapshot());
@@ -53,14 +53,14 @@ fn killed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
             worker.start(&["tune-save", &root, &journal, name, &count.to_string()]).map_err(unexpected)
         };
         let (mut doomed, mut other) = (start("doomed")?, start("other")?);
-        // It is killed when it has noted so many.
+        // The process is killed once it has logged this many records.
         let enough = random.below(count as u32 * 3 / 4) as usize;
         let noted =
             || std::fs::read_to_string(folder.path().join("doomed")).map_or(0, |all| all.lines().count());
         let begun = std::time::Instant::now();
         let mut is_dead = false;
         let status = loop {
-            // Whoever reads meanwhile finds whole files.
+            // A concurrent reader finds complete files only.
             let store = AutotuneStore::open(&root, StoreOptions::default().read_only());
             store.records()?;
             let bad = store.notices();
@@ -84,22 +84,22 @@ fn killed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         };
         let _ = doomed.kill();
         let _ = doomed.wait();
-        checks.holds("the one that was let alone ends well", status.success(), || format!("{status}"));
+        checks.holds("the process that was not killed succeeds", status.success(), || format!("{status}"));
         let store = AutotuneStore::open(&root, StoreOptions::default());
         let mut saved = 0;
         for name in ["doomed", "other"] {
             let text = std::fs::read_to_string(folder.path().join(name)).unwrap_or_default();
-            // What was written last may be cut.
+            // The last line may be truncated.
             let whole = text.rfind('\n').map_or("", |end| &text[..end]);
             for bucket in whole.lines() {
                 saved += 1;
                 let found = store.get(&key_of(&device, FAMILY, bucket)).is_some();
-                checks.holds("what was saved is there", found, || format!("round {round}: {bucket}"));
+                checks.holds("a saved record is present", found, || format!("round {round}: {bucket}"));
             }
         }
         all_saved += saved;
         let bad = store.notices().iter().filter(|notice| notice.code == Code::TuningRecordRejected).count();
-        checks.equal("records of no use", &bad, &0);
+        checks.equal("unusable records", &bad, &0);
     }
     checks.harness.note(format!(
         "{rounds} rounds of 2 processes x {count} records: {kills} killed, {all_saved} records saved and found, the file read {looks} times meanwhile"
