@@ -99,35 +99,15 @@ impl Chunk {
                     }
                 }
                 Step::Extract { to, components, count, index } => {
-                    let index = registers[*index as usize];
-                    let mut value = Lanes::splat(0);
-                    for (component, register) in components.iter().enumerate().take(*count as usize) {
-                        let from = &registers[*register as usize];
-                        for lane in 0..WIDTH {
-                            if index.0[lane] == component as u32 {
-                                value.0[lane] = from.0[lane];
-                            }
-                        }
-                    }
-                    registers[*to as usize] = value;
+                    let components = &components[..*count as usize];
+                    registers[*to as usize] = extract(registers, components, registers[*index as usize]);
                 }
                 Step::Insert { to, from, component, index, value } => {
-                    let [index, from, value] = [index, from, value].map(|r| registers[*r as usize]);
-                    let to = &mut registers[*to as usize];
-                    for lane in 0..WIDTH {
-                        let here = index.0[lane] == *component;
-                        to.0[lane] = if here { value.0[lane] } else { from.0[lane] };
-                    }
+                    let operands = [index, from, value].map(|r| registers[*r as usize]);
+                    registers[*to as usize] = insert(*component, operands);
                 }
                 Step::Pack { to, components, count, bits } => {
-                    let mut value = Lanes::splat(0);
-                    for (register, shift) in components.iter().take(*count as usize).zip(0u32..) {
-                        let from = &registers[*register as usize];
-                        for (value, from) in value.0.iter_mut().zip(&from.0) {
-                            *value |= from << (shift * bits);
-                        }
-                    }
-                    registers[*to as usize] = value;
+                    registers[*to as usize] = pack(registers, &components[..*count as usize], *bits);
                 }
                 Step::Unpack { to, from, shift, mask } => {
                     let from = registers[*from as usize];
@@ -140,11 +120,7 @@ impl Chunk {
                 Step::Atomic { atomic, index, operands, to } => {
                     view.atomic(registers, self.mask, *atomic, *index, *operands, *to);
                 }
-                Step::Fence(order) => fence(match order {
-                    AtomicOrder::Acquire => Ordering::Acquire,
-                    AtomicOrder::Release => Ordering::Release,
-                    AtomicOrder::Relaxed | AtomicOrder::AcquireRelease => Ordering::AcqRel,
-                }),
+                Step::Fence(order) => fence(ordering(*order)),
                 Step::Trap { code, ids } => {
                     for lane in lanes_of(self.mask) {
                         let of = |register: Register| registers[register as usize].0[lane];
@@ -182,31 +158,13 @@ impl Chunk {
                     }
                 }
                 Step::For { looping, next } => {
-                    let outer = self.mask;
-                    let (least, most) = begin_for(looping, registers, outer);
-                    if most == 0 {
+                    if !enter_for(looping, registers, &mut self.frames, &mut self.mask) {
                         self.position = behind(*next);
-                    } else {
-                        self.frames.push(Frame::For { outer, iteration: 0, least, most });
-                        if least == 0 {
-                            self.mask = outer & still_going(looping, registers, 0);
-                        }
                     }
                 }
                 Step::ForNext { looping, begin } => {
                     poll.count()?;
-                    let Some(Frame::For { outer, iteration, least, most }) = self.frames.last_mut() else {
-                        continue;
-                    };
-                    *iteration += 1;
-                    if iteration >= most {
-                        self.mask = *outer;
-                        self.frames.pop();
-                    } else {
-                        if iteration >= least {
-                            self.mask = *outer & still_going(looping, registers, *iteration);
-                        }
-                        advance(looping, registers);
+                    if next_iteration(looping, registers, &mut self.frames, &mut self.mask) {
                         self.position = behind(*begin);
                     }
                 }
@@ -236,9 +194,93 @@ impl Chunk {
     }
 }
 
+/// Returns the order of a fence.
+fn ordering(order: AtomicOrder) -> Ordering {
+    match order {
+        AtomicOrder::Acquire => Ordering::Acquire,
+        AtomicOrder::Release => Ordering::Release,
+        AtomicOrder::Relaxed | AtomicOrder::AcquireRelease => Ordering::AcqRel,
+    }
+}
+
 /// Returns the position after a step.
 fn behind(position: Position) -> usize {
     position as usize + 1
+}
+
+/// Returns, for each lane, the component that `index` selects; 0 if there is none.
+fn extract(registers: &[Lanes], components: &[Register], index: Lanes) -> Lanes {
+    let mut value = Lanes::splat(0);
+    for (register, component) in components.iter().zip(0u32..) {
+        let from = &registers[*register as usize];
+        for lane in 0..WIDTH {
+            if index.0[lane] == component {
+                value.0[lane] = from.0[lane];
+            }
+        }
+    }
+    value
+}
+
+/// Returns a component of a vector, with `value` in the lanes whose index selects it.
+fn insert(component: u32, [index, from, value]: [Lanes; 3]) -> Lanes {
+    let mut to = from;
+    for lane in 0..WIDTH {
+        if index.0[lane] == component {
+            to.0[lane] = value.0[lane];
+        }
+    }
+    to
+}
+
+/// Returns a word of components of `bits` bits each.
+fn pack(registers: &[Lanes], components: &[Register], bits: u32) -> Lanes {
+    let mut value = Lanes::splat(0);
+    for (register, shift) in components.iter().zip(0u32..) {
+        let from = &registers[*register as usize];
+        for (value, from) in value.0.iter_mut().zip(&from.0) {
+            *value |= from << (shift * bits);
+        }
+    }
+    value
+}
+
+/// Enters a `for`. Returns whether a lane runs an iteration; the mask is then that of the first one.
+#[inline]
+fn enter_for(looping: &ForLoop, registers: &mut [Lanes], frames: &mut Vec<Frame>, mask: &mut Mask) -> bool {
+    let outer = *mask;
+    let (least, most) = begin_for(looping, registers, outer);
+    if most == 0 {
+        return false;
+    }
+    frames.push(Frame::For { outer, iteration: 0, least, most });
+    if least == 0 {
+        *mask = outer & still_going(looping, registers, 0);
+    }
+    true
+}
+
+/// Ends an iteration of the innermost `for`. Returns whether a lane runs another; the mask is then that of the next one, else
+/// that of the code after the loop.
+#[inline]
+fn next_iteration(
+    looping: &ForLoop,
+    registers: &mut [Lanes],
+    frames: &mut Vec<Frame>,
+    mask: &mut Mask,
+) -> bool {
+    let Some(Frame::For { outer, iteration, least, most }) = frames.last_mut() else { return false };
+    *iteration += 1;
+    if iteration >= most {
+        *mask = *outer;
+        frames.pop();
+        return false;
+    }
+    if iteration >= least {
+        *mask = *outer & still_going(looping, registers, *iteration);
+    }
+    advance(looping, registers);
+    true
 }
 
 /// Sets the counter, computes each lane's number of iterations, and returns their minimum and maximum over `mask`.

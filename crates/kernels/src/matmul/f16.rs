@@ -284,7 +284,7 @@ fn body<'k>(
     c: Array<'k, f32, WriteAccess, u32>,
     [n, depth_all]: [Val<'k, u32>; 2],
 ) {
-    let MatmulF16Config { tile_m, tile_n, depth, subgroup_m, subgroup_n, group, .. } = *config;
+    let MatmulF16Config { tile_m, tile_n, depth, subgroup_m, subgroup_n, .. } = *config;
     let [invocations, ..] = config.workgroup();
     let [a_shape, b_shape] = config.shapes();
     let [a_line, b_line] = config.lines();
@@ -293,13 +293,7 @@ fn body<'k>(
     // A's tile, followed by B's.
     let shared = k.shared_uninit::<[u32; 4]>("tiles", config.shared_vectors());
 
-    // The tile of C: groups of tile rows in order, and column by column within a group.
-    let linear = k.workgroup_id().x();
-    let of_group = n / tile_n * group;
-    let within = linear % of_group;
-    let tile_row = linear / of_group * group + within % group;
-    let tile_column = within / group;
-
+    let [tile_row, tile_column] = tile(k, config, n);
     let (vectors_k, vectors_n) = (depth_all >> 3, n >> 3);
     let a_side = Side::new(k, a8, a_shape, invocations, [vectors_k, k.val(depth / 8)]);
     let b_side = Side::new(k, b8, b_shape, invocations, [vectors_n, vectors_n * depth]);
@@ -400,6 +394,14 @@ fn body<'k>(
     } else {
         part.store(config, &sums);
     }
+}
+
+/// Returns row and column of the workgroup's tile of C: groups of tile rows in order, and column by column within a group.
+fn tile<'k>(k: &'k Builder, config: &MatmulF16Config, n: Val<'k, u32>) -> [Val<'k, u32>; 2] {
+    let linear = k.workgroup_id().x();
+    let of_group = n / config.tile_n * config.group;
+    let within = linear % of_group;
+    [linear / of_group * config.group + within % config.group, within / config.group]
 }
 
 /// A subgroup's part of C.
