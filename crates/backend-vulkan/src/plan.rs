@@ -7,7 +7,7 @@ use std::time::Duration;
 use ash::{ext, khr};
 use fulgurite_hal::Error;
 use fulgurite_ir::analysis::{Event, Walk};
-use fulgurite_ir::{ArrayDecl, InstId, InstKind, Kernel};
+use fulgurite_ir::{ArrayDecl, Control, InstId, Kernel};
 use fulgurite_spec::device::{Capability, DeviceSnapshot, Limits, Matrices, MatrixShapes};
 use fulgurite_spec::limits::{
     MAX_DECLARATIONS, MAX_SHARED_BYTES, MAX_SUBGROUP_SIZE, MAX_WORKGROUP_INVOCATIONS,
@@ -437,7 +437,15 @@ fn matrices(physical: &PhysicalSnapshot, quirks: DriverQuirks, types: TypeFeatur
         // Outside of matrices, `bf16` values are 16-bit integers.
         ScalarType::BF16 => brain && types.int16,
         ScalarType::F64 => types.float64,
-        _ => true,
+        // Lowering needs no feature for these, or the device would not have the capability.
+        ScalarType::Bool
+        | ScalarType::I16
+        | ScalarType::U16
+        | ScalarType::I32
+        | ScalarType::U32
+        | ScalarType::I64
+        | ScalarType::U64
+        | ScalarType::F32 => true,
     };
     let usable =
         |p: &&MatrixShapes| p.scope == MatrixScope::Subgroup && [p.a, p.b, p.acc].into_iter().all(has);
@@ -528,10 +536,10 @@ fn public_snapshot(
 
 /// Returns the depth of nested control flow. An `if` or the guard of an access counts as one level, a loop as two.
 fn nesting(kernel: &Kernel) -> u32 {
-    let weight = |id: InstId| match kernel.inst(id).kind {
-        InstKind::If { .. } => 1,
-        InstKind::For { .. } | InstKind::While { .. } => 2,
-        _ => 0,
+    let weight = |id: InstId| match kernel.inst(id).kind.control() {
+        Some(Control::If { .. }) => 1,
+        Some(Control::For { .. } | Control::While { .. }) => 2,
+        Some(Control::Region { .. }) | None => 0,
     };
     let (mut depth, mut deepest) = (0, 0);
     for event in Walk::new(kernel) {

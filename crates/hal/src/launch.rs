@@ -6,7 +6,7 @@ use std::time::Duration;
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::kernel::MATRIX_ALIGNMENT;
 use fulgurite_ir::require::LaunchFacts;
-use fulgurite_ir::{BufferDecl, BufferId, Digest, Grid, InstKind, Memory, VerifiedKernel};
+use fulgurite_ir::{BufferDecl, BufferId, Digest, Grid, MatrixInst, Memory, VerifiedKernel};
 use fulgurite_spec::Code;
 use fulgurite_spec::device::Limits;
 use fulgurite_spec::eval::Components;
@@ -204,9 +204,9 @@ fn check_alignment(
 ) -> Result<(), Error> {
     let base = Memory::Buffer(id);
     let elements = kernel.aliases(base).map(|memory| u64::from(kernel.element(memory).size()));
-    let matrices = instructions(kernel).filter_map(|id| match kernel.inst(id).kind {
-        InstKind::CoopLoad { memory, .. } | InstKind::CoopStore { memory, .. } => Some(memory),
-        _ => None,
+    let matrices = instructions(kernel).filter_map(|id| match kernel.inst(id).kind.matrix()? {
+        MatrixInst::Load { memory, .. } | MatrixInst::Store { memory, .. } => Some(memory),
+        MatrixInst::Fill { .. } | MatrixInst::MulAdd { .. } | MatrixInst::Convert { .. } => None,
     });
     let matrices =
         matrices.filter(|memory| kernel.base(*memory) == base).map(|_| u64::from(MATRIX_ALIGNMENT));

@@ -4,10 +4,12 @@
 use std::fmt;
 
 use fulgurite_ir::analysis::{Event, Walk, operands};
-use fulgurite_ir::{BlockId, Combine, FloatMode, Inst, InstKind, Kernel, Memory, Terminator, ValueId};
+use fulgurite_ir::{
+    BlockId, Combine, Control, FloatMode, Inst, InstKind, Kernel, Memory, Terminator, ValueId,
+};
 use fulgurite_spec::device::{Capability, DeviceSnapshot};
 use fulgurite_spec::eval::float::FloatFormat;
-use fulgurite_spec::{FloatContract, Op, ScalarType, Semantics, Type, TypeSet};
+use fulgurite_spec::{AtomicOp, FloatContract, IdOp, Op, ScalarType, Semantics, Type, TypeSet};
 
 /// The reason why results may differ: an op, or the treatment of subnormals.
 type Reason = &'static str;
@@ -285,8 +287,8 @@ impl<'a> Flow<'a> {
                 self.results(inst, reason);
             }
             InstKind::Id { op, .. } => {
-                let lanes = [Op::Lane, Op::SubgroupId, Op::SubgroupSize, Op::NumSubgroups, Op::LaneMaskLt];
-                self.results(inst, lanes.contains(op).then_some(op.info().mnemonic));
+                let sees_subgroups = IdOp::of(*op).is_some_and(IdOp::sees_subgroups);
+                self.results(inst, sees_subgroups.then_some(op.info().mnemonic));
             }
             InstKind::CoopMulAdd { c, .. } => {
                 let float = self.kernel.ty(*c).scalar.is_float();
@@ -316,7 +318,15 @@ impl<'a> Flow<'a> {
                 return outer.or(condition);
             }
             InstKind::Region { .. } => return outer,
-            _ => self.results(inst, read),
+            InstKind::VecShuffle { .. }
+            | InstKind::Len { .. }
+            | InstKind::Fence { .. }
+            | InstKind::Barrier { .. }
+            | InstKind::SubgroupBarrier { .. }
+            | InstKind::WorkgroupBroadcast { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopConvert { .. }
+            | InstKind::Trap { .. } => self.results(inst, read),
         }
         outer
     }
@@ -335,22 +345,22 @@ impl<'a> Flow<'a> {
 
     /// Leaves an instruction with blocks and updates its results.
     fn done(&mut self, inst: &Inst) {
+        let Some(control) = inst.kind.control() else { return };
         for (position, result) in inst.results.iter().enumerate() {
             let of = |values: &[ValueId]| values.get(position).and_then(|id| self.value(*id));
-            let reason = match &inst.kind {
-                InstKind::If { condition, then_block, else_block } => self
-                    .value(*condition)
-                    .or_else(|| of(self.block_yields(*then_block)))
-                    .or_else(|| of(self.block_yields(*else_block))),
+            let reason = match control {
+                Control::If { condition, then_block, else_block } => self
+                    .value(condition)
+                    .or_else(|| of(self.block_yields(then_block)))
+                    .or_else(|| of(self.block_yields(else_block))),
                 // The parameters have what is yielded, and the trips.
-                InstKind::For { body, .. } => {
-                    self.kernel.block(*body).params.get(position + 1).and_then(|id| self.value(*id))
+                Control::For { body, .. } => {
+                    self.kernel.block(body).params.get(position + 1).and_then(|id| self.value(*id))
                 }
-                InstKind::While { header, .. } => {
-                    self.kernel.block(*header).params.get(position).and_then(|id| self.value(*id))
+                Control::While { header, .. } => {
+                    self.kernel.block(header).params.get(position).and_then(|id| self.value(*id))
                 }
-                InstKind::Region { body, .. } => of(self.block_yields(*body)),
-                _ => return,
+                Control::Region { body, .. } => of(self.block_yields(body)),
             };
             self.taint(*result, reason);
         }
@@ -400,14 +410,12 @@ impl<'a> Flow<'a> {
         let mnemonic = op.info().mnemonic;
         // What was there before depends on who was first.
         self.results(inst, Some(mnemonic));
-        if op == Op::AtomicLoad {
-            return;
-        }
         let float = self.kernel.element(memory).scalar.is_float();
-        let commutes = match op {
-            Op::AtomicAdd => !float,
-            Op::AtomicMin | Op::AtomicMax | Op::AtomicAnd | Op::AtomicOr | Op::AtomicXor => true,
-            _ => false,
+        let commutes = match AtomicOp::of(op) {
+            Some(AtomicOp::Load) => return,
+            Some(AtomicOp::Add) => !float,
+            Some(AtomicOp::Min | AtomicOp::Max | AtomicOp::And | AtomicOp::Or | AtomicOp::Xor) => true,
+            Some(AtomicOp::Store | AtomicOp::Exchange | AtomicOp::CompareExchange) | None => false,
         };
         let mixed = match self.place(memory) {
             Some(place) => *place.atomic.get_or_insert(op) != op,

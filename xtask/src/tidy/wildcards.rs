@@ -11,7 +11,8 @@ use syn::visit::{self, Visit};
 use syn::{Arm, Attribute, ExprMatch, ItemImpl, ItemMacro, ItemMod, Macro, Pat, Type};
 
 /// Crates that the rule applies to.
-const CRATES: &[&str] = &["ir", "spirv", "backend-cpu", "backend-reference"];
+const CRATES: &[&str] =
+    &["ir", "passes", "spirv", "hal", "runtime", "backend-cpu", "backend-reference", "backend-vulkan"];
 
 /// Enums of the language, and classes of their variants.
 const ENUMS: &[&str] = &[
