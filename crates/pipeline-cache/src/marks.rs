@@ -20,7 +20,7 @@ use std::sync::{
 };
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use fulgurite_storage::{Digest, Locked, Missing, Storage, StoredFile, lock_within, unique_name};
+use fulgurite_storage::{Digest, Locked, Missing, Storage, StoredFile, lock_within, replace, unique_name};
 
 pub use self::ban::Ban;
 use self::ban::History;
@@ -206,14 +206,8 @@ impl Marks {
         let bytes: Vec<u8> =
             records.flat_map(|(event, what, time)| encode_record(event, what, time)).collect();
         let temporary = unique_name(&self.root, TEMPORARY, "");
-        let written = self
-            .storage
-            .create(&temporary)
-            .and_then(|mut file| file.write_at(0, &bytes))
-            .and_then(|()| self.storage.rename(&temporary, &log_path(&self.root)));
-        if written.is_err() {
-            let _ = self.storage.remove(&temporary);
-        }
+        // If this fails, the log stays long.
+        let _ = replace(&*self.storage, &temporary, &log_path(&self.root), &bytes);
     }
 
     /// Collects the marks of dead processes.

@@ -29,4 +29,4 @@ pub use fault_injection::FaultInjectingStorage;
 pub use lock::{DEADLINE, Locked, lock_within};
 pub use root::default_root;
 pub use storage::{FileSystem, Listed, Missing, Storage, StoredFile, enter, unique_name};
-pub use whole::{read_whole, replace_whole};
+pub use whole::{read_whole, replace, replace_durably, replace_whole};

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::storage::{Storage, enter, unique_name};
+use crate::storage::{Storage, StoredFile, enter, unique_name};
 
 /// Reads a file of at most `most` bytes. Returns `None` if it does not exist.
 ///
@@ -36,18 +36,48 @@ pub fn replace_whole(storage: &Arc<dyn Storage>, path: &Path, bytes: &[u8]) -> i
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let new = unique_name(folder, "", ".tmp");
-    let mut file = storage.create(&new)?;
-    let written = file
-        .write_at(0, bytes)
-        .and_then(|()| file.sync())
-        .and_then(|()| storage.rename(&new, path))
-        .and_then(|()| storage.sync_dir(folder));
-    if written.is_err() {
-        // Best effort: the file may have been renamed already.
-        let _ = storage.remove(&new);
+    replace_durably(&*storage, &unique_name(folder, "", ".tmp"), path, bytes)
+}
+
+/// Writes `temporary`, in the folder of `path`, and renames it to `path`. A crash may lose the new contents and the old.
+///
+/// # Errors
+/// The error of the first step that failed; `path` then has its old contents, and `temporary` is removed if possible.
+pub fn replace(storage: &dyn Storage, temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let renamed = write(storage, temporary, bytes, |_| Ok(())).and_then(|()| storage.rename(temporary, path));
+    clean_up(storage, temporary, renamed)
+}
+
+/// Replaces like [`replace`], so that after a crash the file has either its old or its new contents, and the new ones once
+/// this has returned.
+///
+/// # Errors
+/// As for [`replace`]; if only the final sync of the folder failed, `path` has its new contents.
+pub fn replace_durably(storage: &dyn Storage, temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
+    let renamed =
+        write(storage, temporary, bytes, |file| file.sync()).and_then(|()| storage.rename(temporary, path));
+    clean_up(storage, temporary, renamed)?;
+    storage.sync_dir(folder)
+}
+
+fn write(
+    storage: &dyn Storage,
+    path: &Path,
+    bytes: &[u8],
+    then: impl FnOnce(&mut dyn StoredFile) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut file = storage.create(path)?;
+    file.write_at(0, bytes)?;
+    then(&mut *file)
+}
+
+/// Removes a temporary file that was not renamed, if possible.
+fn clean_up(storage: &dyn Storage, temporary: &Path, renamed: io::Result<()>) -> io::Result<()> {
+    if renamed.is_err() {
+        let _ = storage.remove(temporary);
     }
-    written
+    renamed
 }
 
 /// Opens the folder unless others can write it.

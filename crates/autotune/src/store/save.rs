@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use fulgurite_storage::{Locked, Missing, lock_within, unique_name};
+use fulgurite_storage::{Locked, Missing, lock_within, replace_durably, unique_name};
 
 use super::load::{Loaded, Records, Text};
 use super::{AutotuneStore, EXTENSION, FRAGMENT, FileKey, REJECTED, file_name};
@@ -172,18 +172,8 @@ impl AutotuneStore {
             let reason = format!("it would exceed {} MiB: prune it", super::MAX_FILE_BYTES >> 20);
             return Err(StoreError::LeftAlone { path: path.to_owned(), reason });
         }
-        let temporary = unique_name(root, TEMPORARY, "");
-        let io = |what| move |error: std::io::Error| StoreError::io(what, path, &error);
-        let written = storage.create(&temporary).map_err(io("create")).and_then(|mut file| {
-            file.write_at(0, text).map_err(io("write"))?;
-            file.sync().map_err(io("sync"))?;
-            storage.rename(&temporary, path).map_err(io("replace"))
-        });
-        if let Err(error) = written {
-            let _ = storage.remove(&temporary);
-            return Err(error);
-        }
-        storage.sync_dir(root).map_err(io("sync"))
+        replace_durably(&**storage, &unique_name(root, TEMPORARY, ""), path, text)
+            .map_err(|error| StoreError::io("replace", path, &error))
     }
 
     /// Appends invalid records to a separate file. If that fails, they go back to the end of `text`, so that nothing is

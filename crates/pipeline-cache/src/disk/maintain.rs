@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use fulgurite_storage::{Digest, Listed, Locked, Missing, unique_name};
+use fulgurite_storage::{Digest, Listed, Locked, Missing, replace, unique_name};
 
 use super::{DiskPipelineCache, Durability, TEMPORARY, Written, digest_of, is_shard};
 use crate::entry::{self, BadEntry, Entry};
@@ -293,15 +293,8 @@ impl DiskPipelineCache {
             Err(_) => return Ok(()),
         }
         let bytes = state.index.compacted(entries, self.storage.now());
-        let temporary = unique_name(&self.root, TEMPORARY, "");
-        let written = self
-            .storage
-            .create(&temporary)
-            .and_then(|mut file| file.write_at(0, &bytes))
-            .and_then(|()| self.storage.rename(&temporary, &path));
-        if written.is_err() {
-            let _ = self.storage.remove(&temporary);
-        }
+        // If this fails, the log stays long.
+        let _ = replace(&*self.storage, &unique_name(&self.root, TEMPORARY, ""), &path, &bytes);
         state.index = crate::index::Index::default();
         Ok(())
     }
