@@ -143,7 +143,7 @@ fn targets(wanted: &[String], suites: &[Suite]) -> anyhow::Result<Vec<Target>> {
         crate::backend_ids(&registry, wanted).into_iter().map(move |id| (id, is_demanded))
     });
     for (id, is_demanded) in all {
-        registry.named(&id)?;
+        registry.named(fulgurite::AdapterId::new(&id).backend())?;
         let is_open = targets.iter().any(|target| target.id == id);
         if is_open || !suites.iter().any(|suite| suite.is_of(&id)) {
             continue;

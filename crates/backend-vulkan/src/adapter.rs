@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ash::vk;
 use fulgurite_hal::{self as hal, Adapter, AdapterInfo, AdapterKind, Backend, Error, OpenOptions};
+use fulgurite_pipeline_cache::Digest;
 use fulgurite_spec::device::DeviceSnapshot;
 
 use crate::VulkanDevice;
@@ -11,8 +12,8 @@ use crate::error::BACKEND;
 use crate::exit;
 use crate::instance::Instance;
 use crate::options::Options;
-use crate::plan::{self, DriverQuirks, Queried};
-use crate::snapshot::DeviceKind;
+use crate::plan::{self, ChoiceError, DriverQuirks, Queried};
+use crate::snapshot::{DeviceKind, PhysicalSnapshot};
 
 /// The highest rank of an adapter, that of a discrete GPU.
 const RANK: u32 = 100;
@@ -29,8 +30,6 @@ struct VulkanBackend;
 struct VulkanAdapter {
     instance: Arc<Instance>,
     physical: vk::PhysicalDevice,
-    /// Its index in the loader's order.
-    index: usize,
     queried: Queried,
     info: AdapterInfo,
 }
@@ -45,18 +44,28 @@ impl Backend for VulkanBackend {
     }
 
     fn adapters(&self, options: &OpenOptions) -> Result<Vec<Box<dyn Adapter>>, Error> {
-        let _inside = exit::enter();
-        let options = Options::of(options);
-        let instance = Instance::open(options.validation)?;
-        let physical = instance.physical_devices()?;
-        let queried: Vec<_> = physical.iter().map(|device| instance.query(*device)).collect();
-        let infos = infos(&queried, options.device.as_deref()).map_err(crate::refused)?;
-        let all = physical.into_iter().zip(queried).zip(infos).enumerate();
-        let adapter = |(index, ((physical, queried), info))| -> Box<dyn Adapter> {
-            Box::new(VulkanAdapter { instance: Arc::clone(&instance), physical, index, queried, info })
-        };
-        Ok(all.map(adapter).collect())
+        let found = list(&Options::of(options))?;
+        Ok(found.into_iter().map(|adapter| -> Box<dyn Adapter> { Box::new(adapter) }).collect())
     }
+}
+
+/// Creates an instance and lists its physical devices.
+fn list(options: &Options) -> Result<Vec<VulkanAdapter>, Error> {
+    let _inside = exit::enter();
+    let instance = Instance::open(options.validation)?;
+    let physical = instance.physical_devices()?;
+    let queried: Vec<_> = physical.iter().map(|device| instance.query(*device)).collect();
+    if queried.is_empty() {
+        return Err(crate::refused(ChoiceError::NoDevice));
+    }
+    let infos = infos(&queried, options.device.as_deref());
+    let adapter = |((physical, queried), info)| VulkanAdapter {
+        instance: Arc::clone(&instance),
+        physical,
+        queried,
+        info,
+    };
+    Ok(physical.into_iter().zip(queried).zip(infos).map(adapter).collect())
 }
 
 impl Adapter for VulkanAdapter {
@@ -69,21 +78,35 @@ impl Adapter for VulkanAdapter {
         let options = Options::of(options);
         if options.validation != self.instance.validates() {
             // The layer is a matter of the instance.
-            return Ok(VulkanDevice::open(&options.device(self.index.to_string()))?);
+            let found = list(&options)?.into_iter().find(|other| other.info.id == self.info.id);
+            let gone = || Error::unavailable(BACKEND, format!("`{}` is not listed any more", self.info.id));
+            return found.ok_or_else(gone)?.start(&options);
         }
+        self.start(&options)
+    }
+}
+
+impl VulkanAdapter {
+    /// Opens the device in the adapter's own instance.
+    fn start(&self, options: &Options) -> Result<Arc<dyn hal::Device>, Error> {
         match &self.queried {
-            Ok(known) => Ok(VulkanDevice::of(Arc::clone(&self.instance), self.physical, known, &options)?),
+            Ok(known) => Ok(VulkanDevice::of(Arc::clone(&self.instance), self.physical, known, options)?),
             Err(unknown) => Err(Error::unavailable(BACKEND, unknown.to_string())),
         }
     }
 }
 
-/// Returns the facts about each device. Those that `wanted` does not select are marked.
-fn infos(devices: &[Queried], wanted: Option<&str>) -> Result<Vec<AdapterInfo>, plan::ChoiceError> {
-    let selected = plan::selected(devices, wanted)?;
+/// Returns the facts about each device. Those that `wanted` does not select are used only by name.
+fn infos(devices: &[Queried], wanted: Option<&str>) -> Vec<AdapterInfo> {
+    let selected = plan::selected(devices, wanted);
     let mut infos: Vec<AdapterInfo> = Vec::with_capacity(devices.len());
-    for (device, is_selected) in devices.iter().zip(selected) {
-        let mut info = info(device).deselected(!is_selected);
+    for (at, device) in devices.iter().enumerate() {
+        let mut info = info(device);
+        match &selected {
+            Ok(selected) if selected[at] => {}
+            Ok(_) => info = info.deselected(format!("`{}` selects another", wanted.unwrap_or_default())),
+            Err(reason) => info = info.deselected(reason.to_string()),
+        }
         let base = info.id.clone();
         // Devices that nothing else tells apart have a number.
         let same = infos.iter().filter(|other| other.id.as_str().starts_with(base.as_str())).count();
@@ -92,7 +115,7 @@ fn infos(devices: &[Queried], wanted: Option<&str>) -> Result<Vec<AdapterInfo>, 
         }
         infos.push(info);
     }
-    Ok(infos)
+    infos
 }
 
 fn info(device: &Queried) -> AdapterInfo {
@@ -126,10 +149,11 @@ fn info(device: &Queried) -> AdapterInfo {
     }
 }
 
-/// Returns what tells a device apart: vendor, model, and the start of its UUID, in hexadecimal.
-fn suffix(known: &crate::snapshot::PhysicalSnapshot) -> String {
-    let uuid: String = known.device_uuid[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{:04x}-{:04x}-{uuid}", known.vendor_id, known.device_id)
+/// Returns what tells a device apart: vendor, model, and the start of a digest of its UUID, in hexadecimal. Any byte of the UUID
+/// may be the one that differs.
+fn suffix(known: &PhysicalSnapshot) -> String {
+    let uuid = Digest::of(&known.device_uuid).to_string();
+    format!("{:04x}-{:04x}-{}", known.vendor_id, known.device_id, &uuid[..8])
 }
 
 /// Returns the kind and the rank of an adapter.
@@ -158,7 +182,7 @@ mod tests {
             kind: DeviceKind::Integrated,
             error: hal::DeviceError::OutOfMemory { bytes: 0 },
         };
-        let infos = infos(&[Ok(lavapipe()), Ok(discrete()), Ok(old), Err(broken)], None).unwrap();
+        let infos = infos(&[Ok(lavapipe()), Ok(discrete()), Ok(old), Err(broken)], None);
         let facts: Vec<_> =
             infos.iter().map(|info| (info.kind, info.rank, info.unsuitable.is_some())).collect();
         assert_eq!(
@@ -170,23 +194,23 @@ mod tests {
                 (AdapterKind::Integrated, 95, true),
             ]
         );
-        assert!(infos.iter().all(|info| !info.is_deselected));
+        assert!(infos.iter().all(|info| info.deselected.is_none()));
         assert_eq!(infos[0].memory_bytes, None, "it uses the host's");
         assert_eq!(infos[1].memory_bytes, Some(discrete().memory_bytes));
         assert_eq!(infos[0].declared.capabilities, plan_of(&lavapipe()).capabilities);
         assert!(infos[2].unsuitable.as_ref().unwrap().contains("lacks Vulkan 1.3"));
     }
 
-    fn plan_of(known: &crate::snapshot::PhysicalSnapshot) -> DeviceSnapshot {
+    fn plan_of(known: &PhysicalSnapshot) -> DeviceSnapshot {
         plan::plan(known, DriverQuirks::default(), &Options::default()).unwrap().snapshot
     }
 
     #[test]
     fn ids_tell_devices_apart() {
         let mut other = discrete();
-        other.device_uuid[0] ^= 1;
+        other.device_uuid[15] ^= 1;
         let devices = [Ok(discrete()), Ok(other), Ok(discrete()), Ok(discrete())];
-        let ids: Vec<_> = infos(&devices, None).unwrap().into_iter().map(|info| info.id).collect();
+        let ids: Vec<_> = infos(&devices, None).into_iter().map(|info| info.id).collect();
         let distinct: std::collections::HashSet<_> = ids.iter().collect();
         assert_eq!(distinct.len(), 4, "{ids:?}");
         assert!(ids.iter().all(|id| id.backend() == BACKEND));
@@ -198,10 +222,12 @@ mod tests {
     fn a_selector_leaves_the_others_to_those_who_name_them() {
         let devices = [Ok(lavapipe()), Ok(discrete())];
         let deselected = |wanted| -> Vec<bool> {
-            infos(&devices, Some(wanted)).unwrap().iter().map(|info| info.is_deselected).collect()
+            infos(&devices, Some(wanted)).iter().map(|info| info.deselected.is_some()).collect()
         };
         assert_eq!(deselected("LLVM"), [false, true]);
         assert_eq!(deselected("1"), [true, false]);
-        assert!(infos(&devices, Some("7")).unwrap_err().to_string().contains("no device matches `7`"));
+        assert_eq!(deselected("7"), [true, true], "those who name a device are not concerned");
+        let reason = infos(&devices, Some("7"))[0].deselected.clone().unwrap();
+        assert!(reason.contains("no device matches `7`"), "{reason}");
     }
 }

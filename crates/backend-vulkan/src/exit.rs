@@ -8,22 +8,21 @@
 
 use std::cell::Cell;
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{process, thread};
 
 use crate::device::{Device, lock};
 
-/// The longest time that the end of the process waits for calls in progress.
+/// The longest time that the end of the process waits, in all.
 const LONGEST: Duration = Duration::from_secs(5);
-/// Interval at which it checks whether they have ended.
+/// Interval at which it checks whether calls have ended.
 const STEP: Duration = Duration::from_millis(1);
 
-/// The number of threads in drivers.
+/// The number of threads in drivers, besides those that follow another.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
-/// The id of the process whose threads `INSIDE` counts.
-static PROCESS: AtomicU32 = AtomicU32::new(0);
 static IS_EXITING: AtomicBool = AtomicBool::new(false);
 /// The open devices.
 static DEVICES: Mutex<Vec<Weak<Device>>> = Mutex::new(Vec::new());
@@ -35,17 +34,27 @@ thread_local! {
 
 unsafe extern "C" {
     fn atexit(callback: extern "C" fn()) -> c_int;
+    #[cfg(unix)]
+    fn pthread_atfork(
+        prepare: Option<extern "C" fn()>,
+        parent: Option<extern "C" fn()>,
+        child: Option<extern "C" fn()>,
+    ) -> c_int;
 }
 
 /// Marks the current thread as being in a driver while it lives.
 #[must_use = "the thread counts as inside only while this lives"]
-pub(crate) struct Inside(());
+pub(crate) struct Inside {
+    /// True if this added the thread to `INSIDE`.
+    is_counted: bool,
+    /// It belongs to its thread.
+    _not_send: PhantomData<*const ()>,
+}
 
 /// Enters drivers. Once the process exits, threads that are not inside already never return from here.
 pub(crate) fn enter() -> Inside {
-    let depth = DEPTH.get();
-    DEPTH.set(depth + 1);
-    if depth == 0 {
+    let is_counted = DEPTH.get() == 0;
+    if is_counted {
         // Either `wait_for_threads` sees this thread, or this thread sees that the process exits.
         INSIDE.fetch_add(1, Ordering::SeqCst);
         if IS_EXITING.load(Ordering::SeqCst) {
@@ -55,65 +64,85 @@ pub(crate) fn enter() -> Inside {
             }
         }
     }
-    Inside(())
+    DEPTH.set(DEPTH.get() + 1);
+    Inside { is_counted, _not_send: PhantomData }
 }
 
-/// Enters drivers on behalf of another thread, which is inside and waits for this one.
+/// Enters drivers on behalf of another thread, which is inside and waits for this one, at most as long as it likes.
 pub(crate) fn follow() -> Inside {
     DEPTH.set(DEPTH.get() + 1);
-    if DEPTH.get() == 1 {
-        INSIDE.fetch_add(1, Ordering::SeqCst);
-    }
-    Inside(())
+    Inside { is_counted: false, _not_send: PhantomData }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        let depth = DEPTH.get();
-        DEPTH.set(depth - 1);
-        if depth == 1 {
+        DEPTH.set(DEPTH.get() - 1);
+        if self.is_counted {
             INSIDE.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }
 
 /// Closes drivers to other threads, and waits until those that are inside have left.
-fn wait_for_threads() {
-    // The thread that exits goes on using drivers: statics of the program may own devices.
-    let depth = DEPTH.get();
-    DEPTH.set(depth + 1);
-    IS_EXITING.store(true, Ordering::SeqCst);
-    let own = usize::from(depth > 0);
-    let begun = Instant::now();
-    while INSIDE.load(Ordering::SeqCst) > own && begun.elapsed() < LONGEST {
+fn wait_for_threads(deadline: Instant) {
+    // The exiting thread may be inside itself, or follow a thread that is.
+    let own = usize::from(DEPTH.get() > 0);
+    // It goes on using drivers: statics of the program may own devices.
+    DEPTH.set(DEPTH.get() + 1);
+    while INSIDE.load(Ordering::SeqCst) > own && Instant::now() < deadline {
         thread::sleep(STEP);
     }
 }
 
-/// Waits until the devices have done what they were given.
-fn wait_for_queues() {
-    // A thread that still holds the lock, because its call takes too long, is not waited for again.
-    let Ok(devices) = DEVICES.try_lock() else { return };
+/// Waits until the devices have done what they were given. Passes over locks that a call in progress still holds.
+fn wait_for_queues(deadline: Instant) {
+    let devices = match DEVICES.try_lock() {
+        Ok(devices) => devices,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return,
+    };
     let open: Vec<Arc<Device>> = devices.iter().filter_map(Weak::upgrade).collect();
     drop(devices);
-    open.iter().filter(|device| !device.is_lost()).for_each(|device| {
-        device.is_idle();
-    });
+    open.iter().for_each(|device| device.wait_unless_locked(deadline));
 }
 
 extern "C" fn leave() {
-    // A fork has none of its parent's threads.
-    if PROCESS.load(Ordering::SeqCst) == process::id() {
-        wait_for_threads();
-        wait_for_queues();
+    // Of several handlers, the one that was registered last has waited before the drivers' own ran.
+    if IS_EXITING.swap(true, Ordering::SeqCst) {
+        return;
     }
+    let deadline = Instant::now() + LONGEST;
+    wait_for_threads(deadline);
+    wait_for_queues(deadline);
     // Of compilations that are still in progress, none has crashed.
     fulgurite_pipeline_cache::forget_marks();
 }
 
-/// Registers the handler, which waits for the queue of `device` among others, to run when the process calls `exit` or
-/// returns from `main`. It does not run if the process ends otherwise, such as by a signal. Handlers run in reverse order,
-/// so this is called after a driver was loaded, by a thread that is inside.
+/// Begins the count anew in a forked process, which has none of its parent's other threads.
+#[cfg(unix)]
+extern "C" fn forked() {
+    let is_counted = DEPTH.get() > 0;
+    INSIDE.store(usize::from(is_counted), Ordering::SeqCst);
+}
+
+/// Registers the handler to run when the process calls `exit` or returns from `main`. It does not run if the process ends
+/// otherwise, such as by a signal. Handlers run in reverse order, so this is called each time that drivers were loaded.
+pub(crate) fn register_handler() {
+    #[cfg(unix)]
+    {
+        static FORKS: std::sync::Once = std::sync::Once::new();
+        FORKS.call_once(|| {
+            // SAFETY: `pthread_atfork` is a function of the C standard library. The callback stores to an atomic and stays
+            // loaded as long as this code. If registration fails, a forked process may wait for `LONGEST`.
+            let _ = unsafe { pthread_atfork(None, None, Some(forked)) };
+        });
+    }
+    // SAFETY: `atexit` is a function of the C standard library, and the callback stays loaded as long as this code.
+    // If registration fails, the process exits without waiting, and marks remain.
+    let _ = unsafe { atexit(leave) };
+}
+
+/// Registers the handler, which waits for the queue of `device` among others.
 pub(crate) fn register(device: &Arc<Device>) {
     register_handler();
     let mut devices = lock(&DEVICES);
@@ -121,14 +150,30 @@ pub(crate) fn register(device: &Arc<Device>) {
     devices.push(Arc::downgrade(device));
 }
 
-/// Registers the handler; see [`register`].
-pub(crate) fn register_handler() {
-    let current = process::id();
-    if PROCESS.swap(current, Ordering::SeqCst) != current {
-        // The first device of this process: other threads that were counted are those of a parent.
-        INSIDE.store(1, Ordering::SeqCst);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_counts_once_and_a_follower_not_at_all() {
+        // Other tests may be inside, so the count is compared on a thread of its own with what it adds.
+        let depth = || DEPTH.get();
+        assert_eq!(depth(), 0);
+        let outer = enter();
+        let inner = enter();
+        assert!(outer.is_counted && !inner.is_counted && depth() == 2);
+        assert!(INSIDE.load(Ordering::SeqCst) >= 1);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let follower = follow();
+                let nested = enter();
+                assert!(!follower.is_counted && !nested.is_counted && DEPTH.get() == 2);
+                drop((nested, follower));
+                assert_eq!(DEPTH.get(), 0);
+            });
+        });
+        drop(inner);
+        drop(outer);
+        assert_eq!(depth(), 0);
     }
-    // SAFETY: `atexit` is a function of the C standard library, and the callback stays loaded as long as this code.
-    // If registration fails, the process exits without waiting, and marks remain.
-    let _ = unsafe { atexit(leave) };
 }

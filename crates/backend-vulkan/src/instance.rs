@@ -1,12 +1,14 @@
 //! The loader and the `VkInstance`, with the validation layer if requested. Independent of any device.
 
 use std::ffi::CStr;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use ash::{ext, khr, vk};
 use fulgurite_hal::Error;
 
 use crate::error::{INSTALL_HINT, device_error, unavailable};
+use crate::exit;
 use crate::manifests;
 use crate::snapshot::{self, PhysicalSnapshot, QueryError};
 use crate::validation::{ValidationLog, messenger};
@@ -20,8 +22,8 @@ pub(crate) struct Instance {
     /// True if `VK_EXT_debug_utils` is enabled; tools such as debuggers provide it to show labels.
     has_debug_utils: bool,
     log: Arc<ValidationLog>,
-    // Holds the loader's library, so it is dropped last.
-    entry: ash::Entry,
+    /// Holds the loader's library, so it is dropped last.
+    entry: ManuallyDrop<ash::Entry>,
 }
 
 struct Validation {
@@ -75,7 +77,9 @@ impl Instance {
             ),
             other => loader_error("vkCreateInstance", other),
         })?;
-        let mut instance = Self { raw, validation: None, has_debug_utils, log, entry };
+        exit::register_handler();
+        let mut instance =
+            Self { raw, validation: None, has_debug_utils, log, entry: ManuallyDrop::new(entry) };
         if validate {
             let functions = ext::debug_utils::Instance::new(&instance.entry, &instance.raw);
             // SAFETY: the extension is enabled, and the log lives until after the messenger is destroyed.
@@ -167,11 +171,16 @@ fn has_debug_utils(entry: &ash::Entry, layer: Option<&CStr>) -> Result<bool, Err
 
 impl Drop for Instance {
     fn drop(&mut self) {
+        let _inside = exit::enter();
         if let Some(validation) = &self.validation {
             // SAFETY: made from this instance, destroyed once.
             unsafe { validation.functions.destroy_debug_utils_messenger(validation.messenger, None) };
         }
-        // SAFETY: users of the instance hold an `Arc` of it, so no child object is left.
-        unsafe { self.raw.destroy_instance(None) };
+        // SAFETY: users of the instance hold an `Arc` of it, so no child object is left. The loader is dropped only here,
+        // after everything that was loaded by it.
+        unsafe {
+            self.raw.destroy_instance(None);
+            ManuallyDrop::drop(&mut self.entry);
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! Accesses to mapped memory by the host are part of the same order: see [`Use`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use ash::vk;
@@ -173,6 +173,17 @@ impl Device {
                 return copy();
             }
         }
+    }
+
+    /// Waits until all work has ended, at most until `deadline`, unless a submission is in progress or the device is lost.
+    pub(crate) fn wait_unless_locked(&self, deadline: Instant) {
+        let last = match self.timeline.queue.try_lock() {
+            Ok(queue) => queue.last,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().last,
+            Err(TryLockError::WouldBlock) => return,
+        };
+        // A device that is lost, or belongs to another process, has no work to wait for.
+        let _ = self.wait_value(last, deadline);
     }
 
     /// Returns whether all work has ended, after waiting for a short time.

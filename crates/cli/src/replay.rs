@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fulgurite::{Code, CompileOptions, Error, LaunchOptions, Registry, Repro, registry};
+use fulgurite::{AdapterId, Code, CompileOptions, Error, LaunchOptions, Registry, Repro, registry};
 use fulgurite_conformance::filetest::{self, RunFile};
 use fulgurite_runtime::Device;
 use serde_json::{Value, json};
@@ -151,7 +151,7 @@ fn replay(registry: &Registry, path: &Path, args: &Args) -> anyhow::Result<Vec<R
 /// `FG0401` for a backend that is not registered.
 fn wanted(registry: &Registry, wanted: &str) -> Result<Vec<String>, Error> {
     let ids = crate::backend_ids(registry, wanted);
-    ids.iter().try_for_each(|id| registry.named(id).map(drop))?;
+    ids.iter().try_for_each(|id| registry.named(AdapterId::new(id).backend()).map(drop))?;
     Ok(ids)
 }
 

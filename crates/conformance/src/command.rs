@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use fulgurite_driver_core::Registry;
-use fulgurite_hal::{self as hal, Error};
+use fulgurite_hal::{self as hal, AdapterId, Error};
 use fulgurite_spec::Code;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -124,7 +124,7 @@ pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Er
         id => vec![id.to_owned()],
     };
     // Check every id before the first device is opened.
-    ids.iter().try_for_each(|id| registry.named(id).map(drop))?;
+    ids.iter().try_for_each(|id| registry.named(AdapterId::new(id).backend()).map(drop))?;
     let required: Vec<String> = std::env::var("FULGURITE_REQUIRE_BACKENDS")
         .unwrap_or_default()
         .split(',')

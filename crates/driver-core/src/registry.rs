@@ -1,5 +1,6 @@
 //! The registry of backends, and choices of a device with their reasons.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,8 +125,13 @@ impl Registry {
     /// Adds a backend.
     ///
     /// # Errors
-    /// `FG0406` if a backend of this id is registered already.
+    /// `FG0406` if a backend of this id is registered already, `FG0407` for an id that is empty or has a colon, which ids of
+    /// adapters have.
     pub fn register(&mut self, backend: impl Backend + 'static) -> Result<(), Error> {
+        if backend.id().is_empty() || backend.id().contains(':') {
+            let message = format!("the id of a backend is not empty and has no colon: `{}`", backend.id());
+            return Err(Error::invalid(Code::BadOption, message));
+        }
         if self.get(backend.id()).is_some() {
             return Err(Error::invalid(
                 Code::DuplicateBackend,
@@ -147,15 +153,14 @@ impl Registry {
         self.list().find(|backend| backend.id() == id)
     }
 
-    /// Returns the backend `id`, or that of the adapter `id`.
+    /// Returns the backend `id`, or an error.
     ///
     /// # Errors
     /// `FG0401` if it is not registered; the message lists those that are.
     pub fn named(&self, id: &str) -> Result<&dyn Backend, Error> {
-        let backend = AdapterId::new(id).backend().to_owned();
-        self.get(&backend).ok_or_else(|| {
+        self.get(id).ok_or_else(|| {
             let known: Vec<_> = self.list().map(|backend| format!("`{}`", backend.id())).collect();
-            let message = format!("there is no backend `{backend}`; registered are {}", known.join(", "));
+            let message = format!("there is no backend `{id}`; registered are {}", known.join(", "));
             Error::invalid(Code::UnknownBackend, message)
         })
     }
@@ -182,19 +187,17 @@ impl Registry {
         match choice {
             Choice::Best => self.route_for(&Requirements::new(), &Calibrations::default(), options),
             Choice::Backend(id) => {
-                let backend = self.named(id)?;
-                let wanted: Vec<_> = by_rank(backend, options)?
-                    .into_iter()
-                    .filter(|adapter| is_selected(&**adapter))
-                    .collect();
-                self.first(wanted, options, || Error::unavailable(id, "it has no device"))
+                let found = by_rank(self.named(id)?, options)?;
+                let none = || Error::unavailable(id, "it has no device");
+                self.first(found, Vec::new(), deselected, options, none)
             }
             Choice::Adapter(id) => {
-                let mut all = by_rank(self.named(id.as_str())?, options)?;
-                let ids: Vec<_> = all.iter().map(|adapter| format!("`{}`", adapter.info().id)).collect();
-                all.retain(|adapter| adapter.info().id == *id);
+                let found = by_rank(self.named(id.backend())?, options)?;
+                let ids: Vec<_> = found.iter().map(|adapter| format!("`{}`", adapter.info().id)).collect();
                 let reason = format!("there is no adapter `{id}`; there are {}", ids.join(", "));
-                self.first(all, options, || Error::unavailable(id.backend(), reason))
+                let none = || Error::unavailable(id.backend(), reason);
+                let other = |info: &AdapterInfo| (info.id != *id).then_some(Verdict::NotNamed);
+                self.first(found, Vec::new(), other, options, none)
             }
             Choice::Device { part, backend } => self.route_by_name(part, backend.as_deref(), options),
         }
@@ -214,73 +217,99 @@ impl Registry {
         backend: Option<&str>,
         options: &OpenOptions,
     ) -> Result<Route, Error> {
-        let (mut all, mut reasons) = (Vec::new(), Vec::new());
-        for of in self.list().filter(|of| backend.is_none_or(|backend| of.id() == backend)) {
+        let backends = match backend {
+            Some(id) => vec![self.named(id)?],
+            None => self.list().collect(),
+        };
+        let (mut found, mut failed) = (Vec::new(), Vec::new());
+        for of in backends {
             match by_rank(of, options) {
-                Ok(found) => all.extend(found),
+                Ok(all) => found.extend(all),
                 Err(error) if backend.is_some() => return Err(error),
-                Err(error) => {
-                    reasons.push(Considered::backend(of, Verdict::Failed(error)).to_string());
-                }
+                Err(error) => failed.push(Considered::backend(of, Verdict::Failed(error))),
             }
         }
-        all.sort_by_key(|adapter| std::cmp::Reverse(adapter.info().rank));
-        let names = all.iter().map(|adapter| format!("`{}`", adapter.info().declared.device));
-        let names = names.collect::<Vec<_>>().join(", ");
-        all.retain(|adapter| adapter.info().declared.device.to_lowercase().contains(&part.to_lowercase()));
-        reasons.insert(0, format!("no device's name contains `{part}`; the devices are {names}"));
-        if let Some(id) = backend {
-            self.named(id)?;
-        }
-        self.first(all, options, || Error::unavailable(backend.unwrap_or("any"), reasons.join("; ")))
+        found.sort_by_key(|adapter| std::cmp::Reverse(adapter.info().rank));
+        let names: Vec<_> =
+            found.iter().map(|adapter| format!("`{}`", adapter.info().declared.device)).collect();
+        let mut reason = format!("no device's name contains `{part}`; the devices are {}", names.join(", "));
+        failed.iter().for_each(|considered| reason.push_str(&format!("; {considered}")));
+        let part = part.to_lowercase();
+        let other = |info: &AdapterInfo| {
+            (!info.declared.device.to_lowercase().contains(&part)).then_some(Verdict::NotNamed)
+        };
+        let none = || Error::unavailable(backend.unwrap_or("any"), reason);
+        self.first(found, failed, other, options, none)
     }
 
-    /// Opens the first of `wanted` that opens. If none does, returns the first error; `none` if there is none.
+    /// Opens the first device of `found` for which `other` has no verdict and which is suitable. An error of opening it is
+    /// returned: no other device takes its place. `none` is the error if there is no such device.
     fn first(
         &self,
-        wanted: Vec<Box<dyn Adapter>>,
+        found: Vec<Box<dyn Adapter>>,
+        mut considered: Vec<Considered>,
+        other: impl Fn(&AdapterInfo) -> Option<Verdict>,
         options: &OpenOptions,
         none: impl FnOnce() -> Error,
     ) -> Result<Route, Error> {
-        let mut considered = Vec::new();
-        let mut opened: Option<(Arc<dyn hal::Device>, AdapterInfo)> = None;
-        for adapter in wanted {
+        let mut chosen = None;
+        let mut reason = None;
+        for adapter in found {
             let info = adapter.info();
-            let verdict = match &opened {
-                Some(_) => Verdict::LowerRank,
-                None => match open(&*adapter, options) {
-                    Ok(device) => {
-                        opened = Some((device, info.clone()));
-                        Verdict::Chosen
-                    }
-                    Err(error) => Verdict::Failed(error),
-                },
+            let verdict = match (other(info), &info.unsuitable) {
+                (Some(verdict), _) => verdict,
+                (None, _) if chosen.is_some() => Verdict::LowerRank,
+                (None, Some(reason)) => Verdict::Failed(Error::unavailable(info.id.backend(), reason)),
+                (None, None) => {
+                    chosen = Some((adapter.open(options)?, info.clone()));
+                    Verdict::Chosen
+                }
             };
+            if let (Verdict::Failed(error), None) = (&verdict, &reason) {
+                reason = Some(error.clone());
+            }
             considered.push(Considered::adapter(info, verdict));
         }
-        let Some((device, adapter)) = opened else {
-            let first = considered.into_iter().find_map(|considered| match considered.verdict {
-                Verdict::Failed(error) => Some(error),
-                _ => None,
-            });
-            return Err(first.unwrap_or_else(none));
-        };
-        let others = self.list().filter(|backend| backend.id() != adapter.id.backend());
-        considered.extend(others.map(|backend| Considered::backend(backend, Verdict::NotNamed)));
+        let Some((device, adapter)) = chosen else { return Err(reason.unwrap_or_else(none)) };
+        let rest: Vec<_> = self.list().filter(|backend| !has(&considered, backend.id())).collect();
+        considered.extend(rest.into_iter().map(|backend| Considered::backend(backend, Verdict::NotNamed)));
         Ok(Route { device, adapter, considered })
     }
 }
 
+/// Returns whether the backend, or a device of it, was considered.
+pub(crate) fn has(considered: &[Considered], backend: &str) -> bool {
+    considered.iter().any(|one| AdapterId::new(&one.id).backend() == backend)
+}
+
+/// Returns the verdict on a device that is used only if it is named.
+pub(crate) fn deselected(info: &AdapterInfo) -> Option<Verdict> {
+    let reason = info.deselected.as_ref()?;
+    Some(Verdict::Failed(Error::unavailable(info.id.backend(), reason)))
+}
+
 /// Returns the adapters of a backend, the highest rank first.
+///
+/// # Errors
+/// The backend's, and [`Error::Internal`] if it breaks the rules of ids and ranks.
 pub(crate) fn by_rank(backend: &dyn Backend, options: &OpenOptions) -> Result<Vec<Box<dyn Adapter>>, Error> {
     let mut all = backend.adapters(options)?;
     all.sort_by_key(|adapter| std::cmp::Reverse(adapter.info().rank));
+    let mut ids = BTreeSet::new();
+    for info in all.iter().map(|adapter| adapter.info()) {
+        if info.id.backend() != backend.id() || info.rank > backend.rank() || !ids.insert(info.id.clone()) {
+            let message = format!(
+                "backend `{}` of rank {} lists the adapter `{}` of rank {}: its id must be the backend's or begin with it and a \
+                 colon, must be its own, and its rank must not be higher",
+                backend.id(),
+                backend.rank(),
+                info.id,
+                info.rank
+            );
+            return Err(Error::Internal(message));
+        }
+    }
     Ok(all)
-}
-
-/// Returns whether a device may be chosen that is not named.
-pub(crate) fn is_selected(adapter: &dyn Adapter) -> bool {
-    !adapter.info().is_deselected
 }
 
 /// Opens a device, unless it is known not to be suitable.
@@ -501,14 +530,82 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_not_selected_is_used_only_by_name() {
-        let registry = several(|info| {
-            let is_other = info.declared.device != "Small GPU";
-            info.deselected(is_other)
+        let registry = several(|info| match info.declared.device.as_str() {
+            "Small GPU" => info,
+            _ => info.deselected("`small` selects another"),
         });
         let id = |choice: Choice| route(&registry, &choice).map(|route| route.adapter().id.to_string());
         assert_eq!(id(Choice::Best).unwrap(), "gpu:1");
         assert_eq!(id(Choice::id("gpu")).unwrap(), "gpu:1");
         assert_eq!(id(Choice::id("gpu:2")).unwrap(), "gpu:2");
+    }
+
+    #[test]
+    fn a_device_that_fails_is_not_replaced_by_another_of_its_backend() {
+        struct Failing;
+        impl Backend for Failing {
+            fn id(&self) -> &str {
+                "gpu"
+            }
+            fn rank(&self) -> u32 {
+                100
+            }
+            fn adapters(&self, _: &OpenOptions) -> Result<Vec<Box<dyn Adapter>>, Error> {
+                let info = |rank| {
+                    AdapterInfo::new(AdapterKind::Other, rank, DeviceSnapshot::new("gpu", "GPU", "1"))
+                        .distinct(rank)
+                };
+                let broken = |_: &OpenOptions| Err(hal::DeviceError::Lost("opening").into());
+                let other = Several(vec![info(40)]).adapters(&OpenOptions::default())?;
+                let broken: Box<dyn Adapter> = Box::new(SingleDevice::new(info(100), broken));
+                Ok(std::iter::once(broken).chain(other).collect())
+            }
+        }
+        let mut registry = Registry::new();
+        registry.register(Failing).unwrap();
+        for choice in [
+            Choice::Best,
+            Choice::id("gpu"),
+            Choice::id("gpu:100"),
+            Choice::Device { part: "gpu".to_owned(), backend: None },
+        ] {
+            assert_eq!(route(&registry, &choice).unwrap_err().code(), Code::DeviceLost, "{choice:?}");
+        }
+        assert_eq!(route(&registry, &Choice::id("gpu:40")).unwrap().adapter().rank, 40);
+    }
+
+    #[test]
+    fn every_device_is_considered_once() {
+        let registry = several(|info| info);
+        for choice in [
+            Choice::Best,
+            Choice::id("gpu:1"),
+            Choice::Device { part: "none".to_owned(), backend: None },
+            Choice::Device { part: "gpu".to_owned(), backend: Some("gpu".to_owned()) },
+        ] {
+            let route = route(&registry, &choice).unwrap();
+            let ids: Vec<_> = route.considered().iter().map(|one| one.id.as_str()).collect();
+            let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+            assert_eq!((ids.len(), distinct.len()), (4, 4), "{choice:?}: {ids:?}");
+        }
+    }
+
+    #[test]
+    fn ids_and_ranks_follow_their_rules() {
+        let refused = |id: &str| Registry::new().register(idle(id, 1)).err().map(|error| error.code());
+        assert_eq!(refused("a:b"), Some(Code::BadOption));
+        assert_eq!(refused(""), Some(Code::BadOption));
+        let listed = |change: fn(AdapterInfo) -> AdapterInfo| {
+            let registry = several(change);
+            registry.adapters().unavailable.into_iter().map(|(_, error)| error.code()).next()
+        };
+        assert_eq!(listed(|info| info), None);
+        assert_eq!(listed(|info| info.distinct("same")), Some(Code::Internal));
+        let above = |mut info: AdapterInfo| {
+            info.rank += 1;
+            info
+        };
+        assert_eq!(listed(above), Some(Code::Internal));
     }
 
     #[test]

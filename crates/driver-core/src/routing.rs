@@ -7,7 +7,7 @@ use fulgurite_hal::{self as hal, Adapter, AdapterId, AdapterInfo, Backend, Error
 use fulgurite_spec::device::{Capability, DeviceSnapshot};
 
 use crate::calibration::{Calibrations, Workload};
-use crate::registry::{Considered, Registry, Route, Verdict, by_rank, is_selected, none, open};
+use crate::registry::{Considered, Registry, Route, Verdict, by_rank, deselected, has, none, open};
 
 /// The criteria for selecting a device, applied in this order: required capabilities, preference, measured cost, rank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,10 +100,7 @@ impl Registry {
         for id in &requirements.prefer {
             if let Some(fit) = search.preferred(self, id)? {
                 search.considered[fit.place].verdict = Verdict::Chosen;
-                search.skip(
-                    self.list().filter(|other| !requirements.prefers(other.id())),
-                    &Verdict::NotPreferred,
-                );
+                search.skip(self.list(), &Verdict::NotPreferred);
                 return Ok(fit.into_route(search.considered));
             }
         }
@@ -142,9 +139,18 @@ impl Search<'_> {
             self.considered.push(Considered { id: id.to_owned(), device: None, rank: 0, verdict });
             return Ok(None);
         };
-        for adapter in self.adapters(backend)? {
-            let is_meant = backend.id() == id || adapter.info().id.as_str() == id;
-            if is_meant && let Some(fit) = self.consider(&*adapter)? {
+        let found = match backend.id() == id {
+            true => self.adapters(backend)?,
+            false => {
+                self.listed(backend)?.into_iter().filter(|adapter| adapter.info().id.as_str() == id).collect()
+            }
+        };
+        if found.is_empty() && !has(&self.considered, backend.id()) {
+            let verdict = Verdict::Failed(Error::unavailable(id, "there is no such adapter"));
+            self.considered.push(Considered { id: id.to_owned(), device: None, rank: 0, verdict });
+        }
+        for adapter in found {
+            if let Some(fit) = self.consider(&*adapter)? {
                 return Ok(Some(fit));
             }
         }
@@ -166,7 +172,9 @@ impl Search<'_> {
             let highest = found.first().map(|adapter| adapter.info().rank);
             match backends.next_if(|backend| highest.is_none_or(|rank| backend.rank() > rank)) {
                 Some(backend) => {
-                    found.extend(self.adapters(backend)?);
+                    let mut all = self.adapters(backend)?;
+                    all.retain(|new| !self.considered.iter().any(|one| one.id == new.info().id.as_str()));
+                    found.extend(all);
                     found.sort_by_key(|adapter| std::cmp::Reverse(adapter.info().rank));
                 }
                 None if found.is_empty() => break,
@@ -183,20 +191,27 @@ impl Search<'_> {
         Ok(fits)
     }
 
-    /// Lists the devices of a backend that may be chosen without being named, the highest rank first.
-    fn adapters(&mut self, backend: &dyn Backend) -> Result<Vec<Box<dyn Adapter>>, Error> {
-        let all = match by_rank(backend, self.options) {
-            Ok(all) => all,
+    /// Lists the devices of a backend, the highest rank first. Records why there are none.
+    fn listed(&mut self, backend: &dyn Backend) -> Result<Vec<Box<dyn Adapter>>, Error> {
+        match by_rank(backend, self.options) {
+            Ok(all) => Ok(all),
             Err(error) => {
                 let verdict = Verdict::Failed(skippable(error)?);
                 self.considered.push(Considered::backend(backend, verdict));
-                return Ok(Vec::new());
+                Ok(Vec::new())
             }
-        };
-        let (selected, others) = all.into_iter().partition(|adapter| is_selected(&**adapter));
-        let others: Vec<Box<dyn Adapter>> = others;
-        self.considered
-            .extend(others.iter().map(|other| Considered::adapter(other.info(), Verdict::NotNamed)));
+        }
+    }
+
+    /// Lists those devices of a backend that may be chosen without being named.
+    fn adapters(&mut self, backend: &dyn Backend) -> Result<Vec<Box<dyn Adapter>>, Error> {
+        let mut selected = self.listed(backend)?;
+        selected.retain(|adapter| {
+            let verdict = deselected(adapter.info());
+            self.considered
+                .extend(verdict.clone().map(|verdict| Considered::adapter(adapter.info(), verdict)));
+            verdict.is_none()
+        });
         Ok(selected)
     }
 
@@ -225,8 +240,13 @@ impl Search<'_> {
         Ok(fit)
     }
 
+    /// Records `verdict` on the backends of which nothing was considered.
     fn skip<'b>(&mut self, backends: impl Iterator<Item = &'b dyn Backend>, verdict: &Verdict) {
-        self.considered.extend(backends.map(|backend| Considered::backend(backend, verdict.clone())));
+        for backend in backends {
+            if !has(&self.considered, backend.id()) {
+                self.considered.push(Considered::backend(backend, verdict.clone()));
+            }
+        }
     }
 }
 

@@ -43,6 +43,11 @@ impl Bound {
         if let Some(wrong) = given.wrong {
             return Err(wrong);
         }
+        let counts = (given.elements.len(), given.params.len());
+        if counts != (kernel.buffers.len(), kernel.params.len()) {
+            // One is missing or too many, so the others need not be those that stand at their place.
+            return Ok(bound);
+        }
         for (declared, element) in kernel.buffers.iter().zip(given.elements) {
             check_type(&declared.name, declared.element, element)?;
         }
@@ -137,7 +142,7 @@ passed! {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed for the kernel's arguments `{A}`",
     label = "not what the kernel's arguments `{A}` take",
-    note = "pass a tuple with one value for each argument: `(&x, &mut y, 2.0)`"
+    note = "pass a tuple with one value for each argument: `(&x, &mut y, 2.0)`; for a `DynExecutable` a slice: `&[DynArg::Buffer(&x)]`"
 )]
 pub trait LaunchArgs<A> {
     /// Binds the arguments in order.

@@ -133,12 +133,14 @@ impl ContextBuilder {
         self
     }
 
-    /// Selects the adapter `id` and no other. [`Registry::adapters`] lists them.
+    /// Selects the adapter `id` and no other. [`Registry::adapters`] lists them. Naming a device or requirements as well is an
+    /// error of [`open`](Self::open), as is a backend that it is not of.
     ///
     /// ```
     /// use fulgurite::Context;
     ///
-    /// for adapter in fulgurite::registry().adapters().adapters {
+    /// let adapters = fulgurite::registry().adapters().adapters;
+    /// for adapter in adapters.iter().filter(|adapter| adapter.unsuitable.is_none()) {
     ///     let ctx = Context::builder().adapter(adapter.id.clone()).open()?;
     ///     println!("{}: {}", adapter.id, ctx.device().device);
     /// }
@@ -150,7 +152,8 @@ impl ContextBuilder {
     }
 
     /// Selects the device of the highest rank whose name contains `part`, ignoring case; of the [`backend`](Self::backend) if
-    /// one is named. Overrides selections in the environment, such as `FULGURITE_VULKAN_DEVICE`.
+    /// one is named. Overrides selections in the environment, such as `FULGURITE_VULKAN_DEVICE`. All backends are asked for their
+    /// devices unless one is named.
     ///
     /// ```
     /// use fulgurite::{Code, Context};

@@ -171,7 +171,8 @@ impl GraphUpdate<'_> {
             }
             Ok(bound) => {
                 let (has, given) = (step.slots.len(), bound.buffers.len());
-                let message = format!("{:?} takes {has} buffers, got {given}", step.executable);
+                let name = &step.executable.kernel().name;
+                let message = format!("kernel `{name}`: {has} buffers, {given} arguments");
                 let error = Error::invalid(fulgurite_spec::Code::WrongArgumentCount, message);
                 self.wrong = self.wrong.or(Some(error));
             }

@@ -16,8 +16,8 @@ pub trait Backend: Send + Sync {
     /// Returns the id, the [`backend`](DeviceSnapshot::backend) of its devices' snapshots.
     fn id(&self) -> &str;
 
-    /// Returns the highest rank that an adapter of this backend may have. Backends of a lower rank than a device that
-    /// opens are not asked for adapters.
+    /// Returns the highest rank that an adapter of this backend may have. Where the best device is wanted, a backend is not
+    /// asked for adapters if a device of that rank or a higher one opens.
     fn rank(&self) -> u32;
 
     /// Lists the devices on this machine without opening one, in an order that is the same each time. Of `options` a
@@ -114,26 +114,28 @@ pub struct AdapterInfo {
     pub id: AdapterId,
     /// The kind.
     pub kind: AdapterKind,
-    /// The rank: where the caller states no choice, the device of the highest rank that opens is used.
+    /// The rank: where the caller states no choice, the device of the highest rank that opens is used. Of equal ranks, the
+    /// backend that was registered first, and the adapter that it lists first, comes first.
     pub rank: u32,
-    /// The bytes of the device's own memory; `None` if it uses the host's.
+    /// The bytes of the device's own memory; `None` if it uses the host's, or that is not known.
     pub memory_bytes: Option<u64>,
-    /// Name, driver, capabilities and limits as the driver declares them. Opening may find faults, and withdraw some.
+    /// Name, driver, capabilities and limits as the driver declares them. It has every capability that the open device may
+    /// have: routing passes over a device whose declaration lacks one. Opening may find faults, and withdraw some.
     pub declared: DeviceSnapshot,
     /// The reason why the device cannot be opened, if that is known.
     pub unsuitable: Option<String>,
-    /// Whether options or the environment select another device of the backend. It is then used only if it is named.
-    pub is_deselected: bool,
+    /// The reason why the device is used only if it is named: options or the environment select another one of the backend.
+    pub deselected: Option<String>,
 }
 
 impl AdapterInfo {
     /// Returns the facts of the only device of its backend.
     pub fn new(kind: AdapterKind, rank: u32, declared: DeviceSnapshot) -> Self {
         let id = AdapterId::new(declared.backend.clone());
-        Self { id, kind, rank, memory_bytes: None, declared, unsuitable: None, is_deselected: false }
+        Self { id, kind, rank, memory_bytes: None, declared, unsuitable: None, deselected: None }
     }
 
-    /// Sets what tells the device apart from others of its backend.
+    /// Sets the part of the id behind the colon, which tells the device apart from others of its backend.
     #[must_use]
     pub fn distinct(mut self, suffix: impl fmt::Display) -> Self {
         self.id = AdapterId::new(format!("{}:{suffix}", self.declared.backend));
@@ -154,10 +156,10 @@ impl AdapterInfo {
         self
     }
 
-    /// Sets whether options or the environment select another device of the backend.
+    /// Sets the reason why the device is used only if it is named.
     #[must_use]
-    pub fn deselected(mut self, is_deselected: bool) -> Self {
-        self.is_deselected = is_deselected;
+    pub fn deselected(mut self, reason: impl Into<String>) -> Self {
+        self.deselected = Some(reason.into());
         self
     }
 }

@@ -32,12 +32,13 @@ pub struct PassOptions {
     pub float_budget: Option<u32>,
     /// The subgroup size that the kernel relies on.
     pub subgroup_size: Option<u32>,
-    /// The subgroup size of the device.
-    pub device_subgroup_size: u32,
+    /// The subgroup size of the device, if it is known.
+    pub device_subgroup_size: Option<u32>,
 }
 
 /// The changes that each pass made, in the order in which the passes ran. `Display` prints one line a pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PassReport {
     /// Each pass that changed the kernel, with the number of changes.
     pub changes: Vec<(&'static str, usize)>,

@@ -3,12 +3,11 @@
 use crate::{PassOptions, Refusal};
 
 pub(crate) fn check(options: &PassOptions) -> Result<(), Refusal> {
-    let has = options.device_subgroup_size;
-    match options.subgroup_size.filter(|size| *size != has) {
-        Some(size) => {
+    match (options.subgroup_size, options.device_subgroup_size) {
+        (Some(size), Some(has)) if size != has => {
             Err(Refusal::unsupported(format!("subgroups of {size}"), format!("subgroups of {has}")))
         }
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -18,8 +17,11 @@ mod tests {
 
     #[test]
     fn only_another_size_is_refused() {
-        let options =
-            |subgroup_size| PassOptions { subgroup_size, device_subgroup_size: 32, ..PassOptions::default() };
+        let options = |subgroup_size| PassOptions {
+            subgroup_size,
+            device_subgroup_size: Some(32),
+            ..PassOptions::default()
+        };
         assert_eq!(check(&options(None)), Ok(()));
         assert_eq!(check(&options(Some(32))), Ok(()));
         let error = check(&options(Some(64))).unwrap_err();

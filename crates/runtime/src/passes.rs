@@ -19,7 +19,7 @@ pub(crate) fn optimize(
     passes.least_profile = options.profile == Some(TargetProfile::Least);
     passes.float_budget = options.float_budget;
     passes.subgroup_size = options.subgroup_size;
-    passes.device_subgroup_size = device.limits.subgroup_size;
+    passes.device_subgroup_size = Some(device.limits.subgroup_size);
     match fulgurite_passes::optimize(kernel, &passes) {
         Ok((optimized, report)) => {
             tracing::debug!(%report, "passes");

@@ -77,7 +77,11 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Option<Duration>) {
 
 /// Returns the result of `job` for each number below `count`, computed in parallel and in no particular order.
 #[cfg(feature = "threads")]
-#[expect(clippy::disallowed_methods, reason = "the feature `threads` is for these threads, too")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the feature `threads` is for these threads, too"
+)]
 fn for_each<T: Send>(count: usize, job: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> {
     let next = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count);
@@ -86,12 +90,15 @@ fn for_each<T: Send>(count: usize, job: &(dyn Fn(usize) -> T + Sync)) -> Vec<T> 
         places.take_while(|at| *at < count).map(job).collect::<Vec<T>>()
     };
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        // With fewer threads, each does more.
+        let start =
+            || std::thread::Builder::new().name("fulgurite prewarm".to_owned()).spawn_scoped(scope, work);
+        let others: Vec<_> = (1..threads).filter_map(|_| start().ok()).collect();
         let mut all = work();
         for thread in others {
             match thread.join() {
                 Ok(done) => all.extend(done),
-                // Nobody would know of what it did.
+                // Its results are lost, so there is no report.
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }

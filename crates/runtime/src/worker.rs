@@ -84,7 +84,7 @@ impl Worker {
         }
         if !queue.is_running && !start(&self.shared) {
             drop(queue);
-            job();
+            run(job);
             return Ok(());
         }
         queue.is_running = true;
@@ -173,12 +173,16 @@ impl Shared {
         let Some(job) = queue.jobs.pop_front() else { return false };
         queue.begun += 1;
         drop(queue);
-        // A job that panics breaks its promise, which is an error to whoever waits; the others go on.
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+        run(job);
         lock(&self.queue).done += 1;
         self.changed.notify_all();
         true
     }
+}
+
+/// Runs a job. One that panics breaks its promise, which is an error to whoever waits; the others go on.
+fn run(job: Job) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
 }
 
 #[cfg(all(feature = "threads", not(loom)))]
