@@ -104,7 +104,12 @@ fn infos(devices: &[Queried], wanted: Option<&str>) -> Vec<AdapterInfo> {
         let mut info = info(device);
         match &selected {
             Ok(selected) if selected[at] => {}
-            Ok(_) => info = info.deselected(format!("`{}` selects another", wanted.unwrap_or_default())),
+            Ok(_) => {
+                info = info.deselected(format!(
+                    "FULGURITE_VULKAN_DEVICE or `Options::device` selects `{}`",
+                    wanted.unwrap_or_default()
+                ))
+            }
             Err(reason) => info = info.deselected(reason.to_string()),
         }
         let base = info.id.clone();

@@ -158,7 +158,7 @@ pub(crate) type Queried = Result<PhysicalSnapshot, QueryError>;
 pub(crate) enum ChoiceError {
     #[error("there is no Vulkan device")]
     NoDevice,
-    #[error("no device matches `{wanted}`: the devices are {}", names.join(", "))]
+    #[error("no device matches `{wanted}`, which FULGURITE_VULKAN_DEVICE or `Options::device` selects: the devices are {}", names.join(", "))]
     NoMatch { wanted: String, names: Vec<String> },
     #[error("no device is suitable: {}", reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NoneSuitable { reasons: Vec<PlanError> },

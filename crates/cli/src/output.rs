@@ -58,9 +58,9 @@ pub(crate) fn raw(bytes: &[u8]) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Prints a note to standard error.
+/// Prints a note to standard error. If it cannot be written, nobody can be told.
 pub(crate) fn note_text(text: &str) {
-    eprintln!("{}", printable(text));
+    let _ = writeln!(io::stderr().lock(), "{}", printable(text));
 }
 
 /// Returns whether the reader of standard output is gone, as in `fulgurite … | head`.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use fulgurite::{AdapterId, Context, Error, LaunchOptions, VerifiedKernel};
 
-use crate::output;
+use crate::output::{self, note};
 use crate::source::{kernel, usage, write};
 use plan::Plan;
 use report::Results;
@@ -109,6 +109,7 @@ fn run_kernels(args: &Args, kernels: &[Arc<VerifiedKernel>]) -> Result<Results, 
         false => builder.backend(id),
     });
     let ctx = args.device.iter().fold(builder, |builder, part| builder.device(part)).open()?;
+    note_cache(&ctx);
     let sequence = Sequence::open(&ctx, &plan)?;
     if let Some(path) = &args.capture {
         capture(&sequence, &plan, path)?;
@@ -123,6 +124,15 @@ fn run_kernels(args: &Args, kernels: &[Arc<VerifiedKernel>]) -> Result<Results, 
     let route = ctx.route().clone();
     let compile = sequence.compile_times();
     Ok(Results { route, compile, first, repeated, plan })
+}
+
+/// Prints why compiled kernels are not kept for the next run, where they could be.
+fn note_cache(ctx: &Context) {
+    ctx.cache_report().notices.iter().for_each(|notice| note!("{notice}"));
+    let folder = std::env::var_os("FULGURITE_CACHE_DIR").unwrap_or_default();
+    if !folder.is_empty() && !Path::new(&folder).is_absolute() {
+        note!("FULGURITE_CACHE_DIR is not an absolute path, so nothing is kept: `{}`", folder.display());
+    }
 }
 
 /// Runs the only kernel and writes its inputs and outputs.

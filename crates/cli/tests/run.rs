@@ -9,7 +9,7 @@
 
 mod common;
 
-use common::{ADD, BAD, Folder, example};
+use common::{ADD, BAD, Folder, Ran, example};
 use serde_json::json;
 
 const DOUBLE: &str = "fulgurite 1
@@ -171,4 +171,15 @@ fn run_file_is_replayed() {
     folder.run(&["replay", "right.fg"]).expect(0, &["cpu: every output is as expected", "vulkan:", "FG0402"]);
     let ran = folder.run(&["replay", "right.fg", "wrong.fg"]);
     ran.expect(1, &["1 of 2 files as expected"]);
+}
+
+#[test]
+fn an_unusable_cache_folder_is_noted() {
+    let folder = Folder::new(&[(
+        "k.fg",
+        "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n  buffer %y: write u32[]\n  store %y[0u32], 7u32\n}\n",
+    )]);
+    let mut command = folder.command(&["run", "k.fg", "-b", "y=0", "--backend", "cpu"]);
+    Ran::of(command.env("FULGURITE_CACHE_DIR", "relative"))
+        .expect(0, &["FULGURITE_CACHE_DIR is not an absolute path", "y = 7"]);
 }

@@ -104,10 +104,16 @@ pub fn main(registry: &Registry) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{error}");
+            note(&error);
             ExitCode::from(2)
         }
     }
+}
+
+/// Prints a line to standard error. If it cannot be written, nobody can be told.
+fn note(text: &dyn std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// Like [`main()`], for a program that has already parsed its command line. `before` are the arguments that precede
@@ -143,7 +149,7 @@ pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Er
         let backend = match open(id) {
             Ok(backend) => backend,
             Err(error) => {
-                eprintln!("{id}: unavailable: {error}");
+                note(&format_args!("{id}: unavailable: {error}"));
                 // A backend that is named explicitly is required.
                 if required.contains(id) || args.backend != "all" {
                     missing.push(id.clone());
@@ -171,7 +177,7 @@ pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Er
     }
     let report = Report::new(reports, &missing);
     for id in &missing {
-        eprintln!("{id}: required, but not available");
+        note(&format_args!("{id}: required, but not available"));
     }
     if let Some(path) = &args.json {
         let text = report.to_json()?;

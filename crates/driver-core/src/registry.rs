@@ -181,8 +181,8 @@ impl Registry {
     /// Selects a device and opens it with `options`.
     ///
     /// # Errors
-    /// `FG0401` for a backend that is not registered, `FG0402` if it has no such device, the reason if the named device does
-    /// not open, `FG0404` if none does.
+    /// `FG0401` for a backend that is not registered, `FG0402` if it is not available here, `FG0409` if no device has the id or
+    /// the name, the reason if the named device does not open, `FG0404` if none does.
     pub fn route(&self, choice: &Choice, options: &OpenOptions) -> Result<Route, Error> {
         match choice {
             Choice::Best => self.route_for(&Requirements::new(), &Calibrations::default(), options),
@@ -195,7 +195,7 @@ impl Registry {
                 let found = by_rank(self.named(id.backend())?, options)?;
                 let ids: Vec<_> = found.iter().map(|adapter| format!("`{}`", adapter.info().id)).collect();
                 let reason = format!("there is no adapter `{id}`; there are {}", ids.join(", "));
-                let none = || Error::unavailable(id.backend(), reason);
+                let none = || Error::invalid(Code::UnknownDevice, reason);
                 let other = |info: &AdapterInfo| (info.id != *id).then_some(Verdict::NotNamed);
                 self.first(found, Vec::new(), other, options, none)
             }
@@ -238,7 +238,7 @@ impl Registry {
         let other = |info: &AdapterInfo| {
             (!info.declared.device.to_lowercase().contains(&part)).then_some(Verdict::NotNamed)
         };
-        let none = || Error::unavailable(backend.unwrap_or("any"), reason);
+        let none = || Error::invalid(Code::UnknownDevice, reason);
         self.first(found, failed, other, options, none)
     }
 
@@ -518,14 +518,14 @@ pub(crate) mod tests {
         assert_eq!(named("gpu", None).unwrap(), "gpu:2");
         assert_eq!(named("SMALL", Some("gpu")).unwrap(), "gpu:1");
         let error = id(Choice::id("gpu:7")).unwrap_err();
-        assert_eq!(error.code(), Code::BackendUnavailable);
+        assert_eq!(error.code(), Code::UnknownDevice);
         assert!(error.to_string().contains("there are `gpu:2`, `gpu:1`, `gpu:0`"), "{error}");
         assert_eq!(id(Choice::id("other:7")).unwrap_err().code(), Code::UnknownBackend);
         let error = named("huge", None).unwrap_err();
-        assert_eq!(error.code(), Code::BackendUnavailable);
+        assert_eq!(error.code(), Code::UnknownDevice);
         assert!(error.to_string().contains("the devices are `Large GPU`, `Small GPU`, `none`"), "{error}");
         assert_eq!(named("small", Some("other")).unwrap_err().code(), Code::UnknownBackend);
-        assert_eq!(named("small", Some("cpu")).unwrap_err().code(), Code::BackendUnavailable);
+        assert_eq!(named("small", Some("cpu")).unwrap_err().code(), Code::UnknownDevice);
     }
 
     #[test]

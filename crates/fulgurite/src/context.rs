@@ -159,7 +159,7 @@ impl ContextBuilder {
     /// use fulgurite::{Code, Context};
     ///
     /// let error = Context::builder().device("a name that no device has").open().err();
-    /// assert_eq!(error.map(|error| error.code()), Some(Code::BackendUnavailable));
+    /// assert_eq!(error.map(|error| error.code()), Some(Code::UnknownDevice));
     /// ```
     pub fn device(mut self, part: impl Into<String>) -> Self {
         self.choices.push(Chosen::Device(part.into()));
@@ -298,7 +298,7 @@ impl ContextBuilder {
     /// Opens the context.
     ///
     /// # Errors
-    /// `FG0401` if there is no such backend, `FG0402` if it cannot start here, `FG0404` if none starts or qualifies, `FG0408` if
+    /// `FG0401` if there is no such backend, `FG0402` if it cannot start here, `FG0404` if none starts or qualifies, `FG0409` if no device has the id or the name, `FG0408` if
     /// the choices contradict each other, and those of [`calibrations`](crate::calibrations) if the requirements name the work.
     pub fn open(self) -> Result<Context, Error> {
         check_choices(&self.choices)?;

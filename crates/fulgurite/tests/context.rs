@@ -130,10 +130,10 @@ fn without_a_gpu_the_cpu_is_chosen_and_says_why() {
 #[test]
 fn a_device_that_is_not_there() {
     let builder = || Context::builder().device("no device has this name");
-    assert_eq!(code(builder().open()), Some(Code::BackendUnavailable), "and nothing else is chosen instead");
-    assert_eq!(code(builder().backend("vulkan").open()), Some(Code::BackendUnavailable));
+    assert_eq!(code(builder().open()), Some(Code::UnknownDevice), "and nothing else is chosen instead");
+    assert_eq!(code(builder().backend("cpu").open()), Some(Code::UnknownDevice));
     let adapter = |id: &str| Context::builder().adapter(AdapterId::new(id));
-    assert_eq!(code(adapter("cpu:7").open()), Some(Code::BackendUnavailable));
+    assert_eq!(code(adapter("cpu:7").open()), Some(Code::UnknownDevice));
     assert_eq!(code(adapter("nothing:7").open()), Some(Code::UnknownBackend));
 }
 
@@ -181,7 +181,6 @@ fn the_order_of_choices_does_not_matter() {
     let requirements: Step = |builder| builder.requirements(Requirements::new().prefer("cpu"));
     let absent: Step = |builder| builder.device("no device has this name");
     let threads: Step = |builder| builder.device("THREADS");
-    let named: Step = |builder| builder.backend("vulkan");
     let other: Step = |builder| builder.device("another name");
     let adapter: Step = |builder| builder.adapter(AdapterId::new("cpu"));
     let opened = |steps: [Step; 2]| {
@@ -200,8 +199,8 @@ fn the_order_of_choices_does_not_matter() {
         ([requirements, adapter], Err(Code::ContradictingChoices)),
         ([requirements, absent], Err(Code::ContradictingChoices)),
         ([other, absent], Err(Code::ContradictingChoices)),
-        ([cpu, absent], Err(Code::BackendUnavailable)),
-        ([named, absent], Err(Code::BackendUnavailable)),
+        ([cpu, absent], Err(Code::UnknownDevice)),
+        ([reference, absent], Err(Code::UnknownDevice)),
     ] {
         assert_eq!(opened(steps), expected);
         assert_eq!(opened([steps[1], steps[0]]), expected);

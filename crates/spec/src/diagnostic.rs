@@ -83,6 +83,7 @@ codes! {
     406 DuplicateBackend "backend registered twice": "A backend with this id is already registered. Register each backend once, under a unique id.";
     407 BadOption "invalid option value": "An option, or the environment variable that sets it, has an invalid value; the message lists the valid ones.";
     408 ContradictingChoices "contradicting choices": "The options of a context select two different devices; the message names both. State only one.";
+    409 UnknownDevice "no such device": "No device of this machine has this id, or a name with this part. The message lists those that there are; `fulgurite devices` shows what each can do.";
     // Arguments of a launch.
     501 WrongArgumentCount "wrong number of arguments": "The launch must bind every buffer and parameter of the kernel exactly once. Positional arguments are the buffers, then the parameters, in the order of their declaration.";
     502 WrongArgumentType "argument has the wrong type": "The argument's element or parameter type differs from the kernel's declaration.";

@@ -212,7 +212,8 @@ fn a_selector_is_an_index_or_part_of_a_name() {
     let error = choose(&devices[..1], Some("7")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no device matches `7`: the devices are 0 (`llvmpipe (LLVM 15.0.6, 256 bits)`)"
+        "no device matches `7`, which FULGURITE_VULKAN_DEVICE or `Options::device` selects: the devices are 0 \
+         (`llvmpipe (LLVM 15.0.6, 256 bits)`)"
     );
 }
 

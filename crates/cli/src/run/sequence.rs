@@ -1,10 +1,14 @@
 //! The execution of a plan: compiling, launching, comparing with the reference, timing.
 
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use fulgurite::{
-    Agreement, CacheOutcome, Context, DynArg, DynBuffer, DynExecutable, Error, Freedom, kept_subnormals,
+    Agreement, CacheOutcome, Context, DynArg, DynBuffer, DynExecutable, Error, Freedom, LaunchOptions,
+    kept_subnormals,
 };
+
+use crate::output::note;
 
 use super::plan::{Plan, Step};
 
@@ -106,15 +110,20 @@ impl<'p> Sequence<'p> {
         let (mut times, mut agreements) = (Vec::new(), Vec::new());
         let reference = is_checked.then(|| Context::builder().backend("reference").open()).transpose()?;
         for (at, step) in self.plan.steps.iter().enumerate() {
-            let wanted =
-                reference.as_ref().map(|reference| reference_results(reference, step, &contents)).transpose();
+            let inputs = reference.is_some().then(|| contents.clone());
             times.push(self.launch(at)?);
             let written = written(step);
             for (_, buffer) in &written {
                 contents[*buffer] = self.buffers[*buffer].read()?;
             }
-            // An error of the launch here comes first.
-            let Some(wanted) = wanted? else { continue };
+            let (Some(reference), Some(inputs)) = (&reference, inputs) else { continue };
+            if std::io::stderr().is_terminal() {
+                note!(
+                    "{}: checking with the reference interpreter; `--unchecked` skips it",
+                    step.kernel.name
+                );
+            }
+            let wanted = reference_results(reference, step, &inputs)?;
             let freedom = Freedom::of(&step.kernel, kept_subnormals(self.ctx.device()));
             let compare = |(position, buffer): &(usize, usize)| {
                 (*buffer, freedom.compare(*position, &wanted[*position], &contents[*buffer]))
@@ -156,7 +165,7 @@ impl<'p> Sequence<'p> {
     fn launch(&self, at: usize) -> Result<LaunchTime, Error> {
         let step = &self.plan.steps[at];
         let buffers: Vec<_> = step.buffers.iter().map(|buffer| &self.buffers[*buffer]).collect();
-        launch(&self.compiled[at].0, step, &buffers)
+        launch(&self.compiled[at].0, step, &step.options, &buffers)
     }
 }
 
@@ -169,21 +178,30 @@ fn written(step: &Step) -> Vec<(usize, usize)> {
         .collect()
 }
 
+/// Time limit of the reference for a step. It is slow, and what it runs has ended on the device.
+const REFERENCE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
 /// Runs a step on the reference, and returns the contents of all buffers of the kernel afterwards.
 fn reference_results(ctx: &Context, step: &Step, contents: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Error> {
     let declared = step.kernel.buffers.iter().zip(&step.buffers);
     let buffers: Vec<DynBuffer> = declared
         .map(|(declared, index)| ctx.dyn_buffer(declared.element, &contents[*index]))
         .collect::<Result<_, _>>()?;
-    launch(&ctx.compile_dynamic(&step.kernel)?, step, &buffers.iter().collect::<Vec<_>>())?;
+    let options = step.options.clone().timeout(REFERENCE_TIMEOUT);
+    launch(&ctx.compile_dynamic(&step.kernel)?, step, &options, &buffers.iter().collect::<Vec<_>>())?;
     buffers.iter().map(DynBuffer::read).collect()
 }
 
-fn launch(executable: &DynExecutable, step: &Step, buffers: &[&DynBuffer]) -> Result<LaunchTime, Error> {
+fn launch(
+    executable: &DynExecutable,
+    step: &Step,
+    options: &LaunchOptions,
+    buffers: &[&DynBuffer],
+) -> Result<LaunchTime, Error> {
     let mut args: Vec<DynArg<'_>> = buffers.iter().map(|buffer| DynArg::Buffer(buffer)).collect();
     args.extend(step.kernel.params.iter().zip(&step.params).map(|(p, bytes)| DynArg::Param(p.ty, bytes)));
     let started = Instant::now();
-    let report = executable.launch_with(&step.options, &args)?;
+    let report = executable.launch_with(options, &args)?;
     let on_host = started.elapsed();
     Ok(LaunchTime { time: report.device_time.unwrap_or(on_host), on_device: report.device_time.is_some() })
 }
