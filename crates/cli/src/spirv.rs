@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use fulgurite::{Error, OpenOptions};
+use fulgurite::{Error, OpenOptions, VerifiedKernel};
 use fulgurite_backend_vulkan::{Options, VulkanDevice};
+use fulgurite_hal::Device as _;
 use fulgurite_spirv::Profile;
 use rspirv::binary::Disassemble as _;
 
@@ -33,8 +34,8 @@ pub(crate) struct Args {
 /// # Errors
 /// `FG0704` for a profile that does not exist, `FG0402` for a kernel that it does not support, and those of files.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
-    let profile = profile(&args.profile)?;
     let kernel = kernel(&args.file)?;
+    let profile = profile(&args.profile, &kernel)?;
     if let Some(reason) = fulgurite_spirv::unsupported(&kernel, &profile) {
         return Err(Error::unsupported(reason, format!("the profile `{}`", args.profile)).into());
     }
@@ -58,11 +59,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn profile(name: &str) -> anyhow::Result<Profile> {
+/// Returns the profile with this name. The device of this machine must have what `kernel` needs.
+fn profile(name: &str, kernel: &VerifiedKernel) -> anyhow::Result<Profile> {
     Ok(match name {
         "least" => Profile::least(),
         "fullest" => Profile::fullest(),
-        "device" => VulkanDevice::open(&Options::of(&OpenOptions::new()))?.profile().clone(),
+        "device" => {
+            let device = VulkanDevice::open(&Options::of(&OpenOptions::new()))?;
+            Error::check_needs(kernel, device.snapshot())?;
+            device.profile().clone()
+        }
         name => Profile::named(name).ok_or_else(|| {
             let measured: Vec<_> = Profile::NAMED.iter().map(|(name, _)| *name).collect();
             usage(format!("no profile `{name}`; there are least, fullest, device, {}", measured.join(", ")))

@@ -128,7 +128,9 @@ fn buffers(
         }
     }
     for (buffer, text) in buffers.iter_mut().zip(texts) {
-        buffer.contents = contents(text.ok_or_else(|| missing("buffer", &buffer.name))?, buffer.element)?;
+        let text = text.ok_or_else(|| missing("buffer", &buffer.name))?;
+        let contents = contents(text, buffer.element);
+        buffer.contents = contents.map_err(|error| in_argument("buffer", &buffer.name, error))?;
     }
     Ok(buffers)
 }
@@ -226,8 +228,31 @@ impl<'a> Params<'a> {
         kernel
             .params
             .iter()
-            .map(|param| numbers(value(&param.name).ok_or_else(|| missing("param", &param.name))?, param.ty))
+            .map(|param| {
+                let text = value(&param.name).ok_or_else(|| missing("param", &param.name))?;
+                let bytes = numbers(text, param.ty);
+                let bytes = bytes.map_err(|error| in_argument("param", &param.name, error))?;
+                if bytes.len() != param.ty.size() as usize {
+                    let each = param.ty.scalar.size().max(1);
+                    let (takes, given) = (param.ty.size() / each, bytes.len() / each as usize);
+                    let message =
+                        format!("param `{}` of {} takes {takes} numbers, got {given}", param.name, param.ty);
+                    return Err(Error::invalid(Code::WrongArgumentType, message));
+                }
+                Ok(bytes)
+            })
             .collect()
+    }
+}
+
+/// Returns an error that names the argument that it is of.
+fn in_argument(kind: &str, name: &str, error: Error) -> Error {
+    match error {
+        Error::Invalid(problems) => {
+            let first = &problems.all()[0];
+            Error::invalid(first.code, format!("{kind} `{name}`: {}", first.message))
+        }
+        error => error,
     }
 }
 

@@ -64,7 +64,13 @@ fn values_that_are_missing_unknown_or_given_twice_are_errors() {
         (&["x=1", "o=1", "p=1"], &[], Code::BadUsage, "no kernel has a buffer `p`; there are: x, o"),
         (&["x=1", "o=1"], &["a=1"], Code::BadUsage, "no kernel has a param `a`; there are: none"),
         (&["x=1", "o"], &[], Code::BadUsage, "`o` is not NAME=…"),
-        (&["x=1,y", "o=1"], &[], Code::WrongArgumentType, "`y` is not a number of type f32"),
+        (&["x=1,y", "o=1"], &[], Code::WrongArgumentType, "buffer `x`: `y` is not a number of type f32"),
+        (
+            &["x=f.npy", "o=1"],
+            &[],
+            Code::WrongArgumentType,
+            "buffer `x`: `f.npy` is not a number of type f32; `@f.npy` reads",
+        ),
     ] {
         let error = ran(&copy, buffers, params).unwrap_err();
         assert!(error.code() == wanted && error.to_string().contains(text), "{error}; expected {text}");

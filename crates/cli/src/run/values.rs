@@ -29,7 +29,8 @@ fn number<T: FromStr + Element>(text: &str) -> Result<Vec<u8>, Error> {
     } else if let Ok(value) = text.parse::<T>() {
         return Ok(bytemuck::bytes_of(&value).to_vec());
     }
-    let message = format!("`{text}` is not a number of type {}", T::TYPE);
+    let hint = if text.ends_with(".npy") { format!("; `@{text}` reads a file") } else { String::new() };
+    let message = format!("`{text}` is not a number of type {}{hint}", T::TYPE);
     Err(Error::invalid(Code::WrongArgumentType, message))
 }
 
