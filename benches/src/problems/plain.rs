@@ -291,7 +291,7 @@ fn n_body(count: u32) -> Problem {
             params: Vec::new(),
             options: LaunchOptions::linear(u64::from(count)),
         }],
-        // By convention, twenty operations per pair.
+        // Conventionally counted as twenty operations per pair.
         work: Work::Operations(20.0 * f64::from(count) * f64::from(count)),
         check: Box::new(check),
     }

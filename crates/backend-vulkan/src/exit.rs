@@ -107,14 +107,14 @@ fn wait_for_queues(deadline: Instant) {
 }
 
 extern "C" fn leave() {
-    // Of several handlers, the one that was registered last has waited before the drivers' own ran.
+    // The handler registered last runs first, before those of the drivers, and has waited already.
     if IS_EXITING.swap(true, Ordering::SeqCst) {
         return;
     }
     let deadline = Instant::now() + LONGEST;
     wait_for_threads(deadline);
     wait_for_queues(deadline);
-    // Of compilations that are still in progress, none has crashed.
+    // Compilations still in progress have not crashed, so their marks are removed.
     fulgurite_pipeline_cache::forget_marks();
 }
 

@@ -17,7 +17,7 @@ use common::{COUNT, Opened, in_child, open, open_with, options, scalar, words};
 use fulgurite_hal::{Device as _, DeviceBuffer, DeviceError, Error, Executable, LaunchOptions, LaunchReport};
 use fulgurite_spec::Code;
 
-/// Never ends, which no compiler can prove.
+/// Never terminates, in a way that no compiler can detect.
 const ENDLESS: &str = "fulgurite 1
 kernel @endless workgroup(1, 1, 1) {
   buffer %x: read_write u32[]

@@ -74,7 +74,7 @@ impl Replay {
 /// Runs each file and returns whether all outputs were as expected.
 ///
 /// # Errors
-/// Of a single file, the error that kept it from being run; of several, that of standard output.
+/// The error that kept a single file from being run, or the error of standard output.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let registry = registry();
     let (mut right, mut entries) = (0, Vec::new());

@@ -10,7 +10,7 @@ mod values;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fulgurite::{AdapterId, Context, Error, LaunchOptions, VerifiedKernel};
+use fulgurite::{Choice, Context, Error, LaunchOptions, VerifiedKernel};
 
 use crate::output::{self, note};
 use crate::source::{kernel, usage, write};
@@ -104,9 +104,9 @@ fn run_kernels(args: &Args, kernels: &[Arc<VerifiedKernel>]) -> Result<Results, 
         )));
     }
     let builder = Context::builder().launch_options(LaunchOptions::default().timed(true));
-    let builder = args.backend.iter().fold(builder, |builder, id| match id.contains(':') {
-        true => builder.adapter(AdapterId::new(id)),
-        false => builder.backend(id),
+    let builder = args.backend.iter().fold(builder, |builder, id| match Choice::id(id) {
+        Choice::Adapter(id) => builder.adapter(id),
+        _ => builder.backend(id),
     });
     let ctx = args.device.iter().fold(builder, |builder, part| builder.device(part)).open()?;
     note_cache(&ctx);

@@ -26,7 +26,7 @@ pub enum Choice {
     /// The device of the highest rank that opens.
     #[default]
     Best,
-    /// That of this backend.
+    /// The device of the highest rank of this backend.
     Backend(String),
     /// The adapter with this id and no other.
     Adapter(AdapterId),
@@ -229,7 +229,7 @@ impl Registry {
                 Err(error) => failed.push(Considered::backend(of, Verdict::Failed(error))),
             }
         }
-        found.sort_by_key(|adapter| std::cmp::Reverse(adapter.info().rank));
+        sort(&mut found);
         let names: Vec<_> =
             found.iter().map(|adapter| format!("`{}`", adapter.info().declared.device)).collect();
         let mut reason = format!("no device's name contains `{part}`; the devices are {}", names.join(", "));
@@ -256,10 +256,10 @@ impl Registry {
         let mut reason = None;
         for adapter in found {
             let info = adapter.info();
-            let verdict = match (other(info), &info.unsuitable) {
+            let verdict = match (other(info), unsuitable(info)) {
                 (Some(verdict), _) => verdict,
                 (None, _) if chosen.is_some() => Verdict::LowerRank,
-                (None, Some(reason)) => Verdict::Failed(Error::unavailable(info.id.backend(), reason)),
+                (None, Some(error)) => Verdict::Failed(error),
                 (None, None) => {
                     chosen = Some((adapter.open(options)?, info.clone()));
                     Verdict::Chosen
@@ -294,7 +294,7 @@ pub(crate) fn deselected(info: &AdapterInfo) -> Option<Verdict> {
 /// The backend's, and [`Error::Internal`] if it breaks the rules of ids and ranks.
 pub(crate) fn by_rank(backend: &dyn Backend, options: &OpenOptions) -> Result<Vec<Box<dyn Adapter>>, Error> {
     let mut all = backend.adapters(options)?;
-    all.sort_by_key(|adapter| std::cmp::Reverse(adapter.info().rank));
+    sort(&mut all);
     let mut ids = BTreeSet::new();
     for info in all.iter().map(|adapter| adapter.info()) {
         if info.id.backend() != backend.id() || info.rank > backend.rank() || !ids.insert(info.id.clone()) {
@@ -312,12 +312,15 @@ pub(crate) fn by_rank(backend: &dyn Backend, options: &OpenOptions) -> Result<Ve
     Ok(all)
 }
 
-/// Opens a device, unless it is known not to be suitable.
-pub(crate) fn open(adapter: &dyn Adapter, options: &OpenOptions) -> Result<Arc<dyn hal::Device>, Error> {
-    match &adapter.info().unsuitable {
-        Some(reason) => Err(Error::unavailable(adapter.info().id.backend(), reason)),
-        None => adapter.open(options),
-    }
+/// Sorts adapters by rank, the highest first.
+pub(crate) fn sort(adapters: &mut [Box<dyn Adapter>]) {
+    adapters.sort_by_key(|adapter| std::cmp::Reverse(adapter.info().rank));
+}
+
+/// Returns the error of a device that is known not to be suitable.
+pub(crate) fn unsuitable(info: &AdapterInfo) -> Option<Error> {
+    let reason = info.unsuitable.as_ref()?;
+    Some(Error::unavailable(info.id.backend(), reason))
 }
 
 /// Returns the error when no device qualifies.

@@ -7,7 +7,9 @@ use fulgurite_hal::{self as hal, Adapter, AdapterId, AdapterInfo, Backend, Error
 use fulgurite_spec::device::{Capability, DeviceSnapshot};
 
 use crate::calibration::{Calibrations, Workload};
-use crate::registry::{Considered, Registry, Route, Verdict, by_rank, deselected, has, none, open};
+use crate::registry::{
+    Considered, Registry, Route, Verdict, by_rank, deselected, has, none, sort, unsuitable,
+};
 
 /// The criteria for selecting a device, applied in this order: required capabilities, preference, measured cost, rank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -175,7 +177,7 @@ impl Search<'_> {
                     let mut all = self.adapters(backend)?;
                     all.retain(|new| !self.considered.iter().any(|one| one.id == new.info().id.as_str()));
                     found.extend(all);
-                    found.sort_by_key(|adapter| std::cmp::Reverse(adapter.info().rank));
+                    sort(&mut found);
                 }
                 None if found.is_empty() => break,
                 None => {
@@ -222,9 +224,11 @@ impl Search<'_> {
         let lacking = |snapshot: &DeviceSnapshot| -> Vec<Capability> {
             needs.iter().filter(|need| !snapshot.has(**need)).copied().collect()
         };
-        let lacks = if info.unsuitable.is_none() { lacking(&info.declared) } else { Vec::new() };
-        let (verdict, fit) = if lacks.is_empty() {
-            match open(adapter, self.options) {
+        let declared = lacking(&info.declared);
+        let (verdict, fit) = match unsuitable(info) {
+            Some(error) => (Verdict::Failed(error), None),
+            None if !declared.is_empty() => (Verdict::Lacks(declared), None),
+            None => match adapter.open(self.options) {
                 Ok(device) => match lacking(device.snapshot()) {
                     lacks if lacks.is_empty() => {
                         (Verdict::Chosen, Some(Fit { device, adapter: info.clone(), place }))
@@ -232,9 +236,7 @@ impl Search<'_> {
                     lacks => (Verdict::Lacks(lacks), None),
                 },
                 Err(error) => (Verdict::Failed(skippable(error)?), None),
-            }
-        } else {
-            (Verdict::Lacks(lacks), None)
+            },
         };
         self.considered.push(Considered::adapter(info, verdict));
         Ok(fit)

@@ -156,7 +156,7 @@ impl State {
         };
         let Some((code, message)) = code else { return value.id };
         self.report(code, place, message);
-        // A placeholder that need not be well-formed: the kernel is not returned after an error.
+        // Any value will do: the kernel is not returned after an error.
         let zero = self.kernel.add_value(value.ty, ValueDef::Const(Const(0)), None);
         self.home(None);
         zero

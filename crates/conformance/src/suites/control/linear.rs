@@ -68,7 +68,7 @@ fn axes(harness: &mut Harness<'_>) {
             let mut grid = [others; 3];
             grid[axis] = count;
             let all = grid.iter().product::<u32>();
-            // One more element, which no invocation writes.
+            // An extra element that no invocation writes.
             let contents = [[[0; 4].as_slice(), &vec![0xa5; (all as usize + 1) * 4]].concat()];
             let options = LaunchOptions::workgroups(grid);
             let Some(after) = harness.launch(group, &executable, &contents, &[], &options) else { return };
@@ -91,7 +91,7 @@ fn ids(harness: &mut Harness<'_>) {
     for count in counts {
         let workgroups = count.div_ceil(3) as u32;
         let all = workgroups as usize * 3;
-        // One more element, which no invocation writes.
+        // An extra element that no invocation writes.
         let contents = [vec![0xa5; (all + 1) * 16], vec![0; 4]];
         let options = LaunchOptions::linear(count);
         let Some(after) = harness.launch(group, &executable, &contents, &[], &options) else { return };
