@@ -66,6 +66,12 @@ const CASES: &[Case] = &[
         body: "%c = mul_hi %a, 2654435769u32\n%next = add %c, %b",
     },
     Case {
+        rule: "wide_integers",
+        what: "u64: mul, add",
+        ty: "u64",
+        body: "%c = mul %a, %b\n%next = add %c, 3u64",
+    },
+    Case {
         rule: "wide_division",
         what: "u64 divided by u64",
         ty: "u64",
@@ -101,6 +107,18 @@ const CASES: &[Case] = &[
         what: "f32: min with a literal 1",
         ty: "f32",
         body: "%c = min %a, 1.0f32\n%next = add %c, %b",
+    },
+    Case {
+        rule: "signs",
+        what: "f32: select of 1 or 0, added",
+        ty: "f32",
+        body: "%c = lt %a, %b\n%d = select %c, 1.0f32, 0.0f32\n%e = add %d, %a\n%next = mul %e, 0.5f32",
+    },
+    Case {
+        rule: "signs",
+        what: "i32: mul, min, sub",
+        ty: "i32",
+        body: "%c = mul %a, 3i32\n%d = min %c, %b\n%next = sub %d, 7i32",
     },
 ];
 

@@ -14,6 +14,10 @@ use crate::measurement::Amount;
 use crate::target::Target;
 use crate::timing::{Policy, by_itself};
 
+/// Folders of the started processes: their cache of pipelines, and what is known of drivers.
+const CACHE: &str = "cache";
+const PROBES: &str = "probes";
+
 pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<()> {
     let starter = session.options.starter.as_ref().context("there is no program to start")?;
     // With Vulkan, creating an instance and a device is the driver's share.
@@ -24,20 +28,21 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
     let turns = if session.options.quick { 5 } else { 15 };
     let policy =
         Policy { turns: [turns, turns], turn: Duration::ZERO, warm_up: Duration::ZERO, ..session.policy };
-    for (name, is_cold) in [("first result, cold cache", true), ("first result, warm cache", false)] {
+    let known = [("first result, warm cache", &[][..]), ("first result, cold cache", &[CACHE])];
+    // Only the Vulkan backend probes drivers.
+    let probing = ("first result, new driver", &[CACHE, PROBES][..]);
+    for (name, removed) in known.into_iter().chain((target.id == "vulkan").then_some(probing)) {
         session.each(name, |session| {
             let folder = tempfile::tempdir()?;
-            let root = folder.path().join("root");
-            if !is_cold {
-                play(starter, "first", &target.id, &root)?;
-            }
+            let root = folder.path();
+            play(starter, "first", &target.id, root)?;
             let mut ours = by_itself(|| {
-                if is_cold {
-                    let _ = std::fs::remove_dir_all(&root);
+                for part in removed {
+                    let _ = std::fs::remove_dir_all(root.join(part));
                 }
-                play(starter, "first", &target.id, &root)
+                play(starter, "first", &target.id, root)
             });
-            let mut least = by_itself(|| play(starter, role, &target.id, &root));
+            let mut least = by_itself(|| play(starter, role, &target.id, root));
             let amount = Amount::Times(1);
             session.time_by(policy, name, amount, &mut ours, Some((peer, amount, &mut least)))?;
             Ok(())
@@ -52,7 +57,8 @@ fn play(starter: &Starter, role: &str, backend: &str, root: &Path) -> anyhow::Re
     let mut child = Command::new(&starter.program)
         .args(&starter.args)
         .args([role, backend])
-        .arg(root)
+        .arg(root.join(CACHE))
+        .env("FULGURITE_CACHE_DIR", root.join(PROBES))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

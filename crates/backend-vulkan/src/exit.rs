@@ -24,6 +24,8 @@ const STEP: Duration = Duration::from_millis(1);
 /// The number of threads in drivers, besides those that follow another.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
 static IS_EXITING: AtomicBool = AtomicBool::new(false);
+/// Set in a process that was forked after drivers were loaded.
+static IS_FORKED: AtomicBool = AtomicBool::new(false);
 /// The open devices.
 static DEVICES: Mutex<Vec<Weak<Device>>> = Mutex::new(Vec::new());
 
@@ -123,6 +125,12 @@ extern "C" fn leave() {
 extern "C" fn forked() {
     let is_counted = DEPTH.get() > 0;
     INSIDE.store(usize::from(is_counted), Ordering::SeqCst);
+    IS_FORKED.store(true, Ordering::SeqCst);
+}
+
+/// Returns whether this process is a fork of one that had loaded drivers.
+pub(crate) fn is_forked() -> bool {
+    IS_FORKED.load(Ordering::SeqCst)
 }
 
 /// Registers the handler to run when the process calls `exit` or returns from `main`. It does not run if the process ends

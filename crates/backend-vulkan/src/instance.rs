@@ -2,11 +2,12 @@
 
 use std::ffi::CStr;
 use std::mem::ManuallyDrop;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ash::{ext, khr, vk};
 use fulgurite_hal::Error;
 
+use crate::device::lock;
 use crate::error::{INSTALL_HINT, device_error, unavailable};
 use crate::exit;
 use crate::manifests;
@@ -14,6 +15,10 @@ use crate::snapshot::{self, PhysicalSnapshot, QueryError};
 use crate::validation::{ValidationLog, messenger};
 
 const VALIDATION_LAYER: &CStr = c"VK_LAYER_KHRONOS_validation";
+
+/// The instance that the devices of this process share. It is never destroyed: NVIDIA's driver can be loaded and
+/// unloaded some thirty times, after which the loader finds no driver.
+static SHARED: Mutex<Option<Arc<Instance>>> = Mutex::new(None);
 
 /// An instance. Destroyed when dropped; every object made from it must be gone by then.
 pub(crate) struct Instance {
@@ -32,8 +37,23 @@ struct Validation {
 }
 
 impl Instance {
-    /// Loads Vulkan and creates an instance.
+    /// Returns the process's instance, or with `validate` a new one, whose layer reports what is left when it is destroyed.
     pub(crate) fn open(validate: bool) -> Result<Arc<Self>, Error> {
+        // In a forked process the parent's instance lacks its threads, and the lock may be held for good.
+        if validate || exit::is_forked() {
+            return Self::create(validate);
+        }
+        let mut shared = lock(&SHARED);
+        if let Some(instance) = &*shared {
+            return Ok(Arc::clone(instance));
+        }
+        let instance = Self::create(validate)?;
+        *shared = Some(Arc::clone(&instance));
+        Ok(instance)
+    }
+
+    /// Loads Vulkan and creates an instance.
+    fn create(validate: bool) -> Result<Arc<Self>, Error> {
         // SAFETY: loading runs the initializers of the system's Vulkan loader, which is meant to be loaded this way.
         let entry = unsafe { ash::Entry::load() }.map_err(|error| {
             unavailable(format!("the Vulkan loader could not be loaded ({error}); {INSTALL_HINT}"))
@@ -181,6 +201,21 @@ impl Drop for Instance {
         unsafe {
             self.raw.destroy_instance(None);
             ManuallyDrop::drop(&mut self.entry);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_share_an_instance_unless_it_is_validated() {
+        let Ok(first) = Instance::open(false) else { return println!("there is no driver") };
+        let again = Instance::open(false).expect("it was opened before");
+        assert!(Arc::ptr_eq(&first, &again));
+        if let Ok(validated) = Instance::open(true) {
+            assert!(validated.validates() && !Arc::ptr_eq(&first, &validated));
         }
     }
 }

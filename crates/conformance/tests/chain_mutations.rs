@@ -127,6 +127,49 @@ const FAULTS: &[Fault] = &[
         plant: lose_negation,
     },
     Fault {
+        name: "sign of a product with a known -1 lost in two extremes that share an operand",
+        found_by: "known",
+        hidden_from: Some("min i32"),
+        plant: |k| {
+            lose_negation_by(k, |k, negated| {
+                let [x, factor] = operands_of(k, negated, Op::Mul)?[..] else { return None };
+                let bits = operands_of(k, factor, Op::Or)?.get(1)?;
+                is_literal(k, *bits, k.ty(factor).scalar.mask()).then_some(x)
+            });
+        },
+    },
+    Fault {
+        name: "product with the lowest bit of an i64 taken for the other factor in a sum",
+        found_by: "known",
+        hidden_from: Some("dot i64"),
+        plant: |k| {
+            rewrite(k, |k, at, op, args| {
+                let Some(masked) = operands_of(k, args[args.len() - 1], Op::And).cloned() else { return };
+                if op == Op::Dot && result(k, at) == Type::I64 {
+                    set(k, at, Op::Dot, &[args[0], masked[1]]);
+                }
+            });
+        },
+    },
+    Fault {
+        name: "product with a negated truth value loses the sign of its zero",
+        found_by: "known",
+        hidden_from: Some("mul f32"),
+        plant: |k| {
+            rewrite(k, |k, at, op, args| {
+                let ty = result(k, at);
+                let of_truth = operands_of(k, args[0], Op::Neg)
+                    .and_then(|negated| operands_of(k, negated[0], Op::Convert))
+                    .is_some_and(|converted| k.ty(converted[0]).scalar == ScalarType::Bool);
+                if op == Op::Mul && of_truth && ty == Type::F32 {
+                    let product = before(k, at, Op::Mul, &args, ty);
+                    let zero = constant(k, ScalarType::F32, 0);
+                    set(k, at, Op::Add, &[product, zero]);
+                }
+            });
+        },
+    },
+    Fault {
         name: "truth value reinterpreted as f16 gives 1.0",
         found_by: "bitcast",
         hidden_from: Some("bitcast u16 -> f16"),
@@ -375,6 +418,11 @@ fn select_as_product(kernel: &mut Kernel) {
 
 /// Replaces `min(a, min(a, -x))`, and likewise with `max`, by `min(a, x)`.
 fn lose_negation(kernel: &mut Kernel) {
+    lose_negation_by(kernel, |k, negated| operands_of(k, negated, Op::Neg).map(|operands| operands[0]));
+}
+
+/// Does so with the negations of which `positive` returns the operand.
+fn lose_negation_by(kernel: &mut Kernel, positive: impl Fn(&Kernel, ValueId) -> Option<ValueId>) {
     rewrite(kernel, |k, at, op, args| {
         if !matches!(op, Op::Min | Op::Max) || !result(k, at).scalar.is_integer() {
             return;
@@ -386,7 +434,7 @@ fn lose_negation(kernel: &mut Kernel) {
             else {
                 continue;
             };
-            if let Some(positive) = operands_of(k, *other, Op::Neg).map(|operands| operands[0]) {
+            if let Some(positive) = positive(k, *other) {
                 set(k, at, op, &[shared, positive]);
                 return;
             }

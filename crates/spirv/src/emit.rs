@@ -20,7 +20,7 @@ use fulgurite_ir::analysis::{BoundsMap, Event, RangeMap, Walk};
 use fulgurite_ir::{
     FloatMode, Initial, InstId, InstKind, LocalId, Memory, ValueDef, ValueId, VerifiedKernel,
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use fulgurite_spec::eval::Components;
 use fulgurite_spec::eval::float::FloatFormat;
@@ -83,7 +83,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         together: None,
         hidden: None,
         known: HashMap::new(),
-        choices: HashSet::new(),
+        choices: HashMap::new(),
         used_in_registers: match profile.rules.f16_rounding {
             true => hidden::used_in_registers(kernel),
             false => Vec::new(),
@@ -227,12 +227,12 @@ struct Emitter<'a> {
     /// Variables of loops in which each invocation polls separately, and of those that poll as a workgroup.
     alone: Option<abort::Watch>,
     together: Option<abort::Watch>,
-    /// A zero that drivers cannot constant-fold.
-    hidden: Option<Id>,
+    /// Values that drivers cannot constant-fold.
+    hidden: Option<hidden::Hidden>,
     /// Values of ops on constants.
     known: HashMap<ValueId, Components>,
-    /// Values that a compiler may know to be one of a few constant floats; collected if a rule needs them.
-    choices: HashSet<ValueId>,
+    /// The values that a compiler may know something of; collected if a rule needs that.
+    choices: HashMap<ValueId, hidden::Choice>,
     /// Whether each value is used other than by stores; empty unless a rule needs it.
     used_in_registers: Vec<bool>,
     /// Built-in inputs loaded at the start, by [`built_in_slot`].
@@ -352,7 +352,7 @@ impl Emitter<'_> {
                         let param = &kernel.params[id.index()];
                         self.ids[param.value.index()] = self.assemble(param.ty, &words);
                     }
-                    Field::Zero => self.hidden = words.first().copied(),
+                    Field::Zero => words.iter().for_each(|zero| self.hide_with(*zero)),
                     Field::Grid => self.grid = <[Id; 3]>::try_from(words).ok(),
                 }
             }

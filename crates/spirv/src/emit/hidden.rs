@@ -15,6 +15,23 @@ use super::narrow::unsigned;
 use crate::assembler::{Id, register};
 use crate::spv::op;
 
+/// Words that drivers cannot constant-fold.
+#[derive(Clone, Copy)]
+pub(super) struct Hidden {
+    zero: Id,
+    /// All ones.
+    ones: Id,
+}
+
+/// What a compiler may know of a value that is not constant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// It is one of a few constants.
+    Constants,
+    /// It is a constant on some of the ways to it.
+    Mixed,
+}
+
 /// Returns whether the lowering of an op, here or in the driver, adds, subtracts, multiplies or divides floats.
 fn is_arithmetic(op: Op) -> bool {
     match op.on(ScalarClass::Float) {
@@ -95,6 +112,11 @@ fn compares(op: IntegerOp) -> bool {
     }
 }
 
+/// Returns whether the lowering of an op, here or in the driver, takes the lesser or the greater of two integers.
+fn bounds(op: IntegerOp) -> bool {
+    compares(op) && !matches!(op, IntegerOp::Compare(_))
+}
+
 /// Returns whether the result of an op on floats may be a zero with the sign of an operand.
 fn keeps_zeros(op: FloatOp) -> bool {
     match op {
@@ -147,11 +169,20 @@ pub(super) fn used_in_registers(kernel: &Kernel) -> Vec<bool> {
 }
 
 impl Emitter<'_> {
+    /// Prepares hiding by `zero`, a word that only the launch knows to be zero.
+    pub(super) fn hide_with(&mut self, zero: Id) {
+        let one = self.asm.u32(1);
+        // Shifted, so that no compiler sees the one as the complement of the other.
+        let shifted = self.make(op::ShiftRightLogical, Type::U32, &[zero, one]);
+        let ones = self.make(op::Not, Type::U32, &[shifted]);
+        self.hidden = Some(Hidden { zero, ones });
+    }
+
     /// Returns the hidden zero in every lane of the unsigned integer `ty`. With the rule `zeros`, each lane and operand
     /// of an op gets a different zero, shifted up: lavapipe moves a zero that is common to both sides of a selection
     /// behind the selection, and folds the rest.
     fn hidden_zero(&mut self, ty: Type, operand: u32) -> Option<Id> {
-        let zero = self.hidden?;
+        let zero = self.hidden?.zero;
         let (lanes, apart) = (ty.lanes.count(), self.profile.rules.zeros);
         let mut zero_of = |lane: u32| {
             let mut zero = zero;
@@ -160,6 +191,7 @@ impl Emitter<'_> {
                 let amount = self.asm.u32(place);
                 zero = self.make(op::ShiftLeftLogical, Type::U32, &[zero, amount]);
             }
+            // Not the pair of the word with itself: with that, NVIDIA's driver lost the device in loops that did not end.
             if ty.scalar.bits() == 64 {
                 zero = self.make(op::UConvert, ty.element(), &[zero]);
             }
@@ -189,7 +221,15 @@ impl Emitter<'_> {
         let Some(zero) = self.hidden_zero(unsigned, operand) else { return value };
         let bits = self.as_type(ty, unsigned, value);
         // Not an exclusive or: a compiler cancels two of them.
-        let bits = self.make(op::BitwiseOr, unsigned, &[bits, zero]);
+        let mut bits = self.make(op::BitwiseOr, unsigned, &[bits, zero]);
+        // Bits that are known to be ones are not hidden by that, and a −1 has no others.
+        if let Some(Hidden { ones, .. }) = self.hidden
+            && ty.scalar.is_integer()
+            && ty.scalar.bits() == 32
+        {
+            let ones = self.splat_value(unsigned, ones);
+            bits = self.make(op::BitwiseAnd, unsigned, &[bits, ones]);
+        }
         self.as_type(unsigned, ty, bits)
     }
 
@@ -350,6 +390,42 @@ impl Emitter<'_> {
             || rules.zeros && selects && self.is_one_in_bits(value)
             || rules.signs && is_float && self.is_misjudged(scalar_op, operands, value)
             || rules.signs && main.scalar.is_integer() && self.negates(scalar_op, operands, value)
+            || rules.wide_integers && is_wide && self.is_foreseen_factor(scalar_op, value)
+            || rules.signs && main.scalar.bits() == 32 && self.is_negated_bound(scalar_op, value)
+    }
+
+    /// Returns whether a value is a factor that a compiler may know to be 0 or 1, and replace the product by a selection.
+    fn is_foreseen_factor(&self, scalar_op: Op, value: ValueId) -> bool {
+        let multiplies = scalar_op == Op::Mul || scalar_op == Op::Dot;
+        multiplies && self.constant(value).is_none() && !self.is_given(value)
+    }
+
+    /// Returns whether a value bounds another, or is bounded, and a compiler may take it for a negation: the product with
+    /// a number that it knows to be −1, for instance.
+    fn is_negated_bound(&self, scalar_op: Op, value: ValueId) -> bool {
+        let is_bound = IntegerOp::of(scalar_op).is_some_and(bounds);
+        is_bound && self.constant(value).is_none() && !self.is_given(value) && !self.is_combined(value)
+    }
+
+    /// Returns whether a value is loaded from a buffer or a parameter.
+    fn is_given(&self, value: ValueId) -> bool {
+        match self.kernel.value(value).def {
+            ValueDef::Param(_) => true,
+            ValueDef::Inst(inst, _) => {
+                matches!(self.kernel.inst(inst).kind, InstKind::Load { memory: Memory::Buffer(_), .. })
+            }
+            ValueDef::Const(_) | ValueDef::BlockParam(..) => false,
+        }
+    }
+
+    /// Returns whether a value is an id, a length, or the result of an op that never amounts to a negation.
+    fn is_combined(&self, value: ValueId) -> bool {
+        let ValueDef::Inst(inst, _) = self.kernel.value(value).def else { return false };
+        let kind = &self.kernel.inst(inst).kind;
+        if let InstKind::Scalar { op, .. } = kind {
+            return [Op::Min, Op::Max, Op::Clamp, Op::And, Op::Or, Op::Xor].contains(op);
+        }
+        matches!(kind, InstKind::Id { .. } | InstKind::Len { .. })
     }
 
     /// Returns whether a constant integer turns an op into a negation: 0 as a minuend, or a negative factor.
@@ -377,8 +453,8 @@ impl Emitter<'_> {
         ty.scalar.is_integer() && lanes[..ty.lanes.count() as usize].iter().any(|bits| ones.contains(bits))
     }
 
-    /// Returns whether the rule `signs` hides a float: a constant in a comparison, −0, 1 as an upper bound, or a
-    /// selection between constants in an op that keeps the sign of zero.
+    /// Returns whether the rule `signs` hides a float: a constant in a comparison, −0, 1 as an upper bound, a selection
+    /// between constants in arithmetic, or one that may be a constant in an op that keeps the sign of zero.
     fn is_misjudged(&self, scalar_op: Op, operands: &[ValueId], value: ValueId) -> bool {
         if CompareOp::of(scalar_op).is_some() {
             return self.constant(value).is_some();
@@ -390,7 +466,8 @@ impl Emitter<'_> {
         let keeps_zeros = FloatOp::of(scalar_op).is_some_and(keeps_zeros);
         self.has_lane(value, |format, bits| bits == format.sign_bit())
             || bounded && self.has_lane(value, |format, bits| bits == format.encode(1.0))
-            || keeps_zeros && self.choices.contains(&value)
+            || keeps_zeros && self.choices.contains_key(&value)
+            || is_arithmetic(scalar_op) && self.choices.get(&value) == Some(&Choice::Constants)
     }
 
     /// Combines an operand with the hidden zero. `f16` constants are hidden as `f32` and converted: NVIDIA's compiler
@@ -418,53 +495,75 @@ impl Emitter<'_> {
         lanes[..ty.lanes.count() as usize].iter().any(|bits| is(format, *bits))
     }
 
-    /// Records the result of an `if` if a compiler may know that it is one of a few constant floats.
-    pub(super) fn note_yielded_choice(&mut self, yielded: [ValueId; 2], result: ValueId) {
-        let is_float = self.kernel.ty(result).scalar.is_float();
-        let is_choice = |value: &ValueId| self.constant(*value).is_some() || self.choices.contains(value);
-        if self.profile.rules.signs && is_float && yielded.iter().any(is_choice) {
-            self.choices.insert(result);
+    /// Returns what a compiler may know of a float that is one of `values`.
+    fn choice_of(&self, values: &[ValueId]) -> Option<Choice> {
+        let is_known = |value: &ValueId| self.constant(*value).is_some();
+        let is_sure =
+            |value: &ValueId| is_known(value) || self.choices.get(value) == Some(&Choice::Constants);
+        let is_choice = |value: &ValueId| is_known(value) || self.choices.contains_key(value);
+        match () {
+            () if values.iter().all(is_sure) => Some(Choice::Constants),
+            () if values.iter().any(is_choice) => Some(Choice::Mixed),
+            () => None,
         }
     }
 
-    /// Records the carried values of a loop whose initial values are such results.
+    /// Records what a compiler may know of the result of an `if`.
+    pub(super) fn note_yielded_choice(&mut self, yielded: [ValueId; 2], result: ValueId) {
+        if self.profile.rules.signs
+            && let Some(choice) = self.choice_of(&yielded)
+        {
+            self.choices.insert(result, choice);
+        }
+    }
+
+    /// Records the carried values of a loop whose initial values are choices.
     pub(super) fn note_carried_choices(&mut self, initial: &[ValueId], carried: &[ValueId]) {
         for (value, carried) in initial.iter().zip(carried) {
-            if self.choices.contains(value) {
-                self.choices.insert(*carried);
+            if self.choices.contains_key(value) {
+                self.choices.insert(*carried, Choice::Mixed);
             }
         }
     }
 
-    /// Records the result of an op if a compiler may know that it is one of a few constant floats.
+    /// Records what a compiler may know of the result of an op.
     pub(super) fn note_choice(&mut self, scalar_op: Op, operands: &[ValueId], result: ValueId) {
-        if !self.profile.rules.signs || !self.kernel.ty(result).scalar.is_float() {
+        if !self.profile.rules.signs {
             return;
         }
-        let known = |value: &ValueId| self.constant(*value).is_some();
-        let chosen = |value: &ValueId| self.choices.contains(value);
-        let all_chosen = || operands.iter().any(chosen) && operands.iter().all(|v| known(v) || chosen(v));
-        let is_choice = match scalar_op.on(ScalarClass::Float) {
-            Some(ScalarOp::Select) => operands.iter().skip(1).any(|value| known(value) || chosen(value)),
-            Some(ScalarOp::Convert) => {
-                let from = operands.first().map(|from| self.kernel.ty(*from).scalar);
-                from == Some(ScalarType::Bool) || all_chosen()
+        let is_known = |value: &ValueId| self.constant(*value).is_some();
+        let is_chosen = |value: &ValueId| self.choices.contains_key(value);
+        let choice = match scalar_op.on(ScalarClass::Float) {
+            Some(ScalarOp::Select) => operands.get(1..).and_then(|values| self.choice_of(values)),
+            Some(ScalarOp::Convert)
+                if operands.iter().all(|from| self.kernel.ty(*from).scalar == ScalarType::Bool) =>
+            {
+                Some(Choice::Constants)
             }
-            Some(ScalarOp::Construct | ScalarOp::Insert) => operands.iter().any(chosen),
+            Some(ScalarOp::Construct | ScalarOp::Insert) if operands.iter().any(is_chosen) => {
+                self.choice_of(operands)
+            }
             Some(
                 ScalarOp::Bool(_)
                 | ScalarOp::Integer(_)
                 | ScalarOp::Float(_)
+                | ScalarOp::Convert
                 | ScalarOp::Bitcast
                 | ScalarOp::Pack
                 | ScalarOp::Unpack
+                | ScalarOp::Construct
                 | ScalarOp::Extract
+                | ScalarOp::Insert
                 | ScalarOp::Dot,
             )
-            | None => all_chosen(),
+            | None => {
+                let is_choice = operands.iter().any(is_chosen)
+                    && operands.iter().all(|value| is_known(value) || is_chosen(value));
+                if is_choice { self.choice_of(operands) } else { None }
+            }
         };
-        if is_choice {
-            self.choices.insert(result);
+        if let Some(choice) = choice {
+            self.choices.insert(result, choice);
         }
     }
 

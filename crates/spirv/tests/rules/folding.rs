@@ -78,7 +78,9 @@ fn narrow_integers_are_wrapped_by_hidden_shifts_where_masks_are_misfolded() {
     let rules = Rules { narrow_integers: true, ..Rules::NONE };
     for (ty, down) in [("u8", Op::ShiftRightLogical), ("i16", Op::ShiftRightArithmetic)] {
         let loaded = of(ty, ty, "%r = neg %a", rules);
-        loaded.assert_without(&[Op::BitwiseAnd]);
+        for mask in loaded.all(Op::BitwiseAnd) {
+            assert!(is_hidden(&loaded, id(mask, 0)) && is_hidden(&loaded, id(mask, 1)), "{ty}");
+        }
         let shift = *loaded.all(down).last().expect("it is shifted down");
         assert!(is_hidden(&loaded, id(shift, 1)), "{ty}");
         assert!(is_hidden(&loaded, id(loaded.operand(shift, 0), 1)), "{ty}");
@@ -212,6 +214,46 @@ fn no_integer_is_negated_in_sight_where_signs_are_misfolded() {
     }
     let plain = of("i32", "%s = sub %a, %b\n%r = mul %s, 4i32");
     assert!(!is_hidden(&plain, id(plain.one(Op::IMul), 1)));
+    // All bits of −1 are ones, which an or does not hide.
+    let minus_one = of("i32", "%r = mul %a, -1i32");
+    let hidden = minus_one.operand(minus_one.one(Op::IMul), 1);
+    let mask = minus_one.operand(hidden, 0);
+    assert_eq!((hidden.class.opcode, mask.class.opcode), (Op::Bitcast, Op::BitwiseAnd));
+    assert!(is_hidden(&minus_one, id(mask, 1)));
+}
+
+#[test]
+fn bounds_are_hidden_where_signs_are_misfolded() {
+    let is_hidden_in = |ty: &str, body: &str, op: GLOp, operand: usize| {
+        let loaded = of(ty, ty, body, Rules { signs: true, ..Rules::NONE });
+        let inst = *loaded.extended(op as u32).last().expect("it is there");
+        is_hidden(&loaded, id(inst, 2 + operand))
+    };
+    assert!(is_hidden_in("i32", "%v = mul %a, %b\n%r = min %a, %v", GLOp::SMin, 1));
+    assert!(is_hidden_in("u32", "%v = add %a, %b\n%r = max %v, %b", GLOp::UMax, 0));
+    assert!(is_hidden_in("i32", "%v = sub %a, %b\n%r = clamp %a, %b, %v", GLOp::SMin, 1));
+    assert!(is_hidden_in("u32", "%v = mul %a, %b\n%r = add_sat %v, %b", GLOp::UMin, 0));
+    for (ty, body, operand) in [
+        ("i32", "%r = min %a, %b", 1),
+        ("i32", "%r = min %a, 7i32", 1),
+        ("i32", "%v = min %a, 5i32\n%r = min %b, %v", 1),
+        ("i32", "%v = and %a, %b\n%r = min %a, %v", 1),
+        // Narrow integers are wrapped, and those of 64 bits have no such instruction.
+        ("i64", "%v = mul %a, %b\n%r = min %a, %v", 1),
+    ] {
+        assert!(!is_hidden_in(ty, body, GLOp::SMin, operand), "{body}");
+    }
+}
+
+#[test]
+fn computed_factors_of_64_bits_are_hidden_where_wide_integers_are_misfolded() {
+    let factors = |ty: &str, body: &str| {
+        let loaded = of(ty, ty, body, Rules { wide_integers: true, ..Rules::NONE });
+        [0, 1].map(|operand| is_hidden(&loaded, id(loaded.one(Op::IMul), operand)))
+    };
+    assert_eq!(factors("i64", "%v = and %a, 1i64\n%r = mul %v, %b"), [true, false]);
+    assert_eq!(factors("u64", "%r = mul %a, 5u64"), [false, false]);
+    assert_eq!(factors("i32", "%v = and %a, 1i32\n%r = mul %v, %b"), [false, false]);
 }
 
 #[test]
@@ -243,6 +285,15 @@ fn minus_zero_an_upper_bound_of_one_and_choices_are_hidden_where_signs_are_misfo
     assert!(hidden("%c = lt %a, %b\n%s = select %c, %a, -2.0f32\n%r = abs %s", GLOp::FAbs, 0));
     assert!(hidden("%c = lt %a, %b\n%f = convert %c -> f32\n%n = neg %f\n%r = round %n", GLOp::RoundEven, 0));
     assert!(!hidden("%c = lt %a, %b\n%s = select %c, %a, %b\n%r = abs %s", GLOp::FAbs, 0));
+    let arithmetic = |body: &str, op: Op| {
+        let loaded = of("f32", "f32", body, rules);
+        is_hidden(&loaded, id(loaded.one(op), 0))
+    };
+    let truth = "%c = lt %a, %b\n%f = convert %c -> f32\n%n = neg %f";
+    assert!(arithmetic(&format!("{truth}\n%r = mul %n, %b"), Op::FMul));
+    assert!(arithmetic(&format!("{truth}\n%r = add %f, %b"), Op::FAdd));
+    // One of the two is any number.
+    assert!(!arithmetic("%c = lt %a, %b\n%s = select %c, %a, 0.0f32\n%r = mul %s, %b", Op::FMul));
     let arms = "%s = if %c -> f32 {\n%n = neg %f\nyield %n\n} else {\nyield %a\n}";
     assert!(hidden(&format!("%c = lt %a, %b\n%f = convert %c -> f32\n{arms}\n%r = abs %s"), GLOp::FAbs, 0));
 }

@@ -1,7 +1,7 @@
 //! Sequences that drivers are known to fold incorrectly, and that are too rare among random chains for the smoke level.
 
 use fulgurite_spec::eval::float::FloatFormat;
-use fulgurite_spec::{Op, ScalarType, Type, TypeSet};
+use fulgurite_spec::{Lanes, Op, ScalarType, Type, TypeSet};
 
 use super::program::{Arm, Node, Output, Program, Source, Var};
 
@@ -16,6 +16,8 @@ pub(super) fn known(types: TypeSet) -> Vec<(String, Program)> {
     all.extend(yielded_zeros(types));
     all.extend(turned_by_half(types));
     all.extend(negated_operands(types));
+    all.extend(known_factors(types));
+    all.extend(signed_zeros_of_products(types));
     all.extend(bits_of_truth_values(types));
     all
 }
@@ -175,6 +177,92 @@ fn negated_operands(types: TypeSet) -> Vec<(String, Program)> {
             program.outputs.extend(results.into_iter().map(Output::Store));
             all.push((format!("{} {scalar}", op.mnemonic()), program));
         }
+    }
+    all
+}
+
+/// Products with a factor that a compiler finds out to be −1, 0 or 1, as bounds of what they are compared with and in sums.
+fn known_factors(types: TypeSet) -> Vec<(String, Program)> {
+    type Way = fn(&mut Program, Type, Var) -> Var;
+    let literal = |program: &mut Program, ty: Type, number: i64| {
+        program.input(ty, Source::Literal(number as u64 & ty.scalar.mask()))
+    };
+    let ways: [Way; 5] = [
+        |program, ty, y| {
+            let ones = program.input(ty, Source::Literal(ty.scalar.mask()));
+            program.op(Op::Or, vec![y, ones], ty)
+        },
+        |program, ty, y| {
+            let ones = program.input(ty, Source::Literal(ty.scalar.mask()));
+            program.op(Op::Clamp, vec![y, ones, ones], ty)
+        },
+        |program, ty, y| {
+            let one = program.input(ty, Source::Literal(1));
+            let next = program.op(Op::Add, vec![y, one], ty);
+            program.op(Op::Sub, vec![y, next], ty)
+        },
+        |program, ty, y| {
+            let not = program.op(Op::Not, vec![y], ty);
+            program.op(Op::Xor, vec![y, not], ty)
+        },
+        // Either 0 or 1.
+        |program, ty, y| {
+            let one = program.input(ty, Source::Literal(1));
+            program.op(Op::And, vec![y, one], ty)
+        },
+    ];
+    let mut all = Vec::new();
+    for scalar in types.iter().filter(|scalar| scalar.is_integer()) {
+        let ty = Type::scalar(scalar);
+        for way in ways {
+            let mut program = Program::default();
+            let [a, x, y] = [0, 1, 2].map(|slot| program.input(ty, Source::Slot(slot)));
+            let factor = way(&mut program, ty, y);
+            let product = program.op(Op::Mul, vec![x, factor], ty);
+            let least = program.op(Op::Min, vec![a, product], ty);
+            let most = program.op(Op::Max, vec![a, product], ty);
+            let low = literal(&mut program, ty, -100);
+            let results = [
+                program.op(Op::Min, vec![a, least], ty),
+                program.op(Op::Max, vec![a, most], ty),
+                program.op(Op::Clamp, vec![low, a, least], ty),
+                program.op(Op::Add, vec![product, a], ty),
+            ];
+            program.outputs.extend(results.map(Output::Store));
+            all.push((format!("mul {scalar}"), program));
+        }
+        let four = ty.with_lanes(Lanes::Four);
+        let mut program = Program::default();
+        let [x, y] = [0, 4].map(|slot| {
+            let components = (slot..slot + 4).map(|slot| program.input(ty, Source::Slot(slot % 6))).collect();
+            program.op(Op::Construct, components, four)
+        });
+        let one = literal(&mut program, ty, 1);
+        let ones = program.op(Op::Construct, vec![one; 4], four);
+        let lowest = program.op(Op::And, vec![y, ones], four);
+        let result = program.op(Op::Dot, vec![x, lowest], ty);
+        program.outputs.push(Output::Store(result));
+        all.push((format!("dot {four}"), program));
+    }
+    all
+}
+
+/// Products with truth values as floats, of either sign: the sign of a zero product.
+fn signed_zeros_of_products(types: TypeSet) -> Vec<(String, Program)> {
+    let mut all = Vec::new();
+    for scalar in types.iter().filter(|scalar| scalar.is_float()) {
+        let ty = Type::scalar(scalar);
+        let mut program = Program::default();
+        let [a, b, x, y] = [0, 1, 2, 3].map(|slot| program.input(ty, Source::Slot(slot)));
+        for condition in [Op::Lt, Op::Ne] {
+            let is = program.op(condition, vec![a, b], Type::BOOL);
+            let one = program.op(Op::Convert, vec![is], ty);
+            let minus = program.op(Op::Neg, vec![one], ty);
+            let products = [one, minus].map(|factor| program.op(Op::Mul, vec![factor, x], ty));
+            let sum = program.op(Op::Fma, vec![minus, y, products[1]], ty);
+            program.outputs.extend([products[0], products[1], sum].map(Output::Store));
+        }
+        all.push((format!("mul {scalar}"), program));
     }
     all
 }
