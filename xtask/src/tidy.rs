@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: checks the machine-checkable rules of `ARCHITECTURE.md`, and that generated docs are current.
 
 mod codes;
+mod front_ends;
 mod lengths;
 mod wildcards;
 
@@ -140,6 +141,7 @@ fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     problems.extend(crate::bless::stale(metadata.workspace_root.as_std_path())?);
     problems.extend(codes::untested(root)?);
     problems.extend(wildcards::hidden_variants(root)?);
+    problems.extend(front_ends::seen_from_the_core(root)?);
     Ok(problems)
 }
 

@@ -68,7 +68,8 @@ impl Launch {
         check_overlaps(kernel, &buffers)?;
         let grid = grid(kernel, &lengths, options)?;
         let facts = LaunchFacts { grid, lengths: &lengths, params };
-        if let Some((text, values)) = kernel.failed_require(&facts) {
+        if let Some((failed, values)) = kernel.failed_require(&facts) {
+            let text = fulgurite_ir::text::print_require(kernel, failed);
             let is = if values.is_empty() { String::new() } else { format!(": {values}") };
             return Err(Error::invalid(
                 Code::RequireFailed,

@@ -8,6 +8,7 @@ mod declared;
 mod group;
 mod inst;
 mod layout;
+mod names;
 
 pub use arena::{BlockId, BufferId, InstId, LocalId, Operands, ParamId, SharedId, ValueId, ViewId};
 pub use attributes::{AtomicOrder, Combine, FloatMode, MemoryScopes, SyncScope};
@@ -16,6 +17,7 @@ pub use declared::{Access, ArrayDecl, BufferDecl, Initial, Memory, ParamDecl, Vi
 pub use group::{Control, MatrixInst};
 pub use inst::{Inst, InstKind};
 pub use layout::{MATRIX_ALIGNMENT, alignment};
+pub(crate) use names::{is_name, is_region_name};
 
 use fulgurite_spec::{Literal, Location, Type};
 
@@ -193,12 +195,5 @@ impl Kernel {
         self.insts.push(Inst { kind, results, location });
         self.blocks[block.index()].insts.push(id);
         id
-    }
-}
-
-/// Prints the kernel's text.
-impl core::fmt::Debug for Kernel {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(&crate::text::print(self))
     }
 }

@@ -2,8 +2,9 @@
 //! digest.
 //!
 //! A [`Kernel`] comes from the [`builder`], from [`text::parse`] or from [`wire::decode`]; [`verify`] turns it into a
-//! [`VerifiedKernel`], the only form that backends accept. This crate does not depend on SPIR-V, Vulkan, files or
-//! threads. `docs/ir.md` describes the language.
+//! [`VerifiedKernel`], the only form that backends accept. The front ends, [`builder`] and [`text`], stand on the rest,
+//! which knows neither. This crate does not depend on SPIR-V, Vulkan, files or threads. `docs/ir.md` describes the
+//! language.
 #![forbid(unsafe_code)]
 
 pub mod analysis;

@@ -141,10 +141,10 @@ impl Require {
 }
 
 impl Kernel {
-    /// Returns the text of the first precondition that `facts` do not satisfy, and the values of the parameters,
-    /// lengths and grid sizes that it refers to.
-    pub fn failed_require(&self, facts: &LaunchFacts<'_>) -> Option<(String, String)> {
+    /// Returns the first precondition that `facts` do not satisfy, and the values of the parameters, lengths and grid
+    /// sizes that it refers to, as text.
+    pub fn failed_require(&self, facts: &LaunchFacts<'_>) -> Option<(&Require, String)> {
         let failed = self.requires.iter().find(|r| r.holds(self, facts) != Some(true))?;
-        Some((crate::text::print_require(self, failed), failed.stated(self, facts)))
+        Some((failed, failed.stated(self, facts)))
     }
 }

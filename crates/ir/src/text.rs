@@ -8,10 +8,9 @@ mod literal;
 mod parse;
 mod print;
 
-use fulgurite_spec::limits::MAX_NAME_BYTES;
 use fulgurite_spec::{Diagnostics, Literal};
 
-use crate::kernel::{Kernel, Memory, SyncScope};
+use crate::kernel::Kernel;
 use crate::require::Require;
 
 /// The version in the first line of a kernel text.
@@ -26,8 +25,15 @@ pub fn print(kernel: &Kernel) -> String {
 }
 
 /// Prints one precondition as in kernel text, without a newline: `require eq (rem (len %x), 4u32), 0u32`.
-pub(crate) fn print_require(kernel: &Kernel, require: &Require) -> String {
+pub fn print_require(kernel: &Kernel, require: &Require) -> String {
     print::require(kernel, require)
+}
+
+/// Prints the kernel's text.
+impl core::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&print(self))
+    }
 }
 
 /// Parses the text of one kernel.
@@ -48,31 +54,6 @@ pub fn parse(text: &str) -> Result<Kernel, Diagnostics> {
 /// The problem with the literal.
 pub fn parse_literal(text: &str) -> Result<Literal, String> {
     literal::parse(text)
-}
-
-/// Returns whether `name` is a valid name after `%` or `@`: 1 to 128 ASCII letters, digits, `_` or `.`.
-pub(crate) fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME_BYTES).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.'))
-}
-
-/// Returns whether `name` is a valid name of a region: up to 128 bytes, without quotes, backslashes or control
-/// characters.
-pub(crate) fn is_region_name(name: &str) -> bool {
-    name.len() <= MAX_NAME_BYTES && !name.contains(|c: char| c.is_control() || matches!(c, '"' | '\\'))
-}
-
-/// Returns the default scope of an atomic op on `memory`.
-pub(crate) fn default_scope(kernel: &Kernel, memory: Memory) -> SyncScope {
-    match memory {
-        Memory::View(id)
-            if kernel.views.get(id.index()).is_some_and(|v| matches!(v.base, Memory::Shared(_))) =>
-        {
-            SyncScope::Workgroup
-        }
-        Memory::Shared(_) => SyncScope::Workgroup,
-        _ => SyncScope::Device,
-    }
 }
 
 /// Returns whether `name` has only digits, and therefore denotes an unnamed value.

@@ -8,7 +8,6 @@ use super::memory::{Array, CanAtomic, Index};
 use super::types::{Integer, Number, Scalar, Storable};
 use super::value::{IntoVal, Val};
 use crate::kernel::{AtomicOrder, InstKind, SyncScope};
-use crate::text::default_scope;
 
 macro_rules! atomics {
     ($($(#[$doc:meta])* $name:ident $op:ident;)*) => {
@@ -51,7 +50,7 @@ impl<'k, T: Number + Scalar, A: CanAtomic, I: Index> Array<'k, T, A, I> {
         let mut state = self.builder.state();
         let index = state.check(index.erase(), self.builder, place);
         let operands = values.iter().map(|v| state.check(v.erase(), self.builder, place)).collect();
-        let scope = self.scope.unwrap_or_else(|| default_scope(&state.kernel, self.memory));
+        let scope = self.scope.unwrap_or_else(|| state.kernel.default_scope(self.memory));
         InstKind::Atomic { op, order: self.order, scope, memory: self.memory, index, operands }
     }
 

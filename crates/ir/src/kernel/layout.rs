@@ -4,6 +4,7 @@ use fulgurite_spec::{ScalarType, Type};
 
 use super::Kernel;
 use super::arena::{SharedId, ViewId};
+use super::attributes::SyncScope;
 use super::declared::{Access, ArrayDecl, Memory, ViewDecl};
 use super::inst::{Inst, InstKind};
 
@@ -25,6 +26,19 @@ fn bytes(array: &ArrayDecl) -> u64 {
 }
 
 impl Kernel {
+    /// Returns the default scope of an atomic op on `memory`.
+    pub(crate) fn default_scope(&self, memory: Memory) -> SyncScope {
+        match memory {
+            Memory::View(id)
+                if self.views.get(id.index()).is_some_and(|v| matches!(v.base, Memory::Shared(_))) =>
+            {
+                SyncScope::Workgroup
+            }
+            Memory::Shared(_) => SyncScope::Workgroup,
+            Memory::Buffer(_) | Memory::Local(_) | Memory::View(_) => SyncScope::Device,
+        }
+    }
+
     /// Returns the element type of a memory object.
     pub fn element(&self, memory: Memory) -> Type {
         match memory {

@@ -390,7 +390,8 @@ impl<'k> Printer<'k> {
                 self.open(body, Region::Last, mark);
             }
             Some(Control::Region { name, body }) => {
-                let clean = |c: char| if super::is_region_name(c.encode_utf8(&mut [0; 4])) { c } else { '_' };
+                let clean =
+                    |c: char| if crate::kernel::is_region_name(c.encode_utf8(&mut [0; 4])) { c } else { '_' };
                 let mut name: String = name.chars().map(clean).collect();
                 while name.len() > MAX_NAME_BYTES {
                     name.pop();
@@ -483,7 +484,7 @@ fn axis_name(component: u8) -> &'static str {
 
 /// Returns the closest valid name to `name`.
 fn cleaned(name: &str) -> String {
-    if super::is_name(name) {
+    if crate::kernel::is_name(name) {
         return name.to_owned();
     }
     let clean = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.') { c } else { '_' };

@@ -191,7 +191,7 @@ impl Checker<'_> {
                 self.results(inst, &[]);
             }
             InstKind::Region { name, body } => {
-                if !crate::text::is_region_name(name) {
+                if !crate::kernel::is_region_name(name) {
                     let message = "a region's name has at most 128 bytes and no quote, backslash or control";
                     self.report(Code::BadName, at, message);
                 }

@@ -94,7 +94,7 @@ fn names(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
 }
 
 fn bad_name(name: &str, location: Location, found: &mut Vec<Diagnostic>) {
-    if !crate::text::is_name(name) {
+    if !crate::kernel::is_name(name) {
         let shown: String = name.chars().take(40).collect();
         found.push(Diagnostic::new(
             Code::BadName,

@@ -5,7 +5,6 @@ use fulgurite_spec::{AtomicOp, Code, Diagnostic, Location, MemoryOp, Op, OpClass
 use super::super::lex::Token;
 use super::{Meaning, Open, Operand, Parsed, Parser, Stop, TokenKind, suggest};
 use crate::kernel::{AtomicOrder, InstKind, Memory, Operands, SyncScope, ValueId};
-use crate::text::default_scope;
 use crate::verify::{id_type, scalar_result};
 
 /// Placeholder for a poisoned value in a kernel that is not returned.
@@ -260,7 +259,7 @@ impl<'t> Parser<'t> {
         let memory = place.unwrap_or(Memory::Buffer(crate::kernel::BufferId::new(0)));
         let (order, scope) = self.order_and_scope(word, &attributes)?;
         let scope =
-            scope.unwrap_or_else(|| place.map_or(SyncScope::Device, |m| default_scope(&self.kernel, m)));
+            scope.unwrap_or_else(|| place.map_or(SyncScope::Device, |m| self.kernel.default_scope(m)));
         let order = order.unwrap_or(AtomicOrder::Relaxed);
         let operands = if self.eat(",") { self.operands()? } else { Vec::new() };
         let wanted = op.operands();

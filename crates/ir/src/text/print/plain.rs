@@ -6,7 +6,6 @@ use fulgurite_spec::{Op, Semantics, Special};
 
 use super::{Printer, axis_name};
 use crate::kernel::{AtomicOrder, FloatMode, InstKind, MemoryScopes, SyncScope};
-use crate::text::default_scope;
 
 /// Formats the attributes after an op, or returns an empty string if there are none.
 fn attributes(parts: &[Option<&str>]) -> String {
@@ -61,7 +60,7 @@ impl Printer<'_> {
                 self.memory(*memory);
             }
             InstKind::Atomic { op, order, scope, memory, index, operands } => {
-                let is_default = *scope == default_scope(self.kernel, *memory);
+                let is_default = *scope == self.kernel.default_scope(*memory);
                 let order = Some(order.name()).filter(|_| *order != AtomicOrder::Relaxed);
                 self.op(*op, &[order, Some(scope.name()).filter(|_| !is_default)]);
                 self.element(*memory, *index);
