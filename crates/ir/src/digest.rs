@@ -84,7 +84,7 @@ impl Form {
         kernel.requires.iter().for_each(|r| self.require(r));
         // Regions are not encoded: their results are numbered as the values that they yield.
         let mut regions: Vec<BlockId> = Vec::new();
-        for event in Walk::new(kernel) {
+        Walk::new(kernel).for_each(|event| {
             if let Event::Inst(id) | Event::Done(id) = event
                 && let InstKind::Region { body, .. } = kernel.inst(id).kind
             {
@@ -94,7 +94,7 @@ impl Form {
                     regions.pop();
                     self.alias(kernel, &kernel.inst(id).results, body);
                 }
-                continue;
+                return;
             }
             match event {
                 Event::Enter(block) | Event::Exit(block) if regions.last() == Some(&block) => {}
@@ -106,7 +106,7 @@ impl Form {
                 Event::Done(id) => self.define(kernel, &kernel.inst(id).results),
                 Event::Exit(block) => self.terminator(kernel, block),
             }
-        }
+        });
     }
 
     fn word(&mut self, word: u32) {

@@ -373,11 +373,27 @@ op_table! {
     }
 }
 
+/// One more than the largest number of an op.
+const NUMBERS: usize = OPS[OPS.len() - 1].number as usize + 1;
+
+/// The position in [`OPS`] of each op, by number.
+const ROWS: [u8; NUMBERS] = {
+    assert!(OPS.len() <= u8::MAX as usize, "positions fit a byte");
+    let mut rows = [0; NUMBERS];
+    let mut row = 0;
+    while row < OPS.len() {
+        assert!(row == 0 || OPS[row - 1].number < OPS[row].number, "the table is sorted by number");
+        rows[OPS[row].number as usize] = row as u8;
+        row += 1;
+    }
+    rows
+};
+
 impl Op {
     /// Returns the op's row of the table.
+    #[inline]
     pub fn info(self) -> &'static OpInfo {
-        let index = OPS.partition_point(|row| row.number < self as u16);
-        &OPS[index]
+        &OPS[usize::from(ROWS[self as usize])]
     }
 
     /// Returns whether this is a transcendental function: exponential, logarithmic, trigonometric or hyperbolic.

@@ -203,7 +203,7 @@ struct Emitter<'a> {
     /// The id of each value; 0 for those not emitted yet.
     ids: Vec<Id>,
     /// The known range of each value.
-    ranges: &'a RangeMap,
+    ranges: &'a RangeMap<'a>,
     contents: Contents,
     /// Buffers, arrays and views. (Maps are only used for lookups, so their order does not matter.)
     objects: HashMap<Memory, Object>,
@@ -508,14 +508,12 @@ impl Emitter<'_> {
 
     fn body(&mut self) {
         let kernel = self.kernel;
-        for event in Walk::new(kernel) {
-            match event {
-                Event::Enter(block) => self.enter(block),
-                Event::Inst(id) => self.inst(id),
-                Event::Done(id) => self.done(id),
-                Event::Exit(block) => self.exit(block),
-            }
-        }
+        Walk::new(kernel).for_each(|event| match event {
+            Event::Enter(block) => self.enter(block),
+            Event::Inst(id) => self.inst(id),
+            Event::Done(id) => self.done(id),
+            Event::Exit(block) => self.exit(block),
+        });
     }
 
     fn inst(&mut self, id: InstId) {

@@ -19,7 +19,7 @@ pub(crate) enum Poll {
 
 /// Returns the way each instruction polls. Every `while` polls, and every `for` that is not proven to stay, together
 /// with its enclosing loops, under 2³⁰ iterations between two polls.
-pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap, contents: &Contents) -> Vec<Poll> {
+pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap<'_>, contents: &Contents) -> Vec<Poll> {
     let mut polls = vec![Poll::Never; kernel.insts.len()];
     if !contents.loops {
         return polls;
@@ -40,7 +40,7 @@ pub(crate) fn polls(kernel: &VerifiedKernel, ranges: &RangeMap, contents: &Conte
                 let around = open.last().map_or(1, |(_, trips)| *trips);
                 let trips = match inst.kind.control() {
                     Some(Control::For { start, end, step, .. }) => {
-                        around.saturating_mul(ranges.most_trips(kernel, start, end, step))
+                        around.saturating_mul(ranges.most_trips(start, end, step))
                     }
                     Some(Control::While { .. }) => u64::MAX,
                     Some(Control::If { .. } | Control::Region { .. }) | None => continue,

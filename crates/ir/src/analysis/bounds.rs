@@ -17,7 +17,7 @@ use fulgurite_spec::{CompareOp, IntegerOp, MatrixLayout, Op, ScalarType, Type};
 use crate::analysis::divisibility::{DivisibilityMap, gcd, power};
 use crate::analysis::numbering::{Number, Numbering, conjuncts};
 use crate::analysis::ranges::RangeMap;
-use crate::analysis::walk::{Event, Walk, instructions};
+use crate::analysis::walk::{Event, Walk};
 use crate::kernel::{BlockId, Control, InstId, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
 use crate::require::{Require, RequireNode};
 
@@ -42,63 +42,64 @@ pub struct BoundsMap {
 
 impl BoundsMap {
     /// Analyzes `kernel`, which the verifier has accepted, given the ranges of its values.
-    pub fn of(kernel: &Kernel, ranges: &RangeMap) -> Self {
+    pub fn of(kernel: &Kernel, ranges: &RangeMap<'_>) -> Self {
         let mut prover = Prover::new(kernel, ranges);
         prover.preconditions();
         let mut inside = vec![false; kernel.insts.len()];
         // The number of facts known before each open block.
         let mut marks: Vec<usize> = Vec::new();
-        let mut assumptions = assumptions(kernel);
-        let counters = counters(kernel);
-        for event in Walk::new(kernel) {
-            match event {
-                Event::Enter(block) => {
-                    marks.push(prover.undo.len());
-                    for (condition, holds) in assumptions.remove(&block).unwrap_or_default() {
-                        prover.assume(condition, holds);
-                    }
-                    if let Some((counter, end)) = counters.get(&block) {
-                        let numbers = [counter, end].map(|v| prover.number(*v));
-                        prover.fact(numbers[0], numbers[1], Relation::Below);
+        let mut entries = Entries::default();
+        Walk::new(kernel).for_each(|event| match event {
+            Event::Enter(block) => {
+                marks.push(prover.undo.len());
+                if let Some((condition, holds)) = entries.assumptions.remove(&block) {
+                    prover.assume(condition, holds);
+                }
+                if let Some(counted) = entries.counters.remove(&block) {
+                    let [counter, end] = counted.map(|value| prover.number(value));
+                    prover.fact(counter, end, Relation::Below);
+                }
+            }
+            Event::Inst(id) => match kernel.inst(id).kind {
+                InstKind::Load { memory, index }
+                | InstKind::Store { memory, index, .. }
+                | InstKind::Atomic { memory, index, .. } => {
+                    inside[id.index()] = prover.is_inside(memory, index);
+                }
+                InstKind::CoopLoad { memory, offset, stride, layout } => {
+                    let matrix = kernel.inst(id).results.first().map(|r| kernel.ty(*r));
+                    inside[id.index()] =
+                        matrix.is_some_and(|ty| prover.holds_matrix(memory, ty, layout, [offset, stride]));
+                }
+                InstKind::CoopStore { memory, offset, stride, layout, value } => {
+                    let place = [offset, stride];
+                    inside[id.index()] = prover.holds_matrix(memory, kernel.ty(value), layout, place);
+                }
+                InstKind::Scalar { op, ref operands, .. } => prover.computed(id, op, operands),
+                InstKind::VecShuffle { .. }
+                | InstKind::Id { .. }
+                | InstKind::Len { .. }
+                | InstKind::Fence { .. }
+                | InstKind::Barrier { .. }
+                | InstKind::SubgroupBarrier { .. }
+                | InstKind::WorkgroupBroadcast { .. }
+                | InstKind::Subgroup { .. }
+                | InstKind::CoopFill { .. }
+                | InstKind::CoopMulAdd { .. }
+                | InstKind::CoopConvert { .. }
+                | InstKind::Trap { .. } => {}
+                InstKind::If { .. }
+                | InstKind::For { .. }
+                | InstKind::Region { .. }
+                | InstKind::While { .. } => {
+                    if let Some(control) = kernel.inst(id).kind.control() {
+                        entries.note(kernel, control);
                     }
                 }
-                Event::Inst(id) => match kernel.inst(id).kind {
-                    InstKind::Load { memory, index }
-                    | InstKind::Store { memory, index, .. }
-                    | InstKind::Atomic { memory, index, .. } => {
-                        inside[id.index()] = prover.is_inside(memory, index);
-                    }
-                    InstKind::CoopLoad { memory, offset, stride, layout } => {
-                        let matrix = kernel.inst(id).results.first().map(|r| kernel.ty(*r));
-                        inside[id.index()] = matrix
-                            .is_some_and(|ty| prover.holds_matrix(memory, ty, layout, [offset, stride]));
-                    }
-                    InstKind::CoopStore { memory, offset, stride, layout, value } => {
-                        let place = [offset, stride];
-                        inside[id.index()] = prover.holds_matrix(memory, kernel.ty(value), layout, place);
-                    }
-                    InstKind::Scalar { op, ref operands, .. } => prover.computed(id, op, operands),
-                    InstKind::VecShuffle { .. }
-                    | InstKind::Id { .. }
-                    | InstKind::Len { .. }
-                    | InstKind::Fence { .. }
-                    | InstKind::Barrier { .. }
-                    | InstKind::SubgroupBarrier { .. }
-                    | InstKind::WorkgroupBroadcast { .. }
-                    | InstKind::Subgroup { .. }
-                    | InstKind::CoopFill { .. }
-                    | InstKind::CoopMulAdd { .. }
-                    | InstKind::CoopConvert { .. }
-                    | InstKind::Trap { .. }
-                    | InstKind::If { .. }
-                    | InstKind::For { .. }
-                    | InstKind::Region { .. }
-                    | InstKind::While { .. } => {}
-                },
-                Event::Exit(_) => prover.forget(marks.pop().unwrap_or(0)),
-                Event::Done(_) => {}
-            }
-        }
+            },
+            Event::Exit(_) => prover.forget(marks.pop().unwrap_or(0)),
+            Event::Done(_) => {}
+        });
         Self {
             inside,
             #[cfg(test)]
@@ -121,35 +122,36 @@ impl BoundsMap {
     }
 }
 
-/// Returns the conditions known on entry to each block, and whether each is true or false.
-fn assumptions(kernel: &Kernel) -> HashMap<BlockId, Vec<(ValueId, bool)>> {
-    let mut found: HashMap<BlockId, Vec<(ValueId, bool)>> = HashMap::new();
-    for inst in instructions(kernel).map(|id| kernel.inst(id)) {
-        match inst.kind.control() {
-            Some(Control::If { condition, then_block, else_block }) => {
-                found.entry(then_block).or_default().push((condition, true));
-                found.entry(else_block).or_default().push((condition, false));
-            }
-            Some(Control::While { header, body, .. }) => {
-                if let Terminator::Condition(go) = kernel.block(header).terminator {
-                    found.entry(body).or_default().push((go, true));
-                }
-            }
-            Some(Control::For { .. } | Control::Region { .. }) | None => {}
-        }
-    }
-    found
+/// The facts that hold on entry to the blocks of the control flow walked so far.
+#[derive(Default)]
+struct Entries {
+    /// The conditions, and whether each is true or false.
+    assumptions: HashMap<BlockId, (ValueId, bool)>,
+    /// The counter of each `for` over indices and its exclusive bound, by loop body.
+    counters: HashMap<BlockId, [ValueId; 2]>,
 }
 
-/// Returns the counter of each `for` over indices and its exclusive bound, by loop body.
-fn counters(kernel: &Kernel) -> HashMap<BlockId, (ValueId, ValueId)> {
-    let bodies = instructions(kernel).filter_map(|id| match kernel.inst(id).kind.control()? {
-        Control::For { end, body, .. } if is_index(kernel.ty(end)) => {
-            kernel.block(body).params.first().map(|counter| (body, (*counter, end)))
+impl Entries {
+    /// Notes the facts of the blocks that are nested in an instruction.
+    fn note(&mut self, kernel: &Kernel, control: Control<'_>) {
+        match control {
+            Control::If { condition, then_block, else_block } => {
+                self.assumptions.insert(then_block, (condition, true));
+                self.assumptions.insert(else_block, (condition, false));
+            }
+            Control::While { header, body, .. } => {
+                if let Terminator::Condition(go) = kernel.block(header).terminator {
+                    self.assumptions.insert(body, (go, true));
+                }
+            }
+            Control::For { end, body, .. } if is_index(kernel.ty(end)) => {
+                if let Some(counter) = kernel.block(body).params.first() {
+                    self.counters.insert(body, [*counter, end]);
+                }
+            }
+            Control::For { .. } | Control::Region { .. } => {}
         }
-        Control::For { .. } | Control::If { .. } | Control::Region { .. } | Control::While { .. } => None,
-    });
-    bodies.collect()
+    }
 }
 
 /// Returns whether a value of this type can be an index. Facts relate such values as numbers, regardless of their
@@ -167,7 +169,7 @@ enum Relation {
 
 struct Prover<'a> {
     kernel: &'a Kernel,
-    ranges: &'a RangeMap,
+    ranges: &'a RangeMap<'a>,
     numbering: Numbering<'a>,
     /// Computed on first use.
     divisors: OnceCell<DivisibilityMap>,
@@ -223,7 +225,7 @@ impl Seen {
 }
 
 impl<'a> Prover<'a> {
-    fn new(kernel: &'a Kernel, ranges: &'a RangeMap) -> Self {
+    fn new(kernel: &'a Kernel, ranges: &'a RangeMap<'a>) -> Self {
         Self {
             kernel,
             ranges,
@@ -635,7 +637,7 @@ impl<'a> Prover<'a> {
 }
 
 /// Returns an upper bound of a value, or `u32::MAX` if unknown.
-fn greatest(kernel: &Kernel, ranges: &RangeMap, value: ValueId) -> u32 {
+fn greatest(kernel: &Kernel, ranges: &RangeMap<'_>, value: ValueId) -> u32 {
     match kernel.literal(value).filter(|literal| literal.ty == ScalarType::U64) {
         Some(literal) => u32::try_from(literal.bits).unwrap_or(u32::MAX),
         None if kernel.ty(value) == Type::U32 => ranges.range(value).most,

@@ -41,7 +41,7 @@ pub struct DivisibilityMap {
 
 impl DivisibilityMap {
     /// Analyzes `kernel`, whose structure and types the verifier has checked, given the ranges of its values.
-    pub fn of(kernel: &Kernel, ranges: &RangeMap) -> Self {
+    pub fn of(kernel: &Kernel, ranges: &RangeMap<'_>) -> Self {
         let stated = stated(kernel);
         let known = |leaf: Leaf| stated.get(&leaf).copied().unwrap_or(1);
         let mut divisors = vec![1; kernel.values.len()];
@@ -207,7 +207,7 @@ fn remainder(require: &Require, position: u32) -> Option<(Leaf, Divisor)> {
 
 struct Finder<'a> {
     kernel: &'a Kernel,
-    ranges: &'a RangeMap,
+    ranges: &'a RangeMap<'a>,
     map: DivisibilityMap,
     grid: [Divisor; 3],
 }

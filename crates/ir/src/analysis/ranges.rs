@@ -1,12 +1,17 @@
 //! The range of each `u32` of a kernel, from its definition and from preconditions that compare parameters and
 //! lengths with literals.
 
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+
 use fulgurite_spec::limits::MAX_SUBGROUP_SIZE;
 use fulgurite_spec::{CompareOp, IdOp, IntegerOp, Literal, Op, ScalarOp, ScalarType, SubgroupOp, Type};
 
 use crate::analysis::numbering::conjuncts;
-use crate::analysis::walk::{Event, Walk};
-use crate::kernel::{BlockId, Inst, InstKind, Kernel, Memory, Operands, Terminator, ValueId};
+use crate::analysis::walk::{instructions, operands};
+use crate::kernel::{
+    BlockId, Const, Control, InstId, InstKind, Kernel, Memory, Operands, Terminator, Value, ValueDef, ValueId,
+};
 use crate::require::{Require, RequireNode};
 
 /// An inclusive range of `u32`, which is never empty. Contradictory preconditions may make it larger than necessary;
@@ -50,69 +55,71 @@ impl Range {
     }
 }
 
-/// The ranges of a kernel's values; [`Range::ALL`] for types other than `u32`.
-#[derive(Clone, Debug)]
-pub struct RangeMap {
-    ranges: Vec<Range>,
+/// The ranges of a kernel's values; [`Range::ALL`] for types other than `u32`. A range is computed when it is first
+/// asked for, with those that it depends on.
+#[derive(Debug)]
+pub struct RangeMap<'k> {
+    kernel: &'k Kernel,
+    /// The ranges computed so far, and those of parameters.
+    ranges: RefCell<Vec<Option<Range>>>,
     /// The ranges of the lengths of buffers, from preconditions.
     lengths: Vec<Range>,
+    /// The `for` of each body; computed on first use.
+    loops: OnceCell<HashMap<BlockId, InstId>>,
 }
 
-impl RangeMap {
-    /// Analyzes `kernel`, whose structure and types the verifier has checked. A single walk suffices, because carried
-    /// values are assumed to have any value.
-    pub fn of(kernel: &Kernel) -> Self {
-        let mut map = Self::unknown(kernel);
-        for id in (0..kernel.values.len()).map(ValueId::new) {
-            if let Some(literal) = kernel.literal(id).filter(|l| l.ty == ScalarType::U32) {
-                map.ranges[id.index()] = Range::new(literal.bits as u32, literal.bits as u32);
-            }
+impl<'k> RangeMap<'k> {
+    /// Analyzes `kernel`, whose structure, dominance and types the verifier has checked. Carried values are assumed to
+    /// have any value.
+    pub fn of(kernel: &'k Kernel) -> Self {
+        let mut map = Self {
+            kernel,
+            ranges: RefCell::new(vec![None; kernel.values.len()]),
+            lengths: vec![Range::ALL; kernel.buffers.len()],
+            loops: OnceCell::new(),
+        };
+        for param in kernel.params.iter().filter(|param| param.ty == Type::U32) {
+            map.ranges.get_mut()[param.value.index()] = Some(Range::ALL);
         }
-        kernel.requires.iter().for_each(|require| map.precondition(kernel, require));
-        for event in Walk::new(kernel) {
-            match event {
-                Event::Inst(id) => map.before(kernel, kernel.inst(id)),
-                Event::Done(id) => map.after(kernel, kernel.inst(id)),
-                Event::Enter(_) | Event::Exit(_) => {}
-            }
-        }
+        kernel.requires.iter().for_each(|require| map.precondition(require));
         map
     }
 
     /// Returns a map in which every range is [`Range::ALL`].
-    pub fn unknown(kernel: &Kernel) -> Self {
-        let lengths = vec![Range::ALL; kernel.buffers.len()];
-        Self { ranges: vec![Range::ALL; kernel.values.len()], lengths }
+    pub fn unknown(kernel: &'k Kernel) -> Self {
+        Self {
+            kernel,
+            ranges: RefCell::new(vec![Some(Range::ALL); kernel.values.len()]),
+            lengths: Vec::new(),
+            loops: OnceCell::new(),
+        }
     }
 
     /// Applies comparisons of parameters and lengths with literals.
-    fn precondition(&mut self, kernel: &Kernel, require: &Require) {
+    fn precondition(&mut self, require: &Require) {
         for position in conjuncts(require) {
             let RequireNode::Op { op, operands } = &require.nodes[position as usize] else { continue };
             let (Some(op), [a, b]) = (CompareOp::of(*op), operands.as_slice()) else { continue };
             let [a, b] = [a, b].map(|i| &require.nodes[*i as usize]);
             match (a, b) {
-                (subject, RequireNode::Literal(bound)) => self.bounded(kernel, subject, op, *bound),
-                (RequireNode::Literal(bound), subject) => {
-                    self.bounded(kernel, subject, op.mirrored(), *bound);
-                }
+                (subject, RequireNode::Literal(bound)) => self.bounded(subject, op, *bound),
+                (RequireNode::Literal(bound), subject) => self.bounded(subject, op.mirrored(), *bound),
                 _ => {}
             }
         }
     }
 
     /// Applies the fact that `subject op bound` is true.
-    fn bounded(&mut self, kernel: &Kernel, subject: &RequireNode, op: CompareOp, bound: Literal) {
+    fn bounded(&mut self, subject: &RequireNode, op: CompareOp, bound: Literal) {
         let range = match subject {
-            RequireNode::Param(id) if kernel.params[id.index()].ty == Type::U32 => {
-                &mut self.ranges[kernel.params[id.index()].value.index()]
+            RequireNode::Param(id) => {
+                let param = self.kernel.params[id.index()].value;
+                self.ranges.get_mut()[param.index()].as_mut()
             }
-            RequireNode::Len(id) => &mut self.lengths[id.index()],
-            _ => return,
+            RequireNode::Len(id) => self.lengths.get_mut(id.index()),
+            _ => None,
         };
-        if bound.ty != ScalarType::U32 {
-            return;
-        }
+        let Some(range) = range.filter(|_| bound.ty == ScalarType::U32) else { return };
         let bound = bound.bits as u32;
         *range = match op {
             CompareOp::Lt => range.narrowed(0, bound.saturating_sub(1)),
@@ -126,11 +133,42 @@ impl RangeMap {
 
     /// Returns the range of a value.
     pub fn range(&self, value: ValueId) -> Range {
-        self.ranges[value.index()]
+        if let Some(known) = self.known(value) {
+            return known;
+        }
+        // Operands first, without recursion: a chain of ops may be as long as the kernel.
+        let (mut pending, mut needed) = (vec![value], Vec::new());
+        while let Some(value) = pending.last().copied() {
+            if self.known(value).is_none() {
+                self.dependencies(value, &mut needed);
+                needed.retain(|value| self.known(*value).is_none());
+                if !needed.is_empty() {
+                    pending.append(&mut needed);
+                    continue;
+                }
+                let range = self.computed(value);
+                self.ranges.borrow_mut()[value.index()] = Some(range);
+            }
+            pending.pop();
+        }
+        self.known(value).unwrap_or(Range::ALL)
+    }
+
+    /// Returns the range of a value that is of another type, a literal, or was computed before.
+    fn known(&self, value: ValueId) -> Option<Range> {
+        let Value { ty, def, .. } = self.kernel.value(value);
+        if *ty != Type::U32 {
+            return Some(Range::ALL);
+        }
+        match (self.ranges.borrow()[value.index()], def) {
+            (None, ValueDef::Const(Const(bits))) => Some(Range::new(*bits as u32, *bits as u32)),
+            (known, _) => known,
+        }
     }
 
     /// Returns the maximum number of iterations of a `for`.
-    pub fn most_trips(&self, kernel: &Kernel, start: ValueId, end: ValueId, step: ValueId) -> u64 {
+    pub fn most_trips(&self, start: ValueId, end: ValueId, step: ValueId) -> u64 {
+        let kernel = self.kernel;
         let (Some(step), ty) = (kernel.literal(step), kernel.ty(start)) else { return u64::from(u32::MAX) };
         if ty != Type::U32 {
             return match (kernel.literal(start), kernel.literal(end)) {
@@ -144,73 +182,106 @@ impl RangeMap {
         u64::from(distance).div_ceil(step.bits.max(1))
     }
 
-    /// Sets the range of a `for` counter, before its body is visited.
-    fn before(&mut self, kernel: &Kernel, inst: &Inst) {
-        let InstKind::For { start, end, body, .. } = &inst.kind else { return };
-        let Some(counter) = kernel.block(*body).params.first() else { return };
-        if kernel.ty(*counter) == Type::U32 {
-            // The body runs only while the counter is below the end.
-            let most = self.range(*end).most.saturating_sub(1);
-            let least = self.range(*start).least.min(most);
-            self.ranges[counter.index()] = Range::new(least, most);
+    /// Returns the bounds of the `for` whose counter a value is.
+    fn counted(&self, value: ValueId) -> Option<[ValueId; 2]> {
+        let ValueDef::BlockParam(block, 0) = self.kernel.value(value).def else { return None };
+        let loops = self.loops.get_or_init(|| {
+            let body = |id: InstId| match self.kernel.inst(id).kind.control()? {
+                Control::For { body, .. } => Some((body, id)),
+                Control::If { .. } | Control::Region { .. } | Control::While { .. } => None,
+            };
+            instructions(self.kernel).filter_map(body).collect()
+        });
+        match self.kernel.inst(*loops.get(&block)?).kind.control()? {
+            Control::For { start, end, .. } => Some([start, end]),
+            Control::If { .. } | Control::Region { .. } | Control::While { .. } => None,
         }
     }
 
-    fn after(&mut self, kernel: &Kernel, inst: &Inst) {
-        for (position, result) in inst.results.iter().enumerate() {
-            if kernel.ty(*result) != Type::U32 {
-                continue;
+    /// Appends the values whose ranges decide the range of `value`.
+    fn dependencies(&self, value: ValueId, found: &mut Vec<ValueId>) {
+        let kernel = self.kernel;
+        let ValueDef::Inst(inst, position) = kernel.value(value).def else {
+            found.extend(self.counted(value).into_iter().flatten());
+            return;
+        };
+        let mut yielded = |block: BlockId| {
+            if let Terminator::Yield(values) = &kernel.block(block).terminator {
+                found.extend(values.get(position as usize));
             }
-            self.ranges[result.index()] = match &inst.kind {
-                InstKind::Scalar { op, operands, .. } => self.scalar(kernel, *op, operands),
-                InstKind::Id { op, component } => id_range(kernel, *op, *component),
-                InstKind::Len { memory } => match (kernel.array_len(*memory), memory) {
-                    (Some(len), _) => Range::new(len, len),
-                    (None, Memory::Buffer(id)) => self.lengths[id.index()],
-                    (None, _) => Range::ALL,
-                },
-                InstKind::If { then_block, else_block, .. } => self
-                    .yielded(kernel, *then_block, position)
-                    .union(self.yielded(kernel, *else_block, position)),
-                InstKind::Region { body, .. } => self.yielded(kernel, *body, position),
-                InstKind::WorkgroupBroadcast { value, .. } => Range::up_to(self.range(*value).most),
-                InstKind::Subgroup { op, operands, .. } => match SubgroupOp::of(*op) {
-                    Some(SubgroupOp::BallotCount) => Range::up_to(lanes(kernel)),
-                    Some(
-                        SubgroupOp::Broadcast
-                        | SubgroupOp::Shuffle
-                        | SubgroupOp::ShuffleXor
-                        | SubgroupOp::ShuffleUp
-                        | SubgroupOp::ShuffleDown,
-                    ) => operands.first().map_or(Range::ALL, |v| self.range(*v)),
-                    Some(
-                        SubgroupOp::Reduce
-                        | SubgroupOp::InclusiveScan
-                        | SubgroupOp::ExclusiveScan
-                        | SubgroupOp::Ballot
-                        | SubgroupOp::Match
-                        | SubgroupOp::Any
-                        | SubgroupOp::All
-                        | SubgroupOp::Elect,
-                    )
-                    | None => Range::ALL,
-                },
-                InstKind::VecShuffle { .. }
-                | InstKind::Load { .. }
-                | InstKind::Store { .. }
-                | InstKind::Atomic { .. }
-                | InstKind::Fence { .. }
-                | InstKind::Barrier { .. }
-                | InstKind::SubgroupBarrier { .. }
-                | InstKind::CoopLoad { .. }
-                | InstKind::CoopStore { .. }
-                | InstKind::CoopFill { .. }
-                | InstKind::CoopMulAdd { .. }
-                | InstKind::CoopConvert { .. }
-                | InstKind::Trap { .. }
-                | InstKind::For { .. }
-                | InstKind::While { .. } => Range::ALL,
-            };
+        };
+        let kind = &kernel.inst(inst).kind;
+        match kind.control() {
+            Some(Control::If { then_block, else_block, .. }) => {
+                yielded(then_block);
+                yielded(else_block);
+            }
+            Some(Control::Region { body, .. }) => yielded(body),
+            Some(Control::For { .. } | Control::While { .. }) => {}
+            None => found.extend(operands(kind)),
+        }
+    }
+
+    /// Computes the range of a `u32` from those of its dependencies.
+    fn computed(&self, value: ValueId) -> Range {
+        let kernel = self.kernel;
+        let ValueDef::Inst(inst, position) = kernel.value(value).def else {
+            let Some([start, end]) = self.counted(value) else { return Range::ALL };
+            // The body runs only while the counter is below the end.
+            let most = self.range(end).most.saturating_sub(1);
+            return Range::new(self.range(start).least.min(most), most);
+        };
+        match &kernel.inst(inst).kind {
+            InstKind::Scalar { op, operands, .. } => self.scalar(kernel, *op, operands),
+            InstKind::Id { op, component } => id_range(kernel, *op, *component),
+            InstKind::Len { memory } => match (kernel.array_len(*memory), memory) {
+                (Some(len), _) => Range::new(len, len),
+                (None, Memory::Buffer(id)) => self.lengths.get(id.index()).copied().unwrap_or(Range::ALL),
+                (None, _) => Range::ALL,
+            },
+            InstKind::If { then_block, else_block, .. } => {
+                let [first, second] =
+                    [then_block, else_block].map(|block| self.yielded(kernel, *block, position as usize));
+                first.union(second)
+            }
+            InstKind::Region { body, .. } => self.yielded(kernel, *body, position as usize),
+            InstKind::WorkgroupBroadcast { value, .. } => Range::up_to(self.range(*value).most),
+            InstKind::Subgroup { op, operands, .. } => match SubgroupOp::of(*op) {
+                Some(SubgroupOp::BallotCount) => Range::up_to(lanes(kernel)),
+                Some(
+                    SubgroupOp::Broadcast
+                    | SubgroupOp::Shuffle
+                    | SubgroupOp::ShuffleXor
+                    | SubgroupOp::ShuffleUp
+                    | SubgroupOp::ShuffleDown,
+                ) => operands.first().map_or(Range::ALL, |v| self.range(*v)),
+                Some(
+                    SubgroupOp::Reduce
+                    | SubgroupOp::InclusiveScan
+                    | SubgroupOp::ExclusiveScan
+                    | SubgroupOp::Ballot
+                    | SubgroupOp::Match
+                    | SubgroupOp::Any
+                    | SubgroupOp::All
+                    | SubgroupOp::Elect,
+                )
+                | None => Range::ALL,
+            },
+            InstKind::VecShuffle { .. }
+            | InstKind::Load { .. }
+            | InstKind::Store { .. }
+            | InstKind::Atomic { .. }
+            | InstKind::Fence { .. }
+            | InstKind::Barrier { .. }
+            | InstKind::SubgroupBarrier { .. }
+            | InstKind::CoopLoad { .. }
+            | InstKind::CoopStore { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopMulAdd { .. }
+            | InstKind::CoopConvert { .. }
+            | InstKind::Trap { .. }
+            | InstKind::For { .. }
+            | InstKind::While { .. } => Range::ALL,
         }
     }
 

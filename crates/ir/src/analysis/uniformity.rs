@@ -69,8 +69,8 @@ impl UniformityMap {
     fn pass(&mut self, kernel: &Kernel, caps: &[Uniformity]) -> bool {
         let mut changed = false;
         let mut pairs = Vec::new();
-        for event in Walk::new(kernel) {
-            let (Event::Inst(id) | Event::Done(id)) = event else { continue };
+        Walk::new(kernel).for_each(|event| {
+            let (Event::Inst(id) | Event::Done(id)) = event else { return };
             let inst = kernel.inst(id);
             if let (InstKind::Scalar { operands, .. }, [result]) = (&inst.kind, &*inst.results) {
                 // The common case: handled when the instruction begins.
@@ -79,19 +79,19 @@ impl UniformityMap {
                         self.raise(*operand, *result, caps);
                     });
                 }
-                continue;
+                return;
             }
             let is_loop = inst.kind.control().is_some_and(Control::is_loop);
             // The blocks nested in a loop use the carried values; other instructions define results only when done.
             if matches!(event, Event::Inst(_)) && !is_loop {
-                continue;
+                return;
             }
             collect(kernel, id, &mut pairs);
             for (from, to) in pairs.drain(..) {
                 let is_carried = || matches!(kernel.value(to).def, ValueDef::BlockParam(..));
                 changed |= self.raise(from, to, caps) && matches!(event, Event::Done(_)) && is_carried();
             }
-        }
+        });
         changed
     }
 

@@ -13,27 +13,25 @@ use crate::kernel::{AtomicOrder, BlockId, Inst, InstKind, Kernel, Operands, Term
 pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     let visible = vec![false; kernel.values.len()];
     let mut checker = Checker { kernel, found, visible, scopes: Vec::new(), types: Vec::new() };
-    for event in Walk::new(kernel) {
-        match event {
-            Event::Enter(block) => {
-                checker.scopes.push(Vec::new());
-                checker.condition(block);
-                for param in &kernel.block(block).params {
-                    checker.define(*param);
-                }
+    Walk::new(kernel).for_each(|event| match event {
+        Event::Enter(block) => {
+            checker.scopes.push(Vec::new());
+            checker.condition(block);
+            for param in &kernel.block(block).params {
+                checker.define(*param);
             }
-            Event::Inst(id) => {
-                let inst = kernel.inst(id);
-                operands(&inst.kind).for_each(|v| checker.used(v, inst.location));
-                checker.inst(inst);
-            }
-            Event::Done(id) => {
-                let inst = kernel.inst(id);
-                inst.results.iter().for_each(|r| checker.define(*r));
-            }
-            Event::Exit(block) => checker.leave(block),
         }
-    }
+        Event::Inst(id) => {
+            let inst = kernel.inst(id);
+            operands(&inst.kind).for_each(|v| checker.used(v, inst.location));
+            checker.inst(inst);
+        }
+        Event::Done(id) => {
+            let inst = kernel.inst(id);
+            inst.results.iter().for_each(|r| checker.define(*r));
+        }
+        Event::Exit(block) => checker.leave(block),
+    });
 }
 
 pub(super) struct Checker<'a> {

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use fulgurite_spec::eval::{self, result_type};
-use fulgurite_spec::{Code, Op, Operand, Outcome, Semantics, Type};
+use fulgurite_spec::{Code, LaneRule, Op, Operand, Outcome, Semantics, Type};
 
 /// The error when operands do not match an op.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,9 @@ pub fn main_operand(op: Op) -> Option<usize> {
 /// # Errors
 /// The broken rule of the op table.
 pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<Type, TypingError> {
+    if let Some(result) = result_of_equals(op, operands, stated) {
+        return Ok(result);
+    }
     let name = op.mnemonic();
     if op == Op::Construct {
         return construct_result(operands, stated);
@@ -135,6 +138,23 @@ pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<
         return Err(error(Code::BadResultType, None, format!("`{name}` yields {result} here")));
     }
     Ok(result)
+}
+
+/// Returns the result type in the most common case: scalars of one type, which is the type of the result.
+fn result_of_equals(op: Op, operands: &[Type], stated: Option<Type>) -> Option<Type> {
+    let Semantics::Scalar { domain, operands: kinds, outcome: Outcome::Same, lanes, .. } =
+        op.info().semantics
+    else {
+        return None;
+    };
+    let main = *operands.first()?;
+    let is_right = lanes == LaneRule::Any
+        && kinds.len() == operands.len()
+        && main.is_scalar()
+        && domain.contains(main.scalar)
+        && kinds.iter().all(|kind| *kind == Operand::Same)
+        && operands.iter().chain(&stated).all(|ty| *ty == main);
+    is_right.then_some(main)
 }
 
 /// Formats a count with a noun in the singular or plural.

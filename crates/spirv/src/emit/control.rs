@@ -231,7 +231,7 @@ impl Emitter<'_> {
     fn is_short(&self, inst: InstId, body: BlockId) -> bool {
         let kernel = self.kernel;
         let InstKind::For { start, end, step, .. } = kernel.inst(inst).kind else { return false };
-        let trips = self.ranges.most_trips(kernel, start, end, step);
+        let trips = self.ranges.most_trips(start, end, step);
         if trips > UNROLLED.0 || self.profile.driver_ends_loops {
             return false;
         }

@@ -1,6 +1,7 @@
 //! Tests of the accesses proven and not proven to be in bounds, in program order.
 
 use super::*;
+use crate::analysis::walk::instructions;
 
 /// Returns whether each access of a kernel with `body` is proven to be in bounds.
 fn inside(body: &str) -> Vec<bool> {

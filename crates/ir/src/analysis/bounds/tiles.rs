@@ -16,7 +16,7 @@ const MAX_TERMS: usize = 16;
 /// Facts about parts, from preconditions.
 pub(super) struct Tiles<'a> {
     kernel: &'a Kernel,
-    ranges: &'a RangeMap,
+    ranges: &'a RangeMap<'a>,
     /// For a buffer and an axis, the number of bytes for each workgroup along the axis.
     parts: HashMap<(BufferId, u8), u64>,
     /// The maximum number of workgroups along each axis.
@@ -24,7 +24,7 @@ pub(super) struct Tiles<'a> {
 }
 
 impl<'a> Tiles<'a> {
-    pub(super) fn of(kernel: &'a Kernel, ranges: &'a RangeMap) -> Self {
+    pub(super) fn of(kernel: &'a Kernel, ranges: &'a RangeMap<'a>) -> Self {
         let mut tiles = Self { kernel, ranges, parts: HashMap::new(), most: [u64::from(u32::MAX); 3] };
         for require in &kernel.requires {
             for position in conjuncts(require) {
