@@ -151,6 +151,16 @@ fn codes_are_explained() {
 }
 
 #[test]
+fn missing_backends_are_explained_to_both_kinds_of_reader() {
+    let folder = Folder::new(&[]);
+    for (code, command) in [("FG0401", "`fulgurite devices`"), ("FG0404", "`fulgurite doctor`")] {
+        folder.run(&["explain", code]).expect(0, &[command, "in a Rust program", "Cargo feature"]);
+    }
+    folder.run(&["explain", "FG0704"]).expect(0, &["`fulgurite help run`"]);
+    folder.run(&["help", "run"]).expect(0, &["--backend"]);
+}
+
+#[test]
 fn completions_name_the_commands() {
     let folder = Folder::new(&[]);
     for shell in ["bash", "zsh", "fish"] {

@@ -75,7 +75,7 @@ codes! {
     302 EscapedValue "value escaped its region": "The value was defined in a region that has ended. Return it as the region's result.";
     303 BuilderMisuse "builder used wrongly": "The builder call has no equivalent in the language; the message gives details.";
     // Finding and choosing a backend.
-    401 UnknownBackend "unknown backend": "No backend with this id is registered. The message lists the registered ones: name one of them. `fulgurite devices` shows their devices. In a Rust program, each backend is enabled by a Cargo feature of the facade.";
+    401 UnknownBackend "unknown backend": "No backend with this id is registered. The message lists the registered ones: name one of them. `fulgurite devices` shows their devices. The backends are fixed when a program is built: in a Rust program, a Cargo feature of the facade enables each.";
     402 BackendUnavailable "backend not available": "The backend is registered but could not be opened on this machine; the message gives the reason. For Vulkan, install a driver (Debian: `mesa-vulkan-drivers libvulkan1`).";
     403 Unsupported "not supported by this device": "The kernel or launch exceeds the device's limits or capabilities; the message names both. Choose another device or backend, or change the kernel.";
     404 NoBackend "no backend available": "No registered backend has a device that opens and meets the requirements; the message gives the reason for each. `fulgurite doctor` shows what this machine lacks. The backend `cpu` requires no driver: in a Rust program, the facade's Cargo feature `cpu` enables it.";
