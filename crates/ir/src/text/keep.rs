@@ -9,7 +9,7 @@ use super::is_number;
 use super::lex::{Lexer, Token, TokenKind};
 use super::literal;
 
-/// The parts of a text that [`keep`](super::keep) carries to its canonical form.
+/// The parts of a text that [`keep()`](super::keep()) carries to its canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// The spelling of literals.
@@ -43,7 +43,7 @@ struct Target<'t> {
     literals: Vec<(usize, usize, &'t str)>,
 }
 
-/// Implements [`keep`](super::keep).
+/// Implements [`keep()`](super::keep()).
 pub(super) fn keep(text: &str, printed: &str, kept: Kept) -> Result<String, Location> {
     let mut lines = lines(text);
     if let Some(first) = lines.first_mut() {
