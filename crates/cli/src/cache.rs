@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::output::{self, note, say};
 use crate::progress;
+use crate::source::{unknown_name, usage_with};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -246,11 +247,13 @@ fn bans(cache: &PipelineCache) -> Vec<Value> {
 
 fn lift(cache: &PipelineCache, digests: &[String]) -> anyhow::Result<(Rows, bool)> {
     let parse = |text: &String| {
-        Digest::parse(&text.to_ascii_lowercase())
-            .with_context(|| format!("error[FG0704]: `{text}` is not a digest of 64 hex digits"))
+        Digest::parse(&text.to_ascii_lowercase()).ok_or_else(|| {
+            let fix = "`fulgurite cache bans` lists the banned kernels with their digests.";
+            usage_with(format!("`{text}` is not a digest of 64 hex digits"), fix)
+        })
     };
     // Nothing is lifted if any is wrong.
-    let digests = digests.iter().map(parse).collect::<anyhow::Result<Vec<_>>>()?;
+    let digests = digests.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     let unknown: Vec<_> = digests.iter().filter(|digest| !cache.lift(**digest)).collect();
     unknown.iter().for_each(|digest| note!("{digest}: not banned"));
     Ok((vec![("lifted", json!(digests.len() - unknown.len()))], unknown.is_empty()))
@@ -263,7 +266,10 @@ fn digest_of(name: &str) -> anyhow::Result<Digest> {
     }
     let path = PathBuf::from(name);
     if !path.exists() {
-        bail!("error[FG0704]: `{name}` is neither a digest of 64 hex digits nor a file");
+        let fix = "Name a kernel text (`.fg`), or give the 64 hex digits of a digest.";
+        return Err(
+            usage_with(format!("`{name}` is neither a digest of 64 hex digits nor a file"), fix).into()
+        );
     }
     let kernels = pack::read_kernels(&[path])?;
     kernels.first().map(|kernel| Digest::from_bytes(*kernel.digest().as_bytes())).context("no kernel")
@@ -308,10 +314,10 @@ fn prewarmed(path: &Path, one: &fulgurite::Prewarmed) -> Value {
 }
 
 fn kinds(names: &[String]) -> anyhow::Result<Vec<PayloadKind>> {
-    let known = || PayloadKind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+    let known = || PayloadKind::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>();
     let find = |name: &String| {
         let found = PayloadKind::ALL.iter().copied().find(|kind| kind.name() == name);
-        found.with_context(|| format!("error[FG0704]: there is no kind `{name}`; there are {}", known()))
+        found.ok_or_else(|| unknown_name(format!("there is no kind `{name}`"), "kind", &known()).into())
     };
     names.iter().map(find).collect()
 }

@@ -8,7 +8,7 @@ use crate::output::{self, note, say};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The backend's id, or `all`
+    /// The backend's id, an adapter's, or `all` for every suitable device, as `devices` lists them
     #[arg(long, value_name = "ID", default_value = "all")]
     backend: String,
     /// Print JSON
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         Default::default()
     });
     let (mut complete, mut entries) = (true, Vec::new());
-    for id in crate::backend_ids(&registry, &args.backend) {
+    for id in crate::device_ids(&registry, &args.backend) {
         let measured = registry.open(&id).and_then(|device| calibrate(&device));
         match measured {
             Ok(measured) => {

@@ -7,6 +7,10 @@ use serde_json::{Value, json};
 use crate::output;
 
 #[derive(clap::Args)]
+#[command(
+    after_help = "The default is the device that is used where none is named: the first one listed that is suitable and \
+    not excluded by the environment, and with --open, that opens."
+)]
 pub(crate) struct Args {
     /// Open each device, to print what it does rather than what its driver declares: with quirks and lowering rules
     #[arg(long)]
@@ -19,6 +23,7 @@ pub(crate) struct Args {
 /// A device, and what opening it gave if it was opened.
 struct Listed {
     info: AdapterInfo,
+    is_default: bool,
     opened: Option<Result<DeviceSnapshot, Error>>,
 }
 
@@ -29,9 +34,14 @@ struct Listed {
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     let registry = registry();
     let found = registry.adapters();
+    let mut has_default = false;
+    // In the order in which routing tries them.
     let listed = found.adapters.into_iter().map(|info| {
         let opened = args.open.then(|| open(&registry, &info));
-        Listed { info, opened }
+        let opens = opened.as_ref().is_none_or(Result::is_ok);
+        let is_default = !has_default && crate::is_selectable(&info) && opens;
+        has_default |= is_default;
+        Listed { info, is_default, opened }
     });
     if args.json {
         let unavailable = found.unavailable.iter().map(
@@ -82,6 +92,7 @@ impl Listed {
                 "{} invocations, {} bytes of shared memory",
                 limits.max_workgroup_invocations, limits.max_shared_bytes
             );
+            rows.extend(info.deselected.clone().map(|reason| ("only if named", reason)));
             rows.extend([
                 ("rank", info.rank.to_string()),
                 ("memory", memory),
@@ -97,7 +108,8 @@ impl Listed {
             rows.push(("lowering rules", list(opened.rules.iter().map(String::as_str).collect())));
         }
         let rows: Vec<_> = rows.iter().map(|(name, value)| format!("\n  {name:<14} {value}")).collect();
-        format!("{}: {}{}", info.id, snapshot.device, rows.concat())
+        let default = if self.is_default { " (default)" } else { "" };
+        format!("{}: {}{default}{}", info.id, snapshot.device, rows.concat())
     }
 
     fn entry(&self) -> Value {
@@ -115,6 +127,8 @@ impl Listed {
             "driver": snapshot.driver,
             "kind": info.kind.name(),
             "rank": info.rank,
+            "is_default": self.is_default,
+            "deselected": info.deselected,
             "memory_bytes": info.memory_bytes,
             "unsuitable": self.unsuitable(),
             "is_opened": matches!(self.opened, Some(Ok(_))),

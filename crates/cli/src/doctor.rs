@@ -1,11 +1,16 @@
 //! `fulgurite doctor`: checks that this machine has what the backends and the cache need, and says how to provide what is
 //! missing. The advice is that of the errors that a program would meet.
 
+#[cfg(unix)]
+use std::fs::Metadata;
+use std::path::Path;
+
 use fulgurite::{
-    AdapterKind, Backend, Choice, DeviceSnapshot, Error, OpenOptions, Registry, calibrations, registry,
+    AdapterInfo, AdapterKind, Backend, Choice, Code, DeviceSnapshot, Error, OpenOptions, Registry,
+    calibrations, registry,
 };
 use fulgurite_backend_vulkan::{Options, VulkanDevice};
-use fulgurite_pipeline_cache::{DiskOptions, DiskPipelineCache};
+use fulgurite_pipeline_cache::{CacheError, DiskOptions, DiskPipelineCache, default_root};
 use serde_json::{Value, json};
 
 use crate::devices::reason;
@@ -52,7 +57,20 @@ struct Finding {
     message: String,
 }
 
+/// A device that opened.
+struct Opened {
+    info: AdapterInfo,
+    snapshot: DeviceSnapshot,
+    /// The index of its finding.
+    finding: usize,
+}
+
 impl Finding {
+    /// Returns the finding on the backend or the adapter `id`.
+    fn backend(id: &str, status: Status, message: impl Into<String>) -> Self {
+        Self::new(format!("backend {id}"), status, message)
+    }
+
     fn new(name: impl Into<String>, status: Status, message: impl Into<String>) -> Self {
         Self { name: name.into(), status, message: message.into() }
     }
@@ -67,7 +85,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     args.backend.iter().try_for_each(|id| registry.named(id).map(drop))?;
     let mut findings = Vec::new();
     let opened = backends(&registry, &args.backend, &mut findings);
-    if opened.iter().any(|snapshot| snapshot.backend == "vulkan") {
+    if opened.iter().any(|one| one.info.id.backend() == "vulkan") {
         findings.push(validation_layer());
     }
     findings.push(cache());
@@ -88,28 +106,47 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     Ok(is_fine)
 }
 
-/// Opens the best device of each backend, of all if none is `wanted`, and returns those that open.
-fn backends(registry: &Registry, wanted: &[String], findings: &mut Vec<Finding>) -> Vec<DeviceSnapshot> {
+/// Opens every suitable device of each backend, of all if none is `wanted`, and returns those that open.
+fn backends(registry: &Registry, wanted: &[String], findings: &mut Vec<Finding>) -> Vec<Opened> {
     let is_wanted = |id: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == id);
-    let backends = registry.list().map(Backend::id).filter(|id| is_wanted(id));
-    let choice = |id: &str| registry.route(&Choice::Backend(id.to_owned()), &OpenOptions::default());
-    let routes: Vec<_> = backends.map(|id| (id, choice(id))).collect();
-    let highest = routes.iter().filter_map(|(_, route)| Some(route.as_ref().ok()?.adapter().rank)).max();
-    let mut opened: Vec<DeviceSnapshot> = Vec::new();
-    for (id, route) in routes {
-        let name = format!("backend {id}");
-        match route {
-            Ok(route) => {
-                let (snapshot, adapter) = (route.device().snapshot().clone(), route.adapter());
-                let is_software = id == "vulkan" && adapter.kind == AdapterKind::Cpu;
-                let software = if is_software { ", which runs on the CPU" } else { "" };
-                let default = if Some(adapter.rank) == highest { ", the default here" } else { "" };
-                let message = format!("{} ({}){software}{default}", snapshot.device, snapshot.driver);
-                findings.push(Finding::new(name, Status::Fine, message));
-                opened.push(snapshot);
+    let found = registry.adapters();
+    let mut opened: Vec<Opened> = Vec::new();
+    for id in registry.list().map(Backend::id).filter(|id| is_wanted(id)) {
+        let unavailable = found.unavailable.iter().filter(|(backend, _)| backend == id);
+        findings.extend(unavailable.map(|(_, error)| Finding::backend(id, Status::Missing, reason(error))));
+        let own: Vec<_> = found.adapters.iter().filter(|info| info.id.backend() == id).collect();
+        // Without a suitable device, the backend cannot be used; beside one, an unsuitable one only is of no use.
+        let is_usable = own.iter().any(|info| crate::is_selectable(info));
+        let unused = if is_usable { Status::Note } else { Status::Missing };
+        for info in own {
+            let name = info.id.as_str();
+            if let Some(reason) = &info.unsuitable {
+                let message = format!("{} is not suitable: {reason}", info.declared.device);
+                findings.push(Finding::backend(name, unused, message));
+                continue;
             }
-            Err(error) => findings.push(Finding::new(name, Status::Missing, reason(&error))),
+            if let Some(reason) = &info.deselected {
+                let message = format!("{} is used only if it is named: {reason}", info.declared.device);
+                findings.push(Finding::backend(name, unused, message));
+                continue;
+            }
+            match registry.route(&Choice::Adapter(info.id.clone()), &OpenOptions::default()) {
+                Ok(route) => {
+                    let snapshot = route.device().snapshot().clone();
+                    opened.push(Opened { info: info.clone(), snapshot, finding: findings.len() });
+                    findings.push(Finding::backend(name, Status::Fine, ""));
+                }
+                Err(error) => findings.push(Finding::backend(name, Status::Missing, reason(&error))),
+            }
         }
+    }
+    let highest = opened.iter().map(|one| one.info.rank).max();
+    let default = opened.iter().position(|one| Some(one.info.rank) == highest);
+    for (at, Opened { info, snapshot, finding }) in opened.iter().enumerate() {
+        let is_software = info.id.backend() == "vulkan" && info.kind == AdapterKind::Cpu;
+        let software = if is_software { ", which runs on the CPU" } else { "" };
+        let default = if Some(at) == default { ", the default here" } else { "" };
+        findings[*finding].message = format!("{} ({}){software}{default}", snapshot.device, snapshot.driver);
     }
     opened
 }
@@ -134,7 +171,14 @@ fn cache() -> Finding {
         return Finding::new(name, Status::Missing, message);
     };
     if let Err(error) = DiskPipelineCache::open(&root, DiskOptions::default()) {
-        return Finding::new(name, Status::Missing, error.diagnostic().to_string());
+        return Finding::new(name, Status::Missing, unusable_folder(&error));
+    }
+    // The folder of calibrations, and that of tuning records, which need not exist. Opening one creates no file.
+    let folders = default_root().into_iter().flat_map(|root| [root.join("autotune"), root]);
+    for folder in folders.filter(|folder| folder.symlink_metadata().is_ok()) {
+        if let Err(error) = DiskPipelineCache::open(&folder, DiskOptions::default().read_only()) {
+            return Finding::new(name, Status::Missing, unusable_folder(&error));
+        }
     }
     // A folder on a full or read-only disk opens as well.
     match tempfile::NamedTempFile::new_in(&root)
@@ -151,8 +195,32 @@ fn cache() -> Finding {
     }
 }
 
+/// Returns the reason why a folder is refused, and the command that mends it where there is one.
+fn unusable_folder(error: &CacheError) -> String {
+    let CacheError::Refused { path, reason } = error else { return error.diagnostic().to_string() };
+    let fix = if may_be_written_by_others(path) {
+        format!("`chmod 700 {}` as its owner, or set FULGURITE_CACHE_DIR to another folder", path.display())
+    } else {
+        "set FULGURITE_CACHE_DIR to a folder that this user owns and nobody else can write".to_owned()
+    };
+    format!("{} is not trusted: {reason}; {fix} ({})", path.display(), error.code())
+}
+
+/// Returns whether `path` is a folder whose permissions let users other than its owner write it.
+#[cfg(unix)]
+fn may_be_written_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    let others = |info: &Metadata| info.is_dir() && info.permissions().mode() & 0o022 != 0;
+    path.symlink_metadata().is_ok_and(|info| others(&info))
+}
+
+#[cfg(not(unix))]
+fn may_be_written_by_others(_: &Path) -> bool {
+    false
+}
+
 /// Checks that routing knows the speeds of the devices.
-fn calibration(opened: &[DeviceSnapshot]) -> Finding {
+fn calibration(opened: &[Opened]) -> Finding {
     let name = "calibration";
     let known = match calibrations() {
         Ok(known) => known,
@@ -160,8 +228,8 @@ fn calibration(opened: &[DeviceSnapshot]) -> Finding {
     };
     let unknown: Vec<_> = opened
         .iter()
-        .filter(|device| known.get(device).is_none())
-        .map(|device| device.backend.as_str())
+        .filter(|one| known.get(&one.snapshot).is_none())
+        .map(|one| one.info.id.as_str())
         .collect();
     if unknown.is_empty() {
         return Finding::new(name, Status::Fine, "every device is calibrated");
@@ -174,5 +242,11 @@ fn calibration(opened: &[DeviceSnapshot]) -> Finding {
 }
 
 fn unusable(error: &Error) -> String {
-    format!("the stored calibrations are unusable, `fulgurite calibrate` replaces them: {error}")
+    let fix = match error.code() {
+        Code::BadFileFormat => "`fulgurite calibrate` replaces them",
+        _ => {
+            "`fulgurite calibrate` cannot replace them either until the file is removed and its folder trusted"
+        }
+    };
+    format!("the stored calibrations are unusable, {fix}: {error}")
 }

@@ -4,7 +4,7 @@ use fulgurite::Code;
 use serde_json::{Value, json};
 
 use crate::output;
-use crate::source::usage;
+use crate::source::usage_with;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -31,10 +31,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     };
     let name = text.to_ascii_uppercase();
     let code = Code::parse(&name).ok_or_else(|| {
-        usage(format!(
-            "no diagnostic code `{text}`; `fulgurite explain` lists all, such as {}",
-            Code::BadUsage
-        ))
+        let fix = format!("`fulgurite explain` lists all codes, such as {}.", Code::BadUsage);
+        usage_with(format!("there is no diagnostic code `{text}`"), fix)
     })?;
     if args.json {
         output::json(&entry(code))?;

@@ -92,6 +92,25 @@ enum Command {
 }
 
 impl Command {
+    /// Returns the name on the command line.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Run(_) => "run",
+            Self::Check(_) => "check",
+            Self::Fmt(_) => "fmt",
+            Self::Spirv(_) => "spirv",
+            Self::Explain(_) => "explain",
+            Self::Devices(_) => "devices",
+            Self::Doctor(_) => "doctor",
+            Self::Tune(_) => "tune",
+            Self::Cache(_) => "cache",
+            Self::Calibrate(_) => "calibrate",
+            Self::Replay(_) => "replay",
+            Self::Conformance(_) => "conformance",
+            Self::Completions { .. } => "completions",
+        }
+    }
+
     /// Returns whether results, and so errors, are printed as JSON.
     fn wants_json(&self) -> bool {
         match self {
@@ -129,6 +148,15 @@ impl Command {
 }
 
 impl Invocation {
+    /// Returns the name of the command on the command line.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Command(command) => command.name(),
+            Self::Worker(Worker::SuiteWorker { .. }) => "suite-worker",
+            Self::Worker(Worker::TuneWorker(_)) => "tune-worker",
+        }
+    }
+
     fn wants_json(&self) -> bool {
         matches!(self, Self::Command(command) if command.wants_json())
     }
@@ -163,6 +191,27 @@ fn backend_ids(registry: &fulgurite::Registry, wanted: &str) -> Vec<String> {
     }
 }
 
+/// Returns the ids of the devices that `wanted` names: a backend, an adapter, or `all` for every suitable adapter, as
+/// `devices` lists them. Of `all`, a backend without a suitable adapter is listed by its own id, with which opening it
+/// returns the reason.
+fn device_ids(registry: &fulgurite::Registry, wanted: &str) -> Vec<String> {
+    if wanted != "all" {
+        return vec![wanted.to_owned()];
+    }
+    let found = registry.adapters().adapters;
+    let of_backend = |id: &str| {
+        let own = found.iter().filter(|info| info.id.backend() == id && is_selectable(info));
+        let ids: Vec<_> = own.map(|info| info.id.to_string()).collect();
+        if ids.is_empty() { vec![id.to_owned()] } else { ids }
+    };
+    registry.list().flat_map(|backend| of_backend(backend.id())).collect()
+}
+
+/// Returns whether a device may be used without being named: nothing known speaks against it.
+fn is_selectable(info: &fulgurite::AdapterInfo) -> bool {
+    info.unsuitable.is_none() && info.deselected.is_none()
+}
+
 fn main() -> ExitCode {
     // Without the handlers, an interrupted compile counts as a crash of the driver once.
     #[cfg(unix)]
@@ -173,6 +222,12 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = match error.downcast_ref::<fulgurite::Error>() {
+                Some(usage) if usage.code() == fulgurite::Code::BadUsage => {
+                    source::with_command(usage.clone(), command.name()).into()
+                }
+                _ => error,
+            };
             output::error(&error, command.wants_json());
             // A kernel text with problems is a result, not a failure of the command.
             let is_result = error.downcast_ref::<source::InvalidKernel>().is_some();
@@ -186,6 +241,18 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn every_command_has_its_name() {
+        for name in Command::augment_subcommands(clap::Command::new("fulgurite")).get_subcommands() {
+            let (name, first) = (name.get_name(), "one");
+            let lines = [vec![name], vec![name, first], vec![name, "bash"], vec![name, "stats"]];
+            let parsed = lines
+                .into_iter()
+                .find_map(|line| Cli::try_parse_from([&["fulgurite"], &line[..]].concat()).ok());
+            assert_eq!(parsed.map(|cli| cli.command.name()), Some(name));
+        }
+    }
 
     #[test]
     fn command_line_is_consistent() {

@@ -1,3 +1,3 @@
-//! Progress bars, drawn on a terminal only.
+//! Progress bars and spinners, drawn on a terminal only.
 
-pub(crate) use fulgurite_conformance::command::bar;
+pub(crate) use fulgurite_conformance::command::{bar, spinner};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use fulgurite::{Choice, Context, Error, LaunchOptions, VerifiedKernel};
 
 use crate::output::{self, note};
-use crate::source::{kernel, usage, write};
+use crate::source::{check_writable, kernel, usage_with, write};
 use plan::Plan;
 use report::Results;
 use sequence::Sequence;
@@ -23,7 +23,7 @@ use sequence::Sequence;
     after_help = "Contents of a buffer: x=1,2,3 (integers also as 0xff), x=@file.npy, x=zeros:1000 (so many elements), or\n\
     x=hex:0000803f (bytes in memory order). The components of vectors follow one another.\n\n\
     Several files run in order on one device. Kernels share buffers, and values of parameters, by name; --bind joins\n\
-    buffers of different names.\n\n\
+    buffers of different names. KERNEL is a kernel's name; if several have the name `k`, they are `k#1`, `k#2` and so on.\n\n\
     Exit status: 0 if the results are the reference's, 1 if they are not or a kernel is invalid, 2 if a kernel cannot be\n\
     run."
 )]
@@ -98,11 +98,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
 fn run_kernels(args: &Args, kernels: &[Arc<VerifiedKernel>]) -> Result<Results, Error> {
     let plan = Plan::new(args, kernels)?;
     if args.capture.is_some() && plan.steps.len() > 1 {
-        return Err(usage(format!(
-            "--capture writes one launch, and there are {} kernels",
-            plan.steps.len()
-        )));
+        let message = format!("--capture writes one launch, and there are {} kernels", plan.steps.len());
+        return Err(usage_with(message, "Give one kernel, or omit `--capture`."));
     }
+    // Results that cannot be written would be lost after a long run.
+    let files = plan.buffers.iter().filter_map(|buffer| buffer.file.as_deref());
+    files.chain(args.capture.as_deref()).try_for_each(check_writable)?;
     let builder = Context::builder().launch_options(LaunchOptions::default().timed(true));
     let builder = args.backend.iter().fold(builder, |builder, id| match Choice::id(id) {
         Choice::Adapter(id) => builder.adapter(id),

@@ -5,7 +5,8 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use fulgurite::{Code, Error, VerifiedKernel, printable, render};
+use fulgurite::spec::Location;
+use fulgurite::{Code, Diagnostic, Diagnostics, Error, VerifiedKernel, printable, render};
 
 /// Maximum size of a kernel text in bytes.
 const MAX_TEXT_BYTES: u64 = 1 << 28;
@@ -98,12 +99,89 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     })
 }
 
+/// Checks that a file can be written, before the work whose result it is to hold. Changes nothing.
+///
+/// # Errors
+/// `FG0702`: the folder does not exist or cannot be written, or the path is a folder, or a file that cannot be written.
+pub(crate) fn check_writable(path: &Path) -> Result<(), Error> {
+    let unwritable = |reason: &str, fix: Option<String>| {
+        let message = format!("cannot write {}: {reason}", shown(path));
+        let mut problem = Diagnostic::new(Code::FileUnwritable, Location::Unknown, message);
+        problem.fix = fix;
+        Error::Invalid(problem.into())
+    };
+    match path.metadata() {
+        Ok(info) if info.is_dir() => {
+            return Err(unwritable("it is a folder", Some("Name a file in it.".to_owned())));
+        }
+        Ok(info) if info.is_file() => {
+            let opened = std::fs::OpenOptions::new().append(true).open(path).map(drop);
+            return opened.map_err(|error| unwritable(&error.to_string(), None));
+        }
+        // Opening a pipe or a device may have an effect.
+        Ok(_) => return Ok(()),
+        Err(_) => {}
+    }
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match folder.metadata() {
+        Ok(info) if !info.is_dir() => {
+            return Err(unwritable(&format!("{} is not a folder", shown(folder)), None));
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let fix = (error.kind() == std::io::ErrorKind::NotFound)
+                .then(|| format!("Create the folder first: `mkdir -p {}`.", shown(folder)));
+            return Err(unwritable(&format!("folder {}: {error}", shown(folder)), fix));
+        }
+    }
+    let probe = tempfile::NamedTempFile::new_in(folder).map(drop);
+    probe.map_err(|error| unwritable(&format!("folder {}: {error}", shown(folder)), None))
+}
+
 /// Returns `path` for printing.
 pub(crate) fn shown(path: &Path) -> String {
     printable(&path.display().to_string()).into_owned()
 }
 
-/// Returns the error of a bad command line.
+/// Returns the error of a bad command line whose fix no message knows: [`with_command`] names the help to read.
 pub(crate) fn usage(message: impl Into<String>) -> Error {
     Error::invalid(Code::BadUsage, message)
+}
+
+/// Returns the error of a bad command line, with its fix.
+pub(crate) fn usage_with(message: impl Into<String>, fix: impl Into<String>) -> Error {
+    let problem = Diagnostic::new(Code::BadUsage, Location::Unknown, message).with_fix(fix);
+    Error::Invalid(problem.into())
+}
+
+/// Returns the error of a name, such as that of a `kind` of thing, that is none of `known`.
+pub(crate) fn unknown_name<N: AsRef<str>>(message: impl Into<String>, kind: &str, known: &[N]) -> Error {
+    let mut names: Vec<String> = Vec::new();
+    for name in known.iter().map(|name| format!("`{}`", name.as_ref())) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let fix = match &names[..] {
+        [] => format!("Omit the argument: there is no {kind} to name."),
+        [one] => format!("The only {kind} is {one}."),
+        several => format!("Name one of {}.", several.join(", ")),
+    };
+    usage_with(message, fix)
+}
+
+/// Returns `error`; a bad command line without a fix names the help of `command`.
+pub(crate) fn with_command(error: Error, command: &str) -> Error {
+    let Error::Invalid(problems) = error else { return error };
+    let fixed = problems.all().iter().cloned().map(|problem| match (problem.code, &problem.fix) {
+        (Code::BadUsage, None) => {
+            problem.with_fix(format!("`fulgurite {command} --help` describes the arguments."))
+        }
+        _ => problem,
+    });
+    // Never empty, as `problems` is not.
+    Diagnostics::check(fixed.collect()).map_or_else(Error::Invalid, |()| Error::Invalid(problems))
 }

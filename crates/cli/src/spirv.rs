@@ -10,7 +10,7 @@ use fulgurite_spirv::Profile;
 use rspirv::binary::Disassemble as _;
 
 use crate::output::{self, note};
-use crate::source::{kernel, usage, write};
+use crate::source::{kernel, unknown_name, write};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -71,7 +71,8 @@ fn profile(name: &str, kernel: &VerifiedKernel) -> anyhow::Result<Profile> {
         }
         name => Profile::named(name).ok_or_else(|| {
             let measured: Vec<_> = Profile::NAMED.iter().map(|(name, _)| *name).collect();
-            usage(format!("no profile `{name}`; there are least, fullest, device, {}", measured.join(", ")))
+            let known = [&["least", "fullest", "device"], &measured[..]].concat();
+            unknown_name(format!("there is no profile `{name}`"), "profile", &known)
         })?,
     })
 }

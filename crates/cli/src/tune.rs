@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use fulgurite::autotune::{
     AutotuneStore, InProcess, Instance, MeasurePolicy, ProcessGate, Progress, Rejection, StoreOptions,
     Tester, TuneOptions, TuneReport, answer, tune_with,
@@ -20,6 +20,7 @@ use fulgurite_runtime::Device;
 
 use crate::output::{self, note, say};
 use crate::progress;
+use crate::source::unknown_name;
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -48,7 +49,7 @@ struct TuneArgs {
     #[arg(long, value_name = "SIZES")]
     problem: Vec<String>,
     /// Time limit for each problem; candidates not tried by then are left for the next run
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = budget)]
     budget: Duration,
     /// Maximum number of candidates tried for each problem
     #[arg(long, value_name = "N")]
@@ -87,6 +88,15 @@ pub(crate) struct WorkerArgs {
     problem: String,
     seed: u64,
     timeout_ms: u64,
+}
+
+/// Parses the time limit of a problem. Within a limit of zero, no candidate could be tried.
+fn budget(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("no candidate can be tried in no time; `30s` is the default".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Timeout of one launch.
@@ -171,7 +181,7 @@ fn is_empty(error: &anyhow::Error) -> bool {
 fn found(id: &str) -> anyhow::Result<Listed> {
     let Some(found) = family(id) else {
         let known: Vec<_> = families().iter().map(|family| family.id).collect();
-        bail!("error[FG0704]: there is no family `{id}`; there are {}", known.join(", "))
+        return Err(unknown_name(format!("there is no family `{id}`"), "family", &known).into());
     };
     Ok(found)
 }

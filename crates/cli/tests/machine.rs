@@ -9,7 +9,9 @@
 
 mod common;
 
-use common::{ADD, BAD, Folder, Ran};
+use std::collections::BTreeSet;
+
+use common::{ADD, BAD, Folder, Ran, ids};
 use serde_json::{Value, json};
 
 fn check<'j>(json: &'j Value, name: &str) -> &'j Value {
@@ -29,6 +31,24 @@ fn devices_are_listed_with_reasons() {
     assert_eq!((&cpu["id"], &cpu["limits"]["subgroup_size"]), (&json!("cpu"), &json!(32)));
     assert_eq!((&cpu["kind"], &cpu["memory_bytes"]), (&json!("cpu"), &json!(null)));
     assert_eq!((&reference["rank"], &reference["matrices"]), (&json!(1), &json!("any")));
+    // The default is the device that a run without a name uses.
+    folder.run(&["devices"]).expect(0, &[" (default)\n"]);
+    let is_default = |device: &Value| (device["id"].clone(), device["is_default"].clone());
+    let flags: Vec<_> = json["devices"].as_array().unwrap().iter().map(is_default).collect();
+    assert_eq!(flags, [(json!("cpu"), json!(true)), (json!("reference"), json!(false))]);
+    if let Some(ran) = folder.run_on_vulkan(&["devices", "--json", "--open"]) {
+        let json = ran.expect(0, &[]).json();
+        let all: Vec<_> = json["devices"].as_array().unwrap().iter().collect();
+        let defaults: Vec<_> = all.iter().filter(|one| one["is_default"] == true).collect();
+        assert_eq!(defaults.len(), 1, "{json}");
+        std::fs::write(folder.path("add.fg"), ADD).unwrap();
+        let line = ["run", "add.fg", "-b", "y=1", "-p", "n=1", "--json"];
+        let ran = folder.run_on_vulkan(&line).unwrap().expect(0, &[]).json();
+        assert_eq!(
+            ["backend", "device", "driver"].map(|f| &ran[f]),
+            ["backend", "device", "driver"].map(|f| &defaults[0][f])
+        );
+    }
     if let Some(ran) = folder.run_on_vulkan(&["devices", "--open"]) {
         ran.expect(0, &["vulkan:", "subgroup size", "lowering rules"]);
     }
@@ -56,8 +76,13 @@ fn doctor_says_what_is_missing() {
     if let Some(ran) = folder.run_on_vulkan(&["doctor"]) {
         ran.expect(
             0,
-            &["ok       backend vulkan: ", "the default here", "validation layer", "nothing is missing"],
+            &["ok       backend vulkan", "the default here", "validation layer", "nothing is missing"],
         );
+        let json = folder.run_on_vulkan(&["doctor", "--json"]).unwrap().expect(0, &[]).json();
+        let names = ids(&json["checks"], "name").into_iter();
+        let covered: BTreeSet<_> =
+            names.filter_map(|name| Some(name.strip_prefix("backend ")?.to_owned())).collect();
+        assert!(covered.is_superset(&folder.suitable_devices()), "{covered:?}");
     }
 }
 
@@ -72,6 +97,31 @@ fn doctor_finds_an_unusable_cache_folder() {
         let mut command = folder.command(&["doctor", "--backend", "cpu"]);
         Ran::of(command.env("FULGURITE_CACHE_DIR", root)).expect(1, parts);
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn doctor_finds_a_cache_folder_that_others_may_write() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = Folder::new(&[]);
+    let mode = |name: &str, mode: u32| {
+        std::fs::set_permissions(folder.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    std::fs::create_dir_all(folder.path("cache/autotune")).unwrap();
+    ["cache", "cache/autotune"].into_iter().for_each(|name| mode(name, 0o700));
+    let doctor = ["doctor", "--backend", "cpu"];
+    folder.run(&doctor).expect(0, &["ok       cache folder"]);
+    for name in ["cache", "cache/autotune", "cache/pipelines"] {
+        mode(name, 0o777);
+        let path = folder.path(name).display().to_string();
+        let fix = format!("`chmod 700 {path}`");
+        folder.run(&doctor).expect(1, &["missing  cache folder", "FG1001", "writable by others", &fix]);
+        mode(name, 0o700);
+        folder.run(&doctor).expect(0, &["ok       cache folder"]);
+    }
+    mode("cache", 0o777);
+    folder.run(&["calibrate", "--backend", "cpu"]).expect(2, &["FG0702", "writable by others"]);
 }
 
 #[test]
@@ -99,7 +149,12 @@ fn problem_is_tuned_in_processes_of_the_command() {
     assert!(verdicts.len() == 2 && verdicts.iter().all(|verdict| verdict == "measured"), "{verdicts:?}");
     folder.run(&["tune", "list"]).expect(0, &["sum", "1000", "2 candidates"]);
     folder.run(&["tune", "forget", "sum"]).expect(0, &["records"]);
-    folder.run(&["tune", "--family", "none", "--backend", "cpu"]).expect(2, &["FG0704", "no family `none`"]);
+    folder
+        .run(&["tune", "--family", "none", "--backend", "cpu"])
+        .expect(2, &["FG0704", "no family `none`", "help: Name one of `"]);
+    folder
+        .run(&["tune", "--budget", "0s", "--backend", "cpu"])
+        .expect(2, &["--budget", "no candidate can be tried"]);
     let json = folder.run(&["tune", "--backend", "vulkan", "--json"]).expect(2, &[]).json();
     assert_eq!(json["diagnostics"][0]["code"], "FG0402");
 }
@@ -128,7 +183,11 @@ fn conformance_runs_in_processes_of_the_command() {
     folder
         .run(&["conformance", "--backend", "reference", "--suite", "driver"])
         .expect(0, &["driver", " 0 failed"]);
-    folder.run(&["conformance", "--suite", "none"]).expect(2, &["FG0704"]);
+    folder.run(&["conformance", "--suite", "none"]).expect(2, &["FG0704", "help: Name one of `ops`, "]);
+    let line = ["conformance", "--backend", "reference", "--suite", "driver", "--only", "nosuch"];
+    let ran = folder.run(&line);
+    ran.expect(2, &["FG0704", "`nosuch`", "help: Give a part of a name, for example of `"]);
+    assert_eq!((ran.err.matches("FG0704").count(), &ran.out[..]), (1, ""), "{}", ran.err);
     folder.run(&["conformance", "--backend", "none"]).expect(2, &["FG0401"]);
     folder.run(&["suite-worker", "none"]).expect(2, &[]);
 }

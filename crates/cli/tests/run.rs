@@ -9,7 +9,9 @@
 
 mod common;
 
-use common::{ADD, BAD, Folder, Ran, example};
+use std::collections::BTreeSet;
+
+use common::{ADD, BAD, Folder, Ran, example, ids};
 use serde_json::json;
 
 const DOUBLE: &str = "fulgurite 1
@@ -70,7 +72,7 @@ fn several_kernels_share_buffers_by_name() {
     let folder = Folder::new(&[("add.fg", ADD), ("double.fg", DOUBLE)]);
     let line = ["run", "add.fg", "double.fg", "add.fg", "-b", "y=hex:01000000_02000000", "-b", "z=zeros:2"];
     let ran = folder.run(&[&line[..], &["-p", "n=10", "-o", "z=z.npy", "--linear", "double=2"]].concat());
-    ran.expect(0, &["y after add: equal", "z after double: equal", "y = 21, 22", "wrote z.npy"]);
+    ran.expect(0, &["y after add#1: equal", "z after double: equal", "y = 21, 22", "wrote z.npy"]);
     let z = std::fs::read(folder.path("z.npy")).unwrap();
     assert!(z.starts_with(b"\x93NUMPY") && z.ends_with(&[22, 0, 0, 0, 24, 0, 0, 0]));
 }
@@ -121,11 +123,12 @@ fn bad_arguments_and_kernels_are_told() {
     let given = ["run", "add.fg", "-b", "y=1", "-p", "n=1"];
     for (line, code, parts) in [
         (&["-b", "y=2"][..], 2, &["FG0704", "buffer `y` is given twice"][..]),
-        (&["-b", "z=2"], 2, &["FG0704", "no kernel has a buffer `z`; there are: y"]),
+        (&["-b", "z=2"], 2, &["FG0704", "no kernel has a buffer `z`", "help: The only buffer is `y`."]),
         (&["--backend", "none"], 2, &["FG0401", "`cpu`"]),
         (&["--backend", "vulkan"], 2, &["FG0402", "mesa-vulkan-drivers"]),
         (&["--capture", "none/c.json", "--backend", "cpu"], 2, &["FG0702", "none/c.json"]),
         (&["--warm-up", "1"], 2, &["--repeat"]),
+        (&["-p", "n"], 2, &["FG0704", "`n` is not NAME=…", "help: `fulgurite run --help` describes"]),
         (&["--repeat", "0"], 2, &["1..=1000000"]),
     ] {
         folder.run(&[&given[..], line].concat()).expect(code, parts);
@@ -142,13 +145,89 @@ fn bad_arguments_and_kernels_are_told() {
 }
 
 #[test]
+fn outputs_that_cannot_be_written_are_refused_before_the_run() {
+    let folder = Folder::new(&[("add.fg", ADD), ("old.npy", "old")]);
+    // The backend does not exist, so that nothing can run.
+    let given = ["run", "add.fg", "-b", "y=1", "-p", "n=1", "--backend", "none"];
+    for (line, parts) in [
+        (
+            ["-o", "y=missing/folder/y.npy"],
+            &["cannot write missing/folder/y.npy", "`mkdir -p missing/folder`"][..],
+        ),
+        (["-o", "y=add.fg/y.npy"], &["add.fg is not a folder"]),
+        (["-o", "y=."], &["it is a folder"]),
+        (["--capture", "missing/c.json"], &["cannot write missing/c.json", "`mkdir -p missing`"]),
+    ] {
+        folder.run(&[&given[..], &line].concat()).expect(2, &[&["FG0702"], parts].concat());
+    }
+    // Checking changes nothing.
+    folder.run(&[&given[..], &["-o", "y=old.npy"]].concat()).expect(2, &["FG0401"]);
+    folder.run(&[&given[..], &["-o", "y=new.npy"]].concat()).expect(2, &["FG0401"]);
+    assert_eq!(folder.text("old.npy"), "old");
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder.path(".")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["add.fg", "old.npy"]);
+}
+
+#[test]
+fn kernels_of_one_name_are_told_apart() {
+    let folder = Folder::new(&[("add.fg", ADD)]);
+    let line = ["run", "add.fg", "add.fg", "-b", "y=1", "-p", "add#1:n=1", "-p", "add#2:n=20"];
+    folder.run(&line).expect(0, &["add#1: compiled in", "y after add#2: equal", "y = 22"]);
+    let json = folder.run(&[&line[..], &["--json"]].concat()).expect(0, &[]).json();
+    let labels: Vec<_> = [0, 1].map(|at| json["kernels"][at]["label"].clone()).into();
+    assert_eq!(labels, ["add#1", "add#2"]);
+}
+
+/// A kernel that counts to `n` and stores the sum, which takes the interpreter a while.
+const LONG: &str = "fulgurite 1
+kernel @long workgroup(1, 1, 1) {
+  buffer %y: write u32[]
+  param %n: u32
+  %s = for %i in 0u32 to %n step 1u32 carry(%sum = 0u32) {
+    %next = add %sum, %i
+    yield %next
+  }
+  store %y[0u32], %s
+}
+";
+
+/// `script` runs the command on a terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn long_check_shows_progress_on_a_terminal_only() {
+    let folder = Folder::new(&[("long.fg", LONG)]);
+    let line = ["run", "long.fg", "-b", "y=0", "-p", "n=300000"];
+    let piped = folder.run(&line);
+    assert_eq!(piped.expect(0, &["y: equal to the reference's"]).err, "");
+    let program = env!("CARGO_BIN_EXE_fulgurite");
+    let mut on_terminal =
+        folder.command_of("script", &["-qec", &format!("{program} {}", line.join(" ")), "/dev/null"]);
+    // The terminal shows both streams.
+    Ran::of(&mut on_terminal).expect(
+        0,
+        &[
+            "long: checking with the reference interpreter for",
+            "`--unchecked` skips it",
+            "y: equal to the reference's",
+        ],
+    );
+}
+
+#[test]
 fn captured_call_is_replayed() {
     let folder = Folder::new(&[("add.fg", ADD), ("bad.json", "{}")]);
     let line = ["run", "add.fg", "-b", "y=1,2", "-p", "n=1", "--backend", "reference", "--capture", "c.json"];
+    let changed = "while the file states";
     folder.run(&line).expect(0, &["captured in c.json"]);
     folder
         .run(&["replay", "c.json"])
         .expect(0, &["captured on `reference`", "reference: every output is as expected"]);
+    assert!(!folder.run(&["replay", "c.json"]).err.contains(changed));
+    std::fs::write(folder.path("other.json"), folder.text("c.json").replace("add %v, %n", "add %n, %v"))
+        .unwrap();
+    folder.run(&["replay", "other.json"]).expect(0, &[changed, "it was changed after the capture"]);
     let json = folder.run(&["replay", "c.json", "--backend", "all", "--json"]).expect(0, &[]).json();
     let outcomes: Vec<_> =
         json["files"][0]["backends"].as_array().unwrap().iter().map(|one| one["outcome"].clone()).collect();
@@ -171,6 +250,18 @@ fn run_file_is_replayed() {
     folder.run(&["replay", "right.fg"]).expect(0, &["cpu: every output is as expected", "vulkan:", "FG0402"]);
     let ran = folder.run(&["replay", "right.fg", "wrong.fg"]);
     ran.expect(1, &["1 of 2 files as expected"]);
+    let partly = text("2u32 ?").replace("%y = 1u32", "%y = 1u32 1u32");
+    std::fs::write(folder.path("partly.fg"), partly).unwrap();
+    let ran = folder.run(&["replay", "partly.fg"]);
+    ran.expect(0, &["cpu: every checked output is as expected; not checked, or only in part: `%y`"]);
+    let json = folder.run(&["replay", "partly.fg", "right.fg", "--json"]).expect(0, &[]).json();
+    let unchecked = |file: usize| &json["files"][file]["backends"][1]["unchecked"];
+    assert_eq!((unchecked(0), unchecked(1)), (&json!(["`%y`"]), &json!([])));
+    // Every suitable device runs it, by the id that `devices` gives.
+    if let Some(ran) = folder.run_on_vulkan(&["replay", "right.fg", "--backend", "all", "--json"]) {
+        let ran: BTreeSet<String> = ids(&ran.expect(0, &[]).json()["files"][0]["backends"], "backend");
+        assert_eq!(ran, folder.suitable_devices());
+    }
 }
 
 #[test]

@@ -61,13 +61,51 @@ fn texts_are_formatted_and_comments_are_not_lost() {
     let canonical = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n}\n";
     assert_eq!(folder.text("loose.fg"), format!("// Adds.\n{canonical}"));
     folder.run(&["fmt", "--check", "add.fg", "loose.fg"]).expect(0, &[]);
-    folder.run(&["fmt", "inner.fg"]).expect(2, &["FG0704", "inner.fg:3", "--drop-comments"]);
+    folder.run(&["fmt", "--check", "inner.fg"]).expect(0, &[]);
+    folder.run(&["fmt", "inner.fg"]).expect(0, &[]);
     assert_eq!(folder.text("inner.fg"), inner);
     folder.run(&["fmt", "--drop-comments", "inner.fg"]).expect(0, &["inner.fg"]);
     assert_eq!(folder.text("inner.fg"), canonical);
     folder.run(&["fmt", "bad.fg"]).expect(1, &["FG0104", "bad.fg:3:12"]);
     folder.run(&["fmt", "none.fg"]).expect(2, &["FG0701"]);
-    folder.run(&["fmt", "--help"]).expect(0, &["Comments before the first line"]);
+    folder.run(&["fmt", "--help"]).expect(0, &["Comments are kept, and literals stay as they are written"]);
+}
+
+#[test]
+fn formatting_loses_no_comment_and_respells_no_literal() {
+    let files = std::fs::read_dir(example("")).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "fg")).collect();
+    assert!(files.len() > 5, "{files:?}");
+    let literals = |text: &str| {
+        let code: String =
+            text.lines().map(|line| line.split("//").next().unwrap_or_default().to_owned() + "\n").collect();
+        let words = code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == '_'));
+        let mut all: Vec<_> = words.filter(|word| word.starts_with("0x")).map(str::to_owned).collect();
+        all.sort();
+        all
+    };
+    let comments = |text: &str| {
+        let mut all: Vec<_> =
+            text.lines().filter_map(|line| Some(line.split_once("//")?.1.trim().to_owned())).collect();
+        all.sort();
+        all
+    };
+    let mut hexadecimal = 0;
+    for path in files {
+        // Indentation and blanks that the canonical form does not have.
+        let text = std::fs::read_to_string(&path).unwrap().replace("\n  ", "\n\t ").replace(", ", " , ");
+        let folder = Folder::new(&[("k.fg", &text)]);
+        folder.run(&["fmt", "k.fg"]).expect(0, &["k.fg"]);
+        let formatted = folder.text("k.fg");
+        folder.run(&["fmt", "--check", "k.fg"]).expect(0, &[]);
+        assert_eq!(comments(&formatted), comments(&text), "{}", path.display());
+        assert_eq!(literals(&formatted), literals(&text), "{}", path.display());
+        hexadecimal += literals(&text).len();
+        let digest = |text: &str| fulgurite::parse(text).unwrap().digest().to_string();
+        assert_eq!(digest(&formatted), digest(&text), "{}", path.display());
+    }
+    assert!(hexadecimal > 0, "no example has a hexadecimal literal");
 }
 
 #[test]
@@ -83,7 +121,9 @@ fn module_is_disassembled_or_written() {
     let bytes = std::fs::read(folder.path("add.spv")).unwrap();
     assert_eq!(bytes[..4], 0x0723_0203u32.to_le_bytes());
     assert_eq!(bytes.len() / 4, words.out.split_whitespace().count());
-    folder.run(&["spirv", "add.fg", "--profile", "none"]).expect(2, &["FG0704", "least, fullest, device"]);
+    folder
+        .run(&["spirv", "add.fg", "--profile", "none"])
+        .expect(2, &["FG0704", "help: Name one of `least`, `fullest`, `device`"]);
     folder.run(&["spirv", "add.fg", "--profile", "device"]).expect(2, &["FG0402"]);
     folder.run(&["spirv", "bad.fg"]).expect(1, &["FG0104", "bad.fg:3:12"]);
     if let Some(ran) = folder.run_on_vulkan(&["spirv", "add.fg", "--profile", "device"]) {
@@ -103,9 +143,21 @@ fn codes_are_explained() {
         .expect(0, &["FG0205  barrier in non-uniform control flow", "FG0704  bad command line"]);
     let all = folder.run(&["explain", "--json"]).expect(0, &[]).json();
     assert_eq!(all.as_array().unwrap().len(), fulgurite::Code::ALL.len());
-    folder.run(&["explain", "FG9999"]).expect(2, &["FG0704", "`FG9999`"]);
+    folder
+        .run(&["explain", "FG9999"])
+        .expect(2, &["FG0704", "`FG9999`", "help: `fulgurite explain` lists all"]);
     let json = folder.run(&["explain", "FG9999", "--json"]).expect(2, &[]).json();
     assert_eq!(json["diagnostics"][0]["code"], "FG0704");
+}
+
+#[test]
+fn missing_backends_are_explained_to_both_kinds_of_reader() {
+    let folder = Folder::new(&[]);
+    for (code, command) in [("FG0401", "`fulgurite devices`"), ("FG0404", "`fulgurite doctor`")] {
+        folder.run(&["explain", code]).expect(0, &[command, "in a Rust program", "Cargo feature"]);
+    }
+    folder.run(&["explain", "FG0704"]).expect(0, &["`fulgurite help run`"]);
+    folder.run(&["help", "run"]).expect(0, &["--backend"]);
 }
 
 #[test]

@@ -4,15 +4,16 @@
 mod child;
 mod table;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use fulgurite_driver_core::Registry;
 use fulgurite_hal::{self as hal, AdapterId, Error};
-use fulgurite_spec::Code;
+use fulgurite_spec::{Code, Diagnostic, Location};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{BackendReport, Expectations, Level, Options, Report, Suite, Twins, Worker};
@@ -42,6 +43,9 @@ pub struct Args {
     /// Run the suite `driver` in this process. Some of its launches may never end
     #[arg(long)]
     in_process: bool,
+    /// Run the suite for another process, which reports it if no group is selected
+    #[arg(long, hide = true)]
+    part: bool,
     /// File of expected failures (TOML), in addition to the built-in ones
     #[arg(long, value_name = "FILE")]
     expectations: Vec<PathBuf>,
@@ -121,7 +125,7 @@ fn note(text: &dyn std::fmt::Display) {
 /// `suite-worker` must go to [`work`](crate::work) instead.
 ///
 /// # Errors
-/// `FG0401` for an unregistered backend, `FG0704` for an unknown suite, `FG0701` and `FG0702` for files that cannot be
+/// `FG0401` for an unregistered backend, `FG0704` for an unknown suite or if `--only` selects no group, `FG0701` and `FG0702` for files that cannot be
 /// read or written.
 pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Error> {
     let options = options(args)?;
@@ -165,7 +169,15 @@ pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Er
         let mut report = with_progress(&backend, &here);
         here.twins = Twins::default();
         if apart {
-            report.suites.extend(child::run(args, before, id)?);
+            match child::run(args, before, id)? {
+                child::Outcome::Ran(suite) => report.suites.push(suite),
+                child::Outcome::NoneSelected(names) => report.unselected.extend(names),
+            }
+        }
+        if report.suites.is_empty() && args.only.is_some() {
+            // An empty table says nothing; if no other backend has the groups either, that is an error below.
+            reports.push(report);
+            continue;
         }
         table::print_backend(&report, started.elapsed().as_secs_f64());
         table::print_cache(&backend.cache_report());
@@ -183,6 +195,9 @@ pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Er
         let text = report.to_json()?;
         std::fs::write(path, text).map_err(|error| unwritable(path, &error))?;
     }
+    if !args.part {
+        check_selected(args, &report.backends)?;
+    }
     if crate::VALIDATES_SPIRV {
         table::print_line("the SPIR-V of every kernel was validated, for the least and the fullest device");
     }
@@ -190,6 +205,25 @@ pub fn run(registry: &Registry, args: &Args, before: &[&str]) -> Result<bool, Er
     let failures: u64 = report.backends.iter().map(table::failed).sum();
     table::print_line(&format!("{passed} passed, {failures} failed"));
     Ok(report.ok)
+}
+
+/// Checks that `--only` selects a group on some backend.
+///
+/// # Errors
+/// `FG0704`, with examples of names.
+fn check_selected(args: &Args, backends: &[BackendReport]) -> Result<(), Error> {
+    let Some(only) = &args.only else { return Ok(()) };
+    if backends.is_empty() || backends.iter().any(|backend| !backend.suites.is_empty()) {
+        return Ok(());
+    }
+    let names: BTreeSet<_> = backends.iter().flat_map(|backend| &backend.unselected).collect();
+    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    let message = format!("no group of the selected suites has `{only}` in its name");
+    let mut problem = Diagnostic::new(Code::BadUsage, Location::Unknown, message);
+    if !names.is_empty() {
+        problem = problem.with_fix(format!("Give a part of a name, for example of {}.", names.join(", ")));
+    }
+    Err(Error::Invalid(problem.into()))
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Error {
@@ -217,8 +251,10 @@ fn options(args: &Args) -> Result<Options, Error> {
         for name in &args.suite {
             let Some(suite) = Suite::parse(name) else {
                 let known: Vec<_> = Suite::ALL.iter().map(|s| s.name()).collect();
-                let message = format!("unknown suite `{name}`, expected one of {}", known.join(", "));
-                return Err(Error::invalid(Code::BadUsage, message));
+                let problem =
+                    Diagnostic::new(Code::BadUsage, Location::Unknown, format!("unknown suite `{name}`"))
+                        .with_fix(format!("Name one of `{}`.", known.join("`, `")));
+                return Err(Error::Invalid(problem.into()));
             };
             options.suites.push(suite);
         }
@@ -253,6 +289,18 @@ pub fn bar(length: u64, prefix: impl Into<String>) -> ProgressBar {
     bar
 }
 
+/// Returns a spinner for work whose progress is not known: `prefix`, the time since now, and its message. It is drawn on
+/// a terminal only, until it is finished.
+pub fn spinner(prefix: impl Into<String>) -> ProgressBar {
+    let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} for {elapsed}; {msg}") {
+        spinner.set_style(style);
+    }
+    spinner.set_prefix(prefix.into());
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
 #[cfg(test)]
 mod tests {
     use fulgurite_hal::{AdapterInfo, AdapterKind, SingleDevice};
@@ -280,11 +328,31 @@ mod tests {
     #[test]
     fn what_there_is_not_is_told_by_its_code() {
         let suite = refused(&["--suite", "nothing", "--backend", "one"]);
-        assert!(suite.contains("FG0704") && suite.contains("ops, "), "{suite}");
+        assert!(suite.contains("FG0704") && suite.contains("`ops`, "), "{suite}");
         let backend = refused(&["--backend", "nothing"]);
         assert!(backend.contains("FG0401") && backend.contains("one"), "{backend}");
         let list = refused(&["--expectations", "/nothing/here", "--backend", "one"]);
         assert!(list.contains("FG0701"), "{list}");
+    }
+
+    #[test]
+    fn text_in_no_name_of_a_group_is_an_error_with_names() {
+        let mut registry = Registry::new();
+        registry.register(fulgurite_backend_reference::backend()).unwrap();
+        let run = |line: &[&str]| {
+            let line = Line::try_parse_from([&["conformance", "--in-process"], line].concat()).unwrap();
+            super::run(&registry, &line.args, &[])
+        };
+        let error = run(&["--suite", "ops", "--suite", "driver", "--only", "no such group"]).unwrap_err();
+        let text = error.to_string();
+        assert!(error.code() == Code::BadUsage && text.contains("`no such group`"), "{text}");
+        let (_, help) = text.split_once("help: ").unwrap();
+        let names: Vec<_> = help.split('`').skip(1).step_by(2).collect();
+        assert_eq!(names.len(), 2, "{help}");
+        // Each name that the help gives selects a group.
+        for name in names {
+            assert_eq!(run(&["--suite", "ops", "--suite", "driver", "--only", name]), Ok(true), "{name}");
+        }
     }
 
     #[test]

@@ -79,10 +79,25 @@ impl RunFile {
         &self.kernel
     }
 
+    /// Returns the names of the buffers that the kernel may write and whose contents the file does not fix, in whole or in
+    /// part. If an error is expected, no contents are compared.
+    pub fn unchecked(&self) -> impl Iterator<Item = &str> {
+        let is_fixed = |binding: usize| {
+            let mut all = self.expected.iter().filter(|(expected, _)| *expected == binding);
+            self.error.is_none() && all.any(|(_, values)| values.iter().all(Option::is_some))
+        };
+        let written = self.kernel.buffers.iter().enumerate().filter(|(_, buffer)| buffer.access.can_write());
+        written.filter(move |(binding, _)| !is_fixed(*binding)).map(|(_, buffer)| buffer.name.as_str())
+    }
+
     fn directive(&mut self, line: &str) -> Result<(), String> {
         if let Some(grid) = line.strip_prefix("grid:") {
-            let numbers: Vec<u32> = grid.split_whitespace().filter_map(|n| n.parse().ok()).collect();
-            let grid = numbers.try_into().map_err(|_| "`grid:` takes three numbers")?;
+            let number = |word: &str| {
+                word.parse().map_err(|_| format!("`grid:` takes three numbers, and `{word}` is none"))
+            };
+            let numbers: Vec<u32> = grid.split_whitespace().map(number).collect::<Result<_, _>>()?;
+            let count = numbers.len();
+            let grid = numbers.try_into().map_err(|_| format!("`grid:` takes three numbers, got {count}"))?;
             self.options = self.options.merged(&LaunchOptions::workgroups(grid));
         } else if let Some(count) = line.strip_prefix("linear:") {
             let count = count.trim().parse().map_err(|_| "`linear:` takes a number")?;
@@ -271,11 +286,20 @@ mod tests {
     fn a_file_passes_only_if_everything_is_as_expected() {
         outcome(FILE).unwrap();
         outcome(&FILE.replace("3u32 3u32 7u32", "? 3u32 ?")).unwrap();
+        let unchecked = |text: &str| -> Vec<String> {
+            RunFile::parse(text).unwrap().unchecked().map(str::to_owned).collect()
+        };
+        assert!(unchecked(FILE).is_empty());
+        assert_eq!(unchecked(&FILE.replace("3u32 3u32 7u32", "? 3u32 ?")), ["x"]);
+        assert_eq!(unchecked(&FILE.replace("expect %x = 3u32 3u32 7u32", "expect error: FG0602")), ["x"]);
         let wrong = [
             ("3u32 3u32 7u32", "3u32 4u32 ?", "`%x[1]` is 3u32, expected 4u32; 0 more"),
             ("3u32 3u32 7u32", "3u32 3u32", "the length of `%x` is 3, expected 2"),
             ("// expect %x", "// expct %x", "line 5: unknown directive `expct`"),
             ("// grid: 2 1 1", "// grid 2 1 1", "line 2: `grid` is written `grid:`"),
+            ("// grid: 2 1 1", "// grid: 2 x 1 1", "line 2: `grid:` takes three numbers, and `x` is none"),
+            ("// grid: 2 1 1", "// grid: 2,1,1", "line 2: `grid:` takes three numbers, and `2,1,1` is none"),
+            ("// grid: 2 1 1", "// grid: 2 1", "line 2: `grid:` takes three numbers, got 2"),
             ("2 * 0u32", "99999999999 * 0u32", "exceed the limit"),
             ("buffer %x = 2 * 0u32 7u32", "buffer %x = 2 * 0u32 ?", "only in `expect`"),
             ("expect %x = 3u32 3u32 7u32", "expect error: FG0602", "but it ran"),

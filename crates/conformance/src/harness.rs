@@ -1,5 +1,6 @@
 //! Support for suites: compiles and launches kernels, counts cases, and records failures.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -40,6 +41,8 @@ pub struct Harness<'a> {
     worst: BTreeMap<(Op, ScalarType), compare::Error>,
     /// Groups with expected failures.
     expected: Vec<String>,
+    /// The name of the first group that the caller did not select.
+    unselected: RefCell<Option<String>>,
     report: SuiteReport,
 }
 
@@ -47,7 +50,15 @@ impl<'a> Harness<'a> {
     pub(crate) fn new(backend: &'a Arc<dyn hal::Device>, options: &'a Options, suite: Suite) -> Self {
         let expected = expected_groups(&options.expectations, &backend.snapshot().driver, suite.name());
         let report = SuiteReport { name: suite.name().to_owned(), ..SuiteReport::default() };
-        Self { backend, options, groups: BTreeMap::new(), worst: BTreeMap::new(), expected, report }
+        Self {
+            backend,
+            options,
+            groups: BTreeMap::new(),
+            worst: BTreeMap::new(),
+            expected,
+            unselected: RefCell::default(),
+            report,
+        }
     }
 
     /// Returns the types whose subnormals the device guarantees to keep; `bf16` is computed in `f32`.
@@ -63,7 +74,16 @@ impl<'a> Harness<'a> {
 
     /// Returns whether the caller selected `group`.
     pub(crate) fn wants(&self, group: &str) -> bool {
-        self.options.only.as_ref().is_none_or(|only| group.contains(only.as_str()))
+        let is_wanted = self.options.only.as_ref().is_none_or(|only| group.contains(only.as_str()));
+        if !is_wanted {
+            self.unselected.borrow_mut().get_or_insert_with(|| group.to_owned());
+        }
+        is_wanted
+    }
+
+    /// Returns the name of the first group of the suite that the caller did not select.
+    pub(crate) fn unselected(&self) -> Option<String> {
+        self.unselected.borrow().clone()
     }
 
     /// Returns a generator for `group` that is the same in every run with this seed.

@@ -109,11 +109,14 @@ pub fn run(
     options: &Options,
     progress: &mut dyn FnMut(Suite, usize, usize),
 ) -> BackendReport {
-    let mut reports = Vec::new();
+    let (mut reports, mut unselected) = (Vec::new(), Vec::new());
     for suite in &options.suites {
         let mut harness = Harness::new(backend, options, *suite);
         suite.run(&mut harness, &mut |done, all| progress(*suite, done, all));
+        unselected.extend(harness.unselected());
         reports.extend(harness.finish());
     }
-    BackendReport::new(backend.snapshot(), reports, backend.complaints())
+    let mut report = BackendReport::new(backend.snapshot(), reports, backend.complaints());
+    report.unselected = unselected;
+    report
 }

@@ -36,6 +36,9 @@ pub struct BackendReport {
     pub complaints: Option<Vec<String>>,
     /// The suites, in the order in which they ran.
     pub suites: Vec<SuiteReport>,
+    /// The name of a group of each suite that has one that the caller did not select.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unselected: Vec<String>,
 }
 
 /// Report of one suite on one backend.
@@ -131,6 +134,7 @@ impl BackendReport {
             rules: snapshot.rules.clone(),
             complaints,
             suites,
+            unselected: Vec::new(),
         }
     }
 

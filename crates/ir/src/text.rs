@@ -3,12 +3,15 @@
 //! Printed text is canonical: parsing and printing it again gives the same text. Neither direction recurses on the
 //! nesting depth of its input or panics on any input.
 
+mod keep;
 mod lex;
 mod literal;
 mod parse;
 mod print;
 
-use fulgurite_spec::{Diagnostics, Literal};
+use fulgurite_spec::{Diagnostics, Literal, Location};
+
+pub use keep::Kept;
 
 use crate::kernel::Kernel;
 use crate::require::Require;
@@ -46,6 +49,19 @@ impl core::fmt::Debug for Kernel {
 /// type of a result cannot be determined.
 pub fn parse(text: &str) -> Result<Kernel, Diagnostics> {
     parse::kernel(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// Returns `printed`, which must be the result of [`print()`] for the kernel of `text`, with the parts of `text` that `kept`
+/// names: spellings of literals, and comments.
+///
+/// A comment on a line of its own stays above the line that follows it, and a comment behind a line stays behind it.
+/// Comments before the first line of `text` are left out.
+///
+/// # Errors
+/// The location in `printed` of the first token that `text` does not have in the same order: a name that printing had to
+/// change beyond a suffix.
+pub fn keep(text: &str, printed: &str, kept: Kept) -> Result<String, Location> {
+    keep::keep(text.strip_prefix('\u{feff}').unwrap_or(text), printed, kept)
 }
 
 /// Parses one literal, such as `4u32`, `0x1p-3f32`, `nan:0x7fc00000` or `true`.

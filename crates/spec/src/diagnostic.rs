@@ -75,10 +75,10 @@ codes! {
     302 EscapedValue "value escaped its region": "The value was defined in a region that has ended. Return it as the region's result.";
     303 BuilderMisuse "builder used wrongly": "The builder call has no equivalent in the language; the message gives details.";
     // Finding and choosing a backend.
-    401 UnknownBackend "unknown backend": "No backend with this id is registered. The message lists the registered ones. Each is enabled by a Cargo feature of the facade.";
+    401 UnknownBackend "unknown backend": "No backend with this id is registered. The message lists the registered ones: name one of them. `fulgurite devices` shows their devices. The backends are fixed when a program is built: in a Rust program, a Cargo feature of the facade enables each.";
     402 BackendUnavailable "backend not available": "The backend is registered but could not be opened on this machine; the message gives the reason. For Vulkan, install a driver (Debian: `mesa-vulkan-drivers libvulkan1`).";
     403 Unsupported "not supported by this device": "The kernel or launch exceeds the device's limits or capabilities; the message names both. Choose another device or backend, or change the kernel.";
-    404 NoBackend "no backend available": "None of the registered backends could be opened. Enable the facade's `cpu` feature, which requires no device.";
+    404 NoBackend "no backend available": "No registered backend has a device that opens and meets the requirements; the message gives the reason for each. `fulgurite doctor` shows what this machine lacks. The backend `cpu` requires no driver: in a Rust program, the facade's Cargo feature `cpu` enables it.";
     405 GridTooLarge "grid too large": "A grid has at most 2^44 workgroups and, along each axis, at most 2^32 invocations, the range of `global_id`. Grids within these limits that exceed the device's are split. Use a smaller grid, or more work per invocation.";
     406 DuplicateBackend "backend registered twice": "A backend with this id is already registered. Register each backend once, under a unique id.";
     407 BadOption "invalid option value": "An option, or the environment variable that sets it, has an invalid value; the message lists the valid ones.";
@@ -112,7 +112,7 @@ codes! {
     701 FileUnreadable "file cannot be read": "Check the path and its permissions.";
     702 FileUnwritable "file cannot be written": "Check the path, its permissions and the free space.";
     703 BadFileFormat "file has an unusable format": "The message states the expected format.";
-    704 BadUsage "bad command line": "See `--help`.";
+    704 BadUsage "bad command line": "An argument of a command is not valid; the message names it. `fulgurite help COMMAND` describes the arguments of a command, for example `fulgurite help run`.";
     // Wire format.
     801 NotAKernel "not a kernel in the wire format": "The bytes do not start with the magic number of a kernel. They may be kernel text.";
     802 UnknownWireVersion "unknown version of the wire format": "The kernel was written by a newer Fulgurite. Use that version, or write the kernel again with this one.";

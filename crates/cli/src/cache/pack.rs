@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::bail;
 use fulgurite::autotune::{AutotuneStore, StoreOptions};
 use fulgurite::kernels::family;
 use fulgurite::{Context, tuned_entry};
@@ -18,6 +17,7 @@ use serde_json::json;
 
 use super::{Rows, told, write_file};
 use crate::output::note;
+use crate::source::unknown_name;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -147,7 +147,7 @@ fn profiles(names: &[String]) -> anyhow::Result<Vec<(String, Profile)>> {
         Some(profile) => Ok((name.clone(), profile)),
         None => {
             let known: Vec<_> = Profile::NAMED.iter().map(|(name, _)| *name).collect();
-            bail!("error[FG0704]: there is no profile `{name}`; there are {}", known.join(", "))
+            Err(unknown_name(format!("there is no profile `{name}`"), "profile", &known).into())
         }
     };
     names.iter().map(find).collect()

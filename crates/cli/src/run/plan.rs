@@ -9,7 +9,7 @@ use fulgurite::{Code, Error, LaunchOptions, Type, VerifiedKernel};
 
 use super::Args;
 use super::values::{assignment, contents, numbers, sizes};
-use crate::source::usage;
+use crate::source::{unknown_name, usage, usage_with};
 
 /// A buffer.
 pub(super) struct Named {
@@ -22,8 +22,28 @@ pub(super) struct Named {
     pub(super) file: Option<PathBuf>,
 }
 
+/// A kernel, and the name by which the command line means this launch of it.
+struct Stage {
+    label: String,
+    kernel: Arc<VerifiedKernel>,
+}
+
+/// Names each launch: by the kernel's name, or, if several kernels have that name, `name#1`, `name#2` and so on in the
+/// order in which they run. No kernel's name has a `#`.
+fn stages(kernels: &[Arc<VerifiedKernel>]) -> Vec<Stage> {
+    let named = |name: &str, all: &[Arc<VerifiedKernel>]| all.iter().filter(|k| k.name == name).count();
+    let label = |at: usize, name: &str| match named(name, kernels) {
+        1 => name.to_owned(),
+        _ => format!("{name}#{}", named(name, &kernels[..=at])),
+    };
+    let all = kernels.iter().enumerate();
+    all.map(|(at, kernel)| Stage { label: label(at, &kernel.name), kernel: kernel.clone() }).collect()
+}
+
 /// A launch.
 pub(super) struct Step {
+    /// The name of this launch, unlike that of every other.
+    pub(super) label: String,
     pub(super) kernel: Arc<VerifiedKernel>,
     /// Indices of the buffers, in the kernel's order.
     pub(super) buffers: Vec<usize>,
@@ -44,6 +64,8 @@ impl Plan {
     /// `FG0501` for a missing buffer or parameter, `FG0502` for a wrong type, `FG0704` for one that no kernel has or that is
     /// given twice, and those of files.
     pub(super) fn new(args: &Args, kernels: &[Arc<VerifiedKernel>]) -> Result<Self, Error> {
+        let stages = stages(kernels);
+        let kernels = &stages[..];
         let binds = Binds::new(&args.bind, kernels)?;
         let mut buffers = buffers(&args.buffer, kernels, &binds)?;
         for item in &args.out {
@@ -52,24 +74,25 @@ impl Plan {
             let buffer = buffers.iter_mut().find(|buffer| buffer.name == name);
             let buffer = buffer.ok_or_else(|| unknown("buffer", name, &known))?;
             if buffer.file.replace(PathBuf::from(path)).is_some() {
-                return Err(usage(format!(
-                    "buffer `{name}` is written to two files: give one `--out {name}=…`"
-                )));
+                let fix = format!("Give one `--out {name}=…`.");
+                return Err(usage_with(format!("buffer `{name}` is written to two files"), fix));
             }
         }
         let timeout = args.timeout.map(timeout).transpose()?;
         let params = Params::new(&args.param, kernels)?;
         let grids = Grids::new(args, kernels)?;
-        let step = |kernel: &Arc<VerifiedKernel>| {
+        let step = |stage: &Stage| {
+            let Stage { label, kernel } = stage;
             let position = |declared: &str| {
-                let name = binds.buffer(kernel, declared);
+                let name = binds.buffer(label, declared);
                 buffers.iter().position(|buffer| buffer.name == name)
             };
-            let options = grids.options(kernel)?;
+            let options = grids.options(label)?;
             Ok(Step {
                 buffers: kernel.buffers.iter().filter_map(|declared| position(&declared.name)).collect(),
-                params: params.of(kernel)?,
+                params: params.of(stage)?,
                 options: timeout.iter().fold(options, |options, limit| options.timeout(*limit)),
+                label: label.clone(),
                 kernel: kernel.clone(),
             })
         };
@@ -79,12 +102,12 @@ impl Plan {
 }
 
 fn unknown(kind: &str, name: &str, known: &[String]) -> Error {
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    usage(format!("no kernel has a {kind} `{name}`; there are: {known}"))
+    unknown_name(format!("no kernel has a {kind} `{name}`"), kind, known)
 }
 
 fn twice(kind: &str, name: &str) -> Error {
-    usage(format!("{kind} `{name}` is given twice: give it once, for all kernels"))
+    let fix = "Give it once, for all kernels, or `KERNEL:NAME=VALUE` for one of them if it is a parameter.";
+    usage_with(format!("{kind} `{name}` is given twice"), fix)
 }
 
 fn missing(kind: &str, name: &str) -> Error {
@@ -93,16 +116,13 @@ fn missing(kind: &str, name: &str) -> Error {
 }
 
 /// Makes the buffers that the kernels declare, one for each name, with the contents that `given` assigns.
-fn buffers(
-    given: &[String],
-    kernels: &[Arc<VerifiedKernel>],
-    binds: &Binds<'_>,
-) -> Result<Vec<Named>, Error> {
+fn buffers(given: &[String], kernels: &[Stage], binds: &Binds<'_>) -> Result<Vec<Named>, Error> {
     let mut buffers: Vec<Named> = Vec::new();
-    let all = kernels.iter().flat_map(|kernel| kernel.buffers.iter().map(move |declared| (kernel, declared)));
-    for (kernel, declared) in all {
+    let all =
+        kernels.iter().flat_map(|stage| stage.kernel.buffers.iter().map(move |declared| (stage, declared)));
+    for (stage, declared) in all {
         let is_written = declared.access.can_write();
-        let name = binds.buffer(kernel, &declared.name);
+        let name = binds.buffer(&stage.label, &declared.name);
         if let Some(known) = buffers.iter_mut().find(|buffer| buffer.name == name) {
             if known.element != declared.element {
                 let message = format!(
@@ -139,32 +159,34 @@ fn buffers(
 struct Binds<'a>(Vec<(&'a str, &'a str, &'a str)>);
 
 impl<'a> Binds<'a> {
-    fn new(given: &'a [String], kernels: &[Arc<VerifiedKernel>]) -> Result<Self, Error> {
+    fn new(given: &'a [String], kernels: &[Stage]) -> Result<Self, Error> {
         let mut all: Vec<(&str, &str, &str)> = Vec::new();
         for item in given {
             let (key, buffer) = assignment(item)?;
             let (kernel, name) =
                 key.split_once(':').ok_or_else(|| usage(format!("`{item}` is not KERNEL:NAME=BUFFER")))?;
             check_kernel(Some(kernel), kernels)?;
-            let declared = kernels.iter().filter(|k| k.name == kernel).flat_map(|k| &k.buffers);
+            let declared =
+                kernels.iter().filter(|stage| stage.label == kernel).flat_map(|stage| &stage.kernel.buffers);
             let names: Vec<_> = declared.map(|buffer| buffer.name.clone()).collect();
             if !names.iter().any(|known| known == name) {
                 return Err(unknown("buffer", name, &names));
             }
             if all.iter().any(|(k, n, _)| (*k, *n) == (kernel, name)) {
-                return Err(usage(format!("buffer `{key}` is bound twice")));
+                let fix = format!("Give one `--bind {key}=…`.");
+                return Err(usage_with(format!("buffer `{key}` is bound twice"), fix));
             }
             all.push((kernel, name, buffer));
         }
         Ok(Self(all))
     }
 
-    /// Returns the name of the buffer that `kernel` declares as `declared`.
-    fn buffer<'n>(&self, kernel: &VerifiedKernel, declared: &'n str) -> &'n str
+    /// Returns the name of the buffer that the kernel of the launch `label` declares as `declared`.
+    fn buffer<'n>(&self, label: &str, declared: &'n str) -> &'n str
     where
         'a: 'n,
     {
-        let bound = self.0.iter().find(|(k, name, _)| *k == kernel.name && *name == declared);
+        let bound = self.0.iter().find(|(k, name, _)| *k == label && *name == declared);
         bound.map_or(declared, |(_, _, buffer)| *buffer)
     }
 }
@@ -175,21 +197,21 @@ struct Assigned<'a> {
     value: &'a str,
 }
 
-/// Returns the value for `kernel`: its own, or else that for all.
-fn of<'a>(
-    kernel: &VerifiedKernel,
-    mut all: impl Iterator<Item = &'a Assigned<'a>> + Clone,
-) -> Option<&'a str> {
-    let own = all.clone().find(|assigned| assigned.kernel == Some(kernel.name.as_str()));
+/// Returns the value for the launch `label`: its own, or else that for all.
+fn of<'a>(label: &str, mut all: impl Iterator<Item = &'a Assigned<'a>> + Clone) -> Option<&'a str> {
+    let own = all.clone().find(|assigned| assigned.kernel == Some(label));
     own.or_else(|| all.find(|assigned| assigned.kernel.is_none())).map(|assigned| assigned.value)
 }
 
-/// Returns an error unless a kernel has the name `name`.
-fn check_kernel(name: Option<&str>, kernels: &[Arc<VerifiedKernel>]) -> Result<(), Error> {
-    let names: Vec<_> = kernels.iter().map(|kernel| kernel.name.clone()).collect();
+/// Returns an error unless a launch has the name `name`.
+fn check_kernel(name: Option<&str>, kernels: &[Stage]) -> Result<(), Error> {
+    let names: Vec<_> = kernels.iter().map(|stage| stage.label.as_str()).collect();
     match name {
-        Some(name) if !names.iter().any(|known| known == name) => {
-            Err(usage(format!("there is no kernel `{name}`; there are: {}", names.join(", "))))
+        Some(name) if kernels.iter().any(|stage| stage.kernel.name == name) && !names.contains(&name) => {
+            Err(unknown_name(format!("several kernels have the name `{name}`"), "kernel", &names))
+        }
+        Some(name) if !names.contains(&name) => {
+            Err(unknown_name(format!("there is no kernel `{name}`"), "kernel", &names))
         }
         _ => Ok(()),
     }
@@ -199,7 +221,7 @@ fn check_kernel(name: Option<&str>, kernels: &[Arc<VerifiedKernel>]) -> Result<(
 struct Params<'a>(Vec<(&'a str, Assigned<'a>)>);
 
 impl<'a> Params<'a> {
-    fn new(given: &'a [String], kernels: &[Arc<VerifiedKernel>]) -> Result<Self, Error> {
+    fn new(given: &'a [String], kernels: &[Stage]) -> Result<Self, Error> {
         let mut all: Vec<(&str, Assigned<'_>)> = Vec::new();
         for item in given {
             let (key, value) = assignment(item)?;
@@ -208,8 +230,9 @@ impl<'a> Params<'a> {
                 None => (None, key),
             };
             check_kernel(kernel, kernels)?;
-            let declared = kernels.iter().filter(|k| kernel.is_none_or(|name| k.name == name));
-            let names: Vec<_> = declared.flat_map(|k| &k.params).map(|param| param.name.clone()).collect();
+            let declared = kernels.iter().filter(|stage| kernel.is_none_or(|name| stage.label == name));
+            let params = declared.flat_map(|stage| &stage.kernel.params);
+            let names: Vec<_> = params.map(|param| param.name.clone()).collect();
             if !names.iter().any(|known| known == name) {
                 return Err(unknown("param", name, &names));
             }
@@ -221,12 +244,12 @@ impl<'a> Params<'a> {
         Ok(Self(all))
     }
 
-    fn of(&self, kernel: &VerifiedKernel) -> Result<Vec<Vec<u8>>, Error> {
+    fn of(&self, stage: &Stage) -> Result<Vec<Vec<u8>>, Error> {
         let value = |name: &str| {
-            of(kernel, self.0.iter().filter(|(known, _)| *known == name).map(|(_, assigned)| assigned))
+            of(&stage.label, self.0.iter().filter(|(known, _)| *known == name).map(|(_, assigned)| assigned))
         };
-        kernel
-            .params
+        let params = &stage.kernel.params;
+        params
             .iter()
             .map(|param| {
                 let text = value(&param.name).ok_or_else(|| missing("param", &param.name))?;
@@ -249,8 +272,9 @@ impl<'a> Params<'a> {
 fn in_argument(kind: &str, name: &str, error: Error) -> Error {
     match error {
         Error::Invalid(problems) => {
-            let first = &problems.all()[0];
-            Error::invalid(first.code, format!("{kind} `{name}`: {}", first.message))
+            let mut first = problems.all()[0].clone();
+            first.message = format!("{kind} `{name}`: {}", first.message);
+            Error::Invalid(first.into())
         }
         error => error,
     }
@@ -262,7 +286,7 @@ struct Grids<'a> {
 }
 
 impl<'a> Grids<'a> {
-    fn new(args: &'a Args, kernels: &[Arc<VerifiedKernel>]) -> Result<Self, Error> {
+    fn new(args: &'a Args, kernels: &[Stage]) -> Result<Self, Error> {
         let read = |option: &str, given: &'a [String]| {
             let mut all: Vec<Assigned<'_>> = Vec::new();
             for item in given {
@@ -272,7 +296,8 @@ impl<'a> Grids<'a> {
                 };
                 check_kernel(kernel, kernels)?;
                 if all.iter().any(|assigned| assigned.kernel == kernel) {
-                    return Err(usage(format!("`--{option} {item}` is the second of its kind")));
+                    let fix = format!("Give `--{option}` once for all kernels, and once for each of them.");
+                    return Err(usage_with(format!("`--{option} {item}` is the second of its kind"), fix));
                 }
                 all.push(Assigned { kernel, value });
             }
@@ -286,16 +311,16 @@ impl<'a> Grids<'a> {
         Ok(Self { all: [grid, invocations, linear] })
     }
 
-    /// Returns the options of a launch on the grid of `kernel`.
-    fn options(&self, kernel: &VerifiedKernel) -> Result<LaunchOptions, Error> {
-        let own = |assigned: &&Assigned<'_>| assigned.kernel == Some(kernel.name.as_str());
+    /// Returns the options of the launch `label`, with its grid.
+    fn options(&self, label: &str) -> Result<LaunchOptions, Error> {
+        let own = |assigned: &&Assigned<'_>| assigned.kernel == Some(label);
         let has_own = self.all.iter().any(|(_, all)| all.iter().any(|assigned| own(&assigned)));
         let stated: Vec<(&str, &str)> = self
             .all
             .iter()
             .filter_map(|(option, all)| {
                 let all = all.iter().filter(|assigned| !has_own || own(assigned));
-                Some((*option, of(kernel, all)?))
+                Some((*option, of(label, all)?))
             })
             .collect();
         match stated[..] {
@@ -307,10 +332,10 @@ impl<'a> Grids<'a> {
                 let count = count.map_err(|_| usage(format!("`{text}` is not a number of invocations")))?;
                 Ok(LaunchOptions::linear(count))
             }
-            [(first, _), (second, _), ..] => Err(usage(format!(
-                "kernel `{}` has two grids: give one of --{first} and --{second}",
-                kernel.name
-            ))),
+            [(first, _), (second, _), ..] => {
+                let fix = format!("Give one of `--{first}` and `--{second}`.");
+                Err(usage_with(format!("kernel `{label}` has two grids"), fix))
+            }
         }
     }
 }

@@ -38,7 +38,7 @@ impl Results {
             say!("captured in {}", path.display())?;
         }
         for (at, step) in self.plan.steps.iter().enumerate() {
-            let kernel = &step.kernel.name;
+            let kernel = &step.label;
             say!(
                 "{kernel}: compiled in {}, launched in {}",
                 compile_time(self.compile[at]),
@@ -53,7 +53,7 @@ impl Results {
         if let Some(repeated) = &self.repeated {
             let by = if repeated.on_device { " on the device" } else { "" };
             let mut rows: Vec<_> =
-                self.plan.steps.iter().map(|step| step.kernel.name.as_str()).zip(&repeated.steps).collect();
+                self.plan.steps.iter().map(|step| step.label.as_str()).zip(&repeated.steps).collect();
             if rows.len() > 1 {
                 rows.push(("all kernels", &repeated.all));
             }
@@ -90,6 +90,7 @@ impl Results {
             json!({
                 "file": file.display().to_string(),
                 "kernel": step.kernel.name,
+                "label": step.label,
                 "compile_seconds": self.compile[at].0.as_secs_f64(),
                 "compile_cache": self.compile[at].1.name(),
                 "launch_seconds": time.as_secs_f64(),

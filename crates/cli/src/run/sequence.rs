@@ -1,6 +1,5 @@
 //! The execution of a plan: compiling, launching, comparing with the reference, timing.
 
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use fulgurite::{
@@ -8,7 +7,7 @@ use fulgurite::{
     kept_subnormals,
 };
 
-use crate::output::note;
+use crate::progress::spinner;
 
 use super::plan::{Plan, Step};
 
@@ -117,13 +116,12 @@ impl<'p> Sequence<'p> {
                 contents[*buffer] = self.buffers[*buffer].read()?;
             }
             let (Some(reference), Some(inputs)) = (&reference, inputs) else { continue };
-            if std::io::stderr().is_terminal() {
-                note!(
-                    "{}: checking with the reference interpreter; `--unchecked` skips it",
-                    step.kernel.name
-                );
-            }
-            let wanted = reference_results(reference, step, &inputs)?;
+            // The interpreter does not say how far it is, so the time shows that it works.
+            let spinner = spinner(format!("{}: checking with the reference interpreter", step.label));
+            spinner.set_message("`--unchecked` skips it");
+            let wanted = reference_results(reference, step, &inputs);
+            spinner.finish_and_clear();
+            let wanted = wanted?;
             let freedom = Freedom::of(&step.kernel, kept_subnormals(self.ctx.device()));
             let compare = |(position, buffer): &(usize, usize)| {
                 (*buffer, freedom.compare(*position, &wanted[*position], &contents[*buffer]))

@@ -61,8 +61,18 @@ fn values_that_are_missing_unknown_or_given_twice_are_errors() {
     for (buffers, params, wanted, text) in [
         (&["x=1", "o=zeros:1", "x=2"][..], &[][..], Code::BadUsage, "buffer `x` is given twice"),
         (&["x=1"], &[], Code::WrongArgumentCount, "no value for buffer `o`: add `--buffer o=…`"),
-        (&["x=1", "o=1", "p=1"], &[], Code::BadUsage, "no kernel has a buffer `p`; there are: x, o"),
-        (&["x=1", "o=1"], &["a=1"], Code::BadUsage, "no kernel has a param `a`; there are: none"),
+        (
+            &["x=1", "o=1", "p=1"],
+            &[],
+            Code::BadUsage,
+            "no kernel has a buffer `p`\n  help: Name one of `x`, `o`.",
+        ),
+        (
+            &["x=1", "o=1"],
+            &["a=1"],
+            Code::BadUsage,
+            "no kernel has a param `a`\n  help: Omit the argument: there is no param to name.",
+        ),
         (&["x=1", "o"], &[], Code::BadUsage, "`o` is not NAME=…"),
         (&["x=1,y", "o=1"], &[], Code::WrongArgumentType, "buffer `x`: `y` is not a number of type f32"),
         (
@@ -121,6 +131,23 @@ fn kernels_share_buffers_and_parameters_by_name() {
 }
 
 #[test]
+fn kernels_of_one_name_are_numbered() {
+    let kernels = [add("k"), add("l"), add("k")];
+    let given = ["-b", "y=1", "-b", "z=5", "--bind", "k#2:y=z", "-p", "n=10", "-p", "k#2:n=100"];
+    let results = run_kernels(&args(&given), &kernels).unwrap();
+    let labels: Vec<_> = results.plan.steps.iter().map(|step| step.label.as_str()).collect();
+    assert_eq!(labels, ["k#1", "l", "k#2"]);
+    let first: Vec<_> = results.first.contents.iter().map(|bytes| bytes[0]).collect();
+    assert_eq!(first, [21, 105]);
+    for line in [["-p", "k:n=1"], ["--grid", "k=1"], ["--bind", "k:y=z"]] {
+        let error = run_kernels(&args(&[&["-b", "y=1"], &line[..]].concat()), &kernels).map(|_| ());
+        let text = error.unwrap_err().to_string();
+        let wanted = "several kernels have the name `k`\n  help: Name one of `k#1`, `l`, `k#2`.";
+        assert!(text.contains("FG0704") && text.contains(wanted), "{text}");
+    }
+}
+
+#[test]
 fn kernels_that_do_not_fit_together_are_errors() {
     let floats = kernel("floats", "  buffer %y: read f32[]");
     let kernels = [add("k"), floats];
@@ -134,15 +161,18 @@ fn kernels_that_do_not_fit_together_are_errors() {
     let kernels = [add("k"), add("l")];
     let given = ["-b", "y=1", "-p", "n=1"];
     for (line, text) in [
-        (&["--grid", "1", "--linear", "1"][..], "kernel `k` has two grids: give one of --grid and --linear"),
-        (&["--grid", "m=1"], "there is no kernel `m`; there are: k, l"),
+        (
+            &["--grid", "1", "--linear", "1"][..],
+            "kernel `k` has two grids\n  help: Give one of `--grid` and `--linear`.",
+        ),
+        (&["--grid", "m=1"], "there is no kernel `m`\n  help: Name one of `k`, `l`."),
         (&["--grid", "1", "--grid", "2"], "second of its kind"),
         (&["--linear", "x"], "`x` is not a number of invocations"),
-        (&["-p", "k:m=1"], "no kernel has a param `m`; there are: n"),
+        (&["-p", "k:m=1"], "no kernel has a param `m`\n  help: The only param is `n`."),
         (&["-p", "k:n=1", "-p", "k:n=2"], "param `k:n` is given twice"),
         (&["-o", "y=a.npy", "-o", "y=b.npy"], "buffer `y` is written to two files"),
         (&["--bind", "y=z"], "`y=z` is not KERNEL:NAME=BUFFER"),
-        (&["--bind", "k:x=z"], "no kernel has a buffer `x`; there are: y"),
+        (&["--bind", "k:x=z"], "no kernel has a buffer `x`\n  help: The only buffer is `y`."),
         (&["--bind", "k:y=z", "--bind", "k:y=w"], "buffer `k:y` is bound twice"),
         (&["-o", "z=a.npy"], "no kernel has a buffer `z`"),
         (&["--capture", "c.json"], "--capture writes one launch, and there are 2 kernels"),

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use fulgurite::autotune::{AutotuneStore, CandidateRow, DeviceKey, MeasurePolicy, PruneOptions, config_name};
 use fulgurite::kernels::families;
 use serde_json::json;
 
 use crate::output::{self, say};
+use crate::source::unknown_name;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -177,11 +178,8 @@ fn diff(store: &AutotuneStore, left: &str, right: &str, json: bool) -> anyhow::R
             [one] => Ok(one),
             _ => {
                 let known: Vec<_> = devices.iter().map(DeviceKey::to_string).collect();
-                bail!(
-                    "error[FG0704]: `{part}` names {} of the tuned devices: {}",
-                    named.len(),
-                    known.join("; ")
-                )
+                let message = format!("`{part}` names {} of the tuned devices, not one", named.len());
+                Err(unknown_name(message, "tuned device", &known))
             }
         }
     });

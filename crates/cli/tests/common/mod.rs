@@ -1,6 +1,7 @@
 //! Runs the built command in a temporary folder.
 #![allow(dead_code, reason = "each test uses its share")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -58,7 +59,12 @@ impl Folder {
 
     /// Returns a command with the Vulkan drivers of this machine.
     pub(crate) fn command_with_drivers(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fulgurite"));
+        self.command_of(env!("CARGO_BIN_EXE_fulgurite"), args)
+    }
+
+    /// Returns a command of another program, which starts this one.
+    pub(crate) fn command_of(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(args).current_dir(self.0.path()).env("FULGURITE_CACHE_DIR", self.path("cache"));
         command.env_remove("FULGURITE_VULKAN_VALIDATION").env_remove("FULGURITE_REQUIRE_BACKENDS");
         command
@@ -67,6 +73,14 @@ impl Folder {
     /// Runs a command without a Vulkan driver.
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         Ran::of(&mut self.command(args))
+    }
+
+    /// Returns the ids of the devices of this machine, with its Vulkan drivers, that may be used without being named.
+    pub(crate) fn suitable_devices(&self) -> BTreeSet<String> {
+        let listed = Ran::of(&mut self.command_with_drivers(&["devices", "--json"])).json();
+        let all = listed["devices"].as_array().unwrap().iter();
+        let suitable = all.filter(|one| one["unsuitable"].is_null() && one["deselected"].is_null());
+        ids(&suitable.cloned().collect(), "id")
     }
 
     /// Runs a command on the Vulkan drivers of this machine. Returns `None` if none works, unless one is required.
@@ -106,6 +120,11 @@ impl Ran {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
     }
+}
+
+/// Returns the texts of a field of the objects in a list.
+pub(crate) fn ids(list: &Value, field: &str) -> BTreeSet<String> {
+    list.as_array().unwrap().iter().map(|one| one[field].as_str().unwrap().to_owned()).collect()
 }
 
 /// Returns the path of a kernel text of this repository.

@@ -15,14 +15,20 @@ const DEADLINE: Duration = Duration::from_secs(900);
 /// Number of characters of the process's output that a failure quotes.
 const TOLD: usize = 4000;
 
-/// Runs the suite on backend `id` as selected by `args`. `None` if no group matches. `before` are the arguments that
-/// precede those of the suites.
-pub(super) fn run(args: &Args, before: &[&str], id: &str) -> Result<Option<SuiteReport>, Error> {
+/// The outcome of the suite in its process.
+pub(super) enum Outcome {
+    Ran(SuiteReport),
+    /// No group of the suite is selected; names of groups, as examples.
+    NoneSelected(Vec<String>),
+}
+
+/// Runs the suite on backend `id` as selected by `args`. `before` are the arguments that precede those of the suites.
+pub(super) fn run(args: &Args, before: &[&str], id: &str) -> Result<Outcome, Error> {
     started(args, before, id)
         .map_err(|error| Error::Internal(format!("the suite `driver` in a separate process: {error}")))
 }
 
-fn started(args: &Args, before: &[&str], id: &str) -> io::Result<Option<SuiteReport>> {
+fn started(args: &Args, before: &[&str], id: &str) -> io::Result<Outcome> {
     let folder = tempfile::tempdir()?;
     let json = folder.path().join("report.json");
     let mut command = Command::new(std::env::current_exe()?);
@@ -30,7 +36,7 @@ fn started(args: &Args, before: &[&str], id: &str) -> io::Result<Option<SuiteRep
         LevelArg::Smoke => "smoke",
         LevelArg::Full => "full",
     };
-    command.args(before).args(["--in-process", "--suite", Suite::Driver.name(), "--backend", id]);
+    command.args(before).args(["--in-process", "--part", "--suite", Suite::Driver.name(), "--backend", id]);
     command.args(["--level", level, "--seed", &args.seed.to_string()]).arg("--json").arg(&json);
     if let Some(only) = &args.only {
         command.args(["--only", only]);
@@ -43,19 +49,22 @@ fn started(args: &Args, before: &[&str], id: &str) -> io::Result<Option<SuiteRep
     let ended = wait(&mut command.stdin(Stdio::null()).stdout(file).spawn()?)?;
     let printed = String::from_utf8_lossy(&std::fs::read(&output)?).into_owned();
     let report = std::fs::read_to_string(&json).ok().and_then(|text| Report::from_json(&text).ok());
-    let suite = report.as_ref().and_then(|report| report.backends.first()?.suites.first().cloned());
+    let backend = report.and_then(|report| report.backends.into_iter().next());
+    let suite = backend.as_ref().and_then(|backend| backend.suites.first().cloned());
     let failed = suite.as_ref().is_some_and(|suite| suite.failed > 0);
     match (ended, suite) {
-        (Some(status), Some(suite)) if status.success() || failed => Ok(Some(suite)),
+        (Some(status), Some(suite)) if status.success() || failed => Ok(Outcome::Ran(suite)),
         // The process reported success and then crashed on exit: after an abandoned launch, threads of some drivers
         // still run while the system frees their memory.
         (Some(status), Some(mut suite)) if status.code().is_none() => {
             suite.notes.push(format!("the process ended with {status} after its report"));
-            Ok(Some(suite))
+            Ok(Outcome::Ran(suite))
         }
         // With `only`, a process in which no group matches fails, and its report lacks the suite.
-        (Some(_), None) if args.only.is_some() && report.is_some_and(|r| r.backends.len() == 1) => Ok(None),
-        (ended, _) => Ok(Some(broken(ended, &printed))),
+        (Some(_), None) if args.only.is_some() && backend.is_some() => {
+            Ok(Outcome::NoneSelected(backend.map(|backend| backend.unselected).unwrap_or_default()))
+        }
+        (ended, _) => Ok(Outcome::Ran(broken(ended, &printed))),
     }
 }
 

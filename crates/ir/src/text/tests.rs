@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{parse, print};
+use super::{Kept, keep, parse, print};
 use crate::kernel::*;
 use crate::require::{Require, RequireNode};
 use fulgurite_spec::{Code, Diagnostics, Location, Op, Type};
@@ -444,8 +444,13 @@ proptest! {
     #[test]
     fn pieces_are_no_panic(text in pieces()) {
         let _ = parse(&text);
-        if let Ok(kernel) = parse(&in_kernel(&text)) {
-            canonical(&print(&kernel));
+        let text = in_kernel(&text);
+        if let Ok(kernel) = parse(&text) {
+            let printed = print(&kernel);
+            canonical(&printed);
+            let kept = keep(&text, &printed, Kept::LiteralsAndComments).unwrap();
+            assert_eq!(print(&parse(&kept).unwrap()), printed);
+            assert_eq!(keep(&kept, &printed, Kept::LiteralsAndComments).unwrap(), kept);
         }
     }
 }
