@@ -82,6 +82,8 @@ impl Form {
         self.bytes.push(u8::from(kernel.needs_progress));
         self.word(kernel.requires.len() as u32);
         kernel.requires.iter().for_each(|r| self.require(r));
+        // A scalar op on two values takes 26 bytes.
+        self.bytes.reserve(kernel.insts.len() * 26);
         // Regions are not encoded: their results are numbered as the values that they yield.
         let mut regions: Vec<BlockId> = Vec::new();
         Walk::new(kernel).for_each(|event| {

@@ -59,6 +59,8 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
     let control = polled || contents.traps || (contents.loops && profile.driver_ends_loops);
     let mut layout = Layout::new(kernel, profile, control);
     let mut asm = Assembler::new();
+    // Most instructions become one of five words or fewer.
+    asm.code.reserve(kernel.insts.len() * 5);
     let main = asm.id();
     modes(&mut asm, main, kernel, profile, &contents);
     let mut emitter = Emitter {

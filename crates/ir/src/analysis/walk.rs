@@ -1,6 +1,6 @@
 //! A walk over a kernel's blocks in program order, without recursion.
 
-use crate::kernel::{BlockId, Control, InstId, InstKind, Kernel};
+use crate::kernel::{BlockId, Control, InstId, InstKind, Kernel, ValueId};
 
 /// A step of a [`Walk`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,32 +169,63 @@ impl Iterator for Instructions<'_> {
 }
 
 /// Returns the operands of an instruction, without those of its nested blocks.
-pub fn operands(kind: &InstKind) -> impl Iterator<Item = crate::ValueId> + '_ {
-    let (fixed, list): ([Option<crate::ValueId>; 3], &[crate::ValueId]) = match kind {
-        InstKind::Scalar { operands, .. } | InstKind::Subgroup { operands, .. } => ([None; 3], operands),
+#[inline]
+pub fn operands(kind: &InstKind) -> OperandsOf<'_> {
+    match kind {
+        InstKind::Scalar { operands, .. } | InstKind::Subgroup { operands, .. } => {
+            OperandsOf::new([], operands)
+        }
         InstKind::Id { .. }
         | InstKind::Len { .. }
         | InstKind::Fence { .. }
         | InstKind::Barrier { .. }
         | InstKind::SubgroupBarrier { .. }
-        | InstKind::Region { .. } => ([None; 3], &[]),
-        InstKind::VecShuffle { vectors, .. } => ([None; 3], vectors),
-        InstKind::WorkgroupBroadcast { value, index } => ([Some(*value), Some(*index), None], &[]),
-        InstKind::CoopLoad { offset, stride, .. } => ([Some(*offset), Some(*stride), None], &[]),
-        InstKind::CoopStore { offset, stride, value, .. } => {
-            ([Some(*offset), Some(*stride), Some(*value)], &[])
+        | InstKind::Region { .. } => OperandsOf::new([], &[]),
+        InstKind::VecShuffle { vectors, .. } => OperandsOf::new([], vectors),
+        InstKind::WorkgroupBroadcast { value, index } => OperandsOf::new([*value, *index], &[]),
+        InstKind::CoopLoad { offset, stride, .. } => OperandsOf::new([*offset, *stride], &[]),
+        InstKind::CoopStore { offset, stride, value, .. } => OperandsOf::new([*offset, *stride, *value], &[]),
+        InstKind::CoopFill { value } | InstKind::CoopConvert { value } => OperandsOf::new([*value], &[]),
+        InstKind::CoopMulAdd { a, b, c } => OperandsOf::new([*a, *b, *c], &[]),
+        InstKind::Trap { code } => OperandsOf::new([*code], &[]),
+        InstKind::Load { index, .. } => OperandsOf::new([*index], &[]),
+        InstKind::Store { index, value, .. } => OperandsOf::new([*index, *value], &[]),
+        InstKind::Atomic { index, operands, .. } => OperandsOf::new([*index], operands),
+        InstKind::If { condition, .. } => OperandsOf::new([*condition], &[]),
+        InstKind::For { start, end, step, initial, .. } => OperandsOf::new([*start, *end, *step], initial),
+        InstKind::While { initial, .. } => OperandsOf::new([], initial),
+    }
+}
+
+/// An iterator over the operands of an instruction, created by [`operands`].
+pub struct OperandsOf<'a> {
+    /// The operands that are fields of their own; the first `count` are used, those before `next` were yielded.
+    fixed: [ValueId; 3],
+    next: u8,
+    count: u8,
+    list: core::slice::Iter<'a, ValueId>,
+}
+
+impl<'a> OperandsOf<'a> {
+    #[inline]
+    fn new<const N: usize>(fixed: [ValueId; N], list: &'a [ValueId]) -> Self {
+        let mut all = [ValueId::new(0); 3];
+        all[..N].copy_from_slice(&fixed);
+        Self { fixed: all, next: 0, count: N as u8, list: list.iter() }
+    }
+}
+
+impl Iterator for OperandsOf<'_> {
+    type Item = ValueId;
+
+    #[inline]
+    fn next(&mut self) -> Option<ValueId> {
+        if self.next < self.count {
+            self.next += 1;
+            return self.fixed.get(usize::from(self.next) - 1).copied();
         }
-        InstKind::CoopFill { value } | InstKind::CoopConvert { value } => ([Some(*value), None, None], &[]),
-        InstKind::CoopMulAdd { a, b, c } => ([Some(*a), Some(*b), Some(*c)], &[]),
-        InstKind::Trap { code } => ([Some(*code), None, None], &[]),
-        InstKind::Load { index, .. } => ([Some(*index), None, None], &[]),
-        InstKind::Store { index, value, .. } => ([Some(*index), Some(*value), None], &[]),
-        InstKind::Atomic { index, operands, .. } => ([Some(*index), None, None], operands),
-        InstKind::If { condition, .. } => ([Some(*condition), None, None], &[]),
-        InstKind::For { start, end, step, initial, .. } => ([Some(*start), Some(*end), Some(*step)], initial),
-        InstKind::While { initial, .. } => ([None; 3], initial),
-    };
-    fixed.into_iter().flatten().chain(list.iter().copied())
+        self.list.next().copied()
+    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ mod memory;
 use fulgurite_spec::{Code, Diagnostic, Location, Semantics, Special, Type};
 
 use super::special::{id_type, shuffle_result, subgroup_result};
-use super::typing::{TypingError, scalar_result};
+use super::typing::{TypingError, result_of_equals, scalar_result};
 use crate::analysis::uniformity::describe;
 use crate::analysis::walk::{Event, Walk, operands};
-use crate::kernel::{AtomicOrder, BlockId, Inst, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId};
+use crate::kernel::{
+    AtomicOrder, BlockId, FloatMode, Inst, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId,
+};
 
 pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     let visible = vec![false; kernel.values.len()];
@@ -115,6 +117,12 @@ impl Checker<'_> {
         let at = inst.location;
         match &inst.kind {
             InstKind::Scalar { op, operands, mode } => {
+                if let ([result], FloatMode::Default) = (&*inst.results, mode) {
+                    let types = operands.iter().map(|operand| self.kernel.ty(*operand));
+                    if result_of_equals(*op, types, Some(self.kernel.ty(*result))).is_some() {
+                        return;
+                    }
+                }
                 let mut types = core::mem::take(&mut self.types);
                 types.clear();
                 types.extend(operands.iter().map(|v| self.kernel.ty(*v)));

@@ -45,7 +45,7 @@ pub fn main_operand(op: Op) -> Option<usize> {
 /// # Errors
 /// The broken rule of the op table.
 pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<Type, TypingError> {
-    if let Some(result) = result_of_equals(op, operands, stated) {
+    if let Some(result) = result_of_equals(op, operands.iter().copied(), stated) {
         return Ok(result);
     }
     let name = op.mnemonic();
@@ -141,20 +141,26 @@ pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<
 }
 
 /// Returns the result type in the most common case: scalars of one type, which is the type of the result.
-fn result_of_equals(op: Op, operands: &[Type], stated: Option<Type>) -> Option<Type> {
+pub(super) fn result_of_equals(
+    op: Op,
+    operands: impl ExactSizeIterator<Item = Type>,
+    stated: Option<Type>,
+) -> Option<Type> {
     let Semantics::Scalar { domain, operands: kinds, outcome: Outcome::Same, lanes, .. } =
         op.info().semantics
     else {
         return None;
     };
-    let main = *operands.first()?;
-    let is_right = lanes == LaneRule::Any
+    let has_one_type = lanes == LaneRule::Any
         && kinds.len() == operands.len()
+        && kinds.iter().all(|kind| *kind == Operand::Same);
+    let mut operands = operands.chain(stated);
+    let main = operands.next()?;
+    let fits = has_one_type
         && main.is_scalar()
         && domain.contains(main.scalar)
-        && kinds.iter().all(|kind| *kind == Operand::Same)
-        && operands.iter().chain(&stated).all(|ty| *ty == main);
-    is_right.then_some(main)
+        && operands.all(|operand| operand == main);
+    fits.then_some(main)
 }
 
 /// Formats a count with a noun in the singular or plural.

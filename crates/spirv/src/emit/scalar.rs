@@ -137,6 +137,9 @@ impl Emitter<'_> {
     /// Evaluates an exact op on constants, because drivers fold some of them incorrectly.
     pub(super) fn fold(&self, scalar_op: Op, operands: &Operands, result: Type) -> Option<Components> {
         // Most ops have a non-constant operand.
+        if operands.iter().any(|operand| self.constant(*operand).is_none()) {
+            return None;
+        }
         let values = operands.iter().map(|v| self.constant(*v)).collect::<Option<Vec<Components>>>()?;
         if result.is_matrix() || operands.iter().any(|v| self.kernel.ty(*v).is_matrix()) {
             return None;
