@@ -151,6 +151,43 @@ fn codes_are_explained() {
 }
 
 #[test]
+fn kernels_are_explained() {
+    let kernel = "fulgurite 1
+kernel @k workgroup(64, 1, 1) {
+  buffer %x: read f64[]
+  buffer %y: write f64[]
+  %i = global_id.x
+  %n = len %x
+  %in = lt %i, %n
+  if %in {
+    %a = load %x[%i]
+    %b = mul %a, %a
+    store %y[%i], %b
+  }
+}
+";
+    let folder = Folder::new(&[("k.fg", kernel)]);
+    folder.run(&["explain", "k.fg"]).expect(
+        0,
+        &[
+            "kernel `k`",
+            "needs      float64",
+            "passes     no pass changed the kernel",
+            "accesses   1 in bounds by proof, 1 guarded",
+            "guarded  line 11: store %y[%i], %b",
+        ],
+    );
+    folder.run(&["explain", "--fast-math", "k.fg"]).expect(0, &["passes     fast_math: 1 change"]);
+    let json = folder.run(&["explain", "--fast-math", "--json", "k.fg"]).expect(0, &[]).json();
+    assert_eq!(json["passes"][0]["pass"], "fast_math");
+    assert_eq!(json["accesses"][1]["in_bounds_by_proof"], false);
+    assert_eq!(json["accesses"][0]["line"], 9);
+    folder.run(&["explain", "none.fg"]).expect(2, &["FG0701", "none.fg"]);
+    let invalid = Folder::new(&[("bad.fg", &kernel.replace("mul %a, %a", "mul %a, %i"))]);
+    invalid.run(&["explain", "bad.fg"]).expect(1, &["FG0201", "bad.fg:10"]);
+}
+
+#[test]
 fn missing_backends_are_explained_to_both_kinds_of_reader() {
     let folder = Folder::new(&[]);
     for (code, command) in [("FG0401", "`fulgurite devices`"), ("FG0404", "`fulgurite doctor`")] {

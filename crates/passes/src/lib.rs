@@ -51,7 +51,8 @@ impl fmt::Display for PassReport {
         }
         for (index, (pass, changes)) in self.changes.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
-            write!(f, "{separator}{pass}: {changes} changes")?;
+            let noun = if *changes == 1 { "change" } else { "changes" };
+            write!(f, "{separator}{pass}: {changes} {noun}")?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Assembly of a module by section; types and constants are unique.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use fulgurite_spec::{Lanes, Literal, MatrixScope, MatrixShape, ScalarClass, ScalarType, Type};
 
@@ -26,10 +26,25 @@ pub(crate) struct Assembler {
     pub(crate) glsl: Id,
     /// The addressing model.
     pub(crate) addressing: u32,
-    types: HashMap<Vec<u32>, Id>,
+    types: BTreeMap<TypeKey, Id>,
     value_types: [[Id; 5]; ScalarType::ALL.len()],
     /// Keyed by type id and the bits of every lane.
-    constants: HashMap<(Id, u64), Id>,
+    constants: BTreeMap<(Id, u64), Id>,
+}
+
+/// The first word of a type's declaration, which has its opcode and length, and its operands.
+type TypeKey = (u32, [u32; MAX_TYPE_OPERANDS]);
+
+/// The number of operands of a cooperative matrix, the type with the most.
+const MAX_TYPE_OPERANDS: usize = 5;
+
+/// The number of words for which a section has room at first. Small kernels need no more.
+const FIRST_WORDS: usize = 256;
+
+fn type_key(opcode: u32, operands: &[u32]) -> TypeKey {
+    let mut all = [0; MAX_TYPE_OPERANDS];
+    all[..operands.len()].copy_from_slice(operands);
+    (header(opcode, operands.len() + 1), all)
 }
 
 /// Returns the type that a value of type `ty` has in registers. Integers of 8 and 16 bits, and the bits of a `bf16`,
@@ -49,9 +64,20 @@ pub(crate) fn register(ty: Type) -> Type {
     })
 }
 
+/// Returns the first word of an instruction with this many further words.
+fn header(opcode: u32, further: usize) -> u32 {
+    ((further as u32 + 1) << 16) | opcode
+}
+
 /// Appends one instruction to `section`.
 pub(crate) fn push(section: &mut Vec<u32>, opcode: u32, operands: &[u32]) {
-    section.push(((operands.len() as u32 + 1) << 16) | opcode);
+    section.push(header(opcode, operands.len()));
+    section.extend_from_slice(operands);
+}
+
+/// Appends one instruction whose first operand is `first`.
+fn push_on(section: &mut Vec<u32>, opcode: u32, first: Id, operands: &[u32]) {
+    section.extend([header(opcode, operands.len() + 1), first]);
     section.extend_from_slice(operands);
 }
 
@@ -92,16 +118,16 @@ impl Assembler {
             extensions: Vec::new(),
             modes: Vec::new(),
             names: Vec::new(),
-            decorations: Vec::new(),
-            globals: Vec::new(),
+            decorations: Vec::with_capacity(FIRST_WORDS),
+            globals: Vec::with_capacity(FIRST_WORDS),
             variables: Vec::new(),
-            code: Vec::new(),
+            code: Vec::with_capacity(FIRST_WORDS),
             interface: Vec::new(),
             glsl: 1,
             addressing: addressing_model::Logical,
-            types: HashMap::new(),
+            types: BTreeMap::new(),
             value_types: [[0; 5]; ScalarType::ALL.len()],
-            constants: HashMap::new(),
+            constants: BTreeMap::new(),
         }
     }
 
@@ -127,28 +153,21 @@ impl Assembler {
     }
 
     pub(crate) fn decorate(&mut self, id: Id, operands: &[u32]) {
-        let mut words = vec![id];
-        words.extend_from_slice(operands);
-        push(&mut self.decorations, op::Decorate, &words);
+        push_on(&mut self.decorations, op::Decorate, id, operands);
     }
 
     pub(crate) fn name(&mut self, id: Id, name: &str) {
-        let mut words = vec![id];
-        words.extend(string(name));
-        push(&mut self.names, op::Name, &words);
+        push_on(&mut self.names, op::Name, id, &string(name));
     }
 
     /// Returns the type with this `opcode` and these `operands`, declaring it on first use.
     fn made(&mut self, opcode: u32, operands: &[u32]) -> Id {
-        let mut key = vec![opcode];
-        key.extend_from_slice(operands);
+        let key = type_key(opcode, operands);
         if let Some(id) = self.types.get(&key) {
             return *id;
         }
         let id = self.id();
-        let mut words = vec![id];
-        words.extend_from_slice(operands);
-        push(&mut self.globals, opcode, &words);
+        push_on(&mut self.globals, opcode, id, operands);
         self.types.insert(key, id);
         id
     }
@@ -259,7 +278,7 @@ impl Assembler {
         let element_id = self.memory_ty(element);
         // Three components would be aligned like four.
         debug_assert!(element.lanes != Lanes::Three);
-        if let Some(array) = self.types.get([op::TypeRuntimeArray, element_id].as_slice()).copied() {
+        if let Some(array) = self.types.get(&type_key(op::TypeRuntimeArray, &[element_id])).copied() {
             return self.made(op::TypeStruct, &[array]);
         }
         let array = self.made(op::TypeRuntimeArray, &[element_id]);
@@ -320,7 +339,7 @@ impl Assembler {
 
     /// Returns the zero of a type.
     pub(crate) fn null(&mut self, ty: Id) -> Id {
-        let key = vec![op::ConstantNull, ty];
+        let key = type_key(op::ConstantNull, &[ty]);
         if let Some(id) = self.types.get(&key) {
             return *id;
         }
@@ -402,9 +421,7 @@ impl Assembler {
     /// Appends an instruction with a result to the code.
     pub(crate) fn value(&mut self, opcode: u32, ty: Id, operands: &[u32]) -> Id {
         let id = self.id();
-        self.code.push(((operands.len() as u32 + 3) << 16) | opcode);
-        self.code.push(ty);
-        self.code.push(id);
+        self.code.extend([header(opcode, operands.len() + 2), ty, id]);
         self.code.extend_from_slice(operands);
         id
     }
@@ -422,7 +439,18 @@ impl Assembler {
         let mut prologue = Vec::new();
         push(&mut prologue, op::Function, &[void, main, 0, function]);
         push(&mut prologue, op::Label, &[entry_label]);
-        let mut words = vec![spv::MAGIC, spv::VERSION, 0, self.next, 0];
+        let sections = [
+            &self.capabilities,
+            &self.extensions,
+            &self.modes,
+            &self.names,
+            &self.decorations,
+            &self.globals,
+        ];
+        let length: usize = sections.iter().map(|section| section.len()).sum();
+        let rest = self.variables.len() + self.code.len() + self.interface.len() + FIRST_WORDS;
+        let mut words = Vec::with_capacity(length + rest);
+        words.extend([spv::MAGIC, spv::VERSION, 0, self.next, 0]);
         words.extend(self.capabilities);
         words.extend(self.extensions);
         let mut import = vec![self.glsl];

@@ -22,6 +22,8 @@ pub(crate) struct Contents {
     pub(crate) reached: HashSet<Memory>,
     /// The memory objects of atomics, and whether one of the atomics is an addition.
     pub(crate) atomics: HashMap<Memory, bool>,
+    /// Whether the size of the grid is read.
+    pub(crate) reads_grid: bool,
     /// The ids that are built-in inputs, in the order of their first use.
     pub(crate) inputs: Vec<IdOp>,
 }
@@ -57,7 +59,9 @@ impl Contents {
                 let Some(op) = IdOp::of(*op) else { return };
                 self.sees_subgroups |= op.sees_subgroups();
                 // The grid is in the parameter block.
-                if op != IdOp::NumWorkgroups {
+                if op == IdOp::NumWorkgroups {
+                    self.reads_grid = true;
+                } else {
                     self.input(op);
                 }
             }

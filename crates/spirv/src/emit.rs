@@ -57,7 +57,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
     }
     let polled = polls.iter().any(|poll| *poll != Poll::Never);
     let control = polled || contents.traps || (contents.loops && profile.driver_ends_loops);
-    let mut layout = Layout::new(kernel, profile, control);
+    let mut layout = Layout::of(kernel, profile, control, contents.reads_grid);
     let mut asm = Assembler::new();
     // Most instructions become one of five words or fewer.
     asm.code.reserve(kernel.insts.len() * 5);

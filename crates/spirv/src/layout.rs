@@ -119,6 +119,12 @@ impl Layout {
     /// Returns the layout of `kernel`: the same for every module emitted from it with this profile and control
     /// buffer, except for what only [`emit`](crate::emit) knows: `abortable`, and additions to `shared_bytes`.
     pub fn new(kernel: &Kernel, profile: &Profile, control: bool) -> Self {
+        let reads_grid = |id| matches!(kernel.inst(id).kind, InstKind::Id { op: Op::NumWorkgroups, .. });
+        Self::of(kernel, profile, control, instructions(kernel).any(reads_grid))
+    }
+
+    /// Does the same for a kernel of which it is known whether it reads the grid.
+    pub(crate) fn of(kernel: &Kernel, profile: &Profile, control: bool, reads_grid: bool) -> Self {
         let buffers = kernel.buffers.len() as u32;
         let ids = (0..kernel.buffers.len()).map(BufferId::new);
         let by_address: Vec<bool> = kernel.buffers.iter().map(|b| b.large || profile.addresses).collect();
@@ -129,9 +135,7 @@ impl Layout {
         let views = views.filter(|view| matches!(kernel.base(*view), Memory::Buffer(_)));
         let offsets = ids.clone().filter(|id| profile.offsets && !by_address[id.index()]).map(Field::Offset);
         let lengths = ids.map(Memory::Buffer).chain(views).map(Field::Length);
-        let grid = instructions(kernel)
-            .any(|id| matches!(kernel.inst(id).kind, InstKind::Id { op: Op::NumWorkgroups, .. }))
-            .then_some(Field::Grid);
+        let grid = reads_grid.then_some(Field::Grid);
         let zero = (profile.rules != Rules::NONE).then_some(Field::Zero);
         let fields: Vec<Field> =
             addresses.chain(lengths).chain(offsets).chain(params).chain(grid).chain(zero).collect();
