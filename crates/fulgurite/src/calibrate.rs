@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use fulgurite_driver_core::{Calibration, Calibrations};
 use fulgurite_hal::{self as hal, CompileOptions, Error, LaunchOptions};
+use fulgurite_kernels::COPY;
 use fulgurite_runtime::{Buffer, Device, Program};
 use fulgurite_spec::Code;
 use fulgurite_storage::{FileSystem, read_whole, replace_whole};
@@ -19,16 +20,6 @@ kernel @launch workgroup(64, 1, 1) {
   buffer %y: write u32[]
   %i = local_index
   store %y[%i], %i
-}
-";
-/// A kernel whose invocations copy 16 bytes each.
-const COPY: &str = "fulgurite 1
-kernel @copy workgroup(256, 1, 1) {
-  buffer %x: read u32x4[]
-  buffer %y: write u32x4[]
-  %i = global_id.x
-  %e = load %x[%i]
-  store %y[%i], %e
 }
 ";
 
