@@ -161,4 +161,41 @@ mod tests {
         let below = file.join("calibrations.toml");
         assert_eq!(write(&below, &Calibrations::default()).unwrap_err().code(), Code::FileUnwritable);
     }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_that_others_can_plant_are_refused() {
+        use std::fs;
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("cache");
+        let path = directory.join("calibrations.toml");
+        write(&path, &Calibrations::default()).unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let is_refused = || {
+            assert_eq!(read(&path).unwrap_err().code(), Code::FileUnreadable);
+            assert_eq!(write(&path, &Calibrations::default()).unwrap_err().code(), Code::FileUnwritable);
+        };
+        for (what, own, shared) in [(&path, 0o600, 0o620), (&directory, 0o700, 0o702)] {
+            mode(what, shared);
+            is_refused();
+            mode(what, own);
+            assert_eq!(read(&path).unwrap(), Calibrations::default());
+        }
+        // The same contents, reached by a link.
+        let moved = folder.path().join("moved");
+        fs::rename(&directory, &moved).unwrap();
+        symlink(&moved, &directory).unwrap();
+        is_refused();
+        fs::remove_file(&directory).unwrap();
+        fs::rename(&moved, &directory).unwrap();
+        fs::rename(&path, &moved).unwrap();
+        symlink(&moved, &path).unwrap();
+        is_refused();
+        // A pipe without a writer must not block.
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert_eq!(read(&path).unwrap_err().code(), Code::FileUnreadable);
+    }
 }
