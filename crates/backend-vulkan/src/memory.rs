@@ -16,11 +16,9 @@ use crate::commands::Lease;
 use crate::device::Device;
 use crate::error::allocation_error;
 use crate::exit;
-use crate::plan::MemoryPlan;
+use crate::plan::{ALIGNMENT, MemoryPlan};
 use crate::sync::{BufferSync, Waited};
 
-/// Alignment of sizes and base addresses in bytes.
-const ALIGNMENT: u64 = 16;
 /// Maximum size of one staging copy in bytes.
 const CHUNK: usize = 16 << 20;
 /// Time limit of a copy or fill, from the end of all earlier work.
