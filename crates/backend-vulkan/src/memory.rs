@@ -363,3 +363,42 @@ impl Drop for VulkanBuffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instance::tests::if_available;
+    use crate::{Options, VulkanDevice};
+
+    #[test]
+    fn memory_of_freed_buffers_goes_back_to_the_driver() {
+        const BYTES: u64 = 2 << 20;
+        let mut options = Options::default();
+        (options.probe_directory, options.cache_directory) = (None, None);
+        let Some(opened) = if_available(VulkanDevice::open(&options)) else { return };
+        let device = &opened.device;
+        let held = || {
+            let report = device.allocator().generate_report();
+            (report.total_allocated_bytes, report.total_capacity_bytes, report.blocks.len())
+        };
+        let make = |count: usize| -> Vec<VulkanBuffer> {
+            (0..count).map(|_| VulkanBuffer::create(device, BYTES).unwrap()).collect()
+        };
+        // The size of a block, which a host keeps in its own memory where buffers are mapped.
+        let most = if device.plan.memory == MemoryPlan::Mapped { 64 << 20 } else { 256 << 20 };
+        // The first buffer brings what each device keeps.
+        drop(make(1));
+        let before = held();
+        for _ in 0..3 {
+            let all = make(100);
+            let during = held();
+            assert!(during.0 >= before.0 + 100 * BYTES, "{before:?}, {during:?}");
+            drop(all);
+            let after = held();
+            assert_eq!(after.0, before.0, "bytes in use");
+            // The allocator keeps one empty block.
+            let kept = after.1 - before.1;
+            assert!(after.2 <= before.2 + 1 && kept <= most, "{before:?}, {during:?}, {after:?}");
+        }
+    }
+}
