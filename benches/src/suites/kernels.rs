@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use fulgurite::autotune::{self, Instance, Numbers, Prepared, Tester};
-use fulgurite::kernels::families;
+use fulgurite::kernels::{COPY, families};
 use fulgurite::{CompileOptions, LaunchOptions};
 use fulgurite_runtime::{Buffer, Program};
 
@@ -16,17 +16,6 @@ use crate::problems::{NAMES, Scale, problem};
 use crate::run::Loaded;
 use crate::target::Target;
 use crate::timing::{by_itself, by_wall};
-
-/// Copies 16 bytes per invocation.
-const COPY: &str = "fulgurite 1
-kernel @copy workgroup(256, 1, 1) {
-  buffer %x: read u32x4[]
-  buffer %y: write u32x4[]
-  %i = global_id.x
-  %e = load %x[%i]
-  store %y[%i], %e
-}
-";
 
 /// Target share of the copy rate for kernels that are bound by memory.
 const SHARE_OF_COPY: f64 = 0.8;

@@ -456,7 +456,38 @@ fn device_time(device: &Device, slot: &Slot) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use fulgurite_hal::LaunchOptions;
+    use fulgurite_spec::device::Limits;
+
     use super::*;
+
+    /// Drivers that count the workgroups of a dispatch in 32 bits run none of 2^32 and report success.
+    #[test]
+    fn no_dispatch_has_workgroups_that_a_driver_cannot_count() {
+        let text = "fulgurite 1\nkernel @k workgroup(1, 1, 1) {\n}\n";
+        let kernel = fulgurite_ir::text::parse(text).and_then(fulgurite_ir::verify).unwrap();
+        let kernel = Arc::new(kernel);
+        for grid in
+            [[32_768, 32_768, 4], [4, 32_768, 32_768], [65_536, 65_535, 1], [u32::MAX, 2, 1], [65_535; 3]]
+        {
+            let options = LaunchOptions::workgroups(grid);
+            let all: u128 = grid.iter().map(|count| u128::from(*count)).product();
+            let checked = Launch::check(&kernel, &Limits::unlimited(), Vec::new(), &[], &options);
+            let Ok(launch) = checked else {
+                assert!(all > 1 << 44, "{grid:?} is refused");
+                continue;
+            };
+            for most in [[65_535; 3], [u32::MAX, 65_535, 65_535], [u32::MAX; 3]] {
+                let mut sum = 0;
+                for (_, part) in launch.parts(most, MOST_WORKGROUPS) {
+                    let count: u128 = part.iter().map(|count| u128::from(*count)).product();
+                    assert!((1..1 << 31).contains(&count), "{part:?} of {grid:?}");
+                    sum += count;
+                }
+                assert_eq!(sum, all, "{grid:?} in parts of at most {most:?}");
+            }
+        }
+    }
 
     #[test]
     fn what_nothing_can_end_is_waited_for_long() {

@@ -16,11 +16,9 @@ use crate::commands::Lease;
 use crate::device::Device;
 use crate::error::allocation_error;
 use crate::exit;
-use crate::plan::MemoryPlan;
+use crate::plan::{ALIGNMENT, MemoryPlan};
 use crate::sync::{BufferSync, Waited};
 
-/// Alignment of sizes and base addresses in bytes.
-const ALIGNMENT: u64 = 16;
 /// Maximum size of one staging copy in bytes.
 const CHUNK: usize = 16 << 20;
 /// Time limit of a copy or fill, from the end of all earlier work.
@@ -362,6 +360,45 @@ impl Drop for VulkanBuffer {
         // the launch or copy that made it, which borrowed this buffer.
         if let Some(memory) = self.memory.take().filter(|_| !self.device.is_lost()) {
             memory.destroy(&self.device.raw, &mut self.device.allocator());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instance::tests::if_available;
+    use crate::{Options, VulkanDevice};
+
+    #[test]
+    fn memory_of_freed_buffers_goes_back_to_the_driver() {
+        const BYTES: u64 = 2 << 20;
+        let mut options = Options::default();
+        (options.probe_directory, options.cache_directory) = (None, None);
+        let Some(opened) = if_available(VulkanDevice::open(&options)) else { return };
+        let device = &opened.device;
+        let held = || {
+            let report = device.allocator().generate_report();
+            (report.total_allocated_bytes, report.total_capacity_bytes, report.blocks.len())
+        };
+        let make = |count: usize| -> Vec<VulkanBuffer> {
+            (0..count).map(|_| VulkanBuffer::create(device, BYTES).unwrap()).collect()
+        };
+        // The size of a block, which a host keeps in its own memory where buffers are mapped.
+        let most = if device.plan.memory == MemoryPlan::Mapped { 64 << 20 } else { 256 << 20 };
+        // The first buffer brings what each device keeps.
+        drop(make(1));
+        let before = held();
+        for _ in 0..3 {
+            let all = make(100);
+            let during = held();
+            assert!(during.0 >= before.0 + 100 * BYTES, "{before:?}, {during:?}");
+            drop(all);
+            let after = held();
+            assert_eq!(after.0, before.0, "bytes in use");
+            // The allocator keeps one empty block.
+            let kept = after.1 - before.1;
+            assert!(after.2 <= before.2 + 1 && kept <= most, "{before:?}, {during:?}, {after:?}");
         }
     }
 }

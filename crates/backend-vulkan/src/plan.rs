@@ -117,6 +117,9 @@ pub(crate) struct Timestamps {
     pub(crate) mask: u64,
 }
 
+/// Alignment of the sizes and base addresses of buffers in bytes.
+pub(crate) const ALIGNMENT: u64 = 16;
+
 /// Limits that only this backend checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
@@ -348,6 +351,12 @@ fn memory(physical: &PhysicalSnapshot) -> MemoryPlan {
 
 fn bounds(physical: &PhysicalSnapshot) -> Bounds {
     let limits = &physical.limits;
+    // An allocation beyond maxMemoryAllocationSize may still succeed, and if it does not, the driver returns an error;
+    // but a driver on the CPU may count bytes in 32 bits.
+    let most = match physical.kind {
+        DeviceKind::Cpu => limits.max_buffer_size.min(limits.max_memory_allocation_size),
+        _ => limits.max_buffer_size,
+    };
     Bounds {
         max_descriptors: limits
             .max_per_stage_descriptor_storage_buffers
@@ -358,12 +367,8 @@ fn bounds(physical: &PhysicalSnapshot) -> Bounds {
         descriptor_alignment: limits.min_storage_buffer_offset_alignment.max(4),
         // Descriptors cover whole words.
         max_descriptor_bytes: u64::from(limits.max_storage_buffer_range & !3),
-        // An allocation beyond maxMemoryAllocationSize may still succeed, and if it does not, the driver
-        // returns an error; but a driver on the CPU may count bytes in 32 bits.
-        max_allocation_bytes: match physical.kind {
-            DeviceKind::Cpu => limits.max_buffer_size.min(limits.max_memory_allocation_size),
-            _ => limits.max_buffer_size,
-        },
+        // Sizes are rounded up, so a limit between two multiples cannot be reached.
+        max_allocation_bytes: most / ALIGNMENT * ALIGNMENT,
     }
 }
 

@@ -9,7 +9,9 @@
 
 mod common;
 
-use common::{in_child, open, open_with, options, unavailable};
+use std::path::{Path, PathBuf};
+
+use common::{in_child, open, open_with, options, required, unavailable};
 use fulgurite_backend_vulkan::{Options, VulkanDevice, backend};
 use fulgurite_hal::{Backend as _, Device as _, Error, OpenOptions};
 use fulgurite_spec::Code;
@@ -27,6 +29,8 @@ fn adapters_are_listed_and_opened() {
                 return unavailable(&error);
             }
         };
+        let is_suitable = adapters.iter().any(|adapter| adapter.info().unsuitable.is_none());
+        assert!(is_suitable || !required(), "no adapter is suitable");
         let again = backend.adapters(&options).unwrap();
         for (adapter, again) in adapters.iter().zip(&again) {
             let info = adapter.info();
@@ -101,6 +105,39 @@ fn a_manifest_that_cannot_be_read_is_named_and_no_lack_of_memory() {
         let Error::Unavailable { reason, .. } = &error else { panic!("{error}") };
         // Other loaders skip it, which leaves no driver.
         assert!(reason.contains("cut.json") || reason.contains("no Vulkan"), "{reason}");
+    });
+}
+
+/// Returns the manifests of the drivers of this machine.
+fn drivers() -> Vec<PathBuf> {
+    let named = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].into_iter().find_map(std::env::var_os);
+    if let Some(named) = named {
+        return std::env::split_paths(&named).collect();
+    }
+    let folders = ["/usr/share", "/usr/local/share", "/etc", "/usr/local/etc"].map(Path::new);
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder.join("vulkan/icd.d"))).flatten();
+    files.map(|file| file.unwrap().path()).collect()
+}
+
+#[test]
+fn a_damaged_manifest_beside_a_good_one_is_skipped_or_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.json");
+    std::fs::write(&cut, "{\"file_format_version\": \"1.0.0\", \"ICD\"").unwrap();
+    let files = std::env::join_paths([cut].into_iter().chain(drivers())).unwrap();
+    let files = files.to_str().unwrap();
+    let test = "a_damaged_manifest_beside_a_good_one_is_skipped_or_named";
+    in_child(test, &[("VK_DRIVER_FILES", files), ("VK_ICD_FILENAMES", files)], || {
+        match VulkanDevice::open(&options()) {
+            Ok(_) => {}
+            // An older loader gives up.
+            Err(error @ Error::Unavailable { .. }) => {
+                let error = error.to_string();
+                assert!(error.contains("cut.json") || drivers().len() == 1, "{error}");
+                assert!(!error.contains("out of device memory"), "{error}");
+            }
+            Err(error) => panic!("{error}"),
+        }
     });
 }
 

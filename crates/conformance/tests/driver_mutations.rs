@@ -58,6 +58,10 @@ enum Fault {
     BackwardRecordings,
     /// Recordings omit fills.
     RecordingsWithoutFills,
+    /// Recordings omit steps beyond a power of two.
+    RecordingsCutOff,
+    /// A buffer beyond the largest size is out of memory.
+    SizesUnchecked,
     /// A kernel keeps the parameters of its first launch.
     ForgetfulLaunches,
     /// An unoptimized kernel keeps the parameters of its first launch.
@@ -96,6 +100,9 @@ impl hal::Device for Faulty {
     }
 
     fn allocate(&self, bytes: u64) -> Result<Arc<dyn DeviceBuffer>, Error> {
+        if self.fault == Fault::SizesUnchecked && bytes > self.snapshot().limits.max_buffer_bytes {
+            return Err(DeviceError::OutOfMemory { bytes }.into());
+        }
         let inner = self.inner.allocate(bytes)?;
         if self.fault == Fault::Dirty {
             inner.write(0, &vec![0xcd; bytes as usize])?;
@@ -132,7 +139,10 @@ impl hal::Device for Faulty {
     }
 
     fn record(&self, steps: &[GraphStep]) -> Result<Option<Box<dyn Recording>>, Error> {
-        let records = matches!(self.fault, Fault::BackwardRecordings | Fault::RecordingsWithoutFills);
+        let records = matches!(
+            self.fault,
+            Fault::BackwardRecordings | Fault::RecordingsWithoutFills | Fault::RecordingsCutOff
+        );
         Ok(records.then(|| Box::new(Steps(steps.to_vec(), self.fault)) as Box<dyn Recording>))
     }
 }
@@ -271,6 +281,9 @@ impl Recording for Steps {
         if self.1 == Fault::BackwardRecordings {
             steps.reverse();
         }
+        if self.1 == Fault::RecordingsCutOff {
+            steps.truncate(1 << 13);
+        }
         for step in steps {
             match &step.work {
                 StepWork::Launch { executable, launch, .. } => drop(executable.launch(launch)?),
@@ -317,6 +330,8 @@ const FAULTS: &[(Fault, &str)] = &[
     (Fault::BackwardRecordings, "random graphs"),
     (Fault::BackwardRecordings, "graph replays"),
     (Fault::RecordingsWithoutFills, "random graphs"),
+    (Fault::RecordingsCutOff, "a graph of many steps"),
+    (Fault::SizesUnchecked, "buffers of the largest size"),
     (Fault::RecordingsWithoutFills, "graphs and freed buffers"),
     (Fault::ForgetfulLaunches, "graph replays"),
     (Fault::ForgetfulLaunches, "random graphs"),

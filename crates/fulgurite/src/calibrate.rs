@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use fulgurite_driver_core::{Calibration, Calibrations};
 use fulgurite_hal::{self as hal, CompileOptions, Error, LaunchOptions};
+use fulgurite_kernels::COPY;
 use fulgurite_runtime::{Buffer, Device, Program};
 use fulgurite_spec::Code;
 use fulgurite_storage::{FileSystem, read_whole, replace_whole};
@@ -19,16 +20,6 @@ kernel @launch workgroup(64, 1, 1) {
   buffer %y: write u32[]
   %i = local_index
   store %y[%i], %i
-}
-";
-/// A kernel whose invocations copy 16 bytes each.
-const COPY: &str = "fulgurite 1
-kernel @copy workgroup(256, 1, 1) {
-  buffer %x: read u32x4[]
-  buffer %y: write u32x4[]
-  %i = global_id.x
-  %e = load %x[%i]
-  store %y[%i], %e
 }
 ";
 
@@ -169,5 +160,42 @@ mod tests {
         assert_eq!(read(folder.path()).unwrap_err().code(), Code::FileUnreadable);
         let below = file.join("calibrations.toml");
         assert_eq!(write(&below, &Calibrations::default()).unwrap_err().code(), Code::FileUnwritable);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_that_others_can_plant_are_refused() {
+        use std::fs;
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("cache");
+        let path = directory.join("calibrations.toml");
+        write(&path, &Calibrations::default()).unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let is_refused = || {
+            assert_eq!(read(&path).unwrap_err().code(), Code::FileUnreadable);
+            assert_eq!(write(&path, &Calibrations::default()).unwrap_err().code(), Code::FileUnwritable);
+        };
+        for (what, own, shared) in [(&path, 0o600, 0o620), (&directory, 0o700, 0o702)] {
+            mode(what, shared);
+            is_refused();
+            mode(what, own);
+            assert_eq!(read(&path).unwrap(), Calibrations::default());
+        }
+        // The same contents, reached by a link.
+        let moved = folder.path().join("moved");
+        fs::rename(&directory, &moved).unwrap();
+        symlink(&moved, &directory).unwrap();
+        is_refused();
+        fs::remove_file(&directory).unwrap();
+        fs::rename(&moved, &directory).unwrap();
+        fs::rename(&path, &moved).unwrap();
+        symlink(&moved, &path).unwrap();
+        is_refused();
+        // A pipe without a writer must not block.
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert_eq!(read(&path).unwrap_err().code(), Code::FileUnreadable);
     }
 }

@@ -5,7 +5,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{BACKENDS, code, open};
+use common::{BACKENDS, code, is_required, open};
 use fulgurite::prelude::*;
 use fulgurite::{AdapterId, CacheOutcome, Code, CompileOptions, Graph, GraphRecorder, Outputs, Pending};
 
@@ -127,6 +127,38 @@ fn without_a_gpu_the_cpu_is_chosen_and_says_why() {
     assert!(text.contains("\n  reference: not tried, lower rank"), "{text}");
 }
 
+/// Opens a context in a process that finds a damaged manifest of a driver, beside those of this machine.
+#[test]
+fn a_damaged_manifest_leaves_a_backend_and_its_reason_is_said() {
+    const WITHIN: &str = "FULGURITE_TEST_DAMAGED_MANIFEST";
+    if std::env::var_os(WITHIN).is_some() {
+        let ctx = Context::open().unwrap();
+        let route = ctx.route().to_string();
+        // An older loader gives up, a newer one skips the manifest; without a driver, there is nothing to say of it.
+        assert!(["vulkan", "cpu"].contains(&ctx.device().backend.as_str()), "{route}");
+        if ctx.device().backend == "cpu" {
+            assert!(route.contains("\n  vulkan: not available, "), "{route}");
+            assert!(route.contains("cut.json") || route.contains("no Vulkan"), "{route}");
+        }
+        let mut y = ctx.zeroed(3).unwrap();
+        ctx.compile(&store(5)).unwrap().launch((&mut y,)).unwrap();
+        assert_eq!(y.read().unwrap(), [5; 3]);
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.json");
+    std::fs::write(&cut, "{\"file_format_version\": \"1.0.0\", \"ICD\"").unwrap();
+    let here = std::env::var_os("VK_DRIVER_FILES").unwrap_or_default();
+    let files = std::env::join_paths([cut].into_iter().chain(std::env::split_paths(&here))).unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "a_damaged_manifest_leaves_a_backend_and_its_reason_is_said", "--nocapture"]);
+    command.env(WITHIN, "1").env("FULGURITE_VULKAN_VALIDATION", "0");
+    command.env("VK_DRIVER_FILES", &files).env("VK_ICD_FILENAMES", &files);
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{}{}", text[0], text[1]);
+}
+
 #[test]
 fn a_device_that_is_not_there() {
     let builder = || Context::builder().device("no device has this name");
@@ -141,6 +173,9 @@ fn a_device_that_is_not_there() {
 fn every_adapter_is_opened_by_id_and_they_work_side_by_side() {
     let adapters = fulgurite::registry().adapters().adapters;
     assert!(adapters.iter().any(|adapter| adapter.id.as_str() == "cpu"), "{adapters:?}");
+    let is_there =
+        |id: &str| adapters.iter().any(|adapter| adapter.id.backend() == id && adapter.unsuitable.is_none());
+    assert!(!is_required("vulkan") || is_there("vulkan"), "{adapters:?}");
     let ranks: Vec<u32> = adapters.iter().map(|adapter| adapter.rank).collect();
     assert!(ranks.is_sorted_by(|one, next| one >= next), "{ranks:?}");
     let mut opened = Vec::new();

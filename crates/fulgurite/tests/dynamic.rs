@@ -4,7 +4,7 @@
 mod common;
 
 use common::{BACKENDS, code, open};
-use fulgurite::{Code, CompileOptions, DynArg, ScalarType, Type};
+use fulgurite::{Code, CompileOptions, DynArg, DynBuffer, ScalarType, Type};
 
 const ADD: &str = "fulgurite 1
 kernel @add workgroup(64, 1, 1) {
@@ -44,4 +44,30 @@ fn what_is_compiled_ahead_with_options_is_found() {
     assert_eq!(exe.kernel().workgroup, [32, 1, 1]);
     assert_eq!(exe.manifest().options, [("workgroup".to_owned(), "32, 1, 1".to_owned())]);
     assert_eq!((ctx.counters().compiles, ctx.counters().compiles_reused), (1, 1));
+}
+
+/// A kernel of almost the largest depth, on a thread that has 512 KiB of stack, as in unoptimized builds of programs
+/// with small threads.
+#[test]
+fn the_deepest_kernels_run_on_a_small_stack() {
+    const DEPTH: usize = 398;
+    let opened = "  if %c {\n".repeat(DEPTH);
+    let closed = "  }\n".repeat(DEPTH);
+    let text = format!(
+        "fulgurite 1\nkernel @deep workgroup(64, 1, 1) {{\n  buffer %y: read_write u32[]\n  %i = global_id.x\n  \
+         %c = lt %i, 5u32\n{opened}  store %y[%i], 7u32\n{closed}}}\n"
+    );
+    let run = move || {
+        for id in BACKENDS {
+            let ctx = open(id);
+            let exe = ctx.compile_dynamic(&fulgurite::parse(&text).unwrap()).unwrap();
+            let y = DynBuffer::from(ctx.zeroed::<u32>(8).unwrap());
+            exe.launch(&[DynArg::Buffer(&y)]).unwrap();
+            let bytes = y.read().unwrap();
+            let words: Vec<u32> =
+                bytes.chunks_exact(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect();
+            assert_eq!(words, [7, 7, 7, 7, 7, 0, 0, 0], "{id}");
+        }
+    };
+    std::thread::Builder::new().stack_size(512 << 10).spawn(run).unwrap().join().unwrap();
 }

@@ -7,7 +7,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::code;
+use common::{code, if_available};
 use fulgurite::prelude::*;
 use fulgurite::{Code, Pending};
 
@@ -22,15 +22,7 @@ struct Begun {
 }
 
 fn begin(backend: &str) -> Option<Begun> {
-    let ctx = match Context::builder().backend(backend).open() {
-        Err(error) if backend == "vulkan" => {
-            let required = std::env::var("FULGURITE_REQUIRE_BACKENDS").unwrap_or_default();
-            assert!(!required.contains("vulkan"), "{error}");
-            println!("unavailable: {error}");
-            return None;
-        }
-        opened => opened.unwrap(),
-    };
+    let ctx = if_available(backend, Context::builder().backend(backend).open())?;
     let slow = kernel::<(ReadWrite<u32>, u32)>("slow", ["y", "n"], [64, 1, 1], |k, (y, n)| {
         let i = k.global_id().x();
         let sum = k.for_carry(0u32, n, 1u32, y.load(i), |_, j, sum| sum * 1_664_525u32 + j);
@@ -66,6 +58,7 @@ fn computes() -> bool {
 #[test]
 fn a_forked_process_is_told_and_waits_for_nobody() {
     let mut all: Vec<Begun> = ["cpu", "reference", "vulkan"].into_iter().filter_map(begin).collect();
+    assert!(all.len() >= 2, "the CPU and the reference are always there");
     // SAFETY: the child runs only the code below, and exits without unwinding or running exit handlers of the parent.
     let child = unsafe { libc::fork() };
     if child == 0 {

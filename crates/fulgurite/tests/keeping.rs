@@ -26,15 +26,7 @@ fn storing(number: u32) -> Kernel<(Write<u32>,)> {
 fn vulkan(folder: &Path, prewarm: &[&Kernel<(Write<u32>,)>]) -> Option<Context> {
     let builder = Context::builder().registry(fulgurite::registry()).backend("vulkan");
     let builder = builder.prewarm(prewarm.iter().map(|kernel| kernel.verified()));
-    match builder.cache_directory(folder).open() {
-        Ok(ctx) => Some(ctx),
-        Err(error) => {
-            let required = std::env::var("FULGURITE_REQUIRE_BACKENDS").unwrap_or_default();
-            assert!(!required.contains("vulkan"), "{error}");
-            println!("unavailable: {error}");
-            None
-        }
-    }
+    common::if_available("vulkan", builder.cache_directory(folder).open())
 }
 
 /// Returns an empty pack.

@@ -8,8 +8,8 @@ use std::path::Path;
 use fulgurite::prelude::*;
 use fulgurite::{Code, Pack, packed_kernels};
 use fulgurite_pipeline_cache::{
-    Digest, DiskOptions, DiskPipelineCache, Entry, PackWriter, PayloadKind, PipelineCacheIdentity,
-    PipelineDeviceFingerprint,
+    Digest, DiskOptions, DiskPipelineCache, Durability, Entry, PackWriter, PayloadKind,
+    PipelineCacheIdentity, PipelineDeviceFingerprint,
 };
 
 /// Returns a kernel that stores one number.
@@ -25,15 +25,7 @@ fn vulkan(folder: &Path) -> fulgurite::ContextBuilder {
 /// Returns the kernel as lowered by the Vulkan backend, or `None` if there is no such device.
 fn lowered(number: u32) -> Option<Entry> {
     let folder = tempfile::tempdir().unwrap();
-    let ctx = match vulkan(folder.path()).open() {
-        Ok(ctx) => ctx,
-        Err(error) => {
-            let required = std::env::var("FULGURITE_REQUIRE_BACKENDS").unwrap_or_default();
-            assert!(!required.contains("vulkan"), "{error}");
-            println!("unavailable: {error}");
-            return None;
-        }
-    };
+    let ctx = common::if_available("vulkan", vulkan(folder.path()).open())?;
     ctx.compile(&storing(number)).unwrap();
     drop(ctx);
     let disk = DiskPipelineCache::open(folder.path(), DiskOptions::default().read_only()).unwrap();
@@ -61,6 +53,35 @@ fn a_pack_that_nobody_vouched_for_replaces_no_kernel() {
     // SAFETY: the substituted kernel makes the same accesses as the one it replaces.
     let trusted = unsafe { pack.trust() };
     assert_eq!(stored(vulkan(folders[1].path()).trusted_pack(trusted)), (666, 0), "trust is what it costs");
+}
+
+/// A context has opened its cache folder; then a folder with another kernel's code takes its path.
+#[cfg(unix)]
+#[test]
+fn a_folder_swapped_for_a_link_after_it_was_opened_is_not_followed() {
+    let (Some(good), Some(other)) = (lowered(7), lowered(666)) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let [root, moved, planted] = ["cache", "moved", "planted"].map(|name| folder.path().join(name));
+    let disk = DiskPipelineCache::open(&planted, DiskOptions::default()).unwrap();
+    let evil = Entry::new(good.identity, Digest::ZERO, other.payload);
+    disk.write(&evil, Durability::Immediate).unwrap();
+    drop(disk);
+    // Planted code would be run: this is what the swap must not reach.
+    assert_eq!(stored(vulkan(&planted)), (666, 0));
+    let ctx = vulkan(&root).open().unwrap();
+    std::fs::rename(&root, &moved).unwrap();
+    std::os::unix::fs::symlink(&planted, &root).unwrap();
+    let mut y = ctx.zeroed::<u32>(1).unwrap();
+    ctx.compile(&storing(7)).unwrap().launch((&mut y,)).unwrap();
+    assert_eq!((y.read().unwrap()[0], ctx.cache_report().lowered), (7, 1));
+    drop((ctx, y));
+    // A context that is opened now refuses the link, and says so.
+    let ctx = vulkan(&root).open().unwrap();
+    let notices = ctx.cache_report().notices;
+    assert!(notices.iter().any(|notice| notice.message.contains("symbolic link")), "{notices:?}");
+    let mut y = ctx.zeroed::<u32>(1).unwrap();
+    ctx.compile(&storing(7)).unwrap().launch((&mut y,)).unwrap();
+    assert_eq!(y.read().unwrap(), [7]);
 }
 
 #[test]

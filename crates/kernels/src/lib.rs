@@ -6,6 +6,7 @@
 //! | `sum` | the sum of an f32 vector |
 //! | `transpose` | the transpose of an f32 matrix |
 //! | `matmul` | matrix products, with f32 factors and with f16 factors and f32 sums |
+//! | `copy` | the text of the kernel that measures memory |
 //! | `problem` | problem sizes and their text form |
 //! | `numbers` `build` | test inputs; helpers for building kernels |
 //!
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod copy;
 mod elementwise;
 mod matmul;
 mod numbers;
@@ -31,6 +33,7 @@ use fulgurite_hal::Error;
 use fulgurite_spec::Code;
 use fulgurite_spec::device::DeviceSnapshot;
 
+pub use copy::COPY;
 pub use elementwise::{Elementwise, ElementwiseConfig};
 pub use matmul::{MatmulF16, MatmulF16Config, MatmulF32, MatmulF32Config};
 pub use problem::{Length, Matrix, Product};

@@ -206,12 +206,17 @@ fn whoever_submits_more_than_the_bound_waits_for_one_to_end() {
             drop(program.submit(&views, &[], &called("more")).unwrap());
         }
         std::thread::scope(|scope| {
-            let over = scope.spawn(|| program.submit(&views, &[], &called("over")).unwrap().wait());
-            // It is accepted only when the first launch, which is blocked here, has ended.
+            let over = scope.spawn(|| {
+                let over = program.submit(&views, &[], &called("over")).unwrap();
+                let is_after_the_first = first.is_ended();
+                over.wait().unwrap();
+                is_after_the_first
+            });
             script.wait_for(if has_queue { "finish first" } else { "launch first" });
-            assert!(!over.is_finished());
+            // Time for a submission that does not wait; one that waits, waits for the release.
+            std::thread::sleep(Duration::from_millis(100));
             script.release("first");
-            over.join().unwrap().unwrap();
+            assert!(over.join().unwrap(), "it was accepted while the first was in progress");
         });
         first.wait().unwrap();
         // A continuation submits as well; on the device's own thread, it cannot wait for that thread.

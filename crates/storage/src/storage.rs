@@ -452,6 +452,21 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
+    fn only_the_owner_and_the_system_may_write() {
+        let own = rustix::process::geteuid().as_raw();
+        let another = own + 1;
+        for mode in [0o600, 0o644, 0o700, 0o100_400] {
+            assert_eq!((others_write(own, mode), others_write(0, mode)), (None, None), "{mode:o}");
+            let reason = others_write(another, mode).unwrap();
+            assert!(reason.contains(&format!("user {another}")), "{reason}");
+        }
+        for mode in [0o620, 0o602, 0o777, 0o100_660] {
+            assert!(others_write(own, mode).is_some() && others_write(0, mode).is_some(), "{mode:o}");
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
     fn links_and_writable_folders_are_not_trusted() {
         use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
         let folder = tempfile::tempdir().unwrap();

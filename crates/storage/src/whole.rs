@@ -100,6 +100,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::FaultInjectingStorage;
     use crate::storage::FileSystem;
 
     #[test]
@@ -119,6 +120,23 @@ mod tests {
         );
         // A file cannot contain a folder.
         assert!(replace_whole(&FileSystem::shared(), &path.join("below"), b"x").is_err());
+    }
+
+    #[test]
+    fn failed_replacement_leaves_the_old_file_and_no_other() {
+        for step in ["create", "write_at", "sync", "rename"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("file");
+            replace_whole(&FileSystem::shared(), &path, b"old").unwrap();
+            let full = move |what: &str, _: &Path| match what == step {
+                true => Err(io::Error::from(ErrorKind::StorageFull)),
+                false => Ok(()),
+            };
+            let storage: Arc<dyn Storage> = Arc::new(FaultInjectingStorage::new(full));
+            assert_eq!(replace_whole(&storage, &path, b"new").unwrap_err().kind(), ErrorKind::StorageFull);
+            assert_eq!(read_whole(&FileSystem::shared(), &path, 100).unwrap().unwrap(), b"old", "{step}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{step}");
+        }
     }
 
     #[cfg(unix)]

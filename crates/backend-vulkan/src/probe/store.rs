@@ -199,6 +199,54 @@ mod tests {
         assert_ne!(super::path(folder.path(), &other), Some(path), "each version has a file of its own");
     }
 
+    /// A file of verdicts that another user could have planted, however well sealed, is ignored.
+    #[cfg(unix)]
+    #[test]
+    fn files_that_others_can_plant_are_ignored() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("probes");
+        save(&directory, &lavapipe(), LIMITED).unwrap();
+        let path = files(&directory).remove(0);
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let is = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((is(&directory), is(&path)), (0o700, 0o600));
+        let kept = || load(&directory, &lavapipe());
+        for (what, own, shared) in [
+            (&path, 0o600, 0o620),
+            (&path, 0o600, 0o602),
+            (&directory, 0o700, 0o720),
+            (&directory, 0o700, 0o702),
+        ] {
+            mode(what, shared);
+            assert_eq!(kept(), None, "{} with mode {shared:o}", what.display());
+            let saved = save(&directory, &lavapipe(), DriverQuirks::default());
+            assert_eq!(saved.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+            mode(what, own);
+            assert_eq!(kept(), Some(LIMITED));
+        }
+        // The same contents, reached by a link in place of the file, and in place of the folder.
+        let moved = folder.path().join("moved");
+        fs::rename(&path, &moved).unwrap();
+        symlink(&moved, &path).unwrap();
+        assert_eq!(kept(), None);
+        fs::remove_file(&path).unwrap();
+        fs::rename(&moved, &path).unwrap();
+        fs::rename(&directory, &moved).unwrap();
+        symlink(&moved, &directory).unwrap();
+        assert_eq!(kept(), None);
+        assert!(save(&directory, &lavapipe(), LIMITED).is_err());
+        assert_eq!(load(&moved, &lavapipe()), Some(LIMITED));
+        // A pipe without a writer must not block.
+        fs::remove_file(&directory).unwrap();
+        fs::rename(&moved, &directory).unwrap();
+        fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        assert_eq!(kept(), None);
+    }
+
     #[test]
     fn a_directory_that_cannot_be_made_is_an_error_of_saving_only() {
         let folder = tempfile::tempdir().unwrap();

@@ -323,6 +323,37 @@ fn link_is_not_followed_and_is_replaced() {
     assert!(elsewhere.exists());
 }
 
+/// After a folder was checked and opened, another takes its path: entries are read from and written to the one that was
+/// checked.
+#[test]
+#[cfg(unix)]
+fn folder_that_takes_the_path_of_an_open_one_is_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let [root, moved, planted] = ["cache", "moved", "planted"].map(|name| folder.path().join(name));
+    let (good, absent) = (entry("a"), entry("b"));
+    let cache = open(&root);
+    cache.write(&good, Durability::Immediate).unwrap();
+    let foreign = open(&planted);
+    let evil = Entry::new(good.identity, Digest::ZERO, b"evil".to_vec());
+    assert_eq!(foreign.write(&evil, Durability::Immediate), Ok(Written::New));
+    assert_eq!(foreign.write(&absent, Durability::Immediate), Ok(Written::New));
+    drop(foreign);
+    let before = files(&planted);
+    fs::rename(&root, &moved).unwrap();
+    std::os::unix::fs::symlink(&planted, &root).unwrap();
+    assert!(hit(&cache, &good), "what was written before");
+    why(&cache, &absent);
+    let new = entry("c");
+    assert_eq!(cache.write(&new, Durability::OnFlush), Ok(Written::New));
+    cache.flush().unwrap();
+    cache.invalidate(&[true], &[good.identity.digest()]).unwrap();
+    assert_eq!(files(&planted), before);
+    drop(cache);
+    let after = open(&moved);
+    assert!(hit(&after, &new) && !hit(&after, &good));
+    assert!(DiskPipelineCache::open(&root, DiskOptions::default()).is_err(), "it is a link now");
+}
+
 #[test]
 #[cfg(unix)]
 fn untrusted_folder_is_refused() {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use fulgurite_hal::{Binding, CompileOptions, Error, Launch, LaunchOptions, StepWork};
+use fulgurite_hal::{Binding, CompileOptions, DeviceError, Error, Launch, LaunchOptions, StepWork};
 use fulgurite_ir::{text, verify};
-use fulgurite_runtime::Buffer;
+use fulgurite_runtime::{Buffer, Call};
 use fulgurite_spec::eval;
 use fulgurite_spec::{Code, Type};
 
@@ -17,6 +17,7 @@ pub(super) const PARTS: &[(&str, Part)] = &[
     ("buffer fill", fill),
     ("buffer copy", copy),
     ("buffer refusals", refusals),
+    ("buffers of the largest size", largest),
     ("buffer free", free),
     ("buffer of another device", foreign),
     ("what a backend's buffers refuse", raw),
@@ -143,6 +144,50 @@ fn refusals(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         checks.refused("more than the device holds", device.zeroed(bytes), Code::Unsupported);
     }
     checks.equal("all after refusals", &buffer.whole().to_vec()?, &vec![0; 16]);
+    Ok(())
+}
+
+/// Returns whether an allocation of this size is tried: one that the machine can make, or one that it cannot make at
+/// all. Those in between would take most of its memory.
+fn is_tried(bytes: u64) -> bool {
+    bytes <= 1 << 32 || bytes >= 1 << 40
+}
+
+/// Sizes at the device's limit and just below are allocated or refused for lack of memory; sizes above are refused.
+fn largest(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let program = compile(&device, MAP)?;
+    let most = device.snapshot().limits.max_buffer_bytes;
+    for bytes in [most.saturating_sub(4), most.saturating_sub(1), most] {
+        if !is_tried(bytes) {
+            continue;
+        }
+        match device.zeroed(bytes) {
+            Ok(buffer) => {
+                checks.equal("the size of a buffer of the largest size", &buffer.bytes(), &bytes);
+                let end = buffer.view(bytes - 8..)?;
+                checks.equal("its last bytes", &end.to_vec()?, &vec![0; 8]);
+                end.write(&[7; 8])?;
+                checks.equal("its last bytes, written", &end.to_vec()?, &vec![7; 8]);
+                checks.refused("a view beyond its end", buffer.view(bytes - 8..bytes + 1), Code::BufferSize);
+            }
+            Err(error) => {
+                let is_typed = matches!(error, Error::Device(DeviceError::OutOfMemory { .. }));
+                checks.holds("a buffer of the largest size", is_typed, || error.to_string());
+            }
+        }
+    }
+    for bytes in [most.checked_add(1), most.checked_add(4), Some(1 << 63), Some(u64::MAX - 2), Some(u64::MAX)]
+    {
+        let Some(bytes) = bytes.filter(|bytes| *bytes > most) else { continue };
+        checks.refused("a buffer beyond the largest size", device.zeroed(bytes), Code::Unsupported);
+        let call = Call::new().input(vec![0; 4]).output(bytes).param(word(0));
+        checks.refused("an output beyond the largest size", program.call(&call), Code::Unsupported);
+    }
+    // The device and its memory are as before.
+    let (x, out) = (device.upload(&bytes(&[5]))?, device.zeroed(4)?);
+    program.launch(&[(&x).into(), (&out).into()], &[word(1)], &LaunchOptions::default())?;
+    checks.equal("a launch after refusals", &to_words(&out.whole().to_vec()?), &vec![map(5, 1)]);
     Ok(())
 }
 

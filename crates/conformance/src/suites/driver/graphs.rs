@@ -16,7 +16,11 @@ pub(super) const PARTS: &[(&str, Part)] = &[
     ("graph replays", replays),
     ("graph refusals", refusals),
     ("graphs and freed buffers", freed),
+    ("a graph of many steps", long),
 ];
+
+/// Steps of the longest graph here: more than a backend puts into one pool or command buffer of usual size.
+const MANY: u32 = 5001;
 
 type Found = (usize, usize, HazardKind, Range<u64>);
 
@@ -230,6 +234,7 @@ fn refusals(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     let (from, to) = (recorder.slot(x.view(..40)?), recorder.slot(&y));
     let part = recorder.slot(x.view(20..60)?);
     let foreign = others.slot(&elsewhere.zeroed(80)?);
+    let foreign_target = recorder.slot(&elsewhere.zeroed(80)?);
     let foreign_program = compile(&elsewhere, STEP)?;
     checks.refused(
         "a slot of another graph",
@@ -249,8 +254,20 @@ fn refusals(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         Code::ForeignBuffer,
     );
     checks.refused(
+        "a fill of another device's buffer",
+        recorder.fill(foreign_target, &[1]),
+        Code::ForeignBuffer,
+    );
+    checks.refused("a copy to another device", recorder.copy(to, foreign_target), Code::ForeignBuffer);
+    checks.refused("a copy from another device", recorder.copy(foreign_target, to), Code::ForeignBuffer);
+    checks.refused(
         "too few slots",
         recorder.launch(&program, &[from], &[word(1)], &options),
+        Code::WrongArgumentCount,
+    );
+    checks.refused(
+        "too many slots",
+        recorder.launch(&program, &[from, to, from], &[word(1)], &options),
         Code::WrongArgumentCount,
     );
     checks.refused(
@@ -266,9 +283,12 @@ fn refusals(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     checks.refused("a copy of parts that overlap", recorder.copy(from, part), Code::BufferOverlap);
     checks.refused("a copy of other sizes", recorder.copy(from, to), Code::BufferSize);
     checks.refused("a fill of no whole patterns", recorder.fill(to, &[1, 2, 3]), Code::BufferSize);
+    checks.refused("a fill of an empty pattern", recorder.fill(to, &[]), Code::BufferSize);
     let launched = recorder.launch(&program, &[from, to], &[word(1)], &options)?;
     checks.equal("the index of the first accepted step", &launched.index(), &0);
-    let filled = recorder.fill(from, &[1])?;
+    let filled = recorder.fill(from, &[1; 8])?;
+    let (source, target) = (recorder.slot(y.view(..40)?), recorder.slot(x.view(40..)?));
+    recorder.copy(source, target)?;
     let mut graph = recorder.finish();
     let before = (graph.to_string(), found(&graph));
     let good = vec![word(7)];
@@ -278,6 +298,21 @@ fn refusals(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
         ("another graph's step, changed", (from, view.clone()), (other_step, good.clone()), Code::BadGraph),
         ("parameters of a fill", (from, view.clone()), (filled, good.clone()), Code::BadGraph),
         ("parameters too many", (from, view.clone()), (launched, vec![word(1); 2]), Code::WrongArgumentCount),
+        ("parameters too few", (from, view.clone()), (launched, vec![]), Code::WrongArgumentCount),
+        ("a copy to fewer bytes, bound", (target, x.view(44..)?), (launched, good.clone()), Code::BufferSize),
+        ("a copy from more bytes, bound", (source, y.whole()), (launched, good.clone()), Code::BufferSize),
+        (
+            "a copy onto itself, bound",
+            (target, y.view(4..44)?),
+            (launched, good.clone()),
+            Code::BufferOverlap,
+        ),
+        (
+            "a fill of no whole patterns, bound",
+            (from, x.view(..36)?),
+            (launched, good.clone()),
+            Code::BufferSize,
+        ),
         ("an overlap, bound", (from, y.view(..40)?), (launched, good.clone()), Code::BufferOverlap),
         ("parts of elements, bound", (from, x.view(..39)?), (launched, good.clone()), Code::BufferSize),
         (
@@ -321,5 +356,46 @@ fn freed(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
     graph.update(&[(to, (&other).into())], &[])?;
     graph.replay()?;
     checks.equal("a replay on another", &other.whole().to_vec()?, &vec![1; 40]);
+    Ok(())
+}
+
+/// A graph of thousands of launches, each of which depends on the one before, and as many fills and copies of parts.
+fn long(checks: &mut Checks<'_, '_>) -> Result<(), Error> {
+    let device = checks.device();
+    let program = compile(&device, STEP)?;
+    let (x, y, marks) =
+        (device.upload(&bytes(&[3]))?, device.zeroed(4)?, device.zeroed(4 * u64::from(MANY))?);
+    let mut recorder = Recorder::new(&device);
+    let slots = [recorder.slot(&x), recorder.slot(&y)];
+    let mut last = None;
+    for i in 0..MANY {
+        last = Some(recorder.launch(&program, &slots, &[word(i)], &LaunchOptions::default())?);
+        let at = 4 * u64::from(i);
+        let mark = recorder.slot(marks.view(at..at + 4)?);
+        if i % 2 == 0 {
+            recorder.fill(mark, &i.to_le_bytes())?;
+        } else {
+            recorder.copy(slots[1], mark)?;
+        }
+    }
+    let mut graph = recorder.finish();
+    checks.equal("number of steps", &graph.len(), &(2 * MANY as usize));
+    let mut now = 0;
+    for (replay, add) in [(0, MANY - 1), (1, 9)] {
+        // The last launch of the second replay has another parameter.
+        if let Some(last) = last.filter(|_| replay == 1) {
+            graph.update(&[], &[(last, vec![word(add)])])?;
+        }
+        graph.replay()?;
+        let mut expected = Vec::new();
+        for i in 0..MANY {
+            now = step([3, now], if i == MANY - 1 { add } else { i });
+            expected.push(if i % 2 == 0 { i } else { now });
+        }
+        checks.equal("the result of many steps", &to_words(&y.whole().to_vec()?), &vec![now]);
+        checks.holds("what each left", to_words(&marks.whole().to_vec()?) == expected, || {
+            String::from("some step did not run, or not in its turn")
+        });
+    }
     Ok(())
 }

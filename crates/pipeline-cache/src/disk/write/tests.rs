@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
-use fulgurite_storage::{FaultInjectingStorage, FileSystem, Storage as _};
+use fulgurite_storage::FaultInjectingStorage;
 
 use super::super::{DiskOptions, Lookup};
 use super::*;
@@ -236,32 +236,4 @@ fn concurrent_flush_drops_only_failed_entries() {
         assert_eq!(is_there, number >= 3, "{number}");
     }
     assert_eq!(cache.flush(), Ok(()));
-}
-
-/// Measures flushing sequentially and with the file system's concurrency.
-/// `FULGURITE_FLUSH_ENTRIES=20000 cargo test --release -p fulgurite-pipeline-cache flushing_many -- --ignored --nocapture`
-#[test]
-#[ignore = "measures the disk"]
-fn flushing_many_entries_is_faster_concurrently() {
-    let entries = std::env::var("FULGURITE_FLUSH_ENTRIES").map_or(5_000, |text| text.parse().unwrap());
-    let time = |threads: usize| {
-        // On the disk of the build folder, because temporary folders are often in memory.
-        let program = std::env::current_exe().unwrap();
-        let folder = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
-        let storage = FaultInjectingStorage::new(|_, _| Ok(())).concurrent_syncs(threads);
-        let options = DiskOptions::default().storage(Arc::new(storage));
-        let cache = DiskPipelineCache::open(folder.path(), options).unwrap();
-        for number in 0..entries {
-            cache.write(&numbered(number), Durability::OnFlush).unwrap();
-        }
-        let begun = std::time::Instant::now();
-        cache.flush().unwrap();
-        let took = begun.elapsed();
-        assert_eq!(cache.stats().unwrap().all.entries, u64::from(entries));
-        println!("{entries} entries, {threads} concurrent syncs: {took:?}");
-        took
-    };
-    let (one, many) = (time(1), time(FileSystem.concurrent_syncs()));
-    println!("{:.1} times as fast", one.as_secs_f64() / many.as_secs_f64());
-    assert!(many < one);
 }
