@@ -264,9 +264,9 @@ kernel @k workgroup(1, 1, 1) {
         });
         let walked: Vec<InstId> = walked.collect();
         assert_eq!(walked.len(), kernel.insts.len());
+        // A loop takes one event at a time, `for_each` folds.
         let mut all = Vec::new();
-        let mut walk = Walk::new(&kernel);
-        while let Some(event) = walk.next() {
+        for event in Walk::new(&kernel) {
             all.push(event);
         }
         for begun in 0..all.len() {
