@@ -17,6 +17,9 @@ pub(crate) struct Args {
     /// A code, such as `FG0205`, or a kernel text (`.fg`). Default: a list of all codes
     #[arg(value_name = "CODE|FILE")]
     subject: Option<String>,
+    /// Explain the kernel as it is after all optimizations
+    #[arg(long)]
+    optimize: bool,
     /// Explain the kernel as it is with fast math: float ops of which it states no precision are `[fast]`
     #[arg(long)]
     fast_math: bool,
@@ -44,6 +47,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         let path = Path::new(text);
         if path.exists() || path.extension().is_some_and(|extension| extension == "fg") {
             let mut options = PassOptions::default();
+            options.optimize = args.optimize;
             options.fast_math = args.fast_math;
             return kernel::run(path, &options, args.json);
         }

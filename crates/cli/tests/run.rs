@@ -228,6 +228,12 @@ fn captured_call_is_replayed() {
     std::fs::write(folder.path("other.json"), folder.text("c.json").replace("add %v, %n", "add %n, %v"))
         .unwrap();
     folder.run(&["replay", "other.json"]).expect(0, &[changed, "it was changed after the capture"]);
+    // What a file states of its device is escaped for the terminal.
+    let colored = folder.text("c.json").replace("interpreter", "inter\\u001b[31mpreter");
+    std::fs::write(folder.path("colored.json"), colored).unwrap();
+    let ran = folder.run(&["replay", "colored.json"]);
+    ran.expect(0, &["inter\\u{1b}[31mpreter"]);
+    assert!(!(ran.out + &ran.err).contains('\u{1b}'));
     let json = folder.run(&["replay", "c.json", "--backend", "all", "--json"]).expect(0, &[]).json();
     let outcomes: Vec<_> =
         json["files"][0]["backends"].as_array().unwrap().iter().map(|one| one["outcome"].clone()).collect();

@@ -178,6 +178,9 @@ kernel @k workgroup(64, 1, 1) {
         ],
     );
     folder.run(&["explain", "--fast-math", "k.fg"]).expect(0, &["passes     fast_math: 1 change"]);
+    let twice = Folder::new(&[("k.fg", &kernel.replace("mul %a, %a", "mul %a, 1.0f64"))]);
+    let passes = ["simplify: 1 change", "dead_code: 1 change"];
+    twice.run(&["explain", "--optimize", "k.fg"]).expect(0, &passes);
     let json = folder.run(&["explain", "--fast-math", "--json", "k.fg"]).expect(0, &[]).json();
     assert_eq!(json["passes"][0]["pass"], "fast_math");
     assert_eq!(json["accesses"][1]["in_bounds_by_proof"], false);

@@ -340,7 +340,8 @@ mod tests {
         let mut registry = Registry::new();
         registry.register(fulgurite_backend_reference::backend()).unwrap();
         let run = |line: &[&str]| {
-            let line = Line::try_parse_from([&["conformance", "--in-process"], line].concat()).unwrap();
+            let here = ["conformance", "--in-process", "--backend", "reference"];
+            let line = Line::try_parse_from([&here, line].concat()).unwrap();
             super::run(&registry, &line.args, &[])
         };
         let error = run(&["--suite", "ops", "--suite", "driver", "--only", "no such group"]).unwrap_err();

@@ -17,13 +17,15 @@ pub enum MathMode {
     Fast,
 }
 
-/// The amount of optimization.
+/// The amount of optimization. If none is stated, guards and polls go where they are proven needless, and the driver
+/// optimizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OptimizationLevel {
     /// None: every guard and poll stays, and a driver is asked not to optimize. For debugging.
     None,
-    /// Every optimization.
+    /// Every optimization: before a backend gets the kernel, values are simplified and merged, and what has no use is
+    /// removed as well. The kernel that is compiled may then differ from the given one, and has a digest of its own.
     Full,
 }
 

@@ -183,15 +183,15 @@ impl Form {
                 self.bytes.extend_from_slice(&[0, kernel.ty(value).scalar.number()]);
                 self.bytes.extend_from_slice(&bits.0.to_le_bytes());
             }
-            ValueDef::Param(id) => {
-                self.bytes.push(1);
-                self.word(id.index() as u32);
-            }
-            ValueDef::Inst(..) | ValueDef::BlockParam(..) => {
-                self.bytes.push(2);
-                self.word(self.numbers[value.index()]);
-            }
+            ValueDef::Param(id) => self.numbered(1, id.index() as u32),
+            ValueDef::Inst(..) | ValueDef::BlockParam(..) => self.numbered(2, self.numbers[value.index()]),
         }
+    }
+
+    /// Appends a kind and a number at once, which is faster than one after the other.
+    fn numbered(&mut self, kind: u8, number: u32) {
+        let [a, b, c, d] = number.to_le_bytes();
+        self.bytes.extend_from_slice(&[kind, a, b, c, d]);
     }
 
     fn values(&mut self, kernel: &Kernel, values: &[ValueId]) {
@@ -213,8 +213,8 @@ impl Form {
     fn inst(&mut self, kernel: &Kernel, kind: &InstKind) {
         match kind {
             InstKind::Scalar { op, operands, mode } => {
-                self.bytes.extend_from_slice(&[10, mode.number()]);
-                self.word(u32::from(op.number()));
+                let [low, high] = op.number().to_le_bytes();
+                self.bytes.extend_from_slice(&[10, mode.number(), low, high, 0, 0]);
                 self.values(kernel, operands);
             }
             InstKind::Id { op, component } => {

@@ -9,6 +9,7 @@ mod group;
 mod inst;
 mod layout;
 mod names;
+mod operands;
 
 pub use arena::{BlockId, BufferId, InstId, LocalId, Operands, ParamId, SharedId, ValueId, ViewId};
 pub use attributes::{AtomicOrder, Combine, FloatMode, MemoryScopes, SyncScope};

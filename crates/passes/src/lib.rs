@@ -6,9 +6,13 @@
 //! a device is in [`PassOptions`].
 #![forbid(unsafe_code)]
 
+mod common;
+mod dead_code;
 mod fast_math;
 mod float_budget;
 mod least_profile;
+mod replacement;
+mod simplify;
 mod subgroup_size;
 mod workgroup;
 
@@ -18,6 +22,9 @@ use std::sync::Arc;
 use fulgurite_ir::{Kernel, VerifiedKernel};
 use fulgurite_spec::Diagnostics;
 
+/// The number of times that `simplify` and `common` run at most.
+const MOST_ROUNDS: usize = 4;
+
 /// What the passes are to do. The default changes nothing and refuses nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,6 +33,8 @@ pub struct PassOptions {
     pub workgroup: Option<[u32; 3]>,
     /// Whether float ops for which the kernel states no precision become `[fast]`.
     pub fast_math: bool,
+    /// Whether values are simplified and merged, and instructions without use removed.
+    pub optimize: bool,
     /// Whether a kernel that needs a capability is refused.
     pub least_profile: bool,
     /// The largest error of a float op that is accepted, in units in the last place (ULP).
@@ -106,7 +115,7 @@ fn transform(
 ) -> Result<(Arc<VerifiedKernel>, PassReport), Refusal> {
     let mut report = PassReport::default();
     let mut changed: Option<Kernel> = None;
-    let mut run = |pass: &'static str, transform: &dyn Fn(&mut Kernel) -> usize| {
+    let mut run = |report: &mut PassReport, pass: &'static str, transform: &dyn Fn(&mut Kernel) -> usize| {
         let mut next = changed.take().unwrap_or_else(|| (***kernel).clone());
         let changes = transform(&mut next);
         if changes > 0 {
@@ -115,10 +124,22 @@ fn transform(
         changed = Some(next);
     };
     if let Some(size) = options.workgroup {
-        run("workgroup", &|kernel| workgroup::run(kernel, size));
+        run(&mut report, "workgroup", &|kernel| workgroup::run(kernel, size));
     }
     if options.fast_math {
-        run("fast_math", &fast_math::run);
+        run(&mut report, "fast_math", &fast_math::run);
+    }
+    if options.optimize {
+        // Merged values become operands that simplify, and simpler values merge: both run again while they find more.
+        for _ in 0..MOST_ROUNDS {
+            let before = report.changes.len();
+            run(&mut report, "simplify", &simplify::run);
+            run(&mut report, "common", &common::run);
+            if report.changes.len() == before {
+                break;
+            }
+        }
+        run(&mut report, "dead_code", &dead_code::run);
     }
     match changed {
         Some(changed) if !report.changes.is_empty() => Ok((Arc::new(fulgurite_ir::verify(changed)?), report)),
@@ -147,6 +168,28 @@ kernel @k workgroup(64, 1, 1) {
 
     pub(crate) fn kernel() -> Arc<VerifiedKernel> {
         Arc::new(fulgurite_ir::text::parse(KERNEL).and_then(fulgurite_ir::verify).unwrap())
+    }
+
+    fn parsed(text: &str) -> Kernel {
+        fulgurite_ir::text::parse(text).unwrap()
+    }
+
+    /// Returns the text of a kernel after a pass, which must change it.
+    pub(crate) fn after(text: &str, pass: fn(&mut Kernel) -> usize) -> String {
+        fulgurite_ir::verify(parsed(text)).expect("it is valid before");
+        let mut kernel = parsed(text);
+        assert!(pass(&mut kernel) > 0, "{text}");
+        let kernel = fulgurite_ir::verify(kernel).expect("it is valid after");
+        fulgurite_ir::text::print(&kernel)
+    }
+
+    /// Checks that a pass leaves a kernel as it is.
+    pub(crate) fn unchanged(text: &str, pass: fn(&mut Kernel) -> usize) {
+        let mut kernel = parsed(text);
+        let before = fulgurite_ir::text::print(&kernel);
+        fulgurite_ir::verify(kernel.clone()).expect("it is valid");
+        assert_eq!(pass(&mut kernel), 0, "{text}");
+        assert_eq!(fulgurite_ir::text::print(&kernel), before);
     }
 
     /// Runs the passes and returns the text of the kernel and the names of the passes that changed it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fulgurite_hal::{CompileOptions, Error, MathMode, TargetProfile};
+use fulgurite_hal::{CompileOptions, Error, MathMode, OptimizationLevel, TargetProfile};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_passes::{PassOptions, Refusal};
 use fulgurite_spec::device::DeviceSnapshot;
@@ -15,6 +15,7 @@ pub(crate) fn optimize(
 ) -> Result<Arc<VerifiedKernel>, Error> {
     let mut passes = PassOptions::default();
     passes.workgroup = options.workgroup;
+    passes.optimize = options.optimization == Some(OptimizationLevel::Full);
     passes.fast_math = options.math == Some(MathMode::Fast);
     passes.least_profile = options.profile == Some(TargetProfile::Least);
     passes.float_budget = options.float_budget;
@@ -61,6 +62,12 @@ kernel @k workgroup(64, 1, 1) {
         assert_eq!(wider, same.replace("workgroup(64, 1, 1)", "workgroup(128, 2, 1)"));
         let fast = text(&none.clone().math(MathMode::Fast)).unwrap();
         assert_eq!(fast, same.replace("mul %a, %a", "mul[fast] %a, %a"));
+        let doubled = KERNEL.replace("store %y[%i], %c", "%d = mul %a, %a\n  store %y[%i], %d");
+        let kernel = Arc::new(fulgurite_ir::text::parse(&doubled).and_then(fulgurite_ir::verify).unwrap());
+        let device = DeviceSnapshot::complete("test", "none", "none", 32);
+        let full = none.clone().optimization(OptimizationLevel::Full);
+        let optimized = fulgurite_ir::text::print(&optimize(&kernel, &full, &device).unwrap());
+        assert!(optimized.contains("store %y[%i], %b") && !optimized.contains("fma"), "{optimized}");
         assert_eq!(text(&none.clone().subgroup_size(64)).unwrap_err().code(), Code::Unsupported);
         assert_eq!(text(&none.clone().workgroup([0, 1, 1])).unwrap_err().code(), Code::BadWorkgroup);
         let least = text(&none.clone().profile(TargetProfile::Least)).unwrap_err();

@@ -6,6 +6,7 @@
 mod matrix;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_conformance::robust;
 use fulgurite_hal::{self as hal, Binding, CompileOptions, Error, Launch, LaunchOptions};
 use fulgurite_ir::{VerifiedKernel, text, verify};
+use fulgurite_passes::{PassOptions, optimize};
 use fulgurite_spec::Code;
 use fulgurite_spec::eval::Components;
 
@@ -130,6 +132,28 @@ fn random_kernels_keep_the_properties_of_texts() {
     for seed in 0..KERNELS {
         let (source, _) = random_kernel(seed);
         assert_eq!(robust::text(source.as_bytes()), Ok(true), "seed {seed}:\n{source}");
+    }
+}
+
+#[test]
+fn optimized_kernels_give_the_same_results() {
+    let reference = ReferenceDevice::new(ReferenceOptions::default());
+    let mut options = PassOptions::default();
+    options.optimize = true;
+    let mut changed: BTreeMap<&str, usize> = BTreeMap::new();
+    for seed in 0..KERNELS {
+        let (source, count) = random_kernel(seed);
+        let kernel = Arc::new(verify(text::parse(&source).unwrap()).unwrap());
+        let (optimized, report) = optimize(&kernel, &options).unwrap();
+        for (pass, _) in &report.changes {
+            *changed.entry(pass).or_default() += 1;
+        }
+        let [expected, actual] =
+            [&kernel, &optimized].map(|kernel| outputs(&reference, kernel, count, seed).unwrap());
+        assert!(expected == actual, "seed {seed}, {report}:\n{source}\n{}", text::print(&optimized));
+    }
+    for pass in ["simplify", "common", "dead_code"] {
+        assert!(changed.get(pass).is_some_and(|kernels| *kernels >= 10), "{pass}: {changed:?}");
     }
 }
 
