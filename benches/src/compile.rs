@@ -1,9 +1,11 @@
 //! Kernels from text, bytes and WGSL to SPIR-V, compiled by Fulgurite and, with the feature `peers`, by naga.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use anyhow::ensure;
 use fulgurite::ir::{Kernel, VerifiedKernel, text, verify};
+use fulgurite_passes::PassOptions;
 use fulgurite_spirv::Profile;
 
 use crate::{SAXPY, chained_adds};
@@ -71,6 +73,16 @@ pub fn from_text(source: &str) -> anyhow::Result<VerifiedKernel> {
 pub fn from_wire(bytes: &[u8]) -> anyhow::Result<VerifiedKernel> {
     let kernel: Kernel = fulgurite::ir::wire::decode(bytes)?;
     Ok(verify(kernel)?)
+}
+
+/// Returns a kernel after all passes.
+///
+/// # Errors
+/// An error if a pass made it invalid.
+pub fn optimized(kernel: VerifiedKernel) -> anyhow::Result<Arc<VerifiedKernel>> {
+    let mut options = PassOptions::default();
+    options.optimize = true;
+    Ok(fulgurite_passes::optimize(&Arc::new(kernel), &options)?.0)
 }
 
 /// Emits a kernel as SPIR-V for the minimal device.

@@ -69,6 +69,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         "fulgurite-benches",
         &[
             "fulgurite",
+            "passes",
             "spirv",
             "hal",
             "driver-core",

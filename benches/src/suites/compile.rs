@@ -1,13 +1,14 @@
 //! The suite `compile`: from text or bytes to a verified kernel, and from there to SPIR-V, compared with naga.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::ensure;
-use fulgurite::ir::{text, verify};
+use fulgurite::ir::{VerifiedKernel, text, verify};
 
 use super::Session;
-use crate::compile::{Source, check, from_text, from_wire, sources, to_spirv};
+use crate::compile::{Source, check, from_text, from_wire, optimized, sources, to_spirv};
 use crate::measurement::Amount;
 use crate::timing::{by_itself, by_wall};
 
@@ -15,8 +16,12 @@ pub(super) fn run(session: &mut Session<'_>) -> anyhow::Result<()> {
     let adds: &[usize] = if session.options.quick { &[1_000] } else { &[1_000, 10_000] };
     let longest: &[usize] = if session.options.quick { &[] } else { &[100, 1_000, 10_000, 100_000] };
     for source in sources(longest) {
-        let name = format!("parsed to SPIR-V, {}", source.name);
-        session.each(&name, |s| parsed_to_spirv(s, &name, &source));
+        for (what, passes) in
+            [("parsed to SPIR-V", None), ("parsed to SPIR-V, optimized", Some(optimized as Passes))]
+        {
+            let name = format!("{what}, {}", source.name);
+            session.each(&name, |s| parsed_to_spirv(s, &name, &source, passes));
+        }
     }
     for source in sources(adds) {
         let name = |what: &str| format!("{what}, {}", source.name);
@@ -45,14 +50,26 @@ fn text_to_verified(session: &mut Session<'_>, name: &str, source: &Source) -> a
     Ok(())
 }
 
-/// Measures verification and emission without the time to copy the kernel.
-fn parsed_to_spirv(session: &mut Session<'_>, name: &str, source: &Source) -> anyhow::Result<()> {
+/// The passes of full optimization on a kernel.
+type Passes = fn(VerifiedKernel) -> anyhow::Result<Arc<VerifiedKernel>>;
+
+/// Measures verification, passes if there are any, and emission, without the time to copy the kernel.
+fn parsed_to_spirv(
+    session: &mut Session<'_>,
+    name: &str,
+    source: &Source,
+    passes: Option<Passes>,
+) -> anyhow::Result<()> {
     let kernel = text::parse(&source.text)?;
     check(&to_spirv(&verify(kernel.clone())?))?;
     let mut ours = by_itself(|| {
         let kernel = kernel.clone();
         let begun = Instant::now();
         let verified = verify(black_box(kernel))?;
+        let verified = match passes {
+            Some(passes) => passes(verified)?,
+            None => Arc::new(verified),
+        };
         let words = black_box(to_spirv(&verified));
         let took = begun.elapsed();
         drop((verified, words));

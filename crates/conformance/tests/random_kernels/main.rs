@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure anywhere fails the test")]
 
 mod matrix;
+mod planted;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -154,6 +155,28 @@ fn optimized_kernels_give_the_same_results() {
     }
     for pass in ["simplify", "common", "dead_code"] {
         assert!(changed.get(pass).is_some_and(|kernels| *kernels >= 10), "{pass}: {changed:?}");
+    }
+}
+
+#[test]
+fn planted_miscompilations_are_found() {
+    let reference = ReferenceDevice::new(ReferenceOptions::default());
+    let expected: Vec<_> = (0..KERNELS)
+        .map(|seed| {
+            let (source, count) = random_kernel(seed);
+            let kernel = Arc::new(verify(text::parse(&source).unwrap()).unwrap());
+            (outputs(&reference, &kernel, count, seed).unwrap(), source, count, seed)
+        })
+        .collect();
+    for (name, plant) in planted::PLANTED {
+        let is_found = expected.iter().any(|(expected, source, count, seed)| {
+            let mut kernel = text::parse(source).unwrap();
+            plant(&mut kernel);
+            verify(kernel).is_ok_and(|kernel| {
+                outputs(&reference, &Arc::new(kernel), *count, *seed).unwrap() != *expected
+            })
+        });
+        assert!(is_found, "not found: {name}");
     }
 }
 

@@ -1,0 +1,152 @@
+//! Miscompilations that the comparison of optimized kernels must find: each is what a faulty pass would do.
+
+use std::collections::HashMap;
+
+use fulgurite_ir::analysis::{Event, Walk, instructions};
+use fulgurite_ir::{Control, InstId, InstKind, Kernel, Memory, Terminator, ValueId};
+use fulgurite_spec::Op;
+
+/// The name of a miscompilation, and what it does to a kernel.
+pub(crate) type Planted = (&'static str, fn(&mut Kernel));
+
+pub(crate) const PLANTED: &[Planted] = &[
+    ("operands of a subtraction swapped", |k| {
+        scalars(k, Op::Sub, |operands| operands.swap(0, 1));
+    }),
+    ("arms of a selection swapped", |k| {
+        scalars(k, Op::Select, |operands| operands.swap(1, 2));
+    }),
+    ("lt taken for le", |k| become_op(k, Op::Lt, Op::Le)),
+    ("and taken for or", |k| become_op(k, Op::And, Op::Or)),
+    ("minimum taken for the first operand", |k| {
+        scalars(k, Op::Min, |operands| operands[1] = operands[0]);
+    }),
+    ("loads of one place merged across stores", merge_loads),
+    ("carried values taken for their initial values", forget_iterations),
+    ("the else arm yields what the then arm does", forget_else),
+    ("atomics whose result has no use removed", remove_atomics),
+    ("last store of a block removed", remove_last_stores),
+];
+
+/// Calls `change` with the operands of every `op`.
+fn scalars(kernel: &mut Kernel, op: Op, change: impl Fn(&mut [ValueId])) {
+    for inst in &mut kernel.insts {
+        match &mut inst.kind {
+            InstKind::Scalar { op: found, operands, .. } if *found == op => change(operands),
+            _ => {}
+        }
+    }
+}
+
+fn become_op(kernel: &mut Kernel, from: Op, to: Op) {
+    for inst in &mut kernel.insts {
+        match &mut inst.kind {
+            InstKind::Scalar { op, .. } if *op == from => *op = to,
+            _ => {}
+        }
+    }
+}
+
+/// Replaces every use of some values.
+fn replace(kernel: &mut Kernel, by: &HashMap<ValueId, ValueId>) {
+    let change = |value: &mut ValueId| *value = by.get(value).copied().unwrap_or(*value);
+    kernel.insts.iter_mut().for_each(|inst| inst.kind.change_operands(change));
+    for block in &mut kernel.blocks {
+        match &mut block.terminator {
+            Terminator::Return => {}
+            Terminator::Yield(values) => values.iter_mut().for_each(change),
+            Terminator::Condition(go) => change(go),
+        }
+    }
+}
+
+fn merge_loads(kernel: &mut Kernel) {
+    let mut by = HashMap::new();
+    for block in &kernel.blocks {
+        let mut first: HashMap<(Memory, ValueId), ValueId> = HashMap::new();
+        for inst in block.insts.iter().map(|id| kernel.inst(*id)) {
+            if let InstKind::Load { memory, index } = inst.kind {
+                let result = inst.results[0];
+                let earlier = *first.entry((memory, index)).or_insert(result);
+                by.insert(result, earlier);
+            }
+        }
+    }
+    replace(kernel, &by);
+}
+
+fn forget_iterations(kernel: &mut Kernel) {
+    let mut by = HashMap::new();
+    for id in instructions(kernel) {
+        let (params, initial) = match kernel.inst(id).kind.control() {
+            // The counter comes first.
+            Some(Control::For { initial, body, .. }) => (&kernel.block(body).params[1..], &initial[..]),
+            // The last carried value bounds the iterations.
+            Some(Control::While { initial, header, .. }) => {
+                (&kernel.block(header).params[..], &initial[..initial.len() - 1])
+            }
+            Some(Control::If { .. } | Control::Region { .. }) | None => continue,
+        };
+        by.extend(params.iter().copied().zip(initial.iter().copied()));
+    }
+    // An initial value may be carried by an enclosing loop, and be replaced itself.
+    let root = |mut value: ValueId| {
+        while let Some(next) = by.get(&value) {
+            value = *next;
+        }
+        value
+    };
+    let by = by.keys().map(|value| (*value, root(*value))).collect();
+    replace(kernel, &by);
+}
+
+fn forget_else(kernel: &mut Kernel) {
+    let arms: Vec<_> = instructions(kernel)
+        .filter_map(|id| match kernel.inst(id).kind.control() {
+            Some(Control::If { then_block, else_block, .. }) => Some((then_block, else_block)),
+            _ => None,
+        })
+        .collect();
+    for (then_block, else_block) in arms {
+        let own = &kernel.block(then_block).insts;
+        let is_own = |value: &ValueId| own.iter().any(|id| kernel.inst(*id).results.contains(value));
+        let yields = kernel.block(then_block).terminator.clone();
+        // Values of the arm itself are not defined in the other one.
+        if let Terminator::Yield(values) = &yields
+            && !values.iter().any(is_own)
+        {
+            kernel.blocks[else_block.index()].terminator = yields;
+        }
+    }
+}
+
+fn remove_atomics(kernel: &mut Kernel) {
+    let is_atomic = |id: &InstId| matches!(kernel.inst(*id).kind, InstKind::Atomic { .. });
+    let mut unused: Vec<InstId> = instructions(kernel).filter(is_atomic).collect();
+    for inst in kernel.insts.clone().iter_mut() {
+        inst.kind.change_operands(|value| {
+            unused.retain(|id| !kernel.inst(*id).results.contains(value));
+        });
+    }
+    for block in &kernel.blocks {
+        if let Terminator::Yield(values) = &block.terminator {
+            unused.retain(|id| !kernel.inst(*id).results.iter().any(|result| values.contains(result)));
+        }
+    }
+    for block in &mut kernel.blocks {
+        block.insts.retain(|id| !unused.contains(id));
+    }
+}
+
+fn remove_last_stores(kernel: &mut Kernel) {
+    let blocks: Vec<_> = Walk::new(kernel)
+        .filter_map(|event| if let Event::Enter(block) = event { Some(block) } else { None })
+        .collect();
+    for block in blocks {
+        let insts = &kernel.block(block).insts;
+        let last = insts.iter().rposition(|id| matches!(kernel.inst(*id).kind, InstKind::Store { .. }));
+        if let Some(last) = last {
+            kernel.blocks[block.index()].insts.remove(last);
+        }
+    }
+}
