@@ -251,7 +251,13 @@ mod tests {
         assert!(bench(&[&quick[..], &["--json", &json, "--html", &html]].concat()).unwrap());
         let mut report = Report::read(Path::new(&json)).unwrap();
         let names: Vec<&str> = report.results.iter().map(|result| result.name.as_str()).collect();
-        let steps = ["parsed to SPIR-V", "text to verified", "wire to verified", "verified to SPIR-V"];
+        let steps = [
+            "parsed to SPIR-V",
+            "parsed to SPIR-V, optimized",
+            "text to verified",
+            "wire to verified",
+            "verified to SPIR-V",
+        ];
         assert_eq!(names, steps.map(|step| format!("{step}, saxpy")));
         assert!(report.results.iter().all(|result| result.suite == "compile" && result.value > 0.0));
         assert!(std::fs::read_to_string(html).unwrap().contains("text to verified, saxpy"));
