@@ -53,8 +53,7 @@ impl Backend for VulkanBackend {
 fn list(options: &Options) -> Result<Vec<VulkanAdapter>, Error> {
     let _inside = exit::enter();
     let instance = Instance::open(options.validation)?;
-    let physical = instance.physical_devices()?;
-    let queried: Vec<_> = physical.iter().map(|device| instance.query(*device)).collect();
+    let (physical, queried) = instance.queried()?;
     if queried.is_empty() {
         return Err(crate::refused(ChoiceError::NoDevice));
     }

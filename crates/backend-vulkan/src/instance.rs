@@ -11,6 +11,7 @@ use crate::device::lock;
 use crate::error::{INSTALL_HINT, device_error, unavailable};
 use crate::exit;
 use crate::manifests;
+use crate::plan::Queried;
 use crate::snapshot::{self, PhysicalSnapshot, QueryError};
 use crate::validation::{ValidationLog, messenger};
 
@@ -112,7 +113,7 @@ impl Instance {
     }
 
     /// Returns every physical device, in the loader's order.
-    pub(crate) fn physical_devices(&self) -> Result<Vec<vk::PhysicalDevice>, Error> {
+    fn physical_devices(&self) -> Result<Vec<vk::PhysicalDevice>, Error> {
         // SAFETY: the instance is alive.
         let all = unsafe { self.raw.enumerate_physical_devices() };
         all.map_err(|result| match result {
@@ -123,8 +124,15 @@ impl Instance {
         })
     }
 
+    /// Returns every physical device, in the loader's order, and the facts of each.
+    pub(crate) fn queried(&self) -> Result<(Vec<vk::PhysicalDevice>, Vec<Queried>), Error> {
+        let physical = self.physical_devices()?;
+        let queried = physical.iter().map(|device| self.query(*device)).collect();
+        Ok((physical, queried))
+    }
+
     /// Queries the facts of a physical device of this instance.
-    pub(crate) fn query(&self, device: vk::PhysicalDevice) -> Result<PhysicalSnapshot, QueryError> {
+    fn query(&self, device: vk::PhysicalDevice) -> Result<PhysicalSnapshot, QueryError> {
         let mut snapshot = snapshot::query(&self.raw, device)?;
         if snapshot.features.cooperative_matrix {
             let functions = khr::cooperative_matrix::Instance::new(&self.entry, &self.raw);

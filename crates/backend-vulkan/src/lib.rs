@@ -115,8 +115,7 @@ impl VulkanDevice {
     pub fn open(options: &Options) -> Result<Arc<Self>, Error> {
         let _inside = exit::enter();
         let instance = Instance::open(options.validation)?;
-        let physical = instance.physical_devices()?;
-        let queried: Vec<_> = physical.iter().map(|device| instance.query(*device)).collect();
+        let (physical, queried) = instance.queried()?;
         let (index, known) = plan::choose(&queried, options.device.as_deref()).map_err(refused)?;
         Self::of(instance, physical[index], known, options)
     }

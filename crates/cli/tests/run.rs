@@ -228,7 +228,7 @@ fn captured_call_is_replayed() {
     std::fs::write(folder.path("other.json"), folder.text("c.json").replace("add %v, %n", "add %n, %v"))
         .unwrap();
     folder.run(&["replay", "other.json"]).expect(0, &[changed, "it was changed after the capture"]);
-    // What a file states of its device is escaped for the terminal.
+    // Control characters in the name of the device are escaped.
     let colored = folder.text("c.json").replace("interpreter", "inter\\u001b[31mpreter");
     std::fs::write(folder.path("colored.json"), colored).unwrap();
     let ran = folder.run(&["replay", "colored.json"]);

@@ -8,7 +8,7 @@ use fulgurite_spec::{Op, Type};
 
 use crate::replacement::{Replacement, events};
 
-/// What an instruction without effects computes.
+/// The computation of an instruction without effects: equal forms have equal results.
 #[derive(PartialEq, Eq, Hash, Clone)]
 enum Form {
     Scalar(Op, FloatMode, Box<[ValueId]>),

@@ -1,16 +1,13 @@
 //! The pass `dead_code`: removes instructions that have no effect and whose results nothing uses.
 
-use fulgurite_ir::analysis::{Event, operands};
+use fulgurite_ir::analysis::{Event, Walk, operands};
 use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
-
-use crate::replacement::events;
 
 /// Returns the number of instructions removed.
 pub(crate) fn run(kernel: &mut Kernel) -> usize {
     let live = live(kernel);
     let mut removed = 0;
-    let blocks: Vec<BlockId> = events(kernel)
-        .into_iter()
+    let blocks: Vec<BlockId> = Walk::new(kernel)
         .filter_map(|event| if let Event::Enter(block) = event { Some(block) } else { None })
         .collect();
     for block in blocks {
@@ -32,27 +29,23 @@ fn live(kernel: &Kernel) -> Vec<bool> {
         pending: Vec::new(),
     };
     let mut open: Vec<BlockId> = Vec::new();
-    let mut roots = Vec::new();
-    for event in events(kernel) {
-        match event {
-            Event::Enter(block) => open.push(block),
-            Event::Exit(_) => {
-                open.pop();
-            }
-            Event::Inst(id) => {
-                let kind = &kernel.inst(id).kind;
-                search.homes[id.index()] = open.last().copied().unwrap_or(kernel.body);
-                for block in kind.control().into_iter().flat_map(Control::blocks) {
-                    search.owners[block.index()] = Some(id);
-                }
-                if has_effect(kind) {
-                    roots.push(id);
-                }
-            }
-            Event::Done(_) => {}
+    Walk::new(kernel).for_each(|event| match event {
+        Event::Enter(block) => open.push(block),
+        Event::Exit(_) => {
+            open.pop();
         }
-    }
-    search.pending.extend(roots);
+        Event::Inst(id) => {
+            let kind = &kernel.inst(id).kind;
+            search.homes[id.index()] = open.last().copied().unwrap_or(kernel.body);
+            for block in kind.control().into_iter().flat_map(Control::blocks) {
+                search.owners[block.index()] = Some(id);
+            }
+            if has_effect(kind) {
+                search.pending.push(id);
+            }
+        }
+        Event::Done(_) => {}
+    });
     while let Some(id) = search.pending.pop() {
         search.visit(id);
     }

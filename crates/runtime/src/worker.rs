@@ -180,7 +180,7 @@ impl Shared {
     }
 }
 
-/// Runs a job. One that panics breaks its promise, which is an error to whoever waits; the others go on.
+/// Runs a job. If it panics, its result is an error for those who wait for it; later jobs still run.
 fn run(job: Job) {
     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
 }

@@ -11,15 +11,15 @@ pub(crate) type Planted = (&'static str, fn(&mut Kernel));
 
 pub(crate) const PLANTED: &[Planted] = &[
     ("operands of a subtraction swapped", |k| {
-        scalars(k, Op::Sub, |operands| operands.swap(0, 1));
+        scalars(k, Op::Sub, |_, operands| operands.swap(0, 1));
     }),
     ("arms of a selection swapped", |k| {
-        scalars(k, Op::Select, |operands| operands.swap(1, 2));
+        scalars(k, Op::Select, |_, operands| operands.swap(1, 2));
     }),
-    ("lt taken for le", |k| become_op(k, Op::Lt, Op::Le)),
-    ("and taken for or", |k| become_op(k, Op::And, Op::Or)),
+    ("lt taken for le", |k| scalars(k, Op::Lt, |op, _| *op = Op::Le)),
+    ("and taken for or", |k| scalars(k, Op::And, |op, _| *op = Op::Or)),
     ("minimum taken for the first operand", |k| {
-        scalars(k, Op::Min, |operands| operands[1] = operands[0]);
+        scalars(k, Op::Min, |_, operands| operands[1] = operands[0]);
     }),
     ("loads of one place merged across stores", merge_loads),
     ("carried values taken for their initial values", forget_iterations),
@@ -28,20 +28,11 @@ pub(crate) const PLANTED: &[Planted] = &[
     ("last store of a block removed", remove_last_stores),
 ];
 
-/// Calls `change` with the operands of every `op`.
-fn scalars(kernel: &mut Kernel, op: Op, change: impl Fn(&mut [ValueId])) {
+/// Calls `change` with every `op` and its operands.
+fn scalars(kernel: &mut Kernel, op: Op, change: impl Fn(&mut Op, &mut [ValueId])) {
     for inst in &mut kernel.insts {
         match &mut inst.kind {
-            InstKind::Scalar { op: found, operands, .. } if *found == op => change(operands),
-            _ => {}
-        }
-    }
-}
-
-fn become_op(kernel: &mut Kernel, from: Op, to: Op) {
-    for inst in &mut kernel.insts {
-        match &mut inst.kind {
-            InstKind::Scalar { op, .. } if *op == from => *op = to,
+            InstKind::Scalar { op: found, operands, .. } if *found == op => change(found, operands),
             _ => {}
         }
     }

@@ -232,7 +232,7 @@ impl<'k> RangeMap<'k> {
             return Range::new(self.range(start).least.min(most), most);
         };
         match &kernel.inst(inst).kind {
-            InstKind::Scalar { op, operands, .. } => self.scalar(kernel, *op, operands),
+            InstKind::Scalar { op, operands, .. } => self.scalar(*op, operands),
             InstKind::Id { op, component } => id_range(kernel, *op, *component),
             InstKind::Len { memory } => match (kernel.array_len(*memory), memory) {
                 (Some(len), _) => Range::new(len, len),
@@ -241,10 +241,10 @@ impl<'k> RangeMap<'k> {
             },
             InstKind::If { then_block, else_block, .. } => {
                 let [first, second] =
-                    [then_block, else_block].map(|block| self.yielded(kernel, *block, position as usize));
+                    [then_block, else_block].map(|block| self.yielded(*block, position as usize));
                 first.union(second)
             }
-            InstKind::Region { body, .. } => self.yielded(kernel, *body, position as usize),
+            InstKind::Region { body, .. } => self.yielded(*body, position as usize),
             InstKind::WorkgroupBroadcast { value, .. } => Range::up_to(self.range(*value).most),
             InstKind::Subgroup { op, operands, .. } => match SubgroupOp::of(*op) {
                 Some(SubgroupOp::BallotCount) => Range::up_to(lanes(kernel)),
@@ -285,16 +285,16 @@ impl<'k> RangeMap<'k> {
         }
     }
 
-    fn yielded(&self, kernel: &Kernel, block: BlockId, position: usize) -> Range {
-        match &kernel.block(block).terminator {
+    fn yielded(&self, block: BlockId, position: usize) -> Range {
+        match &self.kernel.block(block).terminator {
             Terminator::Yield(values) => values.get(position).map_or(Range::ALL, |v| self.range(*v)),
             Terminator::Return | Terminator::Condition(_) => Range::ALL,
         }
     }
 
-    fn scalar(&self, kernel: &Kernel, op: Op, operands: &Operands) -> Range {
+    fn scalar(&self, op: Op, operands: &Operands) -> Range {
         let range = |i: usize| operands.get(i).map_or(Range::ALL, |v| self.range(*v));
-        let Some(first) = operands.first().map(|v| kernel.ty(*v)) else { return Range::ALL };
+        let Some(first) = operands.first().map(|v| self.kernel.ty(*v)) else { return Range::ALL };
         let Some(op) = op.on(first.scalar.class()) else { return Range::ALL };
         match op {
             ScalarOp::Convert => match first {

@@ -23,7 +23,7 @@ pub(super) struct Hidden {
     ones: Id,
 }
 
-/// What a compiler may know of a value that is not constant.
+/// A compiler's possible knowledge of a value that is not constant.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
     /// It is one of a few constants.
@@ -588,36 +588,11 @@ impl Emitter<'_> {
         if self.known.contains_key(&value) {
             return false;
         }
-        match self.kernel.value(value).def {
-            ValueDef::Param(_) => true,
-            ValueDef::Inst(inst, _) => match &self.kernel.inst(inst).kind {
-                InstKind::Load { memory: Memory::Buffer(_), .. } => true,
-                InstKind::Scalar { op, operands, .. } => {
-                    is_arithmetic(*op) && operands.iter().any(|operand| !self.is_nonzero(*operand))
-                }
-                InstKind::Load { .. }
-                | InstKind::VecShuffle { .. }
-                | InstKind::Id { .. }
-                | InstKind::Store { .. }
-                | InstKind::Len { .. }
-                | InstKind::Atomic { .. }
-                | InstKind::Fence { .. }
-                | InstKind::Barrier { .. }
-                | InstKind::SubgroupBarrier { .. }
-                | InstKind::WorkgroupBroadcast { .. }
-                | InstKind::Subgroup { .. }
-                | InstKind::CoopLoad { .. }
-                | InstKind::CoopStore { .. }
-                | InstKind::CoopFill { .. }
-                | InstKind::CoopMulAdd { .. }
-                | InstKind::CoopConvert { .. }
-                | InstKind::Trap { .. }
-                | InstKind::If { .. }
-                | InstKind::For { .. }
-                | InstKind::Region { .. }
-                | InstKind::While { .. } => false,
-            },
-            ValueDef::Const(_) | ValueDef::BlockParam(..) => false,
+        if let ValueDef::Inst(inst, _) = self.kernel.value(value).def
+            && let InstKind::Scalar { op, operands, .. } = &self.kernel.inst(inst).kind
+        {
+            return is_arithmetic(*op) && operands.iter().any(|operand| !self.is_nonzero(*operand));
         }
+        self.is_given(value)
     }
 }
