@@ -90,13 +90,14 @@ impl Gate for InProcess<'_> {
         let (_, tester) = self.tester.insert((problem, tester));
         compile_together(self.device, instance, candidates);
         for index in candidates {
-            let result = tester.check(&instance.candidates[*index]);
-            let is_lost = matches!(&result, Err(rejection) if rejection.verdict == TuneVerdict::Crashed);
-            done(*index, result);
-            if is_lost {
-                // The other candidates cannot be checked on a lost device.
-                return Err(DeviceError::Lost("the trial of a candidate").into());
-            }
+            let outputs = tester.run(&instance.candidates[*index]);
+            let lost = match &outputs {
+                Err(error @ Error::Device(DeviceError::Lost(_))) => Some(error.clone()),
+                _ => None,
+            };
+            done(*index, tester.judge(outputs));
+            // The other candidates cannot be checked on a lost device.
+            lost.map_or(Ok(()), Err)?;
         }
         Ok(())
     }
@@ -133,16 +134,23 @@ impl Tester {
     /// # Errors
     /// The reason for the rejection.
     pub fn check(&self, candidate: &Candidate) -> Result<(), Rejection> {
-        let run = || {
-            let prepared = Prepared::new(&self.device, candidate.plan()?)?;
-            let outputs = self.outputs().map(Buffer::whole).collect::<Vec<_>>();
-            outputs.iter().try_for_each(|output| output.fill(&NOT_WRITTEN))?;
-            prepared.fill_scratch(&NOT_WRITTEN)?;
-            let options = LaunchOptions::default().timeout(self.timeout);
-            prepared.launch(&views(&self.buffers), &options)?;
-            outputs.iter().map(BufferView::to_vec).collect::<Result<Vec<_>, _>>()
-        };
-        let outputs = run().map_err(|error| Rejection::of(&error))?;
+        self.judge(self.run(candidate))
+    }
+
+    /// Compiles a candidate, runs it once and returns its outputs.
+    fn run(&self, candidate: &Candidate) -> Result<Vec<Vec<u8>>, Error> {
+        let prepared = Prepared::new(&self.device, candidate.plan()?)?;
+        let outputs = self.outputs().map(Buffer::whole).collect::<Vec<_>>();
+        outputs.iter().try_for_each(|output| output.fill(&NOT_WRITTEN))?;
+        prepared.fill_scratch(&NOT_WRITTEN)?;
+        let options = LaunchOptions::default().timeout(self.timeout);
+        prepared.launch(&views(&self.buffers), &options)?;
+        outputs.iter().map(BufferView::to_vec).collect()
+    }
+
+    /// Checks what [`run`](Self::run) returned.
+    fn judge(&self, outputs: Result<Vec<Vec<u8>>, Error>) -> Result<(), Rejection> {
+        let outputs = outputs.map_err(|error| Rejection::of(&error))?;
         let wrong = |mismatch: crate::family::Mismatch| Rejection {
             verdict: TuneVerdict::Wrong,
             reason: mismatch.to_string(),

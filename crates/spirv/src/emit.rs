@@ -293,12 +293,13 @@ impl Emitter<'_> {
         self.alone = self.declare_watch(Poll::Alone);
         self.together = self.declare_watch(Poll::Together);
         for (i, local) in kernel.locals.iter().enumerate() {
-            let element = self.asm.ty(local.element);
-            let array = self.asm.array(element, local.len);
+            let (stored, pieces) = objects::stored_locally(local.element);
+            let piece = self.asm.ty(stored);
+            let array = self.asm.array(piece, local.len * pieces);
             let zero = self.asm.null(array);
             let variable = self.asm.local(array, Some(zero));
             let home = Home::Array { variable, class: storage_class::Function };
-            let object = Object { home, stored: local.element, pieces: 1 };
+            let object = Object { home, stored, pieces };
             self.objects.insert(Memory::Local(LocalId::new(i)), object);
             self.named.push((variable, local.name.clone()));
         }

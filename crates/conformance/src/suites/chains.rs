@@ -319,7 +319,7 @@ fn check(harness: &mut Harness<'_>, device: Device, part: &Part<'_>, progress: &
     }
     refused.sort_by_key(|(number, _)| *number);
     for (number, error) in refused {
-        count_refused(harness, part.name, &made(number).0, &pack(number), device, error);
+        count_refused(harness, part.name, number, &made(number).0, &pack(number), device, error);
     }
     if programs == 0 {
         return;
@@ -350,10 +350,11 @@ fn check(harness: &mut Harness<'_>, device: Device, part: &Part<'_>, progress: &
     }
 }
 
-/// Counts a kernel that did not run. No loop here is long enough for a driver to end it.
+/// Counts kernel `number` of a part, which did not run. No loop here is long enough for a driver to end it.
 fn count_refused(
     harness: &mut Harness<'_>,
     part: &str,
+    number: usize,
     named: &[Named],
     pack: &Pack,
     device: Device,
@@ -364,8 +365,10 @@ fn count_refused(
         harness.error(kind, "", error);
         return;
     }
-    let text = format!("// {part}: {error}\n");
-    keep(harness, part, kind, text + &pack.run_file(device));
+    // One lost device is many kernels' error, and only one of them is the cause.
+    let text =
+        format!("// Kernel {number} of {part}: {}\n", error.to_string().lines().next().unwrap_or_default());
+    keep(harness, part, &format!("{kind} {number}"), text + &pack.run_file(device));
     harness.fail(kind, &pack.text(), "no error", &error.to_string());
 }
 

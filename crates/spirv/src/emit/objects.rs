@@ -146,6 +146,11 @@ fn stored_as(kernel: &Kernel, contents: &Contents, memory: Memory) -> (Type, u32
     }
 }
 
+/// Returns the same for the elements of a local array: NVIDIA's compiler crashes on some small arrays of `f16x3`.
+pub(super) fn stored_locally(element: Type) -> (Type, u32) {
+    if element.scalar == ScalarType::F16 { unpacked(element) } else { (element, 1) }
+}
+
 impl Emitter<'_> {
     pub(super) fn declare_buffers(&mut self, layout: &Layout) {
         let kernel = self.kernel;

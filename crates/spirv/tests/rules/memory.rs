@@ -174,6 +174,22 @@ fn local_arrays_have_an_initializer() {
 }
 
 #[test]
+fn local_arrays_of_vectors_of_f16_are_their_components() {
+    // (element, scalars of the array, stores of one element)
+    for (element, scalars, stores) in [("f16x3", Some(12), 3), ("u16x3", None, 1), ("f32x3", None, 1)] {
+        let declarations =
+            format!("local %l: {element}[4]\nbuffer %r: read {element}[]\nbuffer %w: write {element}[]");
+        let loaded = least(&declarations, "%i = local_index\n%v = load %r[%i]\nstore %l[%i], %v");
+        let variable = loaded.one(Op::Variable);
+        let array = loaded.def(id(loaded.def(variable.result_type.unwrap()), 1));
+        let (of, len) = (loaded.def(id(array, 0)), loaded.def(id(array, 1)));
+        let is_scalar = of.class.opcode == Op::TypeFloat;
+        let found = is_scalar.then(|| len.operands[0].unwrap_literal_bit32());
+        assert_eq!((found, loaded.all(Op::Store).len()), (scalars, stores), "{element}");
+    }
+}
+
+#[test]
 fn shared_arrays_are_zeroed_by_stores_and_a_barrier() {
     // Fewer elements than invocations, slightly more, and enough for a loop; vectors, and elements in pieces.
     let declarations = "shared %s: f32x3[3]\nshared %t: u32[100]\nshared %u: u8[5000]\nshared %v: f32x4[64]\n\
