@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: checks the machine-checkable rules of `ARCHITECTURE.md`, and that generated docs are current.
 
+mod circles;
 mod codes;
 mod front_ends;
 mod lengths;
@@ -143,6 +144,7 @@ fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     problems.extend(codes::untested(root)?);
     problems.extend(wildcards::hidden_variants(root)?);
     problems.extend(front_ends::seen_from_the_core(root)?);
+    problems.extend(circles::unlisted(root)?);
     Ok(problems)
 }
 

@@ -149,7 +149,7 @@ impl Executable for Compiled {
                 return Err(Error::invalid(DiagnosticCode::ForeignBuffer, message));
             };
             buffers.push(Bound::new(buffer.words(), binding.range()));
-            uses.push((buffer, if declared.access.can_write() { Usage::Write } else { Usage::Read }));
+            uses.push((buffer.turn(), if declared.access.can_write() { Usage::Write } else { Usage::Read }));
         }
         let _turns = Turns::take(uses.into_iter());
         // The timeout starts when the launch has its buffers.

@@ -6,8 +6,6 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::buffer::WordBuffer;
-
 /// The lock that orders uses of a buffer.
 #[derive(Default)]
 pub(crate) struct Turn(RwLock<()>);
@@ -40,12 +38,12 @@ pub(crate) struct Turns<'t>(#[expect(dead_code, reason = "held, not read")] Vec<
 
 impl<'t> Turns<'t> {
     /// Acquires the lock of each buffer.
-    pub(crate) fn take(uses: impl Iterator<Item = (&'t WordBuffer, Usage)>) -> Self {
+    pub(crate) fn take(uses: impl Iterator<Item = (&'t Turn, Usage)>) -> Self {
         // In the order of addresses; a buffer that is bound twice is locked once, for writing if either binding writes.
         let mut uses: Vec<_> = uses.collect();
-        uses.sort_by_key(|(buffer, usage)| (std::ptr::from_ref(*buffer), std::cmp::Reverse(*usage)));
-        uses.dedup_by_key(|(buffer, _)| std::ptr::from_ref(*buffer));
-        Self(uses.into_iter().map(|(buffer, usage)| buffer.turn().take(usage)).collect())
+        uses.sort_by_key(|(turn, usage)| (std::ptr::from_ref(*turn), std::cmp::Reverse(*usage)));
+        uses.dedup_by_key(|(turn, _)| std::ptr::from_ref(*turn));
+        Self(uses.into_iter().map(|(turn, usage)| turn.take(usage)).collect())
     }
 }
 
@@ -55,7 +53,7 @@ mod tests {
 
     #[test]
     fn one_writes_or_many_read() {
-        let [a, b] = [8, 8].map(|bytes| WordBuffer::zeroed(bytes).unwrap());
+        let [a, b] = [Turn::default(), Turn::default()];
         let (first, second) =
             if std::ptr::from_ref(&a) < std::ptr::from_ref(&b) { (&a, &b) } else { (&b, &a) };
         let order = std::sync::Mutex::new(Vec::new());

@@ -12,8 +12,9 @@ use fulgurite_spirv::{ControlWord, Layout};
 use gpu_allocator::MemoryLocation;
 use gpu_allocator::vulkan::Allocator;
 
-use crate::device::{Device, lock};
+use crate::device::Device;
 use crate::exit;
+use crate::lock::lock;
 use crate::memory::Memory;
 use crate::sync::{BufferSync, Ticket};
 

@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel}
 use std::thread::{self, Builder, ThreadId};
 use std::time::Duration;
 
-use crate::device::lock;
 use crate::exit;
+use crate::lock::lock;
 
 /// Stack sizes in bytes, in the order tried. A stack takes memory only as deep as a compiler recurses.
 const STACK_BYTES: [usize; 3] = [64 << 20, 8 << 20, 2 << 20];

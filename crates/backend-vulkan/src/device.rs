@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use ash::{ext, vk};
 use fulgurite_hal::{DeviceError, Error, Process};
@@ -16,6 +16,7 @@ use crate::commands::Slot;
 use crate::driver::Driver;
 use crate::error::{BACKEND, allocation_error, device_error};
 use crate::instance::Instance;
+use crate::lock::lock;
 use crate::pipeline_store::PipelineStore;
 use crate::plan::DevicePlan;
 use crate::sync::Timeline;
@@ -202,11 +203,6 @@ fn kept(
         global_key: &global_key,
     });
     PipelineStore::new(store, driver, fingerprint)
-}
-
-/// Locks a mutex, even if it is poisoned: no statement leaves the guarded values inconsistent.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn create(

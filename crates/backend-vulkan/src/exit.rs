@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::device::{Device, lock};
+use crate::device::Device;
+use crate::lock::lock;
 
 /// The longest time that the end of the process waits, in all.
 const LONGEST: Duration = Duration::from_secs(5);

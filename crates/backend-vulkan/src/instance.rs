@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use ash::{ext, khr, vk};
 use fulgurite_hal::Error;
 
-use crate::device::lock;
 use crate::error::{INSTALL_HINT, device_error, unavailable};
 use crate::exit;
+use crate::lock::lock;
 use crate::manifests;
 use crate::plan::Queried;
 use crate::snapshot::{self, PhysicalSnapshot, QueryError};

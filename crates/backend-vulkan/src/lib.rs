@@ -16,6 +16,8 @@
 //! | `device` | the `VkDevice`, its destruction, its loss |
 //! | `sync` | the queue's timeline, submission, bounded waits |
 //! | `memory` | buffers |
+//! | `lock` | locking of mutexes |
+//! | `descriptors` | descriptor sets and their writes |
 //! | `commands` | reusable slots that a launch or copy is recorded into |
 //! | `pipeline` | from a kernel to a pipeline, and the executable's id |
 //! | `pipeline_store` | modules and pipelines, made through the pipeline cache |
@@ -48,6 +50,7 @@ mod bfloat16;
 mod blob;
 mod commands;
 mod compiler;
+mod descriptors;
 mod device;
 mod driver;
 mod error;
@@ -55,6 +58,7 @@ mod exit;
 mod graph;
 mod instance;
 mod launch;
+mod lock;
 mod manifests;
 mod memory;
 mod options;

@@ -13,11 +13,11 @@ use fulgurite_spirv::{Layout, Module, Profile};
 
 use crate::commands::Lease;
 use crate::compiler;
+use crate::descriptors::{allocate_set, pushed_bytes, write_of};
 use crate::device::Device;
 use crate::driver::{Feedback, Functions, With};
 use crate::error::BACKEND;
 use crate::exit;
-use crate::launch::{allocate_set, pushed_bytes, write_of};
 use crate::pipeline_binary::{BinaryInfo, CAPTURE_DATA, PipelineBinary, StoredBinary};
 use crate::pipeline_store::{self, MadePipeline, Source};
 use crate::plan::{check_kernel, check_layout, check_local_arrays, check_module, needs_addresses};

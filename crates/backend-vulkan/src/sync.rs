@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use ash::vk;
 use fulgurite_hal::Error;
 
-use crate::device::{Device, lock};
+use crate::device::Device;
 use crate::error::device_error;
+use crate::lock::lock;
 
 /// Upper bound of every time limit, whatever the caller asks.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);

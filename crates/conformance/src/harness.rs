@@ -251,7 +251,7 @@ impl<'a> Harness<'a> {
         let size = ty.size().max(1) as usize;
         debug_assert_eq!(expected.len(), actual.len());
         for (i, (wanted, got)) in expected.chunks(size).zip(actual.chunks(size)).enumerate() {
-            let show = |bytes: &[u8]| crate::suites::show(&fulgurite_spec::eval::read_bytes(bytes, ty), ty);
+            let show = |bytes: &[u8]| crate::values::show(&fulgurite_spec::eval::read_bytes(bytes, ty), ty);
             self.case(group, wanted == got, || [input(i), show(wanted), show(got)]);
         }
     }

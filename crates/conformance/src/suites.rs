@@ -15,9 +15,6 @@ mod tune;
 mod vec_shuffle;
 mod worker;
 
-use fulgurite_spec::Type;
-use fulgurite_spec::eval::Components;
-
 use crate::harness::Harness;
 
 /// A suite.
@@ -100,18 +97,16 @@ impl Suite {
 }
 
 pub(crate) use cache::properties as cache_properties;
-pub use worker::{Worker, work};
+pub use worker::Worker;
 
-/// Formats a value as literals, with the bits of floats.
-pub(crate) fn show(value: &Components, ty: Type) -> String {
-    let lanes: Vec<String> = value[..ty.lanes.count() as usize]
-        .iter()
-        .map(|bits| {
-            let literal = fulgurite_spec::Literal::new(ty.scalar, *bits);
-            if ty.scalar.is_float() { format!("{literal} ({bits:#010x})") } else { literal.to_string() }
-        })
-        .collect();
-    lanes.join(" ")
+/// Runs the worker command in `args`, for programs that suites start.
+///
+/// # Errors
+/// A message that describes the failure or the violated property.
+pub fn work(args: &[String]) -> Result<(), String> {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = cache::work(&args).or_else(|| tune::work(&args));
+    done.unwrap_or_else(|| Err(format!("unknown worker command `{}`", args.join(" "))))
 }
 
 /// Returns words as little-endian bytes.

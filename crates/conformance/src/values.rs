@@ -1,7 +1,8 @@
-//! Input values: grids of edge values, and random values.
+//! Input values: grids of edge values, and random values; values as text and as bytes of buffers.
 
-use fulgurite_spec::ScalarType;
+use fulgurite_spec::eval::Components;
 use fulgurite_spec::eval::float::FloatFormat;
+use fulgurite_spec::{ScalarType, Type};
 
 /// A small random number generator (SplitMix64): equal seeds give equal sequences on every machine.
 #[derive(Clone, Debug)]
@@ -86,6 +87,36 @@ fn floats(format: FloatFormat) -> Vec<u64> {
     }
     bits.push(format.encode(0.5) - 1);
     bits.iter().flat_map(|b| [*b, *b | format.sign_bit()]).collect()
+}
+
+/// Formats a value as literals, with the bits of floats.
+pub(crate) fn show(value: &Components, ty: Type) -> String {
+    let lanes: Vec<String> = value[..ty.lanes.count() as usize]
+        .iter()
+        .map(|bits| {
+            let literal = fulgurite_spec::Literal::new(ty.scalar, *bits);
+            if ty.scalar.is_float() { format!("{literal} ({bits:#010x})") } else { literal.to_string() }
+        })
+        .collect();
+    lanes.join(" ")
+}
+
+/// Returns the type in which a buffer stores values of `ty`.
+pub(crate) fn memory_type(ty: Type) -> Type {
+    if ty.scalar == ScalarType::Bool { ty.with_scalar(ScalarType::U32) } else { ty }
+}
+
+/// Returns the bytes of a buffer that stores `values` of type `ty`.
+pub(crate) fn encode<'v>(ty: Type, values: impl Iterator<Item = &'v Components>) -> Vec<u8> {
+    let ty = memory_type(ty);
+    let size = ty.size() as usize;
+    let mut bytes = Vec::new();
+    for value in values {
+        let start = bytes.len();
+        bytes.resize(start + size, 0);
+        fulgurite_spec::eval::write_bytes(value, ty, &mut bytes[start..]);
+    }
+    bytes
 }
 
 #[cfg(test)]

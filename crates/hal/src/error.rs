@@ -4,7 +4,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use fulgurite_ir::Kernel;
 use fulgurite_ir::wire::WireError;
 use fulgurite_spec::device::DeviceSnapshot;
 use fulgurite_spec::{Code, Diagnostic, Diagnostics, Location};
@@ -140,26 +139,6 @@ impl Error {
     /// Returns the error of a backend that could not start.
     pub fn unavailable(backend: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Unavailable { backend: backend.into(), reason: reason.into() }
-    }
-
-    /// Refuses a kernel that needs what `device` lacks: capabilities, or matrices of some shape.
-    ///
-    /// The engine checks every kernel once, before it asks a backend to compile it. Callers that use a backend without the
-    /// engine check first.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`], naming the capabilities or the shape.
-    pub fn check_needs(kernel: &Kernel, device: &DeviceSnapshot) -> Result<(), Self> {
-        let needs = fulgurite_ir::analysis::needs(kernel);
-        let missing: Vec<&str> = needs.iter().filter(|c| !device.has(**c)).map(|c| c.name()).collect();
-        match missing[..] {
-            [] => crate::matrices::check(kernel, device),
-            [one] => Err(Self::unsupported(format!("the capability `{one}`"), "no such capability")),
-            _ => Err(Self::unsupported(
-                format!("the capabilities `{}`", missing.join("`, `")),
-                "no such capabilities",
-            )),
-        }
     }
 
     /// Refuses a buffer larger than the limit of `device`: the first step of every [`Device::allocate`].

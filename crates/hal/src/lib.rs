@@ -13,7 +13,7 @@ mod device;
 mod error;
 mod json;
 mod launch;
-mod matrices;
+mod needs;
 mod open_options;
 mod options;
 mod process;

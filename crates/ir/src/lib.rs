@@ -13,6 +13,7 @@ mod digest;
 pub mod kernel;
 pub mod require;
 pub mod text;
+mod typing;
 mod verify;
 pub mod wire;
 

@@ -64,7 +64,7 @@ impl Require {
                 RequireNode::Op { op, operands } => {
                     let operand_types: Option<Vec<Type>> =
                         operands.iter().map(|i| types.get(*i as usize).copied().flatten()).collect();
-                    operand_types.and_then(|t| crate::verify::scalar_result(*op, &t, None).ok())
+                    operand_types.and_then(|t| crate::typing::scalar_result(*op, &t, None).ok())
                 }
             };
             types.push(ty);
@@ -92,7 +92,7 @@ impl Require {
                         .collect::<Option<_>>()?;
                     let args: Vec<Components> =
                         operands.iter().map(|i| values.get(*i as usize).copied()).collect::<Option<_>>()?;
-                    let main = crate::verify::main_type(*op, &operand_types)?;
+                    let main = crate::typing::main_type(*op, &operand_types)?;
                     eval::eval(*op, main, (*ty)?, &args)?
                 }
             };

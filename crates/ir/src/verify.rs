@@ -10,13 +10,12 @@ mod declarations;
 mod matrix;
 mod special;
 mod structure;
-mod typing;
 mod uniform;
 
+pub(crate) use crate::typing::counted;
+pub use crate::typing::{TypingError, main_operand, main_type, scalar_result};
 pub use matrix::mul_add_result;
 pub use special::{id_type, shuffle_result, subgroup_result};
-pub(crate) use typing::counted;
-pub use typing::{TypingError, main_operand, main_type, scalar_result};
 
 use core::ops::Deref;
 

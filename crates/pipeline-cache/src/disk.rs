@@ -32,8 +32,6 @@ pub(crate) use kernel_entries::KernelEntries;
 pub use maintain::{CacheCount, DiskStats, GcReport, ImportReport, VerifyReport};
 pub use remove::{ClearReport, InvalidateReport};
 
-/// Prefix of temporary files.
-pub(crate) const TEMPORARY: &str = ".tmp-";
 /// Number of unanswered lock requests after which no more are made: each costs the deadline and leaks a thread.
 const MAX_UNANSWERED: u32 = 3;
 /// Minimum interval between updates of a file's last use.

@@ -5,6 +5,8 @@ use fulgurite_storage::{Digest, DigestBuilder};
 
 use crate::identity::{PayloadKind, PipelineCacheIdentity};
 
+/// Prefix of temporary files.
+pub(crate) const TEMPORARY: &str = ".tmp-";
 /// The magic number of an entry.
 pub(crate) const MAGIC: [u8; 8] = *b"FGCACHE\x1a";
 /// Version of the format. Entries of other versions are not read.

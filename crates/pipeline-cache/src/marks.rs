@@ -24,7 +24,7 @@ use fulgurite_storage::{Digest, Locked, Missing, Storage, StoredFile, lock_withi
 
 pub use self::ban::Ban;
 use self::ban::History;
-use crate::disk::TEMPORARY;
+use crate::entry::TEMPORARY;
 use crate::index::next_magic;
 
 /// Size of a slot, and of a record of the log, in bytes.

@@ -28,7 +28,8 @@ use fulgurite_spec::{Code, ScalarType, TypeSet};
 
 use crate::Level;
 use crate::harness::Harness;
-use crate::suites::{ops, show};
+use crate::suites::ops;
+use crate::values::show;
 
 use data::Data;
 use evaluate::Device;

@@ -13,8 +13,9 @@ use fulgurite_hal::LaunchOptions;
 use fulgurite_spec::Type;
 
 use crate::harness::Harness;
-use crate::suites::{bytes, show};
+use crate::suites::bytes;
 use crate::values::Random;
+use crate::values::show;
 
 /// A kernel with `%x: read u32[]` and `%out: write u32[]`, and its expected results.
 struct Subject {

@@ -172,5 +172,5 @@ fn whole(ty: ScalarType, value: i64) -> u64 {
 }
 
 fn show(ty: ScalarType, bits: u64) -> String {
-    super::show(&[bits, 0, 0, 0], Type::scalar(ty))
+    crate::values::show(&[bits, 0, 0, 0], Type::scalar(ty))
 }

@@ -11,8 +11,9 @@ use fulgurite_spec::{Lanes, OPS, Op, Operand, Outcome, ScalarType, Semantics, Ty
 use crate::Level;
 use crate::compare::Case;
 use crate::harness::Harness;
-use crate::suites::{literals, show, vec_shuffle};
+use crate::suites::{literals, vec_shuffle};
 use crate::values::{Random, edges};
+use crate::values::{encode, memory_type, show};
 
 /// Minimum number of cases per op × type, unless there are fewer possible tuples.
 const LEAST_CASES: usize = 100;
@@ -304,23 +305,6 @@ fn edges_of(subject: &Subject, ty: Type) -> Vec<u64> {
         }
         _ => edges(ty.scalar),
     }
-}
-
-/// Returns the type in which a buffer stores values of `ty`.
-pub(super) fn memory_type(ty: Type) -> Type {
-    if ty.scalar == ScalarType::Bool { ty.with_scalar(ScalarType::U32) } else { ty }
-}
-
-pub(super) fn encode<'v>(ty: Type, values: impl Iterator<Item = &'v Components>) -> Vec<u8> {
-    let ty = memory_type(ty);
-    let size = ty.size() as usize;
-    let mut bytes = Vec::new();
-    for value in values {
-        let start = bytes.len();
-        bytes.resize(start + size, 0);
-        eval::write_bytes(value, ty, &mut bytes[start..]);
-    }
-    bytes
 }
 
 #[cfg(test)]

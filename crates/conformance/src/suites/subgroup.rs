@@ -17,8 +17,8 @@ use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
 use crate::Level;
 use crate::harness::Harness;
-use crate::suites::ops::encode;
-use crate::suites::show;
+use crate::values::encode;
+use crate::values::show;
 use crate::values::{Random, edges};
 
 use oracle::Expected;

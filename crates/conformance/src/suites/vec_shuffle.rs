@@ -6,9 +6,9 @@ use fulgurite_spec::{Lanes, ScalarType, Type};
 
 use crate::compare::moved;
 use crate::harness::Harness;
-use crate::suites::ops::{encode, memory_type};
-use crate::suites::show;
+use crate::values::show;
 use crate::values::{Random, edges};
+use crate::values::{encode, memory_type};
 
 /// Pairs of vectors per kernel.
 const PAIRS: usize = 48;

@@ -4,9 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::{cache, tune};
-
-/// Command that starts a process which calls [`work`].
+/// Command that starts a process which calls [`work`](super::work).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Worker {
@@ -17,7 +15,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Creates the command `program` with `args`. The process must pass all arguments after `args` to [`work`].
+    /// Creates the command `program` with `args`. The process must pass all arguments after `args` to [`work`](super::work).
     pub fn new(program: impl Into<PathBuf>, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         Self { program: program.into(), args: args.into_iter().map(Into::into).collect() }
     }
@@ -33,14 +31,4 @@ impl Worker {
         command.args(&self.args).args(what);
         command
     }
-}
-
-/// Runs the worker command in `args`, for programs that suites start.
-///
-/// # Errors
-/// A message that describes the failure or the violated property.
-pub fn work(args: &[String]) -> Result<(), String> {
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let done = cache::work(&args).or_else(|| tune::work(&args));
-    done.unwrap_or_else(|| Err(format!("unknown worker command `{}`", args.join(" "))))
 }

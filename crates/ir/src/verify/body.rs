@@ -5,12 +5,12 @@ mod memory;
 use fulgurite_spec::{Code, Diagnostic, Location, Semantics, Special, Type};
 
 use super::special::{id_type, shuffle_result, subgroup_result};
-use super::typing::{TypingError, result_of_equals, scalar_result};
 use crate::analysis::uniformity::describe;
 use crate::analysis::walk::{Event, Walk, operands};
 use crate::kernel::{
     AtomicOrder, BlockId, FloatMode, Inst, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId,
 };
+use crate::typing::{TypingError, result_of_equals, scalar_result};
 
 pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     let visible = vec![false; kernel.values.len()];

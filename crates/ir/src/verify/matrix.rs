@@ -1,46 +1,13 @@
 //! Rules of cooperative matrices: types, ops, and provable alignment of accesses.
 
-use fulgurite_spec::{Code, Diagnostic, ElementwiseOp, MatrixRole, MatrixShape, Op, Type};
+use fulgurite_spec::{Code, Diagnostic, MatrixRole, MatrixShape, Type};
 
 use super::body::Checker;
-use super::typing::{TypingError, error};
 use crate::analysis::instructions;
 use crate::analysis::uniformity::describe;
 use crate::analysis::{DivisibilityMap, RangeMap};
 use crate::kernel::{Inst, InstKind, Kernel, MATRIX_ALIGNMENT, MatrixInst, Memory, ValueId};
-
-/// Returns the result type of an op of the op table with a matrix operand: elementwise arithmetic or a selection.
-pub(super) fn elementwise_result(op: Op, operands: &[Type]) -> Result<Type, TypingError> {
-    let name = op.mnemonic();
-    let Some(op) = ElementwiseOp::of(op) else {
-        let position = operands.iter().position(|t| t.is_matrix());
-        let message = format!("`{name}` does not work on cooperative matrices");
-        return Err(error(Code::TypeMismatch, position, message));
-    };
-    let floats_only = op == ElementwiseOp::Div;
-    let (skipped, count) = match op {
-        ElementwiseOp::Neg => (0, 1),
-        ElementwiseOp::Add | ElementwiseOp::Sub | ElementwiseOp::Mul | ElementwiseOp::Div => (0, 2),
-        ElementwiseOp::Select => (1, 3),
-    };
-    if operands.len() != count {
-        let message = format!("`{name}` takes {}, got {}", super::counted(count, "operand"), operands.len());
-        return Err(error(Code::BadOperandCount, None, message));
-    }
-    let main = operands[skipped];
-    if floats_only && !main.scalar.is_float() {
-        let message = format!("`{name}` works on matrices of floats, not on {main}");
-        return Err(error(Code::TypeMismatch, Some(0), message));
-    }
-    for (position, actual) in operands.iter().enumerate() {
-        let wanted = if position < skipped { Type::BOOL } else { main };
-        if *actual != wanted {
-            let message = format!("operand {} of `{name}` must be {wanted} here, is {actual}", position + 1);
-            return Err(error(Code::TypeMismatch, Some(position), message));
-        }
-    }
-    Ok(main)
-}
+use crate::typing::{TypingError, error};
 
 /// Returns the result type of `coop.mul_add` on operands of these types.
 ///

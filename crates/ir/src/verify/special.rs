@@ -3,8 +3,8 @@
 
 use fulgurite_spec::{Code, IdOp, Lanes, Op, SubgroupOp, Type, TypeSet};
 
-use super::typing::{TypingError, counted, error};
 use crate::kernel::Combine;
+use crate::typing::{TypingError, counted, error};
 
 /// The type of lane masks: 128 bits, one for each possible lane of a subgroup.
 const MASK: Type = Type::vector(fulgurite_spec::ScalarType::U32, Lanes::Four);

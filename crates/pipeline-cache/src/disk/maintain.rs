@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use fulgurite_storage::{Digest, Listed, Locked, Missing, replace, unique_name};
 
-use super::{DiskPipelineCache, Durability, TEMPORARY, Written, digest_of, is_shard};
+use super::{DiskPipelineCache, Durability, Written, digest_of, is_shard};
+use crate::entry::TEMPORARY;
 use crate::entry::{self, BadEntry, Entry};
 use crate::error::{CacheError, lock};
 use crate::identity::PayloadKind;

@@ -1,5 +1,6 @@
 //! The disk tier on a real folder. The conformance suite `cache` covers failing disks.
 
+use crate::entry::TEMPORARY;
 use std::fs;
 use std::time::{Duration, SystemTime};
 

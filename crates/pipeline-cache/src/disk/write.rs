@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fulgurite_storage::{Digest, Listed, unique_name};
 
-use super::{DiskPipelineCache, Durability, TEMPORARY, Written};
+use super::{DiskPipelineCache, Durability, Written};
+use crate::entry::TEMPORARY;
 use crate::entry::{self, Entry, HEADER_BYTES};
 use crate::error::{CacheError, lock};
 use crate::index::Record;

@@ -6,9 +6,10 @@ use fulgurite_spec::{Lanes, ScalarType, Type};
 
 use crate::compare::moved;
 use crate::harness::Harness;
-use crate::suites::ops::{encode, memory_type};
-use crate::suites::{bytes, show};
+use crate::suites::bytes;
 use crate::values::edges;
+use crate::values::show;
+use crate::values::{encode, memory_type};
 
 /// Workgroups per launch, and broadcasts per invocation.
 const GROUPS: usize = 4;

@@ -8,9 +8,10 @@ use fulgurite_spec::{Op, ScalarType, Type, TypeSet};
 use super::Layout;
 use crate::compare::moved;
 use crate::harness::Harness;
-use crate::suites::ops::{encode, memory_type};
-use crate::suites::{bytes, show};
+use crate::suites::bytes;
+use crate::values::show;
 use crate::values::{Random, edges};
+use crate::values::{encode, memory_type};
 
 /// In the order of the kernel's outputs. The operand of the first is uniform.
 const OPS: [Op; 5] = [

@@ -5,8 +5,9 @@ use fulgurite_spec::{Op, ScalarType, Type};
 
 use super::{Layout, normal};
 use crate::harness::Harness;
-use crate::suites::ops::encode;
-use crate::suites::{bytes, show};
+use crate::suites::bytes;
+use crate::values::encode;
+use crate::values::show;
 
 /// Returns 128 bits as four words, the low one first.
 fn words(bits: u128) -> [u32; 4] {

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use fulgurite_spec::eval::{self, result_type};
-use fulgurite_spec::{Code, LaneRule, Op, Operand, Outcome, Semantics, Type};
+use fulgurite_spec::{Code, ElementwiseOp, LaneRule, Op, Operand, Outcome, Semantics, Type};
 
 /// The error when operands do not match an op.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl fmt::Display for TypingError {
     }
 }
 
-pub(super) fn error(code: Code, operand: Option<usize>, message: String) -> TypingError {
+pub(crate) fn error(code: Code, operand: Option<usize>, message: String) -> TypingError {
     TypingError { code, operand, message }
 }
 
@@ -53,7 +53,7 @@ pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<
         return construct_result(operands, stated);
     }
     if operands.iter().chain(&stated).any(|t| t.is_matrix()) {
-        return match super::matrix::elementwise_result(op, operands) {
+        return match elementwise_result(op, operands) {
             Ok(result) if stated.is_some_and(|s| s != result) => {
                 Err(error(Code::BadResultType, None, format!("`{name}` yields {result} here")))
             }
@@ -141,7 +141,7 @@ pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<
 }
 
 /// Returns the result type in the most common case: scalars of one type, which is the type of the result.
-pub(super) fn result_of_equals(
+pub(crate) fn result_of_equals(
     op: Op,
     operands: impl ExactSizeIterator<Item = Type>,
     stated: Option<Type>,
@@ -191,4 +191,37 @@ fn construct_result(operands: &[Type], stated: Option<Type>) -> Result<Type, Typ
         }
         _ => Ok(result),
     }
+}
+
+/// Returns the result type of an op of the op table with a matrix operand: elementwise arithmetic or a selection.
+fn elementwise_result(op: Op, operands: &[Type]) -> Result<Type, TypingError> {
+    let name = op.mnemonic();
+    let Some(op) = ElementwiseOp::of(op) else {
+        let position = operands.iter().position(|t| t.is_matrix());
+        let message = format!("`{name}` does not work on cooperative matrices");
+        return Err(error(Code::TypeMismatch, position, message));
+    };
+    let floats_only = op == ElementwiseOp::Div;
+    let (skipped, count) = match op {
+        ElementwiseOp::Neg => (0, 1),
+        ElementwiseOp::Add | ElementwiseOp::Sub | ElementwiseOp::Mul | ElementwiseOp::Div => (0, 2),
+        ElementwiseOp::Select => (1, 3),
+    };
+    if operands.len() != count {
+        let message = format!("`{name}` takes {}, got {}", counted(count, "operand"), operands.len());
+        return Err(error(Code::BadOperandCount, None, message));
+    }
+    let main = operands[skipped];
+    if floats_only && !main.scalar.is_float() {
+        let message = format!("`{name}` works on matrices of floats, not on {main}");
+        return Err(error(Code::TypeMismatch, Some(0), message));
+    }
+    for (position, actual) in operands.iter().enumerate() {
+        let wanted = if position < skipped { Type::BOOL } else { main };
+        if *actual != wanted {
+            let message = format!("operand {} of `{name}` must be {wanted} here, is {actual}", position + 1);
+            return Err(error(Code::TypeMismatch, Some(position), message));
+        }
+    }
+    Ok(main)
 }

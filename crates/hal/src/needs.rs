@@ -1,4 +1,4 @@
-//! The check of a kernel's cooperative matrices against those that a device's snapshot lists.
+//! The check of what a kernel needs, capabilities and cooperative matrices, against a device's snapshot.
 
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{InstKind, Kernel};
@@ -10,8 +10,30 @@ use crate::error::Error;
 /// The most shapes that an error lists.
 const MAX_SHOWN: usize = 8;
 
+impl Error {
+    /// Refuses a kernel that needs what `device` lacks: capabilities, or matrices of some shape.
+    ///
+    /// The engine checks every kernel once, before it asks a backend to compile it. Callers that use a backend without the
+    /// engine check first.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`], naming the capabilities or the shape.
+    pub fn check_needs(kernel: &Kernel, device: &DeviceSnapshot) -> Result<(), Self> {
+        let needs = fulgurite_ir::analysis::needs(kernel);
+        let missing: Vec<&str> = needs.iter().filter(|c| !device.has(**c)).map(|c| c.name()).collect();
+        match missing[..] {
+            [] => check_matrices(kernel, device),
+            [one] => Err(Self::unsupported(format!("the capability `{one}`"), "no such capability")),
+            _ => Err(Self::unsupported(
+                format!("the capabilities `{}`", missing.join("`, `")),
+                "no such capabilities",
+            )),
+        }
+    }
+}
+
 /// Refuses a kernel with a product or a matrix that `device` does not list.
-pub(crate) fn check(kernel: &Kernel, device: &DeviceSnapshot) -> Result<(), Error> {
+fn check_matrices(kernel: &Kernel, device: &DeviceSnapshot) -> Result<(), Error> {
     let listed = match &device.matrices {
         Matrices::Any => return Ok(()),
         Matrices::Listed(listed) => listed.as_slice(),
@@ -106,7 +128,7 @@ mod tests {
              coop.store[row_major] %x8[0u32], 4u32, %d\n}}\n"
         );
         let kernel = fulgurite_ir::verify(fulgurite_ir::text::parse(&text).unwrap()).unwrap();
-        check(&kernel, &device(listed)).err().map(|e| e.to_string())
+        check_matrices(&kernel, &device(listed)).err().map(|e| e.to_string())
     }
 
     #[test]
@@ -129,8 +151,8 @@ mod tests {
              %z = coop.fill 0.0f32 -> coopmat<f32, 16x16, acc, subgroup>\n  \
              coop.store[row_major] %x[0u32], 16u32, %z\n}\n";
         let kernel = fulgurite_ir::verify(fulgurite_ir::text::parse(text).unwrap()).unwrap();
-        assert_eq!(check(&kernel, &device), Ok(()));
+        assert_eq!(check_matrices(&kernel, &device), Ok(()));
         device.matrices = Matrices::Any;
-        assert_eq!(check(&kernel, &device), Ok(()));
+        assert_eq!(check_matrices(&kernel, &device), Ok(()));
     }
 }
