@@ -34,6 +34,7 @@ pub fn main_type(op: Op, operands: &[Type]) -> Option<Type> {
 /// Returns the position of the operand whose type is the [`main_type`].
 pub fn main_operand(op: Op) -> Option<usize> {
     match op.info().semantics {
+        Semantics::Scalar { alike: true, .. } => Some(0),
         Semantics::Scalar { operands: kinds, .. } => kinds.iter().position(|k| *k == Operand::Same),
         Semantics::Special(_) => Some(0),
     }
@@ -45,8 +46,11 @@ pub fn main_operand(op: Op) -> Option<usize> {
 /// # Errors
 /// The broken rule of the op table.
 pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<Type, TypingError> {
-    if let Some(result) = result_of_equals(op, operands.iter().copied(), stated) {
-        return Ok(result);
+    if let Some(first) = operands.first()
+        && stated.is_none_or(|stated| stated == *first)
+        && is_of_equals(op, operands.iter().copied(), *first)
+    {
+        return Ok(*first);
     }
     let name = op.mnemonic();
     if op == Op::Construct {
@@ -140,27 +144,17 @@ pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<
     Ok(result)
 }
 
-/// Returns the result type in the most common case: scalars of one type, which is the type of the result.
-pub(crate) fn result_of_equals(
-    op: Op,
-    operands: impl ExactSizeIterator<Item = Type>,
-    stated: Option<Type>,
-) -> Option<Type> {
-    let Semantics::Scalar { domain, operands: kinds, outcome: Outcome::Same, lanes, .. } =
-        op.info().semantics
+/// Returns whether a scalar op is typed correctly in the most common case: operands and result are scalars of one type.
+pub(crate) fn is_of_equals(op: Op, operands: impl ExactSizeIterator<Item = Type>, result: Type) -> bool {
+    let Semantics::Scalar { domain, operands: kinds, alike: true, lanes: LaneRule::Any, .. } =
+        &op.info().semantics
     else {
-        return None;
+        return false;
     };
-    let has_one_type = lanes == LaneRule::Any
+    result.is_scalar()
+        && domain.contains(result.scalar)
         && kinds.len() == operands.len()
-        && kinds.iter().all(|kind| *kind == Operand::Same);
-    let mut operands = operands.chain(stated);
-    let main = operands.next()?;
-    let fits = has_one_type
-        && main.is_scalar()
-        && domain.contains(main.scalar)
-        && operands.all(|operand| operand == main);
-    fits.then_some(main)
+        && operands.into_iter().all(|operand| operand.is_scalar() && operand.scalar == result.scalar)
 }
 
 /// Formats a count with a noun in the singular or plural.

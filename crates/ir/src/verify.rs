@@ -18,6 +18,7 @@ pub use matrix::mul_add_result;
 pub use special::{id_type, shuffle_result, subgroup_result};
 
 use core::ops::Deref;
+use std::sync::OnceLock;
 
 use fulgurite_spec::Diagnostics;
 
@@ -25,12 +26,13 @@ use crate::analysis::UniformityMap;
 use crate::digest::Digest;
 use crate::kernel::Kernel;
 
-/// A kernel accepted by the verifier. It is immutable.
+/// A kernel accepted by the verifier. It is immutable. Its digest and the uniformity of its values are computed when they
+/// are first asked for.
 #[derive(Clone)]
 pub struct VerifiedKernel {
     kernel: Kernel,
-    digest: Digest,
-    uniformity: UniformityMap,
+    digest: OnceLock<Digest>,
+    uniformity: OnceLock<UniformityMap>,
 }
 
 /// Checks `kernel` against all rules of the language.
@@ -47,25 +49,24 @@ pub fn verify(kernel: Kernel) -> Result<VerifiedKernel, Diagnostics> {
     }
     body::check(&kernel, &mut found);
     let typed = found.is_empty();
-    let uniformity = UniformityMap::of(&kernel);
+    let uniformity = OnceLock::new();
     uniform::check(&kernel, &uniformity, &mut found);
     if typed {
         matrix::alignment(&kernel, &mut found);
     }
     Diagnostics::check(found)?;
-    let digest = Digest::of(&kernel);
-    Ok(VerifiedKernel { kernel, digest, uniformity })
+    Ok(VerifiedKernel { kernel, digest: OnceLock::new(), uniformity })
 }
 
 impl VerifiedKernel {
     /// Returns the digest of the kernel as submitted.
     pub fn digest(&self) -> Digest {
-        self.digest
+        *self.digest.get_or_init(|| Digest::of(&self.kernel))
     }
 
     /// Returns the uniformity of all values.
     pub fn uniformity(&self) -> &UniformityMap {
-        &self.uniformity
+        self.uniformity.get_or_init(|| UniformityMap::of(&self.kernel))
     }
 
     /// Returns the kernel for modification; it must be verified again.

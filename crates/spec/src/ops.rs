@@ -90,6 +90,8 @@ pub enum Semantics {
         lanes: LaneRule,
         /// Operands, in order.
         operands: &'static [Operand],
+        /// Whether every operand and the result are of type `T`.
+        alike: bool,
         /// Result type.
         outcome: Outcome,
         /// Guarantee for a float result.
@@ -184,6 +186,7 @@ macro_rules! semantics {
             domain: TypeSet::$domain,
             lanes: LaneRule::$lanes,
             operands: &[$(Operand::$operand),*],
+            alike: matches!(Outcome::$outcome, Outcome::Same) $(&& matches!(Operand::$operand, Operand::Same))*,
             outcome: Outcome::$outcome,
             float: $float,
         }

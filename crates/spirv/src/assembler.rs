@@ -28,6 +28,8 @@ pub(crate) struct Assembler {
     pub(crate) addressing: u32,
     types: BTreeMap<TypeKey, Id>,
     value_types: [[Id; 5]; ScalarType::ALL.len()],
+    /// The same for values in registers.
+    register_types: [[Id; 5]; ScalarType::ALL.len()],
     /// Keyed by type id and the bits of every lane.
     constants: BTreeMap<(Id, u64), Id>,
 }
@@ -127,11 +129,13 @@ impl Assembler {
             addressing: addressing_model::Logical,
             types: BTreeMap::new(),
             value_types: [[0; 5]; ScalarType::ALL.len()],
+            register_types: [[0; 5]; ScalarType::ALL.len()],
             constants: BTreeMap::new(),
         }
     }
 
     /// Returns a fresh id.
+    #[inline]
     pub(crate) fn id(&mut self) -> Id {
         self.next += 1;
         self.next - 1
@@ -177,8 +181,19 @@ impl Assembler {
     }
 
     /// Returns the type of a value in registers.
+    #[inline]
     pub(crate) fn ty(&mut self, ty: Type) -> Id {
-        if ty.is_matrix() { self.memory_ty(ty) } else { self.memory_ty(register(ty)) }
+        if ty.is_matrix() {
+            return self.memory_ty(ty);
+        }
+        let known = self.register_types[usize::from(ty.scalar.number())][ty.lanes.count() as usize];
+        if known != 0 { known } else { self.register_ty(ty) }
+    }
+
+    fn register_ty(&mut self, ty: Type) -> Id {
+        let id = self.memory_ty(register(ty));
+        self.register_types[usize::from(ty.scalar.number())][ty.lanes.count() as usize] = id;
+        id
     }
 
     /// Returns the type of a value in memory, or of a matrix.
@@ -419,10 +434,18 @@ impl Assembler {
     }
 
     /// Appends an instruction with a result to the code.
+    #[inline]
     pub(crate) fn value(&mut self, opcode: u32, ty: Id, operands: &[u32]) -> Id {
         let id = self.id();
-        self.code.extend([header(opcode, operands.len() + 2), ty, id]);
-        self.code.extend_from_slice(operands);
+        match *operands {
+            // The usual numbers of operands are appended with a single check for room.
+            [a] => self.code.extend([header(opcode, 3), ty, id, a]),
+            [a, b] => self.code.extend([header(opcode, 4), ty, id, a, b]),
+            _ => {
+                self.code.extend([header(opcode, operands.len() + 2), ty, id]);
+                self.code.extend_from_slice(operands);
+            }
+        }
         id
     }
 

@@ -31,9 +31,7 @@ pub(crate) struct Contents {
 impl Contents {
     pub(crate) fn of(kernel: &VerifiedKernel) -> Self {
         let mut contents = Self::default();
-        for id in instructions(kernel) {
-            contents.note(&kernel.inst(id).kind);
-        }
+        instructions(kernel).for_each(|id| contents.note(&kernel.inst(id).kind));
         contents.meets &= kernel.workgroup_invocations() > 1;
         contents
     }

@@ -94,7 +94,6 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         label: 0,
         frames: Vec::new(),
         mode: FloatMode::Default,
-        args: Vec::new(),
         asm,
     };
     emitter.declare(&layout);
@@ -244,8 +243,6 @@ struct Emitter<'a> {
     frames: Vec<control::Frame>,
     /// Required accuracy of the current op.
     mode: FloatMode,
-    /// Scratch space for the ids of an op's operands.
-    args: Vec<Id>,
 }
 
 /// Returns the literal to emit: any NaN becomes a quiet one, because drivers compute `min` and `max` of signaling NaNs
@@ -483,11 +480,16 @@ impl Emitter<'_> {
     }
 
     /// Returns the id of a value; constants are created on first use.
+    #[inline]
     fn id(&mut self, value: ValueId) -> Id {
-        let known = self.ids[value.index()];
-        if known != 0 {
-            return known;
+        match self.ids[value.index()] {
+            0 => self.constant_id(value),
+            known => known,
         }
+    }
+
+    /// Emits a constant at its first use.
+    fn constant_id(&mut self, value: ValueId) -> Id {
         debug_assert!(
             matches!(self.kernel.value(value).def, ValueDef::Const(_)),
             "{value:?} is used before it is made"
@@ -524,7 +526,7 @@ impl Emitter<'_> {
         let inst = kernel.inst(id);
         match &inst.kind {
             InstKind::Scalar { op, operands, mode } => {
-                let Some(result) = inst.results.first() else { return };
+                let (Some(result), operands) = (inst.results.first(), &**operands) else { return };
                 if let Some(lanes) = self.fold(*op, operands, kernel.ty(*result)) {
                     let ty = kernel.ty(*result);
                     let value = self.asm.lanes(ty, &lanes[..ty.lanes.count() as usize]);
@@ -537,7 +539,7 @@ impl Emitter<'_> {
                 let value = self.keep_rounding(*op, *result, value);
                 self.mode = FloatMode::Default;
                 self.note_choice(*op, operands, *result);
-                self.define(id, value);
+                self.ids[result.index()] = value;
             }
             InstKind::VecShuffle { components, vectors } => {
                 let Some(result) = inst.results.first() else { return };

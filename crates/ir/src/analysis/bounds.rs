@@ -321,19 +321,19 @@ impl<'a> Prover<'a> {
     /// a non-zero literal from a number at least as large gives a smaller number. Therefore `min(i, len - 1)` is in
     /// bounds if `len` is at least 1.
     fn computed(&mut self, inst: InstId, op: Op, operands: &[ValueId]) {
-        let (Some(result), [a, b]) = (self.kernel.inst(inst).results.first().copied(), operands) else {
-            return;
+        let index = || {
+            let result = *self.kernel.inst(inst).results.first()?;
+            is_index(self.kernel.ty(result)).then_some(result)
         };
-        if !is_index(self.kernel.ty(result)) {
-            return;
-        }
         match IntegerOp::of(op) {
             Some(IntegerOp::Min) => {
+                let (Some(result), [a, b]) = (index(), operands) else { return };
                 let [number, a, b] = [result, *a, *b].map(|value| self.number(value));
                 self.fact(number, a, Relation::AtMost);
                 self.fact(number, b, Relation::AtMost);
             }
             Some(IntegerOp::Sub) => {
+                let (Some(result), [a, b]) = (index(), operands) else { return };
                 let taken = self.kernel.literal(*b).and_then(|literal| u32::try_from(literal.bits).ok());
                 let Some(taken) = taken.filter(|taken| *taken > 0) else { return };
                 let from = self.number(*a);

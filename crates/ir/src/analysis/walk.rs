@@ -166,6 +166,24 @@ impl Iterator for Instructions<'_> {
             self.rest = self.outer.pop()?;
         }
     }
+
+    /// Runs through instructions without blocks in a tight loop, as the walk does.
+    #[inline]
+    fn fold<B, F: FnMut(B, InstId) -> B>(mut self, init: B, mut each: F) -> B {
+        let mut result = init;
+        loop {
+            while let [id, ..] = *self.rest.as_slice()
+                && self.kernel.inst(id).kind.control().is_none()
+            {
+                self.rest.next();
+                result = each(result, id);
+            }
+            match self.next() {
+                Some(id) => result = each(result, id),
+                None => return result,
+            }
+        }
+    }
 }
 
 /// Returns the operands of an instruction, without those of its nested blocks.
@@ -225,6 +243,13 @@ impl Iterator for OperandsOf<'_> {
             return self.fixed.get(usize::from(self.next) - 1).copied();
         }
         self.list.next().copied()
+    }
+
+    #[inline]
+    fn fold<B, F: FnMut(B, ValueId) -> B>(self, init: B, mut each: F) -> B {
+        let fixed = self.fixed.get(usize::from(self.next)..usize::from(self.count)).unwrap_or_default();
+        let result = fixed.iter().copied().fold(init, &mut each);
+        self.list.copied().fold(result, each)
     }
 }
 

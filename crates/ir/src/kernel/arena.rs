@@ -81,6 +81,7 @@ impl Operands {
 impl core::ops::Deref for Operands {
     type Target = [ValueId];
 
+    #[inline]
     fn deref(&self) -> &[ValueId] {
         match &self.0 {
             Repr::Inline(len, values) => &values[..usize::from(*len)],

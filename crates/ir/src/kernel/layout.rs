@@ -117,7 +117,11 @@ impl Kernel {
     pub fn shared_layout(&self) -> (Vec<u64>, u64) {
         let is_matrix_access =
             |inst: &Inst| matches!(inst.kind, InstKind::CoopLoad { .. } | InstKind::CoopStore { .. });
-        let least = if self.insts.iter().any(is_matrix_access) { MATRIX_ALIGNMENT } else { 1 };
+        let least = if !self.shared.is_empty() && self.insts.iter().any(is_matrix_access) {
+            MATRIX_ALIGNMENT
+        } else {
+            1
+        };
         let mut offsets = Vec::with_capacity(self.shared.len());
         let mut end = 0u64;
         for (i, array) in self.shared.iter().enumerate() {

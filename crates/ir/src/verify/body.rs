@@ -10,10 +10,10 @@ use crate::analysis::walk::{Event, Walk, operands};
 use crate::kernel::{
     AtomicOrder, BlockId, FloatMode, Inst, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId,
 };
-use crate::typing::{TypingError, result_of_equals, scalar_result};
+use crate::typing::{TypingError, is_of_equals, scalar_result};
 
 pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
-    let visible = vec![false; kernel.values.len()];
+    let visible = kernel.values.iter().map(|value| is_everywhere(value.def)).collect();
     let mut checker = Checker { kernel, found, visible, scopes: Vec::new(), types: Vec::new() };
     Walk::new(kernel).for_each(|event| match event {
         Event::Enter(block) => {
@@ -36,11 +36,15 @@ pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
     });
 }
 
+/// Returns whether a value with this definition is visible in the whole kernel.
+fn is_everywhere(value: ValueDef) -> bool {
+    matches!(value, ValueDef::Const(_) | ValueDef::Param(_))
+}
+
 pub(super) struct Checker<'a> {
     pub(super) kernel: &'a Kernel,
     found: &'a mut Vec<Diagnostic>,
-    /// For each value, true if it is visible at this point. Constants and parameters are always visible and not
-    /// tracked.
+    /// For each value, true if it is visible at this point. Constants and parameters always are.
     visible: Vec<bool>,
     /// The values defined so far in each open block.
     scopes: Vec<Vec<ValueId>>,
@@ -61,8 +65,7 @@ impl Checker<'_> {
     }
 
     fn used(&mut self, value: ValueId, location: Location) {
-        let everywhere = matches!(self.kernel.value(value).def, ValueDef::Const(_) | ValueDef::Param(_));
-        if !everywhere && !self.visible[value.index()] {
+        if !self.visible[value.index()] {
             let message = format!("{} is used where it is not defined", describe(self.kernel, value));
             self.report(Code::NotDominated, location, message);
         }
@@ -119,7 +122,7 @@ impl Checker<'_> {
             InstKind::Scalar { op, operands, mode } => {
                 if let ([result], FloatMode::Default) = (&*inst.results, mode) {
                     let types = operands.iter().map(|operand| self.kernel.ty(*operand));
-                    if result_of_equals(*op, types, Some(self.kernel.ty(*result))).is_some() {
+                    if is_of_equals(*op, types, self.kernel.ty(*result)) {
                         return;
                     }
                 }

@@ -7,7 +7,7 @@ use fulgurite_spec::limits::MAX_NESTING;
 use fulgurite_spec::{Code, Diagnostic, Literal, Location};
 
 use crate::analysis::walk::{Event, Walk, operands};
-use crate::kernel::{BlockId, Const, Control, Kernel, Memory, Terminator, ValueDef, ValueId};
+use crate::kernel::{BlockId, Const, Kernel, Memory, Terminator, ValueDef, ValueId};
 
 fn malformed(location: Location, message: impl Into<String>) -> Diagnostic {
     Diagnostic::new(Code::Malformed, location, message)
@@ -70,7 +70,10 @@ fn ids(kernel: &Kernel) -> Result<(), Diagnostic> {
     }
     for inst in &kernel.insts {
         let location = inst.location;
-        operands(&inst.kind).try_for_each(|id| value(&id, location))?;
+        let highest = operands(&inst.kind).fold(0, |highest, id| id.index().max(highest));
+        if highest >= kernel.values.len() && operands(&inst.kind).next().is_some() {
+            return Err(malformed(location, format!("no value {:?}", ValueId::new(highest))));
+        }
         inst.results.iter().try_for_each(|id| value(id, location))?;
         if let Some(control) = inst.kind.control() {
             control.blocks().try_for_each(|id| block(&id, location))?;
@@ -131,25 +134,25 @@ fn definitions(kernel: &Kernel) -> Result<(), Diagnostic> {
         }
     }
     let mut defined = vec![false; kernel.values.len()];
-    let results = kernel.insts.iter().flat_map(|i| i.results.iter().map(|r| (*r, i.location)));
-    let params = kernel.blocks.iter().flat_map(|b| b.params.iter().map(|p| (*p, b.location)));
-    let declared = kernel.params.iter().map(|p| (p.value, p.location));
-    for (id, location) in results.chain(params).chain(declared) {
+    let mut define = |id: ValueId, location: Location, what: &str| {
+        // A value whose definition is elsewhere is defined twice here or, if it is a constant, once.
+        if matches!(kernel.value(id).def, ValueDef::Const(_)) {
+            return Err(malformed(location, format!("{what} is a constant")));
+        }
         if core::mem::replace(&mut defined[id.index()], true) {
             return Err(malformed(location, format!("value {id:?} is defined twice")));
         }
+        Ok(())
+    };
+    for inst in &kernel.insts {
+        for result in &*inst.results {
+            define(*result, inst.location, "a result")?;
+        }
     }
-    // A value whose definition is elsewhere is in two of these lists or, if it is a constant, in one.
-    let constant = |id: ValueId| matches!(kernel.value(id).def, ValueDef::Const(_));
-    if let Some(bad) = kernel.insts.iter().find(|i| i.results.iter().any(|r| constant(*r))) {
-        return Err(malformed(bad.location, "a result is a constant"));
+    for block in &kernel.blocks {
+        block.params.iter().try_for_each(|param| define(*param, block.location, "a block's parameter"))?;
     }
-    if let Some(bad) = kernel.blocks.iter().find(|b| b.params.iter().any(|p| constant(*p))) {
-        return Err(malformed(bad.location, "a block's parameter is a constant"));
-    }
-    if let Some(bad) = kernel.params.iter().find(|p| constant(p.value)) {
-        return Err(malformed(bad.location, "a parameter is a constant"));
-    }
+    kernel.params.iter().try_for_each(|param| define(param.value, param.location, "a parameter"))?;
     Ok(())
 }
 
@@ -158,7 +161,8 @@ fn tree(kernel: &Kernel) -> Result<(), Diagnostic> {
     let mut used = vec![false; kernel.blocks.len()];
     used[kernel.body.index()] = true;
     for inst in &kernel.insts {
-        for block in inst.kind.control().into_iter().flat_map(Control::blocks) {
+        let Some(control) = inst.kind.control() else { continue };
+        for block in control.blocks() {
             if core::mem::replace(&mut used[block.index()], true) {
                 return Err(malformed(inst.location, format!("block {block:?} is nested twice")));
             }

@@ -1,6 +1,8 @@
 //! Uniform control flow: ops that all invocations of a workgroup or subgroup must reach together, and operands that
 //! must be uniform.
 
+use std::sync::OnceLock;
+
 use fulgurite_spec::{Code, Diagnostic, Op};
 
 use crate::analysis::uniformity::{describe, holders, mnemonic};
@@ -75,10 +77,12 @@ fn whose(level: Uniformity) -> &'static str {
     }
 }
 
-pub(super) fn check(kernel: &Kernel, map: &UniformityMap, found: &mut Vec<Diagnostic>) {
+/// Checks the demands of all instructions. The uniformity of values is computed only if there are any.
+pub(super) fn check(kernel: &Kernel, map: &OnceLock<UniformityMap>, found: &mut Vec<Diagnostic>) {
     if !kernel.insts.iter().any(|inst| demand(kernel, inst).is_some()) {
         return;
     }
+    let map = map.get_or_init(|| UniformityMap::of(kernel));
     // The enclosing control instructions whose deciding value is not workgroup-uniform, innermost last.
     let mut divergent: Vec<(InstId, ValueId)> = Vec::new();
     let mut reported = 0;

@@ -261,10 +261,9 @@ impl Emitter<'_> {
     /// Hides a result rounded to `f16`, so that a conversion to a wider type cannot undo the rounding.
     pub(super) fn keep_rounding(&mut self, scalar_op: Op, result: ValueId, value: Id) -> Id {
         let ty = self.kernel.ty(result);
-        let rounds = scalar_op == Op::Convert || scalar_op.is_transcendental();
         let hides = self.profile.rules.f16_rounding
-            && rounds
             && ty.scalar == ScalarType::F16
+            && (scalar_op == Op::Convert || scalar_op.is_transcendental())
             && self.used_in_registers.get(result.index()).copied().unwrap_or(true);
         if hides { self.opaque(ty, value) } else { value }
     }

@@ -18,9 +18,10 @@ pub(super) fn unsigned(ty: Type) -> Type {
 
 impl Emitter<'_> {
     /// Wraps a word, the low bits of which are an integer of type `ty`, to a value of `ty`.
+    #[inline]
     pub(super) fn wrapped(&mut self, ty: Type, word: Id) -> Id {
         let held = register(ty);
-        if held == ty {
+        if held.scalar == ty.scalar {
             return word;
         }
         let signed = ty.scalar.is_signed();

@@ -1,7 +1,7 @@
 //! Lowering of ops that are functions of their operands, with the semantics of `fulgurite_spec::eval`.
 //! `docs/spirv-lowering.md` lists the differences from SPIR-V's own instructions.
 
-use fulgurite_ir::{FloatMode, Operands, ValueId, main_operand};
+use fulgurite_ir::{FloatMode, ValueId, main_operand};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{
@@ -16,26 +16,36 @@ use super::narrow::unsigned;
 use crate::assembler::Id;
 use crate::spv::{decoration, glsl, op};
 
+/// The most operands of a scalar op.
+const MOST_OPERANDS: usize = 4;
+
 impl Emitter<'_> {
-    pub(super) fn scalar(&mut self, scalar_op: Op, operands: &Operands, result: Type) -> Id {
+    pub(super) fn scalar(&mut self, scalar_op: Op, operands: &[ValueId], result: Type) -> Id {
         let main = self.main_type(scalar_op, operands, result);
-        let mut args = core::mem::take(&mut self.args);
-        args.clear();
-        args.extend(operands.iter().map(|v| self.id(*v)));
-        self.hide(scalar_op, main, operands, &mut args);
-        let value = self.scalar_of(scalar_op, operands, &args, main, result);
-        self.args = args;
-        value
+        let mut ids = [0; MOST_OPERANDS];
+        let args = &mut ids[..operands.len().min(MOST_OPERANDS)];
+        for (arg, value) in args.iter_mut().zip(operands.iter()) {
+            *arg = self.id(*value);
+        }
+        self.hide(scalar_op, main, operands, args);
+        self.scalar_of(scalar_op, operands, args, main, result)
     }
 
     /// Returns the main type of an op.
-    fn main_type(&self, scalar_op: Op, operands: &Operands, result: Type) -> Type {
+    fn main_type(&self, scalar_op: Op, operands: &[ValueId], result: Type) -> Type {
         let main = main_operand(scalar_op).and_then(|position| operands.get(position));
         main.map_or(result, |value| self.kernel.ty(*value))
     }
 
     /// Lowers an op, given the ids of its operands.
-    fn scalar_of(&mut self, scalar_op: Op, operands: &Operands, args: &[Id], main: Type, result: Type) -> Id {
+    fn scalar_of(
+        &mut self,
+        scalar_op: Op,
+        operands: &[ValueId],
+        args: &[Id],
+        main: Type,
+        result: Type,
+    ) -> Id {
         if result.is_matrix() {
             let Some(elementwise) = ElementwiseOp::of(scalar_op) else { return Id::default() };
             return self.coop_elementwise(elementwise, result, args);
@@ -69,7 +79,7 @@ impl Emitter<'_> {
     }
 
     /// Returns the second operand if it is a literal.
-    fn literal_index(&self, operands: &Operands) -> Option<u32> {
+    fn literal_index(&self, operands: &[ValueId]) -> Option<u32> {
         operands.get(1).and_then(|v| self.kernel.literal(*v)).map(|l| l.bits as u32)
     }
 
@@ -78,7 +88,7 @@ impl Emitter<'_> {
         &mut self,
         op: IntegerOp,
         ty: Type,
-        operands: &Operands,
+        operands: &[ValueId],
         args: &[Id],
     ) -> Option<Id> {
         let part = match op {
@@ -135,7 +145,7 @@ impl Emitter<'_> {
     }
 
     /// Evaluates an exact op on constants, because drivers fold some of them incorrectly.
-    pub(super) fn fold(&self, scalar_op: Op, operands: &Operands, result: Type) -> Option<Components> {
+    pub(super) fn fold(&self, scalar_op: Op, operands: &[ValueId], result: Type) -> Option<Components> {
         // Most ops have a non-constant operand.
         if operands.iter().any(|operand| self.constant(*operand).is_none()) {
             return None;
