@@ -1,51 +1,125 @@
 //! The pass `common`: computes a value once that several instructions compute from the same operands.
 
-use std::collections::HashMap;
-
-use fulgurite_ir::analysis::Event;
-use fulgurite_ir::{FloatMode, InstKind, Kernel, Memory, Operands, ValueId};
+use fulgurite_ir::analysis::{Event, Walk};
+use fulgurite_ir::{BlockId, FloatMode, InstId, InstKind, Kernel, Memory, ValueId};
 use fulgurite_spec::{Op, Type};
 
+use crate::Pass;
 use crate::replacement::{Replacement, events};
 
-/// The computation of an instruction without effects: equal forms have equal results.
-#[derive(PartialEq, Eq, Hash, Clone)]
+pub(crate) const PASS: Pass = Pass { name: "common", fires, run };
+
+/// The most operands of an op whose computations are compared.
+const MOST_OPERANDS: usize = 4;
+
+/// The computation of an instruction without effects: equal forms have equal results. Unused places are the largest number.
+#[derive(PartialEq, Eq, Clone, Copy)]
 enum Form {
-    Scalar(Op, FloatMode, Box<[ValueId]>),
-    Shuffle(Box<[u8]>, [ValueId; 2]),
+    Scalar(Type, Op, FloatMode, [u32; MOST_OPERANDS]),
+    Shuffle([u8; MOST_OPERANDS], [u32; 2]),
     Id(Op, u8),
     Len(Memory),
 }
 
-/// Returns the number of results replaced.
-pub(crate) fn run(kernel: &mut Kernel) -> usize {
+/// A hash table of the values that are visible at a point of a walk, by form. It holds instructions instead of forms, which
+/// are found again in the kernel, so that the table of a large kernel stays small.
+struct Known {
+    /// A power of two, more than instructions are added. Probed linearly.
+    slots: Vec<Slot>,
+    /// The blocks of the instructions added.
+    homes: Vec<BlockId>,
+    /// The open blocks, by id.
+    is_open: Vec<bool>,
+    /// The same in order, the innermost last.
+    open: Vec<BlockId>,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    /// The upper half of the hash.
+    tag: u32,
+    inst: InstId,
+}
+
+impl Slot {
+    const EMPTY: Self = Self { tag: 0, inst: InstId::new(u32::MAX as usize) };
+}
+
+impl Known {
+    fn new(kernel: &Kernel) -> Self {
+        let (insts, blocks) = (kernel.insts.len(), kernel.blocks.len());
+        Self {
+            slots: vec![Slot::EMPTY; (insts + insts / 8 + 1).next_power_of_two()],
+            homes: vec![kernel.body; insts],
+            is_open: vec![false; blocks],
+            open: Vec::new(),
+        }
+    }
+
+    fn enter(&mut self, block: BlockId) {
+        self.is_open[block.index()] = true;
+        self.open.push(block);
+    }
+
+    fn exit(&mut self) {
+        if let Some(block) = self.open.pop() {
+            self.is_open[block.index()] = false;
+        }
+    }
+
+    /// Returns the result of `inst` and the visible value that equals it, or adds the result.
+    fn find(&mut self, kernel: &Kernel, inst: InstId) -> Option<(ValueId, ValueId)> {
+        let (form, result) = form(kernel, inst)?;
+        let block = *self.open.last()?;
+        let hash = form.hash();
+        let (tag, mut at) = ((hash >> 32) as u32, hash as usize);
+        loop {
+            at &= self.slots.len() - 1;
+            let slot = &mut self.slots[at];
+            if slot.inst != Slot::EMPTY.inst {
+                let earlier = if slot.tag == tag { self::form(kernel, slot.inst) } else { None };
+                let Some((_, value)) = earlier.filter(|(earlier, _)| *earlier == form) else {
+                    at += 1;
+                    continue;
+                };
+                if self.is_open[self.homes[slot.inst.index()].index()] {
+                    return Some((result, value));
+                }
+                // A block that was left is not entered again, so this one takes the place.
+            }
+            *slot = Slot { tag, inst };
+            self.homes[inst.index()] = block;
+            return None;
+        }
+    }
+}
+
+fn fires(kernel: &Kernel) -> bool {
+    let mut known = Known::new(kernel);
+    let mut found = false;
+    Walk::new(kernel).for_each(|event| match event {
+        Event::Enter(block) => known.enter(block),
+        Event::Exit(_) => known.exit(),
+        Event::Inst(id) => found = found || known.find(kernel, id).is_some(),
+        Event::Done(_) => {}
+    });
+    found
+}
+
+fn run(kernel: &mut Kernel) -> usize {
     let mut replacement = Replacement::none(kernel);
-    let mut known: HashMap<(Form, Type), ValueId> = HashMap::new();
-    // The forms that each open block has added: its values are defined in it only.
-    let mut open: Vec<Vec<(Form, Type)>> = Vec::new();
+    let mut known = Known::new(kernel);
     let mut changes = 0;
     for event in events(kernel) {
         match event {
-            Event::Enter(_) => open.push(Vec::new()),
-            Event::Exit(_) => {
-                for form in open.pop().unwrap_or_default() {
-                    known.remove(&form);
-                }
-            }
+            Event::Enter(block) => known.enter(block),
+            Event::Exit(_) => known.exit(),
             Event::Inst(id) => {
                 replacement.in_operands(kernel, id);
-                let inst = kernel.inst(id);
-                let (Some(form), [result]) = (form(&inst.kind), &*inst.results) else { continue };
-                let key = (form, kernel.ty(*result));
-                if let Some(first) = known.get(&key) {
-                    replacement.replace(*result, *first);
+                if let Some((result, first)) = known.find(kernel, id) {
+                    replacement.replace(result, first);
                     changes += 1;
-                    continue;
                 }
-                if let Some(block) = open.last_mut() {
-                    block.push(key.clone());
-                }
-                known.insert(key, *result);
             }
             Event::Done(_) => {}
         }
@@ -56,13 +130,22 @@ pub(crate) fn run(kernel: &mut Kernel) -> usize {
     changes
 }
 
-/// Returns the form of an instruction whose result depends on its operands alone.
-fn form(kind: &InstKind) -> Option<Form> {
-    match kind {
-        InstKind::Scalar { op, operands, mode } => Some(Form::Scalar(*op, *mode, ordered(*op, operands))),
-        InstKind::VecShuffle { components, vectors } => Some(Form::Shuffle(components.clone(), *vectors)),
-        InstKind::Id { op, component } => Some(Form::Id(*op, *component)),
-        InstKind::Len { memory } => Some(Form::Len(*memory)),
+/// Returns the form and the result of an instruction whose result depends on its operands alone.
+#[inline]
+fn form(kernel: &Kernel, inst: InstId) -> Option<(Form, ValueId)> {
+    let inst = kernel.inst(inst);
+    let [result] = *inst.results else { return None };
+    let form = match &inst.kind {
+        InstKind::Scalar { op, operands, mode } => {
+            Form::Scalar(kernel.ty(result), *op, *mode, ordered(*op, operands)?)
+        }
+        InstKind::VecShuffle { components, vectors } => {
+            let mut places = [u8::MAX; MOST_OPERANDS];
+            places.get_mut(..components.len())?.copy_from_slice(components);
+            Form::Shuffle(places, vectors.map(|value| value.index() as u32))
+        }
+        InstKind::Id { op, component } => Form::Id(*op, *component),
+        InstKind::Len { memory } => Form::Len(*memory),
         InstKind::Load { .. }
         | InstKind::Store { .. }
         | InstKind::Atomic { .. }
@@ -80,17 +163,52 @@ fn form(kind: &InstKind) -> Option<Form> {
         | InstKind::If { .. }
         | InstKind::For { .. }
         | InstKind::Region { .. }
-        | InstKind::While { .. } => None,
-    }
+        | InstKind::While { .. } => return None,
+    };
+    Some((form, result))
 }
 
 /// Returns the operands, in one order where their order does not matter.
-fn ordered(op: Op, operands: &Operands) -> Box<[ValueId]> {
-    let mut operands: Box<[ValueId]> = (&**operands).into();
-    if [Op::Add, Op::Mul, Op::And, Op::Or, Op::Xor, Op::Eq, Op::Ne].contains(&op) {
-        operands.sort_unstable();
+fn ordered(op: Op, operands: &[ValueId]) -> Option<[u32; MOST_OPERANDS]> {
+    let mut ordered = [u32::MAX; MOST_OPERANDS];
+    for (place, value) in ordered.get_mut(..operands.len())?.iter_mut().zip(operands) {
+        *place = value.index() as u32;
     }
-    operands
+    if let ([a, b, _, _], Op::Add | Op::Mul | Op::And | Op::Or | Op::Xor | Op::Eq | Op::Ne) =
+        (&mut ordered, op)
+        && a > b
+    {
+        core::mem::swap(a, b);
+    }
+    Some(ordered)
+}
+
+impl Form {
+    /// Returns a hash: a multiplication by the golden ratio's odd 64-bit number after each word (Fibonacci hashing, Knuth, The Art
+    /// of Computer Programming, volume 3, section 6.4). Nobody gains by kernels that collide: the pass is slow for them.
+    fn hash(&self) -> u64 {
+        let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let pair = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
+        let hash = match *self {
+            // The type is left out: operands of equal ops on equal values nearly always have one result type.
+            Self::Scalar(_, op, mode, [a, b, c, d]) => {
+                mix(mix(pair(u32::from(op as u16), mode as u32), pair(a, b)), pair(c, d))
+            }
+            Self::Shuffle(components, [a, b]) => mix(u64::from(u32::from_le_bytes(components)), pair(a, b)),
+            Self::Id(op, component) => mix(pair(u32::from(op as u16), u32::from(component)), 0),
+            Self::Len(memory) => {
+                let (kind, index) = match memory {
+                    Memory::Buffer(id) => (0, id.index()),
+                    Memory::Shared(id) => (1, id.index()),
+                    Memory::Local(id) => (2, id.index()),
+                    Memory::View(id) => (3, id.index()),
+                };
+                mix(pair(index as u32, kind), 1)
+            }
+        };
+        // The table uses the lowest bits, and a product's lowest are the least mixed.
+        hash ^ hash >> 32
+    }
 }
 
 #[cfg(test)]
@@ -112,7 +230,7 @@ kernel @k workgroup(64, 1, 1) {
 
     #[test]
     fn equal_values_are_computed_once() {
-        let text = after(TWICE, super::run);
+        let text = after(TWICE, &super::PASS);
         assert!(text.contains("%s = add %p, %p\n") && text.contains("store %b[%i], %s\n"), "{text}");
     }
 
@@ -139,7 +257,7 @@ kernel @k workgroup(1, 1, 1) {
   store %b[4u32], %f
 }
 ",
-            super::run,
+            &super::PASS,
         );
     }
 }

@@ -1,10 +1,42 @@
 //! The pass `dead_code`: removes instructions that have no effect and whose results nothing uses.
 
-use fulgurite_ir::analysis::{Event, Walk, operands};
+use fulgurite_ir::analysis::{Event, Walk, instructions, operands};
 use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
 
-/// Returns the number of instructions removed.
-pub(crate) fn run(kernel: &mut Kernel) -> usize {
+use crate::Pass;
+
+pub(crate) const PASS: Pass = Pass { name: "dead_code", fires, run };
+
+/// Looks for an instruction whose results nothing uses, which is the last of every dead chain. Whether one with blocks is dead
+/// depends on what is in them.
+fn fires(kernel: &Kernel) -> bool {
+    let mut used = vec![false; kernel.values.len()];
+    for block in &kernel.blocks {
+        match &block.terminator {
+            Terminator::Return => {}
+            Terminator::Yield(values) => values.iter().for_each(|value| used[value.index()] = true),
+            Terminator::Condition(go) => used[go.index()] = true,
+        }
+    }
+    instructions(kernel).for_each(|id| {
+        operands(&kernel.inst(id).kind).for_each(|value| used[value.index()] = true);
+    });
+    let (mut is_dead, mut may_be) = (false, false);
+    instructions(kernel).for_each(|id| {
+        let inst = kernel.inst(id);
+        if inst.results.iter().all(|result| !used[result.index()]) && !has_effect(&inst.kind) {
+            let has_blocks = inst.kind.control().is_some();
+            (is_dead, may_be) = (is_dead || !has_blocks, may_be || has_blocks);
+        }
+    });
+    is_dead
+        || may_be && {
+            let live = live(kernel);
+            instructions(kernel).any(|id| !live[id.index()])
+        }
+}
+
+fn run(kernel: &mut Kernel) -> usize {
     let live = live(kernel);
     let mut removed = 0;
     let blocks: Vec<BlockId> = Walk::new(kernel)
@@ -145,7 +177,7 @@ kernel @k workgroup(64, 1, 1) {
   store %b[%i], 7u32
 }
 ",
-            super::run,
+            &super::PASS,
         );
         let body: Vec<&str> = text.lines().skip(3).collect();
         assert_eq!(body, ["", "  %i = global_id.x", "  store %b[%i], 7u32", "}"], "{text}");
@@ -178,7 +210,7 @@ kernel @k workgroup(64, 1, 1) {
   barrier
 }
 ",
-            super::run,
+            &super::PASS,
         );
     }
 }

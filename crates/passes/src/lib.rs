@@ -108,42 +108,69 @@ pub fn optimize(
     Ok((changed, report))
 }
 
+/// A pass that makes kernels cheaper.
+struct Pass {
+    name: &'static str,
+    /// Returns whether `run` would change the kernel. Most kernels are not changed by most passes, and need no copy then.
+    fires: fn(&Kernel) -> bool,
+    /// Changes the kernel, and returns the number of changes.
+    run: fn(&mut Kernel) -> usize,
+}
+
 /// Runs the passes that change kernels.
 fn transform(
     kernel: &Arc<VerifiedKernel>,
     options: &PassOptions,
 ) -> Result<(Arc<VerifiedKernel>, PassReport), Refusal> {
-    let mut report = PassReport::default();
-    let mut changed: Option<Kernel> = None;
-    let mut run = |report: &mut PassReport, pass: &'static str, transform: &dyn Fn(&mut Kernel) -> usize| {
-        let mut next = changed.take().unwrap_or_else(|| (***kernel).clone());
-        let changes = transform(&mut next);
-        if changes > 0 {
-            report.changes.push((pass, changes));
-        }
-        changed = Some(next);
-    };
+    let mut change = Change { given: kernel, changed: None, report: PassReport::default() };
     if let Some(size) = options.workgroup {
-        run(&mut report, "workgroup", &|kernel| workgroup::run(kernel, size));
+        change.apply("workgroup", |kernel| workgroup::run(kernel, size));
     }
     if options.fast_math {
-        run(&mut report, "fast_math", &fast_math::run);
+        change.apply("fast_math", fast_math::run);
     }
     if options.optimize {
         // Merged values become operands that simplify, and simpler values merge: both run again while they find more.
         for _ in 0..MOST_ROUNDS {
-            let before = report.changes.len();
-            run(&mut report, "simplify", &simplify::run);
-            run(&mut report, "common", &common::run);
-            if report.changes.len() == before {
+            if ![simplify::PASS, common::PASS].map(|pass| change.optimize(&pass)).contains(&true) {
                 break;
             }
         }
-        run(&mut report, "dead_code", &dead_code::run);
+        change.optimize(&dead_code::PASS);
     }
-    match changed {
-        Some(changed) if !report.changes.is_empty() => Ok((Arc::new(fulgurite_ir::verify(changed)?), report)),
-        _ => Ok((Arc::clone(kernel), report)),
+    match change.changed {
+        Some(changed) if !change.report.changes.is_empty() => {
+            Ok((Arc::new(fulgurite_ir::verify(changed)?), change.report))
+        }
+        _ => Ok((Arc::clone(kernel), change.report)),
+    }
+}
+
+/// A kernel that passes change, which is copied for the first of them.
+struct Change<'k> {
+    given: &'k Kernel,
+    changed: Option<Kernel>,
+    report: PassReport,
+}
+
+impl Change<'_> {
+    /// Runs a pass.
+    fn apply(&mut self, name: &'static str, pass: impl FnOnce(&mut Kernel) -> usize) {
+        let changes = pass(self.changed.get_or_insert_with(|| self.given.clone()));
+        if changes > 0 {
+            self.report.changes.push((name, changes));
+        }
+    }
+
+    /// Runs a pass if it fires, and returns whether it did.
+    fn optimize(&mut self, pass: &Pass) -> bool {
+        let kernel = self.changed.as_ref().unwrap_or(self.given);
+        let fires = (pass.fires)(kernel);
+        debug_assert_eq!(fires, (pass.run)(&mut kernel.clone()) > 0, "`fires` of `{}` is wrong", pass.name);
+        if fires {
+            self.apply(pass.name, pass.run);
+        }
+        fires
     }
 }
 
@@ -175,20 +202,20 @@ kernel @k workgroup(64, 1, 1) {
     }
 
     /// Returns the text of a kernel after a pass, which must change it.
-    pub(crate) fn after(text: &str, pass: fn(&mut Kernel) -> usize) -> String {
+    pub(crate) fn after(text: &str, pass: &Pass) -> String {
         fulgurite_ir::verify(parsed(text)).expect("it is valid before");
         let mut kernel = parsed(text);
-        assert!(pass(&mut kernel) > 0, "{text}");
+        assert!((pass.fires)(&kernel) && (pass.run)(&mut kernel) > 0, "{text}");
         let kernel = fulgurite_ir::verify(kernel).expect("it is valid after");
         fulgurite_ir::text::print(&kernel)
     }
 
     /// Checks that a pass leaves a kernel as it is.
-    pub(crate) fn unchanged(text: &str, pass: fn(&mut Kernel) -> usize) {
+    pub(crate) fn unchanged(text: &str, pass: &Pass) {
         let mut kernel = parsed(text);
         let before = fulgurite_ir::text::print(&kernel);
         fulgurite_ir::verify(kernel.clone()).expect("it is valid");
-        assert_eq!(pass(&mut kernel), 0, "{text}");
+        assert!(!(pass.fires)(&kernel) && (pass.run)(&mut kernel) == 0, "{text}");
         assert_eq!(fulgurite_ir::text::print(&kernel), before);
     }
 

@@ -3,25 +3,36 @@
 //! Ops on literals are evaluated by `fulgurite_spec::eval`. What depends on the bits of a NaN, on rounding that the op table
 //! leaves open, or on an approximation is left to the backend.
 
-use fulgurite_ir::analysis::Event;
+use fulgurite_ir::analysis::{Event, instructions};
 use fulgurite_ir::{Const, FloatMode, InstId, InstKind, Kernel, ValueDef, ValueId, main_operand};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{FloatContract, Literal, Op, ScalarType, Semantics, Type};
 
+use crate::Pass;
 use crate::replacement::{Replacement, events};
 
-/// Returns the number of results replaced.
-pub(crate) fn run(kernel: &mut Kernel) -> usize {
+pub(crate) const PASS: Pass = Pass { name: "simplify", fires, run };
+
+fn fires(kernel: &Kernel) -> bool {
+    instructions(kernel).any(|id| simplified(kernel, id).is_some())
+}
+
+fn run(kernel: &mut Kernel) -> usize {
     let mut replacement = Replacement::none(kernel);
     let mut changes = 0;
     for event in events(kernel) {
         let Event::Inst(id) = event else { continue };
         replacement.in_operands(kernel, id);
-        if let Some((result, by)) = simplified(kernel, id) {
-            replacement.replace(result, by);
-            changes += 1;
-        }
+        let Some((result, simpler)) = simplified(kernel, id) else { continue };
+        let by = match simpler {
+            Simpler::Operand(value) => value,
+            Simpler::Constant(bits) => {
+                kernel.add_value(kernel.ty(result), ValueDef::Const(Const(bits)), None)
+            }
+        };
+        replacement.replace(result, by);
+        changes += 1;
     }
     if changes > 0 {
         replacement.in_terminators(kernel);
@@ -29,21 +40,34 @@ pub(crate) fn run(kernel: &mut Kernel) -> usize {
     changes
 }
 
-/// Returns the result of an instruction and the simpler value that it equals.
-fn simplified(kernel: &mut Kernel, id: InstId) -> Option<(ValueId, ValueId)> {
+/// The simpler form of a result.
+enum Simpler {
+    Operand(ValueId),
+    /// The bits of a scalar constant.
+    Constant(u64),
+}
+
+/// Returns the result of an instruction and the simpler form that it equals.
+fn simplified(kernel: &Kernel, id: InstId) -> Option<(ValueId, Simpler)> {
     let inst = kernel.inst(id);
-    let InstKind::Scalar { op, operands, mode } = &inst.kind else { return None };
-    let (op, mode, operands, result) = (*op, *mode, operands.clone(), *inst.results.first()?);
-    let ty = kernel.ty(result);
-    if ty.is_matrix() {
+    let (InstKind::Scalar { op, operands, mode }, [result]) = (&inst.kind, &*inst.results) else {
+        return None;
+    };
+    let (op, operands) = (*op, &**operands);
+    // Whatever is simpler has a literal among its operands, two that are equal, or is one of these ops.
+    let may_be = matches!(op, Op::Select | Op::Convert | Op::Bitcast | Op::Extract)
+        || matches!(operands, [a, b, ..] if a == b)
+        || operands.iter().any(|value| matches!(kernel.value(*value).def, ValueDef::Const(_)));
+    let ty = kernel.ty(*result);
+    if !may_be || ty.is_matrix() {
         return None;
     }
-    let same = identity(kernel, op, &operands).or_else(|| component(kernel, op, &operands));
+    let same = identity(kernel, op, operands).or_else(|| component(kernel, op, operands));
     if let Some(same) = same.filter(|same| kernel.ty(*same) == ty) {
-        return Some((result, same));
+        return Some((*result, Simpler::Operand(same)));
     }
-    let bits = evaluated(kernel, op, mode, &operands, ty).or_else(|| absorbed(kernel, op, &operands, ty))?;
-    Some((result, kernel.add_value(ty, ValueDef::Const(Const(bits)), None)))
+    let bits = evaluated(kernel, op, *mode, operands, ty).or_else(|| absorbed(kernel, op, operands, ty))?;
+    Some((*result, Simpler::Constant(bits)))
 }
 
 /// Returns the bits of an op on literals.
@@ -225,7 +249,7 @@ mod tests {
             ("f32", "%r = add %x, -0.0f32", "%x"),
             ("f32", "%r = convert %x -> f32", "%x"),
         ] {
-            let text = after(&stored(ty, body), super::run);
+            let text = after(&stored(ty, body), &super::PASS);
             assert!(text.contains(&format!("store %b[0u32], {value}\n")), "{body}:\n{text}");
         }
     }
@@ -245,7 +269,7 @@ mod tests {
             ("u32", "%a = construct %x, 4u32\n  %r = extract %a, 2u32"),
             ("u32", "%r = min %x, 4u32"),
         ] {
-            unchanged(&stored(ty, body), super::run);
+            unchanged(&stored(ty, body), &super::PASS);
         }
     }
 
@@ -268,7 +292,7 @@ kernel @k workgroup(1, 1, 1) {
   store %b[0u32], %y
 }
 ",
-            super::run,
+            &super::PASS,
         );
         assert!(text.contains("condition %c\n") && text.contains("yield %n\n"), "{text}");
     }
