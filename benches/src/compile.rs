@@ -46,6 +46,97 @@ pub fn sources(adds: &[usize]) -> Vec<Source> {
     std::iter::once(saxpy).chain(adds.iter().map(chain)).collect()
 }
 
+/// A shape of large kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Each op uses the result of the one before.
+    Chain,
+    /// The sum of many values, added up in pairs.
+    Join,
+    /// `if`s nested 32 deep, tower after tower.
+    Nest,
+    /// Loops that carry 400 values.
+    Carry,
+}
+
+impl Shape {
+    /// All shapes.
+    pub const ALL: [Self; 4] = [Self::Chain, Self::Join, Self::Nest, Self::Carry];
+
+    /// Returns the name in results.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chain => "chain",
+            Self::Join => "join",
+            Self::Nest => "nest",
+            Self::Carry => "carry",
+        }
+    }
+
+    /// Returns the text of a kernel of about `ops` instructions.
+    pub fn text(self, ops: usize) -> String {
+        let body = match self {
+            Self::Chain => return chained_adds(ops),
+            Self::Join => join(ops),
+            Self::Nest => nest(ops),
+            Self::Carry => carry(ops),
+        };
+        format!(
+            "fulgurite 1\nkernel @large workgroup(64, 1, 1) {{\n  buffer %x: read_write u32[]\n\n  %i = global_id.x\n{body}}}\n"
+        )
+    }
+}
+
+fn join(ops: usize) -> String {
+    let (mut body, leaves) = (String::new(), ops / 2);
+    for n in 0..leaves {
+        let _ = writeln!(body, "  %v{n} = xor %i, {n}u32");
+    }
+    // Value `n` of all is the sum of two that no other sum uses.
+    for n in leaves..(2 * leaves).saturating_sub(1) {
+        let first = 2 * (n - leaves);
+        let _ = writeln!(body, "  %v{n} = add %v{first}, %v{}", first + 1);
+    }
+    let _ = writeln!(body, "  store %x[%i], %v{}", (2 * leaves).saturating_sub(2));
+    body
+}
+
+/// The levels of a tower of `if`s.
+const LEVELS: usize = 32;
+
+fn nest(ops: usize) -> String {
+    let mut body = String::new();
+    for tower in 0..ops.div_ceil(2 * LEVELS + 1) {
+        for level in 0..LEVELS {
+            let _ =
+                writeln!(body, "  %c{tower}_{level} = lt %i, {}u32\n  if %c{tower}_{level} {{", 1000 - level);
+        }
+        let _ = writeln!(body, "  store %x[%i], {tower}u32");
+        body.push_str(&"  }\n".repeat(LEVELS));
+    }
+    body
+}
+
+/// The values that a loop carries.
+const CARRIED: usize = 400;
+
+fn carry(ops: usize) -> String {
+    let (mut body, count) = (String::new(), CARRIED);
+    // Text is limited in bytes, so names are short.
+    let list = |of: &dyn Fn(usize) -> String| (0..count).map(of).collect::<Vec<_>>().join(",");
+    for at in 0..ops.div_ceil(count + 2) {
+        let (results, carried) =
+            (list(&|n| format!("%r{at:x}_{n:x}")), list(&|n| format!("%c{at:x}_{n:x}=%i")));
+        let _ = writeln!(body, "{results} = for %k{at:x} in 0u32 to 4u32 step 1u32 carry({carried}) {{");
+        for n in 0..count {
+            let _ = writeln!(body, "%n{at:x}_{n:x} = add %c{at:x}_{:x},%k{at:x}", (n + 1) % count);
+        }
+        let _ =
+            writeln!(body, "yield {}\n}}\nstore %x[%i], %r{at:x}_0", list(&|n| format!("%n{at:x}_{n:x}")));
+    }
+    body
+}
+
 /// [`chained_adds`] in WGSL.
 fn chained_adds_wgsl(count: usize) -> String {
     let mut source = String::from(
@@ -158,5 +249,14 @@ mod tests {
             }
         }
         assert!(check(&[]).is_err() && check(&[1; 10]).is_err());
+    }
+
+    #[test]
+    fn large_kernels_have_about_the_ops_that_are_asked_for() {
+        for shape in Shape::ALL {
+            let kernel = from_text(&shape.text(2_000)).unwrap();
+            assert!((2_000..2_500).contains(&(kernel.insts.len() + 5)), "{shape:?}: {}", kernel.insts.len());
+            check(&to_spirv(&optimized(kernel).unwrap())).unwrap();
+        }
     }
 }

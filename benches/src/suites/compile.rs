@@ -8,9 +8,9 @@ use anyhow::ensure;
 use fulgurite::ir::{VerifiedKernel, text, verify};
 
 use super::Session;
-use crate::compile::{Source, check, from_text, from_wire, optimized, sources, to_spirv};
+use crate::compile::{Shape, Source, check, from_text, from_wire, optimized, sources, to_spirv};
 use crate::measurement::Amount;
-use crate::timing::{by_itself, by_wall};
+use crate::timing::{Policy, by_itself, by_wall};
 
 pub(super) fn run(session: &mut Session<'_>) -> anyhow::Result<()> {
     let adds: &[usize] = if session.options.quick { &[1_000] } else { &[1_000, 10_000] };
@@ -22,6 +22,11 @@ pub(super) fn run(session: &mut Session<'_>) -> anyhow::Result<()> {
             let name = format!("{what}, {}", source.name);
             session.each(&name, |s| parsed_to_spirv(s, &name, &source, passes));
         }
+    }
+    let ops: &[usize] = if session.options.quick { &[1_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
+    for (shape, ops) in Shape::ALL.into_iter().flat_map(|shape| ops.iter().map(move |ops| (shape, *ops))) {
+        let name = format!("text to SPIR-V, optimized, {} of {ops} ops", shape.name());
+        session.each(&name, |s| large(s, &name, &shape.text(ops)));
     }
     for source in sources(adds) {
         let name = |what: &str| format!("{what}, {}", source.name);
@@ -91,6 +96,21 @@ fn parsed_to_spirv(
     }
     #[cfg(not(feature = "peers"))]
     session.time(name, Amount::Times(1), &mut ours, None)?;
+    Ok(())
+}
+
+/// Measures all steps on a large kernel, in ops a second: the same at every size if they are linear.
+fn large(session: &mut Session<'_>, name: &str, text: &str) -> anyhow::Result<()> {
+    let kernel = from_text(text)?;
+    let ops = Amount::Elements(kernel.insts.len() as u64);
+    check(&to_spirv(&*optimized(kernel)?))?;
+    let mut ours = by_wall(|| {
+        black_box(to_spirv(&*optimized(from_text(black_box(text))?)?));
+        Ok(())
+    });
+    // The largest take seconds.
+    let turns = [session.policy.turns[0].min(3), session.policy.turns[1]];
+    session.time_by(Policy { turns, ..session.policy }, name, ops, &mut ours, None)?;
     Ok(())
 }
 

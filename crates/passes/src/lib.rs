@@ -10,6 +10,7 @@ mod common;
 mod dead_code;
 mod fast_math;
 mod float_budget;
+mod hoist;
 mod least_profile;
 mod replacement;
 mod simplify;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use fulgurite_ir::{Kernel, VerifiedKernel};
 use fulgurite_spec::Diagnostics;
 
-/// The number of times that `simplify` and `common` run at most.
+/// The number of times that `simplify`, `common` and `hoist` run at most.
 const MOST_ROUNDS: usize = 4;
 
 /// What the passes are to do. The default changes nothing and refuses nothing.
@@ -130,9 +131,11 @@ fn transform(
         change.apply("fast_math", fast_math::run);
     }
     if options.optimize {
-        // Merged values become operands that simplify, and simpler values merge: both run again while they find more.
+        // Merged values become operands that simplify, simpler values merge, and so do those that leave a loop: all run again
+        // while they find more.
         for _ in 0..MOST_ROUNDS {
-            if ![simplify::PASS, common::PASS].map(|pass| change.optimize(&pass)).contains(&true) {
+            if ![simplify::PASS, common::PASS, hoist::PASS].map(|pass| change.optimize(&pass)).contains(&true)
+            {
                 break;
             }
         }

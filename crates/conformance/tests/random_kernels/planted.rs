@@ -22,6 +22,7 @@ pub(crate) const PLANTED: &[Planted] = &[
         scalars(k, Op::Min, |_, operands| operands[1] = operands[0]);
     }),
     ("loads of one place merged across stores", merge_loads),
+    ("loads hoisted out of loops that store", hoist_loads),
     ("carried values taken for their initial values", forget_iterations),
     ("the else arm yields what the then arm does", forget_else),
     ("atomics whose result has no use removed", remove_atomics),
@@ -64,6 +65,28 @@ fn merge_loads(kernel: &mut Kernel) {
         }
     }
     replace(kernel, &by);
+}
+
+fn hoist_loads(kernel: &mut Kernel) {
+    for outer in 0..kernel.blocks.len() {
+        let mut list = Vec::new();
+        for id in kernel.blocks[outer].insts.clone() {
+            if let Some(Control::For { body, .. }) = kernel.inst(id).kind.control() {
+                let insts = core::mem::take(&mut kernel.blocks[body.index()].insts);
+                let inside: Vec<ValueId> =
+                    insts.iter().flat_map(|id| kernel.inst(*id).results.to_vec()).collect();
+                let counter = kernel.blocks[body.index()].params.clone();
+                let (moved, kept): (Vec<InstId>, Vec<InstId>) = insts.into_iter().partition(|id| {
+                    matches!(kernel.inst(*id).kind, InstKind::Load { index, .. }
+                        if !inside.contains(&index) && !counter.contains(&index))
+                });
+                kernel.blocks[body.index()].insts = kept;
+                list.extend(moved);
+            }
+            list.push(id);
+        }
+        kernel.blocks[outer].insts = list;
+    }
 }
 
 fn forget_iterations(kernel: &mut Kernel) {

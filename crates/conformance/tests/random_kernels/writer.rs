@@ -166,8 +166,11 @@ impl Writer {
             1 => self.define("f32x4", format!("load %vectors[{index}]")),
             2 => {
                 let value = self.value("i32");
-                // The same place before and after, and another one that may be out of bounds.
-                let near = self.define("u32", format!("and {index}, 3u32"));
+                // The same place before and after, which a loop may not change, and another one that may be out of bounds.
+                let near = match self.numbers.below(2) {
+                    0 => format!("{}u32", self.numbers.below(4)),
+                    _ => self.define("u32", format!("and {index}, 3u32")),
+                };
                 self.define("i32", format!("load %array[{near}]"));
                 let place = if self.numbers.below(2) == 0 { &index } else { &near };
                 self.text += &format!("store %array[{place}], {value}\n");

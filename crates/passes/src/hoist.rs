@@ -1,0 +1,234 @@
+//! The pass `hoist`: computes before a loop what is the same in each of its iterations.
+//!
+//! Every op is defined on every input, so an instruction without effects may be executed although the loop has no iteration.
+//! Only what every iteration executes is moved, not what is nested in an `if`.
+
+use fulgurite_ir::analysis::{Event, Walk, operands};
+use fulgurite_ir::{BlockId, Control, Inst, InstId, InstKind, Kernel, ValueDef, ValueId};
+
+use crate::Pass;
+
+pub(crate) const PASS: Pass = Pass { name: "hoist", fires, run };
+
+fn fires(kernel: &Kernel) -> bool {
+    let places = Places::of(kernel);
+    places.loops.iter().any(|inner| {
+        let mut insts = blocks(kernel, *inner).flat_map(|block| &kernel.block(block).insts);
+        insts.any(|id| places.is_invariant(kernel, *inner, *id))
+    })
+}
+
+fn run(kernel: &mut Kernel) -> usize {
+    let mut places = Places::of(kernel);
+    // For each loop, the instructions that are to stand before it.
+    let mut before: Vec<Vec<InstId>> = vec![Vec::new(); kernel.insts.len()];
+    let mut moved = 0;
+    for inner in places.loops.clone() {
+        let outside = places.homes[inner.index()];
+        let mut hoisted = Vec::new();
+        for block in blocks(kernel, inner).collect::<Vec<_>>() {
+            let insts = core::mem::take(&mut kernel.blocks[block.index()].insts);
+            let mut keep = |id: InstId, hoisted: &mut Vec<InstId>| {
+                let is_invariant = places.is_invariant(kernel, inner, id);
+                if is_invariant {
+                    places.homes[id.index()] = outside;
+                    hoisted.push(id);
+                }
+                !is_invariant
+            };
+            let mut kept = Vec::with_capacity(insts.len());
+            for id in insts {
+                // What was hoisted from an inner loop stands before that and may go on.
+                before[id.index()].retain(|earlier| keep(*earlier, &mut hoisted));
+                if keep(id, &mut hoisted) {
+                    kept.push(id);
+                }
+            }
+            kernel.blocks[block.index()].insts = kept;
+        }
+        moved += hoisted.len();
+        before[inner.index()] = hoisted;
+    }
+    for block in &mut kernel.blocks {
+        if block.insts.iter().any(|id| !before[id.index()].is_empty()) {
+            let with_earlier = |id: InstId| core::mem::take(&mut before[id.index()]).into_iter().chain([id]);
+            block.insts = core::mem::take(&mut block.insts).into_iter().flat_map(with_earlier).collect();
+        }
+    }
+    moved
+}
+
+/// Returns the blocks of a loop, without those nested in them.
+fn blocks(kernel: &Kernel, inner: InstId) -> impl Iterator<Item = BlockId> + '_ {
+    kernel.inst(inner).kind.control().into_iter().flat_map(Control::blocks)
+}
+
+/// Where instructions and blocks are.
+struct Places {
+    /// The block of each instruction.
+    homes: Vec<BlockId>,
+    /// For each block, its position in a walk, and the first position behind it and what is nested in it.
+    spans: Vec<[u32; 2]>,
+    /// The loops, inner ones first.
+    loops: Vec<InstId>,
+}
+
+impl Places {
+    fn of(kernel: &Kernel) -> Self {
+        let homes = vec![kernel.body; kernel.insts.len()];
+        let mut places = Self { homes, spans: vec![[0; 2]; kernel.blocks.len()], loops: Vec::new() };
+        let (mut open, mut entered) = (Vec::new(), 0);
+        Walk::new(kernel).for_each(|event| match event {
+            Event::Enter(block) => {
+                places.spans[block.index()][0] = entered;
+                entered += 1;
+                open.push(block);
+            }
+            Event::Exit(block) => {
+                places.spans[block.index()][1] = entered;
+                open.pop();
+            }
+            Event::Inst(id) => places.homes[id.index()] = open.last().copied().unwrap_or(kernel.body),
+            Event::Done(id) => {
+                let control = kernel.inst(id).kind.control();
+                if matches!(control, Some(Control::For { .. } | Control::While { .. })) {
+                    places.loops.push(id);
+                }
+            }
+        });
+        places
+    }
+
+    /// Returns whether an instruction in a loop has no effect and operands from outside of it only.
+    fn is_invariant(&self, kernel: &Kernel, inner: InstId, id: InstId) -> bool {
+        let inst = kernel.inst(id);
+        is_movable(kernel, inst) && operands(&inst.kind).all(|value| self.is_outside(kernel, inner, value))
+    }
+
+    fn is_outside(&self, kernel: &Kernel, inner: InstId, value: ValueId) -> bool {
+        let home = match kernel.value(value).def {
+            ValueDef::Const(_) | ValueDef::Param(_) => return true,
+            ValueDef::Inst(inst, _) => self.homes[inst.index()],
+            ValueDef::BlockParam(block, _) => block,
+        };
+        let [at, _] = self.spans[home.index()];
+        blocks(kernel, inner).all(|block| {
+            let [from, to] = self.spans[block.index()];
+            at < from || to <= at
+        })
+    }
+}
+
+/// Returns whether an instruction depends on its operands alone and may be executed by any invocations. Ops on matrices are
+/// executed by all of a subgroup or workgroup together.
+fn is_movable(kernel: &Kernel, inst: &Inst) -> bool {
+    match &inst.kind {
+        InstKind::Scalar { .. }
+        | InstKind::VecShuffle { .. }
+        | InstKind::Id { .. }
+        | InstKind::Len { .. } => inst.results.iter().all(|result| !kernel.ty(*result).is_matrix()),
+        InstKind::Load { .. }
+        | InstKind::Store { .. }
+        | InstKind::Atomic { .. }
+        | InstKind::Fence { .. }
+        | InstKind::Barrier { .. }
+        | InstKind::SubgroupBarrier { .. }
+        | InstKind::WorkgroupBroadcast { .. }
+        | InstKind::Subgroup { .. }
+        | InstKind::CoopLoad { .. }
+        | InstKind::CoopStore { .. }
+        | InstKind::CoopFill { .. }
+        | InstKind::CoopMulAdd { .. }
+        | InstKind::CoopConvert { .. }
+        | InstKind::Trap { .. }
+        | InstKind::If { .. }
+        | InstKind::For { .. }
+        | InstKind::Region { .. }
+        | InstKind::While { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::tests::{after, unchanged};
+
+    #[test]
+    fn invariants_leave_all_loops_that_they_do_not_depend_on() {
+        let text = after(
+            "fulgurite 1
+kernel @k workgroup(64, 1, 1) {
+  buffer %b: read_write u32[]
+  param %n: u32
+  %i = global_id.x
+  for %j in 0u32 to %n step 1u32 {
+    %a = mul %i, 3u32
+    for %k in 0u32 to %n step 1u32 {
+      %c = add %a, 7u32
+      %d = mul %j, 5u32
+      %e = add %d, %c
+      %f = add %e, %k
+      store %b[%f], %k
+    }
+  }
+}
+",
+            &super::PASS,
+        );
+        let body: Vec<&str> = text.lines().skip(5).map(str::trim).collect();
+        let order = ["%i =", "%a =", "%c =", "for %j", "%d =", "%e =", "for %k", "%f ="];
+        for (line, start) in body.iter().zip(order) {
+            assert!(line.starts_with(start), "{start}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn conditions_of_loops_are_hoisted_in_parts() {
+        let text = after(
+            "fulgurite 1
+kernel @k workgroup(1, 1, 1) {
+  buffer %b: read_write u32[]
+  param %n: u32
+  %x = while carry(%i = 0u32) {
+    %m = mul %n, 2u32
+    %c = lt %i, %m
+    condition %c
+  } do {
+    %v = load %b[%i]
+    %s = add %v, 1u32
+    yield %s
+  }
+  store %b[0u32], %x
+}
+",
+            &super::PASS,
+        );
+        let (before, inside) = text.split_once("while").unwrap();
+        assert!(before.contains("%m = mul %n, 2u32") && inside.contains("%c = lt %i, %m"), "{text}");
+    }
+
+    #[test]
+    fn what_varies_or_has_effects_or_is_conditional_stays() {
+        unchanged(
+            "fulgurite 1
+kernel @k workgroup(64, 1, 1) {
+  buffer %b: read_write u32[]
+  param %n: u32
+  %i = global_id.x
+  %t = for %j in 0u32 to %n step 1u32 carry(%s = 0u32) {
+    %a = add %s, %j
+    %v = load %b[%i]
+    %r = subgroup.reduce[add] %i
+    %c = lt %a, %r
+    if %c {
+      %e = mul %i, %i
+      store %b[%e], %v
+    }
+    yield %a
+  }
+  store %b[%i], %t
+}
+",
+            &super::PASS,
+        );
+    }
+}
