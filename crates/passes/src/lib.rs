@@ -14,6 +14,7 @@ mod hoist;
 mod least_profile;
 mod replacement;
 mod simplify;
+mod strength;
 mod subgroup_size;
 mod workgroup;
 
@@ -132,14 +133,15 @@ fn transform(
     }
     if options.optimize {
         // Merged values become operands that simplify, simpler values merge, and so do those that leave a loop: all run again
-        // while they find more.
+        // while they find more, without what the last round left dead.
         for _ in 0..MOST_ROUNDS {
-            if ![simplify::PASS, common::PASS, hoist::PASS].map(|pass| change.optimize(&pass)).contains(&true)
-            {
+            let fires = [simplify::PASS, common::PASS, hoist::PASS].map(|pass| change.optimize(&pass));
+            change.optimize(&dead_code::PASS);
+            if !fires.contains(&true) {
                 break;
             }
         }
-        change.optimize(&dead_code::PASS);
+        change.optimize(&strength::PASS);
     }
     match change.changed {
         Some(changed) if !change.report.changes.is_empty() => {
