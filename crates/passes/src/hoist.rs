@@ -11,6 +11,9 @@ use crate::Pass;
 pub(crate) const PASS: Pass = Pass { name: "hoist", fires, run };
 
 fn fires(kernel: &Kernel) -> bool {
+    if !kernel.insts.iter().any(is_loop) {
+        return false;
+    }
     let places = Places::of(kernel);
     places.loops.iter().any(|inner| {
         let mut insts = blocks(kernel, *inner).flat_map(|block| &kernel.block(block).insts);
@@ -58,6 +61,10 @@ fn run(kernel: &mut Kernel) -> usize {
     moved
 }
 
+fn is_loop(inst: &Inst) -> bool {
+    matches!(inst.kind.control(), Some(Control::For { .. } | Control::While { .. }))
+}
+
 /// Returns the blocks of a loop, without those nested in them.
 fn blocks(kernel: &Kernel, inner: InstId) -> impl Iterator<Item = BlockId> + '_ {
     kernel.inst(inner).kind.control().into_iter().flat_map(Control::blocks)
@@ -90,8 +97,7 @@ impl Places {
             }
             Event::Inst(id) => places.homes[id.index()] = open.last().copied().unwrap_or(kernel.body),
             Event::Done(id) => {
-                let control = kernel.inst(id).kind.control();
-                if matches!(control, Some(Control::For { .. } | Control::While { .. })) {
+                if is_loop(kernel.inst(id)) {
                     places.loops.push(id);
                 }
             }

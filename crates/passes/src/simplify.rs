@@ -3,19 +3,19 @@
 //! Ops on literals are evaluated by `fulgurite_spec::eval`. What depends on the bits of a NaN, on rounding that the op table
 //! leaves open, or on an approximation is left to the backend.
 
-use fulgurite_ir::analysis::{Event, instructions};
+use fulgurite_ir::analysis::Event;
 use fulgurite_ir::{Const, FloatMode, InstId, InstKind, Kernel, ValueDef, ValueId, main_operand};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{FloatContract, Literal, Op, ScalarType, Semantics, Type};
 
 use crate::Pass;
-use crate::replacement::{Replacement, events};
+use crate::replacement::{Replacement, any, events};
 
 pub(crate) const PASS: Pass = Pass { name: "simplify", fires, run };
 
 fn fires(kernel: &Kernel) -> bool {
-    instructions(kernel).any(|id| simplified(kernel, id).is_some())
+    any(kernel, |id| simplified(kernel, id).is_some())
 }
 
 fn run(kernel: &mut Kernel) -> usize {

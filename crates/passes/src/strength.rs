@@ -1,16 +1,16 @@
 //! The pass `strength`: divides unsigned integers by powers of two by shifts and masks.
 
-use fulgurite_ir::analysis::{Event, instructions};
+use fulgurite_ir::analysis::Event;
 use fulgurite_ir::{Const, InstId, InstKind, Kernel, ValueDef};
 use fulgurite_spec::{Op, Type};
 
 use crate::Pass;
-use crate::replacement::events;
+use crate::replacement::{any, events};
 
 pub(crate) const PASS: Pass = Pass { name: "strength", fires, run };
 
 fn fires(kernel: &Kernel) -> bool {
-    instructions(kernel).any(|id| cheaper(kernel, id).is_some())
+    any(kernel, |id| cheaper(kernel, id).is_some())
 }
 
 fn run(kernel: &mut Kernel) -> usize {
