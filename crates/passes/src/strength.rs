@@ -40,10 +40,9 @@ fn cheaper(kernel: &Kernel, id: InstId) -> Option<(Op, Type, u64)> {
     if !is_unsigned || !literal.bits.is_power_of_two() {
         return None;
     }
-    Some(match op {
-        Op::Div => (Op::Shr, Type::U32, u64::from(literal.bits.trailing_zeros())),
-        _ => (Op::And, Type::scalar(literal.ty), literal.bits - 1),
-    })
+    let shift = (Op::Shr, Type::U32, u64::from(literal.bits.trailing_zeros()));
+    let mask = (Op::And, Type::scalar(literal.ty), literal.bits - 1);
+    Some(if *op == Op::Div { shift } else { mask })
 }
 
 #[cfg(test)]
