@@ -10,6 +10,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fulgurite_backend_cpu::CpuDevice;
 use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
@@ -23,7 +24,9 @@ use fulgurite_spec::eval::Components;
 use writer::{Numbers, OWN, random_kernel};
 
 /// Number of kernels.
-const KERNELS: u64 = 150;
+const KERNELS: u64 = 200;
+/// Timeout of a launch, which takes milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The first buffers are initialized.
 const INPUTS: usize = 2;
@@ -58,10 +61,10 @@ fn outputs(
     let f: Components = [1.5f32, -2.0, 1e30, 0.0].map(|v| u64::from(v.to_bits()));
     let params = [[u64::from(seed as u32 % 100), 0, 0, 0], f];
     let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
-    let options = LaunchOptions::workgroups([WORKGROUPS, 1, 1]);
+    let options = LaunchOptions::workgroups([WORKGROUPS, 1, 1]).timeout(TIMEOUT);
     let launch =
         Launch::check(kernel, &backend.snapshot().limits, Binding::each(&buffers), &params, &options)?;
-    executable.launch(&launch).unwrap();
+    executable.launch(&launch)?;
     let read = |buffer: &Arc<dyn fulgurite_hal::DeviceBuffer>| {
         let mut bytes = vec![0; buffer.bytes() as usize];
         buffer.read(0, &mut bytes).unwrap();
@@ -173,7 +176,11 @@ fn planted_miscompilations_are_found() {
             let mut kernel = text::parse(source).unwrap();
             plant(&mut kernel);
             verify(kernel).is_ok_and(|kernel| {
-                outputs(&reference, &Arc::new(kernel), *count, *seed).unwrap() != *expected
+                match outputs(&reference, &Arc::new(kernel), *count, *seed) {
+                    Ok(found) => found != *expected,
+                    // A loop that ends no more.
+                    Err(error) => error.code() == Code::Timeout,
+                }
             })
         });
         assert!(is_found, "not found: {name}");

@@ -109,6 +109,13 @@ impl Writer {
             _ => {
                 let binary = ["add", "sub", "mul", "mul_hi", "div", "rem", "min", "max", "and", "or", "xor"];
                 let op = self.numbers.pick(&binary);
+                // Passes treat these divisors in their own way.
+                let b = match op {
+                    "div" | "rem" if !ty.contains('x') && self.numbers.below(2) == 0 => {
+                        format!("{}{ty}", 1u32 << self.numbers.below(31))
+                    }
+                    _ => b,
+                };
                 let c = self.define(ty, format!("{op} {a}, {b}"));
                 let op = self.numbers.pick(&["neg", "abs", "not", "popcount", "clz", "ctz", "reverse_bits"]);
                 self.define(ty, format!("{op} {c}"));
