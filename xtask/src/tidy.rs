@@ -231,6 +231,37 @@ fn walk(root: &Path, folders: &[&str], skipped: &[&str]) -> anyhow::Result<Vec<P
     Ok(files)
 }
 
+/// A file of a crate that is not a test.
+struct SourceFile {
+    /// The path from the repository's root.
+    shown: String,
+    /// The module of the crate's root that the file is or belongs to: `lib` or `main` for the root itself.
+    module: String,
+    text: String,
+}
+
+/// Reads the Rust files below `crates/<name>/src` that are not tests.
+fn sources(root: &Path, name: &str) -> anyhow::Result<Vec<SourceFile>> {
+    let folder = root.join("crates").join(name).join("src");
+    let files = walk(&folder, &[""], &["tests"])?.into_iter();
+    let code =
+        files.filter(|path| path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs"));
+    code.map(|path| {
+        let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        let inner = path.strip_prefix(&folder).unwrap_or(&path).with_extension("");
+        let module = inner.iter().next().map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {shown}"))?;
+        Ok(SourceFile { shown, module, text })
+    })
+    .collect()
+}
+
+/// Returns the lines before the tests that are not comments, with their numbers.
+fn code_lines(text: &str) -> impl Iterator<Item = (&str, usize)> {
+    let code = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
+    code.zip(1..).filter(|(line, _)| !line.trim_start().starts_with("//"))
+}
+
 fn file(root: &Path, path: &Path, problems: &mut Vec<String>) -> anyhow::Result<()> {
     let shown = path.strip_prefix(root).unwrap_or(path).display();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::ensure;
-use fulgurite::ir::{VerifiedKernel, text, verify};
+use fulgurite::ir::{text, verify};
 
 use super::Session;
 use crate::compile::{Shape, Source, check, from_text, from_wire, optimized, sources, to_spirv};
@@ -16,11 +16,9 @@ pub(super) fn run(session: &mut Session<'_>) -> anyhow::Result<()> {
     let adds: &[usize] = if session.options.quick { &[1_000] } else { &[1_000, 10_000] };
     let longest: &[usize] = if session.options.quick { &[] } else { &[100, 1_000, 10_000, 100_000] };
     for source in sources(longest) {
-        for (what, passes) in
-            [("parsed to SPIR-V", None), ("parsed to SPIR-V, optimized", Some(optimized as Passes))]
-        {
+        for (what, optimizes) in [("parsed to SPIR-V", false), ("parsed to SPIR-V, optimized", true)] {
             let name = format!("{what}, {}", source.name);
-            session.each(&name, |s| parsed_to_spirv(s, &name, &source, passes));
+            session.each(&name, |s| parsed_to_spirv(s, &name, &source, optimizes));
         }
     }
     let ops: &[usize] = if session.options.quick { &[1_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
@@ -55,15 +53,12 @@ fn text_to_verified(session: &mut Session<'_>, name: &str, source: &Source) -> a
     Ok(())
 }
 
-/// The passes of full optimization on a kernel.
-type Passes = fn(VerifiedKernel) -> anyhow::Result<Arc<VerifiedKernel>>;
-
-/// Measures verification, passes if there are any, and emission, without the time to copy the kernel.
+/// Measures verification, all passes if asked for, and emission, without the time to copy the kernel.
 fn parsed_to_spirv(
     session: &mut Session<'_>,
     name: &str,
     source: &Source,
-    passes: Option<Passes>,
+    optimizes: bool,
 ) -> anyhow::Result<()> {
     let kernel = text::parse(&source.text)?;
     check(&to_spirv(&verify(kernel.clone())?))?;
@@ -71,10 +66,7 @@ fn parsed_to_spirv(
         let kernel = kernel.clone();
         let begun = Instant::now();
         let verified = verify(black_box(kernel))?;
-        let verified = match passes {
-            Some(passes) => passes(verified)?,
-            None => Arc::new(verified),
-        };
+        let verified = if optimizes { optimized(verified)? } else { Arc::new(verified) };
         let words = black_box(to_spirv(&verified));
         let took = begun.elapsed();
         drop((verified, words));

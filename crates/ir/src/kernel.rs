@@ -15,7 +15,7 @@ pub use arena::{BlockId, BufferId, InstId, LocalId, Operands, ParamId, SharedId,
 pub use attributes::{AtomicOrder, Combine, FloatMode, MemoryScopes, SyncScope};
 pub(crate) use declared::components_code;
 pub use declared::{Access, ArrayDecl, BufferDecl, Initial, Memory, ParamDecl, ViewDecl};
-pub use group::{Control, MatrixInst};
+pub use group::{Control, MatrixInst, PureInst};
 pub use inst::{Inst, InstKind};
 pub use layout::{MATRIX_ALIGNMENT, alignment};
 pub(crate) use names::{is_name, is_region_name};

@@ -21,8 +21,8 @@ pub use digest::Digest;
 pub use kernel::{
     Access, ArrayDecl, AtomicOrder, Block, BlockId, BufferDecl, BufferId, Combine, Const, Control, FloatMode,
     Grid, Initial, Inst, InstId, InstKind, Kernel, LocalId, MatrixInst, Memory, MemoryScopes, Operands,
-    ParamDecl, ParamId, SharedId, SyncScope, Terminator, Value, ValueDef, ValueId, ViewDecl, ViewId,
-    alignment,
+    ParamDecl, ParamId, PureInst, SharedId, SyncScope, Terminator, Value, ValueDef, ValueId, ViewDecl,
+    ViewId, alignment,
 };
 pub use verify::{
     TypingError, VerifiedKernel, id_type, main_operand, main_type, mul_add_result, scalar_result,

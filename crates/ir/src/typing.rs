@@ -145,7 +145,7 @@ pub fn scalar_result(op: Op, operands: &[Type], stated: Option<Type>) -> Result<
 }
 
 /// Returns whether a scalar op is typed correctly in the most common case: operands and result are scalars of one type.
-pub(crate) fn is_of_equals(op: Op, operands: impl ExactSizeIterator<Item = Type>, result: Type) -> bool {
+pub(crate) fn is_of_equals(op: Op, mut operands: impl ExactSizeIterator<Item = Type>, result: Type) -> bool {
     let Semantics::Scalar { domain, operands: kinds, alike: true, lanes: LaneRule::Any, .. } =
         &op.info().semantics
     else {
@@ -154,7 +154,7 @@ pub(crate) fn is_of_equals(op: Op, operands: impl ExactSizeIterator<Item = Type>
     result.is_scalar()
         && domain.contains(result.scalar)
         && kinds.len() == operands.len()
-        && operands.into_iter().all(|operand| operand.is_scalar() && operand.scalar == result.scalar)
+        && operands.all(|operand| operand.is_scalar() && operand.scalar == result.scalar)
 }
 
 /// Formats a count with a noun in the singular or plural.

@@ -1,11 +1,12 @@
 //! The pass `common`: computes a value once that several instructions compute from the same operands.
 
 use fulgurite_ir::analysis::{Event, Walk};
-use fulgurite_ir::{BlockId, FloatMode, InstId, InstKind, Kernel, Memory, ValueId};
+use fulgurite_ir::{BlockId, FloatMode, InstId, Kernel, Memory, PureInst, ValueId};
 use fulgurite_spec::{Op, Type};
 
 use crate::Pass;
-use crate::replacement::{Replacement, events};
+use crate::replacement::Replacement;
+use crate::scan::events;
 
 pub(crate) const PASS: Pass = Pass { name: "common", fires, run };
 
@@ -135,35 +136,17 @@ fn run(kernel: &mut Kernel) -> usize {
 fn form(kernel: &Kernel, inst: InstId) -> Option<(Form, ValueId)> {
     let inst = kernel.inst(inst);
     let [result] = *inst.results else { return None };
-    let form = match &inst.kind {
-        InstKind::Scalar { op, operands, mode } => {
-            Form::Scalar(kernel.ty(result), *op, *mode, ordered(*op, operands)?)
+    let form = match inst.kind.pure()? {
+        PureInst::Scalar { op, operands, mode } => {
+            Form::Scalar(kernel.ty(result), op, mode, ordered(op, operands)?)
         }
-        InstKind::VecShuffle { components, vectors } => {
+        PureInst::VecShuffle { components, vectors } => {
             let mut places = [u8::MAX; MOST_OPERANDS];
             places.get_mut(..components.len())?.copy_from_slice(components);
             Form::Shuffle(places, vectors.map(|value| value.index() as u32))
         }
-        InstKind::Id { op, component } => Form::Id(*op, *component),
-        InstKind::Len { memory } => Form::Len(*memory),
-        InstKind::Load { .. }
-        | InstKind::Store { .. }
-        | InstKind::Atomic { .. }
-        | InstKind::Fence { .. }
-        | InstKind::Barrier { .. }
-        | InstKind::SubgroupBarrier { .. }
-        | InstKind::WorkgroupBroadcast { .. }
-        | InstKind::Subgroup { .. }
-        | InstKind::CoopLoad { .. }
-        | InstKind::CoopStore { .. }
-        | InstKind::CoopFill { .. }
-        | InstKind::CoopMulAdd { .. }
-        | InstKind::CoopConvert { .. }
-        | InstKind::Trap { .. }
-        | InstKind::If { .. }
-        | InstKind::For { .. }
-        | InstKind::Region { .. }
-        | InstKind::While { .. } => return None,
+        PureInst::Id { op, component } => Form::Id(op, component),
+        PureInst::Len { memory } => Form::Len(memory),
     };
     Some((form, result))
 }

@@ -4,6 +4,7 @@ use fulgurite_ir::analysis::{Event, Walk, instructions, operands};
 use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
 
 use crate::Pass;
+use crate::scan::homes;
 
 pub(crate) const PASS: Pass = Pass { name: "dead_code", fires, run };
 
@@ -57,26 +58,17 @@ fn live(kernel: &Kernel) -> Vec<bool> {
         kernel,
         live: vec![false; kernel.insts.len()],
         owners: vec![None; kernel.blocks.len()],
-        homes: vec![kernel.body; kernel.insts.len()],
+        homes: homes(kernel),
         pending: Vec::new(),
     };
-    let mut open: Vec<BlockId> = Vec::new();
-    Walk::new(kernel).for_each(|event| match event {
-        Event::Enter(block) => open.push(block),
-        Event::Exit(_) => {
-            open.pop();
+    instructions(kernel).for_each(|id| {
+        let kind = &kernel.inst(id).kind;
+        for block in kind.control().into_iter().flat_map(Control::blocks) {
+            search.owners[block.index()] = Some(id);
         }
-        Event::Inst(id) => {
-            let kind = &kernel.inst(id).kind;
-            search.homes[id.index()] = open.last().copied().unwrap_or(kernel.body);
-            for block in kind.control().into_iter().flat_map(Control::blocks) {
-                search.owners[block.index()] = Some(id);
-            }
-            if has_effect(kind) {
-                search.pending.push(id);
-            }
+        if has_effect(kind) {
+            search.pending.push(id);
         }
-        Event::Done(_) => {}
     });
     while let Some(id) = search.pending.pop() {
         search.visit(id);

@@ -4,9 +4,10 @@
 //! Only what every iteration executes is moved, not what is nested in an `if`.
 
 use fulgurite_ir::analysis::{Event, Walk, operands};
-use fulgurite_ir::{BlockId, Control, Inst, InstId, InstKind, Kernel, ValueDef, ValueId};
+use fulgurite_ir::{BlockId, Control, Inst, InstId, Kernel, ValueDef, ValueId};
 
 use crate::Pass;
+use crate::scan::homes;
 
 pub(crate) const PASS: Pass = Pass { name: "hoist", fires, run };
 
@@ -41,7 +42,7 @@ fn run(kernel: &mut Kernel) -> usize {
             };
             let mut kept = Vec::with_capacity(insts.len());
             for id in insts {
-                // What was hoisted from an inner loop stands before that and may go on.
+                // Instructions hoisted from an inner loop precede it, and may leave this one, too.
                 before[id.index()].retain(|earlier| keep(*earlier, &mut hoisted));
                 if keep(id, &mut hoisted) {
                     kept.push(id);
@@ -62,7 +63,7 @@ fn run(kernel: &mut Kernel) -> usize {
 }
 
 fn is_loop(inst: &Inst) -> bool {
-    matches!(inst.kind.control(), Some(Control::For { .. } | Control::While { .. }))
+    inst.kind.control().is_some_and(Control::is_loop)
 }
 
 /// Returns the blocks of a loop, without those nested in them.
@@ -82,20 +83,16 @@ struct Places {
 
 impl Places {
     fn of(kernel: &Kernel) -> Self {
-        let homes = vec![kernel.body; kernel.insts.len()];
-        let mut places = Self { homes, spans: vec![[0; 2]; kernel.blocks.len()], loops: Vec::new() };
-        let (mut open, mut entered) = (Vec::new(), 0);
+        let spans = vec![[0; 2]; kernel.blocks.len()];
+        let mut places = Self { homes: homes(kernel), spans, loops: Vec::new() };
+        let mut entered = 0;
         Walk::new(kernel).for_each(|event| match event {
             Event::Enter(block) => {
                 places.spans[block.index()][0] = entered;
                 entered += 1;
-                open.push(block);
             }
-            Event::Exit(block) => {
-                places.spans[block.index()][1] = entered;
-                open.pop();
-            }
-            Event::Inst(id) => places.homes[id.index()] = open.last().copied().unwrap_or(kernel.body),
+            Event::Exit(block) => places.spans[block.index()][1] = entered,
+            Event::Inst(_) => {}
             Event::Done(id) => {
                 if is_loop(kernel.inst(id)) {
                     places.loops.push(id);
@@ -125,33 +122,10 @@ impl Places {
     }
 }
 
-/// Returns whether an instruction depends on its operands alone and may be executed by any invocations. Ops on matrices are
-/// executed by all of a subgroup or workgroup together.
+/// Returns whether an instruction may be executed by any invocations. Ops on matrices are executed by all of a subgroup or
+/// workgroup together.
 fn is_movable(kernel: &Kernel, inst: &Inst) -> bool {
-    match &inst.kind {
-        InstKind::Scalar { .. }
-        | InstKind::VecShuffle { .. }
-        | InstKind::Id { .. }
-        | InstKind::Len { .. } => inst.results.iter().all(|result| !kernel.ty(*result).is_matrix()),
-        InstKind::Load { .. }
-        | InstKind::Store { .. }
-        | InstKind::Atomic { .. }
-        | InstKind::Fence { .. }
-        | InstKind::Barrier { .. }
-        | InstKind::SubgroupBarrier { .. }
-        | InstKind::WorkgroupBroadcast { .. }
-        | InstKind::Subgroup { .. }
-        | InstKind::CoopLoad { .. }
-        | InstKind::CoopStore { .. }
-        | InstKind::CoopFill { .. }
-        | InstKind::CoopMulAdd { .. }
-        | InstKind::CoopConvert { .. }
-        | InstKind::Trap { .. }
-        | InstKind::If { .. }
-        | InstKind::For { .. }
-        | InstKind::Region { .. }
-        | InstKind::While { .. } => false,
-    }
+    inst.kind.pure().is_some() && inst.results.iter().all(|result| !kernel.ty(*result).is_matrix())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod float_budget;
 mod hoist;
 mod least_profile;
 mod replacement;
+mod scan;
 mod simplify;
 mod strength;
 mod subgroup_size;
@@ -204,6 +205,14 @@ kernel @k workgroup(64, 1, 1) {
 
     fn parsed(text: &str) -> Kernel {
         fulgurite_ir::text::parse(text).unwrap()
+    }
+
+    /// Returns a kernel that stores `%r`, computed from a loaded `%x` of type `ty`.
+    pub(crate) fn stored(ty: &str, body: &str) -> String {
+        format!(
+            "fulgurite 1\nkernel @k workgroup(1, 1, 1) {{\n  buffer %b: read_write {ty}[]\n  %x = load %b[0u32]\n  \
+             {body}\n  store %b[0u32], %r\n}}\n"
+        )
     }
 
     /// Returns the text of a kernel after a pass, which must change it.

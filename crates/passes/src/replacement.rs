@@ -1,6 +1,5 @@
 //! Values that stand for others: what passes that merge or simplify values share. Changes no instruction's op.
 
-use fulgurite_ir::analysis::{Event, Walk, instructions};
 use fulgurite_ir::{InstId, Kernel, Terminator, ValueId};
 
 /// For each value, the value that replaces it: itself, or one that is defined wherever the value is.
@@ -39,17 +38,4 @@ impl Replacement {
             }
         }
     }
-}
-
-/// Returns whether any instruction that the kernel runs is one of these.
-pub(crate) fn any(kernel: &Kernel, is_one: impl Fn(InstId) -> bool) -> bool {
-    let mut found = false;
-    // Faster than `Iterator::any`, which cannot run through a block without looking for nested ones.
-    instructions(kernel).for_each(|id| found = found || is_one(id));
-    found
-}
-
-/// Returns the events of a walk, for passes that change the kernel on the way. They must not change its blocks.
-pub(crate) fn events(kernel: &Kernel) -> Vec<Event> {
-    Walk::new(kernel).collect()
 }

@@ -10,7 +10,8 @@ use fulgurite_spec::eval::{self, Components};
 use fulgurite_spec::{FloatContract, Literal, Op, ScalarType, Semantics, Type};
 
 use crate::Pass;
-use crate::replacement::{Replacement, any, events};
+use crate::replacement::Replacement;
+use crate::scan::{any, events};
 
 pub(crate) const PASS: Pass = Pass { name: "simplify", fires, run };
 
@@ -54,7 +55,7 @@ fn simplified(kernel: &Kernel, id: InstId) -> Option<(ValueId, Simpler)> {
         return None;
     };
     let (op, operands) = (*op, &**operands);
-    // Whatever is simpler has a literal among its operands, two that are equal, or is one of these ops.
+    // Other ops have a simpler form only if an operand is a literal or the first two operands are equal.
     let may_be = matches!(op, Op::Select | Op::Convert | Op::Bitcast | Op::Extract)
         || matches!(operands, [a, b, ..] if a == b)
         || operands.iter().any(|value| matches!(kernel.value(*value).def, ValueDef::Const(_)));
@@ -222,15 +223,7 @@ const CANCELLING: &[Op] = &[Op::Sub, Op::Xor];
 
 #[cfg(test)]
 mod tests {
-    use crate::tests::{after, unchanged};
-
-    /// Returns the body of a kernel that stores `%r`, computed from a loaded `%x` of type `ty`.
-    fn stored(ty: &str, body: &str) -> String {
-        format!(
-            "fulgurite 1\nkernel @k workgroup(1, 1, 1) {{\n  buffer %b: read_write {ty}[]\n  %x = load %b[0u32]\n  \
-             {body}\n  store %b[0u32], %r\n}}\n"
-        )
-    }
+    use crate::tests::{after, stored, unchanged};
 
     #[test]
     fn constants_and_operands_take_the_place_of_results() {

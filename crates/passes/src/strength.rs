@@ -1,11 +1,11 @@
 //! The pass `strength`: divides unsigned integers by powers of two by shifts and masks.
 
-use fulgurite_ir::analysis::Event;
+use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{Const, InstId, InstKind, Kernel, ValueDef};
 use fulgurite_spec::{Op, Type};
 
 use crate::Pass;
-use crate::replacement::{any, events};
+use crate::scan::any;
 
 pub(crate) const PASS: Pass = Pass { name: "strength", fires, run };
 
@@ -14,19 +14,14 @@ fn fires(kernel: &Kernel) -> bool {
 }
 
 fn run(kernel: &mut Kernel) -> usize {
-    let mut changes = 0;
-    for event in events(kernel) {
-        let Event::Inst(id) = event else { continue };
-        let Some((cheaper, ty, bits)) = cheaper(kernel, id) else { continue };
-        let by = kernel.add_value(ty, ValueDef::Const(Const(bits)), None);
-        if let InstKind::Scalar { op, operands, .. } = &mut kernel.insts[id.index()].kind
-            && let [_, second] = &mut **operands
-        {
-            (*op, *second) = (cheaper, by);
-            changes += 1;
+    let found: Vec<_> = instructions(kernel).filter_map(|id| Some((id, cheaper(kernel, id)?))).collect();
+    for (id, (cheaper, ty, bits)) in &found {
+        let by = kernel.add_value(*ty, ValueDef::Const(Const(*bits)), None);
+        if let InstKind::Scalar { op, operands, .. } = &mut kernel.insts[id.index()].kind {
+            (*op, operands[1]) = (*cheaper, by);
         }
     }
-    changes
+    found.len()
 }
 
 /// Returns the op that replaces an instruction, and the type and bits of its second operand.
@@ -47,14 +42,7 @@ fn cheaper(kernel: &Kernel, id: InstId) -> Option<(Op, Type, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use crate::tests::{after, unchanged};
-
-    fn stored(ty: &str, body: &str) -> String {
-        format!(
-            "fulgurite 1\nkernel @k workgroup(1, 1, 1) {{\n  buffer %b: read_write {ty}[]\n  %x = load %b[0u32]\n  \
-             {body}\n  store %b[0u32], %r\n}}\n"
-        )
-    }
+    use crate::tests::{after, stored, unchanged};
 
     #[test]
     fn powers_of_two_divide_by_shifts_and_masks() {

@@ -8,6 +8,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::SourceFile;
+
 /// The circles that stay: crate, modules, reason.
 const KNOWN: &[(&str, &[&str], &str)] = &[
     (
@@ -60,14 +62,9 @@ type Uses = BTreeMap<String, BTreeSet<String>>;
 /// Returns the circles that are not listed, and those listed that are not there.
 pub(super) fn unlisted(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut problems = Vec::new();
-    let folders = root.join("crates");
-    for entry in std::fs::read_dir(&folders).context("cannot list `crates`")? {
+    for entry in std::fs::read_dir(root.join("crates")).context("cannot list `crates`")? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        let source = folders.join(&name).join("src");
-        if !source.is_dir() {
-            continue;
-        }
-        let found = circles(&uses_of(&source)?);
+        let found = circles(&uses_of(super::sources(root, &name)?));
         let known = |circle: &BTreeSet<String>| {
             KNOWN.iter().any(|(of, modules, _)| *of == name && circle.iter().eq(modules.iter().copied()))
         };
@@ -92,34 +89,24 @@ pub(super) fn unlisted(root: &Path) -> anyhow::Result<Vec<String>> {
     Ok(problems)
 }
 
-fn uses_of(source: &Path) -> anyhow::Result<Uses> {
+fn uses_of(files: Vec<SourceFile>) -> Uses {
     let mut uses = Uses::new();
-    for path in super::walk(source, &[""], &["tests"])? {
-        let inner = path.strip_prefix(source).unwrap_or(&path).with_extension("");
-        let module = inner.iter().next().and_then(|part| part.to_str()).unwrap_or_default();
-        // The root declares all modules.
-        if matches!(module, "lib" | "main") || path.ends_with("tests.rs") {
-            continue;
-        }
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        uses.entry(module.to_owned()).or_default().extend(named(&text));
+    // The root declares all modules.
+    for file in files.into_iter().filter(|file| !matches!(file.module.as_str(), "lib" | "main")) {
+        uses.entry(file.module).or_default().extend(named(&file.text));
     }
     // Items of the crate's root are named like modules.
     let modules: BTreeSet<String> = uses.keys().cloned().collect();
     for (module, used) in &mut uses {
         used.retain(|name| name != module && modules.contains(name));
     }
-    Ok(uses)
+    uses
 }
 
 /// Returns the names that follow `crate::` before the tests.
 fn named(text: &str) -> BTreeSet<String> {
-    let code = text
-        .lines()
-        .take_while(|line| !line.starts_with("#[cfg(test)]") && !line.starts_with("#[cfg(all(test"));
-    let code: String =
-        code.filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]).collect();
+    let text = text.split("\n#[cfg(all(test").next().unwrap_or_default();
+    let code: String = super::code_lines(text).flat_map(|(line, _)| [line, "\n"]).collect();
     let mut names = BTreeSet::new();
     for (_, rest) in code.match_indices("crate::").map(|(at, path)| code.split_at(at + path.len())) {
         let group = rest.strip_prefix('{').and_then(|group| group.split_once(';')).map(|(group, _)| group);

@@ -10,6 +10,8 @@ use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::{Arm, Attribute, ExprMatch, ItemImpl, ItemMacro, ItemMod, Macro, Pat, Type};
 
+use super::SourceFile;
+
 /// Crates that the rule applies to.
 const CRATES: &[&str] =
     &["ir", "passes", "spirv", "hal", "runtime", "backend-cpu", "backend-reference", "backend-vulkan"];
@@ -32,6 +34,7 @@ const ENUMS: &[&str] = &[
     "MatrixOp",
     "MemoryOp",
     "OpClass",
+    "PureInst",
     "ScalarClass",
     "ScalarOp",
     "SubgroupOp",
@@ -42,14 +45,8 @@ const ENUMS: &[&str] = &[
 pub(super) fn hidden_variants(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut problems = Vec::new();
     for name in CRATES {
-        let folder = root.join("crates").join(name);
-        for path in super::walk(&folder, &["src"], &["tests"])? {
-            if path.extension().is_none_or(|e| e != "rs") || path.ends_with("tests.rs") {
-                continue;
-            }
-            let shown = path.strip_prefix(root).unwrap_or(&path).display();
-            let source = std::fs::read_to_string(&path).with_context(|| format!("cannot read {shown}"))?;
-            let found = catch_alls(&source).with_context(|| format!("cannot parse {shown}"))?;
+        for SourceFile { shown, text, .. } in super::sources(root, name)? {
+            let found = catch_alls(&text).with_context(|| format!("cannot parse {shown}"))?;
             problems.extend(found.into_iter().map(|CatchAll { line, name }| {
                 format!("{shown}:{line}: a catch-all arm hides variants of {name}; list them")
             }));

@@ -14,8 +14,7 @@ use fulgurite_spec::Type;
 
 use crate::harness::Harness;
 use crate::suites::bytes;
-use crate::values::Random;
-use crate::values::show;
+use crate::values::{Random, show};
 
 /// A kernel with `%x: read u32[]` and `%out: write u32[]`, and its expected results.
 struct Subject {

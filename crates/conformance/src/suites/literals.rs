@@ -10,9 +10,7 @@ use fulgurite_spec::{Literal, OPS, Op, Operand, Outcome, ScalarType, Semantics, 
 
 use crate::compare::Case;
 use crate::harness::Harness;
-use crate::values::edges;
-use crate::values::show;
-use crate::values::{encode, memory_type};
+use crate::values::{edges, encode, memory_type, show};
 
 /// An op of two operands on one scalar type.
 pub(super) struct Subject {

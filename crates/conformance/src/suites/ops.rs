@@ -12,8 +12,7 @@ use crate::Level;
 use crate::compare::Case;
 use crate::harness::Harness;
 use crate::suites::{literals, vec_shuffle};
-use crate::values::{Random, edges};
-use crate::values::{encode, memory_type, show};
+use crate::values::{Random, edges, encode, memory_type, show};
 
 /// Minimum number of cases per op × type, unless there are fewer possible tuples.
 const LEAST_CASES: usize = 100;

@@ -17,9 +17,7 @@ use fulgurite_spec::{Lanes, Op, ScalarType, Type};
 
 use crate::Level;
 use crate::harness::Harness;
-use crate::values::encode;
-use crate::values::show;
-use crate::values::{Random, edges};
+use crate::values::{Random, edges, encode, show};
 
 use oracle::Expected;
 

@@ -6,9 +6,7 @@ use fulgurite_spec::{Lanes, ScalarType, Type};
 
 use crate::compare::moved;
 use crate::harness::Harness;
-use crate::values::show;
-use crate::values::{Random, edges};
-use crate::values::{encode, memory_type};
+use crate::values::{Random, edges, encode, memory_type, show};
 
 /// Pairs of vectors per kernel.
 const PAIRS: usize = 48;

@@ -1,8 +1,9 @@
 //! Groups of instruction kinds that analyses and lowerings treat alike.
 
-use fulgurite_spec::MatrixLayout;
+use fulgurite_spec::{MatrixLayout, Op};
 
 use super::arena::{BlockId, Operands, ValueId};
+use super::attributes::FloatMode;
 use super::declared::Memory;
 use super::inst::InstKind;
 
@@ -57,7 +58,53 @@ pub enum MatrixInst {
     Convert { value: ValueId },
 }
 
+/// An instruction whose results depend on its operands and the launch alone, and that has no effect, with the fields of the
+/// [`InstKind`]. Exhaustive for the same reason.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the kinds of instructions document the fields")]
+pub enum PureInst<'k> {
+    /// [`InstKind::Scalar`].
+    Scalar { op: Op, operands: &'k Operands, mode: FloatMode },
+    /// [`InstKind::VecShuffle`].
+    VecShuffle { components: &'k [u8], vectors: [ValueId; 2] },
+    /// [`InstKind::Id`].
+    Id { op: Op, component: u8 },
+    /// [`InstKind::Len`].
+    Len { memory: Memory },
+}
+
 impl InstKind {
+    /// Returns the pure instruction, or `None` for one that has an effect, reads memory or involves other invocations.
+    #[inline]
+    pub fn pure(&self) -> Option<PureInst<'_>> {
+        Some(match self {
+            Self::Scalar { op, operands, mode } => PureInst::Scalar { op: *op, operands, mode: *mode },
+            Self::VecShuffle { components, vectors } => {
+                PureInst::VecShuffle { components, vectors: *vectors }
+            }
+            Self::Id { op, component } => PureInst::Id { op: *op, component: *component },
+            Self::Len { memory } => PureInst::Len { memory: *memory },
+            Self::Load { .. }
+            | Self::Store { .. }
+            | Self::Atomic { .. }
+            | Self::Fence { .. }
+            | Self::Barrier { .. }
+            | Self::SubgroupBarrier { .. }
+            | Self::WorkgroupBroadcast { .. }
+            | Self::Subgroup { .. }
+            | Self::CoopLoad { .. }
+            | Self::CoopStore { .. }
+            | Self::CoopFill { .. }
+            | Self::CoopMulAdd { .. }
+            | Self::CoopConvert { .. }
+            | Self::Trap { .. }
+            | Self::If { .. }
+            | Self::For { .. }
+            | Self::Region { .. }
+            | Self::While { .. } => return None,
+        })
+    }
+
     /// Returns the control flow, or `None` for an instruction without nested blocks.
     #[inline]
     pub fn control(&self) -> Option<Control<'_>> {

@@ -7,9 +7,7 @@ use fulgurite_spec::{Lanes, ScalarType, Type};
 use crate::compare::moved;
 use crate::harness::Harness;
 use crate::suites::bytes;
-use crate::values::edges;
-use crate::values::show;
-use crate::values::{encode, memory_type};
+use crate::values::{edges, encode, memory_type, show};
 
 /// Workgroups per launch, and broadcasts per invocation.
 const GROUPS: usize = 4;

@@ -7,8 +7,7 @@ use fulgurite_spec::{Op, ScalarType, Type};
 use super::{bytes, components, shape, tile_number, values, workgroup};
 use crate::compare::Case;
 use crate::harness::Harness;
-use crate::values::show;
-use crate::values::{Random, edges};
+use crate::values::{Random, edges, show};
 
 /// Workgroups per launch.
 const GROUPS: usize = 2;

@@ -9,9 +9,7 @@ use super::Layout;
 use crate::compare::moved;
 use crate::harness::Harness;
 use crate::suites::bytes;
-use crate::values::show;
-use crate::values::{Random, edges};
-use crate::values::{encode, memory_type};
+use crate::values::{Random, edges, encode, memory_type, show};
 
 /// In the order of the kernel's outputs. The operand of the first is uniform.
 const OPS: [Op; 5] = [

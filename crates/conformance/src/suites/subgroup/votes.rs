@@ -6,8 +6,7 @@ use fulgurite_spec::{Op, ScalarType, Type};
 use super::{Layout, normal};
 use crate::harness::Harness;
 use crate::suites::bytes;
-use crate::values::encode;
-use crate::values::show;
+use crate::values::{encode, show};
 
 /// Returns 128 bits as four words, the low one first.
 fn words(bits: u128) -> [u32; 4] {

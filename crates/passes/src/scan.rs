@@ -1,0 +1,26 @@
+//! Ways in which passes look through a kernel.
+
+use fulgurite_ir::analysis::{Event, Walk, instructions};
+use fulgurite_ir::{BlockId, InstId, Kernel};
+
+/// Returns whether any instruction that the kernel runs is one of these.
+pub(crate) fn any(kernel: &Kernel, is_one: impl Fn(InstId) -> bool) -> bool {
+    let mut found = false;
+    // Faster than `Iterator::any`, which cannot run through a block without looking for nested ones.
+    instructions(kernel).for_each(|id| found = found || is_one(id));
+    found
+}
+
+/// Returns the events of a walk, for passes that change the kernel on the way. They must not change its blocks.
+pub(crate) fn events(kernel: &Kernel) -> Vec<Event> {
+    Walk::new(kernel).collect()
+}
+
+/// Returns the block of each instruction.
+pub(crate) fn homes(kernel: &Kernel) -> Vec<BlockId> {
+    let mut homes = vec![kernel.body; kernel.insts.len()];
+    for (block, data) in kernel.blocks.iter().enumerate() {
+        data.insts.iter().for_each(|inst| homes[inst.index()] = BlockId::new(block));
+    }
+    homes
+}
