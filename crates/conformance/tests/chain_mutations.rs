@@ -186,6 +186,29 @@ const FAULTS: &[Fault] = &[
         },
     },
     Fault {
+        name: "64-bit loop past its end that carries a converted float runs once",
+        found_by: "known",
+        hidden_from: None,
+        plant: run_past_the_end,
+    },
+    Fault {
+        name: "last of four truth values rounded as f64 is one",
+        found_by: "known",
+        hidden_from: Some("round f64"),
+        plant: |k| {
+            rewrite(k, |k, at, op, args| {
+                let of_truth = operands_of(k, args[0], Op::Convert)
+                    .is_some_and(|converted| k.ty(converted[0]).scalar == ScalarType::Bool);
+                let ty = result(k, at);
+                if op == Op::Round && of_truth && ty.scalar == ScalarType::F64 && ty.lanes.count() == 4 {
+                    let last = constant(k, ScalarType::U32, 3);
+                    let one = constant(k, ScalarType::F64, 1f64.to_bits());
+                    set(k, at, Op::Insert, &[args[0], last, one]);
+                }
+            });
+        },
+    },
+    Fault {
         name: "condition nested deeper than thirty ifs taken for true",
         found_by: "shapes",
         hidden_from: None,
@@ -440,6 +463,25 @@ fn lose_negation_by(kernel: &mut Kernel, positive: impl Fn(&Kernel, ValueId) -> 
             }
         }
     });
+}
+
+/// Makes the counter of a 64-bit `for` that carries a converted float begin before its end.
+fn run_past_the_end(kernel: &mut Kernel) {
+    for at in instructions(kernel) {
+        let InstKind::For { start, end, initial, .. } = kernel.inst(at.1).kind.clone() else { continue };
+        let of_float = |value: &ValueId| {
+            let converted = operands_of(kernel, *value, Op::Convert);
+            converted.is_some_and(|operands| kernel.ty(operands[0]).scalar.is_float())
+        };
+        let Some(last) = kernel.literal(end) else { continue };
+        if kernel.ty(start) == Type::U64 && initial.iter().any(of_float) {
+            let last = constant(kernel, ScalarType::U64, last.bits - 1);
+            let earlier = before(kernel, at, Op::Min, &[start, last], Type::U64);
+            if let InstKind::For { start, .. } = &mut kernel.insts[at.1.index()].kind {
+                *start = earlier;
+            }
+        }
+    }
 }
 
 fn deep_conditions_are_true(kernel: &mut Kernel, block: BlockId, depth: u32) {

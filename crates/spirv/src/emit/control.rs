@@ -9,7 +9,7 @@ use fulgurite_spec::{IdOp, ScalarType, Type};
 use super::Emitter;
 use crate::assembler::Id;
 use crate::layout::{ControlWord, Layout};
-use crate::spv::{op, scope, semantics, storage_class};
+use crate::spv::{glsl, op, scope, semantics, storage_class};
 
 /// A control instruction whose blocks are being emitted.
 pub(super) enum Frame {
@@ -150,9 +150,11 @@ impl Emitter<'_> {
 
     /// Converts values to the types in which a loop carries them.
     fn as_carried(&mut self, values: &[ValueId]) -> Vec<Id> {
-        let values = values.iter().map(|value| (self.id(*value), self.kernel.ty(*value)));
-        let values: Vec<(Id, Type)> = values.collect();
-        values.into_iter().map(|(id, ty)| self.convert(id, ty, carried_as(ty))).collect()
+        let carried = values.iter().map(|value| {
+            let (id, ty) = (self.hide_carried(*value), self.kernel.ty(*value));
+            self.convert(id, ty, carried_as(ty))
+        });
+        carried.collect()
     }
 
     /// Emits the loop's header: phis and the merge declaration.
@@ -375,21 +377,22 @@ impl Emitter<'_> {
         let (start, end) = (self.end_of_range(start), self.end_of_range(end));
         let (low, high) = if down { (end, start) } else { (start, end) };
         let word = Self::iteration_type(ty);
-        let less = if signed { op::SLessThan } else { op::ULessThan };
-        let some = self.make(less, Type::BOOL, &[low, high]);
+        // Zero if there are no iterations. Not selected by a comparison of the bounds: NVIDIA's compiler makes one
+        // subtraction of both for 64 bits, whose borrow it loses.
+        let larger = self.glsl(if signed { glsl::SMax } else { glsl::UMax }, ty, &[low, high]);
         // Narrow integers are computed as words. As unsigned words the distance is correct even if the signed
         // difference overflows.
-        let [low, high] = [low, high].map(|v| self.convert(v, ty, word));
-        let distance = self.make(op::ISub, word, &[high, low]);
+        let [low, larger] = [low, larger].map(|v| self.convert(v, ty, word));
+        let distance = self.make(op::ISub, word, &[larger, low]);
+        if stride == 1 {
+            return distance;
+        }
         let (zero, one) = (self.asm.splat(word, 0), self.asm.splat(word, 1));
-        let count = if stride == 1 {
-            distance
-        } else {
-            let last = self.make(op::ISub, word, &[distance, one]);
-            let stride = self.asm.splat(word, stride);
-            let whole = self.make(op::UDiv, word, &[last, stride]);
-            self.make(op::IAdd, word, &[whole, one])
-        };
+        let last = self.make(op::ISub, word, &[distance, one]);
+        let stride = self.asm.splat(word, stride);
+        let whole = self.make(op::UDiv, word, &[last, stride]);
+        let count = self.make(op::IAdd, word, &[whole, one]);
+        let some = self.make(op::INotEqual, Type::BOOL, &[distance, zero]);
         self.make(op::Select, word, &[some, count, zero])
     }
 

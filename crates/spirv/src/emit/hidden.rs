@@ -344,6 +344,14 @@ impl Emitter<'_> {
         yielded.collect()
     }
 
+    /// Returns a value that a loop carries, hidden if it is a −0 that a driver would fold incorrectly in the loop or after
+    /// one without iterations.
+    pub(super) fn hide_carried(&mut self, value: ValueId) -> Id {
+        let id = self.id(value);
+        let hides = self.hidden.is_some() && self.profile.rules.signs && self.is_minus_zero(value);
+        if hides { self.opaque_operand(value, id, 0) } else { id }
+    }
+
     /// Hides the operands that the driver's compiler would fold incorrectly.
     pub(super) fn hide(&mut self, scalar_op: Op, main: Type, operands: &[ValueId], args: &mut [Id]) {
         // Matrices have no bits to combine with a zero.
@@ -463,7 +471,7 @@ impl Emitter<'_> {
             || scalar_op == Op::Clamp
                 && operands.get(1).is_some_and(|low| !self.has_lane(*low, |_, bits| bits == 0));
         let keeps_zeros = FloatOp::of(scalar_op).is_some_and(keeps_zeros);
-        self.has_lane(value, |format, bits| bits == format.sign_bit())
+        self.is_minus_zero(value)
             || bounded && self.has_lane(value, |format, bits| bits == format.encode(1.0))
             || keeps_zeros && self.choices.contains_key(&value)
             || is_arithmetic(scalar_op) && self.choices.get(&value) == Some(&Choice::Constants)
@@ -483,6 +491,11 @@ impl Emitter<'_> {
         let constant = self.asm.lanes(wide, &lanes);
         let hidden = self.opaque_apart(wide, constant, operand);
         self.make(op::FConvert, ty, &[hidden])
+    }
+
+    /// Returns whether a value is a constant float with a component of −0.
+    fn is_minus_zero(&self, value: ValueId) -> bool {
+        self.has_lane(value, |format, bits| bits == format.sign_bit())
     }
 
     /// Returns whether a value is a constant float with a matching component.

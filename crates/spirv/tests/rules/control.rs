@@ -97,26 +97,36 @@ fn a_for_compares_a_count_made_before_it() {
     let trips = |text: &str| {
         let loaded = least("buffer %y: write i32[]\nparam %n: i32\nparam %m: u32", text);
         let header = loaded.block_of(loaded.one(Op::LoopMerge));
-        let less = loaded.all(Op::ULessThan)[usize::from(text.contains("u32 to"))];
+        let less = loaded.one(Op::ULessThan);
         assert_eq!(loaded.block_of(loaded.operand(less, 0)), header, "an iteration number, from the header");
         let count = loaded.operand(less, 1).clone();
-        assert_eq!(count.class.opcode, Op::Select);
         assert_ne!(loaded.block_of(&count), header);
-        assert_eq!(loaded.constant(id(&count, 2)), Some(0), "none where the end is not past the start");
-        let compared = loaded.operand(&count, 0).clone();
-        (loaded, compared)
+        (loaded, count)
     };
-    let (up, compared) = trips("for %i in 3i32 to %n step 2i32 {\n}");
-    assert_eq!(compared.class.opcode, Op::SLessThan);
-    assert_eq!(up.constant(id(&compared, 0)), Some(3));
-    let (down, compared) = trips("for %i in 3i32 to %n step -2i32 {\n}");
-    assert_eq!(down.constant(id(&compared, 1)), Some(3), "the bounds change places");
-    for loaded in [up, down] {
+    // A distance is the larger bound less the lower one, both as unsigned words; returns the lower one.
+    let low_of = |loaded: &Loaded, distance: &Instruction| {
+        assert_eq!(distance.class.opcode, Op::ISub);
+        let [larger, low] = [0, 1].map(|position| {
+            let value = loaded.operand(distance, position);
+            let is_cast = value.class.opcode == Op::Bitcast;
+            if is_cast { loaded.operand(value, 0).clone() } else { value.clone() }
+        });
+        assert_eq!(id(&larger, 2), result(&low), "none where the end is not past the start");
+        low
+    };
+    for (step, low_is_start) in [("2i32", true), ("-2i32", false)] {
+        let (loaded, count) = trips(&format!("for %i in 3i32 to %n step {step} {{\n}}"));
+        assert_eq!(count.class.opcode, Op::Select);
+        assert_eq!(loaded.constant(id(&count, 2)), Some(0));
         assert_eq!(loaded.constant(id(loaded.one(Op::UDiv), 1)), Some(2), "the magnitude of the step");
+        let some = loaded.operand(&count, 0);
+        assert_eq!(some.class.opcode, Op::INotEqual);
+        let low = low_of(&loaded, loaded.operand(some, 0));
+        assert_eq!(loaded.constant(result(&low)) == Some(3), low_is_start, "the bounds change places");
     }
-    let (one, compared) = trips("for %i in 3u32 to %m step 1u32 {\n}");
-    assert_eq!(compared.class.opcode, Op::ULessThan);
-    assert!(one.all(Op::UDiv).is_empty(), "a step of 1 takes no division");
+    let (loaded, count) = trips("for %i in 3u32 to %m step 1u32 {\n}");
+    assert_eq!(loaded.constant(result(&low_of(&loaded, &count))), Some(3));
+    loaded.assert_without(&[Op::UDiv, Op::Select]);
 }
 
 #[test]

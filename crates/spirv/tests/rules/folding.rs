@@ -299,6 +299,22 @@ fn minus_zero_an_upper_bound_of_one_and_choices_are_hidden_where_signs_are_misfo
 }
 
 #[test]
+fn minus_zeros_that_loops_carry_are_hidden_where_signs_are_misfolded() {
+    let carried = |initial: &str, rules: Rules| {
+        let body = format!(
+            "%r = for %i in 0u32 to %a step 1u32 carry(%c = {initial}) {{\n%d = mul %c, 2.0f32\nyield %d\n}}"
+        );
+        let loaded = of("u32", "f32", &body, rules);
+        let phi = *loaded.all(Op::Phi).last().expect("the carried value");
+        is_hidden(&loaded, id(phi, 0))
+    };
+    let signs = Rules { signs: true, ..Rules::NONE };
+    assert!(carried("-0.0f32", signs));
+    assert!(!carried("0.0f32", signs));
+    assert!(!carried("-0.0f32", Rules { signs: false, ..Rules::ALL }));
+}
+
+#[test]
 fn loops_carry_truth_values_as_words() {
     let body = "%c = lt %a, %b\n%d = for %i in 0u32 to %a step 1u32 carry(%e = %c) {\n%f = not %e\n\
                 yield %f\n}\n%r = convert %d -> u32";

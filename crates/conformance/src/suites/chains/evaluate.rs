@@ -149,7 +149,7 @@ impl Evaluation<'_> {
     }
 
     fn repeat(&mut self, node: &Node, active: u64) {
-        let Node::For { counter, from, end, initial, carried, body, to } = node else { return };
+        let Node::For { counter, from, end, step, initial, carried, body, to } = node else { return };
         let ty = self.program.types[*from].scalar;
         let (begin, stop) = (self.columns[*from].clone(), self.columns[*end].clone());
         let decided = begin.decided & stop.decided;
@@ -158,7 +158,7 @@ impl Evaluation<'_> {
                 let less =
                     eval::scalar(Op::Lt, ty, ScalarType::Bool, &[begin.values[i][0], stop.values[i][0]]);
                 if less == Some(1) {
-                    stop.values[i][0].wrapping_sub(begin.values[i][0]) & ty.mask()
+                    (stop.values[i][0].wrapping_sub(begin.values[i][0]) & ty.mask()).div_ceil(*step)
                 } else {
                     0
                 }
@@ -172,7 +172,7 @@ impl Evaluation<'_> {
             }
             let mut column = begin.clone();
             for value in &mut column.values {
-                value[0] = value[0].wrapping_add(trip) & ty.mask();
+                value[0] = value[0].wrapping_add(trip * step) & ty.mask();
             }
             self.columns[*counter] = column;
             self.nodes(&body.nodes, active & going);

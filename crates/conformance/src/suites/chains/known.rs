@@ -19,6 +19,9 @@ pub(super) fn known(types: TypeSet) -> Vec<(String, Program)> {
     all.extend(known_factors(types));
     all.extend(signed_zeros_of_products(types));
     all.extend(bits_of_truth_values(types));
+    all.extend(loops_past_their_end(types));
+    all.extend(rounded_truth_values(types));
+    all.extend(carried_minus_zeros(types));
     all
 }
 
@@ -293,6 +296,107 @@ fn bits_of_truth_values(types: TypeSet) -> Vec<(String, Program)> {
             program.outputs.push(Output::Store(result));
         }
         all.push((format!("bitcast {integer} -> {float}"), program));
+    }
+    all
+}
+
+/// Loops that begin past their end and carry a converted value: they have no iterations.
+fn loops_past_their_end(types: TypeSet) -> Vec<(String, Program)> {
+    let counted = [ScalarType::U32, ScalarType::I32, ScalarType::U64, ScalarType::I64];
+    let sources = [ScalarType::F32, ScalarType::BF16, ScalarType::F16, ScalarType::F64, ScalarType::I32];
+    let mut all = Vec::new();
+    for scalar in counted.into_iter().filter(|scalar| types.contains(*scalar)) {
+        let index = Type::scalar(scalar);
+        // Past 3 for every value.
+        let beyond = if scalar.is_signed() { Op::Max } else { Op::Or };
+        for source in sources.into_iter().filter(|source| types.contains(*source)) {
+            for carried_type in [Type::I64, Type::U64, Type::I32] {
+                if !types.contains(carried_type.scalar) {
+                    continue;
+                }
+                let mut program = Program::default();
+                for step in [1, 2] {
+                    let start = program.input(index, Source::Slot(0));
+                    let [four, three] = [4, 3].map(|bits| program.input(index, Source::Literal(bits)));
+                    let from = program.op(beyond, vec![start, four], index);
+                    let value = program.input(Type::scalar(source), Source::Slot(1));
+                    let initial = program.op(Op::Convert, vec![value], carried_type);
+                    let zero = program.input(carried_type, Source::Literal(0));
+                    let [counter, carried, to] =
+                        [index, carried_type, carried_type].map(|ty| program.var(ty));
+                    program.body.push(Node::For {
+                        counter,
+                        from,
+                        end: three,
+                        step,
+                        initial: vec![initial],
+                        carried: vec![carried],
+                        body: Arm { nodes: Vec::new(), yields: vec![zero] },
+                        to: vec![to],
+                    });
+                    let word = program.op(Op::Convert, vec![to], Type::U32);
+                    program.outputs.extend([to, word].map(Output::Store));
+                }
+                all.push((format!("for {scalar} of {carried_type} from {source}"), program));
+            }
+        }
+    }
+    all
+}
+
+/// Truth values as floats, rounded to integers.
+fn rounded_truth_values(types: TypeSet) -> Vec<(String, Program)> {
+    let mut all = Vec::new();
+    for scalar in types.iter().filter(|scalar| scalar.is_float()) {
+        let four = Type::scalar(scalar).with_lanes(Lanes::Four);
+        let mut program = Program::default();
+        let words: Vec<Var> = (0..5).map(|slot| program.input(Type::I32, Source::Slot(slot))).collect();
+        let less =
+            |program: &mut Program, n: usize| program.op(Op::Lt, vec![words[n], words[n + 1]], Type::BOOL);
+        let truths: Vec<Var> = (0..4).map(|n| less(&mut program, n)).collect();
+        let vector = program.op(Op::Construct, truths, Type::BOOL.with_lanes(Lanes::Four));
+        let floats = program.op(Op::Convert, vec![vector], four);
+        for op in [Op::Round, Op::Floor, Op::Trunc, Op::Abs] {
+            let rounded = program.op(op, vec![floats], four);
+            let result = program.op(Op::Convert, vec![rounded], Type::I32.with_lanes(Lanes::Four));
+            program.outputs.push(Output::Store(result));
+        }
+        all.push((format!("round {four}"), program));
+    }
+    all
+}
+
+/// Products with a −0 that a loop carries: past one that has no iterations as a compiler finds out, and past one that has
+/// some.
+fn carried_minus_zeros(types: TypeSet) -> Vec<(String, Program)> {
+    let mut all = Vec::new();
+    for scalar in types.iter() {
+        let Some(format) = FloatFormat::of(scalar) else { continue };
+        let ty = Type::scalar(scalar);
+        let mut program = Program::default();
+        let words = [0, 1].map(|slot| program.input(Type::U32, Source::Slot(slot)));
+        let bits = program.op(Op::And, words.to_vec(), Type::U32);
+        let factor = program.op(Op::Convert, vec![bits], ty);
+        let loaded = program.input(ty, Source::Slot(2));
+        let minus_zero = program.input(ty, Source::Literal(format.sign_bit()));
+        for from in [Source::Literal(7), Source::Slot(3)] {
+            let from = program.input(Type::U32, from);
+            let three = program.input(Type::U32, Source::Literal(3));
+            let [counter, carried, to] = [Type::U32, ty, ty].map(|ty| program.var(ty));
+            program.body.push(Node::For {
+                counter,
+                from,
+                end: three,
+                step: 1,
+                initial: vec![minus_zero],
+                carried: vec![carried],
+                body: Arm { nodes: Vec::new(), yields: vec![loaded] },
+                to: vec![to],
+            });
+            let product = program.op(Op::Mul, vec![factor, to], ty);
+            program.outputs.push(Output::Store(product));
+        }
+        all.push((format!("mul {scalar}"), program));
     }
     all
 }

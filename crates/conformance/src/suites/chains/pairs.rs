@@ -339,6 +339,7 @@ impl<'a> Builder<'a> {
             counter,
             from,
             end,
+            step: 1,
             initial: vec![zero],
             carried: vec![carried],
             body,

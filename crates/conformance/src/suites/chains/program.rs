@@ -37,8 +37,17 @@ pub(super) enum Node {
     Op { to: Var, op: Op, args: Vec<Var> },
     /// `to` are the yields of one of two arms.
     If { condition: Var, arms: [Arm; 2], to: Vec<Var> },
-    /// `to` are the final carried values of a `for` from `from` to `end` in steps of one.
-    For { counter: Var, from: Var, end: Var, initial: Vec<Var>, carried: Vec<Var>, body: Arm, to: Vec<Var> },
+    /// `to` are the final carried values of a `for` from `from` up to `end`.
+    For {
+        counter: Var,
+        from: Var,
+        end: Var,
+        step: u64,
+        initial: Vec<Var>,
+        carried: Vec<Var>,
+        body: Arm,
+        to: Vec<Var>,
+    },
     /// `to` are the final carried values of a `while`, which runs as long as `header` yields true and fewer than three
     /// iterations, counted from `from`, are done.
     While {

@@ -149,7 +149,8 @@ impl Writer<'_> {
         self.push(ty, |to| Node::If { condition, arms, to: vec![to] })
     }
 
-    /// Returns the result of a `for` of up to three iterations that carries a value of type `ty`.
+    /// Returns the result of a `for` of up to three iterations that carries a value of type `ty`. It may begin past its
+    /// end.
     fn repetition(&mut self, ty: Type, depth: u32) -> Var {
         let counted = [ScalarType::U32, ScalarType::I32, ScalarType::I64, ScalarType::U64];
         let here: Vec<ScalarType> =
@@ -159,9 +160,13 @@ impl Writer<'_> {
         let constant =
             |w: &mut Self, bits: u64| w.push(index, |to| Node::Input { to, source: Source::Literal(bits) });
         let begin = self.value(index, depth / 2);
-        let three = constant(self, 3);
-        let from = self.push(index, |to| Node::Op { to, op: Op::And, args: vec![begin, three] });
-        let end = constant(self, 3);
+        let highest = if scalar.is_signed() { 0 } else { 1 << (scalar.bits() - 1) };
+        let mask = [3, 3 | highest][self.below(2)];
+        let mask = constant(self, mask);
+        let from = self.push(index, |to| Node::Op { to, op: Op::And, args: vec![begin, mask] });
+        let end = [1, 2, 3, 3][self.below(4)];
+        let end = constant(self, end);
+        let step = [1, 1, 1, 2][self.below(4)];
         let initial = self.value(ty, depth - 1);
         let counter = self.program.var(index);
         let carried = self.program.var(ty);
@@ -173,6 +178,7 @@ impl Writer<'_> {
             counter,
             from,
             end,
+            step,
             initial: vec![initial],
             carried: vec![carried],
             body,

@@ -114,7 +114,17 @@ fn repeat(
 ) -> (Var, Node) {
     let [counter, carried, to] = [0; 3].map(|_| shape.program.var(Type::U32));
     let body = body(shape, carried);
-    (to, Node::For { counter, from, end, initial: vec![initial], carried: vec![carried], body, to: vec![to] })
+    let node = Node::For {
+        counter,
+        from,
+        end,
+        step: 1,
+        initial: vec![initial],
+        carried: vec![carried],
+        body,
+        to: vec![to],
+    };
+    (to, node)
 }
 
 /// Every loop runs once or not at all, depending on a bit of the value.
@@ -170,6 +180,7 @@ fn carried(count: u32) -> Program {
         counter,
         from: zero,
         end,
+        step: 1,
         initial,
         carried: params,
         body: Arm { nodes: body, yields },

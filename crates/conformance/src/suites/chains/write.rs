@@ -450,12 +450,14 @@ impl Writer<'_> {
                 }
                 self.line(&format!("{} = load {array}[{}]", self.name(*to), self.name(*index)));
             }
-            Node::For { counter, from, end, initial, carried, body, to } => {
+            Node::For { counter, from, end, step, initial, carried, body, to } => {
                 let ty = self.ty(*from);
                 let carries = self.carries(carried.iter().zip(initial));
                 let [counter, from, end] = [*counter, *from, *end].map(|var| self.name(var));
                 let to = self.names(to);
-                self.line(&format!("{to} = for {counter} in {from} to {end} step 1{ty} carry({carries}) {{"));
+                self.line(&format!(
+                    "{to} = for {counter} in {from} to {end} step {step}{ty} carry({carries}) {{"
+                ));
                 self.arm(body);
                 self.line("}");
             }
