@@ -10,6 +10,7 @@ mod common;
 mod dead_code;
 mod fast_math;
 mod float_budget;
+mod forward;
 mod hoist;
 mod least_profile;
 mod replacement;
@@ -136,7 +137,8 @@ fn transform(
         // Merged values become operands that simplify, simpler values merge, and so do those that leave a loop: all run again
         // while they find more, without what the last round left dead.
         for _ in 0..MOST_ROUNDS {
-            let fires = [simplify::PASS, common::PASS, hoist::PASS].map(|pass| change.optimize(&pass));
+            let fires =
+                [simplify::PASS, common::PASS, forward::PASS, hoist::PASS].map(|pass| change.optimize(&pass));
             change.optimize(&dead_code::PASS);
             if !fires.contains(&true) {
                 break;

@@ -23,6 +23,8 @@ pub(crate) const PLANTED: &[Planted] = &[
     }),
     ("loads of one place merged across stores", merge_loads),
     ("loads hoisted out of loops that store", hoist_loads),
+    ("stores forwarded across barriers", |k| forward_stores(k, false)),
+    ("stores forwarded out of bounds", |k| forward_stores(k, true)),
     ("carried values taken for their initial values", forget_iterations),
     ("the else arm yields what the then arm does", forget_else),
     ("atomics whose result has no use removed", remove_atomics),
@@ -61,6 +63,34 @@ fn merge_loads(kernel: &mut Kernel) {
                 let result = inst.results[0];
                 let earlier = *first.entry((memory, index)).or_insert(result);
                 by.insert(result, earlier);
+            }
+        }
+    }
+    replace(kernel, &by);
+}
+
+/// Replaces each load by what the block stored last at the index, in bounds or not, and at barriers or stores at other indices
+/// if it is not to stop there.
+fn forward_stores(kernel: &mut Kernel, stops: bool) {
+    let mut by: HashMap<ValueId, ValueId> = HashMap::new();
+    for block in &kernel.blocks {
+        let mut stored: HashMap<(Memory, ValueId), ValueId> = HashMap::new();
+        for inst in block.insts.iter().map(|id| kernel.inst(*id)) {
+            match inst.kind {
+                InstKind::Store { memory, index, value } => {
+                    if stops {
+                        stored.retain(|(other, _), _| *other != memory);
+                    }
+                    stored.insert((memory, index), by.get(&value).copied().unwrap_or(value));
+                }
+                InstKind::Load { memory, index } => {
+                    if let Some(value) = stored.get(&(memory, index)) {
+                        by.insert(inst.results[0], *value);
+                    }
+                }
+                InstKind::Barrier { .. } if !stops => {}
+                _ if inst.kind.pure().is_none() => stored.clear(),
+                _ => {}
             }
         }
     }

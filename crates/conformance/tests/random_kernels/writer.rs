@@ -181,7 +181,8 @@ impl Writer {
                 self.define("i32", format!("load %array[{near}]"));
                 let place = if self.numbers.below(2) == 0 { &index } else { &near };
                 self.text += &format!("store %array[{place}], {value}\n");
-                self.define("i32", format!("load %array[{near}]"))
+                let place = if self.numbers.below(2) == 0 { place } else { &near };
+                self.define("i32", format!("load %array[{place}]"))
             }
             3 => {
                 let (value, near) = (self.value("u32x2"), self.define("u32", format!("and {index}, 1u32")));
@@ -251,6 +252,14 @@ impl Writer {
         let count = self.define("u32", "len %tile".to_owned());
         let at = self.define("u32", format!("rem {index}, {count}"));
         self.define("u32", format!("load %tile[{at}]"));
+        if self.numbers.below(2) == 0 {
+            // Another invocation's element, and its own, which another one has stored to.
+            let value = self.value("u32");
+            let next = self.define("u32", "add %lane, 1u32".to_owned());
+            let next = self.define("u32", format!("rem {next}, {count}"));
+            self.text += &format!("barrier[shared]\nstore %tile[{next}], {value}\nbarrier[shared]\n");
+            self.define("u32", "load %tile[%lane]".to_owned());
+        }
     }
 
     /// Stores a value of each invocation in shared memory.
