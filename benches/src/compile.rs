@@ -170,10 +170,10 @@ pub fn from_wire(bytes: &[u8]) -> anyhow::Result<VerifiedKernel> {
 ///
 /// # Errors
 /// An error if a pass made it invalid.
-pub fn optimized(kernel: VerifiedKernel) -> anyhow::Result<Arc<VerifiedKernel>> {
+pub fn optimized(kernel: &Arc<VerifiedKernel>) -> anyhow::Result<Arc<VerifiedKernel>> {
     let mut options = PassOptions::default();
     options.optimize = true;
-    Ok(fulgurite_passes::optimize(&Arc::new(kernel), &options)?.0)
+    Ok(fulgurite_passes::optimize(kernel, &options)?.0)
 }
 
 /// Emits a kernel as SPIR-V for the minimal device.
@@ -256,7 +256,7 @@ mod tests {
         for shape in Shape::ALL {
             let kernel = from_text(&shape.text(2_000)).unwrap();
             assert!((2_000..2_500).contains(&(kernel.insts.len() + 5)), "{shape:?}: {}", kernel.insts.len());
-            check(&to_spirv(&optimized(kernel).unwrap())).unwrap();
+            check(&to_spirv(&optimized(&Arc::new(kernel)).unwrap())).unwrap();
         }
     }
 }

@@ -51,6 +51,22 @@ impl<'t> Loaded<'t> {
         self.problem.steps.iter().map(compile).collect()
     }
 
+    /// Compiles the problem's kernels after all passes. Returns `None` if no pass changes any of them.
+    ///
+    /// # Errors
+    /// Errors in a kernel, or features that the device lacks.
+    pub fn optimized(&self) -> anyhow::Result<Option<Way>> {
+        let (mut way, mut is_changed) = (Way::new(), false);
+        for step in &self.problem.steps {
+            let given = problems::kernel(step)?;
+            let kernel = crate::compile::optimized(&given)?;
+            is_changed |= !Arc::ptr_eq(&given, &kernel);
+            Error::check_needs(&kernel, self.target.backend.snapshot())?;
+            way.push(self.target.backend.compile(kernel, &CompileOptions::default())?);
+        }
+        Ok(is_changed.then_some(way))
+    }
+
     /// Compiles the SPIR-V modules in a folder, each named after a kernel. Returns `None` unless there is one for every
     /// step, and on backends other than Vulkan.
     ///

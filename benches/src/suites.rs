@@ -6,6 +6,7 @@ mod copy;
 mod cpu;
 mod kernels;
 mod launch;
+mod passes;
 mod start;
 mod tune;
 
@@ -35,6 +36,8 @@ pub enum Suite {
     Cpu,
     /// The kernels of `examples/kernels` and the kernel library.
     Kernels,
+    /// What the passes gain at run time.
+    Passes,
     /// The pipeline cache.
     Cache,
     /// Searches of the autotuner, and its records.
@@ -45,12 +48,13 @@ pub enum Suite {
 
 impl Suite {
     /// Every suite.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Compile,
         Self::Launch,
         Self::Copy,
         Self::Cpu,
         Self::Kernels,
+        Self::Passes,
         Self::Cache,
         Self::Tune,
         Self::Start,
@@ -64,6 +68,7 @@ impl Suite {
             Self::Copy => "copy",
             Self::Cpu => "cpu",
             Self::Kernels => "kernels",
+            Self::Passes => "passes",
             Self::Cache => "cache",
             Self::Tune => "tune",
             Self::Start => "start",
@@ -152,6 +157,7 @@ impl<'a> Session<'a> {
             (Suite::Copy, Some(target)) => copy::run(self, target),
             (Suite::Cpu, Some(target)) => cpu::run(self, target),
             (Suite::Kernels, Some(target)) => kernels::run(self, target),
+            (Suite::Passes, Some(target)) => passes::run(self, target),
             (Suite::Tune, Some(target)) => tune::run(self, target),
             (Suite::Start, Some(target)) => start::run(self, target),
             (_, target) => {

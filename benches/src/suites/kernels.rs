@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use fulgurite::autotune::{self, Instance, Numbers, Prepared, Tester};
 use fulgurite::kernels::{COPY, families};
 use fulgurite::{CompileOptions, LaunchOptions};
-use fulgurite_runtime::{Buffer, Program};
+use fulgurite_runtime::{Buffer, BufferView, Device, Program};
 
 use super::Session;
 use crate::copy;
@@ -20,7 +20,7 @@ use crate::timing::{by_itself, by_wall};
 /// Target share of the copy rate for kernels that are bound by memory.
 const SHARE_OF_COPY: f64 = 0.8;
 /// Timeout of a launch.
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 /// Copy rates in bytes per second: below the first, the device is an interpreter; above the second, a GPU.
 const RATES: [f64; 2] = [0.5e9, 250e9];
 
@@ -147,7 +147,7 @@ fn roof(session: &mut Session<'_>, target: &Target, scale: Scale) -> anyhow::Res
 }
 
 /// Returns the problem size for a family.
-fn size(family: &str, [small, middling, large]: [&'static str; 3], scale: Scale) -> &'static str {
+pub(super) fn size(family: &str, [small, middling, large]: [&'static str; 3], scale: Scale) -> &'static str {
     match (scale, family) {
         (Scale::Test, "elementwise" | "sum") => "2^12",
         (Scale::Test, _) => "64",
@@ -171,20 +171,29 @@ fn family<'s>(
     tester.check(candidate).map_err(|rejection| anyhow::anyhow!("wrong: {}", rejection.reason))?;
     drop(tester);
     let prepared = Prepared::new(&target.device, candidate.plan()?)?;
-    let numbers = instance.trial(Numbers::Random, 1).arguments;
-    let mut buffers = Vec::new();
-    for (argument, bytes) in instance.arguments.iter().zip(&numbers) {
-        buffers.push(match bytes.is_empty() {
-            true => target.device.zeroed(argument.bytes)?.whole(),
-            false => target.device.upload(bytes)?.whole(),
-        });
-    }
-    let amount = match instance.work {
+    let buffers = inputs(&target.device, instance)?;
+    let options = LaunchOptions::default().timeout(TIMEOUT);
+    let mut ours = by_itself(|| Ok(prepared.timed(&buffers, &options)?));
+    session.time(name, work(instance), &mut ours, None)
+}
+
+/// Returns the amount that a family's rate is computed from.
+pub(super) fn work(instance: &Instance) -> Amount {
+    match instance.work {
         autotune::Work::Bytes(bytes) => Amount::Bytes(bytes),
         autotune::Work::Operations(count) => Amount::Operations(count),
         _ => Amount::Times(1),
-    };
-    let options = LaunchOptions::default().timeout(TIMEOUT);
-    let mut ours = by_itself(|| Ok(prepared.timed(&buffers, &options)?));
-    session.time(name, amount, &mut ours, None)
+    }
+}
+
+/// Returns the buffers of a family's arguments, with random numbers in its inputs.
+pub(super) fn inputs(device: &Device, instance: &Instance) -> anyhow::Result<Vec<BufferView>> {
+    let numbers = instance.trial(Numbers::Random, 1).arguments;
+    let buffers = instance.arguments.iter().zip(&numbers).map(|(argument, bytes)| {
+        Ok(match bytes.is_empty() {
+            true => device.zeroed(argument.bytes)?.whole(),
+            false => device.upload(bytes)?.whole(),
+        })
+    });
+    buffers.collect()
 }

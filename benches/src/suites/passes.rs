@@ -1,0 +1,79 @@
+//! The suite `passes`: run times of kernels after all passes, compared with those of the kernels as they are given.
+
+use anyhow::Context as _;
+use fulgurite::autotune::Prepared;
+use fulgurite::kernels::families;
+use fulgurite::{CompileOptions, LaunchOptions, OptimizationLevel};
+use fulgurite_runtime::Device;
+
+use super::Session;
+use super::kernels::{TIMEOUT, inputs, size, work};
+use crate::measurement::Amount;
+use crate::problems::{NAMES, Problem, Scale, problem, rivals};
+use crate::run::Loaded;
+use crate::target::Target;
+use crate::timing::{Work, by_itself};
+
+/// The name of the peer.
+const AS_GIVEN: &str = "as given";
+
+pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<()> {
+    let scale = session.scale(target)?;
+    for name in NAMES {
+        let Some(problem) = session.may_want(name).then(|| problem(name, scale)).flatten() else { continue };
+        let name = format!("{}, {}", problem.name, problem.size);
+        session.each(&name, |session| measure(session, target, &name, problem));
+    }
+    for rival in rivals() {
+        // An interpreter takes minutes for the larger ones.
+        let scale = scale.min(Scale::Quick);
+        let name = rival.name(scale);
+        session.each(&name, |session| measure(session, target, &name, rival.make(scale).0));
+    }
+    let full = CompileOptions::default().optimization(OptimizationLevel::Full);
+    let optimizing = Device::new(target.backend.clone(), full, LaunchOptions::default());
+    for listed in families() {
+        let problem = size(listed.id, listed.problems, scale);
+        let name = format!("family {}, {problem}", listed.id);
+        session.each(&name, |session| {
+            let instance = listed.instance(target.backend.snapshot(), problem)?;
+            let candidate = &instance.candidates[instance.heuristic];
+            let after = Prepared::new(&optimizing, candidate.plan()?)?;
+            let given = Prepared::new(&target.device, candidate.plan()?)?;
+            let own = inputs(&optimizing, &instance)?;
+            let buffers = inputs(&target.device, &instance)?;
+            let options = LaunchOptions::default().timeout(TIMEOUT);
+            let mut ours = by_itself(|| Ok(after.timed(&own, &options)?));
+            let mut others = by_itself(|| Ok(given.timed(&buffers, &options)?));
+            compare(session, &name, work(&instance), &mut ours, &mut others)
+        });
+    }
+    Ok(())
+}
+
+/// Measures a problem whose kernels the passes change.
+fn measure(session: &mut Session<'_>, target: &Target, name: &str, problem: Problem) -> anyhow::Result<()> {
+    let loaded = Loaded::new(target, problem)?;
+    let Some(after) = loaded.optimized()? else {
+        session.notes.push(format!("passes: {name}: no pass changes it"));
+        return Ok(());
+    };
+    let given = loaded.ours()?;
+    loaded.check(&given)?;
+    loaded.check(&after).context("after the passes")?;
+    let amount = loaded.problem.work.amount();
+    let mut ours = by_itself(|| loaded.once(&after));
+    let mut others = by_itself(|| loaded.once(&given));
+    compare(session, name, amount, &mut ours, &mut others)
+}
+
+fn compare<'w>(
+    session: &mut Session<'_>,
+    name: &str,
+    amount: Amount,
+    ours: &'w mut Work<'w>,
+    others: &'w mut Work<'w>,
+) -> anyhow::Result<()> {
+    session.time(name, amount, ours, Some((AS_GIVEN, others)))?;
+    Ok(())
+}
