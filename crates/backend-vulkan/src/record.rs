@@ -28,19 +28,25 @@ const RECORD: &[OnRecord] = &[
     OnRecord {
         name: "llvmpipe",
         version: "Mesa 22.3.6 (LLVM 15.0.6)",
-        needless: Rules { wide_division: true, narrow_integers: true, signs: true, ..Rules::NONE },
+        needless: Rules {
+            wide_division: true,
+            narrow_integers: true,
+            signs: true,
+            repeated_loads: true,
+            ..Rules::NONE
+        },
         nesting: LEAST_NESTING,
     },
     OnRecord {
         name: "NVIDIA",
         version: "580.159.04",
-        needless: Rules { zeros: true, ..Rules::NONE },
+        needless: Rules { zeros: true, repeated_loads: true, ..Rules::NONE },
         nesting: MAX_NESTING * 2,
     },
     OnRecord {
         name: "SwiftShader driver",
         version: "",
-        needless: Rules { signs: false, ..Rules::ALL },
+        needless: Rules { signs: false, repeated_loads: false, ..Rules::ALL },
         nesting: MAX_NESTING * 2,
     },
 ];
@@ -82,7 +88,13 @@ mod tests {
         let known = lavapipe();
         assert_eq!(
             rules(&known),
-            Rules { wide_division: false, narrow_integers: false, signs: false, ..Rules::ALL }
+            Rules {
+                wide_division: false,
+                narrow_integers: false,
+                signs: false,
+                repeated_loads: false,
+                ..Rules::ALL
+            }
         );
         let newer = PhysicalSnapshot { driver_info: "Mesa 99.0.0 (LLVM 15.0.6)".to_owned(), ..known };
         assert_eq!((rules(&newer), nesting(&newer)), (Rules::ALL, LEAST_NESTING));

@@ -209,6 +209,12 @@ const FAULTS: &[Fault] = &[
         },
     },
     Fault {
+        name: "load behind a loop gives zero if the loop's header loads the element too",
+        found_by: "known",
+        hidden_from: None,
+        plant: lose_loads_behind_loops,
+    },
+    Fault {
         name: "condition nested deeper than thirty ifs taken for true",
         found_by: "shapes",
         hidden_from: None,
@@ -480,6 +486,33 @@ fn run_past_the_end(kernel: &mut Kernel) {
             if let InstKind::For { start, .. } = &mut kernel.insts[at.1.index()].kind {
                 *start = earlier;
             }
+        }
+    }
+}
+
+fn lose_loads_behind_loops(kernel: &mut Kernel) {
+    // The memory and the distance from the invocation's index.
+    let element = |kernel: &Kernel, id: InstId| match kernel.inst(id).kind {
+        InstKind::Load { memory, index } => {
+            let distance = *operands_of(kernel, index, Op::Add)?.get(1)?;
+            Some((memory, kernel.literal(distance)?.bits))
+        }
+        _ => None,
+    };
+    let mut in_headers = Vec::new();
+    let mut lost = Vec::new();
+    for id in kernel.block(kernel.body).insts.clone() {
+        if let InstKind::While { header, .. } = kernel.inst(id).kind {
+            in_headers.extend(kernel.block(header).insts.iter().filter_map(|id| element(kernel, *id)));
+        }
+        if element(kernel, id).is_some_and(|element| in_headers.contains(&element)) {
+            lost.push(id);
+        }
+    }
+    for id in lost {
+        let beyond = constant(kernel, ScalarType::U32, u64::from(u32::MAX));
+        if let InstKind::Load { index, .. } = &mut kernel.insts[id.index()].kind {
+            *index = beyond;
         }
     }
 }

@@ -105,13 +105,22 @@ impl Profile {
             Self {
                 floats: [FloatControls { rounding_mode_rte: true, ..FloatControls::LEAST }; 3],
                 driver_ends_loops: true,
-                rules: Rules { wide_division: false, narrow_integers: false, signs: false, ..Rules::ALL },
+                rules: Rules {
+                    wide_division: false,
+                    narrow_integers: false,
+                    signs: false,
+                    repeated_loads: false,
+                    ..Rules::ALL
+                },
                 driver_waits_at_workgroup_fences: true,
                 subgroup_size: 8,
                 ..Self::least()
             },
         ),
-        ("swiftshader", Self { rules: Rules { signs: true, ..Rules::NONE }, ..Self::least() }),
+        (
+            "swiftshader",
+            Self { rules: Rules { signs: true, repeated_loads: true, ..Rules::NONE }, ..Self::least() },
+        ),
         (
             "nvidia",
             Self {
@@ -121,7 +130,7 @@ impl Profile {
                     FloatControls { rounding_mode_rte: true, ..FloatControls::LEAST },
                 ],
                 driver_ends_loops: false,
-                rules: Rules { zeros: false, ..Rules::ALL },
+                rules: Rules { zeros: false, repeated_loads: false, ..Rules::ALL },
                 driver_waits_at_workgroup_fences: false,
                 debug_names: false,
                 ..Self::fullest()

@@ -1,6 +1,6 @@
-//! Lowering rules that work around incorrect constant folding in driver compilers.
+//! Lowering rules that work around incorrect optimization in driver compilers.
 //!
-//! Drivers fold sequences of ops, and get some wrong although each op alone is right. A rule in force combines the
+//! Drivers fold sequences of ops, and get some wrong although each op alone is right. Most rules in force combine the
 //! affected values with a zero that only the launch knows. `docs/spirv-lowering.md` gives the drivers that need each
 //! rule and the reasons, `docs/benchmarks` the costs.
 
@@ -24,6 +24,9 @@ pub struct Rules {
     /// Negates integers by subtracting them from a hidden zero and hides literals that floats are compared with, for
     /// compilers that assume the magnitude of the minimum integer to be positive, and that of a NaN to be a number.
     pub signs: bool,
+    /// Does not declare that nothing writes to a buffer, for compilers that then take the value of a load after a loop from
+    /// one in it, also in invocations that have left the loop.
+    pub repeated_loads: bool,
 }
 
 impl Rules {
@@ -35,6 +38,7 @@ impl Rules {
         wide_division: false,
         narrow_integers: false,
         signs: false,
+        repeated_loads: false,
     };
     /// All rules: the default for unknown drivers.
     pub const ALL: Self = Self {
@@ -44,28 +48,45 @@ impl Rules {
         wide_division: true,
         narrow_integers: true,
         signs: true,
+        repeated_loads: true,
     };
     /// The names of the rules, in the order of [`bits`](Self::bits).
-    pub const NAMES: [&'static str; 6] =
-        ["zeros", "f16_rounding", "wide_integers", "wide_division", "narrow_integers", "signs"];
+    pub const NAMES: [&'static str; 7] = [
+        "zeros",
+        "f16_rounding",
+        "wide_integers",
+        "wide_division",
+        "narrow_integers",
+        "signs",
+        "repeated_loads",
+    ];
 
     /// Returns for each rule whether it is in the set.
-    pub const fn bits(self) -> [bool; 6] {
+    pub const fn bits(self) -> [bool; 7] {
         // By name, so that a new rule cannot be left out.
-        let Self { zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs } = self;
-        [zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs]
+        let Self {
+            zeros,
+            f16_rounding,
+            wide_integers,
+            wide_division,
+            narrow_integers,
+            signs,
+            repeated_loads,
+        } = self;
+        [zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs, repeated_loads]
     }
 
     /// Returns the set with these [`bits`](Self::bits).
     pub const fn from_bits(
-        [zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs]: [bool; 6],
+        [zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs, repeated_loads]: [bool;
+            7],
     ) -> Self {
-        Self { zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs }
+        Self { zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs, repeated_loads }
     }
 
     /// Returns the set of the named rules, or the first unknown name.
     pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, &'a str> {
-        let mut bits = [false; 6];
+        let mut bits = [false; 7];
         for name in names {
             let place = Self::NAMES.iter().position(|known| *known == name).ok_or(name)?;
             bits[place] = true;
@@ -99,7 +120,7 @@ mod tests {
 
     #[test]
     fn sets_are_their_bits() {
-        for mask in 0..64u32 {
+        for mask in 0..128u32 {
             let set = Rules::from_bits(core::array::from_fn(|i| mask >> i & 1 == 1));
             assert_eq!(Rules::from_bits(set.bits()), set);
             assert_eq!(set.names().count(), mask.count_ones() as usize);

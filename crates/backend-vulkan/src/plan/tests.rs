@@ -49,8 +49,11 @@ fn lavapipe_is_planned_with_its_quirk() {
     let snapshot = &plan.snapshot;
     assert_eq!(snapshot.backend, "vulkan");
     assert_eq!(snapshot.limits.loop_limit, Some(65_535));
-    // The record waives `narrow_integers` and `wide_division`; it waives `signs` too, but the probe found it necessary.
-    assert_eq!(plan.profile.rules, Rules { wide_division: false, narrow_integers: false, ..Rules::ALL });
+    // The record waives `narrow_integers`, `wide_division` and `repeated_loads`; it waives `signs` too, but the probe found it necessary.
+    assert_eq!(
+        plan.profile.rules,
+        Rules { wide_division: false, narrow_integers: false, repeated_loads: false, ..Rules::ALL }
+    );
     assert!(plan.profile.driver_ends_loops);
     assert!(plan.profile.driver_waits_at_workgroup_fences);
     // Buffers beyond the number of descriptors are accessed by address.

@@ -6,7 +6,7 @@
 use fulgurite_spec::device::Capability;
 use fulgurite_spirv::Rules;
 
-/// One kernel. A single invocation reads the words of `%x` and writes those of `%out`.
+/// One kernel. A single workgroup reads the words of `%x` and writes those of `%out`.
 pub(super) struct Chain {
     /// The rule that a wrong result requires.
     pub(super) rule: Rules,
@@ -65,5 +65,13 @@ pub(super) const BATTERY: &[Chain] = &[
         // The smallest integer, and a NaN.
         input: &[0x8000_0000, 0x7fc0_0000],
         expected: &[0, 0],
+    },
+    Chain {
+        rule: Rules { repeated_loads: true, ..Rules::NONE },
+        needs: &[],
+        text: include_str!("repeated_loads.fg"),
+        // Invocation n goes through the loop 3 − n times.
+        input: &[10, 20, 30, 40],
+        expected: &[10, 21, 32, 40],
     },
 ];

@@ -170,7 +170,7 @@ impl Emitter<'_> {
                 let variable = self.bind(block, binding);
                 let alias = if all.len() > 1 { decoration::Aliased } else { decoration::Restrict };
                 self.asm.decorate(variable, &[alias]);
-                if !buffer.access.can_write() {
+                if !buffer.access.can_write() && !self.profile.rules.repeated_loads {
                     self.asm.decorate(variable, &[decoration::NonWritable]);
                 }
                 if !buffer.access.can_read() {

@@ -2,7 +2,7 @@
 
 use fulgurite_spirv::{Field, Profile, Rules};
 use rspirv::dr::{Instruction, Operand};
-use rspirv::spirv::{GlslStd450Op as GLOp, Op, Word};
+use rspirv::spirv::{Decoration, GlslStd450Op as GLOp, Op, Word};
 
 use crate::support::{Loaded, id, kernel, load, result, source};
 
@@ -390,4 +390,18 @@ fn narrow_components_are_packed_by_shifts() {
     let packed = load(&kernel(&source(declarations, "%r = pack %a\nstore %y[0u32], %r")), &Profile::least());
     packed.assert_without(&[Op::Bitcast]);
     assert_eq!(packed.all(Op::ShiftLeftLogical).len(), 3);
+}
+
+#[test]
+fn buffers_are_not_declared_unwritten_where_repeated_loads_are_merged() {
+    let is_declared = |rules: Rules| {
+        let text =
+            source("buffer %x: read u32[]\nbuffer %y: write u32[]", "%v = load %x[0u32]\nstore %y[0u32], %v");
+        let mut profile = Profile::least();
+        profile.rules = rules;
+        let loaded = load(&kernel(&text), &profile);
+        loaded.is_decorated(result(loaded.binding(0)), Decoration::NonWritable)
+    };
+    assert!(is_declared(Rules::NONE));
+    assert!(!is_declared(Rules { repeated_loads: true, ..Rules::NONE }));
 }

@@ -22,6 +22,7 @@ pub(super) fn known(types: TypeSet) -> Vec<(String, Program)> {
     all.extend(loops_past_their_end(types));
     all.extend(rounded_truth_values(types));
     all.extend(carried_minus_zeros(types));
+    all.extend(loads_behind_loops(types));
     all
 }
 
@@ -397,6 +398,38 @@ fn carried_minus_zeros(types: TypeSet) -> Vec<(String, Program)> {
             program.outputs.push(Output::Store(product));
         }
         all.push((format!("mul {scalar}"), program));
+    }
+    all
+}
+
+/// Loads behind a loop of what its header loads as well, in invocations that leave it at different times.
+fn loads_behind_loops(types: TypeSet) -> Vec<(String, Program)> {
+    let mut all = Vec::new();
+    for scalar in types.iter() {
+        let ty = Type::scalar(scalar);
+        let mut program = Program::default();
+        let from = program.input(Type::U32, Source::Id);
+        let [initial, yielded] = [5, 7].map(|bits| program.input(Type::U32, Source::Literal(bits)));
+        let [loaded, condition] = [ty, Type::BOOL].map(|ty| program.var(ty));
+        let [counter, carried, to] = [0; 3].map(|_| program.var(Type::U32));
+        // A number that equals itself; a NaN does not.
+        let test = Node::Op { to: condition, op: Op::Eq, args: vec![loaded, loaded] };
+        let header = Arm {
+            nodes: vec![Node::Input { to: loaded, source: Source::Slot(5) }, test],
+            yields: vec![condition],
+        };
+        program.body.push(Node::While {
+            counter,
+            from,
+            initial: vec![initial],
+            carried: vec![carried],
+            header,
+            body: Arm { nodes: Vec::new(), yields: vec![yielded] },
+            to: vec![to],
+        });
+        let again = program.input(ty, Source::Slot(5));
+        program.outputs.extend([to, again].map(Output::Store));
+        all.push((format!("while {scalar}"), program));
     }
     all
 }
