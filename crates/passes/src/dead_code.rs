@@ -1,10 +1,10 @@
 //! The pass `dead_code`: removes instructions that have no effect and whose results nothing uses.
 
-use fulgurite_ir::analysis::{Event, Walk, instructions, operands};
+use fulgurite_ir::analysis::{instructions, operands};
 use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
 
 use crate::Pass;
-use crate::scan::homes;
+use crate::scan::{blocks, homes};
 
 pub(crate) const PASS: Pass = Pass { name: "dead_code", fires, run };
 
@@ -40,10 +40,7 @@ fn fires(kernel: &Kernel) -> bool {
 fn run(kernel: &mut Kernel) -> usize {
     let live = live(kernel);
     let mut removed = 0;
-    let blocks: Vec<BlockId> = Walk::new(kernel)
-        .filter_map(|event| if let Event::Enter(block) = event { Some(block) } else { None })
-        .collect();
-    for block in blocks {
+    for block in blocks(kernel) {
         let insts = &mut kernel.blocks[block.index()].insts;
         let before = insts.len();
         insts.retain(|inst| live[inst.index()]);

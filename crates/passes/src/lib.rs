@@ -12,12 +12,14 @@ mod fast_math;
 mod float_budget;
 mod forward;
 mod hoist;
+mod if_convert;
 mod least_profile;
 mod replacement;
 mod scan;
 mod simplify;
 mod strength;
 mod subgroup_size;
+mod unroll;
 mod workgroup;
 
 use std::fmt;
@@ -26,7 +28,10 @@ use std::sync::Arc;
 use fulgurite_ir::{Kernel, VerifiedKernel};
 use fulgurite_spec::Diagnostics;
 
-/// The number of times that `simplify`, `common` and `hoist` run at most.
+/// The passes that find more for each other, in the order in which they run.
+const ROUND: [Pass; 6] =
+    [simplify::PASS, common::PASS, if_convert::PASS, unroll::PASS, forward::PASS, hoist::PASS];
+/// The number of times that they run at most.
 const MOST_ROUNDS: usize = 4;
 
 /// What the passes are to do. The default changes nothing and refuses nothing.
@@ -134,11 +139,10 @@ fn transform(
         change.apply("fast_math", fast_math::run);
     }
     if options.optimize {
-        // Merged values become operands that simplify, simpler values merge, and so do those that leave a loop: all run again
-        // while they find more, without what the last round left dead.
+        // Merged values become operands that simplify, simpler values merge, and so do those that leave a loop; literal counters
+        // and elements simplify more: all run again while they find more, without what the last round left dead.
         for _ in 0..MOST_ROUNDS {
-            let fires =
-                [simplify::PASS, common::PASS, forward::PASS, hoist::PASS].map(|pass| change.optimize(&pass));
+            let fires = ROUND.map(|pass| change.optimize(&pass));
             change.optimize(&dead_code::PASS);
             if !fires.contains(&true) {
                 break;

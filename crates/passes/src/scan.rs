@@ -16,6 +16,13 @@ pub(crate) fn events(kernel: &Kernel) -> Vec<Event> {
     Walk::new(kernel).collect()
 }
 
+/// Returns the blocks that the kernel runs, outer ones first, for passes that change what is in them.
+pub(crate) fn blocks(kernel: &Kernel) -> Vec<BlockId> {
+    let entered = Walk::new(kernel)
+        .filter_map(|event| if let Event::Enter(block) = event { Some(block) } else { None });
+    entered.collect()
+}
+
 /// Returns the block of each instruction.
 pub(crate) fn homes(kernel: &Kernel) -> Vec<BlockId> {
     let mut homes = vec![kernel.body; kernel.insts.len()];

@@ -156,7 +156,7 @@ fn optimized_kernels_give_the_same_results() {
             [&kernel, &optimized].map(|kernel| outputs(&reference, kernel, count, seed).unwrap());
         assert!(expected == actual, "seed {seed}, {report}:\n{source}\n{}", text::print(&optimized));
     }
-    for pass in ["simplify", "common", "forward", "hoist", "strength", "dead_code"] {
+    for pass in ["simplify", "common", "if_convert", "unroll", "forward", "hoist", "strength", "dead_code"] {
         assert!(changed.get(pass).is_some_and(|kernels| *kernels >= 10), "{pass}: {changed:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use fulgurite_ir::analysis::{Event, Walk, instructions};
-use fulgurite_ir::{Control, InstId, InstKind, Kernel, Memory, Terminator, ValueId};
+use fulgurite_ir::{Const, Control, InstId, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
 use fulgurite_spec::Op;
 
 /// The name of a miscompilation, and what it does to a kernel.
@@ -26,6 +26,7 @@ pub(crate) const PLANTED: &[Planted] = &[
     ("stores forwarded across barriers", |k| forward_stores(k, false)),
     ("stores forwarded out of bounds", |k| forward_stores(k, true)),
     ("carried values taken for their initial values", forget_iterations),
+    ("loops with literal bounds run once too often", run_once_more),
     ("the else arm yields what the then arm does", forget_else),
     ("atomics whose result has no use removed", remove_atomics),
     ("last store of a block removed", remove_last_stores),
@@ -142,6 +143,18 @@ fn forget_iterations(kernel: &mut Kernel) {
     };
     let by = by.keys().map(|value| (*value, root(*value))).collect();
     replace(kernel, &by);
+}
+
+fn run_once_more(kernel: &mut Kernel) {
+    for id in instructions(kernel).collect::<Vec<_>>() {
+        let InstKind::For { end, step, .. } = kernel.inst(id).kind else { continue };
+        let (Some(last), Some(by)) = (kernel.literal(end), kernel.literal(step)) else { continue };
+        let bits = last.bits.wrapping_add(by.bits) & last.ty.mask();
+        let later = kernel.add_value(kernel.ty(end), ValueDef::Const(Const(bits)), None);
+        if let InstKind::For { end, .. } = &mut kernel.insts[id.index()].kind {
+            *end = later;
+        }
+    }
 }
 
 fn forget_else(kernel: &mut Kernel) {
