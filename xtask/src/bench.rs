@@ -292,8 +292,8 @@ mod tests {
     fn suites_without_a_backend_run_once_and_that_of_the_cpu_on_no_other() {
         let targets = [Target::open(&fulgurite::registry(), "cpu").unwrap()];
         let other = [Target::open(&fulgurite::registry(), "reference").unwrap()];
-        assert_eq!(plan(&Suite::ALL, &targets).len(), 8);
-        assert_eq!(plan(&Suite::ALL, &other).len(), 7);
+        assert_eq!(plan(&Suite::ALL, &targets).len(), Suite::ALL.len());
+        assert_eq!(plan(&Suite::ALL, &other).len(), Suite::ALL.len() - 1);
         assert!(
             suites(&[]).unwrap() == Suite::ALL && suites(&["copy".into(), "copy".into()]).unwrap().len() == 1
         );
