@@ -8,11 +8,16 @@ use fulgurite_spec::Code;
 
 use crate::turn::{Turn, Usage};
 
+/// Alignment of the first word of a buffer: that of the widest vectors, whose accesses are slower across a cache line.
+const ALIGNMENT: usize = 64;
+
 /// A buffer of this backend.
 pub(crate) struct WordBuffer {
     bytes: u64,
-    /// The bytes, little-endian. The last word may extend past the end of the buffer.
+    /// The bytes, little-endian, after [`WordBuffer::first`] words. The last word may extend past the end of the buffer.
     words: Vec<AtomicU32>,
+    /// The number of words before the first aligned one.
+    first: usize,
     turn: Turn,
 }
 
@@ -21,10 +26,12 @@ impl WordBuffer {
     pub(crate) fn zeroed(bytes: u64) -> Result<Self, Error> {
         let out_of_memory = || DeviceError::OutOfMemory { bytes };
         let count = usize::try_from(bytes.div_ceil(4)).map_err(|_| out_of_memory())?;
-        let mut words = Vec::new();
-        words.try_reserve_exact(count).map_err(|_| out_of_memory())?;
-        words.resize_with(count, || AtomicU32::new(0));
-        Ok(Self { bytes, words, turn: Turn::default() })
+        let mut words: Vec<AtomicU32> = Vec::new();
+        words.try_reserve_exact(count + ALIGNMENT / 4).map_err(|_| out_of_memory())?;
+        // The address does not change, because the words fit the reserved memory.
+        let first = (words.as_ptr() as usize).wrapping_neg() % ALIGNMENT / 4;
+        words.resize_with(first + count, || AtomicU32::new(0));
+        Ok(Self { bytes, words, first, turn: Turn::default() })
     }
 
     /// Returns the lock that orders uses of the buffer.
@@ -34,7 +41,7 @@ impl WordBuffer {
 
     /// Returns the words.
     pub(crate) fn words(&self) -> &[AtomicU32] {
-        &self.words
+        &self.words[self.first..]
     }
 
     fn check(&self, offset: u64, length: usize) -> Result<usize, Error> {
@@ -69,9 +76,9 @@ impl DeviceBuffer for WordBuffer {
             let shift = at % 4 * 8;
             // The other bytes of the word must not change, even if other threads write them.
             let change = |word| Some(word & !(0xff << shift) | u32::from(*byte) << shift);
-            let _ = self.words[at / 4].fetch_update(Relaxed, Relaxed, change);
+            let _ = self.words()[at / 4].fetch_update(Relaxed, Relaxed, change);
         }
-        for (word, bytes) in self.words[(offset + front) / 4..].iter().zip(middle.chunks_exact(4)) {
+        for (word, bytes) in self.words()[(offset + front) / 4..].iter().zip(middle.chunks_exact(4)) {
             let mut whole = [0; 4];
             whole.copy_from_slice(bytes);
             word.store(u32::from_le_bytes(whole), Relaxed);
@@ -86,9 +93,9 @@ impl DeviceBuffer for WordBuffer {
         let (first, rest) = out.split_at_mut(front);
         let (middle, last) = rest.split_at_mut(whole);
         for (at, byte) in (offset..).zip(first).chain((offset + front + whole..).zip(last)) {
-            *byte = self.words[at / 4].load(Relaxed).to_le_bytes()[at % 4];
+            *byte = self.words()[at / 4].load(Relaxed).to_le_bytes()[at % 4];
         }
-        for (word, bytes) in self.words[(offset + front) / 4..].iter().zip(middle.chunks_exact_mut(4)) {
+        for (word, bytes) in self.words()[(offset + front) / 4..].iter().zip(middle.chunks_exact_mut(4)) {
             bytes.copy_from_slice(&word.load(Relaxed).to_le_bytes());
         }
         Ok(())

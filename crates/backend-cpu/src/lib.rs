@@ -1,10 +1,11 @@
 //! The production CPU backend.
 //!
-//! A kernel is compiled once to a flat list of steps over registers of 64 lanes. Each step is one tight loop over the
+//! On x86-64 with AVX2 or AVX-512, a kernel is compiled to [native] code if all of its ops are supported there; any other
+//! kernel is interpreted. For the interpreter, a kernel is compiled once to a flat list of steps over registers of 64 lanes. Each step is one tight loop over the
 //! lanes, which rustc turns into vector instructions. Divergence is a mask of active lanes. Workgroups are spread over
 //! the threads of a rayon pool. [`fulgurite_spec::eval`] defines the meaning of each op; this crate applies it to all
 //! lanes.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod buffer;
 mod code;
@@ -14,6 +15,11 @@ mod lanes;
 mod machine;
 mod matrix;
 mod memory;
+#[cfg(all(target_arch = "x86_64", unix))]
+mod native;
+#[cfg(not(all(target_arch = "x86_64", unix)))]
+#[path = "native/absent.rs"]
+mod native;
 mod poll;
 mod pool;
 mod schedule;
@@ -35,6 +41,7 @@ use fulgurite_spec::device::DeviceSnapshot;
 use buffer::WordBuffer;
 use machine::Launched;
 use memory::Bound;
+use native::NativeKernel;
 use poll::Stop;
 use schedule::Engine;
 use trap::Trap;
@@ -46,12 +53,53 @@ pub const ID: &str = "cpu";
 /// The rank of the backend: above the reference backend, below devices.
 pub const RANK: u32 = 50;
 
-/// Returns the CPU backend. Its device uses the host's memory.
-pub fn backend() -> impl Backend {
-    CpuBackend
+/// The code that kernels are compiled to. A kernel that native code does not support is interpreted in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Native {
+    /// The widest native code that this machine runs.
+    #[default]
+    Auto,
+    /// No native code.
+    Interpreter,
+    /// Native code for AVX2 and FMA, with 8 lanes. Interpreted on machines without these.
+    Avx2,
+    /// Native code for AVX-512 F, BW, DQ and VL, with 16 lanes. Interpreted on machines without these.
+    Avx512,
 }
 
-struct CpuBackend;
+impl Native {
+    /// Returns whether this machine runs the native code that this option asks for; false for
+    /// [`Native::Interpreter`].
+    pub fn is_available(self) -> bool {
+        native::is_available(self)
+    }
+}
+
+/// Options of the CPU backend and its device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuOptions {
+    /// The code that kernels are compiled to.
+    pub native: Native,
+}
+
+/// Returns the CPU backend. Its device uses the host's memory.
+pub fn backend() -> impl Backend {
+    backend_with(CpuOptions::default())
+}
+
+/// Returns the CPU backend with options.
+pub fn backend_with(options: CpuOptions) -> impl Backend {
+    CpuBackend { options }
+}
+
+/// Returns the machine code of a kernel, for disassemblers; `None` if the kernel is interpreted.
+pub fn machine_code(kernel: &VerifiedKernel, options: CpuOptions) -> Option<Vec<u8>> {
+    native::machine_code(kernel, options.native)
+}
+
+struct CpuBackend {
+    options: CpuOptions,
+}
 
 impl Backend for CpuBackend {
     fn id(&self) -> &str {
@@ -65,23 +113,30 @@ impl Backend for CpuBackend {
     fn adapters(&self, _options: &OpenOptions) -> Result<Vec<Box<dyn Adapter>>, Error> {
         // Counting its threads starts them, so a program that does not ask has none.
         let info = AdapterInfo::new(AdapterKind::Cpu, RANK, CpuDevice::new().snapshot);
-        Ok(vec![Box::new(SingleDevice::new(info, |_| Ok(Arc::new(CpuDevice::new()))))])
+        let options = self.options;
+        Ok(vec![Box::new(SingleDevice::new(info, move |_| Ok(Arc::new(CpuDevice::with(options)))))])
     }
 }
 
 /// The CPU as a device.
 pub struct CpuDevice {
     snapshot: DeviceSnapshot,
+    options: CpuOptions,
 }
 
 impl CpuDevice {
     /// Opens the device. All instances in a process share their threads: one per hardware thread, or as many as
     /// `RAYON_NUM_THREADS` says.
     pub fn new() -> Self {
+        Self::with(CpuOptions::default())
+    }
+
+    /// Opens the device with options.
+    pub fn with(options: CpuOptions) -> Self {
         let device = format!("{} threads, {}", pool::threads(), std::env::consts::ARCH);
         let driver = concat!("fulgurite ", env!("CARGO_PKG_VERSION"));
         // Every capability, including progress: a workgroup that has begun has ended or is being run by a thread.
-        Self { snapshot: DeviceSnapshot::complete(ID, device, driver, lanes::SUBGROUP as u32) }
+        Self { snapshot: DeviceSnapshot::complete(ID, device, driver, lanes::SUBGROUP as u32), options }
     }
 }
 
@@ -107,7 +162,8 @@ impl hal::Device for CpuDevice {
         _options: &CompileOptions,
     ) -> Result<Arc<dyn Executable>, Error> {
         let id = id(&kernel);
-        Ok(Arc::new(Compiled { id, engine: Engine::new(compile::compile(kernel)?) }))
+        let native = native::compile(&kernel, self.options.native);
+        Ok(Arc::new(Compiled { id, native, engine: Engine::new(compile::compile(kernel)?) }))
     }
 
     fn executable_id(
@@ -125,7 +181,22 @@ fn id(kernel: &VerifiedKernel) -> String {
 
 struct Compiled {
     id: String,
+    native: Option<NativeKernel>,
     engine: Engine,
+}
+
+impl Compiled {
+    /// Runs a launch on native code, if there is any and it can access the buffers.
+    fn run(&self, launch: &Launch, launched: Launched<'_>, stop: &Stop) -> Result<(), Error> {
+        if let Some(native) = &self.native {
+            let words = launched.buffers.iter().map(|bound| bound.whole_words());
+            let words = words.map(|words| words.filter(|words| words.len() <= native::MAX_WORDS));
+            if let Some(words) = words.collect::<Option<Vec<_>>>() {
+                return native.run(launch, &words, stop);
+            }
+        }
+        self.engine.run(launch, launched, stop)
+    }
 }
 
 impl Executable for Compiled {
@@ -157,7 +228,7 @@ impl Executable for Compiled {
         let size =
             [0, 1].map(|axis| launch.grid()[axis].wrapping_mul(self.engine.code().kernel.workgroup[axis]));
         let trap = Trap::new(size);
-        self.engine.run(launch, Launched { buffers: &buffers, trap: &trap }, &stop)?;
+        self.run(launch, Launched { buffers: &buffers, trap: &trap }, &stop)?;
         if let Some(error) = trap.error() {
             return Err(error.into());
         }

@@ -39,6 +39,11 @@ impl<'a> Bound<'a> {
         }
     }
 
+    /// Returns the whole words, or `None` if the range does not begin at one.
+    pub(crate) fn whole_words(&self) -> Option<&'a [AtomicU32]> {
+        if self.skipped == 0 { self.words.get(..self.elements(4) as usize) } else { None }
+    }
+
     /// Returns the number of whole elements of `stride` bytes.
     pub(crate) fn elements(&self, stride: usize) -> u64 {
         self.bytes / stride.max(1) as u64

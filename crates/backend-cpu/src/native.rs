@@ -1,0 +1,78 @@
+//! Native code: verified kernels as machine code of the host.
+//!
+//! [`lower`] turns a kernel into a lane program, [`registers`] assigns machine registers, [`x64`] emits the code,
+//! [`memory_map`] maps and calls it, and [`run`] spreads a launch over threads. A kernel that [`supports`] does not
+//! list runs in the interpreter.
+
+mod lower;
+#[expect(unsafe_code, reason = "maps executable memory and calls generated code")]
+mod memory_map;
+mod program;
+mod registers;
+mod run;
+mod shape;
+mod supports;
+mod x64;
+
+use std::sync::Arc;
+
+use fulgurite_ir::VerifiedKernel;
+
+use crate::Native;
+pub(crate) use run::NativeKernel;
+use supports::supports;
+use x64::{Machine, Target};
+
+/// The largest number of words of a buffer that native code accesses: indices of gathers are signed.
+pub(crate) const MAX_WORDS: usize = i32::MAX as usize;
+
+/// Returns the target that `native` selects on this machine, or `None` for the interpreter.
+fn target(native: Native) -> Option<Target> {
+    let has_avx2 = || {
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+    };
+    let has_avx512 = || {
+        has_avx2()
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+    };
+    match native {
+        Native::Interpreter => None,
+        Native::Avx2 => has_avx2().then_some(Target::Avx2),
+        Native::Avx512 => has_avx512().then_some(Target::Avx512),
+        Native::Auto => target(Native::Avx512).or_else(|| target(Native::Avx2)),
+    }
+}
+
+/// Returns whether this machine can run the code that `native` asks for.
+pub(crate) fn is_available(native: Native) -> bool {
+    target(native).is_some()
+}
+
+/// Generates the code of a kernel, if it is supported and `native` selects a target.
+pub(crate) fn machine_code(kernel: &VerifiedKernel, native: Native) -> Option<Vec<u8>> {
+    machine(kernel, native).map(|machine| machine.code)
+}
+
+fn machine(kernel: &VerifiedKernel, native: Native) -> Option<Machine> {
+    let target = target(native)?;
+    if !supports(kernel) {
+        return None;
+    }
+    x64::emit(&lower::lower(kernel, target.lanes())?, target)
+}
+
+/// Compiles a kernel to native code. Returns `None` if it runs in the interpreter.
+pub(crate) fn compile(kernel: &Arc<VerifiedKernel>, native: Native) -> Option<NativeKernel> {
+    let machine = machine(kernel, native)?;
+    // A process that may not map executable memory interprets.
+    NativeKernel::new(kernel.clone(), machine).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,38 @@
+//! Native code on machines without an emitter: there is none.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use fulgurite_hal::{Error, Launch};
+use fulgurite_ir::VerifiedKernel;
+
+use crate::Native;
+use crate::poll::Stop;
+
+/// The largest number of words of a buffer that native code accesses.
+pub(crate) const MAX_WORDS: usize = 0;
+
+/// A kernel as native code; it has no values.
+pub(crate) enum NativeKernel {}
+
+impl NativeKernel {
+    /// Runs a launch to its end.
+    pub(crate) fn run(&self, _launch: &Launch, _buffers: &[&[AtomicU32]], _stop: &Stop) -> Result<(), Error> {
+        match *self {}
+    }
+}
+
+/// Returns whether this machine can run the code that `native` asks for.
+pub(crate) fn is_available(_native: Native) -> bool {
+    false
+}
+
+/// Generates the code of a kernel.
+pub(crate) fn machine_code(_kernel: &VerifiedKernel, _native: Native) -> Option<Vec<u8>> {
+    None
+}
+
+/// Compiles a kernel to native code.
+pub(crate) fn compile(_kernel: &Arc<VerifiedKernel>, _native: Native) -> Option<NativeKernel> {
+    None
+}

@@ -1,0 +1,475 @@
+//! Lowering of a kernel to a lane program.
+//!
+//! The program runs a row: invocations whose global ids along x are consecutive and whose other ids are equal. It is a
+//! loop over vectors of lanes, of which the kernel's body is compiled twice: once for vectors whose lanes are all
+//! active, and once under a mask, for the rest of the row. If the body begins with an `if` on the global id and a bound
+//! known before the loop, the first copy runs as long as the condition holds in all lanes, and does not compute it.
+
+mod control;
+mod memory;
+mod scalar;
+
+use std::collections::HashMap;
+
+use fulgurite_ir::analysis::{BoundsMap, RangeMap, instructions};
+use fulgurite_ir::{
+    BlockId, Const, Control, Inst, InstId, InstKind, Memory, PureInst, ValueDef, ValueId, VerifiedKernel,
+};
+use fulgurite_spec::{CompareOp, IdOp, Op, Type};
+
+use super::program::{Class, Input, Kind, Label, MaskOp, Program, Reg, Relation, ScalarOp2, Step, VectorOp2};
+use super::shape::Scalars;
+
+/// The division of a launch into rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// A row may span workgroups, because no value depends on their division along x.
+    OfGrid,
+    /// A row belongs to one workgroup.
+    OfWorkgroup,
+}
+
+impl Rows {
+    /// Returns the division that `kernel` allows.
+    pub(crate) fn of(kernel: &VerifiedKernel) -> Self {
+        let sees_workgroup = instructions(kernel).any(|id| match kernel.inst(id).kind {
+            InstKind::Id { op, component } => match IdOp::of(op) {
+                Some(IdOp::LocalId | IdOp::WorkgroupId) => component == 0,
+                Some(IdOp::GlobalId | IdOp::NumWorkgroups) => false,
+                Some(
+                    IdOp::LocalIndex
+                    | IdOp::Lane
+                    | IdOp::SubgroupId
+                    | IdOp::SubgroupSize
+                    | IdOp::NumSubgroups
+                    | IdOp::LaneMaskLt,
+                )
+                | None => true,
+            },
+            _ => false,
+        });
+        if sees_workgroup { Self::OfWorkgroup } else { Self::OfGrid }
+    }
+}
+
+/// The registers of a value. The forms that nothing reads are removed later.
+#[derive(Clone, Copy, Debug, Default)]
+struct Value {
+    /// The value in all lanes.
+    scalar: Option<Reg>,
+    /// The value of each lane, except of a bool.
+    vector: Option<Reg>,
+    /// The value of each lane, of a bool.
+    mask: Option<Reg>,
+    /// The value of lane 0, if that of each other lane is larger by its number, modulo 2³².
+    row: Option<Reg>,
+}
+
+/// Compiles `kernel`, which [`supports`](super::supports::supports) accepts, for vectors of `lanes` lanes.
+///
+/// Returns `None` for kernels that the verifier should have rejected.
+pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
+    let ranges = RangeMap::of(kernel);
+    let mut lowering = Lowering {
+        kernel,
+        bounds: BoundsMap::of(kernel, &ranges),
+        scalars: Scalars::of(kernel),
+        program: Program::default(),
+        values: vec![Value::default(); kernel.values.len()],
+        lanes,
+        mask: None,
+        x: Reg(0),
+        assumed: None,
+        materialized: HashMap::new(),
+    };
+    lowering.rows()?;
+    let mut program = lowering.program;
+    program.coalesce_moves();
+    program.remove_dead();
+    Some(program)
+}
+
+struct Lowering<'k> {
+    kernel: &'k VerifiedKernel,
+    bounds: BoundsMap,
+    scalars: Scalars,
+    program: Program,
+    values: Vec<Value>,
+    lanes: u32,
+    /// The active lanes; `None` if all are.
+    mask: Option<Reg>,
+    /// The global id along x of lane 0. It exceeds 32 bits only after the last vector.
+    x: Reg,
+    /// The `if` whose condition is true in all lanes.
+    assumed: Option<InstId>,
+    /// Vectors of constants, by their bits.
+    materialized: HashMap<u32, Reg>,
+}
+
+impl Lowering<'_> {
+    fn push(&mut self, step: Step) {
+        self.program.steps.push(step);
+    }
+
+    fn reg(&mut self, class: Class) -> Reg {
+        self.program.reg(class)
+    }
+
+    fn label(&mut self) -> Label {
+        self.program.label()
+    }
+
+    /// Returns the scalar register of an input.
+    fn input(&mut self, input: Input) -> Reg {
+        self.program.input(Class::Scalar, input)
+    }
+
+    /// Returns a vector of copies of a constant.
+    fn splat(&mut self, bits: u32) -> Reg {
+        if let Some(reg) = self.materialized.get(&bits) {
+            return *reg;
+        }
+        let reg = self.program.input(Class::Vector, Input::Constant(bits));
+        self.materialized.insert(bits, reg);
+        reg
+    }
+
+    /// Adds a step on two vectors, and returns its result.
+    fn vector2(&mut self, op: VectorOp2, a: Reg, b: Reg) -> Reg {
+        let to = self.reg(Class::Vector);
+        self.push(Step::Vector2 { op, to, a, b });
+        to
+    }
+
+    fn scalar2(&mut self, op: ScalarOp2, a: Reg, b: Reg) -> Reg {
+        let to = self.reg(Class::Scalar);
+        self.push(Step::Scalar { op, to, a, b });
+        to
+    }
+
+    fn compare(&mut self, relation: Relation, kind: Kind, a: Reg, b: Reg) -> Reg {
+        let to = self.reg(Class::Mask);
+        self.push(Step::Compare { relation, kind, to, a, b });
+        to
+    }
+
+    fn mask2(&mut self, op: MaskOp, a: Reg, b: Reg) -> Reg {
+        let to = self.reg(Class::Mask);
+        self.push(Step::Mask { op, to, a, b });
+        to
+    }
+
+    /// Returns the lanes of a mask that are active.
+    fn active(&mut self, mask: Reg) -> Reg {
+        match self.mask {
+            Some(active) => self.mask2(MaskOp::And, active, mask),
+            None => mask,
+        }
+    }
+
+    /// Returns the active lanes as a mask.
+    fn all_active(&mut self) -> Reg {
+        if let Some(active) = self.mask {
+            return active;
+        }
+        let (to, from) = (self.reg(Class::Mask), self.input(Input::Constant(1)));
+        self.push(Step::BroadcastMask { to, from });
+        to
+    }
+
+    // Values.
+
+    /// Defines a value as a scalar, and its copies in all lanes.
+    fn define_scalar(&mut self, value: ValueId, scalar: Reg) {
+        let is_bool = self.kernel.ty(value) == Type::BOOL;
+        let to = self.reg(if is_bool { Class::Mask } else { Class::Vector });
+        let mut defined = Value { scalar: Some(scalar), ..Value::default() };
+        if is_bool {
+            self.push(Step::BroadcastMask { to, from: scalar });
+            defined.mask = Some(to);
+        } else {
+            self.push(Step::Broadcast { to, from: scalar });
+            defined.vector = Some(to);
+        }
+        self.values[value.index()] = defined;
+    }
+
+    fn define_vector(&mut self, value: ValueId, vector: Reg) {
+        self.values[value.index()] = Value { vector: Some(vector), ..Value::default() };
+    }
+
+    fn define_mask(&mut self, value: ValueId, mask: Reg) {
+        self.values[value.index()] = Value { mask: Some(mask), ..Value::default() };
+    }
+
+    /// Defines a value as a row that begins with a scalar.
+    fn define_row(&mut self, value: ValueId, row: Reg) {
+        let (first, vector) = (self.reg(Class::Vector), self.reg(Class::Vector));
+        let numbers = self.program.input(Class::Vector, Input::LaneNumbers);
+        self.push(Step::Broadcast { to: first, from: row });
+        self.push(Step::Vector2 { op: VectorOp2::Add, to: vector, a: first, b: numbers });
+        self.values[value.index()] = Value { vector: Some(vector), row: Some(row), ..Value::default() };
+    }
+
+    /// Defines a value as the register of a mutable variable, of the class of [`Self::variable`].
+    fn define(&mut self, value: ValueId, reg: Reg) {
+        match self.program.class(reg) {
+            Class::Scalar => self.define_scalar(value, reg),
+            Class::Vector => self.define_vector(value, reg),
+            Class::Mask => self.define_mask(value, reg),
+        }
+    }
+
+    /// Creates a register that can hold `value`.
+    fn variable(&mut self, value: ValueId) -> Reg {
+        let class = if self.scalars.is_scalar(value) {
+            Class::Scalar
+        } else if self.kernel.ty(value) == Type::BOOL {
+            Class::Mask
+        } else {
+            Class::Vector
+        };
+        self.reg(class)
+    }
+
+    /// Returns the register of a value in the form of a class.
+    fn get(&self, value: ValueId, class: Class) -> Option<Reg> {
+        let value = &self.values[value.index()];
+        match class {
+            Class::Scalar => value.scalar,
+            Class::Vector => value.vector,
+            Class::Mask => value.mask,
+        }
+    }
+
+    fn scalar(&self, value: ValueId) -> Option<Reg> {
+        self.get(value, Class::Scalar)
+    }
+
+    fn vector(&self, value: ValueId) -> Option<Reg> {
+        self.get(value, Class::Vector)
+    }
+
+    fn mask(&self, value: ValueId) -> Option<Reg> {
+        self.get(value, Class::Mask)
+    }
+
+    /// Defines constants and parameters, whose registers are inputs.
+    fn define_inputs(&mut self) {
+        for position in 0..self.kernel.values.len() {
+            let value = &self.kernel.values[position];
+            let input = match value.def {
+                ValueDef::Const(Const(bits)) => Input::Constant(bits as u32),
+                ValueDef::Param(id) => Input::Param(id.index()),
+                ValueDef::Inst(..) | ValueDef::BlockParam(..) => continue,
+            };
+            let scalar = self.input(input);
+            if value.ty == Type::BOOL {
+                self.define_scalar(ValueId::new(position), scalar);
+            } else {
+                let vector = self.program.input(Class::Vector, input);
+                self.values[position] =
+                    Value { scalar: Some(scalar), vector: Some(vector), ..Value::default() };
+            }
+        }
+    }
+
+    // The loop over the vectors of a row.
+
+    fn rows(&mut self) -> Option<()> {
+        self.define_inputs();
+        let (begin, end) = (self.input(Input::Begin), self.input(Input::End));
+        let lanes = self.lanes as i32;
+        self.x = self.reg(Class::Scalar);
+        let x = self.x;
+        self.push(Step::Move { to: x, from: begin });
+        let mut most = end;
+        let assumed = self.assumable();
+        if let Some((_, bound)) = assumed {
+            most = self.reg(Class::Scalar);
+            self.push(Step::MinWide { to: most, a: end, b: bound });
+        }
+        // The last value of x for which all lanes are active; it may be negative.
+        let last = self.reg(Class::Scalar);
+        self.push(Step::AddWide { to: last, a: most, b: -lanes });
+
+        let (full, rest, partial, done) = (self.label(), self.label(), self.label(), self.label());
+        self.push(Step::BranchWide { relation: Relation::Gt, a: x, b: last, to: rest });
+        self.push(Step::LoopBegin);
+        self.push(Step::Bind(full));
+        self.assumed = assumed.map(|(id, _)| id);
+        self.block(self.kernel.body)?;
+        self.assumed = None;
+        self.push(Step::AddWide { to: x, a: x, b: lanes });
+        self.push(Step::BranchWide { relation: Relation::Le, a: x, b: last, to: full });
+        self.push(Step::LoopEnd);
+
+        self.push(Step::Bind(rest));
+        self.push(Step::LoopBegin);
+        self.push(Step::Bind(partial));
+        self.push(Step::BranchWide { relation: Relation::Ge, a: x, b: end, to: done });
+        let (left, count) = (self.reg(Class::Scalar), self.reg(Class::Scalar));
+        let width = self.input(Input::Constant(self.lanes));
+        self.push(Step::SubWide { to: left, a: end, b: x });
+        self.push(Step::MinWide { to: count, a: left, b: width });
+        let counts = self.reg(Class::Vector);
+        self.push(Step::Broadcast { to: counts, from: count });
+        let numbers = self.program.input(Class::Vector, Input::LaneNumbers);
+        self.mask = Some(self.compare(Relation::Lt, Kind::Unsigned, numbers, counts));
+        self.block(self.kernel.body)?;
+        self.mask = None;
+        self.push(Step::AddWide { to: x, a: x, b: lanes });
+        self.push(Step::Jump(partial));
+        self.push(Step::LoopEnd);
+        self.push(Step::Bind(done));
+        self.push(Step::Return);
+        Some(())
+    }
+
+    /// Returns the first `if` of the body whose condition is that the global id along x is below an input, with that
+    /// bound.
+    fn assumable(&mut self) -> Option<(InstId, Reg)> {
+        let kernel = self.kernel;
+        for id in kernel.block(kernel.body).insts.iter().copied() {
+            let Some(Control::If { condition, .. }) = kernel.inst(id).kind.control() else { continue };
+            let PureInst::Scalar { op, operands, .. } = self.definition(condition)? else { return None };
+            let (index, bound) = match (CompareOp::of(op)?, &**operands) {
+                (CompareOp::Lt, [index, bound]) | (CompareOp::Gt, [bound, index]) => (*index, *bound),
+                _ => return None,
+            };
+            let PureInst::Id { op: Op::GlobalId, component: 0 } = self.definition(index)? else {
+                return None;
+            };
+            let bound = match kernel.value(bound).def {
+                ValueDef::Const(_) | ValueDef::Param(_) => self.scalar(bound)?,
+                ValueDef::Inst(..) => match self.definition(bound)? {
+                    PureInst::Len { memory } => self.len(memory),
+                    PureInst::Scalar { .. } | PureInst::VecShuffle { .. } | PureInst::Id { .. } => {
+                        return None;
+                    }
+                },
+                ValueDef::BlockParam(..) => return None,
+            };
+            return Some((id, bound));
+        }
+        None
+    }
+
+    /// Returns the pure instruction that defines a value.
+    fn definition(&self, value: ValueId) -> Option<PureInst<'_>> {
+        match self.kernel.value(value).def {
+            ValueDef::Inst(id, _) => self.kernel.inst(id).kind.pure(),
+            ValueDef::Const(_) | ValueDef::Param(_) | ValueDef::BlockParam(..) => None,
+        }
+    }
+
+    /// Returns the binding of a buffer or a view of one.
+    fn binding(&self, memory: Memory) -> usize {
+        match self.kernel.base(memory) {
+            Memory::Buffer(id) => id.index(),
+            Memory::Shared(_) | Memory::Local(_) | Memory::View(_) => 0,
+        }
+    }
+
+    /// Returns the length of a buffer of words.
+    fn len(&mut self, memory: Memory) -> Reg {
+        let binding = self.binding(memory);
+        self.input(Input::Len(binding))
+    }
+
+    // Instructions.
+
+    fn block(&mut self, block: BlockId) -> Option<()> {
+        let kernel = self.kernel;
+        for id in kernel.block(block).insts.iter().copied() {
+            self.inst(id, kernel.inst(id))?;
+        }
+        Some(())
+    }
+
+    fn inst(&mut self, id: InstId, inst: &Inst) -> Option<()> {
+        if let Some(pure) = inst.kind.pure() {
+            let result = *inst.results.first()?;
+            return match pure {
+                PureInst::Scalar { op, operands, .. } => self.op(op, operands, result),
+                PureInst::Id { op, component } => self.id(op, component.into(), result),
+                PureInst::Len { memory } => {
+                    let len = self.len(memory);
+                    self.define_scalar(result, len);
+                    Some(())
+                }
+                PureInst::VecShuffle { .. } => None,
+            };
+        }
+        if let Some(control) = inst.kind.control() {
+            return self.control(id, control, &inst.results);
+        }
+        match inst.kind {
+            InstKind::Load { memory, index } => self.load(id, memory, index, *inst.results.first()?),
+            InstKind::Store { memory, index, value } => self.store(id, memory, index, value),
+            InstKind::Scalar { .. }
+            | InstKind::VecShuffle { .. }
+            | InstKind::Id { .. }
+            | InstKind::Len { .. }
+            | InstKind::Atomic { .. }
+            | InstKind::Fence { .. }
+            | InstKind::Barrier { .. }
+            | InstKind::SubgroupBarrier { .. }
+            | InstKind::WorkgroupBroadcast { .. }
+            | InstKind::Subgroup { .. }
+            | InstKind::CoopLoad { .. }
+            | InstKind::CoopStore { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopMulAdd { .. }
+            | InstKind::CoopConvert { .. }
+            | InstKind::Trap { .. }
+            | InstKind::If { .. }
+            | InstKind::For { .. }
+            | InstKind::Region { .. }
+            | InstKind::While { .. } => None,
+        }
+    }
+
+    fn id(&mut self, op: Op, axis: usize, result: ValueId) -> Option<()> {
+        match IdOp::of(op)? {
+            IdOp::GlobalId if axis == 0 => {
+                self.define_row(result, self.x);
+            }
+            IdOp::LocalId if axis == 0 => {
+                let row = self.local_x();
+                self.define_row(result, row);
+            }
+            IdOp::LocalIndex => {
+                let (x, first) = (self.local_x(), self.input(Input::LocalIndex));
+                let row = self.scalar2(ScalarOp2::Add, x, first);
+                self.define_row(result, row);
+            }
+            IdOp::GlobalId => {
+                let id = self.input(Input::GlobalId(axis));
+                self.define_scalar(result, id);
+            }
+            IdOp::LocalId => {
+                let id = self.input(Input::LocalId(axis));
+                self.define_scalar(result, id);
+            }
+            IdOp::WorkgroupId => {
+                let id = self.input(Input::WorkgroupId(axis));
+                self.define_scalar(result, id);
+            }
+            IdOp::NumWorkgroups => {
+                let count = self.input(Input::NumWorkgroups(axis));
+                self.define_scalar(result, count);
+            }
+            IdOp::Lane | IdOp::SubgroupId | IdOp::SubgroupSize | IdOp::NumSubgroups | IdOp::LaneMaskLt => {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// Returns the local id along x of lane 0.
+    fn local_x(&mut self) -> Reg {
+        let begin = self.input(Input::GroupBegin);
+        self.scalar2(ScalarOp2::Sub, self.x, begin)
+    }
+}

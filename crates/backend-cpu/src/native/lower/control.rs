@@ -1,0 +1,311 @@
+//! Control flow.
+//!
+//! A scalar condition is a branch. Any other is a mask, with a branch around blocks that no lane enters. Results of an
+//! `if` and carried values are variables, which each block assigns.
+
+use fulgurite_ir::{BlockId, Control, InstId, Operands, Terminator, ValueId};
+use fulgurite_spec::{ScalarType, Type};
+
+use super::Lowering;
+use crate::native::program::{Class, Input, Kind, MaskOp, Reg, Relation, ScalarOp2, Step, VectorOp2};
+use crate::native::shape::yielded;
+
+/// A loop's counter, and the distance that it has left, which is unsigned.
+struct Counting {
+    start: ValueId,
+    end: ValueId,
+    /// Bits of the increment.
+    step: u32,
+    kind: Kind,
+    is_down: bool,
+}
+
+impl Counting {
+    /// Returns the magnitude of the increment.
+    fn stride(&self) -> u32 {
+        if self.is_down { self.step.wrapping_neg() } else { self.step }
+    }
+
+    /// Returns the ends in ascending order.
+    fn ascending<T>(&self, start: T, end: T) -> [T; 2] {
+        if self.is_down { [end, start] } else { [start, end] }
+    }
+}
+
+impl Lowering<'_> {
+    pub(super) fn control(&mut self, id: InstId, control: Control<'_>, results: &Operands) -> Option<()> {
+        match control {
+            Control::If { then_block, .. } if self.assumed == Some(id) => self.inline(then_block, results),
+            Control::If { condition, then_block, else_block } => match self.scalar(condition) {
+                Some(scalar) => self.branch(scalar, [then_block, else_block], results),
+                None => self.diverge(condition, [then_block, else_block], results),
+            },
+            Control::Region { body, .. } => self.inline(body, results),
+            Control::For { start, end, step, initial, body } => {
+                let ty = self.kernel.ty(start);
+                let bits = self.kernel.literal(step)?.bits as u32;
+                let is_signed = ty == Type::scalar(ScalarType::I32);
+                let kind = if is_signed { Kind::Signed } else { Kind::Unsigned };
+                let is_down = is_signed && bits > i32::MAX as u32;
+                let counting = Counting { start, end, step: bits, kind, is_down };
+                match (self.scalar(start), self.scalar(end)) {
+                    (Some(start), Some(end)) => {
+                        self.uniform_for(&counting, [start, end], initial, body, results)
+                    }
+                    _ => self.varying_for(&counting, initial, body, results),
+                }
+            }
+            Control::While { initial, header, body } => self.while_loop(initial, header, body, results),
+        }
+    }
+
+    /// Compiles a block that all active lanes run once.
+    fn inline(&mut self, block: BlockId, results: &Operands) -> Option<()> {
+        self.block(block)?;
+        let kernel = self.kernel;
+        for (result, value) in results.iter().zip(yielded(kernel, block)) {
+            self.values[result.index()] = self.values[value.index()];
+        }
+        Some(())
+    }
+
+    fn variables(&mut self, values: &[ValueId]) -> Vec<Reg> {
+        values.iter().map(|value| self.variable(*value)).collect()
+    }
+
+    /// Assigns values to variables, all at once.
+    fn assign(&mut self, variables: &[Reg], values: &[ValueId]) -> Option<()> {
+        let mut moves = Vec::new();
+        for (to, value) in variables.iter().zip(values) {
+            let from = self.get(*value, self.program.class(*to))?;
+            if from != *to {
+                moves.push((*to, from));
+            }
+        }
+        // A variable that is the source of a later assignment is saved first.
+        for position in 0..moves.len() {
+            let (to, _) = moves[position];
+            if moves[position + 1..].iter().all(|(_, from)| *from != to) {
+                continue;
+            }
+            let saved = self.reg(self.program.class(to));
+            self.push(Step::Move { to: saved, from: to });
+            moves[position + 1..].iter_mut().filter(|(_, from)| *from == to).for_each(|m| m.1 = saved);
+        }
+        for (to, from) in moves {
+            self.push(Step::Move { to, from });
+        }
+        Some(())
+    }
+
+    /// Assigns values to variables, all at once, in the lanes of a mask.
+    fn assign_masked(&mut self, variables: &[Reg], values: &[ValueId], mask: Reg) -> Option<()> {
+        let mut sources = Vec::new();
+        for (to, value) in variables.iter().zip(values) {
+            let mut from = self.get(*value, self.program.class(*to))?;
+            if from != *to && variables.contains(&from) {
+                let saved = self.reg(self.program.class(from));
+                self.push(Step::Move { to: saved, from });
+                from = saved;
+            }
+            sources.push((*to, from));
+        }
+        for (to, from) in sources.into_iter().filter(|(to, from)| to != from) {
+            if self.program.class(to) == Class::Mask {
+                let kept = self.mask2(MaskOp::AndNot, to, mask);
+                let new = self.mask2(MaskOp::And, from, mask);
+                self.push(Step::Mask { op: MaskOp::Or, to, a: kept, b: new });
+            } else {
+                self.push(Step::Blend { to, mask, yes: from, no: to });
+            }
+        }
+        Some(())
+    }
+
+    fn define_all(&mut self, values: &[ValueId], variables: &[Reg]) {
+        for (value, variable) in values.iter().zip(variables) {
+            self.define(*value, *variable);
+        }
+    }
+
+    fn branch(&mut self, condition: Reg, blocks: [BlockId; 2], results: &Operands) -> Option<()> {
+        let kernel = self.kernel;
+        let variables = self.variables(results);
+        let (otherwise, done) = (self.label(), self.label());
+        let zero = self.input(Input::Constant(0));
+        self.push(Step::Branch {
+            relation: Relation::Eq,
+            kind: Kind::Unsigned,
+            a: condition,
+            b: zero,
+            to: otherwise,
+        });
+        self.block(blocks[0])?;
+        self.assign(&variables, yielded(kernel, blocks[0]))?;
+        let is_empty = kernel.block(blocks[1]).insts.is_empty() && results.is_empty();
+        if !is_empty {
+            self.push(Step::Jump(done));
+        }
+        self.push(Step::Bind(otherwise));
+        if !is_empty {
+            self.block(blocks[1])?;
+            self.assign(&variables, yielded(kernel, blocks[1]))?;
+            self.push(Step::Bind(done));
+        }
+        self.define_all(results, &variables);
+        Some(())
+    }
+
+    fn diverge(&mut self, condition: ValueId, blocks: [BlockId; 2], results: &Operands) -> Option<()> {
+        let kernel = self.kernel;
+        let variables = self.variables(results);
+        let condition = self.mask(condition)?;
+        let outer = self.mask;
+        let (otherwise, done) = (self.label(), self.label());
+
+        let yes = self.active(condition);
+        self.push(Step::BranchNone { mask: yes, to: otherwise });
+        self.mask = Some(yes);
+        self.block(blocks[0])?;
+        self.assign(&variables, yielded(kernel, blocks[0]))?;
+        self.push(Step::Bind(otherwise));
+        self.mask = outer;
+        if !kernel.block(blocks[1]).insts.is_empty() || !results.is_empty() {
+            let all = self.all_active();
+            let no = self.mask2(MaskOp::AndNot, all, condition);
+            self.push(Step::BranchNone { mask: no, to: done });
+            self.mask = Some(no);
+            self.block(blocks[1])?;
+            self.assign_masked(&variables, yielded(kernel, blocks[1]), no)?;
+            self.push(Step::Bind(done));
+            self.mask = outer;
+        }
+        self.define_all(results, &variables);
+        Some(())
+    }
+
+    fn uniform_for(
+        &mut self,
+        counting: &Counting,
+        [start, end]: [Reg; 2],
+        initial: &Operands,
+        body: BlockId,
+        results: &Operands,
+    ) -> Option<()> {
+        let kernel = self.kernel;
+        let (counter, carried) = kernel.block(body).params.split_first()?;
+        let variables = self.variables(carried);
+        self.assign(&variables, initial)?;
+        let count = self.reg(Class::Scalar);
+        self.push(Step::Move { to: count, from: start });
+        let (top, done) = (self.label(), self.label());
+        let [low, high] = counting.ascending(start, end);
+        self.push(Step::Branch { relation: Relation::Ge, kind: counting.kind, a: low, b: high, to: done });
+        let left = self.scalar2(ScalarOp2::Sub, high, low);
+        self.push(Step::LoopBegin);
+        self.push(Step::Bind(top));
+        self.define_scalar(*counter, count);
+        self.define_all(carried, &variables);
+        self.block(body)?;
+        self.assign(&variables, yielded(kernel, body))?;
+        let step = self.input(Input::Constant(counting.step));
+        self.push(Step::Scalar { op: ScalarOp2::Add, to: count, a: count, b: step });
+        self.push(Step::Poll);
+        self.push(Step::CountDown { left, by: counting.stride(), to: top });
+        self.push(Step::LoopEnd);
+        self.push(Step::Bind(done));
+        self.define_all(results, &variables);
+        Some(())
+    }
+
+    fn varying_for(
+        &mut self,
+        counting: &Counting,
+        initial: &Operands,
+        body: BlockId,
+        results: &Operands,
+    ) -> Option<()> {
+        let kernel = self.kernel;
+        let (counter, carried) = kernel.block(body).params.split_first()?;
+        let variables = self.variables(carried);
+        self.assign(&variables, initial)?;
+        let (start, end) = (self.vector(counting.start)?, self.vector(counting.end)?);
+        let (count, left, going) = (self.reg(Class::Vector), self.reg(Class::Vector), self.reg(Class::Mask));
+        self.push(Step::Move { to: count, from: start });
+        let [low, high] = counting.ascending(start, end);
+        let iterates = self.compare(Relation::Lt, counting.kind, low, high);
+        let iterates = self.active(iterates);
+        self.push(Step::Move { to: going, from: iterates });
+        self.push(Step::Vector2 { op: VectorOp2::Sub, to: left, a: high, b: low });
+        let (top, done) = (self.label(), self.label());
+        self.push(Step::BranchNone { mask: going, to: done });
+        let outer = self.mask.replace(going);
+        self.push(Step::LoopBegin);
+        self.push(Step::Bind(top));
+        self.define_vector(*counter, count);
+        self.define_all(carried, &variables);
+        self.block(body)?;
+        self.assign_masked(&variables, yielded(kernel, body), going)?;
+        let (step, stride) = (self.splat(counting.step), self.splat(counting.stride()));
+        let more = self.compare(Relation::Gt, Kind::Unsigned, left, stride);
+        self.push(Step::Mask { op: MaskOp::And, to: going, a: going, b: more });
+        self.push(Step::Vector2 { op: VectorOp2::Sub, to: left, a: left, b: stride });
+        self.push(Step::Vector2 { op: VectorOp2::Add, to: count, a: count, b: step });
+        self.push(Step::Poll);
+        self.push(Step::BranchAny { mask: going, to: top });
+        self.push(Step::LoopEnd);
+        self.push(Step::Bind(done));
+        self.mask = outer;
+        self.define_all(results, &variables);
+        Some(())
+    }
+
+    fn while_loop(
+        &mut self,
+        initial: &Operands,
+        header: BlockId,
+        body: BlockId,
+        results: &Operands,
+    ) -> Option<()> {
+        let kernel = self.kernel;
+        let Terminator::Condition(condition) = kernel.block(header).terminator else { return None };
+        let carried = &kernel.block(header).params;
+        let variables = self.variables(carried);
+        self.assign(&variables, initial)?;
+        let (top, done) = (self.label(), self.label());
+        let outer = self.mask;
+        let is_uniform = self.scalars.is_scalar(condition);
+        let going = self.reg(Class::Mask);
+        if !is_uniform {
+            let all = self.all_active();
+            self.push(Step::Move { to: going, from: all });
+            self.mask = Some(going);
+        }
+        self.push(Step::LoopBegin);
+        self.push(Step::Bind(top));
+        self.define_all(carried, &variables);
+        self.block(header)?;
+        if is_uniform {
+            let (a, b) = (self.scalar(condition)?, self.input(Input::Constant(0)));
+            self.push(Step::Branch { relation: Relation::Eq, kind: Kind::Unsigned, a, b, to: done });
+        } else {
+            let holds = self.mask(condition)?;
+            self.push(Step::Mask { op: MaskOp::And, to: going, a: going, b: holds });
+            self.push(Step::BranchNone { mask: going, to: done });
+        }
+        self.block(body)?;
+        let next = yielded(kernel, body);
+        if is_uniform {
+            self.assign(&variables, next)?;
+        } else {
+            self.assign_masked(&variables, next, going)?;
+        }
+        self.push(Step::Poll);
+        self.push(Step::Jump(top));
+        self.push(Step::LoopEnd);
+        self.push(Step::Bind(done));
+        self.mask = outer;
+        self.define_all(results, &variables);
+        Some(())
+    }
+}

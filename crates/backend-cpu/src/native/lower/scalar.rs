@@ -1,0 +1,507 @@
+//! Pure ops on integers, floats and bools.
+
+use fulgurite_ir::{Operands, ValueId, main_type};
+use fulgurite_spec::{BoolOp, CompareOp, FloatOp, IntegerOp, Op, ScalarOp, ScalarType, Type};
+
+use super::Lowering;
+use crate::native::program::{
+    Class, Input, Kind, MaskOp, Reg, Relation, ScalarOp2, Step, VectorOp1, VectorOp2,
+};
+
+const SIGN: u32 = 1 << 31;
+const ONE: u32 = 1f32.to_bits();
+const INFINITY: u32 = f32::INFINITY.to_bits();
+
+fn relation(op: CompareOp) -> Relation {
+    match op {
+        CompareOp::Eq => Relation::Eq,
+        CompareOp::Ne => Relation::Ne,
+        CompareOp::Lt => Relation::Lt,
+        CompareOp::Le => Relation::Le,
+        CompareOp::Gt => Relation::Gt,
+        CompareOp::Ge => Relation::Ge,
+    }
+}
+
+fn kind(ty: ScalarType) -> Kind {
+    if ty.is_float() {
+        Kind::Float
+    } else if ty.is_signed() {
+        Kind::Signed
+    } else {
+        Kind::Unsigned
+    }
+}
+
+impl Lowering<'_> {
+    pub(super) fn op(&mut self, op: Op, operands: &Operands, result: ValueId) -> Option<()> {
+        let types: Vec<Type> = operands.iter().map(|value| self.kernel.ty(*value)).collect();
+        let main = main_type(op, &types)?.scalar;
+        let op = op.on(main.class())?;
+        if self.scalars.is_scalar(result) {
+            let scalars = operands.iter().map(|value| self.scalar(*value)).collect::<Option<Vec<_>>>()?;
+            let to = self.scalar_op(op, main, &scalars, result)?;
+            self.define_scalar(result, to);
+            return Some(());
+        }
+        match op {
+            ScalarOp::Bool(op) => {
+                let masks = operands.iter().map(|value| self.mask(*value)).collect::<Option<Vec<_>>>()?;
+                let to = self.bool_op(op, &masks)?;
+                self.define_mask(result, to);
+            }
+            ScalarOp::Integer(op) => self.integer_op(op, main, operands, result)?,
+            ScalarOp::Float(op) => {
+                let vectors = self.vectors(operands)?;
+                self.float_op(op, &vectors, result)?;
+            }
+            ScalarOp::Select => self.select(operands, result)?,
+            ScalarOp::Convert => self.convert(main, *operands.first()?, result)?,
+            ScalarOp::Bitcast => {
+                let from = self.values[operands.first()?.index()];
+                self.values[result.index()] = super::Value { scalar: None, ..from };
+            }
+            ScalarOp::Pack
+            | ScalarOp::Unpack
+            | ScalarOp::Construct
+            | ScalarOp::Extract
+            | ScalarOp::Insert
+            | ScalarOp::Dot => return None,
+        }
+        Some(())
+    }
+
+    fn vectors(&self, operands: &Operands) -> Option<Vec<Reg>> {
+        operands.iter().map(|value| self.vector(*value)).collect()
+    }
+
+    fn vector1(&mut self, op: VectorOp1, a: Reg) -> Reg {
+        let to = self.reg(Class::Vector);
+        self.push(Step::Vector1 { op, to, a });
+        to
+    }
+
+    fn blend(&mut self, mask: Reg, yes: Reg, no: Reg) -> Reg {
+        let to = self.reg(Class::Vector);
+        self.push(Step::Blend { to, mask, yes, no });
+        to
+    }
+
+    // Scalars.
+
+    fn scalar_op(&mut self, op: ScalarOp, main: ScalarType, args: &[Reg], result: ValueId) -> Option<Reg> {
+        let (zero, one) = (self.input(Input::Constant(0)), self.input(Input::Constant(1)));
+        let (a, b) = (*args.first()?, args.get(1).copied().unwrap_or(zero));
+        let compare = |relation: Relation, a: Reg, b: Reg, lowering: &mut Self| {
+            let to = lowering.reg(Class::Scalar);
+            lowering.push(Step::CompareScalar { relation, kind: kind(main), to, a, b });
+            to
+        };
+        Some(match op {
+            ScalarOp::Bool(op) => match op {
+                BoolOp::And => self.scalar2(ScalarOp2::And, a, b),
+                BoolOp::Or => self.scalar2(ScalarOp2::Or, a, b),
+                BoolOp::Xor | BoolOp::Ne => self.scalar2(ScalarOp2::Xor, a, b),
+                BoolOp::Not => self.scalar2(ScalarOp2::Xor, a, one),
+                BoolOp::Eq => compare(Relation::Eq, a, b, self),
+            },
+            ScalarOp::Integer(IntegerOp::Compare(op)) => compare(relation(op), a, b, self),
+            ScalarOp::Integer(IntegerOp::Neg) => self.scalar2(ScalarOp2::Sub, zero, a),
+            ScalarOp::Integer(IntegerOp::Not) => {
+                let ones = self.input(Input::Constant(u32::MAX));
+                self.scalar2(ScalarOp2::Xor, a, ones)
+            }
+            ScalarOp::Integer(IntegerOp::Clamp) => {
+                let [max, min] = [IntegerOp::Max, IntegerOp::Min].map(|op| scalar_step(op, main));
+                let raised = self.scalar2(max?, a, b);
+                self.scalar2(min?, raised, *args.get(2)?)
+            }
+            ScalarOp::Integer(op) => self.scalar2(scalar_step(op, main)?, a, b),
+            ScalarOp::Select => {
+                let to = self.reg(Class::Scalar);
+                self.push(Step::SelectScalar { to, condition: a, yes: b, no: *args.get(2)? });
+                to
+            }
+            ScalarOp::Convert if self.kernel.ty(result) == Type::BOOL && main != ScalarType::Bool => {
+                let to = self.reg(Class::Scalar);
+                self.push(Step::CompareScalar {
+                    relation: Relation::Ne,
+                    kind: Kind::Unsigned,
+                    to,
+                    a,
+                    b: zero,
+                });
+                to
+            }
+            ScalarOp::Convert | ScalarOp::Bitcast => a,
+            ScalarOp::Float(_)
+            | ScalarOp::Pack
+            | ScalarOp::Unpack
+            | ScalarOp::Construct
+            | ScalarOp::Extract
+            | ScalarOp::Insert
+            | ScalarOp::Dot => return None,
+        })
+    }
+
+    // Masks.
+
+    fn bool_op(&mut self, op: BoolOp, args: &[Reg]) -> Option<Reg> {
+        let a = *args.first()?;
+        let b = args.get(1).copied().unwrap_or(a);
+        Some(match op {
+            BoolOp::And => self.mask2(MaskOp::And, a, b),
+            BoolOp::Or => self.mask2(MaskOp::Or, a, b),
+            BoolOp::Xor | BoolOp::Ne => self.mask2(MaskOp::Xor, a, b),
+            BoolOp::Not => self.not(a),
+            BoolOp::Eq => {
+                let differs = self.mask2(MaskOp::Xor, a, b);
+                self.not(differs)
+            }
+        })
+    }
+
+    fn not(&mut self, mask: Reg) -> Reg {
+        let (all, one) = (self.reg(Class::Mask), self.input(Input::Constant(1)));
+        self.push(Step::BroadcastMask { to: all, from: one });
+        self.mask2(MaskOp::AndNot, all, mask)
+    }
+
+    fn select(&mut self, operands: &Operands, result: ValueId) -> Option<()> {
+        let [condition, yes, no] = &**operands else { return None };
+        let mask = self.mask(*condition)?;
+        if self.kernel.ty(result) == Type::BOOL {
+            let (yes, no) = (self.mask(*yes)?, self.mask(*no)?);
+            let (yes, no) = (self.mask2(MaskOp::And, yes, mask), self.mask2(MaskOp::AndNot, no, mask));
+            let to = self.mask2(MaskOp::Or, yes, no);
+            self.define_mask(result, to);
+        } else {
+            let to = self.blend(mask, self.vector(*yes)?, self.vector(*no)?);
+            self.define_vector(result, to);
+        }
+        Some(())
+    }
+
+    fn convert(&mut self, from: ScalarType, operand: ValueId, result: ValueId) -> Option<()> {
+        let to = self.kernel.ty(result).scalar;
+        if from == ScalarType::Bool {
+            if to == ScalarType::Bool {
+                self.values[result.index()] = super::Value { scalar: None, ..self.values[operand.index()] };
+                return Some(());
+            }
+            let one = self.splat(if to.is_float() { ONE } else { 1 });
+            let zero = self.splat(0);
+            let converted = self.blend(self.mask(operand)?, one, zero);
+            self.define_vector(result, converted);
+            return Some(());
+        }
+        let vector = self.vector(operand)?;
+        if to == ScalarType::Bool {
+            let zero = self.splat(0);
+            let mask = self.compare(Relation::Ne, kind(from), vector, zero);
+            self.define_mask(result, mask);
+            return Some(());
+        }
+        let op = match (kind(from), kind(to)) {
+            (Kind::Float, Kind::Float) | (Kind::Signed | Kind::Unsigned, Kind::Signed | Kind::Unsigned) => {
+                self.values[result.index()] = super::Value { scalar: None, ..self.values[operand.index()] };
+                return Some(());
+            }
+            (Kind::Float, Kind::Signed) => VectorOp1::SignedOfFloat,
+            (Kind::Float, Kind::Unsigned) => VectorOp1::UnsignedOfFloat,
+            (Kind::Signed, Kind::Float) => VectorOp1::FloatOfSigned,
+            (Kind::Unsigned, Kind::Float) => VectorOp1::FloatOfUnsigned,
+        };
+        let converted = self.vector1(op, vector);
+        self.define_vector(result, converted);
+        Some(())
+    }
+
+    // Vectors of integers.
+
+    /// Returns the row that an integer op gives, if it gives one.
+    fn row_op(&mut self, op: IntegerOp, operands: &Operands) -> Option<Reg> {
+        let [a, b] = &**operands else { return None };
+        let row = |lowering: &Self, value: &ValueId| lowering.values[value.index()].row;
+        match op {
+            IntegerOp::Add => match (row(self, a), row(self, b)) {
+                (Some(row), None) => Some(self.scalar2(ScalarOp2::Add, row, self.scalar(*b)?)),
+                (None, Some(row)) => Some(self.scalar2(ScalarOp2::Add, row, self.scalar(*a)?)),
+                (Some(_), Some(_)) | (None, None) => None,
+            },
+            IntegerOp::Sub => {
+                let (row, distance) = (row(self, a)?, self.scalar(*b)?);
+                Some(self.scalar2(ScalarOp2::Sub, row, distance))
+            }
+            IntegerOp::Compare(_)
+            | IntegerOp::Mul
+            | IntegerOp::Div
+            | IntegerOp::Neg
+            | IntegerOp::Abs
+            | IntegerOp::Sign
+            | IntegerOp::Min
+            | IntegerOp::Max
+            | IntegerOp::Clamp
+            | IntegerOp::And
+            | IntegerOp::Or
+            | IntegerOp::Xor
+            | IntegerOp::Not
+            | IntegerOp::MulHi
+            | IntegerOp::Rem
+            | IntegerOp::AddSat
+            | IntegerOp::SubSat
+            | IntegerOp::Shl
+            | IntegerOp::Shr
+            | IntegerOp::RotateLeft
+            | IntegerOp::RotateRight
+            | IntegerOp::PopCount
+            | IntegerOp::LeadingZeros
+            | IntegerOp::TrailingZeros
+            | IntegerOp::ReverseBits
+            | IntegerOp::ExtractBits
+            | IntegerOp::InsertBits
+            | IntegerOp::DotPacked => None,
+        }
+    }
+
+    fn integer_op(
+        &mut self,
+        op: IntegerOp,
+        ty: ScalarType,
+        operands: &Operands,
+        result: ValueId,
+    ) -> Option<()> {
+        if let Some(row) = self.row_op(op, operands) {
+            self.define_row(result, row);
+            return Some(());
+        }
+        let args = self.vectors(operands)?;
+        let a = *args.first()?;
+        let b = args.get(1).copied().unwrap_or(a);
+        let is_signed = ty.is_signed();
+        let [min, max] = [IntegerOp::Min, IntegerOp::Max].map(|op| vector_step(op, ty));
+        let to = match op {
+            IntegerOp::Compare(op) => {
+                let to = self.compare(relation(op), kind(ty), a, b);
+                self.define_mask(result, to);
+                return Some(());
+            }
+            IntegerOp::Neg => {
+                let zero = self.splat(0);
+                self.vector2(VectorOp2::Sub, zero, a)
+            }
+            IntegerOp::Not => {
+                let ones = self.splat(u32::MAX);
+                self.vector2(VectorOp2::Xor, a, ones)
+            }
+            IntegerOp::Abs if is_signed => self.vector1(VectorOp1::Abs, a),
+            IntegerOp::Abs => a,
+            IntegerOp::Sign => {
+                let (one, minus) = (self.splat(1), self.splat(u32::MAX));
+                let low = self.vector2(min?, a, one);
+                if is_signed { self.vector2(max?, low, minus) } else { low }
+            }
+            IntegerOp::Clamp => {
+                let low = self.vector2(max?, a, b);
+                self.vector2(min?, low, *args.get(2)?)
+            }
+            // min(a, !b) + b, and max(a, b) - b.
+            IntegerOp::AddSat => {
+                let ones = self.splat(u32::MAX);
+                let room = self.vector2(VectorOp2::Xor, b, ones);
+                let low = self.vector2(VectorOp2::MinUnsigned, a, room);
+                self.vector2(VectorOp2::Add, low, b)
+            }
+            IntegerOp::SubSat => {
+                let high = self.vector2(VectorOp2::MaxUnsigned, a, b);
+                self.vector2(VectorOp2::Sub, high, b)
+            }
+            IntegerOp::Add
+            | IntegerOp::Sub
+            | IntegerOp::Mul
+            | IntegerOp::Div
+            | IntegerOp::Rem
+            | IntegerOp::Min
+            | IntegerOp::Max
+            | IntegerOp::And
+            | IntegerOp::Or
+            | IntegerOp::Xor
+            | IntegerOp::Shl
+            | IntegerOp::Shr
+            | IntegerOp::RotateLeft
+            | IntegerOp::RotateRight
+            | IntegerOp::MulHi
+            | IntegerOp::PopCount
+            | IntegerOp::LeadingZeros
+            | IntegerOp::TrailingZeros
+            | IntegerOp::ReverseBits
+            | IntegerOp::ExtractBits
+            | IntegerOp::InsertBits
+            | IntegerOp::DotPacked => self.vector2(vector_step(op, ty)?, a, b),
+        };
+        self.define_vector(result, to);
+        Some(())
+    }
+
+    // Vectors of floats.
+
+    fn float_op(&mut self, op: FloatOp, args: &[Reg], result: ValueId) -> Option<()> {
+        let a = *args.first()?;
+        let b = args.get(1).copied().unwrap_or(a);
+        let to = match op {
+            FloatOp::Compare(op) => {
+                let to = self.compare(relation(op), Kind::Float, a, b);
+                self.define_mask(result, to);
+                return Some(());
+            }
+            FloatOp::IsNan => {
+                let to = self.compare(Relation::Ne, Kind::Float, a, a);
+                self.define_mask(result, to);
+                return Some(());
+            }
+            FloatOp::IsInf => {
+                let (magnitude, infinity) = (self.magnitude(a), self.splat(INFINITY));
+                let to = self.compare(Relation::Eq, Kind::Unsigned, magnitude, infinity);
+                self.define_mask(result, to);
+                return Some(());
+            }
+            FloatOp::Add => self.vector2(VectorOp2::FloatAdd, a, b),
+            FloatOp::Sub => self.vector2(VectorOp2::FloatSub, a, b),
+            FloatOp::Mul => self.vector2(VectorOp2::FloatMul, a, b),
+            FloatOp::Div => self.vector2(VectorOp2::FloatDiv, a, b),
+            FloatOp::Min => self.vector2(VectorOp2::FloatMin, a, b),
+            FloatOp::Max => self.vector2(VectorOp2::FloatMax, a, b),
+            FloatOp::Clamp => {
+                let raised = self.vector2(VectorOp2::FloatMax, a, b);
+                self.vector2(VectorOp2::FloatMin, raised, *args.get(2)?)
+            }
+            FloatOp::Neg => {
+                let sign = self.splat(SIGN);
+                self.vector2(VectorOp2::Xor, a, sign)
+            }
+            FloatOp::Abs => self.magnitude(a),
+            FloatOp::Sign => self.sign(a),
+            FloatOp::Fma => {
+                let to = self.reg(Class::Vector);
+                self.push(Step::Fma { to, a, b, c: *args.get(2)? });
+                to
+            }
+            FloatOp::Floor => self.vector1(VectorOp1::Floor, a),
+            FloatOp::Ceil => self.vector1(VectorOp1::Ceil, a),
+            FloatOp::Trunc => self.vector1(VectorOp1::Trunc, a),
+            FloatOp::Round => self.vector1(VectorOp1::Round, a),
+            FloatOp::Fract => {
+                let floor = self.vector1(VectorOp1::Floor, a);
+                self.vector2(VectorOp2::FloatSub, a, floor)
+            }
+            FloatOp::Sqrt => self.vector1(VectorOp1::Sqrt, a),
+            FloatOp::Rsqrt => {
+                let (one, root) = (self.splat(ONE), self.vector1(VectorOp1::Sqrt, a));
+                self.vector2(VectorOp2::FloatDiv, one, root)
+            }
+            FloatOp::Transcendental(_) => return None,
+        };
+        self.define_vector(result, to);
+        Some(())
+    }
+
+    fn magnitude(&mut self, a: Reg) -> Reg {
+        let mask = self.splat(!SIGN);
+        self.vector2(VectorOp2::And, a, mask)
+    }
+
+    /// Returns −1, 0 or 1; NaN for NaN.
+    fn sign(&mut self, a: Reg) -> Reg {
+        let (zero, one, minus) = (self.splat(0), self.splat(ONE), self.splat(ONE | SIGN));
+        let is_more = self.compare(Relation::Gt, Kind::Float, a, zero);
+        let is_less = self.compare(Relation::Lt, Kind::Float, a, zero);
+        let is_zero = self.compare(Relation::Eq, Kind::Float, a, zero);
+        let sign = self.blend(is_zero, zero, a);
+        let sign = self.blend(is_more, one, sign);
+        self.blend(is_less, minus, sign)
+    }
+}
+
+/// Returns the step of an integer op that is one step on scalars.
+fn scalar_step(op: IntegerOp, ty: ScalarType) -> Option<ScalarOp2> {
+    let is_signed = ty.is_signed();
+    Some(match op {
+        IntegerOp::Add => ScalarOp2::Add,
+        IntegerOp::Sub => ScalarOp2::Sub,
+        IntegerOp::Mul => ScalarOp2::Mul,
+        IntegerOp::And => ScalarOp2::And,
+        IntegerOp::Or => ScalarOp2::Or,
+        IntegerOp::Xor => ScalarOp2::Xor,
+        IntegerOp::Shl => ScalarOp2::Shl,
+        IntegerOp::Shr if is_signed => ScalarOp2::Sar,
+        IntegerOp::Shr => ScalarOp2::Shr,
+        IntegerOp::RotateLeft => ScalarOp2::RotateLeft,
+        IntegerOp::RotateRight => ScalarOp2::RotateRight,
+        IntegerOp::Min if is_signed => ScalarOp2::MinSigned,
+        IntegerOp::Min => ScalarOp2::MinUnsigned,
+        IntegerOp::Max if is_signed => ScalarOp2::MaxSigned,
+        IntegerOp::Max => ScalarOp2::MaxUnsigned,
+        IntegerOp::Div if !is_signed => ScalarOp2::DivUnsigned,
+        IntegerOp::Rem if !is_signed => ScalarOp2::RemUnsigned,
+        IntegerOp::Div
+        | IntegerOp::Rem
+        | IntegerOp::Compare(_)
+        | IntegerOp::Neg
+        | IntegerOp::Abs
+        | IntegerOp::Sign
+        | IntegerOp::Clamp
+        | IntegerOp::Not
+        | IntegerOp::MulHi
+        | IntegerOp::AddSat
+        | IntegerOp::SubSat
+        | IntegerOp::PopCount
+        | IntegerOp::LeadingZeros
+        | IntegerOp::TrailingZeros
+        | IntegerOp::ReverseBits
+        | IntegerOp::ExtractBits
+        | IntegerOp::InsertBits
+        | IntegerOp::DotPacked => return None,
+    })
+}
+
+/// Returns the step of an integer op that is one step on vectors.
+fn vector_step(op: IntegerOp, ty: ScalarType) -> Option<VectorOp2> {
+    let is_signed = ty.is_signed();
+    Some(match op {
+        IntegerOp::Add => VectorOp2::Add,
+        IntegerOp::Sub => VectorOp2::Sub,
+        IntegerOp::Mul => VectorOp2::Mul,
+        IntegerOp::Div if is_signed => VectorOp2::DivSigned,
+        IntegerOp::Div => VectorOp2::DivUnsigned,
+        IntegerOp::Rem if is_signed => VectorOp2::RemSigned,
+        IntegerOp::Rem => VectorOp2::RemUnsigned,
+        IntegerOp::Min if is_signed => VectorOp2::MinSigned,
+        IntegerOp::Min => VectorOp2::MinUnsigned,
+        IntegerOp::Max if is_signed => VectorOp2::MaxSigned,
+        IntegerOp::Max => VectorOp2::MaxUnsigned,
+        IntegerOp::And => VectorOp2::And,
+        IntegerOp::Or => VectorOp2::Or,
+        IntegerOp::Xor => VectorOp2::Xor,
+        IntegerOp::Shl => VectorOp2::Shl,
+        IntegerOp::Shr if is_signed => VectorOp2::Sar,
+        IntegerOp::Shr => VectorOp2::Shr,
+        IntegerOp::RotateLeft => VectorOp2::RotateLeft,
+        IntegerOp::RotateRight => VectorOp2::RotateRight,
+        IntegerOp::Compare(_)
+        | IntegerOp::Neg
+        | IntegerOp::Abs
+        | IntegerOp::Sign
+        | IntegerOp::Clamp
+        | IntegerOp::Not
+        | IntegerOp::MulHi
+        | IntegerOp::AddSat
+        | IntegerOp::SubSat
+        | IntegerOp::PopCount
+        | IntegerOp::LeadingZeros
+        | IntegerOp::TrailingZeros
+        | IntegerOp::ReverseBits
+        | IntegerOp::ExtractBits
+        | IntegerOp::InsertBits
+        | IntegerOp::DotPacked => return None,
+    })
+}

@@ -1,0 +1,213 @@
+//! Executable memory, and calls of the code in it. This file has all unsafe code of the crate.
+//!
+//! Memory is writable or executable, never both: code is copied to a fresh mapping, which is then made executable and
+//! not changed until it is unmapped.
+//!
+//! # Why generated code cannot corrupt the host
+//!
+//! - Generated code reads and writes its stack, its [`Frame`] and the words of bound buffers only. Offsets in the frame
+//!   are constants below the size that the frame was allocated with. Addresses in buffers are a pointer plus an index
+//!   that is below the length, which the code compares, or which the bounds analysis proved for a launch whose
+//!   preconditions hold. [`Function::call`] takes both pointer and length from one slice, so they belong together, and
+//!   the slices outlive the call. No index depends on a value that was loaded before the comparison and is loaded again
+//!   after it: a value in a register does not change, whatever other threads write.
+//! - Other threads may access the same words: other workers of the launch, and readers of a buffer that the launch
+//!   reads. Rust code accesses them atomically only. Generated code uses plain instructions of the machine, which is no
+//!   data race in the sense of Rust: those are the accesses that the optimizer of the Rust compiler may assume things
+//!   about, and it does not see generated code. On x86-64 an aligned access to a word is indivisible, so a racing
+//!   kernel reads words that were written, in some order, and nothing else changes.
+//! - Generated code does not unwind, and neither does the poll function that it calls.
+
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::AtomicU32;
+
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+
+use super::program::{Class, Input};
+use super::x64::{FIXED, FrameLayout, Machine, POLLS, offset};
+use crate::poll::Poll;
+
+/// A line of 64 bytes, the alignment of vectors.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u32; 16]);
+
+/// The memory that one run of generated code works in: inputs, constants and registers.
+pub(crate) struct Frame {
+    lines: Vec<Line>,
+}
+
+impl Frame {
+    /// Stores a word.
+    fn set_word(&mut self, at: usize, bits: u32) {
+        self.lines[at / 64].0[at % 64 / 4] = bits;
+    }
+
+    /// Stores a 64-bit scalar.
+    fn set_scalar(&mut self, at: usize, value: u64) {
+        self.set_word(at, value as u32);
+        self.set_word(at + 4, (value >> 32) as u32);
+    }
+
+    fn set_vector(&mut self, at: usize, words: impl Fn(u32) -> u32) {
+        for (word, lane) in self.lines[at / 64].0.iter_mut().zip(0..) {
+            *word = words(lane);
+        }
+    }
+}
+
+/// A mapping of executable memory.
+struct Mapping {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the mapping is not written after it was made, and unmapping may happen on any thread.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps a copy of `code`.
+    fn new(code: &[u8]) -> io::Result<Self> {
+        let bytes = code.len().max(1);
+        // SAFETY: an anonymous mapping at an address that the kernel chooses overlaps no other memory.
+        let start = unsafe {
+            mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+        }?;
+        let start = NonNull::new(start.cast::<u8>()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let mapping = Self { start, bytes };
+        // SAFETY: the mapping has at least `code.len()` bytes, is writable, and nothing else refers to it.
+        unsafe { ptr::copy_nonoverlapping(code.as_ptr(), start.as_ptr(), code.len()) };
+        // SAFETY: the range is this mapping, to which there are no references.
+        unsafe { mprotect(start.as_ptr().cast(), bytes, MprotectFlags::READ | MprotectFlags::EXEC) }?;
+        Ok(mapping)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is this mapping, and no call is running, because calls borrow it.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
+    }
+}
+
+/// A generated function.
+pub(crate) struct Function {
+    mapping: Mapping,
+    layout: FrameLayout,
+    inputs: Vec<(usize, Class, Input)>,
+}
+
+/// The launch was stopped.
+pub(crate) struct Stopped;
+
+impl Function {
+    /// Maps generated code.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    pub(crate) fn new(machine: Machine) -> io::Result<Self> {
+        let Machine { code, layout, inputs } = machine;
+        Ok(Self { mapping: Mapping::new(&code)?, layout, inputs })
+    }
+
+    /// Returns the size of a frame in bytes.
+    pub(crate) fn frame_bytes(&self) -> u64 {
+        self.layout.bytes as u64
+    }
+
+    /// Creates a frame, with its constants and the lane numbers. Returns `None` if memory is short.
+    pub(crate) fn frame(&self) -> Option<Frame> {
+        let mut lines = Vec::new();
+        let count = self.layout.bytes.div_ceil(64);
+        lines.try_reserve_exact(count).ok()?;
+        lines.resize(count, Line([0; 16]));
+        let mut frame = Frame { lines };
+        for (position, [even, odd]) in FIXED.into_iter().enumerate() {
+            let at = offset::CONSTANTS + position * 64;
+            frame.set_vector(at, |lane| if lane % 2 == 0 { even } else { odd });
+        }
+        frame.set_word(offset::COUNTDOWN, POLLS);
+        Some(frame)
+    }
+
+    /// Stores those inputs in a frame for which `value` has a value. Pointers and lengths are stored by
+    /// [`Function::call`].
+    pub(crate) fn set_inputs(&self, frame: &mut Frame, value: impl Fn(Input) -> Option<u64>) {
+        for (at, class, input) in &self.inputs {
+            if let Some(value) = value(*input) {
+                self.set(frame, *at, *class, *input, value);
+            }
+        }
+    }
+
+    fn set(&self, frame: &mut Frame, at: usize, class: Class, input: Input, value: u64) {
+        match (class, input) {
+            (_, Input::LaneNumbers) => frame.set_vector(at, |lane| lane),
+            (Class::Scalar, _) => frame.set_scalar(at, value),
+            (Class::Vector | Class::Mask, _) => frame.set_vector(at, |_| value as u32),
+        }
+    }
+
+    /// Binds the words of the buffers, in order of their bindings, for the calls until the frame is bound again.
+    pub(crate) fn bind<'f>(&'f self, frame: &'f mut Frame, buffers: &'f [&'f [AtomicU32]]) -> Bound<'f> {
+        for (at, class, input) in &self.inputs {
+            let words = |binding: usize| buffers.get(binding).copied().unwrap_or(&[]);
+            let value = match *input {
+                Input::Pointer(binding) => words(binding).as_ptr() as u64,
+                Input::Len(binding) => words(binding).len() as u64,
+                Input::Param(_)
+                | Input::Begin
+                | Input::End
+                | Input::GroupBegin
+                | Input::GlobalId(_)
+                | Input::LocalId(_)
+                | Input::WorkgroupId(_)
+                | Input::NumWorkgroups(_)
+                | Input::LocalIndex
+                | Input::Constant(_)
+                | Input::LaneNumbers => continue,
+            };
+            self.set(frame, *at, *class, *input, value);
+        }
+        Bound { function: self, frame }
+    }
+}
+
+/// A frame that refers to buffers.
+pub(crate) struct Bound<'f> {
+    function: &'f Function,
+    frame: &'f mut Frame,
+}
+
+impl Bound<'_> {
+    /// Stores inputs, except pointers and lengths, which stay those of the bound buffers.
+    pub(crate) fn set_inputs(&mut self, value: impl Fn(Input) -> Option<u64>) {
+        let is_bound = |input| matches!(input, Input::Pointer(_) | Input::Len(_));
+        self.function.set_inputs(self.frame, |input| value(input).filter(|_| !is_bound(input)));
+    }
+
+    /// Runs the function.
+    ///
+    /// # Errors
+    /// [`Stopped`] if `poll` said that the launch was stopped.
+    pub(crate) fn call(&mut self, poll: &mut Poll<'_>) -> Result<(), Stopped> {
+        self.frame.set_scalar(offset::POLL, poll_function as *const () as u64);
+        self.frame.set_scalar(offset::CONTEXT, ptr::from_mut(poll) as u64);
+        let start = self.function.mapping.start.as_ptr();
+        // SAFETY: the mapping holds a function with this signature, made by the emitter for a frame of this layout.
+        let function = unsafe { std::mem::transmute::<*mut u8, extern "sysv64" fn(*mut Line) -> u32>(start) };
+        // The function accesses what the documentation of this module lists: the frame, which is borrowed mutably, and
+        // the words of the buffers, which are borrowed as long as the frame is bound.
+        if function(self.frame.lines.as_mut_ptr()) == 0 { Ok(()) } else { Err(Stopped) }
+    }
+}
+
+/// Asks whether to stop. Returns 1 to stop.
+extern "sysv64" fn poll_function(context: *mut Poll<'_>) -> u32 {
+    // SAFETY: the context is the address of the poll state that `call` borrows mutably while this function runs.
+    let poll = unsafe { &mut *context };
+    u32::from(poll.count_many(POLLS).is_err())
+}

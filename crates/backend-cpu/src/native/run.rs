@@ -1,0 +1,210 @@
+//! Launches of native code: rows of invocations, spread over the workers of the pool.
+
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fulgurite_hal::{DeviceError, Error, Launch};
+use fulgurite_ir::VerifiedKernel;
+
+use super::lower::Rows;
+use super::memory_map::{Frame, Function};
+use super::program::Input;
+use super::x64::Machine;
+use crate::poll::{Poll, Stop};
+use crate::pool;
+
+/// The least and the largest number of invocations in a row that spans workgroups.
+const ROW: [u64; 2] = [1 << 12, 1 << 16];
+/// Number of batches that a worker takes if all workers run at the same speed.
+const BATCHES: u64 = 16;
+/// Maximum number of frames that are kept for the next launch.
+const MAX_KEPT: usize = 256;
+/// The number of invocations that count as one back edge.
+const INVOCATIONS_PER_POLL: u64 = 64;
+
+/// A kernel as native code.
+pub(crate) struct NativeKernel {
+    kernel: Arc<VerifiedKernel>,
+    function: Function,
+    rows: Rows,
+    kept: Mutex<Vec<Frame>>,
+}
+
+/// The division of a launch into units, each of which is a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Division {
+    /// The number of invocations along each axis.
+    size: [u64; 3],
+    /// The number of invocations of a row; the last one along x may be shorter.
+    row: u64,
+    /// The number of rows along x.
+    pieces: u64,
+    /// The number of all rows, saturating.
+    units: u64,
+}
+
+impl Division {
+    fn of(rows: Rows, grid: [u32; 3], workgroup: [u32; 3], threads: u64) -> Self {
+        let size = [0, 1, 2].map(|axis| u64::from(grid[axis]) * u64::from(workgroup[axis]));
+        let others = size[1].saturating_mul(size[2]);
+        let row = match rows {
+            Rows::OfWorkgroup => u64::from(workgroup[0]),
+            Rows::OfGrid => {
+                let total = size[0].saturating_mul(others);
+                (total / (threads * BATCHES)).next_multiple_of(64).clamp(ROW[0], ROW[1])
+            }
+        };
+        let pieces = size[0].div_ceil(row.max(1));
+        Self { size, row, pieces, units: pieces.saturating_mul(others) }
+    }
+}
+
+/// The state that all workers of a launch share.
+struct Running<'a> {
+    native: &'a NativeKernel,
+    launch: &'a Launch,
+    buffers: &'a [&'a [AtomicU32]],
+    division: Division,
+    batch: u64,
+    next: AtomicU64,
+    stop: &'a Stop,
+}
+
+impl NativeKernel {
+    /// Maps the code of a kernel.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    pub(crate) fn new(kernel: Arc<VerifiedKernel>, machine: Machine) -> io::Result<Self> {
+        let rows = Rows::of(&kernel);
+        Ok(Self { kernel, function: Function::new(machine)?, rows, kept: Mutex::new(Vec::new()) })
+    }
+
+    /// Runs a launch to its end on the words of its buffers, each fewer than 2³¹.
+    pub(crate) fn run(&self, launch: &Launch, buffers: &[&[AtomicU32]], stop: &Stop) -> Result<(), Error> {
+        let threads = pool::threads() as u64;
+        let division = Division::of(self.rows, launch.grid(), self.kernel.workgroup, threads);
+        if division.units == 0 {
+            return Ok(());
+        }
+        let batch = (division.units / (threads * BATCHES)).max(1);
+        let next = AtomicU64::new(0);
+        let running = Running { native: self, launch, buffers, division, batch, next, stop };
+        pool::run(division.units, || running.work())
+    }
+
+    fn take_frame(&self) -> Result<Frame, Error> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let frame = kept.or_else(|| self.function.frame());
+        frame.ok_or_else(|| DeviceError::OutOfMemory { bytes: self.function.frame_bytes() }.into())
+    }
+
+    fn keep_frame(&self, frame: Frame) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < MAX_KEPT {
+            kept.push(frame);
+        }
+    }
+}
+
+impl Running<'_> {
+    /// Runs one worker: takes batches of units until none are left. An error stops the launch.
+    fn work(&self) -> Result<(), Error> {
+        let frame = self.native.take_frame();
+        if frame.is_err() {
+            self.stop.stop();
+        }
+        let mut frame = frame?;
+        let mut poll = Poll::new(self.stop);
+        let mut bound = self.native.function.bind(&mut frame, self.buffers);
+        bound.set_inputs(|input| self.fixed(input));
+        let polls = (self.division.row / INVOCATIONS_PER_POLL + 1) as u32;
+        loop {
+            let first = self.next.fetch_add(self.batch, Relaxed);
+            if first >= self.division.units {
+                break;
+            }
+            for unit in first..first.saturating_add(self.batch).min(self.division.units) {
+                if poll.count_many(polls).is_err() {
+                    return Ok(());
+                }
+                self.place(unit, |value| bound.set_inputs(value));
+                if bound.call(&mut poll).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        self.native.keep_frame(frame);
+        Ok(())
+    }
+
+    /// Returns the value of an input that is the same for the whole launch.
+    fn fixed(&self, input: Input) -> Option<u64> {
+        match input {
+            Input::Constant(bits) => Some(bits.into()),
+            Input::LaneNumbers => Some(0),
+            Input::Param(index) => Some(self.launch.params()[index][0] & u64::from(u32::MAX)),
+            Input::NumWorkgroups(axis) => Some(self.launch.grid()[axis].into()),
+            Input::Pointer(_)
+            | Input::Len(_)
+            | Input::Begin
+            | Input::End
+            | Input::GroupBegin
+            | Input::GlobalId(_)
+            | Input::LocalId(_)
+            | Input::WorkgroupId(_)
+            | Input::LocalIndex => None,
+        }
+    }
+
+    /// Passes the inputs of a unit to `set`.
+    fn place(&self, unit: u64, set: impl FnOnce(&dyn Fn(Input) -> Option<u64>)) {
+        let Division { size, row, pieces, .. } = self.division;
+        let begin = unit % pieces * row;
+        let others = unit / pieces;
+        let global = [begin, others % size[1], others / size[1]];
+        let workgroup = self.native.kernel.workgroup.map(u64::from);
+        let local = |axis: usize| global[axis] % workgroup[axis];
+        set(&|input| {
+            Some(match input {
+                Input::Begin => begin,
+                Input::End => (begin + row).min(size[0]),
+                Input::GroupBegin => begin - local(0),
+                Input::GlobalId(axis) => global[axis],
+                Input::LocalId(axis) => local(axis),
+                Input::WorkgroupId(axis) => global[axis] / workgroup[axis],
+                Input::LocalIndex => (local(2) * workgroup[1] + local(1)) * workgroup[0],
+                Input::Constant(_)
+                | Input::LaneNumbers
+                | Input::Param(_)
+                | Input::NumWorkgroups(_)
+                | Input::Pointer(_)
+                | Input::Len(_) => return None,
+            })
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_cover_a_launch_once() {
+        for rows in [Rows::OfGrid, Rows::OfWorkgroup] {
+            for (grid, workgroup) in
+                [([1, 1, 1], [1, 1, 1]), ([5, 3, 2], [7, 2, 3]), ([9000, 2, 1], [64, 1, 1])]
+            {
+                let division = Division::of(rows, grid, workgroup, 4);
+                let all: u64 = division.size.iter().product();
+                let last = division.size[0] - (division.pieces - 1) * division.row;
+                assert!(last > 0 && last <= division.row);
+                let others = division.units / division.pieces;
+                assert_eq!(((division.pieces - 1) * division.row + last) * others, all);
+            }
+        }
+        assert_eq!(Division::of(Rows::OfGrid, [0, 1, 1], [64, 1, 1], 4).units, 0);
+        assert_eq!(Division::of(Rows::OfWorkgroup, [4, 0, 1], [64, 1, 1], 4).units, 0);
+    }
+}

@@ -1,0 +1,177 @@
+//! The kernels that are compiled to native code.
+//!
+//! A kernel with any value, op or memory that is not listed here runs in the interpreter.
+
+use fulgurite_ir::analysis::instructions;
+use fulgurite_ir::{Inst, InstKind, Memory, Operands, PureInst, ValueId, VerifiedKernel, main_type};
+use fulgurite_spec::{BoolOp, FloatOp, IdOp, IntegerOp, Op, ScalarOp, ScalarType, Type};
+
+/// The maximum number of instructions of a kernel, of which each is compiled at most twice.
+const MAX_INSTRUCTIONS: usize = 16_384;
+
+/// Returns whether native code can be generated for `kernel`.
+pub(crate) fn supports(kernel: &VerifiedKernel) -> bool {
+    if !kernel.shared.is_empty() || !kernel.locals.is_empty() || kernel.insts.len() > MAX_INSTRUCTIONS {
+        return false;
+    }
+    kernel.params.iter().all(|param| is_word(param.ty))
+        && kernel.buffers.iter().all(|buffer| !buffer.large)
+        && instructions(kernel).all(|id| is_supported(kernel, kernel.inst(id)))
+}
+
+/// Returns whether values of this type are held in 32 bits for each lane, or in a mask.
+fn is_value(ty: Type) -> bool {
+    is_word(ty) || ty == Type::BOOL
+}
+
+/// Returns whether elements of this type are single words.
+fn is_word(ty: Type) -> bool {
+    let [i32, u32, f32] = [ScalarType::I32, ScalarType::U32, ScalarType::F32].map(Type::scalar);
+    ty == i32 || ty == u32 || ty == f32
+}
+
+fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
+    let all = |values: &Operands| values.iter().all(|value| is_value(kernel.ty(*value)));
+    if let Some(pure) = inst.kind.pure() {
+        return all(&inst.results)
+            && match pure {
+                PureInst::Scalar { op, operands, .. } => {
+                    all(operands) && is_supported_op(kernel, op, operands)
+                }
+                PureInst::VecShuffle { .. } => false,
+                PureInst::Id { op, .. } => match IdOp::of(op) {
+                    Some(
+                        IdOp::GlobalId
+                        | IdOp::LocalId
+                        | IdOp::WorkgroupId
+                        | IdOp::NumWorkgroups
+                        | IdOp::LocalIndex,
+                    ) => true,
+                    Some(
+                        IdOp::Lane
+                        | IdOp::SubgroupId
+                        | IdOp::SubgroupSize
+                        | IdOp::NumSubgroups
+                        | IdOp::LaneMaskLt,
+                    )
+                    | None => false,
+                },
+                PureInst::Len { memory } => is_word_buffer(kernel, memory),
+            };
+    }
+    let accesses =
+        |memory: Memory, index: ValueId| is_word_buffer(kernel, memory) && kernel.ty(index) == Type::U32;
+    match inst.kind {
+        InstKind::Load { memory, index } => accesses(memory, index),
+        InstKind::Store { memory, index, .. } => accesses(memory, index),
+        InstKind::If { .. } | InstKind::Region { .. } | InstKind::While { .. } => all(&inst.results),
+        InstKind::For { start, .. } => all(&inst.results) && is_word(kernel.ty(start)),
+        InstKind::Scalar { .. }
+        | InstKind::VecShuffle { .. }
+        | InstKind::Id { .. }
+        | InstKind::Len { .. }
+        | InstKind::Atomic { .. }
+        | InstKind::Fence { .. }
+        | InstKind::Barrier { .. }
+        | InstKind::SubgroupBarrier { .. }
+        | InstKind::WorkgroupBroadcast { .. }
+        | InstKind::Subgroup { .. }
+        | InstKind::CoopLoad { .. }
+        | InstKind::CoopStore { .. }
+        | InstKind::CoopFill { .. }
+        | InstKind::CoopMulAdd { .. }
+        | InstKind::CoopConvert { .. }
+        | InstKind::Trap { .. } => false,
+    }
+}
+
+/// Returns whether a memory object is a buffer, or a view of one, whose elements are single words.
+fn is_word_buffer(kernel: &VerifiedKernel, memory: Memory) -> bool {
+    match kernel.base(memory) {
+        Memory::Buffer(_) => is_word(kernel.element(memory)),
+        Memory::Shared(_) | Memory::Local(_) | Memory::View(_) => false,
+    }
+}
+
+fn is_supported_op(kernel: &VerifiedKernel, op: Op, operands: &Operands) -> bool {
+    let types: Vec<Type> = operands.iter().map(|value| kernel.ty(*value)).collect();
+    let Some(main) = main_type(op, &types) else { return false };
+    match op.on(main.scalar.class()) {
+        Some(ScalarOp::Bool(op)) => match op {
+            BoolOp::Eq | BoolOp::Ne | BoolOp::And | BoolOp::Or | BoolOp::Xor | BoolOp::Not => true,
+        },
+        Some(ScalarOp::Integer(op)) => is_integer_op(op, main.scalar),
+        Some(ScalarOp::Float(op)) => is_float_op(op),
+        Some(ScalarOp::Select | ScalarOp::Convert | ScalarOp::Bitcast) => true,
+        Some(
+            ScalarOp::Pack
+            | ScalarOp::Unpack
+            | ScalarOp::Construct
+            | ScalarOp::Extract
+            | ScalarOp::Insert
+            | ScalarOp::Dot,
+        )
+        | None => false,
+    }
+}
+
+fn is_integer_op(op: IntegerOp, ty: ScalarType) -> bool {
+    match op {
+        IntegerOp::Compare(_)
+        | IntegerOp::Add
+        | IntegerOp::Sub
+        | IntegerOp::Mul
+        | IntegerOp::Div
+        | IntegerOp::Rem
+        | IntegerOp::Neg
+        | IntegerOp::Abs
+        | IntegerOp::Sign
+        | IntegerOp::Min
+        | IntegerOp::Max
+        | IntegerOp::Clamp
+        | IntegerOp::And
+        | IntegerOp::Or
+        | IntegerOp::Xor
+        | IntegerOp::Not
+        | IntegerOp::Shl
+        | IntegerOp::Shr
+        | IntegerOp::RotateLeft
+        | IntegerOp::RotateRight => true,
+        IntegerOp::AddSat | IntegerOp::SubSat => !ty.is_signed(),
+        IntegerOp::MulHi
+        | IntegerOp::PopCount
+        | IntegerOp::LeadingZeros
+        | IntegerOp::TrailingZeros
+        | IntegerOp::ReverseBits
+        | IntegerOp::ExtractBits
+        | IntegerOp::InsertBits
+        | IntegerOp::DotPacked => false,
+    }
+}
+
+fn is_float_op(op: FloatOp) -> bool {
+    match op {
+        FloatOp::Compare(_)
+        | FloatOp::Add
+        | FloatOp::Sub
+        | FloatOp::Mul
+        | FloatOp::Div
+        | FloatOp::Neg
+        | FloatOp::Abs
+        | FloatOp::Sign
+        | FloatOp::Min
+        | FloatOp::Max
+        | FloatOp::Clamp
+        | FloatOp::Fma
+        | FloatOp::Floor
+        | FloatOp::Ceil
+        | FloatOp::Trunc
+        | FloatOp::Round
+        | FloatOp::Fract
+        | FloatOp::Sqrt
+        | FloatOp::Rsqrt
+        | FloatOp::IsNan
+        | FloatOp::IsInf => true,
+        FloatOp::Transcendental(_) => false,
+    }
+}

@@ -1,0 +1,471 @@
+//! Emission of machine code for x86-64 with AVX2 or AVX-512.
+//!
+//! The code is a function with the System V calling convention: its argument is the address of a frame, which holds
+//! inputs, constants and registers that did not fit; it returns 0, or 1 if the launch was stopped.
+//!
+//! Steps become instructions one by one. Three general-purpose registers, five vector registers and two mask registers
+//! are not allocated: they hold operands that live in the frame, and intermediate results.
+
+mod assembler;
+mod float;
+mod integer;
+mod masks;
+mod memory;
+mod scalar;
+mod tables;
+
+use std::collections::HashMap;
+
+use iced_x86::{Code, MemoryOperand, Register};
+
+use super::program::{Class, Input, Program, Reg, Step};
+use super::registers::{Allocation, Location, Pools, allocate};
+use assembler::Assembler;
+pub(crate) use tables::FIXED;
+use tables::{Constant, SLOT};
+
+/// The instructions that code is generated for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// AVX2, FMA and BMI1 and 2, with 8 lanes.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL as well, with 16 lanes.
+    Avx512,
+}
+
+impl Target {
+    /// Returns the number of lanes of a vector.
+    pub(crate) const fn lanes(self) -> u32 {
+        match self {
+            Self::Avx2 => 8,
+            Self::Avx512 => 16,
+        }
+    }
+
+    fn pools(self) -> Pools {
+        let scalars = SCALARS.len() as u8;
+        match self {
+            Self::Avx2 => Pools { scalars, vectors: 11, masks: 0 },
+            Self::Avx512 => Pools { scalars, vectors: 27, masks: 5 },
+        }
+    }
+}
+
+/// The general-purpose registers that are allocated.
+const SCALARS: [Register; 10] = [
+    Register::RSI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+    Register::RBX,
+    Register::RBP,
+    Register::R12,
+    Register::R13,
+    Register::R14,
+];
+/// The address of the frame.
+const FRAME: Register = Register::RDI;
+/// The number of polls until the next call of the poll function.
+const COUNTDOWN: Register = Register::R15D;
+/// Registers that are not allocated.
+const SCRATCH: [Register; 3] = [Register::RAX, Register::RCX, Register::RDX];
+/// Mask registers that are not allocated.
+const SCRATCH_MASKS: [Register; 2] = [Register::K6, Register::K7];
+
+/// Offsets in the frame of what the code and its caller share.
+pub(crate) mod offset {
+    /// Address of the poll function, an `extern "sysv64" fn(*mut u8) -> u32`.
+    pub(crate) const POLL: usize = 0;
+    /// Argument of the poll function.
+    pub(crate) const CONTEXT: usize = 8;
+    /// The number of polls until the next call.
+    pub(crate) const COUNTDOWN: usize = 16;
+    /// Fixed vectors, from [`super::FIXED`].
+    pub(crate) const CONSTANTS: usize = 64;
+}
+
+/// The number of polls between two calls of the poll function.
+pub(crate) const POLLS: u32 = 256;
+
+/// The layout of a frame: areas of slots, after [`FIXED`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameLayout {
+    /// Offset of slots of vectors, then of masks, then of scalars.
+    pub(crate) vectors: usize,
+    pub(crate) masks: usize,
+    pub(crate) scalars: usize,
+    /// Offset of an area of 40 slots for intermediate results.
+    save: usize,
+    /// Size in bytes.
+    pub(crate) bytes: usize,
+}
+
+/// The number of slots of the save area.
+const SAVED: usize = 40;
+
+/// A generated function.
+pub(crate) struct Machine {
+    pub(crate) code: Vec<u8>,
+    pub(crate) layout: FrameLayout,
+    /// The inputs with the offsets in the frame that they are stored at, and whether they are vectors.
+    pub(crate) inputs: Vec<(usize, Class, Input)>,
+}
+
+/// Generates machine code for `program`.
+///
+/// Returns `None` for programs that lowering never makes.
+pub(crate) fn emit(program: &Program, target: Target) -> Option<Machine> {
+    let mut immediates = HashMap::new();
+    for (reg, input) in &program.inputs {
+        if let (Class::Scalar, Input::Constant(bits)) = (program.class(*reg), *input) {
+            immediates.insert(*reg, bits);
+        }
+    }
+    let allocation = allocate(program, target.pools(), |reg| immediates.contains_key(&reg));
+    let [scalars, vectors, masks] = allocation.slots.map(|count| count as usize);
+    let vectors_at = offset::CONSTANTS + FIXED.len() * SLOT;
+    let masks_at = vectors_at + vectors * SLOT;
+    let scalars_at = masks_at + masks * SLOT;
+    let save = (scalars_at + scalars * 8).next_multiple_of(SLOT);
+    let layout = FrameLayout {
+        vectors: vectors_at,
+        masks: masks_at,
+        scalars: scalars_at,
+        save,
+        bytes: save + SAVED * SLOT,
+    };
+    // Displacements are signed and have 32 bits.
+    if layout.bytes > 1 << 30 {
+        return None;
+    }
+    let assembler = Assembler::new(program.labels as usize);
+    let mut emitter =
+        Emitter { program, target, allocation, layout, immediates, assembler, polls: Vec::new() };
+    emitter.function()?;
+    let mut next = [0; 3];
+    let mut inputs = Vec::new();
+    for (reg, input) in &program.inputs {
+        let class = program.class(*reg);
+        let position = &mut next[super::registers::class_index(class)];
+        inputs.push((layout.slot(class, *position), class, *input));
+        *position += 1;
+    }
+    Some(Machine { code: emitter.assembler.finish()?, layout, inputs })
+}
+
+impl FrameLayout {
+    fn slot(&self, class: Class, position: u32) -> usize {
+        let position = position as usize;
+        match class {
+            Class::Scalar => self.scalars + position * 8,
+            Class::Vector => self.vectors + position * SLOT,
+            Class::Mask => self.masks + position * SLOT,
+        }
+    }
+}
+
+/// A source operand: a register, or the frame.
+#[derive(Clone, Copy)]
+enum Source {
+    Register(Register),
+    Memory(MemoryOperand),
+}
+
+struct Emitter<'p> {
+    program: &'p Program,
+    target: Target,
+    allocation: Allocation,
+    layout: FrameLayout,
+    /// Scalars that are constants.
+    immediates: HashMap<Reg, u32>,
+    assembler: Assembler,
+    /// Polls, as labels of their slow path and of the code after them.
+    polls: Vec<[usize; 2]>,
+}
+
+/// Returns the address of an offset in the frame.
+fn frame(offset: usize) -> MemoryOperand {
+    MemoryOperand::with_base_displ(FRAME, offset as i64)
+}
+
+impl Emitter<'_> {
+    fn is_wide(&self) -> bool {
+        self.target == Target::Avx512
+    }
+
+    /// Returns the code of the wide or the narrow form of an instruction.
+    fn pick(&self, wide: Code, narrow: Code) -> Code {
+        if self.is_wide() { wide } else { narrow }
+    }
+
+    /// Returns the vector register with a number.
+    fn vector_register(&self, number: u8) -> Register {
+        if self.is_wide() { Register::ZMM0 + u32::from(number) } else { Register::YMM0 + u32::from(number) }
+    }
+
+    /// Returns a vector register that is not allocated.
+    fn scratch(&self, position: u8) -> Register {
+        self.vector_register(self.target.pools().vectors + position)
+    }
+
+    fn constant(&self, constant: Constant) -> MemoryOperand {
+        frame(offset::CONSTANTS + constant as usize * SLOT)
+    }
+
+    fn location(&self, reg: Reg) -> Location {
+        self.allocation.locations[reg.index()]
+    }
+
+    /// Returns the slot of a register that has one.
+    fn slot(&self, reg: Reg, position: u32) -> MemoryOperand {
+        frame(self.layout.slot(self.program.class(reg), position))
+    }
+
+    // Vector operands. Masks are vectors too without AVX-512.
+
+    /// Returns where to read a vector.
+    fn source(&self, reg: Reg) -> Source {
+        match self.location(reg) {
+            Location::Machine(number) => Source::Register(self.vector_register(number)),
+            Location::Slot(position) => Source::Memory(self.slot(reg, position)),
+            Location::Unused => Source::Register(self.scratch(0)),
+        }
+    }
+
+    /// Returns a register that holds a vector: its own, or a scratch register that it is loaded into.
+    fn vector(&mut self, reg: Reg, scratch: u8) -> Option<Register> {
+        match self.source(reg) {
+            Source::Register(register) => Some(register),
+            Source::Memory(memory) => {
+                let register = self.scratch(scratch);
+                self.load_vector(register, memory)?;
+                Some(register)
+            }
+        }
+    }
+
+    fn load_vector(&mut self, to: Register, from: MemoryOperand) -> Option<()> {
+        let code = self.pick(Code::EVEX_Vmovups_zmm_k1z_zmmm512, Code::VEX_Vmovups_ymm_ymmm256);
+        self.assembler.two(code, to, from)
+    }
+
+    fn store_vector(&mut self, to: MemoryOperand, from: Register) -> Option<()> {
+        let code = self.pick(Code::EVEX_Vmovups_zmmm512_k1z_zmm, Code::VEX_Vmovups_ymmm256_ymm);
+        self.assembler.two(code, to, from)
+    }
+
+    fn move_vector(&mut self, to: Register, from: Register) -> Option<()> {
+        if to == from {
+            return Some(());
+        }
+        let code = self.pick(Code::EVEX_Vmovaps_zmm_k1z_zmmm512, Code::VEX_Vmovaps_ymm_ymmm256);
+        self.assembler.two(code, to, from)
+    }
+
+    /// Returns the register that a result is computed in: its own, or the last scratch register.
+    fn target_vector(&self, reg: Reg) -> Register {
+        match self.location(reg) {
+            Location::Machine(number) => self.vector_register(number),
+            Location::Slot(_) | Location::Unused => self.scratch(4),
+        }
+    }
+
+    /// Stores a result whose register lives in the frame.
+    fn finish_vector(&mut self, reg: Reg, from: Register) -> Option<()> {
+        match self.location(reg) {
+            Location::Machine(number) => self.move_vector(self.vector_register(number), from),
+            Location::Slot(position) => self.store_vector(self.slot(reg, position), from),
+            Location::Unused => Some(()),
+        }
+    }
+
+    fn three(&mut self, code: Code, to: Register, a: Register, b: Source) -> Option<()> {
+        match b {
+            Source::Register(b) => self.assembler.three(code, to, a, b),
+            Source::Memory(b) => self.assembler.three(code, to, a, b),
+        }
+    }
+
+    fn two(&mut self, code: Code, to: Register, a: Source) -> Option<()> {
+        match a {
+            Source::Register(a) => self.assembler.two(code, to, a),
+            Source::Memory(a) => self.assembler.two(code, to, a),
+        }
+    }
+
+    /// Zeros a vector register.
+    fn zero(&mut self, register: Register) -> Option<()> {
+        let code = self.pick(Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32, Code::VEX_Vpxor_ymm_ymm_ymmm256);
+        self.assembler.three(code, register, register, register)
+    }
+
+    // The function.
+
+    fn function(&mut self) -> Option<()> {
+        const SAVED_BY_CALLEE: [Register; 6] =
+            [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
+        for register in SAVED_BY_CALLEE {
+            self.assembler.one(Code::Push_r64, register)?;
+        }
+        self.assembler.two(Code::Mov_r32_rm32, COUNTDOWN, frame(offset::COUNTDOWN))?;
+        self.load_inputs()?;
+        let (exit, stopped) = (self.assembler.label(), self.assembler.label());
+        let mut cold = Vec::new();
+        let mut is_cold = false;
+        for step in &self.program.steps {
+            match step {
+                Step::Cold => is_cold = true,
+                Step::EndCold => is_cold = false,
+                step if is_cold => cold.push(*step),
+                step => self.step(step, exit)?,
+            }
+        }
+        self.assembler.bind(exit);
+        self.assembler.two(Code::Xor_r32_rm32, Register::EAX, Register::EAX)?;
+        let leave = self.assembler.label();
+        self.assembler.bind(leave);
+        self.assembler.two(Code::Mov_rm32_r32, frame(offset::COUNTDOWN), COUNTDOWN)?;
+        self.assembler.none(Code::VEX_Vzeroupper)?;
+        for register in SAVED_BY_CALLEE.into_iter().rev() {
+            self.assembler.one(Code::Pop_r64, register)?;
+        }
+        self.assembler.none(Code::Retnq)?;
+        for step in cold {
+            self.step(&step, exit)?;
+        }
+        self.poll_paths(stopped)?;
+        self.assembler.bind(stopped);
+        self.assembler.two(Code::Mov_r32_imm32, Register::EAX, 1i32)?;
+        self.assembler.jump(Code::Jmp_rel32_64, leave)
+    }
+
+    /// Loads the inputs that have registers.
+    fn load_inputs(&mut self) -> Option<()> {
+        let mut next = [0; 3];
+        for (reg, _) in &self.program.inputs {
+            let class = self.program.class(*reg);
+            let position = &mut next[super::registers::class_index(class)];
+            let from = frame(self.layout.slot(class, *position));
+            *position += 1;
+            let Location::Machine(number) = self.location(*reg) else { continue };
+            match class {
+                Class::Scalar => {
+                    self.assembler.two(Code::Mov_r64_rm64, SCALARS[usize::from(number)], from)?;
+                }
+                Class::Vector | Class::Mask => self.load_vector(self.vector_register(number), from)?,
+            }
+        }
+        Some(())
+    }
+
+    fn step(&mut self, step: &Step, exit: usize) -> Option<()> {
+        match *step {
+            Step::Bind(label) => self.assembler.bind(label.0 as usize),
+            Step::Jump(label) => self.assembler.jump(Code::Jmp_rel32_64, label.0 as usize)?,
+            Step::Return => self.assembler.jump(Code::Jmp_rel32_64, exit)?,
+            Step::Cold | Step::EndCold | Step::LoopBegin | Step::LoopEnd => {}
+            Step::Poll => self.poll()?,
+            Step::Move { to, from } => match self.program.class(to) {
+                Class::Scalar => self.move_scalar(to, from)?,
+                Class::Vector => self.copy_vector(to, from)?,
+                Class::Mask => self.copy_mask(to, from)?,
+            },
+            Step::Scalar { op, to, a, b } => self.scalar2(op, to, a, b)?,
+            Step::AddWide { to, a, b } => self.add_wide(to, a, b)?,
+            Step::SubWide { to, a, b } => self.sub_wide(to, a, b)?,
+            Step::MinWide { to, a, b } => self.min_wide(to, a, b)?,
+            Step::CompareScalar { relation, kind, to, a, b } => {
+                self.compare_scalar(relation, kind, to, [a, b])?;
+            }
+            Step::SelectScalar { to, condition, yes, no } => self.select_scalar(to, condition, [yes, no])?,
+            Step::BranchWide { relation, a, b, to } => self.branch_wide(relation, [a, b], to)?,
+            Step::Branch { relation, kind, a, b, to } => self.branch(relation, kind, [a, b], to)?,
+            Step::CountDown { left, by, to } => self.count_down(left, by, to)?,
+            Step::BranchNone { mask, to } => self.branch_mask(mask, Code::Je_rel32_64, to)?,
+            Step::BranchAny { mask, to } => self.branch_mask(mask, Code::Jne_rel32_64, to)?,
+            Step::Vector1 { op, to, a } => self.vector1(op, to, a)?,
+            Step::Vector2 { op, to, a, b } => self.vector2(op, to, a, b)?,
+            Step::Fma { to, a, b, c } => self.fma(to, [a, b, c])?,
+            Step::Compare { relation, kind, to, a, b } => self.compare(relation, kind, to, [a, b])?,
+            Step::Blend { to, mask, yes, no } => self.blend(to, mask, [yes, no])?,
+            Step::Mask { op, to, a, b } => self.mask2(op, to, [a, b])?,
+            Step::Broadcast { to, from } => self.broadcast(to, from)?,
+            Step::BroadcastMask { to, from } => self.broadcast_mask(to, from)?,
+            Step::LoadScalar { to, words, len } => self.load_scalar(to, words, len)?,
+            Step::LoadBroadcast { to, words, len } => self.load_broadcast(to, words, len)?,
+            Step::LoadRow { to, words } => self.load_row(to, words)?,
+            Step::StoreRow { from, words, mask } => self.store_row(from, words, mask)?,
+            Step::Gather { to, words, mask } => self.gather(to, words, mask)?,
+            Step::Scatter { from, words, mask } => self.scatter(from, words, mask)?,
+        }
+        Some(())
+    }
+
+    fn copy_vector(&mut self, to: Reg, from: Reg) -> Option<()> {
+        let target = self.target_vector(to);
+        match self.source(from) {
+            Source::Register(register) => return self.finish_vector(to, register),
+            Source::Memory(memory) => self.load_vector(target, memory)?,
+        }
+        self.finish_vector(to, target)
+    }
+
+    /// Counts down to the next call of the poll function.
+    fn poll(&mut self) -> Option<()> {
+        let labels = [self.assembler.label(), self.assembler.label()];
+        self.assembler.two(Code::Sub_rm32_imm8, COUNTDOWN, 1i32)?;
+        self.assembler.jump(Code::Je_rel32_64, labels[0])?;
+        self.assembler.bind(labels[1]);
+        self.polls.push(labels);
+        Some(())
+    }
+
+    /// Emits the calls of the poll function, which keep all registers.
+    fn poll_paths(&mut self, stopped: usize) -> Option<()> {
+        if self.polls.is_empty() {
+            return Some(());
+        }
+        let save = self.assembler.label();
+        for [slow, behind] in std::mem::take(&mut self.polls) {
+            self.assembler.bind(slow);
+            self.assembler.jump(Code::Call_rel32_64, save)?;
+            self.assembler.two(Code::Test_rm32_r32, Register::EAX, Register::EAX)?;
+            self.assembler.jump(Code::Jne_rel32_64, stopped)?;
+            self.assembler.jump(Code::Jmp_rel32_64, behind)?;
+        }
+        // Six registers, so that the stack is aligned to 16 bytes for the call.
+        const SAVED_BY_CALLER: [Register; 6] =
+            [Register::RDI, Register::RSI, Register::R8, Register::R9, Register::R10, Register::R11];
+        self.assembler.bind(save);
+        for register in SAVED_BY_CALLER {
+            self.assembler.one(Code::Push_r64, register)?;
+        }
+        let pools = self.target.pools();
+        let saved = |position: u8| frame(self.layout.save + usize::from(position) * SLOT);
+        let saved: Vec<MemoryOperand> = (0..SAVED as u8).map(saved).collect();
+        for number in 0..pools.vectors {
+            self.store_vector(saved[usize::from(number)], self.vector_register(number))?;
+        }
+        for number in 0..pools.masks {
+            let slot = saved[usize::from(pools.vectors + number)];
+            self.assembler.two(Code::VEX_Kmovw_m16_kr, slot, Register::K1 + u32::from(number))?;
+        }
+        self.assembler.none(Code::VEX_Vzeroupper)?;
+        self.assembler.two(Code::Mov_r64_rm64, Register::RAX, frame(offset::POLL))?;
+        self.assembler.two(Code::Mov_r64_rm64, Register::RDI, frame(offset::CONTEXT))?;
+        self.assembler.one(Code::Call_rm64, Register::RAX)?;
+        for register in SAVED_BY_CALLER.into_iter().rev() {
+            self.assembler.one(Code::Pop_r64, register)?;
+        }
+        for number in 0..pools.vectors {
+            self.load_vector(self.vector_register(number), saved[usize::from(number)])?;
+        }
+        for number in 0..pools.masks {
+            let slot = saved[usize::from(pools.vectors + number)];
+            self.assembler.two(Code::VEX_Kmovw_kr_km16, Register::K1 + u32::from(number), slot)?;
+        }
+        self.assembler.two(Code::Mov_r32_imm32, COUNTDOWN, POLLS as i32)?;
+        self.assembler.none(Code::Retnq)
+    }
+}

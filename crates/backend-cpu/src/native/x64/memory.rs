@@ -1,0 +1,188 @@
+//! Loads and stores of words, and copies of a scalar to all lanes.
+
+use iced_x86::{Code, MemoryOperand, Register};
+
+use super::assembler::Others;
+use super::scalar::{ScalarSource, low};
+use super::{Emitter, FRAME, SCRATCH, SCRATCH_MASKS, frame};
+use crate::native::program::{Reg, Words};
+use crate::native::x64::tables::SLOT;
+
+impl Emitter<'_> {
+    /// Returns the address of words at a scalar index, or at vector `index`. May load the pointer and the index into
+    /// the second and third scratch register.
+    fn address(&mut self, words: Words, vector: Option<Register>) -> Option<MemoryOperand> {
+        let pointer = self.scalar(words.pointer, SCRATCH[1])?;
+        let index = match vector {
+            Some(index) => index,
+            None => self.scalar(words.index, SCRATCH[2])?,
+        };
+        Some(MemoryOperand::with_base_index_scale(pointer, index, 4))
+    }
+
+    /// Copies the low half of a register to all lanes.
+    pub(super) fn broadcast_register(&mut self, to: Register, from: Register) -> Option<()> {
+        if self.is_wide() {
+            return self.assembler.two(Code::EVEX_Vpbroadcastd_zmm_k1z_r32, to, low(from));
+        }
+        let low_lanes = xmm(to);
+        self.assembler.two(Code::VEX_Vmovd_xmm_rm32, low_lanes, low(from))?;
+        self.assembler.two(Code::VEX_Vpbroadcastd_ymm_xmmm32, to, low_lanes)
+    }
+
+    pub(super) fn broadcast(&mut self, to: Reg, from: Reg) -> Option<()> {
+        let target = self.target_vector(to);
+        match self.scalar_source(from) {
+            ScalarSource::Memory(memory) => {
+                let code =
+                    self.pick(Code::EVEX_Vpbroadcastd_zmm_k1z_xmmm32, Code::VEX_Vpbroadcastd_ymm_xmmm32);
+                self.assembler.two(code, target, memory)?;
+            }
+            ScalarSource::Register(_) | ScalarSource::Immediate(_) => {
+                let from = self.scalar(from, SCRATCH[0])?;
+                self.broadcast_register(target, from)?;
+            }
+        }
+        self.finish_vector(to, target)
+    }
+
+    /// Jumps to a new label unless the index is in bounds.
+    fn guard(&mut self, words: Words, len: Option<Reg>) -> Option<Option<usize>> {
+        let Some(len) = len else { return Some(None) };
+        let outside = self.assembler.label();
+        let index = self.scalar(words.index, SCRATCH[2])?;
+        let len = self.scalar(len, SCRATCH[1])?;
+        self.assembler.two(Code::Cmp_r64_rm64, index, len)?;
+        self.assembler.jump(Code::Jae_rel32_64, outside)?;
+        Some(Some(outside))
+    }
+
+    pub(super) fn load_scalar(&mut self, to: Reg, words: Words, len: Option<Reg>) -> Option<()> {
+        // The target may be the index's register.
+        let target = SCRATCH[0];
+        if len.is_some() {
+            self.assembler.two(Code::Xor_r32_rm32, low(target), low(target))?;
+        }
+        let outside = self.guard(words, len)?;
+        let address = self.address(words, None)?;
+        self.assembler.two(Code::Mov_r32_rm32, low(target), address)?;
+        if let Some(outside) = outside {
+            self.assembler.bind(outside);
+        }
+        self.finish_scalar(to, target)
+    }
+
+    pub(super) fn load_broadcast(&mut self, to: Reg, words: Words, len: Option<Reg>) -> Option<()> {
+        let target = self.target_vector(to);
+        if len.is_some() {
+            self.zero(target)?;
+        }
+        let outside = self.guard(words, len)?;
+        let address = self.address(words, None)?;
+        let code = self.pick(Code::EVEX_Vbroadcastss_zmm_k1z_xmmm32, Code::VEX_Vbroadcastss_ymm_m32);
+        self.assembler.two(code, target, address)?;
+        if let Some(outside) = outside {
+            self.assembler.bind(outside);
+        }
+        self.finish_vector(to, target)
+    }
+
+    pub(super) fn load_row(&mut self, to: Reg, words: Words) -> Option<()> {
+        let (target, address) = (self.target_vector(to), self.address(words, None)?);
+        self.load_vector(target, address)?;
+        self.finish_vector(to, target)
+    }
+
+    pub(super) fn store_row(&mut self, from: Reg, words: Words, mask: Option<Reg>) -> Option<()> {
+        let (from, address) = (self.vector(from, 0)?, self.address(words, None)?);
+        let Some(mask) = mask else { return self.store_vector(address, from) };
+        if self.is_wide() {
+            let mask = self.mask(mask, 0)?;
+            let code = Code::EVEX_Vmovups_zmmm512_k1z_zmm;
+            return self.assembler.two_masked(code, address, from, mask, Others::Kept);
+        }
+        let mask = self.vector(mask, 1)?;
+        self.assembler.three(Code::VEX_Vmaskmovps_m256_ymm_ymm, address, mask, from)
+    }
+
+    pub(super) fn gather(&mut self, to: Reg, words: Words, mask: Reg) -> Option<()> {
+        let index = self.vector(words.index, 0)?;
+        // The result must differ from the index and the mask, and the instruction clears the mask.
+        let target = self.scratch(4);
+        self.zero(target)?;
+        if self.is_wide() {
+            let mask = self.mask(mask, 0)?;
+            self.assembler.two(Code::VEX_Kmovw_kr_km16, SCRATCH_MASKS[1], mask)?;
+            let address = self.address(words, Some(index))?;
+            let code = Code::EVEX_Vpgatherdd_zmm_k1_vm32z;
+            self.assembler.two_masked(code, target, address, SCRATCH_MASKS[1], Others::Kept)?;
+        } else {
+            let (copy, mask) = (self.scratch(3), self.vector(mask, 1)?);
+            self.move_vector(copy, mask)?;
+            let address = self.address(words, Some(index))?;
+            self.assembler.gather(Code::VEX_Vpgatherdd_ymm_vm32y_ymm, target, address, copy)?;
+        }
+        self.finish_vector(to, target)
+    }
+
+    pub(super) fn scatter(&mut self, from: Reg, words: Words, mask: Reg) -> Option<()> {
+        let (from, index) = (self.vector(from, 0)?, self.vector(words.index, 1)?);
+        if self.is_wide() {
+            let mask = self.mask(mask, 0)?;
+            // The instruction clears the mask.
+            self.assembler.two(Code::VEX_Kmovw_kr_km16, SCRATCH_MASKS[1], mask)?;
+            let address = self.address(words, Some(index))?;
+            let code = Code::EVEX_Vpscatterdd_vm32z_k1_zmm;
+            return self.assembler.two_masked(code, address, from, SCRATCH_MASKS[1], Others::Kept);
+        }
+        // Lane by lane, through the frame.
+        let mask = self.vector(mask, 2)?;
+        let (indices, values) = (self.layout_save(0), self.layout_save(1));
+        self.store_vector(frame(indices), index)?;
+        self.store_vector(frame(values), from)?;
+        let (lanes, lane, word) = (Register::EAX, Register::RCX, Register::RDX);
+        self.assembler.two(Code::VEX_Vmovmskps_r32_ymm, lanes, mask)?;
+        let (next, done) = (self.assembler.label(), self.assembler.label());
+        let at =
+            |offset: usize| MemoryOperand::with_base_index_scale_displ_size(FRAME, lane, 4, offset as i64, 8);
+        self.assembler.bind(next);
+        self.assembler.two(Code::Tzcnt_r32_rm32, low(lane), lanes)?;
+        self.assembler.jump(Code::Jb_rel32_64, done)?;
+        self.assembler.two(Code::Mov_r32_rm32, low(word), at(indices))?;
+        self.assembler.two(Code::Mov_r32_rm32, low(lane), at(values))?;
+        self.assembler.two(Code::Shl_rm64_imm8, word, 2)?;
+        match self.scalar_source(words.pointer) {
+            ScalarSource::Register(pointer) => self.assembler.two(Code::Add_r64_rm64, word, pointer)?,
+            ScalarSource::Memory(pointer) => self.assembler.two(Code::Add_r64_rm64, word, pointer)?,
+            ScalarSource::Immediate(_) => return None,
+        }
+        let address = MemoryOperand::with_base(word);
+        self.assembler.two(Code::Mov_rm32_r32, address, low(lane))?;
+        self.assembler.two(Code::VEX_Blsr_r32_rm32, lanes, lanes)?;
+        self.assembler.jump(Code::Jmp_rel32_64, next)?;
+        self.assembler.bind(done);
+        Some(())
+    }
+
+    /// Returns the offset of a slot of the save area.
+    fn layout_save(&self, position: usize) -> usize {
+        self.layout.save + position * SLOT
+    }
+}
+
+/// Returns the number of a vector register of any width.
+fn number(register: Register) -> u32 {
+    let first =
+        if (register as u32) < Register::ZMM0 as u32 { Register::YMM0 as u32 } else { Register::ZMM0 as u32 };
+    (register as u32).saturating_sub(first)
+}
+
+/// Returns the low 128 bits of a vector register of 256 or 512 bits.
+pub(super) fn xmm(register: Register) -> Register {
+    Register::XMM0 + number(register)
+}
+
+/// Returns the low 256 bits of a vector register of 256 or 512 bits.
+pub(super) fn ymm(register: Register) -> Register {
+    Register::YMM0 + number(register)
+}
