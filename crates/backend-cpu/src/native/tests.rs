@@ -1,1 +1,353 @@
-//! Tests.
+//! Tests of native code of each width that the machine runs: every op against `spec::eval`, and kernels with control flow
+//! and memory against the interpreter.
+
+mod random;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fulgurite_hal::{Binding, CompileOptions, Device as _, DeviceBuffer, Launch, LaunchOptions};
+use fulgurite_ir::VerifiedKernel;
+use fulgurite_spec::eval;
+use fulgurite_spec::{OPS, Op, Operand, ScalarType, Semantics, Type};
+
+use crate::tests::{grid, kernel};
+use crate::{CpuDevice, CpuOptions, Native, machine_code};
+
+/// A sequence of pseudo-random numbers.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (self.0 >> 33) as u32 ^ (self.0 >> 17) as u32
+    }
+}
+
+/// Bits with a special meaning as integers or floats.
+const EDGES: [u32; 36] = [
+    0,
+    1,
+    2,
+    3,
+    5,
+    31,
+    32,
+    33,
+    100,
+    0x7fff_ffff,
+    0x7fff_fffe,
+    0x8000_0000,
+    0x8000_0001,
+    0xffff_ffff,
+    0xffff_fffe,
+    0xffff_0000,
+    0x0001_0000,
+    0x3f80_0000,
+    0xbf80_0000,
+    0x3f00_0000,
+    0x3fc0_0000,
+    0xc020_0000,
+    0x7f80_0000,
+    0xff80_0000,
+    0x7fc0_0000,
+    0xffc0_0001,
+    0x7f80_0001,
+    0x7f7f_ffff,
+    0x0080_0000,
+    0x007f_ffff,
+    0x4f00_0000,
+    0x4eff_ffff,
+    0xcf00_0000,
+    0x4f80_0000,
+    0x4f7f_ffff,
+    0xcf00_0001,
+];
+
+/// The options for native code that this machine runs.
+fn widths() -> impl Iterator<Item = Native> {
+    [Native::Avx2, Native::Avx512].into_iter().filter(|native| native.is_available())
+}
+
+/// Runs a kernel, and returns the contents of its buffers.
+fn run(
+    native: Native,
+    kernel: &Arc<VerifiedKernel>,
+    contents: &[Vec<u32>],
+    params: &[u32],
+    options: &LaunchOptions,
+) -> Vec<Vec<u32>> {
+    let device = CpuDevice::with(CpuOptions { native });
+    let mut buffers: Vec<Arc<dyn DeviceBuffer>> = Vec::new();
+    for words in contents {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let buffer = device.allocate(bytes.len() as u64).unwrap();
+        buffer.write(0, &bytes).unwrap();
+        buffers.push(buffer);
+    }
+    let executable = device.compile(kernel.clone(), &CompileOptions::default()).unwrap();
+    let params: Vec<_> = params.iter().map(|bits| [u64::from(*bits), 0, 0, 0]).collect();
+    let limits = &device.snapshot().limits;
+    let launch = Launch::check(kernel, limits, Binding::each(&buffers), &params, options).unwrap();
+    executable.launch(&launch).unwrap();
+    let words = |buffer: &Arc<dyn DeviceBuffer>| {
+        let mut bytes = vec![0; buffer.bytes() as usize];
+        buffer.read(0, &mut bytes).unwrap();
+        bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    buffers.iter().map(words).collect()
+}
+
+/// Checks that a kernel is compiled to native code and does what the interpreter does.
+fn same(kernel: &Arc<VerifiedKernel>, contents: &[Vec<u32>], params: &[u32], options: &LaunchOptions) {
+    let wanted = run(Native::Interpreter, kernel, contents, params, options);
+    for native in widths() {
+        assert!(machine_code(kernel, CpuOptions { native }).is_some(), "{native:?} does not support it");
+        let found = run(native, kernel, contents, params, options);
+        for (buffer, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+            let differs = found.iter().zip(wanted).position(|(found, wanted)| found != wanted);
+            if let Some(at) = differs {
+                panic!("{native:?}: word {at} of buffer {buffer} is {:#x}, not {:#x}", found[at], wanted[at]);
+            }
+        }
+    }
+}
+
+/// Returns all pairs of edges, and some random words.
+fn operands(seed: u64) -> [Vec<u32>; 3] {
+    let mut numbers = Numbers(seed);
+    let mut all = [Vec::new(), Vec::new(), Vec::new()];
+    for a in EDGES {
+        for b in EDGES {
+            let c = EDGES[numbers.next() as usize % EDGES.len()];
+            all.iter_mut().zip([a, b, c]).for_each(|(operand, bits)| operand.push(bits));
+        }
+    }
+    for _ in 0..2000 {
+        all.iter_mut().for_each(|operand| operand.push(numbers.next() >> (numbers.next() % 32)));
+    }
+    all
+}
+
+fn is_nan(ty: ScalarType, bits: u32) -> bool {
+    ty == ScalarType::F32 && f32::from_bits(bits).is_nan()
+}
+
+/// Returns the lines of a kernel that applies an op to words of three buffers, the ones at `%i`, and its result type.
+fn application(op: Op, ty: ScalarType, result: ScalarType, count: usize, is_uniform: bool) -> String {
+    let name = op.info().mnemonic;
+    let mut lines = String::from("buffer %a: read u32[]\nbuffer %b: read u32[]\nbuffer %c: read u32[]\n");
+    lines += "buffer %out: write u32[]\n";
+    let index = if is_uniform { "workgroup_id.x" } else { "global_id.x" };
+    lines += &format!("%i = {index}\n%zero = ne %i, %i\n");
+    let mut operands = Vec::new();
+    for (position, letter) in ["a", "b", "c"].into_iter().enumerate().take(count) {
+        let Semantics::Scalar { operands: kinds, .. } = op.info().semantics else { panic!() };
+        lines += &format!("%l{letter} = load %{letter}[%i]\n");
+        let ty = match kinds[position] {
+            Operand::Same | Operand::Element => ty,
+            Operand::U32 | Operand::U32Lanes => ScalarType::U32,
+            Operand::BoolLanes => ScalarType::Bool,
+        };
+        lines += &match ty {
+            ScalarType::U32 => format!("%v{letter} = xor %l{letter}, 0u32\n"),
+            ScalarType::Bool => {
+                format!("%o{letter} = and %l{letter}, 1u32\n%v{letter} = ne %o{letter}, 0u32\n")
+            }
+            ty => format!("%v{letter} = bitcast %l{letter} -> {ty}\n"),
+        };
+        operands.push(format!("%v{letter}"));
+    }
+    let stated =
+        if matches!(op, Op::Convert | Op::Bitcast) { format!(" -> {result}") } else { String::new() };
+    lines += &format!("%r = {name} {}{stated}\n", operands.join(", "));
+    lines += &match result {
+        ScalarType::U32 => String::from("store %out[%i], %r"),
+        ScalarType::Bool => String::from("%s = select %r, 1u32, 0u32\nstore %out[%i], %s"),
+        _ => String::from("%s = bitcast %r -> u32\nstore %out[%i], %s"),
+    };
+    lines
+}
+
+#[test]
+fn every_op_has_the_meaning_of_the_op_table() {
+    const TYPES: [ScalarType; 4] = [ScalarType::Bool, ScalarType::I32, ScalarType::U32, ScalarType::F32];
+    let inputs = operands(7);
+    let count = inputs[0].len();
+    let mut native_ops = 0;
+    for row in OPS {
+        let Semantics::Scalar { domain, operands: kinds, .. } = row.semantics else { continue };
+        if kinds.len() > 3 || matches!(row.op, Op::Pack | Op::Unpack | Op::Extract | Op::Insert | Op::Dot) {
+            continue;
+        }
+        for ty in TYPES.into_iter().filter(|ty| domain.contains(*ty)) {
+            for result in TYPES {
+                let types: Vec<Type> = kinds
+                    .iter()
+                    .map(|kind| match kind {
+                        Operand::Same | Operand::Element => Type::scalar(ty),
+                        Operand::U32 | Operand::U32Lanes => Type::U32,
+                        Operand::BoolLanes => Type::BOOL,
+                    })
+                    .collect();
+                let stated = matches!(row.op, Op::Convert | Op::Bitcast).then_some(Type::scalar(result));
+                if fulgurite_ir::scalar_result(row.op, &types, stated) != Ok(Type::scalar(result)) {
+                    continue;
+                }
+                for is_uniform in [false, true] {
+                    let lines = application(row.op, ty, result, kinds.len(), is_uniform);
+                    let workgroup = if is_uniform { "1, 1, 1" } else { "64, 1, 1" };
+                    let kernel = kernel(workgroup, &lines);
+                    for native in widths() {
+                        if machine_code(&kernel, CpuOptions { native }).is_none() {
+                            continue;
+                        }
+                        native_ops += 1;
+                        let groups = if is_uniform { count as u32 } else { count.div_ceil(64) as u32 };
+                        let mut contents = inputs.to_vec();
+                        contents.push(vec![0; count]);
+                        let found = &run(native, &kernel, &contents, &[], &grid(groups))[3];
+                        for at in 0..count {
+                            let args: Vec<u64> = types
+                                .iter()
+                                .zip(&inputs)
+                                .map(|(ty, words)| u64::from(words[at] & ty.scalar.mask() as u32))
+                                .collect();
+                            let wanted = eval::scalar(row.op, ty, result, &args).unwrap() as u32;
+                            let is_same = match row.op {
+                                // Rounded once here, and in the meaning after each step.
+                                Op::Fma => {
+                                    let [a, b, c] = [0, 1, 2].map(|i| f32::from_bits(args[i] as u32));
+                                    found[at] == a.mul_add(b, c).to_bits()
+                                }
+                                // Rounded after each step, within the bound of the table.
+                                Op::Rsqrt => found[at].abs_diff(wanted) <= 1,
+                                _ => found[at] == wanted,
+                            } || is_nan(result, found[at]) && is_nan(result, wanted);
+                            assert!(
+                                is_same,
+                                "{native:?} {} {ty} {result} {args:x?}: {:#x}, not {wanted:#x}",
+                                row.mnemonic, found[at]
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let widths = widths().count();
+    assert!(native_ops >= 180 * widths, "only {native_ops} ops are compiled to native code");
+}
+
+/// Words of which many are small.
+fn words(count: usize, seed: u64) -> Vec<u32> {
+    let mut numbers = Numbers(seed);
+    (0..count).map(|_| numbers.next() >> (numbers.next() % 32)).collect()
+}
+
+#[test]
+fn rows_are_accessed_in_bounds_whatever_the_sizes() {
+    // A row, rows moved up and down, a gather and a scatter, with and without a guard.
+    let lines = "buffer %x: read u32[]\nbuffer %out: write u32[]
+  buffer %moved: write u32[]\nbuffer %apart: write u32[]\nparam %d: u32
+  %i = global_id.x\n%up = add %i, %d\n%down = sub %i, %d\n%a = load %x[%i]\n%b = load %x[%up]
+  %c = load %x[%down]\n%g = load %x[%a]\n%ab = add %a, %b\n%cg = xor %c, %g\n%s = add %ab, %cg
+  store %out[%i], %s\n%n = len %x\n%in = lt %up, %n\nif %in {\n  %v = load %x[%up]\n  %w = add %v, 1u32
+  %at = sub %i, 5u32\n  store %moved[%at], %w\n}\n%j = mul %i, 3u32\nstore %apart[%j], %g";
+    for size in [1, 8, 60, 64] {
+        let kernel = kernel(&format!("{size}, 1, 1"), lines);
+        for count in [0usize, 1, 7, 8, 15, 16, 17, 31, 64, 100, 257] {
+            for distance in [0, 1, 3, 16, 64, 1 << 31, u32::MAX] {
+                let contents = [words(count, 3), vec![0; count], vec![0; count], vec![0; count * 2]];
+                let groups = (count as u32).div_ceil(size) + 1;
+                same(&kernel, &contents, &[distance], &grid(groups));
+            }
+        }
+    }
+}
+
+#[test]
+fn control_flow_diverges_as_in_the_interpreter() {
+    let lines = "buffer %x: read u32[]\nbuffer %out: write u32[]\nparam %p: u32
+  %i = global_id.x\n%v = load %x[%i]\n%bit = and %v, 1u32\n%odd = ne %bit, 0u32\n%big = gt %p, 10u32
+  %a, %q = if %odd -> u32, bool {
+    %up = add %v, 7u32\n    %r = if %big -> u32 {\n      %t = mul %up, 3u32\n      yield %t\n    } else {\n      yield %p\n    }
+    yield %r, %big
+  } else {\n    %w = shr %v, 2u32\n    yield %w, %odd\n  }
+  %end = and %v, 15u32
+  %sum, %flip = for %j in %bit to %end step 3u32 carry(%s = %a, %f = %q) {
+    %s1 = add %s, %j\n    %s2 = rotl %s1, %j\n    %nf = not %f\n    yield %s2, %nf
+  }
+  %down = for %j in 5i32 to -4i32 step -2i32 carry(%s = %sum) {
+    %ju = bitcast %j -> u32\n    %s1 = xor %s, %ju\n    %in = lt %s1, 1000u32
+    %s2 = if %in -> u32 {\n      %x1 = load %x[%s1]\n      yield %x1\n    } else {\n      yield %s1\n    }\n    yield %s2
+  }
+  %swap, %other = for %j in 0u32 to %p step 1u32 carry(%m = %down, %n = %p) {\n    yield %n, %m\n  }
+  %last, %steps = while carry(%n = %end, %k = 0u32) {
+    %go = gt %n, 1u32\n    condition %go
+  } do {
+    %even = and %n, 1u32\n    %is = ne %even, 0u32\n    %h = shr %n, 1u32\n    %th = mul %n, 3u32\n    %u = add %th, 1u32
+    %next = select %is, %u, %h\n    %k1 = add %k, 1u32\n    yield %next, %k1
+  }
+  %fl = select %flip, 1u32, 0u32\n  %e = add %steps, %fl\n  %g = add %e, %swap\n  %h = xor %g, %other\n  %z = add %h, %last
+  store %out[%i], %z";
+    let kernel = kernel("64, 1, 1", lines);
+    for p in [0, 5, 11, 12] {
+        same(&kernel, &[words(250, 5), vec![0; 250]], &[p], &grid(4));
+    }
+}
+
+#[test]
+fn ids_are_those_of_the_launch() {
+    let lines = "buffer %out: write u32[]
+  %gx = global_id.x\n%gy = global_id.y\n%gz = global_id.z\n%l = local_index\n%wx = workgroup_id.x\n%wz = workgroup_id.z
+  %lx = local_id.x\n%ly = local_id.y\n%nx = num_workgroups.x\n%ny = num_workgroups.y
+  %sx = mul %nx, 5u32\n%sy = mul %ny, 2u32\n%a = mul %gz, %sy\n%b = add %a, %gy\n%c = mul %b, %sx\n%at = add %c, %gx
+  %h0 = mul %l, 31u32\n%h1 = add %h0, %wx\n%h2 = mul %h1, 31u32\n%h3 = add %h2, %wz\n%h4 = mul %h3, 31u32
+  %h5 = add %h4, %lx\n%h6 = mul %h5, 31u32\n%h7 = add %h6, %ly\nstore %out[%at], %h7";
+    let kernel = kernel("5, 2, 3", lines);
+    let options = LaunchOptions::workgroups([7, 3, 2]);
+    same(&kernel, &[vec![0; 7 * 5 * 3 * 2 * 2 * 3]], &[], &options);
+}
+
+#[test]
+fn a_loop_without_end_times_out() {
+    let lines = "buffer %out: write u32[]\n%i = global_id.x\n%one = eq %i, 5000u32
+        while {\ncondition %one\n} do {\n}";
+    let kernel = kernel("64, 1, 1", lines);
+    for native in widths() {
+        let device = CpuDevice::with(CpuOptions { native });
+        let buffers = [device.allocate(4).unwrap()];
+        let executable = device.compile(kernel.clone(), &CompileOptions::default()).unwrap();
+        let options = grid(100).timeout(Duration::from_millis(40));
+        let limits = &device.snapshot().limits;
+        let launch = Launch::check(&kernel, limits, Binding::each(&buffers), &[], &options).unwrap();
+        let error = executable.launch(&launch).unwrap_err();
+        assert_eq!(error.code(), fulgurite_spec::Code::Timeout);
+    }
+}
+
+#[test]
+fn registers_that_do_not_fit_live_in_the_frame() {
+    use core::fmt::Write as _;
+
+    // Many values of every class, all used at the end, across a loop with a divergent branch.
+    let mut lines =
+        String::from("buffer %x: read u32[]\nbuffer %out: write u32[]\nparam %p: u32\n%i = global_id.x\n");
+    for k in 0..60 {
+        let _ = writeln!(lines, "%i{k} = add %i, {k}u32\n%v{k} = load %x[%i{k}]\n%c{k} = gt %v{k}, {k}u32");
+        let _ = writeln!(lines, "%p{k} = mul %p, {}u32\n%q{k} = rotr %p{k}, {k}u32", k * 7 + 3);
+    }
+    lines += "%s = for %j in 0u32 to %p step 1u32 carry(%s0 = %i) {\n%o = and %s0, 1u32\n%od = ne %o, 0u32
+      %t = if %od -> u32 {\n%m = mul %s0, 5u32\nyield %m\n} else {\n%m = add %s0, %j\nyield %m\n}\nyield %t\n}\n";
+    let mut last = String::from("%s");
+    for k in 0..60 {
+        let _ = writeln!(
+            lines,
+            "%a{k} = add {last}, %v{k}\n%b{k} = xor %a{k}, %q{k}\n%d{k} = select %c{k}, %b{k}, %a{k}"
+        );
+        last = format!("%d{k}");
+    }
+    let _ = writeln!(lines, "store %out[%i], {last}");
+    same(&kernel("64, 1, 1", &lines), &[words(200, 9), vec![0; 200]], &[9], &grid(3));
+}

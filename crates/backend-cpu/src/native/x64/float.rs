@@ -59,12 +59,12 @@ impl Emitter<'_> {
         self.finish_vector(to, from)
     }
 
-    /// Returns a minimum or maximum. The instruction gives its second operand if either is NaN, so the first one is
-    /// taken where the second is NaN.
+    /// Returns a minimum or maximum. The instruction gives its second operand if either is NaN or both are zeros, which
+    /// is the first one here, and the other one is taken where that is NaN.
     pub(super) fn float_choice(&mut self, code: Code, [a, b]: [Register; 2]) -> Option<Register> {
         let result = self.scratch(4);
-        self.assembler.three(code, result, a, b)?;
-        self.replace_where(UNORDERED, [b, b], result, Source::Register(a))?;
+        self.assembler.three(code, result, b, a)?;
+        self.replace_where(UNORDERED, [a, a], result, Source::Register(b))?;
         Some(result)
     }
 
