@@ -7,15 +7,17 @@
 
 mod control;
 mod memory;
+mod rows;
 mod scalar;
+mod vector;
 
 use std::collections::HashMap;
 
 use fulgurite_ir::analysis::{BoundsMap, RangeMap, instructions};
 use fulgurite_ir::{
-    BlockId, Const, Control, Inst, InstId, InstKind, Memory, PureInst, ValueDef, ValueId, VerifiedKernel,
+    BlockId, Const, Inst, InstId, InstKind, Memory, PureInst, ValueDef, ValueId, VerifiedKernel,
 };
-use fulgurite_spec::{CompareOp, IdOp, Op, Type};
+use fulgurite_spec::{IdOp, Op, Type};
 
 use super::program::{Class, Input, Kind, Label, MaskOp, Program, Reg, Relation, ScalarOp2, Step, VectorOp2};
 use super::shape::Scalars;
@@ -272,87 +274,6 @@ impl Lowering<'_> {
                     Value { scalar: Some(scalar), vector: Some(vector), ..Value::default() };
             }
         }
-    }
-
-    // The loop over the vectors of a row.
-
-    fn rows(&mut self) -> Option<()> {
-        self.define_inputs();
-        let (begin, end) = (self.input(Input::Begin), self.input(Input::End));
-        let lanes = self.lanes as i32;
-        self.x = self.reg(Class::Scalar);
-        let x = self.x;
-        self.push(Step::Move { to: x, from: begin });
-        let mut most = end;
-        let assumed = self.assumable();
-        if let Some((_, bound)) = assumed {
-            most = self.reg(Class::Scalar);
-            self.push(Step::MinWide { to: most, a: end, b: bound });
-        }
-        // The last value of x for which all lanes are active; it may be negative.
-        let last = self.reg(Class::Scalar);
-        self.push(Step::AddWide { to: last, a: most, b: -lanes });
-
-        let (full, rest, partial, done) = (self.label(), self.label(), self.label(), self.label());
-        self.push(Step::BranchWide { relation: Relation::Gt, a: x, b: last, to: rest });
-        self.push(Step::LoopBegin);
-        self.push(Step::Bind(full));
-        self.assumed = assumed.map(|(id, _)| id);
-        self.block(self.kernel.body)?;
-        self.assumed = None;
-        self.push(Step::AddWide { to: x, a: x, b: lanes });
-        self.push(Step::BranchWide { relation: Relation::Le, a: x, b: last, to: full });
-        self.push(Step::LoopEnd);
-
-        self.push(Step::Bind(rest));
-        self.push(Step::LoopBegin);
-        self.push(Step::Bind(partial));
-        self.push(Step::BranchWide { relation: Relation::Ge, a: x, b: end, to: done });
-        let (left, count) = (self.reg(Class::Scalar), self.reg(Class::Scalar));
-        let width = self.input(Input::Constant(self.lanes));
-        self.push(Step::SubWide { to: left, a: end, b: x });
-        self.push(Step::MinWide { to: count, a: left, b: width });
-        let counts = self.reg(Class::Vector);
-        self.push(Step::Broadcast { to: counts, from: count });
-        let numbers = self.program.input(Class::Vector, Input::LaneNumbers);
-        self.mask = Some(self.compare(Relation::Lt, Kind::Unsigned, numbers, counts));
-        self.block(self.kernel.body)?;
-        self.mask = None;
-        self.push(Step::AddWide { to: x, a: x, b: lanes });
-        self.push(Step::Jump(partial));
-        self.push(Step::LoopEnd);
-        self.push(Step::Bind(done));
-        self.push(Step::Return);
-        Some(())
-    }
-
-    /// Returns the first `if` of the body whose condition is that the global id along x is below an input, with that
-    /// bound.
-    fn assumable(&mut self) -> Option<(InstId, Reg)> {
-        let kernel = self.kernel;
-        for id in kernel.block(kernel.body).insts.iter().copied() {
-            let Some(Control::If { condition, .. }) = kernel.inst(id).kind.control() else { continue };
-            let PureInst::Scalar { op, operands, .. } = self.definition(condition)? else { return None };
-            let (index, bound) = match (CompareOp::of(op)?, &**operands) {
-                (CompareOp::Lt, [index, bound]) | (CompareOp::Gt, [bound, index]) => (*index, *bound),
-                _ => return None,
-            };
-            let PureInst::Id { op: Op::GlobalId, component: 0 } = self.definition(index)? else {
-                return None;
-            };
-            let bound = match kernel.value(bound).def {
-                ValueDef::Const(_) | ValueDef::Param(_) => self.scalar(bound)?,
-                ValueDef::Inst(..) => match self.definition(bound)? {
-                    PureInst::Len { memory } => self.len(memory),
-                    PureInst::Scalar { .. } | PureInst::VecShuffle { .. } | PureInst::Id { .. } => {
-                        return None;
-                    }
-                },
-                ValueDef::BlockParam(..) => return None,
-            };
-            return Some((id, bound));
-        }
-        None
     }
 
     /// Returns the pure instruction that defines a value.

@@ -5,6 +5,9 @@
 //! [`Step::Move`] and [`Step::Blend`]. A vector step computes all lanes; inactive lanes hold arbitrary values, which
 //! no active lane and no access to memory depends on.
 
+mod clean;
+mod uses;
+
 /// A virtual register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Reg(pub(crate) u32);
@@ -350,113 +353,6 @@ pub(crate) enum Step {
     Return,
 }
 
-/// The registers that a step reads and writes, at most four and one.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Uses {
-    pub(crate) reads: [Option<Reg>; 4],
-    pub(crate) write: Option<Reg>,
-    /// True if the step does nothing but write its result.
-    pub(crate) is_pure: bool,
-}
-
-impl Step {
-    /// Returns the registers that the step reads and writes.
-    pub(crate) fn uses(&self) -> Uses {
-        let pure = |to: Reg, reads: [Option<Reg>; 4]| Uses { reads, write: Some(to), is_pure: true };
-        let effect = |reads: [Option<Reg>; 4]| Uses { reads, write: None, is_pure: false };
-        match *self {
-            Self::Bind(_)
-            | Self::Jump(_)
-            | Self::Cold
-            | Self::EndCold
-            | Self::LoopBegin
-            | Self::LoopEnd
-            | Self::Poll
-            | Self::Return => Uses::default(),
-            Self::Move { to, from } | Self::Broadcast { to, from } | Self::BroadcastMask { to, from } => {
-                pure(to, [Some(from), None, None, None])
-            }
-            Self::AddWide { to, a, .. } | Self::Vector1 { to, a, .. } => {
-                pure(to, [Some(a), None, None, None])
-            }
-            Self::Scalar { to, a, b, .. }
-            | Self::SubWide { to, a, b }
-            | Self::MinWide { to, a, b }
-            | Self::CompareScalar { to, a, b, .. }
-            | Self::Vector2 { to, a, b, .. }
-            | Self::Compare { to, a, b, .. }
-            | Self::Mask { to, a, b, .. } => pure(to, [Some(a), Some(b), None, None]),
-            Self::SelectScalar { to, condition, yes, no } => {
-                pure(to, [Some(condition), Some(yes), Some(no), None])
-            }
-            Self::Blend { to, mask, yes, no } => pure(to, [Some(mask), Some(yes), Some(no), None]),
-            Self::Fma { to, a, b, c } => pure(to, [Some(a), Some(b), Some(c), None]),
-            Self::LoadScalar { to, words, len } | Self::LoadBroadcast { to, words, len } => {
-                pure(to, [Some(words.pointer), Some(words.index), len, None])
-            }
-            Self::LoadRow { to, words } => pure(to, [Some(words.pointer), Some(words.index), None, None]),
-            Self::Gather { to, words, mask } => {
-                pure(to, [Some(words.pointer), Some(words.index), Some(mask), None])
-            }
-            Self::BranchWide { a, b, .. } | Self::Branch { a, b, .. } => {
-                effect([Some(a), Some(b), None, None])
-            }
-            Self::CountDown { left, .. } => {
-                Uses { reads: [Some(left), None, None, None], write: Some(left), is_pure: false }
-            }
-            Self::BranchNone { mask, .. } | Self::BranchAny { mask, .. } => {
-                effect([Some(mask), None, None, None])
-            }
-            Self::StoreRow { from, words, mask } => {
-                effect([Some(words.pointer), Some(words.index), Some(from), mask])
-            }
-            Self::Scatter { from, words, mask } => {
-                effect([Some(words.pointer), Some(words.index), Some(from), Some(mask)])
-            }
-        }
-    }
-
-    /// Returns the register that the step writes, for replacing it.
-    pub(crate) fn write_mut(&mut self) -> Option<&mut Reg> {
-        match self {
-            Self::Move { to, .. }
-            | Self::Broadcast { to, .. }
-            | Self::BroadcastMask { to, .. }
-            | Self::AddWide { to, .. }
-            | Self::Vector1 { to, .. }
-            | Self::Scalar { to, .. }
-            | Self::SubWide { to, .. }
-            | Self::MinWide { to, .. }
-            | Self::CompareScalar { to, .. }
-            | Self::Vector2 { to, .. }
-            | Self::Compare { to, .. }
-            | Self::Mask { to, .. }
-            | Self::SelectScalar { to, .. }
-            | Self::Blend { to, .. }
-            | Self::Fma { to, .. }
-            | Self::LoadScalar { to, .. }
-            | Self::LoadBroadcast { to, .. }
-            | Self::LoadRow { to, .. }
-            | Self::Gather { to, .. } => Some(to),
-            Self::CountDown { left, .. } => Some(left),
-            Self::Bind(_)
-            | Self::Jump(_)
-            | Self::Cold
-            | Self::EndCold
-            | Self::LoopBegin
-            | Self::LoopEnd
-            | Self::BranchWide { .. }
-            | Self::Branch { .. }
-            | Self::BranchNone { .. }
-            | Self::BranchAny { .. }
-            | Self::Poll
-            | Self::StoreRow { .. }
-            | Self::Scatter { .. }
-            | Self::Return => None,
-        }
-    }
-}
-
 /// A lane program.
 #[derive(Debug, Default)]
 pub(crate) struct Program {
@@ -493,102 +389,5 @@ impl Program {
         let reg = self.reg(class);
         self.inputs.push((reg, input));
         reg
-    }
-
-    /// Returns whether code between two labels may be skipped or repeated at this step.
-    fn is_boundary(step: &Step) -> bool {
-        match step {
-            Step::Bind(_)
-            | Step::Jump(_)
-            | Step::Cold
-            | Step::EndCold
-            | Step::LoopBegin
-            | Step::LoopEnd
-            | Step::BranchWide { .. }
-            | Step::Branch { .. }
-            | Step::CountDown { .. }
-            | Step::BranchNone { .. }
-            | Step::BranchAny { .. }
-            | Step::Poll
-            | Step::Return => true,
-            Step::Move { .. }
-            | Step::Scalar { .. }
-            | Step::AddWide { .. }
-            | Step::SubWide { .. }
-            | Step::MinWide { .. }
-            | Step::CompareScalar { .. }
-            | Step::SelectScalar { .. }
-            | Step::Vector1 { .. }
-            | Step::Vector2 { .. }
-            | Step::Fma { .. }
-            | Step::Compare { .. }
-            | Step::Blend { .. }
-            | Step::Mask { .. }
-            | Step::Broadcast { .. }
-            | Step::BroadcastMask { .. }
-            | Step::LoadScalar { .. }
-            | Step::LoadBroadcast { .. }
-            | Step::LoadRow { .. }
-            | Step::StoreRow { .. }
-            | Step::Gather { .. }
-            | Step::Scatter { .. } => false,
-        }
-    }
-
-    /// Removes steps whose results nothing reads, and then inputs that nothing reads.
-    pub(crate) fn remove_dead(&mut self) {
-        loop {
-            let mut read = vec![false; self.classes.len()];
-            for step in &self.steps {
-                let uses = step.uses();
-                // A register that is only read to compute itself is dead as well.
-                for reg in uses.reads.into_iter().flatten() {
-                    read[reg.index()] |= !uses.is_pure || uses.write != Some(reg);
-                }
-            }
-            let before = self.steps.len();
-            self.steps.retain(|step| {
-                let uses = step.uses();
-                !uses.is_pure || uses.write.is_none_or(|to| read[to.index()])
-            });
-            if self.steps.len() == before {
-                self.inputs.retain(|(reg, _)| read[reg.index()]);
-                return;
-            }
-        }
-    }
-
-    /// Computes into the target of a move where the moved value has no other use, and the target is not used between
-    /// its computation and the move.
-    pub(crate) fn coalesce_moves(&mut self) {
-        let mut counts = vec![[0u32; 2]; self.classes.len()];
-        for step in &self.steps {
-            let uses = step.uses();
-            uses.reads.into_iter().flatten().for_each(|reg| counts[reg.index()][0] += 1);
-            uses.write.into_iter().for_each(|reg| counts[reg.index()][1] += 1);
-        }
-        for at in 0..self.steps.len() {
-            let Step::Move { to, from } = self.steps[at] else { continue };
-            if counts[from.index()] != [1, 1] {
-                continue;
-            }
-            let mut origin = None;
-            for (position, step) in self.steps[..at].iter().enumerate().rev() {
-                let uses = step.uses();
-                if uses.write == Some(from) {
-                    origin = Some(position);
-                    break;
-                }
-                if Self::is_boundary(step) || uses.write == Some(to) || uses.reads.contains(&Some(to)) {
-                    break;
-                }
-            }
-            if let Some(write) = origin.and_then(|position| self.steps[position].write_mut()) {
-                *write = to;
-                // A move to itself, which is removed below.
-                self.steps[at] = Step::Move { to, from: to };
-            }
-        }
-        self.steps.retain(|step| !matches!(step, Step::Move { to, from } if to == from));
     }
 }

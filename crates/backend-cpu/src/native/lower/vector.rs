@@ -1,0 +1,259 @@
+//! Pure ops on vectors of integers and floats.
+
+use fulgurite_ir::{Operands, ValueId};
+use fulgurite_spec::{FloatOp, IntegerOp, ScalarType};
+
+use super::Lowering;
+use super::scalar::{ONE, kind, relation};
+use crate::native::program::{Class, Kind, Reg, Relation, ScalarOp2, Step, VectorOp1, VectorOp2};
+
+const SIGN: u32 = 1 << 31;
+const INFINITY: u32 = f32::INFINITY.to_bits();
+
+impl Lowering<'_> {
+    // Vectors of integers.
+
+    /// Returns the row that an integer op gives, if it gives one.
+    fn row_op(&mut self, op: IntegerOp, operands: &Operands) -> Option<Reg> {
+        let [a, b] = &**operands else { return None };
+        let row = |lowering: &Self, value: &ValueId| lowering.values[value.index()].row;
+        match op {
+            IntegerOp::Add => match (row(self, a), row(self, b)) {
+                (Some(row), None) => Some(self.scalar2(ScalarOp2::Add, row, self.scalar(*b)?)),
+                (None, Some(row)) => Some(self.scalar2(ScalarOp2::Add, row, self.scalar(*a)?)),
+                (Some(_), Some(_)) | (None, None) => None,
+            },
+            IntegerOp::Sub => {
+                let (row, distance) = (row(self, a)?, self.scalar(*b)?);
+                Some(self.scalar2(ScalarOp2::Sub, row, distance))
+            }
+            IntegerOp::Compare(_)
+            | IntegerOp::Mul
+            | IntegerOp::Div
+            | IntegerOp::Neg
+            | IntegerOp::Abs
+            | IntegerOp::Sign
+            | IntegerOp::Min
+            | IntegerOp::Max
+            | IntegerOp::Clamp
+            | IntegerOp::And
+            | IntegerOp::Or
+            | IntegerOp::Xor
+            | IntegerOp::Not
+            | IntegerOp::MulHi
+            | IntegerOp::Rem
+            | IntegerOp::AddSat
+            | IntegerOp::SubSat
+            | IntegerOp::Shl
+            | IntegerOp::Shr
+            | IntegerOp::RotateLeft
+            | IntegerOp::RotateRight
+            | IntegerOp::PopCount
+            | IntegerOp::LeadingZeros
+            | IntegerOp::TrailingZeros
+            | IntegerOp::ReverseBits
+            | IntegerOp::ExtractBits
+            | IntegerOp::InsertBits
+            | IntegerOp::DotPacked => None,
+        }
+    }
+
+    pub(super) fn integer_op(
+        &mut self,
+        op: IntegerOp,
+        ty: ScalarType,
+        operands: &Operands,
+        result: ValueId,
+    ) -> Option<()> {
+        if let Some(row) = self.row_op(op, operands) {
+            self.define_row(result, row);
+            return Some(());
+        }
+        let args = self.vectors(operands)?;
+        let a = *args.first()?;
+        let b = args.get(1).copied().unwrap_or(a);
+        let is_signed = ty.is_signed();
+        let [min, max] = [IntegerOp::Min, IntegerOp::Max].map(|op| vector_step(op, ty));
+        let to = match op {
+            IntegerOp::Compare(op) => {
+                let to = self.compare(relation(op), kind(ty), a, b);
+                self.define_mask(result, to);
+                return Some(());
+            }
+            IntegerOp::Neg => {
+                let zero = self.splat(0);
+                self.vector2(VectorOp2::Sub, zero, a)
+            }
+            IntegerOp::Not => {
+                let ones = self.splat(u32::MAX);
+                self.vector2(VectorOp2::Xor, a, ones)
+            }
+            IntegerOp::Abs if is_signed => self.vector1(VectorOp1::Abs, a),
+            IntegerOp::Abs => a,
+            IntegerOp::Sign => {
+                let (one, minus) = (self.splat(1), self.splat(u32::MAX));
+                let low = self.vector2(min?, a, one);
+                if is_signed { self.vector2(max?, low, minus) } else { low }
+            }
+            IntegerOp::Clamp => {
+                let low = self.vector2(max?, a, b);
+                self.vector2(min?, low, *args.get(2)?)
+            }
+            // min(a, !b) + b, and max(a, b) - b.
+            IntegerOp::AddSat => {
+                let ones = self.splat(u32::MAX);
+                let room = self.vector2(VectorOp2::Xor, b, ones);
+                let low = self.vector2(VectorOp2::MinUnsigned, a, room);
+                self.vector2(VectorOp2::Add, low, b)
+            }
+            IntegerOp::SubSat => {
+                let high = self.vector2(VectorOp2::MaxUnsigned, a, b);
+                self.vector2(VectorOp2::Sub, high, b)
+            }
+            IntegerOp::Add
+            | IntegerOp::Sub
+            | IntegerOp::Mul
+            | IntegerOp::Div
+            | IntegerOp::Rem
+            | IntegerOp::Min
+            | IntegerOp::Max
+            | IntegerOp::And
+            | IntegerOp::Or
+            | IntegerOp::Xor
+            | IntegerOp::Shl
+            | IntegerOp::Shr
+            | IntegerOp::RotateLeft
+            | IntegerOp::RotateRight
+            | IntegerOp::MulHi
+            | IntegerOp::PopCount
+            | IntegerOp::LeadingZeros
+            | IntegerOp::TrailingZeros
+            | IntegerOp::ReverseBits
+            | IntegerOp::ExtractBits
+            | IntegerOp::InsertBits
+            | IntegerOp::DotPacked => self.vector2(vector_step(op, ty)?, a, b),
+        };
+        self.define_vector(result, to);
+        Some(())
+    }
+
+    // Vectors of floats.
+
+    pub(super) fn float_op(&mut self, op: FloatOp, args: &[Reg], result: ValueId) -> Option<()> {
+        let a = *args.first()?;
+        let b = args.get(1).copied().unwrap_or(a);
+        let to = match op {
+            FloatOp::Compare(op) => {
+                let to = self.compare(relation(op), Kind::Float, a, b);
+                self.define_mask(result, to);
+                return Some(());
+            }
+            FloatOp::IsNan => {
+                let to = self.compare(Relation::Ne, Kind::Float, a, a);
+                self.define_mask(result, to);
+                return Some(());
+            }
+            FloatOp::IsInf => {
+                let (magnitude, infinity) = (self.magnitude(a), self.splat(INFINITY));
+                let to = self.compare(Relation::Eq, Kind::Unsigned, magnitude, infinity);
+                self.define_mask(result, to);
+                return Some(());
+            }
+            FloatOp::Add => self.vector2(VectorOp2::FloatAdd, a, b),
+            FloatOp::Sub => self.vector2(VectorOp2::FloatSub, a, b),
+            FloatOp::Mul => self.vector2(VectorOp2::FloatMul, a, b),
+            FloatOp::Div => self.vector2(VectorOp2::FloatDiv, a, b),
+            FloatOp::Min => self.vector2(VectorOp2::FloatMin, a, b),
+            FloatOp::Max => self.vector2(VectorOp2::FloatMax, a, b),
+            FloatOp::Clamp => {
+                let raised = self.vector2(VectorOp2::FloatMax, a, b);
+                self.vector2(VectorOp2::FloatMin, raised, *args.get(2)?)
+            }
+            FloatOp::Neg => {
+                let sign = self.splat(SIGN);
+                self.vector2(VectorOp2::Xor, a, sign)
+            }
+            FloatOp::Abs => self.magnitude(a),
+            FloatOp::Sign => self.sign(a),
+            FloatOp::Fma => {
+                let to = self.reg(Class::Vector);
+                self.push(Step::Fma { to, a, b, c: *args.get(2)? });
+                to
+            }
+            FloatOp::Floor => self.vector1(VectorOp1::Floor, a),
+            FloatOp::Ceil => self.vector1(VectorOp1::Ceil, a),
+            FloatOp::Trunc => self.vector1(VectorOp1::Trunc, a),
+            FloatOp::Round => self.vector1(VectorOp1::Round, a),
+            FloatOp::Fract => {
+                let floor = self.vector1(VectorOp1::Floor, a);
+                self.vector2(VectorOp2::FloatSub, a, floor)
+            }
+            FloatOp::Sqrt => self.vector1(VectorOp1::Sqrt, a),
+            FloatOp::Rsqrt => {
+                let (one, root) = (self.splat(ONE), self.vector1(VectorOp1::Sqrt, a));
+                self.vector2(VectorOp2::FloatDiv, one, root)
+            }
+            FloatOp::Transcendental(_) => return None,
+        };
+        self.define_vector(result, to);
+        Some(())
+    }
+
+    fn magnitude(&mut self, a: Reg) -> Reg {
+        let mask = self.splat(!SIGN);
+        self.vector2(VectorOp2::And, a, mask)
+    }
+
+    /// Returns −1, 0 or 1; NaN for NaN.
+    fn sign(&mut self, a: Reg) -> Reg {
+        let (zero, one, minus) = (self.splat(0), self.splat(ONE), self.splat(ONE | SIGN));
+        let is_more = self.compare(Relation::Gt, Kind::Float, a, zero);
+        let is_less = self.compare(Relation::Lt, Kind::Float, a, zero);
+        let is_zero = self.compare(Relation::Eq, Kind::Float, a, zero);
+        let sign = self.blend(is_zero, zero, a);
+        let sign = self.blend(is_more, one, sign);
+        self.blend(is_less, minus, sign)
+    }
+}
+
+/// Returns the step of an integer op that is one step on vectors.
+fn vector_step(op: IntegerOp, ty: ScalarType) -> Option<VectorOp2> {
+    let is_signed = ty.is_signed();
+    Some(match op {
+        IntegerOp::Add => VectorOp2::Add,
+        IntegerOp::Sub => VectorOp2::Sub,
+        IntegerOp::Mul => VectorOp2::Mul,
+        IntegerOp::Div if is_signed => VectorOp2::DivSigned,
+        IntegerOp::Div => VectorOp2::DivUnsigned,
+        IntegerOp::Rem if is_signed => VectorOp2::RemSigned,
+        IntegerOp::Rem => VectorOp2::RemUnsigned,
+        IntegerOp::Min if is_signed => VectorOp2::MinSigned,
+        IntegerOp::Min => VectorOp2::MinUnsigned,
+        IntegerOp::Max if is_signed => VectorOp2::MaxSigned,
+        IntegerOp::Max => VectorOp2::MaxUnsigned,
+        IntegerOp::And => VectorOp2::And,
+        IntegerOp::Or => VectorOp2::Or,
+        IntegerOp::Xor => VectorOp2::Xor,
+        IntegerOp::Shl => VectorOp2::Shl,
+        IntegerOp::Shr if is_signed => VectorOp2::Sar,
+        IntegerOp::Shr => VectorOp2::Shr,
+        IntegerOp::RotateLeft => VectorOp2::RotateLeft,
+        IntegerOp::RotateRight => VectorOp2::RotateRight,
+        IntegerOp::Compare(_)
+        | IntegerOp::Neg
+        | IntegerOp::Abs
+        | IntegerOp::Sign
+        | IntegerOp::Clamp
+        | IntegerOp::Not
+        | IntegerOp::MulHi
+        | IntegerOp::AddSat
+        | IntegerOp::SubSat
+        | IntegerOp::PopCount
+        | IntegerOp::LeadingZeros
+        | IntegerOp::TrailingZeros
+        | IntegerOp::ReverseBits
+        | IntegerOp::ExtractBits
+        | IntegerOp::InsertBits
+        | IntegerOp::DotPacked => return None,
+    })
+}

@@ -1,0 +1,110 @@
+//! The registers that steps read and write.
+
+use super::{Reg, Step};
+
+/// The registers that a step reads and writes, at most four and one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Uses {
+    pub(crate) reads: [Option<Reg>; 4],
+    pub(crate) write: Option<Reg>,
+    /// True if the step does nothing but write its result.
+    pub(crate) is_pure: bool,
+}
+
+impl Step {
+    /// Returns the registers that the step reads and writes.
+    pub(crate) fn uses(&self) -> Uses {
+        let pure = |to: Reg, reads: [Option<Reg>; 4]| Uses { reads, write: Some(to), is_pure: true };
+        let effect = |reads: [Option<Reg>; 4]| Uses { reads, write: None, is_pure: false };
+        match *self {
+            Self::Bind(_)
+            | Self::Jump(_)
+            | Self::Cold
+            | Self::EndCold
+            | Self::LoopBegin
+            | Self::LoopEnd
+            | Self::Poll
+            | Self::Return => Uses::default(),
+            Self::Move { to, from } | Self::Broadcast { to, from } | Self::BroadcastMask { to, from } => {
+                pure(to, [Some(from), None, None, None])
+            }
+            Self::AddWide { to, a, .. } | Self::Vector1 { to, a, .. } => {
+                pure(to, [Some(a), None, None, None])
+            }
+            Self::Scalar { to, a, b, .. }
+            | Self::SubWide { to, a, b }
+            | Self::MinWide { to, a, b }
+            | Self::CompareScalar { to, a, b, .. }
+            | Self::Vector2 { to, a, b, .. }
+            | Self::Compare { to, a, b, .. }
+            | Self::Mask { to, a, b, .. } => pure(to, [Some(a), Some(b), None, None]),
+            Self::SelectScalar { to, condition, yes, no } => {
+                pure(to, [Some(condition), Some(yes), Some(no), None])
+            }
+            Self::Blend { to, mask, yes, no } => pure(to, [Some(mask), Some(yes), Some(no), None]),
+            Self::Fma { to, a, b, c } => pure(to, [Some(a), Some(b), Some(c), None]),
+            Self::LoadScalar { to, words, len } | Self::LoadBroadcast { to, words, len } => {
+                pure(to, [Some(words.pointer), Some(words.index), len, None])
+            }
+            Self::LoadRow { to, words } => pure(to, [Some(words.pointer), Some(words.index), None, None]),
+            Self::Gather { to, words, mask } => {
+                pure(to, [Some(words.pointer), Some(words.index), Some(mask), None])
+            }
+            Self::BranchWide { a, b, .. } | Self::Branch { a, b, .. } => {
+                effect([Some(a), Some(b), None, None])
+            }
+            Self::CountDown { left, .. } => {
+                Uses { reads: [Some(left), None, None, None], write: Some(left), is_pure: false }
+            }
+            Self::BranchNone { mask, .. } | Self::BranchAny { mask, .. } => {
+                effect([Some(mask), None, None, None])
+            }
+            Self::StoreRow { from, words, mask } => {
+                effect([Some(words.pointer), Some(words.index), Some(from), mask])
+            }
+            Self::Scatter { from, words, mask } => {
+                effect([Some(words.pointer), Some(words.index), Some(from), Some(mask)])
+            }
+        }
+    }
+
+    /// Returns the register that the step writes, for replacing it.
+    pub(crate) fn write_mut(&mut self) -> Option<&mut Reg> {
+        match self {
+            Self::Move { to, .. }
+            | Self::Broadcast { to, .. }
+            | Self::BroadcastMask { to, .. }
+            | Self::AddWide { to, .. }
+            | Self::Vector1 { to, .. }
+            | Self::Scalar { to, .. }
+            | Self::SubWide { to, .. }
+            | Self::MinWide { to, .. }
+            | Self::CompareScalar { to, .. }
+            | Self::Vector2 { to, .. }
+            | Self::Compare { to, .. }
+            | Self::Mask { to, .. }
+            | Self::SelectScalar { to, .. }
+            | Self::Blend { to, .. }
+            | Self::Fma { to, .. }
+            | Self::LoadScalar { to, .. }
+            | Self::LoadBroadcast { to, .. }
+            | Self::LoadRow { to, .. }
+            | Self::Gather { to, .. } => Some(to),
+            Self::CountDown { left, .. } => Some(left),
+            Self::Bind(_)
+            | Self::Jump(_)
+            | Self::Cold
+            | Self::EndCold
+            | Self::LoopBegin
+            | Self::LoopEnd
+            | Self::BranchWide { .. }
+            | Self::Branch { .. }
+            | Self::BranchNone { .. }
+            | Self::BranchAny { .. }
+            | Self::Poll
+            | Self::StoreRow { .. }
+            | Self::Scatter { .. }
+            | Self::Return => None,
+        }
+    }
+}
