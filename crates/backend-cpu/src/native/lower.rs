@@ -5,6 +5,7 @@
 //! active, and once under a mask, for the rest of the row. If the body begins with an `if` on the global id and a bound
 //! known before the loop, the first copy runs as long as the condition holds in all lanes, and does not compute it.
 
+mod compose;
 mod control;
 mod memory;
 mod rows;
@@ -17,7 +18,7 @@ use fulgurite_ir::analysis::{BoundsMap, RangeMap, instructions};
 use fulgurite_ir::{
     BlockId, Const, Inst, InstId, InstKind, Memory, PureInst, ValueDef, ValueId, VerifiedKernel,
 };
-use fulgurite_spec::{IdOp, Op, Type};
+use fulgurite_spec::{IdOp, Op, ScalarType};
 
 use super::program::{Class, Input, Kind, Label, MaskOp, Program, Reg, Relation, ScalarOp2, Step, VectorOp2};
 use super::shape::Scalars;
@@ -48,13 +49,37 @@ impl Rows {
                 )
                 | None => true,
             },
-            _ => false,
+            InstKind::Scalar { .. }
+            | InstKind::VecShuffle { .. }
+            | InstKind::Load { .. }
+            | InstKind::Store { .. }
+            | InstKind::Len { .. }
+            | InstKind::Atomic { .. }
+            | InstKind::Fence { .. }
+            | InstKind::Barrier { .. }
+            | InstKind::SubgroupBarrier { .. }
+            | InstKind::WorkgroupBroadcast { .. }
+            | InstKind::Subgroup { .. }
+            | InstKind::CoopLoad { .. }
+            | InstKind::CoopStore { .. }
+            | InstKind::CoopFill { .. }
+            | InstKind::CoopMulAdd { .. }
+            | InstKind::CoopConvert { .. }
+            | InstKind::Trap { .. }
+            | InstKind::If { .. }
+            | InstKind::For { .. }
+            | InstKind::Region { .. }
+            | InstKind::While { .. } => false,
         });
         if sees_workgroup { Self::OfWorkgroup } else { Self::OfGrid }
     }
 }
 
-/// The registers of a value. The forms that nothing reads are removed later.
+/// A component of a value, as a position in [`Lowering::values`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part(usize);
+
+/// The registers of a component of a value. The forms that nothing reads are removed later.
 #[derive(Clone, Copy, Debug, Default)]
 struct Value {
     /// The value in all lanes.
@@ -72,12 +97,20 @@ struct Value {
 /// Returns `None` for kernels that the verifier should have rejected.
 pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
     let ranges = RangeMap::of(kernel);
+    let mut firsts = Vec::with_capacity(kernel.values.len());
+    let mut owners = Vec::new();
+    for (position, value) in kernel.values.iter().enumerate() {
+        firsts.push(owners.len());
+        owners.extend((0..value.ty.lanes.count()).map(|_| ValueId::new(position)));
+    }
     let mut lowering = Lowering {
         kernel,
         bounds: BoundsMap::of(kernel, &ranges),
         scalars: Scalars::of(kernel),
         program: Program::default(),
-        values: vec![Value::default(); kernel.values.len()],
+        values: vec![Value::default(); owners.len()],
+        firsts,
+        owners,
         lanes,
         mask: None,
         x: Reg(0),
@@ -96,7 +129,12 @@ struct Lowering<'k> {
     bounds: BoundsMap,
     scalars: Scalars,
     program: Program,
+    /// The registers of the components of all values.
     values: Vec<Value>,
+    /// The position of the first component of each value.
+    firsts: Vec<usize>,
+    /// The value of each component.
+    owners: Vec<ValueId>,
     lanes: u32,
     /// The active lanes; `None` if all are.
     mask: Option<Reg>,
@@ -181,9 +219,34 @@ impl Lowering<'_> {
 
     // Values.
 
-    /// Defines a value as a scalar, and its copies in all lanes.
-    fn define_scalar(&mut self, value: ValueId, scalar: Reg) {
-        let is_bool = self.kernel.ty(value) == Type::BOOL;
+    /// Returns a component of a value.
+    fn part(&self, value: ValueId, component: usize) -> Part {
+        Part(self.firsts[value.index()] + component)
+    }
+
+    /// Returns the first component of a value.
+    fn first(&self, value: ValueId) -> Part {
+        self.part(value, 0)
+    }
+
+    /// Returns the number of components of a value.
+    fn count(&self, value: ValueId) -> usize {
+        self.kernel.ty(value).lanes.count() as usize
+    }
+
+    /// Returns the components of values, in order.
+    fn parts(&self, values: &[ValueId]) -> Vec<Part> {
+        values.iter().flat_map(|value| (0..self.count(*value)).map(|c| self.part(*value, c))).collect()
+    }
+
+    /// Returns the type of a component.
+    fn scalar_type(&self, part: Part) -> ScalarType {
+        self.kernel.ty(self.owners[part.0]).scalar
+    }
+
+    /// Defines a component as a scalar, and its copies in all lanes.
+    fn define_scalar(&mut self, part: Part, scalar: Reg) {
+        let is_bool = self.scalar_type(part) == ScalarType::Bool;
         let to = self.reg(if is_bool { Class::Mask } else { Class::Vector });
         let mut defined = Value { scalar: Some(scalar), ..Value::default() };
         if is_bool {
@@ -193,40 +256,40 @@ impl Lowering<'_> {
             self.push(Step::Broadcast { to, from: scalar });
             defined.vector = Some(to);
         }
-        self.values[value.index()] = defined;
+        self.values[part.0] = defined;
     }
 
-    fn define_vector(&mut self, value: ValueId, vector: Reg) {
-        self.values[value.index()] = Value { vector: Some(vector), ..Value::default() };
+    fn define_vector(&mut self, part: Part, vector: Reg) {
+        self.values[part.0] = Value { vector: Some(vector), ..Value::default() };
     }
 
-    fn define_mask(&mut self, value: ValueId, mask: Reg) {
-        self.values[value.index()] = Value { mask: Some(mask), ..Value::default() };
+    fn define_mask(&mut self, part: Part, mask: Reg) {
+        self.values[part.0] = Value { mask: Some(mask), ..Value::default() };
     }
 
-    /// Defines a value as a row that begins with a scalar.
-    fn define_row(&mut self, value: ValueId, row: Reg) {
+    /// Defines a component as a row that begins with a scalar.
+    fn define_row(&mut self, part: Part, row: Reg) {
         let (first, vector) = (self.reg(Class::Vector), self.reg(Class::Vector));
         let numbers = self.program.input(Class::Vector, Input::LaneNumbers);
         self.push(Step::Broadcast { to: first, from: row });
         self.push(Step::Vector2 { op: VectorOp2::Add, to: vector, a: first, b: numbers });
-        self.values[value.index()] = Value { vector: Some(vector), row: Some(row), ..Value::default() };
+        self.values[part.0] = Value { vector: Some(vector), row: Some(row), ..Value::default() };
     }
 
-    /// Defines a value as the register of a mutable variable, of the class of [`Self::variable`].
-    fn define(&mut self, value: ValueId, reg: Reg) {
+    /// Defines a component as the register of a mutable variable, of the class of [`Self::variable`].
+    fn define(&mut self, part: Part, reg: Reg) {
         match self.program.class(reg) {
-            Class::Scalar => self.define_scalar(value, reg),
-            Class::Vector => self.define_vector(value, reg),
-            Class::Mask => self.define_mask(value, reg),
+            Class::Scalar => self.define_scalar(part, reg),
+            Class::Vector => self.define_vector(part, reg),
+            Class::Mask => self.define_mask(part, reg),
         }
     }
 
-    /// Creates a register that can hold `value`.
-    fn variable(&mut self, value: ValueId) -> Reg {
-        let class = if self.scalars.is_scalar(value) {
+    /// Creates a register that can hold a component.
+    fn variable(&mut self, part: Part) -> Reg {
+        let class = if self.scalars.is_scalar(self.owners[part.0]) {
             Class::Scalar
-        } else if self.kernel.ty(value) == Type::BOOL {
+        } else if self.scalar_type(part) == ScalarType::Bool {
             Class::Mask
         } else {
             Class::Vector
@@ -234,9 +297,9 @@ impl Lowering<'_> {
         self.reg(class)
     }
 
-    /// Returns the register of a value in the form of a class.
-    fn get(&self, value: ValueId, class: Class) -> Option<Reg> {
-        let value = &self.values[value.index()];
+    /// Returns the register of a component in the form of a class.
+    fn get(&self, part: Part, class: Class) -> Option<Reg> {
+        let value = &self.values[part.0];
         match class {
             Class::Scalar => value.scalar,
             Class::Vector => value.vector,
@@ -244,30 +307,32 @@ impl Lowering<'_> {
         }
     }
 
-    fn scalar(&self, value: ValueId) -> Option<Reg> {
-        self.get(value, Class::Scalar)
+    fn scalar(&self, part: Part) -> Option<Reg> {
+        self.get(part, Class::Scalar)
     }
 
-    fn vector(&self, value: ValueId) -> Option<Reg> {
-        self.get(value, Class::Vector)
+    fn vector(&self, part: Part) -> Option<Reg> {
+        self.get(part, Class::Vector)
     }
 
-    fn mask(&self, value: ValueId) -> Option<Reg> {
-        self.get(value, Class::Mask)
+    fn mask(&self, part: Part) -> Option<Reg> {
+        self.get(part, Class::Mask)
     }
 
     /// Defines constants and parameters, whose registers are inputs.
     fn define_inputs(&mut self) {
-        for position in 0..self.kernel.values.len() {
-            let value = &self.kernel.values[position];
-            let input = match value.def {
+        for position in 0..self.values.len() {
+            let (part, owner) = (Part(position), self.owners[position]);
+            let input = match self.kernel.value(owner).def {
                 ValueDef::Const(Const(bits)) => Input::Constant(bits as u32),
-                ValueDef::Param(id) => Input::Param(id.index()),
+                ValueDef::Param(id) => {
+                    Input::Param { index: id.index(), component: position - self.firsts[owner.index()] }
+                }
                 ValueDef::Inst(..) | ValueDef::BlockParam(..) => continue,
             };
             let scalar = self.input(input);
-            if value.ty == Type::BOOL {
-                self.define_scalar(ValueId::new(position), scalar);
+            if self.scalar_type(part) == ScalarType::Bool {
+                self.define_scalar(part, scalar);
             } else {
                 let vector = self.program.input(Class::Vector, input);
                 self.values[position] =
@@ -292,10 +357,10 @@ impl Lowering<'_> {
         }
     }
 
-    /// Returns the length of a buffer of words.
+    /// Returns the number of elements of a buffer or view.
     fn len(&mut self, memory: Memory) -> Reg {
-        let binding = self.binding(memory);
-        self.input(Input::Len(binding))
+        let (binding, stride) = (self.binding(memory), self.kernel.element(memory).lanes.count());
+        self.input(Input::Len { binding, stride })
     }
 
     // Instructions.
@@ -311,15 +376,19 @@ impl Lowering<'_> {
     fn inst(&mut self, id: InstId, inst: &Inst) -> Option<()> {
         if let Some(pure) = inst.kind.pure() {
             let result = *inst.results.first()?;
+            let first = self.first(result);
             return match pure {
                 PureInst::Scalar { op, operands, .. } => self.op(op, operands, result),
-                PureInst::Id { op, component } => self.id(op, component.into(), result),
+                PureInst::Id { op, component } => self.id(op, component.into(), first),
                 PureInst::Len { memory } => {
                     let len = self.len(memory);
-                    self.define_scalar(result, len);
+                    self.define_scalar(first, len);
                     Some(())
                 }
-                PureInst::VecShuffle { .. } => None,
+                PureInst::VecShuffle { components, vectors } => {
+                    self.shuffle(components, vectors, result);
+                    Some(())
+                }
             };
         }
         if let Some(control) = inst.kind.control() {
@@ -351,7 +420,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn id(&mut self, op: Op, axis: usize, result: ValueId) -> Option<()> {
+    fn id(&mut self, op: Op, axis: usize, result: Part) -> Option<()> {
         match IdOp::of(op)? {
             IdOp::GlobalId if axis == 0 => {
                 self.define_row(result, self.x);

@@ -157,8 +157,12 @@ impl Function {
             let words = |binding: usize| buffers.get(binding).copied().unwrap_or(&[]);
             let value = match *input {
                 Input::Pointer(binding) => words(binding).as_ptr() as u64,
-                Input::Len(binding) => words(binding).len() as u64,
-                Input::Param(_)
+                Input::Len { binding, stride } => words(binding).len() as u64 / u64::from(stride.max(1)),
+                Input::Whole { binding, stride } => {
+                    let len = words(binding).len() as u64;
+                    len - len % u64::from(stride.max(1))
+                }
+                Input::Param { .. }
                 | Input::Begin
                 | Input::End
                 | Input::GroupBegin
@@ -185,7 +189,7 @@ pub(crate) struct Bound<'f> {
 impl Bound<'_> {
     /// Stores inputs, except pointers and lengths, which stay those of the bound buffers.
     pub(crate) fn set_inputs(&mut self, value: impl Fn(Input) -> Option<u64>) {
-        let is_bound = |input| matches!(input, Input::Pointer(_) | Input::Len(_));
+        let is_bound = |input| matches!(input, Input::Pointer(_) | Input::Len { .. } | Input::Whole { .. });
         self.function.set_inputs(self.frame, |input| value(input).filter(|_| !is_bound(input)));
     }
 

@@ -38,10 +38,12 @@ pub(crate) struct Label(pub(crate) u32);
 pub(crate) enum Input {
     /// The address of the first word of a buffer.
     Pointer(usize),
-    /// The number of elements of 4 bytes of a buffer.
-    Len(usize),
-    /// The bits of a parameter.
-    Param(usize),
+    /// The number of whole elements of `stride` words of a buffer.
+    Len { binding: usize, stride: u32 },
+    /// The number of words of these elements.
+    Whole { binding: usize, stride: u32 },
+    /// The bits of a component of a parameter.
+    Param { index: usize, component: usize },
     /// The first global id along x of the row, and the one after the last, as 64-bit integers.
     Begin,
     /// See [`Input::Begin`].
@@ -177,6 +179,8 @@ pub(crate) struct Words {
     pub(crate) pointer: Reg,
     /// Index of the word: a scalar that is the index of lane 0 for rows, or a vector.
     pub(crate) index: Reg,
+    /// Bytes from that word to the accessed one.
+    pub(crate) offset: i32,
 }
 
 /// A step of a lane program.

@@ -144,10 +144,13 @@ impl Running<'_> {
         match input {
             Input::Constant(bits) => Some(bits.into()),
             Input::LaneNumbers => Some(0),
-            Input::Param(index) => Some(self.launch.params()[index][0] & u64::from(u32::MAX)),
+            Input::Param { index, component } => {
+                Some(self.launch.params()[index][component] & u64::from(u32::MAX))
+            }
             Input::NumWorkgroups(axis) => Some(self.launch.grid()[axis].into()),
             Input::Pointer(_)
-            | Input::Len(_)
+            | Input::Len { .. }
+            | Input::Whole { .. }
             | Input::Begin
             | Input::End
             | Input::GroupBegin
@@ -177,10 +180,11 @@ impl Running<'_> {
                 Input::LocalIndex => (local(2) * workgroup[1] + local(1)) * workgroup[0],
                 Input::Constant(_)
                 | Input::LaneNumbers
-                | Input::Param(_)
+                | Input::Param { .. }
                 | Input::NumWorkgroups(_)
                 | Input::Pointer(_)
-                | Input::Len(_) => return None,
+                | Input::Len { .. }
+                | Input::Whole { .. } => return None,
             })
         });
     }

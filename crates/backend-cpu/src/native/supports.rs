@@ -19,15 +19,27 @@ pub(crate) fn supports(kernel: &VerifiedKernel) -> bool {
         && instructions(kernel).all(|id| is_supported(kernel, kernel.inst(id)))
 }
 
-/// Returns whether values of this type are held in 32 bits for each lane, or in a mask.
+/// Returns whether components of this type are held in 32 bits for each lane, or in a mask.
 fn is_value(ty: Type) -> bool {
-    is_word(ty) || ty == Type::BOOL
+    is_word(ty) || ty.scalar == ScalarType::Bool
 }
 
-/// Returns whether elements of this type are single words.
+/// Returns whether components of this type are words.
 fn is_word(ty: Type) -> bool {
-    let [i32, u32, f32] = [ScalarType::I32, ScalarType::U32, ScalarType::F32].map(Type::scalar);
-    ty == i32 || ty == u32 || ty == f32
+    let is_word = match ty.scalar {
+        ScalarType::I32 | ScalarType::U32 | ScalarType::F32 => true,
+        ScalarType::Bool
+        | ScalarType::I8
+        | ScalarType::I16
+        | ScalarType::I64
+        | ScalarType::U8
+        | ScalarType::U16
+        | ScalarType::U64
+        | ScalarType::F16
+        | ScalarType::BF16
+        | ScalarType::F64 => false,
+    };
+    is_word && !ty.is_matrix()
 }
 
 fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
@@ -38,7 +50,7 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
                 PureInst::Scalar { op, operands, .. } => {
                     all(operands) && is_supported_op(kernel, op, operands)
                 }
-                PureInst::VecShuffle { .. } => false,
+                PureInst::VecShuffle { vectors, .. } => vectors.iter().all(|v| is_value(kernel.ty(*v))),
                 PureInst::Id { op, .. } => match IdOp::of(op) {
                     Some(
                         IdOp::GlobalId
@@ -85,7 +97,7 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
     }
 }
 
-/// Returns whether a memory object is a buffer, or a view of one, whose elements are single words.
+/// Returns whether a memory object is a buffer, or a view of one, whose elements are whole words.
 fn is_word_buffer(kernel: &VerifiedKernel, memory: Memory) -> bool {
     match kernel.base(memory) {
         Memory::Buffer(_) => is_word(kernel.element(memory)),
@@ -102,16 +114,14 @@ fn is_supported_op(kernel: &VerifiedKernel, op: Op, operands: &Operands) -> bool
         },
         Some(ScalarOp::Integer(op)) => is_integer_op(op, main.scalar),
         Some(ScalarOp::Float(op)) => is_float_op(op),
-        Some(ScalarOp::Select | ScalarOp::Convert | ScalarOp::Bitcast) => true,
         Some(
-            ScalarOp::Pack
-            | ScalarOp::Unpack
-            | ScalarOp::Construct
-            | ScalarOp::Extract
-            | ScalarOp::Insert
-            | ScalarOp::Dot,
-        )
-        | None => false,
+            ScalarOp::Select | ScalarOp::Convert | ScalarOp::Bitcast | ScalarOp::Construct | ScalarOp::Dot,
+        ) => true,
+        // At literal indices.
+        Some(ScalarOp::Extract | ScalarOp::Insert) => {
+            operands.get(1).is_some_and(|index| kernel.literal(*index).is_some())
+        }
+        Some(ScalarOp::Pack | ScalarOp::Unpack) | None => false,
     }
 }
 

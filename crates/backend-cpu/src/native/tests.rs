@@ -351,3 +351,21 @@ fn registers_that_do_not_fit_live_in_the_frame() {
     let _ = writeln!(lines, "store %out[%i], {last}");
     same(&kernel("64, 1, 1", &lines), &[words(200, 9), vec![0; 200]], &[9], &grid(3));
 }
+
+#[test]
+fn vectors_are_their_components() {
+    let lines = "buffer %x: read u32[]\nbuffer %out: write u32[]\nbuffer %wide: write u32x3[]\nparam %q0: u32
+  view %x4 = %x as f32x4[]\nview %x3 = %x as i32x3[]\nview %x2 = %x as u32x2[]
+  %i = global_id.x\n%p = construct %q0, 7u32\n%w = workgroup_id.x\n%a = load %x2[%i]\n%b = load %x2[%w]\n%s = add %a, %b\n%t = mul %s, %p
+  %far = add %w, 4294967290u32\n%z = load %x2[%far]\n%u = xor %t, %z\n%n = load %x3[%i]\n%n0 = extract %n, 0u32
+  %n7 = extract %n, 7u32\n%u0 = extract %u, 0u32\n%u1 = extract %u, 1u32\n%lt = lt %a, %b\n%v = select %lt, %u, %p
+  %mix = vec.shuffle[0, 3, 1] %u, %v\n%ins = insert %mix, 1u32, %i\n%d = dot %mix, %ins
+  %r = for %j in 0u32 to 5u32 step 1u32 carry(%c = %mix) {\n  %c1 = add %c, %ins\n  %q = vec.shuffle[1, 2, 0] %c, %c1\n  yield %q\n  }
+  %odd = and %d, 1u32\n%is = ne %odd, 0u32\n%e = if %is -> u32x3 {\n  yield %r\n  } else {\n  %h = shr %r, %mix\n  yield %h\n  }
+  store %wide[%i], %e\n%g = load %x4[%u0]\n%g3 = extract %g, 3u32\n%gb = bitcast %g3 -> u32\n%nb = bitcast %n0 -> u32
+  %nz = bitcast %n7 -> u32\n%y0 = add %gb, %nb\n%y1 = add %y0, %nz\n%y2 = xor %y1, %u1\n%y3 = add %y2, %d\nstore %out[%i], %y3";
+    let kernel = kernel("64, 1, 1", lines);
+    for count in [0, 4, 61, 64, 100, 250, 384] {
+        same(&kernel, &[words(count, 4), vec![0; 128], vec![0; 3 * 120]], &[5], &grid(2));
+    }
+}

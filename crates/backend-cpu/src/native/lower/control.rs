@@ -36,7 +36,7 @@ impl Lowering<'_> {
     pub(super) fn control(&mut self, id: InstId, control: Control<'_>, results: &Operands) -> Option<()> {
         match control {
             Control::If { then_block, .. } if self.assumed == Some(id) => self.inline(then_block, results),
-            Control::If { condition, then_block, else_block } => match self.scalar(condition) {
+            Control::If { condition, then_block, else_block } => match self.scalar(self.first(condition)) {
                 Some(scalar) => self.branch(scalar, [then_block, else_block], results),
                 None => self.diverge(condition, [then_block, else_block], results),
             },
@@ -48,7 +48,7 @@ impl Lowering<'_> {
                 let kind = if is_signed { Kind::Signed } else { Kind::Unsigned };
                 let is_down = is_signed && bits > i32::MAX as u32;
                 let counting = Counting { start, end, step: bits, kind, is_down };
-                match (self.scalar(start), self.scalar(end)) {
+                match (self.scalar(self.first(start)), self.scalar(self.first(end))) {
                     (Some(start), Some(end)) => {
                         self.uniform_for(&counting, [start, end], initial, body, results)
                     }
@@ -63,21 +63,22 @@ impl Lowering<'_> {
     fn inline(&mut self, block: BlockId, results: &Operands) -> Option<()> {
         self.block(block)?;
         let kernel = self.kernel;
-        for (result, value) in results.iter().zip(yielded(kernel, block)) {
-            self.values[result.index()] = self.values[value.index()];
+        let yields = self.parts(yielded(kernel, block));
+        for (result, value) in self.parts(results).into_iter().zip(yields) {
+            self.values[result.0] = self.values[value.0];
         }
         Some(())
     }
 
     fn variables(&mut self, values: &[ValueId]) -> Vec<Reg> {
-        values.iter().map(|value| self.variable(*value)).collect()
+        self.parts(values).into_iter().map(|part| self.variable(part)).collect()
     }
 
     /// Assigns values to variables, all at once.
     fn assign(&mut self, variables: &[Reg], values: &[ValueId]) -> Option<()> {
         let mut moves = Vec::new();
-        for (to, value) in variables.iter().zip(values) {
-            let from = self.get(*value, self.program.class(*to))?;
+        for (to, part) in variables.iter().zip(self.parts(values)) {
+            let from = self.get(part, self.program.class(*to))?;
             if from != *to {
                 moves.push((*to, from));
             }
@@ -101,8 +102,8 @@ impl Lowering<'_> {
     /// Assigns values to variables, all at once, in the lanes of a mask.
     fn assign_masked(&mut self, variables: &[Reg], values: &[ValueId], mask: Reg) -> Option<()> {
         let mut sources = Vec::new();
-        for (to, value) in variables.iter().zip(values) {
-            let mut from = self.get(*value, self.program.class(*to))?;
+        for (to, part) in variables.iter().zip(self.parts(values)) {
+            let mut from = self.get(part, self.program.class(*to))?;
             if from != *to && variables.contains(&from) {
                 let saved = self.reg(self.program.class(from));
                 self.push(Step::Move { to: saved, from });
@@ -123,8 +124,8 @@ impl Lowering<'_> {
     }
 
     fn define_all(&mut self, values: &[ValueId], variables: &[Reg]) {
-        for (value, variable) in values.iter().zip(variables) {
-            self.define(*value, *variable);
+        for (part, variable) in self.parts(values).into_iter().zip(variables) {
+            self.define(part, *variable);
         }
     }
 
@@ -159,7 +160,7 @@ impl Lowering<'_> {
     fn diverge(&mut self, condition: ValueId, blocks: [BlockId; 2], results: &Operands) -> Option<()> {
         let kernel = self.kernel;
         let variables = self.variables(results);
-        let condition = self.mask(condition)?;
+        let condition = self.mask(self.first(condition))?;
         let outer = self.mask;
         let (otherwise, done) = (self.label(), self.label());
 
@@ -204,7 +205,7 @@ impl Lowering<'_> {
         let left = self.scalar2(ScalarOp2::Sub, high, low);
         self.push(Step::LoopBegin);
         self.push(Step::Bind(top));
-        self.define_scalar(*counter, count);
+        self.define_scalar(self.first(*counter), count);
         self.define_all(carried, &variables);
         self.block(body)?;
         self.assign(&variables, yielded(kernel, body))?;
@@ -229,7 +230,8 @@ impl Lowering<'_> {
         let (counter, carried) = kernel.block(body).params.split_first()?;
         let variables = self.variables(carried);
         self.assign(&variables, initial)?;
-        let (start, end) = (self.vector(counting.start)?, self.vector(counting.end)?);
+        let (start, end) = (self.first(counting.start), self.first(counting.end));
+        let (start, end) = (self.vector(start)?, self.vector(end)?);
         let (count, left, going) = (self.reg(Class::Vector), self.reg(Class::Vector), self.reg(Class::Mask));
         self.push(Step::Move { to: count, from: start });
         let [low, high] = counting.ascending(start, end);
@@ -242,7 +244,7 @@ impl Lowering<'_> {
         let outer = self.mask.replace(going);
         self.push(Step::LoopBegin);
         self.push(Step::Bind(top));
-        self.define_vector(*counter, count);
+        self.define_vector(self.first(*counter), count);
         self.define_all(carried, &variables);
         self.block(body)?;
         self.assign_masked(&variables, yielded(kernel, body), going)?;
@@ -286,10 +288,10 @@ impl Lowering<'_> {
         self.define_all(carried, &variables);
         self.block(header)?;
         if is_uniform {
-            let (a, b) = (self.scalar(condition)?, self.input(Input::Constant(0)));
+            let (a, b) = (self.scalar(self.first(condition))?, self.input(Input::Constant(0)));
             self.push(Step::Branch { relation: Relation::Eq, kind: Kind::Unsigned, a, b, to: done });
         } else {
-            let holds = self.mask(condition)?;
+            let holds = self.mask(self.first(condition))?;
             self.push(Step::Mask { op: MaskOp::And, to: going, a: going, b: holds });
             self.push(Step::BranchNone { mask: going, to: done });
         }

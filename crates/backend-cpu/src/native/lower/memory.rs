@@ -6,73 +6,90 @@
 
 use fulgurite_ir::{InstId, Memory, ValueId};
 
-use super::Lowering;
-use crate::native::program::{Class, Input, Kind, Reg, Relation, Step, Words};
+use super::{Lowering, Part};
+use crate::native::program::{Class, Input, Kind, Reg, Relation, ScalarOp2, Step, VectorOp2, Words};
 
 impl Lowering<'_> {
-    fn words(&mut self, memory: Memory, index: Reg) -> Words {
+    /// Returns the words of a component at the index of the first word of an element.
+    fn words(&mut self, memory: Memory, index: Reg, component: usize) -> Words {
         let binding = self.binding(memory);
-        Words { pointer: self.input(Input::Pointer(binding)), index }
+        Words { pointer: self.input(Input::Pointer(binding)), index, offset: 4 * component as i32 }
     }
 
     pub(super) fn load(&mut self, id: InstId, memory: Memory, index: ValueId, result: ValueId) -> Option<()> {
-        let len = self.len(memory);
         let is_inside = self.bounds.is_inside(id);
+        let (index, parts) = (self.first(index), self.parts(&[result]));
         if let Some(scalar) = self.scalar(index) {
-            let (words, len) = (self.words(memory, scalar), (!is_inside).then_some(len));
-            let to = self.variable(result);
-            self.push(match self.program.class(to) {
-                Class::Scalar => Step::LoadScalar { to, words, len },
-                Class::Vector | Class::Mask => Step::LoadBroadcast { to, words, len },
-            });
-            self.define(result, to);
+            self.load_uniform(memory, scalar, is_inside, &parts);
             return Some(());
         }
-        let to = self.reg(Class::Vector);
-        self.define_vector(result, to);
         let vector = self.vector(index)?;
-        let Some(row) = self.values[index.index()].row else {
-            self.gather(memory, vector, to);
+        let variables: Vec<Reg> = parts.iter().map(|_| self.reg(Class::Vector)).collect();
+        for (part, to) in parts.iter().zip(&variables) {
+            self.define_vector(*part, *to);
+        }
+        let (Some(row), [to]) = (self.values[index.0].row, &variables[..]) else {
+            self.gather(memory, vector, &variables);
             return Some(());
         };
-        let words = self.words(memory, row);
+        let (words, to) = (self.words(memory, row, 0), *to);
         if is_inside && self.mask.is_none() {
             self.push(Step::LoadRow { to, words });
             return Some(());
         }
         // Inactive lanes may be loaded as well, so the mask does not matter.
+        let len = self.len(memory);
         self.row(
             row,
             len,
             |lowering| lowering.push(Step::LoadRow { to, words }),
-            |lowering| {
-                lowering.gather(memory, vector, to);
-            },
+            |lowering| lowering.gather(memory, vector, &[to]),
         );
         Some(())
     }
 
+    /// Loads an element at an index that is the same in all lanes.
+    fn load_uniform(&mut self, memory: Memory, index: Reg, is_inside: bool, parts: &[Part]) {
+        let (stride, binding) = (parts.len() as u32, self.binding(memory));
+        let end = (!is_inside).then(|| self.input(Input::Whole { binding, stride }));
+        let index = match stride {
+            1 => index,
+            stride => {
+                // Indices that are out of bounds must stay so as indices of words.
+                let (len, width) = (self.len(memory), self.input(Input::Constant(stride)));
+                let index = if is_inside { index } else { self.scalar2(ScalarOp2::MinUnsigned, index, len) };
+                self.scalar2(ScalarOp2::Mul, index, width)
+            }
+        };
+        for (component, part) in parts.iter().enumerate() {
+            let (to, words) = (self.variable(*part), self.words(memory, index, component));
+            self.push(match self.program.class(to) {
+                Class::Scalar => Step::LoadScalar { to, words, len: end },
+                Class::Vector | Class::Mask => Step::LoadBroadcast { to, words, len: end },
+            });
+            self.define(*part, to);
+        }
+    }
+
     pub(super) fn store(&mut self, id: InstId, memory: Memory, index: ValueId, value: ValueId) -> Option<()> {
-        let len = self.len(memory);
         let is_inside = self.bounds.is_inside(id);
-        let (from, vector) = (self.vector(value)?, self.vector(index)?);
-        let Some(row) = self.values[index.index()].row else {
-            self.scatter(memory, vector, from);
+        let (index, parts) = (self.first(index), self.parts(&[value]));
+        let (from, vector) = (self.vectors(&parts)?, self.vector(index)?);
+        let (Some(row), &[only]) = (self.values[index.0].row, &from[..]) else {
+            self.scatter(memory, vector, &from);
             return Some(());
         };
-        let words = self.words(memory, row);
-        let mask = self.mask;
+        let (words, mask) = (self.words(memory, row, 0), self.mask);
         if is_inside && mask.is_none() {
-            self.push(Step::StoreRow { from, words, mask });
+            self.push(Step::StoreRow { from: only, words, mask });
             return Some(());
         }
+        let len = self.len(memory);
         self.row(
             row,
             len,
-            |lowering| lowering.push(Step::StoreRow { from, words, mask }),
-            |lowering| {
-                lowering.scatter(memory, vector, from);
-            },
+            |lowering| lowering.push(Step::StoreRow { from: only, words, mask }),
+            |lowering| lowering.scatter(memory, vector, &from),
         );
         Some(())
     }
@@ -93,20 +110,39 @@ impl Lowering<'_> {
         self.push(Step::Bind(done));
     }
 
-    /// Returns the active lanes whose index is in bounds.
-    fn inside(&mut self, index: Reg, binding: usize) -> Reg {
-        let lens = self.program.input(Class::Vector, Input::Len(binding));
+    /// Returns the active lanes whose index of an element is in bounds, and the indices of the first words.
+    fn inside(&mut self, memory: Memory, index: Reg, stride: usize) -> (Reg, Reg) {
+        let (binding, width) = (self.binding(memory), stride as u32);
+        let lens = self.program.input(Class::Vector, Input::Len { binding, stride: width });
         let inside = self.compare(Relation::Lt, Kind::Unsigned, index, lens);
-        self.active(inside)
+        let mask = self.active(inside);
+        let first = match stride {
+            1 => index,
+            2 | 3 => {
+                let double = self.vector2(VectorOp2::Add, index, index);
+                if stride == 2 { double } else { self.vector2(VectorOp2::Add, double, index) }
+            }
+            _ => {
+                let double = self.vector2(VectorOp2::Add, index, index);
+                self.vector2(VectorOp2::Add, double, double)
+            }
+        };
+        (mask, first)
     }
 
-    fn gather(&mut self, memory: Memory, index: Reg, to: Reg) {
-        let (mask, words) = (self.inside(index, self.binding(memory)), self.words(memory, index));
-        self.push(Step::Gather { to, words, mask });
+    fn gather(&mut self, memory: Memory, index: Reg, to: &[Reg]) {
+        let (mask, first) = self.inside(memory, index, to.len());
+        for (component, to) in to.iter().copied().enumerate() {
+            let words = self.words(memory, first, component);
+            self.push(Step::Gather { to, words, mask });
+        }
     }
 
-    fn scatter(&mut self, memory: Memory, index: Reg, from: Reg) {
-        let (mask, words) = (self.inside(index, self.binding(memory)), self.words(memory, index));
-        self.push(Step::Scatter { from, words, mask });
+    fn scatter(&mut self, memory: Memory, index: Reg, from: &[Reg]) {
+        let (mask, first) = self.inside(memory, index, from.len());
+        for (component, from) in from.iter().copied().enumerate() {
+            let words = self.words(memory, first, component);
+            self.push(Step::Scatter { from, words, mask });
+        }
     }
 }

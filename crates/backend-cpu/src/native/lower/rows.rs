@@ -73,7 +73,7 @@ impl Lowering<'_> {
                 return None;
             };
             let bound = match kernel.value(bound).def {
-                ValueDef::Const(_) | ValueDef::Param(_) => self.scalar(bound)?,
+                ValueDef::Const(_) | ValueDef::Param(_) => self.scalar(self.first(bound))?,
                 ValueDef::Inst(..) => match self.definition(bound)? {
                     PureInst::Len { memory } => self.len(memory),
                     PureInst::Scalar { .. } | PureInst::VecShuffle { .. } | PureInst::Id { .. } => {

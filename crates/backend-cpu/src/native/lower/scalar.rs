@@ -3,7 +3,7 @@
 use fulgurite_ir::{Operands, ValueId, main_type};
 use fulgurite_spec::{BoolOp, CompareOp, IntegerOp, Op, ScalarOp, ScalarType, Type};
 
-use super::Lowering;
+use super::{Lowering, Part};
 use crate::native::program::{Class, Input, Kind, MaskOp, Reg, Relation, ScalarOp2, Step, VectorOp1};
 
 pub(super) const ONE: u32 = 1f32.to_bits();
@@ -32,17 +32,49 @@ pub(super) fn kind(ty: ScalarType) -> Kind {
 impl Lowering<'_> {
     pub(super) fn op(&mut self, op: Op, operands: &Operands, result: ValueId) -> Option<()> {
         let types: Vec<Type> = operands.iter().map(|value| self.kernel.ty(*value)).collect();
-        let main = main_type(op, &types)?.scalar;
-        let op = op.on(main.class())?;
-        if self.scalars.is_scalar(result) {
-            let scalars = operands.iter().map(|value| self.scalar(*value)).collect::<Option<Vec<_>>>()?;
+        let main = main_type(op, &types)?;
+        let op = op.on(main.scalar.class())?;
+        match op {
+            ScalarOp::Construct | ScalarOp::Extract | ScalarOp::Insert | ScalarOp::Dot => {
+                return self.compose(op, main.scalar, operands, result);
+            }
+            ScalarOp::Bool(_)
+            | ScalarOp::Integer(_)
+            | ScalarOp::Float(_)
+            | ScalarOp::Select
+            | ScalarOp::Convert
+            | ScalarOp::Bitcast
+            | ScalarOp::Pack
+            | ScalarOp::Unpack => {}
+        }
+        for component in 0..self.count(result) {
+            // An operand that is a scalar applies to all components.
+            let parts: Vec<Part> = operands
+                .iter()
+                .map(|value| self.part(*value, component.min(self.count(*value) - 1)))
+                .collect();
+            self.component_op(op, main.scalar, &parts, self.part(result, component))?;
+        }
+        Some(())
+    }
+
+    /// Compiles an op on one component.
+    pub(super) fn component_op(
+        &mut self,
+        op: ScalarOp,
+        main: ScalarType,
+        operands: &[Part],
+        result: Part,
+    ) -> Option<()> {
+        if self.scalars.is_scalar(self.owners[result.0]) {
+            let scalars = operands.iter().map(|part| self.scalar(*part)).collect::<Option<Vec<_>>>()?;
             let to = self.scalar_op(op, main, &scalars, result)?;
             self.define_scalar(result, to);
             return Some(());
         }
         match op {
             ScalarOp::Bool(op) => {
-                let masks = operands.iter().map(|value| self.mask(*value)).collect::<Option<Vec<_>>>()?;
+                let masks = operands.iter().map(|part| self.mask(*part)).collect::<Option<Vec<_>>>()?;
                 let to = self.bool_op(op, &masks)?;
                 self.define_mask(result, to);
             }
@@ -53,10 +85,7 @@ impl Lowering<'_> {
             }
             ScalarOp::Select => self.select(operands, result)?,
             ScalarOp::Convert => self.convert(main, *operands.first()?, result)?,
-            ScalarOp::Bitcast => {
-                let from = self.values[operands.first()?.index()];
-                self.values[result.index()] = super::Value { scalar: None, ..from };
-            }
+            ScalarOp::Bitcast => self.alias(*operands.first()?, result),
             ScalarOp::Pack
             | ScalarOp::Unpack
             | ScalarOp::Construct
@@ -67,8 +96,13 @@ impl Lowering<'_> {
         Some(())
     }
 
-    pub(super) fn vectors(&self, operands: &Operands) -> Option<Vec<Reg>> {
-        operands.iter().map(|value| self.vector(*value)).collect()
+    /// Defines a component as another one, whose bits it has.
+    pub(super) fn alias(&mut self, from: Part, to: Part) {
+        self.values[to.0] = super::Value { scalar: None, ..self.values[from.0] };
+    }
+
+    pub(super) fn vectors(&self, operands: &[Part]) -> Option<Vec<Reg>> {
+        operands.iter().map(|part| self.vector(*part)).collect()
     }
 
     pub(super) fn vector1(&mut self, op: VectorOp1, a: Reg) -> Reg {
@@ -85,7 +119,7 @@ impl Lowering<'_> {
 
     // Scalars.
 
-    fn scalar_op(&mut self, op: ScalarOp, main: ScalarType, args: &[Reg], result: ValueId) -> Option<Reg> {
+    fn scalar_op(&mut self, op: ScalarOp, main: ScalarType, args: &[Reg], result: Part) -> Option<Reg> {
         let (zero, one) = (self.input(Input::Constant(0)), self.input(Input::Constant(1)));
         let (a, b) = (*args.first()?, args.get(1).copied().unwrap_or(zero));
         let compare = |relation: Relation, a: Reg, b: Reg, lowering: &mut Self| {
@@ -118,7 +152,7 @@ impl Lowering<'_> {
                 self.push(Step::SelectScalar { to, condition: a, yes: b, no: *args.get(2)? });
                 to
             }
-            ScalarOp::Convert if self.kernel.ty(result) == Type::BOOL && main != ScalarType::Bool => {
+            ScalarOp::Convert if self.scalar_type(result) == ScalarType::Bool && main != ScalarType::Bool => {
                 let to = self.reg(Class::Scalar);
                 self.push(Step::CompareScalar {
                     relation: Relation::Ne,
@@ -163,10 +197,10 @@ impl Lowering<'_> {
         self.mask2(MaskOp::AndNot, all, mask)
     }
 
-    fn select(&mut self, operands: &Operands, result: ValueId) -> Option<()> {
-        let [condition, yes, no] = &**operands else { return None };
+    fn select(&mut self, operands: &[Part], result: Part) -> Option<()> {
+        let [condition, yes, no] = operands else { return None };
         let mask = self.mask(*condition)?;
-        if self.kernel.ty(result) == Type::BOOL {
+        if self.scalar_type(result) == ScalarType::Bool {
             let (yes, no) = (self.mask(*yes)?, self.mask(*no)?);
             let (yes, no) = (self.mask2(MaskOp::And, yes, mask), self.mask2(MaskOp::AndNot, no, mask));
             let to = self.mask2(MaskOp::Or, yes, no);
@@ -178,11 +212,11 @@ impl Lowering<'_> {
         Some(())
     }
 
-    fn convert(&mut self, from: ScalarType, operand: ValueId, result: ValueId) -> Option<()> {
-        let to = self.kernel.ty(result).scalar;
+    fn convert(&mut self, from: ScalarType, operand: Part, result: Part) -> Option<()> {
+        let to = self.scalar_type(result);
         if from == ScalarType::Bool {
             if to == ScalarType::Bool {
-                self.values[result.index()] = super::Value { scalar: None, ..self.values[operand.index()] };
+                self.alias(operand, result);
                 return Some(());
             }
             let one = self.splat(if to.is_float() { ONE } else { 1 });
@@ -200,7 +234,7 @@ impl Lowering<'_> {
         }
         let op = match (kind(from), kind(to)) {
             (Kind::Float, Kind::Float) | (Kind::Signed | Kind::Unsigned, Kind::Signed | Kind::Unsigned) => {
-                self.values[result.index()] = super::Value { scalar: None, ..self.values[operand.index()] };
+                self.alias(operand, result);
                 return Some(());
             }
             (Kind::Float, Kind::Signed) => VectorOp1::SignedOfFloat,

@@ -1,10 +1,9 @@
 //! Pure ops on vectors of integers and floats.
 
-use fulgurite_ir::{Operands, ValueId};
 use fulgurite_spec::{FloatOp, IntegerOp, ScalarType};
 
-use super::Lowering;
 use super::scalar::{ONE, kind, relation};
+use super::{Lowering, Part};
 use crate::native::program::{Class, Kind, Reg, Relation, ScalarOp2, Step, VectorOp1, VectorOp2};
 
 const SIGN: u32 = 1 << 31;
@@ -14,9 +13,9 @@ impl Lowering<'_> {
     // Vectors of integers.
 
     /// Returns the row that an integer op gives, if it gives one.
-    fn row_op(&mut self, op: IntegerOp, operands: &Operands) -> Option<Reg> {
-        let [a, b] = &**operands else { return None };
-        let row = |lowering: &Self, value: &ValueId| lowering.values[value.index()].row;
+    fn row_op(&mut self, op: IntegerOp, operands: &[Part]) -> Option<Reg> {
+        let [a, b] = operands else { return None };
+        let row = |lowering: &Self, part: &Part| lowering.values[part.0].row;
         match op {
             IntegerOp::Add => match (row(self, a), row(self, b)) {
                 (Some(row), None) => Some(self.scalar2(ScalarOp2::Add, row, self.scalar(*b)?)),
@@ -62,8 +61,8 @@ impl Lowering<'_> {
         &mut self,
         op: IntegerOp,
         ty: ScalarType,
-        operands: &Operands,
-        result: ValueId,
+        operands: &[Part],
+        result: Part,
     ) -> Option<()> {
         if let Some(row) = self.row_op(op, operands) {
             self.define_row(result, row);
@@ -139,7 +138,7 @@ impl Lowering<'_> {
 
     // Vectors of floats.
 
-    pub(super) fn float_op(&mut self, op: FloatOp, args: &[Reg], result: ValueId) -> Option<()> {
+    pub(super) fn float_op(&mut self, op: FloatOp, args: &[Reg], result: Part) -> Option<()> {
         let a = *args.first()?;
         let b = args.get(1).copied().unwrap_or(a);
         let to = match op {

@@ -17,7 +17,8 @@ impl Emitter<'_> {
             Some(index) => index,
             None => self.scalar(words.index, SCRATCH[2])?,
         };
-        Some(MemoryOperand::with_base_index_scale(pointer, index, 4))
+        let size = u32::from(words.offset != 0);
+        Some(MemoryOperand::with_base_index_scale_displ_size(pointer, index, 4, words.offset.into(), size))
     }
 
     /// Copies the low half of a register to all lanes.
@@ -156,7 +157,7 @@ impl Emitter<'_> {
             ScalarSource::Memory(pointer) => self.assembler.two(Code::Add_r64_rm64, word, pointer)?,
             ScalarSource::Immediate(_) => return None,
         }
-        let address = MemoryOperand::with_base(word);
+        let address = MemoryOperand::with_base_displ(word, words.offset.into());
         self.assembler.two(Code::Mov_rm32_r32, address, low(lane))?;
         self.assembler.two(Code::VEX_Blsr_r32_rm32, lanes, lanes)?;
         self.assembler.jump(Code::Jmp_rel32_64, next)?;
