@@ -8,6 +8,7 @@
 mod compose;
 mod control;
 mod memory;
+mod row;
 mod rows;
 mod scalar;
 mod vector;
@@ -22,6 +23,7 @@ use fulgurite_spec::{IdOp, Op, ScalarType};
 
 use super::program::{Class, Input, Kind, Label, MaskOp, Program, Reg, Relation, ScalarOp2, Step, VectorOp2};
 use super::shape::Scalars;
+use row::Row;
 
 /// The division of a launch into rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,8 +90,8 @@ struct Value {
     vector: Option<Reg>,
     /// The value of each lane, of a bool.
     mask: Option<Reg>,
-    /// The value of lane 0, if that of each other lane is larger by its number, modulo 2³².
-    row: Option<Reg>,
+    /// The value as a row.
+    row: Option<Row>,
 }
 
 /// Compiles `kernel`, which [`supports`](super::supports::supports) accepts, for vectors of `lanes` lanes.
@@ -268,12 +270,13 @@ impl Lowering<'_> {
     }
 
     /// Defines a component as a row that begins with a scalar.
-    fn define_row(&mut self, part: Part, row: Reg) {
-        let (first, vector) = (self.reg(Class::Vector), self.reg(Class::Vector));
+    fn define_row(&mut self, part: Part, first: Reg) {
+        let (firsts, vector) = (self.reg(Class::Vector), self.reg(Class::Vector));
         let numbers = self.program.input(Class::Vector, Input::LaneNumbers);
-        self.push(Step::Broadcast { to: first, from: row });
-        self.push(Step::Vector2 { op: VectorOp2::Add, to: vector, a: first, b: numbers });
-        self.values[part.0] = Value { vector: Some(vector), row: Some(row), ..Value::default() };
+        self.push(Step::Broadcast { to: firsts, from: first });
+        self.push(Step::Vector2 { op: VectorOp2::Add, to: vector, a: firsts, b: numbers });
+        self.values[part.0] =
+            Value { vector: Some(vector), row: Some(Row { first, when: None }), ..Value::default() };
     }
 
     /// Defines a component as the register of a mutable variable, of the class of [`Self::variable`].

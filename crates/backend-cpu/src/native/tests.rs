@@ -369,3 +369,21 @@ fn vectors_are_their_components() {
         same(&kernel, &[words(count, 4), vec![0; 128], vec![0; 3 * 120]], &[5], &grid(2));
     }
 }
+
+#[test]
+fn clamped_indices_are_rows_where_nothing_is_clamped() {
+    let lines = "buffer %x: read u32[]\nbuffer %out: write u32[]\nparam %least: u32\nparam %most: u32\nparam %d: u32
+  %i = global_id.x\n%far = add %i, %d\n%a = max %far, %least\n%b = min %a, %most\n%v = load %x[%b]\n%c = min %most, %far
+  %e = sub %c, %least\n%f = max %e, 1u32\n%g = add %f, %d\n%w = load %x[%g]\n%s = mul %v, 3u32\n%t = add %s, %w
+  store %out[%i], %t\n%o = max %b, 3u32\n%n = len %x\n%in = lt %o, %n\nif %in {\n  %z = load %x[%o]\n  %z1 = add %z, %t
+  store %out[%i], %z1\n}";
+    let kernel = kernel("64, 1, 1", lines);
+    let edges = [0, 1, 5, 17, 40, 200, 1 << 31, u32::MAX - 20, u32::MAX];
+    for least in edges {
+        for most in edges {
+            for distance in [0, 8, u32::MAX - 7, u32::MAX - 40] {
+                same(&kernel, &[words(130, 8), vec![0; 128]], &[least, most, distance], &grid(2));
+            }
+        }
+    }
+}

@@ -6,6 +6,7 @@
 
 use fulgurite_ir::{InstId, Memory, ValueId};
 
+use super::row::Row;
 use super::{Lowering, Part};
 use crate::native::program::{Class, Input, Kind, Reg, Relation, ScalarOp2, Step, VectorOp2, Words};
 
@@ -32,13 +33,14 @@ impl Lowering<'_> {
             self.gather(memory, vector, &variables);
             return Some(());
         };
-        let (words, to) = (self.words(memory, row, 0), *to);
-        if is_inside && self.mask.is_none() {
+        let (words, to) = (self.words(memory, row.first, 0), *to);
+        let is_inside = is_inside && self.mask.is_none();
+        if is_inside && row.when.is_none() {
             self.push(Step::LoadRow { to, words });
             return Some(());
         }
         // Inactive lanes may be loaded as well, so the mask does not matter.
-        let len = self.len(memory);
+        let len = if is_inside { None } else { Some(self.len(memory)) };
         self.row(
             row,
             len,
@@ -79,12 +81,13 @@ impl Lowering<'_> {
             self.scatter(memory, vector, &from);
             return Some(());
         };
-        let (words, mask) = (self.words(memory, row, 0), self.mask);
-        if is_inside && mask.is_none() {
+        let (words, mask) = (self.words(memory, row.first, 0), self.mask);
+        let is_inside = is_inside && mask.is_none();
+        if is_inside && row.when.is_none() {
             self.push(Step::StoreRow { from: only, words, mask });
             return Some(());
         }
-        let len = self.len(memory);
+        let len = if is_inside { None } else { Some(self.len(memory)) };
         self.row(
             row,
             len,
@@ -94,13 +97,26 @@ impl Lowering<'_> {
         Some(())
     }
 
-    /// Adds two forms of an access to a row of words: one if all are in bounds, and one for any indices.
-    fn row(&mut self, row: Reg, len: Reg, inside: impl FnOnce(&mut Self), other: impl FnOnce(&mut Self)) {
+    /// Adds two forms of an access: one if the index is a row of which all is in bounds, and one for any indices. Without
+    /// a length, all of it is known to be in bounds.
+    fn row(
+        &mut self,
+        row: Row,
+        len: Option<Reg>,
+        inside: impl FnOnce(&mut Self),
+        other: impl FnOnce(&mut Self),
+    ) {
         let (outside, done) = (self.label(), self.label());
-        // In 64 bits, so that the comparison fails for indices that wrap.
-        let end = self.reg(Class::Scalar);
-        self.push(Step::AddWide { to: end, a: row, b: self.lanes as i32 });
-        self.push(Step::BranchWide { relation: Relation::Gt, a: end, b: len, to: outside });
+        if let Some(when) = row.when {
+            let (relation, kind, zero) = (Relation::Eq, Kind::Unsigned, self.input(Input::Constant(0)));
+            self.push(Step::Branch { relation, kind, a: when, b: zero, to: outside });
+        }
+        if let Some(len) = len {
+            // In 64 bits, so that the comparison fails for indices that wrap.
+            let end = self.reg(Class::Scalar);
+            self.push(Step::AddWide { to: end, a: row.first, b: self.lanes as i32 });
+            self.push(Step::BranchWide { relation: Relation::Gt, a: end, b: len, to: outside });
+        }
         inside(self);
         self.push(Step::Cold);
         self.push(Step::Bind(outside));

@@ -3,59 +3,14 @@
 use fulgurite_spec::{FloatOp, IntegerOp, ScalarType};
 
 use super::scalar::{ONE, kind, relation};
-use super::{Lowering, Part};
-use crate::native::program::{Class, Kind, Reg, Relation, ScalarOp2, Step, VectorOp1, VectorOp2};
+use super::{Lowering, Part, Row};
+use crate::native::program::{Class, Kind, Reg, Relation, Step, VectorOp1, VectorOp2};
 
 const SIGN: u32 = 1 << 31;
 const INFINITY: u32 = f32::INFINITY.to_bits();
 
 impl Lowering<'_> {
     // Vectors of integers.
-
-    /// Returns the row that an integer op gives, if it gives one.
-    fn row_op(&mut self, op: IntegerOp, operands: &[Part]) -> Option<Reg> {
-        let [a, b] = operands else { return None };
-        let row = |lowering: &Self, part: &Part| lowering.values[part.0].row;
-        match op {
-            IntegerOp::Add => match (row(self, a), row(self, b)) {
-                (Some(row), None) => Some(self.scalar2(ScalarOp2::Add, row, self.scalar(*b)?)),
-                (None, Some(row)) => Some(self.scalar2(ScalarOp2::Add, row, self.scalar(*a)?)),
-                (Some(_), Some(_)) | (None, None) => None,
-            },
-            IntegerOp::Sub => {
-                let (row, distance) = (row(self, a)?, self.scalar(*b)?);
-                Some(self.scalar2(ScalarOp2::Sub, row, distance))
-            }
-            IntegerOp::Compare(_)
-            | IntegerOp::Mul
-            | IntegerOp::Div
-            | IntegerOp::Neg
-            | IntegerOp::Abs
-            | IntegerOp::Sign
-            | IntegerOp::Min
-            | IntegerOp::Max
-            | IntegerOp::Clamp
-            | IntegerOp::And
-            | IntegerOp::Or
-            | IntegerOp::Xor
-            | IntegerOp::Not
-            | IntegerOp::MulHi
-            | IntegerOp::Rem
-            | IntegerOp::AddSat
-            | IntegerOp::SubSat
-            | IntegerOp::Shl
-            | IntegerOp::Shr
-            | IntegerOp::RotateLeft
-            | IntegerOp::RotateRight
-            | IntegerOp::PopCount
-            | IntegerOp::LeadingZeros
-            | IntegerOp::TrailingZeros
-            | IntegerOp::ReverseBits
-            | IntegerOp::ExtractBits
-            | IntegerOp::InsertBits
-            | IntegerOp::DotPacked => None,
-        }
-    }
 
     pub(super) fn integer_op(
         &mut self,
@@ -64,8 +19,9 @@ impl Lowering<'_> {
         operands: &[Part],
         result: Part,
     ) -> Option<()> {
-        if let Some(row) = self.row_op(op, operands) {
-            self.define_row(result, row);
+        let row = self.row_op(op, ty, operands);
+        if let Some(Row { first, when: None }) = row {
+            self.define_row(result, first);
             return Some(());
         }
         let args = self.vectors(operands)?;
@@ -133,6 +89,7 @@ impl Lowering<'_> {
             | IntegerOp::DotPacked => self.vector2(vector_step(op, ty)?, a, b),
         };
         self.define_vector(result, to);
+        self.values[result.0].row = row;
         Some(())
     }
 
