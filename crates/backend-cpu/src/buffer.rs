@@ -1,5 +1,6 @@
 //! Buffers: 32-bit words that any thread may read and write. Relaxed accesses are plain moves on the supported
-//! machines, and make data races between kernels harmless to the rest of the program.
+//! machines, and make data races between kernels harmless to the rest of the program. Native code accesses the same words by
+//! address.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use fulgurite_backend_cpu::CpuDevice;
+use fulgurite_backend_cpu::{CpuDevice, CpuOptions, Native};
 use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_backend_vulkan::{Options, VulkanDevice};
 use fulgurite_conformance::filetest::{Outcome, RunFile};
@@ -22,9 +22,12 @@ fn main() -> io::Result<()> {
     files.sort();
     let mut trials = Vec::new();
     let vulkan = |options: Options| -> Opened { Ok(VulkanDevice::open(&options)?) };
-    let backends: [(&str, &str, Opened); 4] = [
+    let cpu = |native: Native| -> Opened { Ok(Arc::new(CpuDevice::with(CpuOptions { native }))) };
+    let backends: [(&str, &str, Opened); 6] = [
         ("reference", "reference", Ok(Arc::new(ReferenceDevice::new(ReferenceOptions::default())))),
-        ("cpu", "cpu", Ok(Arc::new(CpuDevice::new()))),
+        ("cpu", "cpu", cpu(Native::Auto)),
+        ("cpu-avx2", "cpu", cpu(Native::Avx2)),
+        ("cpu-interpreter", "cpu", cpu(Native::Interpreter)),
         ("vulkan", "vulkan", vulkan(Options::from_env())),
         ("vulkan-addresses", "vulkan", vulkan(Options::from_env().addresses(true))),
     ];
