@@ -8,6 +8,8 @@
 mod clean;
 mod uses;
 
+use std::collections::HashMap;
+
 /// A virtual register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Reg(pub(crate) u32);
@@ -363,6 +365,8 @@ pub(crate) struct Program {
     pub(crate) classes: Vec<Class>,
     /// Registers with initial contents. No step writes them.
     pub(crate) inputs: Vec<(Reg, Input)>,
+    /// The register of each input, by whether it is a scalar.
+    known: HashMap<(Input, bool), Reg>,
     pub(crate) steps: Vec<Step>,
     pub(crate) labels: u32,
 }
@@ -386,12 +390,13 @@ impl Program {
 
     /// Returns the register of an input, which is created on first use.
     pub(crate) fn input(&mut self, class: Class, input: Input) -> Reg {
-        let known = self.inputs.iter().find(|(reg, i)| *i == input && self.class(*reg) == class);
-        if let Some((reg, _)) = known {
+        let key = (input, class == Class::Scalar);
+        if let Some(reg) = self.known.get(&key) {
             return *reg;
         }
         let reg = self.reg(class);
         self.inputs.push((reg, input));
+        self.known.insert(key, reg);
         reg
     }
 }

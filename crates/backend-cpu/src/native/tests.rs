@@ -387,3 +387,24 @@ fn clamped_indices_are_rows_where_nothing_is_clamped() {
         }
     }
 }
+
+#[test]
+fn deep_and_long_kernels_compile() {
+    use core::fmt::Write as _;
+
+    let mut deep = String::from("buffer %x: read_write u32[]\n%i = global_id.x\n");
+    for k in 0..390 {
+        let _ = writeln!(deep, "%v{k} = load %x[%i]\n%c{k} = gt %v{k}, {k}u32\nif %c{k} {{");
+    }
+    deep += "store %x[%i], 7u32\n";
+    deep += &"}\n".repeat(390);
+    same(&kernel("64, 1, 1", &deep), &[words(100, 2)], &[], &grid(2));
+
+    let mut long = String::from("buffer %x: read_write u32[]\n%i = global_id.x\n%v0 = load %x[%i]\n");
+    for k in 0..12_000 {
+        let _ = writeln!(long, "%v{} = mul %v{k}, {}u32", k + 1, 2 * k + 5);
+    }
+    long += "store %x[%i], %v12000";
+    let kernel = kernel("64, 1, 1", &long);
+    same(&kernel, &[words(100, 2)], &[], &grid(2));
+}

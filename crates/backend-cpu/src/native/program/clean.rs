@@ -45,22 +45,30 @@ impl Program {
 
     /// Removes steps whose results nothing reads, and then inputs that nothing reads.
     pub(crate) fn remove_dead(&mut self) {
+        // Reads of a register by steps that compute another one or have an effect.
+        let mut reads = vec![0u32; self.classes.len()];
+        let counted = |step: &Step| {
+            let uses = step.uses();
+            let own = uses.write.filter(|_| uses.is_pure);
+            uses.reads.into_iter().flatten().filter(move |reg| Some(*reg) != own)
+        };
+        self.steps.iter().flat_map(counted).for_each(|reg| reads[reg.index()] += 1);
         loop {
-            let mut read = vec![false; self.classes.len()];
-            for step in &self.steps {
+            let before = self.steps.len();
+            // Backwards, so that what only dead steps read is dead in the same pass.
+            let mut kept: Vec<Step> = Vec::with_capacity(before);
+            for step in self.steps.drain(..).rev() {
                 let uses = step.uses();
-                // A register that is only read to compute itself is dead as well.
-                for reg in uses.reads.into_iter().flatten() {
-                    read[reg.index()] |= !uses.is_pure || uses.write != Some(reg);
+                if uses.is_pure && uses.write.is_some_and(|to| reads[to.index()] == 0) {
+                    counted(&step).for_each(|reg| reads[reg.index()] -= 1);
+                } else {
+                    kept.push(step);
                 }
             }
-            let before = self.steps.len();
-            self.steps.retain(|step| {
-                let uses = step.uses();
-                !uses.is_pure || uses.write.is_none_or(|to| read[to.index()])
-            });
+            kept.reverse();
+            self.steps = kept;
             if self.steps.len() == before {
-                self.inputs.retain(|(reg, _)| read[reg.index()]);
+                self.inputs.retain(|(reg, _)| reads[reg.index()] > 0);
                 return;
             }
         }
