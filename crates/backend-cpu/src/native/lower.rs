@@ -117,6 +117,7 @@ pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
         mask: None,
         x: Reg(0),
         assumed: None,
+        versions: 0,
         materialized: HashMap::new(),
     };
     lowering.rows()?;
@@ -144,6 +145,8 @@ struct Lowering<'k> {
     x: Reg,
     /// The `if` whose condition is true in all lanes.
     assumed: Option<InstId>,
+    /// The number of enclosing blocks in their form for lanes that are all active.
+    versions: u32,
     /// Vectors of constants, by their bits.
     materialized: HashMap<u32, Reg>,
 }

@@ -270,6 +270,11 @@ pub(crate) enum Step {
         mask: Reg,
         to: Label,
     },
+    /// Jumps unless the mask has all lanes.
+    BranchNotAll {
+        mask: Reg,
+        to: Label,
+    },
     /// Counts a back edge; ends the program if the launch was stopped.
     Poll,
     Vector1 {

@@ -385,6 +385,7 @@ impl Emitter<'_> {
             Step::CountDown { left, by, to } => self.count_down(left, by, to)?,
             Step::BranchNone { mask, to } => self.branch_mask(mask, Code::Je_rel32_64, to)?,
             Step::BranchAny { mask, to } => self.branch_mask(mask, Code::Jne_rel32_64, to)?,
+            Step::BranchNotAll { mask, to } => self.branch_not_all(mask, to)?,
             Step::Vector1 { op, to, a } => self.vector1(op, to, a)?,
             Step::Vector2 { op, to, a, b } => self.vector2(op, to, a, b)?,
             Step::Fma { to, a, b, c } => self.fma(to, [a, b, c])?,

@@ -10,6 +10,9 @@ use super::Lowering;
 use crate::native::program::{Class, Input, Kind, MaskOp, Reg, Relation, ScalarOp2, Step, VectorOp2};
 use crate::native::shape::yielded;
 
+/// The maximum depth of conditions, each true in all lanes, whose blocks are compiled another time for that case.
+const MAX_VERSIONS: u32 = 2;
+
 /// A loop's counter, and the distance that it has left, which is unsigned.
 struct Counting {
     start: ValueId,
@@ -164,6 +167,21 @@ impl Lowering<'_> {
         let outer = self.mask;
         let (otherwise, done) = (self.label(), self.label());
 
+        // Another form for the case that the condition is true in all lanes: without masks, and without guards that
+        // the bounds analysis makes superfluous.
+        let versioned = outer.is_none() && self.versions < MAX_VERSIONS;
+        let all_done = self.label();
+        if versioned {
+            let partial = self.label();
+            self.push(Step::BranchNotAll { mask: condition, to: partial });
+            self.versions += 1;
+            self.block(blocks[0])?;
+            self.versions -= 1;
+            self.assign(&variables, yielded(kernel, blocks[0]))?;
+            self.push(Step::Jump(all_done));
+            self.push(Step::Bind(partial));
+        }
+
         let yes = self.active(condition);
         self.push(Step::BranchNone { mask: yes, to: otherwise });
         self.mask = Some(yes);
@@ -180,6 +198,9 @@ impl Lowering<'_> {
             self.assign_masked(&variables, yielded(kernel, blocks[1]), no)?;
             self.push(Step::Bind(done));
             self.mask = outer;
+        }
+        if versioned {
+            self.push(Step::Bind(all_done));
         }
         self.define_all(results, &variables);
         Some(())

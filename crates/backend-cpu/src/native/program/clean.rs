@@ -17,6 +17,7 @@ impl Program {
             | Step::CountDown { .. }
             | Step::BranchNone { .. }
             | Step::BranchAny { .. }
+            | Step::BranchNotAll { .. }
             | Step::Poll
             | Step::Return => true,
             Step::Move { .. }

@@ -56,9 +56,9 @@ impl Step {
             Self::CountDown { left, .. } => {
                 Uses { reads: [Some(left), None, None, None], write: Some(left), is_pure: false }
             }
-            Self::BranchNone { mask, .. } | Self::BranchAny { mask, .. } => {
-                effect([Some(mask), None, None, None])
-            }
+            Self::BranchNone { mask, .. }
+            | Self::BranchAny { mask, .. }
+            | Self::BranchNotAll { mask, .. } => effect([Some(mask), None, None, None]),
             Self::StoreRow { from, words, mask } => {
                 effect([Some(words.pointer), Some(words.index), Some(from), mask])
             }
@@ -101,6 +101,7 @@ impl Step {
             | Self::Branch { .. }
             | Self::BranchNone { .. }
             | Self::BranchAny { .. }
+            | Self::BranchNotAll { .. }
             | Self::Poll
             | Self::StoreRow { .. }
             | Self::Scatter { .. }

@@ -104,6 +104,19 @@ impl Emitter<'_> {
         self.assembler.jump(code, to.0 as usize)
     }
 
+    pub(super) fn branch_not_all(&mut self, mask: Reg, to: Label) -> Option<()> {
+        let mask = self.mask(mask, 0)?;
+        // Both instructions set the carry flag if all bits are ones.
+        if self.is_wide() {
+            self.assembler.two(Code::VEX_Kortestw_kr_kr, mask, mask)?;
+        } else {
+            let ones = self.scratch(3);
+            self.assembler.three(Code::VEX_Vpcmpeqd_ymm_ymm_ymmm256, ones, ones, ones)?;
+            self.assembler.two(Code::VEX_Vtestps_ymm_ymmm256, mask, ones)?;
+        }
+        self.assembler.jump(Code::Jae_rel32_64, to.0 as usize)
+    }
+
     pub(super) fn blend(&mut self, to: Reg, mask: Reg, [yes, no]: [Reg; 2]) -> Option<()> {
         if self.is_wide() {
             let (mask, yes, no) = (self.mask(mask, 0)?, self.source(yes), self.vector(no, 0)?);
