@@ -124,6 +124,7 @@ pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
     let mut program = lowering.program;
     program.coalesce_moves();
     program.remove_dead();
+    program.fold_loads(VectorOp2::takes_memory);
     Some(program)
 }
 

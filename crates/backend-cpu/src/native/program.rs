@@ -146,6 +146,39 @@ pub(crate) enum VectorOp2 {
     FloatMax,
 }
 
+impl VectorOp2 {
+    /// Returns whether the op is one instruction, whose second operand may be in memory.
+    pub(crate) fn takes_memory(self) -> bool {
+        match self {
+            Self::Add
+            | Self::Sub
+            | Self::Mul
+            | Self::And
+            | Self::Or
+            | Self::Xor
+            | Self::MinUnsigned
+            | Self::MaxUnsigned
+            | Self::MinSigned
+            | Self::MaxSigned
+            | Self::FloatAdd
+            | Self::FloatSub
+            | Self::FloatMul
+            | Self::FloatDiv => true,
+            Self::Shl
+            | Self::Shr
+            | Self::Sar
+            | Self::RotateLeft
+            | Self::RotateRight
+            | Self::DivUnsigned
+            | Self::RemUnsigned
+            | Self::DivSigned
+            | Self::RemSigned
+            | Self::FloatMin
+            | Self::FloatMax => false,
+        }
+    }
+}
+
 /// An op on one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VectorOp1 {
@@ -287,6 +320,13 @@ pub(crate) enum Step {
         to: Reg,
         a: Reg,
         b: Reg,
+    },
+    /// An op on a vector and consecutive words, which the caller has checked.
+    Vector2Row {
+        op: VectorOp2,
+        to: Reg,
+        a: Reg,
+        words: Words,
     },
     /// `a * b + c`, rounded once.
     Fma {

@@ -388,6 +388,7 @@ impl Emitter<'_> {
             Step::BranchNotAll { mask, to } => self.branch_not_all(mask, to)?,
             Step::Vector1 { op, to, a } => self.vector1(op, to, a)?,
             Step::Vector2 { op, to, a, b } => self.vector2(op, to, a, b)?,
+            Step::Vector2Row { op, to, a, words } => self.vector2_row(op, to, a, words)?,
             Step::Fma { to, a, b, c } => self.fma(to, [a, b, c])?,
             Step::Compare { relation, kind, to, a, b } => self.compare(relation, kind, to, [a, b])?,
             Step::Blend { to, mask, yes, no } => self.blend(to, mask, [yes, no])?,

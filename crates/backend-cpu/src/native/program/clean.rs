@@ -1,6 +1,6 @@
 //! Removal of steps that nothing needs.
 
-use super::{Program, Step};
+use super::{Program, Step, VectorOp2};
 
 impl Program {
     /// Returns whether code between two labels may be skipped or repeated at this step.
@@ -29,6 +29,7 @@ impl Program {
             | Step::SelectScalar { .. }
             | Step::Vector1 { .. }
             | Step::Vector2 { .. }
+            | Step::Vector2Row { .. }
             | Step::Fma { .. }
             | Step::Compare { .. }
             | Step::Blend { .. }
@@ -107,5 +108,40 @@ impl Program {
             }
         }
         self.steps.retain(|step| !matches!(step, Step::Move { to, from } if to == from));
+    }
+
+    /// Makes loads of consecutive words operands of the ops that use them, if one does and nothing is stored in between.
+    pub(crate) fn fold_loads(&mut self, is_foldable: impl Fn(VectorOp2) -> bool) {
+        let mut counts = vec![[0u32; 2]; self.classes.len()];
+        for step in &self.steps {
+            let uses = step.uses();
+            uses.reads.into_iter().flatten().for_each(|reg| counts[reg.index()][0] += 1);
+            uses.write.into_iter().for_each(|reg| counts[reg.index()][1] += 1);
+        }
+        let mut is_folded = vec![false; self.steps.len()];
+        for (at, folded) in is_folded.iter_mut().enumerate() {
+            let Step::LoadRow { to: loaded, words } = self.steps[at] else { continue };
+            if counts[loaded.index()] != [1, 1] {
+                continue;
+            }
+            for step in &mut self.steps[at + 1..] {
+                let uses = step.uses();
+                if let Step::Vector2 { op, to, a, b } = *step
+                    && is_foldable(op)
+                    && b == loaded
+                {
+                    *step = Step::Vector2Row { op, to, a, words };
+                    *folded = true;
+                    break;
+                }
+                let is_store = matches!(step, Step::StoreRow { .. } | Step::Scatter { .. });
+                let is_changed = [words.pointer, words.index].map(Some).contains(&uses.write);
+                if Self::is_boundary(step) || is_store || is_changed || uses.reads.contains(&Some(loaded)) {
+                    break;
+                }
+            }
+        }
+        let mut is_folded = is_folded.into_iter();
+        self.steps.retain(|_| !is_folded.next().unwrap_or(false));
     }
 }

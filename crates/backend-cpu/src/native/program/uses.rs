@@ -47,6 +47,9 @@ impl Step {
                 pure(to, [Some(words.pointer), Some(words.index), len, None])
             }
             Self::LoadRow { to, words } => pure(to, [Some(words.pointer), Some(words.index), None, None]),
+            Self::Vector2Row { to, a, words, .. } => {
+                pure(to, [Some(words.pointer), Some(words.index), Some(a), None])
+            }
             Self::Gather { to, words, mask } => {
                 pure(to, [Some(words.pointer), Some(words.index), Some(mask), None])
             }
@@ -89,6 +92,7 @@ impl Step {
             | Self::LoadScalar { to, .. }
             | Self::LoadBroadcast { to, .. }
             | Self::LoadRow { to, .. }
+            | Self::Vector2Row { to, .. }
             | Self::Gather { to, .. } => Some(to),
             Self::CountDown { left, .. } => Some(left),
             Self::Bind(_)

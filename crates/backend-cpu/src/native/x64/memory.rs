@@ -5,8 +5,8 @@ use iced_x86::{Code, MemoryOperand, Register};
 use super::assembler::Others;
 use super::scalar::{ScalarSource, low};
 use super::{Emitter, FRAME, SCRATCH, SCRATCH_MASKS, frame};
-use crate::native::program::{Reg, Words};
-use crate::native::x64::tables::SLOT;
+use crate::native::program::{Reg, VectorOp2, Words};
+use crate::native::x64::tables::{SLOT, codes2};
 
 impl Emitter<'_> {
     /// Returns the address of words at a scalar index, or at vector `index`. May load the pointer and the index into
@@ -91,6 +91,14 @@ impl Emitter<'_> {
     pub(super) fn load_row(&mut self, to: Reg, words: Words) -> Option<()> {
         let (target, address) = (self.target_vector(to), self.address(words, None)?);
         self.load_vector(target, address)?;
+        self.finish_vector(to, target)
+    }
+
+    pub(super) fn vector2_row(&mut self, op: VectorOp2, to: Reg, a: Reg, words: Words) -> Option<()> {
+        let [wide, narrow] = codes2(op)?;
+        let (a, address) = (self.vector(a, 0)?, self.address(words, None)?);
+        let target = self.target_vector(to);
+        self.assembler.three(self.pick(wide, narrow), target, a, address)?;
         self.finish_vector(to, target)
     }
 
