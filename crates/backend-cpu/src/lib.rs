@@ -1,6 +1,6 @@
 //! The production CPU backend.
 //!
-//! On x86-64 with AVX2 or AVX-512, a kernel is compiled to [native] code if all of its ops are supported there; any other
+//! On x86-64 with AVX2 or AVX-512, a kernel is compiled to native code if all of its ops are supported there; any other
 //! kernel is interpreted. For the interpreter, a kernel is compiled once to a flat list of steps over registers of 64 lanes. Each step is one tight loop over the
 //! lanes, which rustc turns into vector instructions. Divergence is a mask of active lanes. Workgroups are spread over
 //! the threads of a rayon pool. [`fulgurite_spec::eval`] defines the meaning of each op; this crate applies it to all

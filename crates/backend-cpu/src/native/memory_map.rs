@@ -8,7 +8,7 @@
 //! - Generated code reads and writes its stack, its [`Frame`] and the words of bound buffers only. Offsets in the frame
 //!   are constants below the size that the frame was allocated with. Addresses in buffers are a pointer plus an index
 //!   that is below the length, which the code compares, or which the bounds analysis proved for a launch whose
-//!   preconditions hold. [`Function::call`] takes both pointer and length from one slice, so they belong together, and
+//!   preconditions hold. [`Function::bind`] takes both pointer and length from one slice, so they belong together, and
 //!   the slices outlive the call. No index depends on a value that was loaded before the comparison and is loaded again
 //!   after it: a value in a register does not change, whatever other threads write.
 //! - Other threads may access the same words: other workers of the launch, and readers of a buffer that the launch
@@ -26,7 +26,7 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, m
 
 use super::program::{Class, Input};
 use super::x64::{FIXED, FrameLayout, Machine, POLLS, offset};
-use crate::poll::Poll;
+use crate::poll::{Poll, Stopped};
 
 /// A line of 64 bytes, the alignment of vectors.
 #[derive(Clone, Copy)]
@@ -100,9 +100,6 @@ pub(crate) struct Function {
     inputs: Vec<(usize, Class, Input)>,
 }
 
-/// The launch was stopped.
-pub(crate) struct Stopped;
-
 impl Function {
     /// Maps generated code.
     ///
@@ -134,7 +131,7 @@ impl Function {
     }
 
     /// Stores those inputs in a frame for which `value` has a value. Pointers and lengths are stored by
-    /// [`Function::call`].
+    /// [`Function::bind`].
     pub(crate) fn set_inputs(&self, frame: &mut Frame, value: impl Fn(Input) -> Option<u64>) {
         for (at, class, input) in &self.inputs {
             if let Some(value) = value(*input) {
@@ -152,7 +149,10 @@ impl Function {
     }
 
     /// Binds the words of the buffers, in order of their bindings, for the calls until the frame is bound again.
-    pub(crate) fn bind<'f>(&'f self, frame: &'f mut Frame, buffers: &'f [&'f [AtomicU32]]) -> Bound<'f> {
+    pub(crate) fn bind<'f>(&'f self, frame: &'f mut Frame, buffers: &'f [&'f [AtomicU32]]) -> Callable<'f> {
+        // A frame of another function may be too short.
+        let count = self.layout.bytes.div_ceil(64).max(frame.lines.len());
+        frame.lines.resize(count, Line([0; 16]));
         for (at, class, input) in &self.inputs {
             let words = |binding: usize| buffers.get(binding).copied().unwrap_or(&[]);
             let value = match *input {
@@ -176,17 +176,17 @@ impl Function {
             };
             self.set(frame, *at, *class, *input, value);
         }
-        Bound { function: self, frame }
+        Callable { function: self, frame }
     }
 }
 
 /// A frame that refers to buffers.
-pub(crate) struct Bound<'f> {
+pub(crate) struct Callable<'f> {
     function: &'f Function,
     frame: &'f mut Frame,
 }
 
-impl Bound<'_> {
+impl Callable<'_> {
     /// Stores inputs, except pointers and lengths, which stay those of the bound buffers.
     pub(crate) fn set_inputs(&mut self, value: impl Fn(Input) -> Option<u64>) {
         let is_bound = |input| matches!(input, Input::Pointer(_) | Input::Len { .. } | Input::Whole { .. });

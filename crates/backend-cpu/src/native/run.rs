@@ -117,8 +117,8 @@ impl Running<'_> {
         }
         let mut frame = frame?;
         let mut poll = Poll::new(self.stop);
-        let mut bound = self.native.function.bind(&mut frame, self.buffers);
-        bound.set_inputs(|input| self.fixed(input));
+        let mut callable = self.native.function.bind(&mut frame, self.buffers);
+        callable.set_inputs(|input| self.fixed(input));
         let polls = (self.division.row / INVOCATIONS_PER_POLL + 1) as u32;
         loop {
             let first = self.next.fetch_add(self.batch, Relaxed);
@@ -129,8 +129,8 @@ impl Running<'_> {
                 if poll.count_many(polls).is_err() {
                     return Ok(());
                 }
-                self.place(unit, |value| bound.set_inputs(value));
-                if bound.call(&mut poll).is_err() {
+                self.place(unit, |value| callable.set_inputs(value));
+                if callable.call(&mut poll).is_err() {
                     return Ok(());
                 }
             }
