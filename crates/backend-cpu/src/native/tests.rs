@@ -357,7 +357,7 @@ fn vectors_are_their_components() {
     let lines = "buffer %x: read u32[]\nbuffer %out: write u32[]\nbuffer %wide: write u32x3[]\nparam %q0: u32
   view %x4 = %x as f32x4[]\nview %x3 = %x as i32x3[]\nview %x2 = %x as u32x2[]
   %i = global_id.x\n%p = construct %q0, 7u32\n%w = workgroup_id.x\n%a = load %x2[%i]\n%b = load %x2[%w]\n%s = add %a, %b\n%t = mul %s, %p
-  %far = add %w, 4294967290u32\n%z = load %x2[%far]\n%u = xor %t, %z\n%n = load %x3[%i]\n%n0 = extract %n, 0u32
+  %far = add %w, 2147483648u32\n%z = load %x2[%far]\n%u = xor %t, %z\n%n = load %x3[%i]\n%n0 = extract %n, 0u32
   %n7 = extract %n, 7u32\n%u0 = extract %u, 0u32\n%u1 = extract %u, 1u32\n%lt = lt %a, %b\n%v = select %lt, %u, %p
   %mix = vec.shuffle[0, 3, 1] %u, %v\n%ins = insert %mix, 1u32, %i\n%d = dot %mix, %ins
   %r = for %j in 0u32 to 5u32 step 1u32 carry(%c = %mix) {\n  %c1 = add %c, %ins\n  %q = vec.shuffle[1, 2, 0] %c, %c1\n  yield %q\n  }
@@ -407,4 +407,16 @@ fn deep_and_long_kernels_compile() {
     long += "store %x[%i], %v12000";
     let kernel = kernel("64, 1, 1", &long);
     same(&kernel, &[words(100, 2)], &[], &grid(2));
+}
+
+#[test]
+fn loads_stay_before_stores_that_follow_them() {
+    let lines = "buffer %x: read_write u32[]\nbuffer %out: write u32[]
+  %i = global_id.x\n%n = len %x\n%in = lt %i, %n\nif %in {\n  %a = load %x[%i]\n  store %x[%i], 7u32
+  %b = add %i, %a\n  store %x[%i], %b\n  %c = mul %b, %a\n  %d = load %x[%i]\n  %e = xor %c, %d\n  store %x[%i], %e\n}
+  %v = load %x[%i]\nstore %x[%i], 3u32\n%w = sub %i, %v\nstore %x[%i], %w";
+    same(&kernel("64, 1, 1", lines), &[words(100, 6), Vec::new()], &[], &grid(2));
+    let once = "buffer %x: read_write u32[]\n%i = global_id.x\n%n = len %x\n%in = lt %i, %n\nif %in {
+  %a = load %x[%i]\n  store %x[%i], 7u32\n  %b = add %i, %a\n  store %x[%i], %b\n}";
+    same(&kernel("64, 1, 1", once), &[words(128, 6)], &[], &grid(2));
 }
