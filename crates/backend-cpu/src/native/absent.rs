@@ -10,7 +10,7 @@ use crate::Native;
 use crate::poll::Stop;
 
 /// The largest number of words of a buffer that native code accesses.
-pub(crate) const MAX_WORDS: usize = 0;
+pub(crate) const MAX_WORDS: usize = i32::MAX as usize;
 
 /// A kernel as native code; it has no values.
 pub(crate) enum NativeKernel {}
