@@ -25,7 +25,7 @@ use std::sync::atomic::AtomicU32;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
 use super::program::{Class, Input};
-use super::x64::{FIXED, FrameLayout, Machine, POLLS, offset};
+use super::x64::{CONTROL, FIXED, FrameLayout, Machine, POLLS, offset};
 use crate::poll::{Poll, Stopped};
 
 /// A line of 64 bytes, the alignment of vectors.
@@ -127,6 +127,7 @@ impl Function {
             frame.set_vector(at, |lane| if lane % 2 == 0 { even } else { odd });
         }
         frame.set_word(offset::COUNTDOWN, POLLS);
+        frame.set_word(offset::CONTROL, CONTROL);
         Some(frame)
     }
 
@@ -214,4 +215,17 @@ extern "sysv64" fn poll_function(context: *mut Poll<'_>) -> u32 {
     // SAFETY: the context is the address of the poll state that `call` borrows mutably while this function runs.
     let poll = unsafe { &mut *context };
     u32::from(poll.count_many(POLLS).is_err())
+}
+
+/// Calls `call` with other control bits of float instructions (MXCSR) in this thread.
+#[cfg(test)]
+pub(super) fn with_control<T>(bits: u32, call: impl FnOnce() -> T) -> T {
+    let set = |bits: u32| {
+        // SAFETY: the instruction reads the word, and no reserved bit of it is set.
+        unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const bits, options(nostack)) }
+    };
+    set(bits);
+    let result = call();
+    set(CONTROL);
+    result
 }

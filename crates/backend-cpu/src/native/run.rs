@@ -16,6 +16,8 @@ use crate::pool;
 
 /// The least and the largest number of invocations in a row that spans workgroups.
 const ROW: [u64; 2] = [1 << 12, 1 << 16];
+/// The number of instructions that a worker runs at most, those of loops counted once, before it looks whether to stop.
+const INSTRUCTIONS_PER_ROW: u64 = 1 << 22;
 /// Number of batches that a worker takes if all workers run at the same speed.
 const BATCHES: u64 = 16;
 /// Maximum number of frames that are kept for the next launch.
@@ -45,14 +47,16 @@ struct Division {
 }
 
 impl Division {
-    fn of(rows: Rows, grid: [u32; 3], workgroup: [u32; 3], threads: u64) -> Self {
+    fn of(rows: Rows, instructions: u64, grid: [u32; 3], workgroup: [u32; 3], threads: u64) -> Self {
         let size = [0, 1, 2].map(|axis| u64::from(grid[axis]) * u64::from(workgroup[axis]));
         let others = size[1].saturating_mul(size[2]);
         let row = match rows {
             Rows::OfWorkgroup => u64::from(workgroup[0]),
             Rows::OfGrid => {
                 let total = size[0].saturating_mul(others);
-                (total / (threads * BATCHES)).next_multiple_of(64).clamp(ROW[0], ROW[1])
+                let most = INSTRUCTIONS_PER_ROW / instructions.max(1) / 64 * 64;
+                let [least, most] = ROW.map(|bound| bound.min(most.max(64)));
+                (total / (threads * BATCHES)).next_multiple_of(64).clamp(least, most)
             }
         };
         let pieces = size[0].div_ceil(row.max(1));
@@ -84,7 +88,8 @@ impl NativeKernel {
     /// Runs a launch to its end on the words of its buffers, each fewer than 2³¹.
     pub(crate) fn run(&self, launch: &Launch, buffers: &[&[AtomicU32]], stop: &Stop) -> Result<(), Error> {
         let threads = pool::threads() as u64;
-        let division = Division::of(self.rows, launch.grid(), self.kernel.workgroup, threads);
+        let instructions = self.kernel.insts.len() as u64;
+        let division = Division::of(self.rows, instructions, launch.grid(), self.kernel.workgroup, threads);
         if division.units == 0 {
             return Ok(());
         }
@@ -200,7 +205,7 @@ mod tests {
             for (grid, workgroup) in
                 [([1, 1, 1], [1, 1, 1]), ([5, 3, 2], [7, 2, 3]), ([9000, 2, 1], [64, 1, 1])]
             {
-                let division = Division::of(rows, grid, workgroup, 4);
+                let division = Division::of(rows, 12, grid, workgroup, 4);
                 let all: u64 = division.size.iter().product();
                 let last = division.size[0] - (division.pieces - 1) * division.row;
                 assert!(last > 0 && last <= division.row);
@@ -208,7 +213,10 @@ mod tests {
                 assert_eq!(((division.pieces - 1) * division.row + last) * others, all);
             }
         }
-        assert_eq!(Division::of(Rows::OfGrid, [0, 1, 1], [64, 1, 1], 4).units, 0);
-        assert_eq!(Division::of(Rows::OfWorkgroup, [4, 0, 1], [64, 1, 1], 4).units, 0);
+        assert_eq!(Division::of(Rows::OfGrid, 12, [0, 1, 1], [64, 1, 1], 4).units, 0);
+        assert_eq!(Division::of(Rows::OfWorkgroup, 12, [4, 0, 1], [64, 1, 1], 4).units, 0);
+        // A worker looks whether to stop after a while, however long the kernel is.
+        assert_eq!(Division::of(Rows::OfGrid, 16_000, [1 << 24, 1, 1], [64, 1, 1], 4).row, 256);
+        assert_eq!(Division::of(Rows::OfGrid, 1 << 30, [1 << 24, 1, 1], [64, 1, 1], 4).row, 64);
     }
 }

@@ -3,15 +3,21 @@
 //! A kernel with any value, op or memory that is not listed here runs in the interpreter.
 
 use fulgurite_ir::analysis::instructions;
-use fulgurite_ir::{Inst, InstKind, Memory, Operands, PureInst, ValueId, VerifiedKernel, main_type};
+use fulgurite_ir::{
+    Inst, InstKind, Memory, Operands, PureInst, ValueDef, ValueId, VerifiedKernel, main_type,
+};
 use fulgurite_spec::{BoolOp, FloatOp, IdOp, IntegerOp, Op, ScalarOp, ScalarType, Type};
 
-/// The maximum number of instructions of a kernel, of which each is compiled at most twice.
-const MAX_INSTRUCTIONS: usize = 16_384;
+/// The maximum number of components of all values of a kernel but constants. Some analyses of the lane program take time as its square.
+const MAX_COMPONENTS: u32 = 16_384;
+/// The maximum number of values that control flow yields or carries, for the same reason.
+const MAX_CARRIED: usize = 512;
 
 /// Returns whether native code can be generated for `kernel`.
 pub(crate) fn supports(kernel: &VerifiedKernel) -> bool {
-    if !kernel.shared.is_empty() || !kernel.locals.is_empty() || kernel.insts.len() > MAX_INSTRUCTIONS {
+    let computed = kernel.values.iter().filter(|value| !matches!(value.def, ValueDef::Const(_)));
+    let components: u32 = computed.map(|value| value.ty.lanes.count()).sum();
+    if !kernel.shared.is_empty() || !kernel.locals.is_empty() || components > MAX_COMPONENTS {
         return false;
     }
     kernel.params.iter().all(|param| is_word(param.ty))
@@ -43,7 +49,9 @@ fn is_word(ty: Type) -> bool {
 }
 
 fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
-    let all = |values: &Operands| values.iter().all(|value| is_value(kernel.ty(*value)));
+    let all = |values: &Operands| {
+        values.len() <= MAX_CARRIED && values.iter().all(|value| is_value(kernel.ty(*value)))
+    };
     if let Some(pure) = inst.kind.pure() {
         return all(&inst.results)
             && match pure {

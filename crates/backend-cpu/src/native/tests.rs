@@ -420,3 +420,63 @@ fn loads_stay_before_stores_that_follow_them() {
   %a = load %x[%i]\n  store %x[%i], 7u32\n  %b = add %i, %a\n  store %x[%i], %b\n}";
     same(&kernel("64, 1, 1", once), &[words(128, 6)], &[], &grid(2));
 }
+
+#[test]
+fn control_of_floats_in_the_caller_changes_nothing() {
+    // One workgroup runs on the calling thread.
+    let halved = kernel(
+        "32, 1, 1",
+        "buffer %x: read_write f32[]\n%i = global_id.x\n%v = load %x[%i]\n%w = mul %v, 0.5f32\nstore %x[%i], %w",
+    );
+    let divided = kernel(
+        "32, 1, 1",
+        "buffer %x: read_write u32[]\n%i = global_id.x\n%v = load %x[%i]\n%w = div 7u32, %v\nstore %x[%i], %w",
+    );
+    for native in widths() {
+        let device = CpuDevice::with(CpuOptions { native });
+        let outcome = |kernel: &Arc<VerifiedKernel>, word: u32, control: u32| {
+            let buffer = device.allocate(32 * 4).unwrap();
+            buffer.write(0, &word.to_le_bytes().repeat(32)).unwrap();
+            let executable = device.compile(kernel.clone(), &CompileOptions::default()).unwrap();
+            let buffers = [Arc::clone(&buffer)];
+            let limits = &device.snapshot().limits;
+            let launch = Launch::check(kernel, limits, Binding::each(&buffers), &[], &grid(1)).unwrap();
+            super::memory_map::with_control(control, || executable.launch(&launch)).unwrap();
+            let mut first = [0; 4];
+            buffer.read(0, &mut first).unwrap();
+            u32::from_le_bytes(first)
+        };
+        // Subnormals are flushed, and invalid operations and divisions by zero trap.
+        assert_eq!(outcome(&halved, 0x0080_0001, 0x9fc0), 0x0040_0000, "{native:?}");
+        assert_eq!(outcome(&divided, 0, 0x1f80 & !0x0280), 7, "{native:?}");
+    }
+}
+
+#[test]
+fn kernels_that_would_take_long_to_compile_are_interpreted() {
+    let carrying = |count: usize| {
+        let list = |name: &str| (0..count).map(|n| format!("%{name}{n}")).collect::<Vec<_>>().join(", ");
+        let initial = (0..count).map(|n| format!("%a{n} = %i")).collect::<Vec<_>>().join(", ");
+        kernel(
+            "64, 1, 1",
+            &format!(
+                "buffer %x: read_write u32[]\n%i = global_id.x\n{} = for %j in 0u32 to 7u32 step 1u32 carry({initial}) \
+                 {{\nyield {}\n}}\nstore %x[%i], %r0",
+                list("r"),
+                list("a")
+            ),
+        )
+    };
+    let chain = |count: usize| {
+        let adds: String = (0..count).map(|n| format!("%v{} = add %v{n}, %i\n", n + 1)).collect();
+        let body = format!(
+            "buffer %x: read_write u32[]\n%i = global_id.x\n%v0 = load %x[%i]\n{adds}store %x[%i], %v{count}"
+        );
+        kernel("64, 1, 1", &body)
+    };
+    for native in widths() {
+        let is_native = |kernel: &VerifiedKernel| machine_code(kernel, CpuOptions { native }).is_some();
+        assert!(is_native(&carrying(500)) && !is_native(&carrying(513)));
+        assert!(is_native(&chain(10_000)) && !is_native(&chain(17_000)));
+    }
+}

@@ -82,9 +82,16 @@ pub(crate) mod offset {
     pub(crate) const CONTEXT: usize = 8;
     /// The number of polls until the next call.
     pub(crate) const COUNTDOWN: usize = 16;
+    /// The caller's control and status of float instructions (MXCSR).
+    pub(crate) const CALLER_CONTROL: usize = 20;
+    /// That of generated code, [`super::CONTROL`].
+    pub(crate) const CONTROL: usize = 24;
     /// Fixed vectors, from [`super::FIXED`].
     pub(crate) const CONSTANTS: usize = 64;
 }
+
+/// The control of float instructions in generated code: rounding to nearest even, subnormals kept, no exception traps.
+pub(crate) const CONTROL: u32 = 0x1f80;
 
 /// The number of polls between two calls of the poll function.
 pub(crate) const POLLS: u32 = 256;
@@ -310,6 +317,8 @@ impl Emitter<'_> {
             self.assembler.one(Code::Push_r64, register)?;
         }
         self.assembler.two(Code::Mov_r32_rm32, COUNTDOWN, frame(offset::COUNTDOWN))?;
+        self.assembler.one_of_memory(Code::VEX_Vstmxcsr_m32, frame(offset::CALLER_CONTROL))?;
+        self.assembler.one_of_memory(Code::VEX_Vldmxcsr_m32, frame(offset::CONTROL))?;
         self.load_inputs()?;
         let (exit, stopped) = (self.assembler.label(), self.assembler.label());
         let mut cold = Vec::new();
@@ -327,6 +336,7 @@ impl Emitter<'_> {
         let leave = self.assembler.label();
         self.assembler.bind(leave);
         self.assembler.two(Code::Mov_rm32_r32, frame(offset::COUNTDOWN), COUNTDOWN)?;
+        self.assembler.one_of_memory(Code::VEX_Vldmxcsr_m32, frame(offset::CALLER_CONTROL))?;
         self.assembler.none(Code::VEX_Vzeroupper)?;
         for register in SAVED_BY_CALLEE.into_iter().rev() {
             self.assembler.one(Code::Pop_r64, register)?;

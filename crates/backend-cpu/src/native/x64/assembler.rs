@@ -69,6 +69,10 @@ impl Assembler {
         self.push(&Instruction::with1(code, a).ok()?)
     }
 
+    pub(super) fn one_of_memory(&mut self, code: Code, a: MemoryOperand) -> Option<()> {
+        self.push(&Instruction::with1(code, a).ok()?)
+    }
+
     pub(super) fn two(&mut self, code: Code, a: impl Into<Operand>, b: impl Into<Operand>) -> Option<()> {
         self.push(&two(code, a.into(), b.into())?)
     }
