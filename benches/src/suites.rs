@@ -36,7 +36,7 @@ pub enum Suite {
     Cpu,
     /// The kernels of `examples/kernels` and the kernel library.
     Kernels,
-    /// What the passes gain at run time.
+    /// Run times of kernels with and without the passes.
     Passes,
     /// The pipeline cache.
     Cache,

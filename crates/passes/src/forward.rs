@@ -27,10 +27,7 @@ fn run(kernel: &mut Kernel) -> usize {
     }
     let (replacement, changes) = Contents::of(kernel).loads(kernel);
     if changes > 0 {
-        for id in 0..kernel.insts.len() {
-            replacement.in_operands(kernel, InstId::new(id));
-        }
-        replacement.in_terminators(kernel);
+        replacement.everywhere(kernel);
     }
     changes
 }
@@ -78,7 +75,7 @@ struct Object {
     is_shared: bool,
 }
 
-/// What the elements of the memory are known to hold at a point of a walk.
+/// The known values of memory elements at a point of a walk.
 struct Contents {
     /// In the order of [`position`].
     objects: Vec<Object>,
@@ -183,7 +180,7 @@ impl Contents {
             | InstKind::Barrier { .. }
             | InstKind::SubgroupBarrier { .. }
             | InstKind::WorkgroupBroadcast { .. } => self.forget_shared(),
-            // What an iteration loads may have been written by the one before.
+            // An iteration may load what the previous one stored.
             InstKind::For { .. } | InstKind::While { .. } => {
                 for index in 0..self.objects.len() {
                     if self.writes.are_in(id, index, self.objects[index].is_shared) {

@@ -4,7 +4,7 @@
 //! than a few cheap ops where invocations take both ways; where they do not, these cost little.
 
 use fulgurite_ir::{
-    BlockId, Control, FloatMode, InstId, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId,
+    BlockId, Control, FloatMode, Inst, InstId, InstKind, Kernel, Operands, Terminator, ValueDef, ValueId,
 };
 use fulgurite_spec::{FloatOp, IntegerOp, Lanes, Op, ScalarClass, ScalarOp};
 
@@ -80,13 +80,10 @@ fn arms(kernel: &Kernel, id: InstId) -> Option<(ValueId, [BlockId; 2])> {
     let Some(Control::If { condition, then_block, else_block }) = inst.kind.control() else { return None };
     let arms = [then_block, else_block];
     let mut insts = arms.iter().flat_map(|arm| &kernel.block(*arm).insts);
-    let are_scalars = inst.results.iter().all(|result| {
-        let ty = kernel.ty(*result);
-        ty.lanes == Lanes::One && !ty.is_matrix()
-    });
     let is_small =
         (1..=MOST_RESULTS).contains(&inst.results.len()) && insts.clone().count() <= MOST_INSTRUCTIONS;
-    (are_scalars && is_small && insts.all(|id| is_cheap(kernel, *id))).then_some((condition, arms))
+    (has_scalar_results(kernel, inst) && is_small && insts.all(|id| is_cheap(kernel, *id)))
+        .then_some((condition, arms))
 }
 
 /// Returns whether an instruction has no effect and takes a processor a cycle or two.
@@ -94,11 +91,7 @@ fn is_cheap(kernel: &Kernel, id: InstId) -> bool {
     let inst = kernel.inst(id);
     let InstKind::Scalar { op, operands, .. } = &inst.kind else { return false };
     let class = operands.first().map_or(ScalarClass::Bool, |operand| kernel.ty(*operand).scalar.class());
-    let is_narrow = inst.results.iter().all(|result| {
-        let ty = kernel.ty(*result);
-        ty.lanes == Lanes::One && !ty.is_matrix()
-    });
-    is_narrow
+    has_scalar_results(kernel, inst)
         && match op.on(class) {
             Some(ScalarOp::Integer(op)) => !matches!(op, IntegerOp::Div | IntegerOp::Rem),
             Some(ScalarOp::Float(op)) => {
@@ -115,6 +108,14 @@ fn is_cheap(kernel: &Kernel, id: InstId) -> bool {
             )
             | None => false,
         }
+}
+
+/// Returns whether all results are scalars.
+fn has_scalar_results(kernel: &Kernel, inst: &Inst) -> bool {
+    inst.results.iter().all(|result| {
+        let ty = kernel.ty(*result);
+        ty.lanes == Lanes::One && !ty.is_matrix()
+    })
 }
 
 #[cfg(test)]

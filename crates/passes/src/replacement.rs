@@ -28,6 +28,14 @@ impl Replacement {
         kernel.insts[id.index()].kind.change_operands(|value| *value = self.of(*value));
     }
 
+    /// Replaces the operands of all instructions, what blocks yield, and the conditions of loops.
+    pub(crate) fn everywhere(&self, kernel: &mut Kernel) {
+        for id in 0..kernel.insts.len() {
+            self.in_operands(kernel, InstId::new(id));
+        }
+        self.in_terminators(kernel);
+    }
+
     /// Replaces what blocks yield and the conditions of loops.
     pub(crate) fn in_terminators(&self, kernel: &mut Kernel) {
         for block in &mut kernel.blocks {

@@ -42,10 +42,7 @@ fn run(kernel: &mut Kernel) -> usize {
         }
     }
     if unrolled > 0 {
-        for id in 0..kernel.insts.len() {
-            replacement.in_operands(kernel, InstId::new(id));
-        }
-        replacement.in_terminators(kernel);
+        replacement.everywhere(kernel);
     }
     unrolled
 }
@@ -82,7 +79,7 @@ impl Loop {
         let Terminator::Yield(yields) = kernel.block(self.body).terminator.clone() else { return Vec::new() };
         let mut current: Vec<ValueId> = self.initial.iter().map(|value| replacement.of(*value)).collect();
         for bits in &self.counters {
-            // What the values of the body are in this iteration.
+            // Each value of the body, with the value that stands for it in this iteration.
             let mut copies: Vec<(ValueId, ValueId)> = carried.iter().copied().zip(current).collect();
             let number = kernel.add_value(kernel.ty(counter), ValueDef::Const(Const(*bits)), None);
             copies.push((counter, number));

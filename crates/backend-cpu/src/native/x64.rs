@@ -84,7 +84,7 @@ pub(crate) mod offset {
     pub(crate) const COUNTDOWN: usize = 16;
     /// The caller's control and status of float instructions (MXCSR).
     pub(crate) const CALLER_CONTROL: usize = 20;
-    /// That of generated code, [`super::CONTROL`].
+    /// The same register's value in generated code, [`super::CONTROL`].
     pub(crate) const CONTROL: usize = 24;
     /// Fixed vectors, from [`super::FIXED`].
     pub(crate) const CONSTANTS: usize = 64;

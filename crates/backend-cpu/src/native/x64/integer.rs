@@ -120,7 +120,7 @@ impl Emitter<'_> {
             self.assembler.three(self.pick(m, n), result, quotient, b)?;
             self.assembler.three(self.pick(s, t), result, a, result)?;
         }
-        // By zero: the quotient is the dividend, and the remainder is 0.
+        // If the divisor is 0, the quotient is the dividend and the remainder is 0.
         let value = if is_remainder { result } else { quotient };
         if self.is_wide() {
             let [is_zero, other] = SCRATCH_MASKS;
