@@ -47,7 +47,7 @@ const CASES: &[Case] = &[
         body: "%c = lt %a, %b\n%d = select %c, 1.0f32, 0.0f32\n%e = add %d, %a\n%next = mul %e, 0.5f32",
     },
     Case {
-        rule: "f16_rounding",
+        rule: "rounding",
         what: "f32 rounded to f16 and back",
         ty: "f32",
         body: "%c = convert %a -> f16\n%d = convert %c -> f32\n%next = fma %d, 0.5f32, %b",

@@ -86,7 +86,7 @@ pub(crate) fn emit(kernel: &VerifiedKernel, profile: &Profile) -> Module {
         hidden: None,
         known: HashMap::new(),
         choices: HashMap::new(),
-        used_in_registers: match profile.rules.f16_rounding {
+        used_in_registers: match profile.rules.rounding {
             true => hidden::used_in_registers(kernel),
             false => Vec::new(),
         },

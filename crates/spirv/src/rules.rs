@@ -10,8 +10,9 @@ pub struct Rules {
     /// Hides float operands that may be known zeros, for compilers that fold `x + 0` to `x` and `x · 0` to 0 although
     /// NaN, infinities and the sign of zero must be preserved.
     pub zeros: bool,
-    /// Hides results of conversions to `f16`, for compilers that drop the rounding where another conversion follows.
-    pub f16_rounding: bool,
+    /// Hides results of conversions to `f16` and doubles rounded to integral values, for compilers that combine the
+    /// rounding with a conversion that follows, and lose it or the value.
+    pub rounding: bool,
     /// Hides 64-bit integers that were widened or converted from floats, and their shift amounts, for compilers that
     /// compare, narrow or shift them as words.
     pub wide_integers: bool,
@@ -33,7 +34,7 @@ impl Rules {
     /// No rules.
     pub const NONE: Self = Self {
         zeros: false,
-        f16_rounding: false,
+        rounding: false,
         wide_integers: false,
         wide_division: false,
         narrow_integers: false,
@@ -43,7 +44,7 @@ impl Rules {
     /// All rules: the default for unknown drivers.
     pub const ALL: Self = Self {
         zeros: true,
-        f16_rounding: true,
+        rounding: true,
         wide_integers: true,
         wide_division: true,
         narrow_integers: true,
@@ -51,37 +52,22 @@ impl Rules {
         repeated_loads: true,
     };
     /// The names of the rules, in the order of [`bits`](Self::bits).
-    pub const NAMES: [&'static str; 7] = [
-        "zeros",
-        "f16_rounding",
-        "wide_integers",
-        "wide_division",
-        "narrow_integers",
-        "signs",
-        "repeated_loads",
-    ];
+    pub const NAMES: [&'static str; 7] =
+        ["zeros", "rounding", "wide_integers", "wide_division", "narrow_integers", "signs", "repeated_loads"];
 
     /// Returns for each rule whether it is in the set.
     pub const fn bits(self) -> [bool; 7] {
         // By name, so that a new rule cannot be left out.
-        let Self {
-            zeros,
-            f16_rounding,
-            wide_integers,
-            wide_division,
-            narrow_integers,
-            signs,
-            repeated_loads,
-        } = self;
-        [zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs, repeated_loads]
+        let Self { zeros, rounding, wide_integers, wide_division, narrow_integers, signs, repeated_loads } =
+            self;
+        [zeros, rounding, wide_integers, wide_division, narrow_integers, signs, repeated_loads]
     }
 
     /// Returns the set with these [`bits`](Self::bits).
     pub const fn from_bits(
-        [zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs, repeated_loads]: [bool;
-            7],
+        [zeros, rounding, wide_integers, wide_division, narrow_integers, signs, repeated_loads]: [bool; 7],
     ) -> Self {
-        Self { zeros, f16_rounding, wide_integers, wide_division, narrow_integers, signs, repeated_loads }
+        Self { zeros, rounding, wide_integers, wide_division, narrow_integers, signs, repeated_loads }
     }
 
     /// Returns the set of the named rules, or the first unknown name.

@@ -27,9 +27,9 @@ pub(super) const BATTERY: &[Chain] = &[
         expected: &[1, 0, 0, 1, 0, 0],
     },
     Chain {
-        rule: Rules { f16_rounding: true, ..Rules::NONE },
+        rule: Rules { rounding: true, ..Rules::NONE },
         needs: &[Capability::Float16],
-        text: include_str!("f16_rounding.fg"),
+        text: include_str!("rounding.fg"),
         // 65520, 2049, and 2, which is shifted left.
         input: &[0x477f_f000, 2049, 2],
         expected: &[0x7f80_0000, 0x4500_0000, 0x7f80_0000],

@@ -258,12 +258,17 @@ impl Emitter<'_> {
         self.make(op::VectorShuffle, ty, &[four, four, 0, 1, 2])
     }
 
-    /// Hides a result rounded to `f16`, so that a conversion to a wider type cannot undo the rounding.
+    /// Hides a result rounded to `f16`, so that a conversion to a wider type cannot undo the rounding, and a double
+    /// rounded to an integral value, so that a conversion to an integer is not combined with the rounding.
     pub(super) fn keep_rounding(&mut self, scalar_op: Op, result: ValueId, value: Id) -> Id {
         let ty = self.kernel.ty(result);
-        let hides = self.profile.rules.f16_rounding
-            && ty.scalar == ScalarType::F16
-            && (scalar_op == Op::Convert || scalar_op.is_transcendental())
+        let rounds = if ty.scalar == ScalarType::F16 {
+            scalar_op == Op::Convert || scalar_op.is_transcendental()
+        } else {
+            ty.scalar == ScalarType::F64 && matches!(scalar_op, Op::Floor | Op::Ceil | Op::Trunc | Op::Round)
+        };
+        let hides = self.profile.rules.rounding
+            && rounds
             && self.used_in_registers.get(result.index()).copied().unwrap_or(true);
         if hides { self.opaque(ty, value) } else { value }
     }

@@ -117,7 +117,7 @@ fn known_zeros_are_hidden_from_drivers_that_fold_them() {
 
 #[test]
 fn roundings_to_f16_are_hidden_unless_they_are_only_stored() {
-    let rules = Rules { f16_rounding: true, ..Rules::NONE };
+    let rules = Rules { rounding: true, ..Rules::NONE };
     let used = of("f32", "f32", "%h = convert %a -> f16\n%r = convert %h -> f32", rules);
     let wide = *used.all(Op::FConvert).last().expect("it is converted back");
     assert!(is_hidden(&used, id(wide, 0)));
@@ -126,8 +126,22 @@ fn roundings_to_f16_are_hidden_unless_they_are_only_stored() {
 }
 
 #[test]
+fn doubles_rounded_to_integral_values_are_hidden_unless_they_are_only_stored() {
+    let rules = Rules { rounding: true, ..Rules::NONE };
+    for op in ["floor", "ceil", "trunc", "round"] {
+        let used = of("f64", "i32", &format!("%w = {op} %a\n%r = convert %w -> i32"), rules);
+        let least = used.all(Op::FOrdGreaterThanEqual)[0];
+        assert!(is_hidden(&used, id(least, 0)), "{op}");
+        let stored = of("f64", "f64", &format!("%r = {op} %a"), rules);
+        stored.assert_without(&[Op::BitwiseOr]);
+        let single = of("f32", "i32", &format!("%w = {op} %a\n%r = convert %w -> i32"), rules);
+        single.assert_without(&[Op::BitwiseOr]);
+    }
+}
+
+#[test]
 fn pairs_of_f16_are_hidden_as_words() {
-    let rules = Rules { f16_rounding: true, ..Rules::NONE };
+    let rules = Rules { rounding: true, ..Rules::NONE };
     let body = "%v = construct %a, %b, %a\n%h = convert %v -> f16x3\n%w = convert %h -> f32x3\n\
                 %r = extract %w, 1u32";
     let loaded = of("f32", "f32", body, rules);
