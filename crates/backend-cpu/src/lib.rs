@@ -28,7 +28,7 @@ mod trap;
 mod turn;
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fulgurite_hal::{
     self as hal, Adapter, AdapterInfo, AdapterKind, Backend, CompileOptions, DeviceBuffer, DeviceError,
@@ -163,7 +163,11 @@ impl hal::Device for CpuDevice {
     ) -> Result<Arc<dyn Executable>, Error> {
         let id = id(&kernel);
         let native = native::compile(&kernel, self.options.native);
-        Ok(Arc::new(Compiled { id, native, engine: Engine::new(compile::compile(kernel)?) }))
+        let compiled = Compiled { id, kernel, native, engine: OnceLock::new() };
+        if compiled.native.is_none() {
+            compiled.engine()?;
+        }
+        Ok(Arc::new(compiled))
     }
 
     fn executable_id(
@@ -181,11 +185,26 @@ fn id(kernel: &VerifiedKernel) -> String {
 
 struct Compiled {
     id: String,
+    kernel: Arc<VerifiedKernel>,
     native: Option<NativeKernel>,
-    engine: Engine,
+    /// The form for the interpreter. With native code, it is compiled by the first launch that cannot use that.
+    engine: OnceLock<Engine>,
 }
 
 impl Compiled {
+    /// Returns the form for the interpreter.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for kernels that the verifier should have rejected. Native code is generated for none of
+    /// these, so a launch does not fail here.
+    fn engine(&self) -> Result<&Engine, Error> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let engine = Engine::new(compile::compile(self.kernel.clone())?);
+        Ok(self.engine.get_or_init(|| engine))
+    }
+
     /// Runs a launch on native code, if there is any and it can access the buffers.
     fn run(&self, launch: &Launch, launched: Launched<'_>, stop: &Stop) -> Result<(), Error> {
         if let Some(native) = &self.native {
@@ -195,13 +214,13 @@ impl Compiled {
                 return native.run(launch, &words, stop);
             }
         }
-        self.engine.run(launch, launched, stop)
+        self.engine()?.run(launch, launched, stop)
     }
 }
 
 impl Executable for Compiled {
     fn kernel(&self) -> &Arc<VerifiedKernel> {
-        &self.engine.code().kernel
+        &self.kernel
     }
 
     fn id(&self) -> &str {
@@ -209,7 +228,7 @@ impl Executable for Compiled {
     }
 
     fn launch(&self, launch: &Launch) -> Result<LaunchReport, Error> {
-        let kernel = &self.engine.code().kernel;
+        let kernel = &self.kernel;
         launch.check_kernel(kernel)?;
         let mut buffers: Vec<Bound<'_>> = Vec::with_capacity(launch.buffers().len());
         let mut uses = Vec::with_capacity(launch.buffers().len());
@@ -225,8 +244,7 @@ impl Executable for Compiled {
         let _turns = Turns::take(uses.into_iter());
         // The timeout starts when the launch has its buffers.
         let stop = Stop::start(launch.timeout());
-        let size =
-            [0, 1].map(|axis| launch.grid()[axis].wrapping_mul(self.engine.code().kernel.workgroup[axis]));
+        let size = [0, 1].map(|axis| launch.grid()[axis].wrapping_mul(kernel.workgroup[axis]));
         let trap = Trap::new(size);
         self.run(launch, Launched { buffers: &buffers, trap: &trap }, &stop)?;
         if let Some(error) = trap.error() {

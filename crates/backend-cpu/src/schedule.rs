@@ -94,10 +94,6 @@ impl Engine {
         Self { code, local_ids, kept: Mutex::new(Vec::new()) }
     }
 
-    pub(crate) fn code(&self) -> &Code {
-        &self.code
-    }
-
     /// Runs a launch to its end.
     pub(crate) fn run(&self, launch: &Launch, launched: Launched<'_>, stop: &Stop) -> Result<(), Error> {
         let grid = launch.grid();

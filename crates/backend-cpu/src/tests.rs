@@ -261,8 +261,12 @@ fn too_much_state_is_out_of_memory() {
         let launch =
             Launch::check(&kernel, &backend.snapshot().limits, Binding::each(&buffers), &[], &grid(1))
                 .unwrap();
-        let executable =
-            crate::Compiled { id: String::new(), native: None, engine: crate::schedule::Engine::new(code) };
+        let executable = crate::Compiled {
+            id: String::new(),
+            kernel: kernel.clone(),
+            native: None,
+            engine: crate::schedule::Engine::new(code).into(),
+        };
         assert_eq!(executable.launch(&launch).unwrap_err().code(), Code::OutOfMemory);
     }
 }

@@ -410,6 +410,30 @@ fn deep_and_long_kernels_compile() {
 }
 
 #[test]
+fn launches_that_native_code_cannot_run_are_interpreted() {
+    // A buffer that the kernel does not access may begin within a word.
+    let lines = "buffer %unused: read u8[]\nbuffer %out: write u32[]\n%i = global_id.x\nstore %out[%i], %i";
+    let kernel = kernel("64, 1, 1", lines);
+    for native in widths() {
+        assert!(machine_code(&kernel, CpuOptions { native }).is_some());
+        let device = CpuDevice::with(CpuOptions { native });
+        let executable = device.compile(kernel.clone(), &CompileOptions::default()).unwrap();
+        let buffers = [device.allocate(64).unwrap(), device.allocate(256).unwrap()];
+        for offset in [0, 3, 0, 1] {
+            buffers[1].write(0, &[0; 256]).unwrap();
+            let mut bindings = Binding::each(&buffers);
+            bindings[0] = bindings[0].part(offset, 7).unwrap();
+            let limits = &device.snapshot().limits;
+            let launch = Launch::check(&kernel, limits, bindings, &[], &grid(1)).unwrap();
+            executable.launch(&launch).unwrap();
+            let mut bytes = [0; 256];
+            buffers[1].read(0, &mut bytes).unwrap();
+            assert!((0..64u32).flat_map(u32::to_le_bytes).eq(bytes));
+        }
+    }
+}
+
+#[test]
 fn loads_stay_before_stores_that_follow_them() {
     let lines = "buffer %x: read_write u32[]\nbuffer %out: write u32[]
   %i = global_id.x\n%n = len %x\n%in = lt %i, %n\nif %in {\n  %a = load %x[%i]\n  store %x[%i], 7u32
