@@ -7,6 +7,7 @@
 
 mod compose;
 mod control;
+mod local;
 mod memory;
 mod row;
 mod rows;
@@ -21,7 +22,9 @@ use fulgurite_ir::{
 };
 use fulgurite_spec::{IdOp, Op, ScalarType};
 
-use super::program::{Class, Input, Kind, Label, MaskOp, Program, Reg, Relation, ScalarOp2, Step, VectorOp2};
+use super::program::{
+    Area, Class, Input, Kind, Label, MaskOp, Program, Reg, Relation, ScalarOp2, Step, VectorOp2,
+};
 use super::shape::Scalars;
 use row::Row;
 
@@ -122,6 +125,7 @@ pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
     };
     lowering.rows()?;
     let mut program = lowering.program;
+    program.areas[Area::Local as usize] = local::local_words(kernel) as usize * lanes as usize * 4;
     program.coalesce_moves();
     program.remove_dead();
     program.fold_loads(VectorOp2::takes_memory);
@@ -364,10 +368,13 @@ impl Lowering<'_> {
         }
     }
 
-    /// Returns the number of elements of a buffer or view.
+    /// Returns the number of elements of a memory object.
     fn len(&mut self, memory: Memory) -> Reg {
         let (binding, stride) = (self.binding(memory), self.kernel.element(memory).lanes.count());
-        self.input(Input::Len { binding, stride })
+        match self.kernel.array_len(memory) {
+            Some(len) => self.input(Input::Constant(len)),
+            None => self.input(Input::Len { binding, stride }),
+        }
     }
 
     // Instructions.

@@ -6,8 +6,8 @@
 //! # Why generated code cannot corrupt the host
 //!
 //! - Generated code reads and writes its stack, its [`Frame`] and the words of bound buffers only. Offsets in the frame
-//!   are constants below the size that the frame was allocated with. Addresses in buffers are a pointer plus an index
-//!   that is below the length, which the code compares, or which the bounds analysis proved for a launch whose
+//!   are constants below the size that the frame was allocated with. Addresses in buffers, and in the areas of the frame,
+//!   are a pointer plus an index that is below the length, which the code compares, or which the bounds analysis proved for a launch whose
 //!   preconditions hold. [`Function::bind`] takes both pointer and length from one slice, so they belong together, and
 //!   the slices outlive the call. No index depends on a value that was loaded before the comparison and is loaded again
 //!   after it: a value in a register does not change, whatever other threads write.
@@ -158,6 +158,7 @@ impl Function {
             let words = |binding: usize| buffers.get(binding).copied().unwrap_or(&[]);
             let value = match *input {
                 Input::Pointer(binding) => words(binding).as_ptr() as u64,
+                Input::Area(area) => frame.lines.as_ptr() as u64 + self.layout.areas[area as usize] as u64,
                 Input::Len { binding, stride } => words(binding).len() as u64 / u64::from(stride.max(1)),
                 Input::Whole { binding, stride } => {
                     let len = words(binding).len() as u64;
@@ -190,7 +191,9 @@ pub(crate) struct Callable<'f> {
 impl Callable<'_> {
     /// Stores inputs, except pointers and lengths, which stay those of the bound buffers.
     pub(crate) fn set_inputs(&mut self, value: impl Fn(Input) -> Option<u64>) {
-        let is_bound = |input| matches!(input, Input::Pointer(_) | Input::Len { .. } | Input::Whole { .. });
+        let is_bound = |input| {
+            matches!(input, Input::Pointer(_) | Input::Area(_) | Input::Len { .. } | Input::Whole { .. })
+        };
         self.function.set_inputs(self.frame, |input| value(input).filter(|_| !is_bound(input)));
     }
 

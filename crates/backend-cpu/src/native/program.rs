@@ -35,11 +35,23 @@ pub(crate) enum Class {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Label(pub(crate) u32);
 
+/// A part of the frame that programs access by index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Area {
+    /// The local arrays of the lanes of a vector.
+    Local,
+}
+
+/// The number of areas.
+pub(crate) const AREAS: usize = 1;
+
 /// The initial contents of a register, which the caller of the code stores in the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Input {
     /// The address of the first word of a buffer.
     Pointer(usize),
+    /// The address of an area.
+    Area(Area),
     /// The number of whole elements of `stride` words of a buffer.
     Len { binding: usize, stride: u32 },
     /// The number of words of these elements.
@@ -414,6 +426,8 @@ pub(crate) struct Program {
     known: HashMap<(Input, bool), Reg>,
     pub(crate) steps: Vec<Step>,
     pub(crate) labels: u32,
+    /// The sizes of the areas in bytes, by [`Area`].
+    pub(crate) areas: [usize; AREAS],
 }
 
 impl Program {

@@ -154,6 +154,7 @@ impl Running<'_> {
             }
             Input::NumWorkgroups(axis) => Some(self.launch.grid()[axis].into()),
             Input::Pointer(_)
+            | Input::Area(_)
             | Input::Len { .. }
             | Input::Whole { .. }
             | Input::Begin
@@ -188,6 +189,7 @@ impl Running<'_> {
                 | Input::Param { .. }
                 | Input::NumWorkgroups(_)
                 | Input::Pointer(_)
+                | Input::Area(_)
                 | Input::Len { .. }
                 | Input::Whole { .. } => return None,
             })

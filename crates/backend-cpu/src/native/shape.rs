@@ -6,7 +6,7 @@
 
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{
-    BlockId, Control, Inst, InstKind, Kernel, Operands, PureInst, Terminator, ValueId, main_type,
+    BlockId, Control, Inst, InstKind, Kernel, Memory, Operands, PureInst, Terminator, ValueId, main_type,
 };
 use fulgurite_spec::{IdOp, IntegerOp, Op, ScalarOp, ScalarType, Type};
 
@@ -137,7 +137,13 @@ impl Scalars {
                 PureInst::VecShuffle { .. } => false,
             };
         }
-        if let InstKind::Load { index, .. } = inst.kind { self.is_scalar(index) } else { false }
+        let InstKind::Load { memory, index } = inst.kind else { return false };
+        // Each invocation has local arrays of its own.
+        let is_shared = match kernel.base(memory) {
+            Memory::Buffer(_) | Memory::Shared(_) => true,
+            Memory::Local(_) | Memory::View(_) => false,
+        };
+        is_shared && self.is_scalar(index)
     }
 }
 

@@ -17,10 +17,11 @@ const MAX_CARRIED: usize = 512;
 pub(crate) fn supports(kernel: &VerifiedKernel) -> bool {
     let computed = kernel.values.iter().filter(|value| !matches!(value.def, ValueDef::Const(_)));
     let components: u32 = computed.map(|value| value.ty.lanes.count()).sum();
-    if !kernel.shared.is_empty() || !kernel.locals.is_empty() || components > MAX_COMPONENTS {
+    if !kernel.shared.is_empty() || components > MAX_COMPONENTS {
         return false;
     }
     kernel.params.iter().all(|param| is_word(param.ty))
+        && kernel.locals.iter().all(|array| is_word(array.element))
         && kernel.buffers.iter().all(|buffer| !buffer.large)
         && instructions(kernel).all(|id| is_supported(kernel, kernel.inst(id)))
 }
@@ -76,11 +77,11 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
                     )
                     | None => false,
                 },
-                PureInst::Len { memory } => is_word_buffer(kernel, memory),
+                PureInst::Len { memory } => is_word_memory(kernel, memory),
             };
     }
     let accesses =
-        |memory: Memory, index: ValueId| is_word_buffer(kernel, memory) && kernel.ty(index) == Type::U32;
+        |memory: Memory, index: ValueId| is_word_memory(kernel, memory) && kernel.ty(index) == Type::U32;
     match inst.kind {
         InstKind::Load { memory, index } => accesses(memory, index),
         InstKind::Store { memory, index, .. } => accesses(memory, index),
@@ -105,11 +106,11 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
     }
 }
 
-/// Returns whether a memory object is a buffer, or a view of one, whose elements are whole words.
-fn is_word_buffer(kernel: &VerifiedKernel, memory: Memory) -> bool {
+/// Returns whether a memory object is a buffer, a view of one, or a local array, whose elements are whole words.
+fn is_word_memory(kernel: &VerifiedKernel, memory: Memory) -> bool {
     match kernel.base(memory) {
-        Memory::Buffer(_) => is_word(kernel.element(memory)),
-        Memory::Shared(_) | Memory::Local(_) | Memory::View(_) => false,
+        Memory::Buffer(_) | Memory::Local(_) => is_word(kernel.element(memory)),
+        Memory::Shared(_) | Memory::View(_) => false,
     }
 }
 

@@ -434,6 +434,28 @@ fn launches_that_native_code_cannot_run_are_interpreted() {
 }
 
 #[test]
+fn local_arrays_belong_to_their_invocation() {
+    // Indices that are literals, uniform and varying, in and out of bounds, of elements of one and three words.
+    let lines = "buffer %x: read u32[]\nbuffer %out: write u32[]\nparam %p: u32\nlocal %a: u32[5]\nlocal %b: i32x3[12]
+  local %c: f32[3]\n%i = global_id.x\n%v = load %x[%i]\n%s0 = load %a[2u32]\n%d = load %a[9u32]\n%e = load %b[%v]\n%e0 = extract %e, 1u32
+  store %a[%v], %i\nstore %a[4u32], %v\nstore %a[5u32], %v\nstore %a[%p], 77u32\n%f = load %a[%p]\n%q = construct 1i32, 2i32, 3i32
+  store %b[%p], %q\n%w = add %v, 1u32\n%wi = bitcast %w -> i32\n%r = construct %wi, %wi, 5i32\nstore %b[%v], %r
+  %h = load %b[%p]\n%hs = dot %h, %q\n%k = load %b[%w]\n%ks = dot %k, %r\n%odd = and %v, 1u32\n%is = ne %odd, 0u32
+  if %is {\n  store %a[0u32], 9u32\n  store %a[%p], 8u32\n  store %a[%odd], 3u32\n  store %c[1u32], 2.5f32\n  }
+  %sum = for %j in 0u32 to 6u32 step 1u32 carry(%t = %d) {\n  %l = load %a[%j]\n  %t3 = mul %t, 31u32\n  %t1 = add %t3, %l\n  yield %t1\n  }
+  %cv = load %c[%odd]\n%cb = bitcast %cv -> u32\n%y0 = xor %sum, %cb\n%y1 = add %y0, %f\n%u = add %hs, %ks\n%u1 = add %u, %e0
+  %ub = bitcast %u1 -> u32\n%y2 = xor %y1, %ub\n%y3 = add %y2, %s0\nstore %out[%i], %y3";
+    for size in [64, 8, 5] {
+        let kernel = kernel(&format!("{size}, 1, 1"), lines);
+        for p in [0, 1, 4, 5, 11, 12, 1 << 28, u32::MAX] {
+            let small = words(130, 4).iter().map(|word| word % 14).collect();
+            same(&kernel, &[small, vec![0; 128]], &[p], &grid(3));
+            same(&kernel, &[words(130, 4), vec![0; 128]], &[p], &grid(3));
+        }
+    }
+}
+
+#[test]
 fn loads_stay_before_stores_that_follow_them() {
     let lines = "buffer %x: read_write u32[]\nbuffer %out: write u32[]
   %i = global_id.x\n%n = len %x\n%in = lt %i, %n\nif %in {\n  %a = load %x[%i]\n  store %x[%i], 7u32

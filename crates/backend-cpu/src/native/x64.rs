@@ -19,7 +19,7 @@ use std::collections::HashMap;
 
 use iced_x86::{Code, MemoryOperand, Register};
 
-use super::program::{Class, Input, Program, Reg, Step};
+use super::program::{AREAS, Class, Input, Program, Reg, Step};
 use super::registers::{Allocation, Location, Pools, allocate};
 use assembler::Assembler;
 pub(crate) use tables::FIXED;
@@ -105,6 +105,8 @@ pub(crate) struct FrameLayout {
     pub(crate) scalars: usize,
     /// Offset of an area of 40 slots for intermediate results.
     save: usize,
+    /// Offsets of the areas, by [`Area`](super::program::Area).
+    pub(crate) areas: [usize; AREAS],
     /// Size in bytes.
     pub(crate) bytes: usize,
 }
@@ -136,13 +138,14 @@ pub(crate) fn emit(program: &Program, target: Target) -> Option<Machine> {
     let masks_at = vectors_at + vectors * SLOT;
     let scalars_at = masks_at + masks * SLOT;
     let save = (scalars_at + scalars * 8).next_multiple_of(SLOT);
-    let layout = FrameLayout {
-        vectors: vectors_at,
-        masks: masks_at,
-        scalars: scalars_at,
-        save,
-        bytes: save + SAVED * SLOT,
-    };
+    let mut bytes = save + SAVED * SLOT;
+    let areas = program.areas.map(|size| {
+        let at = bytes;
+        bytes += size.next_multiple_of(SLOT);
+        at
+    });
+    let layout =
+        FrameLayout { vectors: vectors_at, masks: masks_at, scalars: scalars_at, save, areas, bytes };
     // Displacements are signed and have 32 bits.
     if layout.bytes > 1 << 30 {
         return None;

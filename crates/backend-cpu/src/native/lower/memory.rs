@@ -1,4 +1,4 @@
-//! Loads and stores.
+//! Loads and stores of buffers.
 //!
 //! An index that is the same in all lanes is one access; a row of indices is a vector access if all of it is in bounds,
 //! which one comparison checks; everything else gathers or scatters the lanes whose index is in bounds. The comparison
@@ -18,6 +18,9 @@ impl Lowering<'_> {
     }
 
     pub(super) fn load(&mut self, id: InstId, memory: Memory, index: ValueId, result: ValueId) -> Option<()> {
+        if let Some(local) = self.local(memory) {
+            return self.load_local(id, local, index, result);
+        }
         let is_inside = self.bounds.is_inside(id);
         let (index, parts) = (self.first(index), self.parts(&[result]));
         if let Some(scalar) = self.scalar(index) {
@@ -74,6 +77,9 @@ impl Lowering<'_> {
     }
 
     pub(super) fn store(&mut self, id: InstId, memory: Memory, index: ValueId, value: ValueId) -> Option<()> {
+        if let Some(local) = self.local(memory) {
+            return self.store_local(id, local, index, value);
+        }
         let is_inside = self.bounds.is_inside(id);
         let (index, parts) = (self.first(index), self.parts(&[value]));
         let (from, vector) = (self.vectors(&parts)?, self.vector(index)?);

@@ -30,6 +30,7 @@ impl Lowering<'_> {
         self.push(Step::LoopBegin);
         self.push(Step::Bind(full));
         self.assumed = assumed.map(|(id, _)| id);
+        self.zero_locals();
         self.block(self.kernel.body)?;
         self.assumed = None;
         self.push(Step::AddWide { to: x, a: x, b: lanes });
@@ -48,6 +49,7 @@ impl Lowering<'_> {
         self.push(Step::Broadcast { to: counts, from: count });
         let numbers = self.program.input(Class::Vector, Input::LaneNumbers);
         self.mask = Some(self.compare(Relation::Lt, Kind::Unsigned, numbers, counts));
+        self.zero_locals();
         self.block(self.kernel.body)?;
         self.mask = None;
         self.push(Step::AddWide { to: x, a: x, b: lanes });

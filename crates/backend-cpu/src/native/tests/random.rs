@@ -133,6 +133,9 @@ impl Writer {
 
     fn memory(&mut self) {
         let index = self.index();
+        if self.below(3) == 0 {
+            return self.local(&index);
+        }
         match self.below(4) {
             0 => self.define(0, &format!("load %x[{index}]")),
             1 => self.define(2, &format!("load %f[{index}]")),
@@ -144,6 +147,31 @@ impl Writer {
                 let loaded = self.name();
                 let _ = writeln!(self.text, "{loaded} = load %out[{at}]");
                 self.scope[0].push(loaded);
+            }
+        }
+    }
+
+    /// Writes an access to a local array.
+    fn local(&mut self, index: &str) {
+        let small = self.name();
+        let index = match self.below(3) {
+            0 => format!("{}u32", self.below(7)),
+            1 => index.to_owned(),
+            _ => {
+                let _ = writeln!(self.text, "{small} = and {index}, 7u32");
+                small
+            }
+        };
+        match self.below(4) {
+            0 => self.define(0, &format!("load %la[{index}]")),
+            1 => self.define(2, &format!("load %lf[{index}]")),
+            2 => {
+                let value = self.operand(2);
+                let _ = writeln!(self.text, "store %lf[{index}], {value}");
+            }
+            _ => {
+                let value = self.operand(0);
+                let _ = writeln!(self.text, "store %la[{index}], {value}");
             }
         }
     }
@@ -290,7 +318,7 @@ fn random_kernel(seed: u64) -> String {
         left: 60,
     };
     writer.text += "buffer %x: read u32[]\nbuffer %f: read f32[]\nbuffer %out: read_write u32[]\nview %xi = %x as i32[]
-param %p: u32\nparam %q: i32\n%i = global_id.x\n%own = mul %i, 4u32\n%n = len %x\n%in = lt %i, %n\n%g = num_workgroups.x\n";
+param %p: u32\nparam %q: i32\nlocal %la: u32[6]\nlocal %lf: f32[11]\n%i = global_id.x\n%own = mul %i, 5u32\n%n = len %x\n%in = lt %i, %n\n%g = num_workgroups.x\n";
     if seed.is_multiple_of(3) {
         writer.text += "%l = local_id.x\n%w = workgroup_id.x\n";
         writer.scope[0] = ["%l", "%w"].map(String::from).to_vec();
@@ -301,6 +329,12 @@ param %p: u32\nparam %q: i32\n%i = global_id.x\n%own = mul %i, 4u32\n%n = len %x
     for _ in 0..24 {
         writer.line(0);
     }
+    writer.text += "%last = add %own, 4u32\n%mix0 = load %la[0u32]\n";
+    for k in 1..6 {
+        let _ = writeln!(writer.text, "%la{k} = load %la[{k}u32]\n%rot{k} = rotl %mix{}, 5u32", k - 1);
+        let _ = writeln!(writer.text, "%mix{k} = xor %rot{k}, %la{k}");
+    }
+    writer.text += "store %out[%last], %mix5\n";
     for ty in 0..4 {
         let (value, slot) = (writer.operand(ty), writer.name());
         let bits = match ty {
@@ -334,7 +368,7 @@ fn random_kernels_run_as_in_the_interpreter() {
         let lines = random_kernel(seed);
         let size = [64, 32, 7][seed as usize % 3];
         let kernel = kernel(&format!("{size}, 1, 1"), &lines);
-        let contents = [words(50 + seed as usize % 40, seed), words(40, seed + 1), vec![0; 4 * 3 * 64]];
+        let contents = [words(50 + seed as usize % 40, seed), words(40, seed + 1), vec![0; 5 * 3 * 64]];
         let outcome = std::panic::catch_unwind(|| same(&kernel, &contents, &[seed as u32 % 20, 9], &grid(3)));
         assert!(outcome.is_ok(), "seed {seed}:\n{lines}");
     }
