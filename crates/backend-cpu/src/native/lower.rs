@@ -5,6 +5,7 @@
 //! active, and once under a mask, for the rest of the row. If the body begins with an `if` on the global id and a bound
 //! known before the loop, the first copy runs as long as the condition holds in all lanes, and does not compute it.
 
+mod bits;
 mod compose;
 mod control;
 mod local;

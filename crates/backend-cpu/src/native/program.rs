@@ -137,6 +137,9 @@ pub(crate) enum VectorOp2 {
     MaxUnsigned,
     MinSigned,
     MaxSigned,
+    /// The high half of the product of 64 bits.
+    MulHighUnsigned,
+    MulHighSigned,
     /// Shifts and rotations by an amount modulo 32.
     Shl,
     Shr,
@@ -176,7 +179,9 @@ impl VectorOp2 {
             | Self::FloatSub
             | Self::FloatMul
             | Self::FloatDiv => true,
-            Self::Shl
+            Self::MulHighUnsigned
+            | Self::MulHighSigned
+            | Self::Shl
             | Self::Shr
             | Self::Sar
             | Self::RotateLeft

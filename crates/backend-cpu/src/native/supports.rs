@@ -6,7 +6,7 @@ use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{
     Inst, InstKind, Memory, Operands, PureInst, ValueDef, ValueId, VerifiedKernel, main_type,
 };
-use fulgurite_spec::{BoolOp, FloatOp, IdOp, IntegerOp, Op, ScalarOp, ScalarType, Type};
+use fulgurite_spec::{BoolOp, FloatOp, IdOp, Op, ScalarOp, ScalarType, Type};
 
 /// The maximum number of components of all values of a kernel but constants. Some analyses of the lane program take time as its square.
 const MAX_COMPONENTS: u32 = 16_384;
@@ -121,7 +121,7 @@ fn is_supported_op(kernel: &VerifiedKernel, op: Op, operands: &Operands) -> bool
         Some(ScalarOp::Bool(op)) => match op {
             BoolOp::Eq | BoolOp::Ne | BoolOp::And | BoolOp::Or | BoolOp::Xor | BoolOp::Not => true,
         },
-        Some(ScalarOp::Integer(op)) => is_integer_op(op, main.scalar),
+        Some(ScalarOp::Integer(_)) => true,
         Some(ScalarOp::Float(op)) => is_float_op(op),
         Some(
             ScalarOp::Select | ScalarOp::Convert | ScalarOp::Bitcast | ScalarOp::Construct | ScalarOp::Dot,
@@ -131,40 +131,6 @@ fn is_supported_op(kernel: &VerifiedKernel, op: Op, operands: &Operands) -> bool
             operands.get(1).is_some_and(|index| kernel.literal(*index).is_some())
         }
         Some(ScalarOp::Pack | ScalarOp::Unpack) | None => false,
-    }
-}
-
-fn is_integer_op(op: IntegerOp, ty: ScalarType) -> bool {
-    match op {
-        IntegerOp::Compare(_)
-        | IntegerOp::Add
-        | IntegerOp::Sub
-        | IntegerOp::Mul
-        | IntegerOp::Div
-        | IntegerOp::Rem
-        | IntegerOp::Neg
-        | IntegerOp::Abs
-        | IntegerOp::Sign
-        | IntegerOp::Min
-        | IntegerOp::Max
-        | IntegerOp::Clamp
-        | IntegerOp::And
-        | IntegerOp::Or
-        | IntegerOp::Xor
-        | IntegerOp::Not
-        | IntegerOp::Shl
-        | IntegerOp::Shr
-        | IntegerOp::RotateLeft
-        | IntegerOp::RotateRight => true,
-        IntegerOp::AddSat | IntegerOp::SubSat => !ty.is_signed(),
-        IntegerOp::MulHi
-        | IntegerOp::PopCount
-        | IntegerOp::LeadingZeros
-        | IntegerOp::TrailingZeros
-        | IntegerOp::ReverseBits
-        | IntegerOp::ExtractBits
-        | IntegerOp::InsertBits
-        | IntegerOp::DotPacked => false,
     }
 }
 

@@ -54,17 +54,16 @@ impl Lowering<'_> {
                 let low = self.vector2(max?, a, b);
                 self.vector2(min?, low, *args.get(2)?)
             }
-            // min(a, !b) + b, and max(a, b) - b.
-            IntegerOp::AddSat => {
-                let ones = self.splat(u32::MAX);
-                let room = self.vector2(VectorOp2::Xor, b, ones);
-                let low = self.vector2(VectorOp2::MinUnsigned, a, room);
-                self.vector2(VectorOp2::Add, low, b)
-            }
-            IntegerOp::SubSat => {
-                let high = self.vector2(VectorOp2::MaxUnsigned, a, b);
-                self.vector2(VectorOp2::Sub, high, b)
-            }
+            IntegerOp::AddSat
+            | IntegerOp::SubSat
+            | IntegerOp::MulHi
+            | IntegerOp::PopCount
+            | IntegerOp::LeadingZeros
+            | IntegerOp::TrailingZeros
+            | IntegerOp::ReverseBits
+            | IntegerOp::ExtractBits
+            | IntegerOp::InsertBits
+            | IntegerOp::DotPacked => self.bit_op(op, ty, &args)?,
             IntegerOp::Add
             | IntegerOp::Sub
             | IntegerOp::Mul
@@ -78,15 +77,7 @@ impl Lowering<'_> {
             | IntegerOp::Shl
             | IntegerOp::Shr
             | IntegerOp::RotateLeft
-            | IntegerOp::RotateRight
-            | IntegerOp::MulHi
-            | IntegerOp::PopCount
-            | IntegerOp::LeadingZeros
-            | IntegerOp::TrailingZeros
-            | IntegerOp::ReverseBits
-            | IntegerOp::ExtractBits
-            | IntegerOp::InsertBits
-            | IntegerOp::DotPacked => self.vector2(vector_step(op, ty)?, a, b),
+            | IntegerOp::RotateRight => self.vector2(vector_step(op, ty)?, a, b),
         };
         self.define_vector(result, to);
         self.values[result.0].row = row;

@@ -82,14 +82,26 @@ impl Writer {
                 self.operand(ty),
                 self.operand(0)
             ),
-            (1, 0) => format!("{} {}", self.pick(&["add_sat", "sub_sat"]), self.operands(0, 2)),
-            (1, 0..=2) => format!("clamp {}", self.operands(ty, 3)),
+            (1, 0 | 1) => {
+                let op =
+                    self.pick(&["add_sat", "sub_sat", "mul_hi", "dot_packed", "extract_bits", "insert_bits"]);
+                match op {
+                    "extract_bits" => format!("{op} {}, {}", self.operand(ty), self.operands(0, 2)),
+                    "insert_bits" => format!("{op} {}, {}", self.operands(ty, 2), self.operands(0, 2)),
+                    _ => format!("{op} {}", self.operands(ty, 2)),
+                }
+            }
+            (1, 2) | (8, 0 | 1) => format!("clamp {}", self.operands(ty, 3)),
             (2, 2) => format!(
                 "{} {}",
                 self.pick(&["floor", "ceil", "trunc", "round", "neg", "abs"]),
                 self.operand(2)
             ),
-            (2, 0 | 1) => format!("{} {}", self.pick(&["not", "neg", "abs", "sign"]), self.operand(ty)),
+            (2, 0 | 1) => format!(
+                "{} {}",
+                self.pick(&["not", "neg", "abs", "sign", "popcount", "clz", "ctz", "reverse_bits"]),
+                self.operand(ty)
+            ),
             (3, 0 | 1) => {
                 let from = [0, 1, 3][self.below(3)];
                 let from = if from == 3 { 3 } else { 1 - ty };

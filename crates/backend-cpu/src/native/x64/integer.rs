@@ -25,6 +25,8 @@ impl Emitter<'_> {
                 self.scratch(4)
             }
             VectorOp2::RotateLeft | VectorOp2::RotateRight => self.rotate(op, [a, b])?,
+            VectorOp2::MulHighUnsigned => self.multiply_high(false, [a, b])?,
+            VectorOp2::MulHighSigned => self.multiply_high(true, [a, b])?,
             VectorOp2::DivUnsigned => self.divide_vectors(false, false, [a, b])?,
             VectorOp2::RemUnsigned => self.divide_vectors(false, true, [a, b])?,
             VectorOp2::DivSigned => self.divide_vectors(true, false, [a, b])?,
@@ -98,6 +100,28 @@ impl Emitter<'_> {
         self.assembler.three(back, other, a, other)?;
         self.assembler.three(Code::VEX_Vpor_ymm_ymm_ymmm256, result, result, other)?;
         Some(result)
+    }
+
+    /// Returns the high halves of products: those of even lanes, and those of odd lanes, which are moved down first.
+    fn multiply_high(&mut self, is_signed: bool, [a, b]: [Register; 2]) -> Option<Register> {
+        let multiply = if is_signed {
+            self.pick(Code::EVEX_Vpmuldq_zmm_k1z_zmm_zmmm512b64, Code::VEX_Vpmuldq_ymm_ymm_ymmm256)
+        } else {
+            self.pick(Code::EVEX_Vpmuludq_zmm_k1z_zmm_zmmm512b64, Code::VEX_Vpmuludq_ymm_ymm_ymmm256)
+        };
+        let down = self.pick(Code::EVEX_Vpsrlq_zmm_k1z_zmmm512b64_imm8, Code::VEX_Vpsrlq_ymm_ymm_imm8);
+        let up = self.pick(Code::EVEX_Vpsllq_zmm_k1z_zmmm512b64_imm8, Code::VEX_Vpsllq_ymm_ymm_imm8);
+        let or = self.pick(Code::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32, Code::VEX_Vpor_ymm_ymm_ymmm256);
+        let (odd, other, even) = (self.scratch(2), self.scratch(3), self.scratch(4));
+        self.assembler.two_with(down, odd, a, 32)?;
+        self.assembler.two_with(down, other, b, 32)?;
+        self.assembler.three(multiply, odd, odd, other)?;
+        self.assembler.two_with(down, odd, odd, 32)?;
+        self.assembler.two_with(up, odd, odd, 32)?;
+        self.assembler.three(multiply, even, a, b)?;
+        self.assembler.two_with(down, even, even, 32)?;
+        self.assembler.three(or, even, even, odd)?;
+        Some(even)
     }
 
     /// Divides as doubles, which are exact enough: the quotient of two integers of 32 bits, rounded to 53 bits, is

@@ -76,7 +76,9 @@ pub(super) fn codes2(op: VectorOp2) -> Option<[Code; 2]> {
         VectorOp2::FloatDiv => {
             [Code::EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er, Code::VEX_Vdivps_ymm_ymm_ymmm256]
         }
-        VectorOp2::Shl
+        VectorOp2::MulHighUnsigned
+        | VectorOp2::MulHighSigned
+        | VectorOp2::Shl
         | VectorOp2::Shr
         | VectorOp2::Sar
         | VectorOp2::RotateLeft
