@@ -8,8 +8,10 @@
 mod bits;
 mod compose;
 mod control;
+mod group;
 mod local;
 mod memory;
+pub(super) mod plan;
 mod row;
 mod rows;
 mod scalar;
@@ -17,7 +19,7 @@ mod vector;
 
 use std::collections::HashMap;
 
-use fulgurite_ir::analysis::{BoundsMap, RangeMap, instructions};
+use fulgurite_ir::analysis::{BoundsMap, RangeMap, UniformityMap, instructions};
 use fulgurite_ir::{
     BlockId, Const, Inst, InstId, InstKind, Memory, PureInst, ValueDef, ValueId, VerifiedKernel,
 };
@@ -27,20 +29,29 @@ use super::program::{
     Area, Class, Input, Kind, Label, MaskOp, Program, Reg, Relation, ScalarOp2, Step, VectorOp2,
 };
 use super::shape::Scalars;
+use group::{Home, Position};
+use local::local_words;
+use memory::shared_bytes;
+use plan::meets;
 use row::Row;
 
 /// The division of a launch into rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rows {
     /// A row may span workgroups, because no value depends on their division along x.
-    OfGrid,
+    Grid,
     /// A row belongs to one workgroup.
-    OfWorkgroup,
+    Workgroup,
+    /// Rows are run by whole workgroups, from barrier to barrier.
+    Together,
 }
 
 impl Rows {
     /// Returns the division that `kernel` allows.
     pub(crate) fn of(kernel: &VerifiedKernel) -> Self {
+        if meets(kernel) {
+            return Self::Together;
+        }
         let sees_workgroup = instructions(kernel).any(|id| match kernel.inst(id).kind {
             InstKind::Id { op, component } => match IdOp::of(op) {
                 Some(IdOp::LocalId | IdOp::WorkgroupId) => component == 0,
@@ -77,7 +88,7 @@ impl Rows {
             | InstKind::Region { .. }
             | InstKind::While { .. } => false,
         });
-        if sees_workgroup { Self::OfWorkgroup } else { Self::OfGrid }
+        if sees_workgroup { Self::Workgroup } else { Self::Grid }
     }
 }
 
@@ -123,10 +134,28 @@ pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
         assumed: None,
         versions: 0,
         materialized: HashMap::new(),
+        uniformity: UniformityMap::of(kernel),
+        position: None,
+        homes: Vec::new(),
+        kept_bytes: 0,
     };
-    lowering.rows()?;
+    let vectors = if meets(kernel) {
+        lowering.homes = vec![None; lowering.values.len()];
+        lowering.group()?;
+        lowering.group_vectors()
+    } else {
+        lowering.rows()?;
+        1
+    };
+    let kept = lowering.kept_bytes;
     let mut program = lowering.program;
-    program.areas[Area::Local as usize] = local::local_words(kernel) as usize * lanes as usize * 4;
+    for (area, bytes) in [
+        (Area::Local, local_words(kernel) * u64::from(lanes) * 4 * vectors),
+        (Area::Shared, shared_bytes(kernel, kernel.shared.len())),
+        (Area::Kept, kept),
+    ] {
+        program.areas[area as usize] = usize::try_from(bytes).ok()?;
+    }
     program.coalesce_moves();
     program.remove_dead();
     program.fold_loads(VectorOp2::takes_memory);
@@ -155,6 +184,13 @@ struct Lowering<'k> {
     versions: u32,
     /// Vectors of constants, by their bits.
     materialized: HashMap<u32, Reg>,
+    uniformity: UniformityMap,
+    /// The current vector of the workgroup, in kernels that are run by whole workgroups.
+    position: Option<Position>,
+    /// The places of components between segments; empty in other kernels.
+    homes: Vec<Option<Home>>,
+    /// Size in bytes of these places.
+    kept_bytes: u64,
 }
 
 impl Lowering<'_> {
@@ -371,11 +407,8 @@ impl Lowering<'_> {
 
     /// Returns the number of elements of a memory object.
     fn len(&mut self, memory: Memory) -> Reg {
-        let (binding, stride) = (self.binding(memory), self.kernel.element(memory).lanes.count());
-        match self.kernel.array_len(memory) {
-            Some(len) => self.input(Input::Constant(len)),
-            None => self.input(Input::Len { binding, stride }),
-        }
+        let input = self.len_input(memory, self.kernel.element(memory).lanes.count());
+        self.input(input)
     }
 
     // Instructions.
@@ -445,16 +478,22 @@ impl Lowering<'_> {
                 self.define_row(result, row);
             }
             IdOp::LocalIndex => {
-                let (x, first) = (self.local_x(), self.input(Input::LocalIndex));
+                let (x, first) = (self.local_x(), self.row_index());
                 let row = self.scalar2(ScalarOp2::Add, x, first);
                 self.define_row(result, row);
             }
             IdOp::GlobalId => {
-                let id = self.input(Input::GlobalId(axis));
+                let mut id = self.input(Input::GlobalId(axis));
+                if let Some(Position { local, .. }) = self.position {
+                    id = self.scalar2(ScalarOp2::Add, id, local[axis]);
+                }
                 self.define_scalar(result, id);
             }
             IdOp::LocalId => {
-                let id = self.input(Input::LocalId(axis));
+                let id = match self.position {
+                    Some(Position { local, .. }) => local[axis],
+                    None => self.input(Input::LocalId(axis)),
+                };
                 self.define_scalar(result, id);
             }
             IdOp::WorkgroupId => {
@@ -470,6 +509,17 @@ impl Lowering<'_> {
             }
         }
         Some(())
+    }
+
+    /// Returns the local index of the first invocation of the row.
+    fn row_index(&mut self) -> Reg {
+        let Some(Position { local: [_, y, z], .. }) = self.position else {
+            return self.input(Input::LocalIndex);
+        };
+        let [width, height] = [0, 1].map(|axis| self.input(Input::Constant(self.kernel.workgroup[axis])));
+        let planes = self.scalar2(ScalarOp2::Mul, z, height);
+        let rows = self.scalar2(ScalarOp2::Add, planes, y);
+        self.scalar2(ScalarOp2::Mul, rows, width)
     }
 
     /// Returns the local id along x of lane 0.

@@ -38,12 +38,16 @@ pub(crate) struct Label(pub(crate) u32);
 /// A part of the frame that programs access by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Area {
-    /// The local arrays of the lanes of a vector.
+    /// The local arrays of the lanes of a vector, or of all vectors of a workgroup.
     Local,
+    /// The shared arrays of a workgroup.
+    Shared,
+    /// Values that are kept across barriers, of all vectors of a workgroup.
+    Kept,
 }
 
 /// The number of areas.
-pub(crate) const AREAS: usize = 1;
+pub(crate) const AREAS: usize = 3;
 
 /// The initial contents of a register, which the caller of the code stores in the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,7 +68,7 @@ pub(crate) enum Input {
     End,
     /// The global id along x of the first invocation of the workgroup.
     GroupBegin,
-    /// The global id along y or z.
+    /// The global id along y or z; of the workgroup's first invocation, in kernels that are run by whole workgroups.
     GlobalId(usize),
     /// The local id along y or z.
     LocalId(usize),
@@ -397,6 +401,11 @@ pub(crate) enum Step {
     /// Consecutive words, which the caller has checked.
     LoadRow {
         to: Reg,
+        words: Words,
+    },
+    /// Stores a word at a scalar index.
+    StoreScalar {
+        from: Reg,
         words: Words,
     },
     /// Stores consecutive words, in the lanes of a mask.

@@ -50,9 +50,16 @@ impl Division {
     fn of(rows: Rows, instructions: u64, grid: [u32; 3], workgroup: [u32; 3], threads: u64) -> Self {
         let size = [0, 1, 2].map(|axis| u64::from(grid[axis]) * u64::from(workgroup[axis]));
         let others = size[1].saturating_mul(size[2]);
+        if rows == Rows::Together {
+            // A unit is a workgroup.
+            let size = grid.map(u64::from);
+            let units = size.iter().fold(1u64, |product, n| product.saturating_mul(*n));
+            return Self { size, row: 1, pieces: size[0], units };
+        }
         let row = match rows {
-            Rows::OfWorkgroup => u64::from(workgroup[0]),
-            Rows::OfGrid => {
+            Rows::Together => 1,
+            Rows::Workgroup => u64::from(workgroup[0]),
+            Rows::Grid => {
                 let total = size[0].saturating_mul(others);
                 let most = INSTRUCTIONS_PER_ROW / instructions.max(1) / 64 * 64;
                 let [least, most] = ROW.map(|bound| bound.min(most.max(64)));
@@ -124,7 +131,11 @@ impl Running<'_> {
         let mut poll = Poll::new(self.stop);
         let mut callable = self.native.function.bind(&mut frame, self.buffers);
         callable.set_inputs(|input| self.fixed(input));
-        let polls = (self.division.row / INVOCATIONS_PER_POLL + 1) as u32;
+        let row = match self.native.rows {
+            Rows::Together => self.native.kernel.workgroup_invocations().into(),
+            Rows::Grid | Rows::Workgroup => self.division.row,
+        };
+        let polls = (row / INVOCATIONS_PER_POLL + 1) as u32;
         loop {
             let first = self.next.fetch_add(self.batch, Relaxed);
             if first >= self.division.units {
@@ -172,14 +183,17 @@ impl Running<'_> {
         let Division { size, row, pieces, .. } = self.division;
         let begin = unit % pieces * row;
         let others = unit / pieces;
-        let global = [begin, others % size[1], others / size[1]];
+        let mut global = [begin, others % size[1], others / size[1]];
         let workgroup = self.native.kernel.workgroup.map(u64::from);
+        if self.native.rows == Rows::Together {
+            global = [0, 1, 2].map(|axis| global[axis] * workgroup[axis]);
+        }
         let local = |axis: usize| global[axis] % workgroup[axis];
         set(&|input| {
             Some(match input {
                 Input::Begin => begin,
                 Input::End => (begin + row).min(size[0]),
-                Input::GroupBegin => begin - local(0),
+                Input::GroupBegin => global[0] - local(0),
                 Input::GlobalId(axis) => global[axis],
                 Input::LocalId(axis) => local(axis),
                 Input::WorkgroupId(axis) => global[axis] / workgroup[axis],
@@ -203,7 +217,7 @@ mod tests {
 
     #[test]
     fn rows_cover_a_launch_once() {
-        for rows in [Rows::OfGrid, Rows::OfWorkgroup] {
+        for rows in [Rows::Grid, Rows::Workgroup] {
             for (grid, workgroup) in
                 [([1, 1, 1], [1, 1, 1]), ([5, 3, 2], [7, 2, 3]), ([9000, 2, 1], [64, 1, 1])]
             {
@@ -215,10 +229,10 @@ mod tests {
                 assert_eq!(((division.pieces - 1) * division.row + last) * others, all);
             }
         }
-        assert_eq!(Division::of(Rows::OfGrid, 12, [0, 1, 1], [64, 1, 1], 4).units, 0);
-        assert_eq!(Division::of(Rows::OfWorkgroup, 12, [4, 0, 1], [64, 1, 1], 4).units, 0);
+        assert_eq!(Division::of(Rows::Grid, 12, [0, 1, 1], [64, 1, 1], 4).units, 0);
+        assert_eq!(Division::of(Rows::Workgroup, 12, [4, 0, 1], [64, 1, 1], 4).units, 0);
         // A worker looks whether to stop after a while, however long the kernel is.
-        assert_eq!(Division::of(Rows::OfGrid, 16_000, [1 << 24, 1, 1], [64, 1, 1], 4).row, 256);
-        assert_eq!(Division::of(Rows::OfGrid, 1 << 30, [1 << 24, 1, 1], [64, 1, 1], 4).row, 64);
+        assert_eq!(Division::of(Rows::Grid, 16_000, [1 << 24, 1, 1], [64, 1, 1], 4).row, 256);
+        assert_eq!(Division::of(Rows::Grid, 1 << 30, [1 << 24, 1, 1], [64, 1, 1], 4).row, 64);
     }
 }

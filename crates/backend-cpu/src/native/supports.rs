@@ -8,6 +8,8 @@ use fulgurite_ir::{
 };
 use fulgurite_spec::{BoolOp, FloatOp, IdOp, Op, ScalarOp, ScalarType, Type};
 
+use super::lower::plan::{is_divisible, meets};
+
 /// The maximum number of components of all values of a kernel but constants. Some analyses of the lane program take time as its square.
 const MAX_COMPONENTS: u32 = 16_384;
 /// The maximum number of values that control flow yields or carries, for the same reason.
@@ -17,13 +19,14 @@ const MAX_CARRIED: usize = 512;
 pub(crate) fn supports(kernel: &VerifiedKernel) -> bool {
     let computed = kernel.values.iter().filter(|value| !matches!(value.def, ValueDef::Const(_)));
     let components: u32 = computed.map(|value| value.ty.lanes.count()).sum();
-    if !kernel.shared.is_empty() || components > MAX_COMPONENTS {
+    if components > MAX_COMPONENTS {
         return false;
     }
     kernel.params.iter().all(|param| is_word(param.ty))
         && kernel.locals.iter().all(|array| is_word(array.element))
         && kernel.buffers.iter().all(|buffer| !buffer.large)
         && instructions(kernel).all(|id| is_supported(kernel, kernel.inst(id)))
+        && (!meets(kernel) || is_divisible(kernel))
 }
 
 /// Returns whether components of this type are held in 32 bits for each lane, or in a mask.
@@ -83,6 +86,8 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
     let accesses =
         |memory: Memory, index: ValueId| is_word_memory(kernel, memory) && kernel.ty(index) == Type::U32;
     match inst.kind {
+        // Where barriers may be is checked for the whole kernel.
+        InstKind::Barrier { .. } => true,
         InstKind::Load { memory, index } => accesses(memory, index),
         InstKind::Store { memory, index, .. } => accesses(memory, index),
         InstKind::If { .. } | InstKind::Region { .. } | InstKind::While { .. } => all(&inst.results),
@@ -93,7 +98,6 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
         | InstKind::Len { .. }
         | InstKind::Atomic { .. }
         | InstKind::Fence { .. }
-        | InstKind::Barrier { .. }
         | InstKind::SubgroupBarrier { .. }
         | InstKind::WorkgroupBroadcast { .. }
         | InstKind::Subgroup { .. }
@@ -106,11 +110,11 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
     }
 }
 
-/// Returns whether a memory object is a buffer, a view of one, or a local array, whose elements are whole words.
+/// Returns whether a memory object is a buffer, an array, or a view of one, whose elements are whole words.
 fn is_word_memory(kernel: &VerifiedKernel, memory: Memory) -> bool {
     match kernel.base(memory) {
-        Memory::Buffer(_) | Memory::Local(_) => is_word(kernel.element(memory)),
-        Memory::Shared(_) | Memory::View(_) => false,
+        Memory::Buffer(_) | Memory::Shared(_) | Memory::Local(_) => is_word(kernel.element(memory)),
+        Memory::View(_) => false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of native code of each width that the machine runs: every op against `spec::eval`, and kernels with control flow
 //! and memory against the interpreter.
 
+mod group;
 mod random;
 
 use std::sync::Arc;

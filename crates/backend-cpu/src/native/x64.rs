@@ -411,6 +411,7 @@ impl Emitter<'_> {
             Step::LoadScalar { to, words, len } => self.load_scalar(to, words, len)?,
             Step::LoadBroadcast { to, words, len } => self.load_broadcast(to, words, len)?,
             Step::LoadRow { to, words } => self.load_row(to, words)?,
+            Step::StoreScalar { from, words } => self.store_scalar(from, words)?,
             Step::StoreRow { from, words, mask } => self.store_row(from, words, mask)?,
             Step::Gather { to, words, mask } => self.gather(to, words, mask)?,
             Step::Scatter { from, words, mask } => self.scatter(from, words, mask)?,

@@ -14,23 +14,23 @@ use crate::native::shape::yielded;
 const MAX_VERSIONS: u32 = 2;
 
 /// A loop's counter, and the distance that it has left, which is unsigned.
-struct Counting {
+pub(super) struct Counting {
     start: ValueId,
     end: ValueId,
     /// Bits of the increment.
-    step: u32,
-    kind: Kind,
+    pub(super) step: u32,
+    pub(super) kind: Kind,
     is_down: bool,
 }
 
 impl Counting {
     /// Returns the magnitude of the increment.
-    fn stride(&self) -> u32 {
+    pub(super) fn stride(&self) -> u32 {
         if self.is_down { self.step.wrapping_neg() } else { self.step }
     }
 
     /// Returns the ends in ascending order.
-    fn ascending<T>(&self, start: T, end: T) -> [T; 2] {
+    pub(super) fn ascending<T>(&self, start: T, end: T) -> [T; 2] {
         if self.is_down { [end, start] } else { [start, end] }
     }
 }
@@ -45,12 +45,7 @@ impl Lowering<'_> {
             },
             Control::Region { body, .. } => self.inline(body, results),
             Control::For { start, end, step, initial, body } => {
-                let ty = self.kernel.ty(start);
-                let bits = self.kernel.literal(step)?.bits as u32;
-                let is_signed = ty == Type::scalar(ScalarType::I32);
-                let kind = if is_signed { Kind::Signed } else { Kind::Unsigned };
-                let is_down = is_signed && bits > i32::MAX as u32;
-                let counting = Counting { start, end, step: bits, kind, is_down };
+                let counting = self.counting(start, end, step)?;
                 match (self.scalar(self.first(start)), self.scalar(self.first(end))) {
                     (Some(start), Some(end)) => {
                         self.uniform_for(&counting, [start, end], initial, body, results)
@@ -60,6 +55,14 @@ impl Lowering<'_> {
             }
             Control::While { initial, header, body } => self.while_loop(initial, header, body, results),
         }
+    }
+
+    pub(super) fn counting(&self, start: ValueId, end: ValueId, step: ValueId) -> Option<Counting> {
+        let bits = self.kernel.literal(step)?.bits as u32;
+        let is_signed = self.kernel.ty(start) == Type::scalar(ScalarType::I32);
+        let kind = if is_signed { Kind::Signed } else { Kind::Unsigned };
+        let is_down = is_signed && bits > i32::MAX as u32;
+        Some(Counting { start, end, step: bits, kind, is_down })
     }
 
     /// Compiles a block that all active lanes run once.
@@ -78,7 +81,7 @@ impl Lowering<'_> {
     }
 
     /// Assigns values to variables, all at once.
-    fn assign(&mut self, variables: &[Reg], values: &[ValueId]) -> Option<()> {
+    pub(super) fn assign(&mut self, variables: &[Reg], values: &[ValueId]) -> Option<()> {
         let mut moves = Vec::new();
         for (to, part) in variables.iter().zip(self.parts(values)) {
             let from = self.get(part, self.program.class(*to))?;

@@ -45,6 +45,14 @@ impl Lowering<'_> {
         Words { pointer, index: element.first, offset }
     }
 
+    /// Returns the index of the first word of the local arrays of the current vector.
+    fn local_base(&mut self) -> Reg {
+        match self.position {
+            Some(position) => position.local_words,
+            None => self.input(Input::Constant(0)),
+        }
+    }
+
     /// Returns the offset in bytes of the first word of an array.
     fn local_offset(&self, id: LocalId) -> i32 {
         words_before(self.kernel, id.index()) as i32 * self.vector_bytes()
@@ -61,14 +69,17 @@ impl Lowering<'_> {
     ) -> Option<Element> {
         let array = &self.kernel.locals[id.index()];
         let (len, stride) = (array.len, array.element.lanes.count());
-        let (zero, offset) = (self.input(Input::Constant(0)), self.local_offset(id));
+        let offset = self.local_offset(id);
         if let Some(literal) = self.kernel.literal(index) {
             let at = u32::try_from(literal.bits).ok().filter(|at| *at < len)?;
             let offset = offset + (at * stride) as i32 * self.vector_bytes();
-            return Some(Element { first: zero, offset, unchecked: None });
+            return Some(Element { first: self.local_base(), offset, unchecked: None });
         }
         let width = self.input(Input::Constant(stride * self.lanes));
-        let first = self.scalar2(ScalarOp2::Mul, scalar, width);
+        let mut first = self.scalar2(ScalarOp2::Mul, scalar, width);
+        if let Some(position) = self.position {
+            first = self.scalar2(ScalarOp2::Add, first, position.local_words);
+        }
         Some(Element { first, offset, unchecked: (!is_inside).then_some(scalar) })
     }
 
@@ -81,7 +92,12 @@ impl Lowering<'_> {
         let mask = self.active(inside);
         let numbers = self.program.input(Class::Vector, Input::LaneNumbers);
         let rows = self.vector2(VectorOp2::Mul, index, width);
-        let first = self.vector2(VectorOp2::Add, rows, numbers);
+        let mut first = self.vector2(VectorOp2::Add, rows, numbers);
+        if let Some(position) = self.position {
+            let before = self.reg(Class::Vector);
+            self.push(Step::Broadcast { to: before, from: position.local_words });
+            first = self.vector2(VectorOp2::Add, first, before);
+        }
         (Element { first, offset: self.local_offset(id), unchecked: None }, mask)
     }
 
@@ -164,27 +180,28 @@ impl Lowering<'_> {
 
     /// Zeros the local arrays of all lanes.
     pub(super) fn zero_locals(&mut self) {
-        let count = local_words(self.kernel) as u32;
-        if count == 0 {
-            return;
-        }
-        let (pointer, from) = (self.input(Input::Area(Area::Local)), self.splat(0));
-        let zero = self.input(Input::Constant(0));
+        let (base, count) = (self.local_base(), local_words(self.kernel) as u32);
+        self.zero(Area::Local, base, 0, count);
+    }
+
+    /// Zeros vectors of an area, from a word index plus an offset in bytes on.
+    pub(super) fn zero(&mut self, area: Area, base: Reg, offset: i32, count: u32) {
+        let (pointer, from) = (self.input(Input::Area(area)), self.splat(0));
         if count <= UNROLLED {
             for vector in 0..count {
-                let offset = vector as i32 * self.vector_bytes();
-                let words = Words { pointer, index: zero, offset };
+                let offset = offset + vector as i32 * self.vector_bytes();
+                let words = Words { pointer, index: base, offset };
                 self.push(Step::StoreRow { from, words, mask: None });
             }
             return;
         }
         let (at, left, top) = (self.reg(Class::Scalar), self.reg(Class::Scalar), self.label());
         let all = self.input(Input::Constant(count));
-        self.push(Step::Move { to: at, from: zero });
+        self.push(Step::Move { to: at, from: base });
         self.push(Step::Move { to: left, from: all });
         self.push(Step::LoopBegin);
         self.push(Step::Bind(top));
-        self.push(Step::StoreRow { from, words: Words { pointer, index: at, offset: 0 }, mask: None });
+        self.push(Step::StoreRow { from, words: Words { pointer, index: at, offset }, mask: None });
         self.push(Step::AddWide { to: at, a: at, b: self.lanes as i32 });
         self.push(Step::CountDown { left, by: 1, to: top });
         self.push(Step::LoopEnd);

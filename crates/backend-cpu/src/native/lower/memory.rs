@@ -1,20 +1,53 @@
-//! Loads and stores of buffers.
+//! Loads and stores of buffers and shared arrays.
 //!
 //! An index that is the same in all lanes is one access; a row of indices is a vector access if all of it is in bounds,
 //! which one comparison checks; everything else gathers or scatters the lanes whose index is in bounds. The comparison
 //! is left out only where the bounds analysis proves the access in bounds and all lanes are active.
 
-use fulgurite_ir::{InstId, Memory, ValueId};
+use fulgurite_ir::{Initial, InstId, Kernel, Memory, ValueId};
 
 use super::row::Row;
 use super::{Lowering, Part};
-use crate::native::program::{Class, Input, Kind, Reg, Relation, ScalarOp2, Step, VectorOp2, Words};
+use crate::native::program::{Area, Class, Input, Kind, Reg, Relation, ScalarOp2, Step, VectorOp2, Words};
+
+/// The alignment of shared arrays in bytes: a vector of any width.
+const ALIGNMENT: u64 = 64;
+
+/// Returns the size in bytes of the shared arrays before array `end`.
+pub(super) fn shared_bytes(kernel: &Kernel, end: usize) -> u64 {
+    let bytes = |len: u32, size: u32| (u64::from(len) * u64::from(size)).next_multiple_of(ALIGNMENT);
+    kernel.shared[..end].iter().map(|array| bytes(array.len, array.element.size())).sum()
+}
 
 impl Lowering<'_> {
     /// Returns the words of a component at the index of the first word of an element.
     fn words(&mut self, memory: Memory, index: Reg, component: usize) -> Words {
+        let (input, base) = match self.kernel.base(memory) {
+            Memory::Shared(id) => (Input::Area(Area::Shared), shared_bytes(self.kernel, id.index()) as i32),
+            Memory::Buffer(_) | Memory::Local(_) | Memory::View(_) => {
+                (Input::Pointer(self.binding(memory)), 0)
+            }
+        };
+        Words { pointer: self.input(input), index, offset: base + 4 * component as i32 }
+    }
+
+    /// Returns the input that has the number of elements of a memory object with `stride` words each.
+    pub(super) fn len_input(&self, memory: Memory, stride: u32) -> Input {
         let binding = self.binding(memory);
-        Words { pointer: self.input(Input::Pointer(binding)), index, offset: 4 * component as i32 }
+        self.kernel.array_len(memory).map_or(Input::Len { binding, stride }, Input::Constant)
+    }
+
+    /// Zeros the shared arrays that begin as zeros.
+    pub(super) fn zero_shared(&mut self) {
+        let base = self.input(Input::Constant(0));
+        for (position, array) in self.kernel.shared.iter().enumerate() {
+            if array.initial == Initial::Uninit {
+                continue;
+            }
+            let [begin, end] = [position, position + 1].map(|position| shared_bytes(self.kernel, position));
+            let count = (end - begin) / (4 * u64::from(self.lanes));
+            self.zero(Area::Shared, base, begin as i32, count as u32);
+        }
     }
 
     pub(super) fn load(&mut self, id: InstId, memory: Memory, index: ValueId, result: ValueId) -> Option<()> {
@@ -56,7 +89,11 @@ impl Lowering<'_> {
     /// Loads an element at an index that is the same in all lanes.
     fn load_uniform(&mut self, memory: Memory, index: Reg, is_inside: bool, parts: &[Part]) {
         let (stride, binding) = (parts.len() as u32, self.binding(memory));
-        let end = (!is_inside).then(|| self.input(Input::Whole { binding, stride }));
+        let whole = match self.kernel.array_len(memory) {
+            Some(len) => Input::Constant(len * stride),
+            None => Input::Whole { binding, stride },
+        };
+        let end = (!is_inside).then(|| self.input(whole));
         let index = match stride {
             1 => index,
             stride => {
@@ -134,8 +171,7 @@ impl Lowering<'_> {
 
     /// Returns the active lanes whose index of an element is in bounds, and the indices of the first words.
     fn inside(&mut self, memory: Memory, index: Reg, stride: usize) -> (Reg, Reg) {
-        let (binding, width) = (self.binding(memory), stride as u32);
-        let lens = self.program.input(Class::Vector, Input::Len { binding, stride: width });
+        let lens = self.program.input(Class::Vector, self.len_input(memory, stride as u32));
         let inside = self.compare(Relation::Lt, Kind::Unsigned, index, lens);
         let mask = self.active(inside);
         let first = match stride {

@@ -39,6 +39,7 @@ impl Program {
             | Step::LoadScalar { .. }
             | Step::LoadBroadcast { .. }
             | Step::LoadRow { .. }
+            | Step::StoreScalar { .. }
             | Step::StoreRow { .. }
             | Step::Gather { .. }
             | Step::Scatter { .. } => false,
@@ -134,7 +135,8 @@ impl Program {
                     *folded = true;
                     break;
                 }
-                let is_store = matches!(step, Step::StoreRow { .. } | Step::Scatter { .. });
+                let is_store =
+                    matches!(step, Step::StoreScalar { .. } | Step::StoreRow { .. } | Step::Scatter { .. });
                 let is_changed = [words.pointer, words.index].map(Some).contains(&uses.write);
                 if Self::is_boundary(step) || is_store || is_changed || uses.reads.contains(&Some(loaded)) {
                     break;

@@ -62,6 +62,9 @@ impl Step {
             Self::BranchNone { mask, .. }
             | Self::BranchAny { mask, .. }
             | Self::BranchNotAll { mask, .. } => effect([Some(mask), None, None, None]),
+            Self::StoreScalar { from, words } => {
+                effect([Some(words.pointer), Some(words.index), Some(from), None])
+            }
             Self::StoreRow { from, words, mask } => {
                 effect([Some(words.pointer), Some(words.index), Some(from), mask])
             }
@@ -107,6 +110,7 @@ impl Step {
             | Self::BranchAny { .. }
             | Self::BranchNotAll { .. }
             | Self::Poll
+            | Self::StoreScalar { .. }
             | Self::StoreRow { .. }
             | Self::Scatter { .. }
             | Self::Return => None,

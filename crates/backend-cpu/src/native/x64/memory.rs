@@ -102,6 +102,11 @@ impl Emitter<'_> {
         self.finish_vector(to, target)
     }
 
+    pub(super) fn store_scalar(&mut self, from: Reg, words: Words) -> Option<()> {
+        let (from, address) = (self.scalar(from, SCRATCH[0])?, self.address(words, None)?);
+        self.assembler.two(Code::Mov_rm32_r32, address, low(from))
+    }
+
     pub(super) fn store_row(&mut self, from: Reg, words: Words, mask: Option<Reg>) -> Option<()> {
         let (from, address) = (self.vector(from, 0)?, self.address(words, None)?);
         let Some(mask) = mask else { return self.store_vector(address, from) };

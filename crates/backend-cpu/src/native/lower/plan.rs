@@ -1,0 +1,226 @@
+//! The division of a kernel at its barriers.
+//!
+//! All vectors of a workgroup run a segment before any runs the next one. Control flow around barriers is the same for
+//! the whole workgroup, and is between segments.
+
+use std::collections::HashMap;
+
+use fulgurite_ir::analysis::operands;
+use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
+
+use crate::native::shape::{Scalars, yielded};
+
+/// A part of a segment.
+#[derive(Debug)]
+pub(super) enum Item {
+    Inst(InstId),
+    /// The results of a region that ends here, and their values.
+    Results(Vec<ValueId>, Vec<ValueId>),
+}
+
+/// Instructions without a barrier between them.
+#[derive(Debug, Default)]
+pub(super) struct Segment {
+    pub(super) items: Vec<Item>,
+    /// Values of other segments that this one reads, and variables.
+    pub(super) reads: Vec<ValueId>,
+    /// Values of this segment that others read.
+    pub(super) kept: Vec<ValueId>,
+    /// Variables, with the values that are assigned to them at the end.
+    pub(super) assigned: Vec<(ValueId, ValueId)>,
+}
+
+/// Segments and the control flow around them.
+#[derive(Debug)]
+pub(super) enum Node {
+    Segment(Segment),
+    /// A `for`. Its variables are the carried values.
+    For(InstId, Vec<Node>),
+    /// An `if`. Its variables are the results.
+    If(InstId, [Vec<Node>; 2]),
+}
+
+/// Returns whether `kernel` has to be run by whole workgroups.
+pub(crate) fn meets(kernel: &Kernel) -> bool {
+    !kernel.shared.is_empty()
+        || fulgurite_ir::analysis::instructions(kernel)
+            .any(|id| matches!(kernel.inst(id).kind, InstKind::Barrier { .. }))
+}
+
+/// Returns whether `kernel` can be divided: no barrier is in a `while`, and what decides about barriers is a scalar.
+pub(crate) fn is_divisible(kernel: &Kernel) -> bool {
+    divide(kernel, &Scalars::of(kernel)).is_some()
+}
+
+/// Divides a kernel. Returns `None` if it is not divisible.
+pub(super) fn divide(kernel: &Kernel, scalars: &Scalars) -> Option<Vec<Node>> {
+    let mut planner =
+        Planner { kernel, scalars, segment: Segment::default(), number: 0, origins: HashMap::new() };
+    let mut nodes = Vec::new();
+    planner.block(kernel.body, &mut nodes)?;
+    planner.finish(&mut nodes);
+    let mut used = HashMap::new();
+    find_kept(&nodes, &mut used);
+    let mut number = 0;
+    resolve(&mut nodes, &planner.origins, &used, &mut number);
+    Some(nodes)
+}
+
+struct Planner<'k> {
+    kernel: &'k Kernel,
+    scalars: &'k Scalars,
+    /// The segment under construction.
+    segment: Segment,
+    number: u32,
+    /// The segments that define values.
+    origins: HashMap<ValueId, u32>,
+}
+
+impl Planner<'_> {
+    fn finish(&mut self, nodes: &mut Vec<Node>) {
+        let mut segment = std::mem::take(&mut self.segment);
+        let origins = &self.origins;
+        segment.reads.sort();
+        segment.reads.dedup();
+        segment.reads.retain(|value| {
+            let is_input = match self.kernel.value(*value).def {
+                ValueDef::Const(_) | ValueDef::Param(_) => true,
+                ValueDef::Inst(..) | ValueDef::BlockParam(..) => false,
+            };
+            !is_input && origins.get(value) != Some(&self.number)
+        });
+        nodes.push(Node::Segment(segment));
+        self.number += 1;
+    }
+
+    fn define(&mut self, values: &[ValueId]) {
+        for value in values {
+            self.origins.insert(*value, self.number);
+        }
+    }
+
+    /// Adds what an instruction and its nested blocks read and define.
+    fn collect(&mut self, id: InstId) {
+        let kernel = self.kernel;
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            let inst = kernel.inst(id);
+            self.segment.reads.extend(operands(&inst.kind));
+            self.define(&inst.results);
+            for block in inst.kind.control().into_iter().flat_map(Control::blocks) {
+                let block = kernel.block(block);
+                self.define(&block.params);
+                open.extend(&block.insts);
+                match &block.terminator {
+                    Terminator::Yield(values) => self.segment.reads.extend(values),
+                    Terminator::Condition(value) => self.segment.reads.push(*value),
+                    Terminator::Return => {}
+                }
+            }
+        }
+    }
+
+    /// Returns whether an instruction is a barrier or has one.
+    fn has_barrier(&self, id: InstId) -> bool {
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            let kind = &self.kernel.inst(id).kind;
+            if matches!(kind, InstKind::Barrier { .. }) {
+                return true;
+            }
+            for block in kind.control().into_iter().flat_map(Control::blocks) {
+                open.extend(&self.kernel.block(block).insts);
+            }
+        }
+        false
+    }
+
+    fn assign(&mut self, variables: &[ValueId], values: &[ValueId]) {
+        self.segment.reads.extend(values);
+        self.segment.assigned.extend(variables.iter().copied().zip(values.iter().copied()));
+    }
+
+    fn block(&mut self, block: BlockId, nodes: &mut Vec<Node>) -> Option<()> {
+        let kernel = self.kernel;
+        for id in kernel.block(block).insts.iter().copied() {
+            if !self.has_barrier(id) {
+                self.collect(id);
+                self.segment.items.push(Item::Inst(id));
+                continue;
+            }
+            let inst = kernel.inst(id);
+            match inst.kind.control() {
+                None => self.finish(nodes),
+                Some(Control::Region { body, .. }) => {
+                    self.block(body, nodes)?;
+                    let yields = yielded(kernel, body);
+                    self.segment.reads.extend(yields);
+                    self.define(&inst.results);
+                    self.segment.items.push(Item::Results(inst.results.to_vec(), yields.to_vec()));
+                }
+                Some(Control::For { start, end, initial, body, .. }) => {
+                    if !self.scalars.is_scalar(start) || !self.scalars.is_scalar(end) {
+                        return None;
+                    }
+                    let (_, carried) = kernel.block(body).params.split_first()?;
+                    self.segment.reads.extend([start, end]);
+                    self.assign(carried, initial);
+                    self.finish(nodes);
+                    let mut inner = Vec::new();
+                    self.block(body, &mut inner)?;
+                    self.assign(carried, yielded(kernel, body));
+                    self.finish(&mut inner);
+                    nodes.push(Node::For(id, inner));
+                }
+                Some(Control::If { condition, then_block, else_block }) => {
+                    if !self.scalars.is_scalar(condition) {
+                        return None;
+                    }
+                    self.segment.reads.push(condition);
+                    self.finish(nodes);
+                    let mut blocks = [Vec::new(), Vec::new()];
+                    for (inner, block) in blocks.iter_mut().zip([then_block, else_block]) {
+                        self.block(block, inner)?;
+                        self.assign(&inst.results, yielded(kernel, block));
+                        self.finish(inner);
+                    }
+                    nodes.push(Node::If(id, blocks));
+                }
+                Some(Control::While { .. }) => return None,
+            }
+        }
+        Some(())
+    }
+}
+
+/// Collects the values that segments read from others.
+fn find_kept(nodes: &[Node], used: &mut HashMap<ValueId, ()>) {
+    for node in nodes {
+        match node {
+            Node::Segment(segment) => used.extend(segment.reads.iter().map(|value| (*value, ()))),
+            Node::For(_, body) => find_kept(body, used),
+            Node::If(_, blocks) => blocks.iter().for_each(|block| find_kept(block, used)),
+        }
+    }
+}
+
+/// Sets the values that each segment keeps for others.
+fn resolve(
+    nodes: &mut [Node],
+    origins: &HashMap<ValueId, u32>,
+    used: &HashMap<ValueId, ()>,
+    number: &mut u32,
+) {
+    for node in nodes {
+        match node {
+            Node::Segment(segment) => {
+                segment.kept =
+                    used.keys().copied().filter(|value| origins.get(value) == Some(number)).collect();
+                segment.kept.sort();
+                *number += 1;
+            }
+            Node::For(_, body) => resolve(body, origins, used, number),
+            Node::If(_, blocks) => blocks.iter_mut().for_each(|block| resolve(block, origins, used, number)),
+        }
+    }
+}

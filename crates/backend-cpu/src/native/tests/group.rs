@@ -1,0 +1,231 @@
+//! Kernels with shared memory and barriers, against the interpreter.
+
+use core::fmt::Write as _;
+
+use fulgurite_hal::LaunchOptions;
+
+use super::{Numbers, same, words};
+use crate::tests::{grid, kernel};
+
+/// The number of random kernels.
+const KERNELS: u64 = 200;
+
+#[test]
+fn values_of_all_classes_live_across_barriers() {
+    let lines = "buffer %x: read u32[]\nbuffer %out: write u32[]\nparam %p: u32\nshared %t: u32[100]
+  shared %w: f32x3[9] uninit\nlocal %a: u32[3]\nview %ti = %t as i32x2[]
+  %i = global_id.x\n%gy = global_id.y\n%l = local_index\n%ly = local_id.y\n%wx = workgroup_id.x\n%nx = num_workgroups.x
+  %sx = mul %nx, 10u32\n%own0 = mul %gy, %sx\n%own = add %own0, %i\n%v = load %x[%own]\n%b = and %v, 1u32\n%odd = ne %b, 0u32
+  %s = mul %ly, 3u32\n%u = load %x[%wx]\n%far = add %i, 90u32\n%edge = min %far, 95u32\n%f = convert %v -> f32
+  %q = construct %f, 1.5f32, %f\nstore %a[%b], %v\nstore %t[%l], %v\nstore %w[%ly], %q\nbarrier
+  %n = sub 29u32, %l\n%m = load %t[%n]\n%r = load %w[%ly]\n%r1 = extract %r, 1u32\n%rb = bitcast %r1 -> u32\n%e = load %t[%edge]
+  %k = load %a[%b]\n%c0 = add %k, %m\n%c1 = xor %c0, %e\n%c2 = add %c1, %rb\n%c3 = select %odd, %c2, %s
+  barrier\nif %odd {\n  store %t[%n], %c3\n  }\n%uu = add %u, %s\nbarrier
+  %z = load %t[%l]\n%y = load %ti[%s]\n%y1 = extract %y, 1u32\n%yb = bitcast %y1 -> u32\n%d = dot %q, %q\n%db = bitcast %d -> u32
+  %o0 = add %z, %uu\n%o1 = xor %o0, %c3\n%o2 = add %o1, %yb\n%o3 = xor %o2, %db\n%o4 = add %o3, %p\nstore %out[%own], %o4";
+    for size in ["10, 3, 1", "10, 1, 3"] {
+        let kernel = kernel(size, lines);
+        same(&kernel, &[words(400, 8), vec![0; 400]], &[5], &LaunchOptions::workgroups([4, 3, 2]));
+    }
+}
+
+#[test]
+fn barriers_in_loops_and_branches() {
+    // Sums of a workgroup, by halves, and a uniform branch with values of each class.
+    let lines = "buffer %x: read u32[]\nbuffer %out: write u32[]\nparam %p: u32\nparam %q: i32\nshared %t: u32[64]
+  %i = global_id.x\n%l = local_index\n%v = load %x[%i]\nstore %t[%l], %v\n%even0 = and %v, 1u32\n%even = eq %even0, 0u32
+  %last, %half, %sw, %other, %flag = for %k in 0u32 to %p step 1u32 carry(%acc = %v, %h = 32u32, %one = %v, %two = %l, %fl = %even) {
+    barrier\n    %in = lt %l, %h\n    if %in {\n      %j = add %l, %h\n      %a = load %t[%l]\n      %b = load %t[%j]\n      %c = add %a, %b
+      store %t[%l], %c\n    }\n    barrier\n    %z = load %t[0u32]\n    %acc1 = add %acc, %z\n    %h1 = shr %h, 1u32\n    %nf = xor %fl, %in
+    yield %acc1, %h1, %two, %one, %nf
+  }
+  %down = for %k in %q to -3i32 step -2i32 carry(%s = %half) {\n    %kb = bitcast %k -> u32\n    %s1 = add %s, %kb\n    barrier[shared]
+    %at = and %s1, 63u32\n    %g = load %t[%at]\n    store %t[%l], %g\n    yield %s1\n  }
+  %big = gt %p, 3u32\n  %r, %w = if %big -> u32, u32 {\n    barrier\n    %e = load %t[1u32]\n    yield %e, %p\n  } else {\n    %e = mul %l, 5u32\n    yield %e, %half\n  }
+  %fs = select %flag, 1u32, 0u32\n  %o1 = add %last, %sw\n  %o2 = mul %o1, 31u32\n  %o3 = add %o2, %other\n  %o4 = xor %o3, %r\n  %o5 = add %o4, %w
+  %o6 = add %o5, %fs\n  %o7 = xor %o6, %down\n  store %out[%i], %o7";
+    for size in [64, 40, 16] {
+        let kernel = kernel(&format!("{size}, 1, 1"), lines);
+        for (p, q) in [(0, 0), (1, -4), (5, 1), (6, 10)] {
+            same(&kernel, &[words(200, 11), vec![0; 192]], &[p, q as u32], &grid(3));
+        }
+    }
+}
+
+#[test]
+fn shared_arrays_begin_as_zeros_in_each_workgroup() {
+    let lines = "buffer %out: write u32[]\nshared %t: u32x3[70]\nshared %z: u32[5]\n%i = global_id.x\n%l = local_index
+  %a = load %t[%l]\n%a1 = extract %a, 1u32\n%b = load %z[%l]\n%s = add %a1, %b\nstore %out[%i], %s\nbarrier
+  %i1 = add %i, 1u32\n%q = construct %i1, %i1, %i1\nstore %t[%l], %q\nstore %z[%l], %i1";
+    same(&kernel("33, 1, 1", lines), &[vec![7; 33 * 50]], &[], &grid(50));
+}
+
+/// Writes the lines of a random kernel in which invocations exchange words of a shared array.
+struct Writer {
+    numbers: Numbers,
+    text: String,
+    names: u32,
+    /// Values in scope, and those of them that are equal in the workgroup.
+    values: Vec<String>,
+    equal: Vec<String>,
+}
+
+impl Writer {
+    fn below(&mut self, count: usize) -> usize {
+        self.numbers.next() as usize % count
+    }
+
+    fn define(&mut self, right: &str) -> String {
+        self.names += 1;
+        let name = format!("%t{}", self.names);
+        let _ = writeln!(self.text, "{name} = {right}");
+        name
+    }
+
+    fn value(&mut self) -> String {
+        let at = self.below(self.values.len());
+        self.values[at].clone()
+    }
+
+    fn equal(&mut self) -> String {
+        let at = self.below(self.equal.len());
+        self.equal[at].clone()
+    }
+
+    fn combine(&mut self, a: &str, b: &str) -> String {
+        let op = ["add", "sub", "xor", "mul", "max", "and", "min"][self.below(7)];
+        self.define(&format!("{op} {a}, {b}"))
+    }
+
+    fn line(&mut self, depth: u32) {
+        match self.below(if depth < 3 { 10 } else { 8 }) {
+            0 | 1 => {
+                let (a, b) = (self.value(), self.value());
+                let name = self.combine(&a, &b);
+                self.values.push(name);
+            }
+            2 => {
+                let (a, b) = (self.equal(), self.equal());
+                let name = self.combine(&a, &b);
+                self.values.push(name.clone());
+                self.equal.push(name);
+            }
+            3 => {
+                let value = self.value();
+                let _ = writeln!(self.text, "store %sh[%l], {value}");
+            }
+            4 | 5 => {
+                // Between two barriers, so that no invocation reads what another one writes meanwhile.
+                let _ = writeln!(self.text, "barrier");
+                let value = self.value();
+                let at = self.define(&format!("and {value}, 63u32"));
+                let name = self.define(&format!("load %sh[{at}]"));
+                let _ = writeln!(self.text, "barrier");
+                self.values.push(name);
+            }
+            6 => {
+                let (a, b, c, d) = (self.value(), self.value(), self.value(), self.value());
+                let is = self.define(&format!("lt {a}, {b}"));
+                let name = self.define(&format!("select {is}, {c}, {d}"));
+                self.values.push(name);
+            }
+            7 => {
+                let (value, index) = (self.value(), self.value());
+                let at = self.define(&format!("and {index}, 7u32"));
+                let _ = writeln!(self.text, "store %la[{at}], {value}");
+                let other = self.value();
+                let at = self.define(&format!("and {other}, 7u32"));
+                let name = self.define(&format!("load %la[{at}]"));
+                self.values.push(name);
+            }
+            8 => self.count(depth),
+            _ => self.branch(depth),
+        }
+    }
+
+    fn block(&mut self, depth: u32, yields: [bool; 2]) {
+        for _ in 0..=self.below(5) {
+            self.line(depth + 1);
+        }
+        let values = yields.map(|is_equal| if is_equal { self.equal() } else { self.value() });
+        let _ = writeln!(self.text, "yield {}", values.join(", "));
+    }
+
+    fn count(&mut self, depth: u32) {
+        let (start, distance) = (self.equal(), self.equal());
+        let few = self.define(&format!("and {distance}, 3u32"));
+        let end = self.define(&format!("add {start}, {few}"));
+        self.names += 5;
+        let [r, s, k, a, b] = [0, 1, 2, 3, 4].map(|back| format!("%t{}", self.names - back));
+        let (first, second) = (self.value(), self.equal());
+        let _ = writeln!(
+            self.text,
+            "{r}, {s} = for {k} in {start} to {end} step 1u32 carry({a} = {first}, {b} = {second}) {{"
+        );
+        let marks = (self.values.len(), self.equal.len());
+        self.values.extend([k.clone(), a, b.clone()]);
+        self.equal.extend([k, b]);
+        self.block(depth, [false, true]);
+        let _ = writeln!(self.text, "}}");
+        self.leave(marks, r, s);
+    }
+
+    fn branch(&mut self, depth: u32) {
+        let (x, y) = (self.equal(), self.equal());
+        let is = self.define(&format!("lt {x}, {y}"));
+        self.names += 2;
+        let [r, s] = [0, 1].map(|back| format!("%t{}", self.names - back));
+        let _ = writeln!(self.text, "{r}, {s} = if {is} -> u32, u32 {{");
+        let marks = (self.values.len(), self.equal.len());
+        self.block(depth, [false, true]);
+        self.values.truncate(marks.0);
+        self.equal.truncate(marks.1);
+        let _ = writeln!(self.text, "}} else {{");
+        self.block(depth, [false, true]);
+        let _ = writeln!(self.text, "}}");
+        self.leave(marks, r, s);
+    }
+
+    fn leave(&mut self, marks: (usize, usize), value: String, equal: String) {
+        self.values.truncate(marks.0);
+        self.equal.truncate(marks.1);
+        self.values.extend([value, equal.clone()]);
+        self.equal.push(equal);
+    }
+}
+
+#[test]
+fn random_kernels_with_barriers_run_as_in_the_interpreter() {
+    for seed in 0..KERNELS {
+        let names = |all: &[&str]| all.iter().map(|name| String::from(*name)).collect();
+        let mut writer = Writer {
+            numbers: Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            text: String::from(
+                "buffer %x: read u32[]\nbuffer %out: write u32[]\nparam %p: u32\nshared %sh: u32[50]\nlocal %la: u32[6]
+%i = global_id.x\n%l = local_index\n%y = local_id.y\n%w = workgroup_id.x\n%v = load %x[%i]\n%u = load %x[%w]\n%c = add %p, 0u32\n",
+            ),
+            names: 0,
+            values: names(&["%i", "%l", "%y", "%v", "%u", "%p"]),
+            equal: names(&["%w", "%u", "%p", "%c"]),
+        };
+        for _ in 0..14 {
+            writer.line(0);
+        }
+        let all = writer.values.clone();
+        let mut sum = String::from("%l");
+        for value in all {
+            let turned = writer.define(&format!("rotl {sum}, 7u32"));
+            sum = writer.define(&format!("add {turned}, {value}"));
+        }
+        let (group, invocations) =
+            [("64, 1, 1", 64), ("7, 5, 1", 35), ("16, 3, 1", 48), ("8, 2, 2", 32)][seed as usize % 4];
+        let _ = writeln!(
+            writer.text,
+            "%o0 = mul %w, {invocations}u32\n%own = add %o0, %l\nstore %out[%own], {sum}\nbarrier"
+        );
+        let kernel = kernel(group, &writer.text);
+        let contents = [words(100, seed), vec![0; invocations * 3]];
+        let outcome = std::panic::catch_unwind(|| same(&kernel, &contents, &[seed as u32 % 6], &grid(3)));
+        assert!(outcome.is_ok(), "seed {seed}:\n{}", writer.text);
+    }
+}
