@@ -5,6 +5,7 @@
 //! active, and once under a mask, for the rest of the row. If the body begins with an `if` on the global id and a bound
 //! known before the loop, the first copy runs as long as the condition holds in all lanes, and does not compute it.
 
+mod atomic;
 mod bits;
 mod compose;
 mod control;
@@ -445,11 +446,11 @@ impl Lowering<'_> {
         match inst.kind {
             InstKind::Load { memory, index } => self.load(id, memory, index, *inst.results.first()?),
             InstKind::Store { memory, index, value } => self.store(id, memory, index, value),
+            InstKind::Atomic { .. } => self.atomic(&inst.kind, &inst.results),
             InstKind::Scalar { .. }
             | InstKind::VecShuffle { .. }
             | InstKind::Id { .. }
             | InstKind::Len { .. }
-            | InstKind::Atomic { .. }
             | InstKind::Fence { .. }
             | InstKind::Barrier { .. }
             | InstKind::SubgroupBarrier { .. }

@@ -11,6 +11,8 @@
 //!   preconditions hold. [`Function::bind`] takes both pointer and length from one slice, so they belong together, and
 //!   the slices outlive the call. No index depends on a value that was loaded before the comparison and is loaded again
 //!   after it: a value in a register does not change, whatever other threads write.
+//! - Atomic ops on buffers are locked instructions. Those on shared arrays are not, because a shared array is in the frame of
+//!   the one thread that runs its workgroup.
 //! - Other threads may access the same words: other workers of the launch, and readers of a buffer that the launch
 //!   reads. Rust code accesses them atomically only. Generated code uses plain instructions of the machine, which is no
 //!   data race in the sense of Rust: those are the accesses that the optimizer of the Rust compiler may assume things

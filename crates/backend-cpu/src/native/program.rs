@@ -228,6 +228,23 @@ pub(crate) enum MaskOp {
     Xor,
 }
 
+/// A change of a word that is indivisible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Update {
+    Add,
+    And,
+    Or,
+    Xor,
+    MinUnsigned,
+    MaxUnsigned,
+    MinSigned,
+    MaxSigned,
+    FloatAdd,
+    Exchange,
+    /// Stores the second operand if the word equals the first one.
+    CompareExchange,
+}
+
 /// The words of a buffer that an access reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Words {
@@ -425,6 +442,18 @@ pub(crate) enum Step {
         from: Reg,
         words: Words,
         mask: Reg,
+    },
+    /// Updates words at the indices of the lanes of a mask, which are in bounds, in order of the lanes; the result has
+    /// the old words, and zeros in other lanes.
+    Atomic {
+        update: Update,
+        to: Reg,
+        words: Words,
+        mask: Reg,
+        a: Reg,
+        b: Reg,
+        /// Whether other threads may access the words.
+        is_locked: bool,
     },
     /// Ends the program.
     Return,

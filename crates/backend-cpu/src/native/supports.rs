@@ -4,7 +4,7 @@
 
 use fulgurite_ir::analysis::instructions;
 use fulgurite_ir::{
-    Inst, InstKind, Memory, Operands, PureInst, ValueDef, ValueId, VerifiedKernel, main_type,
+    AtomicOrder, Inst, InstKind, Memory, Operands, PureInst, ValueDef, ValueId, VerifiedKernel, main_type,
 };
 use fulgurite_spec::{BoolOp, FloatOp, IdOp, Op, ScalarOp, ScalarType, Type};
 
@@ -19,7 +19,8 @@ const MAX_CARRIED: usize = 512;
 pub(crate) fn supports(kernel: &VerifiedKernel) -> bool {
     let computed = kernel.values.iter().filter(|value| !matches!(value.def, ValueDef::Const(_)));
     let components: u32 = computed.map(|value| value.ty.lanes.count()).sum();
-    if components > MAX_COMPONENTS {
+    // Rows may begin and end within a workgroup, which then makes no progress of its own.
+    if components > MAX_COMPONENTS || kernel.needs_progress && !meets(kernel) {
         return false;
     }
     kernel.params.iter().all(|param| is_word(param.ty))
@@ -90,13 +91,23 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
         InstKind::Barrier { .. } => true,
         InstKind::Load { memory, index } => accesses(memory, index),
         InstKind::Store { memory, index, .. } => accesses(memory, index),
+        InstKind::Atomic { order, memory, index, .. } => {
+            let is_shared = match kernel.base(memory) {
+                Memory::Buffer(_) | Memory::Shared(_) => true,
+                Memory::Local(_) | Memory::View(_) => false,
+            };
+            let is_relaxed = match order {
+                AtomicOrder::Relaxed => true,
+                AtomicOrder::Acquire | AtomicOrder::Release | AtomicOrder::AcquireRelease => false,
+            };
+            is_shared && is_relaxed && accesses(memory, index)
+        }
         InstKind::If { .. } | InstKind::Region { .. } | InstKind::While { .. } => all(&inst.results),
         InstKind::For { start, .. } => all(&inst.results) && is_word(kernel.ty(start)),
         InstKind::Scalar { .. }
         | InstKind::VecShuffle { .. }
         | InstKind::Id { .. }
         | InstKind::Len { .. }
-        | InstKind::Atomic { .. }
         | InstKind::Fence { .. }
         | InstKind::SubgroupBarrier { .. }
         | InstKind::WorkgroupBroadcast { .. }

@@ -7,6 +7,7 @@
 //! are not allocated: they hold operands that live in the frame, and intermediate results.
 
 mod assembler;
+mod atomic;
 mod float;
 mod integer;
 mod masks;
@@ -22,6 +23,7 @@ use iced_x86::{Code, MemoryOperand, Register};
 use super::program::{AREAS, Class, Input, Program, Reg, Step};
 use super::registers::{Allocation, Location, Pools, allocate};
 use assembler::Assembler;
+use atomic::Operands;
 pub(crate) use tables::FIXED;
 use tables::{Constant, SLOT};
 
@@ -414,6 +416,9 @@ impl Emitter<'_> {
             Step::StoreScalar { from, words } => self.store_scalar(from, words)?,
             Step::StoreRow { from, words, mask } => self.store_row(from, words, mask)?,
             Step::Gather { to, words, mask } => self.gather(to, words, mask)?,
+            Step::Atomic { update, to, words, mask, a, b, is_locked } => {
+                self.atomic(update, to, &Operands { words, mask, a, b }, is_locked)?;
+            }
             Step::Scatter { from, words, mask } => self.scatter(from, words, mask)?,
         }
         Some(())

@@ -21,7 +21,7 @@ pub(super) fn shared_bytes(kernel: &Kernel, end: usize) -> u64 {
 
 impl Lowering<'_> {
     /// Returns the words of a component at the index of the first word of an element.
-    fn words(&mut self, memory: Memory, index: Reg, component: usize) -> Words {
+    pub(super) fn words(&mut self, memory: Memory, index: Reg, component: usize) -> Words {
         let (input, base) = match self.kernel.base(memory) {
             Memory::Shared(id) => (Input::Area(Area::Shared), shared_bytes(self.kernel, id.index()) as i32),
             Memory::Buffer(_) | Memory::Local(_) | Memory::View(_) => {
@@ -170,7 +170,7 @@ impl Lowering<'_> {
     }
 
     /// Returns the active lanes whose index of an element is in bounds, and the indices of the first words.
-    fn inside(&mut self, memory: Memory, index: Reg, stride: usize) -> (Reg, Reg) {
+    pub(super) fn inside(&mut self, memory: Memory, index: Reg, stride: usize) -> (Reg, Reg) {
         let lens = self.program.input(Class::Vector, self.len_input(memory, stride as u32));
         let inside = self.compare(Relation::Lt, Kind::Unsigned, index, lens);
         let mask = self.active(inside);

@@ -42,7 +42,8 @@ impl Program {
             | Step::StoreScalar { .. }
             | Step::StoreRow { .. }
             | Step::Gather { .. }
-            | Step::Scatter { .. } => false,
+            | Step::Scatter { .. }
+            | Step::Atomic { .. } => false,
         }
     }
 
@@ -135,8 +136,13 @@ impl Program {
                     *folded = true;
                     break;
                 }
-                let is_store =
-                    matches!(step, Step::StoreScalar { .. } | Step::StoreRow { .. } | Step::Scatter { .. });
+                let is_store = matches!(
+                    step,
+                    Step::StoreScalar { .. }
+                        | Step::StoreRow { .. }
+                        | Step::Scatter { .. }
+                        | Step::Atomic { .. }
+                );
                 let is_changed = [words.pointer, words.index].map(Some).contains(&uses.write);
                 if Self::is_boundary(step) || is_store || is_changed || uses.reads.contains(&Some(loaded)) {
                     break;

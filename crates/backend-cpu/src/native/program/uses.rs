@@ -2,10 +2,10 @@
 
 use super::{Reg, Step};
 
-/// The registers that a step reads and writes, at most four and one.
+/// The registers that a step reads and writes, at most five and one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Uses {
-    pub(crate) reads: [Option<Reg>; 4],
+    pub(crate) reads: [Option<Reg>; 5],
     pub(crate) write: Option<Reg>,
     /// True if the step does nothing but write its result.
     pub(crate) is_pure: bool,
@@ -14,8 +14,9 @@ pub(crate) struct Uses {
 impl Step {
     /// Returns the registers that the step reads and writes.
     pub(crate) fn uses(&self) -> Uses {
-        let pure = |to: Reg, reads: [Option<Reg>; 4]| Uses { reads, write: Some(to), is_pure: true };
-        let effect = |reads: [Option<Reg>; 4]| Uses { reads, write: None, is_pure: false };
+        let five = |[a, b, c, d]: [Option<Reg>; 4]| [a, b, c, d, None];
+        let pure = |to: Reg, reads| Uses { reads: five(reads), write: Some(to), is_pure: true };
+        let effect = |reads| Uses { reads: five(reads), write: None, is_pure: false };
         match *self {
             Self::Bind(_)
             | Self::Jump(_)
@@ -57,8 +58,13 @@ impl Step {
                 effect([Some(a), Some(b), None, None])
             }
             Self::CountDown { left, .. } => {
-                Uses { reads: [Some(left), None, None, None], write: Some(left), is_pure: false }
+                Uses { reads: five([Some(left), None, None, None]), write: Some(left), is_pure: false }
             }
+            Self::Atomic { to, words, mask, a, b, .. } => Uses {
+                reads: [words.pointer, words.index, mask, a, b].map(Some),
+                write: Some(to),
+                is_pure: false,
+            },
             Self::BranchNone { mask, .. }
             | Self::BranchAny { mask, .. }
             | Self::BranchNotAll { mask, .. } => effect([Some(mask), None, None, None]),
@@ -96,7 +102,8 @@ impl Step {
             | Self::LoadBroadcast { to, .. }
             | Self::LoadRow { to, .. }
             | Self::Vector2Row { to, .. }
-            | Self::Gather { to, .. } => Some(to),
+            | Self::Gather { to, .. }
+            | Self::Atomic { to, .. } => Some(to),
             Self::CountDown { left, .. } => Some(left),
             Self::Bind(_)
             | Self::Jump(_)

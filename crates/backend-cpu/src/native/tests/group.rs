@@ -229,3 +229,55 @@ fn random_kernels_with_barriers_run_as_in_the_interpreter() {
         assert!(outcome.is_ok(), "seed {seed}:\n{}", writer.text);
     }
 }
+
+/// The atomic ops on integers.
+const UPDATES: [&str; 8] = ["add", "and", "or", "xor", "min", "max", "exchange", "compare_exchange"];
+
+/// Returns the lines of a kernel that updates a word per invocation, in a buffer or a shared array.
+fn updates(op: &str, ty: &str, is_shared: bool) -> String {
+    let base = if is_shared { "%s" } else { "%words" };
+    let operands = if op == "compare_exchange" { "%a, %b" } else { "%a" };
+    let (into, from) = if ty == "u32" { (["add", ", 0u32"], ", 0u32") } else { (["bitcast", " -> u32"], "") };
+    let [cast, to_word] = into;
+    let to_value = if ty == "u32" { String::from(from) } else { format!(" -> {ty}") };
+    format!(
+        "buffer %x: read u32[]\nbuffer %words: read_write u32[]\nbuffer %out: write u32[]\nshared %s: u32[40]
+  view %v = {base} as {ty}[]\n%l = local_index\n%a0 = load %x[%l]\n%k = sub 47u32, %l\n%b0 = load %x[%k]\n%w = load %words[%l]
+  store %s[%l], %w\n%a = {cast} %a0{to_value}\n%b = {cast} %b0{to_value}\n%bit = and %b0, 4u32\n%is = eq %bit, 0u32
+  %r = if %is -> {ty} {{\n  %old = atomic.{op} %v[%l], {operands}\n  yield %old\n}} else {{\n  yield %a\n}}
+  %r0 = {cast} %r{to_word}\nstore %out[%l], %r0\n%now = atomic.load %v[%l]\n%far = add %l, 1000u32\natomic.store %v[%far], %now
+  atomic.store %v[%l], %a\n%now0 = {cast} %now{to_word}\n%t = load %s[%l]\n%m = xor %now0, %t\n%at = add %l, 64u32\nstore %out[%at], %m"
+    )
+}
+
+#[test]
+fn atomics_return_the_old_word() {
+    for ty in ["u32", "i32", "f32"] {
+        for op in UPDATES.into_iter().filter(|op| ty != "f32" || matches!(*op, "add" | "exchange")) {
+            for is_shared in [false, true] {
+                let kernel = kernel("50, 1, 1", &updates(op, ty, is_shared));
+                for seed in 0..6 {
+                    // Finite floats of both signs. Every third pair of words is equal.
+                    let near = |seed| words(45, seed).into_iter().zip(words(45, seed + 9));
+                    let near = |seed| near(seed).map(|(a, b)| a >> 2 ^ b << 31).collect::<Vec<u32>>();
+                    let (operands, mut old) = (near(seed), near(seed + 20));
+                    (0..45).step_by(3).for_each(|at| old[at] = operands[at]);
+                    same(&kernel, &[operands, old, vec![0; 120]], &[], &grid(1));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn atomics_of_many_invocations_lose_no_update() {
+    let lines = "buffer %x: read u32[]\nbuffer %bins: read_write u32[]\nbuffer %seen: read_write u32[]\nshared %s: u32[16]
+  %i = global_id.x\n%l = local_index\n%v = load %x[%i]\n%b = and %v, 7u32\natomic.add %s[%b], 1u32\n%b8 = add %b, 8u32
+  atomic.xor %s[%b8], %v\nbarrier\n%in = lt %l, 16u32\nif %in {\n  %c = load %s[%l]\n  atomic.add %bins[%l], %c\n  }
+  %at = add %b, 16u32\natomic.max %bins[%at], %v\n%at1 = add %b, 24u32\natomic.or %bins[%at1], %v\n%ticket = atomic.add %bins[32u32], 1u32
+  atomic.add %seen[%ticket], 1u32";
+    for size in [64, 20] {
+        let kernel = kernel(&format!("{size}, 1, 1"), lines);
+        same(&kernel, &[words(size * 100, 3), vec![0; 33], vec![0; size * 100]], &[], &grid(100));
+    }
+}

@@ -166,6 +166,19 @@ impl Assembler {
         self.push(&instruction)
     }
 
+    /// Adds an instruction that reads and writes a word of memory, indivisibly if it is locked.
+    pub(super) fn update(
+        &mut self,
+        code: Code,
+        a: MemoryOperand,
+        b: Register,
+        is_locked: bool,
+    ) -> Option<()> {
+        let mut instruction = Instruction::with2(code, a, b).ok()?;
+        instruction.set_has_lock_prefix(is_locked);
+        self.push(&instruction)
+    }
+
     /// Adds a gather, whose last operand is a vector of lanes to load.
     pub(super) fn gather(&mut self, code: Code, a: Register, b: MemoryOperand, c: Register) -> Option<()> {
         self.push(&Instruction::with3(code, a, b, c).ok()?)

@@ -1,0 +1,146 @@
+//! Atomic updates of words, lane by lane.
+
+use iced_x86::{Code, MemoryOperand, Register};
+
+use super::memory::xmm;
+use super::scalar::{ScalarSource, low};
+use super::tables::SLOT;
+use super::{Emitter, FRAME, frame};
+use crate::native::program::{Reg, Update, Words};
+
+/// The slots of the save area: vectors, and the words of the current lane.
+const INDICES: usize = 0;
+const FIRST: usize = 1;
+const SECOND: usize = 2;
+const RESULTS: usize = 3;
+const WORDS: usize = 4;
+
+/// The registers of the loop over the lanes: the old value and intermediate results, the lane and the new value, and the
+/// address.
+const OLD: Register = Register::EAX;
+const LANE: Register = Register::RCX;
+const NEW: Register = Register::ECX;
+const ADDRESS: Register = Register::RDX;
+
+/// The operands of an update.
+pub(super) struct Operands {
+    pub(super) words: Words,
+    pub(super) mask: Reg,
+    pub(super) a: Reg,
+    pub(super) b: Reg,
+}
+
+impl Emitter<'_> {
+    pub(super) fn atomic(
+        &mut self,
+        update: Update,
+        to: Reg,
+        operands: &Operands,
+        is_locked: bool,
+    ) -> Option<()> {
+        let at = |slot: usize| self.layout.save + slot * SLOT;
+        let [indices, first, second, results, words] = [INDICES, FIRST, SECOND, RESULTS, WORDS].map(at);
+        let [pending, lane, operand] = [0, 4, 8].map(|offset| frame(words + offset));
+        let of_lane =
+            |offset: usize| MemoryOperand::with_base_index_scale_displ_size(FRAME, LANE, 4, offset as i64, 8);
+        for (reg, slot) in [(operands.words.index, indices), (operands.a, first), (operands.b, second)] {
+            let vector = self.vector(reg, 0)?;
+            self.store_vector(frame(slot), vector)?;
+        }
+        let zero = self.scratch(1);
+        self.zero(zero)?;
+        self.store_vector(frame(results), zero)?;
+        let mask = self.mask(operands.mask, 0)?;
+        let code = self.pick(Code::VEX_Kmovw_r32_kr, Code::VEX_Vmovmskps_r32_ymm);
+        self.assembler.two(code, OLD, mask)?;
+        self.assembler.two(Code::Mov_rm32_r32, pending, OLD)?;
+
+        let (next, done) = (self.assembler.label(), self.assembler.label());
+        self.assembler.bind(next);
+        self.assembler.two(Code::Mov_r32_rm32, OLD, pending)?;
+        self.assembler.two(Code::Tzcnt_r32_rm32, low(LANE), OLD)?;
+        self.assembler.jump(Code::Jb_rel32_64, done)?;
+        self.assembler.two(Code::VEX_Blsr_r32_rm32, OLD, OLD)?;
+        self.assembler.two(Code::Mov_rm32_r32, pending, OLD)?;
+        self.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), of_lane(indices))?;
+        self.assembler.two(Code::Shl_rm64_imm8, ADDRESS, 2)?;
+        match self.scalar_source(operands.words.pointer) {
+            ScalarSource::Register(pointer) => self.assembler.two(Code::Add_r64_rm64, ADDRESS, pointer)?,
+            ScalarSource::Memory(pointer) => self.assembler.two(Code::Add_r64_rm64, ADDRESS, pointer)?,
+            ScalarSource::Immediate(_) => return None,
+        }
+        let word = MemoryOperand::with_base_displ(ADDRESS, operands.words.offset.into());
+        match update {
+            Update::Add | Update::Exchange => {
+                self.assembler.two(Code::Mov_r32_rm32, OLD, of_lane(first))?;
+                let is_add = update == Update::Add;
+                let code = if is_add { Code::Xadd_rm32_r32 } else { Code::Xchg_rm32_r32 };
+                self.assembler.update(code, word, OLD, is_locked && is_add)?;
+            }
+            Update::CompareExchange => {
+                self.assembler.two(Code::Mov_rm32_r32, lane, low(LANE))?;
+                self.assembler.two(Code::Mov_r32_rm32, OLD, of_lane(first))?;
+                self.assembler.two(Code::Mov_r32_rm32, NEW, of_lane(second))?;
+                self.assembler.update(Code::Cmpxchg_rm32_r32, word, NEW, is_locked)?;
+                self.assembler.two(Code::Mov_r32_rm32, low(LANE), lane)?;
+            }
+            Update::And
+            | Update::Or
+            | Update::Xor
+            | Update::MinUnsigned
+            | Update::MaxUnsigned
+            | Update::MinSigned
+            | Update::MaxSigned
+            | Update::FloatAdd => {
+                self.assembler.two(Code::Mov_rm32_r32, lane, low(LANE))?;
+                self.assembler.two(Code::Mov_r32_rm32, NEW, of_lane(first))?;
+                self.assembler.two(Code::Mov_rm32_r32, operand, NEW)?;
+                self.assembler.two(Code::Mov_r32_rm32, OLD, word)?;
+                let retry = self.assembler.label();
+                self.assembler.bind(retry);
+                self.combine(update, operand)?;
+                self.assembler.update(Code::Cmpxchg_rm32_r32, word, NEW, is_locked)?;
+                self.assembler.jump(Code::Jne_rel32_64, retry)?;
+                self.assembler.two(Code::Mov_r32_rm32, low(LANE), lane)?;
+            }
+        }
+        self.assembler.two(Code::Mov_rm32_r32, of_lane(results), OLD)?;
+        self.assembler.jump(Code::Jmp_rel32_64, next)?;
+        self.assembler.bind(done);
+        let target = self.target_vector(to);
+        self.load_vector(target, frame(results))?;
+        self.finish_vector(to, target)
+    }
+
+    /// Computes the new value from the old one and an operand in the frame.
+    fn combine(&mut self, update: Update, operand: MemoryOperand) -> Option<()> {
+        let choice = match update {
+            Update::And | Update::Or | Update::Xor => {
+                let code = match update {
+                    Update::And => Code::And_r32_rm32,
+                    Update::Or => Code::Or_r32_rm32,
+                    _ => Code::Xor_r32_rm32,
+                };
+                self.assembler.two(Code::Mov_r32_rm32, NEW, OLD)?;
+                return self.assembler.two(code, NEW, operand);
+            }
+            Update::FloatAdd => {
+                let sum = xmm(self.scratch(1));
+                let to = self.pick(Code::EVEX_Vmovd_xmm_rm32, Code::VEX_Vmovd_xmm_rm32);
+                let add = self.pick(Code::EVEX_Vaddss_xmm_k1z_xmm_xmmm32_er, Code::VEX_Vaddss_xmm_xmm_xmmm32);
+                let from = self.pick(Code::EVEX_Vmovd_rm32_xmm, Code::VEX_Vmovd_rm32_xmm);
+                self.assembler.two(to, sum, OLD)?;
+                self.assembler.three(add, sum, sum, operand)?;
+                return self.assembler.two(from, NEW, sum);
+            }
+            Update::MinUnsigned => Code::Cmovb_r32_rm32,
+            Update::MaxUnsigned => Code::Cmova_r32_rm32,
+            Update::MinSigned => Code::Cmovl_r32_rm32,
+            Update::MaxSigned => Code::Cmovg_r32_rm32,
+            Update::Add | Update::Exchange | Update::CompareExchange => return None,
+        };
+        self.assembler.two(Code::Mov_r32_rm32, NEW, operand)?;
+        self.assembler.two(Code::Cmp_r32_rm32, OLD, NEW)?;
+        self.assembler.two(choice, NEW, OLD)
+    }
+}
