@@ -4,6 +4,8 @@
 //! loop over vectors of lanes, of which the kernel's body is compiled twice: once for vectors whose lanes are all
 //! active, and once under a mask, for the rest of the row. If the body begins with an `if` on the global id and a bound
 //! known before the loop, the first copy runs as long as the condition holds in all lanes, and does not compute it.
+//!
+//! A kernel with barriers or shared memory is compiled for a workgroup instead: see [`group`].
 
 mod atomic;
 mod bits;

@@ -153,8 +153,11 @@ pub(crate) fn emit(program: &Program, target: Target) -> Option<Machine> {
         return None;
     }
     let assembler = Assembler::new(program.labels as usize);
+    let mut is_read = vec![false; program.classes.len()];
+    let reads = program.steps.iter().flat_map(|step| step.uses().reads).flatten();
+    reads.for_each(|reg| is_read[reg.index()] = true);
     let mut emitter =
-        Emitter { program, target, allocation, layout, immediates, assembler, polls: Vec::new() };
+        Emitter { program, target, allocation, layout, immediates, assembler, is_read, polls: Vec::new() };
     emitter.function()?;
     let mut next = [0; 3];
     let mut inputs = Vec::new();
@@ -193,6 +196,8 @@ struct Emitter<'p> {
     /// Scalars that are constants.
     immediates: HashMap<Reg, u32>,
     assembler: Assembler,
+    /// Whether a step reads each register.
+    is_read: Vec<bool>,
     /// Polls, as labels of their slow path and of the code after them.
     polls: Vec<[usize; 2]>,
 }
@@ -220,6 +225,11 @@ impl Emitter<'_> {
     /// Returns a vector register that is not allocated.
     fn scratch(&self, position: u8) -> Register {
         self.vector_register(self.target.pools().vectors + position)
+    }
+
+    /// Returns whether a step reads a register.
+    fn is_read(&self, reg: Reg) -> bool {
+        self.is_read[reg.index()]
     }
 
     fn constant(&self, constant: Constant) -> MemoryOperand {

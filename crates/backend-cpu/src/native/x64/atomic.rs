@@ -22,6 +22,23 @@ const LANE: Register = Register::RCX;
 const NEW: Register = Register::ECX;
 const ADDRESS: Register = Register::RDX;
 
+/// Returns the instruction on memory that makes a change, if there is one.
+fn direct(update: Update) -> Option<Code> {
+    match update {
+        Update::Add => Some(Code::Add_rm32_r32),
+        Update::And => Some(Code::And_rm32_r32),
+        Update::Or => Some(Code::Or_rm32_r32),
+        Update::Xor => Some(Code::Xor_rm32_r32),
+        Update::MinUnsigned
+        | Update::MaxUnsigned
+        | Update::MinSigned
+        | Update::MaxSigned
+        | Update::FloatAdd
+        | Update::Exchange
+        | Update::CompareExchange => None,
+    }
+}
+
 /// The operands of an update.
 pub(super) struct Operands {
     pub(super) words: Words,
@@ -38,6 +55,11 @@ impl Emitter<'_> {
         operands: &Operands,
         is_locked: bool,
     ) -> Option<()> {
+        if let Some(code) = direct(update)
+            && !self.is_read(to)
+        {
+            return self.atomic_without_result(code, operands, is_locked);
+        }
         let at = |slot: usize| self.layout.save + slot * SLOT;
         let [indices, first, second, results, words] = [INDICES, FIRST, SECOND, RESULTS, WORDS].map(at);
         let [pending, lane, operand] = [0, 4, 8].map(|offset| frame(words + offset));
@@ -63,13 +85,7 @@ impl Emitter<'_> {
         self.assembler.two(Code::VEX_Blsr_r32_rm32, OLD, OLD)?;
         self.assembler.two(Code::Mov_rm32_r32, pending, OLD)?;
         self.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), of_lane(indices))?;
-        self.assembler.two(Code::Shl_rm64_imm8, ADDRESS, 2)?;
-        match self.scalar_source(operands.words.pointer) {
-            ScalarSource::Register(pointer) => self.assembler.two(Code::Add_r64_rm64, ADDRESS, pointer)?,
-            ScalarSource::Memory(pointer) => self.assembler.two(Code::Add_r64_rm64, ADDRESS, pointer)?,
-            ScalarSource::Immediate(_) => return None,
-        }
-        let word = MemoryOperand::with_base_displ(ADDRESS, operands.words.offset.into());
+        let word = self.word(operands.words)?;
         match update {
             Update::Add | Update::Exchange => {
                 self.assembler.two(Code::Mov_r32_rm32, OLD, of_lane(first))?;
@@ -110,6 +126,50 @@ impl Emitter<'_> {
         let target = self.target_vector(to);
         self.load_vector(target, frame(results))?;
         self.finish_vector(to, target)
+    }
+
+    /// Returns the address of a word, whose index is in the register of the address.
+    fn word(&mut self, words: Words) -> Option<MemoryOperand> {
+        let offset = i64::from(words.offset);
+        match self.scalar_source(words.pointer) {
+            ScalarSource::Register(pointer) => {
+                return Some(MemoryOperand::with_base_index_scale_displ_size(pointer, ADDRESS, 4, offset, 8));
+            }
+            ScalarSource::Memory(pointer) => {
+                self.assembler.two(Code::Shl_rm64_imm8, ADDRESS, 2)?;
+                self.assembler.two(Code::Add_r64_rm64, ADDRESS, pointer)?;
+            }
+            ScalarSource::Immediate(_) => return None,
+        }
+        Some(MemoryOperand::with_base_displ(ADDRESS, offset))
+    }
+
+    /// Emits updates that are one instruction, whose old words nothing reads.
+    fn atomic_without_result(&mut self, code: Code, operands: &Operands, is_locked: bool) -> Option<()> {
+        let [indices, values] = [INDICES, FIRST].map(|slot| self.layout.save + slot * SLOT);
+        for (reg, slot) in [(operands.words.index, indices), (operands.a, values)] {
+            let vector = self.vector(reg, 0)?;
+            self.store_vector(frame(slot), vector)?;
+        }
+        let mask = self.mask(operands.mask, 0)?;
+        let lanes = self.pick(Code::VEX_Kmovw_r32_kr, Code::VEX_Vmovmskps_r32_ymm);
+        self.assembler.two(lanes, OLD, mask)?;
+        let (next, done) = (self.assembler.label(), self.assembler.label());
+        let of_lane =
+            |offset: usize| MemoryOperand::with_base_index_scale_displ_size(FRAME, LANE, 4, offset as i64, 8);
+        self.assembler.two(Code::Test_rm32_r32, OLD, OLD)?;
+        self.assembler.jump(Code::Je_rel32_64, done)?;
+        self.assembler.bind(next);
+        self.assembler.two(Code::Tzcnt_r32_rm32, low(LANE), OLD)?;
+        self.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), of_lane(indices))?;
+        self.assembler.two(Code::Mov_r32_rm32, NEW, of_lane(values))?;
+        let word = self.word(operands.words)?;
+        self.assembler.update(code, word, NEW, is_locked)?;
+        // Sets the zero flag if this was the last lane.
+        self.assembler.two(Code::VEX_Blsr_r32_rm32, OLD, OLD)?;
+        self.assembler.jump(Code::Jne_rel32_64, next)?;
+        self.assembler.bind(done);
+        Some(())
     }
 
     /// Computes the new value from the old one and an operand in the frame.
