@@ -128,6 +128,9 @@ impl Function {
             let at = offset::CONSTANTS + position * 64;
             frame.set_vector(at, |lane| if lane % 2 == 0 { even } else { odd });
         }
+        for odd in 0..2 {
+            frame.set_vector(offset::UNZIP + odd as usize * 64, |lane| 2 * lane + odd);
+        }
         frame.set_word(offset::COUNTDOWN, POLLS);
         frame.set_word(offset::CONTROL, CONTROL);
         Some(frame)

@@ -398,6 +398,13 @@ pub(crate) enum Step {
         to: Reg,
         from: Reg,
     },
+    /// The even or the odd lanes of two vectors, one after the other.
+    Unzip {
+        to: Reg,
+        a: Reg,
+        b: Reg,
+        is_odd: bool,
+    },
     /// A bool scalar in all lanes of a mask.
     BroadcastMask {
         to: Reg,

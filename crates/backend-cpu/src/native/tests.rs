@@ -374,6 +374,23 @@ fn vectors_are_their_components() {
 }
 
 #[test]
+fn rows_of_vectors_are_loaded_in_bounds() {
+    let lines = "buffer %x: read u32[]\nbuffer %out: write u32x4[]\nview %x4 = %x as u32x4[]\nview %x2 = %x as u32x2[]\nparam %d: u32
+  shared %s: u32x4[64]\n%l = local_index\n%i = global_id.x\n%up = add %i, %d\n%a = load %x4[%up]\n%b = load %x2[%up]\n%c = min %up, 20u32
+  %e = load %x4[%c]\n%b1 = vec.shuffle[1, 0, 1, 1] %b, %b\n%t = mul %a, %e\n%v = sub %t, %b1\nstore %s[%l], %v\nbarrier
+  %k = add %l, 2u32\n%w = load %s[%k]\n%z = vec.shuffle[3, 0, 2, 1] %w, %w\n%y = add %z, %a\n%odd0 = and %l, 1u32\n%odd = ne %odd0, 0u32
+  if %odd {\n  %q = load %x4[%i]\n  %q1 = xor %q, %y\n  store %out[%i], %q1\n} else {\n  store %out[%i], %y\n}";
+    for size in [64, 20] {
+        let kernel = kernel(&format!("{size}, 1, 1"), lines);
+        for count in [0, 3, 64, 100, 255, 256, 600] {
+            for distance in [0, 1, 5, 1 << 30, 1 << 31, u32::MAX - 3] {
+                same(&kernel, &[words(count, 4), vec![0; 4 * 128]], &[distance], &grid(2));
+            }
+        }
+    }
+}
+
+#[test]
 fn clamped_indices_are_rows_where_nothing_is_clamped() {
     let lines = "buffer %x: read u32[]\nbuffer %out: write u32[]\nparam %least: u32\nparam %most: u32\nparam %d: u32
   %i = global_id.x\n%far = add %i, %d\n%a = max %far, %least\n%b = min %a, %most\n%v = load %x[%b]\n%c = min %most, %far

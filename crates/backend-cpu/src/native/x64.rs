@@ -90,6 +90,8 @@ pub(crate) mod offset {
     pub(crate) const CONTROL: usize = 24;
     /// Fixed vectors, from [`super::FIXED`].
     pub(crate) const CONSTANTS: usize = 64;
+    /// The numbers of even lanes of two vectors, then of odd ones.
+    pub(crate) const UNZIP: usize = CONSTANTS + super::FIXED.len() * super::SLOT;
 }
 
 /// The control of float instructions in generated code: rounding to nearest even, subnormals kept, no exception traps.
@@ -136,7 +138,7 @@ pub(crate) fn emit(program: &Program, target: Target) -> Option<Machine> {
     }
     let allocation = allocate(program, target.pools(), |reg| immediates.contains_key(&reg));
     let [scalars, vectors, masks] = allocation.slots.map(|count| count as usize);
-    let vectors_at = offset::CONSTANTS + FIXED.len() * SLOT;
+    let vectors_at = offset::UNZIP + 2 * SLOT;
     let masks_at = vectors_at + vectors * SLOT;
     let scalars_at = masks_at + masks * SLOT;
     let save = (scalars_at + scalars * 8).next_multiple_of(SLOT);
@@ -419,6 +421,7 @@ impl Emitter<'_> {
             Step::Blend { to, mask, yes, no } => self.blend(to, mask, [yes, no])?,
             Step::Mask { op, to, a, b } => self.mask2(op, to, [a, b])?,
             Step::Broadcast { to, from } => self.broadcast(to, from)?,
+            Step::Unzip { to, a, b, is_odd } => self.unzip(to, [a, b], is_odd)?,
             Step::BroadcastMask { to, from } => self.broadcast_mask(to, from)?,
             Step::LoadScalar { to, words, len } => self.load_scalar(to, words, len)?,
             Step::LoadBroadcast { to, words, len } => self.load_broadcast(to, words, len)?,

@@ -65,7 +65,12 @@ impl Lowering<'_> {
         for (part, to) in parts.iter().zip(&variables) {
             self.define_vector(*part, *to);
         }
-        let (Some(row), [to]) = (self.values[index.0].row, &variables[..]) else {
+        let row = self.values[index.0].row;
+        if let (Some(row), 2 | 4) = (row, variables.len()) {
+            self.load_elements(memory, row, vector, &variables, is_inside);
+            return Some(());
+        }
+        let (Some(row), [to]) = (row, &variables[..]) else {
             self.gather(memory, vector, &variables);
             return Some(());
         };
@@ -84,6 +89,45 @@ impl Lowering<'_> {
             |lowering| lowering.gather(memory, vector, &[to]),
         );
         Some(())
+    }
+
+    /// Loads a row of elements of two or four words: all words, from which the components are then taken.
+    fn load_elements(&mut self, memory: Memory, row: Row, vector: Reg, to: &[Reg], is_inside: bool) {
+        let is_inside = is_inside && self.mask.is_none();
+        let len = if is_inside { None } else { Some(self.len(memory)) };
+        let all = |lowering: &mut Self| {
+            let width = lowering.input(Input::Constant(to.len() as u32));
+            let first = lowering.scalar2(ScalarOp2::Mul, row.first, width);
+            let words = lowering.words(memory, first, 0);
+            let mut vectors = Vec::new();
+            for position in 0..to.len() as i32 {
+                let offset = words.offset + position * 4 * lowering.lanes as i32;
+                let loaded = lowering.reg(Class::Vector);
+                lowering.push(Step::LoadRow { to: loaded, words: Words { offset, ..words } });
+                vectors.push(loaded);
+            }
+            if let [a, b, c, d] = vectors[..] {
+                let halves = [[a, b], [c, d]].map(|[a, b]| {
+                    [false, true].map(|is_odd| {
+                        let half = lowering.reg(Class::Vector);
+                        lowering.push(Step::Unzip { to: half, a, b, is_odd });
+                        half
+                    })
+                });
+                for (component, to) in to.iter().copied().enumerate() {
+                    let [a, b] = halves.map(|half| half[component % 2]);
+                    lowering.push(Step::Unzip { to, a, b, is_odd: component >= 2 });
+                }
+            } else if let [a, b] = vectors[..] {
+                for (component, to) in to.iter().copied().enumerate() {
+                    lowering.push(Step::Unzip { to, a, b, is_odd: component == 1 });
+                }
+            }
+        };
+        if len.is_none() && row.when.is_none() {
+            return all(self);
+        }
+        self.row(row, len, all, |lowering| lowering.gather(memory, vector, to));
     }
 
     /// Loads an element at an index that is the same in all lanes.

@@ -35,6 +35,7 @@ impl Program {
             | Step::Blend { .. }
             | Step::Mask { .. }
             | Step::Broadcast { .. }
+            | Step::Unzip { .. }
             | Step::BroadcastMask { .. }
             | Step::LoadScalar { .. }
             | Step::LoadBroadcast { .. }

@@ -38,6 +38,7 @@ impl Step {
             | Self::CompareScalar { to, a, b, .. }
             | Self::Vector2 { to, a, b, .. }
             | Self::Compare { to, a, b, .. }
+            | Self::Unzip { to, a, b, .. }
             | Self::Mask { to, a, b, .. } => pure(to, [Some(a), Some(b), None, None]),
             Self::SelectScalar { to, condition, yes, no } => {
                 pure(to, [Some(condition), Some(yes), Some(no), None])
@@ -95,6 +96,7 @@ impl Step {
             | Self::Vector2 { to, .. }
             | Self::Compare { to, .. }
             | Self::Mask { to, .. }
+            | Self::Unzip { to, .. }
             | Self::SelectScalar { to, .. }
             | Self::Blend { to, .. }
             | Self::Fma { to, .. }

@@ -4,7 +4,7 @@ use iced_x86::{Code, MemoryOperand, Register};
 
 use super::assembler::Others;
 use super::scalar::{ScalarSource, low};
-use super::{Emitter, FRAME, SCRATCH, SCRATCH_MASKS, frame};
+use super::{Emitter, FRAME, SCRATCH, SCRATCH_MASKS, frame, offset};
 use crate::native::program::{Reg, VectorOp2, Words};
 use crate::native::x64::tables::{SLOT, codes2};
 
@@ -100,6 +100,20 @@ impl Emitter<'_> {
         let target = self.target_vector(to);
         self.assembler.three(self.pick(wide, narrow), target, a, address)?;
         self.finish_vector(to, target)
+    }
+
+    pub(super) fn unzip(&mut self, to: Reg, [a, b]: [Reg; 2], is_odd: bool) -> Option<()> {
+        let (a, b, result) = (self.vector(a, 0)?, self.vector(b, 1)?, self.scratch(4));
+        if self.is_wide() {
+            self.load_vector(result, frame(offset::UNZIP + usize::from(is_odd) * SLOT))?;
+            self.assembler.three(Code::EVEX_Vpermi2d_zmm_k1z_zmm_zmmm512b32, result, a, b)?;
+        } else {
+            let lanes = if is_odd { 0xdd } else { 0x88 };
+            self.assembler.three_with(Code::VEX_Vshufps_ymm_ymm_ymmm256_imm8, result, a, b, lanes)?;
+            // The shuffle works on halves; this swaps the middle quarters.
+            self.assembler.two_with(Code::VEX_Vpermq_ymm_ymmm256_imm8, result, result, 0xd8)?;
+        }
+        self.finish_vector(to, result)
     }
 
     pub(super) fn store_scalar(&mut self, from: Reg, words: Words) -> Option<()> {
