@@ -13,6 +13,9 @@ use crate::poll::{Poll, Stopped};
 use crate::subgroup::{self, Broadcast};
 use crate::trap::Trap;
 
+/// The number of steps of a kernel that count as one back edge each time it is run.
+const STEPS_PER_BACK_EDGE: u32 = 64;
+
 /// An open construct of control flow.
 #[derive(Clone, Copy)]
 enum Frame {
@@ -82,6 +85,8 @@ impl Chunk {
         shared: &mut [u32],
         poll: &mut Poll<'_>,
     ) -> Result<Pause, Stopped> {
+        // A long kernel without loops passes no back edge.
+        poll.count_many(code.steps.len() as u32 / STEPS_PER_BACK_EDGE)?;
         let mut view = View { buffers: launched.buffers, shared, local: &mut self.local };
         let registers = &mut self.registers[..];
         let matrices = &mut self.matrices[..];

@@ -12,7 +12,7 @@ use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Code;
 
 use crate::code::Step;
-use crate::{CpuDevice, backend};
+use crate::{CpuDevice, CpuOptions, Native, backend};
 
 pub(crate) fn kernel(workgroup: &str, lines: &str) -> Arc<VerifiedKernel> {
     let source = format!("fulgurite 1\nkernel @k workgroup({workgroup}) {{\n{lines}\n}}\n");
@@ -133,6 +133,29 @@ fn endless_loops_time_out_on_every_thread() {
         while {\ncondition %one\n} do {\n}";
     let error = run(&kernel("64, 1, 1", lines), &[1], &grid(100).timeout(timeout)).unwrap_err();
     assert_eq!(error.code(), Code::Timeout);
+}
+
+#[test]
+fn long_kernels_without_loops_look_at_the_clock() {
+    use core::fmt::Write as _;
+
+    let mut lines = String::from("buffer %out: read_write u32[]\n%i = global_id.x\n%v0 = load %out[%i]\n");
+    for k in 0..8000 {
+        let _ = writeln!(lines, "%v{} = xor %v{k}, %i", k + 1);
+    }
+    lines.push_str("%one = or %v8000, 1u32\nstore %out[%i], %one");
+    let device = CpuDevice::with(CpuOptions { native: Native::Interpreter });
+    let (kernel, count) = (kernel("4096, 1, 1", &lines), 1 << 20);
+    let buffers = [device.allocate(count * 4).unwrap()];
+    let executable = device.compile(kernel.clone(), &CompileOptions::default()).unwrap();
+    let options = grid(count as u32 / 4096).timeout(Duration::from_nanos(1));
+    let limits = &device.snapshot().limits;
+    let launch = Launch::check(&kernel, limits, Binding::each(&buffers), &[], &options).unwrap();
+    assert_eq!(executable.launch(&launch).unwrap_err().code(), Code::Timeout);
+    let mut bytes = vec![0; count as usize * 4];
+    buffers[0].read(0, &mut bytes).unwrap();
+    let done = bytes.chunks_exact(4).filter(|word| word[0] & 1 == 1).count();
+    assert!(done <= crate::pool::threads() * 4 * 64, "{done} invocations ran to their end");
 }
 
 #[test]

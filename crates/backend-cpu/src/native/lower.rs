@@ -35,7 +35,7 @@ use super::shape::Scalars;
 use group::{Home, Position};
 use local::local_words;
 use memory::shared_bytes;
-use plan::meets;
+use plan::needs_whole_workgroups;
 use row::Row;
 
 /// The division of a launch into rows.
@@ -45,15 +45,15 @@ pub(crate) enum Rows {
     Grid,
     /// A row belongs to one workgroup.
     Workgroup,
-    /// Rows are run by whole workgroups, from barrier to barrier.
-    Together,
+    /// Whole workgroups are run, from barrier to barrier.
+    WholeWorkgroups,
 }
 
 impl Rows {
     /// Returns the division that `kernel` allows.
     pub(crate) fn of(kernel: &VerifiedKernel) -> Self {
-        if meets(kernel) {
-            return Self::Together;
+        if needs_whole_workgroups(kernel) {
+            return Self::WholeWorkgroups;
         }
         let sees_workgroup = instructions(kernel).any(|id| match kernel.inst(id).kind {
             InstKind::Id { op, component } => match IdOp::of(op) {
@@ -114,7 +114,7 @@ struct Value {
 
 /// Compiles `kernel`, which [`supports`](super::supports::supports) accepts, for vectors of `lanes` lanes.
 ///
-/// Returns `None` for kernels that the verifier should have rejected.
+/// Returns `None` for kernels whose workgroups would take much memory or leave most lanes unused.
 pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
     let ranges = RangeMap::of(kernel);
     let mut firsts = Vec::with_capacity(kernel.values.len());
@@ -142,7 +142,7 @@ pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
         homes: Vec::new(),
         kept_bytes: 0,
     };
-    let vectors = if meets(kernel) {
+    let vectors = if needs_whole_workgroups(kernel) {
         lowering.homes = vec![None; lowering.values.len()];
         lowering.group()?;
         lowering.group_vectors()
@@ -400,7 +400,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// Returns the binding of a buffer or a view of one.
+    /// Returns the binding of a buffer or a view of one. Arrays have none: their length is constant, and their words are
+    /// in the frame.
     fn binding(&self, memory: Memory) -> usize {
         match self.kernel.base(memory) {
             Memory::Buffer(id) => id.index(),

@@ -1,4 +1,4 @@
-//! Launches of native code: rows of invocations, spread over the workers of the pool.
+//! Launches of native code: rows of invocations, or whole workgroups, spread over the workers of the pool.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -20,8 +20,8 @@ const ROW: [u64; 2] = [1 << 12, 1 << 16];
 const INSTRUCTIONS_PER_ROW: u64 = 1 << 22;
 /// Number of batches that a worker takes if all workers run at the same speed.
 const BATCHES: u64 = 16;
-/// Maximum number of frames that are kept for the next launch.
-const MAX_KEPT: usize = 256;
+/// Maximum size in bytes of all frames that are kept for the next launch.
+const MAX_KEPT_BYTES: u64 = 1 << 26;
 /// The number of invocations that count as one back edge.
 const INVOCATIONS_PER_POLL: u64 = 64;
 
@@ -33,31 +33,30 @@ pub(crate) struct NativeKernel {
     kept: Mutex<Vec<Frame>>,
 }
 
-/// The division of a launch into units, each of which is a row.
+/// The division of a launch into units: rows of invocations, or workgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Division {
-    /// The number of invocations along each axis.
+    /// The number of invocations, or of workgroups, along each axis.
     size: [u64; 3],
-    /// The number of invocations of a row; the last one along x may be shorter.
+    /// The number of these in a unit; the last unit along x may be shorter.
     row: u64,
-    /// The number of rows along x.
+    /// The number of units along x.
     pieces: u64,
-    /// The number of all rows, saturating.
+    /// The number of all units, saturating.
     units: u64,
 }
 
 impl Division {
     fn of(rows: Rows, instructions: u64, grid: [u32; 3], workgroup: [u32; 3], threads: u64) -> Self {
-        let size = [0, 1, 2].map(|axis| u64::from(grid[axis]) * u64::from(workgroup[axis]));
+        let size = match rows {
+            Rows::WholeWorkgroups => grid.map(u64::from),
+            Rows::Grid | Rows::Workgroup => {
+                [0, 1, 2].map(|axis| u64::from(grid[axis]) * u64::from(workgroup[axis]))
+            }
+        };
         let others = size[1].saturating_mul(size[2]);
-        if rows == Rows::Together {
-            // A unit is a workgroup.
-            let size = grid.map(u64::from);
-            let units = size.iter().fold(1u64, |product, n| product.saturating_mul(*n));
-            return Self { size, row: 1, pieces: size[0], units };
-        }
         let row = match rows {
-            Rows::Together => 1,
+            Rows::WholeWorkgroups => 1,
             Rows::Workgroup => u64::from(workgroup[0]),
             Rows::Grid => {
                 let total = size[0].saturating_mul(others);
@@ -114,7 +113,7 @@ impl NativeKernel {
 
     fn keep_frame(&self, frame: Frame) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < MAX_KEPT {
+        if (kept.len() as u64 + 1) * self.function.frame_bytes() <= MAX_KEPT_BYTES {
             kept.push(frame);
         }
     }
@@ -132,7 +131,7 @@ impl Running<'_> {
         let mut callable = self.native.function.bind(&mut frame, self.buffers);
         callable.set_inputs(|input| self.fixed(input));
         let row = match self.native.rows {
-            Rows::Together => self.native.kernel.workgroup_invocations().into(),
+            Rows::WholeWorkgroups => self.native.kernel.workgroup_invocations().into(),
             Rows::Grid | Rows::Workgroup => self.division.row,
         };
         let polls = (row / INVOCATIONS_PER_POLL + 1) as u32;
@@ -185,7 +184,7 @@ impl Running<'_> {
         let others = unit / pieces;
         let mut global = [begin, others % size[1], others / size[1]];
         let workgroup = self.native.kernel.workgroup.map(u64::from);
-        if self.native.rows == Rows::Together {
+        if self.native.rows == Rows::WholeWorkgroups {
             global = [0, 1, 2].map(|axis| global[axis] * workgroup[axis]);
         }
         let local = |axis: usize| global[axis] % workgroup[axis];

@@ -8,9 +8,10 @@ use fulgurite_ir::{
 };
 use fulgurite_spec::{BoolOp, FloatOp, IdOp, Op, ScalarOp, ScalarType, Type};
 
-use super::lower::plan::{is_divisible, meets};
+use super::lower::plan::{is_divisible, needs_whole_workgroups};
 
-/// The maximum number of components of all values of a kernel but constants. Some analyses of the lane program take time as its square.
+/// The maximum number of components of all values of a kernel but constants. Some analyses of the lane program take quadratic
+/// time.
 const MAX_COMPONENTS: u32 = 16_384;
 /// The maximum number of values that control flow yields or carries, for the same reason.
 const MAX_CARRIED: usize = 512;
@@ -20,14 +21,14 @@ pub(crate) fn supports(kernel: &VerifiedKernel) -> bool {
     let computed = kernel.values.iter().filter(|value| !matches!(value.def, ValueDef::Const(_)));
     let components: u32 = computed.map(|value| value.ty.lanes.count()).sum();
     // Rows may begin and end within a workgroup, which then makes no progress of its own.
-    if components > MAX_COMPONENTS || kernel.needs_progress && !meets(kernel) {
+    if components > MAX_COMPONENTS || kernel.needs_progress && !needs_whole_workgroups(kernel) {
         return false;
     }
     kernel.params.iter().all(|param| is_word(param.ty))
         && kernel.locals.iter().all(|array| is_word(array.element))
         && kernel.buffers.iter().all(|buffer| !buffer.large)
         && instructions(kernel).all(|id| is_supported(kernel, kernel.inst(id)))
-        && (!meets(kernel) || is_divisible(kernel))
+        && (!needs_whole_workgroups(kernel) || is_divisible(kernel))
 }
 
 /// Returns whether components of this type are held in 32 bits for each lane, or in a mask.

@@ -1,7 +1,7 @@
 //! Kernels that are run by whole workgroups: loops over the vectors of a workgroup, from barrier to barrier.
 //!
-//! Values that are equal in the whole workgroup stay in scalar registers, which each vector writes alike. Any other
-//! value that is read behind a barrier has a place in the frame for each vector of the workgroup.
+//! Integers and bools that are equal in the whole workgroup stay in scalar registers, which each vector writes alike. Any
+//! other value that is read behind a barrier has a place in the frame for each vector of the workgroup.
 
 use fulgurite_ir::analysis::Uniformity;
 use fulgurite_ir::{Control, InstId, PureInst, ValueId};
@@ -12,8 +12,10 @@ use super::row::Row;
 use super::{Lowering, Part, Value};
 use crate::native::program::{Area, Class, Input, Kind, Reg, Relation, ScalarOp2, Step, Words};
 
-/// The maximum size in bytes of the values that are kept across barriers.
-const MAX_KEPT_BYTES: u64 = 1 << 26;
+/// The maximum size in bytes of the values that are kept across barriers, and of the local arrays.
+const MAX_BYTES: u64 = 1 << 26;
+/// A vector holds invocations of one row along x only. The interpreter is faster if fewer than one lane in this many is used.
+const MOST_LANES_PER_INVOCATION: u64 = 2;
 
 /// The position of the current vector in its workgroup.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +44,14 @@ pub(super) enum Home {
 impl Lowering<'_> {
     /// Compiles the kernel.
     pub(super) fn group(&mut self) -> Option<()> {
-        self.define_inputs();
         let kernel = self.kernel;
+        let (vectors, lanes) = (self.group_vectors(), u64::from(self.lanes));
+        let invocations = u64::from(kernel.workgroup_invocations());
+        let is_narrow = vectors > 1 && vectors * lanes > invocations * MOST_LANES_PER_INVOCATION;
+        if is_narrow || local_words(kernel).saturating_mul(vectors * lanes * 4) > MAX_BYTES {
+            return None;
+        }
+        self.define_inputs();
         let nodes = divide(kernel, &self.scalars)?;
         self.zero_shared();
         if local_words(kernel) > 0 {
@@ -54,7 +62,7 @@ impl Lowering<'_> {
         }
         self.nodes(&nodes)?;
         self.push(Step::Return);
-        (self.kept_bytes <= MAX_KEPT_BYTES).then_some(())
+        Some(())
     }
 
     /// Returns the number of vectors of a workgroup.
@@ -90,6 +98,7 @@ impl Lowering<'_> {
         body(self)?;
         self.mask = None;
         self.position = None;
+        self.push(Step::Poll);
         self.push(Step::AddWide { to: lanes, a: lanes, b: width });
         let count = local_words(self.kernel) as i32 * width;
         self.push(Step::AddWide { to: words, a: words, b: count });
@@ -179,6 +188,9 @@ impl Lowering<'_> {
     fn place(&mut self) -> Option<i32> {
         let at = self.kept_bytes;
         self.kept_bytes += self.group_vectors() * 4 * u64::from(self.lanes);
+        if self.kept_bytes > MAX_BYTES {
+            return None;
+        }
         i32::try_from(at).ok()
     }
 

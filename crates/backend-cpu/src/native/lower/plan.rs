@@ -3,7 +3,7 @@
 //! All vectors of a workgroup run a segment before any runs the next one. Control flow around barriers is the same for
 //! the whole workgroup, and is between segments.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use fulgurite_ir::analysis::operands;
 use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
@@ -21,6 +21,8 @@ pub(super) enum Item {
 /// Instructions without a barrier between them.
 #[derive(Debug, Default)]
 pub(super) struct Segment {
+    /// The position among all segments of the kernel, in the order of the text.
+    number: u32,
     pub(super) items: Vec<Item>,
     /// Values of other segments that this one reads, and variables.
     pub(super) reads: Vec<ValueId>,
@@ -41,13 +43,17 @@ pub(super) enum Node {
 }
 
 /// Returns whether `kernel` has to be run by whole workgroups.
-pub(crate) fn meets(kernel: &Kernel) -> bool {
+pub(crate) fn needs_whole_workgroups(kernel: &Kernel) -> bool {
     !kernel.shared.is_empty()
         || fulgurite_ir::analysis::instructions(kernel)
             .any(|id| matches!(kernel.inst(id).kind, InstKind::Barrier { .. }))
 }
 
-/// Returns whether `kernel` can be divided: no barrier is in a `while`, and what decides about barriers is a scalar.
+/// The maximum number of segments. Each is a loop, which takes a dozen steps even if nothing is in it.
+const MAX_SEGMENTS: u32 = 1024;
+
+/// Returns whether `kernel` can be divided: it has few barriers, none in a `while`, and what decides about barriers is a
+/// scalar.
 pub(crate) fn is_divisible(kernel: &Kernel) -> bool {
     divide(kernel, &Scalars::of(kernel)).is_some()
 }
@@ -58,11 +64,16 @@ pub(super) fn divide(kernel: &Kernel, scalars: &Scalars) -> Option<Vec<Node>> {
         Planner { kernel, scalars, segment: Segment::default(), number: 0, origins: HashMap::new() };
     let mut nodes = Vec::new();
     planner.block(kernel.body, &mut nodes)?;
-    planner.finish(&mut nodes);
-    let mut used = HashMap::new();
-    find_kept(&nodes, &mut used);
-    let mut number = 0;
-    resolve(&mut nodes, &planner.origins, &used, &mut number);
+    planner.finish(&mut nodes)?;
+    let mut read = HashSet::new();
+    find_reads(&nodes, &mut read);
+    let mut kept = vec![Vec::new(); planner.number as usize];
+    for value in read {
+        if let Some(origin) = planner.origins.get(&value) {
+            kept[*origin as usize].push(value);
+        }
+    }
+    set_kept(&mut nodes, &mut kept);
     Some(nodes)
 }
 
@@ -77,8 +88,10 @@ struct Planner<'k> {
 }
 
 impl Planner<'_> {
-    fn finish(&mut self, nodes: &mut Vec<Node>) {
+    /// Ends a segment.
+    fn finish(&mut self, nodes: &mut Vec<Node>) -> Option<()> {
         let mut segment = std::mem::take(&mut self.segment);
+        segment.number = self.number;
         let origins = &self.origins;
         segment.reads.sort();
         segment.reads.dedup();
@@ -91,6 +104,7 @@ impl Planner<'_> {
         });
         nodes.push(Node::Segment(segment));
         self.number += 1;
+        (self.number <= MAX_SEGMENTS).then_some(())
     }
 
     fn define(&mut self, values: &[ValueId]) {
@@ -150,7 +164,7 @@ impl Planner<'_> {
             }
             let inst = kernel.inst(id);
             match inst.kind.control() {
-                None => self.finish(nodes),
+                None => self.finish(nodes)?,
                 Some(Control::Region { body, .. }) => {
                     self.block(body, nodes)?;
                     let yields = yielded(kernel, body);
@@ -165,11 +179,11 @@ impl Planner<'_> {
                     let (_, carried) = kernel.block(body).params.split_first()?;
                     self.segment.reads.extend([start, end]);
                     self.assign(carried, initial);
-                    self.finish(nodes);
+                    self.finish(nodes)?;
                     let mut inner = Vec::new();
                     self.block(body, &mut inner)?;
                     self.assign(carried, yielded(kernel, body));
-                    self.finish(&mut inner);
+                    self.finish(&mut inner)?;
                     nodes.push(Node::For(id, inner));
                 }
                 Some(Control::If { condition, then_block, else_block }) => {
@@ -177,12 +191,12 @@ impl Planner<'_> {
                         return None;
                     }
                     self.segment.reads.push(condition);
-                    self.finish(nodes);
+                    self.finish(nodes)?;
                     let mut blocks = [Vec::new(), Vec::new()];
                     for (inner, block) in blocks.iter_mut().zip([then_block, else_block]) {
                         self.block(block, inner)?;
                         self.assign(&inst.results, yielded(kernel, block));
-                        self.finish(inner);
+                        self.finish(inner)?;
                     }
                     nodes.push(Node::If(id, blocks));
                 }
@@ -194,33 +208,26 @@ impl Planner<'_> {
 }
 
 /// Collects the values that segments read from others.
-fn find_kept(nodes: &[Node], used: &mut HashMap<ValueId, ()>) {
+fn find_reads(nodes: &[Node], read: &mut HashSet<ValueId>) {
     for node in nodes {
         match node {
-            Node::Segment(segment) => used.extend(segment.reads.iter().map(|value| (*value, ()))),
-            Node::For(_, body) => find_kept(body, used),
-            Node::If(_, blocks) => blocks.iter().for_each(|block| find_kept(block, used)),
+            Node::Segment(segment) => read.extend(&segment.reads),
+            Node::For(_, body) => find_reads(body, read),
+            Node::If(_, blocks) => blocks.iter().for_each(|block| find_reads(block, read)),
         }
     }
 }
 
-/// Sets the values that each segment keeps for others.
-fn resolve(
-    nodes: &mut [Node],
-    origins: &HashMap<ValueId, u32>,
-    used: &HashMap<ValueId, ()>,
-    number: &mut u32,
-) {
+/// Sets the values that each segment keeps for others, given by its number.
+fn set_kept(nodes: &mut [Node], kept: &mut [Vec<ValueId>]) {
     for node in nodes {
         match node {
             Node::Segment(segment) => {
-                segment.kept =
-                    used.keys().copied().filter(|value| origins.get(value) == Some(number)).collect();
+                segment.kept = std::mem::take(&mut kept[segment.number as usize]);
                 segment.kept.sort();
-                *number += 1;
             }
-            Node::For(_, body) => resolve(body, origins, used, number),
-            Node::If(_, blocks) => blocks.iter_mut().for_each(|block| resolve(block, origins, used, number)),
+            Node::For(_, body) => set_kept(body, kept),
+            Node::If(_, blocks) => blocks.iter_mut().for_each(|block| set_kept(block, kept)),
         }
     }
 }

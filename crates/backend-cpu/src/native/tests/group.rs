@@ -4,8 +4,11 @@ use core::fmt::Write as _;
 
 use fulgurite_hal::LaunchOptions;
 
-use super::{Numbers, same, words};
+use super::{Numbers, same, widths, words};
+use crate::native::lower::lower;
+use crate::native::program::Step;
 use crate::tests::{grid, kernel};
+use crate::{CpuOptions, machine_code};
 
 /// The number of random kernels.
 const KERNELS: u64 = 200;
@@ -218,7 +221,7 @@ fn random_kernels_with_barriers_run_as_in_the_interpreter() {
             sum = writer.define(&format!("add {turned}, {value}"));
         }
         let (group, invocations) =
-            [("64, 1, 1", 64), ("7, 5, 1", 35), ("16, 3, 1", 48), ("8, 2, 2", 32)][seed as usize % 4];
+            [("64, 1, 1", 64), ("9, 5, 1", 45), ("16, 3, 1", 48), ("8, 2, 2", 32)][seed as usize % 4];
         let _ = writeln!(
             writer.text,
             "%o0 = mul %w, {invocations}u32\n%own = add %o0, %l\nstore %out[%own], {sum}\nbarrier"
@@ -280,4 +283,39 @@ fn atomics_of_many_invocations_lose_no_update() {
         let kernel = kernel(&format!("{size}, 1, 1"), lines);
         same(&kernel, &[words(size * 100, 3), vec![0; 33], vec![0; size * 100]], &[], &grid(100));
     }
+}
+
+/// Lines of a kernel whose invocations pass `count` barriers.
+fn barriers(count: usize) -> String {
+    let body = "barrier\n".repeat(count);
+    format!("buffer %out: write u32[]\n%l = local_index\n{body}store %out[%l], %l")
+}
+
+fn is_native(size: &str, lines: &str) -> bool {
+    let kernel = kernel(size, lines);
+    widths().all(|native| machine_code(&kernel, CpuOptions { native }).is_some())
+}
+
+#[test]
+fn workgroups_that_would_take_much_time_or_memory_are_interpreted() {
+    if widths().next().is_none() {
+        return;
+    }
+    assert!(is_native("64, 1, 1", &barriers(1000)));
+    assert!(!is_native("64, 1, 1", &barriers(1024)));
+    // Half of the lanes and fewer; one vector has no others beside it.
+    assert!(is_native("8, 32, 1", &barriers(1)));
+    assert!(is_native("1, 1, 1", &barriers(1)));
+    assert!(!is_native("1, 64, 1", &barriers(1)));
+    let local = |words: u32| format!("local %a: u32[{words}]\n{}", barriers(1));
+    assert!(is_native("4096, 1, 1", &local(4096)));
+    assert!(!is_native("4, 1024, 1", &local(4096)));
+}
+
+#[test]
+fn every_loop_over_the_vectors_of_a_workgroup_polls() {
+    let kernel = kernel("64, 64, 1", &barriers(5));
+    let program = lower(&kernel, 16).expect("it is supported");
+    let polls = program.steps.iter().filter(|step| matches!(step, Step::Poll)).count();
+    assert_eq!(polls, 6, "one for each segment");
 }

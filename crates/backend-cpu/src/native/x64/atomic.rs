@@ -175,15 +175,9 @@ impl Emitter<'_> {
     /// Computes the new value from the old one and an operand in the frame.
     fn combine(&mut self, update: Update, operand: MemoryOperand) -> Option<()> {
         let choice = match update {
-            Update::And | Update::Or | Update::Xor => {
-                let code = match update {
-                    Update::And => Code::And_r32_rm32,
-                    Update::Or => Code::Or_r32_rm32,
-                    _ => Code::Xor_r32_rm32,
-                };
-                self.assembler.two(Code::Mov_r32_rm32, NEW, OLD)?;
-                return self.assembler.two(code, NEW, operand);
-            }
+            Update::And => return self.combine_bits(Code::And_r32_rm32, operand),
+            Update::Or => return self.combine_bits(Code::Or_r32_rm32, operand),
+            Update::Xor => return self.combine_bits(Code::Xor_r32_rm32, operand),
             Update::FloatAdd => {
                 let sum = xmm(self.scratch(1));
                 let to = self.pick(Code::EVEX_Vmovd_xmm_rm32, Code::VEX_Vmovd_xmm_rm32);
@@ -202,5 +196,10 @@ impl Emitter<'_> {
         self.assembler.two(Code::Mov_r32_rm32, NEW, operand)?;
         self.assembler.two(Code::Cmp_r32_rm32, OLD, NEW)?;
         self.assembler.two(choice, NEW, OLD)
+    }
+
+    fn combine_bits(&mut self, code: Code, operand: MemoryOperand) -> Option<()> {
+        self.assembler.two(Code::Mov_r32_rm32, NEW, OLD)?;
+        self.assembler.two(code, NEW, operand)
     }
 }
