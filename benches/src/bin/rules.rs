@@ -53,6 +53,12 @@ const CASES: &[Case] = &[
         body: "%c = convert %a -> f16\n%d = convert %c -> f32\n%next = fma %d, 0.5f32, %b",
     },
     Case {
+        rule: "rounding",
+        what: "f64: floor, converted to i32",
+        ty: "f64",
+        body: "%c = floor %a\n%d = convert %c -> i32\n%e = convert %d -> f64\n%next = fma %e, 0.5f64, %b",
+    },
+    Case {
         rule: "wide_integers",
         what: "i32 widened, shifted and compared",
         ty: "i64",

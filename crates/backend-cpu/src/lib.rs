@@ -1,10 +1,10 @@
 //! The production CPU backend.
 //!
 //! On x86-64 with AVX2 or AVX-512, a kernel is compiled to native code if all of its ops are supported there; any other
-//! kernel is interpreted. For the interpreter, a kernel is compiled once to a flat list of steps over registers of 64 lanes. Each step is one tight loop over the
-//! lanes, which rustc turns into vector instructions. Divergence is a mask of active lanes. Workgroups are spread over
-//! the threads of a rayon pool. [`fulgurite_spec::eval`] defines the meaning of each op; this crate applies it to all
-//! lanes.
+//! kernel is interpreted. For the interpreter, a kernel is compiled once to a flat list of steps over registers of 64
+//! lanes. Each step is one tight loop over the lanes, which rustc turns into vector instructions. Divergence is a mask
+//! of active lanes. Workgroups are spread over the threads of a rayon pool. [`fulgurite_spec::eval`] defines the meaning
+//! of each op; this crate applies it to all lanes.
 #![deny(unsafe_code)]
 
 mod buffer;
@@ -28,6 +28,8 @@ mod trap;
 mod turn;
 
 use std::any::Any;
+use std::ffi::OsStr;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use fulgurite_hal::{
@@ -68,12 +70,37 @@ pub enum Native {
 }
 
 impl Native {
+    /// The values and their names.
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("auto", Self::Auto),
+        ("interpreter", Self::Interpreter),
+        ("avx2", Self::Avx2),
+        ("avx512", Self::Avx512),
+    ];
+
+    /// Returns the code that this option selects on this machine: [`Native::Interpreter`], [`Native::Avx2`] or
+    /// [`Native::Avx512`].
+    #[must_use]
+    pub fn selected(self) -> Self {
+        native::selected(self)
+    }
+
     /// Returns whether this machine runs the native code that this option asks for; false for
     /// [`Native::Interpreter`].
     pub fn is_available(self) -> bool {
-        native::is_available(self)
+        self.selected() != Self::Interpreter
     }
 }
+
+impl fmt::Display for Native {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(_, native)| native == self).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+/// The environment variable that selects the code that kernels are compiled to.
+const VARIABLE: &str = "FULGURITE_CPU_NATIVE";
 
 /// Options of the CPU backend and its device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,14 +109,41 @@ pub struct CpuOptions {
     pub native: Native,
 }
 
-/// Returns the CPU backend. Its device uses the host's memory.
-pub fn backend() -> impl Backend {
-    backend_with(CpuOptions::default())
+impl CpuOptions {
+    /// Reads options from the environment: `FULGURITE_CPU_NATIVE` is one of [`Native::NAMES`].
+    ///
+    /// # Errors
+    /// [`Code::BadOption`](DiagnosticCode::BadOption) for any other value.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::of_variable(std::env::var_os(VARIABLE).as_deref())
+    }
+
+    /// Derives options from those that any backend is opened with: their extra of type `CpuOptions`, or
+    /// [`CpuOptions::from_env`].
+    ///
+    /// # Errors
+    /// Those of [`CpuOptions::from_env`].
+    pub fn of(open: &OpenOptions) -> Result<Self, Error> {
+        open.get().copied().map_or_else(Self::from_env, Ok)
+    }
+
+    fn of_variable(value: Option<&OsStr>) -> Result<Self, Error> {
+        let Some(value) = value.map(OsStr::to_string_lossy).filter(|value| !value.trim().is_empty()) else {
+            return Ok(Self::default());
+        };
+        let native = Native::NAMES.into_iter().find(|(name, _)| *name == value.trim());
+        let (_, native) = native.ok_or_else(|| {
+            let names: Vec<String> = Native::NAMES.iter().map(|(name, _)| format!("`{name}`")).collect();
+            let message = format!("{VARIABLE} is `{value}`, not one of {}", names.join(", "));
+            Error::invalid(DiagnosticCode::BadOption, message)
+        })?;
+        Ok(Self { native })
+    }
 }
 
-/// Returns the CPU backend with options.
-pub fn backend_with(options: CpuOptions) -> impl Backend {
-    CpuBackend { options }
+/// Returns the CPU backend. Its device uses the host's memory, and has the options of [`CpuOptions::of`].
+pub fn backend() -> impl Backend {
+    CpuBackend
 }
 
 /// Returns the machine code of a kernel, for disassemblers; `None` if the kernel is interpreted.
@@ -97,9 +151,7 @@ pub fn machine_code(kernel: &VerifiedKernel, options: CpuOptions) -> Option<Vec<
     native::machine_code(kernel, options.native)
 }
 
-struct CpuBackend {
-    options: CpuOptions,
-}
+struct CpuBackend;
 
 impl Backend for CpuBackend {
     fn id(&self) -> &str {
@@ -110,11 +162,13 @@ impl Backend for CpuBackend {
         RANK
     }
 
-    fn adapters(&self, _options: &OpenOptions) -> Result<Vec<Box<dyn Adapter>>, Error> {
+    fn adapters(&self, options: &OpenOptions) -> Result<Vec<Box<dyn Adapter>>, Error> {
         // Counting its threads starts them, so a program that does not ask has none.
-        let info = AdapterInfo::new(AdapterKind::Cpu, RANK, CpuDevice::new().snapshot);
-        let options = self.options;
-        Ok(vec![Box::new(SingleDevice::new(info, move |_| Ok(Arc::new(CpuDevice::with(options)))))])
+        let info =
+            AdapterInfo::new(AdapterKind::Cpu, RANK, CpuDevice::with(CpuOptions::of(options)?).snapshot);
+        Ok(vec![Box::new(SingleDevice::new(info, |open| {
+            Ok(Arc::new(CpuDevice::with(CpuOptions::of(open)?)))
+        }))])
     }
 }
 
@@ -133,7 +187,8 @@ impl CpuDevice {
 
     /// Opens the device with options.
     pub fn with(options: CpuOptions) -> Self {
-        let device = format!("{} threads, {}", pool::threads(), std::env::consts::ARCH);
+        let (threads, code) = (pool::threads(), options.native.selected());
+        let device = format!("{threads} threads, {}, {code}", std::env::consts::ARCH);
         let driver = concat!("fulgurite ", env!("CARGO_PKG_VERSION"));
         // Every capability, including progress: a workgroup that has begun has ended or is being run by a thread.
         Self { snapshot: DeviceSnapshot::complete(ID, device, driver, lanes::SUBGROUP as u32), options }

@@ -49,9 +49,13 @@ fn target(native: Native) -> Option<Target> {
     }
 }
 
-/// Returns whether this machine can run the code that `native` asks for.
-pub(crate) fn is_available(native: Native) -> bool {
-    target(native).is_some()
+/// Returns the code that `native` selects on this machine.
+pub(crate) fn selected(native: Native) -> Native {
+    match target(native) {
+        None => Native::Interpreter,
+        Some(Target::Avx2) => Native::Avx2,
+        Some(Target::Avx512) => Native::Avx512,
+    }
 }
 
 /// Generates the code of a kernel, if it is supported and `native` selects a target.

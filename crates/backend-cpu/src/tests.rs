@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use fulgurite_driver_core::Registry;
 use fulgurite_hal::{
-    Binding, CompileOptions, Device as _, DeviceBuffer, DeviceError, Error, Executable, Launch, LaunchOptions,
+    Backend as _, Binding, CompileOptions, Device as _, DeviceBuffer, DeviceError, Error, Executable, Launch,
+    LaunchOptions, OpenOptions,
 };
 use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Code;
@@ -133,6 +134,24 @@ fn endless_loops_time_out_on_every_thread() {
         while {\ncondition %one\n} do {\n}";
     let error = run(&kernel("64, 1, 1", lines), &[1], &grid(100).timeout(timeout)).unwrap_err();
     assert_eq!(error.code(), Code::Timeout);
+}
+
+#[test]
+fn the_environment_selects_the_code() {
+    let of = |value: &str| CpuOptions::of_variable(Some(value.as_ref()));
+    for (name, native) in Native::NAMES {
+        assert_eq!(of(name).unwrap(), CpuOptions { native });
+        assert_eq!(native.to_string(), name);
+        assert_ne!(native.selected(), Native::Auto);
+        let open = OpenOptions::new().with(CpuOptions { native });
+        let device = backend().adapters(&open).unwrap()[0].open(&open).unwrap();
+        let end = format!(", {}", native.selected());
+        assert!(device.snapshot().device.ends_with(&end), "{}", device.snapshot().device);
+    }
+    assert_eq!(of(" ").unwrap(), CpuOptions::default());
+    let error = of("sse").unwrap_err();
+    assert_eq!(error.code(), Code::BadOption);
+    assert!(error.to_string().contains("`avx2`"), "{error}");
 }
 
 #[test]
