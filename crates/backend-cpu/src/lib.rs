@@ -146,8 +146,26 @@ pub fn backend() -> impl Backend {
     CpuBackend
 }
 
-/// Returns the machine code of a kernel, for disassemblers; `None` if the kernel is interpreted.
-pub fn machine_code(kernel: &VerifiedKernel, options: CpuOptions) -> Option<Vec<u8>> {
+/// The reason why a kernel is interpreted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Interpreted {
+    /// The options ask for the interpreter, or for code that this machine does not run.
+    #[error("no native code is selected, or this machine does not run it")]
+    Machine,
+    /// The kernel has something for which no native code can be generated yet.
+    #[error("native code is not supported for {0}")]
+    Unsupported(String),
+    /// Native code would take much memory, or use few lanes.
+    #[error("native code would take much memory for a workgroup, or leave most lanes unused")]
+    Unprofitable,
+}
+
+/// Returns the machine code of a kernel, for disassemblers.
+///
+/// # Errors
+/// The reason why the kernel is interpreted.
+pub fn machine_code(kernel: &VerifiedKernel, options: CpuOptions) -> Result<Vec<u8>, Interpreted> {
     native::machine_code(kernel, options.native)
 }
 

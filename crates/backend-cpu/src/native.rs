@@ -18,9 +18,9 @@ use std::sync::Arc;
 
 use fulgurite_ir::VerifiedKernel;
 
-use crate::Native;
+use crate::{Interpreted, Native};
 pub(crate) use run::NativeKernel;
-use supports::supports;
+use supports::unsupported;
 use x64::{Machine, Target};
 
 /// The largest number of words of a buffer that native code accesses: indices of gathers are signed.
@@ -58,22 +58,23 @@ pub(crate) fn selected(native: Native) -> Native {
     }
 }
 
-/// Generates the code of a kernel, if it is supported and `native` selects a target.
-pub(crate) fn machine_code(kernel: &VerifiedKernel, native: Native) -> Option<Vec<u8>> {
+/// Generates the code of a kernel.
+pub(crate) fn machine_code(kernel: &VerifiedKernel, native: Native) -> Result<Vec<u8>, Interpreted> {
     machine(kernel, native).map(|machine| machine.code)
 }
 
-fn machine(kernel: &VerifiedKernel, native: Native) -> Option<Machine> {
-    let target = target(native)?;
-    if !supports(kernel) {
-        return None;
+fn machine(kernel: &VerifiedKernel, native: Native) -> Result<Machine, Interpreted> {
+    let target = target(native).ok_or(Interpreted::Machine)?;
+    if let Some(what) = unsupported(kernel) {
+        return Err(Interpreted::Unsupported(what));
     }
-    x64::emit(&lower::lower(kernel, target.lanes())?, target)
+    let program = lower::lower(kernel, target.lanes());
+    program.and_then(|program| x64::emit(&program, target)).ok_or(Interpreted::Unprofitable)
 }
 
 /// Compiles a kernel to native code. Returns `None` if it runs in the interpreter.
 pub(crate) fn compile(kernel: &Arc<VerifiedKernel>, native: Native) -> Option<NativeKernel> {
-    let machine = machine(kernel, native)?;
+    let machine = machine(kernel, native).ok()?;
     // A process that may not map executable memory interprets.
     NativeKernel::new(kernel.clone(), machine).ok()
 }

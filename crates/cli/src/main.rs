@@ -4,6 +4,7 @@
 // One block, where the user vouches for a pack.
 #![deny(unsafe_code)]
 
+mod asm;
 mod cache;
 mod calibrate;
 mod check;
@@ -68,6 +69,8 @@ enum Command {
     Fmt(fmt::Args),
     /// Disassemble the SPIR-V module of a kernel
     Spirv(spirv::Args),
+    /// Disassemble the machine code that the CPU backend generates for a kernel
+    Asm(asm::Args),
     /// Explain a diagnostic code
     Explain(explain::Args),
     /// List the backends of this build and their devices
@@ -99,6 +102,7 @@ impl Command {
             Self::Check(_) => "check",
             Self::Fmt(_) => "fmt",
             Self::Spirv(_) => "spirv",
+            Self::Asm(_) => "asm",
             Self::Explain(_) => "explain",
             Self::Devices(_) => "devices",
             Self::Doctor(_) => "doctor",
@@ -134,6 +138,7 @@ impl Command {
             Self::Check(args) => check::run(args),
             Self::Fmt(args) => fmt::run(args),
             Self::Spirv(args) => spirv::run(args),
+            Self::Asm(args) => asm::run(args),
             Self::Explain(args) => explain::run(args),
             Self::Devices(args) => devices::run(args),
             Self::Doctor(args) => doctor::run(args),

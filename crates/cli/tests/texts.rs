@@ -13,6 +13,7 @@ use std::io::Read as _;
 use std::process::Stdio;
 
 use common::{ADD, BAD, Folder, example};
+use fulgurite_backend_cpu::Native;
 use serde_json::json;
 
 #[test]
@@ -128,6 +129,29 @@ fn module_is_disassembled_or_written() {
     folder.run(&["spirv", "bad.fg"]).expect(1, &["FG0104", "bad.fg:3:12"]);
     if let Some(ran) = folder.run_on_vulkan(&["spirv", "add.fg", "--profile", "device"]) {
         ran.expect(0, &["OpEntryPoint GLCompute"]);
+    }
+}
+
+#[test]
+fn machine_code_is_disassembled_or_written() {
+    const EXP: &str = "fulgurite 1\nkernel @e workgroup(64, 1, 1) {\n  buffer %y: read_write f64[]\n  %i = global_id.x\n  \
+                       %a = load %y[%i]\n  store %y[%i], %a\n}\n";
+    let folder = Folder::new(&[("add.fg", ADD), ("exp.fg", EXP), ("bad.fg", BAD)]);
+    folder
+        .run(&["asm", "add.fg", "--native", "sse"])
+        .expect(2, &["FG0704", "help: Name one of `auto`, `avx2`, `avx512`"]);
+    folder.run(&["asm", "bad.fg"]).expect(1, &["FG0104", "bad.fg:3:12"]);
+    for (native, register) in [("avx2", "ymm"), ("avx512", "zmm")] {
+        let available = Native::NAMES.iter().any(|(name, value)| *name == native && value.is_available());
+        if !available {
+            folder.run(&["asm", "add.fg", "--native", native]).expect(2, &["FG0403", "does not run it"]);
+            continue;
+        }
+        let text = folder.run(&["asm", "add.fg", "--native", native]);
+        text.expect(0, &["vpaddd", register, "L0:", "jmp L", "ret"]);
+        folder.run(&["asm", "add.fg", "--native", native, "-o", "add.bin"]).expect(0, &["add.bin"]);
+        assert!(std::fs::read(folder.path("add.bin")).unwrap().len() > 100);
+        folder.run(&["asm", "exp.fg", "--native", native]).expect(2, &["FG0403", "`load` with f64, u32"]);
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicU32;
 use fulgurite_hal::{Error, Launch};
 use fulgurite_ir::VerifiedKernel;
 
-use crate::Native;
 use crate::poll::Stop;
+use crate::{Interpreted, Native};
 
 /// The largest number of words of a buffer that native code accesses.
 pub(crate) const MAX_WORDS: usize = i32::MAX as usize;
@@ -28,8 +28,8 @@ pub(crate) fn selected(_native: Native) -> Native {
 }
 
 /// Generates the code of a kernel.
-pub(crate) fn machine_code(_kernel: &VerifiedKernel, _native: Native) -> Option<Vec<u8>> {
-    None
+pub(crate) fn machine_code(_kernel: &VerifiedKernel, _native: Native) -> Result<Vec<u8>, Interpreted> {
+    Err(Interpreted::Machine)
 }
 
 /// Compiles a kernel to native code.

@@ -2,7 +2,8 @@
 //!
 //! A kernel with any value, op or memory that is not listed here runs in the interpreter.
 
-use fulgurite_ir::analysis::instructions;
+use fulgurite_ir::analysis::uniformity::op;
+use fulgurite_ir::analysis::{instructions, operands};
 use fulgurite_ir::{
     AtomicOrder, Inst, InstKind, Memory, Operands, PureInst, ValueDef, ValueId, VerifiedKernel, main_type,
 };
@@ -16,19 +17,40 @@ const MAX_COMPONENTS: u32 = 16_384;
 /// The maximum number of values that control flow yields or carries, for the same reason.
 const MAX_CARRIED: usize = 512;
 
-/// Returns whether native code can be generated for `kernel`.
-pub(crate) fn supports(kernel: &VerifiedKernel) -> bool {
+/// Returns what of `kernel` native code cannot be generated for, if anything.
+pub(crate) fn unsupported(kernel: &VerifiedKernel) -> Option<String> {
     let computed = kernel.values.iter().filter(|value| !matches!(value.def, ValueDef::Const(_)));
     let components: u32 = computed.map(|value| value.ty.lanes.count()).sum();
-    // Rows may begin and end within a workgroup, which then makes no progress of its own.
-    if components > MAX_COMPONENTS || kernel.needs_progress && !needs_whole_workgroups(kernel) {
-        return false;
+    if components > MAX_COMPONENTS {
+        return Some(format!("{components} components of values, more than {MAX_COMPONENTS}"));
     }
-    kernel.params.iter().all(|param| is_word(param.ty))
-        && kernel.locals.iter().all(|array| is_word(array.element))
-        && kernel.buffers.iter().all(|buffer| !buffer.large)
-        && instructions(kernel).all(|id| is_supported(kernel, kernel.inst(id)))
-        && (!needs_whole_workgroups(kernel) || is_divisible(kernel))
+    // Rows may begin and end within a workgroup, which then makes no progress of its own.
+    if kernel.needs_progress && !needs_whole_workgroups(kernel) {
+        return Some("workgroups that wait for each other".to_owned());
+    }
+    if let Some(param) = kernel.params.iter().find(|param| !is_word(param.ty)) {
+        return Some(format!("the parameter `%{}` of type {}", param.name, param.ty));
+    }
+    if let Some(array) = kernel.locals.iter().find(|array| !is_word(array.element)) {
+        return Some(format!("the array `%{}` of {}", array.name, array.element));
+    }
+    if let Some(buffer) = kernel.buffers.iter().find(|buffer| buffer.large) {
+        return Some(format!("the large buffer `%{}`", buffer.name));
+    }
+    if let Some(id) = instructions(kernel).find(|id| !is_supported(kernel, kernel.inst(*id))) {
+        let inst = kernel.inst(id);
+        let types = inst
+            .results
+            .iter()
+            .copied()
+            .chain(operands(&inst.kind))
+            .map(|value| kernel.ty(value).to_string());
+        let (name, types) = (op(&inst.kind).mnemonic(), types.collect::<Vec<_>>().join(", "));
+        return Some(if types.is_empty() { format!("`{name}`") } else { format!("`{name}` with {types}") });
+    }
+    (needs_whole_workgroups(kernel) && !is_divisible(kernel)).then(|| {
+        "many barriers, one in a `while`, or one in control flow that is decided by a vector value".to_owned()
+    })
 }
 
 /// Returns whether components of this type are held in 32 bits for each lane, or in a mask.
