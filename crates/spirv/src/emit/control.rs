@@ -4,7 +4,7 @@
 //! them.
 
 use fulgurite_ir::{BlockId, Control, InstId, InstKind, Operands, Terminator, ValueId};
-use fulgurite_spec::{IdOp, ScalarType, Type};
+use fulgurite_spec::{IdOp, ScalarType, Type, eval};
 
 use super::Emitter;
 use crate::assembler::Id;
@@ -371,19 +371,28 @@ impl Emitter<'_> {
     fn trips(&mut self, start: ValueId, end: ValueId, step: ValueId) -> Id {
         let ty = self.kernel.ty(start);
         let signed = ty.scalar.is_signed();
+        let word = Self::iteration_type(ty);
         let step_bits = self.kernel.literal(step).map_or(1, |l| l.bits);
+        // NVIDIA's compiler unrolls no loop whose number of iterations it would have to find by a function.
+        let known = [start, end].map(|bound| self.constant(bound).map(|lanes| lanes[0]));
+        if let [Some(start), Some(end)] = known {
+            return self.asm.splat(word, eval::trip_count(ty.scalar, start, end, step_bits));
+        }
         let down = signed && step_bits > ty.scalar.mask() / 2;
         let stride = if down { step_bits.wrapping_neg() & ty.scalar.mask() } else { step_bits };
         let (start, end) = (self.end_of_range(start), self.end_of_range(end));
         let (low, high) = if down { (end, start) } else { (start, end) };
-        let word = Self::iteration_type(ty);
-        // Zero if there are no iterations. Not selected by a comparison of the bounds: NVIDIA's compiler makes one
-        // subtraction of both for 64 bits, whose borrow it loses.
-        let larger = self.glsl(if signed { glsl::SMax } else { glsl::UMax }, ty, &[low, high]);
         // Narrow integers are computed as words. As unsigned words the distance is correct even if the signed
         // difference overflows.
-        let [low, larger] = [low, larger].map(|v| self.convert(v, ty, word));
-        let distance = self.make(op::ISub, word, &[larger, low]);
+        let distance = if !signed && known[0] == Some(0) {
+            self.convert(high, ty, word)
+        } else {
+            // Zero if there are no iterations. Not selected by a comparison of the bounds: NVIDIA's compiler makes one
+            // subtraction of both for 64 bits, whose borrow it loses.
+            let larger = self.glsl(if signed { glsl::SMax } else { glsl::UMax }, ty, &[low, high]);
+            let [low, larger] = [low, larger].map(|v| self.convert(v, ty, word));
+            self.make(op::ISub, word, &[larger, low])
+        };
         if stride == 1 {
             return distance;
         }

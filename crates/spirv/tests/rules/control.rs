@@ -126,6 +126,20 @@ fn a_for_compares_a_count_made_before_it() {
     }
     let (loaded, count) = trips("for %i in 3u32 to %m step 1u32 {\n}");
     assert_eq!(loaded.constant(result(&low_of(&loaded, &count))), Some(3));
+    // From 0, the distance is the end; between constants, the count is one.
+    let (loaded, count) = trips("for %i in 0u32 to %m step 1u32 {\n}");
+    assert_ne!(count.class.opcode, Op::ISub);
+    loaded.assert_without(&[Op::ExtInst]);
+    for (bounds, wanted) in [
+        ("0u32 to 16u32 step 1u32", 16),
+        ("7u32 to 3u32 step 1u32", 0),
+        ("-2147483648i32 to 2147483647i32 step 2i32", 1 << 31),
+        ("5i32 to -5i32 step -3i32", 4),
+    ] {
+        let loaded = least("buffer %y: write i32[]", &format!("for %i in {bounds} {{\n}}"));
+        loaded.assert_without(&[Op::ExtInst, Op::ISub, Op::UDiv]);
+        assert_eq!(loaded.constant(id(loaded.one(Op::ULessThan), 1)), Some(wanted), "{bounds}");
+    }
     loaded.assert_without(&[Op::UDiv, Op::Select]);
 }
 
