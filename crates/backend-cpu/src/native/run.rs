@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fulgurite_hal::{DeviceError, Error, Launch};
-use fulgurite_ir::VerifiedKernel;
+use fulgurite_ir::{Inst, InstKind, VerifiedKernel};
 
 use super::lower::Rows;
 use super::memory_map::{Frame, Function};
@@ -14,10 +14,15 @@ use super::x64::Machine;
 use crate::poll::{Poll, Stop};
 use crate::pool;
 
-/// The least and the largest number of invocations in a row that spans workgroups.
-const ROW: [u64; 2] = [1 << 12, 1 << 16];
-/// The number of instructions that a worker runs at most, those of loops counted once, before it looks whether to stop.
-const INSTRUCTIONS_PER_ROW: u64 = 1 << 22;
+/// The largest number of invocations in a row that spans workgroups.
+const MOST_PER_ROW: u64 = 1 << 16;
+/// The number of instructions, those of loops counted once, that a row should have at least, so that it takes longer than
+/// to hand it to a thread; and at most, because a worker looks between rows whether to stop.
+const INSTRUCTIONS_PER_ROW: [u64; 2] = [1 << 16, 1 << 22];
+/// The number of instructions that a loop counts as at least.
+const INSTRUCTIONS_PER_LOOP: u64 = 1 << 10;
+/// The number of invocations in a row is a multiple of this, but for the last row.
+const PIECE: u64 = 64;
 /// Number of batches that a worker takes if all workers run at the same speed.
 const BATCHES: u64 = 16;
 /// Maximum size in bytes of all frames that are kept for the next launch.
@@ -60,14 +65,21 @@ impl Division {
             Rows::Workgroup => u64::from(workgroup[0]),
             Rows::Grid => {
                 let total = size[0].saturating_mul(others);
-                let most = INSTRUCTIONS_PER_ROW / instructions.max(1) / 64 * 64;
-                let [least, most] = ROW.map(|bound| bound.min(most.max(64)));
-                (total / (threads * BATCHES)).next_multiple_of(64).clamp(least, most)
+                let [least, most] = INSTRUCTIONS_PER_ROW
+                    .map(|bound| (bound / instructions.max(1) / PIECE * PIECE).clamp(PIECE, MOST_PER_ROW));
+                (total / (threads * BATCHES)).next_multiple_of(PIECE).clamp(least, most)
             }
         };
         let pieces = size[0].div_ceil(row.max(1));
         Self { size, row, pieces, units: pieces.saturating_mul(others) }
     }
+}
+
+/// Estimates the number of instructions that an invocation runs.
+fn instructions_of(kernel: &VerifiedKernel) -> u64 {
+    let is_loop = |inst: &&Inst| matches!(inst.kind, InstKind::For { .. } | InstKind::While { .. });
+    let loops = kernel.insts.iter().filter(is_loop).count() as u64;
+    kernel.insts.len() as u64 + loops * INSTRUCTIONS_PER_LOOP
 }
 
 /// The state that all workers of a launch share.
@@ -94,7 +106,7 @@ impl NativeKernel {
     /// Runs a launch to its end on the words of its buffers, each fewer than 2³¹.
     pub(crate) fn run(&self, launch: &Launch, buffers: &[&[AtomicU32]], stop: &Stop) -> Result<(), Error> {
         let threads = pool::threads() as u64;
-        let instructions = self.kernel.insts.len() as u64;
+        let instructions = instructions_of(&self.kernel);
         let division = Division::of(self.rows, instructions, launch.grid(), self.kernel.workgroup, threads);
         if division.units == 0 {
             return Ok(());
@@ -230,6 +242,9 @@ mod tests {
         }
         assert_eq!(Division::of(Rows::Grid, 12, [0, 1, 1], [64, 1, 1], 4).units, 0);
         assert_eq!(Division::of(Rows::Workgroup, 12, [4, 0, 1], [64, 1, 1], 4).units, 0);
+        // A short launch of a long kernel is spread over the threads, one of a short kernel is not.
+        assert_eq!(Division::of(Rows::Grid, 1100, [64, 1, 1], [64, 1, 1], 16).units, 64);
+        assert_eq!(Division::of(Rows::Grid, 12, [64, 1, 1], [64, 1, 1], 16).units, 1);
         // A worker looks whether to stop after a while, however long the kernel is.
         assert_eq!(Division::of(Rows::Grid, 16_000, [1 << 24, 1, 1], [64, 1, 1], 4).row, 256);
         assert_eq!(Division::of(Rows::Grid, 1 << 30, [1 << 24, 1, 1], [64, 1, 1], 4).row, 64);
