@@ -154,9 +154,21 @@ impl Emitter<'_> {
         let mask = self.mask(operands.mask, 0)?;
         let lanes = self.pick(Code::VEX_Kmovw_r32_kr, Code::VEX_Vmovmskps_r32_ymm);
         self.assembler.two(lanes, OLD, mask)?;
-        let (next, done) = (self.assembler.label(), self.assembler.label());
+        let [next, some, done] = [0; 3].map(|_| self.assembler.label());
         let of_lane =
             |offset: usize| MemoryOperand::with_base_index_scale_displ_size(FRAME, LANE, 4, offset as i64, 8);
+        // All lanes, without a loop.
+        let count = self.target.lanes() as usize;
+        self.assembler.two(Code::Cmp_rm32_imm32, OLD, (1i32 << count) - 1)?;
+        self.assembler.jump(Code::Jne_rel32_64, some)?;
+        for lane in 0..count {
+            self.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), frame(indices + 4 * lane))?;
+            self.assembler.two(Code::Mov_r32_rm32, NEW, frame(values + 4 * lane))?;
+            let word = self.word(operands.words)?;
+            self.assembler.update(code, word, NEW, is_locked)?;
+        }
+        self.assembler.jump(Code::Jmp_rel32_64, done)?;
+        self.assembler.bind(some);
         self.assembler.two(Code::Test_rm32_r32, OLD, OLD)?;
         self.assembler.jump(Code::Je_rel32_64, done)?;
         self.assembler.bind(next);
