@@ -373,7 +373,8 @@ impl Emitter<'_> {
         let signed = ty.scalar.is_signed();
         let word = Self::iteration_type(ty);
         let step_bits = self.kernel.literal(step).map_or(1, |l| l.bits);
-        // NVIDIA's compiler unrolls no loop whose number of iterations it would have to find by a function.
+        // A constant here is not left to the driver: with a maximum of literals in its place, products of `f32` lost a
+        // quarter of their speed on NVIDIA.
         let known = [start, end].map(|bound| self.constant(bound).map(|lanes| lanes[0]));
         if let [Some(start), Some(end)] = known {
             return self.asm.splat(word, eval::trip_count(ty.scalar, start, end, step_bits));
