@@ -78,6 +78,11 @@ impl Native {
         ("avx512", Self::Avx512),
     ];
 
+    /// Returns the value with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.into_iter().find(|(known, _)| *known == name).map(|(_, native)| native)
+    }
+
     /// Returns the code that this option selects on this machine: [`Native::Interpreter`], [`Native::Avx2`] or
     /// [`Native::Avx512`].
     #[must_use]
@@ -131,8 +136,7 @@ impl CpuOptions {
         let Some(value) = value.map(OsStr::to_string_lossy).filter(|value| !value.trim().is_empty()) else {
             return Ok(Self::default());
         };
-        let native = Native::NAMES.into_iter().find(|(name, _)| *name == value.trim());
-        let (_, native) = native.ok_or_else(|| {
+        let native = Native::named(value.trim()).ok_or_else(|| {
             let names: Vec<String> = Native::NAMES.iter().map(|(name, _)| format!("`{name}`")).collect();
             let message = format!("{VARIABLE} is `{value}`, not one of {}", names.join(", "));
             Error::invalid(DiagnosticCode::BadOption, message)

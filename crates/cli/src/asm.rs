@@ -47,12 +47,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
 
 /// Returns the option with this name.
 fn native(name: &str) -> anyhow::Result<Native> {
-    let known = ["auto", "avx2", "avx512"];
-    let native =
-        Native::NAMES.into_iter().find(|(known, native)| *known == name && *native != Native::Interpreter);
-    Ok(native
-        .map(|(_, native)| native)
-        .ok_or_else(|| unknown_name(format!("there are no instructions `{name}`"), "name", &known))?)
+    let known = Native::NAMES.into_iter().filter(|(_, native)| *native != Native::Interpreter);
+    let known: Vec<&str> = known.map(|(name, _)| name).collect();
+    let native = Native::named(name).filter(|_| known.contains(&name));
+    Ok(native.ok_or_else(|| unknown_name(format!("there are no instructions `{name}`"), "name", &known))?)
 }
 
 /// Returns the lines of code: labels, and instructions after their offsets.

@@ -142,8 +142,7 @@ fn machine_code_is_disassembled_or_written() {
         .expect(2, &["FG0704", "help: Name one of `auto`, `avx2`, `avx512`"]);
     folder.run(&["asm", "bad.fg"]).expect(1, &["FG0104", "bad.fg:3:12"]);
     for (native, register) in [("avx2", "ymm"), ("avx512", "zmm")] {
-        let available = Native::NAMES.iter().any(|(name, value)| *name == native && value.is_available());
-        if !available {
+        if !Native::named(native).unwrap().is_available() {
             folder.run(&["asm", "add.fg", "--native", native]).expect(2, &["FG0403", "does not run it"]);
             continue;
         }

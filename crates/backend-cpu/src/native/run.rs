@@ -35,6 +35,8 @@ pub(crate) struct NativeKernel {
     kernel: Arc<VerifiedKernel>,
     function: Function,
     rows: Rows,
+    /// The estimated number of instructions that an invocation runs.
+    instructions: u64,
     kept: Mutex<Vec<Frame>>,
 }
 
@@ -100,14 +102,21 @@ impl NativeKernel {
     /// The operating system's error.
     pub(crate) fn new(kernel: Arc<VerifiedKernel>, machine: Machine) -> io::Result<Self> {
         let rows = Rows::of(&kernel);
-        Ok(Self { kernel, function: Function::new(machine)?, rows, kept: Mutex::new(Vec::new()) })
+        let instructions = instructions_of(&kernel);
+        Ok(Self {
+            kernel,
+            function: Function::new(machine)?,
+            rows,
+            instructions,
+            kept: Mutex::new(Vec::new()),
+        })
     }
 
     /// Runs a launch to its end on the words of its buffers, each fewer than 2³¹.
     pub(crate) fn run(&self, launch: &Launch, buffers: &[&[AtomicU32]], stop: &Stop) -> Result<(), Error> {
         let threads = pool::threads() as u64;
-        let instructions = instructions_of(&self.kernel);
-        let division = Division::of(self.rows, instructions, launch.grid(), self.kernel.workgroup, threads);
+        let division =
+            Division::of(self.rows, self.instructions, launch.grid(), self.kernel.workgroup, threads);
         if division.units == 0 {
             return Ok(());
         }

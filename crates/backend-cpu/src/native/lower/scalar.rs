@@ -4,7 +4,9 @@ use fulgurite_ir::{Operands, ValueId, main_type};
 use fulgurite_spec::{BoolOp, CompareOp, IntegerOp, Op, ScalarOp, ScalarType, Type};
 
 use super::{Lowering, Part};
-use crate::native::program::{Class, Input, Kind, MaskOp, Reg, Relation, ScalarOp2, Step, VectorOp1};
+use crate::native::program::{
+    Class, Input, Kind, MaskOp, Reg, Relation, ScalarOp2, Step, VectorOp1, VectorOp2,
+};
 
 pub(super) const ONE: u32 = 1f32.to_bits();
 
@@ -248,30 +250,30 @@ impl Lowering<'_> {
     }
 }
 
-/// Returns the step of an integer op that is one step on scalars.
-fn scalar_step(op: IntegerOp, ty: ScalarType) -> Option<ScalarOp2> {
+/// Returns the steps of an integer op that is one step: on scalars, if there is one, and on vectors.
+pub(super) fn steps(op: IntegerOp, ty: ScalarType) -> Option<(Option<ScalarOp2>, VectorOp2)> {
     let is_signed = ty.is_signed();
     Some(match op {
-        IntegerOp::Add => ScalarOp2::Add,
-        IntegerOp::Sub => ScalarOp2::Sub,
-        IntegerOp::Mul => ScalarOp2::Mul,
-        IntegerOp::And => ScalarOp2::And,
-        IntegerOp::Or => ScalarOp2::Or,
-        IntegerOp::Xor => ScalarOp2::Xor,
-        IntegerOp::Shl => ScalarOp2::Shl,
-        IntegerOp::Shr if is_signed => ScalarOp2::Sar,
-        IntegerOp::Shr => ScalarOp2::Shr,
-        IntegerOp::RotateLeft => ScalarOp2::RotateLeft,
-        IntegerOp::RotateRight => ScalarOp2::RotateRight,
-        IntegerOp::Min if is_signed => ScalarOp2::MinSigned,
-        IntegerOp::Min => ScalarOp2::MinUnsigned,
-        IntegerOp::Max if is_signed => ScalarOp2::MaxSigned,
-        IntegerOp::Max => ScalarOp2::MaxUnsigned,
-        IntegerOp::Div if !is_signed => ScalarOp2::DivUnsigned,
-        IntegerOp::Rem if !is_signed => ScalarOp2::RemUnsigned,
-        IntegerOp::Div
-        | IntegerOp::Rem
-        | IntegerOp::Compare(_)
+        IntegerOp::Add => (Some(ScalarOp2::Add), VectorOp2::Add),
+        IntegerOp::Sub => (Some(ScalarOp2::Sub), VectorOp2::Sub),
+        IntegerOp::Mul => (Some(ScalarOp2::Mul), VectorOp2::Mul),
+        IntegerOp::Div if is_signed => (None, VectorOp2::DivSigned),
+        IntegerOp::Div => (Some(ScalarOp2::DivUnsigned), VectorOp2::DivUnsigned),
+        IntegerOp::Rem if is_signed => (None, VectorOp2::RemSigned),
+        IntegerOp::Rem => (Some(ScalarOp2::RemUnsigned), VectorOp2::RemUnsigned),
+        IntegerOp::Min if is_signed => (Some(ScalarOp2::MinSigned), VectorOp2::MinSigned),
+        IntegerOp::Min => (Some(ScalarOp2::MinUnsigned), VectorOp2::MinUnsigned),
+        IntegerOp::Max if is_signed => (Some(ScalarOp2::MaxSigned), VectorOp2::MaxSigned),
+        IntegerOp::Max => (Some(ScalarOp2::MaxUnsigned), VectorOp2::MaxUnsigned),
+        IntegerOp::And => (Some(ScalarOp2::And), VectorOp2::And),
+        IntegerOp::Or => (Some(ScalarOp2::Or), VectorOp2::Or),
+        IntegerOp::Xor => (Some(ScalarOp2::Xor), VectorOp2::Xor),
+        IntegerOp::Shl => (Some(ScalarOp2::Shl), VectorOp2::Shl),
+        IntegerOp::Shr if is_signed => (Some(ScalarOp2::Sar), VectorOp2::Sar),
+        IntegerOp::Shr => (Some(ScalarOp2::Shr), VectorOp2::Shr),
+        IntegerOp::RotateLeft => (Some(ScalarOp2::RotateLeft), VectorOp2::RotateLeft),
+        IntegerOp::RotateRight => (Some(ScalarOp2::RotateRight), VectorOp2::RotateRight),
+        IntegerOp::Compare(_)
         | IntegerOp::Neg
         | IntegerOp::Abs
         | IntegerOp::Sign
@@ -288,4 +290,8 @@ fn scalar_step(op: IntegerOp, ty: ScalarType) -> Option<ScalarOp2> {
         | IntegerOp::InsertBits
         | IntegerOp::DotPacked => return None,
     })
+}
+
+fn scalar_step(op: IntegerOp, ty: ScalarType) -> Option<ScalarOp2> {
+    steps(op, ty)?.0
 }

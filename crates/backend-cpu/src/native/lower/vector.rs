@@ -2,7 +2,7 @@
 
 use fulgurite_spec::{FloatOp, IntegerOp, ScalarType};
 
-use super::scalar::{ONE, kind, relation};
+use super::scalar::{ONE, kind, relation, steps};
 use super::{Lowering, Part, Row};
 use crate::native::program::{Class, Kind, Reg, Relation, Step, VectorOp1, VectorOp2};
 
@@ -163,44 +163,6 @@ impl Lowering<'_> {
     }
 }
 
-/// Returns the step of an integer op that is one step on vectors.
 fn vector_step(op: IntegerOp, ty: ScalarType) -> Option<VectorOp2> {
-    let is_signed = ty.is_signed();
-    Some(match op {
-        IntegerOp::Add => VectorOp2::Add,
-        IntegerOp::Sub => VectorOp2::Sub,
-        IntegerOp::Mul => VectorOp2::Mul,
-        IntegerOp::Div if is_signed => VectorOp2::DivSigned,
-        IntegerOp::Div => VectorOp2::DivUnsigned,
-        IntegerOp::Rem if is_signed => VectorOp2::RemSigned,
-        IntegerOp::Rem => VectorOp2::RemUnsigned,
-        IntegerOp::Min if is_signed => VectorOp2::MinSigned,
-        IntegerOp::Min => VectorOp2::MinUnsigned,
-        IntegerOp::Max if is_signed => VectorOp2::MaxSigned,
-        IntegerOp::Max => VectorOp2::MaxUnsigned,
-        IntegerOp::And => VectorOp2::And,
-        IntegerOp::Or => VectorOp2::Or,
-        IntegerOp::Xor => VectorOp2::Xor,
-        IntegerOp::Shl => VectorOp2::Shl,
-        IntegerOp::Shr if is_signed => VectorOp2::Sar,
-        IntegerOp::Shr => VectorOp2::Shr,
-        IntegerOp::RotateLeft => VectorOp2::RotateLeft,
-        IntegerOp::RotateRight => VectorOp2::RotateRight,
-        IntegerOp::Compare(_)
-        | IntegerOp::Neg
-        | IntegerOp::Abs
-        | IntegerOp::Sign
-        | IntegerOp::Clamp
-        | IntegerOp::Not
-        | IntegerOp::MulHi
-        | IntegerOp::AddSat
-        | IntegerOp::SubSat
-        | IntegerOp::PopCount
-        | IntegerOp::LeadingZeros
-        | IntegerOp::TrailingZeros
-        | IntegerOp::ReverseBits
-        | IntegerOp::ExtractBits
-        | IntegerOp::InsertBits
-        | IntegerOp::DotPacked => return None,
-    })
+    steps(op, ty).map(|(_, step)| step)
 }

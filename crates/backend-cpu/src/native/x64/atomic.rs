@@ -18,9 +18,9 @@ const WORDS: usize = 4;
 /// The registers of the loop over the lanes: the old value and intermediate results, the lane and the new value, and the
 /// address.
 const OLD: Register = Register::EAX;
-const LANE: Register = Register::RCX;
+pub(super) const LANE: Register = Register::RCX;
 const NEW: Register = Register::ECX;
-const ADDRESS: Register = Register::RDX;
+pub(super) const ADDRESS: Register = Register::RDX;
 
 /// Returns the instruction on memory that makes a change, if there is one.
 fn direct(update: Update) -> Option<Code> {
@@ -47,6 +47,11 @@ pub(super) struct Operands {
     pub(super) b: Reg,
 }
 
+/// Returns the word of the current lane in a vector at an offset in the frame.
+pub(super) fn of_lane(offset: usize) -> MemoryOperand {
+    MemoryOperand::with_base_index_scale_displ_size(FRAME, LANE, 4, offset as i64, 8)
+}
+
 impl Emitter<'_> {
     pub(super) fn atomic(
         &mut self,
@@ -63,18 +68,11 @@ impl Emitter<'_> {
         let at = |slot: usize| self.layout.save + slot * SLOT;
         let [indices, first, second, results, words] = [INDICES, FIRST, SECOND, RESULTS, WORDS].map(at);
         let [pending, lane, operand] = [0, 4, 8].map(|offset| frame(words + offset));
-        let of_lane =
-            |offset: usize| MemoryOperand::with_base_index_scale_displ_size(FRAME, LANE, 4, offset as i64, 8);
-        for (reg, slot) in [(operands.words.index, indices), (operands.a, first), (operands.b, second)] {
-            let vector = self.vector(reg, 0)?;
-            self.store_vector(frame(slot), vector)?;
-        }
+        self.spill(&[(operands.words.index, indices), (operands.a, first), (operands.b, second)])?;
         let zero = self.scratch(1);
         self.zero(zero)?;
         self.store_vector(frame(results), zero)?;
-        let mask = self.mask(operands.mask, 0)?;
-        let code = self.pick(Code::VEX_Kmovw_r32_kr, Code::VEX_Vmovmskps_r32_ymm);
-        self.assembler.two(code, OLD, mask)?;
+        self.active_lanes(operands.mask)?;
         self.assembler.two(Code::Mov_rm32_r32, pending, OLD)?;
 
         let (next, done) = (self.assembler.label(), self.assembler.label());
@@ -128,8 +126,24 @@ impl Emitter<'_> {
         self.finish_vector(to, target)
     }
 
+    /// Stores vectors at offsets in the frame.
+    fn spill(&mut self, vectors: &[(Reg, usize)]) -> Option<()> {
+        for (reg, offset) in vectors {
+            let vector = self.vector(*reg, 0)?;
+            self.store_vector(frame(*offset), vector)?;
+        }
+        Some(())
+    }
+
+    /// Moves a mask to the register of the old value, a bit for each lane.
+    fn active_lanes(&mut self, mask: Reg) -> Option<()> {
+        let mask = self.mask(mask, 0)?;
+        let code = self.pick(Code::VEX_Kmovw_r32_kr, Code::VEX_Vmovmskps_r32_ymm);
+        self.assembler.two(code, OLD, mask)
+    }
+
     /// Returns the address of a word, whose index is in the register of the address.
-    fn word(&mut self, words: Words) -> Option<MemoryOperand> {
+    pub(super) fn word(&mut self, words: Words) -> Option<MemoryOperand> {
         let offset = i64::from(words.offset);
         match self.scalar_source(words.pointer) {
             ScalarSource::Register(pointer) => {
@@ -147,16 +161,9 @@ impl Emitter<'_> {
     /// Emits updates that are one instruction, whose old words nothing reads.
     fn atomic_without_result(&mut self, code: Code, operands: &Operands, is_locked: bool) -> Option<()> {
         let [indices, values] = [INDICES, FIRST].map(|slot| self.layout.save + slot * SLOT);
-        for (reg, slot) in [(operands.words.index, indices), (operands.a, values)] {
-            let vector = self.vector(reg, 0)?;
-            self.store_vector(frame(slot), vector)?;
-        }
-        let mask = self.mask(operands.mask, 0)?;
-        let lanes = self.pick(Code::VEX_Kmovw_r32_kr, Code::VEX_Vmovmskps_r32_ymm);
-        self.assembler.two(lanes, OLD, mask)?;
+        self.spill(&[(operands.words.index, indices), (operands.a, values)])?;
+        self.active_lanes(operands.mask)?;
         let [next, some, done] = [0; 3].map(|_| self.assembler.label());
-        let of_lane =
-            |offset: usize| MemoryOperand::with_base_index_scale_displ_size(FRAME, LANE, 4, offset as i64, 8);
         // All lanes, without a loop.
         let count = self.target.lanes() as usize;
         self.assembler.two(Code::Cmp_rm32_imm32, OLD, (1i32 << count) - 1)?;

@@ -3,8 +3,9 @@
 use iced_x86::{Code, MemoryOperand, Register};
 
 use super::assembler::Others;
+use super::atomic::{ADDRESS, LANE, of_lane};
 use super::scalar::{ScalarSource, low};
-use super::{Emitter, FRAME, SCRATCH, SCRATCH_MASKS, frame, offset};
+use super::{Emitter, SCRATCH, SCRATCH_MASKS, frame, offset};
 use crate::native::program::{Reg, VectorOp2, Words};
 use crate::native::x64::tables::{SLOT, codes2};
 
@@ -168,24 +169,16 @@ impl Emitter<'_> {
         let (indices, values) = (self.layout_save(0), self.layout_save(1));
         self.store_vector(frame(indices), index)?;
         self.store_vector(frame(values), from)?;
-        let (lanes, lane, word) = (Register::EAX, Register::RCX, Register::RDX);
+        let lanes = Register::EAX;
         self.assembler.two(Code::VEX_Vmovmskps_r32_ymm, lanes, mask)?;
         let (next, done) = (self.assembler.label(), self.assembler.label());
-        let at =
-            |offset: usize| MemoryOperand::with_base_index_scale_displ_size(FRAME, lane, 4, offset as i64, 8);
         self.assembler.bind(next);
-        self.assembler.two(Code::Tzcnt_r32_rm32, low(lane), lanes)?;
+        self.assembler.two(Code::Tzcnt_r32_rm32, low(LANE), lanes)?;
         self.assembler.jump(Code::Jb_rel32_64, done)?;
-        self.assembler.two(Code::Mov_r32_rm32, low(word), at(indices))?;
-        self.assembler.two(Code::Mov_r32_rm32, low(lane), at(values))?;
-        self.assembler.two(Code::Shl_rm64_imm8, word, 2)?;
-        match self.scalar_source(words.pointer) {
-            ScalarSource::Register(pointer) => self.assembler.two(Code::Add_r64_rm64, word, pointer)?,
-            ScalarSource::Memory(pointer) => self.assembler.two(Code::Add_r64_rm64, word, pointer)?,
-            ScalarSource::Immediate(_) => return None,
-        }
-        let address = MemoryOperand::with_base_displ(word, words.offset.into());
-        self.assembler.two(Code::Mov_rm32_r32, address, low(lane))?;
+        self.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), of_lane(indices))?;
+        self.assembler.two(Code::Mov_r32_rm32, low(LANE), of_lane(values))?;
+        let word = self.word(words)?;
+        self.assembler.two(Code::Mov_rm32_r32, word, low(LANE))?;
         self.assembler.two(Code::VEX_Blsr_r32_rm32, lanes, lanes)?;
         self.assembler.jump(Code::Jmp_rel32_64, next)?;
         self.assembler.bind(done);
