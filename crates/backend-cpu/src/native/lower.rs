@@ -19,6 +19,7 @@ mod row;
 mod rows;
 mod scalar;
 mod vector;
+mod wide;
 
 use std::collections::HashMap;
 
@@ -26,7 +27,7 @@ use fulgurite_ir::analysis::{BoundsMap, RangeMap, UniformityMap, instructions};
 use fulgurite_ir::{
     BlockId, Const, Inst, InstId, InstKind, Memory, PureInst, ValueDef, ValueId, VerifiedKernel,
 };
-use fulgurite_spec::{IdOp, Op, ScalarType};
+use fulgurite_spec::{IdOp, Op, ScalarType, Type};
 
 use super::program::{
     Area, Class, Input, Kind, Label, MaskOp, Program, Reg, Relation, ScalarOp2, Step, VectorOp2,
@@ -95,11 +96,33 @@ impl Rows {
     }
 }
 
-/// A component of a value, as a position in [`Lowering::values`].
+/// Returns the number of words that a component takes in registers.
+fn component_words(ty: ScalarType) -> u32 {
+    match ty {
+        ScalarType::I64 | ScalarType::U64 | ScalarType::F64 => 2,
+        ScalarType::Bool
+        | ScalarType::I8
+        | ScalarType::I16
+        | ScalarType::I32
+        | ScalarType::U8
+        | ScalarType::U16
+        | ScalarType::U32
+        | ScalarType::F16
+        | ScalarType::BF16
+        | ScalarType::F32 => 1,
+    }
+}
+
+/// Returns the number of words that a value or an element takes in registers.
+fn element_words(ty: Type) -> u32 {
+    ty.lanes.count() * component_words(ty.scalar)
+}
+
+/// A word of a component of a value, as a position in [`Lowering::values`]. The low word of two comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Part(usize);
 
-/// The registers of a component of a value. The forms that nothing reads are removed later.
+/// The registers of a word of a value. The forms that nothing reads are removed later.
 #[derive(Clone, Copy, Debug, Default)]
 struct Value {
     /// The value in all lanes.
@@ -121,7 +144,7 @@ pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
     let mut owners = Vec::new();
     for (position, value) in kernel.values.iter().enumerate() {
         firsts.push(owners.len());
-        owners.extend((0..value.ty.lanes.count()).map(|_| ValueId::new(position)));
+        owners.extend((0..element_words(value.ty)).map(|_| ValueId::new(position)));
     }
     let mut lowering = Lowering {
         kernel,
@@ -170,11 +193,11 @@ struct Lowering<'k> {
     bounds: BoundsMap,
     scalars: Scalars,
     program: Program,
-    /// The registers of the components of all values.
+    /// The registers of the words of the components of all values.
     values: Vec<Value>,
-    /// The position of the first component of each value.
+    /// The position of the first word of each value.
     firsts: Vec<usize>,
-    /// The value of each component.
+    /// The value of each word.
     owners: Vec<ValueId>,
     lanes: u32,
     /// The active lanes; `None` if all are.
@@ -227,7 +250,10 @@ impl Lowering<'_> {
     /// Adds a step on two vectors, and returns its result.
     fn vector2(&mut self, op: VectorOp2, a: Reg, b: Reg) -> Reg {
         let to = self.reg(Class::Vector);
-        self.push(Step::Vector2 { op, to, a, b });
+        self.push(match (op, self.program.constant(b)) {
+            (VectorOp2::Shift(op), Some(amount)) => Step::ShiftBy { op, to, a, by: amount % 32 },
+            _ => Step::Vector2 { op, to, a, b },
+        });
         to
     }
 
@@ -269,12 +295,12 @@ impl Lowering<'_> {
 
     // Values.
 
-    /// Returns a component of a value.
+    /// Returns the first word of a component of a value.
     fn part(&self, value: ValueId, component: usize) -> Part {
-        Part(self.firsts[value.index()] + component)
+        Part(self.firsts[value.index()] + component * component_words(self.kernel.ty(value).scalar) as usize)
     }
 
-    /// Returns the first component of a value.
+    /// Returns the first word of a value.
     fn first(&self, value: ValueId) -> Part {
         self.part(value, 0)
     }
@@ -284,12 +310,23 @@ impl Lowering<'_> {
         self.kernel.ty(value).lanes.count() as usize
     }
 
-    /// Returns the components of values, in order.
-    fn parts(&self, values: &[ValueId]) -> Vec<Part> {
-        values.iter().flat_map(|value| (0..self.count(*value)).map(|c| self.part(*value, c))).collect()
+    /// Returns the first words of the components of a value.
+    fn components(&self, value: ValueId) -> Vec<Part> {
+        (0..self.count(value)).map(|component| self.part(value, component)).collect()
     }
 
-    /// Returns the type of a component.
+    /// Returns the words of the component that begins with a word.
+    fn words_of(&self, first: Part) -> impl Iterator<Item = Part> + use<> {
+        (0..component_words(self.scalar_type(first)) as usize).map(move |word| Part(first.0 + word))
+    }
+
+    /// Returns the words of values, in order.
+    fn parts(&self, values: &[ValueId]) -> Vec<Part> {
+        let words = |value: &ValueId| element_words(self.kernel.ty(*value)) as usize;
+        values.iter().flat_map(|v| (0..words(v)).map(|word| Part(self.firsts[v.index()] + word))).collect()
+    }
+
+    /// Returns the type of the component that a word belongs to.
     fn scalar_type(&self, part: Part) -> ScalarType {
         self.kernel.ty(self.owners[part.0]).scalar
     }
@@ -374,10 +411,13 @@ impl Lowering<'_> {
     fn define_inputs(&mut self) {
         for position in 0..self.values.len() {
             let (part, owner) = (Part(position), self.owners[position]);
+            let word = position - self.firsts[owner.index()];
+            let words = component_words(self.scalar_type(part)) as usize;
             let input = match self.kernel.value(owner).def {
-                ValueDef::Const(Const(bits)) => Input::Constant(bits as u32),
+                ValueDef::Const(Const(bits)) => Input::Constant((bits >> (32 * (word % words))) as u32),
                 ValueDef::Param(id) => {
-                    Input::Param { index: id.index(), component: position - self.firsts[owner.index()] }
+                    let (component, is_high) = (word / words, word % words == 1);
+                    Input::Param { index: id.index(), component, is_high }
                 }
                 ValueDef::Inst(..) | ValueDef::BlockParam(..) => continue,
             };
@@ -386,8 +426,9 @@ impl Lowering<'_> {
                 self.define_scalar(part, scalar);
             } else {
                 let vector = self.program.input(Class::Vector, input);
-                self.values[position] =
-                    Value { scalar: Some(scalar), vector: Some(vector), ..Value::default() };
+                // The words of a wide value are no scalars by themselves.
+                let scalar = (words == 1).then_some(scalar);
+                self.values[position] = Value { scalar, vector: Some(vector), ..Value::default() };
             }
         }
     }
@@ -411,7 +452,7 @@ impl Lowering<'_> {
 
     /// Returns the number of elements of a memory object.
     fn len(&mut self, memory: Memory) -> Reg {
-        let input = self.len_input(memory, self.kernel.element(memory).lanes.count());
+        let input = self.len_input(memory, element_words(self.kernel.element(memory)));
         self.input(input)
     }
 

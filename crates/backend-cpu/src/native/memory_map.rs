@@ -27,8 +27,8 @@ use std::sync::atomic::AtomicU32;
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
-use super::program::{Class, Input};
-use super::x64::{CONTROL, FIXED, FrameLayout, Machine, POLLS, offset};
+use super::program::{Class, Input, MergeOp};
+use super::x64::{CONTROL, FIXED, FrameLayout, MERGE_OPS, Machine, POLLS, offset};
 use crate::poll::{Poll, Stopped};
 
 /// A line of 64 bytes, the alignment of vectors.
@@ -129,8 +129,14 @@ impl Function {
             let at = offset::CONSTANTS + position * 64;
             frame.set_vector(at, |lane| if lane % 2 == 0 { even } else { odd });
         }
-        for odd in 0..2 {
-            frame.set_vector(offset::UNZIP + odd as usize * 64, |lane| 2 * lane + odd);
+        for (position, op) in MERGE_OPS.into_iter().enumerate() {
+            // The lanes of the second vector have numbers from 16 on, as there are no narrower ones with this op.
+            frame.set_vector(offset::MERGE + position * 64, |lane| match op {
+                MergeOp::Even => 2 * lane,
+                MergeOp::Odd => 2 * lane + 1,
+                MergeOp::Low => lane / 2 + lane % 2 * 16,
+                MergeOp::High => 8 + lane / 2 + lane % 2 * 16,
+            });
         }
         frame.set_word(offset::COUNTDOWN, POLLS);
         frame.set_word(offset::CONTROL, CONTROL);

@@ -60,8 +60,8 @@ pub(crate) enum Input {
     Len { binding: usize, stride: u32 },
     /// The number of words of these elements.
     Whole { binding: usize, stride: u32 },
-    /// The bits of a component of a parameter.
-    Param { index: usize, component: usize },
+    /// The low or the high 32 bits of a component of a parameter.
+    Param { index: usize, component: usize, is_high: bool },
     /// The first global id along x of the row, and the one after the last, as 64-bit integers.
     Begin,
     /// See [`Input::Begin`].
@@ -128,6 +128,17 @@ pub(crate) enum ScalarOp2 {
     RemUnsigned,
 }
 
+/// A shift or rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShiftOp {
+    Left,
+    Right,
+    /// To the right, with copies of the sign.
+    RightSigned,
+    RotateLeft,
+    RotateRight,
+}
+
 /// An op on two vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VectorOp2 {
@@ -144,12 +155,8 @@ pub(crate) enum VectorOp2 {
     /// The high half of the product of 64 bits.
     MulHighUnsigned,
     MulHighSigned,
-    /// Shifts and rotations by an amount modulo 32.
-    Shl,
-    Shr,
-    Sar,
-    RotateLeft,
-    RotateRight,
+    /// By an amount modulo 32.
+    Shift(ShiftOp),
     /// Quotients and remainders as the language defines them for all operands.
     DivUnsigned,
     RemUnsigned,
@@ -185,11 +192,7 @@ impl VectorOp2 {
             | Self::FloatDiv => true,
             Self::MulHighUnsigned
             | Self::MulHighSigned
-            | Self::Shl
-            | Self::Shr
-            | Self::Sar
-            | Self::RotateLeft
-            | Self::RotateRight
+            | Self::Shift(_)
             | Self::DivUnsigned
             | Self::RemUnsigned
             | Self::DivSigned
@@ -216,6 +219,17 @@ pub(crate) enum VectorOp1 {
     FloatOfUnsigned,
     SignedOfFloat,
     UnsignedOfFloat,
+}
+
+/// A choice of lanes of two vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MergeOp {
+    /// The even lanes of the first vector, then those of the second one.
+    Even,
+    Odd,
+    /// The lanes of the low halves, in turn.
+    Low,
+    High,
 }
 
 /// An op on two masks.
@@ -359,6 +373,13 @@ pub(crate) enum Step {
         a: Reg,
         b: Reg,
     },
+    /// A shift or rotation of all lanes by the same amount, which is less than 32.
+    ShiftBy {
+        op: ShiftOp,
+        to: Reg,
+        a: Reg,
+        by: u32,
+    },
     /// An op on a vector and consecutive words, which the caller has checked.
     Vector2Row {
         op: VectorOp2,
@@ -398,12 +419,11 @@ pub(crate) enum Step {
         to: Reg,
         from: Reg,
     },
-    /// The even or the odd lanes of two vectors, one after the other.
-    Unzip {
+    Merge {
+        op: MergeOp,
         to: Reg,
         a: Reg,
         b: Reg,
-        is_odd: bool,
     },
     /// A bool scalar in all lanes of a mask.
     BroadcastMask {
@@ -474,6 +494,8 @@ pub(crate) struct Program {
     pub(crate) inputs: Vec<(Reg, Input)>,
     /// The register of each input, by whether it is a scalar.
     known: HashMap<(Input, bool), Reg>,
+    /// The bits of registers that are constants.
+    constants: HashMap<Reg, u32>,
     pub(crate) steps: Vec<Step>,
     pub(crate) labels: u32,
     /// The sizes of the areas in bytes, by [`Area`].
@@ -506,6 +528,14 @@ impl Program {
         let reg = self.reg(class);
         self.inputs.push((reg, input));
         self.known.insert(key, reg);
+        if let Input::Constant(bits) = input {
+            self.constants.insert(reg, bits);
+        }
         reg
+    }
+
+    /// Returns the bits of a register that is a constant, in each lane if it is a vector.
+    pub(crate) fn constant(&self, reg: Reg) -> Option<u32> {
+        self.constants.get(&reg).copied()
     }
 }

@@ -180,8 +180,9 @@ impl Running<'_> {
         match input {
             Input::Constant(bits) => Some(bits.into()),
             Input::LaneNumbers => Some(0),
-            Input::Param { index, component } => {
-                Some(self.launch.params()[index][component] & u64::from(u32::MAX))
+            Input::Param { index, component, is_high } => {
+                let bits = self.launch.params()[index][component];
+                Some(if is_high { bits >> 32 } else { bits & u64::from(u32::MAX) })
             }
             Input::NumWorkgroups(axis) => Some(self.launch.grid()[axis].into()),
             Input::Pointer(_)

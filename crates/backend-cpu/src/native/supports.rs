@@ -28,10 +28,10 @@ pub(crate) fn unsupported(kernel: &VerifiedKernel) -> Option<String> {
     if kernel.needs_progress && !needs_whole_workgroups(kernel) {
         return Some("workgroups that wait for each other".to_owned());
     }
-    if let Some(param) = kernel.params.iter().find(|param| !is_word(param.ty)) {
+    if let Some(param) = kernel.params.iter().find(|param| !is_of_words(param.ty)) {
         return Some(format!("the parameter `%{}` of type {}", param.name, param.ty));
     }
-    if let Some(array) = kernel.locals.iter().find(|array| !is_word(array.element)) {
+    if let Some(array) = kernel.locals.iter().find(|array| !is_of_words(array.element)) {
         return Some(format!("the array `%{}` of {}", array.name, array.element));
     }
     if let Some(buffer) = kernel.buffers.iter().find(|buffer| buffer.large) {
@@ -53,9 +53,14 @@ pub(crate) fn unsupported(kernel: &VerifiedKernel) -> Option<String> {
     })
 }
 
-/// Returns whether components of this type are held in 32 bits for each lane, or in a mask.
+/// Returns whether components of this type are held in words for each lane, or in a mask.
 fn is_value(ty: Type) -> bool {
-    is_word(ty) || ty.scalar == ScalarType::Bool
+    is_of_words(ty) || ty.scalar == ScalarType::Bool
+}
+
+/// Returns whether components of this type are one word or two.
+fn is_of_words(ty: Type) -> bool {
+    is_word(ty) || (matches!(ty.scalar, ScalarType::I64 | ScalarType::U64) && !ty.is_matrix())
 }
 
 /// Returns whether components of this type are words.
@@ -104,11 +109,11 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
                     )
                     | None => false,
                 },
-                PureInst::Len { memory } => is_word_memory(kernel, memory),
+                PureInst::Len { memory } => is_of_words(kernel.element(memory)),
             };
     }
     let accesses =
-        |memory: Memory, index: ValueId| is_word_memory(kernel, memory) && kernel.ty(index) == Type::U32;
+        |memory: Memory, index: ValueId| is_of_words(kernel.element(memory)) && kernel.ty(index) == Type::U32;
     match inst.kind {
         // Where barriers may be is checked for the whole kernel.
         InstKind::Barrier { .. } => true,
@@ -123,7 +128,7 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
                 AtomicOrder::Relaxed => true,
                 AtomicOrder::Acquire | AtomicOrder::Release | AtomicOrder::AcquireRelease => false,
             };
-            is_shared && is_relaxed && accesses(memory, index)
+            is_shared && is_relaxed && is_word(kernel.element(memory)) && accesses(memory, index)
         }
         InstKind::If { .. } | InstKind::Region { .. } | InstKind::While { .. } => all(&inst.results),
         InstKind::For { start, .. } => all(&inst.results) && is_word(kernel.ty(start)),
@@ -141,14 +146,6 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
         | InstKind::CoopMulAdd { .. }
         | InstKind::CoopConvert { .. }
         | InstKind::Trap { .. } => false,
-    }
-}
-
-/// Returns whether a memory object is a buffer, an array, or a view of one, whose elements are whole words.
-fn is_word_memory(kernel: &VerifiedKernel, memory: Memory) -> bool {
-    match kernel.base(memory) {
-        Memory::Buffer(_) | Memory::Shared(_) | Memory::Local(_) => is_word(kernel.element(memory)),
-        Memory::View(_) => false,
     }
 }
 

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 
 use iced_x86::{Code, MemoryOperand, Register};
 
-use super::program::{AREAS, Class, Input, Program, Reg, Step};
+use super::program::{AREAS, Class, Input, MergeOp, Program, Reg, Step};
 use super::registers::{Allocation, Location, Pools, allocate};
 use assembler::Assembler;
 use atomic::Operands;
@@ -90,12 +90,15 @@ pub(crate) mod offset {
     pub(crate) const CONTROL: usize = 24;
     /// Fixed vectors, from [`super::FIXED`].
     pub(crate) const CONSTANTS: usize = 64;
-    /// The numbers of even lanes of two vectors, then of odd ones.
-    pub(crate) const UNZIP: usize = CONSTANTS + super::FIXED.len() * super::SLOT;
+    /// The lanes that each [`MergeOp`](super::MergeOp) takes, those of the second vector after those of the first one.
+    pub(crate) const MERGE: usize = CONSTANTS + super::FIXED.len() * super::SLOT;
 }
 
 /// The control of float instructions in generated code: rounding to nearest even, subnormals kept, no exception traps.
 pub(crate) const CONTROL: u32 = 0x1f80;
+
+/// All choices of lanes, in the order of the frame.
+pub(crate) const MERGE_OPS: [MergeOp; 4] = [MergeOp::Even, MergeOp::Odd, MergeOp::Low, MergeOp::High];
 
 /// The number of polls between two calls of the poll function.
 pub(crate) const POLLS: u32 = 256;
@@ -138,7 +141,7 @@ pub(crate) fn emit(program: &Program, target: Target) -> Option<Machine> {
     }
     let allocation = allocate(program, target.pools(), |reg| immediates.contains_key(&reg));
     let [scalars, vectors, masks] = allocation.slots.map(|count| count as usize);
-    let vectors_at = offset::UNZIP + 2 * SLOT;
+    let vectors_at = offset::MERGE + MERGE_OPS.len() * SLOT;
     let masks_at = vectors_at + vectors * SLOT;
     let scalars_at = masks_at + masks * SLOT;
     let save = (scalars_at + scalars * 8).next_multiple_of(SLOT);
@@ -415,13 +418,14 @@ impl Emitter<'_> {
             Step::BranchNotAll { mask, to } => self.branch_not_all(mask, to)?,
             Step::Vector1 { op, to, a } => self.vector1(op, to, a)?,
             Step::Vector2 { op, to, a, b } => self.vector2(op, to, a, b)?,
+            Step::ShiftBy { op, to, a, by } => self.shift_by(op, to, a, by)?,
             Step::Vector2Row { op, to, a, words } => self.vector2_row(op, to, a, words)?,
             Step::Fma { to, a, b, c } => self.fma(to, [a, b, c])?,
             Step::Compare { relation, kind, to, a, b } => self.compare(relation, kind, to, [a, b])?,
             Step::Blend { to, mask, yes, no } => self.blend(to, mask, [yes, no])?,
             Step::Mask { op, to, a, b } => self.mask2(op, to, [a, b])?,
             Step::Broadcast { to, from } => self.broadcast(to, from)?,
-            Step::Unzip { to, a, b, is_odd } => self.unzip(to, [a, b], is_odd)?,
+            Step::Merge { op, to, a, b } => self.merge(op, to, [a, b])?,
             Step::BroadcastMask { to, from } => self.broadcast_mask(to, from)?,
             Step::LoadScalar { to, words, len } => self.load_scalar(to, words, len)?,
             Step::LoadBroadcast { to, words, len } => self.load_broadcast(to, words, len)?,

@@ -3,10 +3,15 @@
 use fulgurite_spec::{IntegerOp, ScalarType};
 
 use super::Lowering;
-use crate::native::program::{Kind, Reg, Relation, VectorOp2};
+use crate::native::program::{Class, Kind, Reg, Relation, ShiftOp, Step, VectorOp2};
 
 /// The width of a lane in bits.
 const WIDTH: u32 = 32;
+
+/// Returns the shift to the right that keeps the sign of a type.
+pub(super) fn shift_right(ty: ScalarType) -> ShiftOp {
+    if ty.is_signed() { ShiftOp::RightSigned } else { ShiftOp::Right }
+}
 
 impl Lowering<'_> {
     /// Compiles an op on bits; `None` for other ops.
@@ -19,7 +24,7 @@ impl Lowering<'_> {
                 // All bits below the highest one bit are set; those that remain clear are counted.
                 let mut filled = a;
                 for distance in [1, 2, 4, 8, 16] {
-                    let moved = self.shift_by(VectorOp2::Shr, filled, distance);
+                    let moved = self.shift_by(ShiftOp::Right, filled, distance);
                     filled = self.vector2(VectorOp2::Or, filled, moved);
                 }
                 let clear = self.complement(filled);
@@ -38,7 +43,7 @@ impl Lowering<'_> {
                 {
                     value = self.swap_groups(value, distance, bits);
                 }
-                self.shift_by(VectorOp2::RotateLeft, value, WIDTH / 2)
+                self.shift_by(ShiftOp::RotateLeft, value, WIDTH / 2)
             }
             IntegerOp::ExtractBits => self.extract_bits(ty, [a, b, *args.get(2)?]),
             IntegerOp::InsertBits => self.insert_bits([a, b, *args.get(2)?, *args.get(3)?]),
@@ -88,12 +93,13 @@ impl Lowering<'_> {
     }
 
     /// Shifts or rotates all lanes by the same amount.
-    fn shift_by(&mut self, op: VectorOp2, a: Reg, amount: u32) -> Reg {
-        let amount = self.splat(amount);
-        self.vector2(op, a, amount)
+    pub(super) fn shift_by(&mut self, op: ShiftOp, a: Reg, by: u32) -> Reg {
+        let to = self.reg(Class::Vector);
+        self.push(Step::ShiftBy { op, to, a, by });
+        to
     }
 
-    fn complement(&mut self, a: Reg) -> Reg {
+    pub(super) fn complement(&mut self, a: Reg) -> Reg {
         let ones = self.splat(u32::MAX);
         self.vector2(VectorOp2::Xor, a, ones)
     }
@@ -105,25 +111,25 @@ impl Lowering<'_> {
 
     /// Swaps neighboring groups of `distance` bits; `bits` are those of every other group, from the lowest one on.
     fn swap_groups(&mut self, a: Reg, distance: u32, bits: u32) -> Reg {
-        let high = self.shift_by(VectorOp2::Shr, a, distance);
+        let high = self.shift_by(ShiftOp::Right, a, distance);
         let (high, low) = (self.and_bits(high, bits), self.and_bits(a, bits));
-        let low = self.shift_by(VectorOp2::Shl, low, distance);
+        let low = self.shift_by(ShiftOp::Left, low, distance);
         self.vector2(VectorOp2::Or, high, low)
     }
 
     /// Counts in groups of 2, 4 and 8 bits, and then adds the bytes by a product.
     fn pop_count(&mut self, a: Reg) -> Reg {
-        let half = self.shift_by(VectorOp2::Shr, a, 1);
+        let half = self.shift_by(ShiftOp::Right, a, 1);
         let half = self.and_bits(half, 0x5555_5555);
         let pairs = self.vector2(VectorOp2::Sub, a, half);
-        let high = self.shift_by(VectorOp2::Shr, pairs, 2);
+        let high = self.shift_by(ShiftOp::Right, pairs, 2);
         let (high, low) = (self.and_bits(high, 0x3333_3333), self.and_bits(pairs, 0x3333_3333));
         let fours = self.vector2(VectorOp2::Add, high, low);
-        let high = self.shift_by(VectorOp2::Shr, fours, 4);
+        let high = self.shift_by(ShiftOp::Right, fours, 4);
         let bytes = self.vector2(VectorOp2::Add, high, fours);
         let (bytes, ones) = (self.and_bits(bytes, 0x0f0f_0f0f), self.splat(0x0101_0101));
         let sum = self.vector2(VectorOp2::Mul, bytes, ones);
-        self.shift_by(VectorOp2::Shr, sum, 24)
+        self.shift_by(ShiftOp::Right, sum, 24)
     }
 
     /// Returns the offset and the count of a field, clamped to the width, and the lanes in which it is empty.
@@ -141,9 +147,8 @@ impl Lowering<'_> {
         let (width, zero) = (self.splat(WIDTH), self.splat(0));
         let above = self.vector2(VectorOp2::Sub, width, count);
         let left = self.vector2(VectorOp2::Sub, above, offset);
-        let moved = self.vector2(VectorOp2::Shl, a, left);
-        let shift = if ty.is_signed() { VectorOp2::Sar } else { VectorOp2::Shr };
-        let field = self.vector2(shift, moved, above);
+        let moved = self.vector2(VectorOp2::Shift(ShiftOp::Left), a, left);
+        let field = self.vector2(VectorOp2::Shift(shift_right(ty)), moved, above);
         self.blend(is_empty, zero, field)
     }
 
@@ -151,12 +156,14 @@ impl Lowering<'_> {
         let [offset, count, is_empty] = self.field(offset, count);
         let (width, zero, ones) = (self.splat(WIDTH), self.splat(0), self.splat(u32::MAX));
         let above = self.vector2(VectorOp2::Sub, width, count);
-        let low = self.vector2(VectorOp2::Shr, ones, above);
-        let bits = self.vector2(VectorOp2::Shl, low, offset);
+        let low = self.vector2(VectorOp2::Shift(ShiftOp::Right), ones, above);
+        let bits = self.vector2(VectorOp2::Shift(ShiftOp::Left), low, offset);
         let bits = self.blend(is_empty, zero, bits);
         let others = self.complement(bits);
-        let (kept, moved) =
-            (self.vector2(VectorOp2::And, a, others), self.vector2(VectorOp2::Shl, b, offset));
+        let (kept, moved) = (
+            self.vector2(VectorOp2::And, a, others),
+            self.vector2(VectorOp2::Shift(ShiftOp::Left), b, offset),
+        );
         let new = self.vector2(VectorOp2::And, moved, bits);
         self.vector2(VectorOp2::Or, kept, new)
     }
@@ -167,18 +174,18 @@ impl Lowering<'_> {
         let signs = self.vector2(VectorOp2::And, first, second);
         let (zero, largest) = (self.splat(0), self.splat(i32::MAX as u32));
         let overflows = self.compare(Relation::Lt, Kind::Signed, signs, zero);
-        let sign = self.shift_by(VectorOp2::Sar, a, WIDTH - 1);
+        let sign = self.shift_by(ShiftOp::RightSigned, a, WIDTH - 1);
         let end = self.vector2(VectorOp2::Xor, sign, largest);
         self.blend(overflows, end, result)
     }
 
     /// Returns the sum of the products of four bytes.
     fn dot_packed(&mut self, ty: ScalarType, a: Reg, b: Reg) -> Reg {
-        let shift = if ty.is_signed() { VectorOp2::Sar } else { VectorOp2::Shr };
+        let shift = shift_right(ty);
         let mut sum = self.splat(0);
         for above in [24, 16, 8, 0] {
             let [a, b] = [a, b].map(|word| {
-                let top = self.shift_by(VectorOp2::Shl, word, above);
+                let top = self.shift_by(ShiftOp::Left, word, above);
                 self.shift_by(shift, top, 24)
             });
             let product = self.vector2(VectorOp2::Mul, a, b);

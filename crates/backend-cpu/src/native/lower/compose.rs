@@ -3,7 +3,7 @@
 use fulgurite_ir::{Operands, ValueId};
 use fulgurite_spec::{ScalarOp, ScalarType};
 
-use super::{Lowering, Part};
+use super::{Lowering, Part, component_words};
 use crate::native::program::{Class, Input, Step, VectorOp2};
 
 impl Lowering<'_> {
@@ -18,14 +18,14 @@ impl Lowering<'_> {
         match op {
             ScalarOp::Construct => {
                 for (component, value) in operands.iter().enumerate() {
-                    self.alias(self.first(*value), self.part(result, component));
+                    self.alias_component(self.first(*value), self.part(result, component));
                 }
             }
             ScalarOp::Extract => {
                 let [vector, index] = &**operands else { return None };
                 let (index, to) = (self.kernel.literal(*index)?.bits, self.first(result));
                 if index < self.count(*vector) as u64 {
-                    self.alias(self.part(*vector, index as usize), to);
+                    self.alias_component(self.part(*vector, index as usize), to);
                 } else {
                     self.define_zero(main, to);
                 }
@@ -36,7 +36,7 @@ impl Lowering<'_> {
                 for component in 0..self.count(*vector) {
                     let is_replaced = component as u64 == index;
                     let from = if is_replaced { self.first(*value) } else { self.part(*vector, component) };
-                    self.alias(from, self.part(result, component));
+                    self.alias_component(from, self.part(result, component));
                 }
             }
             ScalarOp::Dot => self.dot(main, operands, result)?,
@@ -53,10 +53,10 @@ impl Lowering<'_> {
     }
 
     pub(super) fn shuffle(&mut self, components: &[u8], vectors: [ValueId; 2], result: ValueId) {
-        let all = self.parts(&vectors);
+        let all: Vec<Part> = vectors.into_iter().flat_map(|vector| self.components(vector)).collect();
         for (position, component) in components.iter().enumerate() {
             if let Some(from) = all.get(usize::from(*component)) {
-                self.alias(*from, self.part(result, position));
+                self.alias_component(*from, self.part(result, position));
             }
         }
     }
@@ -68,7 +68,9 @@ impl Lowering<'_> {
             self.define_mask(to, mask);
         } else {
             let zero = self.splat(0);
-            self.define_vector(to, zero);
+            for word in self.words_of(to) {
+                self.define_vector(word, zero);
+            }
         }
     }
 
@@ -80,8 +82,11 @@ impl Lowering<'_> {
         } else {
             (VectorOp2::Mul, VectorOp2::Add)
         };
+        if component_words(main) == 2 {
+            return self.wide_dot(*a, *b, result);
+        }
         let mut sum = None;
-        for (a, b) in self.parts(&[*a]).into_iter().zip(self.parts(&[*b])) {
+        for (a, b) in self.components(*a).into_iter().zip(self.components(*b)) {
             let product = self.vector2(multiply, self.vector(a)?, self.vector(b)?);
             sum = Some(sum.map_or(product, |sum| self.vector2(add, sum, product)));
         }

@@ -5,7 +5,7 @@
 
 use fulgurite_ir::{InstId, Kernel, LocalId, Memory, ValueId};
 
-use super::{Lowering, Part};
+use super::{Lowering, Part, element_words};
 use crate::native::program::{
     Area, Class, Input, Kind, Label, Reg, Relation, ScalarOp2, Step, VectorOp2, Words,
 };
@@ -15,7 +15,7 @@ const UNROLLED: u32 = 8;
 
 /// Returns the number of words of an invocation in the local arrays before array `end`.
 fn words_before(kernel: &Kernel, end: usize) -> u64 {
-    kernel.locals[..end].iter().map(|a| u64::from(a.len) * u64::from(a.element.lanes.count())).sum()
+    kernel.locals[..end].iter().map(|a| u64::from(a.len) * u64::from(element_words(a.element))).sum()
 }
 
 /// Returns the number of words of an invocation in all local arrays.
@@ -68,7 +68,7 @@ impl Lowering<'_> {
         is_inside: bool,
     ) -> Option<Element> {
         let array = &self.kernel.locals[id.index()];
-        let (len, stride) = (array.len, array.element.lanes.count());
+        let (len, stride) = (array.len, element_words(array.element));
         let offset = self.local_offset(id);
         if let Some(literal) = self.kernel.literal(index) {
             let at = u32::try_from(literal.bits).ok().filter(|at| *at < len)?;
@@ -86,7 +86,7 @@ impl Lowering<'_> {
     /// Returns the elements at the indices of a vector, and the active lanes whose index is in bounds.
     fn varying_element(&mut self, id: LocalId, index: Reg) -> (Element, Reg) {
         let array = &self.kernel.locals[id.index()];
-        let (len, stride) = (array.len, array.element.lanes.count());
+        let (len, stride) = (array.len, element_words(array.element));
         let (lens, width) = (self.splat(len), self.splat(stride * self.lanes));
         let inside = self.compare(Relation::Lt, Kind::Unsigned, index, lens);
         let mask = self.active(inside);

@@ -8,7 +8,9 @@ use fulgurite_ir::{Initial, InstId, Kernel, Memory, ValueId};
 
 use super::row::Row;
 use super::{Lowering, Part};
-use crate::native::program::{Area, Class, Input, Kind, Reg, Relation, ScalarOp2, Step, VectorOp2, Words};
+use crate::native::program::{
+    Area, Class, Input, Kind, MergeOp, Reg, Relation, ScalarOp2, Step, VectorOp2, Words,
+};
 
 /// The alignment of shared arrays in bytes: a vector of any width.
 const ALIGNMENT: u64 = 64;
@@ -106,28 +108,59 @@ impl Lowering<'_> {
                 lowering.push(Step::LoadRow { to: loaded, words: Words { offset, ..words } });
                 vectors.push(loaded);
             }
-            if let [a, b, c, d] = vectors[..] {
-                let halves = [[a, b], [c, d]].map(|[a, b]| {
-                    [false, true].map(|is_odd| {
-                        let half = lowering.reg(Class::Vector);
-                        lowering.push(Step::Unzip { to: half, a, b, is_odd });
-                        half
-                    })
-                });
-                for (component, to) in to.iter().copied().enumerate() {
-                    let [a, b] = halves.map(|half| half[component % 2]);
-                    lowering.push(Step::Unzip { to, a, b, is_odd: component >= 2 });
-                }
-            } else if let [a, b] = vectors[..] {
-                for (component, to) in to.iter().copied().enumerate() {
-                    lowering.push(Step::Unzip { to, a, b, is_odd: component == 1 });
-                }
+            let parts = lowering.unzip(&vectors);
+            for (from, to) in parts.into_iter().zip(to) {
+                lowering.push(Step::Move { to: *to, from });
             }
         };
         if len.is_none() && row.when.is_none() {
             return all(self);
         }
         self.row(row, len, all, |lowering| lowering.gather(memory, vector, to));
+    }
+
+    /// Stores a row of elements of two or four words, all of which are in bounds.
+    fn store_elements(&mut self, memory: Memory, row: Row, from: &[Reg]) {
+        let width = self.input(Input::Constant(from.len() as u32));
+        let first = self.scalar2(ScalarOp2::Mul, row.first, width);
+        let words = self.words(memory, first, 0);
+        for (position, from) in self.zip(from).into_iter().enumerate() {
+            let offset = words.offset + position as i32 * 4 * self.lanes as i32;
+            self.push(Step::StoreRow { from, words: Words { offset, ..words }, mask: None });
+        }
+    }
+
+    fn merge(&mut self, op: MergeOp, a: Reg, b: Reg) -> Reg {
+        let to = self.reg(Class::Vector);
+        self.push(Step::Merge { op, to, a, b });
+        to
+    }
+
+    /// Returns the two or four components of consecutive elements, whose words are in as many vectors.
+    fn unzip(&mut self, vectors: &[Reg]) -> Vec<Reg> {
+        let mut pair = |a, b| [MergeOp::Even, MergeOp::Odd].map(|op| self.merge(op, a, b));
+        match *vectors {
+            [a, b] => pair(a, b).to_vec(),
+            [a, b, c, d] => {
+                let (low, high) = (pair(a, b), pair(c, d));
+                let ([x, z], [y, w]) = (pair(low[0], high[0]), pair(low[1], high[1]));
+                vec![x, y, z, w]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the words of consecutive elements, whose two or four components are in as many vectors.
+    fn zip(&mut self, components: &[Reg]) -> Vec<Reg> {
+        let mut pair = |a, b| [MergeOp::Low, MergeOp::High].map(|op| self.merge(op, a, b));
+        match *components {
+            [a, b] => pair(a, b).to_vec(),
+            [a, b, c, d] => {
+                let (first, second) = (pair(a, c), pair(b, d));
+                [pair(first[0], second[0]), pair(first[1], second[1])].concat()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Loads an element at an index that is the same in all lanes.
@@ -164,7 +197,18 @@ impl Lowering<'_> {
         let is_inside = self.bounds.is_inside(id);
         let (index, parts) = (self.first(index), self.parts(&[value]));
         let (from, vector) = (self.vectors(&parts)?, self.vector(index)?);
-        let (Some(row), &[only]) = (self.values[index.0].row, &from[..]) else {
+        let row = self.values[index.0].row;
+        if let (Some(row), 2 | 4, None) = (row, from.len(), self.mask) {
+            let len = if is_inside { None } else { Some(self.len(memory)) };
+            let all = |lowering: &mut Self| lowering.store_elements(memory, row, &from);
+            if len.is_none() && row.when.is_none() {
+                all(self);
+            } else {
+                self.row(row, len, all, |lowering| lowering.scatter(memory, vector, &from));
+            }
+            return Some(());
+        }
+        let (Some(row), &[only]) = (row, &from[..]) else {
             self.scatter(memory, vector, &from);
             return Some(());
         };
@@ -224,9 +268,13 @@ impl Lowering<'_> {
                 let double = self.vector2(VectorOp2::Add, index, index);
                 if stride == 2 { double } else { self.vector2(VectorOp2::Add, double, index) }
             }
-            _ => {
+            4 => {
                 let double = self.vector2(VectorOp2::Add, index, index);
                 self.vector2(VectorOp2::Add, double, double)
+            }
+            _ => {
+                let width = self.splat(stride as u32);
+                self.vector2(VectorOp2::Mul, index, width)
             }
         };
         (mask, first)

@@ -3,9 +3,9 @@
 use fulgurite_ir::{Operands, ValueId, main_type};
 use fulgurite_spec::{BoolOp, CompareOp, IntegerOp, Op, ScalarOp, ScalarType, Type};
 
-use super::{Lowering, Part};
+use super::{Lowering, Part, component_words};
 use crate::native::program::{
-    Class, Input, Kind, MaskOp, Reg, Relation, ScalarOp2, Step, VectorOp1, VectorOp2,
+    Class, Input, Kind, MaskOp, Reg, Relation, ScalarOp2, ShiftOp, Step, VectorOp1, VectorOp2,
 };
 
 pub(super) const ONE: u32 = 1f32.to_bits();
@@ -80,6 +80,9 @@ impl Lowering<'_> {
                 let to = self.bool_op(op, &masks)?;
                 self.define_mask(result, to);
             }
+            ScalarOp::Integer(op) if component_words(main) == 2 => {
+                self.wide_integer(op, main, operands, result)?;
+            }
             ScalarOp::Integer(op) => self.integer_op(op, main, operands, result)?,
             ScalarOp::Float(op) => {
                 let vectors = self.vectors(operands)?;
@@ -87,7 +90,7 @@ impl Lowering<'_> {
             }
             ScalarOp::Select => self.select(operands, result)?,
             ScalarOp::Convert => self.convert(main, *operands.first()?, result)?,
-            ScalarOp::Bitcast => self.alias(*operands.first()?, result),
+            ScalarOp::Bitcast => self.alias_component(*operands.first()?, result),
             ScalarOp::Pack
             | ScalarOp::Unpack
             | ScalarOp::Construct
@@ -101,6 +104,13 @@ impl Lowering<'_> {
     /// Defines a component as another one, whose bits it has.
     pub(super) fn alias(&mut self, from: Part, to: Part) {
         self.values[to.0] = super::Value { scalar: None, ..self.values[from.0] };
+    }
+
+    /// Defines the words of a component as those of another one.
+    pub(super) fn alias_component(&mut self, from: Part, to: Part) {
+        for (word, to) in self.words_of(to).enumerate() {
+            self.alias(Part(from.0 + word), to);
+        }
     }
 
     pub(super) fn vectors(&self, operands: &[Part]) -> Option<Vec<Reg>> {
@@ -208,14 +218,20 @@ impl Lowering<'_> {
             let to = self.mask2(MaskOp::Or, yes, no);
             self.define_mask(result, to);
         } else {
-            let to = self.blend(mask, self.vector(*yes)?, self.vector(*no)?);
-            self.define_vector(result, to);
+            for (word, to) in self.words_of(result).enumerate() {
+                let [yes, no] = [yes, no].map(|part| self.vector(Part(part.0 + word)));
+                let selected = self.blend(mask, yes?, no?);
+                self.define_vector(to, selected);
+            }
         }
         Some(())
     }
 
     fn convert(&mut self, from: ScalarType, operand: Part, result: Part) -> Option<()> {
         let to = self.scalar_type(result);
+        if component_words(from) == 2 || component_words(to) == 2 {
+            return self.wide_convert(from, operand, result);
+        }
         if from == ScalarType::Bool {
             if to == ScalarType::Bool {
                 self.alias(operand, result);
@@ -268,11 +284,11 @@ pub(super) fn steps(op: IntegerOp, ty: ScalarType) -> Option<(Option<ScalarOp2>,
         IntegerOp::And => (Some(ScalarOp2::And), VectorOp2::And),
         IntegerOp::Or => (Some(ScalarOp2::Or), VectorOp2::Or),
         IntegerOp::Xor => (Some(ScalarOp2::Xor), VectorOp2::Xor),
-        IntegerOp::Shl => (Some(ScalarOp2::Shl), VectorOp2::Shl),
-        IntegerOp::Shr if is_signed => (Some(ScalarOp2::Sar), VectorOp2::Sar),
-        IntegerOp::Shr => (Some(ScalarOp2::Shr), VectorOp2::Shr),
-        IntegerOp::RotateLeft => (Some(ScalarOp2::RotateLeft), VectorOp2::RotateLeft),
-        IntegerOp::RotateRight => (Some(ScalarOp2::RotateRight), VectorOp2::RotateRight),
+        IntegerOp::Shl => (Some(ScalarOp2::Shl), VectorOp2::Shift(ShiftOp::Left)),
+        IntegerOp::Shr if is_signed => (Some(ScalarOp2::Sar), VectorOp2::Shift(ShiftOp::RightSigned)),
+        IntegerOp::Shr => (Some(ScalarOp2::Shr), VectorOp2::Shift(ShiftOp::Right)),
+        IntegerOp::RotateLeft => (Some(ScalarOp2::RotateLeft), VectorOp2::Shift(ShiftOp::RotateLeft)),
+        IntegerOp::RotateRight => (Some(ScalarOp2::RotateRight), VectorOp2::Shift(ShiftOp::RotateRight)),
         IntegerOp::Compare(_)
         | IntegerOp::Neg
         | IntegerOp::Abs

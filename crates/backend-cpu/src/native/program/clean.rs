@@ -29,13 +29,14 @@ impl Program {
             | Step::SelectScalar { .. }
             | Step::Vector1 { .. }
             | Step::Vector2 { .. }
+            | Step::ShiftBy { .. }
             | Step::Vector2Row { .. }
             | Step::Fma { .. }
             | Step::Compare { .. }
             | Step::Blend { .. }
             | Step::Mask { .. }
             | Step::Broadcast { .. }
-            | Step::Unzip { .. }
+            | Step::Merge { .. }
             | Step::BroadcastMask { .. }
             | Step::LoadScalar { .. }
             | Step::LoadBroadcast { .. }

@@ -29,7 +29,7 @@ impl Step {
             Self::Move { to, from } | Self::Broadcast { to, from } | Self::BroadcastMask { to, from } => {
                 pure(to, [Some(from), None, None, None])
             }
-            Self::AddWide { to, a, .. } | Self::Vector1 { to, a, .. } => {
+            Self::AddWide { to, a, .. } | Self::Vector1 { to, a, .. } | Self::ShiftBy { to, a, .. } => {
                 pure(to, [Some(a), None, None, None])
             }
             Self::Scalar { to, a, b, .. }
@@ -38,7 +38,7 @@ impl Step {
             | Self::CompareScalar { to, a, b, .. }
             | Self::Vector2 { to, a, b, .. }
             | Self::Compare { to, a, b, .. }
-            | Self::Unzip { to, a, b, .. }
+            | Self::Merge { to, a, b, .. }
             | Self::Mask { to, a, b, .. } => pure(to, [Some(a), Some(b), None, None]),
             Self::SelectScalar { to, condition, yes, no } => {
                 pure(to, [Some(condition), Some(yes), Some(no), None])
@@ -94,9 +94,10 @@ impl Step {
             | Self::MinWide { to, .. }
             | Self::CompareScalar { to, .. }
             | Self::Vector2 { to, .. }
+            | Self::ShiftBy { to, .. }
             | Self::Compare { to, .. }
             | Self::Mask { to, .. }
-            | Self::Unzip { to, .. }
+            | Self::Merge { to, .. }
             | Self::SelectScalar { to, .. }
             | Self::Blend { to, .. }
             | Self::Fma { to, .. }

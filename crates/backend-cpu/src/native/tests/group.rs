@@ -50,7 +50,7 @@ fn barriers_in_loops_and_branches() {
     for size in [64, 40, 16] {
         let kernel = kernel(&format!("{size}, 1, 1"), lines);
         for (p, q) in [(0, 0), (1, -4), (5, 1), (6, 10)] {
-            same(&kernel, &[words(200, 11), vec![0; 192]], &[p, q as u32], &grid(3));
+            same(&kernel, &[words(200, 11), vec![0; 192]], &[p, q as u64], &grid(3));
         }
     }
 }
@@ -228,7 +228,7 @@ fn random_kernels_with_barriers_run_as_in_the_interpreter() {
         );
         let kernel = kernel(group, &writer.text);
         let contents = [words(100, seed), vec![0; invocations * 3]];
-        let outcome = std::panic::catch_unwind(|| same(&kernel, &contents, &[seed as u32 % 6], &grid(3)));
+        let outcome = std::panic::catch_unwind(|| same(&kernel, &contents, &[seed % 6], &grid(3)));
         assert!(outcome.is_ok(), "seed {seed}:\n{}", writer.text);
     }
 }

@@ -12,7 +12,9 @@ const KERNELS: u64 = 300;
 const DEPTH: u32 = 4;
 
 /// The types of values.
-const TYPES: [&str; 4] = ["u32", "i32", "f32", "bool"];
+const TYPES: [&str; 6] = ["u32", "i32", "f32", "bool", "u64", "i64"];
+/// The positions of all types.
+const ALL: [usize; 6] = [0, 1, 2, 3, 4, 5];
 
 /// Writes a kernel.
 struct Writer {
@@ -21,7 +23,7 @@ struct Writer {
     /// The number of names so far.
     names: u32,
     /// The values in scope, by type.
-    scope: [Vec<String>; 4],
+    scope: [Vec<String>; TYPES.len()],
     /// The number of lines that may still be written.
     left: i32,
 }
@@ -41,6 +43,10 @@ impl Writer {
         match ty {
             0 => format!("{word}u32"),
             1 => format!("{}i32", word as i32),
+            4 | 5 => {
+                let wide = u64::from(word) << (self.numbers.next() % 33) | u64::from(word & 3);
+                if ty == 4 { format!("{wide}u64") } else { format!("{}i64", wide as i64) }
+            }
             2 => ["0.0f32", "1.5f32", "-2.25f32", "1e10f32", "-3e9f32", "inf:f32", "0.1f32"][self.below(7)]
                 .into(),
             _ => ["true", "false"][self.below(2)].into(),
@@ -74,49 +80,49 @@ impl Writer {
     }
 
     fn pure(&mut self) {
-        let ty = self.below(4);
+        let ty = self.below(TYPES.len());
         let right = match (self.below(10), ty) {
-            (0, 0 | 1) => format!(
+            (0, 0 | 1 | 4 | 5) => format!(
                 "{} {}, {}",
                 self.pick(&["shl", "shr", "rotl", "rotr"]),
                 self.operand(ty),
                 self.operand(0)
             ),
-            (1, 0 | 1) => {
-                let op =
-                    self.pick(&["add_sat", "sub_sat", "mul_hi", "dot_packed", "extract_bits", "insert_bits"]);
+            (1, 0 | 1 | 4 | 5) => {
+                let ops = ["add_sat", "sub_sat", "mul_hi", "extract_bits", "insert_bits", "dot_packed"];
+                // The last one is on words only.
+                let op = self.pick(&ops[..if ty < 2 { 6 } else { 5 }]);
                 match op {
                     "extract_bits" => format!("{op} {}, {}", self.operand(ty), self.operands(0, 2)),
                     "insert_bits" => format!("{op} {}, {}", self.operands(ty, 2), self.operands(0, 2)),
                     _ => format!("{op} {}", self.operands(ty, 2)),
                 }
             }
-            (1, 2) | (8, 0 | 1) => format!("clamp {}", self.operands(ty, 3)),
+            (1, 2) | (8, 0 | 1 | 4 | 5) => format!("clamp {}", self.operands(ty, 3)),
             (2, 2) => format!(
                 "{} {}",
                 self.pick(&["floor", "ceil", "trunc", "round", "neg", "abs"]),
                 self.operand(2)
             ),
-            (2, 0 | 1) => format!(
+            (2, 0 | 1 | 4 | 5) => format!(
                 "{} {}",
                 self.pick(&["not", "neg", "abs", "sign", "popcount", "clz", "ctz", "reverse_bits"]),
                 self.operand(ty)
             ),
-            (3, 0 | 1) => {
-                let from = [0, 1, 3][self.below(3)];
-                let from = if from == 3 { 3 } else { 1 - ty };
+            (3 | 4, 0 | 1 | 4 | 5) => {
+                let from = self.below(TYPES.len());
+                let from = if from == ty { 3 } else { from };
                 format!("convert {} -> {}", self.operand(from), TYPES[ty])
             }
-            (4, 0 | 1) => format!("convert {} -> {}", self.operand(2), TYPES[ty]),
             (4, 2) => {
-                let from = [0, 1, 3][self.below(3)];
+                let from = [0, 1, 3, 4, 5][self.below(5)];
                 format!("convert {} -> f32", self.operand(from))
             }
             (5, _) => format!("select {}, {}", self.operand(3), self.operands(ty, 2)),
             (6, 3) => format!("{} {}", self.pick(&["is_nan", "is_inf"]), self.operand(2)),
             (7, 3) => format!("not {}", self.operand(3)),
             (0..=5, 3) => {
-                let of = self.below(3);
+                let of = [0, 1, 2, 4, 5][self.below(5)];
                 format!("{} {}", self.pick(&["eq", "ne", "lt", "le", "gt", "ge"]), self.operands(of, 2))
             }
             (_, 3) => format!("{} {}", self.pick(&["and", "or", "xor", "eq", "ne"]), self.operands(3, 2)),
@@ -148,7 +154,13 @@ impl Writer {
         if self.below(3) == 0 {
             return self.local(&index);
         }
-        match self.below(4) {
+        match self.below(6) {
+            4 => self.define(4, &format!("load %xw[{index}]")),
+            5 => {
+                let (at, value) = (self.name(), self.operand(4));
+                let _ = writeln!(self.text, "{at} = shr %own, 1u32\nstore %outw[{at}], {value}");
+                self.define(5, &format!("load %outs[{at}]"));
+            }
             0 => self.define(0, &format!("load %x[{index}]")),
             1 => self.define(2, &format!("load %f[{index}]")),
             2 => self.define(1, &format!("load %xi[{index}]")),
@@ -174,7 +186,12 @@ impl Writer {
                 small
             }
         };
-        match self.below(4) {
+        match self.below(6) {
+            4 => self.define(5, &format!("load %lw[{index}]")),
+            5 => {
+                let value = self.operand(5);
+                let _ = writeln!(self.text, "store %lw[{index}], {value}");
+            }
             0 => self.define(0, &format!("load %la[{index}]")),
             1 => self.define(2, &format!("load %lf[{index}]")),
             2 => {
@@ -190,7 +207,7 @@ impl Writer {
 
     /// Writes the lines of a block, and the values that it yields.
     fn block(&mut self, depth: u32, yields: &[usize]) {
-        let marks = [0, 1, 2, 3].map(|ty| self.scope[ty].len());
+        let marks = ALL.map(|ty| self.scope[ty].len());
         for _ in 0..self.below(6) + 1 {
             self.line(depth);
         }
@@ -216,7 +233,7 @@ impl Writer {
     }
 
     fn types(&mut self) -> Vec<usize> {
-        (0..self.below(4)).map(|_| self.below(4)).collect()
+        (0..self.below(4)).map(|_| self.below(TYPES.len())).collect()
     }
 
     /// Returns new names for values of some types.
@@ -273,7 +290,7 @@ impl Writer {
         let (carried, clause) = self.carry(&types);
         let counter = self.name();
         let _ = writeln!(self.text, "{left}for {counter} in {start} to {end} step {step}{clause} {{");
-        let marks = [0, 1, 2, 3].map(|ty| self.scope[ty].len());
+        let marks = ALL.map(|ty| self.scope[ty].len());
         self.enter(carried, &types);
         self.scope[ty].push(counter);
         self.block(depth + 1, &types);
@@ -297,7 +314,7 @@ impl Writer {
         types.insert(0, 0);
         let (names, left) = self.results(&types);
         let _ = writeln!(self.text, "{left}while{clause} {{");
-        let marks = [0, 1, 2, 3].map(|ty| self.scope[ty].len());
+        let marks = ALL.map(|ty| self.scope[ty].len());
         self.enter(carried, &types[1..]);
         self.scope[0].push(left_over.clone());
         if self.below(2) == 0 {
@@ -330,27 +347,34 @@ fn random_kernel(seed: u64) -> String {
         left: 60,
     };
     writer.text += "buffer %x: read u32[]\nbuffer %f: read f32[]\nbuffer %out: read_write u32[]\nview %xi = %x as i32[]
-param %p: u32\nparam %q: i32\nlocal %la: u32[6]\nlocal %lf: f32[11]\n%i = global_id.x\n%own = mul %i, 5u32\n%n = len %x\n%in = lt %i, %n\n%g = num_workgroups.x\n";
+param %p: u32\nparam %q: i32\nparam %r: u64\nview %xw = %x as u64[]\nview %outw = %out as u64[]\nview %outs = %out as i64[]\nlocal %la: u32[6]\nlocal %lw: i64[5]\nlocal %lf: f32[11]\n%i = global_id.x\n%own = mul %i, 8u32\n%n = len %x\n%in = lt %i, %n\n%g = num_workgroups.x\n";
     if seed.is_multiple_of(3) {
         writer.text += "%l = local_id.x\n%w = workgroup_id.x\n";
         writer.scope[0] = ["%l", "%w"].map(String::from).to_vec();
     }
     writer.scope[0].extend(["%i", "%n", "%g", "%p"].map(String::from));
     writer.scope[1].push(String::from("%q"));
+    writer.scope[4].push(String::from("%r"));
     writer.scope[3].push(String::from("%in"));
     for _ in 0..24 {
         writer.line(0);
     }
-    writer.text += "%last = add %own, 4u32\n%mix0 = load %la[0u32]\n";
+    writer.text += "%last = add %own, 6u32\n%mix0 = load %la[0u32]\n";
     for k in 1..6 {
         let _ = writeln!(writer.text, "%la{k} = load %la[{k}u32]\n%rot{k} = rotl %mix{}, 5u32", k - 1);
         let _ = writeln!(writer.text, "%mix{k} = xor %rot{k}, %la{k}");
     }
     writer.text += "store %out[%last], %mix5\n";
-    for ty in 0..4 {
+    for ty in ALL {
         let (value, slot) = (writer.operand(ty), writer.name());
         let bits = match ty {
             0 => value,
+            4 | 5 => {
+                let (high, mixed) = (writer.name(), writer.name());
+                let _ = writeln!(writer.text, "{high} = rotr {value}, 29u32\n{mixed} = xor {value}, {high}");
+                writer.define(0, &format!("convert {mixed} -> u32"));
+                writer.scope[0][writer.scope[0].len() - 1].clone()
+            }
             1 => {
                 writer.define(0, &format!("bitcast {value} -> u32"));
                 writer.scope[0][writer.scope[0].len() - 1].clone()
@@ -380,8 +404,9 @@ fn random_kernels_run_as_in_the_interpreter() {
         let lines = random_kernel(seed);
         let size = [64, 32, 7][seed as usize % 3];
         let kernel = kernel(&format!("{size}, 1, 1"), &lines);
-        let contents = [words(50 + seed as usize % 40, seed), words(40, seed + 1), vec![0; 5 * 3 * 64]];
-        let outcome = std::panic::catch_unwind(|| same(&kernel, &contents, &[seed as u32 % 20, 9], &grid(3)));
+        let contents = [words(50 + seed as usize % 40, seed), words(40, seed + 1), vec![0; 8 * 3 * 64]];
+        let outcome =
+            std::panic::catch_unwind(|| same(&kernel, &contents, &[seed % 20, 9, seed << 31 | 3], &grid(3)));
         assert!(outcome.is_ok(), "seed {seed}:\n{lines}");
     }
 }

@@ -3,9 +3,9 @@
 use iced_x86::{Code, MemoryOperand, Register};
 
 use super::memory::{xmm, ymm};
-use super::tables::{Constant, codes2};
+use super::tables::{Constant, by_literal, by_vector, codes2};
 use super::{Emitter, SCRATCH_MASKS};
-use crate::native::program::{Reg, VectorOp2};
+use crate::native::program::{Reg, ShiftOp, VectorOp2};
 use crate::native::x64::assembler::Others;
 
 impl Emitter<'_> {
@@ -18,13 +18,7 @@ impl Emitter<'_> {
         }
         let (a, b) = (self.vector(a, 0)?, self.vector(b, 1)?);
         let from = match op {
-            VectorOp2::Shl | VectorOp2::Shr | VectorOp2::Sar => {
-                let amount = self.amount(b)?;
-                let code = self.shift(op)?;
-                self.assembler.three(code, self.scratch(4), a, amount)?;
-                self.scratch(4)
-            }
-            VectorOp2::RotateLeft | VectorOp2::RotateRight => self.rotate(op, [a, b])?,
+            VectorOp2::Shift(op) => self.shift(op, [a, b])?,
             VectorOp2::MulHighUnsigned => self.multiply_high(false, [a, b])?,
             VectorOp2::MulHighSigned => self.multiply_high(true, [a, b])?,
             VectorOp2::DivUnsigned => self.divide_vectors(false, false, [a, b])?,
@@ -65,41 +59,55 @@ impl Emitter<'_> {
         Some(amount)
     }
 
-    fn shift(&self, op: VectorOp2) -> Option<Code> {
-        let [wide, narrow] = match op {
-            VectorOp2::Shl => [Code::EVEX_Vpsllvd_zmm_k1z_zmm_zmmm512b32, Code::VEX_Vpsllvd_ymm_ymm_ymmm256],
-            VectorOp2::Shr => [Code::EVEX_Vpsrlvd_zmm_k1z_zmm_zmmm512b32, Code::VEX_Vpsrlvd_ymm_ymm_ymmm256],
-            VectorOp2::Sar => [Code::EVEX_Vpsravd_zmm_k1z_zmm_zmmm512b32, Code::VEX_Vpsravd_ymm_ymm_ymmm256],
-            _ => return None,
+    fn shift(&mut self, op: ShiftOp, [a, b]: [Register; 2]) -> Option<Register> {
+        let result = self.scratch(4);
+        let one = match op {
+            ShiftOp::RotateLeft | ShiftOp::RotateRight if self.is_wide() => {
+                self.assembler.three(by_vector(op)[0], result, a, b)?;
+                return Some(result);
+            }
+            ShiftOp::RotateLeft => ShiftOp::Left,
+            ShiftOp::RotateRight => ShiftOp::Right,
+            ShiftOp::Left | ShiftOp::Right | ShiftOp::RightSigned => op,
         };
-        Some(self.pick(wide, narrow))
+        let amount = self.amount(b)?;
+        let code = self.pick(by_vector(one)[0], by_vector(one)[1]);
+        self.assembler.three(code, result, a, amount)?;
+        if one != op {
+            let (other, back) =
+                (self.scratch(3), if one == ShiftOp::Left { ShiftOp::Right } else { ShiftOp::Left });
+            // A shift by 32 gives 0.
+            self.load_vector(other, self.constant(Constant::Width))?;
+            self.assembler.three(Code::VEX_Vpsubd_ymm_ymm_ymmm256, other, other, amount)?;
+            self.assembler.three(by_vector(back)[1], other, a, other)?;
+            self.assembler.three(Code::VEX_Vpor_ymm_ymm_ymmm256, result, result, other)?;
+        }
+        Some(result)
     }
 
-    fn rotate(&mut self, op: VectorOp2, [a, b]: [Register; 2]) -> Option<Register> {
-        let is_left = op == VectorOp2::RotateLeft;
-        let result = self.scratch(4);
-        if self.is_wide() {
-            let code = if is_left {
-                Code::EVEX_Vprolvd_zmm_k1z_zmm_zmmm512b32
-            } else {
-                Code::EVEX_Vprorvd_zmm_k1z_zmm_zmmm512b32
-            };
-            self.assembler.three(code, result, a, b)?;
-            return Some(result);
+    /// Shifts or rotates by an amount below 32.
+    pub(super) fn shift_by(&mut self, op: ShiftOp, to: Reg, a: Reg, by: u32) -> Option<()> {
+        let (a, target) = (self.vector(a, 0)?, self.target_vector(to));
+        let by = by as i32;
+        match op {
+            ShiftOp::RotateLeft | ShiftOp::RotateRight if !self.is_wide() => {
+                let (other, left) =
+                    (self.scratch(1), if op == ShiftOp::RotateLeft { by } else { (32 - by) % 32 });
+                // A shift by 32 gives 0.
+                self.assembler.two_with(by_literal(ShiftOp::Right)[1], other, a, 32 - left)?;
+                self.assembler.two_with(by_literal(ShiftOp::Left)[1], target, a, left)?;
+                self.assembler.three(Code::VEX_Vpor_ymm_ymm_ymmm256, target, target, other)?;
+            }
+            ShiftOp::Left
+            | ShiftOp::Right
+            | ShiftOp::RightSigned
+            | ShiftOp::RotateLeft
+            | ShiftOp::RotateRight => {
+                let [wide, narrow] = by_literal(op);
+                self.assembler.two_with(self.pick(wide, narrow), target, a, by)?;
+            }
         }
-        let (amount, other) = (self.amount(b)?, self.scratch(3));
-        let (one, back) = if is_left {
-            (Code::VEX_Vpsllvd_ymm_ymm_ymmm256, Code::VEX_Vpsrlvd_ymm_ymm_ymmm256)
-        } else {
-            (Code::VEX_Vpsrlvd_ymm_ymm_ymmm256, Code::VEX_Vpsllvd_ymm_ymm_ymmm256)
-        };
-        self.assembler.three(one, result, a, amount)?;
-        // A shift by 32 gives 0.
-        self.load_vector(other, self.constant(Constant::Width))?;
-        self.assembler.three(Code::VEX_Vpsubd_ymm_ymm_ymmm256, other, other, amount)?;
-        self.assembler.three(back, other, a, other)?;
-        self.assembler.three(Code::VEX_Vpor_ymm_ymm_ymmm256, result, result, other)?;
-        Some(result)
+        self.finish_vector(to, target)
     }
 
     /// Returns the high halves of products: those of even lanes, and those of odd lanes, which are moved down first.

@@ -6,7 +6,7 @@ use super::assembler::Others;
 use super::atomic::{ADDRESS, LANE, of_lane};
 use super::scalar::{ScalarSource, low};
 use super::{Emitter, SCRATCH, SCRATCH_MASKS, frame, offset};
-use crate::native::program::{Reg, VectorOp2, Words};
+use crate::native::program::{MergeOp, Reg, VectorOp2, Words};
 use crate::native::x64::tables::{SLOT, codes2};
 
 impl Emitter<'_> {
@@ -103,17 +103,30 @@ impl Emitter<'_> {
         self.finish_vector(to, target)
     }
 
-    pub(super) fn unzip(&mut self, to: Reg, [a, b]: [Reg; 2], is_odd: bool) -> Option<()> {
+    pub(super) fn merge(&mut self, op: MergeOp, to: Reg, [a, b]: [Reg; 2]) -> Option<()> {
         let (a, b, result) = (self.vector(a, 0)?, self.vector(b, 1)?, self.scratch(4));
         if self.is_wide() {
-            self.load_vector(result, frame(offset::UNZIP + usize::from(is_odd) * SLOT))?;
+            self.load_vector(result, frame(offset::MERGE + op as usize * SLOT))?;
             self.assembler.three(Code::EVEX_Vpermi2d_zmm_k1z_zmm_zmmm512b32, result, a, b)?;
-        } else {
-            let lanes = if is_odd { 0xdd } else { 0x88 };
-            self.assembler.three_with(Code::VEX_Vshufps_ymm_ymm_ymmm256_imm8, result, a, b, lanes)?;
-            // The shuffle works on halves; this swaps the middle quarters.
-            self.assembler.two_with(Code::VEX_Vpermq_ymm_ymmm256_imm8, result, result, 0xd8)?;
+            return self.finish_vector(to, result);
         }
+        // All of these work on each half of 128 bits by itself.
+        let shuffle = Code::VEX_Vshufps_ymm_ymm_ymmm256_imm8;
+        match op {
+            MergeOp::Even => self.assembler.three_with(shuffle, result, a, b, 0x88)?,
+            MergeOp::Odd => self.assembler.three_with(shuffle, result, a, b, 0xdd)?,
+            MergeOp::Low | MergeOp::High => {
+                let other = self.scratch(3);
+                self.assembler.three(Code::VEX_Vpunpckldq_ymm_ymm_ymmm256, result, a, b)?;
+                self.assembler.three(Code::VEX_Vpunpckhdq_ymm_ymm_ymmm256, other, a, b)?;
+                let halves = if op == MergeOp::Low { 0x20 } else { 0x31 };
+                let code = Code::VEX_Vperm2i128_ymm_ymm_ymmm256_imm8;
+                self.assembler.three_with(code, result, result, other, halves)?;
+                return self.finish_vector(to, result);
+            }
+        }
+        // This swaps the middle quarters.
+        self.assembler.two_with(Code::VEX_Vpermq_ymm_ymmm256_imm8, result, result, 0xd8)?;
         self.finish_vector(to, result)
     }
 

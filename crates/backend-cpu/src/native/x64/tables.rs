@@ -2,7 +2,7 @@
 
 use iced_x86::Code;
 
-use crate::native::program::{VectorOp1, VectorOp2};
+use crate::native::program::{ShiftOp, VectorOp1, VectorOp2};
 
 /// Size in bytes of a vector in the frame.
 pub(super) const SLOT: usize = 64;
@@ -78,11 +78,7 @@ pub(super) fn codes2(op: VectorOp2) -> Option<[Code; 2]> {
         }
         VectorOp2::MulHighUnsigned
         | VectorOp2::MulHighSigned
-        | VectorOp2::Shl
-        | VectorOp2::Shr
-        | VectorOp2::Sar
-        | VectorOp2::RotateLeft
-        | VectorOp2::RotateRight
+        | VectorOp2::Shift(_)
         | VectorOp2::DivUnsigned
         | VectorOp2::RemUnsigned
         | VectorOp2::DivSigned
@@ -113,5 +109,29 @@ pub(super) fn codes1(op: VectorOp1) -> Option<([Code; 2], Option<i32>)> {
         VectorOp1::Ceil => round(2),
         VectorOp1::Trunc => round(3),
         VectorOp1::FloatOfUnsigned | VectorOp1::SignedOfFloat | VectorOp1::UnsignedOfFloat => None,
+    }
+}
+
+/// Returns the wide and the narrow form of a shift by an amount for each lane. There is no narrow form of rotations.
+pub(super) fn by_vector(op: ShiftOp) -> [Code; 2] {
+    match op {
+        ShiftOp::Left => [Code::EVEX_Vpsllvd_zmm_k1z_zmm_zmmm512b32, Code::VEX_Vpsllvd_ymm_ymm_ymmm256],
+        ShiftOp::Right => [Code::EVEX_Vpsrlvd_zmm_k1z_zmm_zmmm512b32, Code::VEX_Vpsrlvd_ymm_ymm_ymmm256],
+        ShiftOp::RightSigned => {
+            [Code::EVEX_Vpsravd_zmm_k1z_zmm_zmmm512b32, Code::VEX_Vpsravd_ymm_ymm_ymmm256]
+        }
+        ShiftOp::RotateLeft => [Code::EVEX_Vprolvd_zmm_k1z_zmm_zmmm512b32, Code::INVALID],
+        ShiftOp::RotateRight => [Code::EVEX_Vprorvd_zmm_k1z_zmm_zmmm512b32, Code::INVALID],
+    }
+}
+
+/// Returns the wide and the narrow form of a shift by a literal. There is no narrow form of rotations.
+pub(super) fn by_literal(op: ShiftOp) -> [Code; 2] {
+    match op {
+        ShiftOp::Left => [Code::EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8, Code::VEX_Vpslld_ymm_ymm_imm8],
+        ShiftOp::Right => [Code::EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8, Code::VEX_Vpsrld_ymm_ymm_imm8],
+        ShiftOp::RightSigned => [Code::EVEX_Vpsrad_zmm_k1z_zmmm512b32_imm8, Code::VEX_Vpsrad_ymm_ymm_imm8],
+        ShiftOp::RotateLeft => [Code::EVEX_Vprold_zmm_k1z_zmmm512b32_imm8, Code::INVALID],
+        ShiftOp::RotateRight => [Code::EVEX_Vprord_zmm_k1z_zmmm512b32_imm8, Code::INVALID],
     }
 }
