@@ -164,7 +164,6 @@ fn application(op: Op, types: &[Type], result: ScalarType, is_uniform: bool) -> 
 #[test]
 fn every_op_has_the_meaning_of_the_op_table() {
     let inputs = values(7);
-    let count = inputs[0].len();
     let mut native_ops = 0;
     for row in OPS {
         let Semantics::Scalar { domain, operands: kinds, .. } = row.semantics else { continue };
