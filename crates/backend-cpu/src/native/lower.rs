@@ -18,6 +18,7 @@ pub(super) mod plan;
 mod row;
 mod rows;
 mod scalar;
+mod transcendental;
 mod vector;
 mod wide;
 

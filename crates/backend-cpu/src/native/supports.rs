@@ -7,7 +7,7 @@ use fulgurite_ir::analysis::{instructions, operands};
 use fulgurite_ir::{
     AtomicOrder, Inst, InstKind, Memory, Operands, PureInst, ValueDef, ValueId, VerifiedKernel, main_type,
 };
-use fulgurite_spec::{BoolOp, FloatOp, IdOp, Op, ScalarOp, ScalarType, Type};
+use fulgurite_spec::{BoolOp, IdOp, Op, ScalarOp, ScalarType, Type};
 
 use super::lower::plan::{is_divisible, needs_whole_workgroups};
 
@@ -156,42 +156,19 @@ fn is_supported_op(kernel: &VerifiedKernel, op: Op, operands: &Operands) -> bool
         Some(ScalarOp::Bool(op)) => match op {
             BoolOp::Eq | BoolOp::Ne | BoolOp::And | BoolOp::Or | BoolOp::Xor | BoolOp::Not => true,
         },
-        Some(ScalarOp::Integer(_)) => true,
-        Some(ScalarOp::Float(op)) => is_float_op(op),
         Some(
-            ScalarOp::Select | ScalarOp::Convert | ScalarOp::Bitcast | ScalarOp::Construct | ScalarOp::Dot,
+            ScalarOp::Integer(_)
+            | ScalarOp::Float(_)
+            | ScalarOp::Select
+            | ScalarOp::Convert
+            | ScalarOp::Bitcast
+            | ScalarOp::Construct
+            | ScalarOp::Dot,
         ) => true,
         // At literal indices.
         Some(ScalarOp::Extract | ScalarOp::Insert) => {
             operands.get(1).is_some_and(|index| kernel.literal(*index).is_some())
         }
         Some(ScalarOp::Pack | ScalarOp::Unpack) | None => false,
-    }
-}
-
-fn is_float_op(op: FloatOp) -> bool {
-    match op {
-        FloatOp::Compare(_)
-        | FloatOp::Add
-        | FloatOp::Sub
-        | FloatOp::Mul
-        | FloatOp::Div
-        | FloatOp::Neg
-        | FloatOp::Abs
-        | FloatOp::Sign
-        | FloatOp::Min
-        | FloatOp::Max
-        | FloatOp::Clamp
-        | FloatOp::Fma
-        | FloatOp::Floor
-        | FloatOp::Ceil
-        | FloatOp::Trunc
-        | FloatOp::Round
-        | FloatOp::Fract
-        | FloatOp::Sqrt
-        | FloatOp::Rsqrt
-        | FloatOp::IsNan
-        | FloatOp::IsInf => true,
-        FloatOp::Transcendental(_) => false,
     }
 }

@@ -4,7 +4,7 @@ use fulgurite_spec::{FloatOp, IntegerOp, ScalarType};
 
 use super::scalar::{ONE, kind, relation, steps};
 use super::{Lowering, Part, Row};
-use crate::native::program::{Class, Kind, Reg, Relation, Step, VectorOp1, VectorOp2};
+use crate::native::program::{Kind, Reg, Relation, VectorOp1, VectorOp2};
 
 const SIGN: u32 = 1 << 31;
 const INFINITY: u32 = f32::INFINITY.to_bits();
@@ -122,11 +122,7 @@ impl Lowering<'_> {
             }
             FloatOp::Abs => self.magnitude(a),
             FloatOp::Sign => self.sign(a),
-            FloatOp::Fma => {
-                let to = self.reg(Class::Vector);
-                self.push(Step::Fma { to, a, b, c: *args.get(2)? });
-                to
-            }
+            FloatOp::Fma => self.fma(a, b, *args.get(2)?),
             FloatOp::Floor => self.vector1(VectorOp1::Floor, a),
             FloatOp::Ceil => self.vector1(VectorOp1::Ceil, a),
             FloatOp::Trunc => self.vector1(VectorOp1::Trunc, a),
@@ -140,13 +136,13 @@ impl Lowering<'_> {
                 let (one, root) = (self.splat(ONE), self.vector1(VectorOp1::Sqrt, a));
                 self.vector2(VectorOp2::FloatDiv, one, root)
             }
-            FloatOp::Transcendental(_) => return None,
+            FloatOp::Transcendental(op) => self.transcendental(op, a, b),
         };
         self.define_vector(result, to);
         Some(())
     }
 
-    fn magnitude(&mut self, a: Reg) -> Reg {
+    pub(super) fn magnitude(&mut self, a: Reg) -> Reg {
         let mask = self.splat(!SIGN);
         self.vector2(VectorOp2::And, a, mask)
     }
