@@ -182,6 +182,8 @@ pub(crate) struct Code {
     /// True if the invocations of a workgroup interact: through shared memory, a barrier, a broadcast, a subgroup op or
     /// a matrix. If false, lanes of different workgroups may run together.
     pub(crate) meets: bool,
+    /// The number of lanes of a full subgroup.
+    pub(crate) subgroup: usize,
 }
 
 /// Returns the number of words of an array.

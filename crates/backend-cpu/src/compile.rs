@@ -23,18 +23,18 @@ use fulgurite_spec::{AtomicOp, IdOp, Op, ScalarType, Type};
 
 use crate::code::{Code, Fixed, ForLoop, Index, Position, Step, place, words_of, zeroed_words};
 use crate::compute::{Register, registers_of};
-use crate::lanes::SUBGROUP;
 use crate::matrix::MatrixStep;
 use crate::memory::Atomic;
 use lifetimes::Lifetimes;
 use registers::Registers;
 
-/// Compiles `kernel`.
+/// Compiles `kernel` for subgroups of `subgroup` lanes.
 ///
 /// # Errors
 /// [`Error::Internal`] for kernels that the verifier should have rejected.
-pub(crate) fn compile(kernel: Arc<VerifiedKernel>) -> Result<Code, Error> {
+pub(crate) fn compile(kernel: Arc<VerifiedKernel>, subgroup: usize) -> Result<Code, Error> {
     let mut compiler = Compiler {
+        subgroup,
         lifetimes: Lifetimes::of(&kernel),
         kernel: &kernel,
         registers: Registers::default(),
@@ -70,6 +70,7 @@ pub(crate) fn compile(kernel: Arc<VerifiedKernel>) -> Result<Code, Error> {
         local_words: words_of(&kernel.locals),
         invocations: kernel.workgroup_invocations() as usize,
         meets,
+        subgroup,
         kernel,
     })
 }
@@ -91,6 +92,8 @@ enum Role {
 }
 
 struct Compiler<'k> {
+    /// The number of lanes of a full subgroup.
+    subgroup: usize,
     kernel: &'k VerifiedKernel,
     lifetimes: Lifetimes,
     registers: Registers,
@@ -159,14 +162,14 @@ impl Compiler<'_> {
             let register = match &inst.kind {
                 InstKind::Id { op, component } => match IdOp::of(*op) {
                     Some(IdOp::LaneMaskLt) => {
-                        // Subgroups of 32 lanes use only the first 32 of the 128 bits.
+                        // Subgroups of up to 32 lanes use only the first 32 of the 128 bits.
                         let zero = self.constant(ty, 0);
                         self.values[result.index()] = [zero; 4];
                         self.fix(vec![Fixed::Id(IdOp::LaneMaskLt, 0)])
                     }
-                    Some(IdOp::SubgroupSize) => self.constant(ty, SUBGROUP as u64),
+                    Some(IdOp::SubgroupSize) => self.constant(ty, self.subgroup as u64),
                     Some(IdOp::NumSubgroups) => {
-                        let count = kernel.workgroup_invocations().div_ceil(SUBGROUP as u32);
+                        let count = kernel.workgroup_invocations().div_ceil(self.subgroup as u32);
                         self.constant(ty, count.into())
                     }
                     Some(

@@ -3,8 +3,9 @@
 /// Number of lanes that run together.
 pub(crate) const WIDTH: usize = 64;
 
-/// Number of lanes of a full subgroup; a chunk's lanes form whole subgroups.
-pub(crate) const SUBGROUP: usize = 32;
+/// The smallest number of lanes of a full subgroup. A device's subgroups have this many, or a larger power of two that a
+/// chunk's lanes form whole subgroups of.
+pub(crate) const LEAST_SUBGROUP: usize = 8;
 
 /// One value per lane: the bits of an integer or float, or 0 or 1 for a `bool`.
 #[derive(Clone, Copy)]

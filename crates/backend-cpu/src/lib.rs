@@ -95,6 +95,13 @@ impl Native {
     pub fn is_available(self) -> bool {
         self.selected() != Self::Interpreter
     }
+
+    /// Returns the number of lanes of a full subgroup on a device with this option: those of a vector, or 32 without native
+    /// code.
+    #[must_use]
+    pub fn subgroup_size(self) -> u32 {
+        native::lanes(self).unwrap_or(32)
+    }
 }
 
 impl fmt::Display for Native {
@@ -213,7 +220,8 @@ impl CpuDevice {
         let device = format!("{threads} threads, {}, {code}", std::env::consts::ARCH);
         let driver = concat!("fulgurite ", env!("CARGO_PKG_VERSION"));
         // Every capability, including progress: a workgroup that has begun has ended or is being run by a thread.
-        Self { snapshot: DeviceSnapshot::complete(ID, device, driver, lanes::SUBGROUP as u32), options }
+        let subgroup = options.native.subgroup_size();
+        Self { snapshot: DeviceSnapshot::complete(ID, device, driver, subgroup), options }
     }
 }
 
@@ -240,7 +248,8 @@ impl hal::Device for CpuDevice {
     ) -> Result<Arc<dyn Executable>, Error> {
         let id = id(&kernel);
         let native = native::compile(&kernel, self.options.native);
-        let compiled = Compiled { id, kernel, native, engine: OnceLock::new() };
+        let subgroup = self.snapshot.limits.subgroup_size as usize;
+        let compiled = Compiled { id, kernel, native, subgroup, engine: OnceLock::new() };
         if compiled.native.is_none() {
             compiled.engine()?;
         }
@@ -264,6 +273,8 @@ struct Compiled {
     id: String,
     kernel: Arc<VerifiedKernel>,
     native: Option<NativeKernel>,
+    /// The number of lanes of a full subgroup.
+    subgroup: usize,
     /// The form for the interpreter. With native code, it is compiled by the first launch that cannot use that.
     engine: OnceLock<Engine>,
 }
@@ -278,7 +289,7 @@ impl Compiled {
         if let Some(engine) = self.engine.get() {
             return Ok(engine);
         }
-        let engine = Engine::new(compile::compile(self.kernel.clone())?);
+        let engine = Engine::new(compile::compile(self.kernel.clone(), self.subgroup)?);
         Ok(self.engine.get_or_init(|| engine))
     }
 

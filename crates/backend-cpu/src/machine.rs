@@ -134,12 +134,12 @@ impl Chunk {
                 }
                 Step::Matrix(position) => {
                     let step = &code.matrix_steps[*position as usize];
-                    matrix::step(step, matrices, registers, &mut view, self.mask);
+                    matrix::step(step, matrices, registers, &mut view, self.mask, code.subgroup);
                     poll.count_many(step.work())?;
                 }
-                Step::Scan(scan) => subgroup::scan(scan, registers, self.all),
-                Step::Shuffle(shuffle) => subgroup::shuffle(shuffle, registers, self.all),
-                Step::Vote(vote) => subgroup::vote(vote, registers, self.all),
+                Step::Scan(scan) => subgroup::scan(scan, registers, self.all, code.subgroup),
+                Step::Shuffle(shuffle) => subgroup::shuffle(shuffle, registers, self.all, code.subgroup),
+                Step::Vote(vote) => subgroup::vote(vote, registers, self.all, code.subgroup),
                 Step::If { condition, otherwise } => {
                     let outer = self.mask;
                     let holds = outer & mask_of(&registers[*condition as usize]);

@@ -1,6 +1,6 @@
 //! Cooperative matrices: the steps on them, executed once for each subgroup of a chunk.
 //!
-//! A matrix register holds a shared reference for each of the two subgroups, so that carrying or selecting a matrix
+//! A matrix register holds a shared reference for each of the subgroups, so that carrying or selecting a matrix
 //! does not copy it. Narrow floats are stored as `f32` and narrow integers as `i32`; each op rounds or wraps to the
 //! component type.
 
@@ -13,12 +13,12 @@ use fulgurite_spec::{ElementwiseOp, MatrixLayout, MatrixScope, ScalarType, Type}
 
 use crate::code::{Index, Place};
 use crate::compute::{Register, bits};
-use crate::lanes::{Lanes, Mask, SUBGROUP};
+use crate::lanes::{LEAST_SUBGROUP, Lanes, Mask, WIDTH, first_lanes};
 use crate::memory::View;
 pub(crate) use components::Components;
 
-/// Number of subgroups in a chunk.
-pub(crate) const SUBGROUPS: usize = crate::lanes::WIDTH / SUBGROUP;
+/// The largest number of subgroups in a chunk.
+const SUBGROUPS: usize = WIDTH / LEAST_SUBGROUP;
 
 /// A matrix for each subgroup of a chunk; `None` if none was computed.
 pub(crate) type Held = [Option<Arc<Components>>; SUBGROUPS];
@@ -117,7 +117,7 @@ impl MatrixStep {
         1 + multiplied / 4096
     }
 
-    /// Returns the scope of the step; a matrix of workgroup scope is the same in both subgroups.
+    /// Returns the scope of the step; a matrix of workgroup scope is the same in all subgroups.
     fn scope(&self) -> MatrixScope {
         let ty = match self {
             Self::Load { at, .. } | Self::Store { at, .. } => at.ty,
@@ -130,25 +130,26 @@ impl MatrixStep {
     }
 }
 
-/// Executes a step for the subgroups that have lanes in `mask`.
+/// Executes a step for the subgroups of `size` lanes that have lanes in `mask`.
 pub(crate) fn step(
     step: &MatrixStep,
     matrices: &mut [Held],
     registers: &[Lanes],
     view: &mut View<'_>,
     mask: Mask,
+    size: usize,
 ) {
     if let MatrixStep::Copy { to, from } = step {
         matrices[*to as usize] = matrices[*from as usize].clone();
         return;
     }
     let mut first: Option<Option<Arc<Components>>> = None;
-    for subgroup in 0..SUBGROUPS {
-        let active = mask >> (subgroup * SUBGROUP) & ((1 << SUBGROUP) - 1);
+    for subgroup in 0..WIDTH / size {
+        let active = mask >> (subgroup * size) & first_lanes(size);
         if active == 0 {
             continue;
         }
-        let lane = subgroup * SUBGROUP + active.trailing_zeros() as usize;
+        let lane = subgroup * size + active.trailing_zeros() as usize;
         let result = match &first {
             Some(first) if step.scope() == MatrixScope::Workgroup => first.clone(),
             _ => result(step, matrices, registers, view, subgroup, lane),

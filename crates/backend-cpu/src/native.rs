@@ -58,6 +58,11 @@ pub(crate) fn selected(native: Native) -> Native {
     }
 }
 
+/// Returns the number of lanes of a vector of the code that `native` selects on this machine, if that is native code.
+pub(crate) fn lanes(native: Native) -> Option<u32> {
+    target(native).map(Target::lanes)
+}
+
 /// Generates the code of a kernel.
 pub(crate) fn machine_code(kernel: &VerifiedKernel, native: Native) -> Result<Vec<u8>, Interpreted> {
     machine(kernel, native).map(|machine| machine.code)
@@ -65,7 +70,7 @@ pub(crate) fn machine_code(kernel: &VerifiedKernel, native: Native) -> Result<Ve
 
 fn machine(kernel: &VerifiedKernel, native: Native) -> Result<Machine, Interpreted> {
     let target = target(native).ok_or(Interpreted::Machine)?;
-    if let Some(what) = unsupported(kernel) {
+    if let Some(what) = unsupported(kernel, target.lanes()) {
         return Err(Interpreted::Unsupported(what));
     }
     let program = lower::lower(kernel, target.lanes());

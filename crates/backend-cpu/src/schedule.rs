@@ -12,9 +12,9 @@ use fulgurite_ir::Grid;
 use fulgurite_spec::IdOp;
 
 use crate::code::{Code, Fixed};
-use crate::lanes::{Lanes, SUBGROUP, WIDTH, first_lanes};
+use crate::lanes::{Lanes, WIDTH, first_lanes};
 use crate::machine::{Chunk, Launched, Pause};
-use crate::matrix::{Components, SUBGROUPS};
+use crate::matrix::Components;
 use crate::poll::{Poll, Stop, Stopped};
 use crate::pool;
 use crate::subgroup::Broadcast;
@@ -130,7 +130,7 @@ impl Engine {
             .saturating_mul(size_of::<Lanes>() as u64);
         // An upper bound: registers may share a matrix.
         let matrix_bytes = (code.matrices as u64)
-            .saturating_mul((count * SUBGROUPS * Components::MAX_BYTES) as u64)
+            .saturating_mul((count * (WIDTH / code.subgroup) * Components::MAX_BYTES) as u64)
             .saturating_mul(code.matrix_components as u64);
         let bytes = bytes.saturating_add(matrix_bytes);
         if bytes.saturating_mul(pool::threads() as u64) > MAX_SCRATCH_BYTES {
@@ -273,11 +273,12 @@ impl Running<'_> {
                 let lanes = &mut register.0[lane..lane + part];
                 let position = self.position(workgroup)[axis];
                 let local = &self.engine.local_ids[axis][first..first + part];
+                let subgroup = code.subgroup as u32;
                 match op {
                     IdOp::LocalIndex => fill(lanes, first, |flat| flat),
-                    IdOp::Lane => fill(lanes, first, |flat| flat % SUBGROUP as u32),
-                    IdOp::SubgroupId => fill(lanes, first, |flat| flat / SUBGROUP as u32),
-                    IdOp::LaneMaskLt => fill(lanes, first, |flat| (1 << (flat % SUBGROUP as u32)) - 1),
+                    IdOp::Lane => fill(lanes, first, |flat| flat % subgroup),
+                    IdOp::SubgroupId => fill(lanes, first, |flat| flat / subgroup),
+                    IdOp::LaneMaskLt => fill(lanes, first, |flat| (1 << (flat % subgroup)) - 1),
                     IdOp::LocalId => lanes.copy_from_slice(local),
                     IdOp::WorkgroupId => lanes.fill(position),
                     IdOp::GlobalId => {

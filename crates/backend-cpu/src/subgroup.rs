@@ -1,4 +1,4 @@
-//! Ops across the lanes of subgroups: the 64 lanes of a chunk are two subgroups of 32.
+//! Ops across the lanes of subgroups, of which the 64 lanes of a chunk form two or more.
 //!
 //! Control flow is uniform in a subgroup, so all of its lanes participate or none. Only lanes beyond the end of the
 //! workgroup are missing; they are always the last ones.
@@ -6,7 +6,7 @@
 use fulgurite_spec::ScalarType;
 
 use crate::compute::{Args, Compute, Register, bits, registers_of, set_bits};
-use crate::lanes::{Lanes, Mask, SUBGROUP, WIDTH, mask_of};
+use crate::lanes::{Lanes, Mask, WIDTH, first_lanes, mask_of};
 
 /// The kind of a reduction or scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,20 +86,15 @@ pub(crate) struct Vote {
     pub(crate) to: [Register; 4],
 }
 
-/// Returns the position of a lane in its subgroup.
-fn lane_of(lane: usize) -> usize {
-    lane % SUBGROUP
-}
-
-/// Computes a scan in steps of doubling distance.
-pub(crate) fn scan(scan: &Scan, registers: &mut [Lanes], all: Mask) {
+/// Computes a scan in subgroups of `size` lanes, in steps of doubling distance.
+pub(crate) fn scan(scan: &Scan, registers: &mut [Lanes], all: Mask, size: usize) {
     let words = 0..registers_of(scan.ty);
     let [shifted, combined] = scan.scratch;
     for word in words.clone() {
         registers[(scan.to + word) as usize] = registers[(scan.value + word) as usize];
     }
     let mut distance = 1;
-    while distance < SUBGROUP {
+    while distance < size {
         for word in words.clone() {
             let from = registers[(scan.to + word) as usize];
             registers[(shifted + word) as usize].0[distance..].copy_from_slice(&from.0[..WIDTH - distance]);
@@ -109,7 +104,7 @@ pub(crate) fn scan(scan: &Scan, registers: &mut [Lanes], all: Mask) {
         for word in words.clone() {
             let from = registers[(combined + word) as usize];
             for (lane, to) in registers[(scan.to + word) as usize].0.iter_mut().enumerate() {
-                *to = if lane_of(lane) >= distance { from.0[lane] } else { *to };
+                *to = if lane % size >= distance { from.0[lane] } else { *to };
             }
         }
         distance *= 2;
@@ -117,16 +112,16 @@ pub(crate) fn scan(scan: &Scan, registers: &mut [Lanes], all: Mask) {
     for word in words {
         let to = &mut registers[(scan.to + word) as usize].0;
         let identity = (scan.identity >> (32 * word)) as u32;
-        for (subgroup, lanes) in to.chunks_exact_mut(SUBGROUP).enumerate() {
+        for (subgroup, lanes) in to.chunks_exact_mut(size).enumerate() {
             match scan.kind {
                 ScanKind::Inclusive => {}
                 ScanKind::Reduce => {
-                    let count = (all >> (SUBGROUP * subgroup) & GROUP).count_ones() as usize;
-                    let last = lanes[count.clamp(1, SUBGROUP) - 1];
+                    let count = (all >> (size * subgroup) & first_lanes(size)).count_ones() as usize;
+                    let last = lanes[count.clamp(1, size) - 1];
                     lanes.fill(last);
                 }
                 ScanKind::Exclusive => {
-                    lanes.copy_within(..SUBGROUP - 1, 1);
+                    lanes.copy_within(..size - 1, 1);
                     lanes[0] = identity;
                 }
             }
@@ -134,15 +129,12 @@ pub(crate) fn scan(scan: &Scan, registers: &mut [Lanes], all: Mask) {
     }
 }
 
-/// The lanes of one subgroup.
-const GROUP: Mask = (1 << SUBGROUP) - 1;
-
 /// Moves values between lanes; a lane whose source is missing keeps its own value.
-pub(crate) fn shuffle(shuffle: &Shuffle, registers: &mut [Lanes], all: Mask) {
+pub(crate) fn shuffle(shuffle: &Shuffle, registers: &mut [Lanes], all: Mask, size: usize) {
     let others = registers[shuffle.other as usize];
     let mut sources = [0u8; WIDTH];
     for (lane, source) in sources.iter_mut().enumerate() {
-        let (own, other) = (lane_of(lane) as u32, others.0[lane]);
+        let (own, other) = ((lane % size) as u32, others.0[lane]);
         let wanted = match shuffle.source {
             Source::Lane => Some(other),
             Source::Xor => Some(own ^ other),
@@ -150,8 +142,8 @@ pub(crate) fn shuffle(shuffle: &Shuffle, registers: &mut [Lanes], all: Mask) {
             Source::Down => own.checked_add(other),
         };
         let there = wanted
-            .filter(|wanted| (*wanted as usize) < SUBGROUP)
-            .map(|wanted| lane - lane_of(lane) + wanted as usize)
+            .filter(|wanted| (*wanted as usize) < size)
+            .map(|wanted| lane - lane % size + wanted as usize)
             .filter(|source| all >> source & 1 != 0);
         *source = there.unwrap_or(lane) as u8;
     }
@@ -164,23 +156,23 @@ pub(crate) fn shuffle(shuffle: &Shuffle, registers: &mut [Lanes], all: Mask) {
 }
 
 /// Computes a vote, ballot or match.
-pub(crate) fn vote(vote: &Vote, registers: &mut [Lanes], all: Mask) {
+pub(crate) fn vote(vote: &Vote, registers: &mut [Lanes], all: Mask, size: usize) {
     // Computes a result of the lanes of the same subgroup where the operand is true, and of all of its lanes.
     let counted = |result: fn(Mask, Mask) -> u32| -> [u32; WIDTH] {
         let holds = mask_of(&registers[vote.value as usize]) & all;
         core::array::from_fn(|lane| {
-            let subgroup = |mask: Mask| mask >> (lane - lane_of(lane)) & GROUP;
+            let subgroup = |mask: Mask| mask >> (lane - lane % size) & first_lanes(size);
             result(subgroup(holds), subgroup(all))
         })
     };
     let lanes: [u32; WIDTH] = match vote.kind {
-        VoteKind::Elect => core::array::from_fn(|lane| u32::from(lane_of(lane) == 0)),
+        VoteKind::Elect => core::array::from_fn(|lane| u32::from(lane % size == 0)),
         VoteKind::Match => core::array::from_fn(|lane| {
             let own = bits(registers, vote.value, vote.ty, lane);
-            let first = lane - lane_of(lane);
+            let first = lane - lane % size;
             let is_same =
                 |other: &usize| all >> other & 1 != 0 && bits(registers, vote.value, vote.ty, *other) == own;
-            (first..first + SUBGROUP).filter(is_same).fold(0, |set, other| set | 1 << lane_of(other))
+            (first..first + size).filter(is_same).fold(0, |set, other| set | 1 << (other % size))
         }),
         VoteKind::Ballot => counted(|holds, _| holds as u32),
         VoteKind::BallotCount => counted(|holds, _| holds.count_ones()),
@@ -189,7 +181,7 @@ pub(crate) fn vote(vote: &Vote, registers: &mut [Lanes], all: Mask) {
     };
     registers[vote.to[0] as usize] = Lanes(lanes);
     if matches!(vote.kind, VoteKind::Ballot | VoteKind::Match) {
-        // Subgroups of 32 lanes use only the first 32 of the 128 bits.
+        // Subgroups of up to 32 lanes use only the first 32 of the 128 bits.
         for to in &vote.to[1..] {
             registers[*to as usize] = Lanes::splat(0);
         }

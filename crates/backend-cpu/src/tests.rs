@@ -1,7 +1,7 @@
 //! Tests of the specifics of this backend: chunks and their boundaries, threads, timeouts, buffers. The results of
 //! kernels are tested on every backend by the run files under `crates/ir/filetests/run`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fulgurite_driver_core::Registry;
@@ -13,7 +13,7 @@ use fulgurite_ir::{VerifiedKernel, text, verify};
 use fulgurite_spec::Code;
 
 use crate::code::Step;
-use crate::{CpuDevice, CpuOptions, Native, backend};
+use crate::{Compiled, CpuDevice, CpuOptions, Native, backend};
 
 pub(crate) fn kernel(workgroup: &str, lines: &str) -> Arc<VerifiedKernel> {
     let source = format!("fulgurite 1\nkernel @k workgroup({workgroup}) {{\n{lines}\n}}\n");
@@ -27,10 +27,33 @@ pub(crate) fn run(
     sizes: &[usize],
     options: &LaunchOptions,
 ) -> Result<Vec<Vec<u32>>, Error> {
-    let backend = CpuDevice::new();
-    let buffers: Vec<_> = sizes.iter().map(|size| backend.allocate(*size as u64 * 4).unwrap()).collect();
-    let executable = backend.compile(kernel.clone(), &CompileOptions::default())?;
-    let limits = &backend.snapshot().limits;
+    let device = CpuDevice::new();
+    let executable = device.compile(kernel.clone(), &CompileOptions::default())?;
+    launched(&device, &executable, sizes, options)
+}
+
+/// Does what [`run`] does in the interpreter, with subgroups of `subgroup` lanes.
+pub(crate) fn interpreted(
+    kernel: &Arc<VerifiedKernel>,
+    subgroup: usize,
+    sizes: &[usize],
+    options: &LaunchOptions,
+) -> Result<Vec<Vec<u32>>, Error> {
+    let (id, engine) = (String::new(), OnceLock::new());
+    let compiled = Compiled { id, kernel: kernel.clone(), native: None, subgroup, engine };
+    let executable: Arc<dyn Executable> = Arc::new(compiled);
+    launched(&CpuDevice::new(), &executable, sizes, options)
+}
+
+/// Launches an executable on zeroed buffers of `sizes` words, and returns their contents afterwards.
+pub(crate) fn launched(
+    device: &CpuDevice,
+    executable: &Arc<dyn Executable>,
+    sizes: &[usize],
+    options: &LaunchOptions,
+) -> Result<Vec<Vec<u32>>, Error> {
+    let buffers: Vec<_> = sizes.iter().map(|size| device.allocate(*size as u64 * 4).unwrap()).collect();
+    let (kernel, limits) = (executable.kernel(), &device.snapshot().limits);
     let report = executable.launch(&Launch::check(kernel, limits, Binding::each(&buffers), &[], options)?)?;
     assert!(report.device_time.is_some());
     let words = |buffer: &Arc<dyn DeviceBuffer>| {
@@ -284,7 +307,7 @@ fn registers_are_used_again() {
     }
     lines += "store %out[%v0], %v1000";
     let kernel = kernel("64, 1, 1", &lines);
-    let code = crate::compile::compile(kernel.clone()).unwrap();
+    let code = crate::compile::compile(kernel.clone(), 32).unwrap();
     assert_eq!(code.steps.iter().filter(|s| matches!(s, Step::Compute(..))).count(), 1000);
     // Two fixed registers, and two that alternate.
     assert_eq!(code.registers, 4);
@@ -296,7 +319,7 @@ fn registers_are_used_again() {
 fn too_much_state_is_out_of_memory() {
     let kernel = kernel("4096, 1, 1", "buffer %out: write u32[]\nbarrier");
     for registers in [600_000, usize::MAX / 2] {
-        let mut code = crate::compile::compile(kernel.clone()).unwrap();
+        let mut code = crate::compile::compile(kernel.clone(), 32).unwrap();
         code.registers = registers;
         let backend = CpuDevice::new();
         let buffers = [backend.allocate(4).unwrap()];
@@ -307,6 +330,7 @@ fn too_much_state_is_out_of_memory() {
             id: String::new(),
             kernel: kernel.clone(),
             native: None,
+            subgroup: 32,
             engine: crate::schedule::Engine::new(code).into(),
         };
         assert_eq!(executable.launch(&launch).unwrap_err().code(), Code::OutOfMemory);

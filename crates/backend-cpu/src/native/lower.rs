@@ -18,6 +18,7 @@ pub(super) mod plan;
 mod row;
 mod rows;
 mod scalar;
+pub(super) mod subgroup;
 mod transcendental;
 mod vector;
 mod wide;
@@ -81,7 +82,6 @@ impl Rows {
             | InstKind::Barrier { .. }
             | InstKind::SubgroupBarrier { .. }
             | InstKind::WorkgroupBroadcast { .. }
-            | InstKind::Subgroup { .. }
             | InstKind::CoopLoad { .. }
             | InstKind::CoopStore { .. }
             | InstKind::CoopFill { .. }
@@ -92,6 +92,8 @@ impl Rows {
             | InstKind::For { .. }
             | InstKind::Region { .. }
             | InstKind::While { .. } => false,
+            // Subgroups do not span workgroups.
+            InstKind::Subgroup { .. } => true,
         });
         if sees_workgroup { Self::Workgroup } else { Self::Grid }
     }
@@ -473,7 +475,7 @@ impl Lowering<'_> {
             let first = self.first(result);
             return match pure {
                 PureInst::Scalar { op, operands, .. } => self.op(op, operands, result),
-                PureInst::Id { op, component } => self.id(op, component.into(), first),
+                PureInst::Id { op, component } => self.id(op, component.into(), result),
                 PureInst::Len { memory } => {
                     let len = self.len(memory);
                     self.define_scalar(first, len);
@@ -492,15 +494,17 @@ impl Lowering<'_> {
             InstKind::Load { memory, index } => self.load(id, memory, index, *inst.results.first()?),
             InstKind::Store { memory, index, value } => self.store(id, memory, index, value),
             InstKind::Atomic { .. } => self.atomic(&inst.kind, &inst.results),
+            InstKind::Subgroup { op, combine, ref operands } => {
+                self.subgroup(op, combine, operands, *inst.results.first()?)
+            }
+            // The lanes of a subgroup run together. Stores become visible in order, and loads are executed in order.
+            InstKind::SubgroupBarrier { .. } | InstKind::Fence { .. } => Some(()),
             InstKind::Scalar { .. }
             | InstKind::VecShuffle { .. }
             | InstKind::Id { .. }
             | InstKind::Len { .. }
-            | InstKind::Fence { .. }
             | InstKind::Barrier { .. }
-            | InstKind::SubgroupBarrier { .. }
             | InstKind::WorkgroupBroadcast { .. }
-            | InstKind::Subgroup { .. }
             | InstKind::CoopLoad { .. }
             | InstKind::CoopStore { .. }
             | InstKind::CoopFill { .. }
@@ -514,7 +518,8 @@ impl Lowering<'_> {
         }
     }
 
-    fn id(&mut self, op: Op, axis: usize, result: Part) -> Option<()> {
+    fn id(&mut self, op: Op, axis: usize, value: ValueId) -> Option<()> {
+        let result = self.first(value);
         match IdOp::of(op)? {
             IdOp::GlobalId if axis == 0 => {
                 self.define_row(result, self.x);
@@ -550,9 +555,18 @@ impl Lowering<'_> {
                 let count = self.input(Input::NumWorkgroups(axis));
                 self.define_scalar(result, count);
             }
-            IdOp::Lane | IdOp::SubgroupId | IdOp::SubgroupSize | IdOp::NumSubgroups | IdOp::LaneMaskLt => {
-                return None;
+            IdOp::Lane => self.lane(result),
+            IdOp::SubgroupId => self.subgroup_id(result),
+            IdOp::SubgroupSize => {
+                let size = self.input(Input::Constant(self.lanes));
+                self.define_scalar(result, size);
             }
+            IdOp::NumSubgroups => {
+                let count = self.kernel.workgroup_invocations().div_ceil(self.lanes);
+                let count = self.input(Input::Constant(count));
+                self.define_scalar(result, count);
+            }
+            IdOp::LaneMaskLt => self.lanes_before(value),
         }
         Some(())
     }

@@ -425,6 +425,17 @@ pub(crate) enum Step {
         a: Reg,
         b: Reg,
     },
+    /// The word of another lane in each lane; the numbers of lanes count modulo their number.
+    Permute {
+        to: Reg,
+        a: Reg,
+        lanes: Reg,
+    },
+    /// A scalar with a bit for each lane of a mask.
+    MaskBits {
+        to: Reg,
+        mask: Reg,
+    },
     /// A bool scalar in all lanes of a mask.
     BroadcastMask {
         to: Reg,

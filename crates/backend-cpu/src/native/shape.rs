@@ -122,16 +122,14 @@ impl Scalars {
                 }
                 PureInst::Id { op, component } => match IdOp::of(op) {
                     Some(IdOp::GlobalId | IdOp::LocalId) => component > 0,
-                    Some(IdOp::WorkgroupId | IdOp::NumWorkgroups) => true,
                     Some(
-                        IdOp::LocalIndex
-                        | IdOp::Lane
+                        IdOp::WorkgroupId
+                        | IdOp::NumWorkgroups
                         | IdOp::SubgroupId
                         | IdOp::SubgroupSize
-                        | IdOp::NumSubgroups
-                        | IdOp::LaneMaskLt,
-                    )
-                    | None => false,
+                        | IdOp::NumSubgroups,
+                    ) => true,
+                    Some(IdOp::LocalIndex | IdOp::Lane | IdOp::LaneMaskLt) | None => false,
                 },
                 PureInst::Len { .. } => true,
                 PureInst::VecShuffle { .. } => false,

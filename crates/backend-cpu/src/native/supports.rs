@@ -5,11 +5,12 @@
 use fulgurite_ir::analysis::uniformity::op;
 use fulgurite_ir::analysis::{instructions, operands};
 use fulgurite_ir::{
-    AtomicOrder, Inst, InstKind, Memory, Operands, PureInst, ValueDef, ValueId, VerifiedKernel, main_type,
+    Inst, InstKind, Memory, Operands, PureInst, ValueDef, ValueId, VerifiedKernel, main_type,
 };
 use fulgurite_spec::{BoolOp, IdOp, Op, ScalarOp, ScalarType, Type};
 
 use super::lower::plan::{is_divisible, needs_whole_workgroups};
+use super::lower::subgroup::are_vectors;
 
 /// The maximum number of components of all values of a kernel but constants. Some analyses of the lane program take quadratic
 /// time.
@@ -18,7 +19,7 @@ const MAX_COMPONENTS: u32 = 16_384;
 const MAX_CARRIED: usize = 512;
 
 /// Returns what of `kernel` native code cannot be generated for, if anything.
-pub(crate) fn unsupported(kernel: &VerifiedKernel) -> Option<String> {
+pub(crate) fn unsupported(kernel: &VerifiedKernel, lanes: u32) -> Option<String> {
     let computed = kernel.values.iter().filter(|value| !matches!(value.def, ValueDef::Const(_)));
     let components: u32 = computed.map(|value| value.ty.lanes.count()).sum();
     if components > MAX_COMPONENTS {
@@ -37,6 +38,10 @@ pub(crate) fn unsupported(kernel: &VerifiedKernel) -> Option<String> {
     if let Some(buffer) = kernel.buffers.iter().find(|buffer| buffer.large) {
         return Some(format!("the large buffer `%{}`", buffer.name));
     }
+    if !are_vectors(kernel, lanes) && instructions(kernel).any(|id| sees_subgroups(kernel.inst(id))) {
+        let [x, y, z] = kernel.workgroup;
+        return Some(format!("subgroups of {lanes} lanes in workgroups of {x} x {y} x {z}"));
+    }
     if let Some(id) = instructions(kernel).find(|id| !is_supported(kernel, kernel.inst(*id))) {
         let inst = kernel.inst(id);
         let types = inst
@@ -51,6 +56,42 @@ pub(crate) fn unsupported(kernel: &VerifiedKernel) -> Option<String> {
     (needs_whole_workgroups(kernel) && !is_divisible(kernel)).then(|| {
         "many barriers, one in a `while`, or one in control flow that is decided by a vector value".to_owned()
     })
+}
+
+/// Returns whether an instruction depends on the division of a workgroup into subgroups.
+fn sees_subgroups(inst: &Inst) -> bool {
+    match inst.kind {
+        InstKind::Subgroup { .. } => true,
+        InstKind::Id { op, .. } => match IdOp::of(op) {
+            Some(
+                IdOp::Lane | IdOp::SubgroupId | IdOp::SubgroupSize | IdOp::NumSubgroups | IdOp::LaneMaskLt,
+            ) => true,
+            Some(
+                IdOp::GlobalId | IdOp::LocalId | IdOp::WorkgroupId | IdOp::NumWorkgroups | IdOp::LocalIndex,
+            )
+            | None => false,
+        },
+        InstKind::Scalar { .. }
+        | InstKind::VecShuffle { .. }
+        | InstKind::Len { .. }
+        | InstKind::Load { .. }
+        | InstKind::Store { .. }
+        | InstKind::Atomic { .. }
+        | InstKind::Fence { .. }
+        | InstKind::Barrier { .. }
+        | InstKind::SubgroupBarrier { .. }
+        | InstKind::WorkgroupBroadcast { .. }
+        | InstKind::CoopLoad { .. }
+        | InstKind::CoopStore { .. }
+        | InstKind::CoopFill { .. }
+        | InstKind::CoopMulAdd { .. }
+        | InstKind::CoopConvert { .. }
+        | InstKind::Trap { .. }
+        | InstKind::If { .. }
+        | InstKind::For { .. }
+        | InstKind::Region { .. }
+        | InstKind::While { .. } => false,
+    }
 }
 
 /// Returns whether components of this type are held in words for each lane, or in a mask.
@@ -92,23 +133,7 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
                     all(operands) && is_supported_op(kernel, op, operands)
                 }
                 PureInst::VecShuffle { vectors, .. } => vectors.iter().all(|v| is_value(kernel.ty(*v))),
-                PureInst::Id { op, .. } => match IdOp::of(op) {
-                    Some(
-                        IdOp::GlobalId
-                        | IdOp::LocalId
-                        | IdOp::WorkgroupId
-                        | IdOp::NumWorkgroups
-                        | IdOp::LocalIndex,
-                    ) => true,
-                    Some(
-                        IdOp::Lane
-                        | IdOp::SubgroupId
-                        | IdOp::SubgroupSize
-                        | IdOp::NumSubgroups
-                        | IdOp::LaneMaskLt,
-                    )
-                    | None => false,
-                },
+                PureInst::Id { .. } => true,
                 PureInst::Len { memory } => is_of_words(kernel.element(memory)),
             };
     }
@@ -117,18 +142,16 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
     match inst.kind {
         // Where barriers may be is checked for the whole kernel.
         InstKind::Barrier { .. } => true,
+        InstKind::SubgroupBarrier { .. } | InstKind::Fence { .. } => true,
+        InstKind::Subgroup { ref operands, .. } => all(operands) && all(&inst.results),
         InstKind::Load { memory, index } => accesses(memory, index),
         InstKind::Store { memory, index, .. } => accesses(memory, index),
-        InstKind::Atomic { order, memory, index, .. } => {
+        InstKind::Atomic { memory, index, .. } => {
             let is_shared = match kernel.base(memory) {
                 Memory::Buffer(_) | Memory::Shared(_) => true,
                 Memory::Local(_) | Memory::View(_) => false,
             };
-            let is_relaxed = match order {
-                AtomicOrder::Relaxed => true,
-                AtomicOrder::Acquire | AtomicOrder::Release | AtomicOrder::AcquireRelease => false,
-            };
-            is_shared && is_relaxed && is_word(kernel.element(memory)) && accesses(memory, index)
+            is_shared && is_word(kernel.element(memory)) && accesses(memory, index)
         }
         InstKind::If { .. } | InstKind::Region { .. } | InstKind::While { .. } => all(&inst.results),
         InstKind::For { start, .. } => all(&inst.results) && is_word(kernel.ty(start)),
@@ -136,10 +159,7 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
         | InstKind::VecShuffle { .. }
         | InstKind::Id { .. }
         | InstKind::Len { .. }
-        | InstKind::Fence { .. }
-        | InstKind::SubgroupBarrier { .. }
         | InstKind::WorkgroupBroadcast { .. }
-        | InstKind::Subgroup { .. }
         | InstKind::CoopLoad { .. }
         | InstKind::CoopStore { .. }
         | InstKind::CoopFill { .. }

@@ -5,14 +5,14 @@ mod group;
 mod ops;
 mod random;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fulgurite_hal::{Binding, CompileOptions, Device as _, DeviceBuffer, Launch, LaunchOptions};
+use fulgurite_hal::{Binding, CompileOptions, Device as _, DeviceBuffer, Executable, Launch, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
 
 use crate::tests::{grid, kernel};
-use crate::{CpuDevice, CpuOptions, Native, machine_code};
+use crate::{Compiled, CpuDevice, CpuOptions, Native, machine_code};
 
 /// A sequence of pseudo-random numbers.
 struct Numbers(u64);
@@ -29,7 +29,7 @@ fn widths() -> impl Iterator<Item = Native> {
     [Native::Avx2, Native::Avx512].into_iter().filter(|native| native.is_available())
 }
 
-/// Runs a kernel, and returns the contents of its buffers.
+/// Runs a kernel in native code, and returns the contents of its buffers.
 fn run(
     native: Native,
     kernel: &Arc<VerifiedKernel>,
@@ -38,6 +38,31 @@ fn run(
     options: &LaunchOptions,
 ) -> Vec<Vec<u32>> {
     let device = CpuDevice::with(CpuOptions { native });
+    let executable = device.compile(kernel.clone(), &CompileOptions::default()).unwrap();
+    launched(&device, &executable, contents, params, options)
+}
+
+/// Does what [`run`] does in the interpreter, with subgroups of the same size.
+fn interpreted(
+    native: Native,
+    kernel: &Arc<VerifiedKernel>,
+    contents: &[Vec<u32>],
+    params: &[u64],
+    options: &LaunchOptions,
+) -> Vec<Vec<u32>> {
+    let (id, engine, subgroup) = (String::new(), OnceLock::new(), native.subgroup_size() as usize);
+    let executable: Arc<dyn Executable> =
+        Arc::new(Compiled { id, kernel: kernel.clone(), native: None, subgroup, engine });
+    launched(&CpuDevice::with(CpuOptions { native }), &executable, contents, params, options)
+}
+
+fn launched(
+    device: &CpuDevice,
+    executable: &Arc<dyn Executable>,
+    contents: &[Vec<u32>],
+    params: &[u64],
+    options: &LaunchOptions,
+) -> Vec<Vec<u32>> {
     let mut buffers: Vec<Arc<dyn DeviceBuffer>> = Vec::new();
     for words in contents {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -45,9 +70,9 @@ fn run(
         buffer.write(0, &bytes).unwrap();
         buffers.push(buffer);
     }
-    let executable = device.compile(kernel.clone(), &CompileOptions::default()).unwrap();
     let params: Vec<_> = params.iter().map(|bits| [*bits, 0, 0, 0]).collect();
     let limits = &device.snapshot().limits;
+    let kernel = executable.kernel();
     let launch = Launch::check(kernel, limits, Binding::each(&buffers), &params, options).unwrap();
     executable.launch(&launch).unwrap();
     let words = |buffer: &Arc<dyn DeviceBuffer>| {
@@ -60,8 +85,8 @@ fn run(
 
 /// Checks that a kernel is compiled to native code and does what the interpreter does.
 fn same(kernel: &Arc<VerifiedKernel>, contents: &[Vec<u32>], params: &[u64], options: &LaunchOptions) {
-    let wanted = run(Native::Interpreter, kernel, contents, params, options);
     for native in widths() {
+        let wanted = interpreted(native, kernel, contents, params, options);
         assert!(machine_code(kernel, CpuOptions { native }).is_ok(), "{native:?} does not support it");
         let found = run(native, kernel, contents, params, options);
         for (buffer, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
@@ -346,6 +371,7 @@ fn control_of_floats_in_the_caller_changes_nothing() {
             let executable = device.compile(kernel.clone(), &CompileOptions::default()).unwrap();
             let buffers = [Arc::clone(&buffer)];
             let limits = &device.snapshot().limits;
+            let kernel = executable.kernel();
             let launch = Launch::check(kernel, limits, Binding::each(&buffers), &[], &grid(1)).unwrap();
             super::memory_map::with_control(control, || executable.launch(&launch)).unwrap();
             let mut first = [0; 4];

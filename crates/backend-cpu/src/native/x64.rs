@@ -425,6 +425,8 @@ impl Emitter<'_> {
             Step::Blend { to, mask, yes, no } => self.blend(to, mask, [yes, no])?,
             Step::Mask { op, to, a, b } => self.mask2(op, to, [a, b])?,
             Step::Broadcast { to, from } => self.broadcast(to, from)?,
+            Step::Permute { to, a, lanes } => self.permute(to, a, lanes)?,
+            Step::MaskBits { to, mask } => self.mask_bits(to, mask)?,
             Step::Merge { op, to, a, b } => self.merge(op, to, [a, b])?,
             Step::BroadcastMask { to, from } => self.broadcast_mask(to, from)?,
             Step::LoadScalar { to, words, len } => self.load_scalar(to, words, len)?,

@@ -1,11 +1,16 @@
 //! Ops across subgroups and workgroups, in workgroups of many sizes, compared with models over all values.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use super::SUBGROUP;
-use crate::tests::{grid, kernel, run};
+use fulgurite_hal::{CompileOptions, Device as _};
+use fulgurite_ir::VerifiedKernel;
+use fulgurite_spec::ScalarType;
 
-const SIZES: [u32; 8] = [1, 5, 31, 32, 33, 64, 100, 200];
+use crate::tests::{grid, interpreted, kernel, launched, run};
+use crate::{CpuDevice, CpuOptions, Native, machine_code};
+
+const SIZES: [u32; 13] = [1, 5, 7, 8, 9, 16, 17, 31, 32, 33, 64, 100, 200];
 
 /// Returns the value of invocation `i`, as the kernels compute it.
 fn value(i: u32) -> u32 {
@@ -25,16 +30,34 @@ fn check_numbered(lines: &str, wanted: impl Fn(u32, Range<u32>, u32) -> u32) {
             "buffer %out: write u32[]\n%i = global_id.x\n%l = local_index\n%lane = lane
   %h = mul %i, 0x9e3779b9u32\n%v = shr %h, 20u32\n{lines}\nstore %out[%i], %r"
         );
-        let kernel = kernel(&format!("{size}, 1, 1"), &source);
-        let words = run(&kernel, &[2 * size as usize], &grid(2)).unwrap().remove(0);
-        for (i, found) in (0..).zip(words) {
-            let (workgroup, local) = (i / size, i % size);
-            let first = local / SUBGROUP as u32 * SUBGROUP as u32;
-            let last = (first + SUBGROUP as u32).min(size);
-            let subgroup = workgroup * size + first..workgroup * size + last;
-            let number = local / SUBGROUP as u32;
-            assert_eq!(found, wanted(i, subgroup, number), "{i} of {size}: {lines}");
-        }
+        each_form(&kernel(&format!("{size}, 1, 1"), &source), 2, |form, lanes, words| {
+            for (i, found) in (0..).zip(words) {
+                let (workgroup, local) = (i / size, i % size);
+                let first = local / lanes * lanes;
+                let last = (first + lanes).min(size);
+                let subgroup = workgroup * size + first..workgroup * size + last;
+                let wanted = wanted(i, subgroup, local / lanes);
+                assert_eq!(*found, wanted, "{form}: {i} of {size}, {lanes} lanes: {lines}");
+            }
+        });
+    }
+}
+
+/// Runs a kernel of one buffer in the interpreter, with subgroups of each size, and as native code that this machine runs.
+fn each_form(kernel: &Arc<VerifiedKernel>, workgroups: u32, judge: impl Fn(&str, u32, &[u32])) {
+    let sizes = [workgroups as usize * kernel.workgroup_invocations() as usize];
+    for lanes in [8, 16, 32] {
+        let words = interpreted(kernel, lanes as usize, &sizes, &grid(workgroups)).unwrap();
+        judge("interpreter", lanes, &words[0]);
+    }
+    for native in [Native::Avx2, Native::Avx512].into_iter().filter(|native| native.is_available()) {
+        let device = CpuDevice::with(CpuOptions { native });
+        let executable = device.compile(kernel.clone(), &CompileOptions::default()).unwrap();
+        // A few of the kernels convert types that native code does not have.
+        let is_narrow = kernel.values.iter().any(|v| matches!(v.ty.scalar, ScalarType::U8 | ScalarType::F64));
+        assert_eq!(machine_code(kernel, CpuOptions { native }).is_ok(), !is_narrow, "{native}");
+        let words = launched(&device, &executable, &sizes, &grid(workgroups)).unwrap();
+        judge("native code", native.subgroup_size(), &words[0]);
     }
 }
 
@@ -125,13 +148,16 @@ fn lanes_are_counted_from_the_workgroups_first() {
             let source = format!(
                 "buffer %out: write u32[]\n%i = global_id.x\n%lane = lane\n{lines}\nstore %out[%i], %r{more}"
             );
-            let words =
-                run(&kernel(&format!("{size}, 1, 1"), &source), &[3 * size as usize], &grid(3)).unwrap();
-            for (i, found) in (0..).zip(&words[0]) {
-                let local = i % size;
-                let wanted = 32_000_000 + size.div_ceil(32) * 10_000 + local / 32 * 100 + local % 32;
-                assert_eq!(*found, wanted, "{i} of {size}{more}");
-            }
+            each_form(&kernel(&format!("{size}, 1, 1"), &source), 3, |form, lanes, words| {
+                for (i, found) in (0..).zip(words) {
+                    let local = i % size;
+                    let wanted = lanes * 1_000_000
+                        + size.div_ceil(lanes) * 10_000
+                        + local / lanes * 100
+                        + local % lanes;
+                    assert_eq!(*found, wanted, "{form}: {i} of {size}{more}");
+                }
+            });
         }
     }
 }

@@ -291,7 +291,8 @@ impl Lowering<'_> {
     /// Defines a component of another segment.
     fn recall(&mut self, part: Part) -> Option<()> {
         if let Some(PureInst::Id { op, component }) = self.definition(self.owners[part.0]) {
-            return self.id(op, component.into(), part);
+            // All parts of the value at once, of which one after the other is recalled.
+            return self.id(op, component.into(), self.owners[part.0]);
         }
         match self.homes[part.0]? {
             Home::Group(register) => self.define_scalar(part, register),

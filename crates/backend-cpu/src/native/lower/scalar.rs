@@ -74,6 +74,17 @@ impl Lowering<'_> {
             self.define_scalar(result, to);
             return Some(());
         }
+        self.vector_op(op, main, operands, result)
+    }
+
+    /// Compiles an op on one component whose result is not a scalar.
+    pub(super) fn vector_op(
+        &mut self,
+        op: ScalarOp,
+        main: ScalarType,
+        operands: &[Part],
+        result: Part,
+    ) -> Option<()> {
         match op {
             ScalarOp::Bool(op) => {
                 let masks = operands.iter().map(|part| self.mask(*part)).collect::<Option<Vec<_>>>()?;

@@ -15,7 +15,7 @@ const SIGN: u32 = 1 << 31;
 /// Coefficients of (eˣ − 1 − x) / x², for magnitudes up to ln 2 / 2, from the lowest power on, as of all of these.
 const EXP: [f32; 5] = [0.5, 0.166_665_2, 0.041_666_206, 0.008_368_882, 0.001_395_047_9];
 /// Coefficients of (2ˣ − 1) / x, for magnitudes up to 0.5.
-const EXP2: [f32; 6] = [0.693_147_2, 0.240_226_5, 0.055_503_28, 0.009_618_004, 0.001_340_027, 0.000_154_763];
+const EXP2: [f32; 6] = [LN_2[0], 0.240_226_5, 0.055_503_28, 0.009_618_004, 0.001_340_027, 0.000_154_763];
 /// Coefficients of (ln(1 + x) − x + x² / 2) / x³, for 1 + x from √½ to √2.
 const LOG: [f32; 9] = [
     0.333_333_13,
@@ -53,9 +53,9 @@ const SMALL_TANH: f32 = 0.625;
 const SINH: [f32; 3] = [0.166_667_18, 0.008_330_211, 0.000_203_774_05];
 
 /// ln 2, as a sum.
-const LN_2: [f32; 2] = [0.693_147_2, -1.904_654_2e-9];
+const LN_2: [f32; 2] = [core::f32::consts::LN_2, -1.904_654_2e-9];
 /// π / 2, as a sum.
-const HALF_PI: [f32; 3] = [1.570_796_4, -4.371_138_8e-8, -1.715_124_5e-15];
+const HALF_PI: [f32; 3] = [core::f32::consts::FRAC_PI_2, -4.371_139e-8, -1.715_124_5e-15];
 const TWO_OVER_PI: f32 = core::f32::consts::FRAC_2_PI;
 /// The largest magnitude of angles that are reduced; larger ones count as 0.
 const LARGEST_ANGLE: f32 = 4_194_304.0;

@@ -37,6 +37,8 @@ impl Program {
             | Step::Mask { .. }
             | Step::Broadcast { .. }
             | Step::Merge { .. }
+            | Step::Permute { .. }
+            | Step::MaskBits { .. }
             | Step::BroadcastMask { .. }
             | Step::LoadScalar { .. }
             | Step::LoadBroadcast { .. }

@@ -26,6 +26,8 @@ impl Step {
             | Self::LoopEnd
             | Self::Poll
             | Self::Return => Uses::default(),
+            Self::MaskBits { to, mask } => pure(to, [Some(mask), None, None, None]),
+            Self::Permute { to, a, lanes } => pure(to, [Some(a), Some(lanes), None, None]),
             Self::Move { to, from } | Self::Broadcast { to, from } | Self::BroadcastMask { to, from } => {
                 pure(to, [Some(from), None, None, None])
             }
@@ -98,6 +100,8 @@ impl Step {
             | Self::Compare { to, .. }
             | Self::Mask { to, .. }
             | Self::Merge { to, .. }
+            | Self::Permute { to, .. }
+            | Self::MaskBits { to, .. }
             | Self::SelectScalar { to, .. }
             | Self::Blend { to, .. }
             | Self::Fma { to, .. }

@@ -71,6 +71,8 @@ struct Writer {
     /// Values in scope, and those of them that are equal in the workgroup.
     values: Vec<String>,
     equal: Vec<String>,
+    /// Whether subgroups are vectors.
+    has_subgroups: bool,
 }
 
 impl Writer {
@@ -101,6 +103,9 @@ impl Writer {
     }
 
     fn line(&mut self, depth: u32) {
+        if self.has_subgroups && self.below(6) == 0 {
+            return self.across();
+        }
         match self.below(if depth < 3 { 10 } else { 8 }) {
             0 | 1 => {
                 let (a, b) = (self.value(), self.value());
@@ -144,6 +149,38 @@ impl Writer {
             8 => self.count(depth),
             _ => self.branch(depth),
         }
+    }
+
+    /// Writes an op across a subgroup.
+    fn across(&mut self) {
+        let (value, other) = (self.value(), self.value());
+        let lane = self.define(&format!("and {other}, 31u32"));
+        let name = match self.below(10) {
+            how @ 0..=2 => {
+                let scan = ["reduce", "inclusive_scan", "exclusive_scan"][how];
+                let combine = ["add", "min", "max", "xor", "and", "or", "mul"][self.below(7)];
+                self.define(&format!("subgroup.{scan}[{combine}] {value}"))
+            }
+            how @ 3..=6 => {
+                let op = ["shuffle", "shuffle_xor", "shuffle_up", "shuffle_down"][how - 3];
+                self.define(&format!("subgroup.{op} {value}, {lane}"))
+            }
+            7 => {
+                let set = self.define(&format!("subgroup.match {lane}"));
+                self.define(&format!("extract {set}, 0u32"))
+            }
+            _ => {
+                let holds = self.define(&format!("lt {value}, {other}"));
+                let op = ["ballot", "any", "all", "ballot_count"][self.below(4)];
+                let result = self.define(&format!("subgroup.{op} {holds}"));
+                match op {
+                    "ballot" => self.define(&format!("extract {result}, 0u32")),
+                    "ballot_count" => result,
+                    _ => self.define(&format!("select {result}, {value}, 5u32")),
+                }
+            }
+        };
+        self.values.push(name);
     }
 
     fn block(&mut self, depth: u32, yields: [bool; 2]) {
@@ -200,6 +237,13 @@ impl Writer {
 #[test]
 fn random_kernels_with_barriers_run_as_in_the_interpreter() {
     for seed in 0..KERNELS {
+        let (group, invocations, has_subgroups) = [
+            ("64, 1, 1", 64, true),
+            ("9, 5, 1", 45, false),
+            ("16, 3, 1", 48, true),
+            ("8, 2, 2", 32, false),
+            ("43, 1, 1", 43, true),
+        ][seed as usize % 5];
         let names = |all: &[&str]| all.iter().map(|name| String::from(*name)).collect();
         let mut writer = Writer {
             numbers: Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
@@ -210,6 +254,7 @@ fn random_kernels_with_barriers_run_as_in_the_interpreter() {
             names: 0,
             values: names(&["%i", "%l", "%y", "%v", "%u", "%p"]),
             equal: names(&["%w", "%u", "%p", "%c"]),
+            has_subgroups,
         };
         for _ in 0..14 {
             writer.line(0);
@@ -220,8 +265,6 @@ fn random_kernels_with_barriers_run_as_in_the_interpreter() {
             let turned = writer.define(&format!("rotl {sum}, 7u32"));
             sum = writer.define(&format!("add {turned}, {value}"));
         }
-        let (group, invocations) =
-            [("64, 1, 1", 64), ("9, 5, 1", 45), ("16, 3, 1", 48), ("8, 2, 2", 32)][seed as usize % 4];
         let _ = writeln!(
             writer.text,
             "%o0 = mul %w, {invocations}u32\n%own = add %o0, %l\nstore %out[%own], {sum}\nbarrier"

@@ -46,6 +46,14 @@ impl Emitter<'_> {
         }
     }
 
+    /// Stores a bit for each lane in a scalar.
+    pub(super) fn mask_bits(&mut self, to: Reg, mask: Reg) -> Option<()> {
+        let (mask, target) = (self.mask(mask, 0)?, self.target_scalar(to));
+        let code = self.pick(Code::VEX_Kmovw_r32_kr, Code::VEX_Vmovmskps_r32_ymm);
+        self.assembler.two(code, low(target), mask)?;
+        self.finish_scalar(to, target)
+    }
+
     pub(super) fn copy_mask(&mut self, to: Reg, from: Reg) -> Option<()> {
         if !self.is_wide() {
             return self.copy_vector(to, from);

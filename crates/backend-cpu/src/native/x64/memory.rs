@@ -130,6 +130,13 @@ impl Emitter<'_> {
         self.finish_vector(to, result)
     }
 
+    pub(super) fn permute(&mut self, to: Reg, a: Reg, lanes: Reg) -> Option<()> {
+        let (lanes, a, target) = (self.vector(lanes, 0)?, self.source(a), self.target_vector(to));
+        let code = self.pick(Code::EVEX_Vpermd_zmm_k1z_zmm_zmmm512b32, Code::VEX_Vpermd_ymm_ymm_ymmm256);
+        self.three(code, target, lanes, a)?;
+        self.finish_vector(to, target)
+    }
+
     pub(super) fn store_scalar(&mut self, from: Reg, words: Words) -> Option<()> {
         let (from, address) = (self.scalar(from, SCRATCH[0])?, self.address(words, None)?);
         self.assembler.two(Code::Mov_rm32_r32, address, low(from))
