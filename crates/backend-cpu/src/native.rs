@@ -31,6 +31,7 @@ fn target(native: Native) -> Option<Target> {
     let has_avx2 = || {
         is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
             && is_x86_feature_detected!("bmi1")
             && is_x86_feature_detected!("bmi2")
     };

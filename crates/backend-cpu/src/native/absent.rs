@@ -27,6 +27,11 @@ pub(crate) fn selected(_native: Native) -> Native {
     Native::Interpreter
 }
 
+/// Returns the number of lanes of a vector: there is none.
+pub(crate) fn lanes(_native: Native) -> Option<u32> {
+    None
+}
+
 /// Generates the code of a kernel.
 pub(crate) fn machine_code(_kernel: &VerifiedKernel, _native: Native) -> Result<Vec<u8>, Interpreted> {
     Err(Interpreted::Machine)

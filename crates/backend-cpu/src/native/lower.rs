@@ -11,9 +11,12 @@ mod atomic;
 mod bits;
 mod compose;
 mod control;
+mod convert;
 mod group;
+mod half;
 mod local;
 mod memory;
+mod narrow;
 pub(super) mod plan;
 mod row;
 mod rows;
@@ -38,6 +41,7 @@ use super::shape::Scalars;
 use group::{Home, Position};
 use local::local_words;
 use memory::shared_bytes;
+use narrow::{extended, narrow_bits};
 use plan::needs_whole_workgroups;
 use row::Row;
 
@@ -417,7 +421,10 @@ impl Lowering<'_> {
             let word = position - self.firsts[owner.index()];
             let words = component_words(self.scalar_type(part)) as usize;
             let input = match self.kernel.value(owner).def {
-                ValueDef::Const(Const(bits)) => Input::Constant((bits >> (32 * (word % words))) as u32),
+                ValueDef::Const(Const(bits)) => {
+                    let bits = (bits >> (32 * (word % words))) as u32;
+                    Input::Constant(extended(self.scalar_type(part), bits))
+                }
                 ValueDef::Param(id) => {
                     let (component, is_high) = (word / words, word % words == 1);
                     Input::Param { index: id.index(), component, is_high }
@@ -429,8 +436,11 @@ impl Lowering<'_> {
                 self.define_scalar(part, scalar);
             } else {
                 let vector = self.program.input(Class::Vector, input);
-                // The words of a wide value are no scalars by themselves.
-                let scalar = (words == 1).then_some(scalar);
+                let is_param = matches!(input, Input::Param { .. });
+                let vector = if is_param { self.extend(self.scalar_type(part), vector) } else { vector };
+                // Only whole words are scalars.
+                let is_word = words == 1 && narrow_bits(self.scalar_type(part)).is_none();
+                let scalar = is_word.then_some(scalar);
                 self.values[position] = Value { scalar, vector: Some(vector), ..Value::default() };
             }
         }

@@ -219,6 +219,9 @@ pub(crate) enum VectorOp1 {
     FloatOfUnsigned,
     SignedOfFloat,
     UnsignedOfFloat,
+    /// Conversions between `f16`, in the low halves of words, and `f32`.
+    FloatOfHalf,
+    HalfOfFloat,
 }
 
 /// A choice of lanes of two vectors.

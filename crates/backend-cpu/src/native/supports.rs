@@ -94,32 +94,33 @@ fn sees_subgroups(inst: &Inst) -> bool {
     }
 }
 
-/// Returns whether components of this type are held in words for each lane, or in a mask.
+/// Returns whether values of this type are held in words for each lane, or in masks.
 fn is_value(ty: Type) -> bool {
     is_of_words(ty) || ty.scalar == ScalarType::Bool
 }
 
-/// Returns whether components of this type are one word or two.
+/// Returns whether values of this type are held in words.
 fn is_of_words(ty: Type) -> bool {
-    is_word(ty) || (matches!(ty.scalar, ScalarType::I64 | ScalarType::U64) && !ty.is_matrix())
-}
-
-/// Returns whether components of this type are words.
-fn is_word(ty: Type) -> bool {
-    let is_word = match ty.scalar {
-        ScalarType::I32 | ScalarType::U32 | ScalarType::F32 => true,
-        ScalarType::Bool
-        | ScalarType::I8
+    let is_held = match ty.scalar {
+        ScalarType::I8
         | ScalarType::I16
+        | ScalarType::I32
         | ScalarType::I64
         | ScalarType::U8
         | ScalarType::U16
+        | ScalarType::U32
         | ScalarType::U64
         | ScalarType::F16
         | ScalarType::BF16
-        | ScalarType::F64 => false,
+        | ScalarType::F32 => true,
+        ScalarType::Bool | ScalarType::F64 => false,
     };
-    is_word && !ty.is_matrix()
+    is_held && !ty.is_matrix()
+}
+
+/// Returns whether components of this type are whole words in memory.
+fn is_of_whole_words(ty: Type) -> bool {
+    is_of_words(ty) && ty.scalar.size() >= 4
 }
 
 fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
@@ -134,11 +135,12 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
                 }
                 PureInst::VecShuffle { vectors, .. } => vectors.iter().all(|v| is_value(kernel.ty(*v))),
                 PureInst::Id { .. } => true,
-                PureInst::Len { memory } => is_of_words(kernel.element(memory)),
+                PureInst::Len { memory } => is_of_whole_words(kernel.element(memory)),
             };
     }
-    let accesses =
-        |memory: Memory, index: ValueId| is_of_words(kernel.element(memory)) && kernel.ty(index) == Type::U32;
+    let accesses = |memory: Memory, index: ValueId| {
+        is_of_whole_words(kernel.element(memory)) && kernel.ty(index) == Type::U32
+    };
     match inst.kind {
         // Where barriers may be is checked for the whole kernel.
         InstKind::Barrier { .. } => true,
@@ -151,10 +153,10 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
                 Memory::Buffer(_) | Memory::Shared(_) => true,
                 Memory::Local(_) | Memory::View(_) => false,
             };
-            is_shared && is_word(kernel.element(memory)) && accesses(memory, index)
+            is_shared && kernel.element(memory).size() == 4 && accesses(memory, index)
         }
         InstKind::If { .. } | InstKind::Region { .. } | InstKind::While { .. } => all(&inst.results),
-        InstKind::For { start, .. } => all(&inst.results) && is_word(kernel.ty(start)),
+        InstKind::For { start, .. } => all(&inst.results) && kernel.ty(start).size() == 4,
         InstKind::Scalar { .. }
         | InstKind::VecShuffle { .. }
         | InstKind::Id { .. }

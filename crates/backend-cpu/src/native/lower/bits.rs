@@ -45,8 +45,8 @@ impl Lowering<'_> {
                 }
                 self.shift_by(ShiftOp::RotateLeft, value, WIDTH / 2)
             }
-            IntegerOp::ExtractBits => self.extract_bits(ty, [a, b, *args.get(2)?]),
-            IntegerOp::InsertBits => self.insert_bits([a, b, *args.get(2)?, *args.get(3)?]),
+            IntegerOp::ExtractBits => self.extract_bits(ty, WIDTH, [a, b, *args.get(2)?]),
+            IntegerOp::InsertBits => self.insert_bits(WIDTH, [a, b, *args.get(2)?, *args.get(3)?]),
             IntegerOp::MulHi if ty.is_signed() => self.vector2(VectorOp2::MulHighSigned, a, b),
             IntegerOp::MulHi => self.vector2(VectorOp2::MulHighUnsigned, a, b),
             // min(a, !b) + b, and max(a, b) - b.
@@ -132,9 +132,9 @@ impl Lowering<'_> {
         self.shift_by(ShiftOp::Right, sum, 24)
     }
 
-    /// Returns the offset and the count of a field, clamped to the width, and the lanes in which it is empty.
-    fn field(&mut self, offset: Reg, count: Reg) -> [Reg; 3] {
-        let (width, zero) = (self.splat(WIDTH), self.splat(0));
+    /// Returns the offset and the count of a field, clamped to the width of the type, and the lanes in which it is empty.
+    fn field(&mut self, width: u32, offset: Reg, count: Reg) -> [Reg; 3] {
+        let (width, zero) = (self.splat(width), self.splat(0));
         let offset = self.vector2(VectorOp2::MinUnsigned, offset, width);
         let room = self.vector2(VectorOp2::Sub, width, offset);
         let count = self.vector2(VectorOp2::MinUnsigned, count, room);
@@ -142,8 +142,8 @@ impl Lowering<'_> {
         [offset, count, is_empty]
     }
 
-    fn extract_bits(&mut self, ty: ScalarType, [a, offset, count]: [Reg; 3]) -> Reg {
-        let [offset, count, is_empty] = self.field(offset, count);
+    pub(super) fn extract_bits(&mut self, ty: ScalarType, bits: u32, [a, offset, count]: [Reg; 3]) -> Reg {
+        let [offset, count, is_empty] = self.field(bits, offset, count);
         let (width, zero) = (self.splat(WIDTH), self.splat(0));
         let above = self.vector2(VectorOp2::Sub, width, count);
         let left = self.vector2(VectorOp2::Sub, above, offset);
@@ -152,8 +152,8 @@ impl Lowering<'_> {
         self.blend(is_empty, zero, field)
     }
 
-    fn insert_bits(&mut self, [a, b, offset, count]: [Reg; 4]) -> Reg {
-        let [offset, count, is_empty] = self.field(offset, count);
+    pub(super) fn insert_bits(&mut self, bits: u32, [a, b, offset, count]: [Reg; 4]) -> Reg {
+        let [offset, count, is_empty] = self.field(bits, offset, count);
         let (width, zero, ones) = (self.splat(WIDTH), self.splat(0), self.splat(u32::MAX));
         let above = self.vector2(VectorOp2::Sub, width, count);
         let low = self.vector2(VectorOp2::Shift(ShiftOp::Right), ones, above);

@@ -1,10 +1,10 @@
 //! Ops that build vectors of components and take them apart, which need no instruction.
 
 use fulgurite_ir::{Operands, ValueId};
-use fulgurite_spec::{ScalarOp, ScalarType};
+use fulgurite_spec::{Op, ScalarOp, ScalarType};
 
-use super::{Lowering, Part, component_words};
-use crate::native::program::{Class, Input, Step, VectorOp2};
+use super::{Lowering, Part, Value, component_words};
+use crate::native::program::{Class, Input, Step};
 
 impl Lowering<'_> {
     /// Compiles `construct`, `extract` and `insert` at literal indices, and `dot`.
@@ -77,20 +77,31 @@ impl Lowering<'_> {
     /// Compiles a sum of products, added left to right.
     fn dot(&mut self, main: ScalarType, operands: &Operands, result: ValueId) -> Option<()> {
         let [a, b] = &**operands else { return None };
-        let (multiply, add) = if main.is_float() {
-            (VectorOp2::FloatMul, VectorOp2::FloatAdd)
-        } else {
-            (VectorOp2::Mul, VectorOp2::Add)
-        };
-        if component_words(main) == 2 {
-            return self.wide_dot(*a, *b, result);
-        }
+        let to = self.first(result);
         let mut sum = None;
         for (a, b) in self.components(*a).into_iter().zip(self.components(*b)) {
-            let product = self.vector2(multiply, self.vector(a)?, self.vector(b)?);
-            sum = Some(sum.map_or(product, |sum| self.vector2(add, sum, product)));
+            let product = self.temporary(result);
+            self.vector_op(Op::Mul.on(main.class())?, main, &[a, b], product)?;
+            sum = Some(match sum {
+                None => product,
+                Some(sum) => {
+                    let next = self.temporary(result);
+                    self.vector_op(Op::Add.on(main.class())?, main, &[sum, product], next)?;
+                    next
+                }
+            });
         }
-        self.define_vector(self.first(result), sum?);
+        self.alias_component(sum?, to);
         Some(())
+    }
+
+    /// Creates a component of the type of `like`, which is not a scalar.
+    pub(super) fn temporary(&mut self, like: ValueId) -> Part {
+        let first = Part(self.values.len());
+        for _ in 0..component_words(self.kernel.ty(like).scalar) {
+            self.values.push(Value::default());
+            self.owners.push(like);
+        }
+        first
     }
 }

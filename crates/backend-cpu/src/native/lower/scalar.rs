@@ -3,6 +3,8 @@
 use fulgurite_ir::{Operands, ValueId, main_type};
 use fulgurite_spec::{BoolOp, CompareOp, IntegerOp, Op, ScalarOp, ScalarType, Type};
 
+use super::half::is_half;
+use super::narrow::narrow_bits;
 use super::{Lowering, Part, component_words};
 use crate::native::program::{
     Class, Input, Kind, MaskOp, Reg, Relation, ScalarOp2, ShiftOp, Step, VectorOp1, VectorOp2,
@@ -94,14 +96,18 @@ impl Lowering<'_> {
             ScalarOp::Integer(op) if component_words(main) == 2 => {
                 self.wide_integer(op, main, operands, result)?;
             }
-            ScalarOp::Integer(op) => self.integer_op(op, main, operands, result)?,
+            ScalarOp::Integer(op) => match narrow_bits(main) {
+                Some(width) => self.narrow_integer(op, main, width, operands, result)?,
+                None => self.integer_op(op, main, operands, result)?,
+            },
+            ScalarOp::Float(op) if is_half(main) => self.half_op(op, main, operands, result)?,
             ScalarOp::Float(op) => {
                 let vectors = self.vectors(operands)?;
                 self.float_op(op, &vectors, result)?;
             }
             ScalarOp::Select => self.select(operands, result)?,
             ScalarOp::Convert => self.convert(main, *operands.first()?, result)?,
-            ScalarOp::Bitcast => self.alias_component(*operands.first()?, result),
+            ScalarOp::Bitcast => self.bitcast(*operands.first()?, result)?,
             ScalarOp::Pack
             | ScalarOp::Unpack
             | ScalarOp::Construct
@@ -122,6 +128,17 @@ impl Lowering<'_> {
         for (word, to) in self.words_of(to).enumerate() {
             self.alias(Part(from.0 + word), to);
         }
+    }
+
+    fn bitcast(&mut self, from: Part, to: Part) -> Option<()> {
+        let ty = self.scalar_type(to);
+        if narrow_bits(ty).is_none() {
+            self.alias_component(from, to);
+            return Some(());
+        }
+        let extended = self.extend(ty, self.vector(from)?);
+        self.define_vector(to, extended);
+        Some(())
     }
 
     pub(super) fn vectors(&self, operands: &[Part]) -> Option<Vec<Reg>> {
@@ -235,44 +252,6 @@ impl Lowering<'_> {
                 self.define_vector(to, selected);
             }
         }
-        Some(())
-    }
-
-    fn convert(&mut self, from: ScalarType, operand: Part, result: Part) -> Option<()> {
-        let to = self.scalar_type(result);
-        if component_words(from) == 2 || component_words(to) == 2 {
-            return self.wide_convert(from, operand, result);
-        }
-        if from == ScalarType::Bool {
-            if to == ScalarType::Bool {
-                self.alias(operand, result);
-                return Some(());
-            }
-            let one = self.splat(if to.is_float() { ONE } else { 1 });
-            let zero = self.splat(0);
-            let converted = self.blend(self.mask(operand)?, one, zero);
-            self.define_vector(result, converted);
-            return Some(());
-        }
-        let vector = self.vector(operand)?;
-        if to == ScalarType::Bool {
-            let zero = self.splat(0);
-            let mask = self.compare(Relation::Ne, kind(from), vector, zero);
-            self.define_mask(result, mask);
-            return Some(());
-        }
-        let op = match (kind(from), kind(to)) {
-            (Kind::Float, Kind::Float) | (Kind::Signed | Kind::Unsigned, Kind::Signed | Kind::Unsigned) => {
-                self.alias(operand, result);
-                return Some(());
-            }
-            (Kind::Float, Kind::Signed) => VectorOp1::SignedOfFloat,
-            (Kind::Float, Kind::Unsigned) => VectorOp1::UnsignedOfFloat,
-            (Kind::Signed, Kind::Float) => VectorOp1::FloatOfSigned,
-            (Kind::Unsigned, Kind::Float) => VectorOp1::FloatOfUnsigned,
-        };
-        let converted = self.vector1(op, vector);
-        self.define_vector(result, converted);
         Some(())
     }
 }

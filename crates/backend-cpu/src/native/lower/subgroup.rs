@@ -6,6 +6,7 @@
 use fulgurite_ir::{Combine, Kernel, Operands, ValueId};
 use fulgurite_spec::{IntegerOp, Op, ScalarType, SubgroupOp};
 
+use super::narrow::extended;
 use super::{Lowering, Part, Row, Value, component_words};
 use crate::native::program::{
     Class, Input, Kind, MaskOp, Reg, Relation, ScalarOp2, ShiftOp, Step, VectorOp2,
@@ -333,7 +334,8 @@ impl Lowering<'_> {
             self.push(Step::BroadcastMask { to, from });
             return vec![to];
         }
-        (0..component_words(ty)).map(|word| self.splat((bits >> (32 * word)) as u32)).collect()
+        let words = 0..component_words(ty);
+        words.map(|word| self.splat(extended(ty, (bits >> (32 * word)) as u32))).collect()
     }
 
     /// Combines two values of the type of `like`, which is not a scalar.
@@ -344,14 +346,7 @@ impl Lowering<'_> {
         like: ValueId,
         operands: [&[Reg]; 2],
     ) -> Option<Registers> {
-        let [a, b, result] = [0; 3].map(|_| {
-            let first = Part(self.values.len());
-            for _ in 0..component_words(ty) {
-                self.values.push(Value::default());
-                self.owners.push(like);
-            }
-            first
-        });
+        let [a, b, result] = [0; 3].map(|_| self.temporary(like));
         self.define_registers(a, operands[0]);
         self.define_registers(b, operands[1]);
         self.vector_op(combine.op().on(ty.class())?, ty, &[a, b], result)?;

@@ -25,16 +25,25 @@ impl Lowering<'_> {
             return Some(());
         }
         let args = self.vectors(operands)?;
+        if let (IntegerOp::Compare(op), [a, b]) = (op, &args[..]) {
+            let to = self.compare(relation(op), kind(ty), *a, *b);
+            self.define_mask(result, to);
+            return Some(());
+        }
+        let to = self.word_op(op, ty, &args)?;
+        self.define_vector(result, to);
+        self.values[result.0].row = row;
+        Some(())
+    }
+
+    /// Compiles an op on words whose result is a word; `None` for comparisons.
+    pub(super) fn word_op(&mut self, op: IntegerOp, ty: ScalarType, args: &[Reg]) -> Option<Reg> {
         let a = *args.first()?;
         let b = args.get(1).copied().unwrap_or(a);
         let is_signed = ty.is_signed();
         let [min, max] = [IntegerOp::Min, IntegerOp::Max].map(|op| vector_step(op, ty));
-        let to = match op {
-            IntegerOp::Compare(op) => {
-                let to = self.compare(relation(op), kind(ty), a, b);
-                self.define_mask(result, to);
-                return Some(());
-            }
+        Some(match op {
+            IntegerOp::Compare(_) => return None,
             IntegerOp::Neg => {
                 let zero = self.splat(0);
                 self.vector2(VectorOp2::Sub, zero, a)
@@ -63,7 +72,7 @@ impl Lowering<'_> {
             | IntegerOp::ReverseBits
             | IntegerOp::ExtractBits
             | IntegerOp::InsertBits
-            | IntegerOp::DotPacked => self.bit_op(op, ty, &args)?,
+            | IntegerOp::DotPacked => self.bit_op(op, ty, args)?,
             IntegerOp::Add
             | IntegerOp::Sub
             | IntegerOp::Mul
@@ -78,10 +87,7 @@ impl Lowering<'_> {
             | IntegerOp::Shr
             | IntegerOp::RotateLeft
             | IntegerOp::RotateRight => self.vector2(vector_step(op, ty)?, a, b),
-        };
-        self.define_vector(result, to);
-        self.values[result.0].row = row;
-        Some(())
+        })
     }
 
     // Vectors of floats.

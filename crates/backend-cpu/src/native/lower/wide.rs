@@ -5,7 +5,6 @@ mod convert;
 mod divide;
 mod shift;
 
-use fulgurite_ir::ValueId;
 use fulgurite_spec::{CompareOp, IntegerOp, ScalarType};
 
 use super::bits::shift_right;
@@ -14,14 +13,14 @@ use super::{Lowering, Part};
 use crate::native::program::{Kind, MaskOp, Reg, Relation, ShiftOp, VectorOp2};
 
 /// The low and the high words of an integer.
-type Wide = [Reg; 2];
+pub(super) type Wide = [Reg; 2];
 
 impl Lowering<'_> {
-    fn wide(&self, first: Part) -> Option<Wide> {
+    pub(super) fn wide(&self, first: Part) -> Option<Wide> {
         Some([self.vector(first)?, self.vector(Part(first.0 + 1))?])
     }
 
-    fn define_wide(&mut self, first: Part, [low, high]: Wide) {
+    pub(super) fn define_wide(&mut self, first: Part, [low, high]: Wide) {
         self.define_vector(first, low);
         self.define_vector(Part(first.0 + 1), high);
     }
@@ -98,18 +97,6 @@ impl Lowering<'_> {
             IntegerOp::DotPacked => return None,
         };
         self.define_wide(result, to);
-        Some(())
-    }
-
-    /// Compiles a sum of products, added left to right.
-    pub(super) fn wide_dot(&mut self, a: ValueId, b: ValueId, result: ValueId) -> Option<()> {
-        let mut sum = None;
-        for (a, b) in self.components(a).into_iter().zip(self.components(b)) {
-            let (a, b) = (self.wide(a)?, self.wide(b)?);
-            let product = self.wide_mul(a, b);
-            sum = Some(sum.map_or(product, |sum| self.wide_add(sum, product)));
-        }
-        self.define_wide(self.first(result), sum?);
         Some(())
     }
 
@@ -232,7 +219,7 @@ impl Lowering<'_> {
     }
 
     /// Returns words of copies of the highest bit.
-    fn sign_word(&mut self, word: Reg) -> Reg {
+    pub(super) fn sign_word(&mut self, word: Reg) -> Reg {
         self.shift_by(ShiftOp::RightSigned, word, 31)
     }
 }

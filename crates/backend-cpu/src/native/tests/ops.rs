@@ -2,6 +2,7 @@
 
 use fulgurite_spec::accuracy::{Tolerance, tolerance, unit};
 use fulgurite_spec::eval;
+use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::{OPS, Op, Operand, ScalarType, Semantics, Type};
 
 use super::{Numbers, run, widths};
@@ -49,8 +50,20 @@ const EDGES: [u32; 36] = [
 ];
 
 /// The types that are tried.
-const TYPES: [ScalarType; 6] =
-    [ScalarType::Bool, ScalarType::I32, ScalarType::U32, ScalarType::F32, ScalarType::I64, ScalarType::U64];
+const TYPES: [ScalarType; 12] = [
+    ScalarType::Bool,
+    ScalarType::I8,
+    ScalarType::I16,
+    ScalarType::I32,
+    ScalarType::I64,
+    ScalarType::U8,
+    ScalarType::U16,
+    ScalarType::U32,
+    ScalarType::U64,
+    ScalarType::F16,
+    ScalarType::BF16,
+    ScalarType::F32,
+];
 /// The most operands of an op.
 const OPERANDS: usize = 4;
 
@@ -82,12 +95,13 @@ fn values(seed: u64) -> [Vec<u64>; OPERANDS] {
 }
 
 fn is_nan(ty: ScalarType, bits: u64) -> bool {
-    ty == ScalarType::F32 && f32::from_bits(bits as u32).is_nan()
+    FloatFormat::of(ty).is_some_and(|format| format.is_nan(bits))
 }
 
 /// Returns whether a result is within the bound of the op.
 fn is_near(op: Op, ty: ScalarType, args: &[u64], found: u64) -> bool {
-    let value = |bits: u64| f64::from(f32::from_bits(bits as u32));
+    let format = FloatFormat::of(ty).unwrap();
+    let value = |bits: u64| format.decode(bits);
     let (args, found) = (args.iter().map(|bits| value(*bits)).collect::<Vec<_>>(), value(found));
     let truth = eval::float::truth(op, &args).unwrap();
     match tolerance(op, ty, &args, truth) {
@@ -95,7 +109,7 @@ fn is_near(op: Op, ty: ScalarType, args: &[u64], found: u64) -> bool {
         Tolerance::Within { ulp, absolute } => {
             let room = (ulp * unit(ty, truth)).max(absolute);
             // Results beyond the largest value are rounded to infinity.
-            let is_beyond = truth.abs() + room >= f64::from(f32::MAX);
+            let is_beyond = truth.abs() + room >= value(format.infinity() - 1);
             let is_infinite = found.is_infinite() && is_beyond && found.is_sign_positive() == (truth > 0.0);
             found.is_nan() && truth.is_nan() || found == truth || (found - truth).abs() <= room || is_infinite
         }
@@ -211,7 +225,7 @@ fn every_op_has_the_meaning_of_the_op_table() {
         }
     }
     let widths = widths().count();
-    assert!(native_ops >= 470 * widths, "only {native_ops} ops are compiled to native code");
+    assert!(native_ops >= 1180 * widths, "only {native_ops} ops are compiled to native code");
 }
 
 /// Checks an op in native code of each width that supports it. Returns their number.
@@ -243,11 +257,13 @@ fn check(
                 types.iter().zip(inputs).map(|(ty, values)| values[at] & ty.scalar.mask()).collect();
             let wanted = eval::scalar(op, ty, result, &args).unwrap();
             let is_same = match op {
-                // Rounded once here, and in the meaning after each step.
+                // Either rounded once or after the product, too.
                 Op::Fma => {
-                    let [a, b, c] = [0, 1, 2].map(|i| f32::from_bits(args[i] as u32));
-                    found == u64::from(a.mul_add(b, c).to_bits())
+                    let step = |op, args: &[u64]| eval::scalar(op, ty, ty, args).unwrap();
+                    let sum = step(Op::Add, &[step(Op::Mul, &args[..2]), args[2]]);
+                    found == wanted || found == sum || is_nan(ty, found) && is_nan(ty, sum)
                 }
+                Op::Div | Op::Sqrt if ty.is_float() => is_near(op, ty, &args, found),
                 Op::Rsqrt => is_near(op, ty, &args, found),
                 op if op.is_transcendental() => is_near(op, ty, &args, found),
                 _ => found == wanted,

@@ -2,6 +2,7 @@
 
 use iced_x86::{Code, Register};
 
+use super::memory::{xmm, ymm};
 use super::tables::{Constant, codes1};
 use super::{Emitter, SCRATCH_MASKS, Source};
 use crate::native::program::{Reg, VectorOp1};
@@ -45,6 +46,8 @@ impl Emitter<'_> {
                 result
             }
             (VectorOp1::UnsignedOfFloat, false) => self.unsigned_of_float(a)?,
+            (VectorOp1::FloatOfHalf, _) => self.float_of_half(a)?,
+            (VectorOp1::HalfOfFloat, _) => self.half_of_float(a)?,
             (
                 VectorOp1::Abs
                 | VectorOp1::Sqrt
@@ -141,6 +144,38 @@ impl Emitter<'_> {
             }
         }
         Some(result)
+    }
+
+    fn float_of_half(&mut self, a: Register) -> Option<Register> {
+        let result = self.scratch(4);
+        if self.is_wide() {
+            self.assembler.two(Code::EVEX_Vpmovdw_ymmm256_k1z_zmm, ymm(result), a)?;
+            self.assembler.two(Code::EVEX_Vcvtph2ps_zmm_k1z_ymmm256_sae, result, ymm(result))?;
+        } else {
+            self.pack_halves(result, a)?;
+            self.assembler.two(Code::VEX_Vcvtph2ps_ymm_xmmm128, result, xmm(result))?;
+        }
+        Some(result)
+    }
+
+    /// Rounds to nearest even.
+    fn half_of_float(&mut self, a: Register) -> Option<Register> {
+        let result = self.scratch(4);
+        if self.is_wide() {
+            self.assembler.two_with(Code::EVEX_Vcvtps2ph_ymmm256_k1z_zmm_imm8_sae, ymm(result), a, 0)?;
+            self.assembler.two(Code::EVEX_Vpmovzxwd_zmm_k1z_ymmm256, result, ymm(result))?;
+        } else {
+            self.assembler.two_with(Code::VEX_Vcvtps2ph_xmmm128_ymm_imm8, xmm(result), a, 0)?;
+            self.assembler.two(Code::VEX_Vpmovzxwd_ymm_xmmm128, result, xmm(result))?;
+        }
+        Some(result)
+    }
+
+    /// Moves the low halves of 8 lanes to the low 128 bits; the high halves are 0.
+    pub(super) fn pack_halves(&mut self, to: Register, a: Register) -> Option<()> {
+        self.assembler.three(Code::VEX_Vpackusdw_ymm_ymm_ymmm256, to, a, a)?;
+        // The instruction works on each half of 128 bits by itself.
+        self.assembler.two_with(Code::VEX_Vpermq_ymm_ymmm256_imm8, to, to, 0x08)
     }
 
     /// Converts unsigned integers of 8 lanes: both halves exactly, then their sum, which is rounded once.

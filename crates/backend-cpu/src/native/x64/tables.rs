@@ -108,7 +108,11 @@ pub(super) fn codes1(op: VectorOp1) -> Option<([Code; 2], Option<i32>)> {
         VectorOp1::Floor => round(1),
         VectorOp1::Ceil => round(2),
         VectorOp1::Trunc => round(3),
-        VectorOp1::FloatOfUnsigned | VectorOp1::SignedOfFloat | VectorOp1::UnsignedOfFloat => None,
+        VectorOp1::FloatOfUnsigned
+        | VectorOp1::SignedOfFloat
+        | VectorOp1::UnsignedOfFloat
+        | VectorOp1::FloatOfHalf
+        | VectorOp1::HalfOfFloat => None,
     }
 }
 

@@ -74,7 +74,7 @@ impl Lowering<'_> {
     }
 
     /// Returns the lanes in which an integer is not 0.
-    pub(super) fn wide_is_set(&mut self, a: Wide) -> Reg {
+    pub(in crate::native::lower) fn wide_is_set(&mut self, a: Wide) -> Reg {
         let zero = self.wide_constant(0);
         self.wide_compare(CompareOp::Ne, false, a, zero)
     }

@@ -1,58 +1,23 @@
-//! Conversions between integers of 64 bits and other types.
+//! Conversions between integers of 64 bits and floats.
 
 use fulgurite_spec::{IntegerOp, ScalarType};
 
-use super::super::component_words;
-use super::{Lowering, Part, Wide};
+use super::{Lowering, Wide};
 use crate::native::program::{Class, Kind, MaskOp, Reg, Relation, ShiftOp, Step, VectorOp1, VectorOp2};
 
 const SIGN: u32 = 1 << 31;
 
 impl Lowering<'_> {
-    /// Compiles a conversion from or to a type of 64 bits.
-    pub(in crate::native::lower) fn wide_convert(
-        &mut self,
-        from: ScalarType,
-        operand: Part,
-        result: Part,
-    ) -> Option<()> {
-        let to = self.scalar_type(result);
-        match (component_words(from) == 2, component_words(to) == 2) {
-            (true, true) => self.alias_component(operand, result),
-            (true, false) => {
-                let wide = self.wide(operand)?;
-                if to == ScalarType::Bool {
-                    let mask = self.wide_is_set(wide);
-                    self.define_mask(result, mask);
-                } else if to.is_float() {
-                    let float = self.float_of_wide(from.is_signed(), wide)?;
-                    self.define_vector(result, float);
-                } else {
-                    self.alias(operand, result);
-                }
-            }
-            (false, _) => {
-                let zero = self.splat(0);
-                let wide = if from == ScalarType::Bool {
-                    let (mask, one) = (self.mask(operand)?, self.splat(1));
-                    [self.blend(mask, one, zero), zero]
-                } else {
-                    let word = self.vector(operand)?;
-                    if from.is_float() {
-                        self.wide_of_float(to.is_signed(), word)
-                    } else {
-                        [word, if from.is_signed() { self.sign_word(word) } else { zero }]
-                    }
-                };
-                self.define_wide(result, wide);
-            }
-        }
-        Some(())
-    }
-
     /// Converts to the nearest float: the highest 32 bits, of which the lowest is set if any bit below is, so that these
     /// are rounded as all bits would be; then the scale.
-    fn float_of_wide(&mut self, is_signed: bool, a: Wide) -> Option<Reg> {
+    ///
+    /// If `to_brain`, so that the float can be rounded once more to `bf16`.
+    pub(in crate::native::lower) fn float_of_wide(
+        &mut self,
+        is_signed: bool,
+        to_brain: bool,
+        a: Wide,
+    ) -> Option<Reg> {
         let magnitude = if is_signed { self.wide_abs(a) } else { a };
         let [low, high] = magnitude;
         let (zero, one, width) = (self.splat(0), self.splat(1), self.splat(32));
@@ -65,21 +30,17 @@ impl Lowering<'_> {
         let is_inexact = self.mask2(MaskOp::And, is_cut, is_inexact);
         let sticky = self.blend(is_inexact, one, zero);
         let top = self.vector2(VectorOp2::Or, top, sticky);
+        let top = if to_brain { self.with_sticky_bit(top) } else { top };
         let float = self.vector1(VectorOp1::FloatOfUnsigned, top);
         let bias = self.splat(127);
         let biased = self.vector2(VectorOp2::Add, exponent, bias);
         let scale = self.shift_by(ShiftOp::Left, biased, 23);
         let scaled = self.vector2(VectorOp2::FloatMul, float, scale);
-        if !is_signed {
-            return Some(scaled);
-        }
-        let sign = self.splat(SIGN);
-        let sign = self.vector2(VectorOp2::And, a[1], sign);
-        Some(self.vector2(VectorOp2::Or, scaled, sign))
+        Some(if is_signed { self.signed(scaled, a[1]) } else { scaled })
     }
 
     /// Converts to the integer nearest to 0 that the type has; 0 for NaN.
-    fn wide_of_float(&mut self, is_signed: bool, a: Reg) -> Wide {
+    pub(in crate::native::lower) fn wide_of_float(&mut self, is_signed: bool, a: Reg) -> Wide {
         let (zero, magnitudes) = (self.splat(0), self.splat(!SIGN));
         // NaN is not greater than 0.
         let magnitude = if is_signed { self.vector2(VectorOp2::And, a, magnitudes) } else { a };
