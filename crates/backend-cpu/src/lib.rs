@@ -296,10 +296,11 @@ impl Compiled {
     /// Runs a launch on native code, if there is any and it can access the buffers.
     fn run(&self, launch: &Launch, launched: Launched<'_>, stop: &Stop) -> Result<(), Error> {
         if let Some(native) = &self.native {
-            let words = launched.buffers.iter().map(|bound| bound.whole_words());
-            let words = words.map(|words| words.filter(|words| words.len() <= native::MAX_WORDS));
-            if let Some(words) = words.collect::<Option<Vec<_>>>() {
-                return native.run(launch, &words, stop);
+            let most = native.most_words();
+            let buffers = launched.buffers.iter().map(|bound| bound.native());
+            let buffers = buffers.map(|buffer| buffer.filter(|buffer| buffer.words.len() <= most));
+            if let Some(buffers) = buffers.collect::<Option<Vec<_>>>() {
+                return native.run(launch, &buffers, stop);
             }
         }
         self.engine()?.run(launch, launched, stop)

@@ -39,15 +39,23 @@ impl<'a> Bound<'a> {
         }
     }
 
-    /// Returns the whole words, or `None` if the range does not begin at one.
-    pub(crate) fn whole_words(&self) -> Option<&'a [AtomicU32]> {
-        if self.skipped == 0 { self.words.get(..self.elements(4) as usize) } else { None }
+    /// Returns the range for native code, or `None` if it does not begin at a word.
+    pub(crate) fn native(&self) -> Option<NativeBuffer<'a>> {
+        (self.skipped == 0).then_some(NativeBuffer { words: self.words, bytes: self.bytes })
     }
 
     /// Returns the number of whole elements of `stride` bytes.
     pub(crate) fn elements(&self, stride: usize) -> u64 {
         self.bytes / stride.max(1) as u64
     }
+}
+
+/// The bound range of a buffer that begins at a word.
+#[derive(Clone, Copy)]
+pub(crate) struct NativeBuffer<'a> {
+    /// The words that have bytes of the range.
+    pub(crate) words: &'a [AtomicU32],
+    pub(crate) bytes: u64,
 }
 
 /// The memory that is visible to the lanes of one chunk.

@@ -23,9 +23,6 @@ pub(crate) use run::NativeKernel;
 use supports::unsupported;
 use x64::{Machine, Target};
 
-/// The largest number of words of a buffer that native code accesses: indices of gathers are signed.
-pub(crate) const MAX_WORDS: usize = i32::MAX as usize;
-
 /// Returns the target that `native` selects on this machine, or `None` for the interpreter.
 fn target(native: Native) -> Option<Target> {
     let has_avx2 = || {

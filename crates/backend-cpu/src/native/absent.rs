@@ -1,23 +1,30 @@
 //! Native code on machines without an emitter: there is none.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use fulgurite_hal::{Error, Launch};
 use fulgurite_ir::VerifiedKernel;
 
+use crate::memory::NativeBuffer;
 use crate::poll::Stop;
 use crate::{Interpreted, Native};
-
-/// The largest number of words of a buffer that native code accesses.
-pub(crate) const MAX_WORDS: usize = i32::MAX as usize;
 
 /// A kernel as native code; it has no values.
 pub(crate) enum NativeKernel {}
 
 impl NativeKernel {
+    /// Returns the largest number of words of a buffer that the code accesses.
+    pub(crate) fn most_words(&self) -> usize {
+        match *self {}
+    }
+
     /// Runs a launch to its end.
-    pub(crate) fn run(&self, _launch: &Launch, _buffers: &[&[AtomicU32]], _stop: &Stop) -> Result<(), Error> {
+    pub(crate) fn run(
+        &self,
+        _launch: &Launch,
+        _buffers: &[NativeBuffer<'_>],
+        _stop: &Stop,
+    ) -> Result<(), Error> {
         match *self {}
     }
 }

@@ -9,6 +9,7 @@
 
 mod atomic;
 mod bits;
+mod bytes;
 mod compose;
 mod control;
 mod convert;
@@ -465,7 +466,7 @@ impl Lowering<'_> {
 
     /// Returns the number of elements of a memory object.
     fn len(&mut self, memory: Memory) -> Reg {
-        let input = self.len_input(memory, element_words(self.kernel.element(memory)));
+        let input = self.len_input(memory);
         self.input(input)
     }
 

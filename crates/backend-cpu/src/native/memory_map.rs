@@ -23,12 +23,12 @@
 
 use std::io;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicU32;
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
 use super::program::{Class, Input, MergeOp};
 use super::x64::{CONTROL, FIXED, FrameLayout, MERGE_OPS, Machine, POLLS, offset};
+use crate::memory::NativeBuffer;
 use crate::poll::{Poll, Stopped};
 
 /// A line of 64 bytes, the alignment of vectors.
@@ -162,19 +162,20 @@ impl Function {
     }
 
     /// Binds the words of the buffers, in order of their bindings, for the calls until the frame is bound again.
-    pub(crate) fn bind<'f>(&'f self, frame: &'f mut Frame, buffers: &'f [&'f [AtomicU32]]) -> Callable<'f> {
+    pub(crate) fn bind<'f>(&'f self, frame: &'f mut Frame, buffers: &'f [NativeBuffer<'f>]) -> Callable<'f> {
         // A frame of another function may be too short.
         let count = self.layout.bytes.div_ceil(64).max(frame.lines.len());
         frame.lines.resize(count, Line([0; 16]));
         for (at, class, input) in &self.inputs {
-            let words = |binding: usize| buffers.get(binding).copied().unwrap_or(&[]);
+            let words = |binding: usize| buffers.get(binding).map_or(&[][..], |buffer| buffer.words);
+            let bytes = |binding: usize| buffers.get(binding).map_or(0, |buffer| buffer.bytes);
             let value = match *input {
                 Input::Pointer(binding) => words(binding).as_ptr() as u64,
                 Input::Area(area) => frame.lines.as_ptr() as u64 + self.layout.areas[area as usize] as u64,
-                Input::Len { binding, stride } => words(binding).len() as u64 / u64::from(stride.max(1)),
+                Input::Len { binding, stride } => bytes(binding) / u64::from(stride.max(1)),
                 Input::Whole { binding, stride } => {
-                    let len = words(binding).len() as u64;
-                    len - len % u64::from(stride.max(1))
+                    let stride = u64::from(stride.max(1));
+                    bytes(binding) / stride * stride / 4
                 }
                 Input::Param { .. }
                 | Input::Begin

@@ -56,7 +56,7 @@ pub(crate) enum Input {
     Pointer(usize),
     /// The address of an area.
     Area(Area),
-    /// The number of whole elements of `stride` words of a buffer.
+    /// The number of whole elements of `stride` bytes of a buffer.
     Len { binding: usize, stride: u32 },
     /// The number of words of these elements.
     Whole { binding: usize, stride: u32 },
@@ -267,7 +267,8 @@ pub(crate) enum Update {
 pub(crate) struct Words {
     /// [`Input::Pointer`] of the buffer.
     pub(crate) pointer: Reg,
-    /// Index of the word: a scalar that is the index of lane 0 for rows, or a vector.
+    /// Index of the word: a scalar that is the index of lane 0 for rows, or a vector. Steps on narrow values have indices of
+    /// bytes.
     pub(crate) index: Reg,
     /// Bytes from that word to the accessed one.
     pub(crate) offset: i32,
@@ -482,6 +483,28 @@ pub(crate) enum Step {
     Scatter {
         from: Reg,
         words: Words,
+        mask: Reg,
+    },
+    /// Consecutive values of 8 or 16 bits, which the caller has checked, extended to words. As of all steps on values of
+    /// these widths, the index is one of bytes.
+    LoadRowNarrow {
+        to: Reg,
+        words: Words,
+        width: u32,
+        is_signed: bool,
+    },
+    /// Stores the low bits of words as consecutive values, in the lanes of a mask.
+    StoreRowNarrow {
+        from: Reg,
+        words: Words,
+        width: u32,
+        mask: Option<Reg>,
+    },
+    /// Stores the low bits of words at the indices of the lanes of a mask, which are in bounds.
+    ScatterNarrow {
+        from: Reg,
+        words: Words,
+        width: u32,
         mask: Reg,
     },
     /// Updates words at the indices of the lanes of a mask, which are in bounds, in order of the lanes; the result has

@@ -1,7 +1,7 @@
 //! Launches of native code: rows of invocations, or whole workgroups, spread over the workers of the pool.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fulgurite_hal::{DeviceError, Error, Launch};
@@ -11,6 +11,7 @@ use super::lower::Rows;
 use super::memory_map::{Frame, Function};
 use super::program::Input;
 use super::x64::Machine;
+use crate::memory::NativeBuffer;
 use crate::poll::{Poll, Stop};
 use crate::pool;
 
@@ -37,6 +38,7 @@ pub(crate) struct NativeKernel {
     rows: Rows,
     /// The estimated number of instructions that an invocation runs.
     instructions: u64,
+    most_words: usize,
     kept: Mutex<Vec<Frame>>,
 }
 
@@ -84,11 +86,25 @@ fn instructions_of(kernel: &VerifiedKernel) -> u64 {
     kernel.insts.len() as u64 + loops * INSTRUCTIONS_PER_LOOP
 }
 
+/// Returns the largest number of words of a buffer that the code of a kernel accesses: indices of words are signed in gathers,
+/// and those of bytes have 32 bits.
+fn most_words_of(kernel: &VerifiedKernel) -> usize {
+    let accesses_bytes = kernel.insts.iter().any(|inst| {
+        let accessed = if let InstKind::Load { memory, .. } | InstKind::Store { memory, .. } = inst.kind {
+            Some(memory)
+        } else {
+            None
+        };
+        accessed.is_some_and(|memory| kernel.element(memory).scalar.size() < 4)
+    });
+    if accesses_bytes { (1 << 30) - 1 } else { i32::MAX as usize }
+}
+
 /// The state that all workers of a launch share.
 struct Running<'a> {
     native: &'a NativeKernel,
     launch: &'a Launch,
-    buffers: &'a [&'a [AtomicU32]],
+    buffers: &'a [NativeBuffer<'a>],
     division: Division,
     batch: u64,
     next: AtomicU64,
@@ -103,17 +119,29 @@ impl NativeKernel {
     pub(crate) fn new(kernel: Arc<VerifiedKernel>, machine: Machine) -> io::Result<Self> {
         let rows = Rows::of(&kernel);
         let instructions = instructions_of(&kernel);
+        let most_words = most_words_of(&kernel);
         Ok(Self {
             kernel,
             function: Function::new(machine)?,
             rows,
             instructions,
+            most_words,
             kept: Mutex::new(Vec::new()),
         })
     }
 
-    /// Runs a launch to its end on the words of its buffers, each fewer than 2³¹.
-    pub(crate) fn run(&self, launch: &Launch, buffers: &[&[AtomicU32]], stop: &Stop) -> Result<(), Error> {
+    /// Returns the largest number of words of a buffer that the code accesses.
+    pub(crate) fn most_words(&self) -> usize {
+        self.most_words
+    }
+
+    /// Runs a launch to its end on its buffers, each of at most [`NativeKernel::most_words`].
+    pub(crate) fn run(
+        &self,
+        launch: &Launch,
+        buffers: &[NativeBuffer<'_>],
+        stop: &Stop,
+    ) -> Result<(), Error> {
         let threads = pool::threads() as u64;
         let division =
             Division::of(self.rows, self.instructions, launch.grid(), self.kernel.workgroup, threads);

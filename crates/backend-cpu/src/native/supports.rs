@@ -118,11 +118,6 @@ fn is_of_words(ty: Type) -> bool {
     is_held && !ty.is_matrix()
 }
 
-/// Returns whether components of this type are whole words in memory.
-fn is_of_whole_words(ty: Type) -> bool {
-    is_of_words(ty) && ty.scalar.size() >= 4
-}
-
 fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
     let all = |values: &Operands| {
         values.len() <= MAX_CARRIED && values.iter().all(|value| is_value(kernel.ty(*value)))
@@ -135,12 +130,11 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
                 }
                 PureInst::VecShuffle { vectors, .. } => vectors.iter().all(|v| is_value(kernel.ty(*v))),
                 PureInst::Id { .. } => true,
-                PureInst::Len { memory } => is_of_whole_words(kernel.element(memory)),
+                PureInst::Len { memory } => is_of_words(kernel.element(memory)),
             };
     }
-    let accesses = |memory: Memory, index: ValueId| {
-        is_of_whole_words(kernel.element(memory)) && kernel.ty(index) == Type::U32
-    };
+    let accesses =
+        |memory: Memory, index: ValueId| is_of_words(kernel.element(memory)) && kernel.ty(index) == Type::U32;
     match inst.kind {
         // Where barriers may be is checked for the whole kernel.
         InstKind::Barrier { .. } => true,

@@ -251,6 +251,39 @@ fn rows_of_vectors_are_accessed_in_bounds() {
 }
 
 #[test]
+fn narrow_elements_are_accessed_in_bounds() {
+    // Rows, rows moved up and down, one element for all, gathers and scatters, whole words of components and others.
+    for (one, two, three) in
+        [("u8", "u8x4", "u8x3"), ("i8", "i8x2", "i8x3"), ("i16", "i16x2", "i16x3"), ("u16", "u16x4", "u16x3")]
+    {
+        let lines = format!(
+            "buffer %x: read {one}[]\nbuffer %two: read {two}[]\nbuffer %three: read {three}[]\nbuffer %out: write {one}[]
+  buffer %moved: write {one}[]\nbuffer %apart: write {two}[]\nbuffer %odd: write {three}[]\nbuffer %all: write u32[]
+  param %d: u32\nparam %p: {one}\nshared %sh: {one}[70]\n%i = global_id.x\n%l = local_index
+  %up = add %i, %d\n%down = sub %i, %d\n%a = load %x[%i]\n%b = load %x[%up]\n%c = load %x[%down]\n%g = load %x[%d]
+  %v = load %two[%up]\n%v0 = extract %v, 0u32\n%v1 = extract %v, 1u32\n%w = load %three[%i]\n%w2 = extract %w, 2u32
+  %far = mul %i, 3u32\n%f = load %x[%far]\nstore %sh[%l], %f\nbarrier\n%back = sub 63u32, %l\n%h = load %sh[%back]
+  %s0 = add %a, %b\n%s1 = sub %c, %g\n%s2 = mul %v0, %v1\n%s3 = xor %s0, %s1\n%s4 = add %s2, %w2\n%s5 = add %s3, %s4
+  %s6 = min %s5, %h\n%s7 = add %s6, %p\nstore %out[%i], %s7\nstore %moved[%down], %s5\nstore %apart[%up], %v
+  store %odd[%i], %w\n%wide = convert %s7 -> u32\nstore %all[%i], %wide\n%bit = and %i, 1u32\n%is = ne %bit, 0u32
+  if %is {{\n  %k = load %x[%down]\n  store %out[%i], %k\n}}"
+        );
+        for size in [64, 24] {
+            let kernel = kernel(&format!("{size}, 1, 1"), &lines);
+            for bytes in [0usize, 48, 96, 192, 768] {
+                for distance in [0, 1, 3, 17, 1 << 30, 1 << 31, u64::from(u32::MAX)] {
+                    let contents: Vec<Vec<u32>> = (0..8)
+                        .map(|k| if k < 3 { words(bytes / 4, 3 + k) } else { vec![0; bytes / 4] })
+                        .collect();
+                    let groups = (bytes as u32).div_ceil(size) + 1;
+                    same(&kernel, &contents, &[distance, 0x7f], &grid(groups));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn clamped_indices_are_rows_where_nothing_is_clamped() {
     let lines = "buffer %x: read u32[]\nbuffer %out: write u32[]\nparam %least: u32\nparam %most: u32\nparam %d: u32
   %i = global_id.x\n%far = add %i, %d\n%a = max %far, %least\n%b = min %a, %most\n%v = load %x[%b]\n%c = min %most, %far

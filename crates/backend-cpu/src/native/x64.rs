@@ -12,6 +12,7 @@ mod float;
 mod integer;
 mod masks;
 mod memory;
+mod narrow;
 mod poll;
 mod scalar;
 mod tables;
@@ -425,6 +426,15 @@ impl Emitter<'_> {
             Step::Blend { to, mask, yes, no } => self.blend(to, mask, [yes, no])?,
             Step::Mask { op, to, a, b } => self.mask2(op, to, [a, b])?,
             Step::Broadcast { to, from } => self.broadcast(to, from)?,
+            Step::LoadRowNarrow { to, words, width, is_signed } => {
+                self.load_row_narrow(to, words, width, is_signed)?;
+            }
+            Step::StoreRowNarrow { from, words, width, mask } => {
+                self.store_row_narrow(from, words, width, mask)?;
+            }
+            Step::ScatterNarrow { from, words, width, mask } => {
+                self.scatter_narrow(from, words, width, mask)?;
+            }
             Step::Permute { to, a, lanes } => self.permute(to, a, lanes)?,
             Step::MaskBits { to, mask } => self.mask_bits(to, mask)?,
             Step::Merge { op, to, a, b } => self.merge(op, to, [a, b])?,

@@ -53,9 +53,9 @@ fn each_form(kernel: &Arc<VerifiedKernel>, workgroups: u32, judge: impl Fn(&str,
     for native in [Native::Avx2, Native::Avx512].into_iter().filter(|native| native.is_available()) {
         let device = CpuDevice::with(CpuOptions { native });
         let executable = device.compile(kernel.clone(), &CompileOptions::default()).unwrap();
-        // A few of the kernels convert types that native code does not have.
-        let is_narrow = kernel.values.iter().any(|v| matches!(v.ty.scalar, ScalarType::U8 | ScalarType::F64));
-        assert_eq!(machine_code(kernel, CpuOptions { native }).is_ok(), !is_narrow, "{native}");
+        // One of the kernels has a type that native code does not have.
+        let has_doubles = kernel.values.iter().any(|v| v.ty.scalar == ScalarType::F64);
+        assert_eq!(machine_code(kernel, CpuOptions { native }).is_ok(), !has_doubles, "{native}");
         let words = launched(&device, &executable, &sizes, &grid(workgroups)).unwrap();
         judge("native code", native.subgroup_size(), &words[0]);
     }

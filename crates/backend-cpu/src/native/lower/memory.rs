@@ -6,6 +6,7 @@
 
 use fulgurite_ir::{Initial, InstId, Kernel, Memory, ValueId};
 
+use super::narrow::narrow_bits;
 use super::row::Row;
 use super::{Lowering, Part};
 use crate::native::program::{
@@ -33,9 +34,9 @@ impl Lowering<'_> {
         Words { pointer: self.input(input), index, offset: base + 4 * component as i32 }
     }
 
-    /// Returns the input that has the number of elements of a memory object with `stride` words each.
-    pub(super) fn len_input(&self, memory: Memory, stride: u32) -> Input {
-        let binding = self.binding(memory);
+    /// Returns the input that has the number of elements of a memory object.
+    pub(super) fn len_input(&self, memory: Memory) -> Input {
+        let (binding, stride) = (self.binding(memory), self.kernel.element(memory).size());
         self.kernel.array_len(memory).map_or(Input::Len { binding, stride }, Input::Constant)
     }
 
@@ -58,22 +59,41 @@ impl Lowering<'_> {
         }
         let is_inside = self.bounds.is_inside(id);
         let (index, parts) = (self.first(index), self.parts(&[result]));
+        if narrow_bits(self.kernel.element(memory).scalar).is_some() {
+            return self.load_narrow(memory, index, is_inside, result);
+        }
+        let is_uniform = self.scalar(index).is_some();
+        let to: Vec<Reg> = parts
+            .iter()
+            .map(|part| if is_uniform { self.variable(*part) } else { self.reg(Class::Vector) })
+            .collect();
+        self.load_words(memory, index, is_inside, &to)?;
+        for (part, to) in parts.into_iter().zip(to) {
+            self.define(part, to);
+        }
+        Some(())
+    }
+
+    /// Loads the words of elements, as many as there are registers.
+    pub(super) fn load_words(
+        &mut self,
+        memory: Memory,
+        index: Part,
+        is_inside: bool,
+        to: &[Reg],
+    ) -> Option<()> {
         if let Some(scalar) = self.scalar(index) {
-            self.load_uniform(memory, scalar, is_inside, &parts);
+            self.load_uniform(memory, scalar, is_inside, to);
             return Some(());
         }
         let vector = self.vector(index)?;
-        let variables: Vec<Reg> = parts.iter().map(|_| self.reg(Class::Vector)).collect();
-        for (part, to) in parts.iter().zip(&variables) {
-            self.define_vector(*part, *to);
-        }
         let row = self.values[index.0].row;
-        if let (Some(row), 2 | 4) = (row, variables.len()) {
-            self.load_elements(memory, row, vector, &variables, is_inside);
+        if let (Some(row), 2 | 4) = (row, to.len()) {
+            self.load_elements(memory, row, vector, to, is_inside);
             return Some(());
         }
-        let (Some(row), [to]) = (row, &variables[..]) else {
-            self.gather(memory, vector, &variables);
+        let (Some(row), [to]) = (row, to) else {
+            self.gather(memory, vector, to);
             return Some(());
         };
         let (words, to) = (self.words(memory, row.first, 0), *to);
@@ -164,29 +184,28 @@ impl Lowering<'_> {
     }
 
     /// Loads an element at an index that is the same in all lanes.
-    fn load_uniform(&mut self, memory: Memory, index: Reg, is_inside: bool, parts: &[Part]) {
-        let (stride, binding) = (parts.len() as u32, self.binding(memory));
+    fn load_uniform(&mut self, memory: Memory, index: Reg, is_inside: bool, to: &[Reg]) {
+        let (count, binding) = (to.len() as u32, self.binding(memory));
         let whole = match self.kernel.array_len(memory) {
-            Some(len) => Input::Constant(len * stride),
-            None => Input::Whole { binding, stride },
+            Some(len) => Input::Constant(len * count),
+            None => Input::Whole { binding, stride: 4 * count },
         };
         let end = (!is_inside).then(|| self.input(whole));
-        let index = match stride {
+        let index = match count {
             1 => index,
-            stride => {
+            count => {
                 // Indices that are out of bounds must stay so as indices of words.
-                let (len, width) = (self.len(memory), self.input(Input::Constant(stride)));
+                let (len, width) = (self.len(memory), self.input(Input::Constant(count)));
                 let index = if is_inside { index } else { self.scalar2(ScalarOp2::MinUnsigned, index, len) };
                 self.scalar2(ScalarOp2::Mul, index, width)
             }
         };
-        for (component, part) in parts.iter().enumerate() {
-            let (to, words) = (self.variable(*part), self.words(memory, index, component));
+        for (component, to) in to.iter().copied().enumerate() {
+            let words = self.words(memory, index, component);
             self.push(match self.program.class(to) {
                 Class::Scalar => Step::LoadScalar { to, words, len: end },
                 Class::Vector | Class::Mask => Step::LoadBroadcast { to, words, len: end },
             });
-            self.define(*part, to);
         }
     }
 
@@ -196,20 +215,35 @@ impl Lowering<'_> {
         }
         let is_inside = self.bounds.is_inside(id);
         let (index, parts) = (self.first(index), self.parts(&[value]));
-        let (from, vector) = (self.vectors(&parts)?, self.vector(index)?);
+        let from = self.vectors(&parts)?;
+        if narrow_bits(self.kernel.element(memory).scalar).is_some() {
+            return self.store_narrow(memory, index, is_inside, &from);
+        }
+        self.store_words(memory, index, is_inside, &from)
+    }
+
+    /// Stores the words of elements, as many as there are registers.
+    pub(super) fn store_words(
+        &mut self,
+        memory: Memory,
+        index: Part,
+        is_inside: bool,
+        from: &[Reg],
+    ) -> Option<()> {
+        let vector = self.vector(index)?;
         let row = self.values[index.0].row;
         if let (Some(row), 2 | 4, None) = (row, from.len(), self.mask) {
             let len = if is_inside { None } else { Some(self.len(memory)) };
-            let all = |lowering: &mut Self| lowering.store_elements(memory, row, &from);
+            let all = |lowering: &mut Self| lowering.store_elements(memory, row, from);
             if len.is_none() && row.when.is_none() {
                 all(self);
             } else {
-                self.row(row, len, all, |lowering| lowering.scatter(memory, vector, &from));
+                self.row(row, len, all, |lowering| lowering.scatter(memory, vector, from));
             }
             return Some(());
         }
-        let (Some(row), &[only]) = (row, &from[..]) else {
-            self.scatter(memory, vector, &from);
+        let (Some(row), &[only]) = (row, from) else {
+            self.scatter(memory, vector, from);
             return Some(());
         };
         let (words, mask) = (self.words(memory, row.first, 0), self.mask);
@@ -223,14 +257,14 @@ impl Lowering<'_> {
             row,
             len,
             |lowering| lowering.push(Step::StoreRow { from: only, words, mask }),
-            |lowering| lowering.scatter(memory, vector, &from),
+            |lowering| lowering.scatter(memory, vector, from),
         );
         Some(())
     }
 
     /// Adds two forms of an access: one if the index is a row of which all is in bounds, and one for any indices. Without
     /// a length, all of it is known to be in bounds.
-    fn row(
+    pub(super) fn row(
         &mut self,
         row: Row,
         len: Option<Reg>,
@@ -259,7 +293,7 @@ impl Lowering<'_> {
 
     /// Returns the active lanes whose index of an element is in bounds, and the indices of the first words.
     pub(super) fn inside(&mut self, memory: Memory, index: Reg, stride: usize) -> (Reg, Reg) {
-        let lens = self.program.input(Class::Vector, self.len_input(memory, stride as u32));
+        let lens = self.program.input(Class::Vector, self.len_input(memory));
         let inside = self.compare(Relation::Lt, Kind::Unsigned, index, lens);
         let mask = self.active(inside);
         let first = match stride {

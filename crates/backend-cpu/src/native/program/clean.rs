@@ -43,6 +43,9 @@ impl Program {
             | Step::LoadScalar { .. }
             | Step::LoadBroadcast { .. }
             | Step::LoadRow { .. }
+            | Step::LoadRowNarrow { .. }
+            | Step::StoreRowNarrow { .. }
+            | Step::ScatterNarrow { .. }
             | Step::StoreScalar { .. }
             | Step::StoreRow { .. }
             | Step::Gather { .. }
@@ -144,7 +147,9 @@ impl Program {
                     step,
                     Step::StoreScalar { .. }
                         | Step::StoreRow { .. }
+                        | Step::StoreRowNarrow { .. }
                         | Step::Scatter { .. }
+                        | Step::ScatterNarrow { .. }
                         | Step::Atomic { .. }
                 );
                 let is_changed = [words.pointer, words.index].map(Some).contains(&uses.write);

@@ -50,7 +50,9 @@ impl Step {
             Self::LoadScalar { to, words, len } | Self::LoadBroadcast { to, words, len } => {
                 pure(to, [Some(words.pointer), Some(words.index), len, None])
             }
-            Self::LoadRow { to, words } => pure(to, [Some(words.pointer), Some(words.index), None, None]),
+            Self::LoadRow { to, words } | Self::LoadRowNarrow { to, words, .. } => {
+                pure(to, [Some(words.pointer), Some(words.index), None, None])
+            }
             Self::Vector2Row { to, a, words, .. } => {
                 pure(to, [Some(words.pointer), Some(words.index), Some(a), None])
             }
@@ -74,10 +76,10 @@ impl Step {
             Self::StoreScalar { from, words } => {
                 effect([Some(words.pointer), Some(words.index), Some(from), None])
             }
-            Self::StoreRow { from, words, mask } => {
+            Self::StoreRow { from, words, mask } | Self::StoreRowNarrow { from, words, mask, .. } => {
                 effect([Some(words.pointer), Some(words.index), Some(from), mask])
             }
-            Self::Scatter { from, words, mask } => {
+            Self::Scatter { from, words, mask } | Self::ScatterNarrow { from, words, mask, .. } => {
                 effect([Some(words.pointer), Some(words.index), Some(from), Some(mask)])
             }
         }
@@ -108,6 +110,7 @@ impl Step {
             | Self::LoadScalar { to, .. }
             | Self::LoadBroadcast { to, .. }
             | Self::LoadRow { to, .. }
+            | Self::LoadRowNarrow { to, .. }
             | Self::Vector2Row { to, .. }
             | Self::Gather { to, .. }
             | Self::Atomic { to, .. } => Some(to),
@@ -126,7 +129,9 @@ impl Step {
             | Self::Poll
             | Self::StoreScalar { .. }
             | Self::StoreRow { .. }
+            | Self::StoreRowNarrow { .. }
             | Self::Scatter { .. }
+            | Self::ScatterNarrow { .. }
             | Self::Return => None,
         }
     }

@@ -12,9 +12,9 @@ const KERNELS: u64 = 300;
 const DEPTH: u32 = 4;
 
 /// The types of values.
-const TYPES: [&str; 6] = ["u32", "i32", "f32", "bool", "u64", "i64"];
+const TYPES: [&str; 8] = ["u32", "i32", "f32", "bool", "u64", "i64", "u8", "i16"];
 /// The positions of all types.
-const ALL: [usize; 6] = [0, 1, 2, 3, 4, 5];
+const ALL: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
 
 /// Writes a kernel.
 struct Writer {
@@ -43,6 +43,8 @@ impl Writer {
         match ty {
             0 => format!("{word}u32"),
             1 => format!("{}i32", word as i32),
+            6 => format!("{}u8", word as u8),
+            7 => format!("{}i16", word as i16),
             4 | 5 => {
                 let wide = u64::from(word) << (self.numbers.next() % 33) | u64::from(word & 3);
                 if ty == 4 { format!("{wide}u64") } else { format!("{}i64", wide as i64) }
@@ -82,13 +84,13 @@ impl Writer {
     fn pure(&mut self) {
         let ty = self.below(TYPES.len());
         let right = match (self.below(10), ty) {
-            (0, 0 | 1 | 4 | 5) => format!(
+            (0, 0 | 1 | 4..=7) => format!(
                 "{} {}, {}",
                 self.pick(&["shl", "shr", "rotl", "rotr"]),
                 self.operand(ty),
                 self.operand(0)
             ),
-            (1, 0 | 1 | 4 | 5) => {
+            (1, 0 | 1 | 4..=7) => {
                 let ops = ["add_sat", "sub_sat", "mul_hi", "extract_bits", "insert_bits", "dot_packed"];
                 // The last one is on words only.
                 let op = self.pick(&ops[..if ty < 2 { 6 } else { 5 }]);
@@ -98,31 +100,31 @@ impl Writer {
                     _ => format!("{op} {}", self.operands(ty, 2)),
                 }
             }
-            (1, 2) | (8, 0 | 1 | 4 | 5) => format!("clamp {}", self.operands(ty, 3)),
+            (1, 2) | (8, 0 | 1 | 4..=7) => format!("clamp {}", self.operands(ty, 3)),
             (2, 2) => format!(
                 "{} {}",
                 self.pick(&["floor", "ceil", "trunc", "round", "neg", "abs"]),
                 self.operand(2)
             ),
-            (2, 0 | 1 | 4 | 5) => format!(
+            (2, 0 | 1 | 4..=7) => format!(
                 "{} {}",
                 self.pick(&["not", "neg", "abs", "sign", "popcount", "clz", "ctz", "reverse_bits"]),
                 self.operand(ty)
             ),
-            (3 | 4, 0 | 1 | 4 | 5) => {
+            (3 | 4, 0 | 1 | 4..=7) => {
                 let from = self.below(TYPES.len());
                 let from = if from == ty { 3 } else { from };
                 format!("convert {} -> {}", self.operand(from), TYPES[ty])
             }
             (4, 2) => {
-                let from = [0, 1, 3, 4, 5][self.below(5)];
+                let from = [0, 1, 3, 4, 5, 6, 7][self.below(7)];
                 format!("convert {} -> f32", self.operand(from))
             }
             (5, _) => format!("select {}, {}", self.operand(3), self.operands(ty, 2)),
             (6, 3) => format!("{} {}", self.pick(&["is_nan", "is_inf"]), self.operand(2)),
             (7, 3) => format!("not {}", self.operand(3)),
             (0..=5, 3) => {
-                let of = [0, 1, 2, 4, 5][self.below(5)];
+                let of = [0, 1, 2, 4, 5, 6, 7][self.below(7)];
                 format!("{} {}", self.pick(&["eq", "ne", "lt", "le", "gt", "ge"]), self.operands(of, 2))
             }
             (_, 3) => format!("{} {}", self.pick(&["and", "or", "xor", "eq", "ne"]), self.operands(3, 2)),
@@ -154,7 +156,29 @@ impl Writer {
         if self.below(3) == 0 {
             return self.local(&index);
         }
-        match self.below(6) {
+        match self.below(11) {
+            6 => self.define(6, &format!("load %xb[{index}]")),
+            7 => self.define(7, &format!("load %xh[{index}]")),
+            8 => {
+                let (op, whole) = (self.below(4), self.name());
+                let _ = writeln!(self.text, "{whole} = load %xp[{index}]");
+                self.define(6, &format!("extract {whole}, {op}u32"));
+            }
+            9 => {
+                // One of the bytes of the own words.
+                let (first, at) = (self.name(), self.name());
+                let (slot, value) = (self.below(16), self.operand(6));
+                let _ = writeln!(self.text, "{first} = shl %own, 2u32\n{at} = add {first}, {slot}u32");
+                let _ = writeln!(self.text, "store %outb[{at}], {value}");
+                self.define(0, "load %out[%own]");
+            }
+            10 => {
+                let (first, at) = (self.name(), self.name());
+                let (slot, value) = (self.below(8), self.operand(7));
+                let _ = writeln!(self.text, "{first} = shl %own, 1u32\n{at} = add {first}, {slot}u32");
+                let _ = writeln!(self.text, "store %outh[{at}], {value}");
+                self.define(0, "load %out[%own]");
+            }
             4 => self.define(4, &format!("load %xw[{index}]")),
             5 => {
                 let (at, value) = (self.name(), self.operand(4));
@@ -347,7 +371,7 @@ fn random_kernel(seed: u64) -> String {
         left: 60,
     };
     writer.text += "buffer %x: read u32[]\nbuffer %f: read f32[]\nbuffer %out: read_write u32[]\nview %xi = %x as i32[]
-param %p: u32\nparam %q: i32\nparam %r: u64\nview %xw = %x as u64[]\nview %outw = %out as u64[]\nview %outs = %out as i64[]\nlocal %la: u32[6]\nlocal %lw: i64[5]\nlocal %lf: f32[11]\n%i = global_id.x\n%own = mul %i, 8u32\n%n = len %x\n%in = lt %i, %n\n%g = num_workgroups.x\n";
+param %p: u32\nparam %q: i32\nparam %r: u64\nview %xw = %x as u64[]\nview %outw = %out as u64[]\nview %outs = %out as i64[]\nview %xb = %x as u8[]\nview %xh = %x as i16[]\nview %xp = %x as u8x4[]\nview %outb = %out as u8[]\nview %outh = %out as i16[]\nlocal %la: u32[6]\nlocal %lw: i64[5]\nlocal %lf: f32[11]\n%i = global_id.x\n%own = mul %i, 12u32\n%n = len %x\n%in = lt %i, %n\n%g = num_workgroups.x\n";
     if seed.is_multiple_of(3) {
         writer.text += "%l = local_id.x\n%w = workgroup_id.x\n";
         writer.scope[0] = ["%l", "%w"].map(String::from).to_vec();
@@ -359,7 +383,7 @@ param %p: u32\nparam %q: i32\nparam %r: u64\nview %xw = %x as u64[]\nview %outw 
     for _ in 0..24 {
         writer.line(0);
     }
-    writer.text += "%last = add %own, 6u32\n%mix0 = load %la[0u32]\n";
+    writer.text += "%last = add %own, 8u32\n%mix0 = load %la[0u32]\n";
     for k in 1..6 {
         let _ = writeln!(writer.text, "%la{k} = load %la[{k}u32]\n%rot{k} = rotl %mix{}, 5u32", k - 1);
         let _ = writeln!(writer.text, "%mix{k} = xor %rot{k}, %la{k}");
@@ -369,6 +393,10 @@ param %p: u32\nparam %q: i32\nparam %r: u64\nview %xw = %x as u64[]\nview %outw 
         let (value, slot) = (writer.operand(ty), writer.name());
         let bits = match ty {
             0 => value,
+            6 | 7 => {
+                writer.define(0, &format!("convert {value} -> u32"));
+                writer.scope[0][writer.scope[0].len() - 1].clone()
+            }
             4 | 5 => {
                 let (high, mixed) = (writer.name(), writer.name());
                 let _ = writeln!(writer.text, "{high} = rotr {value}, 29u32\n{mixed} = xor {value}, {high}");
@@ -404,7 +432,7 @@ fn random_kernels_run_as_in_the_interpreter() {
         let lines = random_kernel(seed);
         let size = [64, 32, 7][seed as usize % 3];
         let kernel = kernel(&format!("{size}, 1, 1"), &lines);
-        let contents = [words(50 + seed as usize % 40, seed), words(40, seed + 1), vec![0; 8 * 3 * 64]];
+        let contents = [words(50 + seed as usize % 40, seed), words(40, seed + 1), vec![0; 12 * 3 * 64]];
         let outcome =
             std::panic::catch_unwind(|| same(&kernel, &contents, &[seed % 20, 9, seed << 31 | 3], &grid(3)));
         assert!(outcome.is_ok(), "seed {seed}:\n{lines}");

@@ -206,7 +206,7 @@ impl Emitter<'_> {
     }
 
     /// Returns the offset of a slot of the save area.
-    fn layout_save(&self, position: usize) -> usize {
+    pub(super) fn layout_save(&self, position: usize) -> usize {
         self.layout.save + position * SLOT
     }
 }

@@ -18,6 +18,8 @@ pub(super) enum Constant {
     Amount,
     /// 32.
     Width,
+    /// The low byte.
+    Byte,
     /// The low half.
     Half,
     /// 2¹⁶ as a float.
@@ -31,11 +33,12 @@ pub(super) enum Constant {
 }
 
 /// Words of the constants, repeated, by [`Constant`].
-pub(crate) const FIXED: [[u32; 2]; 9] = [
+pub(crate) const FIXED: [[u32; 2]; 10] = [
     [1 << 31; 2],
     [i32::MAX as u32; 2],
     [31; 2],
     [32; 2],
+    [0xff; 2],
     [0xffff; 2],
     [65_536f32.to_bits(); 2],
     [2_147_483_648f32.to_bits(); 2],
