@@ -4,10 +4,8 @@
 
 use fulgurite_ir::analysis::uniformity::op;
 use fulgurite_ir::analysis::{instructions, operands};
-use fulgurite_ir::{
-    Inst, InstKind, Memory, Operands, PureInst, ValueDef, ValueId, VerifiedKernel, main_type,
-};
-use fulgurite_spec::{BoolOp, IdOp, Op, ScalarOp, ScalarType, Type};
+use fulgurite_ir::{Inst, InstKind, Memory, Operands, PureInst, ValueDef, ValueId, VerifiedKernel};
+use fulgurite_spec::{IdOp, ScalarType, Type};
 
 use super::lower::plan::{is_divisible, needs_whole_workgroups};
 use super::lower::subgroup::are_vectors;
@@ -125,9 +123,7 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
     if let Some(pure) = inst.kind.pure() {
         return all(&inst.results)
             && match pure {
-                PureInst::Scalar { op, operands, .. } => {
-                    all(operands) && is_supported_op(kernel, op, operands)
-                }
+                PureInst::Scalar { operands, .. } => all(operands),
                 PureInst::VecShuffle { vectors, .. } => vectors.iter().all(|v| is_value(kernel.ty(*v))),
                 PureInst::Id { .. } => true,
                 PureInst::Len { memory } => is_of_words(kernel.element(memory)),
@@ -162,29 +158,5 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
         | InstKind::CoopMulAdd { .. }
         | InstKind::CoopConvert { .. }
         | InstKind::Trap { .. } => false,
-    }
-}
-
-fn is_supported_op(kernel: &VerifiedKernel, op: Op, operands: &Operands) -> bool {
-    let types: Vec<Type> = operands.iter().map(|value| kernel.ty(*value)).collect();
-    let Some(main) = main_type(op, &types) else { return false };
-    match op.on(main.scalar.class()) {
-        Some(ScalarOp::Bool(op)) => match op {
-            BoolOp::Eq | BoolOp::Ne | BoolOp::And | BoolOp::Or | BoolOp::Xor | BoolOp::Not => true,
-        },
-        Some(
-            ScalarOp::Integer(_)
-            | ScalarOp::Float(_)
-            | ScalarOp::Select
-            | ScalarOp::Convert
-            | ScalarOp::Bitcast
-            | ScalarOp::Construct
-            | ScalarOp::Dot,
-        ) => true,
-        // At literal indices.
-        Some(ScalarOp::Extract | ScalarOp::Insert) => {
-            operands.get(1).is_some_and(|index| kernel.literal(*index).is_some())
-        }
-        Some(ScalarOp::Pack | ScalarOp::Unpack) | None => false,
     }
 }

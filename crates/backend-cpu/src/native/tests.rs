@@ -284,6 +284,44 @@ fn narrow_elements_are_accessed_in_bounds() {
 }
 
 #[test]
+fn vectors_are_built_and_taken_apart() {
+    // Packed and unpacked in all ways, with components at indices that vary, some out of range.
+    let packs = [
+        ("u32", "u8x4"),
+        ("u32", "i16x2"),
+        ("u32", "f16x2"),
+        ("u16", "i8x2"),
+        ("u64", "u16x4"),
+        ("u64", "i32x2"),
+        ("u64", "bf16x4"),
+    ];
+    for (whole, parts) in packs {
+        let count = parts.as_bytes()[parts.len() - 1] - b'0';
+        let lines = format!(
+            "buffer %x: read u64[]\nbuffer %out: write u64[]\n%i = global_id.x\n%a = load %x[%i]\n%j = xor %i, 1u32
+  %b = load %x[%j]\n%wa = convert %a -> {whole}\n%wb = convert %b -> {whole}\n%va = unpack %wa -> {parts}
+  %vb = unpack %wb -> {parts}\n%at = rem %i, 7u32\n%e = extract %vb, %at\n%last = extract %va, {}u32
+  %v1 = insert %va, %at, %last\n%v2 = insert %v1, 1u32, %e\n%first = eq %at, 0u32
+  %pairs = construct %first, %first\n%is = extract %pairs, %at\n%w = pack %v2\n%w64 = convert %w -> u64
+  %more = select %is, 5u64, 9u64\n%r = xor %w64, %more\nstore %out[%i], %r",
+            count - 1
+        );
+        let kernel = kernel("64, 1, 1", &lines);
+        same(&kernel, &[words(2 * 128, 21), vec![0; 2 * 128]], &[], &grid(2));
+    }
+    // Sums of products, of each class of types.
+    for ty in ["u8", "i16", "u32", "i64", "f32"] {
+        let lines = format!(
+            "buffer %x: read u32[]\nbuffer %out: write {ty}[]\n%i = global_id.x\n%a = load %x[%i]\n%j = xor %i, 5u32
+  %b = load %x[%j]\n%sa = and %a, 63u32\n%sb = and %b, 31u32\n%ca = convert %sa -> {ty}\n%cb = convert %sb -> {ty}
+  %va = construct %ca, %cb, %ca\n%vb = construct %cb, %cb, %ca\n%r = dot %va, %vb\nstore %out[%i], %r"
+        );
+        let kernel = kernel("64, 1, 1", &lines);
+        same(&kernel, &[words(64, 22), vec![0; 2 * 64]], &[], &grid(1));
+    }
+}
+
+#[test]
 fn clamped_indices_are_rows_where_nothing_is_clamped() {
     let lines = "buffer %x: read u32[]\nbuffer %out: write u32[]\nparam %least: u32\nparam %most: u32\nparam %d: u32
   %i = global_id.x\n%far = add %i, %d\n%a = max %far, %least\n%b = min %a, %most\n%v = load %x[%b]\n%c = min %most, %far

@@ -24,10 +24,9 @@ impl Lowering<'_> {
         if element.size().is_multiple_of(4) {
             let words: Vec<Reg> = (0..element.size() / 4).map(|_| self.reg(Class::Vector)).collect();
             self.load_words(memory, index, is_inside, &words)?;
-            for (bit, part) in (0..).step_by(width as usize).zip(parts) {
-                let moved = self.shift_by(ShiftOp::Right, words[bit as usize / 32], bit % 32);
-                let extended = self.extend(ty, moved);
-                self.define_vector(part, extended);
+            let components = self.unpacked(ty, parts.len(), &words);
+            for (part, component) in parts.into_iter().zip(components) {
+                self.define_vector(part, component);
             }
             return Some(());
         }
@@ -64,18 +63,7 @@ impl Lowering<'_> {
         let element = self.kernel.element(memory);
         let width = narrow_bits(element.scalar)?;
         if element.size().is_multiple_of(4) {
-            let per_word = 32 / width as usize;
-            let mut words = Vec::new();
-            for components in from.chunks(per_word) {
-                let mut word = self.splat(0);
-                for (bit, component) in (0..).step_by(width as usize).zip(components) {
-                    // What a shift moves out of the word need not be cleared.
-                    let above = self.shift_by(ShiftOp::Left, *component, 32 - width);
-                    let moved = self.shift_by(ShiftOp::Right, above, 32 - width - bit);
-                    word = self.vector2(VectorOp2::Or, word, moved);
-                }
-                words.push(word);
-            }
+            let words = self.packed(width, from);
             return self.store_words(memory, index, is_inside, &words);
         }
         let vector = self.vector(index)?;

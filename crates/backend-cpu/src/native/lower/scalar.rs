@@ -39,17 +39,18 @@ impl Lowering<'_> {
         let main = main_type(op, &types)?;
         let op = op.on(main.scalar.class())?;
         match op {
-            ScalarOp::Construct | ScalarOp::Extract | ScalarOp::Insert | ScalarOp::Dot => {
-                return self.compose(op, main.scalar, operands, result);
-            }
+            ScalarOp::Construct
+            | ScalarOp::Extract
+            | ScalarOp::Insert
+            | ScalarOp::Pack
+            | ScalarOp::Unpack
+            | ScalarOp::Dot => return self.compose(op, main.scalar, operands, result),
             ScalarOp::Bool(_)
             | ScalarOp::Integer(_)
             | ScalarOp::Float(_)
             | ScalarOp::Select
             | ScalarOp::Convert
-            | ScalarOp::Bitcast
-            | ScalarOp::Pack
-            | ScalarOp::Unpack => {}
+            | ScalarOp::Bitcast => {}
         }
         for component in 0..self.count(result) {
             // An operand that is a scalar applies to all components.

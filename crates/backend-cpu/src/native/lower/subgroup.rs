@@ -6,8 +6,8 @@
 use fulgurite_ir::{Combine, Kernel, Operands, ValueId};
 use fulgurite_spec::{IntegerOp, Op, ScalarType, SubgroupOp};
 
-use super::narrow::extended;
-use super::{Lowering, Part, Row, Value, component_words};
+use super::compose::Registers;
+use super::{Lowering, Part, Row, Value};
 use crate::native::program::{
     Class, Input, Kind, MaskOp, Reg, Relation, ScalarOp2, ShiftOp, Step, VectorOp2,
 };
@@ -26,9 +26,6 @@ enum Scan {
     Inclusive,
     Exclusive,
 }
-
-/// The registers of one component: its words, or a mask.
-type Registers = Vec<Reg>;
 
 impl Lowering<'_> {
     pub(super) fn subgroup(
@@ -198,24 +195,6 @@ impl Lowering<'_> {
 
     // Values of other lanes.
 
-    /// Returns the registers of a component.
-    fn registers(&self, first: Part) -> Option<Registers> {
-        if self.scalar_type(first) == ScalarType::Bool {
-            return Some(vec![self.mask(first)?]);
-        }
-        self.words_of(first).map(|word| self.vector(word)).collect()
-    }
-
-    fn define_registers(&mut self, first: Part, registers: &[Reg]) {
-        if self.scalar_type(first) == ScalarType::Bool {
-            registers.iter().for_each(|mask| self.define_mask(first, *mask));
-            return;
-        }
-        for (part, vector) in self.words_of(first).zip(registers) {
-            self.define_vector(part, *vector);
-        }
-    }
-
     /// Returns a register of a component as a vector: bools as 0 or 1.
     fn as_vector(&mut self, ty: ScalarType, reg: Reg) -> Reg {
         if ty != ScalarType::Bool {
@@ -244,19 +223,6 @@ impl Lowering<'_> {
             lowering.compare(Relation::Ne, Kind::Unsigned, moved, zero)
         };
         registers.iter().map(|reg| moved(reg, self)).collect()
-    }
-
-    /// Returns `yes` where the mask is true, else `no`.
-    fn choice(&mut self, ty: ScalarType, mask: Reg, yes: &[Reg], no: &[Reg]) -> Registers {
-        let chosen = |(yes, no): (&Reg, &Reg), lowering: &mut Self| {
-            if ty != ScalarType::Bool {
-                return lowering.blend(mask, *yes, *no);
-            }
-            let (yes, no) =
-                (lowering.mask2(MaskOp::And, *yes, mask), lowering.mask2(MaskOp::AndNot, *no, mask));
-            lowering.mask2(MaskOp::Or, yes, no)
-        };
-        yes.iter().zip(no).map(|pair| chosen(pair, self)).collect()
     }
 
     /// Returns where a number is that of a lane.
@@ -326,16 +292,6 @@ impl Lowering<'_> {
             self.define_registers(to, &sum);
         }
         Some(())
-    }
-
-    fn constant_registers(&mut self, ty: ScalarType, bits: u64) -> Registers {
-        if ty == ScalarType::Bool {
-            let (to, from) = (self.reg(Class::Mask), self.input(Input::Constant(bits as u32 & 1)));
-            self.push(Step::BroadcastMask { to, from });
-            return vec![to];
-        }
-        let words = 0..component_words(ty);
-        words.map(|word| self.splat(extended(ty, (bits >> (32 * word)) as u32))).collect()
     }
 
     /// Combines two values of the type of `like`, which is not a scalar.
