@@ -67,7 +67,7 @@ fn random() -> Result<Vec<Problem>, String> {
 }
 
 /// Kernels whose needs a minimal Vulkan driver may not meet.
-const VULKAN_MAY_LACK: &[&str] = &["matmul_f16", "scan_lookback"];
+const VULKAN_MAY_LACK: &[&str] = &["matmul_f16", "scan_lookback", "sha3"];
 
 #[test]
 fn the_reference_runs_every_kernel() -> Result<(), String> {

@@ -99,6 +99,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         }
     }
     print::table(&report.results);
+    print::across(&report.results);
     measured.notes.iter().for_each(|note| eprintln!("not measured: {note}"));
     measured.failures.iter().for_each(|failure| eprintln!("failed: {failure}"));
     regressions.iter().for_each(|regression| eprintln!("{regression}"));

@@ -46,7 +46,7 @@ pub(super) fn scan_lookback_of(input: Vec<u32>) -> Problem {
 }
 
 /// Computes exclusive sums of the `count` numbers in buffer `sums`.
-fn spine(count: u32, sums: usize) -> Step {
+pub(super) fn spine(count: u32, sums: usize) -> Step {
     Step {
         name: "scan_spine",
         text: text!("scan_spine"),

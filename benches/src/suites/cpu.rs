@@ -1,4 +1,7 @@
-//! The suite `cpu`: various workloads on the CPU backend, compared with plain Rust on all threads.
+//! The suite `cpu`: various workloads on a compiling backend, compared with plain Rust on all threads of the host. Rows
+//! have the same size on each backend, so that values of two backends can be compared, too.
+
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
@@ -6,7 +9,10 @@ use super::Session;
 use crate::problems::{Rival, Scale, rivals};
 use crate::run::Loaded;
 use crate::target::Target;
-use crate::timing::{by_itself, by_wall};
+use crate::timing::{Policy, Work, by_itself, by_wall};
+
+/// For a quick look at many rows.
+const QUICK: Policy = Policy { lasts: Duration::from_millis(40), ..Policy::QUICK };
 
 pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<()> {
     let scale = if session.options.quick { Scale::Quick } else { Scale::Host };
@@ -32,6 +38,8 @@ fn measure(session: &mut Session<'_>, target: &Target, rival: &Rival, scale: Sca
         Ok(())
     });
     let amount = loaded.problem.work.amount();
-    session.time(&rival.name(scale), amount, &mut mine, Some((rival.peer, &mut others)))?;
+    let policy = if session.options.quick { QUICK } else { session.policy };
+    let peer = Some((rival.peer, amount, &mut others as &mut Work<'_>));
+    session.time_by(policy, &rival.name(scale), amount, &mut mine, peer)?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use fulgurite_benches::{Measurement, Unit};
+use fulgurite_benches::{Measurement, Suite, Unit};
 
 /// Formats a value with a unit of suitable size.
 pub(crate) fn value(unit: Unit, value: f64) -> String {
@@ -61,6 +61,32 @@ pub(crate) fn table(results: &[Measurement]) {
     }
 }
 
+/// Prints for each workload of the suite `cpu` how many times as fast the CPU backend is as every other backend that was
+/// measured in the same run.
+pub(crate) fn across(results: &[Measurement]) {
+    let rows = faster_on_cpu(results);
+    if let Some(width) = rows.iter().map(|(name, ..)| name.chars().count()).max() {
+        line(&format!("{:<width$} {:>10}", "the backend cpu", "ratio"));
+        for (name, other, ratio) in rows {
+            line(&format!("{name:<width$} {ratio:>10.2} beside {other}"));
+        }
+    }
+}
+
+/// Returns workloads of the suite `cpu`, each with another backend and the speed of the CPU backend relative to it.
+fn faster_on_cpu(results: &[Measurement]) -> Vec<(&str, &str, f64)> {
+    let workloads = || {
+        let of_suite = results.iter().filter(|result| result.suite == Suite::Cpu.name());
+        of_suite.filter_map(|result| result.name.split_once('/').map(|(id, name)| (id, name, result)))
+    };
+    let own = workloads().filter(|(id, ..)| *id == "cpu");
+    own.flat_map(|(_, name, own)| {
+        let others = workloads().filter(move |(id, other, _)| *id != "cpu" && *other == name);
+        others.map(move |(id, _, other)| (name, id, own.unit.ratio(own.value, other.value)))
+    })
+    .collect()
+}
+
 /// Prints a line and ignores write errors, such as those of a closed pipe.
 pub(crate) fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
@@ -84,5 +110,28 @@ mod tests {
         ] {
             assert_eq!(value(unit, number), wanted);
         }
+    }
+
+    #[test]
+    fn the_same_workload_on_two_backends_is_compared() {
+        let result = |suite: &str, name: &str, value: f64| Measurement {
+            suite: suite.to_owned(),
+            name: name.to_owned(),
+            unit: Unit::Gigabytes,
+            value,
+            spread: 0.0,
+            peer: None,
+            peer_value: None,
+            ratio: None,
+            target: None,
+        };
+        let results = [
+            result("cpu", "cpu/a, 4", 6.0),
+            result("cpu", "cpu/only here, 4", 6.0),
+            result("cpu", "vulkan/a, 4", 2.0),
+            result("cpu", "vulkan/a, 8", 1.0),
+            result("kernels", "vulkan/a, 4", 1.0),
+        ];
+        assert_eq!(faster_on_cpu(&results), [("a, 4", "vulkan", 3.0)]);
     }
 }

@@ -1,0 +1,222 @@
+//! Numbers on grids: transpose, box blur, heat equation, Mandelbrot set.
+
+use std::array::from_fn;
+
+use fulgurite::spec::eval;
+use fulgurite::{DeviceSnapshot, LaunchOptions, Literal};
+use fulgurite_conformance::special::close;
+use rayon::prelude::*;
+
+use super::PlainOn;
+use crate::problems::data::{self, Random};
+use crate::problems::{Problem, Step, Work, text, u32_param};
+
+/// Rows and columns of a tile, a row of which fills a cache line.
+const TILE: usize = 16;
+
+pub(super) fn plain_transpose(problem: &Problem) -> PlainOn<[Vec<u32>; 2]> {
+    let state = from_fn(|i| data::to_words(&problem.buffers[i]));
+    let run = |[x, y]: &mut [Vec<u32>; 2]| {
+        let side = x.len().isqrt();
+        y.par_chunks_mut(TILE * side).enumerate().for_each(|(band, y)| {
+            for first in (0..side).step_by(TILE) {
+                let mut tile = [[0; TILE]; TILE];
+                for row in 0..TILE {
+                    let line = &x[(first + row) * side + band * TILE..][..TILE];
+                    (0..TILE).for_each(|column| tile[column][row] = line[column]);
+                }
+                for (line, to) in tile.iter().zip(y.chunks_exact_mut(side)) {
+                    to[first..first + TILE].copy_from_slice(line);
+                }
+            }
+        });
+    };
+    PlainOn { state, run, buffers: |state| state.iter().map(|v| data::from_words(v)).collect() }
+}
+
+/// y = the means over 3 × 3 neighborhoods of a square of random numbers.
+pub(super) fn box_blur(side: u32) -> Problem {
+    let input = Random::new(10).floats((side * side) as usize, 1.0);
+    let bytes = data::from_floats(&input);
+    let out = vec![0; bytes.len()];
+    let check = move |after: &[Vec<u8>], _: &DeviceSnapshot| {
+        for (i, got) in data::to_floats(&after[1]).into_iter().enumerate() {
+            let wanted = blurred(&input, side as usize, i / side as usize, i % side as usize);
+            if !close(got, f64::from(wanted), 1e-6) {
+                return Err(format!("element {i} is {got:e}, not {wanted:e}"));
+            }
+        }
+        Ok(())
+    };
+    Problem {
+        name: "box_blur",
+        size: format!("{side} × {side} f32"),
+        buffers: vec![bytes, out],
+        reset: Vec::new(),
+        steps: vec![Step {
+            name: "box_blur",
+            text: text!("/kernels/", "box_blur"),
+            buffers: vec![0, 1],
+            params: vec![u32_param(side); 2],
+            options: LaunchOptions::invocations([side, side, 1]),
+        }],
+        work: Work::Bytes(u64::from(side) * u64::from(side) * 8),
+        check: Box::new(check),
+    }
+}
+
+/// Returns the mean of the 3 × 3 neighborhood of a number.
+fn blurred(x: &[f32], side: usize, row: usize, column: usize) -> f32 {
+    let near = |at: usize| [at.saturating_sub(1), at, (at + 1).min(side - 1)];
+    let mut sum = 0.0;
+    for r in near(row) {
+        for c in near(column) {
+            sum += x[r * side + c];
+        }
+    }
+    sum * 0.111_111_11
+}
+
+pub(super) fn plain_box_blur(problem: &Problem) -> PlainOn<[Vec<f32>; 2]> {
+    let state = from_fn(|i| data::to_floats(&problem.buffers[i]));
+    let run = |[x, y]: &mut [Vec<f32>; 2]| {
+        let side = x.len().isqrt();
+        y.par_chunks_mut(side).enumerate().for_each(|(row, y)| {
+            let rows = [row.saturating_sub(1), row, (row + 1).min(side - 1)].map(|r| &x[r * side..][..side]);
+            for column in 0..side {
+                y[column] = if column == 0 || column + 1 == side {
+                    blurred(x, side, row, column)
+                } else {
+                    let sums = rows.map(|row| row[column - 1] + row[column] + row[column + 1]);
+                    (sums[0] + sums[1] + sums[2]) * 0.111_111_11
+                };
+            }
+        });
+    };
+    PlainOn { state, run, buffers: |state| state.iter().map(|v| data::from_floats(v)).collect() }
+}
+
+/// Share of the difference to its neighbors by which a number changes in a step of the heat equation.
+const RATE: f32 = 0.2;
+
+/// A step of the heat equation on a square of random numbers.
+pub(super) fn heat(side: u32) -> Problem {
+    let input = Random::new(14).floats((side * side) as usize, 1.0);
+    let bytes = data::from_floats(&input);
+    let out = vec![0; bytes.len()];
+    let check = move |after: &[Vec<u8>], _: &DeviceSnapshot| {
+        let side = side as usize;
+        for (i, got) in data::to_floats(&after[1]).into_iter().enumerate() {
+            let x = |i: usize| f64::from(input[i]);
+            let (row, column) = (i / side, i % side);
+            let is_edge = [row, column].iter().any(|at| *at == 0 || at + 1 == side);
+            // A number at an edge is moved. Elsewhere six roundings of magnitudes up to 8, of which the rate keeps a
+            // fifth, are within 1e-6.
+            let (wanted, bound) = if is_edge {
+                (x(i), 0.0)
+            } else {
+                let around = x(i - 1) + x(i + 1) + x(i - side) + x(i + side);
+                (x(i) + f64::from(RATE) * (around - 4.0 * x(i)), 1e-6)
+            };
+            if !close(got, wanted, bound) {
+                return Err(format!("element ({row}, {column}) is {got:e}, not {wanted:e}"));
+            }
+        }
+        Ok(())
+    };
+    Problem {
+        name: "heat",
+        size: format!("{side} × {side} f32"),
+        buffers: vec![bytes, out],
+        reset: Vec::new(),
+        steps: vec![Step {
+            name: "heat",
+            text: text!("/kernels/", "heat"),
+            buffers: vec![0, 1],
+            params: vec![u32_param(side), u32_param(side), eval::splat_low(Literal::from(RATE).bits)],
+            options: LaunchOptions::invocations([side, side, 1]),
+        }],
+        work: Work::Bytes(u64::from(side) * u64::from(side) * 8),
+        check: Box::new(check),
+    }
+}
+
+pub(super) fn plain_heat(problem: &Problem) -> PlainOn<[Vec<f32>; 2]> {
+    let state = from_fn(|i| data::to_floats(&problem.buffers[i]));
+    let run = |[x, y]: &mut [Vec<f32>; 2]| {
+        let side = x.len().isqrt();
+        y.par_chunks_mut(side).enumerate().for_each(|(row, y)| {
+            let here = &x[row * side..][..side];
+            if row == 0 || row + 1 == side {
+                return y.copy_from_slice(here);
+            }
+            let (above, below) = (&x[(row - 1) * side..][..side], &x[(row + 1) * side..][..side]);
+            (y[0], y[side - 1]) = (here[0], here[side - 1]);
+            for i in 1..side - 1 {
+                let around = (here[i - 1] + here[i + 1]) + (above[i] + below[i]);
+                y[i] = here[i] + (around - 4.0 * here[i]) * RATE;
+            }
+        });
+    };
+    PlainOn { state, run, buffers: |state| state.iter().map(|v| data::from_floats(v)).collect() }
+}
+
+/// Number of steps after which a point counts as inside the Mandelbrot set.
+const STEPS: u32 = 200;
+
+/// Returns the number of steps until a point's magnitude exceeds 2.
+fn escapes(side: usize, i: usize, j: usize) -> u32 {
+    let scale = 3.0 / side as f32;
+    let re = i as f32 * scale - 2.25;
+    let im = (j as f32 - side as f32 * 0.5) * scale;
+    let (mut a, mut b, mut n) = (0.0f32, 0.0f32, 0);
+    while n < STEPS && a * a + b * b <= 4.0 {
+        (a, b, n) = (a * a - b * b + re, a * b * 2.0 + im, n + 1);
+    }
+    n
+}
+
+/// The Mandelbrot set on a square grid.
+pub(super) fn mandelbrot(side: u32) -> Problem {
+    let check = move |after: &[Vec<u8>], _: &DeviceSnapshot| {
+        let side = side as usize;
+        for (at, got) in data::to_words(&after[0]).into_iter().enumerate() {
+            let wanted = escapes(side, at % side, at / side);
+            if got != wanted {
+                return Err(format!("pixel ({}, {}) takes {got} steps, not {wanted}", at % side, at / side));
+            }
+        }
+        Ok(())
+    };
+    Problem {
+        name: "mandelbrot",
+        size: format!("{side} × {side}"),
+        buffers: vec![vec![0; (side * side) as usize * 4]],
+        reset: Vec::new(),
+        steps: vec![Step {
+            name: "mandelbrot",
+            text: text!("/kernels/", "mandelbrot"),
+            buffers: vec![0],
+            params: vec![
+                u32_param(side),
+                u32_param(side),
+                u32_param(STEPS),
+                eval::splat_low(Literal::from(3.0 / side as f32).bits),
+            ],
+            options: LaunchOptions::invocations([side, side, 1]),
+        }],
+        work: Work::Elements(u64::from(side) * u64::from(side)),
+        check: Box::new(check),
+    }
+}
+
+pub(super) fn plain_mandelbrot(problem: &Problem) -> PlainOn<Vec<u32>> {
+    let state = data::to_words(&problem.buffers[0]);
+    let run = |counts: &mut Vec<u32>| {
+        let side = counts.len().isqrt();
+        counts.par_chunks_mut(side).enumerate().for_each(|(j, row)| {
+            row.iter_mut().enumerate().for_each(|(i, count)| *count = escapes(side, i, j));
+        });
+    };
+    PlainOn { state, run, buffers: |state| vec![data::from_words(state)] }
+}
