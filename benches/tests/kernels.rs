@@ -127,3 +127,32 @@ fn plain_rust_is_right() -> Result<(), String> {
     }
     Ok(())
 }
+
+/// Checks that the check of each workload notices a single wrong element, wherever it is.
+#[test]
+fn a_wrong_element_is_found() -> Result<(), String> {
+    let Some(target) = open("cpu")? else { return Ok(()) };
+    for rival in problems::rivals() {
+        let (problem, mut plain) = rival.make(Scale::Test);
+        plain.run();
+        let after = plain.buffers();
+        let mut outputs = 0;
+        for (at, (bytes, before)) in after.iter().zip(&problem.buffers).enumerate() {
+            // Scratch buffers of the kernels have no contents in plain Rust.
+            if bytes.is_empty() || bytes == before {
+                continue;
+            }
+            assert_eq!(bytes.len(), before.len(), "buffer {at} of {}", problem.name);
+            outputs += 1;
+            for word in [0, bytes.len() / 8, bytes.len() / 4 - 1] {
+                let mut wrong = after.clone();
+                // The bit is the highest one of a float's exponent.
+                wrong[at][word * 4 + 3] ^= 0x40;
+                let found = (problem.check)(&wrong, target.backend.snapshot());
+                assert!(found.is_err(), "word {word} of buffer {at} of {}", problem.name);
+            }
+        }
+        assert!(outputs > 0, "{} has no output", problem.name);
+    }
+    Ok(())
+}

@@ -67,12 +67,12 @@ pub fn rivals() -> [Rival; 18] {
         }),
         rival("box blur", "rayon", [32, 512, 2048, 8192], |side| with(box_blur(side), plain_box_blur)),
         rival("heat", "rayon", [40, 512, 2048, 8192], |side| with(heat(side), plain_heat)),
-        rival("matmul", "matrixmultiply", [128, 512, 512, 2048], product),
-        rival("matmul", "matrixmultiply", [256, 256, 1024, 4096], product),
-        rival("histogram", "rayon", [4096, 1 << 20, 1 << 24, 1 << 26], |count| {
+        rival("matmul", "matrixmultiply", [128, 128, 512, 2048], product),
+        rival("large matmul", "matrixmultiply", [128, 256, 1024, 4096], product),
+        rival("histogram", "rayon", [4096, 1 << 18, 1 << 24, 1 << 26], |count| {
             with(histogram(count), plain_histogram)
         }),
-        rival("byte histogram", "rayon", [100_000, 1 << 20, 100_000_000, 1_000_000_000], |count| {
+        rival("byte histogram", "rayon", [100_000, 1 << 19, 100_000_000, 1_000_000_000], |count| {
             with(byte_histogram(count), plain_byte_histogram)
         }),
         rival("scan in passes", "rayon", [20_480, 1 << 18, 1 << 24, 1 << 28], |count| {

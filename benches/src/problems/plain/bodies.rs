@@ -31,6 +31,9 @@ pub(super) fn n_body(count: u32) -> Problem {
                     sizes[k] += (factor * d[k]).abs();
                 }
             }
+            if got[i * 4 + 3] != 0.0 {
+                return Err(format!("component 3 of body {i} is {:e}, not 0", got[i * 4 + 3]));
+            }
             for k in 0..3 {
                 // The bound is relative to the magnitude of the terms, each of which is rounded.
                 if !close(got[i * 4 + k], sums[k], 1e-4 * sizes[k] + 1e-6) {

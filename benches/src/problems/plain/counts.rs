@@ -234,7 +234,7 @@ type Compacted = (Vec<u32>, Vec<u32>, usize);
 pub(super) fn plain_compaction(problem: &Problem) -> PlainOn<Compacted> {
     let state = (data::to_words(&problem.buffers[0]), data::to_words(&problem.buffers[2]), 0);
     let run = |(x, y, kept): &mut Compacted| {
-        let count = |x: &[u32]| x.iter().filter(|x| *x % 2 == 1).count();
+        let count = |x: &[u32]| x.iter().map(|x| x % 2).sum::<u32>() as usize;
         let counts: Vec<usize> = x.par_chunks(PART).map(count).collect();
         *kept = counts.iter().sum();
         let mut rest = &mut y[..];

@@ -11,8 +11,8 @@ use super::PlainOn;
 use crate::problems::data::{self, Random};
 use crate::problems::{Problem, Step, Work, text, u32_param};
 
-/// Rows and columns of a tile, a row of which fills a cache line.
-const TILE: usize = 16;
+/// Rows and columns of a tile. The fastest of 8 to 128 for 4096 × 4096 numbers.
+const TILE: usize = 64;
 
 pub(super) fn plain_transpose(problem: &Problem) -> PlainOn<[Vec<u32>; 2]> {
     let state = from_fn(|i| data::to_words(&problem.buffers[i]));
@@ -20,13 +20,11 @@ pub(super) fn plain_transpose(problem: &Problem) -> PlainOn<[Vec<u32>; 2]> {
         let side = x.len().isqrt();
         y.par_chunks_mut(TILE * side).enumerate().for_each(|(band, y)| {
             for first in (0..side).step_by(TILE) {
-                let mut tile = [[0; TILE]; TILE];
-                for row in 0..TILE {
-                    let line = &x[(first + row) * side + band * TILE..][..TILE];
-                    (0..TILE).for_each(|column| tile[column][row] = line[column]);
-                }
-                for (line, to) in tile.iter().zip(y.chunks_exact_mut(side)) {
-                    to[first..first + TILE].copy_from_slice(line);
+                for (column, line) in y.chunks_exact_mut(side).enumerate() {
+                    let from = first * side + band * TILE + column;
+                    for (row, to) in line[first..first + TILE].iter_mut().enumerate() {
+                        *to = x[from + row * side];
+                    }
                 }
             }
         });
@@ -82,14 +80,16 @@ pub(super) fn plain_box_blur(problem: &Problem) -> PlainOn<[Vec<f32>; 2]> {
     let run = |[x, y]: &mut [Vec<f32>; 2]| {
         let side = x.len().isqrt();
         y.par_chunks_mut(side).enumerate().for_each(|(row, y)| {
-            let rows = [row.saturating_sub(1), row, (row + 1).min(side - 1)].map(|r| &x[r * side..][..side]);
-            for column in 0..side {
-                y[column] = if column == 0 || column + 1 == side {
-                    blurred(x, side, row, column)
-                } else {
-                    let sums = rows.map(|row| row[column - 1] + row[column] + row[column + 1]);
-                    (sums[0] + sums[1] + sums[2]) * 0.111_111_11
-                };
+            let near = [row.saturating_sub(1), row, (row + 1).min(side - 1)];
+            let [above, here, below] = near.map(|row| &x[row * side..][..side]);
+            for column in [0, side - 1] {
+                y[column] = blurred(x, side, row, column);
+            }
+            for i in 1..side - 1 {
+                let over = above[i - 1] + above[i] + above[i + 1];
+                let beside = here[i - 1] + here[i] + here[i + 1];
+                let under = below[i - 1] + below[i] + below[i + 1];
+                y[i] = (over + beside + under) * 0.111_111_11;
             }
         });
     };
