@@ -3,7 +3,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `problems` | the kernels of `examples/kernels` on problems of any size |
+//! | `problems` | the kernels of `examples/kernels` and `benches/kernels` on problems of any size, and plain Rust for them |
 //! | `run` | problems on a backend |
 //! | `compile` | compiling, and naga |
 //! | `copy` | copies: ours, host memory, raw Vulkan |

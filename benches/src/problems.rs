@@ -1,4 +1,5 @@
-//! The kernels of `examples/kernels` on problems of any size: inputs, launches, and expected results.
+//! The kernels of `examples/kernels` on problems of any size: inputs, launches, and expected results. `plain` owns those of
+//! `benches/kernels`, and the peers.
 
 mod data;
 mod integers;
