@@ -37,16 +37,30 @@ impl<'t> Loaded<'t> {
         Ok(Self { target, problem, buffers })
     }
 
-    /// Compiles the problem's kernels.
+    /// Compiles the problem's kernels, as a program without options would.
     ///
     /// # Errors
     /// Errors in a kernel, or features that the device lacks.
     pub fn ours(&self) -> anyhow::Result<Way> {
         let compile = |step| {
-            let kernel = problems::kernel(step)?;
+            let options = CompileOptions::default();
+            let kernel = self.target.device.optimized(&problems::kernel(step)?, &options)?;
             let backend = &self.target.backend;
             Error::check_needs(&kernel, backend.snapshot())?;
-            Ok(backend.compile(kernel, &CompileOptions::default())?)
+            Ok(backend.compile(kernel, &options)?)
+        };
+        self.problem.steps.iter().map(compile).collect()
+    }
+
+    /// Compiles the problem's kernels as they are.
+    ///
+    /// # Errors
+    /// Errors in a kernel, or features that the device lacks.
+    pub fn given(&self) -> anyhow::Result<Way> {
+        let compile = |step| {
+            let kernel = problems::kernel(step)?;
+            Error::check_needs(&kernel, self.target.backend.snapshot())?;
+            Ok(self.target.backend.compile(kernel, &CompileOptions::default())?)
         };
         self.problem.steps.iter().map(compile).collect()
     }

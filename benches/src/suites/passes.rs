@@ -32,6 +32,12 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
     }
     let full = CompileOptions::default().optimization(OptimizationLevel::Full);
     let optimizing = Device::new(target.backend.clone(), full, LaunchOptions::default());
+    // As given also where the passes run by default.
+    let mut as_given = CompileOptions::default();
+    if !target.backend.snapshot().optimizes {
+        as_given = as_given.optimization(OptimizationLevel::None);
+    }
+    let unchanged = Device::new(target.backend.clone(), as_given, LaunchOptions::default());
     for listed in families() {
         let problem = size(listed.id, listed.problems, scale);
         let name = format!("family {}, {problem}", listed.id);
@@ -39,9 +45,9 @@ pub(super) fn run(session: &mut Session<'_>, target: &Target) -> anyhow::Result<
             let instance = listed.instance(target.backend.snapshot(), problem)?;
             let candidate = &instance.candidates[instance.heuristic];
             let after = Prepared::new(&optimizing, candidate.plan()?)?;
-            let given = Prepared::new(&target.device, candidate.plan()?)?;
+            let given = Prepared::new(&unchanged, candidate.plan()?)?;
             let own = inputs(&optimizing, &instance)?;
-            let buffers = inputs(&target.device, &instance)?;
+            let buffers = inputs(&unchanged, &instance)?;
             let options = LaunchOptions::default().timeout(TIMEOUT);
             let mut ours = by_itself(|| Ok(after.timed(&own, &options)?));
             let mut others = by_itself(|| Ok(given.timed(&buffers, &options)?));
@@ -58,7 +64,7 @@ fn measure(session: &mut Session<'_>, target: &Target, name: &str, problem: Prob
         session.notes.push(format!("passes: {name}: no pass changes it"));
         return Ok(());
     };
-    let given = loaded.ours()?;
+    let given = loaded.given()?;
     loaded.check(&given)?;
     loaded.check(&after).context("after the passes")?;
     let amount = loaded.problem.work.amount();

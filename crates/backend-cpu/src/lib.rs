@@ -221,7 +221,9 @@ impl CpuDevice {
         let driver = concat!("fulgurite ", env!("CARGO_PKG_VERSION"));
         // Every capability, including progress: a workgroup that has begun has ended or is being run by a thread.
         let subgroup = options.native.subgroup_size();
-        Self { snapshot: DeviceSnapshot::complete(ID, device, driver, subgroup), options }
+        let mut snapshot = DeviceSnapshot::complete(ID, device, driver, subgroup);
+        snapshot.optimizes = false;
+        Self { snapshot, options }
     }
 }
 

@@ -18,7 +18,7 @@ pub enum MathMode {
 }
 
 /// The amount of optimization. If none is stated, guards and polls go where they are proven needless, and the driver
-/// optimizes.
+/// optimizes, or, on a device that does not optimize by itself, all passes run as for [`Full`](Self::Full).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OptimizationLevel {
@@ -94,7 +94,7 @@ pub struct CompileOptions {
     pub subgroup_size: Option<u32>,
     /// The precision of float ops. Default: [`MathMode::Strict`].
     pub math: Option<MathMode>,
-    /// The amount of optimization. Default: [`OptimizationLevel::Full`].
+    /// The amount of optimization. Default: see [`OptimizationLevel`].
     pub optimization: Option<OptimizationLevel>,
     /// The device that the kernel is lowered for. Default: [`TargetProfile::Device`].
     pub profile: Option<TargetProfile>,

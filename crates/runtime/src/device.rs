@@ -188,6 +188,19 @@ impl Device {
         Ok(self.compile_with_report(kernel, options)?.0)
     }
 
+    /// Returns `kernel` as the backend gets it from [`compile`](Self::compile): after the passes that `options`, merged with the
+    /// device's own, ask for. It is the same kernel if these change nothing.
+    ///
+    /// # Errors
+    /// The kernel does not meet an option: `FG0403`, or why another workgroup size is not possible.
+    pub fn optimized(
+        &self,
+        kernel: &Arc<VerifiedKernel>,
+        options: &CompileOptions,
+    ) -> Result<Arc<VerifiedKernel>, Error> {
+        optimize(kernel, &self.shared.compile.merged(options), self.snapshot())
+    }
+
     /// Returns the id of the program of `kernel`. The driver compiles it only if the backend cannot tell the id
     /// beforehand.
     ///
@@ -271,7 +284,6 @@ impl Device {
         let _in = span.enter();
         let options = self.shared.compile.merged(options);
         let key = (kernel.digest(), options.clone());
-        let kernel = &optimize(kernel, &options, self.snapshot())?;
         // Without the lock of all: other kernels are compiled meanwhile. If the one who compiles this kernel fails or panics,
         // the next of those who wait tries.
         let place = lock(&self.shared.compiled).place(key, self.shared.bounds.compiled);
@@ -282,9 +294,10 @@ impl Device {
                 (Arc::clone(executable), CacheOrigin::new(CacheOutcome::Memory))
             }
             None => {
+                let optimized = optimize(kernel, &options, self.snapshot())?;
                 // The one check of what the kernel needs: backends rely on it.
-                Error::check_needs(kernel, self.snapshot())?;
-                let made = self.shared.raw.compile(Arc::clone(kernel), &options)?;
+                Error::check_needs(&optimized, self.snapshot())?;
+                let made = self.shared.raw.compile(optimized, &options)?;
                 *here = Some(Arc::clone(&made));
                 let origin = made.cache_origin();
                 self.counting().compiled(origin);
@@ -292,12 +305,14 @@ impl Device {
             }
         };
         drop(here);
+        let kernel = executable.kernel();
         span.record("cache", tracing::field::display(origin));
         let manifest = Manifest {
             artifact_digest: executable.artifact_digest(),
             ..Manifest::new(self.snapshot(), kernel, executable.id(), &options, origin)
         };
-        let program = Program::new(self.clone(), Arc::clone(kernel), executable, manifest.clone());
+        let program =
+            Program::new(self.clone(), Arc::clone(kernel), Arc::clone(&executable), manifest.clone());
         Ok((program, manifest, origin))
     }
 

@@ -15,7 +15,11 @@ pub(crate) fn optimize(
 ) -> Result<Arc<VerifiedKernel>, Error> {
     let mut passes = PassOptions::default();
     passes.workgroup = options.workgroup;
-    passes.optimize = options.optimization == Some(OptimizationLevel::Full);
+    passes.optimize = match options.optimization {
+        Some(OptimizationLevel::Full) => true,
+        Some(_) => false,
+        None => !device.optimizes,
+    };
     passes.fast_math = options.math == Some(MathMode::Fast);
     passes.least_profile = options.profile == Some(TargetProfile::Least);
     passes.float_budget = options.float_budget;
@@ -68,6 +72,13 @@ kernel @k workgroup(64, 1, 1) {
         let full = none.clone().optimization(OptimizationLevel::Full);
         let optimized = fulgurite_ir::text::print(&optimize(&kernel, &full, &device).unwrap());
         assert!(optimized.contains("store %y[%i], %b") && !optimized.contains("fma"), "{optimized}");
+        // Without a level, if the device does not optimize.
+        let mut simple = device.clone();
+        simple.optimizes = false;
+        let by_default = fulgurite_ir::text::print(&optimize(&kernel, &none, &simple).unwrap());
+        assert_eq!(by_default, optimized);
+        let given = optimize(&kernel, &none.clone().optimization(OptimizationLevel::None), &simple).unwrap();
+        assert!(Arc::ptr_eq(&given, &kernel));
         assert_eq!(text(&none.clone().subgroup_size(64)).unwrap_err().code(), Code::Unsupported);
         assert_eq!(text(&none.clone().workgroup([0, 1, 1])).unwrap_err().code(), Code::BadWorkgroup);
         let least = text(&none.clone().profile(TargetProfile::Least)).unwrap_err();

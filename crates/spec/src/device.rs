@@ -197,6 +197,8 @@ pub struct DeviceSnapshot {
     pub quirks: Vec<String>,
     /// Names of the lowering rules that work around driver faults.
     pub rules: Vec<String>,
+    /// Whether the device's compiler optimizes what it is given. Where it does not, all passes run before it by default.
+    pub optimizes: bool,
 }
 
 impl DeviceSnapshot {
@@ -211,6 +213,7 @@ impl DeviceSnapshot {
             matrices: Matrices::None,
             quirks: Vec::new(),
             rules: Vec::new(),
+            optimizes: true,
         }
     }
 

@@ -190,6 +190,8 @@ pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
     ] {
         program.areas[area as usize] = usize::try_from(bytes).ok()?;
     }
+    program.remove_dead();
+    program.hoist();
     program.coalesce_moves();
     program.remove_dead();
     program.fold_loads(VectorOp2::takes_memory);

@@ -6,6 +6,7 @@
 //! no active lane and no access to memory depends on.
 
 mod clean;
+mod hoist;
 mod uses;
 
 use std::collections::HashMap;

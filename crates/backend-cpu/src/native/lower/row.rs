@@ -77,10 +77,13 @@ impl Lowering<'_> {
     fn between(&mut self, row: Row, least: Reg, most: Reg) -> Row {
         let distance = self.input(Input::Constant(self.lanes - 1));
         let room = self.scalar2(ScalarOp2::Sub, most, row.first);
-        // The distance to `most` is right only if the first value is not above it.
-        let conditions = [(most, row.first), (row.first, least), (room, distance)];
+        // The distance to `most` is right only if the first value is not above it. No value is above the largest or below 0.
+        let [is_open_below, is_open_above] =
+            [(least, 0), (most, u32::MAX)].map(|(end, bits)| self.program.constant(end) == Some(bits));
+        let conditions =
+            [(most, row.first, is_open_above), (row.first, least, is_open_below), (room, distance, false)];
         let mut when = row.when;
-        for (a, b) in conditions {
+        for (a, b, _) in conditions.into_iter().filter(|(.., is_true)| !is_true) {
             let holds = self.reg(Class::Scalar);
             let (relation, kind) = (Relation::Ge, Kind::Unsigned);
             self.push(Step::CompareScalar { relation, kind, to: holds, a, b });
