@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use fulgurite::{Code, Error};
-use fulgurite_backend_cpu::{CpuOptions, Native, machine_code};
+use fulgurite::{Code, CompileOptions, Error, LaunchOptions};
+use fulgurite_backend_cpu::{CpuDevice, CpuOptions, Native, machine_code};
+use fulgurite_runtime::Device;
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Formatter as _, Instruction, NasmFormatter};
 
 use crate::output::{self, note};
@@ -22,6 +24,9 @@ pub(crate) struct Args {
     /// The instructions to generate: `auto` (the widest of this machine), `avx2` or `avx512`
     #[arg(long, value_name = "NAME", default_value = "auto")]
     native: String,
+    /// Without the passes that run by default before the CPU backend
+    #[arg(long)]
+    as_given: bool,
     /// Write the code to a file instead, as bytes
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -32,8 +37,13 @@ pub(crate) struct Args {
 /// # Errors
 /// `FG0704` for instructions that do not exist, `FG0403` for a kernel that is interpreted, and those of files.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
-    let kernel = kernel(&args.file)?;
+    let mut kernel = kernel(&args.file)?;
     let native = native(&args.native)?;
+    if !args.as_given {
+        let device = CpuDevice::with(CpuOptions { native });
+        let device = Device::new(Arc::new(device), CompileOptions::default(), LaunchOptions::default());
+        kernel = device.optimized(&kernel, &CompileOptions::default())?;
+    }
     let code = machine_code(&kernel, CpuOptions { native })
         .map_err(|reason| Error::invalid(Code::Unsupported, format!("it is interpreted: {reason}")))?;
     if let Some(path) = &args.output {
