@@ -2,6 +2,7 @@
 
 use fulgurite_ir::analysis::{Event, Walk};
 use fulgurite_ir::{BlockId, FloatMode, InstId, Kernel, Memory, PureInst, ValueId};
+use fulgurite_spec::limits::MAX_SCALAR_OPERANDS;
 use fulgurite_spec::{Op, Type};
 
 use crate::Pass;
@@ -10,14 +11,11 @@ use crate::scan::events;
 
 pub(crate) const PASS: Pass = Pass { name: "common", fires, run };
 
-/// The most operands of an op whose computations are compared.
-const MOST_OPERANDS: usize = 4;
-
 /// The computation of an instruction without effects: equal forms have equal results. Unused places are the largest number.
 #[derive(PartialEq, Eq, Clone, Copy)]
 enum Form {
-    Scalar(Type, Op, FloatMode, [u32; MOST_OPERANDS]),
-    Shuffle([u8; MOST_OPERANDS], [u32; 2]),
+    Scalar(Type, Op, FloatMode, [u32; MAX_SCALAR_OPERANDS]),
+    Shuffle([u8; MAX_SCALAR_OPERANDS], [u32; 2]),
     Id(Op, u8),
     Len(Memory),
 }
@@ -141,7 +139,7 @@ fn form(kernel: &Kernel, inst: InstId) -> Option<(Form, ValueId)> {
             Form::Scalar(kernel.ty(result), op, mode, ordered(op, operands)?)
         }
         PureInst::VecShuffle { components, vectors } => {
-            let mut places = [u8::MAX; MOST_OPERANDS];
+            let mut places = [u8::MAX; MAX_SCALAR_OPERANDS];
             places.get_mut(..components.len())?.copy_from_slice(components);
             Form::Shuffle(places, vectors.map(|value| value.index() as u32))
         }
@@ -152,8 +150,8 @@ fn form(kernel: &Kernel, inst: InstId) -> Option<(Form, ValueId)> {
 }
 
 /// Returns the operands, in one order where their order does not matter.
-fn ordered(op: Op, operands: &[ValueId]) -> Option<[u32; MOST_OPERANDS]> {
-    let mut ordered = [u32::MAX; MOST_OPERANDS];
+fn ordered(op: Op, operands: &[ValueId]) -> Option<[u32; MAX_SCALAR_OPERANDS]> {
+    let mut ordered = [u32::MAX; MAX_SCALAR_OPERANDS];
     for (place, value) in ordered.get_mut(..operands.len())?.iter_mut().zip(operands) {
         *place = value.index() as u32;
     }

@@ -18,6 +18,8 @@ pub const MAX_WORKGROUPS: u64 = 1 << 44;
 pub const MAX_SUBGROUP_SIZE: u32 = 128;
 /// Maximum number each of buffers, parameters, shared arrays, local arrays, views and preconditions in a kernel.
 pub const MAX_DECLARATIONS: usize = 64;
+/// Maximum number of operands of a scalar op: `insert_bits`, and `construct` of the widest vector.
+pub const MAX_SCALAR_OPERANDS: usize = 4;
 /// Maximum number of nodes of a precondition, with shared subexpressions counted at each use.
 pub const MAX_REQUIRE_NODES: usize = 1 << 16;
 /// Maximum size of a kernel's shared memory in bytes.

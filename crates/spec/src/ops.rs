@@ -443,6 +443,8 @@ impl Op {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_SCALAR_OPERANDS;
+    use crate::types::Lanes;
     use std::collections::BTreeSet;
 
     #[test]
@@ -456,6 +458,17 @@ mod tests {
             assert_eq!(Op::from_number(row.number), Some(row.op));
         }
         assert_eq!(Op::from_number(0), None);
+    }
+
+    #[test]
+    fn scalar_ops_have_at_most_four_operands() {
+        let counts = OPS.iter().filter_map(|row| match row.op.info().semantics {
+            Semantics::Scalar { operands, .. } => Some(operands.len()),
+            Semantics::Special(_) => None,
+        });
+        assert_eq!(counts.max(), Some(MAX_SCALAR_OPERANDS));
+        // `construct` has one for each component.
+        assert_eq!(Lanes::ALL.map(Lanes::count).into_iter().max(), Some(MAX_SCALAR_OPERANDS as u32));
     }
 
     /// Numbers are permanent. Changing one changes every digest: add rows, never edit one.

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use fulgurite_spec::limits::MAX_SCALAR_OPERANDS;
 use fulgurite_spec::{BoolOp, IntegerOp, Literal, Op, ScalarClass, ScalarOp, ScalarType, Type};
 
 use crate::kernel::{BufferId, FloatMode, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
@@ -31,12 +32,9 @@ enum Form {
     ViewLen(BufferId, u32),
     Id(Op, u8),
     /// Unused operands are [`NONE`].
-    Scalar(Op, FloatMode, Type, [Number; MOST_OPERANDS]),
+    Scalar(Op, FloatMode, Type, [Number; MAX_SCALAR_OPERANDS]),
     Own(ValueId),
 }
-
-/// The maximum number of operands. Ops with more operands do not share numbers.
-const MOST_OPERANDS: usize = 4;
 
 /// The absence of a number.
 const NONE: Number = Number(u32::MAX);
@@ -115,8 +113,8 @@ impl<'k> Numbering<'k> {
             {
                 return known(&self.numbers, narrow);
             }
-            InstKind::Scalar { op, operands, mode } if operands.len() <= MOST_OPERANDS => {
-                let mut numbers = [NONE; MOST_OPERANDS];
+            InstKind::Scalar { op, operands, mode } if operands.len() <= MAX_SCALAR_OPERANDS => {
+                let mut numbers = [NONE; MAX_SCALAR_OPERANDS];
                 for (number, operand) in numbers.iter_mut().zip(operands.iter()) {
                     *number = known(&self.numbers, *operand);
                 }

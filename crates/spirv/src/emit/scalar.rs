@@ -4,6 +4,7 @@
 use fulgurite_ir::{FloatMode, ValueId, main_operand};
 use fulgurite_spec::eval::float::FloatFormat;
 use fulgurite_spec::eval::{self, Components};
+use fulgurite_spec::limits::MAX_SCALAR_OPERANDS;
 use fulgurite_spec::{
     BoolOp, CompareOp, ElementwiseOp, FloatContract, FloatOp, IntegerOp, Op, ScalarOp, ScalarType, Semantics,
     Type,
@@ -16,14 +17,11 @@ use super::narrow::unsigned;
 use crate::assembler::Id;
 use crate::spv::{decoration, glsl, op};
 
-/// The most operands of a scalar op.
-const MOST_OPERANDS: usize = 4;
-
 impl Emitter<'_> {
     pub(super) fn scalar(&mut self, scalar_op: Op, operands: &[ValueId], result: Type) -> Id {
         let main = self.main_type(scalar_op, operands, result);
-        let mut ids = [0; MOST_OPERANDS];
-        let args = &mut ids[..operands.len().min(MOST_OPERANDS)];
+        let mut ids = [0; MAX_SCALAR_OPERANDS];
+        let args = &mut ids[..operands.len().min(MAX_SCALAR_OPERANDS)];
         for (arg, value) in args.iter_mut().zip(operands.iter()) {
             *arg = self.id(*value);
         }
