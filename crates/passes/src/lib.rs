@@ -20,6 +20,7 @@ mod simplify;
 mod strength;
 mod subgroup_size;
 mod unroll;
+mod vectorize;
 mod workgroup;
 
 use std::fmt;
@@ -147,6 +148,11 @@ fn transform(
             if !fires.contains(&true) {
                 break;
             }
+        }
+        // Later, so that all passes before it see what is stored and loaded, element by element.
+        if change.optimize(&vectorize::PASS) {
+            change.optimize(&simplify::PASS);
+            change.optimize(&dead_code::PASS);
         }
         change.optimize(&strength::PASS);
     }

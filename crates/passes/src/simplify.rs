@@ -56,7 +56,7 @@ fn simplified(kernel: &Kernel, id: InstId) -> Option<(ValueId, Simpler)> {
     };
     let (op, operands) = (*op, &**operands);
     // Other ops have a simpler form only if an operand is a literal or the first two operands are equal.
-    let may_be = matches!(op, Op::Select | Op::Convert | Op::Bitcast | Op::Extract)
+    let may_be = matches!(op, Op::Select | Op::Convert | Op::Bitcast | Op::Extract | Op::Construct)
         || matches!(operands, [a, b, ..] if a == b)
         || operands.iter().any(|value| matches!(kernel.value(*value).def, ValueDef::Const(_)));
     let ty = kernel.ty(*result);
@@ -64,6 +64,7 @@ fn simplified(kernel: &Kernel, id: InstId) -> Option<(ValueId, Simpler)> {
         return None;
     }
     let same = identity(kernel, op, operands).or_else(|| component(kernel, op, operands));
+    let same = same.or_else(|| whole(kernel, op, operands));
     if let Some(same) = same.filter(|same| kernel.ty(*same) == ty) {
         return Some((*result, Simpler::Operand(same)));
     }
@@ -110,6 +111,21 @@ fn component(kernel: &Kernel, op: Op, operands: &[ValueId]) -> Option<ValueId> {
         return operands.get(usize::try_from(kernel.literal(index)?.bits).ok()?).copied();
     }
     None
+}
+
+/// Returns the vector of whose components, in order, a `construct` makes one. The caller compares the types.
+fn whole(kernel: &Kernel, op: Op, operands: &[ValueId]) -> Option<ValueId> {
+    let of = |value: ValueId| {
+        let ValueDef::Inst(inst, _) = kernel.value(value).def else { return None };
+        let InstKind::Scalar { op: Op::Extract, operands, .. } = &kernel.inst(inst).kind else { return None };
+        let [vector, index] = operands[..] else { return None };
+        Some((vector, kernel.literal(index)?.bits))
+    };
+    let (vector, _) = of(*operands.first()?)?;
+    let mut components = operands.iter().zip(0..);
+    let is_whole =
+        op == Op::Construct && components.all(|(value, place)| of(*value) == Some((vector, place)));
+    is_whole.then_some(vector)
 }
 
 /// Returns the operand that an op leaves as it is.
@@ -241,6 +257,7 @@ mod tests {
             ("f32", "%r = mul %x, 1.0f32", "%x"),
             ("f32", "%r = add %x, -0.0f32", "%x"),
             ("f32", "%r = convert %x -> f32", "%x"),
+            ("f32x2", "%a = extract %x, 0u32\n  %b = extract %x, 1u32\n  %r = construct %a, %b", "%x"),
         ] {
             let text = after(&stored(ty, body), &super::PASS);
             assert!(text.contains(&format!("store %b[0u32], {value}\n")), "{body}:\n{text}");
@@ -261,6 +278,16 @@ mod tests {
             ("i32", "%r = sub 0i32, %x"),
             ("u32", "%a = construct %x, 4u32\n  %r = extract %a, 2u32"),
             ("u32", "%r = min %x, 4u32"),
+            ("f32x2", "%a = extract %x, 0u32\n  %b = extract %x, 1u32\n  %r = construct %b, %a"),
+            ("f32x2", "%a = extract %x, 0u32\n  %r = construct %a, %a"),
+            (
+                "f32x2",
+                "%y = neg %x\n  %a = extract %x, 0u32\n  %b = extract %y, 1u32\n  %r = construct %a, %b",
+            ),
+            (
+                "f32x4",
+                "%a = extract %x, 0u32\n  %b = extract %x, 1u32\n  %c = construct %a, %b\n  %r = vec.shuffle[0, 1, 1, 0] %c, %c",
+            ),
         ] {
             unchanged(&stored(ty, body), &super::PASS);
         }

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 
 use fulgurite_ir::analysis::{Event, Walk, instructions};
-use fulgurite_ir::{Const, Control, InstId, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
-use fulgurite_spec::Op;
+use fulgurite_ir::{
+    BlockId, Const, Control, FloatMode, InstId, InstKind, Kernel, Memory, Operands, Terminator, ValueDef,
+    ValueId, ViewId,
+};
+use fulgurite_spec::{Op, Type};
 
 /// The name of a miscompilation, and what it does to a kernel.
 pub(crate) type Planted = (&'static str, fn(&mut Kernel));
@@ -30,6 +33,11 @@ pub(crate) const PLANTED: &[Planted] = &[
     ("the else arm yields what the then arm does", forget_else),
     ("atomics whose result has no use removed", remove_atomics),
     ("last store of a block removed", remove_last_stores),
+    ("components of vectors reversed", |k| scalars(k, Op::Construct, |_, operands| operands.reverse())),
+    ("elements loaded as parts of vectors past the end", |k| load_vectors(k, false)),
+    ("indices of vectors divided although they wrapped", |k| load_vectors(k, true)),
+    ("stores moved down past loads and stores", sink_stores),
+    ("loads moved up past stores", raise_loads),
 ];
 
 /// Calls `change` with every `op` and its operands.
@@ -205,5 +213,122 @@ fn remove_last_stores(kernel: &mut Kernel) {
         if let Some(last) = last {
             kernel.blocks[block.index()].insts.remove(last);
         }
+    }
+}
+
+/// Replaces loads of elements by those of vectors of four that contain them. The elements of an incomplete one at the end are lost;
+/// or, at products with four, the factor is taken for the index of the vector, also if the product wraps.
+fn load_vectors(kernel: &mut Kernel, at_factors: bool) {
+    let Some(view) = kernel.views.iter().position(|view| view.name == "quads") else { return };
+    let (view, base) = (Memory::View(ViewId::new(view)), kernel.views[view].base);
+    for block in 0..kernel.blocks.len() {
+        let block = BlockId::new(block);
+        for id in core::mem::take(&mut kernel.blocks[block.index()].insts) {
+            let InstKind::Load { memory, index } = kernel.inst(id).kind else {
+                kernel.blocks[block.index()].insts.push(id);
+                continue;
+            };
+            let factor = factor_of_four(kernel, index);
+            if memory != base || at_factors && factor.is_none() {
+                kernel.blocks[block.index()].insts.push(id);
+                continue;
+            }
+            let (place, vector) = match factor.filter(|_| at_factors) {
+                Some(factor) => (literal(kernel, 0), factor),
+                None => {
+                    let [mask, shift] = [3, 2].map(|bits| literal(kernel, bits));
+                    let place = append(kernel, block, Op::And, [index, mask], Type::U32);
+                    (place, append(kernel, block, Op::Shr, [index, shift], Type::U32))
+                }
+            };
+            let ty = kernel.element(view);
+            let load = kernel.add_inst(
+                block,
+                InstKind::Load { memory: view, index: vector },
+                &[ty],
+                kernel.inst(id).location,
+            );
+            let loaded = kernel.inst(load).results[0];
+            let component = append(kernel, block, Op::Extract, [loaded, place], Type::U32);
+            let result = kernel.inst(id).results[0];
+            replace(kernel, &HashMap::from([(result, component)]));
+        }
+    }
+}
+
+/// Returns `x` of an index `x << 2`, or of that with 0 added.
+fn factor_of_four(kernel: &Kernel, mut index: ValueId) -> Option<ValueId> {
+    loop {
+        let ValueDef::Inst(inst, _) = kernel.value(index).def else { return None };
+        let InstKind::Scalar { op, operands, .. } = &kernel.inst(inst).kind else { return None };
+        let [value, by] = operands[..] else { return None };
+        match (op, kernel.literal(by)?.bits) {
+            (Op::Add, 0) => index = value,
+            (Op::Shl, 2) => return Some(value),
+            _ => return None,
+        }
+    }
+}
+
+fn literal(kernel: &mut Kernel, bits: u64) -> ValueId {
+    kernel.add_value(Type::U32, ValueDef::Const(Const(bits)), None)
+}
+
+fn append(kernel: &mut Kernel, block: BlockId, op: Op, operands: [ValueId; 2], ty: Type) -> ValueId {
+    let kind = InstKind::Scalar { op, operands: Operands::new(&operands), mode: FloatMode::Default };
+    let location = kernel.location;
+    let inst = kernel.add_inst(block, kind, &[ty], location);
+    kernel.inst(inst).results[0]
+}
+
+/// Moves each store in a block down to the next one to the same memory object that does not follow it at once.
+fn sink_stores(kernel: &mut Kernel) {
+    let stored = |kernel: &Kernel, id: InstId| match kernel.inst(id).kind {
+        InstKind::Store { memory, .. } => Some(memory),
+        _ => None,
+    };
+    for block in 0..kernel.blocks.len() {
+        let insts = kernel.blocks[block].insts.clone();
+        let mut list: Vec<InstId> = Vec::new();
+        let mut waiting: Vec<InstId> = Vec::new();
+        for id in insts {
+            let kind = &kernel.inst(id).kind;
+            if let Some(memory) = stored(kernel, id) {
+                let (now, later) = waiting
+                    .iter()
+                    .partition::<Vec<InstId>, _>(|other| stored(kernel, **other) == Some(memory));
+                (waiting, _) = (later, list.extend(now));
+                waiting.push(id);
+                continue;
+            }
+            if kind.pure().is_none() && !matches!(kind, InstKind::Load { .. }) {
+                list.append(&mut waiting);
+            }
+            list.push(id);
+        }
+        list.append(&mut waiting);
+        kernel.blocks[block].insts = list;
+    }
+}
+
+/// Moves each load of a block up to where its index is computed.
+fn raise_loads(kernel: &mut Kernel) {
+    for block in 0..kernel.blocks.len() {
+        let mut list: Vec<InstId> = Vec::new();
+        for id in kernel.blocks[block].insts.clone() {
+            let InstKind::Load { index, .. } = kernel.inst(id).kind else {
+                list.push(id);
+                continue;
+            };
+            let is_stop = |other: &InstId| {
+                let inst = kernel.inst(*other);
+                inst.results.contains(&index)
+                    || inst.kind.pure().is_none()
+                        && !matches!(inst.kind, InstKind::Load { .. } | InstKind::Store { .. })
+            };
+            let at = list.iter().rposition(is_stop).map_or(0, |stop| stop + 1);
+            list.insert(at, id);
+        }
+        kernel.blocks[block].insts = list;
     }
 }

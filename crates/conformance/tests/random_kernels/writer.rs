@@ -5,6 +5,9 @@ use crate::matrix;
 /// Words that each invocation may write.
 pub(super) const OWN: u32 = 4;
 
+/// Preconditions by which vectors of four elements are in bounds as a whole, or out of them.
+const WHOLE_QUADS: &str = "require eq (rem (len %in), 4u32), 0u32\nrequire eq (rem (len %out), 4u32), 0u32\nrequire ge (len %in), 32u32\n";
+
 /// A seeded stream of numbers (xorshift64*).
 pub(super) struct Numbers(pub(super) u64);
 
@@ -154,8 +157,10 @@ impl Writer {
 
     fn memory(&mut self) {
         let index = self.value("u32");
-        match self.numbers.below(10) {
+        match self.numbers.below(12) {
             0 => self.define("u32", format!("load %in[{index}]")),
+            10 => self.consecutive_loads(&index),
+            11 => self.consecutive_stores(),
             7 => self.define("u32x2", format!("load %in2[{index}]")),
             8 => {
                 let (wide, high) = (self.name(), self.numbers.below(2) * 32);
@@ -209,6 +214,54 @@ impl Writer {
                 near
             }
         };
+    }
+
+    /// Returns the positions of two or four elements in some order.
+    fn positions(&mut self) -> Vec<usize> {
+        let mut positions: Vec<usize> = (0..2 << self.numbers.below(2)).collect();
+        let last = positions.len() - 1;
+        positions.swap(0, self.numbers.below(last + 1));
+        positions.swap(last, self.numbers.below(last + 1));
+        positions
+    }
+
+    /// Loads elements next to each other. The first is a multiple of four, and may be out of bounds.
+    fn consecutive_loads(&mut self, index: &str) -> String {
+        let first = match self.numbers.below(3) {
+            0 => self.define("u32", format!("and {index}, 28u32")),
+            1 => self.define("u32", format!("and {index}, 60u32")),
+            _ => self.define("u32", format!("shl {index}, 2u32")),
+        };
+        let mut loaded = String::new();
+        for position in self.positions() {
+            let at = self.define("u32", format!("add {first}, {position}u32"));
+            loaded = self.define("u32", format!("load %in[{at}]"));
+        }
+        loaded
+    }
+
+    /// Stores words of the invocation next to each other, some with loads or stores of others between them.
+    fn consecutive_stores(&mut self) -> String {
+        let mut last = "%own".to_owned();
+        for position in self.positions() {
+            let (value, other) = (self.value("u32"), self.numbers.below(OWN as usize));
+            let at = self.define("u32", format!("add %own, {position}u32"));
+            match self.numbers.below(12) {
+                0 => {
+                    let place = self.define("u32", format!("add %own, {other}u32"));
+                    last = self.define("u32", format!("load %out[{place}]"));
+                }
+                1 => self.text += &format!("store %out[{at}], {last}\n"),
+                2 => {
+                    let (pair, pairs) =
+                        (self.value("u32x2"), self.define("u32", "shr %own, 1u32".to_owned()));
+                    self.text += &format!("store %out2[{pairs}], {pair}\n");
+                }
+                _ => {}
+            }
+            self.text += &format!("store %out[{at}], {value}\n");
+        }
+        last
     }
 
     /// Exchanges a value between invocations.
@@ -401,8 +454,10 @@ pub(super) fn random_kernel(seed: u64) -> (String, u32) {
          buffer %vectors: read f32x4[]\nbuffer %out: read_write u32[]\nbuffer %sums: read_write u32[]\n\
          buffer %mins: read_write i32[]\nbuffer %maxs: read_write i32[]\nbuffer %matrices: read_write i32[]\n\
          buffer %floats: read_write f32[]\nbuffer %wide: read_write u32[]\nparam %n: u32\nparam %f: f32x4\n\
-         shared %tile: u32[{count}]\n\
-         view %in2 = %in as u32x2[]\nview %ini = %in as i32[]\nview %out2 = %out as u32x2[]\nlocal %array: i32[4]\nlocal %pairs: u32x2[2]\n"
+         {}shared %tile: u32[{count}]\n\
+         view %quads = %in as u32x4[]\nview %own_quads = %out as u32x4[]\n\
+         view %in2 = %in as u32x2[]\nview %ini = %in as i32[]\nview %out2 = %out as u32x2[]\nlocal %array: i32[4]\nlocal %pairs: u32x2[2]\n",
+        if writer.numbers.below(2) == 0 { WHOLE_QUADS } else { "" }
     );
     writer.values = vec![("%n".to_owned(), "u32"), ("%f".to_owned(), "f32x4")];
     writer.text += &format!(
