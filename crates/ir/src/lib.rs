@@ -31,4 +31,4 @@ pub use verify::{
 
 /// The version of the analyses and of the transformations before lowering. It is raised whenever a change makes any
 /// kernel lower differently.
-pub const ANALYSIS_VERSION: u32 = 3;
+pub const ANALYSIS_VERSION: u32 = 4;

@@ -3,8 +3,8 @@
 //! An access is in bounds if the range of its index lies below the length, or if an enclosing `if`, `for` or `while`,
 //! or a precondition, states that the index is below a number that is at most the length. Facts hold in the block
 //! where they were found and in all blocks nested in it, because values never change. If an index and the length are
-//! multiples of the same number, the index plus less than that number is also in bounds. Two more patterns are
-//! recognized: an index in the workgroup's own part of a buffer, and the minimum of any number and the last index of
+//! multiples of the same number, the index plus less than that number is also in bounds. Elements of views are in
+//! bounds with the narrower elements that they consist of. Two more patterns are recognized: an index in the workgroup's own part of a buffer, and the minimum of any number and the last index of
 //! a non-empty buffer. A matrix is in bounds if ranges prove it for its last component.
 
 mod tiles;
@@ -495,10 +495,29 @@ impl<'a> Prover<'a> {
             return true;
         }
         let (base, added) = self.sum(index);
+        if self.is_sum_below(memory, size, base, added) {
+            return true;
+        }
+        // A quotient is the index of `count` narrower elements, the last of which is behind those of the dividend.
+        let Some((narrow, count)) = self.quotient(index) else { return false };
+        if !size.is_multiple_of(count) || !self.divisors().is_multiple(narrow, 1, count) {
+            return false;
+        }
+        let (size, behind) = (size / count, u64::from(count) - 1);
+        let (base, added) = self.sum(narrow);
+        self.is_sum_below(memory, size, narrow, behind)
+            || added != 0 && self.is_sum_below(memory, size, base, added.saturating_add(behind))
+    }
+
+    /// Returns whether `base + added` is proven to be below the length of `memory` in elements of `size` bytes, other than by
+    /// facts on the sum itself.
+    fn is_sum_below(&mut self, memory: Memory, size: u32, base: ValueId, added: u64) -> bool {
         if added != 0 {
             // Both are multiples of `common`, so a base below the length is below it by at least that much. A sum
             // that wraps is even smaller.
-            let common = gcd(self.divisors().divisor(base), self.divisors().length(self.kernel, memory));
+            let divisors = self.divisors();
+            let common = gcd(divisors.divisor(base), divisors.length_in(self.kernel, memory, size));
+            let length = self.length(memory, size);
             if added < common && self.is_value_below(length, base) {
                 return true;
             }
@@ -554,6 +573,18 @@ impl<'a> Prover<'a> {
             (Op::Shl, _, Some(amount)) if amount < 31 => Some((a, 1 << amount)),
             _ => None,
         }
+    }
+
+    /// Splits a quotient of a number and a power of two that is more than 1 into both.
+    fn quotient(&self, value: ValueId) -> Option<(ValueId, u32)> {
+        let ValueDef::Inst(inst, _) = self.kernel.value(value).def else { return None };
+        let InstKind::Scalar { op, operands, .. } = &self.kernel.inst(inst).kind else { return None };
+        let [a, b] = **operands else { return None };
+        let by = u32::try_from(self.kernel.literal(b)?.bits).ok()?;
+        if *op == Op::Shr && (1..31).contains(&by) {
+            return Some((a, 1 << by));
+        }
+        (*op == Op::Div && by > 1 && by.is_power_of_two()).then_some((a, by))
     }
 
     /// Returns the operand of a widening conversion from `u32`, or the value itself.

@@ -82,13 +82,22 @@ impl DivisibilityMap {
 
     /// Returns a divisor of the length of a memory object.
     pub fn length(&self, kernel: &Kernel, memory: Memory) -> u64 {
+        self.length_in(kernel, memory, kernel.element(memory).size())
+    }
+
+    /// Returns a divisor of the number of whole elements of `size` bytes in a memory object.
+    pub(crate) fn length_in(&self, kernel: &Kernel, memory: Memory, size: u32) -> u64 {
+        let own = kernel.element(memory).size();
         if let Some(len) = kernel.array_len(memory) {
-            return u64::from(len);
+            return match u64::from(len).checked_mul(u64::from(own)) {
+                Some(bytes) if size != 0 && bytes.is_multiple_of(size.into()) => bytes / u64::from(size),
+                Some(_) | None => 1,
+            };
         }
         let Memory::Buffer(base) = kernel.base(memory) else { return 1 };
         let bytes =
             scaled(self.lengths[base.index()], u64::from(kernel.element(Memory::Buffer(base)).size()));
-        match u64::from(kernel.element(memory).size()) {
+        match u64::from(size) {
             0 => 1,
             own if bytes.is_multiple_of(own) => bytes / own,
             _ => 1,

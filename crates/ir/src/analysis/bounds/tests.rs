@@ -397,6 +397,60 @@ fn an_element_of_a_wide_view_is_as_many_narrow_ones() {
 }
 
 #[test]
+fn a_quotient_is_inside_with_the_last_of_its_narrow_elements() {
+    let body = "  view %y4 = %y as u32x4[]
+  view %y2 = %y as u32x2[]
+  view %x4 = %x as u32x4[]
+  shared %t: u32[64] uninit
+  view %t4 = %t as u32x4[]
+  require eq (rem (len %y), 8u32), 0u32
+  %g = global_id.x
+  %i = mul %g, 4u32
+  %len = len %y
+  %in = lt %i, %len
+  if %in {
+    %q = shr %i, 2u32
+    %a = load %y4[%q]
+    %b = load %x4[%q]
+    %d = div %i, 4u32
+    %c = load %y4[%d]
+    %h = shr %i, 1u32
+    %e = load %y2[%h]
+    %f = load %y4[%h]
+    %s = shr %i, 3u32
+    %j = load %y4[%s]
+    %next = add %i, 4u32
+    %qn = shr %next, 2u32
+    %k = load %y4[%qn]
+    %g1 = shr %g, 2u32
+    %l = load %y4[%g1]
+  }
+  %w = mul %g, 8u32
+  %in_w = lt %w, %len
+  if %in_w {
+    %w4 = add %w, 4u32
+    %q = shr %w4, 2u32
+    %within = load %y4[%q]
+    %w8 = add %w, 8u32
+    %q8 = shr %w8, 2u32
+    %after = load %y4[%q8]
+  }
+  %len4 = len %x4
+  %in4 = lt %g, %len4
+  if %in4 {
+    %q = shr %i, 2u32
+    %o = load %x4[%q]
+    %p = load %y4[%q]
+  }
+  %l0 = local_index
+  %l4 = and %l0, 60u32
+  %ql = shr %l4, 2u32
+  %r = load %t4[%ql]";
+    let wanted = [true, false, true, true, false, false, false, false, true, false, true, false, true];
+    assert_eq!(inside(body), wanted);
+}
+
+#[test]
 fn matrices_are_inside_if_their_last_component_is() {
     let matrix = "coopmat<u32, 8x16, acc, subgroup>";
     let body = "  shared %t: u32[256] uninit
