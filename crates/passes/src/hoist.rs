@@ -1,9 +1,12 @@
 //! The pass `hoist`: computes before a loop what is the same in each of its iterations.
 //!
 //! Every op is defined on every input, so an instruction without effects may be executed although the loop has no iteration.
-//! Only what every iteration executes is moved, not what is nested in an `if`.
+//! What every iteration executes is moved, and from an `if` what is equal in the workgroup: devices compute that once for many
+//! invocations, while the `if` may compute it in each iteration.
 
-use fulgurite_ir::analysis::{Event, Walk, operands};
+use std::cell::OnceCell;
+
+use fulgurite_ir::analysis::{Event, Uniformity, UniformityMap, Walk, operands};
 use fulgurite_ir::{BlockId, Control, Inst, InstId, Kernel, ValueDef, ValueId};
 
 use crate::Pass;
@@ -16,24 +19,32 @@ fn fires(kernel: &Kernel) -> bool {
         return false;
     }
     let places = Places::of(kernel);
+    let uniformity = OnceCell::new();
     places.loops.iter().any(|inner| {
-        let mut insts = blocks(kernel, *inner).flat_map(|block| &kernel.block(block).insts);
-        insts.any(|id| places.is_invariant(kernel, *inner, *id))
+        let parts = parts(kernel, *inner);
+        parts.iter().any(|part| {
+            let mut insts = kernel.block(part.block).insts.iter();
+            insts
+                .any(|id| places.is_invariant(kernel, *inner, *id) && part.gives_up(kernel, *id, &uniformity))
+        })
     })
 }
 
 fn run(kernel: &mut Kernel) -> usize {
     let mut places = Places::of(kernel);
+    // Of the whole kernel: values keep their levels wherever they are computed.
+    let uniformity = OnceCell::from(UniformityMap::of(kernel));
     // For each loop, the instructions that are to stand before it.
     let mut before: Vec<Vec<InstId>> = vec![Vec::new(); kernel.insts.len()];
     let mut moved = 0;
     for inner in places.loops.clone() {
         let outside = places.homes[inner.index()];
         let mut hoisted = Vec::new();
-        for block in blocks(kernel, inner).collect::<Vec<_>>() {
-            let insts = core::mem::take(&mut kernel.blocks[block.index()].insts);
+        for part in parts(kernel, inner) {
+            let insts = core::mem::take(&mut kernel.blocks[part.block.index()].insts);
             let mut keep = |id: InstId, hoisted: &mut Vec<InstId>| {
-                let is_invariant = places.is_invariant(kernel, inner, id);
+                let is_invariant =
+                    places.is_invariant(kernel, inner, id) && part.gives_up(kernel, id, &uniformity);
                 if is_invariant {
                     places.homes[id.index()] = outside;
                     hoisted.push(id);
@@ -48,7 +59,7 @@ fn run(kernel: &mut Kernel) -> usize {
                     kept.push(id);
                 }
             }
-            kernel.blocks[block.index()].insts = kept;
+            kernel.blocks[part.block.index()].insts = kept;
         }
         moved += hoisted.len();
         before[inner.index()] = hoisted;
@@ -69,6 +80,43 @@ fn is_loop(inst: &Inst) -> bool {
 /// Returns the blocks of a loop, without those nested in them.
 fn blocks(kernel: &Kernel, inner: InstId) -> impl Iterator<Item = BlockId> + '_ {
     kernel.inst(inner).kind.control().into_iter().flat_map(Control::blocks)
+}
+
+/// A block that a loop may execute in each iteration.
+struct Part {
+    block: BlockId,
+    /// Whether it is nested in an `if`.
+    is_conditional: bool,
+}
+
+impl Part {
+    /// Returns whether an instruction that has no effect is executed, or costs little, where the loop is.
+    fn gives_up(&self, kernel: &Kernel, id: InstId, uniformity: &OnceCell<UniformityMap>) -> bool {
+        !self.is_conditional || {
+            let uniformity = uniformity.get_or_init(|| UniformityMap::of(kernel));
+            kernel.inst(id).results.iter().all(|result| uniformity.level(*result) <= Uniformity::Workgroup)
+        }
+    }
+}
+
+/// Returns the blocks of a loop and those nested in them, outer ones first, without those of inner loops.
+fn parts(kernel: &Kernel, inner: InstId) -> Vec<Part> {
+    let mut parts: Vec<Part> =
+        blocks(kernel, inner).map(|block| Part { block, is_conditional: false }).collect();
+    let mut at = 0;
+    while let Some(Part { block, is_conditional }) = parts.get(at) {
+        let (block, is_conditional) = (*block, *is_conditional);
+        for control in kernel.block(block).insts.iter().filter_map(|id| kernel.inst(*id).kind.control()) {
+            let is_conditional = match control {
+                Control::If { .. } => true,
+                Control::Region { .. } => is_conditional,
+                Control::For { .. } | Control::While { .. } => continue,
+            };
+            parts.extend(control.blocks().map(|block| Part { block, is_conditional }));
+        }
+        at += 1;
+    }
+    parts
 }
 
 /// Where instructions and blocks are.
@@ -184,6 +232,47 @@ kernel @k workgroup(1, 1, 1) {
         );
         let (before, inside) = text.split_once("while").unwrap();
         assert!(before.contains("%m = mul %n, 2u32") && inside.contains("%c = lt %i, %m"), "{text}");
+    }
+
+    #[test]
+    fn regions_and_what_is_equal_in_the_workgroup_are_seen_into() {
+        let text = after(
+            "fulgurite 1
+kernel @k workgroup(64, 1, 1) {
+  buffer %b: read_write u32[]
+  param %n: u32
+  %i = global_id.x
+  for %j in 0u32 to %n step 1u32 {
+    %p = mul %n, 3u32
+    region \"inner\" {
+      %q = mul %i, %p
+      %r = add %q, %j
+      store %b[%r], %q
+      if true {
+        %s = len %b
+        %t = div %s, %p
+        %u = div %t, %i
+        %w = workgroup_id.x
+        store %b[%u], %w
+        for %k in 0u32 to %j step 1u32 {
+          %x = rem %s, %n
+          %y = rem %s, %i
+          store %b[%x], %y
+        }
+      }
+    }
+  }
+}
+",
+            &super::PASS,
+        );
+        let starts = text.lines().skip(5).map(|line| line.trim().split(" =").next().unwrap());
+        let order: Vec<&str> = starts.collect();
+        let before = ["%i", "%p", "%q", "%s", "%t", "%w", "%x", "for %j in 0u32 to %n step 1u32 {"];
+        assert_eq!(order[..8], before, "{text}");
+        let within = ["%u", "store %b[%u], %w", "%y", "for %k in 0u32 to %j step 1u32 {"];
+        let conditional = order.iter().skip_while(|line| **line != "if true {").skip(1).take(4);
+        assert!(conditional.eq(&within), "{text}");
     }
 
     #[test]

@@ -152,6 +152,7 @@ fn transform(
         // Later, so that all passes before it see what is stored and loaded, element by element.
         if change.optimize(&vectorize::PASS) {
             change.optimize(&simplify::PASS);
+            change.optimize(&common::PASS);
             change.optimize(&dead_code::PASS);
         }
         change.optimize(&strength::PASS);

@@ -257,7 +257,7 @@ mod tests {
             ("f32", "%r = mul %x, 1.0f32", "%x"),
             ("f32", "%r = add %x, -0.0f32", "%x"),
             ("f32", "%r = convert %x -> f32", "%x"),
-            ("f32x2", "%a = extract %x, 0u32\n  %b = extract %x, 1u32\n  %r = construct %a, %b", "%x"),
+            ("f32x2", "%a = extract %x, 0u32\n  %d = extract %x, 1u32\n  %r = construct %a, %d", "%x"),
         ] {
             let text = after(&stored(ty, body), &super::PASS);
             assert!(text.contains(&format!("store %b[0u32], {value}\n")), "{body}:\n{text}");
@@ -278,15 +278,15 @@ mod tests {
             ("i32", "%r = sub 0i32, %x"),
             ("u32", "%a = construct %x, 4u32\n  %r = extract %a, 2u32"),
             ("u32", "%r = min %x, 4u32"),
-            ("f32x2", "%a = extract %x, 0u32\n  %b = extract %x, 1u32\n  %r = construct %b, %a"),
+            ("f32x2", "%a = extract %x, 0u32\n  %d = extract %x, 1u32\n  %r = construct %d, %a"),
             ("f32x2", "%a = extract %x, 0u32\n  %r = construct %a, %a"),
             (
                 "f32x2",
-                "%y = neg %x\n  %a = extract %x, 0u32\n  %b = extract %y, 1u32\n  %r = construct %a, %b",
+                "%y = neg %x\n  %a = extract %x, 0u32\n  %d = extract %y, 1u32\n  %r = construct %a, %d",
             ),
             (
                 "f32x4",
-                "%a = extract %x, 0u32\n  %b = extract %x, 1u32\n  %c = construct %a, %b\n  %r = vec.shuffle[0, 1, 1, 0] %c, %c",
+                "%a = extract %x, 0u32\n  %d = extract %x, 1u32\n  %c = construct %a, %d\n  %r = vec.shuffle[0, 1, 1, 0] %c, %c",
             ),
         ] {
             unchanged(&stored(ty, body), &super::PASS);

@@ -38,6 +38,7 @@ pub(crate) const PLANTED: &[Planted] = &[
     ("indices of vectors divided although they wrapped", |k| load_vectors(k, true)),
     ("stores moved down past loads and stores", sink_stores),
     ("loads moved up past stores", raise_loads),
+    ("stores hoisted out of conditions", hoist_conditional_stores),
 ];
 
 /// Calls `change` with every `op` and its operands.
@@ -330,5 +331,27 @@ fn raise_loads(kernel: &mut Kernel) {
             list.insert(at, id);
         }
         kernel.blocks[block].insts = list;
+    }
+}
+
+/// Moves stores whose operands are computed elsewhere out of the arm of an `if` that runs where the condition is true.
+fn hoist_conditional_stores(kernel: &mut Kernel) {
+    for outer in 0..kernel.blocks.len() {
+        let mut list = Vec::new();
+        for id in kernel.blocks[outer].insts.clone() {
+            if let Some(Control::If { then_block, .. }) = kernel.inst(id).kind.control() {
+                let insts = core::mem::take(&mut kernel.blocks[then_block.index()].insts);
+                let own: Vec<ValueId> =
+                    insts.iter().flat_map(|id| kernel.inst(*id).results.to_vec()).collect();
+                let (moved, kept): (Vec<InstId>, Vec<InstId>) = insts.into_iter().partition(|id| {
+                    matches!(kernel.inst(*id).kind, InstKind::Store { index, value, .. }
+                        if !own.contains(&index) && !own.contains(&value))
+                });
+                kernel.blocks[then_block.index()].insts = kept;
+                list.extend(moved);
+            }
+            list.push(id);
+        }
+        kernel.blocks[outer].insts = list;
     }
 }
