@@ -25,6 +25,8 @@ use writer::{Numbers, OWN, random_kernel};
 
 /// Number of kernels.
 const KERNELS: u64 = 200;
+/// The variable with another number of kernels to optimize, at least [`KERNELS`].
+const MORE_KERNELS: &str = "FULGURITE_RANDOM_KERNELS";
 /// Timeout of a launch, which takes milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -148,7 +150,8 @@ fn optimized_kernels_give_the_same_results() {
     let mut options = PassOptions::default();
     options.optimize = true;
     let mut changed: BTreeMap<&str, usize> = BTreeMap::new();
-    for seed in 0..KERNELS {
+    let more = std::env::var(MORE_KERNELS).map(|count| count.parse::<u64>().unwrap());
+    for seed in 0..more.unwrap_or(KERNELS).max(KERNELS) {
         let (source, count) = random_kernel(seed);
         let kernel = Arc::new(verify(text::parse(&source).unwrap()).unwrap());
         let (optimized, report) = optimize(&kernel, &options).unwrap();
@@ -173,6 +176,7 @@ fn optimized_kernels_give_the_same_results() {
     for pass in passes {
         assert!(changed.get(pass).is_some_and(|kernels| *kernels >= 10), "{pass}: {changed:?}");
     }
+    println!("{changed:?}");
 }
 
 #[test]
