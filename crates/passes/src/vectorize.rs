@@ -557,6 +557,12 @@ mod tests {
         let text = after(&kernel(body), &super::PASS);
         assert!(text.contains("store %p2[%i], "), "{text}");
         unchanged(&kernel(&body.replace("lt %i, %m", "le %i, %m")), &super::PASS);
+        // One guard for both.
+        let body = "  %q = mul %g, 2u32\n  %r = add %q, 1u32\n  %m = len %p\n  %c = lt %r, %m\n  if %c {\n    \
+                    store %p[%q], 1u32\n    store %p[%r], 2u32\n  }\n";
+        let text = after(&kernel(body), &super::PASS);
+        assert!(text.contains("= shr %q, 1u32\n") && text.contains("store %p2["), "{text}");
+        unchanged(&kernel(&body.replace("lt %r, %m", "lt %q, %m")), &super::PASS);
     }
 
     #[test]

@@ -28,6 +28,8 @@ const MAX_STEPS: usize = 8;
 /// The maximum number of facts that a proof examines. Without this limit, the analysis would take time proportional
 /// to the product of facts and accesses. Accesses without a proof keep their guards.
 const MAX_FACTS: usize = 256;
+/// The exclusive upper bound of the literals in larger sums that prove a smaller one: the bytes of the largest vector.
+const MAX_SUMS: u64 = 16;
 /// The maximum number of parts of a condition that are examined.
 const MAX_CONJUNCTS: usize = 4096;
 
@@ -522,12 +524,31 @@ impl<'a> Prover<'a> {
                 return true;
             }
         }
+        if self.is_larger_sum_below(memory, size, base, added) {
+            return true;
+        }
         // `count` elements form one element of a wider view, and `element` is its index.
         let Some((element, count)) = self.product(base).filter(|(_, count)| added < u64::from(*count)) else {
             return false;
         };
         let wide = size.checked_mul(count).and_then(|size| self.length(memory, size));
         self.is_value_below(wide, element)
+    }
+
+    /// Returns whether a sum of the same base and at least `added` is proven to be below the length. A multiple of a power of two
+    /// and less than that do not wrap.
+    fn is_larger_sum_below(&mut self, memory: Memory, size: u32, base: ValueId, added: u64) -> bool {
+        let (ty, Some(length)) = (self.kernel.ty(base), self.length(memory, size)) else { return false };
+        // No fact speaks of the sums of a literal.
+        if !is_index(ty) || self.kernel.literal(base).is_some() {
+            return false;
+        }
+        let room = power(self.divisors().divisor(base)).min(MAX_SUMS);
+        let base = self.number(base);
+        (added..room).any(|more| {
+            let sum = self.numbering.sum(base, more, ty);
+            sum.is_some_and(|sum| self.is_below(length, vec![(sum, false)]))
+        })
     }
 
     /// Returns whether a value is proven to be below a length. `None` is a length that no fact mentions.

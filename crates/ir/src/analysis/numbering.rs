@@ -182,6 +182,14 @@ impl<'k> Numbering<'k> {
         self.forms.get(&self.length_form(memory, size)?).copied()
     }
 
+    /// Returns the number of the sum of a value of type `ty` and a literal, if the kernel has it as an index that was numbered.
+    pub(crate) fn sum(&self, value: Number, literal: u64, ty: Type) -> Option<Number> {
+        let literal = *self.forms.get(&Form::Literal(Literal::new(ty.scalar, literal)))?;
+        let mut operands = [NONE; MAX_SCALAR_OPERANDS];
+        operands[..2].copy_from_slice(&[value.min(literal), value.max(literal)]);
+        self.forms.get(&Form::Scalar(Op::Add, FloatMode::Default, ty, operands)).copied()
+    }
+
     /// Returns the number of a precondition's node, or `None` for an op, which is never numbered.
     pub(crate) fn node(
         &mut self,

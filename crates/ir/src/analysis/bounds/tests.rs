@@ -451,6 +451,44 @@ fn a_quotient_is_inside_with_the_last_of_its_narrow_elements() {
 }
 
 #[test]
+fn a_larger_sum_that_is_inside_and_does_not_wrap_proves_smaller_ones() {
+    let body = "  view %y4 = %y as u32x4[]
+  %g = global_id.x
+  %b = mul %g, 4u32
+  %b1 = add %b, 1u32
+  %b2 = add %b, 2u32
+  %b3 = add %b, 3u32
+  %b4 = add %b, 4u32
+  %q = shr %b, 2u32
+  %g1 = add %g, 1u32
+  %len = len %y
+  %in3 = lt %b3, %len
+  if %in3 {
+    %a = load %y[%b]
+    %c = load %y[%b2]
+    %d = load %y[%b4]
+    %e = load %y4[%q]
+    %f = load %x[%b]
+  }
+  %in2 = lt %b2, %len
+  if %in2 {
+    %h = load %y[%b1]
+    %i = load %y[%b3]
+    %j = load %y4[%q]
+  }
+  %in4 = lt %b4, %len
+  if %in4 {
+    %k = load %y[%b]
+  }
+  %in1 = lt %g1, %len
+  if %in1 {
+    %l = load %y[%g]
+  }";
+    let wanted = [true, true, false, true, false, true, false, false, false, false];
+    assert_eq!(inside(body), wanted);
+}
+
+#[test]
 fn matrices_are_inside_if_their_last_component_is() {
     let matrix = "coopmat<u32, 8x16, acc, subgroup>";
     let body = "  shared %t: u32[256] uninit
