@@ -73,6 +73,16 @@ impl Writer {
         self.define(ty, format!("construct {}", parts.join(", ")))
     }
 
+    /// Returns a value that depends on several integers of type `ty`.
+    fn several(&mut self, ty: &'static str) -> String {
+        let first = self.value(ty);
+        (0..8).fold(first, |all, _| {
+            let other = self.value(ty);
+            let all = self.define(ty, format!("add {all}, {other}"));
+            self.define(ty, format!("mul {all}, 5{ty}"))
+        })
+    }
+
     pub(super) fn define(&mut self, ty: &'static str, instruction: String) -> String {
         let name = self.name();
         self.text += &format!("{name} = {instruction}\n");
@@ -225,6 +235,14 @@ impl Writer {
         positions
     }
 
+    /// Returns the index that is `distance` behind another one.
+    fn behind(&mut self, index: &str, distance: usize) -> String {
+        match distance {
+            0 => index.to_owned(),
+            _ => self.define("u32", format!("add {index}, {distance}u32")),
+        }
+    }
+
     /// Loads elements next to each other. The first is a multiple of four, and may be out of bounds.
     fn consecutive_loads(&mut self, index: &str) -> String {
         let first = match self.numbers.below(3) {
@@ -232,9 +250,29 @@ impl Writer {
             1 => self.define("u32", format!("and {index}, 60u32")),
             _ => self.define("u32", format!("shl {index}, 2u32")),
         };
+        let positions = self.positions();
+        if self.numbers.below(3) != 0 {
+            return self.load_each(&first, &positions);
+        }
+        // Under one guard, for the last of them or the one before.
+        let last = positions.len() - 1 - self.numbers.below(2);
+        let last = self.define("u32", format!("add {first}, {last}u32"));
+        let count = self.define("u32", "len %in".to_owned());
+        let inside = self.define("bool", format!("lt {last}, {count}"));
+        let (result, outer) = (self.name(), self.values.len());
+        self.text += &format!("{result} = if {inside} -> u32 {{\n");
+        let loaded = self.load_each(&first, &positions);
+        self.text += &format!("yield {loaded}\n}} else {{\nyield {first}\n}}\n");
+        self.values.truncate(outer);
+        self.values.push((result.clone(), "u32"));
+        result
+    }
+
+    /// Loads the elements at some positions from `first`, and returns one of them.
+    fn load_each(&mut self, first: &str, positions: &[usize]) -> String {
         let mut loaded = String::new();
-        for position in self.positions() {
-            let at = self.define("u32", format!("add {first}, {position}u32"));
+        for position in positions {
+            let at = self.behind(first, *position);
             loaded = self.define("u32", format!("load %in[{at}]"));
         }
         loaded
@@ -245,14 +283,14 @@ impl Writer {
         let mut last = "%own".to_owned();
         for position in self.positions() {
             let (value, other) = (self.value("u32"), self.numbers.below(OWN as usize));
-            let at = self.define("u32", format!("add %own, {position}u32"));
-            match self.numbers.below(12) {
-                0 => {
-                    let place = self.define("u32", format!("add %own, {other}u32"));
+            let at = self.behind("%own", position);
+            match self.numbers.below(8) {
+                0 | 1 => {
+                    let place = self.behind("%own", other);
                     last = self.define("u32", format!("load %out[{place}]"));
                 }
-                1 => self.text += &format!("store %out[{at}], {last}\n"),
-                2 => {
+                2 => self.text += &format!("store %out[{at}], {last}\n"),
+                3 => {
                     let (pair, pairs) =
                         (self.value("u32x2"), self.define("u32", "shr %own, 1u32".to_owned()));
                     self.text += &format!("store %out2[{pairs}], {pair}\n");
@@ -363,7 +401,7 @@ impl Writer {
         let carried: Vec<String> = params.iter().zip(&initial).map(|(p, v)| format!("{p} = {v}")).collect();
         let carry =
             if carried.is_empty() { String::new() } else { format!(" carry({})", carried.join(", ")) };
-        let mut left = None;
+        let (mut over, mut left) = (None, None);
         let equals = if names.is_empty() { String::new() } else { format!("{} = ", names.join(", ")) };
         let outer = self.values.len();
         match form {
@@ -396,6 +434,14 @@ impl Writer {
                 }
                 self.values.push((counter, "u32"));
                 self.values.extend(params.into_iter().zip(results.iter().copied()));
+                if self.numbers.below(2) == 0 {
+                    // An element that each iteration changes.
+                    let (before, by) =
+                        (self.define("i32", "load %array[1u32]".to_owned()), self.value("i32"));
+                    let sum = self.define("i32", format!("add {before}, {by}"));
+                    self.text += &format!("store %array[1u32], {sum}\n");
+                    left = Some(("i32", "load %array[1u32]"));
+                }
                 self.region(depth, uniform, &results);
             }
             _ => {
@@ -417,13 +463,16 @@ impl Writer {
                 let mut yields: Vec<String> = results.iter().map(|ty| self.value(ty)).collect();
                 yields.push(self.define("u32", format!("add {budget}, 1u32")));
                 self.text += &format!("yield {}\n", yields.join(", "));
-                left = Some(left_over);
+                over = Some(left_over);
             }
         }
         self.text += "}\n";
         self.values.truncate(outer);
-        self.values.extend(left.map(|name| (name, "u32")));
+        self.values.extend(over.map(|name| (name, "u32")));
         self.values.extend(names.into_iter().zip(results));
+        if let Some((ty, load)) = left {
+            self.define(ty, load.to_owned());
+        }
     }
 
     fn block(&mut self, depth: u32, uniform: bool) {
@@ -475,12 +524,16 @@ pub(super) fn random_kernel(seed: u64) -> (String, u32) {
     for _ in 0..3 {
         writer.block(0, true);
     }
+    // An element that may be out of bounds: then it is 0 whatever is stored.
+    let (index, value) = (writer.value("u32"), writer.value("i32"));
+    writer.text += &format!("store %array[{index}], {value}\n");
+    writer.define("i32", format!("load %array[{index}]"));
     // Values left in registers must agree as well.
     for slot in 0..OWN {
         let value = match slot {
-            0 => writer.value("u32"),
+            0 => writer.several("u32"),
             1 => {
-                let a = writer.value("i32");
+                let a = writer.several("i32");
                 writer.define("u32", format!("convert {a} -> u32"))
             }
             2 => {
