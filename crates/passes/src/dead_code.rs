@@ -12,15 +12,17 @@ pub(crate) const PASS: Pass = Pass { name: "dead_code", fires, run };
 /// depends on what is in them.
 fn fires(kernel: &Kernel) -> bool {
     let mut used = vec![false; kernel.values.len()];
-    for block in &kernel.blocks {
-        match &block.terminator {
-            Terminator::Return => {}
-            Terminator::Yield(values) => values.iter().for_each(|value| used[value.index()] = true),
-            Terminator::Condition(go) => used[go.index()] = true,
-        }
-    }
     instructions(kernel).for_each(|id| {
-        operands(&kernel.inst(id).kind).for_each(|value| used[value.index()] = true);
+        let kind = &kernel.inst(id).kind;
+        operands(kind).for_each(|value| used[value.index()] = true);
+        // Not of all blocks: passes leave blocks behind that nothing runs any more.
+        for block in kind.control().into_iter().flat_map(Control::blocks) {
+            match &kernel.block(block).terminator {
+                Terminator::Return => {}
+                Terminator::Yield(values) => values.iter().for_each(|value| used[value.index()] = true),
+                Terminator::Condition(go) => used[go.index()] = true,
+            }
+        }
     });
     let (mut is_dead, mut may_be) = (false, false);
     instructions(kernel).for_each(|id| {
@@ -170,6 +172,26 @@ kernel @k workgroup(64, 1, 1) {
         );
         let body: Vec<&str> = text.lines().skip(3).collect();
         assert_eq!(body, ["", "  %i = global_id.x", "  store %b[%i], 7u32", "}"], "{text}");
+    }
+
+    #[test]
+    fn what_only_blocks_left_behind_use_is_removed() {
+        let text = "fulgurite 1
+kernel @k workgroup(64, 1, 1) {
+  buffer %b: read_write u32[]
+  %i = global_id.x
+  %x = mul %i, 3u32
+  %s = for %j in 0u32 to 1u32 step 1u32 carry(%p = 0u32) {
+    store %b[%j], %i
+    yield %x
+  }
+}
+";
+        let mut kernel = fulgurite_ir::text::parse(text).unwrap();
+        assert_eq!((crate::unroll::PASS.run)(&mut kernel), 1);
+        assert!((super::PASS.fires)(&kernel));
+        assert_eq!((super::PASS.run)(&mut kernel), 1);
+        assert!(!fulgurite_ir::text::print(&kernel).contains("mul"));
     }
 
     #[test]
