@@ -108,6 +108,8 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScalarOp2 {
     Add,
+    /// The sum in 64 bits.
+    AddWide,
     Sub,
     Mul,
     And,

@@ -284,6 +284,44 @@ fn narrow_elements_are_accessed_in_bounds() {
 }
 
 #[test]
+fn loops_from_a_row_make_all_rounds() {
+    // Strides shorter and longer than a vector; rows that wrap, or begin at or beyond the end; under a mask and without.
+    for step in [1u32, 3, 64, 250, 1 << 30, 3 << 30] {
+        let lines = format!(
+            "buffer %x: read u32[]\nbuffer %out: write u32[]\nparam %d: u32\nparam %end: u32\n%i = global_id.x\n%start = add %i, %d
+  %bit = and %i, 1u32\n%odd = ne %bit, 0u32
+  %a, %n = for %at in %start to %end step {step}u32 carry(%s = 7u32, %c = 0u32) {{
+    %v = load %x[%at]\n    %t = rotl %s, 3u32\n    %u = add %t, %v\n    %w = xor %u, %at\n    %c1 = add %c, 1u32\n    yield %w, %c1
+  }}
+  %e = if %odd -> u32 {{
+    %f = for %at in %i to 90u32 step {step}u32 carry(%s = %a) {{\n      %v = load %x[%at]\n      %t = mul %s, 5u32\n      %u = add %t, %v\n      yield %u\n    }}
+    yield %f
+  }} else {{\n    yield %n\n  }}
+  %r0 = add %a, %e\n%r = add %r0, %n\nstore %out[%i], %r"
+        );
+        let kernel = kernel("64, 1, 1", &lines);
+        let top = u64::from(u32::MAX);
+        for (distance, end) in [
+            (0, 100),
+            (0, 15),
+            (0, 16),
+            (5, 200),
+            (90, 90),
+            (200, 100),
+            (top - 70, top),
+            (top - 5, top),
+            (top - 30, 50),
+        ] {
+            // A short stride over a row that wraps takes too many rounds.
+            if step < 1 << 30 && distance > 1 << 20 {
+                continue;
+            }
+            same(&kernel, &[words(230, 31), vec![0; 128]], &[distance, end], &grid(2));
+        }
+    }
+}
+
+#[test]
 fn vectors_are_built_and_taken_apart() {
     // Packed and unpacked in all ways, with components at indices that vary, some out of range.
     let packs = [

@@ -7,6 +7,7 @@ use fulgurite_ir::{BlockId, Control, InstId, Operands, Terminator, ValueId};
 use fulgurite_spec::{ScalarType, Type};
 
 use super::Lowering;
+use super::row::Row;
 use crate::native::program::{Class, Input, Kind, MaskOp, Reg, Relation, ScalarOp2, Step, VectorOp2};
 use crate::native::shape::yielded;
 
@@ -46,9 +47,16 @@ impl Lowering<'_> {
             Control::Region { body, .. } => self.inline(body, results),
             Control::For { start, end, step, initial, body } => {
                 let counting = self.counting(start, end, step)?;
-                match (self.scalar(self.first(start)), self.scalar(self.first(end))) {
-                    (Some(start), Some(end)) => {
+                let row = self.values[self.first(start).0].row;
+                match (self.scalar(self.first(start)), self.scalar(self.first(end)), row) {
+                    (Some(start), Some(end), _) => {
                         self.uniform_for(&counting, [start, end], initial, body, results)
+                    }
+                    (None, Some(end), Some(Row { first, when: None }))
+                        if counting.kind == Kind::Unsigned && self.versions < MAX_VERSIONS =>
+                    {
+                        let step = self.input(Input::Constant(counting.step));
+                        self.row_for(&counting, [first, end, step], initial, body, results)
                     }
                     _ => self.varying_for(&counting, initial, body, results),
                 }
@@ -243,9 +251,12 @@ impl Lowering<'_> {
         Some(())
     }
 
-    fn varying_for(
+    /// Compiles a loop whose counters are a row at first, as where the grid strides over an array: a loop for the rounds that
+    /// all lanes make, in which the counter is a row, and one under a mask for the rest.
+    fn row_for(
         &mut self,
         counting: &Counting,
+        [first, end, step]: [Reg; 3],
         initial: &Operands,
         body: BlockId,
         results: &Operands,
@@ -254,8 +265,74 @@ impl Lowering<'_> {
         let (counter, carried) = kernel.block(body).params.split_first()?;
         let variables = self.variables(carried);
         self.assign(&variables, initial)?;
-        let (start, end) = (self.first(counting.start), self.first(counting.end));
-        let (start, end) = (self.vector(start)?, self.vector(end)?);
+        let starts = self.reg(Class::Vector);
+        let given = self.vector(self.first(counting.start))?;
+        self.push(Step::Move { to: starts, from: given });
+        // The counter of lane 0, which has 64 bits, so that it passes the end without wrapping. A row that wraps is left to the
+        // loop under a mask.
+        let (count, of_last, last) =
+            (self.reg(Class::Scalar), self.reg(Class::Scalar), self.lanes as i32 - 1);
+        let [all, past, rest] = [0; 3].map(|_| self.label());
+        self.push(Step::Move { to: count, from: first });
+        let most = self.input(Input::Constant(u32::MAX));
+        self.push(Step::AddWide { to: of_last, a: count, b: last });
+        self.push(Step::BranchWide { relation: Relation::Gt, a: of_last, b: most, to: rest });
+        self.push(Step::LoopBegin);
+        self.push(Step::Bind(all));
+        self.push(Step::AddWide { to: of_last, a: count, b: last });
+        self.push(Step::BranchWide { relation: Relation::Ge, a: of_last, b: end, to: past });
+        self.define_row(self.first(*counter), count);
+        self.define_all(carried, &variables);
+        self.versions += 1;
+        self.block(body)?;
+        self.versions -= 1;
+        self.assign(&variables, yielded(kernel, body))?;
+        self.push(Step::Scalar { op: ScalarOp2::AddWide, to: count, a: count, b: step });
+        self.push(Step::Poll);
+        self.push(Step::Jump(all));
+        self.push(Step::LoopEnd);
+        self.push(Step::Bind(past));
+        // The counters of all lanes, or the largest value where they are beyond.
+        let limited = self.reg(Class::Scalar);
+        self.push(Step::MinWide { to: limited, a: count, b: most });
+        let (left, lefts, counts) =
+            (self.scalar2(ScalarOp2::Sub, most, limited), self.reg(Class::Vector), self.reg(Class::Vector));
+        self.push(Step::Broadcast { to: lefts, from: left });
+        self.push(Step::Broadcast { to: counts, from: limited });
+        let numbers = self.program.input(Class::Vector, Input::LaneNumbers);
+        let further = self.vector2(VectorOp2::MinUnsigned, numbers, lefts);
+        self.push(Step::Vector2 { op: VectorOp2::Add, to: starts, a: counts, b: further });
+        self.push(Step::Bind(rest));
+        self.masked_for(counting, starts, &variables, body, results)
+    }
+
+    fn varying_for(
+        &mut self,
+        counting: &Counting,
+        initial: &Operands,
+        body: BlockId,
+        results: &Operands,
+    ) -> Option<()> {
+        let kernel = self.kernel;
+        let (_, carried) = kernel.block(body).params.split_first()?;
+        let variables = self.variables(carried);
+        self.assign(&variables, initial)?;
+        let start = self.vector(self.first(counting.start))?;
+        self.masked_for(counting, start, &variables, body, results)
+    }
+
+    /// Compiles the rounds of a loop under a mask.
+    fn masked_for(
+        &mut self,
+        counting: &Counting,
+        start: Reg,
+        variables: &[Reg],
+        body: BlockId,
+        results: &Operands,
+    ) -> Option<()> {
+        let kernel = self.kernel;
+        let (counter, carried) = kernel.block(body).params.split_first()?;
+        let end = self.vector(self.first(counting.end))?;
         let (count, left, going) = (self.reg(Class::Vector), self.reg(Class::Vector), self.reg(Class::Mask));
         self.push(Step::Move { to: count, from: start });
         let [low, high] = counting.ascending(start, end);
@@ -269,9 +346,9 @@ impl Lowering<'_> {
         self.push(Step::LoopBegin);
         self.push(Step::Bind(top));
         self.define_vector(self.first(*counter), count);
-        self.define_all(carried, &variables);
+        self.define_all(carried, variables);
         self.block(body)?;
-        self.assign_masked(&variables, yielded(kernel, body), going)?;
+        self.assign_masked(variables, yielded(kernel, body), going)?;
         let (step, stride) = (self.splat(counting.step), self.splat(counting.stride()));
         let more = self.compare(Relation::Gt, Kind::Unsigned, left, stride);
         self.push(Step::Mask { op: MaskOp::And, to: going, a: going, b: more });
@@ -282,7 +359,7 @@ impl Lowering<'_> {
         self.push(Step::LoopEnd);
         self.push(Step::Bind(done));
         self.mask = outer;
-        self.define_all(results, &variables);
+        self.define_all(results, variables);
         Some(())
     }
 

@@ -161,16 +161,25 @@ impl Emitter<'_> {
     /// Emits updates that are one instruction, whose old words nothing reads.
     fn atomic_without_result(&mut self, code: Code, operands: &Operands, is_locked: bool) -> Option<()> {
         let [indices, values] = [INDICES, FIRST].map(|slot| self.layout.save + slot * SLOT);
-        self.spill(&[(operands.words.index, indices), (operands.a, values)])?;
+        let constant = self.program.constant(operands.a).map(|bits| bits as i32);
+        self.spill(&[(operands.words.index, indices)])?;
+        if constant.is_none() {
+            self.spill(&[(operands.a, values)])?;
+        }
         self.active_lanes(operands.mask)?;
         let [next, some, done] = [0; 3].map(|_| self.assembler.label());
         // All lanes, without a loop.
         let count = self.target.lanes() as usize;
         self.assembler.two(Code::Cmp_rm32_imm32, OLD, (1i32 << count) - 1)?;
         self.assembler.jump(Code::Jne_rel32_64, some)?;
+        if let Some(bits) = constant {
+            self.assembler.two(Code::Mov_r32_imm32, NEW, bits)?;
+        }
         for lane in 0..count {
             self.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), frame(indices + 4 * lane))?;
-            self.assembler.two(Code::Mov_r32_rm32, NEW, frame(values + 4 * lane))?;
+            if constant.is_none() {
+                self.assembler.two(Code::Mov_r32_rm32, NEW, frame(values + 4 * lane))?;
+            }
             let word = self.word(operands.words)?;
             self.assembler.update(code, word, NEW, is_locked)?;
         }
@@ -181,7 +190,10 @@ impl Emitter<'_> {
         self.assembler.bind(next);
         self.assembler.two(Code::Tzcnt_r32_rm32, low(LANE), OLD)?;
         self.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), of_lane(indices))?;
-        self.assembler.two(Code::Mov_r32_rm32, NEW, of_lane(values))?;
+        match constant {
+            Some(bits) => self.assembler.two(Code::Mov_r32_imm32, NEW, bits)?,
+            None => self.assembler.two(Code::Mov_r32_rm32, NEW, of_lane(values))?,
+        }
         let word = self.word(operands.words)?;
         self.assembler.update(code, word, NEW, is_locked)?;
         // Sets the zero flag if this was the last lane.

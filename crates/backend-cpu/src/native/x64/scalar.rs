@@ -99,6 +99,12 @@ impl Emitter<'_> {
             ScalarOp2::And => [Code::And_r32_rm32, Code::And_rm32_imm32],
             ScalarOp2::Or => [Code::Or_r32_rm32, Code::Or_rm32_imm32],
             ScalarOp2::Xor => [Code::Xor_r32_rm32, Code::Xor_rm32_imm32],
+            ScalarOp2::AddWide => {
+                let b = self.scalar(b, SCRATCH[1])?;
+                self.load_into(SCRATCH[0], a)?;
+                self.assembler.two(Code::Add_r64_rm64, SCRATCH[0], b)?;
+                return self.finish_scalar(to, SCRATCH[0]);
+            }
             ScalarOp2::Mul => {
                 let b = self.scalar(b, SCRATCH[1])?;
                 self.load_into(SCRATCH[0], a)?;
