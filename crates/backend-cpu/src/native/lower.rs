@@ -172,6 +172,7 @@ pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
         position: None,
         homes: Vec::new(),
         kept_bytes: 0,
+        published: HashMap::new(),
     };
     let vectors = if needs_whole_workgroups(kernel) {
         lowering.homes = vec![None; lowering.values.len()];
@@ -227,6 +228,8 @@ struct Lowering<'k> {
     homes: Vec<Option<Home>>,
     /// Size in bytes of these places.
     kept_bytes: u64,
+    /// The places of the words of broadcast values.
+    published: HashMap<InstId, Vec<i32>>,
 }
 
 impl Lowering<'_> {
@@ -507,6 +510,9 @@ impl Lowering<'_> {
             InstKind::Load { memory, index } => self.load(id, memory, index, *inst.results.first()?),
             InstKind::Store { memory, index, value } => self.store(id, memory, index, value),
             InstKind::Atomic { .. } => self.atomic(&inst.kind, &inst.results),
+            InstKind::WorkgroupBroadcast { index, .. } => {
+                self.workgroup_broadcast(id, index, *inst.results.first()?)
+            }
             InstKind::Subgroup { op, combine, ref operands } => {
                 self.subgroup(op, combine, operands, *inst.results.first()?)
             }
@@ -517,7 +523,6 @@ impl Lowering<'_> {
             | InstKind::Id { .. }
             | InstKind::Len { .. }
             | InstKind::Barrier { .. }
-            | InstKind::WorkgroupBroadcast { .. }
             | InstKind::CoopLoad { .. }
             | InstKind::CoopStore { .. }
             | InstKind::CoopFill { .. }

@@ -135,6 +135,9 @@ impl Scalars {
                 PureInst::VecShuffle { .. } => false,
             };
         }
+        if let InstKind::WorkgroupBroadcast { index, .. } = inst.kind {
+            return self.is_scalar(index);
+        }
         let InstKind::Load { memory, index } = inst.kind else { return false };
         // Each invocation has local arrays of its own.
         let is_shared = match kernel.base(memory) {

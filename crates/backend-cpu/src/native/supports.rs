@@ -38,7 +38,7 @@ pub(crate) fn unsupported(kernel: &VerifiedKernel, lanes: u32) -> Option<String>
     }
     if !are_vectors(kernel, lanes) && instructions(kernel).any(|id| sees_subgroups(kernel.inst(id))) {
         let [x, y, z] = kernel.workgroup;
-        return Some(format!("subgroups of {lanes} lanes in workgroups of {x} x {y} x {z}"));
+        return Some(format!("subgroups of {lanes} lanes, or a broadcast, in workgroups of {x} x {y} x {z}"));
     }
     if let Some(id) = instructions(kernel).find(|id| !is_supported(kernel, kernel.inst(*id))) {
         let inst = kernel.inst(id);
@@ -56,10 +56,10 @@ pub(crate) fn unsupported(kernel: &VerifiedKernel, lanes: u32) -> Option<String>
     })
 }
 
-/// Returns whether an instruction depends on the division of a workgroup into subgroups.
+/// Returns whether an instruction depends on the order of the invocations of a workgroup in vectors.
 fn sees_subgroups(inst: &Inst) -> bool {
     match inst.kind {
-        InstKind::Subgroup { .. } => true,
+        InstKind::Subgroup { .. } | InstKind::WorkgroupBroadcast { .. } => true,
         InstKind::Id { op, .. } => match IdOp::of(op) {
             Some(
                 IdOp::Lane | IdOp::SubgroupId | IdOp::SubgroupSize | IdOp::NumSubgroups | IdOp::LaneMaskLt,
@@ -78,7 +78,6 @@ fn sees_subgroups(inst: &Inst) -> bool {
         | InstKind::Fence { .. }
         | InstKind::Barrier { .. }
         | InstKind::SubgroupBarrier { .. }
-        | InstKind::WorkgroupBroadcast { .. }
         | InstKind::CoopLoad { .. }
         | InstKind::CoopStore { .. }
         | InstKind::CoopFill { .. }
@@ -136,6 +135,7 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
         InstKind::Barrier { .. } => true,
         InstKind::SubgroupBarrier { .. } | InstKind::Fence { .. } => true,
         InstKind::Subgroup { ref operands, .. } => all(operands) && all(&inst.results),
+        InstKind::WorkgroupBroadcast { .. } => all(&inst.results),
         InstKind::Load { memory, index } => accesses(memory, index),
         InstKind::Store { memory, index, .. } => accesses(memory, index),
         InstKind::Atomic { memory, index, .. } => {
@@ -151,7 +151,6 @@ fn is_supported(kernel: &VerifiedKernel, inst: &Inst) -> bool {
         | InstKind::VecShuffle { .. }
         | InstKind::Id { .. }
         | InstKind::Len { .. }
-        | InstKind::WorkgroupBroadcast { .. }
         | InstKind::CoopLoad { .. }
         | InstKind::CoopStore { .. }
         | InstKind::CoopFill { .. }

@@ -7,7 +7,7 @@ use fulgurite_hal::{CompileOptions, Device as _};
 use fulgurite_ir::VerifiedKernel;
 use fulgurite_spec::ScalarType;
 
-use crate::tests::{grid, interpreted, kernel, launched, run};
+use crate::tests::{grid, interpreted, kernel, launched};
 use crate::{CpuDevice, CpuOptions, Native, machine_code};
 
 const SIZES: [u32; 13] = [1, 5, 7, 8, 9, 16, 17, 31, 32, 33, 64, 100, 200];
@@ -190,12 +190,12 @@ fn one_invocations_value_goes_to_the_workgroup() {
   %r = select %same, %low, 0xffffffffu32
 store %out[%i], %r"
             );
-            let words =
-                run(&kernel(&format!("{size}, 1, 1"), &source), &[3 * size as usize], &grid(3)).unwrap();
-            for (i, found) in (0..).zip(&words[0]) {
-                let wanted = if from < size { i / size * size + from } else { 0 };
-                assert_eq!(*found, wanted, "{i} of {size} from {from}");
-            }
+            each_form(&kernel(&format!("{size}, 1, 1"), &source), 3, |form, _, words| {
+                for (i, found) in (0..).zip(words) {
+                    let wanted = if from < size { i / size * size + from } else { 0 };
+                    assert_eq!(*found, wanted, "{form}: {i} of {size} from {from}");
+                }
+            });
         }
     }
 }

@@ -146,6 +146,7 @@ impl Lowering<'_> {
             for item in &segment.items {
                 match item {
                     Item::Inst(id) => lowering.inst(*id, kernel.inst(*id))?,
+                    Item::Publish(id, value) => lowering.publish(*id, *value)?,
                     Item::Results(results, values) => {
                         for (to, from) in lowering.parts(results).into_iter().zip(lowering.parts(values)) {
                             lowering.values[to.0] = lowering.values[from.0];
@@ -260,6 +261,54 @@ impl Lowering<'_> {
                     self.save_vector(vector_at, value.vector?)?;
                 }
             }
+        }
+        Some(())
+    }
+
+    /// Stores the value of a broadcast for each invocation.
+    fn publish(&mut self, id: InstId, value: ValueId) -> Option<()> {
+        let mut places = Vec::new();
+        for part in self.parts(&[value]) {
+            let place = self.place()?;
+            let vector = match self.mask(part) {
+                Some(mask) => {
+                    let (one, zero) = (self.splat(1), self.splat(0));
+                    self.blend(mask, one, zero)
+                }
+                None => self.vector(part)?,
+            };
+            self.save_vector(place, vector)?;
+            places.push(place);
+        }
+        self.published.insert(id, places);
+        Some(())
+    }
+
+    /// Compiles a broadcast of what an invocation has stored; zeros if there is none with this index. Subgroups are vectors, so
+    /// the words are in the order of the local indices.
+    pub(super) fn workgroup_broadcast(&mut self, id: InstId, index: ValueId, result: ValueId) -> Option<()> {
+        let (index, pointer) = (self.decisive(index)?, self.input(Input::Area(Area::Kept)));
+        let invocations = self.input(Input::Constant(self.kernel.workgroup_invocations()));
+        let places = self.published.get(&id)?.clone();
+        for (part, offset) in self.parts(&[result]).into_iter().zip(places) {
+            let (words, len) = (Words { pointer, index, offset }, Some(invocations));
+            let to = self.variable(part);
+            match self.program.class(to) {
+                Class::Scalar => self.push(Step::LoadScalar { to, words, len }),
+                Class::Vector => self.push(Step::LoadBroadcast { to, words, len }),
+                Class::Mask => {
+                    let (bits, zero) = (self.reg(Class::Vector), self.splat(0));
+                    self.push(Step::LoadBroadcast { to: bits, words, len });
+                    self.push(Step::Compare {
+                        relation: Relation::Ne,
+                        kind: Kind::Unsigned,
+                        to,
+                        a: bits,
+                        b: zero,
+                    });
+                }
+            }
+            self.define(part, to);
         }
         Some(())
     }

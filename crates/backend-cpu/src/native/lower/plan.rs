@@ -16,6 +16,8 @@ pub(super) enum Item {
     Inst(InstId),
     /// The results of a region that ends here, and their values.
     Results(Vec<ValueId>, Vec<ValueId>),
+    /// The value of a broadcast, which the next segment takes from one invocation.
+    Publish(InstId, ValueId),
 }
 
 /// Instructions without a barrier between them.
@@ -45,8 +47,12 @@ pub(super) enum Node {
 /// Returns whether `kernel` has to be run by whole workgroups.
 pub(crate) fn needs_whole_workgroups(kernel: &Kernel) -> bool {
     !kernel.shared.is_empty()
-        || fulgurite_ir::analysis::instructions(kernel)
-            .any(|id| matches!(kernel.inst(id).kind, InstKind::Barrier { .. }))
+        || fulgurite_ir::analysis::instructions(kernel).any(|id| divides(&kernel.inst(id).kind))
+}
+
+/// Returns whether all invocations have to come here before any goes on.
+fn divides(kind: &InstKind) -> bool {
+    matches!(kind, InstKind::Barrier { .. } | InstKind::WorkgroupBroadcast { .. })
 }
 
 /// The maximum number of segments. Each is a loop, which takes a dozen steps even if nothing is in it.
@@ -134,12 +140,12 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns whether an instruction is a barrier or has one.
+    /// Returns whether an instruction is a barrier or a broadcast, or has one.
     fn has_barrier(&self, id: InstId) -> bool {
         let mut open = vec![id];
         while let Some(id) = open.pop() {
             let kind = &self.kernel.inst(id).kind;
-            if matches!(kind, InstKind::Barrier { .. }) {
+            if divides(kind) {
                 return true;
             }
             for block in kind.control().into_iter().flat_map(Control::blocks) {
@@ -164,7 +170,18 @@ impl Planner<'_> {
             }
             let inst = kernel.inst(id);
             match inst.kind.control() {
-                None => self.finish(nodes)?,
+                None => {
+                    if let InstKind::WorkgroupBroadcast { value, .. } = inst.kind {
+                        self.segment.reads.push(value);
+                        self.segment.items.push(Item::Publish(id, value));
+                    }
+                    self.finish(nodes)?;
+                    if let InstKind::WorkgroupBroadcast { index, .. } = inst.kind {
+                        self.segment.reads.push(index);
+                        self.define(&inst.results);
+                        self.segment.items.push(Item::Inst(id));
+                    }
+                }
                 Some(Control::Region { body, .. }) => {
                     self.block(body, nodes)?;
                     let yields = yielded(kernel, body);

@@ -151,9 +151,17 @@ impl Writer {
         }
     }
 
-    /// Writes an op across a subgroup.
+    /// Writes an op across a subgroup or the workgroup.
     fn across(&mut self) {
         let (value, other) = (self.value(), self.value());
+        if self.below(6) == 0 {
+            let index = self.equal();
+            let index = self.define(&format!("and {index}, 63u32"));
+            let name = self.define(&format!("workgroup_broadcast {value}, {index}"));
+            self.values.push(name.clone());
+            self.equal.push(name);
+            return;
+        }
         let lane = self.define(&format!("and {other}, 31u32"));
         let name = match self.below(10) {
             how @ 0..=2 => {
