@@ -12,6 +12,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{ADD, BAD, Folder, Ran, ids};
+use fulgurite_backend_cpu::CpuOptions;
 use serde_json::{Value, json};
 
 fn check<'j>(json: &'j Value, name: &str) -> &'j Value {
@@ -28,7 +29,8 @@ fn devices_are_listed_with_reasons() {
     let [cpu, reference] = [0, 1].map(|at| &json["devices"][at]);
     let vulkan = &json["unavailable"][0];
     assert_eq!((&vulkan["backend"], &vulkan["code"]), (&json!("vulkan"), &json!("FG0402")));
-    assert_eq!((&cpu["id"], &cpu["limits"]["subgroup_size"]), (&json!("cpu"), &json!(32)));
+    let lanes = CpuOptions::from_env().unwrap().native.subgroup_size();
+    assert_eq!((&cpu["id"], &cpu["limits"]["subgroup_size"]), (&json!("cpu"), &json!(lanes)));
     assert_eq!((&cpu["kind"], &cpu["memory_bytes"]), (&json!("cpu"), &json!(null)));
     assert_eq!((&reference["rank"], &reference["matrices"]), (&json!(1), &json!("any")));
     // The default is the device that a run without a name uses.
