@@ -5,13 +5,15 @@
 //!
 //! # Why generated code cannot corrupt the host
 //!
-//! - Generated code reads and writes its stack, its [`Frame`] and the words of bound buffers only. Offsets in the frame
-//!   are constants below the size that the frame was allocated with. Addresses in buffers, and in the areas of the frame,
-//!   are a pointer plus an index that is below the length, which the code compares, or which the bounds analysis proved
-//!   for a launch whose preconditions hold. [`Function::bind`] takes both pointer and length from one slice, so they
-//!   belong together, and the slices outlive the call. No index depends on a value that was loaded before the comparison
-//!   and is loaded again after it, whatever other threads write: a value stays in a register, or is kept across barriers in
-//!   the frame, which one thread has to itself, and there an index and what it was compared with belong to the same vector.
+//! - Generated code reads and writes its stack, its [`Frame`] and the words of bound buffers only. Offsets in the
+//!   frame are constants below the size that the frame was allocated with. Addresses in buffers, and in the areas
+//!   of the frame, are a pointer plus an index that is below the length, which the code compares, or which the
+//!   bounds analysis proved for a launch whose preconditions hold. [`Function::bind`] takes pointer and length from
+//!   one slice of words, so they belong together, and the slices outlive the call. Lengths count whole elements of
+//!   the bytes in these words. An element of less than a word is read with the word that it is in, and written by
+//!   itself. No index depends on a value that was loaded before the comparison and is loaded again after it,
+//!   whatever other threads write: a value stays in a register, or is kept across barriers in the frame, which one
+//!   thread has to itself, and there an index and what it was compared with belong to the same vector.
 //! - Atomic ops on buffers are locked instructions. Those on shared arrays are not, because a shared array is in the
 //!   frame of the one thread that runs its workgroup.
 //! - Other threads may access the same words: other workers of the launch, and readers of a buffer that the launch
@@ -168,7 +170,9 @@ impl Function {
         frame.lines.resize(count, Line([0; 16]));
         for (at, class, input) in &self.inputs {
             let words = |binding: usize| buffers.get(binding).map_or(&[][..], |buffer| buffer.words);
-            let bytes = |binding: usize| buffers.get(binding).map_or(0, |buffer| buffer.bytes);
+            let bytes = |binding: usize| {
+                buffers.get(binding).map_or(0, |buffer| buffer.bytes.min(4 * buffer.words.len() as u64))
+            };
             let value = match *input {
                 Input::Pointer(binding) => words(binding).as_ptr() as u64,
                 Input::Area(area) => frame.lines.as_ptr() as u64 + self.layout.areas[area as usize] as u64,
