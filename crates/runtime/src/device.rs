@@ -16,7 +16,7 @@ use fulgurite_spec::device::DeviceSnapshot;
 use crate::buffer::Buffer;
 use crate::counters::{Counters, Counting, add};
 use crate::manifest::Manifest;
-use crate::passes::optimize;
+use crate::passes::{adapt, optimize};
 use crate::program::Program;
 use crate::sync::{Mutex, lock};
 use crate::worker::Worker;
@@ -25,7 +25,24 @@ use crate::worker::Worker;
 type Key = (Digest, CompileOptions);
 
 /// The entry of one compiled kernel. It is locked while the kernel is compiled, so that other callers wait.
-type Place = Arc<Mutex<Option<Arc<dyn Executable>>>>;
+type Place = Arc<Mutex<Option<Made>>>;
+
+/// A compiled kernel.
+struct Made {
+    /// The kernel that asked for it.
+    kernel: Arc<VerifiedKernel>,
+    /// That kernel after all passes.
+    optimized: Arc<VerifiedKernel>,
+    executable: Arc<dyn Executable>,
+}
+
+/// Returns whether errors and manifests show two kernels of the same digest alike.
+fn has_same_names(a: &VerifiedKernel, b: &VerifiedKernel) -> bool {
+    let buffers =
+        || a.buffers.iter().map(|buffer| &buffer.name).eq(b.buffers.iter().map(|buffer| &buffer.name));
+    let params = || a.params.iter().map(|param| &param.name).eq(b.params.iter().map(|param| &param.name));
+    a.name == b.name && buffers() && params()
+}
 
 /// An open device: allocates buffers, compiles kernels, counts. Cheap to clone; clones share everything.
 ///
@@ -249,9 +266,9 @@ impl Device {
         let mut forms = BTreeMap::from([(digest, Arc::clone(kernel))]);
         for place in places {
             // Waits for whoever compiles it.
-            if let Some(executable) = &*lock(&place) {
+            if let Some(Made { optimized, .. }) = &*lock(&place) {
                 all.executables += 1;
-                forms.insert(executable.kernel().digest(), Arc::clone(executable.kernel()));
+                forms.insert(optimized.digest(), Arc::clone(optimized));
             }
         }
         for form in forms.values() {
@@ -284,35 +301,43 @@ impl Device {
         let _in = span.enter();
         let options = self.shared.compile.merged(options);
         let key = (kernel.digest(), options.clone());
+        let (given, kernel) = (kernel, &adapt(kernel, &options, self.snapshot())?);
         // Without the lock of all: other kernels are compiled meanwhile. If the one who compiles this kernel fails or panics,
         // the next of those who wait tries.
         let place = lock(&self.shared.compiled).place(key, self.shared.bounds.compiled);
         let mut here = lock(&place);
-        let (executable, origin) = match &*here {
-            Some(executable) => {
+        let (executable, optimized, origin) = match &*here {
+            Some(made) => {
                 add(&self.counting().compiles_reused, 1);
-                (Arc::clone(executable), CacheOrigin::new(CacheOutcome::Memory))
+                let optimized = if has_same_names(&made.kernel, given) {
+                    Arc::clone(&made.optimized)
+                } else {
+                    optimize(given, &options, self.snapshot())?
+                };
+                (Arc::clone(&made.executable), optimized, CacheOrigin::new(CacheOutcome::Memory))
             }
             None => {
-                let optimized = optimize(kernel, &options, self.snapshot())?;
+                let optimized = optimize(given, &options, self.snapshot())?;
                 // The one check of what the kernel needs: backends rely on it.
                 Error::check_needs(&optimized, self.snapshot())?;
-                let made = self.shared.raw.compile(optimized, &options)?;
-                *here = Some(Arc::clone(&made));
-                let origin = made.cache_origin();
+                let executable = self.shared.raw.compile(Arc::clone(&optimized), &options)?;
+                *here = Some(Made {
+                    kernel: Arc::clone(given),
+                    optimized: Arc::clone(&optimized),
+                    executable: Arc::clone(&executable),
+                });
+                let origin = executable.cache_origin();
                 self.counting().compiled(origin);
-                (made, origin)
+                (executable, optimized, origin)
             }
         };
         drop(here);
-        let kernel = executable.kernel();
         span.record("cache", tracing::field::display(origin));
         let manifest = Manifest {
             artifact_digest: executable.artifact_digest(),
             ..Manifest::new(self.snapshot(), kernel, executable.id(), &options, origin)
         };
-        let program =
-            Program::new(self.clone(), Arc::clone(kernel), Arc::clone(&executable), manifest.clone());
+        let program = Program::new(self.clone(), Arc::clone(kernel), optimized, executable, manifest.clone());
         Ok((program, manifest, origin))
     }
 

@@ -13,13 +13,32 @@ pub(crate) fn optimize(
     options: &CompileOptions,
     device: &DeviceSnapshot,
 ) -> Result<Arc<VerifiedKernel>, Error> {
-    let mut passes = PassOptions::default();
-    passes.workgroup = options.workgroup;
-    passes.optimize = match options.optimization {
+    let is_optimized = match options.optimization {
         Some(OptimizationLevel::Full) => true,
         Some(_) => false,
         None => !device.optimizes,
     };
+    run(kernel, options, device, is_optimized)
+}
+
+/// Returns `kernel` with what the options change in its meaning, but not optimized.
+pub(crate) fn adapt(
+    kernel: &Arc<VerifiedKernel>,
+    options: &CompileOptions,
+    device: &DeviceSnapshot,
+) -> Result<Arc<VerifiedKernel>, Error> {
+    run(kernel, options, device, false)
+}
+
+fn run(
+    kernel: &Arc<VerifiedKernel>,
+    options: &CompileOptions,
+    device: &DeviceSnapshot,
+    is_optimized: bool,
+) -> Result<Arc<VerifiedKernel>, Error> {
+    let mut passes = PassOptions::default();
+    passes.workgroup = options.workgroup;
+    passes.optimize = is_optimized;
     passes.fast_math = options.math == Some(MathMode::Fast);
     passes.least_profile = options.profile == Some(TargetProfile::Least);
     passes.float_budget = options.float_budget;

@@ -20,6 +20,8 @@ use crate::worker::Kind;
 pub struct Program {
     device: Device,
     kernel: Arc<VerifiedKernel>,
+    /// The kernel that was compiled, for which launches are checked.
+    optimized: Arc<VerifiedKernel>,
     executable: Arc<dyn Executable>,
     manifest: Arc<Manifest>,
     options: LaunchOptions,
@@ -29,11 +31,12 @@ impl Program {
     pub(crate) fn new(
         device: Device,
         kernel: Arc<VerifiedKernel>,
+        optimized: Arc<VerifiedKernel>,
         executable: Arc<dyn Executable>,
         manifest: Manifest,
     ) -> Self {
         let options = device.launch_options().clone();
-        Self { device, kernel, executable, manifest: Arc::new(manifest), options }
+        Self { device, kernel, optimized, executable, manifest: Arc::new(manifest), options }
     }
 
     /// Returns the program with launch options, which override the device's field by field.
@@ -53,7 +56,7 @@ impl Program {
         &self.device
     }
 
-    /// Returns the kernel.
+    /// Returns the kernel, with what compile options change in its meaning, but not optimized.
     pub fn kernel(&self) -> &Arc<VerifiedKernel> {
         &self.kernel
     }
@@ -112,7 +115,7 @@ impl Program {
         options: &LaunchOptions,
     ) -> Result<Launch, Error> {
         let limits = &self.device.snapshot().limits;
-        Launch::check(&self.kernel, limits, buffers, params, &self.options.merged(options))
+        Launch::check(&self.optimized, limits, buffers, params, &self.options.merged(options))
     }
 
     /// Returns the program's options merged with those of a launch.

@@ -34,7 +34,7 @@ pub(crate) fn selected(_native: Native) -> Native {
     Native::Interpreter
 }
 
-/// Returns the number of lanes of a vector: there is none.
+/// Returns the number of lanes of a vector, which does not exist here.
 pub(crate) fn lanes(_native: Native) -> Option<u32> {
     None
 }

@@ -195,6 +195,7 @@ pub(crate) fn lower(kernel: &VerifiedKernel, lanes: u32) -> Option<Program> {
     program.hoist();
     program.coalesce_moves();
     program.remove_dead();
+    program.sink();
     program.fold_loads(VectorOp2::takes_memory);
     Some(program)
 }

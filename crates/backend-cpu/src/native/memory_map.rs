@@ -132,7 +132,7 @@ impl Function {
             frame.set_vector(at, |lane| if lane % 2 == 0 { even } else { odd });
         }
         for (position, op) in MERGE_OPS.into_iter().enumerate() {
-            // The lanes of the second vector have numbers from 16 on, as there are no narrower ones with this op.
+            // Only vectors of 16 lanes use these numbers. Those of the second vector's lanes begin with 16.
             frame.set_vector(offset::MERGE + position * 64, |lane| match op {
                 MergeOp::Even => 2 * lane,
                 MergeOp::Odd => 2 * lane + 1,

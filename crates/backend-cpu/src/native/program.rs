@@ -7,6 +7,7 @@
 
 mod clean;
 mod hoist;
+mod sink;
 mod uses;
 
 use std::collections::HashMap;
@@ -270,8 +271,8 @@ pub(crate) enum Update {
 pub(crate) struct Words {
     /// [`Input::Pointer`] of the buffer.
     pub(crate) pointer: Reg,
-    /// Index of the word: a scalar that is the index of lane 0 for rows, or a vector. Steps on narrow values have indices of
-    /// bytes.
+    /// Index of the word: a scalar that is the index of lane 0 for rows, or a vector. In steps on values of 8 or 16 bits it
+    /// counts bytes.
     pub(crate) index: Reg,
     /// Bytes from that word to the accessed one.
     pub(crate) offset: i32,
@@ -488,8 +489,8 @@ pub(crate) enum Step {
         words: Words,
         mask: Reg,
     },
-    /// Consecutive values of 8 or 16 bits, which the caller has checked, extended to words. As of all steps on values of
-    /// these widths, the index is one of bytes.
+    /// Consecutive values of 8 or 16 bits, which the caller has checked, extended to words. The index counts bytes, as in
+    /// all steps on such values.
     LoadRowNarrow {
         to: Reg,
         words: Words,

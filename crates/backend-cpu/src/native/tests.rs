@@ -322,6 +322,24 @@ fn loops_from_a_row_make_all_rounds() {
 }
 
 #[test]
+fn code_grows_with_the_depth_of_loops_only() {
+    let nest = |depth: usize| {
+        let mut lines = String::from("buffer %x: read_write u32[]\n%i = global_id.x\n");
+        for level in 0..depth {
+            lines += &format!("for %j{level} in %i to 90u32 step 7u32 {{\n");
+        }
+        lines += &format!("%v = load %x[%j0]\n%w = add %v, %j{}\nstore %x[%i], %w\n", depth - 1);
+        lines += &"}\n".repeat(depth);
+        kernel("64, 1, 1", &lines)
+    };
+    for native in widths() {
+        let [few, many] =
+            [10, 40].map(|depth| machine_code(&nest(depth), CpuOptions { native }).unwrap().len());
+        assert!(many < 6 * few, "{native}: {few} bytes of code, then {many}");
+    }
+}
+
+#[test]
 fn vectors_are_built_and_taken_apart() {
     // Packed and unpacked in all ways, with components at indices that vary, some out of range.
     let packs = [

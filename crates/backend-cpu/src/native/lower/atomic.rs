@@ -1,4 +1,4 @@
-//! Relaxed atomic ops on words of buffers and shared arrays.
+//! Atomic ops on words of buffers and shared arrays. Accesses to memory are ordered on x86-64 as acquire and release ask for.
 
 use fulgurite_ir::{InstKind, Memory, Operands, ValueId};
 use fulgurite_spec::{AtomicOp, ScalarType};

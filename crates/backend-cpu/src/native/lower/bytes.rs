@@ -85,7 +85,7 @@ impl Lowering<'_> {
         Some(())
     }
 
-    /// Returns the bytes of a row of elements: their index is one of bytes.
+    /// Returns the bytes of a row of elements, with the index of the first byte.
     fn bytes_of_row(&mut self, memory: Memory, first: Reg) -> Words {
         let size = self.input(super::Input::Constant(self.kernel.element(memory).size()));
         let first = self.scalar2(ScalarOp2::Mul, first, size);

@@ -53,7 +53,9 @@ impl Lowering<'_> {
                         self.uniform_for(&counting, [start, end], initial, body, results)
                     }
                     (None, Some(end), Some(Row { first, when: None }))
-                        if counting.kind == Kind::Unsigned && self.versions < MAX_VERSIONS =>
+                        if counting.kind == Kind::Unsigned
+                            && self.mask.is_none()
+                            && self.versions < MAX_VERSIONS =>
                     {
                         let step = self.input(Input::Constant(counting.step));
                         self.row_for(&counting, [first, end, step], initial, body, results)
@@ -251,8 +253,8 @@ impl Lowering<'_> {
         Some(())
     }
 
-    /// Compiles a loop whose counters are a row at first, as where the grid strides over an array: a loop for the rounds that
-    /// all lanes make, in which the counter is a row, and one under a mask for the rest.
+    /// Compiles a loop whose first counters are a row, as in a kernel whose grid strides over an array. As long as all lanes
+    /// iterate, the counters are a row, and nothing is masked; a second loop, under a mask, makes the other rounds.
     fn row_for(
         &mut self,
         counting: &Counting,
@@ -292,7 +294,7 @@ impl Lowering<'_> {
         self.push(Step::Jump(all));
         self.push(Step::LoopEnd);
         self.push(Step::Bind(past));
-        // The counters of all lanes, or the largest value where they are beyond.
+        // The counters of all lanes; the largest value in lanes whose counter would wrap.
         let limited = self.reg(Class::Scalar);
         self.push(Step::MinWide { to: limited, a: count, b: most });
         let (left, lefts, counts) =

@@ -340,7 +340,7 @@ impl Lowering<'_> {
     /// Defines a component of another segment.
     fn recall(&mut self, part: Part) -> Option<()> {
         if let Some(PureInst::Id { op, component }) = self.definition(self.owners[part.0]) {
-            // All parts of the value at once, of which one after the other is recalled.
+            // This defines all words of the value, though only one was asked for.
             return self.id(op, component.into(), self.owners[part.0]);
         }
         match self.homes[part.0]? {

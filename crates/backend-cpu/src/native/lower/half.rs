@@ -1,7 +1,7 @@
 //! Ops on floats of 16 bits, each the low bits of a word: computed as `f32`, and rounded.
 //!
-//! Sums, differences, products, quotients and roots that are rounded to `f32` first are the same as those rounded once,
-//! because `f32` has more than twice as many digits. A sum with a product is not, so the product is rounded by itself.
+//! Sums, differences, products, quotients and roots are the same as those rounded once, because `f32` has more than twice as
+//! many digits. `fma` would not be, so on `f16` it rounds its product as well; on `bf16`, the op table asks for `f32` first.
 
 use fulgurite_spec::{FloatOp, ScalarType};
 
@@ -56,8 +56,8 @@ impl Lowering<'_> {
         self.blend(is_nan, nan, rounded)
     }
 
-    /// Replaces integers that `f32` has no digits for by others that are rounded to `bf16` alike: the eight lowest bits are
-    /// below the place that is rounded to, so that it matters only whether any of them is set.
+    /// Returns an integer that `f32` represents exactly, and that is rounded to the same `bf16`. An integer of more than 24
+    /// bits is rounded far above its eight lowest ones, so that these matter only in whether any is set: one bit says so.
     pub(super) fn with_sticky_bit(&mut self, magnitude: Reg) -> Reg {
         let (low, zero, sticky, largest) =
             (self.splat(0xff), self.splat(0), self.splat(0x100), self.splat((1 << 24) - 1));

@@ -32,7 +32,7 @@ pub(super) fn extended(ty: ScalarType, bits: u32) -> u32 {
 }
 
 impl Lowering<'_> {
-    /// Extends the low bits of words, as the type holds them. Other types are left as they are.
+    /// Extends the low bits of words by their sign or by zeros, depending on the type. Words of wider types stay as they are.
     pub(super) fn extend(&mut self, ty: ScalarType, a: Reg) -> Reg {
         let Some(width) = narrow_bits(ty) else { return a };
         if ty.is_signed() {
@@ -73,7 +73,7 @@ impl Lowering<'_> {
         let args = self.vectors(operands)?;
         let a = *args.first()?;
         let b = args.get(1).copied().unwrap_or(a);
-        // Ops on words of the same sign, whose results may have to be extended.
+        // The type of words that is signed if the type is. The results of its ops are extended below.
         let word = if ty.is_signed() { ScalarType::I32 } else { ScalarType::U32 };
         let to = match op {
             IntegerOp::Compare(op) => {

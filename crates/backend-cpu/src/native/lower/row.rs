@@ -75,20 +75,25 @@ impl Lowering<'_> {
     /// Returns a row on the condition that all of its values lie between two unsigned scalars, which may be in any
     /// order, and that none wraps.
     fn between(&mut self, row: Row, least: Reg, most: Reg) -> Row {
-        let distance = self.input(Input::Constant(self.lanes - 1));
-        let room = self.scalar2(ScalarOp2::Sub, most, row.first);
-        // The distance to `most` is right only if the first value is not above it. No value is above the largest or below 0.
-        let [is_open_below, is_open_above] =
-            [(least, 0), (most, u32::MAX)].map(|(end, bits)| self.program.constant(end) == Some(bits));
-        let conditions =
-            [(most, row.first, is_open_above), (row.first, least, is_open_below), (room, distance, false)];
-        let mut when = row.when;
-        for (a, b, _) in conditions.into_iter().filter(|(.., is_true)| !is_true) {
-            let holds = self.reg(Class::Scalar);
-            let (relation, kind) = (Relation::Ge, Kind::Unsigned);
-            self.push(Step::CompareScalar { relation, kind, to: holds, a, b });
-            when = Some(when.map_or(holds, |when| self.scalar2(ScalarOp2::And, when, holds)));
+        // The first value is one of `count` from `least` on. Where the scalars do not change, neither does `count`, and only
+        // the last comparison is made for each row.
+        let (zero, kind) = (self.input(Input::Constant(0)), Kind::Unsigned);
+        let (distance, before) =
+            (self.input(Input::Constant(self.lanes - 1)), self.input(Input::Constant(self.lanes - 2)));
+        let span = self.scalar2(ScalarOp2::Sub, most, least);
+        let all = self.scalar2(ScalarOp2::Sub, span, before);
+        let mut count = all;
+        for (a, b) in [(most, least), (span, distance)] {
+            let (holds, to) = (self.reg(Class::Scalar), self.reg(Class::Scalar));
+            self.push(Step::CompareScalar { relation: Relation::Ge, kind, to: holds, a, b });
+            self.push(Step::SelectScalar { to, condition: holds, yes: count, no: zero });
+            count = to;
         }
-        Row { first: row.first, when }
+        let is_from_zero = self.program.constant(least) == Some(0);
+        let offset = if is_from_zero { row.first } else { self.scalar2(ScalarOp2::Sub, row.first, least) };
+        let holds = self.reg(Class::Scalar);
+        self.push(Step::CompareScalar { relation: Relation::Lt, kind, to: holds, a: offset, b: count });
+        let when = row.when.map_or(holds, |when| self.scalar2(ScalarOp2::And, when, holds));
+        Row { first: row.first, when: Some(when) }
     }
 }

@@ -1,8 +1,8 @@
 //! Exponentials, logarithms and trigonometric functions of vectors of `f32`.
 //!
 //! Each reduces its operand to a short interval, on which a polynomial is close to the function, and undoes the reduction.
-//! The coefficients are fits with about the least maximum relative error of the result: weighted least squares at 2,000
-//! Chebyshev nodes, reweighted 300 times, in `f64`.
+//! The coefficients were fitted so that the largest relative error of the result is about as small as possible: by weighted
+//! least squares at 2,000 Chebyshev nodes, in `f64`, with weights that grew with the errors in 300 rounds.
 
 use fulgurite_spec::TranscendentalOp;
 
@@ -12,7 +12,8 @@ use crate::native::program::{Class, Kind, Reg, Relation, ShiftOp, Step, VectorOp
 
 const SIGN: u32 = 1 << 31;
 
-/// Coefficients of (eˣ − 1 − x) / x², for magnitudes up to ln 2 / 2, from the lowest power on, as of all of these.
+/// Coefficients of (eˣ − 1 − x) / x², for magnitudes up to ln 2 / 2. Like all that follow, they begin with that of the lowest
+/// power.
 const EXP: [f32; 5] = [0.5, 0.166_665_2, 0.041_666_206, 0.008_368_882, 0.001_395_047_9];
 /// Coefficients of (2ˣ − 1) / x, for magnitudes up to 0.5.
 const EXP2: [f32; 6] = [LN_2[0], 0.240_226_5, 0.055_503_28, 0.009_618_004, 0.001_340_027, 0.000_154_763];

@@ -9,14 +9,18 @@ use fulgurite_spec::{CompareOp, IntegerOp, ScalarType};
 
 use super::bits::shift_right;
 use super::scalar::{kind, relation};
-use super::{Lowering, Part};
+use super::{Lowering, Part, component_words};
 use crate::native::program::{Kind, MaskOp, Reg, Relation, ShiftOp, VectorOp2};
 
 /// The low and the high words of an integer.
 pub(super) type Wide = [Reg; 2];
 
 impl Lowering<'_> {
+    /// Returns the words of a component of 64 bits.
     pub(super) fn wide(&self, first: Part) -> Option<Wide> {
+        if component_words(self.scalar_type(first)) != 2 {
+            return None;
+        }
         Some([self.vector(first)?, self.vector(Part(first.0 + 1))?])
     }
 
@@ -29,7 +33,7 @@ impl Lowering<'_> {
         [self.splat(value as u32), self.splat((value >> 32) as u32)]
     }
 
-    /// Compiles an op on one component, whose operands are 64 bits wide but for amounts of shifts and the like.
+    /// Compiles an op on one component. Amounts of shifts, and offsets and counts of bits, are words.
     pub(super) fn wide_integer(
         &mut self,
         op: IntegerOp,

@@ -1,10 +1,10 @@
-//! Moves steps whose results are the same in each round of a loop before it.
+//! Moves steps to before a loop if their results are the same in each of its rounds.
 
 use super::{Program, Reg, Step};
 
 impl Step {
     /// Returns whether the step computes its result from registers alone, without effects.
-    fn is_computed(&self) -> bool {
+    pub(super) fn is_computed(&self) -> bool {
         match self {
             Self::Move { .. }
             | Self::Scalar { .. }
@@ -56,7 +56,8 @@ impl Step {
 }
 
 impl Program {
-    /// Moves what no round of a loop changes before the loop, from the innermost loops on. Code that rarely runs stays.
+    /// Moves steps to before the loops that do not change their results, from the innermost loops on. Code that rarely runs
+    /// stays.
     pub(crate) fn hoist(&mut self) {
         let mut writes = vec![0u32; self.classes.len()];
         let written = self.steps.iter().filter_map(|step| step.uses().write);
