@@ -55,6 +55,10 @@ impl<'a> Bound<'a> {
 pub(crate) struct NativeBuffer<'a> {
     /// The words that have bytes of the range.
     pub(crate) words: &'a [AtomicU32],
+    #[cfg_attr(
+        not(all(target_arch = "x86_64", unix)),
+        expect(dead_code, reason = "only native code reads it")
+    )]
     pub(crate) bytes: u64,
 }
 
