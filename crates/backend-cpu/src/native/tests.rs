@@ -11,6 +11,7 @@ use std::time::Duration;
 use fulgurite_hal::{Binding, CompileOptions, Device as _, DeviceBuffer, Executable, Launch, LaunchOptions};
 use fulgurite_ir::VerifiedKernel;
 
+use crate::native::{lower, x64};
 use crate::tests::{grid, kernel};
 use crate::{Compiled, CpuDevice, CpuOptions, Native, machine_code};
 
@@ -184,6 +185,22 @@ fn a_loop_without_end_times_out() {
         let error = executable.launch(&launch).unwrap_err();
         assert_eq!(error.code(), fulgurite_spec::Code::Timeout);
     }
+}
+
+#[test]
+fn long_bodies_count_more_than_short_ones() {
+    let weights = |divisions: usize| {
+        let mut lines =
+            String::from("buffer %x: read_write u64[]\nparam %n: u32\n%i = global_id.x\n%v0 = load %x[%i]\n");
+        lines += "%r = for %k in 0u32 to %n step 1u32 carry(%a0 = %v0) {\n";
+        for k in 0..divisions {
+            lines += &format!("%b{k} = or %a{k}, 1u64\n%a{} = div %v0, %b{k}\n", k + 1);
+        }
+        lines += &format!("yield %a{divisions}\n}}\nstore %x[%i], %r");
+        let program = lower::lower(&kernel("64, 1, 1", &lines), 8).unwrap();
+        x64::weights(&program).into_values().max()
+    };
+    assert_eq!([1, 1000].map(weights), [Some(1), Some(x64::POLLS)]);
 }
 
 #[test]

@@ -25,6 +25,8 @@ use super::program::{AREAS, Class, Input, MergeOp, Program, Reg, Step};
 use super::registers::{Allocation, Location, Pools, allocate};
 use assembler::Assembler;
 use atomic::Operands;
+#[cfg(test)]
+pub(crate) use poll::weights;
 pub(crate) use tables::FIXED;
 use tables::{Constant, SLOT};
 
@@ -162,8 +164,17 @@ pub(crate) fn emit(program: &Program, target: Target) -> Option<Machine> {
     let mut is_read = vec![false; program.classes.len()];
     let reads = program.steps.iter().flat_map(|step| step.uses().reads).flatten();
     reads.for_each(|reg| is_read[reg.index()] = true);
-    let mut emitter =
-        Emitter { program, target, allocation, layout, immediates, assembler, is_read, polls: Vec::new() };
+    let mut emitter = Emitter {
+        program,
+        target,
+        allocation,
+        layout,
+        immediates,
+        assembler,
+        is_read,
+        polls: Vec::new(),
+        weights: poll::weights(program),
+    };
     emitter.function()?;
     let mut next = [0; 3];
     let mut inputs = Vec::new();
@@ -206,6 +217,8 @@ struct Emitter<'p> {
     is_read: Vec<bool>,
     /// Polls, as labels of their slow path and of the code after them.
     polls: Vec<[usize; 2]>,
+    /// The weights of polls, by their positions.
+    weights: HashMap<usize, u32>,
 }
 
 /// Returns the address of an offset in the frame.
@@ -344,12 +357,12 @@ impl Emitter<'_> {
         let (exit, stopped) = (self.assembler.label(), self.assembler.label());
         let mut cold = Vec::new();
         let mut is_cold = false;
-        for step in &self.program.steps {
+        for (at, step) in self.program.steps.iter().enumerate() {
             match step {
                 Step::Cold => is_cold = true,
                 Step::EndCold => is_cold = false,
-                step if is_cold => cold.push(*step),
-                step => self.step(step, exit)?,
+                step if is_cold => cold.push((at, *step)),
+                step => self.step(at, step, exit)?,
             }
         }
         self.assembler.bind(exit);
@@ -363,8 +376,8 @@ impl Emitter<'_> {
             self.assembler.one(Code::Pop_r64, register)?;
         }
         self.assembler.none(Code::Retnq)?;
-        for step in cold {
-            self.step(&step, exit)?;
+        for (at, step) in cold {
+            self.step(at, &step, exit)?;
         }
         self.poll_paths(stopped)?;
         self.assembler.bind(stopped);
@@ -391,13 +404,13 @@ impl Emitter<'_> {
         Some(())
     }
 
-    fn step(&mut self, step: &Step, exit: usize) -> Option<()> {
+    fn step(&mut self, at: usize, step: &Step, exit: usize) -> Option<()> {
         match *step {
             Step::Bind(label) => self.assembler.bind(label.0 as usize),
             Step::Jump(label) => self.assembler.jump(Code::Jmp_rel32_64, label.0 as usize)?,
             Step::Return => self.assembler.jump(Code::Jmp_rel32_64, exit)?,
             Step::Cold | Step::EndCold | Step::LoopBegin | Step::LoopEnd => {}
-            Step::Poll => self.poll()?,
+            Step::Poll => self.poll(self.weights.get(&at).copied().unwrap_or(1))?,
             Step::Move { to, from } => match self.program.class(to) {
                 Class::Scalar => self.move_scalar(to, from)?,
                 Class::Vector => self.copy_vector(to, from)?,

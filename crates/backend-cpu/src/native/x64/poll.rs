@@ -1,16 +1,42 @@
 //! Polls at back edges, and the call of the poll function, which keeps all registers.
 
+use std::collections::HashMap;
+
 use iced_x86::{Code, MemoryOperand, Register};
 
 use super::tables::SLOT;
 use super::{COUNTDOWN, Emitter, POLLS, SAVED, frame, offset};
+use crate::native::program::{Program, Step};
+
+/// The number of steps of a loop that count as one back edge.
+const STEPS_PER_COUNT: usize = 64;
+
+/// Returns what each poll counts, by its position: one, or more in a loop of many steps, whose rounds take longer.
+pub(crate) fn weights(program: &Program) -> HashMap<usize, u32> {
+    let mut weights = HashMap::new();
+    // Open loops, each with its first step and its polls.
+    let mut open: Vec<(usize, Vec<usize>)> = Vec::new();
+    for (at, step) in program.steps.iter().enumerate() {
+        match step {
+            Step::LoopBegin => open.push((at, Vec::new())),
+            Step::Poll => open.last_mut().into_iter().for_each(|(_, polls)| polls.push(at)),
+            Step::LoopEnd => {
+                let Some((begin, polls)) = open.pop() else { continue };
+                let count = ((at - begin) / STEPS_PER_COUNT).clamp(1, POLLS as usize) as u32;
+                weights.extend(polls.into_iter().map(|poll| (poll, count)));
+            }
+            _ => {}
+        }
+    }
+    weights
+}
 
 impl Emitter<'_> {
     /// Counts down to the next call of the poll function.
-    pub(super) fn poll(&mut self) -> Option<()> {
+    pub(super) fn poll(&mut self, weight: u32) -> Option<()> {
         let labels = [self.assembler.label(), self.assembler.label()];
-        self.assembler.two(Code::Sub_rm32_imm8, COUNTDOWN, 1i32)?;
-        self.assembler.jump(Code::Je_rel32_64, labels[0])?;
+        self.assembler.two(Code::Sub_rm32_imm32, COUNTDOWN, weight as i32)?;
+        self.assembler.jump(Code::Jle_rel32_64, labels[0])?;
         self.assembler.bind(labels[1]);
         self.polls.push(labels);
         Some(())
