@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
+use fulgurite::VerifiedKernel;
 use fulgurite_hal::{Binding, CompileOptions, DeviceBuffer, Error, Executable, Launch};
 
 use crate::measurement::Amount;
@@ -42,14 +43,7 @@ impl<'t> Loaded<'t> {
     /// # Errors
     /// Errors in a kernel, or features that the device lacks.
     pub fn ours(&self) -> anyhow::Result<Way> {
-        let compile = |step| {
-            let options = CompileOptions::default();
-            let kernel = self.target.device.optimized(&problems::kernel(step)?, &options)?;
-            let backend = &self.target.backend;
-            Error::check_needs(&kernel, backend.snapshot())?;
-            Ok(backend.compile(kernel, &options)?)
-        };
-        self.problem.steps.iter().map(compile).collect()
+        self.compiled(|given| Ok(self.target.device.optimized(&given, &CompileOptions::default())?))
     }
 
     /// Compiles the problem's kernels as they are.
@@ -57,10 +51,19 @@ impl<'t> Loaded<'t> {
     /// # Errors
     /// Errors in a kernel, or features that the device lacks.
     pub fn given(&self) -> anyhow::Result<Way> {
+        self.compiled(Ok)
+    }
+
+    /// Compiles what `change` makes of each kernel.
+    fn compiled(
+        &self,
+        mut change: impl FnMut(Arc<VerifiedKernel>) -> anyhow::Result<Arc<VerifiedKernel>>,
+    ) -> anyhow::Result<Way> {
+        let backend = &self.target.backend;
         let compile = |step| {
-            let kernel = problems::kernel(step)?;
-            Error::check_needs(&kernel, self.target.backend.snapshot())?;
-            Ok(self.target.backend.compile(kernel, &CompileOptions::default())?)
+            let kernel = change(problems::kernel(step)?)?;
+            Error::check_needs(&kernel, backend.snapshot())?;
+            Ok(backend.compile(kernel, &CompileOptions::default())?)
         };
         self.problem.steps.iter().map(compile).collect()
     }
@@ -70,14 +73,12 @@ impl<'t> Loaded<'t> {
     /// # Errors
     /// Errors in a kernel, or features that the device lacks.
     pub fn optimized(&self) -> anyhow::Result<Option<Way>> {
-        let (mut way, mut is_changed) = (Way::new(), false);
-        for step in &self.problem.steps {
-            let given = problems::kernel(step)?;
+        let mut is_changed = false;
+        let way = self.compiled(|given| {
             let kernel = crate::compile::optimized(&given)?;
             is_changed |= !Arc::ptr_eq(&given, &kernel);
-            Error::check_needs(&kernel, self.target.backend.snapshot())?;
-            way.push(self.target.backend.compile(kernel, &CompileOptions::default())?);
-        }
+            Ok(kernel)
+        })?;
         Ok(is_changed.then_some(way))
     }
 

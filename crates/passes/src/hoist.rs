@@ -1,8 +1,8 @@
 //! The pass `hoist`: computes before a loop what is the same in each of its iterations.
 //!
 //! Every op is defined on every input, so an instruction without effects may be executed although the loop has no iteration.
-//! What every iteration executes is moved, and from an `if` what is equal in the workgroup: devices compute that once for many
-//! invocations, while the `if` may compute it in each iteration.
+//! Instructions that every iteration executes are moved. Those in an `if` are moved only if their results are equal in the
+//! workgroup, because a device computes such values once for many invocations.
 
 use std::cell::OnceCell;
 
@@ -32,7 +32,7 @@ fn fires(kernel: &Kernel) -> bool {
 
 fn run(kernel: &mut Kernel) -> usize {
     let mut places = Places::of(kernel);
-    // Of the whole kernel: values keep their levels wherever they are computed.
+    // Computed once: moving an instruction does not change how uniform its result is.
     let uniformity = OnceCell::from(UniformityMap::of(kernel));
     // For each loop, the instructions that are to stand before it.
     let mut before: Vec<Vec<InstId>> = vec![Vec::new(); kernel.insts.len()];

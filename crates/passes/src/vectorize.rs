@@ -282,7 +282,7 @@ fn widest(kernel: &Kernel, memory: Memory) -> u32 {
     sizes.max().unwrap_or(0).min(MOST_BYTES)
 }
 
-/// What is known of the kernel's values.
+/// The analyses of the kernel's values.
 struct Facts<'k> {
     ranges: RangeMap<'k>,
     divisors: DivisibilityMap,

@@ -31,7 +31,7 @@ type Place = Arc<Mutex<Option<Made>>>;
 struct Made {
     /// The kernel that asked for it.
     kernel: Arc<VerifiedKernel>,
-    /// That kernel after all passes.
+    /// The same kernel after all passes, as the backend got it.
     optimized: Arc<VerifiedKernel>,
     executable: Arc<dyn Executable>,
 }

@@ -387,16 +387,20 @@ impl Lowering<'_> {
         }
     }
 
-    /// Creates a register that can hold a component.
-    fn variable(&mut self, part: Part) -> Reg {
-        let class = if self.scalars.is_scalar(self.owners[part.0]) {
+    /// Returns the class of registers that can hold a component.
+    fn class_of(&self, part: Part) -> Class {
+        if self.scalars.is_scalar(self.owners[part.0]) {
             Class::Scalar
         } else if self.scalar_type(part) == ScalarType::Bool {
             Class::Mask
         } else {
             Class::Vector
-        };
-        self.reg(class)
+        }
+    }
+
+    /// Creates a register that can hold a component.
+    fn variable(&mut self, part: Part) -> Reg {
+        self.reg(self.class_of(part))
     }
 
     /// Returns the register of a component in the form of a class.

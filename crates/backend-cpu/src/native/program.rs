@@ -159,7 +159,7 @@ pub(crate) enum VectorOp2 {
     /// The high half of the product of 64 bits.
     MulHighUnsigned,
     MulHighSigned,
-    /// By an amount modulo 32.
+    /// Shifts and rotations; amounts count modulo 32.
     Shift(ShiftOp),
     /// Quotients and remainders as the language defines them for all operands.
     DivUnsigned,

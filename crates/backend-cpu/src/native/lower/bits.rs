@@ -133,7 +133,7 @@ impl Lowering<'_> {
     }
 
     /// Returns the offset and the count of a field, clamped to the width of the type, and the lanes in which it is empty.
-    fn field(&mut self, width: u32, offset: Reg, count: Reg) -> [Reg; 3] {
+    pub(super) fn field(&mut self, width: u32, offset: Reg, count: Reg) -> [Reg; 3] {
         let (width, zero) = (self.splat(width), self.splat(0));
         let offset = self.vector2(VectorOp2::MinUnsigned, offset, width);
         let room = self.vector2(VectorOp2::Sub, width, offset);

@@ -34,7 +34,8 @@ impl Lowering<'_> {
                 if literal.bits < self.count(*vector) as u64 {
                     self.alias_component(self.part(*vector, literal.bits as usize), to);
                 } else {
-                    self.define_zero(main, to);
+                    let zeros = self.constant_registers(main, 0);
+                    self.define_registers(to, &zeros);
                 }
             }
             ScalarOp::Insert => {
@@ -136,19 +137,6 @@ impl Lowering<'_> {
         bits.map(component).collect()
     }
 
-    fn define_zero(&mut self, ty: ScalarType, to: Part) {
-        if ty == ScalarType::Bool {
-            let (mask, zero) = (self.reg(Class::Mask), self.input(Input::Constant(0)));
-            self.push(Step::BroadcastMask { to: mask, from: zero });
-            self.define_mask(to, mask);
-        } else {
-            let zero = self.splat(0);
-            for word in self.words_of(to) {
-                self.define_vector(word, zero);
-            }
-        }
-    }
-
     /// Compiles a sum of products, added left to right.
     fn dot(&mut self, main: ScalarType, operands: &Operands, result: ValueId) -> Option<()> {
         let [a, b] = &**operands else { return None };
@@ -196,6 +184,18 @@ impl Lowering<'_> {
         for (part, vector) in self.words_of(first).zip(registers) {
             self.define_vector(part, *vector);
         }
+    }
+
+    /// Returns 1 in the lanes of a mask, and 0 in others.
+    pub(super) fn word_of_mask(&mut self, mask: Reg) -> Reg {
+        let (one, zero) = (self.splat(1), self.splat(0));
+        self.blend(mask, one, zero)
+    }
+
+    /// Returns the lanes in which a word is not 0.
+    pub(super) fn mask_of_word(&mut self, word: Reg) -> Reg {
+        let zero = self.splat(0);
+        self.compare(Relation::Ne, Kind::Unsigned, word, zero)
     }
 
     /// Returns `yes` where the mask is true, else `no`.

@@ -4,10 +4,9 @@ use fulgurite_spec::ScalarType;
 
 use super::half::is_half;
 use super::scalar::ONE;
+use super::vector::SIGN;
 use super::{Lowering, Part, component_words};
 use crate::native::program::{Kind, Reg, Relation, VectorOp1, VectorOp2};
-
-const SIGN: u32 = 1 << 31;
 
 impl Lowering<'_> {
     /// Compiles a conversion of a component that is not a scalar.

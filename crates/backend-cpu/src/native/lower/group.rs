@@ -249,9 +249,8 @@ impl Lowering<'_> {
             Home::Scalar(at) => self.save_scalar(at, value.scalar?)?,
             Home::Vector(at) => self.save_vector(at, value.vector?)?,
             Home::Mask(at) => {
-                let (one, zero) = (self.splat(1), self.splat(0));
-                let bits = self.blend(value.mask?, one, zero);
-                self.save_vector(at, bits)?;
+                let word = self.word_of_mask(value.mask?);
+                self.save_vector(at, word)?;
             }
             Home::Row(at, condition) => {
                 let row = value.row?;
@@ -271,10 +270,7 @@ impl Lowering<'_> {
         for part in self.parts(&[value]) {
             let place = self.place()?;
             let vector = match self.mask(part) {
-                Some(mask) => {
-                    let (one, zero) = (self.splat(1), self.splat(0));
-                    self.blend(mask, one, zero)
-                }
+                Some(mask) => self.word_of_mask(mask),
                 None => self.vector(part)?,
             };
             self.save_vector(place, vector)?;
@@ -292,23 +288,21 @@ impl Lowering<'_> {
         let places = self.published.get(&id)?.clone();
         for (part, offset) in self.parts(&[result]).into_iter().zip(places) {
             let (words, len) = (Words { pointer, index, offset }, Some(invocations));
-            let to = self.variable(part);
-            match self.program.class(to) {
-                Class::Scalar => self.push(Step::LoadScalar { to, words, len }),
-                Class::Vector => self.push(Step::LoadBroadcast { to, words, len }),
-                Class::Mask => {
-                    let (bits, zero) = (self.reg(Class::Vector), self.splat(0));
-                    self.push(Step::LoadBroadcast { to: bits, words, len });
-                    self.push(Step::Compare {
-                        relation: Relation::Ne,
-                        kind: Kind::Unsigned,
-                        to,
-                        a: bits,
-                        b: zero,
-                    });
-                }
+            let class = self.class_of(part);
+            if class == Class::Scalar {
+                let to = self.reg(class);
+                self.push(Step::LoadScalar { to, words, len });
+                self.define_scalar(part, to);
+                continue;
             }
-            self.define(part, to);
+            let to = self.reg(Class::Vector);
+            self.push(Step::LoadBroadcast { to, words, len });
+            if class == Class::Mask {
+                let mask = self.mask_of_word(to);
+                self.define_mask(part, mask);
+            } else {
+                self.define_vector(part, to);
+            }
         }
         Some(())
     }
@@ -354,8 +348,8 @@ impl Lowering<'_> {
                 self.define_vector(part, vector);
             }
             Home::Mask(at) => {
-                let (bits, zero) = (self.recall_vector(at)?, self.splat(0));
-                let mask = self.compare(Relation::Ne, Kind::Unsigned, bits, zero);
+                let word = self.recall_vector(at)?;
+                let mask = self.mask_of_word(word);
                 self.define_mask(part, mask);
             }
             Home::Row(at, None) => {

@@ -240,19 +240,9 @@ impl Lowering<'_> {
 
     fn select(&mut self, operands: &[Part], result: Part) -> Option<()> {
         let [condition, yes, no] = operands else { return None };
-        let mask = self.mask(*condition)?;
-        if self.scalar_type(result) == ScalarType::Bool {
-            let (yes, no) = (self.mask(*yes)?, self.mask(*no)?);
-            let (yes, no) = (self.mask2(MaskOp::And, yes, mask), self.mask2(MaskOp::AndNot, no, mask));
-            let to = self.mask2(MaskOp::Or, yes, no);
-            self.define_mask(result, to);
-        } else {
-            for (word, to) in self.words_of(result).enumerate() {
-                let [yes, no] = [yes, no].map(|part| self.vector(Part(part.0 + word)));
-                let selected = self.blend(mask, yes?, no?);
-                self.define_vector(to, selected);
-            }
-        }
+        let (mask, yes, no) = (self.mask(*condition)?, self.registers(*yes)?, self.registers(*no)?);
+        let chosen = self.choice(self.scalar_type(result), mask, &yes, &no);
+        self.define_registers(result, &chosen);
         Some(())
     }
 }

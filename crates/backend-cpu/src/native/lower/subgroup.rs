@@ -197,11 +197,7 @@ impl Lowering<'_> {
 
     /// Returns a register of a component as a vector: bools as 0 or 1.
     fn as_vector(&mut self, ty: ScalarType, reg: Reg) -> Reg {
-        if ty != ScalarType::Bool {
-            return reg;
-        }
-        let (one, zero) = (self.splat(1), self.splat(0));
-        self.blend(reg, one, zero)
+        if ty == ScalarType::Bool { self.word_of_mask(reg) } else { reg }
     }
 
     /// Returns the word of another lane in each lane; numbers of lanes count modulo their number.
@@ -216,11 +212,7 @@ impl Lowering<'_> {
         let moved = |reg: &Reg, lowering: &mut Self| {
             let vector = lowering.as_vector(ty, *reg);
             let moved = lowering.permute(vector, lanes);
-            if ty != ScalarType::Bool {
-                return moved;
-            }
-            let zero = lowering.splat(0);
-            lowering.compare(Relation::Ne, Kind::Unsigned, moved, zero)
+            if ty == ScalarType::Bool { lowering.mask_of_word(moved) } else { moved }
         };
         registers.iter().map(|reg| moved(reg, self)).collect()
     }

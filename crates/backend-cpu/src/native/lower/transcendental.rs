@@ -8,9 +8,8 @@ use fulgurite_spec::TranscendentalOp;
 
 use super::Lowering;
 use super::scalar::ONE;
+use super::vector::SIGN;
 use crate::native::program::{Class, Kind, Reg, Relation, ShiftOp, Step, VectorOp1, VectorOp2};
-
-const SIGN: u32 = 1 << 31;
 
 /// Coefficients of (eˣ − 1 − x) / x², for magnitudes up to ln 2 / 2. Like all that follow, they begin with that of the lowest
 /// power.

@@ -6,7 +6,8 @@ use super::scalar::{ONE, kind, relation, steps};
 use super::{Lowering, Part, Row};
 use crate::native::program::{Kind, Reg, Relation, VectorOp1, VectorOp2};
 
-const SIGN: u32 = 1 << 31;
+/// The sign of a float or integer of 32 bits.
+pub(super) const SIGN: u32 = 1 << 31;
 const INFINITY: u32 = f32::INFINITY.to_bits();
 
 impl Lowering<'_> {

@@ -1,57 +1,12 @@
 //! Moves steps to before a loop if their results are the same in each of its rounds.
 
+use super::uses::Uses;
 use super::{Program, Reg, Step};
 
-impl Step {
+impl Uses {
     /// Returns whether the step computes its result from registers alone, without effects.
     pub(super) fn is_computed(&self) -> bool {
-        match self {
-            Self::Move { .. }
-            | Self::Scalar { .. }
-            | Self::AddWide { .. }
-            | Self::SubWide { .. }
-            | Self::MinWide { .. }
-            | Self::CompareScalar { .. }
-            | Self::SelectScalar { .. }
-            | Self::Vector1 { .. }
-            | Self::Vector2 { .. }
-            | Self::ShiftBy { .. }
-            | Self::Fma { .. }
-            | Self::Compare { .. }
-            | Self::Blend { .. }
-            | Self::Mask { .. }
-            | Self::Broadcast { .. }
-            | Self::Merge { .. }
-            | Self::Permute { .. }
-            | Self::MaskBits { .. }
-            | Self::BroadcastMask { .. } => true,
-            Self::Bind(_)
-            | Self::Jump(_)
-            | Self::Cold
-            | Self::EndCold
-            | Self::LoopBegin
-            | Self::LoopEnd
-            | Self::BranchWide { .. }
-            | Self::Branch { .. }
-            | Self::CountDown { .. }
-            | Self::BranchNone { .. }
-            | Self::BranchAny { .. }
-            | Self::BranchNotAll { .. }
-            | Self::Poll
-            | Self::Vector2Row { .. }
-            | Self::LoadScalar { .. }
-            | Self::LoadBroadcast { .. }
-            | Self::LoadRow { .. }
-            | Self::LoadRowNarrow { .. }
-            | Self::StoreRowNarrow { .. }
-            | Self::ScatterNarrow { .. }
-            | Self::StoreScalar { .. }
-            | Self::StoreRow { .. }
-            | Self::Gather { .. }
-            | Self::Scatter { .. }
-            | Self::Atomic { .. }
-            | Self::Return => false,
-        }
+        self.is_pure && !self.is_load
     }
 }
 
@@ -93,7 +48,7 @@ impl Program {
                 let uses = step.uses();
                 let changes = |reg: &Reg| marks[reg.index()] == number;
                 let is_constant = !is_cold
-                    && step.is_computed()
+                    && uses.is_computed()
                     && uses.write.is_some_and(|to| writes[to.index()] == 1)
                     && !uses.reads.iter().flatten().any(changes);
                 if is_constant {

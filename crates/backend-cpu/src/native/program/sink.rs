@@ -17,7 +17,7 @@ struct Section {
     moved: Vec<usize>,
 }
 
-/// What is known of the steps of a program, by their positions.
+/// The section and the loop of each step, by its position.
 struct Places {
     /// The section that each step is in.
     sections: Vec<Option<usize>>,
@@ -89,7 +89,7 @@ impl Program {
                 continue;
             }
             let is_cold = places.sections[at].is_some();
-            if is_cold || !step.is_computed() || writes[to.index()].len() != 1 {
+            if is_cold || !uses.is_computed() || writes[to.index()].len() != 1 {
                 continue;
             }
             // The operands must have the same values there: they are written once, or not between here and there.

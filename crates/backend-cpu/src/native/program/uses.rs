@@ -9,14 +9,18 @@ pub(crate) struct Uses {
     pub(crate) write: Option<Reg>,
     /// True if the step does nothing but write its result.
     pub(crate) is_pure: bool,
+    /// True if the result depends on memory.
+    pub(crate) is_load: bool,
 }
 
 impl Step {
     /// Returns the registers that the step reads and writes.
     pub(crate) fn uses(&self) -> Uses {
         let five = |[a, b, c, d]: [Option<Reg>; 4]| [a, b, c, d, None];
-        let pure = |to: Reg, reads| Uses { reads: five(reads), write: Some(to), is_pure: true };
-        let effect = |reads| Uses { reads: five(reads), write: None, is_pure: false };
+        let pure =
+            |to: Reg, reads| Uses { reads: five(reads), write: Some(to), is_pure: true, is_load: false };
+        let load = |to: Reg, reads| Uses { is_load: true, ..pure(to, reads) };
+        let effect = |reads| Uses { reads: five(reads), write: None, ..Uses::default() };
         match *self {
             Self::Bind(_)
             | Self::Jump(_)
@@ -48,27 +52,27 @@ impl Step {
             Self::Blend { to, mask, yes, no } => pure(to, [Some(mask), Some(yes), Some(no), None]),
             Self::Fma { to, a, b, c } => pure(to, [Some(a), Some(b), Some(c), None]),
             Self::LoadScalar { to, words, len } | Self::LoadBroadcast { to, words, len } => {
-                pure(to, [Some(words.pointer), Some(words.index), len, None])
+                load(to, [Some(words.pointer), Some(words.index), len, None])
             }
             Self::LoadRow { to, words } | Self::LoadRowNarrow { to, words, .. } => {
-                pure(to, [Some(words.pointer), Some(words.index), None, None])
+                load(to, [Some(words.pointer), Some(words.index), None, None])
             }
             Self::Vector2Row { to, a, words, .. } => {
-                pure(to, [Some(words.pointer), Some(words.index), Some(a), None])
+                load(to, [Some(words.pointer), Some(words.index), Some(a), None])
             }
             Self::Gather { to, words, mask } => {
-                pure(to, [Some(words.pointer), Some(words.index), Some(mask), None])
+                load(to, [Some(words.pointer), Some(words.index), Some(mask), None])
             }
             Self::BranchWide { a, b, .. } | Self::Branch { a, b, .. } => {
                 effect([Some(a), Some(b), None, None])
             }
             Self::CountDown { left, .. } => {
-                Uses { reads: five([Some(left), None, None, None]), write: Some(left), is_pure: false }
+                Uses { reads: five([Some(left), None, None, None]), write: Some(left), ..Uses::default() }
             }
             Self::Atomic { to, words, mask, a, b, .. } => Uses {
                 reads: [words.pointer, words.index, mask, a, b].map(Some),
                 write: Some(to),
-                is_pure: false,
+                ..Uses::default()
             },
             Self::BranchNone { mask, .. }
             | Self::BranchAny { mask, .. }

@@ -175,8 +175,9 @@ impl Emitter<'_> {
     }
 
     pub(super) fn scatter(&mut self, from: Reg, words: Words, mask: Reg) -> Option<()> {
-        let (from, index) = (self.vector(from, 0)?, self.vector(words.index, 1)?);
+        let index = self.vector(words.index, 1)?;
         if self.is_wide() {
+            let from = self.vector(from, 0)?;
             let mask = self.mask(mask, 0)?;
             // The instruction clears the mask.
             self.assembler.two(Code::VEX_Kmovw_kr_km16, SCRATCH_MASKS[1], mask)?;
@@ -184,25 +185,15 @@ impl Emitter<'_> {
             let code = Code::EVEX_Vpscatterdd_vm32z_k1_zmm;
             return self.assembler.two_masked(code, address, from, SCRATCH_MASKS[1], Others::Kept);
         }
-        // Lane by lane, through the frame.
-        let mask = self.vector(mask, 2)?;
-        let (indices, values) = (self.layout_save(0), self.layout_save(1));
+        let indices = self.layout_save(1);
         self.store_vector(frame(indices), index)?;
-        self.store_vector(frame(values), from)?;
-        let lanes = Register::EAX;
-        self.assembler.two(Code::VEX_Vmovmskps_r32_ymm, lanes, mask)?;
-        let (next, done) = (self.assembler.label(), self.assembler.label());
-        self.assembler.bind(next);
-        self.assembler.two(Code::Tzcnt_r32_rm32, low(LANE), lanes)?;
-        self.assembler.jump(Code::Jb_rel32_64, done)?;
-        self.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), of_lane(indices))?;
-        self.assembler.two(Code::Mov_r32_rm32, low(LANE), of_lane(values))?;
-        let word = self.word(words)?;
-        self.assembler.two(Code::Mov_rm32_r32, word, low(LANE))?;
-        self.assembler.two(Code::VEX_Blsr_r32_rm32, lanes, lanes)?;
-        self.assembler.jump(Code::Jmp_rel32_64, next)?;
-        self.assembler.bind(done);
-        Some(())
+        let values = self.spill_lanes(from, mask)?;
+        self.each_lane(|emitter| {
+            emitter.assembler.two(Code::Mov_r32_rm32, low(ADDRESS), of_lane(indices))?;
+            emitter.assembler.two(Code::Mov_r32_rm32, low(LANE), of_lane(values))?;
+            let word = emitter.word(words)?;
+            emitter.assembler.two(Code::Mov_rm32_r32, word, low(LANE))
+        })
     }
 
     /// Returns the offset of a slot of the save area.

@@ -101,7 +101,7 @@ impl Emitter<'_> {
 
     /// Stores a vector in the save area, whose offset it returns, and a bit for each lane of a mask in the first scratch
     /// register.
-    fn spill_lanes(&mut self, from: Reg, mask: Reg) -> Option<usize> {
+    pub(super) fn spill_lanes(&mut self, from: Reg, mask: Reg) -> Option<usize> {
         let values = self.layout_save(0);
         let from = self.vector(from, 0)?;
         self.store_vector(frame(values), from)?;
@@ -112,7 +112,7 @@ impl Emitter<'_> {
     }
 
     /// Emits a loop over the lanes whose bits are in the first scratch register.
-    fn each_lane(&mut self, body: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
+    pub(super) fn each_lane(&mut self, body: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
         let lanes = low(SCRATCH[0]);
         let (next, done) = (self.assembler.label(), self.assembler.label());
         self.assembler.bind(next);

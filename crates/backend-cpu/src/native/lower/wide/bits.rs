@@ -40,18 +40,8 @@ impl Lowering<'_> {
         [self.blend(is_zero, more, count), zero]
     }
 
-    /// Returns the offset and the count of a field, clamped to the width, and the lanes in which it is empty.
-    fn wide_field(&mut self, offset: Reg, count: Reg) -> [Reg; 3] {
-        let (width, zero) = (self.splat(64), self.splat(0));
-        let offset = self.vector2(VectorOp2::MinUnsigned, offset, width);
-        let room = self.vector2(VectorOp2::Sub, width, offset);
-        let count = self.vector2(VectorOp2::MinUnsigned, count, room);
-        let is_empty = self.compare(Relation::Eq, Kind::Unsigned, count, zero);
-        [offset, count, is_empty]
-    }
-
     pub(super) fn wide_extract(&mut self, ty: ScalarType, a: Wide, offset: Reg, count: Reg) -> Wide {
-        let [offset, count, is_empty] = self.wide_field(offset, count);
+        let [offset, count, is_empty] = self.field(64, offset, count);
         let (width, zero) = (self.splat(64), self.wide_constant(0));
         let above = self.vector2(VectorOp2::Sub, width, count);
         let left = self.vector2(VectorOp2::Sub, above, offset);
@@ -61,7 +51,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn wide_insert(&mut self, a: Wide, b: Wide, offset: Reg, count: Reg) -> Wide {
-        let [offset, count, is_empty] = self.wide_field(offset, count);
+        let [offset, count, is_empty] = self.field(64, offset, count);
         let (width, ones) = (self.splat(64), self.wide_constant(u64::MAX));
         let above = self.vector2(VectorOp2::Sub, width, count);
         let low = self.wide_shift(ShiftOp::Right, ones, above);

@@ -2,10 +2,9 @@
 
 use fulgurite_spec::{IntegerOp, ScalarType};
 
+use super::super::vector::SIGN;
 use super::{Lowering, Wide};
 use crate::native::program::{Class, Kind, MaskOp, Reg, Relation, ShiftOp, Step, VectorOp1, VectorOp2};
-
-const SIGN: u32 = 1 << 31;
 
 impl Lowering<'_> {
     /// Converts to the nearest float: the highest 32 bits, of which the lowest is set if any bit below is, so that these
