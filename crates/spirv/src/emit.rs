@@ -5,6 +5,7 @@ mod bits;
 mod control;
 mod convert;
 mod divide;
+mod halves;
 mod hidden;
 mod integer;
 mod matrix;

@@ -385,15 +385,11 @@ impl Emitter<'_> {
         let (low, high) = if down { (end, start) } else { (start, end) };
         // Narrow integers are computed as words. As unsigned words the distance is correct even if the signed
         // difference overflows.
-        let distance = if !signed && known[0] == Some(0) {
-            self.convert(high, ty, word)
-        } else {
-            // Zero if there are no iterations. Not selected by a comparison of the bounds: NVIDIA's compiler makes one
-            // subtraction of both for 64 bits, whose borrow it loses.
-            let larger = self.glsl(if signed { glsl::SMax } else { glsl::UMax }, ty, &[low, high]);
-            let [low, larger] = [low, larger].map(|v| self.convert(v, ty, word));
-            self.make(op::ISub, word, &[larger, low])
-        };
+        // Zero if there are no iterations. Not selected by a comparison of the bounds: NVIDIA's compiler makes one
+        // subtraction of both for 64 bits, whose borrow it loses.
+        let larger = self.glsl(if signed { glsl::SMax } else { glsl::UMax }, ty, &[low, high]);
+        let [low, larger] = [low, larger].map(|v| self.convert(v, ty, word));
+        let distance = self.make(op::ISub, word, &[larger, low]);
         if stride == 1 {
             return distance;
         }

@@ -8,7 +8,7 @@ use fulgurite_ir::analysis::{instructions, operands};
 use fulgurite_ir::{InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
 use fulgurite_spec::eval;
 use fulgurite_spec::eval::float::FloatFormat;
-use fulgurite_spec::{CompareOp, FloatOp, IntegerOp, Lanes, Op, ScalarClass, ScalarOp, ScalarType, Type};
+use fulgurite_spec::{CompareOp, FloatOp, IntegerOp, Op, ScalarClass, ScalarOp, ScalarType, Type};
 
 use super::Emitter;
 use super::narrow::unsigned;
@@ -33,7 +33,7 @@ pub(super) enum Choice {
 }
 
 /// Returns whether the lowering of an op, here or in the driver, adds, subtracts, multiplies or divides floats.
-fn is_arithmetic(op: Op) -> bool {
+pub(super) fn is_arithmetic(op: Op) -> bool {
     match op.on(ScalarClass::Float) {
         Some(ScalarOp::Dot) => true,
         Some(ScalarOp::Float(op)) => match op {
@@ -181,7 +181,7 @@ impl Emitter<'_> {
     /// Returns the hidden zero in every lane of the unsigned integer `ty`. With the rule `zeros`, each lane and operand
     /// of an op gets a different zero, shifted up: lavapipe moves a zero that is common to both sides of a selection
     /// behind the selection, and folds the rest.
-    fn hidden_zero(&mut self, ty: Type, operand: u32) -> Option<Id> {
+    pub(super) fn hidden_zero(&mut self, ty: Type, operand: u32) -> Option<Id> {
         let zero = self.hidden?.zero;
         let (lanes, apart) = (ty.lanes.count(), self.profile.rules.zeros);
         let mut zero_of = |lane: u32| {
@@ -206,7 +206,7 @@ impl Emitter<'_> {
     }
 
     /// Combines `value` with the hidden zero, so that no compiler can fold it.
-    fn opaque(&mut self, ty: Type, value: Id) -> Id {
+    pub(super) fn opaque(&mut self, ty: Type, value: Id) -> Id {
         self.opaque_apart(ty, value, 0)
     }
 
@@ -233,31 +233,6 @@ impl Emitter<'_> {
         self.as_type(unsigned, ty, bits)
     }
 
-    /// Does the same for `f16`: in 16 bits, or in words that hold pairs. NVIDIA's compiler loses the second value of a
-    /// pair that is combined with 16-bit zeros.
-    fn opaque_halves(&mut self, ty: Type, value: Id, operand: u32) -> Id {
-        let (as_bits, components) = match ty.lanes {
-            Lanes::Two => (Type::U32, value),
-            Lanes::Four => (Type::U32.with_lanes(Lanes::Two), value),
-            Lanes::Three => {
-                let four = ty.with_lanes(Lanes::Four);
-                let nothing = self.asm.splat(ty.element(), 0);
-                (Type::U32.with_lanes(Lanes::Two), self.make(op::CompositeConstruct, four, &[value, nothing]))
-            }
-            Lanes::One => (ty.with_scalar(ScalarType::U16), value),
-        };
-        let Some(zero) = self.hidden_zero(as_bits, operand) else { return value };
-        let zero = self.truncated(as_bits, zero);
-        let memory_type = self.asm.memory_ty(as_bits);
-        let bits = self.asm.value(op::Bitcast, memory_type, &[components]);
-        let bits = self.asm.value(op::BitwiseOr, memory_type, &[bits, zero]);
-        if ty.lanes != Lanes::Three {
-            return self.make(op::Bitcast, ty, &[bits]);
-        }
-        let four = self.make(op::Bitcast, ty.with_lanes(Lanes::Four), &[bits]);
-        self.make(op::VectorShuffle, ty, &[four, four, 0, 1, 2])
-    }
-
     /// Hides a result rounded to `f16`, so that a conversion to a wider type cannot undo the rounding, and a double
     /// rounded to an integral value, so that a conversion to an integer is not combined with the rounding.
     pub(super) fn keep_rounding(&mut self, scalar_op: Op, result: ValueId, value: Id) -> Id {
@@ -270,7 +245,13 @@ impl Emitter<'_> {
         let hides = self.profile.rules.rounding
             && rounds
             && self.used_in_registers.get(result.index()).copied().unwrap_or(true);
-        if hides { self.opaque(ty, value) } else { value }
+        match hides {
+            true if ty.scalar == ScalarType::F16 && !self.may_be_known(result) => {
+                self.opaque_pairs(ty, value)
+            }
+            true => self.opaque(ty, value),
+            false => value,
+        }
     }
 
     /// Hides a 64-bit integer widened from a narrower one, or its shift amount.
@@ -420,7 +401,7 @@ impl Emitter<'_> {
     }
 
     /// Returns whether a value is loaded from a buffer or a parameter.
-    fn is_given(&self, value: ValueId) -> bool {
+    pub(super) fn is_given(&self, value: ValueId) -> bool {
         match self.kernel.value(value).def {
             ValueDef::Param(_) => true,
             ValueDef::Inst(inst, _) => {

@@ -61,8 +61,8 @@ impl Emitter<'_> {
                 self.insert(main, args, index)
             }
             ScalarOp::Dot => self.dot(main, arg(0), arg(1)),
-            ScalarOp::Convert => self.convert(arg(0), main, result),
-            ScalarOp::Bitcast => self.as_type(main, result, arg(0)),
+            ScalarOp::Convert => self.convert_operand(operands[0], arg(0), main, result),
+            ScalarOp::Bitcast => self.reinterpret_operand(operands[0], arg(0), main, result),
             ScalarOp::Pack => self.pack(main, result, arg(0)),
             ScalarOp::Unpack => self.unpack(main, result, arg(0)),
             ScalarOp::Select => self.make(op::Select, result, args),

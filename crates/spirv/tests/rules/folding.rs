@@ -142,7 +142,7 @@ fn doubles_rounded_to_integral_values_are_hidden_unless_they_are_only_stored() {
 #[test]
 fn pairs_of_f16_are_hidden_as_words() {
     let rules = Rules { rounding: true, ..Rules::NONE };
-    let body = "%v = construct %a, %b, %a\n%h = convert %v -> f16x3\n%w = convert %h -> f32x3\n\
+    let body = "%c = add %a, %b\n%v = construct %a, %b, %c\n%h = convert %v -> f16x3\n%w = convert %h -> f32x3\n\
                 %r = extract %w, 1u32";
     let loaded = of("f32", "f32", body, rules);
     let combined = loaded.one(Op::BitwiseOr);
@@ -150,6 +150,55 @@ fn pairs_of_f16_are_hidden_as_words() {
     assert_eq!(component.class.opcode, Op::TypeVector);
     assert_eq!(loaded.def(id(component, 0)).operands[0], Operand::LiteralBit32(32));
     assert!(is_hidden(&loaded, result(combined)));
+}
+
+#[test]
+fn halves_that_may_be_constants_are_hidden_one_by_one() {
+    let rules = Rules { rounding: true, ..Rules::NONE };
+    let makes_halves = |loaded: &Loaded, inst: &Instruction| {
+        let ty = loaded.def(inst.result_type.expect("it has a type"));
+        let is_vector = ty.class.opcode == Op::TypeVector;
+        is_vector && loaded.def(id(ty, 0)).operands[0] == Operand::LiteralBit32(16)
+    };
+    for (from, to, body) in [
+        // Truth values that a compiler finds out, a constant beside a loaded value, and a result that is constant in part.
+        (
+            "u32",
+            "f32",
+            "%t = ne %a, %a\n%u = ge %a, 5u32\n%v = construct %t, %u, true\n%h = convert %v -> f16x3\n\
+             %e = extract %h, 1u32\n%r = convert %e -> f32",
+        ),
+        (
+            "f32",
+            "f32",
+            "%v = construct %a, 1.0f32\n%h = convert %v -> f16x2\n%e = extract %h, 1u32\n\
+             %r = convert %e -> f32",
+        ),
+        (
+            "f32",
+            "u64",
+            "%v = construct %a, %b, %a, %b\n%s = construct %a, 1.0f32, 1.0f32, %b\n%m = min %v, %s\n\
+             %h = convert %m -> f16x4\n%r = pack %h -> u64",
+        ),
+        (
+            "f16",
+            "u16",
+            "%v = construct 1.0f16, 1.0f16\n%h = insert %v, 1u32, %a\n%w = bitcast %h -> u16x2\n\
+             %r = extract %w, 0u32",
+        ),
+    ] {
+        let loaded = of(from, to, body, rules);
+        for cast in loaded.all(Op::Bitcast) {
+            let from = loaded.operand(cast, 0);
+            assert!(
+                !makes_halves(&loaded, from) || is_hidden(&loaded, result(from)),
+                "{body}: pairs as words"
+            );
+        }
+        for made in loaded.all(Op::FConvert).into_iter().chain(loaded.all(Op::Select)) {
+            assert!(!makes_halves(&loaded, made), "{body}: a pair is converted");
+        }
+    }
 }
 
 #[test]
