@@ -78,8 +78,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
         starter: Some(Starter { program: std::env::current_exe()?, args: vec!["bench-start".to_owned()] }),
     };
     let plan = plan(&suites, &targets);
-    let measured = measure(&options, &plan);
-    report.results = measured.results;
+    let measured = measure(&options, &plan, |results| {
+        report.results = results.to_vec();
+        // So that a run that is stopped leaves what it measured. The end writes again and reports what fails.
+        let _ = write_report(args, &report);
+    });
     let mut regressions = Vec::new();
     if let Some(baseline) = &baseline {
         let is_asked_for = |old: &Measurement| {
@@ -103,13 +106,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
     measured.notes.iter().for_each(|note| eprintln!("not measured: {note}"));
     measured.failures.iter().for_each(|failure| eprintln!("failed: {failure}"));
     regressions.iter().for_each(|regression| eprintln!("{regression}"));
+    write_report(args, &report)?;
+    Ok(measured.failures.is_empty() && regressions.is_empty())
+}
+
+/// Writes the files that the command line asks for.
+fn write_report(args: &Args, report: &Report) -> anyhow::Result<()> {
     if let Some(path) = &args.json {
         write(path, &report.to_json()?)?;
     }
     if let Some(path) = &args.html {
-        write(path, &html::page(&report))?;
+        write(path, &html::page(report))?;
     }
-    Ok(measured.failures.is_empty() && regressions.is_empty())
+    Ok(())
 }
 
 /// Plays a role of the suite `start` in this process.
@@ -175,24 +184,25 @@ fn plan<'t>(suites: &[Suite], targets: &'t [Target]) -> Vec<Part<'t>> {
     plan
 }
 
+/// What is to be told of a run besides its results.
 struct Measured {
-    results: Vec<Measurement>,
     notes: Vec<String>,
     failures: Vec<String>,
 }
 
-/// Runs `plan`, with a progress bar on a terminal.
-fn measure(options: &Options, plan: &[Part<'_>]) -> Measured {
+/// Runs `plan`, with a progress bar on a terminal, and passes all results so far to `each` after each suite.
+fn measure(options: &Options, plan: &[Part<'_>], mut each: impl FnMut(&[Measurement])) -> Measured {
     let bar = progress::bar(plan.len() as u64, "bench");
     let mut told = |what: &str| bar.set_message(what.to_owned());
     let mut session = Session::new(options, &mut told);
     for (suite, target) in plan {
         session.run(*suite, *target);
+        each(&session.results);
         bar.inc(1);
     }
-    let Session { results, notes, failures, .. } = session;
+    let Session { notes, failures, .. } = session;
     bar.finish_and_clear();
-    Measured { results, notes, failures }
+    Measured { notes, failures }
 }
 
 /// Measures again the results that look slower, and keeps the faster value of each.
@@ -200,7 +210,9 @@ fn again(options: &Options, plan: &[Part<'_>], slower: &[baseline::Regression], 
     let names: Vec<String> = slower.iter().map(|regression| regression.result().1.to_owned()).collect();
     let suspect = |suite: &Suite| slower.iter().any(|regression| regression.result().0 == suite.name());
     let plan: Vec<Part<'_>> = plan.iter().filter(|(suite, _)| suspect(suite)).copied().collect();
-    for new in measure(&Options { names, ..options.clone() }, &plan).results {
+    let mut measured = Vec::new();
+    measure(&Options { names, ..options.clone() }, &plan, |results| measured = results.to_vec());
+    for new in measured {
         let same = |old: &&mut Measurement| (&old.suite, &old.name) == (&new.suite, &new.name);
         if let Some(old) = results.iter_mut().find(same)
             && new.unit.ratio(new.value, old.value) > 1.0

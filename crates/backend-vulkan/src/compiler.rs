@@ -41,10 +41,14 @@ pub(crate) fn within<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (sender, receiver) = sync_channel::<Result<T, Box<dyn Any + Send>>>(1);
+    let awaited = exit::Awaited::new();
+    let ended = awaited.clone();
     let job = move || {
         let _inside = exit::follow();
+        let done = catch_unwind(AssertUnwindSafe(work));
+        ended.done();
         // The caller may have stopped waiting.
-        let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
+        let _ = sender.send(done);
     };
     if let Err(job) = hand_over(Box::new(job)) {
         job();
@@ -52,7 +56,10 @@ pub(crate) fn within<T: Send + 'static>(
     match receiver.recv_timeout(limit) {
         Ok(Ok(done)) => Some(done),
         Ok(Err(panic)) => resume_unwind(panic),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+            awaited.give_up();
+            None
+        }
     }
 }
 

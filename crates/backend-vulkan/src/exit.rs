@@ -5,11 +5,16 @@
 //! submitted work, one that compiles, or one of a driver that executes kernels on the CPU. So every call from outside the
 //! crate holds an [`Inside`]. The handler registered here runs before those of the drivers, waits for these calls and
 //! for the queues of all devices, and threads that come later sleep for good.
+//!
+//! A driver that still compiles what was given up would crash the process as well, and may take hours. There the process
+//! ends without the handlers of the driver, where its exit status is known (with glibc).
 
 use std::cell::Cell;
 use std::ffi::c_int;
+#[cfg(target_env = "gnu")]
+use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +29,8 @@ const STEP: Duration = Duration::from_millis(1);
 
 /// The number of threads in drivers, besides those that follow another.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
+/// The number of compilations that nobody waits for any more.
+static GIVEN_UP: AtomicUsize = AtomicUsize::new(0);
 static IS_EXITING: AtomicBool = AtomicBool::new(false);
 /// Set in a process that was forked after drivers were loaded.
 static IS_FORKED: AtomicBool = AtomicBool::new(false);
@@ -36,7 +43,14 @@ thread_local! {
 }
 
 unsafe extern "C" {
+    #[cfg(not(target_env = "gnu"))]
     fn atexit(callback: extern "C" fn()) -> c_int;
+    #[cfg(target_env = "gnu")]
+    fn on_exit(callback: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
+    #[cfg(target_env = "gnu")]
+    fn fflush(stream: *mut c_void) -> c_int;
+    #[cfg(target_env = "gnu")]
+    fn _exit(status: c_int) -> !;
     #[cfg(unix)]
     fn pthread_atfork(
         prepare: Option<extern "C" fn()>,
@@ -86,6 +100,42 @@ impl Drop for Inside {
     }
 }
 
+/// A compilation that a caller waits for until it gives up.
+#[derive(Clone)]
+pub(crate) struct Awaited {
+    state: Arc<AtomicU8>,
+    given_up: &'static AtomicUsize,
+}
+
+impl Awaited {
+    const GIVEN_UP: u8 = 1;
+    const DONE: u8 = 2;
+
+    pub(crate) fn new() -> Self {
+        Self::counted_by(&GIVEN_UP)
+    }
+
+    fn counted_by(given_up: &'static AtomicUsize) -> Self {
+        Self { state: Arc::default(), given_up }
+    }
+
+    /// Notes that the compilation has ended.
+    pub(crate) fn done(&self) {
+        if self.state.swap(Self::DONE, Ordering::SeqCst) == Self::GIVEN_UP {
+            self.given_up.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Notes that the caller waits no longer.
+    pub(crate) fn give_up(&self) {
+        // Counted first: the compilation may end at any time.
+        self.given_up.fetch_add(1, Ordering::SeqCst);
+        if self.state.swap(Self::GIVEN_UP, Ordering::SeqCst) == Self::DONE {
+            self.given_up.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
 /// Closes drivers to other threads, and waits until those that are inside have left.
 fn wait_for_threads(deadline: Instant) {
     // The exiting thread may be inside itself, or follow a thread that is.
@@ -109,7 +159,7 @@ fn wait_for_queues(deadline: Instant) {
     open.iter().for_each(|device| device.wait_unless_locked(deadline));
 }
 
-extern "C" fn leave() {
+fn leave() {
     // The handler registered last runs first, before those of the drivers, and has waited already.
     if IS_EXITING.swap(true, Ordering::SeqCst) {
         return;
@@ -119,6 +169,24 @@ extern "C" fn leave() {
     wait_for_queues(deadline);
     // Compilations still in progress have not crashed, so their marks are removed.
     fulgurite_pipeline_cache::forget_marks();
+}
+
+#[cfg(not(target_env = "gnu"))]
+extern "C" fn exiting() {
+    leave();
+}
+
+#[cfg(target_env = "gnu")]
+extern "C" fn exiting(status: c_int, _: *mut c_void) {
+    leave();
+    if GIVEN_UP.load(Ordering::SeqCst) > 0 {
+        // SAFETY: both are functions of the C standard library; a null stream stands for all. Rust's own streams were
+        // flushed before exit handlers run.
+        unsafe {
+            fflush(std::ptr::null_mut());
+            _exit(status);
+        }
+    }
 }
 
 /// Begins the count anew in a forked process, which has none of its parent's other threads.
@@ -146,9 +214,13 @@ pub(crate) fn register_handler() {
             let _ = unsafe { pthread_atfork(None, None, Some(forked)) };
         });
     }
-    // SAFETY: `atexit` is a function of the C standard library, and the callback stays loaded as long as this code.
-    // If registration fails, the process exits without waiting, and marks remain.
-    let _ = unsafe { atexit(leave) };
+    // SAFETY: a function of the C standard library, and the callback stays loaded as long as this code. If registration
+    // fails, the process exits without waiting, and marks remain.
+    #[cfg(target_env = "gnu")]
+    let _ = unsafe { on_exit(exiting, std::ptr::null_mut()) };
+    // SAFETY: as above.
+    #[cfg(not(target_env = "gnu"))]
+    let _ = unsafe { atexit(exiting) };
 }
 
 /// Registers the handler, which waits for the queue of `device` among others.
@@ -162,6 +234,22 @@ pub(crate) fn register(device: &Arc<Device>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_compilation_counts_from_when_it_is_given_up_until_it_ends() {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let given_up = || COUNT.load(Ordering::SeqCst);
+        let awaited = Awaited::counted_by(&COUNT);
+        awaited.give_up();
+        assert_eq!(given_up(), 1);
+        awaited.done();
+        assert_eq!(given_up(), 0);
+        let ended = Awaited::counted_by(&COUNT);
+        ended.done();
+        assert_eq!(given_up(), 0);
+        ended.give_up();
+        assert_eq!(given_up(), 0);
+    }
 
     #[test]
     fn a_thread_counts_once_and_a_follower_not_at_all() {

@@ -125,6 +125,28 @@ fn a_compile_that_takes_too_long_is_an_error_of_its_own() {
 }
 
 #[test]
+fn a_process_that_gave_up_a_compile_ends_with_its_own_status() {
+    const NAME: &str = "a_process_that_gave_up_a_compile_ends_with_its_own_status";
+    const STATUS: i32 = 37;
+    if std::env::var_os("FULGURITE_TEST_GIVES_UP").is_some() {
+        let Some(vulkan) = open_with(options().compile_limit(Duration::from_millis(400))) else {
+            std::process::exit(STATUS);
+        };
+        let error = vulkan.try_compile(&chain(4000)).map(drop).unwrap_err();
+        assert_eq!(error.code(), Code::CompileTimeout, "{error}");
+        // In a static, so that it is not closed either, which would wait.
+        static LEFT: std::sync::OnceLock<Opened> = std::sync::OnceLock::new();
+        assert!(LEFT.set(vulkan).is_ok());
+        std::process::exit(STATUS);
+    }
+    for _ in 0..3 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let status = child.args(["--exact", NAME]).env("FULGURITE_TEST_GIVES_UP", "1").status().unwrap();
+        assert_eq!(status.code(), Some(STATUS), "{status}");
+    }
+}
+
+#[test]
 fn a_launch_does_not_wait_for_a_compile() {
     let Some(vulkan) = open() else { return };
     let begun = Instant::now();
