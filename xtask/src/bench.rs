@@ -285,6 +285,17 @@ mod tests {
     }
 
     #[test]
+    fn each_suite_passes_on_what_was_measured_so_far() {
+        let only = Some("miss".to_owned());
+        let options = Options { quick: true, only, names: Vec::new(), against: None, starter: None };
+        let mut lengths = Vec::new();
+        let plan = [(Suite::Cache, None), (Suite::Compile, None)];
+        let measured = measure(&options, &plan, |results| lengths.push(results.len()));
+        assert!(measured.failures.is_empty(), "{:?}", measured.failures);
+        assert_eq!(lengths, [1, 1], "one result of the first suite, none of the second");
+    }
+
+    #[test]
     fn what_there_is_not_is_told_by_its_code() {
         let folder = tempfile::tempdir().unwrap();
         let bad = folder.path().join("bad.json");
