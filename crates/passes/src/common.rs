@@ -1,7 +1,7 @@
 //! The pass `common`: computes a value once that several instructions compute from the same operands.
 
 use fulgurite_ir::analysis::{Event, Walk};
-use fulgurite_ir::{BlockId, FloatMode, InstId, Kernel, Memory, PureInst, ValueId};
+use fulgurite_ir::{BlockId, FloatMode, InstId, InstKind, Kernel, Memory, PureInst, ValueId};
 use fulgurite_spec::limits::MAX_SCALAR_OPERANDS;
 use fulgurite_spec::{Op, Type};
 
@@ -68,16 +68,15 @@ impl Known {
 
     /// Returns the result of `inst` and the visible value that equals it, or adds the result.
     fn find(&mut self, kernel: &Kernel, inst: InstId) -> Option<(ValueId, ValueId)> {
-        let (form, result) = form(kernel, inst)?;
         let block = *self.open.last()?;
-        let hash = form.hash();
+        let (hash, result) = hash(kernel, inst)?;
         let (tag, mut at) = ((hash >> 32) as u32, hash as usize);
         loop {
             at &= self.slots.len() - 1;
             let slot = &mut self.slots[at];
             if slot.inst != Slot::EMPTY.inst {
-                let earlier = if slot.tag == tag { self::form(kernel, slot.inst) } else { None };
-                let Some((_, value)) = earlier.filter(|(earlier, _)| *earlier == form) else {
+                let equal = if slot.tag == tag { equal(kernel, slot.inst, inst) } else { None };
+                let Some(value) = equal else {
                     at += 1;
                     continue;
                 };
@@ -129,6 +128,22 @@ fn run(kernel: &mut Kernel) -> usize {
     changes
 }
 
+/// Returns the hash of an instruction's form, and its result.
+fn hash(kernel: &Kernel, inst: InstId) -> Option<(u64, ValueId)> {
+    let data = kernel.inst(inst);
+    // Most instructions are ops, whose form is not needed yet.
+    if let (InstKind::Scalar { op, operands, mode }, [result]) = (&data.kind, &*data.results) {
+        return Some((hash_of_op(*op, *mode, ordered(*op, operands)?), *result));
+    }
+    form(kernel, inst).map(|(form, result)| (form.hash(), result))
+}
+
+/// Returns the result of `earlier` if `inst` has the same form.
+fn equal(kernel: &Kernel, earlier: InstId, inst: InstId) -> Option<ValueId> {
+    let [(earlier, result), (form, _)] = [form(kernel, earlier)?, form(kernel, inst)?];
+    (earlier == form).then_some(result)
+}
+
 /// Returns the form and the result of an instruction whose result depends on its operands alone.
 #[inline]
 fn form(kernel: &Kernel, inst: InstId) -> Option<(Form, ValueId)> {
@@ -151,30 +166,27 @@ fn form(kernel: &Kernel, inst: InstId) -> Option<(Form, ValueId)> {
 
 /// Returns the operands, in one order where their order does not matter.
 fn ordered(op: Op, operands: &[ValueId]) -> Option<[u32; MAX_SCALAR_OPERANDS]> {
-    let mut ordered = [u32::MAX; MAX_SCALAR_OPERANDS];
-    for (place, value) in ordered.get_mut(..operands.len())?.iter_mut().zip(operands) {
-        *place = value.index() as u32;
-    }
-    if let ([a, b, _, _], Op::Add | Op::Mul | Op::And | Op::Or | Op::Xor | Op::Eq | Op::Ne) =
-        (&mut ordered, op)
-        && a > b
-    {
-        core::mem::swap(a, b);
-    }
-    Some(ordered)
+    const NONE: u32 = u32::MAX;
+    let number = |value: ValueId| value.index() as u32;
+    // Most ops have two operands.
+    Some(match *operands {
+        [a, b] if a > b && is_commutative(op) => [number(b), number(a), NONE, NONE],
+        [a, b] => [number(a), number(b), NONE, NONE],
+        [a] => [number(a), NONE, NONE, NONE],
+        [a, b, c] => [number(a), number(b), number(c), NONE],
+        [a, b, c, d] => [a, b, c, d].map(number),
+        _ => return None,
+    })
+}
+
+fn is_commutative(op: Op) -> bool {
+    matches!(op, Op::Add | Op::Mul | Op::And | Op::Or | Op::Xor | Op::Eq | Op::Ne)
 }
 
 impl Form {
-    /// Returns a hash: a multiplication by the golden ratio's odd 64-bit number after each word (Fibonacci hashing, Knuth, The Art
-    /// of Computer Programming, volume 3, section 6.4). Nobody gains by kernels that collide: the pass is slow for them.
     fn hash(&self) -> u64 {
-        let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let pair = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
         let hash = match *self {
-            // The type is left out: operands of equal ops on equal values nearly always have one result type.
-            Self::Scalar(_, op, mode, [a, b, c, d]) => {
-                mix(mix(pair(u32::from(op as u16), mode as u32), pair(a, b)), pair(c, d))
-            }
+            Self::Scalar(_, op, mode, operands) => return hash_of_op(op, mode, operands),
             Self::Shuffle(components, [a, b]) => mix(u64::from(u32::from_le_bytes(components)), pair(a, b)),
             Self::Id(op, component) => mix(pair(u32::from(op as u16), u32::from(component)), 0),
             Self::Len(memory) => {
@@ -187,9 +199,28 @@ impl Form {
                 mix(pair(index as u32, kind), 1)
             }
         };
-        // The table uses the lowest bits, and a product's lowest are the least mixed.
-        hash ^ hash >> 32
+        folded(hash)
     }
+}
+
+/// Returns the hash of the form of an op. The type is left out: equal ops on equal values nearly always have one result type.
+fn hash_of_op(op: Op, mode: FloatMode, [a, b, c, d]: [u32; MAX_SCALAR_OPERANDS]) -> u64 {
+    folded(mix(mix(pair(u32::from(op as u16), mode as u32), pair(a, b)), pair(c, d)))
+}
+
+/// Adds a word to a hash: a multiplication by the golden ratio's odd 64-bit number (Fibonacci hashing, Knuth, The Art of Computer
+/// Programming, volume 3, section 6.4). Nobody gains by kernels that collide: the pass is slow for them.
+fn mix(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn pair(low: u32, high: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// The table uses the lowest bits, and a product's lowest are the least mixed.
+fn folded(hash: u64) -> u64 {
+    hash ^ hash >> 32
 }
 
 #[cfg(test)]

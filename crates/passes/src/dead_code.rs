@@ -1,10 +1,10 @@
 //! The pass `dead_code`: removes instructions that have no effect and whose results nothing uses.
 
 use fulgurite_ir::analysis::{instructions, operands};
-use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
+use fulgurite_ir::{BlockId, Control, InstId, InstKind, Kernel, Terminator, Value, ValueDef, ValueId};
 
 use crate::Pass;
-use crate::scan::{blocks, homes};
+use crate::scan::{blocks, has, homes};
 
 pub(crate) const PASS: Pass = Pass { name: "dead_code", fires, run };
 
@@ -14,6 +14,11 @@ fn fires(kernel: &Kernel) -> bool {
     let mut used = vec![false; kernel.values.len()];
     instructions(kernel).for_each(|id| {
         let kind = &kernel.inst(id).kind;
+        // Most instructions are ops.
+        if let InstKind::Scalar { operands, .. } = kind {
+            operands.iter().for_each(|value| used[value.index()] = true);
+            return;
+        }
         operands(kind).for_each(|value| used[value.index()] = true);
         // Not of all blocks: passes leave blocks behind that nothing runs any more.
         for block in kind.control().into_iter().flat_map(Control::blocks) {
@@ -24,6 +29,11 @@ fn fires(kernel: &Kernel) -> bool {
             }
         }
     });
+    // What has no results has an effect, but for control flow.
+    let is_unused = |(value, used): (&Value, &bool)| !used && matches!(value.def, ValueDef::Inst(..));
+    if !has(kernel, |kind| kind.control().is_some()) && !kernel.values.iter().zip(&used).any(is_unused) {
+        return false;
+    }
     let (mut is_dead, mut may_be) = (false, false);
     instructions(kernel).for_each(|id| {
         let inst = kernel.inst(id);

@@ -19,7 +19,8 @@ const MOST_INSTRUCTIONS: usize = 4;
 const MOST_RESULTS: usize = 2;
 
 fn fires(kernel: &Kernel) -> bool {
-    scan::any(kernel, |id| arms(kernel, id).is_some())
+    scan::has(kernel, |kind| matches!(kind, InstKind::If { .. }))
+        && scan::any(kernel, |id| arms(kernel, id).is_some())
 }
 
 fn run(kernel: &mut Kernel) -> usize {

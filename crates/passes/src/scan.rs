@@ -1,7 +1,7 @@
 //! Ways in which passes look through a kernel.
 
 use fulgurite_ir::analysis::{Event, Walk, instructions};
-use fulgurite_ir::{BlockId, InstId, Kernel};
+use fulgurite_ir::{BlockId, InstId, InstKind, Kernel};
 
 /// Returns whether any instruction that the kernel runs is one of these.
 pub(crate) fn any(kernel: &Kernel, is_one: impl Fn(InstId) -> bool) -> bool {
@@ -9,6 +9,12 @@ pub(crate) fn any(kernel: &Kernel, is_one: impl Fn(InstId) -> bool) -> bool {
     // Faster than `Iterator::any`, which cannot run through a block without looking for nested ones.
     instructions(kernel).for_each(|id| found = found || is_one(id));
     found
+}
+
+/// Returns whether the kernel has an instruction of these kinds, which it may not run. Much faster than [`any`]: most kernels
+/// have none of what most passes look for.
+pub(crate) fn has(kernel: &Kernel, is_one: impl Fn(&InstKind) -> bool) -> bool {
+    kernel.insts.iter().any(|inst| is_one(&inst.kind))
 }
 
 /// Returns the events of a walk, for passes that change the kernel on the way. They must not change its blocks.

@@ -5,12 +5,13 @@ use fulgurite_ir::{Const, InstId, InstKind, Kernel, ValueDef};
 use fulgurite_spec::{Op, Type};
 
 use crate::Pass;
-use crate::scan::any;
+use crate::scan::{any, has};
 
 pub(crate) const PASS: Pass = Pass { name: "strength", fires, run };
 
 fn fires(kernel: &Kernel) -> bool {
-    any(kernel, |id| cheaper(kernel, id).is_some())
+    let divides = |kind: &InstKind| matches!(kind, InstKind::Scalar { op: Op::Div | Op::Rem, .. });
+    has(kernel, divides) && any(kernel, |id| cheaper(kernel, id).is_some())
 }
 
 fn run(kernel: &mut Kernel) -> usize {

@@ -18,7 +18,8 @@ const MOST_INSTRUCTIONS: usize = 128;
 const MOST_TRIPS: usize = 16;
 
 fn fires(kernel: &Kernel) -> bool {
-    scan::any(kernel, |id| Loop::short(kernel, id).is_some())
+    scan::has(kernel, |kind| matches!(kind, InstKind::For { .. }))
+        && scan::any(kernel, |id| Loop::short(kernel, id).is_some())
 }
 
 fn run(kernel: &mut Kernel) -> usize {

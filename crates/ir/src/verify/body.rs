@@ -25,7 +25,12 @@ pub(super) fn check(kernel: &Kernel, found: &mut Vec<Diagnostic>) {
         }
         Event::Inst(id) => {
             let inst = kernel.inst(id);
-            operands(&inst.kind).for_each(|v| checker.used(v, inst.location));
+            // Most instructions are ops.
+            if let InstKind::Scalar { operands, .. } = &inst.kind {
+                operands.iter().for_each(|v| checker.used(*v, inst.location));
+            } else {
+                operands(&inst.kind).for_each(|v| checker.used(v, inst.location));
+            }
             checker.inst(inst);
         }
         Event::Done(id) => {

@@ -7,7 +7,7 @@ use fulgurite_spec::limits::MAX_NESTING;
 use fulgurite_spec::{Code, Diagnostic, Literal, Location};
 
 use crate::analysis::walk::{Event, Walk, operands};
-use crate::kernel::{BlockId, Const, Kernel, Memory, Terminator, ValueDef, ValueId};
+use crate::kernel::{BlockId, Const, InstKind, Kernel, Memory, Terminator, ValueDef, ValueId};
 
 fn malformed(location: Location, message: impl Into<String>) -> Diagnostic {
     Diagnostic::new(Code::Malformed, location, message)
@@ -70,11 +70,13 @@ fn ids(kernel: &Kernel) -> Result<(), Diagnostic> {
     }
     for inst in &kernel.insts {
         let location = inst.location;
-        let highest = operands(&inst.kind).fold(0, |highest, id| id.index().max(highest));
-        if highest >= kernel.values.len() && operands(&inst.kind).next().is_some() {
-            return Err(malformed(location, format!("no value {:?}", ValueId::new(highest))));
-        }
         inst.results.iter().try_for_each(|id| value(id, location))?;
+        // Most instructions are ops, which have neither blocks nor memory.
+        if let InstKind::Scalar { operands, .. } = &inst.kind {
+            operands.iter().try_for_each(|id| value(id, location))?;
+            continue;
+        }
+        operands(&inst.kind).try_for_each(|id| value(&id, location))?;
         if let Some(control) = inst.kind.control() {
             control.blocks().try_for_each(|id| block(&id, location))?;
         }

@@ -18,6 +18,12 @@ const MAX_STEPS: usize = 16;
 type Demand = (Uniformity, [Option<(&'static str, ValueId)>; 2]);
 
 fn demand(kernel: &Kernel, inst: &Inst) -> Option<Demand> {
+    // Most instructions are ops, of which only those on matrices have demands.
+    if let (InstKind::Scalar { .. }, [result]) = (&inst.kind, &*inst.results)
+        && kernel.ty(*result).matrix.is_none()
+    {
+        return None;
+    }
     if let Some(demand) = matrix_demand(kernel, inst) {
         return Some(demand);
     }

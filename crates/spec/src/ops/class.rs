@@ -3,7 +3,7 @@
 //! One table assigns every op to a class. A new op does not compile until it has one, and then not until every match on
 //! that class handles it.
 
-use super::Op;
+use super::{OPS, Op};
 use crate::types::ScalarClass;
 
 macro_rules! op_classes {
@@ -125,7 +125,17 @@ macro_rules! op_classes {
             /// Returns the pure op on components of class `class`, or `None` if it is not pure or has no meaning there.
             ///
             /// The op table may restrict an op to some types of the class.
+            #[inline]
             pub const fn on(self, class: ScalarClass) -> Option<ScalarOp> {
+                ON[self as usize][match class {
+                    ScalarClass::Bool => 0,
+                    ScalarClass::Signed => 1,
+                    ScalarClass::Unsigned => 2,
+                    ScalarClass::Float => 3,
+                }]
+            }
+
+            const fn find_on(self, class: ScalarClass) -> Option<ScalarOp> {
                 use ScalarClass::{Bool, Float, Signed, Unsigned};
                 Some(match (self, class) {
                     $(
@@ -173,6 +183,20 @@ macro_rules! op_classes {
             }
         }
 
+        /// What [`Op::on`] returns, by number and class. Compilers ask several times for each instruction.
+        static ON: [[Option<ScalarOp>; 4]; MOST_NUMBERS] = {
+            use ScalarClass::{Bool, Float, Signed, Unsigned};
+            let mut on = [[None; 4]; MOST_NUMBERS];
+            let mut row = 0;
+            while row < OPS.len() {
+                let op = OPS[row].op;
+                let of = [op.find_on(Bool), op.find_on(Signed), op.find_on(Unsigned), op.find_on(Float)];
+                on[op as usize] = of;
+                row += 1;
+            }
+            on
+        };
+
         #[cfg(test)]
         const LANE_BY_LANE: &[Op] = &[
             $(Op::$equality,)* $(Op::$order,)* $(Op::$number,)* $(Op::$logic,)* $(Op::$integer,)* $(Op::$float,)*
@@ -180,6 +204,9 @@ macro_rules! op_classes {
         ];
     };
 }
+
+/// More than the largest number of an op, which the compiler checks.
+const MOST_NUMBERS: usize = 512;
 
 op_classes! {
     equality [Eq Ne]

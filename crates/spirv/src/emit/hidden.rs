@@ -236,21 +236,23 @@ impl Emitter<'_> {
     /// Hides a result rounded to `f16`, so that a conversion to a wider type cannot undo the rounding, and a double
     /// rounded to an integral value, so that a conversion to an integer is not combined with the rounding.
     pub(super) fn keep_rounding(&mut self, scalar_op: Op, result: ValueId, value: Id) -> Id {
+        if !self.profile.rules.rounding {
+            return value;
+        }
         let ty = self.kernel.ty(result);
-        let rounds = if ty.scalar == ScalarType::F16 {
+        let is_half = ty.scalar == ScalarType::F16;
+        let rounds = if is_half {
             scalar_op == Op::Convert || scalar_op.is_transcendental()
         } else {
             ty.scalar == ScalarType::F64 && matches!(scalar_op, Op::Floor | Op::Ceil | Op::Trunc | Op::Round)
         };
-        let hides = self.profile.rules.rounding
-            && rounds
-            && self.used_in_registers.get(result.index()).copied().unwrap_or(true);
-        match hides {
-            true if ty.scalar == ScalarType::F16 && !self.may_be_known(result) => {
-                self.opaque_pairs(ty, value)
-            }
-            true => self.opaque(ty, value),
-            false => value,
+        if !rounds || !self.used_in_registers.get(result.index()).copied().unwrap_or(true) {
+            return value;
+        }
+        if is_half && !self.may_be_known(result) {
+            self.opaque_pairs(ty, value)
+        } else {
+            self.opaque(ty, value)
         }
     }
 
