@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use fulgurite::spec::Location;
 use fulgurite::{Code, Diagnostic, Diagnostics, Error, VerifiedKernel, printable, render};
+use fulgurite_passes::{PassOptions, PassReport, Refusal};
 
 /// Maximum size of a kernel text in bytes.
 const MAX_TEXT_BYTES: u64 = 1 << 28;
@@ -61,6 +62,20 @@ impl Source {
         };
         InvalidKernel { error, shown }
     }
+}
+
+/// Runs passes on a kernel.
+///
+/// # Errors
+/// `FG0403` if the options rule the kernel out, and the problems of a kernel that they make invalid.
+pub(crate) fn optimize(
+    kernel: &Arc<VerifiedKernel>,
+    options: &PassOptions,
+) -> Result<(Arc<VerifiedKernel>, PassReport), Error> {
+    fulgurite_passes::optimize(kernel, options).map_err(|refusal| match refusal {
+        Refusal::Invalid(problems) => Error::Invalid(problems),
+        Refusal::Unsupported { needs, have } => Error::unsupported(needs, have),
+    })
 }
 
 /// Reads and verifies the kernel of a text file.

@@ -6,11 +6,12 @@ use anyhow::anyhow;
 use fulgurite::{Error, OpenOptions, VerifiedKernel};
 use fulgurite_backend_vulkan::{Options, VulkanDevice};
 use fulgurite_hal::Device as _;
+use fulgurite_passes::PassOptions;
 use fulgurite_spirv::Profile;
 use rspirv::binary::Disassemble as _;
 
 use crate::output::{self, note};
-use crate::source::{kernel, unknown_name, write};
+use crate::source::{kernel, optimize, unknown_name, write};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -21,6 +22,9 @@ pub(crate) struct Args {
     /// Vulkan device of this machine), or a measured driver
     #[arg(long, value_name = "NAME", default_value = "fullest")]
     profile: String,
+    /// Emit the kernel as it is after all optimizations
+    #[arg(long)]
+    optimize: bool,
     /// Write the module's words to a file instead, as a `.spv` binary
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -32,9 +36,14 @@ pub(crate) struct Args {
 /// Emits the module.
 ///
 /// # Errors
-/// `FG0704` for a profile that does not exist, `FG0402` for a kernel that it does not support, and those of files.
+/// `FG0704` for a profile that does not exist, `FG0403` for a kernel that it does not support, and those of files.
 pub(crate) fn run(args: &Args) -> anyhow::Result<bool> {
-    let kernel = kernel(&args.file)?;
+    let mut kernel = kernel(&args.file)?;
+    if args.optimize {
+        let mut options = PassOptions::default();
+        options.optimize = true;
+        kernel = optimize(&kernel, &options)?.0;
+    }
     let profile = profile(&args.profile, &kernel)?;
     if let Some(reason) = fulgurite_spirv::unsupported(&kernel, &profile) {
         return Err(Error::unsupported(reason, format!("the profile `{}`", args.profile)).into());

@@ -111,7 +111,8 @@ fn formatting_loses_no_comment_and_respells_no_literal() {
 
 #[test]
 fn module_is_disassembled_or_written() {
-    let folder = Folder::new(&[("add.fg", ADD), ("bad.fg", BAD)]);
+    let twice = ADD.replace("  store", "  %unused = add %i, %i\n  store");
+    let folder = Folder::new(&[("add.fg", ADD), ("bad.fg", BAD), ("twice.fg", &twice)]);
     for profile in ["least", "fullest", "lavapipe"] {
         let parts = ["OpEntryPoint GLCompute", "OpIAdd", "OpExecutionMode"];
         folder.run(&["spirv", "add.fg", "--profile", profile]).expect(0, &parts);
@@ -122,6 +123,10 @@ fn module_is_disassembled_or_written() {
     let bytes = std::fs::read(folder.path("add.spv")).unwrap();
     assert_eq!(bytes[..4], 0x0723_0203u32.to_le_bytes());
     assert_eq!(bytes.len() / 4, words.out.split_whitespace().count());
+    let adds = |args: &[&str]| folder.run(args).expect(0, &[]).out.matches("OpIAdd").count();
+    let given = adds(&["spirv", "add.fg"]);
+    assert_eq!(adds(&["spirv", "twice.fg"]), given + 1);
+    assert_eq!(adds(&["spirv", "twice.fg", "--optimize"]), given);
     folder
         .run(&["spirv", "add.fg", "--profile", "none"])
         .expect(2, &["FG0704", "help: Name one of `least`, `fullest`, `device`"]);

@@ -1,7 +1,7 @@
 //! The pass `unroll`: repeats the body of a `for` with few iterations, whose number is known, in place of the loop.
 //!
 //! Its counter becomes a literal in each copy: then addresses fold, and elements of arrays are known. Loops that contain others
-//! are left until those are gone.
+//! are left until those are gone, and those with atomics as they are: an atomic takes longer than a round of a loop costs.
 
 use fulgurite_ir::{BlockId, Const, Control, InstId, InstKind, Kernel, Terminator, ValueDef, ValueId};
 
@@ -62,7 +62,8 @@ impl Loop {
             return None;
         };
         let insts = &kernel.block(body).insts;
-        if insts.iter().any(|id| kernel.inst(*id).kind.control().is_some()) {
+        let stays = |kind: &InstKind| kind.control().is_some() || matches!(kind, InstKind::Atomic { .. });
+        if insts.iter().any(|id| stays(&kernel.inst(*id).kind)) {
             return None;
         }
         let most = MOST_TRIPS.min(MOST_INSTRUCTIONS / insts.len().max(1));
@@ -165,11 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn long_and_unknown_and_outer_loops_stay() {
+    fn long_and_unknown_and_outer_loops_and_those_with_atomics_stay() {
         for body in [
             "  for %j in 0u32 to 17u32 step 1u32 {\n    store %b[%j], %i\n  }\n",
             "  for %j in 0u32 to %n step 1u32 {\n    store %b[%j], %i\n  }\n",
             "  for %j in 0u32 to 2u32 step 1u32 {\n    %c = lt %j, %n\n    if %c {\n      store %b[%j], %i\n    }\n  }\n",
+            "  for %j in 0u32 to 2u32 step 1u32 {\n    atomic.add %b[%j], %i\n  }\n",
         ] {
             unchanged(&kernel(body), &super::PASS);
         }

@@ -6,11 +6,11 @@ use fulgurite::VerifiedKernel;
 use fulgurite::ir::analysis::{BoundsMap, RangeMap, instructions, needs};
 use fulgurite::ir::{InstId, InstKind};
 use fulgurite::spec::Location;
-use fulgurite_passes::{PassOptions, PassReport, Refusal, optimize};
+use fulgurite_passes::{PassOptions, PassReport};
 use serde_json::{Value, json};
 
 use crate::output;
-use crate::source::Source;
+use crate::source::{Source, optimize};
 
 /// An access to memory.
 struct Access {
@@ -27,10 +27,7 @@ struct Access {
 pub(super) fn run(path: &Path, options: &PassOptions, as_json: bool) -> anyhow::Result<bool> {
     let source = Source::read(path)?;
     let given = source.kernel()?;
-    let (kernel, report) = optimize(&given, options).map_err(|refusal| match refusal {
-        Refusal::Invalid(problems) => anyhow::Error::new(fulgurite::Error::Invalid(problems)),
-        Refusal::Unsupported { needs, have } => fulgurite::Error::unsupported(needs, have).into(),
-    })?;
+    let (kernel, report) = optimize(&given, options)?;
     let accesses = accesses(&kernel, &source.text);
     if as_json {
         output::json(&json(&kernel, &report, &accesses))?;
