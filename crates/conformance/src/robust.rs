@@ -3,16 +3,20 @@
 //! The bytes come from the caller, a fuzzer or a test. A violated property is returned as a message; a panic is also a
 //! finding.
 
+pub mod random;
 mod scramble;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_hal::{
     self as hal, Binding, CompileOptions, DeviceBuffer, DeviceError, Error, Launch, LaunchOptions,
+    OptimizationLevel,
 };
 use fulgurite_ir::{Kernel, VerifiedKernel, text, verify, wire};
 use fulgurite_pipeline_cache::{Digest, Pack, PackWriter};
+use fulgurite_runtime::Device;
 use fulgurite_spec::eval::Components;
 use fulgurite_spirv::Profile;
 
@@ -138,6 +142,44 @@ pub fn scrambled(bytes: &[u8], backends: &[Arc<dyn hal::Device>]) -> Result<bool
         run(&verified, backend).map_err(|e| format!("{name}: {e}\n{printed}"))?;
     }
     Ok(true)
+}
+
+/// Generates a random kernel as directed by `bytes`, and runs it as it is and after all passes, on each of `devices` and on a
+/// reference with as large subgroups. All results must be equal.
+///
+/// # Errors
+/// The violated property.
+pub fn compiled(bytes: &[u8], devices: &[Arc<dyn hal::Device>]) -> Result<(), String> {
+    let random::RandomKernel { text: source, invocations } = random::kernel(random::Numbers::of(bytes));
+    let about = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}\n{source}");
+    let given = text::parse(&source).and_then(verify).map_err(|error| about("invalid", &error))?;
+    let given = Arc::new(given);
+    let full = CompileOptions::default().optimization(OptimizationLevel::Full);
+    let seed = u64::from(bytes.first().copied().unwrap_or_default());
+    for device in devices {
+        let lanes = device.snapshot().limits.subgroup_size;
+        let reference = ReferenceDevice::new(ReferenceOptions::default().subgroup_size(lanes));
+        let of = |device: &dyn hal::Device, kernel| {
+            let name = &device.snapshot().backend;
+            random::run(device, kernel, invocations, seed).map_err(|error| about(name, &error))
+        };
+        let through_passes = Device::new(Arc::clone(device), full.clone(), LaunchOptions::default());
+        let optimized = through_passes
+            .optimized(&given, &CompileOptions::default())
+            .map_err(|error| about("invalid after the passes", &error))?;
+        let wanted = of(&reference, &given)?;
+        for (found, what) in [
+            (of(&reference, &optimized)?, "the reference after the passes"),
+            (of(device.as_ref(), &given)?, "the device"),
+            (of(device.as_ref(), &optimized)?, "the device after the passes"),
+        ] {
+            if found != wanted {
+                let after = text::print(&optimized);
+                return Err(format!("{what} differs:\n{source}\nafter the passes:\n{after}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Decodes `bytes` as the wire format of a kernel, and then the part between header and checksum, or all of it, as the

@@ -184,3 +184,13 @@ proptest! {
         prop_assert_eq!(robust::scrambled(&bytes, &backends()).err(), None);
     }
 }
+
+#[test]
+fn random_kernels_of_bytes_give_one_result() {
+    let devices: [Arc<dyn hal::Device>; 1] = [Arc::new(CpuDevice::new())];
+    for number in 0..40u8 {
+        let length = usize::from(number) * 16;
+        let bytes: Vec<u8> = (0..length).map(|at| (at * 89 + usize::from(number) * 31) as u8).collect();
+        robust::compiled(&bytes, &devices).unwrap_or_else(|problem| panic!("{number}: {problem}"));
+    }
+}

@@ -1,91 +1,32 @@
-//! Random kernels on the CPU backend against the reference: nested and divergent control flow, carried values,
-//! vectors, every kind of memory, views, ops across subgroups and workgroups, cooperative matrices. Both compute through
-//! `spec::eval`, so every bit but a NaN's must agree.
+//! Random kernels on the CPU backend and after passes, against the reference. Every bit but a NaN's must agree.
 #![expect(clippy::unwrap_used, reason = "a failure anywhere fails the test")]
 
-mod matrix;
 mod planted;
-mod writer;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fulgurite_backend_cpu::CpuDevice;
 use fulgurite_backend_reference::{ReferenceDevice, ReferenceOptions};
 use fulgurite_conformance::robust;
-use fulgurite_hal::{self as hal, Binding, CompileOptions, Error, Launch, LaunchOptions};
-use fulgurite_ir::{VerifiedKernel, text, verify};
+use fulgurite_conformance::robust::random::{self, MATRICES, Numbers, RandomKernel, run};
+use fulgurite_hal as hal;
+use fulgurite_ir::{text, verify};
 use fulgurite_passes::{PassOptions, optimize};
 use fulgurite_spec::Code;
-use fulgurite_spec::eval::Components;
-
-use writer::{Numbers, OWN, random_kernel};
 
 /// Number of kernels.
 const KERNELS: u64 = 200;
 /// The variable with another number of kernels to optimize, at least [`KERNELS`].
 const MORE_KERNELS: &str = "FULGURITE_RANDOM_KERNELS";
-/// Timeout of a launch, which takes milliseconds.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The first buffers are initialized.
-const INPUTS: usize = 2;
-/// The buffers in which matrices are stored.
-const MATRICES: Range<usize> = 6..9;
-/// The buffer for matrices of floats, which are not converted to words.
-const FLOATS: usize = 7;
-
-/// Returns the contents of each buffer after a launch.
-fn outputs(
-    backend: &dyn hal::Device,
-    kernel: &Arc<VerifiedKernel>,
-    count: u32,
-    seed: u64,
-) -> Result<Vec<Vec<u8>>, Error> {
-    const WORKGROUPS: u32 = 3;
-    let mut numbers = Numbers(seed | 1);
-    let out = (WORKGROUPS * count * OWN) as usize;
-    // A matrix of words and one of floats for each subgroup, and one matrix for each workgroup.
-    let own = WORKGROUPS * count.div_ceil(backend.snapshot().limits.subgroup_size) * 64;
-    let (own, wide) = (own as usize, WORKGROUPS as usize * 64);
-    // Without preconditions, the last vector of the first buffer is incomplete.
-    let words = if kernel.requires.is_empty() { 41 } else { 40 };
-    let mut buffers = Vec::new();
-    for (position, words) in [words, 32, out, 8, 8, 8, own, own, wide].into_iter().enumerate() {
-        let buffer = backend.allocate(words as u64 * 4).unwrap();
-        if position < INPUTS {
-            let data: Vec<u8> =
-                (0..words).flat_map(|_| (numbers.next() >> numbers.below(32)).to_le_bytes()).collect();
-            buffer.write(0, &data).unwrap();
-        }
-        buffers.push(buffer);
-    }
-    let f: Components = [1.5f32, -2.0, 1e30, 0.0].map(|v| u64::from(v.to_bits()));
-    let params = [[u64::from(seed as u32 % 100), 0, 0, 0], f];
-    let executable = backend.compile(kernel.clone(), &CompileOptions::default()).unwrap();
-    let options = LaunchOptions::workgroups([WORKGROUPS, 1, 1]).timeout(TIMEOUT);
-    let launch =
-        Launch::check(kernel, &backend.snapshot().limits, Binding::each(&buffers), &params, &options)?;
-    executable.launch(&launch)?;
-    let read = |buffer: &Arc<dyn fulgurite_hal::DeviceBuffer>| {
-        let mut bytes = vec![0; buffer.bytes() as usize];
-        buffer.read(0, &mut bytes).unwrap();
-        bytes
-    };
-    let mut found: Vec<Vec<u8>> = buffers.iter().map(read).collect();
-    for float in found[FLOATS].chunks_exact_mut(4) {
-        // All NaNs are equal.
-        if f32::from_le_bytes([float[0], float[1], float[2], float[3]]).is_nan() {
-            float.copy_from_slice(&f32::NAN.to_le_bytes());
-        }
-    }
-    Ok(found)
+/// Returns the random kernel of a seed, and the number of invocations of its workgroups.
+fn random_kernel(seed: u64) -> (String, u32) {
+    let RandomKernel { text, invocations } = random::kernel(Numbers::seeded(seed));
+    (text, invocations)
 }
 
 /// Adds a few preconditions on parameters and lengths to `source`. They may contradict each other.
-fn with_facts(source: &str, numbers: &mut Numbers) -> String {
+fn with_facts(source: &str, numbers: &mut Numbers<'_>) -> String {
     let declarations = "param %f: f32x4\n";
     let (before, after) = source.split_once(declarations).unwrap();
     let mut facts = String::new();
@@ -159,7 +100,7 @@ fn optimized_kernels_give_the_same_results() {
             *changed.entry(pass).or_default() += 1;
         }
         let [expected, actual] =
-            [&kernel, &optimized].map(|kernel| outputs(&reference, kernel, count, seed).unwrap());
+            [&kernel, &optimized].map(|kernel| run(&reference, kernel, count, seed).unwrap());
         assert!(expected == actual, "seed {seed}, {report}:\n{source}\n{}", text::print(&optimized));
     }
     let passes = [
@@ -186,7 +127,7 @@ fn planted_miscompilations_are_found() {
         .map(|seed| {
             let (source, count) = random_kernel(seed);
             let kernel = Arc::new(verify(text::parse(&source).unwrap()).unwrap());
-            (outputs(&reference, &kernel, count, seed).unwrap(), source, count, seed)
+            (run(&reference, &kernel, count, seed).unwrap(), source, count, seed)
         })
         .collect();
     for (name, plant) in planted::PLANTED {
@@ -194,7 +135,7 @@ fn planted_miscompilations_are_found() {
             let mut kernel = text::parse(source).unwrap();
             plant(&mut kernel);
             verify(kernel).is_ok_and(|kernel| {
-                match outputs(&reference, &Arc::new(kernel), *count, *seed) {
+                match run(&reference, &Arc::new(kernel), *count, *seed) {
                     Ok(found) => found != *expected,
                     // A loop that ends no more.
                     Err(error) => error.code() == Code::Timeout,
@@ -218,10 +159,10 @@ fn facts_may_contradict_each_other() {
     let (mut refused, mut ran) = (0, 0);
     for seed in 0..KERNELS {
         let (source, count) = random_kernel(seed);
-        let source = with_facts(&source, &mut Numbers(seed << 8 | 1));
+        let source = with_facts(&source, &mut Numbers::seeded(seed << 8));
         assert_eq!(robust::text(source.as_bytes()), Ok(true), "seed {seed}:\n{source}");
         let kernel = Arc::new(text::parse(&source).and_then(verify).unwrap());
-        let [wanted, found] = [0, 1].map(|which| outputs(backends[which], &kernel, count, seed));
+        let [wanted, found] = [0, 1].map(|which| run(backends[which], &kernel, count, seed));
         match (wanted, found) {
             (Ok(wanted), Ok(found)) => {
                 assert!(wanted == found, "seed {seed}:\n{source}");
@@ -246,8 +187,8 @@ fn the_cpu_backend_agrees_with_the_reference() {
         let (source, count) = random_kernel(seed);
         let kernel = text::parse(&source).and_then(verify).unwrap_or_else(|e| panic!("{source}\n{e}"));
         let kernel = Arc::new(kernel);
-        let wanted = outputs(&reference, &kernel, count, seed).unwrap();
-        let found = outputs(&cpu, &kernel, count, seed).unwrap();
+        let wanted = run(&reference, &kernel, count, seed).unwrap();
+        let found = run(&cpu, &kernel, count, seed).unwrap();
         assert!(wanted == found, "seed {seed}:\n{source}\nreference {wanted:?}\ncpu {found:?}");
         varied += u32::from(wanted[2].chunks_exact(16).any(|own| own != &wanted[2][..16]));
         stored += u32::from(wanted[MATRICES].iter().flatten().any(|byte| *byte != 0));

@@ -1,37 +1,77 @@
-//! Generates the text of random kernels that verify, terminate, and have results that do not depend on scheduling.
+//! Random kernels that verify, terminate, and have results that do not depend on scheduling: nested and divergent control
+//! flow, carried values, vectors, every kind of memory, views, ops across subgroups and workgroups, cooperative matrices.
 
-use crate::matrix;
+mod matrix;
+mod run;
+
+pub use run::{FLOATS, MATRICES, run};
 
 /// Words that each invocation may write.
-pub(super) const OWN: u32 = 4;
+pub const OWN: u32 = 4;
 
 /// Preconditions by which vectors of four elements are in bounds as a whole, or out of them.
 const WHOLE_QUADS: &str = "require eq (rem (len %in), 4u32), 0u32\nrequire eq (rem (len %out), 4u32), 0u32\nrequire ge (len %in), 32u32\n";
 
-/// A seeded stream of numbers (xorshift64*).
-pub(super) struct Numbers(pub(super) u64);
+/// A stream of numbers: of bytes while there are any, and of a generator (xorshift64*) afterwards.
+#[derive(Clone, Debug)]
+pub struct Numbers<'b> {
+    bytes: &'b [u8],
+    state: u64,
+}
 
-impl Numbers {
-    pub(super) fn next(&mut self) -> u32 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+impl<'b> Numbers<'b> {
+    /// Starts the generator with `seed`.
+    pub fn seeded(seed: u64) -> Self {
+        Self { bytes: &[], state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }
     }
 
-    pub(super) fn below(&mut self, count: usize) -> usize {
-        self.next() as usize % count
+    /// Takes numbers from `bytes` first.
+    pub fn of(bytes: &'b [u8]) -> Self {
+        Self { bytes, ..Self::seeded(0) }
     }
 
-    pub(super) fn pick<'a>(&mut self, all: &[&'a str]) -> &'a str {
+    /// Returns the next number.
+    pub fn next_u32(&mut self) -> u32 {
+        if let Some((word, rest)) = self.bytes.split_first_chunk() {
+            self.bytes = rest;
+            return u32::from_le_bytes(*word);
+        }
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        (self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+    }
+
+    /// Returns a number below `count`, of one byte where that suffices.
+    pub fn below(&mut self, count: usize) -> usize {
+        match self.bytes.split_first() {
+            Some((byte, rest)) if count <= 256 => {
+                self.bytes = rest;
+                usize::from(*byte) % count
+            }
+            _ => self.next_u32() as usize % count,
+        }
+    }
+
+    /// Returns one of `all`.
+    pub fn pick<'a>(&mut self, all: &[&'a str]) -> &'a str {
         all[self.below(all.len())]
     }
 }
 
+/// A random kernel.
+#[derive(Clone, Debug)]
+pub struct RandomKernel {
+    /// Its text.
+    pub text: String,
+    /// The number of invocations of a workgroup.
+    pub invocations: u32,
+}
+
 /// Generates the text of a kernel.
-pub(super) struct Writer {
-    pub(super) numbers: Numbers,
-    pub(super) text: String,
+struct Writer<'b> {
+    numbers: Numbers<'b>,
+    text: String,
     /// Names in scope, with their types. A uniform `u32` is also listed as `uniform`.
     values: Vec<(String, &'static str)>,
     next: u32,
@@ -39,8 +79,13 @@ pub(super) struct Writer {
 
 const TYPES: [&str; 7] = ["u32", "i32", "f32", "bool", "u32x2", "f32x4", "i32x4"];
 
-impl Writer {
-    pub(super) fn name(&mut self) -> String {
+/// Returns the type of a component of a scalar or vector type of [`TYPES`].
+fn scalar_of(ty: &str) -> &'static str {
+    TYPES.into_iter().find(|scalar| ty.split('x').next() == Some(scalar)).unwrap_or("u32")
+}
+
+impl Writer<'_> {
+    fn name(&mut self) -> String {
         self.next += 1;
         format!("%v{}", self.next)
     }
@@ -57,7 +102,7 @@ impl Writer {
     }
 
     /// Returns a value of type `ty`, usually an existing one.
-    pub(super) fn value(&mut self, ty: &'static str) -> String {
+    fn value(&mut self, ty: &'static str) -> String {
         let fitting: Vec<usize> = (0..self.values.len()).filter(|i| self.values[*i].1 == ty).collect();
         if !fitting.is_empty() && self.numbers.below(6) != 0 {
             // Prefer recent values.
@@ -68,8 +113,8 @@ impl Writer {
             return self.filled(ty);
         }
         let Some((element, lanes)) = ty.split_once('x') else { return self.literal(ty) };
-        let element = TYPES.into_iter().find(|t| *t == element).unwrap();
-        let parts: Vec<String> = (0..lanes.parse().unwrap()).map(|_| self.value(element)).collect();
+        let count = if lanes == "4" { 4 } else { 2 };
+        let parts: Vec<String> = (0..count).map(|_| self.value(scalar_of(element))).collect();
         self.define(ty, format!("construct {}", parts.join(", ")))
     }
 
@@ -83,7 +128,7 @@ impl Writer {
         })
     }
 
-    pub(super) fn define(&mut self, ty: &'static str, instruction: String) -> String {
+    fn define(&mut self, ty: &'static str, instruction: String) -> String {
         let name = self.name();
         self.text += &format!("{name} = {instruction}\n");
         self.values.push((name.clone(), ty));
@@ -108,7 +153,7 @@ impl Writer {
             self.define(ty, format!("select {choice}, {a}, {b}"));
             return;
         }
-        match ty.split('x').next().unwrap() {
+        match scalar_of(ty) {
             "bool" => {
                 let op = self.numbers.pick(&["and", "or", "xor", "eq", "ne"]);
                 self.define(ty, format!("{op} {a}, {b}"));
@@ -144,7 +189,7 @@ impl Writer {
 
     fn vector_op(&mut self) {
         let ty = TYPES[4 + self.numbers.below(3)];
-        let element = TYPES.into_iter().find(|t| ty.split('x').next() == Some(t)).unwrap();
+        let element = scalar_of(ty);
         let (vector, index) = (self.value(ty), self.value("u32"));
         match self.numbers.below(4) {
             3 => {
@@ -354,7 +399,7 @@ impl Writer {
     }
 
     /// Stores a value of each invocation in shared memory.
-    pub(super) fn fill_tile(&mut self, value: &str) {
+    fn fill_tile(&mut self, value: &str) {
         self.text += &format!("barrier\nstore %tile[%lane], {value}\nbarrier[shared]\n");
     }
 
@@ -379,7 +424,7 @@ impl Writer {
     }
 
     /// Returns a condition that is uniform in the workgroup.
-    pub(super) fn uniform_condition(&mut self) -> String {
+    fn uniform_condition(&mut self) -> String {
         let (a, b) = (self.value("uniform"), self.value("uniform"));
         let op = self.numbers.pick(&["lt", "le", "eq", "ne"]);
         self.define("bool", format!("{op} {a}, {b}"))
@@ -491,15 +536,14 @@ impl Writer {
     }
 }
 
-/// Returns a kernel, and the number of invocations of its workgroups.
-pub(super) fn random_kernel(seed: u64) -> (String, u32) {
-    let numbers = Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+/// Generates a kernel.
+pub fn kernel(numbers: Numbers<'_>) -> RandomKernel {
     let mut writer = Writer { numbers, text: String::new(), values: Vec::new(), next: 0 };
     let sizes = [[1, 1, 1], [3, 1, 1], [5, 7, 1], [64, 1, 1], [33, 2, 2], [100, 1, 1]];
     let [x, y, z] = sizes[writer.numbers.below(sizes.len())];
     let count = x * y * z;
     writer.text += &format!(
-        "fulgurite 1\nkernel @random{seed} workgroup({x}, {y}, {z}) {{\nbuffer %in: read u32[]\n\
+        "fulgurite 1\nkernel @random workgroup({x}, {y}, {z}) {{\nbuffer %in: read u32[]\n\
          buffer %vectors: read f32x4[]\nbuffer %out: read_write u32[]\nbuffer %sums: read_write u32[]\n\
          buffer %mins: read_write i32[]\nbuffer %maxs: read_write i32[]\nbuffer %matrices: read_write i32[]\n\
          buffer %floats: read_write f32[]\nbuffer %wide: read_write u32[]\nparam %n: u32\nparam %f: f32x4\n\
@@ -549,5 +593,5 @@ pub(super) fn random_kernel(seed: u64) -> (String, u32) {
         writer.text += &format!("store %out[{at}], {value}\n");
     }
     writer.text += "}\n";
-    (writer.text, count)
+    RandomKernel { text: writer.text, invocations: count }
 }

@@ -1,7 +1,7 @@
 //! Cooperative matrices in random kernels, in uniform control flow. Sums of floats are small integers and never
 //! rounded, so backends may add in any order.
 
-use crate::writer::Writer;
+use super::Writer;
 
 const LEFT: &str = "coopmat<i8, 8x16, a, subgroup>";
 const RIGHT: &str = "coopmat<i8, 16x8, b, subgroup>";
@@ -14,7 +14,7 @@ const WIDE_SUM: &str = "coopmat<u32, 8x8, acc, workgroup>";
 /// The types of matrices that are carried and selected.
 pub(super) const TYPES: [&str; 7] = [LEFT, RIGHT, SUM, FLOATS, WIDE_LEFT, WIDE_RIGHT, WIDE_SUM];
 
-impl Writer {
+impl Writer<'_> {
     fn matrix_type(&mut self) -> &'static str {
         TYPES[self.numbers.below(TYPES.len())]
     }
@@ -26,7 +26,7 @@ impl Writer {
     /// Fills a matrix with one number.
     pub(super) fn filled(&mut self, ty: &'static str) -> String {
         let (mut value, name) = (self.value("uniform"), self.name());
-        let scalar = ty.trim_start_matches("coopmat<").split(',').next().unwrap();
+        let scalar = ty.trim_start_matches("coopmat<").split(',').next().unwrap_or_default();
         if scalar != "u32" {
             self.text += &format!("{name} = convert {value} -> {scalar}\n");
             value = name;
